@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcauditd.yaml and conf.d, read into plain structs; every mistake said with file, line, column and the nearest key. */
+#pragma once
+
+#include <stdio.h>
+
+#include "model.h"
+
+struct config_datastore {
+    char *name;                 /* [A-Za-z0-9._-]+, unique; by default made from the path */
+    char *path;                 /* absolute, without trailing slash */
+    bool recursive;             /* true */
+    bool watch;                 /* true: inotify where it works */
+};
+
+struct config {
+    struct config_datastore *datastores;
+    size_t n_datastores;
+    struct policy policy;
+
+    uint64_t walk_interval;     /* usec between full walks: 1 h */
+    uint64_t audit_interval;    /* usec after which an unchanged image is audited again: 7 d; 0 never */
+    uint64_t debounce;          /* usec of quiet after a change before it is audited: 5 s */
+    unsigned workers;           /* 1 to 64: 2 */
+    uint64_t worker_memory;     /* bytes: 1 GiB */
+    unsigned worker_images;     /* 64 */
+    uint64_t worker_deadline;   /* usec without progress: 60 s */
+    uint64_t files_deadline;    /* usec: 30 s */
+    uint64_t read_budget;       /* bytes per second over all workers; 0 unlimited: default 0 */
+    size_t max_issues;          /* per audit: 1,000 */
+
+    bool alert_journal;         /* true */
+    bool alert_syslog;          /* false; also used when there is no journal */
+    enum severity alert_severity;       /* from this on: info... default warning */
+    uint64_t alert_reminder;    /* usec until the first reminder: 24 h, doubling to 32 d; 0 never */
+
+    bool control_public;        /* reading for everybody: false */
+    char *control_group;        /* "qcaudit"; need not exist */
+
+    uint64_t history_retention; /* usec: 400 d */
+    unsigned audits_kept;       /* per image: 50 */
+};
+
+/* Told of every mistake, not only the first. */
+typedef void (*config_error_fn)(void *userdata, const char *file, unsigned line, unsigned column, const char *message);
+
+/* Reads path, then the *.yaml of directory path + ".d"-style conf.d (see config.c) in order of name: later
+ * files win key by key, lists are appended. A missing main file is an error, a missing conf.d is not.
+ * -EINVAL when there was any mistake; nothing is returned then. */
+int config_load(const char *path, config_error_fn error, void *userdata, struct config **ret_config);
+struct config *config_free(struct config *config);
+/* The defaults alone: a valid configuration without datastores. */
+int config_new(struct config **ret_config);

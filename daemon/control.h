@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The control interface: one sd-bus vtable on the private socket and, where there is one, on the system bus. */
+#pragma once
+
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "config.h"
+
+/* Rows and entries are JSON; strings under the keys of control_is_bytes() are raw bytes and travel as ay. */
+typedef void (*control_rows_fn)(void *reply, int error, json_object *rows, const char *next);
+
+/* What the interface is connected to: the manager. Return -ENOENT for what is not known, -EINVAL with a
+ * text in *ret_message (malloc'd) for a bad argument. */
+struct control_ops {
+    int (*status)(void *userdata, json_object **ret_entry);
+    int (*datastores)(void *userdata, json_object **ret_rows);
+    int (*images)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                  json_object **ret_rows, char **ret_next);
+    int (*image)(void *userdata, const char *path, json_object **ret_entry);
+    int (*chain)(void *userdata, const char *path, json_object **ret_rows);
+    int (*findings)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                    json_object **ret_rows, char **ret_next);
+    int (*finding)(void *userdata, int64_t id, json_object **ret_entry);
+    int (*events)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                  control_rows_fn reply, void *reply_userdata);
+    int (*audits)(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
+                  void *reply_userdata);
+    int (*scan)(void *userdata, char **paths, uint64_t *ret_ticket, char **ret_message);
+    int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
+    int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason, uint64_t until);
+    int (*pause)(void *userdata, const char *datastore, uint64_t until);
+    int (*release)(void *userdata, const char *datastore, uint64_t until);  /* also closes every fd there */
+    int (*resume)(void *userdata, const char *datastore);
+    int (*reload)(void *userdata, char **ret_message);
+};
+
+struct control;
+
+/* Listens on runtime_directory/control (or takes the socket systemd passed). */
+int control_new(sd_event *event, const char *runtime_directory, const struct config *config,
+                const struct control_ops *ops, void *userdata, struct control **ret_control);
+struct control *control_free(struct control *control);
+void control_set_config(struct control *control, const struct config *config);
+/* Signals FindingChanged to whoever listens and may read. */
+int control_finding_changed(struct control *control, json_object *entry, const char *event);

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The life of findings: conditions against what was open before make transitions and events. Pure. */
+#pragma once
+
+#include "judge.h"
+
+/* All findings that are open, acknowledged, or resolved less than 7 days ago. */
+struct findings;
+
+int findings_new(struct findings **ret_findings);
+struct findings *findings_free(struct findings *findings);
+/* Takes a finding from the database. */
+int findings_load(struct findings *findings, struct finding *finding);
+
+/* Told of every finding that changed, with the event to record and tell (NULL: only last_seen and the
+ * like changed; then it need not be stored at once). Both are borrowed. */
+typedef int (*findings_changed_fn)(void *userdata, struct finding *finding, const struct event *event);
+
+/* Brings the findings of one subject in line with a judgement: opens, worsens, eases, resolves (at once when
+ * confidence is offline or frozen, else after two in a row), reopens within 7 days, ends acknowledgements. */
+int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject, const char *datastore,
+                   const struct judgement *judgement, uint32_t depth, uint64_t now, findings_changed_fn changed,
+                   void *userdata);
+/* The subject is gone for good (deleted from an online datastore): all of it resolves. */
+int findings_subject_gone(struct findings *findings, enum subject_kind kind, const char *subject, uint64_t now,
+                          findings_changed_fn changed, void *userdata);
+int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason, uint64_t until,
+                         uint64_t now, findings_changed_fn changed, void *userdata);
+/* Expired acknowledgements and reminders due; *ret_next is when to call again (UINT64_MAX never). */
+int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder, findings_changed_fn changed,
+                  void *userdata, uint64_t *ret_next);
+
+struct finding *findings_get(const struct findings *findings, enum finding_type type, enum subject_kind kind,
+                             const char *subject);
+struct finding *findings_by_id(const struct findings *findings, int64_t id);
+/* In order of id; stops when the callback returns non-zero, and returns that. */
+int findings_each(const struct findings *findings, int64_t after_id,
+                  int (*each)(void *userdata, struct finding *finding), void *userdata);
+/* Open and acknowledged, by severity. */
+void findings_count(const struct findings *findings, uint64_t ret_open[_SEVERITY_MAX],
+                    uint64_t ret_acknowledged[_SEVERITY_MAX]);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The daemon's own messages: to the journal when there is one, else to syslog, or to the console in the foreground. */
+#pragma once
+
+#include <syslog.h>
+
+enum log_target { LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_SYSLOG, LOG_TARGET_CONSOLE };
+
+/* AUTO: console if stderr is a terminal or no journal answers; the journal otherwise. Call once, first. */
+int log_open(enum log_target target, int max_priority);
+void log_close(void);
+enum log_target log_target_used(void);
+
+/* The one line everything goes through. error is 0 or -errno and is returned, so that one can
+ * `return log_error(r, "Cannot ...: %m")`; %m says it. Untrusted text must have been escaped (helpers/text.h). */
+int log_message(int priority, int error, const char *file, int line, const char *function, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
+
+#define log_full(priority, error, ...) log_message((priority), (error), __FILE__, __LINE__, __func__, __VA_ARGS__)
+#define log_debug(error, ...) log_full(LOG_DEBUG, (error), __VA_ARGS__)
+#define log_info(error, ...) log_full(LOG_INFO, (error), __VA_ARGS__)
+#define log_notice(error, ...) log_full(LOG_NOTICE, (error), __VA_ARGS__)
+#define log_warning(error, ...) log_full(LOG_WARNING, (error), __VA_ARGS__)
+#define log_error(error, ...) log_full(LOG_ERR, (error), __VA_ARGS__)

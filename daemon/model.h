@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The words of the daemon as plain structs: what the stages hand to one another through the manager. */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <systemd/sd-id128.h>
+
+#include "helpers/client.h"
+
+#define USEC_PER_SEC UINT64_C(1000000)
+#define NSEC_PER_SEC UINT64_C(1000000000)
+
+/* ---- findings ------------------------------------------------------------------------------- */
+
+enum severity { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_ERROR, SEVERITY_CRITICAL, _SEVERITY_MAX };
+
+const char *severity_name(enum severity severity);      /* "info" ... "critical" */
+int severity_from_name(const char *name);               /* -EINVAL when unknown */
+int severity_priority(enum severity severity);          /* journal priority: 6, 4, 3, 2 */
+
+enum confidence { CONFIDENCE_RACY, CONFIDENCE_CONFIRMED, CONFIDENCE_FROZEN, CONFIDENCE_OFFLINE, _CONFIDENCE_MAX };
+
+const char *confidence_name(enum confidence confidence);
+
+/* One per row of findings.def: FINDING_METADATA_CORRUPT, ... */
+enum finding_type {
+#define FINDING(id, name, severity, title, explanation, remedy, message_id) FINDING_##id,
+#include "findings.def"
+#undef FINDING
+    _FINDING_MAX,
+};
+
+struct finding_definition {
+    const char *name;           /* "metadata-corrupt": stable */
+    enum severity severity;     /* the highest it can reach by default */
+    const char *title;          /* one line */
+    const char *explanation;    /* what it is, why it matters; paragraphs parted by \n\n */
+    const char *remedy;         /* in general; the exact commands are remedy.c's */
+    sd_id128_t message_id;
+};
+
+/* NULL when out of range. */
+const struct finding_definition *finding_definition(enum finding_type type);
+int finding_type_from_name(const char *name);           /* -EINVAL when unknown */
+
+/* A condition that holds now, as the judge sees it: no history. */
+struct condition {
+    enum finding_type type;
+    enum severity severity;
+    enum confidence confidence;
+    json_object *evidence;      /* owned; always an object */
+    uint64_t weight;            /* grows when it gets worse (corruptions, leaks, depth, ...): ends an acknowledgement */
+};
+
+enum finding_state { FINDING_OPEN, FINDING_ACKNOWLEDGED, FINDING_RESOLVED, _FINDING_STATE_MAX };
+
+const char *finding_state_name(enum finding_state state);
+
+/* A condition with its life. subject: an image's path, a datastore's name, or "" for the daemon itself. */
+enum subject_kind { SUBJECT_IMAGE, SUBJECT_DATASTORE, SUBJECT_DAEMON };
+
+struct finding {
+    int64_t id;                 /* the database's; 0 until stored. Unique and stable for type + subject */
+    enum finding_type type;
+    enum subject_kind subject_kind;
+    char *subject;              /* raw bytes */
+    char *datastore;            /* name; "" for the daemon itself */
+    enum finding_state state;
+    enum severity severity;
+    enum confidence confidence;
+    uint64_t first_seen, last_seen, changed;    /* usec since the epoch; changed: last transition */
+    uint64_t resolved;          /* usec, 0 while open */
+    uint32_t count;             /* audits that saw it */
+    uint32_t misses;            /* consecutive audits of low confidence without it */
+    uint64_t weight;
+    json_object *evidence;
+    json_object *remedy;        /* array of {"command" | "text": ..., "precondition": ...}, may be NULL */
+    char *acknowledged_by, *acknowledged_reason;
+    uint64_t acknowledged_until;    /* usec, 0: without end */
+    uint64_t acknowledged_weight;
+    uint64_t reminded;          /* usec of the last alert, for the doubling reminder */
+    uint32_t reminders;
+};
+
+struct finding *finding_free(struct finding *finding);
+
+enum event_type {
+    EVENT_OPENED, EVENT_WORSENED, EVENT_EASED, EVENT_ACKNOWLEDGED, EVENT_UNACKNOWLEDGED, EVENT_RESOLVED,
+    EVENT_REOPENED, EVENT_REMINDER, _EVENT_MAX,
+};
+
+const char *event_type_name(enum event_type type);
+/* Does it go out to administrators, or only into the history? */
+bool event_type_alerts(enum event_type type);
+
+/* One change in a finding's life: appended to the history, which is also the outbox of alerts. Holds a
+ * copy of what the alert says, so that it can be told after a crash as it was. */
+struct event {
+    sd_id128_t id;              /* QCAUDIT_EVENT_ID */
+    enum event_type type;
+    uint64_t at;                /* usec since the epoch */
+    enum finding_type finding;
+    int64_t finding_id;         /* 0 until stored */
+    enum subject_kind subject_kind;
+    char *subject, *datastore;
+    enum severity severity;
+    enum confidence confidence;
+    char *message;              /* one sentence, escaped, ready for a log line */
+    uint32_t depth;             /* of the chain, 0 when it does not matter */
+};
+
+struct event *event_free(struct event *event);
+
+/* ---- images --------------------------------------------------------------------------------- */
+
+/* The same file again after a remount or reboot? Never the device number. */
+struct identity {
+    uint64_t fsid;
+    uint64_t inode;
+    int64_t btime;              /* nsec, 0 unknown */
+};
+
+/* Has it changed since it was audited? Unchanged: it is not read. */
+struct fingerprint {
+    uint64_t size, allocated;   /* bytes */
+    int64_t mtime, ctime;       /* nsec */
+    uint32_t mode, uid, gid, links;
+};
+
+/* Where an image's parent or data file is. */
+enum reference_state {
+    REFERENCE_NONE,             /* has none */
+    REFERENCE_PENDING,          /* not resolved yet */
+    REFERENCE_FOUND,
+    REFERENCE_MISSING,          /* -ENOENT, dangling, not readable */
+    REFERENCE_ESCAPES,          /* outside the allowed roots, a device, unsafe text */
+    REFERENCE_IS_REMOTE,        /* json: or a protocol */
+    REFERENCE_UNREACHABLE,      /* its datastore is offline: says nothing about it */
+    _REFERENCE_STATE_MAX,
+};
+
+const char *reference_state_name(enum reference_state state);
+
+struct reference {
+    enum reference_state state;
+    char *stored;               /* as the image says it; NULL for none */
+    char *format;               /* declared; NULL when not */
+    char *path;                 /* resolved real path, where known */
+    struct identity identity;   /* of the target, when found */
+    int error;                  /* -errno of the resolution */
+};
+
+/* One examination of one image at one time. */
+struct audit {
+    int64_t id;                 /* the database's, 0 until stored */
+    uint64_t started, finished; /* usec since the epoch */
+    enum confidence confidence;
+    enum files_use use;
+    bool deep;                  /* forced or scrubbed, not only due to a change */
+    struct identity identity;   /* of what was audited, */
+    struct fingerprint fingerprint;     /* before; equal after, else confidence is racy */
+    struct audit_report *report;
+};
+
+struct audit *audit_free(struct audit *audit);
+
+struct datastore;
+
+/* One file that is, or may be, an image. Owned by discover; other stages keep pointers only while the
+ * manager tells them of it. */
+struct image {
+    int64_t id;                 /* the database's, 0 until stored */
+    char *path;                 /* absolute, raw bytes */
+    struct datastore *datastore;
+    bool present;               /* seen by the last complete walk or event */
+    uint64_t first_seen, last_seen;     /* usec */
+    uint64_t walk;              /* number of the walk that saw it last */
+    struct identity identity;   /* as last seen on disk */
+    struct fingerprint fingerprint;
+    uint64_t device;            /* st_dev */
+    enum files_use use;         /* as last probed */
+    struct audit *audit;        /* the last one; NULL before the first */
+    struct reference parent;    /* from that audit */
+    struct reference data_file;
+    uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
+    void *node;                 /* relate's */
+    void *plan;                 /* schedule's */
+};
+
+enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, DATASTORE_PAUSED, _DATASTORE_STATE_MAX };
+
+const char *datastore_state_name(enum datastore_state state);
+
+struct datastore {
+    int64_t id;
+    char *name;                 /* from the configuration */
+    char *path;
+    bool recursive;
+    enum datastore_state state;
+    int error;                  /* -errno why offline */
+    struct files_root root;     /* as last told; zero before */
+    bool watched;               /* inotify sees all of it */
+    int watch_error;            /* -errno why not, or -ENOSPC, -EOVERFLOW */
+    uint64_t overflows;
+    uint64_t unreadable;        /* files that may not be read, in the last walk */
+    uint64_t walk;              /* number of the last begun walk */
+    uint64_t walk_started, walk_finished;   /* usec, of the last complete one */
+    uint64_t paused_until;      /* usec; UINT64_MAX without end; 0 not paused */
+    uint64_t n_images;          /* present */
+};
+
+/* ---- policy --------------------------------------------------------------------------------- */
+
+/* Two or three steps of one measure; UINT64_MAX switches a step off. */
+struct steps { uint64_t warning, error, critical; };
+
+/* Thresholds of the findings; each a key of the configuration, and can differ by class. Durations are
+ * usec, shares are parts per 10,000. */
+struct thresholds {
+    struct steps chain_deep;            /* unconsolidated layers: 5, 25, 160 */
+    uint32_t chain_limit;               /* layers in all: 200 */
+    struct steps snapshot_old;          /* 72 h, 14 d, off */
+    uint32_t runaway_layers;            /* at a regular interval: 4 */
+    uint32_t runaway_tolerance;         /* how regular: 2,000 (20 %) of the median interval */
+    uint64_t leaks_bytes;               /* warning from: 1 GiB */
+    uint32_t leaks_share;               /* warning from: 100 (1 %) of the clusters */
+    uint32_t burst_leaks;               /* 256 in one span */
+    uint32_t burst_factor;              /* 10 times the last audit's */
+    uint32_t internal_snapshots;        /* 5 */
+    uint32_t internal_snapshots_golden; /* 1 */
+    enum severity data_file;            /* warning */
+    bool disabled[_FINDING_MAX];        /* findings the administrator does not want */
+};
+
+struct policy_class {
+    char *name;
+    char **paths;               /* glob patterns over absolute paths, NULL-ended */
+    struct thresholds thresholds;       /* complete: defaults filled in */
+};
+
+struct policy {
+    char **golden;              /* glob patterns: declared immutable, NULL-ended */
+    bool infer_golden;          /* by the definition of DESIGN: default true */
+    struct thresholds thresholds;
+    struct policy_class *classes;       /* the first that matches counts */
+    size_t n_classes;
+};
+
+const struct thresholds *policy_thresholds(const struct policy *policy, const char *path);
+bool policy_golden(const struct policy *policy, const char *path);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The database: one thread owns it, the loop posts batches and gets answers; a slow or full disk never stops the loop. */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "model.h"
+
+struct store;
+
+struct store_options {
+    const char *directory;      /* the state folder; holds qcaudit.db and the lock file */
+    uint64_t history_retention; /* usec */
+    unsigned audits_kept;       /* per image */
+    /* The database cannot be written since (error < 0), or can again (0). Called once per change, in the loop. */
+    void (*trouble)(void *userdata, int error, size_t n_waiting);
+    /* quick_check after READY found damage: the file was put aside as path, a new one is in use. */
+    void (*damaged)(void *userdata, const char *path);
+    void *userdata;
+};
+
+/* Takes the state folder (-EBUSY and *ret_holder, the pid that has it, when another daemon does), opens or
+ * makes the database, migrates it (user_version), moves a damaged one aside (*ret_aside is then its new path,
+ * else NULL), and starts the thread. */
+int store_open(sd_event *event, const struct store_options *options, pid_t *ret_holder, char **ret_aside,
+               struct store **ret_store);
+/* Writes what waits (for up to 5 s), marks a clean stop, ends the thread. */
+struct store *store_close(struct store *store);
+
+/* What was known when the last daemon stopped; handed over one by one, the callee owns each. Blocks: to be
+ * called before the loop runs. */
+struct store_loader {
+    int (*datastore)(void *userdata, struct datastore *datastore);
+    int (*image)(void *userdata, const char *datastore, struct image *image);  /* with its last audit and references */
+    int (*finding)(void *userdata, struct finding *finding);       /* open, acknowledged, or resolved within 7 days */
+    int (*event)(void *userdata, struct event *event);             /* told to nobody yet: the outbox */
+    void *userdata;
+};
+int store_load(struct store *store, const struct store_loader *loader);
+
+/* Everything one audit (or walk) changed, to be written in one transaction. The builder copies what it is
+ * given; ids of new rows are written back to the sources by `committed`. */
+struct store_batch;
+
+int store_batch_new(struct store_batch **ret_batch);
+struct store_batch *store_batch_free(struct store_batch *batch);
+int store_batch_datastore(struct store_batch *batch, const struct datastore *datastore);
+int store_batch_image(struct store_batch *batch, const struct image *image);        /* row and references, by path */
+int store_batch_audit(struct store_batch *batch, const struct image *image, const struct audit *audit);
+int store_batch_image_gone(struct store_batch *batch, const char *path);
+int store_batch_finding(struct store_batch *batch, const struct finding *finding);  /* upsert by type + subject */
+int store_batch_event(struct store_batch *batch, const struct event *event);
+int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char *channel);
+bool store_batch_is_empty(const struct store_batch *batch);
+
+/* Takes the batch. Batches are written in the order given; one that fails for lack of space or an I/O error
+ * is tried again until it works. committed (may be NULL) runs in the loop with 0, or -errno if it was given
+ * up at store_close(). Finding ids: ids are looked up by type and subject through store_finding_id(). */
+int store_commit(struct store *store, struct store_batch *batch, void (*committed)(void *userdata, int error),
+                 void *userdata);
+
+/* Reads for the control interface: run in the thread, the answer comes in the loop as a JSON array the
+ * callee owns; *next is the cursor to go on with, "" at the end. */
+typedef void (*store_rows_fn)(void *userdata, int error, json_object *rows, const char *next);
+/* Events, newest first; path or NULL, finding name or NULL; since/until usec (0: open). */
+int store_history(struct store *store, const char *path, const char *finding, uint64_t since, uint64_t until,
+                  const char *cursor, unsigned limit, store_rows_fn done, void *userdata);
+/* Audits of one image, newest first: times, confidence, counters, depth. */
+int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
+                 void *userdata);
+/* Batches that wait to be written. */
+size_t store_waiting(const struct store *store);
+
+/* After READY: quick_check on a second connection in the background. */
+int store_quick_check(struct store *store);

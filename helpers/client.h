@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The caller's side of the two helpers: starts them, checks every record, keeps deadlines, never blocks.
+ *
+ * All calls return at once; answers come by callback from the sd-event loop, exactly one per request,
+ * also when the helper ends, hangs or lies. No callback runs before the call that asked returned.
+ * Every pointer handed to a callback is valid during it only, unless said otherwise. */
+#pragma once
+
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "report.h"
+
+/* ---- qcaudit-worker ----------------------------------------------------------------------- */
+
+struct worker;
+
+struct worker_options {
+    const char *program;            /* path of qcaudit-worker */
+    uint64_t memory_limit;          /* bytes, RLIMIT_AS less the program itself; 0 is 1 GiB */
+    unsigned threads;               /* 0 is 1 */
+    unsigned images_max;            /* worker_exhausted() from then on; 0 is 64 */
+    bool idle_io;                   /* idle I/O class and lowest CPU priority */
+};
+
+int worker_start(sd_event *event, const struct worker_options *options, struct worker **ret_worker);
+/* Kills and reaps it; the request under way gets no callback any more. Takes NULL, returns NULL. */
+struct worker *worker_free(struct worker *worker);
+pid_t worker_pid(const struct worker *worker);
+/* True once it must not be given another image: images_max reached, ended, or any anomaly. */
+bool worker_exhausted(const struct worker *worker);
+
+enum worker_flags {
+    WORKER_CHECK = 1 << 0,          /* run the check, not only open */
+    WORKER_CHAIN = 1 << 1,          /* open all parents (asks for them); not opened is then an error */
+    WORKER_CHECK_LAYERS = 1 << 2,   /* with WORKER_CHAIN: check every layer */
+    WORKER_METADATA_DIGEST = 1 << 3,
+    WORKER_SCALAR = 1 << 4,         /* no vector instructions */
+};
+
+struct worker_question {
+    uint64_t id;                    /* for worker_answer */
+    enum qca_reference_kind kind;
+    uint32_t layer;
+    const char *name;               /* hostile */
+    const char *format;             /* NULL when not declared */
+};
+
+struct worker_request {
+    int fd;                         /* the image, O_RDONLY; duplicated, stays the caller's */
+    struct qca_file_id id;          /* of the image, for loops */
+    enum qca_format format;         /* QCA_FORMAT_UNKNOWN probes */
+    unsigned flags;                 /* enum worker_flags */
+    uint64_t deadline_usec;         /* without any record (progress counts) for so long: killed; 0 is 60 s */
+    uint64_t total_deadline_usec;   /* killed after so long in all; 0 is 6 h */
+    uint64_t read_budget;           /* bytes per second, 0 unlimited */
+    size_t max_issues;              /* 0 is 1,000; at most 10,000 */
+    /* Must be answered by worker_answer(), now or later; the deadline stands still meanwhile. NULL: all refused. */
+    void (*question)(void *userdata, struct worker *worker, const struct worker_question *question);
+    void (*progress)(void *userdata, uint64_t done, uint64_t total);        /* may be NULL */
+    /* The report is the callee's, to be freed by audit_report_free(). */
+    void (*done)(void *userdata, struct worker *worker, struct audit_report *report);
+    void *userdata;
+};
+
+/* -EBUSY while another request is under way, -ESTALE when exhausted. */
+int worker_audit(struct worker *worker, const struct worker_request *request);
+/* fd (duplicated) and id when error is 0; else -errno as qca_resolve_fn's. */
+int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd, const struct qca_file_id *id);
+/* Stops the request under way: done comes with -ECANCELED, and the worker is exhausted if it does not end soon. */
+void worker_cancel(struct worker *worker);
+
+/* ---- qcaudit-files ------------------------------------------------------------------------ */
+
+enum files_type { FILES_REGULAR, FILES_BLOCK, FILES_DIRECTORY, FILES_SYMLINK, FILES_OTHER };
+
+/* Who has it open, by QEMU's lock bytes (F_OFD_GETLK at 101 and 201). */
+enum files_use { FILES_UNUSED, FILES_FROZEN, FILES_WRITER };
+
+/* What statx says of one file, and where it really is. Times are nanoseconds since the epoch. */
+struct files_stat {
+    enum files_type type;
+    uint64_t fsid;                  /* the file system, stable over mounts where it can be had */
+    uint64_t inode;
+    int64_t btime;                  /* birth, 0 when the file system does not tell */
+    uint64_t device;                /* st_dev: for "one reader per backing device" alone, never identity */
+    uint64_t size;                  /* bytes */
+    uint64_t allocated;             /* bytes on disk */
+    int64_t mtime, ctime;
+    uint32_t mode, uid, gid, links;
+};
+
+enum files_event {
+    FILES_EVENT_APPEARED,           /* walked, created or moved in: stat is set */
+    FILES_EVENT_CHANGED,            /* closed after writing, attributes: stat is set */
+    FILES_EVENT_VANISHED,           /* deleted or moved out; a directory: with everything below it */
+    FILES_EVENT_ERROR,              /* this one path could not be looked at: error is set */
+    FILES_EVENT_OVERFLOW,           /* the kernel lost events: walk again */
+    FILES_EVENT_WATCHES_EXHAUSTED,  /* fs.inotify.max_user_watches: only timed walks see changes below path */
+    FILES_EVENT_UNMOUNTED,          /* the root is gone, or another file system lies on it */
+};
+
+struct files_record {
+    enum files_event event;
+    const char *path;               /* absolute, hostile bytes, below the root */
+    int error;                      /* -errno, FILES_EVENT_ERROR only */
+    struct files_stat stat;
+};
+
+struct files;
+
+struct files_options {
+    const char *program;            /* path of qcaudit-files */
+    const char *root;               /* the datastore's directory */
+    const char *const *allowed_roots;   /* NULL-ended: references may lead there (all datastores' roots) */
+    bool recursive;
+    bool watch;                     /* inotify; false: walks alone */
+    uint64_t deadline_usec;         /* each request, and the silence within a walk; 0 is 30 s */
+    int launcher_fd;                /* from launcher_start(), or -1: started directly, without capability */
+    /* Every record of walks and watches. */
+    void (*record)(void *userdata, struct files *files, const struct files_record *record);
+    /* A walk ended: 0 complete, else -errno. Entries not reported since files_walk() are gone. */
+    void (*walked)(void *userdata, struct files *files, int error, uint64_t n_files, uint64_t n_directories);
+    /* It ended, hung (-ETIMEDOUT, killed) or lied (-EBADMSG): all requests were answered so; free it. */
+    void (*lost)(void *userdata, struct files *files, int error);
+    void *userdata;
+};
+
+int files_start(sd_event *event, const struct files_options *options, struct files **ret_files);
+struct files *files_free(struct files *files);
+pid_t files_pid(const struct files *files);
+
+/* What kind of place the root is; asked once after the start, also tells whether it is there at all. */
+struct files_root {
+    uint64_t fsid, device;
+    uint64_t size, available;       /* bytes */
+    char type[24];                  /* "ext4", "xfs", "nfs4", "fuse", ... */
+    bool network;                   /* inotify does not see other hosts' changes */
+};
+typedef void (*files_root_fn)(void *userdata, int error, const struct files_root *root);
+int files_root(struct files *files, files_root_fn done, void *userdata);
+
+/* Walks the whole root (records, then walked). -EALREADY while one is under way. */
+int files_walk(struct files *files);
+
+/* O_PATH, fstat, allowed roots, reopen read-only, lock probe. fd is the callee's. -EPERM: lies outside
+ * the allowed roots; -EFTYPE is not Linux's, so -EMEDIUMTYPE: neither regular file nor block device. */
+typedef void (*files_open_fn)(void *userdata, int error, int fd, const struct files_stat *stat, enum files_use use);
+int files_open(struct files *files, const char *path, files_open_fn done, void *userdata);
+
+/* statx and lock probe, without handing out the file: before and after an audit. */
+typedef void (*files_probe_fn)(void *userdata, int error, const struct files_stat *stat, enum files_use use);
+int files_probe(struct files *files, const char *path, files_probe_fn done, void *userdata);
+
+/* Where a reference stored in the image at path leads, by its real place (links followed): path and stat
+ * of the target, or -ENOENT, -EPERM (outside the allowed roots), -ELOOP, -EMEDIUMTYPE, -EACCES. The real
+ * path comes with -EPERM and -EMEDIUMTYPE too, where known. Remote references never get here. */
+typedef void (*files_resolve_fn)(void *userdata, int error, const char *real_path, const struct files_stat *stat);
+int files_resolve(struct files *files, const char *image_path, const char *reference, files_resolve_fn done,
+                  void *userdata);
+
+/* ---- what a reference is, by its text alone (shared policy of daemon and ctl) --------------- */
+
+enum reference_text { REFERENCE_LOCAL, REFERENCE_REMOTE /* json: or a protocol */, REFERENCE_UNSAFE /* device, /proc, /sys, control characters */ };
+/* What "file:" prefixes and spellings QEMU accepts is in the implementation; *ret_path (malloc'd, may be
+ * NULL to ask for the class alone) is the plain path of a local reference. */
+int reference_classify(const char *reference, enum reference_text *ret_class, char **ret_path);
+
+/* ---- the one capability ------------------------------------------------------------------- */
+
+/* Forks a launcher that keeps CAP_DAC_READ_SEARCH (if this process has it) and starts qcaudit-files on
+ * request, then drops every capability of this process, bounding set included. To be called before any
+ * thread, loop or file exists. *ret_fd is handed to files_start(). */
+int launcher_start(const char *files_program, int *ret_fd);

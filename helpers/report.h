@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What one audit by a worker said: plain structs, built and bounded by the client, read by daemon and ctl. */
+#pragma once
+
+#include "qcaudit/qcaudit.h"
+
+/* One layer that was opened: of a plain audit the image alone, of a chain audit all of them. */
+struct layer_report {
+    char *name;                     /* the reference that led here; NULL for the image itself */
+    struct qca_image_info info;
+    bool checked;                   /* false: format without a check, or not asked for */
+    struct qca_check_result check;
+    bool has_metadata_digest;
+    uint8_t metadata_digest[32];
+    enum qca_format probed_format;  /* what the content looks like, whatever was declared */
+};
+
+struct audit_report {
+    int error;                      /* 0, or -errno: the image (or its chain) was not opened */
+    struct qca_error open_error;    /* why, when error is set */
+    struct layer_report *layers;    /* n_layers is 0 only when error is set */
+    size_t n_layers;
+    /* A worker that did not live to its end. error is then -ECHILD (ended), -ETIMEDOUT (killed at its
+     * deadline), -EBADMSG (sent a bad record, killed) or -ENOEXEC (did not start). */
+    int worker_signal;              /* signal that ended it, 0 if none */
+    int worker_status;              /* exit status when no signal */
+    uint64_t bytes_read;
+    uint64_t elapsed_usec;
+    uint64_t cpu_usec;
+    uint64_t peak_memory;           /* bytes, of the worker so far */
+};
+
+struct audit_report *audit_report_free(struct audit_report *report);    /* takes NULL, returns NULL */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The names of the control interface, shared by qcauditd and qcauditctl. Not installed.
+ *
+ * D-Bus, peer to peer on a UNIX socket (and on the system bus where there is one). Entries are a{sv}
+ * dictionaries. Paths and other raw bytes travel as ay without a final NUL; times are t, microseconds since
+ * the epoch, 0 when never; sizes are t, bytes; enumerations are their names, s. */
+#pragma once
+
+#define CONTROL_BUS_NAME "org.qcaudit"
+#define CONTROL_OBJECT_PATH "/org/qcaudit"
+#define CONTROL_INTERFACE "org.qcaudit.Manager1"
+#define CONTROL_SOCKET_NAME "control"               /* in the runtime folder */
+#define CONTROL_SYSTEM_RUNTIME_DIR "/run/qcaudit"
+#define CONTROL_SYSTEM_STATE_DIR "/var/lib/qcaudit"
+
+#define CONTROL_LIMIT_MAX 1000                      /* entries per page */
+
+/* GetStatus() -> a{sv}
+ * ListDatastores() -> aa{sv}
+ * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, datastore s, format s
+ * GetImage(ay path) -> a{sv}                                               all that is known of one image
+ * GetChain(ay path) -> aa{sv}                                              base first; "level" u, "parent" ay
+ * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s, path ay,
+ *                                                                          datastore s, state s ("open", "acknowledged", "resolved", "all")
+ * GetFinding(x id) -> a{sv}
+ * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, name s, since t, until t
+ * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
+ * Scan(aay paths) -> t ticket                                              no paths: walk everything, audit what is due
+ * GetScan(t ticket) -> a{sv}                                               done b, images_total t, images_done t, current ay
+ * Acknowledge(x id, s reason, t until) -> ()
+ * Pause(s datastore, t until) -> ()    Release(s datastore, t until) -> ()    Resume(s datastore) -> ()
+ * Reload() -> ()
+ * signals: FindingChanged(a{sv} finding, s event) */

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The public interface of libqcaudit: open disk images, check them, follow their chains.
+ *
+ * The library never logs, prints, opens a path, reads a clock or keeps global state. All bytes come
+ * through a struct qca_io. Functions return 0 or a negative errno; out-parameters come last, are
+ * called ret_*, and are untouched on failure. Destructors take NULL. An object may be used by one
+ * thread at a time; different objects are independent. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- the door to bytes -------------------------------------------------------------------- */
+
+struct qca_io;
+
+/* Reads through fd (regular file or block device), which stays the caller's and must outlive io.
+ * The size is taken once, by lseek(SEEK_END). Errors: -ENOMEM, or lseek's. */
+int qca_io_new_fd(int fd, struct qca_io **ret_io);
+/* Reads the size bytes at data, which stay the caller's and must outlive io. */
+int qca_io_new_memory(const void *data, size_t size, struct qca_io **ret_io);
+void qca_io_free(struct qca_io *io);
+/* Bytes; constant for the life of io, even if the file grows or shrinks below it. */
+uint64_t qca_io_size(const struct qca_io *io);
+/* Fills buf with exactly size bytes from offset. What lies beyond the end reads as zeros (a file
+ * that shrank meanwhile too). -EIO and the like come from the device; -EINVAL when offset + size
+ * overflows int64_t. */
+int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size);
+/* Bytes read from the source so far: for budgets and reports. */
+uint64_t qca_io_bytes_read(const struct qca_io *io);
+
+/* ---- what went wrong ---------------------------------------------------------------------- */
+
+enum qca_error_kind {
+    QCA_ERROR_NONE,
+    QCA_ERROR_IO,               /* a read failed: offset says where */
+    QCA_ERROR_MEMORY,           /* more memory than memory_limit would be needed */
+    QCA_ERROR_NOT_THIS_FORMAT,  /* the format was demanded and the content is something else */
+    QCA_ERROR_HEADER,           /* a header field is invalid: field, value, bound */
+    QCA_ERROR_FEATURE,          /* unknown incompatible feature bits: value holds them */
+    QCA_ERROR_TRUNCATED,        /* the file ends before what it says it has */
+    QCA_ERROR_LIMIT,            /* beyond a limit that QEMU has too */
+    QCA_ERROR_SNAPSHOT_TABLE,
+    QCA_ERROR_BITMAPS,
+    QCA_ERROR_REFERENCE,        /* a parent or data file could not be had: layer says of which image */
+    QCA_ERROR_LOOP,             /* the chain contains itself */
+    QCA_ERROR_CHAIN_LIMIT,      /* more layers than allowed */
+    QCA_ERROR_CANCELLED,
+    QCA_ERROR_UNSUPPORTED,
+    _QCA_ERROR_MAX,
+};
+
+/* One failure, said so that an administrator can act: "which field, what it holds, what it may". */
+struct qca_error {
+    enum qca_error_kind kind;
+    uint32_t layer;             /* 0 is the image itself, 1 its parent, ... */
+    uint64_t offset;            /* host offset of the field or read, bytes */
+    uint64_t value;             /* what the field holds */
+    uint64_t bound;             /* what it may hold at most (0: not a matter of a bound) */
+    char field[40];             /* the specification's name of the field, "" if none */
+    char text[200];             /* one English sentence without a final dot; never holds raw image text */
+};
+
+const char *qca_error_kind_name(enum qca_error_kind kind);
+
+/* ---- images ------------------------------------------------------------------------------- */
+
+enum qca_format {
+    QCA_FORMAT_UNKNOWN,         /* as an option: probe */
+    QCA_FORMAT_RAW,
+    QCA_FORMAT_QCOW2,
+    _QCA_FORMAT_MAX,
+};
+
+/* "raw", "qcow2": the names QEMU uses in the backing format extension; NULL when out of range. */
+const char *qca_format_name(enum qca_format format);
+/* QCA_FORMAT_UNKNOWN for a name that the library does not know. */
+enum qca_format qca_format_from_name(const char *name);
+
+enum qca_crypt { QCA_CRYPT_NONE = 0, QCA_CRYPT_AES = 1, QCA_CRYPT_LUKS = 2 };
+
+/* qcow2 feature bits (docs/interop/qcow2.txt, "Header"). */
+#define QCA_INCOMPAT_DIRTY          (UINT64_C(1) << 0)
+#define QCA_INCOMPAT_CORRUPT        (UINT64_C(1) << 1)
+#define QCA_INCOMPAT_DATA_FILE      (UINT64_C(1) << 2)
+#define QCA_INCOMPAT_COMPRESSION    (UINT64_C(1) << 3)
+#define QCA_INCOMPAT_EXTENDED_L2    (UINT64_C(1) << 4)
+#define QCA_COMPAT_LAZY_REFCOUNTS   (UINT64_C(1) << 0)
+#define QCA_AUTOCLEAR_BITMAPS       (UINT64_C(1) << 0)
+#define QCA_AUTOCLEAR_DATA_FILE_RAW (UINT64_C(1) << 1)
+
+/* An internal snapshot as its table says it; strings are copies, cut at 1,023 bytes, NUL-ended, raw. */
+struct qca_snapshot {
+    char *id;
+    char *name;
+    int64_t date_sec;           /* seconds since the epoch */
+    uint32_t date_nsec;
+    uint64_t vm_state_size;     /* bytes */
+    uint64_t virtual_size;      /* bytes; 0 when the entry does not say */
+    uint64_t l1_offset;         /* host offset, bytes */
+    uint32_t l1_entries;
+};
+
+struct qca_bitmap {
+    char *name;
+    uint32_t flags;             /* bit 0 in use, bit 1 auto */
+    uint8_t granularity_bits;
+    uint64_t table_offset;      /* host offset, bytes */
+    uint32_t table_entries;
+};
+#define QCA_BITMAP_IN_USE (UINT32_C(1) << 0)
+
+struct qca_extension {
+    uint32_t type;              /* magic of the header extension */
+    uint32_t length;            /* bytes of data, without padding */
+    uint64_t offset;            /* host offset of its data */
+};
+
+/* What the header says. Strings are hostile bytes: escape them before they go anywhere. */
+struct qca_image_info {
+    enum qca_format format;
+    uint32_t version;           /* qcow2: 2 or 3; raw: 0 */
+    uint64_t file_size;         /* bytes of the container */
+    uint64_t virtual_size;      /* bytes the guest sees */
+    uint32_t cluster_size;      /* bytes, 512 to 2 MiB; raw: 0 */
+    uint32_t refcount_bits;     /* 1 to 64, a power of two */
+    uint32_t header_length;
+    uint64_t incompatible_features;
+    uint64_t compatible_features;
+    uint64_t autoclear_features;
+    uint8_t compression_type;   /* 0 zlib, 1 zstd */
+    enum qca_crypt crypt_method;
+    uint64_t crypt_header_offset;   /* LUKS header in the container, bytes; 0 if none */
+    uint64_t crypt_header_length;
+    uint64_t l1_offset;
+    uint32_t l1_entries;
+    uint64_t refcount_table_offset;
+    uint32_t refcount_table_clusters;
+    uint64_t snapshots_offset;
+    uint32_t snapshot_count;    /* as the header says; n_snapshots were readable */
+    char *parent;               /* backing file name, NULL when there is none */
+    char *parent_format;        /* backing format as written, NULL when not declared */
+    char *data_file;            /* external data file name, NULL when none or not named */
+    struct qca_snapshot *snapshots;
+    size_t n_snapshots;
+    struct qca_bitmap *bitmaps;
+    size_t n_bitmaps;
+    struct qca_extension *extensions;
+    size_t n_extensions;
+};
+
+/* Frees what info owns and zeroes it. */
+void qca_image_info_done(struct qca_image_info *info);
+
+struct qca_image;
+
+struct qca_open_options {
+    enum qca_format format;     /* QCA_FORMAT_UNKNOWN probes: a magic, else raw */
+    uint64_t memory_limit;      /* bytes for everything this image needs; 0 is 1 GiB */
+};
+
+/* Reads and validates the header, its extensions, the snapshot table and the bitmap directory, by the
+ * rules under which `qemu-img check` opens an image. io must outlive the image. options may be NULL.
+ * On failure error (may be NULL) says why. An unreadable snapshot table or bitmap directory does not
+ * fail the open: qca_check() reports it. */
+int qca_image_open(struct qca_io *io, const struct qca_open_options *options, struct qca_error *error,
+                   struct qca_image **ret_image);
+void qca_image_free(struct qca_image *image);
+/* Owned by the image, valid for its life. */
+const struct qca_image_info *qca_image_info(const struct qca_image *image);
+/* The format whose magic the first bytes carry (raw for anything else); -errno when unreadable. */
+int qca_probe(struct qca_io *io, enum qca_format *ret_format);
+/* SHA-256 over header, L1, refcount table and snapshot table: changes with every change of structure. */
+int qca_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]);
+
+/* ---- check -------------------------------------------------------------------------------- */
+
+/* What an issue counts as in `qemu-img check`; BEYOND: qemu-img calls it clean. */
+enum qca_counter { QCA_COUNTER_CORRUPTION, QCA_COUNTER_LEAK, QCA_COUNTER_CHECK_ERROR, QCA_COUNTER_BEYOND };
+
+/* identifier, stable name, counter, damaged pointer? (true of running guests too), what it means */
+#define QCA_ISSUE_KINDS(X)                                                                             \
+    X(L1_RESERVED_BITS,     "l1-reserved-bits",     CORRUPTION, true,  "an L1 entry has reserved bits set") \
+    X(L1_UNALIGNED,         "l1-unaligned",         CORRUPTION, true,  "an L1 entry's L2 table is not cluster aligned") \
+    X(L2_RESERVED_BITS,     "l2-reserved-bits",     CORRUPTION, true,  "an L2 entry has reserved bits set") \
+    X(L2_UNALIGNED,         "l2-unaligned",         CORRUPTION, true,  "an L2 entry's cluster is not cluster aligned") \
+    X(L2_COMPRESSED_COPIED, "l2-compressed-copied", CORRUPTION, true,  "a compressed cluster has the COPIED flag") \
+    X(L2_COMPRESSED_DATA_FILE, "l2-compressed-data-file", CORRUPTION, true, "a compressed cluster in an image with a data file") \
+    X(L2_COMPRESSED_SUBCLUSTERS, "l2-compressed-subclusters", CORRUPTION, true, "a compressed cluster with a subcluster bitmap") \
+    X(L2_SUBCLUSTERS,       "l2-subclusters",       CORRUPTION, true,  "an extended L2 entry's subcluster bits contradict each other") \
+    X(OUT_OF_FILE,          "out-of-file",          CORRUPTION, true,  "a reference points beyond the end of the file") \
+    X(REFERENCE_OVERFLOW,   "reference-overflow",   CORRUPTION, false, "a cluster has more references than its refcount can hold") \
+    X(REFCOUNT_LOW,         "refcount-low",         CORRUPTION, false, "a stored refcount is lower than the references counted") \
+    X(COPIED_WRONG,         "copied-wrong",         CORRUPTION, false, "a COPIED flag contradicts the stored refcount") \
+    X(REFTABLE_RESERVED_BITS, "reftable-reserved-bits", CORRUPTION, true, "a refcount table entry has reserved bits set") \
+    X(REFTABLE_UNALIGNED,   "reftable-unaligned",   CORRUPTION, true,  "a refcount block is not cluster aligned") \
+    X(REFTABLE_OUT_OF_FILE, "reftable-out-of-file", CORRUPTION, true,  "a refcount block lies beyond the end of the file") \
+    X(REFBLOCK_SHARED,      "refblock-shared",      CORRUPTION, true,  "a refcount block is not referenced exactly once") \
+    X(SNAPSHOT_L1_INVALID,  "snapshot-l1-invalid",  CORRUPTION, true,  "a snapshot's L1 table has an impossible place or size") \
+    X(SNAPSHOT_INCOMPLETE,  "snapshot-incomplete",  CORRUPTION, false, "a snapshot table entry lacks its extra data") \
+    X(SNAPSHOT_WITH_DATA_FILE, "snapshot-with-data-file", CORRUPTION, false, "an internal snapshot in an image with a data file") \
+    X(CLUSTER_LEAKED,       "cluster-leaked",       LEAK,       false, "clusters with a refcount that nothing references") \
+    X(READ_FAILED,          "read-failed",          CHECK_ERROR, false, "metadata that could not be read") \
+    X(SNAPSHOT_TABLE_INVALID, "snapshot-table-invalid", CHECK_ERROR, true, "the snapshot table cannot be read to its end") \
+    X(BITMAPS_INVALID,      "bitmaps-invalid",      CHECK_ERROR, true, "the bitmap directory or a bitmap table is invalid") \
+    X(CORRUPT_BIT,          "corrupt-bit",          BEYOND,     false, "the image is marked corrupt") \
+    X(DIRTY_BIT,            "dirty-bit",            BEYOND,     false, "the image was not closed cleanly") \
+    X(BITMAP_IN_USE,        "bitmap-in-use",        BEYOND,     false, "a persistent bitmap is marked in use")
+
+enum qca_issue_kind {
+#define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
+    QCA_ISSUE_KINDS(QCA_X)
+#undef QCA_X
+    _QCA_ISSUE_MAX,
+};
+
+enum qca_table {
+    QCA_TABLE_HEADER, QCA_TABLE_L1, QCA_TABLE_L2, QCA_TABLE_REFCOUNT_TABLE, QCA_TABLE_REFCOUNT_BLOCK,
+    QCA_TABLE_SNAPSHOTS, QCA_TABLE_BITMAP_DIRECTORY, QCA_TABLE_BITMAP, QCA_TABLE_CRYPT, QCA_TABLE_DATA,
+    _QCA_TABLE_MAX,
+};
+
+#define QCA_NO_OFFSET UINT64_MAX
+#define QCA_ACTIVE    UINT32_MAX    /* qca_issue.snapshot: the active tables */
+
+struct qca_issue {
+    enum qca_issue_kind kind;
+    enum qca_table table;       /* the table that holds the bad entry */
+    uint32_t layer;             /* 0 is the image itself */
+    uint32_t snapshot;          /* index of the snapshot whose table it is, or QCA_ACTIVE */
+    uint64_t table_offset;      /* host offset of that table, QCA_NO_OFFSET when it has none */
+    uint64_t index;             /* entry in that table */
+    uint64_t host_offset;       /* what the entry points at; QCA_NO_OFFSET when nothing */
+    uint64_t host_length;       /* bytes; leaks: of the whole run */
+    uint64_t guest_offset;      /* damaged guest range; QCA_NO_OFFSET when no guest data is hurt */
+    uint64_t guest_length;      /* bytes */
+    uint64_t stored;            /* stored refcount, where it matters */
+    uint64_t counted;           /* counted references, where it matters */
+    uint64_t count;             /* how much it added to its counter (a run of leaks: its clusters) */
+};
+
+const char *qca_issue_kind_name(enum qca_issue_kind kind);
+const char *qca_issue_kind_text(enum qca_issue_kind kind);
+enum qca_counter qca_issue_kind_counter(enum qca_issue_kind kind);
+/* True for damage to pointers, which is damage even while a guest writes the image. */
+bool qca_issue_kind_is_pointer(enum qca_issue_kind kind);
+enum qca_issue_kind qca_issue_kind_from_name(const char *name);     /* _QCA_ISSUE_MAX if unknown */
+const char *qca_table_name(enum qca_table table);
+
+struct qca_check_options {
+    uint64_t memory_limit;      /* bytes; 0 is 1 GiB. What needs more counts in passes */
+    size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
+    unsigned threads;           /* 0 or 1: the calling thread alone */
+    bool scalar_only;           /* no vector instructions: for tests and measurements */
+    const atomic_bool *cancel;  /* may be NULL; once true, the check ends with -ECANCELED soon */
+    void (*progress)(void *userdata, uint64_t done, uint64_t total);  /* may be NULL; at most ~10 per s of work */
+    void *userdata;
+};
+
+/* The eight figures of `qemu-img check --output=json`, and the issues behind them. */
+struct qca_check_result {
+    bool finished;              /* false: it could not be finished, error says why; counters so far stand */
+    struct qca_error error;
+    uint64_t corruptions;
+    uint64_t leaks;             /* clusters */
+    uint64_t check_errors;
+    uint64_t image_end_offset;  /* bytes */
+    uint64_t total_clusters;    /* guest clusters */
+    uint64_t allocated_clusters;
+    uint64_t compressed_clusters;
+    uint64_t fragmented_clusters;
+    uint64_t leak_runs;         /* maximal runs of adjacent leaked clusters */
+    uint64_t burst_leaks;       /* most leaks within a host span as long as what one L2 table maps */
+    uint64_t burst_offset;      /* that span's first and last leaked byte; QCA_NO_OFFSET if no leaks */
+    uint64_t burst_end;
+    uint64_t kind_count[_QCA_ISSUE_MAX];    /* how often each kind was seen, kept or not */
+    struct qca_issue *issues;   /* in the order found; the first max_issues */
+    size_t n_issues;
+};
+
+/* Frees what result owns and zeroes it. */
+void qca_check_result_done(struct qca_check_result *result);
+
+/* Checks one image; its parents are not looked at. 0 also when damage was found or the check could not
+ * be finished (result.finished); -EOPNOTSUPP for a format that has no check (raw); -ENOMEM; -ECANCELED. */
+int qca_check(struct qca_image *image, const struct qca_check_options *options,
+              struct qca_check_result *ret_result);
+
+/* The exit status of `qemu-img check`: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks. */
+int qca_check_exit_status(const struct qca_check_result *result);
+
+/* ---- chains ------------------------------------------------------------------------------- */
+
+/* Two files are the same when both numbers are equal: the resolver's business (device and inode, say). */
+struct qca_file_id { uint64_t a, b; };
+
+enum qca_reference_kind { QCA_REFERENCE_PARENT, QCA_REFERENCE_DATA_FILE };
+
+struct qca_reference {
+    enum qca_reference_kind kind;
+    uint32_t layer;             /* of the image that holds the reference */
+    const char *name;           /* as stored, hostile */
+    const char *format;         /* declared format, NULL when not declared */
+};
+
+/* Finds the file a reference means. On success *ret_io is the chain's (freed by qca_io_free); the
+ * resolver keeps what lies beneath it alive as long as the chain. -errno refuses: -ENOENT missing,
+ * -EPERM not allowed, -EMEDIUMTYPE remote. */
+typedef int (*qca_resolve_fn)(void *userdata, const struct qca_reference *reference,
+                              struct qca_io **ret_io, struct qca_file_id *ret_id);
+
+struct qca_chain;
+
+struct qca_chain_options {
+    uint32_t max_depth;         /* layers; 0 is 200, libvirt's limit */
+    uint64_t memory_limit;      /* as in struct qca_open_options, for all layers together */
+    struct qca_file_id id;      /* of the leaf, so that a loop back to it is seen */
+};
+
+/* Opens all parents of leaf, which stays the caller's and must outlive the chain. A parent whose format
+ * is not declared is probed for qcow2's magic only to report it, and then read as raw: libvirt's rule. */
+int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *options, qca_resolve_fn resolve,
+                   void *userdata, struct qca_error *error, struct qca_chain **ret_chain);
+void qca_chain_free(struct qca_chain *chain);
+/* Number of layers, at least 1. */
+size_t qca_chain_depth(const struct qca_chain *chain);
+/* Layer 0 is the leaf. NULL when index is beyond the base. */
+struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index);
+
+#ifdef __cplusplus
+}
+#endif
