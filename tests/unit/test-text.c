@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Tests escaping, shell quoting, sizes and durations. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+static void check_escape(const char *bytes, size_t n, const char *expected)
+{
+    _cleanup_free_ char *text = NULL;
+
+    assert_int_equal(text_escape(bytes, n, &text), 0);
+    assert_string_equal(text, expected);
+}
+
+#define ESCAPES(bytes, expected) check_escape(bytes, sizeof(bytes) - 1, expected)
+
+static void test_escape(void **state)
+{
+    ESCAPES("", "");
+    ESCAPES("plain name.qcow2", "plain name.qcow2");
+    ESCAPES("a\\b", "a\\\\b");
+    ESCAPES("\a\b\t\n\v\f\r", "\\a\\b\\t\\n\\v\\f\\r");
+    ESCAPES("\x1b[31mred", "\\x1b[31mred");
+    ESCAPES("nul\0end", "nul\\x00end");
+    ESCAPES("\x7f", "\\x7f");
+    ESCAPES("gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f");
+    ESCAPES("\xf0\x9f\x98\x80", "\xf0\x9f\x98\x80");
+    ESCAPES("\xc2\x85", "\\xc2\\x85");                      /* C1: next line */
+    ESCAPES("\xe2\x80\xae", "\\xe2\\x80\\xae");             /* U+202E */
+    ESCAPES("\xe2\x80\x8e", "\\xe2\\x80\\x8e");             /* U+200E */
+    ESCAPES("\xe2\x81\xa6", "\\xe2\\x81\\xa6");             /* U+2066 */
+    ESCAPES("\xef\xbb\xbf", "\\xef\\xbb\\xbf");             /* U+FEFF */
+    ESCAPES("\xff\xfe", "\\xff\\xfe");
+    ESCAPES("\xc0\xaf", "\\xc0\\xaf");                      /* overlong */
+    ESCAPES("\xe0\x80\xaf", "\\xe0\\x80\\xaf");
+    ESCAPES("\xed\xa0\x80", "\\xed\\xa0\\x80");             /* surrogate */
+    ESCAPES("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80");    /* beyond U+10FFFF */
+    ESCAPES("cut\xe2\x80", "cut\\xe2\\x80");
+    ESCAPES("\xc3(", "\\xc3(");
+}
+
+static void test_escape_string(void **state)
+{
+    _cleanup_free_ char *nothing = text_escape_string(NULL), *text = text_escape_string("a\nb");
+
+    assert_string_equal(nothing, "");
+    assert_string_equal(text, "a\\nb");
+}
+
+static void test_is_safe(void **state)
+{
+    assert_true(text_is_safe("", 0));
+    assert_true(text_is_safe("back\\slash", 10));
+    assert_true(text_is_safe("gr\xc3\xbcn", 5));
+    assert_false(text_is_safe("a\nb", 3));
+    assert_false(text_is_safe("a\0b", 3));
+    assert_false(text_is_safe("\xc3", 1));
+    assert_false(text_is_safe("\xe2\x80\xae", 3));
+}
+
+static void check_quote(const char *string, const char *expected)
+{
+    _cleanup_free_ char *text = NULL, *command = NULL;
+    _cleanup_fclose_ FILE *pipe_file = NULL;
+    char answer[64] = "";
+    size_t n;
+
+    assert_int_equal(text_quote_shell(string, &text), 0);
+    assert_string_equal(text, expected);
+
+    /* what a shell makes of it is the string again */
+    assert_true(asprintf(&command, "exec bash -c \"$(cat <<'X'\nprintf %%s %s\nX\n)\"", text) > 0);
+    pipe_file = popen(command, "r");
+    assert_non_null(pipe_file);
+    n = fread(answer, 1, sizeof(answer) - 1, pipe_file);
+    assert_int_equal(n, strlen(string));
+    assert_memory_equal(answer, string, n);
+    assert_int_equal(pclose(TAKE_PTR(pipe_file)), 0);
+}
+
+static void test_quote_shell(void **state)
+{
+    check_quote("/var/lib/a-b_c.qcow2", "/var/lib/a-b_c.qcow2");
+    check_quote("", "''");
+    check_quote("two words", "'two words'");
+    check_quote("it's", "'it'\\''s'");
+    check_quote("$(touch x);`id`\"\\", "'$(touch x);`id`\"\\'");
+    check_quote("~root", "'~root'");
+    check_quote("gr\xc3\xbcn", "'gr\xc3\xbcn'");
+    check_quote("line\nbreak's\\", "$'line\\nbreak\\'s\\\\'");
+    check_quote("\xff" "f", "$'\\xfff'");
+    check_quote("\x1b]0;x\a", "$'\\x1b]0;x\\a'");
+}
+
+static void test_size(void **state)
+{
+    char buf[TEXT_SIZE_MAX];
+
+    assert_string_equal(text_size(0, buf), "0B");
+    assert_string_equal(text_size(1023, buf), "1023B");
+    assert_string_equal(text_size(1024, buf), "1K");
+    assert_string_equal(text_size(1536, buf), "1.5K");
+    assert_string_equal(text_size(UINT64_C(1610612736), buf), "1.5G");
+    assert_string_equal(text_size(UINT64_C(1024) * 1024 * 1024 * 1024 - 1, buf), "1023.9G");
+    assert_string_equal(text_size(UINT64_MAX, buf), "15.9E");
+}
+
+static void test_duration(void **state)
+{
+    const uint64_t s = 1000000, day = 86400 * s;
+    char buf[TEXT_DURATION_MAX];
+
+    assert_string_equal(text_duration(0, buf), "0s");
+    assert_string_equal(text_duration(7, buf), "7us");
+    assert_string_equal(text_duration(12345, buf), "12ms");
+    assert_string_equal(text_duration(2500000, buf), "2s");
+    assert_string_equal(text_duration(302 * s, buf), "5min 2s");
+    assert_string_equal(text_duration(3600 * s, buf), "1h");
+    assert_string_equal(text_duration(3 * day + 4 * 3600 * s + 59 * s, buf), "3d 4h");
+    assert_string_equal(text_duration(3 * day + 59 * s, buf), "3d");
+    assert_string_equal(text_duration(385 * day, buf), "1y 20d");
+    assert_string_equal(text_duration(UINT64_MAX, buf), "584942y 152d");
+
+    assert_string_equal(text_age(0, 5 * s, buf), "never");
+    assert_string_equal(text_age(5 * s, 5 * s + 1, buf), "just now");
+    assert_string_equal(text_age(day, 4 * day, buf), "3d ago");
+    assert_string_equal(text_age(4 * day, day, buf), "in 3d");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_escape), cmocka_unit_test(test_escape_string), cmocka_unit_test(test_is_safe),
+        cmocka_unit_test(test_quote_shell), cmocka_unit_test(test_size), cmocka_unit_test(test_duration),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
