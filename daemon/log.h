@@ -2,17 +2,32 @@
 /* The daemon's own messages: to the journal when there is one, else to syslog, or to the console in the foreground. */
 #pragma once
 
+#include <stdbool.h>
 #include <syslog.h>
 
-enum log_target { LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_SYSLOG, LOG_TARGET_CONSOLE };
+enum log_target { LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_SYSLOG, LOG_TARGET_CONSOLE, _LOG_TARGET_MAX };
 
-/* AUTO: console if stderr is a terminal or no journal answers; the journal otherwise. Call once, first. */
+/* AUTO: console if stderr is a terminal or no journal answers; the journal otherwise. Call once, first.
+ * max_priority: LOG_ERR to LOG_DEBUG; what is less important is dropped. -EINVAL when out of range. */
 int log_open(enum log_target target, int max_priority);
 void log_close(void);
+/* Never AUTO. */
 enum log_target log_target_used(void);
 
+/* "auto", "journal", "syslog", "console"; _LOG_TARGET_MAX for anything else. */
+enum log_target log_target_from_name(const char *name);
+/* "emerg" to "debug", or "0" to "7"; -EINVAL for anything else. */
+int log_priority_from_name(const char *name);
+
+/* Is there a socket of the journal, or of a syslog daemon? */
+bool log_journal_answers(void);
+bool log_syslog_answers(void);
+/* Writes one line to stderr, with a time stamp, and in colour on a terminal. 0 or -errno. */
+int log_console(int priority, const char *message);
+
 /* The one line everything goes through. error is 0 or -errno and is returned, so that one can
- * `return log_error(r, "Cannot ...: %m")`; %m says it. Untrusted text must have been escaped (helpers/text.h). */
+ * `return log_error(r, "Cannot ...: %m")`; %m says it. errno stays as it was. Untrusted text must have been
+ * escaped (helpers/text.h). */
 int log_message(int priority, int error, const char *file, int line, const char *function, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
