@@ -1,0 +1,88 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The floors of the house: who may include whom, and what the library must not do.
+bats_require_minimum_version 1.5.0
+
+cd "${top_srcdir:?set by make check}" || exit 1
+
+# forbidden PATTERN FILE...: no line of these files may match; comments are not looked at.
+forbidden() {
+    local pattern=$1 found
+    shift
+    found=$(grep -nE "$pattern" "$@" /dev/null | grep -vE '^[^:]+:[0-9]+: *(/?\*|//)' || :)
+    [ -z "$found" ] || { echo "$found"; return 1; }
+}
+
+# includes FILE...: what they include of the project, "FILE INCLUDED" per line, relative to the top.
+includes() {
+    local file name
+    for file in "$@"; do
+        [ -e "$file" ] || continue
+        while read -r name; do
+            if [ -e "${file%/*}/$name" ]; then echo "$file ${file%/*}/$name"; else echo "$file $name"; fi
+        done < <(sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$file")
+    done
+}
+
+@test "the library stands on its own headers alone" {
+    includes lib/*.[ch] | awk '$2 !~ /^(lib|qcaudit)\// && $2 != "build-config.h" || $2 == "qcaudit/control.h" {print; bad = 1} END {exit bad}'
+}
+
+@test "the helpers include the library, never the daemon or the command" {
+    includes helpers/*.[ch] | awk '$2 !~ /^(lib|helpers|qcaudit)\// && $2 != "build-config.h" {print; bad = 1} END {exit bad}'
+}
+
+@test "daemon and command never include each other" {
+    includes daemon/*.[ch] daemon/*.def | awk '$2 ~ /^ctl\// {print; bad = 1} END {exit bad}'
+    includes ctl/*.[ch] | awk '$2 ~ /^daemon\// && $2 != "daemon/findings.def" {print; bad = 1} END {exit bad}'
+}
+
+@test "a stage of the daemon includes no other stage" {
+    includes daemon/*.[ch] | awk '
+        function stage(path) {
+            sub(/.*\//, "", path); sub(/\.[a-z]*$/, "", path)
+            return path
+        }
+        function head(name) { sub(/-.*/, "", name); return name }
+        BEGIN {
+            split("model config log findings schema", list); for (i in list) common[list[i]] = 1
+            # As the headers stand: the judge reads relations, life reads judgements, ...
+            split("judge<relate life<judge life<relate remedy<relate query<life query<judge query<relate alert<config control<config", list)
+            for (i in list) allowed[list[i]] = 1
+        }
+        $2 ~ /^daemon\// {
+            from = head(stage($1)); to = head(stage($2))
+            if (from == "manager" || from == "qcauditd" || from == to || to in common) next
+            if ((from "<" to) in allowed) next
+            print $1 " includes " $2; bad = 1
+        }
+        END { exit bad }'
+}
+
+@test "the library prints nothing, logs nothing, opens nothing, reads no clock" {
+    forbidden '\b(printf|fprintf|puts|fputs|putchar|perror|syslog|sd_journal_[a-z]+|warn|err|warnx|errx)\(' lib/*.c
+    forbidden '\b(open|openat|fopen|freopen|creat|opendir|readlink|realpath|stat|lstat|access|socket|connect|execve?|system|popen|fork)\(' lib/*.c
+    forbidden '\b(time|gettimeofday|clock_gettime|getenv|secure_getenv|setlocale)\(' lib/*.c
+    forbidden '<(systemd|libvirt|sqlite3|syslog|json-c)' lib/*.[ch] include/qcaudit/qcaudit.h
+}
+
+@test "the library keeps no global state" {
+    forbidden '^(static +)?(_Thread_local +|unsigned +|struct +[a-z_]+ +|u?int[0-9]+_t +|bool +|char +|int +|size_t +|void +)\**[a-z_0-9]+(\[[^]]*\])*( *=[^(]*)?;' lib/*.c
+}
+
+@test "nothing in the product runs a qemu tool or a shell" {
+    forbidden '\b(system|popen)\(' lib/*.c helpers/*.c daemon/*.c ctl/*.c
+    forbidden 'exec[lv]p?e?\([^)]*"[^"]*(qemu|sh)"' lib/*.c helpers/*.c daemon/*.c ctl/*.c
+}
+
+@test "no image is ever opened for writing or locked" {
+    forbidden 'O_RDWR|O_WRONLY|F_OFD_SETLK|F_SETLK|\bflock\(|\blockf\(' lib/*.c helpers/worker*.c helpers/files*.c
+}
+
+@test "every source says its licence and its purpose" {
+    for file in lib/*.[ch] helpers/*.[ch] daemon/*.[ch] ctl/*.[ch] include/qcaudit/*.h tests/*/*.[ch]; do
+        [ -e "$file" ] || continue
+        head -n 1 "$file" | grep -q 'SPDX-License-Identifier: LGPL-2.1-or-later' || { echo "$file: no SPDX line"; return 1; }
+        sed -n 2p "$file" | grep -qE '^(/\*| \*|//)' || { echo "$file: no sentence of purpose"; return 1; }
+    done
+}

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# The Debian packages that building, demonstrating and testing need: the one list, sourced by
+# quickstart and tests/run.
+
+packages_build=(gcc make autoconf automake libtool pkg-config xz-utils libc6-dev
+    zlib1g-dev libzstd-dev libssl-dev libsystemd-dev libsqlite3-dev libyaml-dev libjson-c-dev
+    libseccomp-dev libsmartcols-dev libvirt-dev)
+packages_demonstration=(qemu-utils python3)
+packages_test=(bats libcmocka-dev clang libclang-rt-dev libfuse3-dev fuse3 sqlite3 strace
+    man-db groff-base bash-completion shellcheck dbus systemd systemd-sysv systemd-container
+    qemu-system-x86 libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients)
+
+# install_packages PACKAGE...: has the missing ones installed on a Debian machine by root. Elsewhere it
+# says which are needed and succeeds: what is really missing, configure says.
+install_packages() {
+    local package missing=()
+    if ! command -v dpkg-query >/dev/null; then
+        echo "This is not Debian; what follows needs the counterparts of these packages: $*" >&2
+        return 0
+    fi
+    for package in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+            missing+=("$package")
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    if [ "$(id -u)" != 0 ]; then
+        echo "Not installed: ${missing[*]}" >&2
+        echo "As root: apt-get install ${missing[*]}" >&2
+        return 0
+    fi
+    echo "Installing ${missing[*]}"
+    { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+        install "${missing[@]}"; } </dev/null >&2 ||
+        { echo "apt-get could not install: ${missing[*]}" >&2; return 1; }
+}
