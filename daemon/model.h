@@ -24,11 +24,12 @@ int severity_priority(enum severity severity);          /* journal priority: 6, 
 enum confidence { CONFIDENCE_RACY, CONFIDENCE_CONFIRMED, CONFIDENCE_FROZEN, CONFIDENCE_OFFLINE, _CONFIDENCE_MAX };
 
 const char *confidence_name(enum confidence confidence);
+int confidence_from_name(const char *name);             /* -EINVAL when unknown */
 
 /* One per row of findings.def: FINDING_METADATA_CORRUPT, ... */
 enum finding_type {
 #define FINDING(id, name, severity, title, explanation, remedy, message_id) FINDING_##id,
-#include "findings.def"
+#include "daemon/findings.def"
 #undef FINDING
     _FINDING_MAX,
 };
@@ -58,6 +59,7 @@ struct condition {
 enum finding_state { FINDING_OPEN, FINDING_ACKNOWLEDGED, FINDING_RESOLVED, _FINDING_STATE_MAX };
 
 const char *finding_state_name(enum finding_state state);
+int finding_state_from_name(const char *name);          /* -EINVAL when unknown */
 
 /* A condition with its life. subject: an image's path, a datastore's name, or "" for the daemon itself. */
 enum subject_kind { SUBJECT_IMAGE, SUBJECT_DATASTORE, SUBJECT_DAEMON };
@@ -93,6 +95,7 @@ enum event_type {
 };
 
 const char *event_type_name(enum event_type type);
+int event_type_from_name(const char *name);             /* -EINVAL when unknown */
 /* Does it go out to administrators, or only into the history? */
 bool event_type_alerts(enum event_type type);
 
@@ -143,6 +146,7 @@ enum reference_state {
 };
 
 const char *reference_state_name(enum reference_state state);
+int reference_state_from_name(const char *name);        /* -EINVAL when unknown */
 
 struct reference {
     enum reference_state state;
@@ -152,6 +156,9 @@ struct reference {
     struct identity identity;   /* of the target, when found */
     int error;                  /* -errno of the resolution */
 };
+
+/* Frees what reference owns; it is REFERENCE_NONE then. */
+void reference_done(struct reference *reference);
 
 /* One examination of one image at one time. */
 struct audit {
@@ -190,6 +197,9 @@ struct image {
     void *plan;                 /* schedule's */
 };
 
+/* Frees it with its audit and references; the graph and the schedule must have forgotten it before. */
+struct image *image_free(struct image *image);
+
 enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, DATASTORE_PAUSED, _DATASTORE_STATE_MAX };
 
 const char *datastore_state_name(enum datastore_state state);
@@ -211,6 +221,8 @@ struct datastore {
     uint64_t paused_until;      /* usec; UINT64_MAX without end; 0 not paused */
     uint64_t n_images;          /* present */
 };
+
+struct datastore *datastore_free(struct datastore *datastore);
 
 /* ---- policy --------------------------------------------------------------------------------- */
 

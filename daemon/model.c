@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The words of the daemon: names of its enumerations, the catalogue as a table, destructors. */
+#include "daemon/model.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+
+static const char *name_of(const char *const *names, size_t n_names, size_t index)
+{
+    return index < n_names ? names[index] : NULL;
+}
+
+static int index_of(const char *const *names, size_t n_names, const char *name)
+{
+    for (size_t i = 0; name && i < n_names; i++)
+        if (strcmp(names[i], name) == 0)
+            return (int)i;
+    return -EINVAL;
+}
+
+static const char *const severity_names[_SEVERITY_MAX] = {
+    [SEVERITY_INFO] = "info",
+    [SEVERITY_WARNING] = "warning",
+    [SEVERITY_ERROR] = "error",
+    [SEVERITY_CRITICAL] = "critical",
+};
+
+const char *severity_name(enum severity severity)
+{
+    return name_of(severity_names, ELEMENTSOF(severity_names), severity);
+}
+
+int severity_from_name(const char *name)
+{
+    return index_of(severity_names, ELEMENTSOF(severity_names), name);
+}
+
+int severity_priority(enum severity severity)
+{
+    switch (severity) {
+    case SEVERITY_CRITICAL:
+        return 2;
+    case SEVERITY_ERROR:
+        return 3;
+    case SEVERITY_WARNING:
+        return 4;
+    default:
+        return 6;
+    }
+}
+
+static const char *const confidence_names[_CONFIDENCE_MAX] = {
+    [CONFIDENCE_RACY] = "racy",
+    [CONFIDENCE_CONFIRMED] = "confirmed",
+    [CONFIDENCE_FROZEN] = "frozen",
+    [CONFIDENCE_OFFLINE] = "offline",
+};
+
+const char *confidence_name(enum confidence confidence)
+{
+    return name_of(confidence_names, ELEMENTSOF(confidence_names), confidence);
+}
+
+int confidence_from_name(const char *name)
+{
+    return index_of(confidence_names, ELEMENTSOF(confidence_names), name);
+}
+
+static const struct finding_definition definitions[_FINDING_MAX] = {
+#define FINDING(id, name, severity, title, explanation, remedy, message_id)                          \
+    [FINDING_##id] = { name, severity, title, explanation, remedy, message_id },
+#include "daemon/findings.def"
+#undef FINDING
+};
+
+const struct finding_definition *finding_definition(enum finding_type type)
+{
+    return (unsigned)type < _FINDING_MAX ? &definitions[type] : NULL;
+}
+
+int finding_type_from_name(const char *name)
+{
+    for (int i = 0; name && i < _FINDING_MAX; i++)
+        if (strcmp(definitions[i].name, name) == 0)
+            return i;
+    return -EINVAL;
+}
+
+static const char *const finding_state_names[_FINDING_STATE_MAX] = {
+    [FINDING_OPEN] = "open",
+    [FINDING_ACKNOWLEDGED] = "acknowledged",
+    [FINDING_RESOLVED] = "resolved",
+};
+
+const char *finding_state_name(enum finding_state state)
+{
+    return name_of(finding_state_names, ELEMENTSOF(finding_state_names), state);
+}
+
+int finding_state_from_name(const char *name)
+{
+    return index_of(finding_state_names, ELEMENTSOF(finding_state_names), name);
+}
+
+static const char *const event_type_names[_EVENT_MAX] = {
+    [EVENT_OPENED] = "opened",
+    [EVENT_WORSENED] = "worsened",
+    [EVENT_EASED] = "eased",
+    [EVENT_ACKNOWLEDGED] = "acknowledged",
+    [EVENT_UNACKNOWLEDGED] = "unacknowledged",
+    [EVENT_RESOLVED] = "resolved",
+    [EVENT_REOPENED] = "reopened",
+    [EVENT_REMINDER] = "reminder",
+};
+
+const char *event_type_name(enum event_type type)
+{
+    return name_of(event_type_names, ELEMENTSOF(event_type_names), type);
+}
+
+int event_type_from_name(const char *name)
+{
+    return index_of(event_type_names, ELEMENTSOF(event_type_names), name);
+}
+
+bool event_type_alerts(enum event_type type)
+{
+    switch (type) {
+    case EVENT_OPENED:
+    case EVENT_WORSENED:
+    case EVENT_REOPENED:
+    case EVENT_RESOLVED:
+    case EVENT_UNACKNOWLEDGED:
+    case EVENT_REMINDER:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *const reference_state_names[_REFERENCE_STATE_MAX] = {
+    [REFERENCE_NONE] = "none",
+    [REFERENCE_PENDING] = "pending",
+    [REFERENCE_FOUND] = "found",
+    [REFERENCE_MISSING] = "missing",
+    [REFERENCE_ESCAPES] = "escapes",
+    [REFERENCE_IS_REMOTE] = "remote",
+    [REFERENCE_UNREACHABLE] = "unreachable",
+};
+
+const char *reference_state_name(enum reference_state state)
+{
+    return name_of(reference_state_names, ELEMENTSOF(reference_state_names), state);
+}
+
+int reference_state_from_name(const char *name)
+{
+    return index_of(reference_state_names, ELEMENTSOF(reference_state_names), name);
+}
+
+static const char *const datastore_state_names[_DATASTORE_STATE_MAX] = {
+    [DATASTORE_STARTING] = "starting",
+    [DATASTORE_ONLINE] = "online",
+    [DATASTORE_OFFLINE] = "offline",
+    [DATASTORE_PAUSED] = "paused",
+};
+
+const char *datastore_state_name(enum datastore_state state)
+{
+    return name_of(datastore_state_names, ELEMENTSOF(datastore_state_names), state);
+}
+
+struct finding *finding_free(struct finding *finding)
+{
+    if (!finding)
+        return NULL;
+    free(finding->subject);
+    free(finding->datastore);
+    free(finding->acknowledged_by);
+    free(finding->acknowledged_reason);
+    json_object_put(finding->evidence);
+    json_object_put(finding->remedy);
+    free(finding);
+    return NULL;
+}
+
+struct event *event_free(struct event *event)
+{
+    if (!event)
+        return NULL;
+    free(event->subject);
+    free(event->datastore);
+    free(event->message);
+    free(event);
+    return NULL;
+}
+
+struct audit *audit_free(struct audit *audit)
+{
+    if (!audit)
+        return NULL;
+    audit_report_free(audit->report);
+    free(audit);
+    return NULL;
+}
+
+void reference_done(struct reference *reference)
+{
+    free(reference->stored);
+    free(reference->format);
+    free(reference->path);
+    *reference = (struct reference){ .state = REFERENCE_NONE };
+}
+
+struct image *image_free(struct image *image)
+{
+    if (!image)
+        return NULL;
+    free(image->path);
+    audit_free(image->audit);
+    reference_done(&image->parent);
+    reference_done(&image->data_file);
+    free(image);
+    return NULL;
+}
+
+struct datastore *datastore_free(struct datastore *datastore)
+{
+    if (!datastore)
+        return NULL;
+    free(datastore->name);
+    free(datastore->path);
+    free(datastore);
+    return NULL;
+}
