@@ -20,7 +20,10 @@ struct schedule *schedule_free(struct schedule *schedule);
 void schedule_set_options(struct schedule *schedule, const struct schedule_options *options);
 
 /* The image is to be audited: SCHEDULE_NEW and FORCED at once (FORCED first), CHANGED after the debounce
- * (which further changes prolong, but no longer than 12 times), INTERVAL at last audit + interval ± jitter. */
+ * (which further changes prolong, but no longer than 12 times), INTERVAL at last audit + interval ± jitter,
+ * CONFIRM (a second look at an image in use) after 12 times the debounce. A plan that is more urgent stands; a
+ * change puts off everything but FORCED. An image under way runs again afterwards. All times, those of audits
+ * too, are on one clock, usec. */
 int schedule_image(struct schedule *schedule, struct image *image, enum schedule_reason reason, uint64_t now);
 void schedule_forget(struct schedule *schedule, struct image *image);
 /* Images of a paused or offline datastore are not handed out. */
@@ -32,5 +35,7 @@ struct image *schedule_next(struct schedule *schedule, uint64_t now, enum schedu
                             uint64_t *ret_wait);
 /* The audit ended; it is due again by the interval. */
 void schedule_done(struct schedule *schedule, struct image *image, uint64_t now);
-size_t schedule_due(const struct schedule *schedule, uint64_t now);     /* due or under way */
+/* Under way, or to be audited by now (even where held). */
+bool schedule_is_due(const struct schedule *schedule, const struct image *image, uint64_t now);
+size_t schedule_due(const struct schedule *schedule, uint64_t now);     /* due and not held, or under way */
 size_t schedule_running(const struct schedule *schedule);
