@@ -23,14 +23,16 @@ static bool character_is_hidden(uint32_t c)
     return false;
 }
 
-/* Length of the printable character at s (n > 0 bytes are there), 0 when its first byte must be escaped. */
-static size_t character_length(const unsigned char *s, size_t n)
+/* Length of the UTF-8 character at s (n > 0 bytes are there), 0 when there is none. */
+static size_t character_decode(const unsigned char *s, size_t n, uint32_t *ret_character)
 {
     size_t length;
     uint32_t c, least;
 
-    if (s[0] < 0x80)
-        return s[0] >= 0x20 && s[0] != 0x7f;
+    if (s[0] < 0x80) {
+        *ret_character = s[0];
+        return 1;
+    }
     if (s[0] >= 0xc2 && s[0] <= 0xdf)
         length = 2, c = s[0] & 0x1f, least = 0x80;
     else if (s[0] >= 0xe0 && s[0] <= 0xef)
@@ -46,7 +48,19 @@ static size_t character_length(const unsigned char *s, size_t n)
             return 0;
         c = c << 6 | (s[i] & 0x3f);
     }
-    if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) || character_is_hidden(c))
+    if (c < least || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+        return 0;
+    *ret_character = c;
+    return length;
+}
+
+/* Length of the printable character at s (n > 0 bytes are there), 0 when its first byte must be escaped. */
+static size_t character_length(const unsigned char *s, size_t n)
+{
+    uint32_t c;
+    size_t length = character_decode(s, n, &c);
+
+    if (length == 0 || c < 0x20 || c == 0x7f || character_is_hidden(c))
         return 0;
     return length;
 }
@@ -111,6 +125,21 @@ char *text_escape_string(const char *string)
     if (!string)
         string = "";
     return text_escape(string, strlen(string), &text) < 0 ? NULL : text;
+}
+
+bool text_is_utf8(const char *bytes, size_t n)
+{
+    const unsigned char *s = (const unsigned char *)bytes;
+
+    for (size_t i = 0; i < n;) {
+        uint32_t c;
+        size_t length = character_decode(s + i, n - i, &c);
+
+        if (length == 0)
+            return false;
+        i += length;
+    }
+    return true;
 }
 
 bool text_is_safe(const char *bytes, size_t n)

@@ -15,6 +15,8 @@ int text_escape(const char *bytes, size_t n, char **ret);
 char *text_escape_string(const char *string);
 /* True when text_escape() would leave all but backslashes as they are. */
 bool text_is_safe(const char *bytes, size_t n);
+/* True for valid UTF-8, control characters and NUL included: what JSON and D-Bus strings may hold. */
+bool text_is_utf8(const char *bytes, size_t n);
 
 /* One word for a POSIX shell: plain where nothing needs quoting, else '...'; with control characters or invalid
  * UTF-8 $'...' (bash, ksh, zsh, POSIX.1-2024), which is also safe to print. *ret is malloc'd. -ENOMEM. */

@@ -2,8 +2,9 @@
 /* The names of the control interface, shared by qcauditd and qcauditctl. Not installed.
  *
  * D-Bus, peer to peer on a UNIX socket (and on the system bus where there is one). Entries are a{sv}
- * dictionaries. Paths and other raw bytes travel as ay without a final NUL; times are t, microseconds since
- * the epoch, 0 when never; sizes are t, bytes; enumerations are their names, s. */
+ * dictionaries, their keys with dashes. Paths and other raw bytes travel as ay without a final NUL; times are t,
+ * microseconds since the epoch, 0 when never; sizes are t, bytes; enumerations are their names, s. Numbers that
+ * can be negative (error: a negative errno) are x when they are. A member that has no value is left out. */
 #pragma once
 
 #define CONTROL_BUS_NAME "org.qcaudit"
@@ -15,19 +16,29 @@
 
 #define CONTROL_LIMIT_MAX 1000                      /* entries per page */
 
+#define CONTROL_ERROR_ACCESS_DENIED "org.qcaudit.Error.AccessDenied"
+#define CONTROL_ERROR_NOT_FOUND "org.qcaudit.Error.NotFound"
+#define CONTROL_ERROR_INVALID_ARGUMENT "org.qcaudit.Error.InvalidArgument"
+#define CONTROL_ERROR_INVALID_CONFIGURATION "org.qcaudit.Error.InvalidConfiguration"
+#define CONTROL_ERROR_BUSY "org.qcaudit.Error.Busy"
+#define CONTROL_ERROR_FAILED "org.qcaudit.Error.Failed"
+
 /* GetStatus() -> a{sv}
  * ListDatastores() -> aa{sv}
- * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, datastore s, format s
+ * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay (it or what lies below it),
+ *                                                                          datastore s, format s, findings b (only with)
  * GetImage(ay path) -> a{sv}                                               all that is known of one image
- * GetChain(ay path) -> aa{sv}                                              base first; "level" u, "parent" ay
+ * GetChain(ay path) -> aa{sv}                                              base first; "level" t, "parent" ay
  * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s, path ay,
- *                                                                          datastore s, state s ("open", "acknowledged", "resolved", "all")
- * GetFinding(x id) -> a{sv}
+ *                                                                          datastore s, state s ("open", "acknowledged", "resolved",
+ *                                                                          "unresolved", the default: the first two; "all")
+ * GetFinding(x id) -> a{sv}                                                with evidence and remedy
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, name s, since t, until t
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
  * Scan(aay paths) -> t ticket                                              no paths: walk everything, audit what is due
- * GetScan(t ticket) -> a{sv}                                               done b, images_total t, images_done t, current ay
+ * GetScan(t ticket) -> a{sv}                                               done b, images-total t, images-done t, current ay
  * Acknowledge(x id, s reason, t until) -> ()
  * Pause(s datastore, t until) -> ()    Release(s datastore, t until) -> ()    Resume(s datastore) -> ()
  * Reload() -> ()
+ * Subscribe() -> ()                                                        signals from now on, to this caller
  * signals: FindingChanged(a{sv} finding, s event) */

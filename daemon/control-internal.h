@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the control socket (control.c) and the methods called through it (control-methods.c) share. */
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <systemd/sd-bus.h>
+
+#include "daemon/control.h"
+#include "helpers/control-json.h"
+
+struct connection {
+    struct control *control;
+    struct connection *next;
+    sd_bus *bus;
+    struct ucred peer;
+    bool may_read;
+    bool may_change;
+    bool subscribed;            /* gets signals, and may be silent for as long as it likes */
+    sd_event_source *timer;     /* authentication, then idleness */
+    sd_event_source *doomed;    /* set: it ends when the loop comes round */
+};
+
+struct control {
+    sd_event *event;
+    struct control_ops ops;
+    void *userdata;
+    bool public;
+    bool has_group;
+    gid_t group;
+    int fd;
+    int dir_fd;                 /* of the runtime folder; -1 when the socket was passed */
+    struct stat st;             /* of our socket file */
+    sd_event_source *listener;
+    sd_event_source *retry;
+    struct connection *connections;
+    unsigned n_connections;
+};
+
+extern const sd_bus_vtable control_vtable[];
+
+void connection_end(struct connection *connection);
+/* It did something: idleness starts anew. */
+void connection_alive(struct connection *connection);
+/* True when it does not read its answers, and is being closed therefore. */
+bool connection_is_choked(struct connection *connection);

@@ -1,0 +1,557 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The methods of the control interface: arguments from D-Bus, the manager's answers back, errors by name. */
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/control-internal.h"
+#include "lib/cleanup.h"
+#include "qcaudit/control.h"
+
+#define SCAN_PATHS_MAX 10000
+#define REASON_MAX 1000
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+DEFINE_CLEANUP(sd_bus_message *, sd_bus_message_unref)
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+static int denied(sd_bus_error *error, bool changing)
+{
+    return sd_bus_error_set(error, CONTROL_ERROR_ACCESS_DENIED,
+                            changing ? "Only root and the daemon's user may change anything"
+                                     : "Only root, the daemon's user and the members of the group that the "
+                                       "configuration names (control: group) may read");
+}
+
+__attribute__((format(printf, 2, 3)))
+static int invalid(sd_bus_error *error, const char *format, ...)
+{
+    va_list ap;
+    int r;
+
+    va_start(ap, format);
+    r = sd_bus_error_setfv(error, CONTROL_ERROR_INVALID_ARGUMENT, format, ap);
+    va_end(ap);
+    return r;
+}
+
+/* What the manager answered, as an error with a name and a sentence. message may be NULL. */
+static int failed(sd_bus_error *error, int r, const char *what, const char *message)
+{
+    if (message)
+        return sd_bus_error_set(error, CONTROL_ERROR_INVALID_ARGUMENT, message);
+    switch (r) {
+    case -ENOENT:
+        return sd_bus_error_setf(error, CONTROL_ERROR_NOT_FOUND, "No such %s is known", what);
+    case -EINVAL:
+        return sd_bus_error_setf(error, CONTROL_ERROR_INVALID_ARGUMENT, "Invalid argument for %s", what);
+    case -EBUSY:
+    case -EALREADY:
+        return sd_bus_error_setf(error, CONTROL_ERROR_BUSY, "That is under way already (%s)", what);
+    default:
+        return sd_bus_error_setf(error, CONTROL_ERROR_FAILED, "%s: %s", what, strerror(-r));
+    }
+}
+
+/* ---- who, and how much -------------------------------------------------------------------- */
+
+/* The gate of every method: 0 go on, 1 ended (the caller returns it), else the error set. */
+static int enter(struct connection *connection, bool changing, sd_bus_error *error)
+{
+    if (connection_is_choked(connection))
+        return 1;
+    connection_alive(connection);
+    if (!connection->may_read || (changing && !connection->may_change))
+        return denied(error, connection->may_read);
+    return 0;
+}
+
+/* ---- arguments ---------------------------------------------------------------------------- */
+
+/* ay without a NUL -> a string of raw bytes. */
+static int read_path(sd_bus_message *message, sd_bus_error *error, char **ret_path)
+{
+    const void *data;
+    size_t size;
+    char *path;
+    int r = sd_bus_message_read_array(message, 'y', &data, &size);
+
+    if (r < 0)
+        return r;
+    if (size == 0 || size >= PATH_MAX || memchr(data, 0, size))
+        return invalid(error, "A path has 1 to %d bytes, none of them 0", PATH_MAX - 1);
+    path = strndup(data, size);
+    if (!path)
+        return -ENOMEM;
+    if (path[0] != '/') {
+        free(path);
+        return invalid(error, "A path must be absolute");
+    }
+    *ret_path = path;
+    return 0;
+}
+
+/* The members a filter may have, by type. */
+struct filter_key {
+    const char *name;
+    enum json_type type;
+};
+
+static int check_filter(json_object *filter, const struct filter_key *keys, sd_bus_error *error)
+{
+    json_object_object_foreach(filter, name, value) {
+        const struct filter_key *key = keys;
+
+        while (key->name && strcmp(key->name, name) != 0)
+            key++;
+        if (!key->name)
+            return invalid(error, "Unknown filter");
+        if (!json_object_is_type(value, key->type))
+            return invalid(error, "The filter \"%s\" has the wrong type", key->name);
+        if (key->type == json_type_string &&
+            strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value))
+            return invalid(error, "The filter \"%s\" holds a byte 0", key->name);
+    }
+    return 0;
+}
+
+/* filter, cursor, limit: the arguments of every list. */
+static int read_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
+                     json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit)
+{
+    _cleanup_(json_object_putp) json_object *filter = NULL;
+    const char *cursor;
+    uint32_t limit;
+    int r = control_read_entry(message, &filter);
+
+    if (r >= 0)
+        r = check_filter(filter, keys, error);
+    if (r >= 0)
+        r = sd_bus_message_read(message, "su", &cursor, &limit);
+    if (r < 0)
+        return r;
+    *ret_filter = TAKE_PTR(filter);
+    *ret_cursor = cursor;
+    *ret_limit = limit == 0 || limit > CONTROL_LIMIT_MAX ? CONTROL_LIMIT_MAX : limit;
+    return 0;
+}
+
+/* ---- answers ------------------------------------------------------------------------------ */
+
+static int reply_entry(sd_bus_message *call, json_object *entry)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    int r = sd_bus_message_new_method_return(call, &reply);
+
+    if (r >= 0)
+        r = control_append_entry(reply, entry);
+    return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+/* next NULL: the method returns rows alone. */
+static int reply_rows(sd_bus_message *call, json_object *rows, const char *next)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    int r = sd_bus_message_new_method_return(call, &reply);
+
+    if (r >= 0)
+        r = control_append_rows(reply, rows);
+    if (r >= 0 && next)
+        r = sd_bus_message_append(reply, "s", next);
+    return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+/* The answer of the store's thread: userdata is the call, referenced until now. The peer may be gone. */
+static void reply_later(void *userdata, int error, json_object *rows, const char *next)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = userdata;
+
+    if (error >= 0)
+        error = reply_rows(call, rows, next ? next : "");
+    if (error == -ENOENT)
+        (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_NOT_FOUND, "Nothing of that is known");
+    else if (error == -EINVAL)
+        (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_INVALID_ARGUMENT, "Invalid cursor");
+    else if (error < 0)
+        (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_FAILED, "Cannot read the database: %s",
+                                         strerror(-error));
+}
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+static int method_get_status(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = connection->control->ops.status(connection->control->userdata, &entry);
+    return r < 0 ? failed(error, r, "status", NULL) : reply_entry(call, entry);
+}
+
+static int method_list_datastores(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = connection->control->ops.datastores(connection->control->userdata, &rows);
+    return r < 0 ? failed(error, r, "datastores", NULL) : reply_rows(call, rows, NULL);
+}
+
+static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    static const struct filter_key keys[] = {
+        {"path", json_type_string}, {"datastore", json_type_string}, {"format", json_type_string},
+        {"findings", json_type_boolean}, {NULL, json_type_null},
+    };
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
+    _cleanup_free_ char *next = NULL;
+    const char *cursor;
+    unsigned limit;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = read_list(call, keys, error, &filter, &cursor, &limit);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.images(connection->control->userdata, filter, cursor, limit, &rows, &next);
+    return r < 0 ? failed(error, r, "filter or cursor", NULL) : reply_rows(call, rows, next ? next : "");
+}
+
+static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    static const struct filter_key keys[] = {
+        {"severity", json_type_string}, {"name", json_type_string}, {"path", json_type_string},
+        {"datastore", json_type_string}, {"state", json_type_string}, {NULL, json_type_null},
+    };
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
+    _cleanup_free_ char *next = NULL;
+    const char *cursor;
+    unsigned limit;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = read_list(call, keys, error, &filter, &cursor, &limit);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.findings(connection->control->userdata, filter, cursor, limit, &rows, &next);
+    return r < 0 ? failed(error, r, "filter or cursor", NULL) : reply_rows(call, rows, next ? next : "");
+}
+
+static int method_get_image(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    _cleanup_free_ char *path = NULL;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = read_path(call, error, &path);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.image(connection->control->userdata, path, &entry);
+    return r < 0 ? failed(error, r, "image", NULL) : reply_entry(call, entry);
+}
+
+static int method_get_chain(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    _cleanup_free_ char *path = NULL;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = read_path(call, error, &path);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.chain(connection->control->userdata, path, &rows);
+    return r < 0 ? failed(error, r, "image", NULL) : reply_rows(call, rows, NULL);
+}
+
+static int method_get_finding(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    int64_t id;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = sd_bus_message_read(call, "x", &id);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.finding(connection->control->userdata, id, &entry);
+    return r < 0 ? failed(error, r, "finding", NULL) : reply_entry(call, entry);
+}
+
+static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    static const struct filter_key keys[] = {
+        {"path", json_type_string}, {"name", json_type_string}, {"since", json_type_int},
+        {"until", json_type_int}, {NULL, json_type_null},
+    };
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *filter = NULL;
+    const char *cursor;
+    unsigned limit;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = read_list(call, keys, error, &filter, &cursor, &limit);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.events(connection->control->userdata, filter, cursor, limit, reply_later,
+                                        sd_bus_message_ref(call));
+    if (r >= 0)
+        return 1;
+    sd_bus_message_unref(call);
+    return failed(error, r, "filter or cursor", NULL);
+}
+
+static int method_list_audits(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_free_ char *path = NULL;
+    const char *cursor;
+    uint32_t limit;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = read_path(call, error, &path);
+    if (r >= 0)
+        r = sd_bus_message_read(call, "su", &cursor, &limit);
+    if (r < 0)
+        return r;
+    if (limit == 0 || limit > CONTROL_LIMIT_MAX)
+        limit = CONTROL_LIMIT_MAX;
+    r = connection->control->ops.audits(connection->control->userdata, path, cursor, limit, reply_later,
+                                        sd_bus_message_ref(call));
+    if (r >= 0)
+        return 1;
+    sd_bus_message_unref(call);
+    return failed(error, r, "image", NULL);
+}
+
+static int method_subscribe(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    connection->subscribed = true;
+    return sd_bus_reply_method_return(call, NULL);
+}
+
+static int method_get_scan(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    uint64_t ticket;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = sd_bus_message_read(call, "t", &ticket);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.scan_state(connection->control->userdata, ticket, &entry);
+    return r < 0 ? failed(error, r, "scan", NULL) : reply_entry(call, entry);
+}
+
+/* ---- changing ----------------------------------------------------------------------------- */
+
+static void paths_free(char **paths)
+{
+    for (char **path = paths; path && *path; path++)
+        free(*path);
+    free(paths);
+}
+DEFINE_CLEANUP(char **, paths_free)
+
+static int read_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths)
+{
+    _cleanup_(paths_freep) char **paths = calloc(1, sizeof(*paths));
+    size_t n = 0;
+    int r = sd_bus_message_enter_container(call, 'a', "ay");
+
+    if (r < 0)
+        return r;
+    if (!paths)
+        return -ENOMEM;
+    while ((r = sd_bus_message_at_end(call, 0)) == 0) {
+        char **more;
+
+        if (n >= SCAN_PATHS_MAX)
+            return invalid(error, "More than %d paths", SCAN_PATHS_MAX);
+        more = realloc(paths, (n + 2) * sizeof(*paths));
+        if (!more)
+            return -ENOMEM;
+        paths = more;
+        paths[n] = paths[n + 1] = NULL;
+        r = read_path(call, error, &paths[n]);
+        if (r < 0)
+            return r;
+        n++;
+    }
+    if (r > 0)
+        r = sd_bus_message_exit_container(call);
+    if (r < 0)
+        return r;
+    *ret_paths = TAKE_PTR(paths);
+    return 0;
+}
+
+static int method_scan(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(paths_freep) char **paths = NULL;
+    _cleanup_free_ char *message = NULL;
+    uint64_t ticket;
+    int r = enter(connection, true, error);
+
+    if (r != 0)
+        return r;
+    r = read_paths(call, error, &paths);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.scan(connection->control->userdata, paths, &ticket, &message);
+    return r < 0 ? failed(error, r, "image or datastore", message)
+                 : sd_bus_reply_method_return(call, "t", ticket);
+}
+
+/* "name" of the peer's user, or its number. */
+static void peer_name(const struct connection *connection, char *buf, size_t size)
+{
+    const struct passwd *user = getpwuid(connection->peer.uid);
+
+    if (user)
+        (void)snprintf(buf, size, "%s", user->pw_name);
+    else
+        (void)snprintf(buf, size, "%lu", (unsigned long)connection->peer.uid);
+}
+
+static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    const char *reason;
+    char by[64];
+    uint64_t until;
+    int64_t id;
+    int r = enter(connection, true, error);
+
+    if (r != 0)
+        return r;
+    r = sd_bus_message_read(call, "xst", &id, &reason, &until);
+    if (r < 0)
+        return r;
+    if (*reason == '\0' || strlen(reason) > REASON_MAX)
+        return invalid(error, "An acknowledgement needs a reason of at most %d bytes", REASON_MAX);
+    peer_name(connection, by, sizeof(by));
+    r = connection->control->ops.acknowledge(connection->control->userdata, id, by, reason, until);
+    return r < 0 ? failed(error, r, "finding", NULL) : sd_bus_reply_method_return(call, NULL);
+}
+
+static int hold(sd_bus_message *call, struct connection *connection,
+                int (*op)(void *userdata, const char *datastore, uint64_t until), sd_bus_error *error)
+{
+    const char *datastore;
+    uint64_t until;
+    int r = enter(connection, true, error);
+
+    if (r != 0)
+        return r;
+    r = sd_bus_message_read(call, "st", &datastore, &until);
+    if (r < 0)
+        return r;
+    r = op(connection->control->userdata, datastore, until);
+    return r < 0 ? failed(error, r, "datastore", NULL) : sd_bus_reply_method_return(call, NULL);
+}
+
+static int method_pause(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+
+    return hold(call, connection, connection->control->ops.pause, error);
+}
+
+static int method_release(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+
+    return hold(call, connection, connection->control->ops.release, error);
+}
+
+static int method_resume(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    const char *datastore;
+    int r = enter(connection, true, error);
+
+    if (r != 0)
+        return r;
+    r = sd_bus_message_read(call, "s", &datastore);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.resume(connection->control->userdata, datastore);
+    return r < 0 ? failed(error, r, "datastore", NULL) : sd_bus_reply_method_return(call, NULL);
+}
+
+static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_free_ char *message = NULL;
+    int r = enter(connection, true, error);
+
+    if (r != 0)
+        return r;
+    r = connection->control->ops.reload(connection->control->userdata, &message);
+    if (r < 0 && message)
+        return sd_bus_error_set(error, CONTROL_ERROR_INVALID_CONFIGURATION, message);
+    return r < 0 ? failed(error, r, "configuration", NULL) : sd_bus_reply_method_return(call, NULL);
+}
+
+/* ---- the interface ------------------------------------------------------------------------ */
+
+/* Unprivileged: enter() decides, by the credentials of the socket. */
+#define METHOD(name, in, out, handler) SD_BUS_METHOD(name, in, out, handler, SD_BUS_VTABLE_UNPRIVILEGED)
+
+const sd_bus_vtable control_vtable[] = {
+    SD_BUS_VTABLE_START(0),
+    METHOD("GetStatus", NULL, "a{sv}", method_get_status),
+    METHOD("ListDatastores", NULL, "aa{sv}", method_list_datastores),
+    METHOD("ListImages", "a{sv}su", "aa{sv}s", method_list_images),
+    METHOD("GetImage", "ay", "a{sv}", method_get_image),
+    METHOD("GetChain", "ay", "aa{sv}", method_get_chain),
+    METHOD("ListFindings", "a{sv}su", "aa{sv}s", method_list_findings),
+    METHOD("GetFinding", "x", "a{sv}", method_get_finding),
+    METHOD("ListEvents", "a{sv}su", "aa{sv}s", method_list_events),
+    METHOD("ListAudits", "aysu", "aa{sv}s", method_list_audits),
+    METHOD("Scan", "aay", "t", method_scan),
+    METHOD("GetScan", "t", "a{sv}", method_get_scan),
+    METHOD("Acknowledge", "xst", NULL, method_acknowledge),
+    METHOD("Pause", "st", NULL, method_pause),
+    METHOD("Release", "st", NULL, method_release),
+    METHOD("Resume", "s", NULL, method_resume),
+    METHOD("Reload", NULL, NULL, method_reload),
+    METHOD("Subscribe", NULL, NULL, method_subscribe),
+    SD_BUS_SIGNAL("FindingChanged", "a{sv}s", 0),
+    SD_BUS_VTABLE_END
+};

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The control socket: accepts peers, knows who they are, bounds what they can take, ends those that do not behave. */
+#include "daemon/control-internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-id128.h>
+
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+#include "qcaudit/control.h"
+
+#define CONNECTIONS_MAX 64
+#define CONNECTIONS_PER_UID_MAX 32
+#define CONNECTIONS_DENIED_MAX 2            /* peers that may not even read: room for an error reply */
+#define AUTHENTICATION_USEC (10 * USEC_PER_SEC)
+#define DENIED_USEC (5 * USEC_PER_SEC)
+#define IDLE_USEC (15 * 60 * USEC_PER_SEC)
+#define QUEUED_REPLIES_MAX 8                /* a client has one call under way, as a rule */
+#define QUEUED_SIGNALS_MAX 256
+
+/* ---- who may what ------------------------------------------------------------------------- */
+
+static bool peer_is_owner(uid_t uid)
+{
+    return uid == 0 || uid == getuid();
+}
+
+static bool peer_in_group(int fd, gid_t peer_gid, gid_t group)
+{
+    gid_t few[64], *gids = few;
+    _cleanup_free_ gid_t *many = NULL;
+    socklen_t size = sizeof(few);
+
+    if (peer_gid == group)
+        return true;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, gids, &size) < 0) {
+        if (errno != ERANGE)
+            return false;
+        gids = many = malloc(size);
+        if (!many || getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, gids, &size) < 0)
+            return false;
+    }
+    for (size_t i = 0; i < size / sizeof(gid_t); i++)
+        if (gids[i] == group)
+            return true;
+    return false;
+}
+
+static bool peer_may_read(const struct control *control, int fd, const struct ucred *peer)
+{
+    return control->public || peer_is_owner(peer->uid) ||
+           (control->has_group && peer_in_group(fd, peer->gid, control->group));
+}
+
+/* ---- connections -------------------------------------------------------------------------- */
+
+static void connection_free(struct connection *connection)
+{
+    struct control *control = connection->control;
+
+    for (struct connection **link = &control->connections; *link; link = &(*link)->next)
+        if (*link == connection) {
+            *link = connection->next;
+            control->n_connections--;
+            break;
+        }
+    sd_event_source_disable_unref(connection->timer);
+    sd_event_source_disable_unref(connection->doomed);
+    if (connection->bus)
+        sd_bus_detach_event(connection->bus);
+    sd_bus_close_unref(connection->bus);
+    free(connection);
+}
+
+static int on_doomed(sd_event_source *source, void *userdata)
+{
+    connection_free(userdata);
+    return 0;
+}
+
+void connection_end(struct connection *connection)
+{
+    /* Not at once: sd-bus may be about to use the bus it called us for. */
+    if (connection->doomed)
+        return;
+    if (sd_event_add_defer(connection->control->event, &connection->doomed, on_doomed, connection) < 0)
+        log_error(-ENOMEM, "Cannot end a control connection: %m");
+}
+
+static int on_disconnected(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+    connection_end(userdata);
+    return 0;
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct connection *connection = userdata;
+
+    if (connection->subscribed)
+        return 0;
+    log_debug(0, "Closing an idle control connection of pid %d.", (int)connection->peer.pid);
+    connection_end(connection);
+    return 0;
+}
+
+void connection_alive(struct connection *connection)
+{
+    if (connection->may_read && connection->timer) {
+        (void)sd_event_source_set_time_relative(connection->timer, IDLE_USEC);
+        (void)sd_event_source_set_enabled(connection->timer, SD_EVENT_ONESHOT);
+    }
+}
+
+static bool queue_is_full(struct connection *connection, uint64_t limit)
+{
+    uint64_t queued;
+
+    if (sd_bus_get_n_queued_write(connection->bus, &queued) < 0 || queued < limit)
+        return false;
+    log_debug(0, "Closing a control connection: pid %d does not read its answers.", (int)connection->peer.pid);
+    connection_end(connection);
+    return true;
+}
+
+bool connection_is_choked(struct connection *connection)
+{
+    return connection->doomed || queue_is_full(connection, QUEUED_REPLIES_MAX);
+}
+
+static int connection_start(struct connection *connection, int *fd)
+{
+    sd_id128_t id;
+    int r = sd_bus_new(&connection->bus);
+
+    if (r >= 0)
+        r = sd_bus_set_description(connection->bus, "control");
+    if (r >= 0) {
+        r = sd_bus_set_fd(connection->bus, *fd, *fd);
+        if (r >= 0)
+            *fd = -1;
+    }
+    if (r >= 0)
+        r = sd_id128_randomize(&id);
+    if (r >= 0)
+        r = sd_bus_set_server(connection->bus, 1, id);
+    if (r >= 0)
+        r = sd_bus_set_sender(connection->bus, CONTROL_BUS_NAME);
+    if (r >= 0)
+        r = sd_bus_start(connection->bus);
+    if (r >= 0)
+        r = sd_bus_attach_event(connection->bus, connection->control->event, SD_EVENT_PRIORITY_NORMAL);
+    if (r >= 0)
+        r = sd_bus_match_signal_async(connection->bus, NULL, "org.freedesktop.DBus.Local",
+                                      "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
+                                      "Disconnected", on_disconnected, NULL, connection);
+    if (r >= 0)
+        r = sd_bus_add_object_vtable(connection->bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                                     control_vtable, connection);
+    if (r >= 0)
+        r = sd_event_add_time_relative(connection->control->event, &connection->timer, CLOCK_MONOTONIC,
+                                       connection->may_read ? AUTHENTICATION_USEC : DENIED_USEC,
+                                       USEC_PER_SEC, on_timer, connection);
+    return r;
+}
+
+/* Has this peer taken all that is its share? */
+static bool too_many(const struct control *control, const struct connection *new)
+{
+    unsigned of_uid = 0, denied = 0;
+
+    for (const struct connection *each = control->connections; each; each = each->next) {
+        of_uid += each->peer.uid == new->peer.uid;
+        denied += !each->may_read;
+    }
+    if (!new->may_read && denied >= CONNECTIONS_DENIED_MAX)
+        return true;
+    return control->n_connections >= CONNECTIONS_MAX ||
+           (new->peer.uid != 0 && of_uid >= CONNECTIONS_PER_UID_MAX);
+}
+
+static int connection_new(struct control *control, int *fd)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    socklen_t size = sizeof(connection->peer);
+    int r;
+
+    if (!connection)
+        return -ENOMEM;
+    connection->control = control;
+    if (getsockopt(*fd, SOL_SOCKET, SO_PEERCRED, &connection->peer, &size) < 0) {
+        r = -errno;
+        free(connection);
+        return r;
+    }
+    connection->may_read = peer_may_read(control, *fd, &connection->peer);
+    connection->may_change = peer_is_owner(connection->peer.uid);
+    if (too_many(control, connection)) {
+        free(connection);
+        return -EUSERS;
+    }
+    connection->next = control->connections;
+    control->connections = connection;
+    control->n_connections++;
+    r = connection_start(connection, fd);
+    if (r < 0)
+        connection_free(connection);
+    return r;
+}
+
+static int on_accept_again(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    struct control *control = userdata;
+
+    return sd_event_source_set_enabled(control->listener, SD_EVENT_ON);
+}
+
+static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, void *userdata)
+{
+    struct control *control = userdata;
+    _cleanup_close_ int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int r;
+
+    if (fd < 0) {
+        r = -errno;
+        if (r == -EAGAIN || r == -EINTR || r == -ECONNABORTED)
+            return 0;
+        /* Out of descriptors or memory: the socket stays readable, so wait instead of spinning. */
+        log_error(r, "Cannot accept a control connection, trying again in a second: %m");
+        (void)sd_event_source_set_enabled(control->listener, SD_EVENT_OFF);
+        control->retry = sd_event_source_disable_unref(control->retry);
+        return sd_event_add_time_relative(control->event, &control->retry, CLOCK_MONOTONIC, USEC_PER_SEC, 0,
+                                          on_accept_again, control);
+    }
+    r = connection_new(control, &fd);
+    if (r < 0)
+        log_debug(r, "Refused a control connection: %m");
+    return 0;
+}
+
+/* ---- the socket --------------------------------------------------------------------------- */
+
+/* An address for a name in the directory of dir_fd: paths can be longer than sun_path. */
+static int address_in(int dir_fd, const char *name, struct sockaddr_un *ret_address)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int n = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+
+    if (n < 0 || (size_t)n >= sizeof(address.sun_path))
+        return -ENAMETOOLONG;
+    *ret_address = address;
+    return 0;
+}
+
+/* 0 when name is free or a socket nobody listens on. */
+static int is_stale(int dir_fd, const char *name)
+{
+    struct sockaddr_un address;
+    struct stat st;
+    _cleanup_close_ int fd = -1;
+    int r;
+
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(st.st_mode))
+        return -ENOTSOCK;
+    r = address_in(dir_fd, name, &address);
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) >= 0 || errno == EAGAIN)
+        return -EADDRINUSE;
+    return errno == ECONNREFUSED ? 0 : -errno;
+}
+
+/* Binds under a name of its own and renames: whoever connects finds the old socket or the new one. */
+static int listen_in(int dir_fd, int *ret_fd, struct stat *ret_st)
+{
+    static const char name[] = CONTROL_SOCKET_NAME, new_name[] = CONTROL_SOCKET_NAME ".new";
+    struct sockaddr_un address;
+    struct stat st;
+    _cleanup_close_ int fd = -1;
+    int r = is_stale(dir_fd, name);
+
+    if (r < 0)
+        return r;
+    r = address_in(dir_fd, new_name, &address);
+    if (r < 0)
+        return r;
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    if (unlinkat(dir_fd, new_name, 0) < 0 && errno != ENOENT)
+        return -errno;
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return -errno;
+    /* Everybody may connect, so that everybody gets an answer: who may what is decided by SO_PEERCRED. */
+    if (fchmodat(dir_fd, new_name, 0666, 0) < 0 || listen(fd, 128) < 0 ||
+        fstatat(dir_fd, new_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+        renameat(dir_fd, new_name, dir_fd, name) < 0) {
+        r = -errno;
+        (void)unlinkat(dir_fd, new_name, 0);
+        return r;
+    }
+    *ret_fd = TAKE_FD(fd);
+    *ret_st = st;
+    return 0;
+}
+
+/* The socket systemd passed, if it passed a listening stream socket; others are not ours to close. */
+static int listen_passed(int *ret_fd)
+{
+    int n = sd_listen_fds(1);
+
+    if (n < 0)
+        return n;
+    for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
+        if (sd_is_socket_unix(fd, SOCK_STREAM, 1, NULL, 0) > 0) {
+            int flags = fcntl(fd, F_GETFL);
+
+            if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
+            *ret_fd = fd;
+            return 1;
+        }
+    return 0;
+}
+
+static int control_listen(struct control *control, const char *runtime_directory)
+{
+    int r = listen_passed(&control->fd);
+
+    if (r < 0)
+        return log_error(r, "Cannot take the control socket that was passed: %m");
+    if (r == 0) {
+        control->dir_fd = open(runtime_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = control->dir_fd < 0 ? -errno : listen_in(control->dir_fd, &control->fd, &control->st);
+        if (r == -EADDRINUSE)
+            return log_error(r, "Another qcauditd answers on %s/" CONTROL_SOCKET_NAME ".", runtime_directory);
+        if (r < 0)
+            return log_error(r, "Cannot make the control socket %s/" CONTROL_SOCKET_NAME ": %m",
+                             runtime_directory);
+    }
+    r = sd_event_add_io(control->event, &control->listener, control->fd, EPOLLIN, on_accept, control);
+    if (r < 0)
+        return log_error(r, "Cannot listen on the control socket: %m");
+    return 0;
+}
+
+/* ---- public ------------------------------------------------------------------------------- */
+
+void control_set_config(struct control *control, const struct config *config)
+{
+    const char *name = config->control_group && *config->control_group ? config->control_group : NULL;
+    const struct group *group = name ? getgrnam(name) : NULL;
+    bool changed = control->public != config->control_public || control->has_group != (group != NULL) ||
+                   (group && control->group != group->gr_gid);
+
+    control->public = config->control_public;
+    control->has_group = group != NULL;
+    control->group = group ? group->gr_gid : 0;
+    if (name && !group)
+        log_debug(0, "There is no group for reading by the control socket; root and the daemon's user may.");
+    /* Whoever could read only by the old rules has to come again. */
+    for (struct connection *each = control->connections; changed && each; each = each->next)
+        if (!peer_is_owner(each->peer.uid))
+            connection_end(each);
+}
+
+int control_new(sd_event *event, const char *runtime_directory, const struct config *config,
+                const struct control_ops *ops, void *userdata, struct control **ret_control)
+{
+    struct control *control = calloc(1, sizeof(*control));
+    int r;
+
+    if (!control)
+        return -ENOMEM;
+    control->fd = control->dir_fd = -1;
+    control->event = sd_event_ref(event);
+    control->ops = *ops;
+    control->userdata = userdata;
+    control_set_config(control, config);
+    r = control_listen(control, runtime_directory);
+    if (r < 0) {
+        control_free(control);
+        return r;
+    }
+    *ret_control = control;
+    return 0;
+}
+
+static void control_unlink(const struct control *control)
+{
+    struct stat st;
+
+    /* Only what is still ours: a successor may have renamed its own over it. */
+    if (control->dir_fd >= 0 && control->fd >= 0 &&
+        fstatat(control->dir_fd, CONTROL_SOCKET_NAME, &st, AT_SYMLINK_NOFOLLOW) >= 0 &&
+        st.st_dev == control->st.st_dev && st.st_ino == control->st.st_ino)
+        (void)unlinkat(control->dir_fd, CONTROL_SOCKET_NAME, 0);
+}
+
+struct control *control_free(struct control *control)
+{
+    if (!control)
+        return NULL;
+    while (control->connections)
+        connection_free(control->connections);
+    sd_event_source_disable_unref(control->listener);
+    sd_event_source_disable_unref(control->retry);
+    control_unlink(control);
+    if (control->fd >= 0)
+        close(control->fd);
+    if (control->dir_fd >= 0)
+        close(control->dir_fd);
+    sd_event_unref(control->event);
+    free(control);
+    return NULL;
+}
+
+static int signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bus_message **ret_message)
+{
+    sd_bus_message *message = NULL;
+    int r = sd_bus_message_new_signal(bus, &message, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "FindingChanged");
+
+    if (r >= 0)
+        r = control_append_entry(message, entry);
+    if (r >= 0)
+        r = sd_bus_message_append(message, "s", event);
+    if (r < 0) {
+        sd_bus_message_unref(message);
+        return r;
+    }
+    *ret_message = message;
+    return 0;
+}
+
+int control_finding_changed(struct control *control, json_object *entry, const char *event)
+{
+    int r = 0;
+
+    for (struct connection *each = control->connections; each; each = each->next) {
+        sd_bus_message *message = NULL;
+        int k;
+
+        if (!each->subscribed || each->doomed || queue_is_full(each, QUEUED_SIGNALS_MAX))
+            continue;
+        k = signal_new(each->bus, entry, event, &message);
+        if (k >= 0)
+            k = sd_bus_send(each->bus, message, NULL);
+        sd_bus_message_unref(message);
+        if (k < 0 && r == 0)
+            r = k;
+    }
+    return r;
+}
