@@ -15,7 +15,6 @@
 #define REASON_MAX 1000
 
 DEFINE_CLEANUP(json_object *, json_object_put)
-DEFINE_CLEANUP(sd_bus_message *, sd_bus_message_unref)
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
