@@ -71,7 +71,7 @@ int confidence_from_name(const char *name)
 static const struct finding_definition definitions[_FINDING_MAX] = {
 #define FINDING(id, name, severity, title, explanation, remedy, message_id)                          \
     [FINDING_##id] = { name, severity, title, explanation, remedy, message_id },
-#include "daemon/findings.def"
+#include "qcaudit/findings.def"
 #undef FINDING
 };
 

@@ -29,7 +29,7 @@ int confidence_from_name(const char *name);             /* -EINVAL when unknown 
 /* One per row of findings.def: FINDING_METADATA_CORRUPT, ... */
 enum finding_type {
 #define FINDING(id, name, severity, title, explanation, remedy, message_id) FINDING_##id,
-#include "daemon/findings.def"
+#include "qcaudit/findings.def"
 #undef FINDING
     _FINDING_MAX,
 };
