@@ -220,6 +220,7 @@ struct image *image_free(struct image *image)
         return NULL;
     free(image->path);
     audit_free(image->audit);
+    audit_free(image->audit_before);
     reference_done(&image->parent);
     reference_done(&image->data_file);
     free(image);

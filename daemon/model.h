@@ -190,11 +190,16 @@ struct image {
     uint64_t device;            /* st_dev */
     enum files_use use;         /* as last probed */
     struct audit *audit;        /* the last one; NULL before the first */
+    struct audit *audit_before; /* the one before that, for what grew; NULL if not known */
     struct reference parent;    /* from that audit */
     struct reference data_file;
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */
+    /* The manager's: */
+    bool listed;                /* an image as far as one can tell; else some other file, looked at once and not shown */
+    uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
+    uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
 };
 
 /* Frees it with its audit and references; the graph and the schedule must have forgotten it before. */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Runs audits: workers that are reused, files opened and references resolved through the datastores' helpers. */
+#pragma once
+
+#include "model.h"
+
+struct audits;
+
+/* Where a path lies: the helper of its datastore. -EPERM outside all datastores, -ENOTCONN when it has no helper now. */
+typedef int (*audit_files_fn)(void *userdata, const char *path, struct files **ret_files);
+
+struct audits_options {
+    const char *worker_program;
+    unsigned workers;
+    uint64_t worker_memory;     /* bytes each */
+    unsigned worker_images;
+    uint64_t worker_deadline;   /* usec without progress */
+    uint64_t read_budget;       /* bytes per second over all workers, 0 unlimited */
+    size_t max_issues;
+    audit_files_fn files;
+    /* One per audits_start(). error 0: audit and references are the callee's (confidence is racy, frozen or
+     * offline). -ENOENT: the file is gone, or is no file any more. -ECANCELED, -ENOTCONN: interrupted, to be done
+     * again. -ENOEXEC: no worker could be started. */
+    void (*done)(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
+                 struct reference *data_file);
+    /* One per audits_resolve(): parent and data_file are the callee's. Nothing comes when it was interrupted. */
+    void (*resolved)(void *userdata, struct image *image, struct reference *parent, struct reference *data_file);
+    void *userdata;
+};
+
+int audits_new(sd_event *event, const struct audits_options *options, struct audits **ret_audits);
+struct audits *audits_free(struct audits *audits);
+/* Takes effect with the next audit; programs and callbacks stay as they are. */
+void audits_set_options(struct audits *audits, const struct audits_options *options);
+
+/* -EBUSY when all workers are taken, or the image is audited already. */
+int audits_start(struct audits *audits, struct image *image, bool deep);
+/* Looks again where its references lead, without reading it. Nothing when it has none. */
+int audits_resolve(struct audits *audits, struct image *image);
+
+/* The image will be freed: no callback comes for it any more. */
+void audits_forget(struct audits *audits, struct image *image);
+/* Ends the audits of a datastore's images: each is done with -ECANCELED. */
+void audits_cancel(struct audits *audits, const struct datastore *datastore);
+/* files will be freed: what waits for it ends as interrupted. */
+void audits_files_gone(struct audits *audits, struct files *files);
+
+size_t audits_running(const struct audits *audits);

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What there is: one qcaudit-files per datastore, whose walks and watches become datastores and images.
+ *
+ * Owns every struct datastore and struct image. Candidates are all regular files and block devices that are not
+ * empty, hidden ones too (an image does not get better by a dot), but not what lies below ".snapshot", ".snapshots"
+ * or ".zfs": there a file system shows everything once more as it was. A path below two datastores belongs to
+ * the one with the longer root.
+ *
+ * A datastore that goes away (unmounted, hung, unreadable, another file system in its place) is offline and is tried
+ * again with growing pauses; its images stay as they were. An image vanishes only when an event, or a complete walk
+ * of an online datastore, says so. */
+#pragma once
+
+#include "config.h"
+
+struct discover;
+
+enum discover_change {
+    DISCOVER_APPEARED,          /* not known before */
+    DISCOVER_FOUND_AGAIN,       /* from the database, seen for the first time by this daemon, as it was */
+    DISCOVER_CHANGED,           /* another file, size or time of change; or closed by a writer */
+    DISCOVER_ATTRIBUTES,        /* only owner, mode, links, and the ctime that goes with them */
+    DISCOVER_VANISHED,          /* freed after the callback */
+};
+
+struct discover_options {
+    const char *files_program;
+    int launcher_fd;            /* from launcher_start(), or -1 */
+    /* All run in the loop, some before the call that caused them returns. */
+    void (*image)(void *userdata, struct image *image, enum discover_change change, bool by_walk);
+    /* State, watching, space or the like changed. */
+    void (*datastore)(void *userdata, struct datastore *datastore);
+    /* Begun by discover_walk() or by itself; 0, or -errno when it was not complete. */
+    void (*walk_begins)(void *userdata, struct datastore *datastore);
+    void (*walked)(void *userdata, struct datastore *datastore, int error);
+    /* files is freed after this: what was asked of it gets no answer any more. */
+    void (*files_gone)(void *userdata, struct datastore *datastore, struct files *files);
+    /* No longer configured; its images vanished before. Freed after the callback. */
+    void (*removed)(void *userdata, struct datastore *datastore);
+    void *userdata;
+};
+
+int discover_new(sd_event *event, const struct discover_options *options, struct discover **ret_discover);
+/* Frees all datastores and images without a callback but files_gone. */
+struct discover *discover_free(struct discover *discover);
+
+/* What the last daemon knew, before discover_set_config(); each is the callee's. -ENOENT (and freed) for an image
+ * of a datastore that is not known. */
+int discover_load_datastore(struct discover *discover, struct datastore *datastore);
+int discover_load_image(struct discover *discover, const char *datastore, struct image *image);
+
+/* Makes, restarts and removes datastores so that they are those of config, which is not kept. */
+int discover_set_config(struct discover *discover, const struct config *config);
+
+/* Walks it; once more if a walk is under way. -ENOTCONN when it is not online. */
+int discover_walk(struct discover *discover, struct datastore *datastore);
+
+/* pause: the watch stays. release: the helper ends, nothing is open there any more. until: usec since the epoch,
+ * UINT64_MAX without end. resume: also accepts another file system that lies there now. */
+int discover_pause(struct discover *discover, struct datastore *datastore, uint64_t until);
+int discover_release(struct discover *discover, struct datastore *datastore, uint64_t until);
+int discover_resume(struct discover *discover, struct datastore *datastore);
+
+/* In order of name; of path (bytes). Valid until the next change. */
+int discover_datastores(struct discover *discover, struct datastore *const **ret_datastores, size_t *ret_n);
+int discover_images(struct discover *discover, struct image *const **ret_images, size_t *ret_n);
+/* Changes with every image that appears or vanishes. */
+uint64_t discover_generation(const struct discover *discover);
+
+struct datastore *discover_find_datastore(const struct discover *discover, const char *name);
+struct image *discover_find_image(const struct discover *discover, const char *path);
+/* The datastore in whose root the absolute path lies, by its text; NULL outside all. */
+struct datastore *discover_datastore_of(const struct discover *discover, const char *path);
+/* NULL when it has no helper now. */
+struct files *discover_files(const struct discover *discover, const struct datastore *datastore);
