@@ -231,7 +231,7 @@ static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error
 static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     static const struct filter_key keys[] = {
-        {"severity", json_type_string}, {"name", json_type_string}, {"path", json_type_string},
+        {"details", json_type_boolean}, {"severity", json_type_string}, {"name", json_type_string}, {"path", json_type_string},
         {"datastore", json_type_string}, {"state", json_type_string}, {NULL, json_type_null},
     };
     struct connection *connection = userdata;

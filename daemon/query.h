@@ -1,5 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows: the model as JSON rows, filtered and paged. Pure. */
+/* What the control interface shows: the model as JSON rows, filtered and paged. Pure.
+ *
+ * Units and types as in include/qcaudit/control.h; a member without a value is left out.
+ *
+ * A datastore: name, path, recursive, state, error, type, network, size, available, watched, watch-error,
+ * overflows, unreadable, walk-started, walk-finished, paused-until (18446744073709551615: without end), images.
+ *
+ * An image: path, datastore, present, size, allocated, use ("unused", "read-only", "writer"), audited,
+ * confidence, format, virtual-size, corruptions, leaks, check-errors, error and error-text (not opened), parent,
+ * parent-stored, parent-state, depth, unconsolidated, leaf, golden ("policy", "inferred"), loop, children,
+ * findings (unresolved ones), severity (the worst of them).
+ * GetImage adds: mtime, mode, uid, gid, links, first-seen, last-seen, created, created-source, own-layer,
+ * golden-layer, base, children-paths, header{}, check{}, snapshots[], bitmaps[], audit{}, findings-list[].
+ * GetChain adds: level, created, created-source, own, asked; findings-list is [] of name and severity; state is
+ * "missing", "escapes", "remote", "unreachable", "pending" or "loop" in the row of a parent that is no layer.
+ *
+ * A finding: id, name, title, severity, confidence, state, subject-kind, subject, path (of an image), datastore,
+ * first-seen, last-seen, changed, resolved, count, weight, acknowledged-by, acknowledged-reason,
+ * acknowledged-until; with details: evidence{}, remedy[]. */
 #pragma once
 
 #include "life.h"
@@ -28,13 +46,21 @@ struct query_status {
     int store_error;
 };
 
+/* version, started, last-pass, next-pass, pass-started, pass-images-total, pass-images-done, workers-running,
+ * store-waiting, store-error, images, images-audited, images-unreadable (not opened), images-size,
+ * images-allocated, chains (leaves of more than one layer), depth-max (unconsolidated layers), depth-max-path,
+ * open{} and acknowledged{} (findings by severity), datastores[], worst[] (up to 5 open findings). */
 int query_status(const struct query_view *view, const struct query_status *status, json_object **ret_entry);
 int query_datastores(const struct query_view *view, json_object **ret_rows);
+/* filter may be NULL. -EINVAL: a value or the cursor is invalid. In order of path; *ret_next is "" at the end. */
 int query_images(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
                  json_object **ret_rows, char **ret_next);
 int query_image(const struct query_view *view, const char *path, json_object **ret_entry);
+/* The asked image's chain, base first, then all overlays on it, depth first; at most 10,000 rows. */
 int query_chain(const struct query_view *view, const char *path, json_object **ret_rows);
+/* As query_images(); in order of id. With details at most 100 rows a page. */
 int query_findings(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
                    json_object **ret_rows, char **ret_next);
 int query_finding(const struct query_view *view, int64_t id, json_object **ret_entry);
+/* With details. */
 int query_finding_entry(const struct query_view *view, const struct finding *finding, json_object **ret_entry);

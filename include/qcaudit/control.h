@@ -31,7 +31,7 @@
  * GetChain(ay path) -> aa{sv}                                              base first; "level" t, "parent" ay
  * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s, path ay,
  *                                                                          datastore s, state s ("open", "acknowledged", "resolved",
- *                                                                          "unresolved", the default: the first two; "all")
+ *                                                                          "unresolved", the default: the first two; "all"), details b
  * GetFinding(x id) -> a{sv}                                                with evidence and remedy
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, name s, since t, until t
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the control interface shows of a chain: the way from the base to an image, and everything above it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/query-internal.h"
+
+#define ROWS_MAX 10000
+
+struct chain {
+    const struct query_view *view;
+    const struct image *asked;
+    json_object *rows;
+};
+
+struct names { json_object *rows; int error; };
+
+static void name_finding(void *userdata, const struct finding *finding)
+{
+    struct names *names = userdata;
+    json_object *object;
+    struct row row;
+    int r;
+
+    row_begin(&row);
+    row_json(&row, "id", json_object_new_int64(finding->id));
+    row_string(&row, "name", finding_definition(finding->type)->name);
+    row_string(&row, "severity", severity_name(finding->severity));
+    r = row_end(&row, &object);
+    if (r >= 0)
+        r = rows_add(names->rows, object);
+    if (r < 0 && names->error == 0)
+        names->error = r;
+}
+
+static int add_layer(struct chain *chain, const struct image *image, size_t level)
+{
+    const struct relation *relation = graph_relation(chain->view->graph, image);
+    struct names names = { .rows = json_object_new_array() };
+    json_object *object;
+    struct row row;
+    int r;
+
+    if (!names.rows)
+        return -ENOMEM;
+    row_begin(&row);
+    row_number(&row, "level", level);
+    (void)image_row(chain->view, image, &row);
+    image_created(chain->view, image, &row);
+    row_bool(&row, "asked", image == chain->asked);
+    row_bool(&row, "own", relation && relation->own_layer == image);
+    image_findings(chain->view, image, name_finding, &names);
+    if (names.error < 0)
+        json_object_put(TAKE_PTR(names.rows));
+    row_result(&row, "findings-list", names.error, names.rows);
+    r = row_end(&row, &object);
+    return r < 0 ? r : rows_add(chain->rows, object);
+}
+
+/* A row for the parent that is none: it is missing, refused, or the loop closes here. */
+static int add_broken_end(struct chain *chain, const struct reference *reference, const char *state)
+{
+    json_object *object;
+    struct row row;
+    int r;
+
+    row_begin(&row);
+    row_number(&row, "level", 0);
+    row_string(&row, "path", reference->path ? reference->path : reference->stored);
+    row_string(&row, "parent-stored", reference->stored);
+    row_string(&row, "state", state);
+    row_error(&row, "error", reference->error);
+    r = row_end(&row, &object);
+    return r < 0 ? r : rows_add(chain->rows, object);
+}
+
+/* The layers below image, image first, until the base, a broken reference or the loop's beginning.
+ * *ret_broken: why it ends early ("" when it does not). */
+static int collect_down(const struct chain *chain, const struct image *image, const struct image ***ret_layers,
+                        size_t *ret_n, const char **ret_broken)
+{
+    _cleanup_free_ const struct image **layers = NULL;
+    const struct image *loop = NULL;
+    const char *broken = NULL;
+    size_t n = 0, room = 0;
+
+    while (!broken) {
+        const struct relation *relation = graph_relation(chain->view->graph, image);
+
+        if (n == room) {
+            const struct image **more = reallocarray(layers, room = 2 * room + 16, sizeof(*more));
+
+            if (!more)
+                return -ENOMEM;
+            layers = more;
+        }
+        layers[n++] = image;
+        if (relation && relation->in_loop && !loop)
+            loop = image;
+        if (!relation || !relation->parent)
+            broken = image->parent.state == REFERENCE_NONE ? "" : reference_state_name(image->parent.state);
+        else if (relation->parent == loop || n >= ROWS_MAX)
+            broken = relation->parent == loop ? "loop" : "pending";
+        else
+            image = relation->parent;
+    }
+    *ret_layers = TAKE_PTR(layers);
+    *ret_n = n;
+    *ret_broken = broken;
+    return 0;
+}
+
+static int by_path(const void *a, const void *b)
+{
+    const struct image *const *left = a, *const *right = b;
+
+    return strcmp((*left)->path, (*right)->path);
+}
+
+struct pending { const struct image *image; size_t level; };
+
+/* Adds all overlays above image, depth first, siblings in order of path; without recursion, as a chain may have
+ * thousands of layers. */
+static int add_overlays(struct chain *chain, const struct image *image, size_t level)
+{
+    _cleanup_free_ struct pending *stack = NULL;
+    size_t n = 0, room = 0;
+
+    for (;;) {
+        const struct relation *relation = graph_relation(chain->view->graph, image);
+        size_t n_children = relation ? relation->n_children : 0;
+        _cleanup_free_ const struct image **children = NULL;
+        int r;
+
+        if (n_children > ROWS_MAX)
+            n_children = ROWS_MAX;
+        if (n + n_children > room) {
+            struct pending *more = reallocarray(stack, room = 2 * room + n_children + 16, sizeof(*more));
+
+            if (!more)
+                return -ENOMEM;
+            stack = more;
+        }
+        children = calloc(n_children + 1, sizeof(*children));
+        if (!children)
+            return -ENOMEM;
+        for (size_t i = 0; i < n_children; i++)
+            children[i] = relation->children[i];
+        qsort(children, n_children, sizeof(*children), by_path);
+        for (size_t i = n_children; i > 0; i--)
+            if (!graph_relation(chain->view->graph, children[i - 1])->in_loop)
+                stack[n++] = (struct pending){ children[i - 1], level + 1 };
+        if (n == 0 || json_object_array_length(chain->rows) >= ROWS_MAX)
+            return 0;
+        n--;
+        image = stack[n].image;
+        level = stack[n].level;
+        r = add_layer(chain, image, level);
+        if (r < 0)
+            return r;
+    }
+}
+
+int query_chain(const struct query_view *view, const char *path, json_object **ret_rows)
+{
+    _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
+    struct chain chain = { .view = view, .asked = view_find_image(view, path), .rows = rows };
+    _cleanup_free_ const struct image **layers = NULL;
+    const char *broken;
+    size_t n, level = 0;
+    int r;
+
+    if (!chain.asked)
+        return -ENOENT;
+    if (!rows)
+        return -ENOMEM;
+    r = collect_down(&chain, chain.asked, &layers, &n, &broken);
+    if (r >= 0 && *broken) {
+        r = add_broken_end(&chain, &layers[n - 1]->parent, broken);
+        level++;
+    }
+    for (size_t i = n; r >= 0 && i > 0; i--)
+        r = add_layer(&chain, layers[i - 1], level++);
+    if (r >= 0)
+        r = add_overlays(&chain, chain.asked, level - 1);
+    if (r < 0)
+        return r;
+    *ret_rows = TAKE_PTR(rows);
+    return 0;
+}

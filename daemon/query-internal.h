@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* How query's files build their rows. */
+#pragma once
+
+#include "daemon/query.h"
+#include "lib/cleanup.h"
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+
+/* An object under construction: the first failure sticks, so that rows are built without a test per member. */
+struct row {
+    json_object *object;
+    int error;
+};
+
+void row_begin(struct row *row);
+/* 0 and the object, or the failure; nothing is left behind. */
+int row_end(struct row *row, json_object **ret_object);
+void row_done(struct row *row);
+
+/* Takes value; NULL is a failure. */
+void row_json(struct row *row, const char *key, json_object *value);
+void row_string(struct row *row, const char *key, const char *value);       /* NULL: left out */
+void row_number(struct row *row, const char *key, uint64_t value);
+void row_error(struct row *row, const char *key, int error);                /* 0: left out */
+void row_bool(struct row *row, const char *key, bool value);
+/* Takes the failure of whoever made value. */
+void row_result(struct row *row, const char *key, int r, json_object *value);
+
+int rows_add(json_object *rows, json_object *row);      /* takes row */
+
+/* A string member of a filter, NULL when it is not there. */
+const char *filter_string(json_object *filter, const char *key);
+bool filter_bool(json_object *filter, const char *key);
+/* path itself, or below it. */
+bool path_matches(const char *filter, const char *path);
+
+struct image *view_find_image(const struct query_view *view, const char *path);
+int image_row(const struct query_view *view, const struct image *image, struct row *row);
+const struct qca_image_info *image_info(const struct image *image);     /* NULL when not opened */
+void image_created(const struct query_view *view, const struct image *image, struct row *row);
+int finding_row(const struct finding *finding, bool details, json_object **ret_row);
+/* Calls each for every unresolved finding of the image. */
+void image_findings(const struct query_view *view, const struct image *image,
+                    void (*each)(void *userdata, const struct finding *finding), void *userdata);
+const char *subject_kind_name(enum subject_kind kind);
