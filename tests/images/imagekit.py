@@ -35,7 +35,12 @@ def create(path, size="4M", options="", backing=None, secret=None):
     command.append(os.path.basename(path))
     if size:
         command.append(str(size))
-    run(*command, cwd=os.path.dirname(path))
+    for _ in range(20):       # on a busy machine LUKS at times fails to measure its key derivation
+        done = run(*command, cwd=os.path.dirname(path), check=False)
+        if done.returncode == 0 or not secret:
+            break
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stdout.decode(errors='replace')}")
 
 
 def io(path, *commands, secret=None):
