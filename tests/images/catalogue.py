@@ -442,6 +442,10 @@ def _(q): q.put_l2(0, q.l2(0) + 512)
 
 
 @damaged("data-file-copied-missing", DATA_FILE)
+def _(q): q.put_l2(1, q.l2(1) & ~COPIED)
+
+
+@damaged("data-file-copied-missing-at-0", DATA_FILE)
 def _(q): q.put_l2(0, q.l2(0) & ~COPIED)
 
 
@@ -486,6 +490,22 @@ snapshot_field("snapshot-extra-huge", 36, 4, 0xFFFFFFF0)
 snapshot_field("snapshot-name-long", 14, 2, 0xFFFF)
 snapshot_field("snapshot-id-empty", 12, 2, 0)
 snapshot_field("snapshot-l1-of-active", 0, 8, lambda q: q.l1)
+
+
+def snapshot_shortened(name, extra):
+    """A whole and valid entry, as an older tool would have written it, with less extra data."""
+    @damaged(name, IMAGES["snapshot-one"])
+    def _(q):
+        old = q.get(q.snapshots + 36, 4)
+        strings = q.get(q.snapshots + 12, 2) + q.get(q.snapshots + 14, 2)
+        q.file.seek(q.snapshots + 40)
+        data = q.file.read(old + strings)
+        q.put(q.snapshots + 36, 4, extra)
+        q.put_bytes(q.snapshots + 40, data[:extra] + data[old:])
+
+
+for _extra in (0, 8, 15, 16):
+    snapshot_shortened(f"snapshot-shortened-{_extra}", _extra)
 
 
 @damaged("snapshot-table-unaligned", SNAPSHOTS)
