@@ -16,6 +16,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default)
+
 /* ---- the door to bytes -------------------------------------------------------------------- */
 
 struct qca_io;
@@ -332,6 +334,8 @@ void qca_chain_free(struct qca_chain *chain);
 size_t qca_chain_depth(const struct qca_chain *chain);
 /* Layer 0 is the leaf. NULL when index is beyond the base. */
 struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

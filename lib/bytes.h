@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* On-disk integers from bounded buffers, and arithmetic that notices its overflow. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "big-endian hosts are not supported: tables are swapped on reading and refcounts compared in words"
+#endif
+
+/* Tables are read into aligned buffers but fields lie anywhere: memcpy compiles to one load. */
+static inline uint16_t be16_get(const void *p)
+{
+    uint16_t value;
+    memcpy(&value, p, sizeof(value));
+    return __builtin_bswap16(value);
+}
+
+static inline uint32_t be32_get(const void *p)
+{
+    uint32_t value;
+    memcpy(&value, p, sizeof(value));
+    return __builtin_bswap32(value);
+}
+
+static inline uint64_t be64_get(const void *p)
+{
+    uint64_t value;
+    memcpy(&value, p, sizeof(value));
+    return __builtin_bswap64(value);
+}
+
+/* A bounded piece of memory: every field is taken through it, so no read can leave it. */
+struct bytes {
+    const uint8_t *data;
+    size_t size;
+};
+
+/* Points at the length bytes at offset, or NULL when they are not all there. */
+static inline const uint8_t *bytes_at(struct bytes bytes, uint64_t offset, uint64_t length)
+{
+    if (offset > bytes.size || length > bytes.size - offset)
+        return NULL;
+    return bytes.data + offset;
+}
+
+static inline bool add_overflows(uint64_t a, uint64_t b, uint64_t *ret)
+{
+    return __builtin_add_overflow(a, b, ret);
+}
+
+static inline uint64_t round_up(uint64_t value, uint64_t power_of_two)
+{
+    return (value + power_of_two - 1) & ~(power_of_two - 1);
+}
+
+static inline uint64_t div_round_up(uint64_t value, uint64_t divisor)
+{
+    return value / divisor + (value % divisor != 0);
+}
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}

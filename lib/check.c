@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Counters and issues of a check, and the entry to every format's own. */
+#include "check.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+#include "format.h"
+
+#define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
+#define PROGRESS_STEP (UINT64_C(32) << 20)      /* bytes of tables between two calls: ~10 per s of a disk's work */
+
+enum { MAX_ISSUES_DEFAULT = 1000 };
+
+DEFINE_CLEANUP(struct qca_check_result *, qca_check_result_done)
+
+void qca_check_result_done(struct qca_check_result *result)
+{
+    if (!result)
+        return;
+    free(result->issues);
+    memset(result, 0, sizeof(*result));
+}
+
+struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table)
+{
+    return (struct qca_issue) {
+        .kind = kind,
+        .table = table,
+        .snapshot = QCA_ACTIVE,
+        .table_offset = QCA_NO_OFFSET,
+        .host_offset = QCA_NO_OFFSET,
+        .guest_offset = QCA_NO_OFFSET,
+        .count = 1,
+    };
+}
+
+static void count_issue(struct qca_check_result *result, const struct qca_issue *issue)
+{
+    result->kind_count[issue->kind] += issue->count;
+    switch (qca_issue_kind_counter(issue->kind)) {
+    case QCA_COUNTER_CORRUPTION:
+        result->corruptions += issue->count;
+        break;
+    case QCA_COUNTER_LEAK:
+        result->leaks += issue->count;
+        break;
+    case QCA_COUNTER_CHECK_ERROR:
+        result->check_errors += issue->count;
+        break;
+    case QCA_COUNTER_BEYOND:
+        break;
+    }
+}
+
+int check_issue(struct check *check, const struct qca_issue *issue)
+{
+    struct qca_check_result *result = check->result;
+
+    count_issue(result, issue);
+    if (result->n_issues == check->options.max_issues)
+        return 0;
+    if (result->n_issues == check->issues_capacity) {
+        size_t more = check->issues_capacity ? 2 * check->issues_capacity : 16;
+        struct qca_issue *grown = reallocarray(result->issues, more, sizeof(*grown));
+
+        if (!grown)
+            return -ENOMEM;
+        result->issues = grown;
+        check->issues_capacity = more;
+    }
+    result->issues[result->n_issues++] = *issue;
+    return 0;
+}
+
+void check_issues_withdraw(struct check *check, bool (*drop)(const struct qca_issue *issue, const void *userdata),
+                           const void *userdata)
+{
+    struct qca_check_result *result = check->result;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < result->n_issues; i++)
+        if (!drop(&result->issues[i], userdata))
+            result->issues[kept++] = result->issues[i];
+    result->n_issues = kept;
+}
+
+int check_advance(struct check *check, uint64_t work)
+{
+    const struct qca_check_options *options = &check->options;
+
+    if (options->cancel && atomic_load_explicit(options->cancel, memory_order_relaxed))
+        return -ECANCELED;
+    check->work_done += work;
+    if (options->progress && check->work_done - check->work_told >= PROGRESS_STEP) {
+        check->work_told = check->work_done;
+        if (check->work_total < check->work_done)
+            check->work_total = check->work_done;
+        options->progress(options->userdata, check->work_done, check->work_total);
+    }
+    return 0;
+}
+
+int check_unfinished(struct check *check, int r, const struct qca_error *error)
+{
+    check->result->finished = false;
+    check->result->error = *error;
+    return r;
+}
+
+int qca_check(struct qca_image *image, const struct qca_check_options *options,
+              struct qca_check_result *ret_result)
+{
+    _cleanup_(qca_check_result_donep) struct qca_check_result *cleanup = NULL;
+    struct qca_check_result result = { .finished = true, .burst_offset = QCA_NO_OFFSET, .burst_end = QCA_NO_OFFSET };
+    struct check check = { .result = &result };
+    int r;
+
+    if (!image->format->check)
+        return -EOPNOTSUPP;
+    if (options)
+        check.options = *options;
+    if (check.options.memory_limit == 0)
+        check.options.memory_limit = MEMORY_LIMIT_DEFAULT;
+    if (check.options.max_issues == 0)
+        check.options.max_issues = MAX_ISSUES_DEFAULT;
+
+    cleanup = &result;
+    r = image->format->check(image, &check);
+    /* Not finished for a reason that is kept in the result is an answer; only these are none. */
+    if (r == -ECANCELED || (r < 0 && result.finished))
+        return r;
+    cleanup = NULL;
+    *ret_result = result;
+    return 0;
+}
+
+int qca_check_exit_status(const struct qca_check_result *result)
+{
+    if (!result->finished || result->check_errors > 0)
+        return 1;
+    if (result->corruptions > 0)
+        return 2;
+    return result->leaks > 0 ? 3 : 0;
+}

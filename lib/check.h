@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A check under way: counters, issues, progress and cancellation, for whatever format. */
+#pragma once
+
+#include "qcaudit/qcaudit.h"
+
+struct check {
+    struct qca_check_options options;   /* defaults filled in */
+    struct qca_check_result *result;
+    size_t issues_capacity;
+    uint64_t work_done;                 /* bytes of tables */
+    uint64_t work_total;
+    uint64_t work_told;
+};
+
+/* An issue of this kind that says nothing about where: the caller fills in what it knows. */
+struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table);
+/* Counts the issue (issue->count times) and keeps it if there is room. */
+int check_issue(struct check *check, const struct qca_issue *issue);
+/* Takes back the kept issues for which drop() is true, and their counts. */
+void check_issues_withdraw(struct check *check, bool (*drop)(const struct qca_issue *issue, const void *userdata),
+                           const void *userdata);
+/* Tells the caller's progress function now and then; -ECANCELED when the caller wants no more. */
+int check_advance(struct check *check, uint64_t work);
+/* The check cannot go on: keeps the reason, and returns r, for which qca_check() then returns 0. */
+int check_unfinished(struct check *check, int r, const struct qca_error *error);

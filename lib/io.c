@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The door to bytes: bounded reads from a file descriptor or from memory. */
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "bytes.h"
+
+struct qca_io {
+    int fd;                     /* -1: data */
+    const uint8_t *data;
+    uint64_t size;
+    uint64_t bytes_read;
+};
+
+static int io_new(int fd, const void *data, uint64_t size, struct qca_io **ret_io)
+{
+    struct qca_io *io = malloc(sizeof(*io));
+
+    if (!io)
+        return -ENOMEM;
+    *io = (struct qca_io) { .fd = fd, .data = data, .size = size };
+    *ret_io = io;
+    return 0;
+}
+
+int qca_io_new_fd(int fd, struct qca_io **ret_io)
+{
+    off_t size = lseek(fd, 0, SEEK_END);
+
+    if (size < 0)
+        return -errno;
+    return io_new(fd, NULL, (uint64_t)size, ret_io);
+}
+
+int qca_io_new_memory(const void *data, size_t size, struct qca_io **ret_io)
+{
+    return io_new(-1, data, size, ret_io);
+}
+
+void qca_io_free(struct qca_io *io)
+{
+    free(io);
+}
+
+uint64_t qca_io_size(const struct qca_io *io)
+{
+    return io->size;
+}
+
+uint64_t qca_io_bytes_read(const struct qca_io *io)
+{
+    return io->bytes_read;
+}
+
+/* Reads what the file still has of size bytes; *ret_done is less when it shrank meanwhile. */
+static int read_fd(int fd, uint64_t offset, uint8_t *buf, size_t size, size_t *ret_done)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        ssize_t n = pread(fd, buf + done, size - done, (off_t)(offset + done));
+
+        if (n < 0) {
+            if (errno == EINTR)
+                continue;
+            return -errno;
+        }
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    *ret_done = done;
+    return 0;
+}
+
+int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
+{
+    uint64_t end;
+    size_t inside, done = 0;
+    int r;
+
+    if (add_overflows(offset, size, &end) || end > INT64_MAX)
+        return -EINVAL;
+
+    inside = offset < io->size ? (size_t)min_u64(size, io->size - offset) : 0;
+    if (inside > 0 && io->fd >= 0) {
+        r = read_fd(io->fd, offset, buf, inside, &done);
+        if (r < 0)
+            return r;
+    } else if (inside > 0) {
+        memcpy(buf, io->data + offset, inside);
+        done = inside;
+    }
+    if (done < size)
+        memset((uint8_t *)buf + done, 0, size - done);
+    io->bytes_read += done;
+    return 0;
+}
+
+void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size)
+{
+    if (io->fd < 0 || offset >= io->size)
+        return;
+    (void)posix_fadvise(io->fd, (off_t)offset, (off_t)min_u64(size, io->size - offset), POSIX_FADV_WILLNEED);
+}

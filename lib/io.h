@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the library itself needs of the door to bytes, beyond the public interface. */
+#pragma once
+
+#include "cleanup.h"
+#include "qcaudit/qcaudit.h"
+
+/* Tells the source that these bytes will be read soon. Advice: never fails, costs nothing in memory. */
+void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);
+
+DEFINE_CLEANUP(struct qca_io *, qca_io_free)
+#define _cleanup_io_ _cleanup_(qca_io_freep)
