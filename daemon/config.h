@@ -41,13 +41,17 @@ struct config {
     unsigned audits_kept;       /* per image: 50 */
 };
 
-/* Told of every mistake, not only the first. */
+/* Told of every mistake, not only the first, in the order of files and places. line and column count from 1;
+ * 0: the whole file. All texts are safe to print. */
 typedef void (*config_error_fn)(void *userdata, const char *file, unsigned line, unsigned column, const char *message);
 
-/* Reads path, then the *.yaml of directory path + ".d"-style conf.d (see config.c) in order of name: later
- * files win key by key, lists are appended. A missing main file is an error, a missing conf.d is not.
- * -EINVAL when there was any mistake; nothing is returned then. */
+/* Reads path, then the *.yaml of the directory conf.d beside it in order of name (bytes; hidden files are left
+ * out): later files win key by key, lists are appended. A missing main file is a mistake, a missing conf.d is
+ * not. -EINVAL when there was any mistake; nothing is returned then. -ENOMEM. */
 int config_load(const char *path, config_error_fn error, void *userdata, struct config **ret_config);
+/* The same of n bytes in memory, without conf.d; name stands for the file. */
+int config_parse(const char *name, const char *bytes, size_t n, config_error_fn error, void *userdata,
+                 struct config **ret_config);
 struct config *config_free(struct config *config);
 /* The defaults alone: a valid configuration without datastores. */
 int config_new(struct config **ret_config);
