@@ -23,7 +23,7 @@ struct audits_options {
      * again. -ENOEXEC: no worker could be started. */
     void (*done)(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
                  struct reference *data_file);
-    /* One per audits_resolve(): parent and data_file are the callee's. Nothing comes when it was interrupted. */
+    /* One per audits_resolve(), maybe before that returns: parent and data_file are the callee's. Nothing comes when it was interrupted. */
     void (*resolved)(void *userdata, struct image *image, struct reference *parent, struct reference *data_file);
     void *userdata;
 };

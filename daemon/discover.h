@@ -56,13 +56,14 @@ int discover_set_config(struct discover *discover, const struct config *config);
 int discover_walk(struct discover *discover, struct datastore *datastore);
 
 /* pause: the watch stays. release: the helper ends, nothing is open there any more. until: usec since the epoch,
- * UINT64_MAX without end. resume: also accepts another file system that lies there now. */
+ * UINT64_MAX without end. resume: also accepts another file system that
+ * lies there now, unless it is empty. */
 int discover_pause(struct discover *discover, struct datastore *datastore, uint64_t until);
 int discover_release(struct discover *discover, struct datastore *datastore, uint64_t until);
 int discover_resume(struct discover *discover, struct datastore *datastore);
 
 /* In order of name; of path (bytes). Valid until the next change. */
-int discover_datastores(struct discover *discover, struct datastore *const **ret_datastores, size_t *ret_n);
+void discover_datastores(struct discover *discover, struct datastore *const **ret_datastores, size_t *ret_n);
 int discover_images(struct discover *discover, struct image *const **ret_images, size_t *ret_n);
 /* Changes with every image that appears or vanishes. */
 uint64_t discover_generation(const struct discover *discover);

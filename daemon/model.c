@@ -197,6 +197,30 @@ struct event *event_free(struct event *event)
     return NULL;
 }
 
+struct identity identity_from_stat(const struct files_stat *stat)
+{
+    return (struct identity){ .fsid = stat->fsid, .inode = stat->inode, .btime = stat->btime };
+}
+
+bool identity_equal(const struct identity *a, const struct identity *b)
+{
+    return a->fsid == b->fsid && a->inode == b->inode && a->btime == b->btime;
+}
+
+struct fingerprint fingerprint_from_stat(const struct files_stat *stat)
+{
+    return (struct fingerprint){
+        .size = stat->size, .allocated = stat->allocated, .mtime = stat->mtime, .ctime = stat->ctime,
+        .mode = stat->mode, .uid = stat->uid, .gid = stat->gid, .links = stat->links,
+    };
+}
+
+bool fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b)
+{
+    return a->size == b->size && a->allocated == b->allocated && a->mtime == b->mtime && a->ctime == b->ctime &&
+           a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->links == b->links;
+}
+
 struct audit *audit_free(struct audit *audit)
 {
     if (!audit)

@@ -133,6 +133,11 @@ struct fingerprint {
     uint32_t mode, uid, gid, links;
 };
 
+struct identity identity_from_stat(const struct files_stat *stat);
+bool identity_equal(const struct identity *a, const struct identity *b);
+struct fingerprint fingerprint_from_stat(const struct files_stat *stat);
+bool fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b);
+
 /* Where an image's parent or data file is. */
 enum reference_state {
     REFERENCE_NONE,             /* has none */
@@ -224,7 +229,7 @@ struct datastore {
     uint64_t walk;              /* number of the last begun walk */
     uint64_t walk_started, walk_finished;   /* usec, of the last complete one */
     uint64_t paused_until;      /* usec; UINT64_MAX without end; 0 not paused */
-    uint64_t n_images;          /* present */
+    uint64_t n_images;          /* listed ones */
 };
 
 struct datastore *datastore_free(struct datastore *datastore);

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Where an image's parent and data file are: hostile text, judged by its form, then by the helper in whose datastore it lies. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/audit-internal.h"
+#include "lib/cleanup.h"
+
+enum reference_tag { TAG_PARENT, TAG_DATA_FILE };
+
+/* The absolute path a reference means by its text: without ".", ".." and double slashes. Only to tell in which
+ * datastore it lies; links are followed by the helper, which checks again. */
+static int path_lexical(const char *image_path, const char *reference, char **ret_path)
+{
+    _cleanup_free_ char *joined = NULL;
+    size_t n_folder = (size_t)(strrchr(image_path, '/') - image_path);
+    char *out;
+
+    if (asprintf(&joined, "%.*s/%s", reference[0] == '/' ? 0 : (int)n_folder, image_path, reference) < 0)
+        return -ENOMEM;
+    out = joined;
+    for (const char *in = joined; *in;) {
+        size_t n;
+
+        in += strspn(in, "/");
+        n = strcspn(in, "/");
+        if (n == 2 && in[0] == '.' && in[1] == '.') {
+            while (out > joined && *--out != '/')
+                ;
+        } else if (n > 0 && !(n == 1 && in[0] == '.')) {
+            *out++ = '/';
+            memmove(out, in, n);
+            out += n;
+        }
+        in += n;
+    }
+    if (out == joined)
+        *out++ = '/';
+    *out = 0;
+    *ret_path = TAKE_PTR(joined);
+    return 0;
+}
+
+static void reference_set(struct reference *reference, int error)
+{
+    reference->error = error;
+    switch (error) {
+    case 0:
+        reference->state = REFERENCE_FOUND;
+        break;
+    case -EPERM:
+    case -EMEDIUMTYPE:
+        reference->state = REFERENCE_ESCAPES;
+        break;
+    case -ENOMEM:
+        reference->state = REFERENCE_UNREACHABLE;
+        break;
+    default:
+        reference->state = request_error_is_helper(error) ? REFERENCE_UNREACHABLE : REFERENCE_MISSING;
+        break;
+    }
+}
+
+static void on_resolved(struct job *job, uint64_t tag, const struct request_result *result)
+{
+    struct reference *reference = tag == TAG_PARENT ? &job->parent : &job->data_file;
+    int error = result->error;
+
+    free(reference->path);
+    reference->path = NULL;
+    if (result->real_path) {
+        reference->path = strdup(result->real_path);
+        if (!reference->path)
+            error = -ENOMEM;
+    }
+    reference_set(reference, error);
+    if (error == 0)
+        reference->identity = identity_from_stat(result->stat);
+    if (--job->n_resolving == 0)
+        job_resolved(job);
+}
+
+/* -errno as reference_set() takes it, and the helper to ask; REFERENCE_REMOTE is told by *ret_class. */
+static int reference_place(struct job *job, const char *stored, enum reference_text *ret_class, char **ret_path,
+                           struct files **ret_files)
+{
+    struct audits *audits = job->audits;
+    _cleanup_free_ char *path = NULL, *lexical = NULL;
+    int r;
+
+    r = reference_classify(stored, ret_class, &path);
+    if (r < 0)
+        return r;
+    if (*ret_class == REFERENCE_REMOTE)
+        return -EMEDIUMTYPE;
+    if (*ret_class == REFERENCE_UNSAFE)
+        return -EPERM;
+    r = path_lexical(job->image->path, path, &lexical);
+    if (r >= 0)
+        r = audits->options.files(audits->options.userdata, lexical, ret_files);
+    if (r < 0)
+        return r;
+    *ret_path = TAKE_PTR(path);
+    return 0;
+}
+
+static void reference_resolve(struct job *job, enum reference_tag tag)
+{
+    struct reference *reference = tag == TAG_PARENT ? &job->parent : &job->data_file;
+    enum reference_text class = REFERENCE_LOCAL;
+    _cleanup_free_ char *path = NULL;
+    struct files *files;
+    int r;
+
+    if (!reference->stored) {
+        reference->state = REFERENCE_NONE;
+        return;
+    }
+    reference->state = REFERENCE_PENDING;
+    r = reference_place(job, reference->stored, &class, &path, &files);
+    if (r >= 0) {
+        r = request_start(job, REQUEST_RESOLVE, files, job->image->path, path, tag, on_resolved);
+        if (r >= 0) {
+            job->n_resolving++;
+            return;
+        }
+    }
+    reference_set(reference, r);
+    if (class == REFERENCE_REMOTE)
+        reference->state = REFERENCE_IS_REMOTE;
+}
+
+static int reference_copy(struct reference *reference, const char *stored, const char *format)
+{
+    reference->stored = stored ? strdup(stored) : NULL;
+    reference->format = format ? strdup(format) : NULL;
+    return (stored && !reference->stored) || (format && !reference->format) ? -ENOMEM : 0;
+}
+
+static int references_start(struct job *job, const char *parent, const char *parent_format, const char *data_file,
+                            const char *data_file_format)
+{
+    int r;
+
+    r = reference_copy(&job->parent, parent, parent_format);
+    if (r >= 0)
+        r = reference_copy(&job->data_file, data_file, data_file_format);
+    if (r < 0)
+        return r;
+    job->references_known = true;
+    reference_resolve(job, TAG_PARENT);
+    reference_resolve(job, TAG_DATA_FILE);
+    if (job->n_resolving == 0)
+        job_resolved(job);
+    return 0;
+}
+
+int references_from_report(struct job *job, const struct qca_image_info *info)
+{
+    return references_start(job, info->parent, info->parent_format, info->data_file, NULL);
+}
+
+int references_again(struct job *job, const struct image *image)
+{
+    return references_start(job, image->parent.stored, image->parent.format, image->data_file.stored,
+                            image->data_file.format);
+}
+
+/* ---- questions of a worker ------------------------------------------------------------------- */
+
+static void answer(struct job *job, uint64_t question, int error, int fd, const struct files_stat *stat)
+{
+    struct qca_file_id id = { 0 };
+    int r;
+
+    if (!job->slot)
+        return;
+    if (stat)
+        id = (struct qca_file_id){ .a = stat->fsid, .b = stat->inode };
+    r = worker_answer(job->slot->worker, question, error, fd, &id);
+    if (r < 0)
+        worker_cancel(job->slot->worker);   /* it would wait for ever */
+}
+
+static void on_data_file(struct job *job, uint64_t tag, const struct request_result *result)
+{
+    _cleanup_close_ int fd = result->fd;
+
+    answer(job, tag, result->error, fd, result->error < 0 ? NULL : result->stat);
+}
+
+void reference_answer(struct job *job, struct worker *worker, const struct worker_question *question)
+{
+    enum reference_text class = REFERENCE_LOCAL;
+    _cleanup_free_ char *path = NULL, *lexical = NULL;
+    struct files *files;
+    int r = -EPERM;
+
+    /* One audit is of one image: no parent is opened for it. */
+    if (question->kind == QCA_REFERENCE_DATA_FILE)
+        r = reference_place(job, question->name, &class, &path, &files);
+    if (r >= 0)
+        r = path_lexical(job->image->path, path, &lexical);
+    if (r >= 0)
+        r = request_start(job, REQUEST_OPEN, files, lexical, NULL, question->id, on_data_file);
+    if (r < 0)
+        answer(job, question->id, r, -1, NULL);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What discover.c, discover-site.c and discover-images.c share: the stage's state, one site per datastore. */
+#pragma once
+
+#include "daemon/discover.h"
+
+/* All images: a tree by path for look-ups, an array in order of path made when it is asked for. */
+struct image_set {
+    void *tree;
+    struct image **sorted;
+    size_t n_sorted, n_allocated;
+    bool sorted_valid;
+    size_t n_images;
+    uint64_t generation;
+};
+
+int image_set_add(struct image_set *set, struct image *image);
+void image_set_remove(struct image_set *set, struct image *image);
+struct image *image_set_find(const struct image_set *set, const char *path);
+int image_set_sort(struct image_set *set);
+/* Index range of the images below directory path; the set must be sorted. */
+void image_set_below(const struct image_set *set, const char *path, size_t *ret_first, size_t *ret_end);
+/* Frees all images. */
+void image_set_done(struct image_set *set);
+
+/* Partitions share their disk's reader: st_dev to the whole disk's number, as /sys says. */
+struct device_map {
+    struct { uint64_t device, disk; } *items;
+    size_t n_items;
+};
+
+uint64_t device_map_disk(struct device_map *map, uint64_t device);
+void device_map_done(struct device_map *map);
+
+/* Does path lie below root? The root itself does too. */
+bool path_is_below(const char *path, const char *root);
+
+enum site_walk { SITE_IDLE, SITE_WALKING, SITE_IDENTIFYING };
+
+struct site {
+    struct datastore *datastore;
+    struct discover *discover;
+    bool configured;            /* else only known from the database */
+    bool watch;                 /* wanted */
+    uint64_t n_known;           /* files of this datastore in the set */
+    struct files *files;
+    sd_event_source *retry;
+    uint64_t retry_after;       /* usec */
+    sd_event_source *pause_end;
+    enum site_walk walking;
+    bool walk_again;
+    bool accept_any;            /* resumed by hand: another file system, if not empty, is right */
+    struct files_root root_now; /* while it is not sure that this is still the same file system */
+    uint64_t n_matched, n_found;    /* known images found on it; files at all */
+    char **unseen;              /* paths the walk could not look into: nothing below them vanished */
+    size_t n_unseen;
+    bool unseen_many;           /* more than are kept: nothing vanishes by this walk */
+    uint64_t n_unreadable;
+};
+
+struct discover {
+    sd_event *event;
+    struct discover_options options;
+    struct site **sites;        /* in order of name */
+    size_t n_sites;
+    struct datastore **listed;  /* of the same sites */
+    char **roots;               /* NULL-ended */
+    uint64_t files_deadline;
+    struct image_set images;
+    struct device_map devices;
+};
+
+struct site *discover_site(const struct discover *discover, const struct datastore *datastore);
+uint64_t discover_now(const struct discover *discover);
+/* Tells of the end of an image and frees it. */
+void discover_vanish(struct discover *discover, struct image *image, bool by_walk);
+
+int site_new(struct discover *discover, struct datastore *datastore, struct site **ret_site);
+struct site *site_free(struct site *site);
+/* Starts the helper unless the datastore is paused; what goes wrong makes it offline, to be tried again. */
+void site_start(struct site *site);
+/* Ends the helper and all timers. */
+void site_stop(struct site *site);
+int site_walk(struct site *site);
+/* The next state of a pause: until usec since the epoch; release also ends the helper. */
+int site_pause(struct site *site, uint64_t until, bool release);
+void site_resume(struct site *site);

@@ -1,0 +1,610 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One datastore's helper: its start, its walks and records, its losses and the pauses between the attempts. */
+#include "daemon/discover-internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define RETRY_MIN (1 * USEC_PER_SEC)
+#define RETRY_MAX (300 * USEC_PER_SEC)
+#define RETRY_ACCURACY (USEC_PER_SEC / 4)
+#define UNSEEN_MAX 10000
+
+/* ---- images --------------------------------------------------------------------------------- */
+
+/* What a file system shows of itself as it was earlier: the same images many times over. */
+static bool in_snapshot_view(const char *path, const char *root)
+{
+    static const char *const names[] = { ".snapshot", ".snapshots", ".zfs" };
+    const char *part = path + strlen(root);
+
+    while (*part == '/') {
+        size_t n = strcspn(++part, "/");
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++)
+            if (part[n] == '/' && n == strlen(names[i]) && strncmp(part, names[i], n) == 0)
+                return true;
+        part += n;
+    }
+    return false;
+}
+
+static int image_new(const char *path, struct datastore *datastore, struct image **ret_image)
+{
+    struct image *image = calloc(1, sizeof(*image));
+
+    if (image)
+        image->path = strdup(path);
+    if (!image || !image->path) {
+        image_free(image);
+        return -ENOMEM;
+    }
+    image->datastore = datastore;
+    image->judge_again = UINT64_MAX;
+    *ret_image = image;
+    return 0;
+}
+
+static enum discover_change image_compare(const struct image *image, const struct identity *identity,
+                                          const struct fingerprint *now)
+{
+    const struct fingerprint *then = &image->fingerprint;
+
+    if (!identity_equal(&image->identity, identity) || then->size != now->size || then->mtime != now->mtime)
+        return DISCOVER_CHANGED;
+    if (then->ctime == now->ctime)
+        return DISCOVER_FOUND_AGAIN;
+    /* An owner, mode or link count that changed explains the ctime; nothing else does (utimensat(), say). */
+    if (then->mode != now->mode || then->uid != now->uid || then->gid != now->gid || then->links != now->links)
+        return DISCOVER_ATTRIBUTES;
+    return DISCOVER_CHANGED;
+}
+
+static int site_image_new(struct site *site, const struct files_record *record, bool by_walk)
+{
+    struct discover *discover = site->discover;
+    struct image *image = NULL;
+    int r;
+
+    r = image_new(record->path, site->datastore, &image);
+    if (r < 0)
+        return r;
+    image->present = true;
+    image->identity = identity_from_stat(&record->stat);
+    image->fingerprint = fingerprint_from_stat(&record->stat);
+    image->device = device_map_disk(&discover->devices, record->stat.device);
+    image->walk = site->datastore->walk;
+    image->first_seen = image->last_seen = discover_now(discover);
+    r = image_set_add(&discover->images, image);
+    if (r < 0) {
+        image_free(image);
+        return r;
+    }
+    site->n_known++;
+    discover->options.image(discover->options.userdata, image, DISCOVER_APPEARED, by_walk);
+    return 0;
+}
+
+static void site_image_seen(struct site *site, struct image *image, const struct files_record *record, bool by_walk)
+{
+    struct discover *discover = site->discover;
+    struct identity identity = identity_from_stat(&record->stat);
+    struct fingerprint fingerprint = fingerprint_from_stat(&record->stat);
+    enum discover_change change = image_compare(image, &identity, &fingerprint);
+    bool first = image->device == 0 || !image->present;
+
+    /* The kernel says that a writer closed it: a file system's clock may be too coarse to show that. */
+    if (record->event == FILES_EVENT_CHANGED && change == DISCOVER_FOUND_AGAIN)
+        change = DISCOVER_CHANGED;
+    if (image->datastore != site->datastore) {  /* the configuration gave it another owner */
+        struct site *before = discover_site(discover, image->datastore);
+
+        before->n_known--;
+        image->datastore = site->datastore;
+        site->n_known++;
+    }
+    image->identity = identity;
+    image->fingerprint = fingerprint;
+    image->device = device_map_disk(&discover->devices, record->stat.device);
+    image->walk = site->datastore->walk;
+    image->last_seen = discover_now(discover);
+    image->present = true;
+    if (change != DISCOVER_FOUND_AGAIN || first)
+        discover->options.image(discover->options.userdata, image, change, by_walk);
+}
+
+static void site_file(struct site *site, const struct files_record *record)
+{
+    struct discover *discover = site->discover;
+    struct image *image = image_set_find(&discover->images, record->path);
+    bool by_walk = record->event == FILES_EVENT_APPEARED && site->walking == SITE_WALKING;
+    bool file = record->stat.type == FILES_REGULAR || record->stat.type == FILES_BLOCK;
+    int r = 0;
+
+    if (image && !file)
+        discover_vanish(discover, image, by_walk);
+    else if (image)
+        site_image_seen(site, image, record, by_walk);
+    else if (file && (record->stat.size > 0 || record->stat.type == FILES_BLOCK) &&
+             !in_snapshot_view(record->path, site->datastore->path))
+        r = site_image_new(site, record, by_walk);
+    if (r < 0)
+        log_warning(r, "Cannot take note of a file in datastore %s: %m", site->datastore->name);
+}
+
+static void site_vanished(struct site *site, const char *path)
+{
+    struct discover *discover = site->discover;
+    struct image *image = image_set_find(&discover->images, path);
+    _cleanup_free_ struct image **list = NULL;
+    size_t first, end;
+
+    if (image) {
+        discover_vanish(discover, image, false);
+        return;
+    }
+    if (image_set_sort(&discover->images) < 0)
+        return;                 /* the next walk sees it */
+    image_set_below(&discover->images, path, &first, &end);
+    if (first == end)
+        return;
+    list = reallocarray(NULL, end - first, sizeof(*list));
+    if (!list)
+        return;
+    memcpy(list, discover->images.sorted + first, (end - first) * sizeof(*list));
+    for (size_t i = 0; i < end - first; i++)
+        if (list[i]->datastore == site->datastore)
+            discover_vanish(discover, list[i], false);
+}
+
+/* ---- walks ---------------------------------------------------------------------------------- */
+
+static void site_forget_unseen(struct site *site)
+{
+    for (size_t i = 0; i < site->n_unseen; i++)
+        free(site->unseen[i]);
+    free(site->unseen);
+    site->unseen = NULL;
+    site->n_unseen = 0;
+    site->unseen_many = false;
+}
+
+static void site_note_unseen(struct site *site, const char *path)
+{
+    char **list;
+
+    if (site->n_unseen >= UNSEEN_MAX) {
+        site->unseen_many = true;
+        return;
+    }
+    list = reallocarray(site->unseen, site->n_unseen + 1, sizeof(*list));
+    if (list) {
+        site->unseen = list;
+        list[site->n_unseen] = strdup(path);
+    }
+    if (!list || !list[site->n_unseen])
+        site->unseen_many = true;
+    else
+        site->n_unseen++;
+}
+
+/* What no complete walk saw, and no unreadable folder may hide, is gone. */
+static void site_sweep(struct site *site)
+{
+    struct discover *discover = site->discover;
+    uint64_t walk = site->datastore->walk;
+    _cleanup_free_ struct image **gone = NULL;
+    size_t n_gone = 0, first, end;
+
+    if (site->unseen_many || image_set_sort(&discover->images) < 0)
+        return;
+    for (size_t i = 0; i < site->n_unseen; i++) {
+        struct image *image = image_set_find(&discover->images, site->unseen[i]);
+
+        if (image)
+            image->walk = walk;
+        image_set_below(&discover->images, site->unseen[i], &first, &end);
+        for (size_t j = first; j < end; j++)
+            discover->images.sorted[j]->walk = walk;
+    }
+    image_set_below(&discover->images, site->datastore->path, &first, &end);
+    if (first < end)
+        gone = reallocarray(NULL, end - first, sizeof(*gone));
+    if (!gone)
+        return;
+    for (size_t i = first; i < end; i++) {
+        struct image *image = discover->images.sorted[i];
+
+        if (image->datastore == site->datastore && image->walk != walk)
+            gone[n_gone++] = image;
+    }
+    for (size_t i = 0; i < n_gone; i++)
+        discover_vanish(discover, gone[i], true);
+}
+
+static void site_tell(struct site *site)
+{
+    struct discover *discover = site->discover;
+
+    discover->options.datastore(discover->options.userdata, site->datastore);
+}
+
+static void site_tell_walked(struct site *site, int error)
+{
+    struct discover *discover = site->discover;
+
+    discover->options.walked(discover->options.userdata, site->datastore, error);
+}
+
+static int site_walk_begin(struct site *site, enum site_walk kind)
+{
+    struct discover *discover = site->discover;
+    int r;
+
+    r = files_walk(site->files);
+    if (r < 0)
+        return r;
+    site->walking = kind;
+    site->walk_again = false;
+    site->n_matched = site->n_found = 0;
+    site->n_unreadable = 0;
+    site_forget_unseen(site);
+    if (kind == SITE_WALKING) {
+        site->datastore->walk++;
+        site->datastore->walk_started = discover_now(discover);
+        discover->options.walk_begins(discover->options.userdata, site->datastore);
+    }
+    return 0;
+}
+
+int site_walk(struct site *site)
+{
+    if (!site->files || site->datastore->state != DATASTORE_ONLINE)
+        return -ENOTCONN;
+    if (site->walking != SITE_IDLE) {
+        site->walk_again = true;
+        return 0;
+    }
+    return site_walk_begin(site, SITE_WALKING);
+}
+
+/* ---- coming and going ----------------------------------------------------------------------- */
+
+static int on_retry(sd_event_source *source, uint64_t when, void *userdata)
+{
+    site_start(userdata);
+    return 0;
+}
+
+static void site_end_helper(struct site *site)
+{
+    struct discover *discover = site->discover;
+
+    site->retry = sd_event_source_disable_unref(site->retry);
+    site->walk_again = false;
+    if (!site->files)
+        return;
+    discover->options.files_gone(discover->options.userdata, site->datastore, site->files);
+    site->files = files_free(site->files);
+    if (site->walking == SITE_WALKING) {
+        site->walking = SITE_IDLE;
+        site_tell_walked(site, -ENOTCONN);
+    }
+    site->walking = SITE_IDLE;
+}
+
+static void site_offline(struct site *site, int error)
+{
+    struct datastore *datastore = site->datastore;
+    bool news = datastore->state != DATASTORE_OFFLINE || datastore->error != error;
+    int r;
+
+    if (datastore->state == DATASTORE_PAUSED) {
+        site_end_helper(site);  /* started again when the pause ends */
+        return;
+    }
+    datastore->state = DATASTORE_OFFLINE;
+    datastore->error = error;
+    site_end_helper(site);
+    if (news)
+        log_warning(error, "Datastore %s is offline: %m", datastore->name);
+    site->retry_after = site->retry_after == 0 ? RETRY_MIN :
+                        site->retry_after * 2 > RETRY_MAX ? RETRY_MAX : site->retry_after * 2;
+    r = sd_event_add_time_relative(site->discover->event, &site->retry, CLOCK_BOOTTIME, site->retry_after,
+                                   RETRY_ACCURACY, on_retry, site);
+    if (r < 0)
+        log_error(r, "Cannot plan another attempt at datastore %s: %m", datastore->name);
+    if (news)
+        site_tell(site);
+}
+
+static void site_online(struct site *site)
+{
+    struct datastore *datastore = site->datastore;
+    bool news = datastore->state != DATASTORE_ONLINE;
+    int r;
+
+    datastore->root = site->root_now;
+    datastore->state = DATASTORE_ONLINE;
+    datastore->error = 0;
+    datastore->watched = site->watch && !datastore->root.network;
+    datastore->watch_error = site->watch && datastore->root.network ? -EOPNOTSUPP : 0;
+    if (news)
+        log_info(0, "Datastore %s is online (%s)", datastore->name, datastore->root.type);
+    site_tell(site);
+    r = site_walk_begin(site, SITE_WALKING);
+    if (r < 0)
+        site_offline(site, r);
+}
+
+/* The number of a file system can change where the file system stays (XFS makes it of the device's number). */
+static void site_adopt(struct site *site)
+{
+    struct image_set *images = &site->discover->images;
+    uint64_t old = site->datastore->root.fsid, new = site->root_now.fsid;
+
+    if (image_set_sort(images) < 0)
+        return;                 /* they are read again, that is all */
+    for (size_t i = 0; i < images->n_sorted; i++) {
+        struct image *image = images->sorted[i];
+
+        if (image->datastore != site->datastore || image->identity.fsid != old)
+            continue;
+        image->identity.fsid = new;
+        if (image->audit && image->audit->identity.fsid == old)
+            image->audit->identity.fsid = new;
+    }
+}
+
+static void on_root(void *userdata, int error, const struct files_root *root)
+{
+    struct site *site = userdata;
+    struct datastore *datastore = site->datastore;
+    bool other;
+    int r;
+
+    if (error < 0) {
+        site_offline(site, error);
+        return;
+    }
+    site->root_now = *root;
+    if (datastore->state == DATASTORE_PAUSED)
+        return;
+    other = datastore->root.fsid != 0 && datastore->root.fsid != root->fsid && site->n_known > 0;
+    if (!other) {
+        site_online(site);
+        return;
+    }
+    r = site_walk_begin(site, SITE_IDENTIFYING);
+    if (r < 0)
+        site_offline(site, r);
+}
+
+static void site_identify(struct site *site, const struct files_record *record)
+{
+    const struct image *image = image_set_find(&site->discover->images, record->path);
+
+    site->n_found += record->stat.type == FILES_REGULAR;
+    if (image && image->datastore == site->datastore && image->identity.inode == record->stat.inode &&
+        image->identity.btime == record->stat.btime)
+        site->n_matched++;
+}
+
+static void on_record(void *userdata, struct files *files, const struct files_record *record)
+{
+    struct site *site = userdata;
+    struct datastore *datastore = site->datastore;
+
+    if (site->walking == SITE_IDENTIFYING) {
+        if (record->event == FILES_EVENT_APPEARED)
+            site_identify(site, record);
+        if (record->event != FILES_EVENT_UNMOUNTED)
+            return;
+    }
+    if (record->path && record->event <= FILES_EVENT_ERROR &&
+        discover_datastore_of(site->discover, record->path) != datastore)
+        return;                 /* another datastore's root lies in this one */
+
+    switch (record->event) {
+    case FILES_EVENT_APPEARED:
+    case FILES_EVENT_CHANGED:
+        site_file(site, record);
+        break;
+    case FILES_EVENT_VANISHED:
+        site_vanished(site, record->path);
+        break;
+    case FILES_EVENT_ERROR:
+        if (record->error == -ENOENT)
+            break;
+        if (site->walking == SITE_WALKING)
+            site_note_unseen(site, record->path);
+        if (record->error == -EACCES || record->error == -EPERM)
+            site->n_unreadable++;
+        break;
+    case FILES_EVENT_OVERFLOW:
+        datastore->overflows++;
+        datastore->watch_error = -EOVERFLOW;
+        log_notice(0, "Events of datastore %s were lost, it is walked again", datastore->name);
+        site_tell(site);
+        (void) site_walk(site);     /* not online: the walk comes with that */
+        break;
+    case FILES_EVENT_WATCHES_EXHAUSTED:
+        if (!datastore->watched && datastore->watch_error == -ENOSPC)
+            break;
+        datastore->watched = false;
+        datastore->watch_error = -ENOSPC;
+        site_tell(site);
+        break;
+    case FILES_EVENT_UNMOUNTED:
+        site_offline(site, -ENODEV);
+        break;
+    }
+}
+
+static void on_walked(void *userdata, struct files *files, int error, uint64_t n_files, uint64_t n_directories)
+{
+    struct site *site = userdata;
+    struct datastore *datastore = site->datastore;
+    enum site_walk kind = site->walking;
+    bool again = site->walk_again;
+    int r;
+
+    site->walking = SITE_IDLE;
+    if (kind == SITE_IDENTIFYING) {
+        if (error == 0 && (site->n_matched > 0 || (site->accept_any && site->n_found > 0))) {
+            log_notice(0, "Datastore %s lies on %s file system now", datastore->name,
+                       site->n_matched > 0 ? "a renumbered" : "another");
+            if (site->n_matched > 0)
+                site_adopt(site);
+            site->accept_any = false;
+            site_online(site);
+        } else {
+            site_offline(site, error < 0 ? error : -ESTALE);
+        }
+        return;
+    }
+    if (kind != SITE_WALKING)
+        return;
+    if (error == 0) {
+        site_sweep(site);
+        site_forget_unseen(site);
+        site->retry_after = 0;
+        datastore->unreadable = site->n_unreadable;
+        datastore->walk_finished = discover_now(site->discover);
+        if (datastore->watch_error == -EOVERFLOW)
+            datastore->watch_error = 0;
+        log_debug(0, "Walked datastore %s: %" PRIu64 " files in %" PRIu64 " folders", datastore->name, n_files,
+                  n_directories);
+    }
+    site_tell_walked(site, error);
+    if (error < 0) {
+        site_offline(site, error);
+        return;
+    }
+    site_tell(site);
+    if (!again || !site->files)
+        return;
+    r = site_walk_begin(site, SITE_WALKING);
+    if (r < 0)
+        site_offline(site, r);
+}
+
+static void on_lost(void *userdata, struct files *files, int error)
+{
+    site_offline(userdata, error < 0 ? error : -ECHILD);
+}
+
+int site_new(struct discover *discover, struct datastore *datastore, struct site **ret_site)
+{
+    struct site *site = calloc(1, sizeof(*site));
+
+    if (!site)
+        return -ENOMEM;
+    site->discover = discover;
+    site->datastore = datastore;
+    *ret_site = site;
+    return 0;
+}
+
+struct site *site_free(struct site *site)
+{
+    if (!site)
+        return NULL;
+    site_stop(site);
+    site_forget_unseen(site);
+    datastore_free(site->datastore);
+    free(site);
+    return NULL;
+}
+
+static int on_pause_end(sd_event_source *source, uint64_t when, void *userdata)
+{
+    site_resume(userdata);
+    return 0;
+}
+
+static int site_plan_pause_end(struct site *site)
+{
+    site->pause_end = sd_event_source_disable_unref(site->pause_end);
+    if (site->datastore->paused_until == UINT64_MAX)
+        return 0;
+    return sd_event_add_time(site->discover->event, &site->pause_end, CLOCK_REALTIME,
+                             site->datastore->paused_until, USEC_PER_SEC / 10, on_pause_end, site);
+}
+
+void site_start(struct site *site)
+{
+    struct discover *discover = site->discover;
+    struct datastore *datastore = site->datastore;
+    struct files_options options = {
+        .program = discover->options.files_program,
+        .root = datastore->path,
+        .allowed_roots = (const char *const *)discover->roots,
+        .recursive = datastore->recursive,
+        .watch = site->watch,
+        .deadline_usec = discover->files_deadline,
+        .launcher_fd = discover->options.launcher_fd,
+        .record = on_record, .walked = on_walked, .lost = on_lost, .userdata = site,
+    };
+    int r;
+
+    site_end_helper(site);
+    /* A pause outlives the daemon: what was released may be about to be unmounted. */
+    if (datastore->paused_until > discover_now(discover)) {
+        datastore->state = DATASTORE_PAUSED;
+        site_tell(site);
+        r = site_plan_pause_end(site);
+        if (r >= 0)
+            return;
+        log_error(r, "Cannot plan the end of the pause of datastore %s: %m", datastore->name);
+    }
+    datastore->paused_until = 0;
+    if (datastore->state != DATASTORE_OFFLINE) {
+        datastore->state = DATASTORE_STARTING;
+        site_tell(site);
+    }
+    r = files_start(discover->event, &options, &site->files);
+    if (r >= 0)
+        r = files_root(site->files, on_root, site);
+    if (r < 0)
+        site_offline(site, r);
+}
+
+void site_stop(struct site *site)
+{
+    site_end_helper(site);
+    site->pause_end = sd_event_source_disable_unref(site->pause_end);
+}
+
+int site_pause(struct site *site, uint64_t until, bool release)
+{
+    struct datastore *datastore = site->datastore;
+    int r;
+
+    datastore->paused_until = until;
+    r = site_plan_pause_end(site);
+    if (r < 0)
+        return r;
+    if (release)
+        site_end_helper(site);
+    else
+        site->retry = sd_event_source_disable_unref(site->retry);
+    datastore->state = DATASTORE_PAUSED;
+    datastore->error = 0;
+    site_tell(site);
+    return 0;
+}
+
+void site_resume(struct site *site)
+{
+    struct datastore *datastore = site->datastore;
+
+    site->pause_end = sd_event_source_disable_unref(site->pause_end);
+    datastore->paused_until = 0;
+    site->retry_after = 0;
+    site_start(site);
+}
