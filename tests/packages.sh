@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # The Debian packages that building, demonstrating and testing need: the one list, sourced by
 # quickstart and tests/run.
 

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# lib.bash - what the integration tests share: a private qcauditd of the test's own, asked and stopped.
+#
+# `load lib` in a bats file; qcaudit_setup in setup(), qcaudit_teardown in teardown(). The test then has
+# $DIR (its folder, short enough for sockets), $STORE (an empty datastore), $STATE, $RUN, $LOG.
+
+bats_require_minimum_version 1.5.0
+
+IMAGES=${top_srcdir:?set by make check}/tests/images
+
+need() { # COMMAND...: skips the test unless all of them are there
+    local command
+    for command in "$@"; do
+        command -v "$command" >/dev/null || skip "$command is not installed"
+    done
+}
+
+need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
+
+qcaudit_setup() {
+    DIR=$(mktemp -d "${TMPDIR:-/tmp}/qca.XXXXXX")
+    STORE=$DIR/store STATE=$DIR/state RUN=$DIR/run LOG=$DIR/log CONFIG=$DIR/qcauditd.yaml
+    DAEMON=
+    chmod 755 "$DIR"
+    mkdir "$STORE"
+    mkdir -m 700 "$STATE" "$RUN"
+    write_config
+}
+
+# A failed test shows what the daemon said.
+qcaudit_teardown() {
+    local status=$?
+    if [ "${BATS_TEST_COMPLETED-}" != 1 ] && [ -s "$LOG" ]; then
+        echo "--- the daemon's log:"
+        tail -n 60 "$LOG" | cat -v
+    fi
+    stop_daemon || :
+    [ -z "${DIR-}" ] || rm -rf --one-file-system -- "$DIR"
+    return "$status"
+}
+
+# write_config [LINE...]: one datastore, quick to react, and further lines (`intervals:` is the last key before them).
+write_config() {
+    {
+        printf 'datastores:\n  - path: %s\n' "$STORE"
+        printf 'intervals:\n  debounce: 100ms\n'
+        [ $# = 0 ] || printf '%s\n' "$@"
+    } >"$CONFIG"
+}
+
+# start_daemon [OPTION...]: starts it and waits until it answers.
+start_daemon() {
+    local i
+    # bats keeps descriptors 3 and 4 for itself; a daemon that inherits them would hold it up.
+    "${DAEMON_WRAPPER[@]}" qcauditd --config "$CONFIG" --state-directory "$STATE" --runtime-directory "$RUN" \
+        --log-target console "$@" >>"$LOG" 2>&1 </dev/null 3>&- 4>&- &
+    DAEMON=$!
+    for ((i = 0; i < 300; i++)); do
+        [ ! -S "$RUN/control" ] || ! ctl status --json=short >/dev/null 2>&1 || return 0
+        if ! kill -0 "$DAEMON" 2>/dev/null; then
+            echo "qcauditd ended"
+            DAEMON=
+            return 1
+        fi
+        sleep 0.1
+    done
+    echo "qcauditd does not answer"
+    return 1
+}
+DAEMON_WRAPPER=()
+
+stop_daemon() {
+    [ -n "${DAEMON-}" ] || return 0
+    kill "$DAEMON" 2>/dev/null || :
+    local i
+    for ((i = 0; i < 300; i++)); do
+        kill -0 "$DAEMON" 2>/dev/null || break
+        sleep 0.1
+    done
+    if kill -KILL "$DAEMON" 2>/dev/null; then echo "qcauditd did not end on SIGTERM"; DAEMON=; return 1; fi
+    wait "$DAEMON" || { local status=$?; DAEMON=; echo "qcauditd ended with $status"; return 1; }
+    DAEMON=
+}
+
+kill_daemon() { # SIGKILL, as a crash would
+    kill -KILL "$DAEMON"
+    wait "$DAEMON" 2>/dev/null || :
+    DAEMON=
+    rm -f "$RUN/control"
+}
+
+ctl() { timeout 60 qcauditctl --socket "$RUN/control" --no-pager "$@" </dev/null; }
+
+# One complete pass over everything.
+scan() { ctl scan --wait >/dev/null; }
+
+# findings [OPTION...]: "NAME SEVERITY SUBJECT" of each open finding, sorted, subjects below the store relative to it.
+findings() {
+    ctl findings --json=short "$@" | STORE="$STORE" python3 -c '
+import json, os, sys
+rows = json.load(sys.stdin)
+store = os.environ["STORE"] + "/"
+for line in sorted("{} {} {}".format(row["name"], row["severity"], (row.get("path") or row.get("subject") or "-").replace(store, "", 1)) for row in rows):
+    print(line)'
+}
+
+# wait_for SECONDS COMMAND...: until it succeeds; shows its last output when it never does.
+wait_for() {
+    local limit=$((SECONDS + $1)) output
+    shift
+    until output=$("$@" 2>&1); do
+        if [ "$SECONDS" -ge "$limit" ]; then
+            echo "never true: $*"
+            echo "$output"
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+has_finding() { findings | grep -qF -- "$1"; }     # "NAME SEVERITY SUBJECT", or a part of it
+has_no_finding() { ! findings | grep -F -- "$1"; }
+
+# same EXPECTED ACTUAL: compares two texts, shows how they differ.
+same() {
+    [ "$1" = "$2" ] && return 0
+    diff <(echo "$1") <(echo "$2") || :
+    return 1
+}
+
+make_image() { # PATH [SIZE]: a small good image
+    qemu-img create -q -f qcow2 "$1" "${2:-4M}"
+    qemu-io -f qcow2 -c 'write -q -P 1 0 256k' "$1" >/dev/null
+}
+
+break_image() { # PATH: a bad L2 pointer
+    python3 -B -c '
+import sys; sys.path.insert(0, sys.argv[1])
+from imagekit import COPIED, Qcow2
+with Qcow2(sys.argv[2]) as image: image.put_l2(3, COPIED | 0x7000_0000_0000)' "$IMAGES" "$1"
+}
+
+leak_image() { # PATH [CLUSTERS]
+    python3 -B -c '
+import sys; sys.path.insert(0, sys.argv[1])
+from imagekit import Qcow2
+with Qcow2(sys.argv[2]) as image: image.leak(int(sys.argv[3]))' "$IMAGES" "$1" "${2:-3}"
+}
