@@ -742,7 +742,7 @@ def header_field(name, offset, size, value, base=V3):
     def _(q): q.put(offset, size, value(q) if callable(value) else value)
 
 
-header_field("header-version-1", 4, 4, 1)
+header_field("header-version-0", 4, 4, 0)
 header_field("header-version-4", 4, 4, 4)
 header_field("header-backing-offset-far", 8, 8, FAR)
 header_field("header-backing-name-long", 16, 4, 1024, base=overlay())

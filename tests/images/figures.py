@@ -55,7 +55,8 @@ def of_qcaudit(path):
 
 
 def equal(expected, actual):
-    return expected["status"] == actual["status"] and expected["figures"] == actual["figures"]
+    """Where qemu-img gave up, it says no figures; qcaudit may have counted some, and must give up, too."""
+    return expected["status"] == actual["status"] and expected["figures"] in (None, actual["figures"])
 
 
 def row(figures):

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A file system that stops answering: stall-fs FOLDER TRIGGER MOUNTPOINT shows FOLDER's files, and lets every
+ * request wait for as long as the file TRIGGER exists, as a stale network mount does. Runs in the foreground. */
+#define FUSE_USE_VERSION 31
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct stalling {
+    const char *folder, *trigger;
+};
+
+static int place(const char *path, char ret_place[PATH_MAX])
+{
+    const struct stalling *stalling = fuse_get_context()->private_data;
+
+    while (access(stalling->trigger, F_OK) == 0)
+        usleep(50 * 1000);
+    return snprintf(ret_place, PATH_MAX, "%s%s", stalling->folder, path) < PATH_MAX ? 0 : -ENAMETOOLONG;
+}
+
+static int fs_getattr(const char *path, struct stat *st, struct fuse_file_info *info)
+{
+    char real[PATH_MAX];
+    int r = place(path, real);
+
+    return r < 0 ? r : lstat(real, st) < 0 ? -errno : 0;
+}
+
+static int fs_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offset, struct fuse_file_info *info,
+                      enum fuse_readdir_flags flags)
+{
+    char real[PATH_MAX];
+    int r = place(path, real);
+    DIR *directory = r < 0 ? NULL : opendir(real);
+
+    if (!directory)
+        return r < 0 ? r : -errno;
+    for (struct dirent *entry; (entry = readdir(directory));)
+        if (fill(buffer, entry->d_name, NULL, 0, 0) != 0)
+            break;
+    closedir(directory);
+    return 0;
+}
+
+static int fs_open(const char *path, struct fuse_file_info *info)
+{
+    char real[PATH_MAX];
+    int r = place(path, real);
+    int fd = r < 0 ? -1 : open(real, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return r < 0 ? r : -errno;
+    info->fh = (uint64_t)fd;
+    return 0;
+}
+
+static int fs_read(const char *path, char *buffer, size_t size, off_t offset, struct fuse_file_info *info)
+{
+    char real[PATH_MAX];
+    int r = place(path, real);
+    ssize_t n = r < 0 ? r : pread((int)info->fh, buffer, size, offset);
+
+    return r < 0 ? r : n < 0 ? -errno : (int)n;
+}
+
+static int fs_release(const char *path, struct fuse_file_info *info)
+{
+    close((int)info->fh);
+    return 0;
+}
+
+static const struct fuse_operations operations = {
+    .getattr = fs_getattr, .readdir = fs_readdir, .open = fs_open, .read = fs_read, .release = fs_release,
+};
+
+int main(int argc, char **argv)
+{
+    if (argc != 4) {
+        fprintf(stderr, "usage: stall-fs FOLDER TRIGGER MOUNTPOINT\n");
+        return 2;
+    }
+    struct stalling stalling = { argv[1], argv[2] };
+    char option[] = "-oattr_timeout=0,entry_timeout=0,default_permissions", foreground[] = "-f";
+    char *arguments[] = { argv[0], foreground, option, argv[3], NULL };
+
+    return fuse_main(4, arguments, &operations, &stalling);
+}
