@@ -54,7 +54,7 @@ struct worker_request {
     uint64_t deadline_usec;         /* without any record (progress counts) for so long: killed; 0 is 60 s */
     uint64_t total_deadline_usec;   /* killed after so long in all; 0 is 6 h */
     uint64_t read_budget;           /* bytes per second, 0 unlimited */
-    size_t max_issues;              /* 0 is 1,000; at most 10,000 */
+    size_t max_issues;              /* over all layers; 0 is 1,000; at most 10,000 */
     /* Must be answered by worker_answer(), now or later; the deadline stands still meanwhile. NULL: all refused. */
     void (*question)(void *userdata, struct worker *worker, const struct worker_question *question);
     void (*progress)(void *userdata, uint64_t done, uint64_t total);        /* may be NULL */
@@ -126,6 +126,8 @@ struct files_options {
     void *userdata;
 };
 
+/* root is absolute. -EINVAL, or -errno when it could not be started. All requests below: 0 or -ENOTCONN once lost,
+ * -ENOBUFS (65,536 are waiting), -ENAMETOOLONG, -ENOMEM. */
 int files_start(sd_event *event, const struct files_options *options, struct files **ret_files);
 struct files *files_free(struct files *files);
 pid_t files_pid(const struct files *files);
@@ -136,11 +138,12 @@ struct files_root {
     uint64_t size, available;       /* bytes */
     char type[24];                  /* "ext4", "xfs", "nfs4", "fuse", ... */
     bool network;                   /* inotify does not see other hosts' changes */
+    const char *real_path;          /* the root with all links followed; records keep to the root as it was given */
 };
 typedef void (*files_root_fn)(void *userdata, int error, const struct files_root *root);
 int files_root(struct files *files, files_root_fn done, void *userdata);
 
-/* Walks the whole root (records, then walked). -EALREADY while one is under way. */
+/* Walks the whole root (a record for everything found, whatever its type, then walked). -EALREADY while one is under way. */
 int files_walk(struct files *files);
 
 /* O_PATH, fstat, allowed roots, reopen read-only, lock probe. fd is the callee's. -EPERM: lies outside
@@ -154,17 +157,27 @@ int files_probe(struct files *files, const char *path, files_probe_fn done, void
 
 /* Where a reference stored in the image at path leads, by its real place (links followed): path and stat
  * of the target, or -ENOENT, -EPERM (outside the allowed roots), -ELOOP, -EMEDIUMTYPE, -EACCES. The real
- * path comes with -EPERM and -EMEDIUMTYPE too, where known. Remote references never get here. */
+ * path comes with -EPERM and -EMEDIUMTYPE too, where known. Remote references never get here. Nothing outside the
+ * allowed roots is looked at: there a path is taken by its text, with the links on it that lead there. A target
+ * in this root is named as the root was given. An absolute reference is best asked of the helper that has it below
+ * its root, so that a file system that hangs stops its own helper only; image_path then only has to be absolute. */
 typedef void (*files_resolve_fn)(void *userdata, int error, const char *real_path, const struct files_stat *stat);
 int files_resolve(struct files *files, const char *image_path, const char *reference, files_resolve_fn done,
                   void *userdata);
 
 /* ---- what a reference is, by its text alone (shared policy of daemon and ctl) --------------- */
 
-enum reference_text { REFERENCE_LOCAL, REFERENCE_REMOTE /* json: or a protocol */, REFERENCE_UNSAFE /* device, /proc, /sys, control characters */ };
-/* What "file:" prefixes and spellings QEMU accepts is in the implementation; *ret_path (malloc'd, may be
+enum reference_text { REFERENCE_LOCAL, REFERENCE_REMOTE /* json: or a protocol */, REFERENCE_UNSAFE /* devices, /proc, /sys */ };
+/* Empty, or "file:" with a relative path (QEMU takes it from its working directory), is unsafe too.
+ * What "file:" prefixes and spellings QEMU accepts is in the implementation; *ret_path (malloc'd, may be
  * NULL to ask for the class alone) is the plain path of a local reference. */
 int reference_classify(const char *reference, enum reference_text *ret_class, char **ret_path);
+
+/* ---- where the helpers are ------------------------------------------------------------------ */
+
+/* Path of the program name ("qcaudit-worker", "qcaudit-files"): in $QCAUDIT_LIBEXECDIR when that is set (and the
+ * process has no more rights than its user), else where it was installed. Malloc'd. -ENOMEM. */
+int helper_program(const char *name, char **ret_path);
 
 /* ---- the one capability ------------------------------------------------------------------- */
 

@@ -9,10 +9,12 @@ struct layer_report {
     char *name;                     /* the reference that led here; NULL for the image itself */
     struct qca_image_info info;
     bool checked;                   /* false: format without a check, or not asked for */
-    struct qca_check_result check;
+    struct qca_check_result check;  /* at most the request's max_issues over all layers */
     bool has_metadata_digest;
     uint8_t metadata_digest[32];
     enum qca_format probed_format;  /* what the content looks like, whatever was declared */
+    /* There may be more than the info holds: a report transfers at most 4,096 of each over all layers. */
+    uint64_t snapshots_total, bitmaps_total, extensions_total;
 };
 
 struct audit_report {

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Keeps the one capability away from the daemon: a small process that has it and starts qcaudit-files on request. */
+#include "helpers/launcher.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "helpers/process.h"
+#include "helpers/sandbox.h"
+#include "helpers/wire.h"
+#include "lib/cleanup.h"
+
+#define READ_SEARCH (UINT64_C(1) << CAP_DAC_READ_SEARCH)
+#define ANSWER_SECONDS 5    /* for a process that does nothing else, on this machine */
+
+static void reap(void)
+{
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+}
+
+/* Starts program with socket as its fd 3; its pidfd comes back while it cannot have been reaped. */
+static int launch(const char *program, int socket, pid_t *ret_pid, int *ret_pidfd)
+{
+    pid_t pid;
+    int pidfd, r;
+
+    r = process_spawn(program, socket, &pid);
+    if (r < 0)
+        return r;
+    pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0) {
+        r = -errno;
+        kill(pid, SIGKILL);
+        return r;
+    }
+    *ret_pid = pid;
+    *ret_pidfd = pidfd;
+    return 0;
+}
+
+static int serve_one(const char *program)
+{
+    struct wire_launched answer = {0};
+    _cleanup_close_ int socket = -1, pidfd = -1;
+    union wire_record record;
+    pid_t pid = 0;
+    int r;
+
+    r = wire_receive(WIRE_FD, WIRE_LAUNCHER_CLIENT, &record, &socket);
+    if (r <= 0)
+        return r == 0 ? -EPIPE : r;
+    answer.serial = record.launch.serial;
+    answer.error = launch(program, socket, &pid, &pidfd);
+    answer.pid = pid;
+    return wire_send(WIRE_FD, WIRE_LAUNCHED, &answer, NULL, NULL, pidfd);
+}
+
+/* The launcher's life: until the daemon ends. */
+_Noreturn static void serve(const char *program, int socket)
+{
+    const char *step;
+    sigset_t mask;
+    struct pollfd poll_fds[2];
+
+    sigfillset(&mask);      /* a stop of the whole service is the daemon's to handle */
+    prctl(PR_SET_NAME, "qcaudit-launch", 0, 0, 0);
+    if (socket != WIRE_FD && dup2(socket, WIRE_FD) < 0)
+        _exit(1);
+    fcntl(WIRE_FD, F_SETFD, FD_CLOEXEC);
+    if (sandbox_begin(&step) < 0 || sandbox_drop_capabilities(READ_SEARCH, true) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || sigprocmask(SIG_SETMASK, &mask, NULL) < 0)
+        _exit(1);
+    signal(SIGCHLD, SIG_DFL);
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGCHLD);
+    poll_fds[0] = (struct pollfd){.fd = WIRE_FD, .events = POLLIN};
+    poll_fds[1] = (struct pollfd){.fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN};
+    for (;;) {
+        struct signalfd_siginfo info;
+
+        if (poll(poll_fds, 2, -1) < 0 && errno != EINTR)
+            _exit(1);
+        if (poll_fds[1].revents) {
+            while (read(poll_fds[1].fd, &info, sizeof(info)) > 0)
+                ;
+            reap();
+        }
+        if (poll_fds[0].revents && serve_one(program) < 0)
+            _exit(0);
+    }
+}
+
+int launcher_start(const char *files_program, int *ret_fd)
+{
+    const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
+    _cleanup_close_ int ours = -1, theirs = -1;
+    uint64_t capabilities;
+    pid_t pid;
+    int pair[2], r;
+
+    r = sandbox_capabilities(&capabilities);
+    if (r < 0)
+        return r;
+    if (capabilities & READ_SEARCH) {
+        if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+            return -errno;
+        ours = pair[0];
+        theirs = pair[1];
+        if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+            return -errno;
+        pid = fork();
+        if (pid < 0)
+            return -errno;
+        if (pid == 0)
+            serve(files_program, theirs);
+    }
+    r = sandbox_drop_capabilities(0, false);
+    if (r < 0)
+        return r;
+    *ret_fd = TAKE_FD(ours);
+    return 0;
+}
+
+int launcher_launch(int launcher_fd, uint64_t serial, int socket, pid_t *ret_pid, int *ret_pidfd)
+{
+    struct wire_launch request = {.serial = serial};
+    union wire_record record;
+    int r;
+
+    r = wire_send(launcher_fd, WIRE_LAUNCH, &request, NULL, NULL, socket);
+    if (r < 0)
+        return r;
+    for (;;) {
+        _cleanup_close_ int pidfd = -1;
+
+        r = wire_receive(launcher_fd, WIRE_LAUNCHER, &record, &pidfd);
+        if (r <= 0)
+            return r == 0 ? -EPIPE : r == -EAGAIN ? -ETIMEDOUT : r;
+        /* an answer that once came too late is not this one's */
+        if (record.launched.serial != serial)
+            continue;
+        if (record.launched.error != 0)
+            return wire_error_is_valid(record.launched.error) ? (int)record.launched.error : -EBADMSG;
+        *ret_pid = (pid_t)record.launched.pid;
+        *ret_pidfd = TAKE_FD(pidfd);
+        return 0;
+    }
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a reference stored in an image is, by its text alone and by QEMU's rules. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "helpers/client.h"
+#include "lib/cleanup.h"
+
+/* The absolute path with "//", "." and ".." taken out of its text. */
+static char *path_normalize(const char *path)
+{
+    char *normal = malloc(strlen(path) + 2), *end = normal;
+
+    if (!normal)
+        return NULL;
+    for (const char *p = path; *p;) {
+        size_t n = strcspn(p, "/");
+
+        if (n == 2 && p[0] == '.' && p[1] == '.') {
+            while (end > normal && *--end != '/')
+                ;
+        } else if (n > 0 && !(n == 1 && p[0] == '.')) {
+            *end++ = '/';
+            memcpy(end, p, n);
+            end += n;
+        }
+        p += n;
+        p += strspn(p, "/");
+    }
+    if (end == normal)
+        *end++ = '/';
+    *end = '\0';
+    return normal;
+}
+
+/* Is normal one of the kernel's own trees, or below? */
+static bool path_is_kernels(const char *normal)
+{
+    static const char *const trees[] = {"/dev", "/proc", "/sys"};
+
+    for (size_t i = 0; i < ELEMENTSOF(trees); i++) {
+        size_t n = strlen(trees[i]);
+
+        if (strncmp(normal, trees[i], n) == 0 && (normal[n] == '\0' || normal[n] == '/'))
+            return true;
+    }
+    return false;
+}
+
+int reference_classify(const char *reference, enum reference_text *ret_class, char **ret_path)
+{
+    enum reference_text class = REFERENCE_LOCAL;
+    const char *path = reference;
+    _cleanup_free_ char *normal = NULL, *copy = NULL;
+
+    /* path_has_protocol() of QEMU's block.c: a colon before any slash. "json:" is one of them */
+    if (reference[strcspn(reference, ":/")] == ':') {
+        if (strncmp(reference, "file:", 5) == 0) {
+            path = reference + 5;
+            /* not combined with the image's directory, so relative to wherever QEMU was started */
+            if (path[0] != '/')
+                class = REFERENCE_UNSAFE;
+        } else if (strncmp(reference, "host_device:", 12) == 0 || strncmp(reference, "host_cdrom:", 11) == 0)
+            class = REFERENCE_UNSAFE;
+        else
+            class = REFERENCE_REMOTE;
+    } else if (reference[0] == '\0')
+        class = REFERENCE_UNSAFE;
+
+    if (class == REFERENCE_LOCAL && path[0] == '/') {
+        normal = path_normalize(path);
+        if (!normal)
+            return -ENOMEM;
+        if (path_is_kernels(normal))
+            class = REFERENCE_UNSAFE;
+    }
+    if (ret_path && class == REFERENCE_LOCAL) {
+        copy = strdup(path);
+        if (!copy)
+            return -ENOMEM;
+    }
+    *ret_class = class;
+    if (ret_path)
+        *ret_path = TAKE_PTR(copy);
+    return 0;
+}

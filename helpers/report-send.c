@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The worker's side of a report: layers as records, cut where a report may hold no more. */
+#include <string.h>
+
+#include "helpers/report-wire.h"
+
+static size_t reserve(size_t *room, size_t wanted)
+{
+    size_t n = wanted < *room ? wanted : *room;
+
+    *room -= n;
+    return n;
+}
+
+static int send_snapshots(int socket, const struct qca_image_info *info, size_t n)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        const struct qca_snapshot *s = &info->snapshots[i];
+        struct wire_snapshot record = {
+            .date_sec = s->date_sec, .date_nsec = s->date_nsec, .vm_state_size = s->vm_state_size,
+            .virtual_size = s->virtual_size, .l1_offset = s->l1_offset, .l1_entries = s->l1_entries,
+        };
+
+        r = wire_send(socket, WIRE_SNAPSHOT, &record, s->id, s->name, -1);
+    }
+    return r;
+}
+
+static int send_bitmaps(int socket, const struct qca_image_info *info, size_t n)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        const struct qca_bitmap *b = &info->bitmaps[i];
+        struct wire_bitmap record = {
+            .table_offset = b->table_offset, .flags = b->flags, .granularity_bits = b->granularity_bits,
+            .table_entries = b->table_entries,
+        };
+
+        r = wire_send(socket, WIRE_BITMAP, &record, b->name, NULL, -1);
+    }
+    return r;
+}
+
+static int send_extensions(int socket, const struct qca_image_info *info, size_t n)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i += WIRE_EXTENSIONS_PER_RECORD) {
+        struct wire_extensions record = {0};
+
+        record.n = n - i < WIRE_EXTENSIONS_PER_RECORD ? n - i : WIRE_EXTENSIONS_PER_RECORD;
+        memcpy(record.extension, info->extensions + i, record.n * sizeof(record.extension[0]));
+        r = wire_send(socket, WIRE_EXTENSIONS, &record, NULL, NULL, -1);
+    }
+    return r;
+}
+
+static int send_check(int socket, uint32_t layer, const struct qca_check_result *check, struct report_room *room)
+{
+    size_t n = reserve(&room->issues, check->n_issues);
+    struct wire_check record = {.finished = check->finished, .n_issues = (uint32_t)n, .error = check->error};
+    int r;
+
+#define WIRE_X(field) record.field = check->field;
+    WIRE_CHECK_FIELDS(WIRE_X)
+#undef WIRE_X
+    memcpy(record.kind_count, check->kind_count, sizeof(record.kind_count));
+    record.error.layer = layer;
+    r = wire_send(socket, WIRE_CHECK, &record, NULL, NULL, -1);
+    for (size_t i = 0; i < n && r == 0; i += WIRE_ISSUES_PER_RECORD) {
+        struct wire_issues issues = {0};
+
+        issues.n = n - i < WIRE_ISSUES_PER_RECORD ? n - i : WIRE_ISSUES_PER_RECORD;
+        memcpy(issues.issue, check->issues + i, issues.n * sizeof(issues.issue[0]));
+        for (size_t k = 0; k < issues.n; k++)
+            issues.issue[k].layer = layer;      /* a check knows of its own image alone */
+        r = wire_send(socket, WIRE_ISSUES, &issues, NULL, NULL, -1);
+    }
+    return r;
+}
+
+int report_send_layer(int socket, const struct report_layer *layer, struct report_room *room)
+{
+    const struct qca_image_info *info = layer->info;
+    size_t n_snapshots = reserve(&room->snapshots, info->n_snapshots);
+    size_t n_bitmaps = reserve(&room->bitmaps, info->n_bitmaps);
+    size_t n_extensions = reserve(&room->extensions, info->n_extensions);
+    struct wire_layer record = {
+        .index = layer->index, .format = info->format, .probed_format = layer->probed_format,
+        .crypt_method = info->crypt_method, .n_snapshots = (uint32_t)n_snapshots, .n_bitmaps = (uint32_t)n_bitmaps,
+        .n_extensions = (uint32_t)n_extensions, .snapshots_total = info->n_snapshots,
+        .bitmaps_total = info->n_bitmaps, .extensions_total = info->n_extensions, .checked = layer->check != NULL,
+    };
+    struct wire_layer_more more = {0};
+    int r;
+
+#define WIRE_X(field) record.field = info->field;
+    WIRE_INFO_FIELDS(WIRE_X)
+#undef WIRE_X
+    if (layer->metadata_digest) {
+        record.has_metadata_digest = 1;
+        memcpy(record.metadata_digest, layer->metadata_digest, sizeof(record.metadata_digest));
+    }
+    r = wire_send(socket, WIRE_LAYER, &record, layer->name, info->parent, -1);
+    if (r == 0)
+        r = wire_send(socket, WIRE_LAYER_MORE, &more, info->parent_format, info->data_file, -1);
+    if (r == 0)
+        r = send_snapshots(socket, info, n_snapshots);
+    if (r == 0)
+        r = send_bitmaps(socket, info, n_bitmaps);
+    if (r == 0)
+        r = send_extensions(socket, info, n_extensions);
+    if (r == 0 && layer->check)
+        r = send_check(socket, layer->index, layer->check, room);
+    return r;
+}

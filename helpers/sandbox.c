@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a helper gives up before it touches anything hostile: limits, capabilities, system calls. */
+#include "helpers/sandbox.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <linux/ioprio.h>
+#include <sched.h>
+#include <seccomp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "helpers/wire.h"
+#include "lib/cleanup.h"
+
+/* The sanitizers' shadow memory is larger than any limit, and their reports are read on standard error. */
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+#define MEMORY_SLACK (UINT64_C(32) << 20)       /* stacks, the allocator's own, the socket's buffers */
+#define MEMORY_PER_THREAD (UINT64_C(9) << 20)   /* a thread's stack and guard */
+#define WORKER_FILES 600                        /* layers of a chain, their data files, and a few */
+#define FILES_FILES 512
+
+static void release_filter(scmp_filter_ctx *filter)
+{
+    if (*filter)
+        seccomp_release(*filter);
+}
+
+#define TRY(step, expression)                                                                      \
+    do {                                                                                           \
+        int _r = (expression);                                                                     \
+        if (_r < 0) {                                                                              \
+            *ret_step = (step);                                                                    \
+            return _r == -1 ? -errno : _r;                                                         \
+        }                                                                                          \
+    } while (0)
+
+int sandbox_begin(const char **ret_step)
+{
+    _cleanup_close_ int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    TRY("open /dev/null", nothing);
+    TRY("replace standard input", dup2(nothing, STDIN_FILENO));
+    TRY("replace standard output", dup2(nothing, STDOUT_FILENO));
+    if (!SANITIZED)
+        TRY("replace standard error", dup2(nothing, STDERR_FILENO));
+    TRY("close other files", close_range(WIRE_FD + 1, ~0U, 0));
+    nothing = -1;   /* closed, or one of the standard files */
+    /* a Ctrl-C or a stop of the whole service is the daemon's to handle: they end when it closes the socket */
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    TRY("leave the working directory", chdir("/"));
+    TRY("follow the parent", prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+    return 0;
+}
+
+int sandbox_capabilities(uint64_t *ret_permitted)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+
+    if (syscall(SYS_capget, &header, data) < 0)
+        return -errno;
+    *ret_permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+    return 0;
+}
+
+int sandbox_drop_capabilities(uint64_t keep, bool inheritable)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    uint64_t permitted;
+    int r;
+
+    r = sandbox_capabilities(&permitted);
+    if (r < 0)
+        return r;
+    keep &= permitted;
+    if (permitted & UINT64_C(1) << CAP_SETPCAP)
+        for (int cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+            if (!(keep & UINT64_C(1) << cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+                return -errno;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
+        return -errno;
+    for (int i = 0; i < 2; i++) {
+        data[i].effective = data[i].permitted = (uint32_t)(keep >> (32 * i));
+        data[i].inheritable = inheritable ? data[i].permitted : 0;
+    }
+    if (syscall(SYS_capset, &header, data) < 0)
+        return -errno;
+    for (int cap = 0; inheritable && cap < 64; cap++)
+        if (keep & UINT64_C(1) << cap && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+            return -errno;
+    return 0;
+}
+
+static int limit(int resource, uint64_t value)
+{
+    struct rlimit old, new = {value, value};
+
+    if (getrlimit((__rlimit_resource_t)resource, &old) < 0)
+        return -1;
+    if (old.rlim_max != RLIM_INFINITY && new.rlim_max > old.rlim_max)
+        new.rlim_cur = new.rlim_max = old.rlim_max;
+    return setrlimit((__rlimit_resource_t)resource, &new);
+}
+
+/* Bytes of address space in use now. */
+static int address_space(uint64_t *ret_bytes)
+{
+    _cleanup_fclose_ FILE *file = fopen("/proc/self/statm", "re");
+    uint64_t pages;
+
+    if (!file)
+        return -errno;
+    if (fscanf(file, "%" SCNu64, &pages) != 1)
+        return -EIO;
+    *ret_bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return 0;
+}
+
+struct allowed {
+    int syscall;
+    unsigned n;
+    struct scmp_arg_cmp arg[2];
+};
+
+#define ALLOW(name) {.syscall = SCMP_SYS(name)}
+#define ALLOW_IF(name, ...) {.syscall = SCMP_SYS(name), .n = 1, .arg = {__VA_ARGS__}}
+#define ALLOW_IF2(name, ...) {.syscall = SCMP_SYS(name), .n = 2, .arg = {__VA_ARGS__}}
+#define NOT_EXECUTABLE(position) {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0}
+#define IS(position, value) {.arg = position, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)(value)}
+#define HAS_NOT(position, bits)                                                                    \
+    {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = (scmp_datum_t)(bits), .datum_b = 0}
+#define HAS(position, bits)                                                                        \
+    {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = (scmp_datum_t)(bits),                   \
+     .datum_b = (scmp_datum_t)(bits)}
+
+/* Memory, clocks, the socket, and ending: both helpers. abort() needs the three signal calls. */
+static const struct allowed allowed_always[] = {
+    ALLOW(brk), ALLOW(munmap), ALLOW(mremap), ALLOW(madvise), ALLOW_IF(mmap, NOT_EXECUTABLE(2)),
+    ALLOW_IF(mprotect, NOT_EXECUTABLE(2)), ALLOW(futex), ALLOW(clock_gettime), ALLOW(gettimeofday),
+    ALLOW(clock_nanosleep), ALLOW(restart_syscall), ALLOW(getrandom), ALLOW(getrusage), ALLOW(getpid), ALLOW(gettid),
+    ALLOW(exit), ALLOW(exit_group), ALLOW(rt_sigreturn), ALLOW(rt_sigprocmask), ALLOW(rt_sigaction),
+    ALLOW_IF(sendmsg, IS(0, WIRE_FD)), ALLOW_IF(recvmsg, IS(0, WIRE_FD)), ALLOW(poll), ALLOW(ppoll), ALLOW(lseek),
+    ALLOW_IF(write, IS(0, STDERR_FILENO)), ALLOW_IF(writev, IS(0, STDERR_FILENO)),
+};
+
+/* Reading what it was given, and threads: never a process, whose clone() lacks CLONE_THREAD. */
+static const struct allowed allowed_worker[] = {
+    ALLOW(read), ALLOW(pread64), ALLOW(preadv), ALLOW(preadv2), ALLOW(fadvise64), ALLOW(fstat), ALLOW(close),
+    ALLOW_IF(clone, HAS(0, CLONE_THREAD | CLONE_VM | CLONE_SIGHAND)), ALLOW(set_robust_list), ALLOW(rseq),
+    ALLOW(sched_yield), ALLOW(sched_getaffinity),
+};
+
+#define OPEN_WRITES (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
+
+static const struct allowed allowed_files[] = {
+    ALLOW_IF(openat, HAS_NOT(2, OPEN_WRITES)), ALLOW(statx), ALLOW(newfstatat), ALLOW(fstat), ALLOW(fstatfs),
+    ALLOW(getdents64), ALLOW(readlink), ALLOW(readlinkat), ALLOW(inotify_add_watch), ALLOW(inotify_rm_watch),
+    ALLOW_IF(fcntl, IS(1, F_OFD_GETLK)), ALLOW_IF(fcntl, IS(1, F_GETFL)), ALLOW_IF(fcntl, IS(1, F_GETFD)),
+};
+
+static int allow(scmp_filter_ctx filter, const struct allowed *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, list[i].syscall, list[i].n, list[i].arg);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* A filter that kills for everything but what both helpers need, on all threads at once. */
+static int filter_new(scmp_filter_ctx *ret_filter)
+{
+    _cleanup_(release_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    int r;
+
+    if (!filter)
+        return -ENOMEM;
+    r = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (r == 0)
+        r = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    if (r == 0)
+        r = allow(filter, allowed_always, ELEMENTSOF(allowed_always));
+    if (r == 0 && SANITIZED) {
+        static const struct allowed sanitizer[] = {
+            ALLOW(sigaltstack), ALLOW(sched_getaffinity), ALLOW(sched_yield), ALLOW(prlimit64), ALLOW(tgkill),
+            ALLOW(set_robust_list), ALLOW(rseq),
+        };
+
+        r = allow(filter, sanitizer, ELEMENTSOF(sanitizer));
+    }
+    /* raise() and abort(): signals to itself alone */
+    if (r == 0 && !SANITIZED)
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+    if (r < 0)
+        return r;
+    *ret_filter = TAKE_PTR(filter);
+    return 0;
+}
+
+int sandbox_worker(const struct sandbox_worker_options *options, const char **ret_step)
+{
+    _cleanup_(release_filter) scmp_filter_ctx filter = NULL;
+    uint64_t program = 0;
+
+    if (options->idle) {
+        TRY("lower the I/O priority",
+            (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)));
+        TRY("lower the CPU priority", setpriority(PRIO_PROCESS, 0, 19));
+    }
+    TRY("read /proc/self/statm", address_space(&program));
+    if (!SANITIZED)
+        TRY("limit memory", limit(RLIMIT_AS, program + options->memory_limit + MEMORY_SLACK +
+                                             options->threads * MEMORY_PER_THREAD));
+    TRY("limit open files", limit(RLIMIT_NOFILE, WORKER_FILES));
+    TRY("limit core dumps", limit(RLIMIT_CORE, 0));
+    TRY("limit written files", limit(RLIMIT_FSIZE, 0));
+    /* counts the threads of all processes of the user, so it can only be none at all */
+    if (options->threads <= 1)
+        TRY("limit processes", limit(RLIMIT_NPROC, 0));
+    TRY("set no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    TRY("drop capabilities", sandbox_drop_capabilities(0, false));
+    TRY("forbid dumps", prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+
+    TRY("make the filter", filter_new(&filter));
+    TRY("make the filter", allow(filter, allowed_worker, ELEMENTSOF(allowed_worker)));
+    /* the C library then falls back to clone(), whose flags a filter can see */
+    TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
+    TRY("load the filter", seccomp_load(filter));
+    return 0;
+}
+
+int sandbox_files(int inotify_fd, int mountinfo_fd, const char **ret_step)
+{
+    _cleanup_(release_filter) scmp_filter_ctx filter = NULL;
+    const int readable[] = {inotify_fd, mountinfo_fd};
+    int highest = inotify_fd > mountinfo_fd ? inotify_fd : mountinfo_fd;
+
+    TRY("limit open files", limit(RLIMIT_NOFILE, FILES_FILES));
+    TRY("limit core dumps", limit(RLIMIT_CORE, 0));
+    TRY("limit written files", limit(RLIMIT_FSIZE, 0));
+    TRY("limit processes", limit(RLIMIT_NPROC, 0));
+    TRY("set no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    TRY("drop capabilities", sandbox_drop_capabilities(UINT64_C(1) << CAP_DAC_READ_SEARCH, false));
+    TRY("forbid dumps", prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+
+    TRY("make the filter", filter_new(&filter));
+    TRY("make the filter", allow(filter, allowed_files, ELEMENTSOF(allowed_files)));
+    for (size_t i = 0; i < ELEMENTSOF(readable); i++)
+        TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1,
+                                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)readable[i])));
+    /* these two numbers never come to mean another file */
+    TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(close), 1,
+                                            SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)highest)));
+    TRY("load the filter", seccomp_load(filter));
+    return 0;
+}
