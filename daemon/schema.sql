@@ -64,7 +64,7 @@ CREATE TABLE image (
     uid             INTEGER NOT NULL,
     gid             INTEGER NOT NULL,
     links           INTEGER NOT NULL,           -- hard links
-    use             TEXT NOT NULL,              -- by QEMU's lock bytes: "unused", "frozen" (read-only), "writer"
+    use             TEXT NOT NULL,              -- by QEMU's lock bytes: "unused", "read-only", "writer"
     worker_deaths   INTEGER NOT NULL,           -- consecutive audits that ended their worker
     audit           INTEGER                     -- audit.id of the last audit, NULL before the first
 ) STRICT;

@@ -14,21 +14,26 @@ struct store_options {
     unsigned audits_kept;       /* per image */
     /* The database cannot be written since (error < 0), or can again (0). Called once per change, in the loop. */
     void (*trouble)(void *userdata, int error, size_t n_waiting);
-    /* quick_check after READY found damage: the file was put aside as path, a new one is in use. */
+    /* Damage was found while it was in use (by quick_check, a read or a write): the file was put aside as path,
+     * a new and empty one is in use. Everything known must be given to it again. */
     void (*damaged)(void *userdata, const char *path);
     void *userdata;
 };
 
-/* Takes the state folder (-EBUSY and *ret_holder, the pid that has it, when another daemon does), opens or
- * makes the database, migrates it (user_version), moves a damaged one aside (*ret_aside is then its new path,
- * else NULL), and starts the thread. */
+/* Takes the state folder (-EBUSY and *ret_holder, the pid that has it or 0, when another daemon does; it is set
+ * in that case alone), opens or makes the database, migrates it (user_version), moves a damaged one aside
+ * (*ret_aside is then its new path, else NULL), and starts the thread. -EPROTONOSUPPORT: a newer program made the
+ * database, which stays as it is. Says itself in the log why it failed, but for -EBUSY. */
 int store_open(sd_event *event, const struct store_options *options, pid_t *ret_holder, char **ret_aside,
                struct store **ret_store);
-/* Writes what waits (for up to 5 s), marks a clean stop, ends the thread. */
+/* Writes what waits (for up to 5 s), marks a clean stop, ends the thread. What was asked and not answered yet is
+ * answered before it returns, with -ECANCELED if it was given up. Takes NULL, returns NULL. */
 struct store *store_close(struct store *store);
 
-/* What was known when the last daemon stopped; handed over one by one, the callee owns each. Blocks: to be
- * called before the loop runs. */
+/* What was known when the last daemon stopped; handed over one by one, in the order below, the callee owns each.
+ * Datastores are DATASTORE_STARTING; images have no datastore yet. A row that this program cannot understand is
+ * left out; an image's audit that it cannot read is NULL. Blocks: to be called before the loop runs. When the
+ * database turns out damaged on the way, what could be read was handed over, 0 is returned, and `damaged` follows. */
 struct store_loader {
     int (*datastore)(void *userdata, struct datastore *datastore);
     int (*image)(void *userdata, const char *datastore, struct image *image);  /* with its last audit and references */
@@ -39,7 +44,7 @@ struct store_loader {
 int store_load(struct store *store, const struct store_loader *loader);
 
 /* Everything one audit (or walk) changed, to be written in one transaction. The builder copies what it is
- * given; ids of new rows are written back to the sources by `committed`. */
+ * given. Rows are found by path, name and type with subject, so nothing is written back to the sources. */
 struct store_batch;
 
 int store_batch_new(struct store_batch **ret_batch);
@@ -48,19 +53,23 @@ int store_batch_datastore(struct store_batch *batch, const struct datastore *dat
 int store_batch_image(struct store_batch *batch, const struct image *image);        /* row and references, by path */
 int store_batch_audit(struct store_batch *batch, const struct image *image, const struct audit *audit);
 int store_batch_image_gone(struct store_batch *batch, const char *path);
-int store_batch_finding(struct store_batch *batch, const struct finding *finding);  /* upsert by type + subject */
+int store_batch_finding(struct store_batch *batch, const struct finding *finding);  /* upsert; -EINVAL without id */
 int store_batch_event(struct store_batch *batch, const struct event *event);
 int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char *channel);
 bool store_batch_is_empty(const struct store_batch *batch);
 
 /* Takes the batch. Batches are written in the order given; one that fails for lack of space or an I/O error
  * is tried again until it works. committed (may be NULL) runs in the loop with 0, or -errno if it was given
- * up at store_close(). Finding ids: ids are looked up by type and subject through store_finding_id(). */
+ * up at store_close(), or at once with -EBADMSG if the database refuses its content. On failure (-ENOMEM) the
+ * batch stays the caller's. While very many wait, older states of images and audits give way to newer ones. */
 int store_commit(struct store *store, struct store_batch *batch, void (*committed)(void *userdata, int error),
                  void *userdata);
 
+/* The id of a new finding, given before it is stored: never 0, and never one that was stored before. */
+int64_t store_next_finding_id(struct store *store);
+
 /* Reads for the control interface: run in the thread, the answer comes in the loop as a JSON array the
- * callee owns; *next is the cursor to go on with, "" at the end. */
+ * callee owns (NULL with an error); next is the cursor to go on with, "" at the end. Both return -EINVAL for a bad cursor. */
 typedef void (*store_rows_fn)(void *userdata, int error, json_object *rows, const char *next);
 /* Events, newest first; path or NULL, finding name or NULL; since/until usec (0: open). */
 int store_history(struct store *store, const char *path, const char *finding, uint64_t since, uint64_t until,
@@ -71,5 +80,6 @@ int store_audits(struct store *store, const char *path, const char *cursor, unsi
 /* Batches that wait to be written. */
 size_t store_waiting(const struct store *store);
 
-/* After READY: quick_check on a second connection in the background. */
+/* After READY: quick_check on a second connection in the background. Always after an unclean stop; else when the
+ * database is small or the last check is more than 7 days old, so that a restart does not read gigabytes. */
 int store_quick_check(struct store *store);

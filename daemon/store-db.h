@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The database as one connection: opened, migrated, written batch by batch, swept. Used by one thread at a time. */
+#pragma once
+
+#include <sqlite3.h>
+
+#include "store-batch.h"
+
+#define STORE_DB_NAME "qcaudit.db"
+#define STORE_LOCK_NAME "lock"
+
+struct store_db;
+
+/* ---- the state folder (store-folder.c) ------------------------------------------------------ */
+
+/* Locks directory/lock for this process; the descriptor keeps it. -EBUSY and the holder's pid (0: unknown). */
+int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd);
+/* Renames the database and its -wal and -shm to a free name with the time in it. No connection may be open.
+ * *ret_path (malloc'd) is where the database is now. */
+int store_folder_put_aside(const char *directory, char **ret_path);
+
+/* ---- opening and migrating (store-db.c, store-migrate.c) ------------------------------------- */
+
+/* Opens or makes path. -EUCLEAN: damaged; -EPROTONOSUPPORT: made by a newer version, untouched. */
+int store_db_open(const char *path, unsigned audits_kept, struct store_db **ret_db);
+/* keep_wal: leaves -wal and -shm as they are, for a damaged database. */
+struct store_db *store_db_free(struct store_db *db, bool keep_wal);
+/* A second connection that can only read. */
+int store_db_open_reader(const char *path, sqlite3 **ret_sqlite);
+sqlite3 *store_db_sqlite(struct store_db *db);
+/* The state row as it was when opened: was the last stop unclean, when was the last quick_check? */
+bool store_db_was_unclean(const struct store_db *db);
+uint64_t store_db_checked(const struct store_db *db);
+/* The largest id a finding ever had. */
+int store_db_last_finding_id(struct store_db *db, int64_t *ret_id);
+int store_db_mark_clean(struct store_db *db);
+int store_db_mark_checked(struct store_db *db, uint64_t when);
+
+/* What went wrong last on a connection, as -errno: -ENOSPC, -EUCLEAN (damaged), -EIO and the system's own for
+ * I/O, -EBADMSG for what no repetition would mend. code is what the failed call returned. */
+int store_db_error(sqlite3 *sqlite, int code);
+
+/* steps[i] leads from version i to i + 1; each runs in a transaction with its user_version. A failed step
+ * leaves the version before it. -EPROTONOSUPPORT when the database is beyond n_steps. */
+int store_migrate(sqlite3 *sqlite, const char *const *steps, size_t n_steps);
+/* The program's own steps. */
+int store_migrate_to_current(sqlite3 *sqlite);
+int store_version(sqlite3 *sqlite, int *ret_version);
+
+/* ---- writing (store-write.c) ------------------------------------------------------------------ */
+
+struct store_writer;
+
+/* Prepares every statement. */
+int store_writer_new(sqlite3 *sqlite, unsigned audits_kept, struct store_writer **ret_writer);
+struct store_writer *store_writer_free(struct store_writer *writer);
+struct store_writer *store_db_writer(struct store_db *db);
+/* The batch in one transaction, all or nothing. now: usec, for what has no time of its own. */
+int store_writer_write(struct store_writer *writer, const struct store_batch *batch, uint64_t now);
+
+/* ---- sweeping (store-sweep.c) ------------------------------------------------------------------ */
+
+struct store_sweep {
+    uint64_t history_retention; /* usec */
+    int64_t audit_position;     /* audit.id looked at last */
+};
+
+/* Deletes a bounded number of rows that are older than retention allows; *ret_more: there is more to do now. */
+int store_sweep_step(sqlite3 *sqlite, struct store_sweep *sweep, uint64_t now, bool *ret_more);
+
+/* ---- reading (store-load.c, store-query.c) ---------------------------------------------------- */
+
+int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now);
+
+int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since, uint64_t until,
+                       int64_t before, unsigned limit, json_object **ret_rows, int64_t *ret_next);
+int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
+                       int64_t *ret_next);
+
+/* ---- small things ------------------------------------------------------------------------------ */
+
+static inline __attribute__((unused)) void sqlite3_stmt_finalizep(sqlite3_stmt **statement)
+{
+    sqlite3_finalize(*statement);
+}
+
+/* Layers of the chain of the image whose path is ?1: NULL when not known to its end, 0 in or above a loop. */
+#define STORE_DEPTH_SQL                                                                             \
+    "(WITH RECURSIVE layer (image, n) AS ("                                                        \
+    " SELECT id, 1 FROM image WHERE path = ?1"                                                     \
+    " UNION ALL SELECT i.id, n + 1 FROM layer"                                                     \
+    " JOIN edge e ON e.child = layer.image AND e.kind = 'parent'"                                  \
+    " JOIN image i ON i.path = e.path WHERE n < 5000)"                                             \
+    " SELECT CASE WHEN n >= 5000 THEN 0"                                                           \
+    " WHEN (SELECT audit FROM image WHERE id = last) IS NULL THEN NULL"                            \
+    " WHEN EXISTS (SELECT 1 FROM edge WHERE child = last AND kind = 'parent') THEN NULL"           \
+    " ELSE n END FROM (SELECT max(n) AS n, image AS last FROM layer))"

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reads back what was known when the last daemon stopped: datastores, images with their last audit, findings, outbox. */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+#include "store-db.h"
+#include "store-report.h"
+
+#define REMEMBER_RESOLVED (7 * 24 * 3600 * USEC_PER_SEC)
+
+DEFINE_CLEANUP(struct datastore *, datastore_free)
+DEFINE_CLEANUP(struct image *, image_free)
+DEFINE_CLEANUP(struct audit *, audit_free)
+DEFINE_CLEANUP(struct finding *, finding_free)
+DEFINE_CLEANUP(struct event *, event_free)
+DEFINE_CLEANUP(struct json_tokener *, json_tokener_free)
+
+/* ---- columns, taken in turn ------------------------------------------------------------------ */
+
+struct columns {
+    sqlite3_stmt *statement;
+    int next;
+    int error;                  /* -ENOMEM, or -EBADMSG for a word this program does not know */
+};
+
+static int64_t take_integer(struct columns *columns)
+{
+    return sqlite3_column_int64(columns->statement, columns->next++);
+}
+
+static uint64_t take_u64(struct columns *columns)
+{
+    return (uint64_t)take_integer(columns);
+}
+
+/* NULL stays NULL; a copy otherwise. */
+static char *take_bytes(struct columns *columns)
+{
+    int at = columns->next++;
+    const void *bytes;
+    char *copy;
+    size_t size;
+
+    if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
+        return NULL;
+    bytes = sqlite3_column_blob(columns->statement, at);
+    size = (size_t)sqlite3_column_bytes(columns->statement, at);
+    copy = calloc(1, size + 1);
+    if (!copy) {
+        columns->error = -ENOMEM;
+        return NULL;
+    }
+    if (size > 0)
+        memcpy(copy, bytes, size);
+    return copy;
+}
+
+static unsigned take_name(struct columns *columns, int (*from_name)(const char *name))
+{
+    int value = from_name((const char *)sqlite3_column_text(columns->statement, columns->next++));
+
+    if (value < 0) {
+        columns->error = -EBADMSG;
+        return 0;
+    }
+    return (unsigned)value;
+}
+
+static void take_chars(struct columns *columns, char *chars, size_t size)
+{
+    const unsigned char *text = sqlite3_column_text(columns->statement, columns->next++);
+
+    snprintf(chars, size, "%s", text ? (const char *)text : "");
+}
+
+static json_object *take_json(struct columns *columns)
+{
+    _cleanup_(json_tokener_freep) struct json_tokener *tokener = NULL;
+    int at = columns->next++;
+    const char *text;
+    json_object *object;
+
+    if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
+        return NULL;
+    text = (const char *)sqlite3_column_text(columns->statement, at);
+    tokener = json_tokener_new();
+    if (!text || !tokener) {
+        columns->error = -ENOMEM;
+        return NULL;
+    }
+    object = json_tokener_parse_ex(tokener, text, sqlite3_column_bytes(columns->statement, at));
+    if (!object)
+        columns->error = -EBADMSG;
+    return object;
+}
+
+static struct identity take_identity(struct columns *columns)
+{
+    struct identity identity;
+
+    identity.fsid = take_u64(columns);
+    identity.inode = take_u64(columns);
+    identity.btime = take_integer(columns);
+    return identity;
+}
+
+static struct fingerprint take_fingerprint(struct columns *columns)
+{
+    struct fingerprint fingerprint;
+
+    fingerprint.size = take_u64(columns);
+    fingerprint.allocated = take_u64(columns);
+    fingerprint.mtime = take_integer(columns);
+    fingerprint.ctime = take_integer(columns);
+    fingerprint.mode = (uint32_t)take_integer(columns);
+    fingerprint.uid = (uint32_t)take_integer(columns);
+    fingerprint.gid = (uint32_t)take_integer(columns);
+    fingerprint.links = (uint32_t)take_integer(columns);
+    return fingerprint;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* Each hands over one row: 0, or what the loader returned. -EBADMSG: not a row this program can understand
+ * (a finding that its catalogue does not have any more); it is left out. */
+typedef int (*row_fn)(struct columns *columns, const struct store_loader *loader);
+
+static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row, const struct store_loader *loader)
+{
+    _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL);
+
+    if (code != SQLITE_OK)
+        return store_db_error(sqlite, code);
+    if (sqlite3_bind_parameter_count(statement) > 0)
+        sqlite3_bind_int64(statement, 1, value);
+    while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct columns columns = { .statement = statement };
+        int r = row(&columns, loader);
+
+        if (r < 0 && r != -EBADMSG)
+            return r;
+    }
+    return code == SQLITE_DONE ? 0 : store_db_error(sqlite, code);
+}
+
+static const char datastore_sql[] =
+    "SELECT id, name, path, recursive, error, fsid, size, available, type, network, watched, watch_error, overflows,"
+    " unreadable, walk, walk_started, walk_finished, paused_until, n_images FROM datastore ORDER BY id";
+
+static int datastore_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_(datastore_freep) struct datastore *datastore = calloc(1, sizeof(*datastore));
+
+    if (!datastore)
+        return -ENOMEM;
+    datastore->id = take_integer(columns);
+    datastore->name = take_bytes(columns);
+    datastore->path = take_bytes(columns);
+    datastore->recursive = take_integer(columns);
+    /* What it was says nothing about what it is. */
+    datastore->state = DATASTORE_STARTING;
+    datastore->error = (int)take_integer(columns);
+    datastore->root.fsid = take_u64(columns);
+    datastore->root.size = take_u64(columns);
+    datastore->root.available = take_u64(columns);
+    take_chars(columns, datastore->root.type, sizeof(datastore->root.type));
+    datastore->root.network = take_integer(columns);
+    datastore->watched = take_integer(columns);
+    datastore->watch_error = (int)take_integer(columns);
+    datastore->overflows = take_u64(columns);
+    datastore->unreadable = take_u64(columns);
+    datastore->walk = take_u64(columns);
+    datastore->walk_started = take_u64(columns);
+    datastore->walk_finished = take_u64(columns);
+    datastore->paused_until = take_u64(columns);
+    datastore->n_images = take_u64(columns);
+    if (columns->error < 0)
+        return columns->error;
+    return loader->datastore(loader->userdata, TAKE_PTR(datastore));
+}
+
+#define REFERENCE_COLUMNS(t) #t ".state, " #t ".stored, " #t ".format, " #t ".path, " #t ".fsid, " #t ".inode, " #t    \
+    ".btime, " #t ".error"
+
+static const char image_sql[] =
+    "SELECT i.id, i.path, d.name, i.present, i.first_seen, i.last_seen, i.walk, i.fsid, i.inode, i.btime, i.size,"
+    " i.allocated, i.mtime, i.ctime, i.mode, i.uid, i.gid, i.links, i.use, i.worker_deaths,"
+    " " REFERENCE_COLUMNS(p) ", " REFERENCE_COLUMNS(f) ","
+    " a.id, a.started, a.finished, a.confidence, a.use, a.deep, a.fsid, a.inode, a.btime, a.size, a.allocated, a.mtime,"
+    " a.ctime, a.mode, a.uid, a.gid, a.links, r.version, r.body"
+    " FROM image i JOIN datastore d ON d.id = i.datastore"
+    " LEFT JOIN edge p ON p.child = i.id AND p.kind = 'parent'"
+    " LEFT JOIN edge f ON f.child = i.id AND f.kind = 'data-file'"
+    " LEFT JOIN audit a ON a.id = i.audit LEFT JOIN report r ON r.image = i.id AND r.audit = a.id"
+    " WHERE i.gone IS NULL ORDER BY i.id";
+
+static struct reference take_reference(struct columns *columns)
+{
+    struct reference reference = { .state = REFERENCE_NONE };
+
+    if (sqlite3_column_type(columns->statement, columns->next) == SQLITE_NULL)
+        columns->next++;
+    else
+        reference.state = take_name(columns, reference_state_from_name);
+    reference.stored = take_bytes(columns);
+    reference.format = take_bytes(columns);
+    reference.path = take_bytes(columns);
+    reference.identity = take_identity(columns);
+    reference.error = (int)take_integer(columns);
+    return reference;
+}
+
+/* NULL when there is none, or none that this program can read: then the image is audited anew. */
+static int take_audit(struct columns *columns, struct audit **ret_audit)
+{
+    _cleanup_(audit_freep) struct audit *audit = NULL;
+    const char *body;
+    int version, r;
+
+    if (sqlite3_column_type(columns->statement, columns->next) == SQLITE_NULL)
+        return 0;
+    audit = calloc(1, sizeof(*audit));
+    if (!audit)
+        return -ENOMEM;
+    audit->id = take_integer(columns);
+    audit->started = take_u64(columns);
+    audit->finished = take_u64(columns);
+    audit->confidence = take_name(columns, confidence_from_name);
+    audit->use = take_name(columns, store_use_from_name);
+    audit->deep = take_integer(columns);
+    audit->identity = take_identity(columns);
+    audit->fingerprint = take_fingerprint(columns);
+    version = (int)take_integer(columns);
+    body = (const char *)sqlite3_column_text(columns->statement, columns->next);
+    r = columns->error;
+    if (r == 0)
+        r = body ? store_report_decode(body, (size_t)sqlite3_column_bytes(columns->statement, columns->next), version,
+                                       &audit->report)
+                 : -EBADMSG;
+    if (r == -EBADMSG) {
+        columns->error = 0;
+        return 0;
+    }
+    if (r < 0)
+        return r;
+    *ret_audit = TAKE_PTR(audit);
+    return 0;
+}
+
+static int image_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_(image_freep) struct image *image = calloc(1, sizeof(*image));
+    _cleanup_free_ char *datastore = NULL;
+    int r;
+
+    if (!image)
+        return -ENOMEM;
+    image->id = take_integer(columns);
+    image->path = take_bytes(columns);
+    datastore = take_bytes(columns);
+    image->present = take_integer(columns);
+    image->first_seen = take_u64(columns);
+    image->last_seen = take_u64(columns);
+    image->walk = take_u64(columns);
+    image->identity = take_identity(columns);
+    image->fingerprint = take_fingerprint(columns);
+    image->use = take_name(columns, store_use_from_name);
+    image->worker_deaths = (uint32_t)take_integer(columns);
+    image->parent = take_reference(columns);
+    image->data_file = take_reference(columns);
+    if (columns->error < 0)
+        return columns->error;
+    r = take_audit(columns, &image->audit);
+    if (r < 0)
+        return r;
+    return loader->image(loader->userdata, datastore, TAKE_PTR(image));
+}
+
+static const char finding_sql[] =
+    "SELECT id, type, subject_kind, subject, datastore, state, severity, confidence, first_seen, last_seen, changed,"
+    " resolved, count, misses, weight, evidence, remedy, acknowledged_by, acknowledged_reason, acknowledged_until,"
+    " acknowledged_weight, reminded, reminders FROM finding WHERE state <> 'resolved' OR resolved >= ?1 ORDER BY id";
+
+static int finding_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_(finding_freep) struct finding *finding = calloc(1, sizeof(*finding));
+
+    if (!finding)
+        return -ENOMEM;
+    finding->id = take_integer(columns);
+    finding->type = take_name(columns, finding_type_from_name);
+    finding->subject_kind = take_name(columns, store_subject_kind_from_name);
+    finding->subject = take_bytes(columns);
+    finding->datastore = take_bytes(columns);
+    finding->state = take_name(columns, finding_state_from_name);
+    finding->severity = take_name(columns, severity_from_name);
+    finding->confidence = take_name(columns, confidence_from_name);
+    finding->first_seen = take_u64(columns);
+    finding->last_seen = take_u64(columns);
+    finding->changed = take_u64(columns);
+    finding->resolved = take_u64(columns);
+    finding->count = (uint32_t)take_integer(columns);
+    finding->misses = (uint32_t)take_integer(columns);
+    finding->weight = take_u64(columns);
+    finding->evidence = take_json(columns);
+    finding->remedy = take_json(columns);
+    finding->acknowledged_by = take_bytes(columns);
+    finding->acknowledged_reason = take_bytes(columns);
+    finding->acknowledged_until = take_u64(columns);
+    finding->acknowledged_weight = take_u64(columns);
+    finding->reminded = take_u64(columns);
+    finding->reminders = (uint32_t)take_integer(columns);
+    if (columns->error < 0)
+        return columns->error;
+    return loader->finding(loader->userdata, TAKE_PTR(finding));
+}
+
+static const char event_sql[] =
+    "SELECT id, type, at, finding, finding_id, subject_kind, subject, datastore, severity, confidence, message, depth"
+    " FROM event WHERE outbox = 1 ORDER BY seq";
+
+static int event_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_(event_freep) struct event *event = calloc(1, sizeof(*event));
+    const char *id;
+
+    if (!event)
+        return -ENOMEM;
+    id = (const char *)sqlite3_column_text(columns->statement, columns->next++);
+    if (!id || sd_id128_from_string(id, &event->id) < 0)
+        return -EBADMSG;
+    event->type = take_name(columns, event_type_from_name);
+    event->at = take_u64(columns);
+    event->finding = take_name(columns, finding_type_from_name);
+    event->finding_id = take_integer(columns);
+    event->subject_kind = take_name(columns, store_subject_kind_from_name);
+    event->subject = take_bytes(columns);
+    event->datastore = take_bytes(columns);
+    event->severity = take_name(columns, severity_from_name);
+    event->confidence = take_name(columns, confidence_from_name);
+    event->message = take_bytes(columns);
+    event->depth = (uint32_t)take_integer(columns);
+    if (columns->error < 0)
+        return columns->error;
+    return loader->event(loader->userdata, TAKE_PTR(event));
+}
+
+int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now)
+{
+    const struct {
+        const char *sql;
+        row_fn row;
+        bool wanted;
+    } parts[] = {
+        { datastore_sql, datastore_row, loader->datastore },
+        { image_sql, image_row, loader->image },
+        { finding_sql, finding_row, loader->finding },
+        { event_sql, event_row, loader->event },
+    };
+    int64_t since = now > REMEMBER_RESOLVED ? (int64_t)(now - REMEMBER_RESOLVED) : 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(parts); i++) {
+        int r = parts[i].wanted ? each_row(sqlite, parts[i].sql, since, parts[i].row, loader) : 0;
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Retention: what is too old, or too much, is deleted in small steps between the batches. */
+#include <errno.h>
+
+#include "lib/cleanup.h"
+#include "store-db.h"
+
+#define STEP_ROWS 200
+#define STEP_AUDITS 2000
+
+/* ?1 the oldest time kept, ?2 the most rows deleted at once, ?3 the most rows kept however young they are: a
+ * store that makes and deletes images all day must not fill a disk. What is still to be told stays. */
+static const struct sweep {
+    const char *sql;
+    int64_t kept;
+} sweeps[] = {
+    { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ?1 AND outbox = 0 ORDER BY at LIMIT ?2)", 0 },
+    { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE outbox = 0"
+      " AND seq <= (SELECT max(seq) FROM event) - ?3 ORDER BY seq LIMIT ?2)", 1000000 },
+    { "DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE resolved > 0 AND resolved < ?1"
+      " AND state = 'resolved' LIMIT ?2)", 0 },
+    { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone < ?1 LIMIT ?2)", 0 },
+    { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone IS NOT NULL ORDER BY gone DESC"
+      " LIMIT ?2 OFFSET ?3)", 100000 },
+};
+
+/* Audits are looked at in the order of their ids, from one step to the next: ?4 < id <= ?5. */
+static const char audits_sql[] =
+    "DELETE FROM audit WHERE id > ?4 AND id <= ?5 AND finished < ?1"
+    " AND id IS NOT (SELECT audit FROM image WHERE image.id = audit.image)";
+static const char audits_last_sql[] = "SELECT max(id) FROM (SELECT id FROM audit WHERE id > ?4 ORDER BY id LIMIT ?2)";
+
+static int run(sqlite3 *sqlite, const char *sql, const int64_t values[static 5], int64_t *ret_first)
+{
+    _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL);
+
+    if (code != SQLITE_OK)
+        return store_db_error(sqlite, code);
+    for (int i = 1; i <= sqlite3_bind_parameter_count(statement); i++)
+        sqlite3_bind_int64(statement, i, values[i - 1]);
+    code = sqlite3_step(statement);
+    if (code != SQLITE_DONE && code != SQLITE_ROW)
+        return store_db_error(sqlite, code);
+    if (code == SQLITE_ROW && ret_first)
+        *ret_first = sqlite3_column_int64(statement, 0);
+    return 0;
+}
+
+int store_sweep_step(sqlite3 *sqlite, struct store_sweep *sweep, uint64_t now, bool *ret_more)
+{
+    int64_t values[5] = { now > sweep->history_retention ? (int64_t)(now - sweep->history_retention) : 0, STEP_ROWS };
+    int64_t last = 0;
+    bool more = false;
+    int r;
+
+    for (size_t i = 0; i < ELEMENTSOF(sweeps); i++) {
+        values[2] = sweeps[i].kept;
+        r = run(sqlite, sweeps[i].sql, values, NULL);
+        if (r < 0)
+            return r;
+        more = more || sqlite3_changes(sqlite) >= STEP_ROWS;
+    }
+
+    values[1] = STEP_AUDITS;
+    values[3] = sweep->audit_position;
+    r = run(sqlite, audits_last_sql, values, &last);
+    if (r < 0)
+        return r;
+    if (last > 0) {
+        values[4] = last;
+        r = run(sqlite, audits_sql, values, NULL);
+        if (r < 0)
+            return r;
+        /* A whole round is made without a pause only while it finds something. */
+        more = more || sqlite3_changes(sqlite) > 0;
+    }
+    sweep->audit_position = last;
+    *ret_more = more;
+    return 0;
+}

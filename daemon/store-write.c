@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Writes a batch: every kind of row is a list of statements that take the row's values by number. */
+#include <errno.h>
+
+#include "lib/cleanup.h"
+#include "store-db.h"
+
+#define STATEMENTS_MAX 6
+#define PRUNE_MAX "100"
+
+/* The one parameter that is not a value of the row: the time, or how many audits to keep. */
+#define EXTRA_INDEX 60
+#define EXTRA "?60"
+
+/* A new datastore that only an image tells of so far (after a damaged database): what is not known is empty. */
+#define DATASTORE_OF_IMAGE                                                                          \
+    "INSERT INTO datastore (name, path, recursive, state, error, fsid, size, available, type, network, watched," \
+    " watch_error, overflows, unreadable, walk, walk_started, walk_finished, paused_until, n_images)" \
+    " VALUES (?2, ?3, 1, 'starting', 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT (name) DO NOTHING"
+
+#define IMAGE_ID "(SELECT id FROM image WHERE path = ?1)"
+
+static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
+    [ROW_DATASTORE] = {
+        "INSERT INTO datastore (name, path, recursive, state, error, fsid, size, available, type, network, watched,"
+        " watch_error, overflows, unreadable, walk, walk_started, walk_finished, paused_until, n_images)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)"
+        " ON CONFLICT (name) DO UPDATE SET path = ?2, recursive = ?3, state = ?4, error = ?5, fsid = ?6, size = ?7,"
+        " available = ?8, type = ?9, network = ?10, watched = ?11, watch_error = ?12, overflows = ?13,"
+        " unreadable = ?14, walk = ?15, walk_started = ?16, walk_finished = ?17, paused_until = ?18, n_images = ?19",
+    },
+    [ROW_IMAGE] = {
+        DATASTORE_OF_IMAGE,
+        "INSERT INTO image (path, datastore, present, first_seen, last_seen, walk, fsid, inode, btime, size, allocated,"
+        " mtime, ctime, mode, uid, gid, links, use, worker_deaths)"
+        " VALUES (?1, (SELECT id FROM datastore WHERE name = ?2), ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
+        " ?16, ?17, ?18, ?19, ?20)"
+        " ON CONFLICT (path) DO UPDATE SET datastore = excluded.datastore, present = ?4, gone = NULL, first_seen = ?5,"
+        " last_seen = ?6, walk = ?7, fsid = ?8, inode = ?9, btime = ?10, size = ?11, allocated = ?12, mtime = ?13,"
+        " ctime = ?14, mode = ?15, uid = ?16, gid = ?17, links = ?18, use = ?19, worker_deaths = ?20",
+        "DELETE FROM edge WHERE child = " IMAGE_ID,
+        "INSERT INTO edge (child, kind, state, stored, format, path, fsid, inode, btime, error)"
+        " SELECT id, 'parent', ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28 FROM image WHERE path = ?1 AND ?21 <> 'none'",
+        "INSERT INTO edge (child, kind, state, stored, format, path, fsid, inode, btime, error)"
+        " SELECT id, 'data-file', ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36 FROM image WHERE path = ?1 AND ?29 <> 'none'",
+    },
+    [ROW_AUDIT] = {
+        DATASTORE_OF_IMAGE,
+        "INSERT INTO image (path, datastore, present, first_seen, last_seen, walk, fsid, inode, btime, size, allocated,"
+        " mtime, ctime, mode, uid, gid, links, use, worker_deaths)"
+        " VALUES (?1, (SELECT id FROM datastore WHERE name = ?2), 1, ?4, ?5, 0, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,"
+        " ?17, ?18, ?19, ?7, 0) ON CONFLICT (path) DO NOTHING",
+        "INSERT INTO audit (image, started, finished, confidence, use, deep, fsid, inode, btime, size, allocated, mtime,"
+        " ctime, mode, uid, gid, links, error, open_kind, open_layer, open_offset, open_value, open_bound, open_field,"
+        " open_text, worker_signal, worker_status, bytes_read, elapsed_usec, cpu_usec, peak_memory, format, version,"
+        " virtual_size, cluster_size, refcount_bits, incompatible, compatible, autoclear, n_snapshots, n_bitmaps,"
+        " check_finished, corruptions, leaks, check_errors, total_clusters, allocated_clusters, image_end, n_issues)"
+        " SELECT id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,"
+        " ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45, ?46,"
+        " ?47, ?48, ?49, ?50, ?51 FROM image WHERE path = ?1",
+        "UPDATE image SET audit = last_insert_rowid() WHERE path = ?1",
+        "INSERT INTO report (image, audit, version, body) SELECT id, audit, ?52, ?53 FROM image WHERE path = ?1"
+        " ON CONFLICT (image) DO UPDATE SET audit = excluded.audit, version = ?52, body = ?53",
+    },
+    [ROW_GONE] = {
+        "DELETE FROM edge WHERE child = " IMAGE_ID,
+        "DELETE FROM report WHERE image = " IMAGE_ID,
+        "UPDATE image SET present = 0, gone = " EXTRA ", audit = NULL WHERE path = ?1",
+    },
+    [ROW_FINDING] = {
+        /* A new life of the same finding has a new id; there is one row for a type and a subject. */
+        "DELETE FROM finding WHERE type = ?2 AND subject_kind = ?3 AND subject = ?4 AND id <> ?1",
+        "INSERT INTO finding (id, type, subject_kind, subject, datastore, state, severity, confidence, first_seen,"
+        " last_seen, changed, resolved, count, misses, weight, evidence, remedy, acknowledged_by, acknowledged_reason,"
+        " acknowledged_until, acknowledged_weight, reminded, reminders)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, coalesce(?16, '{}'), ?17, ?18, ?19,"
+        " ?20, ?21, ?22, ?23)"
+        " ON CONFLICT (id) DO UPDATE SET datastore = ?5, state = ?6, severity = ?7, confidence = ?8, first_seen = ?9,"
+        " last_seen = ?10, changed = ?11, resolved = ?12, count = ?13, misses = ?14, weight = ?15,"
+        " evidence = coalesce(?16, '{}'), remedy = ?17, acknowledged_by = ?18, acknowledged_reason = ?19,"
+        " acknowledged_until = ?20, acknowledged_weight = ?21, reminded = ?22, reminders = ?23",
+    },
+    [ROW_EVENT] = {
+        "INSERT INTO event (id, type, at, finding, finding_id, subject_kind, subject, datastore, severity, confidence,"
+        " message, depth, outbox) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
+        " ON CONFLICT (id) DO NOTHING",
+    },
+    [ROW_TOLD] = {
+        "INSERT INTO told (event, channel, at) SELECT seq, ?2, " EXTRA " FROM event WHERE id = ?1"
+        " ON CONFLICT (event, channel) DO NOTHING",
+        "UPDATE event SET outbox = 0 WHERE id = ?1 AND outbox = 1",
+    },
+};
+
+/* After all rows of the batch, as an audit's edges may come after it. */
+static const char depth_sql[] =
+    "UPDATE audit SET depth = " STORE_DEPTH_SQL " WHERE id = (SELECT audit FROM image WHERE path = ?1)";
+
+static const char prune_sql[] =
+    "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE image = " IMAGE_ID
+    " ORDER BY id DESC LIMIT " PRUNE_MAX " OFFSET " EXTRA ")";
+
+enum { SINGLE_BEGIN, SINGLE_COMMIT, SINGLE_ROLLBACK, SINGLE_UNCLEAN, SINGLE_DEPTH, SINGLE_PRUNE, _SINGLE_MAX };
+
+static const char *const single_statements[_SINGLE_MAX] = {
+    [SINGLE_BEGIN] = "BEGIN IMMEDIATE",
+    [SINGLE_COMMIT] = "COMMIT",
+    [SINGLE_ROLLBACK] = "ROLLBACK",
+    [SINGLE_UNCLEAN] = "UPDATE state SET clean = 0 WHERE clean = 1",
+    [SINGLE_DEPTH] = depth_sql,
+    [SINGLE_PRUNE] = prune_sql,
+};
+
+struct store_writer {
+    sqlite3 *sqlite;
+    unsigned audits_kept;
+    bool unclean;               /* the mark of a running daemon is in the database */
+    bool full;                  /* synchronous as it is set now */
+    sqlite3_stmt *rows[_ROW_MAX][STATEMENTS_MAX];
+    sqlite3_stmt *singles[_SINGLE_MAX];
+};
+
+static void store_writer_freep(struct store_writer **writer)
+{
+    store_writer_free(*writer);
+}
+
+static int prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **ret_statement)
+{
+    int code = sqlite3_prepare_v3(sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
+
+    return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
+}
+
+int store_writer_new(sqlite3 *sqlite, unsigned audits_kept, struct store_writer **ret_writer)
+{
+    _cleanup_(store_writer_freep) struct store_writer *writer = calloc(1, sizeof(*writer));
+    int r;
+
+    if (!writer)
+        return -ENOMEM;
+    writer->sqlite = sqlite;
+    writer->audits_kept = audits_kept > 0 ? audits_kept : 1;
+    for (unsigned kind = 0; kind < _ROW_MAX; kind++)
+        for (unsigned i = 0; i < STATEMENTS_MAX && row_statements[kind][i]; i++) {
+            r = prepare(sqlite, row_statements[kind][i], &writer->rows[kind][i]);
+            if (r < 0)
+                return r;
+        }
+    for (unsigned i = 0; i < _SINGLE_MAX; i++) {
+        r = prepare(sqlite, single_statements[i], &writer->singles[i]);
+        if (r < 0)
+            return r;
+    }
+    *ret_writer = TAKE_PTR(writer);
+    return 0;
+}
+
+struct store_writer *store_writer_free(struct store_writer *writer)
+{
+    if (!writer)
+        return NULL;
+    for (unsigned kind = 0; kind < _ROW_MAX; kind++)
+        for (unsigned i = 0; i < STATEMENTS_MAX; i++)
+            sqlite3_finalize(writer->rows[kind][i]);
+    for (unsigned i = 0; i < _SINGLE_MAX; i++)
+        sqlite3_finalize(writer->singles[i]);
+    free(writer);
+    return NULL;
+}
+
+static int bind_value(sqlite3_stmt *statement, int index, const struct value *value)
+{
+    switch (value->type) {
+    case VALUE_INTEGER:
+        return sqlite3_bind_int64(statement, index, value->integer);
+    case VALUE_TEXT:
+        return sqlite3_bind_text64(statement, index, value->data, value->size, SQLITE_STATIC, SQLITE_UTF8);
+    case VALUE_BLOB:
+        return sqlite3_bind_blob64(statement, index, value->data, value->size, SQLITE_STATIC);
+    default:
+        return sqlite3_bind_null(statement, index);
+    }
+}
+
+/* A statement may use fewer values than the row has. */
+static int bind_row(sqlite3_stmt *statement, const struct row *row, int64_t extra)
+{
+    int n = sqlite3_bind_parameter_count(statement);
+
+    for (int i = 1; i <= n && (unsigned)i <= row->n_values; i++) {
+        int code = bind_value(statement, i, &row->values[i - 1]);
+
+        if (code != SQLITE_OK)
+            return code;
+    }
+    return n == EXTRA_INDEX ? sqlite3_bind_int64(statement, EXTRA_INDEX, extra) : SQLITE_OK;
+}
+
+static int step_and_reset(struct store_writer *writer, sqlite3_stmt *statement)
+{
+    int code = sqlite3_step(statement);
+    int r = code == SQLITE_DONE || code == SQLITE_ROW ? 0 : store_db_error(writer->sqlite, code);
+
+    sqlite3_reset(statement);
+    return r;
+}
+
+static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement, const struct row *row, int64_t extra)
+{
+    int code = bind_row(statement, row, extra);
+    int r = code == SQLITE_OK ? step_and_reset(writer, statement) : store_db_error(writer->sqlite, code);
+
+    sqlite3_clear_bindings(statement);
+    return r;
+}
+
+static int write_rows(struct store_writer *writer, const struct store_batch *batch, uint64_t now)
+{
+    int r;
+
+    for (const struct row *row = batch->first; row; row = row->next)
+        for (unsigned i = 0; i < STATEMENTS_MAX && writer->rows[row->kind][i]; i++) {
+            r = run_with_row(writer, writer->rows[row->kind][i], row, (int64_t)now);
+            if (r < 0)
+                return r;
+        }
+    for (const struct row *row = batch->first; row; row = row->next) {
+        if (row->kind != ROW_AUDIT)
+            continue;
+        r = run_with_row(writer, writer->singles[SINGLE_DEPTH], row, 0);
+        if (r < 0)
+            return r;
+        r = run_with_row(writer, writer->singles[SINGLE_PRUNE], row, writer->audits_kept);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* An event that a power failure takes back would be found and told again under another id; an audit is merely
+ * done again. So only events wait for the disk. */
+static int set_synchronous(struct store_writer *writer, bool full)
+{
+    int code;
+
+    if (writer->full == full)
+        return 0;
+    code = sqlite3_exec(writer->sqlite, full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", NULL, NULL,
+                        NULL);
+    if (code != SQLITE_OK)
+        return store_db_error(writer->sqlite, code);
+    writer->full = full;
+    return 0;
+}
+
+int store_writer_write(struct store_writer *writer, const struct store_batch *batch, uint64_t now)
+{
+    int r;
+
+    r = set_synchronous(writer, store_batch_is_precious(batch));
+    if (r < 0)
+        return r;
+    r = step_and_reset(writer, writer->singles[SINGLE_BEGIN]);
+    if (r < 0)
+        return r;
+    if (!writer->unclean)
+        r = step_and_reset(writer, writer->singles[SINGLE_UNCLEAN]);
+    if (r == 0)
+        r = write_rows(writer, batch, now);
+    if (r == 0)
+        r = step_and_reset(writer, writer->singles[SINGLE_COMMIT]);
+    if (r < 0) {
+        /* SQLite has rolled back by itself after some errors. */
+        if (!sqlite3_get_autocommit(writer->sqlite))
+            step_and_reset(writer, writer->singles[SINGLE_ROLLBACK]);
+        return r;
+    }
+    writer->unclean = true;
+    return 0;
+}
