@@ -8,8 +8,6 @@
 #include "helpers/report-wire.h"
 #include "lib/cleanup.h"
 
-DEFINE_CLEANUP(struct report_receiver *, report_receiver_free)
-
 /* Reads what a report's reader would: a pointer that leads nowhere is found here. */
 static size_t walk(const struct audit_report *report)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2119,SC2120
 # lib.bash - what the integration tests share: a private qcauditd of the test's own, asked and stopped.
 #
 # `load lib` in a bats file; qcaudit_setup in setup(), qcaudit_teardown in teardown(). The test then has

@@ -1,0 +1,118 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The daemon on a real store: what it finds, what it does not, and what it still knows after a restart.
+load lib
+
+setup() { need qemu-img qemu-io python3; qcaudit_setup; }
+teardown() { qcaudit_teardown; }
+
+@test "the demonstration store: these findings and no others" {
+    rmdir "$STORE"
+    "$IMAGES/make-demo-store" "$STORE"
+    start_daemon
+    scan
+    same "chain-deep error database/orders.snap-40.qcow2
+chain-loop critical damaged/loop-a.qcow2
+clusters-leaked warning damaged/leaked.qcow2
+image-truncated critical damaged/truncated.qcow2
+internal-snapshots warning strange/internal-snapshots.qcow2
+metadata-corrupt critical damaged/bad-pointer.qcow2
+metadata-corrupt critical damaged/truncated.qcow2
+parent-missing critical damaged/parent-gone.qcow2
+reference-escapes critical strange/uploaded.qcow2
+snapshot-old warning database/orders.snap-40.qcow2
+snapshot-runaway error database/orders.snap-40.qcow2" "$(findings)"
+    # The golden image and its clones are as they should be, and the notes are no images.
+    run findings
+    [[ $output != *golden/* && $output != *clones/* && $output != *notes/* ]]
+    stop_daemon
+}
+
+@test "the evidence of a deep chain: its depth, its own layer, a remedy that names both" {
+    rmdir "$STORE"
+    "$IMAGES/make-demo-store" "$STORE"
+    start_daemon
+    scan
+    run -0 ctl show "$STORE/database/orders.snap-40.qcow2"
+    [[ $output == *chain-deep* && $output == *41* && $output == *"qemu-img commit"* && $output == *orders.qcow2* ]]
+    run -0 ctl chain --json=short "$STORE/database/orders.snap-40.qcow2"
+    [ "$(python3 -c 'import json, sys; print(len(json.load(sys.stdin)))' <<<"$output")" = 41 ]
+}
+
+@test "a repaired image resolves its finding; one that breaks again is reopened" {
+    make_image "$STORE/a.qcow2"
+    cp "$STORE/a.qcow2" "$DIR/good"
+    break_image "$STORE/a.qcow2"
+    start_daemon
+    scan
+    same "metadata-corrupt critical a.qcow2" "$(findings)"
+    cp "$STORE/a.qcow2" "$DIR/bad"
+    cat "$DIR/good" >"$STORE/a.qcow2"
+    wait_for 20 has_no_finding metadata-corrupt
+    cat "$DIR/bad" >"$STORE/a.qcow2"
+    wait_for 20 has_finding "metadata-corrupt critical a.qcow2"
+    stop_daemon
+    same "opened
+resolved
+reopened" "$(sqlite3 "$STATE/qcaudit.db" "SELECT type FROM event ORDER BY seq")"
+}
+
+@test "a restart keeps findings, history and identities, and tells nothing twice" {
+    make_image "$STORE/a.qcow2"
+    break_image "$STORE/a.qcow2"
+    start_daemon
+    scan
+    before=$(ctl findings --json=short | python3 -c 'import json, sys
+for row in json.load(sys.stdin): print(row["id"], row["name"], row["first-seen"])')
+    stop_daemon
+    : >"$LOG"
+    start_daemon
+    scan
+    after=$(ctl findings --json=short | python3 -c 'import json, sys
+for row in json.load(sys.stdin): print(row["id"], row["name"], row["first-seen"])')
+    [ -n "$before" ]
+    same "$before" "$after"
+    stop_daemon
+    run -1 grep metadata-corrupt "$LOG"
+    [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM event')" = 1 ]
+}
+
+@test "unchanged images are not read again" {
+    need strace
+    make_image "$STORE/a.qcow2"
+    make_image "$STORE/b.qcow2"
+    start_daemon
+    scan
+    stop_daemon
+    [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM audit')" = 2 ]
+    start_daemon
+    scan
+    stop_daemon
+    [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM audit')" = 2 ]
+}
+
+@test "an image that QEMU has open for writing gets no finding until it is closed" {
+    make_image "$STORE/a.qcow2"
+    break_image "$STORE/a.qcow2"
+    make_image "$STORE/b.qcow2"
+    leak_image "$STORE/b.qcow2" 300
+    mkfifo "$DIR/commands"
+    sleep 60 >"$DIR/commands" 3>&- 4>&- &
+    holder=$!
+    for name in a b; do
+        qemu-io -f qcow2 "$STORE/$name.qcow2" <"$DIR/commands" >/dev/null 2>&1 3>&- 4>&- &
+        writers+=($!)
+    done
+    locked() { for name in a b; do ! qemu-img info "$STORE/$name.qcow2" >/dev/null 2>&1 || return 1; done; }
+    wait_for 10 locked
+    start_daemon
+    scan
+    same "" "$(findings)"
+    run -0 ctl show "$STORE/a.qcow2"
+    kill "${writers[@]}" "$holder"
+    wait "${writers[@]}" || :
+    scan
+    ctl scan --wait "$STORE/a.qcow2" "$STORE/b.qcow2" >/dev/null
+    has_finding "metadata-corrupt critical a.qcow2"
+    has_finding "leak-burst critical b.qcow2"
+}

@@ -1,0 +1,71 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Configurations: all mistakes said, nothing started; a reload that fails keeps what is in force.
+load lib
+
+setup() { need qemu-img qemu-io python3; qcaudit_setup; make_image "$STORE/a.qcow2"; leak_image "$STORE/a.qcow2"; }
+teardown() { qcaudit_teardown; }
+
+@test "a wrong configuration: every mistake with its place and the nearest key, exit 1, nothing started" {
+    cat >"$CONFIG" <<END
+datastores:
+  - path: relative/path
+workers:
+  cuont: 2
+  memory: many
+  memory: 1GiB
+END
+    for option in --check-config ""; do
+        run -1 timeout 20 qcauditd --config "$CONFIG" --state-directory "$STATE" --runtime-directory "$RUN" \
+            --log-target console $option
+        [[ $output == *"$CONFIG:2:"* ]]
+        [[ $output == *"$CONFIG:4:"*cuont*count* ]]
+        [[ $output == *"$CONFIG:5:"*memory* ]]
+        [[ $output == *"$CONFIG:6:"* ]]
+    done
+    [ ! -e "$RUN/control" ]
+    [ ! -e "$STATE/qcaudit.db" ]
+}
+
+@test "a good configuration is accepted, a missing one is not" {
+    run -0 qcauditd --config "$CONFIG" --check-config
+    run -1 qcauditd --config "$DIR/nothing.yaml" --check-config
+    [[ $output == *nothing.yaml* ]]
+}
+
+@test "reload: a wrong one keeps the old, a right one is in force" {
+    start_daemon
+    scan
+    has_finding "clusters-leaked warning a.qcow2" || has_finding "clusters-leaked info a.qcow2"
+    write_config "nonsense: 1"
+    kill -HUP "$DAEMON"
+    wait_for 10 grep -q nonsense "$LOG"
+    scan
+    has_finding clusters-leaked
+    mkdir "$DIR/second"
+    make_image "$DIR/second/b.qcow2"
+    break_image "$DIR/second/b.qcow2"
+    {
+        echo "datastores:"
+        echo "  - path: $STORE"
+        echo "  - path: $DIR/second"
+        echo "thresholds:"
+        echo "  clusters-leaked: off"
+    } >"$CONFIG"
+    kill -HUP "$DAEMON"
+    wait_for 20 has_finding "metadata-corrupt critical $DIR/second/b.qcow2"
+    wait_for 20 has_no_finding clusters-leaked
+    # And the datastore goes again.
+    write_config
+    kill -HUP "$DAEMON"
+    wait_for 20 has_no_finding metadata-corrupt
+}
+
+@test "conf.d: later files win" {
+    mkdir "$DIR/conf.d"
+    printf 'thresholds: { clusters-leaked: on }\n' >"$DIR/conf.d/10-on.yaml"
+    printf 'thresholds: { clusters-leaked: off }\n' >"$DIR/conf.d/20-off.yaml"
+    start_daemon
+    scan
+    same "" "$(findings)"
+}

@@ -1,0 +1,44 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A full disk under the database: said once, retried, nothing lost that was stored before; auditing goes on.
+load lib
+
+setup() {
+    need qemu-img qemu-io python3 sqlite3
+    need_root
+    qcaudit_setup
+    mount -t tmpfs -o size=1500k,mode=700 tmpfs "$STATE" || skip "cannot mount a tmpfs"
+}
+teardown() {
+    local status=0
+    qcaudit_teardown_daemon || status=$?
+    umount "$STATE" 2>/dev/null || :
+    qcaudit_teardown || status=$?
+    return "$status"
+}
+qcaudit_teardown_daemon() { stop_daemon || :; }
+
+@test "the disk fills up and gets room again" {
+    make_image "$STORE/first.qcow2"
+    break_image "$STORE/first.qcow2"
+    start_daemon
+    scan
+    before=$(findings)
+    dd if=/dev/zero of="$STATE/ballast" bs=4k 2>/dev/null || :
+    for ((i = 0; i < 40; i++)); do
+        cp "$STORE/first.qcow2" "$STORE/more-$i.qcow2"
+    done
+    more() { [ "$(findings | grep -c metadata-corrupt)" = 41 ]; }
+    wait_for 60 more
+    trouble() { grep -qiE 'no space|disk is full|database or disk' "$LOG"; }
+    wait_for 30 trouble
+    [ "$(grep -ciE 'no space|disk is full|database or disk' "$LOG")" -le 2 ]
+    rm "$STATE/ballast"
+    written() { [ "$(ctl status --json=short | python3 -c 'import json, sys; print(json.load(sys.stdin)["store-waiting"])')" = 0 ]; }
+    wait_for 90 written
+    stop_daemon
+    [ "$(sqlite3 "$STATE/qcaudit.db" 'PRAGMA integrity_check')" = ok ]
+    [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM finding')" = 41 ]
+    start_daemon
+    [ "$(findings | grep -c metadata-corrupt)" = 41 ]
+}

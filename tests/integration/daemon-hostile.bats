@@ -1,0 +1,182 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Hostile stores: what is no image, names that bite, files that change, bytes that lie. Never a crash, a hang or a
+# blocked loop; each a finding or a clear line.
+load lib
+
+setup() { need qemu-img qemu-io python3; qcaudit_setup; make_image "$STORE/good.qcow2"; }
+teardown() { qcaudit_teardown; }
+
+# The daemon lives, answers, and saw the good image.
+lives() {
+    kill -0 "$DAEMON"
+    run -0 ctl images --json=short
+    [[ $output == *good.qcow2* ]]
+    run -1 grep -iE 'sanitizer|assert|segv' "$LOG"
+}
+
+@test "fifo, socket, device, folder, dangling and circular links called x.qcow2" {
+    mkfifo "$STORE/fifo.qcow2"
+    python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$STORE/socket.qcow2"
+    mkdir -p "$STORE/folder.qcow2/deeper.qcow2"
+    ln -s /nowhere/at/all.qcow2 "$STORE/dangling.qcow2"
+    ln -s circle.qcow2 "$STORE/circle.qcow2"
+    ln -s /etc/shadow "$STORE/outside.qcow2"
+    [ "$(id -u)" != 0 ] || mknod "$STORE/null.qcow2" c 1 3
+    start_daemon
+    scan
+    lives
+    same "" "$(findings | grep -vE ' (outside|null|dangling|circle)\.qcow2$')"
+}
+
+@test "names with newline, escape sequences, quotes, invalid UTF-8" {
+    names=($'new\nline.qcow2' $'esc\e[31mred.qcow2' "quote'\".qcow2" $'latin\xff.qcow2' '$(touch hurt).qcow2' ' blank .qcow2' '-rf.qcow2')
+    for name in "${names[@]}"; do
+        cp "$STORE/good.qcow2" "$STORE/$name"
+        leak_image "$STORE/$name"
+    done
+    start_daemon
+    scan
+    lives
+    same "7 clusters-leaked
+3 name-unsafe" "$(ctl findings --json=short | python3 -c 'import collections, json, sys
+for name, count in collections.Counter(row["name"] for row in json.load(sys.stdin)).items(): print(count, name)' | sort -k 2)"
+    # Neither the terminal nor the log gets any of it raw.
+    { ctl findings; ctl images; ctl show "$STORE/${names[1]}"; ctl show "$STORE/${names[0]}"; cat "$LOG"; } >"$DIR/said"
+    run -1 grep -q $'\e\[31m' "$DIR/said"
+    run -1 grep -qaP '[\x00-\x08\x0b-\x1f\x7f\xff]' "$DIR/said"
+    [ ! -e hurt ]
+}
+
+@test "an image without permission" {
+    [ "$(id -u)" = 0 ] || skip "needs root, to run the daemon as somebody else"
+    need setpriv
+    cp "$STORE/good.qcow2" "$STORE/secret.qcow2"
+    chmod 000 "$STORE/secret.qcow2"
+    chown -R nobody "$STATE" "$RUN"
+    DAEMON_WRAPPER=(setpriv --reuid nobody --regid nogroup --clear-groups)
+    start_daemon
+    scan
+    lives
+    has_finding "not-auditable"
+    run -0 findings
+    [[ $output != *critical* && $output != *parent* ]]
+}
+
+@test "files that grow, shrink, are replaced and vanish all the time" {
+    start_daemon
+    (
+        for ((i = 0; i < 150; i++)); do
+            cp "$STORE/good.qcow2" "$STORE/moving.qcow2"
+            truncate -s $((i * 3000)) "$STORE/moving.qcow2"
+            mv "$STORE/moving.qcow2" "$STORE/moved-$((i % 5)).qcow2"
+            rm -f "$STORE/moved-$(((i + 2) % 5)).qcow2"
+        done
+    ) 3>&- 4>&-
+    scan
+    lives
+    rm -f "$STORE"/mov*
+    wait_for 20 has_no_finding mov
+}
+
+@test "random bytes, with and without the magic" {
+    python3 - "$STORE" <<'END'
+import random, sys
+chance = random.Random(7)
+for index in range(60):
+    with open(f"{sys.argv[1]}/random-{index}.qcow2", "wb") as file:
+        if index % 3:
+            file.write(b"QFI\xfb\0\0\0" + bytes([2 + index % 2]))
+        file.write(chance.randbytes(chance.choice((0, 1, 60, 64, 104, 5000, 200000))))
+END
+    start_daemon
+    scan
+    lives
+    # Whatever has the magic and cannot be opened says why.
+    [ "$(findings | grep -cE '^(header-invalid|feature-unknown|image-truncated|reference-|metadata-corrupt)')" -ge 30 ]
+    [ -z "$(findings | grep audit-failed)" ]
+}
+
+@test "each header field at its extremes" {
+    python3 -B - "$STORE" "$IMAGES" <<'END'
+import shutil, sys
+sys.path.insert(0, sys.argv[2])
+from imagekit import Qcow2
+fields = [(4, 4), (8, 8), (16, 4), (20, 4), (24, 8), (32, 4), (36, 4), (40, 8), (48, 8), (56, 4), (60, 4), (64, 8),
+          (72, 8), (80, 8), (88, 8), (96, 4), (100, 4), (104, 1)]
+for offset, size in fields:
+    for name, value in (("zero", 0), ("max", (1 << 8 * size) - 1), ("sign", 1 << 8 * size - 1), ("signmax", (1 << 8 * size - 1) - 1)):
+        path = f"{sys.argv[1]}/field-{offset}-{name}.qcow2"
+        shutil.copy(f"{sys.argv[1]}/good.qcow2", path)
+        with Qcow2(path) as image:
+            image.put(offset, size, value)
+END
+    start_daemon
+    scan
+    lives
+    [ -z "$(findings | grep audit-failed)" ]
+    has_finding "header-invalid error field-20-max.qcow2"
+    has_finding "feature-unknown error field-72-max.qcow2"
+}
+
+@test "tables that point at themselves, and a gigabyte of snapshots claimed" {
+    for name in l1-points-at-itself l2-points-at-itself reftable-block-is-table snapshot-table-65536 header-l1-4Mi \
+        snapshot-l1-4Mi reftable-far; do
+        "$IMAGES/generate" "$STORE" "$name"
+    done
+    start_daemon
+    scan
+    lives
+    [ -z "$(findings | grep audit-failed)" ]
+    for name in l1-points-at-itself l2-points-at-itself reftable-block-is-table header-l1-4Mi; do
+        has_finding "metadata-corrupt critical $name.qcow2"
+    done
+    has_finding "snapshot-table-bad error snapshot-table-65536.qcow2"
+}
+
+@test "a deep folder tree, and a folder that turns into a link" {
+    deep=$STORE
+    for ((i = 0; i < 60; i++)); do deep=$deep/folder; mkdir "$deep"; done
+    cp "$STORE/good.qcow2" "$deep/deep.qcow2"
+    leak_image "$deep/deep.qcow2"
+    start_daemon
+    scan
+    lives
+    has_finding deep.qcow2
+    mv "$STORE/folder" "$DIR/away"
+    ln -s "$DIR/away" "$STORE/folder"
+    scan
+    wait_for 20 has_no_finding deep.qcow2
+}
+
+@test "a chain of 300 layers: told once, judged, and the limit is named" {
+    name=base.qcow2
+    make_image "$STORE/$name"
+    python3 -B - "$STORE" <<'END'
+import struct, sys
+# The same empty overlay 300 times, each on the one before: qemu-img would open the whole chain for each.
+def overlay(parent):
+    cluster = 512
+    name = parent.encode()
+    backing_at = 112 + 8 + 8 + 8
+    head = struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, backing_at, len(name), 9, 4 << 20, 0, 128, 3 * 512, 512, 1, 0, 0, 0, 0, 0, 4, 104)
+    head += struct.pack(">II5s3xII", 0xE2792ACA, 5, b"qcow2", 0, 0) + bytes(8)
+    head = head.ljust(backing_at, b"\0") + name
+    table = struct.pack(">Q", 2 * 512).ljust(512, b"\0")
+    block = b"".join(struct.pack(">H", 1) for _ in range(5)).ljust(512, b"\0")
+    return head.ljust(512, b"\0") + table + block + bytes(1024)
+parent = "base.qcow2"
+for index in range(1, 300):
+    path = f"layer-{index:03}.qcow2"
+    with open(f"{sys.argv[1]}/{path}", "wb") as file:
+        file.write(overlay(parent))
+    parent = path
+END
+    qemu-img check "$STORE/layer-001.qcow2"
+    start_daemon
+    scan
+    lives
+    has_finding "chain-limit critical layer-299.qcow2"
+    has_finding "chain-deep critical layer-299.qcow2"
+    [ "$(findings | grep -c chain-deep)" = 1 ]
+}

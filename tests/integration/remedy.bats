@@ -1,0 +1,163 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Every command that a remedy prints is run as it stands, against real images; the finding then resolves.
+load lib
+
+setup() { need qemu-img qemu-io python3; qcaudit_setup; }
+teardown() { qcaudit_teardown; }
+
+# commands NAME PATH: the commands of that finding's remedy, one per line.
+commands() {
+    ctl findings --name "$1" --json=short | python3 -c '
+import json, sys
+for finding in json.load(sys.stdin):
+    if finding["path"] == sys.argv[1]:
+        for step in finding.get("remedy") or []:
+            if "command" in step: print(step["command"])' "$2"
+}
+
+# follow NAME PATH: runs them all, as an administrator would who pastes them.
+follow() {
+    local lines
+    lines=$(commands "$1" "$2")
+    [ -n "$lines" ] || { echo "$1 of $2 has no command"; return 1; }
+    echo "$lines"
+    (cd / && bash -euc "$lines" 3>&- 4>&-)
+    scan
+}
+
+content() { qemu-img convert -O raw "$1" "$DIR/content.raw" && sha256sum <"$DIR/content.raw"; }
+
+# make_chain LAYERS: disk.qcow2 under s1.qcow2 ... in $STORE, each with a write of its own.
+make_chain() {
+    local parent=disk.qcow2 i
+    make_image "$STORE/disk.qcow2"
+    for ((i = 1; i <= $1; i++)); do
+        qemu-img create -q -f qcow2 -b "$parent" -F qcow2 "$STORE/s$i.qcow2"
+        qemu-io -f qcow2 -c "write -q -P $((i + 1)) $((i * 64))k 64k" "$STORE/s$i.qcow2" >/dev/null
+        parent=s$i.qcow2
+    done
+}
+
+@test "chain-deep: the commit into the disk's own layer keeps what the guest sees" {
+    make_chain 6
+    before=$(content "$STORE/s6.qcow2")
+    start_daemon
+    scan
+    has_finding "chain-deep warning s6.qcow2"
+    follow chain-deep "$STORE/s6.qcow2"
+    has_no_finding chain-deep
+    same "$before" "$(content "$STORE/disk.qcow2")"
+    qemu-img check "$STORE/disk.qcow2"
+}
+
+@test "chain-deep on a linked clone never writes the golden image" {
+    make_image "$STORE/golden.qcow2"
+    chmod 444 "$STORE/golden.qcow2"
+    touch -d '10 days ago' "$STORE/golden.qcow2"
+    qemu-img create -q -f qcow2 -b golden.qcow2 -F qcow2 "$STORE/other.qcow2"
+    parent=golden.qcow2
+    for ((i = 0; i <= 6; i++)); do
+        qemu-img create -q -f qcow2 -b "$parent" -F qcow2 "$STORE/clone$i.qcow2"
+        qemu-io -f qcow2 -c "write -q -P $((i + 1)) $((i * 64))k 64k" "$STORE/clone$i.qcow2" >/dev/null
+        parent=clone$i.qcow2
+    done
+    sum=$(sha256sum <"$STORE/golden.qcow2")
+    before=$(content "$STORE/clone6.qcow2")
+    start_daemon
+    scan
+    has_finding "chain-deep warning clone6.qcow2"
+    [[ $(commands chain-deep "$STORE/clone6.qcow2") == *"-b $STORE/clone0.qcow2"* ]]
+    follow chain-deep "$STORE/clone6.qcow2"
+    same "$sum" "$(sha256sum <"$STORE/golden.qcow2")"
+    same "$before" "$(content "$STORE/clone0.qcow2")"
+}
+
+@test "no commit is printed where the disk's own layer has another overlay" {
+    make_chain 6
+    qemu-img create -q -f qcow2 -b disk.qcow2 -F qcow2 "$STORE/sibling.qcow2"
+    start_daemon
+    scan
+    has_finding "s6.qcow2"
+    run -0 commands chain-deep "$STORE/s6.qcow2"
+    [[ $output != *commit* ]]
+}
+
+@test "clusters-leaked: the repair frees them" {
+    make_image "$STORE/a.qcow2"
+    leak_image "$STORE/a.qcow2" 20
+    start_daemon
+    scan
+    follow clusters-leaked "$STORE/a.qcow2"
+    same "" "$(findings)"
+    qemu-img check "$STORE/a.qcow2"
+}
+
+@test "dirty-bit-set with lazy refcounts: the recovery it was made for" {
+    "$IMAGES/generate" "$STORE" lazy-after-crash
+    start_daemon
+    scan
+    has_finding dirty-bit-set
+    follow dirty-bit-set "$STORE/lazy-after-crash.qcow2"
+    same "" "$(findings)"
+}
+
+@test "parent-format-missing: the rebase says the format and changes nothing else" {
+    make_image "$STORE/base.qcow2"
+    qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 "$STORE/child.qcow2"
+    python3 -B - "$STORE/child.qcow2" "$IMAGES" <<'END'
+import sys
+sys.path.insert(0, sys.argv[2])
+from imagekit import Qcow2
+with Qcow2(sys.argv[1]) as image:       # the extension that holds the format becomes one that nobody knows
+    image.put(image.extension(0xE2792ACA) - 8, 4, 0x12345678)
+END
+    start_daemon
+    scan
+    has_finding "parent-format-missing warning child.qcow2"
+    follow parent-format-missing "$STORE/child.qcow2"
+    has_no_finding parent-format-missing
+    qemu-img info "$STORE/child.qcow2" | grep -q 'backing file format: qcow2'
+}
+
+@test "internal-snapshots: deleting them as told" {
+    make_image "$STORE/a.qcow2"
+    for ((i = 0; i < 5; i++)); do qemu-img snapshot -c "snap '$i" "$STORE/a.qcow2"; done
+    before=$(content "$STORE/a.qcow2")
+    start_daemon
+    scan
+    has_finding "internal-snapshots warning a.qcow2"
+    follow internal-snapshots "$STORE/a.qcow2"
+    same "" "$(findings)"
+    same "$before" "$(content "$STORE/a.qcow2")"
+}
+
+@test "permissions: the mode as told" {
+    make_image "$STORE/a.qcow2"
+    chmod 666 "$STORE/a.qcow2"
+    start_daemon
+    scan
+    follow permissions "$STORE/a.qcow2"
+    same "" "$(findings)"
+}
+
+@test "bitmap-in-use: the bitmap goes as told" {
+    "$IMAGES/generate" "$STORE" bitmap-in-use
+    start_daemon
+    scan
+    has_finding "bitmap-in-use warning bitmap-in-use.qcow2"
+    follow bitmap-in-use "$STORE/bitmap-in-use.qcow2"
+    has_no_finding bitmap-in-use
+}
+
+@test "commands survive hostile names" {
+    name=$'it\'s $(touch hurt) "x".qcow2'
+    make_image "$DIR/a.qcow2"
+    leak_image "$DIR/a.qcow2"
+    cp "$DIR/a.qcow2" "$STORE/$name"
+    start_daemon
+    scan
+    follow clusters-leaked "$STORE/$name"
+    [ ! -e /hurt ] && [ ! -e hurt ]
+    has_no_finding clusters-leaked
+}
