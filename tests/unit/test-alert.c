@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is told, when and together: on the console, which stands in a pipe here. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "daemon/alert-channel.h"
+#include "daemon/alert.h"
+#include "daemon/log.h"
+#include "lib/cleanup.h"
+
+struct fixture {
+    int saved_stderr, read_end;
+    sd_event *event;
+    struct config *config;
+    struct alert *alert;
+    unsigned n_told, n_none, n_failed;
+    sd_id128_t last;
+};
+
+static void told(void *userdata, sd_id128_t event_id, const char *channel, int error)
+{
+    struct fixture *fixture = userdata;
+
+    if (error < 0)
+        fixture->n_failed++;
+    else if (strcmp(channel, "none") == 0)
+        fixture->n_none++;
+    else {
+        assert_string_equal(channel, "console");
+        fixture->n_told++;
+    }
+    fixture->last = event_id;
+}
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    int ends[2];
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    fixture->saved_stderr = dup(STDERR_FILENO);
+    dup2(ends[1], STDERR_FILENO);
+    close(ends[1]);
+    fixture->read_end = ends[0];
+    assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_INFO), 0);
+    assert_true(sd_event_new(&fixture->event) >= 0);
+    assert_int_equal(config_new(&fixture->config), 0);
+    assert_int_equal(alert_new(fixture->event, fixture->config, told, fixture, &fixture->alert), 0);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    alert_free(fixture->alert);
+    config_free(fixture->config);
+    sd_event_unref(fixture->event);
+    dup2(fixture->saved_stderr, STDERR_FILENO);
+    close(fixture->saved_stderr);
+    close(fixture->read_end);
+    free(fixture);
+    return 0;
+}
+
+/* What is on the console by now, without time stamps. */
+static const char *console(struct fixture *fixture)
+{
+    static char text[65536], out[65536];
+    ssize_t n;
+
+    fcntl(fixture->read_end, F_SETFL, O_NONBLOCK);
+    n = read(fixture->read_end, text, sizeof(text) - 1);
+    text[n > 0 ? n : 0] = 0;
+    out[0] = 0;
+    for (char *line = text; *line;) {
+        char *end = strchr(line, '\n');
+
+        assert_non_null(end);
+        assert_true(end - line > 9 && line[2] == ':' && line[8] == ' ');
+        strncat(out, line + 9, (size_t)(end - line) - 8);
+        line = end + 1;
+    }
+    return out;
+}
+
+static unsigned count_lines(const char *text)
+{
+    unsigned n = 0;
+
+    for (; (text = strchr(text, '\n')); text++)
+        n++;
+    return n;
+}
+
+static sd_id128_t tell(struct fixture *fixture, enum event_type type, enum severity severity, const char *message)
+{
+    struct event event = {
+        .type = type, .at = 1, .finding = FINDING_CHAIN_DEEP, .finding_id = 7, .subject_kind = SUBJECT_IMAGE,
+        .subject = (char[]){ "/a/b.qcow2" }, .datastore = (char[]){ "a" }, .severity = severity,
+        .confidence = CONFIDENCE_OFFLINE, .message = strdup(message), .depth = 9,
+    };
+
+    assert_int_equal(sd_id128_randomize(&event.id), 0);
+    assert_int_equal(alert_event(fixture->alert, &event, false), 0);
+    free(event.message);
+    return event.id;
+}
+
+static void one_event(void **state)
+{
+    struct fixture *fixture = *state;
+    char expected[128], id[SD_ID128_STRING_MAX];
+
+    sd_id128_t event_id = tell(fixture, EVENT_OPENED, SEVERITY_ERROR, "chain is deep");
+    /* Nothing is called back before the loop runs. */
+    assert_int_equal(fixture->n_told, 0);
+    while (fixture->n_told == 0)
+        assert_true(sd_event_run(fixture->event, 5 * USEC_PER_SEC) > 0);
+    assert_true(sd_id128_equal(fixture->last, event_id));
+    snprintf(expected, sizeof(expected), "chain is deep [event %s]\n", sd_id128_to_string(event_id, id));
+    assert_string_equal(console(fixture), expected);
+}
+
+static void what_is_told(void **state)
+{
+    struct fixture *fixture = *state;
+
+    tell(fixture, EVENT_OPENED, SEVERITY_INFO, "too small");
+    tell(fixture, EVENT_ACKNOWLEDGED, SEVERITY_CRITICAL, "no alert");
+    tell(fixture, EVENT_EASED, SEVERITY_CRITICAL, "no alert");
+    assert_int_equal(fixture->n_none, 0);
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_none, 3);
+    assert_string_equal(console(fixture), "");
+
+    tell(fixture, EVENT_WORSENED, SEVERITY_WARNING, "worse");
+    tell(fixture, EVENT_RESOLVED, SEVERITY_WARNING, "gone");
+    tell(fixture, EVENT_REOPENED, SEVERITY_WARNING, "again");
+    tell(fixture, EVENT_REMINDER, SEVERITY_WARNING, "still there");
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_told, 4);
+    const char *text = console(fixture);
+    assert_int_equal(count_lines(text), 4);
+    assert_true(strstr(text, "worse") < strstr(text, "gone") && strstr(text, "gone") < strstr(text, "again"));
+
+    fixture->config->alert_severity = SEVERITY_CRITICAL;
+    alert_set_config(fixture->alert, fixture->config);
+    tell(fixture, EVENT_OPENED, SEVERITY_ERROR, "too small now");
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_none, 4);
+
+    fixture->config->alert_severity = SEVERITY_INFO;
+    fixture->config->alert_journal = fixture->config->alert_syslog = false;
+    alert_set_config(fixture->alert, fixture->config);
+    tell(fixture, EVENT_OPENED, SEVERITY_CRITICAL, "to nobody");
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_none, 5);
+    assert_string_equal(console(fixture), "");
+}
+
+static void first_pass(void **state)
+{
+    struct fixture *fixture = *state;
+
+    alert_first_pass(fixture->alert, true);
+    for (int i = 0; i < 2000; i++)
+        tell(fixture, EVENT_OPENED, i % 4 ? SEVERITY_WARNING : SEVERITY_ERROR, "one of many");
+    tell(fixture, EVENT_OPENED, SEVERITY_CRITICAL, "a critical one");
+    tell(fixture, EVENT_RESOLVED, SEVERITY_CRITICAL, "resolved, so not critical");
+    alert_first_pass(fixture->alert, false);
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_told, 2002);
+    const char *text = console(fixture);
+    assert_int_equal(count_lines(text), 2);
+    assert_non_null(strstr(text, "a critical one [event "));
+    assert_non_null(strstr(text, "First pass over the store: 2001 findings (500 error, 1500 warning, 1 resolved); "
+                                 "qcauditctl findings shows them\n"));
+
+    /* Afterwards they are told one by one. */
+    tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "later");
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(count_lines(console(fixture)), 1);
+}
+
+static void first_pass_of_one(void **state)
+{
+    struct fixture *fixture = *state;
+
+    alert_first_pass(fixture->alert, true);
+    tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "alone");
+    alert_first_pass(fixture->alert, false);
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_told, 1);
+    assert_int_equal(strncmp(console(fixture), "alone [event ", 13), 0);
+}
+
+static void bursts(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (int i = 0; i < 50; i++)
+        tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "burst");
+    for (int i = 0; i < 21; i++)
+        tell(fixture, EVENT_OPENED, SEVERITY_CRITICAL, "critical burst");
+    while (fixture->n_told < 40)
+        assert_true(sd_event_run(fixture->event, 5 * USEC_PER_SEC) > 0);
+    assert_int_equal(fixture->n_told, 40);      /* the rest is collected */
+    assert_int_equal(count_lines(console(fixture)), 40);
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_told, 71);
+    assert_string_equal(console(fixture), "Further 31 findings changed within 10 minutes (1 critical, 30 warning); "
+                                          "qcauditctl findings shows them\n");
+}
+
+/* A console that cannot be written: said with an error, and told later. */
+static void failure(void **state)
+{
+    struct fixture *fixture = *state;
+    int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+    dup2(full, STDERR_FILENO);
+    close(full);
+    tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "lost");
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_failed, 1);
+    assert_int_equal(fixture->n_told, 0);
+}
+
+static void bad_events(void **state)
+{
+    struct fixture *fixture = *state;
+    struct event event = { .finding = _FINDING_MAX };
+
+    assert_int_equal(alert_event(fixture->alert, &event, false), -EINVAL);
+    event = (struct event){ .severity = _SEVERITY_MAX };
+    assert_int_equal(alert_event(fixture->alert, &event, false), -EINVAL);
+}
+
+/* Freed with things on their way and collected: no leak, no late call. */
+static void freed_early(void **state)
+{
+    struct fixture *fixture = *state;
+
+    alert_first_pass(fixture->alert, true);
+    for (int i = 0; i < 30; i++)
+        tell(fixture, EVENT_OPENED, i % 2 ? SEVERITY_WARNING : SEVERITY_CRITICAL, "x");
+    fixture->alert = alert_free(fixture->alert);
+    assert_true(sd_event_run(fixture->event, 0) >= 0);
+    assert_int_equal(fixture->n_told + fixture->n_failed, 0);
+}
+
+/* Raw bytes go into a journal field as they are. */
+static void fields(void **state)
+{
+    struct delivery *delivery = calloc(1, sizeof(*delivery));
+
+    assert_int_equal(delivery_add_field(delivery, "QCAUDIT_IMAGE", "/a\n\0b", 5), 0);
+    assert_int_equal(delivery->fields[0].iov_len, 19);
+    assert_memory_equal(delivery->fields[0].iov_base, "QCAUDIT_IMAGE=/a\n\0b", 19);
+    delivery_free(delivery);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_event, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(first_pass, setup, teardown),
+        cmocka_unit_test_setup_teardown(first_pass_of_one, setup, teardown),
+        cmocka_unit_test_setup_teardown(bursts, setup, teardown),
+        cmocka_unit_test_setup_teardown(failure, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_events, setup, teardown),
+        cmocka_unit_test_setup_teardown(freed_early, setup, teardown),
+        cmocka_unit_test(fields),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

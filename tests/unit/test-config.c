@@ -1,0 +1,571 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The configuration: every class of mistake with its place, conf.d, units, names and defaults. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "daemon/config-keys.h"
+#include "daemon/config-tree.h"
+#include "daemon/config-value.h"
+#include "lib/cleanup.h"
+
+DEFINE_CLEANUP(struct config *, config_free)
+
+/* Mistakes as "line:column: message" lines; the file's name is checked apart. */
+struct said {
+    char text[16384];
+    char file[256];
+    unsigned n;
+};
+
+static void note(void *userdata, const char *file, unsigned line, unsigned column, const char *message)
+{
+    struct said *said = userdata;
+    size_t length = strlen(said->text);
+
+    snprintf(said->text + length, sizeof(said->text) - length, "%u:%u: %s\n", line, column, message);
+    snprintf(said->file, sizeof(said->file), "%s", file);
+    said->n++;
+}
+
+static void expect_mistakes(const char *text, size_t n, const char *expected)
+{
+    struct config *config = NULL;
+    struct said said = { 0 };
+
+    assert_int_equal(config_parse("a.yaml", text, n, note, &said, &config), -EINVAL);
+    assert_null(config);
+    assert_string_equal(said.text, expected);
+    assert_string_equal(said.file, "a.yaml");
+}
+
+static struct config *parse(const char *text)
+{
+    struct config *config = NULL;
+    struct said said = { 0 };
+
+    int r = config_parse("a.yaml", text, strlen(text), note, &said, &config);
+    assert_string_equal(said.text, "");
+    assert_int_equal(r, 0);
+    return config;
+}
+
+static void mistakes(void **state)
+{
+    static const struct {
+        const char *text, *said;
+    } cases[] = {
+        /* keys */
+        { "intervalls:\n  walk: 1h\n", "1:1: unknown key \"intervalls\"; did you mean \"intervals\"?\n" },
+        { "intervals:\n  wlak: 1h\n", "2:3: unknown key \"wlak\" in intervals; did you mean \"walk\"?\n" },
+        { "walk: 1h\n", "1:1: unknown key \"walk\"; did you mean \"intervals.walk\"?\n" },
+        { "intervals.walk: 1h\n", "1:1: unknown key \"intervals.walk\"; known are: datastores, golden, thresholds, "
+                                  "classes, intervals, workers, reading, alerts, control, history\n" },
+        { "datastores[].path: /a\n",
+          "1:1: unknown key \"datastores[].path\"; known are: datastores, golden, thresholds, classes, intervals, "
+          "workers, reading, alerts, control, history\n" },
+        { "golden: {infer: yes, infr: no}\n", "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
+        { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n", "4:3: duplicate key \"walk\", first given on line 2\n" },
+        { "workers: {count: 1}\nworkers: {count: 2}\n", "2:1: duplicate key \"workers\", first given on line 1\n" },
+        { "? [a, b]\n: 1\n", "1:3: the file: expected the name of a key, found a list\n" },
+        { "\"a\\e[31m\\n\": 1\n",
+          "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, golden, thresholds, classes, intervals, "
+          "workers, reading, alerts, control, history\n" },
+        /* types */
+        { "- a\n- b\n", "1:1: the file: expected a mapping, found a list\n" },
+        { "hello\n", "1:1: the file: expected a mapping, found text\n" },
+        { "intervals: 5\n", "1:12: intervals: expected a mapping, found text\n" },
+        { "intervals: {walk: [1h]}\n",
+          "1:19: intervals.walk: expected a duration such as 90s, 1h 30min or 7d, found a list\n" },
+        { "intervals: {walk: }\n",
+          "1:19: intervals.walk: expected a duration such as 90s, 1h 30min or 7d, found nothing\n" },
+        { "workers: {count: two}\n", "1:18: workers.count: \"two\": not a whole number\n" },
+        { "workers: {count: \"2\"}\n",
+          "1:18: workers.count: expected a number, found the text \"2\": write it without quotes\n" },
+        { "alerts: {journal: maybe}\n", "1:19: alerts.journal: \"maybe\": not yes or no\n" },
+        { "alerts: {severity: worst}\n",
+          "1:20: alerts.severity: \"worst\": not one of info, warning, error, critical\n" },
+        { "datastores: {path: /a}\n", "1:13: datastores: expected a list, found a mapping\n" },
+        { "golden: {patterns: /a}\n", "1:20: golden.patterns: expected a list of patterns, found text\n" },
+        { "golden:\n  patterns:\n    - {a: b}\n", "3:7: golden.patterns: expected a pattern, found a mapping\n" },
+        /* ranges and units */
+        { "workers: {count: 65}\n", "1:18: workers.count: \"65\" is out of range: 1 to 64\n" },
+        { "workers: {count: 0}\n", "1:18: workers.count: \"0\" is out of range: 1 to 64\n" },
+        { "workers: {count: 99999999999999999999999}\n",
+          "1:18: workers.count: \"99999999999999999999999\" is out of range: 1 to 64\n" },
+        { "workers: {count: -1}\n", "1:18: workers.count: \"-1\": not a whole number\n" },
+        { "workers: {memory: 1GB}\n", "1:19: workers.memory: \"1GB\": unknown unit: the units of size are B, KiB, "
+                                      "MiB, GiB, TiB, PiB and EiB\n" },
+        { "workers: {memory: 1024}\n",
+          "1:19: workers.memory: \"1024\": a size needs a unit: 4096B, 512MiB, 1GiB\n" },
+        { "workers: {memory: 1h}\n", "1:19: workers.memory: \"1h\": unknown unit: the units of size are B, KiB, "
+                                     "MiB, GiB, TiB, PiB and EiB\n" },
+        { "intervals: {walk: 12 parsecs}\n", "1:19: intervals.walk: \"12 parsecs\": unknown unit: the units of "
+                                             "time are us, ms, s, min, h, d, w and y\n" },
+        { "intervals: {walk: 60}\n", "1:19: intervals.walk: \"60\": a duration needs a unit: 90s, 1h 30min, 7d\n" },
+        { "intervals: {audit: 0s}\n",
+          "1:20: intervals.audit: \"0s\" is out of range: 1min to 100y, or never\n" },
+        { "reading: {budget: fast}\n",
+          "1:19: reading.budget: \"fast\": not a size such as 512MiB or 1GiB, or unlimited\n" },
+        { "thresholds: {clusters-leaked: {share: 5}}\n",
+          "1:39: thresholds.clusters-leaked.share: \"5\": not a share such as 20% or 0.25%\n" },
+        /* datastores */
+        { "datastores: [images]\n", "1:14: datastores[].path: \"images\" must be absolute\n" },
+        { "datastores: [\"\"]\n", "1:14: datastores[].path: \"\" is empty\n" },
+        { "datastores:\n  -\n", "2:4: datastores[]: a datastore without a path\n" },
+        { "datastores:\n  - {}\n", "2:5: datastores[]: a datastore without a path\n" },
+        { "datastores: [/a/../b]\n", "1:14: datastores[].path: \"/a/../b\" must not contain \"..\"\n" },
+        { "datastores: [//]\n", "1:14: datastores[].path: \"//\" must not be the root of all file systems\n" },
+        { "datastores: [/proc/self]\n", "1:14: datastores[].path: \"/proc/self\" must not be in /proc or /sys\n" },
+        { "datastores: [\"/a\\nb\"]\n",
+          "1:14: datastores[].path: \"/a\\nb\" must not hold control characters\n" },
+        { "datastores:\n  - /a\n  - path: /a/\n", "3:11: datastores[].path: \"/a\" is a datastore already\n" },
+        { "datastores:\n  - /a\n  - /a/b\n", "3:5: datastores[].path: \"/a/b\" lies inside \"/a\", which is searched "
+                                             "with all its subdirectories\n" },
+        { "datastores:\n  - /a/b\n  - /a\n", "3:5: datastores[].path: \"/a/b\" lies inside \"/a\", which is searched "
+                                             "with all its subdirectories\n" },
+        { "datastores:\n  - {path: /a, name: x}\n  - {path: /b, name: x}\n",
+          "3:21: datastores[].name: there is a datastore \"x\" already\n" },
+        { "datastores:\n  - {path: /a, name: \"x y\"}\n", "2:22: datastores[].name: \"x y\" may hold letters, digits, "
+                                                         "dot, underscore and dash only\n" },
+        { "datastores:\n  - {path: /a, name: -x}\n",
+          "2:22: datastores[].name: \"-x\" must not begin with a dash or a dot\n" },
+        /* findings and classes */
+        { "thresholds: {chain-deeep: off}\n",
+          "1:14: unknown finding \"chain-deeep\" in thresholds; did you mean \"chain-deep\"?\n" },
+        { "thresholds: {chain-deep: 7}\n",
+          "1:26: thresholds.chain-deep: expected on, off or a mapping, found text\n" },
+        { "thresholds: {bit-rot: 7}\n", "1:14: unknown finding \"bit-rot\" in thresholds; did you mean " },
+        { "thresholds: {name-unsafe: 7}\n", "1:27: thresholds.name-unsafe: expected on or off, found text\n" },
+        { "thresholds: {name-unsafe: {enabled: 7}}\n",
+          "1:37: thresholds.name-unsafe.enabled: expected yes or no\n" },
+        { "thresholds: {name-unsafe: {warning: 7}}\n",
+          "1:28: unknown key \"warning\" in thresholds.name-unsafe; did you mean \"thresholds.chain-deep.warning\"?\n" },
+        { "thresholds: {\"*\": off}\n", "1:14: unknown finding \"*\" in thresholds; known are: " },
+        { "thresholds: {chain-limit: 1}\n",
+          "1:27: thresholds.chain-limit: \"1\" is out of range: 2 to 1000000\n" },
+        { "thresholds:\n  chain-deep: {warning: 30}\n",
+          "2:25: thresholds.chain-deep: warning is higher than error\n" },
+        { "thresholds:\n  chain-deep: {error: off, critical: 4}\n",
+          "2:38: thresholds.chain-deep: warning is higher than critical\n" },
+        { "classes:\n  - paths: [/a/*]\n", "2:5: classes[]: a class without a name\n" },
+        { "classes:\n  - name: a\n", "2:5: classes[]: a class without paths\n" },
+        { "classes:\n  - {name: a, paths: [b]}\n", "2:23: classes[].paths: the pattern \"b\" must begin with / or *, "
+                                                  "since it is compared with absolute paths\n" },
+        { "classes:\n  - {name: a, paths: [/b]}\n  - {name: a, paths: [/c]}\n",
+          "3:12: classes[].name: there is a class \"a\" already\n" },
+        { "classes:\n  - name: a\n    paths: [/b]\n    thresholds:\n      chain-deep: {error: 2}\n",
+          "5:27: thresholds.chain-deep: warning is higher than error\n" },
+        /* YAML itself */
+        { "intervals:\n\twalk: 1h\n", "2:1: a tab where YAML takes none: indent with spaces\n" },
+        { "intervals: {walk: 1h\n", "2:1: did not find expected ',' or '}' (while parsing a flow mapping that begins "
+                                    "on line 1)\n" },
+        { "a: b: c\n", "1:5: mapping values are not allowed in this context\n" },
+        { "workers: &w {count: 2}\n", "1:10: anchors (&name) are not taken here\n" },
+        { "golden: {patterns: [*a]}\n",
+          "1:21: aliases (*name) are not taken here; quote a text that begins with *\n" },
+        { "workers: {count: !!int 2}\n", "1:18: tags (!name) are not taken here\n" },
+        { "--- {}\n--- {}\n", "2:1: a second document in one file\n" },
+        { "golden: {patterns: [\"/a\\0b\"]}\n", "1:21: a NUL in a text\n" },
+        { "a: [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]\n", "1:18: nested too deeply\n"
+          "1:1: unknown key \"a\"; known are: " },
+        { "# caf\303\251\nalerts: \303(\n", "2:9: not valid UTF-8 (byte 0xc3)\n" },
+        { "a: \033[31m\n", "1:4: a control character (byte 0x1b)\n" },
+        { "a: \355\240\200\n", "1:4: not valid UTF-8 (byte 0xed)\n" },
+        /* columns count characters, not bytes */
+        { "{\"\303\251\303\251\": 1, alerts: {journal: x}}\n",
+          "1:2: unknown key \"\303\251\303\251\"; known are: " },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        struct config *config = NULL;
+        struct said said = { 0 };
+
+        assert_int_equal(config_parse("a.yaml", cases[i].text, strlen(cases[i].text), note, &said, &config), -EINVAL);
+        /* An expectation that does not end a line is only the beginning of what is said. */
+        size_t length = strlen(cases[i].said);
+        if (cases[i].said[length - 1] == '\n')
+            assert_string_equal(said.text, cases[i].said);
+        else if (strncmp(said.text, cases[i].said, length) != 0)
+            assert_string_equal(said.text, cases[i].said);
+    }
+}
+
+static void nul_byte(void **state)
+{
+    expect_mistakes("alerts: {}\n# a\0b\n", 16, "2:4: a control character (byte 0x00)\n");
+}
+
+static void all_are_listed(void **state)
+{
+    static const char text[] =
+        "datastores:\n"
+        "  - relative\n"
+        "  - {path: /a, watch: perhaps}\n"
+        "intervals: {walk: soon, foo: 1}\n"
+        "workers: {count: 65, count: 3}\n"
+        "classes: [{name: a, paths: [/a], thresholds: {chain-deep: 3}}]\n"
+        "alerts: [\n";
+
+    expect_mistakes(text, sizeof(text) - 1,
+                    "2:5: datastores[].path: \"relative\" must be absolute\n"
+                    "3:23: datastores[].watch: \"perhaps\": not yes or no\n"
+                    "4:19: intervals.walk: \"soon\": not a duration such as 90s, 1h 30min or 7d\n"
+                    "4:25: unknown key \"foo\" in intervals; known are: walk, audit, debounce\n"
+                    "5:18: workers.count: \"65\" is out of range: 1 to 64\n"
+                    "5:22: duplicate key \"count\", first given on line 5\n"
+                    "6:59: thresholds.chain-deep: expected on, off or a mapping, found text\n"
+                    "7:9: alerts: expected a mapping, found a list\n"
+                    "8:1: did not find expected node content (while parsing a flow node)\n");
+}
+
+static void too_large(void **state)
+{
+    _cleanup_free_ char *text = malloc(CONFIG_FILE_MAX + 1);
+
+    memset(text, '#', CONFIG_FILE_MAX + 1);
+    expect_mistakes(text, CONFIG_FILE_MAX + 1, "0:0: larger than 1 MiB\n");
+    struct config *config = NULL;
+    assert_int_equal(config_parse("a.yaml", text, CONFIG_FILE_MAX, note, NULL, &config), 0);
+    config_free(config);
+}
+
+/* A thousand times a thousand aliases is refused by the first, and what is large is bounded. */
+static void bombs(void **state)
+{
+    _cleanup_free_ char *text = NULL;
+    struct config *config = NULL;
+    struct said said = { 0 };
+    size_t size;
+
+    FILE *stream = open_memstream(&text, &size);
+    fputs("golden: {patterns: [", stream);
+    for (int i = 0; i < 70000; i++)
+        fputs("/a,", stream);
+    fputs("]}\n", stream);
+    fclose(stream);
+    assert_int_equal(config_parse("a.yaml", text, size, note, &said, &config), -EINVAL);
+    assert_non_null(strstr(said.text, "too many values in one file"));
+    free(text);
+
+    text = NULL;
+    memset(&said, 0, sizeof(said));
+    stream = open_memstream(&text, &size);
+    for (int i = 0; i < 900; i++)
+        fprintf(stream, "key%d: 1\n", i);
+    fclose(stream);
+    assert_int_equal(config_parse("a.yaml", text, size, note, &said, &config), -EINVAL);
+    assert_int_equal(said.n, CONFIG_MISTAKES_MAX + 1);
+}
+
+static void defaults(void **state)
+{
+    _cleanup_(config_freep) struct config *config = NULL, *empty = NULL;
+
+    assert_int_equal(config_new(&config), 0);
+    assert_int_equal(config->n_datastores, 0);
+    assert_int_equal(config->walk_interval, 3600 * USEC_PER_SEC);
+    assert_int_equal(config->audit_interval, 7 * 86400 * USEC_PER_SEC);
+    assert_int_equal(config->debounce, 5 * USEC_PER_SEC);
+    assert_int_equal(config->workers, 2);
+    assert_int_equal(config->worker_memory, 1 << 30);
+    assert_int_equal(config->worker_images, 64);
+    assert_int_equal(config->worker_deadline, 60 * USEC_PER_SEC);
+    assert_int_equal(config->files_deadline, 30 * USEC_PER_SEC);
+    assert_int_equal(config->read_budget, 0);
+    assert_int_equal(config->max_issues, 1000);
+    assert_true(config->alert_journal);
+    assert_false(config->alert_syslog);
+    assert_int_equal(config->alert_severity, SEVERITY_WARNING);
+    assert_int_equal(config->alert_reminder, 86400 * USEC_PER_SEC);
+    assert_false(config->control_public);
+    assert_string_equal(config->control_group, "qcaudit");
+    assert_int_equal(config->history_retention, 400 * 86400 * USEC_PER_SEC);
+    assert_int_equal(config->audits_kept, 50);
+
+    const struct thresholds *thresholds = &config->policy.thresholds;
+    assert_int_equal(thresholds->chain_deep.warning, 5);
+    assert_int_equal(thresholds->chain_deep.critical, 160);
+    assert_int_equal(thresholds->chain_limit, 200);
+    assert_int_equal(thresholds->snapshot_old.warning, 72 * 3600 * USEC_PER_SEC);
+    assert_true(thresholds->snapshot_old.critical == UINT64_MAX);
+    assert_int_equal(thresholds->runaway_tolerance, 2000);
+    assert_int_equal(thresholds->leaks_share, 100);
+    assert_int_equal(thresholds->leaks_bytes, 1 << 30);
+    assert_int_equal(thresholds->data_file, SEVERITY_WARNING);
+    assert_true(config->policy.infer_golden);
+    assert_null(config->policy.golden[0]);
+    for (enum finding_type type = 0; type < _FINDING_MAX; type++)
+        assert_false(thresholds->disabled[type]);
+
+    empty = parse("# nothing\n");
+    assert_memory_equal(&empty->policy.thresholds, thresholds, sizeof(*thresholds));
+}
+
+static void values(void **state)
+{
+    _cleanup_(config_freep) struct config *config = parse(
+        "datastores:\n"
+        "  - /var/lib/libvirt//images/./\n"
+        "  - {path: /srv/vm, name: lab, recursive: no, watch: off}\n"
+        "  - {path: /srv/vm/deep}\n"
+        "golden:\n  patterns: [/srv/golden/*, \"*-golden.qcow2\"]\n  infer: false\n"
+        "intervals: {walk: 1h 30min, audit: never, debounce: 0s}\n"
+        "workers: {count: 64, memory: 512M}\n"
+        "reading: {budget: 50MiB/s, deadline: 90 s}\n"
+        "alerts: {severity: critical, syslog: yes, reminder: never}\n"
+        "thresholds:\n"
+        "  chain-deep: {warning: off, critical: 100}\n"
+        "  chain-limit: 100\n"
+        "  data-file: error\n"
+        "  name-unsafe: off\n"
+        "  permissions: {enabled: no}\n"
+        "  clusters-leaked: {bytes: off, share: 0.25%}\n"
+        "classes:\n"
+        "  - {name: lab, paths: [/srv/vm/*], thresholds: {chain-deep: {warning: 50, error: 60}, name-unsafe: on}}\n"
+        "  - {name: rest, paths: [/srv/*]}\n");
+
+    assert_int_equal(config->n_datastores, 3);
+    assert_string_equal(config->datastores[0].path, "/var/lib/libvirt/images");
+    assert_string_equal(config->datastores[0].name, "images");
+    assert_true(config->datastores[0].recursive && config->datastores[0].watch);
+    assert_string_equal(config->datastores[1].name, "lab");
+    assert_false(config->datastores[1].recursive || config->datastores[1].watch);
+    assert_string_equal(config->datastores[2].name, "deep");
+    assert_string_equal(config->policy.golden[1], "*-golden.qcow2");
+    assert_null(config->policy.golden[2]);
+    assert_false(config->policy.infer_golden);
+    assert_int_equal(config->walk_interval, 5400 * USEC_PER_SEC);
+    assert_int_equal(config->audit_interval, 0);
+    assert_int_equal(config->debounce, 0);
+    assert_int_equal(config->workers, 64);
+    assert_int_equal(config->worker_memory, 512 << 20);
+    assert_int_equal(config->read_budget, 50 << 20);
+    assert_int_equal(config->files_deadline, 90 * USEC_PER_SEC);
+    assert_int_equal(config->alert_severity, SEVERITY_CRITICAL);
+    assert_int_equal(config->alert_reminder, 0);
+
+    const struct thresholds *general = &config->policy.thresholds;
+    assert_true(general->chain_deep.warning == UINT64_MAX);
+    assert_int_equal(general->chain_deep.error, 25);
+    assert_int_equal(general->chain_deep.critical, 100);
+    assert_int_equal(general->chain_limit, 100);
+    assert_int_equal(general->data_file, SEVERITY_ERROR);
+    assert_true(general->disabled[FINDING_NAME_UNSAFE]);
+    assert_true(general->disabled[FINDING_PERMISSIONS]);
+    assert_true(general->leaks_bytes == UINT64_MAX);
+    assert_int_equal(general->leaks_share, 25);
+
+    /* A class has what the general thresholds have, but for what it says. */
+    const struct thresholds *lab = &config->policy.classes[0].thresholds;
+    assert_int_equal(lab->chain_deep.warning, 50);
+    assert_int_equal(lab->chain_deep.error, 60);
+    assert_int_equal(lab->chain_deep.critical, 100);
+    assert_int_equal(lab->chain_limit, 100);
+    assert_false(lab->disabled[FINDING_NAME_UNSAFE]);
+    assert_true(lab->disabled[FINDING_PERMISSIONS]);
+    assert_memory_equal(&config->policy.classes[1].thresholds, general, sizeof(*general));
+}
+
+/* Names follow from the paths alone, not from their order. */
+static void datastore_names(void **state)
+{
+    _cleanup_(config_freep) struct config *config = parse(
+        "datastores: [/a/images, /b/images, /c/disks, \"/d/gro\\xdfe disks\", /.hidden, {path: /e, name: f}, /g/f]\n");
+
+    assert_string_equal(config->datastores[0].name, "a-images");
+    assert_string_equal(config->datastores[1].name, "b-images");
+    assert_string_equal(config->datastores[2].name, "disks");
+    assert_string_equal(config->datastores[3].name, "gro__e_disks");
+    assert_string_equal(config->datastores[4].name, "_hidden");
+    assert_string_equal(config->datastores[5].name, "f");
+    assert_string_equal(config->datastores[6].name, "g-f");
+}
+
+static void write_file(const char *directory, const char *name, const char *text)
+{
+    char path[256];
+
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void drop_ins(void **state)
+{
+    char directory[] = "/tmp/test-config.XXXXXX", main_file[64], command[64], expected[128];
+    _cleanup_(config_freep) struct config *config = NULL;
+    struct said said = { 0 };
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(main_file, sizeof(main_file), "%s/q.yaml", directory);
+    write_file(directory, "q.yaml",
+               "datastores: [/a]\nworkers: {count: 3, images: 5}\nthresholds: {chain-deep: {warning: 3}}\n"
+               "golden: {patterns: [/g]}\nclasses: [{name: a, paths: [/a/*]}]\n");
+    assert_int_equal(config_load(main_file, note, &said, &config), 0);
+    assert_int_equal(config->workers, 3);
+    config = config_free(config);
+
+    char drop_in[64];
+    snprintf(drop_in, sizeof(drop_in), "%s/conf.d", directory);
+    assert_int_equal(mkdir(drop_in, 0755), 0);
+    write_file(drop_in, "20-b.yaml", "workers: {count: 7}\ngolden: {patterns: [/i]}\n");
+    write_file(drop_in, "10-a.yaml", "datastores: [/b]\nworkers: {count: 4, images: 6}\ngolden: {patterns: [/h]}\n"
+                                     "thresholds: {chain-deep: {error: 4}}\n");
+    write_file(drop_in, "30.yaml~", "nonsense: 1\n");
+    write_file(drop_in, ".40.yaml", "nonsense: 1\n");
+    assert_int_equal(config_load(main_file, note, &said, &config), 0);
+    assert_int_equal(config->n_datastores, 2);
+    assert_string_equal(config->datastores[1].path, "/b");
+    assert_int_equal(config->workers, 7);
+    assert_int_equal(config->worker_images, 6);
+    assert_string_equal(config->policy.golden[0], "/g");
+    assert_string_equal(config->policy.golden[1], "/h");
+    assert_string_equal(config->policy.golden[2], "/i");
+    assert_int_equal(config->policy.thresholds.chain_deep.warning, 3);
+    assert_int_equal(config->policy.thresholds.chain_deep.error, 4);
+    /* The class gets what the last file says, though it stands in the first. */
+    assert_int_equal(config->policy.classes[0].thresholds.chain_deep.error, 4);
+    config = config_free(config);
+
+    /* Mistakes name their own file, also what only two files together make. */
+    write_file(drop_in, "50-c.yaml", "datastores:\n  - /a/inner\n");
+    write_file(drop_in, "60-d.yaml", "oops: 1\n");
+    assert_int_equal(config_load(main_file, note, &said, &config), -EINVAL);
+    assert_int_equal(said.n, 2);
+    assert_int_equal(strncmp(said.text, "2:5: datastores[].path: \"/a/inner\" lies inside", 40), 0);
+    snprintf(expected, sizeof(expected), "%s/60-d.yaml", drop_in);
+    assert_string_equal(said.file, expected);
+
+    snprintf(command, sizeof(command), "rm -r %s", directory);
+    assert_int_equal(system(command), 0);
+}
+
+static void unreadable(void **state)
+{
+    char directory[] = "/tmp/test-config.XXXXXX", path[64];
+    struct config *config = NULL;
+    struct said said = { 0 };
+
+    assert_non_null(mkdtemp(directory));
+    snprintf(path, sizeof(path), "%s/none.yaml", directory);
+    assert_int_equal(config_load(path, note, &said, &config), -EINVAL);
+    assert_int_equal(config_load(directory, note, &said, &config), -EINVAL);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(config_load(path, note, &said, &config), -EINVAL);
+    assert_string_equal(said.text, "0:0: cannot read it: No such file or directory\n"
+                                   "0:0: cannot read it: Is a directory\n"
+                                   "0:0: cannot read it: Not a regular file\n");
+    unlink(path);
+    rmdir(directory);
+}
+
+static void units(void **state)
+{
+    static const struct {
+        int (*parse)(const char *text, uint64_t *ret, const char **ret_reason);
+        const char *text;
+        int result;
+        uint64_t value;
+    } cases[] = {
+        { value_duration, "6h", 0, 6 * 3600 * USEC_PER_SEC },
+        { value_duration, "30d", 0, 30 * 86400 * USEC_PER_SEC },
+        { value_duration, "90 s", 0, 90 * USEC_PER_SEC },
+        { value_duration, "1h 30min", 0, 5400 * USEC_PER_SEC },
+        { value_duration, "1h30min", 0, 5400 * USEC_PER_SEC },
+        { value_duration, "2 weeks 1 day", 0, 15 * 86400 * USEC_PER_SEC },
+        { value_duration, "1y", 0, 365 * 86400 * USEC_PER_SEC },
+        { value_duration, "5us", 0, 5 },
+        { value_duration, "", -EINVAL, 0 },
+        { value_duration, "h", -EINVAL, 0 },
+        { value_duration, "1h 30", -EINVAL, 0 },
+        { value_duration, "1.5h", -EINVAL, 0 },
+        { value_duration, "-1h", -EINVAL, 0 },
+        { value_duration, "1H", -EINVAL, 0 },
+        { value_duration, "600000y", -ERANGE, 0 },
+        { value_duration, "18446744073709551616s", -ERANGE, 0 },
+        { value_size, "1GiB", 0, 1 << 30 },
+        { value_size, "512M", 0, 512 << 20 },
+        { value_size, "7 B", 0, 7 },
+        { value_size, "15EiB", 0, UINT64_C(15) << 60 },
+        { value_size, "16EiB", -ERANGE, 0 },
+        { value_size, "1GB", -EINVAL, 0 },
+        { value_size, "1 GiB 5", -EINVAL, 0 },
+        { value_size, "", -EINVAL, 0 },
+        { value_rate, "50MiB/s", 0, 50 << 20 },
+        { value_rate, "50MiB", 0, 50 << 20 },
+        { value_rate, "/s", -EINVAL, 0 },
+        { value_share, "1%", 0, 100 },
+        { value_share, "0.25 %", 0, 25 },
+        { value_share, "0.5%", 0, 50 },
+        { value_share, "100%", 0, 10000 },
+        { value_share, "0.125%", -EINVAL, 0 },
+        { value_share, "1", -EINVAL, 0 },
+        { value_share, "99999999999999999999%", -ERANGE, 0 },
+        { value_count, "007", 0, 7 },
+        { value_count, "0x10", -EINVAL, 0 },
+        { value_count, "18446744073709551615", 0, UINT64_MAX },
+        { value_count, "18446744073709551616", -ERANGE, 0 },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        const char *reason = NULL;
+        uint64_t value = 0;
+
+        assert_int_equal(cases[i].parse(cases[i].text, &value, &reason), cases[i].result);
+        assert_true(value == cases[i].value);
+        assert_true((cases[i].result == -EINVAL) == (reason != NULL));
+    }
+}
+
+/* What the parser, the sample and the manual take for granted. */
+static void table(void **state)
+{
+    for (size_t i = 0; i < config_keys_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        size_t length = strlen(key->name);
+
+        assert_non_null(key->description);
+        assert_true(key->type < _CONFIG_TYPE_MAX);
+        assert_true(key->type == CONFIG_ENABLED || key->type >= CONFIG_NAME || key->fallback);
+        if (strncmp(key->name, "thresholds.", 11) == 0) {
+            char finding[64];
+
+            snprintf(finding, sizeof(finding), "%.*s", (int)strcspn(key->name + 11, "."), key->name + 11);
+            assert_true(key->type == CONFIG_ENABLED || finding_type_from_name(finding) >= 0);
+        }
+        /* Steps stand together, in the order of struct steps. */
+        if (length > 8 && strcmp(key->name + length - 8, ".warning") == 0) {
+            assert_int_equal(key[1].offset, key->offset + offsetof(struct steps, error));
+            assert_int_equal(key[2].offset, key->offset + offsetof(struct steps, critical));
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mistakes),
+        cmocka_unit_test(nul_byte),
+        cmocka_unit_test(all_are_listed),
+        cmocka_unit_test(too_large),
+        cmocka_unit_test(bombs),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(values),
+        cmocka_unit_test(datastore_names),
+        cmocka_unit_test(drop_ins),
+        cmocka_unit_test(unreadable),
+        cmocka_unit_test(units),
+        cmocka_unit_test(table),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
