@@ -66,8 +66,7 @@ static void mistakes(void **state)
         { "intervalls:\n  walk: 1h\n", "1:1: unknown key \"intervalls\"; did you mean \"intervals\"?\n" },
         { "intervals:\n  wlak: 1h\n", "2:3: unknown key \"wlak\" in intervals; did you mean \"walk\"?\n" },
         { "walk: 1h\n", "1:1: unknown key \"walk\"; did you mean \"intervals.walk\"?\n" },
-        { "intervals.walk: 1h\n", "1:1: unknown key \"intervals.walk\"; known are: datastores, golden, thresholds, "
-                                  "classes, intervals, workers, reading, alerts, control, history\n" },
+        { "intervals.walk: 1h\n", "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
         { "datastores[].path: /a\n",
           "1:1: unknown key \"datastores[].path\"; known are: datastores, golden, thresholds, classes, intervals, "
           "workers, reading, alerts, control, history\n" },
@@ -132,7 +131,7 @@ static void mistakes(void **state)
         { "datastores:\n  - /a/b\n  - /a\n", "3:5: datastores[].path: \"/a/b\" lies inside \"/a\", which is searched "
                                              "with all its subdirectories\n" },
         { "datastores:\n  - {path: /a, name: x}\n  - {path: /b, name: x}\n",
-          "3:21: datastores[].name: there is a datastore \"x\" already\n" },
+          "3:22: datastores[].name: there is a datastore \"x\" already\n" },
         { "datastores:\n  - {path: /a, name: \"x y\"}\n", "2:22: datastores[].name: \"x y\" may hold letters, digits, "
                                                          "dot, underscore and dash only\n" },
         { "datastores:\n  - {path: /a, name: -x}\n",
@@ -142,7 +141,7 @@ static void mistakes(void **state)
           "1:14: unknown finding \"chain-deeep\" in thresholds; did you mean \"chain-deep\"?\n" },
         { "thresholds: {chain-deep: 7}\n",
           "1:26: thresholds.chain-deep: expected on, off or a mapping, found text\n" },
-        { "thresholds: {bit-rot: 7}\n", "1:14: unknown finding \"bit-rot\" in thresholds; did you mean " },
+        { "thresholds: {bit-rot: 7}\n", "1:14: unknown finding \"bit-rot\" in thresholds; known are: metadata-corrupt, " },
         { "thresholds: {name-unsafe: 7}\n", "1:27: thresholds.name-unsafe: expected on or off, found text\n" },
         { "thresholds: {name-unsafe: {enabled: 7}}\n",
           "1:37: thresholds.name-unsafe.enabled: expected yes or no\n" },
@@ -167,15 +166,18 @@ static void mistakes(void **state)
         { "intervals:\n\twalk: 1h\n", "2:1: a tab where YAML takes none: indent with spaces\n" },
         { "intervals: {walk: 1h\n", "2:1: did not find expected ',' or '}' (while parsing a flow mapping that begins "
                                     "on line 1)\n" },
-        { "a: b: c\n", "1:5: mapping values are not allowed in this context\n" },
+        { "a: b: c\n", "1:1: unknown key \"a\"; known are: datastores, golden, thresholds, classes, "
+                       "intervals, workers, reading, alerts, control, history\n"
+                       "1:5: mapping values are not allowed in this context\n" },
         { "workers: &w {count: 2}\n", "1:10: anchors (&name) are not taken here\n" },
         { "golden: {patterns: [*a]}\n",
           "1:21: aliases (*name) are not taken here; quote a text that begins with *\n" },
         { "workers: {count: !!int 2}\n", "1:18: tags (!name) are not taken here\n" },
         { "--- {}\n--- {}\n", "2:1: a second document in one file\n" },
         { "golden: {patterns: [\"/a\\0b\"]}\n", "1:21: a NUL in a text\n" },
-        { "a: [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]\n", "1:18: nested too deeply\n"
-          "1:1: unknown key \"a\"; known are: " },
+        { "golden: [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]\n",
+          "1:9: golden: expected a mapping, found a list\n1:24: nested too deeply\n" },
+        { "a: [[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]\n", "1:1: unknown key \"a\"; known are: " },
         { "# caf\303\251\nalerts: \303(\n", "2:9: not valid UTF-8 (byte 0xc3)\n" },
         { "a: \033[31m\n", "1:4: a control character (byte 0x1b)\n" },
         { "a: \355\240\200\n", "1:4: not valid UTF-8 (byte 0xed)\n" },
