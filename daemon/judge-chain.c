@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge of chains: depth, age and rhythm of layers, loops, internal snapshots. */
+#include "daemon/judge-internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define LAYERS_SHOWN 64                     /* in evidence: the first half and the last half */
+#define RUNAWAY_INTERVAL_MIN (60 * USEC_PER_SEC)
+#define RUNAWAY_MISSED 10                   /* intervals without a new layer: it has stopped */
+
+static const enum finding_type chain_types[] = {
+    FINDING_CHAIN_DEEP, FINDING_SNAPSHOT_OLD, FINDING_SNAPSHOT_RUNAWAY, FINDING_CHAIN_LIMIT,
+};
+
+static uint64_t snapshot_taken(const struct qca_snapshot *snapshot)
+{
+    uint64_t usec;
+
+    if (snapshot->date_sec <= 0 || __builtin_mul_overflow((uint64_t)snapshot->date_sec, USEC_PER_SEC, &usec))
+        return 0;               /* says nothing that could be true */
+    return usec;
+}
+
+/* The oldest internal snapshot with a date in the past; NULL when there is none. */
+static const struct qca_snapshot *oldest_snapshot(const struct judging *judging, uint64_t *ret_taken)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    const struct qca_snapshot *oldest = NULL;
+
+    for (size_t i = 0; i < info->n_snapshots; i++) {
+        uint64_t taken = snapshot_taken(&info->snapshots[i]);
+
+        if (taken == 0 || taken > judging->now || (oldest && taken >= *ret_taken))
+            continue;
+        oldest = &info->snapshots[i];
+        *ret_taken = taken;
+    }
+    return oldest;
+}
+
+/* Leaf first: path, allocated-bytes, created-at. */
+static void evidence_layers(struct evidence *evidence, const struct judging *judging)
+{
+    _cleanup_evidence_ struct evidence layers = evidence_new_list();
+    const struct relation *relation = judging->relation;
+    const struct image *image = judging->image;
+    uint32_t n = 0;
+
+    for (; relation; n++) {
+        if (n < LAYERS_SHOWN / 2 || n + LAYERS_SHOWN / 2 >= judging->relation->depth) {
+            struct evidence layer = evidence_new();
+            uint64_t created = graph_layer_created(judging->graph, image, NULL);
+
+            evidence_text(&layer, "path", image->path);
+            evidence_number(&layer, "allocated-bytes", image->fingerprint.allocated);
+            if (created > 0)
+                evidence_number(&layer, "created-at", created);
+            evidence_append(&layers, &layer);
+        }
+        image = relation->parent;
+        relation = image ? graph_relation(judging->graph, image) : NULL;
+    }
+    evidence_value(evidence, "layers", &layers);
+    if (judging->relation->depth > LAYERS_SHOWN)
+        evidence_number(evidence, "layers-omitted", judging->relation->depth - LAYERS_SHOWN);
+}
+
+static void evidence_place(struct evidence *evidence, const struct relation *relation)
+{
+    evidence_number(evidence, "depth", relation->depth);
+    evidence_number(evidence, "unconsolidated", relation->unconsolidated);
+    evidence_flag(evidence, "complete", relation->complete);
+    if (relation->own_layer)
+        evidence_text(evidence, "own-layer", relation->own_layer->path);
+    if (relation->golden_layer)
+        evidence_text(evidence, "golden", relation->golden_layer->path);
+    if (relation->base)
+        evidence_text(evidence, "base", relation->base->path);
+}
+
+/* depth, unconsolidated, complete, own-layer, golden, base, threshold, unconsolidated-bytes, layers, layers-omitted */
+static int judge_deep(struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    const struct image *layer = judging->image;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    enum severity severity;
+    uint64_t step, bytes = 0;
+
+    if (!steps_reached(&judging->thresholds->chain_deep, relation->unconsolidated, &severity, &step) ||
+        relation->unconsolidated == 0)
+        return 0;
+    for (uint32_t i = 0; i < relation->unconsolidated; i++) {
+        bytes += layer->fingerprint.allocated;
+        layer = graph_relation(judging->graph, layer)->parent;
+    }
+    evidence = evidence_new();
+    evidence_place(&evidence, relation);
+    evidence_number(&evidence, "threshold", step);
+    evidence_number(&evidence, "unconsolidated-bytes", bytes);
+    evidence_layers(&evidence, judging);
+    return judging_add(judging, FINDING_CHAIN_DEEP, severity, relation->unconsolidated, &evidence,
+                       "has %u unconsolidated layer%s (%s from %llu)", relation->unconsolidated,
+                       relation->unconsolidated == 1 ? "" : "s", severity_name(severity), (unsigned long long)step);
+}
+
+/* depth, ..., limit */
+static int judge_limit(struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+
+    if (relation->depth <= judging->thresholds->chain_limit)
+        return 0;
+    evidence = evidence_new();
+    evidence_place(&evidence, relation);
+    evidence_number(&evidence, "limit", judging->thresholds->chain_limit);
+    return judging_add(judging, FINDING_CHAIN_LIMIT, SEVERITY_CRITICAL, relation->depth, &evidence,
+                       "has %u layers in all, the limit is %u", relation->depth, judging->thresholds->chain_limit);
+}
+
+/* What makes this image's snapshots old: the oldest unconsolidated layer below a leaf, or an internal snapshot. */
+struct oldest {
+    uint64_t created;           /* usec, 0: there is none */
+    const char *source;
+    const struct image *layer;
+    const struct qca_snapshot *snapshot;
+};
+
+static struct oldest judging_oldest(const struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    struct oldest oldest = { .created = 0 };
+    uint64_t taken = 0;
+
+    if (relation->leaf && relation->oldest_unconsolidated && !relation->pending) {
+        oldest.layer = relation->oldest_unconsolidated;
+        oldest.created = graph_layer_created(judging->graph, oldest.layer, &oldest.source);
+        if (oldest.created > judging->now)
+            oldest = (struct oldest){ .created = 0 };
+    }
+    if (!relation->golden) {
+        const struct qca_snapshot *snapshot = oldest_snapshot(judging, &taken);
+
+        if (snapshot && (oldest.created == 0 || taken < oldest.created))
+            oldest = (struct oldest){ .created = taken, .source = "snapshot-table", .snapshot = snapshot };
+    }
+    return oldest;
+}
+
+/* created-at, dates-from, age-seconds, threshold-seconds; layer, or snapshot-id and snapshot-name */
+static int judge_old(struct judging *judging)
+{
+    struct oldest oldest = judging_oldest(judging);
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char age[TEXT_DURATION_MAX], limit[TEXT_DURATION_MAX];
+    enum severity severity;
+    uint64_t step;
+
+    if (oldest.created == 0 ||
+        !steps_reached(&judging->thresholds->snapshot_old, judging->now - oldest.created, &severity, &step))
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "created-at", oldest.created);
+    evidence_text(&evidence, "dates-from", oldest.source);
+    evidence_number(&evidence, "age-seconds", (judging->now - oldest.created) / USEC_PER_SEC);
+    evidence_number(&evidence, "threshold-seconds", step / USEC_PER_SEC);
+    if (oldest.snapshot) {
+        evidence_text(&evidence, "snapshot-id", oldest.snapshot->id);
+        evidence_text(&evidence, "snapshot-name", oldest.snapshot->name);
+    } else {
+        evidence_text(&evidence, "layer", oldest.layer->path);
+        evidence_place(&evidence, judging->relation);
+    }
+    return judging_add(judging, FINDING_SNAPSHOT_OLD, severity, 1, &evidence, "has %s of %s (%s from %s)",
+                       oldest.snapshot ? "an internal snapshot" : "a snapshot",
+                       text_duration(judging->now - oldest.created, age), severity_name(severity),
+                       text_duration(step, limit));
+}
+
+/* ---- rhythm --------------------------------------------------------------------------------- */
+
+/* The longest run of layers at one regular interval. */
+struct rhythm {
+    uint64_t interval;          /* usec */
+    uint32_t layers;
+    uint64_t first, last;       /* usec: creation of the run's first and last layer */
+    const char *source;
+};
+
+static int compare_times(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* 1 and *ret when there is one long enough. */
+static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
+{
+    const struct relation *relation = judging->relation;
+    uint32_t n = relation->unconsolidated, least = judging->thresholds->runaway_layers;
+    _cleanup_free_ uint64_t *created = NULL, *intervals = NULL;
+    const struct image *layer = judging->image;
+    struct rhythm best = { .interval = 0 };
+    uint64_t median, tolerance;
+    uint32_t begin = 0;
+
+    if (!relation->leaf || n < 2 || n < least)
+        return 0;
+    created = malloc(n * sizeof(*created));
+    intervals = malloc(n * sizeof(*intervals));
+    if (!created || !intervals)
+        return -ENOMEM;
+    for (uint32_t i = n; i-- > 0; layer = graph_relation(judging->graph, layer)->parent)
+        created[i] = graph_layer_created(judging->graph, layer, &best.source);
+    for (uint32_t i = 1; i < n; i++)
+        intervals[i - 1] = created[i] > created[i - 1] ? created[i] - created[i - 1] : 0;
+    qsort(intervals, n - 1, sizeof(*intervals), compare_times);
+    median = intervals[(n - 1) / 2];
+    if (median < RUNAWAY_INTERVAL_MIN)
+        return 0;               /* made by a script in one go, or copied: no dates to go by */
+    tolerance = median / 10000 * judging->thresholds->runaway_tolerance;
+    best.interval = median;
+    for (uint32_t i = 1; i <= n; i++) {
+        if (i < n && created[i] >= created[i - 1] && created[i] - created[i - 1] + tolerance >= median &&
+            created[i] - created[i - 1] <= median + tolerance)
+            continue;
+        if (i - begin >= best.layers) {     /* the later of two that are equally long */
+            best.layers = i - begin;
+            best.first = created[begin];
+            best.last = created[i - 1];
+        }
+        begin = i;
+    }
+    if (best.layers < least)
+        return 0;
+    *ret = best;
+    return 1;
+}
+
+/* When a rhythm is taken to have ended. */
+static uint64_t rhythm_end(const struct rhythm *rhythm)
+{
+    uint64_t end;
+
+    if (__builtin_mul_overflow(rhythm->interval, RUNAWAY_MISSED, &end) ||
+        __builtin_add_overflow(end, rhythm->last, &end))
+        return UINT64_MAX;
+    return end;
+}
+
+/* interval-seconds, dates-from, layers (of the run), first-at, last-at, limit, limit-reached-at, depth, ... */
+static int judge_runaway(struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char every[TEXT_DURATION_MAX], left[TEXT_DURATION_MAX];
+    uint32_t limit = judging->thresholds->chain_limit;
+    struct rhythm rhythm;
+    uint64_t reached;
+    int r = judging_rhythm(judging, &rhythm);
+
+    if (r <= 0 || judging->now >= rhythm_end(&rhythm))
+        return r < 0 ? r : 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "interval-seconds", rhythm.interval / USEC_PER_SEC);
+    evidence_text(&evidence, "dates-from", rhythm.source);
+    evidence_number(&evidence, "layers", rhythm.layers);
+    evidence_number(&evidence, "first-at", rhythm.first);
+    evidence_number(&evidence, "last-at", rhythm.last);
+    evidence_number(&evidence, "limit", limit);
+    evidence_place(&evidence, relation);
+    if (relation->depth >= limit)
+        return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
+                           "gets a new layer every %s, %u by now, and has reached the limit of %u",
+                           text_duration(rhythm.interval, every), rhythm.layers, limit);
+    if (__builtin_mul_overflow(rhythm.interval, (uint64_t)(limit - relation->depth), &reached) ||
+        __builtin_add_overflow(reached, rhythm.last, &reached))
+        reached = UINT64_MAX;
+    if (reached != UINT64_MAX)
+        evidence_number(&evidence, "limit-reached-at", reached);
+    return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
+                       "gets a new layer every %s, %u by now; the limit of %u is reached in %s",
+                       text_duration(rhythm.interval, every), rhythm.layers, limit,
+                       text_duration(reached > judging->now ? reached - judging->now : 0, left));
+}
+
+/* ---- loops and internal snapshots ----------------------------------------------------------- */
+
+/* members (paths, from the head from child to parent), length */
+static int judge_loop(struct judging *judging)
+{
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, members = evidence_new_list();
+    const struct image *image = judging->image;
+    uint64_t length = 0;
+
+    if (!judging->relation->in_loop || judging->relation->loop_head != image)
+        return 0;
+    do {
+        if (length++ < LAYERS_SHOWN) {
+            struct evidence member = evidence_new();
+
+            evidence_text(&member, "path", image->path);
+            evidence_append(&members, &member);
+        }
+        image = graph_relation(judging->graph, image)->parent;
+    } while (image != judging->image);
+    evidence = evidence_new();
+    evidence_number(&evidence, "length", length);
+    evidence_value(&evidence, "members", &members);
+    if (length == 1)
+        return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence, "is its own parent");
+    return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence,
+                       "is, by way of its parent, its own parent: a loop of %llu images", (unsigned long long)length);
+}
+
+/* snapshots [id, name, taken-at, virtual-size, vm-state-bytes], count, threshold, golden */
+static int judge_internal(struct judging *judging)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    bool golden = judging->relation->golden;
+    uint32_t threshold = golden ? judging->thresholds->internal_snapshots_golden
+                                : judging->thresholds->internal_snapshots;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = evidence_new_list();
+
+    if (info->n_snapshots == 0 || info->n_snapshots < threshold)
+        return 0;
+    for (size_t i = 0; i < info->n_snapshots && i < LAYERS_SHOWN; i++) {
+        const struct qca_snapshot *snapshot = &info->snapshots[i];
+        struct evidence item = evidence_new();
+        uint64_t taken = snapshot_taken(snapshot);
+
+        evidence_text(&item, "id", snapshot->id);
+        evidence_text(&item, "name", snapshot->name);
+        if (taken > 0)
+            evidence_number(&item, "taken-at", taken);
+        evidence_number(&item, "virtual-size", snapshot->virtual_size);
+        evidence_number(&item, "vm-state-bytes", snapshot->vm_state_size);
+        evidence_append(&list, &item);
+    }
+    evidence = evidence_new();
+    evidence_number(&evidence, "count", info->n_snapshots);
+    evidence_number(&evidence, "threshold", threshold);
+    evidence_flag(&evidence, "golden", golden);
+    evidence_value(&evidence, "snapshots", &list);
+    return judging_add(judging, FINDING_INTERNAL_SNAPSHOTS, SEVERITY_WARNING, info->n_snapshots, &evidence,
+                       "%sholds %zu internal snapshot%s", golden ? "is a golden image and " : "", info->n_snapshots,
+                       info->n_snapshots == 1 ? "" : "s");
+}
+
+int judge_chain(struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    bool *judged = judging->judgement->judged;
+    bool known = relation && !relation->pending && !relation->in_loop && !relation->above_loop;
+    int r;
+
+    if (!known)
+        for (size_t i = 0; i < ELEMENTSOF(chain_types); i++)
+            judged[chain_types[i]] = false;
+    if (!relation || relation->pending)
+        judged[FINDING_CHAIN_LOOP] = judged[FINDING_INTERNAL_SNAPSHOTS] = false;
+    if (!relation)
+        return 0;
+    r = judge_loop(judging);
+    if (r >= 0 && known && relation->leaf) {
+        r = judge_deep(judging);
+        if (r >= 0)
+            r = judge_limit(judging);
+        if (r >= 0)
+            r = judge_runaway(judging);
+    }
+    if (r >= 0 && known)
+        r = judge_old(judging);
+    if (r >= 0 && !relation->pending)
+        r = judge_internal(judging);
+    return r;
+}
+
+uint64_t judge_chain_again(const struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    uint64_t next = UINT64_MAX;
+    struct oldest oldest;
+    struct rhythm rhythm;
+
+    if (!relation || relation->pending || relation->in_loop || relation->above_loop)
+        return UINT64_MAX;
+    oldest = judging_oldest(judging);
+    if (oldest.created > 0) {
+        const struct steps *old = &judging->thresholds->snapshot_old;
+        uint64_t steps[] = { old->warning, old->error, old->critical };
+
+        for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
+            uint64_t at;
+
+            if (steps[i] == UINT64_MAX || __builtin_add_overflow(oldest.created, steps[i], &at))
+                continue;
+            if (at > judging->now && at < next)
+                next = at;
+        }
+    }
+    /* Without the memory to know, it is judged at the next audit. */
+    if (judging_rhythm(judging, &rhythm) > 0 && rhythm_end(&rhythm) > judging->now && rhythm_end(&rhythm) < next)
+        next = rhythm_end(&rhythm);
+    return next;
+}

@@ -1,0 +1,705 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge of content: what the audit of an image says of its header, tables and clusters, and of the audit itself. */
+#include "daemon/judge-internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define ISSUES_MAX 100          /* issues in one finding's evidence */
+
+/* Found by the check, and said nothing about while a guest writes. */
+static const enum finding_type check_types[] = {
+    FINDING_METADATA_CORRUPT, FINDING_CLUSTERS_LEAKED, FINDING_LEAK_BURST, FINDING_DIRTY_BIT_SET,
+    FINDING_IMAGE_TRUNCATED, FINDING_SNAPSHOT_TABLE_BAD, FINDING_BITMAP_BAD, FINDING_BITMAP_IN_USE,
+};
+
+/* Not of images. */
+static const enum finding_type other_types[] = {
+    FINDING_DATASTORE_OFFLINE, FINDING_WATCH_DEGRADED, FINDING_DATABASE_RECOVERED, FINDING_ALERT_CHANNEL_FAILED,
+};
+
+typedef bool (*issue_fn)(const struct judging *judging, const struct qca_issue *issue);
+
+static const struct qca_check_result *judging_check(const struct judging *judging)
+{
+    return &judging->layer->check;
+}
+
+static bool table_is_known(enum qca_table table)
+{
+    return (unsigned)table < _QCA_TABLE_MAX;
+}
+
+/* kind, text, table, table-offset, index, snapshot, host-offset, host-length, guest-offset, guest-length, stored,
+ * counted, count */
+static struct evidence issue_evidence(const struct qca_issue *issue)
+{
+    static const bool refcounts[_QCA_ISSUE_MAX] = {
+        [QCA_ISSUE_REFERENCE_OVERFLOW] = true, [QCA_ISSUE_REFCOUNT_LOW] = true, [QCA_ISSUE_COPIED_WRONG] = true,
+        [QCA_ISSUE_REFBLOCK_SHARED] = true, [QCA_ISSUE_CLUSTER_LEAKED] = true,
+    };
+    struct evidence evidence = evidence_new();
+
+    evidence_text(&evidence, "kind", qca_issue_kind_name(issue->kind));
+    evidence_text(&evidence, "text", qca_issue_kind_text(issue->kind));
+    if (table_is_known(issue->table))
+        evidence_text(&evidence, "table", qca_table_name(issue->table));
+    if (issue->table_offset != QCA_NO_OFFSET)
+        evidence_number(&evidence, "table-offset", issue->table_offset);
+    evidence_number(&evidence, "index", issue->index);
+    if (issue->snapshot != QCA_ACTIVE)
+        evidence_number(&evidence, "snapshot", issue->snapshot);
+    if (issue->host_offset != QCA_NO_OFFSET) {
+        evidence_number(&evidence, "host-offset", issue->host_offset);
+        evidence_number(&evidence, "host-length", issue->host_length);
+    }
+    if (issue->guest_offset != QCA_NO_OFFSET) {
+        evidence_number(&evidence, "guest-offset", issue->guest_offset);
+        evidence_number(&evidence, "guest-length", issue->guest_length);
+    }
+    if ((unsigned)issue->kind < _QCA_ISSUE_MAX && refcounts[issue->kind]) {
+        evidence_number(&evidence, "stored", issue->stored);
+        evidence_number(&evidence, "counted", issue->counted);
+    }
+    evidence_number(&evidence, "count", issue->count);
+    return evidence;
+}
+
+/* "issues": the first ISSUES_MAX wanted ones; "issues-omitted": how many more were kept by the audit. */
+static void evidence_issues(struct evidence *evidence, const struct judging *judging, issue_fn wanted)
+{
+    const struct qca_check_result *check = judging_check(judging);
+    _cleanup_evidence_ struct evidence list = evidence_new_list();
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < check->n_issues; i++) {
+        if (!wanted(judging, &check->issues[i]))
+            continue;
+        if (n++ < ISSUES_MAX) {
+            struct evidence issue = issue_evidence(&check->issues[i]);
+
+            evidence_append(&list, &issue);
+        }
+    }
+    evidence_value(evidence, "issues", &list);
+    if (n > ISSUES_MAX)
+        evidence_number(evidence, "issues-omitted", n - ISSUES_MAX);
+}
+
+static const struct qca_issue *issue_first(const struct judging *judging, issue_fn wanted)
+{
+    const struct qca_check_result *check = judging_check(judging);
+
+    for (size_t i = 0; i < check->n_issues; i++)
+        if (wanted(judging, &check->issues[i]))
+            return &check->issues[i];
+    return NULL;
+}
+
+/* ---- which issues --------------------------------------------------------------------------- */
+
+static bool issue_is_pointer(const struct judging *judging, const struct qca_issue *issue)
+{
+    return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION && qca_issue_kind_is_pointer(issue->kind);
+}
+
+static bool issue_is_corruption(const struct judging *judging, const struct qca_issue *issue)
+{
+    return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION;
+}
+
+/* A read that failed inside the file is the device's fault; one beyond the end is a damaged pointer. */
+static bool issue_is_read_error(const struct judging *judging, const struct qca_issue *issue)
+{
+    return issue->kind == QCA_ISSUE_READ_FAILED && issue->host_offset < judging->layer->info.file_size;
+}
+
+static bool issue_is_bad_read(const struct judging *judging, const struct qca_issue *issue)
+{
+    return issue->kind == QCA_ISSUE_READ_FAILED && !issue_is_read_error(judging, issue);
+}
+
+static bool issue_is_damage(const struct judging *judging, const struct qca_issue *issue)
+{
+    return issue_is_corruption(judging, issue) || issue_is_bad_read(judging, issue);
+}
+
+static bool issue_is_beyond_end(const struct judging *judging, const struct qca_issue *issue)
+{
+    return (issue->kind == QCA_ISSUE_OUT_OF_FILE || issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE) &&
+           issue->host_offset != QCA_NO_OFFSET;
+}
+
+static bool issue_is_of_snapshots(const struct judging *judging, const struct qca_issue *issue)
+{
+    switch (issue->kind) {
+    case QCA_ISSUE_SNAPSHOT_L1_INVALID:
+    case QCA_ISSUE_SNAPSHOT_INCOMPLETE:
+    case QCA_ISSUE_SNAPSHOT_WITH_DATA_FILE:
+    case QCA_ISSUE_SNAPSHOT_TABLE_INVALID:
+        return true;
+    default:
+        return issue->snapshot != QCA_ACTIVE && issue_is_pointer(judging, issue);
+    }
+}
+
+static bool issue_is_of_bitmaps(const struct judging *judging, const struct qca_issue *issue)
+{
+    return issue->kind == QCA_ISSUE_BITMAPS_INVALID ||
+           ((issue->table == QCA_TABLE_BITMAP || issue->table == QCA_TABLE_BITMAP_DIRECTORY) &&
+            issue_is_pointer(judging, issue));
+}
+
+static uint64_t pointer_corruptions(const struct qca_check_result *check)
+{
+    uint64_t n = 0;
+
+    for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        if (qca_issue_kind_counter(kind) == QCA_COUNTER_CORRUPTION && qca_issue_kind_is_pointer(kind))
+            n += check->kind_count[kind];
+    return n;
+}
+
+/* The same damaged pointers in two audits of an image in use, between which its header, L1, refcount table and
+ * snapshot table stayed as they were. */
+static bool pointers_confirmed(const struct judging *judging)
+{
+    const struct audit *last = judging->last;
+    const struct qca_check_result *now = judging_check(judging), *before;
+    const struct layer_report *layer;
+    size_t i = 0, j = 0;
+
+    if (judging->image->audit->confidence == CONFIDENCE_CONFIRMED)
+        return true;
+    if (!last || !last->report || last->report->error < 0 || last->report->n_layers == 0)
+        return false;
+    layer = &last->report->layers[0];
+    before = &layer->check;
+    if (!layer->checked || !layer->has_metadata_digest || !judging->layer->has_metadata_digest ||
+        memcmp(layer->metadata_digest, judging->layer->metadata_digest, sizeof(layer->metadata_digest)) != 0 ||
+        pointer_corruptions(before) != pointer_corruptions(now))
+        return false;
+    for (;; i++, j++) {
+        while (i < now->n_issues && !issue_is_pointer(judging, &now->issues[i]))
+            i++;
+        while (j < before->n_issues && !issue_is_pointer(judging, &before->issues[j]))
+            j++;
+        if (i == now->n_issues || j == before->n_issues)
+            return i == now->n_issues && j == before->n_issues;
+        if (now->issues[i].kind != before->issues[j].kind ||
+            now->issues[i].table_offset != before->issues[j].table_offset ||
+            now->issues[i].index != before->issues[j].index ||
+            now->issues[i].host_offset != before->issues[j].host_offset)
+            return false;
+    }
+}
+
+/* ---- damage --------------------------------------------------------------------------------- */
+
+/* corruptions, check-errors, leaks, kinds {name: count}, in-use, finished, issues, issues-omitted */
+static int add_damage(struct judging *judging, enum finding_type type, enum severity severity, uint64_t corruptions,
+                      bool pointers_only)
+{
+    const struct qca_check_result *check = judging_check(judging);
+    _cleanup_evidence_ struct evidence evidence = evidence_new(), kinds = evidence_new();
+    issue_fn wanted = pointers_only ? issue_is_pointer : issue_is_damage;
+    const struct qca_issue *first = issue_first(judging, wanted);
+    char where[80] = "";
+
+    evidence_number(&evidence, "corruptions", corruptions);
+    evidence_number(&evidence, "check-errors", check->check_errors);
+    evidence_number(&evidence, "leaks", check->leaks);
+    evidence_flag(&evidence, "in-use", judging->image->audit->use == FILES_WRITER);
+    evidence_flag(&evidence, "finished", check->finished);
+    for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        if (check->kind_count[kind] > 0)
+            evidence_number(&kinds, qca_issue_kind_name(kind), check->kind_count[kind]);
+    evidence_value(&evidence, "kinds", &kinds);
+    evidence_issues(&evidence, judging, wanted);
+    if (first && first->guest_offset != QCA_NO_OFFSET)
+        snprintf(where, sizeof(where), ", first at byte %llu of the guest's disk",
+                 (unsigned long long)first->guest_offset);
+    else if (first && first->table_offset != QCA_NO_OFFSET)
+        snprintf(where, sizeof(where), ", first in the table at byte %llu",
+                 (unsigned long long)first->table_offset);
+    if (type == FINDING_METADATA_SUSPECT)
+        return judging_add(judging, type, severity, corruptions, &evidence,
+                           "has %llu pointers that look damaged while it is in use%s",
+                           (unsigned long long)corruptions, where);
+    return judging_add(judging, type, severity, corruptions, &evidence, "has %llu corruption%s in its metadata%s",
+                       (unsigned long long)corruptions, corruptions == 1 ? "" : "s", where);
+}
+
+/* dirty: reference counts are out of date by design, and say nothing. */
+static int judge_damage(struct judging *judging, bool unstable, bool dirty)
+{
+    const struct qca_check_result *check = judging_check(judging);
+    uint64_t pointers = pointer_corruptions(check), corruptions = check->corruptions;
+    bool only = unstable || dirty;
+
+    judging->judgement->judged[FINDING_METADATA_SUSPECT] = check->finished || !unstable;
+    if (only)
+        corruptions = pointers;
+    else if (issue_first(judging, issue_is_bad_read))
+        corruptions += check->kind_count[QCA_ISSUE_READ_FAILED];
+    if (corruptions == 0)
+        return 0;
+    if (!unstable)
+        return add_damage(judging, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, corruptions, only);
+    if (pointers_confirmed(judging)) {
+        enum confidence confidence = judging->judgement->confidence;
+        int r;
+
+        if (confidence < CONFIDENCE_CONFIRMED)
+            judging->judgement->confidence = CONFIDENCE_CONFIRMED;
+        r = add_damage(judging, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, corruptions, only);
+        judging->judgement->confidence = confidence;
+        return r;
+    }
+    return add_damage(judging, FINDING_METADATA_SUSPECT, SEVERITY_INFO, corruptions, only);
+}
+
+/* file-size, needed-size, missing-references, issues, issues-omitted. A single pointer to somewhere far away is damage
+ * of that pointer; a file was cut off when what is missing begins right where it ends. */
+static int judge_truncation(struct judging *judging)
+{
+    const struct qca_check_result *check = judging_check(judging);
+    uint64_t size = judging->layer->info.file_size, cluster = judging->layer->info.cluster_size;
+    uint64_t lowest = UINT64_MAX, highest = 0, n = 0;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char is[TEXT_SIZE_MAX], needs[TEXT_SIZE_MAX];
+
+    for (size_t i = 0; i < check->n_issues; i++) {
+        const struct qca_issue *issue = &check->issues[i];
+        uint64_t end;
+
+        if (!issue_is_beyond_end(judging, issue))
+            continue;
+        if (__builtin_add_overflow(issue->host_offset, issue->host_length, &end))
+            end = UINT64_MAX;
+        n++;
+        if (issue->host_offset < lowest)
+            lowest = issue->host_offset;
+        if (end > highest)
+            highest = end;
+    }
+    /* Next to the end, or so dense that they were written one after another. */
+    if (n == 0 || (lowest > size && (lowest - size) / (cluster ? cluster : 1) > 16 &&
+                   (n < 16 || (highest - lowest) / (cluster ? cluster : 1) > 4 * n)))
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "file-size", size);
+    evidence_number(&evidence, "needed-size", highest);
+    evidence_number(&evidence, "missing-references",
+                    check->kind_count[QCA_ISSUE_OUT_OF_FILE] + check->kind_count[QCA_ISSUE_REFTABLE_OUT_OF_FILE]);
+    evidence_issues(&evidence, judging, issue_is_beyond_end);
+    return judging_add(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, 1, &evidence,
+                       "is cut off: the file has %s, its metadata refers to data up to %s", text_size(size, is),
+                       text_size(highest, needs));
+}
+
+/* ---- leaks ---------------------------------------------------------------------------------- */
+
+/* The last audit's leaks, where it could tell. */
+static bool leaks_before(const struct judging *judging, uint64_t *ret_leaks)
+{
+    const struct audit *last = judging->last;
+
+    if (!last || last->use == FILES_WRITER || last->confidence < CONFIDENCE_FROZEN || !last->report ||
+        last->report->error < 0 || last->report->n_layers == 0 || !last->report->layers[0].checked ||
+        !last->report->layers[0].check.finished)
+        return false;
+    *ret_leaks = last->report->layers[0].check.leaks;
+    return true;
+}
+
+static bool issue_is_leak(const struct judging *judging, const struct qca_issue *issue)
+{
+    return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_LEAK;
+}
+
+/* leaks, leaked-bytes, runs, leaks-before; burst: burst-leaks, burst-offset, burst-end-offset; else share (of
+ * 10,000), corruptions; issues, issues-omitted */
+static int judge_leaks(struct judging *judging)
+{
+    const struct qca_check_result *check = judging_check(judging);
+    const struct thresholds *t = judging->thresholds;
+    uint64_t cluster = judging->layer->info.cluster_size, bytes, share, clusters, before = 0;
+    bool known, burst, grown, is_large;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char size[TEXT_SIZE_MAX];
+
+    if (check->leaks == 0)
+        return 0;
+    known = leaks_before(judging, &before);
+    burst = check->burst_leaks >= t->burst_leaks;
+    grown = known && check->leaks >= t->burst_leaks && check->leaks / t->burst_factor >= before;
+    if (__builtin_mul_overflow(check->leaks, cluster, &bytes))
+        bytes = UINT64_MAX;
+    clusters = cluster > 0 ? (judging->layer->info.file_size + cluster - 1) / cluster : 0;
+    share = clusters > 0 ? (uint64_t)((__uint128_t)check->leaks * 10000 / clusters) : 10000;
+
+    evidence = evidence_new();
+    evidence_number(&evidence, "leaks", check->leaks);
+    evidence_number(&evidence, "leaked-bytes", bytes);
+    evidence_number(&evidence, "runs", check->leak_runs);
+    if (known)
+        evidence_number(&evidence, "leaks-before", before);
+    if (burst || (grown && !t->disabled[FINDING_LEAK_BURST])) {
+        /* Then they are no leaks to be freed: clusters-leaked gives way, with its remedy. */
+        evidence_number(&evidence, "burst-leaks", check->burst_leaks);
+        if (check->burst_offset != QCA_NO_OFFSET) {
+            evidence_number(&evidence, "burst-offset", check->burst_offset);
+            evidence_number(&evidence, "burst-end-offset", check->burst_end);
+        }
+        evidence_issues(&evidence, judging, issue_is_leak);
+        if (burst)
+            return judging_add(judging, FINDING_LEAK_BURST, SEVERITY_CRITICAL, check->leaks, &evidence,
+                               "has %llu leaked clusters close together, at bytes %llu to %llu of the file",
+                               (unsigned long long)check->burst_leaks, (unsigned long long)check->burst_offset,
+                               (unsigned long long)check->burst_end);
+        return judging_add(judging, FINDING_LEAK_BURST, SEVERITY_CRITICAL, check->leaks, &evidence,
+                           "has %llu leaked clusters, %llu at the audit before", (unsigned long long)check->leaks,
+                           (unsigned long long)before);
+    }
+    is_large = bytes >= t->leaks_bytes || share >= t->leaks_share;
+    evidence_number(&evidence, "share", share);
+    evidence_number(&evidence, "corruptions", check->corruptions);
+    evidence_issues(&evidence, judging, issue_is_leak);
+    return judging_add(judging, FINDING_CLUSTERS_LEAKED, is_large ? SEVERITY_WARNING : SEVERITY_INFO, check->leaks,
+                       &evidence, "has %llu leaked cluster%s (%s)", (unsigned long long)check->leaks,
+                       check->leaks == 1 ? "" : "s", text_size(bytes, size));
+}
+
+/* ---- bits, snapshots, bitmaps, reads -------------------------------------------------------- */
+
+/* incompatible-features, and of a dirty image: lazy-refcounts, changed-at */
+static int judge_bits(struct judging *judging)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    _cleanup_evidence_ struct evidence corrupt = { .object = NULL }, dirty = { .object = NULL };
+    int r = 0;
+
+    if (info->format != QCA_FORMAT_QCOW2)
+        return 0;
+    if (info->incompatible_features & QCA_INCOMPAT_CORRUPT) {
+        corrupt = evidence_new();
+        evidence_number(&corrupt, "incompatible-features", info->incompatible_features);
+        r = judging_add(judging, FINDING_CORRUPT_BIT_SET, SEVERITY_CRITICAL, 1, &corrupt,
+                        "was marked as corrupt by QEMU");
+    }
+    if (r >= 0 && (info->incompatible_features & QCA_INCOMPAT_DIRTY) && judging->judgement->judged[FINDING_DIRTY_BIT_SET] &&
+        judging->image->audit->use == FILES_UNUSED) {
+        dirty = evidence_new();
+        evidence_number(&dirty, "incompatible-features", info->incompatible_features);
+        evidence_flag(&dirty, "lazy-refcounts", info->compatible_features & QCA_COMPAT_LAZY_REFCOUNTS);
+        if (judging->image->fingerprint.mtime > 0)
+            evidence_number(&dirty, "changed-at", (uint64_t)judging->image->fingerprint.mtime / 1000);
+        r = judging_add(judging, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING, 1, &dirty, "was not closed cleanly");
+    }
+    return r;
+}
+
+/* snapshots (in the header), readable, error, field, offset, issues, issues-omitted */
+static int judge_snapshot_table(struct judging *judging, const struct qca_error *error)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    const struct qca_issue *first = issue_first(judging, issue_is_of_snapshots);
+    bool bad = error->kind == QCA_ERROR_SNAPSHOT_TABLE;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+
+    if (!first && !bad)
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "snapshots", info->snapshot_count);
+    evidence_number(&evidence, "readable", info->n_snapshots);
+    if (bad) {
+        evidence_text(&evidence, "error", error->text);
+        evidence_text(&evidence, "field", error->field);
+        evidence_number(&evidence, "error-offset", error->offset);
+    }
+    if (first && first->snapshot != QCA_ACTIVE && first->snapshot < info->n_snapshots) {
+        evidence_text(&evidence, "snapshot-id", info->snapshots[first->snapshot].id);
+        evidence_text(&evidence, "snapshot-name", info->snapshots[first->snapshot].name);
+    }
+    evidence_issues(&evidence, judging, issue_is_of_snapshots);
+    return judging_add(judging, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR, 1, &evidence,
+                       "has damaged internal snapshots: %s",
+                       bad && error->text[0] ? error->text : first ? qca_issue_kind_text(first->kind) : "unreadable");
+}
+
+/* bitmaps, error, field, offset, issues; in use: names */
+static int judge_bitmaps(struct judging *judging, const struct qca_error *error, bool unstable)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    const struct qca_issue *first = issue_first(judging, issue_is_of_bitmaps);
+    bool bad = error->kind == QCA_ERROR_BITMAPS;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, names = evidence_new_list();
+    size_t n = 0;
+    int r = 0;
+
+    if (first || bad) {
+        evidence = evidence_new();
+        evidence_number(&evidence, "bitmaps", info->n_bitmaps);
+        if (bad) {
+            evidence_text(&evidence, "error", error->text);
+            evidence_text(&evidence, "field", error->field);
+            evidence_number(&evidence, "error-offset", error->offset);
+        }
+        evidence_issues(&evidence, judging, issue_is_of_bitmaps);
+        r = judging_add(judging, FINDING_BITMAP_BAD, SEVERITY_ERROR, 1, &evidence, "has damaged dirty bitmaps: %s",
+                        bad && error->text[0] ? error->text
+                        : first               ? qca_issue_kind_text(first->kind)
+                                              : "unreadable");
+        if (r < 0)
+            return r;
+    }
+
+    /* Read-only users leave the mark alone, a writer has to set it. */
+    if (unstable || !(info->autoclear_features & QCA_AUTOCLEAR_BITMAPS))
+        return 0;
+    for (size_t i = 0; i < info->n_bitmaps; i++) {
+        struct evidence name;
+
+        if (!(info->bitmaps[i].flags & QCA_BITMAP_IN_USE))
+            continue;
+        name = evidence_new();
+        evidence_text(&name, "name", info->bitmaps[i].name);
+        evidence_append(&names, &name);
+        n++;
+    }
+    if (n == 0)
+        return 0;
+    evidence_done(&evidence);
+    evidence = evidence_new();
+    evidence_value(&evidence, "bitmaps", &names);
+    return judging_add(judging, FINDING_BITMAP_IN_USE, SEVERITY_WARNING, n, &evidence,
+                       "has %zu dirty bitmap%s that %s not saved", n, n == 1 ? "" : "s", n == 1 ? "was" : "were");
+}
+
+/* errno, error, error-offset, text, issues, issues-omitted */
+static int add_read_error(struct judging *judging, int error, const struct qca_error *why)
+{
+    const struct qca_issue *first = judging->layer ? issue_first(judging, issue_is_read_error) : NULL;
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    uint64_t offset = first ? first->host_offset : why->offset;
+
+    evidence_number(&evidence, "errno", (uint64_t)-error);
+    evidence_text(&evidence, "error", strerror(-error));
+    evidence_number(&evidence, "error-offset", offset);
+    if (why->kind != QCA_ERROR_NONE)
+        evidence_text(&evidence, "text", why->text);
+    if (judging->layer)
+        evidence_issues(&evidence, judging, issue_is_read_error);
+    return judging_add(judging, FINDING_READ_ERROR, SEVERITY_CRITICAL, 1, &evidence,
+                       "cannot be read at byte %llu: %s", (unsigned long long)offset, strerror(-error));
+}
+
+static int judge_check(struct judging *judging)
+{
+    const struct qca_check_result *check = judging_check(judging);
+    const struct qca_image_info *info = &judging->layer->info;
+    bool *judged = judging->judgement->judged;
+    bool unstable = judging->image->audit->use == FILES_WRITER || judging->image->audit->confidence <= CONFIDENCE_CONFIRMED;
+    bool dirty = (info->incompatible_features & QCA_INCOMPAT_DIRTY) && (info->compatible_features & QCA_COMPAT_LAZY_REFCOUNTS);
+    int r;
+
+    /* A guest that writes, or a check that could not be finished, proves the absence of nothing. */
+    if (unstable || (judging->layer->checked && !check->finished))
+        for (size_t i = 0; i < ELEMENTSOF(check_types); i++)
+            judged[check_types[i]] = false;
+    r = judge_bits(judging);
+    if (r < 0 || !judging->layer->checked)
+        return r;
+    r = judge_damage(judging, unstable, dirty);
+    if (r < 0)
+        return r;
+    if (!unstable) {
+        if (dirty)
+            judged[FINDING_CLUSTERS_LEAKED] = judged[FINDING_LEAK_BURST] = false;
+        else
+            r = judge_leaks(judging);
+        if (r >= 0)
+            r = judge_truncation(judging);
+        if (r >= 0)
+            r = judge_snapshot_table(judging, &check->error);
+        if (r >= 0)
+            r = judge_bitmaps(judging, &check->error, unstable);
+        if (r < 0)
+            return r;
+    }
+    if (issue_first(judging, issue_is_read_error) || (!check->finished && check->error.kind == QCA_ERROR_IO))
+        return add_read_error(judging, -EIO, &check->error);
+    return 0;
+}
+
+/* ---- the audit itself ----------------------------------------------------------------------- */
+
+/* errno, error, signal, status, elapsed-seconds, cpu-seconds, peak-memory-bytes, failures */
+static int add_audit_failed(struct judging *judging)
+{
+    const struct audit_report *report = judging->image->audit->report;
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    char words[120];
+
+    evidence_number(&evidence, "errno", (uint64_t)-report->error);
+    evidence_text(&evidence, "error", strerror(-report->error));
+    if (report->worker_signal > 0) {
+        evidence_number(&evidence, "signal", (uint64_t)report->worker_signal);
+        evidence_text(&evidence, "signal-name", sigabbrev_np(report->worker_signal));
+    } else if (report->worker_status > 0) {
+        evidence_number(&evidence, "status", (uint64_t)report->worker_status);
+    }
+    evidence_number(&evidence, "elapsed-seconds", report->elapsed_usec / USEC_PER_SEC);
+    evidence_number(&evidence, "cpu-seconds", report->cpu_usec / USEC_PER_SEC);
+    evidence_number(&evidence, "peak-memory-bytes", report->peak_memory);
+    evidence_number(&evidence, "failures", judging->image->worker_deaths);
+
+    if (report->error == -ETIMEDOUT)
+        snprintf(words, sizeof(words), "made no progress and was killed");
+    else if (report->error == -EBADMSG)
+        snprintf(words, sizeof(words), "gave an answer that it must not give");
+    else if (report->error == -ENOEXEC)
+        snprintf(words, sizeof(words), "could not be started");
+    else if (report->worker_signal > 0 && sigabbrev_np(report->worker_signal))
+        snprintf(words, sizeof(words), "was ended by SIG%s", sigabbrev_np(report->worker_signal));
+    else if (report->worker_signal > 0)
+        snprintf(words, sizeof(words), "was ended by signal %d", report->worker_signal);
+    else
+        snprintf(words, sizeof(words), "ended with status %d", report->worker_status);
+    return judging_add(judging, FINDING_AUDIT_FAILED, SEVERITY_ERROR, 1, &evidence,
+                       "was not audited: the worker %s", words);
+}
+
+/* errno, error, reason ("permission", "limit", "unsupported", "error"), text */
+static int add_not_auditable(struct judging *judging, int error, const struct qca_error *why)
+{
+    const struct datastore *datastore = judging->image->datastore;
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    const char *words = why->text[0] ? why->text : strerror(-error);
+    const char *reason = error == -EACCES || error == -EPERM      ? "permission"
+                         : why->kind == QCA_ERROR_MEMORY          ? "limit"
+                         : why->kind == QCA_ERROR_UNSUPPORTED     ? "unsupported"
+                                                                  : "error";
+
+    /* All of its datastore is so: that is said once, by the datastore. */
+    if (datastore && datastore->unreadable > 0 && datastore->unreadable >= datastore->n_images)
+        return 0;
+    evidence_number(&evidence, "errno", (uint64_t)-error);
+    evidence_text(&evidence, "error", strerror(-error));
+    evidence_text(&evidence, "reason", reason);
+    if (why->text[0])
+        evidence_text(&evidence, "text", why->text);
+    return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence, "cannot be audited: %s", words);
+}
+
+/* field, value, bound, error-offset, text; feature-unknown: incompatible-features */
+static int add_not_opened(struct judging *judging, enum finding_type type, enum severity severity,
+                          const struct qca_error *why, const char *words)
+{
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+
+    if (why->field[0])
+        evidence_text(&evidence, "field", why->field);
+    evidence_number(&evidence, type == FINDING_FEATURE_UNKNOWN ? "incompatible-features" : "value", why->value);
+    if (why->bound != 0)
+        evidence_number(&evidence, "bound", why->bound);
+    evidence_number(&evidence, "error-offset", why->offset);
+    evidence_text(&evidence, "text", why->text);
+    return judging_add(judging, type, severity, 1, &evidence, "%s: %s", words, why->text);
+}
+
+static bool error_is_workers(int error)
+{
+    return error == -ECHILD || error == -ETIMEDOUT || error == -EBADMSG || error == -ENOEXEC;
+}
+
+static bool error_is_devices(int error)
+{
+    return error == -EIO || error == -EREMOTEIO || error == -ENODATA || error == -EUCLEAN || error == -ENXIO ||
+           error == -ESTALE;
+}
+
+/* An image that was not opened: only why is said, and that it is not otherwise. */
+static int judge_not_opened(struct judging *judging)
+{
+    const struct audit_report *report = judging->image->audit->report;
+    const struct qca_error *why = &report->open_error;
+    bool *judged = judging->judgement->judged;
+    bool unstable = judging->image->audit->confidence <= CONFIDENCE_CONFIRMED;
+
+    if (report->worker_signal != 0 || error_is_workers(report->error))
+        return add_audit_failed(judging);
+    if (report->error == -ECANCELED || report->error == -ENOENT || why->kind == QCA_ERROR_CANCELLED)
+        return 0;
+    judged[FINDING_AUDIT_FAILED] = true;
+    if (why->kind == QCA_ERROR_IO || (why->kind == QCA_ERROR_NONE && error_is_devices(report->error)))
+        return add_read_error(judging, report->error, why);
+
+    judged[FINDING_READ_ERROR] = true;
+    judged[FINDING_NOT_AUDITABLE] = true;
+    switch (why->kind) {
+    case QCA_ERROR_HEADER:
+    case QCA_ERROR_LIMIT:
+    case QCA_ERROR_NOT_THIS_FORMAT:
+    case QCA_ERROR_FEATURE:
+    case QCA_ERROR_TRUNCATED:
+    case QCA_ERROR_SNAPSHOT_TABLE:
+    case QCA_ERROR_BITMAPS:
+        break;
+    default:
+        judged[FINDING_NOT_AUDITABLE] = false;
+        return add_not_auditable(judging, report->error != 0 ? report->error : -EINVAL, why);
+    }
+    /* A file that is being written anew (a copy under way) has no header yet. */
+    if (unstable)
+        return 0;
+    judged[FINDING_HEADER_INVALID] = judged[FINDING_FEATURE_UNKNOWN] = judged[FINDING_METADATA_SUSPECT] = true;
+    switch (why->kind) {
+    case QCA_ERROR_FEATURE:
+        return add_not_opened(judging, FINDING_FEATURE_UNKNOWN, SEVERITY_ERROR, why, "has unknown features");
+    case QCA_ERROR_TRUNCATED:
+        return add_not_opened(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, why, "is cut off");
+    case QCA_ERROR_SNAPSHOT_TABLE:
+        return add_not_opened(judging, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR, why,
+                              "has damaged internal snapshots");
+    case QCA_ERROR_BITMAPS:
+        return add_not_opened(judging, FINDING_BITMAP_BAD, SEVERITY_ERROR, why, "has damaged dirty bitmaps");
+    default:
+        return add_not_opened(judging, FINDING_HEADER_INVALID, SEVERITY_ERROR, why, "cannot be opened");
+    }
+}
+
+int judge_content(struct judging *judging)
+{
+    bool *judged = judging->judgement->judged;
+    const struct qca_check_result *check;
+
+    if (!judging->layer)
+        return judge_not_opened(judging);
+    for (int i = 0; i < _FINDING_MAX; i++)
+        judged[i] = true;
+    for (size_t i = 0; i < ELEMENTSOF(other_types); i++)
+        judged[other_types[i]] = false;
+    check = judging_check(judging);
+    if (judging->layer->checked && !check->finished) {
+        switch (check->error.kind) {
+        case QCA_ERROR_MEMORY:
+        case QCA_ERROR_LIMIT:
+        case QCA_ERROR_UNSUPPORTED: {
+            int r = add_not_auditable(judging, -ENOMEM, &check->error);
+
+            if (r < 0)
+                return r;
+            break;
+        }
+        default:
+            break;
+        }
+    }
+    return judge_check(judging);
+}

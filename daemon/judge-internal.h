@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of the judge share: the judgement under way, and evidence built without checking every step. */
+#pragma once
+
+#include "judge.h"
+
+/* One judgement under way. */
+struct judging {
+    const struct thresholds *thresholds;
+    const struct graph *graph;
+    const struct image *image;
+    const struct relation *relation;
+    const struct audit *last;
+    const struct layer_report *layer;   /* the image itself; NULL when it was not opened */
+    uint64_t now;
+    struct judgement *judgement;
+};
+
+/* A JSON object or array being filled; once something failed for lack of memory, judging_add() says so. */
+struct evidence {
+    json_object *object;
+    bool failed;
+};
+
+#define _cleanup_evidence_ __attribute__((cleanup(evidence_done)))
+
+struct evidence evidence_new(void);
+struct evidence evidence_new_list(void);
+void evidence_done(struct evidence *evidence);
+void evidence_number(struct evidence *evidence, const char *key, uint64_t value);
+void evidence_flag(struct evidence *evidence, const char *key, bool value);
+/* Escapes; NULL is left out. */
+void evidence_text(struct evidence *evidence, const char *key, const char *hostile);
+/* Takes what value holds. */
+void evidence_value(struct evidence *evidence, const char *key, struct evidence *value);
+void evidence_append(struct evidence *list, struct evidence *value);
+
+/* Adds a condition, unless the administrator does not want it; takes what evidence holds and adds the summary. */
+int judging_add(struct judging *judging, enum finding_type type, enum severity severity, uint64_t weight,
+                struct evidence *evidence, const char *format, ...) __attribute__((format(printf, 6, 7)));
+
+/* The highest step that value reaches; false when none. *ret_step is the step's threshold. */
+bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity, uint64_t *ret_step);
+
+/* Metadata: what the audit of the image itself says. Sets `judged` for all findings that it may make. */
+int judge_content(struct judging *judging);
+/* Chain and internal snapshots: what its place in the graph says. */
+int judge_chain(struct judging *judging);
+uint64_t judge_chain_again(const struct judging *judging);
+/* References, names, formats and permissions. */
+int judge_safety(struct judging *judging);

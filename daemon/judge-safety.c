@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge of safety: references, declared formats, names and permissions. */
+#include "daemon/judge-internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define CANDIDATES_MAX 5
+
+static const char *path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+static bool has_extension(const char *path, const char *const *extensions, size_t n_extensions)
+{
+    const char *dot = strrchr(path_name(path), '.');
+
+    for (size_t i = 0; dot && i < n_extensions; i++)
+        if (strcasecmp(dot + 1, extensions[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Everything without a magic is raw, a text file too. What nothing else speaks for is no image, and not judged. */
+static bool is_image(const struct judging *judging)
+{
+    static const char *const extensions[] = { "img", "raw", "qcow2", "qcow", "vmdk", "vdi", "vhd", "vhdx", "qed" };
+    const struct image *image = judging->image;
+
+    return judging->layer->info.format != QCA_FORMAT_RAW || (judging->relation && !judging->relation->leaf) ||
+           S_ISBLK(image->fingerprint.mode) || has_extension(image->path, extensions, ELEMENTSOF(extensions));
+}
+
+/* The parent's own report, when it was opened. */
+static const struct layer_report *parent_layer(const struct judging *judging)
+{
+    const struct image *parent = judging->relation ? judging->relation->parent : NULL;
+
+    if (!parent || !parent->audit || !parent->audit->report || parent->audit->report->error != 0 ||
+        parent->audit->report->n_layers == 0)
+        return NULL;
+    return &parent->audit->report->layers[0];
+}
+
+/* ---- references ----------------------------------------------------------------------------- */
+
+static void evidence_reference(struct evidence *evidence, const struct reference *reference, const char *what)
+{
+    evidence_text(evidence, "reference", what);
+    evidence_text(evidence, "stored", reference->stored);
+    evidence_text(evidence, "format", reference->format);
+    evidence_text(evidence, "path", reference->path);
+    if (reference->error < 0) {
+        evidence_number(evidence, "errno", (uint64_t)-reference->error);
+        evidence_text(evidence, "error", strerror(-reference->error));
+    }
+}
+
+/* reference, stored, format, path, errno, error, candidates [path, same-format] */
+static int add_parent_missing(struct judging *judging, const char *stored)
+{
+    const struct reference *reference = &judging->image->parent;
+    _cleanup_evidence_ struct evidence evidence = evidence_new(), candidates = evidence_new_list();
+    struct image *found[CANDIDATES_MAX];
+    bool unreadable = reference->error == -EACCES || reference->error == -EPERM;
+    size_t n = reference->stored ? graph_find_name(judging->graph, path_name(reference->stored), found, CANDIDATES_MAX)
+                                 : 0;
+
+    evidence_reference(&evidence, reference, "parent");
+    for (size_t i = 0; i < n; i++) {
+        struct evidence candidate = { .object = NULL };
+
+        if (found[i] == judging->image)
+            continue;
+        candidate = evidence_new();
+        evidence_text(&candidate, "path", found[i]->path);
+        evidence_append(&candidates, &candidate);
+    }
+    evidence_value(&evidence, "candidates", &candidates);
+    return judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
+                       unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s", stored);
+}
+
+/* Escaping and remote references of both kinds make one finding each. */
+static int judge_reference_kind(struct judging *judging, enum reference_state state, enum finding_type type,
+                                enum severity severity, const char *words)
+{
+    const struct reference *parent = &judging->image->parent, *data_file = &judging->image->data_file;
+    bool by_parent = parent->state == state, by_data_file = data_file->state == state;
+    const struct reference *first = by_parent ? parent : data_file;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    _cleanup_free_ char *stored = NULL;
+
+    if (!by_parent && !by_data_file)
+        return 0;
+    stored = text_escape_string(first->stored);
+    if (!stored)
+        return -ENOMEM;
+    evidence = evidence_new();
+    evidence_reference(&evidence, first, by_parent ? "parent" : "data-file");
+    if (by_parent && by_data_file) {
+        _cleanup_evidence_ struct evidence other = evidence_new();
+
+        evidence_reference(&other, data_file, "data-file");
+        evidence_value(&evidence, "and", &other);
+    }
+    return judging_add(judging, type, severity, 1, &evidence, "%s %s: %s", by_parent ? "has a parent" : "has a data file",
+                       words, stored);
+}
+
+/* reference, stored, path, errno, error, state */
+static int judge_data_file(struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const struct qca_image_info *info = &judging->layer->info;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    _cleanup_free_ char *stored = NULL;
+    bool missing = image->data_file.state == REFERENCE_MISSING;
+    enum severity severity = judging->thresholds->data_file;
+
+    if (image->data_file.state == REFERENCE_NONE && !info->data_file &&
+        !(info->format == QCA_FORMAT_QCOW2 && (info->incompatible_features & QCA_INCOMPAT_DATA_FILE)))
+        return 0;
+    stored = text_escape_string(image->data_file.stored ? image->data_file.stored : info->data_file);
+    if (!stored)
+        return -ENOMEM;
+    evidence = evidence_new();
+    evidence_reference(&evidence, &image->data_file, "data-file");
+    evidence_text(&evidence, "state", reference_state_name(image->data_file.state));
+    if (missing && severity < SEVERITY_ERROR)
+        severity = SEVERITY_ERROR;
+    return judging_add(judging, FINDING_DATA_FILE, severity, 1, &evidence, "%s: %s",
+                       missing ? "keeps its data in a file that is missing" : "keeps its data in another file",
+                       stored[0] ? stored : "not named in the image");
+}
+
+static int judge_references(struct judging *judging)
+{
+    const struct image *image = judging->image;
+    bool *judged = judging->judgement->judged;
+    int r;
+
+    /* Not resolved, or its datastore is offline: says nothing about it. */
+    if (image->parent.state == REFERENCE_PENDING || image->parent.state == REFERENCE_UNREACHABLE)
+        judged[FINDING_PARENT_MISSING] = judged[FINDING_REFERENCE_ESCAPES] = judged[FINDING_REFERENCE_REMOTE] = false;
+    if (image->data_file.state == REFERENCE_PENDING || image->data_file.state == REFERENCE_UNREACHABLE)
+        judged[FINDING_DATA_FILE] = judged[FINDING_REFERENCE_ESCAPES] = judged[FINDING_REFERENCE_REMOTE] = false;
+
+    if (image->parent.state == REFERENCE_MISSING) {
+        _cleanup_free_ char *stored = text_escape_string(image->parent.stored);
+
+        r = stored ? add_parent_missing(judging, stored) : -ENOMEM;
+        if (r < 0)
+            return r;
+    }
+    r = judge_reference_kind(judging, REFERENCE_ESCAPES, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
+                             "outside the datastores");
+    if (r >= 0)
+        r = judge_reference_kind(judging, REFERENCE_IS_REMOTE, FINDING_REFERENCE_REMOTE, SEVERITY_ERROR,
+                                 "that is not a plain file");
+    return r >= 0 ? judge_data_file(judging) : r;
+}
+
+/* ---- formats and sizes ---------------------------------------------------------------------- */
+
+/* stored, parent, content */
+static int judge_parent_format(struct judging *judging)
+{
+    const struct reference *reference = &judging->image->parent;
+    const struct layer_report *parent = parent_layer(judging);
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+
+    if (reference->state == REFERENCE_NONE || reference->state == REFERENCE_IS_REMOTE || reference->format ||
+        !reference->stored || judging->layer->info.format != QCA_FORMAT_QCOW2)
+        return 0;
+    evidence = evidence_new();
+    evidence_text(&evidence, "stored", reference->stored);
+    evidence_text(&evidence, "parent", reference->path);
+    if (parent)
+        evidence_text(&evidence, "content", qca_format_name(parent->probed_format));
+    return judging_add(judging, FINDING_PARENT_FORMAT_MISSING, SEVERITY_WARNING, 1, &evidence,
+                       "does not say what format its parent has%s%s", parent ? ", which is " : "",
+                       parent ? qca_format_name(parent->probed_format) : "");
+}
+
+/* parent, declared, content (of the parent); extension, own-content (of the image itself) */
+static int judge_format(struct judging *judging)
+{
+    static const char *const qcow2[] = { "qcow2" }, *const raw[] = { "raw" };
+    const struct reference *reference = &judging->image->parent;
+    const struct layer_report *parent = parent_layer(judging);
+    enum qca_format declared = reference->format ? qca_format_from_name(reference->format) : QCA_FORMAT_UNKNOWN;
+    enum qca_format content = judging->layer->info.format;
+    const char *extension = NULL;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    bool mismatch = parent && declared != QCA_FORMAT_UNKNOWN && parent->probed_format != QCA_FORMAT_UNKNOWN &&
+                    declared != parent->probed_format;
+
+    /* The parent's content was not seen: it may still be as bad as it was. */
+    if (!parent && reference->state != REFERENCE_NONE)
+        judging->judgement->judged[FINDING_FORMAT_MISMATCH] = false;
+    if (content == QCA_FORMAT_RAW && has_extension(judging->image->path, qcow2, ELEMENTSOF(qcow2)))
+        extension = "qcow2";
+    else if (content != QCA_FORMAT_RAW && has_extension(judging->image->path, raw, ELEMENTSOF(raw)))
+        extension = "raw";
+    if (!mismatch && !extension)
+        return 0;
+    evidence = evidence_new();
+    if (extension) {
+        evidence_text(&evidence, "extension", extension);
+        evidence_text(&evidence, "own-content", qca_format_name(content));
+    }
+    if (!mismatch)
+        return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_INFO, 1, &evidence,
+                           "is called .%s, but its content is %s", extension, qca_format_name(content));
+    evidence_text(&evidence, "parent", reference->path);
+    evidence_text(&evidence, "declared", qca_format_name(declared));
+    evidence_text(&evidence, "content", qca_format_name(parent->probed_format));
+    return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,
+                       "declares its parent as %s, whose content is %s", qca_format_name(declared),
+                       qca_format_name(parent->probed_format));
+}
+
+/* virtual-size, parent-virtual-size, parent. Sectors are compared: a raw parent may end within one. */
+static int judge_size(struct judging *judging)
+{
+    const struct layer_report *parent = parent_layer(judging);
+    uint64_t size = judging->layer->info.virtual_size, below;
+    char words[TEXT_SIZE_MAX], parents_words[TEXT_SIZE_MAX];
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+
+    if (!parent)
+        return 0;
+    below = parent->info.virtual_size;
+    if (size / 512 + (size % 512 > 0) == below / 512 + (below % 512 > 0))
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "virtual-size", size);
+    evidence_number(&evidence, "parent-virtual-size", below);
+    evidence_text(&evidence, "parent", judging->relation->parent->path);
+    return judging_add(judging, FINDING_SIZE_MISMATCH, SEVERITY_INFO, 1, &evidence,
+                       "is a disk of %s, its parent one of %s", text_size(size, words),
+                       text_size(below, parents_words));
+}
+
+/* ---- names and permissions ------------------------------------------------------------------ */
+
+static bool has_step_up(const char *path)
+{
+    for (const char *p = path; p; p = strchr(p, '/')) {
+        p += strspn(p, "/");
+        if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || p[2] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static bool name_is_bad(const char *name)
+{
+    return name && !text_is_safe(name, strlen(name));
+}
+
+/* path, parent, data-file: those that are unsafe, escaped. A parent "../golden/x.qcow2" is common and checked against
+ * the datastores anyhow, so steps upwards count only in data files. */
+static int judge_names(struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const char *data_file = image->data_file.stored;
+    bool path = name_is_bad(image->path), parent = name_is_bad(image->parent.stored);
+    bool data = data_file && (name_is_bad(data_file) || has_step_up(data_file));
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+
+    if (!path && !parent && !data)
+        return 0;
+    evidence = evidence_new();
+    if (path)
+        evidence_text(&evidence, "path", image->path);
+    if (parent)
+        evidence_text(&evidence, "parent", image->parent.stored);
+    if (data)
+        evidence_text(&evidence, "data-file", data_file);
+    return judging_add(judging, FINDING_NAME_UNSAFE, SEVERITY_WARNING, 1, &evidence,
+                       path ? "has a name that deceives people or scripts"
+                            : "refers to a name that deceives people or scripts");
+}
+
+/* mode, uid, gid, golden, group-writable, others-writable, owner-writable */
+static int judge_permissions(struct judging *judging)
+{
+    const struct fingerprint *f = &judging->image->fingerprint;
+    /* Whoever declared it golden wants it unchanged; of one that only looks like it, nobody said so. */
+    bool declared = judging->relation && judging->relation->golden && !judging->relation->golden_inferred;
+    unsigned wrong = declared ? S_IWUSR | S_IWGRP | S_IWOTH : S_IWGRP | S_IWOTH;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    const char *who;
+
+    if (((f->mode & S_IFMT) != 0 && !S_ISREG(f->mode)) || !(f->mode & wrong))
+        return 0;
+    who = f->mode & S_IWOTH ? "everybody" : f->mode & S_IWGRP ? "its group" : "its owner, although it is golden";
+    evidence = evidence_new();
+    evidence_number(&evidence, "mode", f->mode & 07777);
+    evidence_number(&evidence, "uid", f->uid);
+    evidence_number(&evidence, "gid", f->gid);
+    evidence_flag(&evidence, "golden", declared);
+    evidence_flag(&evidence, "owner-writable", f->mode & S_IWUSR);
+    evidence_flag(&evidence, "group-writable", f->mode & S_IWGRP);
+    evidence_flag(&evidence, "others-writable", f->mode & S_IWOTH);
+    return judging_add(judging, FINDING_PERMISSIONS, SEVERITY_WARNING, 1, &evidence,
+                       "can be written by %s (mode %04o)", who, f->mode & 07777);
+}
+
+int judge_safety(struct judging *judging)
+{
+    int r = judge_references(judging);
+
+    if (r >= 0)
+        r = judge_parent_format(judging);
+    if (r >= 0)
+        r = judge_format(judging);
+    if (r >= 0)
+        r = judge_size(judging);
+    if (r >= 0 && is_image(judging)) {
+        r = judge_names(judging);
+        if (r >= 0)
+            r = judge_permissions(judging);
+    }
+    return r;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge: what an audit can say at all, conditions and their evidence, and the daemon's own state. */
+#include "daemon/judge-internal.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+/* ---- evidence ------------------------------------------------------------------------------- */
+
+struct evidence evidence_new(void)
+{
+    json_object *object = json_object_new_object();
+
+    return (struct evidence){ .object = object, .failed = !object };
+}
+
+struct evidence evidence_new_list(void)
+{
+    json_object *object = json_object_new_array();
+
+    return (struct evidence){ .object = object, .failed = !object };
+}
+
+void evidence_done(struct evidence *evidence)
+{
+    json_object_put(evidence->object);
+    *evidence = (struct evidence){ .object = NULL };
+}
+
+static void evidence_put(struct evidence *evidence, const char *key, json_object *value)
+{
+    if (!value || evidence->failed || json_object_object_add(evidence->object, key, value) < 0) {
+        json_object_put(value);
+        evidence->failed = true;
+    }
+}
+
+void evidence_number(struct evidence *evidence, const char *key, uint64_t value)
+{
+    evidence_put(evidence, key, json_object_new_uint64(value));
+}
+
+void evidence_flag(struct evidence *evidence, const char *key, bool value)
+{
+    evidence_put(evidence, key, json_object_new_boolean(value));
+}
+
+void evidence_text(struct evidence *evidence, const char *key, const char *hostile)
+{
+    _cleanup_free_ char *escaped = NULL;
+
+    if (!hostile)
+        return;
+    escaped = text_escape_string(hostile);
+    evidence_put(evidence, key, escaped ? json_object_new_string(escaped) : NULL);
+}
+
+void evidence_value(struct evidence *evidence, const char *key, struct evidence *value)
+{
+    evidence->failed |= value->failed;
+    evidence_put(evidence, key, TAKE_PTR(value->object));
+}
+
+void evidence_append(struct evidence *list, struct evidence *value)
+{
+    json_object *object = TAKE_PTR(value->object);
+
+    list->failed |= value->failed;
+    if (list->failed || json_object_array_add(list->object, object) < 0) {
+        json_object_put(object);
+        list->failed = true;
+    }
+}
+
+/* ---- conditions ----------------------------------------------------------------------------- */
+
+void conditions_done(struct conditions *conditions)
+{
+    for (size_t i = 0; i < conditions->n_items; i++)
+        json_object_put(conditions->items[i].evidence);
+    free(conditions->items);
+    *conditions = (struct conditions){ .n_items = 0 };
+}
+
+void judgement_done(struct judgement *judgement)
+{
+    conditions_done(&judgement->conditions);
+}
+
+int judging_add(struct judging *judging, enum finding_type type, enum severity severity, uint64_t weight,
+                struct evidence *evidence, const char *format, ...)
+{
+    struct conditions *conditions = &judging->judgement->conditions;
+    _cleanup_free_ char *summary = NULL;
+    struct condition *items;
+    va_list arguments;
+    int r;
+
+    if (judging->thresholds->disabled[type]) {
+        evidence_done(evidence);
+        return 0;
+    }
+    va_start(arguments, format);
+    r = vasprintf(&summary, format, arguments);
+    va_end(arguments);
+    if (r < 0) {
+        summary = NULL;
+        return -ENOMEM;
+    }
+    evidence_put(evidence, "summary", json_object_new_string(summary));
+    if (evidence->failed)
+        return -ENOMEM;
+    items = reallocarray(conditions->items, conditions->n_items + 1, sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    conditions->items = items;
+    items[conditions->n_items++] = (struct condition){
+        .type = type,
+        .severity = severity,
+        .confidence = judging->judgement->confidence,
+        .evidence = TAKE_PTR(evidence->object),
+        .weight = weight,
+    };
+    judging->judgement->judged[type] = true;
+    return 0;
+}
+
+bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity, uint64_t *ret_step)
+{
+    const struct { enum severity severity; uint64_t step; } all[] = {
+        { SEVERITY_CRITICAL, steps->critical },
+        { SEVERITY_ERROR, steps->error },
+        { SEVERITY_WARNING, steps->warning },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(all); i++)
+        if (all[i].step != UINT64_MAX && value >= all[i].step) {
+            *ret_severity = all[i].severity;
+            *ret_step = all[i].step;
+            return true;
+        }
+    return false;
+}
+
+/* ---- images --------------------------------------------------------------------------------- */
+
+/* Is there anything to judge: is it there, was it audited, and is what is known still reachable? */
+static bool image_is_judged(const struct image *image)
+{
+    return image->present && image->audit && image->audit->report &&
+           (!image->datastore || image->datastore->state != DATASTORE_OFFLINE);
+}
+
+static void judging_init(struct judging *judging, const struct policy *policy, const struct graph *graph,
+                         const struct image *image, const struct audit *last, uint64_t now,
+                         struct judgement *judgement)
+{
+    const struct audit_report *report = image->audit->report;
+
+    *judging = (struct judging){
+        .thresholds = policy_thresholds(policy, image->path),
+        .graph = graph,
+        .image = image,
+        .relation = graph_relation(graph, image),
+        .last = last,
+        .layer = report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL,
+        .now = now,
+        .judgement = judgement,
+    };
+    if (judgement)
+        judgement->confidence = image->audit->confidence;
+}
+
+int judge_image(const struct policy *policy, const struct graph *graph, const struct image *image,
+                const struct audit *last, uint64_t now, struct judgement *ret_judgement)
+{
+    struct judgement judgement = { .confidence = CONFIDENCE_RACY };
+    struct judging judging;
+    int r = 0;
+
+    if (image_is_judged(image)) {
+        judging_init(&judging, policy, graph, image, last, now, &judgement);
+        r = judge_content(&judging);
+        if (r >= 0 && judging.layer) {
+            r = judge_chain(&judging);
+            if (r >= 0)
+                r = judge_safety(&judging);
+        }
+    }
+    if (r < 0) {
+        judgement_done(&judgement);
+        return r;
+    }
+    *ret_judgement = judgement;
+    return 0;
+}
+
+uint64_t judge_image_again(const struct policy *policy, const struct graph *graph, const struct image *image,
+                           uint64_t now)
+{
+    struct judging judging;
+
+    if (!image_is_judged(image))
+        return UINT64_MAX;
+    judging_init(&judging, policy, graph, image, NULL, now, NULL);
+    return judging.layer ? judge_chain_again(&judging) : UINT64_MAX;
+}
+
+/* ---- datastores and the daemon -------------------------------------------------------------- */
+
+/* datastore-offline: path, errno, error. */
+static int judge_offline(struct judging *judging, const struct datastore *datastore)
+{
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    _cleanup_free_ char *path = text_escape_string(datastore->path);
+
+    if (!path)
+        return -ENOMEM;
+    evidence_text(&evidence, "path", datastore->path);
+    if (datastore->error < 0) {
+        evidence_number(&evidence, "errno", (uint64_t)-datastore->error);
+        evidence_text(&evidence, "error", strerror(-datastore->error));
+    }
+    return judging_add(judging, FINDING_DATASTORE_OFFLINE, SEVERITY_ERROR, 1, &evidence,
+                       "is offline: %s: %s", path,
+                       datastore->error < 0 ? strerror(-datastore->error) : "another file system, or nothing, is there");
+}
+
+/* watch-degraded: reason ("watches-exhausted", "events-lost", "network", "error"), file-system, overflows, errno. */
+static int judge_watch(struct judging *judging, const struct datastore *datastore)
+{
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    const char *reason, *words;
+    enum severity severity = SEVERITY_WARNING;
+
+    if (datastore->root.network) {
+        /* How it is on network file systems: to be known, but nothing to be alarmed by for ever. */
+        severity = SEVERITY_INFO;
+        reason = "network";
+        words = "a network file system does not tell of other hosts' changes";
+    } else if (datastore->watched || datastore->watch_error == 0) {
+        return 0;
+    } else if (datastore->watch_error == -ENOSPC) {
+        reason = "watches-exhausted";
+        words = "the limit fs.inotify.max_user_watches is used up";
+    } else if (datastore->watch_error == -EOVERFLOW) {
+        reason = "events-lost";
+        words = "the kernel lost events";
+    } else {
+        reason = "error";
+        words = strerror(-datastore->watch_error);
+    }
+    evidence_text(&evidence, "reason", reason);
+    evidence_text(&evidence, "file-system", datastore->root.type);
+    evidence_text(&evidence, "path", datastore->path);
+    evidence_number(&evidence, "overflows", datastore->overflows);
+    if (datastore->watch_error < 0)
+        evidence_number(&evidence, "errno", (uint64_t)-datastore->watch_error);
+    return judging_add(judging, FINDING_WATCH_DEGRADED, severity, 1, &evidence,
+                       "sees changes only when it is walked: %s", words);
+}
+
+/* not-auditable of a whole datastore: path, files, file-system. */
+static int judge_unreadable(struct judging *judging, const struct datastore *datastore)
+{
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+
+    if (datastore->unreadable == 0 || datastore->unreadable < datastore->n_images)
+        return 0;
+    evidence_text(&evidence, "path", datastore->path);
+    evidence_text(&evidence, "file-system", datastore->root.type);
+    evidence_number(&evidence, "files", datastore->unreadable);
+    return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence,
+                       "cannot be audited: none of its %llu files may be read",
+                       (unsigned long long)datastore->unreadable);
+}
+
+int judge_datastore(const struct policy *policy, const struct datastore *datastore, uint64_t now,
+                    struct judgement *ret_judgement)
+{
+    struct judgement judgement = { .confidence = CONFIDENCE_OFFLINE };
+    struct judging judging = { .thresholds = &policy->thresholds, .now = now, .judgement = &judgement };
+    int r = 0;
+
+    switch (datastore->state) {
+    case DATASTORE_OFFLINE:
+        r = judge_offline(&judging, datastore);
+        break;
+    case DATASTORE_ONLINE:
+        judgement.judged[FINDING_DATASTORE_OFFLINE] = true;
+        judgement.judged[FINDING_WATCH_DEGRADED] = true;
+        judgement.judged[FINDING_NOT_AUDITABLE] = datastore->walk_finished != 0;
+        r = judge_watch(&judging, datastore);
+        if (r >= 0)
+            r = judge_unreadable(&judging, datastore);
+        break;
+    default:                    /* starting or paused: says nothing yet, or nothing new */
+        break;
+    }
+    if (r < 0) {
+        judgement_done(&judgement);
+        return r;
+    }
+    *ret_judgement = judgement;
+    return 0;
+}
+
+/* database-recovered: file. alert-channel-failed: channel, errno, error. */
+int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, uint64_t now,
+                 struct judgement *ret_judgement)
+{
+    struct judgement judgement = { .confidence = CONFIDENCE_OFFLINE };
+    struct judging judging = { .thresholds = &policy->thresholds, .now = now, .judgement = &judgement };
+    int r = 0;
+
+    if (facts->database_aside) {
+        _cleanup_evidence_ struct evidence evidence = evidence_new();
+        _cleanup_free_ char *file = text_escape_string(facts->database_aside);
+
+        evidence_text(&evidence, "file", facts->database_aside);
+        r = judging_add(&judging, FINDING_DATABASE_RECOVERED, SEVERITY_ERROR, 1, &evidence,
+                        "started a new database, the damaged one is %s", file ? file : "put aside");
+    }
+    judgement.judged[FINDING_ALERT_CHANNEL_FAILED] = true;
+    if (r >= 0 && facts->alert_channel) {
+        _cleanup_evidence_ struct evidence evidence = evidence_new();
+
+        evidence_text(&evidence, "channel", facts->alert_channel);
+        evidence_number(&evidence, "errno", (uint64_t)-facts->alert_error);
+        evidence_text(&evidence, "error", strerror(-facts->alert_error));
+        r = judging_add(&judging, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR, 1, &evidence,
+                        "could not deliver alerts to %s: %s", facts->alert_channel, strerror(-facts->alert_error));
+    }
+    if (r < 0) {
+        judgement_done(&judgement);
+        return r;
+    }
+    *ret_judgement = judgement;
+    return 0;
+}
