@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The graph of images: depth, loops, golden images, own layers, whatever the order of arrival. */
+#include "unit/model-fixture.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "daemon/relate.h"
+
+static char *golden_patterns[2];
+static struct policy policy;
+static unsigned long n_told;
+
+struct world {
+    struct graph *graph;
+    struct datastore datastore;
+    struct image **images;
+    size_t n_images;
+};
+
+static void told(void *userdata, struct image *image)
+{
+    n_told++;
+    if (userdata)
+        json_object_object_add(userdata, image->path, json_object_new_boolean(true));
+}
+
+static int setup(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    assert_non_null(world);
+    policy = (struct policy){ .golden = golden_patterns, .infer_golden = true };
+    golden_patterns[0] = NULL;
+    assert_int_equal(graph_new(&world->graph), 0);
+    graph_set_policy(world->graph, &policy);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+
+    graph_free(world->graph);
+    for (size_t i = 0; i < world->n_images; i++)
+        image_free(world->images[i]);
+    free(world->images);
+    free(world);
+    return 0;
+}
+
+static struct image *make(struct world *world, const char *path, const char *parent)
+{
+    struct image *image = fixture_image(&world->datastore, path, world->n_images + 100, parent);
+
+    world->images = reallocarray(world->images, world->n_images + 1, sizeof(image));
+    assert_non_null(world->images);
+    world->images[world->n_images++] = image;
+    return image;
+}
+
+static struct image *add(struct world *world, const char *path, const char *parent)
+{
+    struct image *image = make(world, path, parent);
+
+    assert_int_equal(graph_add(world->graph, image), 0);
+    return image;
+}
+
+static const struct relation *refreshed(struct world *world, struct image *image)
+{
+    assert_int_equal(graph_refresh(world->graph, told, NULL), 0);
+    return graph_relation(world->graph, image);
+}
+
+static void alone(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/a", NULL);
+    const struct relation *r = refreshed(world, image);
+
+    assert_int_equal(r->depth, 1);
+    assert_ptr_equal(r->base, image);
+    assert_ptr_equal(r->own_layer, image);
+    assert_true(r->complete && r->leaf && !r->pending && !r->golden);
+    assert_int_equal(r->unconsolidated, 0);
+    assert_null(r->oldest_unconsolidated);
+    assert_null(r->golden_layer);
+    assert_ptr_equal(graph_find(world->graph, "/a"), image);
+    assert_ptr_equal(graph_find_identity(world->graph, &image->identity), image);
+    assert_null(graph_find(world->graph, "/b"));
+    assert_int_equal(graph_add(world->graph, image), -EEXIST);
+}
+
+static void plain_chain(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add(world, "/c", "/b"), *middle = add(world, "/b", "/a"), *base = add(world, "/a", NULL);
+    const struct relation *r = refreshed(world, leaf);
+
+    assert_int_equal(r->depth, 3);
+    assert_ptr_equal(r->base, base);
+    assert_ptr_equal(r->own_layer, base);
+    assert_int_equal(r->unconsolidated, 2);
+    assert_ptr_equal(r->oldest_unconsolidated, middle);
+    assert_true(r->complete && r->leaf);
+    r = graph_relation(world->graph, base);
+    assert_int_equal(r->n_children, 1);
+    assert_ptr_equal(r->children[0], middle);
+    assert_false(r->leaf);
+}
+
+static void linked_clones_have_nothing_unconsolidated(void **state)
+{
+    struct world *world = *state;
+    struct image *one = add(world, "/one", "/gold"), *snapshot = add(world, "/one.snap", "/one");
+    struct image *gold = add(world, "/gold", NULL), *two = make(world, "/two", "/gold");
+    const struct relation *r = refreshed(world, one);
+
+    assert_false(graph_relation(world->graph, gold)->golden);
+    assert_int_equal(r->unconsolidated, 1);
+    n_told = 0;
+    graph_add(world->graph, two);
+    r = refreshed(world, one);
+    assert_int_equal(n_told, 4);
+    assert_true(graph_relation(world->graph, gold)->golden && graph_relation(world->graph, gold)->golden_inferred);
+    assert_int_equal(r->unconsolidated, 0);
+    assert_ptr_equal(r->own_layer, one);
+    assert_ptr_equal(r->golden_layer, gold);
+    r = graph_relation(world->graph, snapshot);
+    assert_int_equal(r->unconsolidated, 1);
+    assert_int_equal(r->depth, 3);
+    assert_ptr_equal(r->own_layer, one);
+    assert_ptr_equal(r->oldest_unconsolidated, snapshot);
+
+    /* The second clone goes: only the policy could call it golden now. */
+    graph_remove(world->graph, two);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    golden_patterns[0] = (char[]){ "/gold" };
+    graph_set_policy(world->graph, &policy);
+    r = refreshed(world, one);
+    assert_int_equal(r->unconsolidated, 0);
+    assert_false(graph_relation(world->graph, gold)->golden_inferred);
+}
+
+static void not_golden(void **state)
+{
+    struct world *world = *state;
+    struct image *gold = add(world, "/gold", NULL), *one = add(world, "/one", "/gold");
+
+    add(world, "/two", "/gold");
+    assert_true((refreshed(world, one), graph_relation(world->graph, gold)->golden));
+
+    gold->use = FILES_WRITER;
+    graph_update(world->graph, gold);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    gold->use = FILES_FROZEN;
+    graph_update(world->graph, gold);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 0);
+
+    gold->fingerprint.mtime = T0 + 1;       /* written after the clones were made */
+    graph_update(world->graph, gold);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    one->identity.btime = T0 + 5;           /* the other clone is still older */
+    graph_update(world->graph, one);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    gold->fingerprint.mtime = T0;
+    graph_update(world->graph, gold);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 0);
+
+    policy.infer_golden = false;
+    graph_set_policy(world->graph, &policy);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+}
+
+static void golden_in_the_middle(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add(world, "/d", "/c"), *own = add(world, "/c", "/b");
+    const struct relation *r;
+
+    add(world, "/b", "/a");
+    add(world, "/a", NULL);
+    golden_patterns[0] = (char[]){ "/b" };
+    graph_set_policy(world->graph, &policy);
+    r = refreshed(world, leaf);
+    assert_int_equal(r->depth, 4);
+    assert_int_equal(r->unconsolidated, 1);
+    assert_ptr_equal(r->own_layer, own);
+}
+
+static void loops(void **state)
+{
+    struct world *world = *state;
+    struct image *a = add(world, "/a", "/c"), *b = add(world, "/b", "/a"), *c = add(world, "/c", "/b");
+    struct image *self = add(world, "/self", "/self"), *above = add(world, "/above", "/b"), *high;
+    const struct relation *r = refreshed(world, a);
+
+    assert_true(r->in_loop && !r->above_loop && !r->leaf);
+    assert_int_equal(r->depth, 0);
+    assert_null(r->base);
+    assert_ptr_equal(r->loop_head, a);
+    assert_ptr_equal(graph_relation(world->graph, c)->loop_head, a);
+    r = graph_relation(world->graph, above);
+    assert_true(r->above_loop && !r->in_loop && r->leaf);
+    assert_ptr_equal(r->loop_head, a);
+    assert_true(graph_relation(world->graph, self)->in_loop);
+
+    high = add(world, "/high", "/above");   /* comes later, on what is known already */
+    assert_true(refreshed(world, high)->above_loop);
+
+    reference_done(&b->parent);             /* mended: b is a base now */
+    graph_update(world->graph, b);
+    r = refreshed(world, a);
+    assert_int_equal(r->depth, 3);
+    assert_false(r->in_loop);
+    assert_int_equal(graph_relation(world->graph, high)->depth, 3);
+    assert_ptr_equal(graph_relation(world->graph, high)->base, b);
+}
+
+static void parents_come_and_go(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add(world, "/b", "/a"), *base, *link;
+    const struct relation *r = refreshed(world, leaf);
+
+    assert_int_equal(r->depth, 1);
+    assert_false(r->complete || r->pending);
+    base = add(world, "/a", NULL);
+    assert_int_equal(refreshed(world, leaf)->depth, 2);
+    base->present = false;
+    graph_update(world->graph, base);
+    n_told = 0;
+    assert_false(refreshed(world, leaf)->complete);
+    assert_int_equal(n_told, 2);
+    base->present = true;
+    graph_update(world->graph, base);
+    assert_true(refreshed(world, leaf)->complete);
+    graph_remove(world->graph, base);
+    assert_null(refreshed(world, leaf)->parent);
+
+    /* The same file by another name: identity comes first. */
+    leaf->parent.identity = (struct identity){ .fsid = 1, .inode = 7, .btime = T0 };
+    graph_update(world->graph, leaf);
+    link = make(world, "/z", NULL);
+    link->identity = leaf->parent.identity;
+    graph_add(world->graph, link);
+    assert_ptr_equal(refreshed(world, leaf)->parent, link);
+
+    /* Another file is put in its place. */
+    link->identity.inode = 8;
+    graph_update(world->graph, link);
+    assert_null(refreshed(world, leaf)->parent);
+}
+
+static void not_audited_means_pending(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add(world, "/b", "/a"), *base = make(world, "/a", NULL);
+    struct audit *audit = base->audit;
+
+    base->audit = NULL;
+    graph_add(world->graph, base);
+    assert_true(refreshed(world, leaf)->pending);
+    assert_false(graph_relation(world->graph, leaf)->complete);
+    base->audit = audit;
+    graph_update(world->graph, base);
+    assert_true(refreshed(world, leaf)->complete);
+    assert_false(graph_relation(world->graph, leaf)->pending);
+    base->parent.state = REFERENCE_MISSING;
+    graph_update(world->graph, base);
+    assert_false(refreshed(world, leaf)->complete || graph_relation(world->graph, leaf)->pending);
+}
+
+static void first_pass_holds_back_possible_clones(void **state)
+{
+    struct world *world = *state;
+    struct image *one, *snapshot, *lone;
+
+    graph_set_first_pass(world->graph, true);
+    one = add(world, "/one", "/gold");
+    snapshot = add(world, "/one.snap", "/one");
+    add(world, "/gold", NULL);
+    lone = add(world, "/lone", "/base");
+    add(world, "/base", NULL);
+    assert_true(refreshed(world, one)->pending);
+    assert_true(graph_relation(world->graph, snapshot)->pending && graph_relation(world->graph, lone)->pending);
+    add(world, "/two", "/gold");
+    assert_false(refreshed(world, one)->pending);
+    assert_false(graph_relation(world->graph, snapshot)->pending);
+    assert_true(graph_relation(world->graph, lone)->pending);
+    n_told = 0;
+    graph_set_first_pass(world->graph, false);
+    assert_false(refreshed(world, lone)->pending);
+    assert_int_equal(n_told, 1);
+}
+
+static void a_parents_change_is_told_to_those_it_concerns(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add(world, "/c", "/b"), *base = add(world, "/a", NULL);
+    json_object *names = json_object_new_object();
+
+    add(world, "/b", "/a");
+    add(world, "/unrelated", NULL);
+    refreshed(world, leaf);
+    graph_update(world->graph, base);       /* its audit: concerns itself and its overlay */
+    graph_refresh(world->graph, told, names);
+    assert_int_equal(json_object_object_length(names), 2);
+    json_object_put(names);
+    names = json_object_new_object();
+    base->fingerprint.mtime -= 5;           /* dates: concerns all above */
+    graph_update(world->graph, base);
+    graph_refresh(world->graph, told, names);
+    assert_int_equal(json_object_object_length(names), 3);
+    json_object_put(names);
+    n_told = 0;
+    refreshed(world, leaf);
+    assert_int_equal(n_told, 0);
+}
+
+static void creation_is_when_the_parent_froze(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add(world, "/b", "/a"), *base = add(world, "/a", NULL);
+    const char *source;
+
+    base->fingerprint.mtime = T0 + 5000;
+    graph_update(world->graph, base);
+    refreshed(world, leaf);
+    assert_int_equal(graph_layer_created(world->graph, leaf, &source), T0_USEC + 5);
+    assert_string_equal(source, "parent-mtime");
+    assert_int_equal(graph_layer_created(world->graph, base, &source), T0_USEC);
+    assert_string_equal(source, "birth-time");
+    base->identity.btime = 0;
+    assert_int_equal(graph_layer_created(world->graph, base, &source), T0_USEC + 5);
+    assert_string_equal(source, "mtime");
+    base->fingerprint.mtime = -5;
+    assert_int_equal(graph_layer_created(world->graph, base, NULL), 0);
+}
+
+static void names_are_found(void **state)
+{
+    struct world *world = *state;
+    struct image *found[4], *gone = add(world, "/2/x.qcow2", NULL);
+
+    add(world, "/1/x.qcow2", NULL);
+    add(world, "/1/y.qcow2", NULL);
+    gone->present = false;
+    graph_update(world->graph, gone);
+    assert_int_equal(graph_find_name(world->graph, "x.qcow2", found, 4), 1);
+    assert_string_equal(found[0]->path, "/1/x.qcow2");
+    assert_int_equal(graph_find_name(world->graph, "x.qcow2", found, 0), 0);
+    assert_int_equal(graph_find_name(world->graph, "x", found, 4), 0);
+}
+
+static unsigned long cpu_msec(void)
+{
+    return (unsigned long)clock() / (CLOCKS_PER_SEC / 1000);
+}
+
+/* A chain whose audits arrive in random order, each followed by a refresh. */
+static void long_chain_in_random_order(void **state)
+{
+    struct world *world = *state;
+    enum { N = 10000 };
+    unsigned order[N], seed = 1;
+    char path[32], parent[32];
+
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(path, sizeof(path), "/%05u", i);
+        snprintf(parent, sizeof(parent), "/%05u", i - 1);
+        make(world, path, i > 0 ? parent : NULL);
+        order[i] = i;
+    }
+    for (unsigned i = N - 1; i > 0; i--) {
+        unsigned j = (seed = seed * 1664525 + 1013904223) % (i + 1), t = order[i];
+
+        order[i] = order[j];
+        order[j] = t;
+    }
+    n_told = 0;
+    for (unsigned i = 0; i < N; i++) {
+        assert_int_equal(graph_add(world->graph, world->images[order[i]]), 0);
+        assert_int_equal(graph_refresh(world->graph, told, NULL), 0);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        const struct relation *r = graph_relation(world->graph, world->images[i]);
+
+        assert_int_equal(r->depth, i + 1);
+        assert_int_equal(r->unconsolidated, i);
+        assert_ptr_equal(r->base, world->images[0]);
+    }
+    /* About n log n; quadratic would be 50 million. */
+    assert_in_range(n_told, N, 40 * N);
+    print_message("%u layers in random order: %lu relations told, %lu ms since the start\n", N, n_told, cpu_msec());
+
+    /* All of it becomes a loop, and one again. */
+    world->images[0]->parent = (struct reference){ .state = REFERENCE_FOUND, .path = strdup("/09999") };
+    graph_update(world->graph, world->images[0]);
+    assert_true(refreshed(world, world->images[N / 2])->in_loop);
+    reference_done(&world->images[0]->parent);
+    graph_update(world->graph, world->images[0]);
+    assert_int_equal(refreshed(world, world->images[N / 2])->depth, N / 2 + 1);
+}
+
+/* One golden image, 100,000 clones: each arrives, is refreshed, and is updated once more. */
+static void many_images(void **state)
+{
+    struct world *world = *state;
+    enum { N = 100000 };
+    char path[32];
+    struct image *gold = add(world, "/gold", NULL);
+
+    n_told = 0;
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(path, sizeof(path), "/clone-%06u", i);
+        add(world, path, "/gold");
+        graph_refresh(world->graph, told, NULL);
+    }
+    for (unsigned i = 0; i < N; i++) {
+        graph_update(world->graph, world->images[i + 1]);
+        graph_refresh(world->graph, told, NULL);
+    }
+    assert_int_equal(graph_relation(world->graph, gold)->n_children, N);
+    assert_true(graph_relation(world->graph, gold)->golden);
+    assert_in_range(n_told, 2 * N, 5 * N);
+    print_message("%u clones: %lu relations told, %lu ms since the start\n", N, n_told, cpu_msec());
+    for (unsigned i = 0; i < N; i++)
+        graph_remove(world->graph, world->images[i + 1]);
+    assert_true(refreshed(world, gold)->leaf);
+}
+
+/* Against a slow and obvious reckoning: random graphs under random changes. */
+static void random_changes_agree_with_a_plain_reckoning(void **state)
+{
+    struct world *world = *state;
+    enum { N = 24, ROUNDS = 4000 };
+    unsigned seed = 7;
+    char path[32];
+
+    policy.infer_golden = true;
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(path, sizeof(path), "/%02u", i);
+        add(world, path, NULL);
+    }
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        unsigned who = (seed = seed * 1664525 + 1013904223) >> 16, what = (seed = seed * 1664525 + 1013904223) >> 20;
+        struct image *image = world->images[who % N];
+
+        if (what % 8 == 0) {
+            image->present = !image->present;
+        } else if (what % 8 == 1) {
+            image->fingerprint.mtime = T0 + (what / 8 % 3) - 1;
+        } else if (what % 8 == 2) {
+            image->use = image->use == FILES_WRITER ? FILES_UNUSED : FILES_WRITER;
+        } else if (what % 8 == 3 && image->node) {
+            graph_remove(world->graph, image);
+        } else {
+            reference_done(&image->parent);
+            if (what / 8 % 4 > 0) {
+                snprintf(path, sizeof(path), "/%02u", what / 32 % N);
+                image->parent = (struct reference){ .state = REFERENCE_FOUND, .path = strdup(path) };
+            }
+        }
+        if (image->node)
+            graph_update(world->graph, image);
+        else if (what % 8 != 3)
+            graph_add(world->graph, image);
+        if (what % 3 == 0)
+            continue;
+        graph_refresh(world->graph, told, NULL);
+        for (unsigned i = 0; i < N; i++) {
+            struct image *layers[N + 1], *layer = world->images[i];
+            const struct relation *r = graph_relation(world->graph, layer);
+            unsigned depth = 0, own;
+            bool golden[N + 1], loop = false;
+
+            if (!r)
+                continue;
+            while (layer && !loop) {
+                unsigned n_overlays = 0;
+                bool older = true;
+                struct image *parent = NULL;
+
+                for (unsigned j = 0; j < N; j++) {
+                    struct image *other = world->images[j];
+
+                    if (other->node && layer->present && other->parent.path &&
+                        strcmp(other->parent.path, layer->path) == 0) {
+                        n_overlays++;
+                        older &= layer->fingerprint.mtime <= other->identity.btime;
+                    }
+                    if (other->node && other->present && layer->parent.path &&
+                        strcmp(layer->parent.path, other->path) == 0)
+                        parent = other;
+                }
+                golden[depth] = !layer->parent.path && n_overlays >= 2 && older && layer->use != FILES_WRITER;
+                layers[depth++] = layer;
+                layer = parent;
+                loop = depth > N;
+            }
+            assert_int_equal(r->in_loop || r->above_loop, loop);
+            assert_int_equal(r->depth, loop ? 0 : depth);
+            if (loop)
+                continue;
+            own = 0;
+            while (!golden[own] && own + 1 < depth && !golden[own + 1])
+                own++;
+            assert_ptr_equal(r->own_layer, layers[own]);
+            assert_int_equal(r->unconsolidated, own);
+            assert_int_equal(r->golden, golden[0]);
+            assert_ptr_equal(r->base, layers[depth - 1]);
+            assert_ptr_equal(r->oldest_unconsolidated, own > 0 ? layers[own - 1] : NULL);
+        }
+    }
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(alone),
+        TEST(plain_chain),
+        TEST(linked_clones_have_nothing_unconsolidated),
+        TEST(not_golden),
+        TEST(golden_in_the_middle),
+        TEST(loops),
+        TEST(parents_come_and_go),
+        TEST(not_audited_means_pending),
+        TEST(first_pass_holds_back_possible_clones),
+        TEST(a_parents_change_is_told_to_those_it_concerns),
+        TEST(creation_is_when_the_parent_froze),
+        TEST(names_are_found),
+        TEST(random_changes_agree_with_a_plain_reckoning),
+        TEST(long_chain_in_random_order),
+        TEST(many_images),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
