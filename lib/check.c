@@ -74,18 +74,6 @@ int check_issue(struct check *check, const struct qca_issue *issue)
     return 0;
 }
 
-void check_issues_withdraw(struct check *check, bool (*drop)(const struct qca_issue *issue, const void *userdata),
-                           const void *userdata)
-{
-    struct qca_check_result *result = check->result;
-    size_t kept = 0;
-
-    for (size_t i = 0; i < result->n_issues; i++)
-        if (!drop(&result->issues[i], userdata))
-            result->issues[kept++] = result->issues[i];
-    result->n_issues = kept;
-}
-
 int check_advance(struct check *check, uint64_t work)
 {
     const struct qca_check_options *options = &check->options;

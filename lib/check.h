@@ -17,9 +17,6 @@ struct check {
 struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table);
 /* Counts the issue (issue->count times) and keeps it if there is room. */
 int check_issue(struct check *check, const struct qca_issue *issue);
-/* Takes back the kept issues for which drop() is true, and their counts. */
-void check_issues_withdraw(struct check *check, bool (*drop)(const struct qca_issue *issue, const void *userdata),
-                           const void *userdata);
 /* Tells the caller's progress function now and then; -ECANCELED when the caller wants no more. */
 int check_advance(struct check *check, uint64_t work);
 /* The check cannot go on: keeps the reason, and returns r, for which qca_check() then returns 0. */

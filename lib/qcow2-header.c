@@ -462,5 +462,6 @@ const struct format format_qcow2 = {
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,
+    .check = qcow2_check,
     .metadata_digest = qcow2_metadata_digest,
 };
