@@ -213,7 +213,7 @@ static int filter_new(scmp_filter_ctx *ret_filter)
     }
     /* raise() and abort(): signals to itself alone */
     if (r == 0 && !SANITIZED)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     if (r < 0)
         return r;
     *ret_filter = TAKE_PTR(filter);
@@ -270,10 +270,10 @@ int sandbox_files(int inotify_fd, int mountinfo_fd, const char **ret_step)
     TRY("make the filter", allow(filter, allowed_files, ELEMENTSOF(allowed_files)));
     for (size_t i = 0; i < ELEMENTSOF(readable); i++)
         TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1,
-                                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)readable[i])));
+                                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)readable[i], 0)));
     /* these two numbers never come to mean another file */
     TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(close), 1,
-                                            SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)highest)));
+                                            SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)highest, 0)));
     TRY("load the filter", seccomp_load(filter));
     return 0;
 }
