@@ -14,7 +14,6 @@ DEFINE_CLEANUP(struct image *, image_free)
 DEFINE_CLEANUP(struct audit *, audit_free)
 DEFINE_CLEANUP(struct finding *, finding_free)
 DEFINE_CLEANUP(struct event *, event_free)
-DEFINE_CLEANUP(struct json_tokener *, json_tokener_free)
 
 /* ---- columns, taken in turn ------------------------------------------------------------------ */
 
@@ -76,22 +75,17 @@ static void take_chars(struct columns *columns, char *chars, size_t size)
 
 static json_object *take_json(struct columns *columns)
 {
-    _cleanup_(json_tokener_freep) struct json_tokener *tokener = NULL;
     int at = columns->next++;
+    json_object *object = NULL;
     const char *text;
-    json_object *object;
+    int r;
 
     if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
         return NULL;
     text = (const char *)sqlite3_column_text(columns->statement, at);
-    tokener = json_tokener_new();
-    if (!text || !tokener) {
-        columns->error = -ENOMEM;
-        return NULL;
-    }
-    object = json_tokener_parse_ex(tokener, text, sqlite3_column_bytes(columns->statement, at));
-    if (!object)
-        columns->error = -EBADMSG;
+    r = text ? store_json_parse(text, (size_t)sqlite3_column_bytes(columns->statement, at), &object) : -ENOMEM;
+    if (r < 0)
+        columns->error = r;
     return object;
 }
 

@@ -10,7 +10,6 @@
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
-DEFINE_CLEANUP(struct json_tokener *, json_tokener_free)
 DEFINE_CLEANUP(struct audit_report *, audit_report_free)
 
 enum field_type {
@@ -529,22 +528,35 @@ static int decode_fields(const struct fields *fields, json_object *object, void 
     return 0;
 }
 
+int store_json_parse(const char *text, size_t size, json_object **ret_object)
+{
+    struct json_tokener *tokener = json_tokener_new();
+    json_object *object;
+
+    if (!tokener)
+        return -ENOMEM;
+    object = size <= INT_MAX ? json_tokener_parse_ex(tokener, text, (int)size) : NULL;
+    json_tokener_free(tokener);
+    if (!object)
+        return -EBADMSG;
+    *ret_object = object;
+    return 0;
+}
+
 int store_report_decode(const char *text, size_t size, int version, struct audit_report **ret_report)
 {
     _cleanup_(audit_report_freep) struct audit_report *report = NULL;
-    _cleanup_(json_tokener_freep) struct json_tokener *tokener = NULL;
     _cleanup_(json_object_putp) json_object *object = NULL;
     int r;
 
-    if (version != STORE_REPORT_VERSION || size > INT_MAX)
+    if (version != STORE_REPORT_VERSION)
         return -EBADMSG;
-    tokener = json_tokener_new();
+    r = store_json_parse(text, size, &object);
+    if (r < 0)
+        return r;
     report = calloc(1, sizeof(*report));
-    if (!tokener || !report)
+    if (!report)
         return -ENOMEM;
-    object = json_tokener_parse_ex(tokener, text, (int)size);
-    if (!object || json_tokener_get_error(tokener) != json_tokener_success)
-        return -EBADMSG;
     r = decode_fields(&report_fields, object, report);
     if (r < 0)
         return r;

@@ -2,6 +2,8 @@
 /* A whole struct audit_report as JSON text and back: what table report keeps of an image's last audit. */
 #pragma once
 
+#include <json-c/json.h>
+
 #include "helpers/report.h"
 
 /* Goes up when a reader of the old form would misread the new one; a new key alone does not need it. */
@@ -11,3 +13,5 @@
 int store_report_encode(const struct audit_report *report, char **ret_text);
 /* -EBADMSG for text of another version, broken text, words or numbers this program does not know. */
 int store_report_decode(const char *text, size_t size, int version, struct audit_report **ret_report);
+/* -EBADMSG for anything that is not one JSON value, null included. */
+int store_json_parse(const char *text, size_t size, json_object **ret_object);

@@ -6,7 +6,6 @@
 #include <time.h>
 
 #include "lib/cleanup.h"
-#include "log.h"
 #include "store-internal.h"
 
 #define RETRY_FIRST (250 * 1000)
@@ -102,8 +101,7 @@ static int write_batch(struct store *store, const struct store_batch *batch)
             r = store_writer_write(store_db_writer(store->db), batch, store_now());
     }
     if (r == -EBADMSG)
-        return log_error(r, "The database refuses what belongs into it, which is dropped: %s",
-                         sqlite3_errmsg(store_db_sqlite(store->db)));
+        return r;
     set_trouble(store, r);
     return r < 0 ? -EAGAIN : 0;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "lib/cleanup.h"
+#include "log.h"
 #include "store-db.h"
 
 #define STATEMENTS_MAX 6
@@ -271,6 +272,8 @@ int store_writer_write(struct store_writer *writer, const struct store_batch *ba
     if (r == 0)
         r = step_and_reset(writer, writer->singles[SINGLE_COMMIT]);
     if (r < 0) {
+        if (r == -EBADMSG)
+            log_error(r, "The database refuses a change, which is dropped: %s", sqlite3_errmsg(writer->sqlite));
         /* SQLite has rolled back by itself after some errors. */
         if (!sqlite3_get_autocommit(writer->sqlite))
             step_and_reset(writer, writer->singles[SINGLE_ROLLBACK]);

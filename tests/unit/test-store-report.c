@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A report as text and back: nothing lost, and nothing believed that is not understood. */
+#include "daemon/store-report.h"
+#include "store-kit.h"
+
+DEFINE_CLEANUP(struct audit_report *, audit_report_free)
+
+static void round_trip(const struct audit_report *report)
+{
+    _cleanup_(audit_report_freep) struct audit_report *back = NULL;
+    _cleanup_free_ char *text = NULL;
+
+    assert_int_equal(store_report_encode(report, &text), 0);
+    assert_int_equal(store_report_decode(text, strlen(text), STORE_REPORT_VERSION, &back), 0);
+    kit_reports_equal(report, back);
+}
+
+static void rich(void **state)
+{
+    _cleanup_(audit_report_freep) struct audit_report *report = kit_rich_report();
+
+    round_trip(report);
+}
+
+static void empty(void **state)
+{
+    const struct audit_report report = { .error = 0 };
+
+    round_trip(&report);
+}
+
+static void plain_raw(void **state)
+{
+    struct layer_report layer = { .info = { .format = QCA_FORMAT_RAW, .file_size = 5, .virtual_size = 5 } };
+    const struct audit_report report = { .layers = &layer, .n_layers = 1 };
+
+    round_trip(&report);
+}
+
+/* Whatever was cut off is not taken for a report. */
+static void truncated(void **state)
+{
+    _cleanup_(audit_report_freep) struct audit_report *report = kit_rich_report();
+    _cleanup_free_ char *text = NULL;
+    size_t length, step;
+
+    assert_int_equal(store_report_encode(report, &text), 0);
+    length = strlen(text);
+    step = length / 500 + 1;
+    for (size_t n = 0; n < length; n += step) {
+        struct audit_report *back = NULL;
+
+        assert_int_equal(store_report_decode(text, n, STORE_REPORT_VERSION, &back), -EBADMSG);
+        assert_null(back);
+    }
+}
+
+static void not_understood(void **state)
+{
+    static const char *const texts[] = {
+        "", "null", "[]", "17", "{", "{\"layers\":{}}", "{\"layers\":[]}", "{\"layers\":[1]}", "{\"error\":\"x\"}",
+        "{\"error\":4294967296}", "{\"bytes-read\":-1}", "{\"bytes-read\":1.5}", "{\"open-error\":[]}",
+        "{\"open-error\":{\"kind\":\"no such kind\"}}", "{\"open-error\":{\"kind\":1}}",
+        "{\"open-error\":{\"layer\":4294967296}}",
+        "{\"open-error\":{\"field\":\"0123456789012345678901234567890123456789\"}}",
+        "{\"layers\":[{\"metadata-digest\":\"00\"}]}", "{\"layers\":[{\"checked\":1}]}",
+        "{\"layers\":[{\"name\":1}]}", "{\"layers\":[{\"check\":{\"kinds\":{\"no-such-issue\":1}}}]}",
+        "{\"layers\":[{\"check\":{\"kinds\":[]}}]}", "{\"layers\":[{\"check\":{\"issues\":[{\"kind\":\"?\"}]}}]}",
+        "{\"layers\":[{\"info\":{\"snapshots\":[{\"name\":\"a\"},null]}}]}",
+    };
+    struct audit_report *back = NULL;
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+        if (store_report_decode(texts[i], strlen(texts[i]), STORE_REPORT_VERSION, &back) != -EBADMSG)
+            fail_msg("taken for a report: %s", texts[i]);
+    assert_null(back);
+    assert_int_equal(store_report_decode("{}", 2, STORE_REPORT_VERSION + 1, &back), -EBADMSG);
+    assert_int_equal(store_report_decode("{}", 2, STORE_REPORT_VERSION, &back), 0);
+    audit_report_free(back);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rich),
+        cmocka_unit_test(empty),
+        cmocka_unit_test(plain_raw),
+        cmocka_unit_test(truncated),
+        cmocka_unit_test(not_understood),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,811 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The store in good times: everything comes back after a restart, in order, once; history in pages; retention. */
+#include "store-kit.h"
+
+#include <malloc.h>
+
+#define SEVEN_DAYS (7 * 24 * 3600 * USEC_PER_SEC)
+
+DEFINE_CLEANUP(struct audit_report *, audit_report_free)
+
+static struct store_batch *new_batch(void)
+{
+    struct store_batch *batch;
+
+    assert_int_equal(store_batch_new(&batch), 0);
+    return batch;
+}
+
+static void put_image(struct kit *kit, const struct image *image)
+{
+    struct store_batch *batch = new_batch();
+
+    assert_int_equal(store_batch_image(batch, image), 0);
+    kit_commit(kit, batch);
+}
+
+static void put_audit(struct kit *kit, const struct image *image, const struct audit *audit)
+{
+    struct store_batch *batch = new_batch();
+
+    assert_int_equal(store_batch_image(batch, image), 0);
+    assert_int_equal(store_batch_audit(batch, image, audit), 0);
+    kit_commit(kit, batch);
+}
+
+/* A clean stand-alone image of `virtual_size` bytes. */
+static struct audit_report clean_report(struct layer_report *layer)
+{
+    *layer = (struct layer_report){
+        .info = { .format = QCA_FORMAT_QCOW2, .version = 3, .cluster_size = 65536, .virtual_size = 1 << 30 },
+        .checked = true,
+        .check = { .finished = true },
+        .probed_format = QCA_FORMAT_QCOW2,
+    };
+    return (struct audit_report){ .layers = layer, .n_layers = 1 };
+}
+
+static void nothing_yet(void **state)
+{
+    struct kit *kit = *state;
+
+    kit_open(kit);
+    assert_null(kit->aside);
+    kit_load(kit);
+    assert_int_equal(kit->n_datastores + kit->n_images + kit->n_findings + kit->n_events, 0);
+    assert_int_equal(store_waiting(kit->store), 0);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_images, 0);
+    assert_int_equal(kit_sql(kit, "PRAGMA user_version"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
+}
+
+static void datastores_come_back(void **state)
+{
+    struct kit *kit = *state;
+    struct datastore datastore = kit_datastore;
+    struct store_batch *batch = new_batch();
+
+    kit_open(kit);
+    datastore.error = -ESTALE;
+    datastore.state = DATASTORE_PAUSED;
+    datastore.root = (struct files_root){ .fsid = UINT64_MAX, .size = 10, .available = 3, .type = "nfs4", .network = true };
+    datastore.watched = true;
+    datastore.watch_error = -ENOSPC;
+    datastore.overflows = 4;
+    datastore.unreadable = 5;
+    datastore.walk = 6;
+    datastore.walk_started = KIT_NOW;
+    datastore.walk_finished = KIT_NOW + 9;
+    datastore.paused_until = UINT64_MAX;
+    datastore.n_images = 12;
+    assert_int_equal(store_batch_datastore(batch, &kit_datastore), 0);
+    assert_int_equal(store_batch_datastore(batch, &datastore), 0);
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_datastores, 1);
+    assert_string_equal(kit->datastores[0]->name, "vms");
+    assert_string_equal(kit->datastores[0]->path, "/srv/vms");
+    assert_true(kit->datastores[0]->recursive);
+    assert_int_equal(kit->datastores[0]->state, DATASTORE_STARTING);
+    assert_int_equal(kit->datastores[0]->error, -ESTALE);
+    datastore.root.device = 0;
+    assert_memory_equal(&kit->datastores[0]->root, &datastore.root, sizeof(datastore.root));
+    assert_true(kit->datastores[0]->watched);
+    assert_int_equal(kit->datastores[0]->watch_error, -ENOSPC);
+    assert_int_equal(kit->datastores[0]->overflows, 4);
+    assert_int_equal(kit->datastores[0]->unreadable, 5);
+    assert_int_equal(kit->datastores[0]->walk, 6);
+    assert_int_equal(kit->datastores[0]->walk_started, KIT_NOW);
+    assert_int_equal(kit->datastores[0]->walk_finished, KIT_NOW + 9);
+    assert_true(kit->datastores[0]->paused_until == UINT64_MAX);
+    assert_int_equal(kit->datastores[0]->n_images, 12);
+}
+
+static void images_come_back(void **state)
+{
+    struct kit *kit = *state;
+    _cleanup_(audit_report_freep) struct audit_report *report = kit_rich_report();
+    struct image image = kit_make_image("/srv/vms/\xff\n\x1b[31m \"x\".qcow2");
+    struct audit audit = kit_make_audit(KIT_NOW, report);
+    const struct image *back;
+    struct layer_report layer;
+    struct audit_report first = clean_report(&layer);
+    struct audit earlier = kit_make_audit(KIT_NOW - 5, &first);
+
+    image.parent = (struct reference){
+        .state = REFERENCE_FOUND, .stored = strdup("\xfe/base"), .format = strdup("qcow2"), .path = strdup("/srv/vms/base"),
+        .identity = { UINT64_MAX, 2, INT64_MIN },
+    };
+    image.data_file = (struct reference){ .state = REFERENCE_ESCAPES, .stored = strdup("/etc/shadow"), .error = -EPERM };
+    kit_open(kit);
+    put_audit(kit, &image, &earlier);
+    put_audit(kit, &image, &audit);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_images, 1);
+    assert_string_equal(kit->image_datastores[0], "vms");
+    back = kit_image(kit, image.path);
+    assert_non_null(back);
+    assert_true(back->id > 0);
+    assert_null(back->datastore);
+    assert_true(back->present);
+    assert_int_equal(back->first_seen, image.first_seen);
+    assert_int_equal(back->last_seen, image.last_seen);
+    assert_int_equal(back->walk, image.walk);
+    assert_memory_equal(&back->identity, &image.identity, sizeof(image.identity));
+    assert_memory_equal(&back->fingerprint, &image.fingerprint, sizeof(image.fingerprint));
+    assert_int_equal(back->use, image.use);
+    assert_int_equal(back->worker_deaths, image.worker_deaths);
+    assert_int_equal(back->parent.state, REFERENCE_FOUND);
+    assert_string_equal(back->parent.stored, image.parent.stored);
+    assert_string_equal(back->parent.format, "qcow2");
+    assert_string_equal(back->parent.path, "/srv/vms/base");
+    assert_memory_equal(&back->parent.identity, &image.parent.identity, sizeof(struct identity));
+    assert_int_equal(back->data_file.state, REFERENCE_ESCAPES);
+    assert_null(back->data_file.format);
+    assert_null(back->data_file.path);
+    assert_int_equal(back->data_file.error, -EPERM);
+    assert_non_null(back->audit);
+    assert_true(back->audit->id > 0);
+    assert_int_equal(back->audit->started, audit.started);
+    assert_int_equal(back->audit->finished, audit.finished);
+    assert_int_equal(back->audit->confidence, audit.confidence);
+    assert_int_equal(back->audit->use, audit.use);
+    assert_int_equal(back->audit->deep, audit.deep);
+    assert_memory_equal(&back->audit->identity, &audit.identity, sizeof(audit.identity));
+    assert_memory_equal(&back->audit->fingerprint, &audit.fingerprint, sizeof(audit.fingerprint));
+    kit_reports_equal(report, back->audit->report);
+    reference_done(&image.parent);
+    reference_done(&image.data_file);
+}
+
+/* What refers to nothing any more has no edge, what is gone is not loaded, what returns is. */
+static void images_change(void **state)
+{
+    struct kit *kit = *state;
+    struct image image = kit_make_image("/srv/vms/a");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit = kit_make_audit(KIT_NOW, &report);
+    struct store_batch *batch = new_batch();
+
+    kit_open(kit);
+    image.parent = (struct reference){ .state = REFERENCE_MISSING, .stored = image.path, .error = -ENOENT };
+    put_audit(kit, &image, &audit);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM edge"), 1);
+    image.parent = (struct reference){ .state = REFERENCE_NONE };
+    image.fingerprint.size = 5;
+    put_image(kit, &image);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM edge"), 0);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_images, 1);
+    assert_int_equal(kit->images[0]->fingerprint.size, 5);
+    assert_non_null(kit->images[0]->audit);
+
+    assert_int_equal(store_batch_image_gone(batch, image.path), 0);
+    assert_int_equal(store_batch_image_gone(batch, "/never/seen"), 0);
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_images, 0);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM report"), 0);
+    kit_audits(kit, image.path, NULL, 10);
+    assert_int_equal(json_object_array_length(kit->rows), 1);
+
+    put_image(kit, &image);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_images, 1);
+    assert_null(kit->images[0]->audit);
+}
+
+static void findings_equal(const struct finding *a, const struct finding *b)
+{
+    assert_int_equal(a->id, b->id);
+    assert_int_equal(a->type, b->type);
+    assert_int_equal(a->subject_kind, b->subject_kind);
+    assert_string_equal(a->subject, b->subject);
+    assert_string_equal(a->datastore, b->datastore);
+    assert_int_equal(a->state, b->state);
+    assert_int_equal(a->severity, b->severity);
+    assert_int_equal(a->confidence, b->confidence);
+    assert_int_equal(a->first_seen, b->first_seen);
+    assert_int_equal(a->last_seen, b->last_seen);
+    assert_int_equal(a->changed, b->changed);
+    assert_int_equal(a->resolved, b->resolved);
+    assert_int_equal(a->count, b->count);
+    assert_int_equal(a->misses, b->misses);
+    assert_true(a->weight == b->weight);
+    assert_true(json_object_equal(a->evidence, b->evidence));
+    assert_true(json_object_equal(a->remedy, b->remedy));
+    assert_int_equal(a->acknowledged_by == NULL, b->acknowledged_by == NULL);
+    if (a->acknowledged_by) {
+        assert_string_equal(a->acknowledged_by, b->acknowledged_by);
+        assert_string_equal(a->acknowledged_reason, b->acknowledged_reason);
+    }
+    assert_int_equal(a->acknowledged_until, b->acknowledged_until);
+    assert_true(a->acknowledged_weight == b->acknowledged_weight);
+    assert_int_equal(a->reminded, b->reminded);
+    assert_int_equal(a->reminders, b->reminders);
+}
+
+static void findings_come_back(void **state)
+{
+    struct kit *kit = *state;
+    struct finding plain, full, old, recent, daemon;
+    struct store_batch *batch = new_batch();
+    uint64_t now = store_now();
+
+    kit_open(kit);
+    plain = kit_make_finding(kit, FINDING_METADATA_CORRUPT, "/srv/vms/a\xff");
+    plain.evidence = json_object_new_object();
+    json_object_object_add(plain.evidence, "corruptions", json_object_new_uint64(UINT64_MAX));
+    json_object_object_add(plain.evidence, "name", json_object_new_string_len("a\xff\n/\"", 5));
+    full = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/b");
+    full.state = FINDING_ACKNOWLEDGED;
+    full.evidence = json_object_new_object();
+    full.remedy = json_tokener_parse("[{\"command\": \"qemu-img check 'x'\", \"precondition\": \"stopped\"}]");
+    full.acknowledged_by = (char *)(uintptr_t)"root";
+    full.acknowledged_reason = (char *)(uintptr_t)"known \xff";
+    full.acknowledged_until = KIT_NOW + 5;
+    full.acknowledged_weight = UINT64_MAX;
+    full.count = UINT32_MAX;
+    full.misses = 1;
+    full.reminded = KIT_NOW + 3;
+    full.reminders = 4;
+    old = kit_make_finding(kit, FINDING_DIRTY_BIT_SET, "/srv/vms/c");
+    old.state = FINDING_RESOLVED;
+    old.resolved = now - SEVEN_DAYS - 3600 * USEC_PER_SEC;
+    recent = kit_make_finding(kit, FINDING_DIRTY_BIT_SET, "/srv/vms/d");
+    recent.state = FINDING_RESOLVED;
+    recent.resolved = now - SEVEN_DAYS + 3600 * USEC_PER_SEC;
+    recent.evidence = json_object_new_object();
+    daemon = kit_make_finding(kit, FINDING_DATABASE_RECOVERED, "");
+    daemon.subject_kind = SUBJECT_DAEMON;
+    daemon.datastore = daemon.subject;
+    daemon.evidence = json_object_new_object();
+    assert_int_equal(store_batch_finding(batch, &plain), 0);
+    assert_int_equal(store_batch_finding(batch, &full), 0);
+    assert_int_equal(store_batch_finding(batch, &old), 0);
+    assert_int_equal(store_batch_finding(batch, &recent), 0);
+    assert_int_equal(store_batch_finding(batch, &daemon), 0);
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_findings, 4);
+    findings_equal(kit->findings[0], &plain);
+    findings_equal(kit->findings[1], &full);
+    findings_equal(kit->findings[2], &recent);
+    findings_equal(kit->findings[3], &daemon);
+    json_object_put(plain.evidence);
+    json_object_put(full.evidence);
+    json_object_put(full.remedy);
+    json_object_put(recent.evidence);
+    json_object_put(daemon.evidence);
+}
+
+static void finding_ids(void **state)
+{
+    struct kit *kit = *state;
+    struct finding finding, again;
+    struct store_batch *batch = new_batch();
+    int64_t first;
+
+    kit_open(kit);
+    finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+    first = finding.id;
+    assert_true(first > 0);
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    finding.count = 2;
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    again = finding;
+    again.id = 0;
+    assert_int_equal(store_batch_finding(batch, &again), -EINVAL);
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_findings, 1);
+    assert_int_equal(kit->findings[0]->id, first);
+    assert_int_equal(kit->findings[0]->count, 2);
+
+    /* A new life: a new id, one row. */
+    again.id = store_next_finding_id(kit->store);
+    assert_true(again.id > first);
+    batch = new_batch();
+    assert_int_equal(store_batch_finding(batch, &again), 0);
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_findings, 1);
+    assert_int_equal(kit->findings[0]->id, again.id);
+
+    /* Not even an id that was deleted is given again. */
+    kit_sql_run(kit, "DELETE FROM finding");
+    kit_reopen(kit);
+    assert_true(store_next_finding_id(kit->store) > again.id);
+}
+
+/* A finding that a newer or older catalogue knows does no harm to the others. */
+static void unknown_rows_are_left_out(void **state)
+{
+    struct kit *kit = *state;
+    struct finding finding, other;
+    struct event event;
+    struct image image = kit_make_image("/srv/vms/a");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit = kit_make_audit(KIT_NOW, &report);
+    struct store_batch *batch = new_batch();
+
+    kit_open(kit);
+    finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+    other = kit_make_finding(kit, FINDING_SNAPSHOT_OLD, "/srv/vms/a");
+    event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW);
+    store_batch_finding(batch, &finding);
+    store_batch_finding(batch, &other);
+    store_batch_event(batch, &event);
+    kit_commit(kit, batch);
+    put_audit(kit, &image, &audit);
+    kit_sql_run(kit, "UPDATE finding SET type = 'from-the-future' WHERE type = 'chain-deep';"
+                     "UPDATE event SET finding = 'from-the-future'; UPDATE report SET version = 99");
+    kit_reopen(kit);
+    assert_int_equal(kit->n_findings, 1);
+    assert_int_equal(kit->findings[0]->id, other.id);
+    assert_int_equal(kit->n_events, 0);
+    assert_int_equal(kit->n_images, 1);
+    assert_null(kit->images[0]->audit);
+}
+
+static void outbox(void **state)
+{
+    struct kit *kit = *state;
+    struct finding finding;
+    struct event opened, acknowledged, resolved;
+    struct store_batch *batch = new_batch();
+
+    kit_open(kit);
+    finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+    opened = kit_make_event(&finding, EVENT_OPENED, KIT_NOW);
+    acknowledged = kit_make_event(&finding, EVENT_ACKNOWLEDGED, KIT_NOW + 1);
+    resolved = kit_make_event(&finding, EVENT_RESOLVED, KIT_NOW + 2);
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    assert_int_equal(store_batch_event(batch, &opened), 0);
+    assert_int_equal(store_batch_event(batch, &acknowledged), 0);
+    assert_int_equal(store_batch_event(batch, &resolved), 0);
+    assert_true(store_batch_is_precious(batch));
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_events, 2);
+    assert_true(sd_id128_equal(kit->events[0]->id, opened.id));
+    assert_int_equal(kit->events[0]->type, EVENT_OPENED);
+    assert_int_equal(kit->events[0]->at, KIT_NOW);
+    assert_int_equal(kit->events[0]->finding, FINDING_CHAIN_DEEP);
+    assert_int_equal(kit->events[0]->finding_id, finding.id);
+    assert_int_equal(kit->events[0]->subject_kind, SUBJECT_IMAGE);
+    assert_string_equal(kit->events[0]->subject, "/srv/vms/a");
+    assert_string_equal(kit->events[0]->datastore, "vms");
+    assert_int_equal(kit->events[0]->severity, finding.severity);
+    assert_int_equal(kit->events[0]->confidence, finding.confidence);
+    assert_string_equal(kit->events[0]->message, opened.message);
+    assert_int_equal(kit->events[0]->depth, 12);
+    assert_true(sd_id128_equal(kit->events[1]->id, resolved.id));
+
+    batch = new_batch();
+    assert_int_equal(store_batch_told(batch, opened.id, "journal"), 0);
+    assert_int_equal(store_batch_told(batch, opened.id, "journal"), 0);
+    assert_int_equal(store_batch_told(batch, opened.id, "syslog"), 0);
+    assert_false(store_batch_is_precious(batch));
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_events, 1);
+    assert_true(sd_id128_equal(kit->events[0]->id, resolved.id));
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM told"), 2);
+}
+
+static int64_t row_integer(struct kit *kit, size_t at, const char *key)
+{
+    json_object *value;
+
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(kit->rows, at), key, &value));
+    return json_object_get_int64(value);
+}
+
+static const char *row_string(struct kit *kit, size_t at, const char *key)
+{
+    json_object *value;
+
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(kit->rows, at), key, &value));
+    return json_object_get_string(value);
+}
+
+static void history_in_pages(void **state)
+{
+    struct kit *kit = *state;
+    static const char *const paths[] = { "/srv/vms/a\xff", "/srv/vms/b" };
+    char id[SD_ID128_STRING_MAX];
+    struct finding finding;
+    struct event event;
+    struct store_batch *batch;
+
+    kit_open(kit);
+    for (unsigned i = 0; i < 25; i++) {
+        finding = kit_make_finding(kit, i % 5 == 0 ? FINDING_CHAIN_DEEP : FINDING_SNAPSHOT_OLD, paths[i % 2]);
+        event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW + i);
+        batch = new_batch();
+        assert_int_equal(store_batch_event(batch, &event), 0);
+        kit_post(kit, batch);
+    }
+    /* In turn after what was posted before it. */
+    kit_history(kit, NULL, NULL, 0, 0, NULL, 10);
+    assert_int_equal(json_object_array_length(kit->rows), 10);
+    assert_int_equal(row_integer(kit, 0, "at"), KIT_NOW + 24);
+    assert_int_equal(row_integer(kit, 9, "at"), KIT_NOW + 15);
+    assert_string_equal(row_string(kit, 0, "event"), "opened");
+    assert_string_equal(row_string(kit, 0, "finding"), "snapshot-old");
+    assert_string_equal(row_string(kit, 0, "severity"), "error");
+    assert_string_equal(row_string(kit, 0, "confidence"), "offline");
+    assert_string_equal(row_string(kit, 0, "subject"), paths[0]);
+    assert_string_equal(row_string(kit, 0, "subject-kind"), "image");
+    assert_string_equal(row_string(kit, 0, "datastore"), "vms");
+    assert_string_equal(row_string(kit, 0, "message"), "something happened");
+    assert_int_equal(row_integer(kit, 0, "depth"), 12);
+    assert_string_equal(row_string(kit, 0, "event-id"), sd_id128_to_string(event.id, id));
+    kit_history(kit, NULL, NULL, 0, 0, kit->next, 10);
+    assert_int_equal(row_integer(kit, 0, "at"), KIT_NOW + 14);
+    kit_history(kit, NULL, NULL, 0, 0, kit->next, 10);
+    assert_int_equal(json_object_array_length(kit->rows), 5);
+    assert_int_equal(row_integer(kit, 4, "at"), KIT_NOW);
+    assert_string_equal(kit->next, "");
+
+    kit_history(kit, paths[0], NULL, 0, 0, NULL, 100);
+    assert_int_equal(json_object_array_length(kit->rows), 13);
+    kit_history(kit, NULL, "chain-deep", 0, 0, NULL, 100);
+    assert_int_equal(json_object_array_length(kit->rows), 5);
+    kit_history(kit, paths[1], "chain-deep", KIT_NOW + 1, KIT_NOW + 14, NULL, 100);
+    assert_int_equal(json_object_array_length(kit->rows), 1);
+    assert_int_equal(row_integer(kit, 0, "at"), KIT_NOW + 5);
+    kit_history(kit, "/nobody", NULL, 0, 0, NULL, 100);
+    assert_int_equal(json_object_array_length(kit->rows), 0);
+    assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, "17x", 10, NULL, NULL), -EINVAL);
+    assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, "-3", 10, NULL, NULL), -EINVAL);
+    assert_int_equal(store_audits(kit->store, paths[0], "99999999999999999999", 10, NULL, NULL), -EINVAL);
+}
+
+static void audits_in_pages(void **state)
+{
+    struct kit *kit = *state;
+    struct image image = kit_make_image("/srv/vms/a");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit_report failed = { .error = -EINVAL, .open_error = { .kind = QCA_ERROR_HEADER, .text = "x" } };
+    struct audit audit;
+
+    kit_open(kit);
+    for (unsigned i = 0; i < 7; i++) {
+        audit = kit_make_audit(KIT_NOW + i * USEC_PER_SEC, i == 6 ? &failed : &report);
+        layer.check.leaks = i;
+        layer.check.corruptions = 2 * i;
+        layer.check.check_errors = 3 * i;
+        put_audit(kit, &image, &audit);
+    }
+    kit_audits(kit, image.path, NULL, 4);
+    assert_int_equal(json_object_array_length(kit->rows), 4);
+    assert_int_equal(row_integer(kit, 0, "opened"), 0);
+    assert_int_equal(row_integer(kit, 0, "error"), -EINVAL);
+    assert_false(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "leaks", NULL));
+    assert_int_equal(row_integer(kit, 1, "opened"), 1);
+    assert_false(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 1), "error", NULL));
+    assert_int_equal(row_integer(kit, 1, "started"), KIT_NOW + 5 * USEC_PER_SEC);
+    assert_int_equal(row_integer(kit, 1, "finished"), KIT_NOW + 6 * USEC_PER_SEC);
+    assert_string_equal(row_string(kit, 1, "confidence"), "frozen");
+    assert_string_equal(row_string(kit, 1, "use"), "read-only");
+    assert_int_equal(row_integer(kit, 1, "leaks"), 5);
+    assert_int_equal(row_integer(kit, 1, "corruptions"), 10);
+    assert_int_equal(row_integer(kit, 1, "check-errors"), 15);
+    assert_int_equal(row_integer(kit, 1, "size"), 3);
+    assert_int_equal(row_integer(kit, 1, "allocated"), 4);
+    assert_int_equal(row_integer(kit, 1, "virtual-size"), 1 << 30);
+    assert_int_equal(row_integer(kit, 1, "depth"), 1);
+    kit_audits(kit, image.path, kit->next, 4);
+    assert_int_equal(json_object_array_length(kit->rows), 3);
+    assert_int_equal(row_integer(kit, 2, "leaks"), 0);
+    assert_string_equal(kit->next, "");
+}
+
+/* Depth is known once the chain is, to its end; a loop has none. */
+static void depth(void **state)
+{
+    struct kit *kit = *state;
+    struct image base = kit_make_image("/srv/vms/base"), middle = kit_make_image("/srv/vms/middle");
+    struct image leaf = kit_make_image("/srv/vms/leaf");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit = kit_make_audit(KIT_NOW, &report);
+
+    kit_open(kit);
+    middle.parent = (struct reference){ .state = REFERENCE_FOUND, .path = base.path };
+    leaf.parent = (struct reference){ .state = REFERENCE_FOUND, .path = middle.path };
+    put_audit(kit, &leaf, &audit);
+    kit_audits(kit, leaf.path, NULL, 10);
+    assert_false(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "depth", NULL));
+    put_audit(kit, &middle, &audit);
+    put_audit(kit, &base, &audit);
+    kit_audits(kit, leaf.path, NULL, 10);
+    assert_int_equal(row_integer(kit, 0, "depth"), 3);
+    put_audit(kit, &leaf, &audit);
+    assert_int_equal(kit_sql(kit, "SELECT depth FROM audit ORDER BY id DESC LIMIT 1"), 3);
+    base.parent = (struct reference){ .state = REFERENCE_FOUND, .path = leaf.path };
+    put_audit(kit, &base, &audit);
+    assert_int_equal(kit_sql(kit, "SELECT depth FROM audit ORDER BY id DESC LIMIT 1"), 0);
+}
+
+static void audits_kept(void **state)
+{
+    struct kit *kit = *state;
+    struct image image = kit_make_image("/srv/vms/a");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit;
+
+    kit->audits_kept = 5;
+    kit_open(kit);
+    for (unsigned i = 0; i < 12; i++) {
+        audit = kit_make_audit(KIT_NOW + i, &report);
+        put_audit(kit, &image, &audit);
+    }
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit"), 5);
+    assert_int_equal(kit_sql(kit, "SELECT min(started) FROM audit"), KIT_NOW + 7);
+    kit_reopen(kit);
+    assert_int_equal(kit->images[0]->audit->started, KIT_NOW + 11);
+}
+
+/* The thread sweeps by itself; wait until it is through. */
+static void wait_for_sql(struct kit *kit, const char *sql, int64_t value)
+{
+    uint64_t end = store_monotonic() + 30 * USEC_PER_SEC;
+
+    while (kit_sql(kit, sql) != value) {
+        assert_true(store_monotonic() < end);
+        sd_event_run(kit->event, 10000);
+    }
+}
+
+static void retention(void **state)
+{
+    struct kit *kit = *state;
+    struct image image = kit_make_image("/srv/vms/a"), deleted = kit_make_image("/srv/vms/deleted");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit;
+    struct store_batch *batch = new_batch();
+    struct finding finding;
+    struct event event;
+
+    kit_open(kit);
+    for (unsigned i = 0; i < 1000; i++) {
+        finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+        event = kit_make_event(&finding, EVENT_ACKNOWLEDGED, KIT_NOW + i);
+        assert_int_equal(store_batch_event(batch, &event), 0);
+    }
+    event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW);
+    assert_int_equal(store_batch_event(batch, &event), 0);
+    event = kit_make_event(&finding, EVENT_ACKNOWLEDGED, store_now());
+    assert_int_equal(store_batch_event(batch, &event), 0);
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    finding = kit_make_finding(kit, FINDING_SNAPSHOT_OLD, "/srv/vms/a");
+    finding.state = FINDING_RESOLVED;
+    finding.resolved = KIT_NOW;
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        audit = kit_make_audit(KIT_NOW + i, &report);
+        assert_int_equal(store_batch_image(batch, &image), 0);
+        assert_int_equal(store_batch_audit(batch, &image, &audit), 0);
+        assert_int_equal(store_batch_audit(batch, &deleted, &audit), 0);
+    }
+    assert_int_equal(store_batch_image_gone(batch, deleted.path), 0);
+    kit_commit(kit, batch);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 1002);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit"), 20);
+    kit_close(kit);
+    kit_sql_run(kit, "UPDATE image SET gone = 1 WHERE gone IS NOT NULL");
+
+    kit->history_retention = 3600 * USEC_PER_SEC;
+    kit_open(kit);
+    /* What is young, and what is still to be told, stays; so does the last audit, and the open finding. */
+    wait_for_sql(kit, "SELECT count(*) FROM event", 2);
+    wait_for_sql(kit, "SELECT count(*) FROM finding", 1);
+    wait_for_sql(kit, "SELECT count(*) FROM image", 1);
+    wait_for_sql(kit, "SELECT count(*) FROM audit", 1);
+    kit_load(kit);
+    assert_int_equal(kit->n_events, 1);
+    assert_int_equal(kit->images[0]->audit->started, KIT_NOW + 9);
+}
+
+/* Written in the order given, each answered once. */
+static void order(void **state)
+{
+    struct kit *kit = *state;
+    struct image image = kit_make_image("/srv/vms/a");
+    struct finding finding;
+
+    kit_open(kit);
+    for (unsigned i = 0; i < 500; i++) {
+        struct store_batch *batch = new_batch();
+        struct event event;
+
+        finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+        event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW + i);
+        image.walk = i;
+        store_batch_image(batch, &image);
+        store_batch_event(batch, &event);
+        kit_post(kit, batch);
+    }
+    kit_wait(kit, &kit->n_committed, 500);
+    assert_int_equal(store_waiting(kit->store), 0);
+    assert_int_equal(kit->n_failed, 0);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event WHERE at - seq = (SELECT min(at - seq) FROM event)"), 500);
+    assert_int_equal(kit_sql(kit, "SELECT walk FROM image"), 499);
+    assert_int_equal(kit->n_trouble, 0);
+}
+
+/* Closing writes what waits, and answers it. */
+static void close_writes_what_waits(void **state)
+{
+    struct kit *kit = *state;
+    struct image image = kit_make_image("/srv/vms/a");
+
+    kit_open(kit);
+    for (unsigned i = 0; i < 200; i++) {
+        struct store_batch *batch = new_batch();
+
+        image.walk = i;
+        store_batch_image(batch, &image);
+        kit_post(kit, batch);
+    }
+    kit_close(kit);
+    assert_int_equal(kit->n_committed, 200);
+    assert_int_equal(kit->n_failed, 0);
+    assert_int_equal(kit_sql(kit, "SELECT walk FROM image"), 199);
+    assert_int_equal(kit_sql(kit, "SELECT clean FROM state"), 1);
+}
+
+/* Nothing that the database refuses keeps what comes after it. */
+static void refused(void **state)
+{
+    struct kit *kit = *state;
+    struct image image = kit_make_image("/srv/vms/a");
+    struct image bad = kit_make_image("/srv/vms/bad");
+    struct store_batch *batch = new_batch();
+
+    kit_open(kit);
+    bad.use = 99;
+    assert_int_equal(store_batch_image(batch, &image), 0);
+    assert_int_equal(store_batch_image(batch, &bad), 0);
+    kit_post(kit, batch);
+    kit_wait(kit, &kit->n_committed, 1);
+    assert_int_equal(kit->committed_error, -EBADMSG);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM image"), 0);
+    image.datastore = NULL;
+    batch = new_batch();
+    assert_int_equal(store_batch_image(batch, &image), -EINVAL);
+    assert_true(store_batch_is_empty(batch));
+    image.datastore = &kit_datastore;
+    assert_int_equal(store_batch_image(batch, &image), 0);
+    kit_commit(kit, batch);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM image"), 1);
+}
+
+static size_t count_rows(const struct store_batch *batch, enum row_kind kind)
+{
+    size_t n = 0;
+
+    for (const struct row *row = batch->first; row; row = row->next)
+        n += row->kind == kind;
+    return n;
+}
+
+/* The latest state of each stays, and every finding and event. */
+static void compact(void **state)
+{
+    struct kit *kit = *state;
+    struct image a = kit_make_image("/srv/vms/a"), b = kit_make_image("/srv/vms/b");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct store_batch *all = new_batch();
+    struct finding finding;
+
+    kit_open(kit);
+    for (unsigned i = 0; i < 100; i++) {
+        struct store_batch *batch = new_batch();
+        struct audit audit = kit_make_audit(KIT_NOW + i, &report);
+        struct event event;
+
+        a.walk = b.walk = i;
+        finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+        event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW + i);
+        store_batch_datastore(batch, &kit_datastore);
+        store_batch_image(batch, i % 2 ? &a : &b);
+        store_batch_audit(batch, i % 2 ? &a : &b, &audit);
+        store_batch_finding(batch, &finding);
+        store_batch_event(batch, &event);
+        store_batch_append(all, batch);
+    }
+    assert_int_equal(all->n_merged, 101);
+    assert_int_equal(store_batch_compact(all), 99 + 98 + 98);
+    assert_int_equal(count_rows(all, ROW_DATASTORE), 1);
+    assert_int_equal(count_rows(all, ROW_IMAGE), 2);
+    assert_int_equal(count_rows(all, ROW_AUDIT), 2);
+    assert_int_equal(count_rows(all, ROW_FINDING), 100);
+    assert_int_equal(count_rows(all, ROW_EVENT), 100);
+    assert_int_equal(store_batch_compact(all), 0);
+    store_batch_image(all, &a);
+    kit_commit(kit, all);
+    assert_int_equal(kit_sql(kit, "SELECT sum(walk) FROM image"), 99 + 98);
+    assert_int_equal(kit_sql(kit, "SELECT sum(started) FROM audit"), 2 * KIT_NOW + 99 + 98);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 100);
+}
+
+static int count_image(void *userdata, const char *datastore, struct image *image)
+{
+    size_t *n = userdata;
+
+    *n += image->audit && image->audit->report->n_layers == 1;
+    image_free(image);
+    return 0;
+}
+
+/* Handed over one by one: the store itself holds none of them. */
+static void many_images(void **state)
+{
+    enum { N = 100000, PER_BATCH = 1000 };
+    struct kit *kit = *state;
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit = kit_make_audit(KIT_NOW, &report);
+    size_t n = 0;
+    const struct store_loader loader = { .image = count_image, .userdata = &n };
+    size_t before, after;
+
+    kit_open(kit);
+    for (unsigned i = 0; i < N; i += PER_BATCH) {
+        struct store_batch *batch = new_batch();
+
+        for (unsigned j = i; j < i + PER_BATCH; j++) {
+            char path[64];
+            struct image image;
+
+            snprintf(path, sizeof(path), "/srv/vms/folder-%u/disk-%u.qcow2", j % 100, j);
+            image = kit_make_image(path);
+            assert_int_equal(store_batch_image(batch, &image), 0);
+            assert_int_equal(store_batch_audit(batch, &image, &audit), 0);
+        }
+        kit_commit(kit, batch);
+    }
+    before = mallinfo2().uordblks;
+    assert_int_equal(store_load(kit->store, &loader), 0);
+    after = mallinfo2().uordblks;
+    assert_int_equal(n, N);
+    assert_true(after < before + (1 << 20));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_yet, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(datastores_come_back, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(images_come_back, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(images_change, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(findings_come_back, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(finding_ids, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(unknown_rows_are_left_out, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(outbox, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(history_in_pages, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(audits_in_pages, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(depth, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(audits_kept, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(retention, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(order, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(close_writes_what_waits, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(refused, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(compact, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(many_images, kit_setup, kit_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
