@@ -87,7 +87,7 @@ struct audits {
     struct pool pool;
     struct job *jobs;
     struct request *requests;
-    size_t n_running;
+    size_t n_running, n_resolving;
 };
 
 /* All references of the job are resolved: the last step. */

@@ -28,7 +28,9 @@ static int job_new(struct audits *audits, struct image *image, bool resolve_only
     if (audits->jobs)
         audits->jobs->previous = job;
     audits->jobs = job;
-    if (!resolve_only)
+    if (resolve_only)
+        audits->n_resolving++;
+    else
         audits->n_running++;
     *ret_job = job;
     return 0;
@@ -48,7 +50,9 @@ static void job_free(struct job *job)
         audits->jobs = job->next;
     if (job->next)
         job->next->previous = job->previous;
-    if (!job->resolve_only)
+    if (job->resolve_only)
+        audits->n_resolving--;
+    else
         audits->n_running--;
     audit_free(job->audit);
     reference_done(&job->parent);
@@ -380,4 +384,9 @@ void audits_files_gone(struct audits *audits, struct files *files)
 size_t audits_running(const struct audits *audits)
 {
     return audits->n_running;
+}
+
+size_t audits_resolving(const struct audits *audits)
+{
+    return audits->n_resolving;
 }

@@ -23,7 +23,8 @@ struct audits_options {
      * again. -ENOEXEC: no worker could be started. */
     void (*done)(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
                  struct reference *data_file);
-    /* One per audits_resolve(), maybe before that returns: parent and data_file are the callee's. Nothing comes when it was interrupted. */
+    /* One per audits_resolve(), maybe before that returns: parent and data_file are the callee's. None comes for one
+     * that was replaced or forgotten. */
     void (*resolved)(void *userdata, struct image *image, struct reference *parent, struct reference *data_file);
     void *userdata;
 };
@@ -46,3 +47,4 @@ void audits_cancel(struct audits *audits, const struct datastore *datastore);
 void audits_files_gone(struct audits *audits, struct files *files);
 
 size_t audits_running(const struct audits *audits);
+size_t audits_resolving(const struct audits *audits);

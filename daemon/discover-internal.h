@@ -50,6 +50,7 @@ struct site {
     enum site_walk walking;
     bool walk_again;
     bool accept_any;            /* resumed by hand: another file system, if not empty, is right */
+    char *real_path;            /* of the root, links followed; NULL before it was asked */
     struct files_root root_now; /* while it is not sure that this is still the same file system */
     uint64_t n_matched, n_found;    /* known images found on it; files at all */
     char **unseen;              /* paths the walk could not look into: nothing below them vanished */

@@ -371,7 +371,10 @@ static void on_root(void *userdata, int error, const struct files_root *root)
         site_offline(site, error);
         return;
     }
+    free(site->real_path);
+    site->real_path = root->real_path ? strdup(root->real_path) : NULL;     /* only helps to place references */
     site->root_now = *root;
+    site->root_now.real_path = NULL;
     if (datastore->state == DATASTORE_PAUSED)
         return;
     other = datastore->root.fsid != 0 && datastore->root.fsid != root->fsid && site->n_known > 0;
@@ -516,6 +519,7 @@ struct site *site_free(struct site *site)
         return NULL;
     site_stop(site);
     site_forget_unseen(site);
+    free(site->real_path);
     datastore_free(site->datastore);
     free(site);
     return NULL;

@@ -330,16 +330,21 @@ struct image *discover_find_image(const struct discover *discover, const char *p
     return image_set_find(&discover->images, path);
 }
 
+/* The longest root that path lies in, as it was given or as it really is. */
 struct datastore *discover_datastore_of(const struct discover *discover, const char *path)
 {
     struct datastore *best = NULL;
+    size_t n_best = 0;
 
     for (size_t i = 0; i < discover->n_sites; i++) {
-        struct datastore *datastore = discover->sites[i]->datastore;
+        const struct site *site = discover->sites[i];
+        const char *const roots[] = { site->datastore->path, site->real_path };
 
-        if (path_is_below(path, datastore->path) &&
-            (!best || strlen(datastore->path) > strlen(best->path)))
-            best = datastore;
+        for (size_t j = 0; j < ELEMENTSOF(roots); j++)
+            if (roots[j] && path_is_below(path, roots[j]) && strlen(roots[j]) > n_best) {
+                best = site->datastore;
+                n_best = strlen(roots[j]);
+            }
     }
     return best;
 }

@@ -230,6 +230,8 @@ struct datastore {
     uint64_t walk_started, walk_finished;   /* usec, of the last complete one */
     uint64_t paused_until;      /* usec; UINT64_MAX without end; 0 not paused */
     uint64_t n_images;          /* listed ones */
+    uint64_t scan;              /* the manager's: ticket of the scan that waits for its walk, 0 none */
+    bool dirty;                 /* the manager's: to be judged again */
 };
 
 struct datastore *datastore_free(struct datastore *datastore);

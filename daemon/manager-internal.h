@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the manager's files share: all stages and what is under way between them. */
+#pragma once
+
+#include "daemon/alert.h"
+#include "daemon/audit.h"
+#include "daemon/config.h"
+#include "daemon/control.h"
+#include "daemon/discover.h"
+#include "daemon/judge.h"
+#include "daemon/life.h"
+#include "daemon/manager.h"
+#include "daemon/query.h"
+#include "daemon/relate.h"
+#include "daemon/schedule.h"
+#include "daemon/store.h"
+
+/* A pass over everything (walks, then audits of what is due), or the audits somebody asked for. */
+struct scan {
+    uint64_t ticket;            /* from 1 on */
+    bool pass;
+    bool started;
+    uint64_t begun;             /* usec */
+    size_t n_walks;             /* datastores whose walk is awaited */
+    uint64_t total, done;       /* images */
+    bool finished;
+};
+
+#define SCANS_KEPT 64
+
+struct image_list {
+    struct image **items;
+    size_t n_items, n_allocated;
+};
+
+int image_list_add(struct image_list *list, struct image *image);
+void image_list_forget(struct image_list *list, const struct image *image);     /* leaves a NULL */
+void image_list_done(struct image_list *list);
+
+/* What was judged in one go and is written in one transaction; its events are told when that is on disk. */
+struct round {
+    struct manager *manager;
+    struct round *next, *previous;
+    struct store_batch *batch;
+    struct event **events;
+    size_t n_events;
+    bool told;
+};
+
+struct manager {
+    sd_event *event;
+    struct manager_options options;     /* strings are copies */
+    struct config *config;
+
+    struct discover *discover;
+    struct schedule *schedule;
+    struct audits *audits;
+    struct graph *graph;
+    struct findings *findings;
+    struct store *store;
+    struct alert *alert;
+    struct control *control;
+    bool stopping;
+    uint64_t started;           /* usec */
+
+    /* manager-pass.c */
+    sd_event_source *dispatch, *dispatch_timer, *walk_timer;
+    struct scan scans[SCANS_KEPT];      /* by ticket modulo SCANS_KEPT */
+    uint64_t last_ticket;
+    uint64_t pass, pass_next;   /* tickets, 0 none */
+    uint64_t last_pass;         /* usec, end of the last one */
+    bool first_pass;            /* nothing was known before it */
+    char *current;              /* path of the image whose audit began last */
+
+    /* manager-resolve.c */
+    sd_event_source *resolve_timer;
+    struct image_list resolve;  /* references to be resolved again */
+    size_t resolve_at;
+    bool resolve_wanted;
+
+    /* manager-judge.c */
+    sd_event_source *judge_timer, *again_timer, *tick_timer;
+    bool judge_wanted;
+    bool daemon_dirty;
+    struct image_list audited;  /* new audits that are not stored yet */
+    struct image_list attributes;       /* images to be stored again, not audited */
+    struct image_list judging;
+    struct round *round;        /* being filled */
+    uint64_t again;             /* usec: earliest judge_again of all */
+    char *database_aside;       /* where a damaged database was put */
+    int alert_error;            /* of the last alert that could not be delivered */
+
+    /* manager-store.c */
+    struct round *rounds;       /* not on disk yet */
+    struct store_batch *told;   /* alerts that arrived */
+    sd_event_source *told_timer;
+    int store_error;
+
+    /* manager-control.c */
+    struct image **listed;
+    size_t n_listed, n_listed_allocated;
+    uint64_t listed_generation;
+    bool listed_valid;
+    char *status;               /* as systemd was told last */
+    sd_event_source *status_timer;
+};
+
+uint64_t manager_now(const struct manager *manager);
+/* Makes the one-shot timer go off after so many usec, or earlier if it already would. */
+int manager_arm(struct manager *manager, sd_event_source **source, uint64_t after, sd_event_time_handler_t handler);
+
+/* ---- manager-pass.c: what is to be audited, and when --------------------------------------------- */
+
+void pass_on_image(void *userdata, struct image *image, enum discover_change change, bool by_walk);
+void pass_on_datastore(void *userdata, struct datastore *datastore);
+void pass_on_walk_begins(void *userdata, struct datastore *datastore);
+void pass_on_walked(void *userdata, struct datastore *datastore, int error);
+void pass_on_removed(void *userdata, struct datastore *datastore);
+void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
+                     struct reference *data_file);
+/* Audits what is due, when the loop comes round. */
+void pass_dispatch(struct manager *manager);
+/* A new pass, or the next one when one is under way: its ticket. */
+uint64_t pass_begin(struct manager *manager);
+void pass_plan_next(struct manager *manager);
+/* Audits everything at and below the paths: -ENOENT and the path that is not known. */
+int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_unknown);
+const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket);
+/* Ends the scans of which nothing is left. */
+void pass_check_finished(struct manager *manager);
+void pass_done(struct manager *manager);
+
+/* ---- manager-resolve.c: references that may lead elsewhere now ------------------------------------- */
+
+void resolve_soon(struct manager *manager);
+void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent, struct reference *data_file);
+void resolve_forget(struct manager *manager, const struct image *image);
+void resolve_done(struct manager *manager);
+
+/* ---- manager-judge.c: from audits to findings ------------------------------------------------------ */
+
+/* Judges what changed, a moment later and all at once. */
+void judge_soon(struct manager *manager);
+/* At once: relations are valid then. */
+void judge_now(struct manager *manager);
+/* The image is gone for good. */
+void judge_image_gone(struct manager *manager, struct image *image);
+void judge_datastore_gone(struct manager *manager, const struct datastore *datastore);
+int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason, uint64_t until);
+/* Is it an image, as far as its name and its first bytes tell? relation may be NULL. */
+bool judge_is_listed(const struct image *image, const struct relation *relation);
+void judge_done(struct manager *manager);
+
+/* ---- manager-store.c: what is kept ----------------------------------------------------------------- */
+
+int keep_open(struct manager *manager);
+int keep_load(struct manager *manager);
+/* The round being filled; NULL without memory. */
+struct round *keep_round(struct manager *manager);
+int keep_event(struct round *round, const struct event *event, int64_t finding_id);
+/* Hands the round being filled to the store. */
+void keep_commit(struct manager *manager);
+void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error);
+void keep_done(struct manager *manager);
+
+/* ---- manager-control.c: what is shown ---------------------------------------------------------------- */
+
+extern const struct control_ops manager_control_ops;
+void control_status_soon(struct manager *manager);
+/* Reads the configuration again; the old one stays when the new one is wrong: *ret_message then says why. */
+int manager_reload(struct manager *manager, char **ret_message);

@@ -1,0 +1,565 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is to be audited and when: files that come, change and go, passes and scans, the start and end of audits. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define DEATHS_MAX 3            /* then it is left out until it changes */
+#define RETRY_AFTER USEC_PER_SEC
+#define WALK_ACCURACY USEC_PER_SEC
+/* A change within the same tick of a file system's clock does not show in mtime. */
+#define CLOCK_GRAIN (2 * NSEC_PER_SEC)
+
+/* ---- scans ------------------------------------------------------------------------------------- */
+
+static struct scan *scan_get(struct manager *manager, uint64_t ticket)
+{
+    struct scan *scan = &manager->scans[ticket % SCANS_KEPT];
+
+    return ticket > 0 && scan->ticket == ticket ? scan : NULL;
+}
+
+const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket)
+{
+    const struct scan *scan = &manager->scans[ticket % SCANS_KEPT];
+
+    return ticket > 0 && scan->ticket == ticket ? scan : NULL;
+}
+
+/* The oldest is overwritten; one that still waits then counts as not known, which its asker can tell. */
+static struct scan *scan_new(struct manager *manager, bool pass)
+{
+    uint64_t ticket = ++manager->last_ticket;
+    struct scan *scan = &manager->scans[ticket % SCANS_KEPT];
+
+    /* The pass under way keeps its place. */
+    if (!scan->finished && scan->ticket && (scan->ticket == manager->pass || scan->ticket == manager->pass_next)) {
+        ticket = ++manager->last_ticket;
+        scan = &manager->scans[ticket % SCANS_KEPT];
+    }
+    *scan = (struct scan){ .ticket = ticket, .pass = pass };
+    return scan;
+}
+
+/* The image's audit, or that there will be none, is no longer awaited. */
+static void scan_leave(struct manager *manager, struct image *image)
+{
+    struct scan *scan = scan_get(manager, image->scan);
+
+    image->scan = 0;
+    if (!scan)
+        return;
+    scan->done++;
+    control_status_soon(manager);
+    if (scan->done >= scan->total)
+        judge_soon(manager);
+}
+
+static void scan_join(struct manager *manager, struct image *image, uint64_t ticket)
+{
+    struct scan *scan = scan_get(manager, ticket);
+
+    if (!scan || image->scan == ticket)
+        return;
+    scan_leave(manager, image);
+    image->scan = ticket;
+    scan->total++;
+}
+
+static void scan_leave_walk(struct manager *manager, struct datastore *datastore)
+{
+    struct scan *scan = scan_get(manager, datastore->scan);
+
+    datastore->scan = 0;
+    if (!scan)
+        return;
+    scan->n_walks--;
+    judge_soon(manager);
+}
+
+/* ---- dispatching --------------------------------------------------------------------------------- */
+
+static int on_dispatch_timer(sd_event_source *source, uint64_t when, void *userdata)
+{
+    pass_dispatch(userdata);
+    return 0;
+}
+
+static int on_dispatch(sd_event_source *source, void *userdata)
+{
+    struct manager *manager = userdata;
+    uint64_t now = manager_now(manager), wait = UINT64_MAX;
+    enum schedule_reason reason;
+    struct image *image;
+    char *current;
+    int r;
+
+    while (!manager->stopping && (image = schedule_next(manager->schedule, now, &reason, &wait))) {
+        r = audits_start(manager->audits, image, reason == SCHEDULE_FORCED || reason == SCHEDULE_INTERVAL);
+        if (r < 0) {
+            schedule_done(manager->schedule, image, now);
+            r = schedule_image(manager->schedule, image, SCHEDULE_CHANGED, now);
+            if (r < 0)
+                log_error(r, "Cannot plan an audit: %m");
+            wait = RETRY_AFTER;
+            break;
+        }
+        current = strdup(image->path);
+        if (current) {
+            free(manager->current);
+            manager->current = current;
+        }
+    }
+    if (!manager->stopping && wait != UINT64_MAX) {
+        r = manager_arm(manager, &manager->dispatch_timer, wait, on_dispatch_timer);
+        if (r < 0)
+            log_error(r, "Cannot set the timer of the audits: %m");
+    }
+    control_status_soon(manager);
+    return 0;
+}
+
+void pass_dispatch(struct manager *manager)
+{
+    int r = 0;
+
+    if (manager->stopping)
+        return;
+    if (!manager->dispatch)
+        r = sd_event_add_defer(manager->event, &manager->dispatch, on_dispatch, manager);
+    if (r >= 0)
+        r = sd_event_source_set_enabled(manager->dispatch, SD_EVENT_ONESHOT);
+    if (r < 0)
+        log_error(r, "Cannot go on with the audits: %m");
+}
+
+static void plan(struct manager *manager, struct image *image, enum schedule_reason reason)
+{
+    int r;
+
+    r = schedule_image(manager->schedule, image, reason, manager_now(manager));
+    if (r < 0)
+        log_error(r, "Cannot plan an audit: %m");
+    pass_dispatch(manager);
+}
+
+/* ---- files that come, change and go ---------------------------------------------------------------- */
+
+/* Does the last audit still hold for the file as it lies there? */
+static bool image_is_current(const struct image *image)
+{
+    const struct fingerprint *now = &image->fingerprint, *then;
+
+    if (!image->audit || !identity_equal(&image->audit->identity, &image->identity))
+        return false;
+    then = &image->audit->fingerprint;
+    if (then->size != now->size || then->mtime != now->mtime)
+        return false;
+    return then->ctime == now->ctime || then->mode != now->mode || then->uid != now->uid ||
+           then->gid != now->gid || then->links != now->links;
+}
+
+/* Was the file quiet for long enough before the audit that a later write must show in its times? */
+static bool image_was_settled(const struct image *image)
+{
+    return (int64_t)(image->audit->started * 1000) > image->fingerprint.mtime + (int64_t)CLOCK_GRAIN;
+}
+
+static bool image_is_quiet(const struct manager *manager, const struct image *image)
+{
+    uint64_t debounce = manager->config->debounce;
+    int64_t last = image->fingerprint.mtime > image->fingerprint.ctime ? image->fingerprint.mtime
+                                                                        : image->fingerprint.ctime;
+
+    return last / 1000 + (int64_t)debounce <= (int64_t)manager_now(manager);
+}
+
+/* What a change of owner or mode leaves valid is the audit; what it changes is the judgement. */
+static void image_take_attributes(struct manager *manager, struct image *image)
+{
+    if (image->audit)
+        image->audit->fingerprint = image->fingerprint;
+    (void) graph_update(manager->graph, image);
+    if (image_list_add(&manager->attributes, image) < 0)
+        log_warning(-ENOMEM, "A change of owner or mode is not stored: %m");
+    judge_soon(manager);
+}
+
+static void image_changed(struct manager *manager, struct image *image, bool by_walk)
+{
+    if (image_is_current(image) && image_was_settled(image))
+        return;
+    image->worker_deaths = 0;
+    (void) graph_update(manager->graph, image);
+    plan(manager, image, by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
+    if (image->audit && !identity_equal(&image->audit->identity, &image->identity))
+        resolve_soon(manager);  /* overlays refer to another file now */
+}
+
+static void image_found_again(struct manager *manager, struct image *image, bool by_walk)
+{
+    if (image->worker_deaths >= DEATHS_MAX)
+        return;
+    if (!image_is_current(image)) {
+        image_changed(manager, image, by_walk);
+        return;
+    }
+    if (image->audit->fingerprint.ctime != image->fingerprint.ctime)
+        image_take_attributes(manager, image);
+    plan(manager, image, image->audit->confidence == CONFIDENCE_RACY ? SCHEDULE_CONFIRM : SCHEDULE_INTERVAL);
+}
+
+static void image_vanished(struct manager *manager, struct image *image)
+{
+    scan_leave(manager, image);
+    audits_forget(manager->audits, image);
+    schedule_forget(manager->schedule, image);
+    judge_image_gone(manager, image);
+    resolve_forget(manager, image);
+    resolve_soon(manager);
+    pass_dispatch(manager);     /* its device may be free now */
+}
+
+void pass_on_image(void *userdata, struct image *image, enum discover_change change, bool by_walk)
+{
+    struct manager *manager = userdata;
+    int r;
+
+    switch (change) {
+    case DISCOVER_APPEARED:
+        r = graph_add(manager->graph, image);
+        if (r < 0)
+            log_error(r, "Cannot take an image into the graph: %m");
+        image->listed = judge_is_listed(image, NULL);
+        plan(manager, image, by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
+        if (!by_walk)
+            resolve_soon(manager);
+        break;
+    case DISCOVER_FOUND_AGAIN:
+        image_found_again(manager, image, by_walk);
+        break;
+    case DISCOVER_CHANGED:
+        image_changed(manager, image, by_walk);
+        break;
+    case DISCOVER_ATTRIBUTES:
+        if (image_is_current(image))
+            image_take_attributes(manager, image);
+        else
+            image_changed(manager, image, by_walk);
+        break;
+    case DISCOVER_VANISHED:
+        image_vanished(manager, image);
+        return;
+    }
+    if (by_walk && image->datastore->scan && image->plan &&
+        (change == DISCOVER_CHANGED || schedule_is_due(manager->schedule, image, manager_now(manager))))
+        scan_join(manager, image, image->datastore->scan);
+}
+
+/* Nobody waits for images that cannot be reached. */
+static void datastore_leave_scans(struct manager *manager, struct datastore *datastore)
+{
+    struct image *const *images;
+    size_t n;
+
+    scan_leave_walk(manager, datastore);
+    if (discover_images(manager->discover, &images, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (images[i]->datastore == datastore && images[i]->scan)
+            scan_leave(manager, images[i]);
+}
+
+void pass_on_datastore(void *userdata, struct datastore *datastore)
+{
+    struct manager *manager = userdata;
+    bool online = datastore->state == DATASTORE_ONLINE;
+
+    schedule_hold(manager->schedule, datastore, !online);
+    if (!online && datastore->state != DATASTORE_STARTING) {
+        audits_cancel(manager->audits, datastore);
+        datastore_leave_scans(manager, datastore);
+    }
+    datastore->dirty = true;
+    judge_soon(manager);
+    pass_dispatch(manager);
+}
+
+void pass_on_walk_begins(void *userdata, struct datastore *datastore)
+{
+    struct manager *manager = userdata;
+
+    control_status_soon(manager);
+}
+
+void pass_on_walked(void *userdata, struct datastore *datastore, int error)
+{
+    struct manager *manager = userdata;
+    uint64_t now = manager_now(manager);
+    struct image *const *images;
+    size_t n;
+
+    if (error == 0 && datastore->scan && discover_images(manager->discover, &images, &n) >= 0)
+        for (size_t i = 0; i < n; i++)
+            if (images[i]->datastore == datastore && schedule_is_due(manager->schedule, images[i], now))
+                scan_join(manager, images[i], datastore->scan);
+    scan_leave_walk(manager, datastore);
+    datastore->dirty = true;
+    judge_soon(manager);
+    resolve_soon(manager);
+    pass_dispatch(manager);
+}
+
+void pass_on_removed(void *userdata, struct datastore *datastore)
+{
+    struct manager *manager = userdata;
+
+    scan_leave_walk(manager, datastore);
+    schedule_hold(manager->schedule, datastore, false);
+    judge_datastore_gone(manager, datastore);
+}
+
+/* ---- the end of an audit -------------------------------------------------------------------------- */
+
+static bool worker_died(const struct audit_report *report)
+{
+    return report->error == -ECHILD || report->error == -ETIMEDOUT || report->error == -EBADMSG;
+}
+
+static void image_take_references(struct image *image, struct reference *parent, struct reference *data_file)
+{
+    reference_done(&image->parent);
+    reference_done(&image->data_file);
+    image->parent = *parent;
+    image->data_file = *data_file;
+}
+
+static void image_take_audit(struct manager *manager, struct image *image, struct audit *audit)
+{
+    audit_free(image->audit_before);
+    image->audit_before = image->audit;
+    image->audit = audit;
+    image->use = audit->use;
+    image->worker_deaths = worker_died(audit->report) ? image->worker_deaths + 1 : 0;
+    if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->audited, image) < 0)
+        log_error(-ENOMEM, "An audit's result is not judged: %m");
+}
+
+/* An audit that says less than it could is followed by another. */
+static void image_plan_second(struct manager *manager, struct image *image)
+{
+    const struct audit *before = image->audit_before;
+
+    if (image->worker_deaths >= DEATHS_MAX) {
+        schedule_forget(manager->schedule, image);
+        log_warning(0, "An image ended its worker %d times and is left out until it changes", DEATHS_MAX);
+    } else if (image->worker_deaths > 0) {
+        plan(manager, image, SCHEDULE_CONFIRM);
+    } else if (image->audit->confidence == CONFIDENCE_RACY) {
+        if (image->audit->use != FILES_WRITER)
+            plan(manager, image, SCHEDULE_CHANGED);
+        else if (!before || before->confidence > CONFIDENCE_CONFIRMED)
+            plan(manager, image, SCHEDULE_CONFIRM);
+    }
+}
+
+void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
+                     struct reference *data_file)
+{
+    struct manager *manager = userdata;
+    uint64_t now = manager_now(manager);
+
+    if (manager->stopping) {
+        audit_free(audit);
+        if (parent)
+            reference_done(parent);
+        if (data_file)
+            reference_done(data_file);
+        return;
+    }
+    if (error == 0) {
+        if (parent && data_file)
+            image_take_references(image, parent, data_file);
+        image_take_audit(manager, image, audit);
+    }
+    schedule_done(manager->schedule, image, now);
+    if (error == 0) {
+        image_plan_second(manager, image);
+    } else if (error == -ENOEXEC) {
+        log_error(error, "Cannot start a worker (%s): %m", manager->options.worker_program);
+        plan(manager, image, SCHEDULE_CONFIRM);
+    } else if (error != -ENOENT) {
+        plan(manager, image, SCHEDULE_CHANGED);
+    }
+    if (image->scan && !schedule_is_due(manager->schedule, image, now) && error != -ECANCELED)
+        scan_leave(manager, image);
+    judge_soon(manager);
+    pass_dispatch(manager);
+}
+
+/* ---- passes ------------------------------------------------------------------------------------------ */
+
+static int on_walk_timer(sd_event_source *source, uint64_t when, void *userdata)
+{
+    struct manager *manager = userdata;
+
+    manager->walk_timer = sd_event_source_unref(manager->walk_timer);
+    (void) pass_begin(manager);
+    return 0;
+}
+
+void pass_plan_next(struct manager *manager)
+{
+    int r;
+
+    manager->walk_timer = sd_event_source_disable_unref(manager->walk_timer);
+    if (manager->config->walk_interval == 0 || manager->stopping)
+        return;
+    r = sd_event_add_time_relative(manager->event, &manager->walk_timer, CLOCK_BOOTTIME,
+                                   manager->config->walk_interval, WALK_ACCURACY, on_walk_timer, manager);
+    if (r < 0)
+        log_error(r, "Cannot plan the next pass: %m");
+}
+
+static void pass_start(struct manager *manager, struct scan *scan)
+{
+    struct datastore *const *datastores;
+    size_t n;
+    int r;
+
+    manager->pass = scan->ticket;
+    scan->started = true;
+    scan->begun = manager_now(manager);
+    if (manager->first_pass)
+        alert_first_pass(manager->alert, true);
+    discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (datastores[i]->state != DATASTORE_ONLINE && datastores[i]->state != DATASTORE_STARTING)
+            continue;
+        scan_leave_walk(manager, datastores[i]);
+        datastores[i]->scan = scan->ticket;
+        scan->n_walks++;
+        if (datastores[i]->state == DATASTORE_STARTING)
+            continue;           /* walks by itself when it is online */
+        r = discover_walk(manager->discover, datastores[i]);
+        if (r < 0)
+            scan_leave_walk(manager, datastores[i]);
+    }
+    judge_soon(manager);
+    control_status_soon(manager);
+}
+
+uint64_t pass_begin(struct manager *manager)
+{
+    struct scan *scan;
+
+    if (manager->pass_next)
+        return manager->pass_next;
+    scan = scan_new(manager, true);
+    if (manager->pass)
+        manager->pass_next = scan->ticket;
+    else
+        pass_start(manager, scan);
+    return scan->ticket;
+}
+
+static void pass_finish(struct manager *manager, const struct scan *scan)
+{
+    uint64_t next = manager->pass_next;
+    struct datastore *const *datastores;
+    size_t n;
+
+    /* What the audits showed of a datastore as a whole. */
+    discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n; i++)
+        datastores[i]->dirty = true;
+    judge_soon(manager);
+
+    manager->last_pass = manager_now(manager);
+    manager->pass = manager->pass_next = 0;
+    if (manager->first_pass) {
+        manager->first_pass = false;
+        alert_first_pass(manager->alert, false);
+    }
+    log_info(0, "Pass complete: %" PRIu64 " images audited", scan->done);
+    if (next)
+        pass_start(manager, scan_get(manager, next));
+    else
+        pass_plan_next(manager);
+}
+
+void pass_check_finished(struct manager *manager)
+{
+    for (size_t i = 0; i < SCANS_KEPT; i++) {
+        struct scan *scan = &manager->scans[i];
+
+        if (!scan->ticket || scan->finished || (scan->pass && !scan->started) || scan->n_walks > 0 ||
+            scan->done < scan->total)
+            continue;
+        scan->finished = true;
+        if (scan->pass)
+            pass_finish(manager, scan);
+    }
+    control_status_soon(manager);
+}
+
+static bool is_at_or_below(const char *path, const char *folder)
+{
+    size_t n = strlen(folder);
+
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    return strncmp(path, folder, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 1);
+}
+
+static size_t scan_path(struct manager *manager, const char *path, uint64_t ticket)
+{
+    struct image *const *images;
+    size_t n, found = 0;
+
+    if (discover_images(manager->discover, &images, &n) < 0)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!is_at_or_below(images[i]->path, path))
+            continue;
+        found++;
+        if (!ticket || images[i]->datastore->state != DATASTORE_ONLINE)
+            continue;
+        images[i]->worker_deaths = 0;
+        plan(manager, images[i], SCHEDULE_FORCED);
+        scan_join(manager, images[i], ticket);
+    }
+    return found;
+}
+
+int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_unknown)
+{
+    struct scan *scan;
+
+    for (size_t i = 0; paths[i]; i++)
+        if (scan_path(manager, paths[i], 0) == 0) {
+            *ret_unknown = paths[i];
+            return -ENOENT;
+        }
+    scan = scan_new(manager, false);
+    scan->started = true;
+    scan->begun = manager_now(manager);
+    for (size_t i = 0; paths[i]; i++)
+        (void) scan_path(manager, paths[i], scan->ticket);
+    judge_soon(manager);
+    *ret_ticket = scan->ticket;
+    return 0;
+}
+
+void pass_done(struct manager *manager)
+{
+    manager->dispatch = sd_event_source_disable_unref(manager->dispatch);
+    manager->dispatch_timer = sd_event_source_disable_unref(manager->dispatch_timer);
+    manager->walk_timer = sd_event_source_disable_unref(manager->walk_timer);
+    free(manager->current);
+    manager->current = NULL;
+}

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* References that may lead elsewhere now: looked up again after walks and when files come or go, without reading images. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+#include "lib/cleanup.h"
+
+#define RESOLVE_DELAY (USEC_PER_SEC / 4)
+#define RESOLVING_MAX 32        /* questions to the helpers under way */
+
+static bool target_is_known(const struct manager *manager, const struct reference *reference)
+{
+    const struct image *image = reference->path ? graph_find(manager->graph, reference->path) : NULL;
+
+    return image && identity_equal(&image->identity, &reference->identity);
+}
+
+static bool is_doubtful(const struct manager *manager, const struct reference *reference)
+{
+    switch (reference->state) {
+    case REFERENCE_FOUND:
+        return !target_is_known(manager, reference);
+    case REFERENCE_PENDING:
+    case REFERENCE_MISSING:
+    case REFERENCE_ESCAPES:
+    case REFERENCE_UNREACHABLE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void resolve_go_on(struct manager *manager)
+{
+    while (manager->resolve_at < manager->resolve.n_items && audits_resolving(manager->audits) < RESOLVING_MAX) {
+        struct image *image = manager->resolve.items[manager->resolve_at++];
+        int r;
+
+        if (!image || image->datastore->state != DATASTORE_ONLINE)
+            continue;
+        r = audits_resolve(manager->audits, image);
+        if (r < 0)
+            log_warning(r, "Cannot look up a reference: %m");
+    }
+    if (manager->resolve_at < manager->resolve.n_items)
+        return;
+    manager->resolve.n_items = manager->resolve_at = 0;
+    if (manager->resolve_wanted)
+        resolve_soon(manager);
+}
+
+static void resolve_collect(struct manager *manager)
+{
+    struct image *const *images;
+    size_t n;
+
+    manager->resolve_wanted = false;
+    if (discover_images(manager->discover, &images, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if ((is_doubtful(manager, &images[i]->parent) || is_doubtful(manager, &images[i]->data_file)) &&
+            image_list_add(&manager->resolve, images[i]) < 0)
+            break;
+}
+
+static int on_resolve_timer(sd_event_source *source, uint64_t when, void *userdata)
+{
+    struct manager *manager = userdata;
+
+    if (manager->stopping)
+        return 0;
+    if (manager->resolve.n_items == 0)
+        resolve_collect(manager);
+    resolve_go_on(manager);
+    return 0;
+}
+
+void resolve_soon(struct manager *manager)
+{
+    int r;
+
+    if (manager->stopping)
+        return;
+    manager->resolve_wanted = manager->resolve.n_items > 0;     /* once more after those under way */
+    r = manager_arm(manager, &manager->resolve_timer, RESOLVE_DELAY, on_resolve_timer);
+    if (r < 0)
+        log_error(r, "Cannot plan the look-up of references: %m");
+}
+
+static bool text_equal(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Takes the new one if it says something else. */
+static bool reference_take(struct reference *reference, struct reference *news)
+{
+    bool changed = reference->state != news->state || reference->error != news->error ||
+                   !text_equal(reference->path, news->path) ||
+                   (news->state == REFERENCE_FOUND && !identity_equal(&reference->identity, &news->identity));
+
+    /* A helper that could not be asked says nothing new. */
+    if (news->state == REFERENCE_UNREACHABLE && reference->state != REFERENCE_PENDING)
+        changed = false;
+    if (changed) {
+        reference_done(reference);
+        *reference = *news;
+    } else {
+        reference_done(news);
+    }
+    return changed;
+}
+
+void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent, struct reference *data_file)
+{
+    struct manager *manager = userdata;
+    bool changed;
+
+    changed = reference_take(&image->parent, parent);
+    changed |= reference_take(&image->data_file, data_file);
+    if (manager->stopping)
+        return;
+    if (changed) {
+        if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->attributes, image) < 0)
+            log_error(-ENOMEM, "A reference that leads elsewhere now is not judged: %m");
+        judge_soon(manager);
+    }
+    /* Not from within audits_resolve(): the loop there goes on by itself. */
+    if (manager->resolve.n_items > 0)
+        (void) manager_arm(manager, &manager->resolve_timer, 0, on_resolve_timer);
+}
+
+void resolve_forget(struct manager *manager, const struct image *image)
+{
+    image_list_forget(&manager->resolve, image);
+}
+
+void resolve_done(struct manager *manager)
+{
+    manager->resolve_timer = sd_event_source_disable_unref(manager->resolve_timer);
+    image_list_done(&manager->resolve);
+}
