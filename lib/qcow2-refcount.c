@@ -38,8 +38,9 @@ int qcow2_reftable_load(struct qcow2_check *ctx)
     if (r < 0)
         return qcow2_read_failed(ctx, r, QCA_TABLE_REFCOUNT_TABLE, offset);
     for (size_t i = 0; i < ctx->n_reftable; i++) {
-        ctx->reftable[i] = be64_get(&ctx->reftable[i]);
-        if (!qcow2_aligned(ctx->qcow2, ctx->reftable[i] & REFTABLE_OFFSET_MASK)) {
+        uint64_t block = (ctx->reftable[i] = be64_get(&ctx->reftable[i])) & REFTABLE_OFFSET_MASK;
+
+        if (!qcow2_aligned(ctx->qcow2, block) || block > QCOW2_MAX_OFFSET - info->cluster_size) {
             bit_set(ctx->refblock_unreadable, i);
             ctx->reftable_damaged = true;
         }
