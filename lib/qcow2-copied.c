@@ -171,12 +171,15 @@ static int verify_run(struct qcow2_check *ctx, const struct l2_item *item, const
 
     for (uint64_t cluster = start; cluster < end; cluster = next) {
         next = min_u64(end, (cluster | (COUNT_PAGE_CLUSTERS - 1)) + 1);
+        /* What of a page lies beyond the file is judged by itself. */
+        if (cluster < ctx->n_clusters)
+            next = min_u64(next, ctx->n_clusters);
         if (page_is_fine(ctx, cluster))
             continue;
         if (cluster < ctx->n_clusters) {
-            next = min_u64(end, (cluster | 63) + 1);
+            next = min_u64(next, (cluster | 63) + 1);
             locate(ctx, item, run->index + (cluster - start), cluster, next - cluster, false);
-            if (next <= ctx->n_clusters && !wrong_in_word(ctx, cluster, next - cluster, run->entry & ENTRY_COPIED))
+            if (!wrong_in_word(ctx, cluster, next - cluster, run->entry & ENTRY_COPIED))
                 continue;
         }
         for (uint64_t i = cluster; i < next; i++) {

@@ -227,6 +227,10 @@ def _(q): q.truncate(q.length() - q.cluster)
 def _(q): q.truncate(q.length() // 2)
 
 
+@damaged("file-cut-within-a-run", IMAGES["refcount-64-cluster-512"])
+def _(q): q.truncate(q.refblock(10) - 61 * q.cluster)
+
+
 @damaged("file-l2-gone", V3)
 def _(q): q.truncate(q.l2_table())
 
@@ -775,7 +779,6 @@ header_field("header-compression-unknown", 104, 1, 9, base=IMAGES["compressed-zs
 header_field("header-dirty", 72, 8, 1)
 header_field("header-corrupt", 72, 8, 2)
 header_field("header-extension-long", 108 + 8, 4, 0x7FFFFFFF)
-header_field("header-luks-offset-far", 120, 8, FAR, base=IMAGES["luks"])
 header_field("header-luks-offset-unaligned", 120, 8, lambda q: q.get(120, 8) + 512, base=IMAGES["luks"])
 header_field("header-magic-wrong", 0, 4, 0x51464900)
 
