@@ -13,6 +13,9 @@
 #define CONTROL_SOCKET_NAME "control"               /* in the runtime folder */
 #define CONTROL_SYSTEM_RUNTIME_DIR "/run/qcaudit"
 #define CONTROL_SYSTEM_STATE_DIR "/var/lib/qcaudit"
+#define CONTROL_DATABASE_NAME "qcaudit.db"          /* in the state folder: what --offline reads, */
+#define CONTROL_LOCK_NAME "lock"                    /* and the file that a daemon holds an OFD write lock on */
+#define CONTROL_DATABASE_VERSION 1                  /* PRAGMA user_version */
 
 #define CONTROL_LIMIT_MAX 1000                      /* entries per page */
 

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a check says: to people, as exit status, and as JSON with the names of `qemu-img check`. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/check.h"
+#include "helpers/text.h"
+
+#define ISSUES_SHOWN 20         /* without --full */
+
+/* ---- verdict ------------------------------------------------------------------------------ */
+
+static const struct layer_report *top(const struct check *check)
+{
+    const struct audit_report *report = check->report;
+
+    return report && report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL;
+}
+
+int check_worse(int a, int b)
+{
+    static const int worst_first[] = { CHECK_FAILED, CHECK_CORRUPT, CHECK_LEAKS, CHECK_UNSUPPORTED };
+
+    for (size_t i = 0; i < ELEMENTSOF(worst_first); i++)
+        if (a == worst_first[i] || b == worst_first[i])
+            return worst_first[i];
+    return CHECK_CLEAN;
+}
+
+int check_exit_status(const struct check *check)
+{
+    const struct layer_report *first = top(check);
+    int status;
+
+    if (!first)
+        return CHECK_FAILED;
+    status = first->checked ? qca_check_exit_status(&first->check) : CHECK_UNSUPPORTED;
+    for (size_t i = 1; i < check->report->n_layers; i++)
+        if (check->report->layers[i].checked)
+            status = check_worse(status, qca_check_exit_status(&check->report->layers[i].check));
+    return status;
+}
+
+static const char *open_failure(int error)
+{
+    switch (error) {
+    case -EMEDIUMTYPE: return "It is neither a regular file nor a block device";
+    case -EISDIR: return "It is a directory";
+    default: return strerror(-error);
+    }
+}
+
+/* The sentence of the library, and which layer it is about. */
+static char *report_failure(const struct check *check)
+{
+    const struct audit_report *report = check->report;
+    const struct qca_error *error = &report->open_error;
+    const char *layer = error->layer > 0 && error->layer < check->n_paths ? check->paths[error->layer] : NULL;
+    _cleanup_free_ char *shown = layer ? text_escape_string(layer) : NULL;
+    const char *why = error->text[0] ? error->text : strerror(-report->error);
+    char *text = NULL;
+    int n;
+
+    if (report->worker_signal != 0)
+        n = asprintf(&text, "The worker was ended by signal %d (%s); please report that with the image",
+                     report->worker_signal, strsignal(report->worker_signal));
+    else if (layer)
+        n = asprintf(&text, "Layer %u, %s: %s", error->layer, shown, why);
+    else
+        n = asprintf(&text, "%s", why);
+    return n < 0 ? NULL : text;
+}
+
+char *check_failure(const struct check *check)
+{
+    const struct layer_report *first = top(check);
+
+    if (check->error < 0)
+        return strdup(open_failure(check->error));
+    if (!check->report || check->report->error != 0)
+        return check->report ? report_failure(check) : strdup("No report");
+    if (first && first->checked && !first->check.finished)
+        return strdup(first->check.error.text);
+    return NULL;
+}
+
+/* ---- JSON --------------------------------------------------------------------------------- */
+
+static int put(json_object *object, const char *key, json_object *value)
+{
+    if (value && json_object_object_add(object, key, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
+static int put_number(json_object *object, const char *key, uint64_t value)
+{
+    return put(object, key, json_object_new_uint64(value));
+}
+
+static int put_string(json_object *object, const char *key, const char *value)
+{
+    return value ? put(object, key, json_object_new_string(value)) : 0;
+}
+
+static const char *counter_name(enum qca_counter counter)
+{
+    switch (counter) {
+    case QCA_COUNTER_CORRUPTION: return "corruption";
+    case QCA_COUNTER_LEAK: return "leak";
+    case QCA_COUNTER_CHECK_ERROR: return "check-error";
+    case QCA_COUNTER_BEYOND: return "beyond";
+    }
+    return NULL;
+}
+
+static int issue_json(const struct qca_issue *issue, json_object **ret_object)
+{
+    const struct { const char *key; uint64_t value; bool have; } numbers[] = {
+        {"index", issue->index, true},
+        {"snapshot", issue->snapshot, issue->snapshot != QCA_ACTIVE},
+        {"table-offset", issue->table_offset, issue->table_offset != QCA_NO_OFFSET},
+        {"host-offset", issue->host_offset, issue->host_offset != QCA_NO_OFFSET},
+        {"host-length", issue->host_length, issue->host_offset != QCA_NO_OFFSET},
+        {"guest-offset", issue->guest_offset, issue->guest_offset != QCA_NO_OFFSET},
+        {"guest-length", issue->guest_length, issue->guest_offset != QCA_NO_OFFSET},
+        {"stored", issue->stored, true},
+        {"counted", issue->counted, true},
+        {"count", issue->count, true},
+        {"layer", issue->layer, true},
+    };
+    _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+    int r = object ? put_string(object, "kind", qca_issue_kind_name(issue->kind)) : -ENOMEM;
+
+    if (r >= 0)
+        r = put_string(object, "counter", counter_name(qca_issue_kind_counter(issue->kind)));
+    if (r >= 0)
+        r = put_string(object, "table", qca_table_name(issue->table));
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(numbers); i++)
+        if (numbers[i].have)
+            r = put_number(object, numbers[i].key, numbers[i].value);
+    if (r < 0)
+        return r;
+    *ret_object = TAKE_PTR(object);
+    return 0;
+}
+
+static int issues_json(const struct qca_check_result *result, json_object **ret_array)
+{
+    _cleanup_(json_object_putp) json_object *array = json_object_new_array();
+
+    if (!array)
+        return -ENOMEM;
+    for (size_t i = 0; i < result->n_issues; i++) {
+        json_object *issue;
+        int r = issue_json(&result->issues[i], &issue);
+
+        if (r < 0)
+            return r;
+        if (json_object_array_add(array, issue) < 0) {
+            json_object_put(issue);
+            return -ENOMEM;
+        }
+    }
+    *ret_array = TAKE_PTR(array);
+    return 0;
+}
+
+static int result_json(const struct qca_check_result *result, json_object *object)
+{
+    const struct { const char *key; uint64_t value; } figures[] = {
+        {"check-errors", result->check_errors}, {"corruptions", result->corruptions}, {"leaks", result->leaks},
+        {"image-end-offset", result->image_end_offset}, {"total-clusters", result->total_clusters},
+        {"allocated-clusters", result->allocated_clusters}, {"compressed-clusters", result->compressed_clusters},
+        {"fragmented-clusters", result->fragmented_clusters},
+    };
+    json_object *issues = NULL;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(figures); i++)
+        r = put_number(object, figures[i].key, figures[i].value);
+    if (r >= 0)
+        r = put(object, "finished", json_object_new_boolean(result->finished));
+    if (r >= 0)
+        r = issues_json(result, &issues);
+    return r < 0 ? r : put(object, "issues", issues);
+}
+
+static int layer_json(const char *path, const struct layer_report *layer, json_object *object)
+{
+    int r = put_string(object, "filename", path);
+
+    if (r >= 0)
+        r = put_string(object, "format", qca_format_name(layer->info.format));
+    if (r >= 0)
+        r = put_number(object, "virtual-size", layer->info.virtual_size);
+    return r < 0 || !layer->checked ? r : result_json(&layer->check, object);
+}
+
+static int layers_json(const struct check *check, json_object **ret_array)
+{
+    _cleanup_(json_object_putp) json_object *array = json_object_new_array();
+
+    if (!array)
+        return -ENOMEM;
+    for (size_t i = 1; i < check->report->n_layers; i++) {
+        json_object *object = json_object_new_object();
+        int r = object && json_object_array_add(array, object) >= 0 ? 0 : -ENOMEM;
+
+        if (r >= 0)
+            r = layer_json(i < check->n_paths ? check->paths[i] : NULL, &check->report->layers[i], object);
+        if (r < 0)
+            return r;
+    }
+    *ret_array = TAKE_PTR(array);
+    return 0;
+}
+
+int check_json(const struct check *check, json_object **ret_object)
+{
+    _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+    _cleanup_free_ char *failure = check_failure(check);
+    const struct layer_report *first = top(check);
+    json_object *layers = NULL;
+    int r = !object ? -ENOMEM : first ? layer_json(check->file, first, object)
+                                      : put_string(object, "filename", check->file);
+
+    if (r >= 0)
+        r = put(object, "opened", json_object_new_boolean(first != NULL));
+    if (r >= 0)
+        r = put_string(object, "error", failure);
+    if (r >= 0 && check->has_writer)
+        r = put(object, "in-use", json_object_new_boolean(true));
+    if (r >= 0 && first)
+        r = put_number(object, "depth", check->report->n_layers);
+    if (r >= 0 && first && check->report->n_layers > 1 && check->report->layers[1].checked) {
+        r = layers_json(check, &layers);
+        if (r >= 0)
+            r = put(object, "layers", layers);
+    }
+    if (r < 0)
+        return r;
+    *ret_object = TAKE_PTR(object);
+    return 0;
+}
+
+/* ---- for people --------------------------------------------------------------------------- */
+
+static void print_where(const struct qca_issue *issue)
+{
+    (void)printf("%s", qca_table_name(issue->table));
+    if (issue->snapshot != QCA_ACTIVE)
+        (void)printf(" of snapshot %" PRIu32, issue->snapshot);
+    if (issue->table_offset != QCA_NO_OFFSET)
+        (void)printf(" at 0x%" PRIx64, issue->table_offset);
+    (void)printf(", entry %" PRIu64, issue->index);
+}
+
+static void print_hurt(const struct qca_issue *issue)
+{
+    char size[TEXT_SIZE_MAX];
+
+    if (issue->host_offset != QCA_NO_OFFSET)
+        (void)printf("; host offset 0x%" PRIx64, issue->host_offset);
+    if (issue->stored != issue->counted)
+        (void)printf("; refcount %" PRIu64 ", references %" PRIu64, issue->stored, issue->counted);
+    if (issue->guest_offset != QCA_NO_OFFSET)
+        (void)printf("\n             the guest's disk is hurt from 0x%" PRIx64 " on, %s", issue->guest_offset,
+                     text_size(issue->guest_length, size));
+}
+
+static void print_issue(const struct output *output, const struct qca_issue *issue)
+{
+    enum qca_counter counter = qca_issue_kind_counter(issue->kind);
+    enum colour colour = counter == QCA_COUNTER_LEAK || counter == QCA_COUNTER_BEYOND ? COLOUR_YELLOW : COLOUR_RED;
+
+    (void)printf("  %s%-10s%s ", output_colour(output, colour),
+                 counter == QCA_COUNTER_BEYOND ? "notice" : counter_name(counter), output_colour(output, COLOUR_OFF));
+    if (issue->kind == QCA_ISSUE_CLUSTER_LEAKED) {
+        char size[TEXT_SIZE_MAX];
+        (void)printf("%" PRIu64 " clusters that nothing references, from 0x%" PRIx64 " on (%s)\n", issue->count,
+                     issue->host_offset, text_size(issue->host_length, size));
+        return;
+    }
+    (void)printf("%s\n             ", qca_issue_kind_text(issue->kind));
+    print_where(issue);
+    print_hurt(issue);
+    (void)putchar('\n');
+}
+
+static void print_issues(const struct output *output, const struct qca_check_result *result)
+{
+    size_t shown = output->full || result->n_issues < ISSUES_SHOWN ? result->n_issues : ISSUES_SHOWN;
+    uint64_t all = 0;
+
+    for (size_t i = 0; i < _QCA_ISSUE_MAX; i++)
+        all += i == QCA_ISSUE_CLUSTER_LEAKED ? result->leak_runs : result->kind_count[i];
+    for (size_t i = 0; i < shown; i++)
+        print_issue(output, &result->issues[i]);
+    if (shown < result->n_issues || all > result->n_issues)
+        (void)printf("  ... %zu of %" PRIu64 " shown%s\n", shown, all > result->n_issues ? all : result->n_issues,
+                     output->full ? "" : ": --full shows more, --json=pretty all there is of each");
+}
+
+static double percent(uint64_t part, uint64_t all)
+{
+    return all > 0 ? 100.0 * (double)part / (double)all : 0;
+}
+
+static void print_verdict(const struct output *output, const struct qca_check_result *result)
+{
+    if (result->corruptions > 0)
+        (void)printf("%s%" PRIu64 " error%s found.%s Data may be damaged, or further writes may damage it. Keep a "
+                     "copy\nbefore anything else, and repair only the copy.\n", output_colour(output, COLOUR_RED),
+                     result->corruptions, result->corruptions == 1 ? " was" : "s were", output_colour(output, COLOUR_OFF));
+    if (result->leaks > 0)
+        (void)printf("%s%" PRIu64 " leaked cluster%s found.%s Disk space is wasted, no data is harmed.\n",
+                     output_colour(output, COLOUR_YELLOW), result->leaks, result->leaks == 1 ? " was" : "s were",
+                     output_colour(output, COLOUR_OFF));
+    if (result->check_errors > 0)
+        (void)printf("%s%" PRIu64 " internal error%s%s: parts of the metadata could not be read.\n",
+                     output_colour(output, COLOUR_RED), result->check_errors, result->check_errors == 1 ? "" : "s",
+                     output_colour(output, COLOUR_OFF));
+    if (result->finished && result->corruptions == 0 && result->leaks == 0 && result->check_errors == 0)
+        (void)printf("%sNo errors were found.%s\n", output_colour(output, COLOUR_GREEN),
+                     output_colour(output, COLOUR_OFF));
+    if (result->total_clusters > 0)
+        (void)printf("%" PRIu64 "/%" PRIu64 " = %.2f%% allocated, %.2f%% fragmented, %.2f%% compressed clusters\n",
+                     result->allocated_clusters, result->total_clusters,
+                     percent(result->allocated_clusters, result->total_clusters),
+                     percent(result->fragmented_clusters, result->allocated_clusters),
+                     percent(result->compressed_clusters, result->allocated_clusters));
+    if (result->image_end_offset > 0)
+        (void)printf("Image end offset: %" PRIu64 "\n", result->image_end_offset);
+}
+
+static int print_layer(const struct output *output, const char *path, const struct layer_report *layer, size_t depth)
+{
+    _cleanup_free_ char *shown = text_escape_string(path);
+    char size[TEXT_SIZE_MAX];
+
+    if (!shown)
+        return -ENOMEM;
+    (void)printf("%s%s%s: %s, virtual size %s", output_colour(output, COLOUR_BOLD), shown,
+                 output_colour(output, COLOUR_OFF), qca_format_name(layer->info.format),
+                 text_size(layer->info.virtual_size, size));
+    if (depth > 1)
+        (void)printf(", %zu layers", depth);
+    (void)putchar('\n');
+    if (!layer->checked) {
+        (void)printf("This image format does not support checks.\n");
+        return 0;
+    }
+    print_issues(output, &layer->check);
+    if (!layer->check.finished)
+        (void)printf("%sThe check could not be finished%s: %s.\n", output_colour(output, COLOUR_RED),
+                     output_colour(output, COLOUR_OFF), layer->check.error.text);
+    print_verdict(output, &layer->check);
+    return 0;
+}
+
+int check_print(const struct ctl *ctl, const struct check *check)
+{
+    const struct layer_report *first = top(check);
+    int r;
+
+    if (!first) {
+        _cleanup_free_ char *failure = check_failure(check), *shown = text_escape_string(check->file);
+        return complain(0, "Cannot open %s: %s.", shown, failure);
+    }
+    if (check->has_writer)
+        (void)printf("Note: QEMU has it open for writing. Leaks and refcount errors may be what it has not written yet.\n");
+    r = print_layer(&ctl->output, check->file, first, check->report->n_layers);
+    for (size_t i = 1; r >= 0 && ctl->chain && i < check->report->n_layers; i++) {
+        (void)printf("\nLayer %zu ", i);
+        r = print_layer(&ctl->output, i < check->n_paths ? check->paths[i] : "", &check->report->layers[i], 0);
+    }
+    return r;
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Runs the check of a file in a sandboxed worker, and opens for it what the image refers to, by QEMU's rules. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/check.h"
+#include "helpers/text.h"
+
+#define THREADS_MAX 4
+#define LOCK_BYTE_WRITE 101     /* QEMU, block/file-posix.c: RAW_LOCK_PERM_BASE + BLK_PERM_WRITE */
+
+struct checker {
+    const struct ctl *ctl;
+    sd_event *event;
+    char *program;
+    struct worker *worker;
+    struct check *check;        /* under way */
+    bool done;
+    bool progress, progress_shown;
+};
+
+/* ---- opening, with the caller's rights ---------------------------------------------------- */
+
+/* Looks before it opens: opening a fifo or a device can block, or do something. */
+static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
+{
+    _cleanup_close_ int place = open(path, O_PATH | O_CLOEXEC), fd = -1;
+    char name[40];
+    struct stat st;
+
+    if (place < 0 || fstat(place, &st) < 0)
+        return -errno;
+    if (S_ISDIR(st.st_mode))
+        return -EISDIR;
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return -EMEDIUMTYPE;
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", place);
+    fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return -errno;
+    *ret_fd = TAKE_FD(fd);
+    *ret_id = (struct qca_file_id){ .a = st.st_dev, .b = st.st_ino };
+    return 0;
+}
+
+/* Does QEMU have it open for writing? Asked of the kernel, without taking a lock. */
+static bool has_writer(int fd)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCK_BYTE_WRITE, .l_len = 1 };
+
+    return fcntl(fd, F_OFD_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
+}
+
+/* Parents lie relative to the image that names them, data files relative to the working directory. */
+static int reference_path(const struct check *check, const struct worker_question *question, char **ret_path)
+{
+    _cleanup_free_ char *name = NULL;
+    const char *image = question->layer < check->n_paths ? check->paths[question->layer] : NULL;
+    const char *slash = image ? strrchr(image, '/') : NULL;
+    enum reference_text class;
+    int r = reference_classify(question->name, &class, &name);
+
+    if (r < 0)
+        return r;
+    if (class == REFERENCE_REMOTE)
+        return -EMEDIUMTYPE;
+    /* Devices are as good as the caller's rights: he named the image himself. */
+    if (class == REFERENCE_UNSAFE && question->name[0] == '/')
+        name = strdup(question->name);
+    else if (class == REFERENCE_UNSAFE)
+        return -EPERM;
+    if (!name)
+        return -ENOMEM;
+    if (name[0] == '/' || question->kind == QCA_REFERENCE_DATA_FILE || !slash)
+        *ret_path = TAKE_PTR(name);
+    else if (asprintf(ret_path, "%.*s/%s", (int)(slash - image), image, name) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static void on_question(void *userdata, struct worker *worker, const struct worker_question *question)
+{
+    struct checker *checker = userdata;
+    struct check *check = checker->check;
+    _cleanup_free_ char *path = NULL;
+    _cleanup_close_ int fd = -1;
+    struct qca_file_id id = { 0 };
+    int r = reference_path(check, question, &path);
+
+    if (r >= 0)
+        r = open_image(path, &fd, &id);
+    if (question->kind == QCA_REFERENCE_PARENT && question->layer + 1 == check->n_paths &&
+        check->n_paths < CHECK_LAYERS_MAX)
+        check->paths[check->n_paths++] = path ? TAKE_PTR(path) : strdup(question->name);
+    (void)worker_answer(worker, question->id, r < 0 ? r : 0, fd, r < 0 ? NULL : &id);
+}
+
+/* ---- progress ----------------------------------------------------------------------------- */
+
+static void on_progress(void *userdata, uint64_t done, uint64_t total)
+{
+    struct checker *checker = userdata;
+    _cleanup_free_ char *name = text_escape_string(checker->check->file);
+    _cleanup_free_ char *shown = name ? text_shorten(&checker->ctl->output, name, 60) : NULL;
+
+    if (!checker->progress || total == 0)
+        return;
+    (void)fprintf(stderr, "\r%5.1f%% %s\033[K", 100.0 * (double)(done < total ? done : total) / (double)total,
+                  shown ? shown : "");
+    checker->progress_shown = true;
+}
+
+static void end_progress(struct checker *checker)
+{
+    if (checker->progress_shown)
+        (void)fputs("\r\033[K", stderr);
+    checker->progress_shown = false;
+}
+
+/* ---- one check ---------------------------------------------------------------------------- */
+
+static void on_done(void *userdata, struct worker *worker, struct audit_report *report)
+{
+    struct checker *checker = userdata;
+
+    checker->check->report = report;
+    checker->done = true;
+}
+
+static int have_worker(struct checker *checker)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    const struct worker_options options = {
+        .program = checker->program,
+        .threads = n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n,
+    };
+    int r;
+
+    if (checker->worker && !worker_exhausted(checker->worker))
+        return 0;
+    checker->worker = worker_free(checker->worker);
+    r = worker_start(checker->event, &options, &checker->worker);
+    return r < 0 ? complain(r, "Cannot start %s", checker->program) : 0;
+}
+
+static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
+{
+    const struct ctl *ctl = checker->ctl;
+    const struct worker_request request = {
+        .fd = fd,
+        .id = *id,
+        .format = ctl->format ? qca_format_from_name(ctl->format) : QCA_FORMAT_UNKNOWN,
+        .flags = WORKER_CHECK | WORKER_CHAIN | (ctl->chain ? WORKER_CHECK_LAYERS : 0),
+        .question = on_question,
+        .progress = on_progress,
+        .done = on_done,
+        .userdata = checker,
+    };
+    int r = have_worker(checker);
+
+    if (r < 0)
+        return r;
+    checker->done = false;
+    r = worker_audit(checker->worker, &request);
+    if (r < 0)
+        return complain(r, "Cannot use the worker");
+    while (!checker->done) {
+        r = sd_event_run(checker->event, UINT64_MAX);
+        if (r < 0)
+            return complain(r, "Cannot wait for the worker");
+    }
+    return 0;
+}
+
+int checker_run(struct checker *checker, const char *file, struct check *check)
+{
+    _cleanup_close_ int fd = -1;
+    struct qca_file_id id;
+    int r;
+
+    *check = (struct check){ .file = file };
+    check->paths[0] = strdup(file);
+    if (!check->paths[0])
+        return complain(-ENOMEM, "Cannot check");
+    check->n_paths = 1;
+    r = open_image(file, &fd, &id);
+    if (r < 0) {
+        check->error = r;
+        return 0;
+    }
+    check->has_writer = has_writer(fd);
+    checker->check = check;
+    r = audit(checker, fd, &id);
+    end_progress(checker);
+    checker->check = NULL;
+    return r;
+}
+
+void check_done(struct check *check)
+{
+    for (size_t i = 0; i < check->n_paths; i++)
+        free(check->paths[i]);
+    audit_report_free(check->report);
+    *check = (struct check){ .file = NULL };
+}
+
+int checker_new(const struct ctl *ctl, struct checker **ret_checker)
+{
+    const char *term = getenv("TERM");
+    struct checker *checker = calloc(1, sizeof(*checker));
+    int r = checker ? 0 : -ENOMEM;
+
+    if (r >= 0) {
+        checker->ctl = ctl;
+        checker->progress = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+        r = helper_program("qcaudit-worker", &checker->program);
+    }
+    if (r >= 0)
+        r = sd_event_new(&checker->event);
+    if (r < 0) {
+        checker_free(checker);
+        return complain(r, "Cannot check");
+    }
+    *ret_checker = checker;
+    return 0;
+}
+
+struct checker *checker_free(struct checker *checker)
+{
+    if (!checker)
+        return NULL;
+    worker_free(checker->worker);
+    sd_event_unref(checker->event);
+    free(checker->program);
+    free(checker);
+    return NULL;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* check: images audited by a worker of our own, with the caller's rights and no daemon. */
+#pragma once
+
+#include "ctl/ctl.h"
+#include "helpers/client.h"
+
+/* Exit statuses of `qemu-img check`. */
+enum { CHECK_CLEAN = 0, CHECK_FAILED = 1, CHECK_CORRUPT = 2, CHECK_LEAKS = 3, CHECK_UNSUPPORTED = 63 };
+
+#define CHECK_LAYERS_MAX 1024
+
+/* One file's check, done. */
+struct check {
+    const char *file;
+    char *paths[CHECK_LAYERS_MAX];  /* of the layers; [0] is the file */
+    size_t n_paths;
+    bool has_writer;                /* QEMU has it open for writing: counts may be off */
+    int error;                      /* not opened, before any worker saw it */
+    struct audit_report *report;    /* NULL when error is set */
+};
+
+struct checker;
+
+/* Prints its own errors. */
+int checker_new(const struct ctl *ctl, struct checker **ret_checker);
+struct checker *checker_free(struct checker *checker);
+/* Always fills check (to be ended by check_done()); -errno only when no worker can be had. */
+int checker_run(struct checker *checker, const char *file, struct check *check);
+void check_done(struct check *check);
+
+int check_exit_status(const struct check *check);
+int check_worse(int a, int b);      /* of two exit statuses */
+/* A sentence why the image was not opened or not checked to its end, malloc'd; NULL when it was. */
+char *check_failure(const struct check *check);
+
+int check_print(const struct ctl *ctl, const struct check *check);
+int check_json(const struct check *check, json_object **ret_object);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What qcauditctl was asked for, and its verbs. */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-bus.h>
+
+#include "ctl/output.h"
+#include "lib/cleanup.h"
+
+#define USEC_PER_SEC UINT64_C(1000000)
+
+/* Exit statuses beside 0 and 1; those of check are qemu-img's. */
+#define EXIT_FINDINGS_OPENED 2      /* scan --wait: findings of severity error or critical were opened */
+
+struct ctl {
+    struct output output;
+    const char *socket;             /* --socket, NULL: found out */
+    const char *state_directory;
+    bool offline;
+    const char *severity, *name, *path, *datastore, *state, *format, *reason;
+    bool all;
+    bool wait;
+    bool chain;
+    uint64_t since, until, duration;    /* usec; 0 not given */
+    unsigned lines;                     /* 0 not given */
+    sd_bus *bus;                        /* once connected */
+};
+
+/* A verb prints its own errors. Returns an exit status, or -errno for EXIT_FAILURE. */
+int verb_status(struct ctl *ctl, int argc, char **argv);
+int verb_images(struct ctl *ctl, int argc, char **argv);
+int verb_chain(struct ctl *ctl, int argc, char **argv);
+int verb_findings(struct ctl *ctl, int argc, char **argv);
+int verb_show(struct ctl *ctl, int argc, char **argv);
+int verb_explain(struct ctl *ctl, int argc, char **argv);
+int verb_history(struct ctl *ctl, int argc, char **argv);
+int verb_scan(struct ctl *ctl, int argc, char **argv);
+int verb_ack(struct ctl *ctl, int argc, char **argv);
+int verb_pause(struct ctl *ctl, int argc, char **argv);
+int verb_release(struct ctl *ctl, int argc, char **argv);
+int verb_resume(struct ctl *ctl, int argc, char **argv);
+int verb_reload(struct ctl *ctl, int argc, char **argv);
+int verb_monitor(struct ctl *ctl, int argc, char **argv);
+int verb_check(struct ctl *ctl, int argc, char **argv);
+
+/* Prints "TEXT: what error means" (or TEXT alone for 0) to stderr and returns error. */
+int complain(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+uint64_t now_usec(void);

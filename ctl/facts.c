@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Facts of rows in the words that several screens share. */
+#include "ctl/facts.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/when.h"
+#include "helpers/text.h"
+
+char *fact_size(json_object *row, const char *key)
+{
+    char buf[TEXT_SIZE_MAX];
+
+    return strdup(row_has(row, key) ? text_size(row_number(row, key), buf) : "-");
+}
+
+char *fact_age(json_object *row, const char *key, uint64_t now)
+{
+    char buf[TEXT_DURATION_MAX];
+
+    return strdup(row_has(row, key) ? text_age(row_number(row, key), now, buf) : "-");
+}
+
+char *fact_since(json_object *row, const char *key, uint64_t now)
+{
+    char buf[TEXT_DURATION_MAX];
+    uint64_t when = row_number(row, key);
+
+    if (when == 0)
+        return strdup("-");
+    return strdup(text_duration(when < now ? now - when : 0, buf));
+}
+
+char *fact_time(json_object *row, const char *key, uint64_t now)
+{
+    char when[WHEN_MAX], age[TEXT_DURATION_MAX], *text;
+    uint64_t usec = row_number(row, key);
+
+    if (usec == 0)
+        return strdup("never");
+    if (asprintf(&text, "%s (%s)", when_text(usec, when), text_age(usec, now, age)) < 0)
+        return NULL;
+    return text;
+}
+
+char *fact_subject(json_object *finding)
+{
+    const char *kind = row_raw(finding, "subject-kind");
+
+    if (kind && strcmp(kind, "daemon") == 0)
+        return strdup("qcauditd");
+    return row_text(finding, "subject");
+}
+
+char *fact_severities(const struct output *output, json_object *counts, uint64_t *ret_total)
+{
+    static const struct { const char *key, *one, *many; } severities[] = {
+        {"critical", "critical", "critical"}, {"error", "error", "errors"},
+        {"warning", "warning", "warnings"}, {"info", "info", "info"},
+    };
+    char *text = NULL;
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(severities); i++) {
+        uint64_t n = row_number(counts, severities[i].key);
+        enum colour colour = severity_colour(severities[i].key);
+        char *longer;
+
+        if (n == 0)
+            continue;
+        total += n;
+        if (asprintf(&longer, "%s%s%s%" PRIu64 " %s%s", text ? text : "", text ? ", " : "",
+                     colour == COLOUR_OFF ? "" : output_colour(output, colour), n,
+                     n == 1 ? severities[i].one : severities[i].many,
+                     colour == COLOUR_OFF ? "" : output_colour(output, COLOUR_OFF)) < 0)
+            longer = NULL;
+        free(text);
+        text = longer;
+        if (!text)
+            return NULL;
+    }
+    *ret_total = total;
+    return text ? text : strdup("none");
+}
+
+const char *fact_confidence(const char *confidence)
+{
+    static const struct { const char *name, *text; } texts[] = {
+        {"offline", "nothing had it open"}, {"frozen", "in use, but nobody writes it"},
+        {"confirmed", "it has a writer; seen in two passes"}, {"racy", "it has a writer; seen in one pass"},
+    };
+
+    for (size_t i = 0; confidence && i < ELEMENTSOF(texts); i++)
+        if (strcmp(texts[i].name, confidence) == 0)
+            return texts[i].text;
+    return "";
+}
+
+/* ---- the catalogue ------------------------------------------------------------------------ */
+
+static const struct catalogue_entry catalogue[] = {
+#define FINDING(id, name, severity, title, explanation, remedy, message_id) \
+    { name, #severity, title, explanation, remedy },
+#include "qcaudit/findings.def"
+#undef FINDING
+};
+
+const struct catalogue_entry *catalogue_at(size_t index)
+{
+    return index < ELEMENTSOF(catalogue) ? &catalogue[index] : NULL;
+}
+
+const struct catalogue_entry *catalogue_find(const char *name)
+{
+    for (size_t i = 0; name && i < ELEMENTSOF(catalogue); i++)
+        if (strcmp(catalogue[i].name, name) == 0)
+            return &catalogue[i];
+    return NULL;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Facts of rows in the words that several screens share. */
+#pragma once
+
+#include "ctl/ctl.h"
+
+/* Sizes and ages of a row's member, malloc'd; "-" when it has none. NULL without memory. */
+char *fact_size(json_object *row, const char *key);
+char *fact_age(json_object *row, const char *key, uint64_t now);        /* "3d 4h ago" */
+char *fact_since(json_object *row, const char *key, uint64_t now);      /* "3d 4h": for narrow columns */
+/* "Fri 2026-11-20 04:48:00 UTC (3h ago)" */
+char *fact_time(json_object *row, const char *key, uint64_t now);
+/* What a finding is about: path, datastore's name, or "qcauditd". Escaped. */
+char *fact_subject(json_object *finding);
+/* "2 critical, 1 error" of a row of numbers by severity, in colour; "none". */
+char *fact_severities(const struct output *output, json_object *counts, uint64_t *ret_total);
+/* How good the condition is known: a sentence for a confidence. */
+const char *fact_confidence(const char *confidence);
+
+/* A table of findings: id, severity, since, name, subject. */
+int findings_table(struct ctl *ctl, json_object *rows, bool with_state);
+
+/* A row of the catalogue. */
+struct catalogue_entry {
+    const char *name, *severity, *title, *explanation, *remedy;
+};
+const struct catalogue_entry *catalogue_find(const char *name);
+const struct catalogue_entry *catalogue_at(size_t index);      /* NULL behind the last */

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What reaches the terminal: pager, colours, tables, JSON; all untrusted text escaped. */
+#pragma once
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "lib/cleanup.h"
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+
+enum json_mode { JSON_OFF, JSON_SHORT, JSON_PRETTY };
+
+struct output {
+    enum json_mode json;
+    bool legend;                /* headings and hints */
+    bool pager;                 /* may be used */
+    bool full;                  /* nothing is shortened */
+    bool terminal;              /* stdout was one before a pager took it */
+    bool colour;
+    bool utf8;                  /* the locale can show it */
+    unsigned width;             /* columns; 0 without a terminal: no limit */
+    pid_t pager_pid;            /* 0 none */
+};
+
+/* Looks at stdout and the environment: NO_COLOR, SYSTEMD_COLORS, TERM, COLUMNS. */
+void output_init(struct output *output);
+/* Starts the pager, where it makes sense: $SYSTEMD_PAGER, $PAGER, else less -FRSXMK. */
+void output_begin(struct output *output);
+/* Ends the pager; -errno when something could not be written. */
+int output_end(struct output *output);
+
+/* "" or an escape sequence that goes on until COLOUR_OFF. */
+enum colour { COLOUR_OFF, COLOUR_RED, COLOUR_BRIGHT_RED, COLOUR_YELLOW, COLOUR_GREEN, COLOUR_DIM, COLOUR_BOLD, _COLOUR_MAX };
+const char *output_colour(const struct output *output, enum colour colour);
+enum colour severity_colour(const char *severity);
+const char *output_arrow(const struct output *output);
+/* Paragraphs parted by \n\n, wrapped to the terminal (80 columns without one), indented. */
+void output_wrapped(const struct output *output, unsigned indent, const char *text);
+/* The label, right-aligned so that all of a block end in one column, and ": ". */
+void output_label(const struct output *output, unsigned width, const char *label);
+void output_heading(const struct output *output, const char *text);
+
+/* JSON: strings that are no UTF-8 become arrays of bytes, as journalctl does. Takes nothing. */
+int output_json(const struct output *output, json_object *value);
+
+/* Columns of text on the terminal. */
+unsigned text_columns(const char *text);
+/* At most so many columns: the middle is left out. malloc'd. */
+char *text_shorten(const struct output *output, const char *text, unsigned columns);
+
+/* ---- tables ------------------------------------------------------------------------------- */
+
+enum { COLUMN_RIGHT = 1 << 0, COLUMN_FLEXIBLE = 1 << 1 /* shortened so that the line fits: at most one */ };
+
+struct column {
+    const char *name;
+    unsigned flags;
+};
+
+struct table;
+
+int table_new(const struct output *output, const struct column *columns, size_t n_columns,
+              struct table **ret_table);
+struct table *table_free(struct table *table);
+DEFINE_CLEANUP(struct table *, table_free)
+/* A new last row of empty cells. */
+int table_row(struct table *table);
+/* Cells of the last row. The text must be safe to print; table_cell copies it, NULL is "". */
+int table_cell(struct table *table, size_t column, const char *text, enum colour colour);
+/* Takes the text; NULL is -ENOMEM. */
+int table_take(struct table *table, size_t column, char *text, enum colour colour);
+size_t table_rows(const struct table *table);
+int table_print(struct table *table);
+
+/* ---- members of rows ---------------------------------------------------------------------- */
+
+/* The member escaped for people, malloc'd; "-" when there is none; NULL without memory. */
+char *row_text(json_object *row, const char *key);
+const char *row_raw(json_object *row, const char *key);         /* NULL when there is none */
+uint64_t row_number(json_object *row, const char *key);         /* 0 when there is none */
+bool row_bool(json_object *row, const char *key);
+bool row_has(json_object *row, const char *key);
+/* An array or object member, NULL when there is none; borrowed. */
+json_object *row_member(json_object *row, const char *key);

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcauditctl: asks qcauditd what is wrong with the disk images of a host, and tells it what to do. */
+#include <errno.h>
+#include <getopt.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+#include "build-config.h"
+#include "ctl/ctl.h"
+#include "ctl/when.h"
+#include "helpers/text.h"
+
+/* ---- verbs -------------------------------------------------------------------------------- */
+
+struct verb {
+    const char *name;
+    const char *arguments;
+    int least, most;            /* arguments; most -1: any number */
+    int (*run)(struct ctl *ctl, int argc, char **argv);
+    const char *options;        /* long names of those that are its own, parted by blanks */
+    const char *summary;        /* for the list of all verbs: one line */
+    const char *help;
+};
+
+#define FILTER_FINDINGS "severity name path datastore state all lines offline state-directory full "
+
+static const struct verb verbs[] = {
+    {"status", "", 0, 0, verb_status, "offline state-directory full ", "the store in numbers, and what is worst (default)",
+     "Shows how many images are audited, when, what is wrong by severity, each datastore, and the worst findings."},
+    {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
+     "Lists the findings that are open or acknowledged; --all also those that were resolved lately."},
+    {"show", "PATH|ID...", 1, -1, verb_show, "full ", "all that is known of an image, or of one finding",
+     "Shows everything known of an image, or of the finding with that number: evidence, and what to do about it.\n"
+     "A PATH may be the end of a known path, such as web.qcow2."},
+    {"chain", "PATH...", 1, -1, verb_chain, "full ", "the snapshot chain of an image, as a tree",
+     "Shows the layers from the base to the image, and every overlay above it, with the size of each layer, what it\n"
+     "takes on disk, and its age."},
+    {"images", "[PATH...]", 0, -1, verb_images, "path datastore format all lines offline state-directory full ",
+     "all images that are known",
+     "Lists the images below each PATH, or all of them; files without an image's format (raw) only with --all or --format=raw."},
+    {"history", "[PATH]", 0, 1, verb_history, "name since until lines offline state-directory full ",
+     "what happened: findings opened, worsened, resolved",
+     "Lists the changes of findings, newest first: of all images, or of one; of one also its last audits."},
+    {"explain", "[NAME...]", 0, -1, verb_explain, "", "what a finding means, and what to do about it",
+     "Explains findings by their names, such as chain-deep; without a NAME it lists all there are. Needs no daemon."},
+    {"scan", "[PATH...]", 0, -1, verb_scan, "wait ", "audit images or directories now",
+     "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case. With --wait it\n"
+     "shows the progress, ends when all is done, and exits with 2 if findings of severity error or critical were opened."},
+    {"check", "FILE...", 1, -1, verb_check, "chain format full ", "check images without the daemon, as qemu-img check does",
+     "Checks images with the rights of the caller, in a sandbox, without writing or locking anything. Exit status as of\n"
+     "qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 the format has no check;\n"
+     "of several images the worst. With --chain every layer below is checked too."},
+    {"ack", "ID...", 1, -1, verb_ack, "reason until for ", "acknowledge findings: no more reminders",
+     "Acknowledges findings: they stay listed, but are not told again until --until, or until they get worse."},
+    {"pause", "DATASTORE...", 1, -1, verb_pause, "for until ", "audit nothing in a datastore for a while",
+     "Begins no audits in a datastore, until 'resume', or for the time given."},
+    {"release", "DATASTORE...", 1, -1, verb_release, "for until ", "pause, and close every file there (for umount)",
+     "As pause, and also ends what is under way and closes every file, so that an umount or lvremove can go on."},
+    {"resume", "DATASTORE...", 1, -1, verb_resume, "", "end pause or release",
+     "Ends a pause or release."},
+    {"monitor", "", 0, 0, verb_monitor, "full ", "print changes of findings as they happen",
+     "Prints a line for every change of a finding until it is interrupted."},
+    {"reload", "", 0, 0, verb_reload, "", "read the configuration again",
+     "Makes the daemon read its configuration again; when there is a mistake in it, the old one stays."},
+};
+
+/* ---- options ------------------------------------------------------------------------------ */
+
+enum { OPTION_LONG = 0x100 };
+
+struct option_row {
+    const char *name;
+    char letter;                /* 0 none */
+    const char *argument;       /* NULL none */
+    bool global;                /* for every verb */
+    const char *help;
+};
+
+static const struct option_row options[] = {
+    {"help", 'h', NULL, true, "show this help, or that of the verb"},
+    {"version", 0, NULL, true, "show the version"},
+    {"socket", 0, "PATH", true, "where the daemon listens"},
+    {"json", 0, "MODE", true, "print JSON: short, pretty, or off"},
+    {"no-legend", 0, NULL, true, "no headings and hints"},
+    {"no-pager", 0, NULL, true, "do not start a pager"},
+    {"full", 'l', NULL, false, "do not shorten anything"},
+    {"offline", 0, NULL, false, "read the database; the daemon must not run"},
+    {"state-directory", 0, "DIR", false, "with --offline: where the database is"},
+    {"severity", 0, "LEVEL", false, "info, warning, error or critical, and above"},
+    {"name", 0, "NAME", false, "findings of this name, such as chain-deep"},
+    {"path", 0, "PATH", false, "this image, or what lies below this directory"},
+    {"datastore", 0, "NAME", false, "of this datastore"},
+    {"state", 0, "STATE", false, "open, acknowledged, resolved, or all"},
+    {"format", 'f', "FORMAT", false, "raw or qcow2; check: do not guess the format"},
+    {"all", 'a', NULL, false, "all of them: resolved findings, raw files too"},
+    {"since", 0, "TIME", false, "not older: 2026-12-24, \"3d ago\", yesterday"},
+    {"until", 0, "TIME", false, "not newer; ack, pause: when it ends: +7d"},
+    {"lines", 'n', "N", false, "at most so many"},
+    {"wait", 'w', NULL, false, "wait until the scan is done"},
+    {"chain", 0, NULL, false, "check every layer"},
+    {"reason", 0, "TEXT", false, "why it is acknowledged"},
+    {"for", 0, "TIME", false, "how long: 2h, 7d"},
+};
+
+int complain(int error, const char *format, ...)
+{
+    va_list ap;
+
+    (void)fflush(stdout);
+    va_start(ap, format);
+    (void)vfprintf(stderr, format, ap);
+    va_end(ap);
+    if (error < 0)
+        (void)fprintf(stderr, ": %s\n", strerror(-error));
+    else
+        (void)fputc('\n', stderr);
+    return error;
+}
+
+uint64_t now_usec(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+        if (strcmp(verbs[i].name, name) == 0)
+            return &verbs[i];
+    return NULL;
+}
+
+static bool verb_takes(const struct verb *verb, const struct option_row *option)
+{
+    char word[40];
+
+    (void)snprintf(word, sizeof(word), "%s ", option->name);
+    return option->global || strncmp(verb->options, word, strlen(word)) == 0 ||
+           (snprintf(word, sizeof(word), " %s ", option->name) > 0 && strstr(verb->options, word));
+}
+
+/* ---- help --------------------------------------------------------------------------------- */
+
+static void print_option(const struct option_row *option)
+{
+    char text[64];
+
+    (void)snprintf(text, sizeof(text), "%c%c --%s%s%s", option->letter ? '-' : ' ',
+                   option->letter ? option->letter : ' ', option->name, option->argument ? "=" : "",
+                   option->argument ? option->argument : "");
+    (void)printf("  %-25s %s\n", text, option->help);
+}
+
+static void print_help(void)
+{
+    (void)printf("qcauditctl [OPTION...] [VERB] [ARGUMENT...]\n\n"
+                 "Asks qcauditd what is wrong with the disk images of this host.\n\nVerbs:\n");
+    for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+        char text[64];
+
+        (void)snprintf(text, sizeof(text), "%s %s", verbs[i].name, verbs[i].arguments);
+        (void)printf("  %-22s %s\n", text, verbs[i].summary);
+    }
+    (void)printf("\nOptions:\n");
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        print_option(&options[i]);
+    (void)printf("\n'qcauditctl VERB --help' says more of a verb. See also qcauditctl(1).\n");
+}
+
+static void print_verb_help(const struct verb *verb)
+{
+    (void)printf("qcauditctl [OPTION...] %s%s%s\n\n%s\n\nOptions:\n", verb->name, *verb->arguments ? " " : "",
+                 verb->arguments, verb->help);
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        if (verb_takes(verb, &options[i]))
+            print_option(&options[i]);
+}
+
+/* ---- parsing ------------------------------------------------------------------------------ */
+
+struct parsed {
+    bool help, version;
+    bool given[ELEMENTSOF(options)];
+};
+
+static int bad_value(const struct option_row *option, const char *value, const char *allowed)
+{
+    _cleanup_free_ char *shown = text_escape_string(value);
+
+    (void)complain(0, "--%s=%s: %s.", option->name, shown, allowed);
+    return -EINVAL;
+}
+
+static int one_of(const struct option_row *option, const char *value, const char *const *names, const char *allowed)
+{
+    for (size_t i = 0; names[i]; i++)
+        if (strcmp(names[i], value) == 0)
+            return (int)i;
+    return bad_value(option, value, allowed);
+}
+
+static int take_json(struct ctl *ctl, const struct option_row *option, const char *value)
+{
+    static const char *const modes[] = { "off", "short", "pretty", NULL };
+    int r = one_of(option, value, modes, "it is short, pretty or off");
+
+    if (r >= 0)
+        ctl->output.json = (enum json_mode)r;
+    return r;
+}
+
+static int take_number(const struct option_row *option, const char *value, unsigned *ret_number)
+{
+    unsigned long number;
+    char *end;
+
+    errno = 0;
+    number = strtoul(value, &end, 10);
+    if (errno != 0 || *end || value[0] < '0' || value[0] > '9' || number == 0 || number > 100000000)
+        return bad_value(option, value, "a number from 1 on is needed");
+    *ret_number = (unsigned)number;
+    return 0;
+}
+
+static int take_time(const struct option_row *option, const char *value, uint64_t *ret_usec)
+{
+    return when_parse(value, now_usec(), ret_usec) < 0
+               ? bad_value(option, value, "a time is needed, such as 2026-12-24, \"2026-12-24 18:00\", +7d, \"3d ago\"")
+               : 0;
+}
+
+static int take_duration(const struct option_row *option, const char *value, uint64_t *ret_usec)
+{
+    uint64_t usec;
+
+    if (when_parse_duration(value, &usec) < 0 || usec == 0)
+        return bad_value(option, value, "a duration is needed, such as 90min, 2h, 7d");
+    *ret_usec = usec;
+    return 0;
+}
+
+static int take_text(const char *name, const char *value, struct ctl *ctl)
+{
+    const struct { const char *name; const char **place; } texts[] = {
+        {"socket", &ctl->socket}, {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
+        {"path", &ctl->path}, {"datastore", &ctl->datastore}, {"reason", &ctl->reason},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
+        if (strcmp(texts[i].name, name) == 0)
+            *texts[i].place = value;
+    return 0;
+}
+
+static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, const char *value)
+{
+    static const char *const severities[] = { "info", "warning", "error", "critical", NULL };
+    static const char *const states[] = { "open", "acknowledged", "resolved", "all", NULL };
+    static const char *const formats[] = { "raw", "qcow2", NULL };
+    const struct option_row *option = &options[index];
+    const struct { const char *name; bool *flag; bool value; } flags[] = {
+        {"help", &parsed->help, true}, {"version", &parsed->version, true}, {"offline", &ctl->offline, true},
+        {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
+        {"full", &ctl->output.full, true}, {"all", &ctl->all, true}, {"wait", &ctl->wait, true},
+        {"chain", &ctl->chain, true},
+    };
+    int r = 0;
+
+    parsed->given[index] = true;
+    for (size_t i = 0; i < ELEMENTSOF(flags); i++)
+        if (strcmp(flags[i].name, option->name) == 0) {
+            *flags[i].flag = flags[i].value;
+            return 0;
+        }
+    if (strcmp(option->name, "json") == 0)
+        return take_json(ctl, option, value);
+    if (strcmp(option->name, "lines") == 0)
+        return take_number(option, value, &ctl->lines);
+    if (strcmp(option->name, "since") == 0)
+        return take_time(option, value, &ctl->since);
+    if (strcmp(option->name, "until") == 0)
+        return take_time(option, value, &ctl->until);
+    if (strcmp(option->name, "for") == 0)
+        return take_duration(option, value, &ctl->duration);
+    if (strcmp(option->name, "severity") == 0) {
+        r = one_of(option, ctl->severity = value, severities, "it is info, warning, error or critical");
+        return r;
+    }
+    if (strcmp(option->name, "state") == 0)
+        return one_of(option, ctl->state = value, states, "it is open, acknowledged, resolved or all");
+    if (strcmp(option->name, "format") == 0)
+        return one_of(option, ctl->format = value, formats, "it is raw or qcow2");
+    return take_text(option->name, value, ctl);
+}
+
+static int parse(struct ctl *ctl, struct parsed *parsed, int argc, char **argv)
+{
+    struct option longs[ELEMENTSOF(options) + 1] = { { NULL, 0, NULL, 0 } };
+    char shorts[2 * ELEMENTSOF(options) + 1];
+    size_t n = 0;
+    int c;
+
+    for (size_t i = 0; i < ELEMENTSOF(options); i++) {
+        longs[i] = (struct option){ options[i].name, options[i].argument ? required_argument : no_argument, NULL,
+                                    OPTION_LONG + (int)i };
+        if (options[i].letter) {
+            shorts[n++] = options[i].letter;
+            if (options[i].argument)
+                shorts[n++] = ':';
+        }
+    }
+    shorts[n] = '\0';
+    while ((c = getopt_long(argc, argv, shorts, longs, NULL)) >= 0) {
+        size_t index = (size_t)(c - OPTION_LONG);
+
+        if (c == '?')
+            return -EINVAL;
+        if (c < OPTION_LONG)
+            for (index = 0; options[index].letter != c; index++)
+                ;
+        if (take_option(ctl, parsed, index, optarg) < 0)
+            return -EINVAL;
+    }
+    return 0;
+}
+
+static int check_verb(const struct verb *verb, const struct parsed *parsed, int n_arguments)
+{
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        if (parsed->given[i] && !verb_takes(verb, &options[i]))
+            return complain(0, "--%s means nothing to '%s'. See: qcauditctl %s --help", options[i].name, verb->name,
+                            verb->name), -EINVAL;
+    if (n_arguments < verb->least)
+        return complain(0, "'%s' needs %s. See: qcauditctl %s --help", verb->name, verb->arguments, verb->name), -EINVAL;
+    if (verb->most >= 0 && n_arguments > verb->most)
+        return complain(0, "Too many arguments for '%s'. See: qcauditctl %s --help", verb->name, verb->name), -EINVAL;
+    return 0;
+}
+
+static int run(struct ctl *ctl, int argc, char **argv)
+{
+    struct parsed parsed = { .help = false };
+    const struct verb *verb;
+    int n, r = parse(ctl, &parsed, argc, argv);
+
+    if (r < 0)
+        return r;
+    if (parsed.version)
+        return printf("qcauditctl %s\n", PACKAGE_VERSION) < 0 ? -EIO : 0;
+    n = argc - optind;
+    verb = find_verb(n > 0 ? argv[optind] : "status");
+    if (!verb) {
+        _cleanup_free_ char *shown = text_escape_string(argv[optind]);
+        return complain(0, "There is no verb '%s'. See: qcauditctl --help", shown), -EINVAL;
+    }
+    if (parsed.help) {
+        if (n > 0)
+            print_verb_help(verb);
+        else
+            print_help();
+        return 0;
+    }
+    n = n > 0 ? n - 1 : 0;
+    r = check_verb(verb, &parsed, n);
+    return r < 0 ? r : verb->run(ctl, n, argv + argc - n);
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl ctl = { .output = { .legend = true, .pager = true } };
+    int r, end;
+
+    (void)setlocale(LC_ALL, "");
+    output_init(&ctl.output);
+    r = run(&ctl, argc, argv);
+    sd_bus_flush_close_unref(ctl.bus);
+    end = output_end(&ctl.output);
+    if (end < 0 && end != -EPIPE)
+        r = complain(end, "Cannot write the output");
+    return r < 0 || end < 0 ? EXIT_FAILURE : r;
+}

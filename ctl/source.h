@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Where rows come from: the daemon, or with --offline its database. Every function prints its own errors. */
+#pragma once
+
+#include "ctl/ctl.h"
+
+int source_status(struct ctl *ctl, json_object **ret_entry);
+/* Filters as those of ListImages and ListFindings in qcaudit/control.h. */
+int source_images(struct ctl *ctl, json_object *filter, json_object **ret_rows);
+int source_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows);
+int source_events(struct ctl *ctl, json_object *filter, json_object **ret_rows);
+int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows);
+/* The verb needs the daemon itself. */
+int source_needs_daemon(const struct ctl *ctl, const char *verb);
+
+/* The known image that the argument means: a path, absolute or from here, with or without links followed, or the
+ * end of exactly one known path ("web.qcow2"). malloc'd. */
+int source_find_image(struct ctl *ctl, const char *argument, char **ret_path);
+/* As an absolute path, known or not (a directory, say): what --path means. malloc'd, NULL without memory. */
+char *source_absolute(const char *argument);
+/* Errors go first in a list for people: by severity, then by age. In place. */
+void source_sort_findings(json_object *rows);
+
+/* A filter under construction: NULL values are left out. */
+int filter_add(json_object *filter, const char *key, const char *value);

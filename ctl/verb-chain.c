@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* chain: the layers from the base to an image and every overlay above it, one line each. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/client.h"
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "helpers/text.h"
+
+/* One layer of the tree. Layers with one overlay only are drawn in one column, so that a chain of a hundred
+ * layers fits the terminal; libsmartcols' trees would indent each, which is why this draws its own. */
+struct layer {
+    json_object *row;
+    size_t parent;              /* index; SIZE_MAX none */
+    size_t n_children;          /* shown ones */
+    size_t last_child;          /* index of the last of them */
+    bool last;                  /* of its siblings */
+    char *prefix;               /* what is drawn left of it */
+    char *below;                /* what is drawn left of its only child */
+};
+
+static void layers_free(struct layer *layers)
+{
+    if (!layers)
+        return;
+    for (size_t i = 0; layers[i].row; i++) {
+        free(layers[i].prefix);
+        free(layers[i].below);
+    }
+    free(layers);
+}
+DEFINE_CLEANUP(struct layer *, layers_free)
+
+/* Rows come base first and depth first: the parent is the nearest row above with one level less. */
+static int layers_new(json_object *rows, struct layer **ret_layers, size_t *ret_n)
+{
+    size_t n = json_object_array_length(rows);
+    _cleanup_free_ size_t *latest = calloc(n + 2, sizeof(*latest));
+    struct layer *layers = calloc(n + 1, sizeof(*layers));
+
+    if (!layers || !latest) {
+        free(layers);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint64_t level;
+
+        layers[i].row = json_object_array_get_idx(rows, i);
+        level = row_number(layers[i].row, "level");
+        if (level > n)
+            level = n;
+        layers[i].parent = level == 0 || i == 0 ? SIZE_MAX : latest[level - 1];
+        layers[i].last = true;
+        latest[level] = i;
+        if (layers[i].parent != SIZE_MAX)
+            layers[layers[i].parent].n_children++, layers[layers[i].parent].last_child = i;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (layers[i].parent != SIZE_MAX)
+            layers[i].last = layers[layers[i].parent].last_child == i;
+    *ret_layers = layers;
+    *ret_n = n;
+    return 0;
+}
+
+static int layer_draw(const struct output *output, struct layer *layers, size_t i)
+{
+    struct layer *layer = &layers[i], *parent = layer->parent == SIZE_MAX ? NULL : &layers[layer->parent];
+    const char *branch = layer->last ? (output->utf8 ? "└─" : "`-") : (output->utf8 ? "├─" : "|-");
+    const char *pass = layer->last ? "  " : (output->utf8 ? "│ " : "| ");
+
+    if (!parent)
+        layer->prefix = strdup(""), layer->below = strdup("");
+    else if (parent->n_children == 1)
+        layer->prefix = strdup(parent->below), layer->below = strdup(parent->below);
+    else if (asprintf(&layer->prefix, "%s%s", parent->below, branch) < 0 ||
+             asprintf(&layer->below, "%s%s", parent->below, pass) < 0)
+        return -ENOMEM;
+    return layer->prefix && layer->below ? 0 : -ENOMEM;
+}
+
+/* ---- what a line says --------------------------------------------------------------------- */
+
+static size_t directory_length(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? (size_t)(slash - path) : 0;
+}
+
+/* The name alone where it lies beside the layer below it (or the first row), else the whole path. */
+static char *layer_name(const struct output *output, const struct layer *layers, size_t i)
+{
+    const char *path = row_raw(layers[i].row, "path"), *other = row_raw(layers[0].row, "path");
+    _cleanup_free_ char *shown = row_text(layers[i].row, "path");
+    const char *name = shown;
+    char *text;
+
+    if (!shown)
+        return NULL;
+    if (path && other && directory_length(path) > 0 && directory_length(path) == directory_length(other) &&
+        strncmp(path, other, directory_length(path)) == 0)
+        name = strrchr(shown, '/') + 1;
+    return asprintf(&text, "%s%s", layers[i].prefix, name) < 0 ? NULL : text;
+}
+
+static int note(char **notes, const char *text)
+{
+    char *longer;
+
+    if (asprintf(&longer, "%s%s%s", *notes ? *notes : "", *notes ? ", " : "", text) < 0)
+        return -ENOMEM;
+    free(*notes);
+    *notes = longer;
+    return 0;
+}
+
+static const char *broken_text(const char *state)
+{
+    static const struct { const char *state, *text; } texts[] = {
+        {"missing", "MISSING"}, {"escapes", "OUTSIDE THE STORE, not opened"}, {"remote", "REMOTE, not opened"},
+        {"unreachable", "its datastore is offline"}, {"pending", "not looked at yet"},
+        {"loop", "LOOP: this layer again"},
+    };
+
+    for (size_t i = 0; state && i < ELEMENTSOF(texts); i++)
+        if (strcmp(texts[i].state, state) == 0)
+            return texts[i].text;
+    return "not opened";
+}
+
+static int note_findings(json_object *row, char **notes)
+{
+    json_object *findings = row_member(row, "findings-list");
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && findings && i < json_object_array_length(findings); i++) {
+        _cleanup_free_ char *name = row_text(json_object_array_get_idx(findings, i), "name");
+
+        r = name ? note(notes, name) : -ENOMEM;
+    }
+    return r;
+}
+
+static char *layer_notes(json_object *row, size_t n_shown)
+{
+    const char *state = row_raw(row, "state"), *use = row_raw(row, "use"), *golden = row_raw(row, "golden");
+    uint64_t children = row_number(row, "children");
+    char *notes = NULL, others[48];
+    int r = 0;
+
+    if (state)
+        return strdup(broken_text(state));
+    if (golden)
+        r = note(&notes, strcmp(golden, "inferred") == 0 ? "golden (inferred)" : "golden");
+    else if (row_bool(row, "own"))
+        r = note(&notes, "own layer");
+    if (r >= 0)
+        r = note_findings(row, &notes);
+    if (r >= 0 && use && strcmp(use, "writer") == 0)
+        r = note(&notes, "in use");
+    if (r >= 0 && row_has(row, "present") && !row_bool(row, "present"))
+        r = note(&notes, "gone");
+    if (r >= 0 && children > n_shown) {
+        (void)snprintf(others, sizeof(others), "+%" PRIu64 " overlay%s", children - n_shown,
+                       children - n_shown == 1 ? "" : "s");
+        r = note(&notes, others);
+    }
+    if (r < 0) {
+        free(notes);
+        return NULL;
+    }
+    return notes ? notes : strdup("");
+}
+
+/* The worst that is noted. */
+static enum colour layer_colour(json_object *row)
+{
+    const char *state = row_raw(row, "state");
+
+    if (state)
+        return strcmp(state, "pending") == 0 || strcmp(state, "unreachable") == 0 ? COLOUR_YELLOW : COLOUR_BRIGHT_RED;
+    return severity_colour(row_raw(row, "severity"));
+}
+
+static int layer_line(struct ctl *ctl, struct table *table, const struct layer *layers, size_t i, uint64_t now)
+{
+    json_object *row = layers[i].row;
+    int r = table_row(table);
+
+    if (r >= 0)
+        r = table_take(table, 0, row_text(row, "level"), COLOUR_DIM);
+    if (r >= 0)
+        r = table_take(table, 1, fact_size(row, "size"), COLOUR_OFF);
+    if (r >= 0)
+        r = table_take(table, 2, fact_size(row, "allocated"), COLOUR_OFF);
+    if (r >= 0)
+        r = table_take(table, 3, fact_since(row, "created", now), COLOUR_OFF);
+    if (r >= 0)
+        r = table_take(table, 4, layer_name(&ctl->output, layers, i),
+                       row_bool(row, "asked") ? COLOUR_BOLD : COLOUR_OFF);
+    return r < 0 ? r : table_take(table, 5, layer_notes(row, layers[i].n_children), layer_colour(row));
+}
+
+/* ---- the screen --------------------------------------------------------------------------- */
+
+static int print_summary(const struct ctl *ctl, json_object *rows)
+{
+    json_object *asked = NULL, *first = json_object_array_get_idx(rows, 0);
+    uint64_t allocated = 0, unconsolidated;
+    char buf[TEXT_SIZE_MAX], virtual_buf[TEXT_SIZE_MAX];
+    _cleanup_free_ char *path = NULL, *place = NULL;
+    const char *raw = row_raw(first, "path");
+
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+
+        allocated += row_number(row, "allocated");
+        if (row_bool(row, "asked"))
+            asked = row;
+    }
+    path = row_text(asked, "path");
+    place = raw ? strndup(raw, directory_length(raw)) : NULL;
+    if (!path || (raw && !place))
+        return -ENOMEM;
+    unconsolidated = row_number(asked, "unconsolidated");
+    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), path, output_colour(&ctl->output, COLOUR_OFF));
+    if (row_bool(asked, "loop"))
+        (void)printf("A loop: the chain contains itself");
+    else
+        (void)printf("%" PRIu64 " layer%s, %" PRIu64 " of them unconsolidated", row_number(asked, "depth"),
+                     row_number(asked, "depth") == 1 ? "" : "s", unconsolidated);
+    (void)printf("; virtual size %s, %s on disk below\n\n",
+                 row_has(asked, "virtual-size") ? text_size(row_number(asked, "virtual-size"), virtual_buf) : "unknown",
+                 text_size(allocated, buf));
+    return 0;
+}
+
+static int print_chain(struct ctl *ctl, json_object *rows)
+{
+    static const struct column columns[] = {
+        {"#", COLUMN_RIGHT}, {"SIZE", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT}, {"AGE", COLUMN_RIGHT},
+        {"LAYER", COLUMN_FLEXIBLE}, {"NOTES", 0},
+    };
+    _cleanup_(table_freep) struct table *table = NULL;
+    _cleanup_(layers_freep) struct layer *layers = NULL;
+    uint64_t now = now_usec();
+    size_t n;
+    int r = print_summary(ctl, rows);
+
+    if (r >= 0)
+        r = layers_new(rows, &layers, &n);
+    if (r >= 0)
+        r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        r = layer_draw(&ctl->output, layers, i);
+        if (r >= 0)
+            r = layer_line(ctl, table, layers, i, now);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
+int verb_chain(struct ctl *ctl, int argc, char **argv)
+{
+    int r = source_needs_daemon(ctl, "chain");
+
+    for (int i = 0; r >= 0 && i < argc; i++) {
+        _cleanup_(json_object_putp) json_object *rows = NULL;
+        _cleanup_free_ char *path = NULL;
+
+        r = source_find_image(ctl, argv[i], &path);
+        if (r >= 0) {
+            r = client_chain(ctl, path, &rows);
+            if (r == -ENOENT)
+                (void)complain(0, "%s is not known any more.", argv[i]);
+        }
+        if (r < 0)
+            break;
+        output_begin(&ctl->output);
+        if (ctl->output.json != JSON_OFF) {
+            r = output_json(&ctl->output, rows);
+            continue;
+        }
+        if (i > 0)
+            (void)putchar('\n');
+        r = print_chain(ctl, rows);
+        if (r < 0)
+            (void)complain(r, "Cannot show the chain");
+    }
+    return r;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* findings and explain: what is wrong, worst first, and what such a finding means. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "helpers/text.h"
+
+int findings_table(struct ctl *ctl, json_object *rows, bool with_state)
+{
+    static const struct column columns[] = {
+        {"ID", COLUMN_RIGHT}, {"SEVERITY", 0}, {"SINCE", COLUMN_RIGHT}, {"FINDING", 0}, {"STATE", 0},
+        {"IMAGE", COLUMN_FLEXIBLE},
+    }, stateless[] = {
+        {"ID", COLUMN_RIGHT}, {"SEVERITY", 0}, {"SINCE", COLUMN_RIGHT}, {"FINDING", 0},
+        {"IMAGE", COLUMN_FLEXIBLE},
+    };
+    _cleanup_(table_freep) struct table *table = NULL;
+    uint64_t now = now_usec();
+    int r = table_new(&ctl->output, with_state ? columns : stateless,
+                      with_state ? ELEMENTSOF(columns) : ELEMENTSOF(stateless), &table);
+
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        enum colour colour = severity_colour(row_raw(row, "severity"));
+        const char *state = row_raw(row, "state");
+
+        if (state && strcmp(state, "open") != 0)
+            colour = COLOUR_DIM;
+        r = table_row(table);
+        if (r >= 0)
+            r = table_take(table, 0, row_text(row, "id"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 1, row_text(row, "severity"), colour);
+        if (r >= 0)
+            r = table_take(table, 2, fact_since(row, "first-seen", now), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 3, row_text(row, "name"), colour);
+        if (r >= 0 && with_state)
+            r = table_cell(table, 4, state, COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, with_state ? 5 : 4, fact_subject(row), COLOUR_OFF);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
+static int findings_filter(const struct ctl *ctl, json_object **ret_filter)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_object_new_object();
+    _cleanup_free_ char *path = ctl->path ? source_absolute(ctl->path) : NULL;
+    int r = filter && (path || !ctl->path) ? 0 : -ENOMEM;
+
+    if (r >= 0)
+        r = filter_add(filter, "severity", ctl->severity);
+    if (r >= 0)
+        r = filter_add(filter, "name", ctl->name);
+    if (r >= 0)
+        r = filter_add(filter, "path", path);
+    if (r >= 0)
+        r = filter_add(filter, "datastore", ctl->datastore);
+    if (r >= 0)
+        r = filter_add(filter, "state", ctl->all ? "all" : ctl->state);
+    if (r >= 0 && ctl->output.json != JSON_OFF)
+        r = json_object_object_add(filter, "details", json_object_new_boolean(true)) < 0 ? -ENOMEM : 0;
+    if (r < 0)
+        return complain(r, "Cannot list findings");
+    *ret_filter = TAKE_PTR(filter);
+    return 0;
+}
+
+static void print_count(const struct ctl *ctl, json_object *rows)
+{
+    size_t n = json_object_array_length(rows);
+
+    if (!ctl->output.legend)
+        return;
+    if (n == 0)
+        (void)printf("Nothing found.\n");
+    else
+        (void)printf("\n%zu finding%s. What to do about one: qcauditctl show ID.\n", n, n == 1 ? "" : "s");
+}
+
+int verb_findings(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
+    unsigned lines = ctl->lines;
+    int r;
+
+    if (ctl->name && !catalogue_find(ctl->name)) {
+        _cleanup_free_ char *shown = text_escape_string(ctl->name);
+        return complain(0, "There is no finding called '%s'. 'qcauditctl explain' lists them all.", shown), -EINVAL;
+    }
+    r = findings_filter(ctl, &filter);
+    if (r < 0)
+        return r;
+    ctl->lines = 0;     /* the worst are wanted, not the first */
+    r = source_findings(ctl, filter, &rows);
+    if (r < 0)
+        return r;
+    source_sort_findings(rows);
+    if (lines > 0 && json_object_array_length(rows) > lines)
+        (void)json_object_array_del_idx(rows, lines, json_object_array_length(rows) - lines);
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return output_json(&ctl->output, rows);
+    if (json_object_array_length(rows) > 0)
+        r = findings_table(ctl, rows, true);
+    print_count(ctl, rows);
+    return r < 0 ? complain(r, "Cannot list findings") : 0;
+}
+
+/* ---- explain ------------------------------------------------------------------------------ */
+
+/* "SEVERITY_CRITICAL" -> "critical" */
+static void severity_word(const struct catalogue_entry *entry, char *word, size_t size)
+{
+    const char *name = strchr(entry->severity, '_');
+    size_t i = 0;
+
+    for (name = name ? name + 1 : entry->severity; name[i] && i + 1 < size; i++)
+        word[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] - 'A' + 'a' : name[i]);
+    word[i] = '\0';
+}
+
+static int catalogue_json(const struct ctl *ctl, const struct catalogue_entry *const *entries, size_t n)
+{
+    _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
+
+    for (size_t i = 0; rows && i < n; i++) {
+        json_object *row = json_object_new_object();
+        char severity[16];
+
+        severity_word(entries[i], severity, sizeof(severity));
+        if (json_object_array_add(rows, row) < 0) {
+            json_object_put(row);
+            return -ENOMEM;
+        }
+        if (filter_add(row, "name", entries[i]->name) < 0 || filter_add(row, "severity", severity) < 0 ||
+            filter_add(row, "title", entries[i]->title) < 0 ||
+            filter_add(row, "explanation", entries[i]->explanation) < 0 ||
+            filter_add(row, "remedy", entries[i]->remedy) < 0)
+            return -ENOMEM;
+    }
+    return rows ? output_json(&ctl->output, rows) : -ENOMEM;
+}
+
+static int catalogue_table(const struct ctl *ctl, const struct catalogue_entry *const *entries, size_t n)
+{
+    static const struct column columns[] = { {"FINDING", 0}, {"UP TO", 0}, {"MEANING", COLUMN_FLEXIBLE} };
+    _cleanup_(table_freep) struct table *table = NULL;
+    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        char severity[16];
+
+        severity_word(entries[i], severity, sizeof(severity));
+        r = table_row(table);
+        if (r >= 0)
+            r = table_cell(table, 0, entries[i]->name, COLOUR_OFF);
+        if (r >= 0)
+            r = table_cell(table, 1, severity, severity_colour(severity));
+        if (r >= 0)
+            r = table_cell(table, 2, entries[i]->title, COLOUR_OFF);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
+static void explain(const struct ctl *ctl, const struct catalogue_entry *entry)
+{
+    char severity[16];
+
+    severity_word(entry, severity, sizeof(severity));
+    (void)printf("%s%s%s: %s\n", output_colour(&ctl->output, COLOUR_BOLD), entry->name,
+                 output_colour(&ctl->output, COLOUR_OFF), entry->title);
+    (void)printf("Severity: up to %s%s%s\n\n", output_colour(&ctl->output, severity_colour(severity)), severity,
+                 output_colour(&ctl->output, COLOUR_OFF));
+    output_wrapped(&ctl->output, 0, entry->explanation);
+    output_heading(&ctl->output, "What to do");
+    output_wrapped(&ctl->output, 0, entry->remedy);
+}
+
+int verb_explain(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_free_ const struct catalogue_entry **entries = NULL;
+    size_t n = 0, all = 0;
+    int r = 0;
+
+    while (catalogue_at(all))
+        all++;
+    entries = calloc(argc > 0 ? (size_t)argc : all, sizeof(*entries));
+    if (!entries)
+        return complain(-ENOMEM, "Cannot explain");
+    for (size_t i = 0; argc == 0 && i < all; i++)
+        entries[n++] = catalogue_at(i);
+    for (int i = 0; i < argc; i++) {
+        const struct catalogue_entry *entry = catalogue_find(argv[i]);
+        _cleanup_free_ char *shown = text_escape_string(argv[i]);
+
+        if (!entry)
+            return complain(0, "There is no finding called '%s'. 'qcauditctl explain' lists them all.", shown), -EINVAL;
+        entries[n++] = entry;
+    }
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return catalogue_json(ctl, entries, n);
+    if (argc == 0)
+        r = catalogue_table(ctl, entries, n);
+    for (size_t i = 0; argc > 0 && i < n; i++) {
+        if (i > 0)
+            (void)putchar('\n');
+        explain(ctl, entries[i]);
+    }
+    return r < 0 ? complain(r, "Cannot explain") : 0;
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* history: the changes of findings, and the audits of one image, newest first. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "ctl/when.h"
+#include "helpers/text.h"
+
+#define LINES_DEFAULT 200
+
+static char *time_text(json_object *row, const char *key)
+{
+    char when[WHEN_MAX];
+
+    return strdup(when_text(row_number(row, key), when));
+}
+
+static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
+{
+    static const struct column columns[] = {
+        {"TIME", 0}, {"EVENT", 0}, {"SEVERITY", 0}, {"FINDING", 0}, {"IMAGE", COLUMN_FLEXIBLE},
+    };
+    _cleanup_(table_freep) struct table *table = NULL;
+    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns) - !with_subject, &table);
+
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        const char *event = row_raw(row, "event");
+        bool good = event && (strcmp(event, "resolved") == 0 || strcmp(event, "eased") == 0);
+
+        r = table_row(table);
+        if (r >= 0)
+            r = table_take(table, 0, time_text(row, "at"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 1, row_text(row, "event"), good ? COLOUR_GREEN : COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 2, row_text(row, "severity"),
+                           good ? COLOUR_OFF : severity_colour(row_raw(row, "severity")));
+        if (r >= 0)
+            r = table_take(table, 3, row_text(row, "finding"), COLOUR_OFF);
+        if (r >= 0 && with_subject)
+            r = table_take(table, 4, fact_subject(row), COLOUR_OFF);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
+static int audits_table(struct ctl *ctl, json_object *rows)
+{
+    static const struct column columns[] = {
+        {"AUDITED", 0}, {"CONFIDENCE", 0}, {"SIZE", COLUMN_RIGHT}, {"LAYERS", COLUMN_RIGHT},
+        {"CORRUPTIONS", COLUMN_RIGHT}, {"LEAKS", COLUMN_RIGHT},
+    };
+    _cleanup_(table_freep) struct table *table = NULL;
+    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        bool opened = row_bool(row, "opened");
+
+        r = table_row(table);
+        if (r >= 0)
+            r = table_take(table, 0, time_text(row, "finished"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 1, row_text(row, "confidence"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 2, fact_size(row, "size"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 3, row_text(row, "depth"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 4, opened ? row_text(row, "corruptions") : strdup("not opened"),
+                           opened && row_number(row, "corruptions") == 0 ? COLOUR_OFF : COLOUR_RED);
+        if (r >= 0)
+            r = table_take(table, 5, row_text(row, "leaks"),
+                           row_number(row, "leaks") == 0 ? COLOUR_OFF : COLOUR_YELLOW);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
+static int history_filter(const struct ctl *ctl, const char *path, json_object **ret_filter)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_object_new_object();
+    int r = filter ? filter_add(filter, "path", path) : -ENOMEM;
+
+    if (r >= 0)
+        r = filter_add(filter, "name", ctl->name);
+    if (r >= 0 && ctl->since > 0)
+        r = json_object_object_add(filter, "since", json_object_new_uint64(ctl->since)) < 0 ? -ENOMEM : 0;
+    if (r >= 0 && ctl->until > 0)
+        r = json_object_object_add(filter, "until", json_object_new_uint64(ctl->until)) < 0 ? -ENOMEM : 0;
+    if (r < 0)
+        return complain(r, "Cannot read the history");
+    *ret_filter = TAKE_PTR(filter);
+    return 0;
+}
+
+static int history_json(struct ctl *ctl, json_object *events, json_object *audits)
+{
+    _cleanup_(json_object_putp) json_object *both = json_object_new_object();
+
+    if (!both || json_object_object_add(both, "events", json_object_get(events)) < 0 ||
+        (audits && json_object_object_add(both, "audits", json_object_get(audits)) < 0))
+        return -ENOMEM;
+    return output_json(&ctl->output, both);
+}
+
+int verb_history(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *filter = NULL, *events = NULL, *audits = NULL;
+    _cleanup_free_ char *path = NULL;
+    int r = 0;
+
+    if (argc > 0)
+        r = source_find_image(ctl, argv[0], &path);
+    if (r >= 0)
+        r = history_filter(ctl, path, &filter);
+    if (ctl->lines == 0)
+        ctl->lines = LINES_DEFAULT;
+    if (r >= 0)
+        r = source_events(ctl, filter, &events);
+    if (r >= 0 && path)
+        r = source_audits(ctl, path, &audits);
+    if (r < 0)
+        return r;
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return history_json(ctl, events, audits);
+    if (json_object_array_length(events) > 0)
+        r = events_table(ctl, events, !path);
+    else if (ctl->output.legend)
+        (void)printf("No changes of findings.\n");
+    if (r >= 0 && audits && json_object_array_length(audits) > 0) {
+        (void)putchar('\n');
+        r = audits_table(ctl, audits);
+    }
+    if (ctl->output.legend && json_object_array_length(events) == ctl->lines)
+        (void)printf("\nThe newest %u; --lines=N shows more.\n", ctl->lines);
+    return r < 0 ? complain(r, "Cannot show the history") : 0;
+}

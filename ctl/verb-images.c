@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* images: all that are known, one line each. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/facts.h"
+#include "ctl/source.h"
+
+/* What there is to know first: worst finding, a writer, gone, unreadable. */
+static char *image_state(json_object *row)
+{
+    const char *severity = row_raw(row, "severity"), *use = row_raw(row, "use");
+    uint64_t findings = row_number(row, "findings");
+    char *text = NULL;
+
+    if (severity)
+        return asprintf(&text, "%s%s", severity, findings > 1 ? "+" : "") < 0 ? NULL : text;
+    if (!row_bool(row, "present"))
+        return strdup("gone");
+    if (!row_has(row, "audited"))
+        return strdup("waiting");
+    if (use && strcmp(use, "writer") == 0)
+        return strdup("in use");
+    return strdup(row_has(row, "error") ? "not opened" : "ok");
+}
+
+static char *image_depth(json_object *row)
+{
+    uint64_t depth = row_number(row, "depth"), unconsolidated = row_number(row, "unconsolidated");
+    char *text;
+
+    if (!row_has(row, "depth"))
+        return strdup("-");
+    if (row_bool(row, "loop"))
+        return strdup("loop");
+    if (unconsolidated == 0)
+        return asprintf(&text, "%" PRIu64, depth) < 0 ? NULL : text;
+    return asprintf(&text, "%" PRIu64 " (+%" PRIu64 ")", depth, unconsolidated) < 0 ? NULL : text;
+}
+
+static int images_table(struct ctl *ctl, json_object *rows)
+{
+    static const struct column columns[] = {
+        {"STATE", 0}, {"FORMAT", 0}, {"VIRTUAL", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT},
+        {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE},
+    };
+    _cleanup_(table_freep) struct table *table = NULL;
+    uint64_t now = now_usec();
+    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+
+        r = table_row(table);
+        if (r >= 0)
+            r = table_take(table, 0, image_state(row), severity_colour(row_raw(row, "severity")));
+        if (r >= 0)
+            r = table_take(table, 1, row_text(row, "format"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 2, fact_size(row, "virtual-size"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 3, fact_size(row, "allocated"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 4, image_depth(row), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 5, fact_since(row, "audited", now), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 6, row_text(row, "path"), COLOUR_OFF);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
+static int list(struct ctl *ctl, const char *argument, json_object *all)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
+    _cleanup_free_ char *path = argument ? source_absolute(argument) : NULL;
+    int r = filter && (path || !argument) ? 0 : -ENOMEM;
+
+    if (r >= 0)
+        r = filter_add(filter, "path", path);
+    if (r >= 0)
+        r = filter_add(filter, "datastore", ctl->datastore);
+    if (r >= 0)
+        r = filter_add(filter, "format", ctl->format);
+    if (r < 0)
+        return complain(r, "Cannot list images");
+    r = source_images(ctl, filter, &rows);
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++)
+        if (json_object_array_add(all, json_object_get(json_object_array_get_idx(rows, i))) < 0)
+            r = complain(-ENOMEM, "Cannot list images");
+    return r;
+}
+
+/* Any file is a raw image: those that nothing refers to, and with which nothing is wrong, are noise. */
+static bool is_noise(json_object *row)
+{
+    const char *format = row_raw(row, "format");
+
+    return format && strcmp(format, "raw") == 0 && row_number(row, "children") == 0 &&
+           row_number(row, "findings") == 0;
+}
+
+static size_t leave_out_noise(json_object *rows)
+{
+    size_t n = 0, left_out = 0;
+
+    while (n < json_object_array_length(rows))
+        if (is_noise(json_object_array_get_idx(rows, n))) {
+            (void)json_object_array_del_idx(rows, n, 1);
+            left_out++;
+        } else
+            n++;
+    return left_out;
+}
+
+int verb_images(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
+    size_t left_out = 0, n;
+    int r = rows ? 0 : complain(-ENOMEM, "Cannot list images");
+
+    if (r >= 0 && argc == 0)
+        r = list(ctl, ctl->path, rows);
+    for (int i = 0; r >= 0 && i < argc; i++)
+        r = list(ctl, argv[i], rows);
+    if (r < 0)
+        return r;
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return output_json(&ctl->output, rows);
+    if (!ctl->all && !ctl->format)
+        left_out = leave_out_noise(rows);
+    n = json_object_array_length(rows);
+    if (n > 0)
+        r = images_table(ctl, rows);
+    if (ctl->output.legend && n == 0)
+        (void)printf("No images found.\n");
+    if (ctl->output.legend && n > 0)
+        (void)printf("\n%zu image%s; \"(+N)\": layers that snapshots left behind.\n", n, n == 1 ? "" : "s");
+    if (ctl->output.legend && left_out > 0)
+        (void)printf("%zu raw file%s without findings not shown: --all shows them.\n", left_out,
+                     left_out == 1 ? "" : "s");
+    return r < 0 ? complain(r, "Cannot list images") : 0;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* scan: makes the daemon audit now, and waits for the result. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ctl/client.h"
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "helpers/text.h"
+#include "qcaudit/control.h"
+
+#define POLL_NSEC 100000000
+
+static int append_path(struct ctl *ctl, sd_bus_message *call, const char *argument)
+{
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    /* What is there is meant by its place; else it is the end of a known path. */
+    if (access(argument, F_OK) >= 0)
+        path = source_absolute(argument);
+    else {
+        r = source_find_image(ctl, argument, &path);
+        if (r < 0)
+            return r;
+    }
+    if (!path)
+        return complain(-ENOMEM, "Cannot scan");
+    r = sd_bus_message_append_array(call, 'y', path, strlen(path));
+    return r < 0 ? complain(r, "Cannot call qcauditd") : 0;
+}
+
+static int scan_start(struct ctl *ctl, int argc, char **argv, uint64_t *ret_ticket)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
+    int r = client_call_new(ctl, "Scan", &call);
+
+    if (r < 0)
+        return r;
+    r = sd_bus_message_open_container(call, 'a', "ay");
+    if (r < 0)
+        return complain(r, "Cannot call qcauditd");
+    for (int i = 0; i < argc; i++) {
+        r = append_path(ctl, call, argv[i]);
+        if (r < 0)
+            return r;
+    }
+    r = sd_bus_message_close_container(call);
+    if (r < 0)
+        return complain(r, "Cannot call qcauditd");
+    r = client_call(ctl, call, NULL, &reply);
+    if (r < 0)
+        return r;
+    r = sd_bus_message_read(reply, "t", ret_ticket);
+    return r < 0 ? complain(r, "qcauditd gave an answer that makes no sense") : 0;
+}
+
+static int scan_state(struct ctl *ctl, uint64_t ticket, json_object **ret_state)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+    int r = client_call_new(ctl, "GetScan", &call);
+
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append(call, "t", ticket);
+    return r < 0 ? complain(r, "Cannot call qcauditd") : client_call_json(ctl, call, NULL, false, ret_state);
+}
+
+/* "\r 42% (17 of 40 images) /srv/images/web.qcow2": on stderr, one line. */
+static void print_progress(const struct ctl *ctl, json_object *state)
+{
+    uint64_t total = row_number(state, "images-total"), done = row_number(state, "images-done");
+    _cleanup_free_ char *current = row_has(state, "current") ? row_text(state, "current") : strdup("");
+    _cleanup_free_ char *shown = NULL;
+    struct winsize size;
+    char line[80];
+    int n = snprintf(line, sizeof(line), "%3" PRIu64 "%% (%" PRIu64 " of %" PRIu64 " images) ",
+                     total > 0 ? (done < total ? done * 100 / total : 100) : 0, done, total);
+    unsigned width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col >= 20 ? size.ws_col : 80;
+
+    if (current && n > 0 && (unsigned)n + 1 < width)
+        shown = text_shorten(&ctl->output, current, width - (unsigned)n - 1);
+    (void)fprintf(stderr, "\r%s%s\033[K", line, shown ? shown : "");
+}
+
+static void clear_progress(bool shown)
+{
+    if (shown)
+        (void)fputs("\r\033[K", stderr);
+}
+
+static int wait_done(struct ctl *ctl, uint64_t ticket, json_object **ret_state)
+{
+    const char *term = getenv("TERM");
+    bool progress = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0, shown = false;
+
+    for (;;) {
+        json_object *state = NULL;
+        int r = scan_state(ctl, ticket, &state);
+
+        if (r < 0 || row_bool(state, "done")) {
+            clear_progress(shown);
+            if (r >= 0)
+                *ret_state = state;
+            return r;
+        }
+        if (progress)
+            print_progress(ctl, state), shown = true;
+        json_object_put(state);
+        (void)nanosleep(&(struct timespec){ .tv_nsec = POLL_NSEC }, NULL);
+    }
+}
+
+static int count_severity(json_object *counts, const char *severity)
+{
+    return severity && json_object_object_add(counts, severity,
+                                              json_object_new_uint64(row_number(counts, severity) + 1)) < 0 ? -ENOMEM : 0;
+}
+
+/* Counts the open findings, and those that opened or got worse since the scan began. */
+static int count_findings(struct ctl *ctl, uint64_t since, json_object *open, json_object *opened)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
+    int r = filter ? filter_add(filter, "state", "open") : -ENOMEM;
+
+    if (r < 0)
+        return complain(r, "Cannot count the findings");
+    r = source_findings(ctl, filter, &rows);
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+
+        r = count_severity(open, row_raw(row, "severity"));
+        if (r >= 0 && row_number(row, "changed") >= since)
+            r = count_severity(opened, row_raw(row, "severity"));
+        if (r < 0)
+            return complain(r, "Cannot count the findings");
+    }
+    return r;
+}
+
+static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
+{
+    _cleanup_(json_object_putp) json_object *open = json_object_new_object(), *opened = json_object_new_object();
+    uint64_t n_open = 0, n_opened = 0;
+    char took[TEXT_DURATION_MAX];
+    bool bad;
+    int r = open && opened ? count_findings(ctl, since, open, opened) : complain(-ENOMEM, "Cannot count the findings");
+
+    if (r < 0)
+        return r;
+    bad = row_number(opened, "critical") > 0 || row_number(opened, "error") > 0;
+    if (ctl->output.json != JSON_OFF) {
+        if (json_object_object_add(state, "open", json_object_get(open)) < 0 ||
+            json_object_object_add(state, "opened", json_object_get(opened)) < 0)
+            return complain(-ENOMEM, "Cannot show the result");
+        r = output_json(&ctl->output, state);
+    } else {
+        _cleanup_free_ char *open_text = fact_severities(&ctl->output, open, &n_open);
+        _cleanup_free_ char *opened_text = fact_severities(&ctl->output, opened, &n_opened);
+
+        (void)printf("Scan complete: %" PRIu64 " images in %s. New findings: %s. Open in all: %s.\n",
+                     row_number(state, "images-done"), text_duration(now_usec() - since, took),
+                     opened_text ? opened_text : "", open_text ? open_text : "");
+    }
+    return r < 0 ? r : bad ? EXIT_FINDINGS_OPENED : EXIT_SUCCESS;
+}
+
+int verb_scan(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *state = NULL;
+    uint64_t ticket = 0, since = now_usec();
+    int r = scan_start(ctl, argc, argv, &ticket);
+
+    if (r < 0)
+        return r;
+    if (!ctl->wait) {
+        if (ctl->output.legend && ctl->output.json == JSON_OFF)
+            (void)printf("The scan is under way. 'qcauditctl status' shows how far it is.\n");
+        return 0;
+    }
+    r = wait_done(ctl, ticket, &state);
+    return r < 0 ? r : summarize(ctl, state, since);
+}

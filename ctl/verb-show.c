@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* show: all that is known of an image, or of one finding: evidence, and what to do. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/client.h"
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "ctl/when.h"
+#include "helpers/text.h"
+
+#define LABELS 14
+#define LISTED 20       /* entries of a list in evidence, without --full */
+
+/* ---- lines -------------------------------------------------------------------------------- */
+
+/* Takes text; nothing is printed for NULL. */
+static void line(const struct ctl *ctl, const char *label, char *text)
+{
+    if (text) {
+        output_label(&ctl->output, LABELS, label);
+        (void)printf("%s\n", text);
+    }
+    free(text);
+}
+
+static void line_text(const struct ctl *ctl, const char *label, json_object *row, const char *key)
+{
+    if (row_has(row, key))
+        line(ctl, label, row_text(row, key));
+}
+
+static void line_time(const struct ctl *ctl, const char *label, json_object *row, const char *key, uint64_t now)
+{
+    if (row_number(row, key) > 0)
+        line(ctl, label, fact_time(row, key, now));
+}
+
+/* ---- evidence ----------------------------------------------------------------------------- */
+
+static bool key_is(const char *key, const char *end)
+{
+    size_t n = strlen(key), k = strlen(end);
+
+    return n >= k && strcmp(key + n - k, end) == 0;
+}
+
+/* A number in the unit that its key names. */
+static char *number_text(const char *key, json_object *value)
+{
+    uint64_t number = json_object_get_uint64(value);
+    char size[TEXT_SIZE_MAX], when[WHEN_MAX], age[TEXT_DURATION_MAX], *text = NULL;
+    static const char *const sizes[] = { "size", "bytes", "length", "allocated", "available" };
+    static const char *const times[] = { "created", "since", "mtime", "ctime", "changed", "date", "-at", "-time",
+                                         "started", "finished", "-seen", "oldest", "newest", "first", "last" };
+    static const char *const durations[] = { "interval", "age", "elapsed", "duration" };
+
+    if (json_object_get_int64(value) < 0)
+        return text_escape_string(json_object_get_string(value));
+    if (key_is(key, "offset") && number >= 10)
+        return asprintf(&text, "0x%" PRIx64, number) < 0 ? NULL : text;
+    for (size_t i = 0; i < ELEMENTSOF(sizes); i++)
+        if (key_is(key, sizes[i]) && number >= 1024)
+            return asprintf(&text, "%s (%" PRIu64 ")", text_size(number, size), number) < 0 ? NULL : text;
+    for (size_t i = 0; i < ELEMENTSOF(durations); i++)
+        if (key_is(key, durations[i]) && number >= USEC_PER_SEC)
+            return strdup(text_duration(number, age));
+    /* 2001 and later: anything else of that name is no time. */
+    for (size_t i = 0; i < ELEMENTSOF(times); i++)
+        if (key_is(key, times[i]) && number > UINT64_C(1000000000) * USEC_PER_SEC && number < INT64_MAX)
+            return strdup(when_text(number, when));
+    return text_escape_string(json_object_get_string(value));
+}
+
+static char *scalar_text(const char *key, json_object *value)
+{
+    char *text;
+
+    switch (json_object_get_type(value)) {
+    case json_type_boolean:
+        return strdup(json_object_get_boolean(value) ? "yes" : "no");
+    case json_type_int:
+        return number_text(key, value);
+    case json_type_string:
+        return text_escape(json_object_get_string(value), (size_t)json_object_get_string_len(value), &text) < 0
+                   ? NULL : text;
+    default:
+        return text_escape_string(json_object_get_string(value));
+    }
+}
+
+static bool is_scalar(json_object *value)
+{
+    return !json_object_is_type(value, json_type_object) && !json_object_is_type(value, json_type_array);
+}
+
+/* "kind l2-unaligned, table l2, index 5" */
+static char *entry_text(json_object *entry)
+{
+    char *all = NULL;
+
+    json_object_object_foreach(entry, key, value) {
+        _cleanup_free_ char *text = is_scalar(value) ? scalar_text(key, value) : strdup("...");
+        _cleanup_free_ char *name = text_escape_string(key);
+        char *longer;
+
+        if (asprintf(&longer, "%s%s%s %s", all ? all : "", all ? ", " : "", name, text ? text : "") < 0)
+            longer = NULL;
+        free(all);
+        all = longer;
+        if (!all)
+            return NULL;
+    }
+    return all ? all : strdup("");
+}
+
+static void print_list(const struct ctl *ctl, const char *key, json_object *list)
+{
+    size_t n = json_object_array_length(list), shown = ctl->output.full || n < LISTED ? n : LISTED;
+
+    (void)putchar('\n');
+    for (size_t i = 0; i < shown; i++) {
+        json_object *item = json_object_array_get_idx(list, i);
+        _cleanup_free_ char *text = json_object_is_type(item, json_type_object) ? entry_text(item)
+                                                                              : scalar_text(key, item);
+
+        output_wrapped(&ctl->output, 6, text ? text : "");
+    }
+    if (shown < n)
+        (void)printf("      ... and %zu more: --full shows them\n", n - shown);
+}
+
+static void print_object(const struct ctl *ctl, json_object *object, unsigned indent)
+{
+    json_object_object_foreach(object, key, value) {
+        _cleanup_free_ char *name = text_escape_string(key);
+
+        (void)printf("%*s%s:", (int)indent, "", name);
+        if (json_object_is_type(value, json_type_array)) {
+            if (json_object_array_length(value) == 0)
+                (void)printf(" none\n");
+            else
+                print_list(ctl, key, value);
+        } else if (json_object_is_type(value, json_type_object)) {
+            (void)putchar('\n');
+            if (indent < 40)
+                print_object(ctl, value, indent + 2);
+        } else {
+            _cleanup_free_ char *text = scalar_text(key, value);
+            (void)printf(" %s\n", text ? text : "");
+        }
+    }
+}
+
+/* ---- remedy ------------------------------------------------------------------------------- */
+
+static void print_remedy(const struct ctl *ctl, json_object *remedy)
+{
+    for (size_t i = 0; i < json_object_array_length(remedy); i++) {
+        json_object *step = json_object_array_get_idx(remedy, i);
+        _cleanup_free_ char *command = row_has(step, "command") ? row_text(step, "command") : NULL;
+        _cleanup_free_ char *before = row_has(step, "precondition") ? row_text(step, "precondition") : NULL;
+        _cleanup_free_ char *text = row_has(step, "text") ? row_text(step, "text") : NULL;
+        /* A command is to be copied: as it is, on a line of its own, without what escaping adds to backslashes. */
+        const char *raw = row_raw(step, "command");
+
+        (void)printf("%3zu.", i + 1);
+        if (before) {
+            _cleanup_free_ char *wrapped = NULL;
+            if (asprintf(&wrapped, "First: %s", before) >= 0)
+                (void)printf(" "), output_wrapped(&ctl->output, 5, wrapped);
+        }
+        if (text)
+            (void)printf(" "), output_wrapped(&ctl->output, 5, text);
+        if (command)
+            (void)printf("%*s%s$ %s%s\n", before || text ? 5 : 1, "", output_colour(&ctl->output, COLOUR_BOLD),
+                         text_is_safe(raw, strlen(raw)) ? raw : command, output_colour(&ctl->output, COLOUR_OFF));
+        if (!before && !text && !command)
+            (void)putchar('\n');
+    }
+}
+
+/* ---- one finding -------------------------------------------------------------------------- */
+
+static void print_state(const struct ctl *ctl, json_object *finding, uint64_t now)
+{
+    const char *state = row_raw(finding, "state");
+    _cleanup_free_ char *count = row_text(finding, "count"), *last = fact_age(finding, "last-seen", now);
+    char *text = NULL;
+
+    line_text(ctl, "State", finding, "state");
+    line_time(ctl, "Since", finding, "first-seen", now);
+    if (asprintf(&text, "in %s audit%s, last %s", count, count && strcmp(count, "1") == 0 ? "" : "s", last) >= 0)
+        line(ctl, "Seen", text);
+    line_time(ctl, "Resolved", finding, "resolved", now);
+    if (state && strcmp(state, "acknowledged") == 0) {
+        line_text(ctl, "Acknowledged", finding, "acknowledged-by");
+        line_text(ctl, "Reason", finding, "acknowledged-reason");
+        line_time(ctl, "Until", finding, "acknowledged-until", now);
+    }
+}
+
+static void finding_print(struct ctl *ctl, json_object *finding, bool explain)
+{
+    const char *severity = row_raw(finding, "severity");
+    _cleanup_free_ char *name = row_text(finding, "name"), *id = row_text(finding, "id");
+    const struct catalogue_entry *entry = catalogue_find(row_raw(finding, "name"));
+    json_object *evidence = row_member(finding, "evidence"), *remedy = row_member(finding, "remedy");
+    uint64_t now = now_usec();
+    char *text;
+
+    (void)printf("%s%s%s%s (finding %s)\n", output_colour(&ctl->output, COLOUR_BOLD),
+                 output_colour(&ctl->output, severity_colour(severity)), name, output_colour(&ctl->output, COLOUR_OFF),
+                 id);
+    line(ctl, "What", entry ? strdup(entry->title) : row_text(finding, "title"));
+    line(ctl, row_has(finding, "path") ? "Image" : "Where", fact_subject(finding));
+    if (asprintf(&text, "%s%s%s%s%s%s", output_colour(&ctl->output, severity_colour(severity)),
+                 severity ? severity : "-", output_colour(&ctl->output, COLOUR_OFF),
+                 row_has(finding, "confidence") ? " (" : "", fact_confidence(row_raw(finding, "confidence")),
+                 row_has(finding, "confidence") ? ")" : "") >= 0)
+        line(ctl, "Severity", text);
+    print_state(ctl, finding, now);
+    if (evidence && json_object_object_length(evidence) > 0) {
+        output_heading(&ctl->output, "Evidence");
+        print_object(ctl, evidence, 2);
+    }
+    if (entry && explain) {
+        output_heading(&ctl->output, "What it means");
+        output_wrapped(&ctl->output, 2, entry->explanation);
+    }
+    output_heading(&ctl->output, "What to do");
+    if (remedy && json_object_array_length(remedy) > 0)
+        print_remedy(ctl, remedy);
+    else if (entry)
+        output_wrapped(&ctl->output, 2, entry->remedy);
+    if (entry && !explain && ctl->output.legend)
+        (void)printf("\n  What it means: qcauditctl explain %s\n", entry->name);
+}
+
+static int show_finding(struct ctl *ctl, const char *argument)
+{
+    _cleanup_(json_object_putp) json_object *finding = NULL;
+    int r = client_finding(ctl, strtoll(argument, NULL, 10), &finding);
+
+    if (r == -ENOENT)
+        return complain(0, "There is no finding %s. 'qcauditctl findings --all' lists those that are known.", argument), r;
+    if (r < 0)
+        return r;
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return output_json(&ctl->output, finding);
+    finding_print(ctl, finding, true);
+    return 0;
+}
+
+/* ---- one image ---------------------------------------------------------------------------- */
+
+static void print_format(const struct ctl *ctl, json_object *image)
+{
+    json_object *header = row_member(image, "header");
+    _cleanup_free_ char *format = row_text(image, "format");
+    uint64_t version = row_number(header, "version");
+    json_object *features = row_member(header, "features");
+    char cluster[TEXT_SIZE_MAX], *text = NULL;
+
+    if (!row_has(image, "format"))
+        return;
+    if (version == 0) {
+        line(ctl, "Format", TAKE_PTR(format));
+        return;
+    }
+    if (asprintf(&text, "%s version %" PRIu64 ", clusters of %s, %" PRIu64 "-bit refcounts", format, version,
+                 text_size(row_number(header, "cluster-size"), cluster), row_number(header, "refcount-bits")) >= 0)
+        line(ctl, "Format", text);
+    line_text(ctl, "Encryption", header, "encryption");
+    line_text(ctl, "Data file", header, "data-file-stored");
+    if (features && json_object_array_length(features) > 0) {
+        output_label(&ctl->output, LABELS, "Features");
+        for (size_t i = 0; i < json_object_array_length(features); i++) {
+            _cleanup_free_ char *name =
+                text_escape_string(json_object_get_string(json_object_array_get_idx(features, i)));
+            (void)printf("%s%s", i > 0 ? ", " : "", name);
+        }
+        (void)putchar('\n');
+    }
+}
+
+static void print_sizes(const struct ctl *ctl, json_object *image)
+{
+    _cleanup_free_ char *size = fact_size(image, "size"), *allocated = fact_size(image, "allocated");
+    _cleanup_free_ char *virtual_size = fact_size(image, "virtual-size");
+    char *text;
+
+    if (asprintf(&text, "virtual %s, file %s, on disk %s", virtual_size, size, allocated) >= 0)
+        line(ctl, "Size", text);
+}
+
+static void print_file(const struct ctl *ctl, json_object *image, uint64_t now)
+{
+    char *text;
+
+    if (asprintf(&text, "mode %04" PRIo64 ", uid %" PRIu64 ", gid %" PRIu64 ", modified %s",
+                 row_number(image, "mode"), row_number(image, "uid"), row_number(image, "gid"), "") >= 0) {
+        char when[WHEN_MAX], *all;
+
+        if (asprintf(&all, "%s%s", text, when_text(row_number(image, "mtime"), when)) >= 0)
+            line(ctl, "File", all);
+        free(text);
+    }
+    line_time(ctl, "Created", image, "created", now);
+}
+
+static void print_chain_facts(const struct ctl *ctl, json_object *image)
+{
+    uint64_t children = row_number(image, "children");
+    const char *golden = row_raw(image, "golden"), *state = row_raw(image, "parent-state");
+    json_object *paths = row_member(image, "children-paths");
+    char *text;
+
+    if (row_bool(image, "loop"))
+        line(ctl, "Chain", strdup("a loop: it contains itself"));
+    else if (row_has(image, "depth") &&
+             asprintf(&text, "%" PRIu64 " layer%s, %" PRIu64 " unconsolidated", row_number(image, "depth"),
+                      row_number(image, "depth") == 1 ? "" : "s", row_number(image, "unconsolidated")) >= 0)
+        line(ctl, "Chain", text);
+    if (golden)
+        line(ctl, "Golden", strdup(strcmp(golden, "policy") == 0 ? "by the configuration"
+                                                                  : "inferred: a base of several disks"));
+    if (state) {
+        line_text(ctl, "Parent", image, row_has(image, "parent") ? "parent" : "parent-stored");
+        if (strcmp(state, "found") != 0)
+            line_text(ctl, "Parent is", image, "parent-state");
+    }
+    if (row_raw(image, "own-layer") && strcmp(row_raw(image, "own-layer"), row_raw(image, "path")) != 0)
+        line_text(ctl, "Own layer", image, "own-layer");
+    for (size_t i = 0; i < children && paths && i < json_object_array_length(paths) && i < 5; i++) {
+        json_object *path = json_object_array_get_idx(paths, i);
+        line(ctl, i == 0 ? "Overlays" : "", scalar_text("path", path));
+    }
+    if (children > 5 && asprintf(&text, "... %" PRIu64 " in all", children) >= 0)
+        line(ctl, "", text);
+}
+
+static void print_check(const struct ctl *ctl, json_object *image, uint64_t now)
+{
+    json_object *check = row_member(image, "check"), *audit = row_member(image, "audit");
+    char took[TEXT_DURATION_MAX], read_size[TEXT_SIZE_MAX], *text;
+
+    if (!audit) {
+        line(ctl, "Audited", strdup("not yet"));
+        return;
+    }
+    line_time(ctl, "Audited", audit, "finished", now);
+    line(ctl, "Confidence", strdup(fact_confidence(row_raw(audit, "confidence"))));
+    if (asprintf(&text, "in %s, %s read", text_duration(row_number(audit, "elapsed"), took),
+                 text_size(row_number(audit, "bytes-read"), read_size)) >= 0)
+        line(ctl, "Took", text);
+    if (row_has(image, "error"))
+        line_text(ctl, "Not opened", image, "error-text");
+    if (check && asprintf(&text, "%" PRIu64 " corruptions, %" PRIu64 " leaked clusters, %" PRIu64 " check errors%s",
+                          row_number(check, "corruptions"), row_number(check, "leaks"),
+                          row_number(check, "check-errors"), row_bool(check, "finished") ? "" : "; not finished") >= 0)
+        line(ctl, "Check", text);
+}
+
+static void print_snapshots(const struct ctl *ctl, json_object *image, uint64_t now)
+{
+    json_object *snapshots = row_member(image, "snapshots");
+
+    for (size_t i = 0; snapshots && i < json_object_array_length(snapshots); i++) {
+        json_object *snapshot = json_object_array_get_idx(snapshots, i);
+        _cleanup_free_ char *name = row_text(snapshot, "name"), *when = fact_time(snapshot, "date", now);
+        char *text;
+
+        if (asprintf(&text, "%s, %s", name, when) >= 0)
+            line(ctl, i == 0 ? "Snapshots" : "", text);
+        if (i == 9 && !ctl->output.full) {
+            (void)printf("%*s  ... %zu in all\n", LABELS, "", json_object_array_length(snapshots));
+            break;
+        }
+    }
+}
+
+static void print_findings(struct ctl *ctl, json_object *image)
+{
+    json_object *findings = row_member(image, "findings-list");
+    size_t n = findings ? json_object_array_length(findings) : 0;
+
+    if (n == 0) {
+        (void)printf("\n%sNo findings.%s\n", output_colour(&ctl->output, COLOUR_GREEN),
+                     output_colour(&ctl->output, COLOUR_OFF));
+        return;
+    }
+    source_sort_findings(findings);
+    for (size_t i = 0; i < n; i++) {
+        (void)putchar('\n');
+        finding_print(ctl, json_object_array_get_idx(findings, i), false);
+    }
+}
+
+static int show_image(struct ctl *ctl, const char *argument)
+{
+    _cleanup_(json_object_putp) json_object *image = NULL;
+    _cleanup_free_ char *path = NULL, *shown = NULL;
+    uint64_t now = now_usec();
+    int r = source_find_image(ctl, argument, &path);
+
+    if (r < 0)
+        return r;
+    r = client_image(ctl, path, &image);
+    if (r == -ENOENT)
+        return complain(0, "The image is not known any more."), r;
+    if (r < 0)
+        return r;
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return output_json(&ctl->output, image);
+    shown = row_text(image, "path");
+    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown, output_colour(&ctl->output, COLOUR_OFF));
+    line_text(ctl, "Datastore", image, "datastore");
+    if (!row_bool(image, "present"))
+        line(ctl, "Present", strdup("no: it was not there in the last walk"));
+    print_format(ctl, image);
+    print_sizes(ctl, image);
+    print_file(ctl, image, now);
+    line_text(ctl, "Open by", image, "use");
+    print_chain_facts(ctl, image);
+    print_check(ctl, image, now);
+    print_snapshots(ctl, image, now);
+    print_findings(ctl, image);
+    return 0;
+}
+
+int verb_show(struct ctl *ctl, int argc, char **argv)
+{
+    int r = source_needs_daemon(ctl, "show");
+
+    for (int i = 0; r >= 0 && i < argc; i++) {
+        bool is_id = argv[i][0] && argv[i][strspn(argv[i], "0123456789")] == '\0' && strlen(argv[i]) < 19;
+
+        if (i > 0 && ctl->output.json == JSON_OFF)
+            (void)putchar('\n');
+        r = is_id ? show_finding(ctl, argv[i]) : show_image(ctl, argv[i]);
+    }
+    return r;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* status: the store in numbers, and what is worst. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "helpers/text.h"
+
+static void print_daemon(const struct ctl *ctl, json_object *status, uint64_t now)
+{
+    _cleanup_free_ char *version = row_text(status, "version"), *since = fact_since(status, "started", now);
+
+    if (ctl->offline)
+        (void)printf("%sqcauditd is not running%s: this is what its database holds.\n",
+                     output_colour(&ctl->output, COLOUR_YELLOW), output_colour(&ctl->output, COLOUR_OFF));
+    else
+        (void)printf("%s%s%s qcauditd %s, running for %s\n", output_colour(&ctl->output, COLOUR_GREEN),
+                     ctl->output.utf8 ? "●" : "*", output_colour(&ctl->output, COLOUR_OFF), version, since);
+}
+
+static void print_pass(const struct ctl *ctl, json_object *status, uint64_t now)
+{
+    char age[TEXT_DURATION_MAX];
+    uint64_t total = row_number(status, "pass-images-total"), done = row_number(status, "pass-images-done");
+    uint64_t last = row_number(status, "last-pass"), next = row_number(status, "next-pass");
+
+    output_label(&ctl->output, 10, "Pass");
+    if (row_number(status, "pass-started") > 0)
+        (void)printf("under way since %s, %" PRIu64 " of %" PRIu64 " images done\n",
+                     text_age(row_number(status, "pass-started"), now, age), done, total);
+    else {
+        (void)printf("last %s", last == 0 ? "never complete" : text_age(last, now, age));
+        if (next > 0)
+            (void)printf(", next %s", next > now ? text_age(next, now, age) : "now");
+        (void)putchar('\n');
+    }
+}
+
+static int print_numbers(const struct ctl *ctl, json_object *status)
+{
+    _cleanup_free_ char *size = fact_size(status, "images-size"), *allocated = fact_size(status, "images-allocated");
+    uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
+    uint64_t unreadable = row_number(status, "images-unreadable"), deepest = row_number(status, "depth-max");
+
+    if (!size || !allocated)
+        return -ENOMEM;
+    output_label(&ctl->output, 10, "Images");
+    (void)printf("%" PRIu64 ", %s in files, %s on disk; %" PRIu64 " chains\n", images, size, allocated,
+                 row_number(status, "chains"));
+    output_label(&ctl->output, 10, "Audited");
+    (void)printf("%" PRIu64 " of %" PRIu64, audited, images);
+    if (unreadable > 0)
+        (void)printf(", %" PRIu64 " of them could not be opened", unreadable);
+    (void)putchar('\n');
+    if (deepest > 0) {
+        _cleanup_free_ char *path = row_text(status, "depth-max-path");
+        _cleanup_free_ char *shown = path ? text_shorten(&ctl->output, path,
+                                                         ctl->output.width && !ctl->output.full
+                                                             ? ctl->output.width - 38 : UINT16_MAX) : NULL;
+
+        if (!shown)
+            return -ENOMEM;
+        output_label(&ctl->output, 10, "Deepest");
+        (void)printf("%" PRIu64 " unconsolidated layers: %s\n", deepest, shown);
+    }
+    return 0;
+}
+
+static int print_findings(const struct ctl *ctl, json_object *status)
+{
+    uint64_t total = 0, acknowledged_total = 0;
+    _cleanup_free_ char *open = fact_severities(&ctl->output, row_member(status, "open"), &total);
+    _cleanup_free_ char *acknowledged =
+        fact_severities(&ctl->output, row_member(status, "acknowledged"), &acknowledged_total);
+
+    if (!open || !acknowledged)
+        return -ENOMEM;
+    output_label(&ctl->output, 10, "Findings");
+    (void)printf("%s", open);
+    if (acknowledged_total > 0)
+        (void)printf("; acknowledged: %s", acknowledged);
+    (void)putchar('\n');
+    return 0;
+}
+
+static void print_trouble(const struct ctl *ctl, json_object *status)
+{
+    json_object *error = row_member(status, "store-error");
+
+    if (!error)
+        return;
+    output_label(&ctl->output, 10, "Database");
+    (void)printf("%scannot be written: %s%s; %" PRIu64 " changes wait\n", output_colour(&ctl->output, COLOUR_RED),
+                 strerror(-json_object_get_int(error)), output_colour(&ctl->output, COLOUR_OFF),
+                 row_number(status, "store-waiting"));
+}
+
+static char *datastore_use(json_object *row)
+{
+    uint64_t size = row_number(row, "size"), available = row_number(row, "available");
+    char *text;
+
+    if (size == 0)
+        return strdup("-");
+    if (asprintf(&text, "%.0f%%", 100.0 * (double)(size - available) / (double)size) < 0)
+        return NULL;
+    return text;
+}
+
+/* The state, and until when or why. */
+static char *datastore_state(json_object *row, uint64_t now)
+{
+    const char *state = row_raw(row, "state");
+    json_object *error = row_member(row, "error");
+    uint64_t until = row_number(row, "paused-until");
+    char age[TEXT_DURATION_MAX], *text = NULL;
+    int n;
+
+    if (!state)
+        return strdup("-");
+    if (strcmp(state, "paused") == 0 && until > now && until < INT64_MAX)
+        n = asprintf(&text, "paused, goes on %s", text_age(until, now, age));
+    else if (error && strcmp(state, "offline") == 0)
+        n = asprintf(&text, "offline: %s", strerror(-json_object_get_int(error)));
+    else
+        n = asprintf(&text, "%s%s", state, row_bool(row, "watched") || strcmp(state, "online") != 0
+                                               ? "" : ", walks only");
+    return n < 0 ? NULL : text;
+}
+
+static int datastores_table(struct ctl *ctl, json_object *rows, uint64_t now)
+{
+    static const struct column columns[] = {
+        {"DATASTORE", 0}, {"STATE", 0}, {"IMAGES", COLUMN_RIGHT}, {"USED", COLUMN_RIGHT},
+        {"WALKED", COLUMN_RIGHT}, {"PATH", COLUMN_FLEXIBLE},
+    };
+    _cleanup_(table_freep) struct table *table = NULL;
+    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        const char *state = row_raw(row, "state");
+        bool well = state && strcmp(state, "online") == 0;
+
+        r = table_row(table);
+        if (r >= 0)
+            r = table_take(table, 0, row_text(row, "name"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 1, datastore_state(row, now), well ? COLOUR_OFF : COLOUR_YELLOW);
+        if (r >= 0)
+            r = table_take(table, 2, row_text(row, "images"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 3, datastore_use(row), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 4, fact_age(row, "walk-finished", now), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 5, row_text(row, "path"), COLOUR_OFF);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
+int verb_status(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *status = NULL;
+    json_object *worst;
+    uint64_t now = now_usec();
+    int r = source_status(ctl, &status);
+
+    if (r < 0)
+        return r;
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return output_json(&ctl->output, status);
+    print_daemon(ctl, status, now);
+    r = print_numbers(ctl, status);
+    print_pass(ctl, status, now);
+    if (r >= 0)
+        r = print_findings(ctl, status);
+    print_trouble(ctl, status);
+    if (r >= 0 && row_has(status, "datastores")) {
+        (void)putchar('\n');
+        r = datastores_table(ctl, row_member(status, "datastores"), now);
+    }
+    worst = row_member(status, "worst");
+    if (r >= 0 && worst && json_object_array_length(worst) > 0) {
+        (void)putchar('\n');
+        r = findings_table(ctl, worst, false);
+        if (r >= 0 && ctl->output.legend)
+            (void)printf("\nAll of them: qcauditctl findings. What to do about one: qcauditctl show ID.\n");
+    }
+    return r < 0 ? complain(r, "Cannot show the status") : 0;
+}
