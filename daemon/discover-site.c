@@ -572,7 +572,9 @@ void site_start(struct site *site)
         site_tell(site);
     }
     r = files_start(discover->event, &options, &site->files);
-    if (r >= 0)
+    if (r < 0)
+        log_error(r, "Cannot start %s: %m", options.program);
+    else
         r = files_root(site->files, on_root, site);
     if (r < 0)
         site_offline(site, r);

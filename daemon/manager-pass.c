@@ -434,8 +434,10 @@ static void pass_start(struct manager *manager, struct scan *scan)
     manager->pass = scan->ticket;
     scan->started = true;
     scan->begun = manager_now(manager);
-    if (manager->first_pass)
+    if (manager->first_pass) {
         alert_first_pass(manager->alert, true);
+        graph_set_first_pass(manager->graph, true);
+    }
     discover_datastores(manager->discover, &datastores, &n);
     for (size_t i = 0; i < n; i++) {
         if (datastores[i]->state != DATASTORE_ONLINE && datastores[i]->state != DATASTORE_STARTING)
@@ -481,10 +483,7 @@ static void pass_finish(struct manager *manager, const struct scan *scan)
 
     manager->last_pass = manager_now(manager);
     manager->pass = manager->pass_next = 0;
-    if (manager->first_pass) {
-        manager->first_pass = false;
-        alert_first_pass(manager->alert, false);
-    }
+    alert_first_pass(manager->alert, false);
     log_info(0, "Pass complete: %" PRIu64 " images audited", scan->done);
     if (next)
         pass_start(manager, scan_get(manager, next));
@@ -500,6 +499,13 @@ void pass_check_finished(struct manager *manager)
         if (!scan->ticket || scan->finished || (scan->pass && !scan->started) || scan->n_walks > 0 ||
             scan->done < scan->total)
             continue;
+        if (scan->pass && manager->first_pass) {
+            /* What waited for the whole store to be known is judged before anybody is told that all is done. */
+            manager->first_pass = false;
+            graph_set_first_pass(manager->graph, false);
+            judge_soon(manager);
+            continue;
+        }
         scan->finished = true;
         if (scan->pass)
             pass_finish(manager, scan);
