@@ -164,11 +164,10 @@ static void calls_fail(struct files *files, struct files_calls *calls, int error
 /* Everything ends with error. In a loop's dispatch only. */
 static void files_lose(struct files *files, int error)
 {
-    _cleanup_(files_unrefp) struct files *held = files;
-
     if (files->lost)
         return;
-    held->n_ref++;
+    /* A callback may free it: it is held, and let go at the end. */
+    files->n_ref++;
     files->lost = true;
     files->lost_error = error;
     process_kill(files->process);
@@ -183,6 +182,7 @@ static void files_lose(struct files *files, int error)
     }
     if (!files->freed)
         files->options.lost(files->options.userdata, files, error);
+    files_unref(files);
 }
 
 /* Arms the timer for the oldest request, or for the silence of a walk or of the start. */
