@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-files: what it says, kept in order when the client is slow. */
+#include "helpers/files-output.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct output_packet {
+    struct output_packet *next;
+    int fd;
+    size_t size;
+    _Alignas(union wire_record) char bytes[];
+};
+
+uint64_t monotonic_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * UINT64_C(1000000) + (uint64_t)t.tv_nsec / 1000;
+}
+
+bool output_is_full(const struct output *output)
+{
+    return output->first != NULL;
+}
+
+/* 0 when the socket took it, -EAGAIN when it is full; with any other outcome there is nobody to go on for. */
+static int try_send(const union wire_record *packet, size_t size, int fd)
+{
+    int r = wire_send_packet(WIRE_FD, packet, size, fd);
+
+    if (r < 0 && r != -EAGAIN)
+        _exit(r == -EPIPE ? 0 : 4);
+    return r;
+}
+
+void output_send(struct output *output, enum wire_type type, void *record, const char *text, int fd)
+{
+    union wire_record packet;
+    size_t size = wire_pack(type, record, text, NULL, &packet);
+    struct output_packet *kept;
+
+    output->sent = monotonic_now();
+    if (!output->first && try_send(&packet, size, fd) == 0) {
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    kept = malloc(sizeof(*kept) + size);
+    if (!kept)
+        _exit(5);
+    kept->next = NULL;
+    kept->fd = fd;
+    kept->size = size;
+    memcpy(kept->bytes, packet.bytes, size);
+    if (output->last)
+        output->last->next = kept;
+    else
+        output->first = kept;
+    output->last = kept;
+}
+
+void output_flush(struct output *output)
+{
+    struct output_packet *packet;
+
+    while ((packet = output->first)) {
+        if (try_send((const union wire_record *)(const void *)packet->bytes, packet->size, packet->fd) < 0)
+            return;
+        output->first = packet->next;
+        if (!output->first)
+            output->last = NULL;
+        if (packet->fd >= 0)
+            close(packet->fd);
+        free(packet);
+    }
+}
+
+void output_record(struct output *output, enum files_event event, const char *path, int error,
+                   const struct files_stat *stat)
+{
+    struct wire_files_record record = {.event = event, .error = error};
+
+    if (stat)
+        record.stat = *stat;
+    output_send(output, WIRE_FILES_RECORD, &record, path, -1);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-files: what it says, kept in order when the client is slow. */
+#pragma once
+
+#include "helpers/wire.h"
+
+struct output_packet;
+
+struct output {
+    struct output_packet *first, *last;     /* what the socket did not take yet */
+    uint64_t sent;                          /* usec, CLOCK_MONOTONIC, of the last record */
+};
+
+/* True when something waits: nothing that says more must be done until it is gone. */
+bool output_is_full(const struct output *output);
+/* Sends or keeps it; fd is taken over. Ends the program when the client is gone, or without memory. */
+void output_send(struct output *output, enum wire_type type, void *record, const char *text, int fd);
+/* Sends what waits, as far as the socket takes it. */
+void output_flush(struct output *output);
+
+void output_record(struct output *output, enum files_event event, const char *path, int error,
+                   const struct files_stat *stat);
+
+/* Microseconds, CLOCK_MONOTONIC. */
+uint64_t monotonic_now(void);

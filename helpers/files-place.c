@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-files: where files really are, and opening them without effect. */
+#include "helpers/files-place.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "helpers/files-mount.h"
+#include "lib/cleanup.h"
+
+#define LINKS_MAX 40            /* the kernel's MAXSYMLINKS */
+#ifndef ZFS_SUPER_MAGIC
+#define ZFS_SUPER_MAGIC 0x2fc12fc1
+#endif
+
+/* QEMU's lock bytes (block/file-posix.c: RAW_LOCK_PERM_BASE 100, RAW_LOCK_SHARED_BASE 200; BLK_PERM_WRITE is bit 1) */
+#define LOCK_WRITES 101         /* held: it writes */
+#define LOCK_UNSHARED_WRITE 201 /* held: it lets nobody write */
+
+/* Is path top or below it? */
+static bool is_below(const char *path, const char *top)
+{
+    size_t n = strlen(top);
+
+    if (n == 1)
+        return path[0] == '/';
+    return strncmp(path, top, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
+static int open_errno(void)
+{
+    switch (errno) {
+    case EPERM:
+        return -EACCES;         /* -EPERM means: outside the allowed roots */
+    case ENOTDIR:
+        return -ENOENT;
+    default:
+        return -errno;
+    }
+}
+
+/* ---- paths by their text ---------------------------------------------------------------------- */
+
+static void path_up(char *path, size_t *length)
+{
+    while (*length > 1 && path[--*length] != '/')
+        ;
+    path[*length] = '\0';
+}
+
+/* Puts target before what is left of the path. */
+static int rest_prepend(char *rest, const char **next, const char *target)
+{
+    char joined[PATH_MAX];
+
+    if (snprintf(joined, sizeof(joined), "%s/%s", target, *next) >= (int)sizeof(joined))
+        return -ENAMETOOLONG;
+    memcpy(rest, joined, sizeof(joined));
+    *next = rest;
+    return 0;
+}
+
+/* The absolute path without "..", "." and links, into PATH_MAX bytes. Links are followed only where that asks no file
+ * system that could hang: below a remote one the path is taken as it is written. */
+static int path_resolve(const struct mount_table *mounts, const char *path, char *ret_path)
+{
+    char rest[PATH_MAX], result[PATH_MAX] = "/", target[PATH_MAX];
+    size_t length = 1;          /* of result, without a slash at its end but the root's */
+    unsigned links = 0;
+    bool ask = true;
+    const char *next = rest;
+    int r;
+
+    if (strlen(path) >= sizeof(rest))
+        return -ENAMETOOLONG;
+    strcpy(rest, path);
+    for (;;) {
+        const struct mount *mount;
+        size_t n;
+        ssize_t target_length;
+
+        next += strspn(next, "/");
+        n = strcspn(next, "/");
+        if (n == 0)
+            break;
+        if (n == 1 && next[0] == '.') {
+            next += n;
+            continue;
+        }
+        if (n == 2 && next[0] == '.' && next[1] == '.') {
+            path_up(result, &length);
+            next += n;
+            continue;
+        }
+        if (length + 1 + n >= sizeof(result))
+            return -ENAMETOOLONG;
+        if (length > 1)
+            result[length++] = '/';
+        memcpy(result + length, next, n);
+        length += n;
+        result[length] = '\0';
+        next += n;
+        mount = mount_table_at(mounts, result);
+        if (mount && mount_type_is_remote(mount->type))
+            ask = false;
+        if (!ask || mount)
+            continue;
+        target_length = readlink(result, target, sizeof(target) - 1);
+        if (target_length <= 0)
+            continue;           /* no link, or nothing there: whoever opens it will see */
+        target[target_length] = '\0';
+        if (++links > LINKS_MAX)
+            return -ELOOP;
+        r = rest_prepend(rest, &next, target);
+        if (r < 0)
+            return r;
+        if (target[0] == '/')
+            length = 1;
+        else
+            path_up(result, &length);
+        result[length] = '\0';
+    }
+    strcpy(ret_path, result);
+    return 0;
+}
+
+int place_allow(struct place *place, const char *path)
+{
+    _cleanup_(mount_table_done) struct mount_table mounts = {0};
+    char resolved[PATH_MAX], **allowed;
+    int r;
+
+    r = mount_table_read(place->mountinfo_fd, &mounts);
+    if (r == 0)
+        r = path_resolve(&mounts, path, resolved);
+    if (r < 0)
+        return r;
+    allowed = reallocarray(place->allowed, place->n_allowed + 1, sizeof(*allowed));
+    if (!allowed)
+        return -ENOMEM;
+    place->allowed = allowed;
+    allowed[place->n_allowed] = strdup(resolved);
+    if (!allowed[place->n_allowed])
+        return -ENOMEM;
+    place->n_allowed++;
+    return 0;
+}
+
+static bool is_allowed(const struct place *place, const char *path)
+{
+    if (place->real_root[0] && is_below(path, place->real_root))
+        return true;
+    for (size_t i = 0; i < place->n_allowed; i++)
+        if (is_below(path, place->allowed[i]))
+            return true;
+    return false;
+}
+
+/* ---- what a file is --------------------------------------------------------------------------- */
+
+static int64_t timestamp(struct statx_timestamp t)
+{
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+
+static enum files_type type_of(unsigned mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFREG:
+        return FILES_REGULAR;
+    case S_IFBLK:
+        return FILES_BLOCK;
+    case S_IFDIR:
+        return FILES_DIRECTORY;
+    case S_IFLNK:
+        return FILES_SYMLINK;
+    default:
+        return FILES_OTHER;
+    }
+}
+
+/* The file system's number: its own where that survives a mount (xfs makes it from the device number), else made
+ * from what is mounted. */
+static int fsid_of(struct place *place, int fd, uint64_t mount_id, uint64_t *ret_fsid)
+{
+    _cleanup_(mount_table_done) struct mount_table mounts = {0};
+    const struct mount *mount;
+    struct statfs fs;
+    int r;
+
+    if (fstatfs(fd, &fs) < 0)
+        return -errno;
+    switch ((uint64_t)fs.f_type & UINT32_MAX) {
+    case EXT4_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case ZFS_SUPER_MAGIC:
+        memcpy(ret_fsid, &fs.f_fsid, sizeof(*ret_fsid));
+        if (*ret_fsid != 0)
+            return 0;
+    }
+    r = mount_table_read(place->mountinfo_fd, &mounts);
+    if (r < 0)
+        return r;
+    mount = mount_table_find(&mounts, mount_id);
+    /* a mount of another namespace: its number is all there is */
+    *ret_fsid = mount ? mount_identity(mount) : mount_id;
+    return 0;
+}
+
+int place_stat(struct place *place, int dirfd, const char *name, int flags, struct files_stat *ret_stat,
+               struct place_mount *ret_mount)
+{
+    struct statx x;
+    uint64_t device;
+    int r;
+
+    if (statx(dirfd, name, flags | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+              STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &x) < 0)
+        return -errno;
+    device = makedev(x.stx_dev_major, x.stx_dev_minor);
+    if (!place->cached || place->cached_mount != x.stx_mnt_id || place->cached_device != device) {
+        _cleanup_close_ int fd = -1;
+        uint64_t fsid = 0;
+
+        if (!(flags & AT_EMPTY_PATH)) {
+            fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+            if (fd < 0)
+                return -errno;
+        }
+        r = fsid_of(place, fd >= 0 ? fd : dirfd, x.stx_mnt_id, &fsid);
+        if (r < 0)
+            return r;
+        place->cached = true;
+        place->cached_mount = x.stx_mnt_id;
+        place->cached_device = device;
+        place->cached_fsid = fsid;
+    }
+    *ret_stat = (struct files_stat){
+        .type = type_of(x.stx_mode), .fsid = place->cached_fsid, .inode = x.stx_ino,
+        .btime = x.stx_mask & STATX_BTIME ? timestamp(x.stx_btime) : 0, .device = device, .size = x.stx_size,
+        .allocated = x.stx_blocks * UINT64_C(512), .mtime = timestamp(x.stx_mtime), .ctime = timestamp(x.stx_ctime),
+        .mode = x.stx_mode, .uid = x.stx_uid, .gid = x.stx_gid, .links = x.stx_nlink,
+    };
+    if (ret_mount)
+        *ret_mount = (struct place_mount){
+            .id = x.stx_mask & STATX_MNT_ID ? x.stx_mnt_id : device,
+            .is_root = x.stx_attributes & STATX_ATTR_MOUNT_ROOT,
+        };
+    return 0;
+}
+
+/* Where fd really is. -ENOENT when it is nowhere any more. */
+static int real_path(int fd, char *ret_path)
+{
+    char link[sizeof("/proc/self/fd/") + 10], path[PATH_MAX];
+    struct stat by_fd, by_path;
+    ssize_t n;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    n = readlink(link, path, sizeof(path));
+    if (n < 0)
+        return -errno;
+    if (n == sizeof(path))
+        return -ENAMETOOLONG;
+    path[n] = '\0';
+    if (fstatat(fd, "", &by_fd, AT_EMPTY_PATH) < 0)
+        return -errno;
+    /* the kernel writes " (deleted)" behind a name that is gone; a name may end so too */
+    if (path[0] != '/' || fstatat(AT_FDCWD, path, &by_path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 ||
+        by_fd.st_dev != by_path.st_dev || by_fd.st_ino != by_path.st_ino)
+        return -ENOENT;
+    strcpy(ret_path, path);
+    return 0;
+}
+
+/* ---- the root --------------------------------------------------------------------------------- */
+
+int place_open_root(struct place *place, int *ret_fd)
+{
+    _cleanup_close_ int fd = open(place->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int r;
+
+    place->real_root[0] = '\0';
+    place->cached = false;      /* numbers of mounts are used again */
+    if (fd < 0)
+        return -errno;
+    r = real_path(fd, place->real_root);
+    if (r < 0)
+        return r;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+int place_root(struct place *place, struct files_root *ret_root)
+{
+    _cleanup_(mount_table_done) struct mount_table mounts = {0};
+    _cleanup_close_ int fd = -1;
+    const struct mount *mount;
+    struct place_mount where;
+    struct files_stat stat;
+    struct statfs fs;
+    int r;
+
+    r = place_open_root(place, &fd);
+    if (r == 0)
+        r = place_stat(place, fd, "", AT_EMPTY_PATH, &stat, &where);
+    if (r == 0 && fstatfs(fd, &fs) < 0)
+        r = -errno;
+    if (r == 0)
+        r = mount_table_read(place->mountinfo_fd, &mounts);
+    if (r < 0)
+        return r;
+    mount = mount_table_find(&mounts, where.id);
+    *ret_root = (struct files_root){
+        .fsid = stat.fsid, .device = stat.device, .size = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize,
+        .available = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize, .real_path = place->real_root,
+        .network = mount && mount_type_is_remote(mount->type),
+    };
+    snprintf(ret_root->type, sizeof(ret_root->type), "%s", mount ? mount->type : "unknown");
+    return 0;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+int place_find(struct place *place, const char *path, char *real, int *ret_fd)
+{
+    _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
+    struct stat st;
+    int r;
+
+    if (fd < 0)
+        return open_errno();
+    r = real_path(fd, real);
+    if (r < 0)
+        return r;
+    if (fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
+        return -errno;
+    if (!is_allowed(place, real))
+        return -EPERM;
+    if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+        return -EMEDIUMTYPE;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* Says a real path below the root as the root was given. */
+static void path_as_given(const struct place *place, char *path)
+{
+    char given[PATH_MAX];
+    size_t n = strlen(place->real_root);
+
+    if (n <= 1 || !is_below(path, place->real_root))
+        return;
+    if (snprintf(given, sizeof(given), "%s%s", place->root, path + n) < (int)sizeof(given))
+        strcpy(path, given);
+}
+
+/* The directory in which the image really lies, without a slash at its end. */
+static int image_directory(const char *image_path, char *ret_path)
+{
+    _cleanup_close_ int fd = open(image_path, O_PATH | O_CLOEXEC);
+    int r;
+
+    if (fd < 0)
+        return open_errno();
+    r = real_path(fd, ret_path);
+    if (r == 0)
+        *strrchr(ret_path, '/') = '\0';
+    return r;
+}
+
+int place_resolve(struct place *place, const char *image_path, const char *reference, char *real, int *ret_fd)
+{
+    _cleanup_(mount_table_done) struct mount_table mounts = {0};
+    char directory[PATH_MAX] = "", path[PATH_MAX], by_text[PATH_MAX];
+    int r = 0;
+
+    if (reference[0] != '/')
+        r = image_directory(image_path, directory);
+    if (r == 0 && snprintf(path, sizeof(path), "%s%s%s", directory, reference[0] == '/' ? "" : "/", reference) >=
+                      (int)sizeof(path))
+        r = -ENAMETOOLONG;
+    if (r == 0)
+        r = mount_table_read(place->mountinfo_fd, &mounts);
+    if (r == 0)
+        r = path_resolve(&mounts, path, by_text);
+    if (r < 0)
+        return r;
+    /* the text of an image alone must not make anybody touch an automounter or somebody's dead server */
+    if (!is_allowed(place, by_text) && !is_below(by_text, place->root)) {
+        strcpy(real, by_text);
+        return -EPERM;
+    }
+    r = place_find(place, path, real, ret_fd);
+    if (r == 0 || r == -EPERM || r == -EMEDIUMTYPE)
+        path_as_given(place, real);
+    return r;
+}
+
+/* Is the byte locked? Where locks cannot be asked about, nothing may be taken for granted. */
+static bool byte_is_locked(int fd, off_t byte)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+
+    return fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_stat *ret_stat,
+                 enum files_use *ret_use)
+{
+    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    char link[sizeof("/proc/self/fd/") + 10];
+    _cleanup_close_ int fd = -1;
+    int r;
+
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+    fd = open(link, flags | O_NOATIME);
+    if (fd < 0 && errno == EPERM)       /* not its owner */
+        fd = open(link, flags);
+    if (fd < 0)
+        return open_errno();
+    r = place_stat(place, fd, "", AT_EMPTY_PATH, ret_stat, NULL);
+    if (r < 0)
+        return r;
+    if (ret_stat->type == FILES_BLOCK) {
+        off_t end = lseek(fd, 0, SEEK_END);
+
+        if (end < 0)
+            return -errno;
+        ret_stat->size = (uint64_t)end;
+    }
+    *ret_use = byte_is_locked(fd, LOCK_WRITES) ? FILES_WRITER :
+               byte_is_locked(fd, LOCK_UNSHARED_WRITE) ? FILES_FROZEN : FILES_UNUSED;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-files: walks a tree in slices, depth first, never over a link or into another mount. */
+#include "helpers/files-walk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "lib/cleanup.h"
+
+static void tell_error(struct walk *walk, int error)
+{
+    output_record(walk->output, FILES_EVENT_ERROR, walk->path, error, NULL);
+}
+
+/* Cuts the path back to the directory of the innermost level. */
+static void path_cut(struct walk *walk)
+{
+    if (walk->depth > 0)
+        walk->path[walk->levels[walk->depth - 1].path_length] = '\0';
+}
+
+static void leave(struct walk *walk)
+{
+    closedir(walk->levels[--walk->depth].dir);
+    path_cut(walk);
+}
+
+/* Goes into the open directory that walk->path names. */
+static int enter(struct walk *walk, int dirfd, bool root)
+{
+    _cleanup_close_ int fd = dirfd;
+    struct place_mount mount;
+    struct files_stat stat;
+    struct walk_level *level;
+    int r;
+
+    r = place_stat(walk->place, fd, "", AT_EMPTY_PATH, &stat, &mount);
+    if (r < 0)
+        return r;
+    if (walk->depth > 0 && mount.id != walk->levels[walk->depth - 1].mount_id)
+        return -EXDEV;
+    /* before its entries are read, so that nothing is created in between unseen */
+    watches_add(walk->watches, fd, walk->path, root);
+    level = &walk->levels[walk->depth];
+    *level = (struct walk_level){
+        .dir = fdopendir(fd), .path_length = strlen(walk->path), .mount_id = mount.id,
+    };
+    if (!level->dir)
+        return -errno;
+    fd = -1;
+    walk->depth++;
+    walk->n_directories++;
+    return 0;
+}
+
+int walk_begin(struct walk *walk, int dirfd, const char *path, bool root)
+{
+    while (walk->depth > 0)
+        leave(walk);
+    walk->n_files = walk->n_directories = 0;
+    strcpy(walk->path, path);
+    return enter(walk, dirfd, root);
+}
+
+/* Goes down into the directory name, which walk->path names already. */
+static void descend(struct walk *walk, int parent, const char *name, const struct place_mount *mount)
+{
+    int fd, r;
+
+    if (mount->is_root) {
+        tell_error(walk, -EXDEV);
+        return;
+    }
+    if (walk->depth == WALK_DEPTH_MAX) {
+        tell_error(walk, -ENAMETOOLONG);
+        return;
+    }
+    fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        if (errno != ENOENT && errno != ENOTDIR)    /* gone, or another thing, meanwhile */
+            tell_error(walk, -errno);
+        return;
+    }
+    r = enter(walk, fd, false);
+    if (r < 0)
+        tell_error(walk, r);
+}
+
+bool walk_step(struct walk *walk)
+{
+    struct walk_level *level = &walk->levels[walk->depth - 1];
+    size_t length = level->path_length, depth = walk->depth;
+    struct place_mount mount;
+    struct files_stat stat;
+    struct dirent *entry;
+    int r;
+
+    errno = 0;
+    entry = readdir(level->dir);
+    if (!entry) {
+        if (errno != 0)
+            tell_error(walk, -errno);
+        leave(walk);
+        return walk->depth > 0;
+    }
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+        return true;
+    if (length + 1 + strlen(entry->d_name) >= sizeof(walk->path)) {
+        tell_error(walk, -ENAMETOOLONG);
+        return true;
+    }
+    if (length > 1)             /* not the root directory */
+        walk->path[length++] = '/';
+    strcpy(walk->path + length, entry->d_name);
+    r = place_stat(walk->place, dirfd(level->dir), entry->d_name, 0, &stat, &mount);
+    if (r == 0) {
+        output_record(walk->output, FILES_EVENT_APPEARED, walk->path, 0, &stat);
+        if (stat.type != FILES_DIRECTORY)
+            walk->n_files++;
+        else if (walk->recursive)
+            descend(walk, dirfd(level->dir), entry->d_name, &mount);
+    } else if (r != -ENOENT)
+        tell_error(walk, r);
+    if (walk->depth == depth)
+        path_cut(walk);
+    return true;
+}
+
+void walk_leave(struct walk *walk, const char *path)
+{
+    size_t length = strlen(path);
+
+    for (size_t i = 0; i < walk->depth; i++)
+        if (walk->levels[i].path_length == length && strncmp(walk->path, path, length) == 0) {
+            while (walk->depth > i)
+                leave(walk);
+            return;
+        }
+}

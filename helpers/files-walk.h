@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-files: walks a tree in slices, depth first, never over a link or into another mount. */
+#pragma once
+
+#include <dirent.h>
+
+#include "helpers/files-output.h"
+#include "helpers/files-watch.h"
+
+#define WALK_DEPTH_MAX 100      /* directories below one another, one descriptor each */
+
+struct walk_level {
+    DIR *dir;
+    size_t path_length;         /* of the directory's own path */
+    uint64_t mount_id;
+};
+
+struct walk {
+    struct place *place;
+    struct watches *watches;
+    struct output *output;
+    bool recursive;
+
+    char path[PATH_MAX];
+    struct walk_level levels[WALK_DEPTH_MAX];
+    size_t depth;               /* 0: not walking */
+    uint64_t n_files, n_directories;
+};
+
+/* Begins with the open directory at path; dirfd is taken over. root: it is the datastore's root. -errno when it cannot
+ * be read. */
+int walk_begin(struct walk *walk, int dirfd, const char *path, bool root);
+/* Looks at one more entry. False when the walk has ended. */
+bool walk_step(struct walk *walk);
+/* Leaves the directory path and everything below it, if it is in there. */
+void walk_leave(struct walk *walk, const char *path);

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-files: a datastore's eyes and hands: walks and watches it, looks at files and opens them for others. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "helpers/files-walk.h"
+#include "helpers/sandbox.h"
+#include "lib/cleanup.h"
+
+#define SLICE_USEC 5000             /* of a walk, before requests are looked at again */
+#define SIGN_OF_LIFE_USEC 1000000   /* in a walk that finds nothing to say */
+#define SUBTREES_MAX 65536          /* that wait to be looked into */
+
+/* A new directory to be looked into. */
+struct subtree {
+    TAILQ_ENTRY(subtree) link;
+    char path[];
+};
+
+struct files_helper {
+    struct place place;
+    struct output output;
+    struct watches watches;
+    bool watch_wanted;
+    struct walk whole, part;        /* of the root; of a new subtree */
+    bool whole_failed;
+    TAILQ_HEAD(, subtree) subtrees;
+    size_t n_subtrees;
+    /* the root as it was first seen: another one in its place is another datastore */
+    bool root_known, root_gone;
+    uint64_t root_fsid, root_inode;
+};
+
+/* ---- the root ------------------------------------------------------------------------------ */
+
+static void root_gone(void *userdata)
+{
+    struct files_helper *helper = userdata;
+
+    if (!helper->root_gone)
+        output_record(&helper->output, FILES_EVENT_UNMOUNTED, helper->place.root, 0, NULL);
+    helper->root_gone = true;
+    watches_forget(&helper->watches, helper->place.root);
+}
+
+/* Opens the root and compares it with what it was. -ESTALE when it is another. */
+static int root_open(struct files_helper *helper, int *ret_fd)
+{
+    _cleanup_close_ int fd = -1;
+    struct files_stat stat;
+    int r;
+
+    r = place_open_root(&helper->place, &fd);
+    if (r == 0)
+        r = place_stat(&helper->place, fd, "", AT_EMPTY_PATH, &stat, NULL);
+    if (r < 0)
+        return r;
+    if (!helper->root_known) {
+        helper->root_known = true;
+        helper->root_fsid = stat.fsid;
+        helper->root_inode = stat.inode;
+    }
+    if (stat.fsid != helper->root_fsid || stat.inode != helper->root_inode) {
+        root_gone(helper);
+        return -ESTALE;
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+/* Something was mounted or unmounted somewhere. */
+static void root_check(struct files_helper *helper)
+{
+    _cleanup_close_ int fd = -1;
+    int r;
+
+    if (!helper->root_known || helper->root_gone)
+        return;
+    r = root_open(helper, &fd);
+    if (r == -ENOENT || r == -ENOTDIR)
+        root_gone(helper);
+}
+
+/* ---- walking ------------------------------------------------------------------------------- */
+
+static void on_vanished(void *userdata, const char *path)
+{
+    struct files_helper *helper = userdata;
+
+    walk_leave(&helper->whole, path);
+    walk_leave(&helper->part, path);
+}
+
+static void on_appeared(void *userdata, const char *path)
+{
+    struct files_helper *helper = userdata;
+    size_t n = strlen(path) + 1;
+    struct subtree *subtree;
+
+    if (!helper->whole.recursive)
+        return;
+    subtree = helper->n_subtrees < SUBTREES_MAX ? malloc(sizeof(*subtree) + n) : NULL;
+    if (!subtree) {
+        output_record(&helper->output, FILES_EVENT_OVERFLOW, helper->place.root, 0, NULL);
+        return;
+    }
+    memcpy(subtree->path, path, n);
+    TAILQ_INSERT_TAIL(&helper->subtrees, subtree, link);
+    helper->n_subtrees++;
+}
+
+/* Begins to look into the next new directory. */
+static void next_subtree(struct files_helper *helper)
+{
+    _cleanup_free_ struct subtree *subtree = TAILQ_FIRST(&helper->subtrees);
+    struct place_mount mount;
+    struct files_stat stat;
+    int fd, r;
+
+    TAILQ_REMOVE(&helper->subtrees, subtree, link);
+    helper->n_subtrees--;
+    fd = open(subtree->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0) {
+        r = -errno;
+        if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)   /* gone, or another thing, meanwhile */
+            return;
+    } else {
+        r = place_stat(&helper->place, fd, "", AT_EMPTY_PATH, &stat, &mount);
+        if (r < 0 || mount.is_root)
+            close(fd);
+        else
+            r = walk_begin(&helper->part, fd, subtree->path, false);
+        if (r == 0 && mount.is_root)
+            r = -EXDEV;
+    }
+    if (r < 0)
+        output_record(&helper->output, FILES_EVENT_ERROR, subtree->path, r, NULL);
+}
+
+static void tell_walked(struct files_helper *helper, int error)
+{
+    struct wire_files_walked walked = {
+        .error = error, .n_files = helper->whole.n_files, .n_directories = helper->whole.n_directories,
+    };
+
+    output_send(&helper->output, WIRE_FILES_WALKED, &walked, NULL, -1);
+}
+
+static void begin_walk(struct files_helper *helper)
+{
+    int fd = -1, r;
+
+    helper->whole.n_files = helper->whole.n_directories = 0;
+    r = root_open(helper, &fd);
+    if (r == 0)
+        r = walk_begin(&helper->whole, fd, helper->place.root, true);
+    if (r < 0)
+        tell_walked(helper, r);
+    else if (helper->watch_wanted && helper->watches.fd < 0 && !helper->watches.exhausted_told) {
+        helper->watches.exhausted_told = true;
+        output_record(&helper->output, FILES_EVENT_WATCHES_EXHAUSTED, helper->place.root, 0, NULL);
+    }
+}
+
+static bool is_walking(const struct files_helper *helper)
+{
+    return helper->whole.depth > 0 || helper->part.depth > 0 || helper->n_subtrees > 0;
+}
+
+/* Goes on walking for a moment: new subtrees first, then the whole. */
+static void walk_slice(struct files_helper *helper)
+{
+    uint64_t until = monotonic_now() + SLICE_USEC;
+
+    while (is_walking(helper) && !output_is_full(&helper->output) && monotonic_now() < until) {
+        if (helper->part.depth > 0)
+            walk_step(&helper->part);
+        else if (helper->n_subtrees > 0)
+            next_subtree(helper);
+        else if (!walk_step(&helper->whole))
+            tell_walked(helper, helper->root_gone ? -ESTALE : 0);
+    }
+    if (helper->whole.depth > 0 && !output_is_full(&helper->output) &&
+        monotonic_now() - helper->output.sent > SIGN_OF_LIFE_USEC) {
+        struct wire_empty empty = {0};
+
+        output_send(&helper->output, WIRE_FILES_WALKING, &empty, NULL, -1);
+    }
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+static void reply_root(struct files_helper *helper, uint64_t id)
+{
+    struct wire_files_root reply = {.id = id};
+    struct files_root root = {0};
+
+    reply.error = place_root(&helper->place, &root);
+    if (reply.error == 0) {
+        reply.fsid = root.fsid;
+        reply.device = root.device;
+        reply.size = root.size;
+        reply.available = root.available;
+        reply.network = root.network;
+        memcpy(reply.type, root.type, sizeof(reply.type));
+    }
+    output_send(&helper->output, WIRE_FILES_ROOT, &reply, root.real_path, -1);
+}
+
+/* OPEN, PROBE and RESOLVE: each finds a file and looks at it, one of them hands it out. */
+static void reply_file(struct files_helper *helper, const struct wire_files_request *request, const char *path,
+                       const char *reference)
+{
+    struct wire_files_reply reply = {.id = request->id};
+    _cleanup_close_ int path_fd = -1, fd = -1;
+    enum files_use use = FILES_UNUSED;
+    char real[PATH_MAX] = "";
+    int root = -1, r;
+
+    /* where the root really is decides what lies outside of it */
+    if (place_open_root(&helper->place, &root) == 0)
+        close(root);
+    if (request->kind == WIRE_FILES_RESOLVE) {
+        r = place_resolve(&helper->place, path, reference, real, &path_fd);
+        if (r == 0)
+            r = place_stat(&helper->place, path_fd, "", AT_EMPTY_PATH, &reply.stat, NULL);
+    } else {
+        r = place_find(&helper->place, path, real, &path_fd);
+        if (r == 0)
+            r = place_reopen(&helper->place, path_fd, &fd, &reply.stat, &use);
+    }
+    reply.error = r;
+    reply.use = use;
+    output_send(&helper->output, WIRE_FILES_REPLY, &reply,
+                request->kind == WIRE_FILES_RESOLVE && real[0] ? real : NULL,
+                request->kind == WIRE_FILES_OPEN && r == 0 ? TAKE_FD(fd) : -1);
+}
+
+/* One request, if there is one. False when there was none. */
+static bool handle_request(struct files_helper *helper)
+{
+    union wire_record record;
+    const char *path, *reference;
+    int fd = -1, r;
+
+    r = wire_receive(WIRE_FD, WIRE_FILES_CLIENT, &record, &fd);
+    if (r == -EAGAIN)
+        return false;
+    if (r <= 0 || record.header.type != WIRE_FILES_REQUEST)
+        _exit(r == 0 ? 0 : 3);
+    path = wire_text(&record, 0);
+    reference = wire_text(&record, 1);
+    switch (record.files_request.kind) {
+    case WIRE_FILES_GET_ROOT:
+        reply_root(helper, record.files_request.id);
+        return true;
+    case WIRE_FILES_WALK:
+        begin_walk(helper);
+        return true;
+    case WIRE_FILES_RESOLVE:
+        if (!reference)
+            _exit(3);
+        break;
+    case WIRE_FILES_OPEN:
+    case WIRE_FILES_PROBE:
+        break;
+    default:
+        _exit(3);
+    }
+    if (!path)
+        _exit(3);
+    reply_file(helper, &record.files_request, path, reference);
+    return true;
+}
+
+/* ---- the program --------------------------------------------------------------------------- */
+
+_Noreturn static void serve(struct files_helper *helper)
+{
+    for (;;) {
+        bool full = output_is_full(&helper->output);
+        struct pollfd p[] = {
+            {.fd = WIRE_FD, .events = full ? POLLOUT : POLLIN},
+            /* what does not fit meanwhile overflows in the kernel, which says so */
+            {.fd = full ? -1 : helper->watches.fd, .events = POLLIN},
+            {.fd = full ? -1 : helper->place.mountinfo_fd, .events = POLLPRI},
+        };
+
+        if (poll(p, ELEMENTSOF(p), !full && is_walking(helper) ? 0 : -1) < 0 && errno != EINTR)
+            _exit(3);
+        output_flush(&helper->output);
+        if (p[0].revents & (POLLIN | POLLHUP | POLLERR))
+            while (!output_is_full(&helper->output) && handle_request(helper))
+                ;
+        if (p[2].revents && !output_is_full(&helper->output))
+            root_check(helper);
+        if (p[1].revents && !output_is_full(&helper->output))
+            watches_handle(&helper->watches);
+        walk_slice(helper);
+    }
+}
+
+/* Waits for one record of the configuration. */
+static void receive_configuration(enum wire_type type, union wire_record *ret_record)
+{
+    int fd = -1, r;
+
+    r = wire_receive(WIRE_FD, WIRE_FILES_CLIENT, ret_record, &fd);
+    if (r <= 0 || ret_record->header.type != type || !wire_text(ret_record, 0))
+        _exit(r == 0 ? 0 : 3);
+}
+
+static int prepare(struct files_helper *helper, const char **ret_step)
+{
+    union wire_record record;
+    uint64_t n;
+    int r;
+
+    r = sandbox_begin(ret_step);
+    if (r < 0)
+        return r;
+    *ret_step = "open /proc/self/mountinfo";
+    helper->place.mountinfo_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+    if (helper->place.mountinfo_fd < 0)
+        return -errno;
+    receive_configuration(WIRE_CONFIGURE_FILES, &record);
+    n = record.configure_files.n_allowed_roots;
+    helper->watch_wanted = record.configure_files.watch;
+    helper->whole.recursive = helper->part.recursive = record.configure_files.recursive;
+    strcpy(helper->place.root, wire_text(&record, 0));
+    /* fails when the user has too many already: then walks alone see changes, and that is told */
+    if (helper->watch_wanted)
+        helper->watches.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+    *ret_step = "resolve the allowed roots";
+    for (uint64_t i = 0; i < n; i++) {
+        receive_configuration(WIRE_ALLOWED_ROOT, &record);
+        r = place_allow(&helper->place, wire_text(&record, 0));
+        if (r < 0)
+            return r;
+    }
+    *ret_step = "make the socket not block";
+    if (fcntl(WIRE_FD, F_SETFL, O_NONBLOCK) < 0)
+        return -errno;
+    return sandbox_files(helper->watches.fd >= 0 ? helper->watches.fd : helper->place.mountinfo_fd,
+                         helper->place.mountinfo_fd, ret_step);
+}
+
+int main(void)
+{
+    struct files_helper helper = {.watches = {.fd = -1, .root_wd = -1}};
+    struct wire_empty ready = {0};
+    const char *step = "start";
+    int r;
+
+    TAILQ_INIT(&helper.subtrees);
+    helper.watches.place = &helper.place;
+    helper.watches.output = &helper.output;
+    helper.watches.appeared = on_appeared;
+    helper.watches.vanished = on_vanished;
+    helper.watches.root_gone = root_gone;
+    helper.watches.userdata = &helper;
+    helper.whole.place = helper.part.place = &helper.place;
+    helper.whole.watches = helper.part.watches = &helper.watches;
+    helper.whole.output = helper.part.output = &helper.output;
+    r = prepare(&helper, &step);
+    if (r < 0) {
+        struct wire_failed failed = {.error = r};
+
+        wire_send(WIRE_FD, WIRE_FAILED, &failed, step, NULL, -1);
+        _exit(2);
+    }
+    output_send(&helper.output, WIRE_READY, &ready, NULL, -1);
+    serve(&helper);
+}

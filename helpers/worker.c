@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-worker: audits one image after the other through file descriptors that it is given. */
+#include <errno.h>
+#include <malloc.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "helpers/report-wire.h"
+#include "helpers/sandbox.h"
+#include "lib/cleanup.h"
+
+#define USEC UINT64_C(1000000)
+#define PROGRESS_INTERVAL (USEC / 5)
+#define BUDGET_SLICE (USEC / 2)     /* longest sleep without a sign of life */
+
+/* A file of the chain beyond the leaf. */
+struct referenced {
+    int fd;
+    char *name;                     /* of a parent: the reference that led to it */
+    enum qca_format probed_format;
+    struct qca_io *io;              /* the chain's */
+};
+
+struct audit {
+    struct wire_request request;
+    int fd;                         /* the image's */
+    uint64_t memory_limit;
+    unsigned threads;
+    struct report_room room;
+    struct qca_io *io;              /* the leaf's */
+    struct qca_image *image;
+    struct qca_chain *chain;
+    struct referenced files[2 * WIRE_LAYERS_MAX];
+    size_t n_files;
+    size_t parent[WIRE_LAYERS_MAX]; /* index in files + 1 of the layer's own file; 0 is not known */
+    uint64_t question;
+    uint64_t started, told;         /* usec */
+    uint64_t cpu_before;
+    atomic_bool cancel;
+    struct qca_error error;
+};
+
+static uint64_t now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * USEC + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Nobody listens any more, so nothing is worth being said. */
+static void must(int r)
+{
+    if (r < 0)
+        _exit(0);
+}
+
+static uint64_t cpu_time(uint64_t *ret_peak)
+{
+    struct rusage usage;
+
+    if (getrusage(RUSAGE_SELF, &usage) < 0)
+        return 0;
+    *ret_peak = (uint64_t)usage.ru_maxrss * 1024;
+    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * USEC +
+           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+static uint64_t bytes_read(const struct audit *audit)
+{
+    uint64_t bytes = audit->io ? qca_io_bytes_read(audit->io) : 0;
+
+    for (size_t i = 0; i < audit->n_files; i++)
+        bytes += audit->files[i].io ? qca_io_bytes_read(audit->files[i].io) : 0;
+    return bytes;
+}
+
+/* ---- what comes meanwhile ------------------------------------------------------------------ */
+
+/* Waits up to timeout milliseconds (-1: for ever) for the client; ends when it is gone. */
+static bool wait_for_client(int timeout)
+{
+    struct pollfd p = {.fd = WIRE_FD, .events = POLLIN};
+
+    return poll(&p, 1, timeout) > 0;
+}
+
+/* One record; only a request keeps its fd. */
+static enum wire_type receive(union wire_record *record, int *ret_fd)
+{
+    int r = wire_receive(WIRE_FD, WIRE_WORKER_CLIENT, record, ret_fd);
+
+    if (r <= 0)
+        _exit(r == 0 ? 0 : 3);
+    return record->header.type;
+}
+
+/* A cancel that has come, or that comes within the time. An answer to a question that was given up is let go. */
+static void look_for_cancel(struct audit *audit, int timeout)
+{
+    while (!audit->cancel && wait_for_client(timeout)) {
+        _cleanup_close_ int fd = -1;
+        union wire_record record;
+
+        switch (receive(&record, &fd)) {
+        case WIRE_CANCEL:
+            audit->cancel = true;
+            break;
+        case WIRE_ANSWER:
+            break;
+        default:
+            _exit(3);
+        }
+        timeout = 0;
+    }
+}
+
+static void tell_progress(struct audit *audit, uint64_t done, uint64_t total)
+{
+    struct wire_progress record = {.done = done < total ? done : total, .total = total};
+
+    must(wire_send(WIRE_FD, WIRE_PROGRESS, &record, NULL, NULL, -1));
+    audit->told = now();
+}
+
+/* Called by the library while it works: says so, looks for a cancel, and keeps to the read budget. */
+static void on_progress(void *userdata, uint64_t done, uint64_t total)
+{
+    struct audit *audit = userdata;
+
+    if (now() - audit->told >= PROGRESS_INTERVAL)
+        tell_progress(audit, done, total);
+    look_for_cancel(audit, 0);
+    while (audit->request.read_budget > 0 && !audit->cancel) {
+        uint64_t elapsed = now() - audit->started;
+        uint64_t needed = (uint64_t)((double)bytes_read(audit) / (double)audit->request.read_budget * (double)USEC);
+        uint64_t pause = needed > elapsed ? needed - elapsed : 0;
+
+        if (pause < 1000)
+            break;
+        look_for_cancel(audit, (int)((pause < BUDGET_SLICE ? pause : BUDGET_SLICE) / 1000));
+        if (now() - audit->told >= PROGRESS_INTERVAL)
+            tell_progress(audit, done, total);
+    }
+}
+
+/* ---- parents and data files ---------------------------------------------------------------- */
+
+/* Asks for the file; 0 and its descriptor and identity, or the client's refusal. */
+static int ask(struct audit *audit, const struct qca_reference *reference, int *ret_fd, struct qca_file_id *ret_id)
+{
+    struct wire_question question = {
+        .id = ++audit->question, .kind = reference->kind, .layer = reference->layer,
+    };
+
+    must(wire_send(WIRE_FD, WIRE_QUESTION, &question, reference->name, reference->format, -1));
+    while (!audit->cancel) {
+        _cleanup_close_ int fd = -1;
+        union wire_record record;
+
+        switch (receive(&record, &fd)) {
+        case WIRE_CANCEL:
+            audit->cancel = true;
+            break;
+        case WIRE_ANSWER:
+            if (record.answer.question != question.id)
+                break;
+            if (record.answer.error != 0)
+                return wire_error_is_valid(record.answer.error) ? (int)record.answer.error : -EIO;
+            *ret_fd = TAKE_FD(fd);
+            *ret_id = record.answer.id;
+            return 0;
+        default:
+            _exit(3);
+        }
+    }
+    return -ECANCELED;
+}
+
+static int resolve(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
+                   struct qca_file_id *ret_id)
+{
+    struct audit *audit = userdata;
+    struct referenced file = {.fd = -1};
+    struct qca_file_id id;
+    bool parent = reference->kind == QCA_REFERENCE_PARENT;
+    int r;
+
+    if (audit->n_files == ELEMENTSOF(audit->files) || reference->layer + 1 >= WIRE_LAYERS_MAX)
+        return -EMFILE;
+    r = ask(audit, reference, &file.fd, &id);
+    if (r < 0)
+        return r;
+    r = qca_io_new_fd(file.fd, &file.io);
+    if (r == 0 && parent) {
+        file.name = strdup(reference->name);
+        r = file.name ? 0 : -ENOMEM;
+        /* one that cannot be read is found by whoever opens it as an image */
+        if (qca_probe(file.io, &file.probed_format) < 0)
+            file.probed_format = QCA_FORMAT_UNKNOWN;
+    }
+    if (r < 0) {
+        qca_io_free(file.io);
+        close(file.fd);
+        return r;
+    }
+    audit->files[audit->n_files++] = file;
+    if (parent)
+        audit->parent[reference->layer + 1] = audit->n_files;
+    *ret_io = file.io;
+    *ret_id = id;
+    return 0;
+}
+
+/* ---- the audit ----------------------------------------------------------------------------- */
+
+/* Looks at one layer that is open, and tells. */
+static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *image, bool checking)
+{
+    const struct referenced *file = audit->parent[index] ? &audit->files[audit->parent[index] - 1] : NULL;
+    struct qca_check_options options = {
+        .memory_limit = audit->memory_limit, .max_issues = audit->room.issues ? audit->room.issues : 1,
+        .threads = audit->threads, .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
+        .progress = on_progress, .userdata = audit,
+    };
+    struct report_layer layer = {.index = index, .name = file ? file->name : NULL, .info = qca_image_info(image)};
+    _cleanup_(qca_check_result_done) struct qca_check_result check = {0};
+    uint8_t digest[32];
+    int r;
+
+    if (file)
+        layer.probed_format = file->probed_format;
+    else if (qca_probe(audit->io, &layer.probed_format) < 0)
+        layer.probed_format = QCA_FORMAT_UNKNOWN;
+    if (audit->request.flags & WORKER_METADATA_DIGEST) {
+        r = qca_metadata_digest(image, digest);
+        if (r == 0)
+            layer.metadata_digest = digest;
+        else if (r == -ENOMEM)
+            return r;           /* other reasons are the check's to find */
+    }
+    look_for_cancel(audit, 0);
+    if (audit->cancel)
+        return -ECANCELED;
+    if (checking) {
+        r = qca_check(image, &options, &check);
+        if (r == 0)
+            layer.check = &check;
+        else if (r != -EOPNOTSUPP)
+            return r;
+    }
+    must(report_send_layer(WIRE_FD, &layer, &audit->room));
+    return 0;
+}
+
+/* Opens, checks, tells. 0, or -errno with the reason in audit->error. */
+static int audit_run(struct audit *audit, size_t *ret_layers)
+{
+    struct qca_open_options open_options = {
+        .format = (enum qca_format)audit->request.format, .memory_limit = audit->memory_limit,
+    };
+    struct qca_chain_options chain_options = {.memory_limit = audit->memory_limit, .id = audit->request.id};
+    const unsigned flags = audit->request.flags;
+    size_t depth = 1;
+    int r, chain_error = 0;
+
+    r = qca_io_new_fd(audit->fd, &audit->io);
+    if (r < 0)
+        return r;
+    r = qca_image_open(audit->io, &open_options, &audit->error, &audit->image);
+    if (r < 0)
+        return r;
+    if (flags & WORKER_CHAIN) {
+        chain_error = qca_chain_open(audit->image, &chain_options, resolve, audit, &audit->error, &audit->chain);
+        if (chain_error == 0)
+            depth = qca_chain_depth(audit->chain);
+        else
+            /* freed with the chain, so their counts cannot be asked any more */
+            for (size_t i = 0; i < audit->n_files; i++)
+                audit->files[i].io = NULL;
+        if (chain_error == -ECANCELED)
+            return chain_error;
+    }
+    for (size_t i = 0; i < depth && i < WIRE_LAYERS_MAX; i++) {
+        struct qca_image *image = i == 0 ? audit->image : qca_chain_layer(audit->chain, i);
+        bool checking = chain_error == 0 && flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS);
+
+        r = audit_layer(audit, (uint32_t)i, image, checking);
+        if (r < 0)
+            return r;
+        *ret_layers = i + 1;
+    }
+    return chain_error;
+}
+
+static void audit_done(struct audit *audit)
+{
+    qca_chain_free(audit->chain);       /* and the parents' and data files' io with it */
+    qca_image_free(audit->image);
+    qca_io_free(audit->io);
+    for (size_t i = 0; i < audit->n_files; i++) {
+        close(audit->files[i].fd);
+        free(audit->files[i].name);
+    }
+    if (audit->fd >= 0)
+        close(audit->fd);
+}
+
+static void serve(const struct wire_request *request, int fd, const struct wire_configure_worker *configuration)
+{
+    struct audit audit;
+    struct wire_done done = {0};
+    size_t n_layers = 0;
+
+    audit = (struct audit){
+        .request = *request, .fd = fd, .memory_limit = configuration->memory_limit,
+        .threads = configuration->threads, .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
+    };
+    audit.cpu_before = cpu_time(&done.peak_memory);
+    done.error = audit_run(&audit, &n_layers);
+    done.n_layers = n_layers;
+    if (done.error != 0) {
+        done.open_error = audit.error;
+        if (done.open_error.kind == QCA_ERROR_NONE && done.error == -ENOMEM)
+            done.open_error = (struct qca_error){
+                .kind = QCA_ERROR_MEMORY, .text = "the audit needs more memory than the worker may have",
+            };
+    }
+    done.bytes_read = bytes_read(&audit);
+    done.elapsed_usec = now() - audit.started;
+    done.cpu_usec = cpu_time(&done.peak_memory) - audit.cpu_before;
+    audit_done(&audit);
+    must(wire_send(WIRE_FD, WIRE_DONE, &done, NULL, NULL, -1));
+}
+
+/* The crypto library reads its configuration when it is first used: that must be before the sandbox. */
+static int warm_up(const char **ret_step)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned n;
+
+    *ret_step = "prepare digests";
+    return EVP_Digest("", 0, digest, &n, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
+}
+
+static int prepare(struct wire_configure_worker *ret_configuration, const char **ret_step)
+{
+    _cleanup_close_ int fd = -1;
+    struct sandbox_worker_options options;
+    union wire_record record;
+    int r;
+
+    r = sandbox_begin(ret_step);
+    if (r < 0)
+        return r;
+    /* threads share one arena: another one reserves more address space than the limit has */
+    mallopt(M_ARENA_MAX, 1);
+    r = warm_up(ret_step);
+    if (r < 0)
+        return r;
+    if (receive(&record, &fd) != WIRE_CONFIGURE_WORKER)
+        _exit(3);
+    *ret_configuration = record.configure_worker;
+    options = (struct sandbox_worker_options){
+        .memory_limit = record.configure_worker.memory_limit, .threads = record.configure_worker.threads,
+        .idle = record.configure_worker.idle_io,
+    };
+    return sandbox_worker(&options, ret_step);
+}
+
+int main(void)
+{
+    struct wire_configure_worker configuration = {0};
+    struct wire_empty ready = {0};
+    const char *step = "start";
+    int r;
+
+    r = prepare(&configuration, &step);
+    if (r < 0) {
+        struct wire_failed failed = {.error = r};
+
+        must(wire_send(WIRE_FD, WIRE_FAILED, &failed, step, NULL, -1));
+        _exit(2);
+    }
+    must(wire_send(WIRE_FD, WIRE_READY, &ready, NULL, NULL, -1));
+    for (;;) {
+        int fd = -1;
+        union wire_record record;
+
+        switch (receive(&record, &fd)) {
+        case WIRE_REQUEST:
+            serve(&record.request, fd, &configuration);
+            break;
+        case WIRE_CANCEL:       /* came when the audit was done already */
+            break;
+        case WIRE_ANSWER:
+            if (fd >= 0)
+                close(fd);
+            break;
+        default:
+            _exit(3);
+        }
+    }
+}
