@@ -572,9 +572,9 @@ void site_start(struct site *site)
         site_tell(site);
     }
     r = files_start(discover->event, &options, &site->files);
-    if (r < 0)
+    if (r < 0 && (datastore->state != DATASTORE_OFFLINE || datastore->error != r))
         log_error(r, "Cannot start %s: %m", options.program);
-    else
+    if (r >= 0)
         r = files_root(site->files, on_root, site);
     if (r < 0)
         site_offline(site, r);

@@ -255,8 +255,8 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
         image_vanished(manager, image);
         return;
     }
-    if (by_walk && image->datastore->scan && image->plan &&
-        (change == DISCOVER_CHANGED || schedule_is_due(manager->schedule, image, manager_now(manager))))
+    if (by_walk && image->datastore->scan &&
+        schedule_is_wanted(manager->schedule, image, manager_now(manager)))
         scan_join(manager, image, image->datastore->scan);
 }
 
@@ -305,7 +305,7 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error)
 
     if (error == 0 && datastore->scan && discover_images(manager->discover, &images, &n) >= 0)
         for (size_t i = 0; i < n; i++)
-            if (images[i]->datastore == datastore && schedule_is_due(manager->schedule, images[i], now))
+            if (images[i]->datastore == datastore && schedule_is_wanted(manager->schedule, images[i], now))
                 scan_join(manager, images[i], datastore->scan);
     scan_leave_walk(manager, datastore);
     datastore->dirty = true;

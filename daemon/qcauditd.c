@@ -224,8 +224,10 @@ static int make_directory(const char *path, mode_t mode)
             return log_error(-errno, "Cannot make the folder %s: %m", copy);
         *slash = '/';
     }
-    if (mkdir(copy, mode) < 0 && errno != EEXIST)
-        return log_error(-errno, "Cannot make the folder %s: %m", copy);
+    if (mkdir(copy, mode) < 0)
+        return errno == EEXIST ? 0 : log_error(-errno, "Cannot make the folder %s: %m", copy);
+    if (chmod(copy, mode) < 0)  /* whatever the umask is: the socket has its own mode */
+        return log_error(-errno, "Cannot set the mode of the folder %s: %m", copy);
     return 0;
 }
 

@@ -504,6 +504,14 @@ bool schedule_is_due(const struct schedule *schedule, const struct image *image,
     return plan && (plan->running || (plan->place != PLACE_NONE && plan->due <= now));
 }
 
+bool schedule_is_wanted(const struct schedule *schedule, const struct image *image, uint64_t now)
+{
+    const struct plan *plan = image->plan;
+
+    return plan && (schedule_is_due(schedule, image, now) ||
+                    (plan->place != PLACE_NONE && plan->reason <= SCHEDULE_FORCED));
+}
+
 static size_t heap_count_due(const struct heap *heap, size_t index, uint64_t now)
 {
     if (index >= heap->n_items || heap->items[index]->due > now)

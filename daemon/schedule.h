@@ -37,5 +37,7 @@ struct image *schedule_next(struct schedule *schedule, uint64_t now, enum schedu
 void schedule_done(struct schedule *schedule, struct image *image, uint64_t now);
 /* Under way, or to be audited by now (even where held). */
 bool schedule_is_due(const struct schedule *schedule, const struct image *image, uint64_t now);
+/* The same, or waits for the end of its changes. */
+bool schedule_is_wanted(const struct schedule *schedule, const struct image *image, uint64_t now);
 size_t schedule_due(const struct schedule *schedule, uint64_t now);     /* due and not held, or under way */
 size_t schedule_running(const struct schedule *schedule);

@@ -122,6 +122,8 @@ static void test_debounce_prolonged(void **state)
     schedule_image(f->schedule, &f->images[0], SCHEDULE_CHANGED, now);
     assert_null(next(f, now, &wait));
     assert_int_equal(wait, DEBOUNCE);
+    assert_true(schedule_is_wanted(f->schedule, &f->images[0], now));
+    assert_false(schedule_is_due(f->schedule, &f->images[0], now));
     now += 4 * USEC_PER_SEC;
     schedule_image(f->schedule, &f->images[0], SCHEDULE_CHANGED, now);
     assert_null(next(f, START + DEBOUNCE, &wait));
@@ -152,11 +154,13 @@ static void test_changed_while_running(void **state)
     schedule_image(f->schedule, &f->images[0], SCHEDULE_FORCED, START);
     assert_null(next(f, START, NULL));
     assert_true(schedule_is_due(f->schedule, &f->images[0], START));
+    assert_true(schedule_is_wanted(f->schedule, &f->images[0], START));
     schedule_done(f->schedule, &f->images[0], START);
     assert_true(schedule_is_due(f->schedule, &f->images[0], START));
     assert_ptr_equal(next(f, START, NULL), &f->images[0]);
     schedule_done(f->schedule, &f->images[0], START);
     assert_false(schedule_is_due(f->schedule, &f->images[0], START));
+    assert_false(schedule_is_wanted(f->schedule, &f->images[0], START));    /* the interval is far */
 }
 
 static void test_interval_with_jitter(void **state)
