@@ -163,10 +163,11 @@ static bool image_is_current(const struct image *image)
            then->gid != now->gid || then->links != now->links;
 }
 
-/* Was the file quiet for long enough before the audit that a later write must show in its times? */
+/* Nobody was writing, and it was quiet for long enough before the audit that a later write shows in its times. */
 static bool image_was_settled(const struct image *image)
 {
-    return (int64_t)(image->audit->started * 1000) > image->fingerprint.mtime + (int64_t)CLOCK_GRAIN;
+    return image->audit->confidence > CONFIDENCE_CONFIRMED &&
+           (int64_t)(image->audit->started * 1000) > image->fingerprint.mtime + (int64_t)CLOCK_GRAIN;
 }
 
 static bool image_is_quiet(const struct manager *manager, const struct image *image)
@@ -303,10 +304,16 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error)
     struct image *const *images;
     size_t n;
 
-    if (error == 0 && datastore->scan && discover_images(manager->discover, &images, &n) >= 0)
-        for (size_t i = 0; i < n; i++)
-            if (images[i]->datastore == datastore && schedule_is_wanted(manager->schedule, images[i], now))
+    if (error == 0 && discover_images(manager->discover, &images, &n) >= 0)
+        for (size_t i = 0; i < n; i++) {
+            if (images[i]->datastore != datastore)
+                continue;
+            /* That its writer closed it need not show: what was not judged then is judged now. */
+            if (images[i]->audit && images[i]->audit->use == FILES_WRITER)
+                plan(manager, images[i], SCHEDULE_NEW);
+            if (datastore->scan && schedule_is_wanted(manager->schedule, images[i], now))
                 scan_join(manager, images[i], datastore->scan);
+        }
     scan_leave_walk(manager, datastore);
     datastore->dirty = true;
     judge_soon(manager);
