@@ -95,7 +95,7 @@ static int apply_finding(struct config_builder *builder, const struct config_nod
         target->thresholds->disabled[target->finding] = !enabled;
         return 0;
     }
-    if (value->cut)
+    if (value->cut || config_node_is_empty(value))
         return 0;
     config_keys_below(section, count_keys, &only);
     if (only.n == 1)

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Prints what is made from the tables while building: the sample configuration, the manual's keys, the journal catalogue. */
+#include <errno.h>
+#include <string.h>
+
+#include "alert.h"
+#include "config-keys.h"
+#include "lib/cleanup.h"
+
+#define SUPPORT "https://qcaudit.example/issues"
+#define WIDTH 78
+
+/* Writes text in lines of at most WIDTH columns, each begun with prefix; newlines stay. */
+static void print_wrapped(const char *prefix, const char *text)
+{
+    size_t column = 0;
+
+    while (*text) {
+        size_t length = strcspn(text, " \n");
+
+        if (column > 0 && column + 1 + length > WIDTH) {
+            putchar('\n');
+            column = 0;
+        }
+        if (column == 0)
+            column = (size_t)printf("%s", prefix);
+        else if (length > 0)
+            column += (size_t)printf(" ");
+        column += (size_t)printf("%.*s", (int)length, text);
+        text += length;
+        for (; *text == ' ' || *text == '\n'; text++)
+            if (*text == '\n') {
+                putchar('\n');
+                column = 0;
+            }
+    }
+    if (column > 0)
+        putchar('\n');
+}
+
+/* ---- the sample ---- */
+
+/* For keys that have no default. */
+static const char *sample_value(const struct config_key *key)
+{
+    static const struct {
+        const char *name, *value;
+    } examples[] = {
+        { "datastores[].path", "/var/lib/libvirt/images" },
+        { "datastores[].name", "images" },
+        { "golden.patterns", "[]" },
+        { "classes[].name", "lab" },
+        { "classes[].paths", "[/srv/lab/*]" },
+        { "classes[].thresholds", "{chain-deep: {warning: 20}, snapshot-old: off}" },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(examples); i++)
+        if (strcmp(examples[i].name, key->name) == 0)
+            return examples[i].value;
+    return key->fallback;
+}
+
+static void print_sample_key(const struct config_key *key, const char *name, unsigned depth, bool list, bool first)
+{
+    bool datastore_path = strcmp(key->name, "datastores[].path") == 0;
+    char prefix[32];
+
+    snprintf(prefix, sizeof(prefix), "%*s# ", (int)(2 * depth), "");
+    print_wrapped(prefix, key->description);
+    /* The # stands before the text: without it, the key is where it belongs. */
+    printf("%*s%s%s%s: %s\n", (int)(2 * depth) - (list && first ? 2 : 0), "", datastore_path ? "" : "#",
+           list && first ? "- " : "", name, sample_value(key));
+}
+
+static int print_sample(void)
+{
+    char section[2][64] = { "", "" };
+
+    print_wrapped("# ", "Configuration of qcauditd: see qcauditd.yaml(5). Keys with a # in front show their defaults. "
+                        "Files *.yaml in the directory conf.d beside this file are read after it, in order of name: "
+                        "later ones win key by key, and lists grow. qcauditd --check-config looks for mistakes; "
+                        "systemctl reload qcauditd reads all files again.");
+    for (size_t i = 0; i < config_keys_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        char name[64], *parts[3];
+        unsigned n = 0;
+        bool changed = false;
+
+        snprintf(name, sizeof(name), "%s", key->name);
+        for (char *rest = name; n < 3 && (parts[n] = strsep(&rest, "."));)
+            n++;
+        char *bracket = strchr(parts[0], '[');
+        if (bracket)
+            *bracket = 0;
+        for (unsigned level = 0; level + 1 < n; level++) {
+            if (!changed && strcmp(section[level], parts[level]) == 0)
+                continue;
+            changed = true;
+            strcpy(section[level], parts[level]);
+            if (level == 0)
+                printf("\n%s%s:\n", strcmp(parts[0], "classes") == 0 ? "#" : "", parts[0]);
+            else if (strcmp(parts[1], "*") != 0)
+                printf("  %s:\n", parts[1]);
+        }
+        if (key->type == CONFIG_ENABLED) {
+            print_wrapped("  # ", "Each finding can be turned off by its name; qcauditctl explain lists them.");
+            printf("  #size-mismatch: on\n");
+            section[1][0] = 0;
+            continue;
+        }
+        print_sample_key(key, parts[n - 1], bracket ? 2 : n - 1, bracket, changed);
+    }
+    return 0;
+}
+
+/* ---- the manual ---- */
+
+static void print_roff(const char *text)
+{
+    for (; *text; text++)
+        if (*text == '\\')
+            fputs("\\e", stdout);
+        else if (*text == '-')
+            fputs("\\-", stdout);
+        else
+            putchar(*text);
+}
+
+static int print_keys(void)
+{
+    static const char *const values[] = {
+        [CONFIG_BOOL] = "yes|no", [CONFIG_COUNT] = "number", [CONFIG_DURATION] = "duration", [CONFIG_SIZE] = "size",
+        [CONFIG_RATE] = "rate", [CONFIG_SHARE] = "share", [CONFIG_SEVERITY] = "severity", [CONFIG_NAME] = "name",
+        [CONFIG_PATH] = "path", [CONFIG_PATTERNS] = "patterns", [CONFIG_THRESHOLDS] = "thresholds",
+        [CONFIG_ENABLED] = "yes|no",
+    };
+
+    puts(".Bl -tag -width Ds");
+    for (size_t i = 0; i < config_keys_count; i++) {
+        const struct config_key *key = &config_keys[i];
+        const char *word = config_word_name(key->word);
+
+        printf(".It Cm ");
+        print_roff(key->type == CONFIG_ENABLED ? "thresholds.FINDING.enabled" : key->name);
+        printf(" Ns : Ar %s\n", values[key->type]);
+        print_roff(key->description);
+        putchar('\n');
+        if (!key->fallback) {
+            puts("It must be given.");
+        } else if (*key->fallback) {
+            printf("Default: ");
+            print_roff(key->fallback);
+            puts(".");
+        }
+        if (key->minimum) {
+            printf("From ");
+            print_roff(key->minimum);
+            printf(" to ");
+            print_roff(key->maximum);
+            if (word)
+                printf(", or %s", word);
+            puts(".");
+        }
+    }
+    puts(".El");
+    return 0;
+}
+
+/* ---- the journal catalogue ---- */
+
+static void print_catalogue_head(sd_id128_t id, const char *subject)
+{
+    printf("\n-- " SD_ID128_FORMAT_STR "\nSubject: %s\nDefined-By: qcaudit\nSupport: %s\n"
+           "Documentation: man:qcauditd(8)\n\n", SD_ID128_FORMAT_VAL(id), subject, SUPPORT);
+}
+
+static int print_catalogue(void)
+{
+    puts("# Journal catalogue of qcaudit, made from its table of findings.");
+    for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
+        const struct finding_definition *finding = finding_definition(type);
+
+        print_catalogue_head(finding->message_id, finding->title);
+        print_wrapped("", finding->explanation);
+        puts("");
+        print_wrapped("", finding->remedy);
+        printf("\nqcauditctl explain %s says this, too; qcauditctl show ID or PATH shows\nthe evidence and the exact "
+               "commands.\n", finding->name);
+    }
+    print_catalogue_head(ALERT_SUMMARY_MESSAGE_ID, "Many findings were told at once");
+    print_wrapped("", "So many findings changed within a short time, or in the first pass over a store, that qcauditd "
+                      "tells them together. The entry carries the QCAUDIT_EVENT_ID of each; all of them are in the "
+                      "history.\n\nqcauditctl findings shows what is open.");
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int (*print)(void);
+    } documents[] = { { "sample", print_sample }, { "keys", print_keys }, { "catalogue", print_catalogue } };
+
+    for (size_t i = 0; argc == 2 && i < ELEMENTSOF(documents); i++)
+        if (strcmp(argv[1], documents[i].name) == 0) {
+            int r = documents[i].print();
+            return r < 0 || fflush(stdout) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        }
+    fprintf(stderr, "usage: %s sample|keys|catalogue\n", argv[0]);
+    return EXIT_FAILURE;
+}
