@@ -115,12 +115,28 @@ static int print_sample(void)
 
 /* ---- the manual ---- */
 
-static void print_roff(const char *text)
+/* Text in lines of the source, each sentence on a new one; nothing in the table is markup. */
+static int print_sentences(const char *text)
+{
+    while (*text) {
+        const char *end = strstr(text, ". ");
+        size_t length = end ? (size_t)(end - text) + 1 : strlen(text);
+        _cleanup_free_ char *sentence = strndup(text, length);
+
+        if (!sentence)
+            return -ENOMEM;
+        print_wrapped("", sentence);
+        text += length;
+        text += strspn(text, " ");
+    }
+    return 0;
+}
+
+/* A name or value: its dashes are to be copied. */
+static void print_literal(const char *text)
 {
     for (; *text; text++)
-        if (*text == '\\')
-            fputs("\\e", stdout);
-        else if (*text == '-')
+        if (*text == '-')
             fputs("\\-", stdout);
         else
             putchar(*text);
@@ -141,22 +157,23 @@ static int print_keys(void)
         const char *word = config_word_name(key->word);
 
         printf(".It Cm ");
-        print_roff(key->type == CONFIG_ENABLED ? "thresholds.FINDING.enabled" : key->name);
-        printf(" Ns : Ar %s\n", values[key->type]);
-        print_roff(key->description);
-        putchar('\n');
+        print_literal(key->type == CONFIG_ENABLED ? "thresholds.FINDING.enabled" : key->name);
+        printf(" : Ar %s\n", values[key->type]);
+        int r = print_sentences(key->description);
+        if (r < 0)
+            return r;
         if (!key->fallback) {
             puts("It must be given.");
         } else if (*key->fallback) {
             printf("Default: ");
-            print_roff(key->fallback);
+            print_literal(key->fallback);
             puts(".");
         }
         if (key->minimum) {
             printf("From ");
-            print_roff(key->minimum);
+            print_literal(key->minimum);
             printf(" to ");
-            print_roff(key->maximum);
+            print_literal(key->maximum);
             if (word)
                 printf(", or %s", word);
             puts(".");
@@ -184,8 +201,8 @@ static int print_catalogue(void)
         print_wrapped("", finding->explanation);
         puts("");
         print_wrapped("", finding->remedy);
-        printf("\nqcauditctl explain %s says this, too; qcauditctl show ID or PATH shows\nthe evidence and the exact "
-               "commands.\n", finding->name);
+        printf("\nqcauditctl explain %s says this, too; qcauditctl show\n"
+               "with the image's path shows the evidence and the exact commands.\n", finding->name);
     }
     print_catalogue_head(ALERT_SUMMARY_MESSAGE_ID, "Many findings were told at once");
     print_wrapped("", "So many findings changed within a short time, or in the first pass over a store, that qcauditd "

@@ -553,6 +553,60 @@ static void table(void **state)
     }
 }
 
+/* What `document sample` prints. */
+static char *sample(void)
+{
+    const char *builddir = getenv("top_builddir");
+    char command[4096], *text = NULL;
+    size_t size;
+    int c;
+
+    snprintf(command, sizeof(command), "'%s/daemon/document' sample", builddir ? builddir : "..");
+    FILE *program = popen(command, "r");
+    assert_non_null(program);
+    FILE *stream = open_memstream(&text, &size);
+    while ((c = getc(program)) != EOF)
+        putc(c, stream);
+    fclose(stream);
+    assert_int_equal(pclose(program), 0);
+    return text;
+}
+
+/* The sample is the defaults, also with every # taken away that stands before a key. */
+static void sample_is_the_defaults(void **state)
+{
+    _cleanup_free_ char *text = sample(), *bare = calloc(1, strlen(text) + 1);
+    _cleanup_(config_freep) struct config *fresh = NULL, *as_is = NULL, *uncommented = NULL;
+    unsigned keys = 0;
+    char *end = bare;
+
+    for (const char *c = text; *c; c++) {
+        const char *line = c;
+
+        while (line > text && line[-1] == ' ')
+            line--;
+        if (*c == '#' && (line == text || line[-1] == '\n') && c[1] != ' ' && c[1] != '\n')
+            keys++;
+        else
+            *end++ = *c;
+    }
+    /* All but the one datastore's path, which is no comment, and all findings, of which one is shown; "#classes:". */
+    assert_int_equal(keys, config_keys_count - 1 + 1);
+    assert_int_equal(config_new(&fresh), 0);
+    as_is = parse(text);
+    uncommented = parse(bare);
+    assert_int_equal(as_is->n_datastores, 1);
+    assert_string_equal(as_is->datastores[0].path, "/var/lib/libvirt/images");
+    assert_memory_equal(&as_is->policy.thresholds, &fresh->policy.thresholds, sizeof(fresh->policy.thresholds));
+    assert_int_equal(as_is->policy.n_classes, 0);
+    assert_memory_equal(&uncommented->policy.thresholds, &fresh->policy.thresholds,
+                        sizeof(fresh->policy.thresholds));
+    assert_int_equal(uncommented->policy.n_classes, 1);
+    assert_int_equal(uncommented->datastores[0].recursive, true);
+    size_t from = offsetof(struct config, walk_interval), to = offsetof(struct config, control_group);
+    assert_memory_equal((char *)uncommented + from, (char *)fresh + from, to - from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -568,6 +622,7 @@ int main(void)
         cmocka_unit_test(unreadable),
         cmocka_unit_test(units),
         cmocka_unit_test(table),
+        cmocka_unit_test(sample_is_the_defaults),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

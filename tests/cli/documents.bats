@@ -1,0 +1,59 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What is made from the tables and installed: units, catalogue, manuals.
+bats_require_minimum_version 1.5.0
+
+need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
+
+@test "systemd has nothing to say against the units" {
+    need systemd-analyze
+    mkdir -p "$BATS_TEST_TMPDIR/units"
+    sed 's|^ExecStart=.*|ExecStart=/bin/true|' "$top_builddir/systemd/qcauditd.service" \
+        >"$BATS_TEST_TMPDIR/units/qcauditd.service"
+    cp "$top_srcdir/systemd/qcauditd.socket" "$BATS_TEST_TMPDIR/units"
+    grep -q '^ExecStart=/.*/qcauditd$' "$top_builddir/systemd/qcauditd.service"
+    run -0 systemd-analyze verify --man=no "$BATS_TEST_TMPDIR"/units/qcauditd.{service,socket}
+    [ -z "$output" ]
+}
+
+@test "the service user can be made" {
+    need systemd-sysusers
+    mkdir -p "$BATS_TEST_TMPDIR/root/etc"
+    run -0 systemd-sysusers --root="$BATS_TEST_TMPDIR/root" "$top_srcdir/systemd/qcaudit.sysusers.conf"
+    grep -q '^qcaudit:' "$BATS_TEST_TMPDIR/root/etc/passwd"
+}
+
+@test "every finding and the summary are in the journal catalogue, each once" {
+    need journalctl
+    root=$BATS_TEST_TMPDIR/root
+    mkdir -p "$root/usr/lib/systemd/catalog" "$root/var/lib/systemd/catalog"
+    cp "$top_builddir/systemd/qcaudit.catalog" "$root/usr/lib/systemd/catalog"
+    run -0 journalctl --update-catalog --root="$root"
+    findings=$(grep -c '^FINDING(' "$top_srcdir/include/qcaudit/findings.def")
+    ids=$(sed -n 's/^-- //p' "$top_builddir/systemd/qcaudit.catalog" | grep -cE '^[0-9a-f]{32}$')
+    [ "$ids" = $((findings + 1)) ]
+    [ "$(journalctl --list-catalog --root="$root" | sort -u | wc -l)" = "$ids" ]
+    [ -z "$(journalctl --list-catalog --root="$root" | cut -c1-32 | sort | uniq -d)" ]
+    awk 'length > 80 && !/^Subject/ {print; bad = 1} END {exit bad}' "$top_builddir/systemd/qcaudit.catalog"
+}
+
+@test "the D-Bus policy is well-formed" {
+    need python3
+    python3 -B -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$top_srcdir/systemd/org.qcaudit.conf"
+}
+
+@test "the daemon's manuals have no fault" {
+    need mandoc
+    run mandoc -T lint -W warning "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5"
+    [ -z "$(grep -v 'outdated mandoc.db' <<<"$output")" ]
+}
+
+@test "every key is in the manual" {
+    need mandoc
+    mandoc -T ascii "$top_builddir/man/qcauditd.yaml.5" | col -bx >"$BATS_TEST_TMPDIR/manual"
+    sed -n 's/^KEY("\([^"]*\)".*/\1/p' "$top_srcdir/daemon/config-keys.def" >"$BATS_TEST_TMPDIR/keys"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/keys")" -gt 30 ]
+    while read -r key; do
+        grep -qF -- " ${key/\*/FINDING}: " "$BATS_TEST_TMPDIR/manual" || { echo "$key"; return 1; }
+    done <"$BATS_TEST_TMPDIR/keys"
+}
