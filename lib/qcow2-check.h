@@ -41,7 +41,7 @@ struct qcow2_check {
     uint64_t n_clusters;        /* clusters of the file, and one more once that is partly referenced */
     uint64_t n_file_clusters;
     bool first_pass;
-    bool outside_copied;        /* an active entry points where the map has no cluster */
+    bool outside_copied;        /* the map cannot vouch for some active entry's COPIED flag */
     uint64_t memory_left;       /* bytes that parts of the check may still take */
     uint64_t highest;           /* highest cluster with a refcount */
     bool any_used;

@@ -133,7 +133,9 @@ static int verify_entry(struct qcow2_check *ctx, const struct l2_item *item, uin
     uint64_t offset = entry & L2_OFFSET_MASK, cluster = offset >> ctx->qcow2->cluster_bits;
     struct qca_issue issue = check_issue_new(QCA_ISSUE_COPIED_WRONG, QCA_TABLE_L2);
 
-    if (copied_verdict(ctx, cluster, entry & ENTRY_COPIED) != COPIED_WRONG)
+    /* A cluster of a data file has no refcount: it counts as 1, always. */
+    if (ctx->qcow2->has_data_file ? !ctx->first_pass || (entry & ENTRY_COPIED)
+                                  : copied_verdict(ctx, cluster, entry & ENTRY_COPIED) != COPIED_WRONG)
         return 0;
     issue.table_offset = item->offset;
     issue.index = index;
@@ -141,13 +143,16 @@ static int verify_entry(struct qcow2_check *ctx, const struct l2_item *item, uin
     issue.host_length = qcow2_cluster_size(ctx->qcow2);
     issue.count = item->active;
     qcow2_guest_range(ctx, item, index, 1, &issue);
-    return report_wrong(ctx, issue, cluster);
+    if (!ctx->qcow2->has_data_file)
+        return report_wrong(ctx, issue, cluster);
+    issue.stored = 1;
+    return check_issue(ctx->check, &issue);
 }
 
 /* True when nothing about these clusters, all of one page, needs a look. */
 static bool page_is_fine(const struct qcow2_check *ctx, uint64_t cluster)
 {
-    if (cluster >= ctx->n_clusters)
+    if (cluster >= ctx->n_clusters || ctx->qcow2->has_data_file)
         return !ctx->first_pass;
     return !count_covers(&ctx->map, cluster) || !(count_page_of(&ctx->map, cluster)->flags & COUNT_VERIFY);
 }
@@ -176,7 +181,7 @@ static int verify_run(struct qcow2_check *ctx, const struct l2_item *item, const
             next = min_u64(next, ctx->n_clusters);
         if (page_is_fine(ctx, cluster))
             continue;
-        if (cluster < ctx->n_clusters) {
+        if (cluster < ctx->n_clusters && !ctx->qcow2->has_data_file) {
             next = min_u64(next, (cluster | 63) + 1);
             locate(ctx, item, run->index + (cluster - start), cluster, next - cluster, false);
             if (!wrong_in_word(ctx, cluster, next - cluster, run->entry & ENTRY_COPIED))
@@ -206,7 +211,8 @@ static int verify_table(struct qcow2_check *ctx, const struct l2_item *item, con
             r = verify_run(ctx, item, &run);
             break;
         case L2_RUN_ALLOCATED:
-            locate(ctx, item, run.index, (run.entry & L2_OFFSET_MASK) >> bits, 1, false);
+            if (!ctx->qcow2->has_data_file)
+                locate(ctx, item, run.index, (run.entry & L2_OFFSET_MASK) >> bits, 1, false);
             r = verify_entry(ctx, item, run.index, run.entry);
             break;
         case L2_RUN_COMPRESSED:
@@ -222,8 +228,7 @@ static int verify_table(struct qcow2_check *ctx, const struct l2_item *item, con
 
 static int verify_items(struct qcow2_check *ctx)
 {
-    /* The clusters of a data file are no clusters of this one; their flags were judged when they were counted. */
-    for (size_t i = 0; i < ctx->n_items && !ctx->qcow2->has_data_file; i++) {
+    for (size_t i = 0; i < ctx->n_items; i++) {
         const uint8_t *table;
         int r;
 

@@ -319,13 +319,9 @@ static int count_entry(struct qcow2_check *ctx, const struct l2_item *item, cons
     if (!qcow2->has_data_file)
         return qcow2_reference(ctx, offset, qcow2_cluster_size(qcow2), issue.count, copied_flags(item, run->entry),
                                &issue);
-    /* A cluster of a data file has no refcount: it counts as 1, always. */
-    if (item->active == 0 || (run->entry & ENTRY_COPIED))
-        return 0;
-    issue.kind = QCA_ISSUE_COPIED_WRONG;
-    issue.count = item->active;
-    issue.stored = 1;
-    return qcow2_issue(ctx, issue);
+    if (item->active > 0 && !(run->entry & ENTRY_COPIED))
+        ctx->outside_copied = true;
+    return 0;
 }
 
 static int count_unallocated(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run)
