@@ -15,6 +15,7 @@ struct store_db {
     struct store_writer *writer;
     bool unclean;
     uint64_t checked;
+    int64_t last_finding_id;
 };
 
 static void sqlite3_closep(sqlite3 **sqlite)
@@ -27,10 +28,27 @@ static void store_db_freep(struct store_db **db)
     store_db_free(*db, true);
 }
 
+/* What the system said to the last failed access, 0 unknown. A commit's failure is noted at the file alone, the
+ * log's or the database's; sqlite3_system_errno() does not have it. */
+static int system_error(sqlite3 *sqlite)
+{
+    sqlite3_file *log = NULL;
+    int error = 0;
+
+    if (!sqlite)
+        return 0;
+    sqlite3_file_control(sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (log && log->pMethods)
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+    if (error == 0)
+        sqlite3_file_control(sqlite, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
+    return error != 0 ? error : sqlite3_system_errno(sqlite);
+}
+
 int store_db_error(sqlite3 *sqlite, int code)
 {
     int extended = sqlite && (sqlite3_errcode(sqlite) & 0xff) == (code & 0xff) ? sqlite3_extended_errcode(sqlite) : code;
-    int system = sqlite ? sqlite3_system_errno(sqlite) : 0;
+    int system;
 
     switch (extended) {
     case SQLITE_IOERR_SHORT_READ:
@@ -60,6 +78,7 @@ int store_db_error(sqlite3 *sqlite, int code)
         return -ECANCELED;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
+        system = system_error(sqlite);
         return system > 0 ? -system : -EIO;
     default:
         return -EBADMSG;
@@ -84,10 +103,15 @@ static int run(sqlite3 *sqlite, const char *sql)
     return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
 }
 
+/* sqlite_sequence has the largest id ever given, of a finding that was deleted too. */
+static const char state_sql[] =
+    "SELECT clean, checked, max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'finding'), 0),"
+    " coalesce((SELECT max(id) FROM finding), 0)) FROM state WHERE id = 1";
+
 static int read_state(struct store_db *db)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(db->sqlite, "SELECT clean, checked FROM state WHERE id = 1", -1, &statement, NULL);
+    int code = sqlite3_prepare_v2(db->sqlite, state_sql, -1, &statement, NULL);
 
     if (code != SQLITE_OK)
         return store_db_error(db->sqlite, code);
@@ -98,6 +122,7 @@ static int read_state(struct store_db *db)
         return store_db_error(db->sqlite, code);
     db->unclean = sqlite3_column_int(statement, 0) == 0;
     db->checked = (uint64_t)sqlite3_column_int64(statement, 1);
+    db->last_finding_id = sqlite3_column_int64(statement, 2);
     return 0;
 }
 
@@ -214,19 +239,9 @@ uint64_t store_db_checked(const struct store_db *db)
     return db->checked;
 }
 
-int store_db_last_finding_id(struct store_db *db, int64_t *ret_id)
+int64_t store_db_last_finding_id(const struct store_db *db)
 {
-    _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(db->sqlite, "SELECT max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'finding'), 0),"
-                                  " coalesce((SELECT max(id) FROM finding), 0))", -1, &statement, NULL);
-
-    if (code != SQLITE_OK)
-        return store_db_error(db->sqlite, code);
-    code = sqlite3_step(statement);
-    if (code != SQLITE_ROW)
-        return store_db_error(db->sqlite, code);
-    *ret_id = sqlite3_column_int64(statement, 0);
-    return 0;
+    return db->last_finding_id;
 }
 
 int store_db_mark_clean(struct store_db *db)

@@ -28,11 +28,11 @@ struct store_db *store_db_free(struct store_db *db, bool keep_wal);
 /* A second connection that can only read. */
 int store_db_open_reader(const char *path, sqlite3 **ret_sqlite);
 sqlite3 *store_db_sqlite(struct store_db *db);
-/* The state row as it was when opened: was the last stop unclean, when was the last quick_check? */
+/* As it was when opened: was the last stop unclean, when was the last quick_check? */
 bool store_db_was_unclean(const struct store_db *db);
 uint64_t store_db_checked(const struct store_db *db);
 /* The largest id a finding ever had. */
-int store_db_last_finding_id(struct store_db *db, int64_t *ret_id);
+int64_t store_db_last_finding_id(const struct store_db *db);
 int store_db_mark_clean(struct store_db *db);
 int store_db_mark_checked(struct store_db *db, uint64_t when);
 

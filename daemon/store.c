@@ -223,7 +223,7 @@ static int open_database(struct store *store, char **ret_aside)
     int r = store_db_open(store->path, store->audits_kept, &store->db);
 
     if (is_damage(r)) {
-        log_error(r, "The database %s is damaged (%m): it is put aside and a new one is started.", store->path);
+        log_error(r, "The database %s is damaged: it is put aside and a new one is started.", store->path);
         r = store_folder_put_aside(store->directory, &aside);
         if (r < 0)
             return log_error(r, "Cannot put the damaged database %s aside: %m", store->path);
@@ -260,9 +260,7 @@ int store_open(sd_event *event, const struct store_options *options, pid_t *ret_
         return r;
     store->check_owed = store_db_was_unclean(store->db);
     store->checked = store_db_checked(store->db);
-    r = store_db_last_finding_id(store->db, &store->last_finding_id);
-    if (r < 0)
-        return log_error(r, "Cannot read the database %s: %m", store->path);
+    store->last_finding_id = store_db_last_finding_id(store->db);
     r = sd_event_add_io(event, &store->source, store->wake_fd, EPOLLIN, on_wake, store);
     if (r < 0)
         return log_error(r, "Cannot watch the database's answers: %m");
