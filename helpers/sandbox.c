@@ -177,6 +177,7 @@ static const struct allowed allowed_files[] = {
     ALLOW_IF(openat, HAS_NOT(2, OPEN_WRITES)), ALLOW(statx), ALLOW(newfstatat), ALLOW(fstat), ALLOW(fstatfs),
     ALLOW(getdents64), ALLOW(readlink), ALLOW(readlinkat), ALLOW(inotify_add_watch), ALLOW(inotify_rm_watch),
     ALLOW_IF(fcntl, IS(1, F_OFD_GETLK)), ALLOW_IF(fcntl, IS(1, F_GETFL)), ALLOW_IF(fcntl, IS(1, F_GETFD)),
+    ALLOW_IF(fcntl, IS(1, F_SETFD)),    /* fdopendir() */
 };
 
 static int allow(scmp_filter_ctx filter, const struct allowed *list, size_t n)
