@@ -26,6 +26,7 @@ static void remedy_done(struct remedy *remedy)
     json_object_put(remedy->steps);
 }
 
+__attribute__((format(printf, 3, 0)))
 static void remedy_add(struct remedy *remedy, const char *key, const char *format, va_list arguments)
 {
     _cleanup_free_ char *text = NULL;

@@ -12,6 +12,13 @@ replay() {
     [ "${output##*$'\n'}" != "0 inputs" ]
 }
 
+@test "images: every named one, and what broke earlier" {
+    command -v qemu-img >/dev/null || skip "qemu-img is not installed"
+    "$top_srcdir/tests/images/generate" "$BATS_TEST_TMPDIR"
+    replay fuzz-image "$BATS_TEST_TMPDIR"
+    [ ! -d "$top_srcdir/tests/fuzz/corpus/image" ] || replay fuzz-image "$top_srcdir/tests/fuzz/corpus/image"
+}
+
 @test "configurations" {
     replay fuzz-config "$top_srcdir/tests/fuzz/corpus/config"
 }
