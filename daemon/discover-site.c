@@ -498,7 +498,13 @@ static void on_walked(void *userdata, struct files *files, int error, uint64_t n
 
 static void on_lost(void *userdata, struct files *files, int error)
 {
-    site_offline(userdata, error < 0 ? error : -ECHILD);
+    struct site *site = userdata;
+
+    if (site->datastore->state != DATASTORE_OFFLINE)
+        log_warning(error, "The helper of datastore %s %s", site->datastore->name,
+                    error == -ETIMEDOUT ? "did not answer in time" :
+                    error == -EBADMSG ? "sent what it must not send" : "ended unexpectedly");
+    site_offline(site, error < 0 ? error : -ECHILD);
 }
 
 int site_new(struct discover *discover, struct datastore *datastore, struct site **ret_site)
