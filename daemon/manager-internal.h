@@ -70,6 +70,7 @@ struct manager {
     uint64_t pass, pass_next;   /* tickets, 0 none */
     uint64_t last_pass;         /* usec, end of the last one */
     bool first_pass;            /* nothing was known before it */
+    bool first_pass_judged;     /* its summary waits until all of it is stored */
     char *current;              /* path of the image whose audit began last */
 
     /* manager-resolve.c */
@@ -160,6 +161,8 @@ struct round *keep_round(struct manager *manager);
 int keep_event(struct round *round, const struct event *event, int64_t finding_id);
 /* Hands the round being filled to the store. */
 void keep_commit(struct manager *manager);
+/* Ends the first pass for the alerts, as soon as all that it showed was handed to them. */
+void keep_tell_first_pass(struct manager *manager);
 void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error);
 void keep_done(struct manager *manager);
 

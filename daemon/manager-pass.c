@@ -490,7 +490,8 @@ static void pass_finish(struct manager *manager, const struct scan *scan)
 
     manager->last_pass = manager_now(manager);
     manager->pass = manager->pass_next = 0;
-    alert_first_pass(manager->alert, false);
+    manager->first_pass_judged = true;
+    keep_tell_first_pass(manager);
     log_info(0, "Pass complete: %" PRIu64 " images audited", scan->done);
     if (next)
         pass_start(manager, scan_get(manager, next));

@@ -117,9 +117,19 @@ static void round_tell(struct round *round)
     control_status_soon(manager);
 }
 
+void keep_tell_first_pass(struct manager *manager)
+{
+    /* With a disk that is full, events are told without waiting for the database. */
+    if (!manager->first_pass_judged || (manager->rounds && manager->store_error >= 0) || manager->stopping)
+        return;
+    manager->first_pass_judged = false;
+    alert_first_pass(manager->alert, false);
+}
+
 static void on_committed(void *userdata, int error)
 {
     struct round *round = userdata;
+    struct manager *manager = round->manager;
 
     if (error == -EBADMSG)
         log_error(error, "The database refused what was to be stored: %m");
@@ -127,6 +137,7 @@ static void on_committed(void *userdata, int error)
     if (error != -ECANCELED)
         round_tell(round);
     round_free(round);
+    keep_tell_first_pass(manager);
 }
 
 void keep_commit(struct manager *manager)
@@ -169,6 +180,7 @@ static void on_trouble(void *userdata, int error, size_t n_waiting)
         log_notice(0, "The database can be written again");
     for (struct round *round = manager->rounds; error < 0 && round; round = round->next)
         round_tell(round);
+    keep_tell_first_pass(manager);
     control_status_soon(manager);
 }
 
