@@ -83,15 +83,3 @@ static inline __attribute__((unused)) void sqlite3_stmt_finalizep(sqlite3_stmt *
 {
     sqlite3_finalize(*statement);
 }
-
-/* Layers of the chain of the image whose path is ?1: NULL when not known to its end, 0 in or above a loop. */
-#define STORE_DEPTH_SQL                                                                             \
-    "(WITH RECURSIVE layer (image, n) AS ("                                                        \
-    " SELECT id, 1 FROM image WHERE path = ?1"                                                     \
-    " UNION ALL SELECT i.id, n + 1 FROM layer"                                                     \
-    " JOIN edge e ON e.child = layer.image AND e.kind = 'parent'"                                  \
-    " JOIN image i ON i.path = e.path WHERE n < 5000)"                                             \
-    " SELECT CASE WHEN n >= 5000 THEN 0"                                                           \
-    " WHEN (SELECT audit FROM image WHERE id = last) IS NULL THEN NULL"                            \
-    " WHEN EXISTS (SELECT 1 FROM edge WHERE child = last AND kind = 'parent') THEN NULL"           \
-    " ELSE n END FROM (SELECT max(n) AS n, image AS last FROM layer))"

@@ -135,12 +135,9 @@ int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, u
     return collect(sqlite, statement, event_columns, ELEMENTSOF(event_columns), limit, ret_rows, ret_next);
 }
 
-/* The last audit's depth may have become known since, when its parents were audited after it. */
 static const char audits_sql[] =
     "SELECT a.id, a.started, a.finished, a.confidence, a.use, a.error = 0, nullif(a.error, 0), a.corruptions, a.leaks,"
-    " a.check_errors, a.size, a.allocated, a.virtual_size,"
-    " CASE WHEN a.id = i.audit THEN coalesce(a.depth, " STORE_DEPTH_SQL ") ELSE a.depth END"
-    " FROM image i JOIN audit a ON a.image = i.id WHERE i.path = ?1 AND a.id < ?2 ORDER BY a.id DESC";
+    " a.check_errors, a.size, a.allocated, a.virtual_size, a.depth FROM image i JOIN audit a ON a.image = i.id WHERE i.path = ?1 AND a.id < ?2 ORDER BY a.id DESC";
 
 static const struct column audit_columns[] = {
     { "started", COLUMN_U64 },

@@ -93,15 +93,39 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     },
 };
 
-/* After all rows of the batch, as an audit's edges may come after it. */
+/* Depth is noted once, when the chain is known down to its end, which for a new store is in any order: for the
+ * image itself, after all rows of the batch as its edges may come after its audit; */
+#define DEPTH_MAX "5000"        /* beyond QEMU's and libvirt's limits by far: a loop */
 static const char depth_sql[] =
-    "UPDATE audit SET depth = " STORE_DEPTH_SQL " WHERE id = (SELECT audit FROM image WHERE path = ?1)";
+    "UPDATE audit SET depth = (WITH RECURSIVE layer (image, n) AS ("
+    " SELECT id, 1 FROM image WHERE path = ?1"
+    " UNION ALL SELECT i.id, n + 1 FROM layer"
+    " JOIN edge e ON e.child = layer.image AND e.kind = 'parent'"
+    " JOIN image i ON i.path = e.path WHERE n < " DEPTH_MAX ")"
+    " SELECT CASE WHEN n >= " DEPTH_MAX " THEN 0"
+    " WHEN (SELECT audit FROM image WHERE id = last) IS NULL THEN NULL"
+    " WHEN EXISTS (SELECT 1 FROM edge WHERE child = last AND kind = 'parent') THEN NULL"
+    " ELSE n END FROM (SELECT max(n) AS n, image AS last FROM layer))"
+    " WHERE id = (SELECT audit FROM image WHERE path = ?1) AND depth IS NULL";
+
+/* and for all above it that waited for it. A branch ends where it is known, so each audit is visited once. */
+static const char depth_above_sql[] =
+    "WITH RECURSIVE start (path, depth) AS ("
+    " SELECT i.path, a.depth FROM image i JOIN audit a ON a.id = i.audit WHERE i.path = ?1 AND a.depth IS NOT NULL),"
+    " above (path, audit, n) AS ("
+    " SELECT path, NULL, 0 FROM start"
+    " UNION ALL SELECT i.path, i.audit, n + 1 FROM above"
+    " JOIN edge e ON e.path = above.path AND e.kind = 'parent'"
+    " JOIN image i ON i.id = e.child JOIN audit a ON a.id = i.audit"
+    " WHERE a.depth IS NULL AND n < " DEPTH_MAX ")"
+    " UPDATE audit SET depth = CASE (SELECT depth FROM start) WHEN 0 THEN 0 ELSE (SELECT depth FROM start) + above.n END"
+    " FROM above WHERE audit.id = above.audit";
 
 static const char prune_sql[] =
     "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE image = " IMAGE_ID
     " ORDER BY id DESC LIMIT " PRUNE_MAX " OFFSET " EXTRA ")";
 
-enum { SINGLE_BEGIN, SINGLE_COMMIT, SINGLE_ROLLBACK, SINGLE_UNCLEAN, SINGLE_DEPTH, SINGLE_PRUNE, _SINGLE_MAX };
+enum { SINGLE_BEGIN, SINGLE_COMMIT, SINGLE_ROLLBACK, SINGLE_UNCLEAN, SINGLE_DEPTH, SINGLE_DEPTH_ABOVE, SINGLE_PRUNE, _SINGLE_MAX };
 
 static const char *const single_statements[_SINGLE_MAX] = {
     [SINGLE_BEGIN] = "BEGIN IMMEDIATE",
@@ -109,6 +133,7 @@ static const char *const single_statements[_SINGLE_MAX] = {
     [SINGLE_ROLLBACK] = "ROLLBACK",
     [SINGLE_UNCLEAN] = "UPDATE state SET clean = 0 WHERE clean = 1",
     [SINGLE_DEPTH] = depth_sql,
+    [SINGLE_DEPTH_ABOVE] = depth_above_sql,
     [SINGLE_PRUNE] = prune_sql,
 };
 
@@ -216,6 +241,19 @@ static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement, co
     return r;
 }
 
+static int finish_image(struct store_writer *writer, const struct row *row)
+{
+    static const int steps[] = { SINGLE_DEPTH, SINGLE_DEPTH_ABOVE, SINGLE_PRUNE };
+
+    for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
+        int r = run_with_row(writer, writer->singles[steps[i]], row, writer->audits_kept);
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int write_rows(struct store_writer *writer, const struct store_batch *batch, uint64_t now)
 {
     int r;
@@ -227,12 +265,7 @@ static int write_rows(struct store_writer *writer, const struct store_batch *bat
                 return r;
         }
     for (const struct row *row = batch->first; row; row = row->next) {
-        if (row->kind != ROW_AUDIT)
-            continue;
-        r = run_with_row(writer, writer->singles[SINGLE_DEPTH], row, 0);
-        if (r < 0)
-            return r;
-        r = run_with_row(writer, writer->singles[SINGLE_PRUNE], row, writer->audits_kept);
+        r = row->kind == ROW_IMAGE || row->kind == ROW_AUDIT ? finish_image(writer, row) : 0;
         if (r < 0)
             return r;
     }

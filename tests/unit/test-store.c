@@ -508,31 +508,85 @@ static void audits_in_pages(void **state)
     assert_string_equal(kit->next, "");
 }
 
-/* Depth is known once the chain is, to its end; a loop has none. */
+static int64_t depth_of(struct kit *kit, const struct image *image)
+{
+    json_object *value;
+
+    kit_audits(kit, image->path, NULL, 1);
+    if (!json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "depth", &value))
+        return -1;
+    return json_object_get_int64(value);
+}
+
+/* Depth is known once the chain is, to its end, in whatever order; a loop has none. */
 static void depth(void **state)
 {
     struct kit *kit = *state;
     struct image base = kit_make_image("/srv/vms/base"), middle = kit_make_image("/srv/vms/middle");
-    struct image leaf = kit_make_image("/srv/vms/leaf");
+    struct image leaf = kit_make_image("/srv/vms/leaf"), fork = kit_make_image("/srv/vms/fork");
     struct layer_report layer;
     struct audit_report report = clean_report(&layer);
     struct audit audit = kit_make_audit(KIT_NOW, &report);
 
     kit_open(kit);
-    middle.parent = (struct reference){ .state = REFERENCE_FOUND, .path = base.path };
-    leaf.parent = (struct reference){ .state = REFERENCE_FOUND, .path = middle.path };
+    middle.parent = (struct reference){ .state = REFERENCE_PENDING };
+    leaf.parent = fork.parent = (struct reference){ .state = REFERENCE_FOUND, .path = middle.path };
     put_audit(kit, &leaf, &audit);
-    kit_audits(kit, leaf.path, NULL, 10);
-    assert_false(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "depth", NULL));
+    put_audit(kit, &fork, &audit);
     put_audit(kit, &middle, &audit);
     put_audit(kit, &base, &audit);
-    kit_audits(kit, leaf.path, NULL, 10);
-    assert_int_equal(row_integer(kit, 0, "depth"), 3);
+    assert_int_equal(depth_of(kit, &base), 1);
+    assert_int_equal(depth_of(kit, &middle), -1);
+    assert_int_equal(depth_of(kit, &leaf), -1);
+    /* Its parent was looked for, and found. */
+    middle.parent = (struct reference){ .state = REFERENCE_FOUND, .path = base.path };
+    put_image(kit, &middle);
+    assert_int_equal(depth_of(kit, &middle), 2);
+    assert_int_equal(depth_of(kit, &leaf), 3);
+    assert_int_equal(depth_of(kit, &fork), 3);
     put_audit(kit, &leaf, &audit);
-    assert_int_equal(kit_sql(kit, "SELECT depth FROM audit ORDER BY id DESC LIMIT 1"), 3);
+    assert_int_equal(depth_of(kit, &leaf), 3);
+    /* What was audited before the loop was made keeps its depth. */
     base.parent = (struct reference){ .state = REFERENCE_FOUND, .path = leaf.path };
     put_audit(kit, &base, &audit);
-    assert_int_equal(kit_sql(kit, "SELECT depth FROM audit ORDER BY id DESC LIMIT 1"), 0);
+    assert_int_equal(depth_of(kit, &base), 0);
+    assert_int_equal(depth_of(kit, &leaf), 3);
+    put_audit(kit, &leaf, &audit);
+    assert_int_equal(depth_of(kit, &leaf), 0);
+}
+
+/* A long chain whose base is audited last: all of it becomes known at once. */
+static void depth_of_long_chain(void **state)
+{
+    enum { N = 500 };
+    struct kit *kit = *state;
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit = kit_make_audit(KIT_NOW, &report);
+    struct store_batch *batch = new_batch();
+
+    kit_open(kit);
+    for (unsigned i = N; i > 0; i--) {
+        char path[32], parent[32];
+        struct image image;
+
+        snprintf(path, sizeof(path), "/srv/vms/%u", i);
+        snprintf(parent, sizeof(parent), "/srv/vms/%u", i - 1);
+        image = kit_make_image(path);
+        if (i > 1)
+            image.parent = (struct reference){ .state = REFERENCE_FOUND, .path = parent };
+        if (i == 1) {
+            kit_commit(kit, batch);
+            assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit WHERE depth IS NOT NULL"), 0);
+            batch = new_batch();
+        }
+        assert_int_equal(store_batch_image(batch, &image), 0);
+        assert_int_equal(store_batch_audit(batch, &image, &audit), 0);
+    }
+    kit_commit(kit, batch);
+    assert_int_equal(kit_sql(kit, "SELECT count(DISTINCT depth) FROM audit"), N);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit JOIN image ON image.audit = audit.id"
+                             " WHERE CAST(substr(CAST(path AS TEXT), 10) AS INTEGER) <> depth"), 0);
 }
 
 static void audits_kept(void **state)
@@ -798,6 +852,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(history_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(depth, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(depth_of_long_chain, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_kept, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(retention, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(order, kit_setup, kit_teardown),
