@@ -315,7 +315,7 @@ int worker_start(sd_event *event, const struct worker_options *options, struct w
         r = process_start(event, options->program, theirs, on_ended, worker, &worker->process);
     if (r == 0)
         r = wire_send(worker->socket, WIRE_CONFIGURE_WORKER, &configuration, NULL, NULL, -1);
-    if (r == 0)
+    if (r == 0 || r == -EPIPE)      /* it ended already, which is told by on_ended() */
         r = sd_event_add_io(event, &worker->socket_source, worker->socket, EPOLLIN, on_socket, worker);
     if (r >= 0)
         r = sd_event_add_time(event, &worker->timer, CLOCK_MONOTONIC, UINT64_MAX, 10000, on_timer, worker);
@@ -362,6 +362,8 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     if (r < 0)
         return r;
     r = wire_send(worker->socket, WIRE_REQUEST, &record, NULL, NULL, request->fd);
+    if (r == -EPIPE && !worker->ready)
+        r = 0;                      /* it could not start: on_ended() answers with the reason */
     if (r < 0) {
         worker->anomaly = true;
         return r == -EPIPE || r == -EAGAIN ? -ESTALE : r;

@@ -9,7 +9,7 @@
 #include "format.h"
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
-#define PROGRESS_STEP (UINT64_C(32) << 20)      /* bytes of tables between two calls: ~10 per s of a disk's work */
+#define PROGRESS_STEP (UINT64_C(4) << 20)       /* bytes of tables between two calls: a slow disk still gives a sign of life */
 
 enum { MAX_ISSUES_DEFAULT = 1000 };
 
