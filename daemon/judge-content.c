@@ -587,7 +587,7 @@ static int add_not_auditable(struct judging *judging, int error, const struct qc
                                                                   : "error";
 
     /* All of its datastore is so: that is said once, by the datastore. */
-    if (datastore && datastore->unreadable > 0 && datastore->unreadable >= datastore->n_images)
+    if (datastore && datastore->all_denied && (error == -EACCES || error == -EPERM))
         return 0;
     evidence_number(&evidence, "errno", (uint64_t)-error);
     evidence_text(&evidence, "error", strerror(-error));

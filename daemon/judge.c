@@ -173,8 +173,10 @@ static void judging_init(struct judging *judging, const struct policy *policy, c
         .now = now,
         .judgement = judgement,
     };
-    if (judgement)
+    if (judgement) {
         judgement->confidence = image->audit->confidence;
+        judgement->audited = image->audit->finished;
+    }
 }
 
 int judge_image(const struct policy *policy, const struct graph *graph, const struct image *image,
@@ -266,19 +268,19 @@ static int judge_watch(struct judging *judging, const struct datastore *datastor
                        "sees changes only when it is walked: %s", words);
 }
 
-/* not-auditable of a whole datastore: path, files, file-system. */
+/* not-auditable of a whole datastore: path, images, file-system. */
 static int judge_unreadable(struct judging *judging, const struct datastore *datastore)
 {
     _cleanup_evidence_ struct evidence evidence = evidence_new();
 
-    if (datastore->unreadable == 0 || datastore->unreadable < datastore->n_images)
+    if (!datastore->all_denied)
         return 0;
     evidence_text(&evidence, "path", datastore->path);
     evidence_text(&evidence, "file-system", datastore->root.type);
-    evidence_number(&evidence, "files", datastore->unreadable);
+    evidence_number(&evidence, "images", datastore->n_denied);
     return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence,
-                       "cannot be audited: none of its %llu files may be read",
-                       (unsigned long long)datastore->unreadable);
+                       "cannot be audited: its %llu images may not be read",
+                       (unsigned long long)datastore->n_denied);
 }
 
 int judge_datastore(const struct policy *policy, const struct datastore *datastore, uint64_t now,

@@ -19,6 +19,7 @@ struct subject {
     LIST_ENTRY(subject) link;
     struct finding *findings[_FINDING_MAX];
     enum subject_kind kind;
+    uint64_t audited;           /* judgement.audited of the last judgement */
     char name[];
 };
 
@@ -152,6 +153,7 @@ static int finding_message(const struct finding *finding, const char *addition, 
 struct telling {
     uint64_t now;
     uint32_t depth;
+    bool counts;                /* rests on an audit that was not counted yet */
     findings_changed_fn changed;
     void *userdata;
 };
@@ -221,16 +223,17 @@ static void finding_open(struct finding *finding, uint64_t now)
     finding_forget_acknowledgement(finding);
 }
 
-static void finding_take(struct finding *finding, const struct condition *condition, uint64_t now)
+static void finding_take(struct finding *finding, const struct condition *condition, const struct telling *telling)
 {
     json_object_put(finding->evidence);
     finding->evidence = json_object_get(condition->evidence);
     finding->severity = condition->severity;
     finding->confidence = condition->confidence;
     finding->weight = condition->weight;
-    finding->last_seen = now;
+    finding->last_seen = telling->now;
     finding->misses = 0;
-    finding->count++;
+    if (telling->counts || finding->count == 0)
+        finding->count++;
 }
 
 static int finding_new(enum finding_type type, const struct subject *subject, const char *datastore,
@@ -273,7 +276,7 @@ static int finding_begins(struct subject *subject, const struct condition *condi
         finding->first_seen = telling->now;
         finding->count = 0;
     }
-    finding_take(finding, condition, telling->now);
+    finding_take(finding, condition, telling);
     finding_open(finding, telling->now);
     if (again)
         return tell(telling, finding, EVENT_REOPENED, " (again, it was resolved %s)",
@@ -286,7 +289,7 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
 {
     enum severity before = finding->severity;
 
-    finding_take(finding, condition, telling->now);
+    finding_take(finding, condition, telling);
     if (finding->severity > before) {
         finding_open(finding, telling->now);
         return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)", severity_name(finding->severity),
@@ -317,7 +320,8 @@ static int finding_resolve(struct finding *finding, const char *why, const struc
 /* The condition was looked for and does not hold. */
 static int finding_misses(struct finding *finding, enum confidence confidence, const struct telling *telling)
 {
-    finding->misses++;
+    if (telling->counts)
+        finding->misses++;
     if (confidence >= CONFIDENCE_FROZEN || finding->misses >= MISSES_TO_RESOLVE)
         return finding_resolve(finding, "resolved", telling);
     return tell_nothing(telling, finding);
@@ -332,7 +336,7 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
                    const struct judgement *judgement, uint32_t depth, uint64_t now, findings_changed_fn changed,
                    void *userdata)
 {
-    const struct telling telling = { .now = now, .depth = depth, .changed = changed, .userdata = userdata };
+    struct telling telling = { .now = now, .depth = depth, .changed = changed, .userdata = userdata };
     struct subject *subject = findings_subject(findings, kind, subject_name);
     bool holds[_FINDING_MAX] = { false };
     int r;
@@ -344,6 +348,8 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
         if (r < 0)
             return r;
     }
+    telling.counts = judgement->audited == 0 || judgement->audited != subject->audited;
+    subject->audited = judgement->audited;
     for (size_t i = 0; i < judgement->conditions.n_items; i++) {
         const struct condition *condition = &judgement->conditions.items[i];
         struct finding *finding = subject->findings[condition->type];

@@ -24,7 +24,8 @@ int findings_load(struct findings *findings, struct finding *finding);
 typedef int (*findings_changed_fn)(void *userdata, struct finding *finding, const struct event *event);
 
 /* Brings the findings of one subject in line with a judgement: opens, worsens, eases, resolves (at once when
- * confidence is offline or frozen, else after two in a row), reopens within 7 days, ends acknowledgements.
+ * confidence is offline or frozen, else after two audits in a row), reopens within 7 days, ends acknowledgements.
+ * An audit that is judged once more counts once.
  * Evidence is shared with the judgement. depth goes into the events. */
 int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject, const char *datastore,
                    const struct judgement *judgement, uint32_t depth, uint64_t now, findings_changed_fn changed,

@@ -141,23 +141,45 @@ static void judge_one(struct manager *manager, struct image *image)
     judgement_done(&judgement);
 }
 
-/* Files that may not be read, which only the audits after a walk find out. */
-static void count_unreadable(struct manager *manager, struct datastore *datastore)
+static void on_graph_changed(void *userdata, struct image *image);
+
+static bool image_is_denied(const struct image *image)
 {
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && (report->error == -EACCES || report->error == -EPERM);
+}
+
+/* Where no image of a datastore may be read, that is said once, and not of each. Looked at when it matters. */
+static void judge_denied(struct manager *manager)
+{
+    struct datastore *const *datastores;
     struct image *const *images;
-    uint64_t n_unreadable = 0;
-    size_t n;
+    size_t n, n_datastores;
+    bool matters = false;
 
-    if (discover_images(manager->discover, &images, &n) < 0)
+    for (size_t i = 0; i < manager->judging.n_items && !matters; i++)
+        matters = manager->judging.items[i] && (image_is_denied(manager->judging.items[i]) ||
+                                                manager->judging.items[i]->datastore->all_denied);
+    if (!matters || discover_images(manager->discover, &images, &n) < 0)
         return;
-    for (size_t i = 0; i < n; i++) {
-        const struct audit_report *report = images[i]->audit ? images[i]->audit->report : NULL;
+    discover_datastores(manager->discover, &datastores, &n_datastores);
+    for (size_t d = 0; d < n_datastores; d++) {
+        uint64_t n_denied = 0, n_others = 0;
 
-        n_unreadable += images[i]->datastore == datastore && report &&
-                        (report->error == -EACCES || report->error == -EPERM);
+        for (size_t i = 0; i < n; i++)
+            if (images[i]->datastore == datastores[d] && images[i]->audit &&
+                judge_is_listed(images[i], graph_relation(manager->graph, images[i])))
+                *(image_is_denied(images[i]) ? &n_denied : &n_others) += 1;
+        datastores[d]->n_denied = n_denied;
+        if (datastores[d]->all_denied == (n_denied > 0 && n_others == 0))
+            continue;
+        datastores[d]->all_denied = n_denied > 0 && n_others == 0;
+        datastores[d]->dirty = true;
+        for (size_t i = 0; i < n; i++)
+            if (images[i]->datastore == datastores[d] && image_is_denied(images[i]))
+                on_graph_changed(manager, images[i]);
     }
-    if (n_unreadable > datastore->unreadable)
-        datastore->unreadable = n_unreadable;
 }
 
 static void judge_datastores(struct manager *manager)
@@ -174,7 +196,6 @@ static void judge_datastores(struct manager *manager)
         if (!datastores[i]->dirty)
             continue;
         datastores[i]->dirty = false;
-        count_unreadable(manager, datastores[i]);
         round = keep_round(manager);
         r = round ? store_batch_datastore(round->batch, datastores[i]) : -ENOMEM;
         if (r >= 0)
@@ -296,6 +317,7 @@ void judge_now(struct manager *manager)
     r = graph_refresh(manager->graph, on_graph_changed, manager);
     if (r < 0)
         log_error(r, "Cannot compute the relations of images: %m");
+    judge_denied(manager);
     for (size_t i = 0; i < manager->judging.n_items; i++) {
         struct image *image = manager->judging.items[i];
 

@@ -232,6 +232,8 @@ struct datastore {
     uint64_t n_images;          /* listed ones */
     uint64_t scan;              /* the manager's: ticket of the scan that waits for its walk, 0 none */
     bool dirty;                 /* the manager's: to be judged again */
+    uint64_t n_denied;          /* the manager's: listed images that may not be read, as their audits say */
+    bool all_denied;            /* and no listed image can be: said once, of the datastore */
 };
 
 struct datastore *datastore_free(struct datastore *datastore);

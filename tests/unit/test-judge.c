@@ -1,0 +1,1025 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge: every finding's condition, what an audit cannot say, and when time alone changes the verdict. */
+#include "unit/model-fixture.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "daemon/judge.h"
+
+#define NOW (T0_USEC + 2 * HOUR)
+
+struct world {
+    struct policy policy;
+    char *golden[2];
+    struct graph *graph;
+    struct datastore datastore;
+    struct image **images;
+    size_t n_images;
+    struct judgement judgement;
+    bool judged;
+};
+
+static int setup(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    assert_non_null(world);
+    world->policy = (struct policy){
+        .golden = world->golden,
+        .infer_golden = true,
+        .thresholds = {
+            .chain_deep = { 5, 25, 160 },
+            .chain_limit = 200,
+            .snapshot_old = { 72 * HOUR, 14 * DAY, UINT64_MAX },
+            .runaway_layers = 4,
+            .runaway_tolerance = 2000,
+            .leaks_bytes = UINT64_C(1) << 30,
+            .leaks_share = 100,
+            .burst_leaks = 256,
+            .burst_factor = 10,
+            .internal_snapshots = 5,
+            .internal_snapshots_golden = 1,
+            .data_file = SEVERITY_WARNING,
+        },
+    };
+    world->datastore = (struct datastore){ .name = strdup("vm"), .path = strdup("/vm"), .state = DATASTORE_ONLINE };
+    assert_int_equal(graph_new(&world->graph), 0);
+    graph_set_policy(world->graph, &world->policy);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+
+    judgement_done(&world->judgement);
+    graph_free(world->graph);
+    for (size_t i = 0; i < world->n_images; i++)
+        image_free(world->images[i]);
+    free(world->images);
+    free(world->datastore.name);
+    free(world->datastore.path);
+    free(world);
+    return 0;
+}
+
+static struct image *add(struct world *world, const char *path, const char *parent)
+{
+    struct image *image = fixture_image(&world->datastore, path, world->n_images + 1, parent);
+
+    world->images = reallocarray(world->images, world->n_images + 1, sizeof(image));
+    assert_non_null(world->images);
+    world->images[world->n_images++] = image;
+    assert_int_equal(graph_add(world->graph, image), 0);
+    return image;
+}
+
+/* A base and n overlays; each layer was made step usec after the one before. The last image is returned. */
+static struct image *add_chain(struct world *world, const char *name, unsigned n, uint64_t step)
+{
+    char path[64], parent[64];
+    struct image *image = NULL;
+
+    for (unsigned i = 0; i <= n; i++) {
+        snprintf(path, sizeof(path), "/vm/%s-%04u.qcow2", name, i);
+        image = add(world, path, i > 0 ? parent : NULL);
+        image->fingerprint.mtime = T0 + (int64_t)(i * step * 1000);
+        graph_update(world->graph, image);
+        snprintf(parent, sizeof(parent), "%s", path);
+    }
+    return image;
+}
+
+static struct layer_report *layer_of(struct image *image)
+{
+    return &image->audit->report->layers[0];
+}
+
+static struct qca_check_result *check_of(struct image *image)
+{
+    return &layer_of(image)->check;
+}
+
+static void judge_at(struct world *world, struct image *image, const struct audit *last, uint64_t now)
+{
+    graph_update(world->graph, image);
+    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    judgement_done(&world->judgement);
+    assert_int_equal(judge_image(&world->policy, world->graph, image, last, now, &world->judgement), 0);
+}
+
+static void judge(struct world *world, struct image *image)
+{
+    judge_at(world, image, NULL, NOW);
+}
+
+static const struct condition *found(struct world *world, enum finding_type type)
+{
+    const struct condition *result = NULL;
+
+    for (size_t i = 0; i < world->judgement.conditions.n_items; i++)
+        if (world->judgement.conditions.items[i].type == type) {
+            assert_null(result);
+            result = &world->judgement.conditions.items[i];
+        }
+    return result;
+}
+
+static json_object *value(struct world *world, enum finding_type type, const char *key)
+{
+    const struct condition *condition = found(world, type);
+    json_object *object = NULL;
+
+    assert_non_null(condition);
+    json_object_object_get_ex(condition->evidence, key, &object);
+    return object;
+}
+
+static uint64_t number(struct world *world, enum finding_type type, const char *key)
+{
+    json_object *object = value(world, type, key);
+
+    assert_true(json_object_is_type(object, json_type_int));
+    return json_object_get_uint64(object);
+}
+
+static const char *text(struct world *world, enum finding_type type, const char *key)
+{
+    return json_object_get_string(value(world, type, key));
+}
+
+static void assert_found(struct world *world, enum finding_type type, enum severity severity, const char *summary)
+{
+    const struct condition *condition = found(world, type);
+
+    if (!condition)
+        fail_msg("%s is not found", finding_definition(type)->name);
+    assert_int_equal(condition->severity, severity);
+    assert_true(condition->severity <= finding_definition(type)->severity);
+    assert_string_equal(text(world, type, "summary"), summary);
+    assert_true(world->judgement.judged[type]);
+}
+
+static void assert_clean(struct world *world)
+{
+    for (size_t i = 0; i < world->judgement.conditions.n_items; i++)
+        fail_msg("unexpected %s: %s", finding_definition(world->judgement.conditions.items[i].type)->name,
+                 json_object_to_json_string(world->judgement.conditions.items[i].evidence));
+}
+
+static void assert_only(struct world *world, enum finding_type type, enum severity severity, const char *summary)
+{
+    for (size_t i = 0; i < world->judgement.conditions.n_items; i++)
+        if (world->judgement.conditions.items[i].type != type)
+            fail_msg("unexpected %s", finding_definition(world->judgement.conditions.items[i].type)->name);
+    assert_found(world, type, severity, summary);
+}
+
+static void add_issue(struct image *image, const struct qca_issue *issue)
+{
+    struct qca_check_result *check = check_of(image);
+
+    check->issues = reallocarray(check->issues, check->n_issues + 1, sizeof(*issue));
+    assert_non_null(check->issues);
+    check->issues[check->n_issues++] = *issue;
+    check->kind_count[issue->kind] += issue->count;
+    switch (qca_issue_kind_counter(issue->kind)) {
+    case QCA_COUNTER_CORRUPTION:
+        check->corruptions += issue->count;
+        break;
+    case QCA_COUNTER_LEAK:
+        check->leaks += issue->count;
+        break;
+    case QCA_COUNTER_CHECK_ERROR:
+        check->check_errors += issue->count;
+        break;
+    default:
+        break;
+    }
+}
+
+static const struct qca_issue bad_l2 = {
+    .kind = QCA_ISSUE_L2_UNALIGNED, .table = QCA_TABLE_L2, .snapshot = QCA_ACTIVE, .table_offset = 0x40000, .index = 7,
+    .host_offset = 0x50200, .host_length = 65536, .guest_offset = 7 * 65536, .guest_length = 65536, .count = 1,
+};
+static const struct qca_issue low_refcount = {
+    .kind = QCA_ISSUE_REFCOUNT_LOW, .table = QCA_TABLE_REFCOUNT_BLOCK, .snapshot = QCA_ACTIVE, .table_offset = 0x20000,
+    .index = 9, .host_offset = 0x90000, .host_length = 65536, .guest_offset = QCA_NO_OFFSET, .counted = 1, .count = 1,
+};
+static const struct qca_issue leak = {
+    .kind = QCA_ISSUE_CLUSTER_LEAKED, .table = QCA_TABLE_REFCOUNT_BLOCK, .snapshot = QCA_ACTIVE,
+    .table_offset = 0x20000, .host_offset = 0x90000, .host_length = 65536, .guest_offset = QCA_NO_OFFSET, .stored = 1,
+    .count = 1,
+};
+
+static void with_writer(struct image *image)
+{
+    image->use = image->audit->use = FILES_WRITER;
+    image->audit->confidence = CONFIDENCE_RACY;
+}
+
+static void good_images_have_no_findings(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add_chain(world, "alone", 0, 0), *leaf = add_chain(world, "disk", 4, 60 * USEC_PER_SEC);
+    struct image *gold = add(world, "/vm/gold.qcow2", NULL), *one = add(world, "/vm/one.qcow2", "/vm/gold.qcow2");
+
+    add(world, "/vm/two.qcow2", "/vm/gold.qcow2");
+    judge(world, base);
+    assert_clean(world);
+    for (int i = 0; i < _FINDING_MAX; i++)
+        assert_int_equal(world->judgement.judged[i],
+                         i != FINDING_DATASTORE_OFFLINE && i != FINDING_WATCH_DEGRADED &&
+                             i != FINDING_DATABASE_RECOVERED && i != FINDING_ALERT_CHANNEL_FAILED);
+    judge(world, leaf);
+    assert_clean(world);
+    /* A linked clone of an old golden image is fine for ever. */
+    judge_at(world, one, NULL, T0_USEC + 1000 * DAY);
+    assert_clean(world);
+    judge_at(world, gold, NULL, T0_USEC + 1000 * DAY);
+    assert_clean(world);
+    assert_int_equal(judge_image_again(&world->policy, world->graph, one, NOW), UINT64_MAX);
+}
+
+static void files_that_are_no_images(void **state)
+{
+    struct world *world = *state;
+    const char *names[] = { "/vm/README", "/vm/cd.iso", "/vm/a\nb", "/vm/noise.bin" };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct image *file = add(world, names[i], NULL);
+
+        layer_of(file)->info = (struct qca_image_info){ .format = QCA_FORMAT_RAW, .file_size = 77, .virtual_size = 77 };
+        layer_of(file)->checked = false;
+        layer_of(file)->check = (struct qca_check_result){ .burst_offset = QCA_NO_OFFSET };
+        layer_of(file)->probed_format = QCA_FORMAT_RAW;
+        file->fingerprint.mode = 0100666;
+        judge(world, file);
+        assert_clean(world);
+        assert_true(world->judgement.judged[FINDING_METADATA_CORRUPT]);
+    }
+}
+
+static void nothing_is_said_of_what_cannot_be_seen(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+    struct audit *audit = image->audit;
+
+    add_issue(image, &bad_l2);
+    world->datastore.state = DATASTORE_OFFLINE;
+    judge(world, image);
+    world->datastore.state = DATASTORE_ONLINE;
+    for (int round = 0; round < 3; round++) {
+        if (round == 1)
+            image->audit = NULL;
+        if (round == 2)
+            image->present = false;
+        if (round > 0)
+            judge(world, image);
+        image->audit = audit;
+        assert_clean(world);
+        for (int i = 0; i < _FINDING_MAX; i++)
+            assert_false(world->judgement.judged[i]);
+        assert_int_equal(judge_image_again(&world->policy, world->graph, image, NOW), UINT64_MAX);
+    }
+}
+
+static void corruption(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+    json_object *issue;
+
+    add_issue(image, &bad_l2);
+    for (int i = 0; i < 150; i++)
+        add_issue(image, &low_refcount);
+    judge(world, image);
+    assert_only(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL,
+                "has 151 corruptions in its metadata, first at byte 458752 of the guest's disk");
+    assert_int_equal(found(world, FINDING_METADATA_CORRUPT)->weight, 151);
+    assert_int_equal(found(world, FINDING_METADATA_CORRUPT)->confidence, CONFIDENCE_OFFLINE);
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 151);
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "issues-omitted"), 51);
+    assert_int_equal(json_object_array_length(value(world, FINDING_METADATA_CORRUPT, "issues")), 100);
+    issue = json_object_array_get_idx(value(world, FINDING_METADATA_CORRUPT, "issues"), 0);
+    assert_string_equal(json_object_to_json_string_ext(issue, JSON_C_TO_STRING_PLAIN),
+                        "{\"kind\":\"l2-unaligned\",\"text\":\"an L2 entry's cluster is not cluster aligned\","
+                        "\"table\":\"l2\",\"table-offset\":262144,\"index\":7,\"host-offset\":328192,"
+                        "\"host-length\":65536,\"guest-offset\":458752,\"guest-length\":65536,\"count\":1}");
+    issue = json_object_array_get_idx(value(world, FINDING_METADATA_CORRUPT, "issues"), 1);
+    assert_string_equal(json_object_get_string(json_object_object_get(issue, "counted")), "1");
+
+    world->policy.thresholds.disabled[FINDING_METADATA_CORRUPT] = true;
+    judge(world, image);
+    assert_clean(world);
+    assert_true(world->judgement.judged[FINDING_METADATA_CORRUPT]);
+}
+
+static void a_writer_silences_refcounts(void **state)
+{
+    static const enum finding_type silent[] = {
+        FINDING_METADATA_CORRUPT, FINDING_CLUSTERS_LEAKED, FINDING_LEAK_BURST, FINDING_DIRTY_BIT_SET,
+        FINDING_IMAGE_TRUNCATED, FINDING_BITMAP_IN_USE,
+    };
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    layer_of(image)->info.incompatible_features = QCA_INCOMPAT_DIRTY;
+    for (int i = 0; i < 1920; i++)
+        add_issue(image, &low_refcount);
+    for (int i = 0; i < 500; i++)
+        add_issue(image, &leak);
+    check_of(image)->burst_leaks = 500;
+    with_writer(image);
+    judge(world, image);
+    assert_clean(world);
+    for (size_t i = 0; i < sizeof(silent) / sizeof(silent[0]); i++)
+        assert_false(world->judgement.judged[silent[i]]);
+    assert_true(world->judgement.judged[FINDING_CORRUPT_BIT_SET]);
+    assert_true(world->judgement.judged[FINDING_METADATA_SUSPECT]);
+
+    /* A file that changed while it was read proves as little. */
+    image->use = image->audit->use = FILES_UNUSED;
+    judge(world, image);
+    assert_clean(world);
+    assert_false(world->judgement.judged[FINDING_METADATA_CORRUPT]);
+}
+
+static void damaged_pointers_of_a_running_guest(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL), *before = add(world, "/vm/b.qcow2", NULL);
+
+    add_issue(image, &bad_l2);
+    add_issue(image, &low_refcount);
+    add_issue(before, &low_refcount);
+    add_issue(before, &bad_l2);
+    with_writer(image);
+    with_writer(before);
+    layer_of(image)->has_metadata_digest = layer_of(before)->has_metadata_digest = true;
+    judge(world, image);
+    assert_only(world, FINDING_METADATA_SUSPECT, SEVERITY_INFO,
+                "has 1 pointers that look damaged while it is in use, first at byte 458752 of the guest's disk");
+
+    judge_at(world, image, before->audit, NOW);
+    assert_only(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL,
+                "has 1 corruption in its metadata, first at byte 458752 of the guest's disk");
+    assert_int_equal(found(world, FINDING_METADATA_CORRUPT)->confidence, CONFIDENCE_CONFIRMED);
+    assert_int_equal(world->judgement.confidence, CONFIDENCE_RACY);
+    assert_true(world->judgement.judged[FINDING_METADATA_SUSPECT]);
+
+    layer_of(before)->metadata_digest[0] = 1;       /* the tables changed in between */
+    judge_at(world, image, before->audit, NOW);
+    assert_null(found(world, FINDING_METADATA_CORRUPT));
+    layer_of(before)->metadata_digest[0] = 0;
+    check_of(before)->issues[1].index = 8;          /* another pointer */
+    judge_at(world, image, before->audit, NOW);
+    assert_null(found(world, FINDING_METADATA_CORRUPT));
+
+    /* The guest has stopped. */
+    image->use = image->audit->use = FILES_UNUSED;
+    image->audit->confidence = CONFIDENCE_OFFLINE;
+    judge(world, image);
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 2);
+}
+
+static void lazy_refcounts_after_a_crash(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    layer_of(image)->info.incompatible_features = QCA_INCOMPAT_DIRTY;
+    layer_of(image)->info.compatible_features = QCA_COMPAT_LAZY_REFCOUNTS;
+    for (int i = 0; i < 300; i++)
+        add_issue(image, &low_refcount), add_issue(image, &leak);
+    judge(world, image);
+    assert_only(world, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING, "was not closed cleanly");
+    assert_false(world->judgement.judged[FINDING_CLUSTERS_LEAKED]);
+    add_issue(image, &bad_l2);
+    judge(world, image);
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 1);
+}
+
+static void bits_of_the_header(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    layer_of(image)->info.incompatible_features = QCA_INCOMPAT_CORRUPT;
+    judge(world, image);
+    assert_only(world, FINDING_CORRUPT_BIT_SET, SEVERITY_CRITICAL, "was marked as corrupt by QEMU");
+    with_writer(image);
+    judge(world, image);
+    assert_only(world, FINDING_CORRUPT_BIT_SET, SEVERITY_CRITICAL, "was marked as corrupt by QEMU");
+}
+
+static void leaks(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL), *before = add(world, "/vm/b.qcow2", NULL);
+
+    layer_of(image)->info.file_size = UINT64_C(1) << 30;
+    add_issue(image, &leak);
+    judge(world, image);
+    assert_only(world, FINDING_CLUSTERS_LEAKED, SEVERITY_INFO, "has 1 leaked cluster (64K)");
+    check_of(image)->leaks = 164;       /* 1 % of 16,384 clusters */
+    judge(world, image);
+    assert_only(world, FINDING_CLUSTERS_LEAKED, SEVERITY_WARNING, "has 164 leaked clusters (10.2M)");
+    check_of(image)->leaks = 163;
+    judge(world, image);
+    assert_found(world, FINDING_CLUSTERS_LEAKED, SEVERITY_INFO, "has 163 leaked clusters (10.1M)");
+    layer_of(image)->info.file_size = UINT64_C(1) << 50;
+    check_of(image)->leaks = 16384;
+    judge(world, image);
+    assert_found(world, FINDING_CLUSTERS_LEAKED, SEVERITY_WARNING, "has 16384 leaked clusters (1G)");
+
+    check_of(image)->leaks = 256;
+    check_of(image)->burst_leaks = 255;
+    judge_at(world, image, NULL, NOW);
+    assert_only(world, FINDING_CLUSTERS_LEAKED, SEVERITY_INFO, "has 256 leaked clusters (16M)");
+    check_of(before)->leaks = 26;
+    judge_at(world, image, before->audit, NOW);
+    assert_only(world, FINDING_CLUSTERS_LEAKED, SEVERITY_INFO, "has 256 leaked clusters (16M)");
+    check_of(before)->leaks = 25;
+    judge_at(world, image, before->audit, NOW);
+    assert_only(world, FINDING_LEAK_BURST, SEVERITY_CRITICAL, "has 256 leaked clusters, 25 at the audit before");
+    with_writer(before);
+    judge_at(world, image, before->audit, NOW);
+    assert_null(found(world, FINDING_LEAK_BURST));
+    check_of(image)->burst_leaks = 256;
+    check_of(image)->burst_offset = 65536;
+    check_of(image)->burst_end = 131071;
+    judge(world, image);
+    assert_only(world, FINDING_LEAK_BURST, SEVERITY_CRITICAL,
+                "has 256 leaked clusters close together, at bytes 65536 to 131071 of the file");
+}
+
+static void truncation_and_far_pointers_differ(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL), *far = add(world, "/vm/b.qcow2", NULL);
+    struct qca_issue beyond = { .kind = QCA_ISSUE_OUT_OF_FILE, .table = QCA_TABLE_L2, .snapshot = QCA_ACTIVE,
+                                .table_offset = 0x40000, .host_offset = 1 << 20, .host_length = 65536,
+                                .guest_offset = 0, .guest_length = 65536, .count = 1 };
+
+    for (int i = 0; i < 4; i++, beyond.host_offset += 65536)
+        add_issue(image, &beyond);
+    judge(world, image);
+    assert_found(world, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL,
+                 "is cut off: the file has 1M, its metadata refers to data up to 1.2M");
+    assert_int_equal(number(world, FINDING_IMAGE_TRUNCATED, "missing-references"), 4);
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 4);
+
+    beyond.host_offset = UINT64_C(1) << 45;
+    add_issue(far, &beyond);
+    judge(world, far);
+    assert_null(found(world, FINDING_IMAGE_TRUNCATED));
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 1);
+}
+
+static void snapshot_tables_and_bitmaps(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+    struct qca_issue issue = bad_l2;
+    struct qca_snapshot snapshots[] = { { .id = (char[]){ "1" }, .name = (char[]){ "be\033fore" }, .date_sec = 1 } };
+    struct qca_bitmap bitmaps[] = { { .name = (char[]){ "daily" }, .flags = QCA_BITMAP_IN_USE } };
+
+    layer_of(image)->info.snapshots = snapshots;
+    layer_of(image)->info.n_snapshots = layer_of(image)->info.snapshot_count = 1;
+    layer_of(image)->info.bitmaps = bitmaps;
+    layer_of(image)->info.n_bitmaps = 1;
+    layer_of(image)->info.autoclear_features = QCA_AUTOCLEAR_BITMAPS;
+    issue.snapshot = 0;
+    add_issue(image, &issue);
+    judge(world, image);
+    assert_found(world, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR,
+                 "has damaged internal snapshots: an L2 entry's cluster is not cluster aligned");
+    assert_string_equal(text(world, FINDING_SNAPSHOT_TABLE_BAD, "snapshot-name"), "be\\x1bfore");
+    assert_found(world, FINDING_BITMAP_IN_USE, SEVERITY_WARNING, "has 1 dirty bitmap that was not saved");
+
+    check_of(image)->finished = false;
+    check_of(image)->error = (struct qca_error){ .kind = QCA_ERROR_BITMAPS, .text = "the bitmap directory ends early" };
+    judge(world, image);
+    assert_found(world, FINDING_BITMAP_BAD, SEVERITY_ERROR, "has damaged dirty bitmaps: the bitmap directory ends early");
+    assert_false(world->judgement.judged[FINDING_CLUSTERS_LEAKED]);
+    with_writer(image);
+    judge(world, image);
+    assert_null(found(world, FINDING_BITMAP_IN_USE));
+    layer_of(image)->info.n_snapshots = layer_of(image)->info.n_bitmaps = 0;
+    layer_of(image)->info.snapshots = NULL;
+    layer_of(image)->info.bitmaps = NULL;
+}
+
+static void images_that_do_not_open(void **state)
+{
+    static const struct { enum qca_error_kind kind; enum finding_type type; enum severity severity; const char *summary; }
+    cases[] = {
+        { QCA_ERROR_HEADER, FINDING_HEADER_INVALID, SEVERITY_ERROR, "cannot be opened: it is odd" },
+        { QCA_ERROR_LIMIT, FINDING_HEADER_INVALID, SEVERITY_ERROR, "cannot be opened: it is odd" },
+        { QCA_ERROR_FEATURE, FINDING_FEATURE_UNKNOWN, SEVERITY_ERROR, "has unknown features: it is odd" },
+        { QCA_ERROR_TRUNCATED, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, "is cut off: it is odd" },
+        { QCA_ERROR_SNAPSHOT_TABLE, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR,
+          "has damaged internal snapshots: it is odd" },
+        { QCA_ERROR_BITMAPS, FINDING_BITMAP_BAD, SEVERITY_ERROR, "has damaged dirty bitmaps: it is odd" },
+        { QCA_ERROR_MEMORY, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, "cannot be audited: it is odd" },
+        { QCA_ERROR_IO, FINDING_READ_ERROR, SEVERITY_CRITICAL, "cannot be read at byte 4096: Input/output error" },
+    };
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        image->audit->report->error = cases[i].kind == QCA_ERROR_IO ? -EIO : -EINVAL;
+        image->audit->report->open_error = (struct qca_error){
+            .kind = cases[i].kind, .offset = 4096, .value = 5, .bound = 3, .field = "cluster_bits", .text = "it is odd" };
+        image->audit->confidence = CONFIDENCE_OFFLINE;
+        judge(world, image);
+        assert_only(world, cases[i].type, cases[i].severity, cases[i].summary);
+        assert_false(world->judgement.judged[FINDING_METADATA_CORRUPT]);
+        assert_false(world->judgement.judged[FINDING_CHAIN_DEEP]);
+        assert_true(world->judgement.judged[FINDING_AUDIT_FAILED]);
+        if (cases[i].type != FINDING_NOT_AUDITABLE && cases[i].type != FINDING_READ_ERROR) {
+            assert_string_equal(text(world, cases[i].type, "field"), "cluster_bits");
+            image->audit->confidence = CONFIDENCE_RACY;     /* a copy under way */
+            judge(world, image);
+            assert_clean(world);
+            assert_false(world->judgement.judged[cases[i].type]);
+        }
+    }
+}
+
+static void audits_that_fail(void **state)
+{
+    static const struct { int error, signal, status; const char *summary; } cases[] = {
+        { -ECHILD, SIGSEGV, 0, "was not audited: the worker was ended by SIGSEGV" },
+        { -ECHILD, SIGSYS, 0, "was not audited: the worker was ended by SIGSYS" },
+        { -ECHILD, 0, 3, "was not audited: the worker ended with status 3" },
+        { -ETIMEDOUT, SIGKILL, 0, "was not audited: the worker made no progress and was killed" },
+        { -EBADMSG, SIGKILL, 0, "was not audited: the worker gave an answer that it must not give" },
+    };
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    image->audit->confidence = CONFIDENCE_RACY;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        image->audit->report->error = cases[i].error;
+        image->audit->report->worker_signal = cases[i].signal;
+        image->audit->report->worker_status = cases[i].status;
+        judge(world, image);
+        assert_only(world, FINDING_AUDIT_FAILED, SEVERITY_ERROR, cases[i].summary);
+        assert_false(world->judgement.judged[FINDING_HEADER_INVALID]);
+    }
+    image->audit->report->worker_signal = 0;
+    image->audit->report->error = -ECANCELED;
+    judge(world, image);
+    assert_clean(world);
+    assert_false(world->judgement.judged[FINDING_AUDIT_FAILED]);
+}
+
+static void no_permission_is_said_once(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    image->audit->report->error = -EACCES;
+    judge(world, image);
+    assert_only(world, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, "cannot be audited: Permission denied");
+    assert_string_equal(text(world, FINDING_NOT_AUDITABLE, "reason"), "permission");
+    world->datastore.all_denied = true;
+    world->datastore.n_denied = 12;
+    world->datastore.walk_finished = 1;
+    judge(world, image);
+    assert_clean(world);
+    judgement_done(&world->judgement);
+    assert_int_equal(judge_datastore(&world->policy, &world->datastore, NOW, &world->judgement), 0);
+    assert_only(world, FINDING_NOT_AUDITABLE, SEVERITY_WARNING,
+                "cannot be audited: its 12 images may not be read");
+}
+
+static void read_errors(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL), *far = add(world, "/vm/b.qcow2", NULL);
+    struct qca_issue issue = { .kind = QCA_ISSUE_READ_FAILED, .table = QCA_TABLE_L2, .snapshot = QCA_ACTIVE,
+                               .table_offset = 0x40000, .host_offset = 0x40000, .host_length = 65536,
+                               .guest_offset = QCA_NO_OFFSET, .count = 1 };
+
+    add_issue(image, &issue);
+    judge(world, image);
+    assert_only(world, FINDING_READ_ERROR, SEVERITY_CRITICAL, "cannot be read at byte 262144: Input/output error");
+    issue.host_offset = UINT64_C(1) << 62;      /* the pointer is wrong, not the disk */
+    add_issue(far, &issue);
+    judge(world, far);
+    assert_only(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL,
+                "has 1 corruption in its metadata, first in the table at byte 262144");
+}
+
+static void deep_chains(void **state)
+{
+    static const struct { unsigned overlays; enum severity severity; const char *summary; } cases[] = {
+        { 5, SEVERITY_WARNING, "has 5 unconsolidated layers (warning from 5)" },
+        { 24, SEVERITY_WARNING, "has 24 unconsolidated layers (warning from 5)" },
+        { 25, SEVERITY_ERROR, "has 25 unconsolidated layers (error from 25)" },
+        { 160, SEVERITY_CRITICAL, "has 160 unconsolidated layers (critical from 160)" },
+    };
+    struct world *world = *state;
+    char name[16];
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct image *leaf;
+
+        snprintf(name, sizeof(name), "c%zu", i);
+        leaf = add_chain(world, name, cases[i].overlays, 1);
+        judge(world, leaf);
+        assert_only(world, FINDING_CHAIN_DEEP, cases[i].severity, cases[i].summary);
+        assert_int_equal(found(world, FINDING_CHAIN_DEEP)->weight, cases[i].overlays);
+        assert_int_equal(number(world, FINDING_CHAIN_DEEP, "depth"), cases[i].overlays + 1);
+        assert_int_equal(number(world, FINDING_CHAIN_DEEP, "unconsolidated-bytes"), (uint64_t)cases[i].overlays << 20);
+        assert_int_equal(json_object_array_length(value(world, FINDING_CHAIN_DEEP, "layers")),
+                         cases[i].overlays + 1 < 64 ? cases[i].overlays + 1 : 64);
+        judge(world, world->images[world->n_images - 2]);       /* not the leaf */
+        assert_clean(world);
+        assert_true(world->judgement.judged[FINDING_CHAIN_DEEP]);
+    }
+}
+
+static void chain_limits(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add_chain(world, "a", 199, 1);
+
+    judge(world, leaf);
+    assert_null(found(world, FINDING_CHAIN_LIMIT));
+    leaf = add(world, "/vm/more.qcow2", leaf->path);
+    judge(world, leaf);
+    assert_found(world, FINDING_CHAIN_LIMIT, SEVERITY_CRITICAL, "has 201 layers in all, the limit is 200");
+}
+
+static void pending_chains_are_not_judged(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add_chain(world, "a", 30, 6 * HOUR), *base = world->images[0];
+    struct audit *audit = base->audit;
+
+    base->audit = NULL;
+    graph_update(world->graph, base);
+    judge(world, leaf);
+    assert_clean(world);
+    assert_false(world->judgement.judged[FINDING_CHAIN_DEEP] || world->judgement.judged[FINDING_SNAPSHOT_OLD] ||
+                 world->judgement.judged[FINDING_SNAPSHOT_RUNAWAY]);
+    base->audit = audit;
+    graph_update(world->graph, base);
+    judge(world, leaf);
+    assert_non_null(found(world, FINDING_CHAIN_DEEP));
+}
+
+static void old_snapshots(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add_chain(world, "a", 2, HOUR);
+    uint64_t made = T0_USEC;            /* when the base froze */
+
+    judge_at(world, leaf, NULL, made + 72 * HOUR - 1);
+    assert_clean(world);
+    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, made + 5), made + 72 * HOUR);
+    judge_at(world, leaf, NULL, made + 72 * HOUR);
+    assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING, "has a snapshot of 3d (warning from 3d)");
+    assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "dates-from"), "parent-mtime");
+    assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "layer"), "/vm/a-0001.qcow2");
+    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, made + 72 * HOUR), made + 14 * DAY);
+    judge_at(world, leaf, NULL, made + 15 * DAY);
+    assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_ERROR, "has a snapshot of 15d (error from 14d)");
+    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, made + 15 * DAY), UINT64_MAX);
+    judge_at(world, leaf, NULL, made - DAY);            /* a clock that was put back */
+    assert_clean(world);
+}
+
+static void old_internal_snapshots(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+    struct qca_snapshot snapshots[] = {
+        { .id = (char[]){ "1" }, .name = (char[]){ "x" }, .date_sec = INT64_MAX },
+        { .id = (char[]){ "2" }, .name = (char[]){ "y" }, .date_sec = -5 },
+        { .id = (char[]){ "3" }, .name = (char[]){ "z" }, .date_sec = T0_USEC / USEC_PER_SEC },
+        { .id = (char[]){ "4" }, .name = (char[]){ "w" }, .date_sec = T0_USEC / USEC_PER_SEC + 5 },
+        { .id = (char[]){ "5" }, .name = (char[]){ "v" }, .date_sec = 0 },
+    };
+
+    layer_of(image)->info.snapshots = snapshots;
+    layer_of(image)->info.n_snapshots = 4;
+    judge_at(world, image, NULL, T0_USEC + 4 * DAY);
+    assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING, "has an internal snapshot of 4d (warning from 3d)");
+    assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "snapshot-id"), "3");
+    layer_of(image)->info.n_snapshots = 5;
+    judge(world, image);
+    assert_only(world, FINDING_INTERNAL_SNAPSHOTS, SEVERITY_WARNING, "holds 5 internal snapshots");
+
+    world->golden[0] = image->path;
+    graph_set_policy(world->graph, &world->policy);
+    layer_of(image)->info.n_snapshots = 1;
+    image->fingerprint.mode = 0100444;
+    judge_at(world, image, NULL, T0_USEC + 4 * DAY);
+    assert_only(world, FINDING_INTERNAL_SNAPSHOTS, SEVERITY_WARNING, "is a golden image and holds 1 internal snapshot");
+    layer_of(image)->info.n_snapshots = 0;
+    layer_of(image)->info.snapshots = NULL;
+}
+
+static void runaway(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add_chain(world, "a", 4, 6 * HOUR);
+    uint64_t last = T0_USEC + 3 * 6 * HOUR;     /* when the leaf's parent froze */
+
+    judge_at(world, leaf, NULL, last + HOUR);
+    assert_only(world, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR,
+                "gets a new layer every 6h, 4 by now; the limit of 200 is reached in 48d 17h");
+    assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "interval-seconds"), 6 * 3600);
+    assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "limit-reached-at"), last + 195 * 6 * HOUR);
+    assert_string_equal(text(world, FINDING_SNAPSHOT_RUNAWAY, "dates-from"), "parent-mtime");
+    /* Ten intervals without another one: it has stopped. */
+    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, last + 55 * HOUR), last + 60 * HOUR);
+    judge_at(world, leaf, NULL, last + 60 * HOUR);
+    assert_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
+}
+
+static void irregular_snapshots_are_no_runaway(void **state)
+{
+    struct world *world = *state;
+    struct image *leaf = add_chain(world, "a", 4, 6 * HOUR), *made_at_once = add_chain(world, "b", 4, USEC_PER_SEC);
+    struct image *jitter = add_chain(world, "c", 4, 6 * HOUR);
+
+    world->images[2]->fingerprint.mtime += 2 * HOUR_NSEC;       /* 6, 8, 4 hours */
+    graph_update(world->graph, world->images[2]);
+    judge_at(world, leaf, NULL, T0_USEC + 19 * HOUR);
+    assert_clean(world);
+    judge_at(world, made_at_once, NULL, T0_USEC + 60 * USEC_PER_SEC);
+    assert_clean(world);
+    world->images[12]->fingerprint.mtime += HOUR_NSEC;          /* 6, 7, 5 hours: within 20 % */
+    graph_update(world->graph, world->images[12]);
+    judge_at(world, jitter, NULL, T0_USEC + 19 * HOUR);
+    assert_non_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
+}
+
+static void loops(void **state)
+{
+    struct world *world = *state;
+    struct image *a = add(world, "/vm/a.qcow2", "/vm/b.qcow2"), *b = add(world, "/vm/b.qcow2", "/vm/a.qcow2");
+    struct image *self = add(world, "/vm/s.qcow2", "/vm/s.qcow2"), *above = add(world, "/vm/c.qcow2", "/vm/b.qcow2");
+
+    judge(world, b);
+    assert_clean(world);
+    judge(world, above);
+    assert_clean(world);
+    assert_false(world->judgement.judged[FINDING_CHAIN_DEEP]);
+    judge(world, a);
+    assert_only(world, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL,
+                "is, by way of its parent, its own parent: a loop of 2 images");
+    assert_int_equal(json_object_array_length(value(world, FINDING_CHAIN_LOOP, "members")), 2);
+    judge(world, self);
+    assert_only(world, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, "is its own parent");
+}
+
+static void references(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", "/vm/lost\033.qcow2");
+
+    add(world, "/vm/old/lost\033.qcow2", NULL);
+    image->parent.state = REFERENCE_MISSING;
+    image->parent.error = -ENOENT;
+    judge(world, image);
+    assert_found(world, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, "has lost its parent: /vm/lost\\x1b.qcow2");
+    assert_string_equal(json_object_to_json_string_ext(value(world, FINDING_PARENT_MISSING, "candidates"), 0),
+                        "[{\"path\":\"\\/vm\\/old\\/lost\\\\x1b.qcow2\"}]");
+    image->parent.error = -EACCES;
+    judge(world, image);
+    assert_found(world, FINDING_PARENT_MISSING, SEVERITY_CRITICAL,
+                 "has a parent that cannot be read: /vm/lost\\x1b.qcow2");
+    assert_found(world, FINDING_NAME_UNSAFE, SEVERITY_WARNING, "refers to a name that deceives people or scripts");
+
+    free(image->parent.stored);
+    image->parent.stored = strdup("../../etc/shadow");
+    image->parent.state = REFERENCE_ESCAPES;
+    judge(world, image);
+    assert_only(world, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
+                "has a parent outside the datastores: ../../etc/shadow");
+    image->parent.state = REFERENCE_IS_REMOTE;
+    judge(world, image);
+    assert_only(world, FINDING_REFERENCE_REMOTE, SEVERITY_ERROR,
+                "has a parent that is not a plain file: ../../etc/shadow");
+
+    image->parent.state = REFERENCE_UNREACHABLE;
+    judge(world, image);
+    assert_clean(world);
+    assert_false(world->judgement.judged[FINDING_PARENT_MISSING] || world->judgement.judged[FINDING_REFERENCE_ESCAPES]);
+}
+
+static void data_files(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    layer_of(image)->info.incompatible_features = QCA_INCOMPAT_DATA_FILE;
+    image->data_file = (struct reference){ .state = REFERENCE_FOUND, .stored = strdup("../a.data") };
+    judge(world, image);
+    assert_found(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: ../a.data");
+    assert_found(world, FINDING_NAME_UNSAFE, SEVERITY_WARNING, "refers to a name that deceives people or scripts");
+    image->data_file.state = REFERENCE_MISSING;
+    judge(world, image);
+    assert_found(world, FINDING_DATA_FILE, SEVERITY_ERROR, "keeps its data in a file that is missing: ../a.data");
+    image->data_file.state = REFERENCE_ESCAPES;
+    judge(world, image);
+    assert_found(world, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
+                 "has a data file outside the datastores: ../a.data");
+    world->policy.thresholds.data_file = SEVERITY_ERROR;
+    judge(world, image);
+    assert_int_equal(found(world, FINDING_DATA_FILE)->severity, SEVERITY_ERROR);
+}
+
+static void formats_and_sizes(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/a.img", NULL), *child = add(world, "/vm/b.qcow2", "/vm/a.img");
+
+    free(child->parent.format);
+    child->parent.format = strdup("raw");
+    judge(world, child);
+    assert_only(world, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, "declares its parent as raw, whose content is qcow2");
+    free(child->parent.format);
+    child->parent.format = NULL;
+    judge(world, child);
+    assert_only(world, FINDING_PARENT_FORMAT_MISSING, SEVERITY_WARNING,
+                "does not say what format its parent has, which is qcow2");
+    child->parent.format = strdup("vmdk");      /* nothing the library could contradict */
+    judge(world, child);
+    assert_clean(world);
+    free(child->parent.format);
+    child->parent.format = strdup("qcow2");
+    layer_of(child)->info.virtual_size *= 2;
+    judge(world, child);
+    assert_only(world, FINDING_SIZE_MISMATCH, SEVERITY_INFO, "is a disk of 20G, its parent one of 10G");
+    layer_of(child)->info.virtual_size /= 2;
+
+    layer_of(base)->info.format = layer_of(base)->probed_format = QCA_FORMAT_RAW;
+    layer_of(base)->info.virtual_size -= 100;   /* ends within the last sector */
+    layer_of(base)->checked = false;
+    judge(world, child);
+    assert_only(world, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, "declares its parent as qcow2, whose content is raw");
+    judge(world, base);
+    assert_clean(world);
+
+    layer_of(child)->info.format = QCA_FORMAT_RAW;
+    reference_done(&child->parent);
+    judge(world, child);
+    assert_only(world, FINDING_FORMAT_MISMATCH, SEVERITY_INFO, "is called .qcow2, but its content is raw");
+}
+
+static void a_parent_that_was_not_seen_keeps_the_verdict(void **state)
+{
+    struct world *world = *state;
+    struct image *child = add(world, "/vm/b.qcow2", "/vm/a.img");
+
+    judge(world, child);
+    assert_clean(world);
+    assert_false(world->judgement.judged[FINDING_FORMAT_MISMATCH]);
+}
+
+static void names(void **state)
+{
+    struct world *world = *state;
+    const char *bad[] = { "/vm/a\nb.qcow2", "/vm/\xff.qcow2", "/vm/\033[2J.qcow2" };
+    struct image *fine = add(world, "/vm/ä b 'c'.qcow2", "../golden/x.qcow2");
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        judge(world, add(world, bad[i], NULL));
+        assert_only(world, FINDING_NAME_UNSAFE, SEVERITY_WARNING, "has a name that deceives people or scripts");
+    }
+    judge(world, fine);
+    assert_clean(world);
+}
+
+static void permissions(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL);
+
+    image->fingerprint.mode = 0100644;
+    judge(world, image);
+    assert_clean(world);
+    image->fingerprint.mode = 0100664;
+    judge(world, image);
+    assert_only(world, FINDING_PERMISSIONS, SEVERITY_WARNING, "can be written by its group (mode 0664)");
+    image->fingerprint.mode = 0666;
+    judge(world, image);
+    assert_only(world, FINDING_PERMISSIONS, SEVERITY_WARNING, "can be written by everybody (mode 0666)");
+    image->fingerprint.mode = 0060660;          /* a block device */
+    judge(world, image);
+    assert_clean(world);
+    world->golden[0] = image->path;
+    graph_set_policy(world->graph, &world->policy);
+    image->fingerprint.mode = 0100644;
+    judge(world, image);
+    assert_only(world, FINDING_PERMISSIONS, SEVERITY_WARNING,
+                "can be written by its owner, although it is golden (mode 0644)");
+    image->fingerprint.mode = 0100444;
+    judge(world, image);
+    assert_clean(world);
+}
+
+static void datastores(void **state)
+{
+    struct world *world = *state;
+    struct datastore *datastore = &world->datastore;
+    struct judgement *judgement = &world->judgement;
+
+    datastore->state = DATASTORE_OFFLINE;
+    datastore->error = -ENOENT;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_only(world, FINDING_DATASTORE_OFFLINE, SEVERITY_ERROR, "is offline: /vm: No such file or directory");
+    assert_false(judgement->judged[FINDING_WATCH_DEGRADED]);
+    judgement_done(judgement);
+
+    datastore->state = DATASTORE_ONLINE;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_clean(world);                        /* not to be watched: the configuration says so */
+    assert_true(judgement->judged[FINDING_DATASTORE_OFFLINE]);
+    judgement_done(judgement);
+
+    datastore->watch_error = -ENOSPC;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_only(world, FINDING_WATCH_DEGRADED, SEVERITY_WARNING,
+                "sees changes only when it is walked: the limit fs.inotify.max_user_watches is used up");
+    assert_string_equal(text(world, FINDING_WATCH_DEGRADED, "reason"), "watches-exhausted");
+    judgement_done(judgement);
+
+    datastore->root.network = true;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_only(world, FINDING_WATCH_DEGRADED, SEVERITY_INFO,
+                "sees changes only when it is walked: a network file system does not tell of other hosts' changes");
+    judgement_done(judgement);
+
+    datastore->state = DATASTORE_STARTING;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_clean(world);
+    assert_false(judgement->judged[FINDING_DATASTORE_OFFLINE]);
+}
+
+static void the_daemon_itself(void **state)
+{
+    struct world *world = *state;
+    struct daemon_facts facts = { .database_aside = "/var/lib/qcaudit/qcaudit.db.1" };
+
+    assert_int_equal(judge_daemon(&world->policy, &facts, NOW, &world->judgement), 0);
+    assert_only(world, FINDING_DATABASE_RECOVERED, SEVERITY_ERROR,
+                "started a new database, the damaged one is /var/lib/qcaudit/qcaudit.db.1");
+    judgement_done(&world->judgement);
+    facts = (struct daemon_facts){ .alert_channel = "journal", .alert_error = -ENOSPC };
+    assert_int_equal(judge_daemon(&world->policy, &facts, NOW, &world->judgement), 0);
+    assert_only(world, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR,
+                "could not deliver alerts to journal: No space left on device");
+    assert_false(world->judgement.judged[FINDING_DATABASE_RECOVERED]);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(good_images_have_no_findings),
+        TEST(files_that_are_no_images),
+        TEST(nothing_is_said_of_what_cannot_be_seen),
+        TEST(corruption),
+        TEST(a_writer_silences_refcounts),
+        TEST(damaged_pointers_of_a_running_guest),
+        TEST(lazy_refcounts_after_a_crash),
+        TEST(bits_of_the_header),
+        TEST(leaks),
+        TEST(truncation_and_far_pointers_differ),
+        TEST(snapshot_tables_and_bitmaps),
+        TEST(images_that_do_not_open),
+        TEST(audits_that_fail),
+        TEST(no_permission_is_said_once),
+        TEST(read_errors),
+        TEST(deep_chains),
+        TEST(chain_limits),
+        TEST(pending_chains_are_not_judged),
+        TEST(old_snapshots),
+        TEST(old_internal_snapshots),
+        TEST(runaway),
+        TEST(irregular_snapshots_are_no_runaway),
+        TEST(loops),
+        TEST(references),
+        TEST(data_files),
+        TEST(formats_and_sizes),
+        TEST(a_parent_that_was_not_seen_keeps_the_verdict),
+        TEST(names),
+        TEST(permissions),
+        TEST(datastores),
+        TEST(the_daemon_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
