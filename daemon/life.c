@@ -439,6 +439,7 @@ static int finding_tick(struct finding *finding, uint64_t reminder, const struct
     if (finding->state == FINDING_ACKNOWLEDGED && finding->acknowledged_until != 0) {
         due = finding->acknowledged_until;
         if (due <= telling->now) {
+            due = UINT64_MAX;
             finding_open(finding, telling->now);
             r = tell(telling, finding, EVENT_UNACKNOWLEDGED, " (the acknowledgement has expired)");
         }
