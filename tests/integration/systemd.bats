@@ -42,5 +42,8 @@ said() {
 @test "findings are not for everybody" { said reading-is-not-for-everybody; }
 @test "reload; a wrong configuration keeps it running" { said reload wrong-reload-keeps-running; }
 @test "after SIGKILL it comes back, and tells nothing twice" { said restarts told-once; }
+@test "the first pass is one entry with all its events; after a crash the journal is asked what it has" {
+    said first-pass-summary summary-has-the-ids outbox-emptied told-once-by-the-journal
+}
 @test "it stops cleanly and leaves no process" { said stops nothing-left; }
 @test "systemd has nothing to say against the units" { said no-warnings-of-the-units; }
