@@ -34,6 +34,7 @@ struct files_helper {
     size_t n_subtrees;
     /* the root as it was first seen: another one in its place is another datastore */
     bool root_known, root_gone;
+    bool mounts_changed;            /* somewhere, since the root was looked at */
     uint64_t root_fsid, root_inode;
 };
 
@@ -80,6 +81,7 @@ static void root_check(struct files_helper *helper)
     _cleanup_close_ int fd = -1;
     int r;
 
+    helper->mounts_changed = false;
     if (!helper->root_known || helper->root_gone)
         return;
     r = root_open(helper, &fd);
@@ -289,18 +291,19 @@ _Noreturn static void serve(struct files_helper *helper)
             {.fd = WIRE_FD, .events = full ? POLLOUT : POLLIN},
             /* what does not fit meanwhile overflows in the kernel, which says so */
             {.fd = full ? -1 : helper->watches.fd, .events = POLLIN},
-            {.fd = full ? -1 : helper->place.mountinfo_fd, .events = POLLPRI},
+            {.fd = helper->place.mountinfo_fd, .events = POLLPRI},
         };
 
         if (poll(p, ELEMENTSOF(p), !full && is_walking(helper) ? 0 : -1) < 0 && errno != EINTR)
             _exit(3);
+        helper->mounts_changed |= p[2].revents != 0;
         output_flush(&helper->output);
-        if (p[0].revents & (POLLIN | POLLHUP | POLLERR))
-            while (!output_is_full(&helper->output) && handle_request(helper))
-                ;
-        if (p[2].revents && !output_is_full(&helper->output))
+        /* whether or not poll() looked: a walk that fills the socket again and again must not keep these waiting */
+        while (!output_is_full(&helper->output) && handle_request(helper))
+            ;
+        if (helper->mounts_changed && !output_is_full(&helper->output))
             root_check(helper);
-        if (p[1].revents && !output_is_full(&helper->output))
+        if (helper->watches.fd >= 0 && !output_is_full(&helper->output))
             watches_handle(&helper->watches);
         walk_slice(helper);
     }
