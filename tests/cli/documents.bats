@@ -57,3 +57,29 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
         grep -qF -- " ${key/\*/FINDING}: " "$BATS_TEST_TMPDIR/manual" || { echo "$key"; return 1; }
     done <"$BATS_TEST_TMPDIR/keys"
 }
+
+@test "qcauditd: --help, the manual and the completion name the same options" {
+    need mandoc
+    qcauditd --help | grep -oE -- '--[a-z-]+' | sort -u >"$BATS_TEST_TMPDIR/help"
+    mandoc -T ascii "$top_srcdir/man/qcauditd.8" | col -bx | awk "/^[A-Z]/ {inside = /^OPTIONS/} inside" |
+        grep -oE -- '^     (-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u >"$BATS_TEST_TMPDIR/manual"
+    (
+        # shellcheck source=/dev/null
+        . "$top_srcdir/completions/qcauditd"
+        compopt() { :; }
+        COMP_WORDS=(qcauditd --) COMP_CWORD=1
+        _qcauditd
+        printf '%s\n' "${COMPREPLY[@]}"
+    ) | sort -u >"$BATS_TEST_TMPDIR/completion"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/help")" -ge 8 ]
+    diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/manual"
+    diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/completion"
+}
+
+@test "qcauditd: the completion offers the values of an option" {
+    # shellcheck source=/dev/null
+    . "$top_srcdir/completions/qcauditd"
+    COMP_WORDS=(qcauditd --log-target c) COMP_CWORD=2
+    _qcauditd
+    [ "${COMPREPLY[*]}" = console ]
+}
