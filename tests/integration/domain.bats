@@ -37,7 +37,7 @@ END
     [[ $output == *leaf.qcow2* ]]
     # Whatever was audited meanwhile, the domain can be stopped, snapshotted and started as ever.
     virsh -q -c "$URI" destroy d1
-    ctl scan --wait "$STORE/leaf.qcow2" >/dev/null
+    scan "$STORE/leaf.qcow2"
     wait_for 20 has_finding leaf.qcow2
     virsh -q -c "$URI" start --paused d1
     virsh -q -c "$URI" destroy d1

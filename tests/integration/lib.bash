@@ -92,8 +92,8 @@ kill_daemon() { # SIGKILL, as a crash would
 
 ctl() { timeout 60 qcauditctl --socket "$RUN/control" --no-pager "$@" </dev/null; }
 
-# One complete pass over everything.
-scan() { ctl scan --wait >/dev/null; }
+# One complete pass over everything, or over the paths named. 2: it opened findings.
+scan() { ctl scan --wait "$@" >/dev/null || [ $? = 2 ]; }
 
 # findings [OPTION...]: "NAME SEVERITY SUBJECT" of each open finding, sorted, subjects below the store relative to it.
 findings() {
@@ -138,7 +138,7 @@ break_image() { # PATH: a bad L2 pointer
     python3 -B -c '
 import sys; sys.path.insert(0, sys.argv[1])
 from imagekit import COPIED, Qcow2
-with Qcow2(sys.argv[2]) as image: image.put_l2(3, COPIED | 0x7000_0000_0000)' "$IMAGES" "$1"
+with Qcow2(sys.argv[2]) as image: image.put_l2(40, COPIED | 0x7000_0000_0000)' "$IMAGES" "$1"
 }
 
 leak_image() { # PATH [CLUSTERS]
