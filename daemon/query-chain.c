@@ -49,7 +49,7 @@ static int add_layer(struct chain *chain, const struct image *image, size_t leve
     (void)image_row(chain->view, image, &row);
     image_created(chain->view, image, &row);
     row_bool(&row, "asked", image == chain->asked);
-    row_bool(&row, "own", relation && relation->own_layer == image);
+    row_bool(&row, "own", relation && !relation->golden && relation->own_layer == image);
     image_findings(chain->view, image, name_finding, &names);
     if (names.error < 0)
         json_object_put(TAKE_PTR(names.rows));

@@ -152,7 +152,7 @@ static int read_basic(sd_bus_message *message, char type, json_object **ret_valu
         double real; int boolean; const char *text;
     } basic = { 0 };
     json_object *value;
-    int r = sd_bus_message_read_basic(message, type, &basic);
+    int r = strchr("ynqiuxtdbsog", type) ? sd_bus_message_read_basic(message, type, &basic) : -EBADMSG;
 
     if (r < 0)
         return r;
@@ -166,8 +166,7 @@ static int read_basic(sd_bus_message *message, char type, json_object **ret_valu
     case 't': value = json_object_new_uint64(basic.u64); break;
     case 'd': value = json_object_new_double(basic.real); break;
     case 'b': value = json_object_new_boolean(basic.boolean); break;
-    case 's': case 'o': case 'g': value = json_object_new_string(basic.text); break;
-    default: return -EBADMSG;
+    default: value = json_object_new_string(basic.text); break;
     }
     if (!value)
         return -ENOMEM;

@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The control socket with real peers: answers, refusals, pages, signals, and peers that do not behave. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/control.h"
+#include "daemon/log.h"
+#include "helpers/control-json.h"
+#include "lib/cleanup.h"
+#include "qcaudit/control.h"
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+
+/* The daemon's side runs in a thread of its own; stop is an eventfd-like pipe. */
+struct server {
+    char directory[64];
+    struct config *config;
+    pthread_t thread;
+    int stop[2];
+    sd_event *event;
+    struct control *control;
+    atomic_int signals;         /* FindingChanged to send */
+    int wake[2];
+    control_rows_fn later;      /* an answer that waits */
+    void *later_userdata;
+};
+
+/* ---- what the interface is connected to ------------------------------------------------------ */
+
+static int op_status(void *userdata, json_object **ret_entry)
+{
+    *ret_entry = json_tokener_parse("{\"version\":\"1.2\",\"images\":3}");
+    return 0;
+}
+
+static int op_datastores(void *userdata, json_object **ret_rows)
+{
+    return -EIO;
+}
+
+/* As many rows as were asked for, each of 1,000 bytes. */
+static int op_images(void *userdata, json_object *filter, const char *cursor, unsigned limit, json_object **ret_rows,
+                     char **ret_next)
+{
+    char fill[1001];
+
+    if (strcmp(cursor, "bad") == 0)
+        return -EINVAL;
+    memset(fill, 'x', sizeof(fill) - 1);
+    fill[sizeof(fill) - 1] = '\0';
+    *ret_rows = json_object_new_array();
+    for (unsigned i = 0; i < limit; i++) {
+        json_object *row = json_object_new_object();
+
+        json_object_object_add(row, "path", json_object_new_string(fill));
+        json_object_array_add(*ret_rows, row);
+    }
+    *ret_next = strdup("more");
+    return 0;
+}
+
+static int op_image(void *userdata, const char *path, json_object **ret_entry)
+{
+    if (strcmp(path, "/none") == 0)
+        return -ENOENT;
+    *ret_entry = json_object_new_object();
+    json_object_object_add(*ret_entry, "path", json_object_new_string(path));
+    return 0;
+}
+
+static int op_events(void *userdata, json_object *filter, const char *cursor, unsigned limit, control_rows_fn reply,
+                     void *reply_userdata)
+{
+    struct server *server = userdata;
+
+    server->later = reply;
+    server->later_userdata = reply_userdata;
+    return write(server->wake[1], "e", 1) == 1 ? 0 : -errno;
+}
+
+static int op_scan(void *userdata, char **paths, uint64_t *ret_ticket, char **ret_message)
+{
+    uint64_t n = 0;
+
+    while (paths[n])
+        n++;
+    if (n == 2) {
+        *ret_message = strdup("two are too many");
+        return -EINVAL;
+    }
+    *ret_ticket = 40 + n;
+    return 0;
+}
+
+static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason, uint64_t until)
+{
+    return id == 7 && *by && strcmp(reason, "known") == 0 && until == 5 ? 0 : -ENOENT;
+}
+
+static int op_reload(void *userdata, char **ret_message)
+{
+    *ret_message = strdup("line 3: no such key");
+    return -EINVAL;
+}
+
+/* ---- the server's thread --------------------------------------------------------------------- */
+
+static int on_stop(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct server *server = userdata;
+    json_object *rows;
+    char what;
+
+    if (read(fd, &what, 1) != 1)
+        return 0;
+    if (what == 'e') {
+        rows = json_tokener_parse("[{\"event\":\"opened\"}]");
+        server->later(server->later_userdata, 0, rows, "");
+        json_object_put(rows);
+        return 0;
+    }
+    rows = json_tokener_parse("{\"id\":1,\"path\":\"/a\"}");
+    for (int n = atomic_load(&server->signals); n > 0; n--)
+        (void)control_finding_changed(server->control, rows, "opened");
+    json_object_put(rows);
+    return 0;
+}
+
+static void *serve(void *userdata)
+{
+    struct server *server = userdata;
+
+    (void)sd_event_loop(server->event);
+    return NULL;
+}
+
+static int start(void **state, const struct config *change)
+{
+    static const struct control_ops ops = {
+        .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image,
+        .events = op_events, .scan = op_scan, .acknowledge = op_acknowledge, .reload = op_reload,
+    };
+    struct server *server = calloc(1, sizeof(*server));
+
+    assert_non_null(server);
+    (void)strcpy(server->directory, "/tmp/qca-control.XXXXXX");
+    assert_non_null(mkdtemp(server->directory));
+    assert_int_equal(chmod(server->directory, 0755), 0);
+    assert_int_equal(config_new(&server->config), 0);
+    server->config->control_public = change && change->control_public;
+    assert_int_equal(pipe2(server->stop, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(server->wake, O_CLOEXEC), 0);
+    assert_int_equal(sd_event_new(&server->event), 0);
+    assert_true(sd_event_add_io(server->event, NULL, server->stop[0], EPOLLIN, on_stop, server) >= 0);
+    assert_true(sd_event_add_io(server->event, NULL, server->wake[0], EPOLLIN, on_wake, server) >= 0);
+    assert_int_equal(control_new(server->event, server->directory, server->config, &ops, server, &server->control), 0);
+    assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
+    *state = server;
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return start(state, NULL);
+}
+
+static int setup_public(void **state)
+{
+    return start(state, &(struct config){ .control_public = true });
+}
+
+static int teardown(void **state)
+{
+    struct server *server = *state;
+    char path[128];
+
+    assert_int_equal(write(server->stop[1], "", 1), 1);
+    assert_int_equal(pthread_join(server->thread, NULL), 0);
+    control_free(server->control);
+    sd_event_unref(server->event);
+    config_free(server->config);
+    for (int i = 0; i < 2; i++) {
+        close(server->stop[i]);
+        close(server->wake[i]);
+    }
+    /* control_free() took its socket away, so the folder is empty */
+    (void)snprintf(path, sizeof(path), "%s", server->directory);
+    assert_int_equal(rmdir(path), 0);
+    free(server);
+    return 0;
+}
+
+/* ---- a client -------------------------------------------------------------------------------- */
+
+static int dial(const struct server *server)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/control", server->directory);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return -errno;
+    return fd;
+}
+
+static sd_bus *bus_on(int fd)
+{
+    sd_bus *bus = NULL;
+
+    assert_true(fd >= 0);
+    assert_true(sd_bus_new(&bus) >= 0);
+    assert_true(sd_bus_set_fd(bus, fd, fd) >= 0);
+    assert_true(sd_bus_start(bus) >= 0);
+    return bus;
+}
+
+/* One call; the D-Bus error's name when it fails, else NULL and the reply. */
+static const char *call(sd_bus *bus, sd_bus_message **ret_reply, const char *method, const char *types, ...)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+    static _Thread_local char name[100];
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    va_list ap;
+    int r;
+
+    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, method) >= 0);
+    va_start(ap, types);
+    r = types ? sd_bus_message_appendv(message, types, ap) : 0;
+    va_end(ap);
+    assert_true(r >= 0);
+    r = sd_bus_call(bus, message, 10 * USEC_PER_SEC, &error, ret_reply);
+    (void)snprintf(name, sizeof(name), "%s", r >= 0 ? "" : error.name ? error.name : strerror(-r));
+    sd_bus_error_free(&error);
+    return r >= 0 ? NULL : name;
+}
+
+static void append_path(sd_bus_message *message, const char *path)
+{
+    assert_true(sd_bus_message_append_array(message, 'y', path, strlen(path)) >= 0);
+}
+
+static const char *call_path(sd_bus *bus, const char *method, const char *path, json_object **ret_entry)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
+    static char name[100];
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    int r;
+
+    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, method) >= 0);
+    append_path(message, path);
+    r = sd_bus_call(bus, message, 10 * USEC_PER_SEC, &error, &reply);
+    (void)snprintf(name, sizeof(name), "%s", error.name ? error.name : "");
+    sd_bus_error_free(&error);
+    if (r < 0)
+        return name;
+    assert_int_equal(control_read_entry(reply, ret_entry), 0);
+    return NULL;
+}
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void test_answers(void **state)
+{
+    sd_bus *bus = bus_on(dial(*state));
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    _cleanup_(json_object_putp) json_object *status = NULL, *image = NULL;
+    json_object *none = NULL;
+
+    assert_null(call(bus, &reply, "GetStatus", NULL));
+    assert_int_equal(control_read_entry(reply, &status), 0);
+    assert_string_equal(json_object_get_string(json_object_object_get(status, "version")), "1.2");
+    assert_null(call_path(bus, "GetImage", "/a\xff\nb", &image));
+    assert_string_equal(json_object_get_string(json_object_object_get(image, "path")), "/a\xff\nb");
+    assert_string_equal(call_path(bus, "GetImage", "/none", &none), CONTROL_ERROR_NOT_FOUND);
+    assert_string_equal(call_path(bus, "GetImage", "relative", &none), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_path(bus, "GetImage", "", &none), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "ListDatastores", NULL), CONTROL_ERROR_FAILED);
+    assert_string_equal(call(bus, NULL, "NoSuchMethod", NULL), SD_BUS_ERROR_UNKNOWN_METHOD);
+    sd_bus_flush_close_unref(bus);
+}
+
+static void test_bad_arguments(void **state)
+{
+    sd_bus *bus = bus_on(dial(*state));
+
+    assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 0, "bad", 10), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 1, "nonsense", "s", "x", "", 10),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 1, "datastore", "t", UINT64_C(1), "", 10),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "ListImages", "s", "x"), SD_BUS_ERROR_INVALID_ARGS);
+    assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "", UINT64_C(5)),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(8), "known", UINT64_C(5)),
+                        CONTROL_ERROR_NOT_FOUND);
+    assert_null(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "known", UINT64_C(5)));
+    assert_string_equal(call(bus, NULL, "Reload", NULL), CONTROL_ERROR_INVALID_CONFIGURATION);
+    sd_bus_flush_close_unref(bus);
+}
+
+static void test_limit_is_bounded(void **state)
+{
+    static const struct { unsigned asked, given; } limits[] = { {5, 5}, {0, CONTROL_LIMIT_MAX}, {4000000000, CONTROL_LIMIT_MAX} };
+    sd_bus *bus = bus_on(dial(*state));
+
+    for (size_t i = 0; i < ELEMENTSOF(limits); i++) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(json_object_putp) json_object *rows = NULL;
+        const char *next;
+
+        assert_null(call(bus, &reply, "ListImages", "a{sv}su", 0, "", limits[i].asked));
+        assert_int_equal(control_read_rows(reply, &rows), 0);
+        assert_int_equal(json_object_array_length(rows), limits[i].given);
+        assert_true(sd_bus_message_read(reply, "s", &next) > 0);
+        assert_string_equal(next, "more");
+    }
+    sd_bus_flush_close_unref(bus);
+}
+
+static void test_scan(void **state)
+{
+    sd_bus *bus = bus_on(dial(*state));
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    uint64_t ticket;
+
+    assert_null(call(bus, &reply, "Scan", "aay", 1, 2, '/', 'a'));
+    assert_true(sd_bus_message_read(reply, "t", &ticket) > 0);
+    assert_int_equal(ticket, 41);
+    assert_string_equal(call(bus, NULL, "Scan", "aay", 2, 2, '/', 'a', 2, '/', 'b'), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "Scan", "aay", 1, 2, 'a', 'b'), CONTROL_ERROR_INVALID_ARGUMENT);
+    sd_bus_flush_close_unref(bus);
+}
+
+static void test_answer_comes_later(void **state)
+{
+    sd_bus *bus = bus_on(dial(*state));
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+
+    assert_null(call(bus, &reply, "ListEvents", "a{sv}su", 0, "", 10));
+    assert_int_equal(control_read_rows(reply, &rows), 0);
+    assert_int_equal(json_object_array_length(rows), 1);
+    sd_bus_flush_close_unref(bus);
+}
+
+static int count_signal(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+    (*(int *)userdata)++;
+    return 0;
+}
+
+static void test_signals_go_to_subscribers(void **state)
+{
+    struct server *server = *state;
+    sd_bus *listening = bus_on(dial(server)), *other = bus_on(dial(server));
+    int heard = 0, overheard = 0;
+
+    assert_true(sd_bus_match_signal(listening, NULL, NULL, NULL, CONTROL_INTERFACE, NULL, count_signal, &heard) >= 0);
+    assert_true(sd_bus_match_signal(other, NULL, NULL, NULL, CONTROL_INTERFACE, NULL, count_signal, &overheard) >= 0);
+    assert_null(call(listening, NULL, "Subscribe", NULL));
+    assert_null(call(other, NULL, "GetStatus", NULL));
+    atomic_store(&server->signals, 3);
+    assert_int_equal(write(server->wake[1], "s", 1), 1);
+    while (heard < 3)
+        if (sd_bus_process(listening, NULL) == 0)
+            assert_true(sd_bus_wait(listening, 10 * USEC_PER_SEC) > 0);
+    /* an answer that comes after them proves that they were not sent there */
+    assert_null(call(other, NULL, "GetStatus", NULL));
+    while (sd_bus_process(other, NULL) > 0)
+        ;
+    assert_int_equal(overheard, 0);
+    sd_bus_flush_close_unref(listening);
+    sd_bus_flush_close_unref(other);
+}
+
+/* A subscriber that never reads is dropped instead of being kept signals for. */
+static void test_deaf_subscriber_is_dropped(void **state)
+{
+    struct server *server = *state;
+    int fd = dial(server);
+    sd_bus *deaf = bus_on(fd), *other = bus_on(dial(server));
+    char buffer[65536];
+    ssize_t n;
+
+    assert_null(call(deaf, NULL, "Subscribe", NULL));
+    atomic_store(&server->signals, 20000);
+    assert_int_equal(write(server->wake[1], "s", 1), 1);
+    assert_null(call(other, NULL, "GetStatus", NULL));
+    /* what was under way may still be read; then comes the end */
+    do {
+        struct timeval limit = { .tv_sec = 20 };
+        int flags = fcntl(fd, F_GETFL);
+
+        (void)fcntl(fd, F_SETFL, flags & ~O_NONBLOCK);
+        (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+        n = read(fd, buffer, sizeof(buffer));
+    } while (n > 0);
+    assert_int_equal(n, 0);
+    sd_bus_close_unref(deaf);
+    sd_bus_flush_close_unref(other);
+}
+
+/* One that asks and asks and reads nothing. */
+static void test_choked_client_is_dropped(void **state)
+{
+    int fd = dial(*state);
+    sd_bus *bus = bus_on(fd);
+    int r = 0;
+
+    assert_null(call(bus, NULL, "GetStatus", NULL));
+    for (int i = 0; i < 2000 && r >= 0; i++) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+
+        assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                                                   "ListImages") >= 0);
+        assert_true(sd_bus_message_append(message, "a{sv}su", 0, "", 1000) >= 0);
+        r = sd_bus_send(bus, message, NULL);
+        if (r >= 0)
+            r = sd_bus_flush(bus);
+    }
+    assert_true(r == -ECONNRESET || r == -EPIPE || r == -ENOTCONN);
+    sd_bus_close_unref(bus);
+}
+
+static void test_garbage_is_dropped(void **state)
+{
+    static const char *const garbage[] = { "GET / HTTP/1.1\r\n\r\n", "\0AUTH EXTERNAL zz\r\n", "" };
+    sd_bus *bus;
+
+    for (size_t i = 0; i < ELEMENTSOF(garbage); i++) {
+        char noise[4096];
+        int fd = dial(*state);
+
+        assert_true(fd >= 0);
+        memset(noise, 0xa5, sizeof(noise));
+        (void)!write(fd, garbage[i], 8);
+        (void)send(fd, noise, sizeof(noise), MSG_NOSIGNAL);
+        close(fd);
+    }
+    bus = bus_on(dial(*state));
+    assert_null(call(bus, NULL, "GetStatus", NULL));
+    sd_bus_flush_close_unref(bus);
+}
+
+static void test_connections_are_bounded(void **state)
+{
+    int fds[80];
+    sd_bus *bus;
+    char byte;
+
+    for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
+        fds[i] = dial(*state);
+        assert_true(fds[i] >= 0);
+    }
+    /* the last ones were accepted and closed at once */
+    assert_int_equal(read(fds[ELEMENTSOF(fds) - 1], &byte, 1), 0);
+    for (size_t i = 0; i < ELEMENTSOF(fds); i++)
+        close(fds[i]);
+    for (int tries = 0;; tries++) {     /* until the server saw that they are gone */
+        bus = bus_on(dial(*state));
+        if (!call(bus, NULL, "GetStatus", NULL))
+            break;
+        sd_bus_close_unref(bus);
+        assert_true(tries < 1000);
+    }
+    sd_bus_flush_close_unref(bus);
+}
+
+/* Runs in a child with another uid; its exit status is the number of what went wrong, 0 for nothing. */
+static int as_nobody(const struct server *server, const char *reading, const char *changing)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        sd_bus *bus;
+        const char *error;
+        int fd;
+
+        if (setgid(65534) < 0 || setuid(65534) < 0)
+            _exit(10);
+        fd = dial(server);
+        if (fd < 0)
+            _exit(11);
+        bus = bus_on(fd);
+        error = call(bus, NULL, "GetStatus", NULL);
+        if (strcmp(error ? error : "", reading) != 0)
+            _exit(12);
+        error = call(bus, NULL, "Reload", NULL);
+        if (strcmp(error ? error : "", changing) != 0)
+            _exit(13);
+        _exit(0);
+    }
+    assert_true(waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_strangers_may_not_read(void **state)
+{
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(as_nobody(*state, CONTROL_ERROR_ACCESS_DENIED, CONTROL_ERROR_ACCESS_DENIED), 0);
+}
+
+static void test_strangers_may_read_when_public(void **state)
+{
+    if (getuid() != 0)
+        skip();
+    assert_int_equal(as_nobody(*state, "", CONTROL_ERROR_ACCESS_DENIED), 0);
+}
+
+/* ---- the socket's file ----------------------------------------------------------------------- */
+
+static int control_in(const char *directory, struct control **ret_control)
+{
+    static const struct control_ops ops = { .status = op_status };
+    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+    struct config *config = NULL;
+    int r;
+
+    assert_int_equal(sd_event_new(&event), 0);
+    assert_int_equal(config_new(&config), 0);
+    r = control_new(event, directory, config, &ops, NULL, ret_control);
+    config_free(config);
+    return r;
+}
+
+static void test_stale_socket_is_replaced(void **state)
+{
+    char directory[] = "/tmp/qca-stale.XXXXXX", path[64];
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct control *control = NULL, *second = NULL;
+    struct stat st;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/control", directory);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    close(fd);
+    assert_int_equal(control_in(directory, &control), 0);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0666);
+    /* somebody answers there now */
+    assert_int_equal(control_in(directory, &second), -EADDRINUSE);
+    assert_null(second);
+    control_free(control);
+    assert_int_equal(rmdir(directory), 0);
+}
+
+static void test_other_files_are_left_alone(void **state)
+{
+    char directory[] = "/tmp/qca-stale.XXXXXX", path[64];
+    struct control *control = NULL;
+    int fd;
+
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/control", directory);
+    fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(control_in(directory, &control), -ENOTSOCK);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
+static void test_long_path(void **state)
+{
+    char directory[] = "/tmp/qca-long.XXXXXX", path[300];
+    struct control *control = NULL;
+    struct stat st;
+
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/%0200d", directory, 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(control_in(path, &control), 0);
+    (void)snprintf(path, sizeof(path), "%s/%0200d/control", directory, 0);
+    assert_int_equal(stat(path, &st), 0);
+    control_free(control);
+    (void)snprintf(path, sizeof(path), "%s/%0200d", directory, 0);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(directory), 0);
+}
+
+int main(void)
+{
+#define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        T(test_answers), T(test_bad_arguments), T(test_limit_is_bounded), T(test_scan), T(test_answer_comes_later),
+        T(test_signals_go_to_subscribers), T(test_deaf_subscriber_is_dropped), T(test_choked_client_is_dropped),
+        T(test_garbage_is_dropped), T(test_connections_are_bounded), T(test_strangers_may_not_read),
+        cmocka_unit_test_setup_teardown(test_strangers_may_read_when_public, setup_public, teardown),
+        cmocka_unit_test(test_stale_socket_is_replaced), cmocka_unit_test(test_other_files_are_left_alone),
+        cmocka_unit_test(test_long_path),
+    };
+
+    (void)log_open(LOG_TARGET_CONSOLE, LOG_CRIT);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the control interface shows: filters, pages, and chains that are whole, broken, forked or loops. */
+#include "unit/model-fixture.h"
+
+#include <stdio.h>
+
+#include "daemon/query.h"
+#include "lib/cleanup.h"
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+
+struct world {
+    struct graph *graph;
+    struct findings *findings;
+    struct policy policy;
+    char *golden[2];
+    struct datastore datastore;
+    struct datastore *datastores[1];
+    struct image **images;
+    size_t n_images;
+    struct query_view view;
+};
+
+static int setup(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    assert_non_null(world);
+    world->policy = (struct policy){ .golden = world->golden, .infer_golden = true };
+    world->datastore = (struct datastore){ .name = strdup("pool"), .path = strdup("/s"), .state = DATASTORE_ONLINE };
+    world->datastores[0] = &world->datastore;
+    assert_int_equal(graph_new(&world->graph), 0);
+    graph_set_policy(world->graph, &world->policy);
+    assert_int_equal(findings_new(&world->findings), 0);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+
+    findings_free(world->findings);
+    graph_free(world->graph);
+    for (size_t i = 0; i < world->n_images; i++)
+        image_free(world->images[i]);
+    free(world->images);
+    free(world->datastore.name);
+    free(world->datastore.path);
+    free(world);
+    return 0;
+}
+
+static struct image *make(struct world *world, const char *path, const char *parent)
+{
+    struct image *image = fixture_image(&world->datastore, path, world->n_images + 100, parent);
+
+    world->images = reallocarray(world->images, world->n_images + 1, sizeof(image));
+    assert_non_null(world->images);
+    world->images[world->n_images++] = image;
+    assert_int_equal(graph_add(world->graph, image), 0);
+    return image;
+}
+
+static void find(struct world *world, int64_t id, enum finding_type type, enum severity severity,
+                 enum finding_state state, const char *subject)
+{
+    struct finding *finding = calloc(1, sizeof(*finding));
+
+    assert_non_null(finding);
+    *finding = (struct finding){
+        .id = id, .type = type, .subject_kind = SUBJECT_IMAGE, .subject = strdup(subject),
+        .datastore = strdup("pool"), .state = state, .severity = severity, .first_seen = (uint64_t)id * USEC_PER_SEC,
+        .count = 1, .evidence = json_tokener_parse("{\"corruptions\":3}"),
+        .resolved = state == FINDING_RESOLVED ? T0_USEC : 0,
+    };
+    assert_int_equal(findings_load(world->findings, finding), 0);
+}
+
+static int by_path(const void *a, const void *b)
+{
+    struct image *const *left = a, *const *right = b;
+
+    return strcmp((*left)->path, (*right)->path);
+}
+
+static const struct query_view *look(struct world *world)
+{
+    qsort(world->images, world->n_images, sizeof(*world->images), by_path);
+    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    world->view = (struct query_view){
+        .datastores = world->datastores, .n_datastores = 1, .images = world->images, .n_images = world->n_images,
+        .graph = world->graph, .findings = world->findings, .policy = &world->policy, .now = T0_USEC + DAY,
+    };
+    return &world->view;
+}
+
+static const char *text(json_object *row, const char *key)
+{
+    return json_object_get_string(json_object_object_get(row, key));
+}
+
+static uint64_t number(json_object *row, const char *key)
+{
+    return json_object_get_uint64(json_object_object_get(row, key));
+}
+
+static bool truth(json_object *row, const char *key)
+{
+    return json_object_get_boolean(json_object_object_get(row, key));
+}
+
+/* "a,b,c": a member of all rows, paths without "/s/". */
+static char *joined(json_object *rows, const char *key)
+{
+    char *all = strdup("");
+
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        const char *value = text(json_object_array_get_idx(rows, i), key);
+        char *longer;
+
+        if (value && strncmp(value, "/s/", 3) == 0)
+            value += 3;
+        assert_true(asprintf(&longer, "%s%s%s", all, i > 0 ? "," : "", value ? value : "-") >= 0);
+        free(all);
+        all = longer;
+    }
+    return all;
+}
+
+#define assert_joined(rows, key, expected)                  \
+    do {                                                    \
+        _cleanup_free_ char *_joined = joined(rows, key);   \
+        assert_string_equal(_joined, expected);             \
+    } while (0)
+
+/* ---- images ------------------------------------------------------------------------------- */
+
+static void test_image_pages(void **state)
+{
+    struct world *world = *state;
+    static const char *const paths[] = { "/s/a", "/s/a\xff\x01", "/s/b/c", "/s/b/d", "/s/bb" };
+    _cleanup_free_ char *cursor = strdup("");
+    const struct query_view *view;
+    size_t n = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(paths); i++)
+        make(world, paths[i], NULL);
+    view = look(world);
+    do {
+        _cleanup_(json_object_putp) json_object *rows = NULL;
+        char *next = NULL;
+
+        assert_int_equal(query_images(view, NULL, cursor, 2, &rows, &next), 0);
+        assert_true(json_object_array_length(rows) <= 2);
+        for (size_t i = 0; i < json_object_array_length(rows); i++)
+            assert_string_equal(text(json_object_array_get_idx(rows, i), "path"), paths[n++]);
+        free(cursor);
+        cursor = next;
+    } while (*cursor);
+    assert_int_equal(n, ELEMENTSOF(paths));
+}
+
+static void test_image_cursor_of_a_gone_image(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    _cleanup_free_ char *next = NULL;
+
+    make(world, "/s/a", NULL);
+    make(world, "/s/c", NULL);
+    /* "/s/b" in hexadecimal: it was there for the page before */
+    assert_int_equal(query_images(look(world), NULL, "2f732f62", 10, &rows, &next), 0);
+    assert_joined(rows, "path", "c");
+}
+
+static void test_image_bad_cursor(void **state)
+{
+    static const char *const bad[] = { "x", "2", "2f7", "00", "2f00", "zz", "2F" };
+    const struct query_view *view = look(*state);
+
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        json_object *rows = NULL;
+        char *next = NULL;
+
+        assert_int_equal(query_images(view, NULL, bad[i], 10, &rows, &next), -EINVAL);
+        assert_null(rows);
+        assert_null(next);
+    }
+}
+
+static void check_images(const struct query_view *view, const char *filter_text, const char *expected)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(filter_text), *rows = NULL;
+    _cleanup_free_ char *next = NULL;
+
+    assert_int_equal(query_images(view, filter, "", 100, &rows, &next), 0);
+    assert_string_equal(next, "");
+    assert_joined(rows, "path", expected);
+}
+
+static void test_image_filters(void **state)
+{
+    struct world *world = *state;
+    const struct query_view *view;
+    json_object *rows = NULL;
+    _cleanup_(json_object_putp) json_object *bad = json_tokener_parse("{\"format\":\"vhdx\"}");
+    char *next = NULL;
+
+    make(world, "/s/b", NULL);
+    make(world, "/s/b/c", NULL);
+    make(world, "/s/bb", NULL)->audit->report->layers[0].info.format = QCA_FORMAT_RAW;
+    find(world, 1, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, FINDING_OPEN, "/s/b/c");
+    find(world, 2, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_RESOLVED, "/s/bb");
+    view = look(world);
+    check_images(view, "{}", "b,b/c,bb");
+    check_images(view, "{\"path\":\"/s/b\"}", "b,b/c");
+    check_images(view, "{\"path\":\"/s/b/\"}", "b,b/c");
+    check_images(view, "{\"path\":\"/\"}", "b,b/c,bb");
+    check_images(view, "{\"path\":\"/t\"}", "");
+    check_images(view, "{\"datastore\":\"pool\"}", "b,b/c,bb");
+    check_images(view, "{\"datastore\":\"other\"}", "");
+    check_images(view, "{\"format\":\"raw\"}", "bb");
+    check_images(view, "{\"findings\":true}", "b/c");
+    assert_int_equal(query_images(view, bad, "", 100, &rows, &next), -EINVAL);
+}
+
+static void test_image_entry(void **state)
+{
+    struct world *world = *state;
+    struct image *image = make(world, "/s/a", NULL);
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    json_object *none = NULL, *list;
+
+    image->audit->report->layers[0].check.corruptions = 3;
+    find(world, 7, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, FINDING_OPEN, "/s/a");
+    look(world);
+    assert_int_equal(query_image(&world->view, "/s/none", &none), -ENOENT);
+    assert_int_equal(query_image(&world->view, "/s/a", &entry), 0);
+    assert_string_equal(text(entry, "format"), "qcow2");
+    assert_string_equal(text(entry, "use"), "unused");
+    assert_string_equal(text(entry, "severity"), "critical");
+    assert_int_equal(number(entry, "depth"), 1);
+    assert_int_equal(number(entry, "corruptions"), 3);
+    assert_int_equal(number(json_object_object_get(entry, "header"), "cluster-size"), 65536);
+    list = json_object_object_get(entry, "findings-list");
+    assert_int_equal(json_object_array_length(list), 1);
+    assert_int_equal(number(json_object_array_get_idx(list, 0), "id"), 7);
+    assert_non_null(json_object_object_get(json_object_array_get_idx(list, 0), "evidence"));
+}
+
+static void test_image_never_audited(void **state)
+{
+    struct world *world = *state;
+    struct image *image = make(world, "/s/new", NULL);
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+
+    audit_free(image->audit);
+    image->audit = NULL;
+    assert_int_equal(query_image(look(world), "/s/new", &entry), 0);
+    assert_null(json_object_object_get(entry, "audited"));
+    assert_null(json_object_object_get(entry, "format"));
+}
+
+/* ---- chains ------------------------------------------------------------------------------- */
+
+static json_object *chain_of(struct world *world, const char *path)
+{
+    json_object *rows = NULL;
+
+    assert_int_equal(query_chain(look(world), path, &rows), 0);
+    return rows;
+}
+
+static void test_chain_linear(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    json_object *leaf;
+
+    make(world, "/s/base", NULL);
+    make(world, "/s/1", "/s/base");
+    make(world, "/s/2", "/s/1");
+    find(world, 1, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_OPEN, "/s/2");
+    rows = chain_of(world, "/s/2");
+    assert_joined(rows, "path", "base,1,2");
+    assert_joined(rows, "level", "0,1,2");
+    assert_joined(rows, "parent", "-,base,1");
+    assert_joined(rows, "asked", "false,false,true");
+    assert_joined(rows, "own", "true,false,false");
+    leaf = json_object_array_get_idx(rows, 2);
+    assert_int_equal(number(leaf, "unconsolidated"), 2);
+    assert_joined(json_object_object_get(leaf, "findings-list"), "name", "chain-deep");
+}
+
+static void test_chain_from_the_middle(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+
+    make(world, "/s/base", NULL);
+    make(world, "/s/1", "/s/base");
+    make(world, "/s/other", "/s/base");
+    make(world, "/s/1b", "/s/1");
+    make(world, "/s/1a", "/s/1");
+    make(world, "/s/1a1", "/s/1a");
+    rows = chain_of(world, "/s/1");
+    /* down to the base, all that is above; what else is on the base is counted there */
+    assert_joined(rows, "path", "base,1,1a,1a1,1b");
+    assert_joined(rows, "level", "0,1,2,3,2");
+    assert_int_equal(number(json_object_array_get_idx(rows, 0), "children"), 2);
+}
+
+static void test_chain_golden(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+
+    world->golden[0] = (char[]){ "/s/gold*" };
+    make(world, "/s/gold", NULL);
+    make(world, "/s/clone", "/s/gold");
+    rows = chain_of(world, "/s/clone");
+    assert_joined(rows, "golden", "policy,-");
+    assert_joined(rows, "own", "false,true");
+}
+
+static void test_chain_missing_parent(void **state)
+{
+    struct world *world = *state;
+    struct image *image = make(world, "/s/a", "/s/gone");
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+
+    image->parent.state = REFERENCE_MISSING;
+    image->parent.error = -ENOENT;
+    rows = chain_of(world, "/s/a");
+    assert_joined(rows, "path", "gone,a");
+    assert_joined(rows, "state", "missing,-");
+    assert_joined(rows, "level", "0,1");
+}
+
+static void test_chain_escaping_parent(void **state)
+{
+    struct world *world = *state;
+    struct image *image = make(world, "/s/a", "../../etc/shadow");
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+
+    image->parent.state = REFERENCE_ESCAPES;
+    free(image->parent.path);
+    image->parent.path = NULL;
+    rows = chain_of(world, "/s/a");
+    assert_joined(rows, "path", "../../etc/shadow,a");
+    assert_joined(rows, "state", "escapes,-");
+}
+
+static void test_chain_loop(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *above = NULL, *within = NULL;
+
+    make(world, "/s/a", "/s/b");
+    make(world, "/s/b", "/s/a");
+    make(world, "/s/c", "/s/b");
+    above = chain_of(world, "/s/c");
+    assert_joined(above, "path", "b,a,b,c");
+    assert_joined(above, "state", "loop,-,-,-");
+    within = chain_of(world, "/s/a");
+    assert_int_equal(json_object_array_length(within), 3);
+    assert_joined(within, "state", "loop,-,-");
+    assert_true(truth(json_object_array_get_idx(within, 1), "loop"));
+}
+
+static void test_chain_of_itself(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+
+    make(world, "/s/a", "/s/a");
+    rows = chain_of(world, "/s/a");
+    assert_joined(rows, "path", "a,a");
+    assert_joined(rows, "state", "loop,-");
+}
+
+static void test_chain_very_deep(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *down = NULL, *up = NULL;
+    char path[40], parent[40];
+
+    for (unsigned i = 0; i < 1847; i++) {
+        (void)snprintf(path, sizeof(path), "/s/%04u", i);
+        (void)snprintf(parent, sizeof(parent), "/s/%04u", i - 1);
+        make(world, path, i > 0 ? parent : NULL);
+    }
+    down = chain_of(world, "/s/1846");
+    assert_int_equal(json_object_array_length(down), 1847);
+    assert_int_equal(number(json_object_array_get_idx(down, 1846), "level"), 1846);
+    up = chain_of(world, "/s/0000");
+    assert_int_equal(json_object_array_length(up), 1847);
+}
+
+static void test_chain_unknown(void **state)
+{
+    json_object *rows = NULL;
+
+    assert_int_equal(query_chain(look(*state), "/s/none", &rows), -ENOENT);
+    assert_null(rows);
+}
+
+/* ---- findings ----------------------------------------------------------------------------- */
+
+static void check_findings(const struct query_view *view, const char *filter_text, const char *expected)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(filter_text), *rows = NULL;
+    _cleanup_free_ char *next = NULL;
+
+    assert_int_equal(query_findings(view, filter, "", 100, &rows, &next), 0);
+    assert_joined(rows, "id", expected);
+}
+
+static void add_findings(struct world *world)
+{
+    find(world, 1, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, FINDING_OPEN, "/s/a");
+    find(world, 2, FINDING_CLUSTERS_LEAKED, SEVERITY_INFO, FINDING_OPEN, "/s/a");
+    find(world, 3, FINDING_CHAIN_DEEP, SEVERITY_ERROR, FINDING_ACKNOWLEDGED, "/s/d/b");
+    find(world, 4, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_RESOLVED, "/s/d/c");
+    find(world, 5, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, FINDING_OPEN, "/s/dd");
+}
+
+static void test_finding_filters(void **state)
+{
+    static const char *const bad[] = { "{\"severity\":\"fatal\"}", "{\"name\":\"no-such\"}", "{\"state\":\"closed\"}" };
+    const struct query_view *view;
+
+    add_findings(*state);
+    view = look(*state);
+    check_findings(view, "{}", "1,2,3,5");
+    check_findings(view, "{\"state\":\"all\"}", "1,2,3,4,5");
+    check_findings(view, "{\"state\":\"open\"}", "1,2,5");
+    check_findings(view, "{\"state\":\"acknowledged\"}", "3");
+    check_findings(view, "{\"state\":\"resolved\"}", "4");
+    check_findings(view, "{\"severity\":\"error\"}", "1,3,5");
+    check_findings(view, "{\"severity\":\"critical\",\"path\":\"/s/a\"}", "1");
+    check_findings(view, "{\"name\":\"chain-deep\"}", "3");
+    check_findings(view, "{\"path\":\"/s/d\"}", "3");
+    check_findings(view, "{\"datastore\":\"pool\"}", "1,2,3,5");
+    check_findings(view, "{\"datastore\":\"other\"}", "");
+    for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+        _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(bad[i]);
+        json_object *rows = NULL;
+        char *next = NULL;
+
+        assert_int_equal(query_findings(view, filter, "", 100, &rows, &next), -EINVAL);
+    }
+}
+
+static void test_finding_pages(void **state)
+{
+    const struct query_view *view;
+    _cleanup_(json_object_putp) json_object *first = NULL, *second = NULL, *third = NULL;
+    _cleanup_free_ char *next = NULL, *last = NULL, *end = NULL;
+    json_object *rows = NULL;
+
+    add_findings(*state);
+    view = look(*state);
+    assert_int_equal(query_findings(view, NULL, NULL, 2, &first, &next), 0);
+    assert_joined(first, "id", "1,2");
+    assert_int_equal(query_findings(view, NULL, next, 2, &second, &last), 0);
+    assert_joined(second, "id", "3,5");
+    assert_string_equal(last, "");
+    assert_int_equal(query_findings(view, NULL, "5", 2, &third, &end), 0);
+    assert_int_equal(json_object_array_length(third), 0);
+    assert_int_equal(query_findings(view, NULL, "5x", 2, &rows, NULL), -EINVAL);
+    assert_int_equal(query_findings(view, NULL, "-5", 2, &rows, NULL), -EINVAL);
+    assert_int_equal(query_findings(view, NULL, "99999999999999999999", 2, &rows, NULL), -EINVAL);
+}
+
+static void test_finding_entry(void **state)
+{
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    json_object *none = NULL;
+
+    add_findings(*state);
+    look(*state);
+    assert_int_equal(query_finding(&((struct world *)*state)->view, 99, &none), -ENOENT);
+    assert_int_equal(query_finding(&((struct world *)*state)->view, 1, &entry), 0);
+    assert_string_equal(text(entry, "name"), "metadata-corrupt");
+    assert_string_equal(text(entry, "subject-kind"), "image");
+    assert_int_equal(number(json_object_object_get(entry, "evidence"), "corruptions"), 3);
+}
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+static void test_status(void **state)
+{
+    struct world *world = *state;
+    const struct query_status numbers = { .version = "1", .started = 5, .store_error = -ENOSPC, .store_waiting = 3 };
+    _cleanup_(json_object_putp) json_object *status = NULL;
+
+    make(world, "/s/base", NULL);
+    make(world, "/s/1", "/s/base");
+    make(world, "/s/2", "/s/1");
+    make(world, "/s/gone", NULL)->present = false;
+    make(world, "/s/bad", NULL)->audit->report->error = -EINVAL;
+    add_findings(world);
+    assert_int_equal(query_status(look(world), &numbers, &status), 0);
+    assert_int_equal(number(status, "images"), 4);
+    assert_int_equal(number(status, "images-unreadable"), 1);
+    assert_int_equal(number(status, "chains"), 1);
+    assert_int_equal(number(status, "depth-max"), 2);
+    assert_string_equal(text(status, "depth-max-path"), "/s/2");
+    assert_int_equal(json_object_get_int(json_object_object_get(status, "store-error")), -ENOSPC);
+    assert_int_equal(number(json_object_object_get(status, "open"), "critical"), 2);
+    assert_int_equal(number(json_object_object_get(status, "acknowledged"), "error"), 1);
+    assert_joined(json_object_object_get(status, "worst"), "id", "1,5");
+    assert_joined(json_object_object_get(status, "datastores"), "name", "pool");
+}
+
+static void test_status_worst_are_ordered(void **state)
+{
+    struct world *world = *state;
+    const struct query_status numbers = { .version = "1" };
+    _cleanup_(json_object_putp) json_object *status = NULL;
+    char path[40];
+
+    for (int64_t i = 1; i <= 12; i++) {
+        (void)snprintf(path, sizeof(path), "/s/%d", (int)i);
+        find(world, i, FINDING_CHAIN_DEEP, i % 3 == 0 ? SEVERITY_ERROR : SEVERITY_WARNING, FINDING_OPEN, path);
+    }
+    assert_int_equal(query_status(look(world), &numbers, &status), 0);
+    assert_joined(json_object_object_get(status, "worst"), "id", "3,6,9,12,1");
+}
+
+int main(void)
+{
+#define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        T(test_image_pages), T(test_image_cursor_of_a_gone_image), T(test_image_bad_cursor), T(test_image_filters),
+        T(test_image_entry), T(test_image_never_audited), T(test_chain_linear), T(test_chain_from_the_middle),
+        T(test_chain_golden), T(test_chain_missing_parent), T(test_chain_escaping_parent), T(test_chain_loop),
+        T(test_chain_of_itself), T(test_chain_very_deep), T(test_chain_unknown), T(test_finding_filters),
+        T(test_finding_pages), T(test_finding_entry), T(test_status), T(test_status_worst_are_ordered),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
