@@ -16,7 +16,7 @@ enum {
     MAX_ITEMS = 8 << 20,
 };
 
-#define MEMORY_MIN (UINT64_C(256) << 10)        /* what the counting map needs for any page at all */
+#define MEMORY_MIN (UINT64_C(512) << 10)        /* what the counting map needs to widen one page */
 
 int qcow2_issue(struct qcow2_check *ctx, struct qca_issue issue)
 {
