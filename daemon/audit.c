@@ -228,9 +228,6 @@ static int job_unreadable(struct job *job, int error)
     if (!audit->report)
         return -ENOMEM;
     audit->report->error = error;
-    audit->report->open_error.kind = QCA_ERROR_IO;
-    snprintf(audit->report->open_error.text, sizeof(audit->report->open_error.text), "cannot be opened: %s",
-             strerrordesc_np(-error) ?: "unknown error");
     audit->identity = job->image->identity;
     audit->fingerprint = job->image->fingerprint;
     audit->use = job->image->use;

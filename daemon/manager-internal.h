@@ -119,6 +119,8 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error);
 void pass_on_removed(void *userdata, struct datastore *datastore);
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
                      struct reference *data_file);
+/* Did the image end its worker? */
+bool pass_worker_died(const struct audit_report *report);
 /* Audits what is due, when the loop comes round. */
 void pass_dispatch(struct manager *manager);
 /* A new pass, or the next one when one is under way: its ticket. */

@@ -38,7 +38,9 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
 
     if (relation && relation->n_children > 0)
         return true;
-    if (!report || (report->n_layers == 0 && report->open_error.kind == QCA_ERROR_IO))
+    if (report && pass_worker_died(report))
+        return true;
+    if (!report || (report->n_layers == 0 && report->open_error.kind <= QCA_ERROR_IO))
         return has_image_extension(image->path);
     if (report->n_layers == 0 || report->layers[0].info.format != QCA_FORMAT_RAW)
         return true;

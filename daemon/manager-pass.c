@@ -332,7 +332,7 @@ void pass_on_removed(void *userdata, struct datastore *datastore)
 
 /* ---- the end of an audit -------------------------------------------------------------------------- */
 
-static bool worker_died(const struct audit_report *report)
+bool pass_worker_died(const struct audit_report *report)
 {
     return report->error == -ECHILD || report->error == -ETIMEDOUT || report->error == -EBADMSG;
 }
@@ -351,7 +351,7 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
     image->audit_before = image->audit;
     image->audit = audit;
     image->use = audit->use;
-    image->worker_deaths = worker_died(audit->report) ? image->worker_deaths + 1 : 0;
+    image->worker_deaths = pass_worker_died(audit->report) ? image->worker_deaths + 1 : 0;
     if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->audited, image) < 0)
         log_error(-ENOMEM, "An audit's result is not judged: %m");
 }

@@ -339,7 +339,7 @@ void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int 
     r = manager->told ? 0 : store_batch_new(&manager->told);
     if (r >= 0)
         r = store_batch_told(manager->told, event_id, channel);
-    if (r >= 0)
+    if (r >= 0 && !manager->stopping)   /* else keep_done() does it */
         r = manager_arm(manager, &manager->told_timer, TOLD_DELAY, on_told_timer);
     if (r < 0)
         log_error(r, "Cannot note which alert was told: %m");
