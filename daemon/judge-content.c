@@ -637,7 +637,7 @@ static int judge_not_opened(struct judging *judging)
     if (report->error == -ECANCELED || report->error == -ENOENT || why->kind == QCA_ERROR_CANCELLED)
         return 0;
     judged[FINDING_AUDIT_FAILED] = true;
-    if (why->kind == QCA_ERROR_IO || (why->kind == QCA_ERROR_NONE && error_is_devices(report->error)))
+    if (error_is_devices(report->error) || (why->kind == QCA_ERROR_IO && report->error != -EACCES && report->error != -EPERM))
         return add_read_error(judging, report->error, why);
 
     judged[FINDING_READ_ERROR] = true;

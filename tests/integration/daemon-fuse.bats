@@ -30,7 +30,7 @@ both() {
         echo "  - { name: local, path: $STORE }"
         echo "  - { name: stale, path: $DIR/mount }"
         echo "intervals: { debounce: 100ms }"
-        echo "files: { deadline: 2s }"
+        echo "reading: { deadline: 2s }"
     } >"$CONFIG"
 }
 

@@ -116,7 +116,7 @@ END
     lives
     [ -z "$(findings | grep audit-failed)" ]
     has_finding "header-invalid error field-20-max.qcow2"
-    has_finding "feature-unknown error field-72-max.qcow2"
+    has_finding "feature-unknown error field-72-sign.qcow2"
 }
 
 @test "tables that point at themselves, and a gigabyte of snapshots claimed" {
