@@ -71,7 +71,7 @@ static int on_resolve_timer(sd_event_source *source, uint64_t when, void *userda
 
     if (manager->stopping)
         return 0;
-    if (manager->resolve.n_items == 0)
+    if (manager->resolve.n_items == 0 && manager->resolve_wanted)
         resolve_collect(manager);
     resolve_go_on(manager);
     return 0;
@@ -83,7 +83,7 @@ void resolve_soon(struct manager *manager)
 
     if (manager->stopping)
         return;
-    manager->resolve_wanted = manager->resolve.n_items > 0;     /* once more after those under way */
+    manager->resolve_wanted = true;     /* once more, if some are under way */
     r = manager_arm(manager, &manager->resolve_timer, RESOLVE_DELAY, on_resolve_timer);
     if (r < 0)
         log_error(r, "Cannot plan the look-up of references: %m");

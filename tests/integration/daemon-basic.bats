@@ -116,3 +116,21 @@ for row in json.load(sys.stdin): print(row["id"], row["name"], row["first-seen"]
     has_finding "metadata-corrupt critical a.qcow2"
     has_finding "leak-burst critical b.qcow2"
 }
+
+@test "with nothing left to do it does nothing, whatever there is to complain about" {
+    rmdir "$STORE"
+    "$IMAGES/make-demo-store" "$STORE"
+    start_daemon
+    scan
+    sleep 1     # the last looks at references
+    switches() {
+        local pid
+        for pid in "$DAEMON" $(pgrep -P "$DAEMON"); do
+            awk '/ctxt_switches/ { n += $2 } END { print n }' "/proc/$pid/status"
+        done | awk '{ n += $1 } END { print n }'
+    }
+    before=$(switches)
+    sleep 2
+    after=$(switches)
+    [ $((after - before)) -lt 100 ]
+}
