@@ -332,6 +332,14 @@ static const char *evidence_string(const struct finding *finding, const char *ke
     return json_object_get_string(value);
 }
 
+static bool pointers_are_damaged(const struct qca_check_result *check)
+{
+    for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        if (check->kind_count[kind] > 0 && qca_issue_kind_is_pointer(kind))
+            return true;
+    return false;
+}
+
 /* ---- one finding each ----------------------------------------------------------------------- */
 
 static void remedy_corrupt(struct remedy *remedy, const struct image *image)
@@ -361,6 +369,13 @@ static void remedy_corrupt(struct remedy *remedy, const struct image *image)
     quoted_copy = remedy_quote(remedy, copy);
     if (!quoted_copy)
         return;
+    if (layer && pointers_are_damaged(&layer->check)) {
+        /* Measured: it leaves such entries as they are, and says that errors remain. */
+        remedy_text(remedy, "No repair is given, because pointers are damaged, and qemu-img check -r all mends the "
+                            "reference counts around them at best. What the other pointers lead to can still be "
+                            "read from the copy.");
+        return;
+    }
     remedy_command(remedy, "qemu-img check -r all %s", quoted_copy);
     remedy_text(remedy, "The repair makes the tables agree; it does not bring data back. Look at the guest's file "
                         "systems in the copy before anything relies on it.");

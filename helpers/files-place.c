@@ -166,7 +166,13 @@ static bool is_allowed(const struct place *place, const char *path)
 
 static int64_t timestamp(struct statx_timestamp t)
 {
-    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+    int64_t nsec;
+
+    /* Anybody who owns a file may date it into the year 2999, which nanoseconds cannot say. */
+    if (__builtin_mul_overflow(t.tv_sec, INT64_C(1000000000), &nsec) ||
+        __builtin_add_overflow(nsec, (int64_t)t.tv_nsec, &nsec))
+        return t.tv_sec < 0 ? INT64_MIN : INT64_MAX;
+    return nsec;
 }
 
 static enum files_type type_of(unsigned mode)
