@@ -207,6 +207,8 @@ static void keep_everything(struct manager *manager)
         r = discover_images(manager->discover, &images, &n);
     for (size_t i = 0; r >= 0 && i < n; i++) {
         r = store_batch_image(round->batch, images[i]);
+        if (r >= 0 && images[i]->audit_before)
+            r = store_batch_audit(round->batch, images[i], images[i]->audit_before);
         if (r >= 0 && images[i]->audit)
             r = store_batch_audit(round->batch, images[i], images[i]->audit);
     }

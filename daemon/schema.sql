@@ -66,7 +66,8 @@ CREATE TABLE image (
     links           INTEGER NOT NULL,           -- hard links
     use             TEXT NOT NULL,              -- by QEMU's lock bytes: "unused", "read-only", "writer"
     worker_deaths   INTEGER NOT NULL,           -- consecutive audits that ended their worker
-    audit           INTEGER                     -- audit.id of the last audit, NULL before the first
+    audit           INTEGER,                    -- audit.id of the last audit, NULL before the first
+    audit_before    INTEGER                     -- audit.id of the one before that, NULL when there was none
 ) STRICT;
 CREATE INDEX image_by_datastore ON image (datastore);
 CREATE INDEX image_gone ON image (gone) WHERE gone IS NOT NULL;
@@ -147,13 +148,14 @@ CREATE TABLE audit (
 ) STRICT;
 CREATE INDEX audit_by_image ON audit (image);
 
--- The whole of an image's last audit: struct audit_report as JSON, its form in store-report.c.
+-- The whole of an image's last audit and of the one before: struct audit_report as JSON, its form in store-report.c.
 CREATE TABLE report (
-    image           INTEGER PRIMARY KEY REFERENCES image (id) ON DELETE CASCADE,
-    audit           INTEGER NOT NULL,           -- audit.id it belongs to
+    audit           INTEGER PRIMARY KEY REFERENCES audit (id) ON DELETE CASCADE,
+    image           INTEGER NOT NULL REFERENCES image (id) ON DELETE CASCADE,
     version         INTEGER NOT NULL,           -- of the JSON's form: 1
     body            TEXT NOT NULL               -- JSON
 ) STRICT;
+CREATE INDEX report_by_image ON report (image);
 
 -- A condition with its life. One row for a type and a subject.
 CREATE TABLE finding (

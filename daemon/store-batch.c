@@ -514,8 +514,12 @@ size_t store_batch_compact(struct store_batch *batch)
             n++;
         }
     qsort(places, n, sizeof(*places), compare_places);
-    for (size_t i = 0; i + 1 < n; i++)
-        places[i].row->failed = same_key(places[i].row, places[i + 1].row);
+    for (size_t i = 0; i < n; i++) {
+        /* What an audit found is compared with the one before. */
+        size_t later = places[i].row->kind == ROW_AUDIT ? i + 2 : i + 1;
+
+        places[i].row->failed = later < n && same_key(places[i].row, places[later].row);
+    }
     for (struct row **at = &batch->first; *at;) {
         struct row *row = *at;
 

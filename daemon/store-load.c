@@ -178,16 +178,21 @@ static int datastore_row(struct columns *columns, const struct store_loader *loa
 #define REFERENCE_COLUMNS(t) #t ".state, " #t ".stored, " #t ".format, " #t ".path, " #t ".fsid, " #t ".inode, " #t    \
     ".btime, " #t ".error"
 
+#define AUDIT_COLUMNS(t, r) #t ".id, " #t ".started, " #t ".finished, " #t ".confidence, " #t ".use, " #t ".deep, " #t \
+    ".fsid, " #t ".inode, " #t ".btime, " #t ".size, " #t ".allocated, " #t ".mtime, " #t ".ctime, " #t ".mode, " #t     \
+    ".uid, " #t ".gid, " #t ".links, " #r ".version, " #r ".body"
+#define AUDIT_COLUMNS_COUNT 19
+
 static const char image_sql[] =
     "SELECT i.id, i.path, d.name, i.present, i.first_seen, i.last_seen, i.walk, i.fsid, i.inode, i.btime, i.size,"
     " i.allocated, i.mtime, i.ctime, i.mode, i.uid, i.gid, i.links, i.use, i.worker_deaths,"
     " " REFERENCE_COLUMNS(p) ", " REFERENCE_COLUMNS(f) ","
-    " a.id, a.started, a.finished, a.confidence, a.use, a.deep, a.fsid, a.inode, a.btime, a.size, a.allocated, a.mtime,"
-    " a.ctime, a.mode, a.uid, a.gid, a.links, r.version, r.body"
+    " " AUDIT_COLUMNS(a, ra) ", " AUDIT_COLUMNS(b, rb)
     " FROM image i JOIN datastore d ON d.id = i.datastore"
     " LEFT JOIN edge p ON p.child = i.id AND p.kind = 'parent'"
     " LEFT JOIN edge f ON f.child = i.id AND f.kind = 'data-file'"
-    " LEFT JOIN audit a ON a.id = i.audit LEFT JOIN report r ON r.image = i.id AND r.audit = a.id"
+    " LEFT JOIN audit a ON a.id = i.audit LEFT JOIN report ra ON ra.audit = a.id"
+    " LEFT JOIN audit b ON b.id = i.audit_before LEFT JOIN report rb ON rb.audit = b.id"
     " WHERE i.gone IS NULL ORDER BY i.id";
 
 static struct reference take_reference(struct columns *columns)
@@ -213,8 +218,10 @@ static int take_audit(struct columns *columns, struct audit **ret_audit)
     const char *body;
     int version, r;
 
-    if (sqlite3_column_type(columns->statement, columns->next) == SQLITE_NULL)
+    if (sqlite3_column_type(columns->statement, columns->next) == SQLITE_NULL) {
+        columns->next += AUDIT_COLUMNS_COUNT;
         return 0;
+    }
     audit = calloc(1, sizeof(*audit));
     if (!audit)
         return -ENOMEM;
@@ -233,6 +240,7 @@ static int take_audit(struct columns *columns, struct audit **ret_audit)
         r = body ? store_report_decode(body, (size_t)sqlite3_column_bytes(columns->statement, columns->next), version,
                                        &audit->report)
                  : -EBADMSG;
+    columns->next++;
     if (r == -EBADMSG) {
         columns->error = 0;
         return 0;
@@ -267,6 +275,8 @@ static int image_row(struct columns *columns, const struct store_loader *loader)
     if (columns->error < 0)
         return columns->error;
     r = take_audit(columns, &image->audit);
+    if (r >= 0)
+        r = take_audit(columns, &image->audit_before);
     if (r < 0)
         return r;
     return loader->image(loader->userdata, datastore, TAKE_PTR(image));

@@ -184,7 +184,10 @@ FIELDS(layer_fields,
        OBJECT(layer_report, check, "check", &check_fields),
        PLAIN(layer_report, has_metadata_digest, "has-metadata-digest", BOOL),
        PLAIN(layer_report, metadata_digest, "metadata-digest", BYTES),
-       ENUM(layer_report, probed_format, "probed-format", format_name, _QCA_FORMAT_MAX));
+       ENUM(layer_report, probed_format, "probed-format", format_name, _QCA_FORMAT_MAX),
+       PLAIN(layer_report, snapshots_total, "snapshots-total", U64),
+       PLAIN(layer_report, bitmaps_total, "bitmaps-total", U64),
+       PLAIN(layer_report, extensions_total, "extensions-total", U64));
 
 FIELDS(report_fields,
        PLAIN(audit_report, error, "error", INT),

@@ -27,7 +27,8 @@ static const struct sweep {
 /* Audits are looked at in the order of their ids, from one step to the next: ?4 < id <= ?5. */
 static const char audits_sql[] =
     "DELETE FROM audit WHERE id > ?4 AND id <= ?5 AND finished < ?1"
-    " AND id IS NOT (SELECT audit FROM image WHERE image.id = audit.image)";
+    " AND id IS NOT (SELECT audit FROM image WHERE image.id = audit.image)"
+    " AND id IS NOT (SELECT audit_before FROM image WHERE image.id = audit.image)";
 static const char audits_last_sql[] = "SELECT max(id) FROM (SELECT id FROM audit WHERE id > ?4 ORDER BY id LIMIT ?2)";
 
 static int run(sqlite3 *sqlite, const char *sql, const int64_t values[static 5], int64_t *ret_first)

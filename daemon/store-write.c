@@ -59,14 +59,15 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         " SELECT id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,"
         " ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41, ?42, ?43, ?44, ?45, ?46,"
         " ?47, ?48, ?49, ?50, ?51 FROM image WHERE path = ?1",
-        "UPDATE image SET audit = last_insert_rowid() WHERE path = ?1",
-        "INSERT INTO report (image, audit, version, body) SELECT id, audit, ?52, ?53 FROM image WHERE path = ?1"
-        " ON CONFLICT (image) DO UPDATE SET audit = excluded.audit, version = ?52, body = ?53",
+        "UPDATE image SET audit_before = audit, audit = last_insert_rowid() WHERE path = ?1",
+        "INSERT INTO report (audit, image, version, body) SELECT audit, id, ?52, ?53 FROM image WHERE path = ?1",
+        "DELETE FROM report WHERE image = " IMAGE_ID
+        " AND audit < coalesce((SELECT audit_before FROM image WHERE path = ?1), 0)",
     },
     [ROW_GONE] = {
         "DELETE FROM edge WHERE child = " IMAGE_ID,
         "DELETE FROM report WHERE image = " IMAGE_ID,
-        "UPDATE image SET present = 0, gone = " EXTRA ", audit = NULL WHERE path = ?1",
+        "UPDATE image SET present = 0, gone = " EXTRA ", audit = NULL, audit_before = NULL WHERE path = ?1",
     },
     [ROW_FINDING] = {
         /* A new life of the same finding has a new id; there is one row for a type and a subject. */
@@ -166,7 +167,7 @@ int store_writer_new(sqlite3 *sqlite, unsigned audits_kept, struct store_writer 
     if (!writer)
         return -ENOMEM;
     writer->sqlite = sqlite;
-    writer->audits_kept = audits_kept > 0 ? audits_kept : 1;
+    writer->audits_kept = audits_kept > 2 ? audits_kept : 2;       /* the last and the one before */
     for (unsigned kind = 0; kind < _ROW_MAX; kind++)
         for (unsigned i = 0; i < STATEMENTS_MAX && row_statements[kind][i]; i++) {
             r = prepare(sqlite, row_statements[kind][i], &writer->rows[kind][i]);

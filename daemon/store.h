@@ -36,7 +36,7 @@ struct store *store_close(struct store *store);
  * database turns out damaged on the way, what could be read was handed over, 0 is returned, and `damaged` follows. */
 struct store_loader {
     int (*datastore)(void *userdata, struct datastore *datastore);
-    int (*image)(void *userdata, const char *datastore, struct image *image);  /* with its last audit and references */
+    int (*image)(void *userdata, const char *datastore, struct image *image);  /* with its last two audits and references */
     int (*finding)(void *userdata, struct finding *finding);       /* open, acknowledged, or resolved within 7 days */
     int (*event)(void *userdata, struct event *event);             /* told to nobody yet: the outbox */
     void *userdata;

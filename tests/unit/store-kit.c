@@ -455,6 +455,7 @@ struct audit_report *kit_rich_report(void)
         layer->has_metadata_digest = i != 2;
         layer->probed_format = i == 2 ? QCA_FORMAT_RAW : QCA_FORMAT_QCOW2;
         fill(layer->metadata_digest, layer->metadata_digest + sizeof(layer->metadata_digest), 200);
+        fill(&layer->snapshots_total, layer + 1, 111);
         fill_info(&layer->info);
         if (layer->checked)
             fill_check(&layer->check);
@@ -520,6 +521,8 @@ void kit_reports_equal(const struct audit_report *a, const struct audit_report *
         assert_int_equal(x->has_metadata_digest, y->has_metadata_digest);
         assert_memory_equal(x->metadata_digest, y->metadata_digest, sizeof(x->metadata_digest));
         assert_int_equal(x->probed_format, y->probed_format);
+        assert_memory_equal(&x->snapshots_total, &y->snapshots_total,
+                            sizeof(*x) - offsetof(struct layer_report, snapshots_total));
     }
     assert_int_equal(a->worker_signal, b->worker_signal);
     assert_int_equal(a->worker_status, b->worker_status);

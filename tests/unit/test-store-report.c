@@ -5,6 +5,19 @@
 
 DEFINE_CLEANUP(struct audit_report *, audit_report_free)
 
+#ifdef __x86_64__
+/* A member was added: tell store-report.c of it and store-kit.c, so that it outlives a restart; then the size here. */
+_Static_assert(sizeof(struct qca_error) == 272, "struct qca_error");
+_Static_assert(sizeof(struct qca_snapshot) == 64, "struct qca_snapshot");
+_Static_assert(sizeof(struct qca_bitmap) == 32, "struct qca_bitmap");
+_Static_assert(sizeof(struct qca_extension) == 16, "struct qca_extension");
+_Static_assert(sizeof(struct qca_image_info) == 208, "struct qca_image_info");
+_Static_assert(sizeof(struct qca_issue) == 88, "struct qca_issue");
+_Static_assert(sizeof(struct qca_check_result) == 392 + 8 * _QCA_ISSUE_MAX, "struct qca_check_result");
+_Static_assert(sizeof(struct layer_report) == 680 + 8 * _QCA_ISSUE_MAX, "struct layer_report");
+_Static_assert(sizeof(struct audit_report) == 336, "struct audit_report");
+#endif
+
 static void round_trip(const struct audit_report *report)
 {
     _cleanup_(audit_report_freep) struct audit_report *back = NULL;

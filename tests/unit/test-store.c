@@ -120,6 +120,8 @@ static void images_come_back(void **state)
     };
     image.data_file = (struct reference){ .state = REFERENCE_ESCAPES, .stored = strdup("/etc/shadow"), .error = -EPERM };
     kit_open(kit);
+    put_audit(kit, &image, &audit);
+    put_audit(kit, &image, &audit);
     put_audit(kit, &image, &earlier);
     put_audit(kit, &image, &audit);
     kit_reopen(kit);
@@ -156,6 +158,10 @@ static void images_come_back(void **state)
     assert_memory_equal(&back->audit->identity, &audit.identity, sizeof(audit.identity));
     assert_memory_equal(&back->audit->fingerprint, &audit.fingerprint, sizeof(audit.fingerprint));
     kit_reports_equal(report, back->audit->report);
+    assert_non_null(back->audit_before);
+    assert_int_equal(back->audit_before->started, earlier.started);
+    kit_reports_equal(&first, back->audit_before->report);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM report"), 2);
     reference_done(&image.parent);
     reference_done(&image.data_file);
 }
@@ -661,11 +667,11 @@ static void retention(void **state)
 
     kit->history_retention = 3600 * USEC_PER_SEC;
     kit_open(kit);
-    /* What is young, and what is still to be told, stays; so does the last audit, and the open finding. */
+    /* What is young, and what is still to be told, stays; so do the last two audits, and the open finding. */
     wait_for_sql(kit, "SELECT count(*) FROM event", 2);
     wait_for_sql(kit, "SELECT count(*) FROM finding", 1);
     wait_for_sql(kit, "SELECT count(*) FROM image", 1);
-    wait_for_sql(kit, "SELECT count(*) FROM audit", 1);
+    wait_for_sql(kit, "SELECT count(*) FROM audit", 2);
     kit_load(kit);
     assert_int_equal(kit->n_events, 1);
     assert_int_equal(kit->images[0]->audit->started, KIT_NOW + 9);
@@ -781,17 +787,17 @@ static void compact(void **state)
         store_batch_append(all, batch);
     }
     assert_int_equal(all->n_merged, 101);
-    assert_int_equal(store_batch_compact(all), 99 + 98 + 98);
+    assert_int_equal(store_batch_compact(all), 99 + 98 + 96);
     assert_int_equal(count_rows(all, ROW_DATASTORE), 1);
     assert_int_equal(count_rows(all, ROW_IMAGE), 2);
-    assert_int_equal(count_rows(all, ROW_AUDIT), 2);
+    assert_int_equal(count_rows(all, ROW_AUDIT), 4);
     assert_int_equal(count_rows(all, ROW_FINDING), 100);
     assert_int_equal(count_rows(all, ROW_EVENT), 100);
     assert_int_equal(store_batch_compact(all), 0);
     store_batch_image(all, &a);
     kit_commit(kit, all);
     assert_int_equal(kit_sql(kit, "SELECT sum(walk) FROM image"), 99 + 98);
-    assert_int_equal(kit_sql(kit, "SELECT sum(started) FROM audit"), 2 * KIT_NOW + 99 + 98);
+    assert_int_equal(kit_sql(kit, "SELECT sum(started) FROM audit"), 4 * KIT_NOW + 99 + 98 + 97 + 96);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 100);
 }
 
