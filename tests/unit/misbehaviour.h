@@ -11,7 +11,7 @@
     X(FORK, "forks", 0, -ECHILD, SIGSYS)                                                           \
     X(WRITE, "writes to the image", 0, -ECHILD, SIGSYS)                                            \
     X(MAP_CODE, "maps executable memory", 0, -ECHILD, SIGSYS)                                      \
-    X(CRASH, "dereferences nothing", 0, -ECHILD, SIGSEGV)                                          \
+    X(CRASH, "crashes", 0, -ECHILD, SIGSEGV)                                                       \
     X(ABORT, "aborts", 0, -ECHILD, SIGABRT)                                                        \
     X(EXIT, "ends", 0, -ECHILD, 0)                                                                 \
     X(CLOSE, "closes its socket and goes on", 0, -ECHILD, SIGKILL)                                 \

@@ -71,6 +71,14 @@ static const char *at(struct fixture *f, const char *name)
     return path;
 }
 
+static void touch(struct fixture *f, const char *name)
+{
+    int fd = open(at(f, name), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    close(fd);
+}
+
 static void on_record(void *userdata, struct files *files, const struct files_record *record)
 {
     struct fixture *f = userdata;
@@ -418,8 +426,17 @@ static void test_walk_is_interruptible(void **state)
 {
     struct fixture *f = *state;
     size_t seen_at_answer;
+    char name[32];
 
-    run(f, "for d in $(seq 50); do mkdir d$d && (cd d$d && touch $(seq 200)); done; echo data > wanted");
+    for (unsigned d = 0; d < 50; d++) {
+        snprintf(name, sizeof(name), "%u", d);
+        assert_int_equal(mkdir(at(f, name), 0700), 0);
+        for (unsigned i = 0; i < 200; i++) {
+            snprintf(name, sizeof(name), "%u/%u", d, i);
+            touch(f, name);
+        }
+    }
+    touch(f, "wanted");
     start(f, false);
     LOOP_UNTIL(f, sd_event_run(f->event, 0) == 0);
     f->walked = false;
@@ -558,11 +575,21 @@ static void test_overflow(void **state)
 {
     struct fixture *f = *state;
 
-    /* the helper is stopped until its queue, of 16,384 events by default, is full */
+    _cleanup_fclose_ FILE *file = fopen("/proc/sys/fs/inotify/max_queued_events", "re");
+    unsigned queue;
+
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%u", &queue), 1);
+    if (queue > 100000)
+        skip();
+    /* the helper is stopped until its queue is full */
     start(f, true);
     walk(f);
     kill(files_pid(f->files), SIGSTOP);
-    run(f, "for i in $(seq 170); do touch $(seq -f \"$i.%%g\" 100); rm $i.*; done");
+    for (unsigned i = 0; i < queue / 2 + 100; i++) {        /* created, written, deleted: three events */
+        touch(f, "x");
+        assert_int_equal(unlink(at(f, "x")), 0);
+    }
     kill(files_pid(f->files), SIGCONT);
     LOOP_UNTIL(f, find(f, FILES_EVENT_OVERFLOW, ""));
     assert_false(f->lost);
