@@ -280,8 +280,8 @@ static void print_issue(const struct output *output, const struct qca_issue *iss
                  counter == QCA_COUNTER_BEYOND ? "notice" : counter_name(counter), output_colour(output, COLOUR_OFF));
     if (issue->kind == QCA_ISSUE_CLUSTER_LEAKED) {
         char size[TEXT_SIZE_MAX];
-        (void)printf("%" PRIu64 " clusters that nothing references, from 0x%" PRIx64 " on (%s)\n", issue->count,
-                     issue->host_offset, text_size(issue->host_length, size));
+        (void)printf("%" PRIu64 " cluster%s that nothing references, from 0x%" PRIx64 " on (%s)\n", issue->count,
+                     issue->count == 1 ? "" : "s", issue->host_offset, text_size(issue->host_length, size));
         return;
     }
     (void)printf("%s\n             ", qca_issue_kind_text(issue->kind));
@@ -312,8 +312,8 @@ static double percent(uint64_t part, uint64_t all)
 static void print_verdict(const struct output *output, const struct qca_check_result *result)
 {
     if (result->corruptions > 0)
-        (void)printf("%s%" PRIu64 " error%s found.%s Data may be damaged, or further writes may damage it. Keep a "
-                     "copy\nbefore anything else, and repair only the copy.\n", output_colour(output, COLOUR_RED),
+        (void)printf("%s%" PRIu64 " error%s found.%s Data may be damaged, and writes may damage more:\nkeep a "
+                     "copy before anything else, and repair only the copy.\n", output_colour(output, COLOUR_RED),
                      result->corruptions, result->corruptions == 1 ? " was" : "s were", output_colour(output, COLOUR_OFF));
     if (result->leaks > 0)
         (void)printf("%s%" PRIu64 " leaked cluster%s found.%s Disk space is wasted, no data is harmed.\n",

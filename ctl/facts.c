@@ -44,13 +44,66 @@ char *fact_time(json_object *row, const char *key, uint64_t now)
     return text;
 }
 
-char *fact_subject(json_object *finding)
+/* ---- paths -------------------------------------------------------------------------------- */
+
+#define COMMON_MIN 6    /* bytes worth a line of its own */
+
+char *fact_common(const struct ctl *ctl, json_object *rows, const char *key)
+{
+    const char *first = NULL;
+    size_t n = 0;
+
+    if (ctl->output.width == 0 || ctl->output.full || !ctl->output.legend)
+        return strdup("");
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        const char *path = row_raw(row, key);
+        size_t k = 0;
+
+        /* Names of datastores and what is outside a store have no place in common with the rest. */
+        if (!path || path[0] != '/')
+            continue;
+        if (!first) {
+            first = path;
+            n = (size_t)(strrchr(path, '/') - path) + 1;
+        }
+        while (k < n && path[k] == first[k])
+            k++;
+        n = k;
+        while (n > 0 && first[n - 1] != '/')
+            n--;
+    }
+    return n < COMMON_MIN ? strdup("") : strndup(first, n);
+}
+
+void fact_print_common(const struct ctl *ctl, const char *common)
+{
+    _cleanup_free_ char *shown = text_escape_string(common);
+
+    if (*common && shown)
+        (void)printf("%sBelow %s:%s\n", output_colour(&ctl->output, COLOUR_DIM), shown,
+                     output_colour(&ctl->output, COLOUR_OFF));
+}
+
+char *fact_path(json_object *row, const char *key, const char *common)
+{
+    json_object *value = row_member(row, key);
+    const char *path = row_raw(row, key);
+    size_t n = strlen(common);
+    char *text;
+
+    if (!path || n == 0 || strncmp(path, common, n) != 0)
+        return row_text(row, key);
+    return text_escape(path + n, (size_t)json_object_get_string_len(value) - n, &text) < 0 ? NULL : text;
+}
+
+char *fact_subject(json_object *finding, const char *common)
 {
     const char *kind = row_raw(finding, "subject-kind");
 
     if (kind && strcmp(kind, "daemon") == 0)
         return strdup("qcauditd");
-    return row_text(finding, "subject");
+    return fact_path(finding, "subject", common);
 }
 
 char *fact_severities(const struct output *output, json_object *counts, uint64_t *ret_total)
@@ -87,8 +140,9 @@ char *fact_severities(const struct output *output, json_object *counts, uint64_t
 const char *fact_confidence(const char *confidence)
 {
     static const struct { const char *name, *text; } texts[] = {
-        {"offline", "nothing had it open"}, {"frozen", "in use, but nobody writes it"},
-        {"confirmed", "it has a writer; seen in two passes"}, {"racy", "it has a writer; seen in one pass"},
+        {"offline", "offline: nothing had it open"}, {"frozen", "frozen: in use, but nobody writes it"},
+        {"confirmed", "confirmed: it has a writer, and two passes saw it"},
+        {"racy", "racy: it has a writer, and one pass saw it"},
     };
 
     for (size_t i = 0; confidence && i < ELEMENTSOF(texts); i++)

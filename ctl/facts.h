@@ -10,15 +10,23 @@ char *fact_age(json_object *row, const char *key, uint64_t now);        /* "3d 4
 char *fact_since(json_object *row, const char *key, uint64_t now);      /* "3d 4h": for narrow columns */
 /* "Fri 2026-11-20 04:48:00 UTC (3h ago)" */
 char *fact_time(json_object *row, const char *key, uint64_t now);
+/* The folder that all paths of a list share, with its final slash, so that it need not be said in each line: on a
+ * terminal, without --full, where it is long enough to matter; else "". malloc'd, NULL without memory. */
+char *fact_common(const struct ctl *ctl, json_object *rows, const char *key);
+/* Says it above a table. */
+void fact_print_common(const struct ctl *ctl, const char *common);
+/* The member without that folder. Escaped. */
+char *fact_path(json_object *row, const char *key, const char *common);
 /* What a finding is about: path, datastore's name, or "qcauditd". Escaped. */
-char *fact_subject(json_object *finding);
+char *fact_subject(json_object *finding, const char *common);
 /* "2 critical, 1 error" of a row of numbers by severity, in colour; "none". */
 char *fact_severities(const struct output *output, json_object *counts, uint64_t *ret_total);
 /* How good the condition is known: a sentence for a confidence. */
 const char *fact_confidence(const char *confidence);
 
-/* A table of findings: id, severity, since, name, subject. */
-int findings_table(struct ctl *ctl, json_object *rows, bool with_state);
+/* A table of findings: id, severity, since, name, subject; the state where one is not open; what it is in short
+ * where there is room. */
+int findings_table(struct ctl *ctl, json_object *rows);
 
 /* A row of the catalogue. */
 struct catalogue_entry {

@@ -271,7 +271,8 @@ int offline_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 #define FINDING_COLUMNS \
     "SELECT id, type AS name, severity, confidence, state, subject_kind AS 'subject-kind', subject," \
     " CASE subject_kind WHEN 'image' THEN subject END AS path, datastore, first_seen AS 'first-seen'," \
-    " last_seen AS 'last-seen', changed, resolved, count, weight AS 'weight+'," \
+    " last_seen AS 'last-seen', changed, resolved, count, weight AS 'weight+', " \
+    " CASE WHEN json_valid(evidence) THEN json_extract(evidence, '$.summary') END AS summary," \
     " CASE state WHEN 'acknowledged' THEN acknowledged_by END AS 'acknowledged-by'," \
     " CASE state WHEN 'acknowledged' THEN acknowledged_reason END AS 'acknowledged-reason'," \
     " CASE state WHEN 'acknowledged' THEN acknowledged_until END AS 'acknowledged-until'"

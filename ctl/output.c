@@ -73,7 +73,7 @@ static void __attribute__((noreturn)) run_pager(const char *command)
     _exit(EXIT_FAILURE);
 }
 
-void output_begin(struct output *output)
+static void pager_start(struct output *output, const char *options)
 {
     const char *command = getenv("SYSTEMD_PAGER"), *term = getenv("TERM"), *less = getenv("SYSTEMD_LESS");
     int fds[2];
@@ -92,7 +92,7 @@ void output_begin(struct output *output)
         (void)dup2(fds[0], STDIN_FILENO);
         (void)close(fds[0]);
         (void)close(fds[1]);
-        (void)setenv("LESS", less ? less : "FRSXMK", 1);
+        (void)setenv("LESS", less ? less : options, 1);
         if (output->utf8)
             (void)setenv("LESSCHARSET", "utf-8", 0);
         /* No shells and editors out of a pager that sudo started. */
@@ -107,6 +107,16 @@ void output_begin(struct output *output)
     else
         (void)dup2(fds[1], STDOUT_FILENO);
     (void)close(fds[1]);
+}
+
+void output_begin(struct output *output)
+{
+    pager_start(output, "FRSXMK");
+}
+
+void output_begin_prose(struct output *output)
+{
+    pager_start(output, "FRXMK");
 }
 
 int output_end(struct output *output)
@@ -224,37 +234,56 @@ char *text_shorten(const struct output *output, const char *text, unsigned colum
     return result;
 }
 
+char *text_cut(const struct output *output, const char *text, unsigned columns)
+{
+    const char *dots = output->utf8 ? "…" : "..";
+    unsigned n_dots = output->utf8 ? 1 : 2;
+    char *result;
+
+    if (text_columns(text) <= columns)
+        return strdup(text);
+    if (columns <= n_dots)
+        return strndup(text, beginning(text, columns));
+    return asprintf(&result, "%.*s%s", (int)beginning(text, columns - n_dots), text, dots) < 0 ? NULL : result;
+}
+
 static void indent_by(unsigned indent)
 {
     (void)printf("%*s", (int)indent, "");
 }
 
-void output_wrapped(const struct output *output, unsigned indent, const char *text)
+/* One word; returns the column behind it. column 0: the line is empty. */
+static unsigned put_word(const char *word, unsigned indent, unsigned width, unsigned column)
 {
-    unsigned width = output->width ? output->width : 80, column = 0;
+    unsigned columns = text_columns(word);
+
+    if (column > indent && column + 1 + columns > width) {
+        (void)putchar('\n');
+        column = 0;
+    }
+    if (column < indent) {
+        indent_by(indent - column);
+        column = indent;
+    } else if (column > indent) {
+        (void)putchar(' ');
+        column++;
+    }
+    (void)fputs(word, stdout);
+    return column + columns;
+}
+
+void output_wrapped(const struct output *output, unsigned indent, unsigned taken, const char *text)
+{
+    unsigned width = output->width ? output->width : 80, column = taken;
 
     if (width > 100)
         width = 100;
     while (*text) {
         size_t n = strcspn(text, " \n");
         _cleanup_free_ char *word = strndup(text, n);
-        unsigned columns = word ? text_columns(word) : 0;
 
-        if (n > 0 && word) {
-            if (column == 0) {
-                indent_by(indent);
-                column = indent;
-            } else if (column + 1 + columns > width) {
-                (void)putchar('\n');
-                indent_by(indent);
-                column = indent;
-            } else {
-                (void)putchar(' ');
-                column++;
-            }
-            (void)fputs(word, stdout);
-            column += columns;
-        }
+        if (n > 0 && word)
+            column = put_word(word, indent, width, column);
         text += n;
         if (text[0] == '\n' && text[1] == '\n') {
             (void)fputs("\n\n", stdout);

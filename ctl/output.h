@@ -29,8 +29,10 @@ struct output {
 
 /* Looks at stdout and the environment: NO_COLOR, SYSTEMD_COLORS, TERM, COLUMNS. */
 void output_init(struct output *output);
-/* Starts the pager, where it makes sense: $SYSTEMD_PAGER, $PAGER, else less -FRSXMK. */
+/* Starts the pager, where it makes sense: $SYSTEMD_PAGER, $PAGER, else less -FRSXMK; without S for prose with
+ * commands that are to be copied whole. */
 void output_begin(struct output *output);
+void output_begin_prose(struct output *output);
 /* Ends the pager; -errno when something could not be written. */
 int output_end(struct output *output);
 
@@ -39,8 +41,9 @@ enum colour { COLOUR_OFF, COLOUR_RED, COLOUR_BRIGHT_RED, COLOUR_YELLOW, COLOUR_G
 const char *output_colour(const struct output *output, enum colour colour);
 enum colour severity_colour(const char *severity);
 const char *output_arrow(const struct output *output);
-/* Paragraphs parted by \n\n, wrapped to the terminal (80 columns without one), indented. */
-void output_wrapped(const struct output *output, unsigned indent, const char *text);
+/* Paragraphs parted by \n\n, wrapped to the terminal (80 columns without one), indented; so many columns of the
+ * first line are taken already. */
+void output_wrapped(const struct output *output, unsigned indent, unsigned taken, const char *text);
 /* The label, right-aligned so that all of a block end in one column, and ": ". */
 void output_label(const struct output *output, unsigned width, const char *label);
 void output_heading(const struct output *output, const char *text);
@@ -50,12 +53,15 @@ int output_json(const struct output *output, json_object *value);
 
 /* Columns of text on the terminal. */
 unsigned text_columns(const char *text);
-/* At most so many columns: the middle is left out. malloc'd. */
+/* At most so many columns: the middle is left out, or the end. malloc'd. */
 char *text_shorten(const struct output *output, const char *text, unsigned columns);
+char *text_cut(const struct output *output, const char *text, unsigned columns);
 
 /* ---- tables ------------------------------------------------------------------------------- */
 
-enum { COLUMN_RIGHT = 1 << 0, COLUMN_FLEXIBLE = 1 << 1 /* shortened so that the line fits: at most one */ };
+/* At most one column each: flexible ones are shortened in the middle so that the line fits, and before that cut
+ * ones at their end. */
+enum { COLUMN_RIGHT = 1 << 0, COLUMN_FLEXIBLE = 1 << 1, COLUMN_CUT = 1 << 2 };
 
 struct column {
     const char *name;

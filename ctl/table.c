@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tables by libsmartcols, with one column that gives way so that a line fits the terminal. */
+/* Tables by libsmartcols, with columns that give way so that a line fits the terminal. */
 #include <errno.h>
 #include <libsmartcols.h>
 #include <stdlib.h>
@@ -8,7 +8,9 @@
 #include "ctl/output.h"
 #include "lib/cleanup.h"
 
-#define FLEXIBLE_MIN 12     /* columns; below this lines get longer than the terminal */
+/* Columns; below these lines get longer than the terminal. */
+#define CUT_MIN 18
+#define FLEXIBLE_MIN 12
 
 struct cell {
     char *text;
@@ -99,25 +101,31 @@ static unsigned column_width(const struct table *table, size_t column)
     return width;
 }
 
-/* Shortens the flexible column to what the others leave of the line. */
-static int make_fit(struct table *table)
+static size_t column_with(const struct table *table, unsigned flag)
 {
-    size_t flexible = table->n_columns;
+    size_t i = 0;
+
+    while (i < table->n_columns && !(table->columns[i].flags & flag))
+        i++;
+    return i;
+}
+
+/* Makes a column so narrow that the line fits, but not narrower than least. */
+static int narrow(struct table *table, unsigned flag, unsigned least)
+{
+    size_t column = column_with(table, flag);
     unsigned others = 0, left;
 
-    if (table->output->width == 0 || table->output->full)
+    if (column == table->n_columns)
         return 0;
     for (size_t i = 0; i < table->n_columns; i++)
-        if (table->columns[i].flags & COLUMN_FLEXIBLE)
-            flexible = i;
-        else
+        if (i != column)
             others += column_width(table, i) + 1;
-    if (flexible == table->n_columns)
-        return 0;
-    left = others + FLEXIBLE_MIN < table->output->width ? table->output->width - others : FLEXIBLE_MIN;
+    left = others + least < table->output->width ? table->output->width - others : least;
     for (size_t i = 0; i < table->n_rows; i++) {
-        struct cell *cell = &table->cells[i * table->n_columns + flexible];
-        char *text = cell->text ? text_shorten(table->output, cell->text, left) : NULL;
+        struct cell *cell = &table->cells[i * table->n_columns + column];
+        char *text = !cell->text ? NULL : flag == COLUMN_CUT ? text_cut(table->output, cell->text, left)
+                                                             : text_shorten(table->output, cell->text, left);
 
         if (cell->text && !text)
             return -ENOMEM;
@@ -125,6 +133,16 @@ static int make_fit(struct table *table)
         cell->text = text;
     }
     return 0;
+}
+
+static int make_fit(struct table *table)
+{
+    int r;
+
+    if (table->output->width == 0 || table->output->full)
+        return 0;
+    r = narrow(table, COLUMN_CUT, CUT_MIN);
+    return r < 0 ? r : narrow(table, COLUMN_FLEXIBLE, FLEXIBLE_MIN);
 }
 
 static int add_lines(const struct table *table, struct libscols_table *scols)

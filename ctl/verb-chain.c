@@ -83,27 +83,12 @@ static int layer_draw(const struct output *output, struct layer *layers, size_t 
 
 /* ---- what a line says --------------------------------------------------------------------- */
 
-static size_t directory_length(const char *path)
+static char *layer_name(const struct layer *layer, const char *common)
 {
-    const char *slash = strrchr(path, '/');
-
-    return slash ? (size_t)(slash - path) : 0;
-}
-
-/* The name alone where it lies beside the layer below it (or the first row), else the whole path. */
-static char *layer_name(const struct output *output, const struct layer *layers, size_t i)
-{
-    const char *path = row_raw(layers[i].row, "path"), *other = row_raw(layers[0].row, "path");
-    _cleanup_free_ char *shown = row_text(layers[i].row, "path");
-    const char *name = shown;
+    _cleanup_free_ char *name = fact_path(layer->row, "path", common);
     char *text;
 
-    if (!shown)
-        return NULL;
-    if (path && other && directory_length(path) > 0 && directory_length(path) == directory_length(other) &&
-        strncmp(path, other, directory_length(path)) == 0)
-        name = strrchr(shown, '/') + 1;
-    return asprintf(&text, "%s%s", layers[i].prefix, name) < 0 ? NULL : text;
+    return !name || asprintf(&text, "%s%s", layer->prefix, name) < 0 ? NULL : text;
 }
 
 static int note(char **notes, const char *text)
@@ -144,7 +129,7 @@ static int note_findings(json_object *row, char **notes)
     return r;
 }
 
-static char *layer_notes(json_object *row, size_t n_shown)
+static char *layer_notes(json_object *row, size_t n_shown, bool own)
 {
     const char *state = row_raw(row, "state"), *use = row_raw(row, "use"), *golden = row_raw(row, "golden");
     uint64_t children = row_number(row, "children");
@@ -155,7 +140,7 @@ static char *layer_notes(json_object *row, size_t n_shown)
         return strdup(broken_text(state));
     if (golden)
         r = note(&notes, strcmp(golden, "inferred") == 0 ? "golden (inferred)" : "golden");
-    else if (row_bool(row, "own"))
+    else if (own && row_bool(row, "own"))
         r = note(&notes, "own layer");
     if (r >= 0)
         r = note_findings(row, &notes);
@@ -185,9 +170,9 @@ static enum colour layer_colour(json_object *row)
     return severity_colour(row_raw(row, "severity"));
 }
 
-static int layer_line(struct ctl *ctl, struct table *table, const struct layer *layers, size_t i, uint64_t now)
+static int layer_line(struct table *table, const struct layer *layer, const char *common, bool own, uint64_t now)
 {
-    json_object *row = layers[i].row;
+    json_object *row = layer->row;
     int r = table_row(table);
 
     if (r >= 0)
@@ -199,20 +184,24 @@ static int layer_line(struct ctl *ctl, struct table *table, const struct layer *
     if (r >= 0)
         r = table_take(table, 3, fact_since(row, "created", now), COLOUR_OFF);
     if (r >= 0)
-        r = table_take(table, 4, layer_name(&ctl->output, layers, i),
+        r = table_take(table, 4, layer_name(layer, common),
                        row_bool(row, "asked") ? COLOUR_BOLD : COLOUR_OFF);
-    return r < 0 ? r : table_take(table, 5, layer_notes(row, layers[i].n_children), layer_colour(row));
+    return r < 0 ? r : table_take(table, 5, layer_notes(row, layer->n_children, own), layer_colour(row));
 }
 
 /* ---- the screen --------------------------------------------------------------------------- */
 
+static bool is_broken(json_object *rows)
+{
+    return row_has(json_object_array_get_idx(rows, 0), "state");
+}
+
 static int print_summary(const struct ctl *ctl, json_object *rows)
 {
-    json_object *asked = NULL, *first = json_object_array_get_idx(rows, 0);
-    uint64_t allocated = 0, unconsolidated;
+    json_object *asked = NULL;
+    uint64_t allocated = 0, depth;
     char buf[TEXT_SIZE_MAX], virtual_buf[TEXT_SIZE_MAX];
-    _cleanup_free_ char *path = NULL, *place = NULL;
-    const char *raw = row_raw(first, "path");
+    _cleanup_free_ char *path = NULL;
 
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
@@ -222,19 +211,54 @@ static int print_summary(const struct ctl *ctl, json_object *rows)
             asked = row;
     }
     path = row_text(asked, "path");
-    place = raw ? strndup(raw, directory_length(raw)) : NULL;
-    if (!path || (raw && !place))
+    if (!path)
         return -ENOMEM;
-    unconsolidated = row_number(asked, "unconsolidated");
+    depth = row_number(asked, "depth");
     (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), path, output_colour(&ctl->output, COLOUR_OFF));
     if (row_bool(asked, "loop"))
-        (void)printf("A loop: the chain contains itself");
+        (void)printf("%sA loop%s: the chain contains itself", output_colour(&ctl->output, COLOUR_BRIGHT_RED),
+                     output_colour(&ctl->output, COLOUR_OFF));
+    else if (is_broken(rows))
+        (void)printf("%sIncomplete%s: %" PRIu64 " layer%s, then one that is not there",
+                     output_colour(&ctl->output, COLOUR_BRIGHT_RED), output_colour(&ctl->output, COLOUR_OFF), depth,
+                     depth == 1 ? "" : "s");
     else
-        (void)printf("%" PRIu64 " layer%s, %" PRIu64 " of them unconsolidated", row_number(asked, "depth"),
-                     row_number(asked, "depth") == 1 ? "" : "s", unconsolidated);
-    (void)printf("; virtual size %s, %s on disk below\n\n",
+        (void)printf("%" PRIu64 " layer%s, %" PRIu64 " of them unconsolidated", depth, depth == 1 ? "" : "s",
+                     row_number(asked, "unconsolidated"));
+    (void)printf("; virtual size %s; %s on disk\n\n",
                  row_has(asked, "virtual-size") ? text_size(row_number(asked, "virtual-size"), virtual_buf) : "unknown",
                  text_size(allocated, buf));
+    return 0;
+}
+
+/* The findings of the layers with their numbers, which the notes have no room for. */
+static int print_findings(const struct ctl *ctl, json_object *rows, const char *common)
+{
+    bool any = false;
+
+    for (size_t i = 0; ctl->output.legend && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i), *findings = row_member(row, "findings-list");
+        _cleanup_free_ char *path = NULL;
+
+        if (!findings || json_object_array_length(findings) == 0)
+            continue;
+        path = fact_path(row, "path", common);
+        if (!path)
+            return -ENOMEM;
+        (void)printf("%s%s:", any ? "" : "\n", path);
+        any = true;
+        for (size_t k = 0; k < json_object_array_length(findings); k++) {
+            json_object *finding = json_object_array_get_idx(findings, k);
+            _cleanup_free_ char *name = row_text(finding, "name"), *id = row_text(finding, "id");
+
+            (void)printf("%s %s%s%s (%s)", k > 0 ? "," : "", output_colour(&ctl->output,
+                                                                         severity_colour(row_raw(finding, "severity"))),
+                         name, output_colour(&ctl->output, COLOUR_OFF), id);
+        }
+        (void)putchar('\n');
+    }
+    if (any)
+        (void)printf("What to do about one: qcauditctl show NUMBER.\n");
     return 0;
 }
 
@@ -242,24 +266,30 @@ static int print_chain(struct ctl *ctl, json_object *rows)
 {
     static const struct column columns[] = {
         {"#", COLUMN_RIGHT}, {"SIZE", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT}, {"AGE", COLUMN_RIGHT},
-        {"LAYER", COLUMN_FLEXIBLE}, {"NOTES", 0},
+        {"LAYER", COLUMN_FLEXIBLE}, {"NOTES", COLUMN_CUT},
     };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_(layers_freep) struct layer *layers = NULL;
+    _cleanup_free_ char *common = fact_common(ctl, rows, "path");
+    bool own = !is_broken(rows) && json_object_array_length(rows) > 1;
     uint64_t now = now_usec();
     size_t n;
-    int r = print_summary(ctl, rows);
+    int r = common ? print_summary(ctl, rows) : -ENOMEM;
 
     if (r >= 0)
         r = layers_new(rows, &layers, &n);
     if (r >= 0)
         r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+    if (r >= 0)
+        fact_print_common(ctl, common);
     for (size_t i = 0; r >= 0 && i < n; i++) {
         r = layer_draw(&ctl->output, layers, i);
         if (r >= 0)
-            r = layer_line(ctl, table, layers, i, now);
+            r = layer_line(table, &layers[i], common, own, now);
     }
-    return r < 0 ? r : table_print(table);
+    if (r >= 0)
+        r = table_print(table);
+    return r < 0 ? r : print_findings(ctl, rows, common);
 }
 
 int verb_chain(struct ctl *ctl, int argc, char **argv)

@@ -8,41 +8,72 @@
 #include "ctl/source.h"
 #include "helpers/text.h"
 
-int findings_table(struct ctl *ctl, json_object *rows, bool with_state)
+enum { FINDING_ID, FINDING_SEVERITY, FINDING_SINCE, FINDING_NAME, FINDING_STATE, FINDING_SUBJECT, FINDING_SUMMARY };
+
+static bool all_open(json_object *rows)
 {
-    static const struct column columns[] = {
-        {"ID", COLUMN_RIGHT}, {"SEVERITY", 0}, {"SINCE", COLUMN_RIGHT}, {"FINDING", 0}, {"STATE", 0},
-        {"IMAGE", COLUMN_FLEXIBLE},
-    }, stateless[] = {
-        {"ID", COLUMN_RIGHT}, {"SEVERITY", 0}, {"SINCE", COLUMN_RIGHT}, {"FINDING", 0},
-        {"IMAGE", COLUMN_FLEXIBLE},
-    };
-    _cleanup_(table_freep) struct table *table = NULL;
-    uint64_t now = now_usec();
-    int r = table_new(&ctl->output, with_state ? columns : stateless,
-                      with_state ? ELEMENTSOF(columns) : ELEMENTSOF(stateless), &table);
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        const char *state = row_raw(json_object_array_get_idx(rows, i), "state");
 
-    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
-        json_object *row = json_object_array_get_idx(rows, i);
-        enum colour colour = severity_colour(row_raw(row, "severity"));
-        const char *state = row_raw(row, "state");
-
-        if (state && strcmp(state, "open") != 0)
-            colour = COLOUR_DIM;
-        r = table_row(table);
-        if (r >= 0)
-            r = table_take(table, 0, row_text(row, "id"), COLOUR_OFF);
-        if (r >= 0)
-            r = table_take(table, 1, row_text(row, "severity"), colour);
-        if (r >= 0)
-            r = table_take(table, 2, fact_since(row, "first-seen", now), COLOUR_OFF);
-        if (r >= 0)
-            r = table_take(table, 3, row_text(row, "name"), colour);
-        if (r >= 0 && with_state)
-            r = table_cell(table, 4, state, COLOUR_OFF);
-        if (r >= 0)
-            r = table_take(table, with_state ? 5 : 4, fact_subject(row), COLOUR_OFF);
+        if (!state || strcmp(state, "open") != 0)
+            return false;
     }
+    return true;
+}
+
+static int finding_line(struct table *table, json_object *row, const int *places, const char *common, uint64_t now)
+{
+    enum colour colour = severity_colour(row_raw(row, "severity"));
+    const char *state = row_raw(row, "state");
+    int r = table_row(table);
+
+    if (state && strcmp(state, "open") != 0)
+        colour = COLOUR_DIM;
+    if (r >= 0)
+        r = table_take(table, (size_t)places[FINDING_ID], row_text(row, "id"), COLOUR_OFF);
+    if (r >= 0)
+        r = table_take(table, (size_t)places[FINDING_SEVERITY], row_text(row, "severity"), colour);
+    if (r >= 0)
+        r = table_take(table, (size_t)places[FINDING_SINCE], fact_since(row, "first-seen", now), COLOUR_OFF);
+    if (r >= 0)
+        r = table_take(table, (size_t)places[FINDING_NAME], row_text(row, "name"), colour);
+    if (r >= 0 && places[FINDING_STATE] >= 0)
+        r = table_cell(table, (size_t)places[FINDING_STATE], state, COLOUR_OFF);
+    if (r >= 0)
+        r = table_take(table, (size_t)places[FINDING_SUBJECT], fact_subject(row, common), COLOUR_OFF);
+    if (r >= 0 && places[FINDING_SUMMARY] >= 0 && row_has(row, "summary"))
+        r = table_take(table, (size_t)places[FINDING_SUMMARY], row_text(row, "summary"), COLOUR_OFF);
+    return r;
+}
+
+int findings_table(struct ctl *ctl, json_object *rows)
+{
+    static const struct column all[] = {
+        [FINDING_ID] = {"ID", COLUMN_RIGHT}, [FINDING_SEVERITY] = {"SEVERITY", 0},
+        [FINDING_SINCE] = {"SINCE", COLUMN_RIGHT}, [FINDING_NAME] = {"FINDING", 0}, [FINDING_STATE] = {"STATE", 0},
+        [FINDING_SUBJECT] = {"IMAGE", COLUMN_FLEXIBLE}, [FINDING_SUMMARY] = {"WHAT", COLUMN_CUT},
+    };
+    bool with_state = !all_open(rows);
+    bool with_summary = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 120;
+    _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
+    _cleanup_(table_freep) struct table *table = NULL;
+    struct column columns[ELEMENTSOF(all)];
+    int places[ELEMENTSOF(all)], n = 0, r;
+    uint64_t now = now_usec();
+
+    for (size_t i = 0; i < ELEMENTSOF(all); i++) {
+        bool shown = (i != FINDING_STATE || with_state) && (i != FINDING_SUMMARY || with_summary);
+
+        places[i] = shown ? n : -1;
+        if (shown)
+            columns[n++] = all[i];
+    }
+    if (!common)
+        return -ENOMEM;
+    fact_print_common(ctl, common);
+    r = table_new(&ctl->output, columns, (size_t)n, &table);
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++)
+        r = finding_line(table, json_object_array_get_idx(rows, i), places, common, now);
     return r < 0 ? r : table_print(table);
 }
 
@@ -106,7 +137,7 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, rows);
     if (json_object_array_length(rows) > 0)
-        r = findings_table(ctl, rows, true);
+        r = findings_table(ctl, rows);
     print_count(ctl, rows);
     return r < 0 ? complain(r, "Cannot list findings") : 0;
 }
@@ -176,9 +207,9 @@ static void explain(const struct ctl *ctl, const struct catalogue_entry *entry)
                  output_colour(&ctl->output, COLOUR_OFF), entry->title);
     (void)printf("Severity: up to %s%s%s\n\n", output_colour(&ctl->output, severity_colour(severity)), severity,
                  output_colour(&ctl->output, COLOUR_OFF));
-    output_wrapped(&ctl->output, 0, entry->explanation);
+    output_wrapped(&ctl->output, 0, 0, entry->explanation);
     output_heading(&ctl->output, "What to do");
-    output_wrapped(&ctl->output, 0, entry->remedy);
+    output_wrapped(&ctl->output, 0, 0, entry->remedy);
 }
 
 int verb_explain(struct ctl *ctl, int argc, char **argv)
@@ -202,7 +233,10 @@ int verb_explain(struct ctl *ctl, int argc, char **argv)
             return complain(0, "There is no finding called '%s'. 'qcauditctl explain' lists them all.", shown), -EINVAL;
         entries[n++] = entry;
     }
-    output_begin(&ctl->output);
+    if (argc > 0)
+        output_begin_prose(&ctl->output);
+    else
+        output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return catalogue_json(ctl, entries, n);
     if (argc == 0)

@@ -15,7 +15,7 @@ static char *time_text(json_object *row, const char *key)
 {
     char when[WHEN_MAX];
 
-    return strdup(when_text(row_number(row, key), when));
+    return strdup(when_short(row_number(row, key), when));
 }
 
 static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
@@ -24,8 +24,11 @@ static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
         {"TIME", 0}, {"EVENT", 0}, {"SEVERITY", 0}, {"FINDING", 0}, {"IMAGE", COLUMN_FLEXIBLE},
     };
     _cleanup_(table_freep) struct table *table = NULL;
-    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns) - !with_subject, &table);
+    _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
+    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - !with_subject, &table) : -ENOMEM;
 
+    if (r >= 0 && with_subject)
+        fact_print_common(ctl, common);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
         const char *event = row_raw(row, "event");
@@ -42,7 +45,7 @@ static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
         if (r >= 0)
             r = table_take(table, 3, row_text(row, "finding"), COLOUR_OFF);
         if (r >= 0 && with_subject)
-            r = table_take(table, 4, fact_subject(row), COLOUR_OFF);
+            r = table_take(table, 4, fact_subject(row, common), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }

@@ -46,9 +46,12 @@ static int images_table(struct ctl *ctl, json_object *rows)
         {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE},
     };
     _cleanup_(table_freep) struct table *table = NULL;
+    _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     uint64_t now = now_usec();
-    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns), &table) : -ENOMEM;
 
+    if (r >= 0)
+        fact_print_common(ctl, common);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
 
@@ -66,7 +69,7 @@ static int images_table(struct ctl *ctl, json_object *rows)
         if (r >= 0)
             r = table_take(table, 5, fact_since(row, "audited", now), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 6, row_text(row, "path"), COLOUR_OFF);
+            r = table_take(table, 6, fact_path(row, "path", common), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }

@@ -116,7 +116,7 @@ int verb_reload(struct ctl *ctl, int argc, char **argv)
 
 static int print_change(struct ctl *ctl, json_object *finding, const char *event)
 {
-    _cleanup_free_ char *name = row_text(finding, "name"), *subject = fact_subject(finding);
+    _cleanup_free_ char *name = row_text(finding, "name"), *subject = fact_subject(finding, "");
     _cleanup_free_ char *id = row_text(finding, "id"), *what = text_escape_string(event);
     const char *severity = row_raw(finding, "severity");
     char when[WHEN_MAX];

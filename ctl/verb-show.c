@@ -11,7 +11,7 @@
 #include "helpers/text.h"
 
 #define LABELS 14
-#define LISTED 20       /* entries of a list in evidence, without --full */
+#define LISTED 10       /* entries of a list in evidence, without --full */
 
 /* ---- lines -------------------------------------------------------------------------------- */
 
@@ -58,6 +58,8 @@ static char *number_text(const char *key, json_object *value)
 
     if (json_object_get_int64(value) < 0)
         return text_escape_string(json_object_get_string(value));
+    if (strcmp(key, "share") == 0)      /* parts per 10,000 */
+        return asprintf(&text, "%" PRIu64 ".%02" PRIu64 "%%", number / 100, number % 100) < 0 ? NULL : text;
     if (key_is(key, "offset") && number >= 10)
         return asprintf(&text, "0x%" PRIx64, number) < 0 ? NULL : text;
     for (size_t i = 0; i < ELEMENTSOF(sizes); i++)
@@ -95,7 +97,17 @@ static bool is_scalar(json_object *value)
     return !json_object_is_type(value, json_type_object) && !json_object_is_type(value, json_type_array);
 }
 
-/* "kind l2-unaligned, table l2, index 5" */
+/* "l2-unaligned, an L2 entry's cluster is not cluster aligned, table l2, index 5": what needs no name has none. */
+static bool needs_name(const char *key)
+{
+    static const char *const plain[] = { "kind", "text", "path", "name", "id" };
+
+    for (size_t i = 0; i < ELEMENTSOF(plain); i++)
+        if (strcmp(plain[i], key) == 0)
+            return false;
+    return true;
+}
+
 static char *entry_text(json_object *entry)
 {
     char *all = NULL;
@@ -105,7 +117,8 @@ static char *entry_text(json_object *entry)
         _cleanup_free_ char *name = text_escape_string(key);
         char *longer;
 
-        if (asprintf(&longer, "%s%s%s %s", all ? all : "", all ? ", " : "", name, text ? text : "") < 0)
+        if (asprintf(&longer, "%s%s%s%s%s", all ? all : "", all ? ", " : "", needs_name(key) ? name : "",
+                     needs_name(key) ? " " : "", text ? text : "") < 0)
             longer = NULL;
         free(all);
         all = longer;
@@ -125,7 +138,8 @@ static void print_list(const struct ctl *ctl, const char *key, json_object *list
         _cleanup_free_ char *text = json_object_is_type(item, json_type_object) ? entry_text(item)
                                                                               : scalar_text(key, item);
 
-        output_wrapped(&ctl->output, 6, text ? text : "");
+        (void)printf("    -");
+        output_wrapped(&ctl->output, 6, 5, text ? text : "");
     }
     if (shown < n)
         (void)printf("      ... and %zu more: --full shows them\n", n - shown);
@@ -136,6 +150,8 @@ static void print_object(const struct ctl *ctl, json_object *object, unsigned in
     json_object_object_foreach(object, key, value) {
         _cleanup_free_ char *name = text_escape_string(key);
 
+        if (strcmp(key, "summary") == 0)
+            continue;
         (void)printf("%*s%s:", (int)indent, "", name);
         if (json_object_is_type(value, json_type_array)) {
             if (json_object_array_length(value) == 0)
@@ -159,25 +175,17 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
 {
     for (size_t i = 0; i < json_object_array_length(remedy); i++) {
         json_object *step = json_object_array_get_idx(remedy, i);
-        _cleanup_free_ char *command = row_has(step, "command") ? row_text(step, "command") : NULL;
-        _cleanup_free_ char *before = row_has(step, "precondition") ? row_text(step, "precondition") : NULL;
-        _cleanup_free_ char *text = row_has(step, "text") ? row_text(step, "text") : NULL;
-        /* A command is to be copied: as it is, on a line of its own, without what escaping adds to backslashes. */
-        const char *raw = row_raw(step, "command");
+        const char *key = row_has(step, "command") ? "command" : row_has(step, "precondition") ? "precondition" : "text";
+        _cleanup_free_ char *shown = row_text(step, key), *text = NULL;
+        const char *raw = row_raw(step, key);
 
         (void)printf("%3zu.", i + 1);
-        if (before) {
-            _cleanup_free_ char *wrapped = NULL;
-            if (asprintf(&wrapped, "First: %s", before) >= 0)
-                (void)printf(" "), output_wrapped(&ctl->output, 5, wrapped);
-        }
-        if (text)
-            (void)printf(" "), output_wrapped(&ctl->output, 5, text);
-        if (command)
-            (void)printf("%*s%s$ %s%s\n", before || text ? 5 : 1, "", output_colour(&ctl->output, COLOUR_BOLD),
-                         text_is_safe(raw, strlen(raw)) ? raw : command, output_colour(&ctl->output, COLOUR_OFF));
-        if (!before && !text && !command)
-            (void)putchar('\n');
+        if (strcmp(key, "command") == 0)
+            /* To be copied: whole, and without what escaping adds to backslashes. */
+            (void)printf(" %s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD),
+                         raw && text_is_safe(raw, strlen(raw)) ? raw : shown, output_colour(&ctl->output, COLOUR_OFF));
+        else if (asprintf(&text, "%s%s", strcmp(key, "precondition") == 0 ? "Make sure that " : "", shown) >= 0)
+            output_wrapped(&ctl->output, 5, 4, text);
     }
 }
 
@@ -208,33 +216,29 @@ static void finding_print(struct ctl *ctl, json_object *finding, bool explain)
     const struct catalogue_entry *entry = catalogue_find(row_raw(finding, "name"));
     json_object *evidence = row_member(finding, "evidence"), *remedy = row_member(finding, "remedy");
     uint64_t now = now_usec();
-    char *text;
 
     (void)printf("%s%s%s%s (finding %s)\n", output_colour(&ctl->output, COLOUR_BOLD),
                  output_colour(&ctl->output, severity_colour(severity)), name, output_colour(&ctl->output, COLOUR_OFF),
                  id);
     line(ctl, "What", entry ? strdup(entry->title) : row_text(finding, "title"));
-    line(ctl, row_has(finding, "path") ? "Image" : "Where", fact_subject(finding));
-    if (asprintf(&text, "%s%s%s%s%s%s", output_colour(&ctl->output, severity_colour(severity)),
-                 severity ? severity : "-", output_colour(&ctl->output, COLOUR_OFF),
-                 row_has(finding, "confidence") ? " (" : "", fact_confidence(row_raw(finding, "confidence")),
-                 row_has(finding, "confidence") ? ")" : "") >= 0)
-        line(ctl, "Severity", text);
+    line(ctl, row_has(finding, "path") ? "Image" : "Where", fact_subject(finding, ""));
+    line_text(ctl, "In short", finding, "summary");
+    line_text(ctl, "Severity", finding, "severity");
+    line(ctl, "Confidence", strdup(fact_confidence(row_raw(finding, "confidence"))));
     print_state(ctl, finding, now);
+    output_heading(&ctl->output, "What to do");
+    if (remedy && json_object_array_length(remedy) > 0)
+        print_remedy(ctl, remedy);
+    else if (entry)
+        output_wrapped(&ctl->output, 2, 0, entry->remedy);
     if (evidence && json_object_object_length(evidence) > 0) {
         output_heading(&ctl->output, "Evidence");
         print_object(ctl, evidence, 2);
     }
     if (entry && explain) {
         output_heading(&ctl->output, "What it means");
-        output_wrapped(&ctl->output, 2, entry->explanation);
-    }
-    output_heading(&ctl->output, "What to do");
-    if (remedy && json_object_array_length(remedy) > 0)
-        print_remedy(ctl, remedy);
-    else if (entry)
-        output_wrapped(&ctl->output, 2, entry->remedy);
-    if (entry && !explain && ctl->output.legend)
+        output_wrapped(&ctl->output, 2, 0, entry->explanation);
+    } else if (entry && ctl->output.legend)
         (void)printf("\n  What it means: qcauditctl explain %s\n", entry->name);
 }
 
@@ -247,7 +251,7 @@ static int show_finding(struct ctl *ctl, const char *argument)
         return complain(0, "There is no finding %s. 'qcauditctl findings --all' lists those that are known.", argument), r;
     if (r < 0)
         return r;
-    output_begin(&ctl->output);
+    output_begin_prose(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, finding);
     finding_print(ctl, finding, true);
@@ -413,7 +417,7 @@ static int show_image(struct ctl *ctl, const char *argument)
         return complain(0, "The image is not known any more."), r;
     if (r < 0)
         return r;
-    output_begin(&ctl->output);
+    output_begin_prose(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, image);
     shown = row_text(image, "path");
@@ -424,7 +428,7 @@ static int show_image(struct ctl *ctl, const char *argument)
     print_format(ctl, image);
     print_sizes(ctl, image);
     print_file(ctl, image, now);
-    line_text(ctl, "Open by", image, "use");
+    line_text(ctl, "Use", image, "use");
     print_chain_facts(ctl, image);
     print_check(ctl, image, now);
     print_snapshots(ctl, image, now);

@@ -186,7 +186,7 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
     worst = row_member(status, "worst");
     if (r >= 0 && worst && json_object_array_length(worst) > 0) {
         (void)putchar('\n');
-        r = findings_table(ctl, worst, false);
+        r = findings_table(ctl, worst);
         if (r >= 0 && ctl->output.legend)
             (void)printf("\nAll of them: qcauditctl findings. What to do about one: qcauditctl show ID.\n");
     }

@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,14 +144,30 @@ int when_parse(const char *text, uint64_t now, uint64_t *ret_usec)
     return 0;
 }
 
-const char *when_text(uint64_t when, char buf[static WHEN_MAX])
+static const char *format_time(uint64_t when, bool full, char buf[static WHEN_MAX])
 {
     time_t seconds = (time_t)(when / SECOND);
     struct tm tm;
+    size_t n = 0;
 
-    if (when == 0)
+    if (when == 0) {
         (void)snprintf(buf, WHEN_MAX, "never");
-    else if (!localtime_r(&seconds, &tm) || strftime(buf, WHEN_MAX, "%a %Y-%m-%d %H:%M:%S %Z", &tm) == 0)
+        return buf;
+    }
+    if (localtime_r(&seconds, &tm))
+        n = full ? strftime(buf, WHEN_MAX, "%a %Y-%m-%d %H:%M:%S %Z", &tm)
+                 : strftime(buf, WHEN_MAX, "%Y-%m-%d %H:%M:%S", &tm);
+    if (n == 0)
         (void)snprintf(buf, WHEN_MAX, "@%llu", (unsigned long long)(when / SECOND));
     return buf;
+}
+
+const char *when_text(uint64_t when, char buf[static WHEN_MAX])
+{
+    return format_time(when, true, buf);
+}
+
+const char *when_short(uint64_t when, char buf[static WHEN_MAX])
+{
+    return format_time(when, false, buf);
 }

@@ -14,3 +14,5 @@ int when_parse(const char *text, uint64_t now, uint64_t *ret_usec);
 #define WHEN_MAX 64
 /* "Fri 2026-11-20 04:48:00 UTC" in local time, "never" when is 0. Returns buf. */
 const char *when_text(uint64_t when, char buf[static WHEN_MAX]);
+/* "2026-11-20 04:48:00": for tables. */
+const char *when_short(uint64_t when, char buf[static WHEN_MAX]);

@@ -24,6 +24,16 @@ const char *subject_kind_name(enum subject_kind kind)
     return names[kind];
 }
 
+/* The evidence's one sentence; the title where it has none. */
+static json_object *finding_summary(const struct finding *finding)
+{
+    json_object *summary;
+
+    if (json_object_object_get_ex(finding->evidence, "summary", &summary))
+        return json_object_get(summary);
+    return json_object_new_string(finding_definition(finding->type)->title);
+}
+
 int finding_row(const struct finding *finding, bool details, json_object **ret_row)
 {
     const struct finding_definition *definition = finding_definition(finding->type);
@@ -52,6 +62,7 @@ int finding_row(const struct finding *finding, bool details, json_object **ret_r
         row_string(&row, "acknowledged-reason", finding->acknowledged_reason);
         row_number(&row, "acknowledged-until", finding->acknowledged_until);
     }
+    row_json(&row, "summary", finding_summary(finding));
     if (details && finding->evidence)
         row_json(&row, "evidence", json_object_get(finding->evidence));
     if (details && finding->remedy)

@@ -15,7 +15,7 @@
  * GetChain adds: level, created, created-source, own, asked; findings-list is [] of name and severity; state is
  * "missing", "escapes", "remote", "unreachable", "pending" or "loop" in the row of a parent that is no layer.
  *
- * A finding: id, name, title, severity, confidence, state, subject-kind, subject, path (of an image), datastore,
+ * A finding: id, name, title, summary, severity, confidence, state, subject-kind, subject, path (of an image), datastore,
  * first-seen, last-seen, changed, resolved, count, weight, acknowledged-by, acknowledged-reason,
  * acknowledged-until; with details: evidence{}, remedy[]. */
 #pragma once
