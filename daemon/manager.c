@@ -148,6 +148,7 @@ static int apply_config(struct manager *manager, struct config *config)
     graph_set_policy(manager->graph, &config->policy);
     alert_set_config(manager->alert, config);
     control_set_config(manager->control, config);
+    store_set_retention(manager->store, config->history_retention, config->audits_kept);
     config_free(before);
     schedule_set_options(manager->schedule, &schedule_options);
     audits_set_options(manager->audits, &audits_options);

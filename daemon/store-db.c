@@ -155,7 +155,7 @@ static int damaged_if_refused(int r)
     return r == -EBADMSG ? -EUCLEAN : r;
 }
 
-int store_db_open(const char *path, unsigned audits_kept, struct store_db **ret_db)
+int store_db_open(const char *path, struct store_db **ret_db)
 {
     _cleanup_(store_db_freep) struct store_db *db = calloc(1, sizeof(*db));
     int code, r;
@@ -187,7 +187,7 @@ int store_db_open(const char *path, unsigned audits_kept, struct store_db **ret_
     r = read_state(db);
     if (r < 0)
         return damaged_if_refused(r);
-    r = store_writer_new(db->sqlite, audits_kept, &db->writer);
+    r = store_writer_new(db->sqlite, &db->writer);
     if (r < 0)
         return damaged_if_refused(r);
     *ret_db = TAKE_PTR(db);

@@ -22,7 +22,7 @@ int store_folder_put_aside(const char *directory, char **ret_path);
 /* ---- opening and migrating (store-db.c, store-migrate.c) ------------------------------------- */
 
 /* Opens or makes path. -EUCLEAN: damaged; -EPROTONOSUPPORT: made by a newer version, untouched. */
-int store_db_open(const char *path, unsigned audits_kept, struct store_db **ret_db);
+int store_db_open(const char *path, struct store_db **ret_db);
 /* keep_wal: leaves -wal and -shm as they are, for a damaged database. */
 struct store_db *store_db_free(struct store_db *db, bool keep_wal);
 /* A second connection that can only read. */
@@ -52,21 +52,18 @@ int store_version(sqlite3 *sqlite, int *ret_version);
 struct store_writer;
 
 /* Prepares every statement. */
-int store_writer_new(sqlite3 *sqlite, unsigned audits_kept, struct store_writer **ret_writer);
+int store_writer_new(sqlite3 *sqlite, struct store_writer **ret_writer);
 struct store_writer *store_writer_free(struct store_writer *writer);
 struct store_writer *store_db_writer(struct store_db *db);
-/* The batch in one transaction, all or nothing. now: usec, for what has no time of its own. */
-int store_writer_write(struct store_writer *writer, const struct store_batch *batch, uint64_t now);
+/* The batch in one transaction, all or nothing. audits_kept: per image, at least the last two are. now: usec, for
+ * what has no time of its own. */
+int store_writer_write(struct store_writer *writer, const struct store_batch *batch, unsigned audits_kept, uint64_t now);
 
 /* ---- sweeping (store-sweep.c) ------------------------------------------------------------------ */
 
-struct store_sweep {
-    uint64_t history_retention; /* usec */
-    int64_t audit_position;     /* audit.id looked at last */
-};
-
-/* Deletes a bounded number of rows that are older than retention allows; *ret_more: there is more to do now. */
-int store_sweep_step(sqlite3 *sqlite, struct store_sweep *sweep, uint64_t now, bool *ret_more);
+/* Deletes a bounded number of rows from before oldest (usec); *ret_more: there is more to do now. *position is the
+ * audit.id looked at last, 0 at first. */
+int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *ret_more);
 
 /* ---- reading (store-load.c, store-query.c) ---------------------------------------------------- */
 

@@ -40,7 +40,6 @@ enum check_state { CHECK_IDLE, CHECK_RUNNING, CHECK_CLEAN, CHECK_DAMAGED, CHECK_
 struct store {
     /* Set once. */
     char *directory, *path;
-    unsigned audits_kept;
     int lock_fd, wake_fd;       /* wake_fd: eventfd, readable when there is something for the loop */
     pthread_t thread;
     bool thread_runs;
@@ -59,6 +58,8 @@ struct store {
     pthread_cond_t wake;        /* something for the thread; monotonic */
     pthread_cond_t answered;    /* something for whoever waits on the thread */
     struct store_batch *batches, **last_batch;
+    uint64_t history_retention; /* usec */
+    unsigned audits_kept;
     size_t n_queued;            /* length of batches */
     size_t n_waiting;           /* batches as given, the one being written included */
     struct store_read *reads, **last_read;
@@ -78,7 +79,7 @@ struct store {
 
     /* The thread's, and before it starts store_open()'s. */
     struct store_db *db;        /* NULL while none can be opened */
-    struct store_sweep sweep;
+    int64_t sweep_position;
     uint64_t sweep_at;          /* usec, monotonic */
     uint64_t retry_at;          /* usec, monotonic; 0: no trouble */
     uint64_t retry_pause;

@@ -48,9 +48,9 @@ static int run(sqlite3 *sqlite, const char *sql, const int64_t values[static 5],
     return 0;
 }
 
-int store_sweep_step(sqlite3 *sqlite, struct store_sweep *sweep, uint64_t now, bool *ret_more)
+int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *ret_more)
 {
-    int64_t values[5] = { now > sweep->history_retention ? (int64_t)(now - sweep->history_retention) : 0, STEP_ROWS };
+    int64_t values[5] = { (int64_t)oldest, STEP_ROWS };
     int64_t last = 0;
     bool more = false;
     int r;
@@ -64,7 +64,7 @@ int store_sweep_step(sqlite3 *sqlite, struct store_sweep *sweep, uint64_t now, b
     }
 
     values[1] = STEP_AUDITS;
-    values[3] = sweep->audit_position;
+    values[3] = *position;
     r = run(sqlite, audits_last_sql, values, &last);
     if (r < 0)
         return r;
@@ -76,7 +76,7 @@ int store_sweep_step(sqlite3 *sqlite, struct store_sweep *sweep, uint64_t now, b
         /* A whole round is made without a pause only while it finds something. */
         more = more || sqlite3_changes(sqlite) > 0;
     }
-    sweep->audit_position = last;
+    *position = last;
     *ret_more = more;
     return 0;
 }

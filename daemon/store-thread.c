@@ -43,10 +43,10 @@ static void set_trouble(struct store *store, int error)
 
 static int open_new(struct store *store)
 {
-    int r = store->db ? 0 : store_db_open(store->path, store->audits_kept, &store->db);
+    int r = store->db ? 0 : store_db_open(store->path, &store->db);
 
     if (r == 0)
-        store->sweep.audit_position = 0;
+        store->sweep_position = 0;
     return r;
 }
 
@@ -88,17 +88,27 @@ static int have_database(struct store *store)
 
 /* ---- batches and reads ------------------------------------------------------------------------------ */
 
+static int write_once(struct store *store, const struct store_batch *batch)
+{
+    unsigned audits_kept;
+
+    pthread_mutex_lock(&store->lock);
+    audits_kept = store->audits_kept;
+    pthread_mutex_unlock(&store->lock);
+    return store_writer_write(store_db_writer(store->db), batch, audits_kept, store_now());
+}
+
 /* 0, or what went wrong with this batch and will not with another try. Else -EAGAIN: again later. */
 static int write_batch(struct store *store, const struct store_batch *batch)
 {
     int r = have_database(store);
 
     if (r == 0)
-        r = store_writer_write(store_db_writer(store->db), batch, store_now());
+        r = write_once(store, batch);
     if (r == -EUCLEAN) {
         r = replace_database(store);
         if (r == 0)
-            r = store_writer_write(store_db_writer(store->db), batch, store_now());
+            r = write_once(store, batch);
     }
     if (r == -EBADMSG)
         return r;
@@ -156,11 +166,16 @@ static void do_read(struct store *store, struct store_read *read)
 
 static void do_sweep(struct store *store)
 {
+    uint64_t now = store_now(), retention;
     bool more = false;
     int r = have_database(store);
 
+    pthread_mutex_lock(&store->lock);
+    retention = store->history_retention;
+    pthread_mutex_unlock(&store->lock);
     if (r == 0)
-        r = store_sweep_step(store_db_sqlite(store->db), &store->sweep, store_now(), &more);
+        r = store_sweep_step(store_db_sqlite(store->db), now > retention ? now - retention : 0, &store->sweep_position,
+                             &more);
     if (r == -EUCLEAN)
         r = replace_database(store);
     /* Sweeping can wait; what fails here fails for the next batch too, and is said then. */

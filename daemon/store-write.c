@@ -140,7 +140,6 @@ static const char *const single_statements[_SINGLE_MAX] = {
 
 struct store_writer {
     sqlite3 *sqlite;
-    unsigned audits_kept;
     bool unclean;               /* the mark of a running daemon is in the database */
     bool full;                  /* synchronous as it is set now */
     sqlite3_stmt *rows[_ROW_MAX][STATEMENTS_MAX];
@@ -159,7 +158,7 @@ static int prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **ret_statemen
     return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
 }
 
-int store_writer_new(sqlite3 *sqlite, unsigned audits_kept, struct store_writer **ret_writer)
+int store_writer_new(sqlite3 *sqlite, struct store_writer **ret_writer)
 {
     _cleanup_(store_writer_freep) struct store_writer *writer = calloc(1, sizeof(*writer));
     int r;
@@ -167,7 +166,6 @@ int store_writer_new(sqlite3 *sqlite, unsigned audits_kept, struct store_writer 
     if (!writer)
         return -ENOMEM;
     writer->sqlite = sqlite;
-    writer->audits_kept = audits_kept > 2 ? audits_kept : 2;       /* the last and the one before */
     for (unsigned kind = 0; kind < _ROW_MAX; kind++)
         for (unsigned i = 0; i < STATEMENTS_MAX && row_statements[kind][i]; i++) {
             r = prepare(sqlite, row_statements[kind][i], &writer->rows[kind][i]);
@@ -242,12 +240,12 @@ static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement, co
     return r;
 }
 
-static int finish_image(struct store_writer *writer, const struct row *row)
+static int finish_image(struct store_writer *writer, const struct row *row, unsigned audits_kept)
 {
     static const int steps[] = { SINGLE_DEPTH, SINGLE_DEPTH_ABOVE, SINGLE_PRUNE };
 
     for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
-        int r = run_with_row(writer, writer->singles[steps[i]], row, writer->audits_kept);
+        int r = run_with_row(writer, writer->singles[steps[i]], row, audits_kept);
 
         if (r < 0)
             return r;
@@ -255,7 +253,7 @@ static int finish_image(struct store_writer *writer, const struct row *row)
     return 0;
 }
 
-static int write_rows(struct store_writer *writer, const struct store_batch *batch, uint64_t now)
+static int write_rows(struct store_writer *writer, const struct store_batch *batch, unsigned audits_kept, uint64_t now)
 {
     int r;
 
@@ -266,7 +264,7 @@ static int write_rows(struct store_writer *writer, const struct store_batch *bat
                 return r;
         }
     for (const struct row *row = batch->first; row; row = row->next) {
-        r = row->kind == ROW_IMAGE || row->kind == ROW_AUDIT ? finish_image(writer, row) : 0;
+        r = row->kind == ROW_IMAGE || row->kind == ROW_AUDIT ? finish_image(writer, row, audits_kept) : 0;
         if (r < 0)
             return r;
     }
@@ -289,7 +287,7 @@ static int set_synchronous(struct store_writer *writer, bool full)
     return 0;
 }
 
-int store_writer_write(struct store_writer *writer, const struct store_batch *batch, uint64_t now)
+int store_writer_write(struct store_writer *writer, const struct store_batch *batch, unsigned audits_kept, uint64_t now)
 {
     int r;
 
@@ -302,7 +300,7 @@ int store_writer_write(struct store_writer *writer, const struct store_batch *ba
     if (!writer->unclean)
         r = step_and_reset(writer, writer->singles[SINGLE_UNCLEAN]);
     if (r == 0)
-        r = write_rows(writer, batch, now);
+        r = write_rows(writer, batch, audits_kept > 2 ? audits_kept : 2, now);
     if (r == 0)
         r = step_and_reset(writer, writer->singles[SINGLE_COMMIT]);
     if (r < 0) {

@@ -193,7 +193,7 @@ static int store_new(const struct store_options *options, struct store **ret_sto
     store->last_written = &store->written;
     store->last_answer = &store->answers;
     store->audits_kept = options->audits_kept;
-    store->sweep.history_retention = options->history_retention;
+    store->history_retention = options->history_retention;
     store->trouble = options->trouble;
     store->damaged = options->damaged;
     store->userdata = options->userdata;
@@ -220,14 +220,14 @@ static bool is_damage(int r)
 static int open_database(struct store *store, char **ret_aside)
 {
     _cleanup_free_ char *aside = NULL;
-    int r = store_db_open(store->path, store->audits_kept, &store->db);
+    int r = store_db_open(store->path, &store->db);
 
     if (is_damage(r)) {
         log_error(r, "The database %s is damaged: it is put aside and a new one is started.", store->path);
         r = store_folder_put_aside(store->directory, &aside);
         if (r < 0)
             return log_error(r, "Cannot put the damaged database %s aside: %m", store->path);
-        r = store_db_open(store->path, store->audits_kept, &store->db);
+        r = store_db_open(store->path, &store->db);
     }
     if (r == -EPROTONOSUPPORT)
         return log_error(r, "The database %s was made by a newer qcauditd: run that one, or start with an empty state "
@@ -373,6 +373,14 @@ int store_commit(struct store *store, struct store_batch *batch, void (*committe
     pthread_cond_signal(&store->wake);
     pthread_mutex_unlock(&store->lock);
     return 0;
+}
+
+void store_set_retention(struct store *store, uint64_t history_retention, unsigned audits_kept)
+{
+    pthread_mutex_lock(&store->lock);
+    store->history_retention = history_retention;
+    store->audits_kept = audits_kept;
+    pthread_mutex_unlock(&store->lock);
 }
 
 int64_t store_next_finding_id(struct store *store)

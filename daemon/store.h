@@ -65,6 +65,9 @@ bool store_batch_is_empty(const struct store_batch *batch);
 int store_commit(struct store *store, struct store_batch *batch, void (*committed)(void *userdata, int error),
                  void *userdata);
 
+/* After a reload: holds for what is written and swept from now on. */
+void store_set_retention(struct store *store, uint64_t history_retention, unsigned audits_kept);
+
 /* The id of a new finding, given before it is stored: never 0, and never one that was stored before. */
 int64_t store_next_finding_id(struct store *store);
 

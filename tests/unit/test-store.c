@@ -611,6 +611,13 @@ static void audits_kept(void **state)
     }
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit"), 5);
     assert_int_equal(kit_sql(kit, "SELECT min(started) FROM audit"), KIT_NOW + 7);
+    store_set_retention(kit->store, kit->history_retention, 3);
+    put_audit(kit, &image, &audit);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit"), 3);
+    /* The last and the one before are never pruned. */
+    store_set_retention(kit->store, kit->history_retention, 0);
+    put_audit(kit, &image, &audit);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit"), 2);
     kit_reopen(kit);
     assert_int_equal(kit->images[0]->audit->started, KIT_NOW + 11);
 }
