@@ -42,15 +42,22 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     python3 -B -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$top_srcdir/systemd/org.qcaudit.conf"
 }
 
+manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }       # as people read it
+
 @test "the daemon's manuals have no fault" {
-    need mandoc
+    need man
+    for page in "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5"; do
+        manual "$page" >/dev/null 2>"$BATS_TEST_TMPDIR/faults"
+        diff /dev/null "$BATS_TEST_TMPDIR/faults"
+    done
+    command -v mandoc >/dev/null || return 0
     run mandoc -T lint -W warning "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5"
     [ -z "$(grep -v 'outdated mandoc.db' <<<"$output")" ]
 }
 
 @test "every key is in the manual" {
-    need mandoc
-    mandoc -T ascii "$top_builddir/man/qcauditd.yaml.5" | col -bx >"$BATS_TEST_TMPDIR/manual"
+    need man
+    manual "$top_builddir/man/qcauditd.yaml.5" >"$BATS_TEST_TMPDIR/manual"
     sed -n 's/^KEY("\([^"]*\)".*/\1/p' "$top_srcdir/daemon/config-keys.def" >"$BATS_TEST_TMPDIR/keys"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/keys")" -gt 30 ]
     while read -r key; do
@@ -59,10 +66,10 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
 }
 
 @test "qcauditd: --help, the manual and the completion name the same options" {
-    need mandoc
+    need man
     qcauditd --help | grep -oE -- '--[a-z-]+' | sort -u >"$BATS_TEST_TMPDIR/help"
-    mandoc -T ascii "$top_srcdir/man/qcauditd.8" | col -bx | awk "/^[A-Z]/ {inside = /^OPTIONS/} inside" |
-        grep -oE -- '^     (-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u >"$BATS_TEST_TMPDIR/manual"
+    manual "$top_srcdir/man/qcauditd.8" | awk "/^[A-Z]/ {inside = /^OPTIONS/} inside" |
+        grep -oE -- '^ +(-[a-z], )?--[a-z-]+' | grep -oE -- '--[a-z-]+' | sort -u >"$BATS_TEST_TMPDIR/manual"
     (
         # shellcheck source=/dev/null
         . "$top_srcdir/completions/qcauditd"
