@@ -44,7 +44,7 @@ struct site {
     bool watch;                 /* wanted */
     uint64_t n_known;           /* files of this datastore in the set */
     struct files *files;
-    sd_event_source *retry;
+    sd_event_source *retry, *poll;
     uint64_t retry_after;       /* usec */
     sd_event_source *pause_end;
     enum site_walk walking;
@@ -75,6 +75,10 @@ struct site *discover_site(const struct discover *discover, const struct datasto
 uint64_t discover_now(const struct discover *discover);
 /* Tells of the end of an image and frees it. */
 void discover_vanish(struct discover *discover, struct image *image, bool by_walk);
+
+/* A file was seen, or closed by a writer. A path is gone, with all below it. */
+void site_file(struct site *site, const struct files_record *record);
+void site_vanished(struct site *site, const char *path);
 
 int site_new(struct discover *discover, struct datastore *datastore, struct site **ret_site);
 struct site *site_free(struct site *site);

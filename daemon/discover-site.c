@@ -6,160 +6,13 @@
 #include <string.h>
 
 #include "daemon/log.h"
-#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 #define RETRY_MIN (1 * USEC_PER_SEC)
 #define RETRY_MAX (300 * USEC_PER_SEC)
 #define RETRY_ACCURACY (USEC_PER_SEC / 4)
 #define UNSEEN_MAX 10000
-
-/* ---- images --------------------------------------------------------------------------------- */
-
-/* What a file system shows of itself as it was earlier: the same images many times over. */
-static bool in_snapshot_view(const char *path, const char *root)
-{
-    static const char *const names[] = { ".snapshot", ".snapshots", ".zfs" };
-    const char *part = path + strlen(root);
-
-    while (*part == '/') {
-        size_t n = strcspn(++part, "/");
-
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-            if (part[n] == '/' && n == strlen(names[i]) && strncmp(part, names[i], n) == 0)
-                return true;
-        part += n;
-    }
-    return false;
-}
-
-static int image_new(const char *path, struct datastore *datastore, struct image **ret_image)
-{
-    struct image *image = calloc(1, sizeof(*image));
-
-    if (image)
-        image->path = strdup(path);
-    if (!image || !image->path) {
-        image_free(image);
-        return -ENOMEM;
-    }
-    image->datastore = datastore;
-    image->judge_again = UINT64_MAX;
-    *ret_image = image;
-    return 0;
-}
-
-static enum discover_change image_compare(const struct image *image, const struct identity *identity,
-                                          const struct fingerprint *now)
-{
-    const struct fingerprint *then = &image->fingerprint;
-
-    if (!identity_equal(&image->identity, identity) || then->size != now->size || then->mtime != now->mtime)
-        return DISCOVER_CHANGED;
-    if (then->ctime == now->ctime)
-        return DISCOVER_FOUND_AGAIN;
-    /* An owner, mode or link count that changed explains the ctime; nothing else does (utimensat(), say). */
-    if (then->mode != now->mode || then->uid != now->uid || then->gid != now->gid || then->links != now->links)
-        return DISCOVER_ATTRIBUTES;
-    return DISCOVER_CHANGED;
-}
-
-static int site_image_new(struct site *site, const struct files_record *record, bool by_walk)
-{
-    struct discover *discover = site->discover;
-    struct image *image = NULL;
-    int r;
-
-    r = image_new(record->path, site->datastore, &image);
-    if (r < 0)
-        return r;
-    image->present = true;
-    image->identity = identity_from_stat(&record->stat);
-    image->fingerprint = fingerprint_from_stat(&record->stat);
-    image->device = device_map_disk(&discover->devices, record->stat.device);
-    image->walk = site->datastore->walk;
-    image->first_seen = image->last_seen = discover_now(discover);
-    r = image_set_add(&discover->images, image);
-    if (r < 0) {
-        image_free(image);
-        return r;
-    }
-    site->n_known++;
-    discover->options.image(discover->options.userdata, image, DISCOVER_APPEARED, by_walk);
-    return 0;
-}
-
-static void site_image_seen(struct site *site, struct image *image, const struct files_record *record, bool by_walk)
-{
-    struct discover *discover = site->discover;
-    struct identity identity = identity_from_stat(&record->stat);
-    struct fingerprint fingerprint = fingerprint_from_stat(&record->stat);
-    enum discover_change change = image_compare(image, &identity, &fingerprint);
-    bool first = image->device == 0 || !image->present;
-
-    /* The kernel says that a writer closed it: a file system's clock may be too coarse to show that. */
-    if (record->event == FILES_EVENT_CHANGED && change == DISCOVER_FOUND_AGAIN)
-        change = DISCOVER_CHANGED;
-    if (image->datastore != site->datastore) {  /* the configuration gave it another owner */
-        struct site *before = discover_site(discover, image->datastore);
-
-        before->n_known--;
-        image->datastore = site->datastore;
-        site->n_known++;
-    }
-    image->identity = identity;
-    image->fingerprint = fingerprint;
-    image->device = device_map_disk(&discover->devices, record->stat.device);
-    image->walk = site->datastore->walk;
-    image->last_seen = discover_now(discover);
-    image->present = true;
-    if (change != DISCOVER_FOUND_AGAIN || first)
-        discover->options.image(discover->options.userdata, image, change, by_walk);
-}
-
-static void site_file(struct site *site, const struct files_record *record)
-{
-    struct discover *discover = site->discover;
-    struct image *image = image_set_find(&discover->images, record->path);
-    bool by_walk = record->event == FILES_EVENT_APPEARED && site->walking == SITE_WALKING;
-    bool file = record->stat.type == FILES_REGULAR || record->stat.type == FILES_BLOCK;
-    int r = 0;
-
-    if (image && !file)
-        discover_vanish(discover, image, by_walk);
-    else if (image)
-        site_image_seen(site, image, record, by_walk);
-    else if (file && (record->stat.size > 0 || record->stat.type == FILES_BLOCK) &&
-             !in_snapshot_view(record->path, site->datastore->path))
-        r = site_image_new(site, record, by_walk);
-    if (r < 0)
-        log_warning(r, "Cannot take note of a file in datastore %s: %m", site->datastore->name);
-}
-
-static void site_vanished(struct site *site, const char *path)
-{
-    struct discover *discover = site->discover;
-    struct image *image = image_set_find(&discover->images, path);
-    _cleanup_free_ struct image **list = NULL;
-    size_t first, end;
-
-    if (image) {
-        discover_vanish(discover, image, false);
-        return;
-    }
-    if (image_set_sort(&discover->images) < 0)
-        return;                 /* the next walk sees it */
-    image_set_below(&discover->images, path, &first, &end);
-    if (first == end)
-        return;
-    list = reallocarray(NULL, end - first, sizeof(*list));
-    if (!list)
-        return;
-    memcpy(list, discover->images.sorted + first, (end - first) * sizeof(*list));
-    for (size_t i = 0; i < end - first; i++)
-        if (list[i]->datastore == site->datastore)
-            discover_vanish(discover, list[i], false);
-}
+#define POLL_INTERVAL (20 * USEC_PER_SEC)
 
 /* ---- walks ---------------------------------------------------------------------------------- */
 
@@ -285,6 +138,7 @@ static void site_end_helper(struct site *site)
     struct discover *discover = site->discover;
 
     site->retry = sd_event_source_disable_unref(site->retry);
+    site->poll = sd_event_source_disable_unref(site->poll);
     site->walk_again = false;
     if (!site->files)
         return;
@@ -296,6 +150,8 @@ static void site_end_helper(struct site *site)
     }
     site->walking = SITE_IDLE;
 }
+
+static int site_plan_poll(struct site *site);
 
 static void site_offline(struct site *site, int error)
 {
@@ -322,6 +178,44 @@ static void site_offline(struct site *site, int error)
         site_tell(site);
 }
 
+/* A file system that stops answering is noticed also while nothing is to be read there. */
+static void on_polled(void *userdata, int error, const struct files_root *root)
+{
+    struct site *site = userdata;
+    struct datastore *datastore = site->datastore;
+    int r;
+
+    if (error == 0 && root->fsid != datastore->root.fsid)
+        error = -ESTALE;
+    if (error < 0) {
+        site_offline(site, error);
+        return;
+    }
+    datastore->root.size = root->size;
+    datastore->root.available = root->available;
+    r = site_plan_poll(site);
+    if (r < 0)
+        log_error(r, "Cannot plan the next look at datastore %s: %m", datastore->name);
+}
+
+static int on_poll(sd_event_source *source, uint64_t when, void *userdata)
+{
+    struct site *site = userdata;
+    int r;
+
+    r = files_root(site->files, on_polled, site);
+    if (r < 0)
+        site_offline(site, r);
+    return 0;
+}
+
+static int site_plan_poll(struct site *site)
+{
+    site->poll = sd_event_source_disable_unref(site->poll);
+    return sd_event_add_time_relative(site->discover->event, &site->poll, CLOCK_BOOTTIME, POLL_INTERVAL,
+                                      POLL_INTERVAL / 10, on_poll, site);
+}
+
 static void site_online(struct site *site)
 {
     struct datastore *datastore = site->datastore;
@@ -336,7 +230,9 @@ static void site_online(struct site *site)
     if (news)
         log_info(0, "Datastore %s is online (%s)", datastore->name, datastore->root.type);
     site_tell(site);
-    r = site_walk_begin(site, SITE_WALKING);
+    r = site_plan_poll(site);
+    if (r >= 0)
+        r = site_walk_begin(site, SITE_WALKING);
     if (r < 0)
         site_offline(site, r);
 }
