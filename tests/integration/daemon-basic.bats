@@ -91,9 +91,9 @@ for row in json.load(sys.stdin): print(row["id"], row["name"], row["first-seen"]
     [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM audit')" = 2 ]
 }
 
-@test "an image that QEMU has open for writing gets no finding until it is closed" {
+@test "an image that QEMU has open for writing: refcounts and leaks say nothing until it is closed" {
     make_image "$STORE/a.qcow2"
-    break_image "$STORE/a.qcow2"
+    break_refcount "$STORE/a.qcow2"
     make_image "$STORE/b.qcow2"
     leak_image "$STORE/b.qcow2" 300
     mkfifo "$DIR/commands"

@@ -57,6 +57,7 @@ both() {
     touch "$DIR/trigger"
     make_image "$STORE/local.qcow2"
     break_image "$STORE/local.qcow2"
+    ctl scan >/dev/null     # whatever was done already: now something is asked of it
     wait_for 20 has_finding "metadata-corrupt critical local.qcow2"
     wait_for 30 has_finding "datastore-offline error stale"
     run -0 ctl findings

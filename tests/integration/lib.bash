@@ -141,6 +141,13 @@ from imagekit import COPIED, Qcow2
 with Qcow2(sys.argv[2]) as image: image.put_l2(40, COPIED | 0x7000_0000_0000)' "$IMAGES" "$1"
 }
 
+break_refcount() { # PATH: a cluster in use that is not counted
+    python3 -B -c '
+import sys; sys.path.insert(0, sys.argv[1])
+from imagekit import COPIED, Qcow2
+with Qcow2(sys.argv[2]) as image: image.put_refcount(image.l2(0) & ~COPIED, 0)' "$IMAGES" "$1"
+}
+
 leak_image() { # PATH [CLUSTERS]
     python3 -B -c '
 import sys; sys.path.insert(0, sys.argv[1])
