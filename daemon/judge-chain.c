@@ -9,7 +9,7 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
-#define LAYERS_SHOWN 64                     /* in evidence: the first half and the last half */
+#define LAYERS_SHOWN 20                     /* in evidence: the first half and the last half */
 #define RUNAWAY_INTERVAL_MIN (60 * USEC_PER_SEC)
 #define RUNAWAY_MISSED 10                   /* intervals without a new layer: it has stopped */
 
@@ -21,13 +21,15 @@ static uint64_t snapshot_taken(const struct qca_snapshot *snapshot)
 {
     uint64_t usec;
 
-    if (snapshot->date_sec <= 0 || __builtin_mul_overflow((uint64_t)snapshot->date_sec, USEC_PER_SEC, &usec))
+    if (snapshot->date_sec <= 0 ||
+        __builtin_mul_overflow((uint64_t)snapshot->date_sec, USEC_PER_SEC, &usec))
         return 0;               /* says nothing that could be true */
     return usec;
 }
 
 /* The oldest internal snapshot with a date in the past; NULL when there is none. */
-static const struct qca_snapshot *oldest_snapshot(const struct judging *judging, uint64_t *ret_taken)
+static const struct qca_snapshot *oldest_snapshot(const struct judging *judging,
+                                                  uint64_t *ret_taken)
 {
     const struct qca_image_info *info = &judging->layer->info;
     const struct qca_snapshot *oldest = NULL;
@@ -83,7 +85,8 @@ static void evidence_place(struct evidence *evidence, const struct relation *rel
         evidence_text(evidence, "base", relation->base->path);
 }
 
-/* depth, unconsolidated, complete, own-layer, golden, base, threshold, unconsolidated-bytes, layers, layers-omitted */
+/* depth, unconsolidated, complete, own-layer, golden, base, threshold, unconsolidated-bytes,
+ * layers, layers-omitted */
 static int judge_deep(struct judging *judging)
 {
     const struct relation *relation = judging->relation;
@@ -92,7 +95,8 @@ static int judge_deep(struct judging *judging)
     enum severity severity;
     uint64_t step, bytes = 0;
 
-    if (!steps_reached(&judging->thresholds->chain_deep, relation->unconsolidated, &severity, &step) ||
+    if (!steps_reached(&judging->thresholds->chain_deep, relation->unconsolidated, &severity,
+                       &step) ||
         relation->unconsolidated == 0)
         return 0;
     for (uint32_t i = 0; i < relation->unconsolidated; i++) {
@@ -106,7 +110,8 @@ static int judge_deep(struct judging *judging)
     evidence_layers(&evidence, judging);
     return judging_add(judging, FINDING_CHAIN_DEEP, severity, relation->unconsolidated, &evidence,
                        "has %u unconsolidated layer%s (%s from %llu)", relation->unconsolidated,
-                       relation->unconsolidated == 1 ? "" : "s", severity_name(severity), (unsigned long long)step);
+                       relation->unconsolidated == 1 ? "" : "s", severity_name(severity),
+                       (unsigned long long)step);
 }
 
 /* depth, ..., limit */
@@ -121,10 +126,12 @@ static int judge_limit(struct judging *judging)
     evidence_place(&evidence, relation);
     evidence_number(&evidence, "limit", judging->thresholds->chain_limit);
     return judging_add(judging, FINDING_CHAIN_LIMIT, SEVERITY_CRITICAL, relation->depth, &evidence,
-                       "has %u layers in all, the limit is %u", relation->depth, judging->thresholds->chain_limit);
+                       "has %u layers in all, the limit is %u", relation->depth,
+                       judging->thresholds->chain_limit);
 }
 
-/* What makes this image's snapshots old: the oldest unconsolidated layer below a leaf, or an internal snapshot. */
+/* What makes this image's snapshots old: the oldest unconsolidated layer below a leaf, or an
+ * internal snapshot. */
 struct oldest {
     uint64_t created;           /* usec, 0: there is none */
     const char *source;
@@ -148,12 +155,15 @@ static struct oldest judging_oldest(const struct judging *judging)
         const struct qca_snapshot *snapshot = oldest_snapshot(judging, &taken);
 
         if (snapshot && (oldest.created == 0 || taken < oldest.created))
-            oldest = (struct oldest){ .created = taken, .source = "snapshot-table", .snapshot = snapshot };
+            oldest = (struct oldest){ .created = taken,
+                                      .source = "snapshot-table",
+                                      .snapshot = snapshot };
     }
     return oldest;
 }
 
-/* created-at, dates-from, age-seconds, threshold-seconds; layer, or snapshot-id and snapshot-name */
+/* created-at, dates-from, age-seconds, threshold-seconds; layer, or snapshot-id and
+ * snapshot-name */
 static int judge_old(struct judging *judging)
 {
     struct oldest oldest = judging_oldest(judging);
@@ -162,8 +172,8 @@ static int judge_old(struct judging *judging)
     enum severity severity;
     uint64_t step;
 
-    if (oldest.created == 0 ||
-        !steps_reached(&judging->thresholds->snapshot_old, judging->now - oldest.created, &severity, &step))
+    if (oldest.created == 0 || !steps_reached(&judging->thresholds->snapshot_old,
+                                              judging->now - oldest.created, &severity, &step))
         return 0;
     evidence = evidence_new();
     evidence_number(&evidence, "created-at", oldest.created);
@@ -177,7 +187,8 @@ static int judge_old(struct judging *judging)
         evidence_text(&evidence, "layer", oldest.layer->path);
         evidence_place(&evidence, judging->relation);
     }
-    return judging_add(judging, FINDING_SNAPSHOT_OLD, severity, 1, &evidence, "has %s of %s (%s from %s)",
+    return judging_add(judging, FINDING_SNAPSHOT_OLD, severity, 1, &evidence,
+                       "has %s of %s (%s from %s)",
                        oldest.snapshot ? "an internal snapshot" : "a snapshot",
                        text_duration(judging->now - oldest.created, age), severity_name(severity),
                        text_duration(step, limit));
@@ -228,7 +239,8 @@ static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
     tolerance = median / 10000 * judging->thresholds->runaway_tolerance;
     best.interval = median;
     for (uint32_t i = 1; i <= n; i++) {
-        if (i < n && created[i] >= created[i - 1] && created[i] - created[i - 1] + tolerance >= median &&
+        if (i < n && created[i] >= created[i - 1] &&
+            created[i] - created[i - 1] + tolerance >= median &&
             created[i] - created[i - 1] <= median + tolerance)
             continue;
         if (i - begin >= best.layers) {     /* the later of two that are equally long */
@@ -255,7 +267,8 @@ static uint64_t rhythm_end(const struct rhythm *rhythm)
     return end;
 }
 
-/* interval-seconds, dates-from, layers (of the run), first-at, last-at, limit, limit-reached-at, depth, ... */
+/* interval-seconds, dates-from, layers (of the run), first-at, last-at, limit, limit-reached-at,
+ * depth, ... */
 static int judge_runaway(struct judging *judging)
 {
     const struct relation *relation = judging->relation;
@@ -315,9 +328,11 @@ static int judge_loop(struct judging *judging)
     evidence_number(&evidence, "length", length);
     evidence_value(&evidence, "members", &members);
     if (length == 1)
-        return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence, "is its own parent");
+        return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence,
+                           "is its own parent");
     return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence,
-                       "is, by way of its parent, its own parent: a loop of %llu images", (unsigned long long)length);
+                       "is, by way of its parent, its own parent: a loop of %llu images",
+                       (unsigned long long)length);
 }
 
 /* snapshots [id, name, taken-at, virtual-size, vm-state-bytes], count, threshold, golden */
@@ -349,8 +364,9 @@ static int judge_internal(struct judging *judging)
     evidence_number(&evidence, "threshold", threshold);
     evidence_flag(&evidence, "golden", golden);
     evidence_value(&evidence, "snapshots", &list);
-    return judging_add(judging, FINDING_INTERNAL_SNAPSHOTS, SEVERITY_WARNING, info->n_snapshots, &evidence,
-                       "%sholds %zu internal snapshot%s", golden ? "is a golden image and " : "", info->n_snapshots,
+    return judging_add(judging, FINDING_INTERNAL_SNAPSHOTS, SEVERITY_WARNING, info->n_snapshots,
+                       &evidence, "%sholds %zu internal snapshot%s",
+                       golden ? "is a golden image and " : "", info->n_snapshots,
                        info->n_snapshots == 1 ? "" : "s");
 }
 
@@ -407,7 +423,8 @@ uint64_t judge_chain_again(const struct judging *judging)
         }
     }
     /* Without the memory to know, it is judged at the next audit. */
-    if (judging_rhythm(judging, &rhythm) > 0 && rhythm_end(&rhythm) > judging->now && rhythm_end(&rhythm) < next)
+    if (judging_rhythm(judging, &rhythm) > 0 && rhythm_end(&rhythm) > judging->now &&
+        rhythm_end(&rhythm) < next)
         next = rhythm_end(&rhythm);
     return next;
 }

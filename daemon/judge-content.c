@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of content: what the audit of an image says of its header, tables and clusters, and of the audit itself. */
+/* The judge of content: what the audit of an image says of its header, tables and clusters, and
+ * of the audit itself. */
 #include "daemon/judge-internal.h"
 
 #include <errno.h>
@@ -19,7 +20,10 @@ static const enum finding_type check_types[] = {
 
 /* Not of images. */
 static const enum finding_type other_types[] = {
-    FINDING_DATASTORE_OFFLINE, FINDING_WATCH_DEGRADED, FINDING_DATABASE_RECOVERED, FINDING_ALERT_CHANNEL_FAILED,
+    FINDING_DATASTORE_OFFLINE,
+    FINDING_WATCH_DEGRADED,
+    FINDING_DATABASE_RECOVERED,
+    FINDING_ALERT_CHANNEL_FAILED,
 };
 
 typedef bool (*issue_fn)(const struct judging *judging, const struct qca_issue *issue);
@@ -34,13 +38,14 @@ static bool table_is_known(enum qca_table table)
     return (unsigned)table < _QCA_TABLE_MAX;
 }
 
-/* kind, text, table, table-offset, index, snapshot, host-offset, host-length, guest-offset, guest-length, stored,
- * counted, count */
+/* kind, text, table, table-offset, index, snapshot, host-offset, host-length, guest-offset,
+ * guest-length, stored, counted, count */
 static struct evidence issue_evidence(const struct qca_issue *issue)
 {
     static const bool refcounts[_QCA_ISSUE_MAX] = {
-        [QCA_ISSUE_REFERENCE_OVERFLOW] = true, [QCA_ISSUE_REFCOUNT_LOW] = true, [QCA_ISSUE_COPIED_WRONG] = true,
-        [QCA_ISSUE_REFBLOCK_SHARED] = true, [QCA_ISSUE_CLUSTER_LEAKED] = true,
+        [QCA_ISSUE_REFERENCE_OVERFLOW] = true, [QCA_ISSUE_REFCOUNT_LOW] = true,
+        [QCA_ISSUE_COPIED_WRONG] = true,       [QCA_ISSUE_REFBLOCK_SHARED] = true,
+        [QCA_ISSUE_CLUSTER_LEAKED] = true,
     };
     struct evidence evidence = evidence_new();
 
@@ -69,8 +74,10 @@ static struct evidence issue_evidence(const struct qca_issue *issue)
     return evidence;
 }
 
-/* "issues": the first ISSUES_MAX wanted ones; "issues-omitted": how many more were kept by the audit. */
-static void evidence_issues(struct evidence *evidence, const struct judging *judging, issue_fn wanted)
+/* "issues": the first ISSUES_MAX wanted ones; "issues-omitted": how many more were kept by the
+ * audit. */
+static void evidence_issues(struct evidence *evidence, const struct judging *judging,
+                            issue_fn wanted)
 {
     const struct qca_check_result *check = judging_check(judging);
     _cleanup_evidence_ struct evidence list = evidence_new_list();
@@ -104,7 +111,8 @@ static const struct qca_issue *issue_first(const struct judging *judging, issue_
 
 static bool issue_is_pointer(const struct judging *judging, const struct qca_issue *issue)
 {
-    return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION && qca_issue_kind_is_pointer(issue->kind);
+    return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION &&
+           qca_issue_kind_is_pointer(issue->kind);
 }
 
 static bool issue_is_corruption(const struct judging *judging, const struct qca_issue *issue)
@@ -112,10 +120,12 @@ static bool issue_is_corruption(const struct judging *judging, const struct qca_
     return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION;
 }
 
-/* A read that failed inside the file is the device's fault; one beyond the end is a damaged pointer. */
+/* A read that failed inside the file is the device's fault; one beyond the end is a damaged
+ * pointer. */
 static bool issue_is_read_error(const struct judging *judging, const struct qca_issue *issue)
 {
-    return issue->kind == QCA_ISSUE_READ_FAILED && issue->host_offset < judging->layer->info.file_size;
+    return issue->kind == QCA_ISSUE_READ_FAILED &&
+           issue->host_offset < judging->layer->info.file_size;
 }
 
 static bool issue_is_bad_read(const struct judging *judging, const struct qca_issue *issue)
@@ -130,7 +140,8 @@ static bool issue_is_damage(const struct judging *judging, const struct qca_issu
 
 static bool issue_is_beyond_end(const struct judging *judging, const struct qca_issue *issue)
 {
-    return (issue->kind == QCA_ISSUE_OUT_OF_FILE || issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE) &&
+    return (issue->kind == QCA_ISSUE_OUT_OF_FILE ||
+            issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE) &&
            issue->host_offset != QCA_NO_OFFSET;
 }
 
@@ -159,13 +170,14 @@ static uint64_t pointer_corruptions(const struct qca_check_result *check)
     uint64_t n = 0;
 
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        if (qca_issue_kind_counter(kind) == QCA_COUNTER_CORRUPTION && qca_issue_kind_is_pointer(kind))
+        if (qca_issue_kind_counter(kind) == QCA_COUNTER_CORRUPTION &&
+            qca_issue_kind_is_pointer(kind))
             n += check->kind_count[kind];
     return n;
 }
 
-/* The same damaged pointers in two audits of an image in use, between which its header, L1, refcount table and
- * snapshot table stayed as they were. */
+/* The same damaged pointers in two audits of an image in use, between which its header, L1,
+ * refcount table and snapshot table stayed as they were. */
 static bool pointers_confirmed(const struct judging *judging)
 {
     const struct audit *last = judging->last;
@@ -180,7 +192,8 @@ static bool pointers_confirmed(const struct judging *judging)
     layer = &last->report->layers[0];
     before = &layer->check;
     if (!layer->checked || !layer->has_metadata_digest || !judging->layer->has_metadata_digest ||
-        memcmp(layer->metadata_digest, judging->layer->metadata_digest, sizeof(layer->metadata_digest)) != 0 ||
+        memcmp(layer->metadata_digest, judging->layer->metadata_digest,
+               sizeof(layer->metadata_digest)) != 0 ||
         pointer_corruptions(before) != pointer_corruptions(now))
         return false;
     for (;; i++, j++) {
@@ -200,9 +213,10 @@ static bool pointers_confirmed(const struct judging *judging)
 
 /* ---- damage --------------------------------------------------------------------------------- */
 
-/* corruptions, check-errors, leaks, kinds {name: count}, in-use, finished, issues, issues-omitted */
-static int add_damage(struct judging *judging, enum finding_type type, enum severity severity, uint64_t corruptions,
-                      bool pointers_only)
+/* corruptions, check-errors, leaks, kinds {name: count}, in-use, finished, issues,
+ * issues-omitted */
+static int add_damage(struct judging *judging, enum finding_type type, enum severity severity,
+                      uint64_t corruptions, bool pointers_only)
 {
     const struct qca_check_result *check = judging_check(judging);
     _cleanup_evidence_ struct evidence evidence = evidence_new(), kinds = evidence_new();
@@ -230,8 +244,9 @@ static int add_damage(struct judging *judging, enum finding_type type, enum seve
         return judging_add(judging, type, severity, corruptions, &evidence,
                            "has %llu pointers that look damaged while it is in use%s",
                            (unsigned long long)corruptions, where);
-    return judging_add(judging, type, severity, corruptions, &evidence, "has %llu corruption%s in its metadata%s",
-                       (unsigned long long)corruptions, corruptions == 1 ? "" : "s", where);
+    return judging_add(judging, type, severity, corruptions, &evidence,
+                       "has %llu corruption%s in its metadata%s", (unsigned long long)corruptions,
+                       corruptions == 1 ? "" : "s", where);
 }
 
 /* dirty: reference counts are out of date by design, and say nothing. */
@@ -263,8 +278,9 @@ static int judge_damage(struct judging *judging, bool unstable, bool dirty)
     return add_damage(judging, FINDING_METADATA_SUSPECT, SEVERITY_INFO, corruptions, only);
 }
 
-/* file-size, needed-size, missing-references, issues, issues-omitted. A single pointer to somewhere far away is damage
- * of that pointer; a file was cut off when what is missing begins right where it ends. */
+/* file-size, needed-size, missing-references, issues, issues-omitted. A single pointer to
+ * somewhere far away is damage of that pointer; a file was cut off when what is missing begins
+ * right where it ends. */
 static int judge_truncation(struct judging *judging)
 {
     const struct qca_check_result *check = judging_check(judging);
@@ -295,11 +311,12 @@ static int judge_truncation(struct judging *judging)
     evidence_number(&evidence, "file-size", size);
     evidence_number(&evidence, "needed-size", highest);
     evidence_number(&evidence, "missing-references",
-                    check->kind_count[QCA_ISSUE_OUT_OF_FILE] + check->kind_count[QCA_ISSUE_REFTABLE_OUT_OF_FILE]);
+                    check->kind_count[QCA_ISSUE_OUT_OF_FILE] +
+                        check->kind_count[QCA_ISSUE_REFTABLE_OUT_OF_FILE]);
     evidence_issues(&evidence, judging, issue_is_beyond_end);
     return judging_add(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, 1, &evidence,
-                       "is cut off: the file has %s, its metadata refers to data up to %s", text_size(size, is),
-                       text_size(highest, needs));
+                       "is cut off: the file has %s, its metadata refers to data up to %s",
+                       text_size(size, is), text_size(highest, needs));
 }
 
 /* ---- leaks ---------------------------------------------------------------------------------- */
@@ -309,9 +326,9 @@ static bool leaks_before(const struct judging *judging, uint64_t *ret_leaks)
 {
     const struct audit *last = judging->last;
 
-    if (!last || last->use == FILES_WRITER || last->confidence < CONFIDENCE_FROZEN || !last->report ||
-        last->report->error < 0 || last->report->n_layers == 0 || !last->report->layers[0].checked ||
-        !last->report->layers[0].check.finished)
+    if (!last || last->use == FILES_WRITER || last->confidence < CONFIDENCE_FROZEN ||
+        !last->report || last->report->error < 0 || last->report->n_layers == 0 ||
+        !last->report->layers[0].checked || !last->report->layers[0].check.finished)
         return false;
     *ret_leaks = last->report->layers[0].check.leaks;
     return true;
@@ -322,8 +339,8 @@ static bool issue_is_leak(const struct judging *judging, const struct qca_issue 
     return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_LEAK;
 }
 
-/* leaks, leaked-bytes, runs, leaks-before; burst: burst-leaks, burst-offset, burst-end-offset; else share (of
- * 10,000), corruptions; issues, issues-omitted */
+/* leaks, leaked-bytes, runs, leaks-before; burst: burst-leaks, burst-offset, burst-end-offset;
+ * else share (of 10,000), corruptions; issues, issues-omitted */
 static int judge_leaks(struct judging *judging)
 {
     const struct qca_check_result *check = judging_check(judging);
@@ -358,20 +375,22 @@ static int judge_leaks(struct judging *judging)
         }
         evidence_issues(&evidence, judging, issue_is_leak);
         if (burst)
-            return judging_add(judging, FINDING_LEAK_BURST, SEVERITY_CRITICAL, check->leaks, &evidence,
-                               "has %llu leaked clusters close together, at bytes %llu to %llu of the file",
-                               (unsigned long long)check->burst_leaks, (unsigned long long)check->burst_offset,
-                               (unsigned long long)check->burst_end);
+            return judging_add(
+                judging, FINDING_LEAK_BURST, SEVERITY_CRITICAL, check->leaks, &evidence,
+                "has %llu leaked clusters close together, at bytes %llu to %llu of the file",
+                (unsigned long long)check->burst_leaks, (unsigned long long)check->burst_offset,
+                (unsigned long long)check->burst_end);
         return judging_add(judging, FINDING_LEAK_BURST, SEVERITY_CRITICAL, check->leaks, &evidence,
-                           "has %llu leaked clusters, %llu at the audit before", (unsigned long long)check->leaks,
-                           (unsigned long long)before);
+                           "has %llu leaked clusters, %llu at the audit before",
+                           (unsigned long long)check->leaks, (unsigned long long)before);
     }
     is_large = bytes >= t->leaks_bytes || share >= t->leaks_share;
     evidence_number(&evidence, "share", share);
     evidence_number(&evidence, "corruptions", check->corruptions);
     evidence_issues(&evidence, judging, issue_is_leak);
-    return judging_add(judging, FINDING_CLUSTERS_LEAKED, is_large ? SEVERITY_WARNING : SEVERITY_INFO, check->leaks,
-                       &evidence, "has %llu leaked cluster%s (%s)", (unsigned long long)check->leaks,
+    return judging_add(judging, FINDING_CLUSTERS_LEAKED,
+                       is_large ? SEVERITY_WARNING : SEVERITY_INFO, check->leaks, &evidence,
+                       "has %llu leaked cluster%s (%s)", (unsigned long long)check->leaks,
                        check->leaks == 1 ? "" : "s", text_size(bytes, size));
 }
 
@@ -392,14 +411,18 @@ static int judge_bits(struct judging *judging)
         r = judging_add(judging, FINDING_CORRUPT_BIT_SET, SEVERITY_CRITICAL, 1, &corrupt,
                         "was marked as corrupt by QEMU");
     }
-    if (r >= 0 && (info->incompatible_features & QCA_INCOMPAT_DIRTY) && judging->judgement->judged[FINDING_DIRTY_BIT_SET] &&
+    if (r >= 0 && (info->incompatible_features & QCA_INCOMPAT_DIRTY) &&
+        judging->judgement->judged[FINDING_DIRTY_BIT_SET] &&
         judging->image->audit->use == FILES_UNUSED) {
         dirty = evidence_new();
         evidence_number(&dirty, "incompatible-features", info->incompatible_features);
-        evidence_flag(&dirty, "lazy-refcounts", info->compatible_features & QCA_COMPAT_LAZY_REFCOUNTS);
+        evidence_flag(&dirty, "lazy-refcounts",
+                      info->compatible_features & QCA_COMPAT_LAZY_REFCOUNTS);
         if (judging->image->fingerprint.mtime > 0)
-            evidence_number(&dirty, "changed-at", (uint64_t)judging->image->fingerprint.mtime / 1000);
-        r = judging_add(judging, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING, 1, &dirty, "was not closed cleanly");
+            evidence_number(&dirty, "changed-at",
+                            (uint64_t)judging->image->fingerprint.mtime / 1000);
+        r = judging_add(judging, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING, 1, &dirty,
+                        "was not closed cleanly");
     }
     return r;
 }
@@ -429,7 +452,9 @@ static int judge_snapshot_table(struct judging *judging, const struct qca_error 
     evidence_issues(&evidence, judging, issue_is_of_snapshots);
     return judging_add(judging, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR, 1, &evidence,
                        "has damaged internal snapshots: %s",
-                       bad && error->text[0] ? error->text : first ? qca_issue_kind_text(first->kind) : "unreadable");
+                       bad && error->text[0] ? error->text
+                       : first               ? qca_issue_kind_text(first->kind)
+                                             : "unreadable");
 }
 
 /* bitmaps, error, field, offset, issues; in use: names */
@@ -451,7 +476,8 @@ static int judge_bitmaps(struct judging *judging, const struct qca_error *error,
             evidence_number(&evidence, "error-offset", error->offset);
         }
         evidence_issues(&evidence, judging, issue_is_of_bitmaps);
-        r = judging_add(judging, FINDING_BITMAP_BAD, SEVERITY_ERROR, 1, &evidence, "has damaged dirty bitmaps: %s",
+        r = judging_add(judging, FINDING_BITMAP_BAD, SEVERITY_ERROR, 1, &evidence,
+                        "has damaged dirty bitmaps: %s",
                         bad && error->text[0] ? error->text
                         : first               ? qca_issue_kind_text(first->kind)
                                               : "unreadable");
@@ -478,13 +504,15 @@ static int judge_bitmaps(struct judging *judging, const struct qca_error *error,
     evidence = evidence_new();
     evidence_value(&evidence, "bitmaps", &names);
     return judging_add(judging, FINDING_BITMAP_IN_USE, SEVERITY_WARNING, n, &evidence,
-                       "has %zu dirty bitmap%s that %s not saved", n, n == 1 ? "" : "s", n == 1 ? "was" : "were");
+                       "has %zu dirty bitmap%s that %s not saved", n, n == 1 ? "" : "s",
+                       n == 1 ? "was" : "were");
 }
 
 /* errno, error, error-offset, text, issues, issues-omitted */
-static int add_read_error(struct judging *judging, int error, const struct qca_error *why)
+int judging_add_read_error(struct judging *judging, int error, const struct qca_error *why)
 {
-    const struct qca_issue *first = judging->layer ? issue_first(judging, issue_is_read_error) : NULL;
+    const struct qca_issue *first = judging->layer ? issue_first(judging, issue_is_read_error)
+                                                   : NULL;
     _cleanup_evidence_ struct evidence evidence = evidence_new();
     uint64_t offset = first ? first->host_offset : why->offset;
 
@@ -496,7 +524,8 @@ static int add_read_error(struct judging *judging, int error, const struct qca_e
     if (judging->layer)
         evidence_issues(&evidence, judging, issue_is_read_error);
     return judging_add(judging, FINDING_READ_ERROR, SEVERITY_CRITICAL, 1, &evidence,
-                       "cannot be read at byte %llu: %s", (unsigned long long)offset, strerror(-error));
+                       "cannot be read at byte %llu: %s", (unsigned long long)offset,
+                       strerror(-error));
 }
 
 static int judge_check(struct judging *judging)
@@ -504,8 +533,10 @@ static int judge_check(struct judging *judging)
     const struct qca_check_result *check = judging_check(judging);
     const struct qca_image_info *info = &judging->layer->info;
     bool *judged = judging->judgement->judged;
-    bool unstable = judging->image->audit->use == FILES_WRITER || judging->image->audit->confidence <= CONFIDENCE_CONFIRMED;
-    bool dirty = (info->incompatible_features & QCA_INCOMPAT_DIRTY) && (info->compatible_features & QCA_COMPAT_LAZY_REFCOUNTS);
+    bool unstable = judging->image->audit->use == FILES_WRITER ||
+                    judging->image->audit->confidence <= CONFIDENCE_CONFIRMED;
+    bool dirty = (info->incompatible_features & QCA_INCOMPAT_DIRTY) &&
+                 (info->compatible_features & QCA_COMPAT_LAZY_REFCOUNTS);
     int r;
 
     /* A guest that writes, or a check that could not be finished, proves the absence of nothing. */
@@ -532,146 +563,10 @@ static int judge_check(struct judging *judging)
         if (r < 0)
             return r;
     }
-    if (issue_first(judging, issue_is_read_error) || (!check->finished && check->error.kind == QCA_ERROR_IO))
-        return add_read_error(judging, -EIO, &check->error);
+    if (issue_first(judging, issue_is_read_error) ||
+        (!check->finished && check->error.kind == QCA_ERROR_IO))
+        return judging_add_read_error(judging, -EIO, &check->error);
     return 0;
-}
-
-/* ---- the audit itself ----------------------------------------------------------------------- */
-
-/* errno, error, signal, status, elapsed-seconds, cpu-seconds, peak-memory-bytes, failures */
-static int add_audit_failed(struct judging *judging)
-{
-    const struct audit_report *report = judging->image->audit->report;
-    _cleanup_evidence_ struct evidence evidence = evidence_new();
-    char words[120];
-
-    evidence_number(&evidence, "errno", (uint64_t)-report->error);
-    evidence_text(&evidence, "error", strerror(-report->error));
-    if (report->worker_signal > 0) {
-        evidence_number(&evidence, "signal", (uint64_t)report->worker_signal);
-        evidence_text(&evidence, "signal-name", sigabbrev_np(report->worker_signal));
-    } else if (report->worker_status > 0) {
-        evidence_number(&evidence, "status", (uint64_t)report->worker_status);
-    }
-    evidence_number(&evidence, "elapsed-seconds", report->elapsed_usec / USEC_PER_SEC);
-    evidence_number(&evidence, "cpu-seconds", report->cpu_usec / USEC_PER_SEC);
-    evidence_number(&evidence, "peak-memory-bytes", report->peak_memory);
-    evidence_number(&evidence, "failures", judging->image->worker_deaths);
-
-    if (report->error == -ETIMEDOUT)
-        snprintf(words, sizeof(words), "made no progress and was killed");
-    else if (report->error == -EBADMSG)
-        snprintf(words, sizeof(words), "gave an answer that it must not give");
-    else if (report->error == -ENOEXEC)
-        snprintf(words, sizeof(words), "could not be started");
-    else if (report->worker_signal > 0 && sigabbrev_np(report->worker_signal))
-        snprintf(words, sizeof(words), "was ended by SIG%s", sigabbrev_np(report->worker_signal));
-    else if (report->worker_signal > 0)
-        snprintf(words, sizeof(words), "was ended by signal %d", report->worker_signal);
-    else
-        snprintf(words, sizeof(words), "ended with status %d", report->worker_status);
-    return judging_add(judging, FINDING_AUDIT_FAILED, SEVERITY_ERROR, 1, &evidence,
-                       "was not audited: the worker %s", words);
-}
-
-/* errno, error, reason ("permission", "limit", "unsupported", "error"), text */
-static int add_not_auditable(struct judging *judging, int error, const struct qca_error *why)
-{
-    const struct datastore *datastore = judging->image->datastore;
-    _cleanup_evidence_ struct evidence evidence = evidence_new();
-    const char *words = why->text[0] ? why->text : strerror(-error);
-    const char *reason = error == -EACCES || error == -EPERM      ? "permission"
-                         : why->kind == QCA_ERROR_MEMORY          ? "limit"
-                         : why->kind == QCA_ERROR_UNSUPPORTED     ? "unsupported"
-                                                                  : "error";
-
-    /* All of its datastore is so: that is said once, by the datastore. */
-    if (datastore && datastore->all_denied && (error == -EACCES || error == -EPERM))
-        return 0;
-    evidence_number(&evidence, "errno", (uint64_t)-error);
-    evidence_text(&evidence, "error", strerror(-error));
-    evidence_text(&evidence, "reason", reason);
-    if (why->text[0])
-        evidence_text(&evidence, "text", why->text);
-    return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence, "cannot be audited: %s", words);
-}
-
-/* field, value, bound, error-offset, text; feature-unknown: incompatible-features */
-static int add_not_opened(struct judging *judging, enum finding_type type, enum severity severity,
-                          const struct qca_error *why, const char *words)
-{
-    _cleanup_evidence_ struct evidence evidence = evidence_new();
-
-    if (why->field[0])
-        evidence_text(&evidence, "field", why->field);
-    evidence_number(&evidence, type == FINDING_FEATURE_UNKNOWN ? "incompatible-features" : "value", why->value);
-    if (why->bound != 0)
-        evidence_number(&evidence, "bound", why->bound);
-    evidence_number(&evidence, "error-offset", why->offset);
-    evidence_text(&evidence, "text", why->text);
-    return judging_add(judging, type, severity, 1, &evidence, "%s: %s", words, why->text);
-}
-
-static bool error_is_workers(int error)
-{
-    return error == -ECHILD || error == -ETIMEDOUT || error == -EBADMSG || error == -ENOEXEC;
-}
-
-static bool error_is_devices(int error)
-{
-    return error == -EIO || error == -EREMOTEIO || error == -ENODATA || error == -EUCLEAN || error == -ENXIO ||
-           error == -ESTALE;
-}
-
-/* An image that was not opened: only why is said, and that it is not otherwise. */
-static int judge_not_opened(struct judging *judging)
-{
-    const struct audit_report *report = judging->image->audit->report;
-    const struct qca_error *why = &report->open_error;
-    bool *judged = judging->judgement->judged;
-    bool unstable = judging->image->audit->confidence <= CONFIDENCE_CONFIRMED;
-
-    if (report->worker_signal != 0 || error_is_workers(report->error))
-        return add_audit_failed(judging);
-    if (report->error == -ECANCELED || report->error == -ENOENT || why->kind == QCA_ERROR_CANCELLED)
-        return 0;
-    judged[FINDING_AUDIT_FAILED] = true;
-    if (error_is_devices(report->error) || (why->kind == QCA_ERROR_IO && report->error != -EACCES && report->error != -EPERM))
-        return add_read_error(judging, report->error, why);
-
-    judged[FINDING_READ_ERROR] = true;
-    judged[FINDING_NOT_AUDITABLE] = true;
-    switch (why->kind) {
-    case QCA_ERROR_HEADER:
-    case QCA_ERROR_LIMIT:
-    case QCA_ERROR_NOT_THIS_FORMAT:
-    case QCA_ERROR_FEATURE:
-    case QCA_ERROR_TRUNCATED:
-    case QCA_ERROR_SNAPSHOT_TABLE:
-    case QCA_ERROR_BITMAPS:
-        break;
-    default:
-        judged[FINDING_NOT_AUDITABLE] = false;
-        return add_not_auditable(judging, report->error != 0 ? report->error : -EINVAL, why);
-    }
-    /* A file that is being written anew (a copy under way) has no header yet. */
-    if (unstable)
-        return 0;
-    judged[FINDING_HEADER_INVALID] = judged[FINDING_FEATURE_UNKNOWN] = judged[FINDING_METADATA_SUSPECT] = true;
-    switch (why->kind) {
-    case QCA_ERROR_FEATURE:
-        return add_not_opened(judging, FINDING_FEATURE_UNKNOWN, SEVERITY_ERROR, why, "has unknown features");
-    case QCA_ERROR_TRUNCATED:
-        return add_not_opened(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, why, "is cut off");
-    case QCA_ERROR_SNAPSHOT_TABLE:
-        return add_not_opened(judging, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR, why,
-                              "has damaged internal snapshots");
-    case QCA_ERROR_BITMAPS:
-        return add_not_opened(judging, FINDING_BITMAP_BAD, SEVERITY_ERROR, why, "has damaged dirty bitmaps");
-    default:
-        return add_not_opened(judging, FINDING_HEADER_INVALID, SEVERITY_ERROR, why, "cannot be opened");
-    }
 }
 
 int judge_content(struct judging *judging)
@@ -691,7 +586,7 @@ int judge_content(struct judging *judging)
         case QCA_ERROR_MEMORY:
         case QCA_ERROR_LIMIT:
         case QCA_ERROR_UNSUPPORTED: {
-            int r = add_not_auditable(judging, -ENOMEM, &check->error);
+            int r = judging_add_not_auditable(judging, -ENOMEM, &check->error);
 
             if (r < 0)
                 return r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts of the judge share: the judgement under way, and evidence built without checking every step. */
+/* What the parts of the judge share: the judgement under way, and evidence built without
+ * checking every step. */
 #pragma once
 
 #include "judge.h"
@@ -16,7 +17,8 @@ struct judging {
     struct judgement *judgement;
 };
 
-/* A JSON object or array being filled; once something failed for lack of memory, judging_add() says so. */
+/* A JSON object or array being filled; once something failed for lack of memory, judging_add()
+ * says so. */
 struct evidence {
     json_object *object;
     bool failed;
@@ -35,15 +37,23 @@ void evidence_text(struct evidence *evidence, const char *key, const char *hosti
 void evidence_value(struct evidence *evidence, const char *key, struct evidence *value);
 void evidence_append(struct evidence *list, struct evidence *value);
 
-/* Adds a condition, unless the administrator does not want it; takes what evidence holds and adds the summary. */
-int judging_add(struct judging *judging, enum finding_type type, enum severity severity, uint64_t weight,
-                struct evidence *evidence, const char *format, ...) __attribute__((format(printf, 6, 7)));
+/* Adds a condition, unless the administrator does not want it; takes what evidence holds and
+ * adds the summary. */
+int judging_add(struct judging *judging, enum finding_type type, enum severity severity,
+                uint64_t weight, struct evidence *evidence, const char *format, ...)
+    __attribute__((format(printf, 6, 7)));
 
 /* The highest step that value reaches; false when none. *ret_step is the step's threshold. */
-bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity, uint64_t *ret_step);
+bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity,
+                   uint64_t *ret_step);
 
-/* Metadata: what the audit of the image itself says. Sets `judged` for all findings that it may make. */
+/* Metadata: what the audit of the image itself says. Sets `judged` for all findings that it may
+ * make. */
 int judge_content(struct judging *judging);
+/* An image that was not opened: only why is said, and that it is not otherwise. */
+int judge_not_opened(struct judging *judging);
+int judging_add_read_error(struct judging *judging, int error, const struct qca_error *why);
+int judging_add_not_auditable(struct judging *judging, int error, const struct qca_error *why);
 /* Chain and internal snapshots: what its place in the graph says. */
 int judge_chain(struct judging *judging);
 uint64_t judge_chain_again(const struct judging *judging);

@@ -29,14 +29,17 @@ static bool has_extension(const char *path, const char *const *extensions, size_
     return false;
 }
 
-/* Everything without a magic is raw, a text file too. What nothing else speaks for is no image, and not judged. */
+/* Everything without a magic is raw, a text file too. What nothing else speaks for is no image,
+ * and not judged. */
 static bool is_image(const struct judging *judging)
 {
-    static const char *const extensions[] = { "img", "raw", "qcow2", "qcow", "vmdk", "vdi", "vhd", "vhdx", "qed" };
+    static const char *const extensions[] = { "img", "raw", "qcow2", "qcow", "vmdk",
+                                              "vdi", "vhd", "vhdx",  "qed" };
     const struct image *image = judging->image;
 
-    return judging->layer->info.format != QCA_FORMAT_RAW || (judging->relation && !judging->relation->leaf) ||
-           S_ISBLK(image->fingerprint.mode) || has_extension(image->path, extensions, ELEMENTSOF(extensions));
+    return judging->layer->info.format != QCA_FORMAT_RAW ||
+           (judging->relation && !judging->relation->leaf) || S_ISBLK(image->fingerprint.mode) ||
+           has_extension(image->path, extensions, ELEMENTSOF(extensions));
 }
 
 /* The parent's own report, when it was opened. */
@@ -52,7 +55,8 @@ static const struct layer_report *parent_layer(const struct judging *judging)
 
 /* ---- references ----------------------------------------------------------------------------- */
 
-static void evidence_reference(struct evidence *evidence, const struct reference *reference, const char *what)
+static void evidence_reference(struct evidence *evidence, const struct reference *reference,
+                               const char *what)
 {
     evidence_text(evidence, "reference", what);
     evidence_text(evidence, "stored", reference->stored);
@@ -71,7 +75,8 @@ static int add_parent_missing(struct judging *judging, const char *stored)
     _cleanup_evidence_ struct evidence evidence = evidence_new(), candidates = evidence_new_list();
     struct image *found[CANDIDATES_MAX];
     bool unreadable = reference->error == -EACCES || reference->error == -EPERM;
-    size_t n = reference->stored ? graph_find_name(judging->graph, path_name(reference->stored), found, CANDIDATES_MAX)
+    size_t n = reference->stored ? graph_find_name(judging->graph, path_name(reference->stored),
+                                                   found, CANDIDATES_MAX)
                                  : 0;
 
     evidence_reference(&evidence, reference, "parent");
@@ -85,15 +90,17 @@ static int add_parent_missing(struct judging *judging, const char *stored)
         evidence_append(&candidates, &candidate);
     }
     evidence_value(&evidence, "candidates", &candidates);
-    return judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
-                       unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s", stored);
+    return judging_add(
+        judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
+        unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s", stored);
 }
 
 /* Escaping and remote references of both kinds make one finding each. */
-static int judge_reference_kind(struct judging *judging, enum reference_state state, enum finding_type type,
-                                enum severity severity, const char *words)
+static int judge_reference_kind(struct judging *judging, enum reference_state state,
+                                enum finding_type type, enum severity severity, const char *words)
 {
-    const struct reference *parent = &judging->image->parent, *data_file = &judging->image->data_file;
+    const struct reference *parent = &judging->image->parent,
+                           *data_file = &judging->image->data_file;
     bool by_parent = parent->state == state, by_data_file = data_file->state == state;
     const struct reference *first = by_parent ? parent : data_file;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
@@ -112,8 +119,8 @@ static int judge_reference_kind(struct judging *judging, enum reference_state st
         evidence_reference(&other, data_file, "data-file");
         evidence_value(&evidence, "and", &other);
     }
-    return judging_add(judging, type, severity, 1, &evidence, "%s %s: %s", by_parent ? "has a parent" : "has a data file",
-                       words, stored);
+    return judging_add(judging, type, severity, 1, &evidence, "%s %s: %s",
+                       by_parent ? "has a parent" : "has a data file", words, stored);
 }
 
 /* reference, stored, path, errno, error, state */
@@ -127,9 +134,11 @@ static int judge_data_file(struct judging *judging)
     enum severity severity = judging->thresholds->data_file;
 
     if (image->data_file.state == REFERENCE_NONE && !info->data_file &&
-        !(info->format == QCA_FORMAT_QCOW2 && (info->incompatible_features & QCA_INCOMPAT_DATA_FILE)))
+        !(info->format == QCA_FORMAT_QCOW2 &&
+          (info->incompatible_features & QCA_INCOMPAT_DATA_FILE)))
         return 0;
-    stored = text_escape_string(image->data_file.stored ? image->data_file.stored : info->data_file);
+    stored = text_escape_string(image->data_file.stored ? image->data_file.stored
+                                                        : info->data_file);
     if (!stored)
         return -ENOMEM;
     evidence = evidence_new();
@@ -138,7 +147,8 @@ static int judge_data_file(struct judging *judging)
     if (missing && severity < SEVERITY_ERROR)
         severity = SEVERITY_ERROR;
     return judging_add(judging, FINDING_DATA_FILE, severity, 1, &evidence, "%s: %s",
-                       missing ? "keeps its data in a file that is missing" : "keeps its data in another file",
+                       missing ? "keeps its data in a file that is missing"
+                               : "keeps its data in another file",
                        stored[0] ? stored : "not named in the image");
 }
 
@@ -150,9 +160,12 @@ static int judge_references(struct judging *judging)
 
     /* Not resolved, or its datastore is offline: says nothing about it. */
     if (image->parent.state == REFERENCE_PENDING || image->parent.state == REFERENCE_UNREACHABLE)
-        judged[FINDING_PARENT_MISSING] = judged[FINDING_REFERENCE_ESCAPES] = judged[FINDING_REFERENCE_REMOTE] = false;
-    if (image->data_file.state == REFERENCE_PENDING || image->data_file.state == REFERENCE_UNREACHABLE)
-        judged[FINDING_DATA_FILE] = judged[FINDING_REFERENCE_ESCAPES] = judged[FINDING_REFERENCE_REMOTE] = false;
+        judged[FINDING_PARENT_MISSING] = judged[FINDING_REFERENCE_ESCAPES] =
+            judged[FINDING_REFERENCE_REMOTE] = false;
+    if (image->data_file.state == REFERENCE_PENDING ||
+        image->data_file.state == REFERENCE_UNREACHABLE)
+        judged[FINDING_DATA_FILE] = judged[FINDING_REFERENCE_ESCAPES] =
+            judged[FINDING_REFERENCE_REMOTE] = false;
 
     if (image->parent.state == REFERENCE_MISSING) {
         _cleanup_free_ char *stored = text_escape_string(image->parent.stored);
@@ -161,11 +174,11 @@ static int judge_references(struct judging *judging)
         if (r < 0)
             return r;
     }
-    r = judge_reference_kind(judging, REFERENCE_ESCAPES, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
-                             "outside the datastores");
+    r = judge_reference_kind(judging, REFERENCE_ESCAPES, FINDING_REFERENCE_ESCAPES,
+                             SEVERITY_CRITICAL, "outside the datastores");
     if (r >= 0)
-        r = judge_reference_kind(judging, REFERENCE_IS_REMOTE, FINDING_REFERENCE_REMOTE, SEVERITY_ERROR,
-                                 "that is not a plain file");
+        r = judge_reference_kind(judging, REFERENCE_IS_REMOTE, FINDING_REFERENCE_REMOTE,
+                                 SEVERITY_ERROR, "that is not a plain file");
     return r >= 0 ? judge_data_file(judging) : r;
 }
 
@@ -178,8 +191,8 @@ static int judge_parent_format(struct judging *judging)
     const struct layer_report *parent = parent_layer(judging);
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 
-    if (reference->state == REFERENCE_NONE || reference->state == REFERENCE_IS_REMOTE || reference->format ||
-        !reference->stored || judging->layer->info.format != QCA_FORMAT_QCOW2)
+    if (reference->state == REFERENCE_NONE || reference->state == REFERENCE_IS_REMOTE ||
+        reference->format || !reference->stored || judging->layer->info.format != QCA_FORMAT_QCOW2)
         return 0;
     evidence = evidence_new();
     evidence_text(&evidence, "stored", reference->stored);
@@ -197,11 +210,13 @@ static int judge_format(struct judging *judging)
     static const char *const qcow2[] = { "qcow2" }, *const raw[] = { "raw" };
     const struct reference *reference = &judging->image->parent;
     const struct layer_report *parent = parent_layer(judging);
-    enum qca_format declared = reference->format ? qca_format_from_name(reference->format) : QCA_FORMAT_UNKNOWN;
+    enum qca_format declared = reference->format ? qca_format_from_name(reference->format)
+                                                 : QCA_FORMAT_UNKNOWN;
     enum qca_format content = judging->layer->info.format;
     const char *extension = NULL;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
-    bool mismatch = parent && declared != QCA_FORMAT_UNKNOWN && parent->probed_format != QCA_FORMAT_UNKNOWN &&
+    bool mismatch = parent && declared != QCA_FORMAT_UNKNOWN &&
+                    parent->probed_format != QCA_FORMAT_UNKNOWN &&
                     declared != parent->probed_format;
 
     /* The parent's content was not seen: it may still be as bad as it was. */
@@ -220,7 +235,8 @@ static int judge_format(struct judging *judging)
     }
     if (!mismatch)
         return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_INFO, 1, &evidence,
-                           "is called .%s, but its content is %s", extension, qca_format_name(content));
+                           "is called .%s, but its content is %s", extension,
+                           qca_format_name(content));
     evidence_text(&evidence, "parent", reference->path);
     evidence_text(&evidence, "declared", qca_format_name(declared));
     evidence_text(&evidence, "content", qca_format_name(parent->probed_format));
@@ -229,7 +245,8 @@ static int judge_format(struct judging *judging)
                        qca_format_name(parent->probed_format));
 }
 
-/* virtual-size, parent-virtual-size, parent. Sectors are compared: a raw parent may end within one. */
+/* virtual-size, parent-virtual-size, parent. Sectors are compared: a raw parent may end within
+ * one. */
 static int judge_size(struct judging *judging)
 {
     const struct layer_report *parent = parent_layer(judging);
@@ -268,8 +285,8 @@ static bool name_is_bad(const char *name)
     return name && !text_is_safe(name, strlen(name));
 }
 
-/* path, parent, data-file: those that are unsafe, escaped. A parent "../golden/x.qcow2" is common and checked against
- * the datastores anyhow, so steps upwards count only in data files. */
+/* path, parent, data-file: those that are unsafe, escaped. A parent "../golden/x.qcow2" is
+ * common and checked against the datastores anyhow, so steps upwards count only in data files. */
 static int judge_names(struct judging *judging)
 {
     const struct image *image = judging->image;
@@ -296,15 +313,19 @@ static int judge_names(struct judging *judging)
 static int judge_permissions(struct judging *judging)
 {
     const struct fingerprint *f = &judging->image->fingerprint;
-    /* Whoever declared it golden wants it unchanged; of one that only looks like it, nobody said so. */
-    bool declared = judging->relation && judging->relation->golden && !judging->relation->golden_inferred;
+    /* Whoever declared it golden wants it unchanged; of one that only looks like it, nobody said
+     * so. */
+    bool declared = judging->relation && judging->relation->golden &&
+                    !judging->relation->golden_inferred;
     unsigned wrong = declared ? S_IWUSR | S_IWGRP | S_IWOTH : S_IWGRP | S_IWOTH;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     const char *who;
 
     if (((f->mode & S_IFMT) != 0 && !S_ISREG(f->mode)) || !(f->mode & wrong))
         return 0;
-    who = f->mode & S_IWOTH ? "everybody" : f->mode & S_IWGRP ? "its group" : "its owner, although it is golden";
+    who = f->mode & S_IWOTH   ? "everybody"
+          : f->mode & S_IWGRP ? "its group"
+                              : "its owner, although it is golden";
     evidence = evidence_new();
     evidence_number(&evidence, "mode", f->mode & 07777);
     evidence_number(&evidence, "uid", f->uid);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge: what an audit can say at all, conditions and their evidence, and the daemon's own state. */
+/* The judge: what an audit can say at all, conditions and their evidence, and the daemon's own
+ * state. */
 #include "daemon/judge-internal.h"
 
 #include <errno.h>
@@ -93,8 +94,8 @@ void judgement_done(struct judgement *judgement)
     conditions_done(&judgement->conditions);
 }
 
-int judging_add(struct judging *judging, enum finding_type type, enum severity severity, uint64_t weight,
-                struct evidence *evidence, const char *format, ...)
+int judging_add(struct judging *judging, enum finding_type type, enum severity severity,
+                uint64_t weight, struct evidence *evidence, const char *format, ...)
 {
     struct conditions *conditions = &judging->judgement->conditions;
     _cleanup_free_ char *summary = NULL;
@@ -131,7 +132,8 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
     return 0;
 }
 
-bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity, uint64_t *ret_step)
+bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity,
+                   uint64_t *ret_step)
 {
     const struct { enum severity severity; uint64_t step; } all[] = {
         { SEVERITY_CRITICAL, steps->critical },
@@ -157,9 +159,9 @@ static bool image_is_judged(const struct image *image)
            (!image->datastore || image->datastore->state != DATASTORE_OFFLINE);
 }
 
-static void judging_init(struct judging *judging, const struct policy *policy, const struct graph *graph,
-                         const struct image *image, const struct audit *last, uint64_t now,
-                         struct judgement *judgement)
+static void judging_init(struct judging *judging, const struct policy *policy,
+                         const struct graph *graph, const struct image *image,
+                         const struct audit *last, uint64_t now, struct judgement *judgement)
 {
     const struct audit_report *report = image->audit->report;
 
@@ -203,8 +205,8 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
     return 0;
 }
 
-uint64_t judge_image_again(const struct policy *policy, const struct graph *graph, const struct image *image,
-                           uint64_t now)
+uint64_t judge_image_again(const struct policy *policy, const struct graph *graph,
+                           const struct image *image, uint64_t now)
 {
     struct judging judging;
 
@@ -231,10 +233,12 @@ static int judge_offline(struct judging *judging, const struct datastore *datast
     }
     return judging_add(judging, FINDING_DATASTORE_OFFLINE, SEVERITY_ERROR, 1, &evidence,
                        "is offline: %s: %s", path,
-                       datastore->error < 0 ? strerror(-datastore->error) : "another file system, or nothing, is there");
+                       datastore->error < 0 ? strerror(-datastore->error)
+                                            : "another file system, or nothing, is there");
 }
 
-/* watch-degraded: reason ("watches-exhausted", "events-lost", "network", "error"), file-system, overflows, errno. */
+/* watch-degraded: reason ("watches-exhausted", "events-lost", "network", "error"), file-system,
+ * overflows, errno. */
 static int judge_watch(struct judging *judging, const struct datastore *datastore)
 {
     _cleanup_evidence_ struct evidence evidence = evidence_new();
@@ -287,7 +291,9 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
                     struct judgement *ret_judgement)
 {
     struct judgement judgement = { .confidence = CONFIDENCE_OFFLINE };
-    struct judging judging = { .thresholds = &policy->thresholds, .now = now, .judgement = &judgement };
+    struct judging judging = { .thresholds = &policy->thresholds,
+                               .now = now,
+                               .judgement = &judgement };
     int r = 0;
 
     switch (datastore->state) {
@@ -318,7 +324,9 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
                  struct judgement *ret_judgement)
 {
     struct judgement judgement = { .confidence = CONFIDENCE_OFFLINE };
-    struct judging judging = { .thresholds = &policy->thresholds, .now = now, .judgement = &judgement };
+    struct judging judging = { .thresholds = &policy->thresholds,
+                               .now = now,
+                               .judgement = &judgement };
     int r = 0;
 
     if (facts->database_aside) {
@@ -337,7 +345,8 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
         evidence_number(&evidence, "errno", (uint64_t)-facts->alert_error);
         evidence_text(&evidence, "error", strerror(-facts->alert_error));
         r = judging_add(&judging, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR, 1, &evidence,
-                        "could not deliver alerts to %s: %s", facts->alert_channel, strerror(-facts->alert_error));
+                        "could not deliver alerts to %s: %s", facts->alert_channel,
+                        strerror(-facts->alert_error));
     }
     if (r < 0) {
         judgement_done(&judgement);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Audits, relations and policy in, conditions out. Pure: the time is passed in, nothing is kept.
  *
- * Every condition's evidence is an object whose "summary" says it in words that follow a subject ("has 40
- * unconsolidated layers (error from 25)"), escaped. Strings that come from images or directories are escaped
- * (helpers/text.h); keys that end in "-at" hold usec since the epoch, "-seconds" seconds, "-offset", "-bytes" and
- * "-size" bytes; what is not known is left out. The other keys are listed with each judge-*.c function. */
+ * Every condition's evidence is an object whose "summary" says it in words that follow a subject
+ * ("has 40 unconsolidated layers (error from 25)"), escaped. Strings that come from images or
+ * directories are escaped (helpers/text.h); keys that end in "-at" hold usec since the epoch,
+ * "-seconds" seconds, "-offset", "-bytes" and "-size" bytes; what is not known is left out. The
+ * other keys are listed with each judge-*.c function. */
 #pragma once
 
 #include "model.h"
@@ -17,10 +18,10 @@ struct conditions {
 
 void conditions_done(struct conditions *conditions);
 
-/* What holds for a subject now, at most one condition of each type. Which of its findings this judgement may
- * resolve is told by `judged`: true per finding type that could have been seen (an image with a writer says
- * nothing about refcounts, an image on an offline datastore nothing at all). An audit may be judged many times, as its
- * relations change. */
+/* What holds for a subject now, at most one condition of each type. Which of its findings this
+ * judgement may resolve is told by `judged`: true per finding type that could have been seen (an
+ * image with a writer says nothing about refcounts, an image on an offline datastore nothing at
+ * all). An audit may be judged many times, as its relations change. */
 struct judgement {
     struct conditions conditions;
     bool judged[_FINDING_MAX];
@@ -30,8 +31,8 @@ struct judgement {
 
 void judgement_done(struct judgement *judgement);
 
-/* last: the audit before image->audit, or NULL: damaged pointers of an image in use are confirmed by it, and the
- * growth of leaks is measured against it. -ENOMEM. */
+/* last: the audit before image->audit, or NULL: damaged pointers of an image in use are
+ * confirmed by it, and the growth of leaks is measured against it. -ENOMEM. */
 int judge_image(const struct policy *policy, const struct graph *graph, const struct image *image,
                 const struct audit *last, uint64_t now, struct judgement *ret_judgement);
 int judge_datastore(const struct policy *policy, const struct datastore *datastore, uint64_t now,
@@ -44,11 +45,12 @@ struct daemon_facts {
     int alert_error;                /* -errno */
 };
 
-/* database-recovered holds from then on until it is acknowledged: it is judged only where it holds. */
+/* database-recovered holds from then on until it is acknowledged: it is judged only where it
+ * holds. */
 int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, uint64_t now,
                  struct judgement *ret_judgement);
 
-/* The earliest time at which judge_image() would say something else without any change (a snapshot gets
- * old): usec, UINT64_MAX for never. */
+/* The earliest time at which judge_image() would say something else without any change (a
+ * snapshot gets old): usec, UINT64_MAX for never. */
 uint64_t judge_image_again(const struct policy *policy, const struct graph *graph, const struct image *image,
                            uint64_t now);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The life of findings: which change of a condition is which transition, and the event that tells of it. */
+/* The life of findings: which change of a condition is which transition, and the event that
+ * tells of it. */
 #include "daemon/life.h"
 
 #include <errno.h>
@@ -49,7 +50,8 @@ static struct subject *subject_new(enum subject_kind kind, const char *name)
     return subject;
 }
 
-static struct subject *findings_subject(const struct findings *findings, enum subject_kind kind, const char *name)
+static struct subject *findings_subject(const struct findings *findings, enum subject_kind kind,
+                                        const char *name)
 {
     _cleanup_free_ struct subject *key = subject_new(kind, name);
     void *found = key ? tfind(key, &findings->tree, subject_compare) : NULL;
@@ -57,8 +59,8 @@ static struct subject *findings_subject(const struct findings *findings, enum su
     return found ? *(struct subject **)found : NULL;
 }
 
-static int findings_ensure_subject(struct findings *findings, enum subject_kind kind, const char *name,
-                                   struct subject **ret_subject)
+static int findings_ensure_subject(struct findings *findings, enum subject_kind kind,
+                                   const char *name, struct subject **ret_subject)
 {
     struct subject *subject = findings_subject(findings, kind, name);
 
@@ -137,15 +139,18 @@ static const char *finding_summary(const struct finding *finding)
     return finding_definition(finding->type)->title;
 }
 
-/* "chain-deep: /srv/vm/web.qcow2 has 40 unconsolidated layers (error from 25)", and what happened to it. */
+/* "chain-deep: /srv/vm/web.qcow2 has 40 unconsolidated layers (error from 25)", and what
+ * happened to it. */
 static int finding_message(const struct finding *finding, const char *addition, char **ret_message)
 {
     _cleanup_free_ char *subject = text_escape_string(finding->subject);
     const char *name = finding_definition(finding->type)->name, *summary = finding_summary(finding);
-    const char *who[] = { [SUBJECT_IMAGE] = "", [SUBJECT_DATASTORE] = "datastore ", [SUBJECT_DAEMON] = "qcauditd" };
+    const char *who[] = {
+        [SUBJECT_IMAGE] = "", [SUBJECT_DATASTORE] = "datastore ", [SUBJECT_DAEMON] = "qcauditd"
+    };
 
-    if (!subject || asprintf(ret_message, "%s: %s%s %s%s", name, who[finding->subject_kind], subject, summary,
-                             addition) < 0)
+    if (!subject || asprintf(ret_message, "%s: %s%s %s%s", name, who[finding->subject_kind],
+                             subject, summary, addition) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -159,10 +164,11 @@ struct telling {
 };
 
 /* Tells of a transition; addition goes behind the summary. */
-static int tell(const struct telling *telling, struct finding *finding, enum event_type type, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+static int tell(const struct telling *telling, struct finding *finding, enum event_type type,
+                const char *format, ...) __attribute__((format(printf, 4, 5)));
 
-static int tell(const struct telling *telling, struct finding *finding, enum event_type type, const char *format, ...)
+static int tell(const struct telling *telling, struct finding *finding, enum event_type type,
+                const char *format, ...)
 {
     _cleanup_free_ char *message = NULL, *addition = NULL;
     struct event event = {
@@ -223,7 +229,8 @@ static void finding_open(struct finding *finding, uint64_t now)
     finding_forget_acknowledgement(finding);
 }
 
-static void finding_take(struct finding *finding, const struct condition *condition, const struct telling *telling)
+static void finding_take(struct finding *finding, const struct condition *condition,
+                         const struct telling *telling)
 {
     json_object_put(finding->evidence);
     finding->evidence = json_object_get(condition->evidence);
@@ -256,11 +263,12 @@ static int finding_new(enum finding_type type, const struct subject *subject, co
 }
 
 /* The condition holds and nothing is open about it. */
-static int finding_begins(struct subject *subject, const struct condition *condition, const char *datastore,
-                          const struct telling *telling)
+static int finding_begins(struct subject *subject, const struct condition *condition,
+                          const char *datastore, const struct telling *telling)
 {
     struct finding **slot = &subject->findings[condition->type], *finding = *slot;
-    bool again = finding && (telling->now < finding->resolved || telling->now - finding->resolved <= FINDINGS_REOPEN);
+    bool again = finding && (telling->now < finding->resolved ||
+                             telling->now - finding->resolved <= FINDINGS_REOPEN);
     char since[TEXT_DURATION_MAX];
     uint64_t resolved;
     int r;
@@ -285,23 +293,24 @@ static int finding_begins(struct subject *subject, const struct condition *condi
 }
 
 /* The condition still holds. */
-static int finding_goes_on(struct finding *finding, const struct condition *condition, const struct telling *telling)
+static int finding_goes_on(struct finding *finding, const struct condition *condition,
+                           const struct telling *telling)
 {
     enum severity before = finding->severity;
 
     finding_take(finding, condition, telling);
     if (finding->severity > before) {
         finding_open(finding, telling->now);
-        return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)", severity_name(finding->severity),
-                    severity_name(before));
+        return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)",
+                    severity_name(finding->severity), severity_name(before));
     }
     if (finding->state == FINDING_ACKNOWLEDGED && finding->weight > finding->acknowledged_weight) {
         finding_open(finding, telling->now);
         return tell(telling, finding, EVENT_UNACKNOWLEDGED, " (more than was acknowledged)");
     }
     if (finding->severity < before)
-        return tell(telling, finding, EVENT_EASED, " (%s, was %s)", severity_name(finding->severity),
-                    severity_name(before));
+        return tell(telling, finding, EVENT_EASED, " (%s, was %s)",
+                    severity_name(finding->severity), severity_name(before));
     return tell_nothing(telling, finding);
 }
 
@@ -313,12 +322,15 @@ static int finding_resolve(struct finding *finding, const char *why, const struc
     finding->resolved = telling->now;
     finding->misses = 0;
     finding_forget_acknowledgement(finding);
-    return tell(telling, finding, EVENT_RESOLVED, ": %s after %s", why,
-                text_duration(telling->now > finding->first_seen ? telling->now - finding->first_seen : 0, since));
+    return tell(
+        telling, finding, EVENT_RESOLVED, ": %s after %s", why,
+        text_duration(telling->now > finding->first_seen ? telling->now - finding->first_seen : 0,
+                      since));
 }
 
 /* The condition was looked for and does not hold. */
-static int finding_misses(struct finding *finding, enum confidence confidence, const struct telling *telling)
+static int finding_misses(struct finding *finding, enum confidence confidence,
+                          const struct telling *telling)
 {
     if (telling->counts)
         finding->misses++;
@@ -332,11 +344,13 @@ static bool finding_lives(const struct finding *finding)
     return finding && finding->state != FINDING_RESOLVED;
 }
 
-int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject_name, const char *datastore,
-                   const struct judgement *judgement, uint32_t depth, uint64_t now, findings_changed_fn changed,
-                   void *userdata)
+int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject_name,
+                   const char *datastore, const struct judgement *judgement, uint32_t depth,
+                   uint64_t now, findings_changed_fn changed, void *userdata)
 {
-    struct telling telling = { .now = now, .depth = depth, .changed = changed, .userdata = userdata };
+    struct telling telling = {
+        .now = now, .depth = depth, .changed = changed, .userdata = userdata
+    };
     struct subject *subject = findings_subject(findings, kind, subject_name);
     bool holds[_FINDING_MAX] = { false };
     int r;
@@ -370,8 +384,9 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
     return 0;
 }
 
-int findings_subject_gone(struct findings *findings, enum subject_kind kind, const char *subject_name, uint64_t now,
-                          findings_changed_fn changed, void *userdata)
+int findings_subject_gone(struct findings *findings, enum subject_kind kind,
+                          const char *subject_name, uint64_t now, findings_changed_fn changed,
+                          void *userdata)
 {
     const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
     struct subject *subject = findings_subject(findings, kind, subject_name);
@@ -388,12 +403,13 @@ int findings_subject_gone(struct findings *findings, enum subject_kind kind, con
     return 0;
 }
 
-int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason, uint64_t until,
-                         uint64_t now, findings_changed_fn changed, void *userdata)
+int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason,
+                         uint64_t until, uint64_t now, findings_changed_fn changed, void *userdata)
 {
     const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
     struct finding *finding = findings_by_id(findings, id);
-    _cleanup_free_ char *new_by = NULL, *new_reason = NULL, *escaped_by = NULL, *escaped_reason = NULL;
+    _cleanup_free_ char *new_by = NULL, *new_reason = NULL, *escaped_by = NULL,
+                        *escaped_reason = NULL;
 
     if (!finding)
         return -ENOENT;
@@ -412,7 +428,8 @@ int findings_acknowledge(struct findings *findings, int64_t id, const char *by, 
     finding->acknowledged_until = until;
     finding->acknowledged_weight = finding->weight;
     return tell(&telling, finding, EVENT_ACKNOWLEDGED, ": acknowledged by %s%s%s",
-                escaped_by[0] ? escaped_by : "somebody", escaped_reason[0] ? ": " : "", escaped_reason);
+                escaped_by[0] ? escaped_by : "somebody", escaped_reason[0] ? ": " : "",
+                escaped_reason);
 }
 
 /* When the next reminder of an open finding is due. */
@@ -430,7 +447,8 @@ static uint64_t finding_reminder(const struct finding *finding, uint64_t reminde
 }
 
 /* What time alone does to a finding; *next is brought forward. */
-static int finding_tick(struct finding *finding, uint64_t reminder, const struct telling *telling, uint64_t *next)
+static int finding_tick(struct finding *finding, uint64_t reminder, const struct telling *telling,
+                        uint64_t *next)
 {
     char since[TEXT_DURATION_MAX];
     uint64_t due = UINT64_MAX;
@@ -461,8 +479,8 @@ static int finding_tick(struct finding *finding, uint64_t reminder, const struct
     return r;
 }
 
-int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder, findings_changed_fn changed,
-                  void *userdata, uint64_t *ret_next)
+int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
+                  findings_changed_fn changed, void *userdata, uint64_t *ret_next)
 {
     const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
     struct subject *subject, *following;
@@ -494,8 +512,8 @@ int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder, fi
 
 /* ---- looking -------------------------------------------------------------------------------- */
 
-struct finding *findings_get(const struct findings *findings, enum finding_type type, enum subject_kind kind,
-                             const char *subject_name)
+struct finding *findings_get(const struct findings *findings, enum finding_type type,
+                             enum subject_kind kind, const char *subject_name)
 {
     const struct subject *subject = findings_subject(findings, kind, subject_name);
 
@@ -529,7 +547,8 @@ int findings_each(const struct findings *findings, int64_t after_id,
     const struct subject *subject;
     size_t n = 0, allocated = 0;
 
-    /* Ids come from the database, whenever it gets to it: the order is made when it is asked for. */
+    /* Ids come from the database, whenever it gets to it: the order is made when it is asked
+     * for. */
     LIST_FOREACH(subject, &findings->subjects, link)
         for (int type = 0; type < _FINDING_MAX; type++) {
             struct finding *finding = subject->findings[type];

@@ -1,361 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The graph of images: edges by place and identity, and the relations that are computed from them. */
-#include "daemon/relate.h"
-
+/* The graph of images: depth, loops, golden images and own layers, computed for what changed and
+ * what is above it. */
 #include <errno.h>
-#include <search.h>
 #include <string.h>
-#include <sys/queue.h>
 
-#include "lib/cleanup.h"
-
-/* A spot is a path, an identity, or a file name: which images are there, and which refer to it. So an image
- * that appears finds the overlays that wait for it, however late it comes. */
-enum spot_kind { SPOT_PATH, SPOT_IDENTITY, SPOT_NAME };
-
-struct seat {
-    LIST_ENTRY(seat) link;
-    struct spot *spot;          /* NULL: not seated */
-    struct node *node;
-};
-
-struct spot {
-    enum spot_kind kind;
-    struct identity identity;
-    LIST_HEAD(, seat) there, wanted;
-    char text[];                /* path or name */
-};
-
-enum { SEAT_PATH, SEAT_IDENTITY, SEAT_NAME, SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, _SEAT_MAX };
-
-enum {
-    NODE_TOUCHED = 1 << 0,      /* is in the graph's list of touched nodes */
-    NODE_TELL = 1 << 1,         /* own facts changed */
-    NODE_CHECK_GOLDEN = 1 << 2, /* what golden inference depends on changed */
-    NODE_DIRTY = 1 << 3,        /* relation to be computed again, with all descendants */
-    NODE_PLACED = 1 << 4,       /* while refreshing: its relation is computed */
-    NODE_ON_WALK = 1 << 5,      /* while refreshing: on the walk that looks for a loop */
-    NODE_TELL_CHILDREN = 1 << 6,
-    NODE_TELL_ABOVE = 1 << 7,   /* dates changed: all descendants are to be judged again */
-};
-
-/* What is known of the reference of an image to its parent, should the graph not have the parent. */
-enum node_end { END_PENDING, END_UNKNOWN, END_BASE, END_BROKEN };
-
-struct node {
-    struct image *image;
-    struct node *parent;
-    struct image **children;
-    size_t n_children, allocated_children;
-    size_t index;               /* in the parent's children */
-    struct seat seats[_SEAT_MAX];
-    TAILQ_ENTRY(node) touched;
-    STAILQ_ENTRY(node) queue;
-    LIST_ENTRY(node) all;
-    unsigned flags;
-    bool golden_by_policy, golden_by_inference;
-    int64_t children_made;      /* nsec: the earliest creation of a child, 0 to be computed */
-    int64_t seen_mtime;         /* nsec, of the fingerprint when the graph was told last */
-    int64_t seen_made;          /* nsec, node_made() then */
-    bool seen_present;
-    enum node_end seen_end;
-    struct relation relation, before;
-};
-
-struct graph {
-    const struct policy *policy;
-    bool first_pass;
-    void *spots;                /* tsearch tree of struct spot */
-    LIST_HEAD(, node) all;
-    TAILQ_HEAD(, node) touched;
-};
-
-static struct node *image_node(const struct image *image)
-{
-    return image ? image->node : NULL;
-}
-
-/* ---- spots ---------------------------------------------------------------------------------- */
-
-static int compare_numbers(uint64_t a, uint64_t b)
-{
-    return a < b ? -1 : a > b;
-}
-
-static int spot_compare(const void *a, const void *b)
-{
-    const struct spot *x = a, *y = b;
-    int r = compare_numbers(x->kind, y->kind);
-
-    if (r != 0)
-        return r;
-    if (x->kind != SPOT_IDENTITY)
-        return strcmp(x->text, y->text);
-    r = compare_numbers(x->identity.inode, y->identity.inode);
-    if (r == 0)
-        r = compare_numbers(x->identity.fsid, y->identity.fsid);
-    return r != 0 ? r : compare_numbers((uint64_t)x->identity.btime, (uint64_t)y->identity.btime);
-}
-
-static bool identity_is_known(const struct identity *identity)
-{
-    return identity->inode != 0 || identity->fsid != 0;
-}
-
-static int spot_new(enum spot_kind kind, const char *text, const struct identity *identity, struct spot **ret)
-{
-    size_t size = text ? strlen(text) + 1 : 1;
-    struct spot *spot = calloc(1, sizeof(*spot) + size);
-
-    if (!spot)
-        return -ENOMEM;
-    spot->kind = kind;
-    if (text)
-        memcpy(spot->text, text, size);
-    if (identity)
-        spot->identity = *identity;
-    *ret = spot;
-    return 0;
-}
-
-static int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
-                      const struct identity *identity, struct spot **ret_spot)
-{
-    _cleanup_free_ struct spot *key = NULL;
-    void *found;
-    int r = spot_new(kind, text, identity, &key);
-
-    if (r < 0)
-        return r;
-    found = tfind(key, &graph->spots, spot_compare);
-    if (!found)
-        return -ENOENT;
-    *ret_spot = *(struct spot **)found;
-    return 0;
-}
-
-static void seat_leave(struct graph *graph, struct seat *seat)
-{
-    struct spot *spot = seat->spot;
-
-    if (!spot)
-        return;
-    LIST_REMOVE(seat, link);
-    seat->spot = NULL;
-    if (LIST_EMPTY(&spot->there) && LIST_EMPTY(&spot->wanted)) {
-        tdelete(spot, &graph->spots, spot_compare);
-        free(spot);
-    }
-}
-
-/* Seats the node there (or as one that wants to go there); text and identity NULL: nowhere. 1 when that is a change. */
-static int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind kind, const char *text,
-                     const struct identity *identity)
-{
-    _cleanup_free_ struct spot *key = NULL;
-    struct spot *spot;
-    void *found;
-    int r;
-
-    if (!text && !identity) {
-        r = seat->spot ? 1 : 0;
-        seat_leave(graph, seat);
-        return r;
-    }
-    r = spot_new(kind, text, identity, &key);
-    if (r < 0)
-        return r;
-    if (seat->spot && spot_compare(seat->spot, key) == 0)
-        return 0;
-    found = tsearch(key, &graph->spots, spot_compare);
-    if (!found)
-        return -ENOMEM;
-    spot = *(struct spot **)found;
-    if (spot == key)
-        TAKE_PTR(key);
-    seat_leave(graph, seat);
-    seat->spot = spot;
-    if (wants)
-        LIST_INSERT_HEAD(&spot->wanted, seat, link);
-    else
-        LIST_INSERT_HEAD(&spot->there, seat, link);
-    return 1;
-}
-
-/* The image at a spot that a reference with this path means: the one of that path, else the smallest path (hard
- * links), so that the choice does not depend on the order of arrival. */
-static struct node *spot_choose(const struct spot *spot, const char *path)
-{
-    struct node *best = NULL;
-    struct seat *seat;
-
-    LIST_FOREACH(seat, &spot->there, link) {
-        struct node *node = seat->node;
-
-        if (!node->image->present)
-            continue;
-        if (path && strcmp(node->image->path, path) == 0)
-            return node;
-        if (!best || strcmp(node->image->path, best->image->path) < 0)
-            best = node;
-    }
-    return best;
-}
-
-/* ---- marking -------------------------------------------------------------------------------- */
-
-static void node_mark(struct graph *graph, struct node *node, unsigned flags)
-{
-    if (!(node->flags & NODE_TOUCHED)) {
-        TAILQ_INSERT_TAIL(&graph->touched, node, touched);
-        node->flags |= NODE_TOUCHED;
-    }
-    node->flags |= flags;
-}
-
-static void node_unmark(struct graph *graph, struct node *node)
-{
-    if (node->flags & NODE_TOUCHED)
-        TAILQ_REMOVE(&graph->touched, node, touched);
-    node->flags = 0;
-}
-
-/* When the overlay was made, for the comparison with its base: never the base's own mtime. */
-static int64_t node_made(const struct node *node)
-{
-    const struct image *image = node->image;
-
-    return image->identity.btime != 0 ? image->identity.btime : image->fingerprint.mtime;
-}
-
-/* ---- edges ---------------------------------------------------------------------------------- */
-
-static void edge_cut(struct graph *graph, struct node *child)
-{
-    struct node *parent = child->parent;
-
-    if (!parent)
-        return;
-    parent->children[child->index] = parent->children[--parent->n_children];
-    image_node(parent->children[child->index])->index = child->index;
-    child->parent = NULL;
-    if (child->seen_made == parent->children_made)
-        parent->children_made = 0;
-    node_mark(graph, parent, NODE_TELL | NODE_CHECK_GOLDEN);
-    node_mark(graph, child, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN);
-}
-
-static int edge_make(struct graph *graph, struct node *child, struct node *parent)
-{
-    if (parent->n_children == parent->allocated_children) {
-        size_t n = parent->allocated_children > 0 ? parent->allocated_children * 2 : 2;
-        struct image **grown = reallocarray(parent->children, n, sizeof(*grown));
-
-        if (!grown)
-            return -ENOMEM;
-        parent->children = grown;
-        parent->allocated_children = n;
-    }
-    child->index = parent->n_children;
-    parent->children[parent->n_children++] = child->image;
-    child->parent = parent;
-    if (parent->n_children == 1)
-        parent->children_made = 0;
-    else if (parent->children_made != 0 && child->seen_made < parent->children_made)
-        parent->children_made = child->seen_made;
-    node_mark(graph, parent, NODE_TELL | NODE_CHECK_GOLDEN);
-    node_mark(graph, child, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN);
-    return 0;
-}
-
-/* Brings the node's edge in line with its reference and with what is there now. */
-static int node_link(struct graph *graph, struct node *node)
-{
-    const struct reference *reference = &node->image->parent;
-    struct node *parent = NULL;
-
-    if (node->seats[SEAT_WANTS_IDENTITY].spot)
-        parent = spot_choose(node->seats[SEAT_WANTS_IDENTITY].spot, reference->path);
-    if (!parent && node->seats[SEAT_WANTS_PATH].spot)
-        parent = spot_choose(node->seats[SEAT_WANTS_PATH].spot, reference->path);
-    if (parent == node->parent)
-        return 0;
-    edge_cut(graph, node);
-    return parent ? edge_make(graph, node, parent) : 0;
-}
-
-static int spot_link_wanting(struct graph *graph, struct spot *spot)
-{
-    struct seat *seat, *next;
-    int r;
-
-    if (!spot)
-        return 0;
-    for (seat = LIST_FIRST(&spot->wanted); seat; seat = next) {
-        next = LIST_NEXT(seat, link);
-        r = node_link(graph, seat->node);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static const char *path_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-/* Brings the node's seats in line with its image, and all edges that depend on them. */
-static int node_seat(struct graph *graph, struct node *node)
-{
-    const struct image *image = node->image;
-    const struct reference *reference = &image->parent;
-    bool found = reference->state == REFERENCE_FOUND, moved = image->present != node->seen_present;
-    struct seat *seats = node->seats;
-    struct spot *left;
-    int r;
-
-    r = seat_take(graph, &seats[SEAT_PATH], false, SPOT_PATH, image->path, NULL);
-    if (r < 0)
-        return r;
-    moved |= r > 0;
-    r = seat_take(graph, &seats[SEAT_NAME], false, SPOT_NAME, path_name(image->path), NULL);
-    if (r < 0)
-        return r;
-    left = seats[SEAT_IDENTITY].spot;
-    if (left && LIST_EMPTY(&left->wanted))
-        left = NULL;            /* nobody waits there, so it may be gone in a moment */
-    r = seat_take(graph, &seats[SEAT_IDENTITY], false, SPOT_IDENTITY, NULL,
-                  identity_is_known(&image->identity) ? &image->identity : NULL);
-    if (r < 0)
-        return r;
-    if (r > 0) {
-        /* Another file is at the path now: whoever found the old one by identity has to look again. */
-        moved = true;
-        r = spot_link_wanting(graph, left);
-        if (r < 0)
-            return r;
-    }
-    node->seen_present = image->present;
-    if (moved) {
-        r = spot_link_wanting(graph, seats[SEAT_PATH].spot);
-        if (r >= 0)
-            r = spot_link_wanting(graph, seats[SEAT_IDENTITY].spot);
-        if (r < 0)
-            return r;
-    }
-
-    r = seat_take(graph, &seats[SEAT_WANTS_PATH], true, SPOT_PATH, found ? reference->path : NULL, NULL);
-    if (r < 0)
-        return r;
-    r = seat_take(graph, &seats[SEAT_WANTS_IDENTITY], true, SPOT_IDENTITY, NULL,
-                  found && identity_is_known(&reference->identity) ? &reference->identity : NULL);
-    if (r < 0)
-        return r;
-    return node_link(graph, node);
-}
+#include "daemon/relate-internal.h"
 
 /* ---- the images ----------------------------------------------------------------------------- */
 
@@ -409,8 +58,8 @@ struct graph *graph_free(struct graph *graph)
     while (!LIST_EMPTY(&graph->all)) {
         struct node *node = LIST_FIRST(&graph->all);
 
-        for (int i = 0; i < _SEAT_MAX; i++)
-            seat_leave(graph, &node->seats[i]);
+        node_unseat(graph, node);
+        node_unmark(graph, node);
         LIST_REMOVE(node, all);
         node->image->node = NULL;
         free(node->children);
@@ -481,24 +130,10 @@ int graph_update(struct graph *graph, struct image *image)
 void graph_remove(struct graph *graph, struct image *image)
 {
     struct node *node = image_node(image);
-    bool present;
 
     if (!node)
         return;
-    /* An image that is not present is nobody's parent: its overlays look for another one. Where there is no
-     * memory for a new edge, an overlay is left without one until it is told of again. */
-    present = image->present;
-    image->present = false;
-    while (node->n_children > 0) {
-        struct node *child = image_node(node->children[node->n_children - 1]);
-
-        edge_cut(graph, child);
-        node_link(graph, child);
-    }
-    image->present = present;
-    edge_cut(graph, node);
-    for (int i = 0; i < _SEAT_MAX; i++)
-        seat_leave(graph, &node->seats[i]);
+    node_unseat(graph, node);
     node_unmark(graph, node);
     LIST_REMOVE(node, all);
     image->node = NULL;
@@ -515,7 +150,8 @@ static bool node_is_golden(const struct node *node)
     return node->golden_by_policy || node->golden_by_inference;
 }
 
-/* DESIGN: a base that at least two overlays use directly, that nobody writes, and that is older than all of them. */
+/* DESIGN: a base that at least two overlays use directly, that nobody writes, and that is older
+ * than all of them. */
 static bool node_infer_golden(const struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
@@ -601,7 +237,8 @@ static void node_relate(const struct graph *graph, struct node *node)
         relation->depth = 1;
         relation->base = node->image;
         relation->complete = node->seen_end == END_BASE;
-        relation->pending = node->seen_end == END_PENDING || (graph->first_pass && node->seen_end == END_UNKNOWN);
+        relation->pending = node->seen_end == END_PENDING ||
+                            (graph->first_pass && node->seen_end == END_UNKNOWN);
     } else if (below->in_loop || below->above_loop) {
         relation->above_loop = true;
         relation->loop_head = below->loop_head;
@@ -610,9 +247,9 @@ static void node_relate(const struct graph *graph, struct node *node)
         relation->depth = below->depth + 1;
         relation->base = below->base;
         relation->complete = below->complete;
-        relation->pending = below->pending ||
-            (graph->first_pass && !golden && !below->golden && below->depth == 1 && parent->n_children == 1 &&
-             (!graph->policy || graph->policy->infer_golden));
+        relation->pending = below->pending || (graph->first_pass && !golden && !below->golden &&
+                                               below->depth == 1 && parent->n_children == 1 &&
+                                               (!graph->policy || graph->policy->infer_golden));
     }
 
     if (golden || !below || below->golden) {
@@ -701,15 +338,17 @@ static void relate_dirty(struct graph *graph)
 
 static bool relation_equal(const struct relation *a, const struct relation *b)
 {
-    return a->parent == b->parent && a->n_children == b->n_children && a->depth == b->depth && a->base == b->base &&
-           a->complete == b->complete && a->pending == b->pending && a->in_loop == b->in_loop &&
-           a->above_loop == b->above_loop && a->loop_head == b->loop_head && a->leaf == b->leaf &&
-           a->golden == b->golden && a->golden_inferred == b->golden_inferred &&
-           a->golden_layer == b->golden_layer && a->own_layer == b->own_layer &&
-           a->unconsolidated == b->unconsolidated && a->oldest_unconsolidated == b->oldest_unconsolidated;
+    return a->parent == b->parent && a->n_children == b->n_children && a->depth == b->depth &&
+           a->base == b->base && a->complete == b->complete && a->pending == b->pending &&
+           a->in_loop == b->in_loop && a->above_loop == b->above_loop &&
+           a->loop_head == b->loop_head && a->leaf == b->leaf && a->golden == b->golden &&
+           a->golden_inferred == b->golden_inferred && a->golden_layer == b->golden_layer &&
+           a->own_layer == b->own_layer && a->unconsolidated == b->unconsolidated &&
+           a->oldest_unconsolidated == b->oldest_unconsolidated;
 }
 
-int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image), void *userdata)
+int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image),
+                  void *userdata)
 {
     struct node *node;
 
@@ -759,7 +398,8 @@ struct image *graph_find_identity(const struct graph *graph, const struct identi
     return node ? node->image : NULL;
 }
 
-size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images, size_t max)
+size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images,
+                       size_t max)
 {
     struct seat *seat;
     struct spot *spot;
@@ -778,7 +418,8 @@ static uint64_t nsec_to_usec(int64_t nsec)
     return nsec > 0 ? (uint64_t)nsec / 1000 : 0;
 }
 
-uint64_t graph_layer_created(const struct graph *graph, const struct image *image, const char **ret_source)
+uint64_t graph_layer_created(const struct graph *graph, const struct image *image,
+                             const char **ret_source)
 {
     const struct node *node = image_node(image);
     uint64_t created;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The graph of images: who is whose parent, and what follows: depth, loops, golden images, own layers. Pure. */
+/* The graph of images: who is whose parent, and what follows: depth, loops, golden images, own
+ * layers. Pure. */
 #pragma once
 
 #include "model.h"
@@ -31,29 +32,33 @@ int graph_new(struct graph **ret_graph);
 struct graph *graph_free(struct graph *graph);
 /* The policy is borrowed, may be exchanged; everything is dirty then. */
 void graph_set_policy(struct graph *graph, const struct policy *policy);
-/* While the first pass over a store is under way, an overlay whose base has no second overlay yet may still
- * turn out to be a linked clone: its relation is pending, so that nothing is judged too early. At the end,
- * the next graph_refresh() tells of all these. Off by default. */
+/* While the first pass over a store is under way, an overlay whose base has no second overlay
+ * yet may still turn out to be a linked clone: its relation is pending, so that nothing is
+ * judged too early. At the end, the next graph_refresh() tells of all these. Off by default. */
 void graph_set_first_pass(struct graph *graph, bool under_way);
 
-/* Tell of a new image, of one whose audit, parent reference, fingerprint, use or presence changed, and of one
- * that will be freed. Each marks what depends on it as dirty; nothing is computed yet. An image that is not
- * present is nobody's parent. Errors: -ENOMEM, -EEXIST (added before), -ENOENT (not in the graph). */
+/* Tell of a new image, of one whose audit, parent reference, fingerprint, use or presence
+ * changed, and of one that will be freed. Each marks what depends on it as dirty; nothing is
+ * computed yet. An image that is not present is nobody's parent. Errors: -ENOMEM, -EEXIST (added
+ * before), -ENOENT (not in the graph). */
 int graph_add(struct graph *graph, struct image *image);
 int graph_update(struct graph *graph, struct image *image);
 void graph_remove(struct graph *graph, struct image *image);
 
-/* Computes what became dirty, in linear time, and tells of every image whose relation (or own facts, or its
- * parent's) changed: these have to be judged again. The callback must not change the graph. */
+/* Computes what became dirty, in linear time, and tells of every image whose relation (or own
+ * facts, or its parent's) changed: these have to be judged again. The callback must not change
+ * the graph. */
 int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image), void *userdata);
 
-/* Valid until the next change of the graph; call after graph_refresh(). NULL for an image not in it. */
+/* Valid until the next change of the graph; call after graph_refresh(). NULL for an image not in
+ * it. */
 const struct relation *graph_relation(const struct graph *graph, const struct image *image);
 /* By path, else by identity; NULL when not known. */
 struct image *graph_find(const struct graph *graph, const char *path);
 struct image *graph_find_identity(const struct graph *graph, const struct identity *identity);
-/* Images that are present and whose file name (without directory) is name, at most max of them; how many. */
+/* Images that are present and whose file name (without directory) is name, at most max of them;
+ * how many. */
 size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images, size_t max);
-/* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names where that is from:
- * "parent-mtime" (when the parent froze), else "birth-time", else "mtime". */
+/* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names
+ * where that is from: "parent-mtime" (when the parent froze), else "birth-time", else "mtime". */
 uint64_t graph_layer_created(const struct graph *graph, const struct image *image, const char **ret_source);

@@ -66,17 +66,23 @@ static int teardown(void **state)
 }
 
 /* The next judgement rests on a new audit. */
-static void condition(struct world *world, enum finding_type type, enum severity severity, uint64_t weight)
+static void condition(struct world *world, enum finding_type type, enum severity severity,
+                      uint64_t weight)
 {
     struct conditions *conditions = &world->judgement.conditions;
     json_object *evidence = json_object_new_object();
 
-    json_object_object_add(evidence, "summary", json_object_new_string("has 40 unconsolidated layers (error from 25)"));
-    conditions->items = reallocarray(conditions->items, conditions->n_items + 1, sizeof(*conditions->items));
+    json_object_object_add(evidence, "summary",
+                           json_object_new_string("has 40 unconsolidated layers (error from 25)"));
+    conditions->items = reallocarray(conditions->items, conditions->n_items + 1,
+                                     sizeof(*conditions->items));
     assert_non_null(conditions->items);
-    conditions->items[conditions->n_items++] = (struct condition){
-        .type = type, .severity = severity, .confidence = world->judgement.confidence, .evidence = evidence,
-        .weight = weight };
+    conditions->items[conditions->n_items++] =
+        (struct condition){ .type = type,
+                            .severity = severity,
+                            .confidence = world->judgement.confidence,
+                            .evidence = evidence,
+                            .weight = weight };
 }
 
 static void apply_again(struct world *world)
@@ -85,8 +91,9 @@ static void apply_again(struct world *world)
         world->judgement.judged[i] = true;
     world->judgement.audited = world->audited;
     world->n_changed = world->n_events = 0;
-    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, IMAGE, "vm", &world->judgement, 42, world->now, told,
-                                    world), 0);
+    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, IMAGE, "vm", &world->judgement,
+                                    42, world->now, told, world),
+                     0);
     conditions_done(&world->judgement.conditions);
 }
 
@@ -119,7 +126,8 @@ static void opens_and_goes_on(void **state)
     struct world *world = *state;
 
     open_one(world);
-    assert_told(world, EVENT_OPENED, "chain-deep: " IMAGE " has 40 unconsolidated layers (error from 25)");
+    assert_told(world, EVENT_OPENED,
+                "chain-deep: " IMAGE " has 40 unconsolidated layers (error from 25)");
     assert_int_equal(finding(world)->state, FINDING_OPEN);
     assert_int_equal(finding(world)->first_seen, T0_USEC);
     assert_int_equal(finding(world)->count, 1);
@@ -147,11 +155,13 @@ static void worsens_and_eases(void **state)
     condition(world, FINDING_CHAIN_DEEP, SEVERITY_CRITICAL, 160);
     apply(world);
     assert_told(world, EVENT_WORSENED,
-                "chain-deep: " IMAGE " has 40 unconsolidated layers (error from 25) (critical, was error)");
+                "chain-deep: " IMAGE
+                " has 40 unconsolidated layers (error from 25) (critical, was error)");
     condition(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING, 5);
     apply(world);
     assert_told(world, EVENT_EASED,
-                "chain-deep: " IMAGE " has 40 unconsolidated layers (error from 25) (warning, was critical)");
+                "chain-deep: " IMAGE
+                " has 40 unconsolidated layers (error from 25) (warning, was critical)");
     assert_int_equal(finding(world)->severity, SEVERITY_WARNING);
 }
 
@@ -163,7 +173,8 @@ static void resolves_and_returns(void **state)
     world->now += 2 * DAY;
     apply(world);
     assert_told(world, EVENT_RESOLVED,
-                "chain-deep: " IMAGE " has 40 unconsolidated layers (error from 25): resolved after 2d");
+                "chain-deep: " IMAGE
+                " has 40 unconsolidated layers (error from 25): resolved after 2d");
     assert_int_equal(finding(world)->state, FINDING_RESOLVED);
     assert_int_equal(finding(world)->resolved, world->now);
     apply(world);
@@ -172,7 +183,8 @@ static void resolves_and_returns(void **state)
     world->now += 7 * DAY;
     open_one(world);
     assert_told(world, EVENT_REOPENED,
-                "chain-deep: " IMAGE " has 40 unconsolidated layers (error from 25) (again, it was resolved 7d ago)");
+                "chain-deep: " IMAGE
+                " has 40 unconsolidated layers (error from 25) (again, it was resolved 7d ago)");
     assert_int_equal(finding(world)->first_seen, T0_USEC);
     assert_int_equal(finding(world)->count, 2);
     assert_int_equal(finding(world)->resolved, 0);
@@ -219,8 +231,9 @@ static void what_was_not_judged_stays(void **state)
     world->judgement.audited = ++world->audited;
     world->judgement.judged[FINDING_CHAIN_DEEP] = false;
     world->n_changed = 0;
-    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, IMAGE, "vm", &world->judgement, 42, world->now, told,
-                                    world), 0);
+    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, IMAGE, "vm", &world->judgement,
+                                    42, world->now, told, world),
+                     0);
     assert_int_equal(world->n_changed, 0);
     assert_int_equal(finding(world)->state, FINDING_OPEN);
 }
@@ -230,14 +243,20 @@ static void acknowledgements(void **state)
     struct world *world = *state;
 
     open_one(world);
-    assert_int_equal(findings_acknowledge(world->findings, 7, "root", "x", 0, world->now, told, world), -ENOENT);
-    assert_int_equal(findings_acknowledge(world->findings, finding(world)->id, "root", "x", world->now, world->now, told,
-                                          world), -EINVAL);
+    assert_int_equal(
+        findings_acknowledge(world->findings, 7, "root", "x", 0, world->now, told, world), -ENOENT);
+    assert_int_equal(findings_acknowledge(world->findings, finding(world)->id, "root", "x",
+                                          world->now, world->now, told, world),
+                     -EINVAL);
     world->n_events = 0;
-    assert_int_equal(findings_acknowledge(world->findings, finding(world)->id, "root", "until\nMonday",
-                                          world->now + 3 * DAY, world->now, told, world), 0);
-    assert_told(world, EVENT_ACKNOWLEDGED, "chain-deep: " IMAGE
-                " has 40 unconsolidated layers (error from 25): acknowledged by root: until\\nMonday");
+    assert_int_equal(findings_acknowledge(world->findings, finding(world)->id, "root",
+                                          "until\nMonday", world->now + 3 * DAY, world->now, told,
+                                          world),
+                     0);
+    assert_told(
+        world, EVENT_ACKNOWLEDGED,
+        "chain-deep: " IMAGE
+        " has 40 unconsolidated layers (error from 25): acknowledged by root: until\\nMonday");
     assert_int_equal(finding(world)->state, FINDING_ACKNOWLEDGED);
     open_one(world);            /* no more than was acknowledged */
     assert_int_equal(world->n_events, 0);
@@ -248,16 +267,19 @@ static void acknowledgements(void **state)
                 " has 40 unconsolidated layers (error from 25) (more than was acknowledged)");
     assert_null(finding(world)->acknowledged_by);
 
-    findings_acknowledge(world->findings, finding(world)->id, "root", NULL, 0, world->now, told, world);
+    findings_acknowledge(world->findings, finding(world)->id, "root", NULL, 0, world->now, told,
+                         world);
     condition(world, FINDING_CHAIN_DEEP, SEVERITY_CRITICAL, 41);
     apply(world);
     assert_int_equal(world->event, EVENT_WORSENED);
     assert_int_equal(finding(world)->state, FINDING_OPEN);
 
-    findings_acknowledge(world->findings, finding(world)->id, "root", "", 0, world->now, told, world);
+    findings_acknowledge(world->findings, finding(world)->id, "root", "", 0, world->now, told,
+                         world);
     apply(world);
     assert_int_equal(world->event, EVENT_RESOLVED);
-    assert_int_equal(findings_acknowledge(world->findings, finding(world)->id, "root", "", 0, world->now, told, world),
+    assert_int_equal(findings_acknowledge(world->findings, finding(world)->id, "root", "", 0,
+                                          world->now, told, world),
                      -EINVAL);
     open_one(world);            /* what returns was not acknowledged */
     assert_int_equal(finding(world)->state, FINDING_OPEN);
@@ -271,7 +293,8 @@ static void time_passes(void **state)
     assert_int_equal(findings_tick(world->findings, world->now, DAY, told, world, &next), 0);
     assert_true(next == UINT64_MAX);
     open_one(world);
-    findings_acknowledge(world->findings, finding(world)->id, "root", "", world->now + 3 * DAY, world->now, told, world);
+    findings_acknowledge(world->findings, finding(world)->id, "root", "", world->now + 3 * DAY,
+                         world->now, told, world);
     findings_tick(world->findings, world->now, DAY, told, world, &next);
     assert_int_equal(next, world->now + 3 * DAY);
     world->now = next;
@@ -325,9 +348,11 @@ static void gone_for_good(void **state)
     world->n_events = 0;
     findings_subject_gone(world->findings, SUBJECT_IMAGE, "/vm/other", world->now, told, world);
     assert_int_equal(world->n_events, 0);
-    findings_subject_gone(world->findings, SUBJECT_IMAGE, IMAGE, world->now + HOUR - HOUR, told, world);
+    findings_subject_gone(world->findings, SUBJECT_IMAGE, IMAGE, world->now + HOUR - HOUR, told,
+                          world);
     assert_told(world, EVENT_RESOLVED,
-                "chain-deep: " IMAGE " has 40 unconsolidated layers (error from 25): gone after 0s");
+                "chain-deep: " IMAGE
+                " has 40 unconsolidated layers (error from 25): gone after 0s");
 }
 
 static struct finding *stored(int64_t id, enum finding_type type, const char *subject)
@@ -335,8 +360,14 @@ static struct finding *stored(int64_t id, enum finding_type type, const char *su
     struct finding *f = calloc(1, sizeof(*f));
 
     assert_non_null(f);
-    *f = (struct finding){ .id = id, .type = type, .subject_kind = SUBJECT_IMAGE, .subject = strdup(subject),
-                           .datastore = strdup("vm"), .severity = SEVERITY_ERROR, .count = 3, .first_seen = 5 };
+    *f = (struct finding){ .id = id,
+                           .type = type,
+                           .subject_kind = SUBJECT_IMAGE,
+                           .subject = strdup(subject),
+                           .datastore = strdup("vm"),
+                           .severity = SEVERITY_ERROR,
+                           .count = 3,
+                           .first_seen = 5 };
     return f;
 }
 
@@ -386,13 +417,18 @@ static void subjects_of_other_kinds(void **state)
     struct world *world = *state;
 
     condition(world, FINDING_DATASTORE_OFFLINE, SEVERITY_ERROR, 1);
-    findings_apply(world->findings, SUBJECT_DATASTORE, "vm", "vm", &world->judgement, 0, world->now, told, world);
-    assert_string_equal(world->message,
-                        "datastore-offline: datastore vm has 40 unconsolidated layers (error from 25)");
+    findings_apply(world->findings, SUBJECT_DATASTORE, "vm", "vm", &world->judgement, 0, world->now,
+                   told, world);
+    assert_string_equal(
+        world->message,
+        "datastore-offline: datastore vm has 40 unconsolidated layers (error from 25)");
     conditions_done(&world->judgement.conditions);
     condition(world, FINDING_DATABASE_RECOVERED, SEVERITY_ERROR, 1);
-    findings_apply(world->findings, SUBJECT_DAEMON, "", "", &world->judgement, 0, world->now, told, world);
-    assert_string_equal(world->message, "database-recovered: qcauditd has 40 unconsolidated layers (error from 25)");
+    findings_apply(world->findings, SUBJECT_DAEMON, "", "", &world->judgement, 0, world->now, told,
+                   world);
+    assert_string_equal(
+        world->message,
+        "database-recovered: qcauditd has 40 unconsolidated layers (error from 25)");
 }
 
 static void a_refusal_is_handed_on(void **state)
@@ -401,8 +437,9 @@ static void a_refusal_is_handed_on(void **state)
 
     world->refuse = -ENOSPC;
     condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 1);
-    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, IMAGE, "vm", &world->judgement, 1, world->now, told,
-                                    world), -ENOSPC);
+    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, IMAGE, "vm", &world->judgement,
+                                    1, world->now, told, world),
+                     -ENOSPC);
 }
 
 /* ---- any sequence --------------------------------------------------------------------------- */
@@ -502,10 +539,12 @@ static void any_sequence_keeps_the_rules(void **state)
         ledger.now += dice[0] % 10 == 0 ? DAY * (dice[0] % 9) : HOUR;
         subject[1] = (char)('a' + dice[1] % SUBJECTS);
         if (dice[2] % 16 == 0) {
-            findings_subject_gone(world->findings, SUBJECT_IMAGE, subject, ledger.now, keep_ledger, &ledger);
+            findings_subject_gone(world->findings, SUBJECT_IMAGE, subject, ledger.now, keep_ledger,
+                                  &ledger);
         } else if (dice[2] % 16 == 1) {
             findings_acknowledge(world->findings, 1 + dice[3] % (ledger.last_id + 1), "root", "",
-                                 dice[4] % 2 ? ledger.now + DAY : 0, ledger.now, keep_ledger, &ledger);
+                                 dice[4] % 2 ? ledger.now + DAY : 0, ledger.now, keep_ledger,
+                                 &ledger);
         } else if (dice[2] % 16 == 2) {
             findings_tick(world->findings, ledger.now, DAY, keep_ledger, &ledger, &next);
             assert_true(next > ledger.now);
@@ -523,9 +562,10 @@ static void any_sequence_keeps_the_rules(void **state)
                     .confidence = judgement.confidence, .evidence = json_object_new_object(),
                     .weight = (dice[5] >> 8) % 5 };
             }
-            findings_apply(world->findings, SUBJECT_IMAGE, subject, "vm", &judgement, 1, ledger.now, keep_ledger,
-                           &ledger);
-            /* What holds is alive, whatever came before; what was seen not to hold by a sure audit is not. */
+            findings_apply(world->findings, SUBJECT_IMAGE, subject, "vm", &judgement, 1, ledger.now,
+                           keep_ledger, &ledger);
+            /* What holds is alive, whatever came before; what was seen not to hold by a sure
+             * audit is not. */
             for (unsigned type = 0; type < TYPES; type++) {
                 bool holds = (dice[5] >> type) & 1;
 

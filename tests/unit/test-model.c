@@ -118,9 +118,12 @@ static void destructors_take_null_and_all(void **state)
         .acknowledged_reason = strdup("known"), .evidence = json_object_new_object(),
         .remedy = json_object_new_array(),
     };
-    *event = (struct event){ .subject = strdup("/a"), .datastore = strdup("a"), .message = strdup("m") };
+    *event =
+        (struct event){ .subject = strdup("/a"), .datastore = strdup("a"), .message = strdup("m") };
     *image = (struct image){ .path = strdup("/a"), .audit = calloc(1, sizeof(struct audit)) };
-    image->parent = (struct reference){ .state = REFERENCE_FOUND, .stored = strdup("b"), .format = strdup("raw"),
+    image->parent = (struct reference){ .state = REFERENCE_FOUND,
+                                        .stored = strdup("b"),
+                                        .format = strdup("raw"),
                                         .path = strdup("/b") };
     image->data_file.stored = strdup("c");
     *datastore = (struct datastore){ .name = strdup("a"), .path = strdup("/") };

@@ -96,7 +96,8 @@ static void alone(void **state)
 static void plain_chain(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add(world, "/c", "/b"), *middle = add(world, "/b", "/a"), *base = add(world, "/a", NULL);
+    struct image *leaf = add(world, "/c", "/b"), *middle = add(world, "/b", "/a"),
+                 *base = add(world, "/a", NULL);
     const struct relation *r = refreshed(world, leaf);
 
     assert_int_equal(r->depth, 3);
@@ -124,7 +125,8 @@ static void linked_clones_have_nothing_unconsolidated(void **state)
     graph_add(world->graph, two);
     r = refreshed(world, one);
     assert_int_equal(n_told, 4);
-    assert_true(graph_relation(world->graph, gold)->golden && graph_relation(world->graph, gold)->golden_inferred);
+    assert_true(graph_relation(world->graph, gold)->golden &&
+                graph_relation(world->graph, gold)->golden_inferred);
     assert_int_equal(r->unconsolidated, 0);
     assert_ptr_equal(r->own_layer, one);
     assert_ptr_equal(r->golden_layer, gold);
@@ -193,7 +195,8 @@ static void golden_in_the_middle(void **state)
 static void loops(void **state)
 {
     struct world *world = *state;
-    struct image *a = add(world, "/a", "/c"), *b = add(world, "/b", "/a"), *c = add(world, "/c", "/b");
+    struct image *a = add(world, "/a", "/c"), *b = add(world, "/b", "/a"),
+                 *c = add(world, "/c", "/b");
     struct image *self = add(world, "/self", "/self"), *above = add(world, "/above", "/b"), *high;
     const struct relation *r = refreshed(world, a);
 
@@ -285,7 +288,8 @@ static void first_pass_holds_back_possible_clones(void **state)
     lone = add(world, "/lone", "/base");
     add(world, "/base", NULL);
     assert_true(refreshed(world, one)->pending);
-    assert_true(graph_relation(world->graph, snapshot)->pending && graph_relation(world->graph, lone)->pending);
+    assert_true(graph_relation(world->graph, snapshot)->pending &&
+                graph_relation(world->graph, lone)->pending);
     add(world, "/two", "/gold");
     assert_false(refreshed(world, one)->pending);
     assert_false(graph_relation(world->graph, snapshot)->pending);
@@ -394,10 +398,12 @@ static void long_chain_in_random_order(void **state)
     }
     /* About n log n; quadratic would be 50 million. */
     assert_in_range(n_told, N, 40 * N);
-    print_message("%u layers in random order: %lu relations told, %lu ms since the start\n", N, n_told, cpu_msec());
+    print_message("%u layers in random order: %lu relations told, %lu ms since the start\n", N,
+                  n_told, cpu_msec());
 
     /* All of it becomes a loop, and one again. */
-    world->images[0]->parent = (struct reference){ .state = REFERENCE_FOUND, .path = strdup("/09999") };
+    world->images[0]->parent = (struct reference){ .state = REFERENCE_FOUND,
+                                                   .path = strdup("/09999") };
     graph_update(world->graph, world->images[0]);
     assert_true(refreshed(world, world->images[N / 2])->in_loop);
     reference_done(&world->images[0]->parent);
@@ -446,7 +452,8 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
         add(world, path, NULL);
     }
     for (unsigned round = 0; round < ROUNDS; round++) {
-        unsigned who = (seed = seed * 1664525 + 1013904223) >> 16, what = (seed = seed * 1664525 + 1013904223) >> 20;
+        unsigned who = (seed = seed * 1664525 + 1013904223) >> 16,
+                 what = (seed = seed * 1664525 + 1013904223) >> 20;
         struct image *image = world->images[who % N];
 
         if (what % 8 == 0) {
@@ -461,7 +468,8 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
             reference_done(&image->parent);
             if (what / 8 % 4 > 0) {
                 snprintf(path, sizeof(path), "/%02u", what / 32 % N);
-                image->parent = (struct reference){ .state = REFERENCE_FOUND, .path = strdup(path) };
+                image->parent = (struct reference){ .state = REFERENCE_FOUND,
+                                                    .path = strdup(path) };
             }
         }
         if (image->node)
@@ -496,7 +504,8 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
                         strcmp(layer->parent.path, other->path) == 0)
                         parent = other;
                 }
-                golden[depth] = !layer->parent.path && n_overlays >= 2 && older && layer->use != FILES_WRITER;
+                golden[depth] = !layer->parent.path && n_overlays >= 2 && older &&
+                                layer->use != FILES_WRITER;
                 layers[depth++] = layer;
                 layer = parent;
                 loop = depth > N;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Remedies against real images: every printed command is run as it stands; then the condition is gone, the guest reads
- * what it read before, and golden images and other overlays are what they were. */
+/* Remedies against real images: every printed command is run as it stands; then the condition is
+ * gone, the guest reads what it read before, and golden images and other overlays are what they
+ * were. */
 #include "unit/model-fixture.h"
 
 #include <fcntl.h>
@@ -54,14 +55,15 @@ __attribute__((format(printf, 1, 2))) static int shell_status(const char *format
     return WEXITSTATUS(status);
 }
 
-#define SHELL(...)                                                                                   \
-    do {                                                                                             \
-        if (shell_status(__VA_ARGS__) != 0)                                                          \
-            fail_msg("a command failed: " __VA_ARGS__);                                              \
+#define SHELL(...)                                                                                 \
+    do {                                                                                           \
+        if (shell_status(__VA_ARGS__) != 0)                                                        \
+            fail_msg("a command failed: " __VA_ARGS__);                                            \
     } while (0)
 
 /* The first line that a command prints. */
-__attribute__((format(printf, 2, 3))) static void shell_line(char line[static 256], const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void shell_line(char line[static 256],
+                                                             const char *format, ...)
 {
     char command[4096];
     va_list arguments;
@@ -83,7 +85,8 @@ static void forget_files(struct world *world)
     for (size_t i = 0; i < world->n_files; i++) {
         struct file *file = &world->files[i];
 
-        file->image->audit->report->layers[0].info = (struct qca_image_info){ .format = QCA_FORMAT_UNKNOWN };
+        file->image->audit->report->layers[0].info =
+            (struct qca_image_info){ .format = QCA_FORMAT_UNKNOWN };
         image_free(file->image);
         qca_image_free(file->opened);
         qca_io_free(file->io);
@@ -105,8 +108,8 @@ static void resolve(struct image *image, const struct qca_image_info *info)
     if (info->parent[0] == '/')
         snprintf(target, sizeof(target), "%s", info->parent);
     else
-        snprintf(target, sizeof(target), "%.*s/%s", (int)(strrchr(image->path, '/') - image->path), image->path,
-                 info->parent);
+        snprintf(target, sizeof(target), "%.*s/%s", (int)(strrchr(image->path, '/') - image->path),
+                 image->path, info->parent);
     parent->stored = strdup(info->parent);
     parent->format = info->parent_format ? strdup(info->parent_format) : NULL;
     parent->path = realpath(target, NULL);
@@ -133,9 +136,11 @@ static int examine(const char *path, const struct stat *st, int flag, struct FTW
     assert_true(world->n_files < FILES_MAX);
     file->image = fixture_image(&world->datastore, path, st->st_ino, NULL);
     file->image->identity.btime = 0;
-    file->image->fingerprint = (struct fingerprint){
-        .size = (uint64_t)st->st_size, .allocated = (uint64_t)st->st_blocks * 512, .mode = st->st_mode,
-        .mtime = to_nsec(&st->st_mtim), .ctime = to_nsec(&st->st_ctim) };
+    file->image->fingerprint = (struct fingerprint){ .size = (uint64_t)st->st_size,
+                                                     .allocated = (uint64_t)st->st_blocks * 512,
+                                                     .mode = st->st_mode,
+                                                     .mtime = to_nsec(&st->st_mtim),
+                                                     .ctime = to_nsec(&st->st_ctim) };
     file->fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_true(file->fd >= 0);
     assert_int_equal(qca_io_new_fd(file->fd, &file->io), 0);
@@ -180,7 +185,9 @@ static bool holds(struct world *world, const char *name, enum finding_type type)
     struct judgement judgement;
     bool result = false;
 
-    assert_int_equal(judge_image(&world->policy, world->graph, image, NULL, T0_USEC + 3650 * DAY, &judgement), 0);
+    assert_int_equal(
+        judge_image(&world->policy, world->graph, image, NULL, T0_USEC + 3650 * DAY, &judgement),
+        0);
     for (size_t i = 0; i < judgement.conditions.n_items; i++) {
         if (judgement.conditions.items[i].type != type)
             continue;
@@ -214,7 +221,9 @@ static void make(struct world *world, const char *name, enum finding_type type)
 
 static const char *all_of(struct world *world)
 {
-    return world->remedy ? json_object_to_json_string_ext(world->remedy, JSON_C_TO_STRING_NOSLASHESCAPE) : "";
+    return world->remedy
+               ? json_object_to_json_string_ext(world->remedy, JSON_C_TO_STRING_NOSLASHESCAPE)
+               : "";
 }
 
 static void assert_no_command(struct world *world, const char *why)
@@ -230,7 +239,8 @@ static void follow(struct world *world)
     for (size_t i = 0; i < json_object_array_length(world->remedy); i++) {
         json_object *command;
 
-        if (!json_object_object_get_ex(json_object_array_get_idx(world->remedy, i), "command", &command))
+        if (!json_object_object_get_ex(json_object_array_get_idx(world->remedy, i), "command",
+                                       &command))
             continue;
         if (shell_status("{ %s\n} >/dev/null 2>&1", json_object_get_string(command)) != 0)
             fail_msg("a printed command fails: %s", json_object_get_string(command));
@@ -282,11 +292,14 @@ static int teardown(void **state)
 static void make_store(void)
 {
     SHELL("mkdir $D/gold $D/vm && cd $D && qemu-img create -q -f qcow2 gold/g.qcow2 16M &&"
-          "qemu-io -c 'write -q -P 1 0 1M' gold/g.qcow2 && touch -d '2020-01-01' gold/g.qcow2 && cd vm &&"
-          "for i in own.qcow2 other.qcow2; do qemu-img create -q -f qcow2 -F qcow2 -b ../gold/g.qcow2 $i &&"
+          "qemu-io -c 'write -q -P 1 0 1M' gold/g.qcow2 && touch -d '2020-01-01' gold/g.qcow2 && "
+          "cd vm &&"
+          "for i in own.qcow2 other.qcow2; do qemu-img create -q -f qcow2 -F qcow2 -b "
+          "../gold/g.qcow2 $i &&"
           "qemu-io -c 'write -q -P 2 512k 1M' $i; done &&"
           "p=own.qcow2; for i in 1 2 3 4 5; do n=\"it's \\$n $i.qcow2\";"
-          "qemu-img create -q -f qcow2 -F qcow2 -b \"$p\" \"$n\" && qemu-io -c \"write -q -P 1$i ${i}M 192k\" \"$n\" || exit 1;"
+          "qemu-img create -q -f qcow2 -F qcow2 -b \"$p\" \"$n\" && qemu-io -c \"write -q -P 1$i "
+          "${i}M 192k\" \"$n\" || exit 1;"
           "touch -d \"2021-01-01 $i:00\" \"$p\"; p=$n; done; mv \"$p\" leaf.qcow2");
 }
 
@@ -307,7 +320,8 @@ static void consolidation_of_a_linked_clone(void **state)
 
     look(world);
     assert_false(holds(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP));
-    assert_int_equal(graph_relation(world->graph, image_at(world, "vm/leaf.qcow2"))->unconsolidated, 1);
+    assert_int_equal(graph_relation(world->graph, image_at(world, "vm/leaf.qcow2"))->unconsolidated,
+                     1);
     assert_ptr_equal(graph_relation(world->graph, image_at(world, "vm/leaf.qcow2"))->parent,
                      image_at(world, "vm/own.qcow2"));
     sum(world, "gold/g.qcow2", after);
@@ -325,7 +339,8 @@ static void consolidation_of_a_linked_clone(void **state)
     SHELL("touch -d 2021-01-01 $D/vm/own.qcow2");
     make(world, "vm/leaf.qcow2", FINDING_SNAPSHOT_OLD);
     follow(world);
-    SHELL("cd $D/vm && qemu-img compare -q own.qcow2 -F raw ../leaf.keep && qemu-img compare -q leaf.qcow2 -F raw ../leaf.keep");
+    SHELL("cd $D/vm && qemu-img compare -q own.qcow2 -F raw ../leaf.keep && qemu-img compare -q "
+          "leaf.qcow2 -F raw ../leaf.keep");
     sum(world, "gold/g.qcow2", after);
     assert_string_equal(gold, after);
 }
@@ -334,15 +349,19 @@ static void consolidation_on_a_raw_base(void **state)
 {
     struct world *world = *state;
 
-    SHELL("cd $D && qemu-img create -q -f raw base.img 4M && qemu-io -f raw -c 'write -q -P 1 0 2M' base.img &&"
-          "p=base.img; f=raw; for i in 1 2 3 4; do qemu-img create -q -f qcow2 -F $f -b $p s$i.qcow2 6M &&"
-          "qemu-io -c \"write -q -P 1$i ${i}M 64k\" s$i.qcow2 || exit 1; p=s$i.qcow2; f=qcow2; done;"
-          "qemu-img convert -O raw s4.qcow2 leaf.keep");
+    SHELL(
+        "cd $D && qemu-img create -q -f raw base.img 4M && qemu-io -f raw -c 'write -q -P 1 0 2M' "
+        "base.img &&"
+        "p=base.img; f=raw; for i in 1 2 3 4; do qemu-img create -q -f qcow2 -F $f -b $p s$i.qcow2 "
+        "6M &&"
+        "qemu-io -c \"write -q -P 1$i ${i}M 64k\" s$i.qcow2 || exit 1; p=s$i.qcow2; f=qcow2; done;"
+        "qemu-img convert -O raw s4.qcow2 leaf.keep");
     make(world, "s4.qcow2", FINDING_CHAIN_DEEP);
     follow(world);
     look(world);
     assert_false(holds(world, "s4.qcow2", FINDING_CHAIN_DEEP));
-    SHELL("cd $D && rm s1.qcow2 s2.qcow2 s3.qcow2 && qemu-img compare -q s4.qcow2 -F raw leaf.keep");
+    SHELL(
+        "cd $D && rm s1.qcow2 s2.qcow2 s3.qcow2 && qemu-img compare -q s4.qcow2 -F raw leaf.keep");
 }
 
 static void no_commit_where_it_would_hurt(void **state)
@@ -371,7 +390,8 @@ static void no_commit_where_it_would_hurt(void **state)
     assert_null(strstr(all_of(world), "g.qcow2"));
     SHELL("mv $D/vm/other.keep $D/vm/other.qcow2");
 
-    /* A clone made before the golden image was written last: by the dates it is not golden, and must not be merged. */
+    /* A clone made before the golden image was written last: by the dates it is not golden, and
+     * must not be merged. */
     world->golden[0] = NULL;
     SHELL("touch -d 2100-01-01 $D/gold/g.qcow2");
     make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
@@ -379,10 +399,12 @@ static void no_commit_where_it_would_hurt(void **state)
     SHELL("touch -d 2020-01-01 $D/gold/g.qcow2");
 
     /* A layer is marked corrupt. */
-    SHELL("printf '\\002' | dd of=\"$D/vm/it's \\$n 3.qcow2\" bs=1 seek=79 conv=notrunc status=none");
+    SHELL(
+        "printf '\\002' | dd of=\"$D/vm/it's \\$n 3.qcow2\" bs=1 seek=79 conv=notrunc status=none");
     make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
     assert_no_command(world, "damaged");
-    SHELL("printf '\\000' | dd of=\"$D/vm/it's \\$n 3.qcow2\" bs=1 seek=79 conv=notrunc status=none");
+    SHELL(
+        "printf '\\000' | dd of=\"$D/vm/it's \\$n 3.qcow2\" bs=1 seek=79 conv=notrunc status=none");
 
     /* The golden image is gone. */
     SHELL("mv $D/gold/g.qcow2 $D/gold/g.keep");
@@ -402,8 +424,9 @@ static void leaks(void **state)
 {
     struct world *world = *state;
 
-    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && qemu-io -c 'write -q 0 1M' a.qcow2 &&"
-          "qemu-img convert -O raw a.qcow2 a.keep");
+    SHELL(
+        "cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && qemu-io -c 'write -q 0 1M' a.qcow2 &&"
+        "qemu-img convert -O raw a.qcow2 a.keep");
     SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
           "with Qcow2(\"'$D/a.qcow2'\") as i: i.leak(24)'");
     make(world, "a.qcow2", FINDING_CLUSTERS_LEAKED);
@@ -424,7 +447,8 @@ static void a_burst_is_never_repaired(void **state)
     struct world *world = *state;
     char before[256], after[256];
 
-    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 64M && qemu-io -c 'write -q -P 5 0 32M' a.qcow2");
+    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 64M && qemu-io -c 'write -q -P 5 0 32M' "
+          "a.qcow2");
     SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
           "with Qcow2(\"'$D/a.qcow2'\") as i: i.put_bytes(i.l2_table(), bytes(i.cluster))'");
     sum(world, "a.qcow2", before);
@@ -445,7 +469,8 @@ static void corruption_is_repaired_on_the_copy(void **state)
 
     SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && qemu-io -c 'write -q 0 1M' a.qcow2");
     SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
-          "with Qcow2(\"'$D/a.qcow2'\") as i:\n i.put_refcount(i.l2(3) & OFFSET_MASK, 0)\n i.put(79, 1, 2)'");
+          "with Qcow2(\"'$D/a.qcow2'\") as i:\n i.put_refcount(i.l2(3) & OFFSET_MASK, 0)\n "
+          "i.put(79, 1, 2)'");
     sum(world, "a.qcow2", before);
     make(world, "a.qcow2", FINDING_METADATA_CORRUPT);
     follow(world);
@@ -474,7 +499,8 @@ static void lazy_refcounts_after_a_crash(void **state)
     struct world *world = *state;
 
     SHELL("cd $D && qemu-img create -q -f qcow2 -o lazy_refcounts=on a.qcow2 16M");
-    (void)shell_status("exec 2>/dev/null; cd $D && (ulimit -c 0; qemu-io -c 'write -q -P 7 0 1M' -c flush -c abort a.qcow2; true) >/dev/null 2>&1");
+    (void)shell_status("exec 2>/dev/null; cd $D && (ulimit -c 0; qemu-io -c 'write -q -P 7 0 1M' "
+                       "-c flush -c abort a.qcow2; true) >/dev/null 2>&1");
     SHELL("qemu-img convert -U -O raw $D/a.qcow2 $D/a.keep");
     make(world, "a.qcow2", FINDING_DIRTY_BIT_SET);
     follow(world);
@@ -487,7 +513,8 @@ static void bitmaps(void **state)
 {
     struct world *world = *state;
 
-    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && qemu-img bitmap --add a.qcow2 -- \"-it's daily\" &&"
+    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && qemu-img bitmap --add a.qcow2 -- "
+          "\"-it's daily\" &&"
           "qemu-img bitmap --add a.qcow2 other");
     SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
           "with Qcow2(\"'$D/a.qcow2'\") as i: i.put(i.bitmap_directory() + 12, 4, 3)'");
@@ -525,9 +552,11 @@ static void internal_snapshots(void **state)
 {
     struct world *world = *state;
 
-    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && for i in \"it's 1\" -two \\$three; do"
-          " qemu-io -c 'write -q -P 3 0 1M' a.qcow2 && qemu-img snapshot -c \"$i\" a.qcow2 || exit 1; done;"
-          "qemu-img convert -O raw a.qcow2 a.keep");
+    SHELL(
+        "cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && for i in \"it's 1\" -two \\$three; do"
+        " qemu-io -c 'write -q -P 3 0 1M' a.qcow2 && qemu-img snapshot -c \"$i\" a.qcow2 || exit "
+        "1; done;"
+        "qemu-img convert -O raw a.qcow2 a.keep");
     make(world, "a.qcow2", FINDING_INTERNAL_SNAPSHOTS);
     assert_int_equal(world->n_commands, 3);
     follow(world);
@@ -574,7 +603,8 @@ static void loops_and_strangers(void **state)
                                .subject = (char[]){ "/nowhere" } };
     json_object *remedy = json_object_new_array(), *empty = remedy;
 
-    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 1M && qemu-img create -q -f qcow2 -F qcow2 -b a.qcow2 b.qcow2 &&"
+    SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 1M && qemu-img create -q -f qcow2 -F qcow2 "
+          "-b a.qcow2 b.qcow2 &&"
           "qemu-img rebase -u -F qcow2 -b b.qcow2 a.qcow2");
     make(world, "a.qcow2", FINDING_CHAIN_LOOP);
     assert_int_equal(world->n_commands, 0);

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the graph's parts share: nodes, the spots they are found at, and the marks of what is to
+ * be computed again. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "daemon/relate.h"
+
+/* A spot is a path, an identity, or a file name: which images are there, and which refer to it.
+ * So an image that appears finds the overlays that wait for it, however late it comes. */
+enum spot_kind { SPOT_PATH, SPOT_IDENTITY, SPOT_NAME };
+
+struct seat {
+    LIST_ENTRY(seat) link;
+    struct spot *spot;          /* NULL: not seated */
+    struct node *node;
+};
+
+struct spot {
+    enum spot_kind kind;
+    struct identity identity;
+    LIST_HEAD(, seat) there, wanted;
+    char text[];                /* path or name */
+};
+
+enum { SEAT_PATH, SEAT_IDENTITY, SEAT_NAME, SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, _SEAT_MAX };
+
+enum {
+    NODE_TOUCHED = 1 << 0,      /* is in the graph's list of touched nodes */
+    NODE_TELL = 1 << 1,         /* own facts changed */
+    NODE_CHECK_GOLDEN = 1 << 2, /* what golden inference depends on changed */
+    NODE_DIRTY = 1 << 3,        /* relation to be computed again, with all descendants */
+    NODE_PLACED = 1 << 4,       /* while refreshing: its relation is computed */
+    NODE_ON_WALK = 1 << 5,      /* while refreshing: on the walk that looks for a loop */
+    NODE_TELL_CHILDREN = 1 << 6,
+    NODE_TELL_ABOVE = 1 << 7,   /* dates changed: all descendants are to be judged again */
+};
+
+/* What is known of the reference of an image to its parent, should the graph not have the
+ * parent. */
+enum node_end { END_PENDING, END_UNKNOWN, END_BASE, END_BROKEN };
+
+struct node {
+    struct image *image;
+    struct node *parent;
+    struct image **children;
+    size_t n_children, allocated_children;
+    size_t index;               /* in the parent's children */
+    struct seat seats[_SEAT_MAX];
+    TAILQ_ENTRY(node) touched;
+    STAILQ_ENTRY(node) queue;
+    LIST_ENTRY(node) all;
+    unsigned flags;
+    bool golden_by_policy, golden_by_inference;
+    int64_t children_made;      /* nsec: the earliest creation of a child, 0 to be computed */
+    int64_t seen_mtime;         /* nsec, of the fingerprint when the graph was told last */
+    int64_t seen_made;          /* nsec, node_made() then */
+    bool seen_present;
+    enum node_end seen_end;
+    struct relation relation, before;
+};
+
+struct graph {
+    const struct policy *policy;
+    bool first_pass;
+    void *spots;                /* tsearch tree of struct spot */
+    LIST_HEAD(, node) all;
+    TAILQ_HEAD(, node) touched;
+};
+
+static inline struct node *image_node(const struct image *image)
+{
+    return image ? image->node : NULL;
+}
+
+/* Puts the node on the list of those to be looked at by the next graph_refresh(). */
+void node_mark(struct graph *graph, struct node *node, unsigned flags);
+void node_unmark(struct graph *graph, struct node *node);
+/* When the overlay was made, for the comparison with its base: nsec, never the base's own mtime. */
+int64_t node_made(const struct node *node);
+/* Brings the node's seats in line with its image, and all edges that depend on them. -ENOMEM. */
+int node_seat(struct graph *graph, struct node *node);
+/* The node leaves the graph: its overlays look for another parent. */
+void node_unseat(struct graph *graph, struct node *node);
+/* -ENOENT: nothing is there, and nothing wants to be. */
+int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
+               const struct identity *identity, struct spot **ret_spot);
+/* The image at a spot that a reference with this path (or NULL) means: the one of that path,
+ * else the smallest path (hard links), so that the choice does not depend on the order of
+ * arrival. NULL when none is present. */
+struct node *spot_choose(const struct spot *spot, const char *path);
