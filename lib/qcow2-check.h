@@ -54,8 +54,8 @@ struct qcow2_check {
 
     struct l2_item *items;
     size_t n_items, max_items;
-    uint64_t l1_scanned;        /* entries of all L1 tables in this pass */
-    uint64_t l2_scanned;        /* bytes of all L2 tables in this pass */
+    uint64_t l1_scanned;        /* bytes of all L1 tables in this walk */
+    uint64_t l2_scanned;        /* bytes of all L2 tables in this walk */
     struct table_reader l2_reader;
     struct table_reader refblock_reader;
     struct leaks leaks;
@@ -85,7 +85,7 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
                   l1_entry_fn entry, l2_items_fn items);
 /* Sorts what is still collected by place, unites what is the same and hands it on. */
 int qcow2_items_flush(struct qcow2_check *ctx, l2_items_fn items);
-/* The L2 table of items[i]; *ret_table is NULL when it lies behind the end of the file, all zero. */
+/* Reads the L2 table of items[i]. */
 int qcow2_l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table);
 /* Guest range of n entries from index of an item's table, into the issue; none behind the disk's end. */
 void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item, uint64_t index, uint64_t n,

@@ -235,8 +235,6 @@ static int verify_items(struct qcow2_check *ctx)
         r = qcow2_l2_get(ctx, i, &table);
         if (r < 0)
             return r;
-        if (!table)
-            continue;
         r = verify_table(ctx, &ctx->items[i], table);
         if (r < 0)
             return r;

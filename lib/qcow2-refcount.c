@@ -334,7 +334,8 @@ static int compare_group(struct qcow2_check *ctx, struct count_page *page, uint6
             ctx->any_used = true;
         }
         if (stored != counted) {
-            *differs = true;
+            /* What nothing references has no flags that could be wrong. */
+            *differs |= counted > 0;
             r = compare_cluster(ctx, cluster + i, stored, counted);
             if (r < 0)
                 return r;

@@ -7,13 +7,24 @@
 
 #include "l2-runs.h"
 
-/* Beyond this a walk is not an image's but an attack's: 65,536 snapshots of 8,192 entries each, and each byte of
- * the file read 64 times as a table. QEMU would take days. */
-#define MAX_L1_SCANNED (UINT64_C(1) << 29)
-#define L2_SCANNED_BASE (UINT64_C(256) << 20)
-#define L2_SCANNED_TIMES 64
+/* The tables of an image lie beside each other: together they are no longer than the file. Damage makes some
+ * overlap; what goes far beyond that is an attack, with which QEMU would be busy for days. */
+#define L1_SCANNED_BASE (UINT64_C(64) << 20)
+#define L1_SCANNED_TIMES 4
+#define L2_SCANNED_BASE (UINT64_C(64) << 20)
+#define L2_SCANNED_TIMES 8
 
 enum { L1_SLICE = 8192 };       /* entries read at once */
+
+/* base + times * the file's size, bytes, without overflow. */
+static uint64_t scan_bound(const struct qcow2_check *ctx, uint64_t base, uint64_t times)
+{
+    uint64_t bound;
+
+    if (__builtin_mul_overflow(ctx->image->info.file_size, times, &bound) || add_overflows(bound, base, &bound))
+        return UINT64_MAX;
+    return bound;
+}
 
 static uint64_t item_offset(const void *items, size_t i)
 {
@@ -23,16 +34,10 @@ static uint64_t item_offset(const void *items, size_t i)
 int qcow2_l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table)
 {
     uint64_t offset = ctx->items[i].offset, size = ctx->l2_reader.table_size, file_size = ctx->image->info.file_size;
-    uint64_t bound = L2_SCANNED_BASE;
+    uint64_t bound = scan_bound(ctx, L2_SCANNED_BASE, L2_SCANNED_TIMES);
     int r;
 
-    *ret_table = NULL;
-    if (offset >= file_size)
-        return check_advance(ctx->check, size);
     ctx->l2_scanned += min_u64(size, file_size - offset);
-    if (__builtin_mul_overflow(file_size, L2_SCANNED_TIMES, &bound) ||
-        add_overflows(bound, L2_SCANNED_BASE, &bound))
-        bound = UINT64_MAX;
     if (ctx->l2_scanned > bound)
         return qcow2_beyond_limit(ctx, "L2 tables overlap each other beyond reason", ctx->l2_scanned, bound);
     r = table_reader_get(&ctx->l2_reader, i, ret_table);
@@ -97,6 +102,7 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
                   l1_entry_fn entry, l2_items_fn items)
 {
     uint64_t slice[L1_SLICE], file_size = ctx->image->info.file_size;
+    uint64_t bound = scan_bound(ctx, L1_SCANNED_BASE, L1_SCANNED_TIMES);
     int r;
 
     for (uint64_t i = 0; i < l1_entries; i += L1_SLICE) {
@@ -108,10 +114,9 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
         r = qcow2_read(ctx->image, l1_offset + 8 * i, slice, 8 * n);
         if (r < 0)
             return qcow2_read_failed(ctx, r, QCA_TABLE_L1, l1_offset + 8 * i);
-        ctx->l1_scanned += n;
-        if (ctx->l1_scanned > MAX_L1_SCANNED)
-            return qcow2_beyond_limit(ctx, "there are more L1 entries than can be walked", ctx->l1_scanned,
-                                      MAX_L1_SCANNED);
+        ctx->l1_scanned += 8 * n;
+        if (ctx->l1_scanned > bound)
+            return qcow2_beyond_limit(ctx, "L1 tables overlap each other beyond reason", ctx->l1_scanned, bound);
         r = check_advance(ctx->check, 0);
         if (r < 0)
             return r;
@@ -124,7 +129,8 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
             r = entry(ctx, l1_offset, i + k, snapshot, value, &collect);
             if (r < 0)
                 return r;
-            if (!collect)
+            /* A table behind the end of the file is all zero: there is nothing in it. */
+            if (!collect || (value & L1_OFFSET_MASK) >= file_size)
                 continue;
             if (ctx->n_items == ctx->max_items) {
                 r = qcow2_items_flush(ctx, items);
@@ -249,6 +255,9 @@ static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const 
     uint32_t inside = cluster < ctx->n_file_clusters ? min_u64(run->length, ctx->n_file_clusters - cluster) : 0;
     int r;
 
+    if (inside == 1 && run->length == 1 && item->active + item->inactive == 1 &&
+        count_add_bit(&ctx->map, cluster, copied_flags(item, run->entry)))
+        return 0;
     if (inside > 0) {
         r = count_add(&ctx->map, cluster, inside, (uint64_t)item->active + item->inactive,
                       copied_flags(item, run->entry));
@@ -384,8 +393,6 @@ static int count_items(struct qcow2_check *ctx)
         r = qcow2_l2_get(ctx, i, &table);
         if (r < 0)
             return r;
-        if (!table)
-            continue;
         r = count_table(ctx, &ctx->items[i], table);
         if (r < 0)
             return r;

@@ -68,6 +68,8 @@ static void each_damage_is_one_issue_in_its_place(void **state)
         /* behind the end: that, its flag, and the cluster it should have been */
         { l2 + 16, (UINT64_C(1) << 40) | COPIED, QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_L2, l2, 2, UINT64_C(1) << 40,
           2 * CLUSTER, CLUSTER, 2, 1 },
+        { l2 + 16, (KIT_DATA + 4) * CLUSTER | COPIED, QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_L2, l2, 2,
+          (KIT_DATA + 4) * CLUSTER, 2 * CLUSTER, CLUSTER, 2, 1 },
         /* unaligned: two clusters have one reference more, the one it should have been as many as it has */
         { l2 + 16, ((KIT_DATA + 2) * CLUSTER + 512) | COPIED, QCA_ISSUE_L2_UNALIGNED, QCA_TABLE_L2, l2, 2,
           (KIT_DATA + 2) * CLUSTER + 512, 2 * CLUSTER, CLUSTER, 2, 0 },
