@@ -8,7 +8,8 @@
 #include "lib/cleanup.h"
 
 #define PROLONG_MAX 12          /* a debounce is prolonged to at most so many times its length */
-#define CONFIRM_AFTER 12        /* the second look at an image in use comes after so many debounces */
+#define CONFIRM_AFTER 12        /* the second look at an image in use comes after so many debounces, */
+#define CONFIRM_MIN USEC_PER_SEC    /* and never at once */
 
 struct lane;
 
@@ -379,7 +380,7 @@ int schedule_image(struct schedule *schedule, struct image *image, enum schedule
             due = add_saturating(plan->first_change, PROLONG_MAX * debounce);
         break;
     case SCHEDULE_CONFIRM:
-        due = add_saturating(now, CONFIRM_AFTER * debounce);
+        due = add_saturating(now, CONFIRM_AFTER * debounce > CONFIRM_MIN ? CONFIRM_AFTER * debounce : CONFIRM_MIN);
         break;
     case SCHEDULE_INTERVAL:
         due = image->audit ? interval_due(schedule, image, image->audit->finished) : now;

@@ -21,9 +21,9 @@ void schedule_set_options(struct schedule *schedule, const struct schedule_optio
 
 /* The image is to be audited: SCHEDULE_NEW and FORCED at once (FORCED first), CHANGED after the debounce
  * (which further changes prolong, but no longer than 12 times), INTERVAL at last audit + interval ± jitter,
- * CONFIRM (a second look at an image in use) after 12 times the debounce. A plan that is more urgent stands; a
- * change puts off everything but FORCED. An image under way runs again afterwards. All times, those of audits
- * too, are on one clock, usec. */
+ * CONFIRM (a second look at an image in use) after 12 times the debounce, at least 1 s. A plan that is more
+ * urgent stands; a change puts off everything but FORCED. An image under way runs again afterwards. All
+ * times, those of audits too, are on one clock, usec. */
 int schedule_image(struct schedule *schedule, struct image *image, enum schedule_reason reason, uint64_t now);
 void schedule_forget(struct schedule *schedule, struct image *image);
 /* Images of a paused or offline datastore are not handed out. */

@@ -268,6 +268,21 @@ static void test_confirm_yields(void **state)
     assert_int_equal(reason, SCHEDULE_CHANGED);
 }
 
+static void test_confirm_never_at_once(void **state)
+{
+    struct fixture *f = *state;
+    struct schedule_options options = options_default();
+    uint64_t wait;
+
+    options.debounce = 0;
+    schedule_set_options(f->schedule, &options);
+    schedule_image(f->schedule, &f->images[0], SCHEDULE_CONFIRM, START);
+    assert_null(next(f, START, &wait));
+    assert_int_equal(wait, USEC_PER_SEC);
+    schedule_image(f->schedule, &f->images[0], SCHEDULE_CHANGED, START);
+    assert_ptr_equal(next(f, START, NULL), &f->images[0]);
+}
+
 /* 100,000 images on 4 devices: everything is handed out once, in time that heaps allow. */
 static void test_many(void **state)
 {
@@ -313,7 +328,7 @@ int main(void)
         T(test_new_images_in_order), T(test_forced_first), T(test_one_reader_per_device),
         T(test_debounce_prolonged), T(test_debounce_ends), T(test_changed_while_running),
         T(test_interval_with_jitter), T(test_interval_off), T(test_interval_shortened), T(test_hold),
-        T(test_forget_while_running), T(test_confirm_yields), T(test_many),
+        T(test_forget_while_running), T(test_confirm_yields), T(test_confirm_never_at_once), T(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
