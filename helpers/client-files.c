@@ -51,7 +51,7 @@ struct files {
     uint64_t last_id;
     bool ready;
     bool walking;
-    uint64_t last_record;           /* usec, CLOCK_MONOTONIC */
+    uint64_t last_record, last_reply;   /* usec, CLOCK_MONOTONIC */
     int lost_error;
 };
 
@@ -185,16 +185,19 @@ static void files_lose(struct files *files, int error)
     files_unref(files);
 }
 
-/* Arms the timer for the oldest request, or for the silence of a walk or of the start. */
+/* Arms the timer for the oldest request, or for the silence of a walk or of the start. Requests are answered one after
+ * the other, so the oldest one's time begins with the answer to the one before it. */
 static void arm(struct files *files)
 {
     struct files_call *oldest = TAILQ_FIRST(&files->in_flight);
-    uint64_t at = UINT64_MAX;
+    uint64_t at = UINT64_MAX, begun = 0;
 
     if (files->walking || !files->ready)
         at = files->last_record + files->options.deadline_usec;
-    if (oldest && oldest->sent + files->options.deadline_usec < at)
-        at = oldest->sent + files->options.deadline_usec;
+    if (oldest)
+        begun = oldest->sent > files->last_reply ? oldest->sent : files->last_reply;
+    if (oldest && begun + files->options.deadline_usec < at)
+        at = begun + files->options.deadline_usec;
     if (at == UINT64_MAX) {
         sd_event_source_set_enabled(files->timer, SD_EVENT_OFF);
         return;
@@ -331,6 +334,7 @@ static int take_reply(struct files *files, const union wire_record *record, int 
     call = c;
     TAILQ_REMOVE(&files->in_flight, call, link);
     files->n_in_flight--;
+    files->last_reply = files->last_record;
     call_answer(call, (int)record->files_reply.error, TAKE_FD(owned), record);
     return 0;
 }

@@ -280,7 +280,7 @@ static void reports(enum misbehaviour how)
         break;
     case MISBEHAVE_HOG:
         for (size_t i = 0; i < 1u << 20; i++) {
-            char *memory = malloc(1 << 20);
+            char *volatile memory = malloc(1 << 20);     /* volatile: or a compiler sees that it is for nothing */
 
             if (!memory) {
                 done = (struct wire_done){.error = -ENOMEM, .peak_memory = i << 20};
