@@ -71,6 +71,7 @@ struct manager {
     uint64_t last_pass;         /* usec, end of the last one */
     bool first_pass;            /* nothing was known before it */
     bool first_pass_judged;     /* its summary waits until all of it is stored */
+    bool workers_fail;          /* the last one could not be started */
     char *current;              /* path of the image whose audit began last */
 
     /* manager-resolve.c */

@@ -362,8 +362,11 @@ static void image_plan_second(struct manager *manager, struct image *image)
     const struct audit *before = image->audit_before;
 
     if (image->worker_deaths >= DEATHS_MAX) {
+        _cleanup_free_ char *path = text_escape_string(image->path);
+
         schedule_forget(manager->schedule, image);
-        log_warning(0, "An image ended its worker %d times and is left out until it changes", DEATHS_MAX);
+        log_warning(0, "%s ended its worker %d times and is left out until it changes", path ?: "An image",
+                    DEATHS_MAX);
     } else if (image->worker_deaths > 0) {
         plan(manager, image, SCHEDULE_CONFIRM);
     } else if (image->audit->confidence == CONFIDENCE_RACY) {
@@ -388,7 +391,10 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
             reference_done(data_file);
         return;
     }
+    if (error == 0 && manager->workers_fail)
+        log_notice(0, "Workers can be started again");
     if (error == 0) {
+        manager->workers_fail = false;
         if (parent && data_file)
             image_take_references(image, parent, data_file);
         image_take_audit(manager, image, audit);
@@ -397,7 +403,9 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
     if (error == 0) {
         image_plan_second(manager, image);
     } else if (error == -ENOEXEC) {
-        log_error(error, "Cannot start a worker (%s): %m", manager->options.worker_program);
+        if (!manager->workers_fail)
+            log_error(error, "Cannot start %s: %m; it is tried again", manager->options.worker_program);
+        manager->workers_fail = true;
         plan(manager, image, SCHEDULE_CONFIRM);
     } else if (error != -ENOENT) {
         plan(manager, image, SCHEDULE_CHANGED);
