@@ -1,0 +1,99 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# The options and verbs of both programs are the same in --help, in the manual and in the completion.
+bats_require_minimum_version 1.5.0
+
+need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
+
+help_options() { "$1" --help | grep -oE '(^|[ ,])--[a-z][a-z-]*' | tr -d ' ,' | sort -u; }
+
+# From the list of options alone, not from what is said about others elsewhere.
+manual_options() {
+    sed 's/\\-/-/g' "$top_srcdir/man/$1" | sed -n 's/^\.It Fl .*/&/p' | grep -oE 'Fl -[a-z][a-z-]*' | sed 's/^Fl -/--/' |
+        sort -u
+}
+
+completion_options() { grep -oE -- '--[a-z][a-z-]+' "$top_srcdir/completions/$1" | sort -u; }
+
+compare() { # PROGRAM MANUAL
+    help_options "$1" >"$BATS_TEST_TMPDIR/help"
+    manual_options "$2" >"$BATS_TEST_TMPDIR/manual"
+    # what the completion itself calls is among them
+    completion_options "$1" >"$BATS_TEST_TMPDIR/completion"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/help")" -ge 5 ]
+    diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/manual"
+    diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/completion"
+}
+
+@test "qcauditctl's options" { compare qcauditctl qcauditctl.1; }
+
+@test "qcauditd's options" { compare qcauditd qcauditd.8; }
+
+@test "qcauditctl's verbs" {
+    qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p' | sort >"$BATS_TEST_TMPDIR/help"
+    sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$top_srcdir/man/qcauditctl.1" | sort >"$BATS_TEST_TMPDIR/manual"
+    sed -n "s/^ *local verbs='\(.*\)'/\1/p" "$top_srcdir/completions/qcauditctl" | tr ' ' '\n' | sort \
+        >"$BATS_TEST_TMPDIR/completion"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/help")" -ge 10 ]
+    diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/manual"
+    diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/completion"
+}
+
+@test "every verb has a help" {
+    for verb in $(qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p'); do
+        run -0 qcauditctl "$verb" --help
+        [[ $output == "qcauditctl [OPTION...] $verb"* ]]
+    done
+}
+
+@test "an option that means nothing to the verb is refused, by both" {
+    run -1 qcauditctl status --wait
+    [[ $output == *"--wait means nothing to 'status'"* ]]
+    run -1 qcauditctl explain --severity=error
+    run -1 qcauditctl --no-such-option
+    run -1 qcauditctl no-such-verb
+    [[ $output == *"no verb 'no-such-verb'"* ]]
+    run ! qcauditd --no-such-option
+}
+
+@test "bad values are refused, with what is allowed" {
+    for option in --json=xml --severity=fatal --state=closed --format=vhdx --lines=0 --lines=-1 --lines=x \
+        --since=soon --until=2026-13-01; do
+        verb=findings
+        case $option in --format=*) verb=images ;; --since=* | --until=*) verb=history ;; esac
+        run -1 qcauditctl "$verb" "$option"
+        [[ $output == "${option%%=*}="*": "* ]]
+    done
+    run -1 qcauditctl pause pool --for=0
+    run -1 qcauditctl pause pool --for=1h --until=+1h
+    run -1 qcauditctl ack 1
+    [[ $output == *--reason* ]]
+    run -1 qcauditctl ack one --reason=x
+    run -1 qcauditctl show
+    run -1 qcauditctl status too many
+}
+
+@test "the completion completes" {
+    # shellcheck disable=SC2016
+    complete_words() {
+        bash -c 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); compopt() { :; }; _qcauditctl
+            printf "%s\n" "${COMPREPLY[@]}"' - "$top_srcdir/completions/qcauditctl" "$@"
+    }
+    run -0 complete_words qcauditctl fin
+    [ "$output" = findings ]
+    run -0 complete_words qcauditctl --sev
+    [ "$output" = --severity ]
+    run -0 complete_words qcauditctl findings --severity = cr
+    [ "$output" = critical ]
+    run -0 complete_words qcauditctl explain chain-d
+    [ "$output" = chain-deep ]
+}
+
+@test "qcauditctl's manual has no fault" {
+    need man
+    MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$top_srcdir/man/qcauditctl.1" >/dev/null 2>"$BATS_TEST_TMPDIR/faults"
+    diff /dev/null "$BATS_TEST_TMPDIR/faults"
+    command -v mandoc >/dev/null || return 0
+    run mandoc -T lint -W warning "$top_srcdir/man/qcauditctl.1"
+    [ -z "$(grep -v 'outdated mandoc.db' <<<"$output")" ]
+}

@@ -1,0 +1,158 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What qcauditctl's screens look like: 80 columns, colours, JSON, hostile names, no daemon, --offline.
+bats_require_minimum_version 1.5.0
+load ../integration/lib
+
+setup() {
+    need qemu-img qemu-io jq python3 script
+    qcaudit_setup
+    export LC_ALL=C.UTF-8
+}
+teardown() { qcaudit_teardown; }
+
+# on_terminal COMMAND...: its output on a terminal of 80 columns, without carriage returns.
+on_terminal() {
+    local line
+    printf -v line '%q ' "$@"
+    TERM=xterm script -qec "stty cols 80 rows 24; $line" /dev/null </dev/null | tr -d '\r'
+}
+screen() { on_terminal timeout 60 qcauditctl --socket "$RUN/control" --no-pager "$@"; }
+
+fill() {
+    mkdir "$STORE/a-folder-with-a-long-name" "$STORE/other"
+    local folder=$STORE/a-folder-with-a-long-name i
+    make_image "$folder/disk.qcow2"
+    qemu-img create -q -f qcow2 -F qcow2 -b disk.qcow2 "$folder/disk.snap-01.qcow2"
+    for ((i = 2; i <= 40; i++)); do
+        qemu-img create -q -f qcow2 -F qcow2 -b "$(printf 'disk.snap-%02d.qcow2' $((i - 1)))" \
+            "$folder/$(printf 'disk.snap-%02d.qcow2' "$i")"
+    done
+    make_image "$STORE/other/bad.qcow2"
+    break_image "$STORE/other/bad.qcow2"
+    HOSTILE=$STORE/other/$'evil\e[2J\n\xff.qcow2'
+    make_image "$STORE/other/leak.qcow2"
+    leak_image "$STORE/other/leak.qcow2"
+    mv "$STORE/other/leak.qcow2" "$HOSTILE"
+}
+
+@test "every screen fits 80 columns, and no control character of a name gets there" {
+    fill
+    start_daemon
+    scan
+    export NO_COLOR=1
+    for verb in status findings images history "chain disk.snap-40.qcow2" "chain disk.qcow2" explain; do
+        # shellcheck disable=SC2086
+        screen $verb >screen
+        [ -s screen ]
+        python3 -B -c '
+import sys
+for line in open("screen", encoding="utf-8"):
+    text = line.rstrip("\n")
+    assert len(text) <= 80, (len(text), text)
+    assert all(c >= " " for c in text), text' || { echo "$verb"; cat -v screen; return 1; }
+    done
+    screen findings | grep -F 'evil\x1b[2J\n\xff.qcow2'
+    # a long chain: one line each
+    [ "$(screen chain disk.snap-40.qcow2 | grep -cE '^ *[0-9]+ .*disk')" = 41 ]
+}
+
+@test "show says what is wrong, since when, and what to do" {
+    fill
+    start_daemon
+    scan
+    id=$(ctl findings --name=metadata-corrupt --json=short | jq '.[0].id')
+    run -0 ctl show "$id"
+    [[ $output == *"metadata-corrupt (finding $id)"* ]]
+    [[ $output == *"What to do"*"Evidence"*"What it means"* ]]
+    [[ $output == *"out-of-file"* ]]
+    run -0 ctl show other/bad.qcow2
+    [[ $output == *"qcow2 version 3"*"metadata-corrupt"* ]]
+    run -1 ctl show 999999
+    [[ $output == *"no finding 999999"* ]]
+    run -1 ctl show nowhere.qcow2
+    [[ $output == *"No image nowhere.qcow2 is known"* ]]
+}
+
+@test "colours only where they are wanted" {
+    fill
+    start_daemon
+    scan
+    screen findings | grep -q $'\e\['
+    run ! grep -q $'\e' <(NO_COLOR=1 screen findings)
+    run ! grep -q $'\e' <(ctl findings)
+    SYSTEMD_COLORS=1 ctl findings | grep -q $'\e\['
+    run ! grep -q $'\e' <(TERM=dumb script -qec "qcauditctl --socket $RUN/control --no-pager findings" /dev/null </dev/null)
+}
+
+@test "JSON is valid, whatever the names are" {
+    fill
+    start_daemon
+    scan
+    for mode in short pretty; do
+        for verb in status findings images history "chain disk.snap-40.qcow2" "show other/bad.qcow2" explain; do
+            # shellcheck disable=SC2086
+            ctl --json="$mode" $verb >out.json
+            jq -e . out.json >/dev/null
+            run ! grep -qP '[\x00-\x09\x0b-\x1f\x7f]' out.json
+        done
+    done
+    # a path that is no UTF-8 is an array of its bytes
+    ctl --json=short images >out.json
+    [ "$(jq -r '[.[] | .path | select(type == "array")] | length' out.json)" = 1 ]
+    printf '%s' "$HOSTILE" | od -An -v -tu1 | tr -s ' \n' '\n' | grep . | jq -cs . >expected
+    jq -c '.[] | .path | select(type == "array")' out.json | diff - expected
+    [ "$(ctl --json=short findings --severity=critical | jq -r '.[].name' | sort -u)" = metadata-corrupt ]
+}
+
+@test "filters" {
+    fill
+    start_daemon
+    scan
+    [ "$(ctl --no-legend findings --path "$STORE/other" --severity=critical | wc -l)" = 1 ]
+    [ "$(ctl --no-legend findings --name=chain-deep | wc -l)" = 1 ]
+    [ "$(ctl --json=short findings --state=acknowledged)" = '[]' ]
+    id=$(ctl findings --name=chain-deep --json=short | jq '.[0].id')
+    ctl ack "$id" --reason="kept for the auditors" --for=7d
+    [ "$(ctl --json=short findings --state=acknowledged | jq -r '.[0]."acknowledged-reason"')" = "kept for the auditors" ]
+    run -1 ctl findings --name=no-such-finding
+    run -0 ctl findings --path /nowhere
+    [ "$output" = "Nothing found." ]
+}
+
+@test "scan --wait tells by its status whether something bad was found" {
+    start_daemon
+    scan
+    make_image "$STORE/good.qcow2"
+    run -0 ctl scan --wait "$STORE/good.qcow2"
+    [[ $output == "Scan complete: "* ]]
+    make_image "$STORE/bad.qcow2"
+    break_image "$STORE/bad.qcow2"
+    run -2 ctl scan --wait
+    [[ $output == *"New findings: "*critical* ]]
+}
+
+@test "no daemon: what is missing, and what to do" {
+    run -1 ctl status
+    [[ $output == *"qcauditd is not running (socket $RUN/control: "*"systemctl start qcauditd"*"--offline"* ]]
+}
+
+@test "--offline reads the database, but not a running daemon's" {
+    fill
+    start_daemon
+    scan
+    ctl --json=short findings | jq -c '[.[] | [.id, .name, .severity, .state, .summary]] | sort' >online
+    run -1 ctl --offline --state-directory "$STATE" findings
+    [[ $output == *"qcauditd is running"* ]]
+    stop_daemon
+    ctl --offline --state-directory "$STATE" --json=short findings | jq -c '[.[] | [.id, .name, .severity, .state, .summary]] | sort' >offline
+    diff online offline
+    run -0 ctl --offline --state-directory "$STATE" status
+    [[ $output == *"not running"*metadata* || $output == *"not running"*critical* ]]
+    run -0 ctl --offline --state-directory "$STATE" images
+    [[ $output == *disk.snap-40.qcow2* ]]
+    run -0 ctl --offline --state-directory "$STATE" history
+    [[ $output == *opened* ]]
+    run -1 ctl --offline --state-directory "$STATE" chain disk.qcow2
+    run -1 ctl --offline --state-directory "$DIR/none" findings
+}
