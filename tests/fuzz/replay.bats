@@ -19,6 +19,24 @@ replay() {
     [ ! -d "$top_srcdir/tests/fuzz/corpus/image" ] || replay fuzz-image "$top_srcdir/tests/fuzz/corpus/image"
 }
 
+@test "records: what a worker says of some images, whole and with every byte changed in turn" {
+    command -v qemu-img >/dev/null || skip "qemu-img is not installed"
+    cd "$BATS_TEST_TMPDIR"
+    "$top_srcdir/tests/images/generate" . snapshots bitmaps many-at-once
+    mkdir seeds
+    "$top_builddir/tests/fuzz/make-wire-seeds" snapshots.qcow2 bitmaps.qcow2 many-at-once.qcow2 >seeds/three
+    "$top_builddir/tests/fuzz/make-wire-seeds" many-at-once.qcow2 >seeds/one
+    python3 - seeds/one <<'END'
+import sys
+data = open(sys.argv[1], "rb").read()
+for place in range(0, len(data), max(1, len(data) // 800)):
+    for value in (0, 255, data[place] ^ 1):
+        with open(f"seeds/{place}-{value}", "wb") as file:
+            file.write(data[:place] + bytes([value]) + data[place + 1:])
+END
+    replay fuzz-wire seeds
+}
+
 @test "configurations" {
     replay fuzz-config "$top_srcdir/tests/fuzz/corpus/config"
 }
