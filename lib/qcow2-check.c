@@ -13,7 +13,7 @@
 enum {
     MAX_PASSES = 4096,
     MIN_ITEMS = 4096,           /* L2 tables that are collected at a time, at least and at most */
-    MAX_ITEMS = 8 << 20,
+    MAX_ITEMS = 4 << 20,
 };
 
 #define MEMORY_MIN (UINT64_C(512) << 10)        /* what the counting map needs to widen one page */
@@ -303,11 +303,14 @@ static int allocate(struct qcow2_check *ctx)
     entries = (uint64_t)ctx->image->info.l1_entries;
     for (size_t i = 0; i < ctx->image->info.n_snapshots; i++)
         entries += ctx->image->info.snapshots[i].l1_entries;
-    ctx->max_items = min_u64(max_u64(ctx->memory_left / 4 / sizeof(*ctx->items), MIN_ITEMS), MAX_ITEMS);
+    ctx->max_items = min_u64(max_u64(ctx->memory_left / 8 / sizeof(*ctx->items), MIN_ITEMS), MAX_ITEMS);
     ctx->max_items = min_u64(ctx->max_items, max_u64(entries, 1));
     ctx->leaks.window_clusters = UINT64_C(1) << ctx->qcow2->l2_bits;
 
-    fixed = ctx->max_items * sizeof(*ctx->items) + 2 * table_reader_memory(cluster_size) +
+    if (ctx->check->options.max_issues > ctx->memory_left / sizeof(struct qca_issue))
+        return qcow2_out_of_memory(ctx);
+    /* qsort() takes as much again as it sorts. */
+    fixed = 2 * ctx->max_items * sizeof(*ctx->items) + 2 * table_reader_memory(cluster_size) +
         ctx->leaks.window_clusters / 8 + ctx->check->options.max_issues * sizeof(struct qca_issue);
     if (fixed + MEMORY_MIN > ctx->memory_left)
         return qcow2_out_of_memory(ctx);

@@ -258,7 +258,7 @@ const char *qca_table_name(enum qca_table table);
 struct qca_check_options {
     uint64_t memory_limit;      /* bytes; 0 is 1 GiB. What needs more counts in passes */
     size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
-    unsigned threads;           /* 0 or 1: the calling thread alone */
+    unsigned threads;           /* 0 or 1: the calling thread alone; more is allowed, but none are started yet */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
     const atomic_bool *cancel;  /* may be NULL; once true, the check ends with -ECANCELED soon */
     void (*progress)(void *userdata, uint64_t done, uint64_t total);  /* may be NULL; at most ~10 per s of work */
@@ -278,7 +278,7 @@ struct qca_check_result {
     uint64_t compressed_clusters;
     uint64_t fragmented_clusters;
     uint64_t leak_runs;         /* maximal runs of adjacent leaked clusters */
-    uint64_t burst_leaks;       /* most leaks within a host span as long as what one L2 table maps */
+    uint64_t burst_leaks;       /* most leaks in any (sliding) host span as long as what one L2 table maps */
     uint64_t burst_offset;      /* that span's first and last leaked byte; QCA_NO_OFFSET if no leaks */
     uint64_t burst_end;
     uint64_t kind_count[_QCA_ISSUE_MAX];    /* how often each kind was seen, kept or not */
