@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Tests how qcaudit-files opens files and resolves references, whose locks it sees, and how it is confined and lost. */
+#include "files-kit.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+static void test_open(void **state)
+{
+    struct fixture *f = *state;
+    char text[8] = "", outside[128];
+    struct stat st;
+
+    snprintf(outside, sizeof(outside), "%s/outside", f->top);
+    run(f, "echo data > file && ln -s file inside && ln -s %s out && echo secret > %s && mkfifo fifo && mkdir dir && "
+           "ln -s nowhere dangling && ln -s circle circle && ln -s /dev/zero zero", outside, outside);
+    start(f, false);
+    try_open(f, at(f, "file"));
+    assert_int_equal(f->error, 0);
+    assert_int_equal(read(f->fd, text, sizeof(text)), 5);
+    assert_string_equal(text, "data\n");
+    assert_int_equal(write(f->fd, "x", 1), -1);
+    assert_int_equal(fcntl(f->fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+    assert_int_equal(fcntl(f->fd, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(fstat(f->fd, &st), 0);
+    assert_int_equal(f->stat.inode, st.st_ino);
+    assert_int_equal(f->use, FILES_UNUSED);
+
+    try_open(f, at(f, "inside"));
+    assert_int_equal(f->error, 0);
+    try_open(f, at(f, "out"));
+    assert_int_equal(f->error, -EPERM);
+    try_open(f, outside);
+    assert_int_equal(f->error, -EPERM);
+    try_open(f, at(f, "zero"));
+    assert_int_equal(f->error, -EPERM);
+    try_open(f, at(f, "fifo"));
+    assert_int_equal(f->error, -EMEDIUMTYPE);
+    try_open(f, at(f, "dir"));
+    assert_int_equal(f->error, -EMEDIUMTYPE);
+    try_open(f, at(f, "dangling"));
+    assert_int_equal(f->error, -ENOENT);
+    try_open(f, at(f, "circle"));
+    assert_int_equal(f->error, -ELOOP);
+    try_open(f, at(f, "file/below"));
+    assert_int_equal(f->error, -ENOENT);
+    assert_false(f->lost);
+}
+
+static void test_resolve(void **state)
+{
+    struct fixture *f = *state;
+    char outside[128], other[128], image[160];
+    const char *roots[3] = {f->root, other, NULL};
+
+    snprintf(outside, sizeof(outside), "%s/root-not", f->top);      /* the root's name is its beginning */
+    snprintf(other, sizeof(other), "%s/other", f->top);
+    run(f, "mkdir -p sub %s %s && echo b > base && echo b > sub/near && echo o > %s/there && echo s > %s/secret && "
+           "ln -s %s/secret out && ln -s base link && mkfifo fifo && echo i > sub/image", other, outside, other, outside,
+        outside);
+    start_with(f, (struct files_options){.recursive = true, .allowed_roots = roots});
+    snprintf(image, sizeof(image), "%s/sub/image", f->root);
+
+    try_resolve(f, image, "near");
+    assert_int_equal(f->error, 0);
+    assert_string_equal(f->real, at(f, "sub/near"));
+    assert_int_equal(f->stat.type, FILES_REGULAR);
+    try_resolve(f, image, "../base");
+    assert_int_equal(f->error, 0);
+    assert_string_equal(f->real, at(f, "base"));
+    try_resolve(f, image, "../link");
+    assert_int_equal(f->error, 0);
+    assert_string_equal(f->real, at(f, "base"));
+    try_resolve(f, image, at(f, "base"));
+    assert_int_equal(f->error, 0);
+    try_resolve(f, image, "../../other/there");
+    assert_int_equal(f->error, 0);
+    try_resolve(f, image, "missing");
+    assert_int_equal(f->error, -ENOENT);
+    try_resolve(f, image, "../out");
+    assert_int_equal(f->error, -EPERM);
+    assert_non_null(strstr(f->real, "/root-not/secret"));
+    try_resolve(f, image, "../../root-not/secret");
+    assert_int_equal(f->error, -EPERM);
+    try_resolve(f, image, "/etc/passwd");
+    assert_int_equal(f->error, -EPERM);
+    assert_string_equal(f->real, "/etc/passwd");
+    /* whether it is there is not even looked at */
+    try_resolve(f, image, "/nonexistent/../etc/nothing");
+    assert_int_equal(f->error, -EPERM);
+    assert_string_equal(f->real, "/etc/nothing");
+    try_resolve(f, image, "../../../../../../../../../dev/null");
+    assert_int_equal(f->error, -EPERM);
+    try_resolve(f, image, "../fifo");
+    assert_int_equal(f->error, -EMEDIUMTYPE);
+    try_resolve(f, image, "..");
+    assert_int_equal(f->error, -EMEDIUMTYPE);
+    try_resolve(f, image, "");
+    assert_int_equal(f->error, -EMEDIUMTYPE);
+    assert_false(f->lost);
+}
+
+/* The datastore was given by a path with a link in it: what is below is called as it was given. */
+static void test_root_is_a_link(void **state)
+{
+    struct fixture *f = *state;
+    char link[128], path[160], root[80];
+
+    snprintf(link, sizeof(link), "%s/link", f->top);
+    run(f, "echo b > base && echo i > image && ln -s %s %s", f->root, link);
+    strcpy(root, f->root);
+    start_with(f, (struct files_options){.root = link, .watch = true, .recursive = true});
+    strcpy(f->root, link);
+    walk(f);
+    assert_non_null(find(f, FILES_EVENT_APPEARED, "base"));
+    snprintf(path, sizeof(path), "%s/image", link);
+    try_resolve(f, path, "base");
+    assert_int_equal(f->error, 0);
+    assert_string_equal(f->real, at(f, "base"));
+    snprintf(path, sizeof(path), "%s/base", root);
+    try_resolve(f, at(f, "image"), path);
+    assert_int_equal(f->error, 0);
+    assert_string_equal(f->real, at(f, "base"));
+    try_open(f, at(f, "base"));
+    assert_int_equal(f->error, 0);
+    ask_root(f);
+    assert_string_equal(f->real, root);
+    strcpy(f->root, root);
+}
+
+/* An absolute reference by another spelling, over a link outside of all roots. */
+static void test_link_outside(void **state)
+{
+    struct fixture *f = *state;
+    char path[160];
+
+    run(f, "echo b > base && echo i > image && ln -s %s %s/alias", f->root, f->top);
+    start(f, false);
+    snprintf(path, sizeof(path), "%s/alias/base", f->top);
+    try_resolve(f, at(f, "image"), path);
+    assert_int_equal(f->error, 0);
+    assert_string_equal(f->real, at(f, "base"));
+}
+
+/* ---- locks ------------------------------------------------------------------------------------ */
+
+/* qemu-io with the image open, until the fixture ends. */
+static void hold(struct fixture *f, const char *name, bool read_only)
+{
+    int to[2], from[2];
+    char answer[64] = "";
+
+    assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(from, O_CLOEXEC), 0);
+    f->holder = fork();
+    if (f->holder == 0) {
+        dup2(to[0], 0);
+        dup2(from[1], 1);
+        execlp("qemu-io", "qemu-io", read_only ? "-r" : "-n", at(f, name), NULL);
+        _exit(127);
+    }
+    close(to[0]);
+    close(from[1]);
+    assert_int_equal(write(to[1], "length\n", 7), 7);
+    while (!strstr(answer, "MiB") && !strstr(answer, "bytes")) {
+        size_t n = strlen(answer);
+
+        if (n >= sizeof(answer) - 1)
+            n = 0;
+        assert_true(read(from[0], answer + n, sizeof(answer) - 1 - n) > 0);
+    }
+    close(from[0]);
+    /* to[1] stays: its end would be qemu-io's */
+}
+
+static void test_locks(void **state)
+{
+    struct fixture *f = *state;
+
+    run(f, "qemu-img create -q -f qcow2 disk 1M");
+    start(f, false);
+    try_probe(f, at(f, "disk"));
+    assert_int_equal(f->use, FILES_UNUSED);
+    assert_true(f->stat.size > 0);
+    hold(f, "disk", false);
+    try_probe(f, at(f, "disk"));
+    assert_int_equal(f->use, FILES_WRITER);
+    try_open(f, at(f, "disk"));
+    assert_int_equal(f->error, 0);
+    assert_int_equal(f->use, FILES_WRITER);
+    release(f);
+    try_probe(f, at(f, "disk"));
+    assert_int_equal(f->use, FILES_UNUSED);
+    hold(f, "disk", true);
+    try_probe(f, at(f, "disk"));
+    assert_int_equal(f->use, FILES_FROZEN);
+    release(f);
+    /* the probe itself must not keep a guest from starting */
+    try_open(f, at(f, "disk"));
+    run(f, "qemu-io -c 'write 0 64k' disk");
+}
+
+/* ---- the process ------------------------------------------------------------------------------ */
+
+static void test_many_requests(void **state)
+{
+    struct fixture *f = *state;
+
+    run(f, ": > x");
+    start(f, false);
+    f->answers = 0;
+    for (unsigned i = 0; i < 2000; i++)
+        assert_int_equal(files_probe(f->files, at(f, "x"), on_probe, f), 0);
+    LOOP_UNTIL(f, f->answers == 2000);
+    assert_int_equal(f->error, 0);
+}
+
+static void test_killed(void **state)
+{
+    struct fixture *f = *state;
+
+    start(f, true);
+    f->answers = 0;
+    f->walked = false;
+    kill(files_pid(f->files), SIGKILL);
+    assert_int_equal(files_probe(f->files, at(f, "x"), on_probe, f), 0);
+    (void)files_walk(f->files);
+    LOOP_UNTIL(f, f->lost);
+    assert_int_equal(f->answers, 1);
+    assert_int_equal(f->error, -ECHILD);
+    assert_int_equal(f->lost_error, -ECHILD);
+    assert_int_equal(files_probe(f->files, at(f, "x"), on_probe, f), -ENOTCONN);
+    assert_int_equal(files_walk(f->files), -ENOTCONN);
+}
+
+static void test_hangs(void **state)
+{
+    struct fixture *f = *state;
+
+    start_with(f, (struct files_options){.deadline_usec = 500000});
+    walk(f);
+    kill(files_pid(f->files), SIGSTOP);
+    f->answers = 0;
+    f->walked = false;
+    assert_int_equal(files_probe(f->files, at(f, "x"), on_probe, f), 0);
+    assert_int_equal(files_open(f->files, at(f, "x"), on_open, f), 0);
+    assert_int_equal(files_walk(f->files), 0);
+    LOOP_UNTIL(f, f->lost);
+    assert_int_equal(f->answers, 2);
+    assert_int_equal(f->error, -ETIMEDOUT);
+    assert_true(f->walked);
+    assert_int_equal(f->walk_error, -ETIMEDOUT);
+    assert_int_equal(f->lost_error, -ETIMEDOUT);
+}
+
+static void test_no_program(void **state)
+{
+    struct fixture *f = *state;
+    struct files_options options = {
+        .program = "/nonexistent", .root = f->root, .launcher_fd = -1, .record = on_record, .walked = on_walked,
+        .lost = on_lost, .userdata = f,
+    };
+
+    assert_int_equal(files_start(f->event, &options, &f->files), -ENOENT);
+    options.root = "relative";
+    assert_int_equal(files_start(f->event, &options, &f->files), -EINVAL);
+    options.root = f->root;
+    options.program = "/bin/false";
+    assert_int_equal(files_start(f->event, &options, &f->files), 0);
+    LOOP_UNTIL(f, f->lost);
+    assert_int_equal(f->lost_error, -ECHILD);
+}
+
+static uint64_t status_field(pid_t pid, const char *field, int base)
+{
+    _cleanup_fclose_ FILE *file = NULL;
+    char path[64], line[256];
+
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    while (fgets(line, sizeof(line), file))
+        if (strncmp(line, field, strlen(field)) == 0 && line[strlen(field)] == ':')
+            return strtoull(line + strlen(field) + 1, NULL, base);
+    fail_msg("no %s in %s", field, path);
+    return 0;
+}
+
+#define READ_SEARCH UINT64_C(4)     /* CAP_DAC_READ_SEARCH is number 2 */
+
+static void check_confinement(struct fixture *f, pid_t pid)
+{
+    assert_int_equal(status_field(pid, "Seccomp", 10), 2);
+    assert_int_equal(status_field(pid, "NoNewPrivs", 10), 1);
+    assert_int_equal(status_field(pid, "CapInh", 16), 0);
+    assert_int_equal(status_field(pid, "CapAmb", 16), 0);
+    assert_int_equal(status_field(pid, "CapEff", 16), geteuid() == 0 ? READ_SEARCH : 0);
+    assert_int_equal(status_field(pid, "CapPrm", 16), geteuid() == 0 ? READ_SEARCH : 0);
+}
+
+static void test_confined(void **state)
+{
+    struct fixture *f = *state;
+    char path[64];
+    unsigned n = 0;
+    DIR *dir;
+
+    start(f, true);
+    walk(f);
+    check_confinement(f, files_pid(f->files));
+    snprintf(path, sizeof(path), "/proc/%d/fd", files_pid(f->files));
+    dir = opendir(path);
+    if (!dir)
+        skip();                     /* not dumpable, so only root may look */
+    for (struct dirent *entry; (entry = readdir(dir));)
+        n += entry->d_name[0] != '.';
+    closedir(dir);
+    assert_int_equal(n, 6);         /* three standard ones, socket, mountinfo, inotify: nothing stays open */
+}
+
+/* In a process of its own, as it gives up what this one has for ever. */
+static void test_launcher(void **state)
+{
+    struct fixture *f = *state;
+    siginfo_t info;
+    pid_t pid;
+
+    run(f, "mkdir closed && echo x > closed/file && chown -R 65534 closed && chmod 0 closed");
+    pid = fork();
+    if (pid == 0) {
+        const char *const roots[] = {f->root, NULL};
+        struct files_options options = {
+            .program = f->program, .root = f->root, .allowed_roots = roots, .recursive = true, .watch = true,
+            .record = on_record, .walked = on_walked, .lost = on_lost, .userdata = f,
+        };
+        sd_event *event = NULL;
+
+        if (launcher_start(f->program, &options.launcher_fd) < 0 || sd_event_new(&event) < 0)
+            _exit(99);
+        f->event = event;
+        assert_int_equal(status_field(getpid(), "CapEff", 16), 0);
+        assert_int_equal(status_field(getpid(), "CapPrm", 16), 0);
+        if (geteuid() == 0) {
+            assert_true(options.launcher_fd >= 0);
+            assert_int_equal(status_field(getpid(), "CapBnd", 16), 0);
+            assert_int_equal(access(at(f, "closed/file"), F_OK), -1);
+        } else
+            assert_int_equal(options.launcher_fd, -1);
+        assert_int_equal(files_start(f->event, &options, &f->files), 0);
+        walk(f);
+        check_confinement(f, files_pid(f->files));
+        assert_true(!!find(f, FILES_EVENT_APPEARED, "closed/file") == (geteuid() == 0));
+        if (geteuid() == 0) {
+            try_open(f, at(f, "closed/file"));
+            assert_int_equal(f->error, 0);
+        }
+        pid = files_pid(f->files);
+        f->files = files_free(f->files);
+        /* ended, and reaped by the launcher, or else by the loop */
+        while (kill(pid, 0) == 0)
+            assert_true(sd_event_run(f->event, 1000) >= 0);
+        /* one more, which must end with this process */
+        assert_int_equal(files_start(f->event, &options, &f->files), 0);
+        walk(f);
+        {
+            _cleanup_fclose_ FILE *file = fopen(at(f, "pid"), "we");
+
+            fprintf(file, "%d", files_pid(f->files));
+        }
+        _exit(0);
+    }
+    assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED), 0);
+    assert_int_equal(info.si_code, CLD_EXITED);
+    assert_int_equal(info.si_status, 0);
+    {
+        _cleanup_fclose_ FILE *file = fopen(at(f, "pid"), "re");
+
+        assert_non_null(file);
+        assert_int_equal(fscanf(file, "%d", &pid), 1);
+    }
+    for (unsigned i = 0; i < 10000 && kill(pid, 0) == 0; i++)
+        usleep(1000);
+    assert_int_equal(kill(pid, 0), -1);
+}
+
+/* ---- references by their text ------------------------------------------------------------------ */
+
+static void test_classify(void **state)
+{
+    static const struct { const char *reference; enum reference_text class; const char *path; } cases[] = {
+        {"base.qcow2", REFERENCE_LOCAL, "base.qcow2"},
+        {"../base.qcow2", REFERENCE_LOCAL, "../base.qcow2"},
+        {"/images/base.qcow2", REFERENCE_LOCAL, "/images/base.qcow2"},
+        {"./a:b", REFERENCE_LOCAL, "./a:b"},
+        {"dir/a:b", REFERENCE_LOCAL, "dir/a:b"},
+        {"file:/images/base", REFERENCE_LOCAL, "/images/base"},
+        {"file:///images/base", REFERENCE_LOCAL, "///images/base"},
+        {"new\nline", REFERENCE_LOCAL, "new\nline"},
+        {"/devices/x", REFERENCE_LOCAL, "/devices/x"},
+        {"json:{\"driver\":\"nbd\"}", REFERENCE_REMOTE, NULL},
+        {"nbd://host/x", REFERENCE_REMOTE, NULL},
+        {"http://host/x", REFERENCE_REMOTE, NULL},
+        {"rbd:pool/x", REFERENCE_REMOTE, NULL},
+        {"a:b", REFERENCE_REMOTE, NULL},
+        {":", REFERENCE_REMOTE, NULL},
+        {"fat:rw:/etc", REFERENCE_REMOTE, NULL},
+        {"file:relative", REFERENCE_UNSAFE, NULL},
+        {"host_device:/dev/sda", REFERENCE_UNSAFE, NULL},
+        {"/dev/sda", REFERENCE_UNSAFE, NULL},
+        {"file:/dev/sda", REFERENCE_UNSAFE, NULL},
+        {"//dev//./sda", REFERENCE_UNSAFE, NULL},
+        {"/images/../dev/sda", REFERENCE_UNSAFE, NULL},
+        {"/proc/self/fd/3", REFERENCE_UNSAFE, NULL},
+        {"/sys/x", REFERENCE_UNSAFE, NULL},
+        {"/..//proc", REFERENCE_UNSAFE, NULL},
+        {"", REFERENCE_UNSAFE, NULL},
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ char *path = NULL;
+        enum reference_text class;
+
+        assert_int_equal(reference_classify(cases[i].reference, &class, &path), 0);
+        if (class != cases[i].class)
+            fail_msg("%s: class %d", cases[i].reference, class);
+        if (cases[i].path)
+            assert_string_equal(path, cases[i].path);
+        else
+            assert_null(path);
+        assert_int_equal(reference_classify(cases[i].reference, &class, NULL), 0);
+    }
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_open), TEST(test_resolve), TEST(test_root_is_a_link), TEST(test_link_outside), TEST(test_locks),
+        TEST(test_many_requests), TEST(test_killed), TEST(test_hangs), TEST(test_no_program), TEST(test_confined),
+        TEST(test_launcher), cmocka_unit_test(test_classify),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
