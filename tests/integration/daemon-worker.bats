@@ -58,3 +58,35 @@ evidence() {
     has_no_finding audit-failed
     stop_daemon
 }
+
+@test "three deaths, and it is left alone, after a restart too" {
+    audits() { sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM audit'; }
+    has_audits() { [ "$(audits)" = "$1" ]; }
+    need sqlite3
+    misbehave OPEN
+    wait_for 30 has_audits 3
+    scan
+    sleep 2
+    has_audits 3
+    stop_daemon
+    misbehave OPEN
+    scan
+    sleep 2
+    has_audits 3
+    has_finding "audit-failed error a.qcow2"
+    stop_daemon
+}
+
+@test "no worker can be started: said once, and the audits come when there is one" {
+    rm "$DIR/libexec/qcaudit-worker"
+    write_config
+    QCAUDIT_LIBEXECDIR=$DIR/libexec start_daemon
+    scan
+    sleep 3
+    same "" "$(findings)"
+    [ "$(grep -c 'Cannot start .*qcaudit-worker' "$LOG")" = 1 ]
+    ln -s "$top_builddir/helpers/qcaudit-worker" "$DIR/libexec/qcaudit-worker"
+    audited() { [[ $(ctl status) == *"1 of 1"* ]]; }
+    wait_for 20 audited
+    stop_daemon
+}
