@@ -453,7 +453,7 @@ static void test_choked_client_is_dropped(void **state)
 
 static void test_garbage_is_dropped(void **state)
 {
-    static const char *const garbage[] = { "GET / HTTP/1.1\r\n\r\n", "\0AUTH EXTERNAL zz\r\n", "" };
+    static const char garbage[][24] = { "GET / HTTP/1.1\r\n\r\n", "\0AUTH EXTERNAL zz\r\n", "" };
     sd_bus *bus;
 
     for (size_t i = 0; i < ELEMENTSOF(garbage); i++) {
@@ -462,7 +462,7 @@ static void test_garbage_is_dropped(void **state)
 
         assert_true(fd >= 0);
         memset(noise, 0xa5, sizeof(noise));
-        (void)!write(fd, garbage[i], 8);
+        (void)!write(fd, garbage[i], sizeof(garbage[i]));
         (void)send(fd, noise, sizeof(noise), MSG_NOSIGNAL);
         close(fd);
     }

@@ -86,7 +86,8 @@ static int by_path(const void *a, const void *b)
 
 static const struct query_view *look(struct world *world)
 {
-    qsort(world->images, world->n_images, sizeof(*world->images), by_path);
+    if (world->n_images > 0)
+        qsort(world->images, world->n_images, sizeof(*world->images), by_path);
     assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
     world->view = (struct query_view){
         .datastores = world->datastores, .n_datastores = 1, .images = world->images, .n_images = world->n_images,
