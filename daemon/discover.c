@@ -313,6 +313,20 @@ int discover_images(struct discover *discover, struct image *const **ret_images,
     return 0;
 }
 
+int discover_images_below(struct discover *discover, const char *path, struct image *const **ret_images, size_t *ret_n)
+{
+    size_t first, end;
+    int r;
+
+    r = image_set_sort(&discover->images);
+    if (r < 0)
+        return r;
+    image_set_below(&discover->images, path, &first, &end);
+    *ret_images = discover->images.sorted + first;
+    *ret_n = end - first;
+    return 0;
+}
+
 uint64_t discover_generation(const struct discover *discover)
 {
     return discover->images.generation;

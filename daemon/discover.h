@@ -65,6 +65,8 @@ int discover_resume(struct discover *discover, struct datastore *datastore);
 /* In order of name; of path (bytes). Valid until the next change. */
 void discover_datastores(struct discover *discover, struct datastore *const **ret_datastores, size_t *ret_n);
 int discover_images(struct discover *discover, struct image *const **ret_images, size_t *ret_n);
+/* Those below the folder path alone. */
+int discover_images_below(struct discover *discover, const char *path, struct image *const **ret_images, size_t *ret_n);
 /* Changes with every image that appears or vanishes. */
 uint64_t discover_generation(const struct discover *discover);
 

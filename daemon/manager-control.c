@@ -218,18 +218,20 @@ static int op_scan(void *userdata, char **paths, uint64_t *ret_ticket, char **re
 {
     struct manager *manager = userdata;
     _cleanup_free_ char *name = NULL;
-    const char *unknown = NULL;
+    const char *path = NULL;
     int r;
 
     if (!paths || !paths[0]) {
         *ret_ticket = pass_begin(manager);
         return 0;
     }
-    r = pass_scan(manager, paths, ret_ticket, &unknown);
-    if (r != -ENOENT)
+    r = pass_scan(manager, paths, ret_ticket, &path);
+    if (r != -ENOENT && r != -ENOTCONN)
         return r;
-    name = text_escape_string(unknown);
-    if (asprintf(ret_message, "%s is in no datastore, or is no file that was seen there", name ?: "It") < 0)
+    name = text_escape_string(path);
+    if (asprintf(ret_message, "%s %s", name ?: "It",
+                 r == -ENOENT ? "is in no datastore, or is no file that was seen there"
+                              : "is in a datastore that is offline or paused") < 0)
         *ret_message = NULL;
     return -EINVAL;
 }

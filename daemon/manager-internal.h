@@ -127,8 +127,9 @@ void pass_dispatch(struct manager *manager);
 /* A new pass, or the next one when one is under way: its ticket. */
 uint64_t pass_begin(struct manager *manager);
 void pass_plan_next(struct manager *manager);
-/* Audits everything at and below the paths: -ENOENT and the path that is not known. */
-int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_unknown);
+/* Audits everything at and below the paths: -ENOENT and the path that is not known, -ENOTCONN and the one whose
+ * datastore is offline or paused. */
+int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_path);
 const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket);
 /* Ends the scans of which nothing is left. */
 void pass_check_finished(struct manager *manager);

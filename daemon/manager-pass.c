@@ -529,44 +529,58 @@ void pass_check_finished(struct manager *manager)
     control_status_soon(manager);
 }
 
-static bool is_at_or_below(const char *path, const char *folder)
+static void scan_image(struct manager *manager, struct image *image, uint64_t ticket)
 {
-    size_t n = strlen(folder);
-
-    while (n > 1 && folder[n - 1] == '/')
-        n--;
-    return strncmp(path, folder, n) == 0 && (path[n] == 0 || path[n] == '/' || n == 1);
+    if (image->datastore->state != DATASTORE_ONLINE)
+        return;
+    image->worker_deaths = 0;
+    plan(manager, image, SCHEDULE_FORCED);
+    scan_join(manager, image, ticket);
 }
 
-static size_t scan_path(struct manager *manager, const char *path, uint64_t ticket)
+/* Every image at and below the path; ticket 0 only looks: -ENOENT none is known, -ENOTCONN they cannot be reached. */
+static int scan_path(struct manager *manager, const char *path, uint64_t ticket)
 {
+    size_t n_path = strlen(path), n = 0, n_online = 0;
+    _cleanup_free_ char *folder = NULL;
     struct image *const *images;
-    size_t n, found = 0;
+    struct image *image;
+    int r;
 
-    if (discover_images(manager->discover, &images, &n) < 0)
-        return 0;
+    while (n_path > 1 && path[n_path - 1] == '/')
+        n_path--;
+    folder = strndup(path, n_path);
+    if (!folder)
+        return -ENOMEM;
+    image = discover_find_image(manager->discover, folder);
+    r = discover_images_below(manager->discover, folder, &images, &n);
+    if (r < 0)
+        return r;
+    if (ticket && image)
+        scan_image(manager, image, ticket);
     for (size_t i = 0; i < n; i++) {
-        if (!is_at_or_below(images[i]->path, path))
-            continue;
-        found++;
-        if (!ticket || images[i]->datastore->state != DATASTORE_ONLINE)
-            continue;
-        images[i]->worker_deaths = 0;
-        plan(manager, images[i], SCHEDULE_FORCED);
-        scan_join(manager, images[i], ticket);
+        n_online += images[i]->datastore->state == DATASTORE_ONLINE;
+        if (ticket)
+            scan_image(manager, images[i], ticket);
     }
-    return found;
+    n_online += image && image->datastore->state == DATASTORE_ONLINE;
+    if (n_online > 0)
+        return 0;
+    return image || n > 0 ? -ENOTCONN : -ENOENT;
 }
 
-int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_unknown)
+int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_path)
 {
     struct scan *scan;
+    int r;
 
-    for (size_t i = 0; paths[i]; i++)
-        if (scan_path(manager, paths[i], 0) == 0) {
-            *ret_unknown = paths[i];
-            return -ENOENT;
+    for (size_t i = 0; paths[i]; i++) {
+        r = scan_path(manager, paths[i], 0);
+        if (r < 0) {
+            *ret_path = paths[i];
+            return r;
         }
+    }
     scan = scan_new(manager, false);
     scan->started = true;
     scan->begun = manager_now(manager);
