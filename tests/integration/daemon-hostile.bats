@@ -54,6 +54,10 @@ for name, count in collections.Counter(row["name"] for row in json.load(sys.stdi
     cp "$STORE/good.qcow2" "$STORE/secret.qcow2"
     chmod 000 "$STORE/secret.qcow2"
     chown -R nobody "$STATE" "$RUN"
+    # The build tree need not be reachable for everybody.
+    mkdir "$DIR/bin"
+    cp "$(command -v qcauditd)" "$QCAUDIT_LIBEXECDIR/qcaudit-worker" "$QCAUDIT_LIBEXECDIR/qcaudit-files" "$DIR/bin"
+    export QCAUDIT_LIBEXECDIR=$DIR/bin PATH=$DIR/bin:$PATH
     DAEMON_WRAPPER=(setpriv --reuid nobody --regid nogroup --clear-groups)
     start_daemon
     scan
