@@ -7,8 +7,8 @@ packages_build=(gcc make autoconf automake libtool pkg-config xz-utils libc6-dev
     zlib1g-dev libzstd-dev libssl-dev libsystemd-dev libsqlite3-dev libyaml-dev libjson-c-dev
     libseccomp-dev libsmartcols-dev libvirt-dev)
 packages_demonstration=(qemu-utils python3)
-packages_test=(bats libcmocka-dev clang libclang-rt-dev libfuse3-dev fuse3 sqlite3 strace
-    man-db groff-base bash-completion shellcheck dbus systemd systemd-sysv systemd-container
+packages_test=(bats libcmocka-dev clang libclang-rt-dev libfuse3-dev fuse3 sqlite3 jq
+    procps util-linux mount e2fsprogs man-db groff-base bash-completion shellcheck dbus systemd systemd-sysv systemd-container
     qemu-system-x86 libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients)
 
 # install_packages PACKAGE...: has the missing ones installed on a Debian machine by root. Elsewhere it

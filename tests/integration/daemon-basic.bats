@@ -78,7 +78,7 @@ for row in json.load(sys.stdin): print(row["id"], row["name"], row["first-seen"]
 }
 
 @test "unchanged images are not read again" {
-    need strace
+    need sqlite3
     make_image "$STORE/a.qcow2"
     make_image "$STORE/b.qcow2"
     start_daemon
