@@ -24,6 +24,7 @@ struct ctl {
     bool all;
     bool wait;
     bool chain;
+    bool scalar;
     uint64_t since, until, duration;    /* usec; 0 not given */
     unsigned lines;                     /* 0 not given */
     sd_bus *bus;                        /* once connected */

@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""bench.py [--quick] [--runs N] [--json FILE] [WORK...] - how long qcaudit needs beside qemu-img.
+
+Works: prealloc1t prealloc8t permuted data4g chain tiny (all of them, when none is named).
+
+Each row runs its commands in turns (ours, QEMU's, ours, ...), so that what else the machine does hurts both, and
+takes the median of N runs (5). The ratio is QEMU's time over ours. Cold: every file is dropped from the page cache
+before each run. Images are made in $BENCH_DIR (bench-images in the working directory), are the same every time, and
+stay there for the next run. With --quick everything is small, for a look at the program itself.
+
+$BENCH_TOOLS is the folder of make-image, measure, drop-cache, read-tables and open-chain (set by `make bench`);
+qcauditctl and qcauditd are taken from $PATH.
+"""
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "images"))
+import imagekit  # noqa: E402
+
+LEAKS = 1000
+PASS_DEADLINE = 900     # seconds for the daemon's first pass
+
+
+class Bench:
+    """Where images and tools are, and what was measured so far."""
+
+    def __init__(self, directory, tools, runs, quick):
+        self.directory = os.path.abspath(directory)
+        self.tools = os.path.abspath(tools)
+        self.runs = runs
+        self.quick = quick
+        self.rows = []
+
+    def tool(self, name):
+        return os.path.join(self.tools, name)
+
+    def path(self, name):
+        return os.path.join(self.directory, ("quick-" if self.quick else "") + name)
+
+    def size(self, full, quick):
+        return quick if self.quick else full
+
+    def measure(self, command, expected=0):
+        """One run of a command; what it took, by tests/bench/measure.c."""
+        done = subprocess.run([self.tool("measure")] + command, stdout=subprocess.PIPE, check=True)
+        taken = json.loads(done.stdout)
+        if taken["status"] != expected:
+            raise RuntimeError(f"{' '.join(command)[:200]}: exit {taken['status']}, expected {expected}")
+        return taken
+
+    def drop(self, files):
+        for i in range(0, len(files), 1000):
+            subprocess.run([self.tool("drop-cache")] + files[i:i + 1000], check=True)
+
+    def compare(self, work, ours, theirs, cold=(), runs=None):
+        """A row: ours and theirs are functions or commands, run in turns."""
+        taken = {"ours": [], "theirs": []}
+        for _ in range(runs or self.runs):
+            for name, run in (("ours", ours), ("theirs", theirs)):
+                if cold:
+                    self.drop(list(cold))
+                taken[name].append(run())
+        row = {"work": work, "runs": len(taken["ours"])}
+        for name, results in taken.items():
+            row[name] = {key: statistics.median(result[key] for result in results)
+                         for key in ("seconds", "cpu", "peak-kib")}
+            row[name]["all-seconds"] = [round(result["seconds"], 6) for result in results]
+        row["ratio"] = row["theirs"]["seconds"] / row["ours"]["seconds"]
+        row["cpu-ratio"] = row["theirs"]["cpu"] / max(row["ours"]["cpu"], 1e-6)
+        row["memory-ratio"] = row["theirs"]["peak-kib"] / row["ours"]["peak-kib"]
+        self.rows.append(row)
+        show(row)
+
+
+HEAD = f"{'work':<44}{'ours':>10}{'other':>10}{'ratio':>9}{'CPU':>8}{'ours':>10}{'other':>10}{'ratio':>8}"
+
+
+def show(row):
+    ours, theirs = row["ours"], row["theirs"]
+    print(f"{row['work']:<44}{ours['seconds']:>9.3f}s{theirs['seconds']:>9.3f}s{row['ratio']:>8.1f}x"
+          f"{row['cpu-ratio']:>7.1f}x{ours['peak-kib'] / 1024:>6.1f} MiB{theirs['peak-kib'] / 1024:>6.1f} MiB"
+          f"{row['memory-ratio']:>7.1f}x", flush=True)
+
+
+# ---- images --------------------------------------------------------------------------------------------------------
+
+def made(path, make):
+    """Makes it unless it is there; one that was not finished is not there."""
+    if not os.path.exists(path):
+        print(f"making {path}", file=sys.stderr, flush=True)
+        unfinished = path + ".unfinished"
+        if os.path.isdir(unfinished):
+            shutil.rmtree(unfinished)
+        make(unfinished)
+        os.rename(unfinished, path)
+    return path
+
+
+def preallocated(bench, name, mib):
+    return made(bench.path(name), lambda path: subprocess.run(
+        [bench.tool("make-image"), "preallocated", path, str(mib)], check=True))
+
+
+def permuted(bench):
+    return made(bench.path("permuted.qcow2"), lambda path: subprocess.run(
+        [bench.tool("make-image"), "permuted", path, str(bench.size(65536, 256)), str(LEAKS)], check=True))
+
+
+def data(bench):
+    mib = bench.size(4096, 16)
+
+    def make(path):
+        imagekit.create(path, f"{mib}M")
+        step = min(mib, 256)
+        for start in range(0, mib, step):
+            imagekit.io(path, f"write -q -P 0x5a {start}M {step}M")
+    return made(bench.path("data.qcow2"), make)
+
+
+def copies(directory, template, count, name, patch=None):
+    """Copies of a small image without its holes."""
+    with open(template, "rb") as file:
+        content = file.read()
+    pieces = [(i, content[i:i + 4096]) for i in range(0, len(content), 4096) if content[i:i + 4096].strip(b"\0")]
+    for number in range(count):
+        with open(os.path.join(directory, name(number)), "wb") as file:
+            for offset, piece in pieces:
+                file.seek(offset)
+                file.write(patch(piece, number) if patch and offset == 0 else piece)
+            file.truncate(len(content))
+
+
+def layer_name(number):
+    return f"layer-{number:05}.qcow2"
+
+
+def chain(bench):
+    """A folder with a base, layer 0, and overlays on it."""
+    def make(directory):
+        os.mkdir(directory)
+        imagekit.create(os.path.join(directory, layer_name(0)), "64M")
+        template = os.path.join(directory, "template")
+        placeholder = layer_name(99999)
+        imagekit.run("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", placeholder, "-F", "qcow2", template, "64M")
+        copies(directory, template, bench.size(1847, 20) - 1, lambda number: layer_name(number + 1),
+               lambda piece, number: piece.replace(placeholder.encode(), layer_name(number).encode()))
+        os.unlink(template)
+    return made(bench.path("chain"), make)
+
+
+def tiny(bench):
+    def make(directory):
+        os.mkdir(directory)
+        template = os.path.join(directory, "template")
+        imagekit.create(template, "1G")
+        imagekit.io(template, "write -q -P 1 0 64k")
+        copies(directory, template, bench.size(10000, 30), lambda number: f"image-{number:05}.qcow2")
+        os.unlink(template)
+    return made(bench.path("tiny"), make)
+
+
+# ---- works ---------------------------------------------------------------------------------------------------------
+
+def ours(bench, path, *options, expected=0):
+    command = ["qcauditctl", "check", "--json=short", *options, path]
+    return lambda: bench.measure(command, expected)
+
+
+def theirs(bench, path, expected=0):
+    return lambda: bench.measure(["qemu-img", "check", "--output=json", path], expected)
+
+
+def work_preallocated(bench, title, path):
+    plain = lambda: bench.measure([bench.tool("read-tables"), path])  # noqa: E731
+    bench.compare(f"{title}, warm", ours(bench, path), theirs(bench, path))
+    bench.compare(f"{title}, warm, scalar code", ours(bench, path, "--scalar"), theirs(bench, path))
+    bench.compare(f"{title}, cold", ours(bench, path), theirs(bench, path), cold=[path])
+    bench.compare(f"{title}, cold: plain reading, 32 deep", ours(bench, path), plain, cold=[path])
+
+
+def work_prealloc1t(bench):
+    work_preallocated(bench, "1 TiB preallocated", preallocated(bench, "prealloc1t.qcow2", bench.size(1 << 20, 512)))
+
+
+def work_prealloc8t(bench):
+    work_preallocated(bench, "8 TiB preallocated", preallocated(bench, "prealloc8t.qcow2", bench.size(8 << 20, 1024)))
+
+
+def work_permuted(bench):
+    path = permuted(bench)
+    clusters = bench.size(65536, 256) * 16
+    # Caches that hold every refcount block and L2 table of the image.
+    tuned = (f"driver=qcow2,refcount-cache-size={(clusters // 32768 + 4) * 65536},"
+             f"l2-cache-size={(clusters // 8192 + 4) * 65536},file.driver=file,file.filename={path}")
+    bench.compare("64 GiB permuted, warm, QEMU as it is", ours(bench, path, expected=3), theirs(bench, path, 3))
+    bench.compare("64 GiB permuted, warm, QEMU's caches tuned", ours(bench, path, expected=3),
+                  lambda: bench.measure(["qemu-img", "check", "--output=json", "--image-opts", tuned], 3))
+    bench.compare("64 GiB permuted, warm, scalar code, tuned", ours(bench, path, "--scalar", expected=3),
+                  lambda: bench.measure(["qemu-img", "check", "--output=json", "--image-opts", tuned], 3))
+
+
+def work_data4g(bench):
+    path = data(bench)
+    bench.compare("4 GiB data, warm", ours(bench, path), theirs(bench, path))
+    bench.compare("4 GiB data, cold", ours(bench, path), theirs(bench, path), cold=[path])
+
+
+def work_chain(bench):
+    directory = chain(bench)
+    files = sorted(os.path.join(directory, name) for name in os.listdir(directory))
+    depth = len(files)
+    info = lambda: bench.measure(["qemu-img", "info", "--backing-chain", "--output=json", files[-1]])  # noqa: E731
+    library = lambda: bench.measure([bench.tool("open-chain"), files[-1]])  # noqa: E731
+    bench.compare(f"chain of {depth:,}: open, resolve, headers", library, info)
+    bench.compare(f"chain of {depth:,}: daemon's first pass", lambda: first_pass(bench, directory, depth), info,
+                  runs=1 if bench.quick else 3)
+
+
+def work_tiny(bench):
+    directory = tiny(bench)
+    files = sorted(os.path.join(directory, name) for name in os.listdir(directory))
+    loop = ["sh", "-c", 'for i in "$1"/*; do qemu-img check -q "$i" || exit; done', "sh", directory]
+    for state, cold in (("warm", ()), ("cold", files)):
+        bench.compare(f"{len(files):,} tiny images, {state}: first pass", lambda: first_pass(bench, directory, len(files)),
+                      lambda: bench.measure(loop), cold=cold, runs=1 if bench.quick else min(bench.runs, 3))
+
+
+def memory_and_cpu(pid, seen):
+    """Adds up what /proc says of a process and its descendants: the peaks and processor seconds of all that were met."""
+    tick = os.sysconf("SC_CLK_TCK")
+    todo = [pid]
+    while todo:
+        one = todo.pop()
+        try:
+            with open(f"/proc/{one}/task/{one}/children", encoding="ascii") as file:
+                todo += [int(child) for child in file.read().split()]
+            with open(f"/proc/{one}/status", encoding="ascii", errors="replace") as file:
+                peak = [int(line.split()[1]) for line in file if line.startswith("VmHWM:")]
+            with open(f"/proc/{one}/stat", encoding="ascii", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if peak:
+            seen["peak"][one] = peak[0]
+        seen["cpu"][one] = (int(fields[11]) + int(fields[12])) / tick
+
+
+def first_pass(bench, directory, count):
+    """Starts a private daemon on an empty state; until every image has been audited and its pass is over."""
+    private = bench.path("daemon")
+    shutil.rmtree(private, ignore_errors=True)
+    os.mkdir(private, 0o700)
+    for name in ("state", "run"):
+        os.mkdir(os.path.join(private, name), 0o700)
+    config = os.path.join(private, "qcauditd.yaml")
+    with open(config, "w", encoding="utf-8") as file:
+        file.write(f"datastores:\n  - path: {directory}\n")
+    control = os.path.join(private, "run", "control")
+    seen = {"peak": {}, "cpu": {}}
+    started = time.monotonic()
+    with open(os.path.join(private, "log"), "wb") as log, \
+         subprocess.Popen(["qcauditd", "--config", config, "--state-directory", os.path.join(private, "state"),
+                           "--runtime-directory", os.path.join(private, "run"), "--log-target=console"],
+                          stdin=subprocess.DEVNULL, stdout=log, stderr=log) as daemon:
+        try:
+            while True:
+                time.sleep(0.05 if time.monotonic() - started < 2 else 0.25)
+                memory_and_cpu(daemon.pid, seen)
+                answer = subprocess.run(["qcauditctl", "--socket", control, "status", "--json=short"],
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+                elapsed = time.monotonic() - started
+                if answer.returncode == 0:
+                    status = json.loads(answer.stdout)
+                    if status["images-audited"] == count and status["pass-started"] == 0 and status["last-pass"] > 0:
+                        break
+                if daemon.poll() is not None:
+                    raise RuntimeError(f"qcauditd ended: see {private}/log")
+                if elapsed > PASS_DEADLINE:
+                    raise RuntimeError(f"no first pass within {PASS_DEADLINE} s: see {private}/log")
+            memory_and_cpu(daemon.pid, seen)
+        finally:
+            daemon.send_signal(signal.SIGTERM)
+            try:
+                daemon.wait(30)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+    return {"seconds": elapsed, "cpu": sum(seen["cpu"].values()), "peak-kib": sum(seen["peak"].values()), "status": 0}
+
+
+WORKS = {"prealloc1t": work_prealloc1t, "prealloc8t": work_prealloc8t, "permuted": work_permuted,
+         "data4g": work_data4g, "chain": work_chain, "tiny": work_tiny}
+
+
+def machine():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        model = next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
+    version = subprocess.run(["qemu-img", "--version"], stdout=subprocess.PIPE, check=True).stdout.decode()
+    return {"processor": model, "processors": os.cpu_count(), "kernel": os.uname().release,
+            "qemu-img": version.split()[2], "load-before": os.getloadavg()[0]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Compares the speed of qcaudit with that of qemu-img.")
+    parser.add_argument("--quick", action="store_true", help="small images")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each command (5)")
+    parser.add_argument("--json", metavar="FILE", default="bench.json", help="where the figures go (bench.json)")
+    parser.add_argument("works", nargs="*", metavar="WORK", help=" ".join(WORKS))
+    arguments = parser.parse_args()
+    for work in arguments.works:
+        if work not in WORKS:
+            parser.error(f"there is no work {work!r}: they are {' '.join(WORKS)}")
+
+    bench = Bench(os.environ.get("BENCH_DIR") or "bench-images", os.environ.get("BENCH_TOOLS", "."),
+                  arguments.runs, arguments.quick)
+    os.makedirs(bench.directory, exist_ok=True)
+    about = machine()
+    print(f"{about['processors']} x {about['processor']}, qemu-img {about['qemu-img']}, "
+          f"medians of {arguments.runs}, load {about['load-before']:.1f}")
+    print(f"{'':<44}{'time':>10}{'':>27}{'peak memory':>20}")
+    print(HEAD, flush=True)
+    for name in arguments.works or WORKS:
+        WORKS[name](bench)
+    with open(arguments.json, "w", encoding="utf-8") as file:
+        json.dump({"machine": about, "quick": bench.quick, "rows": bench.rows}, file, indent=1)
+        file.write("\n")
+
+
+main()
