@@ -21,7 +21,8 @@ struct qca_chain {
     struct layer *layers;
     size_t n_layers;
     size_t capacity;
-    /* The files of all layers: open addressing, a power of two of slots, 0 is free, else layer + 1. */
+    /* The files of all layers: open addressing, a power of two of slots, 0 is free, else layer +
+     * 1. */
     uint32_t *slots;
     struct qca_file_id *ids;    /* per layer */
     size_t n_slots;
@@ -137,8 +138,8 @@ struct opener {
 };
 
 /* The data file of the layer that would be number layer; its content is not looked at. */
-static int resolve_data_file(struct opener *opener, const struct qca_image_info *info, uint32_t layer,
-                             struct qca_io **ret_io)
+static int resolve_data_file(struct opener *opener, const struct qca_image_info *info,
+                             uint32_t layer, struct qca_io **ret_io)
 {
     struct qca_reference reference = { QCA_REFERENCE_DATA_FILE, layer, info->data_file, NULL };
     struct qca_file_id id;
@@ -152,14 +153,16 @@ static int resolve_data_file(struct opener *opener, const struct qca_image_info 
 
 static enum qca_format parent_format(const struct qca_image_info *child)
 {
-    /* Undeclared: raw, never by content, which the guest of the child could have written (libvirt's rule). */
+    /* Undeclared: raw, never by content, which the guest of the child could have written (libvirt's
+     * rule). */
     return child->parent_format ? qca_format_from_name(child->parent_format) : QCA_FORMAT_RAW;
 }
 
 static uint64_t image_memory(const struct qca_image_info *info)
 {
     return sizeof(struct qca_image) + 1024 + info->n_snapshots * (sizeof(*info->snapshots) + 64) +
-        info->n_bitmaps * (sizeof(*info->bitmaps) + 64) + info->n_extensions * sizeof(*info->extensions);
+           info->n_bitmaps * (sizeof(*info->bitmaps) + 64) +
+           info->n_extensions * sizeof(*info->extensions);
 }
 
 /* Opens the parent of the last layer and appends it. */
@@ -168,8 +171,10 @@ static int open_parent(struct opener *opener)
     struct qca_chain *chain = opener->chain;
     uint32_t child_number = chain->n_layers - 1, number = chain->n_layers;
     const struct qca_image_info *child = &chain->layers[child_number].image->info;
-    struct qca_reference reference = { QCA_REFERENCE_PARENT, child_number, child->parent, child->parent_format };
-    struct qca_open_options options = { .format = parent_format(child), .memory_limit = opener->memory_limit };
+    struct qca_reference reference = { QCA_REFERENCE_PARENT, child_number, child->parent,
+                                       child->parent_format };
+    struct qca_open_options options = { .format = parent_format(child),
+                                        .memory_limit = opener->memory_limit };
     _cleanup_io_ struct qca_io *io = NULL, *data_file = NULL;
     _cleanup_image_ struct qca_image *image = NULL;
     struct qca_file_id id;
@@ -177,9 +182,10 @@ static int open_parent(struct opener *opener)
     int r;
 
     if (number >= opener->max_depth) {
-        r = error_set(opener->error, EMLINK, QCA_ERROR_CHAIN_LIMIT,
-                      (struct error_field) { .value = (uint64_t)number + 1, .bound = opener->max_depth },
-                      "the chain has more than %" PRIu32 " layers", opener->max_depth);
+        r = error_set(
+            opener->error, EMLINK, QCA_ERROR_CHAIN_LIMIT,
+            (struct error_field) { .value = (uint64_t)number + 1, .bound = opener->max_depth },
+            "the chain has more than %" PRIu32 " layers", opener->max_depth);
         goto failed;
     }
     if (options.format == QCA_FORMAT_UNKNOWN) {
@@ -192,9 +198,10 @@ static int open_parent(struct opener *opener)
     if (r < 0)
         return refused(opener->error, r, &reference);
     if (*slot_find(chain, id) != 0) {
-        r = error_set(opener->error, ELOOP, QCA_ERROR_LOOP, (struct error_field) { .value = *slot_find(chain, id) - 1 },
-                      "layer %" PRIu32 " has layer %" PRIu32 " as its parent: the chain is a loop", child_number,
-                      *slot_find(chain, id) - 1);
+        r = error_set(opener->error, ELOOP, QCA_ERROR_LOOP,
+                      (struct error_field) { .value = *slot_find(chain, id) - 1 },
+                      "layer %" PRIu32 " has layer %" PRIu32 " as its parent: the chain is a loop",
+                      child_number, *slot_find(chain, id) - 1);
         goto failed;
     }
 
@@ -222,14 +229,16 @@ failed:
     return r;
 }
 
-int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *options, qca_resolve_fn resolve,
-                   void *userdata, struct qca_error *error, struct qca_chain **ret_chain)
+int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *options,
+                   qca_resolve_fn resolve, void *userdata, struct qca_error *error,
+                   struct qca_chain **ret_chain)
 {
     _cleanup_(qca_chain_freep) struct qca_chain *chain = calloc(1, sizeof(*chain));
     struct opener opener = {
         .chain = chain,
         .max_depth = options && options->max_depth ? options->max_depth : MAX_DEPTH_DEFAULT,
-        .memory_limit = options && options->memory_limit ? options->memory_limit : UINT64_C(1) << 30,
+        .memory_limit = options && options->memory_limit ? options->memory_limit
+                                                         : UINT64_C(1) << 30,
         .resolve = resolve,
         .userdata = userdata,
         .error = error,

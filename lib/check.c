@@ -9,7 +9,8 @@
 #include "format.h"
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
-#define PROGRESS_STEP (UINT64_C(4) << 20)       /* bytes of tables between two calls: a slow disk still gives a sign of life */
+/* Bytes of tables between two calls of progress: a slow disk still gives a sign of life. */
+#define PROGRESS_STEP (UINT64_C(4) << 20)
 
 enum { MAX_ISSUES_DEFAULT = 1000 };
 
@@ -101,7 +102,9 @@ int qca_check(struct qca_image *image, const struct qca_check_options *options,
               struct qca_check_result *ret_result)
 {
     _cleanup_(qca_check_result_donep) struct qca_check_result *cleanup = NULL;
-    struct qca_check_result result = { .finished = true, .burst_offset = QCA_NO_OFFSET, .burst_end = QCA_NO_OFFSET };
+    struct qca_check_result result = { .finished = true,
+                                       .burst_offset = QCA_NO_OFFSET,
+                                       .burst_end = QCA_NO_OFFSET };
     struct check check = { .result = &result };
     int r;
 

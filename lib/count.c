@@ -27,7 +27,8 @@ static uint64_t pages_for(uint64_t n_clusters)
     return (n_clusters + COUNT_PAGE_CLUSTERS - 1) >> COUNT_PAGE_BITS;
 }
 
-int count_map_init(struct count_map *map, uint64_t n_clusters, uint64_t refcount_max, uint64_t memory_limit)
+int count_map_init(struct count_map *map, uint64_t n_clusters, uint64_t refcount_max,
+                   uint64_t memory_limit)
 {
     uint64_t bytes = pages_for(n_clusters) * sizeof(struct count_page);
     struct count_page *pages;
@@ -91,7 +92,8 @@ static int map_reserve(struct count_map *map, const struct count_page *page, uin
         return -ERANGE;
     if (map->memory + bytes > map->memory_limit) {
         /* All that is left lies below or is this page: go on with what lies below. */
-        map->high = min_u64(map->high, max_u64((uint64_t)(page - map->pages) << COUNT_PAGE_BITS, map->low));
+        map->high = min_u64(map->high,
+                            max_u64((uint64_t)(page - map->pages) << COUNT_PAGE_BITS, map->low));
         for (uint64_t i = map->high >> COUNT_PAGE_BITS; i < pages_for(map->n_clusters); i++)
             page_clear(map, &map->pages[i]);
         return map->high > map->low ? -ERANGE : -ENOMEM;
@@ -155,8 +157,8 @@ static void page_overflow(struct count_page *page, uint32_t i, uint64_t excess)
         page->overflows = UINT64_MAX;
 }
 
-/* One reference to each of n clusters in a page of bits. Returns how many were done before one was met that
- * has a reference already and may have more: the page has to be promoted then. */
+/* One reference to each of n clusters in a page of bits. Returns how many were done before one was
+ * met that has a reference already and may have more: the page has to be promoted then. */
 static uint32_t bits_add(struct count_page *page, uint32_t first, uint32_t n, bool one_is_max)
 {
     uint64_t *words = page->data;
@@ -180,8 +182,8 @@ static uint32_t bits_add(struct count_page *page, uint32_t first, uint32_t n, bo
     return n;
 }
 
-/* weight references to each of n clusters in a page of counts, up to maximum each. Returns how many were done
- * before one was met whose count this level cannot hold. */
+/* weight references to each of n clusters in a page of counts, up to maximum each. Returns how many
+ * were done before one was met whose count this level cannot hold. */
 #define DEFINE_COUNTS_ADD(name, type, type_max)                                                                \
     static uint32_t name(struct count_page *page, uint32_t first, uint32_t n, uint64_t weight, uint64_t maximum) \
     {                                                                                                          \
@@ -203,8 +205,8 @@ DEFINE_COUNTS_ADD(counts8_add, uint8_t, UINT8_MAX)
 DEFINE_COUNTS_ADD(counts16_add, uint16_t, UINT16_MAX)
 DEFINE_COUNTS_ADD(counts64_add, uint64_t, UINT64_MAX)
 
-static uint32_t page_add_some(struct count_map *map, struct count_page *page, uint32_t first, uint32_t n,
-                              uint64_t weight)
+static uint32_t page_add_some(struct count_map *map, struct count_page *page, uint32_t first,
+                              uint32_t n, uint64_t weight)
 {
     switch ((enum count_level)page->level) {
     case COUNT_BITS:
@@ -225,7 +227,8 @@ static uint32_t page_add_some(struct count_map *map, struct count_page *page, ui
 }
 
 /* n clusters from first of one page. */
-static int page_add(struct count_map *map, struct count_page *page, uint32_t first, uint32_t n, uint64_t weight)
+static int page_add(struct count_map *map, struct count_page *page, uint32_t first, uint32_t n,
+                    uint64_t weight)
 {
     int r;
 

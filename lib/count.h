@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How often each host cluster is referenced: one bit each, wider counts only where clusters are shared.
+/* How often each host cluster is referenced: one bit each, wider counts only where clusters are
+ * shared.
  *
- * The map is made of pages of 32,768 clusters, which exist once something in them is referenced: as bits
- * (4 KiB), from the first second reference on as counts of 8, 16 or 64 bits. When the memory allowed is
- * used up, the map gives up its upper part: it then counts only [low, high), and the caller comes again
- * for the rest with count_map_begin(). */
+ * The map is made of pages of 32,768 clusters, which exist once something in them is referenced: as
+ * bits (4 KiB), from the first second reference on as counts of 8, 16 or 64 bits. When the memory
+ * allowed is used up, the map gives up its upper part: it then counts only [low, high), and the
+ * caller comes again for the rest with count_map_begin(). */
 #pragma once
 
 #include <stdbool.h>
@@ -38,23 +39,25 @@ struct count_map {
     struct count_page *pages;
     uint64_t n_clusters;
     uint64_t refcount_max;
-    uint64_t low, high;             /* clusters that are counted now; multiples of a page, or n_clusters */
+    uint64_t low, high;             /* what is counted now: whole pages, or up to n_clusters */
     uint64_t memory;                /* bytes of all pages' data */
     uint64_t memory_limit;
 };
 
 /* Makes a map of n_clusters for references up to refcount_max each. -ENOMEM. */
-int count_map_init(struct count_map *map, uint64_t n_clusters, uint64_t refcount_max, uint64_t memory_limit);
+int count_map_init(struct count_map *map, uint64_t n_clusters, uint64_t refcount_max,
+                   uint64_t memory_limit);
 void count_map_done(struct count_map *map);
 /* Forgets all counts and counts [low, end) from now on, or as much of it as memory allows. */
 void count_map_begin(struct count_map *map, uint64_t low);
 
-/* Adds weight references to each of n clusters from first; what is not within [low, high) is ignored.
- * flags are added to the pages. -ENOMEM when even one page is too much. */
+/* Adds weight references to each of n clusters from first; what is not within [low, high) is
+ * ignored. flags are added to the pages. -ENOMEM when even one page is too much. */
 int count_add(struct count_map *map, uint64_t first, uint64_t n, uint64_t weight, unsigned flags);
 /* References counted for a cluster within [low, high). */
 uint64_t count_get(const struct count_map *map, uint64_t cluster);
-/* The page's data, made if need be (beyond the limit: it is one of few). NULL when there is no memory. */
+/* The page's data, made if need be (beyond the limit: it is one of few). NULL when there is no
+ * memory. */
 uint64_t *count_page_bits(struct count_map *map, struct count_page *page);
 
 static inline struct count_page *count_page_of(const struct count_map *map, uint64_t cluster)
@@ -67,7 +70,8 @@ static inline bool count_covers(const struct count_map *map, uint64_t cluster)
     return cluster >= map->low && cluster < map->high;
 }
 
-/* count_add() of one reference to one cluster for the common case, that it is the first; false: call that. */
+/* count_add() of one reference to one cluster for the common case, that it is the first; false:
+ * call that. */
 static inline bool count_add_bit(struct count_map *map, uint64_t cluster, unsigned flags)
 {
     uint32_t i = cluster & (COUNT_PAGE_CLUSTERS - 1);

@@ -32,8 +32,8 @@ const char *qca_error_kind_name(enum qca_error_kind kind)
     return (unsigned)kind < _QCA_ERROR_MAX ? kind_names[kind] : NULL;
 }
 
-int error_set(struct qca_error *error, int errno_value, enum qca_error_kind kind, struct error_field field,
-              const char *format, ...)
+int error_set(struct qca_error *error, int errno_value, enum qca_error_kind kind,
+              struct error_field field, const char *format, ...)
 {
     va_list arguments;
 

@@ -13,8 +13,9 @@ struct error_field {
 };
 
 /* Returns -errno_value, so that "return error_set(...)" reads well. error may be NULL. */
-int error_set(struct qca_error *error, int errno_value, enum qca_error_kind kind, struct error_field field,
-              const char *format, ...) __attribute__((format(printf, 5, 6)));
+int error_set(struct qca_error *error, int errno_value, enum qca_error_kind kind,
+              struct error_field field, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 
 /* A read at offset failed with r (negative errno): says so and returns r. */
 int error_set_read(struct qca_error *error, int r, uint64_t offset, const char *what);

@@ -51,8 +51,8 @@ int qca_probe(struct qca_io *io, enum qca_format *ret_format)
     return 0;
 }
 
-int qca_image_open(struct qca_io *io, const struct qca_open_options *options, struct qca_error *error,
-                   struct qca_image **ret_image)
+int qca_image_open(struct qca_io *io, const struct qca_open_options *options,
+                   struct qca_error *error, struct qca_image **ret_image)
 {
     enum qca_format demanded = options ? options->format : QCA_FORMAT_UNKNOWN, format = demanded;
     _cleanup_image_ struct qca_image *image = NULL;
@@ -68,11 +68,12 @@ int qca_image_open(struct qca_io *io, const struct qca_open_options *options, st
     if (!image)
         return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field) { 0 }, "out of memory");
     image->io = io;
-    image->memory_limit = options && options->memory_limit ? options->memory_limit : MEMORY_LIMIT_DEFAULT;
+    image->memory_limit = options && options->memory_limit ? options->memory_limit
+                                                           : MEMORY_LIMIT_DEFAULT;
     image->format = format_find(format);
     if (!image->format)
-        return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED, (struct error_field) { .value = format },
-                         "there is no such format");
+        return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
+                         (struct error_field) { .value = format }, "there is no such format");
     image->info.format = format;
     image->info.file_size = qca_io_size(io);
 

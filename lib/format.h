@@ -19,12 +19,13 @@ struct qca_image {
 struct format {
     enum qca_format format;
     const char *name;           /* QEMU's */
-    /* True when the first PROBE_SIZE bytes (zeros behind the end) are of this format; NULL: never by content. */
+    /* True when the first PROBE_SIZE bytes (zeros behind the end) are of this format; NULL: never
+     * by content. */
     bool (*probe)(const uint8_t *head);
     /* Fills info and the private part; on failure qca_image_free() cleans up. */
     int (*open)(struct qca_image *image, struct qca_error *error);
     void (*close)(struct qca_image *image);                             /* may be NULL */
-    int (*check)(struct qca_image *image, struct check *check);         /* NULL: the format has no check */
+    int (*check)(struct qca_image *image, struct check *check);     /* NULL: it has no check */
     int (*metadata_digest)(struct qca_image *image, uint8_t ret_digest[32]);    /* may be NULL */
 };
 

@@ -103,5 +103,6 @@ void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size)
 {
     if (io->fd < 0 || offset >= io->size)
         return;
-    (void)posix_fadvise(io->fd, (off_t)offset, (off_t)min_u64(size, io->size - offset), POSIX_FADV_WILLNEED);
+    (void)posix_fadvise(io->fd, (off_t)offset, (off_t)min_u64(size, io->size - offset),
+                        POSIX_FADV_WILLNEED);
 }

@@ -5,7 +5,8 @@
 #include "cleanup.h"
 #include "qcaudit/qcaudit.h"
 
-/* Tells the source that these bytes will be read soon. Advice: never fails, costs nothing in memory. */
+/* Tells the source that these bytes will be read soon. Advice: never fails, costs nothing in
+ * memory. */
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);
 
 DEFINE_CLEANUP(struct qca_io *, qca_io_free)

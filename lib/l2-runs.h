@@ -42,13 +42,14 @@ static inline enum l2_run_kind l2_entry_kind(const struct qcow2 *qcow2, uint64_t
     if (entry & L2_OFFSET_MASK)
         return L2_RUN_ALLOCATED;
     /* Offset 0 of a data file is a place like any other; there COPIED tells that it is meant. */
-    if (qcow2->has_data_file && (entry & ENTRY_COPIED) && (qcow2->extended_l2 || !(entry & L2_ZERO)))
+    if (qcow2->has_data_file && (entry & ENTRY_COPIED) &&
+        (qcow2->extended_l2 || !(entry & L2_ZERO)))
         return L2_RUN_ALLOCATED;
     return L2_RUN_UNALLOCATED;
 }
 
-/* A clean entry of a normal cluster, from which a run can start: aligned, below the sign of the offset field, so
- * that adding clusters never carries out of it within a table. */
+/* A clean entry of a normal cluster, from which a run can start: aligned, below the sign of the
+ * offset field, so that adding clusters never carries out of it within a table. */
 static inline bool l2_entry_is_clean(const struct qcow2 *qcow2, uint64_t entry)
 {
     uint64_t allowed = ENTRY_COPIED | ((UINT64_C(1) << 55) - qcow2_cluster_size(qcow2));
@@ -56,8 +57,8 @@ static inline bool l2_entry_is_clean(const struct qcow2 *qcow2, uint64_t entry)
     return !(entry & ~allowed) && (entry & L2_OFFSET_MASK);
 }
 
-static inline uint32_t l2_run_standard(const uint8_t *table, uint32_t n, uint32_t index, uint64_t entry,
-                                       uint64_t cluster_size)
+static inline uint32_t l2_run_standard(const uint8_t *table, uint32_t n, uint32_t index,
+                                       uint64_t entry, uint64_t cluster_size)
 {
     uint32_t i = index + 1;
 
@@ -82,8 +83,8 @@ static inline bool subclusters_conflict(uint64_t bitmap)
     return (bitmap >> 32) & bitmap;
 }
 
-static inline uint32_t l2_run_extended(const uint8_t *table, uint32_t n, uint32_t index, uint64_t entry,
-                                       uint64_t cluster_size)
+static inline uint32_t l2_run_extended(const uint8_t *table, uint32_t n, uint32_t index,
+                                       uint64_t entry, uint64_t cluster_size)
 {
     uint32_t i = index + 1;
 
@@ -94,7 +95,8 @@ static inline uint32_t l2_run_extended(const uint8_t *table, uint32_t n, uint32_
 }
 
 /* Skips entries of 0 from index on. */
-static inline uint32_t l2_skip_zero(const uint8_t *table, uint32_t n, uint32_t index, uint32_t words)
+static inline uint32_t l2_skip_zero(const uint8_t *table, uint32_t n, uint32_t index,
+                                    uint32_t words)
 {
     uint64_t at = (uint64_t)index * words, end = (uint64_t)n * words;
 
@@ -122,7 +124,8 @@ static inline uint32_t l2_skip_zero(const uint8_t *table, uint32_t n, uint32_t i
 }
 
 /* The next run at or behind index; kind is L2_RUN_END when there is none. */
-static inline struct l2_run l2_run_next(const struct qcow2 *qcow2, const uint8_t *table, uint32_t index)
+static inline struct l2_run l2_run_next(const struct qcow2 *qcow2, const uint8_t *table,
+                                        uint32_t index)
 {
     uint32_t n = UINT32_C(1) << qcow2->l2_bits;
     struct l2_run run = { .length = 1 };

@@ -13,7 +13,8 @@ struct issue_kind {
 };
 
 static const struct issue_kind kinds[_QCA_ISSUE_MAX] = {
-#define QCA_X(id, name, counter, pointer, text) [QCA_ISSUE_##id] = { name, QCA_COUNTER_##counter, pointer, text },
+#define QCA_X(id, name, counter, pointer, text)                                                    \
+    [QCA_ISSUE_##id] = { name, QCA_COUNTER_##counter, pointer, text },
     QCA_ISSUE_KINDS(QCA_X)
 #undef QCA_X
 };

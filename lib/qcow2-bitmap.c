@@ -28,8 +28,8 @@ bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry)
     return offset == 0 || (!(entry & BITMAP_ENTRY_ALL_ONES) && qcow2_aligned(qcow2, offset));
 }
 
-static int invalid(struct qca_error *error, const char *name, uint64_t offset, uint64_t value, uint64_t bound,
-                   const char *text)
+static int invalid(struct qca_error *error, const char *name, uint64_t offset, uint64_t value,
+                   uint64_t bound, const char *text)
 {
     return error_set(error, EINVAL, QCA_ERROR_BITMAPS, (struct error_field) { name, offset, value, bound }, "%s",
                      text);
@@ -41,7 +41,8 @@ static int out_of_memory(struct qca_error *error)
                      "the bitmap directory needs more memory than allowed");
 }
 
-/* One directory entry of those that QEMU 7.2 would load; host is the entry's offset, for messages. */
+/* One directory entry of those that QEMU 7.2 would load; host is the entry's offset, for
+ * messages. */
 static int entry_validate(const struct qca_image *image, const uint8_t *entry, uint64_t host,
                           const struct qca_bitmap *bitmap, struct qca_error *error)
 {
@@ -54,7 +55,8 @@ static int entry_validate(const struct qca_image *image, const uint8_t *entry, u
     if (bitmap->table_offset == 0 || !qcow2_aligned(qcow2, bitmap->table_offset))
         return invalid(error, "bitmap_table_offset", host, bitmap->table_offset, 0,
                        "a bitmap table's offset is not a multiple of the cluster size above 0");
-    if (bitmap->table_entries == 0 || bitmap->table_entries > TABLE_MAX_ENTRIES || bytes > BITMAP_MAX_BYTES)
+    if (bitmap->table_entries == 0 || bitmap->table_entries > TABLE_MAX_ENTRIES ||
+        bytes > BITMAP_MAX_BYTES)
         return invalid(error, "bitmap_table_size", host + 8, bitmap->table_entries,
                        BITMAP_MAX_BYTES >> qcow2->cluster_bits, "a bitmap table has an impossible size");
     if (bitmap->flags & FLAGS_RESERVED)
@@ -62,8 +64,8 @@ static int entry_validate(const struct qca_image *image, const uint8_t *entry, u
     if (entry[16] != TYPE_DIRTY_TRACKING)
         return invalid(error, "type", host + 16, entry[16], TYPE_DIRTY_TRACKING, "a bitmap is of an unknown type");
     if (bitmap->granularity_bits < GRANULARITY_MIN || bitmap->granularity_bits > GRANULARITY_MAX)
-        return invalid(error, "granularity_bits", host + 17, bitmap->granularity_bits, GRANULARITY_MAX,
-                       "a bitmap's granularity is not within 512 bytes to 2 GiB");
+        return invalid(error, "granularity_bits", host + 17, bitmap->granularity_bits,
+                       GRANULARITY_MAX, "a bitmap's granularity is not within 512 bytes to 2 GiB");
     if (be16_get(entry + 18) > NAME_MAX_SIZE)
         return invalid(error, "name_size", host + 18, be16_get(entry + 18), NAME_MAX_SIZE,
                        "a bitmap's name is too long");
@@ -114,8 +116,8 @@ static int directory_parse(struct qca_image *image, struct bytes directory, stru
         info->n_bitmaps++;
     }
     if (info->n_bitmaps != qcow2->n_bitmaps)
-        return invalid(error, "nb_bitmaps", qcow2->bitmap_directory_offset, qcow2->n_bitmaps, info->n_bitmaps,
-                       "the bitmap directory has fewer entries than announced");
+        return invalid(error, "nb_bitmaps", qcow2->bitmap_directory_offset, qcow2->n_bitmaps,
+                       info->n_bitmaps, "the bitmap directory has fewer entries than announced");
     return 0;
 }
 
@@ -139,14 +141,16 @@ static int names_validate(struct qca_image *image, struct qca_error *error)
         sorted[i] = &info->bitmaps[i];
     qsort(sorted, info->n_bitmaps, sizeof(*sorted), compare_names);
     for (size_t i = 1; i < info->n_bitmaps; i++)
-        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0 && !(sorted[i]->flags & QCA_BITMAP_IN_USE))
+        if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0 &&
+            !(sorted[i]->flags & QCA_BITMAP_IN_USE))
             return invalid(error, "name", image->qcow2->bitmap_directory_offset, 0, 0,
                            "two bitmaps have the same name");
     return 0;
 }
 
 /* The table of a bitmap that is not in use is read at open: QEMU would load its bits. */
-static int table_validate(struct qca_image *image, const struct qca_bitmap *bitmap, struct qca_error *error)
+static int table_validate(struct qca_image *image, const struct qca_bitmap *bitmap,
+                          struct qca_error *error)
 {
     const struct qcow2 *qcow2 = image->qcow2;
     uint64_t bits = div_round_up(image->info.virtual_size, UINT64_C(1) << bitmap->granularity_bits);
@@ -155,7 +159,8 @@ static int table_validate(struct qca_image *image, const struct qca_bitmap *bitm
     int r;
 
     if (clusters != bitmap->table_entries)
-        return invalid(error, "bitmap_table_size", qcow2->bitmap_directory_offset, bitmap->table_entries, clusters,
+        return invalid(error, "bitmap_table_size", qcow2->bitmap_directory_offset,
+                       bitmap->table_entries, clusters,
                        "a bitmap's size does not fit the virtual size");
     for (uint32_t i = 0; i < bitmap->table_entries; i += ELEMENTSOF(entry)) {
         size_t n = min_u64(ELEMENTSOF(entry), bitmap->table_entries - i);
@@ -181,11 +186,13 @@ static int bitmaps_load(struct qca_image *image, struct qca_error *error)
 
     if (qcow2->bitmap_directory_size == 0)
         return invalid(error, "bitmap_directory_size", 0, 0, 0, "the bitmap directory is empty");
-    /* Behind the end of the file all is zero, and an entry of zeros is invalid: not worth its memory. */
+    /* Behind the end of the file all is zero, and an entry of zeros is invalid: not worth its
+     * memory. */
     if (qcow2->bitmap_directory_offset > INT64_MAX || end > image->info.file_size + ENTRY_MAX_SIZE)
         return invalid(error, "bitmap_directory_size", 0, qcow2->bitmap_directory_size, 0,
                        "the bitmap directory reaches beyond the end of the file");
-    if (qcow2->bitmap_directory_size + qcow2->n_bitmaps * sizeof(*image->info.bitmaps) > image->memory_limit)
+    if (qcow2->bitmap_directory_size + qcow2->n_bitmaps * sizeof(*image->info.bitmaps) >
+        image->memory_limit)
         return out_of_memory(error);
     directory = malloc(qcow2->bitmap_directory_size);
     image->info.bitmaps = calloc(qcow2->n_bitmaps, sizeof(*image->info.bitmaps));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Checks a qcow2 image: the same eight figures as `qemu-img check`, with the issues behind them.
  *
- * The order is QEMU's: header, active tables, snapshots' tables, snapshot table, refcount table, encryption
- * header, bitmaps, refcount blocks, comparison per cluster, COPIED flags, incomplete snapshot entries. */
+ * The order is QEMU's: header, active tables, snapshots' tables, snapshot table, refcount table,
+ * encryption header, bitmaps, refcount blocks, comparison per cluster, COPIED flags, incomplete
+ * snapshot entries. */
 #include "qcow2-check.h"
 
 #include <inttypes.h>
@@ -28,7 +29,8 @@ int qcow2_out_of_memory(struct qcow2_check *ctx)
     struct qca_error error;
     int r = error_set(&error, ENOMEM, QCA_ERROR_MEMORY,
                       (struct error_field) { .bound = ctx->check->options.memory_limit },
-                      "the check needs more than %" PRIu64 " bytes of memory", ctx->check->options.memory_limit);
+                      "the check needs more than %" PRIu64 " bytes of memory",
+                      ctx->check->options.memory_limit);
 
     return check_unfinished(ctx->check, r, &error);
 }
@@ -56,13 +58,15 @@ int qcow2_read_failed(struct qcow2_check *ctx, int r, enum qca_table table, uint
     return check_unfinished(ctx->check, r, &error);
 }
 
-/* A reference that ends less than a cluster behind the end of the file is in order: the last cluster may be cut. */
+/* A reference that ends less than a cluster behind the end of the file is in order: the last
+ * cluster may be cut. */
 static bool out_of_file(const struct qcow2_check *ctx, uint64_t offset, uint64_t size)
 {
     return (int64_t)(offset + size - ctx->file_length) >= (int64_t)qcow2_cluster_size(ctx->qcow2);
 }
 
-static int reference_outside(struct qcow2_check *ctx, uint64_t cluster, unsigned flags, const struct qca_issue *issue)
+static int reference_outside(struct qcow2_check *ctx, uint64_t cluster, unsigned flags,
+                             const struct qca_issue *issue)
 {
     struct qca_issue outside = *issue;
 
@@ -75,8 +79,8 @@ static int reference_outside(struct qcow2_check *ctx, uint64_t cluster, unsigned
     return qcow2_issue(ctx, outside);
 }
 
-int qcow2_reference(struct qcow2_check *ctx, uint64_t offset, uint64_t size, uint64_t weight, unsigned flags,
-                    const struct qca_issue *issue)
+int qcow2_reference(struct qcow2_check *ctx, uint64_t offset, uint64_t size, uint64_t weight,
+                    unsigned flags, const struct qca_issue *issue)
 {
     unsigned bits = ctx->qcow2->cluster_bits;
     uint64_t first = offset >> bits, last;
@@ -88,7 +92,7 @@ int qcow2_reference(struct qcow2_check *ctx, uint64_t offset, uint64_t size, uin
         return reference_outside(ctx, first, flags, issue);
     last = (offset + size - 1) >> bits;
     if (first > last)
-        return 0;               /* wraps around the end of all offsets: QEMU's loop ends before it begins */
+        return 0; /* wraps around the end of all offsets: QEMU's loop ends before it begins */
     if (last > ctx->n_file_clusters)
         return qcow2_read_failed(ctx, -EFBIG, issue->table, offset);    /* offsets beyond 2^63 */
     if (last == ctx->n_file_clusters)
@@ -127,7 +131,8 @@ static int count_bitmap_table(struct qcow2_check *ctx, size_t number)
     struct qca_error error;
     int r;
 
-    r = count_area(ctx, QCA_TABLE_BITMAP, bitmap->table_offset, UINT64_C(8) * bitmap->table_entries);
+    r = count_area(ctx, QCA_TABLE_BITMAP, bitmap->table_offset,
+                   UINT64_C(8) * bitmap->table_entries);
     if (r < 0)
         return r;
     for (uint32_t i = 0; i < bitmap->table_entries; i += ELEMENTSOF(entries)) {
@@ -144,9 +149,10 @@ static int count_bitmap_table(struct qcow2_check *ctx, size_t number)
             struct qca_issue issue = check_issue_new(QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_BITMAP);
 
             if (!qcow2_bitmap_entry_valid(ctx->qcow2, entry)) {
-                r = error_set(&error, EINVAL, QCA_ERROR_BITMAPS,
-                              (struct error_field) { "bitmap table entry", offset + 8 * k, entry, 0 },
-                              "a bitmap table entry is invalid");
+                r = error_set(
+                    &error, EINVAL, QCA_ERROR_BITMAPS,
+                    (struct error_field) { "bitmap table entry", offset + 8 * k, entry, 0 },
+                    "a bitmap table entry is invalid");
                 return bitmaps_invalid(ctx, r, &error);
             }
             if (host == 0)
@@ -172,7 +178,8 @@ static int count_bitmaps(struct qcow2_check *ctx)
         return 0;
     if (qcow2->bitmaps_result < 0)
         return bitmaps_invalid(ctx, qcow2->bitmaps_result, &qcow2->bitmaps_error);
-    r = count_area(ctx, QCA_TABLE_BITMAP_DIRECTORY, qcow2->bitmap_directory_offset, qcow2->bitmap_directory_size);
+    r = count_area(ctx, QCA_TABLE_BITMAP_DIRECTORY, qcow2->bitmap_directory_offset,
+                   qcow2->bitmap_directory_size);
     for (size_t i = 0; r == 0 && i < ctx->image->info.n_bitmaps; i++)
         r = count_bitmap_table(ctx, i);
     return r;
@@ -252,7 +259,8 @@ static int report_beyond(struct qcow2_check *ctx)
             return r;
     }
     for (size_t i = 0; i < info->n_bitmaps; i++) {
-        struct qca_issue issue = check_issue_new(QCA_ISSUE_BITMAP_IN_USE, QCA_TABLE_BITMAP_DIRECTORY);
+        struct qca_issue issue = check_issue_new(QCA_ISSUE_BITMAP_IN_USE,
+                                                 QCA_TABLE_BITMAP_DIRECTORY);
 
         if (!(info->bitmaps[i].flags & QCA_BITMAP_IN_USE))
             continue;
@@ -269,7 +277,8 @@ static int report_beyond(struct qcow2_check *ctx)
 static int report_incomplete_snapshots(struct qcow2_check *ctx)
 {
     for (size_t i = 0; i < ctx->qcow2->n_incomplete; i++) {
-        struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_INCOMPLETE, QCA_TABLE_SNAPSHOTS);
+        struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_INCOMPLETE,
+                                                 QCA_TABLE_SNAPSHOTS);
         int r;
 
         issue.snapshot = ctx->qcow2->incomplete[i];
@@ -282,7 +291,8 @@ static int report_incomplete_snapshots(struct qcow2_check *ctx)
     return 0;
 }
 
-/* An unreadable snapshot table ends the check before it begins: what is missing in it would look like leaks. */
+/* An unreadable snapshot table ends the check before it begins: what is missing in it would look
+ * like leaks. */
 static int snapshots_invalid(struct qcow2_check *ctx)
 {
     struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_TABLE_INVALID, QCA_TABLE_SNAPSHOTS);
@@ -303,7 +313,8 @@ static int allocate(struct qcow2_check *ctx)
     entries = (uint64_t)ctx->image->info.l1_entries;
     for (size_t i = 0; i < ctx->image->info.n_snapshots; i++)
         entries += ctx->image->info.snapshots[i].l1_entries;
-    ctx->max_items = min_u64(max_u64(ctx->memory_left / 8 / sizeof(*ctx->items), MIN_ITEMS), MAX_ITEMS);
+    ctx->max_items = min_u64(max_u64(ctx->memory_left / 8 / sizeof(*ctx->items), MIN_ITEMS),
+                             MAX_ITEMS);
     ctx->max_items = min_u64(ctx->max_items, max_u64(entries, 1));
     ctx->leaks.window_clusters = UINT64_C(1) << ctx->qcow2->l2_bits;
 
@@ -318,10 +329,12 @@ static int allocate(struct qcow2_check *ctx)
 
     ctx->items = malloc(ctx->max_items * sizeof(*ctx->items));
     ctx->leaks.window = calloc(1, ctx->leaks.window_clusters / 8);
-    if (!ctx->items || !ctx->leaks.window || table_reader_init(&ctx->l2_reader, ctx->image, cluster_size) < 0 ||
+    if (!ctx->items || !ctx->leaks.window ||
+        table_reader_init(&ctx->l2_reader, ctx->image, cluster_size) < 0 ||
         table_reader_init(&ctx->refblock_reader, ctx->image, cluster_size) < 0)
         return qcow2_out_of_memory(ctx);
-    r = count_map_init(&ctx->map, ctx->n_file_clusters + 1, ctx->qcow2->refcount_max, ctx->memory_left);
+    r = count_map_init(&ctx->map, ctx->n_file_clusters + 1, ctx->qcow2->refcount_max,
+                       ctx->memory_left);
     return r < 0 || ctx->map.memory_limit < MEMORY_MIN ? qcow2_out_of_memory(ctx) : 0;
 }
 
@@ -339,8 +352,8 @@ static int check_image(struct qcow2_check *ctx)
     result->total_clusters = div_round_up(ctx->image->info.virtual_size, UINT64_C(1) << bits);
     if (ctx->n_file_clusters > QCOW2_MAX_HOST_CLUSTERS) {
         result->check_errors++;
-        return qcow2_beyond_limit(ctx, "the file has more clusters than can be counted", ctx->n_file_clusters,
-                                  QCOW2_MAX_HOST_CLUSTERS);
+        return qcow2_beyond_limit(ctx, "the file has more clusters than can be counted",
+                                  ctx->n_file_clusters, QCOW2_MAX_HOST_CLUSTERS);
     }
     r = qcow2_reftable_load(ctx);
     if (r < 0)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A check of a qcow2 image under way, shared by the files that do its parts.
  *
- * The check counts references per host cluster in as many passes as memory demands (one, as a rule). A pass
- * walks all tables (qcow2-table.c), then the other metadata, compares what it counted with the stored
- * refcounts (qcow2-refcount.c), and verifies COPIED flags one by one where that comparison could not vouch
- * for them (qcow2-copied.c). Only the first pass reports what is wrong with entries as such. */
+ * The check counts references per host cluster in as many passes as memory demands (one, as a
+ * rule). A pass walks all tables (qcow2-table.c), then the other metadata, compares what it counted
+ * with the stored refcounts (qcow2-refcount.c), and verifies COPIED flags one by one where that
+ * comparison could not vouch for them (qcow2-copied.c). Only the first pass reports what is wrong
+ * with entries as such. */
 #pragma once
 
 #include "check.h"
@@ -26,7 +27,7 @@ struct leaks {
     uint64_t run_start, run_length;     /* clusters; length 0: no run is open */
     uint64_t run_stored, run_counted;   /* of its first cluster */
     uint64_t *window;                   /* one bit per cluster, a ring of window_clusters */
-    uint64_t window_clusters;           /* as many as one L2 table maps: a power of two, at least 64 */
+    uint64_t window_clusters;   /* as many as one L2 table maps: a power of two, 64 or more */
     uint64_t window_low;                /* clusters below are out of the window */
     uint64_t window_leaks;
     uint64_t last;                      /* the last leaked cluster */
@@ -38,7 +39,7 @@ struct qcow2_check {
     struct check *check;
     struct count_map map;
     uint64_t file_length;       /* bytes, rounded up to 512 as QEMU does */
-    uint64_t n_clusters;        /* clusters of the file, and one more once that is partly referenced */
+    uint64_t n_clusters;        /* of the file, and one more once that is partly referenced */
     uint64_t n_file_clusters;
     bool first_pass;
     bool outside_copied;        /* the map cannot vouch for some active entry's COPIED flag */
@@ -49,8 +50,8 @@ struct qcow2_check {
     uint64_t *reftable;         /* host order, as stored */
     size_t n_reftable;
     bool reftable_damaged;      /* some block cannot be read */
-    uint8_t *refblock_unreadable;   /* one bit per refcount block that failed to be read; NULL: none */
-    uint8_t *refblock_shared;   /* one bit per refcount block that was not referenced exactly once */
+    uint8_t *refblock_unreadable;   /* one bit per refcount block that cannot be read */
+    uint8_t *refblock_shared;   /* one bit per refcount block not referenced exactly once */
 
     struct l2_item *items;
     size_t n_items, max_items;
@@ -64,10 +65,11 @@ struct qcow2_check {
     size_t n_low_issues;
 };
 
-/* qcow2-check.c: counts references of weight to [offset, offset + size), by QEMU's rules for what is out of the
- * file. issue says whose reference it is; its kind is set here. flags are for the first cluster. */
-int qcow2_reference(struct qcow2_check *ctx, uint64_t offset, uint64_t size, uint64_t weight, unsigned flags,
-                    const struct qca_issue *issue);
+/* qcow2-check.c: counts references of weight to [offset, offset + size), by QEMU's rules for what
+ * is out of the file. issue says whose reference it is; its kind is set here. flags are for the
+ * first cluster. */
+int qcow2_reference(struct qcow2_check *ctx, uint64_t offset, uint64_t size, uint64_t weight,
+                    unsigned flags, const struct qca_issue *issue);
 /* Reports an issue in the first pass. */
 int qcow2_issue(struct qcow2_check *ctx, struct qca_issue issue);
 /* A read of metadata failed with r: one check error, and the check ends. */
@@ -78,18 +80,20 @@ int qcow2_beyond_limit(struct qcow2_check *ctx, const char *what, uint64_t value
 /* What to do with a collected set of L2 tables. */
 typedef int (*l2_items_fn)(struct qcow2_check *ctx);
 /* What to do with one L1 entry that is not 0. *collect says whether its L2 table is walked. */
-typedef int (*l1_entry_fn)(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index, uint32_t snapshot,
-                           uint64_t entry, bool *collect);
-/* Goes through an L1 table, collects its L2 tables and hands them on whenever there is no room for more. */
-int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries, uint32_t snapshot,
-                  l1_entry_fn entry, l2_items_fn items);
+typedef int (*l1_entry_fn)(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
+                           uint32_t snapshot, uint64_t entry, bool *collect);
+/* Goes through an L1 table, collects its L2 tables and hands them on whenever there is no room for
+ * more. */
+int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
+                  uint32_t snapshot, l1_entry_fn entry, l2_items_fn items);
 /* Sorts what is still collected by place, unites what is the same and hands it on. */
 int qcow2_items_flush(struct qcow2_check *ctx, l2_items_fn items);
 /* Reads the L2 table of items[i]. */
 int qcow2_l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table);
-/* Guest range of n entries from index of an item's table, into the issue; none behind the disk's end. */
-void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item, uint64_t index, uint64_t n,
-                       struct qca_issue *issue);
+/* Guest range of n entries from index of an item's table, into the issue; none behind the disk's
+ * end. */
+void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item, uint64_t index,
+                       uint64_t n, struct qca_issue *issue);
 
 int qcow2_count_tables(struct qcow2_check *ctx);
 
@@ -102,6 +106,7 @@ bool qcow2_refcount_readable(const struct qcow2_check *ctx, uint64_t cluster);
 /* The stored refcount of any cluster, also where the map has none. */
 int qcow2_refcount_stored(struct qcow2_check *ctx, uint64_t cluster, uint64_t *ret_refcount);
 /* Names the refcount block and entry of a cluster in an issue. */
-void qcow2_issue_at_refcount(const struct qcow2_check *ctx, uint64_t cluster, struct qca_issue *issue);
+void qcow2_issue_at_refcount(const struct qcow2_check *ctx, uint64_t cluster,
+                             struct qca_issue *issue);
 
 int qcow2_verify_copied(struct qcow2_check *ctx);

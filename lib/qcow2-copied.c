@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Verifies COPIED flags one by one, where the comparison of refcounts could not vouch for a whole page of them,
- * and finds the guest ranges of clusters whose refcounts are too low.
+/* Verifies COPIED flags one by one, where the comparison of refcounts could not vouch for a whole
+ * page of them, and finds the guest ranges of clusters whose refcounts are too low.
  *
  * The flag must be set exactly where the stored refcount is 1; active tables only. */
 #include "qcow2-check.h"
@@ -43,8 +43,8 @@ static int report_wrong(struct qcow2_check *ctx, struct qca_issue issue, uint64_
     return check_issue(ctx->check, &issue);
 }
 
-static int verify_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index, uint32_t snapshot,
-                           uint64_t entry, bool *collect)
+static int verify_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
+                           uint32_t snapshot, uint64_t entry, bool *collect)
 {
     uint64_t l2_offset = entry & L1_OFFSET_MASK, cluster = l2_offset >> ctx->qcow2->cluster_bits;
     struct l2_item item = { .l1_index = index, .snapshot = snapshot };
@@ -71,10 +71,10 @@ static int verify_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t
     return report_wrong(ctx, issue, cluster);
 }
 
-/* Gives the issues about low refcounts of clusters [first, first + n) the guest range of their entries: each
- * cluster its own, or (compressed) all the same. */
-static void locate(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index, uint64_t first, uint64_t n,
-                   bool compressed)
+/* Gives the issues about low refcounts of clusters [first, first + n) the guest range of their
+ * entries: each cluster its own, or (compressed) all the same. */
+static void locate(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index,
+                   uint64_t first, uint64_t n, bool compressed)
 {
     struct qca_check_result *result = ctx->check->result;
     unsigned bits = ctx->qcow2->cluster_bits;
@@ -99,13 +99,15 @@ static void locate(struct qcow2_check *ctx, const struct l2_item *item, uint32_t
     }
 }
 
-static void locate_compressed(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run)
+static void locate_compressed(struct qcow2_check *ctx, const struct l2_item *item,
+                              const struct l2_run *run)
 {
     struct qcow2_compressed place = qcow2_compressed(ctx->qcow2, run->entry);
     unsigned bits = ctx->qcow2->cluster_bits;
     uint64_t first = place.offset >> bits;
 
-    locate(ctx, item, run->index, first, ((place.offset + place.size - 1) >> bits) - first + 1, true);
+    locate(ctx, item, run->index, first, ((place.offset + place.size - 1) >> bits) - first + 1,
+           true);
 }
 
 /* The kept issues about low refcounts of this pass: among themselves they lie in rising order. */
@@ -128,14 +130,16 @@ static int low_issues_find(struct qcow2_check *ctx)
     return 0;
 }
 
-static int verify_entry(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index, uint64_t entry)
+static int verify_entry(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index,
+                        uint64_t entry)
 {
     uint64_t offset = entry & L2_OFFSET_MASK, cluster = offset >> ctx->qcow2->cluster_bits;
     struct qca_issue issue = check_issue_new(QCA_ISSUE_COPIED_WRONG, QCA_TABLE_L2);
 
     /* A cluster of a data file has no refcount: it counts as 1, always. */
-    if (ctx->qcow2->has_data_file ? !ctx->first_pass || (entry & ENTRY_COPIED)
-                                  : copied_verdict(ctx, cluster, entry & ENTRY_COPIED) != COPIED_WRONG)
+    if (ctx->qcow2->has_data_file
+            ? !ctx->first_pass || (entry & ENTRY_COPIED)
+            : copied_verdict(ctx, cluster, entry & ENTRY_COPIED) != COPIED_WRONG)
         return 0;
     issue.table_offset = item->offset;
     issue.index = index;
@@ -154,12 +158,14 @@ static bool page_is_fine(const struct qcow2_check *ctx, uint64_t cluster)
 {
     if (cluster >= ctx->n_clusters || ctx->qcow2->has_data_file)
         return !ctx->first_pass;
-    return !count_covers(&ctx->map, cluster) || !(count_page_of(&ctx->map, cluster)->flags & COUNT_VERIFY);
+    return !count_covers(&ctx->map, cluster) ||
+           !(count_page_of(&ctx->map, cluster)->flags & COUNT_VERIFY);
 }
 
-/* Bits that are set where the flag of a run's clusters contradicts the stored refcount; n at most 64, all within
- * one word of one page. */
-static uint64_t wrong_in_word(const struct qcow2_check *ctx, uint64_t cluster, uint32_t n, bool copied)
+/* Bits that are set where the flag of a run's clusters contradicts the stored refcount; n at most
+ * 64, all within one word of one page. */
+static uint64_t wrong_in_word(const struct qcow2_check *ctx, uint64_t cluster, uint32_t n,
+                              bool copied)
 {
     const uint64_t *words = count_page_of(&ctx->map, cluster)->data;
     uint32_t i = cluster & (COUNT_PAGE_CLUSTERS - 1);
@@ -170,7 +176,8 @@ static uint64_t wrong_in_word(const struct qcow2_check *ctx, uint64_t cluster, u
 
 static int verify_run(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run)
 {
-    uint64_t start = (run->entry & L2_OFFSET_MASK) >> ctx->qcow2->cluster_bits, end = start + run->length, next;
+    uint64_t start = (run->entry & L2_OFFSET_MASK) >> ctx->qcow2->cluster_bits,
+             end = start + run->length, next;
     uint64_t cluster_size = qcow2_cluster_size(ctx->qcow2);
     int r;
 
@@ -188,7 +195,8 @@ static int verify_run(struct qcow2_check *ctx, const struct l2_item *item, const
                 continue;
         }
         for (uint64_t i = cluster; i < next; i++) {
-            r = verify_entry(ctx, item, run->index + (i - start), run->entry + (i - start) * cluster_size);
+            r = verify_entry(ctx, item, run->index + (i - start),
+                             run->entry + (i - start) * cluster_size);
             if (r < 0)
                 return r;
         }
@@ -246,7 +254,8 @@ static bool anything_to_verify(const struct qcow2_check *ctx)
 {
     if ((ctx->first_pass && ctx->outside_copied) || ctx->n_low_issues > 0)
         return true;
-    for (uint64_t first = ctx->map.low; first < min_u64(ctx->map.high, ctx->n_clusters); first += COUNT_PAGE_CLUSTERS)
+    for (uint64_t first = ctx->map.low; first < min_u64(ctx->map.high, ctx->n_clusters);
+         first += COUNT_PAGE_CLUSTERS)
         if (count_page_of(&ctx->map, first)->flags & COUNT_VERIFY)
             return true;
     return false;
@@ -264,7 +273,8 @@ int qcow2_verify_copied(struct qcow2_check *ctx)
         return 0;
     ctx->l1_scanned = ctx->l2_scanned = 0;
     ctx->n_items = 0;
-    r = qcow2_l1_walk(ctx, info->l1_offset, info->l1_entries, QCA_ACTIVE, verify_l1_entry, verify_items);
+    r = qcow2_l1_walk(ctx, info->l1_offset, info->l1_entries, QCA_ACTIVE, verify_l1_entry,
+                      verify_items);
     if (r == 0)
         r = qcow2_items_flush(ctx, verify_items);
     free(ctx->low_issues);

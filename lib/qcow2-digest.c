@@ -6,8 +6,10 @@
 
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 
-/* One section: where it is, then what it holds, so that no two sections can be taken for each other. */
-static int digest_section(EVP_MD_CTX *digest, struct qca_image *image, uint64_t offset, uint64_t size)
+/* One section: where it is, then what it holds, so that no two sections can be taken for each
+ * other. */
+static int digest_section(EVP_MD_CTX *digest, struct qca_image *image, uint64_t offset,
+                          uint64_t size)
 {
     uint64_t place[2] = { __builtin_bswap64(offset), __builtin_bswap64(size) };
     _cleanup_free_ uint8_t *buf = NULL;

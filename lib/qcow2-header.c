@@ -46,7 +46,8 @@ int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size)
 
 static int header_get(struct header *header, uint64_t offset, void *buf, size_t size)
 {
-    const uint8_t *bytes = bytes_at((struct bytes) { header->head, sizeof(header->head) }, offset, size);
+    const uint8_t *bytes = bytes_at((struct bytes) { header->head, sizeof(header->head) }, offset,
+                                    size);
     int r;
 
     if (bytes) {
@@ -58,29 +59,33 @@ static int header_get(struct header *header, uint64_t offset, void *buf, size_t 
 }
 
 /* A field holds what it must not: a file that ends within its header gets the better reason. */
-static int header_invalid(struct header *header, const char *name, uint64_t offset, uint64_t value, uint64_t bound,
-                          const char *text)
+static int header_invalid(struct header *header, const char *name, uint64_t offset, uint64_t value,
+                          uint64_t bound, const char *text)
 {
     struct error_field field = { .name = name, .offset = offset, .value = value, .bound = bound };
     uint64_t file_size = header->image->info.file_size;
 
-    if (file_size < HEADER_V2_SIZE || (file_size < HEADER_V3_SIZE && be32_get(header->head + 4) > 2))
+    if (file_size < HEADER_V2_SIZE ||
+        (file_size < HEADER_V3_SIZE && be32_get(header->head + 4) > 2))
         return error_set(header->error, EINVAL, QCA_ERROR_TRUNCATED, field,
-                         "the file ends after %" PRIu64 " bytes, within its qcow2 header", file_size);
+                         "the file ends after %" PRIu64 " bytes, within its qcow2 header",
+                         file_size);
     return error_set(header->error, EINVAL, QCA_ERROR_HEADER, field, "%s", text);
 }
 
 /* A table of entries * entry_size bytes at offset, by the rules that QEMU has for all of them. */
-static int table_validate(struct header *header, const char *offset_name, uint64_t offset_place, uint64_t offset,
-                          const char *entries_name, uint64_t entries_place, uint64_t entries, uint64_t entry_size,
-                          uint64_t max_bytes)
+static int table_validate(struct header *header, const char *offset_name, uint64_t offset_place,
+                          uint64_t offset, const char *entries_name, uint64_t entries_place,
+                          uint64_t entries, uint64_t entry_size, uint64_t max_bytes)
 {
     if (entries > max_bytes / entry_size)
-        return error_set(header->error, EFBIG, QCA_ERROR_LIMIT,
-                         (struct error_field) { entries_name, entries_place, entries, max_bytes / entry_size },
-                         "the table is larger than %" PRIu64 " bytes", max_bytes);
+        return error_set(
+            header->error, EFBIG, QCA_ERROR_LIMIT,
+            (struct error_field) { entries_name, entries_place, entries, max_bytes / entry_size },
+            "the table is larger than %" PRIu64 " bytes", max_bytes);
     if (offset > INT64_MAX - entries * entry_size)
-        return header_invalid(header, offset_name, offset_place, offset, INT64_MAX - entries * entry_size,
+        return header_invalid(header, offset_name, offset_place, offset,
+                              INT64_MAX - entries * entry_size,
                               "the table's offset is beyond the largest file");
     if (!qcow2_aligned(header->image->qcow2, offset))
         return header_invalid(header, offset_name, offset_place, offset, 0,
@@ -119,7 +124,8 @@ static int parse_basics(struct header *header)
         refcount_order = be32_get(head + 96);
         info->header_length = be32_get(head + 100);
         if (info->header_length < HEADER_V3_SIZE)
-            return header_invalid(header, "header_length", 100, info->header_length, info->cluster_size,
+            return header_invalid(header, "header_length", 100, info->header_length,
+                                  info->cluster_size,
                                   "the header is shorter than version 3 demands");
     }
     if (info->header_length > info->cluster_size)
@@ -128,7 +134,8 @@ static int parse_basics(struct header *header)
     header->backing_offset = be64_get(head + 8);
     header->backing_size = be32_get(head + 16);
     if (header->backing_offset > info->cluster_size)
-        return header_invalid(header, "backing_file_offset", 8, header->backing_offset, info->cluster_size,
+        return header_invalid(header, "backing_file_offset", 8, header->backing_offset,
+                              info->cluster_size,
                               "the parent's name is not within the first cluster");
 
     if (info->header_length > HEADER_V3_SIZE)
@@ -136,7 +143,8 @@ static int parse_basics(struct header *header)
     if (info->compression_type > 1)
         return header_invalid(header, "compression_type", 104, info->compression_type, 1,
                               "this compression type is not known");
-    if ((info->compression_type != 0) != ((info->incompatible_features & QCA_INCOMPAT_COMPRESSION) != 0))
+    if ((info->compression_type != 0) !=
+        ((info->incompatible_features & QCA_INCOMPAT_COMPRESSION) != 0))
         return header_invalid(header, "incompatible_features", 72, info->incompatible_features, 0,
                               "the compression type and its feature bit contradict each other");
     if (info->incompatible_features & ~KNOWN_INCOMPATIBLE)
@@ -175,25 +183,28 @@ static int parse_tables(struct header *header)
 
     info->refcount_table_offset = be64_get(head + 48);
     info->refcount_table_clusters = be32_get(head + 56);
-    r = table_validate(header, "refcount_table_offset", 48, info->refcount_table_offset, "refcount_table_clusters",
-                       56, info->refcount_table_clusters, info->cluster_size, QCOW2_MAX_REFTABLE_BYTES);
+    r = table_validate(header, "refcount_table_offset", 48, info->refcount_table_offset,
+                       "refcount_table_clusters", 56, info->refcount_table_clusters,
+                       info->cluster_size, QCOW2_MAX_REFTABLE_BYTES);
     if (r < 0)
         return r;
     info->l1_offset = be64_get(head + 40);
     info->l1_entries = be32_get(head + 36);
-    r = table_validate(header, "l1_table_offset", 40, info->l1_offset, "l1_size", 36, info->l1_entries, 8,
-                       QCOW2_MAX_L1_BYTES);
+    r = table_validate(header, "l1_table_offset", 40, info->l1_offset, "l1_size", 36,
+                       info->l1_entries, 8, QCOW2_MAX_L1_BYTES);
     if (r < 0)
         return r;
-    /* Validated apart: these two reads at open fail where the tables themselves would be in order. */
+    /* Validated apart: these two reads at open fail where the tables themselves would be in
+     * order. */
     if (info->l1_offset + UINT64_C(8) * info->l1_entries > QCOW2_MAX_OFFSET)
         return header_invalid(header, "l1_table_offset", 40, info->l1_offset, QCOW2_MAX_OFFSET,
                               "the table's offset is beyond the largest file");
     if (info->refcount_table_clusters > 0 &&
-        info->refcount_table_offset + ((uint64_t)info->refcount_table_clusters << qcow2->cluster_bits) >
+        info->refcount_table_offset +
+                ((uint64_t)info->refcount_table_clusters << qcow2->cluster_bits) >
             QCOW2_MAX_OFFSET)
-        return header_invalid(header, "refcount_table_offset", 48, info->refcount_table_offset, QCOW2_MAX_OFFSET,
-                              "the table's offset is beyond the largest file");
+        return header_invalid(header, "refcount_table_offset", 48, info->refcount_table_offset,
+                              QCOW2_MAX_OFFSET, "the table's offset is beyond the largest file");
 
     info->snapshot_count = be32_get(head + 60);
     info->snapshots_offset = be64_get(head + 64);
@@ -223,8 +234,8 @@ static int header_string(struct header *header, uint64_t offset, uint32_t length
     int r;
 
     if (!string)
-        return error_set(header->error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field) { .offset = offset },
-                         "out of memory");
+        return error_set(header->error, ENOMEM, QCA_ERROR_MEMORY,
+                         (struct error_field) { .offset = offset }, "out of memory");
     r = header_get(header, offset, string, length);
     if (r < 0)
         return r;
@@ -241,19 +252,21 @@ static int parse_crypt_extension(struct header *header, uint64_t offset, uint32_
     int r;
 
     if (info->crypt_method != QCA_CRYPT_LUKS)
-        return header_invalid(header, "Full disk encryption header pointer", offset, info->crypt_method,
-                              QCA_CRYPT_LUKS, "there is an encryption header but the method is not LUKS");
+        return header_invalid(header, "Full disk encryption header pointer", offset,
+                              info->crypt_method, QCA_CRYPT_LUKS,
+                              "there is an encryption header but the method is not LUKS");
     if (length != sizeof(data))
-        return header_invalid(header, "Full disk encryption header pointer", offset, length, sizeof(data),
-                              "the header extension has a wrong length");
+        return header_invalid(header, "Full disk encryption header pointer", offset, length,
+                              sizeof(data), "the header extension has a wrong length");
     r = header_get(header, offset, data, sizeof(data));
     if (r < 0)
         return r;
     info->crypt_header_offset = be64_get(data);
     info->crypt_header_length = be64_get(data + 8);
     if (!qcow2_aligned(header->image->qcow2, info->crypt_header_offset))
-        return header_invalid(header, "Offset into the image file", offset, info->crypt_header_offset, 0,
-                              "the encryption header's offset is not a multiple of the cluster size");
+        return header_invalid(
+            header, "Offset into the image file", offset, info->crypt_header_offset, 0,
+            "the encryption header's offset is not a multiple of the cluster size");
     return 0;
 }
 
@@ -321,8 +334,9 @@ static int parse_extension(struct header *header, struct qca_extension extension
     switch (extension.type) {
     case (uint32_t)EXTENSION_BACKING_FORMAT:
         if (extension.length > BACKING_FORMAT_MAX_SIZE)
-            return header_invalid(header, "Backing file format name string", extension.offset, extension.length,
-                                  BACKING_FORMAT_MAX_SIZE, "the parent's format name is too long");
+            return header_invalid(header, "Backing file format name string", extension.offset,
+                                  extension.length, BACKING_FORMAT_MAX_SIZE,
+                                  "the parent's format name is too long");
         return header_string(header, extension.offset, extension.length, &info->parent_format);
     case EXTENSION_CRYPT:
         return parse_crypt_extension(header, extension.offset, extension.length);
@@ -356,8 +370,8 @@ static int parse_extensions(struct header *header)
         offset += sizeof(data);
         extension = (struct qca_extension) { be32_get(data), be32_get(data + 4), offset };
         if (offset > end || extension.length > end - offset)
-            return header_invalid(header, "Length of the header extension", offset - 4, extension.length,
-                                  offset > end ? 0 : end - offset,
+            return header_invalid(header, "Length of the header extension", offset - 4,
+                                  extension.length, offset > end ? 0 : end - offset,
                                   "a header extension is longer than the room for it");
         if (extension.type == EXTENSION_END)
             return 0;
@@ -386,7 +400,8 @@ static int parse_rest(struct header *header)
     } else if (info->autoclear_features & QCA_AUTOCLEAR_DATA_FILE_RAW)
         return header_invalid(header, "autoclear_features", 88, info->autoclear_features, 0,
                               "the data file is said to be raw but there is none");
-    if (info->crypt_method == QCA_CRYPT_LUKS && info->crypt_header_length == 0 && info->crypt_header_offset == 0)
+    if (info->crypt_method == QCA_CRYPT_LUKS && info->crypt_header_length == 0 &&
+        info->crypt_header_offset == 0)
         return header_invalid(header, "Full disk encryption header pointer", 0, 0, 0,
                               "the image is encrypted with LUKS and has no encryption header");
 
@@ -450,7 +465,8 @@ static void qcow2_close(struct qca_image *image)
     free(image->qcow2);
 }
 
-/* QEMU takes versions it does not know for qcow2 too, and then refuses them; version 1 is another format. */
+/* QEMU takes versions it does not know for qcow2 too, and then refuses them; version 1 is another
+ * format. */
 static bool qcow2_probe(const uint8_t *head)
 {
     return be32_get(head) == QCOW2_MAGIC && be32_get(head + 4) >= 2;

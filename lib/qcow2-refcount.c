@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The stored refcounts: the refcount table, its blocks, and their comparison with what was counted. */
+/* The stored refcounts: the refcount table, its blocks, and their comparison with what was
+ * counted. */
 #include "qcow2-check.h"
 
 #include "refcount.h"
@@ -48,7 +49,8 @@ int qcow2_reftable_load(struct qcow2_check *ctx)
     return 0;
 }
 
-static struct qca_issue reftable_issue(const struct qcow2_check *ctx, enum qca_issue_kind kind, size_t index)
+static struct qca_issue reftable_issue(const struct qcow2_check *ctx, enum qca_issue_kind kind,
+                                       size_t index)
 {
     struct qca_issue issue = check_issue_new(kind, QCA_TABLE_REFCOUNT_TABLE);
 
@@ -62,7 +64,8 @@ static struct qca_issue reftable_issue(const struct qcow2_check *ctx, enum qca_i
 /* One refcount table entry: the first fault ends it, a good one references its block. */
 static int count_refblock(struct qcow2_check *ctx, size_t index)
 {
-    uint64_t offset = ctx->reftable[index] & REFTABLE_OFFSET_MASK, cluster = offset >> ctx->qcow2->cluster_bits;
+    uint64_t offset = ctx->reftable[index] & REFTABLE_OFFSET_MASK,
+             cluster = offset >> ctx->qcow2->cluster_bits;
     struct qca_issue issue = reftable_issue(ctx, QCA_ISSUE_REFTABLE_RESERVED_BITS, index);
     int r;
 
@@ -100,7 +103,8 @@ int qcow2_count_refblocks(struct qcow2_check *ctx)
             return r;
     }
 
-    /* Counting may have given up a part of the map until the end: only what it still covers is judged. */
+    /* Counting may have given up a part of the map until the end: only what it still covers is
+     * judged. */
     for (size_t i = 0; i < ctx->n_reftable; i++) {
         uint64_t cluster = (ctx->reftable[i] & REFTABLE_OFFSET_MASK) >> ctx->qcow2->cluster_bits;
         struct qca_issue issue;
@@ -152,7 +156,8 @@ int qcow2_refcount_stored(struct qcow2_check *ctx, uint64_t cluster, uint64_t *r
     return 0;
 }
 
-void qcow2_issue_at_refcount(const struct qcow2_check *ctx, uint64_t cluster, struct qca_issue *issue)
+void qcow2_issue_at_refcount(const struct qcow2_check *ctx, uint64_t cluster,
+                             struct qca_issue *issue)
 {
     uint64_t block = refblock_of(ctx, cluster);
 
@@ -251,8 +256,10 @@ static uint64_t reftable_offset(const void *tables, size_t i)
     uint64_t offset = ctx->reftable[i] & REFTABLE_OFFSET_MASK;
 
     /* Behind the end of the file a block is zero, as if there were none. */
-    return bit_get(ctx->refblock_unreadable, i) || offset == 0 || offset >= ctx->image->info.file_size
-        ? QCA_NO_OFFSET : offset;
+    return bit_get(ctx->refblock_unreadable, i) || offset == 0 ||
+                   offset >= ctx->image->info.file_size
+               ? QCA_NO_OFFSET
+               : offset;
 }
 
 /* The raw block that covers a cluster: *ret_block is NULL when all its refcounts are 0. */
@@ -287,7 +294,8 @@ static int compare_unreadable(struct qcow2_check *ctx, uint64_t cluster, uint64_
     return check_issue(ctx->check, &issue);
 }
 
-static int compare_cluster(struct qcow2_check *ctx, uint64_t cluster, uint64_t stored, uint64_t counted)
+static int compare_cluster(struct qcow2_check *ctx, uint64_t cluster, uint64_t stored,
+                           uint64_t counted)
 {
     struct qca_issue issue;
 
@@ -300,11 +308,12 @@ static int compare_cluster(struct qcow2_check *ctx, uint64_t cluster, uint64_t s
     return check_issue(ctx->check, &issue);
 }
 
-/* The 64 clusters from `group` on in a page, of which `n` exist. Where flags will have to be verified, the counts
- * of the group are replaced by the mask of stored refcounts that are 1: groups are gone through in rising
- * order, and a mask takes no more room than the narrowest counts, so none is overwritten that is still needed. */
-static int compare_group(struct qcow2_check *ctx, struct count_page *page, uint64_t cluster, uint32_t n,
-                         const uint8_t *block, bool *differs)
+/* The 64 clusters from `group` on in a page, of which `n` exist. Where flags will have to be
+ * verified, the counts of the group are replaced by the mask of stored refcounts that are 1: groups
+ * are gone through in rising order, and a mask takes no more room than the narrowest counts, so
+ * none is overwritten that is still needed. */
+static int compare_group(struct qcow2_check *ctx, struct count_page *page, uint64_t cluster,
+                         uint32_t n, const uint8_t *block, bool *differs)
 {
     unsigned order = ctx->qcow2->refcount_order;
     uint32_t first = cluster & (COUNT_PAGE_CLUSTERS - 1);
@@ -349,7 +358,8 @@ static int compare_group(struct qcow2_check *ctx, struct count_page *page, uint6
 /* Reports the references of a page beyond what a refcount can hold. */
 static int report_overflows(struct qcow2_check *ctx, const struct count_page *page, uint64_t first)
 {
-    struct qca_issue issue = check_issue_new(QCA_ISSUE_REFERENCE_OVERFLOW, QCA_TABLE_REFCOUNT_BLOCK);
+    struct qca_issue issue = check_issue_new(QCA_ISSUE_REFERENCE_OVERFLOW,
+                                             QCA_TABLE_REFCOUNT_BLOCK);
 
     if (page->overflows == 0)
         return 0;
@@ -360,7 +370,8 @@ static int report_overflows(struct qcow2_check *ctx, const struct count_page *pa
 }
 
 /* Clusters [first, end) of one page. */
-static int compare_page(struct qcow2_check *ctx, struct count_page *page, uint64_t first, uint64_t end)
+static int compare_page(struct qcow2_check *ctx, struct count_page *page, uint64_t first,
+                        uint64_t end)
 {
     uint64_t block_clusters = UINT64_C(1) << ctx->qcow2->refblock_bits;
     bool differs = page->level != COUNT_BITS || (page->flags & (COUNT_NOT_COPIED | COUNT_VERIFY));
@@ -387,13 +398,15 @@ static int compare_page(struct qcow2_check *ctx, struct count_page *page, uint64
         if (!block && !page->data)
             cluster = block_end;
         for (; cluster < block_end; cluster += 64) {
-            r = compare_group(ctx, page, cluster, min_u64(64, block_end - cluster), block, &differs);
+            r = compare_group(ctx, page, cluster, min_u64(64, block_end - cluster), block,
+                              &differs);
             if (r < 0)
                 return r;
         }
         cluster = block_end;
     }
-    /* Where all counts are as stored, 0 or 1, and every reference has the flag, the flags are right. */
+    /* Where all counts are as stored, 0 or 1, and every reference has the flag, the flags are
+     * right. */
     if (differs && page->data && (page->flags & (COUNT_COPIED | COUNT_NOT_COPIED | COUNT_VERIFY)))
         page->flags |= COUNT_VERIFY;
     else

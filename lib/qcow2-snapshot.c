@@ -56,8 +56,8 @@ static int out_of_memory(struct qca_error *error)
 }
 
 /* Reads entry number index at *offset and moves behind it. */
-static int entry_load(struct window *window, uint32_t index, uint64_t *offset, struct qca_snapshot *snapshot,
-                      struct qca_error *error)
+static int entry_load(struct window *window, uint32_t index, uint64_t *offset,
+                      struct qca_snapshot *snapshot, struct qca_error *error)
 {
     struct qca_image *image = window->image;
     struct qcow2 *qcow2 = image->qcow2;
@@ -81,7 +81,8 @@ static int entry_load(struct window *window, uint32_t index, uint64_t *offset, s
     at += ENTRY_SIZE;
     if (extra_size > QCOW2_MAX_SNAPSHOT_EXTRA)
         return error_set(error, EFBIG, QCA_ERROR_SNAPSHOT_TABLE,
-                         (struct error_field) { "Size of extra data", at - 4, extra_size, QCOW2_MAX_SNAPSHOT_EXTRA },
+                         (struct error_field) { "Size of extra data", at - 4, extra_size,
+                                                QCOW2_MAX_SNAPSHOT_EXTRA },
                          "snapshot table entry %" PRIu32 " has too much extra data", index);
 
     r = window_get(window, at, extra_size, &data);
@@ -124,7 +125,8 @@ static int table_load(struct qca_image *image, struct qca_error *error)
     if (count == 0)
         return 0;
 
-    memory = (uint64_t)count * (sizeof(*info->snapshots) + sizeof(*qcow2->incomplete)) + sizeof(*window);
+    memory = (uint64_t)count * (sizeof(*info->snapshots) + sizeof(*qcow2->incomplete)) +
+             sizeof(*window);
     if (memory > image->memory_limit)
         return out_of_memory(error);
     window = calloc(1, sizeof(*window));
@@ -150,9 +152,10 @@ static int table_load(struct qca_image *image, struct qca_error *error)
             return out_of_memory(error);
         qcow2->snapshots_size = offset - info->snapshots_offset;
         if (qcow2->snapshots_size > QCOW2_MAX_SNAPSHOT_TABLE_BYTES)
-            return error_set(error, EFBIG, QCA_ERROR_SNAPSHOT_TABLE,
-                             (struct error_field) { "nb_snapshots", 60, count, QCOW2_MAX_SNAPSHOT_TABLE_BYTES },
-                             "the snapshot table is larger than 64 MiB");
+            return error_set(
+                error, EFBIG, QCA_ERROR_SNAPSHOT_TABLE,
+                (struct error_field) { "nb_snapshots", 60, count, QCOW2_MAX_SNAPSHOT_TABLE_BYTES },
+                "the snapshot table is larger than 64 MiB");
     }
     return 0;
 }

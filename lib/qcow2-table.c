@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Walks L1 and L2 tables: collects, unites and sorts them, and counts what they reference.
  *
- * An L2 table that several L1 entries share (snapshots, or a table that points at itself) is read once and
- * counts with the number of those entries as its weight. */
+ * An L2 table that several L1 entries share (snapshots, or a table that points at itself) is read
+ * once and counts with the number of those entries as its weight. */
 #include "qcow2-check.h"
 
 #include "l2-runs.h"
 
-/* The tables of an image lie beside each other: together they are no longer than the file. Damage makes some
- * overlap; what goes far beyond that is an attack, with which QEMU would be busy for days. */
+/* The tables of an image lie beside each other: together they are no longer than the file. Damage
+ * makes some overlap; what goes far beyond that is an attack, with which QEMU would be busy for
+ * days. */
 #define L1_SCANNED_BASE (UINT64_C(64) << 20)
 #define L1_SCANNED_TIMES 4
 #define L2_SCANNED_BASE (UINT64_C(64) << 20)
@@ -21,7 +22,8 @@ static uint64_t scan_bound(const struct qcow2_check *ctx, uint64_t base, uint64_
 {
     uint64_t bound;
 
-    if (__builtin_mul_overflow(ctx->image->info.file_size, times, &bound) || add_overflows(bound, base, &bound))
+    if (__builtin_mul_overflow(ctx->image->info.file_size, times, &bound) ||
+        add_overflows(bound, base, &bound))
         return UINT64_MAX;
     return bound;
 }
@@ -33,13 +35,15 @@ static uint64_t item_offset(const void *items, size_t i)
 
 int qcow2_l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table)
 {
-    uint64_t offset = ctx->items[i].offset, size = ctx->l2_reader.table_size, file_size = ctx->image->info.file_size;
+    uint64_t offset = ctx->items[i].offset, size = ctx->l2_reader.table_size,
+             file_size = ctx->image->info.file_size;
     uint64_t bound = scan_bound(ctx, L2_SCANNED_BASE, L2_SCANNED_TIMES);
     int r;
 
     ctx->l2_scanned += min_u64(size, file_size - offset);
     if (ctx->l2_scanned > bound)
-        return qcow2_beyond_limit(ctx, "L2 tables overlap each other beyond reason", ctx->l2_scanned, bound);
+        return qcow2_beyond_limit(ctx, "L2 tables overlap each other beyond reason",
+                                  ctx->l2_scanned, bound);
     r = table_reader_get(&ctx->l2_reader, i, ret_table);
     if (r < 0)
         return qcow2_read_failed(ctx, r, QCA_TABLE_L2, offset);
@@ -98,8 +102,8 @@ int qcow2_items_flush(struct qcow2_check *ctx, l2_items_fn items)
     return r;
 }
 
-int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries, uint32_t snapshot,
-                  l1_entry_fn entry, l2_items_fn items)
+int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
+                  uint32_t snapshot, l1_entry_fn entry, l2_items_fn items)
 {
     uint64_t slice[L1_SLICE], file_size = ctx->image->info.file_size;
     uint64_t bound = scan_bound(ctx, L1_SCANNED_BASE, L1_SCANNED_TIMES);
@@ -116,7 +120,8 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
             return qcow2_read_failed(ctx, r, QCA_TABLE_L1, l1_offset + 8 * i);
         ctx->l1_scanned += 8 * n;
         if (ctx->l1_scanned > bound)
-            return qcow2_beyond_limit(ctx, "L1 tables overlap each other beyond reason", ctx->l1_scanned, bound);
+            return qcow2_beyond_limit(ctx, "L1 tables overlap each other beyond reason",
+                                      ctx->l1_scanned, bound);
         r = check_advance(ctx->check, 0);
         if (r < 0)
             return r;
@@ -149,8 +154,8 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
     return 0;
 }
 
-void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item, uint64_t index, uint64_t n,
-                       struct qca_issue *issue)
+void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item, uint64_t index,
+                       uint64_t n, struct qca_issue *issue)
 {
     const struct qcow2 *qcow2 = ctx->qcow2;
     uint64_t start = (((uint64_t)item->l1_index << qcow2->l2_bits) + index) << qcow2->cluster_bits;
@@ -164,8 +169,9 @@ void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item
 }
 
 /* An issue about one entry of an item's L2 table, or about what it points at. */
-static struct qca_issue l2_issue(const struct qcow2_check *ctx, const struct l2_item *item, enum qca_issue_kind kind,
-                                 uint32_t index, uint64_t host_offset, uint64_t host_length)
+static struct qca_issue l2_issue(const struct qcow2_check *ctx, const struct l2_item *item,
+                                 enum qca_issue_kind kind, uint32_t index, uint64_t host_offset,
+                                 uint64_t host_length)
 {
     struct qca_issue issue = check_issue_new(kind, QCA_TABLE_L2);
 
@@ -179,8 +185,8 @@ static struct qca_issue l2_issue(const struct qcow2_check *ctx, const struct l2_
     return issue;
 }
 
-static int count_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index, uint32_t snapshot,
-                          uint64_t entry, bool *collect)
+static int count_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
+                          uint32_t snapshot, uint64_t entry, bool *collect)
 {
     uint64_t l2_offset = entry & L1_OFFSET_MASK, cluster_size = qcow2_cluster_size(ctx->qcow2);
     struct l2_item item = { .l1_index = index, .snapshot = snapshot };
@@ -213,8 +219,8 @@ struct fragments {
     uint64_t next;              /* where the next cluster would have to lie; 0: any place */
 };
 
-static void count_allocated(struct qcow2_check *ctx, const struct l2_item *item, struct fragments *fragments,
-                            uint64_t offset, uint32_t length)
+static void count_allocated(struct qcow2_check *ctx, const struct l2_item *item,
+                            struct fragments *fragments, uint64_t offset, uint32_t length)
 {
     struct qca_check_result *result = ctx->check->result;
 
@@ -232,8 +238,8 @@ static unsigned copied_flags(const struct l2_item *item, uint64_t entry)
 }
 
 /* The part of a run that lies behind the end of the file: each cluster of it is one corruption. */
-static int count_run_outside(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run,
-                             uint32_t inside)
+static int count_run_outside(struct qcow2_check *ctx, const struct l2_item *item,
+                             const struct l2_run *run, uint32_t inside)
 {
     uint64_t cluster_size = qcow2_cluster_size(ctx->qcow2);
     int r;
@@ -241,8 +247,9 @@ static int count_run_outside(struct qcow2_check *ctx, const struct l2_item *item
     if (item->active)
         ctx->outside_copied = true;
     for (uint32_t i = inside; i < run->length && ctx->first_pass; i++) {
-        r = qcow2_issue(ctx, l2_issue(ctx, item, QCA_ISSUE_OUT_OF_FILE, run->index + i,
-                                      (run->entry & L2_OFFSET_MASK) + i * cluster_size, cluster_size));
+        r = qcow2_issue(ctx,
+                        l2_issue(ctx, item, QCA_ISSUE_OUT_OF_FILE, run->index + i,
+                                 (run->entry & L2_OFFSET_MASK) + i * cluster_size, cluster_size));
         if (r < 0)
             return r;
     }
@@ -252,7 +259,9 @@ static int count_run_outside(struct qcow2_check *ctx, const struct l2_item *item
 static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run)
 {
     uint64_t cluster = (run->entry & L2_OFFSET_MASK) >> ctx->qcow2->cluster_bits;
-    uint32_t inside = cluster < ctx->n_file_clusters ? min_u64(run->length, ctx->n_file_clusters - cluster) : 0;
+    uint32_t inside = cluster < ctx->n_file_clusters
+                          ? min_u64(run->length, ctx->n_file_clusters - cluster)
+                          : 0;
     int r;
 
     if (inside == 1 && run->length == 1 && item->active + item->inactive == 1 &&
@@ -267,12 +276,13 @@ static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const 
     return inside < run->length ? count_run_outside(ctx, item, run, inside) : 0;
 }
 
-static int count_compressed(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run)
+static int count_compressed(struct qcow2_check *ctx, const struct l2_item *item,
+                            const struct l2_run *run)
 {
     const struct qcow2 *qcow2 = ctx->qcow2;
     struct qcow2_compressed place = qcow2_compressed(qcow2, run->entry);
-    struct qca_issue issue = l2_issue(ctx, item, QCA_ISSUE_L2_COMPRESSED_COPIED, run->index, place.offset,
-                                      place.size);
+    struct qca_issue issue = l2_issue(ctx, item, QCA_ISSUE_L2_COMPRESSED_COPIED, run->index,
+                                      place.offset, place.size);
     struct qca_check_result *result = ctx->check->result;
     int r;
 
@@ -298,8 +308,8 @@ static int count_compressed(struct qcow2_check *ctx, const struct l2_item *item,
 }
 
 /* One entry with a place, of which anything may be wrong. */
-static int count_entry(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run,
-                       struct fragments *fragments)
+static int count_entry(struct qcow2_check *ctx, const struct l2_item *item,
+                       const struct l2_run *run, struct fragments *fragments)
 {
     const struct qcow2 *qcow2 = ctx->qcow2;
     uint64_t offset = run->entry & L2_OFFSET_MASK;
@@ -326,16 +336,18 @@ static int count_entry(struct qcow2_check *ctx, const struct l2_item *item, cons
     }
     count_allocated(ctx, item, fragments, offset, 1);
     if (!qcow2->has_data_file)
-        return qcow2_reference(ctx, offset, qcow2_cluster_size(qcow2), issue.count, copied_flags(item, run->entry),
-                               &issue);
+        return qcow2_reference(ctx, offset, qcow2_cluster_size(qcow2), issue.count,
+                               copied_flags(item, run->entry), &issue);
     if (item->active > 0 && !(run->entry & ENTRY_COPIED))
         ctx->outside_copied = true;
     return 0;
 }
 
-static int count_unallocated(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run)
+static int count_unallocated(struct qcow2_check *ctx, const struct l2_item *item,
+                             const struct l2_run *run)
 {
-    struct qca_issue issue = l2_issue(ctx, item, QCA_ISSUE_L2_RESERVED_BITS, run->index, QCA_NO_OFFSET, 0);
+    struct qca_issue issue = l2_issue(ctx, item, QCA_ISSUE_L2_RESERVED_BITS, run->index,
+                                      QCA_NO_OFFSET, 0);
     int r;
 
     if (run->entry & L2_RESERVED_MASK) {
@@ -401,7 +413,8 @@ static int count_items(struct qcow2_check *ctx)
 }
 
 /* The table itself, then its entries. */
-static int count_l1(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries, uint32_t snapshot)
+static int count_l1(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
+                    uint32_t snapshot)
 {
     struct qca_issue issue = check_issue_new(QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_L1);
     int r;
@@ -425,7 +438,8 @@ static int count_snapshot(struct qcow2_check *ctx, uint32_t number)
     bool aligned = qcow2_aligned(ctx->qcow2, snapshot->l1_offset);
 
     if (!aligned || snapshot->l1_entries > QCOW2_MAX_L1_BYTES / 8) {
-        struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_L1_INVALID, QCA_TABLE_SNAPSHOTS);
+        struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_L1_INVALID,
+                                                 QCA_TABLE_SNAPSHOTS);
 
         issue.snapshot = number;
         issue.table_offset = ctx->image->info.snapshots_offset;
@@ -448,7 +462,8 @@ int qcow2_count_tables(struct qcow2_check *ctx)
     if (r < 0)
         return r;
     if (ctx->qcow2->has_data_file && info->n_snapshots > 0) {
-        struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_WITH_DATA_FILE, QCA_TABLE_HEADER);
+        struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_WITH_DATA_FILE,
+                                                 QCA_TABLE_HEADER);
 
         r = qcow2_issue(ctx, issue);
         if (r < 0)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the files of the qcow2 format share: geometry, limits and entry layouts.
  *
- * On-disk facts are from QEMU's docs/interop/qcow2.txt; the limits are those of QEMU 7.2, beyond which it
- * refuses an image too. */
+ * On-disk facts are from QEMU's docs/interop/qcow2.txt; the limits are those of QEMU 7.2, beyond
+ * which it refuses an image too. */
 #pragma once
 
 #include <errno.h>
@@ -49,7 +49,7 @@ struct qcow2 {
     int snapshots_result;
     struct qca_error snapshots_error;
     uint64_t snapshots_size;    /* bytes of the whole table */
-    uint32_t *incomplete;       /* entries of version 3 without the 16 bytes of extra data that it demands */
+    uint32_t *incomplete;       /* entries without the extra data that version 3 demands */
     size_t n_incomplete;
 
     /* The bitmaps extension, when autoclear bit 0 vouches for it. */
@@ -73,9 +73,11 @@ static inline bool qcow2_aligned(const struct qcow2 *qcow2, uint64_t offset)
 /* qca_io_read() with QEMU's idea of the largest offset. */
 int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size);
 
-/* qcow2-snapshot.c: fills info.snapshots and the fields above; its failure is kept, not returned. */
+/* qcow2-snapshot.c: fills info.snapshots and the fields above; its failure is kept, not
+ * returned. */
 int qcow2_snapshots_load(struct qca_image *image, struct qca_error *error);
-/* qcow2-bitmap.c: likewise for the bitmap directory and the tables of bitmaps that are not in use. */
+/* qcow2-bitmap.c: likewise for the bitmap directory and the tables of bitmaps that are not in
+ * use. */
 int qcow2_bitmaps_load(struct qca_image *image, struct qca_error *error);
 /* A bitmap table entry that QEMU accepts. */
 bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry);

@@ -32,7 +32,8 @@ static uint64_t word_get(const uint8_t *p)
     return word;
 }
 
-/* Spreads the low bits of a value over a word, one to the lowest bit of each field of the given width. */
+/* Spreads the low bits of a value over a word, one to the lowest bit of each field of the given
+ * width. */
 static uint64_t spread(uint64_t bits, unsigned order)
 {
     switch (order) {

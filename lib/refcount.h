@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Refcounts as they lie in a raw refcount block: single ones, and 64 at a time against bits.
  *
- * order is log2 of the width in bits, 0 to 6. Widths below a byte are filled from the least significant bit,
- * wider ones are big-endian (docs/interop/qcow2.txt, "Host cluster management"). */
+ * order is log2 of the width in bits, 0 to 6. Widths below a byte are filled from the least
+ * significant bit, wider ones are big-endian (docs/interop/qcow2.txt, "Host cluster management").
+ */
 #pragma once
 
 #include <stdbool.h>

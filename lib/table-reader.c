@@ -31,7 +31,8 @@ void table_reader_done(struct table_reader *reader)
     reader->buf = NULL;
 }
 
-void table_reader_set(struct table_reader *reader, const void *tables, size_t n_tables, table_offset_fn offset)
+void table_reader_set(struct table_reader *reader, const void *tables, size_t n_tables,
+                      table_offset_fn offset)
 {
     reader->tables = tables;
     reader->n_tables = n_tables;
@@ -51,7 +52,8 @@ static size_t neighbours(const struct table_reader *reader, size_t i, uint64_t l
     return n;
 }
 
-/* Announces in steps of half the distance: a system call per table would cost more than a cached read. */
+/* Announces in steps of half the distance: a system call per table would cost more than a cached
+ * read. */
 static void announce(struct table_reader *reader, size_t i)
 {
     size_t distance = min_u64(AHEAD_TABLES, AHEAD_BYTES / reader->table_size);

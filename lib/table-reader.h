@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads a sequence of tables of one size: neighbours with one read, the next ones announced ahead. */
+/* Reads a sequence of tables of one size: neighbours with one read, the next ones announced
+ * ahead. */
 #pragma once
 
 #include "format.h"
@@ -26,6 +27,8 @@ uint64_t table_reader_memory(uint64_t table_size);
 int table_reader_init(struct table_reader *reader, struct qca_image *image, uint64_t table_size);
 void table_reader_done(struct table_reader *reader);
 /* Another sequence; what was read stays usable. */
-void table_reader_set(struct table_reader *reader, const void *tables, size_t n_tables, table_offset_fn offset);
-/* Table i, valid until the next call; cheap when i only grows. Its offset must not be QCA_NO_OFFSET. */
+void table_reader_set(struct table_reader *reader, const void *tables, size_t n_tables,
+                      table_offset_fn offset);
+/* Table i, valid until the next call; cheap when i only grows. Its offset must not be
+ * QCA_NO_OFFSET. */
 int table_reader_get(struct table_reader *reader, size_t i, const uint8_t **ret_table);

@@ -128,7 +128,8 @@ void kit_parent(struct kit *kit, const char *name, const char *format)
     kit_put(kit, 16, 4, strlen(name));
 }
 
-int kit_open(const struct kit *kit, struct qca_error *error, struct qca_io **ret_io, struct qca_image **ret_image)
+int kit_open(const struct kit *kit, struct qca_error *error, struct qca_io **ret_io,
+             struct qca_image **ret_image)
 {
     int r;
 

@@ -35,6 +35,7 @@ void kit_extension(struct kit *kit, uint32_t type, const void *data, uint32_t si
 void kit_parent(struct kit *kit, const char *name, const char *format);
 
 /* Opens it; *ret_io is freed by the caller after the image. */
-int kit_open(const struct kit *kit, struct qca_error *error, struct qca_io **ret_io, struct qca_image **ret_image);
+int kit_open(const struct kit *kit, struct qca_error *error, struct qca_io **ret_io,
+             struct qca_image **ret_image);
 /* Opens, checks, closes: both must succeed. */
 struct qca_check_result kit_check(const struct kit *kit, const struct qca_check_options *options);

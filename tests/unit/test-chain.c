@@ -168,7 +168,8 @@ static void an_undeclared_format_is_raw(void **state)
     struct store store;
     size_t depth = 0;
 
-    /* Layer 1 is qcow2 and names a parent; layer 0 does not say what it is: the chain ends there. */
+    /* Layer 1 is qcow2 and names a parent; layer 0 does not say what it is: the chain ends
+     * there. */
     store_fill(&store, 3, NULL);
     assert_int_equal(chain_try(&store, 0, &depth).kind, QCA_ERROR_NONE);
     assert_int_equal(depth, 2);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The check: each kind of damage with its counters, its place and the guest range it hurts.
  *
- * That the counters are QEMU's for thousands of images is compared elsewhere (tests/images); here are the
- * places, the issues and the limits, which qemu-img does not tell. */
+ * That the counters are QEMU's for thousands of images is compared elsewhere (tests/images); here
+ * are the places, the issues and the limits, which qemu-img does not tell. */
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -59,33 +59,38 @@ static void each_damage_is_one_issue_in_its_place(void **state)
         uint64_t table_offset, index, host_offset, guest_offset, guest_length;
         uint64_t corruptions, leaks;
     } cases[] = {
-        { l1, (l2 | COPIED | 1), QCA_ISSUE_L1_RESERVED_BITS, QCA_TABLE_L1, l1, 0, l2, 0, 8192 * CLUSTER, 1, 0 },
+        { l1, (l2 | COPIED | 1), QCA_ISSUE_L1_RESERVED_BITS, QCA_TABLE_L1, l1, 0, l2, 0,
+          8192 * CLUSTER, 1, 0 },
         { l1, l2, QCA_ISSUE_COPIED_WRONG, QCA_TABLE_L1, l1, 0, l2, 0, 8192 * CLUSTER, 1, 0 },
-        { l2 + 8, (KIT_DATA + 1) * CLUSTER | COPIED | 2, QCA_ISSUE_L2_RESERVED_BITS, QCA_TABLE_L2, l2, 1,
+        { l2 + 8, (KIT_DATA + 1) * CLUSTER | COPIED | 2, QCA_ISSUE_L2_RESERVED_BITS, QCA_TABLE_L2,
+          l2, 1, (KIT_DATA + 1) * CLUSTER, CLUSTER, CLUSTER, 1, 0 },
+        { l2 + 8, (KIT_DATA + 1) * CLUSTER, QCA_ISSUE_COPIED_WRONG, QCA_TABLE_L2, l2, 1,
           (KIT_DATA + 1) * CLUSTER, CLUSTER, CLUSTER, 1, 0 },
-        { l2 + 8, (KIT_DATA + 1) * CLUSTER, QCA_ISSUE_COPIED_WRONG, QCA_TABLE_L2, l2, 1, (KIT_DATA + 1) * CLUSTER,
-          CLUSTER, CLUSTER, 1, 0 },
         /* behind the end: that, its flag, and the cluster it should have been */
-        { l2 + 16, (UINT64_C(1) << 40) | COPIED, QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_L2, l2, 2, UINT64_C(1) << 40,
-          2 * CLUSTER, CLUSTER, 2, 1 },
+        { l2 + 16, (UINT64_C(1) << 40) | COPIED, QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_L2, l2, 2,
+          UINT64_C(1) << 40, 2 * CLUSTER, CLUSTER, 2, 1 },
         { l2 + 16, (KIT_DATA + 4) * CLUSTER | COPIED, QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_L2, l2, 2,
           (KIT_DATA + 4) * CLUSTER, 2 * CLUSTER, CLUSTER, 2, 1 },
-        /* unaligned: two clusters have one reference more, the one it should have been as many as it has */
-        { l2 + 16, ((KIT_DATA + 2) * CLUSTER + 512) | COPIED, QCA_ISSUE_L2_UNALIGNED, QCA_TABLE_L2, l2, 2,
-          (KIT_DATA + 2) * CLUSTER + 512, 2 * CLUSTER, CLUSTER, 2, 0 },
-        { l2 + 16, (KIT_DATA + 1) * CLUSTER | COPIED, QCA_ISSUE_REFCOUNT_LOW, QCA_TABLE_REFCOUNT_BLOCK,
-          KIT_REFBLOCK * CLUSTER, KIT_DATA + 1, (KIT_DATA + 1) * CLUSTER, CLUSTER, CLUSTER, 1, 1 },
-        { l2 + 16, UINT64_C(1) << 62 | COPIED | ((KIT_DATA + 2) * CLUSTER), QCA_ISSUE_L2_COMPRESSED_COPIED,
-          QCA_TABLE_L2, l2, 2, (KIT_DATA + 2) * CLUSTER, 2 * CLUSTER, CLUSTER, 1, 0 },
-        { reftable + 8, 3, QCA_ISSUE_REFTABLE_RESERVED_BITS, QCA_TABLE_REFCOUNT_TABLE, reftable, 1, 0, QCA_NO_OFFSET,
-          0, 1, 0 },
-        { reftable + 8, 512, QCA_ISSUE_REFTABLE_UNALIGNED, QCA_TABLE_REFCOUNT_TABLE, reftable, 1, 512, QCA_NO_OFFSET,
-          0, 1, 0 },
-        { reftable + 8, UINT64_C(1) << 40, QCA_ISSUE_REFTABLE_OUT_OF_FILE, QCA_TABLE_REFCOUNT_TABLE, reftable, 1,
-          UINT64_C(1) << 40, QCA_NO_OFFSET, 0, 1, 0 },
-        /* the block of data: shared, and so a refcount too low; its flag is right by what is stored */
-        { reftable + 8, (KIT_DATA + 1) * CLUSTER, QCA_ISSUE_REFBLOCK_SHARED, QCA_TABLE_REFCOUNT_TABLE, reftable, 1,
-          (KIT_DATA + 1) * CLUSTER, QCA_NO_OFFSET, 0, 2, 0 },
+        /* unaligned: two clusters have one reference more, the one it should have been as many as
+           it has */
+        { l2 + 16, ((KIT_DATA + 2) * CLUSTER + 512) | COPIED, QCA_ISSUE_L2_UNALIGNED, QCA_TABLE_L2,
+          l2, 2, (KIT_DATA + 2) * CLUSTER + 512, 2 * CLUSTER, CLUSTER, 2, 0 },
+        { l2 + 16, (KIT_DATA + 1) * CLUSTER | COPIED, QCA_ISSUE_REFCOUNT_LOW,
+          QCA_TABLE_REFCOUNT_BLOCK, KIT_REFBLOCK * CLUSTER, KIT_DATA + 1, (KIT_DATA + 1) * CLUSTER,
+          CLUSTER, CLUSTER, 1, 1 },
+        { l2 + 16, UINT64_C(1) << 62 | COPIED | ((KIT_DATA + 2) * CLUSTER),
+          QCA_ISSUE_L2_COMPRESSED_COPIED, QCA_TABLE_L2, l2, 2, (KIT_DATA + 2) * CLUSTER,
+          2 * CLUSTER, CLUSTER, 1, 0 },
+        { reftable + 8, 3, QCA_ISSUE_REFTABLE_RESERVED_BITS, QCA_TABLE_REFCOUNT_TABLE, reftable, 1,
+          0, QCA_NO_OFFSET, 0, 1, 0 },
+        { reftable + 8, 512, QCA_ISSUE_REFTABLE_UNALIGNED, QCA_TABLE_REFCOUNT_TABLE, reftable, 1,
+          512, QCA_NO_OFFSET, 0, 1, 0 },
+        { reftable + 8, UINT64_C(1) << 40, QCA_ISSUE_REFTABLE_OUT_OF_FILE, QCA_TABLE_REFCOUNT_TABLE,
+          reftable, 1, UINT64_C(1) << 40, QCA_NO_OFFSET, 0, 1, 0 },
+        /* the block of data: shared, and so a refcount too low; its flag is right by what is
+         * stored */
+        { reftable + 8, (KIT_DATA + 1) * CLUSTER, QCA_ISSUE_REFBLOCK_SHARED,
+          QCA_TABLE_REFCOUNT_TABLE, reftable, 1, (KIT_DATA + 1) * CLUSTER, QCA_NO_OFFSET, 0, 2, 0 },
     };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -96,7 +101,8 @@ static void each_damage_is_one_issue_in_its_place(void **state)
         kit_put(kit, cases[i].offset, 8, cases[i].value);
         result = kit_check(kit, NULL);
         if (result.corruptions != cases[i].corruptions || result.leaks != cases[i].leaks)
-            fail_msg("case %zu: %" PRIu64 " corruptions, %" PRIu64 " leaks", i, result.corruptions, result.leaks);
+            fail_msg("case %zu: %" PRIu64 " corruptions, %" PRIu64 " leaks", i, result.corruptions,
+                     result.leaks);
         issue = find(&result, cases[i].kind);
         assert_int_equal(issue->table, cases[i].table);
         assert_int_equal(issue->snapshot, QCA_ACTIVE);
@@ -145,7 +151,8 @@ static void leaks_are_grouped_in_runs(void **state)
 /* Windows of 64 clusters (512-byte clusters) slide over leaks at the set bits of a pattern. */
 static void the_burst_is_the_fullest_window(void **state)
 {
-    static const unsigned gaps[] = { 1, 3, 63, 64, 65, 1, 1, 1, 60, 2, 128, 1, 7, 7, 7, 7, 7, 7, 7, 7, 40, 200 };
+    static const unsigned gaps[] = { 1, 3, 63, 64, 65, 1, 1, 1, 60, 2,  128,
+                                     1, 7, 7,  7,  7,  7, 7, 7, 7,  40, 200 };
     struct kit *kit = kit_new(9, 3, 0);
     unsigned leaked[ELEMENTSOF(gaps)], most = 0, first = 0, last = 0, cluster = KIT_DATA;
     struct qca_check_result result;
@@ -189,7 +196,7 @@ static void an_l2_table_shared_by_snapshots_counts_once_for_each(void **state)
     kit_put(kit, 60, 4, SNAPSHOTS);
     kit_put(kit, 64, 8, table * CLUSTER);
     for (unsigned i = 0; i < SNAPSHOTS; i++) {
-        uint64_t at = table * CLUSTER + 64 * i;         /* 40 fixed, 16 extra, 1 of id, rounded up to 8 */
+        uint64_t at = table * CLUSTER + 64 * i; /* 40 fixed, 16 extra, 1 of id, rounded up to 8 */
 
         kit_put(kit, at, 8, l1 * CLUSTER);
         kit_put(kit, at + 8, 4, 1);
@@ -209,7 +216,8 @@ static void an_l2_table_shared_by_snapshots_counts_once_for_each(void **state)
     assert_int_equal(result.allocated_clusters, 4);
     qca_check_result_done(&result);
 
-    /* The same fault seen from 301 tables is 301 corruptions; one issue tells them, with the active table. */
+    /* The same fault seen from 301 tables is 301 corruptions; one issue tells them, with the active
+     * table. */
     kit_put(kit, kit_l2(kit, 1), 8, (KIT_DATA + 1) * CLUSTER | 2);
     result = kit_check(kit, NULL);
     assert_int_equal(result.corruptions, SNAPSHOTS + 1);
@@ -379,7 +387,11 @@ static void progress_is_told_and_a_check_can_be_cancelled(void **state)
 
 /* ---- more clusters than memory: a sparse file of 4 GiB in clusters of 512 bytes -------------- */
 
-enum { SPARSE_CLUSTERS = 8 << 20, SPARSE_STEP = 32768, SPARSE_DATA = SPARSE_CLUSTERS / SPARSE_STEP };
+enum {
+    SPARSE_CLUSTERS = 8 << 20,
+    SPARSE_STEP = 32768,
+    SPARSE_DATA = SPARSE_CLUSTERS / SPARSE_STEP
+};
 
 static void put(int fd, uint64_t offset, unsigned size, uint64_t value)
 {
@@ -393,8 +405,8 @@ static void put(int fd, uint64_t offset, unsigned size, uint64_t value)
 /* One data cluster in each page of the counting map, each with a refcount block beside it. */
 static int sparse_image(void)
 {
-    const uint64_t reftable = 1, reftable_clusters = SPARSE_CLUSTERS / 256 * 8 / 512, l1 = 1 + reftable_clusters,
-                   l2 = l1 + 1, entries = 64;
+    const uint64_t reftable = 1, reftable_clusters = SPARSE_CLUSTERS / 256 * 8 / 512,
+                   l1 = 1 + reftable_clusters, l2 = l1 + 1, entries = 64;
     int fd = memfd_create("sparse", MFD_CLOEXEC);
 
     assert_true(fd >= 0);
@@ -456,12 +468,15 @@ static void little_memory_makes_passes_with_the_same_result(void **state)
     assert_int_equal(whole.corruptions, 0);
     assert_int_equal(whole.leaks, 0);
     assert_int_equal(whole.allocated_clusters, SPARSE_DATA);
-    assert_int_equal(whole.image_end_offset, (SPARSE_DATA - 1) * UINT64_C(512) * SPARSE_STEP + 20002 * 512);
+    assert_int_equal(whole.image_end_offset,
+                     (SPARSE_DATA - 1) * UINT64_C(512) * SPARSE_STEP + 20002 * 512);
     qca_check_result_done(&whole);
 
-    /* Damage in many pages: a wrong flag, a leak, a reference too many, an entry out of the file. */
+    /* Damage in many pages: a wrong flag, a leak, a reference too many, an entry out of the
+     * file. */
     for (uint64_t i = 0; i < SPARSE_DATA; i += 16) {
-        uint64_t data = i * SPARSE_STEP + 20000, l2 = (1 + SPARSE_CLUSTERS / 256 * 8 / 512 + 1) * 512;
+        uint64_t data = i * SPARSE_STEP + 20000,
+                 l2 = (1 + SPARSE_CLUSTERS / 256 * 8 / 512 + 1) * 512;
 
         put(fd, l2 + 8 * i, 8, data * 512);
         put(fd, (data + 1) * 512 + 2 * ((data + 7) % 256), 2, 1);
@@ -505,7 +520,8 @@ static void overlapping_tables_without_end_are_refused(void **state)
     struct qca_check_result result;
     uint64_t cluster = kit->cluster;
 
-    /* The L1 table as large as can be, each entry an L2 table at another unaligned place in the same bytes. */
+    /* The L1 table as large as can be, each entry an L2 table at another unaligned place in the
+     * same bytes. */
     kit_put(kit, 36, 4, cluster / 8);
     for (uint64_t i = 0; i < cluster / 8; i++)
         kit_put(kit, KIT_L1 * cluster + 8 * i, 8, i % (4 * cluster / 512) * 512);

@@ -34,14 +34,16 @@ static void steps_make(struct step *steps, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         steps[i].first = random_next(&state) % N_CLUSTERS;
-        steps[i].n = 1 + random_next(&state) % (random_next(&state) % 4 ? 100 : 2 * COUNT_PAGE_CLUSTERS);
+        steps[i].n = 1 + random_next(&state) %
+                             (random_next(&state) % 4 ? 100 : 2 * COUNT_PAGE_CLUSTERS);
         if (steps[i].first + steps[i].n > N_CLUSTERS)
             steps[i].n = N_CLUSTERS - steps[i].first;
         steps[i].weight = weights[random_next(&state) % ELEMENTSOF(weights)];
     }
 }
 
-/* All steps in as many passes as the limit makes: every count and every overflow as in the plain array. */
+/* All steps in as many passes as the limit makes: every count and every overflow as in the plain
+ * array. */
 static unsigned compare_with_array(uint64_t refcount_max, uint64_t memory_limit)
 {
     uint64_t *expected = calloc(N_CLUSTERS, sizeof(*expected)), overflows = 0, seen = 0;
@@ -52,7 +54,8 @@ static unsigned compare_with_array(uint64_t refcount_max, uint64_t memory_limit)
     steps_make(steps, ELEMENTSOF(steps));
     for (size_t i = 0; i < ELEMENTSOF(steps); i++)
         for (uint64_t c = steps[i].first; c < steps[i].first + steps[i].n; c++) {
-            uint64_t room = refcount_max - expected[c], add = steps[i].weight < room ? steps[i].weight : room;
+            uint64_t room = refcount_max - expected[c],
+                     add = steps[i].weight < room ? steps[i].weight : room;
 
             expected[c] += add;
             overflows += steps[i].weight - add;
@@ -80,7 +83,8 @@ static unsigned compare_with_array(uint64_t refcount_max, uint64_t memory_limit)
 static void counts_are_those_of_an_array(void **state)
 {
     for (unsigned order = 0; order <= 6; order++)
-        assert_int_equal(compare_with_array(UINT64_MAX >> (64 - (1U << order)), UINT64_C(1) << 30), 1);
+        assert_int_equal(compare_with_array(UINT64_MAX >> (64 - (1U << order)), UINT64_C(1) << 30),
+                         1);
 }
 
 static void little_memory_makes_passes_and_the_same_counts(void **state)
@@ -111,7 +115,8 @@ static void flags_belong_to_pages(void **state)
     assert_int_equal(count_add(&map, COUNT_PAGE_CLUSTERS - 1, 2, 1, COUNT_COPIED), 0);
     assert_int_equal(count_add(&map, COUNT_PAGE_CLUSTERS, 1, 1, COUNT_NOT_COPIED), 0);
     assert_int_equal(count_page_of(&map, 0)->flags, COUNT_COPIED);
-    assert_int_equal(count_page_of(&map, COUNT_PAGE_CLUSTERS)->flags, COUNT_COPIED | COUNT_NOT_COPIED);
+    assert_int_equal(count_page_of(&map, COUNT_PAGE_CLUSTERS)->flags,
+                     COUNT_COPIED | COUNT_NOT_COPIED);
     assert_int_equal(count_page_of(&map, 2 * COUNT_PAGE_CLUSTERS)->flags, 0);
     count_map_done(&map);
 }
@@ -133,7 +138,10 @@ static void refcounts_of_all_widths_are_compared_in_words(void **state)
 
     for (unsigned order = 0; order <= 6; order++)
         for (unsigned round = 0; round < 500; round++) {
-            uint64_t bits = round == 0 ? 0 : round == 1 ? UINT64_MAX : random_next(&random), ones = bits;
+            uint64_t bits = round == 0   ? 0
+                            : round == 1 ? UINT64_MAX
+                                         : random_next(&random),
+                     ones = bits;
             uint64_t odd = random_next(&random) % 64, value;
             uint8_t block[2 * 64 * 8] = { 0 };
 

@@ -54,7 +54,8 @@ static void version_2_has_no_features(void **state)
     struct qca_io *io;
 
     kit_put(kit, 4, 4, 2);
-    memset(kit->data + 72, 0xff, 32);       /* there version 2 has no header any more, but an extension's end */
+    /* There version 2 has no header any more, but an extension's end. */
+    memset(kit->data + 72, 0xff, 32);
     kit_put(kit, 72, 8, 0);
     assert_int_equal(kit_open(kit, NULL, &io, &image), 0);
     assert_int_equal(qca_image_info(image)->incompatible_features, 0);
@@ -114,7 +115,8 @@ static void each_bad_field_is_named(void **state)
         assert_true(kit_open(kit, &error, &io, &image) < 0);
         assert_null(image);
         if (error.kind != cases[i].kind || strcmp(error.field, cases[i].field) != 0)
-            fail_msg("case %zu: %s in %s: %s", i, qca_error_kind_name(error.kind), error.field, error.text);
+            fail_msg("case %zu: %s in %s: %s", i, qca_error_kind_name(error.kind), error.field,
+                     error.text);
         assert_true(strlen(error.text) > 0);
         kit_free(kit);
     }
@@ -340,7 +342,8 @@ static void bitmaps_are_read(void **state)
 static void the_metadata_digest_sees_every_structure(void **state)
 {
     struct kit *kit = kit_new(16, 4, 2);
-    const uint64_t places[] = { 110, KIT_L1 * 65536, KIT_L1 * 65536 + 7, KIT_REFTABLE * 65536 + 65535 };
+    const uint64_t places[] = { 110, KIT_L1 * 65536, KIT_L1 * 65536 + 7,
+                                KIT_REFTABLE * 65536 + 65535 };
     uint8_t before[32], after[32];
     struct qca_image *image;
     struct qca_io *io;
