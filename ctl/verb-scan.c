@@ -162,7 +162,7 @@ static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
         _cleanup_free_ char *open_text = fact_severities(&ctl->output, open, &n_open);
         _cleanup_free_ char *opened_text = fact_severities(&ctl->output, opened, &n_opened);
 
-        (void)printf("Scan complete: %" PRIu64 " images in %s. New findings: %s. Open in all: %s.\n",
+        (void)printf("Scan complete: %" PRIu64 " files audited in %s. New findings: %s. Open in all: %s.\n",
                      row_number(state, "images-done"), text_duration(now_usec() - since, took),
                      opened_text ? opened_text : "", open_text ? open_text : "");
     }

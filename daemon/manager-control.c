@@ -239,16 +239,20 @@ static int op_scan(void *userdata, char **paths, uint64_t *ret_ticket, char **re
 static int op_scan_state(void *userdata, uint64_t ticket, json_object **ret_entry)
 {
     struct manager *manager = userdata;
-    const struct scan *scan = pass_scan_find(manager, ticket);
+    const struct scan *scan = pass_scan_find(manager, ticket), *before;
     _cleanup_(json_object_putp) json_object *entry = NULL;
+    uint64_t total, done;
 
     if (!scan)
         return -ENOENT;
+    before = pass_scan_find(manager, scan->after);
+    total = scan->total + (before ? before->total : 0);
+    done = scan->done + (before ? before->done : 0);
     entry = json_object_new_object();
     if (!entry ||
         json_object_object_add(entry, "done", json_object_new_boolean(scan->finished)) < 0 ||
-        json_object_object_add(entry, "images-total", json_object_new_uint64(scan->total)) < 0 ||
-        json_object_object_add(entry, "images-done", json_object_new_uint64(scan->done)) < 0 ||
+        json_object_object_add(entry, "images-total", json_object_new_uint64(total)) < 0 ||
+        json_object_object_add(entry, "images-done", json_object_new_uint64(done)) < 0 ||
         (manager->current && audits_running(manager->audits) > 0 &&
          json_object_object_add(entry, "current", json_object_new_string(manager->current)) < 0))
         return -ENOMEM;

@@ -18,6 +18,7 @@
 /* A pass over everything (walks, then audits of what is due), or the audits somebody asked for. */
 struct scan {
     uint64_t ticket;            /* from 1 on */
+    uint64_t after;             /* the pass this one waited for: whoever asked waited for that too; 0 none */
     bool pass;
     bool started;
     uint64_t begun;             /* usec */

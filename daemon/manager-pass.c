@@ -477,10 +477,12 @@ uint64_t pass_begin(struct manager *manager)
     if (manager->pass_next)
         return manager->pass_next;
     scan = scan_new(manager, true);
-    if (manager->pass)
+    if (manager->pass) {
+        scan->after = manager->pass;
         manager->pass_next = scan->ticket;
-    else
+    } else {
         pass_start(manager, scan);
+    }
     return scan->ticket;
 }
 
