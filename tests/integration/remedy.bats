@@ -18,14 +18,18 @@ for finding in json.load(sys.stdin):
 
 # follow NAME PATH: runs them all, as an administrator would who pastes them.
 follow() {
+    run_commands "$@"
+    # The copy that was kept is as bad as the image was.
+    rm -f -- "$STORE"/*.before-repair
+    scan
+}
+
+run_commands() {
     local lines
     lines=$(commands "$1" "$2")
     [ -n "$lines" ] || { echo "$1 of $2 has no command"; return 1; }
     echo "$lines"
     (cd / && bash -euc "$lines" 3>&- 4>&-)
-    # The copy that was kept is as bad as the image was.
-    rm -f -- "$STORE"/*.before-repair
-    scan
 }
 
 content() { qemu-img convert -O raw "$1" "$DIR/content.raw" && sha256sum <"$DIR/content.raw"; }
@@ -167,4 +171,101 @@ END
     follow clusters-leaked "$STORE/$name"
     [ ! -e /hurt ] && [ ! -e hurt ]
     has_no_finding clusters-leaked
+}
+
+@test "metadata-corrupt by refcounts: the copy is repaired, the image is left as it is" {
+    make_image "$STORE/a.qcow2"
+    break_refcount "$STORE/a.qcow2"
+    sum=$(sha256sum <"$STORE/a.qcow2")
+    before=$(content "$STORE/a.qcow2")
+    start_daemon
+    scan
+    has_finding "metadata-corrupt critical a.qcow2"
+    run_commands metadata-corrupt "$STORE/a.qcow2"
+    same "$sum" "$(sha256sum <"$STORE/a.qcow2")"
+    qemu-img check "$STORE/a.qcow2.before-repair"
+    same "$before" "$(content "$STORE/a.qcow2.before-repair")"
+}
+
+@test "metadata-corrupt by pointers, and leak-burst: a copy, and no repair" {
+    make_image "$STORE/pointer.qcow2"
+    break_image "$STORE/pointer.qcow2"
+    make_image "$STORE/burst.qcow2"
+    leak_image "$STORE/burst.qcow2" 300
+    start_daemon
+    scan
+    for finding in metadata-corrupt:pointer leak-burst:burst; do
+        [[ $(commands "${finding%:*}" "$STORE/${finding#*:}.qcow2") != *qemu-img* ]]
+        run_commands "${finding%:*}" "$STORE/${finding#*:}.qcow2"
+        cmp "$STORE/${finding#*:}.qcow2" "$STORE/${finding#*:}.qcow2.before-repair"
+    done
+    # The leaks are told as well, and freeing them is not offered.
+    [[ $(commands clusters-leaked "$STORE/burst.qcow2") != *leaks* ]]
+}
+
+@test "corrupt-bit-set: the repair of the copy takes it away" {
+    make_image "$STORE/a.qcow2"
+    python3 -B - "$STORE/a.qcow2" "$IMAGES" <<'END'
+import sys
+sys.path.insert(0, sys.argv[2])
+from imagekit import Qcow2
+with Qcow2(sys.argv[1]) as image:
+    image.put(72, 8, 2)
+END
+    start_daemon
+    scan
+    has_finding "corrupt-bit-set critical a.qcow2"
+    run_commands corrupt-bit-set "$STORE/a.qcow2"
+    run -0 qemu-img info --output=json "$STORE/a.qcow2.before-repair"
+    [[ $output == *'"corrupt": false'* ]]
+}
+
+@test "snapshot-old and snapshot-runaway: the commit, as for a deep chain" {
+    make_chain 4
+    before=$(content "$STORE/s4.qcow2")
+    now=$(date +%s)
+    touch -d "@$((now - 20 * 86400))" "$STORE/disk.qcow2"
+    for i in 1 2 3; do touch -d "@$((now - (20 - 5 * i) * 86400))" "$STORE/s$i.qcow2"; done
+    start_daemon
+    scan
+    has_finding "snapshot-runaway error s4.qcow2"
+    has_finding "snapshot-old error s4.qcow2"
+    same "$(commands snapshot-old "$STORE/s4.qcow2")" "$(commands snapshot-runaway "$STORE/s4.qcow2")"
+    follow snapshot-old "$STORE/s4.qcow2"
+    has_no_finding " s4.qcow2"
+    same "$before" "$(content "$STORE/disk.qcow2")"
+    same "$before" "$(content "$STORE/s4.qcow2")"
+}
+
+@test "snapshot-old by an internal snapshot: this one is deleted, and no other" {
+    make_image "$STORE/a.qcow2"
+    qemu-img snapshot -c old "$STORE/a.qcow2"
+    qemu-img snapshot -c young "$STORE/a.qcow2"
+    python3 -B - "$STORE/a.qcow2" "$IMAGES" <<'END'
+import sys
+sys.path.insert(0, sys.argv[2])
+from imagekit import Qcow2
+with Qcow2(sys.argv[1]) as image:       # its date
+    image.put(image.snapshots + 16, 4, image.get(image.snapshots + 16, 4) - 30 * 86400)
+END
+    start_daemon
+    scan
+    has_finding "snapshot-old error a.qcow2"
+    follow snapshot-old "$STORE/a.qcow2"
+    has_no_finding snapshot-old
+    run -0 qemu-img snapshot -l "$STORE/a.qcow2"
+    [[ $output == *young* && $output != *old* ]]
+}
+
+@test "permissions of a golden image: nobody may write it" {
+    make_image "$STORE/golden.qcow2"
+    chmod 644 "$STORE/golden.qcow2"
+    touch -d '10 days ago' "$STORE/golden.qcow2"
+    for i in 1 2; do qemu-img create -q -f qcow2 -b golden.qcow2 -F qcow2 "$STORE/clone$i.qcow2"; done
+    write_config "golden: { patterns: ['*/golden.qcow2'] }"
+    start_daemon
+    scan
+    has_finding "permissions warning golden.qcow2"
+    follow permissions "$STORE/golden.qcow2"
+    same "" "$(findings)"
 }
