@@ -135,6 +135,7 @@ static int have_worker(struct checker *checker)
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     const struct worker_options options = {
         .program = checker->program,
+        .no_digests = true,
         .threads = n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n,
     };
     int r;

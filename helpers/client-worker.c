@@ -31,6 +31,7 @@ struct worker {
     sd_event_source *socket_source, *timer;
 
     unsigned images, images_max;
+    bool no_digests;
     bool ready;                     /* it said so: it started */
     char failure[sizeof(((struct qca_error *)NULL)->text)];     /* why it could not start, by its own words */
     bool anomaly;
@@ -299,6 +300,7 @@ int worker_start(sd_event *event, const struct worker_options *options, struct w
         .memory_limit = options->memory_limit ? options->memory_limit : UINT64_C(1) << 30,
         .threads = options->threads ? options->threads : 1,
         .idle_io = options->idle_io,
+        .no_digests = options->no_digests,
     };
     struct worker *worker = calloc(1, sizeof(*worker));
     _cleanup_close_ int theirs = -1;
@@ -310,6 +312,7 @@ int worker_start(sd_event *event, const struct worker_options *options, struct w
     worker->event = sd_event_ref(event);
     worker->socket = -1;
     worker->images_max = options->images_max ? options->images_max : 64;
+    worker->no_digests = options->no_digests;
     r = process_socket_pair(&worker->socket, &theirs);
     if (r == 0)
         r = process_start(event, options->program, theirs, on_ended, worker, &worker->process);
@@ -355,6 +358,8 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
         return -EBUSY;
     if (worker_exhausted(worker))
         return -ESTALE;
+    if (worker->no_digests && request->flags & WORKER_METADATA_DIGEST)
+        return -EINVAL;
     if (max_issues > WIRE_ISSUES_MAX)
         max_issues = WIRE_ISSUES_MAX;
     record.max_issues = max_issues;

@@ -21,6 +21,7 @@ struct worker_options {
     unsigned threads;               /* 0 is 1 */
     unsigned images_max;            /* worker_exhausted() from then on; 0 is 64 */
     bool idle_io;                   /* idle I/O class and lowest CPU priority */
+    bool no_digests;                /* none will be asked for: it starts sooner */
 };
 
 int worker_start(sd_event *event, const struct worker_options *options, struct worker **ret_worker);
@@ -63,7 +64,7 @@ struct worker_request {
     void *userdata;
 };
 
-/* -EBUSY while another request is under way, -ESTALE when exhausted. */
+/* -EBUSY while another request is under way, -ESTALE when exhausted, -EINVAL for a digest of a worker without. */
 int worker_audit(struct worker *worker, const struct worker_request *request);
 /* fd (duplicated) and id when error is 0; else -errno as qca_resolve_fn's. */
 int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd, const struct qca_file_id *id);

@@ -90,6 +90,8 @@ struct wire_configure_worker {
     uint64_t memory_limit;      /* bytes */
     uint32_t threads;
     uint32_t idle_io;           /* 0 or 1 */
+    uint32_t no_digests;        /* 0 or 1 */
+    uint32_t reserved;          /* 0 */
 };
 
 struct wire_request {

@@ -360,12 +360,12 @@ static int prepare(struct wire_configure_worker *ret_configuration, const char *
         return r;
     /* threads share one arena: another one reserves more address space than the limit has */
     mallopt(M_ARENA_MAX, 1);
-    r = warm_up(ret_step);
-    if (r < 0)
-        return r;
     if (receive(&record, &fd) != WIRE_CONFIGURE_WORKER)
         _exit(3);
     *ret_configuration = record.configure_worker;
+    r = record.configure_worker.no_digests ? 0 : warm_up(ret_step);
+    if (r < 0)
+        return r;
     options = (struct sandbox_worker_options){
         .memory_limit = record.configure_worker.memory_limit, .threads = record.configure_worker.threads,
         .idle = record.configure_worker.idle_io,

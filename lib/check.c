@@ -16,14 +16,6 @@ enum { MAX_ISSUES_DEFAULT = 1000 };
 
 DEFINE_CLEANUP(struct qca_check_result *, qca_check_result_done)
 
-void qca_check_result_done(struct qca_check_result *result)
-{
-    if (!result)
-        return;
-    free(result->issues);
-    memset(result, 0, sizeof(*result));
-}
-
 struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table)
 {
     return (struct qca_issue) {
@@ -125,13 +117,4 @@ int qca_check(struct qca_image *image, const struct qca_check_options *options,
     cleanup = NULL;
     *ret_result = result;
     return 0;
-}
-
-int qca_check_exit_status(const struct qca_check_result *result)
-{
-    if (!result->finished || result->check_errors > 0)
-        return 1;
-    if (result->corruptions > 0)
-        return 2;
-    return result->leaks > 0 ? 3 : 0;
 }

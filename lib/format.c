@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The formats by name and by content, and opening an image of any of them. */
+/* The formats by content, and opening an image of any of them. */
 #include "format.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "error.h"
 
@@ -17,21 +16,6 @@ static const struct format *format_find(enum qca_format format)
         if (formats[i]->format == format)
             return formats[i];
     return NULL;
-}
-
-const char *qca_format_name(enum qca_format format)
-{
-    const struct format *found = format_find(format);
-
-    return found ? found->name : NULL;
-}
-
-enum qca_format qca_format_from_name(const char *name)
-{
-    for (size_t i = 0; name && i < ELEMENTSOF(formats); i++)
-        if (strcmp(formats[i]->name, name) == 0)
-            return formats[i]->format;
-    return QCA_FORMAT_UNKNOWN;
 }
 
 int qca_probe(struct qca_io *io, enum qca_format *ret_format)
@@ -97,23 +81,6 @@ void qca_image_free(struct qca_image *image)
 const struct qca_image_info *qca_image_info(const struct qca_image *image)
 {
     return &image->info;
-}
-
-void qca_image_info_done(struct qca_image_info *info)
-{
-    for (size_t i = 0; i < info->n_snapshots; i++) {
-        free(info->snapshots[i].id);
-        free(info->snapshots[i].name);
-    }
-    for (size_t i = 0; i < info->n_bitmaps; i++)
-        free(info->bitmaps[i].name);
-    free(info->snapshots);
-    free(info->bitmaps);
-    free(info->extensions);
-    free(info->parent);
-    free(info->parent_format);
-    free(info->data_file);
-    memset(info, 0, sizeof(*info));
 }
 
 int qca_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])

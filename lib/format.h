@@ -18,7 +18,6 @@ struct qca_image {
 
 struct format {
     enum qca_format format;
-    const char *name;           /* QEMU's */
     /* True when the first PROBE_SIZE bytes (zeros behind the end) are of this format; NULL: never
      * by content. */
     bool (*probe)(const uint8_t *head);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The stable names of issues and tables. */
+/* The stable names of formats, issues and tables. */
 #include <string.h>
 
 #include "cleanup.h"
@@ -31,6 +31,24 @@ static const char *const tables[_QCA_TABLE_MAX] = {
     [QCA_TABLE_CRYPT] = "crypt",
     [QCA_TABLE_DATA] = "data",
 };
+
+static const char *const formats[_QCA_FORMAT_MAX] = {
+    [QCA_FORMAT_RAW] = "raw",
+    [QCA_FORMAT_QCOW2] = "qcow2",
+};
+
+const char *qca_format_name(enum qca_format format)
+{
+    return (unsigned)format < _QCA_FORMAT_MAX ? formats[format] : NULL;
+}
+
+enum qca_format qca_format_from_name(const char *name)
+{
+    for (size_t i = 0; name && i < _QCA_FORMAT_MAX; i++)
+        if (formats[i] && strcmp(formats[i], name) == 0)
+            return (enum qca_format)i;
+    return QCA_FORMAT_UNKNOWN;
+}
 
 const char *qca_issue_kind_name(enum qca_issue_kind kind)
 {

@@ -474,7 +474,6 @@ static bool qcow2_probe(const uint8_t *head)
 
 const struct format format_qcow2 = {
     .format = QCA_FORMAT_QCOW2,
-    .name = "qcow2",
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,

@@ -10,6 +10,5 @@ static int raw_open(struct qca_image *image, struct qca_error *error)
 
 const struct format format_raw = {
     .format = QCA_FORMAT_RAW,
-    .name = "raw",
     .open = raw_open,
 };

@@ -352,6 +352,22 @@ static void test_reuse(void **state)
     assert_int_equal(worker_audit(f->worker, &request), -ESTALE);
 }
 
+static void test_without_digests(void **state)
+{
+    struct fixture *f = *state;
+    const struct worker_options options = {.no_digests = true};
+    _cleanup_close_ int fd = -1;
+    struct worker_request request;
+
+    make_chain(f);
+    start(f, f->worker_program, &options);
+    fd = image_open(f, "leaf.qcow2");
+    request = request_for(f, fd, WORKER_CHECK | WORKER_METADATA_DIGEST);
+    assert_int_equal(worker_audit(f->worker, &request), -EINVAL);
+    audit(f, "leaf.qcow2", WORKER_CHECK);
+    assert_int_equal(f->report->error, 0);
+}
+
 static void test_busy_and_cancel(void **state)
 {
     struct fixture *f = *state;

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What opening and checking hand out: freeing it, and its exit status. Apart from the code that makes it, so that a
+ * program that only receives results needs neither the formats nor what they are built on. */
+#include <string.h>
+
+#include "cleanup.h"
+#include "qcaudit/qcaudit.h"
+
+void qca_image_info_done(struct qca_image_info *info)
+{
+    for (size_t i = 0; i < info->n_snapshots; i++) {
+        free(info->snapshots[i].id);
+        free(info->snapshots[i].name);
+    }
+    for (size_t i = 0; i < info->n_bitmaps; i++)
+        free(info->bitmaps[i].name);
+    free(info->snapshots);
+    free(info->bitmaps);
+    free(info->extensions);
+    free(info->parent);
+    free(info->parent_format);
+    free(info->data_file);
+    memset(info, 0, sizeof(*info));
+}
+
+void qca_check_result_done(struct qca_check_result *result)
+{
+    if (!result)
+        return;
+    free(result->issues);
+    memset(result, 0, sizeof(*result));
+}
+
+int qca_check_exit_status(const struct qca_check_result *result)
+{
+    if (!result->finished || result->check_errors > 0)
+        return 1;
+    if (result->corruptions > 0)
+        return 2;
+    return result->leaks > 0 ? 3 : 0;
+}
