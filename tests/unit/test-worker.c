@@ -666,7 +666,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_plain), TEST(test_issues), TEST(test_raw_and_garbage), TEST(test_chain),
-        TEST(test_no_policy_refuses), TEST(test_loop), TEST(test_reuse), TEST(test_busy_and_cancel),
+        TEST(test_no_policy_refuses), TEST(test_loop), TEST(test_reuse), TEST(test_without_digests), TEST(test_busy_and_cancel),
         TEST(test_question_stops_the_clock), TEST(test_free_in_callback), TEST(test_free_under_way),
         TEST(test_progress_and_budget), TEST(test_confined), TEST(test_no_program), TEST(test_memory_limit), TEST(test_misbehaviour),
     };
