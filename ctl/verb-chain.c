@@ -231,32 +231,50 @@ static int print_summary(const struct ctl *ctl, json_object *rows)
     return 0;
 }
 
+/* One line for the layer's own findings, or for those of the disk whose own layer it is. */
+static int print_layer_findings(const struct ctl *ctl, json_object *row, const char *common, bool disk, bool *any)
+{
+    json_object *findings = row_member(row, "findings-list");
+    size_t n = 0;
+
+    for (size_t i = 0; findings && i < json_object_array_length(findings); i++) {
+        json_object *finding = json_object_array_get_idx(findings, i);
+        _cleanup_free_ char *name = row_text(finding, "name"), *id = row_text(finding, "id");
+
+        if (row_bool(finding, "disk") != disk)
+            continue;
+        if (n++ == 0) {
+            _cleanup_free_ char *path = fact_path(row, "path", common);
+
+            if (!path)
+                return -ENOMEM;
+            (void)printf("%s%s%s:", *any ? "" : "\n", disk ? "The disk of " : "", path);
+            *any = true;
+        }
+        (void)printf("%s %s%s%s (%s)", n > 1 ? "," : "",
+                     output_colour(&ctl->output, severity_colour(row_raw(finding, "severity"))), name,
+                     output_colour(&ctl->output, COLOUR_OFF), id);
+    }
+    if (n > 0)
+        (void)putchar('\n');
+    return 0;
+}
+
 /* The findings of the layers with their numbers, which the notes have no room for. */
 static int print_findings(const struct ctl *ctl, json_object *rows, const char *common)
 {
     bool any = false;
+    int r = 0;
 
-    for (size_t i = 0; ctl->output.legend && i < json_object_array_length(rows); i++) {
-        json_object *row = json_object_array_get_idx(rows, i), *findings = row_member(row, "findings-list");
-        _cleanup_free_ char *path = NULL;
+    for (size_t i = 0; r >= 0 && ctl->output.legend && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
 
-        if (!findings || json_object_array_length(findings) == 0)
-            continue;
-        path = fact_path(row, "path", common);
-        if (!path)
-            return -ENOMEM;
-        (void)printf("%s%s:", any ? "" : "\n", path);
-        any = true;
-        for (size_t k = 0; k < json_object_array_length(findings); k++) {
-            json_object *finding = json_object_array_get_idx(findings, k);
-            _cleanup_free_ char *name = row_text(finding, "name"), *id = row_text(finding, "id");
-
-            (void)printf("%s %s%s%s (%s)", k > 0 ? "," : "", output_colour(&ctl->output,
-                                                                         severity_colour(row_raw(finding, "severity"))),
-                         name, output_colour(&ctl->output, COLOUR_OFF), id);
-        }
-        (void)putchar('\n');
+        r = print_layer_findings(ctl, row, common, true, &any);
+        if (r >= 0)
+            r = print_layer_findings(ctl, row, common, false, &any);
     }
+    if (r < 0)
+        return r;
     if (any)
         (void)printf("What to do about one: qcauditctl show NUMBER.\n");
     return 0;

@@ -221,7 +221,7 @@ static void finding_print(struct ctl *ctl, json_object *finding, bool explain)
                  output_colour(&ctl->output, severity_colour(severity)), name, output_colour(&ctl->output, COLOUR_OFF),
                  id);
     line(ctl, "What", entry ? strdup(entry->title) : row_text(finding, "title"));
-    line(ctl, row_has(finding, "path") ? "Image" : "Where", fact_subject(finding, ""));
+    line(ctl, row_bool(finding, "disk") ? "Disk" : row_has(finding, "path") ? "Image" : "Where", fact_subject(finding, ""));
     line_text(ctl, "In short", finding, "summary");
     line_text(ctl, "Severity", finding, "severity");
     line(ctl, "Confidence", strdup(fact_confidence(row_raw(finding, "confidence"))));
@@ -338,6 +338,12 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
     }
     if (row_raw(image, "own-layer") && strcmp(row_raw(image, "own-layer"), row_raw(image, "path")) != 0)
         line_text(ctl, "Own layer", image, "own-layer");
+    if (row_has(image, "deepest-leaf") &&
+        asprintf(&text, "%" PRIu64 " layer%s, up to the leaf", row_number(image, "layers-above"),
+                 row_number(image, "layers-above") == 1 ? "" : "s") >= 0) {
+        line(ctl, "Above it", text);
+        line_text(ctl, "Leaf", image, "deepest-leaf");
+    }
     for (size_t i = 0; i < children && paths && i < json_object_array_length(paths) && i < 5; i++) {
         json_object *path = json_object_array_get_idx(paths, i);
         line(ctl, i == 0 ? "Overlays" : "", scalar_text("path", path));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of chains: depth, age and rhythm of layers, loops, internal snapshots. */
+/* The judge of chains: depth, age and rhythm of layers, loops, internal snapshots. What is about all
+ * layers of a disk is judged with its own layer, and told of the deepest leaf above. */
 #include "daemon/judge-internal.h"
 
 #include <errno.h>
@@ -12,10 +13,6 @@
 #define LAYERS_SHOWN 20                     /* in evidence: the first half and the last half */
 #define RUNAWAY_INTERVAL_MIN (60 * USEC_PER_SEC)
 #define RUNAWAY_MISSED 10                   /* intervals without a new layer: it has stopped */
-
-static const enum finding_type chain_types[] = {
-    FINDING_CHAIN_DEEP, FINDING_SNAPSHOT_OLD, FINDING_SNAPSHOT_RUNAWAY, FINDING_CHAIN_LIMIT,
-};
 
 static uint64_t snapshot_taken(const struct qca_snapshot *snapshot)
 {
@@ -49,12 +46,12 @@ static const struct qca_snapshot *oldest_snapshot(const struct judging *judging,
 static void evidence_layers(struct evidence *evidence, const struct judging *judging)
 {
     _cleanup_evidence_ struct evidence layers = evidence_new_list();
-    const struct relation *relation = judging->relation;
-    const struct image *image = judging->image;
+    const struct relation *relation = judging->chain;
+    const struct image *image = judging->leaf;
     uint32_t n = 0;
 
     for (; relation; n++) {
-        if (n < LAYERS_SHOWN / 2 || n + LAYERS_SHOWN / 2 >= judging->relation->depth) {
+        if (n < LAYERS_SHOWN / 2 || n + LAYERS_SHOWN / 2 >= judging->chain->depth) {
             struct evidence layer = evidence_new();
             uint64_t created = graph_layer_created(judging->graph, image, NULL);
 
@@ -68,15 +65,22 @@ static void evidence_layers(struct evidence *evidence, const struct judging *jud
         relation = image ? graph_relation(judging->graph, image) : NULL;
     }
     evidence_value(evidence, "layers", &layers);
-    if (judging->relation->depth > LAYERS_SHOWN)
-        evidence_number(evidence, "layers-omitted", judging->relation->depth - LAYERS_SHOWN);
+    if (judging->chain->depth > LAYERS_SHOWN)
+        evidence_number(evidence, "layers-omitted", judging->chain->depth - LAYERS_SHOWN);
 }
 
-static void evidence_place(struct evidence *evidence, const struct relation *relation)
+/* The deepest leaf's: depth, unconsolidated, complete, leaf, leaves (more than one), own-layer,
+ * golden, base. */
+static void evidence_place(struct evidence *evidence, const struct judging *judging)
 {
+    const struct relation *relation = judging->chain;
+
     evidence_number(evidence, "depth", relation->depth);
     evidence_number(evidence, "unconsolidated", relation->unconsolidated);
     evidence_flag(evidence, "complete", relation->complete);
+    evidence_text(evidence, "leaf", judging->leaf->path);
+    if (judging->relation->n_leaves > 1)
+        evidence_number(evidence, "leaves", judging->relation->n_leaves);
     if (relation->own_layer)
         evidence_text(evidence, "own-layer", relation->own_layer->path);
     if (relation->golden_layer)
@@ -85,12 +89,27 @@ static void evidence_place(struct evidence *evidence, const struct relation *rel
         evidence_text(evidence, "base", relation->base->path);
 }
 
-/* depth, unconsolidated, complete, own-layer, golden, base, threshold, unconsolidated-bytes,
- * layers, layers-omitted */
+/* The leaf's file name, escaped; where the layers fork, how many leaves there are. */
+static char *leaf_words(const struct judging *judging)
+{
+    const char *slash = strrchr(judging->leaf->path, '/');
+    _cleanup_free_ char *name = text_escape_string(slash ? slash + 1 : judging->leaf->path);
+    char *words;
+
+    if (!name)
+        return NULL;
+    if (judging->relation->n_leaves < 2)
+        return TAKE_PTR(name);
+    return asprintf(&words, "%s, the deepest of %zu leaves", name, judging->relation->n_leaves) < 0
+               ? NULL : words;
+}
+
+/* place, threshold, unconsolidated-bytes, layers, layers-omitted */
 static int judge_deep(struct judging *judging)
 {
-    const struct relation *relation = judging->relation;
-    const struct image *layer = judging->image;
+    const struct relation *relation = judging->chain;
+    const struct image *layer = judging->leaf;
+    _cleanup_free_ char *words = NULL;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     enum severity severity;
     uint64_t step, bytes = 0;
@@ -103,34 +122,41 @@ static int judge_deep(struct judging *judging)
         bytes += layer->fingerprint.allocated;
         layer = graph_relation(judging->graph, layer)->parent;
     }
+    words = leaf_words(judging);
+    if (!words)
+        return -ENOMEM;
     evidence = evidence_new();
-    evidence_place(&evidence, relation);
+    evidence_place(&evidence, judging);
     evidence_number(&evidence, "threshold", step);
     evidence_number(&evidence, "unconsolidated-bytes", bytes);
     evidence_layers(&evidence, judging);
     return judging_add(judging, FINDING_CHAIN_DEEP, severity, relation->unconsolidated, &evidence,
-                       "has %u unconsolidated layer%s (%s from %llu)", relation->unconsolidated,
-                       relation->unconsolidated == 1 ? "" : "s", severity_name(severity),
-                       (unsigned long long)step);
+                       "has %u unconsolidated layer%s above it, up to %s (%s from %llu)",
+                       relation->unconsolidated, relation->unconsolidated == 1 ? "" : "s", words,
+                       severity_name(severity), (unsigned long long)step);
 }
 
-/* depth, ..., limit */
+/* place, limit */
 static int judge_limit(struct judging *judging)
 {
-    const struct relation *relation = judging->relation;
+    const struct relation *relation = judging->chain;
+    _cleanup_free_ char *words = NULL;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 
     if (relation->depth <= judging->thresholds->chain_limit)
         return 0;
+    words = leaf_words(judging);
+    if (!words)
+        return -ENOMEM;
     evidence = evidence_new();
-    evidence_place(&evidence, relation);
+    evidence_place(&evidence, judging);
     evidence_number(&evidence, "limit", judging->thresholds->chain_limit);
     return judging_add(judging, FINDING_CHAIN_LIMIT, SEVERITY_CRITICAL, relation->depth, &evidence,
-                       "has %u layers in all, the limit is %u", relation->depth,
-                       judging->thresholds->chain_limit);
+                       "is in a chain of %u layers, up to %s: the limit is %u", relation->depth,
+                       words, judging->thresholds->chain_limit);
 }
 
-/* What makes this image's snapshots old: the oldest unconsolidated layer below a leaf, or an
+/* What makes this image's snapshots old: the first layer above it where it is an own layer, or an
  * internal snapshot. */
 struct oldest {
     uint64_t created;           /* usec, 0: there is none */
@@ -141,17 +167,17 @@ struct oldest {
 
 static struct oldest judging_oldest(const struct judging *judging)
 {
-    const struct relation *relation = judging->relation;
+    const struct relation *chain = judging->chain;
     struct oldest oldest = { .created = 0 };
     uint64_t taken = 0;
 
-    if (relation->leaf && relation->oldest_unconsolidated && !relation->pending) {
-        oldest.layer = relation->oldest_unconsolidated;
+    if (chain && chain->oldest_unconsolidated && !chain->pending) {
+        oldest.layer = chain->oldest_unconsolidated;
         oldest.created = graph_layer_created(judging->graph, oldest.layer, &oldest.source);
         if (oldest.created > judging->now)
             oldest = (struct oldest){ .created = 0 };
     }
-    if (!relation->golden) {
+    if (!judging->relation->golden) {
         const struct qca_snapshot *snapshot = oldest_snapshot(judging, &taken);
 
         if (snapshot && (oldest.created == 0 || taken < oldest.created))
@@ -162,7 +188,7 @@ static struct oldest judging_oldest(const struct judging *judging)
     return oldest;
 }
 
-/* created-at, dates-from, age-seconds, threshold-seconds; layer, or snapshot-id and
+/* created-at, dates-from, age-seconds, threshold-seconds; layer and place, or snapshot-id and
  * snapshot-name */
 static int judge_old(struct judging *judging)
 {
@@ -185,7 +211,7 @@ static int judge_old(struct judging *judging)
         evidence_text(&evidence, "snapshot-name", oldest.snapshot->name);
     } else {
         evidence_text(&evidence, "layer", oldest.layer->path);
-        evidence_place(&evidence, judging->relation);
+        evidence_place(&evidence, judging);
     }
     return judging_add(judging, FINDING_SNAPSHOT_OLD, severity, 1, &evidence,
                        "has %s of %s (%s from %s)",
@@ -214,15 +240,15 @@ static int compare_times(const void *a, const void *b)
 /* 1 and *ret when there is one long enough. */
 static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
 {
-    const struct relation *relation = judging->relation;
-    uint32_t n = relation->unconsolidated, least = judging->thresholds->runaway_layers;
+    const struct relation *chain = judging->chain;
+    uint32_t n = chain && !chain->pending ? chain->unconsolidated : 0, least = judging->thresholds->runaway_layers;
     _cleanup_free_ uint64_t *created = NULL, *intervals = NULL;
-    const struct image *layer = judging->image;
+    const struct image *layer = judging->leaf;
     struct rhythm best = { .interval = 0 };
     uint64_t median, tolerance;
     uint32_t begin = 0;
 
-    if (!relation->leaf || n < 2 || n < least)
+    if (n < 2 || n < least)
         return 0;
     created = malloc(n * sizeof(*created));
     intervals = malloc(n * sizeof(*intervals));
@@ -268,10 +294,10 @@ static uint64_t rhythm_end(const struct rhythm *rhythm)
 }
 
 /* interval-seconds, dates-from, layers (of the run), first-at, last-at, limit, limit-reached-at,
- * depth, ... */
+ * place */
 static int judge_runaway(struct judging *judging)
 {
-    const struct relation *relation = judging->relation;
+    const struct relation *relation = judging->chain;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     char every[TEXT_DURATION_MAX], left[TEXT_DURATION_MAX];
     uint32_t limit = judging->thresholds->chain_limit;
@@ -288,7 +314,7 @@ static int judge_runaway(struct judging *judging)
     evidence_number(&evidence, "first-at", rhythm.first);
     evidence_number(&evidence, "last-at", rhythm.last);
     evidence_number(&evidence, "limit", limit);
-    evidence_place(&evidence, relation);
+    evidence_place(&evidence, judging);
     if (relation->depth >= limit)
         return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
                            "gets a new layer every %s, %u by now, and has reached the limit of %u",
@@ -374,18 +400,20 @@ int judge_chain(struct judging *judging)
 {
     const struct relation *relation = judging->relation;
     bool *judged = judging->judgement->judged;
-    bool known = relation && !relation->pending && !relation->in_loop && !relation->above_loop;
+    bool known = relation && !relation->pending && !relation->in_loop && !relation->above_loop &&
+                 !(judging->chain && judging->chain->pending);
     int r;
 
     if (!known)
-        for (size_t i = 0; i < ELEMENTSOF(chain_types); i++)
-            judged[chain_types[i]] = false;
+        for (int type = 0; type < _FINDING_MAX; type++)
+            if (finding_type_is_of_disk(type))
+                judged[type] = false;
     if (!relation || relation->pending)
         judged[FINDING_CHAIN_LOOP] = judged[FINDING_INTERNAL_SNAPSHOTS] = false;
     if (!relation)
         return 0;
     r = judge_loop(judging);
-    if (r >= 0 && known && relation->leaf) {
+    if (r >= 0 && known && judging->chain) {
         r = judge_deep(judging);
         if (r >= 0)
             r = judge_limit(judging);

@@ -109,15 +109,30 @@ static const struct qca_issue *issue_first(const struct judging *judging, issue_
 
 /* ---- which issues --------------------------------------------------------------------------- */
 
+static bool issue_is_beyond_end(const struct judging *judging, const struct qca_issue *issue)
+{
+    return (issue->kind == QCA_ISSUE_OUT_OF_FILE ||
+            issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE) &&
+           issue->host_offset != QCA_NO_OFFSET;
+}
+
+/* What the end of a file that was cut off explains: that is one finding, and not damage besides. */
+static bool issue_is_cut_off(const struct judging *judging, const struct qca_issue *issue)
+{
+    return judging->truncated && issue_is_beyond_end(judging, issue);
+}
+
 static bool issue_is_pointer(const struct judging *judging, const struct qca_issue *issue)
 {
-    return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION &&
+    return !issue_is_cut_off(judging, issue) &&
+           qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION &&
            qca_issue_kind_is_pointer(issue->kind);
 }
 
 static bool issue_is_corruption(const struct judging *judging, const struct qca_issue *issue)
 {
-    return qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION;
+    return !issue_is_cut_off(judging, issue) &&
+           qca_issue_kind_counter(issue->kind) == QCA_COUNTER_CORRUPTION;
 }
 
 /* A read that failed inside the file is the device's fault; one beyond the end is a damaged
@@ -130,19 +145,13 @@ static bool issue_is_read_error(const struct judging *judging, const struct qca_
 
 static bool issue_is_bad_read(const struct judging *judging, const struct qca_issue *issue)
 {
-    return issue->kind == QCA_ISSUE_READ_FAILED && !issue_is_read_error(judging, issue);
+    return !judging->truncated && issue->kind == QCA_ISSUE_READ_FAILED &&
+           !issue_is_read_error(judging, issue);
 }
 
 static bool issue_is_damage(const struct judging *judging, const struct qca_issue *issue)
 {
     return issue_is_corruption(judging, issue) || issue_is_bad_read(judging, issue);
-}
-
-static bool issue_is_beyond_end(const struct judging *judging, const struct qca_issue *issue)
-{
-    return (issue->kind == QCA_ISSUE_OUT_OF_FILE ||
-            issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE) &&
-           issue->host_offset != QCA_NO_OFFSET;
 }
 
 static bool issue_is_of_snapshots(const struct judging *judging, const struct qca_issue *issue)
@@ -174,6 +183,12 @@ static uint64_t pointer_corruptions(const struct qca_check_result *check)
             qca_issue_kind_is_pointer(kind))
             n += check->kind_count[kind];
     return n;
+}
+
+static uint64_t references_beyond_end(const struct qca_check_result *check)
+{
+    return check->kind_count[QCA_ISSUE_OUT_OF_FILE] +
+           check->kind_count[QCA_ISSUE_REFTABLE_OUT_OF_FILE];
 }
 
 /* The same damaged pointers in two audits of an image in use, between which its header, L1,
@@ -254,6 +269,7 @@ static int judge_damage(struct judging *judging, bool unstable, bool dirty)
 {
     const struct qca_check_result *check = judging_check(judging);
     uint64_t pointers = pointer_corruptions(check), corruptions = check->corruptions;
+    uint64_t cut_off = judging->truncated ? references_beyond_end(check) : 0;
     bool only = unstable || dirty;
 
     judging->judgement->judged[FINDING_METADATA_SUSPECT] = check->finished || !unstable;
@@ -261,6 +277,7 @@ static int judge_damage(struct judging *judging, bool unstable, bool dirty)
         corruptions = pointers;
     else if (issue_first(judging, issue_is_bad_read))
         corruptions += check->kind_count[QCA_ISSUE_READ_FAILED];
+    corruptions -= cut_off < corruptions ? cut_off : corruptions;
     if (corruptions == 0)
         return 0;
     if (!unstable)
@@ -278,9 +295,10 @@ static int judge_damage(struct judging *judging, bool unstable, bool dirty)
     return add_damage(judging, FINDING_METADATA_SUSPECT, SEVERITY_INFO, corruptions, only);
 }
 
-/* file-size, needed-size, missing-references, issues, issues-omitted. A single pointer to
+/* file-size, needed-size, missing-references, corruptions, check-errors, leaks, issues,
+ * issues-omitted. A single pointer to
  * somewhere far away is damage of that pointer; a file was cut off when what is missing begins
- * right where it ends. */
+ * right where it ends. Comes first: the pointers it explains are not damage of their own. */
 static int judge_truncation(struct judging *judging)
 {
     const struct qca_check_result *check = judging_check(judging);
@@ -310,10 +328,12 @@ static int judge_truncation(struct judging *judging)
     evidence = evidence_new();
     evidence_number(&evidence, "file-size", size);
     evidence_number(&evidence, "needed-size", highest);
-    evidence_number(&evidence, "missing-references",
-                    check->kind_count[QCA_ISSUE_OUT_OF_FILE] +
-                        check->kind_count[QCA_ISSUE_REFTABLE_OUT_OF_FILE]);
+    evidence_number(&evidence, "missing-references", references_beyond_end(check));
+    evidence_number(&evidence, "corruptions", check->corruptions);
+    evidence_number(&evidence, "check-errors", check->check_errors);
+    evidence_number(&evidence, "leaks", check->leaks);
     evidence_issues(&evidence, judging, issue_is_beyond_end);
+    judging->truncated = !judging->thresholds->disabled[FINDING_IMAGE_TRUNCATED];
     return judging_add(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, 1, &evidence,
                        "is cut off: the file has %s, its metadata refers to data up to %s",
                        text_size(size, is), text_size(highest, needs));
@@ -546,7 +566,10 @@ static int judge_check(struct judging *judging)
     r = judge_bits(judging);
     if (r < 0 || !judging->layer->checked)
         return r;
-    r = judge_damage(judging, unstable, dirty);
+    if (!unstable)
+        r = judge_truncation(judging);
+    if (r >= 0)
+        r = judge_damage(judging, unstable, dirty);
     if (r < 0)
         return r;
     if (!unstable) {
@@ -554,8 +577,6 @@ static int judge_check(struct judging *judging)
             judged[FINDING_CLUSTERS_LEAKED] = judged[FINDING_LEAK_BURST] = false;
         else
             r = judge_leaks(judging);
-        if (r >= 0)
-            r = judge_truncation(judging);
         if (r >= 0)
             r = judge_snapshot_table(judging, &check->error);
         if (r >= 0)

@@ -11,6 +11,9 @@ struct judging {
     const struct graph *graph;
     const struct image *image;
     const struct relation *relation;
+    const struct image *leaf;   /* of an own layer: the deepest leaf above it (or itself), */
+    const struct relation *chain;       /* and its place; else NULL */
+    bool truncated;             /* the file was cut off: what lies beyond its end is no damage besides */
     const struct audit *last;
     const struct layer_report *layer;   /* the image itself; NULL when it was not opened */
     uint64_t now;

@@ -175,6 +175,10 @@ static void judging_init(struct judging *judging, const struct policy *policy,
         .now = now,
         .judgement = judgement,
     };
+    if (judging->relation && judging->relation->deepest_leaf) {
+        judging->leaf = judging->relation->deepest_leaf;
+        judging->chain = graph_relation(graph, judging->leaf);
+    }
     if (judgement) {
         judgement->confidence = image->audit->confidence;
         judgement->audited = image->audit->finished;

@@ -292,7 +292,18 @@ static int finding_begins(struct subject *subject, const struct condition *condi
     return tell(telling, finding, EVENT_OPENED, "%s", "");
 }
 
-/* The condition still holds. */
+/* Did it get worse than what was acknowledged? A chain grows by a layer with every snapshot: that was
+ * known, and what counts is that it grew by more than half. */
+static bool finding_grew(const struct finding *finding)
+{
+    uint64_t known = finding->acknowledged_weight;
+
+    if (finding->type == FINDING_CHAIN_DEEP || finding->type == FINDING_CHAIN_LIMIT)
+        known += known / 2;
+    return finding->weight > known;
+}
+
+/* The condition still holds: other evidence alone is nothing to tell of. */
 static int finding_goes_on(struct finding *finding, const struct condition *condition,
                            const struct telling *telling)
 {
@@ -304,7 +315,7 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
         return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)",
                     severity_name(finding->severity), severity_name(before));
     }
-    if (finding->state == FINDING_ACKNOWLEDGED && finding->weight > finding->acknowledged_weight) {
+    if (finding->state == FINDING_ACKNOWLEDGED && finding_grew(finding)) {
         finding_open(finding, telling->now);
         return tell(telling, finding, EVENT_UNACKNOWLEDGED, " (more than was acknowledged)");
     }

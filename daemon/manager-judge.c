@@ -115,7 +115,7 @@ static void judgement_all_clear(struct judgement *judgement)
 
 static void judge_one(struct manager *manager, struct image *image)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct relation *relation = graph_relation(manager->graph, image), *chain;
     bool listed = judge_is_listed(image, relation);
     struct judgement judgement;
     int r;
@@ -139,7 +139,9 @@ static void judge_one(struct manager *manager, struct image *image)
         image->judge_again = judge_image_again(&manager->config->policy, manager->graph, image,
                                                manager_now(manager));
     }
-    apply(manager, SUBJECT_IMAGE, image->path, image->datastore->name, &judgement, relation ? relation->depth : 0);
+    /* Of an own layer: the disk's deepest chain. */
+    chain = relation && relation->deepest_leaf ? graph_relation(manager->graph, relation->deepest_leaf) : relation;
+    apply(manager, SUBJECT_IMAGE, image->path, image->datastore->name, &judgement, chain ? chain->depth : 0);
     judgement_done(&judgement);
 }
 

@@ -88,6 +88,12 @@ int finding_type_from_name(const char *name)
     return -EINVAL;
 }
 
+bool finding_type_is_of_disk(enum finding_type type)
+{
+    return type == FINDING_CHAIN_DEEP || type == FINDING_CHAIN_LIMIT || type == FINDING_SNAPSHOT_OLD ||
+           type == FINDING_SNAPSHOT_RUNAWAY;
+}
+
 static const char *const finding_state_names[_FINDING_STATE_MAX] = {
     [FINDING_OPEN] = "open",
     [FINDING_ACKNOWLEDGED] = "acknowledged",

@@ -46,6 +46,9 @@ struct finding_definition {
 /* NULL when out of range. */
 const struct finding_definition *finding_definition(enum finding_type type);
 int finding_type_from_name(const char *name);           /* -EINVAL when unknown */
+/* Is it about all layers that snapshots left on a disk? Then its subject is the disk's own layer, which stays the same
+ * while snapshots come and go. snapshot-old can also be about an internal snapshot of any one image. */
+bool finding_type_is_of_disk(enum finding_type type);
 
 /* A condition that holds now, as the judge sees it: no history. */
 struct condition {
@@ -112,7 +115,7 @@ struct event {
     enum severity severity;
     enum confidence confidence;
     char *message;              /* one sentence, escaped, ready for a log line */
-    uint32_t depth;             /* of the chain, 0 when it does not matter */
+    uint32_t depth;             /* of the chain (of an own layer: the disk's deepest), 0 when it does not matter */
 };
 
 struct event *event_free(struct event *event);

@@ -27,6 +27,8 @@ static void name_finding(void *userdata, const struct finding *finding)
     row_json(&row, "id", json_object_new_int64(finding->id));
     row_string(&row, "name", finding_definition(finding->type)->name);
     row_string(&row, "severity", severity_name(finding->severity));
+    if (finding_is_of_disk(finding))
+        row_bool(&row, "disk", true);
     r = row_end(&row, &object);
     if (r >= 0)
         r = rows_add(names->rows, object);

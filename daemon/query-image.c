@@ -57,6 +57,28 @@ void image_findings(const struct query_view *view, const struct image *image,
     }
 }
 
+bool finding_is_of_disk(const struct finding *finding)
+{
+    /* Of an internal snapshot: that is in one image alone. */
+    return finding_type_is_of_disk(finding->type) &&
+           !json_object_object_get_ex(finding->evidence, "snapshot-id", NULL);
+}
+
+void image_disk_findings(const struct query_view *view, const struct image *image,
+                         void (*each)(void *userdata, const struct finding *finding), void *userdata)
+{
+    const struct relation *relation = graph_relation(view->graph, image);
+
+    if (!relation || !relation->own_layer || relation->own_layer == image)
+        return;
+    for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
+        const struct finding *finding = findings_get(view->findings, type, SUBJECT_IMAGE, relation->own_layer->path);
+
+        if (finding && finding->state != FINDING_RESOLVED && finding_is_of_disk(finding))
+            each(userdata, finding);
+    }
+}
+
 struct finding_sum { uint64_t n; enum severity worst; };
 
 static void sum_finding(void *userdata, const struct finding *finding)
@@ -516,14 +538,20 @@ static void put_stat(const struct image *image, struct row *row)
     row_number(row, "last-seen", image->last_seen);
 }
 
-static void put_place(const struct relation *relation, struct row *row)
+static void put_place(const struct query_view *view, const struct image *image, struct row *row)
 {
+    const struct relation *relation = graph_relation(view->graph, image);
     json_object *children = NULL;
     int r;
 
     if (!relation)
         return;
     row_string(row, "own-layer", relation->own_layer ? relation->own_layer->path : NULL);
+    if (relation->deepest_leaf && relation->deepest_leaf != image) {
+        row_string(row, "deepest-leaf", relation->deepest_leaf->path);
+        row_number(row, "leaves", relation->n_leaves);
+        row_number(row, "layers-above", graph_relation(view->graph, relation->deepest_leaf)->unconsolidated);
+    }
     row_string(row, "golden-layer", relation->golden_layer ? relation->golden_layer->path : NULL);
     row_string(row, "base", relation->base ? relation->base->path : NULL);
     r = children_paths(relation, &children);
@@ -561,7 +589,7 @@ int query_image(const struct query_view *view, const char *path, json_object **r
     (void)image_row(view, image, &row);
     put_stat(image, &row);
     image_created(view, image, &row);
-    put_place(graph_relation(view->graph, image), &row);
+    put_place(view, image, &row);
     if (image_layer(image))
         put_contents(image_layer(image), &row);
     if (image->audit) {
@@ -569,6 +597,7 @@ int query_image(const struct query_view *view, const char *path, json_object **r
         row_result(&row, "audit", r, value);
     }
     image_findings(view, image, list_finding, &list);
+    image_disk_findings(view, image, list_finding, &list);
     if (list.error < 0)
         json_object_put(TAKE_PTR(list.rows));
     row_result(&row, "findings-list", list.error, list.rows);

@@ -50,6 +50,8 @@ int finding_row(const struct finding *finding, bool details, json_object **ret_r
     row_string(&row, "subject", finding->subject);
     if (finding->subject_kind == SUBJECT_IMAGE)
         row_string(&row, "path", finding->subject);
+    if (finding_is_of_disk(finding))
+        row_bool(&row, "disk", true);
     row_string(&row, "datastore", finding->datastore);
     row_number(&row, "first-seen", finding->first_seen);
     row_number(&row, "last-seen", finding->last_seen);
@@ -87,6 +89,7 @@ struct finding_page {
     int severity;               /* and above; -1 any */
     int type;                   /* -1 any */
     const char *path, *datastore;
+    const char *own_layer;      /* of the disk that path is a layer of, NULL when it is none */
     unsigned states;            /* a bit per enum finding_state */
     bool details;
     unsigned limit;
@@ -112,8 +115,11 @@ static int finding_states(const char *name, unsigned *ret_states)
     return 0;
 }
 
-static int finding_page_filter(struct finding_page *page, json_object *filter)
+static int finding_page_filter(struct finding_page *page, const struct query_view *view, json_object *filter)
 {
+    const struct image *image;
+    const struct relation *relation;
+
     const char *severity = filter_string(filter, "severity"), *name = filter_string(filter, "name");
 
     page->severity = severity ? severity_from_name(severity) : -1;
@@ -121,6 +127,9 @@ static int finding_page_filter(struct finding_page *page, json_object *filter)
     if ((severity && page->severity < 0) || (name && page->type < 0))
         return -EINVAL;
     page->path = filter_string(filter, "path");
+    image = page->path ? view_find_image(view, page->path) : NULL;
+    relation = image ? graph_relation(view->graph, image) : NULL;
+    page->own_layer = relation && relation->own_layer ? relation->own_layer->path : NULL;
     page->datastore = filter_string(filter, "datastore");
     page->details = filter_bool(filter, "details");
     return finding_states(filter_string(filter, "state"), &page->states);
@@ -134,7 +143,11 @@ static bool finding_page_takes(const struct finding_page *page, const struct fin
         return false;
     if (page->datastore && strcmp(page->datastore, finding->datastore) != 0)
         return false;
-    return !page->path || (finding->subject_kind == SUBJECT_IMAGE && path_matches(page->path, finding->subject));
+    if (!page->path)
+        return true;
+    return finding->subject_kind == SUBJECT_IMAGE &&
+           (path_matches(page->path, finding->subject) ||
+            (page->own_layer && strcmp(page->own_layer, finding->subject) == 0 && finding_is_of_disk(finding)));
 }
 
 /* 1: the page is full. */
@@ -167,7 +180,7 @@ int query_findings(const struct query_view *view, json_object *filter, const cha
 
     if (!rows)
         return -ENOMEM;
-    r = finding_page_filter(&page, filter);
+    r = finding_page_filter(&page, view, filter);
     if (r < 0)
         return r;
     if (page.details && page.limit > DETAILS_MAX)

@@ -34,7 +34,7 @@ enum {
     NODE_PLACED = 1 << 4,       /* while refreshing: its relation is computed */
     NODE_ON_WALK = 1 << 5,      /* while refreshing: on the walk that looks for a loop */
     NODE_TELL_CHILDREN = 1 << 6,
-    NODE_TELL_ABOVE = 1 << 7,   /* dates changed: all descendants are to be judged again */
+    NODE_FIND_LEAVES = 1 << 7,  /* while refreshing: an own layer, of whose disk something changed */
 };
 
 /* What is known of the reference of an image to its parent, should the graph not have the
@@ -54,7 +54,6 @@ struct node {
     unsigned flags;
     bool golden_by_policy, golden_by_inference;
     int64_t children_made;      /* nsec: the earliest creation of a child, 0 to be computed */
-    int64_t seen_mtime;         /* nsec, of the fingerprint when the graph was told last */
     int64_t seen_made;          /* nsec, node_made() then */
     bool seen_present;
     enum node_end seen_end;

@@ -32,11 +32,8 @@ static void node_observe(struct graph *graph, struct node *node)
     }
     if (end != node->seen_end)
         node_mark(graph, node, NODE_DIRTY);
-    if (node->image->fingerprint.mtime != node->seen_mtime)
-        node_mark(graph, node, NODE_TELL_ABOVE);
     node->seen_made = made;
     node->seen_end = end;
-    node->seen_mtime = node->image->fingerprint.mtime;
     node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN);
 }
 
@@ -188,23 +185,23 @@ static void check_golden(struct graph *graph)
     }
 }
 
-/* Gives the flag to all descendants of those that have it. */
-static void spread(struct graph *graph, unsigned flag, unsigned also)
+/* What is above something dirty is dirty. */
+static void spread_dirty(struct graph *graph)
 {
     struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
     struct node *node;
 
     TAILQ_FOREACH(node, &graph->touched, touched)
-        if (node->flags & flag)
+        if (node->flags & NODE_DIRTY)
             STAILQ_INSERT_TAIL(&queue, node, queue);
     while ((node = STAILQ_FIRST(&queue))) {
         STAILQ_REMOVE_HEAD(&queue, queue);
         for (size_t i = 0; i < node->n_children; i++) {
             struct node *child = image_node(node->children[i]);
 
-            if (child->flags & flag)
+            if (child->flags & NODE_DIRTY)
                 continue;
-            node_mark(graph, child, flag | also);
+            node_mark(graph, child, NODE_DIRTY);
             STAILQ_INSERT_TAIL(&queue, child, queue);
         }
     }
@@ -336,6 +333,72 @@ static void relate_dirty(struct graph *graph)
     }
 }
 
+/* ---- the leaves of a disk ------------------------------------------------------------------- */
+
+static void mark_own_layer(struct graph *graph, const struct node *node)
+{
+    struct node *own = node ? image_node(node->relation.own_layer) : NULL;
+
+    if (!own || (own->flags & NODE_FIND_LEAVES))
+        return;
+    if (!(own->flags & NODE_TOUCHED))
+        own->before = own->relation;
+    node_mark(graph, own, NODE_TELL | NODE_FIND_LEAVES);
+}
+
+static void take_leaf(struct relation *own, const struct node *leaf)
+{
+    const struct relation *deepest = own->deepest_leaf ? &image_node(own->deepest_leaf)->relation
+                                                       : NULL;
+
+    own->n_leaves++;
+    if (!deepest || leaf->relation.unconsolidated > deepest->unconsolidated ||
+        (leaf->relation.unconsolidated == deepest->unconsolidated &&
+         strcmp(leaf->image->path, own->deepest_leaf->path) < 0))
+        own->deepest_leaf = leaf->image;
+}
+
+/* Goes through all layers of one disk. */
+static void find_leaves(struct node *own)
+{
+    struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
+    struct node *node;
+
+    own->relation.deepest_leaf = NULL;
+    own->relation.n_leaves = 0;
+    STAILQ_INSERT_TAIL(&queue, own, queue);
+    while ((node = STAILQ_FIRST(&queue))) {
+        STAILQ_REMOVE_HEAD(&queue, queue);
+        if (node->n_children == 0)
+            take_leaf(&own->relation, node);
+        if (node->relation.golden)
+            continue;           /* each of its overlays, however many, is a disk of its own */
+        for (size_t i = 0; i < node->n_children; i++) {
+            struct node *child = image_node(node->children[i]);
+
+            if (child->relation.own_layer == own->image)
+                STAILQ_INSERT_TAIL(&queue, child, queue);
+        }
+    }
+}
+
+/* Once per disk of which a layer changed, came, or went: then the layer below was touched. */
+static void find_all_leaves(struct graph *graph)
+{
+    struct node *node;
+
+    TAILQ_FOREACH(node, &graph->touched, touched) {
+        mark_own_layer(graph, node);
+        if (node->flags & NODE_DIRTY)
+            mark_own_layer(graph, node->parent);
+    }
+    TAILQ_FOREACH(node, &graph->touched, touched)
+        if (node->flags & NODE_FIND_LEAVES)
+            find_leaves(node);
+}
+
+/* ---- the round ------------------------------------------------------------------------------ */
+
 static bool relation_equal(const struct relation *a, const struct relation *b)
 {
     return a->parent == b->parent && a->n_children == b->n_children && a->depth == b->depth &&
@@ -344,7 +407,8 @@ static bool relation_equal(const struct relation *a, const struct relation *b)
            a->loop_head == b->loop_head && a->leaf == b->leaf && a->golden == b->golden &&
            a->golden_inferred == b->golden_inferred && a->golden_layer == b->golden_layer &&
            a->own_layer == b->own_layer && a->unconsolidated == b->unconsolidated &&
-           a->oldest_unconsolidated == b->oldest_unconsolidated;
+           a->oldest_unconsolidated == b->oldest_unconsolidated &&
+           a->deepest_leaf == b->deepest_leaf && a->n_leaves == b->n_leaves;
 }
 
 int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image),
@@ -353,8 +417,7 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
     struct node *node;
 
     check_golden(graph);
-    spread(graph, NODE_DIRTY, 0);
-    spread(graph, NODE_TELL_ABOVE, NODE_TELL);
+    spread_dirty(graph);
     tell_children(graph);
     relate_dirty(graph);
     TAILQ_FOREACH(node, &graph->touched, touched) {
@@ -362,6 +425,7 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
         node->relation.n_children = node->n_children;
         node->relation.leaf = node->n_children == 0;
     }
+    find_all_leaves(graph);
     while ((node = TAILQ_FIRST(&graph->touched))) {
         bool tell = (node->flags & NODE_TELL) || !relation_equal(&node->relation, &node->before);
 

@@ -26,6 +26,10 @@ struct relation {
     struct image *own_layer;    /* the first layer above the golden image, else the base; itself if it is that */
     uint32_t unconsolidated;    /* layers above the own layer */
     struct image *oldest_unconsolidated;        /* the layer next above the own layer; NULL when 0 */
+    /* Of an own layer, which stands for its disk while snapshots come and go; else NULL and 0. */
+    struct image *deepest_leaf; /* with most layers above the own layer, of these the smallest path; itself when it is
+                                 * the leaf; NULL when only a golden image, and no leaf, is above */
+    size_t n_leaves;            /* more than one: the disk's layers fork */
 };
 
 int graph_new(struct graph **ret_graph);
@@ -46,8 +50,8 @@ int graph_update(struct graph *graph, struct image *image);
 void graph_remove(struct graph *graph, struct image *image);
 
 /* Computes what became dirty, in linear time, and tells of every image whose relation (or own
- * facts, or its parent's) changed: these have to be judged again. The callback must not change
- * the graph. */
+ * facts, or its parent's) changed, and of an own layer when anything of a layer above it did:
+ * these have to be judged again. The callback must not change the graph. */
 int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image), void *userdata);
 
 /* Valid until the next change of the graph; call after graph_refresh(). NULL for an image not in

@@ -180,7 +180,7 @@ END
     start_daemon
     scan
     lives
-    has_finding "chain-limit critical layer-299.qcow2"
-    has_finding "chain-deep critical layer-299.qcow2"
+    has_finding "chain-limit critical base.qcow2"
+    has_finding "chain-deep critical base.qcow2"
     [ "$(findings | grep -c chain-deep)" = 1 ]
 }

@@ -256,7 +256,7 @@ static void good_images_have_no_findings(void **state)
 {
     struct world *world = *state;
     struct image *base = add_chain(world, "alone", 0, 0),
-                 *leaf = add_chain(world, "disk", 4, 60 * USEC_PER_SEC);
+                 *leaf = add_chain(world, "disk", 4, 60 * USEC_PER_SEC), *own = world->images[1];
     struct image *gold = add(world, "/vm/gold.qcow2", NULL),
                  *one = add(world, "/vm/one.qcow2", "/vm/gold.qcow2");
 
@@ -268,6 +268,8 @@ static void good_images_have_no_findings(void **state)
                          i != FINDING_DATASTORE_OFFLINE && i != FINDING_WATCH_DEGRADED &&
                              i != FINDING_DATABASE_RECOVERED && i != FINDING_ALERT_CHANNEL_FAILED);
     judge(world, leaf);
+    assert_clean(world);
+    judge(world, own);
     assert_clean(world);
     /* A linked clone of an old golden image is fine for ever. */
     judge_at(world, one, NULL, T0_USEC + 1000 * DAY);
@@ -518,10 +520,21 @@ static void truncation_and_far_pointers_differ(void **state)
     for (int i = 0; i < 4; i++, beyond.host_offset += 65536)
         add_issue(image, &beyond);
     judge(world, image);
-    assert_found(world, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL,
-                 "is cut off: the file has 1M, its metadata refers to data up to 1.2M");
+    /* One finding: nothing is wrong but what is missing. */
+    assert_only(world, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL,
+                "is cut off: the file has 1M, its metadata refers to data up to 1.2M");
     assert_int_equal(number(world, FINDING_IMAGE_TRUNCATED, "missing-references"), 4);
-    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 4);
+    assert_int_equal(number(world, FINDING_IMAGE_TRUNCATED, "corruptions"), 4);
+    assert_true(world->judgement.judged[FINDING_METADATA_CORRUPT]);
+    add_issue(image, &bad_l2);
+    judge(world, image);
+    assert_non_null(found(world, FINDING_IMAGE_TRUNCATED));
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 1);
+    assert_int_equal(json_object_array_length(value(world, FINDING_METADATA_CORRUPT, "issues")), 1);
+    world->policy.thresholds.disabled[FINDING_IMAGE_TRUNCATED] = true;
+    judge(world, image);
+    assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 5);
+    world->policy.thresholds.disabled[FINDING_IMAGE_TRUNCATED] = false;
 
     beyond.host_offset = UINT64_C(1) << 45;
     add_issue(far, &beyond);
@@ -701,20 +714,25 @@ static void deep_chains(void **state)
         enum severity severity;
         const char *summary;
     } cases[] = {
-        { 5, SEVERITY_WARNING, "has 5 unconsolidated layers (warning from 5)" },
-        { 24, SEVERITY_WARNING, "has 24 unconsolidated layers (warning from 5)" },
-        { 25, SEVERITY_ERROR, "has 25 unconsolidated layers (error from 25)" },
-        { 160, SEVERITY_CRITICAL, "has 160 unconsolidated layers (critical from 160)" },
+        { 5, SEVERITY_WARNING,
+          "has 5 unconsolidated layers above it, up to c0-0005.qcow2 (warning from 5)" },
+        { 24, SEVERITY_WARNING,
+          "has 24 unconsolidated layers above it, up to c1-0024.qcow2 (warning from 5)" },
+        { 25, SEVERITY_ERROR,
+          "has 25 unconsolidated layers above it, up to c2-0025.qcow2 (error from 25)" },
+        { 160, SEVERITY_CRITICAL,
+          "has 160 unconsolidated layers above it, up to c3-0160.qcow2 (critical from 160)" },
     };
     struct world *world = *state;
     char name[16];
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct image *leaf;
+        struct image *leaf, *own;
 
         snprintf(name, sizeof(name), "c%zu", i);
         leaf = add_chain(world, name, cases[i].overlays, 1);
-        judge(world, leaf);
+        own = world->images[world->n_images - cases[i].overlays - 1];
+        judge(world, own);
         assert_only(world, FINDING_CHAIN_DEEP, cases[i].severity, cases[i].summary);
         assert_int_equal(found(world, FINDING_CHAIN_DEEP)->weight, cases[i].overlays);
         assert_int_equal(number(world, FINDING_CHAIN_DEEP, "depth"), cases[i].overlays + 1);
@@ -722,23 +740,72 @@ static void deep_chains(void **state)
                          (uint64_t)cases[i].overlays << 20);
         assert_int_equal(json_object_array_length(value(world, FINDING_CHAIN_DEEP, "layers")),
                          cases[i].overlays + 1 < 20 ? cases[i].overlays + 1 : 20);
-        judge(world, world->images[world->n_images - 2]);       /* not the leaf */
+        assert_string_equal(text(world, FINDING_CHAIN_DEEP, "leaf"), leaf->path);
+        assert_string_equal(text(world, FINDING_CHAIN_DEEP, "own-layer"), own->path);
+        assert_null(value(world, FINDING_CHAIN_DEEP, "leaves"));
+        judge(world, leaf);     /* it changes with every snapshot: the disk's own layer does not */
         assert_clean(world);
         assert_true(world->judgement.judged[FINDING_CHAIN_DEEP]);
+        judge(world, world->images[world->n_images - 2]);
+        assert_clean(world);
     }
+}
+
+static void chains_that_fork(void **state)
+{
+    struct world *world = *state;
+    struct image *own = (add_chain(world, "a", 6, 1), world->images[0]);
+
+    add(world, "/vm/zz\033.qcow2", "/vm/a-0006.qcow2");
+    add(world, "/vm/side.qcow2", "/vm/a-0003.qcow2");
+    judge(world, own);
+    assert_only(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
+                "has 7 unconsolidated layers above it, up to zz\\x1b.qcow2, the deepest of 2 leaves "
+                "(warning from 5)");
+    assert_int_equal(number(world, FINDING_CHAIN_DEEP, "leaves"), 2);
+}
+
+/* The layers above a linked clone, not above its golden image; those left of a chain that broke. */
+static void own_layers_of_other_chains(void **state)
+{
+    struct world *world = *state;
+    struct image *gold = add(world, "/vm/gold.qcow2", NULL), *clone, *broken;
+
+    add(world, "/vm/other.qcow2", gold->path);
+    clone = (add_chain(world, "clone", 6, 1), world->images[2]);
+    clone->parent = (struct reference){ .state = REFERENCE_FOUND, .path = strdup(gold->path) };
+    broken = (add_chain(world, "broken", 5, 1), world->images[9]);
+    broken->parent = (struct reference){ .state = REFERENCE_MISSING, .stored = strdup("lost"),
+                                         .path = strdup("/vm/lost") };
+    layer_of(broken)->info.parent = strdup("lost");
+    layer_of(broken)->info.parent_format = strdup("qcow2");
+    broken->parent.format = strdup("qcow2");
+    graph_update(world->graph, clone);
+    judge(world, gold);
+    assert_clean(world);
+    judge(world, clone);
+    assert_found(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
+                 "has 6 unconsolidated layers above it, up to clone-0006.qcow2 (warning from 5)");
+    assert_int_equal(number(world, FINDING_CHAIN_DEEP, "depth"), 8);
+    assert_string_equal(text(world, FINDING_CHAIN_DEEP, "golden"), gold->path);
+    judge(world, broken);
+    assert_found(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
+                 "has 5 unconsolidated layers above it, up to broken-0005.qcow2 (warning from 5)");
+    assert_false(json_object_get_boolean(value(world, FINDING_CHAIN_DEEP, "complete")));
+    assert_non_null(found(world, FINDING_PARENT_MISSING));
 }
 
 static void chain_limits(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add_chain(world, "a", 199, 1);
+    struct image *leaf = add_chain(world, "a", 199, 1), *own = world->images[0];
 
-    judge(world, leaf);
+    judge(world, own);
     assert_null(found(world, FINDING_CHAIN_LIMIT));
-    leaf = add(world, "/vm/more.qcow2", leaf->path);
-    judge(world, leaf);
+    add(world, "/vm/more.qcow2", leaf->path);
+    judge(world, own);
     assert_found(world, FINDING_CHAIN_LIMIT, SEVERITY_CRITICAL,
-                 "has 201 layers in all, the limit is 200");
+                 "is in a chain of 201 layers, up to more.qcow2: the limit is 200");
 }
 
 static void pending_chains_are_not_judged(void **state)
@@ -747,6 +814,12 @@ static void pending_chains_are_not_judged(void **state)
     struct image *leaf = add_chain(world, "a", 30, 6 * HOUR), *base = world->images[0];
     struct audit *audit = base->audit;
 
+    graph_set_first_pass(world->graph, true);
+    judge(world, base);         /* it may be a golden image, of which one clone is known by now */
+    assert_clean(world);
+    assert_false(world->judgement.judged[FINDING_CHAIN_DEEP]);
+    assert_int_equal(judge_image_again(&world->policy, world->graph, base, NOW), UINT64_MAX);
+    graph_set_first_pass(world->graph, false);
     base->audit = NULL;
     graph_update(world->graph, base);
     judge(world, leaf);
@@ -755,34 +828,33 @@ static void pending_chains_are_not_judged(void **state)
                  world->judgement.judged[FINDING_SNAPSHOT_OLD] ||
                  world->judgement.judged[FINDING_SNAPSHOT_RUNAWAY]);
     base->audit = audit;
-    graph_update(world->graph, base);
-    judge(world, leaf);
+    judge(world, base);
     assert_non_null(found(world, FINDING_CHAIN_DEEP));
 }
 
 static void old_snapshots(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add_chain(world, "a", 2, HOUR);
+    struct image *own = (add_chain(world, "a", 2, HOUR), world->images[0]);
     uint64_t made = T0_USEC;            /* when the base froze */
 
-    judge_at(world, leaf, NULL, made + 72 * HOUR - 1);
+    judge_at(world, own, NULL, made + 72 * HOUR - 1);
     assert_clean(world);
-    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, made + 5),
+    assert_int_equal(judge_image_again(&world->policy, world->graph, own, made + 5),
                      made + 72 * HOUR);
-    judge_at(world, leaf, NULL, made + 72 * HOUR);
+    judge_at(world, own, NULL, made + 72 * HOUR);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING,
                 "has a snapshot of 3d (warning from 3d)");
     assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "dates-from"), "parent-mtime");
     assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "layer"), "/vm/a-0001.qcow2");
-    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, made + 72 * HOUR),
+    assert_int_equal(judge_image_again(&world->policy, world->graph, own, made + 72 * HOUR),
                      made + 14 * DAY);
-    judge_at(world, leaf, NULL, made + 15 * DAY);
+    judge_at(world, own, NULL, made + 15 * DAY);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_ERROR,
                 "has a snapshot of 15d (error from 14d)");
-    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, made + 15 * DAY),
+    assert_int_equal(judge_image_again(&world->policy, world->graph, own, made + 15 * DAY),
                      UINT64_MAX);
-    judge_at(world, leaf, NULL, made - DAY);            /* a clock that was put back */
+    judge_at(world, own, NULL, made - DAY);            /* a clock that was put back */
     assert_clean(world);
 }
 
@@ -822,10 +894,10 @@ static void old_internal_snapshots(void **state)
 static void runaway(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add_chain(world, "a", 4, 6 * HOUR);
+    struct image *own = (add_chain(world, "a", 4, 6 * HOUR), world->images[0]);
     uint64_t last = T0_USEC + 3 * 6 * HOUR;     /* when the leaf's parent froze */
 
-    judge_at(world, leaf, NULL, last + HOUR);
+    judge_at(world, own, NULL, last + HOUR);
     assert_only(world, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR,
                 "gets a new layer every 6h, 4 by now; the limit of 200 is reached in 48d 17h");
     assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "interval-seconds"), 6 * 3600);
@@ -833,22 +905,26 @@ static void runaway(void **state)
                      last + 195 * 6 * HOUR);
     assert_string_equal(text(world, FINDING_SNAPSHOT_RUNAWAY, "dates-from"), "parent-mtime");
     /* Ten intervals without another one: it has stopped. */
-    assert_int_equal(judge_image_again(&world->policy, world->graph, leaf, last + 55 * HOUR),
+    assert_int_equal(judge_image_again(&world->policy, world->graph, own, last + 55 * HOUR),
                      last + 60 * HOUR);
-    judge_at(world, leaf, NULL, last + 60 * HOUR);
+    judge_at(world, own, NULL, last + 60 * HOUR);
     assert_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
 }
 
 static void irregular_snapshots_are_no_runaway(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add_chain(world, "a", 4, 6 * HOUR),
-                 *made_at_once = add_chain(world, "b", 4, USEC_PER_SEC);
-    struct image *jitter = add_chain(world, "c", 4, 6 * HOUR);
+    struct image *own, *made_at_once, *jitter;
 
+    add_chain(world, "a", 4, 6 * HOUR);
+    add_chain(world, "b", 4, USEC_PER_SEC);
+    add_chain(world, "c", 4, 6 * HOUR);
+    own = world->images[0];
+    made_at_once = world->images[5];
+    jitter = world->images[10];
     world->images[2]->fingerprint.mtime += 2 * HOUR_NSEC;       /* 6, 8, 4 hours */
     graph_update(world->graph, world->images[2]);
-    judge_at(world, leaf, NULL, T0_USEC + 19 * HOUR);
+    judge_at(world, own, NULL, T0_USEC + 19 * HOUR);
     assert_clean(world);
     judge_at(world, made_at_once, NULL, T0_USEC + 60 * USEC_PER_SEC);
     assert_clean(world);
@@ -1120,6 +1196,8 @@ int main(void)
         TEST(no_permission_is_said_once),
         TEST(read_errors),
         TEST(deep_chains),
+        TEST(chains_that_fork),
+        TEST(own_layers_of_other_chains),
         TEST(chain_limits),
         TEST(pending_chains_are_not_judged),
         TEST(old_snapshots),

@@ -238,6 +238,21 @@ static void what_was_not_judged_stays(void **state)
     assert_int_equal(finding(world)->state, FINDING_OPEN);
 }
 
+static void what_does_not_grow_by_itself_may_not_grow(void **state)
+{
+    struct world *world = *state;
+    const struct finding *leaked;
+
+    condition(world, FINDING_CLUSTERS_LEAKED, SEVERITY_WARNING, 40);
+    apply(world);
+    leaked = findings_get(world->findings, FINDING_CLUSTERS_LEAKED, SUBJECT_IMAGE, IMAGE);
+    findings_acknowledge(world->findings, leaked->id, "root", NULL, 0, world->now, told, world);
+    condition(world, FINDING_CLUSTERS_LEAKED, SEVERITY_WARNING, 41);
+    apply(world);
+    assert_int_equal(world->n_events, 1);
+    assert_int_equal(world->event, EVENT_UNACKNOWLEDGED);
+}
+
 static void acknowledgements(void **state)
 {
     struct world *world = *state;
@@ -261,7 +276,10 @@ static void acknowledgements(void **state)
     open_one(world);            /* no more than was acknowledged */
     assert_int_equal(world->n_events, 0);
 
-    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 41);
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 60);
+    apply(world);               /* half as deep again: that is how chains are */
+    assert_int_equal(world->n_events, 0);
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 61);
     apply(world);
     assert_told(world, EVENT_UNACKNOWLEDGED, "chain-deep: " IMAGE
                 " has 40 unconsolidated layers (error from 25) (more than was acknowledged)");
@@ -269,7 +287,7 @@ static void acknowledgements(void **state)
 
     findings_acknowledge(world->findings, finding(world)->id, "root", NULL, 0, world->now, told,
                          world);
-    condition(world, FINDING_CHAIN_DEEP, SEVERITY_CRITICAL, 41);
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_CRITICAL, 61);
     apply(world);
     assert_int_equal(world->event, EVENT_WORSENED);
     assert_int_equal(finding(world)->state, FINDING_OPEN);
@@ -598,6 +616,7 @@ int main(void)
         TEST(resolves_and_returns),
         TEST(low_confidence_resolves_only_after_two_audits),
         TEST(what_was_not_judged_stays),
+        TEST(what_does_not_grow_by_itself_may_not_grow),
         TEST(acknowledgements),
         TEST(time_passes),
         TEST(information_is_not_repeated),

@@ -250,6 +250,41 @@ static void test_image_entry(void **state)
     assert_non_null(json_object_object_get(json_object_array_get_idx(list, 0), "evidence"));
 }
 
+/* What is about all layers of a disk is shown with each of them, and counted with its own layer alone. */
+static void test_findings_of_the_disk(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *leaf = NULL, *base = NULL, *alone = NULL, *rows = NULL,
+                                            *filter = json_tokener_parse("{\"path\":\"/s/2\"}");
+    json_object *list;
+    _cleanup_free_ char *next = NULL;
+
+    make(world, "/s/base", NULL);
+    make(world, "/s/1", "/s/base");
+    make(world, "/s/2", "/s/1");
+    make(world, "/s/alone", NULL);
+    find(world, 1, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_OPEN, "/s/base");
+    find(world, 2, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING, FINDING_RESOLVED, "/s/base");
+    find(world, 3, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, FINDING_OPEN, "/s/base");
+    find(world, 4, FINDING_PERMISSIONS, SEVERITY_WARNING, FINDING_OPEN, "/s/2");
+    assert_int_equal(query_image(look(world), "/s/2", &leaf), 0);
+    list = json_object_object_get(leaf, "findings-list");
+    assert_joined(list, "name", "permissions,chain-deep");
+    assert_joined(list, "path", "2,base");
+    assert_joined(list, "disk", "-,true");
+    assert_int_equal(number(leaf, "findings"), 1);
+    assert_null(json_object_object_get(leaf, "deepest-leaf"));
+    assert_int_equal(query_image(&world->view, "/s/base", &base), 0);
+    assert_joined(json_object_object_get(base, "findings-list"), "name", "metadata-corrupt,chain-deep");
+    assert_string_equal(text(base, "deepest-leaf"), "/s/2");
+    assert_int_equal(number(base, "layers-above"), 2);
+    assert_int_equal(query_image(&world->view, "/s/alone", &alone), 0);
+    assert_joined(json_object_object_get(alone, "findings-list"), "name", "");
+    assert_null(json_object_object_get(alone, "deepest-leaf"));
+    assert_int_equal(query_findings(&world->view, filter, "", 100, &rows, &next), 0);
+    assert_joined(rows, "id", "1,4");
+}
+
 static void test_image_never_audited(void **state)
 {
     struct world *world = *state;
@@ -277,12 +312,13 @@ static void test_chain_linear(void **state)
 {
     struct world *world = *state;
     _cleanup_(json_object_putp) json_object *rows = NULL;
-    json_object *leaf;
+    json_object *base, *leaf, *list;
 
     make(world, "/s/base", NULL);
     make(world, "/s/1", "/s/base");
     make(world, "/s/2", "/s/1");
-    find(world, 1, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_OPEN, "/s/2");
+    find(world, 1, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_OPEN, "/s/base");
+    find(world, 2, FINDING_PERMISSIONS, SEVERITY_WARNING, FINDING_OPEN, "/s/2");
     rows = chain_of(world, "/s/2");
     assert_joined(rows, "path", "base,1,2");
     assert_joined(rows, "level", "0,1,2");
@@ -291,7 +327,12 @@ static void test_chain_linear(void **state)
     assert_joined(rows, "own", "true,false,false");
     leaf = json_object_array_get_idx(rows, 2);
     assert_int_equal(number(leaf, "unconsolidated"), 2);
-    assert_joined(json_object_object_get(leaf, "findings-list"), "name", "chain-deep");
+    assert_joined(json_object_object_get(leaf, "findings-list"), "name", "permissions");
+    assert_joined(json_object_object_get(leaf, "findings-list"), "disk", "-");
+    base = json_object_array_get_idx(rows, 0);
+    list = json_object_object_get(base, "findings-list");
+    assert_joined(list, "name", "chain-deep");
+    assert_joined(list, "disk", "true");
 }
 
 static void test_chain_from_the_middle(void **state)
@@ -536,7 +577,8 @@ int main(void)
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     static const struct CMUnitTest tests[] = {
         T(test_image_pages), T(test_image_cursor_of_a_gone_image), T(test_image_bad_cursor), T(test_image_filters),
-        T(test_image_entry), T(test_image_never_audited), T(test_chain_linear), T(test_chain_from_the_middle),
+        T(test_image_entry), T(test_findings_of_the_disk), T(test_image_never_audited), T(test_chain_linear),
+        T(test_chain_from_the_middle),
         T(test_chain_golden), T(test_chain_missing_parent), T(test_chain_escaping_parent), T(test_chain_loop),
         T(test_chain_of_itself), T(test_chain_very_deep), T(test_chain_unknown), T(test_finding_filters),
         T(test_finding_pages), T(test_finding_entry), T(test_status), T(test_status_worst_are_ordered),

@@ -297,10 +297,10 @@ static void first_pass_holds_back_possible_clones(void **state)
     n_told = 0;
     graph_set_first_pass(world->graph, false);
     assert_false(refreshed(world, lone)->pending);
-    assert_int_equal(n_told, 1);
+    assert_int_equal(n_told, 2);            /* and its own layer */
 }
 
-static void a_parents_change_is_told_to_those_it_concerns(void **state)
+static void a_change_is_told_to_those_it_concerns(void **state)
 {
     struct world *world = *state;
     struct image *leaf = add(world, "/c", "/b"), *base = add(world, "/a", NULL);
@@ -314,14 +314,79 @@ static void a_parents_change_is_told_to_those_it_concerns(void **state)
     assert_int_equal(json_object_object_length(names), 2);
     json_object_put(names);
     names = json_object_new_object();
-    base->fingerprint.mtime -= 5;           /* dates: concerns all above */
-    graph_update(world->graph, base);
+    leaf->fingerprint.allocated += 5;       /* and, of any layer, the disk's own layer */
+    graph_update(world->graph, leaf);
     graph_refresh(world->graph, told, names);
-    assert_int_equal(json_object_object_length(names), 3);
+    assert_int_equal(json_object_object_length(names), 2);
+    assert_true(json_object_object_get_ex(names, "/a", NULL) &&
+                json_object_object_get_ex(names, "/c", NULL));
     json_object_put(names);
     n_told = 0;
     refreshed(world, leaf);
     assert_int_equal(n_told, 0);
+}
+
+static void an_own_layer_knows_its_leaves(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/base", NULL), *one = add(world, "/1", "/base"),
+                 *two = add(world, "/2", "/1"), *fork = add(world, "/0", "/1"), *gold, *clone;
+    const struct relation *r = refreshed(world, base);
+
+    assert_ptr_equal(r->deepest_leaf, fork);        /* as deep as /2: the smaller path */
+    assert_int_equal(r->n_leaves, 2);
+    assert_null(graph_relation(world->graph, one)->deepest_leaf);
+    assert_null(graph_relation(world->graph, two)->deepest_leaf);
+    graph_remove(world->graph, fork);
+    assert_ptr_equal(refreshed(world, base)->deepest_leaf, two);
+    assert_int_equal(graph_relation(world->graph, base)->n_leaves, 1);
+
+    /* A layer goes: what was above it is known no further down, and stands for itself. */
+    one->present = false;
+    graph_update(world->graph, one);
+    assert_ptr_equal(refreshed(world, base)->deepest_leaf, one);
+    assert_ptr_equal(graph_relation(world->graph, two)->deepest_leaf, two);
+    one->present = true;
+    graph_update(world->graph, one);
+    assert_ptr_equal(refreshed(world, base)->deepest_leaf, two);
+
+    /* An image on which clones stand is golden, and each clone a disk of its own. */
+    gold = add(world, "/gold", NULL);
+    assert_ptr_equal(refreshed(world, gold)->deepest_leaf, gold);
+    clone = add(world, "/a", "/gold");
+    add(world, "/b", "/gold");
+    assert_null(refreshed(world, gold)->deepest_leaf);
+    assert_int_equal(graph_relation(world->graph, gold)->n_leaves, 0);
+    assert_ptr_equal(graph_relation(world->graph, clone)->deepest_leaf, clone);
+
+    /* No layer of a loop is anybody's own. */
+    base->parent = (struct reference){ .state = REFERENCE_FOUND, .path = strdup("/2") };
+    graph_update(world->graph, base);
+    assert_null(refreshed(world, base)->deepest_leaf);
+    assert_int_equal(graph_relation(world->graph, base)->n_leaves, 0);
+}
+
+static void snapshots_come_and_go_above_one_own_layer(void **state)
+{
+    struct world *world = *state;
+    enum { N = 45 };
+    struct image *base = add(world, "/base", NULL), *images[N];
+    char path[32], parent[32] = "/base";
+
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(path, sizeof(path), "/snap-%02u", i);
+        images[i] = add(world, path, parent);
+        n_told = 0;
+        refreshed(world, base);
+        assert_in_range(n_told, i == 0 ? 2 : 3, 3);     /* the new one, the one below, the disk */
+        assert_ptr_equal(graph_relation(world->graph, images[i])->own_layer, base);
+        assert_ptr_equal(graph_relation(world->graph, base)->deepest_leaf, images[i]);
+        snprintf(parent, sizeof(parent), "%s", path);
+    }
+    /* A block commit of all into the own layer: the overlays go. */
+    for (unsigned i = N; i-- > 0;)
+        graph_remove(world->graph, images[i]);
+    assert_ptr_equal(refreshed(world, base)->deepest_leaf, base);
 }
 
 static void creation_is_when_the_parent_froze(void **state)
@@ -523,6 +588,27 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
             assert_ptr_equal(r->base, layers[depth - 1]);
             assert_ptr_equal(r->oldest_unconsolidated, own > 0 ? layers[own - 1] : NULL);
         }
+        for (unsigned i = 0; i < N; i++) {
+            const struct relation *r = graph_relation(world->graph, world->images[i]);
+            const struct image *deepest = NULL;
+            unsigned deepest_layers = 0, n_leaves = 0;
+
+            for (unsigned j = 0; r && j < N; j++) {     /* in order of path */
+                const struct relation *other = graph_relation(world->graph, world->images[j]);
+
+                if (!other || !other->leaf || other->own_layer != world->images[i])
+                    continue;
+                n_leaves++;
+                if (deepest && other->unconsolidated <= deepest_layers)
+                    continue;
+                deepest = world->images[j];
+                deepest_layers = other->unconsolidated;
+            }
+            if (r) {
+                assert_ptr_equal(r->deepest_leaf, deepest);
+                assert_int_equal(r->n_leaves, n_leaves);
+            }
+        }
     }
 }
 
@@ -540,7 +626,9 @@ int main(void)
         TEST(parents_come_and_go),
         TEST(not_audited_means_pending),
         TEST(first_pass_holds_back_possible_clones),
-        TEST(a_parents_change_is_told_to_those_it_concerns),
+        TEST(a_change_is_told_to_those_it_concerns),
+        TEST(an_own_layer_knows_its_leaves),
+        TEST(snapshots_come_and_go_above_one_own_layer),
         TEST(creation_is_when_the_parent_froze),
         TEST(names_are_found),
         TEST(random_changes_agree_with_a_plain_reckoning),
