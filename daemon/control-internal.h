@@ -17,6 +17,7 @@ struct connection {
     bool may_read;
     bool may_change;
     bool subscribed;            /* gets signals, and may be silent for as long as it likes */
+    sd_bus_track *track;        /* on the system bus: who subscribed there; NULL on the socket */
     sd_event_source *timer;     /* authentication, then idleness */
     sd_event_source *doomed;    /* set: it ends when the loop comes round */
 };
@@ -35,9 +36,19 @@ struct control {
     sd_event_source *retry;
     struct connection *connections;
     unsigned n_connections;
+    struct control_bus *bus;    /* NULL without system bus */
 };
 
 extern const sd_bus_vtable control_vtable[];
+
+/* root and the daemon's own user */
+bool control_is_owner(uid_t uid);
+int control_signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bus_message **ret_message);
+
+/* The same on the system bus; -errno when there is none. */
+int control_bus_new(struct control *control, struct control_bus **ret_bus);
+struct control_bus *control_bus_free(struct control_bus *bus);
+int control_bus_tell(struct control_bus *bus, json_object *entry, const char *event);
 
 void connection_end(struct connection *connection);
 /* It did something: idleness starts anew. */

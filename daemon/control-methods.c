@@ -355,7 +355,12 @@ static int method_subscribe(sd_bus_message *call, void *userdata, sd_bus_error *
 
     if (r != 0)
         return r;
-    connection->subscribed = true;
+    if (connection->track) {
+        r = sd_bus_track_add_sender(connection->track, call);
+        if (r < 0)
+            return r;
+    } else
+        connection->subscribed = true;
     return sd_bus_reply_method_return(call, NULL);
 }
 

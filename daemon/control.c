@@ -28,7 +28,7 @@
 
 /* ---- who may what ------------------------------------------------------------------------- */
 
-static bool peer_is_owner(uid_t uid)
+bool control_is_owner(uid_t uid)
 {
     return uid == 0 || uid == getuid();
 }
@@ -56,7 +56,7 @@ static bool peer_in_group(int fd, gid_t peer_gid, gid_t group)
 
 static bool peer_may_read(const struct control *control, int fd, const struct ucred *peer)
 {
-    return control->public || peer_is_owner(peer->uid) ||
+    return control->public || control_is_owner(peer->uid) ||
            (control->has_group && peer_in_group(fd, peer->gid, control->group));
 }
 
@@ -133,7 +133,8 @@ static bool queue_is_full(struct connection *connection, uint64_t limit)
 
 bool connection_is_choked(struct connection *connection)
 {
-    return connection->doomed || queue_is_full(connection, QUEUED_REPLIES_MAX);
+    /* On the system bus others share it, and the bus has limits of its own. */
+    return !connection->track && (connection->doomed || queue_is_full(connection, QUEUED_REPLIES_MAX));
 }
 
 static int connection_start(struct connection *connection, int *fd)
@@ -202,7 +203,7 @@ static int connection_new(struct control *control, int *fd)
         return r;
     }
     connection->may_read = peer_may_read(control, *fd, &connection->peer);
-    connection->may_change = peer_is_owner(connection->peer.uid);
+    connection->may_change = control_is_owner(connection->peer.uid);
     if (too_many(control, connection)) {
         free(connection);
         return -EUSERS;
@@ -373,7 +374,7 @@ void control_set_config(struct control *control, const struct config *config)
         log_debug(0, "There is no group for reading by the control socket; root and the daemon's user may.");
     /* Whoever could read only by the old rules has to come again. */
     for (struct connection *each = control->connections; changed && each; each = each->next)
-        if (!peer_is_owner(each->peer.uid))
+        if (!control_is_owner(each->peer.uid))
             connection_end(each);
 }
 
@@ -394,6 +395,12 @@ int control_new(sd_event *event, const char *runtime_directory, const struct con
     if (r < 0) {
         control_free(control);
         return r;
+    }
+    /* The service's daemon alone, not one that somebody tries in a folder of his own. */
+    if (control->dir_fd < 0 || strcmp(runtime_directory, CONTROL_SYSTEM_RUNTIME_DIR) == 0) {
+        r = control_bus_new(control, &control->bus);
+        if (r < 0)
+            log_debug(r, "Not on the system bus: %m");
     }
     *ret_control = control;
     return 0;
@@ -416,6 +423,7 @@ struct control *control_free(struct control *control)
         return NULL;
     while (control->connections)
         connection_free(control->connections);
+    control_bus_free(control->bus);
     sd_event_source_disable_unref(control->listener);
     sd_event_source_disable_unref(control->retry);
     control_unlink(control);
@@ -428,7 +436,7 @@ struct control *control_free(struct control *control)
     return NULL;
 }
 
-static int signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bus_message **ret_message)
+int control_signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bus_message **ret_message)
 {
     sd_bus_message *message = NULL;
     int r = sd_bus_message_new_signal(bus, &message, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "FindingChanged");
@@ -455,12 +463,17 @@ int control_finding_changed(struct control *control, json_object *entry, const c
 
         if (!each->subscribed || each->doomed || queue_is_full(each, QUEUED_SIGNALS_MAX))
             continue;
-        k = signal_new(each->bus, entry, event, &message);
+        k = control_signal_new(each->bus, entry, event, &message);
         if (k >= 0)
             k = sd_bus_send(each->bus, message, NULL);
         sd_bus_message_unref(message);
         if (k < 0 && r == 0)
             r = k;
+    }
+    if (control->bus) {
+        int k = control_bus_tell(control->bus, entry, event);
+
+        r = r < 0 ? r : k;
     }
     return r;
 }

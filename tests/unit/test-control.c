@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,7 +18,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/control.h"
+#include "daemon/control-internal.h"
 #include "daemon/log.h"
 #include "helpers/control-json.h"
 #include "lib/cleanup.h"
@@ -152,12 +154,22 @@ static void *serve(void *userdata)
     return NULL;
 }
 
-static int start(void **state, const struct config *change)
+/* The loop and what it watches. */
+static void server_loop(struct server *server)
 {
     static const struct control_ops ops = {
         .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image,
         .events = op_events, .scan = op_scan, .acknowledge = op_acknowledge, .reload = op_reload,
     };
+
+    assert_int_equal(sd_event_new(&server->event), 0);
+    assert_true(sd_event_add_io(server->event, NULL, server->stop[0], EPOLLIN, on_stop, server) >= 0);
+    assert_true(sd_event_add_io(server->event, NULL, server->wake[0], EPOLLIN, on_wake, server) >= 0);
+    assert_int_equal(control_new(server->event, server->directory, server->config, &ops, server, &server->control), 0);
+}
+
+static int start(void **state, const struct config *change)
+{
     struct server *server = calloc(1, sizeof(*server));
 
     assert_non_null(server);
@@ -168,10 +180,7 @@ static int start(void **state, const struct config *change)
     server->config->control_public = change && change->control_public;
     assert_int_equal(pipe2(server->stop, O_CLOEXEC), 0);
     assert_int_equal(pipe2(server->wake, O_CLOEXEC), 0);
-    assert_int_equal(sd_event_new(&server->event), 0);
-    assert_true(sd_event_add_io(server->event, NULL, server->stop[0], EPOLLIN, on_stop, server) >= 0);
-    assert_true(sd_event_add_io(server->event, NULL, server->wake[0], EPOLLIN, on_wake, server) >= 0);
-    assert_int_equal(control_new(server->event, server->directory, server->config, &ops, server, &server->control), 0);
+    server_loop(server);
     assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
     *state = server;
     return 0;
@@ -611,6 +620,120 @@ static void test_long_path(void **state)
     assert_int_equal(rmdir(directory), 0);
 }
 
+/* ---- the system bus -------------------------------------------------------------------------- */
+
+static const char *bus_call(sd_bus *bus, sd_bus_message **ret_reply, const char *method)
+{
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    static char name[100];
+    int r = sd_bus_call_method(bus, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, method, &error,
+                               ret_reply, NULL);
+
+    (void)snprintf(name, sizeof(name), "%s", error.name ? error.name : "");
+    sd_bus_error_free(&error);
+    return r < 0 ? name : NULL;
+}
+
+/* A bus of the test's own, with everything allowed; its pid. */
+static pid_t start_bus(const char *directory)
+{
+    char path[128], address[160];
+    FILE *file;
+    pid_t pid;
+
+    (void)snprintf(path, sizeof(path), "%s/bus.conf", directory);
+    file = fopen(path, "we");
+    assert_non_null(file);
+    (void)fprintf(file, "<busconfig><type>system</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>"
+                  "<policy context='default'><allow send_destination='*' eavesdrop='true'/>"
+                  "<allow eavesdrop='true'/><allow own='*'/><allow user='*'/></policy></busconfig>", directory);
+    assert_int_equal(fclose(file), 0);
+    pid = fork();
+    if (pid == 0) {
+        char option[160];
+
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)snprintf(option, sizeof(option), "--config-file=%s", path);
+        (void)execlp("dbus-daemon", "dbus-daemon", "--nofork", "--nopidfile", option, (char *)NULL);
+        _exit(1);
+    }
+    (void)snprintf(path, sizeof(path), "%s/bus", directory);
+    for (int i = 0; i < 500 && access(path, F_OK) < 0; i++)
+        (void)usleep(10000);
+    (void)snprintf(address, sizeof(address), "unix:path=%s", path);
+    assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", address, 1), 0);
+    return pid;
+}
+
+static int bus_as_nobody(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0) {
+        sd_bus *bus = NULL;
+        const char *error;
+
+        if (setgid(65534) < 0 || setuid(65534) < 0 || sd_bus_open_system(&bus) < 0)
+            _exit(10);
+        error = bus_call(bus, NULL, "GetStatus");
+        _exit(error && strcmp(error, CONTROL_ERROR_ACCESS_DENIED) == 0 ? 0 : 11);
+    }
+    assert_true(waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_system_bus(void **state)
+{
+    struct server *server = *state;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+    _cleanup_(json_object_putp) json_object *status = NULL;
+    sd_bus *bus = NULL;
+    char path[128];
+    int heard = 0;
+    pid_t pid;
+
+    if (access("/usr/bin/dbus-daemon", X_OK) < 0)
+        skip();
+    pid = start_bus(server->directory);
+    /* the thread only waits until then, so nobody else uses the event loop */
+    assert_int_equal(write(server->stop[1], "", 1), 1);
+    assert_int_equal(pthread_join(server->thread, NULL), 0);
+    sd_event_unref(server->event);
+    control_free(server->control);
+    assert_int_equal(read(server->stop[0], path, 1), 1);
+    server_loop(server);
+    assert_int_equal(control_bus_new(server->control, &server->control->bus), 0);
+    assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
+
+    assert_true(sd_bus_open_system(&bus) >= 0);
+    assert_true(sd_bus_set_method_call_timeout(bus, 10 * USEC_PER_SEC) >= 0);
+    for (int tries = 0; bus_call(bus, &reply, "GetStatus"); tries++) {  /* until the name is there */
+        assert_true(tries < 500);
+        (void)usleep(10000);
+    }
+    assert_int_equal(control_read_entry(reply, &status), 0);
+    assert_string_equal(json_object_get_string(json_object_object_get(status, "version")), "1.2");
+    assert_string_equal(bus_call(bus, NULL, "NoSuchMethod"), SD_BUS_ERROR_UNKNOWN_METHOD);
+    assert_string_equal(bus_call(bus, NULL, "Resume"), SD_BUS_ERROR_INVALID_ARGS);
+    assert_true(sd_bus_match_signal(bus, NULL, CONTROL_BUS_NAME, NULL, CONTROL_INTERFACE, NULL, count_signal, &heard) >= 0);
+    assert_null(bus_call(bus, NULL, "Subscribe"));
+    atomic_store(&server->signals, 2);
+    assert_int_equal(write(server->wake[1], "s", 1), 1);
+    while (heard < 2)
+        if (sd_bus_process(bus, NULL) == 0)
+            assert_true(sd_bus_wait(bus, 10 * USEC_PER_SEC) > 0);
+    if (getuid() == 0)
+        assert_int_equal(bus_as_nobody(), 0);
+    sd_bus_flush_close_unref(bus);
+    assert_int_equal(kill(pid, SIGTERM), 0);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    (void)snprintf(path, sizeof(path), "%s/bus", server->directory);
+    (void)unlink(path);
+    (void)snprintf(path, sizeof(path), "%s/bus.conf", server->directory);
+    assert_int_equal(unlink(path), 0);
+}
+
 int main(void)
 {
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -618,6 +741,7 @@ int main(void)
         T(test_answers), T(test_bad_arguments), T(test_limit_is_bounded), T(test_scan), T(test_answer_comes_later),
         T(test_signals_go_to_subscribers), T(test_deaf_subscriber_is_dropped), T(test_choked_client_is_dropped),
         T(test_garbage_is_dropped), T(test_connections_are_bounded), T(test_strangers_may_not_read),
+        T(test_system_bus),
         cmocka_unit_test_setup_teardown(test_strangers_may_read_when_public, setup_public, teardown),
         cmocka_unit_test(test_stale_socket_is_replaced), cmocka_unit_test(test_other_files_are_left_alone),
         cmocka_unit_test(test_long_path),
