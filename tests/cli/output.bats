@@ -8,6 +8,7 @@ setup() {
     need qemu-img qemu-io jq python3 script
     qcaudit_setup
     export LC_ALL=C.UTF-8
+    cd "$DIR" || return 1
 }
 teardown() { qcaudit_teardown; }
 
