@@ -3,6 +3,7 @@
 #pragma once
 
 #include "qcow2.h"
+#include "wide.h"
 
 enum l2_run_kind {
     L2_RUN_END,
@@ -57,25 +58,16 @@ static inline bool l2_entry_is_clean(const struct qcow2 *qcow2, uint64_t entry)
     return !(entry & ~allowed) && (entry & L2_OFFSET_MASK);
 }
 
-static inline uint32_t l2_run_standard(const uint8_t *table, uint32_t n, uint32_t index,
-                                       uint64_t entry, uint64_t cluster_size)
+/* The length of the run that begins at index. Most runs are of one entry or of thousands: only
+ * those are worth a call. */
+static inline uint32_t l2_run_standard(const struct wide *wide, const uint8_t *table, uint32_t n,
+                                       uint32_t index, uint64_t entry, uint64_t cluster_size)
 {
-    uint32_t i = index + 1;
+    const uint8_t *next = table + 8 * ((uint64_t)index + 1);
 
-    while (i + 4 <= n) {
-        uint64_t base = entry + (i - index) * cluster_size;
-        uint64_t difference = (be64_get(table + 8 * (uint64_t)i) ^ base) |
-            (be64_get(table + 8 * (uint64_t)i + 8) ^ (base + cluster_size)) |
-            (be64_get(table + 8 * (uint64_t)i + 16) ^ (base + 2 * cluster_size)) |
-            (be64_get(table + 8 * (uint64_t)i + 24) ^ (base + 3 * cluster_size));
-
-        if (difference)
-            break;
-        i += 4;
-    }
-    while (i < n && be64_get(table + 8 * (uint64_t)i) == entry + (i - index) * cluster_size)
-        i++;
-    return i - index;
+    if (index + 1 == n || be64_get(next) != entry + cluster_size)
+        return 1;
+    return 1 + wide->count_rising(next, n - index - 1, entry + cluster_size, cluster_size);
 }
 
 static inline bool subclusters_conflict(uint64_t bitmap)
@@ -95,42 +87,24 @@ static inline uint32_t l2_run_extended(const uint8_t *table, uint32_t n, uint32_
 }
 
 /* Skips entries of 0 from index on. */
-static inline uint32_t l2_skip_zero(const uint8_t *table, uint32_t n, uint32_t index,
-                                    uint32_t words)
+static inline uint32_t l2_skip_zero(const struct wide *wide, const uint8_t *table, uint32_t n,
+                                    uint32_t index, uint32_t words)
 {
     uint64_t at = (uint64_t)index * words, end = (uint64_t)n * words;
 
-    while (at + 8 <= end) {
-        uint64_t any = 0;
-
-        for (unsigned i = 0; i < 8; i++) {
-            uint64_t word;
-
-            memcpy(&word, table + 8 * (at + i), sizeof(word));
-            any |= word;
-        }
-        if (any)
-            break;
-        at += 8;
-    }
-    for (; at < end; at++) {
-        uint64_t word;
-
-        memcpy(&word, table + 8 * at, sizeof(word));
-        if (word)
-            break;
-    }
-    return at / words;
+    if (index == n || be64_get(table + 8 * at) != 0)
+        return index;
+    return (at + wide->count_zero(table + 8 * at, end - at)) / words;
 }
 
 /* The next run at or behind index; kind is L2_RUN_END when there is none. */
-static inline struct l2_run l2_run_next(const struct qcow2 *qcow2, const uint8_t *table,
-                                        uint32_t index)
+static inline struct l2_run l2_run_next(const struct qcow2 *qcow2, const struct wide *wide,
+                                        const uint8_t *table, uint32_t index)
 {
     uint32_t n = UINT32_C(1) << qcow2->l2_bits;
     struct l2_run run = { .length = 1 };
 
-    index = l2_skip_zero(table, n, index, qcow2->extended_l2 ? 2 : 1);
+    index = l2_skip_zero(wide, table, n, index, qcow2->extended_l2 ? 2 : 1);
     run.index = index;
     if (index >= n) {
         run.kind = L2_RUN_END;
@@ -149,6 +123,6 @@ static inline struct l2_run l2_run_next(const struct qcow2 *qcow2, const uint8_t
     run.kind = L2_RUN_DATA;
     run.length = qcow2->extended_l2
         ? l2_run_extended(table, n, index, run.entry, qcow2_cluster_size(qcow2))
-        : l2_run_standard(table, n, index, run.entry, qcow2_cluster_size(qcow2));
+        : l2_run_standard(wide, table, n, index, run.entry, qcow2_cluster_size(qcow2));
     return run;
 }

@@ -375,6 +375,7 @@ int qcow2_check(struct qca_image *image, struct check *check)
         .image = image,
         .qcow2 = image->qcow2,
         .check = check,
+        .wide = wide_best(check->options.scalar_only),
         .file_length = round_up(image->info.file_size, 512),
         .memory_left = check->options.memory_limit,
         .first_pass = true,

@@ -12,6 +12,7 @@
 #include "count.h"
 #include "qcow2.h"
 #include "table-reader.h"
+#include "wide.h"
 
 /* An L2 table to be walked once, on behalf of all L1 entries that point to it. */
 struct l2_item {
@@ -37,6 +38,7 @@ struct qcow2_check {
     struct qca_image *image;
     const struct qcow2 *qcow2;
     struct check *check;
+    const struct wide *wide;
     struct count_map map;
     uint64_t file_length;       /* bytes, rounded up to 512 as QEMU does */
     uint64_t n_clusters;        /* of the file, and one more once that is partly referenced */

@@ -210,7 +210,7 @@ static int verify_table(struct qcow2_check *ctx, const struct l2_item *item, con
     int r = 0;
 
     for (uint32_t index = 0; r == 0;) {
-        struct l2_run run = l2_run_next(ctx->qcow2, table, index);
+        struct l2_run run = l2_run_next(ctx->qcow2, ctx->wide, table, index);
 
         switch (run.kind) {
         case L2_RUN_END:

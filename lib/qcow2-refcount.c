@@ -355,6 +355,31 @@ static int compare_group(struct qcow2_check *ctx, struct count_page *page, uint6
     return 0;
 }
 
+/* Passes over the clusters from `cluster` on, up to end, whose refcounts of 16 bits are as counted, in
+ * whole groups of 64: where the first group lies that is not. */
+static uint64_t compare_equal(struct qcow2_check *ctx, const struct count_page *page,
+                              uint64_t cluster, uint64_t end, const uint8_t *block)
+{
+    uint64_t entry = cluster & ((UINT64_C(1) << ctx->qcow2->refblock_bits) - 1);
+    uint32_t first = (cluster & (COUNT_PAGE_CLUSTERS - 1)) / 64, n;
+    const uint64_t *words = page->data;
+
+    if (!block || ctx->qcow2->refcount_order != 4 || page->level != COUNT_BITS)
+        return cluster;
+    n = ctx->wide->count_equal16(block + 2 * entry, words ? words + first : NULL,
+                                 (uint32_t)((end - cluster) / 64));
+    for (uint32_t i = words ? n : 0; i > 0; i--) {
+        uint64_t bits = words[first + i - 1];
+
+        if (bits) {
+            ctx->highest = cluster + 64 * (uint64_t)i - 1 - (uint64_t)__builtin_clzll(bits);
+            ctx->any_used = true;
+            break;
+        }
+    }
+    return cluster + 64 * (uint64_t)n;
+}
+
 /* Reports the references of a page beyond what a refcount can hold. */
 static int report_overflows(struct qcow2_check *ctx, const struct count_page *page, uint64_t first)
 {
@@ -398,6 +423,9 @@ static int compare_page(struct qcow2_check *ctx, struct count_page *page, uint64
         if (!block && !page->data)
             cluster = block_end;
         for (; cluster < block_end; cluster += 64) {
+            cluster = compare_equal(ctx, page, cluster, block_end, block);
+            if (cluster == block_end)
+                break;
             r = compare_group(ctx, page, cluster, min_u64(64, block_end - cluster), block,
                               &differs);
             if (r < 0)

@@ -276,6 +276,34 @@ static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const 
     return inside < run->length ? count_run_outside(ctx, item, run, inside) : 0;
 }
 
+/* Counts entries from index on that are in order and that nothing else references so far, up to the
+ * first one that is not so or goes on where the one before it ended: how many there were. Where
+ * clusters lie in no order, this is what the whole check consists of. */
+static uint32_t count_singles(struct qcow2_check *ctx, const struct l2_item *item,
+                              const uint8_t *table, uint32_t index, struct fragments *fragments)
+{
+    uint32_t n = UINT32_C(1) << ctx->qcow2->l2_bits, fragmented = 0, i = index;
+    unsigned bits = ctx->qcow2->cluster_bits;
+
+    if (ctx->qcow2->extended_l2 || item->active + item->inactive != 1)
+        return 0;
+    for (; i < n; i++) {
+        uint64_t entry = be64_get(table + 8 * (uint64_t)i), offset = entry & L2_OFFSET_MASK;
+
+        if (!l2_entry_is_clean(ctx->qcow2, entry) || offset == fragments->next ||
+            offset >> bits >= ctx->n_file_clusters ||
+            !count_add_bit(&ctx->map, offset >> bits, copied_flags(item, entry)))
+            break;
+        fragmented += fragments->next != 0;
+        fragments->next = offset + (UINT64_C(1) << bits);
+    }
+    if (ctx->first_pass && item->active == 1) {
+        ctx->check->result->allocated_clusters += i - index;
+        ctx->check->result->fragmented_clusters += fragmented;
+    }
+    return i - index;
+}
+
 static int count_compressed(struct qcow2_check *ctx, const struct l2_item *item,
                             const struct l2_run *run)
 {
@@ -367,7 +395,7 @@ static int count_table(struct qcow2_check *ctx, const struct l2_item *item, cons
     int r = 0;
 
     for (uint32_t index = 0; r == 0;) {
-        struct l2_run run = l2_run_next(ctx->qcow2, table, index);
+        struct l2_run run = l2_run_next(ctx->qcow2, ctx->wide, table, index);
 
         switch (run.kind) {
         case L2_RUN_END:
@@ -380,6 +408,8 @@ static int count_table(struct qcow2_check *ctx, const struct l2_item *item, cons
             }
             count_allocated(ctx, item, &fragments, run.entry & L2_OFFSET_MASK, run.length);
             r = count_run(ctx, item, &run);
+            if (r == 0 && run.length == 1)
+                run.length += count_singles(ctx, item, table, run.index + 1, &fragments);
             break;
         case L2_RUN_ALLOCATED:
             r = count_entry(ctx, item, &run, &fragments);

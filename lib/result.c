@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What opening and checking hand out: freeing it, and its exit status. Apart from the code that makes it, so that a
- * program that only receives results needs neither the formats nor what they are built on. */
+/* What opening and checking hand out: freeing it, and its exit status. Apart from the code that
+ * makes it, so that a program that only receives results needs neither the formats nor what they
+ * are built on. */
 #include <string.h>
 
 #include "cleanup.h"
