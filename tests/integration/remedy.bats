@@ -229,11 +229,13 @@ END
     for i in 1 2 3; do touch -d "@$((now - (20 - 5 * i) * 86400))" "$STORE/s$i.qcow2"; done
     start_daemon
     scan
-    has_finding "snapshot-runaway error s4.qcow2"
-    has_finding "snapshot-old error s4.qcow2"
-    same "$(commands snapshot-old "$STORE/s4.qcow2")" "$(commands snapshot-runaway "$STORE/s4.qcow2")"
-    follow snapshot-old "$STORE/s4.qcow2"
-    has_no_finding " s4.qcow2"
+    has_finding "snapshot-runaway error disk.qcow2"
+    has_finding "snapshot-old error disk.qcow2"
+    same "$(commands snapshot-old "$STORE/disk.qcow2")" "$(commands snapshot-runaway "$STORE/disk.qcow2")"
+    follow snapshot-old "$STORE/disk.qcow2"
+    rm "$STORE"/s[123].qcow2
+    scan
+    same "" "$(findings)"
     same "$before" "$(content "$STORE/disk.qcow2")"
     same "$before" "$(content "$STORE/s4.qcow2")"
 }
