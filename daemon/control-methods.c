@@ -51,6 +51,8 @@ static int failed(sd_bus_error *error, int r, const char *what, const char *mess
     case -EBUSY:
     case -EALREADY:
         return sd_bus_error_setf(error, CONTROL_ERROR_BUSY, "That is under way already (%s)", what);
+    case -EAGAIN:
+        return sd_bus_error_set(error, CONTROL_ERROR_BUSY, "Too many questions wait for the database already");
     default:
         return sd_bus_error_setf(error, CONTROL_ERROR_FAILED, "%s: %s", what, strerror(-r));
     }
@@ -165,9 +167,10 @@ static int reply_rows(sd_bus_message *call, json_object *rows, const char *next)
 }
 
 /* The answer of the store's thread: userdata is the call, referenced until now. The peer may be gone. */
-static void reply_later(void *userdata, int error, json_object *rows, const char *next)
+static void reply_later(void *userdata, int error, json_object *answer, const char *next)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = userdata;
+    _cleanup_(json_object_putp) json_object *rows = answer;
 
     if (error >= 0)
         error = reply_rows(call, rows, next ? next : "");

@@ -7,7 +7,8 @@
 
 #include "config.h"
 
-/* Rows and entries are JSON; strings under the keys of control_is_bytes() are raw bytes and travel as ay. */
+/* Rows and entries are JSON; strings under the keys of control_is_bytes() are raw bytes and travel as ay.
+ * The answer to a question that takes a while: takes the rows, NULL with an error. */
 typedef void (*control_rows_fn)(void *reply, int error, json_object *rows, const char *next);
 
 /* What the interface is connected to: the manager. Return -ENOENT for what is not known, -EINVAL with a

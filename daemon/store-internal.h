@@ -52,6 +52,7 @@ struct store {
     int64_t last_finding_id;
     uint64_t last_sequence;
     int trouble_told;
+    size_t n_reads;             /* asked and not answered */
 
     /* Under lock. */
     pthread_mutex_t lock;

@@ -14,6 +14,7 @@
 #include "store-internal.h"
 
 #define READ_LIMIT_MAX 1000
+#define READS_MAX 64            /* that wait: each answer may be a megabyte */
 
 static void store_freep(struct store **store);
 static void store_read_freep(struct store_read **read)
@@ -67,7 +68,7 @@ static void answer_batches(struct store_batch *batches)
     }
 }
 
-static void answer_reads(struct store_read *reads)
+static void answer_reads(struct store *store, struct store_read *reads)
 {
     while (reads) {
         struct store_read *read = reads;
@@ -78,6 +79,7 @@ static void answer_reads(struct store_read *reads)
             snprintf(next, sizeof(next), "%" PRId64, read->next_before);
         read->done(read->userdata, read->error, TAKE_PTR(read->rows), next);
         store_read_free(read);
+        store->n_reads--;
     }
 }
 
@@ -120,7 +122,7 @@ static void answer_all(struct store *store)
             store->trouble(store->userdata, trouble, n_waiting);
     }
     answer_batches(batches);
-    answer_reads(reads);
+    answer_reads(store, reads);
 }
 
 static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -400,8 +402,8 @@ size_t store_waiting(const struct store *store)
     return n;
 }
 
-static int read_new(enum read_kind kind, const char *cursor, unsigned limit, store_rows_fn done, void *userdata,
-                    struct store_read **ret_read)
+static int read_new(const struct store *store, enum read_kind kind, const char *cursor, unsigned limit,
+                    store_rows_fn done, void *userdata, struct store_read **ret_read)
 {
     int64_t before = INT64_MAX;
     struct store_read *read;
@@ -414,6 +416,8 @@ static int read_new(enum read_kind kind, const char *cursor, unsigned limit, sto
         if (errno != 0 || *end || before <= 0)
             return -EINVAL;
     }
+    if (store->n_reads >= READS_MAX)
+        return -EAGAIN;
     read = calloc(1, sizeof(*read));
     if (!read)
         return -ENOMEM;
@@ -428,6 +432,7 @@ static int read_new(enum read_kind kind, const char *cursor, unsigned limit, sto
 
 static void post_read(struct store *store, struct store_read *read)
 {
+    store->n_reads++;
     read->sequence = ++store->last_sequence;
     pthread_mutex_lock(&store->lock);
     *store->last_read = read;
@@ -446,7 +451,7 @@ int store_history(struct store *store, const char *path, const char *finding, ui
                   const char *cursor, unsigned limit, store_rows_fn done, void *userdata)
 {
     _cleanup_(store_read_freep) struct store_read *read = NULL;
-    int r = read_new(READ_HISTORY, cursor, limit, done, userdata, &read);
+    int r = read_new(store, READ_HISTORY, cursor, limit, done, userdata, &read);
 
     if (r < 0)
         return r;
@@ -462,7 +467,7 @@ int store_audits(struct store *store, const char *path, const char *cursor, unsi
                  void *userdata)
 {
     _cleanup_(store_read_freep) struct store_read *read = NULL;
-    int r = read_new(READ_AUDITS, cursor, limit, done, userdata, &read);
+    int r = read_new(store, READ_AUDITS, cursor, limit, done, userdata, &read);
 
     if (r < 0)
         return r;

@@ -72,7 +72,8 @@ void store_set_retention(struct store *store, uint64_t history_retention, unsign
 int64_t store_next_finding_id(struct store *store);
 
 /* Reads for the control interface: run in the thread, the answer comes in the loop as a JSON array the
- * callee owns (NULL with an error); next is the cursor to go on with, "" at the end. Both return -EINVAL for a bad cursor. */
+ * callee owns (NULL with an error); next is the cursor to go on with, "" at the end. Both return -EINVAL for a bad
+ * cursor, -EAGAIN when very many wait for their answers already. */
 typedef void (*store_rows_fn)(void *userdata, int error, json_object *rows, const char *next);
 /* Events, newest first; path or NULL, finding name or NULL; since/until usec (0: open). */
 int store_history(struct store *store, const char *path, const char *finding, uint64_t since, uint64_t until,

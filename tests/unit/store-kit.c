@@ -212,7 +212,7 @@ void kit_commit(struct kit *kit, struct store_batch *batch)
     assert_int_equal(kit->committed_error, 0);
 }
 
-static void on_rows(void *userdata, int error, json_object *rows, const char *next)
+void kit_rows(void *userdata, int error, json_object *rows, const char *next)
 {
     struct kit *kit = userdata;
 
@@ -228,7 +228,7 @@ void kit_history(struct kit *kit, const char *path, const char *finding, uint64_
 {
     unsigned before = kit->n_read;
 
-    assert_int_equal(store_history(kit->store, path, finding, since, until, cursor, limit, on_rows, kit), 0);
+    assert_int_equal(store_history(kit->store, path, finding, since, until, cursor, limit, kit_rows, kit), 0);
     kit_wait(kit, &kit->n_read, before + 1);
     assert_int_equal(kit->read_error, 0);
 }
@@ -237,7 +237,7 @@ void kit_audits(struct kit *kit, const char *path, const char *cursor, unsigned 
 {
     unsigned before = kit->n_read;
 
-    assert_int_equal(store_audits(kit->store, path, cursor, limit, on_rows, kit), 0);
+    assert_int_equal(store_audits(kit->store, path, cursor, limit, kit_rows, kit), 0);
     kit_wait(kit, &kit->n_read, before + 1);
     assert_int_equal(kit->read_error, 0);
 }

@@ -58,6 +58,8 @@ void kit_post(struct kit *kit, struct store_batch *batch);
 /* Posts and waits for success. */
 void kit_commit(struct kit *kit, struct store_batch *batch);
 void kit_committed(void *userdata, int error);
+/* A store_rows_fn: counts and keeps the answer. */
+void kit_rows(void *userdata, int error, json_object *rows, const char *next);
 void kit_history(struct kit *kit, const char *path, const char *finding, uint64_t since, uint64_t until,
                  const char *cursor, unsigned limit);
 void kit_audits(struct kit *kit, const char *path, const char *cursor, unsigned limit);

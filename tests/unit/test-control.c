@@ -135,8 +135,8 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *user
         return 0;
     if (what == 'e') {
         rows = json_tokener_parse("[{\"event\":\"opened\"}]");
-        server->later(server->later_userdata, 0, rows, "");
-        json_object_put(rows);
+        server->later(server->later_userdata, 0, json_object_get(rows), "");
+        assert_int_equal(json_object_put(rows), 1);     /* nobody else keeps it */
         return 0;
     }
     rows = json_tokener_parse("{\"id\":1,\"path\":\"/a\"}");

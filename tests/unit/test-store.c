@@ -817,6 +817,25 @@ static int count_image(void *userdata, const char *datastore, struct image *imag
     return 0;
 }
 
+/* Whoever asks without end is told to wait, and answered when the others are. */
+static void too_many_questions(void **state)
+{
+    struct kit *kit = *state;
+    unsigned asked = 0;
+    int r = 0;
+
+    kit_open(kit);
+    while (r == 0 && asked < 10000) {
+        r = store_history(kit->store, NULL, NULL, 0, 0, NULL, 1000, kit_rows, kit);
+        asked += r == 0;
+    }
+    assert_int_equal(r, -EAGAIN);
+    assert_int_equal(store_audits(kit->store, "/srv/vms/a", NULL, 1000, kit_rows, kit), -EAGAIN);
+    kit_wait(kit, &kit->n_read, asked);
+    kit_history(kit, NULL, NULL, 0, 0, NULL, 10);
+    assert_int_equal(kit->n_read, asked + 1);
+}
+
 /* Handed over one by one: the store itself holds none of them. */
 static void many_images(void **state)
 {
@@ -864,6 +883,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(outbox, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(history_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_in_pages, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(too_many_questions, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(depth, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(depth_of_long_chain, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_kept, kit_setup, kit_teardown),
