@@ -14,7 +14,8 @@ load lib
     need systemd-nspawn qemu-img qemu-io python3 sqlite3
     local tree=$BATS_TEST_TMPDIR/tree
     mkdir "$BATS_TEST_TMPDIR/work"
-    make -s -C "$top_builddir" install DESTDIR="$tree" >"$BATS_TEST_TMPDIR/install.log" 2>&1 3>&- 4>&-
+    install_tree "$tree"
+    tree_is_usual "$tree" || skip "configured for another prefix than /usr or /usr/local"
     run -0 "$top_srcdir/tests/integration/systemd-host" -t 240 -i "$tree" -b "$top_srcdir/tests:/srv/tests" \
         -b "$BATS_TEST_TMPDIR/work:/srv/work" -- env LOG_TARGET=journal TMPDIR=/srv/work top_srcdir=/srv \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /srv/tests/integration/kill-rounds 6 45

@@ -18,6 +18,15 @@ need() { # COMMAND...: skips the test unless all of them are there
 
 need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
 
+# install_tree DIR: what a guest gets.
+install_tree() {
+    make -s -C "$top_builddir" install DESTDIR="$1" >"$BATS_FILE_TMPDIR/install.log" 2>&1 3>&- 4>&- ||
+        { cat "$BATS_FILE_TMPDIR/install.log"; return 1; }
+}
+
+# systemd and a PATH look below these prefixes alone; make distcheck takes another.
+tree_is_usual() { [ -d "$1/usr/lib/systemd" ] || [ -d "$1/usr/local/lib/systemd" ]; }
+
 qcaudit_setup() {
     DIR=$(mktemp -d "${TMPDIR:-/tmp}/qca.XXXXXX")
     STORE=$DIR/store STATE=$DIR/state RUN=$DIR/run LOG=$DIR/log CONFIG=$DIR/qcauditd.yaml

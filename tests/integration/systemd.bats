@@ -6,10 +6,8 @@ load lib
 setup_file() {
     [ "$(id -u)" = 0 ] && command -v systemd-nspawn >/dev/null && command -v qemu-img >/dev/null || return 0
     export TREE=$BATS_FILE_TMPDIR/tree
-    make -s -C "$top_builddir" install DESTDIR="$TREE" >"$BATS_FILE_TMPDIR/install.log" 2>&1 3>&- 4>&- ||
-        { cat "$BATS_FILE_TMPDIR/install.log"; return 1; }
-    # systemd looks for units below these prefixes alone; make distcheck takes another.
-    [ -d "$TREE/usr/lib/systemd" ] || [ -d "$TREE/usr/local/lib/systemd" ] || return 0
+    install_tree "$TREE"
+    tree_is_usual "$TREE" || return 0
     mkdir "$BATS_FILE_TMPDIR/store"
     make_image "$BATS_FILE_TMPDIR/store/good.qcow2"
     "$top_srcdir/tests/integration/systemd-host" -t 240 -i "$TREE" -b "$BATS_FILE_TMPDIR/store:/srv/store" \
@@ -22,7 +20,7 @@ setup_file() {
 said() {
     need_root
     need systemd-nspawn qemu-img
-    [ -e "$BATS_FILE_TMPDIR/transcript" ] || skip "configured for a prefix where systemd looks for no units"
+    [ -e "$BATS_FILE_TMPDIR/transcript" ] || skip "configured for another prefix than /usr or /usr/local"
     local name
     if ! grep -q '^ok stops$\|^not ok' "$BATS_FILE_TMPDIR/transcript"; then
         cat "$BATS_FILE_TMPDIR/transcript"
