@@ -4,10 +4,8 @@
 
 #include <sqlite3.h>
 
+#include "qcaudit/control.h"
 #include "store-batch.h"
-
-#define STORE_DB_NAME "qcaudit.db"
-#define STORE_LOCK_NAME "lock"
 
 struct store_db;
 

@@ -37,7 +37,7 @@ int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd)
     _cleanup_free_ char *path = NULL;
     _cleanup_close_ int fd = -1;
 
-    if (asprintf(&path, "%s/%s", directory, STORE_LOCK_NAME) < 0)
+    if (asprintf(&path, "%s/%s", directory, CONTROL_LOCK_NAME) < 0)
         return -ENOMEM;
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
@@ -89,7 +89,7 @@ static int free_name(const char *directory, char **ret_path)
 
         if (i > 0)
             snprintf(number, sizeof(number), "-%u", i);
-        if (asprintf(&path, "%s/%s.damaged-%s%s", directory, STORE_DB_NAME, stamp, number) < 0) {
+        if (asprintf(&path, "%s/%s.damaged-%s%s", directory, CONTROL_DATABASE_NAME, stamp, number) < 0) {
             path = NULL;
             return -ENOMEM;
         }
@@ -107,7 +107,7 @@ int store_folder_put_aside(const char *directory, char **ret_path)
     static const char *const suffixes[] = { "-wal", "-shm" };
     int r;
 
-    if (asprintf(&path, "%s/%s", directory, STORE_DB_NAME) < 0) {
+    if (asprintf(&path, "%s/%s", directory, CONTROL_DATABASE_NAME) < 0) {
         path = NULL;
         return -ENOMEM;
     }

@@ -202,7 +202,7 @@ static int store_new(const struct store_options *options, struct store **ret_sto
     store->directory = strdup(options->directory);
     if (!store->directory)
         return -ENOMEM;
-    if (asprintf(&store->path, "%s/%s", options->directory, STORE_DB_NAME) < 0) {
+    if (asprintf(&store->path, "%s/%s", options->directory, CONTROL_DATABASE_NAME) < 0) {
         store->path = NULL;
         return -ENOMEM;
     }

@@ -46,7 +46,7 @@ int kit_setup(void **state)
     strcpy(kit->directory, "/tmp/test-store-XXXXXX");
     if (!mkdtemp(kit->directory) || sd_event_new(&kit->event) < 0)
         return -1;
-    snprintf(kit->database, sizeof(kit->database), "%s/" STORE_DB_NAME, kit->directory);
+    snprintf(kit->database, sizeof(kit->database), "%s/" CONTROL_DATABASE_NAME, kit->directory);
     kit->history_retention = UINT64_C(100) * 365 * 86400 * USEC_PER_SEC;
     kit->audits_kept = 50;
     *state = kit;
