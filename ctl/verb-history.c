@@ -109,22 +109,42 @@ static int history_json(struct ctl *ctl, json_object *events, json_object *audit
     return output_json(&ctl->output, both);
 }
 
-int verb_history(struct ctl *ctl, int argc, char **argv)
+/* An image that is gone has a history, too. audits: NULL without path. */
+static int history_read(struct ctl *ctl, const char *path, json_object **ret_events, json_object **ret_audits)
 {
     _cleanup_(json_object_putp) json_object *filter = NULL, *events = NULL, *audits = NULL;
-    _cleanup_free_ char *path = NULL;
-    int r = 0;
+    int r = history_filter(ctl, path, &filter);
 
-    if (argc > 0)
-        r = source_find_image(ctl, argv[0], &path);
-    if (r >= 0)
-        r = history_filter(ctl, path, &filter);
-    if (ctl->lines == 0)
-        ctl->lines = LINES_DEFAULT;
     if (r >= 0)
         r = source_events(ctl, filter, &events);
     if (r >= 0 && path)
         r = source_audits(ctl, path, &audits);
+    if (r < 0)
+        return r;
+    json_object_put(*ret_events);
+    json_object_put(*ret_audits);
+    *ret_events = TAKE_PTR(events);
+    *ret_audits = TAKE_PTR(audits);
+    return 0;
+}
+
+int verb_history(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *events = NULL, *audits = NULL;
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    if (ctl->lines == 0)
+        ctl->lines = LINES_DEFAULT;
+    if (argc > 0 && !(path = source_absolute(argv[0])))
+        return complain(-ENOMEM, "Cannot read the history");
+    r = history_read(ctl, path, &events, &audits);
+    if (r >= 0 && path && json_object_array_length(events) == 0 && json_object_array_length(audits) == 0) {
+        free(TAKE_PTR(path));
+        r = source_find_image(ctl, argv[0], &path);
+        if (r >= 0)
+            r = history_read(ctl, path, &events, &audits);
+    }
     if (r < 0)
         return r;
     output_begin(&ctl->output);
