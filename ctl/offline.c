@@ -341,7 +341,7 @@ int offline_status(struct ctl *ctl, json_object **ret_entry)
         " network AS 'network?', size AS 'size+', available AS 'available+', watched AS 'watched?',"
         " nullif(watch_error, 0) AS 'watch-error', overflows, unreadable, walk_started AS 'walk-started',"
         " walk_finished AS 'walk-finished', paused_until AS 'paused-until+', n_images AS images"
-        " FROM datastore ORDER BY name";
+        " FROM datastore WHERE state <> 'removed' ORDER BY name";
     _cleanup_(json_object_putp) json_object *rows = NULL, *stores = NULL, *status = NULL;
     int r = read_rows(ctl, sums, NULL, NULL, NULL, 0, &rows);
 

@@ -199,8 +199,11 @@ static void print_state(const struct ctl *ctl, json_object *finding, uint64_t no
 
     line_text(ctl, "State", finding, "state");
     line_time(ctl, "Since", finding, "first-seen", now);
-    if (asprintf(&text, "in %s audit%s, last %s", count, count && strcmp(count, "1") == 0 ? "" : "s", last) >= 0)
-        line(ctl, "Seen", text);
+    if (!row_has(finding, "path"))
+        text = strdup(last ?: "");
+    else if (asprintf(&text, "in %s audit%s, last %s", count, count && strcmp(count, "1") == 0 ? "" : "s", last) < 0)
+        text = NULL;
+    line(ctl, row_has(finding, "path") ? "Seen" : "Last seen", text);
     line_time(ctl, "Resolved", finding, "resolved", now);
     if (state && strcmp(state, "acknowledged") == 0) {
         line_text(ctl, "Acknowledged", finding, "acknowledged-by");

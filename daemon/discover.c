@@ -167,6 +167,8 @@ static void discover_remove(struct discover *discover, size_t index)
     size_t n = 0;
 
     site_stop(site);
+    site->datastore->state = DATASTORE_REMOVED;
+    site->datastore->n_images = 0;
     if (image_set_sort(&discover->images) >= 0 && discover->images.n_sorted > 0)
         list = reallocarray(NULL, discover->images.n_sorted, sizeof(*list));
     for (size_t i = 0; list && i < discover->images.n_sorted; i++)

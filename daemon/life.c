@@ -115,7 +115,7 @@ struct findings *findings_free(struct findings *findings)
     return NULL;
 }
 
-int findings_load(struct findings *findings, struct finding *finding)
+int findings_load(struct findings *findings, struct finding *finding, uint64_t audited)
 {
     struct subject *subject;
     int r = findings_ensure_subject(findings, finding->subject_kind, finding->subject, &subject);
@@ -125,6 +125,7 @@ int findings_load(struct findings *findings, struct finding *finding)
     if (subject->findings[finding->type])
         return -EEXIST;
     subject->findings[finding->type] = finding;
+    subject->audited = audited;
     return 0;
 }
 
@@ -396,8 +397,8 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
 }
 
 int findings_subject_gone(struct findings *findings, enum subject_kind kind,
-                          const char *subject_name, uint64_t now, findings_changed_fn changed,
-                          void *userdata)
+                          const char *subject_name, const char *why, uint64_t now,
+                          findings_changed_fn changed, void *userdata)
 {
     const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
     struct subject *subject = findings_subject(findings, kind, subject_name);
@@ -407,7 +408,7 @@ int findings_subject_gone(struct findings *findings, enum subject_kind kind,
 
         if (!finding_lives(subject->findings[type]))
             continue;
-        r = finding_resolve(subject->findings[type], "gone", &telling);
+        r = finding_resolve(subject->findings[type], why, &telling);
         if (r < 0)
             return r;
     }

@@ -13,9 +13,9 @@ struct findings;
 
 int findings_new(struct findings **ret_findings);
 struct findings *findings_free(struct findings *findings);
-/* Takes a finding from the database. On failure it stays the caller's: -EEXIST when its type and subject are known
- * already, -ENOMEM. */
-int findings_load(struct findings *findings, struct finding *finding);
+/* Takes a finding from the database. audited (usec): the end of its subject's last audit, which was counted when it was
+ * judged; 0 none. On failure it stays the caller's: -EEXIST when its type and subject are known already, -ENOMEM. */
+int findings_load(struct findings *findings, struct finding *finding, uint64_t audited);
 
 /* Told of every finding that changed, with the event to record and tell (NULL: only last_seen and the
  * like changed; then it need not be stored at once). Both are borrowed; the callback may set finding->id and
@@ -30,9 +30,10 @@ typedef int (*findings_changed_fn)(void *userdata, struct finding *finding, cons
 int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject, const char *datastore,
                    const struct judgement *judgement, uint32_t depth, uint64_t now, findings_changed_fn changed,
                    void *userdata);
-/* The subject is gone for good (deleted from an online datastore): all of it resolves. */
-int findings_subject_gone(struct findings *findings, enum subject_kind kind, const char *subject, uint64_t now,
-                          findings_changed_fn changed, void *userdata);
+/* The subject is gone for good (deleted from an online datastore), or not audited any more: all of it resolves. why: in
+ * a word or two, for the events ("gone"). */
+int findings_subject_gone(struct findings *findings, enum subject_kind kind, const char *subject, const char *why,
+                          uint64_t now, findings_changed_fn changed, void *userdata);
 /* until: usec, 0 without end. -ENOENT: no such finding; -EINVAL: resolved, or until is past. */
 int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason, uint64_t until,
                          uint64_t now, findings_changed_fn changed, void *userdata);

@@ -371,11 +371,13 @@ void judge_soon(struct manager *manager)
 
 /* ---- what is gone, what somebody says ------------------------------------------------------------------ */
 
-static void subject_gone(struct manager *manager, enum subject_kind kind, const char *subject)
+static void subject_gone(struct manager *manager, enum subject_kind kind, const char *subject,
+                         const struct datastore *datastore)
 {
+    const char *why = datastore->state == DATASTORE_REMOVED ? "no longer configured" : "gone";
     int r;
 
-    r = findings_subject_gone(manager->findings, kind, subject, manager_now(manager), on_finding, manager);
+    r = findings_subject_gone(manager->findings, kind, subject, why, manager_now(manager), on_finding, manager);
     if (r < 0)
         log_error(r, "Cannot resolve the findings of what is gone: %m");
 }
@@ -392,14 +394,20 @@ void judge_image_gone(struct manager *manager, struct image *image)
     r = round ? store_batch_image_gone(round->batch, image->path) : -ENOMEM;
     if (r < 0)
         log_error(r, "Cannot keep that an image is gone: %m");
-    subject_gone(manager, SUBJECT_IMAGE, image->path);
+    subject_gone(manager, SUBJECT_IMAGE, image->path, image->datastore);
     manager->listed_valid = false;
     judge_soon(manager);
 }
 
 void judge_datastore_gone(struct manager *manager, const struct datastore *datastore)
 {
-    subject_gone(manager, SUBJECT_DATASTORE, datastore->name);
+    struct round *round = keep_round(manager);
+    int r;
+
+    r = round ? store_batch_datastore(round->batch, datastore) : -ENOMEM;
+    if (r < 0)
+        log_error(r, "Cannot keep that a datastore was removed: %m");
+    subject_gone(manager, SUBJECT_DATASTORE, datastore->name, datastore);
     judge_soon(manager);
 }
 

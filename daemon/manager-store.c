@@ -275,9 +275,11 @@ static int load_image(void *userdata, const char *datastore, struct image *image
 static int load_finding(void *userdata, struct finding *finding)
 {
     struct manager *manager = userdata;
+    const struct image *image = finding->subject_kind == SUBJECT_IMAGE
+                                    ? discover_find_image(manager->discover, finding->subject) : NULL;
     int r;
 
-    r = findings_load(manager->findings, finding);
+    r = findings_load(manager->findings, finding, image && image->audit ? image->audit->finished : 0);
     if (r < 0)
         finding_free(finding);
     return r == -EEXIST ? 0 : r;

@@ -171,6 +171,7 @@ static const char *const datastore_state_names[_DATASTORE_STATE_MAX] = {
     [DATASTORE_ONLINE] = "online",
     [DATASTORE_OFFLINE] = "offline",
     [DATASTORE_PAUSED] = "paused",
+    [DATASTORE_REMOVED] = "removed",
 };
 
 const char *datastore_state_name(enum datastore_state state)

@@ -213,7 +213,8 @@ struct image {
 /* Frees it with its audit and references; the graph and the schedule must have forgotten it before. */
 struct image *image_free(struct image *image);
 
-enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, DATASTORE_PAUSED, _DATASTORE_STATE_MAX };
+enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, DATASTORE_PAUSED,
+                       DATASTORE_REMOVED /* from the configuration */, _DATASTORE_STATE_MAX };
 
 const char *datastore_state_name(enum datastore_state state);
 

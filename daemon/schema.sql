@@ -24,7 +24,8 @@ CREATE TABLE datastore (
     name            TEXT NOT NULL UNIQUE,       -- from the configuration
     path            BLOB NOT NULL,
     recursive       INTEGER NOT NULL,           -- boolean
-    state           TEXT NOT NULL,              -- "starting", "online", "offline", "paused"
+    state           TEXT NOT NULL,              -- "starting", "online", "offline", "paused"; "removed"
+                                                --   from the configuration, only its history is kept
     error           INTEGER NOT NULL,           -- -errno why offline, else 0
     fsid            INTEGER NOT NULL,           -- u64; file system of the root, 0 unknown
     size            INTEGER NOT NULL,           -- u64; of that file system

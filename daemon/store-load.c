@@ -141,7 +141,8 @@ static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row,
 
 static const char datastore_sql[] =
     "SELECT id, name, path, recursive, error, fsid, size, available, type, network, watched, watch_error, overflows,"
-    " unreadable, walk, walk_started, walk_finished, paused_until, n_images FROM datastore ORDER BY id";
+    " unreadable, walk, walk_started, walk_finished, paused_until, n_images FROM datastore WHERE state <> 'removed'"
+    " ORDER BY id";
 
 static int datastore_row(struct columns *columns, const struct store_loader *loader)
 {

@@ -59,6 +59,50 @@ END
     write_config
     kill -HUP "$DAEMON"
     wait_for 20 has_no_finding metadata-corrupt
+    ctl history --json=short "$DIR/second/b.qcow2" | grep -q 'no longer configured'
+    [ "$(ctl images --json=short | jq length)" = 1 ]
+}
+
+@test "a datastore taken out of the configuration while no daemon ran: its findings are closed, nothing of it is shown" {
+    mkdir "$DIR/second"
+    make_image "$DIR/second/b.qcow2"
+    break_image "$DIR/second/b.qcow2"
+    sed "s|^intervals:|  - path: $DIR/second\n&|" "$CONFIG" >"$CONFIG.both"
+    cp "$CONFIG" "$CONFIG.one"
+    cp "$CONFIG.both" "$CONFIG"
+    start_daemon
+    scan
+    has_finding "metadata-corrupt critical $DIR/second/b.qcow2"
+    stop_daemon
+    cp "$CONFIG.one" "$CONFIG"
+    start_daemon
+    wait_for 20 has_no_finding metadata-corrupt
+    ctl history --json=short "$DIR/second/b.qcow2" | grep -q 'no longer configured'
+    [ "$(ctl status --json=short | jq '.datastores | length')" = 1 ]
+    stop_daemon
+    if [ "$(id -u)" = 0 ]; then
+        [ "$(qcauditctl --offline --state-directory "$STATE" --json=short status | jq '.datastores | length')" = 1 ]
+        [ "$(qcauditctl --offline --state-directory "$STATE" --json=short images | jq length)" = 1 ]
+    fi
+    # And back again.
+    cp "$CONFIG.both" "$CONFIG"
+    start_daemon
+    scan
+    has_finding "metadata-corrupt critical $DIR/second/b.qcow2"
+}
+
+@test "a restart on an unchanged store sees nothing anew" {
+    local count
+    break_image "$STORE/a.qcow2"
+    start_daemon
+    scan
+    count=$(ctl findings --json=short | jq '.[0].count')
+    for _ in 1 2; do
+        stop_daemon
+        start_daemon
+        ctl scan --wait >/dev/null || [ $? = 2 ]
+    done
+    [ "$(ctl findings --json=short | jq '.[0].count')" = "$count" ]
 }
 
 @test "conf.d: later files win" {

@@ -115,7 +115,7 @@ static void consolidate(struct world *world)
         struct image *image = world->snapshots[--world->n_snapshots];
 
         graph_remove(world->graph, image);
-        assert_int_equal(findings_subject_gone(world->findings, SUBJECT_IMAGE, image->path, world->now, told, world),
+        assert_int_equal(findings_subject_gone(world->findings, SUBJECT_IMAGE, image->path, "gone", world->now, told, world),
                          0);
         image_free(image);
     }

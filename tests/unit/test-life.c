@@ -364,9 +364,9 @@ static void gone_for_good(void **state)
 
     open_one(world);
     world->n_events = 0;
-    findings_subject_gone(world->findings, SUBJECT_IMAGE, "/vm/other", world->now, told, world);
+    findings_subject_gone(world->findings, SUBJECT_IMAGE, "/vm/other", "gone", world->now, told, world);
     assert_int_equal(world->n_events, 0);
-    findings_subject_gone(world->findings, SUBJECT_IMAGE, IMAGE, world->now + HOUR - HOUR, told,
+    findings_subject_gone(world->findings, SUBJECT_IMAGE, IMAGE, "gone", world->now, told,
                           world);
     assert_told(world, EVENT_RESOLVED,
                 "chain-deep: " IMAGE
@@ -404,12 +404,12 @@ static void findings_from_the_database(void **state)
     int64_t ids[8], *next = ids;
     uint64_t open[_SEVERITY_MAX], acknowledged[_SEVERITY_MAX];
 
-    assert_int_equal(findings_load(world->findings, stored(7, FINDING_CHAIN_DEEP, IMAGE)), 0);
-    assert_int_equal(findings_load(world->findings, twin), -EEXIST);
+    assert_int_equal(findings_load(world->findings, stored(7, FINDING_CHAIN_DEEP, IMAGE), 0), 0);
+    assert_int_equal(findings_load(world->findings, twin, 0), -EEXIST);
     finding_free(twin);
-    assert_int_equal(findings_load(world->findings, stored(3, FINDING_CHAIN_DEEP, "/vm/b")), 0);
-    assert_int_equal(findings_load(world->findings, stored(9, FINDING_LEAK_BURST, IMAGE)), 0);
-    assert_int_equal(findings_load(world->findings, stored(0, FINDING_READ_ERROR, "/vm/b")), 0);
+    assert_int_equal(findings_load(world->findings, stored(3, FINDING_CHAIN_DEEP, "/vm/b"), 0), 0);
+    assert_int_equal(findings_load(world->findings, stored(9, FINDING_LEAK_BURST, IMAGE), 0), 0);
+    assert_int_equal(findings_load(world->findings, stored(0, FINDING_READ_ERROR, "/vm/b"), 0), 0);
     assert_int_equal(findings_each(world->findings, 0, collect, &next), 77);
     assert_int_equal(next - ids, 4);
     assert_true(ids[0] == 0 && ids[1] == 3 && ids[2] == 7 && ids[3] == 9);
@@ -427,6 +427,18 @@ static void findings_from_the_database(void **state)
 
     open_one(world);            /* goes on where the last daemon stopped */
     assert_int_equal(finding(world)->first_seen, 5);
+    assert_int_equal(finding(world)->count, 4);
+}
+
+static void an_audit_from_the_database_was_counted(void **state)
+{
+    struct world *world = *state;
+
+    assert_int_equal(findings_load(world->findings, stored(7, FINDING_CHAIN_DEEP, IMAGE), world->audited), 0);
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 40);
+    apply_again(world);         /* as at every start */
+    assert_int_equal(finding(world)->count, 3);
+    open_one(world);
     assert_int_equal(finding(world)->count, 4);
 }
 
@@ -557,7 +569,7 @@ static void any_sequence_keeps_the_rules(void **state)
         ledger.now += dice[0] % 10 == 0 ? DAY * (dice[0] % 9) : HOUR;
         subject[1] = (char)('a' + dice[1] % SUBJECTS);
         if (dice[2] % 16 == 0) {
-            findings_subject_gone(world->findings, SUBJECT_IMAGE, subject, ledger.now, keep_ledger,
+            findings_subject_gone(world->findings, SUBJECT_IMAGE, subject, "gone", ledger.now, keep_ledger,
                                   &ledger);
         } else if (dice[2] % 16 == 1) {
             findings_acknowledge(world->findings, 1 + dice[3] % (ledger.last_id + 1), "root", "",
@@ -622,6 +634,7 @@ int main(void)
         TEST(information_is_not_repeated),
         TEST(gone_for_good),
         TEST(findings_from_the_database),
+        TEST(an_audit_from_the_database_was_counted),
         TEST(subjects_of_other_kinds),
         TEST(a_refusal_is_handed_on),
         TEST(any_sequence_keeps_the_rules),

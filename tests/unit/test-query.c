@@ -74,7 +74,7 @@ static void find(struct world *world, int64_t id, enum finding_type type, enum s
         .count = 1, .evidence = json_tokener_parse("{\"corruptions\":3}"),
         .resolved = state == FINDING_RESOLVED ? T0_USEC : 0,
     };
-    assert_int_equal(findings_load(world->findings, finding), 0);
+    assert_int_equal(findings_load(world->findings, finding, 0), 0);
 }
 
 static int by_path(const void *a, const void *b)
