@@ -155,7 +155,7 @@ static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
         .id = *id,
         .format = ctl->format ? qca_format_from_name(ctl->format) : QCA_FORMAT_UNKNOWN,
         .flags = WORKER_CHECK | WORKER_CHAIN | (ctl->chain ? WORKER_CHECK_LAYERS : 0) |
-            (ctl->scalar ? WORKER_SCALAR : 0),
+            (ctl->scalar ? WORKER_SCALAR : 0) | (ctl->deep ? WORKER_DEEP : 0),
         .question = on_question,
         .progress = on_progress,
         .done = on_done,

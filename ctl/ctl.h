@@ -25,6 +25,7 @@ struct ctl {
     bool wait;
     bool chain;
     bool scalar;
+    bool deep;
     uint64_t since, until, duration;    /* usec; 0 not given */
     unsigned lines;                     /* 0 not given */
     sd_bus *bus;                        /* once connected */

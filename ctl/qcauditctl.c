@@ -48,7 +48,7 @@ static const struct verb verbs[] = {
     {"scan", "[PATH...]", 0, -1, verb_scan, "wait ", "audit images or directories now",
      "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case. With --wait it\n"
      "shows the progress, ends when all is done, and exits with 2 if findings of severity error or critical were opened."},
-    {"check", "FILE...", 1, -1, verb_check, "chain format full scalar ", "check images without the daemon, as qemu-img check does",
+    {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar ", "check images without the daemon, as qemu-img check does",
      "Checks images with the rights of the caller, in a sandbox, without writing or locking anything. Exit status as of\n"
      "qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 the format has no check;\n"
      "of several images the worst. With --chain every layer below is checked too."},
@@ -100,6 +100,7 @@ static const struct option_row options[] = {
     {"lines", 'n', "N", false, "at most so many"},
     {"wait", 'w', NULL, false, "wait until the scan is done"},
     {"chain", 0, NULL, false, "check every layer"},
+    {"deep", 0, NULL, false, "also inflate every compressed cluster, and look for holes"},
     {"scalar", 0, NULL, false, "no vector instructions: to measure, or to rule them out"},
     {"reason", 0, "TEXT", false, "why it is acknowledged"},
     {"for", 0, "TIME", false, "how long: 2h, 7d"},
@@ -268,7 +269,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         {"help", &parsed->help, true}, {"version", &parsed->version, true}, {"offline", &ctl->offline, true},
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true}, {"wait", &ctl->wait, true},
-        {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true},
+        {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
     };
     int r = 0;
 

@@ -37,6 +37,7 @@ enum worker_flags {
     WORKER_CHECK_LAYERS = 1 << 2,   /* with WORKER_CHAIN: check every layer */
     WORKER_METADATA_DIGEST = 1 << 3,
     WORKER_SCALAR = 1 << 4,         /* no vector instructions */
+    WORKER_DEEP = 1 << 5,           /* inflate every compressed cluster, look for holes */
 };
 
 struct worker_question {

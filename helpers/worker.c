@@ -226,6 +226,8 @@ static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *im
     struct qca_check_options options = {
         .memory_limit = audit->memory_limit, .max_issues = audit->room.issues ? audit->room.issues : 1,
         .threads = audit->threads, .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
+        .deep = audit->request.flags & WORKER_DEEP,
+        .data_file_size = audit->chain ? qca_chain_data_file_size(audit->chain, index) : 0,
         .progress = on_progress, .userdata = audit,
     };
     struct report_layer layer = {.index = index, .name = file ? file->name : NULL, .info = qca_image_info(image)};

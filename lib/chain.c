@@ -287,3 +287,10 @@ struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index)
 {
     return index < chain->n_layers ? chain->layers[index].image : NULL;
 }
+
+uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index)
+{
+    if (index >= chain->n_layers || !chain->layers[index].data_file)
+        return 0;
+    return qca_io_size(chain->layers[index].data_file);
+}

@@ -12,7 +12,10 @@
 /* Bytes of tables between two calls of progress: a slow disk still gives a sign of life. */
 #define PROGRESS_STEP (UINT64_C(4) << 20)
 
-enum { MAX_ISSUES_DEFAULT = 1000 };
+enum {
+    MAX_ISSUES_DEFAULT = 1000,
+    BEYOND_SHARE = 64,          /* the part of the issues kept that one kind beyond qemu-img may take */
+};
 
 DEFINE_CLEANUP(struct qca_check_result *, qca_check_result_done)
 
@@ -53,6 +56,10 @@ int check_issue(struct check *check, const struct qca_issue *issue)
 
     count_issue(result, issue);
     if (result->n_issues == check->options.max_issues)
+        return 0;
+    /* Oddities must not take the room of damage: there may be as many as clusters. */
+    if (qca_issue_kind_counter(issue->kind) == QCA_COUNTER_BEYOND &&
+        check->beyond_kept[issue->kind]++ > check->options.max_issues / BEYOND_SHARE)
         return 0;
     if (result->n_issues == check->issues_capacity) {
         size_t more = check->issues_capacity ? 2 * check->issues_capacity : 16;

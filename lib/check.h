@@ -8,6 +8,7 @@ struct check {
     struct qca_check_options options;   /* defaults filled in */
     struct qca_check_result *result;
     size_t issues_capacity;
+    uint32_t beyond_kept[_QCA_ISSUE_MAX];
     uint64_t work_done;                 /* bytes of tables */
     uint64_t work_total;
     uint64_t work_told;

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "bytes.h"
 
@@ -105,4 +106,24 @@ void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size)
         return;
     (void)posix_fadvise(io->fd, (off_t)offset, (off_t)min_u64(size, io->size - offset),
                         POSIX_FADV_WILLNEED);
+}
+
+bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end)
+{
+    off_t data, hole;
+
+    *ret_end = io->size;
+    if (io->fd < 0)
+        return false;
+    data = lseek(io->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0)
+        return errno == ENXIO;          /* nothing but a hole up to the end */
+    if ((uint64_t)data > offset) {
+        *ret_end = min_u64((uint64_t)data, io->size);
+        return true;
+    }
+    hole = lseek(io->fd, (off_t)offset, SEEK_HOLE);
+    if (hole > (off_t)offset)
+        *ret_end = min_u64((uint64_t)hole, io->size);
+    return false;
 }

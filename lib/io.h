@@ -9,5 +9,9 @@
  * memory. */
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);
 
+/* Is what lies at offset a hole of the source, and up to where (offset < *ret_end <= size)? False
+ * where the source cannot tell. offset is below the size. */
+bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end);
+
 DEFINE_CLEANUP(struct qca_io *, qca_io_free)
 #define _cleanup_io_ _cleanup_(qca_io_freep)

@@ -213,6 +213,11 @@ static int pass(struct qcow2_check *ctx)
     r = qcow2_count_refblocks(ctx);
     if (r < 0)
         return r;
+    r = qcow2_find_overlaps(ctx);
+    if (r == 0 && ctx->check->options.deep)
+        r = qcow2_find_holes(ctx);
+    if (r < 0)
+        return r;
     r = qcow2_compare(ctx);
     if (r < 0)
         return r;
@@ -235,43 +240,6 @@ static int passes(struct qcow2_check *ctx)
             return r;
     }
     return qcow2_out_of_memory(ctx);
-}
-
-/* What qemu-img calls clean, beside the counters. */
-static int report_beyond(struct qcow2_check *ctx)
-{
-    const struct qca_image_info *info = &ctx->image->info;
-    const struct { uint64_t bit; enum qca_issue_kind kind; } marks[] = {
-        { QCA_INCOMPAT_CORRUPT, QCA_ISSUE_CORRUPT_BIT },
-        { QCA_INCOMPAT_DIRTY, QCA_ISSUE_DIRTY_BIT },
-    };
-    int r;
-
-    for (size_t i = 0; i < ELEMENTSOF(marks); i++) {
-        struct qca_issue issue = check_issue_new(marks[i].kind, QCA_TABLE_HEADER);
-
-        if (!(info->incompatible_features & marks[i].bit))
-            continue;
-        issue.table_offset = 0;
-        issue.index = 72;       /* the field's offset */
-        r = check_issue(ctx->check, &issue);
-        if (r < 0)
-            return r;
-    }
-    for (size_t i = 0; i < info->n_bitmaps; i++) {
-        struct qca_issue issue = check_issue_new(QCA_ISSUE_BITMAP_IN_USE,
-                                                 QCA_TABLE_BITMAP_DIRECTORY);
-
-        if (!(info->bitmaps[i].flags & QCA_BITMAP_IN_USE))
-            continue;
-        issue.table_offset = ctx->qcow2->bitmap_directory_offset;
-        issue.index = i;
-        issue.host_offset = info->bitmaps[i].table_offset;
-        r = check_issue(ctx->check, &issue);
-        if (r < 0)
-            return r;
-    }
-    return 0;
 }
 
 static int report_incomplete_snapshots(struct qcow2_check *ctx)
@@ -333,8 +301,11 @@ static int allocate(struct qcow2_check *ctx)
         table_reader_init(&ctx->l2_reader, ctx->image, cluster_size) < 0 ||
         table_reader_init(&ctx->refblock_reader, ctx->image, cluster_size) < 0)
         return qcow2_out_of_memory(ctx);
+    r = qcow2_data_file_begin(ctx);
+    if (r < 0)
+        return r;
     r = count_map_init(&ctx->map, ctx->n_file_clusters + 1, ctx->qcow2->refcount_max,
-                       ctx->memory_left);
+                       ctx->memory_left / (QCOW2_OVERLAP_SHARE + 1) * QCOW2_OVERLAP_SHARE);
     return r < 0 || ctx->map.memory_limit < MEMORY_MIN ? qcow2_out_of_memory(ctx) : 0;
 }
 
@@ -344,7 +315,7 @@ static int check_image(struct qcow2_check *ctx)
     unsigned bits = ctx->qcow2->cluster_bits;
     int r;
 
-    r = report_beyond(ctx);
+    r = qcow2_report_oddities(ctx);
     if (r < 0)
         return r;
     if (ctx->qcow2->snapshots_result < 0)
@@ -366,7 +337,14 @@ static int check_image(struct qcow2_check *ctx)
     if (r < 0)
         return r;
     result->image_end_offset = (ctx->highest + 1) << bits;
-    return report_incomplete_snapshots(ctx);
+    r = report_incomplete_snapshots(ctx);
+    if (r < 0)
+        return r;
+    r = qcow2_report_ends(ctx);
+    if (r < 0 || !ctx->check->options.deep || result->compressed_clusters == 0)
+        return r;
+    count_map_done(&ctx->map);
+    return qcow2_inflate_all(ctx);
 }
 
 int qcow2_check(struct qca_image *image, struct check *check)
@@ -384,9 +362,13 @@ int qcow2_check(struct qca_image *image, struct check *check)
 
     ctx.n_file_clusters = div_round_up(ctx.file_length, qcow2_cluster_size(ctx.qcow2));
     ctx.n_clusters = ctx.n_file_clusters;
+    ctx.cut_cluster = image->info.file_size & (qcow2_cluster_size(image->qcow2) - 1)
+                          ? ctx.n_file_clusters - 1
+                          : UINT64_MAX;
     r = check_image(&ctx);
 
     count_map_done(&ctx.map);
+    count_map_done(&ctx.data_file_map);
     table_reader_done(&ctx.l2_reader);
     table_reader_done(&ctx.refblock_reader);
     free(ctx.reftable);

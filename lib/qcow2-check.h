@@ -14,6 +14,10 @@
 #include "table-reader.h"
 #include "wide.h"
 
+struct l2_run;
+struct overlap;
+struct deep;
+
 /* An L2 table to be walked once, on behalf of all L1 entries that point to it. */
 struct l2_item {
     uint64_t offset;            /* host offset of the table */
@@ -62,6 +66,11 @@ struct qcow2_check {
     struct table_reader l2_reader;
     struct table_reader refblock_reader;
     struct leaks leaks;
+    uint64_t cut_cluster;       /* the file ends within this one; UINT64_MAX: between clusters */
+    uint64_t inactive_flags;    /* COPIED flags of snapshots' tables looked at */
+    struct count_map data_file_map;
+    struct overlap *overlap;    /* while qcow2_find_overlaps() runs */
+    struct deep *deep;          /* while qcow2_inflate_all() runs */
     size_t compare_first_issue; /* the first one of this pass' comparison */
     size_t *low_issues;         /* indices of the kept issues about low refcounts among them */
     size_t n_low_issues;
@@ -78,6 +87,9 @@ int qcow2_issue(struct qcow2_check *ctx, struct qca_issue issue);
 int qcow2_read_failed(struct qcow2_check *ctx, int r, enum qca_table table, uint64_t offset);
 int qcow2_out_of_memory(struct qcow2_check *ctx);
 int qcow2_beyond_limit(struct qcow2_check *ctx, const char *what, uint64_t value, uint64_t bound);
+
+/* A snapshot's L1 table has a possible place and size. */
+bool qcow2_snapshot_l1_valid(const struct qcow2_check *ctx, uint32_t number);
 
 /* What to do with a collected set of L2 tables. */
 typedef int (*l2_items_fn)(struct qcow2_check *ctx);
@@ -107,8 +119,38 @@ int qcow2_leaks_flush(struct qcow2_check *ctx);
 bool qcow2_refcount_readable(const struct qcow2_check *ctx, uint64_t cluster);
 /* The stored refcount of any cluster, also where the map has none. */
 int qcow2_refcount_stored(struct qcow2_check *ctx, uint64_t cluster, uint64_t *ret_refcount);
+/* The raw refcount block number index: *ret_block is NULL when all its refcounts are 0. */
+int qcow2_refblock(struct qcow2_check *ctx, uint64_t index, const uint8_t **ret_block);
 /* Names the refcount block and entry of a cluster in an issue. */
 void qcow2_issue_at_refcount(const struct qcow2_check *ctx, uint64_t cluster,
                              struct qca_issue *issue);
 
 int qcow2_verify_copied(struct qcow2_check *ctx);
+
+/* ---- beyond `qemu-img check`: each reports what it finds, beside the counters ---------------- */
+
+/* Where the map may be spared for: of so many + 1 parts of the memory the map has all but one. */
+#define QCOW2_OVERLAP_SHARE 2
+
+bool qcow2_any_set(const uint8_t *data, uint64_t size);
+/* 1 when some byte of [start, end) is not 0, and a place at or before it; 0; -errno. */
+int qcow2_find_set(struct qcow2_check *ctx, uint64_t start, uint64_t end, uint64_t *ret_offset);
+/* qcow2-oddities.c: header, extensions, snapshot table, bitmaps, LUKS header. */
+int qcow2_report_oddities(struct qcow2_check *ctx);
+/* qcow2-entries.c: a single L2 entry that is not a clean one; and a whole table. */
+int qcow2_entry_oddities(struct qcow2_check *ctx, const struct l2_item *item,
+                         const struct l2_run *run);
+int qcow2_table_oddities(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table);
+/* What issue is about lies in the cluster within which the file ends. */
+int qcow2_report_cut(struct qcow2_check *ctx, struct qca_issue issue);
+/* qcow2-data-file.c: allocates, before the map takes what memory there is; an entry's place. */
+int qcow2_data_file_begin(struct qcow2_check *ctx);
+int qcow2_data_file_entry(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index,
+                          uint64_t offset);
+/* qcow2-overlap.c and qcow2-holes.c: of a pass, once all is counted and before it is compared. */
+int qcow2_find_overlaps(struct qcow2_check *ctx);
+int qcow2_find_holes(struct qcow2_check *ctx);
+/* qcow2-ends.c: once all is compared. */
+int qcow2_report_ends(struct qcow2_check *ctx);
+/* qcow2-deep.c: once the map has been freed. */
+int qcow2_inflate_all(struct qcow2_check *ctx);

@@ -131,8 +131,8 @@ static int parse_basics(struct header *header)
     if (info->header_length > info->cluster_size)
         return header_invalid(header, "header_length", 100, info->header_length, info->cluster_size,
                               "the header is longer than a cluster");
-    header->backing_offset = be64_get(head + 8);
-    header->backing_size = be32_get(head + 16);
+    header->backing_offset = qcow2->parent_offset = be64_get(head + 8);
+    header->backing_size = qcow2->parent_size = be32_get(head + 16);
     if (header->backing_offset > info->cluster_size)
         return header_invalid(header, "backing_file_offset", 8, header->backing_offset,
                               info->cluster_size,
@@ -357,6 +357,7 @@ static int parse_extensions(struct header *header)
     size_t capacity = 0;
     int r;
 
+    header->image->qcow2->extensions_end = end;
     while (offset < end) {
         struct qca_extension extension;
         uint8_t data[8];
@@ -373,8 +374,10 @@ static int parse_extensions(struct header *header)
             return header_invalid(header, "Length of the header extension", offset - 4,
                                   extension.length, offset > end ? 0 : end - offset,
                                   "a header extension is longer than the room for it");
-        if (extension.type == EXTENSION_END)
+        if (extension.type == EXTENSION_END) {
+            header->image->qcow2->extensions_end = offset;
             return 0;
+        }
         r = extension_keep(header, &capacity, extension);
         if (r < 0)
             return r;

@@ -262,10 +262,8 @@ static uint64_t reftable_offset(const void *tables, size_t i)
                : offset;
 }
 
-/* The raw block that covers a cluster: *ret_block is NULL when all its refcounts are 0. */
-static int refblock_get(struct qcow2_check *ctx, uint64_t cluster, const uint8_t **ret_block)
+int qcow2_refblock(struct qcow2_check *ctx, uint64_t index, const uint8_t **ret_block)
 {
-    uint64_t index = cluster >> ctx->qcow2->refblock_bits;
     int r;
 
     *ret_block = NULL;
@@ -411,7 +409,7 @@ static int compare_page(struct qcow2_check *ctx, struct count_page *page, uint64
         uint64_t block_end = min_u64(end, (cluster | (block_clusters - 1)) + 1);
         const uint8_t *block;
 
-        r = refblock_get(ctx, cluster, &block);
+        r = qcow2_refblock(ctx, cluster >> ctx->qcow2->refblock_bits, &block);
         if (r < 0) {
             r = compare_unreadable(ctx, cluster, block_end - cluster);
             if (r < 0)

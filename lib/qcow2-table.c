@@ -205,6 +205,19 @@ static int count_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t 
         if (r < 0)
             return r;
     }
+    if (l2_offset == 0 && (entry & ENTRY_COPIED) && snapshot == QCA_ACTIVE) {
+        struct qca_issue odd = issue;
+
+        odd.kind = QCA_ISSUE_COPIED_WITHOUT_OFFSET;
+        r = qcow2_issue(ctx, odd);
+        if (r < 0)
+            return r;
+    }
+    if (l2_offset >> ctx->qcow2->cluster_bits == ctx->cut_cluster) {
+        r = qcow2_report_cut(ctx, issue);
+        if (r < 0)
+            return r;
+    }
     if (snapshot == QCA_ACTIVE && l2_offset)
         flags = entry & ENTRY_COPIED ? COUNT_COPIED : COUNT_NOT_COPIED;
     r = qcow2_reference(ctx, l2_offset, cluster_size, 1, flags, &issue);
@@ -256,6 +269,17 @@ static int count_run_outside(struct qcow2_check *ctx, const struct l2_item *item
     return 0;
 }
 
+/* The file ends within the run's cluster number i. Subclusters that were never written need not be
+ * there. */
+static int count_run_cut(struct qcow2_check *ctx, const struct l2_item *item,
+                         const struct l2_run *run, uint32_t i)
+{
+    if (ctx->qcow2->extended_l2 && run->bitmap != UINT32_MAX)
+        return 0;
+    return qcow2_report_cut(ctx, l2_issue(ctx, item, QCA_ISSUE_LAST_CLUSTER_CUT, run->index + i,
+                                          QCA_NO_OFFSET, 0));
+}
+
 static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const struct l2_run *run)
 {
     uint64_t cluster = (run->entry & L2_OFFSET_MASK) >> ctx->qcow2->cluster_bits;
@@ -264,6 +288,11 @@ static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const 
                           : 0;
     int r;
 
+    if (ctx->cut_cluster - cluster < run->length) {
+        r = count_run_cut(ctx, item, run, ctx->cut_cluster - cluster);
+        if (r < 0)
+            return r;
+    }
     if (inside == 1 && run->length == 1 && item->active + item->inactive == 1 &&
         count_add_bit(&ctx->map, cluster, copied_flags(item, run->entry)))
         return 0;
@@ -283,6 +312,7 @@ static uint32_t count_singles(struct qcow2_check *ctx, const struct l2_item *ite
                               const uint8_t *table, uint32_t index, struct fragments *fragments)
 {
     uint32_t n = UINT32_C(1) << ctx->qcow2->l2_bits, fragmented = 0, i = index;
+    uint64_t whole = min_u64(ctx->n_file_clusters, ctx->cut_cluster);
     unsigned bits = ctx->qcow2->cluster_bits;
 
     if (ctx->qcow2->extended_l2 || item->active + item->inactive != 1)
@@ -291,7 +321,7 @@ static uint32_t count_singles(struct qcow2_check *ctx, const struct l2_item *ite
         uint64_t entry = be64_get(table + 8 * (uint64_t)i), offset = entry & L2_OFFSET_MASK;
 
         if (!l2_entry_is_clean(ctx->qcow2, entry) || offset == fragments->next ||
-            offset >> bits >= ctx->n_file_clusters ||
+            offset >> bits >= whole ||
             !count_add_bit(&ctx->map, offset >> bits, copied_flags(item, entry)))
             break;
         fragmented += fragments->next != 0;
@@ -345,6 +375,9 @@ static int count_entry(struct qcow2_check *ctx, const struct l2_item *item,
                                       qcow2_cluster_size(qcow2));
     int r;
 
+    r = qcow2_entry_oddities(ctx, item, run);
+    if (r < 0)
+        return r;
     if (run->entry & L2_RESERVED_MASK) {
         r = qcow2_issue(ctx, issue);
         if (r < 0)
@@ -368,7 +401,7 @@ static int count_entry(struct qcow2_check *ctx, const struct l2_item *item,
                                copied_flags(item, run->entry), &issue);
     if (item->active > 0 && !(run->entry & ENTRY_COPIED))
         ctx->outside_copied = true;
-    return 0;
+    return qcow2_data_file_entry(ctx, item, run->index, offset);
 }
 
 static int count_unallocated(struct qcow2_check *ctx, const struct l2_item *item,
@@ -378,6 +411,9 @@ static int count_unallocated(struct qcow2_check *ctx, const struct l2_item *item
                                       QCA_NO_OFFSET, 0);
     int r;
 
+    r = qcow2_entry_oddities(ctx, item, run);
+    if (r < 0)
+        return r;
     if (run->entry & L2_RESERVED_MASK) {
         r = qcow2_issue(ctx, issue);
         if (r < 0)
@@ -392,7 +428,7 @@ static int count_unallocated(struct qcow2_check *ctx, const struct l2_item *item
 static int count_table(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table)
 {
     struct fragments fragments = { 0 };
-    int r = 0;
+    int r = qcow2_table_oddities(ctx, item, table);
 
     for (uint32_t index = 0; r == 0;) {
         struct l2_run run = l2_run_next(ctx->qcow2, ctx->wide, table, index);
@@ -462,12 +498,19 @@ static int count_l1(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_ent
     return qcow2_l1_walk(ctx, l1_offset, l1_entries, snapshot, count_l1_entry, count_items);
 }
 
+bool qcow2_snapshot_l1_valid(const struct qcow2_check *ctx, uint32_t number)
+{
+    const struct qca_snapshot *snapshot = &ctx->image->info.snapshots[number];
+
+    return qcow2_aligned(ctx->qcow2, snapshot->l1_offset) &&
+           snapshot->l1_entries <= QCOW2_MAX_L1_BYTES / 8;
+}
+
 static int count_snapshot(struct qcow2_check *ctx, uint32_t number)
 {
     const struct qca_snapshot *snapshot = &ctx->image->info.snapshots[number];
-    bool aligned = qcow2_aligned(ctx->qcow2, snapshot->l1_offset);
 
-    if (!aligned || snapshot->l1_entries > QCOW2_MAX_L1_BYTES / 8) {
+    if (!qcow2_snapshot_l1_valid(ctx, number)) {
         struct qca_issue issue = check_issue_new(QCA_ISSUE_SNAPSHOT_L1_INVALID,
                                                  QCA_TABLE_SNAPSHOTS);
 

@@ -44,6 +44,9 @@ struct qcow2 {
     bool extended_l2;
     bool has_data_file;
     uint64_t refcount_max;
+    uint64_t extensions_end;    /* host offset behind the last header extension */
+    uint64_t parent_offset;     /* of the parent's name in the header's cluster; 0: none */
+    uint32_t parent_size;
 
     /* The snapshot table: read at open; what is wrong with it is the check's to say. */
     int snapshots_result;

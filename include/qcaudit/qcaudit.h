@@ -213,7 +213,37 @@ enum qca_counter { QCA_COUNTER_CORRUPTION, QCA_COUNTER_LEAK, QCA_COUNTER_CHECK_E
     X(BITMAPS_INVALID,      "bitmaps-invalid",      CHECK_ERROR, true, "the bitmap directory or a bitmap table is invalid") \
     X(CORRUPT_BIT,          "corrupt-bit",          BEYOND,     false, "the image is marked corrupt") \
     X(DIRTY_BIT,            "dirty-bit",            BEYOND,     false, "the image was not closed cleanly") \
-    X(BITMAP_IN_USE,        "bitmap-in-use",        BEYOND,     false, "a persistent bitmap is marked in use")
+    X(BITMAP_IN_USE,        "bitmap-in-use",        BEYOND,     false, "a persistent bitmap is marked in use") \
+    X(COMPRESSED_BAD,       "compressed-bad",       BEYOND,     true,  "compressed data does not inflate to a whole cluster") \
+    X(COMPRESSED_OVERLAP,   "compressed-overlap",   BEYOND,     true,  "compressed data begins within that of another cluster") \
+    X(CLUSTER_MAPPED_TWICE, "cluster-mapped-twice", BEYOND,     true,  "two places of the guest's disk lie in one cluster") \
+    X(DATA_ON_METADATA,     "data-on-metadata",     BEYOND,     true,  "guest data lies on the image's own metadata") \
+    X(METADATA_SHARED,      "metadata-shared",      BEYOND,     true,  "a cluster of metadata serves two purposes") \
+    X(AUTOCLEAR_UNKNOWN,    "autoclear-unknown",    BEYOND,     false, "unknown autoclear feature bits are set") \
+    X(HEADER_LENGTH_UNALIGNED, "header-length-unaligned", BEYOND, false, "the header length is not a multiple of 8") \
+    X(EXTENSION_DUPLICATE,  "extension-duplicate",  BEYOND,     false, "a header extension is there twice") \
+    X(EXTENSION_STALE,      "extension-stale",      BEYOND,     false, "a header extension for what the image does not have") \
+    X(HEADER_SLACK,         "header-slack",         BEYOND,     false, "the header's cluster holds data that belongs to nothing") \
+    X(L2_ZERO_IN_EXTENDED,  "l2-zero-in-extended",  BEYOND,     false, "an extended L2 entry has the reserved bit 0 set") \
+    X(L2_ZERO_IN_V2,        "l2-zero-in-v2",        BEYOND,     true,  "a zero cluster in version 2, where QEMU takes it for damage") \
+    X(COPIED_WITHOUT_OFFSET, "copied-without-offset", BEYOND,   false, "an entry without a place has the COPIED flag") \
+    X(COPIED_WRONG_INACTIVE, "copied-wrong-inactive", BEYOND,   false, "a snapshot's L2 entry has COPIED though its cluster is shared") \
+    X(REFCOUNT_BEYOND_END,  "refcount-beyond-end",  BEYOND,     false, "refcounts of clusters beyond the end of the file") \
+    X(DATA_BEHIND_END,      "data-behind-end",      BEYOND,     false, "the file holds data behind its last cluster in use") \
+    X(LAST_CLUSTER_CUT,     "last-cluster-cut",     BEYOND,     true,  "the file ends within a cluster in use") \
+    X(MAPPING_BEYOND_DISK,  "mapping-beyond-disk",  BEYOND,     false, "clusters are mapped beyond the end of the disk") \
+    X(SNAPSHOT_ID_DUPLICATE, "snapshot-id-duplicate", BEYOND,   false, "two internal snapshots have the same id") \
+    X(SNAPSHOT_SIZE_MISMATCH, "snapshot-size-mismatch", BEYOND, false, "a snapshot's L1 table is too small for its disk size") \
+    X(SNAPSHOT_EMPTY,       "snapshot-empty",       BEYOND,     false, "a snapshot table entry without an id or an L1 table") \
+    X(BITMAP_BEYOND_DISK,   "bitmap-beyond-disk",   BEYOND,     false, "a bitmap has bits set beyond the end of the disk") \
+    X(DATA_FILE_OFFSET,     "data-file-offset",     BEYOND,     true,  "an offset of a raw data file is not the guest's") \
+    X(DATA_FILE_END,        "data-file-end",        BEYOND,     true,  "a cluster lies beyond the end of the data file") \
+    X(DATA_FILE_SHARED,     "data-file-shared",     BEYOND,     true,  "two places of the guest's disk lie in one cluster of the data file") \
+    X(LUKS_HEADER_INVALID,  "luks-header-invalid",  BEYOND,     false, "a field of the LUKS header is invalid") \
+    X(LUKS_SLOT_INVALID,    "luks-slot-invalid",    BEYOND,     false, "a LUKS key slot is invalid") \
+    X(LUKS_SLOTS_EMPTY,     "luks-slots-empty",     BEYOND,     false, "no LUKS key slot is in use: no key opens the image") \
+    X(L2_TABLE_HOLE,        "l2-table-hole",        BEYOND,     false, "an L2 table is a hole of the host's file") \
+    X(DATA_HOLE,            "data-hole",            BEYOND,     false, "allocated clusters are holes of the host's file")
 
 enum qca_issue_kind {
 #define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
@@ -260,6 +290,8 @@ struct qca_check_options {
     size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
     unsigned threads;           /* 0 or 1: the calling thread alone; more is allowed, but none are started yet */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
+    bool deep;                  /* also inflate every compressed cluster, and look for holes of the file */
+    uint64_t data_file_size;    /* bytes of the external data file; 0: not known */
     const atomic_bool *cancel;  /* may be NULL; once true, the check ends with -ECANCELED soon */
     void (*progress)(void *userdata, uint64_t done, uint64_t total);  /* may be NULL; at most ~10 per s of work */
     void *userdata;
@@ -334,6 +366,8 @@ void qca_chain_free(struct qca_chain *chain);
 size_t qca_chain_depth(const struct qca_chain *chain);
 /* Layer 0 is the leaf. NULL when index is beyond the base. */
 struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index);
+/* Bytes of that layer's external data file; 0 when it has none. */
+uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index);
 
 #pragma GCC visibility pop
 

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Inflates compressed clusters. */
+#include "inflate.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define ZLIB_CONST              /* next_in points to const */
+#include <zlib.h>
+#include <zstd.h>
+
+enum { WINDOW_BITS = -12 };     /* raw deflate with a window of 4 KiB (docs/interop/qcow2.txt) */
+
+struct inflater {
+    uint8_t type;
+    uint64_t size;              /* bytes of out */
+    uint8_t *out;
+    z_stream zlib;
+    ZSTD_DCtx *zstd;
+};
+
+int inflater_new(uint8_t type, uint64_t size, struct inflater **ret_inflater)
+{
+    _cleanup_inflater_ struct inflater *inflater = NULL;
+
+    if (type > 1)
+        return -EOPNOTSUPP;
+    inflater = calloc(1, sizeof(*inflater));
+    if (!inflater)
+        return -ENOMEM;
+    inflater->type = type;
+    inflater->size = size;
+    inflater->out = malloc(size);
+    if (type == 1)
+        inflater->zstd = ZSTD_createDCtx();
+    else if (inflateInit2(&inflater->zlib, WINDOW_BITS) != Z_OK)
+        return -ENOMEM;
+    if (!inflater->out || (type == 1 && !inflater->zstd))
+        return -ENOMEM;
+    *ret_inflater = TAKE_PTR(inflater);
+    return 0;
+}
+
+void inflater_free(struct inflater *inflater)
+{
+    if (!inflater)
+        return;
+    if (inflater->type == 0)
+        inflateEnd(&inflater->zlib);
+    ZSTD_freeDCtx(inflater->zstd);
+    free(inflater->out);
+    free(inflater);
+}
+
+/* The stream need not end where the cluster is full: QEMU does not ask for that either. */
+static bool run_zlib(struct inflater *inflater, const uint8_t *data, uint64_t size,
+                     uint64_t *ret_used)
+{
+    z_stream *stream = &inflater->zlib;
+    int r;
+
+    if (inflateReset(stream) != Z_OK)
+        return false;
+    stream->next_in = data;
+    stream->avail_in = (uInt)size;
+    stream->next_out = inflater->out;
+    stream->avail_out = (uInt)inflater->size;
+    r = inflate(stream, Z_FINISH);
+    *ret_used = size - stream->avail_in;
+    return (r == Z_STREAM_END || r == Z_BUF_ERROR) && stream->avail_out == 0;
+}
+
+/* Whole frames, until the cluster is full: so the output is the only window that is needed, whatever
+ * size the frames ask for. */
+static bool run_zstd(struct inflater *inflater, const uint8_t *data, uint64_t size,
+                     uint64_t *ret_used)
+{
+    uint64_t done = 0, used = 0;
+
+    while (done < inflater->size) {
+        size_t frame = ZSTD_findFrameCompressedSize(data + used, size - used), n;
+
+        *ret_used = used;
+        if (ZSTD_isError(frame) || frame == 0)
+            return false;
+        n = ZSTD_decompressDCtx(inflater->zstd, inflater->out + done, inflater->size - done,
+                                data + used, frame);
+        used += frame;
+        *ret_used = used;
+        if (ZSTD_isError(n))
+            return false;
+        done += n;
+    }
+    return true;
+}
+
+bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
+                  uint64_t *ret_used)
+{
+    *ret_used = 0;
+    return inflater->type == 1 ? run_zstd(inflater, data, size, ret_used)
+                               : run_zlib(inflater, data, size, ret_used);
+}
