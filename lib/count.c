@@ -8,11 +8,11 @@
 
 #include "bytes.h"
 
-static const uint32_t level_bytes[] = {
-    [COUNT_BITS] = COUNT_PAGE_CLUSTERS / 8,
-    [COUNT_8] = COUNT_PAGE_CLUSTERS,
-    [COUNT_16] = COUNT_PAGE_CLUSTERS * 2,
-    [COUNT_64] = COUNT_PAGE_CLUSTERS * 8,
+static const uint8_t level_bits[] = {
+    [COUNT_BITS] = 1,
+    [COUNT_8] = 8,
+    [COUNT_16] = 16,
+    [COUNT_64] = 64,
 };
 
 static const uint64_t level_max[] = {
@@ -48,10 +48,24 @@ int count_map_init(struct count_map *map, uint64_t n_clusters, uint64_t refcount
     return 0;
 }
 
+/* Clusters that the page counts: the last one of a map ends with it, at a whole word of bits. */
+static uint32_t page_clusters(const struct count_map *map, const struct count_page *page)
+{
+    uint64_t first = (uint64_t)(page - map->pages) << COUNT_PAGE_BITS;
+
+    return min_u64(COUNT_PAGE_CLUSTERS, round_up(map->n_clusters - first, 64));
+}
+
+static uint32_t page_bytes(const struct count_map *map, const struct count_page *page,
+                           enum count_level level)
+{
+    return page_clusters(map, page) / 8 * level_bits[level];
+}
+
 static void page_clear(struct count_map *map, struct count_page *page)
 {
     if (page->data)
-        map->memory -= level_bytes[page->level];
+        map->memory -= page_bytes(map, page, page->level);
     free(page->data);
     *page = (struct count_page) { 0 };
 }
@@ -104,19 +118,18 @@ static int map_reserve(struct count_map *map, const struct count_page *page, uin
 /* Gives the page counts of (at least) this level. */
 static int page_promote(struct count_map *map, struct count_page *page, enum count_level level)
 {
+    uint32_t bytes = page_bytes(map, page, level);
     void *data;
     int r;
 
-    r = map_reserve(map, page, level_bytes[level]);
+    r = map_reserve(map, page, bytes);
     if (r < 0)
         return r;
-    data = malloc(level_bytes[level]);
+    data = calloc(1, bytes);
     if (!data)
         return -ENOMEM;
-    if (!page->data)
-        memset(data, 0, level_bytes[level]);
-    else
-        for (uint32_t i = 0; i < COUNT_PAGE_CLUSTERS; i++) {
+    if (page->data)
+        for (uint32_t i = 0; i < page_clusters(map, page); i++) {
             uint64_t count = count_at(page->data, page->level, i);
 
             switch (level) {
@@ -131,7 +144,7 @@ static int page_promote(struct count_map *map, struct count_page *page, enum cou
                 break;
             }
         }
-    map->memory += level_bytes[level] - (page->data ? level_bytes[page->level] : 0);
+    map->memory += bytes - (page->data ? page_bytes(map, page, page->level) : 0);
     free(page->data);
     page->data = data;
     page->level = level;
@@ -141,10 +154,10 @@ static int page_promote(struct count_map *map, struct count_page *page, enum cou
 uint64_t *count_page_bits(struct count_map *map, struct count_page *page)
 {
     if (!page->data) {
-        page->data = calloc(1, level_bytes[COUNT_BITS]);
+        page->data = calloc(1, page_bytes(map, page, COUNT_BITS));
         page->level = COUNT_BITS;
         if (page->data)
-            map->memory += level_bytes[COUNT_BITS];
+            map->memory += page_bytes(map, page, COUNT_BITS);
     }
     return page->data;
 }
@@ -233,7 +246,7 @@ static int page_add(struct count_map *map, struct count_page *page, uint32_t fir
     int r;
 
     if (!page->data) {
-        r = map_reserve(map, page, level_bytes[COUNT_BITS]);
+        r = map_reserve(map, page, page_bytes(map, page, COUNT_BITS));
         if (r < 0)
             return r;
         if (!count_page_bits(map, page))

@@ -19,6 +19,18 @@ enum {
 #define BITMAP_MAX_BYTES UINT64_C(0x20000000)
 #define FLAGS_RESERVED UINT32_C(0xfffffffc)
 
+uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image, const struct qca_bitmap *bitmap)
+{
+    uint64_t file_size = image->info.file_size, offset = bitmap->table_offset;
+
+    /* What no file can hold fails to be read, and is not zero. */
+    if (offset > QCOW2_MAX_OFFSET - UINT64_C(8) * bitmap->table_entries)
+        return bitmap->table_entries;
+    return offset < file_size
+               ? min_u64(bitmap->table_entries, div_round_up(file_size - offset, 8))
+               : 0;
+}
+
 bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry)
 {
     uint64_t offset = entry & BITMAP_ENTRY_OFFSET_MASK;
@@ -155,6 +167,7 @@ static int table_validate(struct qca_image *image, const struct qca_bitmap *bitm
     const struct qcow2 *qcow2 = image->qcow2;
     uint64_t bits = div_round_up(image->info.virtual_size, UINT64_C(1) << bitmap->granularity_bits);
     uint64_t clusters = div_round_up(div_round_up(bits, 64) * 8, qcow2_cluster_size(qcow2));
+    uint32_t entries = qcow2_bitmap_entries_inside(image, bitmap);
     uint64_t entry[512];
     int r;
 
@@ -162,8 +175,8 @@ static int table_validate(struct qca_image *image, const struct qca_bitmap *bitm
         return invalid(error, "bitmap_table_size", qcow2->bitmap_directory_offset,
                        bitmap->table_entries, clusters,
                        "a bitmap's size does not fit the virtual size");
-    for (uint32_t i = 0; i < bitmap->table_entries; i += ELEMENTSOF(entry)) {
-        size_t n = min_u64(ELEMENTSOF(entry), bitmap->table_entries - i);
+    for (uint32_t i = 0; i < entries; i += ELEMENTSOF(entry)) {
+        size_t n = min_u64(ELEMENTSOF(entry), entries - i);
         uint64_t offset = bitmap->table_offset + 8 * (uint64_t)i;
 
         r = qcow2_read(image, offset, entry, 8 * n);
@@ -182,6 +195,7 @@ static int bitmaps_load(struct qca_image *image, struct qca_error *error)
     struct qcow2 *qcow2 = image->qcow2;
     _cleanup_free_ uint8_t *directory = NULL;
     uint64_t end = qcow2->bitmap_directory_offset + qcow2->bitmap_directory_size;
+    uint64_t scanned = 0;
     int r;
 
     if (qcow2->bitmap_directory_size == 0)
@@ -207,12 +221,19 @@ static int bitmaps_load(struct qca_image *image, struct qca_error *error)
     r = names_validate(image, error);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < image->info.n_bitmaps; i++)
-        if (!(image->info.bitmaps[i].flags & QCA_BITMAP_IN_USE)) {
-            r = table_validate(image, &image->info.bitmaps[i], error);
-            if (r < 0)
-                return r;
-        }
+    for (size_t i = 0; i < image->info.n_bitmaps; i++) {
+        scanned += UINT64_C(8) * qcow2_bitmap_entries_inside(image, &image->info.bitmaps[i]);
+        if (scanned > qcow2_scan_bound(image, 4))
+            return error_set(error, EFBIG, QCA_ERROR_LIMIT,
+                             (struct error_field) { "bitmap_table_size", 0, scanned,
+                                                    qcow2_scan_bound(image, 4) },
+                             "bitmap tables overlap each other beyond reason");
+        if (image->info.bitmaps[i].flags & QCA_BITMAP_IN_USE)
+            continue;
+        r = table_validate(image, &image->info.bitmaps[i], error);
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 

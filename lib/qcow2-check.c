@@ -127,6 +127,7 @@ static int bitmaps_invalid(struct qcow2_check *ctx, int r, const struct qca_erro
 static int count_bitmap_table(struct qcow2_check *ctx, size_t number)
 {
     const struct qca_bitmap *bitmap = &ctx->image->info.bitmaps[number];
+    uint32_t n_entries = qcow2_bitmap_entries_inside(ctx->image, bitmap);
     uint64_t entries[512];
     struct qca_error error;
     int r;
@@ -135,8 +136,8 @@ static int count_bitmap_table(struct qcow2_check *ctx, size_t number)
                    UINT64_C(8) * bitmap->table_entries);
     if (r < 0)
         return r;
-    for (uint32_t i = 0; i < bitmap->table_entries; i += ELEMENTSOF(entries)) {
-        size_t n = min_u64(ELEMENTSOF(entries), bitmap->table_entries - i);
+    for (uint32_t i = 0; i < n_entries; i += ELEMENTSOF(entries)) {
+        size_t n = min_u64(ELEMENTSOF(entries), n_entries - i);
         uint64_t offset = bitmap->table_offset + UINT64_C(8) * i;
 
         r = qcow2_read(ctx->image, offset, entries, 8 * n);
@@ -272,15 +273,25 @@ static int snapshots_invalid(struct qcow2_check *ctx)
     return check_unfinished(ctx->check, ctx->qcow2->snapshots_result, &ctx->qcow2->snapshots_error);
 }
 
+/* Entries of an L1 table that are in the file; all others are zero. */
+static uint64_t l1_entries_inside(const struct qcow2_check *ctx, uint64_t offset, uint32_t entries)
+{
+    uint64_t file_size = ctx->image->info.file_size;
+
+    return offset < file_size ? min_u64(entries, div_round_up(file_size - offset, 8)) : 0;
+}
+
 /* Buffers of a fixed size first; the map gets the rest. */
 static int allocate(struct qcow2_check *ctx)
 {
+    const struct qca_image_info *info = &ctx->image->info;
     uint64_t cluster_size = qcow2_cluster_size(ctx->qcow2), fixed, entries;
     int r;
 
-    entries = (uint64_t)ctx->image->info.l1_entries;
-    for (size_t i = 0; i < ctx->image->info.n_snapshots; i++)
-        entries += ctx->image->info.snapshots[i].l1_entries;
+    entries = l1_entries_inside(ctx, info->l1_offset, info->l1_entries);
+    for (size_t i = 0; i < info->n_snapshots; i++)
+        entries += l1_entries_inside(ctx, info->snapshots[i].l1_offset,
+                                     info->snapshots[i].l1_entries);
     ctx->max_items = min_u64(max_u64(ctx->memory_left / 8 / sizeof(*ctx->items), MIN_ITEMS),
                              MAX_ITEMS);
     ctx->max_items = min_u64(ctx->max_items, max_u64(entries, 1));
@@ -289,7 +300,7 @@ static int allocate(struct qcow2_check *ctx)
     if (ctx->check->options.max_issues > ctx->memory_left / sizeof(struct qca_issue))
         return qcow2_out_of_memory(ctx);
     /* qsort() takes as much again as it sorts. */
-    fixed = 2 * ctx->max_items * sizeof(*ctx->items) + 2 * table_reader_memory(cluster_size) +
+    fixed = 2 * ctx->max_items * sizeof(*ctx->items) + 2 * table_reader_memory(ctx->image, cluster_size) +
         ctx->leaks.window_clusters / 8 + ctx->check->options.max_issues * sizeof(struct qca_issue);
     if (fixed + MEMORY_MIN > ctx->memory_left)
         return qcow2_out_of_memory(ctx);

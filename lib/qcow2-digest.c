@@ -4,6 +4,8 @@
 
 #include "qcow2.h"
 
+#define CHUNK_BYTES (UINT64_C(256) << 10)
+
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 
 /* One section: where it is, then what it holds, so that no two sections can be taken for each
@@ -13,18 +15,19 @@ static int digest_section(EVP_MD_CTX *digest, struct qca_image *image, uint64_t 
 {
     uint64_t place[2] = { __builtin_bswap64(offset), __builtin_bswap64(size) };
     _cleanup_free_ uint8_t *buf = NULL;
-    size_t chunk = 256 * 1024;
+    size_t chunk;
     int r;
 
     if (EVP_DigestUpdate(digest, place, sizeof(place)) != 1)
         return -EIO;
-    buf = malloc(chunk);
-    if (!buf)
-        return -ENOMEM;
     /* What lies behind the end of the file is no content: its absence shows in the sizes. */
     if (offset >= image->info.file_size)
         return 0;
     size = min_u64(size, image->info.file_size - offset);
+    chunk = min_u64(size, CHUNK_BYTES);
+    buf = malloc(chunk);
+    if (!buf && chunk > 0)
+        return -ENOMEM;
     for (uint64_t done = 0; done < size; done += chunk) {
         size_t n = min_u64(chunk, size - done);
 

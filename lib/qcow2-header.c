@@ -26,6 +26,8 @@ enum {
 #define KNOWN_INCOMPATIBLE (QCA_INCOMPAT_DIRTY | QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DATA_FILE | \
                             QCA_INCOMPAT_COMPRESSION | QCA_INCOMPAT_EXTENDED_L2)
 
+#define SCAN_BASE (UINT64_C(64) << 20)
+
 /* The header being read: its first bytes at once, the rest of its cluster on demand. */
 struct header {
     struct qca_image *image;
@@ -34,6 +36,16 @@ struct header {
     uint32_t backing_size;
     uint8_t head[4096];
 };
+
+uint64_t qcow2_scan_bound(const struct qca_image *image, uint64_t times)
+{
+    uint64_t bound;
+
+    if (__builtin_mul_overflow(image->info.file_size, times, &bound) ||
+        add_overflows(bound, SCAN_BASE, &bound))
+        return UINT64_MAX;
+    return bound;
+}
 
 int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size)
 {

@@ -27,8 +27,11 @@ static int window_get(struct window *window, uint64_t offset, size_t size, const
 
     if (offset < window->start || offset - window->start > window->length ||
         size > window->length - (offset - window->start)) {
+        uint64_t file_size = window->image->info.file_size,
+                 ahead = offset < file_size ? file_size - offset : 0;
+
         window->start = offset;
-        window->length = sizeof(window->data);
+        window->length = min_u64(max_u64(ahead, size), sizeof(window->data));
         r = qcow2_read(window->image, offset, window->data, window->length);
         if (r < 0) {
             /* Reading ahead may fail where what is asked for can be read. */
@@ -129,12 +132,13 @@ static int table_load(struct qca_image *image, struct qca_error *error)
              sizeof(*window);
     if (memory > image->memory_limit)
         return out_of_memory(error);
-    window = calloc(1, sizeof(*window));
+    window = malloc(sizeof(*window));
     info->snapshots = calloc(count, sizeof(*info->snapshots));
     qcow2->incomplete = calloc(count, sizeof(*qcow2->incomplete));
     if (!window || !info->snapshots || !qcow2->incomplete)
         return out_of_memory(error);
     window->image = image;
+    window->start = window->length = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         struct qca_snapshot *snapshot = &info->snapshots[i];

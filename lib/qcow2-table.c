@@ -7,26 +7,7 @@
 
 #include "l2-runs.h"
 
-/* The tables of an image lie beside each other: together they are no longer than the file. Damage
- * makes some overlap; what goes far beyond that is an attack, with which QEMU would be busy for
- * days. */
-#define L1_SCANNED_BASE (UINT64_C(64) << 20)
-#define L1_SCANNED_TIMES 4
-#define L2_SCANNED_BASE (UINT64_C(64) << 20)
-#define L2_SCANNED_TIMES 8
-
 enum { L1_SLICE = 8192 };       /* entries read at once */
-
-/* base + times * the file's size, bytes, without overflow. */
-static uint64_t scan_bound(const struct qcow2_check *ctx, uint64_t base, uint64_t times)
-{
-    uint64_t bound;
-
-    if (__builtin_mul_overflow(ctx->image->info.file_size, times, &bound) ||
-        add_overflows(bound, base, &bound))
-        return UINT64_MAX;
-    return bound;
-}
 
 static uint64_t item_offset(const void *items, size_t i)
 {
@@ -37,7 +18,7 @@ int qcow2_l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table)
 {
     uint64_t offset = ctx->items[i].offset, size = ctx->l2_reader.table_size,
              file_size = ctx->image->info.file_size;
-    uint64_t bound = scan_bound(ctx, L2_SCANNED_BASE, L2_SCANNED_TIMES);
+    uint64_t bound = qcow2_scan_bound(ctx->image, 8);
     int r;
 
     ctx->l2_scanned += min_u64(size, file_size - offset);
@@ -106,7 +87,7 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
                   uint32_t snapshot, l1_entry_fn entry, l2_items_fn items)
 {
     uint64_t slice[L1_SLICE], file_size = ctx->image->info.file_size;
-    uint64_t bound = scan_bound(ctx, L1_SCANNED_BASE, L1_SCANNED_TIMES);
+    uint64_t bound = qcow2_scan_bound(ctx->image, 4);
     int r;
 
     for (uint64_t i = 0; i < l1_entries; i += L1_SLICE) {

@@ -73,6 +73,10 @@ static inline bool qcow2_aligned(const struct qcow2 *qcow2, uint64_t offset)
     return (offset & (qcow2_cluster_size(qcow2) - 1)) == 0;
 }
 
+/* Bytes that the tables of one kind may come to: 64 MiB + times * the file's size. They lie beside
+ * each other and together are no longer than the file. Damage makes some overlap; what goes far
+ * beyond that is an attack, with which QEMU would be busy for days. */
+uint64_t qcow2_scan_bound(const struct qca_image *image, uint64_t times);
 /* qca_io_read() with QEMU's idea of the largest offset. */
 int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size);
 
@@ -82,6 +86,9 @@ int qcow2_snapshots_load(struct qca_image *image, struct qca_error *error);
 /* qcow2-bitmap.c: likewise for the bitmap directory and the tables of bitmaps that are not in
  * use. */
 int qcow2_bitmaps_load(struct qca_image *image, struct qca_error *error);
+/* Entries of a bitmap's table that need to be read; all others lie behind the end of the file and
+ * are zero. */
+uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image, const struct qca_bitmap *bitmap);
 /* A bitmap table entry that QEMU accepts. */
 bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry);
 

@@ -9,9 +9,9 @@
 #define AHEAD_TABLES 64
 #define AHEAD_BYTES (UINT64_C(16) << 20)
 
-uint64_t table_reader_memory(uint64_t table_size)
+uint64_t table_reader_memory(const struct qca_image *image, uint64_t table_size)
 {
-    return max_u64(table_size, BATCH_BYTES);
+    return max_u64(table_size, min_u64(BATCH_BYTES, image->info.file_size));
 }
 
 int table_reader_init(struct table_reader *reader, struct qca_image *image, uint64_t table_size)
@@ -19,7 +19,7 @@ int table_reader_init(struct table_reader *reader, struct qca_image *image, uint
     *reader = (struct table_reader) {
         .image = image,
         .table_size = table_size,
-        .buf_size = table_reader_memory(table_size),
+        .buf_size = table_reader_memory(image, table_size),
     };
     reader->buf = malloc(reader->buf_size);
     return reader->buf ? 0 : -ENOMEM;

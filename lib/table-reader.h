@@ -21,8 +21,8 @@ struct table_reader {
     size_t announced;           /* tables up to here have been */
 };
 
-/* Bytes that a reader of tables of this size allocates. */
-uint64_t table_reader_memory(uint64_t table_size);
+/* Bytes that a reader of tables of this size allocates: a small image needs few. */
+uint64_t table_reader_memory(const struct qca_image *image, uint64_t table_size);
 /* -ENOMEM. tables must outlive the reader. */
 int table_reader_init(struct table_reader *reader, struct qca_image *image, uint64_t table_size);
 void table_reader_done(struct table_reader *reader);

@@ -538,6 +538,34 @@ static void overlapping_tables_without_end_are_refused(void **state)
     kit_free(kit);
 }
 
+static void overlapping_bitmap_tables_are_refused(void **state)
+{
+    enum { BITMAPS = 2000, ENTRY = 24 };
+    struct kit *kit = kit_new(9, 4, 0);
+    uint64_t at = kit_grow(kit, BITMAPS * ENTRY / 512 + 1) * kit->cluster;
+    uint8_t extension[24] = { [2] = BITMAPS >> 8, [3] = BITMAPS & 255 };
+    struct qca_check_result result;
+
+    extension[14] = BITMAPS * ENTRY >> 8, extension[15] = BITMAPS * ENTRY & 255;
+    extension[22] = at >> 8, extension[23] = at & 255;
+    kit_put(kit, 88, 8, QCA_AUTOCLEAR_BITMAPS);
+    kit_extension(kit, 0x23852875, extension, sizeof(extension));
+    /* Each in use, with the largest table that there may be, at the same place. */
+    for (unsigned i = 0; i < BITMAPS; i++, at += ENTRY) {
+        kit_put(kit, at, 8, kit->cluster);
+        kit_put(kit, at + 8, 4, 1 << 20);
+        kit_put(kit, at + 12, 4, QCA_BITMAP_IN_USE);
+        kit_put(kit, at + 16, 1, 1);
+        kit_put(kit, at + 17, 1, 16);
+    }
+    result = kit_check(kit, NULL);
+    assert_false(result.finished);
+    assert_int_equal(result.error.kind, QCA_ERROR_LIMIT);
+    assert_int_equal(result.kind_count[QCA_ISSUE_BITMAPS_INVALID], 1);
+    qca_check_result_done(&result);
+    kit_free(kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +582,7 @@ int main(void)
         cmocka_unit_test(progress_is_told_and_a_check_can_be_cancelled),
         cmocka_unit_test(little_memory_makes_passes_with_the_same_result),
         cmocka_unit_test(overlapping_tables_without_end_are_refused),
+        cmocka_unit_test(overlapping_bitmap_tables_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
