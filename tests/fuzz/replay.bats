@@ -3,20 +3,36 @@
 # The corpora through the fuzz harnesses: none may crash, hang or complain.
 bats_require_minimum_version 1.5.0
 
-# replay HARNESS DIR...: no less than one input each.
+# replay HARNESS DIR...: no less than one input each. Each input has 5 s of processor time (replay.c); all together have
+# 512 MiB of address space, most of it libraries, except under AddressSanitizer, which reserves terabytes.
 replay() {
     local harness=$top_builddir/tests/fuzz/$1
     shift
+    grep -qa __asan_init "$harness" || ulimit -v $((512 * 1024))
     run -0 timeout 300 "$harness" "$@"
     echo "$output"
     [ "${output##*$'\n'}" != "0 inputs" ]
 }
 
-@test "images: every named one, and what broke earlier" {
+@test "images: every named one" {
     command -v qemu-img >/dev/null || skip "qemu-img is not installed"
     "$top_srcdir/tests/images/generate" "$BATS_TEST_TMPDIR"
     replay fuzz-image "$BATS_TEST_TMPDIR"
-    [ ! -d "$top_srcdir/tests/fuzz/corpus/image" ] || replay fuzz-image "$top_srcdir/tests/fuzz/corpus/image"
+}
+
+@test "images: the corpus, as far as fuzzing got" {
+    replay fuzz-image "$top_srcdir/tests/fuzz/corpus/image"
+}
+
+@test "images: seeds of fuzzing" {
+    command -v qemu-img >/dev/null || skip "qemu-img is not installed"
+    "$top_srcdir/tests/fuzz/make-image-seeds" "$BATS_TEST_TMPDIR/seeds"
+    replay fuzz-image "$BATS_TEST_TMPDIR/seeds"
+}
+
+@test "images: all the work that 1 MiB can ask for" {
+    "$top_srcdir/tests/fuzz/make-hard-images" "$BATS_TEST_TMPDIR/hard"
+    replay fuzz-image "$BATS_TEST_TMPDIR/hard"
 }
 
 @test "records: what a worker says of some images, whole and with every byte changed in turn" {

@@ -1,13 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Stands in for libFuzzer in an ordinary build: runs the harness once on each file and folder named, and says how many. */
+/* Stands in for libFuzzer in an ordinary build: runs the harness once on each file and folder named, and says how many.
+ * An input that takes more than CPU_SECONDS is a failure: of processor time, so that a busy machine changes nothing. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "fuzz.h"
 #include "lib/cleanup.h"
+
+enum { CPU_SECONDS = 5 };       /* 1 without sanitizers, on any machine of today */
+
+static double cpu_seconds(void)
+{
+    struct timespec now = { 0 };
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
 
 static int replay_file(const char *path, size_t size, unsigned long *count)
 {
@@ -19,9 +31,14 @@ static int replay_file(const char *path, size_t size, unsigned long *count)
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
         return -1;
     }
+    double started = cpu_seconds();
+
     LLVMFuzzerTestOneInput(data, size);
     (*count)++;
-    return 0;
+    if (cpu_seconds() - started <= CPU_SECONDS)
+        return 0;
+    fprintf(stderr, "%s: %.1f s\n", path, cpu_seconds() - started);
+    return -1;
 }
 
 static int replay(const char *path, unsigned long *count)
