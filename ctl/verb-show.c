@@ -2,6 +2,7 @@
 /* show: all that is known of an image, or of one finding: evidence, and what to do. */
 #include <errno.h>
 #include <inttypes.h>
+#include <pwd.h>
 #include <string.h>
 
 #include "ctl/client.h"
@@ -9,6 +10,7 @@
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/text.h"
+#include "qcaudit/control.h"
 
 #define LABELS 14
 #define LISTED 10       /* entries of a list in evidence, without --full */
@@ -191,6 +193,21 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
 
 /* ---- one finding -------------------------------------------------------------------------- */
 
+/* "uid 1000" as "alice", where that user is known here. */
+static char *user_text(const char *by)
+{
+    size_t prefix = strlen(CONTROL_UID_PREFIX);
+    const struct passwd *user = NULL;
+    char *end = NULL;
+
+    if (by && strncmp(by, CONTROL_UID_PREFIX, prefix) == 0 && by[prefix] >= '0' && by[prefix] <= '9') {
+        unsigned long uid = strtoul(by + prefix, &end, 10);
+
+        user = *end == '\0' && uid == (uid_t)uid ? getpwuid((uid_t)uid) : NULL;
+    }
+    return user ? strdup(user->pw_name) : text_escape_string(by ? by : "");
+}
+
 static void print_state(const struct ctl *ctl, json_object *finding, uint64_t now)
 {
     const char *state = row_raw(finding, "state");
@@ -206,7 +223,7 @@ static void print_state(const struct ctl *ctl, json_object *finding, uint64_t no
     line(ctl, row_has(finding, "path") ? "Seen" : "Last seen", text);
     line_time(ctl, "Resolved", finding, "resolved", now);
     if (state && strcmp(state, "acknowledged") == 0) {
-        line_text(ctl, "Acknowledged", finding, "acknowledged-by");
+        line(ctl, "Acknowledged", user_text(row_raw(finding, "acknowledged-by")));
         line_text(ctl, "Reason", finding, "acknowledged-reason");
         line_time(ctl, "Until", finding, "acknowledged-until", now);
     }

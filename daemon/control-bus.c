@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The control interface on the system bus: the same methods, with the bus's word for who the caller is. */
 #include <errno.h>
-#include <grp.h>
-#include <pwd.h>
 #include <string.h>
 
 #include "daemon/control-internal.h"
@@ -11,7 +9,6 @@
 #include "qcaudit/control.h"
 
 #define LOOKUPS_MAX 64          /* callers that the bus is being asked about */
-#define GROUPS_MAX 256
 
 struct control_bus {
     struct control *control;
@@ -19,7 +16,7 @@ struct control_bus {
     unsigned n_lookups;
 };
 
-/* A call that waits for its caller's uid. */
+/* A call that waits for its caller's credentials. */
 struct lookup {
     struct control_bus *bus;
     sd_bus_message *call;
@@ -35,20 +32,62 @@ static void lookup_free(void *userdata)
     free(lookup);
 }
 
-static bool user_in_group(uid_t uid, gid_t group)
-{
-    const struct passwd *user = getpwuid(uid);
-    gid_t groups[GROUPS_MAX];
-    int n = GROUPS_MAX;
+/* What the bus says of a caller, of the time when it connected. */
+struct caller {
+    bool known;
+    uid_t uid;
+    bool in_group;              /* of the control group */
+};
 
-    if (!user)
-        return false;
-    if (getgrouplist(user->pw_name, user->pw_gid, groups, &n) < 0)
-        n = GROUPS_MAX;
-    for (int i = 0; i < n; i++)
-        if (groups[i] == group)
-            return true;
-    return false;
+static int read_uid(sd_bus_message *reply, struct caller *caller)
+{
+    uint32_t uid;
+    int r = sd_bus_message_read(reply, "v", "u", &uid);
+
+    if (r > 0) {
+        caller->known = true;
+        caller->uid = uid;
+    }
+    return r;
+}
+
+static int read_groups(sd_bus_message *reply, gid_t group, struct caller *caller)
+{
+    const void *groups;
+    size_t size;
+    int r = sd_bus_message_enter_container(reply, 'v', "au");
+
+    if (r > 0)
+        r = sd_bus_message_read_array(reply, 'u', &groups, &size);
+    for (size_t i = 0; r > 0 && i < size / sizeof(uint32_t); i++)
+        if (((const uint32_t *)groups)[i] == group)
+            caller->in_group = true;
+    return r < 0 ? r : sd_bus_message_exit_container(reply);
+}
+
+/* The answer of GetConnectionCredentials. A bus that tells no groups has no readers by group. */
+static int caller_read(sd_bus_message *reply, const struct control *control, struct caller *ret_caller)
+{
+    struct caller caller = { .known = false };
+    int r = sd_bus_message_enter_container(reply, 'a', "{sv}");
+
+    while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
+        const char *key;
+
+        r = sd_bus_message_read(reply, "s", &key);
+        if (r > 0 && strcmp(key, "UnixUserID") == 0)
+            r = read_uid(reply, &caller);
+        else if (r > 0 && control->has_group && strcmp(key, "UnixGroupIDs") == 0)
+            r = read_groups(reply, control->group, &caller);
+        else if (r > 0)
+            r = sd_bus_message_skip(reply, "v");
+        if (r >= 0)
+            r = sd_bus_message_exit_container(reply);
+    }
+    if (r < 0)
+        return r;
+    *ret_caller = caller;
+    return caller.known ? 0 : -ENODATA;
 }
 
 static const sd_bus_vtable *find_method(const char *name)
@@ -60,7 +99,7 @@ static const sd_bus_vtable *find_method(const char *name)
 }
 
 /* What sd-bus does for a vtable, now that it is known who calls. */
-static void run_call(struct control_bus *bus, sd_bus_message *call, uid_t uid)
+static void run_call(struct control_bus *bus, sd_bus_message *call, const struct caller *caller)
 {
     const struct control *control = bus->control;
     const char *member = sd_bus_message_get_member(call);
@@ -68,10 +107,9 @@ static void run_call(struct control_bus *bus, sd_bus_message *call, uid_t uid)
     sd_bus_error error = SD_BUS_ERROR_NULL;
     int r;
 
-    bus->connection.peer.uid = uid;
-    bus->connection.may_change = control_is_owner(uid);
-    bus->connection.may_read = control->public || bus->connection.may_change ||
-                               (control->has_group && user_in_group(uid, control->group));
+    bus->connection.peer.uid = caller->uid;
+    bus->connection.may_change = control_is_owner(caller->uid);
+    bus->connection.may_read = control->public || bus->connection.may_change || caller->in_group;
     if (!method)
         r = sd_bus_error_setf(&error, SD_BUS_ERROR_UNKNOWN_METHOD, "No such method");
     else if (!sd_bus_message_has_signature(call, method->x.method.signature ? method->x.method.signature : ""))
@@ -83,14 +121,15 @@ static void run_call(struct control_bus *bus, sd_bus_message *call, uid_t uid)
     sd_bus_error_free(&error);
 }
 
-static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error)
+static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 {
     struct lookup *lookup = userdata;
-    uint32_t uid;
+    struct caller caller;
 
     /* An error: the caller is gone, so there is nobody to answer. */
-    if (!sd_bus_message_is_method_error(reply, NULL) && sd_bus_message_read(reply, "u", &uid) > 0)
-        run_call(lookup->bus, lookup->call, uid);
+    if (!sd_bus_message_is_method_error(reply, NULL) &&
+        caller_read(reply, lookup->bus->control, &caller) >= 0)
+        run_call(lookup->bus, lookup->call, &caller);
     sd_bus_slot_unref(lookup->slot);
     return 0;
 }
@@ -111,7 +150,7 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
         return -ENOMEM;
     lookup->bus = bus;
     r = sd_bus_call_method_async(bus->connection.bus, &lookup->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                 "org.freedesktop.DBus", "GetConnectionUnixUser", on_uid, lookup, "s",
+                                 "org.freedesktop.DBus", "GetConnectionCredentials", on_credentials, lookup, "s",
                                  sd_bus_message_get_sender(message));
     if (r < 0) {
         free(lookup);

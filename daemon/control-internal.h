@@ -27,8 +27,10 @@ struct control {
     struct control_ops ops;
     void *userdata;
     bool public;
-    bool has_group;
+    bool has_group;             /* group is known */
     gid_t group;
+    char *group_name;           /* NULL without one */
+    struct group_lookup *lookup;
     int fd;
     int dir_fd;                 /* of the runtime folder; -1 when the socket was passed */
     struct stat st;             /* of our socket file */
@@ -44,6 +46,13 @@ extern const sd_bus_vtable control_vtable[];
 /* root and the daemon's own user */
 bool control_is_owner(uid_t uid);
 int control_signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bus_message **ret_message);
+
+/* The number of a group; may wait for a name service. -ENOENT. */
+int control_group_find(const char *name, gid_t *ret_gid);
+/* The same in a thread: done is called once, in the loop. Freed (in done, too), it is not called any more. */
+int group_lookup_new(sd_event *event, const char *name, void (*done)(void *userdata, int error, gid_t gid),
+                     void *userdata, struct group_lookup **ret_lookup);
+struct group_lookup *group_lookup_free(struct group_lookup *lookup);
 
 /* The same on the system bus; -errno when there is none. */
 int control_bus_new(struct control *control, struct control_bus **ret_bus);

@@ -2,7 +2,6 @@
 /* The methods of the control interface: arguments from D-Bus, the manager's answers back, errors by name. */
 #include <errno.h>
 #include <limits.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -444,15 +443,13 @@ static int method_scan(sd_bus_message *call, void *userdata, sd_bus_error *error
                  : sd_bus_reply_method_return(call, "t", ticket);
 }
 
-/* "name" of the peer's user, or its number. */
+/* A number: a name service may take its time, and the loop has none. Whoever shows it can look for the name. */
 static void peer_name(const struct connection *connection, char *buf, size_t size)
 {
-    const struct passwd *user = getpwuid(connection->peer.uid);
-
-    if (user)
-        (void)snprintf(buf, size, "%s", user->pw_name);
+    if (connection->peer.uid == 0)
+        (void)snprintf(buf, size, "root");
     else
-        (void)snprintf(buf, size, "%lu", (unsigned long)connection->peer.uid);
+        (void)snprintf(buf, size, CONTROL_UID_PREFIX "%lu", (unsigned long)connection->peer.uid);
 }
 
 static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error *error)

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -360,22 +359,70 @@ static int control_listen(struct control *control, const char *runtime_directory
 
 /* ---- public ------------------------------------------------------------------------------- */
 
-void control_set_config(struct control *control, const struct config *config)
+static void set_access(struct control *control, bool public, int error, gid_t group)
 {
-    const char *name = config->control_group && *config->control_group ? config->control_group : NULL;
-    const struct group *group = name ? getgrnam(name) : NULL;
-    bool changed = control->public != config->control_public || control->has_group != (group != NULL) ||
-                   (group && control->group != group->gr_gid);
+    bool has_group = error == 0;
+    bool changed = control->public != public || control->has_group != has_group ||
+                   (has_group && control->group != group);
 
-    control->public = config->control_public;
-    control->has_group = group != NULL;
-    control->group = group ? group->gr_gid : 0;
-    if (name && !group)
-        log_debug(0, "There is no group for reading by the control socket; root and the daemon's user may.");
+    control->public = public;
+    control->has_group = has_group;
+    control->group = has_group ? group : 0;
+    if (control->group_name && error < 0 && error != -EINPROGRESS)
+        log_debug(error, "No group may read by the control socket, only root and the daemon's user: %m");
     /* Whoever could read only by the old rules has to come again. */
     for (struct connection *each = control->connections; changed && each; each = each->next)
         if (!control_is_owner(each->peer.uid))
             connection_end(each);
+}
+
+static int set_group_name(struct control *control, const struct config *config)
+{
+    const char *name = config->control_group && *config->control_group ? config->control_group : NULL;
+    char *copy = name ? strdup(name) : NULL;
+
+    if (name && !copy)
+        return -ENOMEM;
+    free(control->group_name);
+    control->group_name = copy;
+    return 0;
+}
+
+static void on_group(void *userdata, int error, gid_t group)
+{
+    struct control *control = userdata;
+
+    set_access(control, control->public, error, group);
+}
+
+void control_set_config(struct control *control, const struct config *config)
+{
+    _cleanup_free_ char *before = control->group_name;
+    bool same;
+    int r;
+
+    control->lookup = group_lookup_free(control->lookup);
+    control->group_name = NULL;
+    r = set_group_name(control, config);
+    same = before && control->group_name && strcmp(before, control->group_name) == 0 && control->has_group;
+    /* Until its number is known, a new group may not read; the one that may goes on. */
+    set_access(control, config->control_public, same ? 0 : -EINPROGRESS, control->group);
+    if (r >= 0 && control->group_name)
+        r = group_lookup_new(control->event, control->group_name, on_group, control, &control->lookup);
+    if (r < 0)
+        log_error(r, "Cannot look up the group that may read by the control socket: %m");
+}
+
+/* Before the loop runs, it may be waited for. */
+static int set_first_config(struct control *control, const struct config *config)
+{
+    gid_t group = 0;
+    int r = set_group_name(control, config);
+
+    if (r >= 0)
+        set_access(control, config->control_public,
+                   control->group_name ? control_group_find(control->group_name, &group) : -ENOENT, group);
+    return r;
 }
 
 int control_new(sd_event *event, const char *runtime_directory, const struct config *config,
@@ -390,8 +437,9 @@ int control_new(sd_event *event, const char *runtime_directory, const struct con
     control->event = sd_event_ref(event);
     control->ops = *ops;
     control->userdata = userdata;
-    control_set_config(control, config);
-    r = control_listen(control, runtime_directory);
+    r = set_first_config(control, config);
+    if (r >= 0)
+        r = control_listen(control, runtime_directory);
     if (r < 0) {
         control_free(control);
         return r;
@@ -424,6 +472,8 @@ struct control *control_free(struct control *control)
     while (control->connections)
         connection_free(control->connections);
     control_bus_free(control->bus);
+    group_lookup_free(control->lookup);
+    free(control->group_name);
     sd_event_source_disable_unref(control->listener);
     sd_event_source_disable_unref(control->retry);
     control_unlink(control);

@@ -17,6 +17,8 @@
 #define CONTROL_LOCK_NAME "lock"                    /* and the file that a daemon holds an OFD write lock on */
 #define CONTROL_DATABASE_VERSION 1                  /* PRAGMA user_version */
 
+#define CONTROL_UID_PREFIX "uid "                   /* and a number: a user, as in acknowledged-by; else a name */
+
 #define CONTROL_LIMIT_MAX 1000                      /* entries per page */
 
 #define CONTROL_ERROR_ACCESS_DENIED "org.qcaudit.Error.AccessDenied"

@@ -2,6 +2,7 @@
 /* The control socket with real peers: answers, refusals, pages, signals, and peers that do not behave. */
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -620,6 +621,42 @@ static void test_long_path(void **state)
     assert_int_equal(rmdir(directory), 0);
 }
 
+/* ---- the group ------------------------------------------------------------------------------- */
+
+static void test_group_changes(void **state)
+{
+    char directory[] = "/tmp/qca-group.XXXXXX";
+    static const struct control_ops ops = { .status = op_status };
+    _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+    struct control *control = NULL;
+    struct config *config = NULL;
+
+    assert_non_null(mkdtemp(directory));
+    assert_int_equal(sd_event_new(&event), 0);
+    assert_int_equal(config_new(&config), 0);
+    free(config->control_group);
+    config->control_group = strdup("root");
+    assert_int_equal(control_new(event, directory, config, &ops, NULL, &control), 0);
+    assert_true(control->has_group && control->group == 0);
+    strcpy(config->control_group, "sys");       /* 3 on every Debian */
+    control_set_config(control, config);
+    assert_false(control->has_group);           /* not known yet */
+    while (!control->has_group)
+        assert_true(sd_event_run(event, 10 * USEC_PER_SEC) > 0);
+    assert_int_equal(control->group, getgrnam("sys")->gr_gid);
+    control_set_config(control, config);
+    assert_true(control->has_group);            /* the same: goes on meanwhile */
+    strcpy(config->control_group, "-?-");       /* no such group */
+    control_set_config(control, config);
+    assert_false(control->has_group);
+    assert_true(sd_event_run(event, 10 * USEC_PER_SEC) > 0);
+    assert_false(control->has_group);
+    control_set_config(control, config);        /* freed while somebody asks */
+    control_free(control);
+    config_free(config);
+    assert_int_equal(rmdir(directory), 0);
+}
+
 /* ---- the system bus -------------------------------------------------------------------------- */
 
 static const char *bus_call(sd_bus *bus, sd_bus_message **ret_reply, const char *method)
@@ -665,7 +702,8 @@ static pid_t start_bus(const char *directory)
     return pid;
 }
 
-static int bus_as_nobody(void)
+/* reading: the error expected, "" none. */
+static int bus_as_nobody(gid_t gid, const char *reading)
 {
     pid_t pid = fork();
     int status;
@@ -674,10 +712,10 @@ static int bus_as_nobody(void)
         sd_bus *bus = NULL;
         const char *error;
 
-        if (setgid(65534) < 0 || setuid(65534) < 0 || sd_bus_open_system(&bus) < 0)
+        if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(65534) < 0 || sd_bus_open_system(&bus) < 0)
             _exit(10);
         error = bus_call(bus, NULL, "GetStatus");
-        _exit(error && strcmp(error, CONTROL_ERROR_ACCESS_DENIED) == 0 ? 0 : 11);
+        _exit(strcmp(error ?: "", reading) == 0 ? 0 : 11);
     }
     assert_true(waitpid(pid, &status, 0) == pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -704,6 +742,8 @@ static void test_system_bus(void **state)
     assert_int_equal(read(server->stop[0], path, 1), 1);
     server_loop(server);
     assert_int_equal(control_bus_new(server->control, &server->control->bus), 0);
+    server->control->has_group = true;
+    server->control->group = 65534;
     assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
 
     assert_true(sd_bus_open_system(&bus) >= 0);
@@ -723,8 +763,10 @@ static void test_system_bus(void **state)
     while (heard < 2)
         if (sd_bus_process(bus, NULL) == 0)
             assert_true(sd_bus_wait(bus, 10 * USEC_PER_SEC) > 0);
-    if (getuid() == 0)
-        assert_int_equal(bus_as_nobody(), 0);
+    if (getuid() == 0) {
+        assert_int_equal(bus_as_nobody(65533, CONTROL_ERROR_ACCESS_DENIED), 0);
+        assert_int_equal(bus_as_nobody(65534, ""), 0);
+    }
     sd_bus_flush_close_unref(bus);
     assert_int_equal(kill(pid, SIGTERM), 0);
     assert_int_equal(waitpid(pid, NULL, 0), pid);
@@ -741,7 +783,7 @@ int main(void)
         T(test_answers), T(test_bad_arguments), T(test_limit_is_bounded), T(test_scan), T(test_answer_comes_later),
         T(test_signals_go_to_subscribers), T(test_deaf_subscriber_is_dropped), T(test_choked_client_is_dropped),
         T(test_garbage_is_dropped), T(test_connections_are_bounded), T(test_strangers_may_not_read),
-        T(test_system_bus),
+        T(test_system_bus), cmocka_unit_test(test_group_changes),
         cmocka_unit_test_setup_teardown(test_strangers_may_read_when_public, setup_public, teardown),
         cmocka_unit_test(test_stale_socket_is_replaced), cmocka_unit_test(test_other_files_are_left_alone),
         cmocka_unit_test(test_long_path),
