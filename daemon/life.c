@@ -532,6 +532,14 @@ struct finding *findings_get(const struct findings *findings, enum finding_type 
     return subject && (unsigned)type < _FINDING_MAX ? subject->findings[type] : NULL;
 }
 
+struct finding *const *findings_of(const struct findings *findings, enum subject_kind kind,
+                                   const char *subject_name)
+{
+    const struct subject *subject = findings_subject(findings, kind, subject_name);
+
+    return subject ? subject->findings : NULL;
+}
+
 struct finding *findings_by_id(const struct findings *findings, int64_t id)
 {
     const struct subject *subject;

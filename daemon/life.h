@@ -44,6 +44,8 @@ int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder, fi
 
 struct finding *findings_get(const struct findings *findings, enum finding_type type, enum subject_kind kind,
                              const char *subject);
+/* All of a subject at once, resolved ones too, by type; NULL without any. Valid until the next change. */
+struct finding *const *findings_of(const struct findings *findings, enum subject_kind kind, const char *subject);
 struct finding *findings_by_id(const struct findings *findings, int64_t id);
 /* In order of id; stops when the callback returns non-zero, and returns that. after_id 0 begins with those that have
  * no id yet. The callback must not change the findings. */

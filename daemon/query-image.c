@@ -49,12 +49,11 @@ static const char *use_name(enum files_use use)
 void image_findings(const struct query_view *view, const struct image *image,
                     void (*each)(void *userdata, const struct finding *finding), void *userdata)
 {
-    for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
-        const struct finding *finding = findings_get(view->findings, type, SUBJECT_IMAGE, image->path);
+    struct finding *const *findings = findings_of(view->findings, SUBJECT_IMAGE, image->path);
 
-        if (finding && finding->state != FINDING_RESOLVED)
-            each(userdata, finding);
-    }
+    for (enum finding_type type = 0; findings && type < _FINDING_MAX; type++)
+        if (findings[type] && findings[type]->state != FINDING_RESOLVED)
+            each(userdata, findings[type]);
 }
 
 bool finding_is_of_disk(const struct finding *finding)
@@ -68,15 +67,14 @@ void image_disk_findings(const struct query_view *view, const struct image *imag
                          void (*each)(void *userdata, const struct finding *finding), void *userdata)
 {
     const struct relation *relation = graph_relation(view->graph, image);
+    struct finding *const *findings;
 
     if (!relation || !relation->own_layer || relation->own_layer == image)
         return;
-    for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
-        const struct finding *finding = findings_get(view->findings, type, SUBJECT_IMAGE, relation->own_layer->path);
-
-        if (finding && finding->state != FINDING_RESOLVED && finding_is_of_disk(finding))
-            each(userdata, finding);
-    }
+    findings = findings_of(view->findings, SUBJECT_IMAGE, relation->own_layer->path);
+    for (enum finding_type type = 0; findings && type < _FINDING_MAX; type++)
+        if (findings[type] && findings[type]->state != FINDING_RESOLVED && finding_is_of_disk(findings[type]))
+            each(userdata, findings[type]);
 }
 
 struct finding_sum { uint64_t n; enum severity worst; };
