@@ -50,9 +50,15 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
 bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity,
                    uint64_t *ret_step);
 
+typedef bool (*issue_fn)(const struct judging *judging, const struct qca_issue *issue);
+
+/* "issues": the first 100 wanted ones; "issues-omitted": how many more were kept by the audit. */
+void evidence_issues(struct evidence *evidence, const struct judging *judging, issue_fn wanted);
+
 /* Metadata: what the audit of the image itself says. Sets `judged` for all findings that it may
  * make. */
 int judge_content(struct judging *judging);
+int judge_leaks(struct judging *judging);
 /* An image that was not opened: only why is said, and that it is not otherwise. */
 int judge_not_opened(struct judging *judging);
 int judging_add_read_error(struct judging *judging, int error, const struct qca_error *why);

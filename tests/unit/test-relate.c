@@ -54,7 +54,8 @@ static struct image *make(struct world *world, const char *path, const char *par
 {
     struct image *image = fixture_image(&world->datastore, path, world->n_images + 100, parent);
 
-    world->images = reallocarray(world->images, world->n_images + 1, sizeof(image));
+    if ((world->n_images & (world->n_images - 1)) == 0)         /* full, at powers of two */
+        world->images = reallocarray(world->images, 2 * world->n_images + 1, sizeof(image));
     assert_non_null(world->images);
     world->images[world->n_images++] = image;
     return image;
