@@ -18,6 +18,9 @@ enum {
 };
 
 #define AHEAD (UINT64_C(4) << 20)
+/* A cluster's data is said in sectors: the smallest, of some 70 bytes, take no more than these times
+ * as much. */
+#define SCANNED_TIMES 16
 
 struct compressed_entry {
     uint64_t entry;
@@ -35,6 +38,7 @@ struct deep {
     uint8_t *in;
     uint64_t end;               /* up to here data is surely taken */
     uint64_t announced;
+    uint64_t scanned;           /* bytes read */
     uint64_t last_entry;        /* the one that was inflated last; 0 none */
     bool last_active;
 };
@@ -202,6 +206,11 @@ static int inflate_entry(struct qcow2_check *ctx, const struct compressed_entry 
     if (place.offset < deep->end)
         return report(ctx, QCA_ISSUE_COMPRESSED_OVERLAP, entry);
 
+    /* What does not inflate takes no room, and the next may begin a byte further on. */
+    deep->scanned += place.size;
+    if (deep->scanned > qcow2_scan_bound(ctx->image, SCANNED_TIMES))
+        return qcow2_beyond_limit(ctx, "compressed clusters overlap each other beyond reason",
+                                  deep->scanned, qcow2_scan_bound(ctx->image, SCANNED_TIMES));
     announce(ctx, place.offset);
     r = qcow2_read(ctx->image, place.offset, deep->in, place.size);
     if (r < 0)

@@ -54,10 +54,7 @@ static void beyond_disk(const struct qcow2_check *ctx, uint64_t *ret_first, uint
     unsigned l2_bits = ctx->qcow2->l2_bits;
 
     *ret_first = div_round_up(info->virtual_size, qcow2_cluster_size(ctx->qcow2));
-    *ret_end = UINT64_MAX;
-    for (size_t i = 0; i < info->n_snapshots; i++)
-        if (info->snapshots[i].vm_state_size > 0)
-            *ret_end = round_up(*ret_first, UINT64_C(1) << l2_bits);
+    *ret_end = ctx->qcow2->any_vm_state ? round_up(*ret_first, UINT64_C(1) << l2_bits) : UINT64_MAX;
 }
 
 /* One issue for all that a table maps beyond the disk. */

@@ -249,12 +249,13 @@ static int report_bitmap_tail(struct qcow2_check *ctx, size_t number)
 static int report_bitmaps(struct qcow2_check *ctx)
 {
     const struct qca_image_info *info = &ctx->image->info;
+    uint64_t looks = qcow2_scan_bound(ctx->image, 4) >> ctx->qcow2->cluster_bits;
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < info->n_bitmaps; i++) {
         if (info->bitmaps[i].flags & QCA_BITMAP_IN_USE)
             r = bitmap_issue(ctx, QCA_ISSUE_BITMAP_IN_USE, i);
-        else if (ctx->qcow2->bitmaps_result == 0)
+        else if (ctx->qcow2->bitmaps_result == 0 && i < looks)
             r = report_bitmap_tail(ctx, i);
         if (r == 0)
             r = check_advance(ctx->check, 0);

@@ -102,6 +102,7 @@ static int entry_load(struct window *window, uint32_t index, uint64_t *offset,
     r = window_get(window, at, (size_t)id_size + name_size, &data);
     if (r < 0)
         return error_set_read(error, r, at, "the snapshot table");
+    qcow2->any_vm_state |= snapshot->vm_state_size > 0;
     snapshot->id = string_cut(data, id_size);
     snapshot->name = string_cut(data + id_size, name_size);
     *offset = at + id_size + name_size;

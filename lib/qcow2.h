@@ -54,6 +54,7 @@ struct qcow2 {
     uint64_t snapshots_size;    /* bytes of the whole table */
     uint32_t *incomplete;       /* entries without the extra data that version 3 demands */
     size_t n_incomplete;
+    bool any_vm_state;          /* in some snapshot */
 
     /* The bitmaps extension, when autoclear bit 0 vouches for it. */
     uint32_t n_bitmaps;

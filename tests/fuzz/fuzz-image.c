@@ -67,6 +67,7 @@ static int check(struct qca_image *image, unsigned mode, struct qca_check_result
         .memory_limit = mode & MODE_TIGHT ? MEMORY_LIMIT_TIGHT : MEMORY_LIMIT,
         .max_issues = 50,
         .scalar_only = mode & MODE_SCALAR,
+        .deep = true,
     };
 
     return qca_check(image, &options, result);
