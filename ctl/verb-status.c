@@ -93,7 +93,7 @@ static void print_trouble(const struct ctl *ctl, json_object *status)
         return;
     output_label(&ctl->output, 10, "Database");
     (void)printf("%scannot be written: %s%s; %" PRIu64 " changes wait\n", output_colour(&ctl->output, COLOUR_RED),
-                 strerror(-json_object_get_int(error)), output_colour(&ctl->output, COLOUR_OFF),
+                 text_offline_reason(-json_object_get_int(error)), output_colour(&ctl->output, COLOUR_OFF),
                  row_number(status, "store-waiting"));
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 #define RETRY_MIN (1 * USEC_PER_SEC)
@@ -167,7 +168,7 @@ static void site_offline(struct site *site, int error)
     datastore->error = error;
     site_end_helper(site);
     if (news)
-        log_warning(error, "Datastore %s is offline: %m", datastore->name);
+        log_warning(error, "Datastore %s is offline: %s", datastore->name, text_offline_reason(error));
     site->retry_after = site->retry_after == 0 ? RETRY_MIN :
                         site->retry_after * 2 > RETRY_MAX ? RETRY_MAX : site->retry_after * 2;
     r = sd_event_add_time_relative(site->discover->event, &site->retry, CLOCK_BOOTTIME, site->retry_after,

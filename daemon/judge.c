@@ -236,9 +236,7 @@ static int judge_offline(struct judging *judging, const struct datastore *datast
         evidence_text(&evidence, "error", strerror(-datastore->error));
     }
     return judging_add(judging, FINDING_DATASTORE_OFFLINE, SEVERITY_ERROR, 1, &evidence,
-                       "is offline: %s: %s", path,
-                       datastore->error < 0 ? strerror(-datastore->error)
-                                            : "another file system, or nothing, is there");
+                       "is offline: %s: %s", path, text_offline_reason(datastore->error));
 }
 
 /* watch-degraded: reason ("watches-exhausted", "events-lost", "network", "error"), file-system,
@@ -339,7 +337,9 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
 
         evidence_text(&evidence, "file", facts->database_aside);
         r = judging_add(&judging, FINDING_DATABASE_RECOVERED, SEVERITY_ERROR, 1, &evidence,
-                        "started a new database, the damaged one is %s", file ? file : "put aside");
+                        *facts->database_aside ? "started a new database, the damaged one is %s"
+                                               : "started a new database, the old one was removed while in use%s",
+                        file ? file : "");
     }
     judgement.judged[FINDING_ALERT_CHANNEL_FAILED] = true;
     if (r >= 0 && facts->alert_channel) {

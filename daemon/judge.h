@@ -40,7 +40,8 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
 
 /* What the daemon knows of itself. */
 struct daemon_facts {
-    const char *database_aside;     /* where a damaged database was put by this daemon, else NULL */
+    const char *database_aside;     /* where a damaged database was put by this daemon, "" when it was
+                                       removed, else NULL */
     const char *alert_channel;      /* that fails now, else NULL */
     int alert_error;                /* -errno */
 };

@@ -206,6 +206,14 @@ struct store_db *store_db_free(struct store_db *db, bool keep_wal)
     return NULL;
 }
 
+bool store_db_is_moved(struct store_db *db)
+{
+    int moved = 0;
+
+    sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    return moved != 0;
+}
+
 int store_db_open_reader(const char *path, sqlite3 **ret_sqlite)
 {
     _cleanup_(sqlite3_closep) sqlite3 *sqlite = NULL;

@@ -13,6 +13,9 @@ struct store_db;
 
 /* Locks directory/lock for this process; the descriptor keeps it. -EBUSY and the holder's pid (0: unknown). */
 int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd);
+/* Is directory/lock still the file that fd locks? Else the folder or the file is gone, or another's: locks what is there
+ * now, into *fd. -EBUSY when another process holds that. */
+int store_folder_relock(const char *directory, int *fd);
 /* Renames the database and its -wal and -shm to a free name with the time in it. No connection may be open.
  * *ret_path (malloc'd) is where the database is now. */
 int store_folder_put_aside(const char *directory, char **ret_path);
@@ -23,6 +26,8 @@ int store_folder_put_aside(const char *directory, char **ret_path);
 int store_db_open(const char *path, struct store_db **ret_db);
 /* keep_wal: leaves -wal and -shm as they are, for a damaged database. */
 struct store_db *store_db_free(struct store_db *db, bool keep_wal);
+/* Is the file no longer where it was opened: removed, renamed, or another in its place? */
+bool store_db_is_moved(struct store_db *db);
 /* A second connection that can only read. */
 int store_db_open_reader(const char *path, sqlite3 **ret_sqlite);
 sqlite3 *store_db_sqlite(struct store_db *db);

@@ -57,6 +57,29 @@ int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd)
     return 0;
 }
 
+int store_folder_relock(const char *directory, int *fd)
+{
+    _cleanup_free_ char *path = NULL;
+    struct stat held, found;
+    pid_t holder = 0;
+    int new_fd, r;
+
+    if (asprintf(&path, "%s/%s", directory, STORE_LOCK_NAME) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    if (fstat(*fd, &held) < 0)
+        return -errno;
+    if (lstat(path, &found) >= 0 && found.st_dev == held.st_dev && found.st_ino == held.st_ino)
+        return 0;
+    r = store_folder_lock(directory, &holder, &new_fd);
+    if (r < 0)
+        return r;
+    close(*fd);
+    *fd = new_fd;
+    return 0;
+}
+
 static int rename_with_suffix(const char *from, const char *to, const char *suffix)
 {
     _cleanup_free_ char *source = NULL, *target = NULL;

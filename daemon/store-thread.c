@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "lib/cleanup.h"
 #include "store-internal.h"
@@ -66,6 +67,8 @@ static int replace_database(struct store *store)
     r = store_folder_put_aside(store->directory, &aside->path);
     if (r < 0)
         return r;
+    if (access(aside->path, F_OK) < 0)
+        *aside->path = '\0';         /* there was none any more */
     store->aside_at = now;
     pthread_mutex_lock(&store->lock);
     aside->next = store->asides;
@@ -78,12 +81,17 @@ static int replace_database(struct store *store)
     return open_new(store);
 }
 
-/* The database, opened again if it is not there; when it turns out damaged, another one. */
+/* The database, opened again if it is not there; when it turns out damaged, or somebody took it away, another one:
+ * what is written to a file without a name is lost with the process. */
 static int have_database(struct store *store)
 {
-    int r = open_new(store);
+    int r = store_folder_relock(store->directory, &store->lock_fd);
 
-    return r == -EUCLEAN ? replace_database(store) : r;
+    if (r == 0)
+        r = open_new(store);
+    if (r == -EUCLEAN || (r == 0 && store_db_is_moved(store->db)))
+        r = replace_database(store);
+    return r;
 }
 
 /* ---- batches and reads ------------------------------------------------------------------------------ */

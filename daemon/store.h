@@ -14,8 +14,8 @@ struct store_options {
     unsigned audits_kept;       /* per image */
     /* The database cannot be written since (error < 0), or can again (0). Called once per change, in the loop. */
     void (*trouble)(void *userdata, int error, size_t n_waiting);
-    /* Damage was found while it was in use (by quick_check, a read or a write): the file was put aside as path,
-     * a new and empty one is in use. Everything known must be given to it again. */
+    /* Damage was found while it was in use (by quick_check, a read or a write), or another file in its place: it was put
+     * aside as path, "" when it was removed. A new and empty one is in use: everything known must be given to it again. */
     void (*damaged)(void *userdata, const char *path);
     void *userdata;
 };

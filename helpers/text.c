@@ -252,3 +252,23 @@ const char *text_age(uint64_t when, uint64_t now, char buf[static TEXT_DURATION_
     }
     return buf;
 }
+
+const char *text_offline_reason(int error)
+{
+    switch (error) {
+    case -ENODEV:
+        return "it was unmounted, moved or removed";
+    case -ESTALE:
+        return "another file system is in its place, or the server's handle is stale";
+    case -ETIMEDOUT:
+        return "its file system does not answer";
+    case -ECHILD:
+        return "its helper qcaudit-files ended unexpectedly";
+    case -EBADMSG:
+        return "its helper qcaudit-files sent what it must not send";
+    case 0:
+        return "another file system, or nothing, is there";
+    default:
+        return strerror(-error);
+    }
+}

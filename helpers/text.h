@@ -26,6 +26,9 @@ int text_quote_shell(const char *string, char **ret);
 /* "0B", "512B", "1.5G", "16E": powers of 1,024, cut after one decimal, as systemd and virsh do. Returns buf. */
 const char *text_size(uint64_t bytes, char buf[static TEXT_SIZE_MAX]);
 
+/* Why a datastore cannot be reached, in words: strerror() of what is none of these would puzzle. Static. */
+const char *text_offline_reason(int error);
+
 #define TEXT_DURATION_MAX 64
 /* "3d 4h", "1y 20d", "5min 2s", "12ms", "0s": at most the two largest units. Returns buf. */
 const char *text_duration(uint64_t usec, char buf[static TEXT_DURATION_MAX]);

@@ -1132,6 +1132,12 @@ static void datastores(void **state)
     assert_false(judgement->judged[FINDING_WATCH_DEGRADED]);
     judgement_done(judgement);
 
+    datastore->error = -ECHILD;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_only(world, FINDING_DATASTORE_OFFLINE, SEVERITY_ERROR,
+                "is offline: /vm: its helper qcaudit-files ended unexpectedly");
+    judgement_done(judgement);
+
     datastore->state = DATASTORE_ONLINE;
     assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
     assert_clean(world);                        /* not to be watched: the configuration says so */

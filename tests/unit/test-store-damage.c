@@ -253,6 +253,104 @@ static void found_by_write(void **state)
     assert_int_equal(kit->n_trouble, 0);
 }
 
+/* Nothing goes to a file that is not there any more. */
+static void lost(struct kit *kit, const char *aside)
+{
+    struct store_batch *batch = new_batch();
+    struct finding finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    kit_commit(kit, batch);
+    kit_wait(kit, &kit->n_damaged, 1);
+    assert_int_equal(strlen(kit->damaged) > 0, aside != NULL);
+    if (aside)
+        assert_int_equal(access(kit->damaged, F_OK), 0);
+    kit_reopen(kit);
+    assert_null(kit->aside);
+    assert_int_equal(kit->n_findings, 1);
+    assert_int_equal(kit->findings[0]->id, finding.id);
+    works(kit);
+}
+
+static void removed_in_use(void **state)
+{
+    struct kit *kit = *state;
+    char log[128];
+
+    fill_and_close(kit, 5);
+    kit_open(kit);
+    works(kit);
+    snprintf(log, sizeof(log), "%s-wal", kit->database);
+    assert_int_equal(unlink(log), 0);
+    assert_int_equal(unlink(kit->database), 0);
+    lost(kit, NULL);
+}
+
+static void replaced_in_use(void **state)
+{
+    struct kit *kit = *state;
+
+    fill_and_close(kit, 5);
+    kit_open(kit);
+    works(kit);
+    assert_int_equal(unlink(kit->database), 0);
+    write_file(kit->database, "something else", 14);
+    lost(kit, kit->database);
+}
+
+/* It comes back as it was, and nothing is lost; meanwhile whoever looks is told. */
+static void folder_moved_in_use(void **state)
+{
+    struct kit *kit = *state;
+    struct store_batch *batch = new_batch();
+    struct finding finding;
+    char away[128];
+
+    fill_and_close(kit, 5);
+    kit_open(kit);
+    finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+    snprintf(away, sizeof(away), "%s.away", kit->directory);
+    assert_int_equal(rename(kit->directory, away), 0);
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    kit_post(kit, batch);
+    kit_wait(kit, &kit->n_trouble, 1);
+    assert_int_equal(kit->trouble, -ENOENT);
+    assert_int_equal(rename(away, kit->directory), 0);
+    kit_wait(kit, &kit->n_committed, 1);
+    assert_int_equal(kit->n_damaged, 0);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_findings, 6);
+}
+
+/* Another folder of that name is locked anew, so that two never write there. */
+static void folder_replaced_in_use(void **state)
+{
+    static const char *const files[] = { "lock", "qcaudit.db", "qcaudit.db-wal", "qcaudit.db-shm" };
+    struct kit *kit = *state, other = { 0 };
+    struct image image = kit_make_image("/srv/vms/new");
+    struct store_batch *batch = new_batch();
+    char away[128], path[256];
+
+    fill_and_close(kit, 5);
+    kit_open(kit);
+    snprintf(away, sizeof(away), "%s.away", kit->directory);
+    assert_int_equal(rename(kit->directory, away), 0);
+    assert_int_equal(mkdir(kit->directory, 0700), 0);
+    assert_int_equal(store_batch_image(batch, &image), 0);
+    kit_commit(kit, batch);
+    kit_wait(kit, &kit->n_damaged, 1);
+    assert_string_equal(kit->damaged, "");
+    memcpy(other.directory, kit->directory, sizeof(other.directory));
+    other.event = kit->event;
+    assert_int_equal(kit_try_open(&other), -EBUSY);
+    assert_int_equal(other.holder, getpid());
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", away, files[i]);
+        unlink(path);
+    }
+    assert_int_equal(rmdir(away), 0);
+}
+
 static void rows_failed(void *userdata, int error, json_object *rows, const char *next)
 {
     struct kit *kit = userdata;
@@ -410,6 +508,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(not_a_file, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(found_by_quick_check, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(found_by_write, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(removed_in_use, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(replaced_in_use, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(folder_moved_in_use, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(folder_replaced_in_use, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(found_by_read, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(found_by_load, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(findings_broken, kit_setup, kit_teardown),
