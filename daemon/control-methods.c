@@ -208,6 +208,27 @@ static int method_list_datastores(sd_bus_message *call, void *userdata, sd_bus_e
     return r < 0 ? failed(error, r, "datastores", NULL) : reply_rows(call, rows, NULL);
 }
 
+typedef int (*list_op)(void *userdata, json_object *filter, const char *cursor, unsigned limit, json_object **ret_rows,
+                       char **ret_next);
+
+static int list(sd_bus_message *call, struct connection *connection, const struct filter_key *keys, list_op op,
+                sd_bus_error *error)
+{
+    _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
+    _cleanup_free_ char *next = NULL;
+    const char *cursor;
+    unsigned limit;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = read_list(call, keys, error, &filter, &cursor, &limit);
+    if (r < 0)
+        return r;
+    r = op(connection->control->userdata, filter, cursor, limit, &rows, &next);
+    return r < 0 ? failed(error, r, "filter or cursor", NULL) : reply_rows(call, rows, next ? next : "");
+}
+
 static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     static const struct filter_key keys[] = {
@@ -215,41 +236,20 @@ static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error
         {"findings", json_type_boolean}, {NULL, json_type_null},
     };
     struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
-    _cleanup_free_ char *next = NULL;
-    const char *cursor;
-    unsigned limit;
-    int r = enter(connection, false, error);
 
-    if (r != 0)
-        return r;
-    r = read_list(call, keys, error, &filter, &cursor, &limit);
-    if (r < 0)
-        return r;
-    r = connection->control->ops.images(connection->control->userdata, filter, cursor, limit, &rows, &next);
-    return r < 0 ? failed(error, r, "filter or cursor", NULL) : reply_rows(call, rows, next ? next : "");
+    return list(call, connection, keys, connection->control->ops.images, error);
 }
 
 static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     static const struct filter_key keys[] = {
-        {"details", json_type_boolean}, {"severity", json_type_string}, {"name", json_type_string}, {"path", json_type_string},
-        {"datastore", json_type_string}, {"state", json_type_string}, {NULL, json_type_null},
+        {"details", json_type_boolean}, {"severity", json_type_string}, {"name", json_type_string},
+        {"path", json_type_string}, {"datastore", json_type_string}, {"state", json_type_string},
+        {NULL, json_type_null},
     };
     struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
-    _cleanup_free_ char *next = NULL;
-    const char *cursor;
-    unsigned limit;
-    int r = enter(connection, false, error);
 
-    if (r != 0)
-        return r;
-    r = read_list(call, keys, error, &filter, &cursor, &limit);
-    if (r < 0)
-        return r;
-    r = connection->control->ops.findings(connection->control->userdata, filter, cursor, limit, &rows, &next);
-    return r < 0 ? failed(error, r, "filter or cursor", NULL) : reply_rows(call, rows, next ? next : "");
+    return list(call, connection, keys, connection->control->ops.findings, error);
 }
 
 static int method_get_image(sd_bus_message *call, void *userdata, sd_bus_error *error)

@@ -19,7 +19,6 @@ struct names { json_object *rows; int error; };
 static void name_finding(void *userdata, const struct finding *finding)
 {
     struct names *names = userdata;
-    json_object *object;
     struct row row;
     int r;
 
@@ -29,9 +28,7 @@ static void name_finding(void *userdata, const struct finding *finding)
     row_string(&row, "severity", severity_name(finding->severity));
     if (finding_is_of_disk(finding))
         row_bool(&row, "disk", true);
-    r = row_end(&row, &object);
-    if (r >= 0)
-        r = rows_add(names->rows, object);
+    r = rows_end(names->rows, &row);
     if (r < 0 && names->error == 0)
         names->error = r;
 }
@@ -40,9 +37,7 @@ static int add_layer(struct chain *chain, const struct image *image, size_t leve
 {
     const struct relation *relation = graph_relation(chain->view->graph, image);
     struct names names = { .rows = json_object_new_array() };
-    json_object *object;
     struct row row;
-    int r;
 
     if (!names.rows)
         return -ENOMEM;
@@ -56,16 +51,13 @@ static int add_layer(struct chain *chain, const struct image *image, size_t leve
     if (names.error < 0)
         json_object_put(TAKE_PTR(names.rows));
     row_result(&row, "findings-list", names.error, names.rows);
-    r = row_end(&row, &object);
-    return r < 0 ? r : rows_add(chain->rows, object);
+    return rows_end(chain->rows, &row);
 }
 
 /* A row for the parent that is none: it is missing, refused, or the loop closes here. */
 static int add_broken_end(struct chain *chain, const struct reference *reference, const char *state)
 {
-    json_object *object;
     struct row row;
-    int r;
 
     row_begin(&row);
     row_number(&row, "level", 0);
@@ -73,8 +65,7 @@ static int add_broken_end(struct chain *chain, const struct reference *reference
     row_string(&row, "parent-stored", reference->stored);
     row_string(&row, "state", state);
     row_error(&row, "error", reference->error);
-    r = row_end(&row, &object);
-    return r < 0 ? r : rows_add(chain->rows, object);
+    return rows_end(chain->rows, &row);
 }
 
 /* The layers below image, image first, until the base, a broken reference or the loop's beginning.

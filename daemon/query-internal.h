@@ -28,6 +28,7 @@ void row_bool(struct row *row, const char *key, bool value);
 void row_result(struct row *row, const char *key, int r, json_object *value);
 
 int rows_add(json_object *rows, json_object *row);      /* takes row */
+int rows_end(json_object *rows, struct row *row);       /* ends row and adds it */
 
 /* A string member of a filter, NULL when it is not there. */
 const char *filter_string(json_object *filter, const char *key);
@@ -37,6 +38,8 @@ bool path_matches(const char *filter, const char *path);
 
 struct image *view_find_image(const struct query_view *view, const char *path);
 int image_row(const struct query_view *view, const struct image *image, struct row *row);
+const struct layer_report *image_layer(const struct image *image);     /* NULL when not opened */
+const char *use_name(enum files_use use);
 const struct qca_image_info *image_info(const struct image *image);     /* NULL when not opened */
 void image_created(const struct query_view *view, const struct image *image, struct row *row);
 int finding_row(const struct finding *finding, bool details, json_object **ret_row);

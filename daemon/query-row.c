@@ -75,6 +75,14 @@ int rows_add(json_object *rows, json_object *row)
     return 0;
 }
 
+int rows_end(json_object *rows, struct row *row)
+{
+    json_object *object;
+    int r = row_end(row, &object);
+
+    return r < 0 ? r : rows_add(rows, object);
+}
+
 const char *filter_string(json_object *filter, const char *key)
 {
     json_object *value;
