@@ -64,7 +64,7 @@ struct manager {
     bool stopping;
     uint64_t started;           /* usec */
 
-    /* manager-pass.c */
+    /* manager-pass.c, manager-scan.c */
     sd_event_source *dispatch, *dispatch_timer, *walk_timer;
     struct scan scans[SCANS_KEPT];      /* by ticket modulo SCANS_KEPT */
     uint64_t last_ticket;
@@ -125,6 +125,12 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
 bool pass_worker_died(const struct audit_report *report);
 /* Audits what is due, when the loop comes round. */
 void pass_dispatch(struct manager *manager);
+/* The image is audited for that reason, when its time comes. */
+void pass_plan(struct manager *manager, struct image *image, enum schedule_reason reason);
+void pass_done(struct manager *manager);
+
+/* ---- manager-scan.c: passes, and what somebody asked for ------------------------------------------- */
+
 /* A new pass, or the next one when one is under way: its ticket. */
 uint64_t pass_begin(struct manager *manager);
 void pass_plan_next(struct manager *manager);
@@ -134,7 +140,10 @@ int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const
 const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket);
 /* Ends the scans of which nothing is left. */
 void pass_check_finished(struct manager *manager);
-void pass_done(struct manager *manager);
+/* The image's audit is awaited by the scan; it, or that there will be none, is no longer awaited; the same of a walk. */
+void scan_join(struct manager *manager, struct image *image, uint64_t ticket);
+void scan_leave(struct manager *manager, struct image *image);
+void scan_leave_walk(struct manager *manager, struct datastore *datastore);
 
 /* ---- manager-resolve.c: references that may lead elsewhere now ------------------------------------- */
 
