@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "chain.h"
 #include "error.h"
 #include "format.h"
 #include "io.h"
@@ -293,4 +294,11 @@ uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index)
     if (index >= chain->n_layers || !chain->layers[index].data_file)
         return 0;
     return qca_io_size(chain->layers[index].data_file);
+}
+
+struct qca_io *chain_layer_data(const struct qca_chain *chain, size_t index)
+{
+    const struct layer *layer = &chain->layers[index];
+
+    return layer->data_file ? layer->data_file : layer->image->io;
 }

@@ -101,3 +101,8 @@ bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
     return inflater->type == 1 ? run_zstd(inflater, data, size, ret_used)
                                : run_zlib(inflater, data, size, ret_used);
 }
+
+const uint8_t *inflater_cluster(const struct inflater *inflater)
+{
+    return inflater->out;
+}

@@ -18,5 +18,8 @@ void inflater_free(struct inflater *inflater);
 bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
                   uint64_t *ret_used);
 
+/* The cluster that the last run gave. */
+const uint8_t *inflater_cluster(const struct inflater *inflater);
+
 DEFINE_CLEANUP(struct inflater *, inflater_free)
 #define _cleanup_inflater_ _cleanup_(inflater_freep)

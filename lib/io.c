@@ -13,6 +13,8 @@ struct qca_io {
     const uint8_t *data;
     uint64_t size;
     uint64_t bytes_read;
+    bool shrank;                /* a read ended before size */
+    struct io_segment segment;  /* the last that was asked for; end 0: none yet */
 };
 
 static int io_new(int fd, const void *data, uint64_t size, struct qca_io **ret_io)
@@ -94,6 +96,8 @@ int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
         memcpy(buf, io->data + offset, inside);
         done = inside;
     }
+    if (done < inside)
+        io->shrank = true;
     if (done < size)
         memset((uint8_t *)buf + done, 0, size - done);
     io->bytes_read += done;
@@ -126,4 +130,30 @@ bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end)
     if (hole > (off_t)offset)
         *ret_end = min_u64((uint64_t)hole, io->size);
     return false;
+}
+
+bool io_shrank(const struct qca_io *io)
+{
+    return io->shrank;
+}
+
+/* Nothing but a hole up to the end, or did the file become shorter, which a read is to find? */
+static bool is_cut(struct qca_io *io)
+{
+    return lseek(io->fd, 0, SEEK_END) < (off_t)io->size;
+}
+
+struct io_segment io_segment(struct qca_io *io, uint64_t offset)
+{
+    struct io_segment segment = { .start = offset };
+
+    if (offset >= io->size)
+        return (struct io_segment) { .start = io->size, .end = UINT64_MAX, .hole = true };
+    if (offset >= io->segment.start && offset < io->segment.end)
+        return io->segment;
+    segment.hole = io_is_hole(io, offset, &segment.end);
+    if (segment.hole && segment.end == io->size && is_cut(io))
+        segment.hole = false;
+    io->segment = segment;
+    return segment;
 }

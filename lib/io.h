@@ -13,5 +13,18 @@ void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);
  * where the source cannot tell. offset is below the size. */
 bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end);
 
+/* True once a read found the file shorter than it was when io was made. */
+bool io_shrank(const struct qca_io *io);
+
+/* Bytes of one kind, end is behind the last. */
+struct io_segment {
+    uint64_t start, end;
+    bool hole;                  /* nothing is stored: reads as zeros */
+};
+
+/* What offset lies in, from there or before; behind the end of the file, a hole without end. Where the
+ * source does not tell, data. Asks the source once for each piece when offsets grow. */
+struct io_segment io_segment(struct qca_io *io, uint64_t offset);
+
 DEFINE_CLEANUP(struct qca_io *, qca_io_free)
 #define _cleanup_io_ _cleanup_(qca_io_freep)

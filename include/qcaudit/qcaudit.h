@@ -369,6 +369,112 @@ struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index);
 /* Bytes of that layer's external data file; 0 when it has none. */
 uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index);
 
+/* ---- what the guest sees ------------------------------------------------------------------ */
+
+enum qca_extent_kind {
+    QCA_EXTENT_UNALLOCATED,     /* in no layer: reads as zeros */
+    QCA_EXTENT_ZERO,            /* said to be zeros, or a hole of the file that holds it */
+    QCA_EXTENT_DATA,            /* as it lies at host_offset */
+    QCA_EXTENT_COMPRESSED,      /* of one cluster */
+    QCA_EXTENT_DAMAGED,         /* what maps it cannot be read or followed: error and reason say why */
+    _QCA_EXTENT_KIND_MAX,
+};
+
+struct qca_extent {
+    uint64_t guest_offset;      /* bytes */
+    uint64_t length;            /* bytes, at least 1 */
+    enum qca_extent_kind kind;
+    uint32_t layer;             /* that decides; of what is in no layer, the base */
+    uint64_t host_offset;       /* data: in the layer's file or data file; compressed: of the compressed
+                                   bytes of the whole cluster; else QCA_NO_OFFSET */
+    uint64_t host_length;       /* bytes; data: length; compressed: to the end of the last sector; else 0 */
+    int error;                  /* damaged: a negative errno, else 0 */
+    const char *reason;         /* damaged: one English sentence without a final dot, static; else NULL */
+};
+
+const char *qca_extent_kind_name(enum qca_extent_kind kind);
+
+struct qca_map;
+
+struct qca_map_options {
+    uint64_t memory_limit;      /* bytes for the L1 tables of all layers; 0 is 1 GiB */
+    const char *snapshot;       /* id, or else name, of an internal snapshot of the leaf; NULL: the active tables */
+};
+
+/* The guest's disk through all layers of chain, which must outlive the map. Each entry of each table is looked at
+ * once when the map is gone through in order: linear in the tables, however many layers. options may be NULL.
+ * -EOPNOTSUPP when a layer is encrypted, -ENOENT when there is no such snapshot, -ENOMEM, -EIO (an L1 table). */
+int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, struct qca_error *error,
+                struct qca_map **ret_map);
+void qca_map_free(struct qca_map *map);
+/* Bytes the guest sees: whole sectors of 512 bytes. */
+uint64_t qca_map_size(const struct qca_map *map);
+/* The extent that offset lies in, from offset on; a long one is told in several pieces. 1; 0 at the end of the
+ * disk; -ENOMEM. */
+int qca_map_next(struct qca_map *map, uint64_t offset, struct qca_extent *ret_extent);
+/* Reads size bytes of an extent of this map, from skip bytes into it; they must lie within it. -EIO and the like
+ * from the device, -EBADMSG for compressed bytes that are none or too short, -ESTALE when the file became shorter
+ * since it was opened, the extent's error when it is damaged. */
+int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf, size_t size);
+
+/* ---- digests ------------------------------------------------------------------------------ */
+
+/* MD5 and SHA-1 are for comparison with sums that others publish, never a reason to trust. */
+#define QCA_DIGEST_SHA256 (1u << 0)
+#define QCA_DIGEST_MD5    (1u << 1)
+#define QCA_DIGEST_SHA1   (1u << 2)
+#define QCA_DIGEST_SHA512 (1u << 3)
+
+struct qca_digest_options {
+    const atomic_bool *cancel;  /* may be NULL; once true, -ECANCELED soon */
+    void (*progress)(void *userdata, uint64_t done, uint64_t total);    /* may be NULL; bytes of the file or disk */
+    /* May be NULL; content digests only. Called in order for runs of 64 KiB blocks: digests holds the
+     * first 16 bytes of the SHA-256 of each of n blocks, valid during the call; of a run of blocks of zeros it is
+     * NULL. Not called for blocks that could not be read. */
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16]);
+    void *userdata;
+    bool libcrypto_only;        /* no SHA-256 of our own: for tests and measurements */
+};
+
+struct qca_file_digest {
+    unsigned algorithms;        /* QCA_DIGEST_*: those that were asked for, and SHA-256 always */
+    uint64_t size;              /* bytes */
+    uint8_t sha256[32], md5[16], sha1[20], sha512[64];
+};
+
+/* Digests of the container as it lies there, several in one pass. -EIO and the like from the device, with the
+ * offset in error; -ESTALE when the file became shorter meanwhile; -ECANCELED; -ENOMEM. */
+int qca_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_digest_options *options,
+                    struct qca_error *error, struct qca_file_digest *ret_digest);
+
+#define QCA_BLOCK_SIZE UINT32_C(65536)
+#define QCA_BAD_RANGES_MAX 64
+
+/* Guest bytes that could not be had. */
+struct qca_bad_range {
+    uint64_t guest_offset, length;
+    uint32_t layer;
+    int error;                  /* negative errno, as of qca_map_read() */
+};
+
+struct qca_content_digest {
+    bool complete;              /* false: digest is void, bad says what is missing; the rest was read */
+    uint8_t digest[32];
+    uint64_t size;              /* bytes the guest sees */
+    uint64_t data_bytes, compressed_bytes, zero_bytes, unallocated_bytes;   /* as the tables say */
+    uint64_t zero_blocks;       /* of 64 KiB that hold nothing but zeros, however they are stored */
+    uint64_t bad_bytes;
+    struct qca_bad_range bad[QCA_BAD_RANGES_MAX];   /* the first of them, neighbours joined */
+    size_t n_bad;
+};
+
+/* Digest of what the guest sees, the same for every container: the blkhash construction (Soffer and Waisbard, SECRYPT
+ * 2024), SHA-256( SHA-256(block 1) || ... || SHA-256(block N) || bytes as 64-bit little-endian ) over blocks of 64 KiB,
+ * the last one perhaps shorter. Unallocated and zero ranges are not read. 0 also when not complete; -ECANCELED,
+ * -ENOMEM. */
+int qca_content_digest(struct qca_map *map, const struct qca_digest_options *options,
+                       struct qca_content_digest *ret_digest);
+
 #pragma GCC visibility pop
 
 #ifdef __cplusplus

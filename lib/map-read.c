@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reads what the guest sees: the bytes of an extent, inflated where they are compressed. */
+#include <errno.h>
+
+#include "inflate.h"
+#include "io.h"
+#include "map.h"
+
+/* An inflater for clusters of this layer; layers of one make share it. */
+static int reader_prepare(struct map_reader *reader, const struct qca_image_info *info, size_t packed)
+{
+    int r;
+
+    reader->layer = NULL;
+    if (!reader->inflater || reader->type != info->compression_type ||
+        reader->cluster_size != info->cluster_size) {
+        inflater_free(reader->inflater);
+        reader->inflater = NULL;
+        r = inflater_new(info->compression_type, info->cluster_size, &reader->inflater);
+        if (r < 0)
+            return r;
+        reader->type = info->compression_type;
+        reader->cluster_size = info->cluster_size;
+    }
+    if (packed > reader->packed_size) {
+        uint8_t *grown = realloc(reader->packed, packed);
+
+        if (!grown)
+            return -ENOMEM;
+        reader->packed = grown;
+        reader->packed_size = packed;
+    }
+    return 0;
+}
+
+/* The whole cluster is in the inflater then. */
+static int reader_inflate(struct map_reader *reader, const struct map_layer *layer,
+                          const struct qca_extent *extent)
+{
+    uint64_t used;
+    int r;
+
+    if (reader->layer == layer && reader->host_offset == extent->host_offset)
+        return 0;
+    r = reader_prepare(reader, &layer->image->info, extent->host_length);
+    if (r == 0)
+        r = qcow2_read(layer->image, extent->host_offset, reader->packed, extent->host_length);
+    if (r < 0)
+        return r;
+    if (!inflater_run(reader->inflater, reader->packed, extent->host_length, &used))
+        return io_shrank(layer->image->io) ? -ESTALE : -EBADMSG;
+    reader->layer = layer;
+    reader->host_offset = extent->host_offset;
+    return 0;
+}
+
+void map_reader_done(struct map_reader *reader)
+{
+    inflater_free(reader->inflater);
+    free(reader->packed);
+}
+
+int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf,
+                 size_t size)
+{
+    const struct map_layer *layer = &map->layers[extent->layer];
+    uint64_t within;
+    int r;
+
+    switch (extent->kind) {
+    case QCA_EXTENT_DATA:
+        r = qca_io_read(layer->data, extent->host_offset + skip, buf, size);
+        return r < 0 ? r : io_shrank(layer->data) ? -ESTALE : 0;
+    case QCA_EXTENT_COMPRESSED:
+        r = reader_inflate(&map->reader, layer, extent);
+        if (r < 0)
+            return r;
+        within = (extent->guest_offset + skip) & (layer->image->info.cluster_size - 1);
+        memcpy(buf, inflater_cluster(map->reader.inflater) + within, size);
+        return 0;
+    case QCA_EXTENT_DAMAGED:
+        return extent->error;
+    default:
+        memset(buf, 0, size);
+        return 0;
+    }
+}

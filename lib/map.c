@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The guest's disk through a chain: what of it lies where, in windows of bounded size. */
+#include "map.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "bytes.h"
+#include "chain.h"
+#include "error.h"
+#include "io.h"
+
+#define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
+/* At most 2^18 extents, as nothing is mapped in less than 512 bytes; and a read of 16 KiB of an L2
+ * table in the usual geometry. */
+#define WINDOW_SIZE (UINT64_C(128) << 20)
+
+DEFINE_CLEANUP(struct qca_map *, qca_map_free)
+
+const char *qca_extent_kind_name(enum qca_extent_kind kind)
+{
+    static const char *const names[_QCA_EXTENT_KIND_MAX] = {
+        [QCA_EXTENT_UNALLOCATED] = "unallocated", [QCA_EXTENT_ZERO] = "zero",
+        [QCA_EXTENT_DATA] = "data",               [QCA_EXTENT_COMPRESSED] = "compressed",
+        [QCA_EXTENT_DAMAGED] = "damaged",
+    };
+
+    return (unsigned)kind < _QCA_EXTENT_KIND_MAX ? names[kind] : NULL;
+}
+
+/* ---- lists -------------------------------------------------------------------------------- */
+
+/* Room for one more element of size bytes. */
+static int grow(void *array, size_t n, size_t *capacity, size_t size)
+{
+    size_t more = *capacity ? 2 * *capacity : 64;
+    void *grown;
+
+    if (n < *capacity)
+        return 0;
+    memcpy(&grown, array, sizeof(grown));
+    grown = reallocarray(grown, more, size);
+    if (!grown)
+        return -ENOMEM;
+    memcpy(array, &grown, sizeof(grown));
+    *capacity = more;
+    return 0;
+}
+
+static bool extents_join(const struct qca_extent *a, const struct qca_extent *b)
+{
+    if (a->kind != b->kind || a->layer != b->layer || a->kind == QCA_EXTENT_COMPRESSED ||
+        a->guest_offset + a->length != b->guest_offset || a->reason != b->reason)
+        return false;
+    return a->kind != QCA_EXTENT_DATA || a->host_offset + a->length == b->host_offset;
+}
+
+int map_emit(struct qca_map *map, const struct qca_extent *extent)
+{
+    struct qca_extent *last = map->n_extents > 0 ? &map->extents[map->n_extents - 1] : NULL;
+    int r;
+
+    if (last && extents_join(last, extent)) {
+        last->length += extent->length;
+        last->host_length += extent->host_length;
+        return 0;
+    }
+    r = grow(&map->extents, map->n_extents, &map->extents_capacity, sizeof(*map->extents));
+    if (r < 0)
+        return r;
+    map->extents[map->n_extents++] = *extent;
+    return 0;
+}
+
+int map_emit_data(struct qca_map *map, size_t layer, struct range range, uint64_t host_offset)
+{
+    while (range.start < range.end) {
+        struct io_segment segment = io_segment(map->layers[layer].data, host_offset);
+        uint64_t length = min_u64(range.end - range.start, segment.end - host_offset);
+        struct qca_extent extent = {
+            .guest_offset = range.start,
+            .length = length,
+            .kind = segment.hole ? QCA_EXTENT_ZERO : QCA_EXTENT_DATA,
+            .layer = (uint32_t)layer,
+            .host_offset = segment.hole ? QCA_NO_OFFSET : host_offset,
+            .host_length = segment.hole ? 0 : length,
+        };
+        int r = map_emit(map, &extent);
+
+        if (r < 0)
+            return r;
+        range.start += length;
+        host_offset += length;
+    }
+    return 0;
+}
+
+int map_pass_on(struct qca_map *map, struct range range)
+{
+    struct range *last = map->n_passed > 0 ? &map->passed[map->n_passed - 1] : NULL;
+    int r;
+
+    if (last && last->end == range.start) {
+        last->end = range.end;
+        return 0;
+    }
+    r = grow(&map->passed, map->n_passed, &map->passed_capacity, sizeof(*map->passed));
+    if (r < 0)
+        return r;
+    map->passed[map->n_passed++] = range;
+    return 0;
+}
+
+/* ---- one window --------------------------------------------------------------------------- */
+
+static int emit_unallocated(struct qca_map *map, size_t layer, struct range range)
+{
+    const struct qca_extent extent = {
+        .guest_offset = range.start,
+        .length = range.end - range.start,
+        .kind = QCA_EXTENT_UNALLOCATED,
+        .layer = (uint32_t)layer,
+        .host_offset = QCA_NO_OFFSET,
+    };
+
+    return map_emit(map, &extent);
+}
+
+/* Asks one layer for what is open. */
+static int ask_layer(struct qca_map *map, size_t number)
+{
+    const struct map_layer *layer = &map->layers[number];
+    int r = 0;
+
+    for (size_t i = 0; i < map->n_open && r >= 0; i++) {
+        struct range range = map->open[i];
+        uint64_t inside = max_u64(range.start, min_u64(range.end, layer->size));
+
+        if (inside > range.start && layer->image->qcow2)
+            r = qcow2_map_range(map, number, (struct range) { range.start, inside });
+        else if (inside > range.start)
+            r = map_emit_data(map, number, (struct range) { range.start, inside }, range.start);
+        /* A parent that is shorter than its child: what lies behind its end are zeros, whatever its own parents
+         * hold there. */
+        if (r >= 0 && inside < range.end)
+            r = emit_unallocated(map, number, (struct range) { inside, range.end });
+    }
+    return r;
+}
+
+static int compare_extents(const void *a, const void *b)
+{
+    const struct qca_extent *x = a, *y = b;
+
+    return x->guest_offset < y->guest_offset ? -1 : x->guest_offset > y->guest_offset;
+}
+
+static void sort_extents(struct qca_map *map)
+{
+    for (size_t i = 1; i < map->n_extents; i++)
+        if (map->extents[i].guest_offset < map->extents[i - 1].guest_offset) {
+            qsort(map->extents, map->n_extents, sizeof(*map->extents), compare_extents);
+            return;
+        }
+}
+
+/* All layers, from the leaf down, see only what those above them left open. */
+static int load_window(struct qca_map *map, uint64_t offset)
+{
+    struct range window;
+    int r;
+
+    window.start = offset - offset % WINDOW_SIZE;
+    window.end = min_u64(map->size, window.start + WINDOW_SIZE);
+    map->window = (struct range) { 0, 0 };
+    map->n_extents = map->n_passed = map->cursor = 0;
+    r = map_pass_on(map, window);
+    for (size_t i = 0; r >= 0 && i < map->n_layers && map->n_passed > 0; i++) {
+        const struct map_layer *layer = &map->layers[i];
+        struct range *spare = map->open;
+        size_t capacity = map->open_capacity;
+
+        if (layer->image->qcow2 && layer->size >= window.end && !qcow2_map_has(layer, window))
+            continue;
+        map->window = window;
+        map->open = map->passed;
+        map->n_open = map->n_passed;
+        map->open_capacity = map->passed_capacity;
+        map->passed = spare;
+        map->passed_capacity = capacity;
+        map->n_passed = 0;
+        r = ask_layer(map, i);
+    }
+    for (size_t i = 0; r >= 0 && i < map->n_passed; i++)
+        r = emit_unallocated(map, map->n_layers - 1, map->passed[i]);
+    if (r < 0) {
+        map->window = (struct range) { 0, 0 };
+        return r;
+    }
+    sort_extents(map);
+    map->window = window;
+    return 0;
+}
+
+/* The extent that holds offset, which lies in the window: the cursor, the one behind it, or any. */
+static const struct qca_extent *find(struct qca_map *map, uint64_t offset)
+{
+    size_t low = 0, high = map->n_extents;
+
+    for (size_t i = map->cursor; i < map->n_extents && i < map->cursor + 2; i++)
+        if (offset >= map->extents[i].guest_offset &&
+            offset - map->extents[i].guest_offset < map->extents[i].length) {
+            map->cursor = i;
+            return &map->extents[i];
+        }
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+
+        if (map->extents[middle].guest_offset <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    map->cursor = low;
+    return &map->extents[low];
+}
+
+int qca_map_next(struct qca_map *map, uint64_t offset, struct qca_extent *ret_extent)
+{
+    const struct qca_extent *extent;
+    uint64_t skip;
+    int r;
+
+    if (offset >= map->size)
+        return 0;
+    if (offset < map->window.start || offset >= map->window.end) {
+        r = load_window(map, offset);
+        if (r < 0)
+            return r;
+    }
+    extent = find(map, offset);
+    skip = offset - extent->guest_offset;
+    *ret_extent = *extent;
+    ret_extent->guest_offset = offset;
+    ret_extent->length -= skip;
+    if (extent->kind == QCA_EXTENT_DATA) {
+        ret_extent->host_offset += skip;
+        ret_extent->host_length -= skip;
+    }
+    return 1;
+}
+
+/* ---- the map ------------------------------------------------------------------------------ */
+
+static const struct qca_snapshot *find_snapshot(const struct qca_image_info *info, const char *wanted)
+{
+    for (size_t i = 0; i < info->n_snapshots; i++)
+        if (strcmp(info->snapshots[i].id, wanted) == 0)
+            return &info->snapshots[i];
+    for (size_t i = 0; i < info->n_snapshots; i++)
+        if (strcmp(info->snapshots[i].name, wanted) == 0)
+            return &info->snapshots[i];
+    return NULL;
+}
+
+static int begin_layer(struct map_layer *layer, const struct qca_snapshot *snapshot, uint64_t *memory_left,
+                       struct qca_error *error)
+{
+    const struct qca_image_info *info = &layer->image->info;
+
+    layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512) : info->virtual_size;
+    if (!layer->image->qcow2)
+        return 0;
+    if (info->crypt_method != QCA_CRYPT_NONE)
+        return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
+                         (struct error_field) { "crypt_method", 32, info->crypt_method, 0 },
+                         "the image is encrypted (%s): what its guest sees cannot be read without the key",
+                         info->crypt_method == QCA_CRYPT_LUKS ? "LUKS" : "AES");
+    if (layer->image->qcow2->has_data_file && layer->data == layer->image->io)
+        return error_set(error, ENOENT, QCA_ERROR_REFERENCE,
+                         (struct error_field) { .name = "External data file name string" },
+                         "the image's data file is not open");
+    return qcow2_map_begin(layer, snapshot, memory_left, error);
+}
+
+int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, struct qca_error *error,
+                struct qca_map **ret_map)
+{
+    uint64_t memory_left = options && options->memory_limit ? options->memory_limit : MEMORY_LIMIT_DEFAULT;
+    const char *wanted = options ? options->snapshot : NULL;
+    const struct qca_snapshot *snapshot = NULL;
+    _cleanup_(qca_map_freep) struct qca_map *map = calloc(1, sizeof(*map));
+    int r;
+
+    if (map)
+        map->layers = calloc(qca_chain_depth(chain), sizeof(*map->layers));
+    if (!map || !map->layers)
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field) { 0 }, "out of memory");
+    map->slice_layer = SIZE_MAX;
+    if (wanted) {
+        snapshot = find_snapshot(qca_image_info(qca_chain_layer(chain, 0)), wanted);
+        if (!snapshot)
+            return error_set(error, ENOENT, QCA_ERROR_SNAPSHOT_TABLE, (struct error_field) { 0 },
+                             "the image has no such internal snapshot");
+    }
+    for (size_t i = 0; i < qca_chain_depth(chain); i++) {
+        struct map_layer *layer = &map->layers[map->n_layers++];
+
+        layer->image = qca_chain_layer(chain, i);
+        layer->data = chain_layer_data(chain, i);
+        r = begin_layer(layer, i == 0 ? snapshot : NULL, &memory_left, error);
+        if (r < 0) {
+            if (error)
+                error->layer = (uint32_t)i;
+            return r;
+        }
+    }
+    if (map->layers[0].size > INT64_MAX - 512)
+        return error_set(error, EFBIG, QCA_ERROR_LIMIT,
+                         (struct error_field) { "size", 24, map->layers[0].size, INT64_MAX - 512 },
+                         "the virtual size is beyond the largest file");
+    /* A guest sees whole sectors: QEMU rounds a raw file up, with zeros. */
+    map->size = round_up(map->layers[0].size, 512);
+    *ret_map = TAKE_PTR(map);
+    return 0;
+}
+
+void qca_map_free(struct qca_map *map)
+{
+    if (!map)
+        return;
+    for (size_t i = 0; i < map->n_layers; i++)
+        free(map->layers[i].l1);
+    free(map->layers);
+    free(map->open);
+    free(map->passed);
+    free(map->extents);
+    free(map->slice);
+    map_reader_done(&map->reader);
+    free(map);
+}
+
+uint64_t qca_map_size(const struct qca_map *map)
+{
+    return map->size;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of the guest map share: a window of the disk, resolved layer by layer. */
+#pragma once
+
+#include "format.h"
+#include "qcow2.h"
+
+struct range {
+    uint64_t start, end;        /* guest offsets; end is behind the last byte */
+};
+
+struct map_layer {
+    struct qca_image *image;
+    struct qca_io *data;        /* where its data lies; borrowed */
+    uint64_t size;              /* guest bytes it knows of */
+    uint64_t *l1;               /* qcow2 only */
+    uint64_t l1_entries;
+};
+
+struct inflater;
+
+/* Decompresses clusters, and keeps the last: map-read.c. */
+struct map_reader {
+    struct inflater *inflater;
+    uint8_t type;               /* what inflater is for */
+    uint32_t cluster_size;
+    uint8_t *packed;
+    size_t packed_size;
+    const struct map_layer *layer;  /* what it holds; NULL: nothing */
+    uint64_t host_offset;
+};
+
+struct qca_map {
+    struct map_layer *layers;
+    size_t n_layers;
+    uint64_t size;
+
+    /* The window: what of it is not resolved yet, before and behind the layer being asked; the rest. */
+    struct range window;
+    struct range *open, *passed;
+    size_t n_open, n_passed, open_capacity, passed_capacity;
+    struct qca_extent *extents;
+    size_t n_extents, extents_capacity, cursor;
+
+    /* A slice of one L2 table, which several ranges need one after the other. */
+    uint8_t *slice;
+    uint64_t slice_size;                /* bytes allocated */
+    uint64_t slice_offset, slice_length;    /* what it holds: host offset, bytes */
+    size_t slice_layer;                 /* SIZE_MAX: none */
+    int slice_result;
+
+    struct map_reader reader;
+};
+
+/* Adds a resolved extent; neighbours that belong together become one. -ENOMEM. */
+int map_emit(struct qca_map *map, const struct qca_extent *extent);
+/* Data at host_offset of the layer's data: holes of the file are zeros. */
+int map_emit_data(struct qca_map *map, size_t layer, struct range range, uint64_t host_offset);
+/* The layer does not know: its parent is asked. */
+int map_pass_on(struct qca_map *map, struct range range);
+
+/* qcow2-map.c */
+int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot, uint64_t *memory_left,
+                    struct qca_error *error);
+/* Emits or passes on all of range, which the layer's size covers. */
+int qcow2_map_range(struct qca_map *map, size_t layer, struct range range);
+/* False when no table of the layer maps any of range: then all of it may be passed on at once. */
+bool qcow2_map_has(const struct map_layer *layer, struct range range);
+
+void map_reader_done(struct map_reader *reader);
