@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as an image: opened, digested, checked, and as a chain whose parents are the same bytes, or missing.
+/* Any bytes as an image: opened, digested, checked, and as a chain whose parents are the same bytes, or none.
  *
  * Byte 111 of the input, padding that no reader of qcow2 looks at, says how it is checked: with little memory (many
  * passes), without vector instructions, or as the beginning of a large sparse file. However that is, the counters must
@@ -13,11 +13,11 @@
 #include "qcaudit/qcaudit.h"
 
 #define MEMORY_LIMIT (UINT64_C(16) * 1024 * 1024)
-#define MEMORY_LIMIT_TIGHT (UINT64_C(1) * 1024 * 1024)
+#define MEMORY_LIMIT_TIGHT (UINT64_C(2944) * 1024)     /* what a check needs at least, and little more */
 #define SPARSE_SIZE (UINT64_C(4) * 1024 * 1024 * 1024)
-#define DEPTH 3
 
 enum {
+    MAX_DEPTH = 4,
     MODE_PLACE = 111,
     MODE_SCALAR = 1 << 0,
     MODE_TIGHT = 1 << 1,
@@ -35,18 +35,22 @@ struct input {
     unsigned layers;
 };
 
-/* Each layer is the same bytes under another identity, up to DEPTH; then there is none. */
+/* The same bytes, of another file each time, as often as the name is long; then the name's end says what happens: it is
+ * refused, a file that was there before, or goes on up to the limit. */
 static int resolve(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
                    struct qca_file_id *ret_id)
 {
+    static const int errors[] = { -ENOENT, -EPERM, -EMEDIUMTYPE, -EACCES, -ELOOP, -EIO };
     struct input *input = userdata;
+    size_t length = strlen(reference->name);
+    unsigned last = length ? (uint8_t)reference->name[length - 1] % 16 : 0;
 
-    if (input->layers == DEPTH)
-        return -ENOENT;
+    if (input->layers == length % MAX_DEPTH && last < sizeof(errors) / sizeof(*errors))
+        return errors[last];
     int r = qca_io_new_memory(input->data, input->size, ret_io);
     if (r < 0)
         return r;
-    *ret_id = (struct qca_file_id){ 1, ++input->layers };
+    *ret_id = (struct qca_file_id){ 1, last == 6 ? 0 : ++input->layers };
     return 0;
 }
 
@@ -68,6 +72,7 @@ static int check(struct qca_image *image, unsigned mode, struct qca_check_result
         .max_issues = 50,
         .scalar_only = mode & MODE_SCALAR,
         .deep = true,
+        .data_file_size = qca_image_info(image)->file_size,
     };
 
     return qca_check(image, &options, result);
@@ -96,7 +101,8 @@ static void check_all(struct qca_image *image, unsigned mode)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct qca_open_options options = { .memory_limit = MEMORY_LIMIT };
-    const struct qca_chain_options chain_options = { .max_depth = DEPTH + 2, .memory_limit = MEMORY_LIMIT };
+    const struct qca_chain_options chain_options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT,
+                                                     .id = { 1, 0 } };
     unsigned mode = size > MODE_PLACE && data[MODE_PLACE] < MODES ? data[MODE_PLACE] : 0;
     struct input input = { data, size, 0 };
     struct qca_error error;
