@@ -64,7 +64,7 @@ int store_folder_relock(const char *directory, int *fd)
     pid_t holder = 0;
     int new_fd, r;
 
-    if (asprintf(&path, "%s/%s", directory, STORE_LOCK_NAME) < 0) {
+    if (asprintf(&path, "%s/%s", directory, CONTROL_LOCK_NAME) < 0) {
         path = NULL;
         return -ENOMEM;
     }
