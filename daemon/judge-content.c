@@ -16,6 +16,7 @@
 static const enum finding_type check_types[] = {
     FINDING_METADATA_CORRUPT, FINDING_CLUSTERS_LEAKED, FINDING_LEAK_BURST, FINDING_DIRTY_BIT_SET,
     FINDING_IMAGE_TRUNCATED, FINDING_SNAPSHOT_TABLE_BAD, FINDING_BITMAP_BAD, FINDING_BITMAP_IN_USE,
+    FINDING_COMPRESSED_CLUSTER_BAD,
 };
 
 /* Not of images. */
@@ -92,7 +93,7 @@ void evidence_issues(struct evidence *evidence, const struct judging *judging, i
         evidence_number(evidence, "issues-omitted", n - ISSUES_MAX);
 }
 
-static const struct qca_issue *issue_first(const struct judging *judging, issue_fn wanted)
+const struct qca_issue *issue_first(const struct judging *judging, issue_fn wanted)
 {
     const struct qca_check_result *check = judging_check(judging);
 
@@ -107,7 +108,8 @@ static const struct qca_issue *issue_first(const struct judging *judging, issue_
 static bool issue_is_beyond_end(const struct judging *judging, const struct qca_issue *issue)
 {
     return (issue->kind == QCA_ISSUE_OUT_OF_FILE ||
-            issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE) &&
+            issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE ||
+            issue->kind == QCA_ISSUE_LAST_CLUSTER_CUT) &&
            issue->host_offset != QCA_NO_OFFSET;
 }
 
@@ -144,9 +146,27 @@ static bool issue_is_bad_read(const struct judging *judging, const struct qca_is
            !issue_is_read_error(judging, issue);
 }
 
+/* What qemu-img calls clean, and yet shows or destroys what it should not. */
+static bool kind_is_hidden_damage(enum qca_issue_kind kind)
+{
+    switch (kind) {
+    case QCA_ISSUE_CLUSTER_MAPPED_TWICE:
+    case QCA_ISSUE_DATA_ON_METADATA:
+    case QCA_ISSUE_METADATA_SHARED:
+    case QCA_ISSUE_L2_ZERO_IN_V2:
+    case QCA_ISSUE_DATA_FILE_OFFSET:
+    case QCA_ISSUE_DATA_FILE_END:
+    case QCA_ISSUE_DATA_FILE_SHARED:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool issue_is_damage(const struct judging *judging, const struct qca_issue *issue)
 {
-    return issue_is_corruption(judging, issue) || issue_is_bad_read(judging, issue);
+    return issue_is_corruption(judging, issue) || issue_is_bad_read(judging, issue) ||
+           kind_is_hidden_damage(issue->kind);
 }
 
 static bool issue_is_of_snapshots(const struct judging *judging, const struct qca_issue *issue)
@@ -156,6 +176,9 @@ static bool issue_is_of_snapshots(const struct judging *judging, const struct qc
     case QCA_ISSUE_SNAPSHOT_INCOMPLETE:
     case QCA_ISSUE_SNAPSHOT_WITH_DATA_FILE:
     case QCA_ISSUE_SNAPSHOT_TABLE_INVALID:
+    case QCA_ISSUE_SNAPSHOT_ID_DUPLICATE:
+    case QCA_ISSUE_SNAPSHOT_SIZE_MISMATCH:
+    case QCA_ISSUE_SNAPSHOT_EMPTY:
         return true;
     default:
         return issue->snapshot != QCA_ACTIVE && issue_is_pointer(judging, issue);
@@ -164,7 +187,7 @@ static bool issue_is_of_snapshots(const struct judging *judging, const struct qc
 
 static bool issue_is_of_bitmaps(const struct judging *judging, const struct qca_issue *issue)
 {
-    return issue->kind == QCA_ISSUE_BITMAPS_INVALID ||
+    return issue->kind == QCA_ISSUE_BITMAPS_INVALID || issue->kind == QCA_ISSUE_BITMAP_BEYOND_DISK ||
            ((issue->table == QCA_TABLE_BITMAP || issue->table == QCA_TABLE_BITMAP_DIRECTORY) &&
             issue_is_pointer(judging, issue));
 }
@@ -270,8 +293,13 @@ static int judge_damage(struct judging *judging, bool unstable, bool dirty)
     judging->judgement->judged[FINDING_METADATA_SUSPECT] = check->finished || !unstable;
     if (only)
         corruptions = pointers;
-    else if (issue_first(judging, issue_is_bad_read))
-        corruptions += check->kind_count[QCA_ISSUE_READ_FAILED];
+    else {
+        if (issue_first(judging, issue_is_bad_read))
+            corruptions += check->kind_count[QCA_ISSUE_READ_FAILED];
+        for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+            if (kind_is_hidden_damage(kind))
+                corruptions += check->kind_count[kind];
+    }
     corruptions -= cut_off < corruptions ? cut_off : corruptions;
     if (corruptions == 0)
         return 0;
@@ -323,7 +351,8 @@ static int judge_truncation(struct judging *judging)
     evidence = evidence_new();
     evidence_number(&evidence, "file-size", size);
     evidence_number(&evidence, "needed-size", highest);
-    evidence_number(&evidence, "missing-references", references_beyond_end(check));
+    evidence_number(&evidence, "missing-references", references_beyond_end(check) +
+                        check->kind_count[QCA_ISSUE_LAST_CLUSTER_CUT]);
     evidence_number(&evidence, "corruptions", check->corruptions);
     evidence_number(&evidence, "check-errors", check->check_errors);
     evidence_number(&evidence, "leaks", check->leaks);
@@ -501,6 +530,10 @@ static int judge_check(struct judging *judging)
             r = judge_snapshot_table(judging, &check->error);
         if (r >= 0)
             r = judge_bitmaps(judging, &check->error, unstable);
+        if (r >= 0)
+            r = judge_compressed(judging);
+        if (r >= 0)
+            r = judge_encryption(judging);
         if (r < 0)
             return r;
     }
@@ -521,6 +554,8 @@ int judge_content(struct judging *judging)
         judged[i] = true;
     for (size_t i = 0; i < ELEMENTSOF(other_types); i++)
         judged[other_types[i]] = false;
+    /* Only a deep audit inflates anything. */
+    judged[FINDING_COMPRESSED_CLUSTER_BAD] = judging->image->audit->deep;
     check = judging_check(judging);
     if (judging->layer->checked && !check->finished) {
         switch (check->error.kind) {

@@ -54,6 +54,11 @@ typedef bool (*issue_fn)(const struct judging *judging, const struct qca_issue *
 
 /* "issues": the first 100 wanted ones; "issues-omitted": how many more were kept by the audit. */
 void evidence_issues(struct evidence *evidence, const struct judging *judging, issue_fn wanted);
+/* The first wanted issue that the audit kept, or NULL. */
+const struct qca_issue *issue_first(const struct judging *judging, issue_fn wanted);
+/* Compressed clusters and the LUKS header, of an image that nothing writes. */
+int judge_compressed(struct judging *judging);
+int judge_encryption(struct judging *judging);
 
 /* Metadata: what the audit of the image itself says. Sets `judged` for all findings that it may
  * make. */

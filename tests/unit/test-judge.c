@@ -261,6 +261,7 @@ static void good_images_have_no_findings(void **state)
                  *one = add(world, "/vm/one.qcow2", "/vm/gold.qcow2");
 
     add(world, "/vm/two.qcow2", "/vm/gold.qcow2");
+    base->audit->deep = true;
     judge(world, base);
     assert_clean(world);
     for (int i = 0; i < _FINDING_MAX; i++)
@@ -580,6 +581,59 @@ static void snapshot_tables_and_bitmaps(void **state)
     layer_of(image)->info.n_snapshots = layer_of(image)->info.n_bitmaps = 0;
     layer_of(image)->info.snapshots = NULL;
     layer_of(image)->info.bitmaps = NULL;
+}
+
+/* What qemu-img check calls clean. */
+static void hidden_damage(void **state)
+{
+    static const struct {
+        enum qca_issue_kind kind;
+        int type;               /* of the finding, -1: none */
+        enum severity severity;
+        const char *summary;
+    } cases[] = {
+        { QCA_ISSUE_CLUSTER_MAPPED_TWICE, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL,
+          "has 1 corruption in its metadata, first at byte 458752 of the guest's disk" },
+        { QCA_ISSUE_DATA_ON_METADATA, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_L2_ZERO_IN_V2, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_COMPRESSED_BAD, FINDING_COMPRESSED_CLUSTER_BAD, SEVERITY_CRITICAL,
+          "has 1 compressed cluster that cannot be read, first at byte 458752 of the guest's disk" },
+        { QCA_ISSUE_COMPRESSED_OVERLAP, FINDING_COMPRESSED_CLUSTER_BAD, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_SNAPSHOT_ID_DUPLICATE, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR, NULL },
+        { QCA_ISSUE_BITMAP_BEYOND_DISK, FINDING_BITMAP_BAD, SEVERITY_ERROR, NULL },
+        { QCA_ISSUE_LUKS_SLOT_INVALID, FINDING_HEADER_INVALID, SEVERITY_ERROR,
+          "has an encryption header that QEMU refuses: a LUKS key slot is invalid" },
+        { QCA_ISSUE_HEADER_SLACK, -1, 0, NULL },
+        { QCA_ISSUE_DATA_HOLE, -1, 0, NULL },
+        { QCA_ISSUE_DATA_BEHIND_END, -1, 0, NULL },
+        { QCA_ISSUE_COPIED_WRONG_INACTIVE, -1, 0, NULL },
+    };
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct qca_issue issue = bad_l2;
+        char path[32];
+        struct image *image;
+
+        snprintf(path, sizeof(path), "/vm/%zu.qcow2", i);
+        image = add(world, path, NULL);
+        issue.kind = cases[i].kind;
+        add_issue(image, &issue);
+        judge(world, image);
+        if (cases[i].type < 0)
+            assert_clean(world);
+        else if (cases[i].summary)
+            assert_only(world, cases[i].type, cases[i].severity, cases[i].summary);
+        else
+            assert_non_null(found(world, cases[i].type));
+        if (cases[i].type == FINDING_COMPRESSED_CLUSTER_BAD)
+            continue;
+        /* What was not looked for is not resolved. */
+        assert_false(world->judgement.judged[FINDING_COMPRESSED_CLUSTER_BAD]);
+        image->audit->deep = true;
+        judge(world, image);
+        assert_true(world->judgement.judged[FINDING_COMPRESSED_CLUSTER_BAD]);
+    }
 }
 
 static void images_that_do_not_open(void **state)
@@ -1197,6 +1251,7 @@ int main(void)
         TEST(leaks),
         TEST(truncation_and_far_pointers_differ),
         TEST(snapshot_tables_and_bitmaps),
+        TEST(hidden_damage),
         TEST(images_that_do_not_open),
         TEST(audits_that_fail),
         TEST(no_permission_is_said_once),

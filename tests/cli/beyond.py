@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What qemu-img check calls clean, qcauditctl check names, and its counters stay the same: for every image of
+tests/images/beyond.py. Every kind of issue beyond qemu-img has an image. One TAP case each."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.dont_write_bytecode = True
+source = os.environ["top_srcdir"]
+sys.path.insert(0, os.path.join(source, "tests/images"))
+import beyond  # noqa: E402
+import figures  # noqa: E402
+
+
+def kinds_without_image():
+    """Kinds of the public header that no image here shows."""
+    with open(os.path.join(source, "include/qcaudit/qcaudit.h"), encoding="ascii") as header:
+        kinds = re.findall(r'"([a-z0-9-]+)",\s+BEYOND,', header.read())
+    assert len(kinds) > 30
+    return set(kinds) - {entry.kind for entry in beyond.images().values()}
+
+
+def report(path, deep):
+    command = os.environ.get("QCAUDIT_CHECK", "qcauditctl check --json=short").split()
+    done = subprocess.run(command + (["--deep"] if deep else []) + [os.path.basename(path)],
+                          cwd=os.path.dirname(path), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.returncode, json.loads(done.stdout)
+
+
+def problems(entry, path):
+    status, result = report(path, entry.deep)
+    found = {issue["kind"]: issue for issue in result.get("issues", [])}
+    if status != 0:
+        yield f"exit status {status}"
+    if entry.kind not in found:
+        yield f"{entry.kind} is not among {sorted(found)}"
+    elif found[entry.kind]["counter"] != "beyond":
+        yield "counted"
+    if entry.deep and entry.kind in {issue["kind"] for issue in report(path, False)[1].get("issues", [])}:
+        yield "found without --deep, too"
+    if not entry.key:
+        expected, actual = figures.of_qemu(path), figures.of_qcaudit(path)
+        if expected["status"] != 0 or not figures.equal(expected, actual):
+            yield f"qemu-img: {expected}, qcauditctl: {actual}"
+
+
+def main():
+    if not shutil.which("qemu-img"):
+        print("1..0 # SKIP qemu-img is not installed")
+        return
+    images = beyond.images()
+    print(f"1..{len(images) + 1}")
+    missing = kinds_without_image()
+    print(f"{'not ok' if missing else 'ok'} 1 - every kind has an image")
+    if missing:
+        print(f"# none for {sorted(missing)}")
+    with tempfile.TemporaryDirectory(prefix="qcaudit-beyond.") as directory:
+        for number, (name, entry) in enumerate(images.items(), 2):
+            path = f"{directory}/{name}.qcow2"
+            entry.make(path)
+            wrong = list(problems(entry, path))
+            for line in wrong:
+                print(f"# {line}")
+            print(f"{'not ok' if wrong else 'ok'} {number} - {name}: {entry.kind}", flush=True)
+            for left in os.scandir(directory):
+                os.unlink(left.path)
+
+
+main()
