@@ -276,7 +276,7 @@ static int print_findings(const struct ctl *ctl, json_object *rows, const char *
     if (r < 0)
         return r;
     if (any)
-        (void)printf("What to do about one: qcauditctl show NUMBER.\n");
+        (void)printf("What to do about one: qcauditctl show ID.\n");
     return 0;
 }
 

@@ -2,6 +2,7 @@
 /* What a datastore's helper reports of one file: an image that appears, changes or vanishes, or nothing of note. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/discover-internal.h"
 #include "daemon/log.h"
@@ -85,9 +86,13 @@ static void site_image_seen(struct site *site, struct image *image, const struct
     struct discover *discover = site->discover;
     struct identity identity = identity_from_stat(&record->stat);
     struct fingerprint fingerprint = fingerprint_from_stat(&record->stat);
-    enum discover_change change = image_compare(image, &identity, &fingerprint);
     bool first = image->device == 0 || !image->present;
+    enum discover_change change;
 
+    /* The size of a block device is known when it is opened, by its audit. */
+    if (record->stat.type == FILES_BLOCK && S_ISBLK(image->fingerprint.mode))
+        fingerprint.size = image->fingerprint.size;
+    change = image_compare(image, &identity, &fingerprint);
     /* The kernel says that a writer closed it: a file system's clock may be too coarse to show that. */
     if (record->event == FILES_EVENT_CHANGED && change == DISCOVER_FOUND_AGAIN)
         change = DISCOVER_CHANGED;

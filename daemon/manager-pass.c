@@ -2,6 +2,7 @@
 /* What is to be audited and when: files that come, change and go, the start and end of audits. */
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
@@ -283,6 +284,8 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
     image->audit_before = image->audit;
     image->audit = audit;
     image->use = audit->use;
+    if (S_ISBLK(image->fingerprint.mode))       /* a walk does not open it */
+        image->fingerprint.size = audit->fingerprint.size;
     image->worker_deaths = pass_worker_died(audit->report) ? image->worker_deaths + 1 : 0;
     if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->audited, image) < 0)
         log_error(-ENOMEM, "An audit's result is not judged: %m");
