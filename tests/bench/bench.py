@@ -234,9 +234,9 @@ def work_tiny(bench):
                       lambda: bench.measure(loop), cold=cold, runs=1 if bench.quick else min(bench.runs, 3))
 
 
-def memory_and_cpu(pid, seen):
-    """Adds up what /proc says of a process and its descendants: the peaks and processor seconds of all that were met."""
-    tick = os.sysconf("SC_CLK_TCK")
+def peak_memory(pid):
+    """The peaks of a process and of its descendants that live now, KiB."""
+    peak = 0
     todo = [pid]
     while todo:
         one = todo.pop()
@@ -244,14 +244,17 @@ def memory_and_cpu(pid, seen):
             with open(f"/proc/{one}/task/{one}/children", encoding="ascii") as file:
                 todo += [int(child) for child in file.read().split()]
             with open(f"/proc/{one}/status", encoding="ascii", errors="replace") as file:
-                peak = [int(line.split()[1]) for line in file if line.startswith("VmHWM:")]
-            with open(f"/proc/{one}/stat", encoding="ascii", errors="replace") as file:
-                fields = file.read().rpartition(")")[2].split()
+                peak += sum(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if peak:
-            seen["peak"][one] = peak[0]
-        seen["cpu"][one] = (int(fields[11]) + int(fields[12])) / tick
+    return peak
+
+
+def stop(pid):
+    """Ends the daemon; processor seconds of it and of all its helpers."""
+    os.kill(pid, signal.SIGTERM)
+    usage = os.wait4(pid, 0)[2]
+    return usage.ru_utime + usage.ru_stime
 
 
 def first_pass(bench, directory, count):
@@ -265,16 +268,17 @@ def first_pass(bench, directory, count):
     with open(config, "w", encoding="utf-8") as file:
         file.write(f"datastores:\n  - path: {directory}\n")
     control = os.path.join(private, "run", "control")
-    seen = {"peak": {}, "cpu": {}}
-    started = time.monotonic()
-    with open(os.path.join(private, "log"), "wb") as log, \
-         subprocess.Popen(["qcauditd", "--config", config, "--state-directory", os.path.join(private, "state"),
-                           "--runtime-directory", os.path.join(private, "run"), "--log-target=console"],
-                          stdin=subprocess.DEVNULL, stdout=log, stderr=log) as daemon:
+    peak = 0
+    with open(os.path.join(private, "log"), "wb") as log:
+        started = time.monotonic()
+        pid = os.posix_spawn(shutil.which("qcauditd"), [
+            "qcauditd", "--config", config, "--state-directory", os.path.join(private, "state"),
+            "--runtime-directory", os.path.join(private, "run"), "--log-target=console"], os.environ, file_actions=[
+                (os.POSIX_SPAWN_DUP2, log.fileno(), 1), (os.POSIX_SPAWN_DUP2, log.fileno(), 2)])
         try:
             while True:
                 time.sleep(0.05 if time.monotonic() - started < 2 else 0.25)
-                memory_and_cpu(daemon.pid, seen)
+                peak = max(peak, peak_memory(pid))
                 answer = subprocess.run(["qcauditctl", "--socket", control, "status", "--json=short"],
                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
                 elapsed = time.monotonic() - started
@@ -282,18 +286,13 @@ def first_pass(bench, directory, count):
                     status = json.loads(answer.stdout)
                     if status["images-audited"] == count and status["pass-started"] == 0 and status["last-pass"] > 0:
                         break
-                if daemon.poll() is not None:
+                if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                     raise RuntimeError(f"qcauditd ended: see {private}/log")
                 if elapsed > PASS_DEADLINE:
                     raise RuntimeError(f"no first pass within {PASS_DEADLINE} s: see {private}/log")
-            memory_and_cpu(daemon.pid, seen)
         finally:
-            daemon.send_signal(signal.SIGTERM)
-            try:
-                daemon.wait(30)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-    return {"seconds": elapsed, "cpu": sum(seen["cpu"].values()), "peak-kib": sum(seen["peak"].values()), "status": 0}
+            cpu = stop(pid)
+    return {"seconds": elapsed, "cpu": cpu, "peak-kib": peak, "status": 0}
 
 
 WORKS = {"prealloc1t": work_prealloc1t, "prealloc8t": work_prealloc8t, "permuted": work_permuted,
