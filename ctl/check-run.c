@@ -218,7 +218,7 @@ int checker_new(const struct ctl *ctl, struct checker **ret_checker)
     if (r >= 0) {
         checker->ctl = ctl;
         checker->progress = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-        r = helper_program("qcaudit-worker", &checker->program);
+        r = helper_program("qcaudit-checker", &checker->program);
     }
     if (r >= 0)
         r = sd_event_new(&checker->event);

@@ -16,7 +16,7 @@
 struct worker;
 
 struct worker_options {
-    const char *program;            /* path of qcaudit-worker */
+    const char *program;            /* path of qcaudit-worker, or qcaudit-checker */
     uint64_t memory_limit;          /* bytes, RLIMIT_AS less the program itself; 0 is 1 GiB */
     unsigned threads;               /* 0 is 1 */
     unsigned images_max;            /* worker_exhausted() from then on; 0 is 64 */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qcaudit-worker: audits one image after the other through file descriptors that it is given. */
+/* qcaudit-worker: audits one image after the other through file descriptors that it is given. qcaudit-checker is
+ * the same without digests (worker-digest.h). */
 #include <errno.h>
 #include <malloc.h>
-#include <openssl/evp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +12,7 @@
 
 #include "helpers/report-wire.h"
 #include "helpers/sandbox.h"
+#include "helpers/worker-digest.h"
 #include "lib/cleanup.h"
 
 #define USEC UINT64_C(1000000)
@@ -240,7 +241,7 @@ static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *im
     else if (qca_probe(audit->io, &layer.probed_format) < 0)
         layer.probed_format = QCA_FORMAT_UNKNOWN;
     if (audit->request.flags & WORKER_METADATA_DIGEST) {
-        r = qca_metadata_digest(image, digest);
+        r = worker_metadata_digest(image, digest);
         if (r == 0)
             layer.metadata_digest = digest;
         else if (r == -ENOMEM)
@@ -340,16 +341,6 @@ static void serve(const struct wire_request *request, int fd, const struct wire_
     must(wire_send(WIRE_FD, WIRE_DONE, &done, NULL, NULL, -1));
 }
 
-/* The crypto library reads its configuration when it is first used: that must be before the sandbox. */
-static int warm_up(const char **ret_step)
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned n;
-
-    *ret_step = "prepare digests";
-    return EVP_Digest("", 0, digest, &n, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
-}
-
 static int prepare(struct wire_configure_worker *ret_configuration, const char **ret_step)
 {
     _cleanup_close_ int fd = -1;
@@ -365,9 +356,12 @@ static int prepare(struct wire_configure_worker *ret_configuration, const char *
     if (receive(&record, &fd) != WIRE_CONFIGURE_WORKER)
         _exit(3);
     *ret_configuration = record.configure_worker;
-    r = record.configure_worker.no_digests ? 0 : warm_up(ret_step);
-    if (r < 0)
-        return r;
+    if (!record.configure_worker.no_digests) {
+        *ret_step = "prepare digests";
+        r = worker_digest_prepare();
+        if (r < 0)
+            return r;
+    }
     options = (struct sandbox_worker_options){
         .memory_limit = record.configure_worker.memory_limit, .threads = record.configure_worker.threads,
         .idle = record.configure_worker.idle_io,

@@ -82,10 +82,3 @@ const struct qca_image_info *qca_image_info(const struct qca_image *image)
 {
     return &image->info;
 }
-
-int qca_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
-{
-    if (!image->format->metadata_digest)
-        return -EOPNOTSUPP;
-    return image->format->metadata_digest(image, ret_digest);
-}

@@ -25,7 +25,6 @@ struct format {
     int (*open)(struct qca_image *image, struct qca_error *error);
     void (*close)(struct qca_image *image);                             /* may be NULL */
     int (*check)(struct qca_image *image, struct check *check);     /* NULL: it has no check */
-    int (*metadata_digest)(struct qca_image *image, uint8_t ret_digest[32]);    /* may be NULL */
 };
 
 enum { PROBE_SIZE = 512 };

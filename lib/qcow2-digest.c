@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The metadata digest of a qcow2 image: changes with every change of its structure. */
+/* The metadata digest, of qcow2 images: changes with every change of its structure. The formats do
+ * not know of it, so that programs without digests do without libcrypto. */
 #include <openssl/evp.h>
 
 #include "qcow2.h"
@@ -30,17 +31,23 @@ static int digest_section(EVP_MD_CTX *digest, struct qca_image *image, uint64_t 
         return -ENOMEM;
     for (uint64_t done = 0; done < size; done += chunk) {
         size_t n = min_u64(chunk, size - done);
+        uint64_t used;
 
         r = qcow2_read(image, offset + done, buf, n);
         if (r < 0)
             return r;
-        if (EVP_DigestUpdate(digest, buf, n) != 1)
+        /* Most tables end in zeros: how much is before them says as much as they would. */
+        while (n > 0 && buf[n - 1] == 0)
+            n--;
+        used = __builtin_bswap64(n);
+        if (EVP_DigestUpdate(digest, &used, sizeof(used)) != 1 ||
+            EVP_DigestUpdate(digest, buf, n) != 1)
             return -EIO;
     }
     return 0;
 }
 
-int qcow2_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
+static int qcow2_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
 {
     const struct qca_image_info *info = &image->info;
     const struct qcow2 *qcow2 = image->qcow2;
@@ -67,4 +74,9 @@ int qcow2_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
         return -EIO;
     memcpy(ret_digest, value, 32);
     return 0;
+}
+
+int qca_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
+{
+    return image->qcow2 ? qcow2_metadata_digest(image, ret_digest) : -EOPNOTSUPP;
 }

@@ -493,5 +493,4 @@ const struct format format_qcow2 = {
     .open = qcow2_open,
     .close = qcow2_close,
     .check = qcow2_check,
-    .metadata_digest = qcow2_metadata_digest,
 };

@@ -93,5 +93,4 @@ uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image, const struct
 /* A bitmap table entry that QEMU accepts. */
 bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry);
 
-int qcow2_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]);
 int qcow2_check(struct qca_image *image, struct check *check);

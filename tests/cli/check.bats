@@ -147,7 +147,7 @@ same() {
         open=$(mktemp -d)
         chmod 755 "$open"
         mv secret.qcow2 "$open"
-        cp "$(command -v qcauditctl)" "$QCAUDIT_LIBEXECDIR/qcaudit-worker" "$QCAUDIT_LIBEXECDIR/qcaudit-files" "$open"
+        cp "$(command -v qcauditctl)" "$QCAUDIT_LIBEXECDIR/qcaudit-checker" "$open"
         run -1 env QCAUDIT_LIBEXECDIR="$open" setpriv --reuid=65534 --regid=65534 --clear-groups \
             "$open/qcauditctl" check "$open/secret.qcow2"
         rm -rf "$open"

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Digests, for qcaudit-worker. */
+#include "helpers/worker-digest.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+
+int worker_digest_prepare(void)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned n;
+
+    /* The crypto library reads its configuration when it is first used: that must be before the sandbox. */
+    return EVP_Digest("", 0, digest, &n, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
+}
+
+int worker_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
+{
+    return qca_metadata_digest(image, ret_digest);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The digests of a worker: loading the crypto library takes as long as the check of a small image, so the program that
+ * `qcauditctl check` starts is linked without. */
+#pragma once
+
+#include "qcaudit/qcaudit.h"
+
+/* To be called before the sandbox. -EOPNOTSUPP in a program without digests. */
+int worker_digest_prepare(void);
+/* As qca_metadata_digest(). */
+int worker_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]);
