@@ -72,9 +72,9 @@ static void entries_sort(struct qcow2_check *ctx)
     qsort_r(deep->entries, deep->n, sizeof(*deep->entries), compare_entries, ctx);
 }
 
-/* Leaves the upper half to another walk. Entries of one place stay together: where all are of one,
- * the last of them are given up for good, after a thousand of the same. */
-static void entries_shrink(struct qcow2_check *ctx)
+/* Leaves the upper half to another walk. Entries of one place stay together: how many of them there
+ * are must not depend on the memory. */
+static int entries_shrink(struct qcow2_check *ctx)
 {
     struct deep *deep = ctx->deep;
     size_t keep = deep->n / 2;
@@ -84,27 +84,33 @@ static void entries_shrink(struct qcow2_check *ctx)
     middle = place_of(ctx, &deep->entries[keep]);
     while (keep > 0 && place_of(ctx, &deep->entries[keep - 1]) == middle)
         keep--;
-    if (keep > 0) {
-        deep->n = keep;
-        deep->high = middle;
-    } else {
-        deep->n /= 2;
-        deep->high = middle + 1;
+    if (keep == 0) {
+        while (keep < deep->n && place_of(ctx, &deep->entries[keep]) == middle)
+            keep++;
+        if (keep == deep->n)
+            return qcow2_beyond_limit(ctx, "compressed clusters overlap each other beyond reason",
+                                      deep->n, deep->capacity);
+        middle = place_of(ctx, &deep->entries[keep]);
     }
+    deep->n = keep;
+    deep->high = middle;
+    return 0;
 }
 
-static void entry_add(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index,
-                      uint64_t value)
+static int entry_add(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index,
+                     uint64_t value)
 {
     struct deep *deep = ctx->deep;
     uint64_t at = qcow2_compressed(ctx->qcow2, value).offset;
 
     if (at < deep->low || at >= deep->high)
-        return;
-    if (deep->n == deep->capacity)
-        entries_shrink(ctx);
-    if (at >= deep->high)
-        return;
+        return 0;
+    if (deep->n == deep->capacity) {
+        int r = entries_shrink(ctx);
+
+        if (r < 0 || at >= deep->high)
+            return r;
+    }
     deep->entries[deep->n++] = (struct compressed_entry) {
         .entry = value & ~ENTRY_COPIED,
         .table = item->offset,
@@ -112,6 +118,7 @@ static void entry_add(struct qcow2_check *ctx, const struct l2_item *item, uint3
         .snapshot = item->snapshot,
         .active = item->active > 0,
     };
+    return 0;
 }
 
 static int collect_items(struct qcow2_check *ctx)
@@ -129,8 +136,9 @@ static int collect_items(struct qcow2_check *ctx)
             run = l2_run_next(ctx->qcow2, ctx->wide, table, index);
             if (run.kind == L2_RUN_END)
                 break;
-            if (run.kind == L2_RUN_COMPRESSED)
-                entry_add(ctx, item, run.index, run.entry);
+            r = run.kind == L2_RUN_COMPRESSED ? entry_add(ctx, item, run.index, run.entry) : 0;
+            if (r < 0)
+                return r;
         }
     }
     return 0;

@@ -26,7 +26,7 @@ enum {
 #define KNOWN_INCOMPATIBLE (QCA_INCOMPAT_DIRTY | QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DATA_FILE | \
                             QCA_INCOMPAT_COMPRESSION | QCA_INCOMPAT_EXTENDED_L2)
 
-#define SCAN_BASE (UINT64_C(64) << 20)
+#define SCAN_BASE (UINT64_C(16) << 20)
 
 /* The header being read: its first bytes at once, the rest of its cluster on demand. */
 struct header {

@@ -74,7 +74,7 @@ static inline bool qcow2_aligned(const struct qcow2 *qcow2, uint64_t offset)
     return (offset & (qcow2_cluster_size(qcow2) - 1)) == 0;
 }
 
-/* Bytes that the tables of one kind may come to: 64 MiB + times * the file's size. They lie beside
+/* Bytes that the tables of one kind may come to: 16 MiB + times * the file's size. They lie beside
  * each other and together are no longer than the file. Damage makes some overlap; what goes far
  * beyond that is an attack, with which QEMU would be busy for days. */
 uint64_t qcow2_scan_bound(const struct qca_image *image, uint64_t times);
