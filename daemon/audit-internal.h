@@ -88,6 +88,7 @@ struct audits {
     struct job *jobs;
     struct request *requests;
     size_t n_running, n_resolving;
+    int start_error;            /* why no worker could be started, the last time */
 };
 
 /* All references of the job are resolved: the last step. */

@@ -167,6 +167,13 @@ static int job_probe(struct job *job)
     return request_start(job, REQUEST_PROBE, files, job->image->path, NULL, 0, on_probed);
 }
 
+/* It was started, and ended before it was ready. */
+static void worker_did_not_start(struct job *job)
+{
+    job->audits->start_error = -ENOEXEC;
+    job_interrupted(job, -ENOEXEC);
+}
+
 static void on_audited(void *userdata, struct worker *worker, struct audit_report *report)
 {
     struct job *job = userdata;
@@ -177,7 +184,7 @@ static void on_audited(void *userdata, struct worker *worker, struct audit_repor
     if (report->error == -ECANCELED)
         job_interrupted(job, -ECANCELED);
     else if (report->error == -ENOEXEC)
-        job_interrupted(job, -ENOEXEC);
+        worker_did_not_start(job);
     else if (job_probe(job) < 0)
         job_interrupted(job, -ECANCELED);
 }
@@ -209,14 +216,19 @@ static int job_read(struct job *job, int fd, const struct files_stat *stat)
     int r;
 
     r = pool_take(&audits->pool, &options, o->workers, job->image->datastore, job, &job->slot);
-    if (r < 0)
-        return r == -EBUSY ? r : -ENOEXEC;
-    r = worker_audit(job->slot->worker, &request);
-    if (r >= 0)
-        return 0;
-    pool_release(&audits->pool, job->slot, true);
-    job->slot = NULL;
-    return r == -ENOMEM ? r : -ENOEXEC;
+    if (r == -EBUSY)
+        return r;
+    if (r >= 0) {
+        r = worker_audit(job->slot->worker, &request);
+        if (r >= 0)
+            return 0;
+        pool_release(&audits->pool, job->slot, true);
+        job->slot = NULL;
+        if (r == -ENOMEM)
+            return r;
+    }
+    audits->start_error = r;
+    return -ENOEXEC;
 }
 
 /* The file is there and cannot be opened: that is a result too. */
@@ -261,6 +273,11 @@ static void on_opened(struct job *job, uint64_t tag, const struct request_result
 }
 
 /* ---- the stage ---------------------------------------------------------------------------------- */
+
+int audits_start_error(const struct audits *audits)
+{
+    return audits->start_error;
+}
 
 int audits_new(sd_event *event, const struct audits_options *options, struct audits **ret_audits)
 {

@@ -29,6 +29,8 @@ struct audits_options {
     void *userdata;
 };
 
+/* Why no worker could be started when that was said last: -ENOEXEC when it ended before it was ready. */
+int audits_start_error(const struct audits *audits);
 int audits_new(sd_event *event, const struct audits_options *options, struct audits **ret_audits);
 struct audits *audits_free(struct audits *audits);
 /* Takes effect with the next audit; programs and callbacks stay as they are. */

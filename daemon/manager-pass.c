@@ -312,6 +312,15 @@ static void image_plan_second(struct manager *manager, struct image *image)
     }
 }
 
+static void tell_no_worker(struct manager *manager, int error)
+{
+    if (error == -ENOEXEC)
+        log_error(error, "%s cannot be run here, or ends before it is ready; it is tried again",
+                  manager->options.worker_program);
+    else
+        log_error(error, "Cannot start %s: %m; it is tried again", manager->options.worker_program);
+}
+
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
                      struct reference *data_file)
 {
@@ -339,7 +348,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         image_plan_second(manager, image);
     } else if (error == -ENOEXEC) {
         if (!manager->workers_fail)
-            log_error(error, "Cannot start %s: %m; it is tried again", manager->options.worker_program);
+            tell_no_worker(manager, audits_start_error(manager->audits));
         manager->workers_fail = true;
         pass_plan(manager, image, SCHEDULE_CONFIRM);
     } else if (error != -ENOENT) {

@@ -256,6 +256,14 @@ static int check_config(const char *path)
     return 0;
 }
 
+/* The daemon has no capability left to start another with. */
+static int on_launcher_gone(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    log_error(0, "The launcher of qcaudit-files ended unexpectedly, and no datastore can be read without it. "
+              "Ending, to be started again.");
+    return sd_event_exit(sd_event_source_get_event(source), EXIT_FAILURE);
+}
+
 static int run_loop(const struct manager_options *options)
 {
     struct manager *manager = NULL;
@@ -266,13 +274,20 @@ static int run_loop(const struct manager_options *options)
     if (r < 0)
         return log_error(r, "Cannot make the event loop: %m");
     (void) sd_event_set_watchdog(event, true);      /* 0 where systemd does not want one */
-    r = manager_new(event, options, &manager);
+    if (options->launcher_fd >= 0)
+        r = sd_event_add_io(event, NULL, options->launcher_fd, 0, on_launcher_gone, NULL);  /* 0: when it hangs up */
+    if (r < 0)
+        log_error(r, "Cannot watch the launcher: %m");
+    if (r >= 0)
+        r = manager_new(event, options, &manager);
     if (r >= 0)
         r = manager_start(manager);
     if (r >= 0) {
         r = sd_event_loop(event);
         if (r < 0)
             log_error(r, "The event loop failed: %m");
+        else if (r > 0)
+            r = -ECANCELED;
     }
     manager_free(manager);
     sd_event_unref(event);
@@ -329,6 +344,7 @@ int main(int argc, char *argv[])
 
     open_standard_files();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);   /* a limit of a file's size is an error of the write, as a full disk is */
     umask(0027);
     r = arguments_parse(argc, argv, &arguments);
     if (r > 0) {

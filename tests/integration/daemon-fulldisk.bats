@@ -7,7 +7,7 @@ setup() {
     need qemu-img qemu-io python3 sqlite3
     need_root
     qcaudit_setup
-    mount -t tmpfs -o size=1500k,mode=700 tmpfs "$STATE" || skip "cannot mount a tmpfs"
+    mount -t tmpfs -o size=2500k,mode=700 tmpfs "$STATE" || skip "cannot mount a tmpfs"
 }
 teardown() {
     local status=0
@@ -41,4 +41,12 @@ qcaudit_teardown_daemon() { stop_daemon || :; }
     [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM finding')" = 41 ]
     start_daemon
     [ "$(findings | grep -c metadata-corrupt)" = 41 ]
+}
+
+@test "a limit of the size of files is told as any other error" {
+    DAEMON_WRAPPER=(bash -c 'ulimit -f 1; exec "$@"' --)
+    run -1 start_daemon
+    [[ $output == *"qcauditd ended"* ]]
+    DAEMON_WRAPPER=()
+    grep -q "Cannot open the database .*File too large" "$LOG"
 }

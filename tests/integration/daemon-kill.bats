@@ -22,3 +22,23 @@ load lib
     echo "$output"
     [[ $output == *"0 of them twice, 0 of 45 missing"* ]]
 }
+
+@test "the launcher of qcaudit-files is killed: the daemon says so and ends with failure, to be started again" {
+    local status=0
+    need_root
+    need qemu-img qemu-io pgrep
+    qcaudit_setup
+    make_image "$STORE/a.qcow2"
+    start_daemon
+    scan
+    pkill -KILL -P "$DAEMON" -x qcaudit-launch
+    wait "$DAEMON" || status=$?
+    [ "$status" = 1 ]
+    DAEMON=
+    grep -q "launcher of qcaudit-files ended" "$LOG"
+    start_daemon
+    scan
+    run -0 ctl status
+    [[ $output == *online* ]]
+    qcaudit_teardown
+}

@@ -84,7 +84,7 @@ evidence() {
     scan
     sleep 3
     same "" "$(findings)"
-    [ "$(grep -c 'Cannot start .*qcaudit-worker' "$LOG")" = 1 ]
+    [ "$(grep -c 'Cannot start .*qcaudit-worker: No such file or directory' "$LOG")" = 1 ]
     ln -s "$top_builddir/helpers/qcaudit-worker" "$DIR/libexec/qcaudit-worker"
     audited() { [[ $(ctl status) == *"1 of 1"* ]]; }
     wait_for 20 audited
