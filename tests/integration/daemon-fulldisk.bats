@@ -7,7 +7,7 @@ setup() {
     need qemu-img qemu-io python3 sqlite3
     need_root
     qcaudit_setup
-    mount -t tmpfs -o size=2500k,mode=700 tmpfs "$STATE" || skip "cannot mount a tmpfs"
+    mount -t tmpfs -o size=6m,mode=700 tmpfs "$STATE" || skip "cannot mount a tmpfs"
 }
 teardown() {
     local status=0
