@@ -566,6 +566,91 @@ static void overlapping_bitmap_tables_are_refused(void **state)
     kit_free(kit);
 }
 
+static uint64_t random_next(uint64_t *chance)
+{
+    uint64_t z = *chance += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+static void assert_same(const struct qca_check_result *a, const struct qca_check_result *b)
+{
+    assert_int_equal(a->finished, b->finished);
+    assert_int_equal(a->corruptions, b->corruptions);
+    assert_int_equal(a->leaks, b->leaks);
+    assert_int_equal(a->check_errors, b->check_errors);
+    assert_int_equal(a->image_end_offset, b->image_end_offset);
+    assert_int_equal(a->total_clusters, b->total_clusters);
+    assert_int_equal(a->allocated_clusters, b->allocated_clusters);
+    assert_int_equal(a->compressed_clusters, b->compressed_clusters);
+    assert_int_equal(a->fragmented_clusters, b->fragmented_clusters);
+    assert_int_equal(a->leak_runs, b->leak_runs);
+    assert_int_equal(a->burst_leaks, b->burst_leaks);
+    assert_int_equal(a->burst_offset, b->burst_offset);
+    assert_memory_equal(a->kind_count, b->kind_count, sizeof(a->kind_count));
+    assert_int_equal(a->n_issues, b->n_issues);
+    for (size_t i = 0; i < a->n_issues; i++) {
+        const struct qca_issue *x = &a->issues[i], *y = &b->issues[i];
+
+        assert_int_equal(x->kind, y->kind);
+        assert_int_equal(x->table, y->table);
+        assert_int_equal(x->index, y->index);
+        assert_int_equal(x->host_offset, y->host_offset);
+        assert_int_equal(x->host_length, y->host_length);
+        assert_int_equal(x->guest_offset, y->guest_offset);
+        assert_int_equal(x->stored, y->stored);
+        assert_int_equal(x->counted, y->counted);
+        assert_int_equal(x->count, y->count);
+    }
+}
+
+/* Random damage to tables full of runs, holes and single clusters: vector instructions and threads
+ * change nothing but the time. */
+static void scalar_and_vector_one_thread_and_two_say_the_same(void **state)
+{
+    const struct qca_check_options variants[] = {
+        { .scalar_only = true }, { .scalar_only = true, .threads = 2 }, { .threads = 1 }, { .threads = 2 },
+    };
+    uint64_t chance = 7, damaged = 0;
+
+    for (unsigned round = 0; round < 400; round++) {
+        struct kit *kit = kit_new(12, 4, 480);
+        struct qca_check_result results[ELEMENTSOF(variants)];
+
+        for (uint64_t n = random_next(&chance) % 12; n > 0; n--) {
+            uint64_t table = KIT_REFTABLE + random_next(&chance) % 4, entry = random_next(&chance) % 512;
+            uint64_t offset = kit->cluster * table + 8 * entry;
+            uint64_t value = kit_get(kit, offset, 8), other = random_next(&chance) % 512;
+
+            switch (random_next(&chance) % 4) {
+            case 0:     /* a bit */
+                value ^= UINT64_C(1) << random_next(&chance) % 64;
+                break;
+            case 1:     /* a hole */
+                value = 0;
+                break;
+            case 2:     /* another entry's cluster */
+                value = kit_get(kit, kit->cluster * table + 8 * other, 8);
+                break;
+            default:    /* another entry's flag */
+                value ^= COPIED;
+            }
+            kit_put(kit, offset, 8, value);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(variants); i++)
+            results[i] = kit_check(kit, &variants[i]);
+        damaged += results[0].n_issues > 0;
+        for (size_t i = 1; i < ELEMENTSOF(variants); i++)
+            assert_same(&results[0], &results[i]);
+        for (size_t i = 0; i < ELEMENTSOF(variants); i++)
+            qca_check_result_done(&results[i]);
+        kit_free(kit);
+    }
+    assert_true(damaged > 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -579,6 +664,7 @@ int main(void)
         cmocka_unit_test(marks_are_beside_the_counters),
         cmocka_unit_test(issues_are_capped_and_counted_all),
         cmocka_unit_test(a_table_in_many_places_is_read_once),
+        cmocka_unit_test(scalar_and_vector_one_thread_and_two_say_the_same),
         cmocka_unit_test(progress_is_told_and_a_check_can_be_cancelled),
         cmocka_unit_test(little_memory_makes_passes_with_the_same_result),
         cmocka_unit_test(overlapping_tables_without_end_are_refused),
