@@ -70,30 +70,37 @@ static int pool_watch_idle(struct pool *pool)
     return r < 0 ? r : sd_event_source_set_enabled(pool->idle, SD_EVENT_ONESHOT);
 }
 
-/* Best is an idle worker of this datastore, then no worker yet, then an idle one of another. */
-static unsigned slot_cost(const struct slot *slot, const struct datastore *datastore)
+#define UNUSABLE 3
+
+/* Best is an idle worker of this datastore, then no worker yet, unless there are as many as may be: those that idle
+ * count too. Then an idle one of another. */
+static unsigned slot_cost(const struct slot *slot, const struct datastore *datastore, bool more)
 {
-    if (slot->worker && slot->datastore == datastore && !worker_exhausted(slot->worker))
-        return 0;
-    return slot->worker ? 2 : 1;
+    if (slot->job)
+        return UNUSABLE;
+    if (!slot->worker)
+        return more ? 1 : UNUSABLE;
+    return slot->datastore == datastore && !worker_exhausted(slot->worker) ? 0 : 2;
 }
 
 int pool_take(struct pool *pool, const struct worker_options *options, size_t limit,
               const struct datastore *datastore, struct job *job, struct slot **ret_slot)
 {
     struct slot *best = NULL;
-    size_t n_taken = 0;
-    unsigned cost = 3;
+    size_t n_taken = 0, n_workers = 0;
+    unsigned cost = UNUSABLE;
     int r;
 
     for (size_t i = 0; i < pool->n_slots; i++) {
-        struct slot *slot = &pool->slots[i];
+        n_taken += pool->slots[i].job != NULL;
+        n_workers += pool->slots[i].worker != NULL;
+    }
+    for (size_t i = 0; i < pool->n_slots; i++) {
+        unsigned slots_cost = slot_cost(&pool->slots[i], datastore, n_workers < limit);
 
-        if (slot->job) {
-            n_taken++;
-        } else if (slot_cost(slot, datastore) < cost) {
-            best = slot;
-            cost = slot_cost(slot, datastore);
+        if (slots_cost < cost) {
+            best = &pool->slots[i];
+            cost = slots_cost;
         }
     }
     if (!best || n_taken >= limit)

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/audit.h"
+#include "daemon/audit-internal.h"
 #include "daemon/discover.h"
 #include "daemon/log.h"
 
@@ -559,13 +559,52 @@ static void test_many(void **state)
     }
 }
 
+static size_t count_workers(const struct pool *pool)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < pool->n_slots; i++)
+        n += pool->slots[i].worker != NULL;
+    return n;
+}
+
+/* Many datastores, one after the other: those that idle count as workers too. */
+static void test_idle_workers_count(void **state)
+{
+    enum { LIMIT = 2, N = 6 };
+    struct fixture *f = *state;
+    const struct worker_options options = {
+        .program = f->worker_program, .memory_limit = UINT64_C(256) << 20, .images_max = 10,
+    };
+    struct datastore *datastores[N];
+    struct slot *slot, *other;
+    struct pool pool = { 0 };
+    struct job jobs[2] = { 0 };
+
+    assert_int_equal(pool_init(&pool, f->event), 0);
+    for (size_t i = 0; i < N; i++) {
+        datastores[i] = calloc(1, sizeof(*datastores[i]));
+        assert_non_null(datastores[i]);
+        assert_int_equal(pool_take(&pool, &options, LIMIT, datastores[i], &jobs[0], &slot), 0);
+        assert_int_equal(pool_take(&pool, &options, LIMIT, datastores[0], &jobs[1], &other), 0);
+        assert_ptr_not_equal(slot, other);
+        assert_int_equal(pool_take(&pool, &options, LIMIT, datastores[0], &jobs[1], &(struct slot *){ NULL }), -EBUSY);
+        pool_release(&pool, slot, false);
+        pool_release(&pool, other, false);
+        assert_int_equal(count_workers(&pool), LIMIT);
+    }
+    pool_done(&pool);
+    for (size_t i = 0; i < N; i++)
+        free(datastores[i]);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_finds_files), T(test_notices_changes), T(test_offline_and_back), T(test_vanished_while_away),
         T(test_removed_from_configuration), T(test_audits), T(test_references), T(test_interrupted),
-        T(test_file_that_is_gone), T(test_unreadable), T(test_many),
+        T(test_file_that_is_gone), T(test_unreadable), T(test_many), T(test_idle_workers_count),
     };
 
     log_open(LOG_TARGET_CONSOLE, LOG_ERR);
