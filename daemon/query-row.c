@@ -77,7 +77,7 @@ int rows_add(json_object *rows, json_object *row)
 
 int rows_end(json_object *rows, struct row *row)
 {
-    json_object *object;
+    json_object *object = NULL;
     int r = row_end(row, &object);
 
     return r < 0 ? r : rows_add(rows, object);
