@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <sqlite3.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "helpers/text.h"
@@ -55,17 +56,33 @@ static int database_error(sqlite3 *database, const char *directory)
     return complain(0, "Cannot read the database in %s: %s.", shown, sqlite3_errmsg(database)), -EIO;
 }
 
+/* SQLite would wait for ever at the end of a pipe. */
+static int look_at_file(const char *path)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISREG(st.st_mode) ? 0 : -EMEDIUMTYPE;
+}
+
 static int open_database(const char *directory, sqlite3 **ret_database)
 {
     _cleanup_(sqlite3_closep) sqlite3 *database = NULL;
     _cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
     _cleanup_free_ char *path = NULL;
+    int r;
 
     if (asprintf(&path, "%s/" CONTROL_DATABASE_NAME, directory) < 0)
         return complain(-ENOMEM, "Cannot open the database");
-    if (access(path, R_OK) < 0) {
+    r = look_at_file(path);
+    if (r < 0) {
         _cleanup_free_ char *shown = text_escape_string(path);
-        return complain(-errno, "Cannot open the database %s", shown);
+
+        if (r == -EMEDIUMTYPE)
+            return complain(0, "Cannot open the database %s: it is not a regular file.", shown), r;
+        return complain(r, "Cannot open the database %s", shown);
     }
     if (sqlite3_open_v2(path, &database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, NULL) != SQLITE_OK)
         return database_error(database, directory);

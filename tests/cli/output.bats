@@ -156,4 +156,9 @@ for line in open("screen", encoding="utf-8"):
     [[ $output == *opened* ]]
     run -1 ctl --offline --state-directory "$STATE" chain disk.qcow2
     run -1 ctl --offline --state-directory "$DIR/none" findings
+    # What is no file is said, not waited for.
+    mkdir "$DIR/none"
+    mkfifo "$DIR/none/qcaudit.db"
+    run -1 ctl --offline --state-directory "$DIR/none" findings
+    [[ $output == *"not a regular file"* ]]
 }
