@@ -314,7 +314,8 @@ static void print_verdict(const struct output *output, const struct qca_check_re
     if (result->corruptions > 0)
         (void)printf("%s%" PRIu64 " error%s found.%s Data may be damaged, and writes may damage more:\nkeep a "
                      "copy before anything else, and repair only the copy.\n", output_colour(output, COLOUR_RED),
-                     result->corruptions, result->corruptions == 1 ? " was" : "s were", output_colour(output, COLOUR_OFF));
+                     result->corruptions, result->corruptions == 1 ? " was" : "s were",
+                     output_colour(output, COLOUR_OFF));
     if (result->leaks > 0)
         (void)printf("%s%" PRIu64 " leaked cluster%s found.%s Disk space is wasted, no data is harmed.\n",
                      output_colour(output, COLOUR_YELLOW), result->leaks, result->leaks == 1 ? " was" : "s were",
@@ -371,7 +372,8 @@ int check_print(const struct ctl *ctl, const struct check *check)
         return complain(0, "Cannot open %s: %s.", shown, failure);
     }
     if (check->has_writer)
-        (void)printf("Note: QEMU has it open for writing. Leaks and refcount errors may be what it has not written yet.\n");
+        (void)printf("Note: QEMU has it open for writing. "
+                     "Leaks and refcount errors may be what it has not written yet.\n");
     r = print_layer(&ctl->output, check->file, first, check->report->n_layers);
     for (size_t i = 1; r >= 0 && ctl->chain && i < check->report->n_layers; i++) {
         (void)printf("\nLayer %zu ", i);

@@ -297,7 +297,8 @@ int offline_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 int offline_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
     static const char plain[] = FINDING_COLUMNS " FROM finding ORDER BY id";
-    static const char detailed[] = FINDING_COLUMNS ", evidence AS 'evidence#', remedy AS 'remedy#' FROM finding ORDER BY id";
+    static const char detailed[] = FINDING_COLUMNS ", evidence AS 'evidence#', remedy AS 'remedy#'"
+                                                   " FROM finding ORDER BY id";
 
     return read_rows(ctl, row_bool(filter, "details") ? detailed : plain, NULL, filter, takes_finding, ctl->lines,
                      ret_rows);
@@ -367,7 +368,8 @@ int offline_status(struct ctl *ctl, json_object **ret_entry)
     if (r < 0)
         return r;
     status = json_object_get(json_object_array_get_idx(rows, 0));
-    if (json_object_object_add(status, "images-unreadable", json_object_new_uint64(row_number(status, "unreadable"))) < 0 ||
+    if (json_object_object_add(status, "images-unreadable",
+                               json_object_new_uint64(row_number(status, "unreadable"))) < 0 ||
         json_object_object_add(status, "datastores", json_object_get(stores)) < 0)
         return complain(-ENOMEM, "Cannot read the database");
     json_object_object_del(status, "unreadable");

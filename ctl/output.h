@@ -37,7 +37,9 @@ void output_begin_prose(struct output *output);
 int output_end(struct output *output);
 
 /* "" or an escape sequence that goes on until COLOUR_OFF. */
-enum colour { COLOUR_OFF, COLOUR_RED, COLOUR_BRIGHT_RED, COLOUR_YELLOW, COLOUR_GREEN, COLOUR_DIM, COLOUR_BOLD, _COLOUR_MAX };
+enum colour {
+    COLOUR_OFF, COLOUR_RED, COLOUR_BRIGHT_RED, COLOUR_YELLOW, COLOUR_GREEN, COLOUR_DIM, COLOUR_BOLD, _COLOUR_MAX,
+};
 const char *output_colour(const struct output *output, enum colour colour);
 enum colour severity_colour(const char *severity);
 const char *output_arrow(const struct output *output);

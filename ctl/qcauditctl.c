@@ -27,7 +27,8 @@ struct verb {
 #define FILTER_FINDINGS "severity name path datastore state all lines offline state-directory full "
 
 static const struct verb verbs[] = {
-    {"status", "", 0, 0, verb_status, "offline state-directory full ", "the store in numbers, and what is worst (default)",
+    {"status", "", 0, 0, verb_status, "offline state-directory full ",
+     "the store in numbers, and what is worst (default)",
      "Shows how many images are audited, when, what is wrong by severity, each datastore, and the worst findings."},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
      "Lists the findings that are open or acknowledged; --all also those that were resolved lately."},
@@ -39,19 +40,22 @@ static const struct verb verbs[] = {
      "takes on disk, and its age."},
     {"images", "[PATH...]", 0, -1, verb_images, "path datastore format all lines offline state-directory full ",
      "all images that are known",
-     "Lists the images below each PATH, or all of them; files without an image's format (raw) only with --all or --format=raw."},
+     "Lists the images below each PATH, or all of them; files without an image's format (raw) only with --all or\n"
+     "--format=raw."},
     {"history", "[PATH]", 0, 1, verb_history, "name since until lines offline state-directory full ",
      "what happened: findings opened, worsened, resolved",
      "Lists the changes of findings, newest first: of all images, or of one; of one also its last audits."},
     {"explain", "[NAME...]", 0, -1, verb_explain, "", "what a finding means, and what to do about it",
      "Explains findings by their names, such as chain-deep; without a NAME it lists all there are. Needs no daemon."},
     {"scan", "[PATH...]", 0, -1, verb_scan, "wait ", "audit images or directories now",
-     "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case. With --wait it\n"
-     "shows the progress, ends when all is done, and exits with 2 if findings of severity error or critical were opened."},
-    {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar ", "check images without the daemon, as qemu-img check does",
-     "Checks images with the rights of the caller, in a sandbox, without writing or locking anything. Exit status as of\n"
-     "qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 the format has no check;\n"
-     "of several images the worst. With --chain every layer below is checked too."},
+     "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case. With\n"
+     "--wait it shows the progress, ends when all is done, and exits with 2 if findings of severity error or\n"
+     "critical were opened."},
+    {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar ",
+     "check images without the daemon, as qemu-img check does",
+     "Checks images with the rights of the caller, in a sandbox, without writing or locking anything. Exit status\n"
+     "as of qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 the format has\n"
+     "no check; of several images the worst. With --chain every layer below is checked too."},
     {"ack", "ID...", 1, -1, verb_ack, "reason until for ", "acknowledge findings: no more reminders",
      "Acknowledges findings: they stay listed, but are not told again until --until, or until they get worse."},
     {"pause", "DATASTORE...", 1, -1, verb_pause, "for until ", "audit nothing in a datastore for a while",
@@ -338,7 +342,8 @@ static int check_verb(const struct verb *verb, const struct parsed *parsed, int 
             return complain(0, "--%s means nothing to '%s'. See: qcauditctl %s --help", options[i].name, verb->name,
                             verb->name), -EINVAL;
     if (n_arguments < verb->least)
-        return complain(0, "'%s' needs %s. See: qcauditctl %s --help", verb->name, verb->arguments, verb->name), -EINVAL;
+        return complain(0, "'%s' needs %s. See: qcauditctl %s --help", verb->name, verb->arguments,
+                        verb->name), -EINVAL;
     if (verb->most >= 0 && n_arguments > verb->most)
         return complain(0, "Too many arguments for '%s'. See: qcauditctl %s --help", verb->name, verb->name), -EINVAL;
     return 0;

@@ -124,8 +124,8 @@ static int find_by_end(struct ctl *ctl, const char *argument, char **ret_path)
             found[n - 1] = path;
     }
     if (n == 0)
-        return complain(0, "No image %s is known. 'qcauditctl images' lists those that are; a new one appears after the "
-                           "next walk, or at once with 'qcauditctl scan'.", shown), -ENOENT;
+        return complain(0, "No image %s is known. 'qcauditctl images' lists those that are; a new one appears after "
+                           "the next walk, or at once with 'qcauditctl scan'.", shown), -ENOENT;
     if (n > 1) {
         (void)complain(0, "%zu images are called %s:", n, shown);
         for (size_t i = 0; i < n && i < ELEMENTSOF(found); i++) {

@@ -117,8 +117,10 @@ static int wait_done(struct ctl *ctl, uint64_t ticket, json_object **ret_state)
 
 static int count_severity(json_object *counts, const char *severity)
 {
-    return severity && json_object_object_add(counts, severity,
-                                              json_object_new_uint64(row_number(counts, severity) + 1)) < 0 ? -ENOMEM : 0;
+    if (!severity)
+        return 0;
+    return json_object_object_add(counts, severity, json_object_new_uint64(row_number(counts, severity) + 1)) < 0
+               ? -ENOMEM : 0;
 }
 
 /* Counts the open findings, and those that opened or got worse since the scan began. */

@@ -177,7 +177,8 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
 {
     for (size_t i = 0; i < json_object_array_length(remedy); i++) {
         json_object *step = json_object_array_get_idx(remedy, i);
-        const char *key = row_has(step, "command") ? "command" : row_has(step, "precondition") ? "precondition" : "text";
+        const char *key = row_has(step, "command") ? "command"
+                          : row_has(step, "precondition") ? "precondition" : "text";
         _cleanup_free_ char *shown = row_text(step, key), *text = NULL;
         const char *raw = row_raw(step, key);
 
@@ -241,7 +242,8 @@ static void finding_print(struct ctl *ctl, json_object *finding, bool explain)
                  output_colour(&ctl->output, severity_colour(severity)), name, output_colour(&ctl->output, COLOUR_OFF),
                  id);
     line(ctl, "What", entry ? strdup(entry->title) : row_text(finding, "title"));
-    line(ctl, row_bool(finding, "disk") ? "Disk" : row_has(finding, "path") ? "Image" : "Where", fact_subject(finding, ""));
+    line(ctl, row_bool(finding, "disk") ? "Disk" : row_has(finding, "path") ? "Image" : "Where",
+         fact_subject(finding, ""));
     line_text(ctl, "In short", finding, "summary");
     line_text(ctl, "Severity", finding, "severity");
     line(ctl, "Confidence", strdup(fact_confidence(row_raw(finding, "confidence"))));
@@ -268,7 +270,8 @@ static int show_finding(struct ctl *ctl, const char *argument)
     int r = client_finding(ctl, strtoll(argument, NULL, 10), &finding);
 
     if (r == -ENOENT)
-        return complain(0, "There is no finding %s. 'qcauditctl findings --all' lists those that are known.", argument), r;
+        return complain(0, "There is no finding %s. 'qcauditctl findings --all' lists those that are known.",
+                        argument), r;
     if (r < 0)
         return r;
     output_begin_prose(&ctl->output);

@@ -8,7 +8,8 @@
 
 /* MESSAGE_ID of a summary, which stands for several events and carries all their QCAUDIT_EVENT_IDs. */
 #define ALERT_SUMMARY_MESSAGE_ID SD_ID128_MAKE(5d,1c,8a,6e,0b,7f,4c,52,9e,14,c3,8b,27,60,af,d9)
-/* So many events are told one by one within ALERT_WINDOW (and as many critical ones); what is more becomes one summary. */
+/* So many events are told one by one within ALERT_WINDOW (and as many critical ones); what is more becomes one
+ * summary. */
 #define ALERT_WINDOW_EVENTS 20
 #define ALERT_WINDOW (600 * USEC_PER_SEC)
 

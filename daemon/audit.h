@@ -6,7 +6,8 @@
 
 struct audits;
 
-/* Where a path lies: the helper of its datastore. -EPERM outside all datastores, -ENOTCONN when it has no helper now. */
+/* Where a path lies: the helper of its datastore. -EPERM outside all datastores, -ENOTCONN when it has no helper
+ * now. */
 typedef int (*audit_files_fn)(void *userdata, const char *path, struct files **ret_files);
 
 struct audits_options {

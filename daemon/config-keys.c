@@ -70,8 +70,8 @@ static size_t component_length(const char *name)
     return strcspn(name, ".[");
 }
 
-bool config_keys_below(const char *section, bool (*each)(void *userdata, const char *name, const struct config_key *key),
-                       void *userdata)
+bool config_keys_below(const char *section,
+                       bool (*each)(void *userdata, const char *name, const struct config_key *key), void *userdata)
 {
     char component[64], last[64] = "";
 

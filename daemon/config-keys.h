@@ -34,9 +34,10 @@ const char *config_word_name(enum config_word word);
 uint64_t config_word_value(enum config_word word);
 
 /* What is directly below section ("" is the top, "thresholds.chain-deep", "datastores[]"): calls back with
- * each different name once, and the key when that is no section of its own. "*" is not told. Stops when the callback returns true. */
-bool config_keys_below(const char *section, bool (*each)(void *userdata, const char *name, const struct config_key *key),
-                       void *userdata);
+ * each different name once, and the key when that is no section of its own. "*" is not told. Stops when the callback
+ * returns true. */
+bool config_keys_below(const char *section,
+                       bool (*each)(void *userdata, const char *name, const struct config_key *key), void *userdata);
 /* Exactly this key, or "thresholds.*.enabled" for any finding's; NULL. */
 const struct config_key *config_key_find(const char *section, const char *name);
 /* True when there are keys below section.name, as a mapping or (is_list) as a list of mappings. */

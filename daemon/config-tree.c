@@ -236,7 +236,8 @@ static int read_node(struct reader *reader, const yaml_event_t *event, unsigned 
         break;
     default:
         /* An alias stands where its node could be: an empty text keeps keys and values in pairs. */
-        reader_mistake(reader, &event->start_mark, "aliases (*name) are not taken here; quote a text that begins with *");
+        reader_mistake(reader, &event->start_mark,
+                       "aliases (*name) are not taken here; quote a text that begins with *");
         node->kind = CONFIG_NODE_SCALAR;
         node->cut = true;
         node->text = strdup("");

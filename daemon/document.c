@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Prints what is made from the tables while building: the sample configuration, the manual's keys, the journal catalogue. */
+/* Prints what is made from the tables while building: the sample configuration, the manual's keys, the journal
+ * catalogue. */
 #include <errno.h>
 #include <string.h>
 

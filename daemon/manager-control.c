@@ -301,7 +301,7 @@ const struct control_ops manager_control_ops = {
     .pause = op_pause, .release = op_release, .resume = op_resume, .reload = op_reload,
 };
 
-/* ---- systemd's line ------------------------------------------------------------------------------------------------ */
+/* ---- systemd's line -------------------------------------------------------------------------------------------- */
 
 static int status_line(struct manager *manager, char **ret_line)
 {

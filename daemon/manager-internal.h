@@ -140,7 +140,8 @@ int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const
 const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket);
 /* Ends the scans of which nothing is left. */
 void pass_check_finished(struct manager *manager);
-/* The image's audit is awaited by the scan; it, or that there will be none, is no longer awaited; the same of a walk. */
+/* The image's audit is awaited by the scan; it, or that there will be none, is no longer awaited; the same of a
+ * walk. */
 void scan_join(struct manager *manager, struct image *image, uint64_t ticket);
 void scan_leave(struct manager *manager, struct image *image);
 void scan_leave_walk(struct manager *manager, struct datastore *datastore);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* From audits to findings: what changed is related, judged, given its remedy and kept, a moment later and all at once. */
+/* From audits to findings: what changed is related, judged, given its remedy and kept, a moment later and all at
+ * once. */
 #include <errno.h>
 #include <string.h>
 #include <strings.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* References that may lead elsewhere now: looked up again after walks and when files come or go, without reading images. */
+/* References that may lead elsewhere now: looked up again after walks and when files come or go, without reading
+ * images. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is kept: rounds that go to the database, events that are told once they lie there, and what the last daemon knew. */
+/* What is kept: rounds that go to the database, events that are told once they lie there, and what the last daemon
+ * knew. */
 #include <errno.h>
 #include <string.h>
 

@@ -205,7 +205,7 @@ struct image {
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */
     /* The manager's: */
-    bool listed;                /* an image as far as one can tell; else some other file, looked at once and not shown */
+    bool listed;                /* an image as far as one can tell; else another file, looked at once, not shown */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
 };

@@ -11,13 +11,15 @@
  * parent-stored, parent-state, depth, unconsolidated, leaf, golden ("policy", "inferred"), loop, children,
  * findings (unresolved ones), severity (the worst of them).
  * GetImage adds: mtime, mode, uid, gid, links, first-seen, last-seen, created, created-source, own-layer,
- * deepest-leaf, layers-above and leaves (of an own layer that has layers above), golden-layer, base, children-paths, header{}, check{}, snapshots[], bitmaps[], audit{}, findings-list[].
- * Its findings-list has those of its disk too; findings and severity count the image's own alone.
- * GetChain adds: level, created, created-source, own, asked; findings-list is [] of id, name, severity and disk; state is
- * "missing", "escapes", "remote", "unreachable", "pending" or "loop" in the row of a parent that is no layer.
+ * deepest-leaf, layers-above and leaves (of an own layer that has layers above), golden-layer, base, children-paths,
+ * header{}, check{}, snapshots[], bitmaps[], audit{}, findings-list[]. Its findings-list has those of its disk too;
+ * findings and severity count the image's own alone.
+ * GetChain adds: level, created, created-source, own, asked;
+ * findings-list is [] of id, name, severity and disk; state is "missing", "escapes", "remote", "unreachable", "pending"
+ * or "loop" in the row of a parent that is no layer.
  *
- * A finding: id, name, title, summary, severity, confidence, state, subject-kind, subject, path (of an image), disk (it is
- * about all layers of a disk, and path is the disk's own layer), datastore,
+ * A finding: id, name, title, summary, severity, confidence, state, subject-kind, subject, path (of an image), disk (it
+ * is about all layers of a disk, and path is the disk's own layer), datastore,
  * first-seen, last-seen, changed, resolved, count, weight, acknowledged-by, acknowledged-reason,
  * acknowledged-until; with details: evidence{}, remedy[]. */
 #pragma once

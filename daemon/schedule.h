@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which image is to be audited next: due times, jitter, priority, one reader per backing device. Pure: the time is passed in. */
+/* Which image is to be audited next: due times, jitter, priority, one reader per backing device. Pure: the time is
+ * passed in. */
 #pragma once
 
 #include "model.h"
@@ -30,7 +31,8 @@ void schedule_forget(struct schedule *schedule, struct image *image);
 void schedule_hold(struct schedule *schedule, const struct datastore *datastore, bool hold);
 
 /* The next image to audit now, marked as under way; NULL when none is due, all workers are taken, or its
- * device has a reader (unless there is only one device: still one reader). *ret_wait is usec until it is worth asking again. */
+ * device has a reader (unless there is only one device: still one reader). *ret_wait is usec until it is worth
+ * asking again. */
 struct image *schedule_next(struct schedule *schedule, uint64_t now, enum schedule_reason *ret_reason,
                             uint64_t *ret_wait);
 /* The audit ended; it is due again by the interval. */

@@ -52,7 +52,8 @@ struct store_batch {
 /* Appends the rows and waiters of from, which is freed. */
 void store_batch_append(struct store_batch *batch, struct store_batch *from);
 /* Drops every row of a datastore or an image that a later one of the same key replaces, and of an image's audits
- * all but the last two. Findings and events are never dropped. Returns how many went; 0 also when there is no memory to find out. */
+ * all but the last two. Findings and events are never dropped. Returns how many went; 0 also when there is no memory
+ * to find out. */
 size_t store_batch_compact(struct store_batch *batch);
 /* Has events, whose loss in a power failure would be an alert told and forgotten. */
 bool store_batch_is_precious(const struct store_batch *batch);

@@ -47,7 +47,8 @@ static int system_error(sqlite3 *sqlite)
 
 int store_db_error(sqlite3 *sqlite, int code)
 {
-    int extended = sqlite && (sqlite3_errcode(sqlite) & 0xff) == (code & 0xff) ? sqlite3_extended_errcode(sqlite) : code;
+    int extended = sqlite && (sqlite3_errcode(sqlite) & 0xff) == (code & 0xff) ? sqlite3_extended_errcode(sqlite)
+                                                                              : code;
     int system;
 
     switch (extended) {

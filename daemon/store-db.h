@@ -13,8 +13,8 @@ struct store_db;
 
 /* Locks directory/lock for this process; the descriptor keeps it. -EBUSY and the holder's pid (0: unknown). */
 int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd);
-/* Is directory/lock still the file that fd locks? Else the folder or the file is gone, or another's: locks what is there
- * now, into *fd. -EBUSY when another process holds that. */
+/* Is directory/lock still the file that fd locks? Else the folder or the file is gone, or another's: locks what is
+ * there now, into *fd. -EBUSY when another process holds that. */
 int store_folder_relock(const char *directory, int *fd);
 /* Renames the database and its -wal and -shm to a free name with the time in it. No connection may be open.
  * *ret_path (malloc'd) is where the database is now. */
@@ -60,7 +60,8 @@ struct store_writer *store_writer_free(struct store_writer *writer);
 struct store_writer *store_db_writer(struct store_db *db);
 /* The batch in one transaction, all or nothing. audits_kept: per image, at least the last two are. now: usec, for
  * what has no time of its own. */
-int store_writer_write(struct store_writer *writer, const struct store_batch *batch, unsigned audits_kept, uint64_t now);
+int store_writer_write(struct store_writer *writer, const struct store_batch *batch, unsigned audits_kept,
+                       uint64_t now);
 
 /* ---- sweeping (store-sweep.c) ------------------------------------------------------------------ */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads back what was known when the last daemon stopped: datastores, images with their last audit, findings, outbox. */
+/* Reads back what was known when the last daemon stopped: datastores, images with their last audit, findings,
+ * outbox. */
 #include <errno.h>
 #include <string.h>
 

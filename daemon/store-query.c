@@ -98,8 +98,8 @@ static int prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **ret_statemen
 }
 
 /* ?1 path, ?2 finding, ?3 since, ?4 until, ?5 before. The unary plus keeps SQLite from the wrong index. */
-#define EVENT_COLUMNS "SELECT seq, at, type, finding, severity, confidence, subject, subject_kind, datastore, message," \
-    " depth, id FROM event WHERE seq < ?5 AND +at >= ?3 AND +at <= ?4 AND (?2 IS NULL OR finding = ?2)"
+#define EVENT_COLUMNS "SELECT seq, at, type, finding, severity, confidence, subject, subject_kind, datastore," \
+    " message, depth, id FROM event WHERE seq < ?5 AND +at >= ?3 AND +at <= ?4 AND (?2 IS NULL OR finding = ?2)"
 static const char events_sql[] = EVENT_COLUMNS " ORDER BY seq DESC";
 static const char events_of_path_sql[] = EVENT_COLUMNS " AND subject = ?1 AND subject_kind = 'image' ORDER BY seq DESC";
 
@@ -137,7 +137,8 @@ int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, u
 
 static const char audits_sql[] =
     "SELECT a.id, a.started, a.finished, a.confidence, a.use, a.error = 0, nullif(a.error, 0), a.corruptions, a.leaks,"
-    " a.check_errors, a.size, a.allocated, a.virtual_size, a.depth FROM image i JOIN audit a ON a.image = i.id WHERE i.path = ?1 AND a.id < ?2 ORDER BY a.id DESC";
+    " a.check_errors, a.size, a.allocated, a.virtual_size, a.depth FROM image i JOIN audit a ON a.image = i.id"
+    " WHERE i.path = ?1 AND a.id < ?2 ORDER BY a.id DESC";
 
 static const struct column audit_columns[] = {
     { "started", COLUMN_U64 },

@@ -48,8 +48,10 @@ struct fields {
     size_t n_items;
 };
 
-#define PLAIN(s, m, k, t) { .key = (k), .type = FIELD_##t, .offset = offsetof(struct s, m), .size = sizeof(((struct s *)0)->m) }
-#define ENUM(s, m, k, f, n) { .key = (k), .type = FIELD_ENUM, .offset = offsetof(struct s, m), .name = (f), .n_names = (n) }
+#define PLAIN(s, m, k, t) \
+    { .key = (k), .type = FIELD_##t, .offset = offsetof(struct s, m), .size = sizeof(((struct s *)0)->m) }
+#define ENUM(s, m, k, f, n) \
+    { .key = (k), .type = FIELD_ENUM, .offset = offsetof(struct s, m), .name = (f), .n_names = (n) }
 #define OBJECT(s, m, k, f) { .key = (k), .type = FIELD_OBJECT, .offset = offsetof(struct s, m), .members = (f) }
 #define ARRAY(s, m, c, k, f)                                                                       \
     { .key = (k), .type = FIELD_ARRAY, .offset = offsetof(struct s, m), .size = sizeof(*((struct s *)0)->m), \
@@ -80,7 +82,9 @@ static const char *table_name(unsigned value)
 
 static const char *crypt_name(unsigned value)
 {
-    static const char *const names[] = { [QCA_CRYPT_NONE] = "none", [QCA_CRYPT_AES] = "aes", [QCA_CRYPT_LUKS] = "luks" };
+    static const char *const names[] = {
+        [QCA_CRYPT_NONE] = "none", [QCA_CRYPT_AES] = "aes", [QCA_CRYPT_LUKS] = "luks",
+    };
 
     return value < ELEMENTSOF(names) ? names[value] : NULL;
 }

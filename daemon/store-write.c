@@ -51,9 +51,9 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         " mtime, ctime, mode, uid, gid, links, use, worker_deaths)"
         " VALUES (?1, (SELECT id FROM datastore WHERE name = ?2), 1, ?4, ?5, 0, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,"
         " ?17, ?18, ?19, ?7, 0) ON CONFLICT (path) DO NOTHING",
-        "INSERT INTO audit (image, started, finished, confidence, use, deep, fsid, inode, btime, size, allocated, mtime,"
-        " ctime, mode, uid, gid, links, error, open_kind, open_layer, open_offset, open_value, open_bound, open_field,"
-        " open_text, worker_signal, worker_status, bytes_read, elapsed_usec, cpu_usec, peak_memory, format, version,"
+        "INSERT INTO audit (image, started, finished, confidence, use, deep, fsid, inode, btime, size, allocated,"
+        " mtime, ctime, mode, uid, gid, links, error, open_kind, open_layer, open_offset, open_value, open_bound,"
+        " open_field, open_text, worker_signal, worker_status, bytes_read, elapsed_usec, cpu_usec, peak_memory, format, version,"
         " virtual_size, cluster_size, refcount_bits, incompatible, compatible, autoclear, n_snapshots, n_bitmaps,"
         " check_finished, corruptions, leaks, check_errors, total_clusters, allocated_clusters, image_end, n_issues)"
         " SELECT id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24,"
@@ -119,14 +119,18 @@ static const char depth_above_sql[] =
     " JOIN edge e ON e.path = above.path AND e.kind = 'parent'"
     " JOIN image i ON i.id = e.child JOIN audit a ON a.id = i.audit"
     " WHERE a.depth IS NULL AND n < " DEPTH_MAX ")"
-    " UPDATE audit SET depth = CASE (SELECT depth FROM start) WHEN 0 THEN 0 ELSE (SELECT depth FROM start) + above.n END"
+    " UPDATE audit SET depth = CASE (SELECT depth FROM start) WHEN 0 THEN 0"
+    " ELSE (SELECT depth FROM start) + above.n END"
     " FROM above WHERE audit.id = above.audit";
 
 static const char prune_sql[] =
     "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE image = " IMAGE_ID
     " ORDER BY id DESC LIMIT " PRUNE_MAX " OFFSET " EXTRA ")";
 
-enum { SINGLE_BEGIN, SINGLE_COMMIT, SINGLE_ROLLBACK, SINGLE_UNCLEAN, SINGLE_DEPTH, SINGLE_DEPTH_ABOVE, SINGLE_PRUNE, _SINGLE_MAX };
+enum {
+    SINGLE_BEGIN, SINGLE_COMMIT, SINGLE_ROLLBACK, SINGLE_UNCLEAN, SINGLE_DEPTH, SINGLE_DEPTH_ABOVE, SINGLE_PRUNE,
+    _SINGLE_MAX,
+};
 
 static const char *const single_statements[_SINGLE_MAX] = {
     [SINGLE_BEGIN] = "BEGIN IMMEDIATE",

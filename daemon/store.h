@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The database: one thread owns it, the loop posts batches and gets answers; a slow or full disk never stops the loop. */
+/* The database: one thread owns it, the loop posts batches and gets answers; a slow or full disk never stops the
+ * loop. */
 #pragma once
 
 #include <systemd/sd-event.h>
@@ -14,8 +15,9 @@ struct store_options {
     unsigned audits_kept;       /* per image */
     /* The database cannot be written since (error < 0), or can again (0). Called once per change, in the loop. */
     void (*trouble)(void *userdata, int error, size_t n_waiting);
-    /* Damage was found while it was in use (by quick_check, a read or a write), or another file in its place: it was put
-     * aside as path, "" when it was removed. A new and empty one is in use: everything known must be given to it again. */
+    /* Damage was found while it was in use (by quick_check, a read or a write), or another file in its place: it was
+     * put aside as path, "" when it was removed. A new and empty one is in use: everything known must be given to it
+     * again. */
     void (*damaged)(void *userdata, const char *path);
     void *userdata;
 };
@@ -36,7 +38,8 @@ struct store *store_close(struct store *store);
  * database turns out damaged on the way, what could be read was handed over, 0 is returned, and `damaged` follows. */
 struct store_loader {
     int (*datastore)(void *userdata, struct datastore *datastore);
-    int (*image)(void *userdata, const char *datastore, struct image *image);  /* with its last two audits and references */
+    /* With its last two audits and references. */
+    int (*image)(void *userdata, const char *datastore, struct image *image);
     int (*finding)(void *userdata, struct finding *finding);       /* open, acknowledged, or resolved within 7 days */
     int (*event)(void *userdata, struct event *event);             /* told to nobody yet: the outbox */
     void *userdata;

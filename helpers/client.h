@@ -145,7 +145,8 @@ struct files_root {
 typedef void (*files_root_fn)(void *userdata, int error, const struct files_root *root);
 int files_root(struct files *files, files_root_fn done, void *userdata);
 
-/* Walks the whole root (a record for everything found, whatever its type, then walked). -EALREADY while one is under way. */
+/* Walks the whole root (a record for everything found, whatever its type, then walked). -EALREADY while one is
+ * under way. */
 int files_walk(struct files *files);
 
 /* O_PATH, fstat, allowed roots, reopen read-only, lock probe. fd is the callee's. -EPERM: lies outside
@@ -169,7 +170,11 @@ int files_resolve(struct files *files, const char *image_path, const char *refer
 
 /* ---- what a reference is, by its text alone (shared policy of daemon and ctl) --------------- */
 
-enum reference_text { REFERENCE_LOCAL, REFERENCE_REMOTE /* json: or a protocol */, REFERENCE_UNSAFE /* devices, /proc, /sys */ };
+enum reference_text {
+    REFERENCE_LOCAL,
+    REFERENCE_REMOTE,           /* json: or a protocol */
+    REFERENCE_UNSAFE,           /* devices, /proc, /sys */
+};
 /* Empty, or "file:" with a relative path (QEMU takes it from its working directory), is unsafe too.
  * What "file:" prefixes and spellings QEMU accepts is in the implementation; *ret_path (malloc'd, may be
  * NULL to ask for the class alone) is the plain path of a local reference. */

@@ -24,7 +24,8 @@ int process_start(sd_event *event, const char *program, int socket, process_ende
 int process_adopt(sd_event *event, pid_t pid, int pidfd, process_ended_fn ended, void *userdata,
                   struct process **ret_process);
 pid_t process_pid(const struct process *process);
-/* SIGKILL. ended comes, though perhaps late: a process that waits for a hung file system dies only when that answers. */
+/* SIGKILL. ended comes, though perhaps late: a process that waits for a hung file system dies only when that
+ * answers. */
 void process_kill(struct process *process);
 /* Kills it; it is reaped by the loop, without a callback. Takes NULL, returns NULL. */
 struct process *process_free(struct process *process);

@@ -215,7 +215,8 @@ static int filter_new(scmp_filter_ctx *ret_filter)
     }
     /* raise() and abort(): signals to itself alone */
     if (r == 0 && !SANITIZED)
-        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     if (r < 0)
         return r;
     *ret_filter = TAKE_PTR(filter);

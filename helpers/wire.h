@@ -123,7 +123,8 @@ struct wire_question {
     uint32_t layer;
 };
 
-/* The fields of struct qca_image_info and struct qca_check_result that are numbers and need no check but their range. */
+/* The fields of struct qca_image_info and struct qca_check_result that are numbers and need no check but their
+ * range. */
 #define WIRE_INFO_FIELDS(X)                                                                                      \
     X(version) X(file_size) X(virtual_size) X(cluster_size) X(refcount_bits) X(header_length)                     \
     X(incompatible_features) X(compatible_features) X(autoclear_features) X(compression_type)                     \

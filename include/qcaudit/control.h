@@ -30,18 +30,21 @@
 
 /* GetStatus() -> a{sv}
  * ListDatastores() -> aa{sv}
- * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay (it or what lies below it),
- *                                                                          datastore s, format s, findings b (only with)
+ * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay (it or what is below it),
+ *                                                                          datastore s, format s,
+ *                                                                          findings b (only with)
  * GetImage(ay path) -> a{sv}                                               all that is known of one image
  * GetChain(ay path) -> aa{sv}                                              base first; "level" t, "parent" ay
- * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s, path ay,
- *                                                                          datastore s, state s ("open", "acknowledged", "resolved",
- *                                                                          "unresolved", the default: the first two; "all"), details b
+ * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s,
+ *                                                                          path ay, datastore s, details b, state s:
+ *                                                                          "open", "acknowledged", "resolved", "all",
+ *                                                                          "unresolved" (the default: the first two)
  * GetFinding(x id) -> a{sv}                                                with evidence and remedy
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, name s, since t, until t
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
  * Scan(aay paths) -> t ticket                                              no paths: walk everything, audit what is due
- * GetScan(t ticket) -> a{sv}                                               done b, images-total t, images-done t, current ay
+ * GetScan(t ticket) -> a{sv}                                               done b, images-total t, images-done t,
+ *                                                                          current ay
  * Acknowledge(x id, s reason, t until) -> ()
  * Pause(s datastore, t until) -> ()    Release(s datastore, t until) -> ()    Resume(s datastore) -> ()
  * Reload() -> ()
