@@ -272,6 +272,8 @@ int qcow2_inflate_all(struct qcow2_check *ctx)
     deep.capacity = min_u64(room / 2 / sizeof(*deep.entries), MAX_ENTRIES);
     if (deep.capacity < MIN_ENTRIES)
         return qcow2_out_of_memory(ctx);
+    /* Tables that do not overlap hold no more than this; for others there are walks. */
+    deep.capacity = min_u64(deep.capacity, max_u64(ctx->image->info.file_size / 8, MIN_ENTRIES));
     deep.entries = malloc(deep.capacity * sizeof(*deep.entries));
     deep.in = malloc(compressed_max);
     r = !deep.entries || !deep.in

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as an image: opened, digested, checked, and as a chain whose parents are the same bytes, or none.
+/* Any bytes as an image: opened, checked, digested, and as a chain whose parents are the same bytes, or none, with the
+ * map of what its guest sees.
  *
- * Byte 111 of the input, padding that no reader of qcow2 looks at, says how it is checked: with little memory (many
- * passes), without vector instructions, or as the beginning of a large sparse file. However that is, the counters must
- * be the same as without. */
+ * Byte 111 of the input, padding that no reader of qcow2 looks at, says how: with little memory (many passes), without
+ * vector instructions, as the beginning of a large sparse file, with digests. However it is checked, the counters must
+ * be the same. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,20 +15,24 @@
 
 #define MEMORY_LIMIT (UINT64_C(16) * 1024 * 1024)
 #define MEMORY_LIMIT_TIGHT (UINT64_C(2944) * 1024)     /* what a check needs at least, and little more */
-#define SPARSE_SIZE (UINT64_C(4) * 1024 * 1024 * 1024)
+#define SPARSE_SIZE (UINT64_C(576) * 1024 * 1024)
 
 enum {
     MAX_DEPTH = 4,
+    MAX_EXTENTS = 64,
+    MAX_DIGESTED = 256 * 1024,  /* bytes of a disk */
     MODE_PLACE = 111,
     MODE_SCALAR = 1 << 0,
     MODE_TIGHT = 1 << 1,
     MODE_SPARSE = 1 << 2,
-    MODES = 1 << 3,
+    MODE_DIGEST = 1 << 3,
+    MODES = 1 << 4,
 };
 
 DEFINE_CLEANUP(struct qca_io *, qca_io_free)
 DEFINE_CLEANUP(struct qca_image *, qca_image_free)
 DEFINE_CLEANUP(struct qca_chain *, qca_chain_free)
+DEFINE_CLEANUP(struct qca_map *, qca_map_free)
 
 struct input {
     const uint8_t *data;
@@ -98,11 +103,57 @@ static void check_all(struct qca_image *image, unsigned mode)
         abort();
 }
 
+/* What the extents promise is true of each, and its bytes can be had or there is a reason. */
+static void check_extent(struct qca_map *map, const struct qca_extent *extent, uint64_t offset, size_t depth)
+{
+    uint8_t bytes[512];
+    size_t size = extent->length < sizeof(bytes) ? extent->length : sizeof(bytes);
+    int r = qca_map_read(map, extent, extent->length - size, bytes, size);
+
+    if (extent->guest_offset != offset || extent->length == 0 || extent->length > qca_map_size(map) - offset ||
+        extent->layer >= depth || !qca_extent_kind_name(extent->kind) ||
+        (extent->kind == QCA_EXTENT_DAMAGED) != (extent->error != 0) ||
+        (extent->kind == QCA_EXTENT_DATA && extent->host_length != extent->length) ||
+        (extent->kind == QCA_EXTENT_DAMAGED && r >= 0))
+        abort();
+}
+
+static void map_chain(struct qca_chain *chain, const char *snapshot, bool digest)
+{
+    const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT, .snapshot = snapshot };
+    _cleanup_(qca_map_freep) struct qca_map *map = NULL;
+    struct qca_content_digest content;
+    struct qca_extent extent;
+    struct qca_error error;
+    uint64_t offset = 0;
+
+    if (qca_map_new(chain, &options, &error, &map) < 0)
+        return;
+    for (unsigned i = 0; i < MAX_EXTENTS && qca_map_next(map, offset, &extent) > 0; i++) {
+        check_extent(map, &extent, offset, qca_chain_depth(chain));
+        offset += extent.length;
+    }
+    if (digest && qca_map_size(map) <= MAX_DIGESTED)
+        qca_content_digest(map, NULL, &content);
+}
+
+static void follow_chain(struct qca_image *image, struct input *input, bool digest)
+{
+    const struct qca_chain_options options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT, .id = { 1, 0 } };
+    const struct qca_image_info *info = qca_image_info(image);
+    _cleanup_(qca_chain_freep) struct qca_chain *chain = NULL;
+    struct qca_error error;
+
+    if (qca_chain_open(image, &options, resolve, input, &error, &chain) < 0)
+        return;
+    map_chain(chain, NULL, digest);
+    if (info->n_snapshots > 0)
+        map_chain(chain, info->snapshots[info->n_snapshots - 1].name, digest);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct qca_open_options options = { .memory_limit = MEMORY_LIMIT };
-    const struct qca_chain_options chain_options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT,
-                                                     .id = { 1, 0 } };
     unsigned mode = size > MODE_PLACE && data[MODE_PLACE] < MODES ? data[MODE_PLACE] : 0;
     struct input input = { data, size, 0 };
     struct qca_error error;
@@ -110,16 +161,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     _cleanup_close_ int fd = -1;
     _cleanup_(qca_io_freep) struct qca_io *io = NULL;
     _cleanup_(qca_image_freep) struct qca_image *image = NULL;
-    _cleanup_(qca_chain_freep) struct qca_chain *chain = NULL;
 
     if (size > FUZZ_INPUT_MAX || input_io(&input, mode & MODE_SPARSE, &fd, &io) < 0)
         return 0;
     if (qca_image_open(io, &options, &error, &image) < 0)
         return 0;
-    if (mode == 0)
+    if (mode & MODE_DIGEST)
         qca_metadata_digest(image, digest);
     check_all(image, mode);
-    if (qca_image_info(image)->parent || qca_image_info(image)->data_file)
-        qca_chain_open(image, &chain_options, resolve, &input, &error, &chain);
+    follow_chain(image, &input, mode & MODE_DIGEST);
     return 0;
 }

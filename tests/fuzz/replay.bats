@@ -56,3 +56,11 @@ END
 @test "configurations" {
     replay fuzz-config "$top_srcdir/tests/fuzz/corpus/config"
 }
+
+@test "names and references" {
+    replay fuzz-text "$top_srcdir/tests/fuzz/corpus/text"
+}
+
+@test "reports of a database, rows of the control interface" {
+    replay fuzz-report "$top_srcdir/tests/fuzz/corpus/report"
+}
