@@ -90,3 +90,10 @@ manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }     
     _qcauditd
     [ "${COMPREPLY[*]}" = console ]
 }
+
+@test "what the package's build calls is there" {
+    local target
+    target=$(sed -n 's/.*\$(MAKE) -C tests \([a-z-]*\)$/\1/p' "$top_srcdir/debian/rules")
+    [ -n "$target" ]
+    grep -q "^$target:" "$top_builddir/tests/Makefile"
+}
