@@ -58,7 +58,7 @@ static int replace_database(struct store *store)
     uint64_t now = store_monotonic();
     int r;
 
-    if (store->aside_at != 0 && now - store->aside_at < ASIDE_PAUSE)
+    if (store->aside_at != 0 && now - store->aside_at < ASIDE_PAUSE && access(store->path, F_OK) == 0)
         return -EUCLEAN;
     aside = calloc(1, sizeof(*aside));
     if (!aside)
@@ -151,6 +151,8 @@ static int run_read(struct store *store, struct store_read *read)
     sqlite3 *sqlite;
     int r = have_database(store);
 
+    if (r == -ENOENT)
+        return -ENOTDIR;        /* the folder is not there: not that nothing is known */
     if (r < 0)
         return r;
     sqlite = store_db_sqlite(store->db);

@@ -284,6 +284,10 @@ static void removed_in_use(void **state)
     assert_int_equal(unlink(log), 0);
     assert_int_equal(unlink(kit->database), 0);
     lost(kit, NULL);
+    /* And again at once: there is no file to be put aside too often. */
+    kit->n_damaged = 0;
+    assert_int_equal(unlink(kit->database), 0);
+    lost(kit, NULL);
 }
 
 static void replaced_in_use(void **state)
@@ -315,6 +319,9 @@ static void folder_moved_in_use(void **state)
     kit_post(kit, batch);
     kit_wait(kit, &kit->n_trouble, 1);
     assert_int_equal(kit->trouble, -ENOENT);
+    assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, NULL, 10, kit_rows, kit), 0);
+    kit_wait(kit, &kit->n_read, 1);
+    assert_int_equal(kit->read_error, -ENOTDIR);
     assert_int_equal(rename(away, kit->directory), 0);
     kit_wait(kit, &kit->n_committed, 1);
     assert_int_equal(kit->n_damaged, 0);
