@@ -304,7 +304,9 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
         break;
     case DATASTORE_ONLINE:
         judgement.judged[FINDING_DATASTORE_OFFLINE] = true;
-        judgement.judged[FINDING_WATCH_DEGRADED] = true;
+        /* That all can be watched is known at the end of a walk. */
+        judgement.judged[FINDING_WATCH_DEGRADED] =
+            !datastore->watched || datastore->walk_finished >= datastore->walk_started;
         judgement.judged[FINDING_NOT_AUDITABLE] = datastore->walk_finished != 0;
         r = judge_watch(&judging, datastore);
         if (r >= 0)

@@ -1198,6 +1198,18 @@ static void datastores(void **state)
     assert_true(judgement->judged[FINDING_DATASTORE_OFFLINE]);
     judgement_done(judgement);
 
+    datastore->watched = true;                  /* as far as is known: the walk is under way */
+    datastore->walk_started = NOW;
+    datastore->walk_finished = NOW - 1;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_false(judgement->judged[FINDING_WATCH_DEGRADED]);
+    judgement_done(judgement);
+    datastore->walk_finished = NOW;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_true(judgement->judged[FINDING_WATCH_DEGRADED]);
+    judgement_done(judgement);
+    datastore->watched = false;
+
     datastore->watch_error = -ENOSPC;
     assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
     assert_only(
