@@ -398,6 +398,13 @@ static void put_safe(const char *text)
         const unsigned char *s = (const unsigned char *)text;
         uint32_t c;
 
+        /* what nearly all of it is goes out in one piece */
+        for (n = 0; s[n] != '\0' && s[n] < 0x7f; n++)
+            ;
+        if (n > 0) {
+            (void)fwrite(text, 1, n, stdout);
+            continue;
+        }
         n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
         if (s[0] != 0x7f && (n == 1 || text_is_safe(text, n))) {
             (void)fwrite(text, 1, n, stdout);
