@@ -188,6 +188,22 @@ static int result_json(const struct qca_check_result *result, json_object *objec
     return r < 0 ? r : put(object, "issues", issues);
 }
 
+/* How the leaks lie: bytes in all, runs, and the most within what one L2 table maps. */
+static int leaks_json(const struct layer_report *layer, json_object *object)
+{
+    const struct qca_check_result *result = &layer->check;
+    const struct { const char *key; uint64_t value; } numbers[] = {
+        {"leaked-bytes", result->leaks * layer->info.cluster_size}, {"leak-runs", result->leak_runs},
+        {"burst-leaks", result->burst_leaks}, {"burst-offset", result->burst_offset},
+        {"burst-end-offset", result->burst_end},
+    };
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && result->leaks > 0 && i < ELEMENTSOF(numbers); i++)
+        r = put_number(object, numbers[i].key, numbers[i].value);
+    return r;
+}
+
 static int layer_json(const char *path, const struct layer_report *layer, json_object *object)
 {
     int r = put_string(object, "filename", path);
@@ -196,7 +212,10 @@ static int layer_json(const char *path, const struct layer_report *layer, json_o
         r = put_string(object, "format", qca_format_name(layer->info.format));
     if (r >= 0)
         r = put_number(object, "virtual-size", layer->info.virtual_size);
-    return r < 0 || !layer->checked ? r : result_json(&layer->check, object);
+    if (r < 0 || !layer->checked)
+        return r;
+    r = leaks_json(layer, object);
+    return r < 0 ? r : result_json(&layer->check, object);
 }
 
 static int layers_json(const struct check *check, json_object **ret_array)
@@ -255,7 +274,14 @@ static void print_where(const struct qca_issue *issue)
         (void)printf(" of snapshot %" PRIu32, issue->snapshot);
     if (issue->table_offset != QCA_NO_OFFSET)
         (void)printf(" at 0x%" PRIx64, issue->table_offset);
-    (void)printf(", entry %" PRIu64, issue->index);
+    (void)printf(issue->table == QCA_TABLE_HEADER || issue->table == QCA_TABLE_CRYPT ? ", byte %" PRIu64
+                                                                                   : ", entry %" PRIu64, issue->index);
+}
+
+/* Oddities beyond qemu-img need not harm anybody. */
+static bool hurts(const struct qca_issue *issue)
+{
+    return qca_issue_kind_counter(issue->kind) != QCA_COUNTER_BEYOND || qca_issue_kind_is_pointer(issue->kind);
 }
 
 static void print_hurt(const struct qca_issue *issue)
@@ -267,8 +293,8 @@ static void print_hurt(const struct qca_issue *issue)
     if (issue->stored != issue->counted)
         (void)printf("; refcount %" PRIu64 ", references %" PRIu64, issue->stored, issue->counted);
     if (issue->guest_offset != QCA_NO_OFFSET)
-        (void)printf("\n             the guest's disk is hurt from 0x%" PRIx64 " on, %s", issue->guest_offset,
-                     text_size(issue->guest_length, size));
+        (void)printf("\n             the guest's disk %s from 0x%" PRIx64 " on, %s", hurts(issue) ? "is hurt" : "there:",
+                     issue->guest_offset, text_size(issue->guest_length, size));
 }
 
 static void print_issue(const struct output *output, const struct qca_issue *issue)
@@ -309,8 +335,20 @@ static double percent(uint64_t part, uint64_t all)
     return all > 0 ? 100.0 * (double)part / (double)all : 0;
 }
 
+static uint64_t hidden_damage(const struct qca_check_result *result)
+{
+    uint64_t n = 0;
+
+    for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        if (qca_issue_kind_counter(kind) == QCA_COUNTER_BEYOND && qca_issue_kind_is_pointer(kind))
+            n += result->kind_count[kind];
+    return n;
+}
+
 static void print_verdict(const struct output *output, const struct qca_check_result *result)
 {
+    uint64_t hidden = hidden_damage(result);
+
     if (result->corruptions > 0)
         (void)printf("%s%" PRIu64 " error%s found.%s Data may be damaged, and writes may damage more:\nkeep a "
                      "copy before anything else, and repair only the copy.\n", output_colour(output, COLOUR_RED),
@@ -320,12 +358,20 @@ static void print_verdict(const struct output *output, const struct qca_check_re
         (void)printf("%s%" PRIu64 " leaked cluster%s found.%s Disk space is wasted, no data is harmed.\n",
                      output_colour(output, COLOUR_YELLOW), result->leaks, result->leaks == 1 ? " was" : "s were",
                      output_colour(output, COLOUR_OFF));
+    if (result->leaks > 1)
+        (void)printf("They lie in %" PRIu64 " run%s, most of them together at 0x%" PRIx64 " to 0x%" PRIx64 ": %" PRIu64 ".\n",
+                     result->leak_runs, result->leak_runs == 1 ? "" : "s", result->burst_offset, result->burst_end,
+                     result->burst_leaks);
     if (result->check_errors > 0)
         (void)printf("%s%" PRIu64 " internal error%s%s: parts of the metadata could not be read.\n",
                      output_colour(output, COLOUR_RED), result->check_errors, result->check_errors == 1 ? "" : "s",
                      output_colour(output, COLOUR_OFF));
     if (result->finished && result->corruptions == 0 && result->leaks == 0 && result->check_errors == 0)
         (void)printf("%sNo errors were found.%s\n", output_colour(output, COLOUR_GREEN),
+                     output_colour(output, COLOUR_OFF));
+    if (hidden > 0)
+        (void)printf("%sDamage in %" PRIu64 " place%s that qemu-img check calls clean was found:%s see above.\n",
+                     output_colour(output, COLOUR_RED), hidden, hidden == 1 ? "" : "s",
                      output_colour(output, COLOUR_OFF));
     if (result->total_clusters > 0)
         (void)printf("%" PRIu64 "/%" PRIu64 " = %.2f%% allocated, %.2f%% fragmented, %.2f%% compressed clusters\n",

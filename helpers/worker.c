@@ -252,6 +252,8 @@ static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *im
         return -ECANCELED;
     if (checking) {
         r = qca_check(image, &options, &check);
+        for (size_t i = 0; r == 0 && i < check.n_issues; i++)
+            check.issues[i].layer = index;
         if (r == 0)
             layer.check = &check;
         else if (r != -EOPNOTSUPP)

@@ -88,6 +88,18 @@ static int for_each_shared(struct qcow2_check *ctx, uint64_t first, uint64_t n, 
     return 0;
 }
 
+/* With the stored refcount, for the first of a kind: each takes a read. */
+static int report_shared(struct qcow2_check *ctx, struct qca_issue *issue, uint64_t cluster)
+{
+    uint64_t stored;
+
+    issue->counted = count_get(&ctx->map, cluster);
+    if (ctx->check->result->kind_count[issue->kind] < ctx->check->options.max_issues &&
+        qcow2_refcount_stored(ctx, cluster, &stored) == 0)
+        issue->stored = stored;
+    return check_issue(ctx->check, issue);
+}
+
 /* ---- metadata ----------------------------------------------------------------------------- */
 
 struct area {
@@ -110,8 +122,7 @@ static int mark_metadata(struct qcow2_check *ctx, struct use_page *page, uint64_
     area->issue.kind = QCA_ISSUE_METADATA_SHARED;
     area->issue.host_offset = cluster << ctx->qcow2->cluster_bits;
     area->issue.host_length = qcow2_cluster_size(ctx->qcow2);
-    area->issue.counted = count_get(&ctx->map, cluster);
-    return check_issue(ctx->check, &area->issue);
+    return report_shared(ctx, &area->issue, cluster);
 }
 
 static int mark_area(struct qcow2_check *ctx, enum qca_table table, uint32_t snapshot,
@@ -209,9 +220,8 @@ static int mark_data(struct qcow2_check *ctx, struct use_page *page, uint64_t cl
     issue.index = placed->index + (compressed ? 0 : cluster - placed->first);
     issue.host_offset = cluster << ctx->qcow2->cluster_bits;
     issue.host_length = qcow2_cluster_size(ctx->qcow2);
-    issue.counted = count_get(&ctx->map, cluster);
     qcow2_guest_range(ctx, placed->item, issue.index, 1, &issue);
-    return check_issue(ctx->check, &issue);
+    return report_shared(ctx, &issue, cluster);
 }
 
 static int mark_table(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table)
