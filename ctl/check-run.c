@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs the check of a file in a sandboxed worker, and opens for it what the image refers to, by QEMU's rules. */
+/* Runs a check or digests of a file in a sandboxed worker, and opens for it what the image refers to, by QEMU's rules. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl/check.h"
 #include "helpers/text.h"
 
 #define THREADS_MAX 4
+#define TOTAL_DEADLINE_DIGESTS (30 * 24 * 3600 * USEC_PER_SEC)
 #define LOCK_BYTE_WRITE 101     /* QEMU, block/file-posix.c: RAW_LOCK_PERM_BASE + BLK_PERM_WRITE */
 
 struct checker {
@@ -17,9 +19,12 @@ struct checker {
     sd_event *event;
     char *program;
     struct worker *worker;
-    struct check *check;        /* under way */
+    bool digests;
+    const struct check_ask *ask;    /* under way */
+    struct check *check;            /* under way */
     bool done;
     bool progress, progress_shown;
+    uint64_t begun, begun_at;       /* usec, bytes: what the rate is measured from */
 };
 
 /* ---- opening, with the caller's rights ---------------------------------------------------- */
@@ -100,16 +105,48 @@ static void on_question(void *userdata, struct worker *worker, const struct work
 
 /* ---- progress ----------------------------------------------------------------------------- */
 
+static uint64_t monotonic_usec(void)
+{
+    struct timespec ts;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* ", 1.2G/s, 3min left": bytes of a digest. Begins anew with a second digest of the same file. */
+static void rate_text(struct checker *checker, uint64_t done, uint64_t total, char *buf, size_t size)
+{
+    uint64_t usec = monotonic_usec(), elapsed;
+    char rate[TEXT_SIZE_MAX], left[TEXT_DURATION_MAX];
+    double speed;
+
+    buf[0] = '\0';
+    if (checker->begun == 0 || done < checker->begun_at) {
+        checker->begun = usec;
+        checker->begun_at = done;
+    }
+    elapsed = usec - checker->begun;
+    if (elapsed < USEC_PER_SEC / 2 || done == checker->begun_at)
+        return;
+    speed = (double)(done - checker->begun_at) * (double)USEC_PER_SEC / (double)elapsed;
+    (void)snprintf(buf, size, " %s/s, %s left", text_size((uint64_t)speed, rate),
+                   text_duration((uint64_t)((double)(total - done) / speed) * USEC_PER_SEC, left));
+}
+
 static void on_progress(void *userdata, uint64_t done, uint64_t total)
 {
     struct checker *checker = userdata;
+    char rate[TEXT_SIZE_MAX + TEXT_DURATION_MAX + 20] = "";
     _cleanup_free_ char *name = text_escape_string(checker->check->file);
-    _cleanup_free_ char *shown = name ? text_shorten(&checker->ctl->output, name, 60) : NULL;
+    _cleanup_free_ char *shown = name ? text_shorten(&checker->ctl->output, name, checker->digests ? 40 : 60) : NULL;
 
     if (!checker->progress || total == 0)
         return;
-    (void)fprintf(stderr, "\r%5.1f%% %s\033[K", 100.0 * (double)(done < total ? done : total) / (double)total,
-                  shown ? shown : "");
+    if (done > total)
+        done = total;
+    if (checker->digests)
+        rate_text(checker, done, total, rate, sizeof(rate));
+    (void)fprintf(stderr, "\r%5.1f%%%s %s\033[K", 100.0 * (double)done / (double)total, rate, shown ? shown : "");
     checker->progress_shown = true;
 }
 
@@ -121,6 +158,13 @@ static void end_progress(struct checker *checker)
 }
 
 /* ---- one check ---------------------------------------------------------------------------- */
+
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+{
+    const struct check_ask *ask = ((struct checker *)userdata)->ask;
+
+    ask->blocks(ask->userdata, first, n, digests);
+}
 
 static void on_done(void *userdata, struct worker *worker, struct audit_report *report)
 {
@@ -135,7 +179,7 @@ static int have_worker(struct checker *checker)
     long n = sysconf(_SC_NPROCESSORS_ONLN);
     const struct worker_options options = {
         .program = checker->program,
-        .no_digests = true,
+        .no_digests = !checker->digests,
         .threads = n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n,
     };
     int r;
@@ -154,8 +198,12 @@ static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
         .fd = fd,
         .id = *id,
         .format = ctl->format ? qca_format_from_name(ctl->format) : QCA_FORMAT_UNKNOWN,
-        .flags = WORKER_CHECK | WORKER_CHAIN | (ctl->chain ? WORKER_CHECK_LAYERS : 0) |
-            (ctl->scalar ? WORKER_SCALAR : 0) | (ctl->deep ? WORKER_DEEP : 0),
+        .flags = checker->ask->flags,
+        .algorithms = checker->ask->algorithms,
+        .snapshot = checker->ask->snapshot,
+        .blocks = on_blocks,
+        /* The caller sits before it and can interrupt it; a large disk takes long. */
+        .total_deadline_usec = checker->digests ? TOTAL_DEADLINE_DIGESTS : 0,
         .question = on_question,
         .progress = on_progress,
         .done = on_done,
@@ -177,7 +225,7 @@ static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
     return 0;
 }
 
-int checker_run(struct checker *checker, const char *file, struct check *check)
+int checker_run(struct checker *checker, const char *file, const struct check_ask *ask, struct check *check)
 {
     _cleanup_close_ int fd = -1;
     struct qca_file_id id;
@@ -195,9 +243,12 @@ int checker_run(struct checker *checker, const char *file, struct check *check)
     }
     check->has_writer = has_writer(fd);
     checker->check = check;
+    checker->ask = ask;
+    checker->begun = 0;
     r = audit(checker, fd, &id);
     end_progress(checker);
     checker->check = NULL;
+    checker->ask = NULL;
     return r;
 }
 
@@ -209,7 +260,7 @@ void check_done(struct check *check)
     *check = (struct check){ .file = NULL };
 }
 
-int checker_new(const struct ctl *ctl, struct checker **ret_checker)
+int checker_new(const struct ctl *ctl, bool digests, struct checker **ret_checker)
 {
     const char *term = getenv("TERM");
     struct checker *checker = calloc(1, sizeof(*checker));
@@ -217,8 +268,9 @@ int checker_new(const struct ctl *ctl, struct checker **ret_checker)
 
     if (r >= 0) {
         checker->ctl = ctl;
+        checker->digests = digests;
         checker->progress = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
-        r = helper_program("qcaudit-checker", &checker->program);
+        r = helper_program(digests ? "qcaudit-worker" : "qcaudit-checker", &checker->program);
     }
     if (r >= 0)
         r = sd_event_new(&checker->event);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* check: images audited by a worker of our own, with the caller's rights and no daemon. */
+/* Images audited by a worker of our own, with the caller's rights and no daemon: check, hash, verify, compare. */
 #pragma once
 
 #include "ctl/ctl.h"
@@ -22,11 +22,21 @@ struct check {
 
 struct checker;
 
-/* Prints its own errors. */
-int checker_new(const struct ctl *ctl, struct checker **ret_checker);
+/* What of a file. */
+struct check_ask {
+    unsigned flags;                 /* enum worker_flags */
+    unsigned algorithms;            /* QCA_DIGEST_* */
+    const char *snapshot;           /* NULL: what is active */
+    /* as of struct worker_request */
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16]);
+    void *userdata;
+};
+
+/* Prints its own errors. Without digests it starts sooner. */
+int checker_new(const struct ctl *ctl, bool digests, struct checker **ret_checker);
 struct checker *checker_free(struct checker *checker);
 /* Always fills check (to be ended by check_done()); -errno only when no worker can be had. */
-int checker_run(struct checker *checker, const char *file, struct check *check);
+int checker_run(struct checker *checker, const char *file, const struct check_ask *ask, struct check *check);
 void check_done(struct check *check);
 
 int check_exit_status(const struct check *check);

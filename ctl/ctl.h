@@ -25,6 +25,9 @@ struct ctl {
     bool wait;
     bool chain;
     bool scalar;
+    bool file, content, tag;
+    const char *algorithm;          /* a list */
+    const char *snapshot;
     bool deep;
     uint64_t since, until, duration;    /* usec; 0 not given */
     unsigned lines;                     /* 0 not given */
@@ -47,6 +50,9 @@ int verb_resume(struct ctl *ctl, int argc, char **argv);
 int verb_reload(struct ctl *ctl, int argc, char **argv);
 int verb_monitor(struct ctl *ctl, int argc, char **argv);
 int verb_check(struct ctl *ctl, int argc, char **argv);
+int verb_hash(struct ctl *ctl, int argc, char **argv);
+int verb_verify(struct ctl *ctl, int argc, char **argv);
+int verb_compare(struct ctl *ctl, int argc, char **argv);
 
 /* Prints "TEXT: what error means" (or TEXT alone for 0) to stderr and returns error. */
 int complain(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));

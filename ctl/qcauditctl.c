@@ -56,6 +56,18 @@ static const struct verb verbs[] = {
      "Checks images with the rights of the caller, in a sandbox, without writing or locking anything. Exit status\n"
      "as of qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 the format has\n"
      "no check; of several images the worst. With --chain every layer below is checked too."},
+    {"hash", "FILE...", 1, -1, verb_hash, "file content algorithm tag snapshot format scalar ",
+     "digests of files, and of what their guests see",
+     "Prints the SHA-256 of each file as sha256sum does, so that sha256sum -c reads it; or other digests\n"
+     "(--algorithm). With --content the digest of what a guest sees, through all layers: the same for raw, qcow2,\n"
+     "compressed or consolidated. MD5 and SHA-1 are for comparison with what others publish, never a reason to trust."},
+    {"verify", "LIST...", 1, -1, verb_verify, "content ", "compare files with a list of digests",
+     "Reads lists of digests as hash, sha256sum, md5sum, openssl and others write them, \"-\" from standard input,\n"
+     "and says of each file whether it is as listed. With --content, lines without a tag hold content digests.\n"
+     "Exit status as of sha256sum -c: 0 when all listed files are as listed, else 1."},
+    {"compare", "FILE FILE", 2, 2, verb_compare, "", "compare two images: files, content, and what differs",
+     "Says whether two images are the same file, the same content in another container (and what differs), or\n"
+     "different content (and which guest ranges). Exit status: 0 same content, 1 different, 2 not comparable."},
     {"ack", "ID...", 1, -1, verb_ack, "reason until for ", "acknowledge findings: no more reminders",
      "Acknowledges findings: they stay listed, but are not told again until --until, or until they get worse."},
     {"pause", "DATASTORE...", 1, -1, verb_pause, "for until ", "audit nothing in a datastore for a while",
@@ -106,6 +118,11 @@ static const struct option_row options[] = {
     {"chain", 0, NULL, false, "check every layer"},
     {"deep", 0, NULL, false, "also inflate every compressed cluster, and look for holes"},
     {"scalar", 0, NULL, false, "no vector instructions: to measure, or to rule them out"},
+    {"file", 0, NULL, false, "digests of the files themselves"},
+    {"content", 0, NULL, false, "digests of what the guests see"},
+    {"algorithm", 0, "LIST", false, "of files: sha256, md5, sha1, sha512"},
+    {"tag", 0, NULL, false, "lines as of sha256sum --tag"},
+    {"snapshot", 0, "NAME", false, "content of an internal snapshot, by id or name"},
     {"reason", 0, "TEXT", false, "why it is acknowledged"},
     {"for", 0, "TIME", false, "how long: 2h, 7d"},
 };
@@ -255,6 +272,7 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
     const struct { const char *name; const char **place; } texts[] = {
         {"socket", &ctl->socket}, {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
         {"path", &ctl->path}, {"datastore", &ctl->datastore}, {"reason", &ctl->reason},
+        {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -274,6 +292,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true}, {"wait", &ctl->wait, true},
         {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
+        {"file", &ctl->file, true}, {"content", &ctl->content, true}, {"tag", &ctl->tag, true},
     };
     int r = 0;
 

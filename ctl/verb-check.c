@@ -24,8 +24,12 @@ static int add_json(json_object *all, const struct check *check)
 /* One file: what it says, and its exit status. */
 static int check_file(struct ctl *ctl, struct checker *checker, const char *file, json_object *all)
 {
+    const struct check_ask ask = {
+        .flags = WORKER_CHECK | WORKER_CHAIN | (ctl->chain ? WORKER_CHECK_LAYERS : 0) |
+            (ctl->scalar ? WORKER_SCALAR : 0) | (ctl->deep ? WORKER_DEEP : 0),
+    };
     struct check *check = calloc(1, sizeof(*check));
-    int r = check ? checker_run(checker, file, check) : -ENOMEM, status;
+    int r = check ? checker_run(checker, file, &ask, check) : -ENOMEM, status;
 
     if (r >= 0)
         r = all ? add_json(all, check) : check_print(ctl, check);
@@ -41,7 +45,7 @@ int verb_check(struct ctl *ctl, int argc, char **argv)
     bool json = ctl->output.json != JSON_OFF;
     _cleanup_(json_object_putp) json_object *all = json ? json_object_new_array() : NULL;
     _cleanup_(checker_freep) struct checker *checker = NULL;
-    int status = CHECK_CLEAN, r = json && !all ? -ENOMEM : checker_new(ctl, &checker);
+    int status = CHECK_CLEAN, r = json && !all ? -ENOMEM : checker_new(ctl, false, &checker);
 
     for (int i = 0; r >= 0 && i < argc; i++) {
         if (i > 0 && !json)

@@ -20,6 +20,7 @@
 #define DEATH_GRACE (2 * USEC)      /* to die of SIGKILL; one that reads from a hung file system does not */
 #define QUESTIONS_MAX 1024          /* of one audit */
 #define PROGRESS_BURST 100          /* records of progress at once, and per second */
+#define DIGEST_FLAGS (WORKER_METADATA_DIGEST | WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS)
 #define RECORDS_PER_DISPATCH 64     /* before the loop turns to others */
 
 struct worker {
@@ -45,6 +46,7 @@ struct worker {
     int kill_error;                 /* why it was killed, 0 if it was not */
     bool question_open;
     uint64_t question_id, questions;
+    uint64_t next_block;            /* that digests may be told of */
     uint64_t started, last_record, paused_at;   /* usec, CLOCK_MONOTONIC */
     uint64_t kill_at;               /* 0: not decided yet */
     uint64_t progress_tokens, progress_at;
@@ -209,6 +211,21 @@ static int take_question(struct worker *worker, const union wire_record *record)
     return 0;
 }
 
+static int take_blocks(struct worker *worker, const struct wire_blocks *record)
+{
+    uint64_t last = UINT64_MAX / QCA_BLOCK_SIZE;
+
+    if (!(worker->request.flags & WORKER_BLOCK_DIGESTS) || record->first < worker->next_block || record->n == 0 ||
+        record->first > last || record->n > last - record->first || record->zero > 1 ||
+        (!record->zero && record->n > WIRE_BLOCKS_PER_RECORD))
+        return -EBADMSG;
+    worker->next_block = record->first + record->n;
+    if (!worker->cancelled)
+        worker->request.blocks(worker->request.userdata, record->first, record->n,
+                               record->zero ? NULL : record->digests);
+    return 0;
+}
+
 static int take_failed(struct worker *worker, const union wire_record *record)
 {
     const char *step = wire_text(record, 0);
@@ -243,6 +260,8 @@ static int take_record(struct worker *worker, const union wire_record *record)
         return 0;
     case WIRE_QUESTION:
         return take_question(worker, record);
+    case WIRE_BLOCKS:
+        return take_blocks(worker, &record->blocks);
     default:
         r = report_receiver_take(worker->receiver, record);
         if (r == 1) {
@@ -350,6 +369,7 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     size_t max_issues = request->max_issues ? request->max_issues : 1000;
     struct wire_request record = {
         .id = request->id, .format = request->format, .flags = request->flags, .read_budget = request->read_budget,
+        .algorithms = request->algorithms,
     };
     _cleanup_(report_receiver_freep) struct report_receiver *receiver = NULL;
     int r;
@@ -358,7 +378,9 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
         return -EBUSY;
     if (worker_exhausted(worker))
         return -ESTALE;
-    if (worker->no_digests && request->flags & WORKER_METADATA_DIGEST)
+    if ((worker->no_digests && request->flags & DIGEST_FLAGS) ||
+        (request->flags & WORKER_CONTENT_DIGEST && !(request->flags & WORKER_CHAIN)) ||
+        (request->flags & WORKER_BLOCK_DIGESTS && !(request->flags & WORKER_CONTENT_DIGEST && request->blocks)))
         return -EINVAL;
     if (max_issues > WIRE_ISSUES_MAX)
         max_issues = WIRE_ISSUES_MAX;
@@ -366,7 +388,8 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     r = report_receiver_new(max_issues, &receiver);
     if (r < 0)
         return r;
-    r = wire_send(worker->socket, WIRE_REQUEST, &record, NULL, NULL, request->fd);
+    report_receiver_expect(receiver, request->flags);
+    r = wire_send(worker->socket, WIRE_REQUEST, &record, request->snapshot, NULL, request->fd);
     if (r == -EPIPE && !worker->ready)
         r = 0;                      /* it could not start: on_ended() answers with the reason */
     if (r < 0) {
@@ -375,10 +398,11 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     }
     worker->busy = true;
     worker->cancelled = false;
-    worker->questions = 0;
+    worker->questions = worker->next_block = 0;
     worker->images++;
     worker->request = *request;
     worker->request.fd = -1;        /* sent */
+    worker->request.snapshot = NULL;
     if (request->deadline_usec == 0)
         worker->request.deadline_usec = DEADLINE_DEFAULT;
     if (request->total_deadline_usec == 0)

@@ -38,6 +38,9 @@ enum worker_flags {
     WORKER_METADATA_DIGEST = 1 << 3,
     WORKER_SCALAR = 1 << 4,         /* no vector instructions */
     WORKER_DEEP = 1 << 5,           /* inflate every compressed cluster, look for holes */
+    WORKER_FILE_DIGEST = 1 << 6,    /* of the container; alone, the file is not opened as an image */
+    WORKER_CONTENT_DIGEST = 1 << 7, /* with WORKER_CHAIN: of what the guest sees */
+    WORKER_BLOCK_DIGESTS = 1 << 8,  /* with WORKER_CONTENT_DIGEST: tells those of its blocks, too */
 };
 
 struct worker_question {
@@ -57,15 +60,20 @@ struct worker_request {
     uint64_t total_deadline_usec;   /* killed after so long in all; 0 is 6 h */
     uint64_t read_budget;           /* bytes per second, 0 unlimited */
     size_t max_issues;              /* over all layers; 0 is 1,000; at most 10,000 */
+    unsigned algorithms;            /* QCA_DIGEST_*, beside SHA-256, for WORKER_FILE_DIGEST */
+    const char *snapshot;           /* WORKER_CONTENT_DIGEST: of this internal snapshot; NULL: of what is active */
     /* Must be answered by worker_answer(), now or later; the deadline stands still meanwhile. NULL: all refused. */
     void (*question)(void *userdata, struct worker *worker, const struct worker_question *question);
     void (*progress)(void *userdata, uint64_t done, uint64_t total);        /* may be NULL */
+    /* As of struct qca_digest_options; needed for WORKER_BLOCK_DIGESTS. */
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16]);
     /* The report is the callee's, to be freed by audit_report_free(). */
     void (*done)(void *userdata, struct worker *worker, struct audit_report *report);
     void *userdata;
 };
 
-/* -EBUSY while another request is under way, -ESTALE when exhausted, -EINVAL for a digest of a worker without. */
+/* -EBUSY while another request is under way, -ESTALE when exhausted, -EINVAL for a digest of a worker without,
+ * or flags without what they need. */
 int worker_audit(struct worker *worker, const struct worker_request *request);
 /* fd (duplicated) and id when error is 0; else -errno as qca_resolve_fn's. */
 int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd, const struct qca_file_id *id);

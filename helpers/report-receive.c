@@ -12,6 +12,7 @@ struct report_receiver {
     struct report_room room;
     size_t allocated_layers;
     bool expect_more, expect_check, complete;
+    unsigned digests;               /* enum worker_flags: those that were asked for */
     size_t expect_snapshots, expect_bitmaps, expect_extensions, expect_issues;
 };
 
@@ -22,18 +23,20 @@ static void layer_report_done(struct layer_report *layer)
     qca_check_result_done(&layer->check);
 }
 
-static void drop_layers(struct audit_report *report)
+static void drop_content(struct audit_report *report)
 {
     for (size_t i = 0; i < report->n_layers; i++)
         layer_report_done(&report->layers[i]);
     free(report->layers);
+    free(report->file_digest);
+    free(report->content_digest);
 }
 
 struct audit_report *audit_report_free(struct audit_report *report)
 {
     if (!report)
         return NULL;
-    drop_layers(report);
+    drop_content(report);
     free(report);
     return NULL;
 }
@@ -61,6 +64,11 @@ struct report_receiver *report_receiver_free(struct report_receiver *receiver)
     audit_report_free(receiver->report);
     free(receiver);
     return NULL;
+}
+
+void report_receiver_expect(struct report_receiver *receiver, unsigned flags)
+{
+    receiver->digests = flags & (WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST);
 }
 
 static bool layer_is_whole(const struct report_receiver *receiver)
@@ -281,12 +289,55 @@ static int take_issues(struct report_receiver *receiver, const union wire_record
     return 0;
 }
 
+static int take_file_digest(struct report_receiver *receiver, const struct wire_file_digest *w)
+{
+    struct audit_report *report = receiver->report;
+
+    if (!(receiver->digests & WORKER_FILE_DIGEST) || report->file_digest || report->n_layers > 0)
+        return -EBADMSG;
+    report->file_digest = malloc(sizeof(*report->file_digest));
+    if (!report->file_digest)
+        return -ENOMEM;
+    *report->file_digest = w->digest;
+    return 0;
+}
+
+static int take_content_digest(struct report_receiver *receiver, const struct wire_content_digest *w)
+{
+    struct audit_report *report = receiver->report;
+
+    if (!(receiver->digests & WORKER_CONTENT_DIGEST) || report->content_digest || report->n_layers == 0 ||
+        !layer_is_whole(receiver) || w->complete > 1 || w->digest.n_bad > QCA_BAD_RANGES_MAX ||
+        (w->complete == 0) != (w->digest.n_bad > 0))
+        return -EBADMSG;
+    for (size_t i = 0; i < w->digest.n_bad; i++)
+        if (w->digest.bad[i].error >= 0 || !wire_error_is_valid(w->digest.bad[i].error) ||
+            w->digest.bad[i].layer >= report->n_layers)
+            return -EBADMSG;
+    report->content_digest = malloc(sizeof(*report->content_digest));
+    if (!report->content_digest)
+        return -ENOMEM;
+    *report->content_digest = w->digest;
+    report->content_digest->complete = w->complete;
+    return 0;
+}
+
+/* All that was asked for is there, unless it could not be had. */
+static bool report_is_whole(const struct report_receiver *receiver)
+{
+    const struct audit_report *report = receiver->report;
+
+    return (report->file_digest || !(receiver->digests & WORKER_FILE_DIGEST)) &&
+           (report->content_digest || !(receiver->digests & WORKER_CONTENT_DIGEST)) &&
+           (report->n_layers > 0 || report->file_digest);
+}
+
 static int take_done(struct report_receiver *receiver, const struct wire_done *w)
 {
     struct audit_report *report = receiver->report;
 
     if (!layer_is_whole(receiver) || !wire_error_is_valid(w->error) || w->n_layers != report->n_layers ||
-        (w->error == 0 && w->n_layers == 0) || !wire_qca_error_is_valid(&w->open_error))
+        (w->error == 0 && !report_is_whole(receiver)) || !wire_qca_error_is_valid(&w->open_error))
         return -EBADMSG;
     report->error = (int)w->error;
     report->open_error = w->open_error;
@@ -306,6 +357,8 @@ int report_receiver_take(struct report_receiver *receiver, const union wire_reco
         return take_layer(receiver, record);
     if (record->header.type == WIRE_DONE)
         return take_done(receiver, &record->done);
+    if (record->header.type == WIRE_FILE_DIGEST)
+        return take_file_digest(receiver, &record->file_digest);
     if (receiver->report->n_layers == 0)
         return -EBADMSG;
     switch (record->header.type) {
@@ -321,6 +374,8 @@ int report_receiver_take(struct report_receiver *receiver, const union wire_reco
         return take_check(receiver, record);
     case WIRE_ISSUES:
         return take_issues(receiver, record);
+    case WIRE_CONTENT_DIGEST:
+        return take_content_digest(receiver, &record->content_digest);
     default:
         return -EBADMSG;
     }
@@ -333,7 +388,7 @@ struct audit_report *report_receiver_finish(struct report_receiver *receiver)
 
 struct audit_report *report_receiver_abandon(struct report_receiver *receiver)
 {
-    drop_layers(receiver->report);
+    drop_content(receiver->report);
     *receiver->report = (struct audit_report){0};
     return report_receiver_finish(receiver);
 }

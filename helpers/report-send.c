@@ -117,3 +117,47 @@ int report_send_layer(int socket, const struct report_layer *layer, struct repor
         r = send_check(socket, layer->index, layer->check, room);
     return r;
 }
+
+int report_send_file_digest(int socket, const struct qca_file_digest *digest)
+{
+    struct wire_file_digest record = {.digest = *digest};
+
+    return wire_send(socket, WIRE_FILE_DIGEST, &record, NULL, NULL, -1);
+}
+
+int report_send_content_digest(int socket, const struct qca_content_digest *digest)
+{
+    struct wire_content_digest record = {.complete = digest->complete, .digest = *digest};
+
+    record.digest.complete = false;
+    return wire_send(socket, WIRE_CONTENT_DIGEST, &record, NULL, NULL, -1);
+}
+
+int report_blocks_flush(struct report_blocks *blocks, int socket)
+{
+    int r = 0;
+
+    if (blocks->record.n > 0)
+        r = wire_send(socket, WIRE_BLOCKS, &blocks->record, NULL, NULL, -1);
+    blocks->record.n = 0;
+    return r;
+}
+
+int report_blocks_add(struct report_blocks *blocks, int socket, uint64_t first, uint64_t n,
+                      const uint8_t (*digests)[16])
+{
+    struct wire_blocks *record = &blocks->record;
+    int r = 0;
+
+    if (record->n > 0 && (first != record->first + record->n || record->zero != !digests ||
+                          (digests && n > WIRE_BLOCKS_PER_RECORD - record->n)))
+        r = report_blocks_flush(blocks, socket);
+    if (record->n == 0) {
+        record->first = first;
+        record->zero = !digests;
+    }
+    if (digests)
+        memcpy(record->digests[record->n], digests, n * sizeof(digests[0]));
+    record->n += n;
+    return r;
+}

@@ -26,6 +26,17 @@ struct report_layer {
     const struct qca_check_result *check;   /* NULL: not checked */
 };
 
+int report_send_file_digest(int socket, const struct qca_file_digest *digest);
+int report_send_content_digest(int socket, const struct qca_content_digest *digest);
+
+/* Digests of blocks, gathered until a record is full. Begins with all 0. */
+struct report_blocks {
+    struct wire_blocks record;
+};
+int report_blocks_add(struct report_blocks *blocks, int socket, uint64_t first, uint64_t n,
+                      const uint8_t (*digests)[16]);
+int report_blocks_flush(struct report_blocks *blocks, int socket);
+
 int report_send_layer(int socket, const struct report_layer *layer, struct report_room *room);
 
 /* ---- the client's side ------------------------------------------------------------------------ */
@@ -35,7 +46,10 @@ struct report_receiver;
 int report_receiver_new(size_t max_issues, struct report_receiver **ret_receiver);
 struct report_receiver *report_receiver_free(struct report_receiver *receiver);
 DEFINE_CLEANUP(struct report_receiver *, report_receiver_free)
-/* Takes one record, of WIRE_LAYER to WIRE_DONE. 0; 1 when the report is complete; -EBADMSG when the record is not
+/* The digests that were asked for, of enum worker_flags: they must come with a report that tells of no error, and no
+ * other may. None until then. */
+void report_receiver_expect(struct report_receiver *receiver, unsigned flags);
+/* Takes one record, of WIRE_LAYER to WIRE_DONE, or a digest. 0; 1 when the report is complete; -EBADMSG when the record is not
  * what may come now or holds what the library never says; -ENOMEM. */
 int report_receiver_take(struct report_receiver *receiver, const union wire_record *record);
 /* The complete report, which is then the caller's. */

@@ -20,8 +20,11 @@ struct layer_report {
 struct audit_report {
     int error;                      /* 0, or -errno: the image (or its chain) was not opened */
     struct qca_error open_error;    /* why, when error is set */
-    struct layer_report *layers;    /* n_layers is 0 only when error is set */
+    /* n_layers is 0 only when error is set, or nothing but a file digest was asked for */
+    struct layer_report *layers;
     size_t n_layers;
+    struct qca_file_digest *file_digest;        /* NULL: not asked for, or not had; perhaps there where error is set */
+    struct qca_content_digest *content_digest;  /* NULL: not asked for, or error is set; look whether it is complete */
     /* A worker that did not live to its end. error is then -ECHILD (ended), -ETIMEDOUT (killed at its
      * deadline), -EBADMSG (sent a bad record, killed) or -ENOEXEC (did not start). */
     int worker_signal;              /* signal that ended it, 0 if none */

@@ -23,7 +23,7 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_READY] = {WIRE_WORKER | WIRE_FILES, sizeof(struct wire_empty), {false, false}, FD_NEVER},
     [WIRE_FAILED] = {WIRE_WORKER | WIRE_FILES, sizeof(struct wire_failed), {true, false}, FD_NEVER},
     [WIRE_CONFIGURE_WORKER] = {WIRE_WORKER_CLIENT, sizeof(struct wire_configure_worker), {false, false}, FD_NEVER},
-    [WIRE_REQUEST] = {WIRE_WORKER_CLIENT, sizeof(struct wire_request), {false, false}, FD_ALWAYS},
+    [WIRE_REQUEST] = {WIRE_WORKER_CLIENT, sizeof(struct wire_request), {true, false}, FD_ALWAYS},
     [WIRE_ANSWER] = {WIRE_WORKER_CLIENT, sizeof(struct wire_answer), {false, false}, FD_UNLESS_ERROR},
     [WIRE_CANCEL] = {WIRE_WORKER_CLIENT, sizeof(struct wire_empty), {false, false}, FD_NEVER},
     [WIRE_PROGRESS] = {WIRE_WORKER, sizeof(struct wire_progress), {false, false}, FD_NEVER},
@@ -46,6 +46,9 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_FILES_WALKED] = {WIRE_FILES, sizeof(struct wire_files_walked), {false, false}, FD_NEVER},
     [WIRE_LAUNCH] = {WIRE_LAUNCHER_CLIENT, sizeof(struct wire_launch), {false, false}, FD_ALWAYS},
     [WIRE_LAUNCHED] = {WIRE_LAUNCHER, sizeof(struct wire_launched), {false, false}, FD_UNLESS_ERROR},
+    [WIRE_FILE_DIGEST] = {WIRE_WORKER, sizeof(struct wire_file_digest), {false, false}, FD_NEVER},
+    [WIRE_BLOCKS] = {WIRE_WORKER, sizeof(struct wire_blocks), {false, false}, FD_NEVER},
+    [WIRE_CONTENT_DIGEST] = {WIRE_WORKER, sizeof(struct wire_content_digest), {false, false}, FD_NEVER},
 };
 
 /* Two texts behind the longest struct that has texts must fit, and so must each struct. */

@@ -66,6 +66,10 @@ enum wire_type {
 
     WIRE_LAUNCH,                /* with the helper's end of its socket */
     WIRE_LAUNCHED,              /* with its pidfd, or an error */
+
+    WIRE_FILE_DIGEST,           /* a worker's: before the layers */
+    WIRE_BLOCKS,                /* behind the layers, any number */
+    WIRE_CONTENT_DIGEST,        /* behind the blocks */
     _WIRE_TYPE_MAX,
 };
 
@@ -94,6 +98,7 @@ struct wire_configure_worker {
     uint32_t reserved;          /* 0 */
 };
 
+/* text 0: the internal snapshot, or none */
 struct wire_request {
     struct wire_header header;
     struct qca_file_id id;
@@ -101,6 +106,8 @@ struct wire_request {
     uint64_t max_issues;
     uint32_t format;            /* enum qca_format */
     uint32_t flags;             /* enum worker_flags */
+    uint32_t algorithms;        /* QCA_DIGEST_* */
+    uint32_t reserved;          /* 0 */
 };
 
 struct wire_answer {
@@ -195,6 +202,26 @@ struct wire_issues {
     struct qca_issue issue[WIRE_ISSUES_PER_RECORD];
 };
 
+struct wire_file_digest {
+    struct wire_header header;
+    struct qca_file_digest digest;
+};
+
+#define WIRE_BLOCKS_PER_RECORD 512
+struct wire_blocks {
+    struct wire_header header;
+    uint64_t first;
+    uint64_t n;                 /* at least 1; at most WIRE_BLOCKS_PER_RECORD unless zero */
+    uint64_t zero;              /* 0 or 1: blocks of zeros, without digests */
+    uint8_t digests[WIRE_BLOCKS_PER_RECORD][16];
+};
+
+struct wire_content_digest {
+    struct wire_header header;
+    uint64_t complete;          /* 0 or 1, instead of the digest's, which is false */
+    struct qca_content_digest digest;
+};
+
 struct wire_done {
     struct wire_header header;
     int64_t error;              /* as in struct audit_report */
@@ -280,6 +307,9 @@ union wire_record {
     struct wire_extensions extensions;
     struct wire_check check;
     struct wire_issues issues;
+    struct wire_file_digest file_digest;
+    struct wire_blocks blocks;
+    struct wire_content_digest content_digest;
     struct wire_done done;
     struct wire_configure_files configure_files;
     struct wire_files_request files_request;

@@ -13,3 +13,15 @@ int worker_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
 {
     return -EOPNOTSUPP;
 }
+
+int worker_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_digest_options *options,
+                       struct qca_error *error, struct qca_file_digest *ret_digest)
+{
+    return -EOPNOTSUPP;
+}
+
+int worker_content_digest(struct qca_map *map, const struct qca_digest_options *options,
+                          struct qca_content_digest *ret_digest)
+{
+    return -EOPNOTSUPP;
+}

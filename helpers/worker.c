@@ -29,6 +29,7 @@ struct referenced {
 
 struct audit {
     struct wire_request request;
+    const char *snapshot;           /* the client's, or NULL */
     int fd;                         /* the image's */
     uint64_t memory_limit;
     unsigned threads;
@@ -44,6 +45,7 @@ struct audit {
     uint64_t cpu_before;
     atomic_bool cancel;
     struct qca_error error;
+    struct report_blocks blocks;
 };
 
 static uint64_t now(void)
@@ -263,6 +265,50 @@ static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *im
     return 0;
 }
 
+static int digest_file(struct audit *audit)
+{
+    const struct qca_digest_options options = {
+        .cancel = &audit->cancel, .progress = on_progress, .userdata = audit,
+    };
+    struct qca_file_digest digest;
+    int r = worker_file_digest(audit->io, audit->request.algorithms, &options, &audit->error, &digest);
+
+    if (r < 0)
+        return r;
+    must(report_send_file_digest(WIRE_FD, &digest));
+    return 0;
+}
+
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+{
+    struct audit *audit = userdata;
+
+    must(report_blocks_add(&audit->blocks, WIRE_FD, first, n, digests));
+}
+
+static int digest_content(struct audit *audit)
+{
+    const struct qca_map_options map_options = {.memory_limit = audit->memory_limit, .snapshot = audit->snapshot};
+    const struct qca_digest_options options = {
+        .cancel = &audit->cancel, .progress = on_progress, .userdata = audit,
+        .blocks = audit->request.flags & WORKER_BLOCK_DIGESTS ? on_blocks : NULL,
+        .libcrypto_only = audit->request.flags & WORKER_SCALAR,
+    };
+    struct qca_content_digest digest;
+    struct qca_map *map;
+    int r = qca_map_new(audit->chain, &map_options, &audit->error, &map);
+
+    if (r < 0)
+        return r;
+    r = worker_content_digest(map, &options, &digest);
+    qca_map_free(map);
+    if (r < 0)
+        return r;
+    must(report_blocks_flush(&audit->blocks, WIRE_FD));
+    must(report_send_content_digest(WIRE_FD, &digest));
+    return 0;
+}
+
 /* Opens, checks, tells. 0, or -errno with the reason in audit->error. */
 static int audit_run(struct audit *audit, size_t *ret_layers)
 {
@@ -277,6 +323,11 @@ static int audit_run(struct audit *audit, size_t *ret_layers)
     r = qca_io_new_fd(audit->fd, &audit->io);
     if (r < 0)
         return r;
+    if (flags & WORKER_FILE_DIGEST) {
+        r = digest_file(audit);
+        if (r < 0 || !(flags & ~(unsigned)(WORKER_FILE_DIGEST | WORKER_SCALAR)))
+            return r;
+    }
     r = qca_image_open(audit->io, &open_options, &audit->error, &audit->image);
     if (r < 0)
         return r;
@@ -300,6 +351,8 @@ static int audit_run(struct audit *audit, size_t *ret_layers)
             return r;
         *ret_layers = i + 1;
     }
+    if (chain_error == 0 && flags & WORKER_CONTENT_DIGEST)
+        return digest_content(audit);
     return chain_error;
 }
 
@@ -316,14 +369,15 @@ static void audit_done(struct audit *audit)
         close(audit->fd);
 }
 
-static void serve(const struct wire_request *request, int fd, const struct wire_configure_worker *configuration)
+static void serve(const struct wire_request *request, const char *snapshot, int fd,
+                  const struct wire_configure_worker *configuration)
 {
     struct audit audit;
     struct wire_done done = {0};
     size_t n_layers = 0;
 
     audit = (struct audit){
-        .request = *request, .fd = fd, .memory_limit = configuration->memory_limit,
+        .request = *request, .snapshot = snapshot, .fd = fd, .memory_limit = configuration->memory_limit,
         .threads = configuration->threads, .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
     };
     audit.cpu_before = cpu_time(&done.peak_memory);
@@ -392,7 +446,7 @@ int main(void)
 
         switch (receive(&record, &fd)) {
         case WIRE_REQUEST:
-            serve(&record.request, fd, &configuration);
+            serve(&record.request, wire_text(&record, 0), fd, &configuration);
             break;
         case WIRE_CANCEL:       /* came when the audit was done already */
             break;

@@ -230,6 +230,59 @@ static void test_report(void **state)
     audit_report_free(report);
 }
 
+/* Digests come with the report when they were asked for, and are no record for any other. */
+static void test_digests(void **state)
+{
+    static const struct { unsigned flags; bool file, content, bad_count; int result; } cases[] = {
+        {WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST, true, true, false, 1},
+        {WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST, true, true, true, -EBADMSG},
+        {WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST, true, false, false, -EBADMSG},
+        {WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST, false, true, false, -EBADMSG},
+        {WORKER_CONTENT_DIGEST, true, true, false, -EBADMSG},
+        {WORKER_FILE_DIGEST, true, true, false, -EBADMSG},
+        {WORKER_FILE_DIGEST, true, false, false, 1},
+        {0, false, true, false, -EBADMSG},
+        {0, false, false, false, 1},
+    };
+    struct pair *pair = *state;
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_(report_receiver_freep) struct report_receiver *receiver = NULL;
+        const struct qca_image_info info = {.format = QCA_FORMAT_RAW};
+        const struct report_layer layer = {.info = &info, .probed_format = QCA_FORMAT_RAW};
+        const struct qca_file_digest file = {.algorithms = QCA_DIGEST_SHA256, .size = 5, .sha256 = {1, 2, 3}};
+        struct qca_content_digest content = {.complete = true, .size = 512, .digest = {4, 5, 6}};
+        struct report_room room = REPORT_ROOM(100);
+        struct wire_done last = {.n_layers = 1};
+        struct audit_report *report;
+        int r;
+
+        content.n_bad = cases[i].bad_count ? QCA_BAD_RANGES_MAX + 1 : 0;
+        assert_int_equal(report_receiver_new(100, &receiver), 0);
+        report_receiver_expect(receiver, cases[i].flags);
+        if (cases[i].file)
+            assert_int_equal(report_send_file_digest(pair->a, &file), 0);
+        assert_int_equal(report_send_layer(pair->a, &layer, &room), 0);
+        if (cases[i].content)
+            assert_int_equal(report_send_content_digest(pair->a, &content), 0);
+        assert_int_equal(wire_send(pair->a, WIRE_DONE, &last, NULL, NULL, -1), 0);
+        r = drain(pair, receiver);
+        assert_int_equal(r, cases[i].result);
+        while (r < 0 && drain(pair, receiver) != 0)
+            ;                   /* the rest of what was sent */
+        if (r < 0)
+            continue;
+        report = report_receiver_finish(receiver);
+        assert_int_equal(report->file_digest != NULL, cases[i].file);
+        assert_int_equal(report->content_digest != NULL, cases[i].content);
+        if (cases[i].content) {
+            assert_true(report->content_digest->complete);
+            assert_int_equal(report->content_digest->digest[2], 6);
+        }
+        audit_report_free(report);
+    }
+}
+
 static void test_report_caps(void **state)
 {
     struct pair *pair = *state;
@@ -341,7 +394,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_round_trip), TEST(test_long_texts), TEST(test_fds), TEST(test_end), TEST(test_report),
-        TEST(test_report_caps), TEST(test_damaged_packets), TEST(test_damaged_records),
+        TEST(test_digests), TEST(test_report_caps), TEST(test_damaged_packets), TEST(test_damaged_records),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
