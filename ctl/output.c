@@ -125,11 +125,10 @@ int output_end(struct output *output)
     int error = bad ? errno : 0;
 
     if (output->pager_pid > 0) {
-        (void)freopen("/dev/null", "w", stdout);
+        error = freopen("/dev/null", "w", stdout) ? 0 : errno;
         while (waitpid(output->pager_pid, NULL, 0) < 0 && errno == EINTR)
             ;
-        output->pager_pid = 0;
-        return 0;   /* a pager that was left early is no error */
+        output->pager_pid = 0;  /* that it was left early is no error */
     }
     return -error;
 }
