@@ -118,11 +118,34 @@ static void check_extent(struct qca_map *map, const struct qca_extent *extent, u
         abort();
 }
 
+/* Blocks are told in rising order, none twice. */
+static void take_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+{
+    uint64_t *next = userdata;
+
+    if (first < *next || n == 0)
+        abort();
+    *next = first + n;
+}
+
+/* The same with SHA-256 of our own and without. */
+static void digest_content(struct qca_map *map)
+{
+    uint64_t next = 0;
+    const struct qca_digest_options options = { .blocks = take_blocks, .userdata = &next, .libcrypto_only = true };
+    struct qca_content_digest ours, theirs;
+
+    if (qca_content_digest(map, NULL, &ours) < 0 || qca_content_digest(map, &options, &theirs) < 0)
+        return;
+    if (memcmp(ours.digest, theirs.digest, sizeof(ours.digest)) != 0 || ours.complete != theirs.complete ||
+        ours.bad_bytes != theirs.bad_bytes || next * QCA_BLOCK_SIZE >= theirs.size + QCA_BLOCK_SIZE)
+        abort();
+}
+
 static void map_chain(struct qca_chain *chain, const char *snapshot, bool digest)
 {
     const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT, .snapshot = snapshot };
     _cleanup_(qca_map_freep) struct qca_map *map = NULL;
-    struct qca_content_digest content;
     struct qca_extent extent;
     struct qca_error error;
     uint64_t offset = 0;
@@ -134,7 +157,7 @@ static void map_chain(struct qca_chain *chain, const char *snapshot, bool digest
         offset += extent.length;
     }
     if (digest && qca_map_size(map) <= MAX_DIGESTED)
-        qca_content_digest(map, NULL, &content);
+        digest_content(map);
 }
 
 static void follow_chain(struct qca_image *image, struct input *input, bool digest)
@@ -157,6 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     unsigned mode = size > MODE_PLACE && data[MODE_PLACE] < MODES ? data[MODE_PLACE] : 0;
     struct input input = { data, size, 0 };
     struct qca_error error;
+    struct qca_file_digest file;
     uint8_t digest[32];
     _cleanup_close_ int fd = -1;
     _cleanup_(qca_io_freep) struct qca_io *io = NULL;
@@ -168,6 +192,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (mode & MODE_DIGEST)
         qca_metadata_digest(image, digest);
+    if ((mode & MODE_DIGEST) && !(mode & MODE_SPARSE))
+        qca_file_digest(io, ~0U, NULL, &error, &file);
     check_all(image, mode);
     follow_chain(image, &input, mode & MODE_DIGEST);
     return 0;
