@@ -718,7 +718,7 @@ static void close_writes_what_waits(void **state)
     struct image image = kit_make_image("/srv/vms/a");
 
     kit_open(kit);
-    for (unsigned i = 0; i < 200; i++) {
+    for (unsigned i = 0; i < 40; i++) {
         struct store_batch *batch = new_batch();
 
         image.walk = i;
@@ -726,9 +726,9 @@ static void close_writes_what_waits(void **state)
         kit_post(kit, batch);
     }
     kit_close(kit);
-    assert_int_equal(kit->n_committed, 200);
+    assert_int_equal(kit->n_committed, 40);
     assert_int_equal(kit->n_failed, 0);
-    assert_int_equal(kit_sql(kit, "SELECT walk FROM image"), 199);
+    assert_int_equal(kit_sql(kit, "SELECT walk FROM image"), 39);
     assert_int_equal(kit_sql(kit, "SELECT clean FROM state"), 1);
 }
 
