@@ -164,9 +164,15 @@ static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
         _cleanup_free_ char *open_text = fact_severities(&ctl->output, open, &n_open);
         _cleanup_free_ char *opened_text = fact_severities(&ctl->output, opened, &n_opened);
 
-        (void)printf("Scan complete: %" PRIu64 " files audited in %s. New findings: %s. Open in all: %s.\n",
-                     row_number(state, "images-done"), text_duration(now_usec() - since, took),
-                     opened_text ? opened_text : "", open_text ? open_text : "");
+        uint64_t n_audited = row_number(state, "images-done");
+
+        if (n_audited == 0)
+            (void)printf("Scan complete: nothing is new or changed.");
+        else
+            (void)printf("Scan complete: %" PRIu64 " file%s audited in %s.", n_audited, n_audited == 1 ? "" : "s",
+                         text_duration(now_usec() - since, took));
+        (void)printf(" New findings: %s. Open in all: %s.\n", opened_text ? opened_text : "",
+                     open_text ? open_text : "");
     }
     return r < 0 ? r : bad ? EXIT_FINDINGS_OPENED : EXIT_SUCCESS;
 }
