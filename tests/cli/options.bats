@@ -93,7 +93,7 @@ compare() { # PROGRAM MANUAL
     need man
     MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$top_srcdir/man/qcauditctl.1" >/dev/null 2>"$BATS_TEST_TMPDIR/faults"
     diff /dev/null "$BATS_TEST_TMPDIR/faults"
-    command -v mandoc >/dev/null || return 0
+    command -v mandoc >/dev/null || skip "mandoc is not installed"
     run mandoc -T lint -W warning "$top_srcdir/man/qcauditctl.1"
     [ -z "$(grep -v 'outdated mandoc.db' <<<"$output")" ]
 }
