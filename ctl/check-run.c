@@ -10,7 +10,6 @@
 #include "ctl/check.h"
 #include "helpers/text.h"
 
-#define THREADS_MAX 4
 #define TOTAL_DEADLINE_DIGESTS (30 * 24 * 3600 * USEC_PER_SEC)
 #define LOCK_BYTE_WRITE 101     /* QEMU, block/file-posix.c: RAW_LOCK_PERM_BASE + BLK_PERM_WRITE */
 
@@ -176,11 +175,9 @@ static void on_done(void *userdata, struct worker *worker, struct audit_report *
 
 static int have_worker(struct checker *checker)
 {
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
     const struct worker_options options = {
         .program = checker->program,
         .no_digests = !checker->digests,
-        .threads = n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : (unsigned)n,
     };
     int r;
 

@@ -317,7 +317,6 @@ int worker_start(sd_event *event, const struct worker_options *options, struct w
 {
     struct wire_configure_worker configuration = {
         .memory_limit = options->memory_limit ? options->memory_limit : UINT64_C(1) << 30,
-        .threads = options->threads ? options->threads : 1,
         .idle_io = options->idle_io,
         .no_digests = options->no_digests,
     };

@@ -18,7 +18,6 @@ struct worker;
 struct worker_options {
     const char *program;            /* path of qcaudit-worker, or qcaudit-checker */
     uint64_t memory_limit;          /* bytes, RLIMIT_AS less the program itself; 0 is 1 GiB */
-    unsigned threads;               /* 0 is 1 */
     unsigned images_max;            /* worker_exhausted() from then on; 0 is 64 */
     bool idle_io;                   /* idle I/O class and lowest CPU priority */
     bool no_digests;                /* none will be asked for: it starts sooner */

@@ -13,7 +13,7 @@ int sandbox_begin(const char **ret_step);
 
 struct sandbox_worker_options {
     uint64_t memory_limit;      /* bytes beyond what the program itself maps */
-    unsigned threads;
+    unsigned threads;           /* 1: none may be started beside it */
     bool idle;                  /* idle I/O class, nice 19 */
 };
 

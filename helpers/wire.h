@@ -14,7 +14,7 @@
 
 #include "helpers/client.h"
 
-#define WIRE_VERSION 1
+#define WIRE_VERSION 2
 #define WIRE_FD 3                       /* where a helper finds its socket */
 #define WIRE_TEXT_MAX (PATH_MAX - 1)    /* bytes without the NUL */
 #define WIRE_RECORD_MAX 10240           /* bytes, texts included */
@@ -92,10 +92,8 @@ struct wire_failed {
 struct wire_configure_worker {
     struct wire_header header;
     uint64_t memory_limit;      /* bytes */
-    uint32_t threads;
     uint32_t idle_io;           /* 0 or 1 */
     uint32_t no_digests;        /* 0 or 1 */
-    uint32_t reserved;          /* 0 */
 };
 
 /* text 0: the internal snapshot, or none */

@@ -32,7 +32,6 @@ struct audit {
     const char *snapshot;           /* the client's, or NULL */
     int fd;                         /* the image's */
     uint64_t memory_limit;
-    unsigned threads;
     struct report_room room;
     struct qca_io *io;              /* the leaf's */
     struct qca_image *image;
@@ -228,7 +227,7 @@ static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *im
     const struct referenced *file = audit->parent[index] ? &audit->files[audit->parent[index] - 1] : NULL;
     struct qca_check_options options = {
         .memory_limit = audit->memory_limit, .max_issues = audit->room.issues ? audit->room.issues : 1,
-        .threads = audit->threads, .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
+        .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
         .deep = audit->request.flags & WORKER_DEEP,
         .data_file_size = audit->chain ? qca_chain_data_file_size(audit->chain, index) : 0,
         .progress = on_progress, .userdata = audit,
@@ -378,7 +377,7 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
 
     audit = (struct audit){
         .request = *request, .snapshot = snapshot, .fd = fd, .memory_limit = configuration->memory_limit,
-        .threads = configuration->threads, .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
+        .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
     };
     audit.cpu_before = cpu_time(&done.peak_memory);
     done.error = audit_run(&audit, &n_layers);
@@ -419,7 +418,7 @@ static int prepare(struct wire_configure_worker *ret_configuration, const char *
             return r;
     }
     options = (struct sandbox_worker_options){
-        .memory_limit = record.configure_worker.memory_limit, .threads = record.configure_worker.threads,
+        .memory_limit = record.configure_worker.memory_limit, .threads = 1,
         .idle = record.configure_worker.idle_io,
     };
     return sandbox_worker(&options, ret_step);

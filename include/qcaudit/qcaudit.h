@@ -288,7 +288,6 @@ const char *qca_table_name(enum qca_table table);
 struct qca_check_options {
     uint64_t memory_limit;      /* bytes; 0 is 1 GiB. What needs more counts in passes */
     size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
-    unsigned threads;           /* 0 or 1: the calling thread alone; more is allowed, but none are started yet */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
     bool deep;                  /* also inflate every compressed cluster, and look for holes of the file */
     uint64_t data_file_size;    /* bytes of the external data file; 0: not known */
