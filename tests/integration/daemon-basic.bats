@@ -111,8 +111,17 @@ for row in json.load(sys.stdin): print(row["id"], row["name"], row["first-seen"]
         qemu-io -f qcow2 "$STORE/$name.qcow2" <"$DIR/commands" >/dev/null 2>&1 3>&- 4>&- &
         writers+=($!)
     done
-    locked() { for name in a b; do ! qemu-img info "$STORE/$name.qcow2" >/dev/null 2>&1 || return 1; done; }
-    wait_for 10 locked
+    # Asked without taking a lock: one held by who looks would keep the writer out.
+    locked() {
+        python3 -c '
+import fcntl, os, struct, sys
+for path in sys.argv[1:]:
+    query = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 101, 1, 0)
+    answer = fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_GETLK, query)
+    if struct.unpack("hhqqi4x", answer)[0] == fcntl.F_UNLCK:
+        sys.exit(1)' "$STORE/a.qcow2" "$STORE/b.qcow2"
+    }
+    wait_for 20 locked
     start_daemon
     scan
     same "" "$(findings)"
