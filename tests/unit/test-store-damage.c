@@ -405,7 +405,7 @@ static void newer_version_is_left_alone(void **state)
     size_t n_before, n_after;
 
     fill_and_close(kit, 10);
-    kit_sql_run(kit, "PRAGMA user_version = 2; CREATE TABLE from_the_future (x)");
+    kit_sql_run(kit, "PRAGMA user_version = 99; CREATE TABLE from_the_future (x)");
     before = read_file(kit->database, &n_before);
     assert_int_equal(kit_try_open(kit), -EPROTONOSUPPORT);
     assert_null(kit->store);
@@ -416,7 +416,7 @@ static void newer_version_is_left_alone(void **state)
     free(before);
     free(after);
     /* The folder is free again for who can read it. */
-    kit_sql_run(kit, "PRAGMA user_version = 1");
+    kit_sql_run(kit, "PRAGMA user_version = 2");
     kit_open(kit);
     kit_load(kit);
     assert_int_equal(kit->n_images, 10);
@@ -461,6 +461,50 @@ static void migrations(void **state)
     assert_int_equal(sqlite3_get_autocommit(sqlite), 1);
     assert_int_equal(store_migrate(sqlite, steps, 1), -EPROTONOSUPPORT);
     sqlite3_close(sqlite);
+}
+
+static char *slurp(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    size_t size = 0;
+    char *text = NULL;
+
+    if (!file)
+        fail_msg("%s cannot be opened", path);
+    assert_true(getdelim(&text, &size, '\0', file) > 0);
+    fclose(file);
+    return text;
+}
+
+/* What the first version kept is all there after an update of the program. */
+static void version_1(void **state)
+{
+    struct kit *kit = *state;
+    char path[4096], *text, *error = NULL;
+    sqlite3 *sqlite;
+
+    snprintf(path, sizeof(path), "%s/tests/unit/database-1.sql", getenv("top_srcdir"));
+    text = slurp(path);
+    assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
+    if (sqlite3_exec(sqlite, text, NULL, NULL, &error) != SQLITE_OK)
+        fail_msg("%s: %s", path, error);
+    free(text);
+    assert_int_equal(value_of(sqlite, "PRAGMA user_version"), 1);
+    sqlite3_close(sqlite);
+
+    kit_open(kit);
+    kit_load(kit);
+    assert_null(kit->aside);
+    assert_int_equal(kit_sql(kit, "PRAGMA user_version"), CONTROL_DATABASE_VERSION);
+    assert_int_equal(kit->n_datastores, 1);
+    assert_int_equal(kit->n_images, 2);
+    assert_int_equal(kit->n_findings, 1);
+    assert_int_equal(kit->findings[0]->type, FINDING_PERMISSIONS);
+    assert_non_null(kit_image(kit, "/srv/images/over.qcow2"));
+    assert_int_equal(kit_image(kit, "/srv/images/over.qcow2")->parent.state, REFERENCE_FOUND);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline"), 0);
+    kit_close(kit);
 }
 
 /* ---- one daemon -------------------------------------------------------------------------------- */
@@ -524,6 +568,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(findings_broken, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(newer_version_is_left_alone, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(migrations, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(version_1, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(second_daemon, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(private_files, kit_setup, kit_teardown),
     };

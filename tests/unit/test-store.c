@@ -56,7 +56,7 @@ static void nothing_yet(void **state)
     assert_int_equal(store_waiting(kit->store), 0);
     kit_reopen(kit);
     assert_int_equal(kit->n_images, 0);
-    assert_int_equal(kit_sql(kit, "PRAGMA user_version"), 1);
+    assert_int_equal(kit_sql(kit, "PRAGMA user_version"), CONTROL_DATABASE_VERSION);
     assert_int_equal(kit_sql(kit, "SELECT journal_mode = 'wal' FROM pragma_journal_mode"), 1);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
 }

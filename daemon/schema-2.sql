@@ -1,0 +1,55 @@
+-- SPDX-License-Identifier: LGPL-2.1-or-later
+-- From version 1 of the database to version 2: what is known of contents. Types and units as in schema.sql.
+
+-- What an image that must not change held when it was taken for good, and what the last reading said. The journal of
+-- baselines (CONTROL_JOURNAL_NAME) has the same and outlives this database.
+CREATE TABLE baseline (
+    fsid            INTEGER NOT NULL,           -- u64; identity of the file, as in image
+    inode           INTEGER NOT NULL,           -- u64
+    btime           INTEGER NOT NULL,           -- nanoseconds
+    path            BLOB NOT NULL,              -- where it was seen last
+    source          TEXT NOT NULL,              -- why it is kept: "policy", "inferred", "parent", "accepted", "child"
+    since           INTEGER NOT NULL,           -- time of the reading that made it
+    verified        INTEGER NOT NULL,           -- time of the last reading that found the same
+    digest          BLOB NOT NULL CHECK (length(digest) = 32),  -- of its own guest data, the parents' left out
+    virtual_size    INTEGER NOT NULL,           -- u64
+    metadata        BLOB CHECK (length(metadata) = 32),     -- metadata digest then, NULL none
+    size            INTEGER NOT NULL,           -- u64; fingerprint at the last reading that found the same
+    allocated       INTEGER NOT NULL,           -- u64
+    mtime           INTEGER NOT NULL,
+    ctime           INTEGER NOT NULL,
+    mode            INTEGER NOT NULL,
+    uid             INTEGER NOT NULL,
+    gid             INTEGER NOT NULL,
+    links           INTEGER NOT NULL,
+    parent_fsid     INTEGER NOT NULL,           -- u64; identity of its parent then, all 0 none
+    parent_inode    INTEGER NOT NULL,           -- u64
+    parent_btime    INTEGER NOT NULL,
+    verity          TEXT,                       -- fs-verity's measure, "sha256:HEX"; NULL without
+    blocks          TEXT,                       -- file of its block digests in the folder blocks; NULL none
+    accepted_by     TEXT,                       -- who accepted it, NULL nobody had to
+    reason          TEXT,                       -- and why
+    gone            INTEGER NOT NULL,           -- time the file was found deleted, 0 while it exists
+    deviation       TEXT,                       -- JSON: what the last reading found different; NULL nothing
+    PRIMARY KEY (fsid, inode, btime)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX baseline_by_path ON baseline (path);
+
+-- One reading of all of an image's data, newest is the highest id.
+CREATE TABLE digest (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    path            BLOB NOT NULL,
+    started         INTEGER NOT NULL,           -- time
+    finished        INTEGER NOT NULL,           -- time
+    digest          BLOB,                       -- as in baseline; NULL: not complete
+    virtual_size    INTEGER NOT NULL,           -- u64
+    read            INTEGER NOT NULL,           -- bytes that were read,
+    zero            INTEGER NOT NULL,           --   are known to be zeros,
+    unallocated     INTEGER NOT NULL,           --   are not the image's own
+    direct          INTEGER NOT NULL,           -- boolean: past the page cache
+    bad             INTEGER NOT NULL,           -- ranges that could not be read
+    verdict         TEXT NOT NULL,              -- "baseline", "verified", "metadata", "commit", "accepted", "bit-rot",
+                                                --   "modified", "incomplete"; "lost": the journal said otherwise
+    explanation     TEXT NOT NULL               -- one sentence, escaped; "" none
+) STRICT;
+CREATE INDEX digest_by_path ON digest (path);
