@@ -158,11 +158,11 @@ static void end_progress(struct checker *checker)
 
 /* ---- one check ---------------------------------------------------------------------------- */
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
 {
     const struct check_ask *ask = ((struct checker *)userdata)->ask;
 
-    ask->blocks(ask->userdata, first, n, digests);
+    ask->blocks(ask->userdata, first, n, digests, unallocated);
 }
 
 static void on_done(void *userdata, struct worker *worker, struct audit_report *report)

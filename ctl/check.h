@@ -28,7 +28,7 @@ struct check_ask {
     unsigned algorithms;            /* QCA_DIGEST_* */
     const char *snapshot;           /* NULL: what is active */
     /* as of struct worker_request */
-    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16]);
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
     void *userdata;
 };
 

@@ -61,7 +61,7 @@ static bool grow(void *array, size_t needed, size_t *capacity, size_t size)
     return true;
 }
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
 {
     struct side *side = userdata;
     struct run *last = side->n_runs > 0 ? &side->runs[side->n_runs - 1] : NULL;
@@ -74,8 +74,8 @@ static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t 
             side->no_memory = true;
             return;
         }
-        memcpy(side->digests + side->n_digests, digests, n * sizeof(digests[0]));
-        side->n_digests += n;
+        for (uint64_t i = 0; i < n; i++)
+            memcpy(side->digests[side->n_digests++], digests[i], sizeof(side->digests[0]));
     }
     if (last && last->first + last->n == first && (last->index == UINT64_MAX) == !digests) {
         last->n += n;

@@ -17,6 +17,7 @@ struct audits_options {
     unsigned worker_images;
     uint64_t worker_deadline;   /* usec without progress */
     uint64_t read_budget;       /* bytes per second over all workers, 0 unlimited */
+    uint64_t scrub_budget;      /* the same over all scrubs */
     size_t max_issues;
     audit_files_fn files;
     /* One per audits_start(). error 0: audit and references are the callee's (confidence is racy, frozen or
@@ -24,6 +25,14 @@ struct audits_options {
      * again. -ENOEXEC: no worker could be started. */
     void (*done)(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
                  struct reference *data_file);
+    /* A scrub has opened the image: identity and fingerprint of audit are set. Returns the block (of 64 KiB) to go on
+     * from, 0 for all of it; what was told of blocks from there on by a scrub that was interrupted is void. May be
+     * NULL, and so may blocks. */
+    uint64_t (*blocks_begin)(void *userdata, struct image *image, const struct audit *audit);
+    /* Digests of its blocks, in order; as of struct qca_digest_options. Before done, which tells whether they are to
+     * be kept: with digest in the audit. */
+    void (*blocks)(void *userdata, struct image *image, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                   bool unallocated);
     /* One per audits_resolve(), maybe before that returns: parent and data_file are the callee's. None comes for one
      * that was replaced or forgotten. */
     void (*resolved)(void *userdata, struct image *image, struct reference *parent, struct reference *data_file);

@@ -27,6 +27,7 @@ struct config {
     uint64_t worker_deadline;   /* usec without progress: 60 s */
     uint64_t files_deadline;    /* usec: 30 s */
     uint64_t read_budget;       /* bytes per second over all workers; 0 unlimited: default 0 */
+    uint64_t scrub_budget;      /* bytes per second over all scrubs; 0 unlimited: default 0 */
     size_t max_issues;          /* per audit: 1,000 */
 
     bool alert_journal;         /* true */

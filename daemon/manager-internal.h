@@ -153,6 +153,14 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
 void resolve_forget(struct manager *manager, const struct image *image);
 void resolve_done(struct manager *manager);
 
+/* ---- manager-scrub.c: images whose data is read again ------------------------------------------------ */
+
+/* The image is to be read at due (usec; UINT64_MAX: not at all); verified: when it was last, 0 never: the oldest comes
+ * first. Cheap when that is what is planned already. */
+void scrub_plan(struct manager *manager, struct image *image, uint64_t due, uint64_t verified);
+/* It is read as soon as nothing else reads its device, whatever its time and the window. */
+void scrub_now(struct manager *manager, struct image *image);
+
 /* ---- manager-judge.c: from audits to findings ------------------------------------------------------ */
 
 /* Judges what changed, a moment later and all at once. */

@@ -228,10 +228,20 @@ bool fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b)
            a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->links == b->links;
 }
 
+struct digest_result *digest_result_free(struct digest_result *digest)
+{
+    if (!digest)
+        return NULL;
+    free(digest->bad);
+    free(digest);
+    return NULL;
+}
+
 struct audit *audit_free(struct audit *audit)
 {
     if (!audit)
         return NULL;
+    digest_result_free(audit->digest);
     audit_report_free(audit->report);
     free(audit);
     return NULL;

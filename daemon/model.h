@@ -168,6 +168,25 @@ struct reference {
 /* Frees what reference owns; it is REFERENCE_NONE then. */
 void reference_done(struct reference *reference);
 
+/* What a scrub read: the guest's data in this one layer, its parents not opened. */
+struct digest_result {
+    bool complete;              /* all of it could be read; else bad says what is missing, and the rest was read */
+    uint8_t digest[32];         /* content digest (DESIGN 5) of the layer: what its parents hold reads as zeros. Valid when
+                                   complete and resumed_from is 0 */
+    uint64_t size;              /* bytes the guest sees */
+    uint64_t read_bytes;        /* guest bytes that were read, */
+    uint64_t zero_bytes;        /* that are zeros by the tables or holes of the file, */
+    uint64_t unallocated_bytes; /* and that the layer does not hold; of all, even when resumed */
+    bool direct;                /* past the page cache; false: what was cached was read from there */
+    struct qca_bad_range *bad;  /* owned; the first QCA_BAD_RANGES_MAX */
+    size_t n_bad;
+    uint64_t bad_bytes;
+    uint64_t started, finished; /* usec since the epoch */
+    uint64_t resumed_from;      /* block that this reading began with; 0: all was read in one go */
+};
+
+struct digest_result *digest_result_free(struct digest_result *digest);
+
 /* One examination of one image at one time. */
 struct audit {
     int64_t id;                 /* the database's, 0 until stored */
@@ -178,6 +197,7 @@ struct audit {
     struct identity identity;   /* of what was audited, */
     struct fingerprint fingerprint;     /* before; equal after, else confidence is racy */
     struct audit_report *report;
+    struct digest_result *digest;       /* NULL: no scrub, or the image changed meanwhile, or has a writer */
 };
 
 struct audit *audit_free(struct audit *audit);
@@ -277,6 +297,9 @@ struct policy {
     struct thresholds thresholds;
     struct policy_class *classes;       /* the first that matches counts */
     size_t n_classes;
+    uint64_t scrub_golden;      /* usec between two readings of a golden image: 7 d; 0 never */
+    uint64_t scrub_parents;     /* of another parent: 30 d; 0 never */
+    uint64_t scrub_parents_after;       /* usec that a parent is old before it is read first: 24 h */
 };
 
 const struct thresholds *policy_thresholds(const struct policy *policy, const char *path);

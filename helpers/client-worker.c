@@ -216,13 +216,13 @@ static int take_blocks(struct worker *worker, const struct wire_blocks *record)
     uint64_t last = UINT64_MAX / QCA_BLOCK_SIZE;
 
     if (!(worker->request.flags & WORKER_BLOCK_DIGESTS) || record->first < worker->next_block || record->n == 0 ||
-        record->first > last || record->n > last - record->first || record->zero > 1 ||
+        record->first > last || record->n > last - record->first || record->zero > 1 || record->unallocated > record->zero ||
         (!record->zero && record->n > WIRE_BLOCKS_PER_RECORD))
         return -EBADMSG;
     worker->next_block = record->first + record->n;
     if (!worker->cancelled)
         worker->request.blocks(worker->request.userdata, record->first, record->n,
-                               record->zero ? NULL : record->digests);
+                               record->zero ? NULL : record->digests, record->unallocated);
     return 0;
 }
 

@@ -65,7 +65,7 @@ struct worker_request {
     void (*question)(void *userdata, struct worker *worker, const struct worker_question *question);
     void (*progress)(void *userdata, uint64_t done, uint64_t total);        /* may be NULL */
     /* As of struct qca_digest_options; needed for WORKER_BLOCK_DIGESTS. */
-    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16]);
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
     /* The report is the callee's, to be freed by audit_report_free(). */
     void (*done)(void *userdata, struct worker *worker, struct audit_report *report);
     void *userdata;

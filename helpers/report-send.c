@@ -144,17 +144,19 @@ int report_blocks_flush(struct report_blocks *blocks, int socket)
 }
 
 int report_blocks_add(struct report_blocks *blocks, int socket, uint64_t first, uint64_t n,
-                      const uint8_t (*digests)[16])
+                      const uint8_t (*digests)[32], bool unallocated)
 {
     struct wire_blocks *record = &blocks->record;
     int r = 0;
 
     if (record->n > 0 && (first != record->first + record->n || record->zero != !digests ||
+                          record->unallocated != unallocated ||
                           (digests && n > WIRE_BLOCKS_PER_RECORD - record->n)))
         r = report_blocks_flush(blocks, socket);
     if (record->n == 0) {
         record->first = first;
         record->zero = !digests;
+        record->unallocated = unallocated;
     }
     if (digests)
         memcpy(record->digests[record->n], digests, n * sizeof(digests[0]));

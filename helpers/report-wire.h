@@ -34,7 +34,7 @@ struct report_blocks {
     struct wire_blocks record;
 };
 int report_blocks_add(struct report_blocks *blocks, int socket, uint64_t first, uint64_t n,
-                      const uint8_t (*digests)[16]);
+                      const uint8_t (*digests)[32], bool unallocated);
 int report_blocks_flush(struct report_blocks *blocks, int socket);
 
 int report_send_layer(int socket, const struct report_layer *layer, struct report_room *room);

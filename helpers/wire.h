@@ -14,7 +14,7 @@
 
 #include "helpers/client.h"
 
-#define WIRE_VERSION 2
+#define WIRE_VERSION 3
 #define WIRE_FD 3                       /* where a helper finds its socket */
 #define WIRE_TEXT_MAX (PATH_MAX - 1)    /* bytes without the NUL */
 #define WIRE_RECORD_MAX 10240           /* bytes, texts included */
@@ -205,13 +205,14 @@ struct wire_file_digest {
     struct qca_file_digest digest;
 };
 
-#define WIRE_BLOCKS_PER_RECORD 512
+#define WIRE_BLOCKS_PER_RECORD 256
 struct wire_blocks {
     struct wire_header header;
     uint64_t first;
     uint64_t n;                 /* at least 1; at most WIRE_BLOCKS_PER_RECORD unless zero */
-    uint64_t zero;              /* 0 or 1: blocks of zeros, without digests */
-    uint8_t digests[WIRE_BLOCKS_PER_RECORD][16];
+    uint32_t zero;              /* 0 or 1: blocks of zeros, without digests */
+    uint32_t unallocated;       /* 0 or 1: of those, in no layer */
+    uint8_t digests[WIRE_BLOCKS_PER_RECORD][32];
 };
 
 struct wire_content_digest {

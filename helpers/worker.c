@@ -278,11 +278,11 @@ static int digest_file(struct audit *audit)
     return 0;
 }
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
 {
     struct audit *audit = userdata;
 
-    must(report_blocks_add(&audit->blocks, WIRE_FD, first, n, digests));
+    must(report_blocks_add(&audit->blocks, WIRE_FD, first, n, digests, unallocated));
 }
 
 static int digest_content(struct audit *audit)

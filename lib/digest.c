@@ -90,7 +90,7 @@ static bool reads_as_zeros(const struct qca_extent *extent)
 
 /* ---- runs of zeros ------------------------------------------------------------------------ */
 
-static int zero_run(struct hashing *hashing, uint64_t first, uint64_t n)
+static int zero_run(struct hashing *hashing, uint64_t first, uint64_t n, bool unallocated)
 {
     const struct qca_digest_options *options = hashing->options;
     int r = 0;
@@ -101,7 +101,7 @@ static int zero_run(struct hashing *hashing, uint64_t first, uint64_t n)
         r = feed(hashing, hashing->repeated, step * DIGEST_SIZE);
     }
     if (r == 0 && options->blocks)
-        options->blocks(options->userdata, first, n, NULL);
+        options->blocks(options->userdata, first, n, NULL, unallocated);
     return r;
 }
 
@@ -219,7 +219,6 @@ static int hash_batch(struct hashing *hashing)
 static void tell_blocks(const struct hashing *hashing)
 {
     const struct qca_digest_options *options = hashing->options;
-    uint8_t digests[BATCH_BLOCKS][16];
 
     if (!options->blocks)
         return;
@@ -227,11 +226,9 @@ static void tell_blocks(const struct hashing *hashing)
         n = 1;
         if (hashing->bad[i])
             continue;
-        memcpy(digests[0], hashing->digests[i], sizeof(digests[0]));
-        for (; i + n < hashing->n_blocks && !hashing->bad[i + n] && hashing->zero[i + n] == hashing->zero[i]; n++)
-            memcpy(digests[n], hashing->digests[i + n], sizeof(digests[n]));
-        options->blocks(options->userdata, hashing->first + i, n,
-                        hashing->zero[i] ? NULL : (const uint8_t (*)[16])digests);
+        while (i + n < hashing->n_blocks && !hashing->bad[i + n] && hashing->zero[i + n] == hashing->zero[i])
+            n++;
+        options->blocks(options->userdata, hashing->first + i, n, hashing->zero[i] ? NULL : &hashing->digests[i], false);
     }
 }
 
@@ -252,7 +249,7 @@ static int hash_disk(struct hashing *hashing)
         whole = reads_as_zeros(&extent) ? extent.length / QCA_BLOCK_SIZE : 0;
         if (whole > 0) {
             account(hashing->result, extent.kind, whole * QCA_BLOCK_SIZE);
-            r = zero_run(hashing, offset / QCA_BLOCK_SIZE, whole);
+            r = zero_run(hashing, offset / QCA_BLOCK_SIZE, whole, extent.kind == QCA_EXTENT_UNALLOCATED);
             offset += whole * QCA_BLOCK_SIZE;
         } else {
             r = fill(hashing, offset);

@@ -427,10 +427,10 @@ int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t 
 struct qca_digest_options {
     const atomic_bool *cancel;  /* may be NULL; once true, -ECANCELED soon */
     void (*progress)(void *userdata, uint64_t done, uint64_t total);    /* may be NULL; bytes of the file or disk */
-    /* May be NULL; content digests only. Called in order for runs of 64 KiB blocks: digests holds the
-     * first 16 bytes of the SHA-256 of each of n blocks, valid during the call; of a run of blocks of zeros it is
-     * NULL. Not called for blocks that could not be read. */
-    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16]);
+    /* May be NULL; content digests only. Called in order for runs of 64 KiB blocks: digests holds the SHA-256 of each
+     * of n blocks, valid during the call; of a run of blocks of zeros it is NULL, and unallocated says whether all of
+     * it is in no layer. Not called for blocks that could not be read. */
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
     void *userdata;
     bool libcrypto_only;        /* no SHA-256 of our own: for tests and measurements */
 };

@@ -119,11 +119,11 @@ static void check_extent(struct qca_map *map, const struct qca_extent *extent, u
 }
 
 /* Blocks are told in rising order, none twice. */
-static void take_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+static void take_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
 {
     uint64_t *next = userdata;
 
-    if (first < *next || n == 0)
+    if (first < *next || n == 0 || (unallocated && digests))
         abort();
     *next = first + n;
 }

@@ -175,12 +175,13 @@ struct told {
     uint64_t next, data, zero;
 };
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[16])
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
 {
     struct told *told = userdata;
 
     assert_true(n > 0);
     assert_int_equal(first, told->next);
+    assert_false(unallocated && digests);
     told->next += n;
     *(digests ? &told->data : &told->zero) += n;
 }
