@@ -187,6 +187,99 @@ struct digest_result {
 
 struct digest_result *digest_result_free(struct digest_result *digest);
 
+/* ---- contents --------------------------------------------------------------------------------- */
+
+/* Why an image's content is remembered. */
+enum baseline_source {
+    BASELINE_POLICY,            /* golden, as the policy says */
+    BASELINE_INFERRED,          /* golden, as far as one can tell */
+    BASELINE_PARENT,            /* a parent that is old enough */
+    BASELINE_ACCEPTED,          /* somebody said that a change was meant */
+    BASELINE_CHILD,             /* may change: what a commit of it into its parent would be compared with */
+    _BASELINE_SOURCE_MAX,
+};
+
+const char *baseline_source_name(enum baseline_source source);
+int baseline_source_from_name(const char *name);        /* -EINVAL when unknown */
+
+/* What a reading says beside what is remembered. */
+enum reading_verdict {
+    READING_BASELINE,           /* the first one: this is how it must stay */
+    READING_VERIFIED,           /* the same */
+    READING_METADATA,           /* the same content in other metadata */
+    READING_COMMIT,             /* different, and a commit of a child's own blocks explains it */
+    READING_CHANGED,            /* different, and it may be */
+    READING_ACCEPTED,           /* somebody said that it was meant */
+    READING_ROT,                /* different, and nobody wrote */
+    READING_MODIFIED,           /* different, and must not be */
+    READING_INCOMPLETE,         /* parts could not be read */
+    _READING_VERDICT_MAX,
+};
+
+const char *reading_verdict_name(enum reading_verdict verdict);
+int reading_verdict_from_name(const char *name);        /* -EINVAL when unknown */
+
+/* Bytes of the guest's disk. */
+struct guest_range { uint64_t offset, length; };
+
+#define DEVIATION_RANGES_MAX 100
+
+/* What the last reading found different from the baseline. */
+struct deviation {
+    enum reading_verdict verdict;       /* rot, modified or incomplete */
+    uint64_t found;             /* usec: end of the reading that found it first */
+    uint64_t read;              /* usec: and of the last one */
+    uint8_t digest[32];         /* of the layer now; zeros when incomplete */
+    uint64_t virtual_size;      /* bytes, now */
+    struct fingerprint fingerprint;     /* now */
+    bool located;               /* blocks, bytes and ranges are known */
+    uint64_t blocks;            /* of 64 KiB that differ, or could not be read */
+    uint64_t bytes;             /* of the guest's disk that they cover */
+    struct guest_range ranges[DEVIATION_RANGES_MAX];    /* the first of them */
+    size_t n_ranges;
+    uint64_t ranges_total;
+    int error;                  /* incomplete: negative errno of the first */
+    char *suspect;              /* child that was emptied or deleted meanwhile: perhaps a commit; NULL none */
+    char *waits_for;            /* child whose reading may explain it; NULL none */
+};
+
+struct deviation *deviation_free(struct deviation *deviation);
+
+#define VERITY_SIZE_MAX 64
+
+/* fs-verity's measure of a file: the kernel checks every read against it, and nobody can write the file. */
+struct verity {
+    uint16_t algorithm;         /* FS_VERITY_HASH_ALG_*; 0: the file has none */
+    uint16_t size;              /* bytes of digest */
+    uint8_t digest[VERITY_SIZE_MAX];
+};
+
+/* What an image held when it was taken for good. Owned by the set of baselines, one per identity; an image that has
+ * one points to it. */
+struct baseline {
+    struct identity identity;
+    char *path;                 /* where it was seen last */
+    enum baseline_source source;
+    uint64_t since;             /* usec: end of the reading that made it; 0: never read completely */
+    uint64_t verified;          /* usec: of the last reading that found the same */
+    bool has_digest;
+    uint8_t digest[32];         /* content digest of the layer's own data, the parents' left out */
+    uint64_t virtual_size;
+    bool has_metadata;
+    uint8_t metadata[32];       /* metadata digest at the last reading that found the same */
+    struct fingerprint fingerprint;     /* at that reading */
+    bool attributes;            /* owner, mode or links were seen to change since */
+    struct identity parent;     /* its parent then; all 0 none */
+    struct verity verity;
+    bool blocks;                /* there is a file of its block digests */
+    char *by, *reason;          /* who accepted it, and why; NULL nobody had to */
+    uint64_t gone;              /* usec, 0 while the file exists */
+    char *lost_child;           /* overlay that was emptied or deleted since: maybe committed; NULL none */
+    struct deviation *deviation;        /* NULL: as it should be, as far as was read */
+};
+
+struct baseline *baseline_free(struct baseline *baseline);
+
 /* One examination of one image at one time. */
 struct audit {
     int64_t id;                 /* the database's, 0 until stored */
@@ -224,6 +317,7 @@ struct image {
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */
+    struct baseline *baseline;  /* of its content; NULL none */
     /* The manager's: */
     bool listed;                /* an image as far as one can tell; else another file, looked at once, not shown */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */

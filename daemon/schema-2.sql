@@ -11,7 +11,8 @@ CREATE TABLE baseline (
     source          TEXT NOT NULL,              -- why it is kept: "policy", "inferred", "parent", "accepted", "child"
     since           INTEGER NOT NULL,           -- time of the reading that made it
     verified        INTEGER NOT NULL,           -- time of the last reading that found the same
-    digest          BLOB NOT NULL CHECK (length(digest) = 32),  -- of its own guest data, the parents' left out
+    digest          BLOB CHECK (length(digest) = 32),   -- of its own guest data, the parents' left out; NULL: never
+                                                --   read completely
     virtual_size    INTEGER NOT NULL,           -- u64
     metadata        BLOB CHECK (length(metadata) = 32),     -- metadata digest then, NULL none
     size            INTEGER NOT NULL,           -- u64; fingerprint at the last reading that found the same
@@ -22,6 +23,7 @@ CREATE TABLE baseline (
     uid             INTEGER NOT NULL,
     gid             INTEGER NOT NULL,
     links           INTEGER NOT NULL,
+    attributes      INTEGER NOT NULL,           -- boolean: owner, mode or links were seen to change since
     parent_fsid     INTEGER NOT NULL,           -- u64; identity of its parent then, all 0 none
     parent_inode    INTEGER NOT NULL,           -- u64
     parent_btime    INTEGER NOT NULL,
@@ -48,8 +50,8 @@ CREATE TABLE digest (
     unallocated     INTEGER NOT NULL,           --   are not the image's own
     direct          INTEGER NOT NULL,           -- boolean: past the page cache
     bad             INTEGER NOT NULL,           -- ranges that could not be read
-    verdict         TEXT NOT NULL,              -- "baseline", "verified", "metadata", "commit", "accepted", "bit-rot",
-                                                --   "modified", "incomplete"; "lost": the journal said otherwise
+    verdict         TEXT NOT NULL,              -- "baseline", "verified", "metadata", "commit", "accepted",
+                                                --   "changed", "bit-rot", "modified", "incomplete"
     explanation     TEXT NOT NULL               -- one sentence, escaped; "" none
 ) STRICT;
 CREATE INDEX digest_by_path ON digest (path);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The words of contents: names of their enumerations, destructors. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/model.h"
+#include "lib/cleanup.h"
+
+static const char *const source_names[_BASELINE_SOURCE_MAX] = {
+    [BASELINE_POLICY] = "policy",
+    [BASELINE_INFERRED] = "inferred",
+    [BASELINE_PARENT] = "parent",
+    [BASELINE_ACCEPTED] = "accepted",
+    [BASELINE_CHILD] = "child",
+};
+
+static const char *const verdict_names[_READING_VERDICT_MAX] = {
+    [READING_BASELINE] = "baseline",
+    [READING_VERIFIED] = "verified",
+    [READING_METADATA] = "metadata",
+    [READING_COMMIT] = "commit",
+    [READING_CHANGED] = "changed",
+    [READING_ACCEPTED] = "accepted",
+    [READING_ROT] = "bit-rot",
+    [READING_MODIFIED] = "modified",
+    [READING_INCOMPLETE] = "incomplete",
+};
+
+static int index_of(const char *const *names, size_t n_names, const char *name)
+{
+    for (size_t i = 0; name && i < n_names; i++)
+        if (strcmp(names[i], name) == 0)
+            return (int)i;
+    return -EINVAL;
+}
+
+const char *baseline_source_name(enum baseline_source source)
+{
+    return (unsigned)source < _BASELINE_SOURCE_MAX ? source_names[source] : NULL;
+}
+
+int baseline_source_from_name(const char *name)
+{
+    return index_of(source_names, ELEMENTSOF(source_names), name);
+}
+
+const char *reading_verdict_name(enum reading_verdict verdict)
+{
+    return (unsigned)verdict < _READING_VERDICT_MAX ? verdict_names[verdict] : NULL;
+}
+
+int reading_verdict_from_name(const char *name)
+{
+    return index_of(verdict_names, ELEMENTSOF(verdict_names), name);
+}
+
+struct deviation *deviation_free(struct deviation *deviation)
+{
+    if (!deviation)
+        return NULL;
+    free(deviation->suspect);
+    free(deviation->waits_for);
+    free(deviation);
+    return NULL;
+}
+
+struct baseline *baseline_free(struct baseline *baseline)
+{
+    if (!baseline)
+        return NULL;
+    free(baseline->path);
+    free(baseline->by);
+    free(baseline->reason);
+    free(baseline->lost_child);
+    deviation_free(baseline->deviation);
+    free(baseline);
+    return NULL;
+}
