@@ -202,11 +202,33 @@ static int finish_datastores(struct config_builder *builder)
     return complete ? name_datastores(config) : 0;
 }
 
+/* The daemon writes it, so it must lie where no image does, and be seen by the collector. */
+static void check_metrics(struct config_builder *builder)
+{
+    const struct config *config = builder->config;
+    const struct place *place = &builder->metrics_place;
+    size_t length = config->metrics_file ? strlen(config->metrics_file) : 0;
+
+    if (!config->metrics_file)
+        return;
+    if (length < 6 || strcmp(config->metrics_file + length - 5, ".prom") != 0 ||
+        config->metrics_file[length - 6] == '/')
+        mistakes_add(builder->mistakes, place->file, place->line, place->column,
+                     "metrics.file: the name must end in .prom, as node_exporter reads no other");
+    for (size_t i = 0; i < config->n_datastores; i++)
+        if (config->datastores[i].path && path_is_below(config->metrics_file, config->datastores[i].path)) {
+            mistakes_add(builder->mistakes, place->file, place->line, place->column,
+                         "metrics.file: lies in a datastore, and nothing is ever written there");
+            break;
+        }
+}
+
 int config_build_finish(struct config_builder *builder)
 {
     check_steps(builder, &builder->config->policy.thresholds, builder->places);
     int r = finish_classes(builder);
     if (r < 0)
         return r;
+    check_metrics(builder);
     return finish_datastores(builder);
 }

@@ -268,7 +268,7 @@ int config_apply_mapping(struct config_builder *builder, const char *section, co
 int config_build_file(struct config_builder *builder, const struct config_node *root)
 {
     struct config_target target = { .config = builder->config, .thresholds = &builder->config->policy.thresholds,
-                             .places = builder->places };
+                             .places = builder->places, .path_place = &builder->metrics_place };
 
     return config_apply_mapping(builder, "", root, &target);
 }

@@ -21,6 +21,7 @@ struct config_builder {
     struct place *datastore_places;     /* two per datastore: path and name */
     const struct config_node **class_nodes;     /* thresholds of each class, or NULL */
     struct place *class_places;
+    struct place metrics_place; /* of metrics.file */
 };
 
 int config_builder_init(struct config_builder *builder, struct config *config, struct mistakes *mistakes);

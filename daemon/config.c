@@ -36,6 +36,7 @@ struct config *config_free(struct config *config)
     }
     free(config->policy.classes);
     free(config->control_group);
+    free(config->metrics_file);
     free(config);
     return NULL;
 }

@@ -38,6 +38,8 @@ struct config {
     bool control_public;        /* reading for everybody: false */
     char *control_group;        /* "qcaudit"; need not exist */
 
+    char *metrics_file;         /* absolute, ends in ".prom", in no datastore; NULL: none */
+
     uint64_t history_retention; /* usec: 400 d */
     unsigned audits_kept;       /* per image: 50 */
 };

@@ -50,6 +50,7 @@ static const char *sample_value(const struct config_key *key)
         { "datastores[].path", "/var/lib/libvirt/images" },
         { "datastores[].name", "images" },
         { "golden.patterns", "[]" },
+        { "metrics.file", "/run/qcaudit/qcauditd.prom" },
         { "classes[].name", "lab" },
         { "classes[].paths", "[/srv/lab/*]" },
         { "classes[].thresholds", "{chain-deep: {warning: 20}, snapshot-old: off}" },

@@ -52,7 +52,7 @@ static int list_images(struct manager *manager)
     return 0;
 }
 
-static int view_get(struct manager *manager, struct query_view *ret_view)
+int control_view(struct manager *manager, struct query_view *ret_view)
 {
     struct query_view view = {
         .graph = manager->graph, .findings = manager->findings, .policy = &manager->config->policy,
@@ -96,14 +96,14 @@ static int op_status(void *userdata, json_object **ret_entry)
     if (manager->walk_timer && sd_event_source_get_time(manager->walk_timer, &next) >= 0 &&
         sd_event_now(manager->event, CLOCK_BOOTTIME, &now_boot) >= 0)
         status.next_pass = manager_now(manager) + (next > now_boot ? next - now_boot : 0);
-    r = view_get(manager, &view);
+    r = control_view(manager, &view);
     return r < 0 ? r : query_status(&view, &status, ret_entry);
 }
 
 static int op_datastores(void *userdata, json_object **ret_rows)
 {
     struct query_view view;
-    int r = view_get(userdata, &view);
+    int r = control_view(userdata, &view);
 
     return r < 0 ? r : query_datastores(&view, ret_rows);
 }
@@ -112,7 +112,7 @@ static int op_images(void *userdata, json_object *filter, const char *cursor, un
                      char **ret_next)
 {
     struct query_view view;
-    int r = view_get(userdata, &view);
+    int r = control_view(userdata, &view);
 
     return r < 0 ? r : query_images(&view, filter, cursor, limit, ret_rows, ret_next);
 }
@@ -120,7 +120,7 @@ static int op_images(void *userdata, json_object *filter, const char *cursor, un
 static int op_image(void *userdata, const char *path, json_object **ret_entry)
 {
     struct query_view view;
-    int r = view_get(userdata, &view);
+    int r = control_view(userdata, &view);
 
     return r < 0 ? r : query_image(&view, path, ret_entry);
 }
@@ -128,7 +128,7 @@ static int op_image(void *userdata, const char *path, json_object **ret_entry)
 static int op_chain(void *userdata, const char *path, json_object **ret_rows)
 {
     struct query_view view;
-    int r = view_get(userdata, &view);
+    int r = control_view(userdata, &view);
 
     return r < 0 ? r : query_chain(&view, path, ret_rows);
 }
@@ -137,7 +137,7 @@ static int op_findings(void *userdata, json_object *filter, const char *cursor, 
                        json_object **ret_rows, char **ret_next)
 {
     struct query_view view;
-    int r = view_get(userdata, &view);
+    int r = control_view(userdata, &view);
 
     return r < 0 ? r : query_findings(&view, filter, cursor, limit, ret_rows, ret_next);
 }
@@ -145,7 +145,7 @@ static int op_findings(void *userdata, json_object *filter, const char *cursor, 
 static int op_finding(void *userdata, int64_t id, json_object **ret_entry)
 {
     struct query_view view;
-    int r = view_get(userdata, &view);
+    int r = control_view(userdata, &view);
 
     return r < 0 ? r : query_finding(&view, id, ret_entry);
 }
@@ -339,6 +339,7 @@ static int on_status_timer(sd_event_source *source, uint64_t when, void *userdat
     if (manager->status && strcmp(manager->status, line) == 0)
         return 0;
     (void) sd_notifyf(false, "STATUS=%s", line);
+    metrics_soon(manager);
     free(manager->status);
     manager->status = TAKE_PTR(line);
     return 0;

@@ -10,6 +10,7 @@
 #include "daemon/judge.h"
 #include "daemon/life.h"
 #include "daemon/manager.h"
+#include "daemon/metrics.h"
 #include "daemon/query.h"
 #include "daemon/relate.h"
 #include "daemon/schedule.h"
@@ -98,6 +99,13 @@ struct manager {
     struct store_batch *told;   /* alerts that arrived */
     sd_event_source *told_timer;
     int store_error;
+
+    /* manager-metrics.c */
+    struct metrics_file *metrics_file;      /* NULL when none is wanted */
+    struct metrics_counters counters;       /* of these, only what has to be counted as it happens */
+    sd_event_source *metrics_timer;
+    bool metrics_changed;       /* since they were written last */
+    int metrics_error;          /* of the last try, said once */
 
     /* manager-control.c */
     struct image **listed;
@@ -189,9 +197,22 @@ void keep_tell_first_pass(struct manager *manager);
 void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error);
 void keep_done(struct manager *manager);
 
+/* ---- manager-metrics.c: what is counted ------------------------------------------------------------ */
+
+/* Begins, moves or ends the file, as the configuration wants. */
+void metrics_apply_config(struct manager *manager);
+void metrics_count_audit(struct manager *manager, int error, const struct audit_report *report);
+/* Writes the file soon, changed or not: its time says that the daemon is at work. */
+void metrics_count_pass(struct manager *manager, const struct scan *scan);
+/* Something changed: it is written within a minute. */
+void metrics_soon(struct manager *manager);
+void metrics_done(struct manager *manager);
+
 /* ---- manager-control.c: what is shown ---------------------------------------------------------------- */
 
 extern const struct control_ops manager_control_ops;
+/* All that can be shown, with relations that are up to date. */
+int control_view(struct manager *manager, struct query_view *ret_view);
 void control_status_soon(struct manager *manager);
 /* Reads the configuration again; the old one stays when the new one is wrong: *ret_message then says why. */
 int manager_reload(struct manager *manager, char **ret_message);

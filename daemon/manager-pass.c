@@ -335,6 +335,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
             reference_done(data_file);
         return;
     }
+    metrics_count_audit(manager, error, audit ? audit->report : NULL);
     if (error == 0 && manager->workers_fail)
         log_notice(0, "Workers can be started again");
     if (error == 0) {

@@ -162,6 +162,7 @@ static void pass_finish(struct manager *manager, const struct scan *scan)
     manager->last_pass = manager_now(manager);
     manager->pass = manager->pass_next = 0;
     manager->first_pass_judged = true;
+    metrics_count_pass(manager, scan);
     keep_tell_first_pass(manager);
     log_info(0, "Pass complete: %" PRIu64 " images audited", scan->done);
     if (next)

@@ -148,6 +148,7 @@ static int apply_config(struct manager *manager, struct config *config)
     graph_set_policy(manager->graph, &config->policy);
     alert_set_config(manager->alert, config);
     control_set_config(manager->control, config);
+    metrics_apply_config(manager);
     store_set_retention(manager->store, config->history_retention, config->audits_kept);
     config_free(before);
     schedule_set_options(manager->schedule, &schedule_options);
@@ -330,6 +331,7 @@ int manager_start(struct manager *manager)
     r = discover_set_config(manager->discover, manager->config);
     if (r < 0)
         return log_error(r, "Cannot start the datastores: %m");
+    metrics_apply_config(manager);
     (void) pass_begin(manager);
     (void) sd_notify(false, "READY=1");
     r = store_quick_check(manager->store);
@@ -363,6 +365,7 @@ struct manager *manager_free(struct manager *manager)
     if (manager->alert && alert_flush(manager->alert) == -ETIMEDOUT)
         log_warning(-ETIMEDOUT, "Not all alerts were told, the next start tells the rest");
     keep_done(manager);
+    metrics_done(manager);
     manager->control = control_free(manager->control);
     manager->alert = alert_free(manager->alert);
     judge_done(manager);

@@ -69,14 +69,14 @@ static void mistakes(void **state)
         { "intervals.walk: 1h\n", "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
         { "datastores[].path: /a\n",
           "1:1: unknown key \"datastores[].path\"; known are: datastores, golden, thresholds, classes, intervals, "
-          "workers, reading, scrub, alerts, control, history\n" },
+          "workers, reading, scrub, alerts, control, metrics, history\n" },
         { "golden: {infer: yes, infr: no}\n", "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
         { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n", "4:3: duplicate key \"walk\", first given on line 2\n" },
         { "workers: {count: 1}\nworkers: {count: 2}\n", "2:1: duplicate key \"workers\", first given on line 1\n" },
         { "? [a, b]\n: 1\n", "1:3: the file: expected the name of a key, found a list\n" },
         { "\"a\\e[31m\\n\": 1\n",
           "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, golden, thresholds, classes, intervals, "
-          "workers, reading, scrub, alerts, control, history\n" },
+          "workers, reading, scrub, alerts, control, metrics, history\n" },
         /* types */
         { "- a\n- b\n", "1:1: the file: expected a mapping, found a list\n" },
         { "hello\n", "1:1: the file: expected a mapping, found text\n" },
@@ -136,6 +136,14 @@ static void mistakes(void **state)
                                                          "dot, underscore and dash only\n" },
         { "datastores:\n  - {path: /a, name: -x}\n",
           "2:22: datastores[].name: \"-x\" must not begin with a dash or a dot\n" },
+        /* metrics */
+        { "metrics: {file: metrics.prom}\n", "1:17: metrics.file: \"metrics.prom\" must be absolute\n" },
+        { "metrics: {file: /run/metrics}\n",
+          "1:17: metrics.file: the name must end in .prom, as node_exporter reads no other\n" },
+        { "metrics: {file: /run/.prom}\n",
+          "1:17: metrics.file: the name must end in .prom, as node_exporter reads no other\n" },
+        { "datastores: [/a]\nmetrics: {file: /a/b/m.prom}\n",
+          "2:17: metrics.file: lies in a datastore, and nothing is ever written there\n" },
         /* findings and classes */
         { "thresholds: {chain-deeep: off}\n",
           "1:14: unknown finding \"chain-deeep\" in thresholds; did you mean \"chain-deep\"?\n" },
@@ -167,7 +175,7 @@ static void mistakes(void **state)
         { "intervals: {walk: 1h\n", "2:1: did not find expected ',' or '}' (while parsing a flow mapping that begins "
                                     "on line 1)\n" },
         { "a: b: c\n", "1:1: unknown key \"a\"; known are: datastores, golden, thresholds, classes, "
-                       "intervals, workers, reading, scrub, alerts, control, history\n"
+                       "intervals, workers, reading, scrub, alerts, control, metrics, history\n"
                        "1:5: mapping values are not allowed in this context\n" },
         { "workers: &w {count: 2}\n", "1:10: anchors (&name) are not taken here\n" },
         { "golden: {patterns: [*a]}\n",
