@@ -254,7 +254,7 @@ int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *optio
         return r;
     chain_append(chain, first, options ? options->id : (struct qca_file_id) { 0 });
 
-    while (chain->layers[chain->n_layers - 1].image->info.parent) {
+    while (!(options && options->layer_only) && chain->layers[chain->n_layers - 1].image->info.parent) {
         r = open_parent(&opener);
         if (r < 0)
             return r;

@@ -159,6 +159,9 @@ static int fill(struct hashing *hashing, uint64_t offset)
         if (at > offset && at % QCA_BLOCK_SIZE == 0 && reads_as_zeros(&extent) && extent.length >= QCA_BLOCK_SIZE)
             break;
         length = min_u64(extent.length, end - at);
+        /* The whole blocks behind this one need no reading. */
+        if (reads_as_zeros(&extent))
+            length = min_u64(length, QCA_BLOCK_SIZE - at % QCA_BLOCK_SIZE);
         r = fill_piece(hashing, &extent, length);
         if (r < 0)
             return r;
@@ -234,10 +237,35 @@ static void tell_blocks(const struct hashing *hashing)
 
 /* ---- all of it ---------------------------------------------------------------------------- */
 
+/* What lies before offset is counted, not read. */
+static int pass_over(struct hashing *hashing, uint64_t end)
+{
+    for (uint64_t at = 0, length; at < end; at += length) {
+        struct qca_extent extent;
+        int r = qca_map_next(hashing->map, at, &extent);
+
+        if (r < 0)
+            return r;
+        length = min_u64(extent.length, end - at);
+        account(hashing->result, extent.kind, length);
+        r = advance(hashing, at + length);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
 static int hash_disk(struct hashing *hashing)
 {
     uint64_t offset = 0;
     int r = 0;
+
+    if (hashing->options->first_block > 0) {
+        offset = hashing->size;
+        if (hashing->options->first_block < div_round_up(hashing->size, QCA_BLOCK_SIZE))
+            offset = hashing->options->first_block * QCA_BLOCK_SIZE;
+        r = pass_over(hashing, offset);
+    }
 
     while (offset < hashing->size && r == 0) {
         struct qca_extent extent;
@@ -318,7 +346,7 @@ int qca_content_digest(struct qca_map *map, const struct qca_digest_options *opt
     hashing_end(&hashing);
     if (r < 0)
         return r;
-    if (!result.complete)
+    if (!result.complete || hashing.options->first_block > 0)
         memset(result.digest, 0, sizeof(result.digest));
     *ret_digest = result;
     return 0;

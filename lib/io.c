@@ -10,6 +10,8 @@
 
 struct qca_io {
     int fd;                     /* -1: data */
+    qca_read_fn read;           /* NULL: from fd itself */
+    void *userdata;
     const uint8_t *data;
     uint64_t size;
     uint64_t bytes_read;
@@ -37,6 +39,17 @@ int qca_io_new_fd(int fd, struct qca_io **ret_io)
     return io_new(fd, NULL, (uint64_t)size, ret_io);
 }
 
+int qca_io_new_reader(int fd, qca_read_fn read, void *userdata, struct qca_io **ret_io)
+{
+    int r = qca_io_new_fd(fd, ret_io);
+
+    if (r < 0)
+        return r;
+    (*ret_io)->read = read;
+    (*ret_io)->userdata = userdata;
+    return 0;
+}
+
 int qca_io_new_memory(const void *data, size_t size, struct qca_io **ret_io)
 {
     return io_new(-1, data, size, ret_io);
@@ -58,17 +71,20 @@ uint64_t qca_io_bytes_read(const struct qca_io *io)
 }
 
 /* Reads what the file still has of size bytes; *ret_done is less when it shrank meanwhile. */
-static int read_fd(int fd, uint64_t offset, uint8_t *buf, size_t size, size_t *ret_done)
+static int read_source(const struct qca_io *io, uint64_t offset, uint8_t *buf, size_t size, size_t *ret_done)
 {
     size_t done = 0;
 
     while (done < size) {
-        ssize_t n = pread(fd, buf + done, size - done, (off_t)(offset + done));
+        int64_t n = io->read ? io->read(io->userdata, offset + done, buf + done, size - done)
+                             : pread(io->fd, buf + done, size - done, (off_t)(offset + done));
 
         if (n < 0) {
-            if (errno == EINTR)
+            int r = io->read ? (int)n : -errno;
+
+            if (r == -EINTR)
                 continue;
-            return -errno;
+            return r;
         }
         if (n == 0)
             break;
@@ -89,7 +105,7 @@ int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
 
     inside = offset < io->size ? (size_t)min_u64(size, io->size - offset) : 0;
     if (inside > 0 && io->fd >= 0) {
-        r = read_fd(io->fd, offset, buf, inside, &done);
+        r = read_source(io, offset, buf, inside, &done);
         if (r < 0)
             return r;
     } else if (inside > 0) {
@@ -106,7 +122,7 @@ int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
 
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size)
 {
-    if (io->fd < 0 || offset >= io->size)
+    if (io->fd < 0 || io->read || offset >= io->size)
         return;
     (void)posix_fadvise(io->fd, (off_t)offset, (off_t)min_u64(size, io->size - offset),
                         POSIX_FADV_WILLNEED);

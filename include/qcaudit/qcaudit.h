@@ -25,6 +25,10 @@ struct qca_io;
 /* Reads through fd (regular file or block device), which stays the caller's and must outlive io.
  * The size is taken once, by lseek(SEEK_END). Errors: -ENOMEM, or lseek's. */
 int qca_io_new_fd(int fd, struct qca_io **ret_io);
+/* Fills buf with up to size bytes from offset: their number, 0 at the end of the file, or -errno. */
+typedef int64_t (*qca_read_fn)(void *userdata, uint64_t offset, void *buf, size_t size);
+/* As qca_io_new_fd(), but bytes come from read alone, and nothing is read ahead; fd is asked for size and holes. */
+int qca_io_new_reader(int fd, qca_read_fn read, void *userdata, struct qca_io **ret_io);
 /* Reads the size bytes at data, which stay the caller's and must outlive io. */
 int qca_io_new_memory(const void *data, size_t size, struct qca_io **ret_io);
 void qca_io_free(struct qca_io *io);
@@ -354,6 +358,7 @@ struct qca_chain_options {
     uint32_t max_depth;         /* layers; 0 is 200, libvirt's limit */
     uint64_t memory_limit;      /* as in struct qca_open_options, for all layers together */
     struct qca_file_id id;      /* of the leaf, so that a loop back to it is seen */
+    bool layer_only;            /* the leaf and its data file: no parent is opened, what they hold is unallocated */
 };
 
 /* Opens all parents of leaf, which stays the caller's and must outlive the chain. A parent whose format
@@ -433,6 +438,8 @@ struct qca_digest_options {
     void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
     void *userdata;
     bool libcrypto_only;        /* no SHA-256 of our own: for tests and measurements */
+    uint64_t first_block;       /* content digests only: what lies before this block is not read. Its blocks are not told,
+                                   and the digest is void (all 0) when it is not 0; bytes are those of all the disk */
 };
 
 struct qca_file_digest {

@@ -169,6 +169,122 @@ static void test_two(void **state)
         }
 }
 
+/* ---- layers and pieces -------------------------------------------------------------------- */
+
+#define PIECES_BLOCKS 64
+
+struct kept {
+    uint64_t next, unallocated;
+    uint8_t digests[PIECES_BLOCKS][32];
+    bool known[PIECES_BLOCKS];
+};
+
+static void keep_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+{
+    static const uint8_t zeros[QCA_BLOCK_SIZE];
+    struct kept *kept = userdata;
+
+    assert_true(first >= kept->next && first + n <= PIECES_BLOCKS);
+    for (uint64_t i = 0; i < n; i++) {
+        assert_false(kept->known[first + i]);
+        kept->known[first + i] = true;
+        if (digests)
+            memcpy(kept->digests[first + i], digests[i], 32);
+        else
+            assert_int_equal(EVP_Digest(zeros, sizeof(zeros), kept->digests[first + i], NULL, EVP_sha256(), NULL), 1);
+    }
+    kept->next = first + n;
+    if (unallocated)
+        kept->unallocated += n;
+}
+
+/* A reading that was interrupted and went on elsewhere tells the same blocks, and the digest follows from them. */
+static void test_resumed(void **state)
+{
+    const uint64_t size = 20 * UINT64_C(65536) + 512, n = 21;
+    _cleanup_free_ uint8_t *disk = calloc(1, size);
+    struct qca_content_digest whole, rest;
+    struct qca_io *io;
+
+    assert_non_null(disk);
+    for (uint64_t i = 0; i < size; i++)
+        disk[i] = i / 65536 % 3 == 1 ? 0 : (uint8_t)(i * 7 + i / 4096);
+    assert_int_equal(qca_io_new_memory(disk, size, &io), 0);
+    whole = digest_io(io, NULL);
+    for (uint64_t first = 1; first <= n + 1; first++) {
+        struct kept kept = { 0 };
+        struct qca_digest_options options = { .blocks = keep_blocks, .userdata = &kept };
+        uint8_t outer[PIECES_BLOCKS * 32 + 8], digest[32], none[32] = { 0 };
+
+        digest_io(io, &options);
+        for (uint64_t i = first; i < n; i++)
+            kept.known[i] = false;
+        kept.next = first;
+        options.first_block = first;
+        rest = digest_io(io, &options);
+        assert_true(rest.complete);
+        assert_memory_equal(rest.digest, none, 32);
+        assert_int_equal(rest.data_bytes, whole.data_bytes);
+        for (uint64_t i = 0; i < n; i++)
+            assert_true(kept.known[i]);
+        memcpy(outer, kept.digests, n * 32);
+        memcpy(outer + n * 32, &size, 8);
+        assert_int_equal(EVP_Digest(outer, n * 32 + 8, digest, NULL, EVP_sha256(), NULL), 1);
+        assert_memory_equal(digest, whole.digest, 32);
+    }
+    qca_io_free(io);
+}
+
+static int forbidden_reference(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
+                               struct qca_file_id *ret_id)
+{
+    fail_msg("a layer alone opens no parent");
+    return -ENOENT;
+}
+
+/* One layer: what its parent would hold is unallocated, told apart from zeros, and reads as zeros. */
+static void test_layer(void **state)
+{
+    const struct qca_chain_options chain_options = { .layer_only = true };
+    struct kit *kit = kit_new(12, 4, 20);  /* a block and a quarter of 32 */
+    struct kept kept = { 0 };
+    const struct qca_digest_options options = { .blocks = keep_blocks, .userdata = &kept };
+    struct qca_content_digest layer, raw;
+    _cleanup_free_ uint8_t *disk = NULL;
+    struct qca_chain *chain;
+    struct qca_image *image;
+    struct qca_map *map;
+    struct qca_io *io;
+    uint64_t data = kit->size - 20 * kit->cluster;
+
+    memset(kit->data + data, 0x5a, 20 * kit->cluster);
+    kit_parent(kit, "base.qcow2", "qcow2");
+    assert_int_equal(qca_io_new_memory(kit->data, kit->size, &io), 0);
+    assert_int_equal(qca_image_open(io, NULL, NULL, &image), 0);
+    assert_non_null(qca_image_info(image)->parent);
+    assert_int_equal(qca_chain_open(image, &chain_options, forbidden_reference, NULL, NULL, &chain), 0);
+    assert_int_equal(qca_chain_depth(chain), 1);
+    assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
+    assert_int_equal(qca_content_digest(map, &options, &layer), 0);
+    assert_true(layer.complete);
+    assert_int_equal(layer.data_bytes, 20 * kit->cluster);
+    assert_int_equal(layer.unallocated_bytes, layer.size - layer.data_bytes);
+    assert_int_equal(kept.unallocated, layer.size / QCA_BLOCK_SIZE - 2);
+    assert_true(layer.size <= PIECES_BLOCKS * UINT64_C(65536));
+    disk = calloc(1, layer.size);
+    assert_non_null(disk);
+    memset(disk, 0x5a, 20 * kit->cluster);
+    qca_map_free(map);
+    qca_chain_free(chain);
+    qca_image_free(image);
+    qca_io_free(io);
+    assert_int_equal(qca_io_new_memory(disk, layer.size, &io), 0);
+    raw = digest_io(io, NULL);
+    assert_memory_equal(layer.digest, raw.digest, 32);
+    qca_io_free(io);
+    kit_free(kit);
+}
+
 /* ---- containers --------------------------------------------------------------------------- */
 
 struct told {
@@ -351,7 +467,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_vectors),       cmocka_unit_test(test_vector_one_byte),
-        cmocka_unit_test(test_two),           cmocka_unit_test(test_cluster_sizes),
+        cmocka_unit_test(test_two),           cmocka_unit_test(test_resumed),
+        cmocka_unit_test(test_layer),         cmocka_unit_test(test_cluster_sizes),
         cmocka_unit_test(test_damage),        cmocka_unit_test(test_encrypted),
         cmocka_unit_test(test_file_digests),  cmocka_unit_test(test_shrinking),
         cmocka_unit_test(test_cancel),

@@ -88,6 +88,46 @@ static void errors_of_the_source_are_told(void **state)
     qca_io_free(NULL);
 }
 
+/* In pieces, as it likes, and no further than the end. */
+static int64_t read_slowly(void *userdata, uint64_t offset, void *buf, size_t size)
+{
+    unsigned *calls = userdata;
+
+    if (++*calls == 1)
+        return -EINTR;
+    if (offset >= 90)
+        return *calls > 100 ? -EIO : 0;
+    memset(buf, (int)offset, size < 10 ? size : 10);
+    return size < 10 ? (int64_t)size : 10;
+}
+
+static void a_reader_may_read_in_pieces(void **state)
+{
+    int fd = memfd_create("image", MFD_CLOEXEC);
+    unsigned calls = 0;
+    uint8_t buf[100];
+    struct qca_io *io;
+
+    assert_int_equal(ftruncate(fd, 100), 0);
+    assert_int_equal(qca_io_new_reader(-1, read_slowly, &calls, &io), -EBADF);
+    assert_int_equal(qca_io_new_reader(fd, read_slowly, &calls, &io), 0);
+    assert_int_equal(qca_io_size(io), 100);
+    assert_int_equal(qca_io_read(io, 5, buf, 25), 0);
+    assert_int_equal(calls, 4);
+    assert_int_equal(buf[0], 5);
+    assert_int_equal(buf[10], 15);
+    assert_int_equal(buf[24], 25);
+    assert_int_equal(qca_io_bytes_read(io), 25);
+    assert_int_equal(qca_io_read(io, 85, buf, 15), 0);      /* shrank */
+    assert_int_equal(buf[4], 85);
+    assert_int_equal(buf[9], 85);
+    assert_int_equal(buf[10], 0);
+    calls = 100;
+    assert_int_equal(qca_io_read(io, 95, buf, 5), -EIO);
+    qca_io_free(io);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -95,6 +135,7 @@ int main(void)
         cmocka_unit_test(offsets_do_not_overflow),
         cmocka_unit_test(a_file_that_shrinks_reads_as_zeros),
         cmocka_unit_test(errors_of_the_source_are_told),
+        cmocka_unit_test(a_reader_may_read_in_pieces),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
