@@ -80,6 +80,11 @@ static const char *table_name(unsigned value)
     return qca_table_name((enum qca_table)value);
 }
 
+static const char *reading_name(unsigned value)
+{
+    return report_reading_name((enum report_reading)value);
+}
+
 static const char *crypt_name(unsigned value)
 {
     static const char *const names[] = {
@@ -199,6 +204,7 @@ FIELDS(report_fields,
        ARRAY(audit_report, layers, n_layers, "layers", &layer_fields),
        PLAIN(audit_report, worker_signal, "worker-signal", INT),
        PLAIN(audit_report, worker_status, "worker-status", INT),
+       ENUM(audit_report, reading, "reading", reading_name, _REPORT_READING_MAX),
        PLAIN(audit_report, bytes_read, "bytes-read", U64),
        PLAIN(audit_report, elapsed_usec, "elapsed-usec", U64),
        PLAIN(audit_report, cpu_usec, "cpu-usec", U64),

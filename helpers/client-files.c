@@ -263,7 +263,8 @@ static void send_waiting(struct files *files)
 
 static bool stat_is_valid(const struct files_stat *stat)
 {
-    return stat->type <= FILES_OTHER;
+    return stat->type <= FILES_OTHER &&
+           (stat->alignment == UINT32_MAX || (stat->alignment & (stat->alignment - 1)) == 0);
 }
 
 /* Is path the root or below it? */

@@ -20,7 +20,8 @@
 #define DEATH_GRACE (2 * USEC)      /* to die of SIGKILL; one that reads from a hung file system does not */
 #define QUESTIONS_MAX 1024          /* of one audit */
 #define PROGRESS_BURST 100          /* records of progress at once, and per second */
-#define DIGEST_FLAGS (WORKER_METADATA_DIGEST | WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS)
+#define DIGEST_FLAGS (WORKER_METADATA_DIGEST | WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS | \
+                      WORKER_LAYER_DIGEST)
 #define RECORDS_PER_DISPATCH 64     /* before the loop turns to others */
 
 struct worker {
@@ -191,6 +192,12 @@ static bool progress_is_excessive(struct worker *worker)
     return false;
 }
 
+/* A chain needs parents and data files, a layer its data file. */
+static bool question_is_due(const struct worker *worker, uint32_t kind)
+{
+    return worker->request.flags & (kind == QCA_REFERENCE_DATA_FILE ? WORKER_CHAIN | WORKER_LAYER_DIGEST : WORKER_CHAIN);
+}
+
 static int take_question(struct worker *worker, const union wire_record *record)
 {
     struct worker_question question = {
@@ -198,7 +205,7 @@ static int take_question(struct worker *worker, const union wire_record *record)
         .layer = record->question.layer, .name = wire_text(record, 0), .format = wire_text(record, 1),
     };
 
-    if (worker->question_open || !(worker->request.flags & WORKER_CHAIN) || !question.name ||
+    if (worker->question_open || !question_is_due(worker, record->question.kind) || !question.name ||
         record->question.kind > QCA_REFERENCE_DATA_FILE || question.layer >= WIRE_LAYERS_MAX ||
         ++worker->questions > QUESTIONS_MAX)
         return -EBADMSG;
@@ -368,7 +375,7 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     size_t max_issues = request->max_issues ? request->max_issues : 1000;
     struct wire_request record = {
         .id = request->id, .format = request->format, .flags = request->flags, .read_budget = request->read_budget,
-        .algorithms = request->algorithms,
+        .algorithms = request->algorithms, .alignment = request->alignment, .first_block = request->first_block,
     };
     _cleanup_(report_receiver_freep) struct report_receiver *receiver = NULL;
     int r;
@@ -379,7 +386,9 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
         return -ESTALE;
     if ((worker->no_digests && request->flags & DIGEST_FLAGS) ||
         (request->flags & WORKER_CONTENT_DIGEST && !(request->flags & WORKER_CHAIN)) ||
-        (request->flags & WORKER_BLOCK_DIGESTS && !(request->flags & WORKER_CONTENT_DIGEST && request->blocks)))
+        (request->flags & WORKER_LAYER_DIGEST && request->flags & WORKER_CHAIN) ||
+        (request->flags & WORKER_BLOCK_DIGESTS &&
+         !(request->flags & (WORKER_CONTENT_DIGEST | WORKER_LAYER_DIGEST) && request->blocks)))
         return -EINVAL;
     if (max_issues > WIRE_ISSUES_MAX)
         max_issues = WIRE_ISSUES_MAX;
@@ -436,6 +445,16 @@ int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd
     }
     arm(worker);
     return 0;
+}
+
+void worker_pace(struct worker *worker, bool paused, uint64_t read_budget)
+{
+    struct wire_pace record = {.paused = paused, .read_budget = read_budget};
+
+    if (!worker->busy || worker->cancelled || worker->kill_error != 0)
+        return;
+    if (wire_send(worker->socket, WIRE_PACE, &record, NULL, NULL, -1) < 0)
+        worker_kill(worker, -ECHILD);
 }
 
 void worker_cancel(struct worker *worker)

@@ -39,7 +39,10 @@ enum worker_flags {
     WORKER_DEEP = 1 << 5,           /* inflate every compressed cluster, look for holes */
     WORKER_FILE_DIGEST = 1 << 6,    /* of the container; alone, the file is not opened as an image */
     WORKER_CONTENT_DIGEST = 1 << 7, /* with WORKER_CHAIN: of what the guest sees */
-    WORKER_BLOCK_DIGESTS = 1 << 8,  /* with WORKER_CONTENT_DIGEST: tells those of its blocks, too */
+    WORKER_BLOCK_DIGESTS = 1 << 8,  /* with WORKER_CONTENT_DIGEST or WORKER_LAYER_DIGEST: tells those of its blocks, too */
+    WORKER_LAYER_DIGEST = 1 << 9,   /* of the guest's data in the image alone, its parents not opened; asks for a data
+                                       file. Not with WORKER_CHAIN */
+    WORKER_DIRECT = 1 << 10,        /* reads everything past the page cache, and leaves that as it was */
 };
 
 struct worker_question {
@@ -60,6 +63,8 @@ struct worker_request {
     uint64_t read_budget;           /* bytes per second, 0 unlimited */
     size_t max_issues;              /* over all layers; 0 is 1,000; at most 10,000 */
     unsigned algorithms;            /* QCA_DIGEST_*, beside SHA-256, for WORKER_FILE_DIGEST */
+    uint32_t alignment;             /* WORKER_DIRECT: as in struct files_stat */
+    uint64_t first_block;           /* WORKER_LAYER_DIGEST: goes on from here, as struct qca_digest_options says */
     const char *snapshot;           /* WORKER_CONTENT_DIGEST: of this internal snapshot; NULL: of what is active */
     /* Must be answered by worker_answer(), now or later; the deadline stands still meanwhile. NULL: all refused. */
     void (*question)(void *userdata, struct worker *worker, const struct worker_question *question);
@@ -76,6 +81,9 @@ struct worker_request {
 int worker_audit(struct worker *worker, const struct worker_request *request);
 /* fd (duplicated) and id when error is 0; else -errno as qca_resolve_fn's. */
 int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd, const struct qca_file_id *id);
+/* For the request under way: reads nothing while paused, and no more than read_budget bytes per second (0: unlimited)
+ * when it reads. The deadlines hold on: a worker that waits says so. */
+void worker_pace(struct worker *worker, bool paused, uint64_t read_budget);
 /* Stops the request under way: done comes with -ECANCELED, and the worker is exhausted if it does not end soon. */
 void worker_cancel(struct worker *worker);
 
@@ -97,6 +105,8 @@ struct files_stat {
     uint64_t allocated;             /* bytes on disk */
     int64_t mtime, ctime;
     uint32_t mode, uid, gid, links;
+    uint32_t alignment;             /* bytes that O_DIRECT wants offset, length and memory aligned to; 0: the kernel does
+                                       not tell; UINT32_MAX: no such reads. Of files that were opened */
 };
 
 enum files_event {

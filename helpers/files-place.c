@@ -417,6 +417,22 @@ static bool byte_is_locked(int fd, off_t byte)
     return fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
+/* What O_DIRECT wants (Linux 6.1 tells). */
+static uint32_t direct_alignment(int fd)
+{
+#ifdef STATX_DIOALIGN
+    struct statx x;
+    uint32_t alignment;
+
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) < 0 || !(x.stx_mask & STATX_DIOALIGN))
+        return 0;
+    alignment = x.stx_dio_offset_align > x.stx_dio_mem_align ? x.stx_dio_offset_align : x.stx_dio_mem_align;
+    return x.stx_dio_offset_align > 0 && (alignment & (alignment - 1)) == 0 ? alignment : UINT32_MAX;
+#else
+    return 0;
+#endif
+}
+
 int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_stat *ret_stat,
                  enum files_use *ret_use)
 {
@@ -441,6 +457,7 @@ int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_sta
             return -errno;
         ret_stat->size = (uint64_t)end;
     }
+    ret_stat->alignment = direct_alignment(fd);
     *ret_use = byte_is_locked(fd, LOCK_WRITES) ? FILES_WRITER :
                byte_is_locked(fd, LOCK_UNSHARED_WRITE) ? FILES_FROZEN : FILES_UNUSED;
     *ret_fd = TAKE_FD(fd);

@@ -7,6 +7,8 @@
 #include "helpers/report-wire.h"
 #include "lib/cleanup.h"
 
+#define CONTENT_FLAGS (WORKER_CONTENT_DIGEST | WORKER_LAYER_DIGEST)
+
 struct report_receiver {
     struct audit_report *report;
     struct report_room room;
@@ -15,6 +17,16 @@ struct report_receiver {
     unsigned digests;               /* enum worker_flags: those that were asked for */
     size_t expect_snapshots, expect_bitmaps, expect_extensions, expect_issues;
 };
+
+const char *report_reading_name(enum report_reading reading)
+{
+    static const char *const names[_REPORT_READING_MAX] = {
+        [REPORT_READING_ORDINARY] = "ordinary", [REPORT_READING_DIRECT] = "direct",
+        [REPORT_READING_UNCACHED] = "uncached", [REPORT_READING_CACHED] = "cached",
+    };
+
+    return (unsigned)reading < _REPORT_READING_MAX ? names[reading] : NULL;
+}
 
 static void layer_report_done(struct layer_report *layer)
 {
@@ -306,7 +318,7 @@ static int take_content_digest(struct report_receiver *receiver, const struct wi
 {
     struct audit_report *report = receiver->report;
 
-    if (!(receiver->digests & WORKER_CONTENT_DIGEST) || report->content_digest || report->n_layers == 0 ||
+    if (!(receiver->digests & CONTENT_FLAGS) || report->content_digest || report->n_layers == 0 ||
         !layer_is_whole(receiver) || w->complete > 1 || w->digest.n_bad > QCA_BAD_RANGES_MAX ||
         (w->complete == 0) != (w->digest.n_bad > 0))
         return -EBADMSG;
@@ -328,7 +340,7 @@ static bool report_is_whole(const struct report_receiver *receiver)
     const struct audit_report *report = receiver->report;
 
     return (report->file_digest || !(receiver->digests & WORKER_FILE_DIGEST)) &&
-           (report->content_digest || !(receiver->digests & WORKER_CONTENT_DIGEST)) &&
+           (report->content_digest || !(receiver->digests & CONTENT_FLAGS)) &&
            (report->n_layers > 0 || report->file_digest);
 }
 
@@ -336,11 +348,12 @@ static int take_done(struct report_receiver *receiver, const struct wire_done *w
 {
     struct audit_report *report = receiver->report;
 
-    if (!layer_is_whole(receiver) || !wire_error_is_valid(w->error) || w->n_layers != report->n_layers ||
+    if (!layer_is_whole(receiver) || w->reading >= _REPORT_READING_MAX || !wire_error_is_valid(w->error) || w->n_layers != report->n_layers ||
         (w->error == 0 && !report_is_whole(receiver)) || !wire_qca_error_is_valid(&w->open_error))
         return -EBADMSG;
     report->error = (int)w->error;
     report->open_error = w->open_error;
+    report->reading = (enum report_reading)w->reading;
     report->bytes_read = w->bytes_read;
     report->elapsed_usec = w->elapsed_usec;
     report->cpu_usec = w->cpu_usec;

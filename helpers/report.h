@@ -17,6 +17,18 @@ struct layer_report {
     uint64_t snapshots_total, bitmaps_total, extensions_total;
 };
 
+/* How the bytes of an image were had. */
+enum report_reading {
+    REPORT_READING_ORDINARY,    /* through the page cache, as everybody does */
+    REPORT_READING_DIRECT,      /* past the page cache */
+    REPORT_READING_UNCACHED,    /* what was cached from there, the rest from the disk and dropped again */
+    REPORT_READING_CACHED,      /* meant to be one of those, but the file system can neither */
+    _REPORT_READING_MAX,
+};
+
+/* "ordinary", "direct", "uncached", "cached"; NULL when out of range. */
+const char *report_reading_name(enum report_reading reading);
+
 struct audit_report {
     int error;                      /* 0, or -errno: the image (or its chain) was not opened */
     struct qca_error open_error;    /* why, when error is set */
@@ -24,11 +36,13 @@ struct audit_report {
     struct layer_report *layers;
     size_t n_layers;
     struct qca_file_digest *file_digest;        /* NULL: not asked for, or not had; perhaps there where error is set */
-    struct qca_content_digest *content_digest;  /* NULL: not asked for, or error is set; look whether it is complete */
+    struct qca_content_digest *content_digest;  /* also of a layer alone. NULL: not asked for, or error is set; look
+                                                   whether it is complete */
     /* A worker that did not live to its end. error is then -ECHILD (ended), -ETIMEDOUT (killed at its
      * deadline), -EBADMSG (sent a bad record, killed) or -ENOEXEC (did not start). */
     int worker_signal;              /* signal that ended it, 0 if none */
     int worker_status;              /* exit status when no signal */
+    enum report_reading reading;
     uint64_t bytes_read;
     uint64_t elapsed_usec;
     uint64_t cpu_usec;

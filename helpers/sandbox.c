@@ -164,11 +164,16 @@ static const struct allowed allowed_always[] = {
     ALLOW_IF(write, IS(0, STDERR_FILENO)), ALLOW_IF(writev, IS(0, STDERR_FILENO)),
 };
 
+/* What F_SETFL of a file that is open for reading may hold; O_LARGEFILE as the kernel sees it. */
+#define READING_FLAGS (0100000 | O_ACCMODE | O_DIRECT | O_NOATIME | O_NONBLOCK)
+
 /* Reading what it was given, and threads: never a process, whose clone() lacks CLONE_THREAD. */
 static const struct allowed allowed_worker[] = {
     ALLOW(read), ALLOW(pread64), ALLOW(preadv), ALLOW(preadv2), ALLOW(fadvise64), ALLOW(fstat), ALLOW(close),
     ALLOW_IF(clone, HAS(0, CLONE_THREAD | CLONE_VM | CLONE_SIGHAND)), ALLOW(set_robust_list), ALLOW(rseq),
     ALLOW(sched_yield), ALLOW(sched_getaffinity),
+    /* reading past the page cache: O_DIRECT on and off, and nothing else that a file's flags can do */
+    ALLOW_IF(fcntl, IS(1, F_GETFL)), ALLOW_IF2(fcntl, IS(1, F_SETFL), HAS_NOT(2, (uint32_t)~READING_FLAGS)),
     ALLOW(sysinfo),                     /* qsort() of a large array asks how much memory there is */
 };
 

@@ -70,6 +70,7 @@ enum wire_type {
     WIRE_FILE_DIGEST,           /* a worker's: before the layers */
     WIRE_BLOCKS,                /* behind the layers, any number */
     WIRE_CONTENT_DIGEST,        /* behind the blocks */
+    WIRE_PACE,                  /* for the request under way */
     _WIRE_TYPE_MAX,
 };
 
@@ -105,7 +106,14 @@ struct wire_request {
     uint32_t format;            /* enum qca_format */
     uint32_t flags;             /* enum worker_flags */
     uint32_t algorithms;        /* QCA_DIGEST_* */
-    uint32_t reserved;          /* 0 */
+    uint32_t alignment;
+    uint64_t first_block;
+};
+
+struct wire_pace {
+    struct wire_header header;
+    uint64_t read_budget;       /* bytes per second, 0: unlimited */
+    uint64_t paused;            /* 0 or 1 */
 };
 
 struct wire_answer {
@@ -226,6 +234,7 @@ struct wire_done {
     int64_t error;              /* as in struct audit_report */
     struct qca_error open_error;
     uint64_t n_layers, bytes_read, elapsed_usec, cpu_usec, peak_memory;
+    uint64_t reading;           /* enum report_reading */
 };
 
 /* text 0: the root */
@@ -296,6 +305,7 @@ union wire_record {
     struct wire_failed failed;
     struct wire_configure_worker configure_worker;
     struct wire_request request;
+    struct wire_pace pace;
     struct wire_answer answer;
     struct wire_progress progress;
     struct wire_question question;

@@ -13,11 +13,13 @@
 #include "helpers/report-wire.h"
 #include "helpers/sandbox.h"
 #include "helpers/worker-digest.h"
+#include "helpers/worker-read.h"
 #include "lib/cleanup.h"
 
 #define USEC UINT64_C(1000000)
 #define PROGRESS_INTERVAL (USEC / 5)
 #define BUDGET_SLICE (USEC / 2)     /* longest sleep without a sign of life */
+#define BUDGET_BURST (USEC / 4)     /* time without reading that is made up for */
 
 /* A file of the chain beyond the leaf. */
 struct referenced {
@@ -25,6 +27,7 @@ struct referenced {
     char *name;                     /* of a parent: the reference that led to it */
     enum qca_format probed_format;
     struct qca_io *io;              /* the chain's */
+    struct direct_reader *reader;   /* or NULL */
 };
 
 struct audit {
@@ -34,6 +37,10 @@ struct audit {
     uint64_t memory_limit;
     struct report_room room;
     struct qca_io *io;              /* the leaf's */
+    struct direct_reader *reader;   /* or NULL */
+    bool paused;
+    uint64_t next_read;             /* usec: by the budget, of direct readers */
+    uint64_t done, total;           /* progress as told last */
     struct qca_image *image;
     struct qca_chain *chain;
     struct referenced files[2 * WIRE_LAYERS_MAX];
@@ -102,7 +109,14 @@ static enum wire_type receive(union wire_record *record, int *ret_fd)
     return record->header.type;
 }
 
-/* A cancel that has come, or that comes within the time. An answer to a question that was given up is let go. */
+static void take_pace(struct audit *audit, const struct wire_pace *pace)
+{
+    audit->paused = pace->paused;
+    audit->request.read_budget = pace->read_budget;
+}
+
+/* A cancel or another pace that has come, or that comes within the time. An answer to a question that was given up is
+ * let go. */
 static void look_for_cancel(struct audit *audit, int timeout)
 {
     while (!audit->cancel && wait_for_client(timeout)) {
@@ -112,6 +126,9 @@ static void look_for_cancel(struct audit *audit, int timeout)
         switch (receive(&record, &fd)) {
         case WIRE_CANCEL:
             audit->cancel = true;
+            break;
+        case WIRE_PACE:
+            take_pace(audit, &record.pace);
             break;
         case WIRE_ANSWER:
             break;
@@ -128,6 +145,8 @@ static void tell_progress(struct audit *audit, uint64_t done, uint64_t total)
 
     must(wire_send(WIRE_FD, WIRE_PROGRESS, &record, NULL, NULL, -1));
     audit->told = now();
+    audit->done = done;
+    audit->total = total;
 }
 
 /* Called by the library while it works: says so, looks for a cancel, and keeps to the read budget. */
@@ -138,7 +157,7 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
     if (now() - audit->told >= PROGRESS_INTERVAL)
         tell_progress(audit, done, total);
     look_for_cancel(audit, 0);
-    while (audit->request.read_budget > 0 && !audit->cancel) {
+    while (audit->request.read_budget > 0 && !audit->reader && !audit->cancel) {
         uint64_t elapsed = now() - audit->started;
         uint64_t needed = (uint64_t)((double)bytes_read(audit) / (double)audit->request.read_budget * (double)USEC);
         uint64_t pause = needed > elapsed ? needed - elapsed : 0;
@@ -149,6 +168,57 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
         if (now() - audit->told >= PROGRESS_INTERVAL)
             tell_progress(audit, done, total);
     }
+}
+
+/* Before each read past the cache: waits while that is paused, and for the budget. */
+static int before_read(void *userdata, size_t size)
+{
+    struct audit *audit = userdata;
+    uint64_t usec;
+
+    for (;;) {
+        look_for_cancel(audit, 0);
+        if (audit->cancel)
+            return -ECANCELED;
+        usec = now();
+        if (!audit->paused && (audit->request.read_budget == 0 || audit->next_read <= usec))
+            break;
+        usec = audit->paused ? BUDGET_SLICE : audit->next_read - usec;
+        look_for_cancel(audit, (int)((usec < BUDGET_SLICE ? usec : BUDGET_SLICE) / 1000 + 1));
+        if (now() - audit->told >= PROGRESS_INTERVAL)
+            tell_progress(audit, audit->done, audit->total);
+    }
+    if (audit->request.read_budget > 0) {
+        if (audit->next_read + BUDGET_BURST < usec)
+            audit->next_read = usec - BUDGET_BURST;
+        audit->next_read += (uint64_t)((double)size / (double)audit->request.read_budget * (double)USEC);
+    }
+    return 0;
+}
+
+/* The image, or what it refers to. */
+static int open_io(struct audit *audit, int fd, uint32_t alignment, struct direct_reader **ret_reader,
+                   struct qca_io **ret_io)
+{
+    int r;
+
+    if (!(audit->request.flags & WORKER_DIRECT))
+        return qca_io_new_fd(fd, ret_io);
+    r = direct_reader_new(fd, alignment, before_read, audit, ret_reader);
+    return r < 0 ? r : qca_io_new_reader(fd, direct_reader_read, *ret_reader, ret_io);
+}
+
+/* The least that had to be done for any of its files. */
+static enum report_reading reading(const struct audit *audit)
+{
+    enum report_reading worst = REPORT_READING_ORDINARY;
+
+    if (audit->reader)
+        worst = direct_reader_reading(audit->reader);
+    for (size_t i = 0; i < audit->n_files; i++)
+        if (audit->files[i].reader && direct_reader_reading(audit->files[i].reader) > worst)
+            worst = direct_reader_reading(audit->files[i].reader);
+    return worst;
 }
 
 /* ---- parents and data files ---------------------------------------------------------------- */
@@ -168,6 +238,9 @@ static int ask(struct audit *audit, const struct qca_reference *reference, int *
         switch (receive(&record, &fd)) {
         case WIRE_CANCEL:
             audit->cancel = true;
+            break;
+        case WIRE_PACE:
+            take_pace(audit, &record.pace);
             break;
         case WIRE_ANSWER:
             if (record.answer.question != question.id)
@@ -198,7 +271,7 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
     r = ask(audit, reference, &file.fd, &id);
     if (r < 0)
         return r;
-    r = qca_io_new_fd(file.fd, &file.io);
+    r = open_io(audit, file.fd, 0, &file.reader, &file.io);
     if (r == 0 && parent) {
         file.name = strdup(reference->name);
         r = file.name ? 0 : -ENOMEM;
@@ -208,6 +281,7 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
     }
     if (r < 0) {
         qca_io_free(file.io);
+        direct_reader_free(file.reader);
         close(file.fd);
         return r;
     }
@@ -285,18 +359,33 @@ static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t 
     must(report_blocks_add(&audit->blocks, WIRE_FD, first, n, digests, unallocated));
 }
 
-static int digest_content(struct audit *audit)
+/* A layer that can be checked is, whether its guest's data can be had or not. */
+static void send_no_content(struct audit *audit, int error)
+{
+    struct qca_content_digest digest = {.size = qca_image_info(audit->image)->virtual_size, .n_bad = 1};
+
+    digest.bad_bytes = digest.size;
+    digest.bad[0] = (struct qca_bad_range){.length = digest.size, .error = error};
+    must(report_send_content_digest(WIRE_FD, &digest));
+}
+
+static int digest_content(struct audit *audit, int chain_error)
 {
     const struct qca_map_options map_options = {.memory_limit = audit->memory_limit, .snapshot = audit->snapshot};
     const struct qca_digest_options options = {
         .cancel = &audit->cancel, .progress = on_progress, .userdata = audit,
         .blocks = audit->request.flags & WORKER_BLOCK_DIGESTS ? on_blocks : NULL,
         .libcrypto_only = audit->request.flags & WORKER_SCALAR,
+        .first_block = audit->request.first_block,
     };
     struct qca_content_digest digest;
     struct qca_map *map;
-    int r = qca_map_new(audit->chain, &map_options, &audit->error, &map);
+    int r = chain_error < 0 ? chain_error : qca_map_new(audit->chain, &map_options, &audit->error, &map);
 
+    if (r < 0 && r != -ENOMEM && audit->request.flags & WORKER_LAYER_DIGEST) {
+        send_no_content(audit, r);
+        return 0;
+    }
     if (r < 0)
         return r;
     r = worker_content_digest(map, &options, &digest);
@@ -314,12 +403,14 @@ static int audit_run(struct audit *audit, size_t *ret_layers)
     struct qca_open_options open_options = {
         .format = (enum qca_format)audit->request.format, .memory_limit = audit->memory_limit,
     };
-    struct qca_chain_options chain_options = {.memory_limit = audit->memory_limit, .id = audit->request.id};
     const unsigned flags = audit->request.flags;
+    struct qca_chain_options chain_options = {
+        .memory_limit = audit->memory_limit, .id = audit->request.id, .layer_only = flags & WORKER_LAYER_DIGEST,
+    };
     size_t depth = 1;
     int r, chain_error = 0;
 
-    r = qca_io_new_fd(audit->fd, &audit->io);
+    r = open_io(audit, audit->fd, audit->request.alignment, &audit->reader, &audit->io);
     if (r < 0)
         return r;
     if (flags & WORKER_FILE_DIGEST) {
@@ -330,7 +421,7 @@ static int audit_run(struct audit *audit, size_t *ret_layers)
     r = qca_image_open(audit->io, &open_options, &audit->error, &audit->image);
     if (r < 0)
         return r;
-    if (flags & WORKER_CHAIN) {
+    if (flags & (WORKER_CHAIN | WORKER_LAYER_DIGEST)) {
         chain_error = qca_chain_open(audit->image, &chain_options, resolve, audit, &audit->error, &audit->chain);
         if (chain_error == 0)
             depth = qca_chain_depth(audit->chain);
@@ -343,15 +434,15 @@ static int audit_run(struct audit *audit, size_t *ret_layers)
     }
     for (size_t i = 0; i < depth && i < WIRE_LAYERS_MAX; i++) {
         struct qca_image *image = i == 0 ? audit->image : qca_chain_layer(audit->chain, i);
-        bool checking = chain_error == 0 && flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS);
+        bool checking = (chain_error == 0 || chain_options.layer_only) && flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS);
 
         r = audit_layer(audit, (uint32_t)i, image, checking);
         if (r < 0)
             return r;
         *ret_layers = i + 1;
     }
-    if (chain_error == 0 && flags & WORKER_CONTENT_DIGEST)
-        return digest_content(audit);
+    if (flags & WORKER_LAYER_DIGEST || (chain_error == 0 && flags & WORKER_CONTENT_DIGEST))
+        return digest_content(audit, chain_error);
     return chain_error;
 }
 
@@ -360,7 +451,9 @@ static void audit_done(struct audit *audit)
     qca_chain_free(audit->chain);       /* and the parents' and data files' io with it */
     qca_image_free(audit->image);
     qca_io_free(audit->io);
+    direct_reader_free(audit->reader);
     for (size_t i = 0; i < audit->n_files; i++) {
+        direct_reader_free(audit->files[i].reader);
         close(audit->files[i].fd);
         free(audit->files[i].name);
     }
@@ -390,6 +483,7 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
             };
     }
     done.bytes_read = bytes_read(&audit);
+    done.reading = reading(&audit);
     done.elapsed_usec = now() - audit.started;
     done.cpu_usec = cpu_time(&done.peak_memory) - audit.cpu_before;
     audit_done(&audit);
@@ -448,6 +542,7 @@ int main(void)
             serve(&record.request, wire_text(&record, 0), fd, &configuration);
             break;
         case WIRE_CANCEL:       /* came when the audit was done already */
+        case WIRE_PACE:
             break;
         case WIRE_ANSWER:
             if (fd >= 0)

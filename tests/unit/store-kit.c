@@ -463,6 +463,7 @@ struct audit_report *kit_rich_report(void)
     }
     report->worker_signal = 11;
     report->worker_status = -1;
+    report->reading = REPORT_READING_UNCACHED;
     fill(&report->bytes_read, report + 1, 90);
     return report;
 }
@@ -526,6 +527,7 @@ void kit_reports_equal(const struct audit_report *a, const struct audit_report *
     }
     assert_int_equal(a->worker_signal, b->worker_signal);
     assert_int_equal(a->worker_status, b->worker_status);
+    assert_int_equal(a->reading, b->reading);
     assert_memory_equal(&a->bytes_read, &b->bytes_read,
                         sizeof(*a) - offsetof(struct audit_report, bytes_read));
 }

@@ -16,7 +16,7 @@ _Static_assert(sizeof(struct qca_issue) == 88, "struct qca_issue");
 _Static_assert(sizeof(struct qca_check_result) == 392 + 8 * _QCA_ISSUE_MAX, "struct qca_check_result");
 _Static_assert(sizeof(struct layer_report) == 680 + 8 * _QCA_ISSUE_MAX, "struct layer_report");
 /* its two digests are not asked for by the daemon */
-_Static_assert(sizeof(struct audit_report) == 352, "struct audit_report");
+_Static_assert(sizeof(struct audit_report) == 360, "struct audit_report");
 #endif
 
 static void round_trip(const struct audit_report *report)

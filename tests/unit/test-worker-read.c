@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading past the page cache: the same bytes, in large pieces, and the cache is afterwards what it was before. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <linux/magic.h>
+
+#include "helpers/worker-read.h"
+#include "lib/cleanup.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define SIZE (6 * MIB + 1234)
+
+struct fixture {
+    char path[64];
+    int fd;                         /* for writing and looking */
+    uint8_t *bytes;
+    size_t n_pages;
+    unsigned char *before, *after;
+    size_t n_reads, largest;
+    uint64_t total;
+    int refuse;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+
+    assert_non_null(f);
+    strcpy(f->path, "test-worker-read.XXXXXX");
+    f->fd = mkstemp(f->path);
+    assert_true(f->fd >= 0);
+    f->bytes = malloc(SIZE);
+    for (size_t i = 0; i < SIZE; i++)
+        f->bytes[i] = (uint8_t)(i * 11 + i / 4096 * 7 + i / 65536);
+    assert_int_equal(pwrite(f->fd, f->bytes, SIZE, 0), SIZE);
+    assert_int_equal(fsync(f->fd), 0);
+    f->n_pages = (SIZE + (size_t)sysconf(_SC_PAGESIZE) - 1) / (size_t)sysconf(_SC_PAGESIZE);
+    f->before = calloc(1, f->n_pages);
+    f->after = calloc(1, f->n_pages);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    close(f->fd);
+    unlink(f->path);
+    free(f->bytes);
+    free(f->before);
+    free(f->after);
+    free(f);
+    return 0;
+}
+
+/* Which pages are in the cache: mincore() tells who may write the file. */
+static void look(const struct fixture *f, unsigned char *ret_pages)
+{
+    void *map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, f->fd, 0);
+
+    assert_true(map != MAP_FAILED);
+    assert_int_equal(mincore(map, SIZE, ret_pages), 0);
+    munmap(map, SIZE);
+    for (size_t i = 0; i < f->n_pages; i++)
+        ret_pages[i] &= 1;
+}
+
+static size_t cached(const unsigned char *pages, size_t n)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += pages[i];
+    return count;
+}
+
+/* Every other 100 KB are cached, and nothing else is. */
+static void cache_half(struct fixture *f)
+{
+    char buf[4096];
+
+    assert_int_equal(fsync(f->fd), 0);
+    assert_int_equal(posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    assert_int_equal(posix_fadvise(f->fd, 0, 0, POSIX_FADV_RANDOM), 0);
+    for (uint64_t at = 0; at + sizeof(buf) <= SIZE; at += sizeof(buf))
+        if (at / 102400 % 2 == 0)
+            assert_int_equal(pread(f->fd, buf, sizeof(buf), (off_t)at), sizeof(buf));
+    look(f, f->before);
+}
+
+static bool has_cache_of_its_own(const struct fixture *f)
+{
+    struct statfs st;
+
+    return fstatfs(f->fd, &st) == 0 && st.f_type != TMPFS_MAGIC && st.f_type != OVERLAYFS_SUPER_MAGIC;
+}
+
+static int count(void *userdata, size_t size)
+{
+    struct fixture *f = userdata;
+
+    f->n_reads++;
+    f->total += size;
+    if (size > f->largest)
+        f->largest = size;
+    return f->refuse;
+}
+
+static struct direct_reader *reader_new(struct fixture *f, uint32_t alignment, int *ret_fd)
+{
+    struct direct_reader *reader;
+
+    *ret_fd = open(f->path, O_RDONLY | O_CLOEXEC);
+    assert_true(*ret_fd >= 0);
+    assert_int_equal(direct_reader_new(*ret_fd, alignment, count, f, &reader), 0);
+    return reader;
+}
+
+static void read_all(struct direct_reader *reader, uint64_t offset, uint8_t *buf, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        int64_t n = direct_reader_read(reader, offset + done, buf + done, size - done);
+
+        assert_true(n > 0);
+        done += (size_t)n;
+    }
+}
+
+static void test_bytes(void **state)
+{
+    static const uint32_t alignments[] = { 0, 512, 4096, 65536, UINT32_MAX };
+    struct fixture *f = *state;
+    uint8_t *buf = malloc(SIZE);
+
+    for (size_t i = 0; i < ELEMENTSOF(alignments); i++) {
+        unsigned seed = 1;
+        int fd;
+        struct direct_reader *reader = reader_new(f, alignments[i], &fd);
+
+        read_all(reader, 0, buf, SIZE);
+        assert_memory_equal(buf, f->bytes, SIZE);
+        for (unsigned k = 0; k < 500; k++) {
+            uint64_t at = (uint64_t)rand_r(&seed) % SIZE;
+            size_t size = 1 + (uint64_t)rand_r(&seed) % (k % 5 == 0 ? 2 * MIB : 5000);
+
+            if (size > SIZE - at)
+                size = SIZE - at;
+            read_all(reader, at, buf, size);
+            assert_memory_equal(buf, f->bytes + at, size);
+        }
+        assert_int_equal(direct_reader_read(reader, SIZE, buf, 1), 0);
+        assert_int_equal(direct_reader_read(reader, SIZE + 5 * MIB, buf, 1), 0);
+        if (alignments[i] == UINT32_MAX)
+            assert_true(direct_reader_reading(reader) > REPORT_READING_DIRECT);
+        direct_reader_free(reader);
+        close(fd);
+    }
+    free(buf);
+}
+
+static void check_traceless(struct fixture *f, uint32_t alignment, enum report_reading expected)
+{
+    uint8_t *buf = malloc(SIZE);
+    struct direct_reader *reader;
+    size_t n;
+    int fd;
+
+    cache_half(f);
+    n = cached(f->before, f->n_pages);
+    assert_in_range(n, f->n_pages / 3, f->n_pages * 2 / 3);
+    reader = reader_new(f, alignment, &fd);
+    for (uint64_t at = 0; at < SIZE; at += 65536)
+        read_all(reader, at, buf + at, SIZE - at < 65536 ? SIZE - at : 65536);
+    assert_memory_equal(buf, f->bytes, SIZE);
+    assert_int_equal(direct_reader_reading(reader), expected);
+    direct_reader_free(reader);
+    close(fd);
+    look(f, f->after);
+    assert_memory_equal(f->before, f->after, f->n_pages);
+    free(buf);
+}
+
+static void test_traceless_direct(void **state)
+{
+    struct fixture *f = *state;
+
+    if (!has_cache_of_its_own(f))
+        skip();                     /* tmpfs: the cache is the file */
+    check_traceless(f, 0, REPORT_READING_DIRECT);
+}
+
+static void test_traceless_fallback(void **state)
+{
+    struct fixture *f = *state;
+
+    if (!has_cache_of_its_own(f))
+        skip();
+    check_traceless(f, UINT32_MAX, REPORT_READING_UNCACHED);
+}
+
+/* Who reads in order reads large pieces from the device; who does not reads what was asked for. */
+static void test_pieces(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *buf = malloc(SIZE);
+    struct direct_reader *reader;
+    int fd;
+
+    reader = reader_new(f, 0, &fd);
+    for (uint64_t at = 0; at < 6 * MIB; at += 65536)
+        read_all(reader, at, buf + at, 65536);
+    assert_int_equal(f->largest, DIRECT_READ_MAX);
+    assert_true(f->n_reads <= 12);
+    f->n_reads = f->largest = 0;
+    for (uint64_t at = 6 * MIB; at > 0; at -= 131072)
+        read_all(reader, at - 131072, buf, 65536);
+    assert_true(f->largest <= 65536);
+    f->refuse = -ECANCELED;
+    assert_int_equal(direct_reader_read(reader, 3 * MIB, buf, 100), -ECANCELED);
+    direct_reader_free(reader);
+    close(fd);
+    free(buf);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_traceless_direct, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_traceless_fallback, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
