@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* When contents are to be read, and what a reading means. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/baseline.h"
+#include "lib/cleanup.h"
+
+#define DAY (24 * 3600 * USEC_PER_SEC)
+
+/* ---- when to read ------------------------------------------------------------------------------ */
+
+static uint64_t usec_of(int64_t nsec)
+{
+    return nsec > 0 ? (uint64_t)nsec / 1000 : 0;
+}
+
+static uint64_t child_made(const struct image *child)
+{
+    return child->identity.btime > 0 ? usec_of(child->identity.btime) : child->first_seen;
+}
+
+bool baseline_child_is_older(const struct image *child, int64_t mtime)
+{
+    return child_made(child) <= usec_of(mtime);
+}
+
+/* Since when it has been a parent that nobody writes: the later of its last write and its oldest child. */
+static uint64_t parent_since(const struct image *image, const struct relation *relation)
+{
+    uint64_t oldest = UINT64_MAX, written = usec_of(image->fingerprint.mtime);
+
+    for (size_t i = 0; i < relation->n_children; i++)
+        if (child_made(relation->children[i]) < oldest)
+            oldest = child_made(relation->children[i]);
+    return oldest != UINT64_MAX && oldest > written ? oldest : written;
+}
+
+bool baseline_wanted(const struct image *image, const struct relation *relation, enum baseline_source *ret_source)
+{
+    if (!relation)
+        return false;
+    if (relation->golden)
+        *ret_source = relation->golden_inferred ? BASELINE_INFERRED : BASELINE_POLICY;
+    else if (relation->n_children > 0)
+        *ret_source = BASELINE_PARENT;
+    else if (relation->parent && relation->parent->baseline && relation->parent->baseline->has_digest)
+        *ret_source = BASELINE_CHILD;
+    else
+        return false;
+    return true;
+}
+
+uint64_t baseline_interval(const struct policy *policy, const struct relation *relation)
+{
+    return relation && relation->golden ? policy->scrub_golden : policy->scrub_parents;
+}
+
+/* Is it there, was it opened, and does nobody write it? */
+static bool can_be_read(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return image->present && report && report->error == 0 && report->n_layers > 0 &&
+           report->layers[0].info.crypt_method == QCA_CRYPT_NONE && image->use != FILES_WRITER &&
+           image->audit->use != FILES_WRITER;
+}
+
+static enum baseline_due later(uint64_t when, uint64_t now, enum baseline_due due, uint64_t *ret_at)
+{
+    *ret_at = when > now ? when : 0;
+    return when > now ? BASELINE_DUE_LATER : due;
+}
+
+static bool same_file(const struct fingerprint *a, const struct fingerprint *b)
+{
+    return a->size == b->size && a->mtime == b->mtime;
+}
+
+static bool attributes_differ(const struct fingerprint *a, const struct fingerprint *b)
+{
+    return a->mode != b->mode || a->uid != b->uid || a->gid != b->gid || a->links != b->links;
+}
+
+bool baseline_untouched(const struct baseline *baseline, const struct identity *identity,
+                        const struct fingerprint *fingerprint)
+{
+    const struct fingerprint *then = &baseline->fingerprint;
+
+    return identity_equal(&baseline->identity, identity) && same_file(then, fingerprint) &&
+           (then->ctime == fingerprint->ctime || baseline->attributes || attributes_differ(then, fingerprint));
+}
+
+enum baseline_due baseline_due(const struct policy *policy, const struct image *image, const struct relation *relation,
+                               uint64_t now, uint64_t *ret_at)
+{
+    const struct baseline *baseline = image->baseline;
+    uint64_t interval = baseline_interval(policy, relation), last;
+    enum baseline_source source;
+
+    *ret_at = UINT64_MAX;
+    if (!can_be_read(image) || !baseline_wanted(image, relation, &source))
+        return BASELINE_DUE_NO;
+    if (!baseline || (!baseline->has_digest && !baseline->deviation)) {
+        uint64_t from = source == BASELINE_PARENT ? parent_since(image, relation) : usec_of(image->fingerprint.mtime);
+
+        if (source == BASELINE_POLICY || source == BASELINE_INFERRED)
+            return later(0, now, BASELINE_DUE_NEW, ret_at);
+        return later(from + policy->scrub_parents_after, now, BASELINE_DUE_NEW, ret_at);
+    }
+    if (baseline->deviation) {
+        const struct deviation *deviation = baseline->deviation;
+
+        if (!same_file(&deviation->fingerprint, &image->fingerprint) ||
+            (!identity_equal(&baseline->identity, &image->identity) &&
+             deviation->fingerprint.ctime != image->fingerprint.ctime))
+            return later(0, now, BASELINE_DUE_CHANGED, ret_at);
+        if (deviation->verdict == READING_INCOMPLETE && (interval == 0 || interval > DAY))
+            interval = DAY;
+        last = deviation->read;
+    } else {
+        if (!baseline_untouched(baseline, &image->identity, &image->fingerprint)) {
+            if (source == BASELINE_CHILD)       /* it may change: not before it has rested */
+                return later(usec_of(image->fingerprint.mtime) + policy->scrub_parents_after, now,
+                             BASELINE_DUE_CHANGED, ret_at);
+            return later(0, now, BASELINE_DUE_CHANGED, ret_at);
+        }
+        last = baseline->verified;
+    }
+    /* What may change is read once after each change. */
+    if (interval == 0 || source == BASELINE_CHILD)
+        return BASELINE_DUE_NO;
+    return later(last + interval, now, BASELINE_DUE_SCRUB, ret_at);
+}
+
+/* ---- what a reading means ----------------------------------------------------------------------- */
+
+void baseline_see(struct baseline *baseline, const struct fingerprint *fingerprint)
+{
+    if (same_file(&baseline->fingerprint, fingerprint) && attributes_differ(&baseline->fingerprint, fingerprint))
+        baseline->attributes = true;
+}
+
+static bool is_the_same(const struct baseline *baseline, const struct reading *reading)
+{
+    return baseline->virtual_size == reading->virtual_size && memcmp(baseline->digest, reading->digest, 32) == 0 &&
+           (!reading->compared || reading->difference.blocks == 0);
+}
+
+enum reading_verdict baseline_verdict(const struct baseline *baseline, const struct reading *reading, bool fixed)
+{
+    if (!reading->complete)
+        return READING_INCOMPLETE;
+    if (!baseline->has_digest)
+        return READING_BASELINE;
+    if (is_the_same(baseline, reading))
+        return !same_file(&baseline->fingerprint, &reading->fingerprint) ||
+                       (baseline->has_metadata && reading->has_metadata &&
+                        memcmp(baseline->metadata, reading->metadata, 32) != 0) ? READING_METADATA : READING_VERIFIED;
+    if (baseline_untouched(baseline, &reading->identity, &reading->fingerprint))
+        return READING_ROT;
+    if (reading->compared && reading->difference.explained)
+        return READING_COMMIT;
+    return fixed ? READING_MODIFIED : READING_CHANGED;
+}
+
+static struct deviation *deviation_new(const struct baseline *baseline, const struct reading *reading,
+                                       enum reading_verdict verdict)
+{
+    const struct deviation *before = baseline->deviation;
+    struct deviation *deviation = calloc(1, sizeof(*deviation));
+
+    if (!deviation)
+        return NULL;
+    *deviation = (struct deviation){
+        .verdict = verdict,
+        .found = before && before->verdict == verdict ? before->found : reading->finished,
+        .read = reading->finished,
+        .virtual_size = reading->virtual_size,
+        .fingerprint = reading->fingerprint,
+        .error = reading->error,
+    };
+    memcpy(deviation->digest, reading->digest, sizeof(deviation->digest));
+    if (verdict == READING_INCOMPLETE) {
+        deviation->located = true;
+        deviation->bytes = reading->bad_bytes;
+        deviation->blocks = (reading->bad_bytes + QCA_BLOCK_SIZE - 1) / QCA_BLOCK_SIZE;
+        deviation->n_ranges = reading->n_bad;
+        deviation->ranges_total = reading->n_bad;
+        memcpy(deviation->ranges, reading->bad, sizeof(reading->bad));
+    } else if (reading->compared) {
+        deviation->located = true;
+        deviation->bytes = reading->difference.bytes;
+        deviation->blocks = reading->difference.blocks;
+        deviation->n_ranges = reading->difference.n_ranges;
+        deviation->ranges_total = reading->difference.ranges_total;
+        memcpy(deviation->ranges, reading->difference.ranges, sizeof(deviation->ranges));
+    }
+    return deviation;
+}
+
+int baseline_take(struct baseline *baseline, const struct reading *reading, enum reading_verdict verdict)
+{
+    bool differs = verdict == READING_ROT || verdict == READING_MODIFIED || verdict == READING_INCOMPLETE;
+    struct deviation *deviation = differs ? deviation_new(baseline, reading, verdict) : NULL;
+
+    if (differs && !deviation)
+        return -ENOMEM;
+    deviation_free(baseline->deviation);
+    baseline->deviation = deviation;
+    if (differs)
+        return 0;
+    if (verdict != READING_VERIFIED && verdict != READING_METADATA) {
+        baseline->since = reading->finished;
+        baseline->has_digest = true;
+        baseline->virtual_size = reading->virtual_size;
+        memcpy(baseline->digest, reading->digest, sizeof(baseline->digest));
+    }
+    baseline->verified = reading->finished;
+    baseline->fingerprint = reading->fingerprint;
+    baseline->attributes = false;
+    baseline->has_metadata = reading->has_metadata;
+    memcpy(baseline->metadata, reading->metadata, sizeof(baseline->metadata));
+    free(TAKE_PTR(baseline->lost_child));
+    return 0;
+}
