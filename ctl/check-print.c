@@ -18,6 +18,12 @@ static const struct layer_report *top(const struct check *check)
     return report && report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL;
 }
 
+/* The image itself, opened or not together with its parents; NULL when not even that. */
+static const struct layer_report *image_layer(const struct check *check)
+{
+    return check->report && check->report->n_layers > 0 ? &check->report->layers[0] : NULL;
+}
+
 int check_worse(int a, int b)
 {
     static const int worst_first[] = { CHECK_FAILED, CHECK_CORRUPT, CHECK_LEAKS, CHECK_UNSUPPORTED };
@@ -237,14 +243,24 @@ static int layers_json(const struct check *check, json_object **ret_array)
     return 0;
 }
 
+/* Was more asked for than the image itself? */
+static bool has_checked_layers(const struct check *check)
+{
+    for (size_t i = 1; check->report && i < check->report->n_layers; i++)
+        if (check->report->layers[i].checked)
+            return true;
+    return false;
+}
+
 int check_json(const struct check *check, json_object **ret_object)
 {
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     _cleanup_free_ char *failure = check_failure(check);
     const struct layer_report *first = top(check);
     json_object *layers = NULL;
-    int r = !object ? -ENOMEM : first ? layer_json(check->file, first, object)
-                                      : put_string(object, "filename", check->file);
+    const struct layer_report *image = image_layer(check);
+    int r = !object ? -ENOMEM : first || (image && image->checked) ? layer_json(check->file, image, object)
+                                                                   : put_string(object, "filename", check->file);
 
     if (r >= 0)
         r = put(object, "opened", json_object_new_boolean(first != NULL));
@@ -254,7 +270,7 @@ int check_json(const struct check *check, json_object **ret_object)
         r = put(object, "in-use", json_object_new_boolean(true));
     if (r >= 0 && first)
         r = put_number(object, "depth", check->report->n_layers);
-    if (r >= 0 && first && check->report->n_layers > 1 && check->report->layers[1].checked) {
+    if (r >= 0 && has_checked_layers(check)) {
         r = layers_json(check, &layers);
         if (r >= 0)
             r = put(object, "layers", layers);
@@ -408,22 +424,83 @@ static int print_layer(const struct output *output, const char *path, const stru
     return 0;
 }
 
+/* Nothing that anybody has to be told of. */
+static bool layer_is_clean(const struct layer_report *layer)
+{
+    return !layer->checked || (layer->check.finished && layer->check.n_issues == 0 &&
+                               qca_check_exit_status(&layer->check) == CHECK_CLEAN);
+}
+
+/* Layers that are sound by themselves take one line together, unless all is to be shown. */
+static int print_layers(const struct ctl *ctl, const struct check *check)
+{
+    const struct audit_report *report = check->report;
+    int r = 0;
+
+    for (size_t i = 1, next; r >= 0 && i < report->n_layers; i = next) {
+        next = i + 1;
+        while (!ctl->output.full && next < report->n_layers && layer_is_clean(&report->layers[i]) &&
+               layer_is_clean(&report->layers[next]))
+            next++;
+        if (next > i + 1) {
+            (void)printf("\nLayers %zu to %zu: %sno errors were found.%s\n", i, next - 1,
+                         output_colour(&ctl->output, COLOUR_GREEN), output_colour(&ctl->output, COLOUR_OFF));
+            continue;
+        }
+        (void)printf("\nLayer %zu ", i);
+        r = print_layer(&ctl->output, i < check->n_paths ? check->paths[i] : "", &report->layers[i], 0);
+    }
+    return r;
+}
+
+/* Which layers are damaged, in one line at the end: that of thousands is read first. */
+static void print_chain_verdict(const struct output *output, const struct check *check)
+{
+    const struct audit_report *report = check->report;
+    size_t damaged = 0, first = 0;
+    _cleanup_free_ char *shown = NULL;
+
+    for (size_t i = 0; i < report->n_layers; i++) {
+        const struct layer_report *layer = &report->layers[i];
+
+        if (!layer->checked || (layer->check.finished && layer->check.corruptions == 0 &&
+                                layer->check.check_errors == 0 && hidden_damage(&layer->check) == 0))
+            continue;
+        if (damaged++ == 0)
+            first = i;
+    }
+    if (damaged == 0) {
+        (void)printf("\n%zu layers: none is damaged.\n", report->n_layers);
+        return;
+    }
+    shown = text_escape_string(first < check->n_paths ? check->paths[first] : "");
+    (void)printf("\n%s%zu of %zu layers %s damaged%s, the first from above is layer %zu, %s:\n"
+                 "all that lies above it reads through it.\n", output_colour(output, COLOUR_RED), damaged,
+                 report->n_layers, damaged == 1 ? "is" : "are", output_colour(output, COLOUR_OFF), first,
+                 shown ? shown : "");
+}
+
 int check_print(const struct ctl *ctl, const struct check *check)
 {
-    const struct layer_report *first = top(check);
-    int r;
+    const struct layer_report *first = top(check), *image = image_layer(check);
+    bool chain = ctl->chain && image && image->checked && check->report->n_layers > 1;
+    int r = 0;
 
     if (!first) {
         _cleanup_free_ char *failure = check_failure(check), *shown = text_escape_string(check->file);
-        return complain(0, "Cannot open %s: %s.", shown, failure);
+
+        r = complain(0, "Cannot open %s: %s.", shown, failure);
+        /* of a chain that broke, what was seen down to the break */
+        if (!ctl->chain || !image || !image->checked)
+            return r;
     }
     if (check->has_writer)
         (void)printf("Note: QEMU has it open for writing. "
                      "Leaks and refcount errors may be what it has not written yet.\n");
-    r = print_layer(&ctl->output, check->file, first, check->report->n_layers);
-    for (size_t i = 1; r >= 0 && ctl->chain && i < check->report->n_layers; i++) {
-        (void)printf("\nLayer %zu ", i);
-        r = print_layer(&ctl->output, i < check->n_paths ? check->paths[i] : "", &check->report->layers[i], 0);
-    }
+    r = print_layer(&ctl->output, check->file, image, first ? check->report->n_layers : 0);
+    if (r >= 0 && chain)
+        r = print_layers(ctl, check);
+    if (r >= 0 && chain)
+        print_chain_verdict(&ctl->output, check);
     return r;
 }

@@ -46,7 +46,8 @@ static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
     if (fd < 0)
         return -errno;
     *ret_fd = TAKE_FD(fd);
-    *ret_id = (struct qca_file_id){ .a = st.st_dev, .b = st.st_ino };
+    *ret_id = (struct qca_file_id){ .a = st.st_dev, .b = st.st_ino,
+                                    .mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec };
     return 0;
 }
 
@@ -135,7 +136,7 @@ static void rate_text(struct checker *checker, uint64_t done, uint64_t total, ch
 static void on_progress(void *userdata, uint64_t done, uint64_t total)
 {
     struct checker *checker = userdata;
-    char rate[TEXT_SIZE_MAX + TEXT_DURATION_MAX + 20] = "";
+    char rate[TEXT_SIZE_MAX + TEXT_DURATION_MAX + 20] = "", layer[40] = "";
     _cleanup_free_ char *name = text_escape_string(checker->check->file);
     _cleanup_free_ char *shown = name ? text_shorten(&checker->ctl->output, name, checker->digests ? 40 : 60) : NULL;
 
@@ -143,9 +144,13 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
         return;
     if (done > total)
         done = total;
+    /* the one being looked at, with its parent open already */
+    if (checker->ask->flags & WORKER_CHECK_LAYERS && checker->check->n_paths > 2)
+        (void)snprintf(layer, sizeof(layer), ", layer %zu", checker->check->n_paths - 2);
     if (checker->digests)
         rate_text(checker, done, total, rate, sizeof(rate));
-    (void)fprintf(stderr, "\r%5.1f%%%s %s\033[K", 100.0 * (double)done / (double)total, rate, shown ? shown : "");
+    (void)fprintf(stderr, "\r%5.1f%%%s %s%s\033[K", 100.0 * (double)done / (double)total, rate, shown ? shown : "",
+                  layer);
     checker->progress_shown = true;
 }
 

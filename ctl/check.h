@@ -8,7 +8,7 @@
 /* Exit statuses of `qemu-img check`. */
 enum { CHECK_CLEAN = 0, CHECK_FAILED = 1, CHECK_CORRUPT = 2, CHECK_LEAKS = 3, CHECK_UNSUPPORTED = 63 };
 
-#define CHECK_LAYERS_MAX 1024
+#define CHECK_LAYERS_MAX CLIENT_LAYERS_MAX
 
 /* One file's check, done. */
 struct check {

@@ -18,7 +18,7 @@
 #define TOTAL_DEADLINE_DEFAULT (6 * 3600 * USEC)
 #define CANCEL_GRACE (2 * USEC)     /* to end by itself after a cancel */
 #define DEATH_GRACE (2 * USEC)      /* to die of SIGKILL; one that reads from a hung file system does not */
-#define QUESTIONS_MAX 1024          /* of one audit */
+#define QUESTIONS_MAX (2 * WIRE_LAYERS_MAX + 2)     /* of one audit: a parent and a data file of each layer, and one more */
 #define PROGRESS_BURST 100          /* records of progress at once, and per second */
 #define DIGEST_FLAGS (WORKER_METADATA_DIGEST | WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS | \
                       WORKER_LAYER_DIGEST)
@@ -195,7 +195,8 @@ static bool progress_is_excessive(struct worker *worker)
 /* A chain needs parents and data files, a layer its data file. */
 static bool question_is_due(const struct worker *worker, uint32_t kind)
 {
-    return worker->request.flags & (kind == QCA_REFERENCE_DATA_FILE ? WORKER_CHAIN | WORKER_LAYER_DIGEST : WORKER_CHAIN);
+    return worker->request.flags & (kind == QCA_REFERENCE_DATA_FILE ? WORKER_CHAIN | WORKER_LAYER_DIGEST | WORKER_DATA_FILE
+                                                                          : WORKER_CHAIN);
 }
 
 static int take_question(struct worker *worker, const union wire_record *record)

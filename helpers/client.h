@@ -30,10 +30,15 @@ pid_t worker_pid(const struct worker *worker);
 /* True once it must not be given another image: images_max reached, ended, or any anomaly. */
 bool worker_exhausted(const struct worker *worker);
 
+/* Layers of the longest chain that a worker goes down; and of one that it reads as the guest does, for which all of
+ * them stay open. */
+#define CLIENT_LAYERS_MAX 10000
+#define CLIENT_OPEN_LAYERS_MAX 2000
+
 enum worker_flags {
     WORKER_CHECK = 1 << 0,          /* run the check, not only open */
     WORKER_CHAIN = 1 << 1,          /* open all parents (asks for them); not opened is then an error */
-    WORKER_CHECK_LAYERS = 1 << 2,   /* with WORKER_CHAIN: check every layer */
+    WORKER_CHECK_LAYERS = 1 << 2,   /* with WORKER_CHAIN: check every layer, of a broken chain those down to the break */
     WORKER_METADATA_DIGEST = 1 << 3,
     WORKER_SCALAR = 1 << 4,         /* no vector instructions */
     WORKER_DEEP = 1 << 5,           /* inflate every compressed cluster, look for holes */
@@ -43,6 +48,7 @@ enum worker_flags {
     WORKER_LAYER_DIGEST = 1 << 9,   /* of the guest's data in the image alone, its parents not opened; asks for a data
                                        file. Not with WORKER_CHAIN */
     WORKER_DIRECT = 1 << 10,        /* reads everything past the page cache, and leaves that as it was */
+    WORKER_DATA_FILE = 1 << 12,     /* without WORKER_CHAIN: asks for the data file alone, and goes on without it */
 };
 
 struct worker_question {

@@ -32,7 +32,8 @@ const char *report_reading_name(enum report_reading reading);
 struct audit_report {
     int error;                      /* 0, or -errno: the image (or its chain) was not opened */
     struct qca_error open_error;    /* why, when error is set */
-    /* n_layers is 0 only when error is set, or nothing but a file digest was asked for */
+    /* n_layers is 0 only when error is set, or nothing but a file digest was asked for. Of a chain that broke those down
+     * to the break may be there. */
     struct layer_report *layers;
     size_t n_layers;
     struct qca_file_digest *file_digest;        /* NULL: not asked for, or not had; perhaps there where error is set */

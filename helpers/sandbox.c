@@ -34,7 +34,7 @@
 
 #define MEMORY_SLACK (UINT64_C(32) << 20)       /* stacks, the allocator's own, the socket's buffers */
 #define MEMORY_PER_THREAD (UINT64_C(9) << 20)   /* a thread's stack and guard */
-#define WORKER_FILES 600                        /* layers of a chain, their data files, and a few */
+#define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + 20)   /* layers of a chain, their data files, and a few */
 #define FILES_FILES 512
 
 static void release_filter(scmp_filter_ctx *filter)

@@ -21,7 +21,7 @@
 #define WIRE_NO_TEXT UINT16_MAX
 
 /* What one report may hold, over all its layers: more is counted, not transferred. */
-#define WIRE_LAYERS_MAX 256
+#define WIRE_LAYERS_MAX CLIENT_LAYERS_MAX
 #define WIRE_ISSUES_MAX 10000
 #define WIRE_SNAPSHOTS_MAX 4096
 #define WIRE_BITMAPS_MAX 4096

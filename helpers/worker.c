@@ -23,8 +23,9 @@
 
 /* A file of the chain beyond the leaf. */
 struct referenced {
+    uint32_t layer;                 /* that it is, or whose data file it is */
     int fd;
-    char *name;                     /* of a parent: the reference that led to it */
+    char *name;                     /* of a parent: the reference that led to it; of a data file NULL */
     enum qca_format probed_format;
     struct qca_io *io;              /* the chain's */
     struct direct_reader *reader;   /* or NULL */
@@ -43,9 +44,11 @@ struct audit {
     uint64_t done, total;           /* progress as told last */
     struct qca_image *image;
     struct qca_chain *chain;
-    struct referenced files[2 * WIRE_LAYERS_MAX];
-    size_t n_files;
-    size_t parent[WIRE_LAYERS_MAX]; /* index in files + 1 of the layer's own file; 0 is not known */
+    struct referenced *files;       /* those that are open; of a chain that is walked a few */
+    size_t n_files, allocated_files;
+    uint64_t bytes_closed;          /* read from those that were closed, */
+    enum report_reading reading;    /* and the least that had to be done for one of them */
+    uint32_t n_layers;              /* told of */
     uint64_t question;
     uint64_t started, told;         /* usec */
     uint64_t cpu_before;
@@ -82,7 +85,7 @@ static uint64_t cpu_time(uint64_t *ret_peak)
 
 static uint64_t bytes_read(const struct audit *audit)
 {
-    uint64_t bytes = audit->io ? qca_io_bytes_read(audit->io) : 0;
+    uint64_t bytes = audit->bytes_closed + (audit->io ? qca_io_bytes_read(audit->io) : 0);
 
     for (size_t i = 0; i < audit->n_files; i++)
         bytes += audit->files[i].io ? qca_io_bytes_read(audit->files[i].io) : 0;
@@ -211,9 +214,9 @@ static int open_io(struct audit *audit, int fd, uint32_t alignment, struct direc
 /* The least that had to be done for any of its files. */
 static enum report_reading reading(const struct audit *audit)
 {
-    enum report_reading worst = REPORT_READING_ORDINARY;
+    enum report_reading worst = audit->reading;
 
-    if (audit->reader)
+    if (audit->reader && direct_reader_reading(audit->reader) > worst)
         worst = direct_reader_reading(audit->reader);
     for (size_t i = 0; i < audit->n_files; i++)
         if (audit->files[i].reader && direct_reader_reading(audit->files[i].reader) > worst)
@@ -257,18 +260,67 @@ static int ask(struct audit *audit, const struct qca_reference *reference, int *
     return -ECANCELED;
 }
 
+static void close_file(struct audit *audit, struct referenced *file)
+{
+    if (file->reader && direct_reader_reading(file->reader) > audit->reading)
+        audit->reading = direct_reader_reading(file->reader);
+    direct_reader_free(file->reader);
+    close(file->fd);
+    free(file->name);
+}
+
+/* The files of layers above are not needed any more; their io is the chain's, and will not be used. */
+static void close_layers(struct audit *audit, uint32_t layer)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < audit->n_files; i++) {
+        struct referenced *file = &audit->files[i];
+
+        if (file->layer > layer) {
+            audit->files[kept++] = *file;
+            continue;
+        }
+        audit->bytes_closed += file->io ? qca_io_bytes_read(file->io) : 0;
+        close_file(audit, file);
+    }
+    audit->n_files = kept;
+}
+
+/* The chain gave them up, and their io with them: their counts cannot be asked any more. */
+static void forget_io(struct audit *audit)
+{
+    for (size_t i = 0; i < audit->n_files; i++)
+        audit->files[i].io = NULL;
+}
+
+static int have_room(struct audit *audit)
+{
+    size_t n = audit->allocated_files ? 2 * audit->allocated_files : 4;
+    struct referenced *files;
+
+    if (audit->n_files < audit->allocated_files)
+        return 0;
+    files = reallocarray(audit->files, n, sizeof(*files));
+    if (!files)
+        return -ENOMEM;
+    audit->files = files;
+    audit->allocated_files = n;
+    return 0;
+}
+
 static int resolve(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
                    struct qca_file_id *ret_id)
 {
     struct audit *audit = userdata;
-    struct referenced file = {.fd = -1};
-    struct qca_file_id id;
     bool parent = reference->kind == QCA_REFERENCE_PARENT;
+    struct referenced file = {.fd = -1, .layer = reference->layer + parent};
+    struct qca_file_id id;
     int r;
 
-    if (audit->n_files == ELEMENTSOF(audit->files) || reference->layer + 1 >= WIRE_LAYERS_MAX)
-        return -EMFILE;
-    r = ask(audit, reference, &file.fd, &id);
+    r = have_room(audit);
+    if (r == 0)
+        r = ask(audit, reference, &file.fd, &id);
     if (r < 0)
         return r;
     r = open_io(audit, file.fd, 0, &file.reader, &file.io);
@@ -286,27 +338,34 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
         return r;
     }
     audit->files[audit->n_files++] = file;
-    if (parent)
-        audit->parent[reference->layer + 1] = audit->n_files;
     *ret_io = file.io;
     *ret_id = id;
     return 0;
 }
 
+static const struct referenced *file_of_layer(const struct audit *audit, uint32_t layer)
+{
+    for (size_t i = 0; i < audit->n_files; i++)
+        if (audit->files[i].layer == layer && audit->files[i].name)
+            return &audit->files[i];
+    return NULL;
+}
+
 /* ---- the audit ----------------------------------------------------------------------------- */
 
 /* Looks at one layer that is open, and tells. */
-static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *image, bool checking)
+static int audit_layer(struct audit *audit, const struct qca_chain_link *link, bool checking)
 {
-    const struct referenced *file = audit->parent[index] ? &audit->files[audit->parent[index] - 1] : NULL;
+    const struct referenced *file = file_of_layer(audit, link->layer);
     struct qca_check_options options = {
         .memory_limit = audit->memory_limit, .max_issues = audit->room.issues ? audit->room.issues : 1,
         .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
-        .deep = audit->request.flags & WORKER_DEEP,
-        .data_file_size = audit->chain ? qca_chain_data_file_size(audit->chain, index) : 0,
+        .deep = audit->request.flags & WORKER_DEEP, .data_file_size = link->data_file_size,
         .progress = on_progress, .userdata = audit,
     };
-    struct report_layer layer = {.index = index, .name = file ? file->name : NULL, .info = qca_image_info(image)};
+    struct report_layer layer = {
+        .index = link->layer, .name = file ? file->name : NULL, .info = qca_image_info(link->image),
+    };
     _cleanup_(qca_check_result_done) struct qca_check_result check = {0};
     uint8_t digest[32];
     int r;
@@ -316,7 +375,7 @@ static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *im
     else if (qca_probe(audit->io, &layer.probed_format) < 0)
         layer.probed_format = QCA_FORMAT_UNKNOWN;
     if (audit->request.flags & WORKER_METADATA_DIGEST) {
-        r = worker_metadata_digest(image, digest);
+        r = worker_metadata_digest(link->image, digest);
         if (r == 0)
             layer.metadata_digest = digest;
         else if (r == -ENOMEM)
@@ -326,16 +385,57 @@ static int audit_layer(struct audit *audit, uint32_t index, struct qca_image *im
     if (audit->cancel)
         return -ECANCELED;
     if (checking) {
-        r = qca_check(image, &options, &check);
-        for (size_t i = 0; r == 0 && i < check.n_issues; i++)
-            check.issues[i].layer = index;
+        r = qca_check(link->image, &options, &check);
+        if (r == 0)
+            r = qca_chain_link_check(link, options.max_issues, &check);
         if (r == 0)
             layer.check = &check;
         else if (r != -EOPNOTSUPP)
             return r;
     }
     must(report_send_layer(WIRE_FD, &layer, &audit->room));
+    audit->n_layers++;
     return 0;
+}
+
+/* A layer of a chain that is walked: once this returns, it is closed. */
+static int on_layer(void *userdata, const struct qca_chain_link *link)
+{
+    struct audit *audit = userdata;
+    const unsigned flags = audit->request.flags;
+    bool broken = !link->parent && qca_image_info(link->image)->parent;
+    bool checking = flags & WORKER_CHECK_LAYERS || (link->layer == 0 && flags & WORKER_CHECK && !broken);
+    int r;
+
+    if (broken)
+        forget_io(audit);
+    r = audit->cancel ? -ECANCELED : audit_layer(audit, link, checking);
+    close_layers(audit, link->layer);
+    return r;
+}
+
+/* The image by itself. Its data file is a help: without it less is looked at. */
+static int audit_alone(struct audit *audit)
+{
+    const struct qca_image_info *info = qca_image_info(audit->image);
+    const unsigned flags = audit->request.flags;
+    struct qca_chain_link link = {.image = audit->image, .data_file_user = QCA_NO_LAYER};
+
+    if (flags & WORKER_DATA_FILE && info->incompatible_features & QCA_INCOMPAT_DATA_FILE && info->data_file) {
+        const struct qca_reference reference = {.kind = QCA_REFERENCE_DATA_FILE, .name = info->data_file};
+        struct qca_file_id id;
+        struct qca_io *io;
+        int r = resolve(audit, &reference, &io, &id);
+
+        if (r == -ECANCELED || r == -ENOMEM)
+            return r;
+        if (r == 0) {
+            link.data_file_size = qca_io_size(io);
+            close_layers(audit, 0);
+            qca_io_free(io);
+        }
+    }
+    return audit_layer(audit, &link, flags & WORKER_CHECK);
 }
 
 static int digest_file(struct audit *audit)
@@ -397,18 +497,68 @@ static int digest_content(struct audit *audit, int chain_error)
     return 0;
 }
 
-/* Opens, checks, tells. 0, or -errno with the reason in audit->error. */
-static int audit_run(struct audit *audit, size_t *ret_layers)
+static int audit_layers(struct audit *audit)
 {
-    struct qca_open_options open_options = {
+    for (size_t i = 0; i < qca_chain_depth(audit->chain); i++) {
+        const struct qca_chain_link link = {
+            .layer = (uint32_t)i, .image = qca_chain_layer(audit->chain, i),
+            .data_file_size = qca_chain_data_file_size(audit->chain, i), .data_file_user = QCA_NO_LAYER,
+        };
+        int r = audit_layer(audit, &link, audit->request.flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS));
+
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* All layers at once, as the guest reads them; or the image's own layer. */
+static int audit_content(struct audit *audit)
+{
+    const unsigned flags = audit->request.flags;
+    const struct qca_chain_options options = {
+        .max_depth = CLIENT_OPEN_LAYERS_MAX, .memory_limit = audit->memory_limit, .id = audit->request.id,
+        .layer_only = flags & WORKER_LAYER_DIGEST,
+    };
+    const struct qca_chain_link alone = {.image = audit->image, .data_file_user = QCA_NO_LAYER};
+    int chain_error = qca_chain_open(audit->image, &options, resolve, audit, &audit->error, &audit->chain), r;
+
+    if (chain_error == -ECANCELED)
+        return chain_error;
+    if (chain_error < 0) {
+        forget_io(audit);
+        r = audit_layer(audit, &alone, options.layer_only && flags & WORKER_CHECK);
+    } else
+        r = audit_layers(audit);
+    if (r < 0 || (chain_error < 0 && !options.layer_only))
+        return r < 0 ? r : chain_error;
+    return digest_content(audit, chain_error);
+}
+
+static int audit_chain(struct audit *audit)
+{
+    const struct qca_chain_options options = {
+        .max_depth = WIRE_LAYERS_MAX, .memory_limit = audit->memory_limit, .id = audit->request.id,
+    };
+    const struct qca_chain_link alone = {.image = audit->image, .data_file_user = QCA_NO_LAYER};
+    uint32_t depth;
+    int r = qca_chain_walk(audit->image, &options, resolve, on_layer, audit, &audit->error, &depth), told = 0;
+
+    forget_io(audit);
+    /* its own data file is not there: what the header says is told all the same */
+    if (r < 0 && r != -ECANCELED && audit->n_layers == 0)
+        told = audit_layer(audit, &alone, false);
+    return told < 0 ? told : r;
+}
+
+/* Opens, checks, tells. 0, or -errno with the reason in audit->error. */
+static int audit_run(struct audit *audit)
+{
+    const struct qca_open_options open_options = {
         .format = (enum qca_format)audit->request.format, .memory_limit = audit->memory_limit,
     };
     const unsigned flags = audit->request.flags;
-    struct qca_chain_options chain_options = {
-        .memory_limit = audit->memory_limit, .id = audit->request.id, .layer_only = flags & WORKER_LAYER_DIGEST,
-    };
-    size_t depth = 1;
-    int r, chain_error = 0;
+    int r;
 
     r = open_io(audit, audit->fd, audit->request.alignment, &audit->reader, &audit->io);
     if (r < 0)
@@ -421,29 +571,9 @@ static int audit_run(struct audit *audit, size_t *ret_layers)
     r = qca_image_open(audit->io, &open_options, &audit->error, &audit->image);
     if (r < 0)
         return r;
-    if (flags & (WORKER_CHAIN | WORKER_LAYER_DIGEST)) {
-        chain_error = qca_chain_open(audit->image, &chain_options, resolve, audit, &audit->error, &audit->chain);
-        if (chain_error == 0)
-            depth = qca_chain_depth(audit->chain);
-        else
-            /* freed with the chain, so their counts cannot be asked any more */
-            for (size_t i = 0; i < audit->n_files; i++)
-                audit->files[i].io = NULL;
-        if (chain_error == -ECANCELED)
-            return chain_error;
-    }
-    for (size_t i = 0; i < depth && i < WIRE_LAYERS_MAX; i++) {
-        struct qca_image *image = i == 0 ? audit->image : qca_chain_layer(audit->chain, i);
-        bool checking = (chain_error == 0 || chain_options.layer_only) && flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS);
-
-        r = audit_layer(audit, (uint32_t)i, image, checking);
-        if (r < 0)
-            return r;
-        *ret_layers = i + 1;
-    }
-    if (flags & WORKER_LAYER_DIGEST || (chain_error == 0 && flags & WORKER_CONTENT_DIGEST))
-        return digest_content(audit, chain_error);
-    return chain_error;
+    if (flags & (WORKER_CONTENT_DIGEST | WORKER_LAYER_DIGEST))
+        return audit_content(audit);
+    return flags & WORKER_CHAIN ? audit_chain(audit) : audit_alone(audit);
 }
 
 static void audit_done(struct audit *audit)
@@ -452,11 +582,9 @@ static void audit_done(struct audit *audit)
     qca_image_free(audit->image);
     qca_io_free(audit->io);
     direct_reader_free(audit->reader);
-    for (size_t i = 0; i < audit->n_files; i++) {
-        direct_reader_free(audit->files[i].reader);
-        close(audit->files[i].fd);
-        free(audit->files[i].name);
-    }
+    for (size_t i = 0; i < audit->n_files; i++)
+        close_file(audit, &audit->files[i]);
+    free(audit->files);
     if (audit->fd >= 0)
         close(audit->fd);
 }
@@ -466,15 +594,14 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
 {
     struct audit audit;
     struct wire_done done = {0};
-    size_t n_layers = 0;
 
     audit = (struct audit){
         .request = *request, .snapshot = snapshot, .fd = fd, .memory_limit = configuration->memory_limit,
         .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
     };
     audit.cpu_before = cpu_time(&done.peak_memory);
-    done.error = audit_run(&audit, &n_layers);
-    done.n_layers = n_layers;
+    done.error = audit_run(&audit);
+    done.n_layers = audit.n_layers;
     if (done.error != 0) {
         done.open_error = audit.error;
         if (done.open_error.kind == QCA_ERROR_NONE && done.error == -ENOMEM)

@@ -16,17 +16,30 @@ struct layer {
     struct qca_io *io;          /* NULL for the leaf, which is the caller's */
     struct qca_image *image;
     struct qca_io *data_file;   /* NULL when it has none */
+    struct qca_file_id id;
+    uint32_t data_file_user;    /* whose, too: QCA_NO_LAYER when nobody else's */
+    uint32_t data_file_of;      /* this layer's file is that layer's data file; else QCA_NO_LAYER */
+};
+
+/* A file, and what it was met as so far. */
+struct file {
+    struct qca_file_id id;
+    uint32_t layer;             /* it is that layer, or QCA_NO_LAYER */
+    uint32_t data_file_of;      /* it is that layer's data file (the first's), or QCA_NO_LAYER */
+};
+
+/* All files that were met: open addressing, a power of two of slots, 0 is free, else file + 1. */
+struct files {
+    struct file *files;
+    uint32_t *slots;
+    size_t n, capacity;         /* twice as many slots */
 };
 
 struct qca_chain {
     struct layer *layers;
     size_t n_layers;
     size_t capacity;
-    /* The files of all layers: open addressing, a power of two of slots, 0 is free, else layer +
-     * 1. */
-    uint32_t *slots;
-    struct qca_file_id *ids;    /* per layer */
-    size_t n_slots;
+    struct files files;
 };
 
 DEFINE_CLEANUP(struct qca_chain *, qca_chain_free)
@@ -41,6 +54,8 @@ static int out_of_memory(struct qca_error *error, uint32_t layer)
     return r;
 }
 
+/* ---- the files of a chain ----------------------------------------------------------------- */
+
 static size_t id_hash(struct qca_file_id id)
 {
     uint64_t x = (id.a ^ (id.b * UINT64_C(0x9e3779b97f4a7c15))) * UINT64_C(0xbf58476d1ce4e5b9);
@@ -49,54 +64,64 @@ static size_t id_hash(struct qca_file_id id)
 }
 
 /* The slot that holds id, or the free one where it belongs. */
-static uint32_t *slot_find(const struct qca_chain *chain, struct qca_file_id id)
+static uint32_t *slot_find(const struct files *files, struct qca_file_id id)
 {
     for (size_t i = id_hash(id);; i++) {
-        uint32_t *slot = &chain->slots[i & (chain->n_slots - 1)];
+        uint32_t *slot = &files->slots[i & (2 * files->capacity - 1)];
 
-        if (*slot == 0 || (chain->ids[*slot - 1].a == id.a && chain->ids[*slot - 1].b == id.b))
+        if (*slot == 0 ||
+            (files->files[*slot - 1].id.a == id.a && files->files[*slot - 1].id.b == id.b))
             return slot;
     }
 }
 
-/* Room for one more layer, and for its id at a load of at most a half. */
-static int chain_grow(struct qca_chain *chain)
+static int files_grow(struct files *files)
 {
-    size_t capacity = chain->capacity ? 2 * chain->capacity : 8;
-    struct qca_file_id *ids;
-    struct layer *layers;
+    size_t capacity = files->capacity ? 2 * files->capacity : 8;
+    struct file *grown;
     uint32_t *slots;
 
-    if (chain->n_layers < chain->capacity)
+    if (files->n < files->capacity)
         return 0;
-    layers = reallocarray(chain->layers, capacity, sizeof(*layers));
-    if (!layers)
+    grown = reallocarray(files->files, capacity, sizeof(*grown));
+    if (!grown)
         return -ENOMEM;
-    chain->layers = layers;
-    ids = reallocarray(chain->ids, capacity, sizeof(*ids));
-    if (!ids)
-        return -ENOMEM;
-    chain->ids = ids;
+    files->files = grown;
     slots = calloc(2 * capacity, sizeof(*slots));
     if (!slots)
         return -ENOMEM;
-    free(chain->slots);
-    chain->slots = slots;
-    chain->n_slots = 2 * capacity;
-    chain->capacity = capacity;
-    for (size_t i = 0; i < chain->n_layers; i++)
-        *slot_find(chain, chain->ids[i]) = i + 1;
+    free(files->slots);
+    files->slots = slots;
+    files->capacity = capacity;
+    for (size_t i = 0; i < files->n; i++)
+        *slot_find(files, grown[i].id) = (uint32_t)i + 1;
     return 0;
 }
 
-/* Takes over io, image and data file. There must be room. */
-static void chain_append(struct qca_chain *chain, struct layer layer, struct qca_file_id id)
+/* The file of that id, entered when it is new; valid until the next call. */
+static int files_meet(struct files *files, struct qca_file_id id, struct file **ret_file)
 {
-    chain->layers[chain->n_layers] = layer;
-    chain->ids[chain->n_layers] = id;
-    *slot_find(chain, id) = chain->n_layers + 1;
-    chain->n_layers++;
+    uint32_t *slot;
+    int r = files_grow(files);
+
+    if (r < 0)
+        return r;
+    slot = slot_find(files, id);
+    if (*slot == 0) {
+        files->files[files->n++] = (struct file) { id, QCA_NO_LAYER, QCA_NO_LAYER };
+        *slot = (uint32_t)files->n;
+    }
+    *ret_file = &files->files[*slot - 1];
+    return 0;
 }
+
+static void files_done(struct files *files)
+{
+    free(files->files);
+    free(files->slots);
+}
+
+/* ---- opening ------------------------------------------------------------------------------ */
 
 static const char *refusal_text(int r)
 {
@@ -130,7 +155,7 @@ static int refused(struct qca_error *error, int r, const struct qca_reference *r
 }
 
 struct opener {
-    struct qca_chain *chain;
+    struct files *files;
     uint32_t max_depth;
     uint64_t memory_limit;
     qca_resolve_fn resolve;
@@ -138,18 +163,54 @@ struct opener {
     struct qca_error *error;
 };
 
-/* The data file of the layer that would be number layer; its content is not looked at. */
-static int resolve_data_file(struct opener *opener, const struct qca_image_info *info,
-                             uint32_t layer, struct qca_io **ret_io)
+static void opener_init(struct opener *opener, struct files *files,
+                        const struct qca_chain_options *options, qca_resolve_fn resolve,
+                        void *userdata, struct qca_error *error)
 {
-    struct qca_reference reference = { QCA_REFERENCE_DATA_FILE, layer, info->data_file, NULL };
+    *opener = (struct opener) {
+        .files = files,
+        .max_depth = options && options->max_depth ? options->max_depth : MAX_DEPTH_DEFAULT,
+        .memory_limit = options && options->memory_limit ? options->memory_limit
+                                                         : UINT64_C(1) << 30,
+        .resolve = resolve,
+        .userdata = userdata,
+        .error = error,
+    };
+}
+
+static void layer_done(struct layer *layer)
+{
+    if (layer->io)              /* else the leaf, whose image is the caller's, too */
+        qca_image_free(layer->image);
+    qca_io_free(layer->io);
+    qca_io_free(layer->data_file);
+    *layer = (struct layer) { 0 };
+}
+
+/* Opens the data file of layer number number, whose image is there; its content is not looked at. */
+static int open_data_file(struct opener *opener, struct layer *layer, uint32_t number)
+{
+    const struct qca_image_info *info = &layer->image->info;
+    struct qca_reference reference = { QCA_REFERENCE_DATA_FILE, number, info->data_file, NULL };
     struct qca_file_id id;
+    struct file *file;
     int r;
 
+    layer->data_file_user = QCA_NO_LAYER;
     if (!(info->incompatible_features & QCA_INCOMPAT_DATA_FILE) || !info->data_file)
         return 0;
-    r = opener->resolve(opener->userdata, &reference, ret_io, &id);
-    return r < 0 ? refused(opener->error, r, &reference) : 0;
+    r = opener->resolve(opener->userdata, &reference, &layer->data_file, &id);
+    if (r < 0)
+        return refused(opener->error, r, &reference);
+    if (files_meet(opener->files, id, &file) < 0)
+        return out_of_memory(opener->error, number);
+    if (file->layer != QCA_NO_LAYER)
+        layer->data_file_user = file->layer;
+    else
+        layer->data_file_user = file->data_file_of;
+    if (file->data_file_of == QCA_NO_LAYER)
+        file->data_file_of = number;
+    return 0;
 }
 
 static enum qca_format parent_format(const struct qca_image_info *child)
@@ -166,20 +227,38 @@ static uint64_t image_memory(const struct qca_image_info *info)
            info->n_extensions * sizeof(*info->extensions);
 }
 
-/* Opens the parent of the last layer and appends it. */
-static int open_parent(struct opener *opener)
+/* The leaf, as a layer. */
+static int open_leaf(struct opener *opener, struct qca_image *leaf, struct qca_file_id id,
+                     struct layer *ret_layer)
 {
-    struct qca_chain *chain = opener->chain;
-    uint32_t child_number = chain->n_layers - 1, number = chain->n_layers;
-    const struct qca_image_info *child = &chain->layers[child_number].image->info;
-    struct qca_reference reference = { QCA_REFERENCE_PARENT, child_number, child->parent,
-                                       child->parent_format };
-    struct qca_open_options options = { .format = parent_format(child),
+    struct layer layer = { .image = leaf, .id = id, .data_file_of = QCA_NO_LAYER };
+    struct file *file;
+    int r;
+
+    if (files_meet(opener->files, id, &file) < 0)
+        return out_of_memory(opener->error, 0);
+    file->layer = 0;
+    r = open_data_file(opener, &layer, 0);
+    if (r < 0) {
+        layer_done(&layer);
+        return r;
+    }
+    *ret_layer = layer;
+    return 0;
+}
+
+/* Finds and opens the parent of child, which is layer number child_number. */
+static int open_parent(struct opener *opener, const struct layer *child, uint32_t child_number,
+                       struct layer *ret_layer)
+{
+    const struct qca_image_info *info = &child->image->info;
+    uint32_t number = child_number + 1;
+    struct qca_reference reference = { QCA_REFERENCE_PARENT, child_number, info->parent,
+                                       info->parent_format };
+    struct qca_open_options options = { .format = parent_format(info),
                                         .memory_limit = opener->memory_limit };
-    _cleanup_io_ struct qca_io *io = NULL, *data_file = NULL;
-    _cleanup_image_ struct qca_image *image = NULL;
-    struct qca_file_id id;
-    uint64_t memory;
+    _cleanup_(layer_done) struct layer layer = { .data_file_user = QCA_NO_LAYER };
+    struct file *file;
     int r;
 
     if (number >= opener->max_depth) {
@@ -195,33 +274,32 @@ static int open_parent(struct opener *opener)
                       "the parent's declared format is not supported");
         goto failed;
     }
-    r = opener->resolve(opener->userdata, &reference, &io, &id);
+    r = opener->resolve(opener->userdata, &reference, &layer.io, &layer.id);
     if (r < 0)
         return refused(opener->error, r, &reference);
-    if (*slot_find(chain, id) != 0) {
+    if (files_meet(opener->files, layer.id, &file) < 0)
+        return out_of_memory(opener->error, number);
+    if (file->layer != QCA_NO_LAYER) {
         r = error_set(opener->error, ELOOP, QCA_ERROR_LOOP,
-                      (struct error_field) { .value = *slot_find(chain, id) - 1 },
+                      (struct error_field) { .value = file->layer },
                       "layer %" PRIu32 " has layer %" PRIu32 " as its parent: the chain is a loop",
-                      child_number, *slot_find(chain, id) - 1);
+                      child_number, file->layer);
         goto failed;
     }
+    file->layer = number;
+    layer.data_file_of = file->data_file_of;
 
-    r = qca_image_open(io, &options, opener->error, &image);
+    r = qca_image_open(layer.io, &options, opener->error, &layer.image);
     if (r < 0) {
         if (opener->error)
             opener->error->layer = number;
         return r;
     }
-    memory = image_memory(&image->info);
-    if (memory > opener->memory_limit)
-        return out_of_memory(opener->error, number);
-    opener->memory_limit -= memory;
-    r = resolve_data_file(opener, &image->info, number, &data_file);
+    r = open_data_file(opener, &layer, number);
     if (r < 0)
         return r;
-    if (chain_grow(chain) < 0)
-        return out_of_memory(opener->error, number);
-    chain_append(chain, (struct layer) { TAKE_PTR(io), TAKE_PTR(image), TAKE_PTR(data_file) }, id);
+    *ret_layer = layer;
+    layer = (struct layer) { 0 };
     return 0;
 
 failed:
@@ -230,32 +308,54 @@ failed:
     return r;
 }
 
+/* ---- a chain that stays open -------------------------------------------------------------- */
+
+/* Takes over what layer holds. */
+static int chain_append(struct qca_chain *chain, struct layer *layer)
+{
+    if (chain->n_layers == chain->capacity) {
+        size_t capacity = chain->capacity ? 2 * chain->capacity : 8;
+        struct layer *layers = reallocarray(chain->layers, capacity, sizeof(*layers));
+
+        if (!layers) {
+            layer_done(layer);
+            return -ENOMEM;
+        }
+        chain->layers = layers;
+        chain->capacity = capacity;
+    }
+    chain->layers[chain->n_layers++] = *layer;
+    return 0;
+}
+
 int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *options,
                    qca_resolve_fn resolve, void *userdata, struct qca_error *error,
                    struct qca_chain **ret_chain)
 {
     _cleanup_(qca_chain_freep) struct qca_chain *chain = calloc(1, sizeof(*chain));
-    struct opener opener = {
-        .chain = chain,
-        .max_depth = options && options->max_depth ? options->max_depth : MAX_DEPTH_DEFAULT,
-        .memory_limit = options && options->memory_limit ? options->memory_limit
-                                                         : UINT64_C(1) << 30,
-        .resolve = resolve,
-        .userdata = userdata,
-        .error = error,
-    };
-    struct layer first = { .image = leaf };
+    struct opener opener;
+    struct layer layer;
     int r;
 
-    if (!chain || chain_grow(chain) < 0)
+    if (!chain)
         return out_of_memory(error, 0);
-    r = resolve_data_file(&opener, &leaf->info, 0, &first.data_file);
+    opener_init(&opener, &chain->files, options, resolve, userdata, error);
+    r = open_leaf(&opener, leaf, options ? options->id : (struct qca_file_id) { 0 }, &layer);
     if (r < 0)
         return r;
-    chain_append(chain, first, options ? options->id : (struct qca_file_id) { 0 });
+    for (uint32_t number = 0;; number++) {
+        uint64_t memory = number > 0 ? image_memory(&layer.image->info) : 0;
 
-    while (!(options && options->layer_only) && chain->layers[chain->n_layers - 1].image->info.parent) {
-        r = open_parent(&opener);
+        if (memory > opener.memory_limit) {
+            layer_done(&layer);
+            return out_of_memory(error, number);
+        }
+        opener.memory_limit -= memory;
+        if (chain_append(chain, &layer) < 0)
+            return out_of_memory(error, number);
+        if (!layer.image->info.parent || (options && options->layer_only))
+            break;
+        r = open_parent(&opener, &chain->layers[number], number, &layer);
         if (r < 0)
             return r;
     }
@@ -263,19 +363,77 @@ int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *optio
     return 0;
 }
 
+/* ---- a chain that is walked --------------------------------------------------------------- */
+
+static int tell(const struct layer *child, const struct layer *parent, uint32_t number,
+                qca_layer_fn told, void *userdata)
+{
+    struct qca_chain_link link = {
+        .layer = number,
+        .image = child->image,
+        .data_file_size = child->data_file ? qca_io_size(child->data_file) : 0,
+        .data_file_user = child->data_file_user,
+    };
+
+    /* that the layer next above has it, too, was told of that one */
+    if (number > 0 && child->data_file_user == number - 1)
+        link.data_file_user = QCA_NO_LAYER;
+
+    if (parent) {
+        link.parent = &parent->image->info;
+        if (parent->data_file_user == number)
+            link.data_file_user = number + 1;
+        if (parent->data_file_of != QCA_NO_LAYER)
+            link.data_file_user = parent->data_file_of;
+        link.parent_is_newer = parent->id.mtime > child->id.mtime && child->id.mtime != 0;
+        if (qca_probe(parent->io, &link.parent_content) < 0)
+            link.parent_content = QCA_FORMAT_UNKNOWN;   /* is found by whoever reads it */
+    }
+    return told(userdata, &link);
+}
+
+int qca_chain_walk(struct qca_image *leaf, const struct qca_chain_options *options,
+                   qca_resolve_fn resolve, qca_layer_fn layer, void *userdata,
+                   struct qca_error *error, uint32_t *ret_depth)
+{
+    struct files files = { 0 };
+    struct layer child = { 0 }, parent = { 0 };
+    struct opener opener;
+    uint32_t number = 0;
+    int r, told;
+
+    opener_init(&opener, &files, options, resolve, userdata, error);
+    r = open_leaf(&opener, leaf, options ? options->id : (struct qca_file_id) { 0 }, &child);
+    for (; r == 0; number++) {
+        bool more = child.image->info.parent;
+
+        r = more ? open_parent(&opener, &child, number, &parent) : 0;
+        told = tell(&child, more && r == 0 ? &parent : NULL, number, layer, userdata);
+        r = r < 0 ? r : told;
+        layer_done(&child);
+        child = parent;
+        parent = (struct layer) { 0 };
+        if (!more) {
+            number++;
+            break;
+        }
+    }
+    layer_done(&child);
+    files_done(&files);
+    if (r < 0)
+        return r;
+    *ret_depth = number;
+    return 0;
+}
+
 void qca_chain_free(struct qca_chain *chain)
 {
     if (!chain)
         return;
-    for (size_t i = 0; i < chain->n_layers; i++) {
-        if (i > 0)
-            qca_image_free(chain->layers[i].image);
-        qca_io_free(chain->layers[i].io);
-        qca_io_free(chain->layers[i].data_file);
-    }
+    for (size_t i = 0; i < chain->n_layers; i++)
+        layer_done(&chain->layers[i]);
     free(chain->layers);
-    free(chain->slots);
-    free(chain->ids);
+    files_done(&chain->files);
     free(chain);
 }
 

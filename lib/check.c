@@ -13,7 +13,6 @@
 #define PROGRESS_STEP (UINT64_C(4) << 20)
 
 enum {
-    MAX_ISSUES_DEFAULT = 1000,
     BEYOND_SHARE = 64,          /* the part of the issues kept that one kind beyond qemu-img may take */
 };
 

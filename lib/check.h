@@ -4,6 +4,8 @@
 
 #include "qcaudit/qcaudit.h"
 
+enum { MAX_ISSUES_DEFAULT = 1000 };
+
 struct check {
     struct qca_check_options options;   /* defaults filled in */
     struct qca_check_result *result;

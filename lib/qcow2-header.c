@@ -20,7 +20,6 @@ enum {
     EXTENSION_BACKING_FORMAT = (int)0xe2792aca,
     EXTENSION_CRYPT = 0x0537be77,
     EXTENSION_BITMAPS = 0x23852875,
-    EXTENSION_DATA_FILE = 0x44415441,
 };
 
 #define KNOWN_INCOMPATIBLE (QCA_INCOMPAT_DIRTY | QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DATA_FILE | \
@@ -354,7 +353,7 @@ static int parse_extension(struct header *header, struct qca_extension extension
         return parse_crypt_extension(header, extension.offset, extension.length);
     case EXTENSION_BITMAPS:
         return parse_bitmaps_extension(header, extension.offset, extension.length);
-    case EXTENSION_DATA_FILE:
+    case QCOW2_EXTENSION_DATA_FILE:
         return header_string(header, extension.offset, extension.length, &info->data_file);
     default:
         return 0;

@@ -11,7 +11,6 @@ enum {
     FIELD_HEADER_LENGTH = 100,
     EXTENSION_BACKING_FORMAT = (int)0xe2792aca,
     EXTENSION_BITMAPS = 0x23852875,
-    EXTENSION_DATA_FILE = 0x44415441,
     CHUNK = 16 * 1024,
 };
 
@@ -91,7 +90,7 @@ static bool extension_is_stale(const struct qca_image_info *info, uint32_t type)
         return !info->parent;
     case EXTENSION_BITMAPS:
         return !(info->autoclear_features & QCA_AUTOCLEAR_BITMAPS);
-    case EXTENSION_DATA_FILE:
+    case QCOW2_EXTENSION_DATA_FILE:
         return !(info->incompatible_features & QCA_INCOMPAT_DATA_FILE);
     default:
         return false;

@@ -11,6 +11,7 @@
 #include "format.h"
 
 #define QCOW2_MAGIC UINT32_C(0x514649fb)
+#define QCOW2_EXTENSION_DATA_FILE 0x44415441 /* the external data file's name */
 #define QCOW2_MAX_L1_BYTES (UINT64_C(32) << 20)
 #define QCOW2_MAX_REFTABLE_BYTES (UINT64_C(8) << 20)
 #define QCOW2_MAX_SNAPSHOTS 65536

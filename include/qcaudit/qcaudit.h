@@ -243,6 +243,11 @@ enum qca_counter { QCA_COUNTER_CORRUPTION, QCA_COUNTER_LEAK, QCA_COUNTER_CHECK_E
     X(DATA_FILE_OFFSET,     "data-file-offset",     BEYOND,     true,  "an offset of a raw data file is not the guest's") \
     X(DATA_FILE_END,        "data-file-end",        BEYOND,     true,  "a cluster lies beyond the end of the data file") \
     X(DATA_FILE_SHARED,     "data-file-shared",     BEYOND,     true,  "two places of the guest's disk lie in one cluster of the data file") \
+    X(DATA_FILE_REUSED,     "data-file-reused",     BEYOND,     true,  "two layers of the chain lie in one data file") \
+    X(PARENT_FORMAT_MISSING, "parent-format-missing", BEYOND,   false, "the parent's format is not declared, and would be guessed") \
+    X(PARENT_FORMAT_WRONG,  "parent-format-wrong",  BEYOND,     true,  "the parent's content is not of the declared format") \
+    X(PARENT_SHORTER,       "parent-shorter",       BEYOND,     false, "the parent's disk is shorter: behind it are zeros") \
+    X(PARENT_NEWER,         "parent-newer",         BEYOND,     false, "the parent was written after this layer was") \
     X(LUKS_HEADER_INVALID,  "luks-header-invalid",  BEYOND,     false, "a field of the LUKS header is invalid") \
     X(LUKS_SLOT_INVALID,    "luks-slot-invalid",    BEYOND,     false, "a LUKS key slot is invalid") \
     X(LUKS_SLOTS_EMPTY,     "luks-slots-empty",     BEYOND,     false, "no LUKS key slot is in use: no key opens the image") \
@@ -334,8 +339,9 @@ int qca_check_exit_status(const struct qca_check_result *result);
 
 /* ---- chains ------------------------------------------------------------------------------- */
 
-/* Two files are the same when both numbers are equal: the resolver's business (device and inode, say). */
-struct qca_file_id { uint64_t a, b; };
+/* Two files are the same when a and b are equal: the resolver's business (device and inode, say). mtime is no part of
+ * that: nanoseconds since the epoch, 0 when not known. */
+struct qca_file_id { uint64_t a, b; int64_t mtime; };
 
 enum qca_reference_kind { QCA_REFERENCE_PARENT, QCA_REFERENCE_DATA_FILE };
 
@@ -372,6 +378,32 @@ size_t qca_chain_depth(const struct qca_chain *chain);
 struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index);
 /* Bytes of that layer's external data file; 0 when it has none. */
 uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index);
+
+#define QCA_NO_LAYER UINT32_MAX
+
+/* A layer of a chain that is walked, and what is known of its parent. */
+struct qca_chain_link {
+    uint32_t layer;
+    struct qca_image *image;    /* the walk's, valid during the call */
+    uint64_t data_file_size;    /* bytes; 0: it has no data file */
+    uint32_t data_file_user;    /* a layer that uses this data file, too; or whose data file the parent
+                                   is; else QCA_NO_LAYER */
+    const struct qca_image_info *parent;    /* NULL: there is none, or it was not opened, which ends the walk */
+    enum qca_format parent_content;         /* what the parent's first bytes say, whatever was declared */
+    bool parent_is_newer;       /* it was written after the layer was */
+};
+
+/* -errno ends the walk. */
+typedef int (*qca_layer_fn)(void *userdata, const struct qca_chain_link *link);
+
+/* Goes down a chain of any length with no more than two layers open: tells of each layer, from the leaf on, as soon as
+ * its parent is open or cannot be. What the resolver gave for a layer and for its data file is not used any more when
+ * that call returns. *ret_depth is the number of layers. Errors as of qca_chain_open(), and layer's own. */
+int qca_chain_walk(struct qca_image *leaf, const struct qca_chain_options *options, qca_resolve_fn resolve,
+                   qca_layer_fn layer, void *userdata, struct qca_error *error, uint32_t *ret_depth);
+/* Adds what is odd about a layer and its parent to the layer's check: issues of the kinds PARENT_*, and of
+ * DATA_FILE_REUSED. At most max_issues (0: 1,000) are kept in all. -ENOMEM. */
+int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues, struct qca_check_result *result);
 
 /* ---- what the guest sees ------------------------------------------------------------------ */
 

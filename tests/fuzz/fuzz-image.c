@@ -55,7 +55,7 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
     int r = qca_io_new_memory(input->data, input->size, ret_io);
     if (r < 0)
         return r;
-    *ret_id = (struct qca_file_id){ 1, last == 6 ? 0 : ++input->layers };
+    *ret_id = (struct qca_file_id){ .a = 1, .b = last == 6 ? 0 : ++input->layers };
     return 0;
 }
 
@@ -162,7 +162,7 @@ static void map_chain(struct qca_chain *chain, const char *snapshot, bool digest
 
 static void follow_chain(struct qca_image *image, struct input *input, bool digest)
 {
-    const struct qca_chain_options options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT, .id = { 1, 0 } };
+    const struct qca_chain_options options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT, .id = { .a = 1 } };
     const struct qca_image_info *info = qca_image_info(image);
     _cleanup_(qca_chain_freep) struct qca_chain *chain = NULL;
     struct qca_error error;

@@ -2,11 +2,12 @@
 """Images that `qemu-img check` calls clean though something is wrong with them: one or more for each kind of
 issue that counts in none of its counters. `images()` lists them as {name: Beyond}."""
 import dataclasses
+import os
 import struct
 from collections.abc import Callable
 
 import catalogue
-from imagekit import COPIED, OFFSET_MASK, Qcow2
+from imagekit import COPIED, OFFSET_MASK, Qcow2, create, io
 
 IMAGES = {}
 
@@ -219,6 +220,56 @@ def _(q):
 
 @odd("data-file-cluster-twice", "data-file-shared", "data-file")
 def _(q): q.put_l2(1, q.l2(0))
+
+
+# ---- a layer and its parent ----------------------------------------------------------------------
+
+BACKING_FORMAT = 0xE2792ACA
+
+
+def beside(path, ending):
+    """Another file for the image at path, in its folder."""
+    return os.path.splitext(path)[0] + ending
+
+
+def on_base(kind, declared="qcow2", size=None, base_size="4M"):
+    """An image with a qcow2 parent; the function changes what it likes of the two."""
+    def add(function):
+        def make(path):
+            base = beside(path, "-base.qcow2")
+            create(base, base_size)
+            io(base, "write -q -P 1 0 64k")
+            create(path, size, backing=(os.path.basename(base), declared))
+            function(path, base)
+        IMAGES[kind] = Beyond(make, kind)
+        return function
+    return add
+
+
+@on_base("parent-format-wrong", declared="raw")
+def _(path, base): pass
+
+
+@on_base("parent-shorter", size="8M")
+def _(path, base): pass
+
+
+@on_base("parent-newer")
+def _(path, base): os.utime(base, (os.stat(path).st_mtime + 60,) * 2)
+
+
+@on_base("parent-format-missing")
+def _(path, base):
+    with Qcow2(path) as q:
+        q.put(q.extension(BACKING_FORMAT) - 8, 4, 0x0BADCAFE)
+
+
+@on_base("data-file-reused")
+def _(path, base):
+    for image, name, backing in ((base, "one.data", None), (path, "two.data", (os.path.basename(base), "qcow2"))):
+        create(image, "4M", f"data_file={name}", backing=backing)
+    with Qcow2(path) as q:
+        q.put_bytes(q.extension(0x44415441), b"one.data")
 
 
 # ---- LUKS --------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
     r = qca_io_new_memory(store->kits[number]->data, store->kits[number]->size, ret_io);
     if (r < 0)
         return r;
-    *ret_id = (struct qca_file_id) { number, 1 };
+    *ret_id = (struct qca_file_id) { .a = number, .b = 1 };
     return 0;
 }
 
@@ -64,7 +64,7 @@ static void store_done(struct store *store)
 /* Opens the chain of image 0; the error's kind is NONE when it worked, then *ret_depth is set. */
 static struct qca_error chain_try(struct store *store, uint32_t max_depth, size_t *ret_depth)
 {
-    struct qca_chain_options options = { .max_depth = max_depth, .id = { 0, 1 } };
+    struct qca_chain_options options = { .max_depth = max_depth, .id = { .b = 1 } };
     struct qca_error error = { 0 };
     struct qca_chain *chain = NULL;
     struct qca_image *leaf;

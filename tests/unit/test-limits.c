@@ -155,7 +155,7 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
     int r = qca_io_new_memory(kit->data, kit->size, ret_io);
 
     if (r == 0)
-        *ret_id = (struct qca_file_id) { store->asked, 2 };
+        *ret_id = (struct qca_file_id) { .a = store->asked, .b = 2 };
     return r;
 }
 

@@ -65,7 +65,7 @@ static struct qca_file_id id_of(int fd)
     struct stat st;
 
     assert_int_equal(fstat(fd, &st), 0);
-    return (struct qca_file_id){st.st_dev, st.st_ino};
+    return (struct qca_file_id){.a = st.st_dev, .b = st.st_ino};
 }
 
 static void on_question(void *userdata, struct worker *worker, const struct worker_question *question)
