@@ -17,6 +17,9 @@
 #define VIRT_LAYERS_MAX 10000           /* of a disk */
 #define VIRT_SNAPSHOTS_MAX 10000        /* of a domain; checkpoints too */
 #define VIRT_POOLS_MAX 4096
+#define VIRT_VOLUMES_MAX 1000           /* of a pool that is not of files */
+#define VIRT_FILES_MAX 1000             /* of a domain, beside its disks */
+#define VIRT_TEXT_MAX 4095              /* bytes of any name or path; what has more is left out */
 
 enum virt_source {
     VIRT_SOURCE_NONE,           /* an empty drive */
@@ -114,11 +117,13 @@ struct virt_domain {
     size_t n_defined_disks;
     char **files;               /* what else it uses: kernel, initrd, NVRAM and its template, memory, <source file> of
                                  * whatever device; NULL-ended */
+    char **backup_files;        /* what its backup writes: scratch files and targets; NULL-ended, NULL without a backup */
     struct virt_snapshot *snapshots;
     size_t n_snapshots;
     struct virt_checkpoint *checkpoints;
     size_t n_checkpoints;
     char *error;                /* why parts of it could not be had: one sentence; NULL when all is there */
+    uint64_t version;           /* another one whenever anything but figures (sizes, how far a job is) changed */
 };
 
 struct virt_pool {
@@ -130,14 +135,17 @@ struct virt_pool {
     bool active, autostart;
     bool auditable;             /* by path; else its volumes are listed, and why not */
     uint64_t capacity, allocation, available;
-    char **volumes;             /* names of those of a pool that is not auditable; NULL-ended, at most 1,000 */
+    /* Of a pool of block devices, and of one that is not auditable: */
+    char **volumes;             /* their names, NULL-ended, at most VIRT_VOLUMES_MAX */
     size_t n_volumes;           /* all of them */
-    char **devices;             /* paths of the volumes of a pool of block devices; NULL-ended */
+    char **devices;             /* paths of the same volumes, for a pool of block devices; NULL-ended */
+    uint64_t refreshed;         /* usec: when libvirt last said that it was refreshed; 0 never */
 };
 
 struct virt_connection {
     char *uri;
-    bool connected;
+    bool absent;                /* the default one, and libvirt has no socket on this host: nothing is wrong */
+    bool connected;             /* and it answers */
     bool complete;              /* all of it was read at least once since it was connected: what is not there, is not there */
     uint64_t since;             /* usec: of the present state */
     char *error;                /* why not connected; one sentence */
@@ -158,6 +166,11 @@ struct virt_status {
 /* Counted by both threads. Both take NULL; unref returns NULL. */
 struct virt_status *virt_status_ref(struct virt_status *status);
 struct virt_status *virt_status_unref(struct virt_status *status);
+
+/* What a pool of that type ("dir", "logical", "rbd", ...) holds: files below its path, block devices, or what only a
+ * network protocol reaches. */
+enum virt_pool_kind { VIRT_POOL_FILES, VIRT_POOL_DEVICES, VIRT_POOL_NETWORK };
+enum virt_pool_kind virt_pool_kind(const char *type);
 
 bool virt_domain_is_active(const struct virt_domain *domain);
 /* By name or UUID; NULL when there is none, or more than one (several connections): *ret_ambiguous (may be NULL) tells. */
