@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -14,8 +15,8 @@ struct qca_io {
     void *userdata;
     const uint8_t *data;
     uint64_t size;
-    uint64_t bytes_read;
-    bool shrank;                /* a read ended before size */
+    atomic_uint_fast64_t bytes_read;    /* several threads may read at once */
+    atomic_bool shrank;         /* a read ended before size */
     struct io_segment segment;  /* the last that was asked for; end 0: none yet */
 };
 
@@ -113,11 +114,28 @@ int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
         done = inside;
     }
     if (done < inside)
-        io->shrank = true;
+        atomic_store_explicit(&io->shrank, true, memory_order_relaxed);
     if (done < size)
         memset((uint8_t *)buf + done, 0, size - done);
-    io->bytes_read += done;
+    atomic_fetch_add_explicit(&io->bytes_read, done, memory_order_relaxed);
     return 0;
+}
+
+int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size)
+{
+    struct iovec piece = { buf, size };
+    ssize_t n;
+
+    /* what lies partly behind the end is rare: not worth its own way */
+    if (io->fd < 0 || offset >= io->size || size > io->size - offset)
+        return qca_io_read(io, offset, buf, size) < 0 ? 0 : 1;
+    n = preadv2(io->fd, &piece, 1, (off_t)offset, RWF_NOWAIT);
+    if (n < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -EOPNOTSUPP;
+    if ((size_t)n < size)
+        return 0;
+    atomic_fetch_add_explicit(&io->bytes_read, size, memory_order_relaxed);
+    return 1;
 }
 
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size)

@@ -9,6 +9,10 @@
  * memory. */
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);
 
+/* Reads as qca_io_read() does what can be had without waiting for a device: 1; 0 when that is not all of it, and buf
+ * holds anything; -EOPNOTSUPP when the source cannot tell. */
+int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size);
+
 /* Is what lies at offset a hole of the source, and up to where (offset < *ret_end <= size)? False
  * where the source cannot tell. offset is below the size. */
 bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end);

@@ -286,6 +286,7 @@ static int allocate(struct qcow2_check *ctx)
 {
     const struct qca_image_info *info = &ctx->image->info;
     uint64_t cluster_size = qcow2_cluster_size(ctx->qcow2), fixed, entries;
+    struct qca_threads *threads = ctx->check->options.threads;
     int r;
 
     entries = l1_entries_inside(ctx, info->l1_offset, info->l1_entries);
@@ -300,7 +301,7 @@ static int allocate(struct qcow2_check *ctx)
     if (ctx->check->options.max_issues > ctx->memory_left / sizeof(struct qca_issue))
         return qcow2_out_of_memory(ctx);
     /* qsort() takes as much again as it sorts. */
-    fixed = 2 * ctx->max_items * sizeof(*ctx->items) + 2 * table_reader_memory(ctx->image, cluster_size) +
+    fixed = 2 * ctx->max_items * sizeof(*ctx->items) + 2 * table_reader_memory(ctx->image, cluster_size, threads) +
         ctx->leaks.window_clusters / 8 + ctx->check->options.max_issues * sizeof(struct qca_issue);
     if (fixed + MEMORY_MIN > ctx->memory_left)
         return qcow2_out_of_memory(ctx);
@@ -309,8 +310,8 @@ static int allocate(struct qcow2_check *ctx)
     ctx->items = malloc(ctx->max_items * sizeof(*ctx->items));
     ctx->leaks.window = calloc(1, ctx->leaks.window_clusters / 8);
     if (!ctx->items || !ctx->leaks.window ||
-        table_reader_init(&ctx->l2_reader, ctx->image, cluster_size) < 0 ||
-        table_reader_init(&ctx->refblock_reader, ctx->image, cluster_size) < 0)
+        table_reader_init(&ctx->l2_reader, ctx->image, cluster_size, threads) < 0 ||
+        table_reader_init(&ctx->refblock_reader, ctx->image, cluster_size, threads) < 0)
         return qcow2_out_of_memory(ctx);
     r = qcow2_data_file_begin(ctx);
     if (r < 0)

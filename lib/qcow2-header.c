@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "error.h"
+#include "io.h"
 
 enum {
     HEADER_V2_SIZE = 72,
@@ -53,6 +54,15 @@ int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size)
     if (add_overflows(offset, size, &end) || end > QCOW2_MAX_OFFSET)
         return -EIO;
     return qca_io_read(image->io, offset, buf, size);
+}
+
+int qcow2_read_cached(struct qca_image *image, uint64_t offset, void *buf, size_t size)
+{
+    uint64_t end;
+
+    if (add_overflows(offset, size, &end) || end > QCOW2_MAX_OFFSET)
+        return 0;
+    return io_read_cached(image->io, offset, buf, size);
 }
 
 static int header_get(struct header *header, uint64_t offset, void *buf, size_t size)

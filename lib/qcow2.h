@@ -81,6 +81,8 @@ static inline bool qcow2_aligned(const struct qcow2 *qcow2, uint64_t offset)
 uint64_t qcow2_scan_bound(const struct qca_image *image, uint64_t times);
 /* qca_io_read() with QEMU's idea of the largest offset. */
 int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size);
+/* io_read_cached() likewise: 0, too, for what is beyond that. */
+int qcow2_read_cached(struct qca_image *image, uint64_t offset, void *buf, size_t size);
 
 /* qcow2-snapshot.c: fills info.snapshots and the fields above; its failure is kept, not
  * returned. */

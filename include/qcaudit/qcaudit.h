@@ -4,7 +4,7 @@
  * The library never logs, prints, opens a path, reads a clock or keeps global state. All bytes come
  * through a struct qca_io. Functions return 0 or a negative errno; out-parameters come last, are
  * called ret_*, and are untouched on failure. Destructors take NULL. An object may be used by one
- * thread at a time; different objects are independent. */
+ * thread at a time; different objects are independent. It starts threads in qca_threads_new() alone. */
 #pragma once
 
 #include <stdatomic.h>
@@ -40,6 +40,20 @@ uint64_t qca_io_size(const struct qca_io *io);
 int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size);
 /* Bytes read from the source so far: for budgets and reports. */
 uint64_t qca_io_bytes_read(const struct qca_io *io);
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+struct qca_threads;
+
+#define QCA_THREADS_MAX 16
+
+/* n threads, the caller's own among them, so that n - 1 are started, here and nowhere else: a process can confine
+ * itself afterwards. Handed in by the options of a check or a digest, which it makes faster, and gives the same
+ * result: qca_io_read() is then called from all of them. One call may use it at a time. -EINVAL when n is not within 1
+ * and QCA_THREADS_MAX, -EAGAIN, -ENOMEM. */
+int qca_threads_new(unsigned n, struct qca_threads **ret_threads);
+/* Ends and joins them; not while a call uses it. */
+void qca_threads_free(struct qca_threads *threads);
 
 /* ---- what went wrong ---------------------------------------------------------------------- */
 
@@ -300,6 +314,7 @@ struct qca_check_options {
     bool scalar_only;           /* no vector instructions: for tests and measurements */
     bool deep;                  /* also inflate every compressed cluster, and look for holes of the file */
     uint64_t data_file_size;    /* bytes of the external data file; 0: not known */
+    struct qca_threads *threads;    /* may be NULL: the caller's own alone. Others read tables ahead */
     const atomic_bool *cancel;  /* may be NULL; once true, the check ends with -ECANCELED soon */
     void (*progress)(void *userdata, uint64_t done, uint64_t total);  /* may be NULL; at most ~10 per s of work */
     void *userdata;
