@@ -2,6 +2,7 @@
 /* Runs a check or digests of a file in a sandboxed worker, and opens for it what the image refers to, by QEMU's rules. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -11,6 +12,9 @@
 #include "helpers/text.h"
 
 #define TOTAL_DEADLINE_DIGESTS (30 * 24 * 3600 * USEC_PER_SEC)
+/* So much to read is worth another thread, whose start takes longer than an eighth of a MiB. */
+#define WORTH_THREADS_CHECK (UINT64_C(16) << 20)
+#define THREADS_AT_BEST 4
 #define LOCK_BYTE_WRITE 101     /* QEMU, block/file-posix.c: RAW_LOCK_PERM_BASE + BLK_PERM_WRITE */
 
 struct checker {
@@ -18,6 +22,7 @@ struct checker {
     sd_event *event;
     char *program;
     struct worker *worker;
+    unsigned threads;               /* the worker's */
     bool digests;
     const struct check_ask *ask;    /* under way */
     struct check *check;            /* under way */
@@ -178,16 +183,42 @@ static void on_done(void *userdata, struct worker *worker, struct audit_report *
     checker->done = true;
 }
 
-static int have_worker(struct checker *checker)
+/* Threads must be there before the worker confines itself, and so before it sees the image: its size has to tell. */
+static unsigned threads_for(const struct checker *checker, int fd)
+{
+    unsigned most = THREADS_AT_BEST;
+    uint64_t tables;
+    struct stat st;
+    cpu_set_t cpus;
+
+    if (checker->ctl->threads > 0)
+        return checker->ctl->threads;
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0 && (unsigned)CPU_COUNT(&cpus) < most)
+        most = (unsigned)CPU_COUNT(&cpus);
+    /* what lies below an image may be larger than itself */
+    if (checker->digests)
+        return checker->ask->flags & WORKER_CONTENT_DIGEST ? most : 1;
+    if (fstat(fd, &st) < 0)
+        return 1;
+    /* with clusters of 64 KiB, tables of 8 bytes and refcounts of 2 for each */
+    tables = (uint64_t)st.st_size / 65536 * 10;
+    if (S_ISREG(st.st_mode) && tables > (uint64_t)st.st_blocks * 512)
+        tables = (uint64_t)st.st_blocks * 512;
+    return tables >= WORTH_THREADS_CHECK ? most : 1;
+}
+
+static int have_worker(struct checker *checker, int fd)
 {
     const struct worker_options options = {
         .program = checker->program,
         .no_digests = !checker->digests,
+        .threads = threads_for(checker, fd),
     };
     int r;
 
-    if (checker->worker && !worker_exhausted(checker->worker))
+    if (checker->worker && !worker_exhausted(checker->worker) && checker->threads >= options.threads)
         return 0;
+    checker->threads = options.threads;
     checker->worker = worker_free(checker->worker);
     r = worker_start(checker->event, &options, &checker->worker);
     return r < 0 ? complain(r, "Cannot start %s", checker->program) : 0;
@@ -211,7 +242,7 @@ static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
         .done = on_done,
         .userdata = checker,
     };
-    int r = have_worker(checker);
+    int r = have_worker(checker, fd);
 
     if (r < 0)
         return r;

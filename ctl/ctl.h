@@ -25,6 +25,7 @@ struct ctl {
     bool wait;
     bool chain;
     bool scalar;
+    unsigned threads;               /* 0: as many as are worth it */
     bool file, content, tag;
     const char *algorithm;          /* a list */
     const char *snapshot;

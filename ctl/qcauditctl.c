@@ -11,6 +11,7 @@
 #include "ctl/ctl.h"
 #include "ctl/when.h"
 #include "helpers/text.h"
+#include "qcaudit/qcaudit.h"
 
 /* ---- verbs -------------------------------------------------------------------------------- */
 
@@ -51,21 +52,21 @@ static const struct verb verbs[] = {
      "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case. With\n"
      "--wait it shows the progress, ends when all is done, and exits with 2 if findings of severity error or\n"
      "critical were opened."},
-    {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar ",
+    {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar threads ",
      "check images without the daemon, as qemu-img check does",
      "Checks images with the rights of the caller, in a sandbox, without writing or locking anything. Exit status\n"
      "as of qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 the format has\n"
      "no check; of several images the worst. With --chain every layer below is checked too."},
-    {"hash", "FILE...", 1, -1, verb_hash, "file content algorithm tag snapshot format scalar ",
+    {"hash", "FILE...", 1, -1, verb_hash, "file content algorithm tag snapshot format scalar threads ",
      "digests of files, and of what their guests see",
      "Prints the SHA-256 of each file as sha256sum does, so that sha256sum -c reads it; or other digests\n"
      "(--algorithm). With --content the digest of what a guest sees, through all layers: the same for raw, qcow2,\n"
      "compressed or consolidated. MD5 and SHA-1 are for comparison with what others publish, never a reason to trust."},
-    {"verify", "LIST...", 1, -1, verb_verify, "content ", "compare files with a list of digests",
+    {"verify", "LIST...", 1, -1, verb_verify, "content threads ", "compare files with a list of digests",
      "Reads lists of digests as hash, sha256sum, md5sum, openssl and others write them, \"-\" from standard input,\n"
      "and says of each file whether it is as listed. With --content, lines without a tag hold content digests.\n"
      "Exit status as of sha256sum -c: 0 when all listed files are as listed, else 1."},
-    {"compare", "FILE FILE", 2, 2, verb_compare, "", "compare two images: files, content, and what differs",
+    {"compare", "FILE FILE", 2, 2, verb_compare, "threads ", "compare two images: files, content, and what differs",
      "Says whether two images are the same file, the same content in another container (and what differs), or\n"
      "different content (and which guest ranges). Exit status: 0 same content, 1 different, 2 not comparable."},
     {"ack", "ID...", 1, -1, verb_ack, "reason until for ", "acknowledge findings: no more reminders",
@@ -118,6 +119,7 @@ static const struct option_row options[] = {
     {"chain", 0, NULL, false, "check every layer"},
     {"deep", 0, NULL, false, "also inflate every compressed cluster, and look for holes"},
     {"scalar", 0, NULL, false, "no vector instructions: to measure, or to rule them out"},
+    {"threads", 0, "N", false, "of the worker, 1 to 16: as many as are worth it otherwise"},
     {"file", 0, NULL, false, "digests of the files themselves"},
     {"content", 0, NULL, false, "digests of what the guests see"},
     {"algorithm", 0, "LIST", false, "of files: sha256, md5, sha1, sha512"},
@@ -250,6 +252,19 @@ static int take_number(const struct option_row *option, const char *value, unsig
     return 0;
 }
 
+static int take_threads(const struct option_row *option, const char *value, unsigned *ret_number)
+{
+    unsigned number;
+    int r = take_number(option, value, &number);
+
+    if (r < 0)
+        return r;
+    if (number > QCA_THREADS_MAX)
+        return bad_value(option, value, "it is 16 at most");
+    *ret_number = number;
+    return 0;
+}
+
 static int take_time(const struct option_row *option, const char *value, uint64_t *ret_usec)
 {
     return when_parse(value, now_usec(), ret_usec) < 0
@@ -306,6 +321,8 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         return take_json(ctl, option, value);
     if (strcmp(option->name, "lines") == 0)
         return take_number(option, value, &ctl->lines);
+    if (strcmp(option->name, "threads") == 0)
+        return take_threads(option, value, &ctl->threads);
     if (strcmp(option->name, "since") == 0)
         return take_time(option, value, &ctl->since);
     if (strcmp(option->name, "until") == 0)

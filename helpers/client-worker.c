@@ -327,6 +327,7 @@ int worker_start(sd_event *event, const struct worker_options *options, struct w
         .memory_limit = options->memory_limit ? options->memory_limit : UINT64_C(1) << 30,
         .idle_io = options->idle_io,
         .no_digests = options->no_digests,
+        .threads = options->threads ? options->threads : 1,
     };
     struct worker *worker = calloc(1, sizeof(*worker));
     _cleanup_close_ int theirs = -1;

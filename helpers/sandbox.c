@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <linux/capability.h>
 #include <linux/ioprio.h>
-#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -33,7 +32,6 @@
 #endif
 
 #define MEMORY_SLACK (UINT64_C(32) << 20)       /* stacks, the allocator's own, the socket's buffers */
-#define MEMORY_PER_THREAD (UINT64_C(9) << 20)   /* a thread's stack and guard */
 #define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + 20)   /* layers of a chain, their data files, and a few */
 #define FILES_FILES 512
 
@@ -150,9 +148,6 @@ struct allowed {
 #define IS(position, value) {.arg = position, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)(value)}
 #define HAS_NOT(position, bits)                                                                    \
     {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = (scmp_datum_t)(bits), .datum_b = 0}
-#define HAS(position, bits)                                                                        \
-    {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = (scmp_datum_t)(bits),                   \
-     .datum_b = (scmp_datum_t)(bits)}
 
 /* Memory, clocks, the socket, and ending: both helpers. abort() needs the three signal calls. */
 static const struct allowed allowed_always[] = {
@@ -167,10 +162,9 @@ static const struct allowed allowed_always[] = {
 /* What F_SETFL of a file that is open for reading may hold; O_LARGEFILE as the kernel sees it. */
 #define READING_FLAGS (0100000 | O_ACCMODE | O_DIRECT | O_NOATIME | O_NONBLOCK)
 
-/* Reading what it was given, and threads: never a process, whose clone() lacks CLONE_THREAD. */
+/* Reading what it was given. Threads are there already, and nothing may start any. */
 static const struct allowed allowed_worker[] = {
     ALLOW(read), ALLOW(pread64), ALLOW(preadv), ALLOW(preadv2), ALLOW(fadvise64), ALLOW(fstat), ALLOW(close),
-    ALLOW_IF(clone, HAS(0, CLONE_THREAD | CLONE_VM | CLONE_SIGHAND)), ALLOW(set_robust_list), ALLOW(rseq),
     ALLOW(sched_yield), ALLOW(sched_getaffinity),
     /* reading past the page cache: O_DIRECT on and off, and nothing else that a file's flags can do */
     ALLOW_IF(fcntl, IS(1, F_GETFL)), ALLOW_IF2(fcntl, IS(1, F_SETFL), HAS_NOT(2, (uint32_t)~READING_FLAGS)),
@@ -228,34 +222,34 @@ static int filter_new(scmp_filter_ctx *ret_filter)
     return 0;
 }
 
-int sandbox_worker(const struct sandbox_worker_options *options, const char **ret_step)
+int sandbox_worker_begin(bool idle, const char **ret_step)
 {
-    _cleanup_(release_filter) scmp_filter_ctx filter = NULL;
-    uint64_t program = 0;
-
-    if (options->idle) {
+    if (idle) {
         TRY("lower the I/O priority",
             (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)));
         TRY("lower the CPU priority", setpriority(PRIO_PROCESS, 0, 19));
     }
+    TRY("set no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+    TRY("drop capabilities", sandbox_drop_capabilities(0, false));
+    return 0;
+}
+
+int sandbox_worker(uint64_t memory_limit, const char **ret_step)
+{
+    _cleanup_(release_filter) scmp_filter_ctx filter = NULL;
+    uint64_t program = 0;
+
     TRY("read /proc/self/statm", address_space(&program));
     if (!SANITIZED)
-        TRY("limit memory", limit(RLIMIT_AS, program + options->memory_limit + MEMORY_SLACK +
-                                             options->threads * MEMORY_PER_THREAD));
+        TRY("limit memory", limit(RLIMIT_AS, program + memory_limit + MEMORY_SLACK));
     TRY("limit open files", limit(RLIMIT_NOFILE, WORKER_FILES));
     TRY("limit core dumps", limit(RLIMIT_CORE, 0));
     TRY("limit written files", limit(RLIMIT_FSIZE, 0));
-    /* counts the threads of all processes of the user, so it can only be none at all */
-    if (options->threads <= 1)
-        TRY("limit processes", limit(RLIMIT_NPROC, 0));
-    TRY("set no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
-    TRY("drop capabilities", sandbox_drop_capabilities(0, false));
+    TRY("limit processes", limit(RLIMIT_NPROC, 0));
     TRY("forbid dumps", prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
 
     TRY("make the filter", filter_new(&filter));
     TRY("make the filter", allow(filter, allowed_worker, ELEMENTSOF(allowed_worker)));
-    /* the C library then falls back to clone(), whose flags a filter can see */
-    TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
     TRY("load the filter", seccomp_load(filter));
     return 0;
 }

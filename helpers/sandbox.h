@@ -11,15 +11,13 @@
  * socket, working directory /, SIGINT, SIGTERM and SIGHUP ignored, killed when the parent ends. */
 int sandbox_begin(const char **ret_step);
 
-struct sandbox_worker_options {
-    uint64_t memory_limit;      /* bytes beyond what the program itself maps */
-    unsigned threads;           /* 1: none may be started beside it */
-    bool idle;                  /* idle I/O class, nice 19 */
-};
-
-/* For ever: limits, no capability, no new privileges, not dumpable, and no system call but reading the file
- * descriptors it has or gets, memory, threads and its socket. Anything else is death by SIGSYS, on every thread. */
-int sandbox_worker(const struct sandbox_worker_options *options, const char **ret_step);
+/* For ever, and before a worker starts its threads, as they inherit it: no capability, no new privileges; idle: idle
+ * I/O class, nice 19. */
+int sandbox_worker_begin(bool idle, const char **ret_step);
+/* For ever, once its threads are there: limits (memory_limit is bytes beyond what the program maps now), not dumpable,
+ * and no system call but reading the file descriptors it has or gets, memory and its socket. Anything else, another
+ * thread too, is death by SIGSYS, on every thread. */
+int sandbox_worker(uint64_t memory_limit, const char **ret_step);
 
 /* For ever: CAP_DAC_READ_SEARCH at most (when it has it), no new privileges, not dumpable; looks at and opens files
  * read-only, but reads from inotify_fd and mountinfo_fd alone, writes nowhere, starts and connects nothing. */

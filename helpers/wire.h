@@ -95,6 +95,8 @@ struct wire_configure_worker {
     uint64_t memory_limit;      /* bytes */
     uint32_t idle_io;           /* 0 or 1 */
     uint32_t no_digests;        /* 0 or 1 */
+    uint32_t threads;           /* 1 to QCA_THREADS_MAX */
+    uint32_t reserved;          /* 0 */
 };
 
 /* text 0: the internal snapshot, or none */

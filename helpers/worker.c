@@ -36,6 +36,7 @@ struct audit {
     const char *snapshot;           /* the client's, or NULL */
     int fd;                         /* the image's */
     uint64_t memory_limit;
+    struct qca_threads *threads;
     struct report_room room;
     struct qca_io *io;              /* the leaf's */
     struct direct_reader *reader;   /* or NULL */
@@ -361,7 +362,7 @@ static int audit_layer(struct audit *audit, const struct qca_chain_link *link, b
         .memory_limit = audit->memory_limit, .max_issues = audit->room.issues ? audit->room.issues : 1,
         .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
         .deep = audit->request.flags & WORKER_DEEP, .data_file_size = link->data_file_size,
-        .progress = on_progress, .userdata = audit,
+        .threads = audit->threads, .progress = on_progress, .userdata = audit,
     };
     struct report_layer layer = {
         .index = link->layer, .name = file ? file->name : NULL, .info = qca_image_info(link->image),
@@ -590,13 +591,14 @@ static void audit_done(struct audit *audit)
 }
 
 static void serve(const struct wire_request *request, const char *snapshot, int fd,
-                  const struct wire_configure_worker *configuration)
+                  const struct wire_configure_worker *configuration, struct qca_threads *threads)
 {
     struct audit audit;
     struct wire_done done = {0};
 
     audit = (struct audit){
         .request = *request, .snapshot = snapshot, .fd = fd, .memory_limit = configuration->memory_limit,
+        .threads = threads,
         .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
     };
     audit.cpu_before = cpu_time(&done.peak_memory);
@@ -617,10 +619,10 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
     must(wire_send(WIRE_FD, WIRE_DONE, &done, NULL, NULL, -1));
 }
 
-static int prepare(struct wire_configure_worker *ret_configuration, const char **ret_step)
+static int prepare(struct wire_configure_worker *ret_configuration, struct qca_threads **ret_threads,
+                   const char **ret_step)
 {
     _cleanup_close_ int fd = -1;
-    struct sandbox_worker_options options;
     union wire_record record;
     int r;
 
@@ -638,21 +640,24 @@ static int prepare(struct wire_configure_worker *ret_configuration, const char *
         if (r < 0)
             return r;
     }
-    options = (struct sandbox_worker_options){
-        .memory_limit = record.configure_worker.memory_limit, .threads = 1,
-        .idle = record.configure_worker.idle_io,
-    };
-    return sandbox_worker(&options, ret_step);
+    r = sandbox_worker_begin(record.configure_worker.idle_io, ret_step);
+    if (r < 0)
+        return r;
+    *ret_step = "start threads";
+    if (record.configure_worker.threads != 1)
+        r = qca_threads_new(record.configure_worker.threads, ret_threads);
+    return r < 0 ? r : sandbox_worker(record.configure_worker.memory_limit, ret_step);
 }
 
 int main(void)
 {
     struct wire_configure_worker configuration = {0};
+    struct qca_threads *threads = NULL;
     struct wire_empty ready = {0};
     const char *step = "start";
     int r;
 
-    r = prepare(&configuration, &step);
+    r = prepare(&configuration, &threads, &step);
     if (r < 0) {
         struct wire_failed failed = {.error = r};
 
@@ -666,7 +671,7 @@ int main(void)
 
         switch (receive(&record, &fd)) {
         case WIRE_REQUEST:
-            serve(&record.request, wire_text(&record, 0), fd, &configuration);
+            serve(&record.request, wire_text(&record, 0), fd, &configuration, threads);
             break;
         case WIRE_CANCEL:       /* came when the audit was done already */
         case WIRE_PACE:

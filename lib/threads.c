@@ -18,7 +18,8 @@ struct qca_threads {
     pthread_cond_t work;        /* jobs wait, or the end has come */
     pthread_cond_t done;        /* a job is done, and somebody waits */
     struct thread_job *first, *last;   /* that wait */
-    unsigned idle;              /* threads that wait for work */
+    unsigned begun;             /* threads that run */
+    unsigned idle;              /* of them, those that wait for work */
     bool wanted;                /* done is waited for */
     bool ending;
     unsigned n;
@@ -58,6 +59,8 @@ static void *work(void *userdata)
     struct thread_job *job;
 
     pthread_mutex_lock(&threads->lock);
+    threads->begun++;
+    pthread_cond_signal(&threads->done);
     while (!threads->ending) {
         job = take(threads);
         if (job) {
@@ -114,6 +117,11 @@ int qca_threads_new(unsigned n, struct qca_threads **ret_threads)
     pthread_attr_destroy(&attributes);
     if (r < 0)
         return r;
+    /* The C library makes system calls of its own in a thread that begins: they have to be over. */
+    pthread_mutex_lock(&threads->lock);
+    while (threads->begun < n - 1)
+        pthread_cond_wait(&threads->done, &threads->lock);
+    pthread_mutex_unlock(&threads->lock);
     *ret_threads = TAKE_PTR(threads);
     return 0;
 }

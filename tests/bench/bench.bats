@@ -27,6 +27,29 @@ setup() {
     run -3 qcauditctl check --json=short --scalar "$DIR/a"
 }
 
+@test "a check says the same with any number of threads, and with as many as are worth it" {
+    "$TOOLS/make-image" preallocated "$DIR/a" 262144
+    "$TOOLS/make-image" permuted "$DIR/b" 2560 37
+    python3 -B - "$DIR/a" <<'END'
+import sys
+with open(sys.argv[1], "r+b") as file:      # the last L2 table that it reads ahead of, and a refcount block
+    for offset in (3 << 16, 5 << 16, (32768 << 16) + 77):
+        file.seek(offset)
+        file.write(b"\x12\x34\x56\x78\x9a\xbc\xde\xf0" * 3)
+END
+    for file in a b; do
+        run qcauditctl check --json=pretty --threads=1 "$DIR/$file"
+        one=$status,$output
+        for threads in --threads=2 --threads=3 --threads=4 --threads=16 ""; do
+            run qcauditctl check --json=pretty $threads "$DIR/$file"
+            [ "$status,$output" = "$one" ]
+        done
+    done
+    [[ $one = 3,* ]]
+    run -1 qcauditctl check --threads=17 "$DIR/b"
+    [[ $output = *"it is 16 at most"* ]]
+}
+
 @test "the tools refuse what they do not know" {
     run -2 "$TOOLS/make-image" preallocated "$DIR/a"
     run -1 "$TOOLS/drop-cache" "$DIR/none"

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +65,17 @@ static void *open_file(void *unused)
     return NULL;
 }
 
+static atomic_bool begun, now;
+
+/* On a thread that was there before the sandbox. */
+static void *open_file_later(void *unused)
+{
+    begun = true;
+    while (!now)
+        sched_yield();
+    return open_file(unused);
+}
+
 /* Half of a message with two descriptors. */
 static void send_two_fds(void)
 {
@@ -95,8 +108,11 @@ static void system_calls(enum misbehaviour how)
         open_file(NULL);
         break;
     case MISBEHAVE_OPEN_THREAD:
-        if (pthread_create(&thread, NULL, open_file, NULL) == 0)
-            pthread_join(thread, NULL);
+        now = true;
+        pause();
+        break;
+    case MISBEHAVE_THREAD:
+        pthread_create(&thread, NULL, open_file, NULL);
         break;
     case MISBEHAVE_CONNECT:
         socket(AF_INET, SOCK_STREAM, 0);
@@ -326,7 +342,7 @@ static void questions(enum misbehaviour how)
 
 int main(void)
 {
-    struct sandbox_worker_options options;
+    pthread_t thread;
     struct wire_empty ready = {.header = {0}};
     union wire_record record;
     const char *step;
@@ -334,10 +350,12 @@ int main(void)
 
     if (sandbox_begin(&step) < 0 || wire_receive(WIRE_FD, WIRE_WORKER_CLIENT, &record, &fd) <= 0)
         _exit(1);
-    options = (struct sandbox_worker_options){
-        .memory_limit = record.configure_worker.memory_limit, .threads = 2, .idle = record.configure_worker.idle_io,
-    };
-    if (sandbox_worker(&options, &step) < 0)
+    if (sandbox_worker_begin(record.configure_worker.idle_io, &step) < 0 ||
+        pthread_create(&thread, NULL, open_file_later, NULL) != 0)
+        _exit(1);
+    while (!begun)
+        sched_yield();
+    if (sandbox_worker(record.configure_worker.memory_limit, &step) < 0)
         _exit(1);
     send_record(WIRE_READY, &ready, NULL, NULL);
     if (wire_receive(WIRE_FD, WIRE_WORKER_CLIENT, &record, &image_fd) <= 0)

@@ -6,6 +6,7 @@
 #define MISBEHAVIOURS(X)                                                                           \
     X(OPEN, "opens a file", 0, -ECHILD, SIGSYS)                                                    \
     X(OPEN_THREAD, "opens a file in another thread", 0, -ECHILD, SIGSYS)                           \
+    X(THREAD, "starts a thread", 0, -ECHILD, SIGSYS)                                               \
     X(CONNECT, "makes a socket", 0, -ECHILD, SIGSYS)                                               \
     X(EXEC, "executes a program", 0, -ECHILD, SIGSYS)                                              \
     X(FORK, "forks", 0, -ECHILD, SIGSYS)                                                           \
