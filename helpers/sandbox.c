@@ -18,18 +18,7 @@
 
 #include "helpers/wire.h"
 #include "lib/cleanup.h"
-
-/* The sanitizers' shadow memory is larger than any limit, and their reports are read on standard error. */
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
+#include "lib/sanitized.h"
 
 #define MEMORY_SLACK (UINT64_C(32) << 20)       /* stacks, the allocator's own, the socket's buffers */
 #define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + 20)   /* layers of a chain, their data files, and a few */

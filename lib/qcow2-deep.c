@@ -21,6 +21,9 @@ enum {
 /* A cluster's data is said in sectors: the smallest, of some 70 bytes, take no more than these times
  * as much. */
 #define SCANNED_TIMES 16
+/* What zstd inflates to has no bound: 70 bytes are 2 MiB of zeros. */
+#define INFLATED_TIMES 16
+#define INFLATED_MIN (UINT64_C(1) << 40)
 
 struct compressed_entry {
     uint64_t entry;
@@ -39,6 +42,7 @@ struct deep {
     uint64_t end;               /* up to here data is surely taken */
     uint64_t announced;
     uint64_t scanned;           /* bytes read */
+    uint64_t inflated, inflate_limit;   /* bytes */
     uint64_t last_entry;        /* the one that was inflated last; 0 none */
     bool last_active;
 };
@@ -219,6 +223,10 @@ static int inflate_entry(struct qcow2_check *ctx, const struct compressed_entry 
     if (deep->scanned > qcow2_scan_bound(ctx->image, SCANNED_TIMES))
         return qcow2_beyond_limit(ctx, "compressed clusters overlap each other beyond reason",
                                   deep->scanned, qcow2_scan_bound(ctx->image, SCANNED_TIMES));
+    deep->inflated += qcow2_cluster_size(ctx->qcow2);
+    if (deep->inflated > deep->inflate_limit)
+        return qcow2_beyond_limit(ctx, "compressed clusters inflate to more than is looked at: the others may be bad",
+                                  deep->inflated, deep->inflate_limit);
     announce(ctx, place.offset);
     r = qcow2_read(ctx->image, place.offset, deep->in, place.size);
     if (r < 0)
@@ -228,7 +236,7 @@ static int inflate_entry(struct qcow2_check *ctx, const struct compressed_entry 
     if (!good)
         used = min_u64(used, place.size > 511 ? place.size - 511 : 1);
     deep->end = place.offset + used;
-    r = check_advance(ctx->check, place.size);
+    r = check_advance(ctx->check, place.size + qcow2_cluster_size(ctx->qcow2));
     if (r < 0 || good)
         return r;
     return report(ctx, QCA_ISSUE_COMPRESSED_BAD, entry);
@@ -263,8 +271,12 @@ int qcow2_inflate_all(struct qcow2_check *ctx)
 {
     uint64_t cluster_size = qcow2_cluster_size(ctx->qcow2);
     uint64_t compressed_max = 2 * cluster_size + 512, room;
-    struct deep deep = { 0 };
+    struct deep deep = { .inflate_limit = ctx->check->options.inflate_limit };
     int r;
+
+    if (deep.inflate_limit == 0)
+        deep.inflate_limit = max_u64(qcow2_scan_bound(ctx->image, INFLATED_TIMES), INFLATED_MIN);
+    ctx->check->work_total += ctx->check->result->compressed_clusters * cluster_size;
 
     /* The counts are not needed any more: their memory is. */
     room = ctx->memory_left > 2 * compressed_max ? ctx->memory_left - 2 * compressed_max : 0;

@@ -313,6 +313,9 @@ struct qca_check_options {
     size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
     bool deep;                  /* also inflate every compressed cluster, and look for holes of the file */
+    uint64_t inflate_limit;     /* bytes that deep inflates at most: what is beyond is not looked at, and the check not
+                                   finished. 0 is 1 TiB or 16 times the file, whichever is more: so much no honest image
+                                   has, and a hostile one of 1 MiB can have 28 GiB */
     uint64_t data_file_size;    /* bytes of the external data file; 0: not known */
     struct qca_threads *threads;    /* may be NULL: the caller's own alone. Others read tables ahead */
     const atomic_bool *cancel;  /* may be NULL; once true, the check ends with -ECANCELED soon */

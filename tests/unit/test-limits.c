@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <zlib.h>
 
 #include "lib/cleanup.h"
 #include "qcow2-kit.h"
@@ -139,6 +140,103 @@ static void the_largest_refcount_table(void **state)
     kit_free(kit);
 }
 
+/* ---- compressed data ---------------------------------------------------------------------- */
+
+enum { PACKED_BITS = 21, PACKED_CLUSTERS = 64 };
+
+/* A cluster of zeros, deflated as QEMU does. */
+static size_t pack(uint8_t *packed, size_t size)
+{
+    uint8_t *zeros = calloc(1, 1 << PACKED_BITS);
+    z_stream stream = { .next_in = zeros, .avail_in = 1 << PACKED_BITS, .next_out = packed, .avail_out = (uInt)size };
+
+    assert_non_null(zeros);
+    assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_int_equal(deflate(&stream, Z_FINISH), Z_STREAM_END);
+    deflateEnd(&stream);
+    free(zeros);
+    return size - stream.avail_out;
+}
+
+/* 128 MiB of zeros in some 128 KiB of one cluster. */
+static struct kit *packed_kit(void)
+{
+    struct kit *kit = kit_new(PACKED_BITS, 4, 1);
+    uint64_t data = (uint64_t)KIT_DATA << PACKED_BITS;
+    uint8_t packed[8192];
+    size_t n = pack(packed, sizeof(packed));
+
+    kit_put(kit, 24, 8, (uint64_t)PACKED_CLUSTERS << PACKED_BITS);
+    for (uint64_t i = 0; i < PACKED_CLUSTERS; i++) {
+        uint64_t at = data + i * n, sectors = (at % 512 + n + 511) / 512 - 1;
+
+        memcpy(kit->data + at, packed, n);
+        kit_put(kit, kit_l2(kit, i), 8, UINT64_C(1) << 62 | sectors << (62 - (PACKED_BITS - 8)) | at);
+    }
+    kit_refcount(kit, KIT_DATA, PACKED_CLUSTERS);
+    return kit;
+}
+
+struct watch {
+    atomic_bool cancel;
+    unsigned calls, cancel_at, after;
+    uint64_t done;
+};
+
+static void watch_progress(void *userdata, uint64_t done, uint64_t total)
+{
+    struct watch *watch = userdata;
+
+    assert_true(done >= watch->done && done <= total);
+    watch->done = done;
+    if (watch->cancel)
+        watch->after++;
+    if (++watch->calls == watch->cancel_at)
+        watch->cancel = true;
+}
+
+static void little_that_inflates_to_much(void **state)
+{
+    struct kit *kit = packed_kit();
+    struct watch watch = { .calls = 0 };
+    struct qca_check_options options = {
+        .deep = true, .cancel = &watch.cancel, .progress = watch_progress, .userdata = &watch,
+    };
+    struct qca_check_result result = kit_check(kit, &options);
+    struct qca_image *image;
+    struct qca_io *io;
+
+    assert_true(result.finished);
+    assert_int_equal(result.compressed_clusters, PACKED_CLUSTERS);
+    assert_int_equal(result.corruptions + result.leaks + result.kind_count[QCA_ISSUE_COMPRESSED_BAD], 0);
+    /* told of what it inflates, not of the little that it reads */
+    assert_in_range(watch.calls, PACKED_CLUSTERS / 4, PACKED_CLUSTERS + 8);
+    qca_check_result_done(&result);
+
+    /* a bound, with the reason; what was counted before stands */
+    options.inflate_limit = (uint64_t)10 << PACKED_BITS;
+    watch = (struct watch){ .calls = 0 };
+    result = kit_check(kit, &options);
+    assert_false(result.finished);
+    assert_int_equal(result.error.kind, QCA_ERROR_LIMIT);
+    assert_int_equal(result.error.bound, options.inflate_limit);
+    assert_int_equal(result.error.value, (uint64_t)11 << PACKED_BITS);
+    assert_int_equal(result.compressed_clusters, PACKED_CLUSTERS);
+    assert_int_equal(result.corruptions + result.leaks + result.check_errors, 0);
+    assert_int_equal(qca_check_exit_status(&result), 1);
+    qca_check_result_done(&result);
+
+    /* ended in the middle of it */
+    options.inflate_limit = 0;
+    watch = (struct watch){ .cancel_at = 10 };
+    assert_int_equal(kit_open(kit, NULL, &io, &image), 0);
+    assert_int_equal(qca_check(image, &options, &result), -ECANCELED);
+    assert_int_equal(watch.after, 0);
+    qca_image_free(image);
+    qca_io_free(io);
+    kit_free(kit);
+}
+
 /* ---- chains ------------------------------------------------------------------------------- */
 
 struct deep_store {
@@ -208,6 +306,7 @@ int main(void)
         cmocka_unit_test(files_up_to_the_largest),
         cmocka_unit_test(disks_up_to_the_largest),
         cmocka_unit_test(the_largest_refcount_table),
+        cmocka_unit_test(little_that_inflates_to_much),
         cmocka_unit_test(chains_of_10000),
     };
 

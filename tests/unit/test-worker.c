@@ -16,6 +16,7 @@
 
 #include "helpers/client.h"
 #include "lib/cleanup.h"
+#include "lib/sanitized.h"
 #include "misbehaviour.h"
 
 #define PATIENCE (UINT64_C(30) * 1000000)   /* a test that needs longer has failed */
@@ -591,7 +592,7 @@ static void misbehave(struct fixture *f, unsigned how, unsigned flags)
 /* A hog gets no more than its limit, can say so, and lives. */
 static void test_memory_limit(void **state)
 {
-#if defined(__SANITIZE_ADDRESS__)
+#if SANITIZED
     skip();                         /* its address space cannot be limited */
 #else
     struct fixture *f = *state;
