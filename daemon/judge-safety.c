@@ -123,7 +123,29 @@ static int judge_reference_kind(struct judging *judging, enum reference_state st
                        by_parent ? "has a parent" : "has a data file", words, stored);
 }
 
-/* reference, stored, path, errno, error, state */
+/* also-of (paths of other images), also-of-omitted: each write to one of them is damage to the others. */
+static size_t evidence_data_file_users(struct evidence *evidence, const struct judging *judging)
+{
+    struct image *users[CANDIDATES_MAX];
+    size_t n = graph_data_file_users(judging->graph, judging->image, users, CANDIDATES_MAX);
+    _cleanup_evidence_ struct evidence list = { .object = NULL };
+
+    if (n == 0)
+        return 0;
+    list = evidence_new_list();
+    for (size_t i = 0; i < n && i < CANDIDATES_MAX; i++) {
+        struct evidence user = evidence_new();
+
+        evidence_text(&user, "path", users[i]->path);
+        evidence_append(&list, &user);
+    }
+    evidence_value(evidence, "also-of", &list);
+    if (n > CANDIDATES_MAX)
+        evidence_number(evidence, "also-of-omitted", n - CANDIDATES_MAX);
+    return n;
+}
+
+/* reference, stored, path, errno, error, state; where others have it, too, also-of, also-of-omitted */
 static int judge_data_file(struct judging *judging)
 {
     const struct image *image = judging->image;
@@ -131,6 +153,7 @@ static int judge_data_file(struct judging *judging)
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     _cleanup_free_ char *stored = NULL;
     bool missing = image->data_file.state == REFERENCE_MISSING;
+    size_t n_users;
     enum severity severity = judging->thresholds->data_file;
 
     if (image->data_file.state == REFERENCE_NONE && !info->data_file &&
@@ -144,8 +167,13 @@ static int judge_data_file(struct judging *judging)
     evidence = evidence_new();
     evidence_reference(&evidence, &image->data_file, "data-file");
     evidence_text(&evidence, "state", reference_state_name(image->data_file.state));
-    if (missing && severity < SEVERITY_ERROR)
+    n_users = evidence_data_file_users(&evidence, judging);
+    if ((missing || n_users > 0) && severity < SEVERITY_ERROR)
         severity = SEVERITY_ERROR;
+    if (n_users > 0)
+        return judging_add(judging, FINDING_DATA_FILE, severity, 1 + n_users, &evidence,
+                           "keeps its data in a file that %zu other image%s, too: %s", n_users,
+                           n_users == 1 ? " has" : "s have", stored);
     return judging_add(judging, FINDING_DATA_FILE, severity, 1, &evidence, "%s: %s",
                        missing ? "keeps its data in a file that is missing"
                                : "keeps its data in another file",

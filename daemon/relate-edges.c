@@ -22,7 +22,7 @@ static int spot_compare(const void *a, const void *b)
 
     if (r != 0)
         return r;
-    if (x->kind != SPOT_IDENTITY)
+    if (x->kind != SPOT_IDENTITY && x->kind != SPOT_DATA_FILE)
         return strcmp(x->text, y->text);
     r = compare_numbers(x->identity.inode, y->identity.inode);
     if (r == 0)
@@ -239,6 +239,35 @@ static const char *path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
+/* All that have this data file are judged again: one of them came or went. */
+static void spot_tell_all(struct graph *graph, const struct spot *spot)
+{
+    struct seat *seat;
+
+    if (spot)
+        LIST_FOREACH(seat, &spot->there, link)
+            node_mark(graph, seat->node, NODE_TELL);
+}
+
+static int node_seat_data_file(struct graph *graph, struct node *node)
+{
+    const struct reference *reference = &node->image->data_file;
+    bool found = reference->state == REFERENCE_FOUND && identity_is_known(&reference->identity);
+    struct seat *seat = &node->seats[SEAT_DATA_FILE];
+    bool present_changed = node->image->present != node->seen_present;
+    struct spot *left = seat->spot;
+    int r;
+
+    if (left && LIST_FIRST(&left->there) == seat && !LIST_NEXT(seat, link) && LIST_EMPTY(&left->wanted))
+        left = NULL;            /* it will be gone in a moment */
+    r = seat_take(graph, seat, false, SPOT_DATA_FILE, NULL, found ? &reference->identity : NULL);
+    if (r > 0)
+        spot_tell_all(graph, left);
+    if (r > 0 || (r == 0 && present_changed))
+        spot_tell_all(graph, seat->spot);
+    return r;
+}
+
 int node_seat(struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
@@ -253,6 +282,9 @@ int node_seat(struct graph *graph, struct node *node)
         return r;
     moved |= r > 0;
     r = seat_take(graph, &seats[SEAT_NAME], false, SPOT_NAME, path_name(image->path), NULL);
+    if (r < 0)
+        return r;
+    r = node_seat_data_file(graph, node);
     if (r < 0)
         return r;
     left = seats[SEAT_IDENTITY].spot;
@@ -306,6 +338,7 @@ void node_unseat(struct graph *graph, struct node *node)
     }
     node->image->present = present;
     edge_cut(graph, node);
+    spot_tell_all(graph, node->seats[SEAT_DATA_FILE].spot);
     for (int i = 0; i < _SEAT_MAX; i++)
         seat_leave(graph, &node->seats[i]);
 }

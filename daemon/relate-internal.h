@@ -7,9 +7,9 @@
 
 #include "daemon/relate.h"
 
-/* A spot is a path, an identity, or a file name: which images are there, and which refer to it.
- * So an image that appears finds the overlays that wait for it, however late it comes. */
-enum spot_kind { SPOT_PATH, SPOT_IDENTITY, SPOT_NAME };
+/* A spot is a path, an identity, or a file name: which images are there, and which refer to it; or a
+ * data file, by identity: which images have it. So an image that appears finds the overlays that wait for it, however late it comes. */
+enum spot_kind { SPOT_PATH, SPOT_IDENTITY, SPOT_DATA_FILE, SPOT_NAME };
 
 struct seat {
     LIST_ENTRY(seat) link;
@@ -24,7 +24,7 @@ struct spot {
     char text[];                /* path or name */
 };
 
-enum { SEAT_PATH, SEAT_IDENTITY, SEAT_NAME, SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, _SEAT_MAX };
+enum { SEAT_PATH, SEAT_IDENTITY, SEAT_NAME, SEAT_DATA_FILE, SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, _SEAT_MAX };
 
 enum {
     NODE_TOUCHED = 1 << 0,      /* is in the graph's list of touched nodes */

@@ -477,6 +477,33 @@ size_t graph_find_name(const struct graph *graph, const char *name, struct image
     return n;
 }
 
+size_t graph_data_file_users(const struct graph *graph, const struct image *image, struct image **ret_images,
+                             size_t max)
+{
+    const struct node *node = image_node(image);
+    const struct spot *spot = node ? node->seats[SEAT_DATA_FILE].spot : NULL;
+    struct seat *seat;
+    size_t n = 0;
+
+    if (!spot)
+        return 0;
+    LIST_FOREACH(seat, &spot->there, link) {
+        struct image *other = seat->node->image;
+        size_t at = n < max ? n : max;
+
+        /* the same image by another name (a hard link) is no other user */
+        if (other == image || !other->present || identity_equal(&other->identity, &image->identity))
+            continue;
+        n++;
+        for (; at > 0 && strcmp(other->path, ret_images[at - 1]->path) < 0; at--)
+            if (at < max)
+                ret_images[at] = ret_images[at - 1];
+        if (at < max)
+            ret_images[at] = other;
+    }
+    return n;
+}
+
 static uint64_t nsec_to_usec(int64_t nsec)
 {
     return nsec > 0 ? (uint64_t)nsec / 1000 : 0;

@@ -63,6 +63,9 @@ struct image *graph_find_identity(const struct graph *graph, const struct identi
 /* Images that are present and whose file name (without directory) is name, at most max of them;
  * how many. */
 size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images, size_t max);
+/* Other images that are present and have the same data file: how many, and the first max of them by path. */
+size_t graph_data_file_users(const struct graph *graph, const struct image *image, struct image **ret_images,
+                             size_t max);
 /* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names
  * where that is from: "parent-mtime" (when the parent froze), else "birth-time", else "mtime". */
 uint64_t graph_layer_created(const struct graph *graph, const struct image *image, const char **ret_source);

@@ -1074,6 +1074,71 @@ static void data_files(void **state)
     assert_int_equal(found(world, FINDING_DATA_FILE)->severity, SEVERITY_ERROR);
 }
 
+static struct image *add_on_data(struct world *world, const char *path, uint64_t inode)
+{
+    struct image *image = add(world, path, NULL);
+
+    image->data_file = (struct reference){ .state = REFERENCE_FOUND,
+                                           .stored = strdup("a.data"),
+                                           .identity = { .fsid = 7, .inode = inode } };
+    assert_int_equal(graph_update(world->graph, image), 0);
+    return image;
+}
+
+static unsigned tell_count;
+
+static void count_told(void *userdata, struct image *image)
+{
+    tell_count += image == userdata;
+}
+
+/* One data file under two images, whatever it is called in each. */
+static void data_file_of_two(void **state)
+{
+    struct world *world = *state;
+    struct image *a = add_on_data(world, "/vm/a.qcow2", 1000), *b = add_on_data(world, "/vm/b.qcow2", 1000),
+                 *other = add_on_data(world, "/vm/c.qcow2", 1001), *link;
+
+    judge(world, a);
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_ERROR,
+                "keeps its data in a file that 1 other image has, too: a.data");
+    assert_string_equal(json_object_get_string(json_object_object_get(
+        json_object_array_get_idx(json_object_object_get(found(world, FINDING_DATA_FILE)->evidence, "also-of"), 0),
+        "path")), "/vm/b.qcow2");
+    judge(world, other);
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
+
+    /* the other is told when one leaves or comes */
+    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    b->data_file.identity.inode = 1002;
+    graph_update(world->graph, b);
+    tell_count = 0;
+    assert_int_equal(graph_refresh(world->graph, count_told, a), 0);
+    assert_int_equal(tell_count, 1);
+    judge(world, a);
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
+    b->data_file.identity.inode = 1000;
+    b->present = false;
+    judge(world, b);
+    judge(world, a);
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
+    b->present = true;
+    graph_update(world->graph, b);
+    tell_count = 0;
+    assert_int_equal(graph_refresh(world->graph, count_told, a), 0);
+    assert_int_equal(tell_count, 1);
+
+    /* a hard link to the image itself is no other user */
+    link = add_on_data(world, "/vm/d.qcow2", 1000);
+    link->identity = a->identity;
+    judge(world, link);
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_ERROR,
+                "keeps its data in a file that 1 other image has, too: a.data");
+    judge(world, b);
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_ERROR,
+                "keeps its data in a file that 2 other images have, too: a.data");
+}
+
 static void formats_and_sizes(void **state)
 {
     struct world *world = *state;
@@ -1280,6 +1345,7 @@ int main(void)
         TEST(loops),
         TEST(references),
         TEST(data_files),
+        TEST(data_file_of_two),
         TEST(formats_and_sizes),
         TEST(a_parent_that_was_not_seen_keeps_the_verdict),
         TEST(names),
