@@ -280,6 +280,11 @@ struct baseline {
 
 struct baseline *baseline_free(struct baseline *baseline);
 
+/* Name of the file of its block digests, in the folder CONTROL_BLOCKS_NAME. */
+#define BLOCKS_NAME_FORMAT "%016llx-%llu-%llx.blocks"
+#define BLOCKS_NAME_VALUES(identity) \
+    (unsigned long long)(identity).fsid, (unsigned long long)(identity).inode, (unsigned long long)(identity).btime
+
 /* One examination of one image at one time. */
 struct audit {
     int64_t id;                 /* the database's, 0 until stored */

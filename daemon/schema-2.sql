@@ -32,6 +32,7 @@ CREATE TABLE baseline (
     accepted_by     TEXT,                       -- who accepted it, NULL nobody had to
     reason          TEXT,                       -- and why
     gone            INTEGER NOT NULL,           -- time the file was found deleted, 0 while it exists
+    lost_child      BLOB,                       -- overlay that was emptied or deleted since; NULL none
     deviation       TEXT,                       -- JSON: what the last reading found different; NULL nothing
     PRIMARY KEY (fsid, inode, btime)
 ) STRICT, WITHOUT ROWID;

@@ -440,9 +440,92 @@ int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char 
 bool store_batch_is_precious(const struct store_batch *batch)
 {
     for (const struct row *row = batch->first; row; row = row->next)
-        if (row->kind == ROW_EVENT)
+        if (row->kind == ROW_EVENT || row->kind == ROW_BASELINE)
             return true;
     return false;
+}
+
+static void put_bytes_of(struct row *row, const uint8_t *bytes, size_t size)
+{
+    struct value *value = row_next(row);
+
+    if (!value || !bytes)
+        return;
+    value->type = VALUE_BLOB;
+    value->data = malloc(size);
+    value->size = size;
+    if (value->data)
+        memcpy(value->data, bytes, size);
+    else
+        row->failed = true;
+}
+
+static void put_blocks_name(struct row *row, const struct baseline *baseline)
+{
+    char name[64];
+
+    snprintf(name, sizeof(name), BLOCKS_NAME_FORMAT, BLOCKS_NAME_VALUES(baseline->identity));
+    put_text(row, baseline->blocks ? name : NULL);
+}
+
+int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline, json_object *deviation,
+                         const char *verity)
+{
+    struct row *row = row_new(ROW_BASELINE, 30);
+
+    if (!row)
+        return -ENOMEM;
+    put_identity(row, &baseline->identity);
+    put_blob(row, baseline->path);
+    put_text(row, baseline_source_name(baseline->source));
+    put_u64(row, baseline->since);
+    put_u64(row, baseline->verified);
+    put_bytes_of(row, baseline->has_digest ? baseline->digest : NULL, sizeof(baseline->digest));
+    put_u64(row, baseline->virtual_size);
+    put_bytes_of(row, baseline->has_metadata ? baseline->metadata : NULL, sizeof(baseline->metadata));
+    put_fingerprint(row, &baseline->fingerprint);
+    put_integer(row, baseline->attributes);
+    put_identity(row, &baseline->parent);
+    put_text(row, verity);
+    put_blocks_name(row, baseline);
+    put_text(row, baseline->by);
+    put_text(row, baseline->reason);
+    put_u64(row, baseline->gone);
+    put_blob(row, baseline->lost_child);
+    put_json(row, deviation);
+    return batch_take(batch, row);
+}
+
+int store_batch_baseline_gone(struct store_batch *batch, const struct identity *identity)
+{
+    struct row *row = row_new(ROW_BASELINE_GONE, 3);
+
+    if (!row)
+        return -ENOMEM;
+    put_identity(row, identity);
+    return batch_take(batch, row);
+}
+
+int store_batch_reading(struct store_batch *batch, const char *path, const struct digest_result *digest,
+                        const uint8_t *content, enum reading_verdict verdict, const char *explanation)
+{
+    struct row *row = row_new(ROW_READING, 12);
+
+    if (!row)
+        return -ENOMEM;
+    put_blob(row, path);
+    put_u64(row, digest->started);
+    put_u64(row, digest->finished);
+    put_bytes_of(row, content, 32);
+    put_u64(row, digest->size);
+    put_u64(row, digest->read_bytes);
+    put_u64(row, digest->zero_bytes);
+    put_u64(row, digest->unallocated_bytes);
+    put_integer(row, digest->direct);
+    put_u64(row, digest->n_bad);
+    put_text(row, reading_verdict_name(verdict));
+    put_text(row, explanation ? explanation : "");
+    return batch_take(batch, row);
 }
 
 /* ---- too many wait -------------------------------------------------------------------------- */

@@ -22,6 +22,9 @@ enum row_kind {
     ROW_FINDING,
     ROW_EVENT,
     ROW_TOLD,
+    ROW_BASELINE,
+    ROW_BASELINE_GONE,
+    ROW_READING,
     _ROW_MAX,
 };
 
@@ -55,7 +58,7 @@ void store_batch_append(struct store_batch *batch, struct store_batch *from);
  * all but the last two. Findings and events are never dropped. Returns how many went; 0 also when there is no memory
  * to find out. */
 size_t store_batch_compact(struct store_batch *batch);
-/* Has events, whose loss in a power failure would be an alert told and forgotten. */
+/* Has events, whose loss in a power failure would be an alert told and forgotten, or baselines. */
 bool store_batch_is_precious(const struct store_batch *batch);
 
 /* Names shared by writing and reading that model.h has no function for. NULL, -EINVAL when unknown. */

@@ -77,6 +77,8 @@ int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, u
                        int64_t before, unsigned limit, json_object **ret_rows, int64_t *ret_next);
 int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
                        int64_t *ret_next);
+int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
+                         int64_t *ret_next);
 
 /* ---- small things ------------------------------------------------------------------------------ */
 

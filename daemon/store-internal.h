@@ -10,7 +10,7 @@
 #define STORE_QUEUE_MAX 10000
 #define STORE_CLOSE_USEC (5 * USEC_PER_SEC)
 
-enum read_kind { READ_HISTORY, READ_AUDITS };
+enum read_kind { READ_HISTORY, READ_AUDITS, READ_READINGS, READ_TASK };
 
 struct store_read {
     struct store_read *next;
@@ -21,6 +21,8 @@ struct store_read {
     int64_t before;
     unsigned limit;
     store_rows_fn done;
+    int (*run)(void *userdata);                 /* of a task, instead of all above */
+    void (*task_done)(void *userdata, int error);
     void *userdata;
     int error;
     json_object *rows;

@@ -15,6 +15,8 @@ DEFINE_CLEANUP(struct image *, image_free)
 DEFINE_CLEANUP(struct audit *, audit_free)
 DEFINE_CLEANUP(struct finding *, finding_free)
 DEFINE_CLEANUP(struct event *, event_free)
+DEFINE_CLEANUP(struct baseline *, baseline_free)
+DEFINE_CLEANUP(json_object *, json_object_put)
 
 /* ---- columns, taken in turn ------------------------------------------------------------------ */
 
@@ -353,6 +355,56 @@ static int event_row(struct columns *columns, const struct store_loader *loader)
     return loader->event(loader->userdata, TAKE_PTR(event));
 }
 
+static const char baseline_sql[] =
+    "SELECT fsid, inode, btime, path, source, since, verified, digest, virtual_size, metadata, size, allocated, mtime,"
+    " ctime, mode, uid, gid, links, attributes, parent_fsid, parent_inode, parent_btime, verity, blocks, accepted_by,"
+    " reason, gone, lost_child, deviation FROM baseline";
+
+static bool take_digest(struct columns *columns, uint8_t digest[static 32])
+{
+    int at = columns->next++;
+
+    if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
+        return false;
+    if (sqlite3_column_bytes(columns->statement, at) != 32) {
+        columns->error = -EBADMSG;
+        return false;
+    }
+    memcpy(digest, sqlite3_column_blob(columns->statement, at), 32);
+    return true;
+}
+
+static int baseline_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_(baseline_freep) struct baseline *baseline = calloc(1, sizeof(*baseline));
+    _cleanup_(json_object_putp) json_object *deviation = NULL;
+    _cleanup_free_ char *verity = NULL;
+
+    if (!baseline)
+        return -ENOMEM;
+    baseline->identity = take_identity(columns);
+    baseline->path = take_bytes(columns);
+    baseline->source = take_name(columns, baseline_source_from_name);
+    baseline->since = take_u64(columns);
+    baseline->verified = take_u64(columns);
+    baseline->has_digest = take_digest(columns, baseline->digest);
+    baseline->virtual_size = take_u64(columns);
+    baseline->has_metadata = take_digest(columns, baseline->metadata);
+    baseline->fingerprint = take_fingerprint(columns);
+    baseline->attributes = take_integer(columns);
+    baseline->parent = take_identity(columns);
+    verity = take_bytes(columns);
+    baseline->blocks = sqlite3_column_type(columns->statement, columns->next++) != SQLITE_NULL;
+    baseline->by = take_bytes(columns);
+    baseline->reason = take_bytes(columns);
+    baseline->gone = take_u64(columns);
+    baseline->lost_child = take_bytes(columns);
+    deviation = take_json(columns);
+    if (columns->error < 0)
+        return columns->error;
+    return loader->baseline(loader->userdata, TAKE_PTR(baseline), deviation, verity);
+}
+
 int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now)
 {
     const struct {
@@ -364,6 +416,7 @@ int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t 
         { image_sql, image_row, loader->image },
         { finding_sql, finding_row, loader->finding },
         { event_sql, event_row, loader->event },
+        { baseline_sql, baseline_row, loader->baseline },
     };
     int64_t since = now > REMEMBER_RESOLVED ? (int64_t)(now - REMEMBER_RESOLVED) : 0;
 

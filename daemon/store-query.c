@@ -156,15 +156,48 @@ static const struct column audit_columns[] = {
     { "depth", COLUMN_INTEGER },
 };
 
-int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
-                       int64_t *ret_next)
+static const char readings_sql[] =
+    "SELECT id, started, finished, verdict, nullif(explanation, ''), lower(hex(digest)), virtual_size, read, zero,"
+    " unallocated, direct, nullif(bad, 0) FROM digest WHERE path = ?1 AND id < ?2 ORDER BY id DESC";
+
+static const struct column reading_columns[] = {
+    { "started", COLUMN_U64 },
+    { "finished", COLUMN_U64 },
+    { "verdict", COLUMN_STRING },
+    { "explanation", COLUMN_STRING },
+    { "digest", COLUMN_STRING },
+    { "virtual-size", COLUMN_U64 },
+    { "read-bytes", COLUMN_U64 },
+    { "zero-bytes", COLUMN_U64 },
+    { "unallocated-bytes", COLUMN_U64 },
+    { "direct", COLUMN_BOOL },
+    { "bad-ranges", COLUMN_U64 },
+};
+
+/* ?1 path, ?2 before */
+static int collect_of_path(sqlite3 *sqlite, const char *sql, const struct column *columns, size_t n_columns,
+                           const char *path, int64_t before, unsigned limit, json_object **ret_rows, int64_t *ret_next)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int r = prepare(sqlite, audits_sql, &statement);
+    int r = prepare(sqlite, sql, &statement);
 
     if (r < 0)
         return r;
     sqlite3_bind_blob(statement, 1, path, (int)strlen(path), SQLITE_STATIC);
     sqlite3_bind_int64(statement, 2, before);
-    return collect(sqlite, statement, audit_columns, ELEMENTSOF(audit_columns), limit, ret_rows, ret_next);
+    return collect(sqlite, statement, columns, n_columns, limit, ret_rows, ret_next);
+}
+
+int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
+                       int64_t *ret_next)
+{
+    return collect_of_path(sqlite, audits_sql, audit_columns, ELEMENTSOF(audit_columns), path, before, limit, ret_rows,
+                           ret_next);
+}
+
+int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
+                         int64_t *ret_next)
+{
+    return collect_of_path(sqlite, readings_sql, reading_columns, ELEMENTSOF(reading_columns), path, before, limit,
+                           ret_rows, ret_next);
 }

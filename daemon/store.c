@@ -75,6 +75,12 @@ static void answer_reads(struct store *store, struct store_read *reads)
         char next[24] = "";
 
         reads = read->next;
+        if (read->kind == READ_TASK) {
+            if (read->task_done)
+                read->task_done(read->userdata, read->error);
+            store_read_free(read);
+            continue;
+        }
         if (read->next_before > 0)
             snprintf(next, sizeof(next), "%" PRId64, read->next_before);
         read->done(read->userdata, read->error, TAKE_PTR(read->rows), next);
@@ -432,7 +438,7 @@ static int read_new(const struct store *store, enum read_kind kind, const char *
 
 static void post_read(struct store *store, struct store_read *read)
 {
-    store->n_reads++;
+    store->n_reads += read->kind != READ_TASK;
     read->sequence = ++store->last_sequence;
     pthread_mutex_lock(&store->lock);
     *store->last_read = read;
@@ -463,16 +469,40 @@ int store_history(struct store *store, const char *path, const char *finding, ui
     return 0;
 }
 
-int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
-                 void *userdata)
+static int post_read_of_path(struct store *store, enum read_kind kind, const char *path, const char *cursor,
+                             unsigned limit, store_rows_fn done, void *userdata)
 {
     _cleanup_(store_read_freep) struct store_read *read = NULL;
-    int r = read_new(store, READ_AUDITS, cursor, limit, done, userdata, &read);
+    int r = read_new(store, kind, cursor, limit, done, userdata, &read);
 
     if (r < 0)
         return r;
     if (copy_string(path, &read->path) < 0)
         return -ENOMEM;
     post_read(store, TAKE_PTR(read));
+    return 0;
+}
+
+int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
+                 void *userdata)
+{
+    return post_read_of_path(store, READ_AUDITS, path, cursor, limit, done, userdata);
+}
+
+int store_readings(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
+                   void *userdata)
+{
+    return post_read_of_path(store, READ_READINGS, path, cursor, limit, done, userdata);
+}
+
+int store_task(struct store *store, int (*run)(void *userdata), void (*done)(void *userdata, int error),
+               void *userdata)
+{
+    struct store_read *task = calloc(1, sizeof(*task));
+
+    if (!task)
+        return -ENOMEM;
+    *task = (struct store_read){ .kind = READ_TASK, .run = run, .task_done = done, .userdata = userdata };
+    post_read(store, task);
     return 0;
 }

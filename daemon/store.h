@@ -42,6 +42,8 @@ struct store_loader {
     int (*image)(void *userdata, const char *datastore, struct image *image);
     int (*finding)(void *userdata, struct finding *finding);       /* open, acknowledged, or resolved within 7 days */
     int (*event)(void *userdata, struct event *event);             /* told to nobody yet: the outbox */
+    /* deviation (JSON, may be NULL) and verity ("sha256:HEX", may be NULL) are borrowed: not in the baseline yet. */
+    int (*baseline)(void *userdata, struct baseline *baseline, json_object *deviation, const char *verity);
     void *userdata;
 };
 int store_load(struct store *store, const struct store_loader *loader);
@@ -59,6 +61,12 @@ int store_batch_image_gone(struct store_batch *batch, const char *path);
 int store_batch_finding(struct store_batch *batch, const struct finding *finding);  /* upsert; -EINVAL without id */
 int store_batch_event(struct store_batch *batch, const struct event *event);
 int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char *channel);
+/* deviation and verity as the loader has them. */
+int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline, json_object *deviation,
+                         const char *verity);
+int store_batch_baseline_gone(struct store_batch *batch, const struct identity *identity);
+int store_batch_reading(struct store_batch *batch, const char *path, const struct digest_result *digest,
+                        const uint8_t *content, enum reading_verdict verdict, const char *explanation);
 bool store_batch_is_empty(const struct store_batch *batch);
 
 /* Takes the batch. Batches are written in the order given; one that fails for lack of space or an I/O error
@@ -84,6 +92,14 @@ int store_history(struct store *store, const char *path, const char *finding, ui
 /* Audits of one image, newest first: times, confidence, counters, depth. */
 int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
                  void *userdata);
+/* Readings of one image's data, newest first: times, digest, verdict. */
+int store_readings(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
+                   void *userdata);
+
+/* Runs something that touches files in the store's thread, after the tasks given before; then done (may be NULL) in
+ * the loop, with what run returned, or -ECANCELED when the store was closed before: run did not run then. */
+int store_task(struct store *store, int (*run)(void *userdata), void (*done)(void *userdata, int error),
+               void *userdata);
 /* Batches that wait to be written. */
 size_t store_waiting(const struct store *store);
 
