@@ -218,6 +218,7 @@ int baseline_to_json(const struct baseline *baseline, json_object **ret_object)
     if (baseline->has_digest)
         put_digest(&writing, "digest", baseline->digest);
     put_number(&writing, "virtual-size", baseline->virtual_size);
+    put_number(&writing, "zeros", baseline->zeros);
     if (baseline->has_metadata)
         put_digest(&writing, "metadata", baseline->metadata);
     put_fingerprint(&writing, &baseline->fingerprint);
@@ -429,6 +430,7 @@ int baseline_from_json(json_object *object, struct baseline **ret_baseline)
     baseline->verified = take_number(&taking, "verified");
     baseline->has_digest = take_digest(&taking, "digest", false, baseline->digest);
     baseline->virtual_size = take_number(&taking, "virtual-size");
+    baseline->zeros = take_number(&taking, "zeros");
     baseline->has_metadata = take_digest(&taking, "metadata", false, baseline->metadata);
     baseline->fingerprint = take_fingerprint(&taking);
     baseline->attributes = take_flag(&taking, "attributes");

@@ -51,6 +51,12 @@ bool baseline_wanted(const struct image *image, const struct relation *relation,
     return true;
 }
 
+bool baseline_is_golden(const struct image *image, const struct relation *relation)
+{
+    return relation && (relation->golden || (image->baseline && image->baseline->source == BASELINE_INFERRED &&
+                                             relation->n_children >= 2));
+}
+
 uint64_t baseline_interval(const struct policy *policy, const struct relation *relation)
 {
     return relation && relation->golden ? policy->scrub_golden : policy->scrub_parents;
@@ -217,6 +223,7 @@ int baseline_take(struct baseline *baseline, const struct reading *reading, enum
         memcpy(baseline->digest, reading->digest, sizeof(baseline->digest));
     }
     baseline->verified = reading->finished;
+    baseline->zeros = reading->zeros;
     baseline->fingerprint = reading->fingerprint;
     baseline->attributes = false;
     baseline->has_metadata = reading->has_metadata;

@@ -39,6 +39,9 @@ enum baseline_due {
 
 /* Why its content is to be remembered, with what is known now; false: it need not be. */
 bool baseline_wanted(const struct image *image, const struct relation *relation, enum baseline_source *ret_source);
+/* By the policy, as far as one can tell, or as one could when it was taken for good: a base that was written since is
+ * younger than its overlays. */
+bool baseline_is_golden(const struct image *image, const struct relation *relation);
 /* *ret_at: usec when to ask again, 0 now, UINT64_MAX when something else must change first. */
 enum baseline_due baseline_due(const struct policy *policy, const struct image *image, const struct relation *relation,
                                uint64_t now, uint64_t *ret_at);
@@ -54,6 +57,7 @@ struct reading {
     bool complete;
     uint8_t digest[32];
     uint64_t virtual_size;
+    uint64_t zeros;             /* bytes that are allocated and hold zeros */
     bool has_metadata;
     uint8_t metadata[32];
     bool compared;              /* difference is known: both files of block digests are there */

@@ -7,6 +7,7 @@
 
 /* One judgement under way. */
 struct judging {
+    const struct policy *policy;
     const struct thresholds *thresholds;
     const struct graph *graph;
     const struct image *image;
@@ -73,3 +74,6 @@ int judge_chain(struct judging *judging);
 uint64_t judge_chain_again(const struct judging *judging);
 /* References, names, formats and permissions. */
 int judge_safety(struct judging *judging);
+/* Contents: what its baseline says, and what deviates from it. */
+int judge_integrity(struct judging *judging);
+uint64_t judge_integrity_again(const struct judging *judging);

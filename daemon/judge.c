@@ -166,6 +166,7 @@ static void judging_init(struct judging *judging, const struct policy *policy,
     const struct audit_report *report = image->audit->report;
 
     *judging = (struct judging){
+        .policy = policy,
         .thresholds = policy_thresholds(policy, image->path),
         .graph = graph,
         .image = image,
@@ -199,6 +200,8 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
             r = judge_chain(&judging);
             if (r >= 0)
                 r = judge_safety(&judging);
+            if (r >= 0)
+                r = judge_integrity(&judging);
         }
     }
     if (r < 0) {
@@ -212,12 +215,17 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
 uint64_t judge_image_again(const struct policy *policy, const struct graph *graph,
                            const struct image *image, uint64_t now)
 {
+    uint64_t chain, integrity;
     struct judging judging;
 
     if (!image_is_judged(image))
         return UINT64_MAX;
     judging_init(&judging, policy, graph, image, NULL, now, NULL);
-    return judging.layer ? judge_chain_again(&judging) : UINT64_MAX;
+    if (!judging.layer)
+        return UINT64_MAX;
+    chain = judge_chain_again(&judging);
+    integrity = judge_integrity_again(&judging);
+    return chain < integrity ? chain : integrity;
 }
 
 /* ---- datastores and the daemon -------------------------------------------------------------- */
@@ -342,6 +350,14 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
                         *facts->database_aside ? "started a new database, the damaged one is %s"
                                                : "started a new database, the old one was removed while in use%s",
                         file ? file : "");
+    }
+    if (r >= 0 && facts->baselines_damaged) {
+        _cleanup_evidence_ struct evidence evidence = evidence_new();
+        _cleanup_free_ char *what = text_escape_string(facts->baselines_damaged);
+
+        evidence_text(&evidence, "what", facts->baselines_damaged);
+        r = judging_add(&judging, FINDING_BASELINES_DAMAGED, SEVERITY_ERROR, 1, &evidence, "found damage in %s",
+                        what ? what : "what it kept");
     }
     judgement.judged[FINDING_ALERT_CHANNEL_FAILED] = true;
     if (r >= 0 && facts->alert_channel) {

@@ -42,12 +42,13 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
 struct daemon_facts {
     const char *database_aside;     /* where a damaged database was put by this daemon, "" when it was
                                        removed, else NULL */
+    const char *baselines_damaged;  /* what is damaged of what was kept of contents, in words; else NULL */
     const char *alert_channel;      /* that fails now, else NULL */
     int alert_error;                /* -errno */
 };
 
-/* database-recovered holds from then on until it is acknowledged: it is judged only where it
- * holds. */
+/* database-recovered and baselines-damaged hold from then on until they are acknowledged: they are
+ * judged only where they hold. */
 int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, uint64_t now,
                  struct judgement *ret_judgement);
 

@@ -265,6 +265,7 @@ struct baseline {
     bool has_digest;
     uint8_t digest[32];         /* content digest of the layer's own data, the parents' left out */
     uint64_t virtual_size;
+    uint64_t zeros;             /* bytes that are allocated and hold zeros, at the last complete reading */
     bool has_metadata;
     uint8_t metadata[32];       /* metadata digest at the last reading that found the same */
     struct fingerprint fingerprint;     /* at that reading */
@@ -381,6 +382,11 @@ struct thresholds {
     uint32_t internal_snapshots;        /* 5 */
     uint32_t internal_snapshots_golden; /* 1 */
     enum severity data_file;            /* warning */
+    uint64_t overdue_golden;            /* usec without a verification: 14 d; UINT64_MAX off */
+    uint64_t overdue_parents;           /* 60 d */
+    uint64_t reclaimable_bytes;         /* 10 GiB */
+    uint32_t reclaimable_share;         /* 3,000 (30 %) of what the image takes, */
+    uint64_t reclaimable_least;         /* of at least 100 MiB */
     bool disabled[_FINDING_MAX];        /* findings the administrator does not want */
 };
 

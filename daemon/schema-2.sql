@@ -14,6 +14,7 @@ CREATE TABLE baseline (
     digest          BLOB CHECK (length(digest) = 32),   -- of its own guest data, the parents' left out; NULL: never
                                                 --   read completely
     virtual_size    INTEGER NOT NULL,           -- u64
+    zeros           INTEGER NOT NULL,           -- u64; bytes that are allocated and hold zeros
     metadata        BLOB CHECK (length(metadata) = 32),     -- metadata digest then, NULL none
     size            INTEGER NOT NULL,           -- u64; fingerprint at the last reading that found the same
     allocated       INTEGER NOT NULL,           -- u64

@@ -482,6 +482,7 @@ int store_batch_baseline(struct store_batch *batch, const struct baseline *basel
     put_u64(row, baseline->verified);
     put_bytes_of(row, baseline->has_digest ? baseline->digest : NULL, sizeof(baseline->digest));
     put_u64(row, baseline->virtual_size);
+    put_u64(row, baseline->zeros);
     put_bytes_of(row, baseline->has_metadata ? baseline->metadata : NULL, sizeof(baseline->metadata));
     put_fingerprint(row, &baseline->fingerprint);
     put_integer(row, baseline->attributes);

@@ -356,7 +356,7 @@ static int event_row(struct columns *columns, const struct store_loader *loader)
 }
 
 static const char baseline_sql[] =
-    "SELECT fsid, inode, btime, path, source, since, verified, digest, virtual_size, metadata, size, allocated, mtime,"
+    "SELECT fsid, inode, btime, path, source, since, verified, digest, virtual_size, zeros, metadata, size, allocated, mtime,"
     " ctime, mode, uid, gid, links, attributes, parent_fsid, parent_inode, parent_btime, verity, blocks, accepted_by,"
     " reason, gone, lost_child, deviation FROM baseline";
 
@@ -389,6 +389,7 @@ static int baseline_row(struct columns *columns, const struct store_loader *load
     baseline->verified = take_u64(columns);
     baseline->has_digest = take_digest(columns, baseline->digest);
     baseline->virtual_size = take_u64(columns);
+    baseline->zeros = take_u64(columns);
     baseline->has_metadata = take_digest(columns, baseline->metadata);
     baseline->fingerprint = take_fingerprint(columns);
     baseline->attributes = take_integer(columns);

@@ -19,7 +19,7 @@ static const struct sweep {
       " AND seq <= (SELECT max(seq) FROM event) - ?3 ORDER BY seq LIMIT ?2)", 1000000 },
     { "DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE resolved > 0 AND resolved < ?1"
       " AND state = 'resolved' LIMIT ?2)", 0 },
-    { "DELETE FROM digest WHERE id IN (SELECT id FROM digest WHERE finished < ?1 ORDER BY id LIMIT ?2)", 0 },
+    { "DELETE FROM digest WHERE finished < ?1 AND id IN (SELECT id FROM digest ORDER BY id LIMIT ?2)", 0 },
     { "DELETE FROM digest WHERE id IN (SELECT id FROM digest WHERE id <= (SELECT max(id) FROM digest) - ?3 LIMIT ?2)",
       1000000 },
     { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone < ?1 LIMIT ?2)", 0 },

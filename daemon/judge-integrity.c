@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge of contents: bit rot, golden images and parents that changed, what was not verified for long, and space
+ * that holds nothing. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+#include "daemon/baseline.h"
+#include "daemon/judge-internal.h"
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define CHILDREN_MAX 100        /* in one finding's evidence */
+#define WAIT_MAX (24 * 3600 * USEC_PER_SEC)     /* for a child's reading that may explain a change */
+
+/* ---- evidence ----------------------------------------------------------------------------------- */
+
+static void put_digest(struct evidence *evidence, const char *key, const uint8_t digest[static 32])
+{
+    char text[65];
+
+    hex_encode(digest, 32, text);
+    evidence_text(evidence, key, text);
+}
+
+/* children, children-omitted: those that were made before the image was changed. Returns how many. */
+static size_t put_children(struct evidence *evidence, const struct judging *judging, int64_t mtime)
+{
+    _cleanup_evidence_ struct evidence list = evidence_new_list();
+    const struct relation *relation = judging->relation;
+    size_t n = 0;
+
+    for (size_t i = 0; relation && i < relation->n_children; i++) {
+        struct evidence child;
+
+        if (mtime != 0 && !baseline_child_is_older(relation->children[i], mtime))
+            continue;
+        if (n++ >= CHILDREN_MAX)
+            continue;
+        child = evidence_new();
+        evidence_text(&child, "path", relation->children[i]->path);
+        evidence_append(&list, &child);
+    }
+    evidence_value(evidence, "children", &list);
+    if (n > CHILDREN_MAX)
+        evidence_number(evidence, "children-omitted", n - CHILDREN_MAX);
+    return n;
+}
+
+/* ranges, ranges-omitted, blocks, different-bytes */
+static void put_ranges(struct evidence *evidence, const struct deviation *deviation)
+{
+    _cleanup_evidence_ struct evidence list = evidence_new_list();
+
+    if (!deviation->located)
+        return;
+    evidence_number(evidence, "blocks", deviation->blocks);
+    evidence_number(evidence, "different-bytes", deviation->bytes);
+    for (size_t i = 0; i < deviation->n_ranges; i++) {
+        struct evidence range = evidence_new();
+
+        evidence_number(&range, "block", deviation->ranges[i].offset / QCA_BLOCK_SIZE);
+        evidence_number(&range, "guest-offset", deviation->ranges[i].offset);
+        evidence_number(&range, "guest-length", deviation->ranges[i].length);
+        evidence_append(&list, &range);
+    }
+    evidence_value(evidence, "ranges", &list);
+    if (deviation->ranges_total > deviation->n_ranges)
+        evidence_number(evidence, "ranges-omitted", deviation->ranges_total - deviation->n_ranges);
+}
+
+/* baseline-digest, digest, baseline-at, verified-at, found-at, modified-at, changed-at, device, file-system, fs-verity */
+static void put_story(struct evidence *evidence, const struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct deviation *deviation = baseline->deviation;
+    const struct datastore *datastore = judging->image->datastore;
+    char verity[VERITY_TEXT_MAX], device[32];
+
+    if (baseline->has_digest) {
+        put_digest(evidence, "baseline-digest", baseline->digest);
+        evidence_number(evidence, "baseline-at", baseline->since);
+        evidence_number(evidence, "verified-at", baseline->verified);
+    }
+    if (deviation->verdict != READING_INCOMPLETE)
+        put_digest(evidence, "digest", deviation->digest);
+    evidence_number(evidence, "found-at", deviation->found);
+    evidence_number(evidence, "modified-at", (uint64_t)deviation->fingerprint.mtime / 1000);
+    evidence_number(evidence, "changed-at", (uint64_t)deviation->fingerprint.ctime / 1000);
+    if (deviation->virtual_size != 0 && baseline->has_digest && deviation->virtual_size != baseline->virtual_size) {
+        evidence_number(evidence, "baseline-virtual-size", baseline->virtual_size);
+        evidence_number(evidence, "virtual-size", deviation->virtual_size);
+    }
+    snprintf(device, sizeof(device), "%u:%u", major((dev_t)judging->image->device),
+             minor((dev_t)judging->image->device));
+    evidence_text(evidence, "device", device);
+    if (datastore && datastore->root.type[0])
+        evidence_text(evidence, "file-system", datastore->root.type);
+    if (baseline->verity.algorithm)
+        evidence_text(evidence, "fs-verity", verity_text(&baseline->verity, verity));
+}
+
+/* ", 2 blocks, first at byte 65536 of the guest's disk" */
+static const char *where_text(const struct deviation *deviation, char *buf, size_t size)
+{
+    buf[0] = '\0';
+    if (deviation->located && deviation->n_ranges > 0)
+        snprintf(buf, size, ": %" PRIu64 " block%s, first at byte %" PRIu64 " of the guest's disk", deviation->blocks,
+                 deviation->blocks == 1 ? "" : "s", deviation->ranges[0].offset);
+    return buf;
+}
+
+/* ---- deviations ---------------------------------------------------------------------------------- */
+
+static int judge_rot(struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct deviation *deviation = baseline->deviation;
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    char where[120];
+
+    put_story(&evidence, judging);
+    put_ranges(&evidence, deviation);
+    (void)put_children(&evidence, judging, 0);
+    if (deviation->verdict == READING_INCOMPLETE)
+        return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
+                           "cannot be read as fs-verity knows it%s", where_text(deviation, where, sizeof(where)));
+    return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
+                       "holds other data than was written%s", where_text(deviation, where, sizeof(where)));
+}
+
+static int judge_modified(struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct deviation *deviation = baseline->deviation;
+    bool golden = baseline_is_golden(judging->image, judging->relation);
+    bool *judged = judging->judgement->judged;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    size_t n_children;
+    char where[120];
+
+    if (deviation->waits_for && judging->now < deviation->found + WAIT_MAX) {
+        judged[golden ? FINDING_GOLDEN_MODIFIED : FINDING_PARENT_CHANGED] = false;
+        return 0;
+    }
+    evidence = evidence_new();
+    put_story(&evidence, judging);
+    put_ranges(&evidence, deviation);
+    n_children = put_children(&evidence, judging, golden ? 0 : deviation->fingerprint.mtime);
+    evidence_text(&evidence, "maybe-committed", deviation->suspect);
+    if (golden)
+        return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, deviation->blocks, &evidence,
+                           "must not change and was modified%s", where_text(deviation, where, sizeof(where)));
+    if (n_children == 0)        /* those there are were made of what it is now */
+        return 0;
+    return judging_add(judging, FINDING_PARENT_CHANGED, deviation->suspect ? SEVERITY_WARNING : SEVERITY_CRITICAL,
+                       deviation->blocks, &evidence, "was changed under %zu overlay%s%s%s", n_children,
+                       n_children == 1 ? "" : "s", deviation->suspect ? ", perhaps by a commit" : "",
+                       where_text(deviation, where, sizeof(where)));
+}
+
+static bool already_holds(const struct judging *judging, enum finding_type type)
+{
+    const struct conditions *conditions = &judging->judgement->conditions;
+
+    for (size_t i = 0; i < conditions->n_items; i++)
+        if (conditions->items[i].type == type)
+            return true;
+    return false;
+}
+
+/* A device that does not give the data back; anything else is not the disk's fault, and the audit says it. */
+static bool is_device_error(int error)
+{
+    return error == -EIO || error == -EREMOTEIO || error == -ENODATA || error == -EILSEQ || error == -EUCLEAN;
+}
+
+/* errno, error, ranges, ranges-omitted, blocks, different-bytes, found-at, ... */
+static int judge_unreadable(struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct deviation *deviation = baseline->deviation;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char where[120];
+
+    if (!is_device_error(deviation->error))
+        return 0;
+    if (baseline->verity.algorithm && deviation->error == -EIO)
+        return judge_rot(judging);
+    if (already_holds(judging, FINDING_READ_ERROR))
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "errno", (uint64_t)-deviation->error);
+    evidence_text(&evidence, "error", strerror(-deviation->error));
+    put_story(&evidence, judging);
+    put_ranges(&evidence, deviation);
+    return judging_add(judging, FINDING_READ_ERROR, SEVERITY_CRITICAL, deviation->blocks, &evidence,
+                       "cannot be read (%s)%s", strerror(-deviation->error),
+                       where_text(deviation, where, sizeof(where)));
+}
+
+/* ---- overdue --------------------------------------------------------------------------------------- */
+
+/* Since when its content waits to be verified, and how long that may take: false when nothing was agreed. */
+static bool overdue_from(const struct judging *judging, uint64_t *ret_last, uint64_t *ret_limit)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct policy *policy = judging->policy;
+    enum baseline_source source;
+    bool golden;
+
+    if (!baseline_wanted(judging->image, judging->relation, &source) || source == BASELINE_CHILD ||
+        judging->layer->info.crypt_method != QCA_CRYPT_NONE)
+        return false;
+    golden = baseline_is_golden(judging->image, judging->relation);
+    *ret_limit = golden ? judging->thresholds->overdue_golden : judging->thresholds->overdue_parents;
+    if ((golden ? policy->scrub_golden : policy->scrub_parents) == 0 || *ret_limit == UINT64_MAX)
+        return false;
+    *ret_last = baseline && baseline->has_digest ? baseline->verified : judging->image->first_seen;
+    /* What deviates was read, and is another finding. */
+    if (baseline && baseline->deviation && baseline->deviation->verdict != READING_INCOMPLETE)
+        *ret_last = baseline->deviation->read;
+    return *ret_last > 0 && !__builtin_add_overflow(*ret_last, *ret_limit, &(uint64_t){ 0 });
+}
+
+/* verified-at, since-at, last-error, golden */
+static int judge_overdue(struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char since[TEXT_DURATION_MAX];
+    uint64_t last, limit;
+
+    if (!overdue_from(judging, &last, &limit) || judging->now < last + limit)
+        return 0;
+    evidence = evidence_new();
+    if (baseline && baseline->has_digest)
+        evidence_number(&evidence, "verified-at", baseline->verified);
+    evidence_number(&evidence, "since-at", last);
+    evidence_number(&evidence, "limit-seconds", limit / USEC_PER_SEC);
+    evidence_flag(&evidence, "golden", baseline_is_golden(judging->image, judging->relation));
+    if (baseline && baseline->deviation && baseline->deviation->error < 0)
+        evidence_text(&evidence, "last-error", strerror(-baseline->deviation->error));
+    return judging_add(judging, FINDING_VERIFICATION_OVERDUE, SEVERITY_WARNING, 1, &evidence,
+                       "was not verified for %s", text_duration(judging->now - last, since));
+}
+
+/* ---- space -------------------------------------------------------------------------------------------- */
+
+/* zero-bytes, leaked-bytes, reclaimable-bytes, share (of 10,000) */
+static int judge_space(struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct thresholds *t = judging->thresholds;
+    uint64_t taken = judging->image->fingerprint.allocated, leaked = 0, all, share;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char size[TEXT_SIZE_MAX];
+
+    if (!baseline || !baseline->has_digest)
+        return 0;
+    if (judging->layer->checked && judging->layer->check.finished &&
+        __builtin_mul_overflow(judging->layer->check.leaks, (uint64_t)judging->layer->info.cluster_size, &leaked))
+        leaked = UINT64_MAX;
+    if (__builtin_add_overflow(leaked, baseline->zeros, &all))
+        all = UINT64_MAX;
+    if (all > taken)            /* holes, and what compression takes no space for */
+        all = taken;
+    share = taken > 0 ? (uint64_t)((__uint128_t)all * 10000 / taken) : 0;
+    if (all < t->reclaimable_bytes && (share < t->reclaimable_share || all < t->reclaimable_least))
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "zero-bytes", baseline->zeros);
+    evidence_number(&evidence, "leaked-bytes", leaked);
+    evidence_number(&evidence, "reclaimable-bytes", all);
+    evidence_number(&evidence, "share", share);
+    return judging_add(judging, FINDING_SPACE_RECLAIMABLE, SEVERITY_INFO, all, &evidence,
+                       "takes %s for nothing: zeros and leaks", text_size(all, size));
+}
+
+/* ---- all of it ------------------------------------------------------------------------------------------ */
+
+int judge_integrity(struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct deviation *deviation = baseline ? baseline->deviation : NULL;
+    bool *judged = judging->judgement->judged;
+    enum baseline_source source;
+    int r = 0;
+
+    if (judging->image->audit->use == FILES_WRITER || judging->image->use == FILES_WRITER ||
+        (deviation && deviation->verdict == READING_INCOMPLETE)) {
+        judged[FINDING_BIT_ROT] = judged[FINDING_GOLDEN_MODIFIED] = judged[FINDING_PARENT_CHANGED] = false;
+        judged[FINDING_SPACE_RECLAIMABLE] = judged[FINDING_SPACE_RECLAIMABLE] && !deviation;
+    }
+    if (judging->relation && judging->relation->pending)
+        judged[FINDING_GOLDEN_MODIFIED] = judged[FINDING_PARENT_CHANGED] = false;
+    if (judging->image->audit->use != FILES_WRITER && judging->image->use != FILES_WRITER && deviation) {
+        if (deviation->verdict == READING_ROT)
+            r = judge_rot(judging);
+        else if (deviation->verdict == READING_INCOMPLETE)
+            r = judge_unreadable(judging);
+        else if (baseline_wanted(judging->image, judging->relation, &source) && source != BASELINE_CHILD)
+            r = judge_modified(judging);
+    }
+    if (r >= 0)
+        r = judge_overdue(judging);
+    if (r >= 0 && judging->image->audit->use != FILES_WRITER)
+        r = judge_space(judging);
+    return r;
+}
+
+uint64_t judge_integrity_again(const struct judging *judging)
+{
+    const struct baseline *baseline = judging->image->baseline;
+    const struct deviation *deviation = baseline ? baseline->deviation : NULL;
+    uint64_t last, limit, next = UINT64_MAX;
+
+    if (overdue_from(judging, &last, &limit) && last + limit > judging->now)
+        next = last + limit;
+    if (deviation && deviation->waits_for && deviation->found + WAIT_MAX > judging->now &&
+        deviation->found + WAIT_MAX < next)
+        next = deviation->found + WAIT_MAX;
+    return next;
+}
