@@ -22,7 +22,7 @@ struct pool {
     sd_event_source *idle;
 };
 
-#define POOL_MAX 64
+#define POOL_MAX 128            /* audits and scrubs */
 
 int pool_init(struct pool *pool, sd_event *event);
 void pool_done(struct pool *pool);
@@ -69,11 +69,22 @@ bool request_error_is_helper(int error);
 
 /* ---- jobs (audit.c) --------------------------------------------------------------------------- */
 
+/* How far a scrub is. */
+struct scrub_state {
+    bool waits;
+    uint64_t budget;            /* as the worker was told last */
+    uint64_t done, total;       /* bytes, as told last */
+    uint64_t measured_at, measured_done;        /* usec; where the rate is counted from */
+    uint64_t rate;              /* bytes per second */
+};
+
 struct job {
     struct audits *audits;
     struct job *next, *previous;
     struct image *image;
     bool resolve_only;
+    bool scrub;
+    struct scrub_state state;   /* of a scrub */
     struct slot *slot;          /* while a worker reads */
     struct audit *audit;
     struct reference parent, data_file;
@@ -87,12 +98,22 @@ struct audits {
     struct pool pool;
     struct job *jobs;
     struct request *requests;
-    size_t n_running, n_resolving;
+    size_t n_running, n_resolving, n_scrubbing;
+    bool scrubs_paused;
     int start_error;            /* why no worker could be started, the last time */
 };
 
 /* All references of the job are resolved: the last step. */
 void job_resolved(struct job *job);
+
+/* ---- scrubs (audit-scrub.c) -------------------------------------------------------------------- */
+
+/* Makes a request of a worker one that reads all data; the job's image is open. */
+void scrub_request(struct job *job, const struct files_stat *stat, struct worker_request *request);
+/* The job's audit is over: its report's digest becomes the audit's. -ENOMEM. */
+int scrub_take_digest(struct job *job);
+/* Who may read, and how much: to be called whenever an audit or a scrub begins or ends. */
+void scrubs_pace(struct audits *audits);
 
 /* ---- references (audit-reference.c) ------------------------------------------------------------ */
 

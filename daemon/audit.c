@@ -18,20 +18,27 @@ static uint64_t audits_now(const struct audits *audits)
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
-static int job_new(struct audits *audits, struct image *image, bool resolve_only, struct job **ret_job)
+static size_t *job_count(const struct job *job)
+{
+    struct audits *audits = job->audits;
+
+    return job->resolve_only ? &audits->n_resolving : job->scrub ? &audits->n_scrubbing : &audits->n_running;
+}
+
+enum job_kind { JOB_AUDIT, JOB_SCRUB, JOB_RESOLVE };
+
+static int job_new(struct audits *audits, struct image *image, enum job_kind kind, struct job **ret_job)
 {
     struct job *job = calloc(1, sizeof(*job));
 
     if (!job)
         return -ENOMEM;
-    *job = (struct job){ .audits = audits, .image = image, .resolve_only = resolve_only, .next = audits->jobs };
+    *job = (struct job){ .audits = audits, .image = image, .resolve_only = kind == JOB_RESOLVE, .scrub = kind == JOB_SCRUB,
+                         .next = audits->jobs };
     if (audits->jobs)
         audits->jobs->previous = job;
     audits->jobs = job;
-    if (resolve_only)
-        audits->n_resolving++;
-    else
-        audits->n_running++;
+    ++*job_count(job);
     *ret_job = job;
     return 0;
 }
@@ -50,13 +57,12 @@ static void job_free(struct job *job)
         audits->jobs = job->next;
     if (job->next)
         job->next->previous = job->previous;
-    if (job->resolve_only)
-        audits->n_resolving--;
-    else
-        audits->n_running--;
+    --*job_count(job);
     audit_free(job->audit);
     reference_done(&job->parent);
     reference_done(&job->data_file);
+    if (!job->resolve_only)
+        scrubs_pace(audits);
     free(job);
 }
 
@@ -123,9 +129,12 @@ static void job_references(struct job *job)
     job_finished(job);
 }
 
+/* A ctime that differs with owner or mode is the change of those (libvirt's at a domain's start). */
 static bool content_equal(const struct fingerprint *a, const struct fingerprint *b)
 {
-    return a->size == b->size && a->mtime == b->mtime && a->ctime == b->ctime;
+    bool attributes = a->mode != b->mode || a->uid != b->uid || a->gid != b->gid || a->links != b->links;
+
+    return a->size == b->size && a->mtime == b->mtime && (a->ctime == b->ctime || attributes);
 }
 
 static void on_probed(struct job *job, uint64_t tag, const struct request_result *result)
@@ -152,6 +161,8 @@ static void on_probed(struct job *job, uint64_t tag, const struct request_result
         audit->confidence = CONFIDENCE_OFFLINE;
     if (result->use > audit->use)
         audit->use = result->use;
+    if (audit->confidence == CONFIDENCE_RACY)   /* digest of a mixture */
+        audit->digest = digest_result_free(audit->digest);
     job_references(job);
 }
 
@@ -185,7 +196,7 @@ static void on_audited(void *userdata, struct worker *worker, struct audit_repor
         job_interrupted(job, -ECANCELED);
     else if (report->error == -ENOEXEC)
         worker_did_not_start(job);
-    else if (job_probe(job) < 0)
+    else if (scrub_take_digest(job) < 0 || job_probe(job) < 0)
         job_interrupted(job, -ECANCELED);
 }
 
@@ -215,13 +226,17 @@ static int job_read(struct job *job, int fd, const struct files_stat *stat)
     };
     int r;
 
-    r = pool_take(&audits->pool, &options, o->workers, job->image->datastore, job, &job->slot);
+    if (job->scrub)
+        scrub_request(job, stat, &request);
+    r = pool_take(&audits->pool, &options, o->workers + audits->n_scrubbing, job->image->datastore, job, &job->slot);
     if (r == -EBUSY)
         return r;
     if (r >= 0) {
         r = worker_audit(job->slot->worker, &request);
-        if (r >= 0)
+        if (r >= 0) {
+            scrubs_pace(audits);
             return 0;
+        }
         pool_release(&audits->pool, job->slot, true);
         job->slot = NULL;
         if (r == -ENOMEM)
@@ -320,18 +335,19 @@ void audits_set_options(struct audits *audits, const struct audits_options *opti
     audits->options = *options;
 }
 
-int audits_start(struct audits *audits, struct image *image, bool deep)
+static int start(struct audits *audits, struct image *image, enum job_kind kind, bool deep)
 {
+    size_t n = kind == JOB_SCRUB ? audits->n_scrubbing : audits->n_running;
     struct files *files;
     struct job *job;
     int r;
 
-    if (audits->n_running >= audits->options.workers || job_find(audits, image, false))
+    if (n >= audits->options.workers || job_find(audits, image, false))
         return -EBUSY;
     r = audits->options.files(audits->options.userdata, image->path, &files);
     if (r < 0)
         return r;
-    r = job_new(audits, image, false, &job);
+    r = job_new(audits, image, kind, &job);
     if (r < 0)
         return r;
     job->audit = calloc(1, sizeof(*job->audit));
@@ -342,7 +358,18 @@ int audits_start(struct audits *audits, struct image *image, bool deep)
     }
     job->audit->started = audits_now(audits);
     job->audit->deep = deep;
+    scrubs_pace(audits);
     return 0;
+}
+
+int audits_start(struct audits *audits, struct image *image, bool deep)
+{
+    return start(audits, image, JOB_AUDIT, deep);
+}
+
+int audits_start_scrub(struct audits *audits, struct image *image)
+{
+    return start(audits, image, JOB_SCRUB, false);
 }
 
 int audits_resolve(struct audits *audits, struct image *image)
@@ -355,7 +382,7 @@ int audits_resolve(struct audits *audits, struct image *image)
     job = job_find(audits, image, true);
     if (job)
         job_free(job);          /* what it heard may be outdated */
-    r = job_new(audits, image, true, &job);
+    r = job_new(audits, image, JOB_RESOLVE, &job);
     if (r < 0)
         return r;
     r = references_again(job, image);
@@ -373,6 +400,14 @@ void audits_forget(struct audits *audits, struct image *image)
         if (job->image == image)
             job_free(job);
     }
+}
+
+void audits_cancel_scrub(struct audits *audits, const struct image *image)
+{
+    struct job *job = job_find(audits, image, false);
+
+    if (job && job->scrub)
+        job_interrupted(job, -ECANCELED);
 }
 
 void audits_cancel(struct audits *audits, const struct datastore *datastore)
@@ -393,6 +428,11 @@ void audits_cancel(struct audits *audits, const struct datastore *datastore)
 void audits_files_gone(struct audits *audits, struct files *files)
 {
     requests_files_gone(audits, files);
+}
+
+size_t audits_scrubbing(const struct audits *audits)
+{
+    return audits->n_scrubbing;
 }
 
 size_t audits_running(const struct audits *audits)

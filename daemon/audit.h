@@ -48,15 +48,35 @@ void audits_set_options(struct audits *audits, const struct audits_options *opti
 
 /* -EBUSY when all workers are taken, or the image is audited already. */
 int audits_start(struct audits *audits, struct image *image, bool deep);
+/* An audit that reads all data of the image, too, past the page cache: done as of the others, with the digest. It has a
+ * worker of its own, as many as workers says; waits while other audits read its device. Errors as of audits_start(). */
+int audits_start_scrub(struct audits *audits, struct image *image);
+/* All scrubs wait, or go on. */
+void audits_pause_scrubs(struct audits *audits, bool pause);
 /* Looks again where its references lead, without reading it. Nothing when it has none. */
 int audits_resolve(struct audits *audits, struct image *image);
 
 /* The image will be freed: no callback comes for it any more. */
 void audits_forget(struct audits *audits, struct image *image);
+/* Ends the image's scrub, which is done with -ECANCELED. */
+void audits_cancel_scrub(struct audits *audits, const struct image *image);
 /* Ends the audits of a datastore's images: each is done with -ECANCELED. */
 void audits_cancel(struct audits *audits, const struct datastore *datastore);
 /* files will be freed: what waits for it ends as interrupted. */
 void audits_files_gone(struct audits *audits, struct files *files);
 
+/* A scrub under way. */
+struct scrub_progress {
+    const struct image *image;
+    uint64_t started;           /* usec since the epoch */
+    uint64_t done, total;       /* bytes the guest sees; total 0: the image is being checked */
+    uint64_t rate;              /* bytes per second, lately */
+    bool waits;                 /* for another audit of its device, or as all of them do */
+};
+/* The scrubs under way, index from 0 on; false when there are no more. */
+bool audits_scrub(const struct audits *audits, size_t index, struct scrub_progress *ret_progress);
+size_t audits_scrubbing(const struct audits *audits);
+
+/* Without the scrubs. */
 size_t audits_running(const struct audits *audits);
 size_t audits_resolving(const struct audits *audits);

@@ -26,6 +26,7 @@ const char *config_type_text(enum config_type type)
         [CONFIG_SIZE] = "a size such as 512MiB or 1GiB",
         [CONFIG_RATE] = "a rate such as 50MiB/s",
         [CONFIG_SHARE] = "a share such as 20%",
+        [CONFIG_WINDOW] = "a time of the day such as 22:00-05:00",
         [CONFIG_SEVERITY] = "info, warning, error or critical",
         [CONFIG_NAME] = "a name",
         [CONFIG_PATH] = "an absolute path",
@@ -43,6 +44,7 @@ const char *config_word_name(enum config_word word)
         [CONFIG_WORD_NEVER] = "never",
         [CONFIG_WORD_UNLIMITED] = "unlimited",
         [CONFIG_WORD_OFF] = "off",
+        [CONFIG_WORD_ALWAYS] = "always",
     };
 
     return names[word];

@@ -5,13 +5,15 @@
 #include "config.h"
 
 enum config_type {
-    CONFIG_BOOL, CONFIG_COUNT, CONFIG_DURATION, CONFIG_SIZE, CONFIG_RATE, CONFIG_SHARE, CONFIG_SEVERITY,
+    CONFIG_BOOL, CONFIG_COUNT, CONFIG_DURATION, CONFIG_SIZE, CONFIG_RATE, CONFIG_SHARE, CONFIG_WINDOW,
+    CONFIG_SEVERITY,
     CONFIG_NAME, CONFIG_PATH, CONFIG_PATTERNS, CONFIG_THRESHOLDS, CONFIG_ENABLED, _CONFIG_TYPE_MAX,
 };
 
 enum config_structure { CONFIG_IN_config, CONFIG_IN_config_datastore, CONFIG_IN_policy_class, CONFIG_IN_thresholds };
 
-enum config_word { CONFIG_WORD_NONE, CONFIG_WORD_NEVER, CONFIG_WORD_UNLIMITED, CONFIG_WORD_OFF };
+enum config_word { CONFIG_WORD_NONE, CONFIG_WORD_NEVER, CONFIG_WORD_UNLIMITED, CONFIG_WORD_OFF,
+                   CONFIG_WORD_ALWAYS };
 
 struct config_key {
     const char *name;           /* "intervals.walk", "datastores[].path", "thresholds.*.enabled" */
@@ -29,7 +31,7 @@ extern const size_t config_keys_count;
 
 /* "a number", "a duration such as 90s, 1h 30min or 7d", ... */
 const char *config_type_text(enum config_type type);
-/* "never", "unlimited", "off" and their values; NULL for CONFIG_WORD_NONE. */
+/* "never", "unlimited", "off", "always" and their values; NULL for CONFIG_WORD_NONE. */
 const char *config_word_name(enum config_word word);
 uint64_t config_word_value(enum config_word word);
 

@@ -51,6 +51,8 @@ static int parse_number(enum config_type type, const char *text, uint64_t *ret, 
         return value_rate(text, ret, ret_reason);
     case CONFIG_SHARE:
         return value_share(text, ret, ret_reason);
+    case CONFIG_WINDOW:
+        return value_window(text, ret, ret_reason);
     case CONFIG_SEVERITY:
         r = severity_from_name(text);
         break;

@@ -196,3 +196,37 @@ invalid:
     *ret_reason = "not a share such as 20% or 0.25%";
     return -EINVAL;
 }
+
+/* "05:30", to 24:00. */
+static int take_time(const char **text, uint64_t *ret_minutes)
+{
+    const char *at = *text;
+    unsigned hours, minutes;
+
+    for (unsigned i = 0; i < 5; i++)
+        if (i == 2 ? at[i] != ':' : !is_digit(at[i]))
+            return -EINVAL;
+    hours = (unsigned)(at[0] - '0') * 10 + (unsigned)(at[1] - '0');
+    minutes = (unsigned)(at[3] - '0') * 10 + (unsigned)(at[4] - '0');
+    if (minutes > 59 || hours * 60 + minutes > 24 * 60)
+        return -EINVAL;
+    *ret_minutes = hours * 60 + minutes;
+    *text += 5;
+    return 0;
+}
+
+int value_window(const char *text, uint64_t *ret_window, const char **ret_reason)
+{
+    uint64_t start, end;
+
+    if (take_time(&text, &start) < 0 || *text != '-' || (text++, take_time(&text, &end)) < 0 || *text) {
+        *ret_reason = "not a time of the day such as 22:00-05:00";
+        return -EINVAL;
+    }
+    if (start % (24 * 60) == end % (24 * 60)) {
+        *ret_reason = "begins when it ends";
+        return -EINVAL;
+    }
+    *ret_window = start % (24 * 60) << 16 | end;
+    return 0;
+}

@@ -27,6 +27,8 @@ struct config {
     uint64_t worker_deadline;   /* usec without progress: 60 s */
     uint64_t files_deadline;    /* usec: 30 s */
     uint64_t read_budget;       /* bytes per second over all workers; 0 unlimited: default 0 */
+    uint64_t scrub_window;      /* minutes of the day: the first << 16 | the one behind the last; 0 always: default 0 */
+    uint64_t scrub_pressure;    /* parts per 10,000 of the time; UINT64_MAX off: 1,000 */
     uint64_t scrub_budget;      /* bytes per second over all scrubs; 0 unlimited: default 0 */
     size_t max_issues;          /* per audit: 1,000 */
 

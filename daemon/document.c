@@ -148,7 +148,8 @@ static int print_keys(void)
 {
     static const char *const values[] = {
         [CONFIG_BOOL] = "yes|no", [CONFIG_COUNT] = "number", [CONFIG_DURATION] = "duration", [CONFIG_SIZE] = "size",
-        [CONFIG_RATE] = "rate", [CONFIG_SHARE] = "share", [CONFIG_SEVERITY] = "severity", [CONFIG_NAME] = "name",
+        [CONFIG_RATE] = "rate", [CONFIG_SHARE] = "share", [CONFIG_WINDOW] = "hours",
+        [CONFIG_SEVERITY] = "severity", [CONFIG_NAME] = "name",
         [CONFIG_PATH] = "path", [CONFIG_PATTERNS] = "patterns", [CONFIG_THRESHOLDS] = "thresholds",
         [CONFIG_ENABLED] = "yes|no",
     };

@@ -11,10 +11,14 @@
 #include "daemon/life.h"
 #include "daemon/manager.h"
 #include "daemon/metrics.h"
+#include "daemon/pressure.h"
 #include "daemon/query.h"
 #include "daemon/relate.h"
 #include "daemon/schedule.h"
+#include "daemon/scrub.h"
 #include "daemon/store.h"
+
+#define DEATHS_MAX 3            /* of workers in a row: the image is left out until it changes */
 
 /* A pass over everything (walks, then audits of what is due), or the audits somebody asked for. */
 struct scan {
@@ -56,6 +60,8 @@ struct manager {
 
     struct discover *discover;
     struct schedule *schedule;
+    struct scrubs *scrubs;
+    struct pressure *pressure;
     struct audits *audits;
     struct graph *graph;
     struct findings *findings;
@@ -75,6 +81,8 @@ struct manager {
     bool first_pass_judged;     /* its summary waits until all of it is stored */
     bool workers_fail;          /* the last one could not be started */
     char *current;              /* path of the image whose audit began last */
+
+    sd_event_source *scrub_timer;       /* manager-scrub.c */
 
     /* manager-resolve.c */
     sd_event_source *resolve_timer;
@@ -168,6 +176,13 @@ void resolve_done(struct manager *manager);
 void scrub_plan(struct manager *manager, struct image *image, uint64_t due, uint64_t verified);
 /* It is read as soon as nothing else reads its device, whatever its time and the window. */
 void scrub_now(struct manager *manager, struct image *image);
+/* Begins what is due, and stops what must not run now. */
+void scrub_dispatch(struct manager *manager);
+/* Was it a scrub whose audit ended so? Then it is taken note of. */
+bool scrub_on_audited(struct manager *manager, struct image *image, int error, const struct audit *audit);
+struct scrubs_options scrub_options_of(const struct config *config);
+int scrub_init(struct manager *manager);
+void scrub_done(struct manager *manager);
 
 /* ---- manager-judge.c: from audits to findings ------------------------------------------------------ */
 

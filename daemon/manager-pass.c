@@ -9,7 +9,6 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
-#define DEATHS_MAX 3            /* then it is left out until it changes */
 #define RETRY_AFTER USEC_PER_SEC
 /* A change within the same tick of a file system's clock does not show in mtime. */
 #define CLOCK_GRAIN (2 * NSEC_PER_SEC)
@@ -32,6 +31,7 @@ static int on_dispatch(sd_event_source *source, void *userdata)
     int r;
 
     while (!manager->stopping && (image = schedule_next(manager->schedule, now, &reason, &wait))) {
+        audits_cancel_scrub(manager->audits, image);    /* which goes on afterwards */
         r = audits_start(manager->audits, image, reason == SCHEDULE_FORCED || reason == SCHEDULE_INTERVAL);
         if (r < 0) {
             schedule_done(manager->schedule, image, now);
@@ -52,7 +52,7 @@ static int on_dispatch(sd_event_source *source, void *userdata)
         if (r < 0)
             log_error(r, "Cannot set the timer of the audits: %m");
     }
-    control_status_soon(manager);
+    scrub_dispatch(manager);
     return 0;
 }
 
@@ -128,6 +128,7 @@ static void image_changed(struct manager *manager, struct image *image, bool by_
     if (image_is_current(image) && image_was_settled(image))
         return;
     image->worker_deaths = 0;
+    audits_cancel_scrub(manager->audits, image);
     (void) graph_update(manager->graph, image);
     pass_plan(manager, image, by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
     if (image->audit && !identity_equal(&image->audit->identity, &image->identity))
@@ -152,6 +153,7 @@ static void image_vanished(struct manager *manager, struct image *image)
     scan_leave(manager, image);
     audits_forget(manager->audits, image);
     schedule_forget(manager->schedule, image);
+    scrubs_forget(manager->scrubs, image);
     judge_image_gone(manager, image);
     resolve_forget(manager, image);
     resolve_soon(manager);
@@ -214,6 +216,7 @@ void pass_on_datastore(void *userdata, struct datastore *datastore)
     bool online = datastore->state == DATASTORE_ONLINE;
 
     schedule_hold(manager->schedule, datastore, !online);
+    scrubs_hold(manager->scrubs, datastore, !online);
     if (!online && datastore->state != DATASTORE_STARTING) {
         audits_cancel(manager->audits, datastore);
         datastore_leave_scans(manager, datastore);
@@ -260,6 +263,7 @@ void pass_on_removed(void *userdata, struct datastore *datastore)
 
     scan_leave_walk(manager, datastore);
     schedule_hold(manager->schedule, datastore, false);
+    scrubs_hold(manager->scrubs, datastore, false);
     judge_datastore_gone(manager, datastore);
 }
 
@@ -326,6 +330,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
 {
     struct manager *manager = userdata;
     uint64_t now = manager_now(manager);
+    bool scrub;
 
     if (manager->stopping) {
         audit_free(audit);
@@ -344,18 +349,22 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
             image_take_references(image, parent, data_file);
         image_take_audit(manager, image, audit);
     }
-    schedule_done(manager->schedule, image, now);
+    scrub = scrub_on_audited(manager, image, error, audit);
+    if (!scrub)
+        schedule_done(manager->schedule, image, now);
     if (error == 0) {
         image_plan_second(manager, image);
     } else if (error == -ENOEXEC) {
         if (!manager->workers_fail)
             tell_no_worker(manager, audits_start_error(manager->audits));
         manager->workers_fail = true;
-        pass_plan(manager, image, SCHEDULE_CONFIRM);
-    } else if (error != -ENOENT) {
+        if (!scrub)
+            pass_plan(manager, image, SCHEDULE_CONFIRM);
+    } else if (error != -ENOENT && !scrub) {
         pass_plan(manager, image, SCHEDULE_CHANGED);
     }
-    if (image->scan && !schedule_is_due(manager->schedule, image, now) && error != -ECANCELED)
+    if (image->scan && !schedule_is_due(manager->schedule, image, now) &&
+        !scrubs_is_demanded(manager->scrubs, image) && error != -ECANCELED)
         scan_leave(manager, image);
     judge_soon(manager);
     pass_dispatch(manager);

@@ -121,6 +121,7 @@ static struct audits_options audits_options_of(struct manager *manager, const st
         .worker_images = config->worker_images,
         .worker_deadline = config->worker_deadline,
         .read_budget = config->read_budget,
+        .scrub_budget = config->scrub_budget,
         .max_issues = config->max_issues,
         .files = on_files_wanted,
         .done = pass_on_audited,
@@ -141,6 +142,7 @@ static int apply_config(struct manager *manager, struct config *config)
 {
     struct schedule_options schedule_options = schedule_options_of(config, host_seed());
     struct audits_options audits_options = audits_options_of(manager, config);
+    struct scrubs_options scrubs_options = scrub_options_of(config);
     struct config *before = manager->config;
     int r;
 
@@ -152,6 +154,7 @@ static int apply_config(struct manager *manager, struct config *config)
     store_set_retention(manager->store, config->history_retention, config->audits_kept);
     config_free(before);
     schedule_set_options(manager->schedule, &schedule_options);
+    scrubs_set_options(manager->scrubs, &scrubs_options);
     audits_set_options(manager->audits, &audits_options);
     r = discover_set_config(manager->discover, config);
     if (r < 0)
@@ -270,6 +273,8 @@ static int make_stages(struct manager *manager)
 
     r = schedule_new(&schedule_options, &manager->schedule);
     if (r >= 0)
+        r = scrub_init(manager);
+    if (r >= 0)
         r = audits_new(manager->event, &audits_options, &manager->audits);
     if (r >= 0)
         r = graph_new(&manager->graph);
@@ -371,6 +376,7 @@ struct manager *manager_free(struct manager *manager)
     judge_done(manager);
     forget_plans(manager);
     manager->schedule = schedule_free(manager->schedule);
+    scrub_done(manager);
     manager->findings = findings_free(manager->findings);
     manager->graph = graph_free(manager->graph);
     manager->discover = discover_free(manager->discover);

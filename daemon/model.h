@@ -323,6 +323,7 @@ struct image {
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */
+    void *scrub;                /* scrub's */
     struct baseline *baseline;  /* of its content; NULL none */
     /* The manager's: */
     bool listed;                /* an image as far as one can tell; else another file, looked at once, not shown */

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Scrubs: which images' data is read again when, who of them is under way, and when they give way. */
+#include <errno.h>
+
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+
+/* After a scrub that was stopped by an audit of the same image, or by a helper that could not be asked. */
+#define AGAIN_SOON (5 * USEC_PER_SEC)
+/* After one whose image changed under it, or has a writer. */
+#define AGAIN_LATER (5 * 60 * USEC_PER_SEC)
+
+static int on_scrub_timer(sd_event_source *source, uint64_t when, void *userdata)
+{
+    scrub_dispatch(userdata);
+    return 0;
+}
+
+/* The window closed: they go on where they are when it opens. What somebody asked for is read to its end. */
+static void stop_outside_window(struct manager *manager, uint64_t now)
+{
+    struct scrub_progress progress;
+
+    if (scrubs_window_is_open(manager->scrubs, now, NULL))
+        return;
+    for (size_t i = 0; audits_scrub(manager->audits, i, &progress);)
+        if (scrubs_is_demanded(manager->scrubs, progress.image)) {
+            i++;
+        } else {
+            audits_cancel_scrub(manager->audits, progress.image);
+            i = 0;
+        }
+}
+
+void scrub_dispatch(struct manager *manager)
+{
+    uint64_t now = manager_now(manager), wait = UINT64_MAX, change;
+    struct image *image;
+    int r;
+
+    if (manager->stopping)
+        return;
+    stop_outside_window(manager, now);
+    while ((image = scrubs_next(manager->scrubs, now, &wait))) {
+        r = audits_start_scrub(manager->audits, image);
+        if (r < 0)
+            scrubs_done(manager->scrubs, image, now + AGAIN_SOON);
+    }
+    if (scrubs_running(manager->scrubs) > 0) {
+        (void) scrubs_window_is_open(manager->scrubs, now, &change);
+        wait = change < wait ? change : wait;
+    }
+    r = pressure_watch(manager->pressure, scrubs_running(manager->scrubs) > 0, manager->config->scrub_pressure);
+    if (r >= 0 && wait != UINT64_MAX)
+        r = manager_arm(manager, &manager->scrub_timer, wait, on_scrub_timer);
+    if (r < 0)
+        log_error(r, "Cannot set the timers of the scrubs: %m");
+    control_status_soon(manager);
+}
+
+void scrub_plan(struct manager *manager, struct image *image, uint64_t due, uint64_t verified)
+{
+    int r;
+
+    r = scrubs_plan(manager->scrubs, image, image->worker_deaths < DEATHS_MAX ? due : UINT64_MAX, verified);
+    if (r < 0)
+        log_error(r, "Cannot plan a scrub: %m");
+    pass_dispatch(manager);
+}
+
+void scrub_now(struct manager *manager, struct image *image)
+{
+    int r;
+
+    image->worker_deaths = 0;
+    r = scrubs_demand(manager->scrubs, image);
+    if (r < 0)
+        log_error(r, "Cannot plan a scrub: %m");
+    pass_dispatch(manager);
+}
+
+bool scrub_on_audited(struct manager *manager, struct image *image, int error, const struct audit *audit)
+{
+    uint64_t now = manager_now(manager);
+
+    if (!scrubs_is_running(manager->scrubs, image))
+        return false;
+    if (error == -ENOENT) {
+        scrubs_forget(manager->scrubs, image);
+    } else if (error < 0) {
+        scrubs_done(manager->scrubs, image, now + AGAIN_SOON);
+    } else if (audit->digest) {
+        scrubs_done(manager->scrubs, image, 0);
+    } else {
+        scrubs_content(manager->scrubs, image);
+        scrubs_done(manager->scrubs, image, now + AGAIN_LATER);
+        if (image->worker_deaths >= DEATHS_MAX)
+            scrubs_forget(manager->scrubs, image);
+    }
+    return true;
+}
+
+static void on_pressure(void *userdata, bool pause)
+{
+    struct manager *manager = userdata;
+
+    audits_pause_scrubs(manager->audits, pause);
+    control_status_soon(manager);
+}
+
+struct scrubs_options scrub_options_of(const struct config *config)
+{
+    return (struct scrubs_options){ .workers = config->workers, .window = config->scrub_window };
+}
+
+int scrub_init(struct manager *manager)
+{
+    struct scrubs_options options = scrub_options_of(manager->config);
+    int r;
+
+    r = scrubs_new(&options, &manager->scrubs);
+    return r < 0 ? r : pressure_new(manager->event, on_pressure, manager, &manager->pressure);
+}
+
+void scrub_done(struct manager *manager)
+{
+    manager->scrub_timer = sd_event_source_disable_unref(manager->scrub_timer);
+    manager->pressure = pressure_free(manager->pressure);
+    manager->scrubs = scrubs_free(manager->scrubs);
+}
