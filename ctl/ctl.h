@@ -22,7 +22,7 @@ struct ctl {
     bool offline;
     const char *severity, *name, *path, *datastore, *state, *format, *reason;
     bool all;
-    bool wait;
+    bool wait, scrub;
     bool chain;
     bool scalar;
     unsigned threads;               /* 0: as many as are worth it */

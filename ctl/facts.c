@@ -172,3 +172,22 @@ const struct catalogue_entry *catalogue_find(const char *name)
             return &catalogue[i];
     return NULL;
 }
+
+char *fact_scrub(json_object *scrub)
+{
+    uint64_t done = row_number(scrub, "done"), total = row_number(scrub, "total"), rate = row_number(scrub, "rate");
+    char rate_text[TEXT_SIZE_MAX], left[TEXT_DURATION_MAX], *words;
+    int n;
+
+    if (total == 0)
+        n = asprintf(&words, "%s", row_bool(scrub, "waits") ? "waits" : "begins");
+    else if (row_bool(scrub, "waits"))
+        n = asprintf(&words, "%" PRIu64 "%%, waits", (uint64_t)((double)done / (double)total * 100));
+    else if (rate == 0)
+        n = asprintf(&words, "%" PRIu64 "%%", (uint64_t)((double)done / (double)total * 100));
+    else
+        n = asprintf(&words, "%" PRIu64 "%%, %s/s, %s left", (uint64_t)((double)done / (double)total * 100),
+                     text_size(rate, rate_text),
+                     text_duration((uint64_t)((double)(total - done) / (double)rate) * 1000000, left));
+    return n < 0 ? NULL : words;
+}

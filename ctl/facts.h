@@ -21,6 +21,8 @@ char *fact_path(json_object *row, const char *key, const char *common);
 char *fact_subject(json_object *finding, const char *common);
 /* "2 critical, 1 error" of a row of numbers by severity, in colour; "none". */
 char *fact_severities(const struct output *output, json_object *counts, uint64_t *ret_total);
+/* How far a scrub of the status is: "17%, 1.2G/s, 3min left", malloc'd, NULL without memory. */
+char *fact_scrub(json_object *scrub);
 /* How good the condition is known: a sentence for a confidence. */
 const char *fact_confidence(const char *confidence);
 

@@ -48,8 +48,9 @@ static const struct verb verbs[] = {
      "Lists the changes of findings, newest first: of all images, or of one; of one also its last audits."},
     {"explain", "[NAME...]", 0, -1, verb_explain, "", "what a finding means, and what to do about it",
      "Explains findings by their names, such as chain-deep; without a NAME it lists all there are. Needs no daemon."},
-    {"scan", "[PATH...]", 0, -1, verb_scan, "wait ", "audit images or directories now",
-     "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case. With\n"
+    {"scan", "[PATH...]", 0, -1, verb_scan, "wait scrub ", "audit images or directories now",
+     "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case;\n"
+     "with --scrub it also reads all their data, past the page cache, and compares it with what it was. With\n"
      "--wait it shows the progress, ends when all is done, and exits with 2 if findings of severity error or\n"
      "critical were opened."},
     {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar threads ",
@@ -116,6 +117,7 @@ static const struct option_row options[] = {
     {"until", 0, "TIME", false, "not newer; ack, pause: when it ends: +7d"},
     {"lines", 'n', "N", false, "at most so many"},
     {"wait", 'w', NULL, false, "wait until the scan is done"},
+    {"scrub", 0, NULL, false, "scan: read all data of these images, too"},
     {"chain", 0, NULL, false, "check every layer"},
     {"deep", 0, NULL, false, "also inflate every compressed cluster, and look for holes"},
     {"scalar", 0, NULL, false, "no vector instructions: to measure, or to rule them out"},
@@ -305,7 +307,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
     const struct { const char *name; bool *flag; bool value; } flags[] = {
         {"help", &parsed->help, true}, {"version", &parsed->version, true}, {"offline", &ctl->offline, true},
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
-        {"full", &ctl->output.full, true}, {"all", &ctl->all, true}, {"wait", &ctl->wait, true},
+        {"full", &ctl->output.full, true}, {"all", &ctl->all, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
         {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
         {"file", &ctl->file, true}, {"content", &ctl->content, true}, {"tag", &ctl->tag, true},
     };

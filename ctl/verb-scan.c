@@ -37,7 +37,7 @@ static int append_path(struct ctl *ctl, sd_bus_message *call, const char *argume
 static int scan_start(struct ctl *ctl, int argc, char **argv, uint64_t *ret_ticket)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
-    int r = client_call_new(ctl, "Scan", &call);
+    int r = client_call_new(ctl, ctl->scrub ? "Scrub" : "Scan", &call);
 
     if (r < 0)
         return r;
@@ -87,6 +87,24 @@ static void print_progress(const struct ctl *ctl, json_object *state)
     (void)fprintf(stderr, "\r%s%s\033[K", line, shown ? shown : "");
 }
 
+/* "\r 17 % of golden.qcow2, 1.2G/s, 3min left": of the first of them. */
+static bool print_scrub(const struct ctl *ctl, json_object *state)
+{
+    json_object *scrubs = row_member(state, "scrubs");
+    json_object *row = scrubs && json_object_array_length(scrubs) > 0 ? json_object_array_get_idx(scrubs, 0) : NULL;
+    _cleanup_free_ char *path = row ? row_text(row, "path") : NULL, *words = row ? fact_scrub(row) : NULL;
+    _cleanup_free_ char *shown = NULL;
+    struct winsize size;
+    unsigned width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col >= 20 ? size.ws_col : 80;
+
+    if (!path || !words)
+        return false;
+    if (strlen(words) + 8 < width)
+        shown = text_shorten(&ctl->output, path, width - (unsigned)strlen(words) - 3);
+    (void)fprintf(stderr, "\r%s: %s\033[K", shown ? shown : "", words);
+    return true;
+}
+
 static void clear_progress(bool shown)
 {
     if (shown)
@@ -109,7 +127,7 @@ static int wait_done(struct ctl *ctl, uint64_t ticket, json_object **ret_state)
             return r;
         }
         if (progress)
-            print_progress(ctl, state), shown = true;
+            shown = print_scrub(ctl, state) || (print_progress(ctl, state), true);
         json_object_put(state);
         (void)nanosleep(&(struct timespec){ .tv_nsec = POLL_NSEC }, NULL);
     }
@@ -181,8 +199,11 @@ int verb_scan(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *state = NULL;
     uint64_t ticket = 0, since = now_usec();
-    int r = scan_start(ctl, argc, argv, &ticket);
+    int r;
 
+    if (ctl->scrub && argc == 0)
+        return complain(0, "Which images are to be read? Name them, or their directory."), -EINVAL;
+    r = scan_start(ctl, argc, argv, &ticket);
     if (r < 0)
         return r;
     if (!ctl->wait) {

@@ -68,6 +68,32 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
     return 0;
 }
 
+static int print_scrubs(const struct ctl *ctl, json_object *status)
+{
+    json_object *scrubs = row_member(status, "scrubs");
+    uint64_t due = row_number(status, "scrubs-due");
+    size_t n = scrubs ? json_object_array_length(scrubs) : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        json_object *row = json_object_array_get_idx(scrubs, i);
+        _cleanup_free_ char *path = row_text(row, "path"), *words = fact_scrub(row);
+        unsigned taken = words ? 14 + (unsigned)strlen(words) : 0;
+        bool narrow = ctl->output.width > taken && !ctl->output.full;
+        _cleanup_free_ char *shown = path ? text_shorten(&ctl->output, path, narrow ? ctl->output.width - taken
+                                                                                    : UINT16_MAX) : NULL;
+
+        if (!shown || !words)
+            return -ENOMEM;
+        output_label(&ctl->output, 10, "Scrub");
+        (void)printf("%s: %s\n", shown, words);
+    }
+    if (due > 0) {
+        output_label(&ctl->output, 10, "Scrub");
+        (void)printf("%" PRIu64 " %simage%s to be read\n", due, n > 0 ? "more " : "", due == 1 ? "" : "s");
+    }
+    return 0;
+}
+
 static int print_findings(const struct ctl *ctl, json_object *status)
 {
     uint64_t total = 0, acknowledged_total = 0;
@@ -176,6 +202,8 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
     print_daemon(ctl, status, now);
     r = print_numbers(ctl, status);
     print_pass(ctl, status, now);
+    if (r >= 0)
+        r = print_scrubs(ctl, status);
     if (r >= 0)
         r = print_findings(ctl, status);
     print_trouble(ctl, status);

@@ -425,9 +425,8 @@ static int read_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_pat
     return 0;
 }
 
-static int method_scan(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int scan(sd_bus_message *call, struct connection *connection, bool scrub, sd_bus_error *error)
 {
-    struct connection *connection = userdata;
     _cleanup_(paths_freep) char **paths = NULL;
     _cleanup_free_ char *message = NULL;
     uint64_t ticket;
@@ -438,9 +437,21 @@ static int method_scan(sd_bus_message *call, void *userdata, sd_bus_error *error
     r = read_paths(call, error, &paths);
     if (r < 0)
         return r;
-    r = connection->control->ops.scan(connection->control->userdata, paths, &ticket, &message);
+    if (scrub && !paths[0])
+        return invalid(error, "No path is given");
+    r = connection->control->ops.scan(connection->control->userdata, paths, scrub, &ticket, &message);
     return r < 0 ? failed(error, r, "image or datastore", message)
                  : sd_bus_reply_method_return(call, "t", ticket);
+}
+
+static int method_scan(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    return scan(call, userdata, false, error);
+}
+
+static int method_scrub(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    return scan(call, userdata, true, error);
 }
 
 /* A number: a name service may take its time, and the loop has none. Whoever shows it can look for the name. */
@@ -549,6 +560,7 @@ const sd_bus_vtable control_vtable[] = {
     METHOD("ListEvents", "a{sv}su", "aa{sv}s", method_list_events),
     METHOD("ListAudits", "aysu", "aa{sv}s", method_list_audits),
     METHOD("Scan", "aay", "t", method_scan),
+    METHOD("Scrub", "aay", "t", method_scrub),
     METHOD("GetScan", "t", "a{sv}", method_get_scan),
     METHOD("Acknowledge", "xst", NULL, method_acknowledge),
     METHOD("Pause", "st", NULL, method_pause),

@@ -84,6 +84,7 @@ static int op_status(void *userdata, json_object **ret_entry)
         .store_waiting = store_waiting(manager->store),
         .store_error = manager->store_error,
     };
+    _cleanup_(json_object_putp) json_object *entry = NULL;
     struct query_view view;
     uint64_t next = 0, now_boot = 0;
     int r;
@@ -97,7 +98,14 @@ static int op_status(void *userdata, json_object **ret_entry)
         sd_event_now(manager->event, CLOCK_BOOTTIME, &now_boot) >= 0)
         status.next_pass = manager_now(manager) + (next > now_boot ? next - now_boot : 0);
     r = control_view(manager, &view);
-    return r < 0 ? r : query_status(&view, &status, ret_entry);
+    if (r >= 0)
+        r = query_status(&view, &status, &entry);
+    if (r >= 0)
+        r = scrub_show(manager, entry);
+    if (r < 0)
+        return r;
+    *ret_entry = TAKE_PTR(entry);
+    return 0;
 }
 
 static int op_datastores(void *userdata, json_object **ret_rows)
@@ -214,7 +222,7 @@ static int op_audits(void *userdata, const char *path, const char *cursor, unsig
 
 /* ---- orders ---------------------------------------------------------------------------------------------------- */
 
-static int op_scan(void *userdata, char **paths, uint64_t *ret_ticket, char **ret_message)
+static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message)
 {
     struct manager *manager = userdata;
     _cleanup_free_ char *name = NULL;
@@ -225,7 +233,7 @@ static int op_scan(void *userdata, char **paths, uint64_t *ret_ticket, char **re
         *ret_ticket = pass_begin(manager);
         return 0;
     }
-    r = pass_scan(manager, paths, ret_ticket, &path);
+    r = pass_scan(manager, paths, scrub, ret_ticket, &path);
     if (r != -ENOENT && r != -ENOTCONN)
         return r;
     name = text_escape_string(path);
@@ -253,6 +261,7 @@ static int op_scan_state(void *userdata, uint64_t ticket, json_object **ret_entr
         json_object_object_add(entry, "done", json_object_new_boolean(scan->finished)) < 0 ||
         json_object_object_add(entry, "images-total", json_object_new_uint64(total)) < 0 ||
         json_object_object_add(entry, "images-done", json_object_new_uint64(done)) < 0 ||
+        scrub_show(manager, entry) < 0 ||
         (manager->current && audits_running(manager->audits) > 0 &&
          json_object_object_add(entry, "current", json_object_new_string(manager->current)) < 0))
         return -ENOMEM;

@@ -150,9 +150,9 @@ void pass_done(struct manager *manager);
 /* A new pass, or the next one when one is under way: its ticket. */
 uint64_t pass_begin(struct manager *manager);
 void pass_plan_next(struct manager *manager);
-/* Audits everything at and below the paths: -ENOENT and the path that is not known, -ENOTCONN and the one whose
+/* Audits everything at and below the paths (scrub: reads all its data): -ENOENT and the path that is not known, -ENOTCONN and the one whose
  * datastore is offline or paused. */
-int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_path);
+int pass_scan(struct manager *manager, char **paths, bool scrub, uint64_t *ret_ticket, const char **ret_path);
 const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket);
 /* Ends the scans of which nothing is left. */
 void pass_check_finished(struct manager *manager);
@@ -180,6 +180,8 @@ void scrub_now(struct manager *manager, struct image *image);
 void scrub_dispatch(struct manager *manager);
 /* Was it a scrub whose audit ended so? Then it is taken note of. */
 bool scrub_on_audited(struct manager *manager, struct image *image, int error, const struct audit *audit);
+/* Adds what is under way to the entry of a status: scrubs (path, done, total, rate, waits), scrubs-due. -ENOMEM. */
+int scrub_show(const struct manager *manager, json_object *entry);
 struct scrubs_options scrub_options_of(const struct config *config);
 int scrub_init(struct manager *manager);
 void scrub_done(struct manager *manager);

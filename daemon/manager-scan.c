@@ -193,17 +193,20 @@ void pass_check_finished(struct manager *manager)
     control_status_soon(manager);
 }
 
-static void scan_image(struct manager *manager, struct image *image, uint64_t ticket)
+static void scan_image(struct manager *manager, struct image *image, bool scrub, uint64_t ticket)
 {
     if (image->datastore->state != DATASTORE_ONLINE)
         return;
     image->worker_deaths = 0;
-    pass_plan(manager, image, SCHEDULE_FORCED);
+    if (scrub)
+        scrub_now(manager, image);
+    else
+        pass_plan(manager, image, SCHEDULE_FORCED);
     scan_join(manager, image, ticket);
 }
 
 /* Every image at and below the path; ticket 0 only looks: -ENOENT none is known, -ENOTCONN they cannot be reached. */
-static int scan_path(struct manager *manager, const char *path, uint64_t ticket)
+static int scan_path(struct manager *manager, const char *path, bool scrub, uint64_t ticket)
 {
     size_t n_path = strlen(path), n = 0, n_online = 0;
     _cleanup_free_ char *folder = NULL;
@@ -221,11 +224,12 @@ static int scan_path(struct manager *manager, const char *path, uint64_t ticket)
     if (r < 0)
         return r;
     if (ticket && image)
-        scan_image(manager, image, ticket);
+        scan_image(manager, image, scrub, ticket);
     for (size_t i = 0; i < n; i++) {
         n_online += images[i]->datastore->state == DATASTORE_ONLINE;
-        if (ticket)
-            scan_image(manager, images[i], ticket);
+        /* Files that are none are not worth reading. */
+        if (ticket && (!scrub || images[i]->listed))
+            scan_image(manager, images[i], scrub, ticket);
     }
     n_online += image && image->datastore->state == DATASTORE_ONLINE;
     if (n_online > 0)
@@ -233,13 +237,13 @@ static int scan_path(struct manager *manager, const char *path, uint64_t ticket)
     return image || n > 0 ? -ENOTCONN : -ENOENT;
 }
 
-int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const char **ret_path)
+int pass_scan(struct manager *manager, char **paths, bool scrub, uint64_t *ret_ticket, const char **ret_path)
 {
     struct scan *scan;
     int r;
 
     for (size_t i = 0; paths[i]; i++) {
-        r = scan_path(manager, paths[i], 0);
+        r = scan_path(manager, paths[i], scrub, 0);
         if (r < 0) {
             *ret_path = paths[i];
             return r;
@@ -249,7 +253,7 @@ int pass_scan(struct manager *manager, char **paths, uint64_t *ret_ticket, const
     scan->started = true;
     scan->begun = manager_now(manager);
     for (size_t i = 0; paths[i]; i++)
-        (void) scan_path(manager, paths[i], scan->ticket);
+        (void) scan_path(manager, paths[i], scrub, scan->ticket);
     judge_soon(manager);
     *ret_ticket = scan->ticket;
     return 0;

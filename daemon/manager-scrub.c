@@ -100,6 +100,41 @@ bool scrub_on_audited(struct manager *manager, struct image *image, int error, c
     return true;
 }
 
+static int show_one(const struct scrub_progress *progress, json_object *rows)
+{
+    json_object *row = json_object_new_object();
+
+    if (!row || json_object_array_add(rows, row) < 0) {
+        json_object_put(row);
+        return -ENOMEM;
+    }
+    return json_object_object_add(row, "path", json_object_new_string(progress->image->path)) < 0 ||
+                   json_object_object_add(row, "started", json_object_new_uint64(progress->started)) < 0 ||
+                   json_object_object_add(row, "done", json_object_new_uint64(progress->done)) < 0 ||
+                   json_object_object_add(row, "total", json_object_new_uint64(progress->total)) < 0 ||
+                   json_object_object_add(row, "rate", json_object_new_uint64(progress->rate)) < 0 ||
+                   json_object_object_add(row, "waits", json_object_new_boolean(progress->waits)) < 0
+               ? -ENOMEM : 0;
+}
+
+int scrub_show(const struct manager *manager, json_object *entry)
+{
+    size_t due = scrubs_due(manager->scrubs, manager_now(manager));
+    json_object *rows = json_object_new_array();
+    struct scrub_progress progress;
+    int r = 0;
+
+    if (!rows || json_object_object_add(entry, "scrubs", rows) < 0) {
+        json_object_put(rows);
+        return -ENOMEM;
+    }
+    for (size_t i = 0; r >= 0 && audits_scrub(manager->audits, i, &progress); i++)
+        r = show_one(&progress, rows);
+    if (r >= 0 && json_object_object_add(entry, "scrubs-due", json_object_new_uint64(due)) < 0)
+        r = -ENOMEM;
+    return r;
+}
+
 static void on_pressure(void *userdata, bool pause)
 {
     struct manager *manager = userdata;

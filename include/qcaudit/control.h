@@ -45,6 +45,7 @@
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, name s, since t, until t
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
  * Scan(aay paths) -> t ticket                                              no paths: walk everything, audit what is due
+ * Scrub(aay paths) -> t ticket                                             the same, and reads all their data
  * GetScan(t ticket) -> a{sv}                                               done b, images-total t, images-done t,
  *                                                                          current ay
  * Acknowledge(x id, s reason, t until) -> ()

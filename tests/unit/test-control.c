@@ -94,7 +94,7 @@ static int op_events(void *userdata, json_object *filter, const char *cursor, un
     return write(server->wake[1], "e", 1) == 1 ? 0 : -errno;
 }
 
-static int op_scan(void *userdata, char **paths, uint64_t *ret_ticket, char **ret_message)
+static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message)
 {
     uint64_t n = 0;
 
