@@ -137,6 +137,21 @@ static bool content_equal(const struct fingerprint *a, const struct fingerprint 
     return a->size == b->size && a->mtime == b->mtime && (a->ctime == b->ctime || attributes);
 }
 
+/* What the locks say counts, and what libvirt says where that is more. */
+static void audit_take_use(struct job *job, enum files_use locked)
+{
+    const struct audits_options *options = &job->audits->options;
+    struct audit *audit = job->audit;
+    enum files_use said = options->use ? options->use(options->userdata, job->image) : FILES_UNUSED;
+
+    if (locked > audit->locked)
+        audit->locked = locked;
+    if (audit->locked > audit->use)
+        audit->use = audit->locked;
+    if (said > audit->use)
+        audit->use = said;
+}
+
 static void on_probed(struct job *job, uint64_t tag, const struct request_result *result)
 {
     struct audit *audit = job->audit;
@@ -153,14 +168,13 @@ static void on_probed(struct job *job, uint64_t tag, const struct request_result
         job_interrupted(job, -ECANCELED);       /* another file lies there now: that one is to be audited */
         return;
     }
-    if (audit->use == FILES_WRITER || result->use == FILES_WRITER || !content_equal(&audit->fingerprint, &after))
+    audit_take_use(job, result->use);
+    if (audit->use == FILES_WRITER || !content_equal(&audit->fingerprint, &after))
         audit->confidence = CONFIDENCE_RACY;
-    else if (audit->use == FILES_FROZEN || result->use == FILES_FROZEN)
+    else if (audit->use == FILES_FROZEN)
         audit->confidence = CONFIDENCE_FROZEN;
     else
         audit->confidence = CONFIDENCE_OFFLINE;
-    if (result->use > audit->use)
-        audit->use = result->use;
     if (audit->confidence == CONFIDENCE_RACY)   /* digest of a mixture */
         audit->digest = digest_result_free(audit->digest);
     job_references(job);
@@ -280,7 +294,7 @@ static void on_opened(struct job *job, uint64_t tag, const struct request_result
     } else {
         job->audit->identity = identity_from_stat(result->stat);
         job->audit->fingerprint = fingerprint_from_stat(result->stat);
-        job->audit->use = result->use;
+        audit_take_use(job, result->use);
         r = job_read(job, fd, result->stat);
         if (r < 0)
             job_interrupted(job, r == -ENOEXEC ? r : -ECANCELED);

@@ -20,6 +20,8 @@ struct audits_options {
     uint64_t scrub_budget;      /* the same over all scrubs */
     size_t max_issues;
     audit_files_fn files;
+    /* How it is in use by what libvirt says, where locks do not tell (locking=off, NFS); may be NULL. */
+    enum files_use (*use)(void *userdata, const struct image *image);
     /* One per audits_start(). error 0: audit and references are the callee's (confidence is racy, frozen or
      * offline). -ENOENT: the file is gone, or is no file any more. -ECANCELED, -ENOTCONN: interrupted, to be done
      * again. -ENOEXEC: no worker could be started. */

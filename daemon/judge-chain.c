@@ -11,7 +11,6 @@
 #include "lib/cleanup.h"
 
 #define LAYERS_SHOWN 20                     /* in evidence: the first half and the last half */
-#define RUNAWAY_INTERVAL_MIN (60 * USEC_PER_SEC)
 #define RUNAWAY_MISSED 10                   /* intervals without a new layer: it has stopped */
 
 static uint64_t snapshot_taken(const struct qca_snapshot *snapshot)
@@ -260,7 +259,7 @@ static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
         intervals[i - 1] = created[i] > created[i - 1] ? created[i] - created[i - 1] : 0;
     qsort(intervals, n - 1, sizeof(*intervals), compare_times);
     median = intervals[(n - 1) / 2];
-    if (median < RUNAWAY_INTERVAL_MIN)
+    if (median < judging->thresholds->runaway_least)
         return 0;               /* made by a script in one go, or copied: no dates to go by */
     tolerance = median / 10000 * judging->thresholds->runaway_tolerance;
     best.interval = median;

@@ -18,6 +18,9 @@ struct judging {
     const struct audit *last;
     const struct layer_report *layer;   /* the image itself; NULL when it was not opened */
     uint64_t now;
+    struct usage usage;         /* what libvirt says of the image */
+    const struct policy *policy;
+    enum confidence audit_confidence;   /* while judging_sure() holds */
     struct judgement *judgement;
 };
 
@@ -46,6 +49,15 @@ void evidence_append(struct evidence *list, struct evidence *value);
 int judging_add(struct judging *judging, enum finding_type type, enum severity severity,
                 uint64_t weight, struct evidence *evidence, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
+
+/* The condition of this type, if it was added just now, has to hold for so long (usec) before it is a finding. */
+void judging_hold(struct judging *judging, enum finding_type type, uint64_t hold);
+/* What is judged from here on rests on libvirt's word and on names, not on the audit: its confidence is how the image
+ * is in use. judging_unsure() ends it. */
+void judging_sure(struct judging *judging);
+void judging_unsure(struct judging *judging);
+/* Looked for, and sure. */
+void judging_looked(struct judging *judging, enum finding_type type);
 
 /* The highest step that value reaches; false when none. *ret_step is the step's threshold. */
 bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity,
@@ -77,3 +89,19 @@ int judge_safety(struct judging *judging);
 /* Contents: what its baseline says, and what deviates from it. */
 int judge_integrity(struct judging *judging);
 uint64_t judge_integrity_again(const struct judging *judging);
+/* What libvirt's word adds, in judge-use.c, judge-snapshots.c and judge-leftover.c. */
+int judge_use(struct judging *judging);
+int judge_snapshots(struct judging *judging);
+int judge_leftover(struct judging *judging);
+/* Space: datastore-full, datastore-overcommitted, time-to-full. */
+int judge_capacity(struct judging *judging, const struct datastore *datastore);
+/* domain, connection, disk, running. */
+void evidence_entry(struct evidence *evidence, const struct judging *judging, const struct usage_entry *entry);
+/* An array of {at, bytes}: at most 12 samples of the series, the first and the last among them. */
+void evidence_series(struct evidence *evidence, const char *key, const struct series *series);
+/* "disk vda of domain web1", escaped; malloc'd, NULL without memory. */
+char *entry_words(const struct usage_entry *entry);
+/* The last part of a path, escaped; malloc'd, NULL without memory. */
+char *name_words(const char *path);
+/* The connection of the domain is there, and all of the domain was read. */
+bool domain_is_known(const struct graph *graph, const struct virt_domain *domain);

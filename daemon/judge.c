@@ -132,6 +132,34 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
     return 0;
 }
 
+void judging_hold(struct judging *judging, enum finding_type type, uint64_t hold)
+{
+    struct conditions *conditions = &judging->judgement->conditions;
+
+    if (conditions->n_items > 0 && conditions->items[conditions->n_items - 1].type == type)
+        conditions->items[conditions->n_items - 1].hold = hold;
+}
+
+void judging_sure(struct judging *judging)
+{
+    static const enum confidence by_use[] = {
+        [FILES_UNUSED] = CONFIDENCE_OFFLINE, [FILES_FROZEN] = CONFIDENCE_FROZEN, [FILES_WRITER] = CONFIDENCE_CONFIRMED,
+    };
+
+    judging->audit_confidence = judging->judgement->confidence;
+    judging->judgement->confidence = by_use[graph_use(judging->graph, judging->image)];
+}
+
+void judging_unsure(struct judging *judging)
+{
+    judging->judgement->confidence = judging->audit_confidence;
+}
+
+void judging_looked(struct judging *judging, enum finding_type type)
+{
+    judging->judgement->judged[type] = judging->judgement->sure[type] = true;
+}
+
 bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret_severity,
                    uint64_t *ret_step)
 {
@@ -171,6 +199,8 @@ static void judging_init(struct judging *judging, const struct policy *policy,
         .graph = graph,
         .image = image,
         .relation = graph_relation(graph, image),
+        .usage = graph_image_usage(graph, image),
+        .policy = policy,
         .last = last,
         .layer = report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL,
         .now = now,
@@ -203,6 +233,14 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
             if (r >= 0)
                 r = judge_integrity(&judging);
         }
+        judging_sure(&judging);
+        if (r >= 0)
+            r = judge_use(&judging);
+        if (r >= 0)
+            r = judge_snapshots(&judging);
+        if (r >= 0)
+            r = judge_leftover(&judging);
+        judging_unsure(&judging);
     }
     if (r < 0) {
         judgement_done(&judgement);
@@ -302,6 +340,7 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
 {
     struct judgement judgement = { .confidence = CONFIDENCE_OFFLINE };
     struct judging judging = { .thresholds = &policy->thresholds,
+                               .policy = policy,
                                .now = now,
                                .judgement = &judgement };
     int r = 0;
@@ -319,6 +358,8 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
         r = judge_watch(&judging, datastore);
         if (r >= 0)
             r = judge_unreadable(&judging, datastore);
+        if (r >= 0)
+            r = judge_capacity(&judging, datastore);
         break;
     default:                    /* starting or paused: says nothing yet, or nothing new */
         break;
@@ -329,6 +370,44 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
     }
     *ret_judgement = judgement;
     return 0;
+}
+
+/* libvirt-unreachable: connections [uri, error, since-at] */
+static int judge_connections(struct judging *judging, const struct virt_status *virt)
+{
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
+    const struct virt_connection *first = NULL;
+    _cleanup_free_ char *uri = NULL, *error = NULL;
+    size_t n = 0;
+
+    judging->judgement->judged[FINDING_LIBVIRT_UNREACHABLE] = true;
+    list = evidence_new_list();
+    for (size_t i = 0; virt && i < virt->n_connections; i++) {
+        const struct virt_connection *connection = &virt->connections[i];
+        struct evidence item = { .object = NULL };
+
+        /* Not connected and without a reason: not tried yet. */
+        if (connection->connected || connection->absent || !connection->error)
+            continue;
+        first = first ? first : connection;
+        item = evidence_new();
+        evidence_text(&item, "uri", connection->uri);
+        evidence_text(&item, "error", connection->error);
+        if (connection->since > 0)
+            evidence_number(&item, "since-at", connection->since);
+        evidence_append(&list, &item);
+        n++;
+    }
+    if (n == 0)
+        return 0;
+    uri = text_escape_string(first->uri);
+    error = text_escape_string(first->error);
+    if (!uri || !error)
+        return -ENOMEM;
+    evidence = evidence_new();
+    evidence_value(&evidence, "connections", &list);
+    return judging_add(judging, FINDING_LIBVIRT_UNREACHABLE, SEVERITY_INFO, n, &evidence,
+                       "cannot ask libvirt (%s): %s; verdicts come from files only", uri, error);
 }
 
 /* database-recovered: file. alert-channel-failed: channel, errno, error. */
@@ -359,6 +438,8 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
         r = judging_add(&judging, FINDING_BASELINES_DAMAGED, SEVERITY_ERROR, 1, &evidence, "found damage in %s",
                         what ? what : "what it kept");
     }
+    if (r >= 0)
+        r = judge_connections(&judging, facts->virt);
     judgement.judged[FINDING_ALERT_CHANNEL_FAILED] = true;
     if (r >= 0 && facts->alert_channel) {
         _cleanup_evidence_ struct evidence evidence = evidence_new();

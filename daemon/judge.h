@@ -25,6 +25,7 @@ void conditions_done(struct conditions *conditions);
 struct judgement {
     struct conditions conditions;
     bool judged[_FINDING_MAX];
+    bool sure[_FINDING_MAX];    /* and it does not rest on the audit's confidence, but on libvirt's word, or on names */
     enum confidence confidence;
     uint64_t audited;           /* usec: end of the audit it rests on; 0: rests on none */
 };
@@ -37,6 +38,9 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
                 const struct audit *last, uint64_t now, struct judgement *ret_judgement);
 int judge_datastore(const struct policy *policy, const struct datastore *datastore, uint64_t now,
                     struct judgement *ret_judgement);
+/* A domain of the status that the graph's usage is of. -ENOMEM. */
+int judge_domain(const struct policy *policy, const struct graph *graph, const struct virt_domain *domain, uint64_t now,
+                 struct judgement *ret_judgement);
 
 /* What the daemon knows of itself. */
 struct daemon_facts {
@@ -45,6 +49,7 @@ struct daemon_facts {
     const char *baselines_damaged;  /* what is damaged of what was kept of contents, in words; else NULL */
     const char *alert_channel;      /* that fails now, else NULL */
     int alert_error;                /* -errno */
+    const struct virt_status *virt; /* NULL: libvirt is not asked */
 };
 
 /* database-recovered and baselines-damaged hold from then on until they are acknowledged: they are

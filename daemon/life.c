@@ -21,6 +21,8 @@ struct subject {
     struct finding *findings[_FINDING_MAX];
     enum subject_kind kind;
     uint64_t audited;           /* judgement.audited of the last judgement */
+    uint64_t *held;             /* usec, by type: since when a condition holds that is no finding yet, 0; NULL: none */
+    uint64_t held_until;        /* usec: when the first of these will have held for long enough; UINT64_MAX */
     char name[];
 };
 
@@ -46,6 +48,7 @@ static struct subject *subject_new(enum subject_kind kind, const char *name)
     if (!subject)
         return NULL;
     subject->kind = kind;
+    subject->held_until = UINT64_MAX;
     memcpy(subject->name, name, size);
     return subject;
 }
@@ -84,11 +87,14 @@ static void findings_forget_subject(struct findings *findings, struct subject *s
     LIST_REMOVE(subject, link);
     for (int i = 0; i < _FINDING_MAX; i++)
         finding_free(subject->findings[i]);
+    free(subject->held);
     free(subject);
 }
 
 static bool subject_is_empty(const struct subject *subject)
 {
+    if (subject->held)
+        return false;
     for (int i = 0; i < _FINDING_MAX; i++)
         if (subject->findings[i])
             return false;
@@ -147,7 +153,8 @@ static int finding_message(const struct finding *finding, const char *addition, 
     _cleanup_free_ char *subject = text_escape_string(finding->subject);
     const char *name = finding_definition(finding->type)->name, *summary = finding_summary(finding);
     const char *who[] = {
-        [SUBJECT_IMAGE] = "", [SUBJECT_DATASTORE] = "datastore ", [SUBJECT_DAEMON] = "qcauditd"
+        [SUBJECT_IMAGE] = "", [SUBJECT_DATASTORE] = "datastore ", [SUBJECT_DAEMON] = "qcauditd",
+        [SUBJECT_DOMAIN] = "domain ",
     };
 
     if (!subject || asprintf(ret_message, "%s: %s%s %s%s", name, who[finding->subject_kind],
@@ -341,12 +348,12 @@ static int finding_resolve(struct finding *finding, const char *why, const struc
 }
 
 /* The condition was looked for and does not hold. */
-static int finding_misses(struct finding *finding, enum confidence confidence,
+static int finding_misses(struct finding *finding, const struct judgement *judgement,
                           const struct telling *telling)
 {
     if (telling->counts)
         finding->misses++;
-    if (confidence >= CONFIDENCE_FROZEN || finding->misses >= MISSES_TO_RESOLVE)
+    if (judgement->confidence >= CONFIDENCE_FROZEN || judgement->sure[finding->type] || finding->misses >= MISSES_TO_RESOLVE)
         return finding_resolve(finding, "resolved", telling);
     return tell_nothing(telling, finding);
 }
@@ -354,6 +361,52 @@ static int finding_misses(struct finding *finding, enum confidence confidence,
 static bool finding_lives(const struct finding *finding)
 {
     return finding && finding->state != FINDING_RESOLVED;
+}
+
+/* Has the condition held for as long as it must? *ret_held is false while it has not. */
+static int subject_hold(struct subject *subject, const struct condition *condition, uint64_t now, bool *ret_held)
+{
+    uint64_t *since, until;
+
+    *ret_held = true;
+    if (condition->hold == 0)
+        return 0;
+    if (!subject->held) {
+        subject->held = calloc(_FINDING_MAX, sizeof(*subject->held));
+        if (!subject->held)
+            return -ENOMEM;
+    }
+    since = &subject->held[condition->type];
+    if (*since == 0 || *since > now)
+        *since = now;
+    if (now - *since >= condition->hold)
+        return 0;
+    until = *since + condition->hold;
+    if (until < subject->held_until)
+        subject->held_until = until;
+    *ret_held = false;
+    return 0;
+}
+
+/* What was looked for and does not hold begins anew, should it ever hold again. */
+static void subject_let_go(struct subject *subject, const bool *holds, const bool *judged)
+{
+    bool any = false;
+
+    for (int type = 0; subject->held && type < _FINDING_MAX; type++) {
+        if (!holds[type] && judged[type])
+            subject->held[type] = 0;
+        any |= subject->held[type] > 0;
+    }
+    if (!any)
+        free(TAKE_PTR(subject->held));
+}
+
+uint64_t findings_held_until(const struct findings *findings, enum subject_kind kind, const char *subject_name)
+{
+    const struct subject *subject = findings_subject(findings, kind, subject_name);
+
+    return subject ? subject->held_until : UINT64_MAX;
 }
 
 int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject_name,
@@ -376,20 +429,28 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
     }
     telling.counts = judgement->audited == 0 || judgement->audited != subject->audited;
     subject->audited = judgement->audited;
+    subject->held_until = UINT64_MAX;
     for (size_t i = 0; i < judgement->conditions.n_items; i++) {
         const struct condition *condition = &judgement->conditions.items[i];
         struct finding *finding = subject->findings[condition->type];
+        bool held = true;
 
         holds[condition->type] = true;
+        r = finding_lives(finding) ? 0 : subject_hold(subject, condition, now, &held);
+        if (r < 0)
+            return r;
+        if (!held)
+            continue;
         r = finding_lives(finding) ? finding_goes_on(finding, condition, &telling)
                                    : finding_begins(subject, condition, datastore, &telling);
         if (r < 0)
             return r;
     }
+    subject_let_go(subject, holds, judgement->judged);
     for (int type = 0; type < _FINDING_MAX; type++) {
         if (holds[type] || !judgement->judged[type] || !finding_lives(subject->findings[type]))
             continue;
-        r = finding_misses(subject->findings[type], judgement->confidence, &telling);
+        r = finding_misses(subject->findings[type], judgement, &telling);
         if (r < 0)
             return r;
     }
@@ -403,6 +464,10 @@ int findings_subject_gone(struct findings *findings, enum subject_kind kind,
     const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
     struct subject *subject = findings_subject(findings, kind, subject_name);
 
+    if (subject) {
+        free(TAKE_PTR(subject->held));
+        subject->held_until = UINT64_MAX;
+    }
     for (int type = 0; subject && type < _FINDING_MAX; type++) {
         int r;
 

@@ -30,6 +30,9 @@ typedef int (*findings_changed_fn)(void *userdata, struct finding *finding, cons
 int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject, const char *datastore,
                    const struct judgement *judgement, uint32_t depth, uint64_t now, findings_changed_fn changed,
                    void *userdata);
+/* When to judge the subject again, because a condition that holds will have held for long enough then (condition.hold):
+ * usec, UINT64_MAX never. */
+uint64_t findings_held_until(const struct findings *findings, enum subject_kind kind, const char *subject);
 /* The subject is gone for good (deleted from an online datastore), or not audited any more: all of it resolves. why: in
  * a word or two, for the events ("gone"). */
 int findings_subject_gone(struct findings *findings, enum subject_kind kind, const char *subject, const char *why,

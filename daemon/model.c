@@ -91,7 +91,7 @@ int finding_type_from_name(const char *name)
 bool finding_type_is_of_disk(enum finding_type type)
 {
     return type == FINDING_CHAIN_DEEP || type == FINDING_CHAIN_LIMIT || type == FINDING_SNAPSHOT_OLD ||
-           type == FINDING_SNAPSHOT_RUNAWAY;
+           type == FINDING_SNAPSHOT_RUNAWAY || type == FINDING_SNAPSHOT_UNMANAGED;
 }
 
 static const char *const finding_state_names[_FINDING_STATE_MAX] = {
@@ -255,6 +255,52 @@ void reference_done(struct reference *reference)
     *reference = (struct reference){ .state = REFERENCE_NONE };
 }
 
+void series_add(struct series *series, uint64_t at, uint64_t value, uint64_t least)
+{
+    if (series->n > 0) {
+        uint64_t last = series->samples[series->n - 1].at, earliest;
+
+        if (at < last || __builtin_add_overflow(last, least, &earliest) || at < earliest)
+            return;
+    }
+    if (series->n == SERIES_MAX) {
+        unsigned half = SERIES_MAX / 2, n = half / 2;
+
+        for (unsigned i = 0; i < n; i++)
+            series->samples[i] = series->samples[2 * i];
+        memmove(&series->samples[n], &series->samples[half], (SERIES_MAX - half) * sizeof(*series->samples));
+        series->n = n + SERIES_MAX - half;
+    }
+    series->samples[series->n++] = (struct sample){ .at = at, .value = value };
+}
+
+bool series_slope(const struct series *series, uint64_t since, unsigned least, double *ret_per_second)
+{
+    double sum_t = 0, sum_v = 0, sum_tt = 0, sum_tv = 0, spread;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < series->n; i++) {
+        const struct sample *sample = &series->samples[i];
+        double t, v;
+
+        if (sample->at < since)
+            continue;
+        /* From the last one on: times since the epoch would leave no digits for the rest. */
+        t = -(double)(series->samples[series->n - 1].at - sample->at) / (double)USEC_PER_SEC;
+        v = (double)sample->value - (double)series->samples[series->n - 1].value;
+        sum_t += t;
+        sum_v += v;
+        sum_tt += t * t;
+        sum_tv += t * v;
+        n++;
+    }
+    spread = n * sum_tt - sum_t * sum_t;
+    if (n < least || n < 2 || spread <= 0)
+        return false;
+    *ret_per_second = (n * sum_tv - sum_t * sum_v) / spread;
+    return true;
+}
+
 struct image *image_free(struct image *image)
 {
     if (!image)
@@ -264,6 +310,7 @@ struct image *image_free(struct image *image)
     audit_free(image->audit_before);
     reference_done(&image->parent);
     reference_done(&image->data_file);
+    free(image->growth);
     free(image);
     return NULL;
 }

@@ -57,6 +57,7 @@ struct condition {
     enum confidence confidence;
     json_object *evidence;      /* owned; always an object */
     uint64_t weight;            /* grows when it gets worse (corruptions, leaks, depth, ...): ends an acknowledgement */
+    uint64_t hold;              /* usec that it must have held, at every look, before it is a finding; 0 at once */
 };
 
 enum finding_state { FINDING_OPEN, FINDING_ACKNOWLEDGED, FINDING_RESOLVED, _FINDING_STATE_MAX };
@@ -64,8 +65,9 @@ enum finding_state { FINDING_OPEN, FINDING_ACKNOWLEDGED, FINDING_RESOLVED, _FIND
 const char *finding_state_name(enum finding_state state);
 int finding_state_from_name(const char *name);          /* -EINVAL when unknown */
 
-/* A condition with its life. subject: an image's path, a datastore's name, or "" for the daemon itself. */
-enum subject_kind { SUBJECT_IMAGE, SUBJECT_DATASTORE, SUBJECT_DAEMON };
+/* A condition with its life. subject: an image's path, a datastore's name, "" for the daemon itself, or a domain's name
+ * and connection: "web1 on qemu:///system". */
+enum subject_kind { SUBJECT_IMAGE, SUBJECT_DATASTORE, SUBJECT_DAEMON, SUBJECT_DOMAIN };
 
 struct finding {
     int64_t id;                 /* the database's; 0 until stored. Unique and stable for type + subject */
@@ -291,7 +293,8 @@ struct audit {
     int64_t id;                 /* the database's, 0 until stored */
     uint64_t started, finished; /* usec since the epoch */
     enum confidence confidence;
-    enum files_use use;
+    enum files_use use;         /* by the locks, or by what libvirt says */
+    enum files_use locked;      /* by the locks alone */
     bool deep;                  /* forced or scrubbed, not only due to a change */
     struct identity identity;   /* of what was audited, */
     struct fingerprint fingerprint;     /* before; equal after, else confidence is racy */
@@ -302,6 +305,19 @@ struct audit {
 struct audit *audit_free(struct audit *audit);
 
 struct datastore;
+
+/* How something grew: the times at which it was looked at, and what it was then; at most SERIES_MAX, the older ones
+ * the sparser. */
+#define SERIES_MAX 96
+struct sample { uint64_t at, value; };
+struct series { struct sample samples[SERIES_MAX]; unsigned n; };
+
+/* Adds a sample that is at least `least` usec later than the last one; an earlier one is left out. A full series
+ * forgets every other one of its older half. */
+void series_add(struct series *series, uint64_t at, uint64_t value, uint64_t least);
+/* The line that fits best (least squares) through the samples since `since`: value per second, negative when it
+ * shrinks; false when they are fewer than `least` or were taken at one time. */
+bool series_slope(const struct series *series, uint64_t since, unsigned least, double *ret_per_second);
 
 /* One file that is, or may be, an image. Owned by discover; other stages keep pointers only while the
  * manager tells them of it. */
@@ -315,7 +331,7 @@ struct image {
     struct identity identity;   /* as last seen on disk */
     struct fingerprint fingerprint;
     uint64_t device;            /* st_dev */
-    enum files_use use;         /* as last probed */
+    enum files_use use;         /* as last probed, or as libvirt said then */
     struct audit *audit;        /* the last one; NULL before the first */
     struct audit *audit_before; /* the one before that, for what grew; NULL if not known */
     struct reference parent;    /* from that audit */
@@ -325,6 +341,8 @@ struct image {
     void *plan;                 /* schedule's */
     void *scrub;                /* scrub's */
     struct baseline *baseline;  /* of its content; NULL none */
+    struct series *growth;      /* of an overlay: bytes allocated; NULL none */
+    uint64_t raw_size;          /* of this very file when an audit found it to be raw, 0 never */
     /* The manager's: */
     bool listed;                /* an image as far as one can tell; else another file, looked at once, not shown */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
@@ -359,6 +377,8 @@ struct datastore {
     bool dirty;                 /* the manager's: to be judged again */
     uint64_t n_denied;          /* the manager's: listed images that may not be read, as their audits say */
     bool all_denied;            /* and no listed image can be: said once, of the datastore */
+    uint64_t growth;            /* the manager's: bytes by which its images can grow at worst */
+    struct series available;    /* bytes */
 };
 
 struct datastore *datastore_free(struct datastore *datastore);
@@ -388,12 +408,29 @@ struct thresholds {
     uint64_t reclaimable_bytes;         /* 10 GiB */
     uint32_t reclaimable_share;         /* 3,000 (30 %) of what the image takes, */
     uint64_t reclaimable_least;         /* of at least 100 MiB */
+    uint64_t runaway_least;             /* usec: a shorter interval is no rhythm: 1 min */
+    struct steps snapshot_large;        /* bytes: 20 GiB, 40 GiB, off */
+    struct steps snapshot_large_share;  /* of the virtual size: 2,000 (20 %), 5,000 (50 %), off; */
+    uint64_t snapshot_large_least;      /* but not below so many bytes: 1 GiB */
+    struct steps datastore_full;        /* 7,500 (75 %), off, 8,500 (85 %) */
+    struct steps datastore_overcommitted;       /* 15,000 (150 %), off, off */
+    uint64_t full_early, full_late;     /* time to full: a warning from 72 h, critical from 24 h; UINT64_MAX off */
+    uint64_t full_span;                 /* that the samples of its slope span at least: 1 h */
+    /* How long these have to hold, usec: */
+    uint64_t unmanaged_after;           /* 1 h */
+    uint64_t orphan_after;              /* 24 h */
+    uint64_t backup_after;              /* the age that no backup job reaches: 24 h */
+    uint64_t job_after;                 /* a block job that is ready: 1 h */
+    uint64_t differs_after;             /* 5 min */
+    uint64_t delete_after;              /* a deletion of a snapshot: 10 min */
+    uint64_t foreign_after;             /* 1 min */
     bool disabled[_FINDING_MAX];        /* findings the administrator does not want */
 };
 
 struct policy_class {
     char *name;
     char **paths;               /* glob patterns over absolute paths, NULL-ended */
+    uint64_t memory;            /* bytes that a domain with such an image needs; 0: not said */
     struct thresholds thresholds;       /* complete: defaults filled in */
 };
 
@@ -409,4 +446,6 @@ struct policy {
 };
 
 const struct thresholds *policy_thresholds(const struct policy *policy, const char *path);
+/* The class of an image; NULL for none. */
+const struct policy_class *policy_class_of(const struct policy *policy, const char *path);
 bool policy_golden(const struct policy *policy, const char *path);

@@ -13,12 +13,19 @@ static bool matches_any(char *const *patterns, const char *path)
     return false;
 }
 
-const struct thresholds *policy_thresholds(const struct policy *policy, const char *path)
+const struct policy_class *policy_class_of(const struct policy *policy, const char *path)
 {
     for (size_t i = 0; i < policy->n_classes; i++)
         if (matches_any(policy->classes[i].paths, path))
-            return &policy->classes[i].thresholds;
-    return &policy->thresholds;
+            return &policy->classes[i];
+    return NULL;
+}
+
+const struct thresholds *policy_thresholds(const struct policy *policy, const char *path)
+{
+    const struct policy_class *class = policy_class_of(policy, path);
+
+    return class ? &class->thresholds : &policy->thresholds;
 }
 
 bool policy_golden(const struct policy *policy, const char *path)

@@ -19,6 +19,7 @@ const char *subject_kind_name(enum subject_kind kind)
 {
     static const char *const names[] = {
         [SUBJECT_IMAGE] = "image", [SUBJECT_DATASTORE] = "datastore", [SUBJECT_DAEMON] = "daemon",
+        [SUBJECT_DOMAIN] = "domain",
     };
 
     return names[kind];

@@ -62,6 +62,7 @@ struct node {
 
 struct graph {
     const struct policy *policy;
+    const struct usage_index *usage;
     bool first_pass;
     void *spots;                /* tsearch tree of struct spot */
     LIST_HEAD(, node) all;

@@ -77,6 +77,60 @@ void graph_set_policy(struct graph *graph, const struct policy *policy)
     }
 }
 
+/* What is said of a path decides whether its image is golden, and which layer is its disk's. */
+static void mark_usage(void *userdata, const char *path)
+{
+    struct graph *graph = userdata;
+    struct node *node = image_node(graph_find(graph, path));
+
+    if (node)
+        node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN);
+}
+
+void graph_set_usage(struct graph *graph, const struct usage_index *usage)
+{
+    const struct usage_index *before = graph->usage;
+    struct node *node;
+
+    graph->usage = usage;
+    usage_index_compare(before, usage, mark_usage, graph);
+    /* Whether what is not said is not so. */
+    if (usage_is_complete(before) != usage_is_complete(usage))
+        LIST_FOREACH(node, &graph->all, all)
+            node_mark(graph, node, NODE_TELL);
+}
+
+const struct usage_index *graph_usage(const struct graph *graph)
+{
+    return graph->usage;
+}
+
+struct usage graph_image_usage(const struct graph *graph, const struct image *image)
+{
+    return usage_find(graph->usage, image->path);
+}
+
+enum files_use graph_use(const struct graph *graph, const struct image *image)
+{
+    struct usage usage = graph_image_usage(graph, image);
+    enum files_use said = usage_use(&usage);
+
+    return said > image->use ? said : image->use;
+}
+
+bool graph_is_data_file(const struct graph *graph, const struct image *image)
+{
+    struct seat *seat;
+    struct spot *spot;
+
+    if (graph_spot(graph, SPOT_DATA_FILE, NULL, &image->identity, &spot) < 0)
+        return false;
+    LIST_FOREACH(seat, &spot->there, link)
+        if (seat->node->image != image)
+            return true;
+    return false;
+}
+
 void graph_set_first_pass(struct graph *graph, bool under_way)
 {
     struct node *node;
@@ -147,14 +201,25 @@ static bool node_is_golden(const struct node *node)
     return node->golden_by_policy || node->golden_by_inference;
 }
 
-/* DESIGN: a base that at least two overlays use directly, that nobody writes, and that is older
- * than all of them. */
+/* Did a snapshot make one of its overlays? Then it is an earlier state of that one disk. */
+static bool node_is_snapshotted(const struct graph *graph, const struct node *node)
+{
+    struct usage usage = graph_image_usage(graph, node->image);
+
+    for (size_t i = 0; i < usage.n_entries; i++)
+        if (usage.entries[i].kind == USAGE_BEFORE || usage.entries[i].kind == USAGE_MADE)
+            return true;
+    return false;
+}
+
+/* DESIGN: a base that at least two overlays of different disks use directly, that no domain writes and no
+ * libvirt snapshot made, and that is older than all of them. */
 static bool node_infer_golden(const struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
 
     if ((graph->policy && !graph->policy->infer_golden) || node->n_children < 2 || node->parent ||
-        node->seen_end != END_BASE || image->use == FILES_WRITER)
+        node->seen_end != END_BASE || graph_use(graph, image) == FILES_WRITER || node_is_snapshotted(graph, node))
         return false;
     if (node->children_made == 0) {
         node->children_made = INT64_MAX;
@@ -358,18 +423,34 @@ static void take_leaf(struct relation *own, const struct node *leaf)
         own->deepest_leaf = leaf->image;
 }
 
-/* Goes through all layers of one disk. */
-static void find_leaves(struct node *own)
+static bool node_is_disk(const struct graph *graph, const struct node *node)
+{
+    struct usage usage = graph_image_usage(graph, node->image);
+
+    return usage_source(&usage);
+}
+
+/* Goes through all layers of one disk. What a merge left above the layer that a domain has as its disk is no part of
+ * it any more, so where there is such a layer, the leaves are those alone that domains use. */
+static void find_leaves(const struct graph *graph, struct node *own)
 {
     struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
     struct node *node;
+    bool used = false;
 
     own->relation.deepest_leaf = NULL;
     own->relation.n_leaves = 0;
     STAILQ_INSERT_TAIL(&queue, own, queue);
     while ((node = STAILQ_FIRST(&queue))) {
+        bool disk = node_is_disk(graph, node);
+
         STAILQ_REMOVE_HEAD(&queue, queue);
-        if (node->n_children == 0)
+        if (disk && !used) {
+            used = true;
+            own->relation.deepest_leaf = NULL;
+            own->relation.n_leaves = 0;
+        }
+        if (disk || (!used && node->n_children == 0))
             take_leaf(&own->relation, node);
         if (node->relation.golden)
             continue;           /* each of its overlays, however many, is a disk of its own */
@@ -394,7 +475,7 @@ static void find_all_leaves(struct graph *graph)
     }
     TAILQ_FOREACH(node, &graph->touched, touched)
         if (node->flags & NODE_FIND_LEAVES)
-            find_leaves(node);
+            find_leaves(graph, node);
 }
 
 /* ---- the round ------------------------------------------------------------------------------ */
@@ -513,10 +594,15 @@ uint64_t graph_layer_created(const struct graph *graph, const struct image *imag
                              const char **ret_source)
 {
     const struct node *node = image_node(image);
+    struct usage usage = graph_image_usage(graph, image);
+    const struct usage_entry *made = usage_made(&usage, NULL);
     uint64_t created;
     const char *source;
 
-    if (node && node->parent) {
+    if (made && made->snapshot->created > 0) {
+        created = made->snapshot->created;
+        source = "libvirt";
+    } else if (node && node->parent) {
         created = nsec_to_usec(node->parent->image->fingerprint.mtime);
         source = "parent-mtime";
     } else if (image->identity.btime > 0) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "model.h"
+#include "usage.h"
 
 struct graph;
 
@@ -28,7 +29,8 @@ struct relation {
     struct image *oldest_unconsolidated;        /* the layer next above the own layer; NULL when 0 */
     /* Of an own layer, which stands for its disk while snapshots come and go; else NULL and 0. */
     struct image *deepest_leaf; /* with most layers above the own layer, of these the smallest path; itself when it is
-                                 * the leaf; NULL when only a golden image, and no leaf, is above */
+                                 * the leaf; NULL when only a golden image, and no leaf, is above. Where libvirt knows
+                                 * a domain with one of the layers as its disk: that one, whatever lies above it */
     size_t n_leaves;            /* more than one: the disk's layers fork */
 };
 
@@ -36,6 +38,12 @@ int graph_new(struct graph **ret_graph);
 struct graph *graph_free(struct graph *graph);
 /* The policy is borrowed, may be exchanged; everything is dirty then. */
 void graph_set_policy(struct graph *graph, const struct policy *policy);
+/* What libvirt says, borrowed; NULL or without a status: nothing. The next graph_refresh() tells of all images of which
+ * it says something else than before. */
+void graph_set_usage(struct graph *graph, const struct usage_index *usage);
+const struct usage_index *graph_usage(const struct graph *graph);
+/* What libvirt says of the image. */
+struct usage graph_image_usage(const struct graph *graph, const struct image *image);
 /* While the first pass over a store is under way, an overlay whose base has no second overlay
  * yet may still turn out to be a linked clone: its relation is pending, so that nothing is
  * judged too early. At the end, the next graph_refresh() tells of all these. Off by default. */
@@ -67,5 +75,29 @@ size_t graph_find_name(const struct graph *graph, const char *name, struct image
 size_t graph_data_file_users(const struct graph *graph, const struct image *image, struct image **ret_images,
                              size_t max);
 /* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names
- * where that is from: "parent-mtime" (when the parent froze), else "birth-time", else "mtime". */
+ * where that is from: "libvirt" (the snapshot that made it), else "parent-mtime" (when the parent froze), else
+ * "birth-time", else "mtime". */
 uint64_t graph_layer_created(const struct graph *graph, const struct image *image, const char **ret_source);
+/* Does another image keep its data in this one? */
+bool graph_is_data_file(const struct graph *graph, const struct image *image);
+/* Do the locks, or libvirt, say that it is in use? */
+enum files_use graph_use(const struct graph *graph, const struct image *image);
+
+/* ---- relate-role.c ---------------------------------------------------------------------------- */
+
+enum role {
+    ROLE_UNKNOWN, ROLE_BASE, ROLE_GOLDEN, ROLE_OVERLAY, ROLE_LEAF, ROLE_BACKUP, ROLE_MEDIUM, ROLE_LEFTOVER, _ROLE_MAX,
+};
+
+const char *role_name(enum role role);          /* "base", "install-medium", ... */
+
+/* What the image is for, and why one thinks so: a sentence, malloc'd and escaped, in *ret_reason (may be NULL). -ENOMEM. */
+int graph_role(const struct graph *graph, const struct image *image, enum role *ret_role, char **ret_reason);
+
+/* Which backup tool gives such names to what it leaves behind; NULL for none. */
+const char *backup_tool(const char *path);
+/* Only while it is at work: an overlay, a scratch file. */
+bool backup_tool_is_temporary(const char *path);
+/* Nothing refers to it: no domain, snapshot, chain or lock, and libvirt's word is complete; never on a network file system.
+ * Not said of install media, golden images, and what its name says is kept. */
+bool graph_is_unused(const struct graph *graph, const struct image *image);

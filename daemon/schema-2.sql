@@ -57,3 +57,48 @@ CREATE TABLE digest (
     explanation     TEXT NOT NULL               -- one sentence, escaped; "" none
 ) STRICT;
 CREATE INDEX digest_by_path ON digest (path);
+
+-- Findings can be of a domain, too: the same table with another check.
+CREATE TABLE finding_2 (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    type            TEXT NOT NULL,
+    subject_kind    TEXT NOT NULL CHECK (subject_kind IN ('image', 'datastore', 'daemon', 'domain')),
+    subject         BLOB NOT NULL,              -- of a domain: "NAME on URI"
+    datastore       TEXT NOT NULL,
+    state           TEXT NOT NULL,
+    severity        TEXT NOT NULL,
+    confidence      TEXT NOT NULL,
+    first_seen      INTEGER NOT NULL,
+    last_seen       INTEGER NOT NULL,
+    changed         INTEGER NOT NULL,
+    resolved        INTEGER NOT NULL,
+    count           INTEGER NOT NULL,
+    misses          INTEGER NOT NULL,
+    weight          INTEGER NOT NULL,
+    evidence        TEXT NOT NULL,
+    remedy          TEXT,
+    acknowledged_by     TEXT,
+    acknowledged_reason TEXT,
+    acknowledged_until  INTEGER NOT NULL,
+    acknowledged_weight INTEGER NOT NULL,
+    reminded        INTEGER NOT NULL,
+    reminders       INTEGER NOT NULL,
+    UNIQUE (type, subject_kind, subject)
+) STRICT;
+INSERT INTO finding_2 SELECT * FROM finding;
+INSERT INTO sqlite_sequence (name, seq)
+    SELECT 'finding_2', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'finding_2');
+UPDATE sqlite_sequence SET seq = max(seq, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'finding'), 0))
+    WHERE name = 'finding_2';
+DROP TABLE finding;
+ALTER TABLE finding_2 RENAME TO finding;
+CREATE INDEX finding_by_subject ON finding (subject);
+CREATE INDEX finding_resolved ON finding (resolved) WHERE resolved > 0;
+
+-- How something grew: the space left in a datastore, what a snapshot's layer takes. A few dozen samples each.
+CREATE TABLE sample (
+    subject         BLOB NOT NULL,              -- name of a datastore, path of an image
+    at              INTEGER NOT NULL,           -- time
+    value           INTEGER NOT NULL,           -- u64; bytes
+    PRIMARY KEY (subject, at)
+) STRICT, WITHOUT ROWID;

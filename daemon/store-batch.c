@@ -18,6 +18,7 @@ static const char *const subject_kind_names[] = {
     [SUBJECT_IMAGE] = "image",
     [SUBJECT_DATASTORE] = "datastore",
     [SUBJECT_DAEMON] = "daemon",
+    [SUBJECT_DOMAIN] = "domain",
 };
 
 static int name_index(const char *const *names, size_t n_names, const char *name)
