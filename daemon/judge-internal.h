@@ -19,7 +19,6 @@ struct judging {
     const struct layer_report *layer;   /* the image itself; NULL when it was not opened */
     uint64_t now;
     struct usage usage;         /* what libvirt says of the image */
-    const struct policy *policy;
     enum confidence audit_confidence;   /* while judging_sure() holds */
     struct judgement *judgement;
 };
