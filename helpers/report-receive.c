@@ -80,7 +80,7 @@ struct report_receiver *report_receiver_free(struct report_receiver *receiver)
 
 void report_receiver_expect(struct report_receiver *receiver, unsigned flags)
 {
-    receiver->digests = flags & (WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST);
+    receiver->digests = flags & (WORKER_FILE_DIGEST | CONTENT_FLAGS);
 }
 
 static bool layer_is_whole(const struct report_receiver *receiver)

@@ -111,6 +111,11 @@ static void mistakes(void **state)
         { "intervals: {walk: 60}\n", "1:19: intervals.walk: \"60\": a duration needs a unit: 90s, 1h 30min, 7d\n" },
         { "intervals: {audit: 0s}\n",
           "1:20: intervals.audit: \"0s\" is out of range: 1min to 100y, or never\n" },
+        { "scrub: {window: 22-5}\n",
+          "1:17: scrub.window: \"22-5\": not a time of the day such as 22:00-05:00, or always\n" },
+        { "scrub: {window: 05:00-05:00}\n", "1:17: scrub.window: \"05:00-05:00\": begins when it ends, or always\n" },
+        { "scrub: {window: 22:00-24:01}\n",
+          "1:17: scrub.window: \"22:00-24:01\": not a time of the day such as 22:00-05:00, or always\n" },
         { "reading: {budget: fast}\n",
           "1:19: reading.budget: \"fast\": not a size such as 512MiB or 1GiB, or unlimited\n" },
         { "thresholds: {clusters-leaked: {share: 5}}\n",
@@ -313,6 +318,12 @@ static void defaults(void **state)
     assert_int_equal(thresholds->data_file, SEVERITY_WARNING);
     assert_true(config->policy.infer_golden);
     assert_null(config->policy.golden[0]);
+    assert_int_equal(config->policy.scrub_golden, 7 * 86400 * USEC_PER_SEC);
+    assert_int_equal(config->policy.scrub_parents, 30 * 86400 * USEC_PER_SEC);
+    assert_int_equal(config->policy.scrub_parents_after, 86400 * USEC_PER_SEC);
+    assert_int_equal(config->scrub_window, 0);
+    assert_int_equal(config->scrub_pressure, 1000);
+    assert_int_equal(config->scrub_budget, 0);
     for (enum finding_type type = 0; type < _FINDING_MAX; type++)
         assert_false(thresholds->disabled[type]);
 
@@ -331,6 +342,7 @@ static void values(void **state)
         "intervals: {walk: 1h 30min, audit: never, debounce: 0s}\n"
         "workers: {count: 64, memory: 512M}\n"
         "reading: {budget: 50MiB/s, deadline: 90 s}\n"
+        "scrub: {golden: 2d, parents: never, parents-after: 0s, window: 22:00-05:30, pressure: off, budget: 100MiB/s}\n"
         "alerts: {severity: critical, syslog: yes, reminder: never}\n"
         "thresholds:\n"
         "  chain-deep: {warning: off, critical: 100}\n"
@@ -360,6 +372,12 @@ static void values(void **state)
     assert_int_equal(config->worker_memory, 512 << 20);
     assert_int_equal(config->read_budget, 50 << 20);
     assert_int_equal(config->files_deadline, 90 * USEC_PER_SEC);
+    assert_int_equal(config->policy.scrub_golden, 2 * 86400 * USEC_PER_SEC);
+    assert_int_equal(config->policy.scrub_parents, 0);
+    assert_int_equal(config->policy.scrub_parents_after, 0);
+    assert_int_equal(config->scrub_window, 22 * 60 << 16 | (5 * 60 + 30));
+    assert_true(config->scrub_pressure == UINT64_MAX);
+    assert_int_equal(config->scrub_budget, 100 << 20);
     assert_int_equal(config->alert_severity, SEVERITY_CRITICAL);
     assert_int_equal(config->alert_reminder, 0);
 

@@ -480,6 +480,160 @@ static void test_progress_and_budget(void **state)
     assert_false(worker_exhausted(f->worker));
 }
 
+/* ---- scrubs ----------------------------------------------------------------------------------- */
+
+struct blocks {
+    struct fixture *fixture;
+    uint64_t next, data, zero, unallocated;
+};
+
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+{
+    struct blocks *blocks = userdata;
+
+    assert_true(first >= blocks->next && n > 0);
+    assert_false(digests && unallocated);
+    blocks->next = first + n;
+    *(digests ? &blocks->data : unallocated ? &blocks->unallocated : &blocks->zero) += n;
+}
+
+static void on_scrubbed(void *userdata, struct worker *worker, struct audit_report *report)
+{
+    on_done(((struct blocks *)userdata)->fixture, worker, report);
+}
+
+static void on_scrub_question(void *userdata, struct worker *worker, const struct worker_question *question)
+{
+    on_question(((struct blocks *)userdata)->fixture, worker, question);
+}
+
+static const struct qca_content_digest *scrub(struct fixture *f, const char *name, uint64_t first, struct blocks *blocks)
+{
+    _cleanup_close_ int fd = image_open(f, name);
+    struct worker_request request =
+        request_for(f, fd, WORKER_CHECK | WORKER_LAYER_DIGEST | WORKER_BLOCK_DIGESTS | WORKER_DIRECT);
+
+    *blocks = (struct blocks){.fixture = f};
+    request.first_block = first;
+    request.blocks = on_blocks;
+    request.progress = NULL;
+    request.done = on_scrubbed;
+    request.question = on_scrub_question;
+    request.userdata = blocks;
+    assert_int_equal(worker_audit(f->worker, &request), 0);
+    loop_until_done(f, f->n_done + 1);
+    assert_int_equal(f->report->error, 0);
+    assert_int_equal(f->report->n_layers, 1);
+    assert_true(f->report->reading >= REPORT_READING_DIRECT);
+    assert_non_null(f->report->content_digest);
+    return f->report->content_digest;
+}
+
+/* Of an overlay: what it holds itself, the rest is unallocated; no parent is asked for. Of a base: its content. */
+static void test_layer_digest(void **state)
+{
+    struct fixture *f = *state;
+    const struct qca_content_digest *digest;
+    struct blocks blocks;
+    uint8_t alone[32];
+
+    run(f, "qemu-img create -q -f qcow2 base.qcow2 64M && qemu-io -c 'write -P 3 0 1M' base.qcow2");
+    run(f, "qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 over.qcow2 && "
+           "qemu-io -c 'write -P 9 2M 64k' -c 'write -z 4M 1M' over.qcow2");
+    run(f, "cp over.qcow2 alone.qcow2 && qemu-img rebase -u -b '' alone.qcow2");
+    start(f, f->worker_program, NULL);
+    {
+        _cleanup_close_ int fd = image_open(f, "alone.qcow2");
+        struct worker_request request = request_for(f, fd, WORKER_CHAIN | WORKER_CONTENT_DIGEST);
+
+        assert_int_equal(worker_audit(f->worker, &request), 0);
+        loop_until_done(f, 1);
+        assert_true(f->report->content_digest->complete);
+        memcpy(alone, f->report->content_digest->digest, 32);
+    }
+    digest = scrub(f, "over.qcow2", 0, &blocks);
+    assert_int_equal(f->n_questions, 0);
+    assert_true(digest->complete);
+    assert_memory_equal(digest->digest, alone, 32);
+    assert_true(f->report->layers[0].checked);
+    assert_int_equal(blocks.next, 1024);
+    assert_int_equal(blocks.data, 1);
+    assert_int_equal(blocks.zero, 16);
+    assert_int_equal(blocks.unallocated, 1024 - 17);
+
+    /* from a block on: the rest alone is told, without a digest */
+    digest = scrub(f, "over.qcow2", 33, &blocks);
+    assert_true(digest->complete);
+    assert_int_equal(blocks.data, 0);
+    assert_int_equal(blocks.zero, 16);
+    assert_int_equal(blocks.unallocated, 1024 - 33 - 16);
+    assert_int_equal(digest->digest[0] | digest->digest[17] | digest->digest[31], 0);
+}
+
+/* The one file that a layer needs beside its own is asked for; without it, the check is done all the same. */
+static void test_layer_with_data_file(void **state)
+{
+    struct fixture *f = *state;
+    const struct qca_content_digest *digest;
+    struct blocks blocks;
+
+    run(f, "qemu-img create -q -f qcow2 -o data_file=d.raw,data_file_raw=on d.qcow2 4M && "
+           "qemu-io -c 'write -P 5 1M 128k' d.qcow2");
+    start(f, f->worker_program, NULL);
+    digest = scrub(f, "d.qcow2", 0, &blocks);
+    assert_int_equal(f->n_questions, 1);
+    assert_true(digest->complete);
+    assert_int_equal(blocks.data, 2);
+    f->refuse = -ENOENT;
+    digest = scrub(f, "d.qcow2", 0, &blocks);
+    f->refuse = 0;
+    assert_false(digest->complete);
+    assert_int_equal(digest->bad_bytes, 4 << 20);
+    assert_int_equal(digest->bad[0].error, -ENOENT);
+    assert_int_equal(blocks.next, 0);
+    assert_true(f->report->layers[0].checked);
+    assert_false(worker_exhausted(f->worker));
+}
+
+static int on_resume(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    worker_pace(((struct fixture *)userdata)->worker, false, 0);
+    return 0;
+}
+
+/* One that is told to pause waits, says so, and is not taken for hung. */
+static void test_paused(void **state)
+{
+    struct fixture *f = *state;
+    _cleanup_close_ int fd = -1;
+    struct worker_request request;
+    sd_event_source *timer = NULL;
+
+    run(f, "dd if=/dev/urandom of=p.raw bs=1M count=8 2>/dev/null");
+    start(f, f->worker_program, NULL);
+    fd = image_open(f, "p.raw");
+    request = request_for(f, fd, WORKER_LAYER_DIGEST | WORKER_DIRECT);
+    request.format = QCA_FORMAT_RAW;
+    request.deadline_usec = 1500000;
+    assert_int_equal(worker_audit(f->worker, &request), 0);
+    worker_pace(f->worker, true, 0);
+    assert_true(sd_event_add_time_relative(f->event, &timer, CLOCK_MONOTONIC, 3000000, 0, on_resume, f) >= 0);
+    loop_until_done(f, 1);
+    sd_event_source_disable_unref(timer);
+    assert_int_equal(f->report->error, 0);
+    assert_true(f->report->content_digest->complete);
+    assert_true(f->n_progress > 2);
+    assert_true(f->report->elapsed_usec > 2500000);
+
+    /* cancelled while it waits */
+    assert_int_equal(worker_audit(f->worker, &request), 0);
+    worker_pace(f->worker, true, 0);
+    worker_cancel(f->worker);
+    loop_until_done(f, 2);
+    assert_int_equal(f->report->error, -ECANCELED);
+    assert_false(worker_exhausted(f->worker));
+}
+
 static uint64_t status_field(pid_t pid, const char *field, int base)
 {
     _cleanup_fclose_ FILE *file = NULL;
@@ -669,7 +823,8 @@ int main(void)
         TEST(test_plain), TEST(test_issues), TEST(test_raw_and_garbage), TEST(test_chain),
         TEST(test_no_policy_refuses), TEST(test_loop), TEST(test_reuse), TEST(test_without_digests), TEST(test_busy_and_cancel),
         TEST(test_question_stops_the_clock), TEST(test_free_in_callback), TEST(test_free_under_way),
-        TEST(test_progress_and_budget), TEST(test_confined), TEST(test_no_program), TEST(test_memory_limit), TEST(test_misbehaviour),
+        TEST(test_progress_and_budget), TEST(test_layer_digest), TEST(test_layer_with_data_file), TEST(test_paused),
+        TEST(test_confined), TEST(test_no_program), TEST(test_memory_limit), TEST(test_misbehaviour),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
