@@ -99,10 +99,11 @@ int check_unfinished(struct check *check, int r, const struct qca_error *error)
 int qca_check(struct qca_image *image, const struct qca_check_options *options,
               struct qca_check_result *ret_result)
 {
-    _cleanup_(qca_check_result_donep) struct qca_check_result *cleanup = NULL;
     struct qca_check_result result = { .finished = true,
                                        .burst_offset = QCA_NO_OFFSET,
                                        .burst_end = QCA_NO_OFFSET };
+    /* behind what it points to, whose life would be over otherwise */
+    _cleanup_(qca_check_result_donep) struct qca_check_result *cleanup = NULL;
     struct check check = { .result = &result };
     int r;
 
