@@ -11,6 +11,7 @@
 #include "lib/cleanup.h"
 
 #define ISSUES_MAX 100          /* issues in one finding's evidence */
+#define OVERLAYS_MAX 5
 
 /* Found by the check, and said nothing about while a guest writes. */
 static const enum finding_type check_types[] = {
@@ -247,7 +248,27 @@ static bool pointers_confirmed(const struct judging *judging)
 
 /* ---- damage --------------------------------------------------------------------------------- */
 
-/* corruptions, check-errors, leaks, kinds {name: count}, in-use, finished, issues,
+/* overlays [path], overlays-omitted: whoever reads through the damage. */
+static void evidence_overlays(struct evidence *evidence, const struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    _cleanup_evidence_ struct evidence list = { .object = NULL };
+
+    if (!relation || relation->n_children == 0)
+        return;
+    list = evidence_new_list();
+    for (size_t i = 0; i < relation->n_children && i < OVERLAYS_MAX; i++) {
+        struct evidence overlay = evidence_new();
+
+        evidence_text(&overlay, "path", relation->children[i]->path);
+        evidence_append(&list, &overlay);
+    }
+    evidence_value(evidence, "overlays", &list);
+    if (relation->n_children > OVERLAYS_MAX)
+        evidence_number(evidence, "overlays-omitted", relation->n_children - OVERLAYS_MAX);
+}
+
+/* corruptions, check-errors, leaks, kinds {name: count}, overlays, in-use, finished, issues,
  * issues-omitted */
 static int add_damage(struct judging *judging, enum finding_type type, enum severity severity,
                       uint64_t corruptions, bool pointers_only)
@@ -267,6 +288,7 @@ static int add_damage(struct judging *judging, enum finding_type type, enum seve
         if (check->kind_count[kind] > 0)
             evidence_number(&kinds, qca_issue_kind_name(kind), check->kind_count[kind]);
     evidence_value(&evidence, "kinds", &kinds);
+    evidence_overlays(&evidence, judging);
     evidence_issues(&evidence, judging, wanted);
     if (first && first->guest_offset != QCA_NO_OFFSET)
         snprintf(where, sizeof(where), ", first at byte %llu of the guest's disk",
