@@ -10,15 +10,36 @@ enum {
     ENTRY_SIZE = 40,            /* the fixed part */
     EXTRA_KNOWN = 16,           /* large VM state size and virtual size: what version 3 demands */
     STRING_KEPT = 1023,
+    WINDOW_MAX = 128 * 1024,    /* an id and a name of the largest size fit */
 };
 
 /* A sliding view of the table: entries are small, reads are not. */
 struct window {
     struct qca_image *image;
     uint64_t start;
-    size_t length;
-    uint8_t data[128 * 1024];  /* an id and a name of the largest size fit */
+    size_t length, capacity;    /* bytes */
+    uint8_t *data;
 };
+
+static void window_done(struct window *window)
+{
+    free(window->data);
+}
+
+/* Most tables are small; one that lies behind the end of the file is not even that. */
+static int window_reserve(struct window *window, size_t capacity)
+{
+    uint8_t *data;
+
+    if (capacity <= window->capacity)
+        return 0;
+    data = realloc(window->data, capacity);
+    if (!data)
+        return -ENOMEM;
+    window->data = data;
+    window->capacity = capacity;
+    return 0;
+}
 
 /* The size bytes at offset (at most what a name takes), or -errno. */
 static int window_get(struct window *window, uint64_t offset, size_t size, const uint8_t **ret_data)
@@ -31,7 +52,12 @@ static int window_get(struct window *window, uint64_t offset, size_t size, const
                  ahead = offset < file_size ? file_size - offset : 0;
 
         window->start = offset;
-        window->length = min_u64(max_u64(ahead, size), sizeof(window->data));
+        window->length = min_u64(max_u64(ahead, size), WINDOW_MAX);
+        r = window_reserve(window, window->length);
+        if (r < 0) {
+            window->length = 0;
+            return r;
+        }
         r = qcow2_read(window->image, offset, window->data, window->length);
         if (r < 0) {
             /* Reading ahead may fail where what is asked for can be read. */
@@ -113,7 +139,7 @@ static int table_load(struct qca_image *image, struct qca_error *error)
 {
     struct qca_image_info *info = &image->info;
     struct qcow2 *qcow2 = image->qcow2;
-    _cleanup_free_ struct window *window = NULL;
+    _cleanup_(window_done) struct window window = { .image = image };
     uint64_t offset = info->snapshots_offset, memory;
     uint32_t count = info->snapshot_count;
     int r;
@@ -130,22 +156,19 @@ static int table_load(struct qca_image *image, struct qca_error *error)
         return 0;
 
     memory = (uint64_t)count * (sizeof(*info->snapshots) + sizeof(*qcow2->incomplete)) +
-             sizeof(*window);
+             WINDOW_MAX;
     if (memory > image->memory_limit)
         return out_of_memory(error);
-    window = malloc(sizeof(*window));
     info->snapshots = calloc(count, sizeof(*info->snapshots));
     qcow2->incomplete = calloc(count, sizeof(*qcow2->incomplete));
-    if (!window || !info->snapshots || !qcow2->incomplete)
+    if (!info->snapshots || !qcow2->incomplete)
         return out_of_memory(error);
-    window->image = image;
-    window->start = window->length = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         struct qca_snapshot *snapshot = &info->snapshots[i];
 
         info->n_snapshots = i + 1;
-        r = entry_load(window, i, &offset, snapshot, error);
+        r = entry_load(&window, i, &offset, snapshot, error);
         if (r < 0) {
             free(snapshot->id);
             free(snapshot->name);

@@ -2,31 +2,27 @@
 /* Any bytes as an image: opened, checked, digested, and as a chain whose parents are the same bytes, or none, with the
  * map of what its guest sees.
  *
- * Byte 111 of the input, padding that no reader of qcow2 looks at, says how: with little memory (many passes), without
- * vector instructions, as the beginning of a large sparse file, with digests. However it is checked, the counters must
- * be the same. */
+ * A byte of the input says how (fuzz-image.h). However it is checked, the counters must be the same; the extents of its
+ * map lie end to end over the whole disk, wherever the map is asked; and where the check of an image without parents
+ * finds nothing, the map is whole. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#include "fuzz.h"
+#include "fuzz-image.h"
+#include "lib/bytes.h"
 #include "lib/cleanup.h"
 #include "qcaudit/qcaudit.h"
 
 #define MEMORY_LIMIT (UINT64_C(16) * 1024 * 1024)
 #define MEMORY_LIMIT_TIGHT (UINT64_C(2944) * 1024)     /* what a check needs at least, and little more */
 #define SPARSE_SIZE (UINT64_C(576) * 1024 * 1024)
+#define MAX_MAPPED (UINT64_C(1) << 30)                  /* guest bytes from the beginning, and up to the end */
 
 enum {
     MAX_DEPTH = 4,
     MAX_EXTENTS = 64,
     MAX_DIGESTED = 256 * 1024,  /* bytes of a disk */
-    MODE_PLACE = 111,
-    MODE_SCALAR = 1 << 0,
-    MODE_TIGHT = 1 << 1,
-    MODE_SPARSE = 1 << 2,
-    MODE_DIGEST = 1 << 3,
-    MODES = 1 << 4,
 };
 
 DEFINE_CLEANUP(struct qca_io *, qca_io_free)
@@ -73,9 +69,9 @@ static int input_io(const struct input *input, bool sparse, int *fd, struct qca_
 static int check(struct qca_image *image, unsigned mode, struct qca_check_result *result)
 {
     const struct qca_check_options options = {
-        .memory_limit = mode & MODE_TIGHT ? MEMORY_LIMIT_TIGHT : MEMORY_LIMIT,
+        .memory_limit = mode & FUZZ_MODE_TIGHT ? MEMORY_LIMIT_TIGHT : MEMORY_LIMIT,
         .max_issues = 50,
-        .scalar_only = mode & MODE_SCALAR,
+        .scalar_only = mode & FUZZ_MODE_SCALAR,
         .deep = true,
         .data_file_size = qca_image_info(image)->file_size,
     };
@@ -93,18 +89,54 @@ static bool same(const struct qca_check_result *a, const struct qca_check_result
            a->burst_leaks == b->burst_leaks && memcmp(a->kind_count, b->kind_count, sizeof(a->kind_count)) == 0;
 }
 
-static void check_all(struct qca_image *image, unsigned mode)
+static bool same_issue(const struct qca_issue *a, const struct qca_issue *b)
+{
+    return a->kind == b->kind && a->table == b->table && a->layer == b->layer && a->snapshot == b->snapshot &&
+           a->table_offset == b->table_offset && a->index == b->index && a->host_offset == b->host_offset &&
+           a->host_length == b->host_length && a->guest_offset == b->guest_offset &&
+           a->guest_length == b->guest_length && a->stored == b->stored && a->counted == b->counted &&
+           a->count == b->count;
+}
+
+static bool same_issues(const struct qca_check_result *a, const struct qca_check_result *b)
+{
+    if (a->n_issues != b->n_issues)
+        return false;
+    for (size_t i = 0; i < a->n_issues; i++)
+        if (!same_issue(&a->issues[i], &b->issues[i]))
+            return false;
+    return true;
+}
+
+/* Nothing is wrong with what tables point at. */
+static bool is_sound(const struct qca_check_result *result)
+{
+    for (unsigned kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        if (result->kind_count[kind] > 0 && qca_issue_kind_is_pointer(kind))
+            return false;
+    return result->finished && result->check_errors == 0;
+}
+
+/* Whether the image is sound. */
+static bool check_all(struct qca_image *image, unsigned mode)
 {
     _cleanup_(qca_check_result_done) struct qca_check_result plain = { 0 }, other = { 0 };
 
-    if (check(image, 0, &plain) < 0 || !(mode & (MODE_SCALAR | MODE_TIGHT)))
-        return;
-    if (check(image, mode, &other) == 0 && plain.finished && other.finished && !same(&plain, &other))
+    if (check(image, 0, &plain) < 0)
+        return false;
+    if (!(mode & (FUZZ_MODE_SCALAR | FUZZ_MODE_TIGHT | FUZZ_MODE_AGAIN)) || check(image, mode, &other) < 0)
+        return is_sound(&plain);
+    /* Passes find things in another order, and what they need may be more than they have. */
+    if (plain.finished && other.finished && !same(&plain, &other))
         abort();
+    if (!(mode & FUZZ_MODE_TIGHT) && (plain.finished != other.finished || !same_issues(&plain, &other)))
+        abort();
+    return is_sound(&plain);
 }
 
 /* What the extents promise is true of each, and its bytes can be had or there is a reason. */
-static void check_extent(struct qca_map *map, const struct qca_extent *extent, uint64_t offset, size_t depth)
+static void check_extent(struct qca_map *map, const struct qca_extent *extent, uint64_t offset, size_t depth,
+                         bool sound)
 {
     uint8_t bytes[512];
     size_t size = extent->length < sizeof(bytes) ? extent->length : sizeof(bytes);
@@ -114,8 +146,46 @@ static void check_extent(struct qca_map *map, const struct qca_extent *extent, u
         extent->layer >= depth || !qca_extent_kind_name(extent->kind) ||
         (extent->kind == QCA_EXTENT_DAMAGED) != (extent->error != 0) ||
         (extent->kind == QCA_EXTENT_DATA && extent->host_length != extent->length) ||
-        (extent->kind == QCA_EXTENT_DAMAGED && r >= 0))
+        (extent->kind == QCA_EXTENT_DAMAGED && r >= 0) || (sound && r < 0))
         abort();
+}
+
+/* What lies at any place of an extent is the rest of that extent, however one comes there. */
+static void check_middle(struct qca_map *map, const struct qca_extent *extent)
+{
+    uint64_t skip = extent->length / 2;
+    struct qca_extent rest;
+    int r = qca_map_next(map, extent->guest_offset + skip, &rest);
+
+    if (r < 0)
+        return;
+    if (r == 0 || rest.guest_offset != extent->guest_offset + skip || rest.length != extent->length - skip ||
+        rest.kind != extent->kind || rest.layer != extent->layer || rest.error != extent->error ||
+        rest.host_offset != extent->host_offset + (extent->kind == QCA_EXTENT_DATA ? skip : 0))
+        abort();
+}
+
+/* Goes through the disk from offset on, up to MAX_EXTENTS or MAX_MAPPED. */
+static void walk_map(struct qca_map *map, uint64_t offset, size_t depth, unsigned mode, bool sound)
+{
+    uint64_t end = offset + min_u64(qca_map_size(map) - offset, MAX_MAPPED);
+    struct qca_extent extents[MAX_EXTENTS];
+    size_t n = 0;
+
+    while (n < MAX_EXTENTS && offset < end) {
+        int r = qca_map_next(map, offset, &extents[n]);
+
+        if (r == 0)
+            abort();
+        if (r < 0)
+            return;
+        check_extent(map, &extents[n], offset, depth, sound);
+        offset += extents[n++].length;
+    }
+    if (qca_map_next(map, qca_map_size(map), &extents[n < MAX_EXTENTS ? n : 0]) != 0)
+        abort();
+    while ((mode & FUZZ_MODE_AGAIN) && n > 0)
+        check_middle(map, &extents[--n]);
 }
 
 /* Blocks are told in rising order, none twice. */
@@ -142,25 +212,23 @@ static void digest_content(struct qca_map *map)
         abort();
 }
 
-static void map_chain(struct qca_chain *chain, const char *snapshot, bool digest)
+static void map_chain(struct qca_chain *chain, const char *snapshot, unsigned mode, bool sound)
 {
     const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT, .snapshot = snapshot };
+    size_t depth = qca_chain_depth(chain);
     _cleanup_(qca_map_freep) struct qca_map *map = NULL;
-    struct qca_extent extent;
     struct qca_error error;
-    uint64_t offset = 0;
 
     if (qca_map_new(chain, &options, &error, &map) < 0)
         return;
-    for (unsigned i = 0; i < MAX_EXTENTS && qca_map_next(map, offset, &extent) > 0; i++) {
-        check_extent(map, &extent, offset, qca_chain_depth(chain));
-        offset += extent.length;
-    }
-    if (digest && qca_map_size(map) <= MAX_DIGESTED)
+    walk_map(map, 0, depth, mode, sound && depth == 1);
+    if (qca_map_size(map) > 2 * MAX_MAPPED)
+        walk_map(map, qca_map_size(map) - MAX_MAPPED, depth, mode, sound && depth == 1);
+    if ((mode & FUZZ_MODE_DIGEST) && qca_map_size(map) <= MAX_DIGESTED)
         digest_content(map);
 }
 
-static void follow_chain(struct qca_image *image, struct input *input, bool digest)
+static void follow_chain(struct qca_image *image, struct input *input, unsigned mode, bool sound)
 {
     const struct qca_chain_options options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT, .id = { .a = 1 } };
     const struct qca_image_info *info = qca_image_info(image);
@@ -169,15 +237,15 @@ static void follow_chain(struct qca_image *image, struct input *input, bool dige
 
     if (qca_chain_open(image, &options, resolve, input, &error, &chain) < 0)
         return;
-    map_chain(chain, NULL, digest);
+    map_chain(chain, NULL, mode, sound);
     if (info->n_snapshots > 0)
-        map_chain(chain, info->snapshots[info->n_snapshots - 1].name, digest);
+        map_chain(chain, info->snapshots[info->n_snapshots - 1].name, mode, false);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const struct qca_open_options options = { .memory_limit = MEMORY_LIMIT };
-    unsigned mode = size > MODE_PLACE && data[MODE_PLACE] < MODES ? data[MODE_PLACE] : 0;
+    unsigned mode = size > FUZZ_MODE_PLACE && data[FUZZ_MODE_PLACE] < FUZZ_MODES ? data[FUZZ_MODE_PLACE] : 0;
     struct input input = { data, size, 0 };
     struct qca_error error;
     struct qca_file_digest file;
@@ -186,15 +254,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     _cleanup_(qca_io_freep) struct qca_io *io = NULL;
     _cleanup_(qca_image_freep) struct qca_image *image = NULL;
 
-    if (size > FUZZ_INPUT_MAX || input_io(&input, mode & MODE_SPARSE, &fd, &io) < 0)
+    if (size > FUZZ_INPUT_MAX || input_io(&input, mode & FUZZ_MODE_SPARSE, &fd, &io) < 0)
         return 0;
     if (qca_image_open(io, &options, &error, &image) < 0)
         return 0;
-    if (mode & MODE_DIGEST)
+    if (mode & FUZZ_MODE_DIGEST)
         qca_metadata_digest(image, digest);
-    if ((mode & MODE_DIGEST) && !(mode & MODE_SPARSE))
+    if ((mode & FUZZ_MODE_DIGEST) && !(mode & FUZZ_MODE_SPARSE))
         qca_file_digest(io, ~0U, NULL, &error, &file);
-    check_all(image, mode);
-    follow_chain(image, &input, mode & MODE_DIGEST);
+    follow_chain(image, &input, mode, check_all(image, mode));
     return 0;
 }

@@ -5,7 +5,7 @@
  * docs/interop/qcow2.txt. */
 #include <string.h>
 
-#include "fuzz.h"
+#include "fuzz-image.h"
 #include "lib/bytes.h"
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);
@@ -13,6 +13,9 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 
 #define OFFSET_MASK UINT64_C(0x00fffffffffffe00)
 #define SNAPSHOT_FIXED 40
+#define MAGIC 0x514649fb
+#define KNOWN_FEATURES UINT64_C(0x1f)
+#define EXTENDED_L2 UINT64_C(0x10)
 #define BITMAPS_EXTENSION 0x23852875
 
 struct field {
@@ -135,7 +138,7 @@ static struct field field_of_any(struct mutation *m)
 
     switch (pick(m, 10)) {
     case 0:
-        return pick(m, 20) ? field_of_header(m) : (struct field){ 111, 1 };
+        return pick(m, 20) ? field_of_header(m) : (struct field){ FUZZ_MODE_PLACE, 1 };
     case 1:
         return entry_of_l1(m);
     case 2:
@@ -184,18 +187,83 @@ static uint64_t value_for(struct mutation *m, uint64_t old, unsigned size)
     }
 }
 
+/* What costs a hundred times as much as all the rest stays rare, so that a second sees thousands of inputs: clusters
+ * larger than extended L2 entries need, tables of many entries beyond the file, the sparse file, passes, digests. */
+static void restrain(struct mutation *m)
+{
+    static const struct { uint8_t offset; uint32_t most; } counts[] = {
+        { 36, 1024 }, { 56, 16 }, { 60, 8 },   /* L1 entries, clusters of the refcount table, snapshots */
+    };
+    static const struct { uint8_t mode; uint8_t one_in; } rare[] = {
+        { FUZZ_MODE_SPARSE, 64 }, { FUZZ_MODE_TIGHT, 8 }, { FUZZ_MODE_DIGEST, 16 },
+    };
+    uint64_t bits = get(m, 20, 4);
+
+    for (size_t i = 0; i < sizeof(rare) / sizeof(*rare); i++)
+        if (m->data[FUZZ_MODE_PLACE] < FUZZ_MODES && pick(m, rare[i].one_in) != 0)
+            m->data[FUZZ_MODE_PLACE] &= (uint8_t)~rare[i].mode;
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+        if (get(m, counts[i].offset, 4) > counts[i].most && pick(m, 32) != 0)
+            put(m, (struct field){ counts[i].offset, 4 }, 1 + pick(m, counts[i].most));
+    if (bits > 14 && bits <= 21 && pick(m, 32) != 0)
+        put(m, (struct field){ 20, 4 }, get(m, 72, 8) & EXTENDED_L2 ? 14 : 9 + pick(m, 6));
+}
+
+static void clamp(struct mutation *m, uint64_t offset, unsigned size, uint64_t low, uint64_t high)
+{
+    uint64_t value = get(m, offset, size);
+
+    if (value < low || value > high)
+        put(m, (struct field){ offset, size }, value < low ? low : high);
+}
+
+/* A header that is refused hides all that lies behind it: most are made such that it is not. */
+static void mend_header(struct mutation *m)
+{
+    static const uint8_t tables[] = { 40, 48, 64 };
+    unsigned l2_bits;
+
+    put(m, (struct field){ 0, 4 }, MAGIC);
+    clamp(m, 4, 4, 2, 3);
+    clamp(m, 20, 4, 9, 21);
+    clamp(m, 32, 4, 0, pick(m, 16) ? 0 : 2);            /* encryption */
+    m->cluster_bits = (unsigned)get(m, 20, 4);
+    if (get(m, 16, 4) > 64 || get(m, 8, 8) > 400)       /* the parent's name */
+        put(m, (struct field){ 8, 8 }, 0);
+    for (size_t i = 0; i < sizeof(tables); i++)
+        put(m, (struct field){ tables[i], 8 }, get(m, tables[i], 8) & (INT64_MAX >> m->cluster_bits) << m->cluster_bits);
+    clamp(m, 56, 4, 0, (8 << 20) >> m->cluster_bits);   /* clusters of the refcount table */
+    clamp(m, 36, 4, 0, 4 << 20);                        /* L1 entries */
+    l2_bits = m->cluster_bits - 3;
+    if (get(m, 4, 4) == 3) {
+        put(m, (struct field){ 72, 8 }, get(m, 72, 8) & KNOWN_FEATURES & ~(m->cluster_bits < 14 ? EXTENDED_L2 : 0));
+        clamp(m, 96, 4, 0, 6);                          /* refcount order */
+        clamp(m, 100, 4, 104, 512);
+        put(m, (struct field){ 104, 1 }, get(m, 72, 8) >> 3 & 1);   /* compression type */
+        l2_bits -= get(m, 72, 8) & EXTENDED_L2 ? 1 : 0;
+    }
+    clamp(m, 24, 8, 0, get(m, 36, 4) << (m->cluster_bits + l2_bits));
+}
+
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned int seed)
 {
     struct mutation m = { .data = data, .size = size, .random = seed };
 
-    if (size < 112 || pick(&m, 4) == 0)
-        return LLVMFuzzerMutate(data, size, max_size);
-    m.cluster_bits = (unsigned)min_u64(max_u64(get(&m, 20, 4), 9), 21);
-    for (uint64_t i = pick(&m, 3) + 1; i > 0; i--) {
-        struct field field = field_of_any(&m);
+    if (size < 112 || pick(&m, 4) == 0) {
+        m.size = LLVMFuzzerMutate(data, size, max_size);
+    } else {
+        m.cluster_bits = (unsigned)min_u64(max_u64(get(&m, 20, 4), 9), 21);
+        for (uint64_t i = pick(&m, 3) + 1; i > 0; i--) {
+            struct field field = field_of_any(&m);
 
-        if (inside(&m, field))
-            put(&m, field, value_for(&m, get(&m, field.offset, field.size), field.size));
+            if (inside(&m, field))
+                put(&m, field, value_for(&m, get(&m, field.offset, field.size), field.size));
+        }
     }
-    return size;
+    if (m.size > FUZZ_MODE_PLACE) {
+        restrain(&m);
+        if (pick(&m, 8) != 0)
+            mend_header(&m);
+    }
+    return m.size;
 }
