@@ -273,14 +273,6 @@ static int snapshots_invalid(struct qcow2_check *ctx)
     return check_unfinished(ctx->check, ctx->qcow2->snapshots_result, &ctx->qcow2->snapshots_error);
 }
 
-/* Entries of an L1 table that are in the file; all others are zero. */
-static uint64_t l1_entries_inside(const struct qcow2_check *ctx, uint64_t offset, uint32_t entries)
-{
-    uint64_t file_size = ctx->image->info.file_size;
-
-    return offset < file_size ? min_u64(entries, div_round_up(file_size - offset, 8)) : 0;
-}
-
 /* Buffers of a fixed size first; the map gets the rest. */
 static int allocate(struct qcow2_check *ctx)
 {
@@ -289,10 +281,10 @@ static int allocate(struct qcow2_check *ctx)
     struct qca_threads *threads = ctx->check->options.threads;
     int r;
 
-    entries = l1_entries_inside(ctx, info->l1_offset, info->l1_entries);
+    entries = qcow2_l1_entries_inside(ctx->image, info->l1_offset, info->l1_entries);
     for (size_t i = 0; i < info->n_snapshots; i++)
-        entries += l1_entries_inside(ctx, info->snapshots[i].l1_offset,
-                                     info->snapshots[i].l1_entries);
+        entries += qcow2_l1_entries_inside(ctx->image, info->snapshots[i].l1_offset,
+                                           info->snapshots[i].l1_entries);
     ctx->max_items = min_u64(max_u64(ctx->memory_left / 8 / sizeof(*ctx->items), MIN_ITEMS),
                              MAX_ITEMS);
     ctx->max_items = min_u64(ctx->max_items, max_u64(entries, 1));

@@ -20,7 +20,7 @@ int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot
     const struct qca_image_info *info = &layer->image->info;
     uint64_t offset = snapshot ? snapshot->l1_offset : info->l1_offset;
     uint64_t entries = snapshot ? snapshot->l1_entries : info->l1_entries;
-    uint64_t needed = div_round_up(layer->size, UINT64_C(1) << table_shift(layer->image->qcow2));
+    uint64_t needed = div_round_up(layer->size, UINT64_C(1) << table_shift(layer->image->qcow2)), end;
     int r;
 
     entries = min_u64(entries, needed);
@@ -28,6 +28,11 @@ int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot
         return error_set(error, EFBIG, QCA_ERROR_LIMIT,
                          (struct error_field) { "l1_size", 36, entries, QCOW2_MAX_L1_BYTES / 8 },
                          "the L1 table is larger than %" PRIu64 " bytes", QCOW2_MAX_L1_BYTES);
+    if (entries == 0)
+        return 0;
+    if (add_overflows(offset, entries * 8, &end) || end > QCOW2_MAX_OFFSET)
+        return error_set_read(error, -EIO, offset, "the L1 table");
+    entries = qcow2_l1_entries_inside(layer->image, offset, entries);
     if (entries == 0)
         return 0;
     if (entries * 8 > *memory_left)
@@ -217,9 +222,10 @@ int qcow2_map_range(struct qca_map *map, size_t number, struct range range)
     while (range.start < range.end && r >= 0) {
         uint64_t index = range.start >> shift;
         struct range part = { range.start, min_u64(range.end, (index + 1) << shift) };
-        uint64_t table = index < layer->l1_entries ? layer->l1[index] : 0;
 
-        r = table ? map_table(map, number, part, table) : map_pass_on(map, part);
+        if (index >= layer->l1_entries)
+            return map_pass_on(map, range);
+        r = layer->l1[index] ? map_table(map, number, part, layer->l1[index]) : map_pass_on(map, part);
         range.start = part.end;
     }
     return r;

@@ -84,6 +84,14 @@ int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size)
 /* io_read_cached() likewise: 0, too, for what is beyond that. */
 int qcow2_read_cached(struct qca_image *image, uint64_t offset, void *buf, size_t size);
 
+/* Entries of an L1 table that are in the file; all others are zero. */
+static inline uint64_t qcow2_l1_entries_inside(const struct qca_image *image, uint64_t offset, uint64_t entries)
+{
+    uint64_t file_size = image->info.file_size;
+
+    return offset < file_size ? min_u64(entries, div_round_up(file_size - offset, 8)) : 0;
+}
+
 /* qcow2-snapshot.c: fills info.snapshots and the fields above; its failure is kept, not
  * returned. */
 int qcow2_snapshots_load(struct qca_image *image, struct qca_error *error);

@@ -14,7 +14,7 @@
 #include "lib/cleanup.h"
 #include "qcaudit/qcaudit.h"
 
-#define MEMORY_LIMIT (UINT64_C(16) * 1024 * 1024)
+#define MEMORY_LIMIT UINT64_C(0)                        /* the default: what an input can make of it is bounded by its size */
 #define MEMORY_LIMIT_TIGHT (UINT64_C(2944) * 1024)     /* what a check needs at least, and little more */
 #define SPARSE_SIZE (UINT64_C(576) * 1024 * 1024)
 #define MAX_MAPPED (UINT64_C(1) << 30)                  /* guest bytes from the beginning, and up to the end */
@@ -242,7 +242,7 @@ static void follow_chain(struct qca_image *image, struct input *input, unsigned 
         map_chain(chain, info->snapshots[info->n_snapshots - 1].name, mode, false);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void examine(const uint8_t *data, size_t size)
 {
     const struct qca_open_options options = { .memory_limit = MEMORY_LIMIT };
     unsigned mode = size > FUZZ_MODE_PLACE && data[FUZZ_MODE_PLACE] < FUZZ_MODES ? data[FUZZ_MODE_PLACE] : 0;
@@ -255,13 +255,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     _cleanup_(qca_image_freep) struct qca_image *image = NULL;
 
     if (size > FUZZ_INPUT_MAX || input_io(&input, mode & FUZZ_MODE_SPARSE, &fd, &io) < 0)
-        return 0;
+        return;
     if (qca_image_open(io, &options, &error, &image) < 0)
-        return 0;
+        return;
     if (mode & FUZZ_MODE_DIGEST)
         qca_metadata_digest(image, digest);
     if ((mode & FUZZ_MODE_DIGEST) && !(mode & FUZZ_MODE_SPARSE))
         qca_file_digest(io, ~0U, NULL, &error, &file);
     follow_chain(image, &input, mode, check_all(image, mode));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    double started = fuzz_cpu_seconds();
+
+    examine(data, size);
+    if (fuzz_cpu_seconds() - started > FUZZ_CPU_SECONDS)
+        abort();
     return 0;
 }

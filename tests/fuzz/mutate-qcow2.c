@@ -205,7 +205,7 @@ static void restrain(struct mutation *m)
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
         if (get(m, counts[i].offset, 4) > counts[i].most && pick(m, 32) != 0)
             put(m, (struct field){ counts[i].offset, 4 }, 1 + pick(m, counts[i].most));
-    if (bits > 14 && bits <= 21 && pick(m, 32) != 0)
+    if (bits > 14 && bits <= 21 && pick(m, 128) != 0)
         put(m, (struct field){ 20, 4 }, get(m, 72, 8) & EXTENDED_L2 ? 14 : 9 + pick(m, 6));
 }
 

@@ -140,6 +140,34 @@ static void the_largest_refcount_table(void **state)
     kit_free(kit);
 }
 
+/* 32 MiB of L1 table said, next to nothing of it in the file: what is not there takes no memory. */
+static void the_largest_l1_table(void **state)
+{
+    enum { BITS = 16 };
+    const struct qca_map_options options = { .memory_limit = 1 << 20 };
+    struct kit *kit = kit_new(BITS, 4, 3);
+    struct qca_extent extent;
+    struct qca_image *image;
+    struct qca_chain *chain;
+    struct qca_map *map;
+    struct qca_io *io;
+
+    kit_put(kit, 24, 8, UINT64_C(1) << 51);
+    kit_put(kit, 36, 4, 4 << 20);
+    assert_int_equal(qca_io_new_memory(kit->data, kit->size, &io), 0);
+    assert_int_equal(qca_image_open(io, NULL, NULL, &image), 0);
+    assert_int_equal(qca_chain_open(image, NULL, NULL, NULL, NULL, &chain), 0);
+    assert_int_equal(qca_map_new(chain, &options, NULL, &map), 0);
+    assert_int_equal(qca_map_size(map), UINT64_C(1) << 51);
+    assert_int_equal(qca_map_next(map, (UINT64_C(1) << 51) - 1, &extent), 1);
+    assert_int_equal(extent.kind, QCA_EXTENT_UNALLOCATED);
+    qca_map_free(map);
+    qca_chain_free(chain);
+    qca_image_free(image);
+    qca_io_free(io);
+    kit_free(kit);
+}
+
 /* ---- compressed data ---------------------------------------------------------------------- */
 
 enum { PACKED_BITS = 21, PACKED_CLUSTERS = 64 };
@@ -307,6 +335,7 @@ int main(void)
         cmocka_unit_test(disks_up_to_the_largest),
         cmocka_unit_test(the_largest_refcount_table),
         cmocka_unit_test(little_that_inflates_to_much),
+        cmocka_unit_test(the_largest_l1_table),
         cmocka_unit_test(chains_of_10000),
     };
 
