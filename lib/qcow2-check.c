@@ -299,9 +299,8 @@ static int allocate(struct qcow2_check *ctx)
         return qcow2_out_of_memory(ctx);
     ctx->memory_left -= fixed;
 
-    ctx->items = malloc(ctx->max_items * sizeof(*ctx->items));
     ctx->leaks.window = calloc(1, ctx->leaks.window_clusters / 8);
-    if (!ctx->items || !ctx->leaks.window ||
+    if (!ctx->leaks.window ||
         table_reader_init(&ctx->l2_reader, ctx->image, cluster_size, threads) < 0 ||
         table_reader_init(&ctx->refblock_reader, ctx->image, cluster_size, threads) < 0)
         return qcow2_out_of_memory(ctx);

@@ -60,7 +60,7 @@ struct qcow2_check {
     uint8_t *refblock_shared;   /* one bit per refcount block not referenced exactly once */
 
     struct l2_item *items;
-    size_t n_items, max_items;
+    size_t n_items, items_allocated, max_items;
     uint64_t l1_scanned;        /* bytes of all L1 tables in this walk */
     uint64_t l2_scanned;        /* bytes of all L2 tables in this walk */
     struct table_reader l2_reader;

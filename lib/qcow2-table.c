@@ -7,7 +7,10 @@
 
 #include "l2-runs.h"
 
-enum { L1_SLICE = 8192 };       /* entries read at once */
+enum {
+    L1_SLICE = 8192,            /* entries read at once */
+    ITEMS_FIRST = 256,          /* L2 tables that there is room for to begin with */
+};
 
 static uint64_t item_offset(const void *items, size_t i)
 {
@@ -83,19 +86,36 @@ int qcow2_items_flush(struct qcow2_check *ctx, l2_items_fn items)
     return r;
 }
 
+/* Room for one more. What L1 tables say may be far more than what of them points into the file: memory is taken for
+ * what there is, and at the most the tables collected so far are gone through first. */
+static int items_reserve(struct qcow2_check *ctx, l2_items_fn items)
+{
+    size_t n = min_u64(max_u64(2 * ctx->items_allocated, ITEMS_FIRST), ctx->max_items);
+    struct l2_item *grown;
+
+    if (ctx->n_items < ctx->items_allocated)
+        return 0;
+    if (ctx->n_items == ctx->max_items)
+        return qcow2_items_flush(ctx, items);
+    grown = reallocarray(ctx->items, n, sizeof(*grown));
+    if (!grown)
+        return qcow2_out_of_memory(ctx);
+    ctx->items = grown;
+    ctx->items_allocated = n;
+    return 0;
+}
+
 int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
                   uint32_t snapshot, l1_entry_fn entry, l2_items_fn items)
 {
     uint64_t slice[L1_SLICE], file_size = ctx->image->info.file_size;
     uint64_t bound = qcow2_scan_bound(ctx->image, 4);
+    uint64_t inside = qcow2_l1_entries_inside(ctx->image, l1_offset, l1_entries);
     int r;
 
-    for (uint64_t i = 0; i < l1_entries; i += L1_SLICE) {
-        size_t n = min_u64(L1_SLICE, l1_entries - i);
+    for (uint64_t i = 0; i < inside; i += L1_SLICE) {
+        size_t n = min_u64(L1_SLICE, inside - i);
 
-        /* Behind the end of the file all is zero. */
-        if (l1_offset + 8 * i >= file_size)
-            break;
         r = qcow2_read(ctx->image, l1_offset + 8 * i, slice, 8 * n);
         if (r < 0)
             return qcow2_read_failed(ctx, r, QCA_TABLE_L1, l1_offset + 8 * i);
@@ -118,11 +138,9 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
             /* A table behind the end of the file is all zero: there is nothing in it. */
             if (!collect || (value & L1_OFFSET_MASK) >= file_size)
                 continue;
-            if (ctx->n_items == ctx->max_items) {
-                r = qcow2_items_flush(ctx, items);
-                if (r < 0)
-                    return r;
-            }
+            r = items_reserve(ctx, items);
+            if (r < 0)
+                return r;
             ctx->items[ctx->n_items++] = (struct l2_item) {
                 .offset = value & L1_OFFSET_MASK,
                 .active = snapshot == QCA_ACTIVE,
