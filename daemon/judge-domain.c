@@ -341,10 +341,13 @@ static int judge_deleted(struct judging_domain *jd)
                 evidence_identity(&evidence, "noted", &entry->identity);
             if (image)
                 evidence_identity(&evidence, "there", &image->identity);
-            return judging_add(&jd->judging, FINDING_DELETED_IN_USE, SEVERITY_CRITICAL, 1, &evidence,
-                               gone ? "runs on a deleted image: %s, disk %s; do not stop it"
-                                    : "runs on an image in whose place another file lies: %s, disk %s; do not stop it",
-                               name, target);
+            if (judging_add(&jd->judging, FINDING_DELETED_IN_USE, SEVERITY_CRITICAL, 1, &evidence,
+                            gone ? "runs on a deleted image: %s, disk %s; do not stop it"
+                                 : "runs on an image in whose place another file lies: %s, disk %s; do not stop it",
+                            name, target) < 0)
+                return -ENOMEM;
+            judging_hold(&jd->judging, FINDING_DELETED_IN_USE, jd->judging.thresholds->deleted_after);
+            return 0;
         }
     }
     return 0;

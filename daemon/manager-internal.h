@@ -102,6 +102,9 @@ struct manager {
     char *database_aside;       /* where a damaged database was put */
     int alert_error;            /* of the last alert that could not be delivered */
 
+    /* manager-usage.c */
+    struct usages *usages;
+
     /* manager-store.c */
     struct round *rounds;       /* not on disk yet */
     struct store_batch *told;   /* alerts that arrived */
@@ -199,6 +202,33 @@ int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const
 /* Is it an image, as far as its name and its first bytes tell? relation may be NULL. */
 bool judge_is_listed(const struct image *image, const struct relation *relation);
 void judge_done(struct manager *manager);
+
+void judge_domain_gone(struct manager *manager, const char *subject);
+
+/* ---- manager-usage.c: what libvirt says, brought together with the files ---------------------------- */
+
+int usage_start(struct manager *manager);
+/* Each new status of libvirt's, as struct virt_watch_options wants it. */
+void usage_on_status(void *userdata, struct virt_status *status);
+/* NULL before the first status. */
+const struct usage_index *usage_index(const struct manager *manager);
+/* How libvirt says that the image is in use, as struct audits_options wants it. */
+enum files_use usage_said(void *userdata, const struct image *image);
+/* Libvirt's word is taken anew, a moment later. */
+void usage_soon(struct manager *manager);
+/* An image came, went, or is another file now. */
+void usage_image_changed(struct manager *manager, const struct image *image);
+void usage_datastore_walked(struct manager *manager, const struct datastore *datastore);
+void usage_files_gone(struct manager *manager, const struct files *files);
+/* Its domains are to be judged again. */
+void usage_image_judged(struct manager *manager, const struct image *image);
+/* Calls back for each domain that is to be judged; *ret_again (usec) is when to judge it again. */
+void usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
+                                                            const struct virt_domain *domain, uint64_t *ret_again));
+/* Fills in datastore->growth of all. */
+void usage_count_growth(struct manager *manager);
+/* After the graph and the datastores are gone. */
+void usage_done(struct manager *manager);
 
 /* ---- manager-store.c: what is kept ----------------------------------------------------------------- */
 

@@ -119,6 +119,7 @@ static void judge_one(struct manager *manager, struct image *image)
     const struct relation *relation = graph_relation(manager->graph, image), *chain;
     bool listed = judge_is_listed(image, relation);
     struct judgement judgement;
+    uint64_t held;
     int r;
 
     if (listed != image->listed) {
@@ -144,6 +145,27 @@ static void judge_one(struct manager *manager, struct image *image)
     chain = relation && relation->deepest_leaf ? graph_relation(manager->graph, relation->deepest_leaf) : relation;
     apply(manager, SUBJECT_IMAGE, image->path, image->datastore->name, &judgement, chain ? chain->depth : 0);
     judgement_done(&judgement);
+    held = findings_held_until(manager->findings, SUBJECT_IMAGE, image->path);
+    if (held < image->judge_again)
+        image->judge_again = held;
+    usage_image_judged(manager, image);
+}
+
+static void judge_one_domain(struct manager *manager, const struct virt_status *status,
+                             const struct virt_domain *domain, uint64_t *ret_again)
+{
+    _cleanup_free_ char *subject = usage_domain_subject(status, domain);
+    struct judgement judgement;
+    int r = subject ? judge_domain(&manager->config->policy, manager->graph, domain, manager_now(manager), &judgement)
+                    : -ENOMEM;
+
+    if (r < 0) {
+        log_error(r, "Cannot judge a domain: %m");
+        return;
+    }
+    apply(manager, SUBJECT_DOMAIN, subject, "", &judgement, 0);
+    judgement_done(&judgement);
+    *ret_again = findings_held_until(manager->findings, SUBJECT_DOMAIN, subject);
 }
 
 static void on_graph_changed(void *userdata, struct image *image);
@@ -194,12 +216,17 @@ static void judge_datastores(struct manager *manager)
     size_t n;
     int r;
 
+    bool counted = false;
+
     discover_datastores(manager->discover, &datastores, &n);
     for (size_t i = 0; i < n; i++) {
         struct judgement judgement;
 
         if (!datastores[i]->dirty)
             continue;
+        if (!counted)
+            usage_count_growth(manager);
+        counted = true;
         datastores[i]->dirty = false;
         round = keep_round(manager);
         r = round ? store_batch_datastore(round->batch, datastores[i]) : -ENOMEM;
@@ -220,6 +247,7 @@ static void judge_self(struct manager *manager)
         .database_aside = manager->database_aside,
         .alert_channel = manager->alert_error < 0 ? "the log" : NULL,
         .alert_error = manager->alert_error,
+        .virt = usage_status(usage_index(manager)),
     };
     struct judgement judgement;
     int r;
@@ -334,6 +362,7 @@ void judge_now(struct manager *manager)
     }
     manager->judging.n_items = 0;
     judge_datastores(manager);
+    usage_each_dirty(manager, judge_one_domain);
     if (manager->daemon_dirty)
         judge_self(manager);
     r = findings_tick(manager->findings, manager_now(manager), manager->config->alert_reminder, on_finding, manager,
@@ -398,6 +427,15 @@ void judge_image_gone(struct manager *manager, struct image *image)
     subject_gone(manager, SUBJECT_IMAGE, image->path, image->datastore);
     manager->listed_valid = false;
     judge_soon(manager);
+}
+
+void judge_domain_gone(struct manager *manager, const char *subject)
+{
+    int r = findings_subject_gone(manager->findings, SUBJECT_DOMAIN, subject, "gone", manager_now(manager), on_finding,
+                                  manager);
+
+    if (r < 0)
+        log_error(r, "Cannot resolve the findings of a domain that is gone: %m");
 }
 
 void judge_datastore_gone(struct manager *manager, const struct datastore *datastore)

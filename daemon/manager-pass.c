@@ -10,6 +10,7 @@
 #include "lib/cleanup.h"
 
 #define RETRY_AFTER USEC_PER_SEC
+#define GROWTH_EVERY (10 * USEC_PER_SEC)
 /* A change within the same tick of a file system's clock does not show in mtime. */
 #define CLOCK_GRAIN (2 * NSEC_PER_SEC)
 
@@ -165,6 +166,8 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
     struct manager *manager = userdata;
     int r;
 
+    if (change == DISCOVER_APPEARED || change == DISCOVER_VANISHED)
+        usage_image_changed(manager, image);
     switch (change) {
     case DISCOVER_APPEARED:
         r = graph_add(manager->graph, image);
@@ -251,6 +254,7 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error)
                 scan_join(manager, images[i], datastore->scan);
         }
     scan_leave_walk(manager, datastore);
+    usage_datastore_walked(manager, datastore);
     datastore->dirty = true;
     judge_soon(manager);
     resolve_soon(manager);
@@ -282,8 +286,29 @@ static void image_take_references(struct image *image, struct reference *parent,
     image->data_file = *data_file;
 }
 
+/* How it grew, and whether it was raw: more than the last two audits tell. */
+static void image_remember(struct manager *manager, struct image *image, const struct audit *audit)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct audit_report *report = audit->report;
+
+    if (image->audit && !identity_equal(&image->audit->identity, &audit->identity)) {
+        image->raw_size = 0;
+        free(TAKE_PTR(image->growth));
+    }
+    if (report->error == 0 && report->n_layers > 0 && report->layers[0].probed_format == QCA_FORMAT_RAW)
+        image->raw_size = audit->fingerprint.size;
+    if (!relation || relation->unconsolidated == 0)
+        return;
+    if (!image->growth)
+        image->growth = calloc(1, sizeof(*image->growth));
+    if (image->growth)
+        series_add(image->growth, audit->finished, audit->fingerprint.allocated, GROWTH_EVERY);
+}
+
 static void image_take_audit(struct manager *manager, struct image *image, struct audit *audit)
 {
+    image_remember(manager, image, audit);
     audit_free(image->audit_before);
     image->audit_before = image->audit;
     image->audit = audit;

@@ -124,6 +124,7 @@ static struct audits_options audits_options_of(struct manager *manager, const st
         .scrub_budget = config->scrub_budget,
         .max_issues = config->max_issues,
         .files = on_files_wanted,
+        .use = usage_said,
         .done = pass_on_audited,
         .resolved = resolve_on_resolved,
         .userdata = manager,
@@ -226,6 +227,7 @@ static void on_files_gone(void *userdata, struct datastore *datastore, struct fi
 
     if (manager->audits)
         audits_files_gone(manager->audits, files);
+    usage_files_gone(manager, files);
 }
 
 static int copy_options(struct manager *manager, const struct manager_options *options)
@@ -333,6 +335,9 @@ int manager_start(struct manager *manager)
     if (r < 0)
         return log_error(r, "Cannot listen in %s: %m", manager->options.runtime_directory);
     manager->daemon_dirty = true;
+    r = usage_start(manager);
+    if (r < 0)
+        return log_error(r, "Cannot start: %m");
     r = discover_set_config(manager->discover, manager->config);
     if (r < 0)
         return log_error(r, "Cannot start the datastores: %m");
@@ -380,6 +385,7 @@ struct manager *manager_free(struct manager *manager)
     manager->findings = findings_free(manager->findings);
     manager->graph = graph_free(manager->graph);
     manager->discover = discover_free(manager->discover);
+    usage_done(manager);
     manager->status_timer = sd_event_source_disable_unref(manager->status_timer);
     free(manager->listed);
     free(manager->status);

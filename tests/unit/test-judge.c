@@ -58,6 +58,7 @@ static int setup(void **state)
             .differs_after = 5 * 60 * USEC_PER_SEC,
             .delete_after = 10 * 60 * USEC_PER_SEC,
             .foreign_after = 60 * USEC_PER_SEC,
+            .deleted_after = 10 * USEC_PER_SEC,
         },
     };
     world->datastore = (struct datastore){ .name = strdup("vm"),

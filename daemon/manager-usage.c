@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What libvirt says, brought together with the files: paths of its that are other names of images or of nothing, what
+ * changed by each of its snapshots, and the domains that are to be judged for it. */
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "daemon/log.h"
+#include "daemon/manager-internal.h"
+#include "lib/cleanup.h"
+
+#define USAGE_DELAY (USEC_PER_SEC / 5)
+#define ASKING_MAX 32           /* questions to the helpers under way */
+#define CAPACITY_EVERY (60 * USEC_PER_SEC)
+
+/* ---- places: paths of libvirt's under which discover knows no image ---------------------------------- */
+
+enum place_state {
+    PLACE_WANTED,               /* to be looked up */
+    PLACE_ASKED,
+    PLACE_FOUND,                /* is `real`, by another name */
+    PLACE_MISSING,
+    PLACE_UNKNOWN,              /* in no datastore, or it could not be looked up */
+};
+
+struct place {
+    LIST_ENTRY(place) link;
+    struct usages *usages;
+    enum place_state state;
+    bool mentioned;             /* by the present status */
+    struct files *files;        /* while it is asked */
+    char *real;
+    struct identity identity;
+    char path[];
+};
+
+/* The manager's part of this file. */
+struct usages {
+    struct manager *manager;
+    struct virt_status *status;         /* the latest */
+    struct usage_index *index;
+    bool stale;                         /* the index is to be made again */
+    void *tree;                         /* tsearch tree of struct place */
+    LIST_HEAD(, place) places;
+    unsigned asking;
+    sd_event_source *timer, *capacity_timer;
+    /* Of the index's status, by the domains' place in it: */
+    bool *dirty;
+    uint64_t *again;                    /* usec, UINT64_MAX never */
+    size_t n_domains;
+};
+
+static int place_compare(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+
+    return strcmp(x->path, y->path);
+}
+
+static struct place *place_get(struct usages *usages, const char *path, bool make)
+{
+    size_t size = strlen(path) + 1;
+    _cleanup_free_ struct place *place = calloc(1, sizeof(*place) + size);
+    void *found;
+
+    if (!place)
+        return NULL;
+    memcpy(place->path, path, size);
+    found = make ? tsearch(place, &usages->tree, place_compare) : tfind(place, &usages->tree, place_compare);
+    if (!found)
+        return NULL;
+    if (*(struct place **)found != place)
+        return *(struct place **)found;
+    place->usages = usages;
+    LIST_INSERT_HEAD(&usages->places, place, link);
+    return TAKE_PTR(place);
+}
+
+static void place_free(struct place *place)
+{
+    free(place->real);
+    free(place);
+}
+
+/* Not one that was asked about: the answer comes to it. */
+static void place_forget(struct usages *usages, struct place *place)
+{
+    tdelete(place, &usages->tree, place_compare);
+    LIST_REMOVE(place, link);
+    place_free(place);
+}
+
+static void places_ask(struct usages *usages);
+
+static void on_place(void *userdata, int error, const char *real_path, const struct files_stat *stat)
+{
+    struct place *place = userdata;
+    struct usages *usages = place->usages;
+
+    usages->asking--;
+    place->files = NULL;
+    free(TAKE_PTR(place->real));
+    place->state = PLACE_UNKNOWN;
+    if (error == -ENOENT || error == -ENOTDIR) {
+        place->state = PLACE_MISSING;
+    } else if (error == 0) {
+        place->real = strdup(real_path);
+        place->identity = identity_from_stat(stat);
+        place->state = place->real ? PLACE_FOUND : PLACE_UNKNOWN;
+    }
+    if (place->state != PLACE_UNKNOWN)
+        usage_soon(usages->manager);
+    places_ask(usages);
+}
+
+static void places_ask(struct usages *usages)
+{
+    struct manager *manager = usages->manager;
+    struct place *place;
+
+    if (manager->stopping)
+        return;
+    LIST_FOREACH(place, &usages->places, link) {
+        struct datastore *datastore;
+        struct files *files;
+
+        if (place->state != PLACE_WANTED)
+            continue;
+        if (usages->asking >= ASKING_MAX)
+            return;
+        datastore = discover_datastore_of(manager->discover, place->path);
+        if (datastore && datastore->walk_finished == 0)
+            continue;           /* most of them are images, as its first walk will show */
+        files = datastore && datastore->state == DATASTORE_ONLINE ? discover_files(manager->discover, datastore) : NULL;
+        if (!files || files_resolve(files, place->path, place->path, on_place, place) < 0) {
+            place->state = PLACE_UNKNOWN;
+            continue;
+        }
+        place->state = PLACE_ASKED;
+        place->files = files;
+        usages->asking++;
+    }
+}
+
+/* No answer comes from these. */
+void usage_files_gone(struct manager *manager, const struct files *files)
+{
+    struct usages *usages = manager->usages;
+    struct place *place;
+
+    if (!usages)
+        return;
+    LIST_FOREACH(place, &usages->places, link)
+        if (place->state == PLACE_ASKED && place->files == files) {
+            place->state = PLACE_UNKNOWN;
+            place->files = NULL;
+            usages->asking--;
+        }
+}
+
+/* What is not there may be there now, and links may lead elsewhere. */
+static void places_look_again(struct usages *usages, const struct datastore *datastore)
+{
+    const struct manager *manager = usages->manager;
+    struct place *place;
+
+    LIST_FOREACH(place, &usages->places, link)
+        if (place->state != PLACE_ASKED && place->state != PLACE_WANTED &&
+            (!datastore || discover_datastore_of(manager->discover, place->path) == datastore))
+            place->state = PLACE_WANTED;
+    places_ask(usages);
+}
+
+void usage_datastore_walked(struct manager *manager, const struct datastore *datastore)
+{
+    if (!manager->usages)
+        return;
+    places_look_again(manager->usages, datastore);
+    usage_soon(manager);
+}
+
+/* ---- the index --------------------------------------------------------------------------------------- */
+
+static void look(void *userdata, const char *path, struct usage_file *ret_file)
+{
+    struct usages *usages = userdata;
+    struct graph *graph = usages->manager->graph;
+    struct image *image = graph_find(graph, path);
+    struct place *place = place_get(usages, path, !(image && image->present));
+
+    if (image && image->present) {
+        ret_file->known = true;
+        ret_file->identity = image->identity;
+        return;
+    }
+    if (!place)
+        return;
+    place->mentioned = true;
+    ret_file->missing = place->state == PLACE_MISSING;
+    if (place->state != PLACE_FOUND)
+        return;
+    image = graph_find(graph, place->real);
+    if (!image || !image->present)
+        image = graph_find_identity(graph, &place->identity);
+    ret_file->path = image && image->present ? image->path : place->real;
+    ret_file->known = true;
+    ret_file->identity = place->identity;
+}
+
+struct comparison {
+    struct usages *usages;
+    const struct usage_index *before;
+};
+
+/* A domain that has the path is judged again; an image that is used otherwise than before is read again: at its
+ * domain's start and end, and when its chain changed, which a running QEMU's writes do not show. */
+static void on_path_changed(void *userdata, const char *path)
+{
+    const struct comparison *comparison = userdata;
+    struct usages *usages = comparison->usages;
+    struct manager *manager = usages->manager;
+    struct usage before = usage_find(comparison->before, path), now = usage_find(usages->index, path);
+    const struct virt_status *status = usage_status(usages->index);
+    struct image *image = graph_find(manager->graph, path);
+    enum files_use was = usage_use(&before), is = usage_use(&now);
+
+    for (size_t i = 0; i < now.n_entries; i++)
+        usages->dirty[now.entries[i].domain - status->domains] = true;
+    if (!image || !image->present || !image->audit)
+        return;
+    if (was == is && is == FILES_UNUSED)
+        return;
+    /* Nothing is to come after the end of a domain: no debounce. */
+    pass_plan(manager, image, is == FILES_UNUSED ? SCHEDULE_NEW : SCHEDULE_CHANGED);
+}
+
+static int compare_domains(const struct virt_domain *a, const struct virt_domain *b)
+{
+    if (a->connection != b->connection)
+        return a->connection < b->connection ? -1 : 1;
+    return strcmp(a->uuid, b->uuid);
+}
+
+static void domain_gone(struct manager *manager, const struct virt_status *status, const struct virt_domain *domain)
+{
+    _cleanup_free_ char *subject = usage_domain_subject(status, domain);
+
+    if (subject)
+        judge_domain_gone(manager, subject);
+}
+
+/* Both are in order of connection and UUID. What neither changed nor was waited for stays as it was judged. */
+static void domains_carry_over(struct usages *usages, const struct virt_status *before, const bool *dirty,
+                               const uint64_t *again)
+{
+    const struct virt_status *now = usage_status(usages->index);
+    size_t i = 0, k = 0, n = now ? now->n_domains : 0;
+
+    while (i < (before ? before->n_domains : 0) || k < n) {
+        const struct virt_domain *old = before && i < before->n_domains ? &before->domains[i] : NULL;
+        const struct virt_domain *new = k < n ? &now->domains[k] : NULL;
+        int order = !old ? 1 : !new ? -1 : compare_domains(old, new);
+
+        if (order < 0) {
+            domain_gone(usages->manager, before, old);
+        } else if (order > 0) {
+            usages->dirty[k] = true;
+        } else {
+            if (strcmp(old->name, new->name) != 0)
+                domain_gone(usages->manager, before, old);
+            usages->dirty[k] = dirty[i] || old->version != new->version;
+            usages->again[k] = again[i];
+        }
+        i += order <= 0;
+        k += order >= 0;
+    }
+}
+
+static bool connections_differ(const struct virt_status *a, const struct virt_status *b)
+{
+    if (!a || !b || a->n_connections != b->n_connections)
+        return a != b;
+    for (size_t i = 0; i < a->n_connections; i++)
+        if (a->connections[i].connected != b->connections[i].connected ||
+            a->connections[i].complete != b->connections[i].complete)
+            return true;
+    return false;
+}
+
+static void index_make(struct usages *usages)
+{
+    struct manager *manager = usages->manager;
+    struct usage_index *before = usages->index;
+    const struct virt_status *status_before = usage_status(before);
+    struct comparison comparison = { .usages = usages, .before = before };
+    _cleanup_free_ bool *dirty = usages->dirty;
+    _cleanup_free_ uint64_t *again = usages->again;
+    size_t n = usages->status ? usages->status->n_domains : 0;
+    struct place *place, *next;
+    int r;
+
+    LIST_FOREACH(place, &usages->places, link)
+        place->mentioned = false;
+    usages->dirty = calloc(n + 1, sizeof(*usages->dirty));
+    usages->again = malloc((n + 1) * sizeof(*usages->again));
+    r = usages->dirty && usages->again
+            ? usage_index_new(usages->status, before, look, usages, &usages->index) : -ENOMEM;
+    if (r < 0) {
+        log_error(r, "Cannot take what libvirt says: %m");
+        free(usages->dirty);
+        free(usages->again);
+        usages->dirty = TAKE_PTR(dirty);
+        usages->again = TAKE_PTR(again);
+        return;
+    }
+    usages->stale = false;
+    usages->n_domains = n;
+    for (size_t i = 0; i < n; i++)
+        usages->again[i] = UINT64_MAX;
+    graph_set_usage(manager->graph, usages->index);
+    domains_carry_over(usages, status_before, dirty, again);
+    if (connections_differ(status_before, usages->status)) {
+        manager->daemon_dirty = true;
+        for (size_t i = 0; i < n; i++)
+            usages->dirty[i] = true;
+    }
+    usage_index_compare(before, usages->index, on_path_changed, &comparison);
+    usage_index_free(before);
+    for (place = LIST_FIRST(&usages->places); place; place = next) {
+        next = LIST_NEXT(place, link);
+        if (!place->mentioned && place->state != PLACE_ASKED)
+            place_forget(usages, place);
+    }
+    places_ask(usages);
+    judge_soon(manager);
+}
+
+static int on_usage_timer(sd_event_source *source, uint64_t when, void *userdata)
+{
+    struct manager *manager = userdata;
+
+    if (!manager->stopping && manager->usages->stale)
+        index_make(manager->usages);
+    return 0;
+}
+
+void usage_soon(struct manager *manager)
+{
+    struct usages *usages = manager->usages;
+    int r;
+
+    if (!usages || manager->stopping)
+        return;
+    usages->stale = true;
+    r = manager_arm(manager, &usages->timer, USAGE_DELAY, on_usage_timer);
+    if (r < 0)
+        log_error(r, "Cannot plan to take what libvirt says: %m");
+}
+
+/* An image came or went under a path that libvirt may mean. */
+void usage_image_changed(struct manager *manager, const struct image *image)
+{
+    struct usages *usages = manager->usages;
+    struct usage usage = usages ? usage_find(usages->index, image->path) : (struct usage){ .n_entries = 0 };
+    struct place *place;
+
+    if (!usages)
+        return;
+    if (usage.n_entries > 0 || place_get(usages, image->path, false)) {
+        usage_soon(manager);
+        return;
+    }
+    LIST_FOREACH(place, &usages->places, link)
+        if (place->state == PLACE_FOUND && strcmp(place->real, image->path) == 0) {
+            usage_soon(manager);
+            return;
+        }
+}
+
+/* ---- capacity ------------------------------------------------------------------------------------------- */
+
+static void capacity_sample(struct manager *manager)
+{
+    struct datastore *const *datastores;
+    size_t n;
+
+    discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (datastores[i]->state != DATASTORE_ONLINE || datastores[i]->root.size == 0)
+            continue;
+        series_add(&datastores[i]->available, manager_now(manager), datastores[i]->root.available,
+                   manager->config->policy.thresholds.full_span / (SERIES_MAX / 2));
+        datastores[i]->dirty = true;
+    }
+    judge_soon(manager);
+}
+
+static int on_capacity(sd_event_source *source, uint64_t when, void *userdata)
+{
+    struct manager *manager = userdata;
+    struct usages *usages = manager->usages;
+    uint64_t span = manager->config->policy.thresholds.full_span / 16;
+
+    if (manager->stopping)
+        return 0;
+    capacity_sample(manager);
+    (void)manager_arm(manager, &usages->capacity_timer, span < CAPACITY_EVERY ? span + USEC_PER_SEC / 10 : CAPACITY_EVERY,
+                      on_capacity);
+    return 0;
+}
+
+/* By how much the images of each datastore can grow, if their guests write all of their disks. */
+void usage_count_growth(struct manager *manager)
+{
+    struct datastore *const *datastores;
+    struct image *const *images;
+    size_t n, n_datastores;
+
+    discover_datastores(manager->discover, &datastores, &n_datastores);
+    if (discover_images(manager->discover, &images, &n) < 0)
+        return;
+    for (size_t i = 0; i < n_datastores; i++)
+        datastores[i]->growth = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct image *image = images[i];
+        const struct relation *relation = graph_relation(manager->graph, image);
+        const struct audit_report *report = image->audit ? image->audit->report : NULL;
+        uint64_t size;
+
+        if (!image->listed || !relation || !relation->leaf || relation->golden || !report || report->error != 0 ||
+            report->n_layers == 0 || graph_is_unused(manager->graph, image))
+            continue;
+        size = report->layers[0].info.virtual_size;
+        if (size > image->fingerprint.allocated &&
+            __builtin_add_overflow(image->datastore->growth, size - image->fingerprint.allocated,
+                                   &image->datastore->growth))
+            image->datastore->growth = UINT64_MAX;
+    }
+}
+
+/* ---- for the rest of the manager ---------------------------------------------------------------------------- */
+
+int usage_start(struct manager *manager)
+{
+    struct usages *usages = calloc(1, sizeof(*usages));
+
+    if (!usages)
+        return -ENOMEM;
+    usages->manager = manager;
+    LIST_INIT(&usages->places);
+    manager->usages = usages;
+    return manager_arm(manager, &usages->capacity_timer, USEC_PER_SEC, on_capacity);
+}
+
+void usage_on_status(void *userdata, struct virt_status *status)
+{
+    struct manager *manager = userdata;
+    struct usages *usages = manager->usages;
+
+    if (!usages || manager->stopping)
+        return;
+    virt_status_unref(usages->status);
+    usages->status = virt_status_ref(status);
+    places_look_again(usages, NULL);
+    index_make(usages);
+}
+
+const struct usage_index *usage_index(const struct manager *manager)
+{
+    return manager->usages ? manager->usages->index : NULL;
+}
+
+enum files_use usage_said(void *userdata, const struct image *image)
+{
+    struct manager *manager = userdata;
+    struct usage usage = usage_find(usage_index(manager), image->path);
+
+    return usage_use(&usage);
+}
+
+void usage_image_judged(struct manager *manager, const struct image *image)
+{
+    struct usages *usages = manager->usages;
+    struct usage usage = usage_find(usage_index(manager), image->path);
+
+    for (size_t i = 0; i < usage.n_entries; i++)
+        usages->dirty[usage.entries[i].domain - usage_status(usages->index)->domains] = true;
+}
+
+void usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
+                                                            const struct virt_domain *domain, uint64_t *ret_again))
+{
+    struct usages *usages = manager->usages;
+    const struct virt_status *status = usage_status(usage_index(manager));
+    uint64_t now = manager_now(manager);
+
+    for (size_t i = 0; status && i < usages->n_domains; i++) {
+        if (!usages->dirty[i] && usages->again[i] > now) {
+            if (usages->again[i] < manager->again)
+                manager->again = usages->again[i];
+            continue;
+        }
+        usages->dirty[i] = false;
+        usages->again[i] = UINT64_MAX;
+        each(manager, status, &status->domains[i], &usages->again[i]);
+        if (usages->again[i] < manager->again)
+            manager->again = usages->again[i];
+    }
+}
+
+void usage_done(struct manager *manager)
+{
+    struct usages *usages = manager->usages;
+    struct place *place;
+
+    if (!usages)
+        return;
+    usages->timer = sd_event_source_disable_unref(usages->timer);
+    usages->capacity_timer = sd_event_source_disable_unref(usages->capacity_timer);
+    while ((place = LIST_FIRST(&usages->places)))
+        place_forget(usages, place);
+    usages->index = usage_index_free(usages->index);
+    usages->status = virt_status_unref(usages->status);
+    free(usages->dirty);
+    free(usages->again);
+    free(usages);
+    manager->usages = NULL;
+}
