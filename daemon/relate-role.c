@@ -78,6 +78,8 @@ const char *backup_tool(const char *path)
 {
     const char *name = path_name(path);
 
+    if (fnmatch("*.orphan", name, 0) == 0)
+        return NULL;            /* put aside */
     for (size_t i = 0; i < ELEMENTSOF(tools); i++)
         if (name_matches(tools[i].pattern, name))
             return tools[i].tool;
@@ -88,7 +90,7 @@ bool backup_tool_is_temporary(const char *path)
 {
     const char *name = path_name(path);
 
-    for (size_t i = 0; i < ELEMENTSOF(tools); i++)
+    for (size_t i = 0; backup_tool(path) && i < ELEMENTSOF(tools); i++)
         if (name_matches(tools[i].pattern, name))
             return !tools[i].kept;
     return false;

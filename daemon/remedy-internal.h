@@ -35,3 +35,25 @@ void remedy_step_rename_first(struct remedy *remedy);
  * leaf on that. The second half loses nothing: after the commit the own layer holds all that the
  * layers between held. */
 void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const struct image *leaf);
+
+/* ---- remedy-domain.c: with libvirt's names ------------------------------------------------------- */
+
+/* "virsh -c URI", and the domain as a word of its command line; NULL when the remedy has failed. */
+char *remedy_virsh(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain);
+char *remedy_domain_name(struct remedy *remedy, const struct virt_domain *domain);
+/* The command that puts another image into the domain's definition; false when the names do not allow one. */
+bool remedy_define_source(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
+                          const char *from, const char *to);
+/* Commands after which libvirt does not know the snapshots any more that made the leaf's unconsolidated layers. */
+void remedy_forget_snapshots(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
+                             const struct image *leaf);
+/* Findings of a domain. */
+void remedy_domain(struct remedy *remedy, const struct graph *graph, const struct finding *finding);
+
+/* ---- remedy-use.c ---------------------------------------------------------------------------------- */
+
+void remedy_orphan(struct remedy *remedy, const struct image *image);
+void remedy_shared(struct remedy *remedy, const struct graph *graph, const struct image *image);
+void remedy_foreign(struct remedy *remedy, const struct image *image);
+void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct image *image);
+void remedy_raw(struct remedy *remedy, const struct image *image);

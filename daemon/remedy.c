@@ -36,13 +36,38 @@ static const char *snapshot_argument(const struct qca_image_info *info,
     return snapshot->name;
 }
 
+static bool domain_knows(const struct virt_domain *domain, const char *snapshot)
+{
+    for (size_t i = 0; i < domain->n_snapshots; i++)
+        if (domain->snapshots[i].name && strcmp(domain->snapshots[i].name, snapshot) == 0)
+            return true;
+    return false;
+}
+
+/* Then they can be deleted while the domain runs. */
+static bool snapshots_are_libvirts(const struct virt_domain *domain, const struct qca_image_info *info,
+                                   const char *only)
+{
+    for (size_t i = 0; i < info->n_snapshots; i++) {
+        const struct qca_snapshot *snapshot = &info->snapshots[i];
+
+        if (only && (!snapshot->id || strcmp(snapshot->id, only) != 0))
+            continue;
+        if (!snapshot->name || !domain_knows(domain, snapshot->name))
+            return false;
+    }
+    return true;
+}
+
 /* only: the id of the one to delete, NULL for all. */
 static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
                              const struct image *image, const char *only)
 {
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    const struct usage_entry *source;
     size_t n_without = 0, n = 0;
+    struct usage usage;
 
     if (!layer || !quoted)
         return;
@@ -61,7 +86,10 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
         remedy_step_rename_first(remedy);
         return;
     }
-    remedy_step_stop(remedy, image, quoted);
+    usage = graph_image_usage(graph, image);
+    source = usage_layer(&usage);
+    if (!source || !snapshots_are_libvirts(source->domain, &layer->info, only))
+        remedy_step_stop(remedy, image, quoted);
     remedy_precondition(remedy, "nobody needs the snapshot any more: it cannot be had back");
     for (size_t i = 0; i < layer->info.n_snapshots && n < SNAPSHOTS_MAX; i++) {
         const struct qca_snapshot *snapshot = &layer->info.snapshots[i];
@@ -70,6 +98,17 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
 
         if (only && (!snapshot->id || strcmp(snapshot->id, only) != 0))
             continue;
+        if (source && argument && argument[0] != '-' && domain_knows(source->domain, argument)) {
+            _cleanup_free_ char *virsh = remedy_virsh(remedy, graph, source->domain);
+            _cleanup_free_ char *domain = remedy_domain_name(remedy, source->domain);
+
+            quoted_argument = remedy_quote(remedy, argument);
+            if (!virsh || !domain || !quoted_argument)
+                return;
+            remedy_command(remedy, "%s snapshot-delete %s %s", virsh, domain, quoted_argument);
+            n++;
+            continue;
+        }
         if (!argument) {
             n_without++;
             continue;
@@ -85,9 +124,10 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
             remedy,
             "Snapshots whose name is empty, odd, or also another's name or id cannot be deleted by "
             "name alone: start the domain and use its monitor, or convert the image.");
-    remedy_text(
-        remedy,
-        "Where libvirt knows the snapshot, use virsh snapshot-delete DOMAIN SNAPSHOT instead.");
+    if (!source)
+        remedy_text(
+            remedy,
+            "Where libvirt knows the snapshot, use virsh snapshot-delete DOMAIN SNAPSHOT instead.");
 }
 
 static const char *evidence_string(const struct finding *finding, const char *key)
@@ -355,6 +395,13 @@ static const struct image *disk_leaf(const struct graph *graph, const struct ima
     return relation && relation->deepest_leaf ? relation->deepest_leaf : image;
 }
 
+static const struct image *own_layer(const struct graph *graph, const struct image *image)
+{
+    const struct relation *relation = graph_relation(graph, image);
+
+    return relation && relation->own_layer ? relation->own_layer : image;
+}
+
 static void remedy_image(struct remedy *remedy, const struct graph *graph,
                          const struct finding *finding, const struct image *image)
 {
@@ -388,6 +435,35 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         remedy_text(remedy, "First find the job that takes the snapshots, and stop it.");
         remedy_consolidate(remedy, graph, disk_leaf(graph, image));
         break;
+    case FINDING_SNAPSHOT_UNMANAGED:
+        remedy_text(remedy, "First make sure that no backup of the domain is under way: its tool would merge the layers.");
+        remedy_consolidate(remedy, graph, disk_leaf(graph, image));
+        break;
+    case FINDING_BACKUP_LEFTOVER:
+        remedy_text(remedy, "Look at the log of the backup tool, and use its own clean-up if it has one. Else:");
+        if (image->parent.state != REFERENCE_NONE && graph_image_usage(graph, image).n_entries > 0)
+            remedy_consolidate(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
+        else
+            remedy_orphan(remedy, image);
+        break;
+    case FINDING_SNAPSHOT_LARGE:
+        remedy_consolidate(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
+        break;
+    case FINDING_CHAIN_FORKED:
+        remedy_fork(remedy, graph, image);
+        break;
+    case FINDING_ORPHAN:
+        remedy_orphan(remedy, image);
+        break;
+    case FINDING_SHARED_WRITABLE:
+        remedy_shared(remedy, graph, image);
+        break;
+    case FINDING_FOREIGN_WRITER:
+        remedy_foreign(remedy, image);
+        break;
+    case FINDING_RAW_BECAME_IMAGE:
+        remedy_raw(remedy, image);
+        break;
     case FINDING_CHAIN_DEEP:
     case FINDING_CHAIN_LIMIT:
         remedy_consolidate(remedy, graph, disk_leaf(graph, image));
@@ -420,6 +496,8 @@ int remedy_make(const struct graph *graph, const struct finding *finding, json_o
         image = graph_find(graph, finding->subject);
     if (image)
         remedy_image(&remedy, graph, finding, image);
+    else if (finding->subject_kind == SUBJECT_DOMAIN)
+        remedy_domain(&remedy, graph, finding);
     else if (finding->type == FINDING_WATCH_DEGRADED)
         remedy_watch(&remedy, finding);
     if (remedy.error < 0)
