@@ -38,10 +38,15 @@ struct control {
     sd_event_source *retry;
     struct connection *connections;
     unsigned n_connections;
-    struct control_bus *bus;    /* NULL without system bus */
+    struct control_bus *bus;    /* NULL when not for the system bus */
+    json_object *status;        /* as of that turn of the loop: one GetAll asks once */
+    uint64_t status_turn;
+    json_object *told;          /* the status whose changes were signalled last; NULL before the first */
 };
 
 extern const sd_bus_vtable control_vtable[];
+/* Sets the error of whoever may not. */
+int control_denied(sd_bus_error *error, bool changing);
 
 /* root and the daemon's own user */
 bool control_is_owner(uid_t uid);
@@ -54,10 +59,27 @@ int group_lookup_new(sd_event *event, const char *name, void (*done)(void *userd
                      void *userdata, struct group_lookup **ret_lookup);
 struct group_lookup *group_lookup_free(struct group_lookup *lookup);
 
-/* The same on the system bus; -errno when there is none. */
+/* The same on the system bus, whenever there is one: it is tried again, less and less often, until one answers. */
 int control_bus_new(struct control *control, struct control_bus **ret_bus);
 struct control_bus *control_bus_free(struct control_bus *bus);
-int control_bus_tell(struct control_bus *bus, json_object *entry, const char *event);
+/* The bus itself; NULL while there is none. */
+sd_bus *control_bus_get(const struct control_bus *bus);
+/* Does anybody want signals? */
+bool control_bus_is_heard(const struct control_bus *bus);
+/* To each subscriber alone. */
+int control_bus_tell(struct control_bus *bus, sd_bus_message *signal);
+
+/* What GetStatus answers, asked at most once in a turn of the loop; borrowed. */
+int control_status_get(struct control *control, json_object **ret_status);
+
+/* ---- control-properties.c: the status as properties ---- */
+
+int control_property_get(sd_bus *bus, const char *path, const char *interface, const char *property,
+                         sd_bus_message *reply, void *userdata, sd_bus_error *error);
+/* Get, GetAll and Set of org.freedesktop.DBus.Properties, for a caller that is known only now. */
+int control_properties_call(sd_bus_message *call, struct connection *connection, sd_bus_error *error);
+/* PropertiesChanged for what differs; *ret_signal is NULL when nothing does. */
+int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after, sd_bus_message **ret_signal);
 
 void connection_end(struct connection *connection);
 /* It did something: idleness starts anew. */

@@ -17,7 +17,7 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
-static int denied(sd_bus_error *error, bool changing)
+int control_denied(sd_bus_error *error, bool changing)
 {
     return sd_bus_error_set(error, CONTROL_ERROR_ACCESS_DENIED,
                             changing ? "Only root and the daemon's user may change anything"
@@ -66,7 +66,7 @@ static int enter(struct connection *connection, bool changing, sd_bus_error *err
         return 1;
     connection_alive(connection);
     if (!connection->may_read || (changing && !connection->may_change))
-        return denied(error, connection->may_read);
+        return control_denied(error, connection->may_read);
     return 0;
 }
 
@@ -548,6 +548,11 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 /* Unprivileged: enter() decides, by the credentials of the socket. */
 #define METHOD(name, in, out, handler) SD_BUS_METHOD(name, in, out, handler, SD_BUS_VTABLE_UNPRIVILEGED)
 
+/* CHANGING ones are signalled, the others have to be asked for. */
+#define PROPERTY(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, 0)
+#define CHANGING(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+#define CONSTANT(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST)
+
 const sd_bus_vtable control_vtable[] = {
     SD_BUS_VTABLE_START(0),
     METHOD("GetStatus", NULL, "a{sv}", method_get_status),
@@ -568,6 +573,23 @@ const sd_bus_vtable control_vtable[] = {
     METHOD("Resume", "s", NULL, method_resume),
     METHOD("Reload", NULL, NULL, method_reload),
     METHOD("Subscribe", NULL, NULL, method_subscribe),
+    CONSTANT("Version", "s"),
+    CONSTANT("Started", "t"),
+    CHANGING("LastPass", "t"),
+    PROPERTY("NextPass", "t"),
+    CHANGING("PassStarted", "t"),
+    PROPERTY("PassImagesTotal", "t"),
+    PROPERTY("PassImagesDone", "t"),
+    PROPERTY("WorkersRunning", "t"),
+    CHANGING("Images", "t"),
+    CHANGING("ImagesAudited", "t"),
+    CHANGING("ImagesUnreadable", "t"),
+    PROPERTY("ImagesSize", "t"),
+    PROPERTY("ImagesAllocated", "t"),
+    CHANGING("Chains", "t"),
+    CHANGING("DepthMax", "t"),
+    CHANGING("FindingsOpen", "a{sv}"),
+    CHANGING("FindingsAcknowledged", "a{sv}"),
     SD_BUS_SIGNAL("FindingChanged", "a{sv}s", 0),
     SD_BUS_VTABLE_END
 };

@@ -448,7 +448,7 @@ int control_new(sd_event *event, const char *runtime_directory, const struct con
     if (control->dir_fd < 0 || strcmp(runtime_directory, CONTROL_SYSTEM_RUNTIME_DIR) == 0) {
         r = control_bus_new(control, &control->bus);
         if (r < 0)
-            log_debug(r, "Not on the system bus: %m");
+            log_warning(r, "Not on the system bus: %m");
     }
     *ret_control = control;
     return 0;
@@ -472,6 +472,8 @@ struct control *control_free(struct control *control)
     while (control->connections)
         connection_free(control->connections);
     control_bus_free(control->bus);
+    json_object_put(control->status);
+    json_object_put(control->told);
     group_lookup_free(control->lookup);
     free(control->group_name);
     sd_event_source_disable_unref(control->listener);
@@ -503,27 +505,100 @@ int control_signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bu
     return 0;
 }
 
-int control_finding_changed(struct control *control, json_object *entry, const char *event)
+/* make() is called once per connection, as a message belongs to its bus. */
+static int tell(struct control *control, int (*make)(sd_bus *bus, void *userdata, sd_bus_message **ret_message),
+                void *userdata)
 {
-    int r = 0;
+    int r = 0, k;
 
     for (struct connection *each = control->connections; each; each = each->next) {
-        sd_bus_message *message = NULL;
-        int k;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
 
         if (!each->subscribed || each->doomed || queue_is_full(each, QUEUED_SIGNALS_MAX))
             continue;
-        k = control_signal_new(each->bus, entry, event, &message);
-        if (k >= 0)
+        k = make(each->bus, userdata, &message);
+        if (k >= 0 && message)
             k = sd_bus_send(each->bus, message, NULL);
-        sd_bus_message_unref(message);
-        if (k < 0 && r == 0)
-            r = k;
-    }
-    if (control->bus) {
-        int k = control_bus_tell(control->bus, entry, event);
-
         r = r < 0 ? r : k;
     }
-    return r;
+    if (control->bus && control_bus_is_heard(control->bus)) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+
+        k = make(control_bus_get(control->bus), userdata, &message);
+        if (k >= 0 && message)
+            k = control_bus_tell(control->bus, message);
+        r = r < 0 ? r : k;
+    }
+    return r < 0 ? r : 0;
+}
+
+struct change {
+    json_object *entry;
+    const char *event;
+};
+
+static int make_finding_changed(sd_bus *bus, void *userdata, sd_bus_message **ret_message)
+{
+    const struct change *change = userdata;
+
+    return control_signal_new(bus, change->entry, change->event, ret_message);
+}
+
+int control_finding_changed(struct control *control, json_object *entry, const char *event)
+{
+    return tell(control, make_finding_changed, &(struct change){ .entry = entry, .event = event });
+}
+
+static int make_properties_changed(sd_bus *bus, void *userdata, sd_bus_message **ret_message)
+{
+    const struct control *control = userdata;
+
+    return control_properties_signal_new(bus, control->told, control->status, ret_message);
+}
+
+static bool anybody_listens(const struct control *control)
+{
+    for (const struct connection *each = control->connections; each; each = each->next)
+        if (each->subscribed && !each->doomed)
+            return true;
+    return control->bus && control_bus_is_heard(control->bus);
+}
+
+int control_status_changed(struct control *control)
+{
+    int r;
+
+    if (!anybody_listens(control)) {
+        json_object_put(control->told);
+        control->told = NULL;
+        return 0;
+    }
+    r = control_status_get(control, &(json_object *){ NULL });
+    if (r >= 0)
+        r = tell(control, make_properties_changed, control);
+    if (r < 0)
+        return r;
+    json_object_put(control->told);
+    control->told = json_object_get(control->status);
+    return 0;
+}
+
+int control_status_get(struct control *control, json_object **ret_status)
+{
+    json_object *status = NULL;
+    uint64_t turn = 0;
+    int r = sd_event_get_iteration(control->event, &turn);
+
+    if (r < 0)
+        return r;
+    if (!control->status || control->status_turn != turn) {
+        r = control->ops.status(control->userdata, &status);
+        if (r < 0)
+            return r;
+        json_object_put(control->status);
+        control->status = status;
+        control->status_turn = turn;
+    }
+    *ret_status = control->status;
+    return 0;
 }

@@ -45,3 +45,5 @@ struct control *control_free(struct control *control);
 void control_set_config(struct control *control, const struct config *config);
 /* Signals FindingChanged to whoever listens and may read. */
 int control_finding_changed(struct control *control, json_object *entry, const char *event);
+/* Signals PropertiesChanged likewise, if any property did. */
+int control_status_changed(struct control *control);

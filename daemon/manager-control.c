@@ -349,6 +349,8 @@ static int on_status_timer(sd_event_source *source, uint64_t when, void *userdat
         return 0;
     (void) sd_notifyf(false, "STATUS=%s", line);
     metrics_soon(manager);
+    if (control_status_changed(manager->control) < 0)
+        log_debug(0, "Not everybody could be told that the status changed.");
     free(manager->status);
     manager->status = TAKE_PTR(line);
     return 0;

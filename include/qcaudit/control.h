@@ -7,9 +7,9 @@
  * can be negative (error: a negative errno) are x when they are. A member that has no value is left out. */
 #pragma once
 
-#define CONTROL_BUS_NAME "org.qcaudit"
-#define CONTROL_OBJECT_PATH "/org/qcaudit"
-#define CONTROL_INTERFACE "org.qcaudit.Manager1"
+#define CONTROL_BUS_NAME "org.qcaudit.Auditor1"
+#define CONTROL_OBJECT_PATH "/org/qcaudit/Auditor1"
+#define CONTROL_INTERFACE "org.qcaudit.Auditor1"
 #define CONTROL_SOCKET_NAME "control"               /* in the runtime folder */
 #define CONTROL_SYSTEM_RUNTIME_DIR "/run/qcaudit"
 #define CONTROL_SYSTEM_STATE_DIR "/var/lib/qcaudit"
@@ -52,4 +52,8 @@
  * Pause(s datastore, t until) -> ()    Release(s datastore, t until) -> ()    Resume(s datastore) -> ()
  * Reload() -> ()
  * Subscribe() -> ()                                                        signals from now on, to this caller
- * signals: FindingChanged(a{sv} finding, s event) */
+ * signals: FindingChanged(a{sv} finding, s event)
+ * properties, of the status: Version s, Started t, LastPass t, NextPass t, PassStarted t, PassImagesTotal t,
+ * PassImagesDone t, WorkersRunning t, Images t, ImagesAudited t, ImagesUnreadable t, ImagesSize t, ImagesAllocated t,
+ * Chains t, DepthMax t, FindingsOpen a{sv} and FindingsAcknowledged a{sv} by severity. PropertiesChanged goes to
+ * those who called Subscribe(), about a second after the change, and not of the pass's progress. */

@@ -39,7 +39,7 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
 
 @test "the D-Bus policy is well-formed" {
     need python3
-    python3 -B -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$top_srcdir/systemd/org.qcaudit.conf"
+    python3 -B -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$top_srcdir/systemd/org.qcaudit.Auditor1.conf"
 }
 
 manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }       # as people read it
