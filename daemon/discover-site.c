@@ -158,6 +158,7 @@ static void site_offline(struct site *site, int error)
 {
     struct datastore *datastore = site->datastore;
     bool news = datastore->state != DATASTORE_OFFLINE || datastore->error != error;
+    char hint[LOG_HINT_MAX];
     int r;
 
     if (datastore->state == DATASTORE_PAUSED) {
@@ -168,7 +169,8 @@ static void site_offline(struct site *site, int error)
     datastore->error = error;
     site_end_helper(site);
     if (news)
-        log_warning(error, "Datastore %s is offline: %s", datastore->name, text_offline_reason(error));
+        log_warning(error, "Datastore %s is offline: %s%s", datastore->name, text_offline_reason(error),
+                    log_access_hint(error, hint));
     site->retry_after = site->retry_after == 0 ? RETRY_MIN :
                         site->retry_after * 2 > RETRY_MAX ? RETRY_MAX : site->retry_after * 2;
     r = sd_event_add_time_relative(site->discover->event, &site->retry, CLOCK_BOOTTIME, site->retry_after,

@@ -2,7 +2,9 @@
 /* The daemon's own messages: to the journal when there is one, else to syslog, or to the console in the foreground. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-journal.h>
@@ -198,4 +200,33 @@ int log_message(int priority, int error, const char *file, int line, const char 
     }
     errno = saved;
     return error;
+}
+
+const char *log_confined_hint(int error, const char *profile, char hint[static LOG_HINT_MAX])
+{
+    size_t length = strcspn(profile, " \n");       /* a mode in brackets follows */
+
+    hint[0] = '\0';
+    if ((error != -EACCES && error != -EPERM) || length == 0 || strncmp(profile, "unconfined", length) == 0)
+        return hint;
+    for (size_t i = 0; i < length; i++)
+        if (profile[i] < 0x21 || profile[i] > 0x7e)
+            return hint;
+    (void)snprintf(hint, LOG_HINT_MAX, "; if AppArmor's profile %.*s forbids it, journalctl -k -g apparmor says so, and "
+                   "rules for this host go into /etc/apparmor.d/local/usr.sbin.qcauditd", (int)length, profile);
+    return hint;
+}
+
+const char *log_access_hint(int error, char hint[static LOG_HINT_MAX])
+{
+    static const char *const files[] = { "/proc/self/attr/apparmor/current", "/proc/self/attr/current" };
+    char profile[100] = "";
+
+    for (size_t i = 0; i < ELEMENTSOF(files) && !profile[0]; i++) {
+        _cleanup_close_ int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? -1 : read(fd, profile, sizeof(profile) - 1);
+
+        profile[n > 0 ? n : 0] = '\0';
+    }
+    return log_confined_hint(error, profile, hint);
 }

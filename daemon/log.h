@@ -31,6 +31,13 @@ int log_console(int priority, const char *message);
 int log_message(int priority, int error, const char *file, int line, const char *function, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
+/* To stand behind a message about that error: names the AppArmor profile that may be the reason, where the process is
+ * confined by one. "" when it is not, or for other errors than EACCES and EPERM. */
+#define LOG_HINT_MAX 256
+const char *log_access_hint(int error, char hint[static LOG_HINT_MAX]);
+/* The same for what /proc/PID/attr/current says. */
+const char *log_confined_hint(int error, const char *profile, char hint[static LOG_HINT_MAX]);
+
 #define log_full(priority, error, ...) log_message((priority), (error), __FILE__, __LINE__, __func__, __VA_ARGS__)
 #define log_debug(error, ...) log_full(LOG_DEBUG, (error), __VA_ARGS__)
 #define log_info(error, ...) log_full(LOG_INFO, (error), __VA_ARGS__)

@@ -19,13 +19,14 @@ static void on_written(void *userdata, int error)
 {
     struct manager *manager = userdata;
     _cleanup_free_ char *path = text_escape_string(manager->config->metrics_file);
+    char hint[LOG_HINT_MAX];
 
     if (error < 0) {
         if (error != manager->metrics_error)
-            log_warning(error, "Cannot write the metrics to %s: %m%s", path ?: "their file",
+            log_warning(error, "Cannot write the metrics to %s: %m%s%s", path ?: "their file",
                         error == -EROFS || error == -EACCES
                             ? "; the service may write below /run/qcaudit, elsewhere with ReadWritePaths= in a drop-in "
-                              "and with the rights of its user" : "");
+                              "and with the rights of its user" : "", log_access_hint(error, hint));
         manager->metrics_changed = true;
         (void) manager_arm(manager, &manager->metrics_timer, METRICS_DELAY, on_metrics_timer);
     } else if (manager->metrics_error < 0) {

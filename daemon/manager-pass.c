@@ -343,11 +343,14 @@ static void image_plan_second(struct manager *manager, struct image *image)
 
 static void tell_no_worker(struct manager *manager, int error)
 {
+    char hint[LOG_HINT_MAX];
+
     if (error == -ENOEXEC)
         log_error(error, "%s cannot be run here, or ends before it is ready; it is tried again",
                   manager->options.worker_program);
     else
-        log_error(error, "Cannot start %s: %m; it is tried again", manager->options.worker_program);
+        log_error(error, "Cannot start %s: %m; it is tried again%s", manager->options.worker_program,
+                  log_access_hint(error, hint));
 }
 
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,

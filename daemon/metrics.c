@@ -85,7 +85,8 @@ static void histogram_write(FILE *stream, const char *name, const char *help, co
 struct sums {
     uint64_t images, unaudited, unreadable, size, allocated, chains;
     uint64_t leaked, corruptions, check_errors;
-    uint64_t oldest_audit;      /* usec; UINT64_MAX none */
+    uint64_t baselined;
+    uint64_t oldest_audit, oldest_verification;     /* usec; UINT64_MAX none */
     struct histogram depth, unconsolidated;
 };
 
@@ -117,9 +118,20 @@ static void sum_audit(const struct audit *audit, struct sums *sums)
         sum_layer(&audit->report->layers[0], sums);
 }
 
+static void sum_baseline(const struct baseline *baseline, struct sums *sums)
+{
+    uint64_t verified = baseline->verified > baseline->since ? baseline->verified : baseline->since;
+
+    if (baseline->since == 0)
+        return;
+    sums->baselined++;
+    if (verified < sums->oldest_verification)
+        sums->oldest_verification = verified;
+}
+
 static void sum_images(const struct query_view *view, struct sums *ret_sums)
 {
-    struct sums sums = { .oldest_audit = UINT64_MAX };
+    struct sums sums = { .oldest_audit = UINT64_MAX, .oldest_verification = UINT64_MAX };
 
     for (size_t i = 0; i < view->n_images; i++) {
         const struct image *image = view->images[i];
@@ -134,6 +146,8 @@ static void sum_images(const struct query_view *view, struct sums *ret_sums)
             sum_audit(image->audit, &sums);
         else
             sums.unaudited++;
+        if (image->baseline)
+            sum_baseline(image->baseline, &sums);
         if (!relation || !relation->leaf)
             continue;
         sums.chains += relation->depth > 1;
@@ -167,6 +181,10 @@ static void write_images(FILE *stream, const struct sums *sums)
     if (sums->oldest_audit != UINT64_MAX)
         seconds(stream, "oldest_audit_timestamp_seconds", "gauge",
                 "When the image that was not audited for longest was audited.", sums->oldest_audit);
+    number(stream, "images_baselined", "gauge", "Images whose content was read once and is known.", sums->baselined);
+    if (sums->oldest_verification != UINT64_MAX)
+        seconds(stream, "oldest_verification_timestamp_seconds", "gauge",
+                "When the known content that was not read again for longest was read.", sums->oldest_verification);
 }
 
 /* ---- datastores ------------------------------------------------------------------------------------ */

@@ -116,6 +116,19 @@ static void detection(void **state)
     assert_int_equal(log_target_used(), log_journal_answers() ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE);
 }
 
+static void hint(void **state)
+{
+    char text[LOG_HINT_MAX];
+
+    assert_non_null(strstr(log_confined_hint(-EACCES, "qcauditd (complain)\n", text), "profile qcauditd forbids"));
+    assert_non_null(strstr(log_confined_hint(-EPERM, "qcauditd//&worker", text), "profile qcauditd//&worker forbids"));
+    assert_string_equal(log_confined_hint(-EACCES, "unconfined\n", text), "");
+    assert_string_equal(log_confined_hint(-EACCES, "", text), "");
+    assert_string_equal(log_confined_hint(-EACCES, "a\033b", text), "");
+    assert_string_equal(log_confined_hint(-ENOENT, "qcauditd (enforce)\n", text), "");
+    (void)log_access_hint(-EACCES, text);       /* whatever this host has */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -124,6 +137,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(long_message, setup, teardown),
         cmocka_unit_test_setup_teardown(no_colour_in_a_pipe, setup, teardown),
         cmocka_unit_test(arguments),
+        cmocka_unit_test(hint),
         cmocka_unit_test_setup_teardown(detection, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

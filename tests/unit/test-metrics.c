@@ -129,6 +129,7 @@ static void test_empty(void **state)
 static void test_images(void **state)
 {
     struct world *world = *state;
+    struct baseline baselines[2] = { { .since = T0_USEC, .verified = T0_USEC + 5 }, { .since = T0_USEC + 2 } };
     struct image *leaky, *writing, *unaudited;
 
     make(world, "/s/a", NULL);
@@ -143,7 +144,12 @@ static void test_images(void **state)
     unaudited = make(world, "/s/f", NULL);
     audit_free(unaudited->audit);
     unaudited->audit = NULL;
+    leaky->baseline = &baselines[0];
+    writing->baseline = &baselines[1];
     write_text(world);
+    leaky->baseline = writing->baseline = NULL;
+    assert_line(world, "qcaudit_images_baselined 2");
+    assert_line(world, "qcaudit_oldest_verification_timestamp_seconds 1700000000.000002");
     assert_line(world, "qcaudit_images{datastore=\"pool\"} 6");
     assert_line(world, "qcaudit_images_unaudited 1");
     assert_line(world, "qcaudit_chains 1");
