@@ -151,3 +151,35 @@ for path in sys.argv[1:]:
     after=$(switches)
     [ $((after - before)) -lt 100 ]
 }
+
+@test "a compressed cluster that went bad is found when it is asked for, and when the interval is over" {
+    make_image "$DIR/plain"
+    qemu-img convert -q -c -f qcow2 -O qcow2 "$DIR/plain" "$STORE/a.qcow2"
+    start_daemon
+    scan
+    # as a disk does it: nothing but the bytes changes
+    python3 -B -c '
+import os, sys; sys.path.insert(0, sys.argv[1])
+from imagekit import Qcow2
+before = os.stat(sys.argv[2])
+with Qcow2(sys.argv[2]) as image:
+    place = image.l2(1) & ((1 << (62 - (image.cluster_bits - 8))) - 1)
+    image.put_bytes(place, b"\xff" * 8)
+os.utime(sys.argv[2], ns=(before.st_atime_ns, before.st_mtime_ns))' "$IMAGES" "$STORE/a.qcow2"
+    scan
+    scan "$STORE/a.qcow2"
+    same "compressed-cluster-bad critical a.qcow2" "$(findings --name compressed-cluster-bad)"
+    stop_daemon
+
+    # the same, unchanged since an audit long ago
+    rm -rf "$STATE"
+    mkdir -m 700 "$STATE"
+    start_daemon
+    scan
+    same "" "$(findings --name compressed-cluster-bad)"
+    stop_daemon
+    sqlite3 "$STATE/qcaudit.db" "UPDATE audit SET started = started - 8 * 86400000000, finished = finished - 8 * 86400000000"
+    start_daemon
+    wait_for 30 has_finding "compressed-cluster-bad critical a.qcow2"
+    stop_daemon
+}
