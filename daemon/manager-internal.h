@@ -104,6 +104,15 @@ struct manager {
 
     /* manager-usage.c */
     struct usages *usages;
+    /* manager-baseline.c, manager-blocks.c, manager-journal.c */
+    struct baselines *baselines;
+    char *baselines_damaged;    /* what is damaged of what was kept of contents, in words; NULL nothing */
+    struct stream *streams;     /* of block digests */
+    struct lines *journal_lines;        /* for the journal, not handed to the store yet */
+    uint64_t journal_stale;     /* lines in it that do not count any more, at most */
+    int journal_error;          /* of its last writing */
+    size_t journal_imported;    /* baselines that the database did not have */
+    struct acknowledgement *acknowledgements;   /* from before the database was lost */
 
     /* manager-store.c */
     struct round *rounds;       /* not on disk yet */

@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "daemon/log.h"
-#include "daemon/manager-internal.h"
+#include "daemon/manager-baseline.h"
 #include "daemon/remedy.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
@@ -93,6 +93,8 @@ static int on_finding(void *userdata, struct finding *finding, const struct even
     r = store_batch_finding(round->batch, finding);
     if (r >= 0 && event)
         r = keep_event(round, event, finding->id);
+    if (event)
+        journal_event(manager, finding, event->type);
     return r;
 }
 
@@ -129,6 +131,7 @@ static void judge_one(struct manager *manager, struct image *image)
     image->judge_again = UINT64_MAX;
     if (!image->audit)
         return;
+    baseline_plan(manager, image);
     if (!listed) {
         judgement_all_clear(&judgement);
     } else {
@@ -245,6 +248,7 @@ static void judge_self(struct manager *manager)
 {
     struct daemon_facts facts = {
         .database_aside = manager->database_aside,
+        .baselines_damaged = manager->baselines_damaged,
         .alert_channel = manager->alert_error < 0 ? "the log" : NULL,
         .alert_error = manager->alert_error,
         .virt = usage_status(usage_index(manager)),
@@ -370,7 +374,9 @@ void judge_now(struct manager *manager)
     if (r < 0)
         log_error(r, "Cannot renew findings: %m");
     plan_times(manager, next_tick);
+    journal_flush(manager);
     keep_commit(manager);
+    journal_acknowledge(manager);
     pass_check_finished(manager);
 }
 
@@ -420,6 +426,7 @@ void judge_image_gone(struct manager *manager, struct image *image)
     image_list_forget(&manager->audited, image);
     image_list_forget(&manager->attributes, image);
     image_list_forget(&manager->judging, image);
+    baseline_image_gone(manager, image);
     graph_remove(manager->graph, image);
     r = round ? store_batch_image_gone(round->batch, image->path) : -ENOMEM;
     if (r < 0)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
-#include "daemon/manager-internal.h"
+#include "daemon/manager-baseline.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -215,6 +215,8 @@ static void keep_everything(struct manager *manager)
     }
     if (r >= 0)
         r = findings_each(manager->findings, 0, keep_finding, round);
+    if (r >= 0)
+        r = baseline_store_all(manager, round);
     if (r < 0)
         log_error(r, "Cannot give the new database what is known: %m");
 }
@@ -300,6 +302,7 @@ int keep_load(struct manager *manager)
 {
     struct store_loader loader = {
         .datastore = load_datastore, .image = load_image, .finding = load_finding, .event = load_event,
+        .baseline = baseline_on_load,
         .userdata = manager,
     };
     int r;
@@ -308,7 +311,7 @@ int keep_load(struct manager *manager)
     r = store_load(manager->store, &loader);
     if (r < 0)
         return log_error(r, "Cannot load what was known: %m");
-    return 0;
+    return baseline_load(manager);
 }
 
 /* ---- what was told -------------------------------------------------------------------------------------------- */
@@ -355,10 +358,13 @@ void keep_done(struct manager *manager)
 {
     manager->told_timer = sd_event_source_disable_unref(manager->told_timer);
     if (manager->store) {
+        blocks_done(manager);
+        journal_flush(manager);
         keep_commit(manager);
         (void) on_told_timer(NULL, 0, manager);
     }
     manager->store = store_close(manager->store);
+    blocks_free(manager);
     while (manager->rounds)
         round_free(manager->rounds);
     if (manager->round)

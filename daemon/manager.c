@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "daemon/log.h"
-#include "daemon/manager-internal.h"
+#include "daemon/manager-baseline.h"
 #include "lib/cleanup.h"
 
 /* ---- small things all of the manager needs ----------------------------------------------------------- */
@@ -125,6 +125,8 @@ static struct audits_options audits_options_of(struct manager *manager, const st
         .max_issues = config->max_issues,
         .files = on_files_wanted,
         .use = usage_said,
+        .blocks_begin = blocks_on_begin,
+        .blocks = blocks_on_blocks,
         .done = pass_on_audited,
         .resolved = resolve_on_resolved,
         .userdata = manager,
@@ -273,7 +275,9 @@ static int make_stages(struct manager *manager)
     };
     int r;
 
-    r = schedule_new(&schedule_options, &manager->schedule);
+    r = baselines_new(&manager->baselines);
+    if (r >= 0)
+        r = schedule_new(&schedule_options, &manager->schedule);
     if (r >= 0)
         r = scrub_init(manager);
     if (r >= 0)
@@ -379,6 +383,7 @@ struct manager *manager_free(struct manager *manager)
     manager->control = control_free(manager->control);
     manager->alert = alert_free(manager->alert);
     judge_done(manager);
+    baseline_done(manager);
     forget_plans(manager);
     manager->schedule = schedule_free(manager->schedule);
     scrub_done(manager);

@@ -347,6 +347,7 @@ struct image {
     bool listed;                /* an image as far as one can tell; else another file, looked at once, not shown */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
+    bool reading;               /* what a scrub read is being compared */
 };
 
 /* Frees it with its audit and references; the graph and the schedule must have forgotten it before. */

@@ -1,0 +1,765 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Baselines in the daemon: bound to images, read when they are due, brought in line with what was read, accepted. */
+#include "daemon/manager-baseline.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+DEFINE_CLEANUP(struct finishing *, finishing_free)
+
+#define GONE_KEPT (30 * 24 * 3600 * USEC_PER_SEC)
+
+/* ---- kept ----------------------------------------------------------------------------------------- */
+
+static int store_one(struct round *round, const struct baseline *baseline)
+{
+    _cleanup_(json_object_putp) json_object *deviation = NULL;
+    char verity[VERITY_TEXT_MAX];
+    int r = baseline->deviation ? deviation_to_json(baseline->deviation, &deviation) : 0;
+
+    return r < 0 ? r : store_batch_baseline(round->batch, baseline, deviation,
+                                            baseline->verity.algorithm ? verity_text(&baseline->verity, verity) : NULL);
+}
+
+static int store_each(void *userdata, struct baseline *baseline)
+{
+    return store_one(userdata, baseline);
+}
+
+int baseline_store_all(struct manager *manager, struct round *round)
+{
+    return baselines_each(manager->baselines, store_each, round);
+}
+
+void baseline_keep(struct manager *manager, struct baseline *baseline)
+{
+    struct round *round = keep_round(manager);
+    int r = round ? store_one(round, baseline) : -ENOMEM;
+
+    if (r < 0)
+        log_error(r, "Cannot keep a baseline: %m");
+    journal_baseline(manager, baseline);
+}
+
+void baseline_tell_damage(struct manager *manager, const char *format, ...)
+{
+    _cleanup_free_ char *text = NULL;
+    va_list arguments;
+    int r;
+
+    va_start(arguments, format);
+    r = vasprintf(&text, format, arguments);
+    va_end(arguments);
+    if (r < 0) {
+        text = NULL;
+        return;
+    }
+    if (!manager->baselines_damaged)
+        manager->baselines_damaged = TAKE_PTR(text);
+    manager->daemon_dirty = true;
+}
+
+static void forget(struct manager *manager, struct baseline *baseline)
+{
+    struct round *round = keep_round(manager);
+    struct image *const *images;
+    size_t n;
+    int r = round ? store_batch_baseline_gone(round->batch, &baseline->identity) : -ENOMEM;
+
+    if (r < 0)
+        log_error(r, "Cannot forget a baseline: %m");
+    journal_baseline_gone(manager, &baseline->identity);
+    blocks_remove(manager, &baseline->identity);
+    if (discover_images(manager->discover, &images, &n) >= 0)
+        for (size_t i = 0; i < n; i++)
+            if (images[i]->baseline == baseline)
+                images[i]->baseline = NULL;
+    baselines_remove(manager->baselines, baseline);
+}
+
+/* ---- what the last daemon knew ------------------------------------------------------------------------ */
+
+int baseline_on_load(void *userdata, struct baseline *baseline, json_object *deviation, const char *verity)
+{
+    struct manager *manager = userdata;
+    int r = deviation ? deviation_from_json(deviation, &baseline->deviation) : 0;
+
+    if (r >= 0 && verity)
+        r = verity_from_text(verity, &baseline->verity);
+    if (r >= 0)
+        r = baselines_add(manager->baselines, baseline);
+    if (r < 0)
+        baseline_free(baseline);
+    return r;
+}
+
+int baseline_load(struct manager *manager)
+{
+    int r = journal_load(manager);
+
+    if (r >= 0)
+        r = blocks_load(manager);
+    if (r < 0)
+        return log_error(r, "Cannot load what is known of contents: %m");
+    if (manager->journal_imported > 0) {
+        struct round *round = keep_round(manager);
+
+        r = round ? baseline_store_all(manager, round) : -ENOMEM;
+        if (r < 0)
+            log_error(r, "Cannot keep the baselines of the journal: %m");
+    }
+    return 0;
+}
+
+/* ---- bound to images ------------------------------------------------------------------------------------ */
+
+/* Is there another file of that identity than this image? */
+static const struct image *other_place(const struct manager *manager, const struct baseline *baseline,
+                                       const struct image *image)
+{
+    const struct image *other = graph_find_identity(manager->graph, &baseline->identity);
+
+    return other && other != image && other->present ? other : NULL;
+}
+
+static void bind(struct manager *manager, struct image *image)
+{
+    struct baseline *baseline = baselines_find(manager->baselines, &image->identity);
+    bool changed = false;
+
+    if (!baseline) {
+        /* Another file at the place of one that must not change: what it holds is compared with that. */
+        baseline = baselines_find_path(manager->baselines, image->path);
+        if (baseline && other_place(manager, baseline, image))
+            baseline = NULL;
+    } else if (strcmp(baseline->path, image->path) != 0 && !discover_find_image(manager->discover, baseline->path)) {
+        changed = baselines_rebind(manager->baselines, baseline, &baseline->identity, image->path) >= 0;
+    }
+    image->baseline = baseline;
+    if (!baseline)
+        return;
+    if (baseline->gone != 0) {
+        baseline->gone = 0;
+        changed = true;
+    }
+    if (changed)
+        baseline_keep(manager, baseline);
+}
+
+void baseline_plan(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    uint64_t now = manager_now(manager), at;
+    enum baseline_due due;
+
+    bind(manager, image);
+    if (image->reading || (!image->listed && !image->baseline)) {
+        scrub_plan(manager, image, UINT64_MAX, 0);      /* planned when what was read is taken */
+        return;
+    }
+    due = relation && relation->pending ? BASELINE_DUE_NO
+                                        : baseline_due(&manager->config->policy, image, relation, now, &at);
+    scrub_plan(manager, image, due == BASELINE_DUE_NO ? UINT64_MAX : due == BASELINE_DUE_LATER ? at : now,
+               image->baseline ? image->baseline->verified : 0);
+}
+
+void baseline_attributes(struct manager *manager, struct image *image)
+{
+    struct baseline *baseline = image->baseline;
+    bool before = baseline && baseline->attributes;
+
+    if (!baseline || !identity_equal(&baseline->identity, &image->identity))
+        return;
+    baseline_see(baseline, &image->fingerprint);
+    if (baseline->attributes != before)
+        baseline_keep(manager, baseline);
+}
+
+static int sweep_one(void *userdata, struct baseline *baseline)
+{
+    struct manager *manager = userdata;
+
+    if (baseline->gone != 0 && manager_now(manager) > baseline->gone + GONE_KEPT)
+        forget(manager, baseline);
+    return 0;
+}
+
+void baseline_image_gone(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct baseline *baseline = image->baseline, *parent = NULL;
+
+    if (relation && relation->parent)
+        parent = relation->parent->baseline;
+    if (parent && parent->has_digest && !parent->lost_child && !relation->golden) {
+        parent->lost_child = strdup(image->path);
+        baseline_keep(manager, parent);
+    }
+    image->baseline = NULL;
+    blocks_drop(manager, &image->identity);
+    if (baseline && identity_equal(&baseline->identity, &image->identity) &&
+        !other_place(manager, baseline, image) && image->datastore->state != DATASTORE_REMOVED) {
+        baseline->gone = manager_now(manager);
+        baseline_keep(manager, baseline);
+    }
+    (void)baselines_each(manager->baselines, sweep_one, manager);
+    journal_flush(manager);
+}
+
+/* ---- what a reading says ----------------------------------------------------------------------------------- */
+
+static bool clusters_were_emptied(const struct image *child)
+{
+    const struct audit_report *now = child->audit ? child->audit->report : NULL;
+
+    return now && now->n_layers > 0 && now->layers[0].checked && now->layers[0].check.finished &&
+           now->layers[0].check.allocated_clusters == 0;
+}
+
+/* Overlays of the image that are there: one that was emptied lately may have been committed. */
+static const char *suspect_of(const struct manager *manager, const struct image *image, const struct baseline *baseline)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    for (size_t i = 0; relation && i < relation->n_children; i++) {
+        const struct image *child = relation->children[i];
+
+        if (clusters_were_emptied(child) && child->fingerprint.mtime >= baseline->fingerprint.mtime &&
+            baseline_child_is_older(child, image->fingerprint.mtime))
+            return child->path;
+    }
+    return baseline->lost_child;
+}
+
+/* An overlay that still may hold what was committed from it, and was not read since it was written. */
+static struct image *unread_child(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    for (size_t i = 0; relation && i < relation->n_children; i++) {
+        struct image *child = relation->children[i];
+        const struct baseline *baseline = child->baseline;
+
+        if (!child->present || child->use == FILES_WRITER || !child->audit || child->audit->use == FILES_WRITER ||
+            clusters_were_emptied(child) || !child->audit->report || child->audit->report->n_layers == 0 ||
+            !baseline_child_is_older(child, image->fingerprint.mtime))
+            continue;
+        if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
+                                                   !baseline_untouched(baseline, &child->identity,
+                                                                       &child->fingerprint))))
+            return child;
+    }
+    return NULL;
+}
+
+/* Files of block digests of all layers that lie, or lay, above the image. */
+struct descendants {
+    struct manager *manager;
+    struct identity found[CHILDREN_COMPARED];
+    size_t n;
+    const struct identity *below;
+    struct finishing *finishing;
+    bool more;
+};
+
+static int add_descendant(void *userdata, struct baseline *baseline)
+{
+    struct descendants *d = userdata;
+
+    if (d->n == CHILDREN_COMPARED || !baseline->blocks || !identity_equal(&baseline->parent, d->below) ||
+        identity_equal(&baseline->identity, d->below))
+        return 0;
+    for (size_t i = 0; i < d->n; i++)
+        if (identity_equal(&d->found[i], &baseline->identity))
+            return 0;
+    d->found[d->n] = baseline->identity;
+    d->finishing->children[d->n] = blocks_path(d->manager, &baseline->identity, "");
+    d->finishing->child_paths[d->n] = strdup(baseline->path);
+    d->n++;
+    d->finishing->n_children = d->n;
+    return d->finishing->children[d->n - 1] && d->finishing->child_paths[d->n - 1] ? 0 : -ENOMEM;
+}
+
+static int add_descendants(struct manager *manager, const struct identity *identity, struct finishing *finishing)
+{
+    struct descendants d = { .manager = manager, .below = identity, .finishing = finishing };
+    int r = baselines_each(manager->baselines, add_descendant, &d);
+
+    for (size_t i = 0; r == 0 && i < d.n; i++) {
+        d.below = &d.found[i];
+        r = baselines_each(manager->baselines, add_descendant, &d);
+    }
+    return r;
+}
+
+/* Would a change hurt anybody? A golden image must not change; another parent not after its overlays were made. */
+static bool is_fixed(const struct image *image, const struct relation *relation, int64_t mtime)
+{
+    if (baseline_is_golden(image, relation))
+        return true;
+    for (size_t i = 0; relation && i < relation->n_children; i++)
+        if (baseline_child_is_older(relation->children[i], mtime))
+            return true;
+    return false;
+}
+
+static void reading_of(const struct finishing *finishing, struct reading *ret_reading)
+{
+    const struct digest_result *digest = finishing->result;
+    uint64_t zeros = finishing->zero_blocks * QCA_BLOCK_SIZE;
+
+    *ret_reading = (struct reading){
+        .started = digest->started, .finished = digest->finished, .identity = finishing->identity,
+        .fingerprint = finishing->fingerprint, .complete = digest->complete, .virtual_size = digest->size,
+        .zeros = zeros > digest->zero_bytes ? zeros - digest->zero_bytes : 0,
+        .has_metadata = finishing->has_metadata, .compared = finishing->compared,
+        .difference = finishing->difference, .bad_bytes = digest->bad_bytes,
+        .error = digest->n_bad > 0 ? digest->bad[0].error : 0,
+    };
+    memcpy(ret_reading->digest, finishing->digest, sizeof(ret_reading->digest));
+    memcpy(ret_reading->metadata, finishing->metadata, sizeof(ret_reading->metadata));
+    for (size_t i = 0; i < digest->n_bad && i < DEVIATION_RANGES_MAX; i++)
+        ret_reading->bad[ret_reading->n_bad++] = (struct guest_range){ digest->bad[i].guest_offset,
+                                                                      digest->bad[i].length };
+}
+
+static char *explain(const struct finishing *finishing, const struct baseline *baseline, const struct reading *reading,
+                     enum reading_verdict verdict, bool moved)
+{
+    char *text = NULL;
+    int n = 0;
+
+    switch (verdict) {
+    case READING_VERIFIED:
+        if (moved)
+            n = asprintf(&text, "another file with the same content lies there now");
+        break;
+    case READING_METADATA:
+        n = asprintf(&text, "%s: the content is as it was",
+                     baseline->has_metadata && reading->has_metadata &&
+                             memcmp(baseline->metadata, reading->metadata, 32) != 0
+                         ? "only the image's metadata changed" : "the file was written");
+        break;
+    case READING_COMMIT: {
+        _cleanup_free_ char *children = NULL;
+
+        for (size_t i = 0; i < finishing->n_children; i++) {
+            _cleanup_free_ char *one = text_escape_string(finishing->child_paths[i]), *before = children;
+
+            children = NULL;
+            if (asprintf(&children, "%s%s%s", before ? before : "", before ? " or " : "", one ? one : "") < 0)
+                children = NULL;
+        }
+        n = asprintf(&text, "a commit of %s explains it: %" PRIu64 " blocks are what it held",
+                     children ? children : "an overlay", reading->difference.blocks);
+        break;
+    }
+    case READING_CHANGED:
+        n = asprintf(&text, "it was written before its overlays were made, or has none");
+        break;
+    case READING_ROT:
+    case READING_MODIFIED:
+        if (reading->compared && reading->difference.n_ranges > 0)
+            n = asprintf(&text, "%" PRIu64 " blocks differ, the first at byte %" PRIu64 " of the guest's disk",
+                         reading->difference.blocks, reading->difference.ranges[0].offset);
+        else
+            n = asprintf(&text, "the digest differs; which blocks is not known");
+        break;
+    case READING_INCOMPLETE:
+        n = asprintf(&text, "%" PRIu64 " bytes could not be read: %s", reading->bad_bytes,
+                     strerror(-reading->error));
+        break;
+    default:
+        break;
+    }
+    return n < 0 ? NULL : text;
+}
+
+static void keep_reading(struct manager *manager, const struct finishing *finishing, enum reading_verdict verdict,
+                         const char *explanation)
+{
+    struct round *round = keep_round(manager);
+    int r = round ? store_batch_reading(round->batch, finishing->path, finishing->result,
+                                        finishing->result->complete ? finishing->digest : NULL, verdict,
+                                        explanation) : -ENOMEM;
+
+    if (r < 0)
+        log_error(r, "Cannot keep what was read: %m");
+}
+
+/* It is judged, and planned, anew; so are its children, which may be wanted from now on. */
+static void look_again(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    for (size_t i = 0; relation && i < relation->n_children; i++)
+        if (!relation->children[i]->baseline)
+            (void)graph_update(manager->graph, relation->children[i]);
+    (void)graph_update(manager->graph, image);
+    judge_soon(manager);
+}
+
+static void take_roles(struct manager *manager, struct image *image, struct baseline *baseline)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    enum baseline_source source;
+
+    baseline->parent = relation && relation->parent ? relation->parent->identity : (struct identity){ .fsid = 0 };
+    if (!baseline_wanted(image, relation, &source))
+        return;
+    if (baseline->source == BASELINE_INFERRED && source == BASELINE_PARENT && baseline_is_golden(image, relation))
+        return;                 /* it was written since, and looks younger than its overlays */
+    if (baseline->source == BASELINE_ACCEPTED && source != BASELINE_CHILD)
+        return;                 /* that somebody said so stays */
+    baseline->source = source;
+}
+
+static struct baseline *new_baseline(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct baseline *baseline = calloc(1, sizeof(*baseline));
+    enum baseline_source source;
+
+    if (!baseline || !baseline_wanted(image, relation, &source)) {
+        free(baseline);
+        return NULL;
+    }
+    *baseline = (struct baseline){ .identity = image->identity, .path = strdup(image->path), .source = source,
+                                   .fingerprint = image->fingerprint };
+    if (!baseline->path || baselines_add(manager->baselines, baseline) < 0) {
+        baseline_free(baseline);
+        return NULL;
+    }
+    image->baseline = baseline;
+    return baseline;
+}
+
+static void tell(const struct image *image, enum reading_verdict verdict, const char *explanation)
+{
+    _cleanup_free_ char *path = text_escape_string(image->path);
+
+    if (verdict == READING_COMMIT || verdict == READING_METADATA)
+        log_info(0, "%s: %s", path ? path : "an image", explanation ? explanation : reading_verdict_name(verdict));
+}
+
+/* Nothing is decided while an overlay's reading may still explain the change. */
+static void wait_for_child(struct manager *manager, struct image *image)
+{
+    struct deviation *deviation = image->baseline->deviation;
+    const char *suspect = suspect_of(manager, image, image->baseline);
+    struct image *child;
+
+    if (deviation->verdict != READING_MODIFIED || baseline_is_golden(image, graph_relation(manager->graph, image)))
+        return;
+    deviation->suspect = suspect ? strdup(suspect) : NULL;
+    child = unread_child(manager, image);
+    if (!child)
+        return;
+    deviation->waits_for = strdup(child->path);
+    if (deviation->waits_for)
+        scrub_now(manager, child);
+}
+
+/* What was read before counts from now on: accepted, or explained. */
+static int take_deviation(struct manager *manager, struct image *image, enum reading_verdict verdict,
+                          const char *explanation)
+{
+    struct baseline *baseline = image->baseline;
+    const struct deviation *deviation = baseline->deviation;
+    struct identity before = baseline->identity;
+    struct digest_result digest = { .complete = true, .size = deviation->virtual_size,
+                                    .started = manager_now(manager), .finished = manager_now(manager) };
+    struct reading reading = { .finished = deviation->read, .identity = image->identity,
+                               .fingerprint = deviation->fingerprint, .complete = true,
+                               .virtual_size = deviation->virtual_size, .zeros = baseline->zeros };
+    struct round *round = keep_round(manager);
+    int r;
+
+    memcpy(reading.digest, deviation->digest, sizeof(reading.digest));
+    r = round ? store_batch_reading(round->batch, image->path, &digest, reading.digest, verdict, explanation) : -ENOMEM;
+    if (r >= 0)
+        r = baseline_take(baseline, &reading, verdict);
+    if (r < 0)
+        return r;
+    if (!identity_equal(&before, &image->identity))
+        (void)baselines_rebind(manager->baselines, baseline, &image->identity, image->path);
+    take_roles(manager, image, baseline);
+    baseline->blocks = true;
+    blocks_adopt(manager, &image->identity, &before);
+    return 0;
+}
+
+static void wait_for_child(struct manager *manager, struct image *image);
+
+static void on_compared(struct finishing *finishing)
+{
+    _cleanup_(finishing_freep) struct finishing *mine = finishing;
+    struct manager *manager = finishing->manager;
+    struct image *image = discover_find_image(manager->discover, finishing->path);
+    struct baseline *baseline = image ? image->baseline : NULL;
+    _cleanup_free_ char *explanation = NULL;
+    struct reading reading = { .compared = true, .difference = finishing->difference };
+
+    if (manager->stopping || !baseline || !baseline->deviation ||
+        baseline->deviation->verdict != READING_MODIFIED ||
+        !identity_equal(&image->identity, &finishing->identity))
+        return;
+    if (finishing->compared && finishing->difference.explained) {
+        explanation = explain(finishing, baseline, &reading, READING_COMMIT, false);
+        tell(image, READING_COMMIT, explanation);
+        if (take_deviation(manager, image, READING_COMMIT, explanation) < 0)
+            log_error(-ENOMEM, "Cannot take a commit: %m");
+    } else {
+        wait_for_child(manager, image);
+    }
+    baseline_keep(manager, baseline);
+    look_again(manager, image);
+    journal_flush(manager);
+}
+
+/* The parent waits for what this image holds: its reading is compared once more. */
+static void wake_parent(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct image *parent = relation ? relation->parent : NULL;
+    struct baseline *baseline = parent ? parent->baseline : NULL;
+    _cleanup_(finishing_freep) struct finishing *again = NULL;
+    int r;
+
+    if (!baseline || !baseline->deviation || !baseline->deviation->waits_for ||
+        strcmp(baseline->deviation->waits_for, image->path) != 0)
+        return;
+    free(TAKE_PTR(baseline->deviation->waits_for));
+    again = calloc(1, sizeof(*again));
+    if (!again)
+        return;
+    *again = (struct finishing){ .manager = manager, .path = strdup(parent->path), .identity = parent->identity,
+                                 .layered = parent->parent.state != REFERENCE_NONE,
+                                 .fresh = blocks_path(manager, &parent->identity, BLOCKS_FRESH),
+                                 .before = blocks_path(manager, &baseline->identity, "") };
+    r = again->path && again->fresh && again->before ? add_descendants(manager, &baseline->identity, again) : -ENOMEM;
+    if (r >= 0)
+        r = blocks_again(manager, again, on_compared);
+    if (r >= 0)
+        TAKE_PTR(again);
+    else
+        log_error(r, "Cannot compare a parent with its overlay: %m");
+}
+
+/* Takes what was read into the image's baseline. */
+static void take(struct manager *manager, struct finishing *finishing, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct baseline *baseline = image->baseline ? image->baseline : new_baseline(manager, image);
+    _cleanup_free_ char *explanation = NULL;
+    enum reading_verdict verdict;
+    struct identity before;
+    struct reading reading;
+    bool moved, adopt;
+
+    if (!baseline) {            /* nobody wants it any more */
+        blocks_remove(manager, &image->identity);
+        return;
+    }
+    before = baseline->identity;
+    moved = !identity_equal(&before, &image->identity);
+    reading_of(finishing, &reading);
+    verdict = baseline_verdict(baseline, &reading, is_fixed(image, relation, reading.fingerprint.mtime));
+    explanation = explain(finishing, baseline, &reading, verdict, moved);
+    if (finishing->before_damaged && baseline->blocks) {
+        _cleanup_free_ char *path = text_escape_string(image->path);
+
+        log_error(-EBADMSG, "The block digests of %s are damaged or gone: what changed cannot be located", path);
+        baseline_tell_damage(manager, "the block digests of %s", image->path);
+        baseline->blocks = false;
+    }
+    if (baseline_take(baseline, &reading, verdict) < 0) {
+        log_error(-ENOMEM, "Cannot take what was read: %m");
+        return;
+    }
+    keep_reading(manager, finishing, verdict, explanation);
+    tell(image, verdict, explanation);
+    adopt = !baseline->deviation;
+    if (adopt) {
+        if (moved)
+            (void)baselines_rebind(manager->baselines, baseline, &image->identity, image->path);
+        take_roles(manager, image, baseline);
+        baseline->blocks = finishing->kept;
+        if (finishing->kept)
+            blocks_adopt(manager, &image->identity, &before);
+    } else {
+        wait_for_child(manager, image);
+    }
+    baseline_keep(manager, baseline);
+    wake_parent(manager, image);
+    look_again(manager, image);
+}
+
+static void on_finished(struct finishing *finishing)
+{
+    struct manager *manager = finishing->manager;
+    _cleanup_(finishing_freep) struct finishing *mine = finishing;
+    struct image *image = discover_find_image(manager->discover, finishing->path);
+
+    /* Between the end of the reading and now: gone, replaced, or its blocks could not be had after a resumption. */
+    if (manager->stopping)      /* it is read again after the next start */
+        return;
+    if (image)
+        image->reading = false;
+    if (!image || !identity_equal(&image->identity, &finishing->identity)) {
+        blocks_drop(manager, &finishing->identity);
+        return;
+    }
+    if (!finishing->kept && finishing->result->complete && finishing->result->resumed_from != 0) {
+        blocks_drop(manager, &finishing->identity);
+        scrub_now(manager, image);
+        return;
+    }
+    take(manager, finishing, image);
+    journal_flush(manager);
+}
+
+/* What an encrypted image holds, or one whose data file is away, is not known; that is no news. */
+static bool is_worth_taking(const struct digest_result *digest)
+{
+    return digest->complete || (digest->n_bad > 0 && digest->bad[0].error != -EOPNOTSUPP);
+}
+
+static struct digest_result *result_copy(const struct digest_result *digest)
+{
+    struct digest_result *copy = malloc(sizeof(*copy));
+
+    if (!copy)
+        return NULL;
+    *copy = *digest;
+    copy->bad = calloc(digest->n_bad + 1, sizeof(*copy->bad));
+    if (copy->bad && digest->n_bad > 0)
+        memcpy(copy->bad, digest->bad, digest->n_bad * sizeof(*copy->bad));
+    return copy->bad ? copy : digest_result_free(copy);
+}
+
+static struct finishing *finishing_new(struct manager *manager, const struct image *image, const struct audit *audit)
+{
+    const struct layer_report *layer = audit->report && audit->report->n_layers > 0 ? &audit->report->layers[0] : NULL;
+    _cleanup_(finishing_freep) struct finishing *finishing = calloc(1, sizeof(*finishing));
+
+    if (!finishing)
+        return NULL;
+    *finishing = (struct finishing){ .manager = manager, .path = strdup(image->path), .identity = audit->identity,
+                                     .fingerprint = audit->fingerprint, .result = result_copy(audit->digest),
+                                     .has_metadata = layer && layer->has_metadata_digest,
+                                     .layered = image->parent.state != REFERENCE_NONE };
+    if (finishing->has_metadata)
+        memcpy(finishing->metadata, layer->metadata_digest, sizeof(finishing->metadata));
+    return finishing->path && finishing->result ? TAKE_PTR(finishing) : NULL;
+}
+
+void baseline_on_audited(struct manager *manager, struct image *image, const struct audit *audit)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    _cleanup_(finishing_freep) struct finishing *finishing = NULL;
+    int r = 0;
+
+    if (!audit->digest)
+        return;
+    if (!is_worth_taking(audit->digest)) {
+        blocks_drop(manager, &audit->identity);
+        return;
+    }
+    finishing = finishing_new(manager, image, audit);
+    if (!finishing) {
+        log_error(-ENOMEM, "Cannot take what was read: %m");
+        return;
+    }
+    image->reading = true;
+    if (!audit->digest->complete) {
+        blocks_drop(manager, &audit->identity);
+        on_finished(TAKE_PTR(finishing));
+        return;
+    }
+    if (image->baseline && image->baseline->has_digest && image->baseline->blocks) {
+        finishing->before = blocks_path(manager, &image->baseline->identity, "");
+        if (!baseline_is_golden(image, relation))
+            r = add_descendants(manager, &image->identity, finishing);
+    }
+    if (r >= 0)
+        r = blocks_end(manager, finishing, on_finished);
+    if (r >= 0) {
+        TAKE_PTR(finishing);
+        return;
+    }
+    image->reading = false;
+    log_error(r, "Cannot take what was read: %m");
+}
+
+/* ---- accepted -------------------------------------------------------------------------------------------------- */
+
+static bool is_as_read(const struct image *image, const struct deviation *deviation)
+{
+    return image->fingerprint.size == deviation->fingerprint.size &&
+           image->fingerprint.mtime == deviation->fingerprint.mtime;
+}
+
+static int refuse(char **ret_message, const char *text)
+{
+    *ret_message = strdup(text);
+    return *ret_message ? -EINVAL : -ENOMEM;
+}
+
+int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason, char **ret_message)
+{
+    struct image *image = discover_find_image(manager->discover, path);
+    struct baseline *baseline = image ? image->baseline : NULL;
+    struct deviation *deviation = baseline ? baseline->deviation : NULL;
+    _cleanup_free_ char *explanation = NULL, *new_by = strdup(by), *new_reason = strdup(reason), *shown = NULL;
+    int r;
+
+    if (!image || !image->listed)
+        return -ENOENT;
+    if (!baseline)
+        return refuse(ret_message, "Nothing is kept of what it must hold: it is neither golden nor a parent, or was "
+                                   "not read yet");
+    if (!deviation || deviation->verdict == READING_INCOMPLETE)
+        return refuse(ret_message, deviation ? "Not all of it could be read: what cannot be read cannot be accepted"
+                                             : "It holds what it must hold, as far as was read: there is nothing to "
+                                               "accept");
+    if (!is_as_read(image, deviation))
+        return refuse(ret_message, "It changed again since it was read: wait until it is read, and look again");
+    shown = text_escape_string(reason);
+    if (!new_by || !new_reason || !shown || asprintf(&explanation, "by %s: %s", by, shown) < 0)
+        return -ENOMEM;
+    r = take_deviation(manager, image, READING_ACCEPTED, explanation);
+    if (r < 0)
+        return r;
+    baseline->source = BASELINE_ACCEPTED;
+    free(baseline->by);
+    free(baseline->reason);
+    baseline->by = TAKE_PTR(new_by);
+    baseline->reason = TAKE_PTR(new_reason);
+    baseline_keep(manager, baseline);
+    journal_flush(manager);
+    (void)graph_update(manager->graph, image);
+    judge_now(manager);
+    return 0;
+}
+
+void baseline_done(struct manager *manager)
+{
+    struct image *const *images;
+    size_t n;
+
+    if (manager->discover && discover_images(manager->discover, &images, &n) >= 0)
+        for (size_t i = 0; i < n; i++)
+            images[i]->baseline = NULL;
+    manager->baselines = baselines_free(manager->baselines);
+    free(manager->baselines_damaged);
+    manager->baselines_damaged = NULL;
+    journal_done(manager);
+}
