@@ -52,7 +52,8 @@ static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
         return -errno;
     *ret_fd = TAKE_FD(fd);
     *ret_id = (struct qca_file_id){ .a = st.st_dev, .b = st.st_ino,
-                                    .mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec };
+                                    .mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+                                    .is_device = S_ISBLK(st.st_mode) };
     return 0;
 }
 

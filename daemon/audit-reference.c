@@ -177,7 +177,8 @@ static void answer(struct job *job, uint64_t question, int error, int fd, const 
     if (!job->slot)
         return;
     if (stat)
-        id = (struct qca_file_id){ .a = stat->fsid, .b = stat->inode, .mtime = stat->mtime };
+        id = (struct qca_file_id){ .a = stat->fsid, .b = stat->inode, .mtime = stat->mtime,
+                                    .is_device = stat->type == FILES_BLOCK };
     r = worker_answer(job->slot->worker, question, error, fd, &id);
     if (r < 0)
         worker_cancel(job->slot->worker);   /* it would wait for ever */

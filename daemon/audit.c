@@ -231,7 +231,8 @@ static int job_read(struct job *job, int fd, const struct files_stat *stat)
     };
     struct worker_request request = {
         .fd = fd,
-        .id = { .a = stat->fsid, .b = stat->inode, .mtime = stat->mtime },
+        .id = { .a = stat->fsid, .b = stat->inode, .mtime = stat->mtime,
+                .is_device = stat->type == FILES_BLOCK },
         .flags = WORKER_CHECK | WORKER_METADATA_DIGEST | WORKER_DATA_FILE | (job->audit->deep ? WORKER_DEEP : 0),
         .deadline_usec = o->worker_deadline,
         .read_budget = o->read_budget ? o->read_budget / o->workers + 1 : 0,

@@ -354,6 +354,14 @@ static const struct referenced *file_of_layer(const struct audit *audit, uint32_
 
 /* ---- the audit ----------------------------------------------------------------------------- */
 
+/* The image, as if it had neither parent nor data file. */
+static struct qca_chain_link link_alone(const struct audit *audit)
+{
+    return (struct qca_chain_link){
+        .image = audit->image, .on_device = audit->request.id.is_device, .data_file_user = QCA_NO_LAYER,
+    };
+}
+
 /* Looks at one layer that is open, and tells. */
 static int audit_layer(struct audit *audit, const struct qca_chain_link *link, bool checking)
 {
@@ -362,6 +370,7 @@ static int audit_layer(struct audit *audit, const struct qca_chain_link *link, b
         .memory_limit = audit->memory_limit, .max_issues = audit->room.issues ? audit->room.issues : 1,
         .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
         .deep = audit->request.flags & WORKER_DEEP, .data_file_size = link->data_file_size,
+        .on_device = link->on_device,
         .threads = audit->threads, .progress = on_progress, .userdata = audit,
     };
     struct report_layer layer = {
@@ -420,7 +429,7 @@ static int audit_alone(struct audit *audit)
 {
     const struct qca_image_info *info = qca_image_info(audit->image);
     const unsigned flags = audit->request.flags;
-    struct qca_chain_link link = {.image = audit->image, .data_file_user = QCA_NO_LAYER};
+    struct qca_chain_link link = link_alone(audit);
 
     if (flags & WORKER_DATA_FILE && info->incompatible_features & QCA_INCOMPAT_DATA_FILE && info->data_file) {
         const struct qca_reference reference = {.kind = QCA_REFERENCE_DATA_FILE, .name = info->data_file};
@@ -503,6 +512,7 @@ static int audit_layers(struct audit *audit)
     for (size_t i = 0; i < qca_chain_depth(audit->chain); i++) {
         const struct qca_chain_link link = {
             .layer = (uint32_t)i, .image = qca_chain_layer(audit->chain, i),
+            .on_device = i == 0 && audit->request.id.is_device,
             .data_file_size = qca_chain_data_file_size(audit->chain, i), .data_file_user = QCA_NO_LAYER,
         };
         int r = audit_layer(audit, &link, audit->request.flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS));
@@ -521,7 +531,7 @@ static int audit_content(struct audit *audit)
         .max_depth = CLIENT_OPEN_LAYERS_MAX, .memory_limit = audit->memory_limit, .id = audit->request.id,
         .layer_only = flags & WORKER_LAYER_DIGEST,
     };
-    const struct qca_chain_link alone = {.image = audit->image, .data_file_user = QCA_NO_LAYER};
+    const struct qca_chain_link alone = link_alone(audit);
     int chain_error = qca_chain_open(audit->image, &options, resolve, audit, &audit->error, &audit->chain), r;
 
     if (chain_error == -ECANCELED)
@@ -541,7 +551,7 @@ static int audit_chain(struct audit *audit)
     const struct qca_chain_options options = {
         .max_depth = WIRE_LAYERS_MAX, .memory_limit = audit->memory_limit, .id = audit->request.id,
     };
-    const struct qca_chain_link alone = {.image = audit->image, .data_file_user = QCA_NO_LAYER};
+    const struct qca_chain_link alone = link_alone(audit);
     uint32_t depth;
     int r = qca_chain_walk(audit->image, &options, resolve, on_layer, audit, &audit->error, &depth), told = 0;
 

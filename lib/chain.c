@@ -371,6 +371,7 @@ static int tell(const struct layer *child, const struct layer *parent, uint32_t 
     struct qca_chain_link link = {
         .layer = number,
         .image = child->image,
+        .on_device = child->id.is_device,
         .data_file_size = child->data_file ? qca_io_size(child->data_file) : 0,
         .data_file_user = child->data_file_user,
     };

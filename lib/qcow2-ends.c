@@ -72,7 +72,7 @@ static int report_data(struct qcow2_check *ctx)
     struct qca_issue issue = check_issue_new(QCA_ISSUE_DATA_BEHIND_END, QCA_TABLE_DATA);
     int r;
 
-    if (end >= file_size)
+    if (end >= file_size || ctx->check->options.on_device)
         return 0;
     r = qcow2_find_set(ctx, end, min_u64(file_size, end + BEHIND_END_MAX), &at);
     if (r == 0 && file_size - end > BEHIND_END_MAX)

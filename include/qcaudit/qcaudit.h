@@ -313,6 +313,7 @@ struct qca_check_options {
     size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
     bool deep;                  /* also inflate every compressed cluster, and look for holes of the file */
+    bool on_device;             /* the image lies on a block device: what is behind its end is not its own */
     uint64_t inflate_limit;     /* bytes that deep inflates at most: what is beyond is not looked at, and the check not
                                    finished. 0 is 1 TiB or 16 times the file, whichever is more: so much no honest image
                                    has, and a hostile one of 1 MiB can have 28 GiB */
@@ -357,9 +358,9 @@ int qca_check_exit_status(const struct qca_check_result *result);
 
 /* ---- chains ------------------------------------------------------------------------------- */
 
-/* Two files are the same when a and b are equal: the resolver's business (device and inode, say). mtime is no part of
- * that: nanoseconds since the epoch, 0 when not known. */
-struct qca_file_id { uint64_t a, b; int64_t mtime; };
+/* Two files are the same when a and b are equal: the resolver's business (device and inode, say). No part of that:
+ * mtime, nanoseconds since the epoch, 0 when not known; and whether it is a block device. */
+struct qca_file_id { uint64_t a, b; int64_t mtime; uint64_t is_device; };
 
 enum qca_reference_kind { QCA_REFERENCE_PARENT, QCA_REFERENCE_DATA_FILE };
 
@@ -403,6 +404,7 @@ uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index);
 struct qca_chain_link {
     uint32_t layer;
     struct qca_image *image;    /* the walk's, valid during the call */
+    bool on_device;             /* its file is a block device */
     uint64_t data_file_size;    /* bytes; 0: it has no data file */
     uint32_t data_file_user;    /* a layer that uses this data file, too; or whose data file the parent
                                    is; else QCA_NO_LAYER */

@@ -33,3 +33,17 @@ images() { ctl images --json=short | jq -c '.[] | [(.path | split("/") | last), 
     same '["lv.qcow2",4194304,"qcow2"]' "$(images)"
     [ "$(ctl history --json=short "$STORE/lv.qcow2" | jq '.audits | length')" = 1 ]
 }
+
+@test "an image that ends beyond its device is cut off; what is behind the end of another is not its own" {
+    qemu-io -f qcow2 -c 'write -q -P 1 0 1M' "$DIR/disk"
+    head -c 1M /dev/urandom | dd of="$DIR/disk" bs=1M seek=3 conv=notrunc status=none
+    start_daemon
+    scan
+    same "" "$(findings)"
+    stop_daemon
+    truncate -s 1M "$DIR/disk"
+    losetup --set-capacity "$LOOP"
+    start_daemon
+    scan "$STORE/lv.qcow2"
+    same "image-truncated critical lv.qcow2" "$(findings)"
+}
