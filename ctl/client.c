@@ -238,6 +238,11 @@ int client_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
     return list_pages(ctl, "ListAudits", NULL, path, ret_rows);
 }
 
+int client_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
+{
+    return list_pages(ctl, "ListReadings", NULL, path, ret_rows);
+}
+
 static int call_by_path(struct ctl *ctl, const char *method, const char *path, bool rows, json_object **ret_value)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;

@@ -24,3 +24,4 @@ int client_image(struct ctl *ctl, const char *path, json_object **ret_entry);
 int client_chain(struct ctl *ctl, const char *path, json_object **ret_rows);
 int client_finding(struct ctl *ctl, int64_t id, json_object **ret_entry);
 int client_audits(struct ctl *ctl, const char *path, json_object **ret_rows);
+int client_readings(struct ctl *ctl, const char *path, json_object **ret_rows);

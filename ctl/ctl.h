@@ -54,6 +54,11 @@ int verb_check(struct ctl *ctl, int argc, char **argv);
 int verb_hash(struct ctl *ctl, int argc, char **argv);
 int verb_verify(struct ctl *ctl, int argc, char **argv);
 int verb_compare(struct ctl *ctl, int argc, char **argv);
+int verb_baseline(struct ctl *ctl, int argc, char **argv);
+
+/* What several verbs show of contents: lines of the baseline of an image; a table of its readings. */
+void baseline_print(const struct ctl *ctl, json_object *baseline);
+int baseline_print_readings(struct ctl *ctl, json_object *rows);
 
 /* Prints "TEXT: what error means" (or TEXT alone for 0) to stderr and returns error. */
 int complain(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));

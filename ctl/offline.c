@@ -324,6 +324,17 @@ int offline_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
     return read_rows(ctl, sql, path, NULL, NULL, ctl->lines, ret_rows);
 }
 
+int offline_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
+{
+    static const char sql[] =
+        "SELECT started, finished, verdict, nullif(explanation, '') AS explanation, lower(hex(digest)) AS digest,"
+        " virtual_size AS 'virtual-size+', read AS 'read-bytes+', zero AS 'zero-bytes+',"
+        " unallocated AS 'unallocated-bytes+', direct AS 'direct?', nullif(bad, 0) AS 'bad-ranges'"
+        " FROM digest WHERE path = ?1 ORDER BY id DESC";
+
+    return read_rows(ctl, sql, path, NULL, NULL, ctl->lines, ret_rows);
+}
+
 /* ---- status ------------------------------------------------------------------------------- */
 
 static int add_counts(struct ctl *ctl, const char *state, const char *key, json_object *status)

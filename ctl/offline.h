@@ -10,3 +10,4 @@ int offline_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 int offline_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int offline_events(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int offline_audits(struct ctl *ctl, const char *path, json_object **ret_rows);
+int offline_readings(struct ctl *ctl, const char *path, json_object **ret_rows);

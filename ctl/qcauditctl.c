@@ -45,7 +45,12 @@ static const struct verb verbs[] = {
      "--format=raw."},
     {"history", "[PATH]", 0, 1, verb_history, "name since until lines offline state-directory full ",
      "what happened: findings opened, worsened, resolved",
-     "Lists the changes of findings, newest first: of all images, or of one; of one also its last audits."},
+     "Lists the changes of findings, newest first: of all images, or of one; of one also its last audits, and what\n"
+     "was read of its data."},
+    {"baseline", "[list | show PATH | accept PATH]", 0, 2, verb_baseline, "datastore reason full ",
+     "what contents are compared with; that a change was meant",
+     "Lists the images that must not change, and whether they are as they were when they were read last; shows one,\n"
+     "with its readings; or, with accept and a --reason, takes what it holds now for what it must hold."},
     {"explain", "[NAME...]", 0, -1, verb_explain, "", "what a finding means, and what to do about it",
      "Explains findings by their names, such as chain-deep; without a NAME it lists all there are. Needs no daemon."},
     {"scan", "[PATH...]", 0, -1, verb_scan, "wait scrub ", "audit images or directories now",
@@ -127,7 +132,7 @@ static const struct option_row options[] = {
     {"algorithm", 0, "LIST", false, "of files: sha256, md5, sha1, sha512"},
     {"tag", 0, NULL, false, "lines as of sha256sum --tag"},
     {"snapshot", 0, "NAME", false, "content of an internal snapshot, by id or name"},
-    {"reason", 0, "TEXT", false, "why it is acknowledged"},
+    {"reason", 0, "TEXT", false, "why it is acknowledged, or accepted"},
     {"for", 0, "TIME", false, "how long: 2h, 7d"},
 };
 

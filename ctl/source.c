@@ -37,6 +37,11 @@ int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
     return ctl->offline ? offline_audits(ctl, path, ret_rows) : client_audits(ctl, path, ret_rows);
 }
 
+int source_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
+{
+    return ctl->offline ? offline_readings(ctl, path, ret_rows) : client_readings(ctl, path, ret_rows);
+}
+
 int source_needs_daemon(const struct ctl *ctl, const char *verb)
 {
     return ctl->offline ? complain(0, "'%s' needs the daemon: leave out --offline.", verb), -EINVAL : 0;

@@ -10,6 +10,7 @@ int source_images(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int source_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int source_events(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows);
+int source_readings(struct ctl *ctl, const char *path, json_object **ret_rows);
 /* The verb needs the daemon itself. */
 int source_needs_daemon(const struct ctl *ctl, const char *verb);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* history: the changes of findings, and the audits of one image, newest first. */
+/* history: the changes of findings, and the audits and readings of one image, newest first. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -99,38 +99,44 @@ static int history_filter(const struct ctl *ctl, const char *path, json_object *
     return 0;
 }
 
-static int history_json(struct ctl *ctl, json_object *events, json_object *audits)
+static int history_json(struct ctl *ctl, json_object *events, json_object *audits, json_object *readings)
 {
     _cleanup_(json_object_putp) json_object *both = json_object_new_object();
 
     if (!both || json_object_object_add(both, "events", json_object_get(events)) < 0 ||
-        (audits && json_object_object_add(both, "audits", json_object_get(audits)) < 0))
+        (audits && json_object_object_add(both, "audits", json_object_get(audits)) < 0) ||
+        (readings && json_object_object_add(both, "readings", json_object_get(readings)) < 0))
         return -ENOMEM;
     return output_json(&ctl->output, both);
 }
 
-/* An image that is gone has a history, too. audits: NULL without path. */
-static int history_read(struct ctl *ctl, const char *path, json_object **ret_events, json_object **ret_audits)
+/* An image that is gone has a history, too. audits, readings: NULL without path. */
+static int history_read(struct ctl *ctl, const char *path, json_object **ret_events, json_object **ret_audits,
+                        json_object **ret_readings)
 {
-    _cleanup_(json_object_putp) json_object *filter = NULL, *events = NULL, *audits = NULL;
+    _cleanup_(json_object_putp) json_object *filter = NULL, *events = NULL, *audits = NULL, *readings = NULL;
     int r = history_filter(ctl, path, &filter);
 
     if (r >= 0)
         r = source_events(ctl, filter, &events);
     if (r >= 0 && path)
         r = source_audits(ctl, path, &audits);
+    if (r >= 0 && path)
+        r = source_readings(ctl, path, &readings);
     if (r < 0)
         return r;
     json_object_put(*ret_events);
     json_object_put(*ret_audits);
+    json_object_put(*ret_readings);
     *ret_events = TAKE_PTR(events);
     *ret_audits = TAKE_PTR(audits);
+    *ret_readings = TAKE_PTR(readings);
     return 0;
 }
 
 int verb_history(struct ctl *ctl, int argc, char **argv)
 {
-    _cleanup_(json_object_putp) json_object *events = NULL, *audits = NULL;
+    _cleanup_(json_object_putp) json_object *events = NULL, *audits = NULL, *readings = NULL;
     _cleanup_free_ char *path = NULL;
     int r;
 
@@ -138,18 +144,19 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
         ctl->lines = LINES_DEFAULT;
     if (argc > 0 && !(path = source_absolute(argv[0])))
         return complain(-ENOMEM, "Cannot read the history");
-    r = history_read(ctl, path, &events, &audits);
-    if (r >= 0 && path && json_object_array_length(events) == 0 && json_object_array_length(audits) == 0) {
+    r = history_read(ctl, path, &events, &audits, &readings);
+    if (r >= 0 && path && json_object_array_length(events) == 0 && json_object_array_length(audits) == 0 &&
+        json_object_array_length(readings) == 0) {
         free(TAKE_PTR(path));
         r = source_find_image(ctl, argv[0], &path);
         if (r >= 0)
-            r = history_read(ctl, path, &events, &audits);
+            r = history_read(ctl, path, &events, &audits, &readings);
     }
     if (r < 0)
         return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
-        return history_json(ctl, events, audits);
+        return history_json(ctl, events, audits, readings);
     if (json_object_array_length(events) > 0)
         r = events_table(ctl, events, !path);
     else if (ctl->output.legend)
@@ -157,6 +164,10 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
     if (r >= 0 && audits && json_object_array_length(audits) > 0) {
         (void)putchar('\n');
         r = audits_table(ctl, audits);
+    }
+    if (r >= 0 && readings && json_object_array_length(readings) > 0) {
+        (void)putchar('\n');
+        r = baseline_print_readings(ctl, readings);
     }
     if (ctl->output.legend && json_object_array_length(events) == ctl->lines)
         (void)printf("\nThe newest %u; --lines=N shows more.\n", ctl->lines);

@@ -397,6 +397,37 @@ static void print_check(const struct ctl *ctl, json_object *image, uint64_t now)
         line(ctl, "Check", text);
 }
 
+/* Also that of verb baseline. */
+void baseline_print(const struct ctl *ctl, json_object *baseline)
+{
+    const char *state = row_raw(baseline, "state");
+    bool well = state && strcmp(state, "verified") == 0;
+    uint64_t now = now_usec();
+    char bytes[TEXT_SIZE_MAX], *text;
+
+    output_label(&ctl->output, LABELS, "Content");
+    (void)printf("%s%s%s, kept as %s\n", output_colour(&ctl->output, well ? COLOUR_GREEN : COLOUR_RED),
+                 state ? state : "-", output_colour(&ctl->output, COLOUR_OFF), row_raw(baseline, "source"));
+    line_text(ctl, "Digest", baseline, "digest");
+    line_time(ctl, "Since", baseline, "since", now);
+    line_time(ctl, "Verified", baseline, "verified", now);
+    line_text(ctl, "fs-verity", baseline, "fs-verity");
+    line(ctl, "Accepted by", row_has(baseline, "accepted-by") ? user_text(row_raw(baseline, "accepted-by")) : NULL);
+    line_text(ctl, "Reason", baseline, "reason");
+    if (well)
+        return;
+    line_time(ctl, "Found", baseline, "found", now);
+    line_text(ctl, "Digest now", baseline, "digest-now");
+    if (row_has(baseline, "different-blocks") &&
+        asprintf(&text, "%" PRIu64 " block%s of 64 KiB, %s, in %" PRIu64 " range%s",
+                 row_number(baseline, "different-blocks"), row_number(baseline, "different-blocks") == 1 ? "" : "s",
+                 text_size(row_number(baseline, "different-bytes"), bytes), row_number(baseline, "ranges-total"),
+                 row_number(baseline, "ranges-total") == 1 ? "" : "s") >= 0)
+        line(ctl, "Different", text);
+    else if (!row_has(baseline, "different-blocks"))
+        line(ctl, "Different", strdup("where is not known: there were no block digests to compare with"));
+}
+
 static void print_snapshots(const struct ctl *ctl, json_object *image, uint64_t now)
 {
     json_object *snapshots = row_member(image, "snapshots");
@@ -460,6 +491,8 @@ static int show_image(struct ctl *ctl, const char *argument)
     line_text(ctl, "Use", image, "use");
     print_chain_facts(ctl, image);
     print_check(ctl, image, now);
+    if (row_member(image, "baseline"))
+        baseline_print(ctl, row_member(image, "baseline"));
     print_snapshots(ctl, image, now);
     print_findings(ctl, image);
     return 0;

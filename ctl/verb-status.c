@@ -54,6 +54,17 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
     if (unreadable > 0)
         (void)printf(", %" PRIu64 " of them could not be opened", unreadable);
     (void)putchar('\n');
+    if (row_number(status, "baselines") > 0) {
+        uint64_t deviating = row_number(status, "baselines-deviating");
+        _cleanup_free_ char *oldest = fact_age(status, "verified-oldest", now_usec());
+
+        output_label(&ctl->output, 10, "Contents");
+        (void)printf("%" PRIu64 " known, the oldest verified %s", row_number(status, "baselines"), oldest ? oldest : "-");
+        if (deviating > 0)
+            (void)printf("; %s%" PRIu64 " not as they were%s", output_colour(&ctl->output, COLOUR_RED), deviating,
+                         output_colour(&ctl->output, COLOUR_OFF));
+        (void)putchar('\n');
+    }
     if (deepest > 0) {
         _cleanup_free_ char *path = row_text(status, "depth-max-path");
         _cleanup_free_ char *shown = path ? text_shorten(&ctl->output, path,

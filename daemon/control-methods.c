@@ -233,7 +233,7 @@ static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error
 {
     static const struct filter_key keys[] = {
         {"path", json_type_string}, {"datastore", json_type_string}, {"format", json_type_string},
-        {"findings", json_type_boolean}, {NULL, json_type_null},
+        {"findings", json_type_boolean}, {"baseline", json_type_boolean}, {NULL, json_type_null},
     };
     struct connection *connection = userdata;
 
@@ -325,9 +325,11 @@ static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error
     return failed(error, r, "filter or cursor", NULL);
 }
 
-static int method_list_audits(sd_bus_message *call, void *userdata, sd_bus_error *error)
+/* Rows of one image, from the database. */
+static int list_of_path(sd_bus_message *call, struct connection *connection,
+                        int (*op)(void *userdata, const char *path, const char *cursor, unsigned limit,
+                                  control_rows_fn reply, void *reply_userdata), sd_bus_error *error)
 {
-    struct connection *connection = userdata;
     _cleanup_free_ char *path = NULL;
     const char *cursor;
     uint32_t limit;
@@ -342,12 +344,25 @@ static int method_list_audits(sd_bus_message *call, void *userdata, sd_bus_error
         return r;
     if (limit == 0 || limit > CONTROL_LIMIT_MAX)
         limit = CONTROL_LIMIT_MAX;
-    r = connection->control->ops.audits(connection->control->userdata, path, cursor, limit, reply_later,
-                                        sd_bus_message_ref(call));
+    r = op(connection->control->userdata, path, cursor, limit, reply_later, sd_bus_message_ref(call));
     if (r >= 0)
         return 1;
     sd_bus_message_unref(call);
     return failed(error, r, "image", NULL);
+}
+
+static int method_list_audits(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+
+    return list_of_path(call, connection, connection->control->ops.audits, error);
+}
+
+static int method_list_readings(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+
+    return list_of_path(call, connection, connection->control->ops.readings, error);
 }
 
 static int method_subscribe(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -484,6 +499,28 @@ static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error
     return r < 0 ? failed(error, r, "finding", NULL) : sd_bus_reply_method_return(call, NULL);
 }
 
+static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_free_ char *path = NULL, *message = NULL;
+    const char *reason;
+    char by[64];
+    int r = enter(connection, true, error);
+
+    if (r != 0)
+        return r;
+    r = read_path(call, error, &path);
+    if (r >= 0)
+        r = sd_bus_message_read(call, "s", &reason);
+    if (r < 0)
+        return r;
+    if (*reason == '\0' || strlen(reason) > REASON_MAX)
+        return invalid(error, "A baseline is accepted with a reason of at most %d bytes", REASON_MAX);
+    peer_name(connection, by, sizeof(by));
+    r = connection->control->ops.accept(connection->control->userdata, path, by, reason, &message);
+    return r < 0 ? failed(error, r, "image", message) : sd_bus_reply_method_return(call, NULL);
+}
+
 static int hold(sd_bus_message *call, struct connection *connection,
                 int (*op)(void *userdata, const char *datastore, uint64_t until), sd_bus_error *error)
 {
@@ -564,6 +601,8 @@ const sd_bus_vtable control_vtable[] = {
     METHOD("GetFinding", "x", "a{sv}", method_get_finding),
     METHOD("ListEvents", "a{sv}su", "aa{sv}s", method_list_events),
     METHOD("ListAudits", "aysu", "aa{sv}s", method_list_audits),
+    METHOD("ListReadings", "aysu", "aa{sv}s", method_list_readings),
+    METHOD("AcceptBaseline", "ays", NULL, method_accept_baseline),
     METHOD("Scan", "aay", "t", method_scan),
     METHOD("Scrub", "aay", "t", method_scrub),
     METHOD("GetScan", "t", "a{sv}", method_get_scan),

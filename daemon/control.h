@@ -27,6 +27,9 @@ struct control_ops {
                   control_rows_fn reply, void *reply_userdata);
     int (*audits)(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
                   void *reply_userdata);
+    int (*readings)(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
+                    void *reply_userdata);
+    int (*accept)(void *userdata, const char *path, const char *by, const char *reason, char **ret_message);
     int (*scan)(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message);
     int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
     int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason, uint64_t until);

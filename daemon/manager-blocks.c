@@ -322,7 +322,7 @@ static int finish_file(struct finishing *finishing)
         return -errno;
     r = blocks_finish(partial, digest->size, digest->resumed_from == 0 ? digest->digest : NULL, file,
                       finishing->digest);
-    if (r == 0 && fsync(fileno(file)) < 0)
+    if (r == 0 && (fchmod(fileno(file), 0600) < 0 || fsync(fileno(file)) < 0))
         r = -errno;
     if (r == 0) {
         finishing->zero_blocks = count_zero_blocks(file);

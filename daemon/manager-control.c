@@ -7,7 +7,7 @@
 
 #include "build-config.h"
 #include "daemon/log.h"
-#include "daemon/manager-internal.h"
+#include "daemon/manager-baseline.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -204,20 +204,39 @@ static int op_events(void *userdata, json_object *filter, const char *cursor, un
     return r;
 }
 
-static int op_audits(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
-                     void *reply_userdata)
+static int ask_of_path(struct manager *manager,
+                       int (*ask)(struct store *store, const char *path, const char *cursor, unsigned limit,
+                                  store_rows_fn done, void *userdata),
+                       const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
+                       void *reply_userdata)
 {
-    struct manager *manager = userdata;
     struct pending_rows *pending = malloc(sizeof(*pending));
     int r;
 
     if (!pending)
         return -ENOMEM;
     *pending = (struct pending_rows){ .reply = reply, .userdata = reply_userdata };
-    r = store_audits(manager->store, path, cursor, limit, on_rows, pending);
+    r = ask(manager->store, path, cursor, limit, on_rows, pending);
     if (r < 0)
         free(pending);
     return r;
+}
+
+static int op_audits(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
+                     void *reply_userdata)
+{
+    return ask_of_path(userdata, store_audits, path, cursor, limit, reply, reply_userdata);
+}
+
+static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
+                       void *reply_userdata)
+{
+    return ask_of_path(userdata, store_readings, path, cursor, limit, reply, reply_userdata);
+}
+
+static int op_accept(void *userdata, const char *path, const char *by, const char *reason, char **ret_message)
+{
+    return baseline_accept(userdata, path, by, reason, ret_message);
 }
 
 /* ---- orders ---------------------------------------------------------------------------------------------------- */
@@ -306,6 +325,7 @@ static int op_reload(void *userdata, char **ret_message)
 const struct control_ops manager_control_ops = {
     .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image, .chain = op_chain,
     .findings = op_findings, .finding = op_finding, .events = op_events, .audits = op_audits,
+    .readings = op_readings, .accept = op_accept,
     .scan = op_scan, .scan_state = op_scan_state, .acknowledge = op_acknowledge,
     .pause = op_pause, .release = op_release, .resume = op_resume, .reload = op_reload,
 };

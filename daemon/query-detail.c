@@ -287,6 +287,10 @@ int query_image(const struct query_view *view, const char *path, json_object **r
         int r = audit_row(image->audit, &value);
         row_result(&row, "audit", r, value);
     }
+    if (image->baseline) {
+        int r = baseline_row(image->baseline, &value);
+        row_result(&row, "baseline", r, value);
+    }
     image_findings(view, image, list_finding, &list);
     image_disk_findings(view, image, list_finding, &list);
     if (list.error < 0)

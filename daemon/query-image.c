@@ -221,7 +221,7 @@ struct image *view_find_image(const struct query_view *view, const char *path)
 
 struct image_filter {
     const char *path, *datastore, *format;
-    bool findings;
+    bool findings, baseline;
 };
 
 static bool image_filter_takes(const struct query_view *view, const struct image_filter *filter,
@@ -236,18 +236,26 @@ static bool image_filter_takes(const struct query_view *view, const struct image
         return false;
     if (filter->format && (!info || strcmp(filter->format, qca_format_name(info->format)) != 0))
         return false;
+    if (filter->baseline && !image->baseline)
+        return false;
     if (!filter->findings)
         return true;
     image_findings(view, image, sum_finding, &sum);
     return sum.n > 0;
 }
 
-static int add_image_row(const struct query_view *view, const struct image *image, json_object *rows)
+static int add_image_row(const struct query_view *view, const struct image *image, bool baseline, json_object *rows)
 {
     struct row row;
 
     row_begin(&row);
     (void)image_row(view, image, &row);
+    if (baseline) {
+        json_object *value = NULL;
+        int r = baseline_row(image->baseline, &value);
+
+        row_result(&row, "baseline", r, value);
+    }
     return rows_end(rows, &row);
 }
 
@@ -259,6 +267,7 @@ int query_images(const struct query_view *view, json_object *filter, const char 
         .datastore = filter_string(filter, "datastore"),
         .format = filter_string(filter, "format"),
         .findings = filter_bool(filter, "findings"),
+        .baseline = filter_bool(filter, "baseline"),
     };
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     _cleanup_free_ char *next = NULL, *last = NULL;
@@ -284,7 +293,7 @@ int query_images(const struct query_view *view, json_object *filter, const char 
             next = cursor_new(shown->path);
             break;
         }
-        r = add_image_row(view, view->images[i], rows);
+        r = add_image_row(view, view->images[i], wanted.baseline, rows);
         if (r < 0)
             return r;
         shown = view->images[i];

@@ -51,4 +51,7 @@ void image_disk_findings(const struct query_view *view, const struct image *imag
 /* Calls each for every unresolved finding of the image. */
 void image_findings(const struct query_view *view, const struct image *image,
                     void (*each)(void *userdata, const struct finding *finding), void *userdata);
+int baseline_row(const struct baseline *baseline, json_object **ret_row);
+/* Of all images, for the status. */
+void put_baselines(const struct query_view *view, struct row *row);
 const char *subject_kind_name(enum subject_kind kind);

@@ -378,6 +378,7 @@ int query_status(const struct query_view *view, const struct query_status *statu
     int r;
 
     row_begin(&row);
+    put_baselines(view, &row);
     row_string(&row, "version", status->version);
     row_number(&row, "started", status->started);
     row_number(&row, "last-pass", status->last_pass);

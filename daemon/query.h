@@ -10,7 +10,10 @@
  * confidence, format, virtual-size, corruptions, leaks, check-errors, error and error-text (not opened), parent,
  * parent-stored, parent-state, depth, unconsolidated, leaf, golden ("policy", "inferred"), loop, children,
  * findings (unresolved ones), severity (the worst of them).
- * GetImage adds: mtime, mode, uid, gid, links, first-seen, last-seen, created, created-source, own-layer,
+ * With the filter "baseline": baseline{}: state ("verified", "bit-rot", "modified", "incomplete"), source, since,
+ * verified, digest (of the layer's own data), zero-bytes, blocks, fs-verity, accepted-by, reason; of what deviates found,
+ * read, digest-now, error, different-blocks, different-bytes, ranges[] of guest-offset and guest-length, ranges-total.
+ * GetImage adds baseline{} where there is one, and: mtime, mode, uid, gid, links, first-seen, last-seen, created, created-source, own-layer,
  * deepest-leaf, layers-above and leaves (of an own layer that has layers above), golden-layer, base, children-paths,
  * header{}, check{}, snapshots[], bitmaps[], audit{}, findings-list[]. Its findings-list has those of its disk too;
  * findings and severity count the image's own alone.
@@ -50,7 +53,7 @@ struct query_status {
     int store_error;
 };
 
-/* version, started, last-pass, next-pass, pass-started, pass-images-total, pass-images-done, workers-running,
+/* baselines, baselines-deviating, verified-oldest, version, started, last-pass, next-pass, pass-started, pass-images-total, pass-images-done, workers-running,
  * store-waiting, store-error, images, images-audited, images-unreadable (not opened), images-size,
  * images-allocated, chains (leaves of more than one layer), depth-max (unconsolidated layers), depth-max-path,
  * open{} and acknowledged{} (findings by severity), datastores[], worst[] (up to 5 open findings). */

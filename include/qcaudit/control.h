@@ -34,7 +34,7 @@
  * ListDatastores() -> aa{sv}
  * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay (it or what is below it),
  *                                                                          datastore s, format s,
- *                                                                          findings b (only with)
+ *                                                                          findings b, baseline b (only with)
  * GetImage(ay path) -> a{sv}                                               all that is known of one image
  * GetChain(ay path) -> aa{sv}                                              base first; "level" t, "parent" ay
  * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s,
@@ -44,6 +44,9 @@
  * GetFinding(x id) -> a{sv}                                                with evidence and remedy
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, name s, since t, until t
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
+ * ListReadings(ay path, s cursor, u limit) -> aa{sv}, s next               of all its data: started, finished, verdict,
+ *                                                                          explanation, digest, direct, ...
+ * AcceptBaseline(ay path, s reason) -> ()                                  the change that was found was meant
  * Scan(aay paths) -> t ticket                                              no paths: walk everything, audit what is due
  * Scrub(aay paths) -> t ticket                                             the same, and reads all their data
  * GetScan(t ticket) -> a{sv}                                               done b, images-total t, images-done t,
