@@ -33,6 +33,8 @@ const char *config_type_text(enum config_type type)
         [CONFIG_PATTERNS] = "a list of patterns",
         [CONFIG_THRESHOLDS] = "thresholds by name of finding",
         [CONFIG_ENABLED] = "yes or no",
+        [CONFIG_URIS] = "a list of libvirt's URIs",
+        [CONFIG_POOLS] = "all, none, or a list of names",
     };
 
     return texts[type];

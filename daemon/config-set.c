@@ -175,42 +175,69 @@ static const char *pattern_reason(const char *text)
     return NULL;
 }
 
-static int apply_patterns(struct config_builder *builder, const char *section, const char *name,
-                          const struct config_node *node, char ***list)
+/* Why text is no URI of a libvirt on this host. */
+static const char *uri_reason(const char *text)
+{
+    size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789");
+
+    if (strncmp(text + n, "+unix", 5) == 0)
+        n += 5;
+    if (n == 0 || strncmp(text + n, ":///", 4) != 0)
+        return "is not of this host: expected something like qemu:///system";
+    if (strlen(text) >= PATH_MAX || has_control_character(text))
+        return "is too long, or holds control characters";
+    return NULL;
+}
+
+static const char *pool_reason(const char *text)
+{
+    return !*text ? "is empty" : strlen(text) > NAME_MAX ? "is longer than a name can be" : NULL;
+}
+
+struct list_type {
+    const char *item;           /* what one of its items is called */
+    const char *items;
+    const char *(*reason)(const char *text);
+    size_t max;
+};
+
+/* Appends a list's items to what other files said. *list is NULL, or NULL-ended. */
+static int apply_list(struct config_builder *builder, const char *section, const char *name,
+                      const struct config_node *node, const struct list_type *type, char ***list)
 {
     size_t n = 0;
 
-    if (config_node_is_empty(node))
-        return 0;
     if (node->kind != CONFIG_NODE_LIST) {
-        mistakes_add(builder->mistakes, node->file, node->line, node->column,
-                     "%s.%s: expected a list of patterns, found %s", section, name, config_node_text(node));
+        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s.%s: expected %s, found %s",
+                     section, name, type->items, config_node_text(node));
         return 0;
     }
-    while ((*list)[n])
+    while (*list && (*list)[n])
         n++;
-    if (n + node->n_items > CONFIG_PATTERNS_MAX) {
-        config_mistake_at(builder, node, section, name, "too many patterns: 4096 are possible");
+    if (n + node->n_items > type->max) {
+        mistakes_add(builder->mistakes, node->file, node->line, node->column,
+                     "%s.%s: too many %ss: %zu are possible", section, name, type->item, type->max);
         return 0;
     }
     char **grown = reallocarray(*list, n + node->n_items + 1, sizeof(*grown));
     if (!grown)
         return -ENOMEM;
     *list = grown;
+    grown[n] = NULL;
     for (size_t i = 0; i < node->n_items; i++) {
         const struct config_node *item = node->items[i];
 
         if (item->kind != CONFIG_NODE_SCALAR) {
-            mistakes_add(builder->mistakes, item->file, item->line, item->column,
-                         "%s.%s: expected a pattern, found %s", section, name, config_node_text(item));
+            mistakes_add(builder->mistakes, item->file, item->line, item->column, "%s.%s: expected a %s, found %s",
+                         section, name, type->item, config_node_text(item));
             continue;
         }
-        const char *reason = item->cut ? NULL : pattern_reason(item->text);
+        const char *reason = item->cut ? NULL : type->reason(item->text);
         if (reason) {
             _cleanup_free_ char *quoted = config_node_quote(item);
 
-            mistakes_add(builder->mistakes, item->file, item->line, item->column, "%s.%s: the pattern %s %s", section,
-                         name, quoted ? quoted : "", reason);
+            mistakes_add(builder->mistakes, item->file, item->line, item->column, "%s.%s: the %s %s %s", section,
+                         name, type->item, quoted ? quoted : "", reason);
             continue;
         }
         grown[n] = strdup(item->text);
@@ -219,6 +246,30 @@ static int apply_patterns(struct config_builder *builder, const char *section, c
         grown[++n] = NULL;
     }
     return 0;
+}
+
+static void list_clear(char ***list)
+{
+    for (size_t i = 0; *list && (*list)[i]; i++)
+        free((*list)[i]);
+    free(*list);
+    *list = NULL;
+}
+
+/* "all" and "none" replace what was said before, names are added to it. */
+static int apply_pools(struct config_builder *builder, const char *section, const char *name,
+                       const struct config_node *node, char ***list)
+{
+    static const struct list_type type = { "pool", "all, none, or a list of names", pool_reason, 4096 };
+    bool all = node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "all") == 0;
+    bool none = node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "none") == 0;
+
+    if (!all && !none)
+        return apply_list(builder, section, name, node, &type, list);
+    list_clear(list);
+    if (none)
+        *list = calloc(1, sizeof(**list));
+    return none && !*list ? -ENOMEM : 0;
 }
 
 static void *base_of(const struct config_target *target, enum config_structure structure)
@@ -298,10 +349,16 @@ int config_apply_key(struct config_builder *builder, const char *section, const 
 {
     if (node->cut && node->kind == CONFIG_NODE_SCALAR)
         return 0;
-    if (key->type == CONFIG_PATTERNS) {
+    if (key->type == CONFIG_PATTERNS || key->type == CONFIG_URIS || key->type == CONFIG_POOLS) {
+        static const struct list_type patterns = { "pattern", "a list of patterns", pattern_reason, CONFIG_PATTERNS_MAX };
+        static const struct list_type uris = { "URI", "a list of libvirt's URIs", uri_reason, 16 };
         char ***list = (char ***)(void *)((char *)base_of(target, key->structure) + key->offset);
 
-        return apply_patterns(builder, section, name, node, list);
+        if (key->type == CONFIG_POOLS)
+            return apply_pools(builder, section, name, node, list);
+        if (key->type == CONFIG_PATTERNS && config_node_is_empty(node))
+            return 0;
+        return apply_list(builder, section, name, node, key->type == CONFIG_URIS ? &uris : &patterns, list);
     }
     if (key->type == CONFIG_THRESHOLDS) {
         /* Read at the end: what a class does not say is as the general thresholds of all files. */
@@ -344,7 +401,7 @@ int config_set_defaults(enum config_structure structure, void *base)
             *(char ***)field = calloc(1, sizeof(char *));
             if (!*(char ***)field)
                 return -ENOMEM;
-        } else if (key->type != CONFIG_THRESHOLDS && key->fallback && *key->fallback) {
+        } else if ((key->type == CONFIG_NAME || key->type == CONFIG_PATH) && key->fallback && *key->fallback) {
             *(char **)field = strdup(key->fallback);
             if (!*(char **)field)
                 return -ENOMEM;

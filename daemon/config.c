@@ -29,6 +29,8 @@ struct config *config_free(struct config *config)
         free(config->datastores[i].path);
     }
     free(config->datastores);
+    strv_free(config->libvirt_uris);
+    strv_free(config->libvirt_pools);
     strv_free(config->policy.golden);
     for (size_t i = 0; i < config->policy.n_classes; i++) {
         free(config->policy.classes[i].name);

@@ -16,6 +16,10 @@ struct config_datastore {
 struct config {
     struct config_datastore *datastores;
     size_t n_datastores;
+    char **libvirt_uris;        /* NULL-ended; NULL: qemu:///system where libvirt has a socket; empty: none */
+    uint64_t libvirt_poll;      /* usec: 60 s */
+    char **libvirt_pools;       /* names, NULL-ended; NULL: all; empty: none */
+
     struct policy policy;
 
     uint64_t walk_interval;     /* usec between full walks: 1 h */

@@ -37,11 +37,45 @@ bool path_is_below(const char *path, const char *root);
 
 enum site_walk { SITE_IDLE, SITE_WALKING, SITE_IDENTIFYING };
 
+/* A datastore that is wanted. Owns its strings. */
+struct place {
+    char *name, *path;
+    char *pool;                 /* as libvirt calls it; NULL: of the configuration */
+    bool recursive, watch;
+    /* of pools: */
+    bool of_devices, active, autostart;
+    char **devices;             /* NULL-ended, never NULL for a pool of devices */
+    uint64_t refreshed;
+    uint64_t capacity, available;
+};
+
+struct places {
+    struct place *items;
+    size_t n_items;
+};
+
+void places_done(struct places *places);
+bool places_have_name(const struct places *places, const char *name);
+int places_add_config(struct places *places, const struct config_datastore *config);
+int places_add_pool(struct places *places, const struct discover_pool *pool);
+/* Adds those of before that are not among places: by pool and path. Takes them. */
+int places_keep(struct places *places, struct places *before);
+/* Configuration and pools as one list of datastores, with names, without pools that are a datastore already by the text of
+ * their paths. known: is there such a datastore now? */
+int places_merge(const struct places *configured, const struct places *pools,
+                 bool (*known)(void *userdata, const char *name, const char *path), void *userdata,
+                 struct places *ret_places);
+
 struct site {
     struct datastore *datastore;
     struct discover *discover;
-    bool configured;            /* else only known from the database */
+    bool configured;            /* or a pool; else only known from the database */
     bool watch;                 /* wanted */
+    bool inactive;              /* a pool that is */
+    char **devices;             /* of a pool of them: NULL-ended */
+    uint64_t refreshed;
+    uint64_t capacity, available;       /* of that pool */
+    uint64_t root_device, root_inode;   /* what its root is while this daemon runs; 0 not asked yet */
     uint64_t n_known;           /* files of this datastore in the set */
     struct files *files;
     sd_event_source *retry, *poll;
@@ -59,6 +93,13 @@ struct site {
     uint64_t n_unreadable;
 };
 
+/* A root that is another datastore's by another path. */
+struct alias {
+    char *name, *path;          /* of the place that has no datastore of its own */
+    char *real_path;            /* NULL: not known */
+    char *of;                   /* name of the datastore */
+};
+
 struct discover {
     sd_event *event;
     struct discover_options options;
@@ -66,6 +107,10 @@ struct discover {
     size_t n_sites;
     struct datastore **listed;  /* of the same sites */
     char **roots;               /* NULL-ended */
+    struct places configured, pools;
+    bool pools_expected, pools_complete;
+    struct alias *aliases;
+    size_t n_aliases;
     uint64_t files_deadline;
     struct image_set images;
     struct device_map devices;
@@ -87,6 +132,10 @@ void site_start(struct site *site);
 /* Ends the helper and all timers. */
 void site_stop(struct site *site);
 int site_walk(struct site *site);
+/* A pool that stopped, or started again. */
+void site_set_inactive(struct site *site, bool inactive);
+/* loser's root is winner's: it is freed, and true returned; false without memory. */
+bool discover_alias(struct discover *discover, struct site *loser, struct site *winner);
 /* The next state of a pause: until usec since the epoch; release also ends the helper. */
 int site_pause(struct site *site, uint64_t until, bool release);
 void site_resume(struct site *site);

@@ -89,8 +89,8 @@ static void site_image_seen(struct site *site, struct image *image, const struct
     bool first = image->device == 0 || !image->present;
     enum discover_change change;
 
-    /* The size of a block device is known when it is opened, by its audit. */
-    if (record->stat.type == FILES_BLOCK && S_ISBLK(image->fingerprint.mode))
+    /* The size of a block device in a directory is known when it is opened, by its audit. */
+    if (record->stat.type == FILES_BLOCK && record->stat.size == 0 && S_ISBLK(image->fingerprint.mode))
         fingerprint.size = image->fingerprint.size;
     change = image_compare(image, &identity, &fingerprint);
     /* The kernel says that a writer closed it: a file system's clock may be too coarse to show that. */

@@ -65,7 +65,7 @@ static void site_sweep(struct site *site)
         for (size_t j = first; j < end; j++)
             discover->images.sorted[j]->walk = walk;
     }
-    image_set_below(&discover->images, site->datastore->path, &first, &end);
+    image_set_below(&discover->images, site->datastore->of_devices ? "/dev" : site->datastore->path, &first, &end);
     if (first < end)
         gone = reallocarray(NULL, end - first, sizeof(*gone));
     if (!gone)
@@ -181,6 +181,18 @@ static void site_offline(struct site *site, int error)
         site_tell(site);
 }
 
+/* What the folder of devices says of its size is not theirs. */
+static void site_take_capacity(struct site *site)
+{
+    struct files_root *root = &site->datastore->root;
+
+    if (!site->datastore->of_devices)
+        return;
+    root->size = site->capacity;
+    root->available = site->available;
+    snprintf(root->type, sizeof(root->type), "block devices");
+}
+
 /* A file system that stops answering is noticed also while nothing is to be read there. */
 static void on_polled(void *userdata, int error, const struct files_root *root)
 {
@@ -196,6 +208,7 @@ static void on_polled(void *userdata, int error, const struct files_root *root)
     }
     datastore->root.size = root->size;
     datastore->root.available = root->available;
+    site_take_capacity(site);
     r = site_plan_poll(site);
     if (r < 0)
         log_error(r, "Cannot plan the next look at datastore %s: %m", datastore->name);
@@ -226,6 +239,7 @@ static void site_online(struct site *site)
     int r;
 
     datastore->root = site->root_now;
+    site_take_capacity(site);
     datastore->state = DATASTORE_ONLINE;
     datastore->error = 0;
     datastore->watched = site->watch && !datastore->root.network;
@@ -259,10 +273,34 @@ static void site_adopt(struct site *site)
     }
 }
 
+/* Is a less than b the datastore to be kept? */
+static bool site_yields(const struct site *a, const struct site *b)
+{
+    if (!a->datastore->pool != !b->datastore->pool)
+        return a->datastore->pool;
+    return strcmp(a->datastore->name, b->datastore->name) > 0;
+}
+
+/* Another datastore that is open now, or was released, and whose root is this one's. The numbers of devices are compared
+ * within one life of the mounts alone. */
+static struct site *site_twin(struct site *site)
+{
+    for (size_t i = 0; i < site->discover->n_sites; i++) {
+        struct site *other = site->discover->sites[i];
+        enum datastore_state state = other->datastore->state;
+
+        if (other != site && !other->datastore->of_devices && other->root_inode == site->root_inode &&
+            other->root_device == site->root_device && (state == DATASTORE_ONLINE || state == DATASTORE_PAUSED))
+            return other;
+    }
+    return NULL;
+}
+
 static void on_root(void *userdata, int error, const struct files_root *root)
 {
     struct site *site = userdata;
     struct datastore *datastore = site->datastore;
+    struct site *twin;
     bool other;
     int r;
 
@@ -274,8 +312,18 @@ static void on_root(void *userdata, int error, const struct files_root *root)
     site->real_path = root->real_path ? strdup(root->real_path) : NULL;     /* only helps to place references */
     site->root_now = *root;
     site->root_now.real_path = NULL;
+    site->root_device = root->device;
+    site->root_inode = root->inode;
     if (datastore->state == DATASTORE_PAUSED)
         return;
+    while (!datastore->of_devices && (twin = site_twin(site))) {
+        if (site_yields(site, twin)) {
+            discover_alias(site->discover, site, twin);
+            return;
+        }
+        if (!discover_alias(site->discover, twin, site))
+            break;
+    }
     other = datastore->root.fsid != 0 && datastore->root.fsid != root->fsid && site->n_known > 0;
     if (!other) {
         site_online(site);
@@ -424,6 +472,9 @@ struct site *site_free(struct site *site)
         return NULL;
     site_stop(site);
     site_forget_unseen(site);
+    for (size_t i = 0; site->devices && site->devices[i]; i++)
+        free(site->devices[i]);
+    free(site->devices);
     free(site->real_path);
     datastore_free(site->datastore);
     free(site);
@@ -445,13 +496,38 @@ static int site_plan_pause_end(struct site *site)
                              site->datastore->paused_until, USEC_PER_SEC / 10, on_pause_end, site);
 }
 
+/* Nothing is open there any more, and nothing is tried again until libvirt says so. */
+static void site_go_inactive(struct site *site)
+{
+    struct datastore *datastore = site->datastore;
+    bool news = datastore->state != DATASTORE_OFFLINE || datastore->error != -ENOMEDIUM;
+
+    site_end_helper(site);
+    if (datastore->state == DATASTORE_PAUSED)
+        return;
+    datastore->state = DATASTORE_OFFLINE;
+    datastore->error = -ENOMEDIUM;
+    if (news) {
+        log_notice(0, "Datastore %s is offline: %s", datastore->name, text_offline_reason(-ENOMEDIUM));
+        site_tell(site);
+    }
+}
+
+void site_set_inactive(struct site *site, bool inactive)
+{
+    site->inactive = inactive;
+    site->retry_after = 0;
+    site_start(site);
+}
+
 void site_start(struct site *site)
 {
     struct discover *discover = site->discover;
     struct datastore *datastore = site->datastore;
     struct files_options options = {
         .program = discover->options.files_program,
-        .root = datastore->path,
+        .root = datastore->of_devices ? "/dev" : datastore->path,
+        .devices = (const char *const *)site->devices,
         .allowed_roots = (const char *const *)discover->roots,
         .recursive = datastore->recursive,
         .watch = site->watch,
@@ -462,6 +538,10 @@ void site_start(struct site *site)
     int r;
 
     site_end_helper(site);
+    if (site->inactive) {
+        site_go_inactive(site);
+        return;
+    }
     /* A pause outlives the daemon: what was released may be about to be unmounted. */
     if (datastore->paused_until > discover_now(discover)) {
         datastore->state = DATASTORE_PAUSED;

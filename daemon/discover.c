@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/discover-internal.h"
+#include "daemon/log.h"
 #include "lib/cleanup.h"
 
 int discover_new(sd_event *event, const struct discover_options *options, struct discover **ret_discover)
@@ -32,6 +33,14 @@ static void roots_free(char **roots)
     free(roots);
 }
 
+static void alias_done(struct alias *alias)
+{
+    free(alias->name);
+    free(alias->path);
+    free(alias->real_path);
+    free(alias->of);
+}
+
 struct discover *discover_free(struct discover *discover)
 {
     if (!discover)
@@ -43,6 +52,11 @@ struct discover *discover_free(struct discover *discover)
     image_set_done(&discover->images);
     device_map_done(&discover->devices);
     roots_free(discover->roots);
+    places_done(&discover->configured);
+    places_done(&discover->pools);
+    while (discover->n_aliases > 0)
+        alias_done(&discover->aliases[--discover->n_aliases]);
+    free(discover->aliases);
     sd_event_unref(discover->event);
     free(discover);
     return NULL;
@@ -144,14 +158,14 @@ int discover_load_image(struct discover *discover, const char *datastore, struct
     return 0;
 }
 
-static int datastore_new(const struct config_datastore *config, struct datastore **ret_datastore)
+static int datastore_new(const struct place *place, struct datastore **ret_datastore)
 {
     struct datastore *datastore = calloc(1, sizeof(*datastore));
 
     if (!datastore)
         return -ENOMEM;
-    datastore->name = strdup(config->name);
-    datastore->path = strdup(config->path);
+    datastore->name = strdup(place->name);
+    datastore->path = strdup(place->path);
     if (!datastore->name || !datastore->path) {
         datastore_free(datastore);
         return -ENOMEM;
@@ -183,22 +197,79 @@ static void discover_remove(struct discover *discover, size_t index)
     site_free(site);
 }
 
-static const struct config_datastore *config_find(const struct config *config, const struct datastore *datastore)
+static const struct place *place_find(const struct places *places, const char *name, const char *path)
 {
-    for (size_t i = 0; i < config->n_datastores; i++)
-        if (strcmp(config->datastores[i].name, datastore->name) == 0 &&
-            strcmp(config->datastores[i].path, datastore->path) == 0)
-            return &config->datastores[i];
+    for (size_t i = 0; i < places->n_items; i++)
+        if (strcmp(places->items[i].name, name) == 0 && strcmp(places->items[i].path, path) == 0)
+            return &places->items[i];
     return NULL;
 }
 
-static int roots_new(const struct config *config, char ***ret_roots)
+static const struct alias *alias_find(const struct discover *discover, const struct place *place)
 {
-    char **roots = calloc(config->n_datastores + 1, sizeof(*roots));
+    for (size_t i = 0; i < discover->n_aliases; i++)
+        if (strcmp(discover->aliases[i].name, place->name) == 0 && strcmp(discover->aliases[i].path, place->path) == 0)
+            return &discover->aliases[i];
+    return NULL;
+}
 
-    for (size_t i = 0; roots && i < config->n_datastores; i++) {
-        roots[i] = strdup(config->datastores[i].path);
-        if (!roots[i]) {
+/* Without those that are not wanted any more, or whose datastore is gone. */
+static void aliases_sweep(struct discover *discover, const struct places *places)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < discover->n_aliases; i++) {
+        struct alias *alias = &discover->aliases[i];
+
+        if (find_site(discover, alias->of) && place_find(places, alias->name, alias->path))
+            discover->aliases[n++] = *alias;
+        else
+            alias_done(alias);
+    }
+    discover->n_aliases = n;
+}
+
+bool discover_alias(struct discover *discover, struct site *loser, struct site *winner)
+{
+    struct alias *aliases = reallocarray(discover->aliases, discover->n_aliases + 1, sizeof(*aliases)), alias;
+    size_t index = 0;
+
+    if (!aliases) {
+        log_error(-ENOMEM, "Cannot take note that datastore %s is %s by another path: %m", loser->datastore->name,
+                  winner->datastore->name);
+        return false;
+    }
+    discover->aliases = aliases;
+    alias = (struct alias){
+        .name = strdup(loser->datastore->name), .path = strdup(loser->datastore->path),
+        .real_path = loser->real_path ? strdup(loser->real_path) : NULL, .of = strdup(winner->datastore->name),
+    };
+    if (!alias.name || !alias.path || !alias.of) {
+        alias_done(&alias);
+        log_error(-ENOMEM, "Cannot take note that datastore %s is %s by another path: %m", loser->datastore->name,
+                  winner->datastore->name);
+        return false;
+    }
+    aliases[discover->n_aliases++] = alias;
+    log_full(loser->datastore->pool ? LOG_INFO : LOG_WARNING, 0,
+             "Datastore %s is the same directory as %s, and is audited as that alone", loser->datastore->name,
+             winner->datastore->name);
+    while (discover->sites[index] != loser)
+        index++;
+    discover_remove(discover, index);
+    return true;
+}
+
+static int roots_new(const struct places *places, char ***ret_roots)
+{
+    char **roots = calloc(places->n_items + 1, sizeof(*roots));
+    size_t n = 0;
+
+    for (size_t i = 0; roots && i < places->n_items; i++) {
+        if (places->items[i].of_devices)
+            continue;           /* only its own helper opens these */
+        roots[n] = strdup(places->items[i].path);
+        if (!roots[n++]) {
             roots_free(roots);
             roots = NULL;
         }
@@ -209,56 +280,199 @@ static int roots_new(const struct config *config, char ***ret_roots)
     return 0;
 }
 
-static bool roots_equal(char *const *a, char *const *b)
+static bool roots_have(char *const *roots, const char *root)
 {
-    size_t i;
+    for (size_t i = 0; roots[i]; i++)
+        if (strcmp(roots[i], root) == 0)
+            return true;
+    return false;
+}
 
-    for (i = 0; a[i] && b[i]; i++)
-        if (strcmp(a[i], b[i]) != 0)
-            return false;
+/* Each helper knows all roots: references may lead from one datastore into another. One that is new is told to those that
+ * run; they forget none but by a new start. */
+static bool discover_set_roots(struct discover *discover, char **roots)
+{
+    bool restart = false;
+
+    for (size_t i = 0; discover->roots[i]; i++)
+        restart = restart || !roots_have(roots, discover->roots[i]);
+    for (size_t i = 0; roots[i]; i++) {
+        if (roots_have(discover->roots, roots[i]))
+            continue;
+        for (size_t j = 0; j < discover->n_sites; j++)
+            if (discover->sites[j]->files && files_allow(discover->sites[j]->files, roots[i]) < 0)
+                restart = true;
+    }
+    roots_free(discover->roots);
+    discover->roots = roots;
+    return restart;
+}
+
+static bool strings_equal(char *const *a, char *const *b)
+{
+    size_t i = 0;
+
+    if (!a || !b)
+        return a == b;
+    while (a[i] && b[i] && strcmp(a[i], b[i]) == 0)
+        i++;
     return !a[i] && !b[i];
+}
+
+static int strings_copy(char *const *strings, char ***ret_copy)
+{
+    size_t n = 0;
+    char **copy;
+
+    while (strings && strings[n])
+        n++;
+    copy = strings ? calloc(n + 1, sizeof(*copy)) : NULL;
+    if (strings && !copy)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = strdup(strings[i]);
+        if (!copy[i]) {
+            roots_free(copy);
+            return -ENOMEM;
+        }
+    }
+    *ret_copy = copy;
+    return 0;
+}
+
+/* What of a place may change while it is the same datastore. *ret_restart: its helper must begin anew. */
+static int site_take_place(struct site *site, const struct place *place, bool *ret_restart)
+{
+    struct datastore *datastore = site->datastore;
+    char **devices = NULL, *pool = NULL;
+    int r;
+
+    *ret_restart |= !site->configured || site->watch != place->watch || datastore->recursive != place->recursive ||
+                    !strings_equal(site->devices, place->devices);
+    r = strings_copy(place->devices, &devices);
+    if (r < 0)
+        return r;
+    if (place->pool && !(pool = strdup(place->pool))) {
+        roots_free(devices);
+        return -ENOMEM;
+    }
+    roots_free(site->devices);
+    site->devices = devices;
+    free(datastore->pool);
+    datastore->pool = pool;
+    datastore->of_devices = place->of_devices;
+    datastore->recursive = place->recursive;
+    site->configured = true;
+    site->watch = place->watch;
+    site->capacity = place->capacity;
+    site->available = place->available;
+    return 0;
+}
+
+static int discover_have_place(struct discover *discover, const struct place *place, bool restart)
+{
+    struct site *site = find_site(discover, place->name);
+    bool inactive = place->pool && !place->active, walk;
+    struct datastore *datastore;
+    int r;
+
+    if (!site) {
+        r = datastore_new(place, &datastore);
+        if (r >= 0)
+            r = discover_add(discover, datastore, &site);
+        if (r < 0)
+            return r;
+    }
+    walk = site->configured && place->refreshed > site->refreshed;
+    site->refreshed = place->refreshed;
+    r = site_take_place(site, place, &restart);
+    if (r < 0)
+        return r;
+    if (site->inactive != inactive)
+        site_set_inactive(site, inactive);
+    else if (restart)
+        site_start(site);
+    else if (walk)
+        (void) site_walk(site);         /* not online: the walk comes with that */
+    return 0;
+}
+
+static bool is_known(void *userdata, const char *name, const char *path)
+{
+    struct site *site = find_site(userdata, name);
+
+    return site && strcmp(site->datastore->path, path) == 0;
+}
+
+/* Brings the datastores in line with what is wanted. */
+static int discover_reconcile(struct discover *discover, bool restart)
+{
+    bool wait = discover->pools_expected && !discover->pools_complete;
+    _cleanup_(places_done) struct places places = { 0 };
+    char **roots;
+    int r;
+
+    r = places_merge(&discover->configured, &discover->pools, is_known, discover, &places);
+    if (r >= 0)
+        r = roots_new(&places, &roots);
+    if (r < 0)
+        return r;
+    for (size_t i = discover->n_sites; i-- > 0;) {
+        const struct site *site = discover->sites[i];
+
+        /* What only the database knows may be a pool that libvirt did not tell of yet. */
+        if (!place_find(&places, site->datastore->name, site->datastore->path) &&
+            (site->configured || !wait || places_have_name(&places, site->datastore->name)))
+            discover_remove(discover, i);
+    }
+    restart |= discover_set_roots(discover, roots);
+    aliases_sweep(discover, &places);
+    for (size_t i = 0; r >= 0 && i < places.n_items; i++)
+        if (!alias_find(discover, &places.items[i]))
+            r = discover_have_place(discover, &places.items[i], restart);
+    return r;
 }
 
 int discover_set_config(struct discover *discover, const struct config *config)
 {
-    char **roots;
-    bool restart_all;
-    int r;
+    bool restart = discover->files_deadline != config->files_deadline;
+    _cleanup_(places_done) struct places places = { 0 };
+    struct places before;
+    int r = 0;
 
-    r = roots_new(config, &roots);
+    for (size_t i = 0; r >= 0 && i < config->n_datastores; i++)
+        r = places_add_config(&places, &config->datastores[i]);
     if (r < 0)
         return r;
-    /* Each helper knows all roots: references may lead from one datastore into another. */
-    restart_all = !roots_equal(roots, discover->roots) || discover->files_deadline != config->files_deadline;
-    for (size_t i = discover->n_sites; i-- > 0;)
-        if (!config_find(config, discover->sites[i]->datastore))
-            discover_remove(discover, i);
-    roots_free(discover->roots);
-    discover->roots = roots;
+    before = discover->configured;
+    discover->configured = places;
+    places = before;
     discover->files_deadline = config->files_deadline;
+    return discover_reconcile(discover, restart);
+}
 
-    for (size_t i = 0; i < config->n_datastores; i++) {
-        const struct config_datastore *wanted = &config->datastores[i];
-        struct site *site = find_site(discover, wanted->name);
-        struct datastore *datastore;
-        bool restart = restart_all;
+void discover_expect_pools(struct discover *discover, bool expected)
+{
+    discover->pools_expected = expected;
+}
 
-        if (!site) {
-            r = datastore_new(wanted, &datastore);
-            if (r >= 0)
-                r = discover_add(discover, datastore, &site);
-            if (r < 0)
-                return r;
-        }
-        restart = restart || !site->configured || site->watch != wanted->watch ||
-                  site->datastore->recursive != wanted->recursive;
-        site->configured = true;
-        site->watch = wanted->watch;
-        site->datastore->recursive = wanted->recursive;
-        if (restart)
-            site_start(site);
-    }
-    return 0;
+int discover_set_pools(struct discover *discover, const struct discover_pool *pools, size_t n, bool complete)
+{
+    _cleanup_(places_done) struct places places = { 0 };
+    struct places before;
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < n; i++)
+        r = places_add_pool(&places, &pools[i]);
+    if (r >= 0 && !complete)
+        r = places_keep(&places, &discover->pools);
+    if (r < 0)
+        return r;
+    before = discover->pools;
+    discover->pools = places;
+    places = before;
+    discover->pools_complete |= complete;
+    return discover_reconcile(discover, false);
 }
 
 /* ---- what the manager asks for -------------------------------------------------------------- */
@@ -346,7 +560,25 @@ struct image *discover_find_image(const struct discover *discover, const char *p
     return image_set_find(&discover->images, path);
 }
 
-/* The longest root that path lies in, as it was given or as it really is. */
+static bool site_has_device(const struct site *site, const char *path)
+{
+    for (size_t i = 0; site->devices && site->devices[i]; i++)
+        if (strcmp(site->devices[i], path) == 0)
+            return true;
+    return false;
+}
+
+/* Is path below root, and root longer than the best so far? */
+static bool root_is_better(const char *path, const char *root, size_t *n_best)
+{
+    if (!root || !path_is_below(path, root) || strlen(root) <= *n_best)
+        return false;
+    *n_best = strlen(root);
+    return true;
+}
+
+/* The longest root that path lies in, as it was given, as it really is, or by another path to it; a pool of devices has
+ * these alone. */
 struct datastore *discover_datastore_of(const struct discover *discover, const char *path)
 {
     struct datastore *best = NULL;
@@ -354,13 +586,21 @@ struct datastore *discover_datastore_of(const struct discover *discover, const c
 
     for (size_t i = 0; i < discover->n_sites; i++) {
         const struct site *site = discover->sites[i];
-        const char *const roots[] = { site->datastore->path, site->real_path };
 
-        for (size_t j = 0; j < ELEMENTSOF(roots); j++)
-            if (roots[j] && path_is_below(path, roots[j]) && strlen(roots[j]) > n_best) {
-                best = site->datastore;
-                n_best = strlen(roots[j]);
-            }
+        if (site->datastore->of_devices) {
+            if (site_has_device(site, path))
+                return site->datastore;
+            continue;
+        }
+        if (root_is_better(path, site->datastore->path, &n_best) || root_is_better(path, site->real_path, &n_best))
+            best = site->datastore;
+    }
+    for (size_t i = 0; i < discover->n_aliases; i++) {
+        const struct alias *alias = &discover->aliases[i];
+        const struct site *site = find_site(discover, alias->of);
+
+        if (site && (root_is_better(path, alias->path, &n_best) || root_is_better(path, alias->real_path, &n_best)))
+            best = site->datastore;
     }
     return best;
 }

@@ -8,7 +8,10 @@
  *
  * A datastore that goes away (unmounted, hung, unreadable, another file system in its place) is offline and is tried
  * again with growing pauses; its images stay as they were. An image vanishes only when an event, or a complete walk
- * of an online datastore, says so. */
+ * of an online datastore, says so.
+ *
+ * Of several datastores whose roots are one and the same directory, by other spellings, links or mounts, one is kept: one of
+ * the configuration before a pool, then the first by name. */
 #pragma once
 
 #include "config.h"
@@ -49,8 +52,28 @@ struct discover *discover_free(struct discover *discover);
 int discover_load_datastore(struct discover *discover, struct datastore *datastore);
 int discover_load_image(struct discover *discover, const char *datastore, struct image *image);
 
-/* Makes, restarts and removes datastores so that they are those of config, which is not kept. */
+/* Makes, restarts and removes datastores so that they are those of config, which is not kept, and the pools. */
 int discover_set_config(struct discover *discover, const struct config *config);
+
+/* A storage pool of libvirt's that is to be a datastore. */
+struct discover_pool {
+    const char *name;           /* hostile: the datastore's is made of it */
+    const char *path;           /* where its volumes are */
+    bool of_devices;            /* they are block devices, */
+    char *const *devices;       /* these: NULL-ended, or NULL */
+    bool active;
+    bool autostart;             /* else it is a datastore only where it was one, while it is not active */
+    uint64_t refreshed;         /* a later time than before: it is walked */
+    uint64_t capacity, available;       /* bytes; of devices, since their folder says nothing of that */
+};
+
+/* Makes, walks, takes offline and removes the datastores of pools so that they are those; nothing is kept of the list.
+ * complete: what is not in it is no pool any more; else it stays as it was. Before the first complete list, datastores that
+ * only the database knows stay where they are. A pool that is a datastore already (of the configuration, another pool,
+ * by whatever path) is none of its own. */
+int discover_set_pools(struct discover *discover, const struct discover_pool *pools, size_t n, bool complete);
+/* Will discover_set_pools() ever be called? To be said before discover_set_config(). */
+void discover_expect_pools(struct discover *discover, bool expected);
 
 /* Walks it; once more if a walk is under way. -ENOTCONN when it is not online. */
 int discover_walk(struct discover *discover, struct datastore *datastore);
@@ -72,7 +95,8 @@ uint64_t discover_generation(const struct discover *discover);
 
 struct datastore *discover_find_datastore(const struct discover *discover, const char *name);
 struct image *discover_find_image(const struct discover *discover, const char *path);
-/* The datastore in whose root the absolute path lies, by its text; NULL outside all. */
+/* The datastore in whose root the absolute path lies, by its text and by all paths known to lead to that root; NULL
+ * outside all. */
 struct datastore *discover_datastore_of(const struct discover *discover, const char *path);
 /* NULL when it has no helper now. */
 struct files *discover_files(const struct discover *discover, const struct datastore *datastore);

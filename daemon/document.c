@@ -49,6 +49,7 @@ static const char *sample_value(const struct config_key *key)
     } examples[] = {
         { "datastores[].path", "/var/lib/libvirt/images" },
         { "datastores[].name", "images" },
+        { "libvirt.uris", "[qemu:///system]" },
         { "golden.patterns", "[]" },
         { "metrics.file", "/run/qcaudit/qcauditd.prom" },
         { "classes[].name", "lab" },
@@ -151,7 +152,7 @@ static int print_keys(void)
         [CONFIG_RATE] = "rate", [CONFIG_SHARE] = "share", [CONFIG_WINDOW] = "hours",
         [CONFIG_SEVERITY] = "severity", [CONFIG_NAME] = "name",
         [CONFIG_PATH] = "path", [CONFIG_PATTERNS] = "patterns", [CONFIG_THRESHOLDS] = "thresholds",
-        [CONFIG_ENABLED] = "yes|no",
+        [CONFIG_ENABLED] = "yes|no", [CONFIG_URIS] = "URIs", [CONFIG_POOLS] = "all|none|names",
     };
 
     puts(".Bl -tag -width Ds");

@@ -6,6 +6,7 @@
 #include "daemon/audit.h"
 #include "daemon/config.h"
 #include "daemon/control.h"
+#include "daemon/discover-virt.h"
 #include "daemon/discover.h"
 #include "daemon/judge.h"
 #include "daemon/life.h"
@@ -126,6 +127,10 @@ struct manager {
     sd_event_source *metrics_timer;
     bool metrics_changed;       /* since they were written last */
     int metrics_error;          /* of the last try, said once */
+
+    /* manager-virt.c */
+    struct virt_watch *virt_watch;      /* NULL: libvirt is not asked */
+    struct virt_status *virt;           /* the latest; NULL before the first */
 
     /* manager-control.c */
     struct image **listed;
@@ -263,6 +268,20 @@ void metrics_count_pass(struct manager *manager, const struct scan *scan);
 /* Something changed: it is written within a minute. */
 void metrics_soon(struct manager *manager);
 void metrics_done(struct manager *manager);
+
+/* ---- manager-virt.c: what libvirt says -------------------------------------------------------------- */
+
+/* Will pools come? Before the configuration's datastores are made. */
+void virt_expect(struct manager *manager);
+/* Starts what asks libvirt, or again when the configuration (before: the last one, NULL at the start) says otherwise. */
+int virt_apply_config(struct manager *manager, const struct config *before);
+/* Is the pool to be a datastore? */
+bool virt_pool_is_wanted(const struct config *config, const struct virt_pool *pool);
+/* Every disk of a domain whose first layer is a file or device in no datastore: nobody audits it. */
+void virt_each_outside(const struct manager *manager,
+                       void (*each)(void *userdata, const struct virt_domain *domain, const struct virt_disk *disk),
+                       void *userdata);
+void virt_done(struct manager *manager);
 
 /* ---- manager-control.c: what is shown ---------------------------------------------------------------- */
 

@@ -39,6 +39,8 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
 
     if (relation && relation->n_children > 0)
         return true;
+    if (image->datastore->of_devices)
+        return true;            /* libvirt says so */
     if (report && pass_worker_died(report))
         return true;
     if (!report || (report->n_layers == 0 && report->open_error.kind <= QCA_ERROR_IO))

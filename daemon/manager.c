@@ -155,13 +155,15 @@ static int apply_config(struct manager *manager, struct config *config)
     control_set_config(manager->control, config);
     metrics_apply_config(manager);
     store_set_retention(manager->store, config->history_retention, config->audits_kept);
-    config_free(before);
     schedule_set_options(manager->schedule, &schedule_options);
     scrubs_set_options(manager->scrubs, &scrubs_options);
     audits_set_options(manager->audits, &audits_options);
+    virt_expect(manager);
     r = discover_set_config(manager->discover, config);
     if (r < 0)
         log_error(r, "Cannot bring the datastores in line with the configuration: %m");
+    (void) virt_apply_config(manager, before);
+    config_free(before);
     if (!manager->pass)
         (void) pass_begin(manager);
     judge_soon(manager);
@@ -342,9 +344,13 @@ int manager_start(struct manager *manager)
     r = usage_start(manager);
     if (r < 0)
         return log_error(r, "Cannot start: %m");
+    virt_expect(manager);
     r = discover_set_config(manager->discover, manager->config);
     if (r < 0)
         return log_error(r, "Cannot start the datastores: %m");
+    r = virt_apply_config(manager, NULL);
+    if (r < 0)
+        return r;
     metrics_apply_config(manager);
     (void) pass_begin(manager);
     (void) sd_notify(false, "READY=1");
@@ -373,6 +379,7 @@ struct manager *manager_free(struct manager *manager)
     if (manager->control && manager->judge_wanted)
         judge_now(manager);
     manager->stopping = true;
+    virt_done(manager);
     pass_done(manager);
     resolve_done(manager);
     manager->audits = audits_free(manager->audits);

@@ -321,6 +321,7 @@ struct datastore *datastore_free(struct datastore *datastore)
         return NULL;
     free(datastore->name);
     free(datastore->path);
+    free(datastore->pool);
     free(datastore);
     return NULL;
 }

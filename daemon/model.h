@@ -360,8 +360,10 @@ const char *datastore_state_name(enum datastore_state state);
 
 struct datastore {
     int64_t id;
-    char *name;                 /* from the configuration */
+    char *name;                 /* from the configuration, or made of the pool's */
     char *path;
+    char *pool;                 /* as libvirt calls the storage pool that it is; NULL: of the configuration */
+    bool of_devices;            /* a pool of block devices */
     bool recursive;
     enum datastore_state state;
     int error;                  /* -errno why offline */

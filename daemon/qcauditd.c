@@ -10,6 +10,7 @@
 
 #include "build-config.h"
 #include "daemon/config.h"
+#include "daemon/discover-virt.h"
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "helpers/client.h"
@@ -356,5 +357,10 @@ int main(int argc, char *argv[])
         log_close();
     }
     arguments_done(&arguments);
+    /* A thread that libvirt keeps waiting uses what the end of a program takes down. */
+    if (virt_watch_lingering() > 0) {
+        fflush(NULL);
+        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+    }
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -16,6 +16,7 @@
 #define DEADLINE_DEFAULT (30 * USEC)
 #define IN_FLIGHT_MAX 32            /* requests that the helper has; more wait here */
 #define WAITING_MAX 65536           /* requests that wait here */
+#define ROOTS_AT_START 64            /* that the socket takes at once; more follow */
 #define RECORDS_PER_DISPATCH 128    /* before the loop turns to others */
 
 struct files_call {
@@ -125,8 +126,8 @@ static void call_answer(struct files_call *call, int error, int fd, const union 
     case WIRE_FILES_GET_ROOT:
         if (error == 0) {
             root = (struct files_root){
-                .fsid = record->files_root.fsid, .device = record->files_root.device, .size = record->files_root.size,
-                .available = record->files_root.available, .network = record->files_root.network,
+                .fsid = record->files_root.fsid, .inode = record->files_root.inode, .device = record->files_root.device,
+                .size = record->files_root.size, .available = record->files_root.available, .network = record->files_root.network,
                 .real_path = wire_text(record, 0),
             };
             memcpy(root.type, record->files_root.type, sizeof(root.type));
@@ -143,6 +144,8 @@ static void call_answer(struct files_call *call, int error, int fd, const union 
         call->done.resolve(call->userdata, error, record ? wire_text(record, 0) : NULL, error == 0 ? stat : NULL);
         break;
     case WIRE_FILES_WALK:
+    case WIRE_FILES_ALLOW:
+    case WIRE_FILES_DEVICE:
     case _WIRE_FILES_KIND_MAX:
         break;
     }
@@ -392,11 +395,14 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
 /* Tells the helper what it is for; both of its ends are buffered and empty, so this does not wait. */
 static int configure(struct files *files, const struct files_options *options)
 {
-    struct wire_configure_files record = {.recursive = options->recursive, .watch = options->watch};
+    struct wire_configure_files record = {
+        .recursive = options->recursive, .watch = options->watch, .of_devices = options->devices != NULL,
+    };
     struct wire_empty empty = {0};
     int r;
 
-    while (options->allowed_roots && options->allowed_roots[record.n_allowed_roots])
+    while (options->allowed_roots && record.n_allowed_roots < ROOTS_AT_START &&
+           options->allowed_roots[record.n_allowed_roots])
         record.n_allowed_roots++;
     r = wire_send(files->socket, WIRE_CONFIGURE_FILES, &record, files->root, NULL, -1);
     for (size_t i = 0; i < record.n_allowed_roots && r == 0; i++)
@@ -415,6 +421,65 @@ static int start_process(struct files *files, const struct files_options *option
     if (r < 0)
         return r;
     return process_adopt(files->event, pid, pidfd, on_ended, files, &files->process);
+}
+
+/* Queues a call with copies of its texts. */
+static int call_new(struct files *files, enum wire_files_kind kind, const char *path, const char *reference,
+                    void *userdata, struct files_call **ret_call)
+{
+    _cleanup_(files_call_freep) struct files_call *call = NULL;
+
+    if (files->lost)
+        return -ENOTCONN;
+    if (files->n_waiting >= WAITING_MAX)
+        return -ENOBUFS;
+    if ((path && strlen(path) > WIRE_TEXT_MAX) || (reference && strlen(reference) > WIRE_TEXT_MAX))
+        return -ENAMETOOLONG;
+    call = calloc(1, sizeof(*call));
+    if (!call)
+        return -ENOMEM;
+    call->kind = kind;
+    call->userdata = userdata;
+    if (path && !(call->path = strdup(path)))
+        return -ENOMEM;
+    if (reference && !(call->reference = strdup(reference)))
+        return -ENOMEM;
+    *ret_call = TAKE_PTR(call);
+    return 0;
+}
+
+static void call_queue(struct files *files, struct files_call *call)
+{
+    call->id = ++files->last_id;
+    TAILQ_INSERT_TAIL(&files->waiting, call, link);
+    files->n_waiting++;
+    send_waiting(files);
+}
+
+static int call_place(struct files *files, enum wire_files_kind kind, const char *path)
+{
+    struct files_call *call;
+    int r = call_new(files, kind, path, NULL, NULL, &call);
+
+    if (r < 0)
+        return r;
+    call_queue(files, call);
+    return 0;
+}
+
+/* What configure() had no room for. */
+static int configure_more(struct files *files, const struct files_options *options)
+{
+    size_t n = 0;
+    int r = 0;
+
+    while (options->allowed_roots && options->allowed_roots[n])
+        n++;
+    for (size_t i = ROOTS_AT_START; r == 0 && i < n; i++)
+        r = call_place(files, WIRE_FILES_ALLOW, options->allowed_roots[i]);
+    for (size_t i = 0; r == 0 && options->devices && options->devices[i]; i++)
+        r = call_place(files, WIRE_FILES_DEVICE, options->devices[i]);
+    return r;
 }
 
 int files_start(sd_event *event, const struct files_options *options, struct files **ret_files)
@@ -458,6 +523,8 @@ int files_start(sd_event *event, const struct files_options *options, struct fil
         r = sd_event_add_defer(event, &files->later, on_later, files);
     if (r >= 0)
         r = sd_event_source_set_enabled(files->later, SD_EVENT_OFF);
+    if (r >= 0)
+        r = configure_more(files, options);
     if (r < 0) {
         files_free(files);
         return r;
@@ -472,37 +539,9 @@ pid_t files_pid(const struct files *files)
     return process_pid(files->process);
 }
 
-/* Queues a call with copies of its texts. */
-static int call_new(struct files *files, enum wire_files_kind kind, const char *path, const char *reference,
-                    void *userdata, struct files_call **ret_call)
+int files_allow(struct files *files, const char *path)
 {
-    _cleanup_(files_call_freep) struct files_call *call = NULL;
-
-    if (files->lost)
-        return -ENOTCONN;
-    if (files->n_waiting >= WAITING_MAX)
-        return -ENOBUFS;
-    if ((path && strlen(path) > WIRE_TEXT_MAX) || (reference && strlen(reference) > WIRE_TEXT_MAX))
-        return -ENAMETOOLONG;
-    call = calloc(1, sizeof(*call));
-    if (!call)
-        return -ENOMEM;
-    call->kind = kind;
-    call->userdata = userdata;
-    if (path && !(call->path = strdup(path)))
-        return -ENOMEM;
-    if (reference && !(call->reference = strdup(reference)))
-        return -ENOMEM;
-    *ret_call = TAKE_PTR(call);
-    return 0;
-}
-
-static void call_queue(struct files *files, struct files_call *call)
-{
-    call->id = ++files->last_id;
-    TAILQ_INSERT_TAIL(&files->waiting, call, link);
-    files->n_waiting++;
-    send_waiting(files);
+    return call_place(files, WIRE_FILES_ALLOW, path);
 }
 
 int files_root(struct files *files, files_root_fn done, void *userdata)

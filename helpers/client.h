@@ -139,6 +139,8 @@ struct files_options {
     const char *program;            /* path of qcaudit-files */
     const char *root;               /* the datastore's directory */
     const char *const *allowed_roots;   /* NULL-ended: references may lead there (all datastores' roots) */
+    const char *const *devices;     /* NULL, or NULL-ended: paths below root, which is /dev then: these block devices are
+                                     * all there is, and all that is opened but for allowed_roots */
     bool recursive;
     bool watch;                     /* inotify; false: walks alone */
     uint64_t deadline_usec;         /* each request, and the silence within a walk; 0 is 30 s */
@@ -160,7 +162,7 @@ pid_t files_pid(const struct files *files);
 
 /* What kind of place the root is; asked once after the start, also tells whether it is there at all. */
 struct files_root {
-    uint64_t fsid, device;
+    uint64_t fsid, inode, device;
     uint64_t size, available;       /* bytes */
     char type[24];                  /* "ext4", "xfs", "nfs4", "fuse", ... */
     bool network;                   /* inotify does not see other hosts' changes */
@@ -168,6 +170,9 @@ struct files_root {
 };
 typedef void (*files_root_fn)(void *userdata, int error, const struct files_root *root);
 int files_root(struct files *files, files_root_fn done, void *userdata);
+
+/* From then on, references may lead there, too: as in allowed_roots. */
+int files_allow(struct files *files, const char *path);
 
 /* Walks the whole root (a record for everything found, whatever its type, then walked). -EALREADY while one is
  * under way. */

@@ -152,9 +152,32 @@ int place_allow(struct place *place, const char *path)
     return 0;
 }
 
+int place_add_device(struct place *place, const char *path)
+{
+    char **devices = reallocarray(place->devices, place->n_devices + 1, sizeof(*devices));
+
+    if (!devices)
+        return -ENOMEM;
+    place->devices = devices;
+    devices[place->n_devices] = strdup(path);
+    if (!devices[place->n_devices])
+        return -ENOMEM;
+    place->n_devices++;
+    return 0;
+}
+
+/* By its text: the links to devices are the host's own, and lead elsewhere after each start. */
+static bool is_device(const struct place *place, const char *path)
+{
+    for (size_t i = 0; i < place->n_devices; i++)
+        if (strcmp(place->devices[i], path) == 0)
+            return true;
+    return false;
+}
+
 static bool is_allowed(const struct place *place, const char *path)
 {
-    if (place->real_root[0] && is_below(path, place->real_root))
+    if (!place->of_devices && place->real_root[0] && is_below(path, place->real_root))
         return true;
     for (size_t i = 0; i < place->n_allowed; i++)
         if (is_below(path, place->allowed[i]))
@@ -249,7 +272,8 @@ int place_stat(struct place *place, int dirfd, const char *name, int flags, stru
     }
     *ret_stat = (struct files_stat){
         .type = type_of(x.stx_mode), .fsid = place->cached_fsid, .inode = x.stx_ino,
-        .btime = x.stx_mask & STATX_BTIME ? timestamp(x.stx_btime) : 0, .device = device, .size = x.stx_size,
+        .btime = x.stx_mask & STATX_BTIME ? timestamp(x.stx_btime) : 0,
+        .device = S_ISBLK(x.stx_mode) ? makedev(x.stx_rdev_major, x.stx_rdev_minor) : device, .size = x.stx_size,
         .allocated = x.stx_blocks * UINT64_C(512), .mtime = timestamp(x.stx_mtime), .ctime = timestamp(x.stx_ctime),
         .mode = x.stx_mode, .uid = x.stx_uid, .gid = x.stx_gid, .links = x.stx_nlink,
     };
@@ -324,7 +348,7 @@ int place_root(struct place *place, struct files_root *ret_root)
         return r;
     mount = mount_table_find(&mounts, where.id);
     *ret_root = (struct files_root){
-        .fsid = stat.fsid, .device = stat.device, .size = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize,
+        .fsid = stat.fsid, .inode = stat.inode, .device = stat.device, .size = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize,
         .available = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize, .real_path = place->real_root,
         .network = mount && mount_type_is_remote(mount->type),
     };
@@ -347,7 +371,11 @@ int place_find(struct place *place, const char *path, char *real, int *ret_fd)
         return r;
     if (fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
         return -errno;
-    if (!is_allowed(place, real))
+    if (is_device(place, path)) {
+        if (!S_ISBLK(st.st_mode))
+            return -EMEDIUMTYPE;
+        strcpy(real, path);     /* its name: what it is a link to now is nobody's */
+    } else if (!is_allowed(place, real))
         return -EPERM;
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return -EMEDIUMTYPE;
@@ -361,18 +389,24 @@ static void path_as_given(const struct place *place, char *path)
     char given[PATH_MAX];
     size_t n = strlen(place->real_root);
 
-    if (n <= 1 || !is_below(path, place->real_root))
+    if (place->of_devices || n <= 1 || !is_below(path, place->real_root))
         return;
     if (snprintf(given, sizeof(given), "%s%s", place->root, path + n) < (int)sizeof(given))
         strcpy(path, given);
 }
 
 /* The directory in which the image really lies, without a slash at its end. */
-static int image_directory(const char *image_path, char *ret_path)
+static int image_directory(const struct place *place, const char *image_path, char *ret_path)
 {
-    _cleanup_close_ int fd = open(image_path, O_PATH | O_CLOEXEC);
+    _cleanup_close_ int fd = -1;
     int r;
 
+    if (is_device(place, image_path)) {
+        strcpy(ret_path, image_path);
+        *strrchr(ret_path, '/') = '\0';
+        return 0;
+    }
+    fd = open(image_path, O_PATH | O_CLOEXEC);
     if (fd < 0)
         return open_errno();
     r = real_path(fd, ret_path);
@@ -388,7 +422,7 @@ int place_resolve(struct place *place, const char *image_path, const char *refer
     int r = 0;
 
     if (reference[0] != '/')
-        r = image_directory(image_path, directory);
+        r = image_directory(place, image_path, directory);
     if (r == 0 && snprintf(path, sizeof(path), "%s%s%s", directory, reference[0] == '/' ? "" : "/", reference) >=
                       (int)sizeof(path))
         r = -ENAMETOOLONG;
@@ -399,7 +433,8 @@ int place_resolve(struct place *place, const char *image_path, const char *refer
     if (r < 0)
         return r;
     /* the text of an image alone must not make anybody touch an automounter or somebody's dead server */
-    if (!is_allowed(place, by_text) && !is_below(by_text, place->root)) {
+    if (!is_allowed(place, by_text) && !is_device(place, path) &&
+        (place->of_devices || !is_below(by_text, place->root))) {
         strcpy(real, by_text);
         return -EPERM;
     }

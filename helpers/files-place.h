@@ -13,6 +13,9 @@ struct place {
     char real_root[PATH_MAX];   /* "" while it is not there */
     char **allowed;             /* with the links on the way resolved */
     size_t n_allowed;
+    bool of_devices;            /* then, of what is below the root, these block devices alone are its */
+    char **devices;             /* as they were given */
+    size_t n_devices;
     /* the file system asked about last */
     bool cached;
     uint64_t cached_mount, cached_device, cached_fsid;
@@ -26,6 +29,8 @@ struct place_mount {
 
 /* Lets path be a place where references may lead. -ENOMEM. */
 int place_allow(struct place *place, const char *path);
+/* The device at path is one of its, wherever the links there lead. -ENOMEM. */
+int place_add_device(struct place *place, const char *path);
 
 /* Looks at name in dirfd (AT_EMPTY_PATH: at dirfd itself), at a link and not where it leads. ret_mount may be NULL. */
 int place_stat(struct place *place, int dirfd, const char *name, int flags, struct files_stat *ret_stat,

@@ -154,11 +154,39 @@ static void tell_walked(struct files_helper *helper, int error)
     output_send(&helper->output, WIRE_FILES_WALKED, &walked, NULL, -1);
 }
 
+/* Each is opened for a moment: how large it is cannot be had otherwise. */
+static void walk_devices(struct files_helper *helper)
+{
+    struct place *place = &helper->place;
+
+    for (size_t i = 0; i < place->n_devices; i++) {
+        _cleanup_close_ int path_fd = -1, fd = -1;
+        char real[PATH_MAX] = "";
+        struct files_stat stat;
+        enum files_use use;
+        int r;
+
+        r = place_find(place, place->devices[i], real, &path_fd);
+        if (r == 0)
+            r = place_reopen(place, path_fd, &fd, &stat, &use);
+        if (r == 0)
+            output_record(&helper->output, FILES_EVENT_APPEARED, place->devices[i], 0, &stat);
+        else if (r != -ENOENT)
+            output_record(&helper->output, FILES_EVENT_ERROR, place->devices[i], r, NULL);
+        helper->whole.n_files += r == 0;
+    }
+    tell_walked(helper, 0);
+}
+
 static void begin_walk(struct files_helper *helper)
 {
     int fd = -1, r;
 
     helper->whole.n_files = helper->whole.n_directories = 0;
+    if (helper->place.of_devices) {
+        walk_devices(helper);
+        return;
+    }
     r = root_open(helper, &fd);
     if (r == 0)
         r = walk_begin(&helper->whole, fd, helper->place.root, true);
@@ -206,6 +234,7 @@ static void reply_root(struct files_helper *helper, uint64_t id)
     reply.error = place_root(&helper->place, &root);
     if (reply.error == 0) {
         reply.fsid = root.fsid;
+        reply.inode = root.inode;
         reply.device = root.device;
         reply.size = root.size;
         reply.available = root.available;
@@ -213,6 +242,17 @@ static void reply_root(struct files_helper *helper, uint64_t id)
         memcpy(reply.type, root.type, sizeof(reply.type));
     }
     output_send(&helper->output, WIRE_FILES_ROOT, &reply, root.real_path, -1);
+}
+
+/* ALLOW and DEVICE: what goes wrong here would look like a reference that leads nowhere. */
+static void reply_place(struct files_helper *helper, const struct wire_files_request *request, const char *path)
+{
+    struct wire_files_reply reply = {.id = request->id};
+
+    if ((request->kind == WIRE_FILES_ALLOW ? place_allow(&helper->place, path)
+                                           : place_add_device(&helper->place, path)) < 0)
+        _exit(5);
+    output_send(&helper->output, WIRE_FILES_REPLY, &reply, NULL, -1);
 }
 
 /* OPEN, PROBE and RESOLVE: each finds a file and looks at it, one of them hands it out. */
@@ -271,12 +311,18 @@ static bool handle_request(struct files_helper *helper)
         break;
     case WIRE_FILES_OPEN:
     case WIRE_FILES_PROBE:
+    case WIRE_FILES_ALLOW:
+    case WIRE_FILES_DEVICE:
         break;
     default:
         _exit(3);
     }
     if (!path)
         _exit(3);
+    if (record.files_request.kind == WIRE_FILES_ALLOW || record.files_request.kind == WIRE_FILES_DEVICE) {
+        reply_place(helper, &record.files_request, path);
+        return true;
+    }
     reply_file(helper, &record.files_request, path, reference);
     return true;
 }
@@ -335,6 +381,7 @@ static int prepare(struct files_helper *helper, const char **ret_step)
     receive_configuration(WIRE_CONFIGURE_FILES, &record);
     n = record.configure_files.n_allowed_roots;
     helper->watch_wanted = record.configure_files.watch;
+    helper->place.of_devices = record.configure_files.of_devices != 0;
     helper->whole.recursive = helper->part.recursive = record.configure_files.recursive;
     strcpy(helper->place.root, wire_text(&record, 0));
     /* fails when the user has too many already: then walks alone see changes, and that is told */

@@ -260,6 +260,8 @@ const char *text_offline_reason(int error)
         return "it was unmounted, moved or removed";
     case -ESTALE:
         return "another file system is in its place, or the server's handle is stale";
+    case -ENOMEDIUM:
+        return "its storage pool is not active in libvirt";
     case -ETIMEDOUT:
         return "its file system does not answer";
     case -ECHILD:

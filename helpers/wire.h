@@ -244,10 +244,11 @@ struct wire_configure_files {
     struct wire_header header;
     uint32_t recursive, watch;  /* 0 or 1 */
     uint64_t n_allowed_roots;
+    uint64_t of_devices;        /* 0 or 1: WIRE_FILES_DEVICE says which */
 };
 
 enum wire_files_kind { WIRE_FILES_GET_ROOT, WIRE_FILES_WALK, WIRE_FILES_OPEN, WIRE_FILES_PROBE, WIRE_FILES_RESOLVE,
-    _WIRE_FILES_KIND_MAX };
+    WIRE_FILES_ALLOW, WIRE_FILES_DEVICE, _WIRE_FILES_KIND_MAX };
 
 /* texts: path, reference (as the kind needs them) */
 struct wire_files_request {
@@ -256,7 +257,7 @@ struct wire_files_request {
     uint64_t kind;              /* enum wire_files_kind */
 };
 
-/* Answers OPEN, PROBE, RESOLVE. text 0: the real path (RESOLVE) */
+/* Answers OPEN, PROBE, RESOLVE, ALLOW, DEVICE. text 0: the real path (RESOLVE) */
 struct wire_files_reply {
     struct wire_header header;
     uint64_t id;
@@ -270,7 +271,7 @@ struct wire_files_root {
     struct wire_header header;
     uint64_t id;
     int64_t error;
-    uint64_t fsid, device, size, available;
+    uint64_t fsid, inode, device, size, available;
     uint32_t network;           /* 0 or 1 */
     char type[24];
 };

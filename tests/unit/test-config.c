@@ -68,14 +68,16 @@ static void mistakes(void **state)
         { "walk: 1h\n", "1:1: unknown key \"walk\"; did you mean \"intervals.walk\"?\n" },
         { "intervals.walk: 1h\n", "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
         { "datastores[].path: /a\n",
-          "1:1: unknown key \"datastores[].path\"; known are: datastores, golden, thresholds, classes, intervals, "
+          "1:1: unknown key \"datastores[].path\"; known are: datastores, libvirt, golden, thresholds, classes, "
+          "intervals, "
           "workers, reading, scrub, alerts, control, metrics, history\n" },
         { "golden: {infer: yes, infr: no}\n", "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
         { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n", "4:3: duplicate key \"walk\", first given on line 2\n" },
         { "workers: {count: 1}\nworkers: {count: 2}\n", "2:1: duplicate key \"workers\", first given on line 1\n" },
         { "? [a, b]\n: 1\n", "1:3: the file: expected the name of a key, found a list\n" },
         { "\"a\\e[31m\\n\": 1\n",
-          "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, golden, thresholds, classes, intervals, "
+          "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, libvirt, golden, thresholds, classes, "
+          "intervals, "
           "workers, reading, scrub, alerts, control, metrics, history\n" },
         /* types */
         { "- a\n- b\n", "1:1: the file: expected a mapping, found a list\n" },
@@ -176,11 +178,21 @@ static void mistakes(void **state)
           "3:12: classes[].name: there is a class \"a\" already\n" },
         { "classes:\n  - name: a\n    paths: [/b]\n    thresholds:\n      chain-deep: {error: 2}\n",
           "5:27: thresholds.chain-deep: warning is higher than error\n" },
+        /* libvirt */
+        { "libvirt: {uris: [qemu+ssh://other/system]}\n", "1:18: libvirt.uris: the URI \"qemu+ssh://other/system\" is not "
+                                                          "of this host: expected something like qemu:///system\n" },
+        { "libvirt: {uris: [\"\"]}\n", "1:18: libvirt.uris: the URI \"\" is not of this host: expected something like "
+                                      "qemu:///system\n" },
+        { "libvirt: {uris: off}\n", "1:17: libvirt.uris: expected a list of libvirt's URIs, found text\n" },
+        { "libvirt: {pools: some}\n", "1:18: libvirt.pools: expected all, none, or a list of names, found text\n" },
+        { "libvirt: {pools: [a, \"\", [b]]}\n", "1:22: libvirt.pools: the pool \"\" is empty\n"
+                                              "1:26: libvirt.pools: expected a pool, found a list\n" },
+        { "libvirt: {poll: 0s}\n", "1:17: libvirt.poll: \"0s\" is out of range: 1s to 1d\n" },
         /* YAML itself */
         { "intervals:\n\twalk: 1h\n", "2:1: a tab where YAML takes none: indent with spaces\n" },
         { "intervals: {walk: 1h\n", "2:1: did not find expected ',' or '}' (while parsing a flow mapping that begins "
                                     "on line 1)\n" },
-        { "a: b: c\n", "1:1: unknown key \"a\"; known are: datastores, golden, thresholds, classes, "
+        { "a: b: c\n", "1:1: unknown key \"a\"; known are: datastores, libvirt, golden, thresholds, classes, "
                        "intervals, workers, reading, scrub, alerts, control, metrics, history\n"
                        "1:5: mapping values are not allowed in this context\n" },
         { "workers: &w {count: 2}\n", "1:10: anchors (&name) are not taken here\n" },
@@ -338,6 +350,7 @@ static void values(void **state)
         "  - /var/lib/libvirt//images/./\n"
         "  - {path: /srv/vm, name: lab, recursive: no, watch: off}\n"
         "  - {path: /srv/vm/deep}\n"
+        "libvirt: {uris: [\"qemu:///system\", \"lxc+unix:///?socket=/a\"], poll: 5s, pools: [lab pool]}\n"
         "golden:\n  patterns: [/srv/golden/*, \"*-golden.qcow2\"]\n  infer: false\n"
         "intervals: {walk: 1h 30min, audit: never, debounce: 0s}\n"
         "workers: {count: 64, memory: 512M}\n"
@@ -355,6 +368,12 @@ static void values(void **state)
         "  - {name: lab, paths: [/srv/vm/*], thresholds: {chain-deep: {warning: 50, error: 60}, name-unsafe: on}}\n"
         "  - {name: rest, paths: [/srv/*]}\n");
 
+    assert_string_equal(config->libvirt_uris[0], "qemu:///system");
+    assert_string_equal(config->libvirt_uris[1], "lxc+unix:///?socket=/a");
+    assert_null(config->libvirt_uris[2]);
+    assert_int_equal(config->libvirt_poll, 5 * USEC_PER_SEC);
+    assert_string_equal(config->libvirt_pools[0], "lab pool");
+    assert_null(config->libvirt_pools[1]);
     assert_int_equal(config->n_datastores, 3);
     assert_string_equal(config->datastores[0].path, "/var/lib/libvirt/images");
     assert_string_equal(config->datastores[0].name, "images");
@@ -401,6 +420,18 @@ static void values(void **state)
     assert_false(lab->disabled[FINDING_NAME_UNSAFE]);
     assert_true(lab->disabled[FINDING_PERMISSIONS]);
     assert_memory_equal(&config->policy.classes[1].thresholds, general, sizeof(*general));
+}
+
+/* Nothing said, all of it, and none of it are three things. */
+static void libvirt_lists(void **state)
+{
+    _cleanup_(config_freep) struct config *unsaid = parse("libvirt: {poll: 1s}\n");
+    _cleanup_(config_freep) struct config *none = parse("libvirt: {uris: [], pools: none}\n");
+    _cleanup_(config_freep) struct config *all = parse("libvirt: {pools: all}\n");
+
+    assert_true(!unsaid->libvirt_uris && !unsaid->libvirt_pools);
+    assert_true(none->libvirt_uris && !none->libvirt_uris[0] && none->libvirt_pools && !none->libvirt_pools[0]);
+    assert_null(all->libvirt_pools);
 }
 
 /* Names follow from the paths alone, not from their order. */
@@ -644,6 +675,7 @@ int main(void)
         cmocka_unit_test(bombs),
         cmocka_unit_test(defaults),
         cmocka_unit_test(values),
+        cmocka_unit_test(libvirt_lists),
         cmocka_unit_test(datastore_names),
         cmocka_unit_test(drop_ins),
         cmocka_unit_test(unreadable),
