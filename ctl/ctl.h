@@ -21,7 +21,8 @@ struct ctl {
     const char *state_directory;
     bool offline;
     const char *severity, *name, *path, *datastore, *state, *format, *reason;
-    bool all;
+    const char *domain, *pool;
+    bool all, orphan;
     bool wait, scrub;
     bool chain;
     bool scalar;
@@ -39,6 +40,7 @@ struct ctl {
 int verb_status(struct ctl *ctl, int argc, char **argv);
 int verb_images(struct ctl *ctl, int argc, char **argv);
 int verb_chain(struct ctl *ctl, int argc, char **argv);
+int verb_domains(struct ctl *ctl, int argc, char **argv);
 int verb_findings(struct ctl *ctl, int argc, char **argv);
 int verb_show(struct ctl *ctl, int argc, char **argv);
 int verb_explain(struct ctl *ctl, int argc, char **argv);

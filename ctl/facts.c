@@ -103,6 +103,8 @@ char *fact_subject(json_object *finding, const char *common)
 
     if (kind && strcmp(kind, "daemon") == 0)
         return strdup("qcauditd");
+    if (kind && strcmp(kind, "domain") == 0)
+        return row_text(finding, "subject");
     return fact_path(finding, "subject", common);
 }
 

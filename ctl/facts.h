@@ -30,6 +30,9 @@ const char *fact_confidence(const char *confidence);
  * where there is room. */
 int findings_table(struct ctl *ctl, json_object *rows);
 
+/* All of a finding: what, since when, what to do, evidence; explain: what it means, too. In verb-show.c. */
+void finding_print(struct ctl *ctl, json_object *finding, bool explain);
+
 /* A row of the catalogue. */
 struct catalogue_entry {
     const char *name, *severity, *title, *explanation, *remedy;

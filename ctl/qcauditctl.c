@@ -33,16 +33,20 @@ static const struct verb verbs[] = {
      "Shows how many images are audited, when, what is wrong by severity, each datastore, and the worst findings."},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
      "Lists the findings that are open or acknowledged; --all also those that were resolved lately."},
-    {"show", "PATH|ID...", 1, -1, verb_show, "full ", "all that is known of an image, or of one finding",
-     "Shows everything known of an image, or of the finding with that number: evidence, and what to do about it.\n"
-     "A PATH may be the end of a known path, such as web.qcow2."},
-    {"chain", "PATH...", 1, -1, verb_chain, "full ", "the snapshot chain of an image, as a tree",
+    {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "full ", "all that is known of an image, a domain, or a finding",
+     "Shows everything known of an image, of a domain, or of the finding with that number: evidence, and what to do\n"
+     "about it. A PATH may be the end of a known path, such as web.qcow2."},
+    {"chain", "PATH|DOMAIN[:DISK]...", 1, -1, verb_chain, "full ", "the snapshot chain of an image or disk, as a tree",
      "Shows the layers from the base to the image, and every overlay above it, with the size of each layer, what it\n"
-     "takes on disk, and its age."},
-    {"images", "[PATH...]", 0, -1, verb_images, "path datastore format all lines offline state-directory full ",
+     "takes on disk, and its age; which domain has it as its disk, which snapshot made it, and what libvirt does not\n"
+     "know. Of a domain's DISK, such as vda, or of its first one."},
+    {"domains", "[DOMAIN...]", 0, -1, verb_domains, "full ", "libvirt's domains, their disks and snapshots",
+     "Lists the domains that libvirt knows; of each DOMAIN everything: disks, chains, snapshots, findings."},
+    {"images", "[PATH...]", 0, -1, verb_images, "path datastore domain pool orphan format all lines offline state-directory full ",
      "all images that are known",
      "Lists the images below each PATH, or all of them; files without an image's format (raw) only with --all or\n"
-     "--format=raw."},
+     "--format=raw. With --domain those of its disks, with --pool those in a libvirt pool, with --orphan those that\n"
+     "nothing refers to."},
     {"history", "[PATH]", 0, 1, verb_history, "name since until lines offline state-directory full ",
      "what happened: findings opened, worsened, resolved",
      "Lists the changes of findings, newest first: of all images, or of one; of one also its last audits, and what\n"
@@ -115,6 +119,9 @@ static const struct option_row options[] = {
     {"name", 0, "NAME", false, "findings of this name, such as chain-deep"},
     {"path", 0, "PATH", false, "this image, or what lies below this directory"},
     {"datastore", 0, "NAME", false, "of this datastore"},
+    {"domain", 0, "DOMAIN", false, "of this domain's disks: name or UUID"},
+    {"pool", 0, "POOL", false, "in this libvirt pool"},
+    {"orphan", 0, NULL, false, "to which nothing refers"},
     {"state", 0, "STATE", false, "open, acknowledged, resolved, or all"},
     {"format", 'f', "FORMAT", false, "raw or qcow2; check: do not guess the format"},
     {"all", 'a', NULL, false, "all of them: resolved findings, raw files too"},
@@ -294,7 +301,7 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
     const struct { const char *name; const char **place; } texts[] = {
         {"socket", &ctl->socket}, {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
         {"path", &ctl->path}, {"datastore", &ctl->datastore}, {"reason", &ctl->reason},
-        {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot},
+        {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain}, {"pool", &ctl->pool},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -312,7 +319,8 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
     const struct { const char *name; bool *flag; bool value; } flags[] = {
         {"help", &parsed->help, true}, {"version", &parsed->version, true}, {"offline", &ctl->offline, true},
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
-        {"full", &ctl->output.full, true}, {"all", &ctl->all, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
+        {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
+        {"orphan", &ctl->orphan, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
         {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
         {"file", &ctl->file, true}, {"content", &ctl->content, true}, {"tag", &ctl->tag, true},
     };

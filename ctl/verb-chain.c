@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/client.h"
+#include "ctl/domains.h"
 #include "ctl/facts.h"
 #include "ctl/source.h"
 #include "helpers/text.h"
@@ -129,6 +130,24 @@ static int note_findings(json_object *row, char **notes)
     return r;
 }
 
+/* "vda of web1, running" */
+static int note_disk(json_object *row, char **notes)
+{
+    _cleanup_free_ char *domain = row_text(row, "domain"), *target = row_text(row, "disk-target"), *text = NULL;
+
+    if (!domain || !target ||
+        asprintf(&text, "%s of %s%s", target, domain, row_bool(row, "running") ? ", in use" : "") < 0)
+        return -ENOMEM;
+    return note(notes, text);
+}
+
+static int note_snapshot(json_object *row, char **notes)
+{
+    _cleanup_free_ char *name = row_text(row, "made-by"), *text = NULL;
+
+    return !name || asprintf(&text, "snapshot %s", name) < 0 ? -ENOMEM : note(notes, text);
+}
+
 static char *layer_notes(json_object *row, size_t n_shown, bool own)
 {
     const char *state = row_raw(row, "state"), *use = row_raw(row, "use"), *golden = row_raw(row, "golden");
@@ -144,8 +163,14 @@ static char *layer_notes(json_object *row, size_t n_shown, bool own)
         r = note(&notes, "own layer");
     if (r >= 0)
         r = note_findings(row, &notes);
-    if (r >= 0 && use && strcmp(use, "writer") == 0)
+    if (r >= 0 && row_has(row, "domain") && row_number(row, "disk-layer") == 0)
+        r = note_disk(row, &notes);
+    else if (r >= 0 && use && strcmp(use, "writer") == 0)
         r = note(&notes, "in use");
+    if (r >= 0 && row_bool(row, "not-in-libvirt"))
+        r = note(&notes, "NOT KNOWN TO LIBVIRT");
+    if (r >= 0 && row_has(row, "made-by"))
+        r = note_snapshot(row, &notes);
     if (r >= 0 && row_has(row, "present") && !row_bool(row, "present"))
         r = note(&notes, "gone");
     if (r >= 0 && children > n_shown) {
@@ -318,7 +343,9 @@ int verb_chain(struct ctl *ctl, int argc, char **argv)
         _cleanup_(json_object_putp) json_object *rows = NULL;
         _cleanup_free_ char *path = NULL;
 
-        r = source_find_image(ctl, argv[i], &path);
+        r = domain_disk_path(ctl, argv[i], &path);
+        if (r == -ENOENT)
+            r = source_find_image(ctl, argv[i], &path);
         if (r >= 0) {
             r = client_chain(ctl, path, &rows);
             if (r == -ENOENT)

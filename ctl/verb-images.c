@@ -7,6 +7,8 @@
 #include "ctl/facts.h"
 #include "ctl/source.h"
 
+#define WIDE 110                /* columns, from which on there is room for the role and the domain */
+
 /* What there is to know first: worst finding, a writer, gone, unreadable. */
 static char *image_state(json_object *row)
 {
@@ -43,12 +45,15 @@ static int images_table(struct ctl *ctl, json_object *rows)
 {
     static const struct column columns[] = {
         {"STATE", 0}, {"FORMAT", 0}, {"VIRTUAL", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT},
-        {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE},
+        {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE}, {"ROLE", 0},
+        {"DOMAIN", COLUMN_CUT},
     };
+    /* What the image is for, and whose: where there is room for it. */
+    bool wide = ctl->output.width == 0 || ctl->output.width >= WIDE || ctl->output.full;
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     uint64_t now = now_usec();
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns), &table) : -ENOMEM;
+    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - (wide ? 0 : 2), &table) : -ENOMEM;
 
     if (r >= 0)
         fact_print_common(ctl, common);
@@ -70,6 +75,10 @@ static int images_table(struct ctl *ctl, json_object *rows)
             r = table_take(table, 5, fact_since(row, "audited", now), COLOUR_OFF);
         if (r >= 0)
             r = table_take(table, 6, fact_path(row, "path", common), COLOUR_OFF);
+        if (r >= 0 && wide)
+            r = table_take(table, 7, row_text(row, "role"), COLOUR_OFF);
+        if (r >= 0 && wide)
+            r = table_take(table, 8, row_text(row, "domain"), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }
@@ -86,6 +95,12 @@ static int list(struct ctl *ctl, const char *argument, json_object *all)
         r = filter_add(filter, "datastore", ctl->datastore);
     if (r >= 0)
         r = filter_add(filter, "format", ctl->format);
+    if (r >= 0)
+        r = filter_add(filter, "domain", ctl->domain);
+    if (r >= 0)
+        r = filter_add(filter, "pool", ctl->pool);
+    if (r >= 0 && ctl->orphan)
+        r = json_object_object_add(filter, "orphan", json_object_new_boolean(true)) < 0 ? -ENOMEM : 0;
     if (r < 0)
         return complain(r, "Cannot list images");
     r = source_images(ctl, filter, &rows);
@@ -123,6 +138,9 @@ int verb_images(struct ctl *ctl, int argc, char **argv)
     size_t left_out = 0, n;
     int r = rows ? 0 : complain(-ENOMEM, "Cannot list images");
 
+    if (r >= 0 && (ctl->domain || ctl->pool || ctl->orphan))
+        r = source_needs_daemon(ctl, "images --domain, --pool, --orphan");
+
     if (r >= 0 && argc == 0)
         r = list(ctl, ctl->path, rows);
     for (int i = 0; r >= 0 && i < argc; i++)
@@ -132,7 +150,7 @@ int verb_images(struct ctl *ctl, int argc, char **argv)
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, rows);
-    if (!ctl->all && !ctl->format)
+    if (!ctl->all && !ctl->format && !ctl->domain && !ctl->orphan)
         left_out = leave_out_noise(rows);
     n = json_object_array_length(rows);
     if (n > 0)

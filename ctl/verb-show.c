@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "ctl/client.h"
+#include "ctl/domains.h"
 #include "ctl/facts.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
@@ -230,9 +231,9 @@ static void print_state(const struct ctl *ctl, json_object *finding, uint64_t no
     }
 }
 
-static void finding_print(struct ctl *ctl, json_object *finding, bool explain)
+void finding_print(struct ctl *ctl, json_object *finding, bool explain)
 {
-    const char *severity = row_raw(finding, "severity");
+    const char *severity = row_raw(finding, "severity"), *kind = row_raw(finding, "subject-kind");
     _cleanup_free_ char *name = row_text(finding, "name"), *id = row_text(finding, "id");
     const struct catalogue_entry *entry = catalogue_find(row_raw(finding, "name"));
     json_object *evidence = row_member(finding, "evidence"), *remedy = row_member(finding, "remedy");
@@ -242,7 +243,8 @@ static void finding_print(struct ctl *ctl, json_object *finding, bool explain)
                  output_colour(&ctl->output, severity_colour(severity)), name, output_colour(&ctl->output, COLOUR_OFF),
                  id);
     line(ctl, "What", entry ? strdup(entry->title) : row_text(finding, "title"));
-    line(ctl, row_bool(finding, "disk") ? "Disk" : row_has(finding, "path") ? "Image" : "Where",
+    line(ctl, row_bool(finding, "disk") ? "Disk" : row_has(finding, "path") ? "Image"
+              : kind && strcmp(kind, "domain") == 0 ? "Domain" : "Where",
          fact_subject(finding, ""));
     line_text(ctl, "In short", finding, "summary");
     line_text(ctl, "Severity", finding, "severity");
@@ -375,6 +377,35 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
         line(ctl, "", text);
 }
 
+/* What it is for, and who uses it. */
+static void print_role(const struct ctl *ctl, json_object *image)
+{
+    static const struct { const char *kind, *words; } kinds[] = {
+        {"copy-target", "target of a copy of "}, {"file", "a file of "}, {"made-by-snapshot", "made by a snapshot of "},
+        {"before-snapshot", "before a snapshot of "},
+    };
+    json_object *users = row_member(image, "users");
+    _cleanup_free_ char *role = row_text(image, "role"), *reason = row_text(image, "role-reason");
+    char *text;
+
+    if (row_has(image, "role") && asprintf(&text, "%s. %s", role, reason) >= 0)
+        line(ctl, "Role", text);
+    for (size_t i = 0; users && i < json_object_array_length(users) && (i < LISTED || ctl->output.full); i++) {
+        json_object *user = json_object_array_get_idx(users, i);
+        _cleanup_free_ char *domain = row_text(user, "domain"), *target = row_text(user, "disk-target");
+        _cleanup_free_ char *snapshot = row_text(user, "snapshot");
+        const char *kind = row_raw(user, "kind"), *words = row_number(user, "disk-layer") > 0 ? "a layer of " : "";
+
+        for (size_t k = 0; k < ELEMENTSOF(kinds); k++)
+            if (kind && strcmp(kind, kinds[k].kind) == 0)
+                words = kinds[k].words;
+        if (asprintf(&text, "%s%s%s%s%s%s%s", words, row_has(user, "disk-target") ? target : "",
+                     row_has(user, "disk-target") ? " of " : "", domain, row_has(user, "snapshot") ? ", " : "",
+                     row_has(user, "snapshot") ? snapshot : "", row_bool(user, "running") ? ", running" : "") >= 0)
+            line(ctl, i == 0 ? "Used by" : "", text);
+    }
+}
+
 static void print_check(const struct ctl *ctl, json_object *image, uint64_t now)
 {
     json_object *check = row_member(image, "check"), *audit = row_member(image, "audit");
@@ -465,11 +496,15 @@ static void print_findings(struct ctl *ctl, json_object *image)
 
 static int show_image(struct ctl *ctl, const char *argument)
 {
-    _cleanup_(json_object_putp) json_object *image = NULL;
+    _cleanup_(json_object_putp) json_object *image = NULL, *domain = NULL;
     _cleanup_free_ char *path = NULL, *shown = NULL;
     uint64_t now = now_usec();
-    int r = source_find_image(ctl, argument, &path);
+    int r = strchr(argument, '/') ? -ENOENT : domain_find(ctl, argument, &domain);
 
+    if (r >= 0)
+        return domain_show(ctl, domain);
+    if (r == -ENOENT)
+        r = source_find_image(ctl, argument, &path);
     if (r < 0)
         return r;
     r = client_image(ctl, path, &image);
@@ -485,6 +520,7 @@ static int show_image(struct ctl *ctl, const char *argument)
     line_text(ctl, "Datastore", image, "datastore");
     if (!row_bool(image, "present"))
         line(ctl, "Present", strdup("no: it was not there in the last walk"));
+    print_role(ctl, image);
     print_format(ctl, image);
     print_sizes(ctl, image);
     print_file(ctl, image, now);

@@ -233,7 +233,8 @@ static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error
 {
     static const struct filter_key keys[] = {
         {"path", json_type_string}, {"datastore", json_type_string}, {"format", json_type_string},
-        {"findings", json_type_boolean}, {"baseline", json_type_boolean}, {NULL, json_type_null},
+        {"findings", json_type_boolean}, {"baseline", json_type_boolean}, {"domain", json_type_string}, {"pool", json_type_string},
+        {"orphan", json_type_boolean}, {NULL, json_type_null},
     };
     struct connection *connection = userdata;
 
@@ -282,6 +283,34 @@ static int method_get_chain(sd_bus_message *call, void *userdata, sd_bus_error *
         return r;
     r = connection->control->ops.chain(connection->control->userdata, path, &rows);
     return r < 0 ? failed(error, r, "image", NULL) : reply_rows(call, rows, NULL);
+}
+
+static int method_list_domains(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = connection->control->ops.domains(connection->control->userdata, &rows);
+    return r < 0 ? failed(error, r, "domains", NULL) : reply_rows(call, rows, NULL);
+}
+
+static int method_get_domain(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    const char *name;
+    int r = enter(connection, false, error);
+
+    if (r != 0)
+        return r;
+    r = sd_bus_message_read(call, "s", &name);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.domain(connection->control->userdata, name, &entry);
+    return r < 0 ? failed(error, r, "domain", NULL) : reply_entry(call, entry);
 }
 
 static int method_get_finding(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -597,6 +626,8 @@ const sd_bus_vtable control_vtable[] = {
     METHOD("ListImages", "a{sv}su", "aa{sv}s", method_list_images),
     METHOD("GetImage", "ay", "a{sv}", method_get_image),
     METHOD("GetChain", "ay", "aa{sv}", method_get_chain),
+    METHOD("ListDomains", NULL, "aa{sv}", method_list_domains),
+    METHOD("GetDomain", "s", "a{sv}", method_get_domain),
     METHOD("ListFindings", "a{sv}su", "aa{sv}s", method_list_findings),
     METHOD("GetFinding", "x", "a{sv}", method_get_finding),
     METHOD("ListEvents", "a{sv}su", "aa{sv}s", method_list_events),

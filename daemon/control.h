@@ -20,6 +20,8 @@ struct control_ops {
                   json_object **ret_rows, char **ret_next);
     int (*image)(void *userdata, const char *path, json_object **ret_entry);
     int (*chain)(void *userdata, const char *path, json_object **ret_rows);
+    int (*domains)(void *userdata, json_object **ret_rows);
+    int (*domain)(void *userdata, const char *name, json_object **ret_entry);
     int (*findings)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
                     json_object **ret_rows, char **ret_next);
     int (*finding)(void *userdata, int64_t id, json_object **ret_entry);

@@ -141,6 +141,22 @@ static int op_chain(void *userdata, const char *path, json_object **ret_rows)
     return r < 0 ? r : query_chain(&view, path, ret_rows);
 }
 
+static int op_domains(void *userdata, json_object **ret_rows)
+{
+    struct query_view view;
+    int r = control_view(userdata, &view);
+
+    return r < 0 ? r : query_domains(&view, ret_rows);
+}
+
+static int op_domain(void *userdata, const char *name, json_object **ret_entry)
+{
+    struct query_view view;
+    int r = control_view(userdata, &view);
+
+    return r < 0 ? r : query_domain(&view, name, ret_entry);
+}
+
 static int op_findings(void *userdata, json_object *filter, const char *cursor, unsigned limit,
                        json_object **ret_rows, char **ret_next)
 {
@@ -324,6 +340,7 @@ static int op_reload(void *userdata, char **ret_message)
 
 const struct control_ops manager_control_ops = {
     .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image, .chain = op_chain,
+    .domains = op_domains, .domain = op_domain,
     .findings = op_findings, .finding = op_finding, .events = op_events, .audits = op_audits,
     .readings = op_readings, .accept = op_accept,
     .scan = op_scan, .scan_state = op_scan_state, .acknowledge = op_acknowledge,

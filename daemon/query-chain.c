@@ -33,6 +33,26 @@ static void name_finding(void *userdata, const struct finding *finding)
         names->error = r;
 }
 
+/* Is it below a running disk, and libvirt does not have it in the disk's chain? */
+static bool layer_is_unknown(const struct query_view *view, const struct image *image)
+{
+    struct usage usage = graph_image_usage(view->graph, image);
+    const struct relation *relation = graph_relation(view->graph, image);
+
+    if (usage_layer(&usage) || !usage_is_complete(graph_usage(view->graph)))
+        return false;
+    for (size_t n = 0; n < ROWS_MAX && relation && !relation->in_loop && relation->n_children == 1; n++) {
+        const struct usage_entry *entry;
+
+        usage = graph_image_usage(view->graph, relation->children[0]);
+        entry = usage_source(&usage);
+        if (entry)
+            return entry->live && entry->disk->complete;
+        relation = graph_relation(view->graph, relation->children[0]);
+    }
+    return false;
+}
+
 static int add_layer(struct chain *chain, const struct image *image, size_t level)
 {
     const struct relation *relation = graph_relation(chain->view->graph, image);
@@ -46,6 +66,8 @@ static int add_layer(struct chain *chain, const struct image *image, size_t leve
     (void)image_row(chain->view, image, &row);
     image_created(chain->view, image, &row);
     row_bool(&row, "asked", image == chain->asked);
+    if (layer_is_unknown(chain->view, image))
+        row_bool(&row, "not-in-libvirt", true);
     row_bool(&row, "own", relation && !relation->golden && relation->own_layer == image);
     image_findings(chain->view, image, name_finding, &names);
     if (names.error < 0)

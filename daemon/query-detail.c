@@ -271,6 +271,7 @@ int query_image(const struct query_view *view, const char *path, json_object **r
     struct finding_list list = { .rows = json_object_new_array() };
     json_object *value = NULL;
     struct row row;
+    int r;
 
     if (!image || !list.rows) {
         json_object_put(list.rows);
@@ -280,11 +281,14 @@ int query_image(const struct query_view *view, const char *path, json_object **r
     (void)image_row(view, image, &row);
     put_stat(image, &row);
     image_created(view, image, &row);
+    (void)image_role(view, image, true, &row);
+    r = image_users(view, image, &value);
+    row_result(&row, "users", r, value);
     put_place(view, image, &row);
     if (image_layer(image))
         put_contents(image_layer(image), &row);
     if (image->audit) {
-        int r = audit_row(image->audit, &value);
+        r = audit_row(image->audit, &value);
         row_result(&row, "audit", r, value);
     }
     if (image->baseline) {

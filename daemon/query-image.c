@@ -143,6 +143,8 @@ int image_row(const struct query_view *view, const struct image *image, struct r
     row_string(row, "use", use_name(image->use));
     put_audit(image, row);
     put_relation(image, graph_relation(view->graph, image), row);
+    (void)image_role(view, image, false, row);
+    image_domain(view, image, row);
     image_findings(view, image, sum_finding, &sum);
     row_number(row, "findings", sum.n);
     if (sum.n > 0)
@@ -220,8 +222,8 @@ struct image *view_find_image(const struct query_view *view, const char *path)
 }
 
 struct image_filter {
-    const char *path, *datastore, *format;
-    bool findings, baseline;
+    const char *path, *datastore, *format, *domain, *pool;
+    bool findings, orphan, baseline;
 };
 
 static bool image_filter_takes(const struct query_view *view, const struct image_filter *filter,
@@ -237,6 +239,12 @@ static bool image_filter_takes(const struct query_view *view, const struct image
     if (filter->format && (!info || strcmp(filter->format, qca_format_name(info->format)) != 0))
         return false;
     if (filter->baseline && !image->baseline)
+        return false;
+    if (filter->pool && !path_matches(filter->pool, image->path))
+        return false;
+    if (filter->domain && !image_is_of_domain(view, image, filter->domain))
+        return false;
+    if (filter->orphan && !graph_is_unused(view->graph, image))
         return false;
     if (!filter->findings)
         return true;
@@ -262,12 +270,14 @@ static int add_image_row(const struct query_view *view, const struct image *imag
 int query_images(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
                  json_object **ret_rows, char **ret_next)
 {
-    const struct image_filter wanted = {
+    struct image_filter wanted = {
         .path = filter_string(filter, "path"),
         .datastore = filter_string(filter, "datastore"),
         .format = filter_string(filter, "format"),
         .findings = filter_bool(filter, "findings"),
         .baseline = filter_bool(filter, "baseline"),
+        .domain = filter_string(filter, "domain"),
+        .orphan = filter_bool(filter, "orphan"),
     };
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     _cleanup_free_ char *next = NULL, *last = NULL;
@@ -278,6 +288,11 @@ int query_images(const struct query_view *view, json_object *filter, const char 
         return -ENOMEM;
     if (wanted.format && qca_format_from_name(wanted.format) == QCA_FORMAT_UNKNOWN)
         return -EINVAL;
+    if (filter_string(filter, "pool")) {
+        r = view_pool_path(view, filter_string(filter, "pool"), &wanted.pool);
+        if (r < 0)
+            return -EINVAL;
+    }
     if (cursor && *cursor) {
         r = cursor_path(cursor, &last);
         if (r < 0)

@@ -55,3 +55,15 @@ int baseline_row(const struct baseline *baseline, json_object **ret_row);
 /* Of all images, for the status. */
 void put_baselines(const struct query_view *view, struct row *row);
 const char *subject_kind_name(enum subject_kind kind);
+
+/* ---- query-domain.c: libvirt's word --------------------------------------------------------------- */
+
+/* domain, disk-target, disk-layer, running, made-by */
+void image_domain(const struct query_view *view, const struct image *image, struct row *row);
+/* role, role-reason */
+int image_role(const struct query_view *view, const struct image *image, bool reason, struct row *row);
+int image_users(const struct query_view *view, const struct image *image, json_object **ret_rows);
+/* Is it, or is it below, what the domain of that name or UUID uses? */
+bool image_is_of_domain(const struct query_view *view, const struct image *image, const char *name);
+/* -ENOENT: no such pool with a path. */
+int view_pool_path(const struct query_view *view, const char *name, const char **ret_path);

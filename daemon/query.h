@@ -9,17 +9,28 @@
  * An image: path, datastore, present, size, allocated, use ("unused", "read-only", "writer"), audited,
  * confidence, format, virtual-size, corruptions, leaks, check-errors, error and error-text (not opened), parent,
  * parent-stored, parent-state, depth, unconsolidated, leaf, golden ("policy", "inferred"), loop, children,
- * findings (unresolved ones), severity (the worst of them).
+ * findings (unresolved ones), severity (the worst of them), role ("base", "golden", "overlay", "leaf", "backup",
+ * "install-medium", "leftover", "unknown"); where libvirt knows it as a layer: domain, disk-target, disk-layer (0 the
+ * disk's source), running; made-by (the snapshot).
  * With the filter "baseline": baseline{}: state ("verified", "bit-rot", "modified", "incomplete"), source, since,
  * verified, digest (of the layer's own data), zero-bytes, blocks, fs-verity, accepted-by, reason; of what deviates found,
  * read, digest-now, error, different-blocks, different-bytes, ranges[] of guest-offset and guest-length, ranges-total.
- * GetImage adds baseline{} where there is one, and: mtime, mode, uid, gid, links, first-seen, last-seen, created, created-source, own-layer,
+ * GetImage adds baseline{} where there is one, and: role-reason (a sentence), users[] of kind ("layer", "copy-target",
+ * "file", "made-by-snapshot", "before-snapshot"), domain, connection, disk-target, disk-layer, snapshot, running,
+ * writes; mtime, mode, uid, gid, links, first-seen, last-seen, created, created-source, own-layer,
  * deepest-leaf, layers-above and leaves (of an own layer that has layers above), golden-layer, base, children-paths,
  * header{}, check{}, snapshots[], bitmaps[], audit{}, findings-list[]. Its findings-list has those of its disk too;
  * findings and severity count the image's own alone.
- * GetChain adds: level, created, created-source, own, asked;
+ * GetChain adds: level, created, created-source, own, asked, not-in-libvirt (below a running disk, and libvirt does not
+ * know it);
  * findings-list is [] of id, name, severity and disk; state is "missing", "escapes", "remote", "unreachable", "pending"
  * or "loop" in the row of a parent that is no layer.
+ *
+ * A domain: name, uuid, connection, state, running, persistent, memory, disks, depth and unconsolidated (of its deepest
+ * disk), allocated, snapshots, checkpoints, error-text (what libvirt did not tell), findings and severity (its own,
+ * and its disks'). GetDomain adds: disks-list[] of disk-target, device, path or source, format, read-only, shareable,
+ * layers (as libvirt has them), job, job-ready, error-text, capacity, missing, datastore, allocated, depth,
+ * unconsolidated; snapshots-list[] of name, kind, created, is-current, deleting; findings-list[].
  *
  * A finding: id, name, title, summary, severity, confidence, state, subject-kind, subject, path (of an image), disk (it
  * is about all layers of a disk, and path is the disk's own layer), datastore,
@@ -63,6 +74,10 @@ int query_datastores(const struct query_view *view, json_object **ret_rows);
 int query_images(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
                  json_object **ret_rows, char **ret_next);
 int query_image(const struct query_view *view, const char *path, json_object **ret_entry);
+/* All that libvirt knows, in order of connection and UUID. */
+int query_domains(const struct query_view *view, json_object **ret_rows);
+/* By name or UUID. -ENOENT; -EINVAL: several connections have one of that name. */
+int query_domain(const struct query_view *view, const char *name, json_object **ret_entry);
 /* The asked image's chain, base first, then all overlays on it, depth first; at most 10,000 rows. */
 int query_chain(const struct query_view *view, const char *path, json_object **ret_rows);
 /* As query_images(); in order of id. With details at most 100 rows a page. */

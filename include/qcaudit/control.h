@@ -34,9 +34,11 @@
  * ListDatastores() -> aa{sv}
  * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay (it or what is below it),
  *                                                                          datastore s, format s,
- *                                                                          findings b, baseline b (only with)
+ *                                                                          findings b, baseline b (only with), domain s (name or
+ *                                                                          UUID), pool s, orphan b (only those)
  * GetImage(ay path) -> a{sv}                                               all that is known of one image
  * GetChain(ay path) -> aa{sv}                                              base first; "level" t, "parent" ay
+ * ListDomains() -> aa{sv}    GetDomain(s name or UUID) -> a{sv}             as libvirt knows them
  * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s,
  *                                                                          path ay, datastore s, details b, state s:
  *                                                                          "open", "acknowledged", "resolved", "all",
