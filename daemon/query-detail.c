@@ -292,7 +292,7 @@ int query_image(const struct query_view *view, const char *path, json_object **r
         row_result(&row, "audit", r, value);
     }
     if (image->baseline) {
-        int r = baseline_row(image->baseline, &value);
+        r = baseline_row(image->baseline, &value);
         row_result(&row, "baseline", r, value);
     }
     image_findings(view, image, list_finding, &list);
