@@ -220,12 +220,17 @@ int qcow2_map_range(struct qca_map *map, size_t number, struct range range)
     int r = 0;
 
     while (range.start < range.end && r >= 0) {
-        uint64_t index = range.start >> shift;
-        struct range part = { range.start, min_u64(range.end, (index + 1) << shift) };
+        uint64_t index = range.start >> shift, next = index + 1;
+        struct range part = range;
+        uint64_t table;
 
         if (index >= layer->l1_entries)
             return map_pass_on(map, range);
-        r = layer->l1[index] ? map_table(map, number, part, layer->l1[index]) : map_pass_on(map, part);
+        table = layer->l1[index];
+        while (table == 0 && next < layer->l1_entries && layer->l1[next] == 0 && next << shift < range.end)
+            next++;
+        part.end = min_u64(range.end, next << shift);
+        r = table ? map_table(map, number, part, table) : map_pass_on(map, part);
         range.start = part.end;
     }
     return r;

@@ -225,7 +225,8 @@ static void mend_header(struct mutation *m)
 
     put(m, (struct field){ 0, 4 }, MAGIC);
     clamp(m, 4, 4, 2, 3);
-    clamp(m, 20, 4, 9, 21);
+    if (get(m, 20, 4) < 9 || get(m, 20, 4) > 21)
+        put(m, (struct field){ 20, 4 }, 9 + pick(m, 6));
     clamp(m, 32, 4, 0, pick(m, 16) ? 0 : 2);            /* encryption */
     m->cluster_bits = (unsigned)get(m, 20, 4);
     if (get(m, 16, 4) > 64 || get(m, 8, 8) > 400)       /* the parent's name */
