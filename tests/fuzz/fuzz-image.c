@@ -17,7 +17,7 @@
 #define MEMORY_LIMIT UINT64_C(0)                        /* the default: what an input can make of it is bounded by its size */
 #define MEMORY_LIMIT_TIGHT (UINT64_C(2944) * 1024)     /* what a check needs at least, and little more */
 #define SPARSE_SIZE (UINT64_C(576) * 1024 * 1024)
-#define MAX_MAPPED (UINT64_C(1) << 30)                  /* guest bytes from the beginning, and up to the end */
+#define MAX_MAPPED (UINT64_C(1) << 28)                  /* guest bytes from the beginning, and up to the end */
 
 enum {
     MAX_DEPTH = 4,

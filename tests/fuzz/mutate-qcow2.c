@@ -188,14 +188,16 @@ static uint64_t value_for(struct mutation *m, uint64_t old, unsigned size)
 }
 
 /* What costs a hundred times as much as all the rest stays rare, so that a second sees thousands of inputs: clusters
- * larger than extended L2 entries need, tables of many entries beyond the file, the sparse file, passes, digests. */
+ * larger than extended L2 entries need, tables of many entries beyond the file, the sparse file, passes, digests; and
+ * what is done twice. */
 static void restrain(struct mutation *m)
 {
     static const struct { uint8_t offset; uint32_t most; } counts[] = {
         { 36, 1024 }, { 56, 16 }, { 60, 8 },   /* L1 entries, clusters of the refcount table, snapshots */
     };
     static const struct { uint8_t mode; uint8_t one_in; } rare[] = {
-        { FUZZ_MODE_SPARSE, 64 }, { FUZZ_MODE_TIGHT, 8 }, { FUZZ_MODE_DIGEST, 16 },
+        { FUZZ_MODE_SCALAR, 4 },  { FUZZ_MODE_TIGHT, 8 }, { FUZZ_MODE_SPARSE, 128 },
+        { FUZZ_MODE_DIGEST, 16 }, { FUZZ_MODE_AGAIN, 4 },
     };
     uint64_t bits = get(m, 20, 4);
 

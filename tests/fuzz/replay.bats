@@ -3,15 +3,44 @@
 # The corpora through the fuzz harnesses: none may crash, hang or complain.
 bats_require_minimum_version 1.5.0
 
-# replay HARNESS DIR...: no less than one input each. Each input has 5 s of processor time (replay.c); all together have
-# 512 MiB of address space, most of it libraries, except under AddressSanitizer, which reserves terabytes.
+# replay HARNESS DIR...: no less than one input each. Each input has 5 s of processor time and 256 MiB (replay.c).
 replay() {
     local harness=$top_builddir/tests/fuzz/$1
     shift
-    grep -qa __asan_init "$harness" || ulimit -v $((512 * 1024))
     run -0 timeout 300 "$harness" "$@"
     echo "$output"
     [ "${output##*$'\n'}" != "0 inputs" ]
+}
+
+@test "an input that takes more than its time, or its memory, is one that fails" {
+    cd "$BATS_TEST_TMPDIR"
+    cat >harness.c <<'END'
+#include <stdlib.h>
+#include <string.h>
+int LLVMFuzzerTestOneInput(const unsigned char *data, unsigned long size)
+{
+    if (size && *data == 't')
+        for (volatile unsigned long i = 0;; i++)
+            ;
+    if (size && *data == 'm') {
+        volatile char *p = malloc(300UL << 20);
+        for (unsigned long i = 0; p && i < 300UL << 20; i += 4096)
+            p[i] = 1;
+        free((void *)p);
+    }
+    return 0;
+}
+END
+    "${CC:-cc}" -std=gnu11 -D_GNU_SOURCE -DFUZZ_CPU_SECONDS=1 -I"$top_srcdir" harness.c \
+        "$top_srcdir/tests/fuzz/replay.c" -o harness
+    printf x >fine
+    printf t >time
+    printf m >memory
+    run -0 ./harness fine
+    run -1 ./harness time
+    [ "$output" = "time: takes too long" ]
+    run -1 ./harness memory
+    [[ $output == "memory: "*" KiB of memory"* ]]
 }
 
 @test "images: every named one" {
