@@ -406,6 +406,18 @@ static void print_role(const struct ctl *ctl, json_object *image)
     }
 }
 
+/* How a scrub read: rot below a page cache shows only past it. */
+static const char *reading_words(const char *reading)
+{
+    if (!reading)
+        return "";
+    if (strcmp(reading, "direct") == 0)
+        return ", past the page cache";
+    return strcmp(reading, "uncached") == 0
+               ? "; what was in the page cache from there, as the file system allows no O_DIRECT"
+               : "; through the page cache, as the file system allows no O_DIRECT";
+}
+
 static void print_check(const struct ctl *ctl, json_object *image, uint64_t now)
 {
     json_object *check = row_member(image, "check"), *audit = row_member(image, "audit");
@@ -417,8 +429,8 @@ static void print_check(const struct ctl *ctl, json_object *image, uint64_t now)
     }
     line_time(ctl, "Audited", audit, "finished", now);
     line(ctl, "Confidence", strdup(fact_confidence(row_raw(audit, "confidence"))));
-    if (asprintf(&text, "in %s, %s read", text_duration(row_number(audit, "elapsed"), took),
-                 text_size(row_number(audit, "bytes-read"), read_size)) >= 0)
+    if (asprintf(&text, "in %s, %s read%s", text_duration(row_number(audit, "elapsed"), took),
+                 text_size(row_number(audit, "bytes-read"), read_size), reading_words(row_raw(audit, "reading"))) >= 0)
         line(ctl, "Took", text);
     if (row_has(image, "error"))
         line_text(ctl, "Not opened", image, "error-text");

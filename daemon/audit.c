@@ -348,6 +348,7 @@ struct audits *audits_free(struct audits *audits)
 void audits_set_options(struct audits *audits, const struct audits_options *options)
 {
     audits->options = *options;
+    scrubs_pace(audits);
 }
 
 static int start(struct audits *audits, struct image *image, enum job_kind kind, bool deep)

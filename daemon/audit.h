@@ -45,7 +45,7 @@ struct audits_options {
 int audits_start_error(const struct audits *audits);
 int audits_new(sd_event *event, const struct audits_options *options, struct audits **ret_audits);
 struct audits *audits_free(struct audits *audits);
-/* Takes effect with the next audit; programs and callbacks stay as they are. */
+/* Takes effect with the next audit, and the scrubs' budget at once; programs and callbacks stay as they are. */
 void audits_set_options(struct audits *audits, const struct audits_options *options);
 
 /* -EBUSY when all workers are taken, or the image is audited already. */

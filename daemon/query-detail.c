@@ -184,6 +184,8 @@ static int audit_row(const struct audit *audit, json_object **ret_row)
         if (audit->report->worker_signal != 0)
             row_number(&row, "worker-signal", (uint64_t)audit->report->worker_signal);
         row_number(&row, "bytes-read", audit->report->bytes_read);
+        if (audit->report->reading != REPORT_READING_ORDINARY)
+            row_string(&row, "reading", report_reading_name(audit->report->reading));
         row_number(&row, "elapsed", audit->report->elapsed_usec);
         row_number(&row, "cpu", audit->report->cpu_usec);
         row_number(&row, "peak-memory", audit->report->peak_memory);

@@ -31,6 +31,7 @@ struct direct_reader {
     size_t length;
     uint64_t next;                  /* end of the last piece: who asks for that reads in order */
     size_t ahead;                   /* bytes to read at once when it does */
+    uint64_t data_start, data_end;  /* through the cache: there is no hole in between */
 };
 
 /* ---- past the cache ----------------------------------------------------------------------- */
@@ -109,6 +110,25 @@ static ssize_t read_and_drop(const struct direct_reader *reader, uint8_t *buf, s
     return n < 0 && done == 0 ? n : (ssize_t)done;
 }
 
+/* Bytes of a hole that reach from offset up to size at most. A page of it would be made at once, and look as if it had
+ * been in the cache; nothing needs to be read. */
+static size_t hole_at(struct direct_reader *reader, uint64_t offset, size_t size)
+{
+    off_t data, end;
+
+    if (offset >= reader->data_start && offset < reader->data_end)
+        return 0;
+    data = lseek(reader->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0)
+        data = errno == ENXIO ? lseek(reader->fd, 0, SEEK_END) : -1;
+    if (data > (off_t)offset)
+        return min_u64(size, (uint64_t)data - offset);
+    end = lseek(reader->fd, (off_t)offset, SEEK_HOLE);
+    reader->data_start = offset;
+    reader->data_end = data < 0 || end < 0 ? UINT64_MAX : (uint64_t)end;
+    return 0;
+}
+
 /* Reads what is missing of the buffer from done on; *done grows. 0, or -errno when it could not all be had. */
 static int fill_missing(const struct direct_reader *reader, uint64_t offset, size_t *done, size_t missing)
 {
@@ -126,8 +146,12 @@ static ssize_t fill_uncached(struct direct_reader *reader, uint64_t offset, size
     int r;
 
     for (size_t at = 0; at < wanted; at += reader->page) {
-        ssize_t n = read_cached(reader, reader->buf + at, reader->page, offset + at);
+        ssize_t n = (ssize_t)hole_at(reader, offset + at, reader->page);
 
+        if (n > 0)
+            memset(reader->buf + at, 0, (size_t)n);
+        if (n < (ssize_t)reader->page)
+            n = read_cached(reader, reader->buf + at, reader->page, offset + at);
         if (n == -EOPNOTSUPP || n == -ENOSYS) {
             reader->reading = REPORT_READING_CACHED;
             return read_once(reader->fd, reader->buf, wanted, offset);

@@ -2,6 +2,7 @@
 /* qcaudit-worker: audits one image after the other through file descriptors that it is given. qcaudit-checker is
  * the same without digests (worker-digest.h). */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -36,13 +37,15 @@ struct audit {
     const char *snapshot;           /* the client's, or NULL */
     int fd;                         /* the image's */
     uint64_t memory_limit;
+    bool idle;                      /* others come first */
     struct qca_threads *threads;
     struct report_room room;
     struct qca_io *io;              /* the leaf's */
     struct direct_reader *reader;   /* or NULL */
     bool paused;
     uint64_t next_read;             /* usec: by the budget, of direct readers */
-    uint64_t done, total;           /* progress as told last */
+    uint64_t done, total;           /* progress, as known last */
+    bool hashing;                   /* a layer's data: progress is that, and not the check's before */
     struct qca_image *image;
     struct qca_chain *chain;
     struct referenced *files;       /* those that are open; of a chain that is walked a few */
@@ -149,8 +152,6 @@ static void tell_progress(struct audit *audit, uint64_t done, uint64_t total)
 
     must(wire_send(WIRE_FD, WIRE_PROGRESS, &record, NULL, NULL, -1));
     audit->told = now();
-    audit->done = done;
-    audit->total = total;
 }
 
 /* Called by the library while it works: says so, looks for a cancel, and keeps to the read budget. */
@@ -158,6 +159,10 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
 {
     struct audit *audit = userdata;
 
+    if (audit->request.flags & WORKER_LAYER_DIGEST && !audit->hashing)
+        done = total = 0;
+    audit->done = done;
+    audit->total = total;
     if (now() - audit->told >= PROGRESS_INTERVAL)
         tell_progress(audit, done, total);
     look_for_cancel(audit, 0);
@@ -498,6 +503,8 @@ static int digest_content(struct audit *audit, int chain_error)
     }
     if (r < 0)
         return r;
+    audit->hashing = true;
+    audit->total = qca_map_size(map);
     r = worker_content_digest(map, &options, &digest);
     qca_map_free(map);
     if (r < 0)
@@ -571,6 +578,9 @@ static int audit_run(struct audit *audit)
     const unsigned flags = audit->request.flags;
     int r;
 
+    /* Tables are announced; what the kernel would read beside them is the guest's, and not worth others' memory. */
+    if (audit->idle)
+        (void) posix_fadvise(audit->fd, 0, 0, POSIX_FADV_RANDOM);
     r = open_io(audit, audit->fd, audit->request.alignment, &audit->reader, &audit->io);
     if (r < 0)
         return r;
@@ -608,6 +618,7 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
 
     audit = (struct audit){
         .request = *request, .snapshot = snapshot, .fd = fd, .memory_limit = configuration->memory_limit,
+        .idle = configuration->idle_io,
         .threads = threads,
         .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
     };

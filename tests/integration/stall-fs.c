@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A file system that stops answering: stall-fs FOLDER TRIGGER MOUNTPOINT shows FOLDER's files, and lets every
- * request wait for as long as the file TRIGGER exists, as a stale network mount does. Runs in the foreground. */
+/* A file system that stops answering: stall-fs FOLDER TRIGGER MOUNTPOINT [BAD] shows FOLDER's files, and lets every
+ * request wait for as long as the file TRIGGER exists, as a stale network mount does. BAD is a file with lines
+ * "OFFSET LENGTH": reads that touch these bytes of any file fail with EIO, as bad sectors do. Runs in the foreground. */
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 struct stalling {
-    const char *folder, *trigger;
+    const char *folder, *trigger, *bad;
 };
 
 static int place(const char *path, char ret_place[PATH_MAX])
@@ -61,11 +63,29 @@ static int fs_open(const char *path, struct fuse_file_info *info)
     return 0;
 }
 
+static bool is_bad(off_t offset, size_t size)
+{
+    const struct stalling *stalling = fuse_get_context()->private_data;
+    FILE *file = stalling->bad ? fopen(stalling->bad, "re") : NULL;
+    long long start, length;
+    bool bad = false;
+
+    while (file && !bad && fscanf(file, "%lld %lld", &start, &length) == 2)
+        bad = offset < start + length && start < offset + (off_t)size;
+    if (file)
+        fclose(file);
+    return bad;
+}
+
 static int fs_read(const char *path, char *buffer, size_t size, off_t offset, struct fuse_file_info *info)
 {
     char real[PATH_MAX];
     int r = place(path, real);
-    ssize_t n = r < 0 ? r : pread((int)info->fh, buffer, size, offset);
+    ssize_t n;
+
+    if (r >= 0 && is_bad(offset, size))
+        return -EIO;
+    n = r < 0 ? r : pread((int)info->fh, buffer, size, offset);
 
     return r < 0 ? r : n < 0 ? -errno : (int)n;
 }
@@ -82,11 +102,11 @@ static const struct fuse_operations operations = {
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: stall-fs FOLDER TRIGGER MOUNTPOINT\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: stall-fs FOLDER TRIGGER MOUNTPOINT [BAD]\n");
         return 2;
     }
-    struct stalling stalling = { argv[1], argv[2] };
+    struct stalling stalling = { argv[1], argv[2], argv[4] };
     char option[] = "-oattr_timeout=0,entry_timeout=0,default_permissions", foreground[] = "-f";
     char *arguments[] = { argv[0], foreground, option, argv[3], NULL };
 

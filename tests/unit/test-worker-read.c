@@ -42,7 +42,11 @@ static int setup(void **state)
     f->bytes = malloc(SIZE);
     for (size_t i = 0; i < SIZE; i++)
         f->bytes[i] = (uint8_t)(i * 11 + i / 4096 * 7 + i / 65536);
-    assert_int_equal(pwrite(f->fd, f->bytes, SIZE, 0), SIZE);
+    /* with holes, whose pages are made and not read */
+    memset(f->bytes + 3 * MIB, 0, 300 * 1024);
+    assert_int_equal(pwrite(f->fd, f->bytes, 3 * MIB, 0), 3 * MIB);
+    assert_int_equal(pwrite(f->fd, f->bytes + 3 * MIB + 300 * 1024, SIZE - 3 * MIB - 300 * 1024,
+                            3 * MIB + 300 * 1024), SIZE - 3 * MIB - 300 * 1024);
     assert_int_equal(fsync(f->fd), 0);
     f->n_pages = (SIZE + (size_t)sysconf(_SC_PAGESIZE) - 1) / (size_t)sysconf(_SC_PAGESIZE);
     f->before = calloc(1, f->n_pages);
