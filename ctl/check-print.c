@@ -122,7 +122,13 @@ static const char *counter_name(enum qca_counter counter)
     return NULL;
 }
 
-static int issue_json(const struct qca_issue *issue, json_object **ret_object)
+/* NULL: of the active tables, or one that the report does not have. */
+static const struct qca_snapshot *snapshot_of(const struct qca_image_info *info, const struct qca_issue *issue)
+{
+    return issue->snapshot < info->n_snapshots ? &info->snapshots[issue->snapshot] : NULL;
+}
+
+static int issue_json(const struct qca_image_info *info, const struct qca_issue *issue, json_object **ret_object)
 {
     const struct { const char *key; uint64_t value; bool have; } numbers[] = {
         {"index", issue->index, true},
@@ -138,6 +144,7 @@ static int issue_json(const struct qca_issue *issue, json_object **ret_object)
         {"layer", issue->layer, true},
     };
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+    const struct qca_snapshot *snapshot = snapshot_of(info, issue);
     int r = object ? put_string(object, "kind", qca_issue_kind_name(issue->kind)) : -ENOMEM;
 
     if (r >= 0)
@@ -147,21 +154,25 @@ static int issue_json(const struct qca_issue *issue, json_object **ret_object)
     for (size_t i = 0; r >= 0 && i < ELEMENTSOF(numbers); i++)
         if (numbers[i].have)
             r = put_number(object, numbers[i].key, numbers[i].value);
+    if (r >= 0 && snapshot)
+        r = put_string(object, "snapshot-id", snapshot->id);
+    if (r >= 0 && snapshot)
+        r = put_string(object, "snapshot-name", snapshot->name);
     if (r < 0)
         return r;
     *ret_object = TAKE_PTR(object);
     return 0;
 }
 
-static int issues_json(const struct qca_check_result *result, json_object **ret_array)
+static int issues_json(const struct layer_report *layer, json_object **ret_array)
 {
     _cleanup_(json_object_putp) json_object *array = json_object_new_array();
 
     if (!array)
         return -ENOMEM;
-    for (size_t i = 0; i < result->n_issues; i++) {
+    for (size_t i = 0; i < layer->check.n_issues; i++) {
         json_object *issue;
-        int r = issue_json(&result->issues[i], &issue);
+        int r = issue_json(&layer->info, &layer->check.issues[i], &issue);
 
         if (r < 0)
             return r;
@@ -174,8 +185,9 @@ static int issues_json(const struct qca_check_result *result, json_object **ret_
     return 0;
 }
 
-static int result_json(const struct qca_check_result *result, json_object *object)
+static int result_json(const struct layer_report *layer, json_object *object)
 {
+    const struct qca_check_result *result = &layer->check;
     const struct { const char *key; uint64_t value; } figures[] = {
         {"check-errors", result->check_errors}, {"corruptions", result->corruptions}, {"leaks", result->leaks},
         {"image-end-offset", result->image_end_offset}, {"total-clusters", result->total_clusters},
@@ -190,7 +202,7 @@ static int result_json(const struct qca_check_result *result, json_object *objec
     if (r >= 0)
         r = put(object, "finished", json_object_new_boolean(result->finished));
     if (r >= 0)
-        r = issues_json(result, &issues);
+        r = issues_json(layer, &issues);
     return r < 0 ? r : put(object, "issues", issues);
 }
 
@@ -221,7 +233,7 @@ static int layer_json(const char *path, const struct layer_report *layer, json_o
     if (r < 0 || !layer->checked)
         return r;
     r = leaks_json(layer, object);
-    return r < 0 ? r : result_json(&layer->check, object);
+    return r < 0 ? r : result_json(layer, object);
 }
 
 static int layers_json(const struct check *check, json_object **ret_array)
@@ -283,10 +295,16 @@ int check_json(const struct check *check, json_object **ret_object)
 
 /* ---- for people --------------------------------------------------------------------------- */
 
-static void print_where(const struct qca_issue *issue)
+static void print_where(const struct qca_image_info *info, const struct qca_issue *issue)
 {
+    const struct qca_snapshot *snapshot = snapshot_of(info, issue);
+
     (void)printf("%s", qca_table_name(issue->table));
-    if (issue->snapshot != QCA_ACTIVE)
+    if (snapshot) {
+        _cleanup_free_ char *name = text_escape_string(snapshot->name[0] ? snapshot->name : snapshot->id);
+
+        (void)printf(" of snapshot %" PRIu32 " (%s)", issue->snapshot, name ? name : "");
+    } else if (issue->snapshot != QCA_ACTIVE)
         (void)printf(" of snapshot %" PRIu32, issue->snapshot);
     if (issue->table_offset != QCA_NO_OFFSET)
         (void)printf(" at 0x%" PRIx64, issue->table_offset);
@@ -313,7 +331,7 @@ static void print_hurt(const struct qca_issue *issue)
                      issue->guest_offset, text_size(issue->guest_length, size));
 }
 
-static void print_issue(const struct output *output, const struct qca_issue *issue)
+static void print_issue(const struct output *output, const struct qca_image_info *info, const struct qca_issue *issue)
 {
     enum qca_counter counter = qca_issue_kind_counter(issue->kind);
     enum colour colour = counter == QCA_COUNTER_LEAK || counter == QCA_COUNTER_BEYOND ? COLOUR_YELLOW : COLOUR_RED;
@@ -327,20 +345,21 @@ static void print_issue(const struct output *output, const struct qca_issue *iss
         return;
     }
     (void)printf("%s\n             ", qca_issue_kind_text(issue->kind));
-    print_where(issue);
+    print_where(info, issue);
     print_hurt(issue);
     (void)putchar('\n');
 }
 
-static void print_issues(const struct output *output, const struct qca_check_result *result)
+static void print_issues(const struct output *output, const struct layer_report *layer)
 {
+    const struct qca_check_result *result = &layer->check;
     size_t shown = output->full || result->n_issues < ISSUES_SHOWN ? result->n_issues : ISSUES_SHOWN;
     uint64_t all = 0;
 
     for (size_t i = 0; i < _QCA_ISSUE_MAX; i++)
         all += i == QCA_ISSUE_CLUSTER_LEAKED ? result->leak_runs : result->kind_count[i];
     for (size_t i = 0; i < shown; i++)
-        print_issue(output, &result->issues[i]);
+        print_issue(output, &layer->info, &result->issues[i]);
     if (shown < result->n_issues || all > result->n_issues)
         (void)printf("  ... %zu of %" PRIu64 " shown%s\n", shown, all > result->n_issues ? all : result->n_issues,
                      output->full ? "" : ": --full shows more, --json=pretty all there is of each");
@@ -416,7 +435,7 @@ static int print_layer(const struct output *output, const char *path, const stru
         (void)printf("This image format does not support checks.\n");
         return 0;
     }
-    print_issues(output, &layer->check);
+    print_issues(output, layer);
     if (!layer->check.finished)
         (void)printf("%sThe check could not be finished%s: %s.\n", output_colour(output, COLOUR_RED),
                      output_colour(output, COLOUR_OFF), layer->check.error.text);

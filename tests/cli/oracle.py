@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.join(os.environ["top_srcdir"], "tests/images"))
 import catalogue  # noqa: E402
 import differential  # noqa: E402
 import figures  # noqa: E402
+import places  # noqa: E402
 
 RANDOM_IMAGES = 150
 
@@ -21,7 +22,8 @@ def main():
         print("1..0 # SKIP qemu-img is not installed")
         return
     images = catalogue.images()
-    print(f"1..{len(images) + RANDOM_IMAGES}")
+    seen = places.Seen()
+    print(f"1..{len(images) + RANDOM_IMAGES + 1}")
     print(f"# {'image':<40} {'status':>6} " + " ".join(f"{name[:9]:>9}" for name in figures.FIGURES))
     number = 0
     with tempfile.TemporaryDirectory(prefix="qcaudit-oracle.") as directory:
@@ -29,6 +31,7 @@ def main():
             nonlocal number
             number += 1
             expected, actual = figures.of_qemu(path, secret), figures.of_qcaudit(path)
+            seen.take(actual["report"])
             same = figures.equal(expected, actual)
             print(f"# {name:<40} {expected['status']:>6} {figures.row(expected['figures'])} {'equal' if same else 'DIFFERENT:'}")
             if not same:
@@ -44,6 +47,10 @@ def main():
                 os.unlink(entry.path)
         for name, path in differential.random_images(directory, RANDOM_IMAGES, seed=1):
             case(name, path)
+    wrong = list(seen.problems(places.kinds(beyond=False)))
+    for line in wrong:
+        print(f"# {line}")
+    print(f"{'not ok' if wrong else 'ok'} {number + 1} - every kind that is counted was seen, and says where")
 
 
 main()

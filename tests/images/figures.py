@@ -33,7 +33,7 @@ def _result(status, output, errors):
         report = {}
     opened = "check-errors" in report and report.get("opened", True)
     figures = tuple(int(report.get(name, 0) or 0) for name in FIGURES) if opened else None
-    return {"status": status, "figures": figures, "text": (report.get("error") or errors).strip()}
+    return {"status": status, "figures": figures, "text": (report.get("error") or errors).strip(), "report": report}
 
 
 def of_qemu(path, secret=None):
