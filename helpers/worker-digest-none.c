@@ -21,7 +21,7 @@ int worker_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_
 }
 
 int worker_content_digest(struct qca_map *map, const struct qca_digest_options *options,
-                          struct qca_content_digest *ret_digest)
+                          struct qca_error *error, struct qca_content_digest *ret_digest)
 {
     return -EOPNOTSUPP;
 }

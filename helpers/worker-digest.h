@@ -13,4 +13,4 @@ int worker_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]);
 int worker_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_digest_options *options,
                        struct qca_error *error, struct qca_file_digest *ret_digest);
 int worker_content_digest(struct qca_map *map, const struct qca_digest_options *options,
-                          struct qca_content_digest *ret_digest);
+                          struct qca_error *error, struct qca_content_digest *ret_digest);

@@ -492,6 +492,7 @@ static int digest_content(struct audit *audit, int chain_error)
         .blocks = audit->request.flags & WORKER_BLOCK_DIGESTS ? on_blocks : NULL,
         .libcrypto_only = audit->request.flags & WORKER_SCALAR,
         .first_block = audit->request.first_block,
+        .threads = audit->request.flags & WORKER_DIRECT ? NULL : audit->threads,
     };
     struct qca_content_digest digest;
     struct qca_map *map;
@@ -505,7 +506,7 @@ static int digest_content(struct audit *audit, int chain_error)
         return r;
     audit->hashing = true;
     audit->total = qca_map_size(map);
-    r = worker_content_digest(map, &options, &digest);
+    r = worker_content_digest(map, &options, &audit->error, &digest);
     qca_map_free(map);
     if (r < 0)
         return r;
@@ -652,6 +653,9 @@ static int prepare(struct wire_configure_worker *ret_configuration, struct qca_t
         return r;
     /* threads share one arena: another one reserves more address space than the limit has */
     mallopt(M_ARENA_MAX, 1);
+    /* buffers of the next image are those of the last: to give them back and get new ones costs more than their use */
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 16 << 20);
     if (receive(&record, &fd) != WIRE_CONFIGURE_WORKER)
         _exit(3);
     *ret_configuration = record.configure_worker;

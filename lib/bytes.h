@@ -61,6 +61,21 @@ static inline uint64_t div_round_up(uint64_t value, uint64_t divisor)
     return value / divisor + (value % divisor != 0);
 }
 
+/* How many bytes there are up to the last one that is not 0. */
+static inline size_t length_without_zeros(const uint8_t *data, size_t size)
+{
+    uint64_t words[8];
+
+    for (; size >= sizeof(words); size -= sizeof(words)) {
+        memcpy(words, data + size - sizeof(words), sizeof(words));
+        if (words[0] | words[1] | words[2] | words[3] | words[4] | words[5] | words[6] | words[7])
+            break;
+    }
+    while (size > 0 && data[size - 1] == 0)
+        size--;
+    return size;
+}
+
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;

@@ -60,8 +60,8 @@ void map_reader_done(struct map_reader *reader)
     free(reader->packed);
 }
 
-int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf,
-                 size_t size)
+int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent, uint64_t skip,
+             void *buf, size_t size)
 {
     const struct map_layer *layer = &map->layers[extent->layer];
     uint64_t within;
@@ -72,11 +72,11 @@ int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t 
         r = qca_io_read(layer->data, extent->host_offset + skip, buf, size);
         return r < 0 ? r : io_shrank(layer->data) ? -ESTALE : 0;
     case QCA_EXTENT_COMPRESSED:
-        r = reader_inflate(&map->reader, layer, extent);
+        r = reader_inflate(reader, layer, extent);
         if (r < 0)
             return r;
         within = (extent->guest_offset + skip) & (layer->image->info.cluster_size - 1);
-        memcpy(buf, inflater_cluster(map->reader.inflater) + within, size);
+        memcpy(buf, inflater_cluster(reader->inflater) + within, size);
         return 0;
     case QCA_EXTENT_DAMAGED:
         return extent->error;
@@ -84,4 +84,9 @@ int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t 
         memset(buf, 0, size);
         return 0;
     }
+}
+
+int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf, size_t size)
+{
+    return map_read(map, &map->reader, extent, skip, buf, size);
 }

@@ -164,14 +164,44 @@ static void sort_extents(struct qca_map *map)
         }
 }
 
+/* Does the layer hold anything within range, as far as its L1 table or the file's first hole tells? */
+static bool layer_has(const struct map_layer *layer, struct range range)
+{
+    struct io_segment segment;
+
+    range.end = min_u64(range.end, layer->size);
+    if (range.start >= range.end)
+        return false;
+    if (layer->image->qcow2)
+        return qcow2_map_has(layer, range);
+    segment = io_segment(layer->data, range.start);
+    return !segment.hole || segment.end < range.end;
+}
+
+/* A window without anything in it may be long: so a disk without end is gone through as fast as its tables. */
+static struct range find_window(const struct qca_map *map, uint64_t offset)
+{
+    struct range window = { .start = offset - offset % WINDOW_SIZE }, more;
+
+    window.end = min_u64(map->size, window.start + WINDOW_SIZE);
+    more = window;
+    for (;;) {
+        for (size_t i = 0; i < map->n_layers; i++)
+            if (layer_has(&map->layers[i], more))
+                return window;
+        window.end = more.end;
+        if (window.end == map->size)
+            return window;
+        more = (struct range) { window.end, min_u64(map->size, window.end + (window.end - window.start)) };
+    }
+}
+
 /* All layers, from the leaf down, see only what those above them left open. */
 static int load_window(struct qca_map *map, uint64_t offset)
 {
-    struct range window;
+    struct range window = find_window(map, offset);
     int r;
 
-    window.start = offset - offset % WINDOW_SIZE;
-    window.end = min_u64(map->size, window.start + WINDOW_SIZE);
     map->window = (struct range) { 0, 0 };
     map->n_extents = map->n_passed = map->cursor = 0;
     r = map_pass_on(map, window);

@@ -67,4 +67,7 @@ int qcow2_map_range(struct qca_map *map, size_t layer, struct range range);
 /* False when no table of the layer maps any of range: then all of it may be passed on at once. */
 bool qcow2_map_has(const struct map_layer *layer, struct range range);
 
+/* qca_map_read() with a reader of the caller's own: several threads may, each with another. */
+int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent, uint64_t skip,
+             void *buf, size_t size);
 void map_reader_done(struct map_reader *reader);

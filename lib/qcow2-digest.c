@@ -37,8 +37,7 @@ static int digest_section(EVP_MD_CTX *digest, struct qca_image *image, uint64_t 
         if (r < 0)
             return r;
         /* Most tables end in zeros: how much is before them says as much as they would. */
-        while (n > 0 && buf[n - 1] == 0)
-            n--;
+        n = length_without_zeros(buf, n);
         used = __builtin_bswap64(n);
         if (EVP_DigestUpdate(digest, &used, sizeof(used)) != 1 ||
             EVP_DigestUpdate(digest, buf, n) != 1)

@@ -38,6 +38,8 @@ int qcow2_reftable_load(struct qcow2_check *ctx)
     r = qcow2_read(ctx->image, offset, ctx->reftable, bytes);
     if (r < 0)
         return qcow2_read_failed(ctx, r, QCA_TABLE_REFCOUNT_TABLE, offset);
+    /* Entries of 0 behind the last other one say no more than none. */
+    ctx->n_reftable = div_round_up(length_without_zeros((const uint8_t *)ctx->reftable, bytes), 8);
     for (size_t i = 0; i < ctx->n_reftable; i++) {
         uint64_t block = (ctx->reftable[i] = be64_get(&ctx->reftable[i])) & REFTABLE_OFFSET_MASK;
 

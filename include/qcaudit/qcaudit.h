@@ -490,6 +490,7 @@ struct qca_digest_options {
     void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
     void *userdata;
     bool libcrypto_only;        /* no SHA-256 of our own: for tests and measurements */
+    struct qca_threads *threads;    /* content digests only; may be NULL: the caller's own alone */
     uint64_t first_block;       /* content digests only: what lies before this block is not read. Its blocks are not told,
                                    and the digest is void (all 0) when it is not 0; bytes are those of all the disk */
 };
@@ -528,9 +529,10 @@ struct qca_content_digest {
 
 /* Digest of what the guest sees, the same for every container: the blkhash construction (Soffer and Waisbard, SECRYPT
  * 2024), SHA-256( SHA-256(block 1) || ... || SHA-256(block N) || bytes as 64-bit little-endian ) over blocks of 64 KiB,
- * the last one perhaps shorter. Unallocated and zero ranges are not read. 0 also when not complete; -ECANCELED,
- * -ENOMEM. */
-int qca_content_digest(struct qca_map *map, const struct qca_digest_options *options,
+ * the last one perhaps shorter. Unallocated and zero ranges are not read; where they begin the disk, little of their
+ * digests has to be hashed (up to 1 PiB). 0 also when not complete; -EFBIG, with the reason in error (which may be
+ * NULL), when more than 256 TiB of zeros would have to be hashed; -ECANCELED, -ENOMEM, -EIO (the crypto library). */
+int qca_content_digest(struct qca_map *map, const struct qca_digest_options *options, struct qca_error *error,
                        struct qca_content_digest *ret_digest);
 
 #pragma GCC visibility pop

@@ -3,11 +3,15 @@
  *
  *   make-image preallocated FILE MIB          as QEMU lays out preallocation=metadata
  *   make-image permuted FILE MIB LEAKS        every guest cluster at a random place, LEAKS clusters leaked among them
+ *   make-image data FILE MIB DATA_MIB         runs of 64 MiB of data with as much nothing between them
+ *   make-image fragments FILE MIB DATA_MIB    random clusters of the disk hold data, each at a random place
+ *   make-image text FILE MIB                  a raw file of data that compresses to about a half
  *
- * Clusters of 64 KiB, refcounts of 16 bits, data that is never written. */
+ * Clusters of 64 KiB, refcounts of 16 bits. The data of the first two is never written. */
 #include <err.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,22 +159,27 @@ static uint64_t random_next(uint64_t *state)
     return z ^ z >> 31;
 }
 
+static void shuffle(uint64_t *numbers, uint64_t n, uint64_t state)
+{
+    for (uint64_t i = n - 1; i > 0; i--) {
+        uint64_t k = random_next(&state) % (i + 1), number = numbers[i];
+
+        numbers[i] = numbers[k];
+        numbers[k] = number;
+    }
+}
+
 static void make_permuted(struct maker *maker, uint64_t leaks)
 {
     uint8_t *l1 = allocate(maker->l1_clusters, CLUSTER), *l2 = allocate(1, CLUSTER);
-    uint64_t n = maker->guest_clusters + leaks, state = 1, left = maker->guest_clusters;
+    uint64_t n = maker->guest_clusters + leaks, left = maker->guest_clusters;
     uint64_t *tables = allocate(maker->n_l2, sizeof(*tables)), *places = allocate(n, sizeof(*places));
 
     for (uint64_t t = 0; t < maker->n_l2; t++)
         tables[t] = take(maker);
     for (uint64_t i = 0; i < n; i++)
         places[i] = take(maker);
-    for (uint64_t i = n - 1; i > 0; i--) {
-        uint64_t k = random_next(&state) % (i + 1), place = places[i];
-
-        places[i] = places[k];
-        places[k] = place;
-    }
+    shuffle(places, n, 1);
     /* What stands last after the shuffle is mapped by nothing. */
     for (uint64_t t = 0; t < maker->n_l2; t++) {
         memset(l2, 0, CLUSTER);
@@ -186,6 +195,87 @@ static void make_permuted(struct maker *maker, uint64_t leaks)
     free(l2);
 }
 
+/* Data that no two clusters have in common. */
+static void fill(uint8_t *data, uint64_t number, bool text)
+{
+    uint64_t state = number << 32, value;
+
+    for (size_t i = 0; i < CLUSTER; i += sizeof(value)) {
+        value = random_next(&state);
+        if (text)
+            value &= UINT64_C(0x0f0f0f0f0f0f0f0f);
+        memcpy(data + i, &value, sizeof(value));
+    }
+}
+
+/* Writes n clusters of data: guest cluster guests[i] at host cluster places[i]. */
+static void write_data(struct maker *maker, const uint64_t *guests, uint64_t *places, uint64_t n, bool random)
+{
+    uint64_t *l2 = allocate(maker->n_l2 * L2_ENTRIES, sizeof(*l2)), *tables = allocate(maker->n_l2, sizeof(*tables));
+    uint8_t *l1 = allocate(maker->l1_clusters, CLUSTER), *data = allocate(1, CLUSTER);
+
+    for (uint64_t t = 0; t < maker->n_l2; t++) {
+        tables[t] = take(maker);
+        put64(l1 + 8 * t, tables[t] * CLUSTER | COPIED);
+    }
+    for (uint64_t i = 0; i < n; i++)
+        places[i] = take(maker);
+    if (random)
+        shuffle(places, n, 2);
+    for (uint64_t i = 0; i < n; i++) {
+        fill(data, guests[i], false);
+        write_at(maker, places[i], data, CLUSTER);
+        put64((uint8_t *)&l2[guests[i]], places[i] * CLUSTER | COPIED);
+    }
+    for (uint64_t t = 0; t < maker->n_l2; t++) {
+        write_at(maker, tables[t], &l2[t * L2_ENTRIES], CLUSTER);
+    }
+    write_at(maker, maker->l1, l1, maker->l1_clusters * CLUSTER);
+    free(l2);
+    free(tables);
+    free(l1);
+    free(data);
+}
+
+static void make_data(struct maker *maker, uint64_t mib, bool random)
+{
+    uint64_t n = (mib << 20) / CLUSTER, guest = 0, *guests, *places;
+
+    if (n * 2 > maker->guest_clusters)
+        errx(2, "at most half of the disk can be data");
+    guests = allocate(random ? maker->guest_clusters : n, sizeof(*guests));
+    places = allocate(n, sizeof(*places));
+    if (random) {
+        for (uint64_t i = 0; i < maker->guest_clusters; i++)
+            guests[i] = i;
+        shuffle(guests, maker->guest_clusters, 1);
+    } else
+        for (uint64_t i = 0; i < n; i++, guest++) {
+            if (guest % 2048 == 1024)
+                guest += 1024;
+            guests[i] = guest;
+        }
+    write_data(maker, guests, places, n, random);
+    free(guests);
+    free(places);
+}
+
+static void make_text(const char *path, uint64_t mib)
+{
+    struct maker maker = {.fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)};
+    uint8_t *data = allocate(1, CLUSTER);
+
+    if (maker.fd < 0)
+        err(1, "%s", path);
+    for (uint64_t i = 0; i < (mib << 20) / CLUSTER; i++) {
+        fill(data, i, true);
+        write_at(&maker, i, data, CLUSTER);
+    }
+    if (fsync(maker.fd) < 0 || close(maker.fd) < 0)
+        err(1, "%s", path);
+    free(data);
+}
+
 int main(int argc, char **argv)
 {
     struct maker maker;
@@ -196,8 +286,15 @@ int main(int argc, char **argv)
     } else if (argc == 5 && strcmp(argv[1], "permuted") == 0) {
         begin(&maker, argv[2], strtoull(argv[3], NULL, 10));
         make_permuted(&maker, strtoull(argv[4], NULL, 10));
+    } else if (argc == 5 && (strcmp(argv[1], "data") == 0 || strcmp(argv[1], "fragments") == 0)) {
+        begin(&maker, argv[2], strtoull(argv[3], NULL, 10));
+        make_data(&maker, strtoull(argv[4], NULL, 10), argv[1][0] == 'f');
+    } else if (argc == 4 && strcmp(argv[1], "text") == 0) {
+        make_text(argv[2], strtoull(argv[3], NULL, 10));
+        return 0;
     } else
-        errx(2, "usage: make-image preallocated FILE MIB | permuted FILE MIB LEAKS");
+        errx(2, "usage: make-image preallocated FILE MIB | permuted FILE MIB LEAKS | data FILE MIB DATA_MIB | "
+                "fragments FILE MIB DATA_MIB | text FILE MIB");
     finish(&maker);
     return 0;
 }

@@ -205,7 +205,7 @@ static void digest_content(struct qca_map *map)
     const struct qca_digest_options options = { .blocks = take_blocks, .userdata = &next, .libcrypto_only = true };
     struct qca_content_digest ours, theirs;
 
-    if (qca_content_digest(map, NULL, &ours) < 0 || qca_content_digest(map, &options, &theirs) < 0)
+    if (qca_content_digest(map, NULL, NULL, &ours) < 0 || qca_content_digest(map, &options, NULL, &theirs) < 0)
         return;
     if (memcmp(ours.digest, theirs.digest, sizeof(ours.digest)) != 0 || ours.complete != theirs.complete ||
         ours.bad_bytes != theirs.bad_bytes || next * QCA_BLOCK_SIZE >= theirs.size + QCA_BLOCK_SIZE)

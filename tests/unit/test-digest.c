@@ -42,7 +42,7 @@ static struct qca_content_digest digest_io(struct qca_io *io, const struct qca_d
     assert_int_equal(qca_image_open(io, NULL, NULL, &image), 0);
     assert_int_equal(qca_chain_open(image, NULL, no_references, NULL, NULL, &chain), 0);
     assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
-    assert_int_equal(qca_content_digest(map, options, &digest), 0);
+    assert_int_equal(qca_content_digest(map, options, NULL, &digest), 0);
     assert_int_equal(digest.size, qca_map_size(map));
     assert_int_equal(
         digest.data_bytes + digest.compressed_bytes + digest.zero_bytes + digest.unallocated_bytes + digest.bad_bytes,
@@ -265,7 +265,7 @@ static void test_layer(void **state)
     assert_int_equal(qca_chain_open(image, &chain_options, forbidden_reference, NULL, NULL, &chain), 0);
     assert_int_equal(qca_chain_depth(chain), 1);
     assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
-    assert_int_equal(qca_content_digest(map, &options, &layer), 0);
+    assert_int_equal(qca_content_digest(map, &options, NULL, &layer), 0);
     assert_true(layer.complete);
     assert_int_equal(layer.data_bytes, 20 * kit->cluster);
     assert_int_equal(layer.unallocated_bytes, layer.size - layer.data_bytes);
@@ -456,7 +456,7 @@ static void test_cancel(void **state)
     assert_int_equal(qca_image_open(io, NULL, NULL, &image), 0);
     assert_int_equal(qca_chain_open(image, NULL, no_references, NULL, NULL, &chain), 0);
     assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
-    assert_int_equal(qca_content_digest(map, &options, &content), -ECANCELED);
+    assert_int_equal(qca_content_digest(map, &options, NULL, &content), -ECANCELED);
     qca_map_free(map);
     qca_chain_free(chain);
     qca_image_free(image);
