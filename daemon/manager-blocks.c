@@ -15,6 +15,7 @@
 #include "qcaudit/control.h"
 
 #define BUFFER_SIZE ((size_t)256 << 10)
+#define FLUSH_AFTER (2 * USEC_PER_SEC)
 #define QUEUED_MAX ((size_t)64 << 20)   /* bytes that wait for the disk; beyond them a stream is given up */
 /* The content digest of a resumed reading is computed here, of 32 bytes per block, zeros too: not of a larger disk. */
 #define RESUME_MAX (UINT64_C(16) << 40)
@@ -29,6 +30,7 @@ struct stream {
     uint64_t n_blocks;          /* told so far */
     uint8_t *buf;
     size_t length;
+    uint64_t flushed;           /* usec: when the last of it went on its way */
     size_t queued;              /* bytes under way to the disk */
     unsigned n_tasks;           /* that refer to it */
     bool broken;                /* something was not written */
@@ -261,12 +263,18 @@ void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint6
 {
     struct manager *manager = userdata;
     struct stream *stream = stream_find(manager, &image->identity);
+    uint64_t now = manager_now(manager);
 
     if (!stream || stream->broken || first < stream->n_blocks)
         return;
     if (first > stream->n_blocks)       /* they could not be read */
         stream_put(stream, BLOCKS_BAD, first - stream->n_blocks, NULL);
     stream_put(stream, digests ? BLOCKS_DATA : unallocated ? BLOCKS_UNALLOCATED : BLOCKS_ZERO, n, digests);
+    /* What a slow reading has done must not be done again after a crash. */
+    if (now >= stream->flushed + FLUSH_AFTER) {
+        stream_flush(stream);
+        stream->flushed = now;
+    }
 }
 
 /* ---- the end of a reading ----------------------------------------------------------------------------- */
