@@ -223,19 +223,30 @@ static bool clusters_were_emptied(const struct image *child)
            now->layers[0].check.allocated_clusters == 0;
 }
 
-/* Overlays of the image that are there: one that was emptied lately may have been committed. */
-static const char *suspect_of(const struct manager *manager, const struct image *image, const struct baseline *baseline)
+static bool has_clusters(const struct audit *audit)
+{
+    const struct audit_report *report = audit ? audit->report : NULL;
+
+    return report && report->n_layers > 0 && report->layers[0].checked &&
+           report->layers[0].check.allocated_clusters > 0;
+}
+
+/* An overlay that was emptied may have been committed: that is kept with what its parent must hold, for when that is
+ * read. */
+static void note_emptied(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
+    struct baseline *parent = relation && relation->parent ? relation->parent->baseline : NULL;
 
-    for (size_t i = 0; relation && i < relation->n_children; i++) {
-        const struct image *child = relation->children[i];
-
-        if (clusters_were_emptied(child) && child->fingerprint.mtime >= baseline->fingerprint.mtime &&
-            baseline_child_is_older(child, image->fingerprint.mtime))
-            return child->path;
-    }
-    return baseline->lost_child;
+    if (!parent || !parent->has_digest || relation->parent == image || !clusters_were_emptied(image) ||
+        !has_clusters(image->audit_before) || (parent->lost_child && strcmp(parent->lost_child, image->path) == 0))
+        return;
+    free(parent->lost_child);
+    parent->lost_child = strdup(image->path);
+    if (parent->deviation && parent->deviation->verdict == READING_MODIFIED && !parent->deviation->suspect &&
+        parent->lost_child)
+        parent->deviation->suspect = strdup(parent->lost_child);
+    baseline_keep(manager, parent);
 }
 
 /* An overlay that still may hold what was committed from it, and was not read since it was written. */
@@ -453,12 +464,13 @@ static void tell(const struct image *image, enum reading_verdict verdict, const 
 static void wait_for_child(struct manager *manager, struct image *image)
 {
     struct deviation *deviation = image->baseline->deviation;
-    const char *suspect = suspect_of(manager, image, image->baseline);
+    const char *suspect = image->baseline->lost_child;
     struct image *child;
 
     if (deviation->verdict != READING_MODIFIED || baseline_is_golden(image, graph_relation(manager->graph, image)))
         return;
-    deviation->suspect = suspect ? strdup(suspect) : NULL;
+    if (suspect && !deviation->suspect)
+        deviation->suspect = strdup(suspect);
     child = unread_child(manager, image);
     if (!child)
         return;
@@ -667,6 +679,7 @@ void baseline_on_audited(struct manager *manager, struct image *image, const str
     _cleanup_(finishing_freep) struct finishing *finishing = NULL;
     int r = 0;
 
+    note_emptied(manager, image);
     if (!audit->digest)
         return;
     if (!is_worth_taking(audit->digest)) {

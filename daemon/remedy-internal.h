@@ -57,3 +57,7 @@ void remedy_shared(struct remedy *remedy, const struct graph *graph, const struc
 void remedy_foreign(struct remedy *remedy, const struct image *image);
 void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct image *image);
 void remedy_raw(struct remedy *remedy, const struct image *image);
+
+/* Contents that are not what they were. */
+void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image);
+void remedy_modified(struct remedy *remedy, const struct graph *graph, const struct image *image);

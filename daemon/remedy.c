@@ -477,6 +477,13 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
     case FINDING_PARENT_MISSING:
         remedy_parent_missing(remedy, graph, image);
         break;
+    case FINDING_BIT_ROT:
+        remedy_rot(remedy, graph, image);
+        break;
+    case FINDING_GOLDEN_MODIFIED:
+    case FINDING_PARENT_CHANGED:
+        remedy_modified(remedy, graph, image);
+        break;
     case FINDING_PERMISSIONS:
         remedy_permissions(remedy, graph, image);
         break;

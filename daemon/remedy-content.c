@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Remedies of contents that are not what they were: what to restore, and how to say that a change was meant. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "daemon/remedy-internal.h"
+#include "lib/cleanup.h"
+
+#define RANGES_TOLD 8
+
+/* The ranges in words, a few of them. */
+static void ranges(struct remedy *remedy, const struct deviation *deviation)
+{
+    for (size_t i = 0; i < deviation->n_ranges && i < RANGES_TOLD; i++)
+        remedy_text(remedy, "Bytes %" PRIu64 " to %" PRIu64 " of the guest's disk are different.",
+                    deviation->ranges[i].offset, deviation->ranges[i].offset + deviation->ranges[i].length - 1);
+    if (deviation->ranges_total > RANGES_TOLD)
+        remedy_text(remedy, "So are %" PRIu64 " more ranges: qcauditctl baseline show has the first hundred.",
+                    deviation->ranges_total - RANGES_TOLD);
+}
+
+static void children(struct remedy *remedy, const struct graph *graph, const struct image *image)
+{
+    const struct relation *relation = graph_relation(graph, image);
+
+    if (relation && relation->n_children > 0)
+        remedy_precondition(remedy, "every domain with a disk on one of its %zu overlay%s is stopped",
+                            relation->n_children, relation->n_children == 1 ? "" : "s");
+}
+
+static void accept(struct remedy *remedy, const struct image *image)
+{
+    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+
+    if (!quoted)
+        return;
+    if (!remedy_name_is_plain(image->path)) {
+        remedy_step_rename_first(remedy);
+        return;
+    }
+    remedy_text(remedy, "Or, if the change was meant:");
+    remedy_precondition(remedy, "whoever is responsible for the image made this change, and all guests on it are well");
+    remedy_command(remedy, "qcauditctl baseline accept %s --reason='this change was meant'", quoted);
+}
+
+void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image)
+{
+    if (!image->baseline || !image->baseline->deviation)
+        return;
+    children(remedy, graph, image);
+    ranges(remedy, image->baseline->deviation);
+    remedy_text(remedy, "Restore them, or the whole image, from a backup or another copy. The reading after that ends "
+                        "this.");
+    remedy_text(remedy, "Look at the kernel's log and at the device itself; do not trust other files on it before.");
+}
+
+void remedy_modified(struct remedy *remedy, const struct graph *graph, const struct image *image)
+{
+    if (!image->baseline || !image->baseline->deviation)
+        return;
+    children(remedy, graph, image);
+    ranges(remedy, image->baseline->deviation);
+    remedy_text(remedy, "Find out who wrote the image, and restore it as it was.");
+    accept(remedy, image);
+}

@@ -1,0 +1,319 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Contents that must not change: bit rot below the page cache, golden images that were written, parents that changed,
+# commits that are meant, baselines that outlive the database.
+
+load lib
+
+setup() {
+    need qemu-img qemu-io qcauditd python3 jq
+    qcaudit_setup
+    GOLDEN=$STORE/golden
+    mkdir "$GOLDEN"
+    integrity_config
+}
+teardown() {
+    status=$?
+    stop_daemon || :
+    if [ -n "${MOUNTED-}" ]; then umount "$MOUNTED"; fi
+    if [ -n "${LOOP-}" ]; then losetup -d "$LOOP"; fi
+    (exit "$status")
+    qcaudit_teardown
+}
+
+integrity_config() { # [LINE...]
+    write_config 'golden:' "  patterns: [\"$GOLDEN/*\"]" 'scrub: {parents-after: 0s}' "$@"
+}
+
+# until_true COMMAND...: waits until it succeeds, for a minute.
+until_true() {
+    local i
+    for ((i = 0; i < 300; i++)); do
+        if "$@"; then return 0; fi
+        sleep 0.2
+    done
+    echo "not within a minute: $*"
+    return 1
+}
+
+reading() { # PATH JQ: of all its readings, newest first
+    ctl baseline show "$1" --json=short 2>/dev/null | jq -r "$2"
+}
+last_verdict_is() { [ "$(reading "$1" '.readings[0].verdict')" = "$2" ]; }
+is_verified() { [ "$(reading "$1" .baseline.state)" = verified ]; }
+n_readings() { reading "$1" '.readings | length'; }
+has_readings() { [ "$(n_readings "$1")" -ge "$2" ]; }
+evidence() { # NAME JQ: of the one open finding of that name
+    ctl findings --name="$1" --json=short | jq -r '.[0].id' | xargs -I{} timeout 60 qcauditctl --socket "$RUN/control" \
+        --no-pager show {} --json=short | jq -r "$2"
+}
+
+make_golden() { # PATH [SIZE]: data here and there
+    qemu-img create -q -f qcow2 "$1" "${2:-64M}"
+    qemu-io -c 'write -q -P 1 0 1M' -c 'write -q -P 2 5M 192k' -c 'write -q -z 8M 1M' "$1"
+    chmod 444 "$1"
+    touch -d '2 days ago' "$1"
+}
+
+@test "a golden image is read at once, and a byte that is written into it is found" {
+    make_golden "$GOLDEN/base.qcow2"
+    qemu-img create -q -f qcow2 -F qcow2 -b "$GOLDEN/base.qcow2" "$STORE/clone.qcow2"
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    [ "$(reading "$GOLDEN/base.qcow2" .baseline.source)" = policy ]
+    digest=$(reading "$GOLDEN/base.qcow2" .baseline.digest)
+    [ "$digest" = "$(qcauditctl hash --content "$GOLDEN/base.qcow2" | sed 's/.* = //')" ]
+    # metadata only is information
+    qemu-img bitmap --add "$GOLDEN/base.qcow2" backup
+    until_true last_verdict_is "$GOLDEN/base.qcow2" metadata
+    [ "$(reading "$GOLDEN/base.qcow2" '.readings[0].explanation')" = \
+        "only the image's metadata changed: the content is as it was" ]
+    has_no_finding golden-modified
+    qemu-io -c 'write -q -P 9 5300000 1' "$GOLDEN/base.qcow2"
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    [ "$(evidence golden-modified '.evidence.ranges | tojson')" = \
+        '[{"block":80,"guest-offset":5242880,"guest-length":65536}]' ]
+    [ "$(evidence golden-modified '.evidence.children[0].path')" = "$STORE/clone.qcow2" ]
+    [ "$(evidence golden-modified '.evidence["baseline-digest"]')" = "$digest" ]
+    run -0 ctl baseline
+    [[ $output == *"modified policy"* ]]
+    run -0 ctl status
+    [[ $output == *"not as they were"* ]]
+    # written again, as it was: that ends it
+    qemu-io -c 'write -q -P 2 5300000 1' "$GOLDEN/base.qcow2"
+    until_true has_no_finding golden-modified
+    [ "$(reading "$GOLDEN/base.qcow2" .baseline.digest)" = "$digest" ]
+}
+
+@test "what was accepted is what counts, with who and why" {
+    make_golden "$GOLDEN/base.qcow2"
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    run -1 ctl baseline accept "$GOLDEN/base.qcow2" --reason=why
+    [[ $output == *"nothing to accept"* ]]
+    qemu-io -c 'write -q -P 9 1M 64k' "$GOLDEN/base.qcow2"
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    run -1 ctl baseline accept "$GOLDEN/base.qcow2"
+    [[ $output == *--reason* ]]
+    # the command that the finding prints
+    ctl findings --name=golden-modified --json=short | jq -r '.[0].id' >id
+    command=$(ctl show "$(cat id)" --json=short | jq -r '.remedy[] | select(.command) | .command')
+    [[ $command == "qcauditctl baseline accept "* ]]
+    QCAUDIT_SOCKET=$RUN/control bash -c "$command"
+    has_no_finding golden-modified
+    is_verified "$GOLDEN/base.qcow2"
+    [ "$(reading "$GOLDEN/base.qcow2" '.baseline | [.source, ."accepted-by"] | tojson')" = '["accepted","root"]' ]
+    run -0 ctl history "$GOLDEN/base.qcow2"
+    [[ $output == *"accepted"*"by root: "* ]]
+    # what comes after it is compared with that
+    n=$(n_readings "$GOLDEN/base.qcow2")
+    qemu-io -c 'write -q -P 8 1M 64k' "$GOLDEN/base.qcow2"
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    [ "$(evidence golden-modified '.evidence.ranges | length')" = 1 ]
+}
+
+@test "a parent that changed, with all its children" {
+    qemu-img create -q -f qcow2 "$STORE/parent.qcow2" 64M
+    qemu-io -c 'write -q -P 1 0 1M' "$STORE/parent.qcow2"
+    touch -d '2 days ago' "$STORE/parent.qcow2"
+    qemu-img create -q -f qcow2 -F qcow2 -b parent.qcow2 "$STORE/one.qcow2"
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    qemu-img create -q -f qcow2 -F qcow2 -b parent.qcow2 "$STORE/two.qcow2"
+    start_daemon
+    until_true is_verified "$STORE/parent.qcow2"
+    [ "$(reading "$STORE/parent.qcow2" .baseline.source)" = parent ]
+    qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -P 5 640k 64k' "$STORE/parent.qcow2"
+    until_true has_finding "parent-changed critical parent.qcow2"
+    [ "$(evidence parent-changed '[.evidence.children[].path] | sort | tojson')" = \
+        "[\"$STORE/one.qcow2\",\"$STORE/two.qcow2\"]" ]
+    [ "$(evidence parent-changed '[.evidence.ranges[].block] | tojson')" = '[2,10]' ]
+}
+
+@test "a commit is no finding: of an overlay that is still there, of one that was emptied or deleted after it was read" {
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    for name in kept emptied deleted; do
+        qemu-img create -q -f qcow2 "$STORE/$name.qcow2" 64M
+        qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
+        touch -d '2 days ago' "$STORE/$name.qcow2"
+        qemu-img create -q -f qcow2 -F qcow2 -b "$name.qcow2" "$STORE/$name-1.qcow2"
+        qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -z 256k 128k' -c 'write -q -P 7 4M 100k' "$STORE/$name-1.qcow2"
+        [ $name = emptied ] || qemu-img create -q -f qcow2 -F qcow2 -b "$name-1.qcow2" "$STORE/$name-2.qcow2"
+    done
+    start_daemon
+    for name in kept emptied deleted; do
+        until_true is_verified "$STORE/$name.qcow2"
+        until_true is_verified "$STORE/$name-1.qcow2"
+    done
+    qemu-img commit -q -b kept.qcow2 "$STORE/kept-1.qcow2"
+    qemu-img commit -q "$STORE/emptied-1.qcow2"
+    qemu-img commit -q -d "$STORE/deleted-1.qcow2"
+    qemu-img rebase -u -F qcow2 -b deleted.qcow2 "$STORE/deleted-2.qcow2"
+    rm "$STORE/deleted-1.qcow2"
+    for name in kept emptied deleted; do
+        until_true last_verdict_is "$STORE/$name.qcow2" commit
+        [[ "$(reading "$STORE/$name.qcow2" '.readings[0].explanation')" == "a commit of $STORE/$name-1.qcow2"*" explains it: "* ]]
+    done
+    has_no_finding parent-changed
+    # anything beside it is one
+    qemu-io -c 'write -q -P 6 8M 64k' "$STORE/kept.qcow2"
+    until_true has_finding "parent-changed critical kept.qcow2"
+}
+
+@test "a commit of an overlay that was never read: its reading is asked for; emptied unread, it is a warning" {
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 1s}'
+    for name in kept emptied; do
+        qemu-img create -q -f qcow2 "$STORE/$name.qcow2" 64M
+        qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
+        touch -d '2 days ago' "$STORE/$name.qcow2"
+        qemu-img create -q -f qcow2 -F qcow2 -b "$name.qcow2" "$STORE/$name-1.qcow2"
+    done
+    start_daemon
+    for name in kept emptied; do until_true is_verified "$STORE/$name.qcow2"; done
+    stop_daemon
+    # as if the overlays had been in use until now
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 1d}'
+    for name in kept emptied; do
+        qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -P 7 4M 100k' "$STORE/$name-1.qcow2"
+        [ $name = emptied ] || qemu-img commit -q -d "$STORE/$name-1.qcow2"
+        [ $name = kept ] || qemu-img commit -q "$STORE/$name-1.qcow2"
+    done
+    start_daemon
+    until_true last_verdict_is "$STORE/kept.qcow2" commit
+    until_true has_finding "parent-changed warning emptied.qcow2"
+    [ "$(evidence parent-changed '.evidence["maybe-committed"]')" = "$STORE/emptied-1.qcow2" ]
+    has_no_finding "parent-changed critical"
+}
+
+@test "another file at its place, the same file at another" {
+    make_golden "$GOLDEN/a.qcow2"
+    make_golden "$GOLDEN/b.qcow2"
+    start_daemon
+    until_true is_verified "$GOLDEN/a.qcow2"
+    until_true is_verified "$GOLDEN/b.qcow2"
+    since=$(reading "$GOLDEN/a.qcow2" .baseline.since)
+    # restored from a backup: another inode, the same content
+    cp -p "$GOLDEN/a.qcow2" "$DIR/backup"
+    mv "$DIR/backup" "$GOLDEN/a.qcow2"
+    until_true has_readings "$GOLDEN/a.qcow2" 2
+    [ "$(reading "$GOLDEN/a.qcow2" '.readings[0] | [.verdict, .explanation] | tojson')" = \
+        '["verified","another file with the same content lies there now"]' ]
+    [ "$(reading "$GOLDEN/a.qcow2" .baseline.since)" = "$since" ]
+    # renamed
+    mv "$GOLDEN/b.qcow2" "$GOLDEN/c.qcow2"
+    until_true is_verified "$GOLDEN/c.qcow2"
+    [ "$(n_readings "$GOLDEN/c.qcow2")" = 0 ]
+    # replaced by another
+    make_golden "$DIR/other.qcow2"
+    qemu-io -c 'write -q -P 9 0 64k' "$DIR/other.qcow2"
+    mv "$DIR/other.qcow2" "$GOLDEN/a.qcow2"
+    until_true has_finding "golden-modified critical golden/a.qcow2"
+    [ "$(evidence golden-modified '.evidence.blocks')" = 1 ]
+}
+
+@test "a new database blesses nothing: the journal knows" {
+    make_golden "$GOLDEN/base.qcow2"
+    make_golden "$GOLDEN/well.qcow2"
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    until_true is_verified "$GOLDEN/well.qcow2"
+    digest=$(reading "$GOLDEN/base.qcow2" .baseline.digest)
+    stop_daemon
+    rm -f "$STATE"/qcaudit.db*
+    qemu-io -c 'write -q -P 9 0 64k' "$GOLDEN/base.qcow2"
+    # the power failed while its last line was written
+    printf '0123abcd {"baseline":{"path":"/x' >>"$STATE/baselines.journal"
+    start_daemon
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    [ "$(evidence golden-modified '.evidence["baseline-digest"]')" = "$digest" ]
+    [ "$(evidence golden-modified '.evidence.ranges[0].block')" = 0 ]
+    grep -q "2 baselines taken from the journal" "$LOG"
+    has_no_finding baselines-damaged
+    is_verified "$GOLDEN/well.qcow2"
+    # an acknowledgement outlives it too
+    ctl ack "$(ctl findings --name=golden-modified --json=short | jq -r '.[0].id')" --reason="known to all"
+    stop_daemon
+    rm -f "$STATE"/qcaudit.db*
+    start_daemon
+    acknowledged() { [ "$(ctl findings --name=golden-modified --json=short | jq -r '.[0] | [.state, ."acknowledged-reason"] | tojson')" = '["acknowledged","known to all"]' ]; }
+    until_true acknowledged
+}
+
+@test "a damaged journal and damaged block digests are said, and not trusted" {
+    make_golden "$GOLDEN/base.qcow2"
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    stop_daemon
+    [ "$(stat -c %a "$STATE/baselines.journal")" = 600 ]
+    printf 'X' | dd of="$STATE/baselines.journal" bs=1 seek=60 conv=notrunc status=none
+    printf 'X' | dd of="$(echo "$STATE"/blocks/*.blocks)" bs=1 seek=160 conv=notrunc status=none
+    start_daemon
+    until_true has_finding "baselines-damaged error"
+    grep -q "damaged line" "$LOG"
+    is_verified "$GOLDEN/base.qcow2"
+    qemu-io -c 'write -q -P 9 0 64k' "$GOLDEN/base.qcow2"
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    [ "$(evidence golden-modified '.evidence | has("ranges")')" = false ]
+    grep -q "what changed cannot be located" "$LOG"
+    # the journal is whole again
+    stop_daemon
+    rm -f "$STATE"/qcaudit.db*
+    start_daemon
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    has_no_finding baselines-damaged
+}
+
+@test "bit rot: found below the page cache, while no time of the file moves, and after a chown" {
+    need_root
+    need mkfs.ext4 losetup filefrag
+    truncate -s 300M "$DIR/disk"
+    mkfs.ext4 -q -F "$DIR/disk"
+    LOOP=$(losetup --find --show --direct-io=on "$DIR/disk" 2>/dev/null || losetup --find --show "$DIR/disk") ||
+        skip "no loop device can be had"
+    mount "$LOOP" "$STORE" || skip "nothing can be mounted here"
+    MOUNTED=$STORE
+    mkdir "$GOLDEN"
+    qemu-img create -q -f qcow2 "$GOLDEN/base.qcow2" 2G
+    qemu-io -c 'write -q -P 1 0 1M' -c 'write -q -P 2 1G 1M' -c 'write -q -P 3 2047M 1M' "$GOLDEN/base.qcow2"
+    sync -f "$GOLDEN"
+    touch -d '2 days ago' "$GOLDEN/base.qcow2"
+    sync -f "$GOLDEN"
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    [ "$(reading "$GOLDEN/base.qcow2" '.readings[0].direct')" = true ]
+    flip() { # GUEST: the byte there, on the disk below the file system
+        local host block physical
+        host=$(qemu-img map -U --output=json "$GOLDEN/base.qcow2" | jq ".[] | select(.data and .start <= $1 and .start + .length > $1) | .offset + $1 - .start")
+        block=$((host / 1024))
+        physical=$(filefrag -b1024 -v "$GOLDEN/base.qcow2" |
+            awk -v b="$block" '/^ *[0-9]+:/ { gsub(/[:.]+/, " "); if (b >= $2 && b <= $3) print $4 + b - $2 }')
+        echo "guest $1: host $host, block $block, on the disk $physical" >>"$LOG"
+        printf 'Z' | dd of="$LOOP" bs=1 seek=$((physical * 1024 + host % 1024)) conv=notrunc,fsync status=none
+        blockdev --flushbufs "$LOOP"
+    }
+    cat "$GOLDEN/base.qcow2" >/dev/null         # all of it is in the page cache
+    before=$(stat -c '%s %Y %Z %y %z' "$GOLDEN/base.qcow2")
+    flip $((1024 * 1024 * 1024 + 70000))
+    # the cache has the old byte still
+    [ "$(qemu-io -r -U -c 'read -q -P 2 1G 1M' "$GOLDEN/base.qcow2")" = "" ]
+    ctl scan --scrub --wait "$GOLDEN/base.qcow2" >/dev/null || [ $? = 2 ]
+    until_true has_finding "bit-rot critical golden/base.qcow2"
+    [ "$(stat -c '%s %Y %Z %y %z' "$GOLDEN/base.qcow2")" = "$before" ]
+    [ "$(qemu-io -r -U -c 'read -q -P 2 1G 1M' "$GOLDEN/base.qcow2")" = "" ]
+    [ "$(evidence bit-rot '.evidence.ranges | tojson')" = '[{"block":16385,"guest-offset":1073807360,"guest-length":65536}]' ]
+    [ "$(reading "$GOLDEN/base.qcow2" '.readings[0].verdict')" = bit-rot ]
+    # libvirt gives the file to a domain, and takes it back
+    chown 64055:64055 "$GOLDEN/base.qcow2"
+    owner_is() { [ "$(ctl show "$GOLDEN/base.qcow2" --json=short | jq .uid)" = "$1" ]; }
+    until_true owner_is 64055
+    chown 0:0 "$GOLDEN/base.qcow2"
+    until_true owner_is 0
+    flip $((2047 * 1024 * 1024 + 5))
+    ctl scan --scrub --wait "$GOLDEN/base.qcow2" >/dev/null || [ $? = 2 ]
+    two_blocks() { [ "$(evidence bit-rot '.evidence.blocks')" = 2 ]; }
+    until_true two_blocks
+    has_no_finding golden-modified
+    # restored in place from a copy
+    qemu-io -c 'write -q -P 2 1G 1M' -c 'write -q -P 3 2047M 1M' "$GOLDEN/base.qcow2"
+    until_true has_no_finding bit-rot
+    is_verified "$GOLDEN/base.qcow2"
+}
