@@ -188,27 +188,35 @@ static uint64_t value_for(struct mutation *m, uint64_t old, unsigned size)
 }
 
 /* What costs a hundred times as much as all the rest stays rare, so that a second sees thousands of inputs: clusters
- * larger than extended L2 entries need, tables of many entries beyond the file, the sparse file, passes, digests; and
- * what is done twice. */
+ * larger than extended L2 entries need, tables of many entries beyond the file; */
 static void restrain(struct mutation *m)
 {
     static const struct { uint8_t offset; uint32_t most; } counts[] = {
         { 36, 1024 }, { 56, 16 }, { 60, 8 },   /* L1 entries, clusters of the refcount table, snapshots */
     };
-    static const struct { uint8_t mode; uint8_t one_in; } rare[] = {
-        { FUZZ_MODE_SCALAR, 4 },  { FUZZ_MODE_TIGHT, 8 }, { FUZZ_MODE_SPARSE, 128 },
-        { FUZZ_MODE_DIGEST, 16 }, { FUZZ_MODE_AGAIN, 4 },
-    };
     uint64_t bits = get(m, 20, 4);
 
-    for (size_t i = 0; i < sizeof(rare) / sizeof(*rare); i++)
-        if (m->data[FUZZ_MODE_PLACE] < FUZZ_MODES && pick(m, rare[i].one_in) != 0)
-            m->data[FUZZ_MODE_PLACE] &= (uint8_t)~rare[i].mode;
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
         if (get(m, counts[i].offset, 4) > counts[i].most && pick(m, 32) != 0)
             put(m, (struct field){ counts[i].offset, 4 }, 1 + pick(m, counts[i].most));
     if (bits > 14 && bits <= 21 && pick(m, 128) != 0)
         put(m, (struct field){ 20, 4 }, get(m, 72, 8) & EXTENDED_L2 ? 14 : 9 + pick(m, 6));
+}
+
+/* and the sparse file, digests, passes. */
+static void choose_mode(struct mutation *m)
+{
+    static const struct { uint8_t mode; uint16_t one_in; } modes[] = {
+        { FUZZ_MODE_SCALAR, 4 },  { FUZZ_MODE_TIGHT, 16 }, { FUZZ_MODE_SPARSE, 1024 },
+        { FUZZ_MODE_DIGEST, 64 }, { FUZZ_MODE_AGAIN, 8 },
+    };
+
+    /* The byte is padding there, and may be anything elsewhere. */
+    if (get(m, 4, 4) != 3 || get(m, 100, 4) <= FUZZ_MODE_PLACE)
+        return;
+    m->data[FUZZ_MODE_PLACE] = 0;
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+        m->data[FUZZ_MODE_PLACE] |= pick(m, modes[i].one_in) == 0 ? modes[i].mode : 0;
 }
 
 static void clamp(struct mutation *m, uint64_t offset, unsigned size, uint64_t low, uint64_t high)
@@ -241,7 +249,7 @@ static void mend_header(struct mutation *m)
     if (get(m, 4, 4) == 3) {
         put(m, (struct field){ 72, 8 }, get(m, 72, 8) & KNOWN_FEATURES & ~(m->cluster_bits < 14 ? EXTENDED_L2 : 0));
         clamp(m, 96, 4, 0, 6);                          /* refcount order */
-        clamp(m, 100, 4, 104, 512);
+        clamp(m, 100, 4, pick(m, 16) ? FUZZ_MODE_PLACE + 1 : 104, 512);
         put(m, (struct field){ 104, 1 }, get(m, 72, 8) >> 3 & 1);   /* compression type */
         l2_bits -= get(m, 72, 8) & EXTENDED_L2 ? 1 : 0;
     }
@@ -267,6 +275,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
         restrain(&m);
         if (pick(&m, 8) != 0)
             mend_header(&m);
+        choose_mode(&m);
     }
     return m.size;
 }
