@@ -383,9 +383,6 @@ static int parse_extensions(struct header *header)
         struct qca_extension extension;
         uint8_t data[8];
 
-        /* Behind the end of the file all is zero: the end of the extensions. */
-        if (offset >= info->file_size)
-            return 0;
         r = header_get(header, offset, data, sizeof(data));
         if (r < 0)
             return r;

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""differential.py [--count N] [--seed N] [--keep DIR] - compares qcauditctl check with qemu-img check on N
-images (default 1,500) with random damage confined to metadata, and keeps those that differ in DIR.
+"""differential.py [--count N] [--seed N] [--keep DIR] [DIR...] - compares qcauditctl check with qemu-img check on N
+images (default 1,500) with random damage confined to metadata, or on the images in DIR..., such as a fuzzer's corpus,
+and keeps those that differ.
 
 Deterministic by its seed. $QCAUDIT_CHECK names the command to compare, if not `qcauditctl check --json=short`.
 Exit status: 0 all equal, 1 some differ.
@@ -84,16 +85,41 @@ def random_images(directory, count, seed):
         os.unlink(path)
 
 
+def found_images(directory, sources, count, seed):
+    """Yields (name, path) of at most count qcow2 images from the folders, chosen by the seed. Left out is what names
+    a file beside itself, as its name would choose what qemu-img opens, and what qemu-img needs a key for."""
+    names = sorted(os.path.join(source, name) for source in sources for name in os.listdir(source))
+    random.Random(seed).shuffle(names)
+    for name in names:
+        with open(name, "rb") as file:
+            data = file.read()
+        header = data[:112].ljust(112, b"\0")
+        data_file = header[4:8] >= b"\0\0\0\3" and header[79] & 4
+        if header[:4] != b"QFI\xfb" or any(header[8:16]) or data_file or any(header[32:36]) or count == 0:
+            continue
+        count -= 1
+        path = f"{directory}/{os.path.basename(name)}.qcow2"
+        with open(path, "wb") as file:
+            file.write(data)
+        yield os.path.basename(name), path
+        os.unlink(path)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", metavar="DIR")
+    parser.add_argument("sources", metavar="DIR", nargs="*")
     arguments = parser.parse_args()
-    verdicts, different = {}, 0
+    verdicts, different, compared, opened = {}, 0, 0, 0
     with tempfile.TemporaryDirectory(prefix="qcaudit-differential.") as directory:
-        for name, path in random_images(directory, arguments.count, arguments.seed):
+        images = found_images(directory, arguments.sources, arguments.count, arguments.seed) if arguments.sources \
+            else random_images(directory, arguments.count, arguments.seed)
+        for name, path in images:
+            compared += 1
             expected, actual = figures.of_qemu(path), figures.of_qcaudit(path)
+            opened += expected["figures"] is not None
             verdicts[expected["status"]] = verdicts.get(expected["status"], 0) + 1
             if figures.equal(expected, actual):
                 continue
@@ -102,9 +128,9 @@ def main():
             if arguments.keep:
                 os.makedirs(arguments.keep, exist_ok=True)
                 shutil.copy(path, arguments.keep)
-    print(f"{arguments.count} images, {different} different; qemu-img's exit statuses: "
+    print(f"{compared} images, {opened} of them with figures, {different} different; qemu-img's exit statuses: "
           + ", ".join(f"{status}: {number}" for status, number in sorted(verdicts.items(), key=str)))
-    return 1 if different or arguments.count == 0 else 0
+    return 1 if different or compared == 0 else 0
 
 
 if __name__ == "__main__":

@@ -66,6 +66,30 @@ static void version_2_has_no_features(void **state)
     kit_free(kit);
 }
 
+/* The zeros behind the end of a file are an extension's end only where there is room for one. */
+static void extensions_behind_the_end_of_the_file(void **state)
+{
+    static const struct { uint32_t header_length; int result; } cases[] = { { 504, 0 }, { 505, -EINVAL }, { 512, 0 } };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        struct kit *kit = kit_new(9, 4, 1);
+        struct qca_image *image;
+        struct qca_error error;
+        struct qca_io *io;
+
+        kit_put(kit, 100, 4, cases[i].header_length);
+        kit->size = 117;
+        assert_int_equal(kit_open(kit, &error, &io, &image), cases[i].result);
+        if (cases[i].result < 0) {
+            assert_string_equal(error.field, "Length of the header extension");
+        } else {
+            qca_image_free(image);
+            qca_io_free(io);
+        }
+        kit_free(kit);
+    }
+}
+
 static void each_bad_field_is_named(void **state)
 {
     const struct {
@@ -387,6 +411,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_image_is_described),
         cmocka_unit_test(version_2_has_no_features),
+        cmocka_unit_test(extensions_behind_the_end_of_the_file),
         cmocka_unit_test(each_bad_field_is_named),
         cmocka_unit_test(extended_l2_needs_room),
         cmocka_unit_test(a_file_that_ends_in_its_header_is_truncated),
