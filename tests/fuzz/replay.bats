@@ -93,3 +93,7 @@ END
 @test "reports of a database, rows of the control interface" {
     replay fuzz-report "$top_srcdir/tests/fuzz/corpus/report"
 }
+
+@test "libvirt's XML: the corpus" {
+    replay fuzz-virt "$top_srcdir/tests/fuzz/corpus/virt"
+}
