@@ -105,6 +105,52 @@ static int print_scrubs(const struct ctl *ctl, json_object *status)
     return 0;
 }
 
+static int print_connection(const struct ctl *ctl, json_object *row, uint64_t now)
+{
+    _cleanup_free_ char *uri = row_text(row, "uri"), *error = row_text(row, "error"), *since = fact_since(row, "since", now);
+    const char *state = row_raw(row, "state");
+    uint64_t domains = row_number(row, "domains"), pools = row_number(row, "pools");
+
+    if (!uri || !since || !state)
+        return -ENOMEM;
+    output_label(&ctl->output, 10, "Libvirt");
+    if (strcmp(state, "absent") == 0)
+        (void)printf("not on this host\n");
+    else if (strcmp(state, "unreachable") == 0)
+        (void)printf("%s%s cannot be reached since %s%s: %s\n", output_colour(&ctl->output, COLOUR_YELLOW), uri, since,
+                     output_colour(&ctl->output, COLOUR_OFF), error ? error : "?");
+    else
+        (void)printf("%s, %" PRIu64 " domain%s, %" PRIu64 " of them active, %" PRIu64 " pool%s%s%s\n", uri, domains,
+                     domains == 1 ? "" : "s", row_number(row, "domains-active"), pools, pools == 1 ? "" : "s",
+                     strcmp(state, "reading") == 0 ? ", not read completely yet" : "", error ? ", with errors" : "");
+    return 0;
+}
+
+/* libvirt, and what of it is not audited. */
+static int print_libvirt(const struct ctl *ctl, json_object *status, uint64_t now)
+{
+    json_object *connections = row_member(status, "libvirt"), *pools = row_member(status, "pools");
+    uint64_t outside = row_number(status, "disks-outside-total");
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && connections && i < json_object_array_length(connections); i++)
+        r = print_connection(ctl, json_object_array_get_idx(connections, i), now);
+    for (size_t i = 0; r >= 0 && pools && i < json_object_array_length(pools); i++) {
+        json_object *row = json_object_array_get_idx(pools, i);
+        _cleanup_free_ char *name = row_text(row, "name"), *type = row_text(row, "type"), *reason = row_text(row, "reason");
+
+        if (row_bool(row, "auditable") || !name || !type || !reason)
+            continue;
+        output_label(&ctl->output, 10, "Unaudited");
+        (void)printf("pool %s (%s), %" PRIu64 " volumes: %s\n", name, type, row_number(row, "volumes"), reason);
+    }
+    if (r >= 0 && outside > 0) {
+        output_label(&ctl->output, 10, "Unaudited");
+        (void)printf("%" PRIu64 " disk%s of domains in no datastore\n", outside, outside == 1 ? "" : "s");
+    }
+    return r;
+}
+
 static int print_findings(const struct ctl *ctl, json_object *status)
 {
     uint64_t total = 0, acknowledged_total = 0;
@@ -215,6 +261,8 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
     print_pass(ctl, status, now);
     if (r >= 0)
         r = print_scrubs(ctl, status);
+    if (r >= 0)
+        r = print_libvirt(ctl, status, now);
     if (r >= 0)
         r = print_findings(ctl, status);
     print_trouble(ctl, status);

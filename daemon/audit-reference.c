@@ -94,8 +94,15 @@ static int reference_place(struct job *job, const char *stored, enum reference_t
         return r;
     if (*ret_class == REFERENCE_REMOTE)
         return -EMEDIUMTYPE;
-    if (*ret_class == REFERENCE_UNSAFE)
-        return -EPERM;
+    if (*ret_class == REFERENCE_UNSAFE) {
+        if (stored[0] != '/' || !audits->options.is_device ||
+            !audits->options.is_device(audits->options.userdata, stored))
+            return -EPERM;
+        *ret_class = REFERENCE_LOCAL;
+        path = strdup(stored);
+        if (!path)
+            return -ENOMEM;
+    }
     r = path_lexical(job->image->path, path, &lexical);
     if (r >= 0)
         r = audits->options.files(audits->options.userdata, lexical, ret_files);

@@ -20,6 +20,8 @@ struct audits_options {
     uint64_t scrub_budget;      /* the same over all scrubs */
     size_t max_issues;
     audit_files_fn files;
+    /* Is the path a block device that is a datastore's own? References to other devices are refused. NULL: none is. */
+    bool (*is_device)(void *userdata, const char *path);
     /* How it is in use by what libvirt says, where locks do not tell (locking=off, NFS); may be NULL. */
     enum files_use (*use)(void *userdata, const struct image *image);
     /* One per audits_start(). error 0: audit and references are the callee's (confidence is racy, frozen or

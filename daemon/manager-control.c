@@ -102,6 +102,8 @@ static int op_status(void *userdata, json_object **ret_entry)
         r = query_status(&view, &status, &entry);
     if (r >= 0)
         r = scrub_show(manager, entry);
+    if (r >= 0)
+        r = virt_show(manager, &view, entry);
     if (r < 0)
         return r;
     *ret_entry = TAKE_PTR(entry);

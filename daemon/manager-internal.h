@@ -281,6 +281,8 @@ bool virt_pool_is_wanted(const struct config *config, const struct virt_pool *po
 void virt_each_outside(const struct manager *manager,
                        void (*each)(void *userdata, const struct virt_domain *domain, const struct virt_disk *disk),
                        void *userdata);
+/* Adds libvirt's part to the status. */
+int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry);
 void virt_done(struct manager *manager);
 
 /* ---- manager-control.c: what is shown ---------------------------------------------------------------- */

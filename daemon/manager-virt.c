@@ -8,6 +8,8 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
+#define OUTSIDE_MAX 100
+
 /* ---- the connections --------------------------------------------------------------------------------------- */
 
 static void connection_log(const struct virt_connection *before, const struct virt_connection *now)
@@ -86,6 +88,36 @@ void virt_each_outside(const struct manager *manager,
             if (path && !discover_datastore_of(manager->discover, path))
                 each(userdata, &status->domains[i], disk);
         }
+}
+
+struct outside {
+    json_object *rows;
+    uint64_t n;
+    int error;
+};
+
+static void on_outside(void *userdata, const struct virt_domain *domain, const struct virt_disk *disk)
+{
+    struct outside *outside = userdata;
+
+    if (outside->n++ < OUTSIDE_MAX && outside->error >= 0)
+        outside->error = query_virt_outside(domain, disk, outside->rows);
+}
+
+int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry)
+{
+    struct outside outside = { .rows = json_object_new_array() };
+
+    if (!outside.rows || json_object_object_add(entry, "disks-outside", outside.rows) < 0) {
+        json_object_put(outside.rows);
+        return -ENOMEM;
+    }
+    virt_each_outside(manager, on_outside, &outside);
+    if (outside.error < 0)
+        return outside.error;
+    if (json_object_object_add(entry, "disks-outside-total", json_object_new_uint64(outside.n)) < 0)
+        return -ENOMEM;
+    return query_virt(view, manager->virt, entry);
 }
 
 /* ---- life ------------------------------------------------------------------------------------------------------------ */

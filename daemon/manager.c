@@ -112,6 +112,14 @@ static int on_files_wanted(void *userdata, const char *path, struct files **ret_
     return 0;
 }
 
+static bool on_is_device(void *userdata, const char *path)
+{
+    struct manager *manager = userdata;
+    const struct datastore *datastore = discover_datastore_of(manager->discover, path);
+
+    return datastore && datastore->of_devices;
+}
+
 static struct audits_options audits_options_of(struct manager *manager, const struct config *config)
 {
     return (struct audits_options){
@@ -124,6 +132,7 @@ static struct audits_options audits_options_of(struct manager *manager, const st
         .scrub_budget = config->scrub_budget,
         .max_issues = config->max_issues,
         .files = on_files_wanted,
+        .is_device = on_is_device,
         .use = usage_said,
         .blocks_begin = blocks_on_begin,
         .blocks = blocks_on_blocks,

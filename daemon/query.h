@@ -40,6 +40,7 @@
 
 #include "life.h"
 #include "relate.h"
+#include "virt.h"
 
 /* All that can be asked about; borrowed from the manager. images is sorted by path (bytes). */
 struct query_view {
@@ -67,9 +68,16 @@ struct query_status {
 /* baselines, baselines-deviating, verified-oldest, version, started, last-pass, next-pass, pass-started, pass-images-total, pass-images-done, workers-running,
  * store-waiting, store-error, images, images-audited, images-unreadable (not opened), images-size,
  * images-allocated, chains (leaves of more than one layer), depth-max (unconsolidated layers), depth-max-path,
+ * libvirt[], pools[] (query_virt()), disks-outside[] (at most 100) and disks-outside-total,
  * open{} and acknowledged{} (findings by severity), datastores[], worst[] (up to 5 open findings). */
 int query_status(const struct query_view *view, const struct query_status *status, json_object **ret_entry);
 int query_datastores(const struct query_view *view, json_object **ret_rows);
+/* Adds to the status' entry, status may be NULL: libvirt[] of uri, state ("connected", "reading": not complete yet,
+ * "unreachable", "absent"), since, error, domains, domains-active, pools, left-out; pools[] of name, type, path, active,
+ * auditable, datastore, reason and volumes (of those that are not auditable). */
+int query_virt(const struct query_view *view, const struct virt_status *status, json_object *entry);
+/* Adds a disk in no datastore to rows: domain, target, path. */
+int query_virt_outside(const struct virt_domain *domain, const struct virt_disk *disk, json_object *rows);
 /* filter may be NULL. -EINVAL: a value or the cursor is invalid. In order of path; *ret_next is "" at the end. */
 int query_images(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
                  json_object **ret_rows, char **ret_next);

@@ -1,0 +1,327 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# libvirt: its pools as datastores, a daemon of its that hangs, dies, comes back or is slow, and what of it is not audited.
+load lib
+
+HOST=$top_srcdir/tests/integration/libvirt-host
+
+setup() {
+    need qemu-img virsh jq python3
+    qcaudit_setup
+    chmod 755 "$STORE"
+    PROXY=
+    LOOPS=()
+}
+teardown() {
+    stop_daemon || :
+    [ -z "${PROXY-}" ] || kill "$PROXY"
+    if [ -n "${URI-}" ]; then
+        kill -CONT "$(cat "$DIR/lv/pid")" 2>/dev/null || :
+        "$HOST" stop "$DIR/lv"
+    fi
+    [ -z "${DEVICES-}" ] || rm -rf "$DEVICES"
+    [ "${#LOOPS[@]}" = 0 ] || losetup --detach "${LOOPS[@]}"
+    qcaudit_teardown
+}
+
+# libvirtd_start [MODE]: a private one, whose socket anybody may use: qcauditd has no capability, whoever started it.
+libvirtd_start() {
+    need libvirtd qemu-system-x86_64
+    URI=$("$HOST" start "$DIR/lv" "${1:-session}" 3>&- 4>&-)
+    [ "$(id -u)" != 0 ] || chmod 777 "$DIR"/lv/sock/*
+    LIBVIRT="{uris: [\"$URI\"], poll: 1s}"
+}
+v() { virsh -q -c "$URI" "$@"; }
+owned() { [ "$(id -u)" != 0 ] || chown nobody "$@"; }
+
+status() { ctl status --json=short | jq -r "$1"; }
+# is EXPRESSION VALUE: of the status; for wait_for.
+is() { same "$2" "$(status "$1")"; }
+connection() { is '.libvirt[0].state' "$1"; }
+datastore() { is ".datastores[] | select(.name == \"$1\") | .state" "$2"; }
+datastores() { is '[.datastores[].name] | join(" ")' "$1"; }
+images() { ctl images --json=short | jq -r '.[].path'; }
+pool() { v pool-define-as "$1" dir --target "$2" && v pool-start "$1"; }
+# What the daemon's processes have open below a folder.
+open_below() {
+    local pid
+    for pid in "$DAEMON" $(pgrep -P "$DAEMON") $(pgrep -P "$(pgrep -d , -P "$DAEMON")"); do
+        find "/proc/$pid/fd" -lname "$1/*" 2>/dev/null
+    done
+}
+
+@test "a pool comes, stops, starts, is refreshed and goes: its images are never lost without reason" {
+    libvirtd_start
+    mkdir "$DIR/pool"
+    make_image "$DIR/pool/a.qcow2"
+    owned "$DIR/pool"
+    write_config
+    start_daemon
+    wait_for 20 connection connected
+    datastores store
+    pool lab "$DIR/pool"
+    wait_for 20 datastore lab online
+    wait_for 20 is '.["images-audited"]' 1
+
+    v pool-destroy lab
+    wait_for 20 has_finding "datastore-offline error lab"
+    datastore lab offline
+    same "$DIR/pool/a.qcow2" "$(images)"
+    same "" "$(open_below "$DIR/pool")"
+    # What happens meanwhile is nobody's business.
+    make_image "$DIR/pool/b.qcow2"
+    v pool-start lab
+    wait_for 20 has_no_finding datastore-offline
+    wait_for 20 is '.["images-audited"]' 2
+
+    walked=$(status '.datastores[] | select(.name == "lab") | .["walk-finished"]')
+    v pool-refresh lab
+    walked_again() { [ "$(status '.datastores[] | select(.name == "lab") | .["walk-finished"]')" -gt "$walked" ]; }
+    wait_for 20 walked_again
+
+    # The next daemon knows it as a pool, also while libvirt says nothing.
+    stop_daemon
+    kill -STOP "$(cat "$DIR/lv/pid")"
+    start_daemon
+    datastores "lab store"
+    same "$DIR/pool/a.qcow2
+$DIR/pool/b.qcow2" "$(images)"
+    kill -CONT "$(cat "$DIR/lv/pid")"
+    wait_for 40 datastore lab online
+    v pool-destroy lab
+    v pool-undefine lab
+    wait_for 20 datastores store
+    same "" "$(images)"
+    has_no_finding datastore-offline
+}
+
+@test "names that are none, pools that are not wanted, a target that vanishes" {
+    libvirtd_start
+    mkdir "$DIR/one" "$DIR/two" "$DIR/three"
+    owned "$DIR/one" "$DIR/two" "$DIR/three"
+    pool 'a b;$(x)' "$DIR/one"
+    pool 'store' "$DIR/two"
+    pool 'not-wanted' "$DIR/three"
+    LIBVIRT="{uris: [\"$URI\"], poll: 1s, pools: [\"a b;\$(x)\", store]}"
+    write_config
+    start_daemon
+    wait_for 20 datastores "a_b___x_ store store-2"
+    wait_for 20 datastore store-2 online
+    make_image "$DIR/two/x.qcow2"
+    wait_for 20 is '.["images-audited"]' 1
+    mv "$DIR/two" "$DIR/two.gone"
+    wait_for 20 has_finding "datastore-offline error store-2"
+    same "$DIR/two/x.qcow2" "$(images)"
+    LIBVIRT="{uris: [\"$URI\"], poll: 1s, pools: none}"
+    write_config
+    kill -HUP "$DAEMON"
+    wait_for 20 datastores store
+    LIBVIRT="{uris: []}"
+    write_config
+    kill -HUP "$DAEMON"
+    wait_for 20 is '.libvirt | length' 0
+}
+
+@test "one directory in two pools and the configuration, by its name, a link and a mount: one datastore" {
+    libvirtd_start
+    mkdir "$DIR/real" "$DIR/bound"
+    ln -s real "$DIR/link"
+    make_image "$DIR/real/a.qcow2"
+    owned "$DIR/real"
+    names=(real link)
+    if [ "$(id -u)" = 0 ] && mount --bind "$DIR/real" "$DIR/bound"; then names+=(bound); fi
+    for name in "${names[@]}"; do pool "pool-$name" "$DIR/$name"; done
+    pool pool-store "$STORE"
+    write_config
+    start_daemon
+    settled() { datastores "$1" && is '.["images-audited"]' 1 && is '[.datastores[].state] | unique | join(" ")' online; }
+    # Which of the pools it is, is decided by their names.
+    first=$(printf 'pool-%s\n' "${names[@]}" | LC_ALL=C sort | head -n 1)
+    wait_for 20 settled "$first store"
+    scan
+    is '.images' 1
+    same 1 "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM audit')"
+    # When that one goes, another takes its place.
+    v pool-destroy "$first"
+    v pool-undefine "$first"
+    second=$(printf 'pool-%s\n' "${names[@]}" | LC_ALL=C sort | sed -n 2p)
+    wait_for 20 settled "$second store"
+    # The configuration is stronger than any pool.
+    printf 'datastores: [{path: %s/real, name: mine}]\n' "$DIR" >"$DIR/more.yaml"
+    mkdir "$DIR/conf.d" && mv "$DIR/more.yaml" "$DIR/conf.d/"
+    kill -HUP "$DAEMON"
+    wait_for 20 settled "mine store"
+    stop_daemon
+    [ "${#names[@]}" = 2 ] || umount "$DIR/bound"
+}
+
+@test "libvirtd stopped, killed, replaced: the daemon goes on, says so, and finds it again" {
+    libvirtd_start
+    mkdir "$DIR/pool"
+    make_image "$DIR/pool/a.qcow2"
+    owned "$DIR/pool"
+    pool lab "$DIR/pool"
+    write_config
+    start_daemon
+    wait_for 20 datastore lab online
+    kill -KILL "$(cat "$DIR/lv/pid")"
+    wait_for 20 connection unreachable
+    datastore lab online
+    make_image "$DIR/pool/b.qcow2"
+    wait_for 20 is '.["images-audited"]' 2
+    rm -f "$DIR"/lv/sock/*
+    libvirtd_start
+    wait_for 60 connection connected
+    v pool-start lab || :
+    wait_for 20 datastore lab online
+
+    # It hangs. Every answer of ours comes at once, and so does the end.
+    kill -STOP "$(cat "$DIR/lv/pid")"
+    for _ in 1 2 3 4 5; do status .version; sleep 1; done
+    wait_for 60 connection unreachable
+    stop_daemon
+    start_daemon
+    status .version
+    connection unreachable || is '.libvirt | length' 0
+    stop_daemon
+    kill -CONT "$(cat "$DIR/lv/pid")"
+}
+
+@test "an answer of libvirt's takes 30 s: nobody but its own thread waits" {
+    libvirtd_start
+    "$top_srcdir/tests/integration/slow-socket" "$DIR/slow" "$DIR/lv/sock/libvirt-sock" 30 3>&- 4>&- &
+    PROXY=$!
+    LIBVIRT="{uris: [\"qemu:///session?socket=$DIR/slow\"], poll: 1s}"
+    make_image "$STORE/a.qcow2"
+    write_config
+    wait_for 10 test -S "$DIR/slow"
+    start_daemon
+    wait_for 10 is '.["images-audited"]' 1
+    for _ in {1..20}; do status .version; done
+    wait_for 40 connection unreachable
+    stop_daemon
+}
+
+@test "a pool with a file system of its own can be stopped while it is a datastore" {
+    need losetup mkfs.ext4 nsenter
+    need_root
+    truncate -s 32M "$DIR/disk"
+    mkfs.ext4 -q "$DIR/disk"
+    LOOP=$(losetup --find --show "$DIR/disk" 2>/dev/null) || skip "no loop device"
+    LOOPS+=("$LOOP")
+    libvirtd_start system
+    mkdir "$DIR/mnt"
+    v pool-define-as disks fs --source-dev "$LOOP" --target "$DIR/mnt"
+    v pool-start disks
+    DAEMON_WRAPPER=(nsenter --mount --target "$(cat "$DIR/lv/pid")" --)
+    "${DAEMON_WRAPPER[@]}" qemu-img create -q -f qcow2 "$DIR/mnt/a.qcow2" 1M
+    write_config
+    start_daemon
+    wait_for 20 datastore disks online
+    scan
+    is '.["images-audited"]' 1
+    v pool-destroy disks
+    wait_for 20 datastore disks offline
+    v pool-start disks
+    wait_for 20 datastore disks online
+    ctl release disks
+    datastore disks paused
+    v pool-destroy disks
+    v pool-start disks
+    ctl resume disks
+    wait_for 20 datastore disks online
+    v pool-destroy disks
+}
+
+# device NAME: $DIR/NAME on a device $DEVICES/NAME of 8 MiB.
+device() {
+    local loop major minor
+    truncate -s 8M "$DIR/$1"
+    loop=$(losetup --find --show "$DIR/$1" 2>/dev/null) || skip "no loop device"
+    LOOPS+=("$loop")
+    read -r major minor < <(stat -c '%Hr %Lr' "$loop")
+    mknod "$DEVICES/$1" b "$major" "$minor" || skip "no device nodes"
+}
+
+@test "a pool of block devices: its devices are images, a parent among them is followed, others are not" {
+    need losetup
+    need_root
+    DEVICES=$(mktemp -d /dev/qcaXXXXXX)
+    chmod 755 "$DEVICES"
+    qemu-img create -q -f qcow2 "$DIR/parent" 4M
+    qemu-img create -q -f qcow2 -u -b "$DEVICES/parent" -F qcow2 "$DIR/leaf" 4M
+    qemu-img create -q -f qcow2 -u -b parent -F qcow2 "$DIR/beside" 4M
+    qemu-img create -q -f qcow2 -u -b /dev/null -F raw "$DIR/stray" 4M
+    device parent
+    device leaf
+    device beside
+    device stray
+    ln -s /dev/null "$DEVICES/null"
+    cat >"$DIR/node.xml" <<END
+<node><pool type='logical'><name>vg</name><source><name>${DEVICES#/dev/}</name></source>
+<target><path>$DEVICES</path></target>
+<volume type='block'><name>leaf</name><capacity>8388608</capacity></volume>
+<volume type='block'><name>beside</name><capacity>8388608</capacity></volume>
+<volume type='block'><name>stray</name><capacity>8388608</capacity></volume>
+<volume type='block'><name>parent</name><capacity>8388608</capacity></volume>
+<volume type='block'><name>null</name><capacity>1</capacity></volume>
+<volume type='block'><name>gone</name><capacity>1</capacity></volume></pool></node>
+END
+    chmod 644 "$DIR/node.xml"
+    LIBVIRT="{uris: [\"test://$DIR/node.xml\"], poll: 1s}"
+    write_config
+    start_daemon
+    wait_for 20 datastore vg online
+    scan
+    same "beside 8388608 qcow2 found
+leaf 8388608 qcow2 found
+parent 8388608 qcow2 none
+stray 8388608 qcow2 escapes" "$(ctl images --json=short |
+        jq -r '.[] | "\(.path | split("/") | last) \(.size) \(.format) \(.["parent-state"] // "none")"')"
+    same 2 "$(ctl images --json=short "$DEVICES/leaf" | jq '.[0].depth')"
+    same "" "$(open_below "$DEVICES")"
+    is '.datastores[] | select(.name == "vg") | .images' 4
+}
+
+@test "what cannot be audited is said: pools behind a protocol, disks in no datastore" {
+    cat >"$DIR/node.xml" <<END
+<node><domain type='test'><name>d</name><memory>65536</memory><os><type>hvm</type></os><devices>
+<disk type='file'><driver type='qcow2'/><source file='/nowhere/x&apos;&lt;y.qcow2'/><target dev='vda'/></disk>
+<disk type='file'><driver type='qcow2'/><source file='$STORE/in.qcow2'/><target dev='vdb'/></disk>
+<disk type='network'><source protocol='rbd' name='rbd/v1'><host name='mon'/></source><target dev='vdc'/></disk>
+</devices></domain>
+<pool type='rbd'><name>ceph</name><source><host name='mon'/><name>rbd</name></source>
+<volume type='network'><name>v1</name><capacity>1</capacity></volume></pool></node>
+END
+    chmod 644 "$DIR/node.xml"
+    LIBVIRT="{uris: [\"test://$DIR/node.xml\"], poll: 1s}"
+    write_config
+    start_daemon
+    wait_for 20 connection connected
+    is '.["disks-outside-total"]' 1
+    is '.["disks-outside"][0] | "\(.domain) \(.target) \(.path)"' "d vda /nowhere/x'<y.qcow2"
+    is '.pools[0] | "\(.name) \(.type) \(.auditable) \(.volumes)"' "ceph rbd false 1"
+    run -0 ctl status
+    [[ $output == *"Unaudited: pool ceph (rbd), 1 volumes: its volumes are reached by a network protocol"* ]]
+    [[ $output == *"Unaudited: 1 disk of domains in no datastore"* ]]
+    [[ $output == *"Libvirt: test://$DIR/node.xml, 1 domain, 1 of them active, 1 pool"* ]]
+}
+
+@test "5,000 domains with three disks each" {
+    python3 - >"$DIR/node.xml" <<END
+print("<node>")
+for i in range(5000):
+    print(f"<domain type='test'><name>g{i}</name><memory>65536</memory><os><type>hvm</type></os><devices>" + "".join(
+        f"<disk type='file'><driver type='qcow2'/><source file='$STORE/g{i}-{d}.qcow2'/><target dev='vd{d}'/></disk>"
+        for d in "abc") + "</devices></domain>")
+print("</node>")
+END
+    chmod 644 "$DIR/node.xml"
+    LIBVIRT="{uris: [\"test://$DIR/node.xml\"]}"
+    write_config
+    start_daemon
+    wait_for 60 connection connected
+    is '.libvirt[0].domains' 5000
+    is '.libvirt[0]["left-out"]' 0
+    is '.["disks-outside-total"]' 0
+}
