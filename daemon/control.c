@@ -417,12 +417,13 @@ void control_set_config(struct control *control, const struct config *config)
 static int set_first_config(struct control *control, const struct config *config)
 {
     gid_t group = 0;
-    int r = set_group_name(control, config);
+    int r = set_group_name(control, config), error;
 
-    if (r >= 0)
-        set_access(control, config->control_public,
-                   control->group_name ? control_group_find(control->group_name, &group) : -ENOENT, group);
-    return r;
+    if (r < 0)
+        return r;
+    error = control->group_name ? control_group_find(control->group_name, &group) : -ENOENT;
+    set_access(control, config->control_public, error, group);
+    return 0;
 }
 
 int control_new(sd_event *event, const char *runtime_directory, const struct config *config,
