@@ -130,9 +130,9 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
 }
 
 @test "a scrub keeps to its budget, shows how far it is, and ends when its image changes" {
-    random_image "$STORE/a.qcow2" 8
+    random_image "$STORE/a.qcow2" 32
     make_image "$STORE/b.qcow2"
-    write_config "scrub: { pressure: off, budget: 1MiB/s }"
+    write_config "scrub: { pressure: off, budget: 2MiB/s }"
     start_daemon
     scan
     ctl scan --scrub "$STORE/a.qcow2" >/dev/null
@@ -140,7 +140,7 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     [ "$(scrub_field path)" = "$STORE/a.qcow2" ]
     half_way() { [ "$(scrub_field done)" -gt 1000000 ]; }
     wait_for 20 half_way
-    [ "$(scrub_field total)" = 8388608 ]
+    [ "$(scrub_field total)" = 33554432 ]
     run -0 ctl status
     [[ $output == *"Scrub: "*"a.qcow2: "*"%"* ]]
     # Others are audited meanwhile, on the same device.
@@ -285,6 +285,77 @@ begin_golden() {
     sleep 1
     is_scrubbing 0
     [ "$(verified "$STORE/golden.qcow2")" = "$first" ]
+    sound
+    stop_daemon
+}
+
+@test "bad sectors: the finding says which range of the guest's disk, the rest is read" {
+    need fusermount3
+    need_root
+    [ -c /dev/fuse ] || skip "no /dev/fuse"
+    [ -x "$top_builddir/tests/integration/stall-fs" ] || skip "built without libfuse3"
+    mkdir "$DIR/behind"
+    random_image "$DIR/behind/golden.qcow2" 8
+    # What the guest has at 3 MiB, but for its first 512 bytes.
+    place=$(qemu-img map --output=json "$DIR/behind/golden.qcow2" | python3 -c '
+import json, sys
+for e in json.load(sys.stdin):
+    if e["start"] <= 3 << 20 < e["start"] + e["length"]: print(e["offset"] + (3 << 20) - e["start"])')
+    echo "$((place + 512)) 512" >"$DIR/bad"
+    "$top_builddir/tests/integration/stall-fs" "$DIR/behind" "$DIR/trigger" "$STORE" "$DIR/bad" >"$DIR/fuse.log" 2>&1 3>&- 4>&- &
+    FUSE=$! MOUNTED=$STORE
+    mounted() { grep -q " $STORE fuse" /proc/self/mounts; }
+    wait_for 10 mounted
+    write_config "golden: { patterns: ['*/golden.qcow2'], infer: no }" "scrub: { pressure: off }"
+    start_daemon
+    wait_for 30 has_finding "read-error critical golden.qcow2"
+    ctl findings --json=short --name=read-error >"$DIR/found"
+    id=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[0]["id"])' "$DIR/found")
+    ctl show --json=short "$id" >"$DIR/shown"
+    cat "$DIR/shown"
+    grep -qE '"guest-offset": ?3145728, ?"guest-length": ?65536' "$DIR/shown"
+    [ "$(audit_of "$STORE/golden.qcow2" bytes-read)" -gt 8000000 ]
+    # The sector is replaced.
+    : >"$DIR/bad"
+    scrub "$STORE/golden.qcow2"
+    wait_for 30 is_verified "$STORE/golden.qcow2"
+    wait_for 30 has_no_finding read-error
+    stop_daemon
+}
+
+@test "compressed data that is garbage costs its cluster alone, and the worker lives" {
+    make_image "$DIR/plain.qcow2" 8M
+    qemu-img convert -q -c -O qcow2 "$DIR/plain.qcow2" "$STORE/golden.qcow2"
+    python3 -B -c '
+import sys; sys.path.insert(0, sys.argv[1])
+from imagekit import Qcow2
+with Qcow2(sys.argv[2]) as q:
+    q.put_bytes(q.l2(2) & ((1 << 54) - 1), b"\xff" * 8)' "$IMAGES" "$STORE/golden.qcow2"
+    write_config "golden: { patterns: ['*/golden.qcow2'], infer: no }" "scrub: { pressure: off }"
+    start_daemon
+    was_read() { [ "$(audit_of "$STORE/golden.qcow2" reading)" = direct ]; }
+    is_tmpfs || wait_for 30 was_read
+    run ! is_verified "$STORE/golden.qcow2"
+    has_no_finding audit-failed
+    has_no_finding read-error
+    stop_daemon
+}
+
+@test "a file that shrinks, grows, or is replaced while it is read: no verdict, and it is read again" {
+    begin_golden 1MiB/s
+    cp "$STORE/golden.qcow2" "$DIR/copy"
+    truncate -s 8M "$STORE/golden.qcow2"
+    interrupted() { is_scrubbing 0 || [ "$(scrub_field done)" = 0 ]; }
+    wait_for 20 interrupted
+    sound
+    # Whole again, and longer.
+    cat "$DIR/copy" >"$STORE/golden.qcow2"
+    truncate -s +1M "$STORE/golden.qcow2"
+    cp "$DIR/copy" "$DIR/other.qcow2"
+    mv "$DIR/other.qcow2" "$STORE/golden.qcow2"
+    write_config "golden: { patterns: ['*/golden.qcow2'], infer: no }" "scrub: { pressure: off }"
+    ctl reload
+    wait_for 60 is_verified "$STORE/golden.qcow2"
     sound
     stop_daemon
 }
