@@ -97,7 +97,9 @@ static const struct qca_content_digest *content_of(const struct side *side)
 static bool gather(struct checker *checker, struct side *side, bool file_too)
 {
     const struct check_ask ask = {
-        .flags = WORKER_CHAIN | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS | (file_too ? WORKER_FILE_DIGEST : 0),
+        /* the check tells how the clusters lie */
+        .flags = WORKER_CHAIN | WORKER_CHECK | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS |
+                 (file_too ? WORKER_FILE_DIGEST : 0),
         .blocks = on_blocks,
         .userdata = side,
     };
@@ -179,11 +181,64 @@ static void compare_blocks(const struct side *a, const struct side *b, struct di
 
 /* ---- telling ------------------------------------------------------------------------------ */
 
-/* A line for what is not the same of both, of up to 80 characters each. */
-static void tell_unlike(const char *label, const char *a, const char *b)
+static int put(json_object *object, const char *key, json_object *value)
 {
-    if (strcmp(a, b) != 0)
-        (void)printf("  %-14s %s, %s\n", label, a, b);
+    if (value && json_object_object_add(object, key, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
+/* What is not the same of both containers: lines for people, or entries of a list. */
+struct unlike {
+    json_object *list;              /* NULL: lines */
+    size_t n;
+    bool no_memory;
+};
+
+static void tell_unlike(struct unlike *unlike, const char *what, const char *a, const char *b)
+{
+    json_object *entry;
+
+    if (strcmp(a, b) == 0)
+        return;
+    unlike->n++;
+    if (!unlike->list) {
+        (void)printf("  %s:%*s %s, %s\n", what, strlen(what) < 13 ? (int)(13 - strlen(what)) : 0, "", a, b);
+        return;
+    }
+    entry = json_object_new_object();
+    if (!entry || json_object_array_add(unlike->list, entry) < 0) {
+        json_object_put(entry);
+        unlike->no_memory = true;
+        return;
+    }
+    unlike->no_memory |= put(entry, "what", json_object_new_string(what)) < 0 ||
+                         put(entry, "first", json_object_new_string(a)) < 0 ||
+                         put(entry, "second", json_object_new_string(b)) < 0;
+}
+
+static void tell_unlike_numbers(struct unlike *unlike, const char *what, uint64_t a, uint64_t b, const char *unit)
+{
+    char left[80], right[80];
+
+    (void)snprintf(left, sizeof(left), "%" PRIu64 "%s", a, unit);
+    (void)snprintf(right, sizeof(right), "%" PRIu64 "%s", b, unit);
+    tell_unlike(unlike, what, left, right);
+}
+
+/* How the clusters lie in the file: one behind another as the guest sees them, or how many of them do not. */
+static const char *order_text(const struct side *side, char buf[static 80])
+{
+    const struct layer_report *layer = &side->check->report->layers[0];
+
+    if (!layer->checked || layer->info.format == QCA_FORMAT_RAW)
+        return "as on the disk";
+    if (layer->check.fragmented_clusters == 0)
+        return "one behind another";
+    (void)snprintf(buf, 80, "%" PRIu64 " of %" PRIu64 " clusters not behind the one before",
+                   layer->check.fragmented_clusters, layer->check.allocated_clusters);
+    return buf;
 }
 
 static const char *compression_text(const struct side *side, char buf[static 80])
@@ -198,27 +253,26 @@ static const char *compression_text(const struct side *side, char buf[static 80]
     return buf;
 }
 
-static void tell_containers(const struct side *a, const struct side *b)
+static void tell_containers(const struct side *a, const struct side *b, struct unlike *unlike)
 {
     const struct qca_image_info *x = &a->check->report->layers[0].info, *y = &b->check->report->layers[0].info;
     char left[80], right[80], size[2][TEXT_SIZE_MAX];
 
-    tell_unlike("Format:", qca_format_name(x->format), qca_format_name(y->format));
+    tell_unlike(unlike, "Format", qca_format_name(x->format), qca_format_name(y->format));
     if (x->format == QCA_FORMAT_QCOW2 && y->format == QCA_FORMAT_QCOW2) {
-        (void)snprintf(left, sizeof(left), "%" PRIu32, x->version);
-        (void)snprintf(right, sizeof(right), "%" PRIu32, y->version);
-        tell_unlike("Version:", left, right);
-        tell_unlike("Cluster size:", text_size(x->cluster_size, size[0]), text_size(y->cluster_size, size[1]));
-        tell_unlike("Subclusters:", x->incompatible_features & QCA_INCOMPAT_EXTENDED_L2 ? "yes" : "no",
+        tell_unlike_numbers(unlike, "Version", x->version, y->version, "");
+        tell_unlike(unlike, "Cluster size", text_size(x->cluster_size, size[0]), text_size(y->cluster_size, size[1]));
+        tell_unlike(unlike, "Subclusters", x->incompatible_features & QCA_INCOMPAT_EXTENDED_L2 ? "yes" : "no",
                     y->incompatible_features & QCA_INCOMPAT_EXTENDED_L2 ? "yes" : "no");
+        tell_unlike_numbers(unlike, "Snapshots", x->snapshot_count, y->snapshot_count, "");
+        tell_unlike_numbers(unlike, "Bitmaps", x->n_bitmaps, y->n_bitmaps, "");
     }
-    tell_unlike("Compression:", compression_text(a, left), compression_text(b, right));
-    (void)snprintf(left, sizeof(left), "%zu", a->check->report->n_layers);
-    (void)snprintf(right, sizeof(right), "%zu", b->check->report->n_layers);
-    tell_unlike("Layers:", left, right);
-    (void)snprintf(left, sizeof(left), "%" PRIu64 " bytes", x->file_size);
-    (void)snprintf(right, sizeof(right), "%" PRIu64 " bytes", y->file_size);
-    tell_unlike("File size:", left, right);
+    tell_unlike(unlike, "Compression", compression_text(a, left), compression_text(b, right));
+    tell_unlike(unlike, "Order", order_text(a, left), order_text(b, right));
+    tell_unlike_numbers(unlike, "Layers", a->check->report->n_layers, b->check->report->n_layers, "");
+    tell_unlike_numbers(unlike, "File size", x->file_size, y->file_size, " bytes");
+    if (unlike->n == 0)
+        tell_unlike(unlike, "Order", "clusters or metadata in one order", "in another");
 }
 
 static void tell_difference(const struct side *a, const struct side *b, const struct difference *difference)
@@ -240,20 +294,22 @@ static void tell_difference(const struct side *a, const struct side *b, const st
         (void)printf("    and %" PRIu64 " more; with --json all of them\n", difference->n_ranges - n);
 }
 
-static int put(json_object *object, const char *key, json_object *value)
-{
-    if (value && json_object_object_add(object, key, value) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
-static int tell_json(const struct ctl *ctl, const char *result, const struct difference *difference)
+/* a and b: the containers are told apart. */
+static int tell_json(const struct ctl *ctl, const char *result, const struct difference *difference,
+                     const struct side *a, const struct side *b)
 {
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     json_object *ranges = NULL;
     int r = object ? put(object, "result", json_object_new_string(result)) : -ENOMEM;
 
+    if (r == 0 && a) {
+        struct unlike unlike = { .list = json_object_new_array() };
+
+        r = put(object, "differs", unlike.list);
+        if (r == 0)
+            tell_containers(a, b, &unlike);
+        r = r == 0 && unlike.no_memory ? -ENOMEM : r;
+    }
     if (r == 0 && difference) {
         ranges = json_object_new_array();
         r = put(object, "different-bytes", json_object_new_uint64(difference->bytes));
@@ -289,19 +345,19 @@ static int conclude(const struct ctl *ctl, const struct side *a, const struct si
             return complain(-ENOMEM, "Cannot compare"), NOT_COMPARABLE;
         compare_blocks(a, b, difference);
         if (json)
-            r = tell_json(ctl, "different", difference);
+            r = tell_json(ctl, "different", difference, NULL, NULL);
         else
             tell_difference(a, b, difference);
     } else if (file_too && memcmp(x->file_digest->sha256, y->file_digest->sha256, sizeof(x->file_digest->sha256)) == 0) {
         if (json)
-            r = tell_json(ctl, "same-file", NULL);
+            r = tell_json(ctl, "same-file", NULL, NULL, NULL);
         else
             (void)printf("%s and %s are the same file, byte for byte.\n", a->shown, b->shown);
     } else if (json)
-        r = tell_json(ctl, "same-content", NULL);
+        r = tell_json(ctl, "same-content", NULL, a, b);
     else {
         (void)printf("%s and %s hold the same content in different containers.\n", a->shown, b->shown);
-        tell_containers(a, b);
+        tell_containers(a, b, &(struct unlike){ .n = 0 });
     }
     if (r < 0)
         return complain(r, "Cannot show the result"), NOT_COMPARABLE;

@@ -295,6 +295,7 @@ static void on_opened(struct job *job, uint64_t tag, const struct request_result
     } else {
         job->audit->identity = identity_from_stat(result->stat);
         job->audit->fingerprint = fingerprint_from_stat(result->stat);
+        job->audit->verity = verity_from_stat(result->stat);
         audit_take_use(job, result->use);
         r = job_read(job, fd, result->stat);
         if (r < 0)

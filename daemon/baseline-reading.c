@@ -125,7 +125,10 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
             interval = DAY;
         last = deviation->read;
     } else {
-        if (!baseline_untouched(baseline, &image->identity, &image->fingerprint)) {
+        /* The kernel vouches for the content, whatever the times say. */
+        bool vouched = verity_equal(&baseline->verity, &image->audit->verity);
+
+        if (!vouched && !baseline_untouched(baseline, &image->identity, &image->fingerprint)) {
             if (source == BASELINE_CHILD)       /* it may change: not before it has rested */
                 return later(usec_of(image->fingerprint.mtime) + policy->scrub_parents_after, now,
                              BASELINE_DUE_CHANGED, ret_at);

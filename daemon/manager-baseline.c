@@ -603,6 +603,7 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
         if (moved)
             (void)baselines_rebind(manager->baselines, baseline, &image->identity, image->path);
         take_roles(manager, image, baseline);
+        baseline->verity = finishing->verity;
         baseline->blocks = finishing->kept;
         if (finishing->kept)
             blocks_adopt(manager, &image->identity, &before);
@@ -665,7 +666,8 @@ static struct finishing *finishing_new(struct manager *manager, const struct ima
     if (!finishing)
         return NULL;
     *finishing = (struct finishing){ .manager = manager, .path = strdup(image->path), .identity = audit->identity,
-                                     .fingerprint = audit->fingerprint, .result = result_copy(audit->digest),
+                                     .fingerprint = audit->fingerprint, .verity = audit->verity,
+                                     .result = result_copy(audit->digest),
                                      .has_metadata = layer && layer->has_metadata_digest,
                                      .layered = image->parent.state != REFERENCE_NONE };
     if (finishing->has_metadata)

@@ -77,3 +77,17 @@ struct baseline *baseline_free(struct baseline *baseline)
     free(baseline);
     return NULL;
 }
+
+struct verity verity_from_stat(const struct files_stat *stat)
+{
+    struct verity verity = { .algorithm = stat->verity_algorithm, .size = stat->verity_size };
+
+    memcpy(verity.digest, stat->verity, sizeof(verity.digest));
+    return verity;
+}
+
+bool verity_equal(const struct verity *a, const struct verity *b)
+{
+    return a->algorithm != 0 && a->algorithm == b->algorithm && a->size == b->size &&
+           memcmp(a->digest, b->digest, a->size) == 0;
+}

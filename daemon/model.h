@@ -138,6 +138,17 @@ struct fingerprint {
     uint32_t mode, uid, gid, links;
 };
 
+#define VERITY_SIZE_MAX FILES_VERITY_MAX
+
+/* fs-verity's measure of a file: the kernel checks every read against it, and nobody can write the file. */
+struct verity {
+    uint16_t algorithm;         /* FS_VERITY_HASH_ALG_*; 0: the file has none */
+    uint16_t size;              /* bytes of digest */
+    uint8_t digest[VERITY_SIZE_MAX];
+};
+
+struct verity verity_from_stat(const struct files_stat *stat);
+bool verity_equal(const struct verity *a, const struct verity *b);      /* both have one, and the same */
 struct identity identity_from_stat(const struct files_stat *stat);
 bool identity_equal(const struct identity *a, const struct identity *b);
 struct fingerprint fingerprint_from_stat(const struct files_stat *stat);
@@ -247,15 +258,6 @@ struct deviation {
 
 struct deviation *deviation_free(struct deviation *deviation);
 
-#define VERITY_SIZE_MAX 64
-
-/* fs-verity's measure of a file: the kernel checks every read against it, and nobody can write the file. */
-struct verity {
-    uint16_t algorithm;         /* FS_VERITY_HASH_ALG_*; 0: the file has none */
-    uint16_t size;              /* bytes of digest */
-    uint8_t digest[VERITY_SIZE_MAX];
-};
-
 /* What an image held when it was taken for good. Owned by the set of baselines, one per identity; an image that has
  * one points to it. */
 struct baseline {
@@ -299,6 +301,7 @@ struct audit {
     struct identity identity;   /* of what was audited, */
     struct fingerprint fingerprint;     /* before; equal after, else confidence is racy */
     struct audit_report *report;
+    struct verity verity;       /* of the file, when it was opened */
     struct digest_result *digest;       /* NULL: no scrub, or the image changed meanwhile, or has a writer */
 };
 

@@ -267,7 +267,8 @@ static void send_waiting(struct files *files)
 static bool stat_is_valid(const struct files_stat *stat)
 {
     return stat->type <= FILES_OTHER &&
-           (stat->alignment == UINT32_MAX || (stat->alignment & (stat->alignment - 1)) == 0);
+           (stat->alignment == UINT32_MAX || (stat->alignment & (stat->alignment - 1)) == 0) &&
+           stat->verity_size <= FILES_VERITY_MAX && (stat->verity_algorithm == 0) == (stat->verity_size == 0);
 }
 
 /* Is path the root or below it? */

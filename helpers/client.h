@@ -101,6 +101,8 @@ enum files_type { FILES_REGULAR, FILES_BLOCK, FILES_DIRECTORY, FILES_SYMLINK, FI
 /* Who has it open, by QEMU's lock bytes (F_OFD_GETLK at 101 and 201). */
 enum files_use { FILES_UNUSED, FILES_FROZEN, FILES_WRITER };
 
+#define FILES_VERITY_MAX 64
+
 /* What statx says of one file, and where it really is. Times are nanoseconds since the epoch. */
 struct files_stat {
     enum files_type type;
@@ -114,6 +116,10 @@ struct files_stat {
     uint32_t mode, uid, gid, links;
     uint32_t alignment;             /* bytes that O_DIRECT wants offset, length and memory aligned to; 0: the kernel does
                                        not tell; UINT32_MAX: no such reads. Of files that were opened */
+    /* fs-verity's measure (FS_IOC_MEASURE_VERITY) of files that were opened; algorithm and size 0: it has none. */
+    uint16_t verity_algorithm;      /* FS_VERITY_HASH_ALG_* */
+    uint16_t verity_size;           /* bytes of verity */
+    uint8_t verity[FILES_VERITY_MAX];
 };
 
 enum files_event {

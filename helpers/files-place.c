@@ -4,9 +4,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fsverity.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -468,6 +471,24 @@ static uint32_t direct_alignment(int fd)
 #endif
 }
 
+/* The kernel's own digest of a file that it lets nobody write any more. */
+static void measure_verity(int fd, struct files_stat *stat)
+{
+    struct {
+        struct fsverity_digest head;
+        uint8_t digest[FILES_VERITY_MAX];
+    } measure = { .head = { .digest_size = FILES_VERITY_MAX } };
+    struct statx x;
+
+    if (stat->type != FILES_REGULAR || statx(fd, "", AT_EMPTY_PATH, 0, &x) < 0 ||
+        !(x.stx_attributes & STATX_ATTR_VERITY) || ioctl(fd, FS_IOC_MEASURE_VERITY, &measure) < 0 ||
+        measure.head.digest_size > FILES_VERITY_MAX || measure.head.digest_algorithm == 0)
+        return;
+    stat->verity_algorithm = measure.head.digest_algorithm;
+    stat->verity_size = measure.head.digest_size;
+    memcpy(stat->verity, measure.digest, measure.head.digest_size);
+}
+
 int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_stat *ret_stat,
                  enum files_use *ret_use)
 {
@@ -493,6 +514,7 @@ int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_sta
         ret_stat->size = (uint64_t)end;
     }
     ret_stat->alignment = direct_alignment(fd);
+    measure_verity(fd, ret_stat);
     *ret_use = byte_is_locked(fd, LOCK_WRITES) ? FILES_WRITER :
                byte_is_locked(fd, LOCK_UNSHARED_WRITE) ? FILES_FROZEN : FILES_UNUSED;
     *ret_fd = TAKE_FD(fd);

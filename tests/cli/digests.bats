@@ -235,6 +235,17 @@ fill() {
     [[ $output == *"different content"* && $output == *"0x500000, 64K"* && $output == *"0x700000, 128K"* ]]
     [ "$(qcauditctl compare --json=short a.qcow2 a.raw | jq -c '[.result, ."different-bytes", ."ranges-total", .ranges[1]."guest-offset"]')" = \
         '["different",196608,2,7340032]' ]
+    # the same clusters in another order
+    qemu-img create -q -f qcow2 up.qcow2 8M
+    qemu-img create -q -f qcow2 down.qcow2 8M
+    for ((i = 0; i < 8; i++)); do qemu-io -c "write -q -P $((i + 1)) $((i * 64))k 64k" up.qcow2; done
+    for ((i = 7; i >= 0; i--)); do qemu-io -c "write -q -P $((i + 1)) $((i * 64))k 64k" down.qcow2; done
+    run -0 qcauditctl compare up.qcow2 down.qcow2
+    [[ $output == *"Order: "*"one behind another, "*" of 8 clusters not behind the one before"* ]]
+    qemu-img bitmap --add up.qcow2 backup
+    [ "$(qcauditctl compare --json=short up.qcow2 down.qcow2 | jq -c '[.result, (.differs | map(.what))]')" = \
+        '["same-content",["Bitmaps","Order","File size"]]' ]
+    [[ "$(qcauditctl compare --json=short up.qcow2 up.qcow2 | jq -c .differs)" == null ]]
     # longer, by zeros
     qemu-img convert -O qcow2 a.qcow2 d.qcow2
     qemu-img resize -q d.qcow2 12M

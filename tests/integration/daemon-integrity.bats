@@ -317,3 +317,35 @@ make_golden() { # PATH [SIZE]: data here and there
     until_true has_no_finding bit-rot
     is_verified "$GOLDEN/base.qcow2"
 }
+
+@test "fs-verity: its measure is kept, and EIO there is bit rot" {
+    need_root
+    need mkfs.ext4 losetup filefrag fsverity
+    truncate -s 300M "$DIR/disk"
+    mkfs.ext4 -q -F -b 4096 -O verity "$DIR/disk"
+    LOOP=$(losetup --find --show "$DIR/disk") || skip "no loop device can be had"
+    mount "$LOOP" "$STORE" 2>"$DIR/why" || skip "the kernel mounts no file system with verity: $(cat "$DIR/why")"
+    MOUNTED=$STORE
+    mkdir "$GOLDEN"
+    qemu-img create -q -f qcow2 "$GOLDEN/base.qcow2" 64M
+    qemu-io -c 'write -q -P 1 0 1M' "$GOLDEN/base.qcow2"
+    touch -d '2 days ago' "$GOLDEN/base.qcow2"
+    sync -f "$GOLDEN"
+    fsverity enable "$GOLDEN/base.qcow2" 2>"$DIR/why" || skip "the kernel has no fs-verity: $(cat "$DIR/why")"
+    measure=$(fsverity measure "$GOLDEN/base.qcow2" | cut -d ' ' -f 1)
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    [ "sha256:$(reading "$GOLDEN/base.qcow2" '.baseline["fs-verity"]')" = "$measure" ]
+    host=$(qemu-img map -U --output=json "$GOLDEN/base.qcow2" | jq '.[0].offset')
+    physical=$(filefrag -b4096 -v "$GOLDEN/base.qcow2" |
+        awk -v b=$((host / 4096)) '/^ *[0-9]+:/ { gsub(/[:.]+/, " "); if (b >= $2 && b <= $3) print $4 + b - $2 }')
+    # such a file is not read past the page cache: it goes with the mount
+    stop_daemon
+    umount "$STORE"
+    printf 'Z' | dd of="$LOOP" bs=1 seek=$((physical * 4096)) conv=notrunc,fsync status=none
+    mount "$LOOP" "$STORE"
+    start_daemon
+    ctl scan --scrub --wait "$GOLDEN/base.qcow2" >/dev/null || [ $? = 2 ]
+    until_true has_finding "bit-rot critical golden/base.qcow2"
+    [[ "$(evidence bit-rot '.evidence.summary')" == *"cannot be read as fs-verity knows it"* ]]
+}

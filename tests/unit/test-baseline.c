@@ -180,6 +180,14 @@ static void due_again(void **state)
     /* a ctime that nothing explains is, and so is an mtime, a size, another file. */
     baseline->attributes = false;
     assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
+    /* but where the kernel vouches for the content, no time is; */
+    baseline->verity = (struct verity){ .algorithm = 1, .size = 32, .digest = { 5 } };
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
+    world->image->audit->verity = baseline->verity;
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_LATER);
+    assert_int_equal(due(world, T0_USEC + 31 * DAY, &at), BASELINE_DUE_SCRUB);
+    world->image->audit->verity.digest[0]++;
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
     world->image->fingerprint = baseline->fingerprint;
     world->image->fingerprint.mtime++;
     assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
