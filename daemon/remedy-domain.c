@@ -67,9 +67,11 @@ bool remedy_define_source(struct remedy *remedy, const struct graph *graph, cons
 
     if (!virsh || !name || !pattern || !path_is_simple(from) || !path_is_simple(to))
         return false;
+    /* The chain that libvirt noted below the source goes with it: it finds out anew. */
     remedy_command(remedy,
-                   "%s dumpxml --inactive --security-info %s | sed \"s|='%s'|='%s'|\" | %s define /dev/stdin", virsh,
-                   name, pattern, to, virsh);
+                   "%s dumpxml --inactive --security-info %s | sed \"\\|='%s'|,/<target /{s|='%s'|='%s'|;"
+                   "/^      <backingStore .*[^/]>\\$/,/^      <.backingStore>/d}\" | %s define /dev/stdin",
+                   virsh, name, pattern, pattern, to, virsh);
     return true;
 }
 

@@ -169,7 +169,7 @@ pid_t files_pid(const struct files *files);
 /* What kind of place the root is; asked once after the start, also tells whether it is there at all. */
 struct files_root {
     uint64_t fsid, inode, device;
-    uint64_t size, available;       /* bytes */
+    uint64_t size, available;       /* bytes; size is what can be used, so that size - available is in use */
     char type[24];                  /* "ext4", "xfs", "nfs4", "fuse", ... */
     bool network;                   /* inotify does not see other hosts' changes */
     const char *real_path;          /* the root with all links followed; records keep to the root as it was given */

@@ -338,6 +338,7 @@ int place_root(struct place *place, struct files_root *ret_root)
     struct place_mount where;
     struct files_stat stat;
     struct statfs fs;
+    uint64_t blocks;
     int r;
 
     r = place_open_root(place, &fd);
@@ -350,8 +351,10 @@ int place_root(struct place *place, struct files_root *ret_root)
     if (r < 0)
         return r;
     mount = mount_table_find(&mounts, where.id);
+    /* What is kept for root alone is neither used nor to be had: df counts so, too. */
+    blocks = (uint64_t)fs.f_blocks - (uint64_t)fs.f_bfree + (uint64_t)fs.f_bavail;
     *ret_root = (struct files_root){
-        .fsid = stat.fsid, .inode = stat.inode, .device = stat.device, .size = (uint64_t)fs.f_blocks * (uint64_t)fs.f_bsize,
+        .fsid = stat.fsid, .inode = stat.inode, .device = stat.device, .size = blocks * (uint64_t)fs.f_bsize,
         .available = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize, .real_path = place->real_root,
         .network = mount && mount_type_is_remote(mount->type),
     };

@@ -106,7 +106,7 @@ END
 }
 
 @test "conf.d: later files win" {
-    mkdir "$DIR/conf.d"
+    mkdir -p "$DIR/conf.d"
     printf 'thresholds: { clusters-leaked: on }\n' >"$DIR/conf.d/10-on.yaml"
     printf 'thresholds: { clusters-leaked: off }\n' >"$DIR/conf.d/20-off.yaml"
     start_daemon

@@ -34,6 +34,9 @@ qcaudit_setup() {
     chmod 755 "$DIR"
     mkdir "$STORE"
     mkdir -m 700 "$STATE" "$RUN"
+    # How full this machine's disk is says nothing here; a test that asks for it removes the file.
+    mkdir "$DIR/conf.d"
+    echo 'thresholds: {datastore-full: off, datastore-overcommitted: off, time-to-full: off}' >"$DIR/conf.d/00-machine.yaml"
     write_config
 }
 

@@ -1,0 +1,129 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A running domain, snapshots by a loop, never consolidated: what is found, and how all of it resolves by the commands that
+# are printed.
+load lib
+load domains
+
+setup() {
+    # A loop of a test takes them faster than any cron job: seconds are a rhythm here.
+    domains_setup 'thresholds:' '  snapshot-runaway: {least: 1s, tolerance: 100%}' '  snapshot-unmanaged: {after: 1s}' \
+        '  chain-deep: {warning: 5, error: 25}' '  orphan: {after: 1h}'
+}
+teardown() { domains_teardown; }
+
+LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story
+
+@test "the story: snapshots in a loop, nobody consolidates; the commands printed end all of it" {
+    make_image "$STORE/web.qcow2"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/web.qcow2")"
+    start web
+    start_daemon
+    for ((i = 1; i <= LAYERS; i++)); do
+        snapshot web "s$i"
+        guest_write web vda "write -P $((i % 250)) $((i % 32 * 64))k 64k"
+        sleep 1.1
+    done
+    wait_for 60 has_finding "chain-deep"
+    wait_for 60 has_finding "snapshot-runaway error web.qcow2"
+    id=$(finding snapshot-runaway web.qcow2)
+    [ "$(evidence "$id" dates-from)" = libvirt ]
+    [ "$(evidence "$id" interval-seconds)" -ge 1 ]
+    [ "$(evidence "$id" limit-reached-at)" -gt 0 ]
+    # As long as libvirt knows the snapshots, they are explained.
+    has_no_finding snapshot-unmanaged
+    run -0 ctl domains
+    [[ $output == *"paused"*"$((LAYERS + 1)) (+$LAYERS)"*"web"* ]]
+    run -0 ctl chain web:vda
+    [[ $output == *"vda of web, in use"* ]]
+    [[ $output == *"snapshot s1"* ]]
+    run -0 ctl show web
+    [[ $output == *"Snapshots: s1, external"* ]]
+    run -0 ctl images --domain web --json=short
+    [ "$(python3 -c 'import json, sys; print(len(json.loads(sys.argv[1])))' "$output")" = $((LAYERS + 1)) ]
+
+    # The script that made them deletes its traces: the layers stay.
+    for ((i = 1; i <= LAYERS; i++)); do v snapshot-delete web "s$i" --metadata >/dev/null; done
+    wait_for 60 has_finding "snapshot-unmanaged warning web.qcow2"
+    id=$(finding snapshot-unmanaged web.qcow2)
+    [ "$(evidence "$id" unmanaged)" = "$LAYERS" ]
+    [ "$(evidence "$id" domain)" = web ]
+    [ "$(evidence "$id" disk)" = vda ]
+
+    # To the letter.
+    remedy chain-deep web.qcow2
+    [[ $(cat "$DIR/remedy.sh") == *"blockcommit web vda --base $STORE/web.qcow2 --active --pivot"* ]]
+    [ "$(v domblklist web | awk '/vda/ {print $2}')" = "$STORE/web.qcow2" ]
+    wait_for 60 resolved chain-deep
+    wait_for 60 resolved snapshot-runaway
+    wait_for 60 resolved snapshot-unmanaged
+    scan
+    rm -f "$STORE"/web.s*
+    scan
+    same "" "$(findings)"
+    # And everything the guest wrote is there.
+    v destroy web
+    wait_for 30 image_is_offline web.qcow2
+    same "" "$(findings)"
+    qemu-io -f qcow2 -r -c "read -P $((LAYERS % 250)) $((LAYERS % 32 * 64))k 64k" "$STORE/web.qcow2" | { ! grep -i mismatch; }
+}
+
+image_is_offline() { # the audit that a domain's end asks for was made
+    [ "$(ctl images "$STORE/$1" --json=short | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["confidence"])')" = offline ]
+}
+
+@test "metadata of merged snapshots goes with them" {
+    make_image "$STORE/web.qcow2"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/web.qcow2")"
+    start web
+    for i in 1 2 3 4 5 6; do snapshot web "s $i"; done
+    start_daemon
+    scan
+    wait_for 30 has_finding "chain-deep warning web.qcow2"
+    remedy chain-deep web.qcow2
+    same "" "$(v snapshot-list web --name)"
+    wait_for 60 resolved chain-deep
+}
+
+@test "a chain of a domain that is shut off goes into its own layer, and the definition with it" {
+    make_image "$STORE/web.qcow2"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/web.qcow2")"
+    start web
+    for i in 1 2 3 4 5 6; do snapshot web "s$i"; done
+    guest_write web vda "write -P 77 1M 64k"
+    v destroy web
+    start_daemon
+    scan
+    wait_for 30 has_finding "chain-deep warning web.qcow2"
+    remedy chain-deep web.qcow2
+    [ "$(v domblklist web | awk '/vda/ {print $2}')" = "$STORE/web.qcow2" ]
+    same "" "$(v snapshot-list web --name)"
+    qemu-io -f qcow2 -r -c "read -P 77 1M 64k" "$STORE/web.qcow2" | { ! grep -i mismatch; }
+    scan "$STORE"
+    wait_for 60 resolved chain-deep
+    start web
+}
+
+@test "a deep chain above a linked clone: the golden image and its other clones stay as they are" {
+    make_image "$STORE/golden.qcow2"
+    for i in 1 2; do qemu-img create -q -f qcow2 -b golden.qcow2 -F qcow2 "$STORE/clone$i.qcow2"; done
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/clone1.qcow2")"
+    start web
+    for i in 1 2 3 4 5; do snapshot web "s$i"; guest_write web vda "write -P $i ${i}00k 64k"; done
+    before=$(sha256sum <"$STORE/golden.qcow2")
+    other=$(qcauditctl hash --content "$STORE/clone2.qcow2")
+    start_daemon
+    scan
+    wait_for 30 has_finding "chain-deep warning clone1.qcow2"
+    remedy chain-deep clone1.qcow2
+    [ "$(v domblklist web | awk '/vda/ {print $2}')" = "$STORE/clone1.qcow2" ]
+    [ "$(sha256sum <"$STORE/golden.qcow2")" = "$before" ]
+    [ "$(qcauditctl hash --content "$STORE/clone2.qcow2")" = "$other" ]
+    wait_for 60 resolved chain-deep
+    run -0 ctl show golden.qcow2
+    [[ $output == *"Role: golden"* ]]
+}
