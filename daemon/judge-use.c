@@ -22,8 +22,8 @@ char *entry_words(const struct usage_entry *entry)
         target = text_escape_string(entry->disk->target);
     if (!domain || (entry->disk && !target))
         return NULL;
-    return asprintf(&words, "%s%sdomain %s", entry->disk ? "disk " : "", entry->disk ? target : "", domain) < 0
-               ? NULL : words;
+    return asprintf(&words, "%s%s%sdomain %s", entry->disk ? "disk " : "", entry->disk ? target : "",
+                    entry->disk ? " of " : "", domain) < 0 ? NULL : words;
 }
 
 char *name_words(const char *path)

@@ -314,6 +314,9 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
     image->audit_before = image->audit;
     image->audit = audit;
     image->use = audit->use;
+    /* A guest's writes make no event. */
+    if (identity_equal(&image->identity, &audit->identity))
+        image->fingerprint.allocated = audit->fingerprint.allocated;
     if (S_ISBLK(image->fingerprint.mode))       /* a walk does not open it */
         image->fingerprint.size = audit->fingerprint.size;
     image->worker_deaths = pass_worker_died(audit->report) ? image->worker_deaths + 1 : 0;

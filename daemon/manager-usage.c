@@ -16,18 +16,17 @@
 
 /* ---- places: paths of libvirt's under which discover knows no image ---------------------------------- */
 
-enum place_state {
-    PLACE_WANTED,               /* to be looked up */
-    PLACE_ASKED,
+enum place_answer {
+    PLACE_UNKNOWN,              /* not looked up yet, in no datastore, or it could not be looked up */
     PLACE_FOUND,                /* is `real`, by another name */
     PLACE_MISSING,
-    PLACE_UNKNOWN,              /* in no datastore, or it could not be looked up */
 };
 
 struct place {
     LIST_ENTRY(place) link;
     struct usages *usages;
-    enum place_state state;
+    enum place_answer answer;   /* the last one: it holds until the next */
+    bool wanted, asked;         /* to be looked up; under way */
     bool mentioned;             /* by the present status */
     struct files *files;        /* while it is asked */
     char *real;
@@ -73,6 +72,7 @@ static struct place *place_get(struct usages *usages, const char *path, bool mak
     if (*(struct place **)found != place)
         return *(struct place **)found;
     place->usages = usages;
+    place->wanted = true;
     LIST_INSERT_HEAD(&usages->places, place, link);
     return TAKE_PTR(place);
 }
@@ -97,19 +97,26 @@ static void on_place(void *userdata, int error, const char *real_path, const str
 {
     struct place *place = userdata;
     struct usages *usages = place->usages;
+    enum place_answer before = place->answer;
+    bool moved = false;
 
     usages->asking--;
     place->files = NULL;
-    free(TAKE_PTR(place->real));
-    place->state = PLACE_UNKNOWN;
+    place->asked = false;
+    place->answer = PLACE_UNKNOWN;
     if (error == -ENOENT || error == -ENOTDIR) {
-        place->state = PLACE_MISSING;
+        place->answer = PLACE_MISSING;
     } else if (error == 0) {
-        place->real = strdup(real_path);
-        place->identity = identity_from_stat(stat);
-        place->state = place->real ? PLACE_FOUND : PLACE_UNKNOWN;
+        char *real = strdup(real_path);
+        struct identity identity = identity_from_stat(stat);
+
+        moved = !real || !place->real || strcmp(real, place->real) != 0 || !identity_equal(&identity, &place->identity);
+        free(place->real);
+        place->real = real;
+        place->identity = identity;
+        place->answer = real ? PLACE_FOUND : PLACE_UNKNOWN;
     }
-    if (place->state != PLACE_UNKNOWN)
+    if (place->answer != before || moved)
         usage_soon(usages->manager);
     places_ask(usages);
 }
@@ -125,7 +132,7 @@ static void places_ask(struct usages *usages)
         struct datastore *datastore;
         struct files *files;
 
-        if (place->state != PLACE_WANTED)
+        if (!place->wanted || place->asked)
             continue;
         if (usages->asking >= ASKING_MAX)
             return;
@@ -133,11 +140,12 @@ static void places_ask(struct usages *usages)
         if (datastore && datastore->walk_finished == 0)
             continue;           /* most of them are images, as its first walk will show */
         files = datastore && datastore->state == DATASTORE_ONLINE ? discover_files(manager->discover, datastore) : NULL;
+        place->wanted = false;
         if (!files || files_resolve(files, place->path, place->path, on_place, place) < 0) {
-            place->state = PLACE_UNKNOWN;
+            place->answer = PLACE_UNKNOWN;
             continue;
         }
-        place->state = PLACE_ASKED;
+        place->asked = true;
         place->files = files;
         usages->asking++;
     }
@@ -152,8 +160,9 @@ void usage_files_gone(struct manager *manager, const struct files *files)
     if (!usages)
         return;
     LIST_FOREACH(place, &usages->places, link)
-        if (place->state == PLACE_ASKED && place->files == files) {
-            place->state = PLACE_UNKNOWN;
+        if (place->asked && place->files == files) {
+            place->answer = PLACE_UNKNOWN;
+            place->asked = false;
             place->files = NULL;
             usages->asking--;
         }
@@ -166,9 +175,8 @@ static void places_look_again(struct usages *usages, const struct datastore *dat
     struct place *place;
 
     LIST_FOREACH(place, &usages->places, link)
-        if (place->state != PLACE_ASKED && place->state != PLACE_WANTED &&
-            (!datastore || discover_datastore_of(manager->discover, place->path) == datastore))
-            place->state = PLACE_WANTED;
+        if (!datastore || discover_datastore_of(manager->discover, place->path) == datastore)
+            place->wanted = true;
     places_ask(usages);
 }
 
@@ -197,8 +205,8 @@ static void look(void *userdata, const char *path, struct usage_file *ret_file)
     if (!place)
         return;
     place->mentioned = true;
-    ret_file->missing = place->state == PLACE_MISSING;
-    if (place->state != PLACE_FOUND)
+    ret_file->missing = place->answer == PLACE_MISSING;
+    if (place->answer != PLACE_FOUND)
         return;
     image = graph_find(graph, place->real);
     if (!image || !image->present)
@@ -329,7 +337,7 @@ static void index_make(struct usages *usages)
     usage_index_free(before);
     for (place = LIST_FIRST(&usages->places); place; place = next) {
         next = LIST_NEXT(place, link);
-        if (!place->mentioned && place->state != PLACE_ASKED)
+        if (!place->mentioned && !place->asked)
             place_forget(usages, place);
     }
     places_ask(usages);
@@ -372,7 +380,7 @@ void usage_image_changed(struct manager *manager, const struct image *image)
         return;
     }
     LIST_FOREACH(place, &usages->places, link)
-        if (place->state == PLACE_FOUND && strcmp(place->real, image->path) == 0) {
+        if (place->answer == PLACE_FOUND && strcmp(place->real, image->path) == 0) {
             usage_soon(manager);
             return;
         }

@@ -66,7 +66,7 @@ LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story
     v destroy web
     wait_for 30 image_is_offline web.qcow2
     same "" "$(findings)"
-    qemu-io -f qcow2 -r -c "read -P $((LAYERS % 250)) $((LAYERS % 32 * 64))k 64k" "$STORE/web.qcow2" | { ! grep -i mismatch; }
+    holds $((LAYERS % 250)) $((LAYERS % 32 * 64))k 64k "$STORE/web.qcow2"
 }
 
 image_is_offline() { # the audit that a domain's end asks for was made
@@ -101,7 +101,7 @@ image_is_offline() { # the audit that a domain's end asks for was made
     remedy chain-deep web.qcow2
     [ "$(v domblklist web | awk '/vda/ {print $2}')" = "$STORE/web.qcow2" ]
     same "" "$(v snapshot-list web --name)"
-    qemu-io -f qcow2 -r -c "read -P 77 1M 64k" "$STORE/web.qcow2" | { ! grep -i mismatch; }
+    holds 77 1M 64k "$STORE/web.qcow2"
     scan "$STORE"
     wait_for 60 resolved chain-deep
     start web

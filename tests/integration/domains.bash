@@ -46,16 +46,22 @@ define() {
 
 start() { v start --paused "$1"; }
 
-# guest_write DOMAIN TARGET COMMAND...: qemu-io's command within the running domain, as its guest would.
+# guest_write DOMAIN TARGET COMMAND: qemu-io's command on the device within the running domain, as its guest would.
 guest_write() {
-    local domain=$1 node
-    node=$(v qemu-monitor-command "$domain" '{"execute": "query-block"}' | python3 -c '
+    local said device
+    device=$(v qemu-monitor-command "$1" '{"execute": "query-block"}' | python3 -c '
 import json, sys
 for device in json.load(sys.stdin)["return"]:
-    if device.get("inserted") and device["qdev"].split("/")[-2 if device["qdev"].endswith("virtio-backend") else -1].startswith("virtio-disk%d" % (ord(sys.argv[1][-1]) - ord("a"))):
-        print(device["inserted"]["node-name"])' "$2")
-    [ -n "$node" ]
-    v qemu-monitor-command "$domain" --hmp "qemu-io $node \"$3\"" | { ! grep -iE 'error|failed'; }
+    if "/virtio-disk%d/" % (ord(sys.argv[1][-1]) - ord("a")) in device["qdev"]: print(device["qdev"])' "$2")
+    [ -n "$device" ] || { echo "$1 has no disk $2"; return 1; }
+    said=$(v qemu-monitor-command "$1" --hmp "qemu-io -d $device \"$3\"")
+    # It says nothing when all is well.
+    [ -z "$said" ] || { echo "$said"; return 1; }
+}
+
+# holds PATTERN OFFSET LENGTH IMAGE: what a guest would read there.
+holds() {
+    ! qemu-io -f qcow2 -r -c "read -P $1 $2 $3" "$4" 2>&1 | grep -iE 'failed|error|not open'
 }
 
 # snapshot DOMAIN NAME: an external one of all disks.
