@@ -14,9 +14,10 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 /* It is written anew when so many lines say nothing any more. */
 #define STALE_LINES_MAX 10000
 
-/* An acknowledgement from before the database was lost. */
+/* An acknowledgement that the journal has. */
 struct acknowledgement {
     struct acknowledgement *next;
+    bool pending;               /* from before the database was lost: to be done again */
     char *finding, *kind, *subject, *by, *reason;
     uint64_t until;             /* usec, 0 without end */
     uint64_t weight;
@@ -46,6 +47,46 @@ static struct acknowledgement *acknowledgement_free(struct acknowledgement *ack)
     free(ack->severity);
     free(ack);
     return NULL;
+}
+
+/* False when it was not there. */
+static bool take_out(struct acknowledgement **list, const char *finding, const char *kind, const char *subject)
+{
+    for (struct acknowledgement **at = list; *at; at = &(*at)->next)
+        if (strcmp((*at)->finding, finding) == 0 && strcmp((*at)->kind, kind) == 0 &&
+            strcmp((*at)->subject, subject) == 0) {
+            struct acknowledgement *ack = *at;
+
+            *at = ack->next;
+            acknowledgement_free(ack);
+            return true;
+        }
+    return false;
+}
+
+static bool forget_finding(struct manager *manager, const struct finding *finding)
+{
+    return take_out(&manager->acknowledgements, finding_definition(finding->type)->name, kinds[finding->subject_kind],
+                    finding->subject);
+}
+
+/* The journal has it from now on. */
+static void remember_finding(struct manager *manager, const struct finding *finding)
+{
+    struct acknowledgement *ack = calloc(1, sizeof(*ack));
+
+    (void)forget_finding(manager, finding);
+    if (!ack)
+        return;
+    ack->finding = strdup(finding_definition(finding->type)->name);
+    ack->kind = strdup(kinds[finding->subject_kind]);
+    ack->subject = strdup(finding->subject);
+    if (!ack->finding || !ack->kind || !ack->subject) {
+        acknowledgement_free(ack);
+        return;
+    }
+    ack->next = manager->acknowledgements;
+    manager->acknowledgements = ack;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------- */
@@ -297,7 +338,7 @@ void journal_baseline_gone(struct manager *manager, const struct identity *ident
 static void match_acknowledgement(struct manager *manager, const struct finding *finding)
 {
     for (struct acknowledgement *ack = manager->acknowledgements; ack; ack = ack->next)
-        if (strcmp(ack->finding, finding_definition(finding->type)->name) == 0 &&
+        if (ack->pending && strcmp(ack->finding, finding_definition(finding->type)->name) == 0 &&
             strcmp(ack->kind, kinds[finding->subject_kind]) == 0 && strcmp(ack->subject, finding->subject) == 0)
             /* One that got worse since is told. */
             ack->id = finding->weight <= ack->weight && severity_from_name(ack->severity) >= (int)finding->severity &&
@@ -331,11 +372,13 @@ void journal_event(struct manager *manager, const struct finding *finding, enum 
     switch (type) {
     case EVENT_ACKNOWLEDGED:
         append(manager, put_one_acknowledgement, finding);
+        remember_finding(manager, finding);
         break;
     case EVENT_RESOLVED:
     case EVENT_UNACKNOWLEDGED:
     case EVENT_WORSENED:
-        append(manager, put_ended, finding);
+        if (forget_finding(manager, finding))
+            append(manager, put_ended, finding);
         break;
     case EVENT_OPENED:
         match_acknowledgement(manager, finding);
@@ -367,19 +410,6 @@ static int take_baseline(struct import *import, json_object *object)
     if (r < 0)
         baseline_free(baseline);
     return r;
-}
-
-static void forget_acknowledgement(struct import *import, const char *finding, const char *kind, const char *subject)
-{
-    for (struct acknowledgement **at = &import->acknowledgements; *at; at = &(*at)->next)
-        if (strcmp((*at)->finding, finding) == 0 && strcmp((*at)->kind, kind) == 0 &&
-            strcmp((*at)->subject, subject) == 0) {
-            struct acknowledgement *ack = *at;
-
-            *at = ack->next;
-            acknowledgement_free(ack);
-            return;
-        }
 }
 
 static const char *text_of(json_object *object, const char *key)
@@ -429,7 +459,7 @@ static int take_acknowledgement(struct import *import, json_object *object)
     if (!finding || !kind || !subject || !by || !reason || !severity || !number_of(object, "until", &until) ||
         !number_of(object, "weight", &weight))
         return -EBADMSG;
-    forget_acknowledgement(import, finding, kind, subject);
+    (void)take_out(&import->acknowledgements, finding, kind, subject);
     ack = calloc(1, sizeof(*ack));
     if (!ack)
         return -ENOMEM;
@@ -458,7 +488,7 @@ static int take_ended(struct import *import, json_object *object)
     }
     if (!finding || !kind || !subject)
         return -EBADMSG;
-    forget_acknowledgement(import, finding, kind, subject);
+    (void)take_out(&import->acknowledgements, finding, kind, subject);
     return 0;
 }
 
@@ -583,12 +613,9 @@ int journal_load(struct manager *manager)
         struct acknowledgement *ack = import.acknowledgements;
 
         import.acknowledgements = ack->next;
-        if (manager->first_pass) {
-            ack->next = manager->acknowledgements;
-            manager->acknowledgements = ack;
-        } else {
-            acknowledgement_free(ack);
-        }
+        ack->pending = manager->first_pass;
+        ack->next = manager->acknowledgements;
+        manager->acknowledgements = ack;
     }
     baselines_free(import.baselines);
     return r;
@@ -611,6 +638,7 @@ void journal_acknowledge(struct manager *manager)
         if (ack->id > 0)
             (void)judge_acknowledge(manager, ack->id, ack->by, ack->reason, ack->until);
         acknowledgement_free(ack);
+        at = &manager->acknowledgements;        /* that changed the list */
     }
 }
 

@@ -97,3 +97,18 @@ END
 @test "libvirt's XML: the corpus" {
     replay fuzz-virt "$top_srcdir/tests/fuzz/corpus/virt"
 }
+
+@test "journals of baselines, files of block digests, and each with a byte changed or cut off" {
+    cd "$BATS_TEST_TMPDIR"
+    mkdir seeds
+    python3 - "$top_srcdir/tests/fuzz/corpus/baseline" <<'END'
+import os, sys
+for name in os.listdir(sys.argv[1]):
+    data = open(os.path.join(sys.argv[1], name), "rb").read()
+    for place in range(0, len(data), max(1, len(data) // 300)):
+        for kind, changed in (("flip", data[:place] + bytes([data[place] ^ 1]) + data[place + 1:]), ("cut", data[:place])):
+            with open(f"seeds/{name}-{kind}-{place}", "wb") as file:
+                file.write(changed)
+END
+    replay fuzz-baseline "$top_srcdir/tests/fuzz/corpus/baseline" seeds
+}
