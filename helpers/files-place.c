@@ -477,9 +477,10 @@ static uint32_t direct_alignment(int fd)
 /* The kernel's own digest of a file that it lets nobody write any more. */
 static void measure_verity(int fd, struct files_stat *stat)
 {
-    struct {
+    /* A structure that ends in the digest, and room for it. */
+    union {
         struct fsverity_digest head;
-        uint8_t digest[FILES_VERITY_MAX];
+        uint8_t bytes[sizeof(struct fsverity_digest) + FILES_VERITY_MAX];
     } measure = { .head = { .digest_size = FILES_VERITY_MAX } };
     struct statx x;
 
@@ -489,7 +490,7 @@ static void measure_verity(int fd, struct files_stat *stat)
         return;
     stat->verity_algorithm = measure.head.digest_algorithm;
     stat->verity_size = measure.head.digest_size;
-    memcpy(stat->verity, measure.digest, measure.head.digest_size);
+    memcpy(stat->verity, measure.bytes + sizeof(measure.head), measure.head.digest_size);
 }
 
 int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_stat *ret_stat,
