@@ -90,9 +90,13 @@ static int add_parent_missing(struct judging *judging, const char *stored)
         evidence_append(&candidates, &candidate);
     }
     evidence_value(&evidence, "candidates", &candidates);
-    return judging_add(
-        judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
-        unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s", stored);
+    if (judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
+                    unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s", stored) < 0)
+        return -ENOMEM;
+    /* Layers that were merged are deleted one by one; those that no domain uses hurt nobody meanwhile. */
+    if (usage_is_complete(graph_usage(judging->graph)) && judging->usage.n_entries == 0)
+        judging_hold(judging, FINDING_PARENT_MISSING, judging->thresholds->deleted_after);
+    return 0;
 }
 
 /* Escaping and remote references of both kinds make one finding each. */

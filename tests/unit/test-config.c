@@ -112,7 +112,7 @@ static void mistakes(void **state)
                                              "time are us, ms, s, min, h, d, w and y\n" },
         { "intervals: {walk: 60}\n", "1:19: intervals.walk: \"60\": a duration needs a unit: 90s, 1h 30min, 7d\n" },
         { "intervals: {audit: 0s}\n",
-          "1:20: intervals.audit: \"0s\" is out of range: 1min to 100y, or never\n" },
+          "1:20: intervals.audit: \"0s\" is out of range: 1s to 100y, or never\n" },
         { "scrub: {window: 22-5}\n",
           "1:17: scrub.window: \"22-5\": not a time of the day such as 22:00-05:00, or always\n" },
         { "scrub: {window: 05:00-05:00}\n", "1:17: scrub.window: \"05:00-05:00\": begins when it ends, or always\n" },
