@@ -65,16 +65,21 @@ static bool out_of_file(const struct qcow2_check *ctx, uint64_t offset, uint64_t
     return (int64_t)(offset + size - ctx->file_length) >= (int64_t)qcow2_cluster_size(ctx->qcow2);
 }
 
+void qcow2_flag_uncounted(struct qcow2_check *ctx, uint64_t cluster, unsigned flags)
+{
+    if (flags && cluster >= ctx->n_file_clusters)
+        ctx->outside_copied = true;
+    /* The first cluster behind the file may yet turn out to be referenced in part. */
+    if (flags && cluster <= ctx->n_file_clusters && count_covers(&ctx->map, cluster))
+        count_page_of(&ctx->map, cluster)->flags |= flags | COUNT_VERIFY;
+}
+
 static int reference_outside(struct qcow2_check *ctx, uint64_t cluster, unsigned flags,
                              const struct qca_issue *issue)
 {
     struct qca_issue outside = *issue;
 
-    /* The entry's flag still counts, by whatever refcount is stored for that cluster. */
-    if (flags && cluster >= ctx->n_file_clusters)
-        ctx->outside_copied = true;
-    else if (flags && count_covers(&ctx->map, cluster))
-        count_page_of(&ctx->map, cluster)->flags |= flags | COUNT_VERIFY;
+    qcow2_flag_uncounted(ctx, cluster, flags);
     outside.kind = QCA_ISSUE_OUT_OF_FILE;
     return qcow2_issue(ctx, outside);
 }

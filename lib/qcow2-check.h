@@ -76,6 +76,9 @@ struct qcow2_check {
     size_t n_low_issues;
 };
 
+/* A reference to a cluster that is not counted, as it lies behind the file: its COPIED flag still counts, by whatever
+ * refcount is stored. flags as of count_add(). */
+void qcow2_flag_uncounted(struct qcow2_check *ctx, uint64_t cluster, unsigned flags);
 /* qcow2-check.c: counts references of weight to [offset, offset + size), by QEMU's rules for what
  * is out of the file. issue says whose reference it is; its kind is set here. flags are for the
  * first cluster. */

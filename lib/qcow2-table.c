@@ -256,8 +256,8 @@ static int count_run_outside(struct qcow2_check *ctx, const struct l2_item *item
     uint64_t cluster_size = qcow2_cluster_size(ctx->qcow2);
     int r;
 
-    if (item->active)
-        ctx->outside_copied = true;
+    qcow2_flag_uncounted(ctx, ((run->entry & L2_OFFSET_MASK) >> ctx->qcow2->cluster_bits) + inside,
+                         copied_flags(item, run->entry));
     for (uint32_t i = inside; i < run->length && ctx->first_pass; i++) {
         r = qcow2_issue(ctx,
                         l2_issue(ctx, item, QCA_ISSUE_OUT_OF_FILE, run->index + i,

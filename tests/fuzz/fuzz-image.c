@@ -33,7 +33,8 @@ DEFINE_CLEANUP(struct qca_map *, qca_map_free)
 struct input {
     const uint8_t *data;
     size_t size;
-    unsigned layers;
+    unsigned layers;            /* resolved */
+    unsigned told;              /* layers that a walk told of */
 };
 
 /* The same bytes, of another file each time, as often as the name is long; then the name's end says what happens: it is
@@ -228,14 +229,46 @@ static void map_chain(struct qca_chain *chain, const char *snapshot, unsigned mo
         digest_content(map);
 }
 
+/* What a walk tells of is in order, and its check is one of that layer. */
+static int take_layer(void *userdata, const struct qca_chain_link *link)
+{
+    _cleanup_(qca_check_result_done) struct qca_check_result result = { 0 };
+    struct input *input = userdata;
+    int r = qca_chain_link_check(link, 0, &result);
+
+    if (link->layer != input->told++ || !link->image || !qca_image_info(link->image))
+        abort();
+    for (size_t i = 0; i < result.n_issues; i++)
+        if (result.issues[i].layer != link->layer)
+            abort();
+    return r;
+}
+
+/* Through a chain with two layers open: as far as with all of them open. */
+static void walk_chain(struct qca_image *image, const struct qca_chain_options *options, struct input *input, int opened,
+                       size_t depth)
+{
+    struct qca_error error;
+    uint32_t walked = 0;
+    int r;
+
+    input->layers = input->told = 0;
+    r = qca_chain_walk(image, options, resolve, take_layer, input, &error, &walked);
+    if (r != opened || (r == 0 && (walked != depth || input->told != depth)))
+        abort();
+}
+
 static void follow_chain(struct qca_image *image, struct input *input, unsigned mode, bool sound)
 {
     const struct qca_chain_options options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT, .id = { .a = 1 } };
     const struct qca_image_info *info = qca_image_info(image);
     _cleanup_(qca_chain_freep) struct qca_chain *chain = NULL;
     struct qca_error error;
+    int r = qca_chain_open(image, &options, resolve, input, &error, &chain);
 
-    if (qca_chain_open(image, &options, resolve, input, &error, &chain) < 0)
+    if (info->parent || info->data_file || (mode & FUZZ_MODE_AGAIN))
+        walk_chain(image, &options, input, r, chain ? qca_chain_depth(chain) : 0);
+    if (r < 0)
         return;
     map_chain(chain, NULL, mode, sound);
     if (info->n_snapshots > 0)

@@ -199,7 +199,7 @@ static void restrain(struct mutation *m)
     for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
         if (get(m, counts[i].offset, 4) > counts[i].most && pick(m, 32) != 0)
             put(m, (struct field){ counts[i].offset, 4 }, 1 + pick(m, counts[i].most));
-    if (bits > 14 && bits <= 21 && pick(m, 128) != 0)
+    if (bits > 14 && bits <= 21 && pick(m, 256) != 0)
         put(m, (struct field){ 20, 4 }, get(m, 72, 8) & EXTENDED_L2 ? 14 : 9 + pick(m, 6));
 }
 
@@ -208,7 +208,7 @@ static void choose_mode(struct mutation *m)
 {
     static const struct { uint8_t mode; uint16_t one_in; } modes[] = {
         { FUZZ_MODE_SCALAR, 4 },  { FUZZ_MODE_TIGHT, 16 }, { FUZZ_MODE_SPARSE, 1024 },
-        { FUZZ_MODE_DIGEST, 64 }, { FUZZ_MODE_AGAIN, 8 },
+        { FUZZ_MODE_DIGEST, 256 }, { FUZZ_MODE_AGAIN, 8 },
     };
 
     /* The byte is padding there, and may be anything elsewhere. */

@@ -124,7 +124,8 @@ def main():
             if figures.equal(expected, actual):
                 continue
             different += 1
-            print(f"{name}\n  qemu-img   {expected}\n  qcauditctl {actual}", flush=True)
+            for tool, result in (("qemu-img", expected), ("qcauditctl", actual)):
+                print(f"{name}: {tool}: status {result['status']}, {result['figures']} {result['text'][:200]!r}", flush=True)
             if arguments.keep:
                 os.makedirs(arguments.keep, exist_ok=True)
                 shutil.copy(path, arguments.keep)

@@ -651,9 +651,35 @@ static void scalar_and_vector_say_the_same(void **state)
     assert_true(damaged > 200);
 }
 
+/* The snapshot table reaches into the first cluster behind the file, which so has a count. The L1 entry for that cluster
+ * is refused as outside, and the only one with a flag: the flag still has to fit the stored refcount, 0. */
+static void a_flag_outside_of_a_page_without_flags(void **state)
+{
+    struct kit *kit = kit_new(9, 4, 1);
+    uint64_t table = kit_grow(kit, 1), outside = table + 1;
+    struct qca_check_result result;
+
+    kit_refcount(kit, table, 1);
+    kit_put(kit, 60, 4, 1);
+    kit_put(kit, 64, 8, table * 512);
+    kit_put(kit, table * 512 + 14, 2, 500);     /* its name, into the cluster behind */
+    kit_put(kit, table * 512 + 36, 4, 16);
+    kit_put(kit, KIT_L1 * 512, 8, UINT64_C(1) << 63 | outside * 512);
+    result = kit_check(kit, NULL);
+    assert_true(result.finished);
+    assert_int_equal(result.kind_count[QCA_ISSUE_OUT_OF_FILE], 1);
+    assert_int_equal(result.kind_count[QCA_ISSUE_REFCOUNT_LOW], 1);
+    assert_int_equal(result.kind_count[QCA_ISSUE_COPIED_WRONG], 1);
+    assert_int_equal(result.corruptions, 3);
+    assert_int_equal(result.leaks, 2);
+    qca_check_result_done(&result);
+    kit_free(kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_flag_outside_of_a_page_without_flags),
         cmocka_unit_test(images_of_all_shapes_are_clean),
         cmocka_unit_test(each_damage_is_one_issue_in_its_place),
         cmocka_unit_test(leaks_are_grouped_in_runs),
