@@ -279,7 +279,7 @@ static void examine(const uint8_t *data, size_t size)
 {
     const struct qca_open_options options = { .memory_limit = MEMORY_LIMIT };
     unsigned mode = size > FUZZ_MODE_PLACE && data[FUZZ_MODE_PLACE] < FUZZ_MODES ? data[FUZZ_MODE_PLACE] : 0;
-    struct input input = { data, size, 0 };
+    struct input input = { .data = data, .size = size };
     struct qca_error error;
     struct qca_file_digest file;
     uint8_t digest[32];
