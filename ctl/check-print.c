@@ -2,6 +2,7 @@
 /* What a check says: to people, as exit status, and as JSON with the names of `qemu-img check`. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "ctl/check.h"
@@ -295,21 +296,68 @@ int check_json(const struct check *check, json_object **ret_object)
 
 /* ---- for people --------------------------------------------------------------------------- */
 
-static void print_where(const struct qca_image_info *info, const struct qca_issue *issue)
+static const char *table_words(enum qca_table table)
+{
+    switch (table) {
+    case QCA_TABLE_L1: return "L1 table";
+    case QCA_TABLE_L2: return "L2 table";
+    case QCA_TABLE_REFCOUNT_TABLE: return "refcount table";
+    case QCA_TABLE_REFCOUNT_BLOCK: return "refcount block";
+    case QCA_TABLE_SNAPSHOTS: return "snapshot table";
+    case QCA_TABLE_BITMAP_DIRECTORY: return "bitmap directory";
+    case QCA_TABLE_CRYPT: return "LUKS header";
+    default: return qca_table_name(table);
+    }
+}
+
+/* What is said of an issue below its first line: pieces, parted by semicolons, as many as a line takes. */
+struct pieces {
+    unsigned width;             /* 0: no limit */
+    unsigned column;            /* 0: nothing yet */
+};
+
+enum { PIECES_INDENT = 13 };
+
+static void __attribute__((format(printf, 2, 3))) print_piece(struct pieces *pieces, const char *format, ...)
+{
+    _cleanup_free_ char *text = NULL;
+    va_list arguments;
+    unsigned columns;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    if (!text)
+        return;
+    columns = text_columns(text);
+    if (pieces->column > 0 && (pieces->width == 0 || pieces->column + 2 + columns < pieces->width)) {
+        (void)fputs("; ", stdout);
+        pieces->column += 2;
+    } else {
+        (void)printf("%s%*s", pieces->column > 0 ? "\n" : "", PIECES_INDENT, "");
+        pieces->column = PIECES_INDENT;
+    }
+    (void)fputs(text, stdout);
+    pieces->column += columns;
+}
+
+static void print_where(struct pieces *pieces, const struct qca_image_info *info, const struct qca_issue *issue)
 {
     const struct qca_snapshot *snapshot = snapshot_of(info, issue);
+    bool bytes = issue->table == QCA_TABLE_HEADER || issue->table == QCA_TABLE_CRYPT;
+    char at[32] = "";
 
-    (void)printf("%s", qca_table_name(issue->table));
+    if (issue->table_offset != QCA_NO_OFFSET && issue->table != QCA_TABLE_HEADER)
+        (void)snprintf(at, sizeof(at), " at 0x%" PRIx64, issue->table_offset);
+    if (issue->table != QCA_TABLE_DATA)
+        print_piece(pieces, "%s%s, %s %" PRIu64, table_words(issue->table), at, bytes ? "byte" : "entry", issue->index);
     if (snapshot) {
         _cleanup_free_ char *name = text_escape_string(snapshot->name[0] ? snapshot->name : snapshot->id);
 
-        (void)printf(" of snapshot %" PRIu32 " (%s)", issue->snapshot, name ? name : "");
+        print_piece(pieces, "snapshot %" PRIu32 " (%s)", issue->snapshot, name ? name : "");
     } else if (issue->snapshot != QCA_ACTIVE)
-        (void)printf(" of snapshot %" PRIu32, issue->snapshot);
-    if (issue->table_offset != QCA_NO_OFFSET)
-        (void)printf(" at 0x%" PRIx64, issue->table_offset);
-    (void)printf(issue->table == QCA_TABLE_HEADER || issue->table == QCA_TABLE_CRYPT ? ", byte %" PRIu64
-                                                                                   : ", entry %" PRIu64, issue->index);
+        print_piece(pieces, "snapshot %" PRIu32, issue->snapshot);
 }
 
 /* Oddities beyond qemu-img need not harm anybody. */
@@ -318,50 +366,69 @@ static bool hurts(const struct qca_issue *issue)
     return qca_issue_kind_counter(issue->kind) != QCA_COUNTER_BEYOND || qca_issue_kind_is_pointer(issue->kind);
 }
 
-static void print_hurt(const struct qca_issue *issue)
+static void print_hurt(struct pieces *pieces, const struct qca_issue *issue)
 {
+    bool alone = issue->guest_offset == QCA_NO_OFFSET && issue->host_length > 0;
     char size[TEXT_SIZE_MAX];
 
     if (issue->host_offset != QCA_NO_OFFSET)
-        (void)printf("; host offset 0x%" PRIx64, issue->host_offset);
+        print_piece(pieces, "host offset 0x%" PRIx64 "%s%s", issue->host_offset, alone ? ", " : "",
+                    alone ? text_size(issue->host_length, size) : "");
     if (issue->stored != issue->counted)
-        (void)printf("; refcount %" PRIu64 ", references %" PRIu64, issue->stored, issue->counted);
-    if (issue->guest_offset != QCA_NO_OFFSET)
-        (void)printf("\n             the guest's disk %s from 0x%" PRIx64 " on, %s", hurts(issue) ? "is hurt" : "there:",
-                     issue->guest_offset, text_size(issue->guest_length, size));
+        print_piece(pieces, "refcount %" PRIu64 ", references %" PRIu64, issue->stored, issue->counted);
+    if (issue->guest_offset != QCA_NO_OFFSET) {
+        pieces->width = 1;      /* on a line of its own */
+        print_piece(pieces, "the guest's disk %s0x%" PRIx64 " on, %s", hurts(issue) ? "is hurt from " : "from ",
+                    issue->guest_offset, text_size(issue->guest_length, size));
+    }
 }
 
 static void print_issue(const struct output *output, const struct qca_image_info *info, const struct qca_issue *issue)
 {
     enum qca_counter counter = qca_issue_kind_counter(issue->kind);
-    enum colour colour = counter == QCA_COUNTER_LEAK || counter == QCA_COUNTER_BEYOND ? COLOUR_YELLOW : COLOUR_RED;
+    enum colour colour = counter == QCA_COUNTER_LEAK || !hurts(issue) ? COLOUR_YELLOW : COLOUR_RED;
+    struct pieces pieces = { .width = output->width };
 
     (void)printf("  %s%-10s%s ", output_colour(output, colour),
-                 counter == QCA_COUNTER_BEYOND ? "notice" : counter_name(counter), output_colour(output, COLOUR_OFF));
+                 counter != QCA_COUNTER_BEYOND ? counter_name(counter) : hurts(issue) ? "damage" : "notice",
+                 output_colour(output, COLOUR_OFF));
     if (issue->kind == QCA_ISSUE_CLUSTER_LEAKED) {
         char size[TEXT_SIZE_MAX];
         (void)printf("%" PRIu64 " cluster%s that nothing references, from 0x%" PRIx64 " on (%s)\n", issue->count,
                      issue->count == 1 ? "" : "s", issue->host_offset, text_size(issue->host_length, size));
         return;
     }
-    (void)printf("%s\n             ", qca_issue_kind_text(issue->kind));
-    print_where(info, issue);
-    print_hurt(issue);
+    (void)printf("%s\n", qca_issue_kind_text(issue->kind));
+    print_where(&pieces, info, issue);
+    print_hurt(&pieces, issue);
     (void)putchar('\n');
+}
+
+/* Seen, but not kept in the report: one issue may stand for many clusters. */
+static uint64_t issues_omitted(const struct qca_check_result *result)
+{
+    uint64_t omitted = result->leak_runs;
+
+    for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        omitted += kind == QCA_ISSUE_CLUSTER_LEAKED ? 0 : result->kind_count[kind];
+    for (size_t i = 0; i < result->n_issues; i++) {
+        uint64_t count = result->issues[i].kind == QCA_ISSUE_CLUSTER_LEAKED ? 1 : result->issues[i].count;
+
+        omitted -= count < omitted ? count : omitted;
+    }
+    return omitted;
 }
 
 static void print_issues(const struct output *output, const struct layer_report *layer)
 {
     const struct qca_check_result *result = &layer->check;
     size_t shown = output->full || result->n_issues < ISSUES_SHOWN ? result->n_issues : ISSUES_SHOWN;
-    uint64_t all = 0;
+    uint64_t omitted = issues_omitted(result);
 
-    for (size_t i = 0; i < _QCA_ISSUE_MAX; i++)
-        all += i == QCA_ISSUE_CLUSTER_LEAKED ? result->leak_runs : result->kind_count[i];
     for (size_t i = 0; i < shown; i++)
         print_issue(output, &layer->info, &result->issues[i]);
-    if (shown < result->n_issues || all > result->n_issues)
-        (void)printf("  ... %zu of %" PRIu64 " shown%s\n", shown, all > result->n_issues ? all : result->n_issues,
+    if (shown < result->n_issues || omitted > 0)
+        (void)printf("  ... %zu of %" PRIu64 " shown%s\n", shown, result->n_issues + omitted,
                      output->full ? "" : ": --full shows more, --json=pretty all there is of each");
 }
 
@@ -401,13 +468,13 @@ static void print_verdict(const struct output *output, const struct qca_check_re
         (void)printf("%s%" PRIu64 " internal error%s%s: parts of the metadata could not be read.\n",
                      output_colour(output, COLOUR_RED), result->check_errors, result->check_errors == 1 ? "" : "s",
                      output_colour(output, COLOUR_OFF));
-    if (result->finished && result->corruptions == 0 && result->leaks == 0 && result->check_errors == 0)
+    if (result->finished && result->corruptions == 0 && result->leaks == 0 && result->check_errors == 0 && hidden == 0)
         (void)printf("%sNo errors were found.%s\n", output_colour(output, COLOUR_GREEN),
                      output_colour(output, COLOUR_OFF));
     if (hidden > 0)
-        (void)printf("%sDamage in %" PRIu64 " place%s that qemu-img check calls clean was found:%s see above.\n",
-                     output_colour(output, COLOUR_RED), hidden, hidden == 1 ? "" : "s",
-                     output_colour(output, COLOUR_OFF));
+        (void)printf("%sDamage was found in %" PRIu64 " place%s,%s which qemu-img check calls clean: see above. Keep a copy, "
+                     "and\nrestore what is hurt; a repair would not see it.\n", output_colour(output, COLOUR_RED), hidden,
+                     hidden == 1 ? "" : "s", output_colour(output, COLOUR_OFF));
     if (result->total_clusters > 0)
         (void)printf("%" PRIu64 "/%" PRIu64 " = %.2f%% allocated, %.2f%% fragmented, %.2f%% compressed clusters\n",
                      result->allocated_clusters, result->total_clusters,

@@ -65,6 +65,8 @@ static int report_beyond_disk(struct qcow2_check *ctx, const struct l2_item *ite
     struct qca_issue issue = entry_issue(ctx, item, QCA_ISSUE_MAPPING_BEYOND_DISK, 0);
     struct l2_run run;
 
+    issue.guest_offset = QCA_NO_OFFSET;     /* no guest sees it */
+    issue.guest_length = 0;
     beyond_disk(ctx, &first, &end);
     if (table_first + (UINT64_C(1) << ctx->qcow2->l2_bits) <= first || table_first >= end)
         return 0;

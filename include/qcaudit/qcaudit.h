@@ -229,22 +229,22 @@ enum qca_counter { QCA_COUNTER_CORRUPTION, QCA_COUNTER_LEAK, QCA_COUNTER_CHECK_E
     X(READ_FAILED,          "read-failed",          CHECK_ERROR, false, "metadata that could not be read") \
     X(SNAPSHOT_TABLE_INVALID, "snapshot-table-invalid", CHECK_ERROR, true, "the snapshot table cannot be read to its end") \
     X(BITMAPS_INVALID,      "bitmaps-invalid",      CHECK_ERROR, true, "the bitmap directory or a bitmap table is invalid") \
-    X(CORRUPT_BIT,          "corrupt-bit",          BEYOND,     false, "the image is marked corrupt") \
-    X(DIRTY_BIT,            "dirty-bit",            BEYOND,     false, "the image was not closed cleanly") \
+    X(CORRUPT_BIT,          "corrupt-bit",          BEYOND,     false, "the image is marked corrupt: QEMU does not write it any more") \
+    X(DIRTY_BIT,            "dirty-bit",            BEYOND,     false, "the image was not closed cleanly, or is open now") \
     X(BITMAP_IN_USE,        "bitmap-in-use",        BEYOND,     false, "a persistent bitmap is marked in use") \
     X(COMPRESSED_BAD,       "compressed-bad",       BEYOND,     true,  "compressed data does not inflate to a whole cluster") \
     X(COMPRESSED_OVERLAP,   "compressed-overlap",   BEYOND,     true,  "compressed data begins within that of another cluster") \
     X(CLUSTER_MAPPED_TWICE, "cluster-mapped-twice", BEYOND,     true,  "two places of the guest's disk lie in one cluster") \
     X(DATA_ON_METADATA,     "data-on-metadata",     BEYOND,     true,  "guest data lies on the image's own metadata") \
     X(METADATA_SHARED,      "metadata-shared",      BEYOND,     true,  "a cluster of metadata serves two purposes") \
-    X(AUTOCLEAR_UNKNOWN,    "autoclear-unknown",    BEYOND,     false, "unknown autoclear feature bits are set") \
+    X(AUTOCLEAR_UNKNOWN,    "autoclear-unknown",    BEYOND,     false, "feature bits that nothing here knows (autoclear): a newer QEMU's") \
     X(HEADER_LENGTH_UNALIGNED, "header-length-unaligned", BEYOND, false, "the header length is not a multiple of 8") \
     X(EXTENSION_DUPLICATE,  "extension-duplicate",  BEYOND,     false, "a header extension is there twice") \
-    X(EXTENSION_STALE,      "extension-stale",      BEYOND,     false, "a header extension for what the image does not have") \
+    X(EXTENSION_STALE,      "extension-stale",      BEYOND,     false, "a header extension that means nothing in this image") \
     X(HEADER_SLACK,         "header-slack",         BEYOND,     false, "the header's cluster holds data that belongs to nothing") \
     X(L2_ZERO_IN_EXTENDED,  "l2-zero-in-extended",  BEYOND,     false, "an extended L2 entry has the reserved bit 0 set") \
     X(L2_ZERO_IN_V2,        "l2-zero-in-v2",        BEYOND,     true,  "a zero cluster in version 2, where QEMU takes it for damage") \
-    X(COPIED_WITHOUT_OFFSET, "copied-without-offset", BEYOND,   false, "an entry without a place has the COPIED flag") \
+    X(COPIED_WITHOUT_OFFSET, "copied-without-offset", BEYOND,   false, "an unallocated entry has the COPIED flag") \
     X(COPIED_WRONG_INACTIVE, "copied-wrong-inactive", BEYOND,   false, "a snapshot's L2 entry has COPIED though its cluster is shared") \
     X(REFCOUNT_BEYOND_END,  "refcount-beyond-end",  BEYOND,     false, "refcounts of clusters beyond the end of the file") \
     X(DATA_BEHIND_END,      "data-behind-end",      BEYOND,     false, "the file holds data behind its last cluster in use") \

@@ -80,6 +80,24 @@ same() {
     run -1 qcauditctl check leak.qcow2 bad.qcow2 none.qcow2
 }
 
+@test "damage that qemu-img calls clean: its exit status, our words" {
+    make_image twice.qcow2
+    edit twice.qcow2 'first = image.l2(0) & ~COPIED; image.put_refcount(image.l2(1) & ~COPIED, 0)
+image.put_l2(0, first); image.put_l2(1, first); image.put_refcount(first, 2)'
+    same twice.qcow2
+    run -0 qcauditctl check twice.qcow2
+    [[ $output == *"damage     two places of the guest's disk lie in one cluster"* ]]
+    [[ $output == *"Damage was found in 1 place, which qemu-img check calls clean"* && $output != *"No errors"* ]]
+    # oddities are told, and are no damage; one that stands for many clusters is one
+    make_image smaller.qcow2
+    edit smaller.qcow2 'image.put(24, 8, 65536)'
+    run -0 qcauditctl check smaller.qcow2
+    [[ $output == *"notice     clusters are mapped beyond the end of the disk"*"No errors were found."* ]]
+    [[ $output != *shown* ]]
+    # no line is wider than the terminal, unless there is none
+    [ "$(COLUMNS=80 qcauditctl check twice.qcow2 | awk 'length > 80' | wc -l)" = 0 ]
+}
+
 @test "raw has no check: 63; asked for as qcow2: 1" {
     truncate -s 1M image.raw
     same image.raw

@@ -18,8 +18,8 @@ GUEST = {"cluster-mapped-twice", "compressed-bad", "compressed-overlap", "copied
          "copied-wrong-inactive", "data-file-end", "data-file-offset", "data-file-reused", "data-file-shared",
          "data-on-metadata", "l1-reserved-bits", "l1-unaligned", "l2-compressed-copied", "l2-compressed-data-file",
          "l2-compressed-subclusters", "l2-reserved-bits", "l2-subclusters", "l2-table-hole", "l2-unaligned",
-         "l2-zero-in-extended", "l2-zero-in-v2", "last-cluster-cut", "mapping-beyond-disk", "out-of-file",
-         "parent-format-wrong", "parent-shorter", "refcount-low"}
+         "l2-zero-in-extended", "l2-zero-in-v2", "last-cluster-cut", "out-of-file", "parent-format-wrong",
+         "parent-shorter", "refcount-low"}
 SNAPSHOT = {"copied-wrong-inactive", "snapshot-empty", "snapshot-id-duplicate", "snapshot-incomplete",
             "snapshot-l1-invalid", "snapshot-size-mismatch"}
 
@@ -44,7 +44,7 @@ def problems(issue, virtual_size):
         yield f"{kind} without a host offset"
     if kind in SNAPSHOT and not {"snapshot", "snapshot-id", "snapshot-name"} <= set(issue):
         yield f"{kind} does not say of which snapshot"
-    if "guest-offset" in issue and kind != "mapping-beyond-disk":
+    if "guest-offset" in issue:
         end = issue["guest-offset"] + issue["guest-length"]
         if issue["guest-length"] == 0 or end > virtual_size:
             yield f"{kind}: a guest range up to {end} of {virtual_size}"
