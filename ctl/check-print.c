@@ -472,8 +472,8 @@ static void print_verdict(const struct output *output, const struct qca_check_re
         (void)printf("%sNo errors were found.%s\n", output_colour(output, COLOUR_GREEN),
                      output_colour(output, COLOUR_OFF));
     if (hidden > 0)
-        (void)printf("%sDamage was found in %" PRIu64 " place%s,%s which qemu-img check calls clean: see above. Keep a copy, "
-                     "and\nrestore what is hurt; a repair would not see it.\n", output_colour(output, COLOUR_RED), hidden,
+        (void)printf("%sDamage was found in %" PRIu64 " place%s,%s which qemu-img check calls clean: see above.\n"
+                     "Keep a copy, and restore what is hurt: a repair would not see it.\n", output_colour(output, COLOUR_RED), hidden,
                      hidden == 1 ? "" : "s", output_colour(output, COLOUR_OFF));
     if (result->total_clusters > 0)
         (void)printf("%" PRIu64 "/%" PRIu64 " = %.2f%% allocated, %.2f%% fragmented, %.2f%% compressed clusters\n",
