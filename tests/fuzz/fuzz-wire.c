@@ -25,17 +25,22 @@ static size_t walk(const struct audit_report *report)
         for (size_t k = 0; k < layer->check.n_issues; k++)
             sum += strlen(qca_issue_kind_name(layer->check.issues[k].kind));
     }
+    for (size_t i = 0; report->content_digest && i < report->content_digest->n_bad; i++)
+        sum += report->content_digest->bad[i].layer < report->n_layers;
+    sum += strlen(report_reading_name(report->reading));
     return sum;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+/* As an answer to a request that asked for these digests, too. */
+static void receive(const uint8_t *data, size_t size, unsigned flags)
 {
     _cleanup_(report_receiver_freep) struct report_receiver *receiver = NULL;
     int sockets[2];
 
     if (report_receiver_new(100, &receiver) < 0 ||
         socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) < 0)
-        return 0;
+        return;
+    report_receiver_expect(receiver, flags);
     while (size > 2) {
         size_t length = data[0] | (size_t)data[1] << 8;
         union wire_record record;
@@ -65,5 +70,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     close(sockets[0]);
     close(sockets[1]);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    receive(data, size, 0);
+    receive(data, size, WORKER_FILE_DIGEST | WORKER_LAYER_DIGEST);
     return 0;
 }

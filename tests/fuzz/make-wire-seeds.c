@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Seeds for fuzz-wire: make-wire-seeds IMAGE... >SEED writes what a worker says of these images, as one report whose
- * layers they are, in the form that the harness reads. */
+/* Seeds for fuzz-wire: make-wire-seeds [--digests] IMAGE... >SEED writes what a worker says of these images, as one report
+ * whose layers they are, in the form that the harness reads; with digests, as those of a scrub that met a bad sector. */
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -57,16 +58,39 @@ static int send_image(const char *path, uint32_t index, const int sockets[2])
     return r;
 }
 
+static int send_digests(const int sockets[2])
+{
+    const struct qca_content_digest digest = {
+        .size = 1 << 20, .data_bytes = (1 << 20) - 65536, .bad_bytes = 65536, .n_bad = 1,
+        .bad[0] = {.guest_offset = 65536, .length = 65536, .error = -EIO},
+    };
+    int r = report_send_content_digest(sockets[0], &digest);
+
+    drain(sockets[1]);
+    return r;
+}
+
 int main(int argc, char **argv)
 {
-    struct wire_done done = {.n_layers = (uint64_t)argc - 1, .bytes_read = 4096, .elapsed_usec = 10};
+    const bool digests = argc > 1 && strcmp(argv[1], "--digests") == 0;
+    const int first = digests ? 2 : 1;
+    const struct qca_file_digest file = {.algorithms = QCA_DIGEST_SHA256, .size = 1 << 20};
+    struct wire_done done = {
+        .n_layers = (uint64_t)(argc - first), .bytes_read = 4096, .elapsed_usec = 10,
+        .reading = digests ? REPORT_READING_DIRECT : REPORT_READING_ORDINARY,
+    };
     int sockets[2];
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
         return 1;
-    for (int i = 1; i < argc; i++)
-        if (send_image(argv[i], (uint32_t)i - 1, sockets) < 0)
+    if (digests && report_send_file_digest(sockets[0], &file) < 0)
+        return 1;
+    drain(sockets[1]);
+    for (int i = first; i < argc; i++)
+        if (send_image(argv[i], (uint32_t)(i - first), sockets) < 0)
             return 1;
+    if (digests && send_digests(sockets) < 0)
+        return 1;
     if (wire_send(sockets[0], WIRE_DONE, &done, NULL, NULL, -1) < 0)
         return 1;
     drain(sockets[1]);

@@ -70,14 +70,16 @@ END
     "$top_srcdir/tests/images/generate" . snapshots bitmaps many-at-once
     mkdir seeds
     "$top_builddir/tests/fuzz/make-wire-seeds" snapshots.qcow2 bitmaps.qcow2 many-at-once.qcow2 >seeds/three
+    "$top_builddir/tests/fuzz/make-wire-seeds" --digests many-at-once.qcow2 >seeds/scrub
     "$top_builddir/tests/fuzz/make-wire-seeds" many-at-once.qcow2 >seeds/one
-    python3 - seeds/one <<'END'
+    python3 - seeds/one seeds/scrub <<'END'
 import sys
-data = open(sys.argv[1], "rb").read()
-for place in range(0, len(data), max(1, len(data) // 800)):
-    for value in (0, 255, data[place] ^ 1):
-        with open(f"seeds/{place}-{value}", "wb") as file:
-            file.write(data[:place] + bytes([value]) + data[place + 1:])
+for seed in sys.argv[1:]:
+    data = open(seed, "rb").read()
+    for place in range(0, len(data), max(1, len(data) // 800)):
+        for value in (0, 255, data[place] ^ 1):
+            with open(f"{seed}-{place}-{value}", "wb") as file:
+                file.write(data[:place] + bytes([value]) + data[place + 1:])
 END
     replay fuzz-wire seeds
 }
