@@ -41,7 +41,7 @@ static const struct qca_snapshot *oldest_snapshot(const struct judging *judging,
     return oldest;
 }
 
-/* Leaf first: path, allocated-bytes, created-at. */
+/* Leaf first: path, allocated-bytes, created-at, snapshot. */
 static void evidence_layers(struct evidence *evidence, const struct judging *judging)
 {
     _cleanup_evidence_ struct evidence layers = evidence_new_list();
@@ -53,11 +53,15 @@ static void evidence_layers(struct evidence *evidence, const struct judging *jud
         if (n < LAYERS_SHOWN / 2 || n + LAYERS_SHOWN / 2 >= judging->chain->depth) {
             struct evidence layer = evidence_new();
             uint64_t created = graph_layer_created(judging->graph, image, NULL);
+            struct usage usage = graph_image_usage(judging->graph, image);
+            const struct usage_entry *made = usage_made(&usage, NULL);
 
             evidence_text(&layer, "path", image->path);
             evidence_number(&layer, "allocated-bytes", image->fingerprint.allocated);
             if (created > 0)
                 evidence_number(&layer, "created-at", created);
+            if (made)
+                evidence_text(&layer, "snapshot", made->snapshot->name);
             evidence_append(&layers, &layer);
         }
         image = relation->parent;
@@ -69,10 +73,12 @@ static void evidence_layers(struct evidence *evidence, const struct judging *jud
 }
 
 /* The deepest leaf's: depth, unconsolidated, complete, leaf, leaves (more than one), own-layer,
- * golden, base. */
+ * golden, base; domain, connection, disk, running, where libvirt knows it. */
 static void evidence_place(struct evidence *evidence, const struct judging *judging)
 {
     const struct relation *relation = judging->chain;
+    struct usage usage = graph_image_usage(judging->graph, judging->leaf);
+    const struct usage_entry *source = usage_source(&usage);
 
     evidence_number(evidence, "depth", relation->depth);
     evidence_number(evidence, "unconsolidated", relation->unconsolidated);
@@ -86,6 +92,8 @@ static void evidence_place(struct evidence *evidence, const struct judging *judg
         evidence_text(evidence, "golden", relation->golden_layer->path);
     if (relation->base)
         evidence_text(evidence, "base", relation->base->path);
+    if (source)
+        evidence_entry(evidence, judging, source);
 }
 
 /* The leaf's file name, escaped; where the layers fork, how many leaves there are. */
@@ -292,8 +300,29 @@ static uint64_t rhythm_end(const struct rhythm *rhythm)
     return end;
 }
 
+/* When the layers, growing as they did, will have taken all the space that is left; 0: not in sight. */
+static uint64_t space_end(const struct judging *judging, const struct rhythm *rhythm)
+{
+    const struct datastore *datastore = judging->image->datastore;
+    const struct image *layer = judging->leaf;
+    uint64_t bytes = 0, time, end;
+    double left;
+
+    for (uint32_t i = 0; i < judging->chain->unconsolidated; i++) {
+        bytes += layer->fingerprint.allocated;
+        layer = graph_relation(judging->graph, layer)->parent;
+    }
+    if (!datastore || datastore->root.size == 0 || bytes == 0 ||
+        __builtin_mul_overflow(rhythm->interval, (uint64_t)judging->chain->unconsolidated, &time))
+        return 0;
+    left = (double)datastore->root.available / (double)bytes * (double)time;
+    if (left > 1e17 || __builtin_add_overflow(judging->now, (uint64_t)left, &end))
+        return 0;
+    return end;
+}
+
 /* interval-seconds, dates-from, layers (of the run), first-at, last-at, limit, limit-reached-at,
- * place */
+ * space-reached-at, place */
 static int judge_runaway(struct judging *judging)
 {
     const struct relation *relation = judging->chain;
@@ -301,7 +330,7 @@ static int judge_runaway(struct judging *judging)
     char every[TEXT_DURATION_MAX], left[TEXT_DURATION_MAX];
     uint32_t limit = judging->thresholds->chain_limit;
     struct rhythm rhythm;
-    uint64_t reached;
+    uint64_t reached, space;
     int r = judging_rhythm(judging, &rhythm);
 
     if (r <= 0 || judging->now >= rhythm_end(&rhythm))
@@ -313,6 +342,9 @@ static int judge_runaway(struct judging *judging)
     evidence_number(&evidence, "first-at", rhythm.first);
     evidence_number(&evidence, "last-at", rhythm.last);
     evidence_number(&evidence, "limit", limit);
+    space = space_end(judging, &rhythm);
+    if (space > 0)
+        evidence_number(&evidence, "space-reached-at", space);
     evidence_place(&evidence, judging);
     if (relation->depth >= limit)
         return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
@@ -323,6 +355,11 @@ static int judge_runaway(struct judging *judging)
         reached = UINT64_MAX;
     if (reached != UINT64_MAX)
         evidence_number(&evidence, "limit-reached-at", reached);
+    if (space > 0 && space < reached)
+        return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
+                           "gets a new layer every %s, %u by now; the space is used up in %s",
+                           text_duration(rhythm.interval, every), rhythm.layers,
+                           text_duration(space > judging->now ? space - judging->now : 0, left));
     return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
                        "gets a new layer every %s, %u by now; the limit of %u is reached in %s",
                        text_duration(rhythm.interval, every), rhythm.layers, limit,

@@ -218,6 +218,10 @@ static void judging_init(struct judging *judging, const struct policy *policy,
 int judge_image(const struct policy *policy, const struct graph *graph, const struct image *image,
                 const struct audit *last, uint64_t now, struct judgement *ret_judgement)
 {
+    static const enum finding_type by_libvirt[] = {
+        FINDING_SNAPSHOT_UNMANAGED, FINDING_SNAPSHOT_LARGE, FINDING_CHAIN_FORKED, FINDING_ORPHAN, FINDING_BACKUP_LEFTOVER,
+        FINDING_SHARED_WRITABLE, FINDING_FOREIGN_WRITER, FINDING_RAW_BECAME_IMAGE,
+    };
     struct judgement judgement = { .confidence = CONFIDENCE_RACY };
     struct judging judging;
     int r = 0;
@@ -233,6 +237,9 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
                 r = judge_integrity(&judging);
         }
         judging_sure(&judging);
+        /* An audit says nothing about these. */
+        for (size_t i = 0; i < ELEMENTSOF(by_libvirt); i++)
+            judgement.judged[by_libvirt[i]] = false;
         if (r >= 0)
             r = judge_use(&judging);
         if (r >= 0)

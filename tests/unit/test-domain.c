@@ -1,0 +1,665 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge of domains and of images in libvirt's light, their roles and remedies: made-up statuses and images. */
+#include "unit/virt-fixture.h"
+
+#include <stdio.h>
+
+#include "daemon/config.h"
+#include "daemon/judge.h"
+#include "daemon/remedy.h"
+
+#define NOW (T0_USEC + 2 * HOUR)
+
+struct world {
+    struct config *config;
+    struct graph *graph;
+    struct datastore datastore;
+    struct virt_fixture virt;
+    struct usage_index *index;
+    struct image *images[16];
+    size_t n_images;
+    struct judgement judgement;
+    const char *missing;
+    struct identity identity;
+};
+
+static int setup(void **state)
+{
+    struct world *world = calloc(1, sizeof(*world));
+
+    assert_non_null(world);
+    world->datastore = (struct datastore){ .name = TEXT("vm"), .path = TEXT("/vm"), .state = DATASTORE_ONLINE };
+    assert_int_equal(config_new(&world->config), 0);
+    assert_int_equal(graph_new(&world->graph), 0);
+    graph_set_policy(world->graph, &world->config->policy);
+    fixture_virt_begin(&world->virt);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+
+    judgement_done(&world->judgement);
+    graph_free(world->graph);
+    for (size_t i = 0; i < world->n_images; i++)
+        image_free(world->images[i]);
+    usage_index_free(world->index);
+    fixture_virt_end(&world->virt);
+    config_free(world->config);
+    free(world);
+    return 0;
+}
+
+static struct image *add(struct world *world, const char *path, const char *parent)
+{
+    struct image *image = fixture_image(&world->datastore, path, 100 + world->n_images, parent);
+
+    image->audit->finished = image->audit->started = NOW - HOUR;
+    image->audit->identity = image->identity;
+    world->images[world->n_images++] = image;
+    assert_int_equal(graph_add(world->graph, image), 0);
+    return image;
+}
+
+static void look(void *userdata, const char *path, struct usage_file *ret_file)
+{
+    const struct world *world = userdata;
+
+    ret_file->missing = world->missing && strcmp(path, world->missing) == 0;
+    ret_file->known = world->identity.inode != 0;
+    ret_file->identity = world->identity;
+}
+
+static void refresh(struct world *world)
+{
+    struct usage_index *before = world->index;
+
+    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look, world, &world->index), 0);
+    graph_set_usage(world->graph, world->index);
+    usage_index_free(before);
+    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+}
+
+static const struct condition *condition(const struct world *world, enum finding_type type)
+{
+    for (size_t i = 0; i < world->judgement.conditions.n_items; i++)
+        if (world->judgement.conditions.items[i].type == type)
+            return &world->judgement.conditions.items[i];
+    return NULL;
+}
+
+static const struct condition *of_domain(struct world *world, const struct virt_domain *domain, enum finding_type type)
+{
+    judgement_done(&world->judgement);
+    assert_int_equal(judge_domain(&world->config->policy, world->graph, domain, NOW, &world->judgement), 0);
+    return condition(world, type);
+}
+
+static const struct condition *of_image(struct world *world, const struct image *image, enum finding_type type)
+{
+    judgement_done(&world->judgement);
+    assert_int_equal(judge_image(&world->config->policy, world->graph, image, image->audit_before, NOW,
+                                 &world->judgement), 0);
+    return condition(world, type);
+}
+
+static const char *summary(const struct condition *condition)
+{
+    assert_non_null(condition);
+    return json_object_get_string(json_object_object_get(condition->evidence, "summary"));
+}
+
+static const char *remedy_of(struct world *world, enum finding_type type, enum subject_kind kind, char *subject,
+                             const struct condition *condition)
+{
+    static char text[4096];
+    struct finding finding = { .type = type, .subject_kind = kind, .subject = subject, .evidence = condition->evidence };
+    json_object *remedy = NULL;
+
+    assert_int_equal(remedy_make(world->graph, &finding, &remedy), 0);
+    snprintf(text, sizeof(text), "%s", remedy ? json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE)
+                                              : "");
+    json_object_put(remedy);
+    return text;
+}
+
+/* ---- domains -------------------------------------------------------------------------------------------------- */
+
+static void io_errors(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    const struct condition *found;
+
+    refresh(world);
+    assert_null(of_domain(world, domain, FINDING_DOMAIN_IO_ERROR));
+    assert_true(world->judgement.judged[FINDING_DOMAIN_IO_ERROR]);
+    domain->io_error = true;
+    disk.error = TEXT("no-space");
+    found = of_domain(world, domain, FINDING_DOMAIN_IO_ERROR);
+    assert_string_equal(summary(found), "is paused because of an I/O error: vda: no-space");
+    assert_non_null(strstr(remedy_of(world, FINDING_DOMAIN_IO_ERROR, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+                           "virsh -c qemu:///system resume web"));
+    /* Nothing is said of a domain whose connection is gone. */
+    world->virt.status->connections[0].connected = false;
+    refresh(world);
+    assert_null(of_domain(world, domain, FINDING_DOMAIN_IO_ERROR));
+    assert_false(world->judgement.judged[FINDING_DOMAIN_IO_ERROR]);
+}
+
+static void jobs_that_wait(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_disk disk = {
+        .target = TEXT("vda"), .layers = &layer, .n_layers = 1,
+        .job = { .type = TEXT("copy"), .ready = true, .ready_since = NOW - 2 * HOUR },
+    };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("-x"), 3, &disk, 1);
+    const struct condition *found;
+
+    refresh(world);
+    found = of_domain(world, domain, FINDING_BLOCK_JOB_STALLED);
+    assert_non_null(found);
+    assert_int_equal(found->hold, 0);
+    /* A name that would be an option is not used. */
+    assert_non_null(strstr(remedy_of(world, FINDING_BLOCK_JOB_STALLED, SUBJECT_DOMAIN, TEXT("-x on " URI), found),
+                           "blockjob b vda --pivot"));
+    disk.job.ready_since = NOW - HOUR / 2;
+    found = of_domain(world, domain, FINDING_BLOCK_JOB_STALLED);
+    assert_int_equal(found->hold, HOUR / 2);
+    disk.job.ready = false;
+    assert_null(of_domain(world, domain, FINDING_BLOCK_JOB_STALLED));
+}
+
+static void three_ideas_of_a_chain(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer live[] = {
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1") }, { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") },
+    };
+    struct virt_layer old = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_disk disk = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = live, .n_layers = 2, .complete = true };
+    struct virt_disk defined = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = &old, .n_layers = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    const struct condition *found;
+    struct image *overlay;
+
+    (void)add(world, "/vm/a", NULL);
+    (void)add(world, "/vm/b", NULL);
+    overlay = add(world, "/vm/a.s1", "/vm/a");
+    refresh(world);
+    assert_null(of_domain(world, domain, FINDING_DEFINITION_DIFFERS));
+    domain->defined_disks = &defined;
+    domain->n_defined_disks = 1;
+    found = of_domain(world, domain, FINDING_DEFINITION_DIFFERS);
+    assert_string_equal(summary(found), "runs on another image as disk vda than the one that its definition names");
+    assert_true(found->hold > 0);
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+                           "s|='/vm/a'|='/vm/a.s1'|"));
+    domain->n_defined_disks = 0;
+    /* On disk the overlay has another parent than libvirt believes. */
+    free(overlay->parent.path);
+    overlay->parent.path = strdup("/vm/b");
+    assert_int_equal(graph_update(world->graph, overlay), 0);
+    refresh(world);
+    assert_non_null(of_domain(world, domain, FINDING_DEFINITION_DIFFERS));
+    /* With a job under way it may. */
+    disk.job.type = TEXT("commit");
+    assert_null(of_domain(world, domain, FINDING_DEFINITION_DIFFERS));
+}
+
+static void images_that_are_gone(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("qcow2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = &layer, .n_layers = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    const struct condition *found;
+    struct image *image;
+
+    world->missing = "/vm/a";
+    refresh(world);
+    found = of_domain(world, domain, FINDING_DELETED_IN_USE);
+    assert_string_equal(summary(found), "runs on a deleted image: a, disk vda; do not stop it");
+    assert_non_null(strstr(remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+                           "blockcopy web vda /vm/a.rescued --format qcow2 --transient-job --wait --pivot"));
+    /* Another file: only when nobody has it open, and a look after the start says so. */
+    world->missing = NULL;
+    image = add(world, "/vm/a", NULL);
+    world->identity = (struct identity){ .fsid = 1, .inode = 7 };
+    domain->id = 4;
+    refresh(world);
+    domain->started = NOW - 2 * HOUR;
+    assert_non_null(of_domain(world, domain, FINDING_DELETED_IN_USE));
+    image->audit->locked = FILES_WRITER;
+    assert_null(of_domain(world, domain, FINDING_DELETED_IN_USE));
+    image->audit->locked = FILES_UNUSED;
+    domain->started = NOW;
+    assert_null(of_domain(world, domain, FINDING_DELETED_IN_USE));
+}
+
+static void memory(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    char *paths[] = { TEXT("/vm/router*"), NULL };
+    struct policy_class class = { .name = TEXT("router"), .paths = paths, .memory = UINT64_C(4) << 30,
+                                  .thresholds = world->config->policy.thresholds };
+    const struct condition *found;
+
+    (void)add(world, "/vm/router.qcow2", NULL);
+    (void)add(world, "/vm/a.s1", "/vm/router.qcow2");
+    world->config->policy.classes = &class;
+    world->config->policy.n_classes = 1;
+    refresh(world);
+    /* The family is the one of the base. */
+    found = of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM);
+    assert_string_equal(summary(found), "has 1G of memory; the class router needs 4G");
+    domain->memory_max = UINT64_C(4) << 30;
+    assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
+    world->config->policy.classes = NULL;
+    world->config->policy.n_classes = 0;
+}
+
+static void checkpoints_and_bitmaps(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_checkpoint_disk cd = { .target = TEXT("vda"), .bitmap = TEXT("cp1") };
+    struct virt_checkpoint checkpoint = { .name = TEXT("cp1"), .disks = &cd, .n_disks = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    struct image *image = add(world, "/vm/a", NULL);
+    struct qca_image_info *info = &image->audit->report->layers[0].info;
+    const struct condition *found;
+
+    refresh(world);
+    assert_null(of_domain(world, domain, FINDING_CHECKPOINT_MISMATCH));
+    domain->checkpoints = &checkpoint;
+    domain->n_checkpoints = 1;
+    found = of_domain(world, domain, FINDING_CHECKPOINT_MISMATCH);
+    assert_string_equal(summary(found), "has 1 checkpoint without a bitmap, and 0 bitmaps without a checkpoint");
+    assert_non_null(strstr(remedy_of(world, FINDING_CHECKPOINT_MISMATCH, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+                           "checkpoint-delete web cp1 --metadata"));
+    info->bitmaps = calloc(1, sizeof(*info->bitmaps));
+    assert_non_null(info->bitmaps);
+    info->n_bitmaps = 1;
+    info->bitmaps[0].name = strdup("cp1");
+    assert_null(of_domain(world, domain, FINDING_CHECKPOINT_MISMATCH));
+    domain->n_checkpoints = 0;
+    assert_non_null(of_domain(world, domain, FINDING_CHECKPOINT_MISMATCH));
+    /* A running QEMU has its bitmaps in memory. */
+    domain->id = 5;
+    domain->state = VIRT_RUNNING;
+    assert_null(of_domain(world, domain, FINDING_CHECKPOINT_MISMATCH));
+    assert_false(world->judgement.judged[FINDING_CHECKPOINT_MISMATCH]);
+}
+
+/* ---- images ----------------------------------------------------------------------------------------------------- */
+
+static void unmanaged_layers(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layers[] = {
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s2") }, { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1") },
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2") },
+    };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = layers, .n_layers = 3, .complete = true };
+    struct virt_snapshot_disk sd[] = {
+        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s1"), .before = TEXT("/vm/a.qcow2") },
+        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s2"), .before = TEXT("/vm/a.s1") },
+    };
+    struct virt_snapshot snapshots[] = {
+        { .name = TEXT("s1"), .created = T0_USEC + 60 * USEC_PER_SEC, .disks = &sd[0], .n_disks = 1 },
+        { .name = TEXT("s 2"), .created = T0_USEC + 120 * USEC_PER_SEC, .disks = &sd[1], .n_disks = 1 },
+    };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    struct image *own = add(world, "/vm/a.qcow2", NULL), *first, *leaf;
+    const struct condition *found;
+    const char *source, *words;
+
+    first = add(world, "/vm/a.s1", "/vm/a.qcow2");
+    leaf = add(world, "/vm/a.s2", "/vm/a.s1");
+    domain->snapshots = snapshots;
+    domain->n_snapshots = 2;
+    refresh(world);
+    assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
+    assert_true(world->judgement.judged[FINDING_SNAPSHOT_UNMANAGED]);
+    /* The dates are libvirt's. */
+    assert_int_equal(graph_layer_created(world->graph, first, &source), snapshots[0].created);
+    assert_string_equal(source, "libvirt");
+
+    domain->n_snapshots = 1;
+    refresh(world);
+    found = of_image(world, own, FINDING_SNAPSHOT_UNMANAGED);
+    assert_string_equal(summary(found), "has 1 layer above it in disk vda of domain web that no libvirt snapshot explains");
+    assert_int_equal(found->hold, HOUR);
+    words = remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE, TEXT("/vm/a.qcow2"), found);
+    assert_non_null(strstr(words, "virsh -c qemu:///system blockcommit web vda --base /vm/a.qcow2 --active --pivot"));
+    assert_non_null(strstr(words, "snapshot-delete web s1 --metadata"));
+    /* While a job or a backup is at work, nothing is said. */
+    disk.job.type = TEXT("active-commit");
+    refresh(world);
+    assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
+    assert_false(world->judgement.judged[FINDING_SNAPSHOT_UNMANAGED]);
+    disk.job.type = NULL;
+
+    /* After the pivot the disk is its own layer, whatever lies above it. */
+    disk.layers = &layers[2];
+    disk.n_layers = 1;
+    refresh(world);
+    assert_ptr_equal(graph_relation(world->graph, own)->deepest_leaf, own);
+    assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
+    (void)leaf;
+}
+
+static void a_clone_is_no_snapshot(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/web.qcow2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct image *base = add(world, "/vm/debian.qcow2", NULL);
+
+    (void)add(world, "/vm/web.qcow2", "/vm/debian.qcow2");
+    (void)fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_SNAPSHOT_UNMANAGED));
+}
+
+static void golden_or_forked(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/c1.qcow2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_snapshot_disk sd = { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/c1.qcow2"),
+                                     .before = TEXT("/vm/base.qcow2") };
+    struct virt_snapshot snapshot = { .name = TEXT("s1"), .created = T0_USEC, .disks = &sd, .n_disks = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    struct image *base = add(world, "/vm/base.qcow2", NULL), *second;
+    const struct condition *found;
+    const char *words;
+
+    (void)add(world, "/vm/c1.qcow2", "/vm/base.qcow2");
+    second = add(world, "/vm/c2.qcow2", "/vm/base.qcow2");
+    refresh(world);
+    assert_true(graph_relation(world->graph, base)->golden_inferred);
+    assert_null(of_image(world, base, FINDING_CHAIN_FORKED));
+    /* One of the two is a snapshot of a disk on that base: then it is no golden image. */
+    domain->snapshots = &snapshot;
+    domain->n_snapshots = 1;
+    refresh(world);
+    assert_false(graph_relation(world->graph, base)->golden);
+    found = of_image(world, base, FINDING_CHAIN_FORKED);
+    assert_int_equal(found->severity, SEVERITY_ERROR);
+    words = remedy_of(world, FINDING_CHAIN_FORKED, SUBJECT_IMAGE, TEXT("/vm/base.qcow2"), found);
+    assert_non_null(strstr(words, "qemu-img convert -O qcow2 /vm/c2.qcow2 /vm/c2.qcow2.whole && mv -- /vm/c2.qcow2.whole"));
+    assert_null(strstr(words, "convert -O qcow2 /vm/c1.qcow2"));
+    /* Written by a running domain: not golden either. */
+    domain->n_snapshots = 0;
+    layer.path = TEXT("/vm/base.qcow2");
+    refresh(world);
+    assert_false(graph_relation(world->graph, base)->golden);
+    (void)second;
+}
+
+static void orphans(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/web.qcow2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct image *old = add(world, "/vm/old.qcow2", NULL), *web = add(world, "/vm/web.qcow2", NULL);
+    struct image *kept = add(world, "/vm/web.qcow2.bak", NULL), *base = add(world, "/vm/base.qcow2", NULL), *data;
+    const struct condition *found;
+
+    (void)add(world, "/vm/clone.qcow2", "/vm/base.qcow2");
+    data = add(world, "/vm/data.raw", NULL);
+    web->data_file = (struct reference){ .state = REFERENCE_FOUND, .path = strdup("/vm/data.raw"), .identity = data->identity };
+    assert_int_equal(graph_update(world->graph, web), 0);
+    (void)fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    refresh(world);
+    found = of_image(world, old, FINDING_ORPHAN);
+    assert_int_equal(found->hold, DAY);
+    assert_non_null(strstr(remedy_of(world, FINDING_ORPHAN, SUBJECT_IMAGE, TEXT("/vm/old.qcow2"), found),
+                           "mv -n -- /vm/old.qcow2 /vm/old.qcow2.orphan"));
+    assert_null(of_image(world, web, FINDING_ORPHAN));
+    assert_null(of_image(world, kept, FINDING_ORPHAN));
+    assert_null(of_image(world, base, FINDING_ORPHAN));
+    assert_null(of_image(world, data, FINDING_ORPHAN));
+    /* A lock, another host's file system, a domain that could not be read: each forbids it. */
+    old->use = FILES_FROZEN;
+    assert_null(of_image(world, old, FINDING_ORPHAN));
+    old->use = FILES_UNUSED;
+    world->datastore.root.network = true;
+    assert_null(of_image(world, old, FINDING_ORPHAN));
+    world->datastore.root.network = false;
+    world->virt.domains[0].error = TEXT("timed out");
+    refresh(world);
+    assert_null(of_image(world, old, FINDING_ORPHAN));
+    assert_false(world->judgement.judged[FINDING_ORPHAN]);
+}
+
+static void backup_tools(void **state)
+{
+    static const struct { const char *path, *tool; bool temporary; } cases[] = {
+        { "/vm/web.bimg-20240131-020000", "fi-backup", true },
+        { "/vm/backup.AB12C.vda", "virtnbdbackup", true },
+        { "/vm/vda.full.data", "virtnbdbackup", false },
+        { "/vm/web-tempsnap.qcow2", "backup-vm", true },
+        { "/vm/web.1700000000", "virt-backup", true },
+        { "/vm/vzdump-qemu-100-2024.vma", "proxmox", false },
+        { "/vm/web.qcow2", NULL, false },
+        { "/vm/web.170000000", NULL, false },
+        { "/vm/web.bimg-1.orphan", NULL, false },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const char *tool = backup_tool(cases[i].path);
+
+        if (!cases[i].tool) {
+            assert_null(tool);
+            continue;
+        }
+        assert_string_equal(tool, cases[i].tool);
+        assert_int_equal(backup_tool_is_temporary(cases[i].path), cases[i].temporary);
+    }
+}
+
+static void roles(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/web.s1") };
+    struct virt_layer iso = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/debian.img") };
+    struct virt_disk disks[] = {
+        { .target = TEXT("vda"), .device = TEXT("disk"), .layers = &layer, .n_layers = 1 },
+        { .target = TEXT("hda"), .device = TEXT("cdrom"), .layers = &iso, .n_layers = 1 },
+    };
+    const struct { const char *path, *parent; enum role role; const char *reason; } cases[] = {
+        { "/vm/web.qcow2", NULL, ROLE_BASE, "1 overlay has it as parent." },
+        { "/vm/web.s0", "/vm/web.qcow2", ROLE_OVERLAY, "1 overlay has it as parent." },
+        { "/vm/web.s1", "/vm/web.s0", ROLE_LEAF, "It is disk vda of the running domain web." },
+        { "/vm/debian.img", NULL, ROLE_MEDIUM, "It is disk hda of the running domain web, a drive for removable media." },
+        { "/vm/x.iso", NULL, ROLE_MEDIUM, "Its name ends in .iso." },
+        { "/vm/web.bimg-1", NULL, ROLE_BACKUP, "Its name is one that fi-backup gives." },
+        { "/vm/web.before-repair", NULL, ROLE_BACKUP, "Its name is one of copies that are kept." },
+        { "/vm/lost.qcow2", NULL, ROLE_LEFTOVER,
+          "No domain, snapshot or other image refers to it, and nothing holds it open." },
+    };
+
+    (void)fixture_domain(&world->virt, TEXT("web"), 3, disks, 2);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        (void)add(world, cases[i].path, cases[i].parent);
+    refresh(world);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        enum role role;
+        char *reason;
+
+        assert_int_equal(graph_role(world->graph, world->images[i], &role, &reason), 0);
+        assert_string_equal(role_name(role), role_name(cases[i].role));
+        assert_string_equal(reason, cases[i].reason);
+        free(reason);
+    }
+    /* Without libvirt nobody knows. */
+    graph_set_usage(world->graph, NULL);
+    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    {
+        enum role role;
+
+        assert_int_equal(graph_role(world->graph, world->images[7], &role, NULL), 0);
+        assert_int_equal(role, ROLE_UNKNOWN);
+    }
+}
+
+static void in_use_by_libvirts_word(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("raw") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_disk other = { .target = TEXT("vdb"), .layers = &layer, .n_layers = 1 };
+    struct image *image = add(world, "/vm/a", NULL);
+
+    (void)fixture_domain(&world->virt, TEXT("one"), 3, &disk, 1);
+    refresh(world);
+    assert_int_equal(graph_use(world->graph, image), FILES_WRITER);
+    assert_non_null(of_image(world, image, FINDING_RAW_BECAME_IMAGE));
+    layer.format = TEXT("qcow2");
+    refresh(world);
+    assert_null(of_image(world, image, FINDING_RAW_BECAME_IMAGE));
+    image->audit->report->layers[0].probed_format = QCA_FORMAT_RAW;
+    assert_int_equal(of_image(world, image, FINDING_FORMAT_MISMATCH)->severity, SEVERITY_CRITICAL);
+    assert_null(of_image(world, image, FINDING_SHARED_WRITABLE));
+    (void)fixture_domain(&world->virt, TEXT("two"), 0, &other, 1);
+    refresh(world);
+    assert_int_equal(of_image(world, image, FINDING_SHARED_WRITABLE)->severity, SEVERITY_WARNING);
+    world->virt.domains[1].id = 9;
+    world->virt.domains[1].state = VIRT_RUNNING;
+    refresh(world);
+    assert_int_equal(of_image(world, image, FINDING_SHARED_WRITABLE)->severity, SEVERITY_CRITICAL);
+    /* Raw disks with a cluster file system may be shared, if all say so. */
+    image->audit->report->layers[0].info.format = QCA_FORMAT_RAW;
+    disk.shareable = other.shareable = true;
+    refresh(world);
+    assert_null(of_image(world, image, FINDING_SHARED_WRITABLE));
+}
+
+static void foreign_writers(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    struct image *image = add(world, "/vm/a", NULL);
+
+    image->audit->locked = image->audit->use = FILES_WRITER;
+    refresh(world);
+    /* One probe is none. */
+    assert_null(of_image(world, image, FINDING_FOREIGN_WRITER));
+    assert_false(world->judgement.judged[FINDING_FOREIGN_WRITER]);
+    image->audit_before = calloc(1, sizeof(*image->audit_before));
+    assert_non_null(image->audit_before);
+    image->audit_before->locked = FILES_WRITER;
+    assert_true(of_image(world, image, FINDING_FOREIGN_WRITER)->hold > 0);
+    domain->id = 3;
+    domain->state = VIRT_RUNNING;
+    refresh(world);
+    assert_null(of_image(world, image, FINDING_FOREIGN_WRITER));
+    assert_true(world->judgement.judged[FINDING_FOREIGN_WRITER]);
+}
+
+/* ---- space -------------------------------------------------------------------------------------------------------- */
+
+static const struct condition *of_datastore(struct world *world, uint64_t now, enum finding_type type)
+{
+    judgement_done(&world->judgement);
+    assert_int_equal(judge_datastore(&world->config->policy, &world->datastore, now, &world->judgement), 0);
+    return condition(world, type);
+}
+
+static void space(void **state)
+{
+    struct world *world = *state;
+    struct datastore *datastore = &world->datastore;
+    const struct condition *found;
+
+    datastore->root.size = UINT64_C(1000) << 30;
+    datastore->root.available = UINT64_C(300) << 30;
+    assert_null(of_datastore(world, NOW, FINDING_DATASTORE_FULL));
+    datastore->root.available = UINT64_C(250) << 30;
+    assert_int_equal(of_datastore(world, NOW, FINDING_DATASTORE_FULL)->severity, SEVERITY_WARNING);
+    datastore->root.available = UINT64_C(150) << 30;
+    found = of_datastore(world, NOW, FINDING_DATASTORE_FULL);
+    assert_string_equal(summary(found), "is 85 % full, 150G are left (critical from 85 %)");
+
+    datastore->growth = UINT64_C(640) << 30;
+    assert_null(of_datastore(world, NOW, FINDING_DATASTORE_OVERCOMMITTED));
+    datastore->growth = UINT64_C(660) << 30;
+    assert_non_null(of_datastore(world, NOW, FINDING_DATASTORE_OVERCOMMITTED));
+
+    /* 10 GiB an hour: 15 hours are left. */
+    for (unsigned i = 0; i < 5; i++)
+        series_add(&datastore->available, NOW - (4 - i) * HOUR, (UINT64_C(150) + (4 - i) * 10) << 30, HOUR / 100);
+    found = of_datastore(world, NOW, FINDING_TIME_TO_FULL);
+    assert_string_equal(summary(found), "will be full in 15h: it lost 240G a day lately");
+    assert_int_equal(found->severity, SEVERITY_CRITICAL);
+    datastore->root.available = UINT64_C(600) << 30;
+    assert_int_equal(of_datastore(world, NOW, FINDING_TIME_TO_FULL)->severity, SEVERITY_WARNING);
+    /* Not from a moment's look, and not when it grows again. */
+    datastore->available = (struct series){ .n = 0 };
+    for (unsigned i = 0; i < 5; i++)
+        series_add(&datastore->available, NOW - (4 - i) * USEC_PER_SEC, (UINT64_C(150) + (4 - i) * 10) << 30, 1);
+    assert_null(of_datastore(world, NOW, FINDING_TIME_TO_FULL));
+    assert_false(world->judgement.judged[FINDING_TIME_TO_FULL]);
+}
+
+static void series_stay_bounded(void **state)
+{
+    struct series series = { .n = 0 };
+    double slope;
+
+    (void)state;
+    assert_false(series_slope(&series, 0, 2, &slope));
+    for (uint64_t i = 0; i < 10000; i++)
+        series_add(&series, T0_USEC + i * USEC_PER_SEC, 5 * i, USEC_PER_SEC);
+    assert_true(series.n <= SERIES_MAX);
+    assert_int_equal(series.samples[0].at, T0_USEC);
+    assert_int_equal(series.samples[series.n - 1].value, 5 * 9999);
+    for (unsigned i = 1; i < series.n; i++)
+        assert_true(series.samples[i].at > series.samples[i - 1].at);
+    assert_true(series_slope(&series, 0, 4, &slope));
+    assert_true(slope > 4.99 && slope < 5.01);
+    /* A clock that was set back, and samples that come too soon, change nothing. */
+    series_add(&series, T0_USEC, 7, 0);
+    series_add(&series, T0_USEC + 10000 * USEC_PER_SEC, 7, 10 * USEC_PER_SEC);
+    assert_int_equal(series.samples[series.n - 1].value, 5 * 9999);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(io_errors, setup, teardown),
+        cmocka_unit_test_setup_teardown(jobs_that_wait, setup, teardown),
+        cmocka_unit_test_setup_teardown(three_ideas_of_a_chain, setup, teardown),
+        cmocka_unit_test_setup_teardown(images_that_are_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(checkpoints_and_bitmaps, setup, teardown),
+        cmocka_unit_test_setup_teardown(unmanaged_layers, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_clone_is_no_snapshot, setup, teardown),
+        cmocka_unit_test_setup_teardown(golden_or_forked, setup, teardown),
+        cmocka_unit_test_setup_teardown(orphans, setup, teardown),
+        cmocka_unit_test_setup_teardown(backup_tools, setup, teardown),
+        cmocka_unit_test_setup_teardown(roles, setup, teardown),
+        cmocka_unit_test_setup_teardown(in_use_by_libvirts_word, setup, teardown),
+        cmocka_unit_test_setup_teardown(foreign_writers, setup, teardown),
+        cmocka_unit_test_setup_teardown(space, setup, teardown),
+        cmocka_unit_test_setup_teardown(series_stay_bounded, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
