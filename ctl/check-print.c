@@ -94,9 +94,12 @@ char *check_failure(const struct check *check)
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
+/* A key that object does not have yet: a literal. */
 static int put(json_object *object, const char *key, json_object *value)
 {
-    if (value && json_object_object_add(object, key, value) >= 0)
+    const unsigned flags = JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY;
+
+    if (value && json_object_object_add_ex(object, key, value, flags) >= 0)
         return 0;
     json_object_put(value);
     return -ENOMEM;

@@ -389,6 +389,30 @@ static int printable(json_object *value, json_object **ret_value)
     return 0;
 }
 
+/* Is it valid JSON when printed, as nearly all is? */
+static bool is_printable(json_object *value)
+{
+    switch (json_object_get_type(value)) {
+    case json_type_string:
+        return text_is_utf8(json_object_get_string(value), (size_t)json_object_get_string_len(value));
+    case json_type_array:
+        for (size_t i = 0; i < json_object_array_length(value); i++)
+            if (!is_printable(json_object_array_get_idx(value, i)))
+                return false;
+        return true;
+    case json_type_object: {
+        json_object_object_foreach(value, key, member) {
+            (void)key;
+            if (!is_printable(member))
+                return false;
+        }
+        return true;
+    }
+    default:
+        return true;
+    }
+}
+
 /* json-c leaves DEL and the like alone: a terminal must not get them. Only characters within strings can be
  * above ASCII, so each may be written as \uXXXX. */
 static void put_safe(const char *text)
@@ -424,10 +448,12 @@ int output_json(const struct output *output, json_object *value)
     int flags = JSON_C_TO_STRING_NOSLASHESCAPE;
     json_object *copy = NULL;
     const char *text;
-    int r = printable(value, &copy);
+    int r = is_printable(value) ? 0 : printable(value, &copy);
 
     if (r < 0)
         return r;
+    if (!copy)
+        copy = json_object_get(value);
     if (output->json == JSON_PRETTY)
         flags |= JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
     text = json_object_to_json_string_ext(copy, flags);

@@ -70,25 +70,29 @@ static inline bool count_covers(const struct count_map *map, uint64_t cluster)
     return cluster >= map->low && cluster < map->high;
 }
 
-/* count_add() of one reference to one cluster for the common case, that it is the first; false:
+/* count_add() of one reference to cluster number i of a page for the common case, that it is the first; false:
  * call that. */
-static inline bool count_add_bit(struct count_map *map, uint64_t cluster, unsigned flags)
+static inline bool count_page_add_bit(struct count_page *page, uint32_t i, unsigned flags)
 {
-    uint32_t i = cluster & (COUNT_PAGE_CLUSTERS - 1);
-    struct count_page *page;
-    uint64_t *word;
+    uint64_t *word, before;
 
-    if (!count_covers(map, cluster))
-        return false;
-    page = count_page_of(map, cluster);
     if (!page->data || page->level != COUNT_BITS)
         return false;
     word = (uint64_t *)page->data + i / 64;
-    if (*word >> (i % 64) & 1)
+    before = *word;
+    if (before >> (i % 64) & 1)
         return false;
-    *word |= UINT64_C(1) << (i % 64);
-    page->flags |= flags;
+    *word = before | UINT64_C(1) << (i % 64);
+    if ((page->flags & flags) != flags)
+        page->flags |= flags;
     return true;
+}
+
+/* Likewise of any cluster. */
+static inline bool count_add_bit(struct count_map *map, uint64_t cluster, unsigned flags)
+{
+    return count_covers(map, cluster) &&
+           count_page_add_bit(count_page_of(map, cluster), cluster & (COUNT_PAGE_CLUSTERS - 1), flags);
 }
 
 /* Count number i of a page's data at a level. */

@@ -310,22 +310,30 @@ static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const 
 static uint32_t count_singles(struct qcow2_check *ctx, const struct l2_item *item,
                               const uint8_t *table, uint32_t index, struct fragments *fragments)
 {
-    uint32_t n = UINT32_C(1) << ctx->qcow2->l2_bits, fragmented = 0, i = index;
-    uint64_t whole = min_u64(ctx->n_file_clusters, ctx->cut_cluster);
-    unsigned bits = ctx->qcow2->cluster_bits;
+    /* All in variables of its own: each bit that is set could change anything else for all the compiler knows. */
+    const uint64_t dirty = ~(ENTRY_COPIED | ((UINT64_C(1) << 55) - qcow2_cluster_size(ctx->qcow2)));
+    const uint64_t low = ctx->map.low, cluster_size = qcow2_cluster_size(ctx->qcow2);
+    const uint64_t high = min_u64(min_u64(ctx->n_file_clusters, ctx->cut_cluster), ctx->map.high);
+    const uint32_t n = UINT32_C(1) << ctx->qcow2->l2_bits;
+    const unsigned bits = ctx->qcow2->cluster_bits;
+    const unsigned copied = copied_flags(item, ENTRY_COPIED), not_copied = copied_flags(item, 0);
+    struct count_page *const pages = ctx->map.pages;
+    uint64_t next = fragments->next;
+    uint32_t fragmented = 0, i = index;
 
     if (ctx->qcow2->extended_l2 || item->active + item->inactive != 1)
         return 0;
     for (; i < n; i++) {
-        uint64_t entry = be64_get(table + 8 * (uint64_t)i), offset = entry & L2_OFFSET_MASK;
+        uint64_t entry = be64_get(table + 8 * (uint64_t)i), offset = entry & L2_OFFSET_MASK, cluster = offset >> bits;
 
-        if (!l2_entry_is_clean(ctx->qcow2, entry) || offset == fragments->next ||
-            offset >> bits >= whole ||
-            !count_add_bit(&ctx->map, offset >> bits, copied_flags(item, entry)))
+        if ((entry & dirty) || offset == 0 || offset == next || cluster < low || cluster >= high ||
+            !count_page_add_bit(&pages[cluster >> COUNT_PAGE_BITS], cluster & (COUNT_PAGE_CLUSTERS - 1),
+                                entry & ENTRY_COPIED ? copied : not_copied))
             break;
-        fragmented += fragments->next != 0;
-        fragments->next = offset + (UINT64_C(1) << bits);
+        fragmented += next != 0;
+        next = offset + cluster_size;
     }
+    fragments->next = next;
     if (ctx->first_pass && item->active == 1) {
         ctx->check->result->allocated_clusters += i - index;
         ctx->check->result->fragmented_clusters += fragmented;
