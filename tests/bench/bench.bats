@@ -55,6 +55,7 @@ END
     run -1 "$TOOLS/drop-cache" "$DIR/none"
     run -1 "$TOOLS/read-tables" "$DIR/none"
     run -1 "$TOOLS/open-chain" "$DIR/none"
+    run -1 "$TOOLS/walk-tree" "$DIR/none"
 }
 
 @test "a command's time, memory and status are measured, with those it leaves behind" {
@@ -69,9 +70,11 @@ END
     run -0 python3 -B -c '
 import json
 rows = json.load(open("bench.json"))["rows"]
-assert len(rows) == 17, len(rows)
+assert len(rows) == 33, len(rows)
 for row in rows:
-    assert row["ratio"] > 0 and row["ours"]["peak-kib"] > 0 and row["theirs"]["seconds"] > 0, row
+    assert row["ours"]["peak-kib"] > 0 and row["ours"]["seconds"] > 0, row
+    assert ("empty" in row["work"]) == ("theirs" not in row), row
+    assert "theirs" not in row or (row["ratio"] > 0 and row["theirs"]["seconds"] > 0), row
 '
 }
 

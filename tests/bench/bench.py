@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""bench.py [--quick] [--runs N] [--json FILE] [WORK...] - how long qcaudit needs beside qemu-img.
+"""bench.py [--quick] [--runs N] [--json FILE] [WORK...] - how long qcaudit needs beside the tools a user would run.
 
-Works: prealloc1t prealloc8t permuted data4g chain tiny (all of them, when none is named).
+Works: checks: prealloc1t prealloc8t permuted data4g chain tiny; digests: digest4g digest-frag digest-zlib digest-zstd
+digest-empty1t digest-cold; passes over what did not change: unchanged100k. Without a name, all of them; tiny-cold when
+it is named.
 
 Each row runs its commands in turns (ours, QEMU's, ours, ...), so that what else the machine does hurts both, and
-takes the median of N runs (5). The ratio is QEMU's time over ours. Cold: every file is dropped from the page cache
+takes the median of N runs (5). The ratio is the other's time over ours. Cold: every file is dropped from the page cache
 before each run. Images are made in $BENCH_DIR (bench-images in the working directory), are the same every time, and
 stay there for the next run. With --quick everything is small, for a look at the program itself.
 
-$BENCH_TOOLS is the folder of make-image, measure, drop-cache, read-tables and open-chain (set by `make bench`);
+$BENCH_TOOLS is the folder of make-image, measure, drop-cache, read-tables, open-chain and walk-tree (set by `make bench`);
 qcauditctl and qcauditd are taken from $PATH.
 """
 import argparse
@@ -62,30 +64,47 @@ class Bench:
             subprocess.run([self.tool("drop-cache")] + files[i:i + 1000], check=True)
 
     def compare(self, work, ours, theirs, cold=(), runs=None):
-        """A row: ours and theirs are functions or commands, run in turns."""
-        taken = {"ours": [], "theirs": []}
+        """A row: ours and theirs are functions, run in turns."""
+        self.compare_all({work: ours}, theirs, cold, runs)
+
+    def compare_all(self, ours, theirs, cold=(), runs=None):
+        """A row for each of ours (by its work), all beside the same runs of theirs."""
+        taken = {name: [] for name in (*ours, None)}
         for _ in range(runs or self.runs):
-            for name, run in (("ours", ours), ("theirs", theirs)):
+            for name, run in (*ours.items(), (None, theirs)):
                 if cold:
                     self.drop(list(cold))
                 taken[name].append(run())
-        row = {"work": work, "runs": len(taken["ours"])}
-        for name, results in taken.items():
-            row[name] = {key: statistics.median(result[key] for result in results)
-                         for key in ("seconds", "cpu", "peak-kib")}
-            row[name]["all-seconds"] = [round(result["seconds"], 6) for result in results]
-        row["ratio"] = row["theirs"]["seconds"] / row["ours"]["seconds"]
-        row["cpu-ratio"] = row["theirs"]["cpu"] / max(row["ours"]["cpu"], 1e-6)
-        row["memory-ratio"] = row["theirs"]["peak-kib"] / row["ours"]["peak-kib"]
+        for work in ours:
+            row = {"work": work, "runs": len(taken[work]), "ours": summary(taken[work]), "theirs": summary(taken[None])}
+            row["ratio"] = row["theirs"]["seconds"] / row["ours"]["seconds"]
+            row["cpu-ratio"] = row["theirs"]["cpu"] / max(row["ours"]["cpu"], 1e-6)
+            row["memory-ratio"] = row["theirs"]["peak-kib"] / row["ours"]["peak-kib"]
+            self.rows.append(row)
+            show(row)
+
+    def alone(self, work, ours):
+        """A row of ours that nothing can be put beside."""
+        row = {"work": work, "runs": self.runs, "ours": summary([ours() for _ in range(self.runs)])}
         self.rows.append(row)
         show(row)
+
+
+def summary(results):
+    """The medians of some runs."""
+    medians = {key: statistics.median(result[key] for result in results) for key in ("seconds", "cpu", "peak-kib")}
+    medians["all-seconds"] = [round(result["seconds"], 6) for result in results]
+    return medians
 
 
 HEAD = f"{'work':<44}{'ours':>10}{'other':>10}{'ratio':>9}{'CPU':>8}{'ours':>10}{'other':>10}{'ratio':>8}"
 
 
 def show(row):
-    ours, theirs = row["ours"], row["theirs"]
+    ours, theirs = row["ours"], row.get("theirs")
+    if not theirs:
+        print(f"{row['work']:<44}{ours['seconds']:>9.3f}s{'':>28}{ours['peak-kib'] / 1024:>6.1f} MiB", flush=True)
+        return
     print(f"{row['work']:<44}{ours['seconds']:>9.3f}s{theirs['seconds']:>9.3f}s{row['ratio']:>8.1f}x"
           f"{row['cpu-ratio']:>7.1f}x{ours['peak-kib'] / 1024:>6.1f} MiB{theirs['peak-kib'] / 1024:>6.1f} MiB"
           f"{row['memory-ratio']:>7.1f}x", flush=True)
@@ -168,6 +187,39 @@ def tiny(bench):
     return made(bench.path("tiny"), make)
 
 
+def disk(bench, kind, name):
+    """8 GiB with 4 GiB of data in it."""
+    return made(bench.path(name), lambda path: subprocess.run(
+        [bench.tool("make-image"), kind, path, str(bench.size(8192, 16)), str(bench.size(4096, 8))], check=True))
+
+
+def compressed(bench, kind):
+    def make(path):
+        raw = path + ".raw"
+        subprocess.run([bench.tool("make-image"), "text", raw, str(bench.size(1024, 4))], check=True)
+        imagekit.run("qemu-img", "convert", "-q", "-c", "-O", "qcow2", "-o", f"compression_type={kind}", raw, path)
+        os.unlink(raw)
+    return made(bench.path(f"{kind}.qcow2"), make)
+
+
+def empty(bench):
+    return made(bench.path("empty.qcow2"), lambda path: imagekit.create(path, "1T"))
+
+
+def many(bench):
+    """Folders of small images."""
+    def make(directory):
+        os.mkdir(directory)
+        template = os.path.join(directory, "template")
+        imagekit.create(template, "64k", "cluster_size=512")
+        for folder in range(bench.size(100, 2)):
+            os.mkdir(os.path.join(directory, f"{folder:03}"))
+            copies(os.path.join(directory, f"{folder:03}"), template, bench.size(1000, 10),
+                   lambda number: f"image-{number:05}.qcow2")
+        os.unlink(template)
+    return made(bench.path("many"), make)
+
+
 # ---- works ---------------------------------------------------------------------------------------------------------
 
 def ours(bench, path, *options, expected=0):
@@ -181,8 +233,10 @@ def theirs(bench, path, expected=0):
 
 def work_preallocated(bench, title, path):
     plain = lambda: bench.measure([bench.tool("read-tables"), path])  # noqa: E731
-    bench.compare(f"{title}, warm", ours(bench, path), theirs(bench, path))
-    bench.compare(f"{title}, warm, scalar code", ours(bench, path, "--scalar"), theirs(bench, path))
+    bench.compare_all({f"{title}, warm": ours(bench, path),
+                       f"{title}, warm, one thread": ours(bench, path, "--threads=1"),
+                       f"{title}, warm, one thread, scalar": ours(bench, path, "--threads=1", "--scalar")},
+                      theirs(bench, path))
     bench.compare(f"{title}, cold", ours(bench, path), theirs(bench, path), cold=[path])
     bench.compare(f"{title}, cold: plain reading, 32 deep", ours(bench, path), plain, cold=[path])
 
@@ -202,10 +256,9 @@ def work_permuted(bench):
     tuned = (f"driver=qcow2,refcount-cache-size={(clusters // 32768 + 4) * 65536},"
              f"l2-cache-size={(clusters // 8192 + 4) * 65536},file.driver=file,file.filename={path}")
     bench.compare("64 GiB permuted, warm, QEMU as it is", ours(bench, path, expected=3), theirs(bench, path, 3))
-    bench.compare("64 GiB permuted, warm, QEMU's caches tuned", ours(bench, path, expected=3),
-                  lambda: bench.measure(["qemu-img", "check", "--output=json", "--image-opts", tuned], 3))
-    bench.compare("64 GiB permuted, warm, scalar code, tuned", ours(bench, path, "--scalar", expected=3),
-                  lambda: bench.measure(["qemu-img", "check", "--output=json", "--image-opts", tuned], 3))
+    bench.compare_all({"64 GiB permuted, warm, QEMU's caches tuned": ours(bench, path, expected=3),
+                       "64 GiB permuted, warm, scalar code, tuned": ours(bench, path, "--scalar", expected=3)},
+                      lambda: bench.measure(["qemu-img", "check", "--output=json", "--image-opts", tuned], 3))
 
 
 def work_data4g(bench):
@@ -225,13 +278,79 @@ def work_chain(bench):
                   runs=1 if bench.quick else 3)
 
 
-def work_tiny(bench):
+def pass_over_tiny(bench, cold):
     directory = tiny(bench)
     files = sorted(os.path.join(directory, name) for name in os.listdir(directory))
     loop = ["sh", "-c", 'for i in "$1"/*; do qemu-img check -q "$i" || exit; done', "sh", directory]
-    for state, cold in (("warm", ()), ("cold", files)):
-        bench.compare(f"{len(files):,} tiny images, {state}: first pass", lambda: first_pass(bench, directory, len(files)),
-                      lambda: bench.measure(loop), cold=cold, runs=1 if bench.quick else min(bench.runs, 3))
+    bench.compare(f"{len(files):,} tiny images, {'cold' if cold else 'warm'}: first pass",
+                  lambda: first_pass(bench, directory, len(files)), lambda: bench.measure(loop),
+                  cold=files if cold else (), runs=1 if bench.quick else min(bench.runs, 3))
+
+
+def work_tiny(bench):
+    pass_over_tiny(bench, False)
+
+
+def work_tiny_cold(bench):
+    pass_over_tiny(bench, True)
+
+
+# ---- digests
+
+def content(bench, path, *options):
+    return lambda: bench.measure(["qcauditctl", "hash", "--content", *options, path])
+
+
+def convert_and_hash(bench, path):
+    """What a user does without us: the disk as a raw file, and its sum."""
+    script = 'qemu-img convert -O raw "$1" "$2" && sha256sum "$2" && rm "$2"'
+    return lambda: bench.measure(["sh", "-c", script, "sh", path, bench.path("convert.raw")])
+
+
+def digest_rows(bench, title, path):
+    bench.compare_all({title: content(bench, path), f"{title}, one thread": content(bench, path, "--threads=1"),
+                       f"{title}, libcrypto alone": content(bench, path, "--scalar")}, convert_and_hash(bench, path))
+
+
+def work_digest4g(bench):
+    digest_rows(bench, "digest, 8 GiB with 4 GiB data", disk(bench, "data", "digest.qcow2"))
+
+
+def work_digest_frag(bench):
+    digest_rows(bench, "digest, 64k random clusters", disk(bench, "fragments", "fragments.qcow2"))
+
+
+def work_digest_zlib(bench):
+    digest_rows(bench, "digest, zlib", compressed(bench, "zlib"))
+
+
+def work_digest_zstd(bench):
+    digest_rows(bench, "digest, zstd", compressed(bench, "zstd"))
+
+
+def work_digest_empty1t(bench):
+    bench.alone("digest, 1 TiB empty", content(bench, empty(bench)))
+
+
+def work_digest_cold(bench):
+    path = disk(bench, "data", "digest.qcow2")
+    bench.compare("digest, cold, beside dd iflag=direct", content(bench, path),
+                  lambda: bench.measure(["dd", "iflag=direct", "bs=1M", "status=none", f"if={path}", "of=/dev/null"]),
+                  cold=[path])
+
+
+def work_unchanged100k(bench):
+    directory = many(bench)
+    count = bench.size(100000, 20)
+
+    def compare(daemon):
+        def again():
+            cpu = cpu_seconds(daemon.pid)
+            taken = bench.measure(["qcauditctl", "--socket", daemon.control, "scan", "--wait"])
+            return {**taken, "cpu": cpu_seconds(daemon.pid) - cpu, "peak-kib": peak_memory(daemon.pid)}
+        bench.compare(f"{count:,} unchanged: pass, beside statx", again,
+                      lambda: bench.measure([bench.tool("walk-tree"), directory]))
+    with_daemon(bench, directory, count, compare)
 
 
 def peak_memory(pid):
@@ -257,8 +376,37 @@ def stop(pid):
     return usage.ru_utime + usage.ru_stime
 
 
+def cpu_seconds(pid):
+    """Of a process and all its descendants so far, those that ended too."""
+    ticks = 0
+    todo = [pid]
+    while todo:
+        one = todo.pop()
+        try:
+            with open(f"/proc/{one}/task/{one}/children", encoding="ascii") as file:
+                todo += [int(child) for child in file.read().split()]
+            with open(f"/proc/{one}/stat", encoding="ascii", errors="replace") as file:
+                ticks += sum(int(field) for field in file.read().rpartition(")")[2].split()[11:15])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+class Daemon:
+    """One that runs: its process and where it listens."""
+
+    def __init__(self, pid, control):
+        self.pid = pid
+        self.control = control
+
+
 def first_pass(bench, directory, count):
     """Starts a private daemon on an empty state; until every image has been audited and its pass is over."""
+    return with_daemon(bench, directory, count, lambda daemon: None)
+
+
+def with_daemon(bench, directory, count, then):
+    """first_pass(), and what is to be done with the daemon before it ends."""
     private = bench.path("daemon")
     shutil.rmtree(private, ignore_errors=True)
     os.mkdir(private, 0o700)
@@ -290,13 +438,18 @@ def first_pass(bench, directory, count):
                     raise RuntimeError(f"qcauditd ended: see {private}/log")
                 if elapsed > PASS_DEADLINE:
                     raise RuntimeError(f"no first pass within {PASS_DEADLINE} s: see {private}/log")
+            then(Daemon(pid, control))
         finally:
             cpu = stop(pid)
     return {"seconds": elapsed, "cpu": cpu, "peak-kib": peak, "status": 0}
 
 
 WORKS = {"prealloc1t": work_prealloc1t, "prealloc8t": work_prealloc8t, "permuted": work_permuted,
-         "data4g": work_data4g, "chain": work_chain, "tiny": work_tiny}
+         "data4g": work_data4g, "chain": work_chain, "tiny": work_tiny, "tiny-cold": work_tiny_cold,
+         "digest4g": work_digest4g, "digest-frag": work_digest_frag, "digest-zlib": work_digest_zlib,
+         "digest-zstd": work_digest_zstd, "digest-empty1t": work_digest_empty1t, "digest-cold": work_digest_cold,
+         "unchanged100k": work_unchanged100k}
+ON_DEMAND = {"tiny-cold"}
 
 
 def machine():
@@ -308,7 +461,7 @@ def machine():
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Compares the speed of qcaudit with that of qemu-img.")
+    parser = argparse.ArgumentParser(description="Compares the speed of qcaudit with that of qemu-img and others.")
     parser.add_argument("--quick", action="store_true", help="small images")
     parser.add_argument("--runs", type=int, default=5, help="runs of each command (5)")
     parser.add_argument("--json", metavar="FILE", default="bench.json", help="where the figures go (bench.json)")
@@ -326,11 +479,12 @@ def main():
           f"medians of {arguments.runs}, load {about['load-before']:.1f}")
     print(f"{'':<44}{'time':>10}{'':>27}{'peak memory':>20}")
     print(HEAD, flush=True)
-    for name in arguments.works or WORKS:
+    for name in arguments.works or [name for name in WORKS if name not in ON_DEMAND]:
         WORKS[name](bench)
-    with open(arguments.json, "w", encoding="utf-8") as file:
-        json.dump({"machine": about, "quick": bench.quick, "rows": bench.rows}, file, indent=1)
-        file.write("\n")
+        # after each work, so that what was measured is there whatever comes
+        with open(arguments.json, "w", encoding="utf-8") as file:
+            json.dump({"machine": about, "quick": bench.quick, "rows": bench.rows}, file, indent=1)
+            file.write("\n")
 
 
 main()
