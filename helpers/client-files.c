@@ -370,20 +370,23 @@ static int take_record(struct files *files, const union wire_record *record, int
 static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
     _cleanup_(files_unrefp) struct files *files = userdata;
-    union wire_record record;
+    union wire_record packet;
 
     files->n_ref++;
-    for (unsigned i = 0; i < RECORDS_PER_DISPATCH && !files->freed && !files->lost; i++) {
+    for (unsigned i = 0; i < RECORDS_PER_DISPATCH && !files->freed && !files->lost;) {
         int received = -1, r;
+        size_t size;
 
-        r = wire_receive(files->socket, WIRE_FILES, &record, &received);
+        r = wire_receive_several(files->socket, WIRE_FILES, &packet, &size, &received);
         if (r == -EAGAIN)
             break;
         if (r == 0)
             r = -ECHILD;
-        else if (r > 0) {
+        else if (r > 0)
             files->last_record = now(files);
-            r = take_record(files, &record, received);
+        for (const union wire_record *record = &packet; r >= 0 && record && !files->freed && !files->lost; i++) {
+            r = take_record(files, record, received);
+            record = wire_next(&packet, size, record);
         }
         if (r < 0 && !files->freed)
             files_lose(files, r);

@@ -38,14 +38,12 @@ static int try_send(const union wire_record *packet, size_t size, int fd)
     return r;
 }
 
-void output_send(struct output *output, enum wire_type type, void *record, const char *text, int fd)
+static void send_or_keep(struct output *output, const union wire_record *packet, size_t size, int fd)
 {
-    union wire_record packet;
-    size_t size = wire_pack(type, record, text, NULL, &packet);
     struct output_packet *kept;
 
     output->sent = monotonic_now();
-    if (!output->first && try_send(&packet, size, fd) == 0) {
+    if (!output->first && try_send(packet, size, fd) == 0) {
         if (fd >= 0)
             close(fd);
         return;
@@ -56,7 +54,7 @@ void output_send(struct output *output, enum wire_type type, void *record, const
     kept->next = NULL;
     kept->fd = fd;
     kept->size = size;
-    memcpy(kept->bytes, packet.bytes, size);
+    memcpy(kept->bytes, packet->bytes, size);
     if (output->last)
         output->last->next = kept;
     else
@@ -64,10 +62,27 @@ void output_send(struct output *output, enum wire_type type, void *record, const
     output->last = kept;
 }
 
+static void send_gathered(struct output *output)
+{
+    if (output->gathered_size > 0)
+        send_or_keep(output, &output->gathered, output->gathered_size, -1);
+    output->gathered_size = 0;
+}
+
+void output_send(struct output *output, enum wire_type type, void *record, const char *text, int fd)
+{
+    union wire_record packet;
+    size_t size = wire_pack(type, record, text, NULL, &packet);
+
+    send_gathered(output);
+    send_or_keep(output, &packet, size, fd);
+}
+
 void output_flush(struct output *output)
 {
     struct output_packet *packet;
 
+    send_gathered(output);
     while ((packet = output->first)) {
         if (try_send((const union wire_record *)(const void *)packet->bytes, packet->size, packet->fd) < 0)
             return;
@@ -84,8 +99,14 @@ void output_record(struct output *output, enum files_event event, const char *pa
                    const struct files_stat *stat)
 {
     struct wire_files_record record = {.event = event, .error = error};
+    union wire_record packet;
+    size_t size;
 
     if (stat)
         record.stat = *stat;
-    output_send(output, WIRE_FILES_RECORD, &record, path, -1);
+    size = wire_pack(WIRE_FILES_RECORD, &record, path, NULL, &packet);
+    if (wire_append(&output->gathered, &output->gathered_size, &packet, size))
+        return;
+    send_gathered(output);
+    wire_append(&output->gathered, &output->gathered_size, &packet, size);
 }

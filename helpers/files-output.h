@@ -8,16 +8,19 @@ struct output_packet;
 
 struct output {
     struct output_packet *first, *last;     /* what the socket did not take yet */
-    uint64_t sent;                          /* usec, CLOCK_MONOTONIC, of the last record */
+    uint64_t sent;                          /* usec, CLOCK_MONOTONIC, of the last packet */
+    size_t gathered_size;                   /* bytes of records of files that go out together */
+    union wire_record gathered;
 };
 
 /* True when something waits: nothing that says more must be done until it is gone. */
 bool output_is_full(const struct output *output);
 /* Sends or keeps it; fd is taken over. Ends the program when the client is gone, or without memory. */
 void output_send(struct output *output, enum wire_type type, void *record, const char *text, int fd);
-/* Sends what waits, as far as the socket takes it. */
+/* Sends what was gathered, and what waits, as far as the socket takes it. */
 void output_flush(struct output *output);
 
+/* Goes out with others like it: by the next output_flush() or output_send(). */
 void output_record(struct output *output, enum files_event event, const char *path, int error,
                    const struct files_stat *stat);
 

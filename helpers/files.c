@@ -332,7 +332,7 @@ static bool handle_request(struct files_helper *helper)
 _Noreturn static void serve(struct files_helper *helper)
 {
     for (;;) {
-        bool full = output_is_full(&helper->output);
+        bool full = (output_flush(&helper->output), output_is_full(&helper->output));
         struct pollfd p[] = {
             {.fd = WIRE_FD, .events = full ? POLLOUT : POLLIN},
             /* what does not fit meanwhile overflows in the kernel, which says so */

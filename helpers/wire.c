@@ -3,6 +3,7 @@
 #include "helpers/wire.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -147,19 +148,20 @@ static int take_fd(struct msghdr *message, int *ret_fd)
     return 0;
 }
 
-/* Does the packet of size bytes keep to its rule? Texts are at its end, each with its NUL and no other. */
-static bool packet_is_valid(const union wire_record *record, size_t size, enum wire_sender sender)
+/* Bytes of the record at the begin of size bytes, when it keeps to its rule; else 0. Texts are at its end, each with its
+ * NUL and no other. */
+static size_t record_size(const union wire_record *record, size_t size, enum wire_sender sender)
 {
     const struct wire_rule *rule;
     size_t offset;
 
     if (size < sizeof(struct wire_header) || record->header.version != WIRE_VERSION)
-        return false;
+        return 0;
     if (record->header.type == 0 || record->header.type >= _WIRE_TYPE_MAX)
-        return false;
+        return 0;
     rule = &wire_rules[record->header.type];
     if (!(rule->senders & sender) || size < rule->size)
-        return false;
+        return 0;
     offset = rule->size;
     for (unsigned i = 0; i < 2; i++) {
         size_t length = record->header.text_length[i];
@@ -167,12 +169,60 @@ static bool packet_is_valid(const union wire_record *record, size_t size, enum w
         if (length == WIRE_NO_TEXT)
             continue;
         if (!rule->text[i] || length > WIRE_TEXT_MAX || offset + length + 1 > size)
-            return false;
+            return 0;
         if (strnlen(record->bytes + offset, length + 1) != length)
-            return false;
+            return 0;
         offset += length + 1;
     }
-    return offset == size;
+    return offset;
+}
+
+/* Where the record behind the one that ends at end begins. */
+static size_t next_offset(size_t end)
+{
+    return (end + WIRE_ALIGNMENT - 1) / WIRE_ALIGNMENT * WIRE_ALIGNMENT;
+}
+
+static const union wire_record *record_at(const union wire_record *packet, size_t offset)
+{
+    return (const union wire_record *)(const void *)(packet->bytes + offset);
+}
+
+static bool packet_is_valid(const union wire_record *packet, size_t size, enum wire_sender sender, bool several)
+{
+    size_t first = record_size(packet, size, sender), length = first;
+
+    if (first == 0 || !several || packet->header.type != WIRE_FILES_RECORD)
+        return first > 0 && first == size;
+    for (size_t offset = 0; length > 0 && offset + length < size;) {
+        offset = next_offset(offset + length);
+        if (offset >= size)
+            return false;
+        length = record_size(record_at(packet, offset), size - offset, sender);
+        if (length == 0 || record_at(packet, offset)->header.type != WIRE_FILES_RECORD)
+            return false;
+    }
+    return true;
+}
+
+bool wire_append(union wire_record *packet, size_t *size, const union wire_record *record, size_t length)
+{
+    size_t offset = next_offset(*size);
+
+    if (offset + length > sizeof(*packet))
+        return false;
+    memset(packet->bytes + *size, 0, offset - *size);
+    memcpy(packet->bytes + offset, record, length);
+    *size = offset + length;
+    return true;
+}
+
+const union wire_record *wire_next(const union wire_record *packet, size_t size, const union wire_record *record)
+{
+    size_t offset = (size_t)(record->bytes - packet->bytes);
+
+    offset = next_offset(offset + record_size(record, size - offset, UINT_MAX));
+    return offset < size ? record_at(packet, offset) : NULL;
 }
 
 static bool fd_is_expected(const union wire_record *record, int fd)
@@ -196,7 +246,8 @@ static bool fd_is_expected(const union wire_record *record, int fd)
     return (fd >= 0) == (error == 0);
 }
 
-int wire_receive(int socket, enum wire_sender sender, union wire_record *ret_record, int *ret_fd)
+static int receive(int socket, enum wire_sender sender, bool several, union wire_record *ret_record,
+                   size_t *ret_size, int *ret_fd)
 {
     union {
         struct cmsghdr header;
@@ -220,11 +271,25 @@ int wire_receive(int socket, enum wire_sender sender, union wire_record *ret_rec
         return r;
     if (size == 0 && fd < 0)
         return 0;
-    if ((message.msg_flags & MSG_TRUNC) || !packet_is_valid(ret_record, (size_t)size, sender) ||
+    if ((message.msg_flags & MSG_TRUNC) || !packet_is_valid(ret_record, (size_t)size, sender, several) ||
         !fd_is_expected(ret_record, fd))
         return -EBADMSG;
+    *ret_size = (size_t)size;
     *ret_fd = TAKE_FD(fd);
     return 1;
+}
+
+int wire_receive(int socket, enum wire_sender sender, union wire_record *ret_record, int *ret_fd)
+{
+    size_t size;
+
+    return receive(socket, sender, false, ret_record, &size, ret_fd);
+}
+
+int wire_receive_several(int socket, enum wire_sender sender, union wire_record *ret_packet, size_t *ret_size,
+                         int *ret_fd)
+{
+    return receive(socket, sender, true, ret_packet, ret_size, ret_fd);
 }
 
 const char *wire_text(const union wire_record *record, unsigned index)

@@ -18,6 +18,8 @@
 #define WIRE_FD 3                       /* where a helper finds its socket */
 #define WIRE_TEXT_MAX (PATH_MAX - 1)    /* bytes without the NUL */
 #define WIRE_RECORD_MAX 10240           /* bytes, texts included */
+/* Of records that share a packet. */
+#define WIRE_ALIGNMENT sizeof(uint64_t)
 #define WIRE_NO_TEXT UINT16_MAX
 
 /* What one report may hold, over all its layers: more is counted, not transferred. */
@@ -348,6 +350,14 @@ int wire_send_packet(int socket, const union wire_record *packet, size_t size, i
  * 0 when the other end is gone; -EAGAIN when nothing is there and the socket does not block; -EBADMSG for anything
  * that the table does not allow; or another -errno of recvmsg(). */
 int wire_receive(int socket, enum wire_sender sender, union wire_record *ret_record, int *ret_fd);
+/* The same, but records of WIRE_FILES_RECORD may come several in one packet, of *ret_size bytes; each was checked. */
+int wire_receive_several(int socket, enum wire_sender sender, union wire_record *ret_packet, size_t *ret_size,
+                         int *ret_fd);
+/* The record behind record, which is of that packet; NULL when there is none. */
+const union wire_record *wire_next(const union wire_record *packet, size_t size, const union wire_record *record);
+/* Puts a record of length bytes, as from wire_pack(), behind those that packet has in *size bytes (0: none). False when
+ * there is no room for it. */
+bool wire_append(union wire_record *packet, size_t *size, const union wire_record *record, size_t length);
 
 /* The NUL-ended text of a received record, NULL when it is not there. */
 const char *wire_text(const union wire_record *record, unsigned index);

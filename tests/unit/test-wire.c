@@ -105,6 +105,67 @@ static void test_fds(void **state)
     assert_int_equal(fd, -1);
 }
 
+/* Records of files that share a packet, and what else such a packet may not be. */
+static void test_several(void **state)
+{
+    static const char *const paths[] = {"/a", "/of/another/length", "/x", ""};
+    struct pair *pair = *state;
+    union wire_record packet = {.header = {0}}, one, received;
+    struct wire_files_record file = {.event = FILES_EVENT_APPEARED};
+    struct wire_empty walking = {0};
+    const union wire_record *record;
+    size_t size = 0, first = 0, length, n = 0, got;
+    int fd = -1;
+
+    for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+        file.stat.inode = i;
+        length = wire_pack(WIRE_FILES_RECORD, &file, paths[i], NULL, &one);
+        assert_true(wire_append(&packet, &size, &one, length));
+        first = i == 0 ? size : first;
+    }
+    assert_int_equal(wire_send_packet(pair->a, &packet, size, -1), 0);
+    assert_int_equal(wire_receive_several(pair->b, WIRE_FILES, &received, &got, &fd), 1);
+    assert_int_equal(got, size);
+    assert_int_equal(fd, -1);
+    for (record = &received; record; record = wire_next(&received, got, record)) {
+        assert_string_equal(wire_text(record, 0), paths[n]);
+        assert_int_equal(record->files_record.stat.inode, n++);
+    }
+    assert_int_equal(n, ELEMENTSOF(paths));
+
+    /* where one is expected, several are not */
+    assert_int_equal(wire_send_packet(pair->a, &packet, size, -1), 0);
+    assert_int_equal(wire_receive(pair->b, WIRE_FILES, &received, &fd), -EBADMSG);
+    /* cut anywhere but between two, or with a rest */
+    for (size_t cut = 1; cut < size; cut++) {
+        bool between = false;
+        int r;
+
+        for (record = &packet; record; record = wire_next(&packet, size, record))
+            between = between || cut == (size_t)(record->bytes - packet.bytes) + sizeof(file) +
+                                            strlen(wire_text(record, 0)) + 1;
+        assert_int_equal(wire_send_packet(pair->a, &packet, cut, -1), 0);
+        r = wire_receive_several(pair->b, WIRE_FILES, &received, &got, &fd);
+        assert_int_equal(r, between ? 1 : -EBADMSG);
+    }
+    /* with a file, from the wrong side, with others */
+    assert_int_equal(wire_send_packet(pair->a, &packet, size, pair->a), 0);
+    assert_int_equal(wire_receive_several(pair->b, WIRE_FILES, &received, &got, &fd), -EBADMSG);
+    assert_int_equal(wire_send_packet(pair->a, &packet, size, -1), 0);
+    assert_int_equal(wire_receive_several(pair->b, WIRE_WORKER, &received, &got, &fd), -EBADMSG);
+    length = wire_pack(WIRE_FILES_WALKING, &walking, NULL, NULL, &one);
+    assert_true(wire_append(&packet, &size, &one, length));
+    assert_int_equal(wire_send_packet(pair->a, &packet, size, -1), 0);
+    assert_int_equal(wire_receive_several(pair->b, WIRE_FILES, &received, &got, &fd), -EBADMSG);
+    /* no more than fit */
+    length = wire_pack(WIRE_FILES_RECORD, &file, "/path", NULL, &one);
+    for (size = 0; wire_append(&packet, &size, &one, length);)
+        ;
+    assert_in_range(size, sizeof(packet) - length - WIRE_ALIGNMENT, sizeof(packet));
+    assert_int_equal(wire_send_packet(pair->a, &packet, size, -1), 0);
+    assert_int_equal(wire_receive_several(pair->b, WIRE_FILES, &received, &got, &fd), 1);
+}
+
 static void test_end(void **state)
 {
     struct pair *pair = *state;
@@ -393,7 +454,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip), TEST(test_long_texts), TEST(test_fds), TEST(test_end), TEST(test_report),
+        TEST(test_round_trip), TEST(test_long_texts), TEST(test_fds), TEST(test_several), TEST(test_end), TEST(test_report),
         TEST(test_digests), TEST(test_report_caps), TEST(test_damaged_packets), TEST(test_damaged_records),
     };
 
