@@ -394,9 +394,8 @@ static int link_open(struct virt_link *link)
         calls_end(link);
         return -ENOTCONN;
     }
-    link_ref(link);
-    if (virConnectRegisterCloseCallback(link->connection, on_close, link, on_callback_gone) < 0)
-        link_unref(link);       /* a driver without a connection */
+    /* Without a reference: a driver without such a callback would never give it back. It is taken out before the end. */
+    (void) virConnectRegisterCloseCallback(link->connection, on_close, link, NULL);
     /* -1 or 1 of a driver without: it is no process of its own. */
     (void) virConnectSetKeepAlive(link->connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
     r = link_register(link);
