@@ -95,10 +95,10 @@ ALTER TABLE finding_2 RENAME TO finding;
 CREATE INDEX finding_by_subject ON finding (subject);
 CREATE INDEX finding_resolved ON finding (resolved) WHERE resolved > 0;
 
--- How something grew: the space left in a datastore, what a snapshot's layer takes. A few dozen samples each.
+-- The space that was left in a datastore, for two days. (What an image took is in its audits.)
 CREATE TABLE sample (
-    subject         BLOB NOT NULL,              -- name of a datastore, path of an image
+    datastore       TEXT NOT NULL,              -- name
     at              INTEGER NOT NULL,           -- time
-    value           INTEGER NOT NULL,           -- u64; bytes
-    PRIMARY KEY (subject, at)
+    available       INTEGER NOT NULL,           -- u64; bytes
+    PRIMARY KEY (datastore, at)
 ) STRICT, WITHOUT ROWID;

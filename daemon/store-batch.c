@@ -222,7 +222,9 @@ bool store_batch_is_empty(const struct store_batch *batch)
 
 int store_batch_datastore(struct store_batch *batch, const struct datastore *datastore)
 {
-    struct row *row = row_new(ROW_DATASTORE, 19);
+    const struct series *series = &datastore->available;
+    const struct sample *last = series->n > 0 ? &series->samples[series->n - 1] : NULL;
+    struct row *row = row_new(ROW_DATASTORE, 21);
 
     if (!row)
         return -ENOMEM;
@@ -245,6 +247,8 @@ int store_batch_datastore(struct store_batch *batch, const struct datastore *dat
     put_u64(row, datastore->walk_finished);
     put_u64(row, datastore->paused_until);
     put_u64(row, datastore->n_images);
+    put_u64(row, last ? last->at : 0);
+    put_u64(row, last ? last->value : 0);
     return batch_take(batch, row);
 }
 

@@ -92,6 +92,22 @@ static json_object *take_json(struct columns *columns)
     return object;
 }
 
+/* An array of [time, value], or NULL. */
+static void take_series(struct columns *columns, struct series *series)
+{
+    json_object *array = take_json(columns);
+
+    for (size_t i = 0; array && json_object_is_type(array, json_type_array) && i < json_object_array_length(array); i++) {
+        json_object *pair = json_object_array_get_idx(array, i);
+
+        if (!json_object_is_type(pair, json_type_array) || json_object_array_length(pair) != 2)
+            continue;
+        series_add(series, json_object_get_uint64(json_object_array_get_idx(pair, 0)),
+                   json_object_get_uint64(json_object_array_get_idx(pair, 1)), 1);
+    }
+    json_object_put(array);
+}
+
 static struct identity take_identity(struct columns *columns)
 {
     struct identity identity;
@@ -144,7 +160,9 @@ static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row,
 
 static const char datastore_sql[] =
     "SELECT id, name, path, recursive, error, fsid, size, available, type, network, watched, watch_error, overflows,"
-    " unreadable, walk, walk_started, walk_finished, paused_until, n_images FROM datastore WHERE state <> 'removed'"
+    " unreadable, walk, walk_started, walk_finished, paused_until, n_images, (SELECT json_group_array(json_array(at,"
+    " available)) FROM (SELECT at, available FROM sample WHERE sample.datastore = datastore.name ORDER BY at))"
+    " FROM datastore WHERE state <> 'removed'"
     " ORDER BY id";
 
 static int datastore_row(struct columns *columns, const struct store_loader *loader)
@@ -174,6 +192,7 @@ static int datastore_row(struct columns *columns, const struct store_loader *loa
     datastore->walk_finished = take_u64(columns);
     datastore->paused_until = take_u64(columns);
     datastore->n_images = take_u64(columns);
+    take_series(columns, &datastore->available);
     if (columns->error < 0)
         return columns->error;
     return loader->datastore(loader->userdata, TAKE_PTR(datastore));
@@ -191,7 +210,9 @@ static const char image_sql[] =
     "SELECT i.id, i.path, d.name, i.present, i.first_seen, i.last_seen, i.walk, i.fsid, i.inode, i.btime, i.size,"
     " i.allocated, i.mtime, i.ctime, i.mode, i.uid, i.gid, i.links, i.use, i.worker_deaths,"
     " " REFERENCE_COLUMNS(p) ", " REFERENCE_COLUMNS(f) ","
-    " " AUDIT_COLUMNS(a, ra) ", " AUDIT_COLUMNS(b, rb)
+    " " AUDIT_COLUMNS(a, ra) ", " AUDIT_COLUMNS(b, rb) ","
+    " CASE WHEN p.kind IS NOT NULL THEN (SELECT json_group_array(json_array(finished, allocated)) FROM (SELECT finished,"
+    " allocated FROM audit WHERE image = i.id ORDER BY id)) END"
     " FROM image i JOIN datastore d ON d.id = i.datastore"
     " LEFT JOIN edge p ON p.child = i.id AND p.kind = 'parent'"
     " LEFT JOIN edge f ON f.child = i.id AND f.kind = 'data-file'"
@@ -233,7 +254,7 @@ static int take_audit(struct columns *columns, struct audit **ret_audit)
     audit->started = take_u64(columns);
     audit->finished = take_u64(columns);
     audit->confidence = take_name(columns, confidence_from_name);
-    audit->use = take_name(columns, store_use_from_name);
+    audit->use = audit->locked = take_name(columns, store_use_from_name);
     audit->deep = take_integer(columns);
     audit->identity = take_identity(columns);
     audit->fingerprint = take_fingerprint(columns);
@@ -283,6 +304,12 @@ static int image_row(struct columns *columns, const struct store_loader *loader)
         r = take_audit(columns, &image->audit_before);
     if (r < 0)
         return r;
+    if (sqlite3_column_type(columns->statement, columns->next) != SQLITE_NULL) {
+        image->growth = calloc(1, sizeof(*image->growth));
+        if (!image->growth)
+            return -ENOMEM;
+        take_series(columns, image->growth);
+    }
     return loader->image(loader->userdata, datastore, TAKE_PTR(image));
 }
 

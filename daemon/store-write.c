@@ -29,6 +29,8 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         " ON CONFLICT (name) DO UPDATE SET path = ?2, recursive = ?3, state = ?4, error = ?5, fsid = ?6, size = ?7,"
         " available = ?8, type = ?9, network = ?10, watched = ?11, watch_error = ?12, overflows = ?13,"
         " unreadable = ?14, walk = ?15, walk_started = ?16, walk_finished = ?17, paused_until = ?18, n_images = ?19",
+        "INSERT INTO sample (datastore, at, available) SELECT ?1, ?20, ?21 WHERE ?20 > 0 ON CONFLICT DO NOTHING",
+        "DELETE FROM sample WHERE datastore = ?1 AND at < ?20 - 172800000000",
     },
     [ROW_IMAGE] = {
         DATASTORE_OF_IMAGE,

@@ -81,7 +81,10 @@ static void datastores_come_back(void **state)
     datastore.paused_until = UINT64_MAX;
     datastore.n_images = 12;
     assert_int_equal(store_batch_datastore(batch, &kit_datastore), 0);
-    assert_int_equal(store_batch_datastore(batch, &datastore), 0);
+    for (uint64_t i = 0; i < 3; i++) {
+        series_add(&datastore.available, KIT_NOW + i * USEC_PER_SEC, UINT64_MAX - i, 1);
+        assert_int_equal(store_batch_datastore(batch, &datastore), 0);
+    }
     kit_commit(kit, batch);
     kit_reopen(kit);
     assert_int_equal(kit->n_datastores, 1);
@@ -101,6 +104,8 @@ static void datastores_come_back(void **state)
     assert_int_equal(kit->datastores[0]->walk_finished, KIT_NOW + 9);
     assert_true(kit->datastores[0]->paused_until == UINT64_MAX);
     assert_int_equal(kit->datastores[0]->n_images, 12);
+    assert_int_equal(kit->datastores[0]->available.n, 3);
+    assert_int_equal(kit->datastores[0]->available.samples[2].at, KIT_NOW + 2 * USEC_PER_SEC);
 }
 
 static void images_come_back(void **state)
