@@ -91,6 +91,7 @@ struct site {
     size_t n_unseen;
     bool unseen_many;           /* more than are kept: nothing vanishes by this walk */
     uint64_t n_unreadable;
+    uint64_t n_too_long;        /* paths of this walk that are longer than any that can be opened */
 };
 
 /* A root that is another datastore's by another path. */

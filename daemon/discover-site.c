@@ -3,6 +3,7 @@
 #include "daemon/discover-internal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "daemon/log.h"
@@ -25,6 +26,15 @@ static void site_forget_unseen(struct site *site)
     site->unseen = NULL;
     site->n_unseen = 0;
     site->unseen_many = false;
+}
+
+/* Said once in a walk: no program could open it by its path, so it is no image in use, but it is not audited. */
+static void log_path_too_long(const struct datastore *datastore, const char *directory)
+{
+    _cleanup_free_ char *shown = text_escape_string(directory);
+
+    log_warning(0, "Datastore %s: what lies in %s is not audited: its path is longer than the %d bytes that can be opened",
+                datastore->name, shown ? shown : "", PATH_MAX - 1);
 }
 
 static void site_note_unseen(struct site *site, const char *path)
@@ -105,7 +115,7 @@ static int site_walk_begin(struct site *site, enum site_walk kind)
     site->walking = kind;
     site->walk_again = false;
     site->n_matched = site->n_found = 0;
-    site->n_unreadable = 0;
+    site->n_unreadable = site->n_too_long = 0;
     site_forget_unseen(site);
     if (kind == SITE_WALKING) {
         site->datastore->walk++;
@@ -374,6 +384,8 @@ static void on_record(void *userdata, struct files *files, const struct files_re
             site_note_unseen(site, record->path);
         if (record->error == -EACCES || record->error == -EPERM)
             site->n_unreadable++;
+        if (record->error == -ENAMETOOLONG && site->walking == SITE_WALKING && site->n_too_long++ == 0)
+            log_path_too_long(datastore, record->path);
         break;
     case FILES_EVENT_OVERFLOW:
         datastore->overflows++;
@@ -383,10 +395,10 @@ static void on_record(void *userdata, struct files *files, const struct files_re
         (void) site_walk(site);     /* not online: the walk comes with that */
         break;
     case FILES_EVENT_WATCHES_EXHAUSTED:
-        if (!datastore->watched && datastore->watch_error == -ENOSPC)
+        if (!datastore->watched && datastore->watch_error == record->error)
             break;
         datastore->watched = false;
-        datastore->watch_error = -ENOSPC;
+        datastore->watch_error = record->error;
         site_tell(site);
         break;
     case FILES_EVENT_UNMOUNTED:

@@ -215,6 +215,59 @@ static void judging_init(struct judging *judging, const struct policy *policy,
     }
 }
 
+/* Damage of this kind is what a copy made before a repair is kept for. */
+static bool type_is_of_metadata(enum finding_type type)
+{
+    switch (type) {
+    case FINDING_METADATA_CORRUPT:
+    case FINDING_CLUSTERS_LEAKED:
+    case FINDING_LEAK_BURST:
+    case FINDING_CORRUPT_BIT_SET:
+    case FINDING_DIRTY_BIT_SET:
+    case FINDING_IMAGE_TRUNCATED:
+    case FINDING_SNAPSHOT_TABLE_BAD:
+    case FINDING_BITMAP_BAD:
+    case FINDING_BITMAP_IN_USE:
+    case FINDING_COMPRESSED_CLUSTER_BAD:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* IMG.before-repair beside IMG is the copy that a remedy asks for, and is as damaged as IMG was: that is told of IMG
+ * alone, and of the copy for information. copy-of: IMG. */
+static int judge_copy(struct judging *judging)
+{
+    static const char suffix[] = ".before-repair";
+    struct conditions *conditions = &judging->judgement->conditions;
+    size_t length = strlen(judging->image->path), n = sizeof(suffix) - 1;
+    _cleanup_free_ char *original = NULL, *shown = NULL;
+    const struct image *image;
+
+    if (length <= n || strcmp(judging->image->path + length - n, suffix) != 0)
+        return 0;
+    original = strndup(judging->image->path, length - n);
+    shown = original ? text_escape_string(original) : NULL;
+    if (!shown)
+        return -ENOMEM;
+    image = graph_find(judging->graph, original);
+    if (!image || !image->present || (judging->relation && judging->relation->n_children > 0))
+        return 0;
+    for (size_t i = 0; i < conditions->n_items; i++) {
+        struct condition *condition = &conditions->items[i];
+        struct evidence evidence = { .object = condition->evidence };
+
+        if (!type_is_of_metadata(condition->type))
+            continue;
+        condition->severity = SEVERITY_INFO;
+        evidence_put(&evidence, "copy-of", json_object_new_string(shown));
+        if (evidence.failed)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 int judge_image(const struct policy *policy, const struct graph *graph, const struct image *image,
                 const struct audit *last, uint64_t now, struct judgement *ret_judgement)
 {
@@ -229,6 +282,8 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
     if (image_is_judged(image)) {
         judging_init(&judging, policy, graph, image, last, now, &judgement);
         r = judge_content(&judging);
+        if (r >= 0)
+            r = judge_copy(&judging);
         if (r >= 0 && judging.layer) {
             r = judge_chain(&judging);
             if (r >= 0)
@@ -291,7 +346,7 @@ static int judge_offline(struct judging *judging, const struct datastore *datast
                        "is offline: %s: %s", path, text_offline_reason(datastore->error));
 }
 
-/* watch-degraded: reason ("watches-exhausted", "events-lost", "network", "error"), file-system,
+/* watch-degraded: reason ("watches-exhausted", "instances-exhausted", "events-lost", "network", "error"), file-system,
  * overflows, errno. */
 static int judge_watch(struct judging *judging, const struct datastore *datastore)
 {
@@ -309,6 +364,9 @@ static int judge_watch(struct judging *judging, const struct datastore *datastor
     } else if (datastore->watch_error == -ENOSPC) {
         reason = "watches-exhausted";
         words = "the limit fs.inotify.max_user_watches is used up";
+    } else if (datastore->watch_error == -EMFILE) {
+        reason = "instances-exhausted";
+        words = "the limit fs.inotify.max_user_instances is used up";
     } else if (datastore->watch_error == -EOVERFLOW) {
         reason = "events-lost";
         words = "the kernel lost events";

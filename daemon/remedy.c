@@ -385,6 +385,9 @@ static void remedy_watch(struct remedy *remedy, const struct finding *finding)
         remedy_text(remedy, "Raise the limit: sysctl fs.inotify.max_user_watches=1048576, and the "
                             "same line, without "
                             "sysctl, in a file of /etc/sysctl.d to keep it. Then reload qcauditd.");
+    if (reason && strcmp(reason, "instances-exhausted") == 0)
+        remedy_text(remedy, "Raise the limit: sysctl fs.inotify.max_user_instances=1024, and the same line, without "
+                            "sysctl, in a file of /etc/sysctl.d to keep it. Then restart qcauditd.");
 }
 
 /* Findings of a disk have its own layer as subject: the layers to merge begin at the leaf. */

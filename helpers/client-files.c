@@ -286,7 +286,7 @@ static int take_files_record(struct files *files, const union wire_record *recor
     };
 
     if (w->event > FILES_EVENT_UNMOUNTED || !told.path || !path_is_below(files, told.path) ||
-        !wire_error_is_valid(w->error) || (w->error != 0) != (w->event == FILES_EVENT_ERROR) ||
+        !wire_error_is_valid(w->error) || (w->error != 0) != (w->event == FILES_EVENT_ERROR || w->event == FILES_EVENT_WATCHES_EXHAUSTED) ||
         !stat_is_valid(&w->stat))
         return -EBADMSG;
     files->options.record(files->options.userdata, files, &told);

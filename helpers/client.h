@@ -128,14 +128,15 @@ enum files_event {
     FILES_EVENT_VANISHED,           /* deleted or moved out; a directory: with everything below it */
     FILES_EVENT_ERROR,              /* this one path could not be looked at: error is set */
     FILES_EVENT_OVERFLOW,           /* the kernel lost events: walk again */
-    FILES_EVENT_WATCHES_EXHAUSTED,  /* fs.inotify.max_user_watches: only timed walks see changes below path */
+    FILES_EVENT_WATCHES_EXHAUSTED,  /* only timed walks see changes below path; error: -ENOSPC, max_user_watches of
+                                       fs.inotify; -EMFILE, max_user_instances; or another */
     FILES_EVENT_UNMOUNTED,          /* the root is gone, or another file system lies on it */
 };
 
 struct files_record {
     enum files_event event;
     const char *path;               /* absolute, hostile bytes, below the root */
-    int error;                      /* -errno, FILES_EVENT_ERROR only */
+    int error;                      /* -errno, FILES_EVENT_ERROR and _WATCHES_EXHAUSTED only */
     struct files_stat stat;
 };
 

@@ -48,10 +48,10 @@ static void watch_remove(struct watches *watches, struct watch *watch)
 }
 
 /* Only timed walks will see what changes here. Said once: what more there is to say is the same. */
-static void tell_exhausted(struct watches *watches, const char *path)
+static void tell_exhausted(struct watches *watches, const char *path, int error)
 {
     if (!watches->exhausted_told)
-        output_record(watches->output, FILES_EVENT_WATCHES_EXHAUSTED, path, 0, NULL);
+        output_record(watches->output, FILES_EVENT_WATCHES_EXHAUSTED, path, error, NULL);
     watches->exhausted_told = true;
 }
 
@@ -68,7 +68,7 @@ void watches_add(struct watches *watches, int dirfd, const char *path, bool root
     snprintf(link, sizeof(link), "/proc/self/fd/%d", dirfd);
     wd = inotify_add_watch(watches->fd, link, WATCH_MASK);
     if (wd < 0) {
-        tell_exhausted(watches, path);
+        tell_exhausted(watches, path, -errno);
         return;
     }
     copy = strdup(path);
@@ -89,7 +89,7 @@ void watches_add(struct watches *watches, int dirfd, const char *path, bool root
     if (copy || !watch_find(watches, wd)) {     /* no memory for it */
         free(copy);
         inotify_rm_watch(watches->fd, wd);
-        tell_exhausted(watches, path);
+        tell_exhausted(watches, path, -ENOMEM);
         return;
     }
     if (root)

@@ -28,6 +28,7 @@ struct files_helper {
     struct output output;
     struct watches watches;
     bool watch_wanted;
+    int watch_error;            /* -errno why there are no watches, though wanted */
     struct walk whole, part;        /* of the root; of a new subtree */
     bool whole_failed;
     TAILQ_HEAD(, subtree) subtrees;
@@ -194,7 +195,7 @@ static void begin_walk(struct files_helper *helper)
         tell_walked(helper, r);
     else if (helper->watch_wanted && helper->watches.fd < 0 && !helper->watches.exhausted_told) {
         helper->watches.exhausted_told = true;
-        output_record(&helper->output, FILES_EVENT_WATCHES_EXHAUSTED, helper->place.root, 0, NULL);
+        output_record(&helper->output, FILES_EVENT_WATCHES_EXHAUSTED, helper->place.root, helper->watch_error, NULL);
     }
 }
 
@@ -387,6 +388,7 @@ static int prepare(struct files_helper *helper, const char **ret_step)
     /* fails when the user has too many already: then walks alone see changes, and that is told */
     if (helper->watch_wanted)
         helper->watches.fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    helper->watch_error = helper->watches.fd < 0 ? -errno : 0;
 
     *ret_step = "resolve the allowed roots";
     for (uint64_t i = 0; i < n; i++) {

@@ -156,6 +156,22 @@ static void tell_progress(struct audit *audit, uint64_t done, uint64_t total)
     audit->told = now();
 }
 
+/* Waits for as long as what was read so far is ahead of the read budget. */
+static void keep_budget(struct audit *audit)
+{
+    while (audit->request.read_budget > 0 && !audit->reader && !audit->cancel) {
+        uint64_t elapsed = now() - audit->started;
+        uint64_t needed = (uint64_t)((double)bytes_read(audit) / (double)audit->request.read_budget * (double)USEC);
+        uint64_t pause = needed > elapsed ? needed - elapsed : 0;
+
+        if (pause < 1000)
+            break;
+        look_for_cancel(audit, (int)((pause < BUDGET_SLICE ? pause : BUDGET_SLICE) / 1000));
+        if (now() - audit->told >= PROGRESS_INTERVAL)
+            tell_progress(audit, audit->done, audit->total);
+    }
+}
+
 /* Called by the library while it works: says so, looks for a cancel, and keeps to the read budget. */
 static void on_progress(void *userdata, uint64_t done, uint64_t total)
 {
@@ -168,17 +184,7 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
     if (now() - audit->told >= PROGRESS_INTERVAL)
         tell_progress(audit, done, total);
     look_for_cancel(audit, 0);
-    while (audit->request.read_budget > 0 && !audit->reader && !audit->cancel) {
-        uint64_t elapsed = now() - audit->started;
-        uint64_t needed = (uint64_t)((double)bytes_read(audit) / (double)audit->request.read_budget * (double)USEC);
-        uint64_t pause = needed > elapsed ? needed - elapsed : 0;
-
-        if (pause < 1000)
-            break;
-        look_for_cancel(audit, (int)((pause < BUDGET_SLICE ? pause : BUDGET_SLICE) / 1000));
-        if (now() - audit->told >= PROGRESS_INTERVAL)
-            tell_progress(audit, done, total);
-    }
+    keep_budget(audit);
 }
 
 /* Before each read past the cache: waits while that is paused, and for the budget. */
@@ -600,6 +606,7 @@ static int audit_run(struct audit *audit)
     r = qca_image_open(audit->io, &open_options, &audit->error, &audit->image);
     if (r < 0)
         return r;
+    keep_budget(audit);         /* a snapshot table may be 64 MiB */
     if (flags & (WORKER_CONTENT_DIGEST | WORKER_LAYER_DIGEST))
         return audit_content(audit);
     return flags & WORKER_CHAIN ? audit_chain(audit) : audit_alone(audit);

@@ -1160,6 +1160,31 @@ static void data_file_of_two(void **state)
                 "keeps its data in a file that 2 other images have, too: a.data");
 }
 
+/* The copy that a remedy asks for is as damaged as its original. */
+static void copies_before_a_repair(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL), *copy = add(world, "/vm/a.qcow2.before-repair", NULL),
+                 *alone = add(world, "/vm/b.qcow2.before-repair", NULL), *all[] = { image, copy, alone };
+
+    for (size_t i = 0; i < 3; i++) {
+        check_of(all[i])->corruptions = 2;
+        check_of(all[i])->kind_count[QCA_ISSUE_REFCOUNT_LOW] = 2;
+        judge(world, all[i]);
+        assert_found(world, FINDING_METADATA_CORRUPT, all[i] == copy ? SEVERITY_INFO : SEVERITY_CRITICAL,
+                     "has 2 corruptions in its metadata");
+        if (all[i] == copy)
+            assert_string_equal(json_object_get_string(json_object_object_get(
+                found(world, FINDING_METADATA_CORRUPT)->evidence, "copy-of")), image->path);
+    }
+    /* one that is in use as a parent, or whose original is gone, is no mere copy */
+    add(world, "/vm/c.qcow2", copy->path);
+    judge(world, copy);
+    assert_int_equal(found(world, FINDING_METADATA_CORRUPT)->severity, SEVERITY_CRITICAL);
+    judge(world, image);
+    assert_int_equal(found(world, FINDING_METADATA_CORRUPT)->severity, SEVERITY_CRITICAL);
+}
+
 static void formats_and_sizes(void **state)
 {
     struct world *world = *state;
@@ -1304,6 +1329,13 @@ static void datastores(void **state)
     assert_string_equal(text(world, FINDING_WATCH_DEGRADED, "reason"), "watches-exhausted");
     judgement_done(judgement);
 
+    datastore->watch_error = -EMFILE;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
+    assert_only(
+        world, FINDING_WATCH_DEGRADED, SEVERITY_WARNING,
+        "sees changes only when it is walked: the limit fs.inotify.max_user_instances is used up");
+    judgement_done(judgement);
+
     datastore->root.network = true;
     assert_int_equal(judge_datastore(&world->policy, datastore, NOW, judgement), 0);
     assert_only(world, FINDING_WATCH_DEGRADED, SEVERITY_INFO,
@@ -1367,6 +1399,7 @@ int main(void)
         TEST(references),
         TEST(data_files),
         TEST(data_file_of_two),
+        TEST(copies_before_a_repair),
         TEST(formats_and_sizes),
         TEST(a_parent_that_was_not_seen_keeps_the_verdict),
         TEST(names),
