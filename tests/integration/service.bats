@@ -21,7 +21,7 @@ build_packages() { # DIR
     mv "$tree" "$1/"
     cd "$1/${tree##*/}" || return 1
     env -u MAKEFLAGS -u MAKELEVEL -u QCAUDIT_LIBEXECDIR DEB_BUILD_OPTIONS="nocheck parallel=2 terse noautodbgsym" \
-        nice dpkg-buildpackage -Pnocheck -b -us -uc >"$1/build.log" 2>&1 3>&- 4>&- || { tail -n 40 "$1/build.log"; return 1; }
+        dpkg-buildpackage -Pnocheck -b -us -uc >"$1/build.log" 2>&1 3>&- 4>&- || { tail -n 40 "$1/build.log"; return 1; }
 }
 
 setup_file() {
