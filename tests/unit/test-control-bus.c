@@ -274,6 +274,31 @@ static void test_methods_and_properties(void **state)
     assert_non_null(strstr(text, "<signal name=\"FindingChanged\">"));
 }
 
+/* The same properties on the private socket, where sd-bus itself asks for them. */
+static void test_properties_of_the_socket(void **state)
+{
+    struct world *world = *state;
+    struct connection stranger = { .control = world->control };
+    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    char address[128];
+    uint64_t images;
+
+    assert_true(control_property_get(NULL, NULL, NULL, "Images", NULL, &stranger, &error) < 0);
+    assert_string_equal(error.name, CONTROL_ERROR_ACCESS_DENIED);
+    sd_bus_error_free(&error);
+    assert_int_equal(pthread_create(&world->thread, NULL, serve, world), 0);
+    (void)snprintf(address, sizeof(address), "unix:path=%s/control", world->directory);
+    assert_true(sd_bus_new(&bus) >= 0);
+    assert_true(sd_bus_set_address(bus, address) >= 0);
+    assert_true(sd_bus_start(bus) >= 0);
+    assert_true(sd_bus_get_property_trivial(bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "Images", NULL, 't',
+                                            &images) >= 0);
+    assert_int_equal(images, 3);
+    assert_int_equal(sd_bus_set_property(bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "Images", NULL, "t",
+                                         UINT64_C(1)), -EROFS);
+}
+
 /* Runs as another user, and says by its status what he may: 1 read, 2 change, 4 properties. */
 static int rights_of(uid_t uid)
 {
@@ -424,6 +449,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_methods_and_properties, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_properties_of_the_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bus_comes_and_goes, setup, teardown),
