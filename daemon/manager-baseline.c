@@ -512,7 +512,7 @@ static void wait_for_child(struct manager *manager, struct image *image);
 
 static void on_compared(struct finishing *finishing)
 {
-    _cleanup_(finishing_freep) struct finishing *mine = finishing;
+    _cleanup_(finishing_freep) __attribute__((unused)) struct finishing *mine = finishing;
     struct manager *manager = finishing->manager;
     struct image *image = discover_find_image(manager->discover, finishing->path);
     struct baseline *baseline = image ? image->baseline : NULL;
@@ -618,7 +618,7 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
 static void on_finished(struct finishing *finishing)
 {
     struct manager *manager = finishing->manager;
-    _cleanup_(finishing_freep) struct finishing *mine = finishing;
+    _cleanup_(finishing_freep) __attribute__((unused)) struct finishing *mine = finishing;
     struct image *image = discover_find_image(manager->discover, finishing->path);
 
     /* Between the end of the reading and now: gone, replaced, or its blocks could not be had after a resumption. */
