@@ -44,7 +44,9 @@ bool baseline_wanted(const struct image *image, const struct relation *relation,
         *ret_source = relation->golden_inferred ? BASELINE_INFERRED : BASELINE_POLICY;
     else if (relation->n_children > 0)
         *ret_source = BASELINE_PARENT;
-    else if (relation->parent && relation->parent->baseline && relation->parent->baseline->has_digest)
+    /* Into a golden image no commit is legitimate. */
+    else if (relation->parent && relation->parent != relation->golden_layer && relation->parent->baseline &&
+             relation->parent->baseline->has_digest && relation->parent->baseline->source != BASELINE_INFERRED)
         *ret_source = BASELINE_CHILD;
     else
         return false;

@@ -181,6 +181,7 @@ static const uint8_t *cursor_digest(const struct cursor *cursor, uint64_t block)
 
 struct comparison {
     struct cursor before, after;
+    struct cursor below;        /* without a reader there is none */
     struct cursor *children;
     size_t n_children;
     bool layered;
@@ -214,14 +215,28 @@ static bool child_holds(const struct comparison *c, const struct cursor *child, 
            (after->run.kind == BLOCKS_ZERO || (!c->layered && after->run.kind == BLOCKS_UNALLOCATED));
 }
 
+/* What the layer held there, the layer below it holds now. */
+static bool is_handed_down(const struct comparison *c, uint64_t block)
+{
+    const struct cursor *before = &c->before, *below = &c->below;
+
+    if (!below->reader || below->ended || before->ended || c->after.ended || c->after.run.kind != BLOCKS_UNALLOCATED)
+        return false;
+    if (before->run.kind == BLOCKS_DATA && below->run.kind == BLOCKS_DATA)
+        return memcmp(cursor_digest(before, block), cursor_digest(below, block), BLOCKS_DIGEST) == 0;
+    return before->run.kind == BLOCKS_ZERO && (below->run.kind == BLOCKS_ZERO || below->run.kind == BLOCKS_UNALLOCATED);
+}
+
 /* n blocks from here on differ, all alike. */
 static void note(struct comparison *c, uint64_t block, uint64_t n)
 {
     struct blocks_difference *result = c->result;
     uint64_t offset = block * QCA_BLOCK_SIZE, length = n * QCA_BLOCK_SIZE;
     struct guest_range *last = result->n_ranges > 0 ? &result->ranges[result->n_ranges - 1] : NULL;
-    bool explained = false;
+    bool explained = is_handed_down(c, block);
 
+    if (explained)
+        result->handed_down += n;
     if (length > c->size - offset)
         length = c->size - offset;
     result->blocks += n;
@@ -261,8 +276,14 @@ static int walk(struct comparison *c, size_t *ret_bad)
             step = cursor_left(&c->before, block);
         if (cursor_left(&c->after, block) < step)
             step = cursor_left(&c->after, block);
+        if (r == 0 && c->below.reader) {
+            *ret_bad = 2;
+            r = cursor_move(&c->below, block);
+            if (cursor_left(&c->below, block) < step)
+                step = cursor_left(&c->below, block);
+        }
         for (size_t i = 0; r == 0 && i < c->n_children; i++) {
-            *ret_bad = 2 + i;
+            *ret_bad = 3 + i;
             r = cursor_move(&c->children[i], block);
             if (cursor_left(&c->children[i], block) < step)
                 step = cursor_left(&c->children[i], block);
@@ -281,7 +302,7 @@ static int walk(struct comparison *c, size_t *ret_bad)
     return 0;
 }
 
-int blocks_compare(FILE *before, FILE *after, bool layered, FILE *const *children, size_t n_children,
+int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *const *children, size_t n_children,
                    struct blocks_difference *ret_difference, size_t *ret_bad)
 {
     struct comparison c = { .n_children = n_children, .layered = layered };
@@ -295,14 +316,18 @@ int blocks_compare(FILE *before, FILE *after, bool layered, FILE *const *childre
         return -ENOMEM;
     }
     c.result = result;
-    result->explained = n_children > 0;
+    result->explained = n_children > 0 || below;
     r = cursor_open(&c.before, before);
     if (r == 0) {
         bad = 1;
         r = cursor_open(&c.after, after);
     }
+    if (r == 0 && below) {
+        bad = 2;
+        r = cursor_open(&c.below, below);
+    }
     for (size_t i = 0; r == 0 && i < n_children; i++) {
-        bad = 2 + i;
+        bad = 3 + i;
         r = cursor_open(&c.children[i], children[i]);
     }
     if (r == 0) {
@@ -319,6 +344,7 @@ int blocks_compare(FILE *before, FILE *after, bool layered, FILE *const *childre
     }
     blocks_reader_free(c.before.reader);
     blocks_reader_free(c.after.reader);
+    blocks_reader_free(c.below.reader);
     for (size_t i = 0; i < n_children; i++)
         blocks_reader_free(c.children[i].reader);
     free(c.children);

@@ -77,11 +77,14 @@ struct blocks_difference {
     struct guest_range ranges[DEVIATION_RANGES_MAX];    /* the first of them */
     size_t n_ranges;
     uint64_t ranges_total;
-    bool explained;             /* each block that differs is now what one of the children holds there; at least one */
+    bool explained;             /* each block that differs is now what one of the children holds there, or was handed
+                                   down; at least one */
+    uint64_t handed_down;       /* blocks the layer holds no more, and the layer below it does */
 };
 
 /* layered: what the layer does not hold shows what its parent holds, and is not the same as zeros. children: files of
- * layers above that may have been committed into it; may be none. -EBADMSG and *ret_bad (0 before, 1 after, 2 and on
- * the children) when one is damaged. */
-int blocks_compare(FILE *before, FILE *after, bool layered, FILE *const *children, size_t n_children,
+ * layers above that may have been committed into it; may be none. below: of its parent as it is now, that it may have been
+ * committed into; NULL none. -EBADMSG and *ret_bad (0 before, 1 after, 2 below, 3 and on the children) when one is
+ * damaged. */
+int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *const *children, size_t n_children,
                    struct blocks_difference *ret_difference, size_t *ret_bad);

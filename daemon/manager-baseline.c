@@ -14,6 +14,7 @@
 DEFINE_CLEANUP(json_object *, json_object_put)
 DEFINE_CLEANUP(struct finishing *, finishing_free)
 
+#define SWEEP_PAUSE (3600 * USEC_PER_SEC)
 #define GONE_KEPT (30 * 24 * 3600 * USEC_PER_SEC)
 
 /* ---- kept ----------------------------------------------------------------------------------------- */
@@ -141,6 +142,7 @@ static void bind(struct manager *manager, struct image *image)
             baseline = NULL;
     } else if (strcmp(baseline->path, image->path) != 0 && !discover_find_image(manager->discover, baseline->path)) {
         changed = baselines_rebind(manager->baselines, baseline, &baseline->identity, image->path) >= 0;
+        baseline->attributes = true;    /* a new name changes its ctime */
     }
     image->baseline = baseline;
     if (!baseline)
@@ -209,8 +211,11 @@ void baseline_image_gone(struct manager *manager, struct image *image)
         baseline->gone = manager_now(manager);
         baseline_keep(manager, baseline);
     }
-    (void)baselines_each(manager->baselines, sweep_one, manager);
-    journal_flush(manager);
+    if (manager_now(manager) > manager->baselines_swept + SWEEP_PAUSE) {
+        manager->baselines_swept = manager_now(manager);
+        (void)baselines_each(manager->baselines, sweep_one, manager);
+    }
+    judge_soon(manager);        /* which hands it to the journal */
 }
 
 /* ---- what a reading says ----------------------------------------------------------------------------------- */
@@ -249,6 +254,21 @@ static void note_emptied(struct manager *manager, struct image *image)
     baseline_keep(manager, parent);
 }
 
+/* An overlay that holds nothing, and was written when, or just after, the image was. */
+static const char *emptied_child(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    for (size_t i = 0; relation && i < relation->n_children; i++) {
+        const struct image *child = relation->children[i];
+
+        if (clusters_were_emptied(child) && child->fingerprint.mtime >= image->fingerprint.mtime &&
+            baseline_child_is_older(child, image->fingerprint.mtime))
+            return child->path;
+    }
+    return NULL;
+}
+
 /* An overlay that still may hold what was committed from it, and was not read since it was written. */
 static struct image *unread_child(const struct manager *manager, const struct image *image)
 {
@@ -268,6 +288,22 @@ static struct image *unread_child(const struct manager *manager, const struct im
             return child;
     }
     return NULL;
+}
+
+/* The parent, when the image was emptied, maybe by its commit, and the parent was written and not read since. */
+static struct image *unread_parent(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct image *parent = relation ? relation->parent : NULL;
+    const struct baseline *baseline = parent ? parent->baseline : NULL;
+
+    if (!baseline || !clusters_were_emptied(image) || parent->use == FILES_WRITER || !parent->present ||
+        relation->golden_layer == parent)
+        return NULL;
+    if (baseline->deviation)
+        return baseline->deviation->waits_for || baseline->deviation->fingerprint.mtime != parent->fingerprint.mtime
+                   ? parent : NULL;
+    return parent->reading || !baseline_untouched(baseline, &parent->identity, &parent->fingerprint) ? parent : NULL;
 }
 
 /* Files of block digests of all layers that lie, or lay, above the image. */
@@ -308,6 +344,19 @@ static int add_descendants(struct manager *manager, const struct identity *ident
         r = baselines_each(manager->baselines, add_descendant, &d);
     }
     return r;
+}
+
+/* The parent's latest reading, for a layer that may have been committed into it. */
+static char *below_path(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct image *parent = relation ? relation->parent : NULL;
+    const struct baseline *baseline = parent ? parent->baseline : NULL;
+
+    if (!baseline || !baseline->has_digest || !baseline->blocks)
+        return NULL;
+    return baseline->deviation ? blocks_path(manager, &parent->identity, BLOCKS_FRESH)
+                               : blocks_path(manager, &baseline->identity, "");
 }
 
 /* Would a change hurt anybody? A golden image must not change; another parent not after its overlays were made. */
@@ -360,6 +409,12 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
         break;
     case READING_COMMIT: {
         _cleanup_free_ char *children = NULL;
+
+        if (reading->difference.handed_down == reading->difference.blocks) {
+            n = asprintf(&text, "it was committed into its parent, which holds now what it held: %" PRIu64 " blocks",
+                         reading->difference.blocks);
+            break;
+        }
 
         for (size_t i = 0; i < finishing->n_children; i++) {
             _cleanup_free_ char *one = text_escape_string(finishing->child_paths[i]), *before = children;
@@ -464,7 +519,7 @@ static void tell(const struct image *image, enum reading_verdict verdict, const 
 static void wait_for_child(struct manager *manager, struct image *image)
 {
     struct deviation *deviation = image->baseline->deviation;
-    const char *suspect = image->baseline->lost_child;
+    const char *suspect = image->baseline->lost_child ? image->baseline->lost_child : emptied_child(manager, image);
     struct image *child;
 
     if (deviation->verdict != READING_MODIFIED || baseline_is_golden(image, graph_relation(manager->graph, image)))
@@ -472,6 +527,8 @@ static void wait_for_child(struct manager *manager, struct image *image)
     if (suspect && !deviation->suspect)
         deviation->suspect = strdup(suspect);
     child = unread_child(manager, image);
+    if (!child)
+        child = unread_parent(manager, image);
     if (!child)
         return;
     deviation->waits_for = strdup(child->path);
@@ -509,6 +566,7 @@ static int take_deviation(struct manager *manager, struct image *image, enum rea
 }
 
 static void wait_for_child(struct manager *manager, struct image *image);
+static void wake_neighbours(struct manager *manager, struct image *image);
 
 static void on_compared(struct finishing *finishing)
 {
@@ -523,6 +581,7 @@ static void on_compared(struct finishing *finishing)
         baseline->deviation->verdict != READING_MODIFIED ||
         !identity_equal(&image->identity, &finishing->identity))
         return;
+    free(TAKE_PTR(baseline->deviation->waits_for));
     if (finishing->compared && finishing->difference.explained) {
         explanation = explain(finishing, baseline, &reading, READING_COMMIT, false);
         tell(image, READING_COMMIT, explanation);
@@ -532,37 +591,48 @@ static void on_compared(struct finishing *finishing)
         wait_for_child(manager, image);
     }
     baseline_keep(manager, baseline);
+    wake_neighbours(manager, image);
     look_again(manager, image);
     journal_flush(manager);
 }
 
-/* The parent waits for what this image holds: its reading is compared once more. */
-static void wake_parent(struct manager *manager, struct image *image)
+/* An image that waits for what another one holds: its reading is compared once more. */
+static void wake(struct manager *manager, struct image *waiting, const struct image *read)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
-    struct image *parent = relation ? relation->parent : NULL;
-    struct baseline *baseline = parent ? parent->baseline : NULL;
+    struct baseline *baseline = waiting ? waiting->baseline : NULL;
     _cleanup_(finishing_freep) struct finishing *again = NULL;
     int r;
 
     if (!baseline || !baseline->deviation || !baseline->deviation->waits_for ||
-        strcmp(baseline->deviation->waits_for, image->path) != 0)
+        strcmp(baseline->deviation->waits_for, read->path) != 0)
         return;
-    free(TAKE_PTR(baseline->deviation->waits_for));
     again = calloc(1, sizeof(*again));
     if (!again)
         return;
-    *again = (struct finishing){ .manager = manager, .path = strdup(parent->path), .identity = parent->identity,
-                                 .layered = parent->parent.state != REFERENCE_NONE,
-                                 .fresh = blocks_path(manager, &parent->identity, BLOCKS_FRESH),
-                                 .before = blocks_path(manager, &baseline->identity, "") };
+    *again = (struct finishing){ .manager = manager, .path = strdup(waiting->path), .identity = waiting->identity,
+                                 .layered = waiting->parent.state != REFERENCE_NONE,
+                                 .fresh = blocks_path(manager, &waiting->identity, BLOCKS_FRESH),
+                                 .before = blocks_path(manager, &baseline->identity, ""),
+                                 .below = below_path(manager, waiting) };
+    memcpy(again->before_digest, baseline->digest, sizeof(again->before_digest));
     r = again->path && again->fresh && again->before ? add_descendants(manager, &baseline->identity, again) : -ENOMEM;
     if (r >= 0)
         r = blocks_again(manager, again, on_compared);
     if (r >= 0)
         TAKE_PTR(again);
     else
-        log_error(r, "Cannot compare a parent with its overlay: %m");
+        log_error(r, "Cannot compare a layer with its neighbours: %m");
+}
+
+static void wake_neighbours(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    if (!relation)
+        return;
+    wake(manager, relation->parent, image);
+    for (size_t i = 0; i < relation->n_children; i++)
+        wake(manager, relation->children[i], image);
 }
 
 /* Takes what was read into the image's baseline. */
@@ -611,7 +681,7 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
         wait_for_child(manager, image);
     }
     baseline_keep(manager, baseline);
-    wake_parent(manager, image);
+    wake_neighbours(manager, image);
     look_again(manager, image);
 }
 
@@ -701,6 +771,9 @@ void baseline_on_audited(struct manager *manager, struct image *image, const str
     }
     if (image->baseline && image->baseline->has_digest && image->baseline->blocks) {
         finishing->before = blocks_path(manager, &image->baseline->identity, "");
+        memcpy(finishing->before_digest, image->baseline->digest, sizeof(finishing->before_digest));
+        if (!baseline_is_golden(image, relation))
+            finishing->below = below_path(manager, image);
         if (!baseline_is_golden(image, relation))
             r = add_descendants(manager, &image->identity, finishing);
     }

@@ -26,7 +26,9 @@ struct finishing {
     /* in */
     char *partial, *fresh;      /* files of this reading; partial NULL: finished before */
     char *before;               /* file of the baseline, NULL none */
+    uint8_t before_digest[32];  /* that it must have */
     bool layered;
+    char *below;                /* file of its parent, NULL none */
     char *children[CHILDREN_COMPARED];  /* files of layers above, NULL-ended or all */
     char *child_paths[CHILDREN_COMPARED];       /* the images they are of */
     size_t n_children;

@@ -292,6 +292,7 @@ struct finishing *finishing_free(struct finishing *finishing)
     free(finishing->partial);
     free(finishing->fresh);
     free(finishing->before);
+    free(finishing->below);
     free(finishing);
     return NULL;
 }
@@ -343,26 +344,49 @@ static int finish_file(struct finishing *finishing)
     return r;
 }
 
-/* A child's file that is damaged or gone explains nothing. */
+/* After a crash at the wrong moment it may be of another reading than the baseline. */
+static bool has_digest(FILE *file, const uint8_t digest[static 32])
+{
+    struct blocks_reader *reader = NULL;
+    bool same = blocks_reader_new(file, &reader) == 0 &&
+                memcmp(blocks_reader_header(reader)->digest, digest, 32) == 0;
+
+    blocks_reader_free(reader);
+    return same;
+}
+
+/* Another layer's file that is damaged or gone explains nothing. */
 static void compare_files(struct finishing *finishing)
 {
     FILE *children[CHILDREN_COMPARED] = { NULL };
     _cleanup_fclose_ FILE *before = fopen(finishing->before, "re"), *after = fopen(finishing->fresh, "re");
+    FILE *below = finishing->below ? fopen(finishing->below, "re") : NULL;
     size_t n = 0, bad = 0;
     int r = -EBADMSG;
 
+    if (before && !has_digest(before, finishing->before_digest)) {
+        fclose(before);
+        before = NULL;
+    }
     for (size_t i = 0; i < finishing->n_children; i++) {
         children[n] = fopen(finishing->children[i], "re");
         n += children[n] != NULL;
     }
     while (before && after) {
-        r = blocks_compare(before, after, finishing->layered, children, n, &finishing->difference, &bad);
+        r = blocks_compare(before, after, finishing->layered, below, children, n, &finishing->difference, &bad);
         if (r != -EBADMSG || bad < 2)
             break;
-        fclose(children[bad - 2]);
-        memmove(children + bad - 2, children + bad - 1, (n - (bad - 1)) * sizeof(children[0]));
+        if (bad == 2) {
+            fclose(below);
+            below = NULL;
+            continue;
+        }
+        fclose(children[bad - 3]);
+        memmove(children + bad - 3, children + bad - 2, (n - (bad - 2)) * sizeof(children[0]));
         n--;
     }
+    if (below)
+        fclose(below);
     finishing->compared = r == 0;
     finishing->before_damaged = after && (!before || (r == -EBADMSG && bad == 0));
     while (n > 0)

@@ -108,6 +108,7 @@ struct manager {
     /* manager-baseline.c, manager-blocks.c, manager-journal.c */
     struct baselines *baselines;
     char *baselines_damaged;    /* what is damaged of what was kept of contents, in words; NULL nothing */
+    uint64_t baselines_swept;   /* usec: when those of files long gone were forgotten */
     struct stream *streams;     /* of block digests */
     struct lines *journal_lines;        /* for the journal, not handed to the store yet */
     uint64_t journal_stale;     /* lines in it that do not count any more, at most */

@@ -21,7 +21,7 @@ static void blocks(FILE *file)
     if (blocks_partial_end(file, &header, &next, &end) == 0 && next > INT64_MAX / QCA_BLOCK_SIZE)
         abort();
     /* with itself, there is no difference */
-    if (blocks_compare(file, file, true, NULL, 0, &difference, &bad) == 0 && difference.bytes > INT64_MAX)
+    if (blocks_compare(file, file, true, file, NULL, 0, &difference, &bad) == 0 && difference.bytes > INT64_MAX)
         abort();
 }
 

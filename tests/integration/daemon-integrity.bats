@@ -138,7 +138,7 @@ make_golden() { # PATH [SIZE]: data here and there
         touch -d '2 days ago' "$STORE/$name.qcow2"
         qemu-img create -q -f qcow2 -F qcow2 -b "$name.qcow2" "$STORE/$name-1.qcow2"
         qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -z 256k 128k' -c 'write -q -P 7 4M 100k' "$STORE/$name-1.qcow2"
-        [ $name = emptied ] || qemu-img create -q -f qcow2 -F qcow2 -b "$name-1.qcow2" "$STORE/$name-2.qcow2"
+        qemu-img create -q -f qcow2 -F qcow2 -b "$name-1.qcow2" "$STORE/$name-2.qcow2"
     done
     start_daemon
     for name in kept emptied deleted; do
@@ -154,6 +154,9 @@ make_golden() { # PATH [SIZE]: data here and there
         until_true last_verdict_is "$STORE/$name.qcow2" commit
         [[ "$(reading "$STORE/$name.qcow2" '.readings[0].explanation')" == "a commit of $STORE/$name-1.qcow2"*" explains it: "* ]]
     done
+    # the emptied layer has an overlay, which sees what it saw
+    until_true last_verdict_is "$STORE/emptied-1.qcow2" commit
+    [[ "$(reading "$STORE/emptied-1.qcow2" '.readings[0].explanation')" == "it was committed into its parent"* ]]
     has_no_finding parent-changed
     # anything beside it is one
     qemu-io -c 'write -q -P 6 8M 64k' "$STORE/kept.qcow2"

@@ -170,7 +170,7 @@ static void damaged(void **state)
 
             bytes[i] ^= (uint8_t)(1 << bit);
             file = fmemopen(bytes, n, "r");
-            assert_int_equal(blocks_compare(file, other, true, NULL, 0, &difference, &bad), -EBADMSG);
+            assert_int_equal(blocks_compare(file, other, true, NULL, NULL, 0, &difference, &bad), -EBADMSG);
             assert_int_equal(bad, 0);
             fclose(file);
             bytes[i] ^= (uint8_t)(1 << bit);
@@ -178,7 +178,7 @@ static void damaged(void **state)
     for (size_t cut = 1; cut < n; cut++) {
         FILE *file = fmemopen(bytes, cut, "r");
 
-        assert_int_equal(blocks_compare(other, file, true, NULL, 0, &difference, &bad), -EBADMSG);
+        assert_int_equal(blocks_compare(other, file, true, NULL, NULL, 0, &difference, &bad), -EBADMSG);
         assert_int_equal(bad, 1);
         fclose(file);
     }
@@ -209,7 +209,7 @@ static struct blocks_difference compare(const char *before, const char *after, b
         children[n++] = final_of(child);
     if (child2)
         children[n++] = final_of(child2);
-    assert_int_equal(blocks_compare(a, b, layered, children, n, &difference, &bad), 0);
+    assert_int_equal(blocks_compare(a, b, layered, NULL, children, n, &difference, &bad), 0);
     while (n > 0)
         fclose(children[--n]);
     fclose(a);
@@ -262,6 +262,29 @@ static void commits(void **state)
     assert_false(compare("abX", "ab", true, "..X", NULL).explained);
 }
 
+static struct blocks_difference hand_down(const char *before, const char *after, const char *below)
+{
+    FILE *files[3] = { final_of(before), final_of(after), final_of(below) };
+    struct blocks_difference difference = { .blocks = 0 };
+    size_t bad;
+
+    assert_int_equal(blocks_compare(files[0], files[1], true, files[2], NULL, 0, &difference, &bad), 0);
+    for (int i = 0; i < 3; i++)
+        fclose(files[i]);
+    return difference;
+}
+
+/* A layer that was emptied by the commit of it shows the same: its parent holds what it held. */
+static void handed_down(void **state)
+{
+    assert_true(hand_down("a0c.", "....", "a0cx").explained);
+    assert_int_equal(hand_down("a0c.", "....", "a0cx").handed_down, 3);
+    assert_true(hand_down("a0c.", "..c.", "a.xx").explained);
+    assert_false(hand_down("a0c.", "....", "a0xx").explained);
+    assert_false(hand_down("a0c.", "...b", "a0cb").explained);
+    assert_false(hand_down("a0c.", "00..", "a0cb").explained);
+}
+
 /* A disk may be as large as numbers go; what is empty takes no time. */
 static void huge(void **state)
 {
@@ -277,9 +300,9 @@ static void huge(void **state)
         fwrite(bytes, 1, sizeof(bytes), files[i]);
         fwrite(bytes, 1, blocks_record_encode(i ? BLOCKS_ZERO : BLOCKS_UNALLOCATED, 0, n, NULL, 0, bytes), files[i]);
     }
-    assert_int_equal(blocks_compare(files[0], files[1], false, NULL, 0, &d, &bad), 0);
+    assert_int_equal(blocks_compare(files[0], files[1], false, NULL, NULL, 0, &d, &bad), 0);
     assert_int_equal(d.blocks, 0);
-    assert_int_equal(blocks_compare(files[0], files[1], true, NULL, 0, &d, &bad), 0);
+    assert_int_equal(blocks_compare(files[0], files[1], true, NULL, NULL, 0, &d, &bad), 0);
     assert_int_equal(d.blocks, n);
     assert_int_equal(d.bytes, n * QCA_BLOCK_SIZE);
     fclose(files[0]);
@@ -290,7 +313,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finished), cmocka_unit_test(not_finished), cmocka_unit_test(torn), cmocka_unit_test(damaged),
-        cmocka_unit_test(compared), cmocka_unit_test(commits), cmocka_unit_test(huge),
+        cmocka_unit_test(compared), cmocka_unit_test(commits), cmocka_unit_test(handed_down), cmocka_unit_test(huge),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
