@@ -433,7 +433,10 @@ int main(int argc, char **argv)
     struct ctl ctl = { .output = { .legend = true, .pager = true } };
     int r, end;
 
-    (void)setlocale(LC_ALL, "");
+    /* what is needed: each category is a file to open, and numbers are for programs, too */
+    (void)setlocale(LC_CTYPE, "");
+    (void)setlocale(LC_MESSAGES, "");
+    (void)setlocale(LC_TIME, "");
     output_init(&ctl.output);
     r = run(&ctl, argc, argv);
     sd_bus_flush_close_unref(ctl.bus);

@@ -301,3 +301,15 @@ with Qcow2(sys.argv[2]) as image: exec(sys.argv[3])' "$top_srcdir" "$1" "$2"
     run -1 qcauditctl hash --content cut.qcow2
     qcauditctl hash cut.qcow2 | sha256sum -c
 }
+
+@test "disks of many zeros: at once where they begin it, refused with the reason where it would take for ever" {
+    qemu-img create -q -f qcow2 empty.qcow2 1T
+    for option in --threads=1 --threads=4 --scalar; do
+        run -0 qcauditctl hash --content "$option" empty.qcow2
+        [[ $output == *e3918f867fb182a40237a7b7e30ba90dbd78defcf6ac1c502bff489670e79f85* ]]
+    done
+    qemu-img create -q -f qcow2 -o cluster_size=2M endless.qcow2 1500T
+    run -1 qcauditctl hash --content endless.qcow2
+    [[ $output == *"Cannot hash endless.qcow2: of a disk of 1649267441664000 bytes, too much reads as zeros"* ]]
+    [[ $output == *"at most 256 TiB are hashed." ]]
+}
