@@ -407,6 +407,20 @@ static void on_record(void *userdata, struct files *files, const struct files_re
     }
 }
 
+/* After a walk, what is used is known anew, too. */
+static void on_measured(void *userdata, int error, const struct files_root *root)
+{
+    struct site *site = userdata;
+    struct datastore *datastore = site->datastore;
+
+    if (error < 0 || root->fsid != datastore->root.fsid || datastore->root.available == root->available)
+        return;                 /* the next poll says what is wrong */
+    datastore->root.size = root->size;
+    datastore->root.available = root->available;
+    site_take_capacity(site);
+    site_tell(site);
+}
+
 static void on_walked(void *userdata, struct files *files, int error, uint64_t n_files, uint64_t n_directories)
 {
     struct site *site = userdata;
@@ -434,6 +448,7 @@ static void on_walked(void *userdata, struct files *files, int error, uint64_t n
     if (error == 0) {
         site_sweep(site);
         site_forget_unseen(site);
+        (void)files_root(site->files, on_measured, site);       /* fails when the helper is lost, which is told */
         site->retry_after = 0;
         datastore->unreadable = site->n_unreadable;
         datastore->walk_finished = discover_now(site->discover);

@@ -12,7 +12,7 @@
 
 #define USAGE_DELAY (USEC_PER_SEC / 5)
 #define ASKING_MAX 32           /* questions to the helpers under way */
-#define CAPACITY_EVERY (60 * USEC_PER_SEC)
+#define CAPACITY_EVERY (20 * USEC_PER_SEC)        /* as discover looks */
 
 /* ---- places: paths of libvirt's under which discover knows no image ---------------------------------- */
 

@@ -196,6 +196,7 @@ static void many_domains(void **state)
     struct virt_disk *disks = calloc((size_t)DOMAINS * DISKS, sizeof(*disks));
     struct virt_layer *layers = calloc((size_t)DOMAINS * DISKS, sizeof(*layers));
     char (*paths)[48] = calloc((size_t)DOMAINS * DISKS, sizeof(*paths));
+    static char target[] = "vda", name[] = "d";
     struct virt_status *status = fixture_virt_status(&world->virt);
     size_t n_found = 0;
 
@@ -203,10 +204,10 @@ static void many_domains(void **state)
     for (size_t i = 0; i < (size_t)DOMAINS * DISKS; i++) {
         snprintf(paths[i], sizeof(paths[i]), "/vm/%05zu-%zu.qcow2", (i * 7919) % DOMAINS, i % DISKS);
         layers[i] = (struct virt_layer){ .source = VIRT_SOURCE_FILE, .path = paths[i] };
-        disks[i] = (struct virt_disk){ .target = TEXT("vda"), .layers = &layers[i], .n_layers = 1 };
+        disks[i] = (struct virt_disk){ .target = target, .layers = &layers[i], .n_layers = 1 };
     }
     for (size_t i = 0; i < DOMAINS; i++)
-        domains[i] = (struct virt_domain){ .name = TEXT("d"), .id = -1, .disks = &disks[i * DISKS], .n_disks = DISKS };
+        domains[i] = (struct virt_domain){ .name = name, .id = -1, .disks = &disks[i * DISKS], .n_disks = DISKS };
     status->domains = domains;
     status->n_domains = DOMAINS;
     assert_int_equal(usage_index_new(status, NULL, NULL, NULL, &world->index), 0);
@@ -218,8 +219,7 @@ static void many_domains(void **state)
     }
     assert_int_equal(n_found, DOMAINS * DISKS);
     world->index = usage_index_free(world->index);
-    status->domains = NULL;
-    status->n_domains = 0;
+    (void)fixture_virt_status(&world->virt);
     free(domains);
     free(disks);
     free(layers);

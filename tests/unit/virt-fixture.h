@@ -12,7 +12,7 @@
 
 struct virt_fixture {
     struct virt_status *status;
-    struct virt_domain domains[8];
+    struct virt_domain domains[8], *none;
     size_t n_domains;
 };
 
@@ -23,6 +23,7 @@ static inline void fixture_virt_begin(struct virt_fixture *fixture)
 
     *fixture = (struct virt_fixture){ .n_domains = 0 };
     assert_int_equal(virt_status_new(uris, parts, 1, &fixture->status), 0);
+    fixture->none = fixture->status->domains;
     fixture->status->connections[0].connected = fixture->status->connections[0].complete = true;
     fixture->status->taken = T0_USEC;
 }
@@ -37,7 +38,7 @@ static inline struct virt_status *fixture_virt_status(struct virt_fixture *fixtu
 
 static inline void fixture_virt_end(struct virt_fixture *fixture)
 {
-    fixture->status->domains = NULL;
+    fixture->status->domains = fixture->none;
     fixture->status->n_domains = 0;
     fixture->status = virt_status_unref(fixture->status);
 }
