@@ -207,7 +207,7 @@ static void restrain(struct mutation *m)
 static void choose_mode(struct mutation *m)
 {
     static const struct { uint8_t mode; uint16_t one_in; } modes[] = {
-        { FUZZ_MODE_SCALAR, 4 },  { FUZZ_MODE_TIGHT, 16 }, { FUZZ_MODE_SPARSE, 1024 },
+        { FUZZ_MODE_SCALAR, 4 },  { FUZZ_MODE_TIGHT, 128 }, { FUZZ_MODE_SPARSE, 1024 },
         { FUZZ_MODE_DIGEST, 256 }, { FUZZ_MODE_AGAIN, 8 },
     };
 
@@ -217,6 +217,9 @@ static void choose_mode(struct mutation *m)
     m->data[FUZZ_MODE_PLACE] = 0;
     for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
         m->data[FUZZ_MODE_PLACE] |= pick(m, modes[i].one_in) == 0 ? modes[i].mode : 0;
+    /* Little memory is little only for a large file. */
+    if ((m->data[FUZZ_MODE_PLACE] & FUZZ_MODE_SPARSE) && pick(m, 4) != 0)
+        m->data[FUZZ_MODE_PLACE] |= FUZZ_MODE_TIGHT;
 }
 
 static void clamp(struct mutation *m, uint64_t offset, unsigned size, uint64_t low, uint64_t high)
