@@ -17,7 +17,8 @@
 
 #define LOOK_INTERVAL (5 * USEC_PER_SEC)
 #define HUNG_AFTER (20 * USEC_PER_SEC)          /* of one call: libvirt does not answer */
-#define REPLACE_AFTER (60 * USEC_PER_SEC)       /* of opening, which keepalive does not end */
+#define REPLACE_AFTER (60 * USEC_PER_SEC)       /* of opening, which keepalive does not end; doubled each time, */
+#define REPLACE_AFTER_MAX (3600 * USEC_PER_SEC) /* since one that is only slow must get there */
 #define REPLACED_MAX 8                          /* threads that hang, at most */
 #define END_WAIT (200 * 1000)                   /* usec, for all threads together */
 
@@ -26,6 +27,7 @@ struct seat {
     struct virt_link *link;
     struct virt_part *part;     /* as told last */
     uint64_t hung_since;        /* usec since the epoch; 0: it answers */
+    uint64_t replace_after;     /* usec */
 };
 
 struct virt_watch {
@@ -238,10 +240,12 @@ static bool seat_look(struct virt_watch *watch, struct seat *seat, bool *ret_rep
         virt_part_unref(seat->part);
         seat->part = mail;
         seat->hung_since = 0;
+        if (mail->connected)
+            seat->replace_after = REPLACE_AFTER;
     }
     if (busy > HUNG_AFTER && seat->hung_since == 0)
         seat->hung_since = link_now() - busy;
-    *ret_replace = opening && busy > REPLACE_AFTER;
+    *ret_replace = opening && busy > seat->replace_after;
     return mail || before != seat->hung_since;
 }
 
@@ -261,6 +265,7 @@ static void seat_replace(struct virt_watch *watch, size_t i)
         seat->link = left;
         return;
     }
+    seat->replace_after = seat->replace_after * 2 > REPLACE_AFTER_MAX ? REPLACE_AFTER_MAX : seat->replace_after * 2;
     pthread_mutex_lock(&left->lock);
     left->stop = true;
     pthread_mutex_unlock(&left->lock);
@@ -324,6 +329,7 @@ static int watch_start(struct virt_watch *watch)
         watch->uris[watch->n_seats] = strdup(uris[watch->n_seats]);
         if (!watch->uris[watch->n_seats])
             return -ENOMEM;
+        watch->seats[watch->n_seats].replace_after = REPLACE_AFTER;
         r = seat_start(watch, &watch->seats[watch->n_seats], uris[watch->n_seats]);
         if (r < 0)
             return r;

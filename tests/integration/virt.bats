@@ -19,6 +19,7 @@ teardown() {
         kill -CONT "$(cat "$DIR/lv/pid")" 2>/dev/null || :
         "$HOST" stop "$DIR/lv"
     fi
+    ! mountpoint -q "$DIR/bound" || umount "$DIR/bound"
     [ -z "${DEVICES-}" ] || rm -rf "$DEVICES"
     [ "${#LOOPS[@]}" = 0 ] || losetup --detach "${LOOPS[@]}"
     qcaudit_teardown
@@ -148,11 +149,11 @@ $DIR/pool/b.qcow2" "$(images)"
     wait_for 20 settled "$second store"
     # The configuration is stronger than any pool.
     printf 'datastores: [{path: %s/real, name: mine}]\n' "$DIR" >"$DIR/more.yaml"
-    mkdir "$DIR/conf.d" && mv "$DIR/more.yaml" "$DIR/conf.d/"
+    mkdir -p "$DIR/conf.d"
+    mv "$DIR/more.yaml" "$DIR/conf.d/"
     kill -HUP "$DAEMON"
     wait_for 20 settled "mine store"
     stop_daemon
-    [ "${#names[@]}" = 2 ] || umount "$DIR/bound"
 }
 
 @test "libvirtd stopped, killed, replaced: the daemon goes on, says so, and finds it again" {
@@ -320,7 +321,7 @@ END
     LIBVIRT="{uris: [\"test://$DIR/node.xml\"]}"
     write_config
     start_daemon
-    wait_for 60 connection connected
+    wait_for 120 connection connected
     is '.libvirt[0].domains' 5000
     is '.libvirt[0]["left-out"]' 0
     is '.["disks-outside-total"]' 0
