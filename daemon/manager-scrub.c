@@ -9,6 +9,8 @@
 #define AGAIN_SOON (5 * USEC_PER_SEC)
 /* After one whose image changed under it, or has a writer. */
 #define AGAIN_LATER (5 * 60 * USEC_PER_SEC)
+/* Timers are a tenth of their time late at most, and a window should close on the minute. */
+#define LOOK_EVERY (10 * 60 * USEC_PER_SEC)
 
 static int on_scrub_timer(sd_event_source *source, uint64_t when, void *userdata)
 {
@@ -52,7 +54,7 @@ void scrub_dispatch(struct manager *manager)
     }
     r = pressure_watch(manager->pressure, scrubs_running(manager->scrubs) > 0, manager->config->scrub_pressure);
     if (r >= 0 && wait != UINT64_MAX)
-        r = manager_arm(manager, &manager->scrub_timer, wait, on_scrub_timer);
+        r = manager_arm(manager, &manager->scrub_timer, wait < LOOK_EVERY ? wait : LOOK_EVERY, on_scrub_timer);
     if (r < 0)
         log_error(r, "Cannot set the timers of the scrubs: %m");
     control_status_soon(manager);

@@ -225,6 +225,12 @@ static int open_io(struct audit *audit, int fd, uint32_t alignment, struct direc
     return r < 0 ? r : qca_io_new_reader(fd, direct_reader_read, *ret_reader, ret_io);
 }
 
+/* A direct reader is one thread's. */
+static struct qca_threads *threads_of(const struct audit *audit)
+{
+    return audit->request.flags & WORKER_DIRECT ? NULL : audit->threads;
+}
+
 /* The least that had to be done for any of its files. */
 static enum report_reading reading(const struct audit *audit)
 {
@@ -384,7 +390,7 @@ static int audit_layer(struct audit *audit, const struct qca_chain_link *link, b
         .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
         .deep = audit->request.flags & WORKER_DEEP, .data_file_size = link->data_file_size,
         .on_device = link->on_device,
-        .threads = audit->threads, .progress = on_progress, .userdata = audit,
+        .threads = threads_of(audit), .progress = on_progress, .userdata = audit,
     };
     struct report_layer layer = {
         .index = link->layer, .name = file ? file->name : NULL, .info = qca_image_info(link->image),
@@ -500,7 +506,7 @@ static int digest_content(struct audit *audit, int chain_error)
         .blocks = audit->request.flags & WORKER_BLOCK_DIGESTS ? on_blocks : NULL,
         .libcrypto_only = audit->request.flags & WORKER_SCALAR,
         .first_block = audit->request.first_block,
-        .threads = audit->request.flags & WORKER_DIRECT ? NULL : audit->threads,
+        .threads = threads_of(audit),
     };
     struct qca_content_digest digest;
     struct qca_map *map;
