@@ -327,7 +327,7 @@ int offline_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
 int offline_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
     static const char sql[] =
-        "SELECT started, finished, verdict, nullif(explanation, '') AS explanation, lower(hex(digest)) AS digest,"
+        "SELECT started, finished, verdict, nullif(explanation, '') AS explanation, nullif(lower(hex(digest)), '') AS digest,"
         " virtual_size AS 'virtual-size+', read AS 'read-bytes+', zero AS 'zero-bytes+',"
         " unallocated AS 'unallocated-bytes+', direct AS 'direct?', nullif(bad, 0) AS 'bad-ranges'"
         " FROM digest WHERE path = ?1 ORDER BY id DESC";

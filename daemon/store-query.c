@@ -157,7 +157,7 @@ static const struct column audit_columns[] = {
 };
 
 static const char readings_sql[] =
-    "SELECT id, started, finished, verdict, nullif(explanation, ''), lower(hex(digest)), virtual_size, read, zero,"
+    "SELECT id, started, finished, verdict, nullif(explanation, ''), nullif(lower(hex(digest)), ''), virtual_size, read, zero,"
     " unallocated, direct, nullif(bad, 0) FROM digest WHERE path = ?1 AND id < ?2 ORDER BY id DESC";
 
 static const struct column reading_columns[] = {

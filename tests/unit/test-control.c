@@ -113,6 +113,22 @@ static int op_acknowledge(void *userdata, int64_t id, const char *by, const char
     return id == 7 && *by && strcmp(reason, "known") == 0 && until == 5 ? 0 : -ENOENT;
 }
 
+static int op_accept(void *userdata, const char *path, const char *by, const char *reason, char **ret_message)
+{
+    if (strcmp(path, "/vm/gold") != 0)
+        return -ENOENT;
+    if (*by && strcmp(reason, "meant") == 0)
+        return 0;
+    *ret_message = strdup("there is nothing to accept");
+    return -EINVAL;
+}
+
+static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
+                       void *reply_userdata)
+{
+    return strcmp(path, "/vm/gold") == 0 ? -EAGAIN : -ENOENT;
+}
+
 static int op_reload(void *userdata, char **ret_message)
 {
     *ret_message = strdup("line 3: no such key");
@@ -160,7 +176,8 @@ static void server_loop(struct server *server)
 {
     static const struct control_ops ops = {
         .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image,
-        .events = op_events, .scan = op_scan, .acknowledge = op_acknowledge, .reload = op_reload,
+        .events = op_events, .scan = op_scan, .acknowledge = op_acknowledge,
+        .accept = op_accept, .readings = op_readings, .reload = op_reload,
     };
 
     assert_int_equal(sd_event_new(&server->event), 0);
@@ -322,6 +339,16 @@ static void test_bad_arguments(void **state)
     assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(8), "known", UINT64_C(5)),
                         CONTROL_ERROR_NOT_FOUND);
     assert_null(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "known", UINT64_C(5)));
+    assert_null(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', "meant"));
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', ""),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', "other"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 2, '/', 'x', "meant"), CONTROL_ERROR_NOT_FOUND);
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 1, 'x', "meant"), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "ListReadings", "aysu", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', "", 0),
+                        CONTROL_ERROR_BUSY);
+    assert_string_equal(call(bus, NULL, "ListReadings", "aysu", 2, '/', 'x', "", 0), CONTROL_ERROR_NOT_FOUND);
     assert_string_equal(call(bus, NULL, "Reload", NULL), CONTROL_ERROR_INVALID_CONFIGURATION);
     sd_bus_flush_close_unref(bus);
 }

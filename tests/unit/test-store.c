@@ -823,6 +823,145 @@ static int count_image(void *userdata, const char *datastore, struct image *imag
 }
 
 /* Whoever asks without end is told to wait, and answered when the others are. */
+/* ---- contents ------------------------------------------------------------------------------------ */
+
+struct loaded { struct baseline *baseline; char *deviation, *verity; unsigned n; };
+
+static int load_baseline(void *userdata, struct baseline *baseline, json_object *deviation, const char *verity)
+{
+    struct loaded *loaded = userdata;
+
+    baseline_free(loaded->baseline);
+    free(loaded->deviation);
+    free(loaded->verity);
+    *loaded = (struct loaded){ baseline, deviation ? strdup(json_object_to_json_string(deviation)) : NULL,
+                               verity ? strdup(verity) : NULL, loaded->n + 1 };
+    return 0;
+}
+
+static void baselines_come_back(void **state)
+{
+    struct kit *kit = *state;
+    struct loaded loaded = { .n = 0 };
+    const struct store_loader loader = { .baseline = load_baseline, .userdata = &loaded };
+    struct baseline b = {
+        .identity = { UINT64_MAX, 2, -3 }, .path = (char[]){ "/odd\x80/path" }, .source = BASELINE_ACCEPTED, .since = 4,
+        .verified = 5, .has_digest = true, .digest = { 6 }, .virtual_size = UINT64_MAX, .zeros = 7, .has_metadata = true,
+        .metadata = { 8 }, .fingerprint = { 9, 10, 11, 12, 13, 14, 15, 16 }, .attributes = true, .parent = { 17, 18, 19 },
+        .blocks = true, .by = (char[]){ "root" }, .reason = (char[]){ "why" }, .gone = 20,
+        .lost_child = (char[]){ "/child" },
+    };
+    json_object *deviation = json_tokener_parse("{\"verdict\":\"modified\"}");
+    struct store_batch *batch;
+
+    kit_open(kit);
+    assert_int_equal(store_batch_new(&batch), 0);
+    assert_int_equal(store_batch_baseline(batch, &b, deviation, "sha256:00"), 0);
+    assert_true(store_batch_is_precious(batch));
+    kit_commit(kit, batch);
+    json_object_put(deviation);
+    assert_int_equal(store_load(kit->store, &loader), 0);
+    assert_int_equal(loaded.n, 1);
+    assert_memory_equal(&loaded.baseline->identity, &b.identity, sizeof(b.identity));
+    assert_memory_equal(&loaded.baseline->parent, &b.parent, sizeof(b.parent));
+    assert_memory_equal(&loaded.baseline->fingerprint, &b.fingerprint, sizeof(b.fingerprint));
+    assert_memory_equal(loaded.baseline->digest, b.digest, 32);
+    assert_memory_equal(loaded.baseline->metadata, b.metadata, 32);
+    assert_string_equal(loaded.baseline->path, b.path);
+    assert_string_equal(loaded.baseline->by, "root");
+    assert_string_equal(loaded.baseline->reason, "why");
+    assert_string_equal(loaded.baseline->lost_child, "/child");
+    assert_int_equal(loaded.baseline->source, BASELINE_ACCEPTED);
+    assert_int_equal(loaded.baseline->virtual_size, UINT64_MAX);
+    assert_int_equal(loaded.baseline->zeros, 7);
+    assert_int_equal(loaded.baseline->gone, 20);
+    assert_true(loaded.baseline->attributes && loaded.baseline->blocks && loaded.baseline->has_digest);
+    assert_non_null(strstr(loaded.deviation, "modified"));
+    assert_string_equal(loaded.verity, "sha256:00");
+    /* Once more, with less; then no more. */
+    b = (struct baseline){ .identity = b.identity, .path = b.path };
+    assert_int_equal(store_batch_new(&batch), 0);
+    assert_int_equal(store_batch_baseline(batch, &b, NULL, NULL), 0);
+    kit_commit(kit, batch);
+    assert_int_equal(store_load(kit->store, &loader), 0);
+    assert_int_equal(loaded.n, 2);
+    assert_false(loaded.baseline->has_digest || loaded.baseline->blocks || loaded.baseline->by);
+    assert_null(loaded.deviation);
+    assert_int_equal(store_batch_new(&batch), 0);
+    assert_int_equal(store_batch_baseline_gone(batch, &b.identity), 0);
+    kit_commit(kit, batch);
+    assert_int_equal(store_load(kit->store, &loader), 0);
+    assert_int_equal(loaded.n, 2);
+    baseline_free(loaded.baseline);
+    free(loaded.deviation);
+    free(loaded.verity);
+}
+
+static void readings_in_pages(void **state)
+{
+    struct kit *kit = *state;
+    const struct digest_result digest = { .complete = true, .size = 1, .read_bytes = 2, .direct = true, .finished = 3 };
+    struct store_batch *batch;
+    uint8_t content[32] = { 0xab };
+    json_object *value;
+
+    kit_open(kit);
+    assert_int_equal(store_batch_new(&batch), 0);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(store_batch_reading(batch, "/a", &digest, i == 4 ? NULL : content,
+                                             i == 4 ? READING_INCOMPLETE : READING_VERIFIED, i == 4 ? "why" : NULL), 0);
+    kit_commit(kit, batch);
+    assert_int_equal(store_readings(kit->store, "/a", "", 3, kit_rows, kit), 0);
+    kit_wait(kit, &kit->n_read, 1);
+    assert_int_equal(kit->read_error, 0);
+    assert_int_equal(json_object_array_length(kit->rows), 3);
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "explanation", &value));
+    assert_string_equal(json_object_get_string(value), "why");
+    assert_false(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "digest", &value));
+    assert_true(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 1), "digest", &value));
+    assert_int_equal(strncmp(json_object_get_string(value), "ab00", 4), 0);
+    assert_true(*kit->next);
+}
+
+struct tasks { unsigned n_done; int order, error, at[3]; };
+
+static int run_task(void *userdata)
+{
+    struct tasks *tasks = userdata;
+
+    tasks->order++;
+    return -tasks->order;
+}
+
+static void task_done(void *userdata, int error)
+{
+    struct tasks *tasks = userdata;
+
+    tasks->error = error;
+    tasks->at[tasks->n_done] = error;
+    tasks->n_done++;
+}
+
+/* In the order given, each told what came of it. */
+static void tasks_in_order(void **state)
+{
+    struct kit *kit = *state;
+    struct tasks tasks = { .n_done = 0 };
+
+    kit_open(kit);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(store_task(kit->store, run_task, task_done, &tasks), 0);
+    kit_wait(kit, &tasks.n_done, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(tasks.at[i], -1 - i);
+    /* What was given before the end is done before it. */
+    tasks.n_done = 0;
+    assert_int_equal(store_task(kit->store, run_task, task_done, &tasks), 0);
+    kit_close(kit);
+    assert_int_equal(tasks.n_done, 1);
+    assert_int_equal(tasks.error, -4);
+}
+
 static void too_many_questions(void **state)
 {
     struct kit *kit = *state;
@@ -889,6 +1028,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(history_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(too_many_questions, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(baselines_come_back, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(readings_in_pages, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(tasks_in_order, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(depth, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(depth_of_long_chain, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_kept, kit_setup, kit_teardown),
