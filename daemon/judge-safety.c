@@ -174,6 +174,9 @@ static int judge_data_file(struct judging *judging)
     n_users = evidence_data_file_users(&evidence, judging);
     if ((missing || n_users > 0) && severity < SEVERITY_ERROR)
         severity = SEVERITY_ERROR;
+    if (image->data_file.state == REFERENCE_FOUND && identity_equal(&image->data_file.identity, &image->identity))
+        return judging_add(judging, FINDING_DATA_FILE, SEVERITY_ERROR, 2, &evidence,
+                           "names itself as its data file: the guest writes over its metadata");
     if (n_users > 0)
         return judging_add(judging, FINDING_DATA_FILE, severity, 1 + n_users, &evidence,
                            "keeps its data in a file that %zu other image%s, too: %s", n_users,

@@ -257,7 +257,7 @@ enum qca_counter { QCA_COUNTER_CORRUPTION, QCA_COUNTER_LEAK, QCA_COUNTER_CHECK_E
     X(DATA_FILE_OFFSET,     "data-file-offset",     BEYOND,     true,  "an offset of a raw data file is not the guest's") \
     X(DATA_FILE_END,        "data-file-end",        BEYOND,     true,  "a cluster lies beyond the end of the data file") \
     X(DATA_FILE_SHARED,     "data-file-shared",     BEYOND,     true,  "two places of the guest's disk lie in one cluster of the data file") \
-    X(DATA_FILE_REUSED,     "data-file-reused",     BEYOND,     true,  "two layers of the chain lie in one data file") \
+    X(DATA_FILE_REUSED,     "data-file-reused",     BEYOND,     true,  "a data file that is a layer, or another layer's data file, too") \
     X(PARENT_FORMAT_MISSING, "parent-format-missing", BEYOND,   false, "the parent's format is not declared, and would be guessed") \
     X(PARENT_FORMAT_WRONG,  "parent-format-wrong",  BEYOND,     true,  "the parent's content is not of the declared format") \
     X(PARENT_SHORTER,       "parent-shorter",       BEYOND,     false, "the parent's disk is shorter: behind it are zeros") \

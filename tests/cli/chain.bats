@@ -85,6 +85,14 @@ loop() { # PARENT: that of the base
     done
 }
 
+@test "an image that is its own data file" {
+    qemu-img create -q -f qcow2 -o data_file=a.raw a.qcow2 1M
+    rm a.raw
+    ln -s a.qcow2 a.raw
+    run qcauditctl check --json=short a.qcow2
+    [ "$(jq -r '.issues[].kind' <<<"$output" | grep data-file-reused)" = data-file-reused ]
+}
+
 @test "parents that are no files: said, and never waited for" {
     mkfifo fifo
     mkdir folder

@@ -1149,6 +1149,12 @@ static void data_file_of_two(void **state)
     assert_int_equal(graph_refresh(world->graph, count_told, a), 0);
     assert_int_equal(tell_count, 1);
 
+    /* an image that is its own data file */
+    other->data_file.identity = other->identity;
+    judge(world, other);
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_ERROR,
+                "names itself as its data file: the guest writes over its metadata");
+
     /* a hard link to the image itself is no other user */
     link = add_on_data(world, "/vm/d.qcow2", 1000);
     link->identity = a->identity;
