@@ -696,6 +696,9 @@ static void on_finished(struct finishing *finishing)
         return;
     if (image)
         image->reading = false;
+    /* Who waits for the scrub waits for what it says. */
+    if (image && image->scan && !scrubs_is_demanded(manager->scrubs, image))
+        scan_leave(manager, image);
     if (!image || !identity_equal(&image->identity, &finishing->identity)) {
         blocks_drop(manager, &finishing->identity);
         return;

@@ -397,7 +397,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         pass_plan(manager, image, SCHEDULE_CHANGED);
     }
     if (image->scan && !schedule_is_due(manager->schedule, image, now) &&
-        !scrubs_is_demanded(manager->scrubs, image) && error != -ECANCELED)
+        !scrubs_is_demanded(manager->scrubs, image) && !image->reading && error != -ECANCELED)
         scan_leave(manager, image);
     judge_soon(manager);
     pass_dispatch(manager);
