@@ -73,6 +73,39 @@ image_is_offline() { # the audit that a domain's end asks for was made
     [ "$(ctl images "$STORE/$1" --json=short | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["confidence"])')" = offline ]
 }
 
+screen() { # COLUMNS VERB...: as on a terminal
+    local columns=$1
+    shift
+    COLUMNS=$columns NO_COLOR=1 TERM=dumb LC_ALL=C.UTF-8 script -qec \
+        "stty cols $columns; qcauditctl --socket '$RUN/control' --no-pager $*" /dev/null </dev/null | tr -d '\r'
+}
+
+@test "the screens fit 80 and 120 columns" {
+    need script
+    make_image "$STORE/web.qcow2"
+    own "$STORE"/*
+    define "a-domain-with-a-rather-long-name-as-they-are-made-by-machines-0001" "$(disk_xml "$STORE/web.qcow2")"
+    start a-domain-with-a-rather-long-name-as-they-are-made-by-machines-0001
+    for i in 1 2 3 4 5 6; do snapshot a-domain-with-a-rather-long-name-as-they-are-made-by-machines-0001 "s$i"; done
+    start_daemon
+    scan
+    wait_for 30 has_finding "chain-deep"
+    for columns in 80 120; do
+        for verb in domains images "images --orphan" findings "chain a-domain-with-a-rather-long-name-as-they-are-made-by-machines-0001:vda"; do
+            # shellcheck disable=SC2086
+            screen "$columns" $verb >"$DIR/screen"
+            [ -s "$DIR/screen" ]
+            python3 -B -c '
+import sys
+for line in open(sys.argv[1], encoding="utf-8"):
+    text = line.rstrip("\n")
+    assert len(text) <= int(sys.argv[2]), (len(text), text)' "$DIR/screen" "$columns" || { echo "$verb"; cat "$DIR/screen"; return 1; }
+        done
+    done
+    screen 120 images | grep -F ROLE
+    screen 80 domains | grep -E '^paused .*(\+6).* a-domain'
+}
+
 @test "metadata of merged snapshots goes with them" {
     make_image "$STORE/web.qcow2"
     own "$STORE"/*
