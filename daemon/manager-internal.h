@@ -237,8 +237,9 @@ void usage_datastore_walked(struct manager *manager, const struct datastore *dat
 void usage_files_gone(struct manager *manager, const struct files *files);
 /* Its domains are to be judged again. */
 void usage_image_judged(struct manager *manager, const struct image *image);
-/* Calls back for each domain that is to be judged; *ret_again (usec) is when to judge it again. */
-void usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
+/* Calls back for some of the domains that are to be judged; *ret_again (usec) is when to judge it again. True: there are
+ * more. */
+bool usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
                                                             const struct virt_domain *domain, uint64_t *ret_again));
 /* Fills in datastore->growth of all. */
 void usage_count_growth(struct manager *manager);

@@ -368,7 +368,8 @@ void judge_now(struct manager *manager)
     }
     manager->judging.n_items = 0;
     judge_datastores(manager);
-    usage_each_dirty(manager, judge_one_domain);
+    if (usage_each_dirty(manager, judge_one_domain))
+        judge_soon(manager);
     if (manager->daemon_dirty)
         judge_self(manager);
     r = findings_tick(manager->findings, manager_now(manager), manager->config->alert_reminder, on_finding, manager,

@@ -11,6 +11,7 @@
 #include "lib/cleanup.h"
 
 #define USAGE_DELAY (USEC_PER_SEC / 5)
+#define DOMAINS_PER_ROUND 500   /* judged in one go: the loop has other things to do */
 #define ASKING_MAX 32           /* questions to the helpers under way */
 #define CAPACITY_EVERY (20 * USEC_PER_SEC)        /* as discover looks */
 
@@ -296,6 +297,20 @@ static bool connections_differ(const struct virt_status *a, const struct virt_st
     return false;
 }
 
+/* Does it say the same, figures aside? Then nothing follows from it that did not follow before. */
+static bool status_equal(const struct virt_status *a, const struct virt_status *b)
+{
+    if (!a || !b || a->n_domains != b->n_domains || connections_differ(a, b))
+        return false;
+    for (size_t i = 0; i < a->n_connections; i++)
+        if (a->connections[i].n_left_out != b->connections[i].n_left_out)
+            return false;
+    for (size_t i = 0; i < a->n_domains; i++)
+        if (compare_domains(&a->domains[i], &b->domains[i]) != 0 || a->domains[i].version != b->domains[i].version)
+            return false;
+    return true;
+}
+
 static void index_make(struct usages *usages)
 {
     struct manager *manager = usages->manager;
@@ -471,7 +486,8 @@ void usage_on_status(void *userdata, struct virt_status *status)
     virt_status_unref(usages->status);
     usages->status = virt_status_ref(status);
     places_look_again(usages, NULL);
-    index_make(usages);
+    if (usages->stale || !status_equal(usage_status(usages->index), status))
+        index_make(usages);
 }
 
 const struct usage_index *usage_index(const struct manager *manager)
@@ -496,12 +512,13 @@ void usage_image_judged(struct manager *manager, const struct image *image)
         usages->dirty[usage.entries[i].domain - usage_status(usages->index)->domains] = true;
 }
 
-void usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
+bool usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
                                                             const struct virt_domain *domain, uint64_t *ret_again))
 {
     struct usages *usages = manager->usages;
     const struct virt_status *status = usage_status(usage_index(manager));
     uint64_t now = manager_now(manager);
+    unsigned n = 0;
 
     for (size_t i = 0; status && i < usages->n_domains; i++) {
         if (!usages->dirty[i] && usages->again[i] > now) {
@@ -509,12 +526,15 @@ void usage_each_dirty(struct manager *manager, void (*each)(struct manager *mana
                 manager->again = usages->again[i];
             continue;
         }
+        if (n++ >= DOMAINS_PER_ROUND)
+            return true;
         usages->dirty[i] = false;
         usages->again[i] = UINT64_MAX;
         each(manager, status, &status->domains[i], &usages->again[i]);
         if (usages->again[i] < manager->again)
             manager->again = usages->again[i];
     }
+    return false;
 }
 
 void usage_done(struct manager *manager)
