@@ -8,7 +8,8 @@
 #include "ctl/source.h"
 #include "helpers/text.h"
 
-enum { FINDING_ID, FINDING_SEVERITY, FINDING_SINCE, FINDING_NAME, FINDING_STATE, FINDING_SUBJECT, FINDING_SUMMARY };
+enum { FINDING_ID, FINDING_SEVERITY, FINDING_SINCE, FINDING_NAME, FINDING_STATE, FINDING_CONFIDENCE, FINDING_SUBJECT,
+       FINDING_SUMMARY };
 
 static bool all_open(json_object *rows)
 {
@@ -39,6 +40,8 @@ static int finding_line(struct table *table, json_object *row, const int *places
         r = table_take(table, (size_t)places[FINDING_NAME], row_text(row, "name"), colour);
     if (r >= 0 && places[FINDING_STATE] >= 0)
         r = table_cell(table, (size_t)places[FINDING_STATE], state, COLOUR_OFF);
+    if (r >= 0 && places[FINDING_CONFIDENCE] >= 0)
+        r = table_take(table, (size_t)places[FINDING_CONFIDENCE], row_text(row, "confidence"), COLOUR_OFF);
     if (r >= 0)
         r = table_take(table, (size_t)places[FINDING_SUBJECT], fact_subject(row, common), COLOUR_OFF);
     if (r >= 0 && places[FINDING_SUMMARY] >= 0 && row_has(row, "summary"))
@@ -51,9 +54,10 @@ int findings_table(struct ctl *ctl, json_object *rows)
     static const struct column all[] = {
         [FINDING_ID] = {"ID", COLUMN_RIGHT}, [FINDING_SEVERITY] = {"SEVERITY", 0},
         [FINDING_SINCE] = {"SINCE", COLUMN_RIGHT}, [FINDING_NAME] = {"FINDING", 0}, [FINDING_STATE] = {"STATE", 0},
-        [FINDING_SUBJECT] = {"IMAGE", COLUMN_FLEXIBLE}, [FINDING_SUMMARY] = {"WHAT", COLUMN_CUT},
+        [FINDING_CONFIDENCE] = {"CONFIDENCE", 0}, [FINDING_SUBJECT] = {"IMAGE", COLUMN_FLEXIBLE}, [FINDING_SUMMARY] = {"WHAT", COLUMN_CUT},
     };
     bool with_state = !all_open(rows);
+    bool with_confidence = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 100;
     bool with_summary = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 120;
     _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
     _cleanup_(table_freep) struct table *table = NULL;
@@ -62,7 +66,8 @@ int findings_table(struct ctl *ctl, json_object *rows)
     uint64_t now = now_usec();
 
     for (size_t i = 0; i < ELEMENTSOF(all); i++) {
-        bool shown = (i != FINDING_STATE || with_state) && (i != FINDING_SUMMARY || with_summary);
+        bool shown = (i != FINDING_STATE || with_state) && (i != FINDING_SUMMARY || with_summary) &&
+                     (i != FINDING_CONFIDENCE || with_confidence);
 
         places[i] = shown ? n : -1;
         if (shown)

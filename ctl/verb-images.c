@@ -46,14 +46,14 @@ static int images_table(struct ctl *ctl, json_object *rows)
     static const struct column columns[] = {
         {"STATE", 0}, {"FORMAT", 0}, {"VIRTUAL", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT},
         {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE}, {"ROLE", 0},
-        {"DOMAIN", COLUMN_CUT},
+        {"CONFIDENCE", 0}, {"DOMAIN", COLUMN_CUT},
     };
-    /* What the image is for, and whose: where there is room for it. */
+    /* What the image is for, whose it is, and how well its audit knew: where there is room for it. */
     bool wide = ctl->output.width == 0 || ctl->output.width >= WIDE || ctl->output.full;
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     uint64_t now = now_usec();
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - (wide ? 0 : 2), &table) : -ENOMEM;
+    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - (wide ? 0 : 3), &table) : -ENOMEM;
 
     if (r >= 0)
         fact_print_common(ctl, common);
@@ -78,7 +78,9 @@ static int images_table(struct ctl *ctl, json_object *rows)
         if (r >= 0 && wide)
             r = table_take(table, 7, row_text(row, "role"), COLOUR_OFF);
         if (r >= 0 && wide)
-            r = table_take(table, 8, row_text(row, "domain"), COLOUR_OFF);
+            r = table_take(table, 8, row_text(row, "confidence"), COLOUR_OFF);
+        if (r >= 0 && wide)
+            r = table_take(table, 9, row_text(row, "domain"), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }

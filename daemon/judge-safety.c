@@ -93,8 +93,8 @@ static int add_parent_missing(struct judging *judging, const char *stored)
     if (judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
                     unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s", stored) < 0)
         return -ENOMEM;
-    /* Layers that were merged are deleted one by one; those that no domain uses hurt nobody meanwhile. */
-    if (usage_is_complete(graph_usage(judging->graph)) && judging->usage.n_entries == 0)
+    /* Layers that were merged are deleted one by one, and libvirt tells of the merge a moment later. */
+    if (usage_is_complete(graph_usage(judging->graph)))
         judging_hold(judging, FINDING_PARENT_MISSING, judging->thresholds->deleted_after);
     return 0;
 }

@@ -121,7 +121,9 @@ static void judgement_all_clear(struct judgement *judgement)
 static void judge_one(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image), *chain;
-    bool listed = judge_is_listed(image, relation);
+    struct usage usage = graph_image_usage(manager->graph, image);
+    /* A domain's disk is an image, whatever it is called. */
+    bool listed = judge_is_listed(image, relation) || usage_layer(&usage);
     struct judgement judgement;
     uint64_t held;
     int r;
