@@ -124,6 +124,10 @@ static int judge_rot(struct judging *judging)
     put_story(&evidence, judging);
     put_ranges(&evidence, deviation);
     (void)put_children(&evidence, judging, 0);
+    if (deviation->verdict == READING_INCOMPLETE && deviation->error == -EBADMSG)
+        return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
+                           "holds damaged data where it held sound data, and was not written%s",
+                           where_text(deviation, where, sizeof(where)));
     if (deviation->verdict == READING_INCOMPLETE)
         return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
                            "cannot be read as fs-verity knows it%s", where_text(deviation, where, sizeof(where)));
@@ -185,6 +189,10 @@ static int judge_unreadable(struct judging *judging)
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     char where[120];
 
+    /* What inflated once does not any more, or a table that was sound is not: that is rot, too. */
+    if (deviation->error == -EBADMSG && baseline->has_digest &&
+        baseline_untouched(baseline, &judging->image->identity, &deviation->fingerprint))
+        return judge_rot(judging);
     if (!is_device_error(deviation->error))
         return 0;
     if (baseline->verity.algorithm && deviation->error == -EIO)

@@ -715,7 +715,8 @@ static void on_finished(struct finishing *finishing)
 /* What an encrypted image holds, or one whose data file is away, is not known; that is no news. */
 static bool is_worth_taking(const struct digest_result *digest)
 {
-    return digest->complete || (digest->n_bad > 0 && digest->bad[0].error != -EOPNOTSUPP);
+    return digest->complete || (digest->n_bad > 0 && digest->bad[0].error != -EOPNOTSUPP &&
+                                digest->bad[0].error != -EFBIG);
 }
 
 static struct digest_result *result_copy(const struct digest_result *digest)

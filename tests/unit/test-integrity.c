@@ -249,6 +249,10 @@ static void unreadable(void **state)
     world->baseline->deviation->error = -EBADMSG;
     judge_at(world, NOW);
     assert_none(world);
+    /* But where nobody wrote, they were compressed data once. */
+    world->baseline->deviation->fingerprint = world->baseline->fingerprint;
+    judge_at(world, NOW);
+    assert_non_null(found(world, FINDING_BIT_ROT));
 }
 
 static void overdue(void **state)
