@@ -93,8 +93,6 @@ void baseline_plan(struct manager *manager, struct image *image);
 /* Its owner or mode changed, and not its content. */
 void baseline_attributes(struct manager *manager, struct image *image);
 void baseline_image_gone(struct manager *manager, struct image *image);
-/* An audit ended that may have read all data. */
-void baseline_on_audited(struct manager *manager, struct image *image, const struct audit *audit);
 /* The change that was found was meant. -ENOENT; -EINVAL and why in *ret_message (malloc'd). */
 int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason, char **ret_message);
 void baseline_done(struct manager *manager);
@@ -102,3 +100,11 @@ void baseline_done(struct manager *manager);
 void baseline_keep(struct manager *manager, struct baseline *baseline);
 /* Something of what was kept is damaged: a finding says it. */
 void baseline_tell_damage(struct manager *manager, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- manager-reading.c: what a reading says -------------------------------------------------------------- */
+
+/* An audit ended that may have read all data. */
+void baseline_on_audited(struct manager *manager, struct image *image, const struct audit *audit);
+/* What was read before counts from now on: accepted, or explained. */
+int baseline_take_deviation(struct manager *manager, struct image *image, enum reading_verdict verdict,
+                            const char *explanation);

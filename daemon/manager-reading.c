@@ -1,0 +1,586 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a reading of an image says of it: compared with its baseline, explained by a commit, waited for, kept. */
+#include "daemon/manager-baseline.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "daemon/log.h"
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+DEFINE_CLEANUP(struct finishing *, finishing_free)
+
+/* ---- what a reading says ----------------------------------------------------------------------------------- */
+
+static bool clusters_were_emptied(const struct image *child)
+{
+    const struct audit_report *now = child->audit ? child->audit->report : NULL;
+
+    return now && now->n_layers > 0 && now->layers[0].checked && now->layers[0].check.finished &&
+           now->layers[0].check.allocated_clusters == 0;
+}
+
+static bool has_clusters(const struct audit *audit)
+{
+    const struct audit_report *report = audit ? audit->report : NULL;
+
+    return report && report->n_layers > 0 && report->layers[0].checked &&
+           report->layers[0].check.allocated_clusters > 0;
+}
+
+/* An overlay that was emptied may have been committed: that is kept with what its parent must hold, for when that is
+ * read. */
+static void note_emptied(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct baseline *parent = relation && relation->parent ? relation->parent->baseline : NULL;
+
+    if (!parent || !parent->has_digest || relation->parent == image || !clusters_were_emptied(image) ||
+        !has_clusters(image->audit_before) || (parent->lost_child && strcmp(parent->lost_child, image->path) == 0))
+        return;
+    free(parent->lost_child);
+    parent->lost_child = strdup(image->path);
+    if (parent->deviation && parent->deviation->verdict == READING_MODIFIED && !parent->deviation->suspect &&
+        parent->lost_child)
+        parent->deviation->suspect = strdup(parent->lost_child);
+    baseline_keep(manager, parent);
+}
+
+/* An overlay that holds nothing, and was written when, or just after, the image was. */
+static const char *emptied_child(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    for (size_t i = 0; relation && i < relation->n_children; i++) {
+        const struct image *child = relation->children[i];
+
+        if (clusters_were_emptied(child) && child->fingerprint.mtime >= image->fingerprint.mtime &&
+            baseline_child_is_older(child, image->fingerprint.mtime))
+            return child->path;
+    }
+    return NULL;
+}
+
+/* An overlay that still may hold what was committed from it, and was not read since it was written. */
+static struct image *unread_child(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    for (size_t i = 0; relation && i < relation->n_children; i++) {
+        struct image *child = relation->children[i];
+        const struct baseline *baseline = child->baseline;
+
+        if (!child->present || child->use == FILES_WRITER || !child->audit || child->audit->use == FILES_WRITER ||
+            clusters_were_emptied(child) || !child->audit->report || child->audit->report->n_layers == 0 ||
+            !baseline_child_is_older(child, image->fingerprint.mtime))
+            continue;
+        if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
+                                                   !baseline_untouched(baseline, &child->identity,
+                                                                       &child->fingerprint))))
+            return child;
+    }
+    return NULL;
+}
+
+/* The parent, when the image was emptied, maybe by its commit, and the parent was written and not read since. */
+static struct image *unread_parent(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct image *parent = relation ? relation->parent : NULL;
+    const struct baseline *baseline = parent ? parent->baseline : NULL;
+
+    if (!baseline || !clusters_were_emptied(image) || parent->use == FILES_WRITER || !parent->present ||
+        relation->golden_layer == parent)
+        return NULL;
+    if (baseline->deviation)
+        return baseline->deviation->waits_for || baseline->deviation->fingerprint.mtime != parent->fingerprint.mtime
+                   ? parent : NULL;
+    return parent->reading || !baseline_untouched(baseline, &parent->identity, &parent->fingerprint) ? parent : NULL;
+}
+
+/* Files of block digests of all layers that lie, or lay, above the image. */
+struct descendants {
+    struct manager *manager;
+    struct identity found[CHILDREN_COMPARED];
+    size_t n;
+    const struct identity *below;
+    struct finishing *finishing;
+    bool more;
+};
+
+static int add_descendant(void *userdata, struct baseline *baseline)
+{
+    struct descendants *d = userdata;
+
+    if (d->n == CHILDREN_COMPARED || !baseline->blocks || !identity_equal(&baseline->parent, d->below) ||
+        identity_equal(&baseline->identity, d->below))
+        return 0;
+    for (size_t i = 0; i < d->n; i++)
+        if (identity_equal(&d->found[i], &baseline->identity))
+            return 0;
+    d->found[d->n] = baseline->identity;
+    d->finishing->children[d->n] = blocks_path(d->manager, &baseline->identity, "");
+    d->finishing->child_paths[d->n] = strdup(baseline->path);
+    d->n++;
+    d->finishing->n_children = d->n;
+    return d->finishing->children[d->n - 1] && d->finishing->child_paths[d->n - 1] ? 0 : -ENOMEM;
+}
+
+static int add_descendants(struct manager *manager, const struct identity *identity, struct finishing *finishing)
+{
+    struct descendants d = { .manager = manager, .below = identity, .finishing = finishing };
+    int r = baselines_each(manager->baselines, add_descendant, &d);
+
+    for (size_t i = 0; r == 0 && i < d.n; i++) {
+        d.below = &d.found[i];
+        r = baselines_each(manager->baselines, add_descendant, &d);
+    }
+    return r;
+}
+
+/* The parent's latest reading, for a layer that may have been committed into it. */
+static char *below_path(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct image *parent = relation ? relation->parent : NULL;
+    const struct baseline *baseline = parent ? parent->baseline : NULL;
+
+    if (!baseline || !baseline->has_digest || !baseline->blocks)
+        return NULL;
+    return baseline->deviation ? blocks_path(manager, &parent->identity, BLOCKS_FRESH)
+                               : blocks_path(manager, &baseline->identity, "");
+}
+
+/* Would a change hurt anybody? A golden image must not change; another parent not after its overlays were made. */
+static bool is_fixed(const struct image *image, const struct relation *relation, int64_t mtime)
+{
+    if (baseline_is_golden(image, relation))
+        return true;
+    for (size_t i = 0; relation && i < relation->n_children; i++)
+        if (baseline_child_is_older(relation->children[i], mtime))
+            return true;
+    return false;
+}
+
+static void reading_of(const struct finishing *finishing, struct reading *ret_reading)
+{
+    const struct digest_result *digest = finishing->result;
+    uint64_t zeros = finishing->zero_blocks * QCA_BLOCK_SIZE;
+
+    *ret_reading = (struct reading){
+        .started = digest->started, .finished = digest->finished, .identity = finishing->identity,
+        .fingerprint = finishing->fingerprint, .complete = digest->complete, .virtual_size = digest->size,
+        .zeros = zeros > digest->zero_bytes ? zeros - digest->zero_bytes : 0,
+        .has_metadata = finishing->has_metadata, .compared = finishing->compared,
+        .difference = finishing->difference, .bad_bytes = digest->bad_bytes,
+        .error = digest->n_bad > 0 ? digest->bad[0].error : 0,
+    };
+    memcpy(ret_reading->digest, finishing->digest, sizeof(ret_reading->digest));
+    memcpy(ret_reading->metadata, finishing->metadata, sizeof(ret_reading->metadata));
+    for (size_t i = 0; i < digest->n_bad && i < DEVIATION_RANGES_MAX; i++)
+        ret_reading->bad[ret_reading->n_bad++] = (struct guest_range){ digest->bad[i].guest_offset,
+                                                                      digest->bad[i].length };
+}
+
+static char *explain(const struct finishing *finishing, const struct baseline *baseline, const struct reading *reading,
+                     enum reading_verdict verdict, bool moved)
+{
+    char *text = NULL;
+    int n = 0;
+
+    switch (verdict) {
+    case READING_VERIFIED:
+        if (moved)
+            n = asprintf(&text, "another file with the same content lies there now");
+        break;
+    case READING_METADATA:
+        n = asprintf(&text, "%s: the content is as it was",
+                     baseline->has_metadata && reading->has_metadata &&
+                             memcmp(baseline->metadata, reading->metadata, 32) != 0
+                         ? "only the image's metadata changed" : "the file was written");
+        break;
+    case READING_COMMIT: {
+        _cleanup_free_ char *children = NULL;
+
+        if (reading->difference.handed_down == reading->difference.blocks) {
+            n = asprintf(&text, "it was committed into its parent, which holds now what it held: %" PRIu64 " blocks",
+                         reading->difference.blocks);
+            break;
+        }
+
+        for (size_t i = 0; i < finishing->n_children; i++) {
+            _cleanup_free_ char *one = text_escape_string(finishing->child_paths[i]), *before = children;
+
+            children = NULL;
+            if (asprintf(&children, "%s%s%s", before ? before : "", before ? " or " : "", one ? one : "") < 0)
+                children = NULL;
+        }
+        n = asprintf(&text, "a commit of %s explains it: %" PRIu64 " blocks are what it held",
+                     children ? children : "an overlay", reading->difference.blocks);
+        break;
+    }
+    case READING_CHANGED:
+        n = asprintf(&text, "it was written before its overlays were made, or has none");
+        break;
+    case READING_ROT:
+    case READING_MODIFIED:
+        if (reading->compared && reading->difference.n_ranges > 0)
+            n = asprintf(&text, "%" PRIu64 " blocks differ, the first at byte %" PRIu64 " of the guest's disk",
+                         reading->difference.blocks, reading->difference.ranges[0].offset);
+        else
+            n = asprintf(&text, "the digest differs; which blocks is not known");
+        break;
+    case READING_INCOMPLETE:
+        n = asprintf(&text, "%" PRIu64 " bytes could not be read: %s", reading->bad_bytes,
+                     strerror(-reading->error));
+        break;
+    default:
+        break;
+    }
+    return n < 0 ? NULL : text;
+}
+
+static void keep_reading(struct manager *manager, const struct finishing *finishing, enum reading_verdict verdict,
+                         const char *explanation)
+{
+    struct round *round = keep_round(manager);
+    int r = round ? store_batch_reading(round->batch, finishing->path, finishing->result,
+                                        finishing->result->complete ? finishing->digest : NULL, verdict,
+                                        explanation) : -ENOMEM;
+
+    if (r < 0)
+        log_error(r, "Cannot keep what was read: %m");
+}
+
+/* It is judged, and planned, anew; so are its children, which may be wanted from now on. */
+static void look_again(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    for (size_t i = 0; relation && i < relation->n_children; i++)
+        if (!relation->children[i]->baseline)
+            (void)graph_update(manager->graph, relation->children[i]);
+    (void)graph_update(manager->graph, image);
+    judge_soon(manager);
+}
+
+static void take_roles(struct manager *manager, struct image *image, struct baseline *baseline)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    enum baseline_source source;
+
+    baseline->parent = relation && relation->parent ? relation->parent->identity : (struct identity){ .fsid = 0 };
+    if (!baseline_wanted(image, relation, &source))
+        return;
+    if (baseline->source == BASELINE_INFERRED && source == BASELINE_PARENT && baseline_is_golden(image, relation))
+        return;                 /* it was written since, and looks younger than its overlays */
+    if (baseline->source == BASELINE_ACCEPTED && source != BASELINE_CHILD)
+        return;                 /* that somebody said so stays */
+    baseline->source = source;
+}
+
+static struct baseline *new_baseline(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct baseline *baseline = calloc(1, sizeof(*baseline));
+    enum baseline_source source;
+
+    if (!baseline || !baseline_wanted(image, relation, &source)) {
+        free(baseline);
+        return NULL;
+    }
+    *baseline = (struct baseline){ .identity = image->identity, .path = strdup(image->path), .source = source,
+                                   .fingerprint = image->fingerprint };
+    if (!baseline->path || baselines_add(manager->baselines, baseline) < 0) {
+        baseline_free(baseline);
+        return NULL;
+    }
+    image->baseline = baseline;
+    return baseline;
+}
+
+static void tell(const struct image *image, enum reading_verdict verdict, const char *explanation)
+{
+    _cleanup_free_ char *path = text_escape_string(image->path);
+
+    if (verdict == READING_COMMIT || verdict == READING_METADATA)
+        log_info(0, "%s: %s", path ? path : "an image", explanation ? explanation : reading_verdict_name(verdict));
+}
+
+/* Nothing is decided while an overlay's reading may still explain the change. */
+static void wait_for_child(struct manager *manager, struct image *image)
+{
+    struct deviation *deviation = image->baseline->deviation;
+    const char *suspect = image->baseline->lost_child ? image->baseline->lost_child : emptied_child(manager, image);
+    struct image *child;
+
+    if (deviation->verdict != READING_MODIFIED || baseline_is_golden(image, graph_relation(manager->graph, image)))
+        return;
+    if (suspect && !deviation->suspect)
+        deviation->suspect = strdup(suspect);
+    child = unread_child(manager, image);
+    if (!child)
+        child = unread_parent(manager, image);
+    if (!child)
+        return;
+    deviation->waits_for = strdup(child->path);
+    if (deviation->waits_for)
+        scrub_now(manager, child);
+}
+
+int baseline_take_deviation(struct manager *manager, struct image *image, enum reading_verdict verdict,
+                            const char *explanation)
+{
+    struct baseline *baseline = image->baseline;
+    const struct deviation *deviation = baseline->deviation;
+    struct identity before = baseline->identity;
+    struct digest_result digest = { .complete = true, .size = deviation->virtual_size,
+                                    .started = manager_now(manager), .finished = manager_now(manager) };
+    struct reading reading = { .finished = deviation->read, .identity = image->identity,
+                               .fingerprint = deviation->fingerprint, .complete = true,
+                               .virtual_size = deviation->virtual_size, .zeros = baseline->zeros };
+    struct round *round = keep_round(manager);
+    int r;
+
+    memcpy(reading.digest, deviation->digest, sizeof(reading.digest));
+    r = round ? store_batch_reading(round->batch, image->path, &digest, reading.digest, verdict, explanation) : -ENOMEM;
+    if (r >= 0)
+        r = baseline_take(baseline, &reading, verdict);
+    if (r < 0)
+        return r;
+    if (!identity_equal(&before, &image->identity))
+        (void)baselines_rebind(manager->baselines, baseline, &image->identity, image->path);
+    take_roles(manager, image, baseline);
+    baseline->blocks = true;
+    blocks_adopt(manager, &image->identity, &before);
+    return 0;
+}
+
+static void wait_for_child(struct manager *manager, struct image *image);
+static void wake_neighbours(struct manager *manager, struct image *image);
+
+static void on_compared(struct finishing *finishing)
+{
+    _cleanup_(finishing_freep) __attribute__((unused)) struct finishing *mine = finishing;
+    struct manager *manager = finishing->manager;
+    struct image *image = discover_find_image(manager->discover, finishing->path);
+    struct baseline *baseline = image ? image->baseline : NULL;
+    _cleanup_free_ char *explanation = NULL;
+    struct reading reading = { .compared = true, .difference = finishing->difference };
+
+    if (manager->stopping || !baseline || !baseline->deviation ||
+        baseline->deviation->verdict != READING_MODIFIED ||
+        !identity_equal(&image->identity, &finishing->identity))
+        return;
+    free(TAKE_PTR(baseline->deviation->waits_for));
+    if (finishing->compared && finishing->difference.explained) {
+        explanation = explain(finishing, baseline, &reading, READING_COMMIT, false);
+        tell(image, READING_COMMIT, explanation);
+        if (baseline_take_deviation(manager, image, READING_COMMIT, explanation) < 0)
+            log_error(-ENOMEM, "Cannot take a commit: %m");
+    } else {
+        wait_for_child(manager, image);
+    }
+    baseline_keep(manager, baseline);
+    wake_neighbours(manager, image);
+    look_again(manager, image);
+    journal_flush(manager);
+}
+
+/* An image that waits for what another one holds: its reading is compared once more. */
+static void wake(struct manager *manager, struct image *waiting, const struct image *read)
+{
+    struct baseline *baseline = waiting ? waiting->baseline : NULL;
+    _cleanup_(finishing_freep) struct finishing *again = NULL;
+    int r;
+
+    if (!baseline || !baseline->deviation || !baseline->deviation->waits_for ||
+        strcmp(baseline->deviation->waits_for, read->path) != 0)
+        return;
+    again = calloc(1, sizeof(*again));
+    if (!again)
+        return;
+    *again = (struct finishing){ .manager = manager, .path = strdup(waiting->path), .identity = waiting->identity,
+                                 .layered = waiting->parent.state != REFERENCE_NONE,
+                                 .fresh = blocks_path(manager, &waiting->identity, BLOCKS_FRESH),
+                                 .before = blocks_path(manager, &baseline->identity, ""),
+                                 .below = below_path(manager, waiting) };
+    memcpy(again->before_digest, baseline->digest, sizeof(again->before_digest));
+    r = again->path && again->fresh && again->before ? add_descendants(manager, &baseline->identity, again) : -ENOMEM;
+    if (r >= 0)
+        r = blocks_again(manager, again, on_compared);
+    if (r >= 0)
+        TAKE_PTR(again);
+    else
+        log_error(r, "Cannot compare a layer with its neighbours: %m");
+}
+
+static void wake_neighbours(struct manager *manager, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+
+    if (!relation)
+        return;
+    wake(manager, relation->parent, image);
+    for (size_t i = 0; i < relation->n_children; i++)
+        wake(manager, relation->children[i], image);
+}
+
+/* Takes what was read into the image's baseline. */
+static void take(struct manager *manager, struct finishing *finishing, struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct baseline *baseline = image->baseline ? image->baseline : new_baseline(manager, image);
+    _cleanup_free_ char *explanation = NULL;
+    enum reading_verdict verdict;
+    struct identity before;
+    struct reading reading;
+    bool moved, adopt;
+
+    if (!baseline) {            /* nobody wants it any more */
+        blocks_remove(manager, &image->identity);
+        return;
+    }
+    before = baseline->identity;
+    moved = !identity_equal(&before, &image->identity);
+    reading_of(finishing, &reading);
+    verdict = baseline_verdict(baseline, &reading, is_fixed(image, relation, reading.fingerprint.mtime));
+    explanation = explain(finishing, baseline, &reading, verdict, moved);
+    if (finishing->before_damaged && baseline->blocks) {
+        _cleanup_free_ char *path = text_escape_string(image->path);
+
+        log_error(-EBADMSG, "The block digests of %s are damaged or gone: what changed cannot be located", path);
+        baseline_tell_damage(manager, "the block digests of %s", image->path);
+        baseline->blocks = false;
+    }
+    if (baseline_take(baseline, &reading, verdict) < 0) {
+        log_error(-ENOMEM, "Cannot take what was read: %m");
+        return;
+    }
+    keep_reading(manager, finishing, verdict, explanation);
+    tell(image, verdict, explanation);
+    adopt = !baseline->deviation;
+    if (adopt) {
+        if (moved)
+            (void)baselines_rebind(manager->baselines, baseline, &image->identity, image->path);
+        take_roles(manager, image, baseline);
+        baseline->verity = finishing->verity;
+        baseline->blocks = finishing->kept;
+        if (finishing->kept)
+            blocks_adopt(manager, &image->identity, &before);
+    } else {
+        wait_for_child(manager, image);
+    }
+    baseline_keep(manager, baseline);
+    wake_neighbours(manager, image);
+    look_again(manager, image);
+}
+
+static void on_finished(struct finishing *finishing)
+{
+    struct manager *manager = finishing->manager;
+    _cleanup_(finishing_freep) __attribute__((unused)) struct finishing *mine = finishing;
+    struct image *image = discover_find_image(manager->discover, finishing->path);
+
+    /* Between the end of the reading and now: gone, replaced, or its blocks could not be had after a resumption. */
+    if (manager->stopping)      /* it is read again after the next start */
+        return;
+    if (image)
+        image->reading = false;
+    /* Who waits for the scrub waits for what it says. */
+    if (image && image->scan && !scrubs_is_demanded(manager->scrubs, image))
+        scan_leave(manager, image);
+    if (!image || !identity_equal(&image->identity, &finishing->identity)) {
+        blocks_drop(manager, &finishing->identity);
+        return;
+    }
+    if (!finishing->kept && finishing->result->complete && finishing->result->resumed_from != 0) {
+        blocks_drop(manager, &finishing->identity);
+        scrub_now(manager, image);
+        return;
+    }
+    take(manager, finishing, image);
+    journal_flush(manager);
+}
+
+/* What an encrypted image holds, or one whose data file is away, is not known; that is no news. */
+static bool is_worth_taking(const struct digest_result *digest)
+{
+    return digest->complete || (digest->n_bad > 0 && digest->bad[0].error != -EOPNOTSUPP &&
+                                digest->bad[0].error != -EFBIG);
+}
+
+static struct digest_result *result_copy(const struct digest_result *digest)
+{
+    struct digest_result *copy = malloc(sizeof(*copy));
+
+    if (!copy)
+        return NULL;
+    *copy = *digest;
+    copy->bad = calloc(digest->n_bad + 1, sizeof(*copy->bad));
+    if (copy->bad && digest->n_bad > 0)
+        memcpy(copy->bad, digest->bad, digest->n_bad * sizeof(*copy->bad));
+    return copy->bad ? copy : digest_result_free(copy);
+}
+
+static struct finishing *finishing_new(struct manager *manager, const struct image *image, const struct audit *audit)
+{
+    const struct layer_report *layer = audit->report && audit->report->n_layers > 0 ? &audit->report->layers[0] : NULL;
+    _cleanup_(finishing_freep) struct finishing *finishing = calloc(1, sizeof(*finishing));
+
+    if (!finishing)
+        return NULL;
+    *finishing = (struct finishing){ .manager = manager, .path = strdup(image->path), .identity = audit->identity,
+                                     .fingerprint = audit->fingerprint, .verity = audit->verity,
+                                     .result = result_copy(audit->digest),
+                                     .has_metadata = layer && layer->has_metadata_digest,
+                                     .layered = image->parent.state != REFERENCE_NONE };
+    if (finishing->has_metadata)
+        memcpy(finishing->metadata, layer->metadata_digest, sizeof(finishing->metadata));
+    return finishing->path && finishing->result ? TAKE_PTR(finishing) : NULL;
+}
+
+void baseline_on_audited(struct manager *manager, struct image *image, const struct audit *audit)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    _cleanup_(finishing_freep) struct finishing *finishing = NULL;
+    int r = 0;
+
+    note_emptied(manager, image);
+    if (!audit->digest)
+        return;
+    if (!is_worth_taking(audit->digest)) {
+        blocks_drop(manager, &audit->identity);
+        return;
+    }
+    finishing = finishing_new(manager, image, audit);
+    if (!finishing) {
+        log_error(-ENOMEM, "Cannot take what was read: %m");
+        return;
+    }
+    image->reading = true;
+    if (!audit->digest->complete) {
+        blocks_drop(manager, &audit->identity);
+        on_finished(TAKE_PTR(finishing));
+        return;
+    }
+    if (image->baseline && image->baseline->has_digest && image->baseline->blocks) {
+        finishing->before = blocks_path(manager, &image->baseline->identity, "");
+        memcpy(finishing->before_digest, image->baseline->digest, sizeof(finishing->before_digest));
+        if (!baseline_is_golden(image, relation))
+            finishing->below = below_path(manager, image);
+        if (!baseline_is_golden(image, relation))
+            r = add_descendants(manager, &image->identity, finishing);
+    }
+    if (r >= 0)
+        r = blocks_end(manager, finishing, on_finished);
+    if (r >= 0) {
+        TAKE_PTR(finishing);
+        return;
+    }
+    image->reading = false;
+    log_error(r, "Cannot take what was read: %m");
+}
