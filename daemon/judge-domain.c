@@ -607,6 +607,43 @@ static int judge_checkpoints(struct judging_domain *jd)
                        n_no_bitmap, n_no_bitmap == 1 ? "" : "s", n_no_checkpoint, n_no_checkpoint == 1 ? "" : "s");
 }
 
+/* Is there a path of a disk or snapshot of which nobody knows yet whether something is there? */
+static bool path_is_pending(const struct judging_domain *jd, const char *path)
+{
+    struct usage usage = path ? usage_find(jd->index, usage_path(jd->index, path)) : (struct usage){ .n_entries = 0 };
+
+    return usage.n_entries > 0 && usage.entries[0].pending;
+}
+
+static bool domain_is_pending(const struct judging_domain *jd)
+{
+    const struct virt_domain *domain = jd->domain;
+
+    for (size_t i = 0; i < domain->n_disks; i++)
+        for (size_t layer = 0; layer < domain->disks[i].n_layers; layer++)
+            if (path_is_pending(jd, domain->disks[i].layers[layer].path))
+                return true;
+    for (size_t i = 0; i < domain->n_snapshots; i++)
+        for (size_t k = 0; k < domain->snapshots[i].n_disks; k++)
+            if (path_is_pending(jd, domain->snapshots[i].disks[k].path))
+                return true;
+    return false;
+}
+
+/* What stands on paths that are missing is not resolved by what was not looked up: after a start, while a datastore is
+ * offline. */
+static void judge_pending(struct judging_domain *jd)
+{
+    static const enum finding_type types[] = { FINDING_DEFINITION_DIFFERS, FINDING_DELETED_IN_USE,
+                                               FINDING_SNAPSHOT_DELETE_STUCK };
+
+    if (!domain_is_pending(jd))
+        return;
+    for (size_t i = 0; i < ELEMENTSOF(types); i++)
+        if (!judging_has(&jd->judging, types[i]))
+            jd->judging.judgement->judged[types[i]] = false;
+}
+
 /* ---- all of it --------------------------------------------------------------------------------------------------------- */
 
 int judge_domain(const struct policy *policy, const struct graph *graph, const struct virt_domain *domain, uint64_t now,
@@ -636,6 +673,7 @@ int judge_domain(const struct policy *policy, const struct graph *graph, const s
             judging_looked(&jd.judging, types[i]);
         for (size_t i = 0; i < ELEMENTSOF(judges) && r >= 0; i++)
             r = judges[i](&jd);
+        judge_pending(&jd);
     }
     if (r < 0) {
         judgement_done(&judgement);

@@ -55,6 +55,8 @@ void judging_hold(struct judging *judging, enum finding_type type, uint64_t hold
  * is in use. judging_unsure() ends it. */
 void judging_sure(struct judging *judging);
 void judging_unsure(struct judging *judging);
+/* Was the condition added to this judgement? */
+bool judging_has(const struct judging *judging, enum finding_type type);
 /* Looked for, and sure. */
 void judging_looked(struct judging *judging, enum finding_type type);
 

@@ -206,14 +206,6 @@ static const struct usage_entry *entry_with_format(const struct usage *usage)
     return NULL;
 }
 
-static bool conditions_have(const struct conditions *conditions, enum finding_type type)
-{
-    for (size_t i = 0; i < conditions->n_items; i++)
-        if (conditions->items[i].type == type)
-            return true;
-    return false;
-}
-
 /* raw-became-image: content, raw-size; domain, connection, disk, running. format-mismatch: declared, content, and the
  * same */
 static int judge_driver(struct judging *judging)
@@ -249,7 +241,8 @@ static int judge_driver(struct judging *judging)
                            entry ? words : "", qca_format_name(content));
     }
     /* A format that is not known here has no magic that could be missed. */
-    if (!entry || declared == content || declared == QCA_FORMAT_UNKNOWN || conditions_have(&judging->judgement->conditions, FINDING_FORMAT_MISMATCH))
+    if (!entry || declared == content || declared == QCA_FORMAT_UNKNOWN ||
+        judging_has(judging, FINDING_FORMAT_MISMATCH))
         return 0;
     evidence_text(&evidence, "declared", entry->disk->layers[0].format);
     return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,

@@ -155,6 +155,16 @@ void judging_unsure(struct judging *judging)
     judging->judgement->confidence = judging->audit_confidence;
 }
 
+bool judging_has(const struct judging *judging, enum finding_type type)
+{
+    const struct conditions *conditions = &judging->judgement->conditions;
+
+    for (size_t i = 0; i < conditions->n_items; i++)
+        if (conditions->items[i].type == type)
+            return true;
+    return false;
+}
+
 void judging_looked(struct judging *judging, enum finding_type type)
 {
     judging->judgement->judged[type] = judging->judgement->sure[type] = true;

@@ -28,6 +28,7 @@ struct place {
     struct usages *usages;
     enum place_answer answer;   /* the last one: it holds until the next */
     bool wanted, asked;         /* to be looked up; under way */
+    bool answered;              /* since there is somebody to ask */
     bool mentioned;             /* by the present status */
     struct files *files;        /* while it is asked */
     char *real;
@@ -94,16 +95,44 @@ static void place_forget(struct usages *usages, struct place *place)
 
 static void places_ask(struct usages *usages);
 
+/* Who looks it up: the path's datastore, or, for one that seems to be in none, any that is there. Links may lead from it
+ * into a datastore; what lies in none is told by its text alone, and no other file system is asked. */
+static struct files *place_files(const struct usages *usages, const struct place *place, const struct datastore *own)
+{
+    const struct manager *manager = usages->manager;
+    struct datastore *const *datastores, *any = NULL;
+    size_t n;
+
+    if (!own && place->answer == PLACE_FOUND)
+        own = discover_datastore_of(manager->discover, place->real);
+    if (own)
+        return discover_files(manager->discover, own);
+    discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n; i++) {
+        const struct datastore *datastore = datastores[i];
+
+        /* A link may lead into one that does not answer, and would take the helper along: later. */
+        if (datastore->state == DATASTORE_STARTING ||
+            (datastore->state == DATASTORE_OFFLINE && datastore->error == -ETIMEDOUT))
+            return NULL;
+        if (datastore->state == DATASTORE_ONLINE && (!any || any->root.network))
+            any = datastores[i];
+    }
+    return any ? discover_files(manager->discover, any) : NULL;
+}
+
 static void on_place(void *userdata, int error, const char *real_path, const struct files_stat *stat)
 {
     struct place *place = userdata;
     struct usages *usages = place->usages;
     enum place_answer before = place->answer;
-    bool moved = false;
+    bool moved = false, first;
 
     usages->asking--;
     place->files = NULL;
     place->asked = false;
+    first = !place->answered;
+    place->answered = true;
     place->answer = PLACE_UNKNOWN;
     if (error == -ENOENT || error == -ENOTDIR) {
         place->answer = PLACE_MISSING;
@@ -117,7 +146,7 @@ static void on_place(void *userdata, int error, const char *real_path, const str
         place->identity = identity;
         place->answer = real ? PLACE_FOUND : PLACE_UNKNOWN;
     }
-    if (place->answer != before || moved)
+    if (first || place->answer != before || moved)
         usage_soon(usages->manager);
     places_ask(usages);
 }
@@ -140,10 +169,13 @@ static void places_ask(struct usages *usages)
         datastore = discover_datastore_of(manager->discover, place->path);
         if (datastore && datastore->walk_finished == 0)
             continue;           /* most of them are images, as its first walk will show */
-        files = datastore && datastore->state == DATASTORE_ONLINE ? discover_files(manager->discover, datastore) : NULL;
+        files = place_files(usages, place, datastore);
         place->wanted = false;
         if (!files || files_resolve(files, place->path, place->path, on_place, place) < 0) {
+            if (!datastore)
+                continue;       /* the answer holds until somebody can be asked */
             place->answer = PLACE_UNKNOWN;
+            place->answered = false;
             continue;
         }
         place->asked = true;
@@ -163,7 +195,7 @@ void usage_files_gone(struct manager *manager, const struct files *files)
     LIST_FOREACH(place, &usages->places, link)
         if (place->asked && place->files == files) {
             place->answer = PLACE_UNKNOWN;
-            place->asked = false;
+            place->asked = place->answered = false;
             place->files = NULL;
             usages->asking--;
         }
@@ -175,9 +207,13 @@ static void places_look_again(struct usages *usages, const struct datastore *dat
     const struct manager *manager = usages->manager;
     struct place *place;
 
-    LIST_FOREACH(place, &usages->places, link)
-        if (!datastore || discover_datastore_of(manager->discover, place->path) == datastore)
+    LIST_FOREACH(place, &usages->places, link) {
+        const struct datastore *own = discover_datastore_of(manager->discover, place->path);
+
+        /* One that led into no datastore does so until there is another one: a walk. */
+        if (datastore ? !own || own == datastore : own || place->answer != PLACE_UNKNOWN)
             place->wanted = true;
+    }
     places_ask(usages);
 }
 
@@ -207,6 +243,7 @@ static void look(void *userdata, const char *path, struct usage_file *ret_file)
         return;
     place->mentioned = true;
     ret_file->missing = place->answer == PLACE_MISSING;
+    ret_file->pending = !place->answered;
     if (place->answer != PLACE_FOUND)
         return;
     image = graph_find(graph, place->real);

@@ -85,7 +85,9 @@ void virt_each_outside(const struct manager *manager,
 
             if (path && strncmp(path, "/dev/", 5) == 0 && strcmp(disk->device, "disk") != 0)
                 continue;       /* the host's own drive */
-            if (path && !discover_datastore_of(manager->discover, path))
+            /* The other name, links followed, where there is one. */
+            if (path && !discover_datastore_of(manager->discover, path) &&
+                !discover_datastore_of(manager->discover, usage_path(usage_index(manager), path)))
                 each(userdata, &status->domains[i], disk);
         }
 }

@@ -56,7 +56,7 @@ static uint64_t entry_digest(const struct usage_entry *entry)
     hash = hash_number(hash, domain->connection);
     hash = hash_number(hash, (uint64_t)(uint32_t)domain->id << 8 | domain->state);
     hash = hash_number(hash, domain->migrating);
-    hash = hash_number(hash, entry->missing);
+    hash = hash_number(hash, (uint64_t)entry->pending << 1 | entry->missing);
     if (entry->disk) {
         const struct virt_disk *disk = entry->disk;
 
@@ -108,6 +108,7 @@ static int gather(struct usage_index *index, const char *path, struct usage_entr
         index->look(index->look_userdata, path, &file);
     entry.path = path;
     entry.missing = file.missing;
+    entry.pending = file.pending;
     entry.run = entry.domain->id;
     if (file.path && strcmp(file.path, path) != 0) {
         struct alias *aliases = reallocarray(index->aliases, index->n_aliases + 1, sizeof(*aliases));

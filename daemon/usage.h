@@ -25,6 +25,7 @@ struct usage_entry {
     const struct virt_snapshot *snapshot;       /* MADE, BEFORE, and a snapshot's memory */
     size_t layer;               /* LAYER: 0 is the disk's source, 1 the layer below */
     bool missing;               /* nothing is there under this path */
+    bool pending;               /* it will be looked up, and was not yet: nobody knows whether it is missing */
     bool noted;                 /* a live LAYER: the file that lay there when this run of the domain was seen first */
     struct identity identity;
     int32_t run;                /* the domain's id */
@@ -44,6 +45,7 @@ struct usage_file {
     const char *path;           /* as discover has it (links on the way, another spelling); NULL: the same. Borrowed until
                                  * usage_index_new() returns */
     bool missing;               /* somebody looked, and nothing is there */
+    bool pending;               /* nobody has looked yet */
     bool known;                 /* and this is it */
     struct identity identity;
 };

@@ -148,6 +148,37 @@ teardown() {
     [[ $output == *'"role":"backup"'* && $output == *'"role":"install-medium"'* && $output == *'"role":"leaf"'* ]]
 }
 
+@test "domains whose definitions name the images by links from elsewhere" {
+    ln -s store "$DIR/link"
+    for image in running stopped; do
+        make_image "$STORE/$image.qcow2"
+        own "$STORE/$image.qcow2"
+        define "$image" "$(disk_xml "$DIR/link/$image.qcow2")"
+    done
+    define gone "$(disk_xml "$DIR/link/gone.qcow2")"
+    make_image "$STORE/old.qcow2"
+    start running
+    start_daemon
+    scan
+    wait_for 20 has_finding "orphan warning old.qcow2"
+    scan
+    same "orphan warning old.qcow2" "$(findings --name=orphan)"
+    has_no_finding foreign-writer
+    run -0 ctl images --domain running --no-legend
+    [[ $output == *"$STORE/running.qcow2"* ]]
+    wait_for 20 has_finding "definition-differs error gone on $URI"
+
+    # The next daemon does not take back what it has not looked at yet.
+    stop_daemon
+    : >"$LOG"
+    start_daemon
+    scan
+    wait_for 20 has_finding "definition-differs error gone on $URI"
+    [[ $(cat "$LOG") != *"resolved after"* ]]
+    qemu-img create -q -f qcow2 "$STORE/gone.qcow2" 4M
+    wait_for 20 resolved definition-differs
+}
+
 @test "two overlays on one disk's image" {
     make_image "$STORE/a.qcow2"
     own "$STORE"/*
