@@ -94,6 +94,9 @@ static int judge_unmanaged(struct judging *judging)
     if (!domain_is_known(judging->graph, source->domain) || source->disk->job.type || source->domain->backup)
         return 0;
     judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
+    /* Libvirt itself laid the layer of a transient disk, and deletes it when the domain stops. */
+    if (source->disk->transient)
+        return 0;
     /* A disk on the only overlay of a base may just as well be a clone that was made so. */
     if (chain->unconsolidated == 0 ||
         (chain->unconsolidated == 1 && !name_is_of_snapshot(layer->path, chain->parent->path)))

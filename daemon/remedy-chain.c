@@ -170,6 +170,8 @@ void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const 
     char size[TEXT_SIZE_MAX];
     uint64_t bytes = 0;
 
+    if (!obstacle && source && source->disk->transient)
+        obstacle = "the disk is transient: its layer is to be forgotten when the domain stops, and would be kept for good";
     if (!obstacle && source && source->live && source->disk->job.type)
         obstacle = "a block job runs on the disk: wait for its end";
     if (obstacle) {

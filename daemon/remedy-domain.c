@@ -11,6 +11,7 @@
 #include "lib/cleanup.h"
 
 #define COMMANDS_MAX 20
+#define UUID_LENGTH 36          /* what virsh takes for one, whatever it consists of */
 
 /* ---- names ------------------------------------------------------------------------------------------------- */
 
@@ -29,9 +30,11 @@ char *remedy_virsh(struct remedy *remedy, const struct graph *graph, const struc
 
 char *remedy_domain_name(struct remedy *remedy, const struct virt_domain *domain)
 {
-    /* One that begins with a dash would be an option, and a number is taken for an id. */
-    bool by_uuid = !remedy_name_is_plain(domain->name) || domain->name[0] == '-' ||
-                   domain->name[strspn(domain->name, "0123456789")] == '\0';
+    /* One that begins with a dash would be an option; virsh takes a number ("+7" and " 7", too) for an id, and what
+     * looks like one for a UUID, of another domain perhaps. */
+    bool by_uuid = !remedy_name_is_plain(domain->name) || domain->name[0] == '-' || domain->name[0] == '+' ||
+                   domain->name[0] == ' ' || domain->name[strspn(domain->name, "0123456789")] == '\0' ||
+                   strlen(domain->name) == UUID_LENGTH;
 
     return remedy_quote(remedy, by_uuid ? domain->uuid : domain->name);
 }

@@ -19,7 +19,7 @@ struct world {
     struct image *images[16];
     size_t n_images;
     struct judgement judgement;
-    const char *missing;
+    const char *missing, *pending;
     struct identity identity;
 };
 
@@ -68,6 +68,7 @@ static void look(void *userdata, const char *path, struct usage_file *ret_file)
     const struct world *world = userdata;
 
     ret_file->missing = world->missing && strcmp(path, world->missing) == 0;
+    ret_file->pending = world->pending && strcmp(path, world->pending) == 0;
     ret_file->known = world->identity.inode != 0;
     ret_file->identity = world->identity;
 }
@@ -358,6 +359,83 @@ static void unmanaged_layers(void **state)
     assert_ptr_equal(graph_relation(world->graph, own)->deepest_leaf, own);
     assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
     (void)leaf;
+}
+
+static void a_transient_disk(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layers[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2.TRANSIENT-web") },
+                                   { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2") } };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = layers, .n_layers = 2, .transient = true };
+    struct image *own = add(world, "/vm/a.qcow2", NULL);
+    const struct condition *found;
+
+    (void)add(world, "/vm/a.qcow2.TRANSIENT-web", "/vm/a.qcow2");
+    (void)fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    refresh(world);
+    assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
+    assert_true(world->judgement.judged[FINDING_SNAPSHOT_UNMANAGED]);
+    /* And whatever else is found there: no remedy keeps what is meant to be forgotten. */
+    disk.transient = false;
+    refresh(world);
+    found = of_image(world, own, FINDING_SNAPSHOT_UNMANAGED);
+    assert_non_null(found);
+    assert_non_null(strstr(remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE, TEXT("/vm/a.qcow2"), found),
+                           "blockcommit"));
+    disk.transient = true;
+    assert_null(strstr(remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE, TEXT("/vm/a.qcow2"), found),
+                       "blockcommit"));
+}
+
+/* Names that virsh takes for an id or a UUID: of another domain, perhaps. */
+static void names_that_mislead(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1,
+                              .job = { .type = TEXT("copy"), .ready = true, .ready_since = NOW - 2 * HOUR } };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    char *const names[] = { TEXT("7"), TEXT(" 7"), TEXT("+7"), TEXT("-7"), TEXT("\t7"),
+                            TEXT("11111111-2222-3333-4444-555555555555") };
+    char subject[100];
+    const struct condition *found;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        domain->name = names[i];
+        refresh(world);
+        found = of_domain(world, domain, FINDING_BLOCK_JOB_STALLED);
+        assert_non_null(found);
+        snprintf(subject, sizeof(subject), "%s on " URI, names[i]);
+        assert_non_null(strstr(remedy_of(world, FINDING_BLOCK_JOB_STALLED, SUBJECT_DOMAIN, subject, found),
+                               "blockjob b vda --pivot"));
+    }
+}
+
+/* After a start nobody has looked yet: that resolves nothing. */
+static void not_looked_up_yet(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_domain *stopped = fixture_domain(&world->virt, TEXT("stopped"), 0, &disk, 1);
+    struct virt_domain *running = fixture_domain(&world->virt, TEXT("running"), 3, &disk, 1);
+
+    world->pending = "/vm/a.qcow2";
+    refresh(world);
+    assert_null(of_domain(world, stopped, FINDING_DEFINITION_DIFFERS));
+    assert_false(world->judgement.judged[FINDING_DEFINITION_DIFFERS]);
+    assert_null(of_domain(world, running, FINDING_DELETED_IN_USE));
+    assert_false(world->judgement.judged[FINDING_DELETED_IN_USE]);
+    world->pending = NULL;
+    world->missing = "/vm/a.qcow2";
+    refresh(world);
+    assert_non_null(of_domain(world, stopped, FINDING_DEFINITION_DIFFERS));
+    assert_non_null(of_domain(world, running, FINDING_DELETED_IN_USE));
+    world->missing = NULL;
+    refresh(world);
+    assert_null(of_domain(world, stopped, FINDING_DEFINITION_DIFFERS));
+    assert_true(world->judgement.judged[FINDING_DEFINITION_DIFFERS]);
+    assert_true(world->judgement.judged[FINDING_DELETED_IN_USE]);
 }
 
 static void a_clone_is_no_snapshot(void **state)
@@ -651,6 +729,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(checkpoints_and_bitmaps, setup, teardown),
         cmocka_unit_test_setup_teardown(unmanaged_layers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clone_is_no_snapshot, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_transient_disk, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_that_mislead, setup, teardown),
+        cmocka_unit_test_setup_teardown(not_looked_up_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(golden_or_forked, setup, teardown),
         cmocka_unit_test_setup_teardown(orphans, setup, teardown),
         cmocka_unit_test_setup_teardown(backup_tools, setup, teardown),
