@@ -122,7 +122,8 @@ static int print_connection(const struct ctl *ctl, json_object *row, uint64_t no
     else
         (void)printf("%s, %" PRIu64 " domain%s, %" PRIu64 " of them active, %" PRIu64 " pool%s%s%s\n", uri, domains,
                      domains == 1 ? "" : "s", row_number(row, "domains-active"), pools, pools == 1 ? "" : "s",
-                     strcmp(state, "reading") == 0 ? ", not read completely yet" : "", error ? ", with errors" : "");
+                     strcmp(state, "reading") == 0 ? ", not read completely yet" : "",
+                     row_raw(row, "error") ? ", with errors" : "");
     return 0;
 }
 
