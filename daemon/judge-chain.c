@@ -172,13 +172,23 @@ struct oldest {
     const struct qca_snapshot *snapshot;
 };
 
+/* As old as the run of its domain, and gone with it. */
+static bool layer_is_transient(const struct judging *judging, const struct image *layer)
+{
+    struct usage usage = graph_image_usage(judging->graph, layer);
+    const struct usage_entry *source = usage_source(&usage);
+
+    return source && source->disk->transient;
+}
+
 static struct oldest judging_oldest(const struct judging *judging)
 {
     const struct relation *chain = judging->chain;
     struct oldest oldest = { .created = 0 };
     uint64_t taken = 0;
 
-    if (chain && chain->oldest_unconsolidated && !chain->pending) {
+    if (chain && chain->oldest_unconsolidated && !chain->pending &&
+        !layer_is_transient(judging, chain->oldest_unconsolidated)) {
         oldest.layer = chain->oldest_unconsolidated;
         oldest.created = graph_layer_created(judging->graph, oldest.layer, &oldest.source);
         if (oldest.created > judging->now)

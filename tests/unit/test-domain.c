@@ -370,14 +370,18 @@ static void a_transient_disk(void **state)
     struct image *own = add(world, "/vm/a.qcow2", NULL);
     const struct condition *found;
 
+    own->fingerprint.mtime = (int64_t)(NOW - 100 * HOUR) * 1000;
     (void)add(world, "/vm/a.qcow2.TRANSIENT-web", "/vm/a.qcow2");
     (void)fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
     refresh(world);
+    /* Its age is that of the domain's run. */
+    assert_null(of_image(world, own, FINDING_SNAPSHOT_OLD));
     assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
     assert_true(world->judgement.judged[FINDING_SNAPSHOT_UNMANAGED]);
     /* And whatever else is found there: no remedy keeps what is meant to be forgotten. */
     disk.transient = false;
     refresh(world);
+    assert_non_null(of_image(world, own, FINDING_SNAPSHOT_OLD));
     found = of_image(world, own, FINDING_SNAPSHOT_UNMANAGED);
     assert_non_null(found);
     assert_non_null(strstr(remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE, TEXT("/vm/a.qcow2"), found),
