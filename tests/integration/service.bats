@@ -97,7 +97,7 @@ said() {
     run -0 rpmspec -P "$top_srcdir/qcaudit.spec"
     run -0 rpmspec -q --qf '%{name} ' "$top_srcdir/qcaudit.spec"
     for package in qcauditd libqcaudit libqcaudit-devel; do grep -qw -- "$package" <<<"$output"; done
-    run -0 rpmbuild --nobuild --nodeps --nosource --define "_topdir $BATS_TEST_TMPDIR" "$top_srcdir/qcaudit.spec"
+    run -0 rpmbuild --nobuild --nodeps --define "_topdir $BATS_TEST_TMPDIR" "$top_srcdir/qcaudit.spec"
 }
 
 @test "installed: enabled, active, its own user, its own folder, a catalogue" {
