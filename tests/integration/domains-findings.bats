@@ -158,6 +158,7 @@ teardown() {
     define gone "$(disk_xml "$DIR/link/gone.qcow2")"
     make_image "$STORE/old.qcow2"
     start running
+    snapshot running s1
     start_daemon
     scan
     wait_for 20 has_finding "orphan warning old.qcow2"
@@ -166,6 +167,10 @@ teardown() {
     has_no_finding foreign-writer
     run -0 ctl images --domain running --no-legend
     [[ $output == *"$STORE/running.qcow2"* ]]
+    # The overlay names its parent by the link, too.
+    has_no_finding reference-escapes
+    run -0 ctl chain running
+    [[ $output == *"2 layers, 1 of them unconsolidated"* ]]
     wait_for 20 has_finding "definition-differs error gone on $URI"
 
     # The next daemon does not take back what it has not looked at yet.
