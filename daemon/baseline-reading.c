@@ -152,6 +152,20 @@ void baseline_see(struct baseline *baseline, const struct fingerprint *fingerpri
         baseline->attributes = true;
 }
 
+void baseline_displace(struct baseline *baseline)
+{
+    baseline->fingerprint = (struct fingerprint){ .size = 0 };
+    baseline->attributes = false;
+    baseline->verity = (struct verity){ .algorithm = 0 };
+    if (baseline->deviation)
+        baseline->deviation->fingerprint = baseline->fingerprint;
+}
+
+bool baseline_is_displaced(const struct baseline *baseline)
+{
+    return baseline->fingerprint.size == 0 && baseline->fingerprint.mtime == 0 && baseline->fingerprint.ctime == 0;
+}
+
 static bool is_the_same(const struct baseline *baseline, const struct reading *reading)
 {
     return baseline->virtual_size == reading->virtual_size && memcmp(baseline->digest, reading->digest, 32) == 0 &&

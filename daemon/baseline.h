@@ -77,6 +77,9 @@ enum reading_verdict baseline_verdict(const struct baseline *baseline, const str
 int baseline_take(struct baseline *baseline, const struct reading *reading, enum reading_verdict verdict);
 /* The file's attributes changed: remembered, so that its ctime does not count as a change of content. */
 void baseline_see(struct baseline *baseline, const struct fingerprint *fingerprint);
+/* Another file lies at its place, of which nothing is known: it has to be read, whatever its times say. */
+void baseline_displace(struct baseline *baseline);
+bool baseline_is_displaced(const struct baseline *baseline);
 /* Some child was made before the image was changed (mtime, nsec), so that its guest saw the change. */
 bool baseline_child_is_older(const struct image *child, int64_t mtime);
 

@@ -65,16 +65,22 @@ void baseline_tell_damage(struct manager *manager, const char *format, ...)
     manager->daemon_dirty = true;
 }
 
-static void forget(struct manager *manager, struct baseline *baseline)
+void baseline_gone(struct manager *manager, const struct identity *identity)
 {
     struct round *round = keep_round(manager);
-    struct image *const *images;
-    size_t n;
-    int r = round ? store_batch_baseline_gone(round->batch, &baseline->identity) : -ENOMEM;
+    int r = round ? store_batch_baseline_gone(round->batch, identity) : -ENOMEM;
 
     if (r < 0)
         log_error(r, "Cannot forget a baseline: %m");
-    journal_baseline_gone(manager, &baseline->identity);
+    journal_baseline_gone(manager, identity);
+}
+
+void baseline_forget(struct manager *manager, struct baseline *baseline)
+{
+    struct image *const *images;
+    size_t n;
+
+    baseline_gone(manager, &baseline->identity);
     blocks_remove(manager, &baseline->identity);
     if (discover_images(manager->discover, &images, &n) >= 0)
         for (size_t i = 0; i < n; i++)
@@ -119,47 +125,13 @@ int baseline_load(struct manager *manager)
 
 /* ---- bound to images ------------------------------------------------------------------------------------ */
 
-/* Is there another file of that identity than this image? */
-static const struct image *other_place(const struct manager *manager, const struct baseline *baseline,
-                                       const struct image *image)
-{
-    const struct image *other = graph_find_identity(manager->graph, &baseline->identity);
-
-    return other && other != image && other->present ? other : NULL;
-}
-
-static void bind(struct manager *manager, struct image *image)
-{
-    struct baseline *baseline = baselines_find(manager->baselines, &image->identity);
-    bool changed = false;
-
-    if (!baseline) {
-        /* Another file at the place of one that must not change: what it holds is compared with that. */
-        baseline = baselines_find_path(manager->baselines, image->path);
-        if (baseline && other_place(manager, baseline, image))
-            baseline = NULL;
-    } else if (strcmp(baseline->path, image->path) != 0 && !discover_find_image(manager->discover, baseline->path)) {
-        changed = baselines_rebind(manager->baselines, baseline, &baseline->identity, image->path) >= 0;
-        baseline->attributes = true;    /* a new name changes its ctime */
-    }
-    image->baseline = baseline;
-    if (!baseline)
-        return;
-    if (baseline->gone != 0) {
-        baseline->gone = 0;
-        changed = true;
-    }
-    if (changed)
-        baseline_keep(manager, baseline);
-}
-
 void baseline_plan(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
     uint64_t now = manager_now(manager), at;
     enum baseline_due due;
 
-    bind(manager, image);
+    baseline_bind(manager, image);
     if (image->reading || (!image->listed && !image->baseline)) {
         scrub_plan(manager, image, UINT64_MAX, 0);      /* planned when what was read is taken */
         return;
@@ -187,7 +159,7 @@ static int sweep_one(void *userdata, struct baseline *baseline)
     struct manager *manager = userdata;
 
     if (baseline->gone != 0 && manager_now(manager) > baseline->gone + GONE_KEPT)
-        forget(manager, baseline);
+        baseline_forget(manager, baseline);
     return 0;
 }
 
@@ -205,7 +177,7 @@ void baseline_image_gone(struct manager *manager, struct image *image)
     image->baseline = NULL;
     blocks_drop(manager, &image->identity);
     if (baseline && identity_equal(&baseline->identity, &image->identity) &&
-        !other_place(manager, baseline, image) && image->datastore->state != DATASTORE_REMOVED) {
+        !baseline_elsewhere(manager, baseline, image) && image->datastore->state != DATASTORE_REMOVED) {
         baseline->gone = manager_now(manager);
         baseline_keep(manager, baseline);
     }

@@ -56,6 +56,9 @@ void blocks_drop(struct manager *manager, const struct identity *identity);
 /* This reading's file is the baseline's from now on; a file of another identity goes. */
 void blocks_adopt(struct manager *manager, const struct identity *identity, const struct identity *before);
 void blocks_remove(struct manager *manager, const struct identity *identity);
+/* The file of one identity is that of another from now on. */
+void blocks_rename(struct manager *manager, const struct identity *from, const struct identity *to);
+void blocks_exchange(struct manager *manager, const struct identity *a, const struct identity *b);
 char *blocks_path(const struct manager *manager, const struct identity *identity, const char *suffix);
 int blocks_load(struct manager *manager);
 /* Before the store ends, and after. */
@@ -80,6 +83,15 @@ void journal_acknowledge(struct manager *manager);
 void journal_flush(struct manager *manager);
 void journal_done(struct manager *manager);
 
+/* ---- manager-bind.c ------------------------------------------------------------------------------------- */
+
+/* Sets image->baseline. What lies at a place where a golden image or a parent lay must be what that held, even when the
+ * file was known, and audited, under another name before. */
+void baseline_bind(struct manager *manager, struct image *image);
+/* The image, other than this one, whose file the baseline is of; NULL none. */
+const struct image *baseline_elsewhere(const struct manager *manager, const struct baseline *baseline,
+                                       const struct image *image);
+
 /* ---- manager-baseline.c ------------------------------------------------------------------------------- */
 
 /* Of struct store_loader. */
@@ -98,6 +110,9 @@ int baseline_accept(struct manager *manager, const char *path, const char *by, c
 void baseline_done(struct manager *manager);
 /* Stored, and written to the journal. */
 void baseline_keep(struct manager *manager, struct baseline *baseline);
+/* It, or what is kept under an identity that it had, is no longer kept. */
+void baseline_forget(struct manager *manager, struct baseline *baseline);
+void baseline_gone(struct manager *manager, const struct identity *identity);
 /* Something of what was kept is damaged: a finding says it. */
 void baseline_tell_damage(struct manager *manager, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -19,6 +19,7 @@
 #define QUEUED_MAX ((size_t)64 << 20)   /* bytes that wait for the disk; beyond them a stream is given up */
 /* The content digest of a resumed reading is computed here, of 32 bytes per block, zeros too: not of a larger disk. */
 #define RESUME_MAX (UINT64_C(16) << 40)
+#define BLOCKS_BETWEEN ".part"          /* of two that are exchanged; removed at the next start */
 #define PARTIAL_KEPT (30 * 24 * 3600)   /* seconds */
 
 struct stream {
@@ -526,6 +527,27 @@ void blocks_adopt(struct manager *manager, const struct identity *identity, cons
         move(manager, blocks_path(manager, identity, BLOCKS_FRESH), to);
     if (!identity_equal(identity, before))
         move(manager, blocks_path(manager, before, ""), NULL);
+}
+
+void blocks_rename(struct manager *manager, const struct identity *from, const struct identity *to)
+{
+    char *target = blocks_path(manager, to, "");
+
+    if (target)
+        move(manager, blocks_path(manager, from, ""), target);
+}
+
+void blocks_exchange(struct manager *manager, const struct identity *a, const struct identity *b)
+{
+    char *between = blocks_path(manager, a, BLOCKS_BETWEEN), *target = blocks_path(manager, a, BLOCKS_BETWEEN);
+
+    if (between && target) {
+        move(manager, blocks_path(manager, a, ""), TAKE_PTR(target));
+        blocks_rename(manager, b, a);
+        move(manager, TAKE_PTR(between), blocks_path(manager, b, ""));
+    }
+    free(between);
+    free(target);
 }
 
 void blocks_remove(struct manager *manager, const struct identity *identity)

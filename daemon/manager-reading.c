@@ -165,6 +165,14 @@ static bool is_fixed(const struct image *image, const struct relation *relation,
     return false;
 }
 
+/* Since when what lies there is as it is. Another file may be older than its coming there, which its ctime tells. */
+static int64_t arrived(const struct reading *reading, const struct baseline *baseline, bool moved)
+{
+    const struct fingerprint *now = &reading->fingerprint;
+
+    return (moved || baseline_is_displaced(baseline)) && now->ctime > now->mtime ? now->ctime : now->mtime;
+}
+
 static void reading_of(const struct finishing *finishing, struct reading *ret_reading)
 {
     const struct digest_result *digest = finishing->result;
@@ -447,7 +455,7 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
     before = baseline->identity;
     moved = !identity_equal(&before, &image->identity);
     reading_of(finishing, &reading);
-    verdict = baseline_verdict(baseline, &reading, is_fixed(image, relation, reading.fingerprint.mtime));
+    verdict = baseline_verdict(baseline, &reading, is_fixed(image, relation, arrived(&reading, baseline, moved)));
     explanation = explain(finishing, baseline, &reading, verdict, moved);
     if (finishing->before_damaged && baseline->blocks) {
         _cleanup_free_ char *path = text_escape_string(image->path);

@@ -257,6 +257,47 @@ END
     [ "$(evidence golden-modified '.evidence.blocks')" = 1 ]
 }
 
+@test "a file that was read under another name does not become golden by taking a golden image's place" {
+    for name in a b c d e; do make_golden "$GOLDEN/$name.qcow2"; done
+    for name in b d e; do
+        chmod u+w "$GOLDEN/$name.qcow2"
+        qemu-io -c "write -q -P 9 2M 64k" "$GOLDEN/$name.qcow2"
+        touch -d '2 days ago' "$GOLDEN/$name.qcow2"
+        chmod 444 "$GOLDEN/$name.qcow2"
+    done
+    for name in a b c; do qemu-img create -q -f qcow2 -F qcow2 -b "$GOLDEN/$name.qcow2" "$STORE/$name.qcow2"; done
+    start_daemon
+    for name in a b c d e; do until_true is_verified "$GOLDEN/$name.qcow2"; done
+    digest=$(reading "$GOLDEN/a.qcow2" .baseline.digest)
+    # two changed places; one moved over another; and what lies there shows nothing of that but its ctime
+    mv "$GOLDEN/a.qcow2" "$GOLDEN/t"
+    mv "$GOLDEN/b.qcow2" "$GOLDEN/a.qcow2"
+    mv "$GOLDEN/t" "$GOLDEN/b.qcow2"
+    mv -f "$GOLDEN/d.qcow2" "$GOLDEN/c.qcow2"
+    for name in a b c; do until_true has_finding "golden-modified critical golden/$name.qcow2"; done
+    [ "$(reading "$GOLDEN/a.qcow2" .baseline.digest)" = "$digest" ]
+    has_no_finding golden/e.qcow2
+    has_no_finding baselines-damaged
+    # it is still so after a restart
+    stop_daemon
+    start_daemon
+    scan
+    for name in a b c; do has_finding "golden-modified critical golden/$name.qcow2"; done
+    # and over again ends it
+    mv "$GOLDEN/a.qcow2" "$GOLDEN/t"
+    mv "$GOLDEN/b.qcow2" "$GOLDEN/a.qcow2"
+    mv "$GOLDEN/t" "$GOLDEN/b.qcow2"
+    for name in a b; do until_true has_no_finding "golden-modified critical golden/$name.qcow2"; done
+    has_finding "golden-modified critical golden/c.qcow2"
+    # the golden image has another name, too, and its overlays see another file
+    cp "$GOLDEN/e.qcow2" "$DIR/copy"
+    qemu-io -c "write -q -P 7 2M 64k" "$DIR/copy"
+    ln "$GOLDEN/b.qcow2" "$GOLDEN/old.qcow2"
+    mv "$DIR/copy" "$GOLDEN/b.qcow2"
+    until_true has_finding "golden-modified critical golden/b.qcow2"
+    has_no_finding golden/old.qcow2
+}
+
 @test "a new database blesses nothing: the journal knows" {
     make_golden "$GOLDEN/base.qcow2"
     make_golden "$GOLDEN/well.qcow2"
