@@ -22,6 +22,36 @@ static uint32_t checksum(const char *text, size_t size)
     return (uint32_t)crc32(0, (const uint8_t *)text, (unsigned)size);
 }
 
+/* ---- opening ---------------------------------------------------------------------------------- */
+
+int state_file_open_fd(const char *path, int flags, int *ret_fd)
+{
+    _cleanup_close_ int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+    struct stat st;
+
+    if (fd < 0)
+        return errno == ENXIO || errno == ELOOP ? -EBADMSG : -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (!S_ISREG(st.st_mode))
+        return -EBADMSG;
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+FILE *state_file_open(const char *path)
+{
+    _cleanup_close_ int fd = -1;
+    int r = state_file_open_fd(path, O_RDONLY, &fd);
+    FILE *file = r < 0 ? NULL : fdopen(fd, "r");
+
+    if (r < 0)
+        errno = -r;
+    if (file)
+        (void)TAKE_FD(fd);
+    return file;
+}
+
 /* ---- reading ---------------------------------------------------------------------------------- */
 
 static int parse(const char *line, size_t size, json_object **ret_entry)
@@ -147,11 +177,13 @@ static int sync_folder(const char *path)
 
 int journal_append(const char *path, const char *lines, size_t size)
 {
-    _cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    _cleanup_close_ int fd = -1;
     struct stat st;
-    int r;
+    int r = state_file_open_fd(path, O_WRONLY | O_CREAT | O_APPEND, &fd);
 
-    if (fd < 0 || fstat(fd, &st) < 0)
+    if (r < 0)
+        return r;
+    if (fstat(fd, &st) < 0)
         return -errno;
     r = st.st_size == 0 ? write_first(fd) : 0;
     if (r == 0)
@@ -173,9 +205,11 @@ int journal_rewrite(const char *path, const char *lines, size_t size)
         fresh = NULL;
         return -ENOMEM;
     }
-    fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return -errno;
+    r = state_file_open_fd(fresh, O_WRONLY | O_CREAT | O_TRUNC, &fd);
+    if (r == -EBADMSG && unlink(fresh) == 0)
+        r = state_file_open_fd(fresh, O_WRONLY | O_CREAT | O_TRUNC, &fd);
+    if (r < 0)
+        return r;
     r = write_first(fd);
     if (r == 0)
         r = write_all(fd, lines, size);

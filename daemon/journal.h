@@ -13,6 +13,12 @@
 #define JOURNAL_LINE_MAX (UINT64_C(1) << 20)    /* bytes */
 #define JOURNAL_SIZE_MAX (UINT64_C(1) << 30)    /* beyond that it is not read: -EFBIG */
 
+/* Opens a file of the state directory, which is not taken for granted: a pipe holds nobody up, no link is followed, and
+ * what is no file is -EBADMSG. flags: O_RDONLY or O_WRONLY, with O_CREAT, O_APPEND, O_TRUNC. */
+int state_file_open_fd(const char *path, int flags, int *ret_fd);
+/* For reading. NULL and errno. */
+FILE *state_file_open(const char *path);
+
 struct journal_report {
     uint64_t entries;
     uint64_t damaged;           /* lines whose checksum or text is wrong: they were left out */

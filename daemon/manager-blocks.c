@@ -135,9 +135,10 @@ static int run_writing(void *userdata)
 
     if (r < 0)
         return r;
-    fd = open(writing->path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | (writing->begin ? O_CREAT | O_TRUNC : 0),
-              0600);
-    if (fd < 0 || fstat(fd, &st) < 0)
+    r = state_file_open_fd(writing->path, O_WRONLY | O_APPEND | (writing->begin ? O_CREAT | O_TRUNC : 0), &fd);
+    if (r < 0)
+        return r;
+    if (fstat(fd, &st) < 0)
         return -errno;
     for (size_t at = 0; at < writing->length;) {
         ssize_t n = write(fd, writing->bytes + at, writing->length - at);
@@ -316,7 +317,7 @@ static uint64_t count_zero_blocks(FILE *file)
 static int finish_file(struct finishing *finishing)
 {
     const struct digest_result *digest = finishing->result;
-    _cleanup_fclose_ FILE *partial = fopen(finishing->partial, "re"), *file = NULL;
+    _cleanup_fclose_ FILE *partial = state_file_open(finishing->partial), *file = NULL;
     _cleanup_free_ char *temporary = NULL;
     int r;
 
@@ -360,8 +361,8 @@ static bool has_digest(FILE *file, const uint8_t digest[static 32])
 static void compare_files(struct finishing *finishing)
 {
     FILE *children[CHILDREN_COMPARED] = { NULL };
-    _cleanup_fclose_ FILE *before = fopen(finishing->before, "re"), *after = fopen(finishing->fresh, "re");
-    FILE *below = finishing->below ? fopen(finishing->below, "re") : NULL;
+    _cleanup_fclose_ FILE *before = state_file_open(finishing->before), *after = state_file_open(finishing->fresh);
+    FILE *below = finishing->below ? state_file_open(finishing->below) : NULL;
     size_t n = 0, bad = 0;
     int r = -EBADMSG;
 
@@ -370,7 +371,7 @@ static void compare_files(struct finishing *finishing)
         before = NULL;
     }
     for (size_t i = 0; i < finishing->n_children; i++) {
-        children[n] = fopen(finishing->children[i], "re");
+        children[n] = state_file_open(finishing->children[i]);
         n += children[n] != NULL;
     }
     while (before && after) {
@@ -569,7 +570,7 @@ static bool ends_with(const char *name, const char *end)
 
 static int load_partial(struct manager *manager, const char *path)
 {
-    _cleanup_fclose_ FILE *file = fopen(path, "re");
+    _cleanup_fclose_ FILE *file = state_file_open(path);
     struct fingerprint fingerprint = { .size = 0 };
     _cleanup_free_ char *expected = NULL;
     struct blocks_header header;
@@ -609,8 +610,12 @@ int blocks_load(struct manager *manager)
         return -ENOMEM;
     }
     dir = opendir(folder);
+    if (!dir && errno != ENOENT) {      /* what was read is kept without its blocks */
+        log_error(-errno, "Cannot read %s: %m", folder);
+        baseline_tell_damage(manager, "the folder of block digests (%s)", strerror(errno));
+    }
     if (!dir)
-        return errno == ENOENT ? 0 : -errno;
+        return 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         _cleanup_free_ char *path = NULL;
         bool partial = ends_with(entry->d_name, ".blocks" BLOCKS_PARTIAL);

@@ -585,7 +585,7 @@ int journal_load(struct manager *manager)
 
     if (r < 0)
         return r;
-    file = fopen(path, "re");
+    file = state_file_open(path);
     if (file)
         r = journal_read(file, on_entry, &import, &report);
     else if (errno != ENOENT)
@@ -608,6 +608,9 @@ int journal_load(struct manager *manager)
     if (r >= 0 && manager->journal_imported > 0)
         log_notice(0, "%zu baseline%s taken from the journal, which the database does not have",
                    manager->journal_imported, manager->journal_imported == 1 ? "" : "s");
+    /* What it lacks is in the database; where that is new, too, acknowledgements wait for their findings. */
+    if (r >= 0 && manager->journal_stale > STALE_LINES_MAX && !manager->first_pass)
+        rewrite(manager);
     /* Acknowledgements are in the database, where there is one. */
     while (import.acknowledgements) {
         struct acknowledgement *ack = import.acknowledgements;

@@ -350,6 +350,30 @@ END
     has_no_finding baselines-damaged
 }
 
+@test "what is no file in the state directory holds nobody up" {
+    make_golden "$GOLDEN/base.qcow2"
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    stop_daemon
+    blocks=$(echo "$STATE"/blocks/*.blocks)
+    rm "$STATE/baselines.journal" "$blocks"
+    mkfifo "$STATE/baselines.journal" "$STATE/baselines.journal.new" "$blocks" "$blocks.partial" "$blocks.new" \
+        "$blocks.new.part"
+    start_daemon
+    until_true has_finding "baselines-damaged error"
+    # the journal is written anew at once, from the database
+    until_true [ -f "$STATE/baselines.journal" ]
+    [ -p "$STATE/baselines.journal.damaged" ]
+    chmod u+w "$GOLDEN/base.qcow2"
+    qemu-io -c 'write -q -P 9 0 64k' "$GOLDEN/base.qcow2"
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    stop_daemon
+    rm -rf "$STATE"/qcaudit.db* "$STATE/blocks"
+    echo >"$STATE/blocks"
+    start_daemon
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+}
+
 @test "bit rot: found below the page cache, while no time of the file moves, and after a chown" {
     need_root
     need mkfs.ext4 losetup filefrag
