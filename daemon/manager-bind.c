@@ -14,14 +14,18 @@ const struct image *baseline_elsewhere(const struct manager *manager, const stru
     return other && other != image && other->present ? other : NULL;
 }
 
-/* Were overlays of this place there before the file that lies there now? Its ctime tells when it came. */
-static bool has_older_children(const struct manager *manager, const struct image *image)
+/* Is there an overlay that looks for its parent at the path, and was made before that time (nsec)? By what it
+ * says itself: the graph may still know the file that it found there before. */
+static bool is_looked_for(const struct manager *manager, const char *path, int64_t before)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
-    int64_t came = image->fingerprint.ctime;
+    struct image *const *images;
+    size_t n;
 
-    for (size_t i = 0; relation && i < relation->n_children; i++)
-        if (baseline_child_is_older(relation->children[i], came))
+    if (discover_images(manager->discover, &images, &n) < 0)
+        return true;
+    for (size_t i = 0; i < n; i++)
+        if (images[i]->present && images[i]->parent.path && strcmp(images[i]->parent.path, path) == 0 &&
+            baseline_child_is_older(images[i], before))
             return true;
     return false;
 }
@@ -39,28 +43,28 @@ static struct baseline *place_counts(const struct manager *manager, const struct
         return NULL;
     if (!baseline_elsewhere(manager, place, image))
         return place;
-    if (!place->has_digest || image->parent.state != REFERENCE_NONE || !has_older_children(manager, image))
+    if (!place->has_digest || image->parent.state != REFERENCE_NONE ||
+        !is_looked_for(manager, image->path, image->fingerprint.ctime))
         return NULL;
     return place;
-}
-
-/* Its overlays look for it at its old place: what comes to lie there must be what it held. */
-static bool is_looked_for(const struct manager *manager, const char *path)
-{
-    struct image *const *images;
-    size_t n;
-
-    if (discover_images(manager->discover, &images, &n) < 0)
-        return true;
-    for (size_t i = 0; i < n; i++)
-        if (images[i]->present && images[i]->parent.path && strcmp(images[i]->parent.path, path) == 0)
-            return true;
-    return false;
 }
 
 static int move_to(struct manager *manager, struct baseline *baseline, const struct identity *identity)
 {
     return baselines_rebind(manager->baselines, baseline, identity, baseline->path);
+}
+
+/* They are bound anew when they are planned. */
+static void unbind_others(struct manager *manager, const struct baseline *baseline, const struct image *image)
+{
+    struct image *const *images;
+    size_t n;
+
+    if (discover_images(manager->discover, &images, &n) < 0)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (images[i]->baseline == baseline && images[i] != image)
+            images[i]->baseline = NULL;
 }
 
 static int exchange(struct manager *manager, struct baseline *a, struct baseline *b)
@@ -105,6 +109,7 @@ static void displace(struct manager *manager, struct baseline *place, struct bas
         log_error(r, "Cannot bind a baseline to another file: %m");
     else
         baseline_displace(place);
+    unbind_others(manager, place, image);
 }
 
 void baseline_bind(struct manager *manager, struct image *image)
@@ -121,8 +126,10 @@ void baseline_bind(struct manager *manager, struct image *image)
         }
     } else {
         baseline = own;
+        /* Where overlays look for it in vain, what comes to lie there must be what it held. */
         if (baseline && strcmp(baseline->path, image->path) != 0 &&
-            !discover_find_image(manager->discover, baseline->path) && !is_looked_for(manager, baseline->path)) {
+            !discover_find_image(manager->discover, baseline->path) &&
+            !is_looked_for(manager, baseline->path, INT64_MAX)) {
             changed = baselines_rebind(manager->baselines, baseline, &baseline->identity, image->path) >= 0;
             baseline->attributes = true;    /* a new name changes its ctime */
         }
