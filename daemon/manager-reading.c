@@ -64,7 +64,8 @@ static const char *emptied_child(const struct manager *manager, const struct ima
     return NULL;
 }
 
-/* An overlay that still may hold what was committed from it, and was not read since it was written. */
+/* An overlay that still may hold what was committed from it, and was not read since it was written. That it is empty,
+ * counts only where it was audited since: after a start, the parent's reading may be done before. */
 static struct image *unread_child(const struct manager *manager, const struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
@@ -74,7 +75,8 @@ static struct image *unread_child(const struct manager *manager, const struct im
         const struct baseline *baseline = child->baseline;
 
         if (!child->present || child->use == FILES_WRITER || !child->audit || child->audit->use == FILES_WRITER ||
-            clusters_were_emptied(child) || !child->audit->report || child->audit->report->n_layers == 0 ||
+            (clusters_were_emptied(child) && fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
+            !child->audit->report || child->audit->report->n_layers == 0 ||
             !baseline_child_is_older(child, image->fingerprint.mtime))
             continue;
         if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
