@@ -25,9 +25,6 @@ struct acknowledgement {
     int64_t id;                 /* of the finding that was opened again; 0 not yet */
 };
 
-static const char *const kinds[] = { [SUBJECT_IMAGE] = "image", [SUBJECT_DATASTORE] = "datastore",
-                                     [SUBJECT_DAEMON] = "daemon" };
-
 static char *journal_path(const struct manager *manager)
 {
     char *path;
@@ -66,8 +63,8 @@ static bool take_out(struct acknowledgement **list, const char *finding, const c
 
 static bool forget_finding(struct manager *manager, const struct finding *finding)
 {
-    return take_out(&manager->acknowledgements, finding_definition(finding->type)->name, kinds[finding->subject_kind],
-                    finding->subject);
+    return take_out(&manager->acknowledgements, finding_definition(finding->type)->name,
+                    subject_kind_name(finding->subject_kind), finding->subject);
 }
 
 /* The journal has it from now on. */
@@ -79,7 +76,7 @@ static void remember_finding(struct manager *manager, const struct finding *find
     if (!ack)
         return;
     ack->finding = strdup(finding_definition(finding->type)->name);
-    ack->kind = strdup(kinds[finding->subject_kind]);
+    ack->kind = strdup(subject_kind_name(finding->subject_kind));
     ack->subject = strdup(finding->subject);
     if (!ack->finding || !ack->kind || !ack->subject) {
         acknowledgement_free(ack);
@@ -228,7 +225,7 @@ static int put_acknowledgement(struct lines *lines, const struct finding *findin
         return -ENOMEM;
     }
     if (add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
-        add_string(object, "kind", kinds[finding->subject_kind]) < 0 ||
+        add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
         add_string(object, "subject", finding->subject) < 0 ||
         add_string(object, "by", finding->acknowledged_by ? finding->acknowledged_by : "") < 0 ||
         add_string(object, "reason", finding->acknowledged_reason ? finding->acknowledged_reason : "") < 0 ||
@@ -339,7 +336,8 @@ static void match_acknowledgement(struct manager *manager, const struct finding 
 {
     for (struct acknowledgement *ack = manager->acknowledgements; ack; ack = ack->next)
         if (ack->pending && strcmp(ack->finding, finding_definition(finding->type)->name) == 0 &&
-            strcmp(ack->kind, kinds[finding->subject_kind]) == 0 && strcmp(ack->subject, finding->subject) == 0)
+            strcmp(ack->kind, subject_kind_name(finding->subject_kind)) == 0 &&
+            strcmp(ack->subject, finding->subject) == 0)
             /* One that got worse since is told. */
             ack->id = finding->weight <= ack->weight && severity_from_name(ack->severity) >= (int)finding->severity &&
                       (ack->until == 0 || ack->until > manager_now(manager)) ? finding->id : -1;
@@ -361,7 +359,7 @@ static int put_ended(struct lines *lines, const void *what)
         return -ENOMEM;
     }
     if (add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
-        add_string(object, "kind", kinds[finding->subject_kind]) < 0 ||
+        add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
         add_string(object, "subject", finding->subject) < 0)
         return -ENOMEM;
     return lines_add(lines, entry);

@@ -110,6 +110,23 @@ int finding_state_from_name(const char *name)
     return index_of(finding_state_names, ELEMENTSOF(finding_state_names), name);
 }
 
+static const char *const subject_kind_names[_SUBJECT_KIND_MAX] = {
+    [SUBJECT_IMAGE] = "image",
+    [SUBJECT_DATASTORE] = "datastore",
+    [SUBJECT_DAEMON] = "daemon",
+    [SUBJECT_DOMAIN] = "domain",
+};
+
+const char *subject_kind_name(enum subject_kind kind)
+{
+    return name_of(subject_kind_names, ELEMENTSOF(subject_kind_names), kind);
+}
+
+int subject_kind_from_name(const char *name)
+{
+    return index_of(subject_kind_names, ELEMENTSOF(subject_kind_names), name);
+}
+
 static const char *const event_type_names[_EVENT_MAX] = {
     [EVENT_OPENED] = "opened",
     [EVENT_WORSENED] = "worsened",

@@ -67,7 +67,10 @@ int finding_state_from_name(const char *name);          /* -EINVAL when unknown 
 
 /* A condition with its life. subject: an image's path, a datastore's name, "" for the daemon itself, or a domain's name
  * and connection: "web1 on qemu:///system". */
-enum subject_kind { SUBJECT_IMAGE, SUBJECT_DATASTORE, SUBJECT_DAEMON, SUBJECT_DOMAIN };
+enum subject_kind { SUBJECT_IMAGE, SUBJECT_DATASTORE, SUBJECT_DAEMON, SUBJECT_DOMAIN, _SUBJECT_KIND_MAX };
+
+const char *subject_kind_name(enum subject_kind kind);  /* "image" ... "domain" */
+int subject_kind_from_name(const char *name);           /* -EINVAL when unknown */
 
 struct finding {
     int64_t id;                 /* the database's; 0 until stored. Unique and stable for type + subject */

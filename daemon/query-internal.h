@@ -54,7 +54,6 @@ void image_findings(const struct query_view *view, const struct image *image,
 int baseline_row(const struct baseline *baseline, json_object **ret_row);
 /* Of all images, for the status. */
 void put_baselines(const struct query_view *view, struct row *row);
-const char *subject_kind_name(enum subject_kind kind);
 
 /* ---- query-domain.c: libvirt's word --------------------------------------------------------------- */
 

@@ -15,16 +15,6 @@
 
 /* ---- findings ----------------------------------------------------------------------------- */
 
-const char *subject_kind_name(enum subject_kind kind)
-{
-    static const char *const names[] = {
-        [SUBJECT_IMAGE] = "image", [SUBJECT_DATASTORE] = "datastore", [SUBJECT_DAEMON] = "daemon",
-        [SUBJECT_DOMAIN] = "domain",
-    };
-
-    return names[kind];
-}
-
 /* The evidence's one sentence; the title where it has none. */
 static json_object *finding_summary(const struct finding *finding)
 {

@@ -14,13 +14,6 @@ static const char *const use_names[] = {
     [FILES_WRITER] = "writer",
 };
 
-static const char *const subject_kind_names[] = {
-    [SUBJECT_IMAGE] = "image",
-    [SUBJECT_DATASTORE] = "datastore",
-    [SUBJECT_DAEMON] = "daemon",
-    [SUBJECT_DOMAIN] = "domain",
-};
-
 static int name_index(const char *const *names, size_t n_names, const char *name)
 {
     for (size_t i = 0; name && i < n_names; i++)
@@ -37,16 +30,6 @@ const char *store_use_name(enum files_use use)
 int store_use_from_name(const char *name)
 {
     return name_index(use_names, ELEMENTSOF(use_names), name);
-}
-
-const char *store_subject_kind_name(enum subject_kind kind)
-{
-    return (unsigned)kind < ELEMENTSOF(subject_kind_names) ? subject_kind_names[kind] : NULL;
-}
-
-int store_subject_kind_from_name(const char *name)
-{
-    return name_index(subject_kind_names, ELEMENTSOF(subject_kind_names), name);
 }
 
 /* ---- rows ----------------------------------------------------------------------------------- */
@@ -379,7 +362,7 @@ int store_batch_finding(struct store_batch *batch, const struct finding *finding
         return -ENOMEM;
     put_integer(row, finding->id);
     put_text(row, definition->name);
-    put_text(row, store_subject_kind_name(finding->subject_kind));
+    put_text(row, subject_kind_name(finding->subject_kind));
     put_blob(row, finding->subject);
     put_text(row, finding->datastore);
     put_text(row, finding_state_name(finding->state));
@@ -419,7 +402,7 @@ int store_batch_event(struct store_batch *batch, const struct event *event)
     put_u64(row, event->at);
     put_text(row, definition->name);
     put_integer(row, event->finding_id);
-    put_text(row, store_subject_kind_name(event->subject_kind));
+    put_text(row, subject_kind_name(event->subject_kind));
     put_blob(row, event->subject);
     put_text(row, event->datastore);
     put_text(row, severity_name(event->severity));

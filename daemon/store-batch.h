@@ -64,5 +64,3 @@ bool store_batch_is_precious(const struct store_batch *batch);
 /* Names shared by writing and reading that model.h has no function for. NULL, -EINVAL when unknown. */
 const char *store_use_name(enum files_use use);
 int store_use_from_name(const char *name);
-const char *store_subject_kind_name(enum subject_kind kind);
-int store_subject_kind_from_name(const char *name);

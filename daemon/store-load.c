@@ -326,7 +326,7 @@ static int finding_row(struct columns *columns, const struct store_loader *loade
         return -ENOMEM;
     finding->id = take_integer(columns);
     finding->type = take_name(columns, finding_type_from_name);
-    finding->subject_kind = take_name(columns, store_subject_kind_from_name);
+    finding->subject_kind = take_name(columns, subject_kind_from_name);
     finding->subject = take_bytes(columns);
     finding->datastore = take_bytes(columns);
     finding->state = take_name(columns, finding_state_from_name);
@@ -370,7 +370,7 @@ static int event_row(struct columns *columns, const struct store_loader *loader)
     event->at = take_u64(columns);
     event->finding = take_name(columns, finding_type_from_name);
     event->finding_id = take_integer(columns);
-    event->subject_kind = take_name(columns, store_subject_kind_from_name);
+    event->subject_kind = take_name(columns, subject_kind_from_name);
     event->subject = take_bytes(columns);
     event->datastore = take_bytes(columns);
     event->severity = take_name(columns, severity_from_name);

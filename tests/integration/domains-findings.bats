@@ -329,6 +329,22 @@ teardown() {
     wait_for 20 resolved memory-below-minimum
 }
 
+@test "what is acknowledged of a domain stays so, and outlives the database" {
+    make_image "$STORE/router.qcow2"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/router.qcow2")"
+    start_daemon
+    scan
+    wait_for 20 has_finding "memory-below-minimum warning web on $URI"
+    ctl ack "$(ctl findings --name=memory-below-minimum --json=short | jq '.[0].id')" --reason='it is small'
+    stop_daemon
+    grep -q '"kind":"domain"' "$STATE/baselines.journal"
+    rm "$STATE"/qcaudit.db*
+    start_daemon
+    acknowledged() { [ "$(ctl findings --name=memory-below-minimum --json=short | jq -r '.[0] | [.state, ."acknowledged-reason"] | tojson')" = '["acknowledged","it is small"]' ]; }
+    wait_for 30 acknowledged
+}
+
 @test "a layer that has become large, and how it grew" {
     make_image "$STORE/a.qcow2"
     own "$STORE"/*

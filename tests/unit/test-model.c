@@ -63,6 +63,8 @@ static void names_go_there_and_back(void **state)
         assert_int_equal(confidence_from_name(confidence_name(i)), i);
     for (int i = 0; i < _FINDING_STATE_MAX; i++)
         assert_int_equal(finding_state_from_name(finding_state_name(i)), i);
+    for (int i = 0; i < _SUBJECT_KIND_MAX; i++)
+        assert_int_equal(subject_kind_from_name(subject_kind_name(i)), i);
     for (int i = 0; i < _EVENT_MAX; i++)
         assert_int_equal(event_type_from_name(event_type_name(i)), i);
     for (int i = 0; i < _REFERENCE_STATE_MAX; i++)
