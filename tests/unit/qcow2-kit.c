@@ -154,3 +154,26 @@ struct qca_check_result kit_check(const struct kit *kit, const struct qca_check_
     qca_io_free(io);
     return result;
 }
+
+void kit_assert_same(const struct qca_check_result *a, const struct qca_check_result *b)
+{
+    assert_int_equal(a->finished, b->finished);
+    assert_int_equal(a->error.kind, b->error.kind);
+    assert_string_equal(a->error.text, b->error.text);
+    assert_int_equal(a->corruptions, b->corruptions);
+    assert_int_equal(a->leaks, b->leaks);
+    assert_int_equal(a->check_errors, b->check_errors);
+    assert_int_equal(a->image_end_offset, b->image_end_offset);
+    assert_int_equal(a->total_clusters, b->total_clusters);
+    assert_int_equal(a->allocated_clusters, b->allocated_clusters);
+    assert_int_equal(a->compressed_clusters, b->compressed_clusters);
+    assert_int_equal(a->fragmented_clusters, b->fragmented_clusters);
+    assert_int_equal(a->leak_runs, b->leak_runs);
+    assert_int_equal(a->burst_leaks, b->burst_leaks);
+    assert_int_equal(a->burst_offset, b->burst_offset);
+    assert_int_equal(a->burst_end, b->burst_end);
+    assert_memory_equal(a->kind_count, b->kind_count, sizeof(a->kind_count));
+    assert_int_equal(a->n_issues, b->n_issues);
+    if (a->n_issues > 0)
+        assert_memory_equal(a->issues, b->issues, a->n_issues * sizeof(*a->issues));
+}

@@ -39,3 +39,5 @@ int kit_open(const struct kit *kit, struct qca_error *error, struct qca_io **ret
              struct qca_image **ret_image);
 /* Opens, checks, closes: both must succeed. */
 struct qca_check_result kit_check(const struct kit *kit, const struct qca_check_options *options);
+/* All of both results: counters, kinds, issues in their order, why they are not finished. */
+void kit_assert_same(const struct qca_check_result *a, const struct qca_check_result *b);

@@ -575,37 +575,6 @@ static uint64_t random_next(uint64_t *chance)
     return z ^ z >> 31;
 }
 
-static void assert_same(const struct qca_check_result *a, const struct qca_check_result *b)
-{
-    assert_int_equal(a->finished, b->finished);
-    assert_int_equal(a->corruptions, b->corruptions);
-    assert_int_equal(a->leaks, b->leaks);
-    assert_int_equal(a->check_errors, b->check_errors);
-    assert_int_equal(a->image_end_offset, b->image_end_offset);
-    assert_int_equal(a->total_clusters, b->total_clusters);
-    assert_int_equal(a->allocated_clusters, b->allocated_clusters);
-    assert_int_equal(a->compressed_clusters, b->compressed_clusters);
-    assert_int_equal(a->fragmented_clusters, b->fragmented_clusters);
-    assert_int_equal(a->leak_runs, b->leak_runs);
-    assert_int_equal(a->burst_leaks, b->burst_leaks);
-    assert_int_equal(a->burst_offset, b->burst_offset);
-    assert_memory_equal(a->kind_count, b->kind_count, sizeof(a->kind_count));
-    assert_int_equal(a->n_issues, b->n_issues);
-    for (size_t i = 0; i < a->n_issues; i++) {
-        const struct qca_issue *x = &a->issues[i], *y = &b->issues[i];
-
-        assert_int_equal(x->kind, y->kind);
-        assert_int_equal(x->table, y->table);
-        assert_int_equal(x->index, y->index);
-        assert_int_equal(x->host_offset, y->host_offset);
-        assert_int_equal(x->host_length, y->host_length);
-        assert_int_equal(x->guest_offset, y->guest_offset);
-        assert_int_equal(x->stored, y->stored);
-        assert_int_equal(x->counted, y->counted);
-        assert_int_equal(x->count, y->count);
-    }
-}
-
 /* Random damage to tables full of runs, holes and single clusters: vector instructions change
  * nothing but the time. */
 static void scalar_and_vector_say_the_same(void **state)
@@ -643,7 +612,7 @@ static void scalar_and_vector_say_the_same(void **state)
             results[i] = kit_check(kit, &variants[i]);
         damaged += results[0].n_issues > 0;
         for (size_t i = 1; i < ELEMENTSOF(variants); i++)
-            assert_same(&results[0], &results[i]);
+            kit_assert_same(&results[0], &results[i]);
         for (size_t i = 0; i < ELEMENTSOF(variants); i++)
             qca_check_result_done(&results[i]);
         kit_free(kit);

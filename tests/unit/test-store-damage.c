@@ -483,7 +483,7 @@ static void version_1(void **state)
     char path[4096], *text, *error = NULL;
     sqlite3 *sqlite;
 
-    snprintf(path, sizeof(path), "%s/tests/unit/database-1.sql", getenv("top_srcdir"));
+    snprintf(path, sizeof(path), "%s/tests/fixtures/database-1.sql", getenv("top_srcdir"));
     text = slurp(path);
     assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
     if (sqlite3_exec(sqlite, text, NULL, NULL, &error) != SQLITE_OK)
@@ -497,12 +497,14 @@ static void version_1(void **state)
     assert_null(kit->aside);
     assert_int_equal(kit_sql(kit, "PRAGMA user_version"), CONTROL_DATABASE_VERSION);
     assert_int_equal(kit->n_datastores, 1);
-    assert_int_equal(kit->n_images, 2);
-    assert_int_equal(kit->n_findings, 1);
-    assert_int_equal(kit->findings[0]->type, FINDING_PERMISSIONS);
-    assert_non_null(kit_image(kit, "/srv/images/over.qcow2"));
-    assert_int_equal(kit_image(kit, "/srv/images/over.qcow2")->parent.state, REFERENCE_FOUND);
-    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 1);
+    assert_int_equal(kit->n_images, 4);
+    assert_int_equal(kit->n_findings, 2);
+    assert_int_equal(kit->findings[0]->type, FINDING_CLUSTERS_LEAKED);
+    assert_int_equal(kit->findings[1]->type, FINDING_METADATA_CORRUPT);
+    assert_int_equal(kit->findings[1]->state, FINDING_ACKNOWLEDGED);
+    assert_non_null(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2"));
+    assert_int_equal(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2")->parent.state, REFERENCE_FOUND);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 3);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline"), 0);
     kit_close(kit);
 }

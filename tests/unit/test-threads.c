@@ -12,6 +12,7 @@
 #include "lib/bytes.h"
 #include "lib/cleanup.h"
 #include "lib/threads.h"
+#include "qcow2-kit.h"
 
 #define CLUSTER UINT64_C(512)
 #define COPIED (UINT64_C(1) << 63)
@@ -168,29 +169,6 @@ static struct qca_check_result check_memory(const struct image *image, struct qc
     return check_io(io, options, n);
 }
 
-static void assert_same(const struct qca_check_result *a, const struct qca_check_result *b)
-{
-    assert_int_equal(a->finished, b->finished);
-    assert_int_equal(a->error.kind, b->error.kind);
-    assert_string_equal(a->error.text, b->error.text);
-    assert_int_equal(a->corruptions, b->corruptions);
-    assert_int_equal(a->leaks, b->leaks);
-    assert_int_equal(a->check_errors, b->check_errors);
-    assert_int_equal(a->image_end_offset, b->image_end_offset);
-    assert_int_equal(a->total_clusters, b->total_clusters);
-    assert_int_equal(a->allocated_clusters, b->allocated_clusters);
-    assert_int_equal(a->compressed_clusters, b->compressed_clusters);
-    assert_int_equal(a->fragmented_clusters, b->fragmented_clusters);
-    assert_int_equal(a->leak_runs, b->leak_runs);
-    assert_int_equal(a->burst_leaks, b->burst_leaks);
-    assert_int_equal(a->burst_offset, b->burst_offset);
-    assert_int_equal(a->burst_end, b->burst_end);
-    assert_memory_equal(a->kind_count, b->kind_count, sizeof(a->kind_count));
-    assert_int_equal(a->n_issues, b->n_issues);
-    if (a->n_issues > 0)
-        assert_memory_equal(a->issues, b->issues, a->n_issues * sizeof(*a->issues));
-}
-
 static void checks_are_the_same_with_any_number(void **state)
 {
     struct image image = image_new();
@@ -219,7 +197,7 @@ static void checks_are_the_same_with_any_number(void **state)
         for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
             struct qca_check_result other = check_memory(&image, options, numbers[i]);
 
-            assert_same(&one, &other);
+            kit_assert_same(&one, &other);
             qca_check_result_done(&other);
         }
         qca_check_result_done(&one);
@@ -250,7 +228,7 @@ static void files_are_read_the_same(void **state)
 
             assert_int_equal(qca_io_new_fd(fd, &io), 0);
             other = check_io(io, options, numbers[i]);
-            assert_same(&one, &other);
+            kit_assert_same(&one, &other);
             qca_check_result_done(&other);
         }
         qca_check_result_done(&one);
@@ -295,7 +273,7 @@ static void errors_are_the_same_with_any_number(void **state)
             if (i == 0)
                 one = result;
             else {
-                assert_same(&one, &result);
+                kit_assert_same(&one, &result);
                 qca_check_result_done(&result);
             }
         }
