@@ -397,7 +397,7 @@ static void job_take_times(struct virt_disk *disk, const struct virt_disk *befor
 {
     struct virt_job *job = &disk->job;
     const struct virt_job *last = before && before->job.type ? &before->job : NULL;
-    uint64_t now = link_now();
+    uint64_t now = usec_now(CLOCK_REALTIME);
 
     if (!job->type)
         return;

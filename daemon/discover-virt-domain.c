@@ -337,7 +337,8 @@ static void record_take_state(struct virt_record *record, const struct seen *see
     domain->persistent = seen->persistent;
     if (!seen->active)
         return;
-    domain->started = before && before->id == domain->id && before->started > 0 ? before->started : link_now();
+    domain->started = before && before->id == domain->id && before->started > 0 ? before->started
+                                                                                   : usec_now(CLOCK_REALTIME);
     domain->io_error = seen->state == VIR_DOMAIN_PAUSED && seen->reason == VIR_DOMAIN_PAUSED_IOERROR;
     domain->migrating = seen->state == VIR_DOMAIN_PAUSED && seen->reason == VIR_DOMAIN_PAUSED_MIGRATION;
 }
@@ -345,7 +346,7 @@ static void record_take_state(struct virt_record *record, const struct seen *see
 /* The version stays as long as the domain does. */
 static void record_take_version(struct virt_link *link, const struct virt_record *before, struct virt_record *record)
 {
-    uint64_t now = link_now();
+    uint64_t now = usec_now(CLOCK_REALTIME);
 
     if (before && virt_record_equal(before, record)) {
         record->domain.version = before->domain.version;

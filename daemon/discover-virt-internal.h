@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "daemon/discover-virt.h"
+#include "daemon/model.h"
 #include "daemon/virt-part.h"
 
 #define LINK_DIRTY_MAX 512          /* domains that events named; more: all are looked at */
@@ -61,8 +62,6 @@ struct virt_link {
     unsigned round;
 };
 
-uint64_t link_now(void);        /* usec since the epoch */
-uint64_t link_monotonic(void);  /* usec */
 
 /* To be called before every call of libvirt's: notes that it begins. -ECANCELED when the thread is to end, -ENOTCONN when the
  * connection is closed. */

@@ -19,22 +19,6 @@
 #define KEEPALIVE_COUNT 3
 #define ERROR_MAX 500
 
-uint64_t link_now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
-}
-
-uint64_t link_monotonic(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
-}
-
 static void news_done(struct link_news *news)
 {
     free(news->uuids);
@@ -76,7 +60,7 @@ static int call_begin(struct virt_link *link, bool opening)
 
     pthread_mutex_lock(&link->lock);
     r = link->stop ? -ECANCELED : link->lost && !opening ? -ENOTCONN : 0;
-    link->busy_since = link_monotonic();
+    link->busy_since = usec_now(CLOCK_MONOTONIC);
     link->opening = opening;
     pthread_mutex_unlock(&link->lock);
     return r;
@@ -122,13 +106,14 @@ int link_error(const struct virt_link *link)
 static void link_set_error(struct virt_link *link, const char *text)
 {
     free(link->error);
-    link->error = text ? strndup(text, ERROR_MAX) : NULL;
+    if (!text || asprintf(&link->error, "%.*s", ERROR_MAX, text) < 0)
+        link->error = NULL;
 }
 
 static void link_set_state(struct virt_link *link, bool absent, bool connected, bool complete, const char *error)
 {
     if (absent != link->absent || connected != link->connected || complete != link->complete)
-        link->since = link_now();
+        link->since = usec_now(CLOCK_REALTIME);
     link->absent = absent;
     link->connected = connected;
     link->complete = complete;
@@ -178,7 +163,7 @@ static void link_tell(struct virt_link *link)
 
 static void news_time(struct virt_link *link)
 {
-    link->news.last = link_monotonic();
+    link->news.last = usec_now(CLOCK_MONOTONIC);
     link->news.first = link->news.first ?: link->news.last;
     pthread_cond_broadcast(&link->changed);
 }
@@ -266,7 +251,7 @@ static void on_pool_refresh(virConnectPtr connection, virStoragePoolPtr pool, vo
         refreshes = reallocarray(news->refreshes, news->n_refreshes + 1, sizeof(*news->refreshes));
     if (refreshes) {
         news->refreshes = refreshes;
-        news->refreshes[news->n_refreshes].at = link_now();
+        news->refreshes[news->n_refreshes].at = usec_now(CLOCK_REALTIME);
         memcpy(news->refreshes[news->n_refreshes++].uuid, uuid, sizeof(uuid));
     }
     news_time(link);
@@ -414,7 +399,7 @@ static int link_wait(struct virt_link *link, uint64_t until, struct link_news *r
     *ret_news = (struct link_news){ 0 };
     pthread_mutex_lock(&link->lock);
     for (;;) {
-        uint64_t now = link_monotonic(), wake = until;
+        uint64_t now = usec_now(CLOCK_MONOTONIC), wake = until;
         struct timespec at;
 
         if (link->stop || link->lost) {
@@ -456,7 +441,7 @@ static int link_serve(struct virt_link *link)
         r = link_wait(link, next, &news);
         if (r < 0)
             break;
-        full = next <= link_monotonic() || news.everything;
+        full = next <= usec_now(CLOCK_MONOTONIC) || news.everything;
         if (full || news.pools)
             r = link_read_pools(link, &news);
         if (r >= 0 && (full || news.domains))
@@ -464,7 +449,7 @@ static int link_serve(struct virt_link *link)
         calls_end(link);
         news_done(&news);
         if (full)
-            next = link_monotonic() + link->poll;
+            next = usec_now(CLOCK_MONOTONIC) + link->poll;
         if (r >= 0) {
             link_set_state(link, false, true, link->complete || full, NULL);
             link_tell(link);
@@ -508,7 +493,7 @@ void *link_run(void *userdata)
             link->lost = false;
             news_done(&link->news);
             pthread_mutex_unlock(&link->lock);
-            if (link_wait(link, link_monotonic() + (link->absent ? link->poll : pause), &news) == -ECANCELED)
+            if (link_wait(link, usec_now(CLOCK_MONOTONIC) + (link->absent ? link->poll : pause), &news) == -ECANCELED)
                 r = -ECANCELED;
             news_done(&news);
         }

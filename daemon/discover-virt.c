@@ -123,7 +123,7 @@ static int seat_start(struct virt_watch *watch, struct seat *seat, const char *u
     link->poll = watch->options.poll;
     link->uri = strdup(uri);
     link->wake_fd = fcntl(watch->wake_fd, F_DUPFD_CLOEXEC, 3);
-    link->since = link_now();
+    link->since = usec_now(CLOCK_REALTIME);
     pthread_mutex_init(&link->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -218,7 +218,7 @@ static void tell(struct virt_watch *watch)
         return;
     }
     status->generation = ++watch->generation;
-    status->taken = link_now();
+    status->taken = usec_now(CLOCK_REALTIME);
     watch->options.status(watch->options.userdata, status);
     virt_status_unref(status);
 }
@@ -233,7 +233,7 @@ static bool seat_look(struct virt_watch *watch, struct seat *seat, bool *ret_rep
 
     pthread_mutex_lock(&link->lock);
     mail = TAKE_PTR(link->mail);
-    busy = link->busy_since > 0 ? link_monotonic() - link->busy_since : 0;
+    busy = link->busy_since > 0 ? usec_now(CLOCK_MONOTONIC) - link->busy_since : 0;
     opening = link->opening;
     pthread_mutex_unlock(&link->lock);
     if (mail) {
@@ -244,7 +244,7 @@ static bool seat_look(struct virt_watch *watch, struct seat *seat, bool *ret_rep
             seat->replace_after = REPLACE_AFTER;
     }
     if (busy > HUNG_AFTER && seat->hung_since == 0)
-        seat->hung_since = link_now() - busy;
+        seat->hung_since = usec_now(CLOCK_REALTIME) - busy;
     *ret_replace = opening && busy > seat->replace_after;
     return mail || before != seat->hung_since;
 }
@@ -368,7 +368,7 @@ int virt_watch_new(sd_event *event, const struct virt_watch_options *options, st
 /* Waits a moment, so that what can end does so in order. */
 static void watch_wait(struct virt_watch *watch)
 {
-    uint64_t until = link_monotonic() + END_WAIT;
+    uint64_t until = usec_now(CLOCK_MONOTONIC) + END_WAIT;
 
     for (size_t i = 0; i < watch->n_seats; i++) {
         struct virt_link *link = watch->seats[i].link;
@@ -414,7 +414,7 @@ void virt_watch_refresh(struct virt_watch *watch)
 
         pthread_mutex_lock(&link->lock);
         link->news.everything = true;
-        link->news.last = link_monotonic();
+        link->news.last = usec_now(CLOCK_MONOTONIC);
         link->news.first = link->news.first ?: link->news.last;
         pthread_cond_broadcast(&link->changed);
         pthread_mutex_unlock(&link->lock);

@@ -7,11 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-id128.h>
+#include <time.h>
 
 #include "helpers/client.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
 #define NSEC_PER_SEC UINT64_C(1000000000)
+
+uint64_t usec_now(clockid_t clock);     /* of a clock that every kernel has */
 
 /* ---- findings ------------------------------------------------------------------------------- */
 

@@ -91,8 +91,6 @@ struct store {
     bool checker_runs;
 };
 
-uint64_t store_now(void);               /* usec since the epoch */
-uint64_t store_monotonic(void);         /* usec */
 
 void *store_thread_main(void *store);
 /* Wakes the loop. */

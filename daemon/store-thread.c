@@ -28,7 +28,7 @@ static void set_trouble(struct store *store, int error)
         store->retry_pause = store->retry_pause == 0 ? RETRY_FIRST : store->retry_pause * 2;
         if (store->retry_pause > RETRY_LAST)
             store->retry_pause = RETRY_LAST;
-        store->retry_at = store_monotonic() + store->retry_pause;
+        store->retry_at = usec_now(CLOCK_MONOTONIC) + store->retry_pause;
     } else
         store->retry_at = store->retry_pause = 0;
 
@@ -55,7 +55,7 @@ static int open_new(struct store *store)
 static int replace_database(struct store *store)
 {
     _cleanup_free_ struct store_aside *aside = NULL;
-    uint64_t now = store_monotonic();
+    uint64_t now = usec_now(CLOCK_MONOTONIC);
     int r;
 
     if (store->aside_at != 0 && now - store->aside_at < ASIDE_PAUSE && access(store->path, F_OK) == 0)
@@ -103,7 +103,7 @@ static int write_once(struct store *store, const struct store_batch *batch)
     pthread_mutex_lock(&store->lock);
     audits_kept = store->audits_kept;
     pthread_mutex_unlock(&store->lock);
-    return store_writer_write(store_db_writer(store->db), batch, audits_kept, store_now());
+    return store_writer_write(store_db_writer(store->db), batch, audits_kept, usec_now(CLOCK_REALTIME));
 }
 
 /* 0, or what went wrong with this batch and will not with another try. Else -EAGAIN: again later. */
@@ -184,7 +184,7 @@ static void do_read(struct store *store, struct store_read *read)
 
 static void do_sweep(struct store *store)
 {
-    uint64_t now = store_now(), retention;
+    uint64_t now = usec_now(CLOCK_REALTIME), retention;
     bool more = false;
     int r = have_database(store);
 
@@ -197,7 +197,7 @@ static void do_sweep(struct store *store)
     if (r == -EUCLEAN)
         r = replace_database(store);
     /* Sweeping can wait; what fails here fails for the next batch too, and is said then. */
-    store->sweep_at = r == 0 && more ? 0 : store_monotonic() + SWEEP_PAUSE;
+    store->sweep_at = r == 0 && more ? 0 : usec_now(CLOCK_MONOTONIC) + SWEEP_PAUSE;
 }
 
 /* ---- quick_check ----------------------------------------------------------------------------------- */
@@ -256,7 +256,7 @@ static void *check_main(void *userdata)
 
 static bool check_is_due(const struct store *store)
 {
-    uint64_t now = store_now();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     struct stat st;
 
     return store->check_owed || store->checked > now || now - store->checked >= CHECK_AGE ||
@@ -282,7 +282,7 @@ int store_quick_check(struct store *store)
 
 static void finish_check(struct store *store, enum check_state state)
 {
-    uint64_t now = store_now();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     bool current;
 
     pthread_join(store->checker, NULL);
@@ -392,7 +392,7 @@ void *store_thread_main(void *userdata)
         enum task task;
 
         pthread_mutex_lock(&store->lock);
-        while ((task = next_task(store, store_monotonic(), &until)) == TASK_NONE)
+        while ((task = next_task(store, usec_now(CLOCK_MONOTONIC), &until)) == TASK_NONE)
             wait_until(store, until);
         checked = store->check;
         if (task == TASK_BATCH)

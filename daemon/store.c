@@ -22,22 +22,6 @@ static void store_read_freep(struct store_read **read)
     store_read_free(*read);
 }
 
-uint64_t store_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
-uint64_t store_monotonic(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 void store_wake_loop(struct store *store)
 {
     eventfd_write(store->wake_fd, 1);
@@ -300,7 +284,7 @@ struct store *store_close(struct store *store)
         return NULL;
     pthread_mutex_lock(&store->lock);
     store->stopping = true;
-    store->stop_at = store_monotonic() + STORE_CLOSE_USEC;
+    store->stop_at = usec_now(CLOCK_MONOTONIC) + STORE_CLOSE_USEC;
     store->check_stop = true;
     pthread_cond_broadcast(&store->wake);
     pthread_mutex_unlock(&store->lock);
@@ -322,7 +306,7 @@ static int load(struct store *store, const struct store_loader *loader)
     _cleanup_(sqlite3_closep) sqlite3 *sqlite = NULL;
     int r = store_db_open_reader(store->path, &sqlite);
 
-    return r < 0 ? r : store_load_all(sqlite, loader, store_now());
+    return r < 0 ? r : store_load_all(sqlite, loader, usec_now(CLOCK_REALTIME));
 }
 
 int store_load(struct store *store, const struct store_loader *loader)
