@@ -2,6 +2,7 @@
 /* The daemon's database (daemon/schema.sql), read while no daemon runs. */
 #include "ctl/offline.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,8 +14,46 @@
 #include "helpers/text.h"
 #include "qcaudit/control.h"
 
-DEFINE_CLEANUP(sqlite3 *, sqlite3_close)
-DEFINE_CLEANUP(sqlite3_stmt *, sqlite3_finalize)
+/* SQLite is loaded by the one command that wants it: its start is a tenth of what `check` takes. */
+#define SQLITE_LIBRARY "libsqlite3.so.0"
+#define SQLITE_FUNCTIONS(F)                                                                                          \
+    F(bind_blob) F(busy_timeout) F(close) F(column_blob) F(column_bytes) F(column_count) F(column_double)            \
+    F(column_int) F(column_int64) F(column_name) F(column_text) F(column_type) F(errmsg) F(finalize) F(open_v2)      \
+    F(prepare_v2) F(step)
+
+struct offline {
+    void *library;
+    sqlite3 *database;
+    sqlite3_stmt *statement;
+#define SQLITE_MEMBER(name) __typeof__(sqlite3_##name) *name;
+    SQLITE_FUNCTIONS(SQLITE_MEMBER)
+#undef SQLITE_MEMBER
+};
+
+static void offline_done(struct offline *offline)
+{
+    if (offline->statement)
+        (void)offline->finalize(offline->statement);
+    if (offline->database)
+        (void)offline->close(offline->database);
+    if (offline->library)
+        dlclose(offline->library);
+}
+
+static int offline_load(struct offline *offline)
+{
+    bool complete = true;
+
+    offline->library = dlopen(SQLITE_LIBRARY, RTLD_NOW | RTLD_LOCAL);
+    if (!offline->library)
+        return complain(0, "--offline needs SQLite: %s.", dlerror()), -ELIBACC;
+#define SQLITE_LOAD(name)                                                                                            \
+    offline->name = (__typeof__(offline->name))dlsym(offline->library, "sqlite3_" #name);                            \
+    complete = complete && offline->name;
+    SQLITE_FUNCTIONS(SQLITE_LOAD)
+#undef SQLITE_LOAD
+    return complete ? 0 : (complain(0, SQLITE_LIBRARY " is too old for --offline."), -ELIBBAD);
+}
 
 /* ---- the state folder --------------------------------------------------------------------- */
 
@@ -49,11 +88,11 @@ static int check_lock(const char *directory)
     return lock.l_type == F_UNLCK ? 0 : -EBUSY;
 }
 
-static int database_error(sqlite3 *database, const char *directory)
+static int database_error(const struct offline *offline, const char *directory)
 {
     _cleanup_free_ char *shown = text_escape_string(directory);
 
-    return complain(0, "Cannot read the database in %s: %s.", shown, sqlite3_errmsg(database)), -EIO;
+    return complain(0, "Cannot read the database in %s: %s.", shown, offline->errmsg(offline->database)), -EIO;
 }
 
 /* SQLite would wait for ever at the end of a pipe. */
@@ -67,12 +106,10 @@ static int look_at_file(const char *path)
     return S_ISREG(st.st_mode) ? 0 : -EMEDIUMTYPE;
 }
 
-static int open_database(const char *directory, sqlite3 **ret_database)
+static int open_database(struct offline *offline, const char *directory)
 {
-    _cleanup_(sqlite3_closep) sqlite3 *database = NULL;
-    _cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
     _cleanup_free_ char *path = NULL;
-    int r;
+    int version, r;
 
     if (asprintf(&path, "%s/" CONTROL_DATABASE_NAME, directory) < 0)
         return complain(-ENOMEM, "Cannot open the database");
@@ -84,20 +121,25 @@ static int open_database(const char *directory, sqlite3 **ret_database)
             return complain(0, "Cannot open the database %s: it is not a regular file.", shown), r;
         return complain(r, "Cannot open the database %s", shown);
     }
-    if (sqlite3_open_v2(path, &database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, NULL) != SQLITE_OK)
-        return database_error(database, directory);
-    (void)sqlite3_busy_timeout(database, 5000);
-    if (sqlite3_prepare_v2(database, "PRAGMA user_version", -1, &statement, NULL) != SQLITE_OK ||
-        sqlite3_step(statement) != SQLITE_ROW)
-        return database_error(database, directory);
-    if (sqlite3_column_int(statement, 0) != CONTROL_DATABASE_VERSION)
-        return complain(0, "The database has version %d, and this qcauditctl reads version %d.",
-                        sqlite3_column_int(statement, 0), CONTROL_DATABASE_VERSION), -EPROTONOSUPPORT;
-    *ret_database = TAKE_PTR(database);
+    r = offline_load(offline);
+    if (r < 0)
+        return r;
+    if (offline->open_v2(path, &offline->database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, NULL) != SQLITE_OK)
+        return database_error(offline, directory);
+    (void)offline->busy_timeout(offline->database, 5000);
+    if (offline->prepare_v2(offline->database, "PRAGMA user_version", -1, &offline->statement, NULL) != SQLITE_OK ||
+        offline->step(offline->statement) != SQLITE_ROW)
+        return database_error(offline, directory);
+    version = offline->column_int(offline->statement, 0);
+    (void)offline->finalize(TAKE_PTR(offline->statement));
+    if (version != CONTROL_DATABASE_VERSION)
+        return complain(0, "The database has version %d, and this qcauditctl reads version %d.", version,
+                        CONTROL_DATABASE_VERSION), -EPROTONOSUPPORT;
     return 0;
 }
 
-static int offline_open(const struct ctl *ctl, sqlite3 **ret_database)
+/* The caller calls offline_done(), after an error too. */
+static int offline_open(const struct ctl *ctl, struct offline *offline)
 {
     _cleanup_free_ char *directory = state_directory(ctl), *shown = NULL;
     int r;
@@ -110,52 +152,52 @@ static int offline_open(const struct ctl *ctl, sqlite3 **ret_database)
         return complain(0, "qcauditd is running and has %s: ask it, without --offline.", shown), r;
     if (r < 0)
         return complain(r, "Cannot look at %s", shown);
-    return open_database(directory, ret_database);
+    return open_database(offline, directory);
 }
 
 /* ---- rows --------------------------------------------------------------------------------- */
 
 /* How a column becomes a member. Its name is the member's; NULL has no member. */
-static json_object *column_json(sqlite3_stmt *statement, int column)
+static json_object *column_json(const struct offline *offline, int column)
 {
-    const char *name = sqlite3_column_name(statement, column);
+    const char *name = offline->column_name(offline->statement, column);
     size_t n = strlen(name);
 
-    switch (sqlite3_column_type(statement, column)) {
+    switch (offline->column_type(offline->statement, column)) {
     case SQLITE_INTEGER:
         /* "?": a boolean; "+": an unsigned number with the same bits. */
         if (name[n - 1] == '?')
-            return json_object_new_boolean(sqlite3_column_int(statement, column) != 0);
+            return json_object_new_boolean(offline->column_int(offline->statement, column) != 0);
         if (name[n - 1] == '+')
-            return json_object_new_uint64((uint64_t)sqlite3_column_int64(statement, column));
-        return json_object_new_int64(sqlite3_column_int64(statement, column));
+            return json_object_new_uint64((uint64_t)offline->column_int64(offline->statement, column));
+        return json_object_new_int64(offline->column_int64(offline->statement, column));
     case SQLITE_FLOAT:
-        return json_object_new_double(sqlite3_column_double(statement, column));
+        return json_object_new_double(offline->column_double(offline->statement, column));
     default: {
-        const char *bytes = sqlite3_column_blob(statement, column);
-        int size = sqlite3_column_bytes(statement, column);
+        const char *bytes = offline->column_blob(offline->statement, column);
+        int size = offline->column_bytes(offline->statement, column);
 
         if (name[n - 1] == '#')     /* JSON */
-            return json_tokener_parse(bytes ? (const char *)sqlite3_column_text(statement, column) : "{}");
+            return json_tokener_parse(bytes ? (const char *)offline->column_text(offline->statement, column) : "{}");
         return json_object_new_string_len(bytes ? bytes : "", size);
     }
     }
 }
 
-static int read_row(sqlite3_stmt *statement, json_object **ret_row)
+static int read_row(const struct offline *offline, json_object **ret_row)
 {
     _cleanup_(json_object_putp) json_object *row = json_object_new_object();
 
     if (!row)
         return -ENOMEM;
-    for (int i = 0; i < sqlite3_column_count(statement); i++) {
-        const char *name = sqlite3_column_name(statement, i);
+    for (int i = 0; i < offline->column_count(offline->statement); i++) {
+        const char *name = offline->column_name(offline->statement, i);
         _cleanup_free_ char *key = strndup(name, strcspn(name, "?+#"));
         json_object *value;
 
-        if (sqlite3_column_type(statement, i) == SQLITE_NULL)
+        if (offline->column_type(offline->statement, i) == SQLITE_NULL)
             continue;
-        value = column_json(statement, i);
+        value = column_json(offline, i);
         if (!key || json_object_object_add(row, key, value) < 0) {
             json_object_put(value);
             return -ENOMEM;
@@ -170,23 +212,22 @@ static int read_rows(const struct ctl *ctl, const char *sql, const char *path, j
                      bool (*takes)(json_object *filter, json_object *row), unsigned limit, json_object **ret_rows)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
-    _cleanup_(sqlite3_closep) sqlite3 *database = NULL;
-    _cleanup_(sqlite3_finalizep) sqlite3_stmt *statement = NULL;
-    int code, r = offline_open(ctl, &database);
+    _cleanup_(offline_done) struct offline offline = {};
+    int code, r = offline_open(ctl, &offline);
 
     if (r < 0)
         return r;
     if (!rows)
         return complain(-ENOMEM, "Cannot read the database");
-    if (sqlite3_prepare_v2(database, sql, -1, &statement, NULL) != SQLITE_OK)
-        return database_error(database, "the state folder");
-    if (path && sqlite3_bind_blob(statement, 1, path, (int)strlen(path), SQLITE_STATIC) != SQLITE_OK)
-        return database_error(database, "the state folder");
-    while ((code = sqlite3_step(statement)) == SQLITE_ROW &&
+    if (offline.prepare_v2(offline.database, sql, -1, &offline.statement, NULL) != SQLITE_OK)
+        return database_error(&offline, "the state folder");
+    if (path && offline.bind_blob(offline.statement, 1, path, (int)strlen(path), SQLITE_STATIC) != SQLITE_OK)
+        return database_error(&offline, "the state folder");
+    while ((code = offline.step(offline.statement)) == SQLITE_ROW &&
            (limit == 0 || json_object_array_length(rows) < limit)) {
         json_object *row;
 
-        r = read_row(statement, &row);
+        r = read_row(&offline, &row);
         if (r < 0)
             return complain(r, "Cannot read the database");
         if (takes && !takes(filter, row)) {
@@ -199,7 +240,7 @@ static int read_rows(const struct ctl *ctl, const char *sql, const char *path, j
         }
     }
     if (code != SQLITE_ROW && code != SQLITE_DONE)
-        return database_error(database, "the state folder");
+        return database_error(&offline, "the state folder");
     *ret_rows = TAKE_PTR(rows);
     return 0;
 }
