@@ -7,18 +7,12 @@
 #include <sys/stat.h>
 
 #include "config-parse.h"
+#include "daemon/strv.h"
 #include "helpers/text.h"
 
 #define CONFIG_FILES_MAX 1000
 
 DEFINE_CLEANUP(struct config *, config_free)
-
-static void strv_free(char **list)
-{
-    for (char **item = list; item && *item; item++)
-        free(*item);
-    free(list);
-}
 
 struct config *config_free(struct config *config)
 {

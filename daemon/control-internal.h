@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control socket (control.c) and the methods called through it (control-methods.c) share. */
+/* What the parts of the control interface share: its socket, the bus, the methods and their arguments. */
 #pragma once
 
 #include <sys/socket.h>
@@ -80,6 +80,25 @@ int control_property_get(sd_bus *bus, const char *path, const char *interface, c
 int control_properties_call(sd_bus_message *call, struct connection *connection, sd_bus_error *error);
 /* PropertiesChanged for what differs; *ret_signal is NULL when nothing does. */
 int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after, sd_bus_message **ret_signal);
+
+/* ---- control-arguments.c: what a method is called with; each sets the error ---- */
+
+__attribute__((format(printf, 2, 3)))
+int arguments_invalid(sd_bus_error *error, const char *format, ...);
+/* ay without a NUL -> an absolute path of raw bytes. */
+int arguments_path(sd_bus_message *message, sd_bus_error *error, char **ret_path);
+/* aay -> paths. */
+int arguments_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths);
+
+/* The members a filter may have, by type. */
+struct filter_key {
+    const char *name;
+    enum json_type type;
+};
+
+/* filter, cursor, limit: the arguments of every list. */
+int arguments_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
+                   json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit);
 
 void connection_end(struct connection *connection);
 /* It did something: idleness starts anew. */

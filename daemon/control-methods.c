@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The methods of the control interface: arguments from D-Bus, the manager's answers back, errors by name. */
 #include <errno.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/control-internal.h"
+#include "daemon/strv.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 
-#define SCAN_PATHS_MAX 10000
 #define REASON_MAX 1000
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -23,18 +22,6 @@ int control_denied(sd_bus_error *error, bool changing)
                             changing ? "Only root and the daemon's user may change anything"
                                      : "Only root, the daemon's user and the members of the group that the "
                                        "configuration names (control: group) may read");
-}
-
-__attribute__((format(printf, 2, 3)))
-static int invalid(sd_bus_error *error, const char *format, ...)
-{
-    va_list ap;
-    int r;
-
-    va_start(ap, format);
-    r = sd_bus_error_setfv(error, CONTROL_ERROR_INVALID_ARGUMENT, format, ap);
-    va_end(ap);
-    return r;
 }
 
 /* What the manager answered, as an error with a name and a sentence. message may be NULL. */
@@ -59,85 +46,34 @@ static int failed(sd_bus_error *error, int r, const char *what, const char *mess
 
 /* ---- who, and how much -------------------------------------------------------------------- */
 
-/* The gate of every method: 0 go on, 1 ended (the caller returns it), else the error set. */
-static int enter(struct connection *connection, bool changing, sd_bus_error *error)
+/* The gate of every method, and its plain arguments as sd_bus_message_read() takes them: 0 go on, else what the caller
+ * returns. */
+static int enter(sd_bus_message *call, struct connection *connection, bool changing, sd_bus_error *error,
+                 const char *types, ...)
 {
+    va_list ap;
+    int r;
+
     if (connection_is_choked(connection))
         return 1;
     connection_alive(connection);
     if (!connection->may_read || (changing && !connection->may_change))
         return control_denied(error, connection->may_read);
-    return 0;
+    if (*types == '\0')
+        return 0;
+    va_start(ap, types);
+    r = sd_bus_message_readv(call, types, ap);
+    va_end(ap);
+    return r < 0 ? r : 0;
 }
 
-/* ---- arguments ---------------------------------------------------------------------------- */
-
-/* ay without a NUL -> a string of raw bytes. */
-static int read_path(sd_bus_message *message, sd_bus_error *error, char **ret_path)
+/* The same, with a path for argument, or for the first of them. */
+static int enter_path(sd_bus_message *call, struct connection *connection, bool changing, sd_bus_error *error,
+                      char **ret_path)
 {
-    const void *data;
-    size_t size;
-    char *path;
-    int r = sd_bus_message_read_array(message, 'y', &data, &size);
+    int r = enter(call, connection, changing, error, "");
 
-    if (r < 0)
-        return r;
-    if (size == 0 || size >= PATH_MAX || memchr(data, 0, size))
-        return invalid(error, "A path has 1 to %d bytes, none of them 0", PATH_MAX - 1);
-    path = strndup(data, size);
-    if (!path)
-        return -ENOMEM;
-    if (path[0] != '/') {
-        free(path);
-        return invalid(error, "A path must be absolute");
-    }
-    *ret_path = path;
-    return 0;
-}
-
-/* The members a filter may have, by type. */
-struct filter_key {
-    const char *name;
-    enum json_type type;
-};
-
-static int check_filter(json_object *filter, const struct filter_key *keys, sd_bus_error *error)
-{
-    json_object_object_foreach(filter, name, value) {
-        const struct filter_key *key = keys;
-
-        while (key->name && strcmp(key->name, name) != 0)
-            key++;
-        if (!key->name)
-            return invalid(error, "Unknown filter");
-        if (!json_object_is_type(value, key->type))
-            return invalid(error, "The filter \"%s\" has the wrong type", key->name);
-        if (key->type == json_type_string &&
-            strlen(json_object_get_string(value)) != (size_t)json_object_get_string_len(value))
-            return invalid(error, "The filter \"%s\" holds a byte 0", key->name);
-    }
-    return 0;
-}
-
-/* filter, cursor, limit: the arguments of every list. */
-static int read_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
-                     json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit)
-{
-    _cleanup_(json_object_putp) json_object *filter = NULL;
-    const char *cursor;
-    uint32_t limit;
-    int r = control_read_entry(message, &filter);
-
-    if (r >= 0)
-        r = check_filter(filter, keys, error);
-    if (r >= 0)
-        r = sd_bus_message_read(message, "su", &cursor, &limit);
-    if (r < 0)
-        return r;
-    *ret_filter = TAKE_PTR(filter);
-    *ret_cursor = cursor;
-    *ret_limit = limit == 0 || limit > CONTROL_LIMIT_MAX ? CONTROL_LIMIT_MAX : limit;
-    return 0;
+    return r != 0 ? r : arguments_path(call, error, ret_path);
 }
 
 /* ---- answers ------------------------------------------------------------------------------ */
@@ -188,7 +124,7 @@ static int method_get_status(sd_bus_message *call, void *userdata, sd_bus_error 
 {
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *entry = NULL;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "");
 
     if (r != 0)
         return r;
@@ -200,7 +136,7 @@ static int method_list_datastores(sd_bus_message *call, void *userdata, sd_bus_e
 {
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *rows = NULL;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "");
 
     if (r != 0)
         return r;
@@ -218,11 +154,11 @@ static int list(sd_bus_message *call, struct connection *connection, const struc
     _cleanup_free_ char *next = NULL;
     const char *cursor;
     unsigned limit;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "");
 
     if (r != 0)
         return r;
-    r = read_list(call, keys, error, &filter, &cursor, &limit);
+    r = arguments_list(call, keys, error, &filter, &cursor, &limit);
     if (r < 0)
         return r;
     r = op(connection->control->userdata, filter, cursor, limit, &rows, &next);
@@ -258,12 +194,9 @@ static int method_get_image(sd_bus_message *call, void *userdata, sd_bus_error *
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *entry = NULL;
     _cleanup_free_ char *path = NULL;
-    int r = enter(connection, false, error);
+    int r = enter_path(call, connection, false, error, &path);
 
     if (r != 0)
-        return r;
-    r = read_path(call, error, &path);
-    if (r < 0)
         return r;
     r = connection->control->ops.image(connection->control->userdata, path, &entry);
     return r < 0 ? failed(error, r, "image", NULL) : reply_entry(call, entry);
@@ -274,12 +207,9 @@ static int method_get_chain(sd_bus_message *call, void *userdata, sd_bus_error *
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *rows = NULL;
     _cleanup_free_ char *path = NULL;
-    int r = enter(connection, false, error);
+    int r = enter_path(call, connection, false, error, &path);
 
     if (r != 0)
-        return r;
-    r = read_path(call, error, &path);
-    if (r < 0)
         return r;
     r = connection->control->ops.chain(connection->control->userdata, path, &rows);
     return r < 0 ? failed(error, r, "image", NULL) : reply_rows(call, rows, NULL);
@@ -289,7 +219,7 @@ static int method_list_domains(sd_bus_message *call, void *userdata, sd_bus_erro
 {
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *rows = NULL;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "");
 
     if (r != 0)
         return r;
@@ -302,12 +232,9 @@ static int method_get_domain(sd_bus_message *call, void *userdata, sd_bus_error 
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *entry = NULL;
     const char *name;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "s", &name);
 
     if (r != 0)
-        return r;
-    r = sd_bus_message_read(call, "s", &name);
-    if (r < 0)
         return r;
     r = connection->control->ops.domain(connection->control->userdata, name, &entry);
     return r < 0 ? failed(error, r, "domain", NULL) : reply_entry(call, entry);
@@ -318,12 +245,9 @@ static int method_get_finding(sd_bus_message *call, void *userdata, sd_bus_error
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *entry = NULL;
     int64_t id;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "x", &id);
 
     if (r != 0)
-        return r;
-    r = sd_bus_message_read(call, "x", &id);
-    if (r < 0)
         return r;
     r = connection->control->ops.finding(connection->control->userdata, id, &entry);
     return r < 0 ? failed(error, r, "finding", NULL) : reply_entry(call, entry);
@@ -339,11 +263,11 @@ static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error
     _cleanup_(json_object_putp) json_object *filter = NULL;
     const char *cursor;
     unsigned limit;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "");
 
     if (r != 0)
         return r;
-    r = read_list(call, keys, error, &filter, &cursor, &limit);
+    r = arguments_list(call, keys, error, &filter, &cursor, &limit);
     if (r < 0)
         return r;
     r = connection->control->ops.events(connection->control->userdata, filter, cursor, limit, reply_later,
@@ -362,13 +286,11 @@ static int list_of_path(sd_bus_message *call, struct connection *connection,
     _cleanup_free_ char *path = NULL;
     const char *cursor;
     uint32_t limit;
-    int r = enter(connection, false, error);
+    int r = enter_path(call, connection, false, error, &path);
 
     if (r != 0)
         return r;
-    r = read_path(call, error, &path);
-    if (r >= 0)
-        r = sd_bus_message_read(call, "su", &cursor, &limit);
+    r = sd_bus_message_read(call, "su", &cursor, &limit);
     if (r < 0)
         return r;
     if (limit == 0 || limit > CONTROL_LIMIT_MAX)
@@ -397,7 +319,7 @@ static int method_list_readings(sd_bus_message *call, void *userdata, sd_bus_err
 static int method_subscribe(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "");
 
     if (r != 0)
         return r;
@@ -415,12 +337,9 @@ static int method_get_scan(sd_bus_message *call, void *userdata, sd_bus_error *e
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *entry = NULL;
     uint64_t ticket;
-    int r = enter(connection, false, error);
+    int r = enter(call, connection, false, error, "t", &ticket);
 
     if (r != 0)
-        return r;
-    r = sd_bus_message_read(call, "t", &ticket);
-    if (r < 0)
         return r;
     r = connection->control->ops.scan_state(connection->control->userdata, ticket, &entry);
     return r < 0 ? failed(error, r, "scan", NULL) : reply_entry(call, entry);
@@ -428,61 +347,20 @@ static int method_get_scan(sd_bus_message *call, void *userdata, sd_bus_error *e
 
 /* ---- changing ----------------------------------------------------------------------------- */
 
-static void paths_free(char **paths)
-{
-    for (char **path = paths; path && *path; path++)
-        free(*path);
-    free(paths);
-}
-DEFINE_CLEANUP(char **, paths_free)
-
-static int read_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths)
-{
-    _cleanup_(paths_freep) char **paths = calloc(1, sizeof(*paths));
-    size_t n = 0;
-    int r = sd_bus_message_enter_container(call, 'a', "ay");
-
-    if (r < 0)
-        return r;
-    if (!paths)
-        return -ENOMEM;
-    while ((r = sd_bus_message_at_end(call, 0)) == 0) {
-        char **more;
-
-        if (n >= SCAN_PATHS_MAX)
-            return invalid(error, "More than %d paths", SCAN_PATHS_MAX);
-        more = realloc(paths, (n + 2) * sizeof(*paths));
-        if (!more)
-            return -ENOMEM;
-        paths = more;
-        paths[n] = paths[n + 1] = NULL;
-        r = read_path(call, error, &paths[n]);
-        if (r < 0)
-            return r;
-        n++;
-    }
-    if (r > 0)
-        r = sd_bus_message_exit_container(call);
-    if (r < 0)
-        return r;
-    *ret_paths = TAKE_PTR(paths);
-    return 0;
-}
-
 static int scan(sd_bus_message *call, struct connection *connection, bool scrub, sd_bus_error *error)
 {
-    _cleanup_(paths_freep) char **paths = NULL;
+    _cleanup_(strv_freep) char **paths = NULL;
     _cleanup_free_ char *message = NULL;
     uint64_t ticket;
-    int r = enter(connection, true, error);
+    int r = enter(call, connection, true, error, "");
 
     if (r != 0)
         return r;
-    r = read_paths(call, error, &paths);
+    r = arguments_paths(call, error, &paths);
     if (r < 0)
         return r;
     if (scrub && !paths[0])
-        return invalid(error, "No path is given");
+        return arguments_invalid(error, "No path is given");
     r = connection->control->ops.scan(connection->control->userdata, paths, scrub, &ticket, &message);
     return r < 0 ? failed(error, r, "image or datastore", message)
                  : sd_bus_reply_method_return(call, "t", ticket);
@@ -514,15 +392,12 @@ static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error
     char by[64];
     uint64_t until;
     int64_t id;
-    int r = enter(connection, true, error);
+    int r = enter(call, connection, true, error, "xst", &id, &reason, &until);
 
     if (r != 0)
         return r;
-    r = sd_bus_message_read(call, "xst", &id, &reason, &until);
-    if (r < 0)
-        return r;
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
-        return invalid(error, "An acknowledgement needs a reason of at most %d bytes", REASON_MAX);
+        return arguments_invalid(error, "An acknowledgement needs a reason of at most %d bytes", REASON_MAX);
     peer_name(connection, by, sizeof(by));
     r = connection->control->ops.acknowledge(connection->control->userdata, id, by, reason, until);
     return r < 0 ? failed(error, r, "finding", NULL) : sd_bus_reply_method_return(call, NULL);
@@ -534,17 +409,15 @@ static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_e
     _cleanup_free_ char *path = NULL, *message = NULL;
     const char *reason;
     char by[64];
-    int r = enter(connection, true, error);
+    int r = enter_path(call, connection, true, error, &path);
 
     if (r != 0)
         return r;
-    r = read_path(call, error, &path);
-    if (r >= 0)
-        r = sd_bus_message_read(call, "s", &reason);
+    r = sd_bus_message_read(call, "s", &reason);
     if (r < 0)
         return r;
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
-        return invalid(error, "A baseline is accepted with a reason of at most %d bytes", REASON_MAX);
+        return arguments_invalid(error, "A baseline is accepted with a reason of at most %d bytes", REASON_MAX);
     peer_name(connection, by, sizeof(by));
     r = connection->control->ops.accept(connection->control->userdata, path, by, reason, &message);
     return r < 0 ? failed(error, r, "image", message) : sd_bus_reply_method_return(call, NULL);
@@ -555,12 +428,9 @@ static int hold(sd_bus_message *call, struct connection *connection,
 {
     const char *datastore;
     uint64_t until;
-    int r = enter(connection, true, error);
+    int r = enter(call, connection, true, error, "st", &datastore, &until);
 
     if (r != 0)
-        return r;
-    r = sd_bus_message_read(call, "st", &datastore, &until);
-    if (r < 0)
         return r;
     r = op(connection->control->userdata, datastore, until);
     return r < 0 ? failed(error, r, "datastore", NULL) : sd_bus_reply_method_return(call, NULL);
@@ -584,12 +454,9 @@ static int method_resume(sd_bus_message *call, void *userdata, sd_bus_error *err
 {
     struct connection *connection = userdata;
     const char *datastore;
-    int r = enter(connection, true, error);
+    int r = enter(call, connection, true, error, "s", &datastore);
 
     if (r != 0)
-        return r;
-    r = sd_bus_message_read(call, "s", &datastore);
-    if (r < 0)
         return r;
     r = connection->control->ops.resume(connection->control->userdata, datastore);
     return r < 0 ? failed(error, r, "datastore", NULL) : sd_bus_reply_method_return(call, NULL);
@@ -599,7 +466,7 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 {
     struct connection *connection = userdata;
     _cleanup_free_ char *message = NULL;
-    int r = enter(connection, true, error);
+    int r = enter(call, connection, true, error, "");
 
     if (r != 0)
         return r;

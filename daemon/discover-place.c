@@ -5,23 +5,17 @@
 #include <string.h>
 
 #include "daemon/discover-internal.h"
+#include "daemon/strv.h"
 #include "lib/cleanup.h"
 
 #define NAME_LENGTH_MAX 60      /* as a configuration's, less a number */
-
-static void strings_free(char **strings)
-{
-    for (size_t i = 0; strings && strings[i]; i++)
-        free(strings[i]);
-    free(strings);
-}
 
 static void place_done(struct place *place)
 {
     free(place->name);
     free(place->path);
     free(place->pool);
-    strings_free(place->devices);
+    strv_free(place->devices);
 }
 
 void places_done(struct places *places)
@@ -99,7 +93,7 @@ static int copy_devices(char *const *devices, char ***ret_devices)
             continue;           /* the helper has no business elsewhere */
         copy[n_copied] = strdup(devices[i]);
         if (!copy[n_copied++]) {
-            strings_free(copy);
+            strv_free(copy);
             return -ENOMEM;
         }
     }

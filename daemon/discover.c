@@ -7,6 +7,7 @@
 
 #include "daemon/discover-internal.h"
 #include "daemon/log.h"
+#include "daemon/strv.h"
 #include "lib/cleanup.h"
 
 int discover_new(sd_event *event, const struct discover_options *options, struct discover **ret_discover)
@@ -24,13 +25,6 @@ int discover_new(sd_event *event, const struct discover_options *options, struct
     discover->options = *options;
     *ret_discover = discover;
     return 0;
-}
-
-static void roots_free(char **roots)
-{
-    for (size_t i = 0; roots && roots[i]; i++)
-        free(roots[i]);
-    free(roots);
 }
 
 static void alias_done(struct alias *alias)
@@ -51,7 +45,7 @@ struct discover *discover_free(struct discover *discover)
     free(discover->listed);
     image_set_done(&discover->images);
     device_map_done(&discover->devices);
-    roots_free(discover->roots);
+    strv_free(discover->roots);
     places_done(&discover->configured);
     places_done(&discover->pools);
     while (discover->n_aliases > 0)
@@ -270,7 +264,7 @@ static int roots_new(const struct places *places, char ***ret_roots)
             continue;           /* only its own helper opens these */
         roots[n] = strdup(places->items[i].path);
         if (!roots[n++]) {
-            roots_free(roots);
+            strv_free(roots);
             roots = NULL;
         }
     }
@@ -303,41 +297,9 @@ static bool discover_set_roots(struct discover *discover, char **roots)
             if (discover->sites[j]->files && files_allow(discover->sites[j]->files, roots[i]) < 0)
                 restart = true;
     }
-    roots_free(discover->roots);
+    strv_free(discover->roots);
     discover->roots = roots;
     return restart;
-}
-
-static bool strings_equal(char *const *a, char *const *b)
-{
-    size_t i = 0;
-
-    if (!a || !b)
-        return a == b;
-    while (a[i] && b[i] && strcmp(a[i], b[i]) == 0)
-        i++;
-    return !a[i] && !b[i];
-}
-
-static int strings_copy(char *const *strings, char ***ret_copy)
-{
-    size_t n = 0;
-    char **copy;
-
-    while (strings && strings[n])
-        n++;
-    copy = strings ? calloc(n + 1, sizeof(*copy)) : NULL;
-    if (strings && !copy)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        copy[i] = strdup(strings[i]);
-        if (!copy[i]) {
-            roots_free(copy);
-            return -ENOMEM;
-        }
-    }
-    *ret_copy = copy;
-    return 0;
 }
 
 /* What of a place may change while it is the same datastore. *ret_restart: its helper must begin anew. */
@@ -348,15 +310,15 @@ static int site_take_place(struct site *site, const struct place *place, bool *r
     int r;
 
     *ret_restart |= !site->configured || site->watch != place->watch || datastore->recursive != place->recursive ||
-                    !strings_equal(site->devices, place->devices);
-    r = strings_copy(place->devices, &devices);
+                    !strv_equal(site->devices, place->devices);
+    r = strv_copy(place->devices, &devices);
     if (r < 0)
         return r;
     if (place->pool && !(pool = strdup(place->pool))) {
-        roots_free(devices);
+        strv_free(devices);
         return -ENOMEM;
     }
-    roots_free(site->devices);
+    strv_free(site->devices);
     site->devices = devices;
     free(datastore->pool);
     datastore->pool = pool;

@@ -5,6 +5,7 @@
 
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
+#include "daemon/strv.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -141,17 +142,6 @@ static void on_status(void *userdata, struct virt_status *status)
     control_status_soon(manager);
 }
 
-static bool uris_equal(char *const *a, char *const *b)
-{
-    size_t i = 0;
-
-    if (!a || !b)
-        return a == b;
-    while (a[i] && b[i] && strcmp(a[i], b[i]) == 0)
-        i++;
-    return !a[i] && !b[i];
-}
-
 void virt_expect(struct manager *manager)
 {
     const struct config *config = manager->config;
@@ -167,7 +157,7 @@ int virt_apply_config(struct manager *manager, const struct config *before)
     };
     int r;
 
-    if (before && manager->virt_watch && uris_equal(before->libvirt_uris, config->libvirt_uris) &&
+    if (before && manager->virt_watch && strv_equal(before->libvirt_uris, config->libvirt_uris) &&
         before->libvirt_poll == config->libvirt_poll) {
         if (manager->virt)
             set_pools(manager); /* others may be wanted */

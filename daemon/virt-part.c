@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/strv.h"
 #include "lib/cleanup.h"
 
 #define DEFINE_COUNTED(name)                                                                                   \
@@ -22,13 +23,6 @@
             name##_free(object);                                                                               \
         return NULL;                                                                                           \
     }
-
-void virt_strings_free(char **strings)
-{
-    for (size_t i = 0; strings && strings[i]; i++)
-        free(strings[i]);
-    free(strings);
-}
 
 void virt_disk_done(struct virt_disk *disk)
 {
@@ -86,8 +80,8 @@ void virt_pool_done(struct virt_pool *pool)
     free(pool->name);
     free(pool->type);
     free(pool->path);
-    virt_strings_free(pool->volumes);
-    virt_strings_free(pool->devices);
+    strv_free(pool->volumes);
+    strv_free(pool->devices);
 }
 
 static void virt_body_free(struct virt_body *body)
@@ -95,7 +89,7 @@ static void virt_body_free(struct virt_body *body)
     free(body->name);
     disks_free(body->disks, body->n_disks);
     disks_free(body->defined_disks, body->n_defined_disks);
-    virt_strings_free(body->files);
+    strv_free(body->files);
     free(body);
 }
 
@@ -125,7 +119,7 @@ static void virt_record_free(struct virt_record *record)
     }
     free(record->domain.disks);
     free(record->domain.error);
-    virt_strings_free(record->domain.backup_files);
+    strv_free(record->domain.backup_files);
     virt_body_unref(record->body);
     virt_snapshots_unref(record->snapshots);
     virt_checkpoints_unref(record->checkpoints);
@@ -216,17 +210,6 @@ static bool disk_is_equal(const struct virt_disk *a, const struct virt_disk *b)
            texts_equal(a->job.mirror, b->job.mirror) && texts_equal(a->error, b->error);
 }
 
-static bool lists_equal(char *const *a, char *const *b)
-{
-    size_t i = 0;
-
-    if (!a || !b)
-        return a == b;
-    while (a[i] && b[i] && strcmp(a[i], b[i]) == 0)
-        i++;
-    return !a[i] && !b[i];
-}
-
 bool virt_record_equal(const struct virt_record *a, const struct virt_record *b)
 {
     const struct virt_domain *x = &a->domain, *y = &b->domain;
@@ -235,7 +218,7 @@ bool virt_record_equal(const struct virt_record *a, const struct virt_record *b)
         return false;
     if (x->id != y->id || x->state != y->state || x->persistent != y->persistent || x->backup != y->backup ||
         x->migrating != y->migrating || x->io_error != y->io_error || x->started != y->started ||
-        !texts_equal(x->error, y->error) || !lists_equal(x->backup_files, y->backup_files))
+        !texts_equal(x->error, y->error) || !strv_equal(x->backup_files, y->backup_files))
         return false;
     for (size_t i = 0; i < x->n_disks; i++)
         if (!disk_is_equal(&x->disks[i], &y->disks[i]))

@@ -82,7 +82,6 @@ struct virt_part *virt_part_ref(struct virt_part *part);
 struct virt_part *virt_part_unref(struct virt_part *part);
 
 /* A NULL-ended list; takes NULL. */
-void virt_strings_free(char **strings);
 /* Frees what the struct owns. */
 void virt_disk_done(struct virt_disk *disk);
 void virt_snapshot_done(struct virt_snapshot *snapshot);

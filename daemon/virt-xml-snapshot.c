@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/virt-xml.h"
+#include "daemon/strv.h"
 #include "lib/cleanup.h"
 
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -205,16 +206,11 @@ int virt_xml_checkpoint(const char *text, struct virt_checkpoint *ret_checkpoint
 
 /* ---- a backup under way ---------------------------------------------------------------------------------- */
 
-static void virt_strings_freep(char ***strings)
-{
-    virt_strings_free(*strings);
-}
-
 int virt_xml_backup(const char *text, char ***ret_files)
 {
     static const char *const ends[] = { "target", "scratch" }, *const attributes[] = { "file", "dev" };
     _cleanup_(virt_xml_close) struct virt_xml xml = { 0 };
-    _cleanup_(virt_strings_freep) char **files = NULL;
+    _cleanup_(strv_freep) char **files = NULL;
     const xmlNode *disks;
     size_t n, n_files = 0;
     int r;

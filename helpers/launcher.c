@@ -7,9 +7,7 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -31,26 +29,6 @@ static void reap(void)
         ;
 }
 
-/* Starts program with socket as its fd 3; its pidfd comes back while it cannot have been reaped. */
-static int launch(const char *program, int socket, pid_t *ret_pid, int *ret_pidfd)
-{
-    pid_t pid;
-    int pidfd, r;
-
-    r = process_spawn(program, socket, &pid);
-    if (r < 0)
-        return r;
-    pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0) {
-        r = -errno;
-        kill(pid, SIGKILL);
-        return r;
-    }
-    *ret_pid = pid;
-    *ret_pidfd = pidfd;
-    return 0;
-}
-
 static int serve_one(const char *program)
 {
     struct wire_launched answer = {0};
@@ -63,7 +41,7 @@ static int serve_one(const char *program)
     if (r <= 0)
         return r == 0 ? -EPIPE : r;
     answer.serial = record.launch.serial;
-    answer.error = launch(program, socket, &pid, &pidfd);
+    answer.error = process_spawn(program, socket, &pid, &pidfd);
     answer.pid = pid;
     return wire_send(WIRE_FD, WIRE_LAUNCHED, &answer, NULL, NULL, pidfd);
 }

@@ -115,14 +115,14 @@ static void kill_and_reap(pid_t pid)
         ;
 }
 
-int process_spawn(const char *program, int socket, pid_t *ret_pid)
+int process_spawn(const char *program, int socket, pid_t *ret_pid, int *ret_pidfd)
 {
     char *const arguments[] = {(char *)(uintptr_t)program, NULL}, *const environment[] = {NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
     pid_t pid;
-    int r;
+    int pidfd, r;
 
     sigemptyset(&none);
     sigfillset(&all);
@@ -142,7 +142,14 @@ int process_spawn(const char *program, int socket, pid_t *ret_pid)
     posix_spawn_file_actions_destroy(&actions);
     if (r != 0)
         return -r;
+    pidfd = pidfd_open(pid, 0);
+    if (pidfd < 0) {
+        r = -errno;
+        kill_and_reap(pid);
+        return r;
+    }
     *ret_pid = pid;
+    *ret_pidfd = pidfd;
     return 0;
 }
 
@@ -152,15 +159,9 @@ int process_start(sd_event *event, const char *program, int socket, process_ende
     pid_t pid;
     int pidfd, r;
 
-    r = process_spawn(program, socket, &pid);
+    r = process_spawn(program, socket, &pid, &pidfd);
     if (r < 0)
         return r;
-    pidfd = pidfd_open(pid, 0);
-    if (pidfd < 0) {
-        r = -errno;
-        kill_and_reap(pid);
-        return r;
-    }
     r = process_watch(event, pid, pidfd, true, ended, userdata, ret_process);
     if (r < 0)
         kill_and_reap(pid);

@@ -94,19 +94,17 @@ int qcow2_beyond_limit(struct qcow2_check *ctx, const char *what, uint64_t value
 /* A snapshot's L1 table has a possible place and size. */
 bool qcow2_snapshot_l1_valid(const struct qcow2_check *ctx, uint32_t number);
 
-/* What to do with a collected set of L2 tables. */
-typedef int (*l2_items_fn)(struct qcow2_check *ctx);
+/* What to do with one of the collected L2 tables. */
+typedef int (*l2_table_fn)(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table);
 /* What to do with one L1 entry that is not 0. *collect says whether its L2 table is walked. */
 typedef int (*l1_entry_fn)(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
                            uint32_t snapshot, uint64_t entry, bool *collect);
-/* Goes through an L1 table, collects its L2 tables and hands them on whenever there is no room for
+/* Goes through an L1 table, collects its L2 tables and goes through them whenever there is no room for
  * more. */
 int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
-                  uint32_t snapshot, l1_entry_fn entry, l2_items_fn items);
-/* Sorts what is still collected by place, unites what is the same and hands it on. */
-int qcow2_items_flush(struct qcow2_check *ctx, l2_items_fn items);
-/* Reads the L2 table of items[i]. */
-int qcow2_l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table);
+                  uint32_t snapshot, l1_entry_fn entry, l2_table_fn visit);
+/* Sorts what is still collected by place, unites what is the same and goes through it. */
+int qcow2_items_flush(struct qcow2_check *ctx, l2_table_fn visit);
 /* Guest range of n entries from index of an item's table, into the issue; none behind the disk's
  * end. */
 void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item, uint64_t index,

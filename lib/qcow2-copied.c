@@ -234,22 +234,6 @@ static int verify_table(struct qcow2_check *ctx, const struct l2_item *item, con
     return r;
 }
 
-static int verify_items(struct qcow2_check *ctx)
-{
-    for (size_t i = 0; i < ctx->n_items; i++) {
-        const uint8_t *table;
-        int r;
-
-        r = qcow2_l2_get(ctx, i, &table);
-        if (r < 0)
-            return r;
-        r = verify_table(ctx, &ctx->items[i], table);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 static bool anything_to_verify(const struct qcow2_check *ctx)
 {
     if ((ctx->first_pass && ctx->outside_copied) || ctx->n_low_issues > 0)
@@ -274,9 +258,9 @@ int qcow2_verify_copied(struct qcow2_check *ctx)
     ctx->l1_scanned = ctx->l2_scanned = 0;
     ctx->n_items = 0;
     r = qcow2_l1_walk(ctx, info->l1_offset, info->l1_entries, QCA_ACTIVE, verify_l1_entry,
-                      verify_items);
+                      verify_table);
     if (r == 0)
-        r = qcow2_items_flush(ctx, verify_items);
+        r = qcow2_items_flush(ctx, verify_table);
     free(ctx->low_issues);
     ctx->low_issues = NULL;
     return r;

@@ -125,27 +125,20 @@ static int entry_add(struct qcow2_check *ctx, const struct l2_item *item, uint32
     return 0;
 }
 
-static int collect_items(struct qcow2_check *ctx)
+static int collect_table(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table)
 {
-    for (size_t i = 0; i < ctx->n_items; i++) {
-        const struct l2_item *item = &ctx->items[i];
-        struct l2_run run;
-        const uint8_t *table;
+    struct l2_run run;
+
+    for (uint32_t index = 0;; index = run.index + run.length) {
         int r;
 
-        r = qcow2_l2_get(ctx, i, &table);
+        run = l2_run_next(ctx->qcow2, ctx->wide, table, index);
+        if (run.kind == L2_RUN_END)
+            return 0;
+        r = run.kind == L2_RUN_COMPRESSED ? entry_add(ctx, item, run.index, run.entry) : 0;
         if (r < 0)
             return r;
-        for (uint32_t index = 0;; index = run.index + run.length) {
-            run = l2_run_next(ctx->qcow2, ctx->wide, table, index);
-            if (run.kind == L2_RUN_END)
-                break;
-            r = run.kind == L2_RUN_COMPRESSED ? entry_add(ctx, item, run.index, run.entry) : 0;
-            if (r < 0)
-                return r;
-        }
     }
-    return 0;
 }
 
 static int any_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
@@ -163,12 +156,12 @@ static int collect(struct qcow2_check *ctx)
     ctx->l1_scanned = ctx->l2_scanned = 0;
     ctx->n_items = 0;
     r = qcow2_l1_walk(ctx, info->l1_offset, info->l1_entries, QCA_ACTIVE, any_l1_entry,
-                      collect_items);
+                      collect_table);
     for (uint32_t i = 0; r == 0 && i < info->n_snapshots; i++)
         if (qcow2_snapshot_l1_valid(ctx, i))
             r = qcow2_l1_walk(ctx, info->snapshots[i].l1_offset, info->snapshots[i].l1_entries, i,
-                              any_l1_entry, collect_items);
-    return r == 0 ? qcow2_items_flush(ctx, collect_items) : r;
+                              any_l1_entry, collect_table);
+    return r == 0 ? qcow2_items_flush(ctx, collect_table) : r;
 }
 
 /* ---- inflating ---------------------------------------------------------------------------- */

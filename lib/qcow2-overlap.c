@@ -224,12 +224,30 @@ static int mark_data(struct qcow2_check *ctx, struct use_page *page, uint64_t cl
     return report_shared(ctx, &issue, cluster);
 }
 
+/* One table in two places of the active L1 table: all that it maps is there twice. */
+static int report_table_twice(struct qcow2_check *ctx, const struct l2_item *item)
+{
+    struct qca_issue issue = check_issue_new(QCA_ISSUE_METADATA_SHARED, QCA_TABLE_L1);
+
+    if (item->active < 2 || !ctx->first_pass)
+        return 0;
+    issue.table_offset = ctx->image->info.l1_offset;
+    issue.index = item->l1_index;
+    issue.host_offset = item->offset;
+    issue.host_length = qcow2_cluster_size(ctx->qcow2);
+    issue.counted = item->active;
+    issue.count = item->active - 1;
+    qcow2_guest_range(ctx, item, 0, UINT64_C(1) << ctx->qcow2->l2_bits, &issue);
+    return check_issue(ctx->check, &issue);
+}
+
 static int mark_table(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table)
 {
     unsigned bits = ctx->qcow2->cluster_bits;
-    int r = 0;
+    int r = report_table_twice(ctx, item);
 
-    for (uint32_t index = 0; r == 0;) {
+    /* Entries of a data file say nothing about this file. */
+    for (uint32_t index = 0; r == 0 && !ctx->qcow2->has_data_file;) {
         struct l2_run run = l2_run_next(ctx->qcow2, ctx->wide, table, index);
         struct placed placed = { item, run.index, (run.entry & L2_OFFSET_MASK) >> bits, USE_DATA };
 
@@ -249,45 +267,6 @@ static int mark_table(struct qcow2_check *ctx, const struct l2_item *item, const
         index = run.index + run.length;
     }
     return r;
-}
-
-/* One table in two places of the active L1 table: all that it maps is there twice. */
-static int report_table_twice(struct qcow2_check *ctx, const struct l2_item *item)
-{
-    struct qca_issue issue = check_issue_new(QCA_ISSUE_METADATA_SHARED, QCA_TABLE_L1);
-
-    if (item->active < 2 || !ctx->first_pass)
-        return 0;
-    issue.table_offset = ctx->image->info.l1_offset;
-    issue.index = item->l1_index;
-    issue.host_offset = item->offset;
-    issue.host_length = qcow2_cluster_size(ctx->qcow2);
-    issue.counted = item->active;
-    issue.count = item->active - 1;
-    qcow2_guest_range(ctx, item, 0, UINT64_C(1) << ctx->qcow2->l2_bits, &issue);
-    return check_issue(ctx->check, &issue);
-}
-
-static int mark_items(struct qcow2_check *ctx)
-{
-    for (size_t i = 0; i < ctx->n_items; i++) {
-        const uint8_t *table;
-        int r;
-
-        r = report_table_twice(ctx, &ctx->items[i]);
-        if (r < 0)
-            return r;
-        /* Entries of a data file say nothing about this file. */
-        if (ctx->qcow2->has_data_file)
-            continue;
-        r = qcow2_l2_get(ctx, i, &table);
-        if (r < 0)
-            return r;
-        r = mark_table(ctx, &ctx->items[i], table);
-        if (r < 0)
-            return r;
-    }
-    return 0;
 }
 
 /* ---- all of it ---------------------------------------------------------------------------- */
@@ -312,10 +291,10 @@ static int mark_all(struct qcow2_check *ctx)
     for (uint32_t i = 0; r == 0 && i < info->n_snapshots; i++)
         if (qcow2_snapshot_l1_valid(ctx, i))
             r = qcow2_l1_walk(ctx, info->snapshots[i].l1_offset, info->snapshots[i].l1_entries, i,
-                              mark_l2, mark_items);
+                              mark_l2, mark_table);
     if (r == 0)
-        r = qcow2_l1_walk(ctx, info->l1_offset, info->l1_entries, QCA_ACTIVE, mark_l2, mark_items);
-    return r == 0 ? qcow2_items_flush(ctx, mark_items) : r;
+        r = qcow2_l1_walk(ctx, info->l1_offset, info->l1_entries, QCA_ACTIVE, mark_l2, mark_table);
+    return r == 0 ? qcow2_items_flush(ctx, mark_table) : r;
 }
 
 int qcow2_find_overlaps(struct qcow2_check *ctx)

@@ -17,7 +17,7 @@ static uint64_t item_offset(const void *items, size_t i)
     return ((const struct l2_item *)items)[i].offset;
 }
 
-int qcow2_l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table)
+static int l2_get(struct qcow2_check *ctx, size_t i, const uint8_t **ret_table)
 {
     uint64_t offset = ctx->items[i].offset, size = ctx->l2_reader.table_size,
              file_size = ctx->image->info.file_size;
@@ -74,21 +74,27 @@ static void items_unite(struct qcow2_check *ctx)
     ctx->check->work_total += ctx->n_items * ctx->l2_reader.table_size;
 }
 
-int qcow2_items_flush(struct qcow2_check *ctx, l2_items_fn items)
+int qcow2_items_flush(struct qcow2_check *ctx, l2_table_fn visit)
 {
-    int r;
+    int r = 0;
 
     if (ctx->n_items == 0)
         return 0;
     items_unite(ctx);
-    r = items(ctx);
+    for (size_t i = 0; r == 0 && i < ctx->n_items; i++) {
+        const uint8_t *table;
+
+        r = l2_get(ctx, i, &table);
+        if (r == 0)
+            r = visit(ctx, &ctx->items[i], table);
+    }
     ctx->n_items = 0;
     return r;
 }
 
 /* Room for one more. What L1 tables say may be far more than what of them points into the file: memory is taken for
  * what there is, and at the most the tables collected so far are gone through first. */
-static int items_reserve(struct qcow2_check *ctx, l2_items_fn items)
+static int items_reserve(struct qcow2_check *ctx, l2_table_fn visit)
 {
     size_t n = min_u64(max_u64(2 * ctx->items_allocated, ITEMS_FIRST), ctx->max_items);
     struct l2_item *grown;
@@ -96,7 +102,7 @@ static int items_reserve(struct qcow2_check *ctx, l2_items_fn items)
     if (ctx->n_items < ctx->items_allocated)
         return 0;
     if (ctx->n_items == ctx->max_items)
-        return qcow2_items_flush(ctx, items);
+        return qcow2_items_flush(ctx, visit);
     grown = reallocarray(ctx->items, n, sizeof(*grown));
     if (!grown)
         return qcow2_out_of_memory(ctx);
@@ -106,7 +112,7 @@ static int items_reserve(struct qcow2_check *ctx, l2_items_fn items)
 }
 
 int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
-                  uint32_t snapshot, l1_entry_fn entry, l2_items_fn items)
+                  uint32_t snapshot, l1_entry_fn entry, l2_table_fn visit)
 {
     uint64_t slice[L1_SLICE], file_size = ctx->image->info.file_size;
     uint64_t bound = qcow2_scan_bound(ctx->image, 4);
@@ -138,7 +144,7 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
             /* A table behind the end of the file is all zero: there is nothing in it. */
             if (!collect || (value & L1_OFFSET_MASK) >= file_size)
                 continue;
-            r = items_reserve(ctx, items);
+            r = items_reserve(ctx, visit);
             if (r < 0)
                 return r;
             ctx->items[ctx->n_items++] = (struct l2_item) {
@@ -469,22 +475,6 @@ static int count_table(struct qcow2_check *ctx, const struct l2_item *item, cons
     return r;
 }
 
-static int count_items(struct qcow2_check *ctx)
-{
-    for (size_t i = 0; i < ctx->n_items; i++) {
-        const uint8_t *table;
-        int r;
-
-        r = qcow2_l2_get(ctx, i, &table);
-        if (r < 0)
-            return r;
-        r = count_table(ctx, &ctx->items[i], table);
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
 /* The table itself, then its entries. */
 static int count_l1(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
                     uint32_t snapshot)
@@ -502,7 +492,7 @@ static int count_l1(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_ent
         return r;
     if (l1_offset + issue.host_length > QCOW2_MAX_OFFSET || l1_offset > QCOW2_MAX_OFFSET)
         return qcow2_read_failed(ctx, -EIO, QCA_TABLE_L1, l1_offset);
-    return qcow2_l1_walk(ctx, l1_offset, l1_entries, snapshot, count_l1_entry, count_items);
+    return qcow2_l1_walk(ctx, l1_offset, l1_entries, snapshot, count_l1_entry, count_table);
 }
 
 bool qcow2_snapshot_l1_valid(const struct qcow2_check *ctx, uint32_t number)
@@ -554,5 +544,5 @@ int qcow2_count_tables(struct qcow2_check *ctx)
         if (r < 0)
             return r;
     }
-    return qcow2_items_flush(ctx, count_items);
+    return qcow2_items_flush(ctx, count_table);
 }

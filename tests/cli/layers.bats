@@ -45,7 +45,7 @@ includes() {
         }
         function head(name) { sub(/-.*/, "", name); return name }
         BEGIN {
-            split("model config log findings schema virt", list); for (i in list) common[list[i]] = 1
+            split("model strv config log findings schema virt", list); for (i in list) common[list[i]] = 1
             # As the headers stand: the judge reads relations, life reads judgements, ...
             split("baseline<blocks baseline<relate judge<baseline judge<relate life<judge life<relate remedy<relate query<life query<judge query<relate metrics<query alert<config control<config relate<usage", list)
             for (i in list) allowed[list[i]] = 1

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/virt-xml.h"
+#include "daemon/strv.h"
 #include "fuzz/fuzz.h"
 
 /* What was read keeps to its limits. */
@@ -65,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     default:
         if (virt_xml_backup(text, &files) == 0)
-            virt_strings_free(files);
+            strv_free(files);
     }
     free(text);
     return 0;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "daemon/virt-xml.h"
+#include "daemon/strv.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(struct virt_body *, virt_body_unref)
@@ -268,7 +269,7 @@ static void checkpoints_and_backups(void **state)
     assert_string_equal(files[1], "/b/scratch");
     assert_string_equal(files[2], "/dev/vg/b");
     assert_null(files[3]);
-    virt_strings_free(files);
+    strv_free(files);
 }
 
 static void pools(void **state)
