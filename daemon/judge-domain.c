@@ -454,7 +454,8 @@ static void find_image_only(const struct judging_domain *jd, const struct virt_d
     }
 }
 
-/* domain, connection, deleting (a name), libvirt-only [snapshot, disk, path], image-only [the same] */
+/* domain, connection, deleting (a name), libvirt-only [snapshot, disk, path], image-only [the same]; libvirt-only-total and
+ * image-only-total, of which the first are listed */
 static int judge_delete(struct judging_domain *jd)
 {
     struct sides sides = { .libvirt_only = evidence_new_list(), .image_only = evidence_new_list() };
@@ -476,6 +477,8 @@ static int judge_delete(struct judging_domain *jd)
         evidence_text(&evidence, "deleting", deleting);
         evidence_value(&evidence, "libvirt-only", &sides.libvirt_only);
         evidence_value(&evidence, "image-only", &sides.image_only);
+        evidence_number(&evidence, "libvirt-only-total", sides.n_libvirt);
+        evidence_number(&evidence, "image-only-total", sides.n_image);
         if (!name)
             r = -ENOMEM;
         else if (deleting)
@@ -580,7 +583,8 @@ static void find_lost_checkpoints(const struct judging_domain *jd, const struct 
     }
 }
 
-/* domain, connection, without-bitmap [checkpoint, disk, path], without-checkpoint [bitmap, disk, path] */
+/* domain, connection, without-bitmap [checkpoint, disk, path], without-checkpoint [bitmap, disk, path];
+ * without-bitmap-total and without-checkpoint-total */
 static int judge_checkpoints(struct judging_domain *jd)
 {
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
@@ -602,6 +606,8 @@ static int judge_checkpoints(struct judging_domain *jd)
     evidence = domain_evidence(jd);
     evidence_value(&evidence, "without-bitmap", &no_bitmap);
     evidence_value(&evidence, "without-checkpoint", &no_checkpoint);
+    evidence_number(&evidence, "without-bitmap-total", n_no_bitmap);
+    evidence_number(&evidence, "without-checkpoint-total", n_no_checkpoint);
     return judging_add(&jd->judging, FINDING_CHECKPOINT_MISMATCH, SEVERITY_WARNING, n_no_bitmap + n_no_checkpoint,
                        &evidence, "has %zu checkpoint%s without a bitmap, and %zu bitmap%s without a checkpoint",
                        n_no_bitmap, n_no_bitmap == 1 ? "" : "s", n_no_checkpoint, n_no_checkpoint == 1 ? "" : "s");

@@ -78,6 +78,26 @@ bool remedy_define_source(struct remedy *remedy, const struct graph *graph, cons
     return true;
 }
 
+static bool word_is_simple(const char *word)
+{
+    return word && word[0] && strspn(word, "abcdefghijklmnopqrstuvwxyz0123456789") == strlen(word);
+}
+
+bool remedy_define_format(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
+                          const char *target, const char *from, const char *to)
+{
+    _cleanup_free_ char *virsh = remedy_virsh(remedy, graph, domain), *name = remedy_domain_name(remedy, domain);
+
+    if (!virsh || !name || !word_is_simple(target) || !word_is_simple(from) || !word_is_simple(to))
+        return false;
+    /* The driver stands before the target: each disk is gathered first. No "!", which some shells would take. */
+    remedy_command(remedy,
+                   "%s dumpxml --inactive --security-info %s | sed \"/^    <disk /,/^    <.disk>/{H;/^    <.disk>/{s/.*//;x;"
+                   "s/^\\n//;/<target dev='%s'/s/\\(<driver [^>]*type='\\)%s'/\\1%s'/;p};d}\" | %s define /dev/stdin",
+                   virsh, name, target, from, to, virsh);
+    return true;
+}
+
 static const char *evidence_string(json_object *evidence, const char *key)
 {
     json_object *value = NULL;
@@ -187,8 +207,9 @@ static void remedy_job(struct remedy *remedy, const char *virsh, const char *nam
     remedy_text(remedy, "With --abort instead of --pivot everything stays as it was before the job.");
 }
 
-static void remedy_deleted(struct remedy *remedy, const struct virt_domain *domain, const char *virsh, const char *name,
-                           const struct finding *finding)
+/* Onto a file of its own, without the layers that it cannot be sure to find again. */
+static void remedy_copy_disk(struct remedy *remedy, const struct virt_domain *domain, const char *virsh, const char *name,
+                             const struct finding *finding)
 {
     const char *target = evidence_name(finding->evidence, "disk"), *format = evidence_name(finding->evidence, "format");
     const struct virt_disk *disk = target ? virt_find_disk(domain, target) : NULL;
@@ -234,11 +255,36 @@ static void remedy_definition(struct remedy *remedy, const struct graph *graph, 
         if (remedy_define_source(remedy, graph, domain, defined->layers[0].path, live->layers[0].path))
             return;
     }
+    if (what && strcmp(what, "chain") == 0 && virt_domain_is_active(domain)) {
+        remedy_text(remedy, "The domain runs on the layers that libvirt has; after a restart it would run on those that the "
+                            "files name now. Make the disk whole while it runs, and nothing is lost:");
+        remedy_copy_disk(remedy, domain, virsh, name, finding);
+        return;
+    }
+    if (what && strcmp(what, "chain") == 0 && live && live->n_layers > 0 && live->layers[0].path) {
+        remedy_precondition(remedy, "the layers that the files name are the right ones: see qcauditctl chain; else bring "
+                                    "the files back to what they were");
+        if (remedy_define_source(remedy, graph, domain, live->layers[0].path, live->layers[0].path))
+            return;
+    }
     if (what && strcmp(what, "missing") == 0)
         remedy_text(remedy, "Bring the image back to where the definition looks for it, or name another one:");
     else
         remedy_text(remedy, "Find out which chain holds what was written last, and correct the definition:");
     remedy_text(remedy, "%s edit %s", virsh, name);
+}
+
+/* What of a list of evidence has no command: the rest of a long one, and names that no command line takes. */
+static void step_unlisted(struct remedy *remedy, const struct finding *finding, const char *total, const json_object *list,
+                          size_t n_commands)
+{
+    uint64_t n = evidence_value_of(finding->evidence, total);
+    size_t listed = list ? json_object_array_length(list) : 0;
+
+    remedy_step_more(remedy, n > listed ? n - listed : 0);
+    if (listed > n_commands)
+        remedy_text(remedy, "Names that no command line takes, of %zu of those shown, are left out: delete these in the "
+                            "domain's monitor.", listed - n_commands);
 }
 
 static void remedy_snapshot_sides(struct remedy *remedy, const struct virt_domain *domain, const char *virsh,
@@ -248,53 +294,69 @@ static void remedy_snapshot_sides(struct remedy *remedy, const struct virt_domai
     json_object *image = evidence_list(finding->evidence, "image-only");
     const char *deleting = evidence_name(finding->evidence, "deleting");
     _cleanup_free_ char *first = deleting ? remedy_quote(remedy, deleting) : NULL;
+    size_t n = 0;
 
     if (first)
         remedy_command(remedy, "%s snapshot-delete %s %s", virsh, name, first);
-    for (size_t i = 0; libvirt && i < json_object_array_length(libvirt) && i < COMMANDS_MAX; i++) {
+    for (size_t i = 0; libvirt && i < json_object_array_length(libvirt); i++) {
         const char *snapshot = evidence_name(json_object_array_get_idx(libvirt, i), "snapshot");
         _cleanup_free_ char *quoted = snapshot ? remedy_quote(remedy, snapshot) : NULL;
 
-        if (quoted)
-            remedy_command(remedy, "%s snapshot-delete %s %s --metadata", virsh, name, quoted);
+        if (!quoted)
+            continue;
+        remedy_command(remedy, "%s snapshot-delete %s %s --metadata", virsh, name, quoted);
+        n++;
     }
+    step_unlisted(remedy, finding, "libvirt-only-total", libvirt, n);
     if (image && json_object_array_length(image) > 0)
         remedy_precondition(remedy, "%sthe domain is shut off, and nobody needs the snapshots that only the image has",
                             virt_domain_is_active(domain) ? "it is running now: " : "");
-    for (size_t i = 0; image && i < json_object_array_length(image) && i < COMMANDS_MAX; i++) {
+    n = 0;
+    for (size_t i = 0; image && i < json_object_array_length(image); i++) {
         json_object *item = json_object_array_get_idx(image, i);
         const char *snapshot = evidence_name(item, "snapshot"), *path = evidence_name(item, "path");
         _cleanup_free_ char *quoted = snapshot ? remedy_quote(remedy, snapshot) : NULL;
         _cleanup_free_ char *quoted_path = path ? remedy_quote(remedy, path) : NULL;
 
-        if (quoted && quoted_path)
-            remedy_command(remedy, "qemu-img snapshot -d %s %s", quoted, quoted_path);
+        if (!quoted || !quoted_path)
+            continue;
+        remedy_command(remedy, "qemu-img snapshot -d %s %s", quoted, quoted_path);
+        n++;
     }
+    step_unlisted(remedy, finding, "image-only-total", image, n);
 }
 
 static void remedy_checkpoints(struct remedy *remedy, const char *virsh, const char *name, const struct finding *finding)
 {
     json_object *checkpoints = evidence_list(finding->evidence, "without-bitmap");
     json_object *bitmaps = evidence_list(finding->evidence, "without-checkpoint");
+    size_t n = 0;
 
-    for (size_t i = 0; checkpoints && i < json_object_array_length(checkpoints) && i < COMMANDS_MAX; i++) {
+    for (size_t i = 0; checkpoints && i < json_object_array_length(checkpoints); i++) {
         const char *checkpoint = evidence_name(json_object_array_get_idx(checkpoints, i), "checkpoint");
         _cleanup_free_ char *quoted = checkpoint ? remedy_quote(remedy, checkpoint) : NULL;
 
-        if (quoted)
-            remedy_command(remedy, "%s checkpoint-delete %s %s --metadata", virsh, name, quoted);
+        if (!quoted)
+            continue;
+        remedy_command(remedy, "%s checkpoint-delete %s %s --metadata", virsh, name, quoted);
+        n++;
     }
+    step_unlisted(remedy, finding, "without-bitmap-total", checkpoints, n);
     if (bitmaps && json_object_array_length(bitmaps) > 0)
         remedy_precondition(remedy, "the domain is shut off");
-    for (size_t i = 0; bitmaps && i < json_object_array_length(bitmaps) && i < COMMANDS_MAX; i++) {
+    n = 0;
+    for (size_t i = 0; bitmaps && i < json_object_array_length(bitmaps); i++) {
         json_object *item = json_object_array_get_idx(bitmaps, i);
         const char *bitmap = evidence_name(item, "bitmap"), *path = evidence_name(item, "path");
         _cleanup_free_ char *quoted = bitmap ? remedy_quote(remedy, bitmap) : NULL;
         _cleanup_free_ char *quoted_path = path ? remedy_quote(remedy, path) : NULL;
 
-        if (quoted && quoted_path)
-            remedy_command(remedy, "qemu-img bitmap --remove -- %s %s", quoted_path, quoted);
+        if (!quoted || !quoted_path)
+            continue;
+        remedy_command(remedy, "qemu-img bitmap --remove -- %s %s", quoted_path, quoted);
+        n++;
     }
+    step_unlisted(remedy, finding, "without-checkpoint-total", bitmaps, n);
     remedy_text(remedy, "Then make a full backup: incremental ones have nothing to stand on.");
 }
 
@@ -332,7 +394,7 @@ void remedy_domain(struct remedy *remedy, const struct graph *graph, const struc
         remedy_job(remedy, virsh, name, finding);
         break;
     case FINDING_DELETED_IN_USE:
-        remedy_deleted(remedy, domain, virsh, name, finding);
+        remedy_copy_disk(remedy, domain, virsh, name, finding);
         break;
     case FINDING_DEFINITION_DIFFERS:
         remedy_definition(remedy, graph, domain, virsh, name, finding);

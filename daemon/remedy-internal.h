@@ -30,6 +30,8 @@ bool remedy_image_is_golden(const struct graph *graph, const struct image *image
 void remedy_step_stop(struct remedy *remedy, const struct image *image, const char *quoted);
 void remedy_step_copy(struct remedy *remedy, const char *path);
 void remedy_step_rename_first(struct remedy *remedy);
+/* Of as many the commands are not shown. */
+void remedy_step_more(struct remedy *remedy, size_t n);
 
 /* Merges the leaf's layers down into its own layer, which is named as the base, and puts the
  * leaf on that. The second half loses nothing: after the commit the own layer holds all that the
@@ -44,6 +46,9 @@ char *remedy_domain_name(struct remedy *remedy, const struct virt_domain *domain
 /* The command that puts another image into the domain's definition; false when the names do not allow one. */
 bool remedy_define_source(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
                           const char *from, const char *to);
+/* The command that makes the definition name another format of a disk; false when the names do not allow one. */
+bool remedy_define_format(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
+                          const char *target, const char *from, const char *to);
 /* Commands after which libvirt does not know the snapshots any more that made the leaf's unconsolidated layers. */
 void remedy_forget_snapshots(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
                              const struct image *leaf);
@@ -56,7 +61,9 @@ void remedy_orphan(struct remedy *remedy, const struct image *image);
 void remedy_shared(struct remedy *remedy, const struct graph *graph, const struct image *image);
 void remedy_foreign(struct remedy *remedy, const struct image *image);
 void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct image *image);
-void remedy_raw(struct remedy *remedy, const struct image *image);
+void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct image *image);
+/* Of an image that its domain's definition declares as another format than it is. */
+void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image, const char *declared);
 
 /* Contents that are not what they were. */
 void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image);

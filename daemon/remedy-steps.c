@@ -127,3 +127,9 @@ void remedy_step_rename_first(struct remedy *remedy)
                 "The name holds characters that not every shell can quote: rename the file first "
                 "(find -inum), then the commands can be given.");
 }
+
+void remedy_step_more(struct remedy *remedy, size_t n)
+{
+    if (n > 0)
+        remedy_text(remedy, "And %zu more: their commands are given when these have been run.", n);
+}

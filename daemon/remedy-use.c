@@ -73,7 +73,7 @@ void remedy_foreign(struct remedy *remedy, const struct image *image)
     if (!quoted)
         return;
     if (remedy_name_is_plain(image->path))
-        remedy_command(remedy, "fuser -v -- %s", quoted);
+        remedy_command(remedy, "fuser -v %s", quoted);          /* it knows no "--"; a path begins with a slash */
     remedy_text(remedy, "End the process that is shown, if nobody needs it; the daemon looks again then.");
 }
 
@@ -115,14 +115,91 @@ void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct 
     remedy_text(remedy, "%s needs no parent then. Delete it where it is not the one that is to live.", quoted);
 }
 
-void remedy_raw(struct remedy *remedy, const struct image *image)
+/* Whose definition opens the image as this; NULL when nobody's does. */
+static const struct usage_entry *opened_as(const struct usage *usage, const char *format)
 {
+    for (size_t i = 0; format && i < usage->n_entries; i++) {
+        const struct usage_entry *entry = &usage->entries[i];
+
+        if (entry->kind == USAGE_LAYER && entry->layer == 0 && entry->disk->layers[0].format &&
+            strcmp(entry->disk->layers[0].format, format) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* The definition is to say what the image is: but never so that QEMU opens a file for it that a guest may have named. */
+static void step_correct_type(struct remedy *remedy, const struct graph *graph, const struct image *image,
+                              const struct usage_entry *entry, const char *quoted)
+{
+    const char *content = qca_format_name(remedy_layer(image)->probed_format);
+
+    if (image->parent.state != REFERENCE_NONE || image->data_file.state != REFERENCE_NONE) {
+        remedy_text(remedy, "No command is given that corrects the definition, because the image names another file, which "
+                            "its domain would be given then. Only if it was made so on purpose, correct the type with the "
+                            "domain shut off (virsh edit).");
+        return;
+    }
+    remedy_step_stop(remedy, image, quoted);
+    if (strcmp(content, "raw") == 0)
+        remedy_precondition(remedy, "%s was made as raw: an image whose first bytes were lost looks the same", quoted);
+    else
+        remedy_precondition(remedy, "%s was made as %s: its content says so, but a guest could write what looks like it",
+                            quoted, content);
+    if (!remedy_define_format(remedy, graph, entry->domain, entry->disk->target, entry->disk->layers[0].format, content))
+        remedy_text(remedy, "Correct the type in the domain's definition (virsh edit).");
+}
+
+void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image, const char *declared)
+{
+    struct usage usage = graph_image_usage(graph, image);
+    const struct usage_entry *entry = opened_as(&usage, declared);
+    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+
+    if (quoted && entry && remedy_layer(image))
+        step_correct_type(remedy, graph, image, entry, quoted);
+}
+
+/* This very file was raw: somebody wrote the header, the guest most likely. It goes, and is kept as text, which no tool
+ * takes for an image. */
+static void step_remove_header(struct remedy *remedy, const struct image *image, const char *quoted)
+{
+    _cleanup_free_ char *kept = NULL, *quoted_kept = NULL;
+
+    remedy_text(remedy, "It was raw when it was audited before: find out whether the guest wrote the header, and if so, treat "
+                        "the guest as hostile.");
+    if (!remedy_name_is_plain(image->path)) {
+        remedy_step_rename_first(remedy);
+        return;
+    }
+    if (asprintf(&kept, "%s.first-sector", image->path) < 0) {
+        kept = NULL;
+        remedy->error = -ENOMEM;
+        return;
+    }
+    quoted_kept = remedy_quote(remedy, kept);
+    if (!quoted_kept)
+        return;
+    remedy_step_stop(remedy, image, quoted);
+    remedy_precondition(remedy, "the guest does without its disk's first sector, in which no partition table or boot code is "
+                                "left");
+    remedy_command(remedy, "head -c 512 %s | base64 >%s && dd if=/dev/zero of=%s bs=512 count=1 conv=notrunc", quoted,
+                   quoted_kept, quoted);
+    remedy_text(remedy, "The sector is kept in %s; base64 -d reads it.", quoted_kept);
+}
+
+void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct image *image)
+{
+    struct usage usage = graph_image_usage(graph, image);
+    const struct usage_entry *entry = opened_as(&usage, "raw");
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
 
     if (!quoted)
         return;
-    remedy_text(remedy, "Never let a tool guess the format of %s: name it in each command (-f raw), and as type='raw' in the "
-                        "domain's definition.", quoted);
-    remedy_text(remedy, "Find out whether the guest wrote the header. If so, treat the guest as hostile; if the image was "
-                        "made in that format on purpose, correct the type in the definition, with the domain shut off.");
+    remedy_text(remedy, "Let no tool guess the format of %s: name it in each command (-f raw), and as type='raw' in the "
+                        "domain's definition, as long as it is not known who wrote the header.", quoted);
+    if (image->raw_size > 0)
+        step_remove_header(remedy, image, quoted);
+    else if (entry && remedy_layer(image))
+        step_correct_type(remedy, graph, image, entry, quoted);
 }

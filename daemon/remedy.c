@@ -66,7 +66,7 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     const struct usage_entry *source;
-    size_t n_without = 0, n = 0;
+    size_t n_without = 0, n_more = 0, n = 0;
     struct usage usage;
 
     if (!layer || !quoted)
@@ -91,13 +91,17 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
     if (!source || !snapshots_are_libvirts(source->domain, &layer->info, only))
         remedy_step_stop(remedy, image, quoted);
     remedy_precondition(remedy, "nobody needs the snapshot any more: it cannot be had back");
-    for (size_t i = 0; i < layer->info.n_snapshots && n < SNAPSHOTS_MAX; i++) {
+    for (size_t i = 0; i < layer->info.n_snapshots; i++) {
         const struct qca_snapshot *snapshot = &layer->info.snapshots[i];
         const char *argument = snapshot_argument(&layer->info, snapshot);
         _cleanup_free_ char *quoted_argument = NULL;
 
         if (only && (!snapshot->id || strcmp(snapshot->id, only) != 0))
             continue;
+        if (n >= SNAPSHOTS_MAX) {
+            n_more++;
+            continue;
+        }
         if (source && argument && argument[0] != '-' && domain_knows(source->domain, argument)) {
             _cleanup_free_ char *virsh = remedy_virsh(remedy, graph, source->domain);
             _cleanup_free_ char *domain = remedy_domain_name(remedy, source->domain);
@@ -119,6 +123,7 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
         remedy_command(remedy, "qemu-img snapshot -d %s %s", quoted_argument, quoted);
         n++;
     }
+    remedy_step_more(remedy, n_more);
     if (n_without > 0)
         remedy_text(
             remedy,
@@ -266,7 +271,7 @@ static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
 {
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
-    size_t n = 0;
+    size_t n = 0, n_more = 0;
 
     if (!quoted || !layer)
         return;
@@ -280,7 +285,7 @@ static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
     }
     remedy_step_stop(remedy, image, quoted);
     remedy_precondition(remedy, "a new full backup was made");
-    for (size_t i = 0; i < layer->info.n_bitmaps && n < SNAPSHOTS_MAX; i++) {
+    for (size_t i = 0; i < layer->info.n_bitmaps; i++) {
         const struct qca_bitmap *bitmap = &layer->info.bitmaps[i];
         _cleanup_free_ char *name = NULL;
 
@@ -288,12 +293,17 @@ static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
         if (!(bitmap->flags & QCA_BITMAP_IN_USE) || !bitmap->name || !bitmap->name[0] ||
             !remedy_name_is_plain(bitmap->name))
             continue;
+        if (n >= SNAPSHOTS_MAX) {
+            n_more++;
+            continue;
+        }
         name = remedy_quote(remedy, bitmap->name);
         if (!name)
             return;
         remedy_command(remedy, "qemu-img bitmap --remove -- %s %s", quoted, name);
         n++;
     }
+    remedy_step_more(remedy, n_more);
 }
 
 static void remedy_parent_format(struct remedy *remedy, const struct graph *graph,
@@ -465,7 +475,11 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         remedy_foreign(remedy, image);
         break;
     case FINDING_RAW_BECAME_IMAGE:
-        remedy_raw(remedy, image);
+        remedy_raw(remedy, graph, image);
+        break;
+    case FINDING_FORMAT_MISMATCH:
+        if (evidence_string(finding, "domain"))
+            remedy_driver(remedy, graph, image, evidence_string(finding, "declared"));
         break;
     case FINDING_CHAIN_DEEP:
     case FINDING_CHAIN_LIMIT:

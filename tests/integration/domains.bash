@@ -85,6 +85,12 @@ for step in json.load(sys.stdin).get("remedy", []):
     if "command" in step: print(step["command"])'
 }
 
+steps() { # ID: all that the remedy says, one step per line, as it is not yet broken into lines
+    ctl show "$1" --json=short | python3 -c '
+import json, sys
+for step in json.load(sys.stdin).get("remedy", []): print(*step.values())'
+}
+
 # remedy NAME SUBJECT: runs what is printed, to the letter.
 remedy() {
     local id
@@ -108,3 +114,6 @@ as_virsh() {
 evidence() { ctl show "$1" --json=short | python3 -c 'import json, sys; print(json.load(sys.stdin)["evidence"].get(sys.argv[1]))' "$2"; }
 
 resolved() { has_no_finding "$1"; }       # "NAME", as wait_for wants it
+
+# Nothing false is left, and no other finding took the place of the one that was resolved.
+nothing_left() { same "" "$(findings)"; }

@@ -115,7 +115,7 @@ static const char *summary(const struct condition *condition)
 static const char *remedy_of(struct world *world, enum finding_type type, enum subject_kind kind, char *subject,
                              const struct condition *condition)
 {
-    static char text[4096];
+    static char text[16384];
     struct finding finding = { .type = type, .subject_kind = kind, .subject = subject, .evidence = condition->evidence };
     json_object *remedy = NULL;
 
@@ -208,10 +208,22 @@ static void three_ideas_of_a_chain(void **state)
     overlay->parent.path = strdup("/vm/b");
     assert_int_equal(graph_update(world->graph, overlay), 0);
     refresh(world);
-    assert_non_null(of_domain(world, domain, FINDING_DEFINITION_DIFFERS));
+    found = of_domain(world, domain, FINDING_DEFINITION_DIFFERS);
+    assert_non_null(found);
+    /* Running, it is the only one that has the right layers, perhaps. */
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+                           "blockcopy web vda /vm/a.s1.rescued"));
     /* With a job under way it may. */
     disk.job.type = TEXT("commit");
     assert_null(of_domain(world, domain, FINDING_DEFINITION_DIFFERS));
+    /* Shut off: libvirt is to look anew. */
+    disk.job.type = NULL;
+    domain->id = -1;
+    domain->state = VIRT_SHUT_OFF;
+    refresh(world);
+    found = of_domain(world, domain, FINDING_DEFINITION_DIFFERS);
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+                           "s|='/vm/a\\\\.s1'|='/vm/a.s1'|"));
 }
 
 static void images_that_are_gone(void **state)
@@ -267,6 +279,37 @@ static void memory(void **state)
     assert_null(of_domain(world, domain, FINDING_MEMORY_BELOW_MINIMUM));
     world->config->policy.classes = NULL;
     world->config->policy.n_classes = 0;
+}
+
+/* A remedy shows so many commands, and says how many it does not show. */
+static void very_many_snapshots(void **state)
+{
+    enum { SNAPSHOTS = 1000 };
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    struct qca_image_info *info = &add(world, "/vm/a", NULL)->audit->report->layers[0].info;
+    const struct condition *found;
+    const char *words;
+    size_t n = 0;
+
+    info->snapshots = calloc(SNAPSHOTS, sizeof(*info->snapshots));
+    assert_non_null(info->snapshots);
+    info->n_snapshots = SNAPSHOTS;
+    for (size_t i = 0; i < SNAPSHOTS; i++)
+        assert_true(asprintf(&info->snapshots[i].name, "%ss%zu", i == 3 ? "-" : "", i) > 0);
+    refresh(world);
+    found = of_domain(world, domain, FINDING_SNAPSHOT_DELETE_STUCK);
+    assert_string_equal(summary(found), "has 1000 snapshots that only the image has: s0, ...");
+    words = remedy_of(world, FINDING_SNAPSHOT_DELETE_STUCK, SUBJECT_DOMAIN, TEXT("web on " URI), found);
+    for (const char *at = words; (at = strstr(at, "qemu-img snapshot -d s")); at++)
+        n++;
+    assert_int_equal(n, 19);
+    assert_non_null(strstr(words, "And 980 more"));
+    assert_non_null(strstr(words, "of 1 of those shown"));
+    found = of_image(world, world->images[0], FINDING_INTERNAL_SNAPSHOTS);
+    assert_non_null(strstr(remedy_of(world, FINDING_INTERNAL_SNAPSHOTS, SUBJECT_IMAGE, TEXT("/vm/a"), found), "And 980 more"));
 }
 
 static void checkpoints_and_bitmaps(void **state)
@@ -606,6 +649,7 @@ static void in_use_by_libvirts_word(void **state)
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
     struct virt_disk other = { .target = TEXT("vdb"), .layers = &layer, .n_layers = 1 };
     struct image *image = add(world, "/vm/a", NULL);
+    const struct condition *found;
 
     (void)fixture_domain(&world->virt, TEXT("one"), 3, &disk, 1);
     refresh(world);
@@ -615,7 +659,10 @@ static void in_use_by_libvirts_word(void **state)
     refresh(world);
     assert_null(of_image(world, image, FINDING_RAW_BECAME_IMAGE));
     image->audit->report->layers[0].probed_format = QCA_FORMAT_RAW;
-    assert_int_equal(of_image(world, image, FINDING_FORMAT_MISMATCH)->severity, SEVERITY_CRITICAL);
+    found = of_image(world, image, FINDING_FORMAT_MISMATCH);
+    assert_int_equal(found->severity, SEVERITY_CRITICAL);
+    assert_non_null(strstr(remedy_of(world, FINDING_FORMAT_MISMATCH, SUBJECT_IMAGE, TEXT("/vm/a"), found),
+                           "/<target dev='vda'/s/\\\\(<driver [^>]*type='\\\\)qcow2'/\\\\1raw'/"));
     assert_null(of_image(world, image, FINDING_SHARED_WRITABLE));
     (void)fixture_domain(&world->virt, TEXT("two"), 0, &other, 1);
     refresh(world);
@@ -631,6 +678,44 @@ static void in_use_by_libvirts_word(void **state)
     assert_null(of_image(world, image, FINDING_SHARED_WRITABLE));
 }
 
+static void whoever_wrote_the_header(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("raw") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct image *image = add(world, "/vm/a", NULL);
+    const struct condition *found;
+    const char *words;
+
+    (void)fixture_domain(&world->virt, TEXT("one"), 0, &disk, 1);
+    refresh(world);
+    /* Nobody saw it raw: the definition may be wrong. */
+    found = of_image(world, image, FINDING_RAW_BECAME_IMAGE);
+    assert_non_null(found);
+    words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
+    assert_non_null(strstr(words, "raw'/\\\\1qcow2'/"));
+    assert_non_null(strstr(words, "a guest could write what looks like it"));
+    /* But no domain is given a file that the header names. */
+    image->data_file = (struct reference){ .state = REFERENCE_ESCAPES, .stored = strdup("/etc/shadow") };
+    words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
+    assert_null(strstr(words, "command\""));
+    assert_non_null(strstr(words, "No command is given"));
+    /* It was raw: the header goes, and the type stays. */
+    image->raw_size = image->fingerprint.size;
+    words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
+    assert_non_null(strstr(words, "head -c 512 /vm/a | base64 >/vm/a.first-sector && dd if=/dev/zero of=/vm/a bs=512 count=1 "
+                                  "conv=notrunc"));
+    assert_null(strstr(words, "virsh"));
+    reference_done(&image->data_file);
+    words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
+    assert_null(strstr(words, "virsh"));
+    /* A target that is none is not put into a command. */
+    image->raw_size = 0;
+    disk.target = TEXT("vda'/w /etc/passwd");
+    words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
+    assert_null(strstr(words, "command\""));
+}
+
 static void foreign_writers(void **state)
 {
     struct world *world = *state;
@@ -638,6 +723,7 @@ static void foreign_writers(void **state)
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
     struct image *image = add(world, "/vm/a", NULL);
+    const struct condition *found;
 
     image->audit->locked = image->audit->use = FILES_WRITER;
     refresh(world);
@@ -647,7 +733,9 @@ static void foreign_writers(void **state)
     image->audit_before = calloc(1, sizeof(*image->audit_before));
     assert_non_null(image->audit_before);
     image->audit_before->locked = FILES_WRITER;
-    assert_true(of_image(world, image, FINDING_FOREIGN_WRITER)->hold > 0);
+    found = of_image(world, image, FINDING_FOREIGN_WRITER);
+    assert_true(found->hold > 0);
+    assert_non_null(strstr(remedy_of(world, FINDING_FOREIGN_WRITER, SUBJECT_IMAGE, TEXT("/vm/a"), found), "\"fuser -v /vm/a\""));
     domain->id = 3;
     domain->state = VIRT_RUNNING;
     refresh(world);
@@ -730,6 +818,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(three_ideas_of_a_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(images_that_are_gone, setup, teardown),
         cmocka_unit_test_setup_teardown(memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(very_many_snapshots, setup, teardown),
         cmocka_unit_test_setup_teardown(checkpoints_and_bitmaps, setup, teardown),
         cmocka_unit_test_setup_teardown(unmanaged_layers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clone_is_no_snapshot, setup, teardown),
@@ -741,6 +830,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(backup_tools, setup, teardown),
         cmocka_unit_test_setup_teardown(roles, setup, teardown),
         cmocka_unit_test_setup_teardown(in_use_by_libvirts_word, setup, teardown),
+        cmocka_unit_test_setup_teardown(whoever_wrote_the_header, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_writers, setup, teardown),
         cmocka_unit_test_setup_teardown(space, setup, teardown),
         cmocka_unit_test_setup_teardown(series_stay_bounded, setup, teardown),
