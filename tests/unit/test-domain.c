@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The judge of domains and of images in libvirt's light, their roles and remedies: made-up statuses and images. */
-#include "unit/virt-fixture.h"
+#include "unit/store-fixture.h"
 
 #include <stdio.h>
 
 #include "daemon/config.h"
 #include "daemon/judge.h"
 #include "daemon/remedy.h"
+#include "unit/virt-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)
 
 struct world {
+    struct fixture_store store;
     struct config *config;
-    struct graph *graph;
-    struct datastore datastore;
     struct virt_fixture virt;
     struct usage_index *index;
-    struct image *images[16];
-    size_t n_images;
     struct judgement judgement;
     const char *missing, *pending;
     struct identity identity;
@@ -28,10 +26,8 @@ static int setup(void **state)
     struct world *world = calloc(1, sizeof(*world));
 
     assert_non_null(world);
-    world->datastore = (struct datastore){ .name = TEXT("vm"), .path = TEXT("/vm"), .state = DATASTORE_ONLINE };
     assert_int_equal(config_new(&world->config), 0);
-    assert_int_equal(graph_new(&world->graph), 0);
-    graph_set_policy(world->graph, &world->config->policy);
+    fixture_store_begin(&world->store, "vm", "/vm", &world->config->policy);
     fixture_virt_begin(&world->virt);
     *state = world;
     return 0;
@@ -42,9 +38,7 @@ static int teardown(void **state)
     struct world *world = *state;
 
     judgement_done(&world->judgement);
-    graph_free(world->graph);
-    for (size_t i = 0; i < world->n_images; i++)
-        image_free(world->images[i]);
+    fixture_store_end(&world->store);
     usage_index_free(world->index);
     fixture_virt_end(&world->virt);
     config_free(world->config);
@@ -54,12 +48,9 @@ static int teardown(void **state)
 
 static struct image *add(struct world *world, const char *path, const char *parent)
 {
-    struct image *image = fixture_image(&world->datastore, path, 100 + world->n_images, parent);
+    struct image *image = fixture_store_add(&world->store, path, parent, NOW - HOUR);
 
-    image->audit->finished = image->audit->started = NOW - HOUR;
     image->audit->identity = image->identity;
-    world->images[world->n_images++] = image;
-    assert_int_equal(graph_add(world->graph, image), 0);
     return image;
 }
 
@@ -78,9 +69,9 @@ static void refresh(struct world *world)
     struct usage_index *before = world->index;
 
     assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look, world, &world->index), 0);
-    graph_set_usage(world->graph, world->index);
+    graph_set_usage(world->store.graph, world->index);
     usage_index_free(before);
-    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
 }
 
 static const struct condition *condition(const struct world *world, enum finding_type type)
@@ -94,14 +85,14 @@ static const struct condition *condition(const struct world *world, enum finding
 static const struct condition *of_domain(struct world *world, const struct virt_domain *domain, enum finding_type type)
 {
     judgement_done(&world->judgement);
-    assert_int_equal(judge_domain(&world->config->policy, world->graph, domain, NOW, &world->judgement), 0);
+    assert_int_equal(judge_domain(&world->config->policy, world->store.graph, domain, NOW, &world->judgement), 0);
     return condition(world, type);
 }
 
 static const struct condition *of_image(struct world *world, const struct image *image, enum finding_type type)
 {
     judgement_done(&world->judgement);
-    assert_int_equal(judge_image(&world->config->policy, world->graph, image, image->audit_before, NOW,
+    assert_int_equal(judge_image(&world->config->policy, world->store.graph, image, image->audit_before, NOW,
                                  &world->judgement), 0);
     return condition(world, type);
 }
@@ -119,7 +110,7 @@ static const char *remedy_of(struct world *world, enum finding_type type, enum s
     struct finding finding = { .type = type, .subject_kind = kind, .subject = subject, .evidence = condition->evidence };
     json_object *remedy = NULL;
 
-    assert_int_equal(remedy_make(world->graph, &finding, &remedy), 0);
+    assert_int_equal(remedy_make(world->store.graph, &finding, &remedy), 0);
     snprintf(text, sizeof(text), "%s", remedy ? json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE)
                                               : "");
     json_object_put(remedy);
@@ -206,7 +197,7 @@ static void three_ideas_of_a_chain(void **state)
     /* On disk the overlay has another parent than libvirt believes. */
     free(overlay->parent.path);
     overlay->parent.path = strdup("/vm/b");
-    assert_int_equal(graph_update(world->graph, overlay), 0);
+    assert_int_equal(graph_update(world->store.graph, overlay), 0);
     refresh(world);
     found = of_domain(world, domain, FINDING_DEFINITION_DIFFERS);
     assert_non_null(found);
@@ -377,7 +368,7 @@ static void unmanaged_layers(void **state)
     assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
     assert_true(world->judgement.judged[FINDING_SNAPSHOT_UNMANAGED]);
     /* The dates are libvirt's. */
-    assert_int_equal(graph_layer_created(world->graph, first, &source), snapshots[0].created);
+    assert_int_equal(graph_layer_created(world->store.graph, first, &source), snapshots[0].created);
     assert_string_equal(source, "libvirt");
 
     domain->n_snapshots = 1;
@@ -399,7 +390,7 @@ static void unmanaged_layers(void **state)
     disk.layers = &layers[2];
     disk.n_layers = 1;
     refresh(world);
-    assert_ptr_equal(graph_relation(world->graph, own)->deepest_leaf, own);
+    assert_ptr_equal(graph_relation(world->store.graph, own)->deepest_leaf, own);
     assert_null(of_image(world, own, FINDING_SNAPSHOT_UNMANAGED));
     (void)leaf;
 }
@@ -514,13 +505,13 @@ static void golden_or_forked(void **state)
     (void)add(world, "/vm/c1.qcow2", "/vm/base.qcow2");
     second = add(world, "/vm/c2.qcow2", "/vm/base.qcow2");
     refresh(world);
-    assert_true(graph_relation(world->graph, base)->golden_inferred);
+    assert_true(graph_relation(world->store.graph, base)->golden_inferred);
     assert_null(of_image(world, base, FINDING_CHAIN_FORKED));
     /* One of the two is a snapshot of a disk on that base: then it is no golden image. */
     domain->snapshots = &snapshot;
     domain->n_snapshots = 1;
     refresh(world);
-    assert_false(graph_relation(world->graph, base)->golden);
+    assert_false(graph_relation(world->store.graph, base)->golden);
     found = of_image(world, base, FINDING_CHAIN_FORKED);
     assert_int_equal(found->severity, SEVERITY_ERROR);
     words = remedy_of(world, FINDING_CHAIN_FORKED, SUBJECT_IMAGE, TEXT("/vm/base.qcow2"), found);
@@ -530,7 +521,7 @@ static void golden_or_forked(void **state)
     domain->n_snapshots = 0;
     layer.path = TEXT("/vm/base.qcow2");
     refresh(world);
-    assert_false(graph_relation(world->graph, base)->golden);
+    assert_false(graph_relation(world->store.graph, base)->golden);
     (void)second;
 }
 
@@ -546,7 +537,7 @@ static void orphans(void **state)
     (void)add(world, "/vm/clone.qcow2", "/vm/base.qcow2");
     data = add(world, "/vm/data.raw", NULL);
     web->data_file = (struct reference){ .state = REFERENCE_FOUND, .path = strdup("/vm/data.raw"), .identity = data->identity };
-    assert_int_equal(graph_update(world->graph, web), 0);
+    assert_int_equal(graph_update(world->store.graph, web), 0);
     (void)fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
     refresh(world);
     found = of_image(world, old, FINDING_ORPHAN);
@@ -561,9 +552,9 @@ static void orphans(void **state)
     old->use = FILES_FROZEN;
     assert_null(of_image(world, old, FINDING_ORPHAN));
     old->use = FILES_UNUSED;
-    world->datastore.root.network = true;
+    world->store.datastore.root.network = true;
     assert_null(of_image(world, old, FINDING_ORPHAN));
-    world->datastore.root.network = false;
+    world->store.datastore.root.network = false;
     world->virt.domains[0].error = TEXT("timed out");
     refresh(world);
     assert_null(of_image(world, old, FINDING_ORPHAN));
@@ -626,18 +617,18 @@ static void roles(void **state)
         enum role role;
         char *reason;
 
-        assert_int_equal(graph_role(world->graph, world->images[i], &role, &reason), 0);
+        assert_int_equal(graph_role(world->store.graph, world->store.images[i], &role, &reason), 0);
         assert_string_equal(role_name(role), role_name(cases[i].role));
         assert_string_equal(reason, cases[i].reason);
         free(reason);
     }
     /* Without libvirt nobody knows. */
-    graph_set_usage(world->graph, NULL);
-    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    graph_set_usage(world->store.graph, NULL);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
     {
         enum role role;
 
-        assert_int_equal(graph_role(world->graph, world->images[7], &role, NULL), 0);
+        assert_int_equal(graph_role(world->store.graph, world->store.images[7], &role, NULL), 0);
         assert_int_equal(role, ROLE_UNKNOWN);
     }
 }
@@ -653,7 +644,7 @@ static void in_use_by_libvirts_word(void **state)
 
     (void)fixture_domain(&world->virt, TEXT("one"), 3, &disk, 1);
     refresh(world);
-    assert_int_equal(graph_use(world->graph, image), FILES_WRITER);
+    assert_int_equal(graph_use(world->store.graph, image), FILES_WRITER);
     assert_non_null(of_image(world, image, FINDING_RAW_BECAME_IMAGE));
     layer.format = TEXT("qcow2");
     refresh(world);
@@ -748,14 +739,14 @@ static void foreign_writers(void **state)
 static const struct condition *of_datastore(struct world *world, uint64_t now, enum finding_type type)
 {
     judgement_done(&world->judgement);
-    assert_int_equal(judge_datastore(&world->config->policy, &world->datastore, now, &world->judgement), 0);
+    assert_int_equal(judge_datastore(&world->config->policy, &world->store.datastore, now, &world->judgement), 0);
     return condition(world, type);
 }
 
 static void space(void **state)
 {
     struct world *world = *state;
-    struct datastore *datastore = &world->datastore;
+    struct datastore *datastore = &world->store.datastore;
     const struct condition *found;
 
     datastore->root.size = UINT64_C(1000) << 30;

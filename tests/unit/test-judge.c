@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The judge: every finding's condition, what an audit cannot say, and when time alone changes
  * the verdict. */
-#include "unit/model-fixture.h"
+#include "unit/store-fixture.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -11,12 +11,9 @@
 #define NOW (T0_USEC + 2 * HOUR)
 
 struct world {
+    struct fixture_store store;
     struct policy policy;
     char *golden[2];
-    struct graph *graph;
-    struct datastore datastore;
-    struct image **images;
-    size_t n_images;
     struct judgement judgement;
     bool judged;
 };
@@ -61,11 +58,7 @@ static int setup(void **state)
             .deleted_after = 10 * USEC_PER_SEC,
         },
     };
-    world->datastore = (struct datastore){ .name = strdup("vm"),
-                                           .path = strdup("/vm"),
-                                           .state = DATASTORE_ONLINE };
-    assert_int_equal(graph_new(&world->graph), 0);
-    graph_set_policy(world->graph, &world->policy);
+    fixture_store_begin(&world->store, "vm", "/vm", &world->policy);
     *state = world;
     return 0;
 }
@@ -75,25 +68,14 @@ static int teardown(void **state)
     struct world *world = *state;
 
     judgement_done(&world->judgement);
-    graph_free(world->graph);
-    for (size_t i = 0; i < world->n_images; i++)
-        image_free(world->images[i]);
-    free(world->images);
-    free(world->datastore.name);
-    free(world->datastore.path);
+    fixture_store_end(&world->store);
     free(world);
     return 0;
 }
 
 static struct image *add(struct world *world, const char *path, const char *parent)
 {
-    struct image *image = fixture_image(&world->datastore, path, world->n_images + 1, parent);
-
-    world->images = reallocarray(world->images, world->n_images + 1, sizeof(image));
-    assert_non_null(world->images);
-    world->images[world->n_images++] = image;
-    assert_int_equal(graph_add(world->graph, image), 0);
-    return image;
+    return fixture_store_add(&world->store, path, parent, 0);
 }
 
 /* A base and n overlays; each layer was made step usec after the one before. The last image is
@@ -107,7 +89,7 @@ static struct image *add_chain(struct world *world, const char *name, unsigned n
         snprintf(path, sizeof(path), "/vm/%s-%04u.qcow2", name, i);
         image = add(world, path, i > 0 ? parent : NULL);
         image->fingerprint.mtime = T0 + (int64_t)(i * step * 1000);
-        graph_update(world->graph, image);
+        graph_update(world->store.graph, image);
         snprintf(parent, sizeof(parent), "%s", path);
     }
     return image;
@@ -126,10 +108,10 @@ static struct qca_check_result *check_of(struct image *image)
 static void judge_at(struct world *world, struct image *image, const struct audit *last,
                      uint64_t now)
 {
-    graph_update(world->graph, image);
-    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    graph_update(world->store.graph, image);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
     judgement_done(&world->judgement);
-    assert_int_equal(judge_image(&world->policy, world->graph, image, last, now, &world->judgement),
+    assert_int_equal(judge_image(&world->policy, world->store.graph, image, last, now, &world->judgement),
                      0);
 }
 
@@ -273,7 +255,7 @@ static void good_images_have_no_findings(void **state)
 {
     struct world *world = *state;
     struct image *base = add_chain(world, "alone", 0, 0),
-                 *leaf = add_chain(world, "disk", 4, 60 * USEC_PER_SEC), *own = world->images[1];
+                 *leaf = add_chain(world, "disk", 4, 60 * USEC_PER_SEC), *own = world->store.images[1];
     struct image *gold = add(world, "/vm/gold.qcow2", NULL),
                  *one = add(world, "/vm/one.qcow2", "/vm/gold.qcow2");
 
@@ -298,7 +280,7 @@ static void good_images_have_no_findings(void **state)
     assert_clean(world);
     judge_at(world, gold, NULL, T0_USEC + 1000 * DAY);
     assert_clean(world);
-    assert_int_equal(judge_image_again(&world->policy, world->graph, one, NOW), UINT64_MAX);
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, one, NOW), UINT64_MAX);
 }
 
 static void files_that_are_no_images(void **state)
@@ -329,9 +311,9 @@ static void nothing_is_said_of_what_cannot_be_seen(void **state)
     struct audit *audit = image->audit;
 
     add_issue(image, &bad_l2);
-    world->datastore.state = DATASTORE_OFFLINE;
+    world->store.datastore.state = DATASTORE_OFFLINE;
     judge(world, image);
-    world->datastore.state = DATASTORE_ONLINE;
+    world->store.datastore.state = DATASTORE_ONLINE;
     for (int round = 0; round < 3; round++) {
         if (round == 1)
             image->audit = NULL;
@@ -343,7 +325,7 @@ static void nothing_is_said_of_what_cannot_be_seen(void **state)
         assert_clean(world);
         for (int i = 0; i < _FINDING_MAX; i++)
             assert_false(world->judgement.judged[i]);
-        assert_int_equal(judge_image_again(&world->policy, world->graph, image, NOW), UINT64_MAX);
+        assert_int_equal(judge_image_again(&world->policy, world->store.graph, image, NOW), UINT64_MAX);
     }
 }
 
@@ -747,13 +729,13 @@ static void no_permission_is_said_once(void **state)
     assert_only(world, FINDING_NOT_AUDITABLE, SEVERITY_WARNING,
                 "cannot be audited: Permission denied");
     assert_string_equal(text(world, FINDING_NOT_AUDITABLE, "reason"), "permission");
-    world->datastore.all_denied = true;
-    world->datastore.n_denied = 12;
-    world->datastore.walk_finished = 1;
+    world->store.datastore.all_denied = true;
+    world->store.datastore.n_denied = 12;
+    world->store.datastore.walk_finished = 1;
     judge(world, image);
     assert_clean(world);
     judgement_done(&world->judgement);
-    assert_int_equal(judge_datastore(&world->policy, &world->datastore, NOW, &world->judgement), 0);
+    assert_int_equal(judge_datastore(&world->policy, &world->store.datastore, NOW, &world->judgement), 0);
     assert_only(world, FINDING_NOT_AUDITABLE, SEVERITY_WARNING,
                 "cannot be audited: its 12 images may not be read");
 }
@@ -806,7 +788,7 @@ static void deep_chains(void **state)
 
         snprintf(name, sizeof(name), "c%zu", i);
         leaf = add_chain(world, name, cases[i].overlays, 1);
-        own = world->images[world->n_images - cases[i].overlays - 1];
+        own = world->store.images[world->store.n_images - cases[i].overlays - 1];
         judge(world, own);
         assert_only(world, FINDING_CHAIN_DEEP, cases[i].severity, cases[i].summary);
         assert_int_equal(found(world, FINDING_CHAIN_DEEP)->weight, cases[i].overlays);
@@ -821,7 +803,7 @@ static void deep_chains(void **state)
         judge(world, leaf);     /* it changes with every snapshot: the disk's own layer does not */
         assert_clean(world);
         assert_true(world->judgement.judged[FINDING_CHAIN_DEEP]);
-        judge(world, world->images[world->n_images - 2]);
+        judge(world, world->store.images[world->store.n_images - 2]);
         assert_clean(world);
     }
 }
@@ -829,7 +811,7 @@ static void deep_chains(void **state)
 static void chains_that_fork(void **state)
 {
     struct world *world = *state;
-    struct image *own = (add_chain(world, "a", 6, 1), world->images[0]);
+    struct image *own = (add_chain(world, "a", 6, 1), world->store.images[0]);
 
     add(world, "/vm/zz\033.qcow2", "/vm/a-0006.qcow2");
     add(world, "/vm/side.qcow2", "/vm/a-0003.qcow2");
@@ -847,15 +829,15 @@ static void own_layers_of_other_chains(void **state)
     struct image *gold = add(world, "/vm/gold.qcow2", NULL), *clone, *broken;
 
     add(world, "/vm/other.qcow2", gold->path);
-    clone = (add_chain(world, "clone", 6, 1), world->images[2]);
+    clone = (add_chain(world, "clone", 6, 1), world->store.images[2]);
     clone->parent = (struct reference){ .state = REFERENCE_FOUND, .path = strdup(gold->path) };
-    broken = (add_chain(world, "broken", 5, 1), world->images[9]);
+    broken = (add_chain(world, "broken", 5, 1), world->store.images[9]);
     broken->parent = (struct reference){ .state = REFERENCE_MISSING, .stored = strdup("lost"),
                                          .path = strdup("/vm/lost") };
     layer_of(broken)->info.parent = strdup("lost");
     layer_of(broken)->info.parent_format = strdup("qcow2");
     broken->parent.format = strdup("qcow2");
-    graph_update(world->graph, clone);
+    graph_update(world->store.graph, clone);
     judge(world, gold);
     assert_clean(world);
     judge(world, clone);
@@ -873,7 +855,7 @@ static void own_layers_of_other_chains(void **state)
 static void chain_limits(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add_chain(world, "a", 199, 1), *own = world->images[0];
+    struct image *leaf = add_chain(world, "a", 199, 1), *own = world->store.images[0];
 
     judge(world, own);
     assert_null(found(world, FINDING_CHAIN_LIMIT));
@@ -886,17 +868,17 @@ static void chain_limits(void **state)
 static void pending_chains_are_not_judged(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add_chain(world, "a", 30, 6 * HOUR), *base = world->images[0];
+    struct image *leaf = add_chain(world, "a", 30, 6 * HOUR), *base = world->store.images[0];
     struct audit *audit = base->audit;
 
-    graph_set_first_pass(world->graph, true);
+    graph_set_first_pass(world->store.graph, true);
     judge(world, base);         /* it may be a golden image, of which one clone is known by now */
     assert_clean(world);
     assert_false(world->judgement.judged[FINDING_CHAIN_DEEP]);
-    assert_int_equal(judge_image_again(&world->policy, world->graph, base, NOW), UINT64_MAX);
-    graph_set_first_pass(world->graph, false);
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, base, NOW), UINT64_MAX);
+    graph_set_first_pass(world->store.graph, false);
     base->audit = NULL;
-    graph_update(world->graph, base);
+    graph_update(world->store.graph, base);
     judge(world, leaf);
     assert_clean(world);
     assert_false(world->judgement.judged[FINDING_CHAIN_DEEP] ||
@@ -910,24 +892,24 @@ static void pending_chains_are_not_judged(void **state)
 static void old_snapshots(void **state)
 {
     struct world *world = *state;
-    struct image *own = (add_chain(world, "a", 2, HOUR), world->images[0]);
+    struct image *own = (add_chain(world, "a", 2, HOUR), world->store.images[0]);
     uint64_t made = T0_USEC;            /* when the base froze */
 
     judge_at(world, own, NULL, made + 72 * HOUR - 1);
     assert_clean(world);
-    assert_int_equal(judge_image_again(&world->policy, world->graph, own, made + 5),
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, own, made + 5),
                      made + 72 * HOUR);
     judge_at(world, own, NULL, made + 72 * HOUR);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING,
                 "has a snapshot of 3d (warning from 3d)");
     assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "dates-from"), "parent-mtime");
     assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "layer"), "/vm/a-0001.qcow2");
-    assert_int_equal(judge_image_again(&world->policy, world->graph, own, made + 72 * HOUR),
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, own, made + 72 * HOUR),
                      made + 14 * DAY);
     judge_at(world, own, NULL, made + 15 * DAY);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_ERROR,
                 "has a snapshot of 15d (error from 14d)");
-    assert_int_equal(judge_image_again(&world->policy, world->graph, own, made + 15 * DAY),
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, own, made + 15 * DAY),
                      UINT64_MAX);
     judge_at(world, own, NULL, made - DAY);            /* a clock that was put back */
     assert_clean(world);
@@ -956,7 +938,7 @@ static void old_internal_snapshots(void **state)
     assert_only(world, FINDING_INTERNAL_SNAPSHOTS, SEVERITY_WARNING, "holds 5 internal snapshots");
 
     world->golden[0] = image->path;
-    graph_set_policy(world->graph, &world->policy);
+    graph_set_policy(world->store.graph, &world->policy);
     layer_of(image)->info.n_snapshots = 1;
     image->fingerprint.mode = 0100444;
     judge_at(world, image, NULL, T0_USEC + 4 * DAY);
@@ -969,7 +951,7 @@ static void old_internal_snapshots(void **state)
 static void runaway(void **state)
 {
     struct world *world = *state;
-    struct image *own = (add_chain(world, "a", 4, 6 * HOUR), world->images[0]);
+    struct image *own = (add_chain(world, "a", 4, 6 * HOUR), world->store.images[0]);
     uint64_t last = T0_USEC + 3 * 6 * HOUR;     /* when the leaf's parent froze */
 
     judge_at(world, own, NULL, last + HOUR);
@@ -980,7 +962,7 @@ static void runaway(void **state)
                      last + 195 * 6 * HOUR);
     assert_string_equal(text(world, FINDING_SNAPSHOT_RUNAWAY, "dates-from"), "parent-mtime");
     /* Ten intervals without another one: it has stopped. */
-    assert_int_equal(judge_image_again(&world->policy, world->graph, own, last + 55 * HOUR),
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, own, last + 55 * HOUR),
                      last + 60 * HOUR);
     judge_at(world, own, NULL, last + 60 * HOUR);
     assert_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
@@ -994,17 +976,17 @@ static void irregular_snapshots_are_no_runaway(void **state)
     add_chain(world, "a", 4, 6 * HOUR);
     add_chain(world, "b", 4, USEC_PER_SEC);
     add_chain(world, "c", 4, 6 * HOUR);
-    own = world->images[0];
-    made_at_once = world->images[5];
-    jitter = world->images[10];
-    world->images[2]->fingerprint.mtime += 2 * HOUR_NSEC;       /* 6, 8, 4 hours */
-    graph_update(world->graph, world->images[2]);
+    own = world->store.images[0];
+    made_at_once = world->store.images[5];
+    jitter = world->store.images[10];
+    world->store.images[2]->fingerprint.mtime += 2 * HOUR_NSEC;       /* 6, 8, 4 hours */
+    graph_update(world->store.graph, world->store.images[2]);
     judge_at(world, own, NULL, T0_USEC + 19 * HOUR);
     assert_clean(world);
     judge_at(world, made_at_once, NULL, T0_USEC + 60 * USEC_PER_SEC);
     assert_clean(world);
-    world->images[12]->fingerprint.mtime += HOUR_NSEC;          /* 6, 7, 5 hours: within 20 % */
-    graph_update(world->graph, world->images[12]);
+    world->store.images[12]->fingerprint.mtime += HOUR_NSEC;          /* 6, 7, 5 hours: within 20 % */
+    graph_update(world->store.graph, world->store.images[12]);
     judge_at(world, jitter, NULL, T0_USEC + 19 * HOUR);
     assert_non_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
 }
@@ -1102,7 +1084,7 @@ static struct image *add_on_data(struct world *world, const char *path, uint64_t
     image->data_file = (struct reference){ .state = REFERENCE_FOUND,
                                            .stored = strdup("a.data"),
                                            .identity = { .fsid = 7, .inode = inode } };
-    assert_int_equal(graph_update(world->graph, image), 0);
+    assert_int_equal(graph_update(world->store.graph, image), 0);
     return image;
 }
 
@@ -1130,11 +1112,11 @@ static void data_file_of_two(void **state)
     assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
 
     /* the other is told when one leaves or comes */
-    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
     b->data_file.identity.inode = 1002;
-    graph_update(world->graph, b);
+    graph_update(world->store.graph, b);
     tell_count = 0;
-    assert_int_equal(graph_refresh(world->graph, count_told, a), 0);
+    assert_int_equal(graph_refresh(world->store.graph, count_told, a), 0);
     assert_int_equal(tell_count, 1);
     judge(world, a);
     assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
@@ -1144,9 +1126,9 @@ static void data_file_of_two(void **state)
     judge(world, a);
     assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
     b->present = true;
-    graph_update(world->graph, b);
+    graph_update(world->store.graph, b);
     tell_count = 0;
-    assert_int_equal(graph_refresh(world->graph, count_told, a), 0);
+    assert_int_equal(graph_refresh(world->store.graph, count_told, a), 0);
     assert_int_equal(tell_count, 1);
 
     /* an image that is its own data file */
@@ -1279,7 +1261,7 @@ static void permissions(void **state)
     judge(world, image);
     assert_clean(world);
     world->golden[0] = image->path;
-    graph_set_policy(world->graph, &world->policy);
+    graph_set_policy(world->store.graph, &world->policy);
     image->fingerprint.mode = 0100644;
     judge(world, image);
     assert_only(world, FINDING_PERMISSIONS, SEVERITY_WARNING,
@@ -1292,7 +1274,7 @@ static void permissions(void **state)
 static void datastores(void **state)
 {
     struct world *world = *state;
-    struct datastore *datastore = &world->datastore;
+    struct datastore *datastore = &world->store.datastore;
     struct judgement *judgement = &world->judgement;
 
     datastore->state = DATASTORE_OFFLINE;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The store in numbers: what is counted, how it is written, and the file that is replaced in one step. */
-#include "unit/model-fixture.h"
+#include "unit/store-fixture.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,14 +10,10 @@
 #include "lib/cleanup.h"
 
 struct world {
-    struct graph *graph;
+    struct fixture_store store;
     struct findings *findings;
     struct policy policy;
     char *golden[2];
-    struct datastore datastore;
-    struct datastore *datastores[1];
-    struct image *images[8];
-    size_t n_images;
     struct query_view view;
     struct metrics_counters counters;
     char *text;
@@ -29,12 +25,10 @@ static int setup(void **state)
 
     assert_non_null(world);
     world->policy = (struct policy){ .golden = world->golden, .infer_golden = true };
-    world->datastore = (struct datastore){ .name = strdup("pool"), .path = strdup("/s"), .state = DATASTORE_ONLINE,
-                                           .root = { .size = 1000, .available = 400 } };
-    (void)strcpy(world->datastore.root.type, "ext4");
-    world->datastores[0] = &world->datastore;
-    assert_int_equal(graph_new(&world->graph), 0);
-    graph_set_policy(world->graph, &world->policy);
+    fixture_store_begin(&world->store, "pool", "/s", &world->policy);
+    world->store.datastore.root.size = 1000;
+    world->store.datastore.root.available = 400;
+    (void)strcpy(world->store.datastore.root.type, "ext4");
     assert_int_equal(findings_new(&world->findings), 0);
     world->counters = (struct metrics_counters){ .version = "1.2", .started = 1700000000000001 };
     *state = world;
@@ -46,11 +40,7 @@ static int teardown(void **state)
     struct world *world = *state;
 
     findings_free(world->findings);
-    graph_free(world->graph);
-    for (size_t i = 0; i < world->n_images; i++)
-        image_free(world->images[i]);
-    free(world->datastore.name);
-    free(world->datastore.path);
+    fixture_store_end(&world->store);
     free(world->text);
     free(world);
     return 0;
@@ -58,13 +48,7 @@ static int teardown(void **state)
 
 static struct image *make(struct world *world, const char *path, const char *parent)
 {
-    struct image *image = fixture_image(&world->datastore, path, world->n_images + 100, parent);
-
-    assert_true(world->n_images < ELEMENTSOF(world->images));
-    world->images[world->n_images++] = image;
-    image->audit->finished = T0_USEC + world->n_images * USEC_PER_SEC;
-    assert_int_equal(graph_add(world->graph, image), 0);
-    return image;
+    return fixture_store_add(&world->store, path, parent, T0_USEC + (world->store.n_images + 1) * USEC_PER_SEC);
 }
 
 static void find(struct world *world, int64_t id, enum finding_type type, enum severity severity,
@@ -87,11 +71,11 @@ static void write_text(struct world *world)
 {
     size_t size = 0;
 
-    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
-    world->datastore.n_images = world->n_images;
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    world->store.datastore.n_images = world->store.n_images;
     world->view = (struct query_view){
-        .datastores = world->datastores, .n_datastores = 1, .images = world->images, .n_images = world->n_images,
-        .graph = world->graph, .findings = world->findings, .policy = &world->policy, .now = T0_USEC,
+        .datastores = world->store.datastores, .n_datastores = 1, .images = world->store.images, .n_images = world->store.n_images,
+        .graph = world->store.graph, .findings = world->findings, .policy = &world->policy, .now = T0_USEC,
     };
     free(world->text);
     world->text = NULL;
@@ -199,8 +183,7 @@ static void test_labels(void **state)
 {
     struct world *world = *state;
 
-    free(world->datastore.name);
-    world->datastore.name = strdup("a\"b\nc\xff");
+    world->store.datastore.name = strdup("a\"b\nc\xff");
     write_text(world);
     assert_line(world, "qcaudit_images{datastore=\"a\\\"b\\\\nc\\\\xff\"} 0");
 }

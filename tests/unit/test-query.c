@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the control interface shows: filters, pages, and chains that are whole, broken, forked or loops. */
-#include "unit/model-fixture.h"
+#include "unit/store-fixture.h"
 
 #include <stdio.h>
 
@@ -10,14 +10,10 @@
 DEFINE_CLEANUP(json_object *, json_object_put)
 
 struct world {
-    struct graph *graph;
+    struct fixture_store store;
     struct findings *findings;
     struct policy policy;
     char *golden[2];
-    struct datastore datastore;
-    struct datastore *datastores[1];
-    struct image **images;
-    size_t n_images;
     struct query_view view;
 };
 
@@ -27,10 +23,7 @@ static int setup(void **state)
 
     assert_non_null(world);
     world->policy = (struct policy){ .golden = world->golden, .infer_golden = true };
-    world->datastore = (struct datastore){ .name = strdup("pool"), .path = strdup("/s"), .state = DATASTORE_ONLINE };
-    world->datastores[0] = &world->datastore;
-    assert_int_equal(graph_new(&world->graph), 0);
-    graph_set_policy(world->graph, &world->policy);
+    fixture_store_begin(&world->store, "pool", "/s", &world->policy);
     assert_int_equal(findings_new(&world->findings), 0);
     *state = world;
     return 0;
@@ -41,25 +34,14 @@ static int teardown(void **state)
     struct world *world = *state;
 
     findings_free(world->findings);
-    graph_free(world->graph);
-    for (size_t i = 0; i < world->n_images; i++)
-        image_free(world->images[i]);
-    free(world->images);
-    free(world->datastore.name);
-    free(world->datastore.path);
+    fixture_store_end(&world->store);
     free(world);
     return 0;
 }
 
 static struct image *make(struct world *world, const char *path, const char *parent)
 {
-    struct image *image = fixture_image(&world->datastore, path, world->n_images + 100, parent);
-
-    world->images = reallocarray(world->images, world->n_images + 1, sizeof(image));
-    assert_non_null(world->images);
-    world->images[world->n_images++] = image;
-    assert_int_equal(graph_add(world->graph, image), 0);
-    return image;
+    return fixture_store_add(&world->store, path, parent, 0);
 }
 
 static void find(struct world *world, int64_t id, enum finding_type type, enum severity severity,
@@ -86,12 +68,12 @@ static int by_path(const void *a, const void *b)
 
 static const struct query_view *look(struct world *world)
 {
-    if (world->n_images > 0)
-        qsort(world->images, world->n_images, sizeof(*world->images), by_path);
-    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+    if (world->store.n_images > 0)
+        qsort(world->store.images, world->store.n_images, sizeof(*world->store.images), by_path);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
     world->view = (struct query_view){
-        .datastores = world->datastores, .n_datastores = 1, .images = world->images, .n_images = world->n_images,
-        .graph = world->graph, .findings = world->findings, .policy = &world->policy, .now = T0_USEC + DAY,
+        .datastores = world->store.datastores, .n_datastores = 1, .images = world->store.images, .n_images = world->store.n_images,
+        .graph = world->store.graph, .findings = world->findings, .policy = &world->policy, .now = T0_USEC + DAY,
     };
     return &world->view;
 }
