@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/capability.h>
+#include <linux/fsverity.h>
 #include <linux/ioprio.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -167,6 +168,7 @@ static const struct allowed allowed_files[] = {
     ALLOW(getdents64), ALLOW(readlink), ALLOW(readlinkat), ALLOW(inotify_add_watch), ALLOW(inotify_rm_watch),
     ALLOW_IF(fcntl, IS(1, F_OFD_GETLK)), ALLOW_IF(fcntl, IS(1, F_GETFL)), ALLOW_IF(fcntl, IS(1, F_GETFD)),
     ALLOW_IF(fcntl, IS(1, F_SETFD)),    /* fdopendir() */
+    ALLOW_IF(ioctl, IS(1, FS_IOC_MEASURE_VERITY)),
 };
 
 static int allow(scmp_filter_ctx filter, const struct allowed *list, size_t n)
