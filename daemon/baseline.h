@@ -90,10 +90,3 @@ int baseline_to_json(const struct baseline *baseline, json_object **ret_object);
 int baseline_from_json(json_object *object, struct baseline **ret_baseline);
 int deviation_to_json(const struct deviation *deviation, json_object **ret_object);
 int deviation_from_json(json_object *object, struct deviation **ret_deviation);
-/* "sha256:HEX"; "" without. */
-#define VERITY_TEXT_MAX (16 + 2 * VERITY_SIZE_MAX)
-const char *verity_text(const struct verity *verity, char buf[static VERITY_TEXT_MAX]);
-int verity_from_text(const char *text, struct verity *ret_verity);
-/* 2 * size digits and a NUL. */
-void hex_encode(const uint8_t *bytes, size_t size, char *ret_text);
-int hex_decode(const char *text, uint8_t *ret_bytes, size_t size);      /* -EBADMSG */

@@ -78,6 +78,71 @@ struct baseline *baseline_free(struct baseline *baseline)
     return NULL;
 }
 
+void hex_encode(const uint8_t *bytes, size_t size, char *ret_text)
+{
+    for (size_t i = 0; i < size; i++) {
+        ret_text[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
+        ret_text[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
+    }
+    ret_text[2 * size] = '\0';
+}
+
+static int digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int hex_decode(const char *text, uint8_t *ret_bytes, size_t size)
+{
+    if (!text || strlen(text) != 2 * size)
+        return -EBADMSG;
+    for (size_t i = 0; i < size; i++) {
+        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+
+        if (high < 0 || low < 0)
+            return -EBADMSG;
+        ret_bytes[i] = (uint8_t)(high << 4 | low);
+    }
+    return 0;
+}
+
+/* FS_VERITY_HASH_ALG_SHA256 and SHA512 (linux/fsverity.h). */
+static const struct { uint16_t algorithm, size; const char *name; } verity_algorithms[] = {
+    { 1, 32, "sha256" },
+    { 2, 64, "sha512" },
+};
+
+const char *verity_text(const struct verity *verity, char buf[static VERITY_TEXT_MAX])
+{
+    buf[0] = '\0';
+    for (size_t i = 0; i < ELEMENTSOF(verity_algorithms); i++)
+        if (verity->algorithm == verity_algorithms[i].algorithm && verity->size == verity_algorithms[i].size) {
+            int n = snprintf(buf, VERITY_TEXT_MAX, "%s:", verity_algorithms[i].name);
+
+            hex_encode(verity->digest, verity->size, buf + n);
+        }
+    return buf;
+}
+
+int verity_from_text(const char *text, struct verity *ret_verity)
+{
+    struct verity verity = { .algorithm = 0 };
+
+    for (size_t i = 0; text && i < ELEMENTSOF(verity_algorithms); i++) {
+        size_t n = strlen(verity_algorithms[i].name);
+
+        if (strncmp(text, verity_algorithms[i].name, n) != 0 || text[n] != ':')
+            continue;
+        verity.algorithm = verity_algorithms[i].algorithm;
+        verity.size = verity_algorithms[i].size;
+        if (hex_decode(text + n + 1, verity.digest, verity.size) < 0)
+            return -EBADMSG;
+        *ret_verity = verity;
+        return 0;
+    }
+    return -EBADMSG;
+}
+
 struct verity verity_from_stat(const struct files_stat *stat)
 {
     struct verity verity = { .algorithm = stat->verity_algorithm, .size = stat->verity_size };

@@ -9,11 +9,7 @@ static void put_digest(struct row *row, const char *key, const uint8_t digest[st
 {
     char text[65];
 
-    for (size_t i = 0; i < 32; i++) {
-        text[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        text[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-    }
-    text[64] = '\0';
+    hex_encode(digest, 32, text);
     row_string(row, key, text);
 }
 
@@ -77,14 +73,9 @@ int baseline_row(const struct baseline *baseline, json_object **ret_row)
     }
     row_bool(&row, "blocks", baseline->blocks);
     if (baseline->verity.algorithm) {
-        char text[2 * VERITY_SIZE_MAX + 1];
+        char text[VERITY_TEXT_MAX];
 
-        for (size_t i = 0; i < baseline->verity.size && i < VERITY_SIZE_MAX; i++) {
-            text[2 * i] = "0123456789abcdef"[baseline->verity.digest[i] >> 4];
-            text[2 * i + 1] = "0123456789abcdef"[baseline->verity.digest[i] & 15];
-            text[2 * i + 2] = '\0';
-        }
-        row_string(&row, "fs-verity", text);
+        row_string(&row, "fs-verity", verity_text(&baseline->verity, text));
     }
     row_string(&row, "accepted-by", baseline->by);
     row_string(&row, "reason", baseline->reason);

@@ -160,12 +160,8 @@ static char *cursor_new(const char *path)
     size_t n = strlen(path);
     char *cursor = malloc(2 * n + 1);
 
-    for (size_t i = 0; cursor && i < n; i++) {
-        cursor[2 * i] = "0123456789abcdef"[(unsigned char)path[i] >> 4];
-        cursor[2 * i + 1] = "0123456789abcdef"[(unsigned char)path[i] & 15];
-    }
     if (cursor)
-        cursor[2 * n] = '\0';
+        hex_encode((const uint8_t *)path, n, cursor);
     return cursor;
 }
 

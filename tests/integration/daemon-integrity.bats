@@ -430,7 +430,8 @@ END
     is_verified "$GOLDEN/base.qcow2"
 }
 
-@test "fs-verity: its measure is kept, and EIO there is bit rot" {
+# One golden image with fs-verity, on a disk of its own.
+verity_golden() {
     need_root
     need mkfs.ext4 losetup filefrag fsverity
     truncate -s 300M "$DIR/disk"
@@ -439,15 +440,18 @@ END
     mount "$LOOP" "$STORE" 2>"$DIR/why" || skip "the kernel mounts no file system with verity: $(cat "$DIR/why")"
     MOUNTED=$STORE
     mkdir "$GOLDEN"
-    qemu-img create -q -f qcow2 "$GOLDEN/base.qcow2" 64M
-    qemu-io -c 'write -q -P 1 0 1M' "$GOLDEN/base.qcow2"
-    touch -d '2 days ago' "$GOLDEN/base.qcow2"
+    make_golden "$GOLDEN/base.qcow2"
     sync -f "$GOLDEN"
     fsverity enable "$GOLDEN/base.qcow2" 2>"$DIR/why" || skip "the kernel has no fs-verity: $(cat "$DIR/why")"
-    measure=$(fsverity measure "$GOLDEN/base.qcow2" | cut -d ' ' -f 1)
+}
+measure() { fsverity measure "$1" | cut -d ' ' -f 1; }
+
+@test "fs-verity: its measure is kept, and EIO there is bit rot" {
+    verity_golden
     start_daemon
     until_true is_verified "$GOLDEN/base.qcow2"
-    [ "sha256:$(reading "$GOLDEN/base.qcow2" '.baseline["fs-verity"]')" = "$measure" ]
+    [ "$(reading "$GOLDEN/base.qcow2" '.baseline["fs-verity"]')" = "$(measure "$GOLDEN/base.qcow2")" ]
+    ctl show "$GOLDEN/base.qcow2" | grep -E "^ *fs-verity: +$(measure "$GOLDEN/base.qcow2")\$"
     host=$(qemu-img map -U --output=json "$GOLDEN/base.qcow2" | jq '.[0].offset')
     physical=$(filefrag -b4096 -v "$GOLDEN/base.qcow2" |
         awk -v b=$((host / 4096)) '/^ *[0-9]+:/ { gsub(/[:.]+/, " "); if (b >= $2 && b <= $3) print $4 + b - $2 }')
@@ -460,4 +464,21 @@ END
     ctl scan --scrub --wait "$GOLDEN/base.qcow2" >/dev/null || [ $? = 2 ]
     until_true has_finding "bit-rot critical golden/base.qcow2"
     [[ "$(evidence bit-rot '.evidence.summary')" == *"cannot be read as fs-verity knows it"* ]]
+}
+
+@test "fs-verity: another file with another measure in its place is a golden image that was modified" {
+    verity_golden
+    start_daemon
+    until_true is_verified "$GOLDEN/base.qcow2"
+    make_golden "$STORE/other.qcow2"
+    chmod 644 "$STORE/other.qcow2"
+    qemu-io -c 'write -q -P 9 5M 64k' "$STORE/other.qcow2"
+    fsverity enable "$STORE/other.qcow2"
+    before=$(measure "$GOLDEN/base.qcow2") after=$(measure "$STORE/other.qcow2")
+    [ "$before" != "$after" ]
+    mv -f "$STORE/other.qcow2" "$GOLDEN/base.qcow2"
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    has_no_finding bit-rot
+    [ "$(evidence golden-modified '.evidence.ranges | tojson')" = '[{"block":80,"guest-offset":5242880,"guest-length":65536}]' ]
+    [ "$(evidence golden-modified '.evidence["fs-verity"]')" = "$before" ]
 }
