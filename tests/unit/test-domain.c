@@ -299,7 +299,7 @@ static void very_many_snapshots(void **state)
     assert_int_equal(n, 19);
     assert_non_null(strstr(words, "And 980 more"));
     assert_non_null(strstr(words, "of 1 of those shown"));
-    found = of_image(world, world->images[0], FINDING_INTERNAL_SNAPSHOTS);
+    found = of_image(world, world->store.images[0], FINDING_INTERNAL_SNAPSHOTS);
     assert_non_null(strstr(remedy_of(world, FINDING_INTERNAL_SNAPSHOTS, SUBJECT_IMAGE, TEXT("/vm/a"), found), "And 980 more"));
 }
 
