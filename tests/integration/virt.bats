@@ -19,6 +19,7 @@ teardown() {
         kill -CONT "$(cat "$DIR/lv/pid")" 2>/dev/null || :
         "$HOST" stop "$DIR/lv"
     fi
+    [ -z "${MOUNTED-}" ] || umount -l "$STORE" 2>/dev/null || :
     ! mountpoint -q "$DIR/bound" || umount "$DIR/bound"
     [ -z "${DEVICES-}" ] || rm -rf "$DEVICES"
     [ "${#LOOPS[@]}" = 0 ] || losetup --detach "${LOOPS[@]}"
@@ -203,7 +204,8 @@ $DIR/pool/b.qcow2" "$(images)"
     stop_daemon
 }
 
-@test "a pool with a file system of its own can be stopped while it is a datastore" {
+# disks_pool: a pool "disks" with a file system of 32 MiB of its own, in the mount namespace of its libvirtd.
+disks_pool() {
     need losetup mkfs.ext4 nsenter
     need_root
     truncate -s 32M "$DIR/disk"
@@ -215,6 +217,10 @@ $DIR/pool/b.qcow2" "$(images)"
     v pool-define-as disks fs --source-dev "$LOOP" --target "$DIR/mnt"
     v pool-start disks
     DAEMON_WRAPPER=(nsenter --mount --target "$(cat "$DIR/lv/pid")" --)
+}
+
+@test "a pool with a file system of its own can be stopped while it is a datastore" {
+    disks_pool
     "${DAEMON_WRAPPER[@]}" qemu-img create -q -f qcow2 "$DIR/mnt/a.qcow2" 1M
     write_config
     start_daemon
@@ -232,6 +238,110 @@ $DIR/pool/b.qcow2" "$(images)"
     ctl resume disks
     wait_for 20 datastore disks online
     v pool-destroy disks
+}
+
+# In the middle of an audit: all of its data is being read, which takes half a minute.
+slow_audit() { # PATH
+    wait_for 20 is '.["images-audited"]' 1
+    ctl scan --scrub "$1" >/dev/null
+    half_way() { is '.scrubs | length' 1 && [ "$(status '.scrubs[0].done')" -ge 2097152 ]; }
+    wait_for 30 half_way
+}
+given_up() { is '.scrubs | length' 0; }
+# And whatever was read of it is no finding; `offline` alone tells where it went.
+verdicts() { findings | grep -v '^datastore-offline ' || :; }
+large_image() { # PATH: 24 MiB that are not zeros
+    "${DAEMON_WRAPPER[@]}" qemu-img create -q -f qcow2 "$1" 28M
+    "${DAEMON_WRAPPER[@]}" qemu-io -f qcow2 -c 'write -q -P 5 0 24M' "$1" >/dev/null
+}
+audited_anew() { [ "$(ctl images "$1" --json=short | jq '.[0].audited')" -gt "$2" ]; }
+
+@test "a pool is stopped in the middle of an audit: at once, without a finding, and audited anew later" {
+    need qemu-io
+    libvirtd_start
+    mkdir "$DIR/pool"
+    large_image "$DIR/pool/a.qcow2"
+    owned "$DIR/pool"
+    pool lab "$DIR/pool"
+    write_config 'scrub: {pressure: off, budget: 1MiB/s}'
+    start_daemon
+    slow_audit "$DIR/pool/a.qcow2"
+    [ -n "$(open_below "$DIR/pool")" ]
+    v pool-destroy lab
+    wait_for 5 datastore lab offline
+    wait_for 5 given_up
+    same "" "$(open_below "$DIR/pool")"
+    same "" "$(verdicts)"
+    before=$(ctl images "$DIR/pool/a.qcow2" --json=short | jq '.[0].audited')
+    write_config 'scrub: {pressure: off}'
+    ctl reload
+    v pool-start lab
+    wait_for 20 datastore lab online
+    ctl scan --scrub --wait "$DIR/pool/a.qcow2" >/dev/null
+    audited_anew "$DIR/pool/a.qcow2" "$before"
+    same "" "$(findings)"
+}
+
+@test "a pool with a file system of its own is stopped in the middle of an audit" {
+    need qemu-io
+    disks_pool
+    large_image "$DIR/mnt/a.qcow2"
+    write_config 'scrub: {pressure: off, budget: 1MiB/s}'
+    start_daemon
+    wait_for 20 datastore disks online
+    slow_audit "$DIR/mnt/a.qcow2"
+    # libvirt unmounts it before it tells anybody: that is refused, nothing is lost, and the audit goes on.
+    run v pool-destroy disks
+    if [ "$status" != 0 ]; then
+        [[ $output == *"is busy"* ]]
+        datastore disks online
+        half_way
+    fi
+    # As the manual says: first
+    ctl release disks
+    # and that is done when it returns.
+    v pool-destroy disks
+    given_up
+    same "" "$(verdicts)"
+    before=$(ctl images "$DIR/mnt/a.qcow2" --json=short | jq '.[0].audited')
+    # Nothing holds the device either.
+    "${DAEMON_WRAPPER[@]}" e2fsck -fn "$LOOP"
+    write_config 'scrub: {pressure: off}'
+    ctl reload
+    v pool-start disks
+    ctl resume disks
+    wait_for 20 datastore disks online
+    ctl scan --scrub --wait "$DIR/mnt/a.qcow2" >/dev/null
+    audited_anew "$DIR/mnt/a.qcow2" "$before"
+    same "" "$(findings)"
+    v pool-destroy disks
+}
+
+@test "a file system is unmounted in the middle of an audit, released before" {
+    need qemu-io
+    need_root
+    truncate -s 32M "$DIR/disk"
+    mkfs.ext4 -q "$DIR/disk"
+    mount -o loop "$DIR/disk" "$STORE" 2>/dev/null || skip "cannot mount"
+    MOUNTED=yes
+    large_image "$STORE/a.qcow2"
+    write_config 'scrub: {pressure: off, budget: 1MiB/s}'
+    start_daemon
+    slow_audit "$STORE/a.qcow2"
+    run ! umount "$STORE"
+    ctl release store --for=1h && umount "$STORE"
+    given_up
+    same "" "$(verdicts)"
+    before=$(ctl images "$STORE/a.qcow2" --json=short | jq '.[0].audited')
+    mount -o loop "$DIR/disk" "$STORE"
+    write_config 'scrub: {pressure: off}'
+    ctl reload
+    ctl resume store
+    wait_for 20 datastore store online
+    ctl scan --scrub --wait "$STORE/a.qcow2" >/dev/null
+    audited_anew "$STORE/a.qcow2" "$before"
+    same "" "$(findings)"
+    stop_daemon
 }
 
 # device NAME: $DIR/NAME on a device $DEVICES/NAME of 8 MiB.
