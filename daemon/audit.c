@@ -228,6 +228,7 @@ static int job_read(struct job *job, int fd, const struct files_stat *stat)
         .memory_limit = o->worker_memory,
         .images_max = o->worker_images,
         .idle_io = true,
+        .threads = 2,           /* what is hashed, and what is read meanwhile */
     };
     struct worker_request request = {
         .fd = fd,

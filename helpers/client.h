@@ -21,7 +21,8 @@ struct worker_options {
     unsigned images_max;            /* worker_exhausted() from then on; 0 is 64 */
     bool idle_io;                   /* idle I/O class and lowest CPU priority */
     bool no_digests;                /* none will be asked for: it starts sooner */
-    unsigned threads;               /* for checks and content digests, up to QCA_THREADS_MAX; 0 is 1 */
+    unsigned threads;               /* for checks and content digests, up to QCA_THREADS_MAX; 0 is 1. With idle_io, those
+                                       beyond the first only read ahead, for WORKER_DIRECT */
 };
 
 int worker_start(sd_event *event, const struct worker_options *options, struct worker **ret_worker);

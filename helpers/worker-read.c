@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading past the page cache: O_DIRECT in large aligned pieces; where that cannot be had, what is cached is read from
- * the cache and stays there, and what is not is read and dropped again. */
+/* Reading past the page cache: O_DIRECT in large aligned pieces, for who reads in order by a thread that is ahead; where
+ * that cannot be had, what is cached is read from the cache and stays there, and what is not is read and dropped again. */
 #include "helpers/worker-read.h"
 
 #include <errno.h>
@@ -13,9 +13,23 @@
 
 #include "lib/bytes.h"
 #include "lib/cleanup.h"
+#include "lib/threads.h"
 
 /* Aligned enough for any device when the kernel does not say more. */
 #define ALIGNMENT_DEFAULT 4096
+
+/* The one that is used, and those ahead: while one is hashed another is read, and the next waits for its turn. */
+#define PIECES 3
+
+/* Bytes of the file. */
+struct piece {
+    struct thread_job job;          /* that reads it: the first member */
+    int fd;
+    uint8_t *buf;                   /* DIRECT_READ_MAX bytes, aligned; NULL: not used yet */
+    uint64_t start;                 /* what it holds: from there */
+    size_t wanted;                  /* of one ahead: bytes that were asked for, */
+    ssize_t length;                 /* that are there; of one ahead -errno, too */
+};
 
 struct direct_reader {
     int fd;
@@ -26,9 +40,10 @@ struct direct_reader {
     int (*before)(void *userdata, size_t size);
     void *userdata;
 
-    uint8_t *buf;                   /* DIRECT_READ_MAX bytes, aligned */
-    uint64_t start;                 /* what it holds: from there */
-    size_t length;
+    struct qca_threads *threads;    /* that read ahead, or NULL */
+    uint64_t size;                  /* of the file: nothing is read ahead behind it */
+    struct piece pieces[PIECES];    /* a ring, from the one that is used on */
+    size_t current, n_ahead;
     uint64_t next;                  /* end of the last piece: who asks for that reads in order */
     size_t ahead;                   /* bytes to read at once when it does */
     uint64_t data_start, data_end;  /* through the cache: there is no hole in between */
@@ -63,15 +78,15 @@ static void give_up_direct(struct direct_reader *reader)
     (void) posix_fadvise(reader->fd, 0, 0, POSIX_FADV_NOREUSE);
 }
 
-/* Fills the buffer from offset, which is aligned: needed bytes, or up to wanted when that works. */
-static ssize_t fill_direct(struct direct_reader *reader, uint64_t offset, size_t needed, size_t wanted)
+/* Fills a buffer from offset, which is aligned: needed bytes, or up to wanted when that works. */
+static ssize_t fill_direct(struct direct_reader *reader, uint8_t *buf, uint64_t offset, size_t needed, size_t wanted)
 {
-    ssize_t n = read_once(reader->fd, reader->buf, wanted, offset);
+    ssize_t n = read_once(reader->fd, buf, wanted, offset);
 
     /* A bad sector further on is not what was asked for. */
     if (n < 0 && !is_refusal((int)n) && wanted > needed) {
         reader->ahead = 0;
-        n = read_once(reader->fd, reader->buf, needed, offset);
+        n = read_once(reader->fd, buf, needed, offset);
     }
     if (n >= 0)
         reader->proven = true;
@@ -130,9 +145,9 @@ static size_t hole_at(struct direct_reader *reader, uint64_t offset, size_t size
 }
 
 /* Reads what is missing of the buffer from done on; *done grows. 0, or -errno when it could not all be had. */
-static int fill_missing(const struct direct_reader *reader, uint64_t offset, size_t *done, size_t missing)
+static int fill_missing(const struct direct_reader *reader, uint8_t *buf, uint64_t offset, size_t *done, size_t missing)
 {
-    ssize_t n = missing > 0 ? read_and_drop(reader, reader->buf + *done, missing, offset + *done) : 0;
+    ssize_t n = missing > 0 ? read_and_drop(reader, buf + *done, missing, offset + *done) : 0;
 
     if (n < 0)
         return (int)n;
@@ -140,7 +155,7 @@ static int fill_missing(const struct direct_reader *reader, uint64_t offset, siz
     return (size_t)n < missing ? -ENODATA : 0;
 }
 
-static ssize_t fill_uncached(struct direct_reader *reader, uint64_t offset, size_t wanted)
+static ssize_t fill_uncached(struct direct_reader *reader, uint8_t *buf, uint64_t offset, size_t wanted)
 {
     size_t done = 0;                /* bytes that are in the buffer; behind them are pages that are not cached */
     int r;
@@ -149,79 +164,178 @@ static ssize_t fill_uncached(struct direct_reader *reader, uint64_t offset, size
         ssize_t n = (ssize_t)hole_at(reader, offset + at, reader->page);
 
         if (n > 0)
-            memset(reader->buf + at, 0, (size_t)n);
+            memset(buf + at, 0, (size_t)n);
         if (n < (ssize_t)reader->page)
-            n = read_cached(reader, reader->buf + at, reader->page, offset + at);
+            n = read_cached(reader, buf + at, reader->page, offset + at);
         if (n == -EOPNOTSUPP || n == -ENOSYS) {
             reader->reading = REPORT_READING_CACHED;
-            return read_once(reader->fd, reader->buf, wanted, offset);
+            return read_once(reader->fd, buf, wanted, offset);
         }
         if (n < 0)                  /* not there, or not to be read: the read that waits tells */
             continue;
-        r = fill_missing(reader, offset, &done, at - done);
+        r = fill_missing(reader, buf, offset, &done, at - done);
         if (r < 0)
             return done > 0 || r == -ENODATA ? (ssize_t)done : r;
         done += (size_t)n;
         if ((size_t)n < reader->page)
             return (ssize_t)done;
     }
-    r = fill_missing(reader, offset, &done, wanted - done);
+    r = fill_missing(reader, buf, offset, &done, wanted - done);
     return done > 0 || r == -ENODATA ? (ssize_t)done : r;
 }
 
-/* ---- both --------------------------------------------------------------------------------- */
+/* ---- ahead -------------------------------------------------------------------------------- */
+
+static void read_ahead(struct thread_job *job)
+{
+    struct piece *piece = (struct piece *)(void *)job;
+
+    piece->length = read_once(piece->fd, piece->buf, piece->wanted, piece->start);
+}
+
+static struct piece *piece_at(struct direct_reader *reader, size_t ahead)
+{
+    return &reader->pieces[(reader->current + ahead) % PIECES];
+}
+
+/* None is ahead any more. */
+static void drop_ahead(struct direct_reader *reader)
+{
+    for (; reader->n_ahead > 0; reader->n_ahead--)
+        threads_drop(reader->threads, &piece_at(reader, reader->n_ahead)->job);
+}
+
+static int have_buffer(const struct direct_reader *reader, struct piece *piece)
+{
+    if (!piece->buf)
+        piece->buf = aligned_alloc(reader->alignment, DIRECT_READ_MAX);
+    return piece->buf ? 0 : -ENOMEM;
+}
+
+/* Has the pieces behind the last one read, one after the other. What stops that is met again, and told, when they are
+ * asked for. */
+static void go_ahead(struct direct_reader *reader)
+{
+    while (threads_count(reader->threads) > 1 && reader->n_ahead < PIECES - 1) {
+        const struct piece *last = piece_at(reader, reader->n_ahead);
+        struct piece *piece = piece_at(reader, reader->n_ahead + 1);
+        uint64_t start = reader->n_ahead > 0 ? last->start + last->wanted : reader->next;
+
+        if (start >= reader->size || start % reader->alignment > 0 || have_buffer(reader, piece) < 0)
+            break;
+        piece->start = start;
+        piece->wanted = min_u64(round_up(reader->size - start, reader->alignment), DIRECT_READ_MAX);
+        if (reader->before && reader->before(reader->userdata, piece->wanted) < 0)
+            break;
+        piece->job = (struct thread_job) { .run = read_ahead };
+        threads_submit(reader->threads, &piece->job);
+        reader->n_ahead++;
+    }
+}
+
+static bool piece_has(const struct piece *piece, uint64_t offset)
+{
+    return piece->length > 0 && offset >= piece->start && offset - piece->start < (uint64_t)piece->length;
+}
+
+/* Is offset in a piece that was read ahead? That is the current one then. Tables that are read in between do not end
+ * what is ahead of the data. */
+static bool take_ahead(struct direct_reader *reader, uint64_t offset)
+{
+    while (reader->n_ahead > 0 && offset >= piece_at(reader, 1)->start) {
+        struct piece *piece = piece_at(reader, 1);
+        bool in = offset - piece->start < piece->wanted;
+
+        if (in)
+            threads_await(reader->threads, &piece->job);
+        else
+            threads_drop(reader->threads, &piece->job);
+        reader->current = (reader->current + 1) % PIECES;
+        reader->n_ahead--;
+        if (!in) {
+            piece->length = 0;
+            continue;
+        }
+        if (piece_has(piece, offset)) {
+            reader->next = piece->start + (uint64_t)piece->length;
+            return true;
+        }
+        /* An error, or the end: to be met, and told, by a read of what is asked for and no more. */
+        piece->length = 0;
+        reader->next = UINT64_MAX;
+        drop_ahead(reader);
+    }
+    return false;
+}
+
+/* ---- all of it ---------------------------------------------------------------------------- */
 
 static int64_t fill(struct direct_reader *reader, uint64_t offset, size_t size)
 {
     uint64_t start = offset - offset % reader->alignment;
     size_t needed = min_u64(round_up(offset + size - start, reader->alignment), DIRECT_READ_MAX), wanted = needed;
+    struct piece *piece;
     ssize_t n;
     int r;
 
+    if (take_ahead(reader, offset)) {
+        go_ahead(reader);
+        return 0;
+    }
+    piece = piece_at(reader, 0);
+    piece->length = 0;
+    r = have_buffer(reader, piece);
+    if (r < 0)
+        return r;
     /* Who reads in order gets more, so that the device sees few large reads. */
     reader->ahead = offset == reader->next ? min_u64(2 * max_u64(reader->ahead, needed), DIRECT_READ_MAX) : 0;
+    if (reader->ahead > 0)
+        drop_ahead(reader);         /* somebody reads elsewhere in order */
     wanted = max_u64(needed, reader->ahead);
     if (reader->before) {
         r = reader->before(reader->userdata, wanted);
         if (r < 0)
             return r;
     }
-    reader->length = 0;
     n = -EINVAL;
     if (reader->reading == REPORT_READING_DIRECT) {
-        n = fill_direct(reader, start, needed, wanted);
+        n = fill_direct(reader, piece->buf, start, needed, wanted);
         if (is_refusal((int)n) && !reader->proven)
             give_up_direct(reader);
     }
     if (reader->reading == REPORT_READING_UNCACHED)
-        n = fill_uncached(reader, start, wanted);
+        n = fill_uncached(reader, piece->buf, start, wanted);
     else if (reader->reading == REPORT_READING_CACHED)
-        n = read_once(reader->fd, reader->buf, needed, start);
+        n = read_once(reader->fd, piece->buf, needed, start);
     if (n < 0)
         return n;
-    reader->start = start;
-    reader->length = (size_t)n;
+    piece->start = start;
+    piece->length = n;
     reader->next = start + (uint64_t)n;
+    if (reader->reading == REPORT_READING_DIRECT && reader->ahead == DIRECT_READ_MAX)
+        go_ahead(reader);
     return 0;
 }
 
 int64_t direct_reader_read(void *userdata, uint64_t offset, void *buf, size_t size)
 {
     struct direct_reader *reader = userdata;
+    const struct piece *piece = piece_at(reader, 0);
     uint64_t within;
     size_t n;
 
-    if (offset < reader->start || offset - reader->start >= reader->length) {
+    if (!piece_has(piece, offset)) {
         int64_t r = fill(reader, offset, size);
 
         if (r < 0)
             return r;
+        piece = piece_at(reader, 0);
+        if (!piece_has(piece, offset))
+            return 0;               /* behind the end */
     }
-    within = offset - reader->start;
-    if (within >= reader->length)
-        return 0;                   /* behind the end */
-    n = min_u64(size, reader->length - within);
-    memcpy(buf, reader->buf + within, n);
+    within = offset - piece->start;
+    n = min_u64(size, (uint64_t)piece->length - within);
+    memcpy(buf, piece->buf + within, n);
     return (int64_t)n;
 }
 
@@ -230,21 +344,24 @@ enum report_reading direct_reader_reading(const struct direct_reader *reader)
     return reader->reading;
 }
 
-int direct_reader_new(int fd, uint32_t alignment, int (*before)(void *userdata, size_t size), void *userdata,
-                      struct direct_reader **ret_reader)
+int direct_reader_new(int fd, uint32_t alignment, struct qca_threads *threads,
+                      int (*before)(void *userdata, size_t size), void *userdata, struct direct_reader **ret_reader)
 {
     struct direct_reader *reader = calloc(1, sizeof(*reader));
     bool direct = alignment <= DIRECT_READ_MAX;
+    off_t end = lseek(fd, 0, SEEK_END);
 
     if (!reader)
         return -ENOMEM;
     *reader = (struct direct_reader) {
         .fd = fd, .flags = fcntl(fd, F_GETFL), .reading = REPORT_READING_DIRECT, .before = before,
-        .userdata = userdata, .page = (size_t)sysconf(_SC_PAGESIZE), .next = UINT64_MAX,
+        .userdata = userdata, .page = (size_t)sysconf(_SC_PAGESIZE), .next = UINT64_MAX, .threads = threads,
+        .size = end > 0 ? (uint64_t)end : 0,
     };
     reader->alignment = max_u64(direct ? max_u64(alignment, ALIGNMENT_DEFAULT) : 0, reader->page);
-    reader->buf = aligned_alloc(reader->alignment, DIRECT_READ_MAX);
-    if (!reader->buf)
+    for (size_t i = 0; i < PIECES; i++)
+        reader->pieces[i].fd = fd;
+    if (have_buffer(reader, &reader->pieces[0]) < 0)
         return direct_reader_free(reader), -ENOMEM;
     if (reader->flags < 0 || !direct || fcntl(fd, F_SETFL, reader->flags | O_DIRECT) < 0)
         give_up_direct(reader);
@@ -255,7 +372,9 @@ int direct_reader_new(int fd, uint32_t alignment, int (*before)(void *userdata, 
 struct direct_reader *direct_reader_free(struct direct_reader *reader)
 {
     if (reader) {
-        free(reader->buf);
+        drop_ahead(reader);
+        for (size_t i = 0; i < PIECES; i++)
+            free(reader->pieces[i].buf);
         free(reader);
     }
     return NULL;

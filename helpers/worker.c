@@ -221,14 +221,15 @@ static int open_io(struct audit *audit, int fd, uint32_t alignment, struct direc
 
     if (!(audit->request.flags & WORKER_DIRECT))
         return qca_io_new_fd(fd, ret_io);
-    r = direct_reader_new(fd, alignment, before_read, audit, ret_reader);
+    r = direct_reader_new(fd, alignment, audit->threads, before_read, audit, ret_reader);
     return r < 0 ? r : qca_io_new_reader(fd, direct_reader_read, *ret_reader, ret_io);
 }
 
-/* A direct reader is one thread's. */
+/* Those that share its work. A direct reader is one thread's, and reads ahead with others; who lets others go first
+ * takes no more than one processor. */
 static struct qca_threads *threads_of(const struct audit *audit)
 {
-    return audit->request.flags & WORKER_DIRECT ? NULL : audit->threads;
+    return audit->request.flags & WORKER_DIRECT || audit->idle ? NULL : audit->threads;
 }
 
 /* The least that had to be done for any of its files. */

@@ -206,6 +206,27 @@ static void withdraw(struct qca_threads *threads, const struct thread_job *job)
     }
 }
 
+void threads_await(struct qca_threads *threads, struct thread_job *job)
+{
+    if (threads_count(threads) == 1) {
+        job->run(job);
+        job->state = JOB_DONE;
+        return;
+    }
+    pthread_mutex_lock(&threads->lock);
+    if (job->state == JOB_WAITING) {
+        withdraw(threads, job);
+        job->state = JOB_RUNNING;
+        run(threads, job);
+    }
+    while (job->state != JOB_DONE) {
+        threads->wanted = true;
+        pthread_cond_wait(&threads->done, &threads->lock);
+        threads->wanted = false;
+    }
+    pthread_mutex_unlock(&threads->lock);
+}
+
 void threads_drop(struct qca_threads *threads, struct thread_job *job)
 {
     if (threads_count(threads) > 1) {

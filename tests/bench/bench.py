@@ -3,7 +3,7 @@
 """bench.py [--quick] [--runs N] [--json FILE] [WORK...] - how long qcaudit needs beside the tools a user would run.
 
 Works: checks: prealloc1t prealloc8t permuted data4g chain tiny; digests: digest4g digest-frag digest-zlib digest-zstd
-digest-empty1t digest-cold; passes over what did not change: unchanged100k. Without a name, all of them; tiny-cold when
+digest-empty1t digest-cold; scrub: the daemon's own reading; passes over what did not change: unchanged100k. Without a name, all of them; tiny-cold when
 it is named.
 
 Each row runs its commands in turns (ours, QEMU's, ours, ...), so that what else the machine does hurts both, and
@@ -340,6 +340,25 @@ def work_digest_cold(bench):
                   cold=[path])
 
 
+def work_scrub(bench):
+    """All data, read and hashed by a daemon: past the page cache, in one thread and one that reads ahead of it."""
+    path = disk(bench, "data", "digest.qcow2")
+    directory = made(bench.path("scrub"), os.mkdir)
+    image = os.path.join(directory, "digest.qcow2")
+    if not os.path.exists(image):
+        os.link(path, image)
+
+    def compare(daemon):
+        def scrub():
+            cpu = cpu_seconds(daemon.pid)
+            taken = bench.measure(["qcauditctl", "--socket", daemon.control, "scan", "--scrub", "--wait", image])
+            return {**taken, "cpu": cpu_seconds(daemon.pid) - cpu, "peak-kib": peak_memory(daemon.pid)}
+        bench.compare("scrub, cold, beside dd iflag=direct", scrub,
+                      lambda: bench.measure(["dd", "iflag=direct", "bs=1M", "status=none", f"if={image}",
+                                             "of=/dev/null"]), cold=[image])
+    with_daemon(bench, directory, 1, compare, "scrub: {pressure: off}\n")
+
+
 def work_unchanged100k(bench):
     directory = many(bench)
     count = bench.size(100000, 20)
@@ -406,7 +425,7 @@ def first_pass(bench, directory, count):
     return with_daemon(bench, directory, count, lambda daemon: None)
 
 
-def with_daemon(bench, directory, count, then):
+def with_daemon(bench, directory, count, then, options=""):
     """first_pass(), and what is to be done with the daemon before it ends."""
     private = bench.path("daemon")
     shutil.rmtree(private, ignore_errors=True)
@@ -415,7 +434,7 @@ def with_daemon(bench, directory, count, then):
         os.mkdir(os.path.join(private, name), 0o700)
     config = os.path.join(private, "qcauditd.yaml")
     with open(config, "w", encoding="utf-8") as file:
-        file.write(f"datastores:\n  - path: {directory}\n")
+        file.write(f"datastores:\n  - path: {directory}\n{options}")
     control = os.path.join(private, "run", "control")
     peak = 0
     with open(os.path.join(private, "log"), "wb") as log:
@@ -449,7 +468,7 @@ WORKS = {"prealloc1t": work_prealloc1t, "prealloc8t": work_prealloc8t, "permuted
          "data4g": work_data4g, "chain": work_chain, "tiny": work_tiny, "tiny-cold": work_tiny_cold,
          "digest4g": work_digest4g, "digest-frag": work_digest_frag, "digest-zlib": work_digest_zlib,
          "digest-zstd": work_digest_zstd, "digest-empty1t": work_digest_empty1t, "digest-cold": work_digest_cold,
-         "unchanged100k": work_unchanged100k}
+         "scrub": work_scrub, "unchanged100k": work_unchanged100k}
 ON_DEMAND = {"tiny-cold"}
 
 

@@ -87,6 +87,49 @@ static void jobs_are_run_once_or_dropped(void **state)
     }
 }
 
+struct alone {
+    struct thread_job job;      /* the first member */
+    atomic_int *running, *next;
+    int order;
+};
+
+static void run_alone(struct thread_job *job)
+{
+    struct alone *alone = (struct alone *)(void *)job;
+
+    assert_int_equal((*alone->running)++, 0);
+    alone->order = (*alone->next)++;
+    (*alone->running)--;
+}
+
+/* Of a row of jobs in their order, one at a time is run, whoever waits. */
+static void jobs_that_are_awaited_run_alone(void **state)
+{
+    enum { JOBS = 400 };
+
+    for (unsigned n = 1; n <= 2; n++) {
+        struct alone *jobs = calloc(JOBS, sizeof(*jobs));
+        atomic_int running = 0, next = 0;
+        struct qca_threads *threads;
+
+        assert_non_null(jobs);
+        assert_int_equal(qca_threads_new(n, &threads), 0);
+        for (int k = 0; k < JOBS + 2; k++) {
+            if (k < JOBS) {
+                jobs[k] = (struct alone) { .job = { .run = run_alone }, .running = &running, .next = &next };
+                threads_submit(threads, &jobs[k].job);
+            }
+            if (k >= 2) {
+                threads_await(threads, &jobs[k - 2].job);
+                assert_int_equal(jobs[k - 2].order, k - 2);
+            }
+        }
+        assert_int_equal(next, JOBS);
+        qca_threads_free(threads);
+        free(jobs);
+    }
+}
+
 /* ---- checks ------------------------------------------------------------------------------- */
 
 static void put(uint8_t *at, unsigned size, uint64_t value)
@@ -310,6 +353,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_of_threads_are_bounded),
         cmocka_unit_test(jobs_are_run_once_or_dropped),
+        cmocka_unit_test(jobs_that_are_awaited_run_alone),
         cmocka_unit_test(checks_are_the_same_with_any_number),
         cmocka_unit_test(files_are_read_the_same),
         cmocka_unit_test(errors_are_the_same_with_any_number),

@@ -15,6 +15,7 @@
 #include <linux/magic.h>
 
 #include "helpers/worker-read.h"
+#include "lib/bytes.h"
 #include "lib/cleanup.h"
 
 #define MIB (UINT64_C(1) << 20)
@@ -29,6 +30,7 @@ struct fixture {
     size_t n_reads, largest;
     uint64_t total;
     int refuse;
+    struct qca_threads *threads;    /* that read ahead */
 };
 
 static int setup(void **state)
@@ -55,10 +57,19 @@ static int setup(void **state)
     return 0;
 }
 
+static int setup_ahead(void **state)
+{
+    int r = setup(state);
+
+    assert_int_equal(qca_threads_new(2, &((struct fixture *)*state)->threads), 0);
+    return r;
+}
+
 static int teardown(void **state)
 {
     struct fixture *f = *state;
 
+    qca_threads_free(f->threads);
     close(f->fd);
     unlink(f->path);
     free(f->bytes);
@@ -127,7 +138,7 @@ static struct direct_reader *reader_new(struct fixture *f, uint32_t alignment, i
 
     *ret_fd = open(f->path, O_RDONLY | O_CLOEXEC);
     assert_true(*ret_fd >= 0);
-    assert_int_equal(direct_reader_new(*ret_fd, alignment, count, f, &reader), 0);
+    assert_int_equal(direct_reader_new(*ret_fd, alignment, f->threads, count, f, &reader), 0);
     return reader;
 }
 
@@ -213,6 +224,75 @@ static void test_traceless_fallback(void **state)
     check_traceless(f, UINT32_MAX, REPORT_READING_UNCACHED);
 }
 
+/* A thread that reads ahead reads nothing twice, and nothing behind the end; tables in between do not end it. */
+static void test_ahead(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *buf = malloc(SIZE), table[4096];
+    struct direct_reader *reader;
+    uint64_t once;
+    int fd;
+
+    reader = reader_new(f, 0, &fd);
+    for (uint64_t at = 0, n; at < SIZE; at += n) {
+        n = SIZE - at < 65536 ? SIZE - at : 65536;
+        read_all(reader, at, buf + at, n);
+    }
+    assert_memory_equal(buf, f->bytes, SIZE);
+    assert_int_equal(f->largest, DIRECT_READ_MAX);
+    assert_true(f->total <= round_up(SIZE, 4096));
+    once = f->total;
+    f->total = 0;
+    memset(buf, 0, SIZE);
+    for (uint64_t at = 0, n; at < SIZE; at += n) {
+        n = SIZE - at < 65536 ? SIZE - at : 65536;
+        read_all(reader, at, buf + at, n);
+        if (at == 4 * MIB) {
+            read_all(reader, 8192, table, sizeof(table));
+            assert_memory_equal(table, f->bytes + 8192, sizeof(table));
+        }
+    }
+    assert_memory_equal(buf, f->bytes, SIZE);
+    assert_true(f->total <= once + 2 * MIB);
+    /* Stopped in the middle, with pieces under way: what was had holds, the rest is refused. */
+    read_all(reader, 0, buf, 3 * MIB);
+    f->refuse = -ECANCELED;
+    for (uint64_t at = 3 * MIB;; at += 65536) {
+        int64_t n = direct_reader_read(reader, at, buf, 65536);
+
+        assert_true(at < SIZE && (n > 0 || n == -ECANCELED));
+        if (n < 0)
+            break;
+        assert_memory_equal(buf, f->bytes + at, (size_t)n);
+    }
+    direct_reader_free(reader);
+    close(fd);
+    free(buf);
+}
+
+/* What was read ahead of a file that shrinks is what was there; behind its end there is nothing. */
+static void test_shrinks(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *buf = malloc(65536);
+    struct direct_reader *reader;
+    uint64_t at = 0;
+    int64_t n;
+    int fd;
+
+    reader = reader_new(f, 0, &fd);
+    for (; at < 2 * MIB; at += 65536)
+        read_all(reader, at, buf, 65536);
+    assert_int_equal(ftruncate(f->fd, 3 * MIB + 5000), 0);
+    for (; (n = direct_reader_read(reader, at, buf, 65536)) > 0; at += (uint64_t)n)
+        assert_memory_equal(buf, f->bytes + at, (size_t)n);
+    assert_int_equal(n, 0);
+    assert_true(at >= 3 * MIB && at < SIZE);
+    direct_reader_free(reader);
+    close(fd);
+    free(buf);
+}
+
 /* Who reads in order reads large pieces from the device; who does not reads what was asked for. */
 static void test_pieces(void **state)
 {
@@ -244,6 +324,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_traceless_direct, setup, teardown),
         cmocka_unit_test_setup_teardown(test_traceless_fallback, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bytes, setup_ahead, teardown),
+        cmocka_unit_test_setup_teardown(test_traceless_direct, setup_ahead, teardown),
+        cmocka_unit_test_setup_teardown(test_traceless_fallback, setup_ahead, teardown),
+        cmocka_unit_test_setup_teardown(test_ahead, setup_ahead, teardown),
+        cmocka_unit_test_setup_teardown(test_shrinks, setup_ahead, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
