@@ -451,7 +451,7 @@ void baseline_print(const struct ctl *ctl, json_object *baseline)
     output_label(&ctl->output, LABELS, "Content");
     (void)printf("%s%s%s, kept as %s\n", output_colour(&ctl->output, well ? COLOUR_GREEN : COLOUR_RED),
                  state ? state : "-", output_colour(&ctl->output, COLOUR_OFF), row_raw(baseline, "source"));
-    line_text(ctl, "Digest", baseline, "digest");
+    line_text(ctl, row_bool(baseline, "encrypted") ? "Digest of encrypted data" : "Digest", baseline, "digest");
     line_time(ctl, "Since", baseline, "since", now);
     line_time(ctl, "Verified", baseline, "verified", now);
     line_text(ctl, "fs-verity", baseline, "fs-verity");

@@ -150,6 +150,7 @@ int baseline_to_json(const struct baseline *baseline, json_object **ret_object)
     put_number(&writing, "verified", baseline->verified);
     if (baseline->has_digest)
         put_digest(&writing, "digest", baseline->digest);
+    put_flag(&writing, "encrypted", baseline->encrypted);
     put_number(&writing, "virtual-size", baseline->virtual_size);
     put_number(&writing, "zeros", baseline->zeros);
     if (baseline->has_metadata)
@@ -362,6 +363,7 @@ int baseline_from_json(json_object *object, struct baseline **ret_baseline)
     baseline->since = take_number(&taking, "since");
     baseline->verified = take_number(&taking, "verified");
     baseline->has_digest = take_digest(&taking, "digest", false, baseline->digest);
+    baseline->encrypted = take_flag(&taking, "encrypted");
     baseline->virtual_size = take_number(&taking, "virtual-size");
     baseline->zeros = take_number(&taking, "zeros");
     baseline->has_metadata = take_digest(&taking, "metadata", false, baseline->metadata);

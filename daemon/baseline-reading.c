@@ -46,7 +46,8 @@ bool baseline_wanted(const struct image *image, const struct relation *relation,
         *ret_source = BASELINE_PARENT;
     /* Into a golden image no commit is legitimate. */
     else if (relation->parent && relation->parent != relation->golden_layer && relation->parent->baseline &&
-             relation->parent->baseline->has_digest && relation->parent->baseline->source != BASELINE_INFERRED)
+             relation->parent->baseline->has_digest && relation->parent->baseline->source != BASELINE_INFERRED &&
+             !relation->parent->baseline->encrypted && !image_is_encrypted(image))
         *ret_source = BASELINE_CHILD;
     else
         return false;
@@ -69,8 +70,7 @@ static bool can_be_read(const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
-    return image->present && report && report->error == 0 && report->n_layers > 0 &&
-           report->layers[0].info.crypt_method == QCA_CRYPT_NONE && image->use != FILES_WRITER &&
+    return image->present && report && report->error == 0 && report->n_layers > 0 && image->use != FILES_WRITER &&
            image->audit->use != FILES_WRITER;
 }
 
@@ -168,21 +168,30 @@ bool baseline_is_displaced(const struct baseline *baseline)
 
 static bool is_the_same(const struct baseline *baseline, const struct reading *reading)
 {
-    return baseline->virtual_size == reading->virtual_size && memcmp(baseline->digest, reading->digest, 32) == 0 &&
+    return baseline->encrypted == reading->encrypted && baseline->virtual_size == reading->virtual_size &&
+           memcmp(baseline->digest, reading->digest, 32) == 0 &&
            (!reading->compared || reading->difference.blocks == 0);
 }
 
 enum reading_verdict baseline_verdict(const struct baseline *baseline, const struct reading *reading, bool fixed)
 {
+    bool untouched;
+
     if (!reading->complete)
         return READING_INCOMPLETE;
     if (!baseline->has_digest)
         return READING_BASELINE;
-    if (is_the_same(baseline, reading))
-        return !same_file(&baseline->fingerprint, &reading->fingerprint) ||
-                       (baseline->has_metadata && reading->has_metadata &&
-                        memcmp(baseline->metadata, reading->metadata, 32) != 0) ? READING_METADATA : READING_VERIFIED;
-    if (baseline_untouched(baseline, &reading->identity, &reading->fingerprint))
+    untouched = baseline_untouched(baseline, &reading->identity, &reading->fingerprint);
+    if (is_the_same(baseline, reading)) {
+        bool other = baseline->has_metadata && reading->has_metadata &&
+                     memcmp(baseline->metadata, reading->metadata, 32) != 0;
+
+        /* Tables that changed without a write show in a check; keys do not. */
+        if (other && untouched && reading->encrypted)
+            return READING_ROT;
+        return other || !same_file(&baseline->fingerprint, &reading->fingerprint) ? READING_METADATA : READING_VERIFIED;
+    }
+    if (untouched)
         return READING_ROT;
     if (reading->compared && reading->difference.explained)
         return READING_COMMIT;
@@ -238,6 +247,7 @@ int baseline_take(struct baseline *baseline, const struct reading *reading, enum
     if (verdict != READING_VERIFIED && verdict != READING_METADATA) {
         baseline->since = reading->finished;
         baseline->has_digest = true;
+        baseline->encrypted = reading->encrypted;
         baseline->virtual_size = reading->virtual_size;
         memcpy(baseline->digest, reading->digest, sizeof(baseline->digest));
     }

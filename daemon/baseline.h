@@ -56,6 +56,7 @@ struct reading {
     struct fingerprint fingerprint;
     bool complete;
     uint8_t digest[32];
+    bool encrypted;             /* of what is stored */
     uint64_t virtual_size;
     uint64_t zeros;             /* bytes that are allocated and hold zeros */
     bool has_metadata;

@@ -84,6 +84,8 @@ static void put_story(struct evidence *evidence, const struct judging *judging)
         evidence_number(evidence, "baseline-at", baseline->since);
         evidence_number(evidence, "verified-at", baseline->verified);
     }
+    if (baseline->encrypted)    /* the digests are of what is stored */
+        evidence_flag(evidence, "encrypted", true);
     if (deviation->verdict != READING_INCOMPLETE)
         put_digest(evidence, "digest", deviation->digest);
     evidence_number(evidence, "found-at", deviation->found);
@@ -131,6 +133,9 @@ static int judge_rot(struct judging *judging)
     if (deviation->verdict == READING_INCOMPLETE)
         return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
                            "cannot be read as fs-verity knows it%s", where_text(deviation, where, sizeof(where)));
+    if (deviation->located && deviation->blocks == 0)
+        return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, 1, &evidence,
+                           "has other headers or tables than were written; its data is as it was");
     return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
                        "holds other data than was written%s", where_text(deviation, where, sizeof(where)));
 }
@@ -161,7 +166,9 @@ static int judge_modified(struct judging *judging)
         return 0;
     return judging_add(judging, FINDING_PARENT_CHANGED, deviation->suspect ? SEVERITY_WARNING : SEVERITY_CRITICAL,
                        deviation->blocks, &evidence, "was changed under %zu overlay%s%s%s", n_children,
-                       n_children == 1 ? "" : "s", deviation->suspect ? ", perhaps by a commit" : "",
+                       n_children == 1 ? "" : "s",
+                       deviation->suspect ? ", perhaps by a commit"
+                       : baseline->encrypted ? " (encrypted: whether by a commit cannot be told)" : "",
                        where_text(deviation, where, sizeof(where)));
 }
 
@@ -181,6 +188,24 @@ static bool is_device_error(int error)
     return error == -EIO || error == -EREMOTEIO || error == -ENODATA || error == -EILSEQ || error == -EUCLEAN;
 }
 
+/* errno, error, reason, text, found-at, ... */
+static int judge_endless(struct judging *judging)
+{
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+
+    if (already_holds(judging, FINDING_NOT_AUDITABLE))
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "errno", EFBIG);
+    evidence_text(&evidence, "error", strerror(EFBIG));
+    evidence_text(&evidence, "reason", "limit");
+    evidence_text(&evidence, "text", "its tables map more data than its file can hold, or more zeros than can be hashed: "
+                                     "the reading was given up");
+    put_story(&evidence, judging);
+    return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence,
+                       "cannot be verified: it shows its guest more data than the limit of what its file can hold");
+}
+
 /* errno, error, ranges, ranges-omitted, blocks, different-bytes, found-at, ... */
 static int judge_unreadable(struct judging *judging)
 {
@@ -193,6 +218,8 @@ static int judge_unreadable(struct judging *judging)
     if (deviation->error == -EBADMSG && baseline->has_digest &&
         baseline_untouched(baseline, &judging->image->identity, &deviation->fingerprint))
         return judge_rot(judging);
+    if (deviation->error == -EFBIG)
+        return judge_endless(judging);
     if (!is_device_error(deviation->error))
         return 0;
     if (baseline->verity.algorithm && deviation->error == -EIO)
@@ -219,8 +246,7 @@ static bool overdue_from(const struct judging *judging, uint64_t *ret_last, uint
     enum baseline_source source;
     bool golden;
 
-    if (!baseline_wanted(judging->image, judging->relation, &source) || source == BASELINE_CHILD ||
-        judging->layer->info.crypt_method != QCA_CRYPT_NONE)
+    if (!baseline_wanted(judging->image, judging->relation, &source) || source == BASELINE_CHILD)
         return false;
     golden = baseline_is_golden(judging->image, judging->relation);
     *ret_limit = golden ? judging->thresholds->overdue_golden : judging->thresholds->overdue_parents;

@@ -76,7 +76,7 @@ static struct image *unread_child(const struct manager *manager, const struct im
 
         if (!child->present || child->use == FILES_WRITER || !child->audit || child->audit->use == FILES_WRITER ||
             (clusters_were_emptied(child) && fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
-            !child->audit->report || child->audit->report->n_layers == 0 ||
+            !child->audit->report || child->audit->report->n_layers == 0 || image_is_encrypted(child) ||
             !baseline_child_is_older(child, image->fingerprint.mtime))
             continue;
         if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
@@ -117,7 +117,7 @@ static int add_descendant(void *userdata, struct baseline *baseline)
 {
     struct descendants *d = userdata;
 
-    if (d->n == CHILDREN_COMPARED || !baseline->blocks || !identity_equal(&baseline->parent, d->below) ||
+    if (d->n == CHILDREN_COMPARED || !baseline->blocks || baseline->encrypted || !identity_equal(&baseline->parent, d->below) ||
         identity_equal(&baseline->identity, d->below))
         return 0;
     for (size_t i = 0; i < d->n; i++)
@@ -150,7 +150,7 @@ static char *below_path(const struct manager *manager, const struct image *image
     const struct image *parent = relation ? relation->parent : NULL;
     const struct baseline *baseline = parent ? parent->baseline : NULL;
 
-    if (!baseline || !baseline->has_digest || !baseline->blocks)
+    if (!baseline || !baseline->has_digest || !baseline->blocks || baseline->encrypted)
         return NULL;
     return baseline->deviation ? blocks_path(manager, &parent->identity, BLOCKS_FRESH)
                                : blocks_path(manager, &baseline->identity, "");
@@ -183,6 +183,7 @@ static void reading_of(const struct finishing *finishing, struct reading *ret_re
     *ret_reading = (struct reading){
         .started = digest->started, .finished = digest->finished, .identity = finishing->identity,
         .fingerprint = finishing->fingerprint, .complete = digest->complete, .virtual_size = digest->size,
+        .encrypted = digest->encrypted,
         .zeros = zeros > digest->zero_bytes ? zeros - digest->zero_bytes : 0,
         .has_metadata = finishing->has_metadata, .compared = finishing->compared,
         .difference = finishing->difference, .bad_bytes = digest->bad_bytes,
@@ -241,7 +242,9 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
             n = asprintf(&text, "%" PRIu64 " blocks differ, the first at byte %" PRIu64 " of the guest's disk",
                          reading->difference.blocks, reading->difference.ranges[0].offset);
         else
-            n = asprintf(&text, "the digest differs; which blocks is not known");
+            n = reading->compared
+                    ? asprintf(&text, "its headers or tables differ, and the data does not")
+                    : asprintf(&text, "the digest differs; which blocks is not known");
         break;
     case READING_INCOMPLETE:
         n = asprintf(&text, "%" PRIu64 " bytes could not be read: %s", reading->bad_bytes,
@@ -331,6 +334,8 @@ static void wait_for_child(struct manager *manager, struct image *image)
         return;
     if (suspect && !deviation->suspect)
         deviation->suspect = strdup(suspect);
+    if (image->baseline->encrypted || image_is_encrypted(image))
+        return;                 /* what was encrypted anew for its place equals nothing */
     child = unread_child(manager, image);
     if (!child)
         child = unread_parent(manager, image);
@@ -347,11 +352,13 @@ int baseline_take_deviation(struct manager *manager, struct image *image, enum r
     struct baseline *baseline = image->baseline;
     const struct deviation *deviation = baseline->deviation;
     struct identity before = baseline->identity;
-    struct digest_result digest = { .complete = true, .size = deviation->virtual_size,
+    struct digest_result digest = { .complete = true, .encrypted = image_is_encrypted(image),
+                                    .size = deviation->virtual_size,
                                     .started = manager_now(manager), .finished = manager_now(manager) };
     struct reading reading = { .finished = deviation->read, .identity = image->identity,
                                .fingerprint = deviation->fingerprint, .complete = true,
-                               .virtual_size = deviation->virtual_size, .zeros = baseline->zeros };
+                               .encrypted = digest.encrypted, .virtual_size = deviation->virtual_size,
+                               .zeros = baseline->zeros };
     struct round *round = keep_round(manager);
     int r;
 
@@ -516,11 +523,10 @@ static void on_finished(struct finishing *finishing)
     journal_flush(manager);
 }
 
-/* What an encrypted image holds, or one whose data file is away, is not known; that is no news. */
+/* What an image whose data file is away holds is not known; that is no news. */
 static bool is_worth_taking(const struct digest_result *digest)
 {
-    return digest->complete || (digest->n_bad > 0 && digest->bad[0].error != -EOPNOTSUPP &&
-                                digest->bad[0].error != -EFBIG);
+    return digest->complete || (digest->n_bad > 0 && digest->bad[0].error != -EOPNOTSUPP);
 }
 
 static struct digest_result *result_copy(const struct digest_result *digest)
@@ -577,12 +583,13 @@ void baseline_on_audited(struct manager *manager, struct image *image, const str
         on_finished(TAKE_PTR(finishing));
         return;
     }
-    if (image->baseline && image->baseline->has_digest && image->baseline->blocks) {
+    if (image->baseline && image->baseline->has_digest && image->baseline->blocks &&
+        image->baseline->encrypted == audit->digest->encrypted) {
         finishing->before = blocks_path(manager, &image->baseline->identity, "");
         memcpy(finishing->before_digest, image->baseline->digest, sizeof(finishing->before_digest));
-        if (!baseline_is_golden(image, relation))
+        if (!baseline_is_golden(image, relation) && !audit->digest->encrypted)
             finishing->below = below_path(manager, image);
-        if (!baseline_is_golden(image, relation))
+        if (!baseline_is_golden(image, relation) && !audit->digest->encrypted)
             r = add_descendants(manager, &image->identity, finishing);
     }
     if (r >= 0)

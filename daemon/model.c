@@ -326,6 +326,13 @@ bool series_slope(const struct series *series, uint64_t since, unsigned least, d
     return true;
 }
 
+bool image_is_encrypted(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && report->n_layers > 0 && report->layers[0].info.crypt_method != QCA_CRYPT_NONE;
+}
+
 struct image *image_free(struct image *image)
 {
     if (!image)

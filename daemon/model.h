@@ -199,6 +199,7 @@ struct digest_result {
     bool complete;              /* all of it could be read; else bad says what is missing, and the rest was read */
     uint8_t digest[32];         /* content digest (DESIGN 5) of the layer: what its parents hold reads as zeros. Valid when
                                    complete and resumed_from is 0 */
+    bool encrypted;             /* of the data as it is stored, which is not what the guest sees */
     uint64_t size;              /* bytes the guest sees */
     uint64_t read_bytes;        /* guest bytes that were read, */
     uint64_t zero_bytes;        /* that are zeros by the tables or holes of the file, */
@@ -281,6 +282,7 @@ struct baseline {
     uint64_t verified;          /* usec: of the last reading that found the same */
     bool has_digest;
     uint8_t digest[32];         /* content digest of the layer's own data, the parents' left out */
+    bool encrypted;             /* of the data as it is stored: equal to no content digest, and to no commit's blocks */
     uint64_t virtual_size;
     uint64_t zeros;             /* bytes that are allocated and hold zeros, at the last complete reading */
     bool has_metadata;
@@ -366,6 +368,8 @@ struct image {
     bool reading;               /* what a scrub read is being compared */
 };
 
+/* By its last audit: its data is encrypted, in the image's own way. */
+bool image_is_encrypted(const struct image *image);
 /* Frees it with its audit and references; the graph and the schedule must have forgotten it before. */
 struct image *image_free(struct image *image);
 

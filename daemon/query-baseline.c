@@ -69,6 +69,7 @@ int baseline_row(const struct baseline *baseline, json_object **ret_row)
         row_number(&row, "since", baseline->since);
         row_number(&row, "verified", baseline->verified);
         put_digest(&row, "digest", baseline->digest);
+        row_bool(&row, "encrypted", baseline->encrypted);
         row_number(&row, "zero-bytes", baseline->zeros);
     }
     row_bool(&row, "blocks", baseline->blocks);

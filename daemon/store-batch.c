@@ -459,7 +459,7 @@ static void put_blocks_name(struct row *row, const struct baseline *baseline)
 int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline, json_object *deviation,
                          const char *verity)
 {
-    struct row *row = row_new(ROW_BASELINE, 30);
+    struct row *row = row_new(ROW_BASELINE, 31);
 
     if (!row)
         return -ENOMEM;
@@ -482,6 +482,7 @@ int store_batch_baseline(struct store_batch *batch, const struct baseline *basel
     put_u64(row, baseline->gone);
     put_blob(row, baseline->lost_child);
     put_json(row, deviation);
+    put_integer(row, baseline->encrypted);
     return batch_take(batch, row);
 }
 

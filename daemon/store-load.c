@@ -385,7 +385,7 @@ static int event_row(struct columns *columns, const struct store_loader *loader)
 static const char baseline_sql[] =
     "SELECT fsid, inode, btime, path, source, since, verified, digest, virtual_size, zeros, metadata, size, allocated, mtime,"
     " ctime, mode, uid, gid, links, attributes, parent_fsid, parent_inode, parent_btime, verity, blocks, accepted_by,"
-    " reason, gone, lost_child, deviation FROM baseline";
+    " reason, gone, lost_child, deviation, encrypted FROM baseline";
 
 static bool take_digest(struct columns *columns, uint8_t digest[static 32])
 {
@@ -428,6 +428,7 @@ static int baseline_row(struct columns *columns, const struct store_loader *load
     baseline->gone = take_u64(columns);
     baseline->lost_child = take_bytes(columns);
     deviation = take_json(columns);
+    baseline->encrypted = take_integer(columns);
     if (columns->error < 0)
         return columns->error;
     return loader->baseline(loader->userdata, TAKE_PTR(baseline), deviation, verity);

@@ -97,9 +97,9 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_BASELINE] = {
         "INSERT OR REPLACE INTO baseline (fsid, inode, btime, path, source, since, verified, digest, virtual_size,"
         " zeros, metadata, size, allocated, mtime, ctime, mode, uid, gid, links, attributes, parent_fsid, parent_inode,"
-        " parent_btime, verity, blocks, accepted_by, reason, gone, lost_child, deviation)"
+        " parent_btime, verity, blocks, accepted_by, reason, gone, lost_child, deviation, encrypted)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22,"
-        " ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)",
+        " ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)",
     },
     [ROW_BASELINE_GONE] = {
         "DELETE FROM baseline WHERE fsid = ?1 AND inode = ?2 AND btime = ?3",

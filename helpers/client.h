@@ -47,8 +47,8 @@ enum worker_flags {
     WORKER_FILE_DIGEST = 1 << 6,    /* of the container; alone, the file is not opened as an image */
     WORKER_CONTENT_DIGEST = 1 << 7, /* with WORKER_CHAIN: of what the guest sees */
     WORKER_BLOCK_DIGESTS = 1 << 8,  /* with WORKER_CONTENT_DIGEST or WORKER_LAYER_DIGEST: tells those of its blocks, too */
-    WORKER_LAYER_DIGEST = 1 << 9,   /* of the guest's data in the image alone, its parents not opened; asks for a data
-                                       file. Not with WORKER_CHAIN */
+    WORKER_LAYER_DIGEST = 1 << 9,   /* of the guest's data in the image alone, its parents not opened, as it is stored when
+                                       it is encrypted; asks for a data file. Not with WORKER_CHAIN */
     WORKER_DIRECT = 1 << 10,        /* reads everything past the page cache, and leaves that as it was */
     WORKER_DATA_FILE = 1 << 12,     /* without WORKER_CHAIN: asks for the data file alone, and goes on without it */
 };

@@ -501,7 +501,10 @@ static void send_no_content(struct audit *audit, int error)
 
 static int digest_content(struct audit *audit, int chain_error)
 {
-    const struct qca_map_options map_options = {.memory_limit = audit->memory_limit, .snapshot = audit->snapshot};
+    const struct qca_map_options map_options = {
+        .memory_limit = audit->memory_limit, .snapshot = audit->snapshot,
+        .stored = audit->request.flags & WORKER_LAYER_DIGEST,
+    };
     const struct qca_digest_options options = {
         .cancel = &audit->cancel, .progress = on_progress, .userdata = audit,
         .blocks = audit->request.flags & WORKER_BLOCK_DIGESTS ? on_blocks : NULL,

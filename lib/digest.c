@@ -10,6 +10,7 @@
 #include "digest-batch.h"
 #include "digest-outer.h"
 #include "error.h"
+#include "inflate.h"
 #include "sha256-two.h"
 
 /* Bytes hashed between two calls of progress. */
@@ -28,6 +29,7 @@ struct hashing {
     uint64_t zeros_pending;     /* blocks of zeros that the outer hash was not fed yet */
     uint64_t zeros_fed;
     uint64_t work, work_told;   /* bytes */
+    uint64_t data_max, compressed_max;  /* guest bytes that the files can hold */
     struct batch *batches;      /* a ring: those under way, from the oldest on */
     size_t n_batches, oldest, n_under_way;
 };
@@ -63,6 +65,39 @@ static void account(struct qca_content_digest *result, enum qca_extent_kind kind
     default:
         break;
     }
+}
+
+/* Each cluster of a file is the guest's once: who maps them again and again, with a table that several entries lead to,
+ * would have a small file read for days. */
+static void set_bounds(struct hashing *hashing)
+{
+    for (size_t i = 0; i < hashing->map->n_layers; i++) {
+        const struct map_layer *layer = &hashing->map->layers[i];
+        const struct qca_image_info *info = &layer->image->info;
+        uint64_t cluster = max_u64(info->cluster_size, 512), data = qca_io_size(layer->data), clusters, compressed;
+
+        clusters = qca_io_size(layer->image->io) / inflater_least(info->compression_type, cluster) + 1;
+        if (__builtin_mul_overflow(clusters, cluster, &compressed) ||
+            add_overflows(hashing->compressed_max, compressed, &hashing->compressed_max))
+            hashing->compressed_max = UINT64_MAX;
+        if (add_overflows(data, cluster, &data) || add_overflows(hashing->data_max, data, &hashing->data_max))
+            hashing->data_max = UINT64_MAX;
+    }
+}
+
+static int check_bounds(const struct hashing *hashing)
+{
+    const struct qca_content_digest *result = hashing->result;
+    bool data = result->data_bytes > hashing->data_max;
+
+    if (!data && result->compressed_bytes <= hashing->compressed_max)
+        return 0;
+    return error_set(hashing->error, EFBIG, QCA_ERROR_LIMIT,
+                     (struct error_field) { .value = data ? result->data_bytes : result->compressed_bytes,
+                                            .bound = data ? hashing->data_max : hashing->compressed_max },
+                     "the tables map the same clusters again and again: more data than the file can hold, which is "
+                     "%" PRIu64 " bytes%s", data ? hashing->data_max : hashing->compressed_max,
+                     data ? "" : " of compressed clusters");
 }
 
 /* ---- the outer hash ----------------------------------------------------------------------- */
@@ -195,7 +230,9 @@ static int take_batch(struct hashing *hashing)
         return batch->result;
     take_bad(hashing, batch);
     account_batch(hashing, batch);
-    r = take_segments(hashing, batch);
+    r = check_bounds(hashing);
+    if (r == 0)
+        r = take_segments(hashing, batch);
     return r < 0 ? r : advance(hashing, batch->length, batch->end);
 }
 
@@ -212,7 +249,9 @@ static int pass_over(struct hashing *hashing, uint64_t end)
             return r;
         length = min_u64(extent.length, end - at);
         account(hashing->result, extent.kind, length);
-        r = advance(hashing, 0, at + length);
+        r = check_bounds(hashing);
+        if (r == 0)
+            r = advance(hashing, 0, at + length);
         if (r < 0)
             return r;
     }
@@ -310,6 +349,7 @@ int qca_content_digest(struct qca_map *map, const struct qca_digest_options *opt
     };
     int r = begin(&hashing);
 
+    set_bounds(&hashing);
     if (r == 0)
         r = hash_disk(&hashing);
     if (r == 0 && !hashing.is_void)

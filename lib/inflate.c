@@ -9,6 +9,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "bytes.h"
+
 enum { WINDOW_BITS = -12 };     /* raw deflate with a window of 4 KiB (docs/interop/qcow2.txt) */
 
 struct inflater {
@@ -50,6 +52,15 @@ void inflater_free(struct inflater *inflater)
     ZSTD_freeDCtx(inflater->zstd);
     free(inflater->out);
     free(inflater);
+}
+
+uint64_t inflater_least(uint8_t type, uint64_t cluster_size)
+{
+    /* RFC 8878: magic, frame header, and a block header and a byte for up to 128 KiB; RFC 1951: two bits, a length and a
+     * distance, for up to 258 bytes. */
+    uint64_t least = type == 1 ? 6 + 4 * div_round_up(cluster_size, UINT64_C(128) << 10) : cluster_size / 1032;
+
+    return max_u64(least, 1);
 }
 
 /* The stream need not end where the cluster is full: QEMU does not ask for that either. */

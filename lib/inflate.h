@@ -21,5 +21,8 @@ bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
 /* The cluster that the last run gave. */
 const uint8_t *inflater_cluster(const struct inflater *inflater);
 
+/* Bytes that a cluster of this size takes at least, compressed. */
+uint64_t inflater_least(uint8_t type, uint64_t cluster_size);
+
 DEFINE_CLEANUP(struct inflater *, inflater_free)
 #define _cleanup_inflater_ _cleanup_(inflater_freep)

@@ -293,15 +293,15 @@ static const struct qca_snapshot *find_snapshot(const struct qca_image_info *inf
     return NULL;
 }
 
-static int begin_layer(struct map_layer *layer, const struct qca_snapshot *snapshot, uint64_t *memory_left,
-                       struct qca_error *error)
+static int begin_layer(struct map_layer *layer, const struct qca_snapshot *snapshot, bool stored,
+                       uint64_t *memory_left, struct qca_error *error)
 {
     const struct qca_image_info *info = &layer->image->info;
 
     layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512) : info->virtual_size;
     if (!layer->image->qcow2)
         return 0;
-    if (info->crypt_method != QCA_CRYPT_NONE)
+    if (info->crypt_method != QCA_CRYPT_NONE && !stored)
         return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
                          (struct error_field) { "crypt_method", 32, info->crypt_method, 0 },
                          "the image is encrypted (%s): what its guest sees cannot be read without the key",
@@ -338,7 +338,7 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, 
 
         layer->image = qca_chain_layer(chain, i);
         layer->data = chain_layer_data(chain, i);
-        r = begin_layer(layer, i == 0 ? snapshot : NULL, &memory_left, error);
+        r = begin_layer(layer, i == 0 ? snapshot : NULL, options && options->stored, &memory_left, error);
         if (r < 0) {
             if (error)
                 error->layer = (uint32_t)i;

@@ -6,6 +6,7 @@
 #include "qcow2.h"
 
 #define CHUNK_BYTES (UINT64_C(256) << 10)
+#define CRYPT_HEADER_MAX (UINT64_C(64) << 20)   /* bytes: LUKS version 1 has some 2 MiB */
 
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 
@@ -55,7 +56,10 @@ static int qcow2_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]
         { info->l1_offset, UINT64_C(8) * info->l1_entries },
         { info->refcount_table_offset, (uint64_t)info->refcount_table_clusters << qcow2->cluster_bits },
         { info->snapshots_offset, qcow2->snapshots_size },
+        /* keys: no check can tell whether they are sound */
+        { info->crypt_header_offset, min_u64(info->crypt_header_length, CRYPT_HEADER_MAX) },
     };
+    size_t n_sections = ELEMENTSOF(sections) - (info->crypt_header_length == 0);
     _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *digest = EVP_MD_CTX_new();
     uint8_t value[EVP_MAX_MD_SIZE];
     int r;
@@ -64,7 +68,7 @@ static int qcow2_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]
         return -ENOMEM;
     if (EVP_DigestInit_ex(digest, EVP_sha256(), NULL) != 1)
         return -EIO;
-    for (size_t i = 0; i < ELEMENTSOF(sections); i++) {
+    for (size_t i = 0; i < n_sections; i++) {
         r = digest_section(digest, image, sections[i].offset, sections[i].size);
         if (r < 0)
             return r;

@@ -455,11 +455,13 @@ struct qca_map;
 struct qca_map_options {
     uint64_t memory_limit;      /* bytes for the L1 tables of all layers; 0 is 1 GiB */
     const char *snapshot;       /* id, or else name, of an internal snapshot of the leaf; NULL: the active tables */
+    bool stored;                /* of encrypted layers, the data as it is stored: not what the guest sees, but what must
+                                   not change when that must not */
 };
 
 /* The guest's disk through all layers of chain, which must outlive the map. Each entry of each table is looked at
  * once when the map is gone through in order: linear in the tables, however many layers. options may be NULL.
- * -EOPNOTSUPP when a layer is encrypted, -ENOENT when there is no such snapshot, -ENOMEM, -EIO (an L1 table). */
+ * -EOPNOTSUPP when a layer is encrypted and not stored, -ENOENT when there is no such snapshot, -ENOMEM, -EIO (an L1 table). */
 int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, struct qca_error *error,
                 struct qca_map **ret_map);
 void qca_map_free(struct qca_map *map);

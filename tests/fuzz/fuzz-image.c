@@ -227,7 +227,7 @@ static void digest_content(struct qca_map *map)
 
 static void map_chain(struct qca_chain *chain, const char *snapshot, unsigned mode, bool sound)
 {
-    const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT, .snapshot = snapshot };
+    const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT, .snapshot = snapshot, .stored = true };
     size_t depth = qca_chain_depth(chain);
     _cleanup_(qca_map_freep) struct qca_map *map = NULL;
     struct qca_error error;

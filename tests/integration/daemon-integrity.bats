@@ -430,6 +430,152 @@ END
     is_verified "$GOLDEN/base.qcow2"
 }
 
+# secret_io PATH FORMAT COMMAND...: qemu-io on an encrypted image
+secret_io() {
+    local path=$1 driver=qcow2 key=encrypt.key-secret=s commands=() command
+    if [ "$2" = raw-luks ]; then driver=luks key=key-secret=s; fi
+    shift 2
+    for command; do commands+=(-c "$command"); done
+    qemu-io --object secret,id=s,data=0123456789abcdef "${commands[@]}" \
+        --image-opts "driver=$driver,file.filename=$path,$key"
+}
+make_encrypted() { # PATH luks|aes|raw-luks [OPTION...]
+    local path=$1 how=$2 format=(-f qcow2 -o "encrypt.format=$2,encrypt.key-secret=s")
+    shift 2
+    case $how in
+    luks) format=(-f qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10) ;;
+    raw-luks) format=(-f luks -o key-secret=s,iter-time=10) ;;
+    esac
+    for ((i = 0; i < 20; i++)); do          # on a busy machine LUKS at times fails to measure its key derivation
+        ! qemu-img create -q --object secret,id=s,data=0123456789abcdef "${format[@]}" "$@" "$path" 64M || break
+    done
+    secret_io "$path" "$how" 'write -q -P 1 0 1M' 'write -q -P 2 5M 192k'
+    touch -d '2 days ago' "$path"
+}
+# rot FILE OFFSET: another byte there, and no time says so but for ctime, which a change of mode explains
+rot() {
+    touch -r "$1" "$DIR/times"
+    python3 -c 'import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2])); byte = f.read(1)[0]; f.seek(int(sys.argv[2])); f.write(bytes([byte ^ 4]))' "$1" "$2"
+    touch -r "$DIR/times" "$1"
+    chmod a-w "$1"
+}
+host_offset() { # PATH GUEST: of a qcow2 image without a key
+    python3 -B -c 'import sys; sys.path.insert(0, sys.argv[1])
+from imagekit import Qcow2, OFFSET_MASK
+with Qcow2(sys.argv[2]) as q: print((q.l2(int(sys.argv[3]) // q.cluster) & OFFSET_MASK) + int(sys.argv[3]) % q.cluster)' \
+        "$IMAGES" "$1" "$2"
+}
+
+@test "encrypted golden images are verified by what is stored: rot and writes are found, and their keys' rot" {
+    make_encrypted "$GOLDEN/luks.qcow2" luks
+    make_encrypted "$GOLDEN/keys.qcow2" luks
+    make_encrypted "$GOLDEN/aes.qcow2" aes
+    make_encrypted "$GOLDEN/container.img" raw-luks
+    make_encrypted "$GOLDEN/sound.qcow2" luks
+    start_daemon
+    for name in luks.qcow2 keys.qcow2 aes.qcow2 container.img sound.qcow2; do
+        until_true is_verified "$GOLDEN/$name"
+    done
+    # of what is stored, and it does not pass for a content digest
+    for name in luks aes sound; do
+        [ "$(reading "$GOLDEN/$name.qcow2" .baseline.encrypted)" = true ]
+        run -1 qcauditctl hash --content "$GOLDEN/$name.qcow2"
+        [[ $output == *"is encrypted"* ]]
+    done
+    [ "$(reading "$GOLDEN/container.img" .baseline.encrypted)" = false ]
+    run -0 ctl show "$GOLDEN/luks.qcow2"
+    [[ $output == *"Digest of encrypted data: "* ]]
+    # nothing changed: nothing is said
+    for name in luks.qcow2 keys.qcow2 aes.qcow2 container.img sound.qcow2; do
+        ctl scan --scrub --wait "$GOLDEN/$name" >/dev/null || [ $? = 2 ]
+        last_verdict_is "$GOLDEN/$name" verified
+    done
+    [ -z "$(findings | grep -E 'rot|modified|changed|overdue')" ]
+    stop_daemon
+    rot "$GOLDEN/luks.qcow2" "$(host_offset "$GOLDEN/luks.qcow2" 5300000)"
+    rot "$GOLDEN/keys.qcow2" $((3 * 65536 + 100000))
+    rot "$GOLDEN/container.img" $(($(stat -c %s "$GOLDEN/container.img") - 64 * 1048576 + 5300000))
+    # the baselines are in the journal, too
+    rm "$STATE/qcaudit.db"*
+    start_daemon
+    for name in luks.qcow2 keys.qcow2 container.img sound.qcow2; do
+        ctl scan --scrub --wait "$GOLDEN/$name" >/dev/null || [ $? = 2 ]
+    done
+    for name in luks.qcow2 keys.qcow2 container.img; do
+        until_true has_finding "bit-rot critical golden/$name"
+    done
+    ctl findings --name=bit-rot --json=short | jq -r '.[] | .path, .summary'
+    ctl findings --name=bit-rot --json=short | jq -r '.[].id' | while read -r id; do
+        ctl show "$id" --json=short | jq -c '[.path, .evidence.encrypted, .evidence.ranges, .evidence.summary]'
+    done >shown
+    cat shown
+    grep -F 'luks.qcow2",true,[{"block":80,"guest-offset":5242880,"guest-length":65536}]' shown
+    grep -F 'keys.qcow2",true,[],' shown
+    grep 'keys.*has other headers or tables' shown
+    last_verdict_is "$GOLDEN/sound.qcow2" verified
+    # a write is one
+    chmod u+w "$GOLDEN/aes.qcow2"
+    secret_io "$GOLDEN/aes.qcow2" aes 'write -q -P 3 640k 512'
+    until_true has_finding "golden-modified critical golden/aes.qcow2"
+    [ "$(evidence golden-modified '.evidence.ranges | tojson')" = \
+        '[{"block":10,"guest-offset":655360,"guest-length":65536}]' ]
+    run -0 ctl baseline accept "$GOLDEN/aes.qcow2" --reason="meant"
+    until_true has_no_finding golden-modified
+    [ "$(reading "$GOLDEN/aes.qcow2" .baseline.encrypted)" = true ]
+    # what was encrypted and is not any more is no longer what it was, whatever its bytes are
+    qemu-img create -q -f qcow2 "$DIR/plain.qcow2" 64M
+    qemu-io -c 'write -q -P 1 0 1M' "$DIR/plain.qcow2"
+    mv "$DIR/plain.qcow2" "$GOLDEN/sound.qcow2"
+    until_true has_finding "golden-modified critical golden/sound.qcow2"
+}
+
+@test "a commit into an encrypted parent cannot be told from a change, and the finding says so" {
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    make_encrypted "$STORE/parent.qcow2" luks
+    qemu-img create -q -f qcow2 -u -F qcow2 -b parent.qcow2 "$STORE/child.qcow2" 64M
+    qemu-io -c 'write -q -P 7 1M 64k' --image-opts "driver=qcow2,file.filename=$STORE/child.qcow2,backing=" 2>/dev/null ||
+        skip "this qemu-io cannot leave the parent out"
+    start_daemon
+    until_true is_verified "$STORE/parent.qcow2"
+    secret_io "$STORE/parent.qcow2" luks 'write -q -P 7 64k 64k'
+    until_true has_finding "parent-changed critical parent.qcow2"
+    [[ "$(evidence parent-changed .evidence.summary)" == *"encrypted: whether by a commit cannot be told"* ]]
+}
+
+@test "compressed data that rots: what inflated once does not any more" {
+    for ((i = 0; i < 16; i++)); do      # text, so that it is compressed
+        head -c 49152 /dev/urandom | base64 -w 0 | head -c 65536 >>"$DIR/text"
+    done
+    for kind in zlib zstd; do
+        qemu-img convert -c -O qcow2 -o compression_type=$kind -f raw "$DIR/text" "$GOLDEN/$kind.qcow2"
+        touch -d '2 days ago' "$GOLDEN/$kind.qcow2"
+    done
+    start_daemon
+    for kind in zlib zstd; do until_true is_verified "$GOLDEN/$kind.qcow2"; done
+    stop_daemon
+    for kind in zlib zstd; do
+        place=$(python3 -B -c 'import sys; sys.path.insert(0, sys.argv[1])
+from imagekit import Qcow2
+with Qcow2(sys.argv[2]) as q: print(q.l2(3) & ((1 << (62 - (q.cluster_bits - 8))) - 1))' "$IMAGES" "$GOLDEN/$kind.qcow2")
+        # so that nothing inflates: the type of deflate's first block, zstd's magic
+        rot "$GOLDEN/$kind.qcow2" "$place"
+        run -1 qemu-io -r -f qcow2 -c 'read -q 192k 64k' "$GOLDEN/$kind.qcow2"
+    done
+    start_daemon
+    for kind in zlib zstd; do
+        ctl scan --scrub --wait "$GOLDEN/$kind.qcow2" >/dev/null || [ $? = 2 ]
+        until_true has_finding "bit-rot critical golden/$kind.qcow2"
+    done
+    ctl findings --name=bit-rot --json=short | jq -r '.[].id' | while read -r id; do
+        ctl show "$id" --json=short | jq -c '[.evidence.ranges, .evidence.summary]'
+    done >shown
+    cat shown
+    [ "$(grep -cF '[{"block":3,"guest-offset":196608,"guest-length":65536}],"holds damaged data where it held sound' shown)" = 2 ]
+    has_no_finding golden-modified
+}
+
 # One golden image with fs-verity, on a disk of its own.
 verity_golden() {
     need_root

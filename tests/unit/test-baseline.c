@@ -140,7 +140,7 @@ static void due_first(void **state)
     world->image->audit->use = FILES_FROZEN;
     assert_int_equal(due(world, T0_USEC, &at), BASELINE_DUE_NEW);
     world->image->audit->report->layers[0].info.crypt_method = QCA_CRYPT_LUKS;
-    assert_int_equal(due(world, T0_USEC, &at), BASELINE_DUE_NO);
+    assert_int_equal(due(world, T0_USEC, &at), BASELINE_DUE_NEW);
     world->image->audit->report->layers[0].info.crypt_method = QCA_CRYPT_NONE;
     world->image->present = false;
     assert_int_equal(due(world, T0_USEC, &at), BASELINE_DUE_NO);
@@ -223,7 +223,20 @@ static void verdicts(void **state)
     assert_int_equal(baseline_verdict(baseline, &reading, true), READING_VERIFIED);
     reading.metadata[0]++;
     assert_int_equal(baseline_verdict(baseline, &reading, true), READING_METADATA);
+    reading.encrypted = baseline->encrypted = true;     /* of keys, no check can say */
+    assert_int_equal(baseline_verdict(baseline, &reading, true), READING_ROT);
+    reading.fingerprint.mtime++;
+    assert_int_equal(baseline_verdict(baseline, &reading, true), READING_METADATA);
+    reading.fingerprint = baseline->fingerprint;
     reading.metadata[0]--;
+    assert_int_equal(baseline_verdict(baseline, &reading, true), READING_VERIFIED);
+    /* The same bytes, and not the same content. */
+    reading.encrypted = false;
+    reading.fingerprint.mtime++;
+    assert_int_equal(baseline_verdict(baseline, &reading, true), READING_MODIFIED);
+    baseline->encrypted = false;
+    assert_int_equal(baseline_verdict(baseline, &reading, true), READING_METADATA);
+    reading.fingerprint = baseline->fingerprint;
     reading.fingerprint.mtime++;
     assert_int_equal(baseline_verdict(baseline, &reading, true), READING_METADATA);
     reading.fingerprint = baseline->fingerprint;

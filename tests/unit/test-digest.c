@@ -374,6 +374,7 @@ static void test_damage(void **state)
 static void test_encrypted(void **state)
 {
     struct kit *kit = kit_new(16, 4, 1);
+    struct qca_content_digest digest, plain;
     struct qca_error error;
     struct qca_chain *chain;
     struct qca_image *image;
@@ -386,6 +387,14 @@ static void test_encrypted(void **state)
     assert_int_equal(qca_map_new(chain, NULL, &error, &map), -EOPNOTSUPP);
     assert_int_equal(error.kind, QCA_ERROR_UNSUPPORTED);
     assert_non_null(strstr(error.text, "AES"));
+    /* But what is stored can be had, and says whether it is the same. */
+    assert_int_equal(qca_map_new(chain, &(struct qca_map_options) { .stored = true }, &error, &map), 0);
+    assert_int_equal(qca_content_digest(map, NULL, &error, &digest), 0);
+    assert_true(digest.complete);
+    kit_put(kit, 32, 4, QCA_CRYPT_NONE);
+    plain = digest_io(io, NULL);
+    assert_memory_equal(digest.digest, plain.digest, 32);
+    qca_map_free(map);
     qca_chain_free(chain);
     qca_image_free(image);
     qca_io_free(io);

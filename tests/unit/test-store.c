@@ -846,7 +846,7 @@ static void baselines_come_back(void **state)
     const struct store_loader loader = { .baseline = load_baseline, .userdata = &loaded };
     struct baseline b = {
         .identity = { UINT64_MAX, 2, -3 }, .path = (char[]){ "/odd\x80/path" }, .source = BASELINE_ACCEPTED, .since = 4,
-        .verified = 5, .has_digest = true, .digest = { 6 }, .virtual_size = UINT64_MAX, .zeros = 7, .has_metadata = true,
+        .verified = 5, .has_digest = true, .encrypted = true, .digest = { 6 }, .virtual_size = UINT64_MAX, .zeros = 7, .has_metadata = true,
         .metadata = { 8 }, .fingerprint = { 9, 10, 11, 12, 13, 14, 15, 16 }, .attributes = true, .parent = { 17, 18, 19 },
         .blocks = true, .by = (char[]){ "root" }, .reason = (char[]){ "why" }, .gone = 20,
         .lost_child = (char[]){ "/child" },
