@@ -371,6 +371,44 @@ static void test_damage(void **state)
     }
 }
 
+/* One cluster is mapped again and again: given up once it is more than the file can hold. */
+static void test_endless(void **state)
+{
+    for (uint64_t n = 7; n <= 64; n += 57) {
+        struct kit *kit = kit_new(16, 4, 2);
+        uint64_t entry = kit_get(kit, kit_l2(kit, 0), 8);
+        struct qca_content_digest digest;
+        struct qca_error error;
+        struct qca_chain *chain;
+        struct qca_image *image;
+        struct qca_map *map;
+        struct qca_io *io;
+        int r;
+
+        kit_put(kit, 24, 8, n * kit->cluster);
+        for (uint64_t i = 0; i < n; i++)
+            kit_put(kit, kit_l2(kit, i), 8, entry);
+        assert_int_equal(kit_open(kit, NULL, &io, &image), 0);
+        assert_int_equal(qca_chain_open(image, NULL, no_references, NULL, NULL, &chain), 0);
+        assert_int_equal(qca_map_new(chain, NULL, &error, &map), 0);
+        r = qca_content_digest(map, NULL, &error, &digest);
+        assert_int_equal(r, n == 7 ? 0 : -EFBIG);
+        if (r < 0) {
+            assert_int_equal(error.kind, QCA_ERROR_LIMIT);
+            assert_non_null(strstr(error.text, "again and again"));
+            assert_true(qca_io_bytes_read(io) < 32 * kit->cluster);
+            /* Gone on with behind it, it is no less. */
+            assert_int_equal(qca_content_digest(map, &(struct qca_digest_options) { .first_block = n - 1 }, &error,
+                                                &digest), -EFBIG);
+        }
+        qca_map_free(map);
+        qca_chain_free(chain);
+        qca_image_free(image);
+        qca_io_free(io);
+        kit_free(kit);
+    }
+}
+
 static void test_encrypted(void **state)
 {
     struct kit *kit = kit_new(16, 4, 1);
@@ -478,7 +516,8 @@ int main(void)
         cmocka_unit_test(test_vectors),       cmocka_unit_test(test_vector_one_byte),
         cmocka_unit_test(test_two),           cmocka_unit_test(test_resumed),
         cmocka_unit_test(test_layer),         cmocka_unit_test(test_cluster_sizes),
-        cmocka_unit_test(test_damage),        cmocka_unit_test(test_encrypted),
+        cmocka_unit_test(test_damage),        cmocka_unit_test(test_endless),
+        cmocka_unit_test(test_encrypted),
         cmocka_unit_test(test_file_digests),  cmocka_unit_test(test_shrinking),
         cmocka_unit_test(test_cancel),
     };
