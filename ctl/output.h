@@ -89,6 +89,9 @@ int table_print(struct table *table);
 
 /* The member escaped for people, malloc'd; "-" when there is none; NULL without memory. */
 char *row_text(json_object *row, const char *key);
+/* A sentence of the daemon's, in which names are escaped already: as it is, unless it could hurt a terminal. */
+char *row_prose(json_object *row, const char *key);
+char *prose_text(json_object *string);
 const char *row_raw(json_object *row, const char *key);         /* NULL when there is none */
 uint64_t row_number(json_object *row, const char *key);         /* 0 when there is none */
 bool row_bool(json_object *row, const char *key);

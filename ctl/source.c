@@ -109,7 +109,7 @@ static bool ends_like(const char *path, const char *argument)
     return n > k && path[n - k - 1] == '/' && strcmp(path + n - k, argument) == 0;
 }
 
-static int find_by_end(struct ctl *ctl, const char *argument, char **ret_path)
+static int find_by_end(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path)
 {
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
     _cleanup_free_ char *shown = text_escape_string(argument);
@@ -129,8 +129,11 @@ static int find_by_end(struct ctl *ctl, const char *argument, char **ret_path)
             found[n - 1] = path;
     }
     if (n == 0)
-        return complain(0, "No image %s is known. 'qcauditctl images' lists those that are; a new one appears after "
-                           "the next walk, or at once with 'qcauditctl scan'.", shown), -ENOENT;
+        return or_domain && !strchr(argument, '/')
+                   ? complain(0, "Neither an image nor a domain %s is known. 'qcauditctl images' and 'qcauditctl domains' list "
+                                 "those that are.", shown), -ENOENT
+                   : complain(0, "No image %s is known. 'qcauditctl images' lists those that are; a new one appears after "
+                                 "the next walk, or at once with 'qcauditctl scan'.", shown), -ENOENT;
     if (n > 1) {
         (void)complain(0, "%zu images are called %s:", n, shown);
         for (size_t i = 0; i < n && i < ELEMENTSOF(found); i++) {
@@ -143,7 +146,7 @@ static int find_by_end(struct ctl *ctl, const char *argument, char **ret_path)
     return *ret_path ? 0 : -ENOMEM;
 }
 
-int source_find_image(struct ctl *ctl, const char *argument, char **ret_path)
+int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path)
 {
     _cleanup_free_ char *absolute = source_absolute(argument), *real = NULL;
     unsigned lines = ctl->lines;
@@ -165,7 +168,7 @@ int source_find_image(struct ctl *ctl, const char *argument, char **ret_path)
             return r < 0 ? r : 0;
     }
     ctl->lines = 0;
-    r = find_by_end(ctl, argument, ret_path);
+    r = find_by_end(ctl, argument, or_domain, ret_path);
     ctl->lines = lines;
     return r;
 }

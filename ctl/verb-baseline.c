@@ -107,7 +107,7 @@ static int show(struct ctl *ctl, const char *argument)
     _cleanup_(json_object_putp) json_object *image = NULL, *readings = NULL, *both = NULL;
     _cleanup_free_ char *path = NULL, *shown = NULL;
     json_object *baseline;
-    int r = source_find_image(ctl, argument, &path);
+    int r = source_find_image(ctl, argument, false, &path);
 
     if (r >= 0)
         r = client_image(ctl, path, &image);
@@ -148,7 +148,7 @@ static int accept_change(struct ctl *ctl, const char *argument)
 
     if (!ctl->reason || !*ctl->reason)
         return complain(0, "Say why: --reason=TEXT. The history keeps it."), -EINVAL;
-    r = source_find_image(ctl, argument, &path);
+    r = source_find_image(ctl, argument, false, &path);
     if (r >= 0)
         r = client_call_new(ctl, "AcceptBaseline", &call);
     if (r < 0)

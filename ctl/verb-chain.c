@@ -345,7 +345,7 @@ int verb_chain(struct ctl *ctl, int argc, char **argv)
 
         r = domain_disk_path(ctl, argv[i], &path);
         if (r == -ENOENT)
-            r = source_find_image(ctl, argv[i], &path);
+            r = source_find_image(ctl, argv[i], true, &path);
         if (r >= 0) {
             r = client_chain(ctl, path, &rows);
             if (r == -ENOENT)

@@ -45,7 +45,7 @@ static int finding_line(struct table *table, json_object *row, const int *places
     if (r >= 0)
         r = table_take(table, (size_t)places[FINDING_SUBJECT], fact_subject(row, common), COLOUR_OFF);
     if (r >= 0 && places[FINDING_SUMMARY] >= 0 && row_has(row, "summary"))
-        r = table_take(table, (size_t)places[FINDING_SUMMARY], row_text(row, "summary"), COLOUR_OFF);
+        r = table_take(table, (size_t)places[FINDING_SUMMARY], row_prose(row, "summary"), COLOUR_OFF);
     return r;
 }
 

@@ -148,7 +148,7 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
     if (r >= 0 && path && json_object_array_length(events) == 0 && json_object_array_length(audits) == 0 &&
         json_object_array_length(readings) == 0) {
         free(TAKE_PTR(path));
-        r = source_find_image(ctl, argv[0], &path);
+        r = source_find_image(ctl, argv[0], false, &path);
         if (r >= 0)
             r = history_read(ctl, path, &events, &audits, &readings);
     }

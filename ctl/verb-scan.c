@@ -24,7 +24,7 @@ static int append_path(struct ctl *ctl, sd_bus_message *call, const char *argume
     if (access(argument, F_OK) >= 0)
         path = source_absolute(argument);
     else {
-        r = source_find_image(ctl, argument, &path);
+        r = source_find_image(ctl, argument, false, &path);
         if (r < 0)
             return r;
     }

@@ -80,16 +80,13 @@ static char *number_text(const char *key, json_object *value)
 
 static char *scalar_text(const char *key, json_object *value)
 {
-    char *text;
-
     switch (json_object_get_type(value)) {
     case json_type_boolean:
         return strdup(json_object_get_boolean(value) ? "yes" : "no");
     case json_type_int:
         return number_text(key, value);
     case json_type_string:
-        return text_escape(json_object_get_string(value), (size_t)json_object_get_string_len(value), &text) < 0
-                   ? NULL : text;
+        return prose_text(value);
     default:
         return text_escape_string(json_object_get_string(value));
     }
@@ -180,15 +177,14 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
         json_object *step = json_object_array_get_idx(remedy, i);
         const char *key = row_has(step, "command") ? "command"
                           : row_has(step, "precondition") ? "precondition" : "text";
-        _cleanup_free_ char *shown = row_text(step, key), *text = NULL;
-        const char *raw = row_raw(step, key);
+        /* To be copied: whole, and without what escaping adds to backslashes. */
+        _cleanup_free_ char *shown = row_prose(step, key), *text = NULL;
 
         (void)printf("%3zu.", i + 1);
         if (strcmp(key, "command") == 0)
-            /* To be copied: whole, and without what escaping adds to backslashes. */
-            (void)printf(" %s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD),
-                         raw && text_is_safe(raw, strlen(raw)) ? raw : shown, output_colour(&ctl->output, COLOUR_OFF));
-        else if (asprintf(&text, "%s%s", strcmp(key, "precondition") == 0 ? "Make sure that " : "", shown) >= 0)
+            (void)printf(" %s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown ? shown : "",
+                         output_colour(&ctl->output, COLOUR_OFF));
+        else if (asprintf(&text, "%s%s", strcmp(key, "precondition") == 0 ? "Make sure that " : "", shown ? shown : "") >= 0)
             output_wrapped(&ctl->output, 5, 4, text);
     }
 }
@@ -246,7 +242,8 @@ void finding_print(struct ctl *ctl, json_object *finding, bool explain)
     line(ctl, row_bool(finding, "disk") ? "Disk" : row_has(finding, "path") ? "Image"
               : kind && strcmp(kind, "domain") == 0 ? "Domain" : "Where",
          fact_subject(finding, ""));
-    line_text(ctl, "In short", finding, "summary");
+    if (row_has(finding, "summary"))
+        line(ctl, "In short", row_prose(finding, "summary"));
     line_text(ctl, "Severity", finding, "severity");
     line(ctl, "Confidence", strdup(fact_confidence(row_raw(finding, "confidence"))));
     print_state(ctl, finding, now);
@@ -385,7 +382,7 @@ static void print_role(const struct ctl *ctl, json_object *image)
         {"before-snapshot", "before a snapshot of "},
     };
     json_object *users = row_member(image, "users");
-    _cleanup_free_ char *role = row_text(image, "role"), *reason = row_text(image, "role-reason");
+    _cleanup_free_ char *role = row_text(image, "role"), *reason = row_prose(image, "role-reason");
     char *text;
 
     if (row_has(image, "role") && asprintf(&text, "%s. %s", role, reason) >= 0)
@@ -516,7 +513,7 @@ static int show_image(struct ctl *ctl, const char *argument)
     if (r >= 0)
         return domain_show(ctl, domain);
     if (r == -ENOENT)
-        r = source_find_image(ctl, argument, &path);
+        r = source_find_image(ctl, argument, true, &path);
     if (r < 0)
         return r;
     r = client_image(ctl, path, &image);

@@ -162,7 +162,8 @@ static int list(sd_bus_message *call, struct connection *connection, const struc
     if (r < 0)
         return r;
     r = op(connection->control->userdata, filter, cursor, limit, &rows, &next);
-    return r < 0 ? failed(error, r, "filter or cursor", NULL) : reply_rows(call, rows, next ? next : "");
+    return r < 0 ? failed(error, r, r == -ENOENT ? "domain or storage pool" : "filter or cursor", NULL)
+                 : reply_rows(call, rows, next ? next : "");
 }
 
 static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error *error)

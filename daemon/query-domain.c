@@ -99,6 +99,14 @@ int image_users(const struct query_view *view, const struct image *image, json_o
     return 0;
 }
 
+bool domain_is_there(const struct query_view *view, const char *name)
+{
+    const struct virt_status *status = view_status(view);
+    bool ambiguous = false;
+
+    return status && (virt_find_domain(status, name, &ambiguous) || ambiguous);
+}
+
 bool image_is_of_domain(const struct query_view *view, const struct image *image, const char *name)
 {
     const struct image *layer = image;

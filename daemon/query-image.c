@@ -287,8 +287,10 @@ int query_images(const struct query_view *view, json_object *filter, const char 
     if (filter_string(filter, "pool")) {
         r = view_pool_path(view, filter_string(filter, "pool"), &wanted.pool);
         if (r < 0)
-            return -EINVAL;
+            return r;
     }
+    if (wanted.domain && !domain_is_there(view, wanted.domain))
+        return -ENOENT;
     if (cursor && *cursor) {
         r = cursor_path(cursor, &last);
         if (r < 0)

@@ -62,6 +62,8 @@ void image_domain(const struct query_view *view, const struct image *image, stru
 /* role, role-reason */
 int image_role(const struct query_view *view, const struct image *image, bool reason, struct row *row);
 int image_users(const struct query_view *view, const struct image *image, json_object **ret_rows);
+/* By name or UUID. */
+bool domain_is_there(const struct query_view *view, const char *name);
 /* Is it, or is it below, what the domain of that name or UUID uses? */
 bool image_is_of_domain(const struct query_view *view, const struct image *image, const char *name);
 /* -ENOENT: no such pool with a path. */

@@ -78,7 +78,7 @@ int query_datastores(const struct query_view *view, json_object **ret_rows);
 int query_virt(const struct query_view *view, const struct virt_status *status, json_object *entry);
 /* Adds a disk in no datastore to rows: domain, target, path. */
 int query_virt_outside(const struct virt_domain *domain, const struct virt_disk *disk, json_object *rows);
-/* filter may be NULL. -EINVAL: a value or the cursor is invalid. In order of path; *ret_next is "" at the end. */
+/* filter may be NULL. -EINVAL: a value or the cursor is invalid; -ENOENT: libvirt knows no such domain or pool. In order of path; *ret_next is "" at the end. */
 int query_images(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
                  json_object **ret_rows, char **ret_next);
 int query_image(const struct query_view *view, const char *path, json_object **ret_entry);

@@ -503,6 +503,48 @@ rebased() {
     wait_for 30 nothing_left
 }
 
+@test "names are escaped once, and what is asked for and is not there is an error" {
+    make_image "$STORE/router.qcow2"
+    own "$STORE"/*
+    define 'w\b' "$(disk_xml "$STORE/router.qcow2")"
+    define other "$(disk_xml "$STORE/n\\o.qcow2")"
+    pool_dir=$DIR/pool
+    mkdir "$pool_dir"
+    own "$pool_dir"
+    v pool-define-as lab dir --target "$pool_dir" && v pool-start lab
+    v snapshot-create-as 'w\b' 's\1' >/dev/null
+    start_daemon
+    sleep 3         # what is older than the snapshot says nothing about it
+    scan "$STORE"
+    qemu-img snapshot -d 's\1' "$STORE/router.qcow2"
+    scan "$STORE/router.qcow2"
+    wait_for 30 has_finding "snapshot-delete-stuck error w\\b on $URI"
+    wait_for 30 has_finding "definition-differs error other on $URI"
+    # As a table, and in full: of a backslash there are two, and never four.
+    run -0 ctl findings --full
+    [[ $output == *'w\\b on '*"has 1 snapshot that only libvirt knows: s\\\\1"* && $output != *'\\\\\\'* ]]
+    run -0 ctl show "$(finding snapshot-delete-stuck 'w\b')"
+    [[ $output == *"only libvirt knows: s\\\\1"*"domain: w\\\\b"* && $output != *'\\\\\\'* ]]
+    # A command line is what it is.
+    run -0 ctl show "$(finding memory-below-minimum 'w\b')"
+    [[ $output == *"setmaxmem 'w\\b' "* ]]
+
+    run -1 ctl chain NOSUCH
+    same "Neither an image nor a domain NOSUCH is known. 'qcauditctl images' and 'qcauditctl domains' list those that are." "$output"
+    run -1 ctl show NOSUCH
+    [[ $output == *"Neither an image nor a domain NOSUCH is known."* ]]
+    run -1 ctl chain ./NOSUCH
+    [[ $output == *"No image ./NOSUCH is known."* ]]
+    for what in domain pool; do
+        run -1 ctl images "--$what" NOSUCH
+        same "No such domain or storage pool is known." "$output"
+    done
+    run -0 ctl images --domain 'w\b' --no-legend
+    [[ $output == *router.qcow2* ]]
+    run -0 ctl images --pool lab
+    [[ $output == *"No images found."* ]]
+}
+
 @test "libvirt goes and comes" {
     make_image "$STORE/a.qcow2"
     own "$STORE"/*
