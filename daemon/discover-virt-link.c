@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <libvirt/virterror.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "daemon/discover-virt-internal.h"
@@ -13,6 +14,7 @@
 
 #define BACKOFF_MIN (1 * USEC_PER_SEC)
 #define BACKOFF_MAX (60 * USEC_PER_SEC)
+#define LOOK_FOR_SOCKETS (2 * USEC_PER_SEC)     /* while there is no connection */
 #define GATHER (200 * 1000)             /* usec without another event */
 #define GATHER_MAX (2 * USEC_PER_SEC)   /* since the first */
 #define KEEPALIVE_SECONDS 5
@@ -345,17 +347,45 @@ static void link_close(struct virt_link *link)
     calls_end(link);
 }
 
+static const char *const default_sockets[] = {
+    "/run/libvirt/libvirt-sock-ro", "/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock",
+    "/run/libvirt/virtqemud-sock",
+};
+
 static bool default_socket_is_there(void)
 {
-    static const char *const sockets[] = {
-        "/run/libvirt/libvirt-sock-ro", "/run/libvirt/virtqemud-sock-ro", "/run/libvirt/libvirt-sock",
-        "/run/libvirt/virtqemud-sock",
-    };
-
-    for (size_t i = 0; i < ELEMENTSOF(sockets); i++)
-        if (access(sockets[i], F_OK) == 0)
+    for (size_t i = 0; i < ELEMENTSOF(default_sockets); i++)
+        if (access(default_sockets[i], F_OK) == 0)
             return true;
     return false;
+}
+
+static uint64_t socket_mark(const char *path)
+{
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return 0;
+    return (uint64_t)st.st_ino * 31 + (uint64_t)st.st_ctim.tv_sec * NSEC_PER_SEC + (uint64_t)st.st_ctim.tv_nsec;
+}
+
+/* Changes when a libvirt of this host begins to listen, or another one does: it may answer now. */
+static uint64_t sockets_mark(const struct virt_link *link)
+{
+    const char *named = strstr(link->uri, "socket=");
+    uint64_t mark = 0;
+
+    for (size_t i = 0; i < ELEMENTSOF(default_sockets); i++)
+        mark = mark * 31 + socket_mark(default_sockets[i]);
+    if (named) {
+        _cleanup_free_ char *path = strdup(named + strlen("socket="));
+
+        if (path) {
+            path[strcspn(path, "&#")] = '\0';
+            mark = mark * 31 + socket_mark(path);
+        }
+    }
+    return mark;
 }
 
 static int link_open(struct virt_link *link)
@@ -428,6 +458,24 @@ static int link_wait(struct virt_link *link, uint64_t until, struct link_news *r
     return r;
 }
 
+/* Waits before another try: so long at most. 1: not so long, for something changed; else as link_wait(). */
+static int link_pause(struct virt_link *link, uint64_t usec)
+{
+    uint64_t until = usec_now(CLOCK_MONOTONIC) + usec, mark = sockets_mark(link);
+    int r = 0;
+
+    while (r == 0 && usec_now(CLOCK_MONOTONIC) < until) {
+        uint64_t look = usec_now(CLOCK_MONOTONIC) + LOOK_FOR_SOCKETS;
+        struct link_news news;
+
+        r = link_wait(link, look < until ? look : until, &news);
+        if (r == 0 && (news.last > 0 || sockets_mark(link) != mark))
+            r = 1;
+        news_done(&news);
+    }
+    return r;
+}
+
 /* Looks, and tells, until the connection is lost or the thread is to end. */
 static int link_serve(struct virt_link *link)
 {
@@ -486,16 +534,14 @@ void *link_run(void *userdata)
         }
         link_close(link);
         if (r != -ECANCELED) {
-            struct link_news news;
-
             pause = pause == 0 ? BACKOFF_MIN : pause * 2 > BACKOFF_MAX ? BACKOFF_MAX : pause * 2;
             pthread_mutex_lock(&link->lock);
             link->lost = false;
             news_done(&link->news);
             pthread_mutex_unlock(&link->lock);
-            if (link_wait(link, usec_now(CLOCK_MONOTONIC) + (link->absent ? link->poll : pause), &news) == -ECANCELED)
-                r = -ECANCELED;
-            news_done(&news);
+            r = link_pause(link, link->absent ? link->poll : pause);
+            if (r > 0)
+                pause = 0;
         }
     }
     link_thread_ended();

@@ -325,14 +325,14 @@ static int watch_start(struct virt_watch *watch)
     watch->seats = calloc(n + 1, sizeof(*watch->seats));
     if (!watch->uris || !watch->seats)
         return -ENOMEM;
-    for (; r >= 0 && watch->n_seats < n; watch->n_seats++) {
-        watch->uris[watch->n_seats] = strdup(uris[watch->n_seats]);
-        if (!watch->uris[watch->n_seats])
-            return -ENOMEM;
-        watch->seats[watch->n_seats].replace_after = REPLACE_AFTER;
-        r = seat_start(watch, &watch->seats[watch->n_seats], uris[watch->n_seats]);
-        if (r < 0)
-            return r;
+    /* A seat whose thread does not start counts: it is freed with the others. */
+    while (r >= 0 && watch->n_seats < n) {
+        struct seat *seat = &watch->seats[watch->n_seats];
+        const char *uri = uris[watch->n_seats];
+
+        seat->replace_after = REPLACE_AFTER;
+        watch->uris[watch->n_seats] = strdup(uri);
+        r = watch->uris[watch->n_seats++] ? seat_start(watch, seat, uri) : -ENOMEM;
     }
     return r;
 }

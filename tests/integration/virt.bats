@@ -189,6 +189,29 @@ $DIR/pool/b.qcow2" "$(images)"
     kill -CONT "$(cat "$DIR/lv/pid")"
 }
 
+@test "libvirt comes after the daemon: it is found at once, and nobody is told every second that it is not there" {
+    need nsenter
+    need_root
+    libvirtd_start system
+    # In the place where one is looked for by default, which is the private libvirtd's own there.
+    LIBVIRT='{poll: 1h}'
+    write_config
+    DAEMON_WRAPPER=(nsenter --mount --target "$(cat "$DIR/lv/pid")" --)
+    start_daemon
+    wait_for 10 connection absent
+    sleep 5
+    connection absent
+    mkdir -p "$DIR/pool"
+    pool lab "$DIR/pool"
+    for socket in libvirt-sock libvirt-sock-ro; do
+        [ ! -S "$DIR/lv/sock/$socket" ] || ln -s "$DIR/lv/sock/$socket" "$DIR/lv/run/$socket"
+    done
+    wait_for 10 connection connected
+    wait_for 10 datastore lab online
+    same 1 "$(grep -c 'No libvirt on this host' "$LOG")"
+    stop_daemon
+}
+
 @test "an answer of libvirt's takes 30 s: nobody but its own thread waits" {
     libvirtd_start
     "$top_srcdir/tests/integration/slow-socket" "$DIR/slow" "$DIR/lv/sock/libvirt-sock" 30 3>&- 4>&- &

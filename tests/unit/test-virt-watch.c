@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* libvirt's threads: the test driver's domains and pools, its events, connections that cannot be had or do not answer. */
+#include <errno.h>
 #include <libvirt/libvirt.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -243,6 +246,35 @@ static void test_none(void **state)
     end(&fixture);
 }
 
+/* Wherever it fails for want of a descriptor, all that was begun is given back (memory: LeakSanitizer looks). */
+static void test_no_descriptors(void **state)
+{
+    char *uris[] = { (char[]){ "qemu:///system?socket=/nonexistent/1" }, (char[]){ "qemu:///system?socket=/nonexistent/2" }, NULL };
+    struct fixture fixture = { 0 };
+    struct virt_watch_options options = { .uris = uris, .poll = 3600 * USEC_PER_SEC, .status = on_status, .userdata = &fixture };
+    struct rlimit before, few;
+    unsigned failed = 0;
+    int free_fd, r = -EMFILE;
+
+    assert_return_code(sd_event_new(&fixture.event), 0);
+    assert_return_code(getrlimit(RLIMIT_NOFILE, &before), 0);
+    free_fd = dup(0);
+    assert_true(free_fd >= 0);
+    close(free_fd);
+    for (unsigned extra = 0; extra < 20 && r == -EMFILE; extra++) {
+        few = (struct rlimit){ .rlim_cur = (rlim_t)free_fd + extra, .rlim_max = before.rlim_max };
+        assert_return_code(setrlimit(RLIMIT_NOFILE, &few), 0);
+        r = virt_watch_new(fixture.event, &options, &fixture.watch);
+        assert_return_code(setrlimit(RLIMIT_NOFILE, &before), 0);
+        failed += r < 0;
+        for (unsigned i = 0; r < 0 && virt_watch_lingering() > 0 && i < 100; i++)
+            usleep(20 * 1000);
+    }
+    assert_return_code(r, 0);
+    assert_true(failed >= 3);
+    end(&fixture);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +282,7 @@ int main(void)
         cmocka_unit_test(test_events),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_silent),
+        cmocka_unit_test(test_no_descriptors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
