@@ -290,6 +290,14 @@ with Qcow2(sys.argv[2]) as image: exec(sys.argv[3])' "$top_srcdir" "$1" "$2"
     done
     run -1 qcauditctl hash --content luks.qcow2
     [[ $output == *"Cannot hash luks.qcow2: the image is encrypted (LUKS)"* ]]
+    qemu-img create -q -f qcow2 plain.qcow2 1M
+    for other in plain.qcow2 luks.qcow2; do
+        run -2 qcauditctl compare luks.qcow2 "$other"
+        [[ $output == *"the image is encrypted (LUKS): what its guest sees cannot be read without the key."* ]]
+    done
+    echo "$(printf 'a%.0s' {1..64})  luks.qcow2" >list
+    run -1 qcauditctl verify --content list
+    [[ $output == *"luks.qcow2: FAILED open or read"* && $output == *"is encrypted"* ]]
     qcauditctl hash luks.qcow2 | sha256sum -c
     qemu-img create -q -u -f qcow2 -F qcow2 -b gone.qcow2 over.qcow2 1M
     run -1 qcauditctl hash --content over.qcow2

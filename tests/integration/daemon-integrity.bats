@@ -163,6 +163,31 @@ make_golden() { # PATH [SIZE]: data here and there
     until_true has_finding "parent-changed critical kept.qcow2"
 }
 
+@test "a commit of layers with subclusters (extended L2): of whole blocks no finding, of parts a warning" {
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    for name in whole partly; do
+        qemu-img create -q -f qcow2 -o extended_l2=on "$STORE/$name.qcow2" 64M
+        qemu-io -c 'write -q -P 1 0 1M' -c 'write -q -P 2 5M 100k' "$STORE/$name.qcow2"
+        touch -d '2 days ago' "$STORE/$name.qcow2"
+        qemu-img create -q -f qcow2 -F qcow2 -b "$name.qcow2" -o extended_l2=on "$STORE/$name-1.qcow2"
+    done
+    # whole blocks of 64 KiB, of data, of zeros, and where the parent has nothing; and a few subclusters
+    qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -z 256k 128k' -c 'write -q -P 7 8M 128k' "$STORE/whole-1.qcow2"
+    qemu-io -c 'write -q -P 5 130k 8k' -c 'write -q -P 7 8M 6k' "$STORE/partly-1.qcow2"
+    start_daemon
+    for name in whole partly; do
+        until_true is_verified "$STORE/$name.qcow2"
+        until_true is_verified "$STORE/$name-1.qcow2"
+    done
+    qemu-img commit -q "$STORE/whole-1.qcow2"
+    until_true last_verdict_is "$STORE/whole.qcow2" commit
+    has_no_finding parent-changed
+    # of a block that the overlay held a part of, no digest tells; that it may be a commit is said
+    qemu-img commit -q "$STORE/partly-1.qcow2"
+    until_true has_finding "parent-changed warning partly.qcow2"
+    [[ "$(evidence parent-changed .evidence.summary)" == *"perhaps by a commit"* ]]
+}
+
 @test "virsh blockcommit of a running domain, of a layer in the middle and of the leaf, is no finding" {
     need libvirtd virsh qemu-system-x86_64
     chmod 755 "$STORE"
