@@ -12,7 +12,12 @@ setup() {
 }
 teardown() { domains_teardown; }
 
-LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story
+LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story, which takes two minutes
+
+# With QCAUDIT_STORY_SHOW=1 the story is told as an administrator reads it.
+told() { # COMMAND...
+    [ -z "${QCAUDIT_STORY_SHOW-}" ] || { echo; echo "\$ qcauditctl $*"; ctl "$@" | cut -c 1-200; } | sed 's/^/# /' >&3
+}
 
 @test "the story: snapshots in a loop, nobody consolidates; the commands printed end all of it" {
     make_image "$STORE/web.qcow2"
@@ -31,6 +36,8 @@ LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story
     [ "$(evidence "$id" dates-from)" = libvirt ]
     [ "$(evidence "$id" interval-seconds)" -ge 1 ]
     [ "$(evidence "$id" limit-reached-at)" -gt 0 ]
+    told findings
+    told show "$id"
     # As long as libvirt knows the snapshots, they are explained.
     has_no_finding snapshot-unmanaged
     run -0 ctl domains
@@ -50,6 +57,8 @@ LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story
     [ "$(evidence "$id" unmanaged)" = "$LAYERS" ]
     [ "$(evidence "$id" domain)" = web ]
     [ "$(evidence "$id" disk)" = vda ]
+    told findings
+    told show "$(finding chain-deep web.qcow2)"
 
     # To the letter.
     remedy chain-deep web.qcow2
@@ -61,6 +70,8 @@ LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story
     scan
     rm -f "$STORE"/web.s*
     scan
+    told findings
+    told chain web
     same "" "$(findings)"
     # And everything the guest wrote is there.
     v destroy web

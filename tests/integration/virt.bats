@@ -223,7 +223,10 @@ $DIR/pool/b.qcow2" "$(images)"
     start_daemon
     wait_for 10 is '.["images-audited"]' 1
     for _ in {1..20}; do status .version; done
+    # QCAUDIT_LATENCY=1, on a quiet machine: how long the loop was ever busy with something else.
+    [ -z "${QCAUDIT_LATENCY-}" ] || "$top_srcdir/tests/integration/loop-latency" "$RUN/control" 45 2>&1 | sed 's/^/# slow by 30 s: /' >&3
     wait_for 40 connection unreachable
+    [ -z "${QCAUDIT_LATENCY-}" ] || "$top_srcdir/tests/integration/loop-latency" "$RUN/control" 10 2>&1 | sed 's/^/# does not answer: /' >&3
     stop_daemon
 }
 
