@@ -75,13 +75,15 @@ static inline bool subclusters_conflict(uint64_t bitmap)
     return (bitmap >> 32) & bitmap;
 }
 
+/* All of its entries have the first one's bitmap. */
 static inline uint32_t l2_run_extended(const uint8_t *table, uint32_t n, uint32_t index,
                                        uint64_t entry, uint64_t cluster_size)
 {
+    uint64_t bitmap = be64_get(table + 16 * (uint64_t)index + 8);
     uint32_t i = index + 1;
 
     while (i < n && be64_get(table + 16 * (uint64_t)i) == entry + (i - index) * cluster_size &&
-           !subclusters_conflict(be64_get(table + 16 * (uint64_t)i + 8)))
+           be64_get(table + 16 * (uint64_t)i + 8) == bitmap)
         i++;
     return i - index;
 }

@@ -3,8 +3,8 @@
 """bench.py [--quick] [--runs N] [--json FILE] [WORK...] - how long qcaudit needs beside the tools a user would run.
 
 Works: checks: prealloc1t prealloc8t permuted data4g chain tiny; digests: digest4g digest-frag digest-zlib digest-zstd
-digest-empty1t digest-cold; scrub: the daemon's own reading; passes over what did not change: unchanged100k. Without a name, all of them; tiny-cold when
-it is named.
+digest-empty1t digest-cold; what a daemon reads: scrub; passes over what did not change: unchanged100k. Without a name,
+all of them; tiny-cold when it is named.
 
 Each row runs its commands in turns (ours, QEMU's, ours, ...), so that what else the machine does hurts both, and
 takes the median of N runs (5). The ratio is the other's time over ours. Cold: every file is dropped from the page cache

@@ -64,10 +64,14 @@ fill() {
         qemu-img convert -c -O qcow2 -o "$options" disk.qcow2 other.qcow2
         [ "$(content other.qcow2)" = "$want" ] || { echo "with $options"; return 1; }
     done
-    for format in vmdk vpc; do      # and back again: there is no other way to read them yet
-        qemu-img convert -O "$format" disk.qcow2 "other.$format"
-        qemu-img convert -O qcow2 "other.$format" back.qcow2
-        same back.qcow2
+    for how in vmdk:subformat=monolithicSparse vmdk:subformat=streamOptimized vmdk:subformat=monolithicFlat \
+        vmdk:subformat=twoGbMaxExtentSparse vpc:subformat=dynamic,force_size=on vpc:subformat=fixed,force_size=on; do
+        # and back again: there is no other way to read them yet
+        qemu-img convert -O "${how%%:*}" -o "${how#*:}" disk.qcow2 "other.${how%%:*}"
+        qemu-img convert -f "${how%%:*}" -O qcow2 "other.${how%%:*}" back.qcow2
+        [ "$(content back.qcow2)" = "$want" ] || { echo "by $how"; return 1; }
+        [ "$(content disk.raw)" = "$(content back.qcow2)" ]
+        rm other*.vmdk other.vpc 2>/dev/null || :
     done
     qemu-img create -q -f qcow2 -o data_file=data.raw data.qcow2 8389120
     fill data.qcow2
