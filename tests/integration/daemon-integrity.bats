@@ -4,6 +4,7 @@
 # commits that are meant, baselines that outlive the database.
 
 load lib
+load domains
 
 setup() {
     need qemu-img qemu-io qcauditd python3 jq
@@ -15,7 +16,7 @@ setup() {
 teardown() {
     status=$?
     stop_daemon || :
-    [ -z "${URI-}" ] || "$top_srcdir/tests/integration/libvirt-host" stop "$DIR/lv"
+    domains_end
     if [ -n "${MOUNTED-}" ]; then umount "$MOUNTED"; fi
     if [ -n "${LOOP-}" ]; then losetup -d "$LOOP"; fi
     (exit "$status")
@@ -189,9 +190,7 @@ make_golden() { # PATH [SIZE]: data here and there
 }
 
 @test "virsh blockcommit of a running domain, of a layer in the middle and of the leaf, is no finding" {
-    need libvirtd virsh qemu-system-x86_64
-    chmod 755 "$STORE"
-    URI=$("$top_srcdir/tests/integration/libvirt-host" start "$DIR/lv" session 3>&- 4>&-)
+    domains_begin
     write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
     qemu-img create -q -f qcow2 "$STORE/own.qcow2" 64M
     qemu-io -c 'write -q -P 1 0 1M' "$STORE/own.qcow2"
@@ -202,30 +201,23 @@ make_golden() { # PATH [SIZE]: data here and there
         qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -P 7 4M 100k' -c 'write -q -z 512k 64k' "$STORE/$name.qcow2"
         below=$name
     done
-    [ "$(id -u)" != 0 ] || chown nobody "$STORE" "$STORE"/*.qcow2
-    cat >"$DIR/domain.xml" <<END
-<domain type='qemu'><name>d1</name><memory unit='MiB'>32</memory>
-<os><type arch='x86_64' machine='pc'>hvm</type></os>
-<devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
-<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='$STORE/leaf.qcow2'/><target dev='vda' bus='virtio'/></disk>
-<controller type='usb' model='none'/><memballoon model='none'/><serial type='null'/></devices></domain>
-END
-    virsh -q -c "$URI" define "$DIR/domain.xml"
-    virsh -q -c "$URI" start --paused d1
+    own "$STORE" "$STORE"/*.qcow2
+    define d1 "$(disk_xml "$STORE/leaf.qcow2")"
+    start d1
     start_daemon
     until_true is_verified "$STORE/own.qcow2"
     until_true is_verified "$STORE/s1.qcow2"
     n=$(n_readings "$STORE/own.qcow2")
-    virsh -q -c "$URI" blockcommit d1 vda --base "$STORE/own.qcow2" --top "$STORE/s1.qcow2" --wait
+    v blockcommit d1 vda --base "$STORE/own.qcow2" --top "$STORE/s1.qcow2" --wait
     until_true has_readings "$STORE/own.qcow2" $((n + 1))
     [ "$(reading "$STORE/own.qcow2" '.readings[0].verdict')" = commit ]
     [[ "$(reading "$STORE/own.qcow2" '.readings[0].explanation')" == *"commit of "*"s1.qcow2"* ]]
     has_no_finding parent-changed
-    virsh -q -c "$URI" blockcommit d1 vda --base "$STORE/own.qcow2" --active --pivot --wait
+    v blockcommit d1 vda --base "$STORE/own.qcow2" --active --pivot --wait
     scan
     has_no_finding parent-changed
     has_no_finding bit-rot
-    virsh -q -c "$URI" destroy d1
+    v destroy d1
     scan
     has_no_finding parent-changed
     has_no_finding bit-rot

@@ -3,21 +3,29 @@
 # domains.bash - what the tests with real domains share: a private libvirtd, domains on images of the store, and remedies
 # followed to the letter. `load domains` after `load lib`.
 
-# domains_setup [LINE...]: $URI, and a daemon's configuration that asks it, with these further lines.
-domains_setup() {
-    need qemu-img qemu-io python3 libvirtd virsh qemu-system-x86_64
-    qcaudit_setup
+# domains_begin [MODE]: $URI, of a libvirtd that the daemon is not told of.
+domains_begin() {
+    need libvirtd virsh qemu-system-x86_64
     chmod 755 "$STORE"
-    URI=$("$top_srcdir/tests/integration/libvirt-host" start "$DIR/lv" session 3>&- 4>&-)
+    URI=$("$top_srcdir/tests/integration/libvirt-host" start "$DIR/lv" "${1:-session}" 3>&- 4>&-)
     # The daemon has no capability that would let it pass, as the socket's group does on a host.
     chmod 777 "$DIR"/lv/sock/*
+}
+
+domains_end() { [ -z "${URI-}" ] || "$top_srcdir/tests/integration/libvirt-host" stop "$DIR/lv"; }
+
+# domains_setup [LINE...]: $URI, and a daemon's configuration that asks it, with these further lines.
+domains_setup() {
+    need qemu-img qemu-io python3
+    qcaudit_setup
+    domains_begin
     LIBVIRT="{uris: [\"$URI\"], poll: 1s}"
     write_config "$@"
     [ "$(id -u)" != 0 ] || chown nobody "$STORE"
 }
 
 domains_teardown() {
-    [ -z "${URI-}" ] || "$top_srcdir/tests/integration/libvirt-host" stop "$DIR/lv"
+    domains_end
     qcaudit_teardown
 }
 

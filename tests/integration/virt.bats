@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # libvirt: its pools as datastores, a daemon of its that hangs, dies, comes back or is slow, and what of it is not audited.
 load lib
-
-HOST=$top_srcdir/tests/integration/libvirt-host
+load domains
 
 setup() {
     need qemu-img virsh jq python3
@@ -17,7 +16,7 @@ teardown() {
     [ -z "${PROXY-}" ] || kill "$PROXY"
     if [ -n "${URI-}" ]; then
         kill -CONT "$(cat "$DIR/lv/pid")" 2>/dev/null || :
-        "$HOST" stop "$DIR/lv"
+        domains_end
     fi
     [ -z "${MOUNTED-}" ] || umount -l "$STORE" 2>/dev/null || :
     ! mountpoint -q "$DIR/bound" || umount "$DIR/bound"
@@ -26,15 +25,11 @@ teardown() {
     qcaudit_teardown
 }
 
-# libvirtd_start [MODE]: a private one, whose socket anybody may use: qcauditd has no capability, whoever started it.
+# libvirtd_start [MODE]: a private one, which the daemon asks every second.
 libvirtd_start() {
-    need libvirtd qemu-system-x86_64
-    URI=$("$HOST" start "$DIR/lv" "${1:-session}" 3>&- 4>&-)
-    [ "$(id -u)" != 0 ] || chmod 777 "$DIR"/lv/sock/*
+    domains_begin "$@"
     LIBVIRT="{uris: [\"$URI\"], poll: 1s}"
 }
-v() { virsh -q -c "$URI" "$@"; }
-owned() { [ "$(id -u)" != 0 ] || chown nobody "$@"; }
 
 status() { ctl status --json=short | jq -r "$1"; }
 # is EXPRESSION VALUE: of the status; for wait_for.
@@ -56,7 +51,7 @@ open_below() {
     libvirtd_start
     mkdir "$DIR/pool"
     make_image "$DIR/pool/a.qcow2"
-    owned "$DIR/pool"
+    own "$DIR/pool"
     write_config
     start_daemon
     wait_for 20 connection connected
@@ -100,7 +95,7 @@ $DIR/pool/b.qcow2" "$(images)"
 @test "names that are none, pools that are not wanted, a target that vanishes" {
     libvirtd_start
     mkdir "$DIR/one" "$DIR/two" "$DIR/three"
-    owned "$DIR/one" "$DIR/two" "$DIR/three"
+    own "$DIR/one" "$DIR/two" "$DIR/three"
     pool 'a b;$(x)' "$DIR/one"
     pool 'store' "$DIR/two"
     pool 'not-wanted' "$DIR/three"
@@ -129,7 +124,7 @@ $DIR/pool/b.qcow2" "$(images)"
     mkdir "$DIR/real" "$DIR/bound"
     ln -s real "$DIR/link"
     make_image "$DIR/real/a.qcow2"
-    owned "$DIR/real"
+    own "$DIR/real"
     names=(real link)
     if [ "$(id -u)" = 0 ] && mount --bind "$DIR/real" "$DIR/bound"; then names+=(bound); fi
     for name in "${names[@]}"; do pool "pool-$name" "$DIR/$name"; done
@@ -161,7 +156,7 @@ $DIR/pool/b.qcow2" "$(images)"
     libvirtd_start
     mkdir "$DIR/pool"
     make_image "$DIR/pool/a.qcow2"
-    owned "$DIR/pool"
+    own "$DIR/pool"
     pool lab "$DIR/pool"
     write_config
     start_daemon
@@ -287,7 +282,7 @@ audited_anew() { [ "$(ctl images "$1" --json=short | jq '.[0].audited')" -gt "$2
     libvirtd_start
     mkdir "$DIR/pool"
     large_image "$DIR/pool/a.qcow2"
-    owned "$DIR/pool"
+    own "$DIR/pool"
     pool lab "$DIR/pool"
     write_config 'scrub: {pressure: off, budget: 1MiB/s}'
     start_daemon
