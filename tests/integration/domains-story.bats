@@ -84,6 +84,50 @@ image_is_offline() { # the audit that a domain's end asks for was made
     [ "$(ctl images "$STORE/$1" --json=short | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["confidence"])')" = offline ]
 }
 
+@test "a layer that no snapshot explains, by its own remedy" {
+    make_image "$STORE/web.qcow2"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/web.qcow2")"
+    start web
+    start_daemon
+    scan
+    snapshot web s1
+    guest_write web vda "write -P 8 1M 64k"
+    scan
+    nothing_left
+    v snapshot-delete web s1 --metadata >/dev/null
+    wait_for 60 has_finding "snapshot-unmanaged warning web.qcow2"
+    remedy snapshot-unmanaged web.qcow2
+    rm "$STORE/web.s1"          # "... delete it once the domain has run well."
+    wait_for 60 resolved snapshot-unmanaged
+    nothing_left
+    v destroy web
+    holds 8 1M 64k "$STORE/web.qcow2"
+}
+
+@test "layers that appear at a rhythm, by their own remedy" {
+    make_image "$STORE/web.qcow2"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/web.qcow2")"
+    start web
+    start_daemon
+    for i in 1 2 3 4; do
+        snapshot web "s$i"
+        sleep 1.1
+    done
+    wait_for 60 has_finding "snapshot-runaway error web.qcow2"
+    has_no_finding chain-deep
+    # The job is found and stopped; the rest to the letter.
+    run -0 steps "$(finding snapshot-runaway web.qcow2)"
+    [[ ${lines[0]} == "First find the job that takes the snapshots, and stop it." ]]
+    remedy snapshot-runaway web.qcow2
+    wait_for 60 resolved snapshot-runaway
+    same "" "$(v snapshot-list web --name)"
+    rm "$STORE"/web.s*
+    scan
+    nothing_left
+}
+
 screen() { # COLUMNS VERB...: as on a terminal
     local columns=$1
     shift
