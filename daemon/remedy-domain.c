@@ -283,8 +283,8 @@ static void step_unlisted(struct remedy *remedy, const struct finding *finding, 
 
     remedy_step_more(remedy, n > listed ? n - listed : 0);
     if (listed > n_commands)
-        remedy_text(remedy, "Names that no command line takes, of %zu of those shown, are left out: delete these in the "
-                            "domain's monitor.", listed - n_commands);
+        remedy_text(remedy, "%zu more cannot be named on a command line: delete them in the domain's monitor.",
+                    listed - n_commands);
 }
 
 static void remedy_snapshot_sides(struct remedy *remedy, const struct virt_domain *domain, const char *virsh,
