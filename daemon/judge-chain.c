@@ -239,11 +239,11 @@ static int judge_old(struct judging *judging)
 
 /* ---- rhythm --------------------------------------------------------------------------------- */
 
-/* The longest run of layers at one regular interval. */
+/* Runs of layers at one regular interval: a job that missed its hour once, or for days, is the same job. */
 struct rhythm {
     uint64_t interval;          /* usec */
-    uint32_t layers;
-    uint64_t first, last;       /* usec: creation of the run's first and last layer */
+    uint32_t layers;            /* of all runs that are long enough */
+    uint64_t first, last;       /* usec: creation of the first run's first and of the last one's last layer */
     const char *source;
 };
 
@@ -286,14 +286,14 @@ static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
             created[i] - created[i - 1] + tolerance >= median &&
             created[i] - created[i - 1] <= median + tolerance)
             continue;
-        if (i - begin >= best.layers) {     /* the later of two that are equally long */
-            best.layers = i - begin;
-            best.first = created[begin];
+        if (i - begin >= least) {
+            best.first = best.layers > 0 ? best.first : created[begin];
+            best.layers += i - begin;
             best.last = created[i - 1];
         }
         begin = i;
     }
-    if (best.layers < least)
+    if (best.layers == 0)
         return 0;
     *ret = best;
     return 1;

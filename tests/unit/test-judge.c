@@ -968,6 +968,25 @@ static void runaway(void **state)
     assert_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
 }
 
+/* The host was off for four days: the job goes on, though what was before is the longer run. */
+static void a_job_that_missed_its_hours(void **state)
+{
+    struct world *world = *state;
+    struct image *own;
+
+    add_chain(world, "a", 17, 6 * HOUR);
+    own = world->store.images[0];
+    for (size_t i = 12; i < world->store.n_images; i++) {
+        world->store.images[i]->fingerprint.mtime += 96 * HOUR_NSEC;
+        graph_update(world->store.graph, world->store.images[i]);
+    }
+    judge_at(world, own, NULL, T0_USEC + (17 * 6 + 96) * HOUR);
+    assert_non_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
+    assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "layers"), 17);
+    assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "first-at"), T0_USEC);
+    assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "last-at"), T0_USEC + (16 * 6 + 96) * HOUR);
+}
+
 static void irregular_snapshots_are_no_runaway(void **state)
 {
     struct world *world = *state;
@@ -1382,6 +1401,7 @@ int main(void)
         TEST(old_snapshots),
         TEST(old_internal_snapshots),
         TEST(runaway),
+        TEST(a_job_that_missed_its_hours),
         TEST(irregular_snapshots_are_no_runaway),
         TEST(loops),
         TEST(references),
