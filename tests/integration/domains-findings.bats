@@ -66,6 +66,7 @@ teardown() {
     start web
     start_daemon
     scan
+    sleep 2         # which file it is that the domain has, is noted a moment after the walk
     cp "$STORE/a.qcow2" "$DIR/copy" && own "$DIR/copy" && mv "$DIR/copy" "$STORE/a.qcow2"
     wait_for 30 has_finding "deleted-in-use critical web on $URI"
     [ "$(evidence "$(finding deleted-in-use web)" how)" = replaced ]
