@@ -17,7 +17,7 @@ static uint64_t usec_of(int64_t nsec)
 
 static uint64_t child_made(const struct image *child)
 {
-    return child->identity.btime > 0 ? usec_of(child->identity.btime) : child->first_seen;
+    return child->identity.btime > 0 && !image_is_device(child) ? usec_of(child->identity.btime) : child->first_seen;
 }
 
 bool baseline_child_is_older(const struct image *child, int64_t mtime)

@@ -12,6 +12,8 @@ static uint64_t file_made(const struct image *image)
 {
     int64_t made = image->identity.btime > 0 ? image->identity.btime : image->fingerprint.mtime;
 
+    if (image_is_device(image))
+        return image->first_seen;
     return made > 0 ? (uint64_t)made / 1000 : 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "lib/cleanup.h"
 
@@ -227,6 +228,11 @@ struct event *event_free(struct event *event)
     free(event->message);
     free(event);
     return NULL;
+}
+
+bool image_is_device(const struct image *image)
+{
+    return S_ISBLK(image->fingerprint.mode);
 }
 
 struct identity identity_from_stat(const struct files_stat *stat)

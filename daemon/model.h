@@ -372,6 +372,9 @@ struct image {
 bool image_is_encrypted(const struct image *image);
 /* Frees it with its audit and references; the graph and the schedule must have forgotten it before. */
 struct image *image_free(struct image *image);
+/* A block device: the node's birth is when the device was made available, its times are those of udev's last event.
+ * They say nothing of what is on it: first_seen is all that is known. */
+bool image_is_device(const struct image *image);
 
 enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, DATASTORE_PAUSED,
                        DATASTORE_REMOVED /* from the configuration */, _DATASTORE_STATE_MAX };

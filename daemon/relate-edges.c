@@ -157,6 +157,8 @@ int64_t node_made(const struct node *node)
 {
     const struct image *image = node->image;
 
+    if (image_is_device(image))
+        return (int64_t)(image->first_seen * 1000);
     return image->identity.btime != 0 ? image->identity.btime : image->fingerprint.mtime;
 }
 

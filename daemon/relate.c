@@ -230,7 +230,7 @@ static bool node_infer_golden(const struct graph *graph, struct node *node)
                 node->children_made = made;
         }
     }
-    return image->fingerprint.mtime <= node->children_made;
+    return image_is_device(image) || image->fingerprint.mtime <= node->children_made;
 }
 
 static void check_golden(struct graph *graph)
@@ -602,9 +602,12 @@ uint64_t graph_layer_created(const struct graph *graph, const struct image *imag
     if (made && made->snapshot->created > 0) {
         created = made->snapshot->created;
         source = "libvirt";
-    } else if (node && node->parent) {
+    } else if (node && node->parent && !image_is_device(node->parent->image)) {
         created = nsec_to_usec(node->parent->image->fingerprint.mtime);
         source = "parent-mtime";
+    } else if (image_is_device(image)) {
+        created = image->first_seen;
+        source = "first-seen";
     } else if (image->identity.btime > 0) {
         created = nsec_to_usec(image->identity.btime);
         source = "birth-time";

@@ -76,7 +76,7 @@ size_t graph_data_file_users(const struct graph *graph, const struct image *imag
                              size_t max);
 /* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names
  * where that is from: "libvirt" (the snapshot that made it), else "parent-mtime" (when the parent froze), else
- * "birth-time", else "mtime". */
+ * "birth-time", else "mtime"; a device's times say nothing: "first-seen". */
 uint64_t graph_layer_created(const struct graph *graph, const struct image *image, const char **ret_source);
 /* Does another image keep its data in this one? */
 bool graph_is_data_file(const struct graph *graph, const struct image *image);

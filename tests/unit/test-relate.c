@@ -3,6 +3,7 @@
 #include "unit/model-fixture.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "daemon/relate.h"
@@ -175,6 +176,37 @@ static void not_golden(void **state)
     policy.infer_golden = false;
     graph_set_policy(world->graph, &policy);
     assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+}
+
+/* The node of a device is touched whenever udev looks at it, and made again by each activation. */
+static void times_of_a_device_say_nothing(void **state)
+{
+    struct world *world = *state;
+    struct image *gold = add(world, "/gold", NULL), *one = add(world, "/one", "/gold"), *two = add(world, "/two", "/gold");
+    const char *source;
+
+    gold->fingerprint.mode = S_IFBLK | 0660;
+    gold->fingerprint.mtime = gold->identity.btime = T0 + 5000000;
+    graph_update(world->graph, gold);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 0);
+    assert_true(graph_relation(world->graph, gold)->golden_inferred);
+    assert_int_equal(graph_layer_created(world->graph, one, &source), T0_USEC);
+    assert_string_equal(source, "birth-time");
+
+    /* A file below devices that became available later than it was written; but they were known before. */
+    gold->fingerprint.mode = S_IFREG | 0660;
+    one->fingerprint.mode = two->fingerprint.mode = S_IFBLK | 0660;
+    one->identity.btime = two->identity.btime = T0 + 9000000;
+    one->first_seen = two->first_seen = T0_USEC;
+    graph_update(world->graph, gold);
+    graph_update(world->graph, one);
+    graph_update(world->graph, two);
+    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    assert_int_equal(graph_layer_created(world->graph, gold, NULL), T0_USEC + 5000);
+    gold->fingerprint.mode = S_IFBLK | 0660;
+    gold->first_seen = T0_USEC + 7;
+    assert_int_equal(graph_layer_created(world->graph, gold, &source), T0_USEC + 7);
+    assert_string_equal(source, "first-seen");
 }
 
 static void golden_in_the_middle(void **state)
@@ -621,7 +653,7 @@ int main(void)
         TEST(alone),
         TEST(plain_chain),
         TEST(linked_clones_have_nothing_unconsolidated),
-        TEST(not_golden),
+        TEST(not_golden), TEST(times_of_a_device_say_nothing),
         TEST(golden_in_the_middle),
         TEST(loops),
         TEST(parents_come_and_go),
