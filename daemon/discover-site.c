@@ -530,7 +530,7 @@ static void site_go_inactive(struct site *site)
     bool news = datastore->state != DATASTORE_OFFLINE || datastore->error != -ENOMEDIUM;
 
     site_end_helper(site);
-    if (datastore->state == DATASTORE_PAUSED)
+    if (datastore->state == DATASTORE_PAUSED && datastore->paused_until != 0)
         return;
     datastore->state = DATASTORE_OFFLINE;
     datastore->error = -ENOMEDIUM;

@@ -85,7 +85,14 @@ open_below() {
 $DIR/pool/b.qcow2" "$(images)"
     kill -CONT "$(cat "$DIR/lv/pid")"
     wait_for 40 datastore lab online
+    # Stopped while it was released, it is offline when that is over.
+    ctl release lab
     v pool-destroy lab
+    sleep 2     # two polls of libvirt: the daemon knows
+    datastore lab paused
+    ctl resume lab
+    wait_for 20 datastore lab offline
+    wait_for 20 has_finding "datastore-offline error lab"
     v pool-undefine lab
     wait_for 20 datastores store
     same "" "$(images)"
