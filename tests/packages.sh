@@ -12,6 +12,9 @@ packages_test=(bats fsverity libcmocka-dev clang libclang-rt-dev libfuse3-dev fu
     debhelper dpkg-dev dh-apparmor lintian rpm apparmor prometheus prometheus-node-exporter
     qemu-system-x86 libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients)
 
+# what kernel-guest, and the tests in it, need beside
+packages_kernel=(busybox-static kmod udev lvm2 nfs-kernel-server)
+
 # install_packages PACKAGE...: has the missing ones installed on a Debian machine by root. Elsewhere it
 # says which are needed and succeeds: what is really missing, configure says.
 install_packages() {

@@ -609,6 +609,7 @@ verity_golden() {
 }
 measure() { fsverity measure "$1" | cut -d ' ' -f 1; }
 
+# bats test_tags=kernel
 @test "fs-verity: its measure is kept, and EIO there is bit rot" {
     verity_golden
     start_daemon
@@ -629,6 +630,7 @@ measure() { fsverity measure "$1" | cut -d ' ' -f 1; }
     [[ "$(evidence bit-rot '.evidence.summary')" == *"cannot be read as fs-verity knows it"* ]]
 }
 
+# bats test_tags=kernel
 @test "fs-verity: another file with another measure in its place is a golden image that was modified" {
     verity_golden
     start_daemon
