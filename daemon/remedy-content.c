@@ -49,8 +49,8 @@ void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct i
         return;
     children(remedy, graph, image);
     ranges(remedy, image->baseline->deviation);
-    remedy_text(remedy, "Restore them, or the whole image, from a backup or another copy. The reading after that ends "
-                        "this.");
+    remedy_text(remedy, "Restore %s from a backup or another copy. The reading after that ends this.",
+                image->baseline->deviation->n_ranges > 0 ? "them, or the whole image," : "the image");
     remedy_text(remedy, "Look at the kernel's log and at the device itself; do not trust other files on it before.");
 }
 

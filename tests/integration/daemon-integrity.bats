@@ -526,11 +526,11 @@ with Qcow2(sys.argv[2]) as q: print((q.l2(int(sys.argv[3]) // q.cluster) & OFFSE
     ctl findings --name=bit-rot --json=short | jq -r '.[] | .path, .summary'
     ctl findings --name=bit-rot --json=short | jq -r '.[].id' | while read -r id; do
         ctl show "$id" --json=short | jq -c '[.path, .evidence.encrypted, .evidence.ranges, .evidence.summary]'
-    done >shown
-    cat shown
-    grep -F 'luks.qcow2",true,[{"block":80,"guest-offset":5242880,"guest-length":65536}]' shown
-    grep -F 'keys.qcow2",true,[],' shown
-    grep 'keys.*has other headers or tables' shown
+    done >"$DIR/shown"
+    cat "$DIR/shown"
+    grep -F 'luks.qcow2",true,[{"block":80,"guest-offset":5242880,"guest-length":65536}]' "$DIR/shown"
+    grep -F 'keys.qcow2",true,[],' "$DIR/shown"
+    grep 'keys.*has other headers or tables' "$DIR/shown"
     last_verdict_is "$GOLDEN/sound.qcow2" verified
     # a write is one
     chmod u+w "$GOLDEN/aes.qcow2"
@@ -587,9 +587,9 @@ with Qcow2(sys.argv[2]) as q: print(q.l2(3) & ((1 << (62 - (q.cluster_bits - 8))
     done
     ctl findings --name=bit-rot --json=short | jq -r '.[].id' | while read -r id; do
         ctl show "$id" --json=short | jq -c '[.evidence.ranges, .evidence.summary]'
-    done >shown
-    cat shown
-    [ "$(grep -cF '[{"block":3,"guest-offset":196608,"guest-length":65536}],"holds damaged data where it held sound' shown)" = 2 ]
+    done >"$DIR/shown"
+    cat "$DIR/shown"
+    [ "$(grep -cF '[{"block":3,"guest-offset":196608,"guest-length":65536}],"holds damaged data where it held sound' "$DIR/shown")" = 2 ]
     has_no_finding golden-modified
 }
 
