@@ -35,7 +35,6 @@ CREATE TABLE baseline (
     gone            INTEGER NOT NULL,           -- time the file was found deleted, 0 while it exists
     lost_child      BLOB,                       -- overlay that was emptied or deleted since; NULL none
     deviation       TEXT,                       -- JSON: what the last reading found different; NULL nothing
-    encrypted       INTEGER NOT NULL,           -- boolean: digest is of encrypted data as it is stored, and no content digest
     PRIMARY KEY (fsid, inode, btime)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX baseline_by_path ON baseline (path);

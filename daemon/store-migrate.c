@@ -6,12 +6,13 @@
 #include "lib/cleanup.h"
 #include "store-db.h"
 
-/* schema_sql: schema.sql as one string; schema_2_sql: schema-2.sql. */
+/* schema_sql: schema.sql as one string; schema_N_sql: schema-N.sql. */
 #include "daemon/schema-sql.h"
 
 static const char *const current_steps[] = {
     schema_sql,         /* 0, an empty file, to 1 */
-    schema_2_sql,       /* to 2 */
+    schema_2_sql,       /* to 2, */
+    schema_3_sql,       /* to 3 */
 };
 
 int store_version(sqlite3 *sqlite, int *ret_version)

@@ -17,7 +17,7 @@
 #define CONTROL_LOCK_NAME "lock"                    /* and the file that a daemon holds an OFD write lock on */
 #define CONTROL_JOURNAL_NAME "baselines.journal"    /* beside it: baselines and acknowledgements, which outlive it */
 #define CONTROL_BLOCKS_NAME "blocks"                /* and a folder of block digests */
-#define CONTROL_DATABASE_VERSION 2                  /* PRAGMA user_version */
+#define CONTROL_DATABASE_VERSION 3                  /* PRAGMA user_version */
 
 #define CONTROL_UID_PREFIX "uid "                   /* and a number: a user, as in acknowledged-by; else a name */
 

@@ -72,7 +72,7 @@ for line in open("screen", encoding="utf-8"):
     run -1 ctl show 999999
     [[ $output == *"no finding 999999"* ]]
     run -1 ctl show nowhere.qcow2
-    [[ $output == *"No image nowhere.qcow2 is known"* ]]
+    [[ $output == *"Neither an image nor a domain nowhere.qcow2 is known"* ]]
 }
 
 @test "colours only where they are wanted" {

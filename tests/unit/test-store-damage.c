@@ -403,6 +403,7 @@ static void newer_version_is_left_alone(void **state)
     struct kit *kit = *state;
     char *before, *after;
     size_t n_before, n_after;
+    char back[64];
 
     fill_and_close(kit, 10);
     kit_sql_run(kit, "PRAGMA user_version = 99; CREATE TABLE from_the_future (x)");
@@ -416,7 +417,8 @@ static void newer_version_is_left_alone(void **state)
     free(before);
     free(after);
     /* The folder is free again for who can read it. */
-    kit_sql_run(kit, "PRAGMA user_version = 2");
+    assert_true(snprintf(back, sizeof(back), "PRAGMA user_version = %d", CONTROL_DATABASE_VERSION) > 0);
+    kit_sql_run(kit, back);
     kit_open(kit);
     kit_load(kit);
     assert_int_equal(kit->n_images, 10);
@@ -476,20 +478,28 @@ static char *slurp(const char *path)
     return text;
 }
 
-/* What the first version kept is all there after an update of the program. */
-static void version_1(void **state)
+static const struct finding *finding_of(const struct kit *kit, enum finding_type type)
 {
-    struct kit *kit = *state;
+    for (size_t i = 0; i < kit->n_findings; i++)
+        if (kit->findings[i]->type == type)
+            return kit->findings[i];
+    fail_msg("%s is not known any more", finding_definition(type)->name);
+    return NULL;
+}
+
+/* What an earlier version kept is all there after an update of the program. */
+static void earlier_version(struct kit *kit, int version, int n_baselines)
+{
     char path[4096], *text, *error = NULL;
     sqlite3 *sqlite;
 
-    snprintf(path, sizeof(path), "%s/tests/fixtures/database-1.sql", getenv("top_srcdir"));
+    snprintf(path, sizeof(path), "%s/tests/fixtures/database-%d.sql", getenv("top_srcdir"), version);
     text = slurp(path);
     assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
     if (sqlite3_exec(sqlite, text, NULL, NULL, &error) != SQLITE_OK)
         fail_msg("%s: %s", path, error);
     free(text);
-    assert_int_equal(value_of(sqlite, "PRAGMA user_version"), 1);
+    assert_int_equal(value_of(sqlite, "PRAGMA user_version"), version);
     sqlite3_close(sqlite);
 
     kit_open(kit);
@@ -499,14 +509,24 @@ static void version_1(void **state)
     assert_int_equal(kit->n_datastores, 1);
     assert_int_equal(kit->n_images, 4);
     assert_int_equal(kit->n_findings, 2);
-    assert_int_equal(kit->findings[0]->type, FINDING_CLUSTERS_LEAKED);
-    assert_int_equal(kit->findings[1]->type, FINDING_METADATA_CORRUPT);
-    assert_int_equal(kit->findings[1]->state, FINDING_ACKNOWLEDGED);
+    assert_int_equal(finding_of(kit, FINDING_CLUSTERS_LEAKED)->state, FINDING_OPEN);
+    assert_int_equal(finding_of(kit, FINDING_METADATA_CORRUPT)->state, FINDING_ACKNOWLEDGED);
     assert_non_null(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2"));
     assert_int_equal(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2")->parent.state, REFERENCE_FOUND);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 3);
-    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline"), 0);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline WHERE NOT encrypted"), n_baselines);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline"), n_baselines);
     kit_close(kit);
+}
+
+static void version_1(void **state)
+{
+    earlier_version(*state, 1, 0);
+}
+
+static void version_2(void **state)
+{
+    earlier_version(*state, 2, 1);
 }
 
 /* ---- one daemon -------------------------------------------------------------------------------- */
@@ -571,6 +591,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(newer_version_is_left_alone, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(migrations, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(version_1, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(version_2, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(second_daemon, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(private_files, kit_setup, kit_teardown),
     };
