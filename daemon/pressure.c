@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Do others wait for the disk? Where the control group's own waiting is known, it is taken off; where not, or where we
- * wait nearly all the time, the reading stops for a moment now and then, and what is waited then is others'. */
+ * wait nearly all the time, the reading stops for a moment now and then, and what is waited then is others'. A glance is
+ * enough to see that nobody waits; only where somebody does, the moment is as long as it takes to be sure. */
 #include "daemon/pressure.h"
 
 #include <errno.h>
@@ -12,24 +13,25 @@
 #include <unistd.h>
 
 #include "daemon/log.h"
+#include "daemon/model.h"
 #include "lib/cleanup.h"
 
-#define USEC_PER_SEC UINT64_C(1000000)
 #define SAMPLE_EVERY USEC_PER_SEC
-#define MEASURE_EVERY (10 * USEC_PER_SEC)
-#define SETTLE (USEC_PER_SEC / 10)
+#define GLANCE_EVERY (USEC_PER_SEC * 3 / 2)
+#define SETTLE (USEC_PER_SEC * 3 / 100)
+#define GLANCE (USEC_PER_SEC * 5 / 100)
 #define MEASURE (USEC_PER_SEC * 4 / 10)
+#define ACCURACY (USEC_PER_SEC / 1000)
 #define PAUSE (2 * USEC_PER_SEC)
 #define WHOLE UINT64_C(10000)
 #define OWN_MAX (WHOLE * 8 / 10)        /* beyond that, too little of the time tells of others */
 
 /* ---- the measure -------------------------------------------------------------------------- */
 
-void pressure_gauge_start(struct pressure_gauge *gauge, uint64_t limit, const struct pressure_sample *sample)
+uint64_t pressure_gauge_start(struct pressure_gauge *gauge, uint64_t limit, const struct pressure_sample *sample)
 {
-    *gauge = (struct pressure_gauge) {
-        .limit = limit, .phase = PRESSURE_READING, .last = *sample, .measured = sample->at,
-    };
+    *gauge = (struct pressure_gauge) { .limit = limit, .phase = PRESSURE_GLANCING, .last = *sample };
+    return GLANCE;
 }
 
 /* Parts per 10,000 of the time; counters that went back count as nothing. */
@@ -63,28 +65,28 @@ bool pressure_gauge_take(struct pressure_gauge *gauge, const struct pressure_sam
 
     switch (gauge->phase) {
     case PRESSURE_SETTLING:
-        gauge->phase = PRESSURE_MEASURING;
+        gauge->phase = PRESSURE_GLANCING;
         known = false;
-        *ret_wait = MEASURE;
+        *ret_wait = GLANCE;
         break;
     case PRESSURE_READING:
         known = others_beside(gauge, sample, &others);
-        *ret_wait = SAMPLE_EVERY;
-        if (known)
-            gauge->measured = sample->at;
-        else if (sample->at - gauge->measured >= MEASURE_EVERY) {
+        *ret_wait = known ? SAMPLE_EVERY : SETTLE;
+        if (!known)
             gauge->phase = PRESSURE_SETTLING;
-            *ret_wait = SETTLE;
-        }
-        if (known && others > gauge->limit)
+        else if (others > gauge->limit)
             gauge->phase = PRESSURE_PAUSED;
+        break;
+    case PRESSURE_GLANCING:
+        others = share(gauge->last.all, sample->all, sample->at - gauge->last.at);
+        gauge->phase = others > gauge->limit ? PRESSURE_MEASURING : PRESSURE_READING;
+        *ret_wait = others > gauge->limit ? MEASURE : GLANCE_EVERY;
         break;
     case PRESSURE_MEASURING:
     case PRESSURE_PAUSED:
         /* Nobody of ours reads. */
         others = share(gauge->last.all, sample->all, sample->at - gauge->last.at);
-        gauge->measured = sample->at;
-        *ret_wait = SAMPLE_EVERY;
+        *ret_wait = GLANCE_EVERY;
         /* It must have become quieter than it takes to begin a pause, or it would come and go. */
         if (others > (gauge->phase == PRESSURE_PAUSED ? gauge->limit / 2 : gauge->limit))
             gauge->phase = PRESSURE_PAUSED;
@@ -204,9 +206,9 @@ static int take_sample(struct pressure *pressure, struct pressure_sample *ret_sa
     char text[512];
     int r;
 
-    r = sd_event_now(pressure->event, CLOCK_MONOTONIC, &sample.at);
-    if (r >= 0)
-        r = read_file(pressure->all, text, sizeof(text));
+    /* now, not when the loop came round: a glance is short */
+    sample.at = usec_now(CLOCK_MONOTONIC);
+    r = read_file(pressure->all, text, sizeof(text));
     if (r >= 0)
         r = pressure_parse(text, &sample.all);
     if (r < 0)
@@ -289,6 +291,7 @@ struct pressure *pressure_free(struct pressure *pressure)
 int pressure_watch(struct pressure *pressure, bool on, uint64_t limit)
 {
     struct pressure_sample sample;
+    uint64_t wait;
     int r;
 
     if (!on || limit == UINT64_MAX) {
@@ -305,9 +308,11 @@ int pressure_watch(struct pressure *pressure, bool on, uint64_t limit)
     r = take_sample(pressure, &sample);
     if (r < 0)
         return r;
-    pressure_gauge_start(&pressure->gauge, limit, &sample);
-    return sd_event_add_time_relative(pressure->event, &pressure->timer, CLOCK_MONOTONIC, SAMPLE_EVERY,
-                                      SAMPLE_EVERY / 20, on_timer, pressure);
+    wait = pressure_gauge_start(&pressure->gauge, limit, &sample);
+    r = sd_event_add_time_relative(pressure->event, &pressure->timer, CLOCK_MONOTONIC, wait, ACCURACY, on_timer, pressure);
+    if (r >= 0)
+        set_paused(pressure, true);
+    return r;
 }
 
 uint64_t pressure_of_others(const struct pressure *pressure)

@@ -19,7 +19,8 @@ struct pressure_sample {
 enum pressure_phase {
     PRESSURE_READING,           /* scrubs read */
     PRESSURE_SETTLING,          /* they were stopped: what is under way ends, */
-    PRESSURE_MEASURING,         /* and what is waited for now is waited for by others */
+    PRESSURE_GLANCING,          /* and what is waited for now is waited for by others: */
+    PRESSURE_MEASURING,         /* somebody does, and it is looked at for longer */
     PRESSURE_PAUSED,            /* others waited too much */
 };
 
@@ -27,12 +28,11 @@ struct pressure_gauge {
     uint64_t limit;             /* parts per 10,000 of the time */
     enum pressure_phase phase;
     struct pressure_sample last;
-    uint64_t measured;          /* usec: end of the last pause for measuring */
     uint64_t others;            /* parts per 10,000 of the time, as found last */
 };
 
-/* From the beginning: scrubs may read. */
-void pressure_gauge_start(struct pressure_gauge *gauge, uint64_t limit, const struct pressure_sample *sample);
+/* From the beginning: scrubs pause. Returns usec until the next sample. */
+uint64_t pressure_gauge_start(struct pressure_gauge *gauge, uint64_t limit, const struct pressure_sample *sample);
 /* The next sample: returns whether scrubs must pause from now on, and *ret_wait: usec until the next one. */
 bool pressure_gauge_take(struct pressure_gauge *gauge, const struct pressure_sample *sample, uint64_t *ret_wait);
 

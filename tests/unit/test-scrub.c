@@ -199,9 +199,10 @@ static void pass(struct host *host, uint64_t usec, uint64_t others, uint64_t own
 {
     uint64_t wait = USEC_PER_SEC / 10;
 
-    for (uint64_t left = usec; left > 0; left -= wait < left ? wait : left) {
-        uint64_t step = wait < left ? wait : left, ours = host->paused ? 0 : own;
+    for (uint64_t left = usec, step; left > 0; left -= step) {
+        uint64_t ours = host->paused ? 0 : own;
 
+        step = wait < left ? wait : left;
         host->sample.at += step;
         host->sample.own += step * ours / 10000;
         host->sample.all += step * (ours + others - ours * others / 10000) / 10000;
@@ -212,13 +213,19 @@ static void pass(struct host *host, uint64_t usec, uint64_t others, uint64_t own
     }
 }
 
+static void begin(struct host *host)
+{
+    assert_true(pressure_gauge_start(&host->gauge, 1000, &host->sample) > 0);
+    host->paused = true;
+}
+
 static void test_pressure(void **state)
 {
     for (unsigned has_own = 0; has_own < 2; has_own++) {
         struct host host = { .sample = { .at = 5 * USEC_PER_SEC, .all = 12345, .own = 678, .has_own = has_own } };
 
         /* A reader alone on an idle host, which waits nearly all of the time, goes on. */
-        pressure_gauge_start(&host.gauge, 1000, &host.sample);
+        begin(&host);
         pass(&host, 300 * USEC_PER_SEC, 0, 8700);
         assert_true(host.n_paused < 300 * USEC_PER_SEC / 15);
         assert_int_not_equal(host.gauge.phase, PRESSURE_PAUSED);
@@ -237,14 +244,30 @@ static void test_pressure(void **state)
     }
 }
 
+/* Where others wait already nothing is read at all; where they begin to, it is seen within two seconds. */
+static void test_pressure_soon(void **state)
+{
+    struct host host = { .sample = { .at = 1 } };
+
+    begin(&host);
+    pass(&host, 60 * USEC_PER_SEC, 3000, 8700);
+    assert_int_equal(host.n_paused, 60 * USEC_PER_SEC);
+    host = (struct host) { .sample = { .at = 1 } };
+    begin(&host);
+    pass(&host, 60 * USEC_PER_SEC, 0, 8700);
+    host.n_paused = 0;
+    pass(&host, 60 * USEC_PER_SEC, 3000, 8700);
+    assert_true(host.n_paused > 58 * USEC_PER_SEC);
+}
+
 /* Where the own share is known and small, nobody has to stop for the measure. */
 static void test_pressure_beside(void **state)
 {
     struct host host = { .sample = { .at = 1, .has_own = true } };
 
-    pressure_gauge_start(&host.gauge, 1000, &host.sample);
+    begin(&host);
     pass(&host, 300 * USEC_PER_SEC, 500, 6000);
-    assert_int_equal(host.n_paused, 0);
+    assert_true(host.n_paused < USEC_PER_SEC);      /* the glance before it began */
     assert_in_range(host.gauge.others, 450, 550);
     pass(&host, 3 * USEC_PER_SEC, 2000, 6000);
     assert_true(host.paused);
@@ -283,7 +306,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(test_oldest_first), T(test_devices_and_workers), T(test_interrupted), T(test_demanded), T(test_window),
-        T(test_held), cmocka_unit_test(test_pressure), cmocka_unit_test(test_pressure_beside),
+        T(test_held), cmocka_unit_test(test_pressure), cmocka_unit_test(test_pressure_soon),
+        cmocka_unit_test(test_pressure_beside),
         cmocka_unit_test(test_texts),
     };
 
