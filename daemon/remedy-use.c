@@ -128,6 +128,13 @@ static const struct usage_entry *opened_as(const struct usage *usage, const char
     return NULL;
 }
 
+/* What was looked at is what there is: no guest could write since. */
+static bool was_seen_at_rest(const struct image *image, const struct virt_domain *domain)
+{
+    return !virt_domain_is_active(domain) && image->use == FILES_UNUSED && image->audit->use == FILES_UNUSED &&
+           fingerprint_equal(&image->audit->fingerprint, &image->fingerprint);
+}
+
 /* The definition is to say what the image is: but never so that QEMU opens a file for it that a guest may have named. */
 static void step_correct_type(struct remedy *remedy, const struct graph *graph, const struct image *image,
                               const struct usage_entry *entry, const char *quoted)
@@ -138,6 +145,12 @@ static void step_correct_type(struct remedy *remedy, const struct graph *graph, 
         remedy_text(remedy, "No command is given that corrects the definition, because the image names another file, which "
                             "its domain would be given then. Only if it was made so on purpose, correct the type with the "
                             "domain shut off (virsh edit).");
+        return;
+    }
+    /* As long as it runs, it may name a file between now and the command. */
+    if (strcmp(content, "raw") != 0 && !was_seen_at_rest(image, entry->domain)) {
+        remedy_text(remedy, "Shut the domain off. The command that corrects the definition is given when the image was "
+                            "audited after that: until then its guest could name another file, which it would be given.");
         return;
     }
     remedy_step_stop(remedy, image, quoted);

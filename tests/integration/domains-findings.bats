@@ -114,6 +114,35 @@ teardown() {
     nothing_left
 }
 
+@test "a guest that goes on writing its header: no command before it is shut off" {
+    qemu-img create -q -f qcow2 "$STORE/a.img" 4M
+    qemu-img create -q -f qcow2 -b /etc/passwd -F raw "$DIR/evil.qcow2"
+    head -c 65536 "$DIR/evil.qcow2" >"$DIR/evil.bin"
+    chmod 644 "$DIR/evil.bin"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/a.img" vda raw)"
+    start web
+    start_daemon
+    scan
+    wait_for 20 has_finding "raw-became-image critical a.img"
+    run -0 steps "$(finding raw-became-image a.img)"
+    [[ $output == *"Shut the domain off."* ]]
+    same "" "$(commands "$(finding raw-became-image a.img)")"
+    # It could name a file now, after the command was read.
+    guest_write web vda "write -s $DIR/evil.bin 0 64k"
+    v destroy web
+    scan "$STORE/a.img"
+    run -0 steps "$(finding raw-became-image a.img)"
+    [[ $output == *"No command is given"* ]]
+    same "" "$(commands "$(finding raw-became-image a.img)")"
+    # It does not: at rest, what was made as qcow2 is corrected.
+    qemu-img create -q -f qcow2 "$STORE/a.img" 4M
+    own "$STORE/a.img"
+    scan "$STORE/a.img"
+    remedy raw-became-image a.img
+    wait_for 30 resolved raw-became-image
+}
+
 @test "a domain that opens an image as what it is not" {
     make_image "$STORE/a.qcow2"
     qemu-img create -q -f raw "$STORE/b.img" 4M
