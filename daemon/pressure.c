@@ -306,8 +306,13 @@ int pressure_watch(struct pressure *pressure, bool on, uint64_t limit)
     if (pressure->all < 0)
         return 0;
     r = take_sample(pressure, &sample);
-    if (r < 0)
-        return r;
+    if (r < 0) {
+        /* Kernels before 5.14 have the file even when they count nothing: EOPNOTSUPP. */
+        log_debug(r, "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
+        close(pressure->all);
+        pressure->all = -1;
+        return 0;
+    }
     wait = pressure_gauge_start(&pressure->gauge, limit, &sample);
     r = sd_event_add_time_relative(pressure->event, &pressure->timer, CLOCK_MONOTONIC, wait, ACCURACY, on_timer, pressure);
     if (r >= 0)

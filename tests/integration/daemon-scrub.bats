@@ -109,6 +109,24 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     stop_daemon
 }
 
+@test "a kernel that has the file of who waits, and tells nothing in it: scrubs go on, and their timers are set" {
+    need unshare mount
+    need_root
+    [ -e /proc/pressure/io ] || skip "this kernel has no pressure stall information"
+    printf 'nothing\n' >"$DIR/nothing"
+    unshare -m true 2>/dev/null || skip "no mount namespace may be made"
+    # shellcheck disable=SC2016
+    DAEMON_WRAPPER=(unshare -m sh -c 'mount --bind "$0" /proc/pressure/io && exec "$@"' "$DIR/nothing")
+    random_image "$STORE/a.qcow2" 1
+    write_config
+    start_daemon
+    scan
+    scrub "$STORE/a.qcow2"
+    [ "$(audit_of "$STORE/a.qcow2" bytes-read)" -gt 1048576 ]
+    stop_daemon
+    ! grep Cannot "$LOG"
+}
+
 @test "where O_DIRECT cannot be had: what is cached stays, what is not leaves no trace, and the audit says so" {
     need mkfs.ext4 mount
     need_root
