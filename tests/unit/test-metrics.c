@@ -183,6 +183,7 @@ static void test_labels(void **state)
 {
     struct world *world = *state;
 
+    free(world->store.datastore.name);
     world->store.datastore.name = strdup("a\"b\nc\xff");
     write_text(world);
     assert_line(world, "qcaudit_images{datastore=\"a\\\"b\\\\nc\\\\xff\"} 0");
