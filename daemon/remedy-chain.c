@@ -137,10 +137,11 @@ static void consolidate_defined(struct remedy *remedy, const struct graph *graph
                                 const struct usage_entry *source, const char *quoted_leaf, const char *quoted_own)
 {
     const struct relation *relation = graph_relation(graph, leaf);
+    const char *format = qca_format_name(remedy_layer(relation->own_layer)->info.format);
 
     step_copy_and_commit(remedy, relation, quoted_leaf, quoted_own, false);
-    if (!remedy_define_source(remedy, graph, source->domain, source->disk->layers[0].path, relation->own_layer->path))
-        remedy_text(remedy, "Make %s the disk in the domain's definition (virsh edit).", quoted_own);
+    if (!remedy_define_image(remedy, graph, source->domain, source->disk, relation->own_layer->path, format))
+        remedy_text(remedy, "Make %s the disk in the domain's definition, and its type %s (virsh edit).", quoted_own, format);
     remedy_forget_snapshots(remedy, graph, source->domain, leaf);
     remedy_text(remedy, "Everything is in %s then. The layers above it are not valid any more from the first command on: never "
                         "use them again, and delete them once the domain has run well.", quoted_own);

@@ -98,6 +98,20 @@ bool remedy_define_format(struct remedy *remedy, const struct graph *graph, cons
     return true;
 }
 
+bool remedy_define_image(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
+                         const struct virt_disk *disk, const char *path, const char *format)
+{
+    const char *from = disk->layers[0].path, *before = disk->layers[0].format;
+
+    if (!path_is_simple(from) || !path_is_simple(path) || !word_is_simple(format))
+        return false;
+    /* The format first: where an overlay was qcow2 and the other image is raw, what the guest wrote to its first sector
+     * would be taken for a header, which may name any file. */
+    return ((before && strcmp(before, format) == 0) ||
+            remedy_define_format(remedy, graph, domain, disk->target, before, format)) &&
+           remedy_define_source(remedy, graph, domain, from, path);
+}
+
 static const char *evidence_string(json_object *evidence, const char *key)
 {
     json_object *value = NULL;
@@ -252,7 +266,7 @@ static void remedy_definition(struct remedy *remedy, const struct graph *graph, 
     if (what && strcmp(what, "source") == 0 && live && defined && live->n_layers > 0 && defined->n_layers > 0 &&
         live->layers[0].path && defined->layers[0].path) {
         remedy_precondition(remedy, "the running domain's image is the right one: it holds what was written last");
-        if (remedy_define_source(remedy, graph, domain, defined->layers[0].path, live->layers[0].path))
+        if (remedy_define_image(remedy, graph, domain, defined, live->layers[0].path, live->layers[0].format))
             return;
     }
     if (what && strcmp(what, "chain") == 0 && virt_domain_is_active(domain)) {

@@ -49,6 +49,9 @@ bool remedy_define_source(struct remedy *remedy, const struct graph *graph, cons
 /* The command that makes the definition name another format of a disk; false when the names do not allow one. */
 bool remedy_define_format(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
                           const char *target, const char *from, const char *to);
+/* The commands that put another image of that format into the definition, in the place of this disk's. */
+bool remedy_define_image(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
+                         const struct virt_disk *disk, const char *path, const char *format);
 /* Commands after which libvirt does not know the snapshots any more that made the leaf's unconsolidated layers. */
 void remedy_forget_snapshots(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
                              const struct image *leaf);

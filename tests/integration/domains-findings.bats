@@ -533,6 +533,34 @@ rebased() {
     wait_for 30 nothing_left
 }
 
+@test "layers merged into a raw image: the definition says raw, whatever the guest wrote to its first sector" {
+    qemu-img create -q -f raw "$STORE/a.img" 4M
+    qemu-img create -q -f qcow2 -b /etc/passwd -F raw "$DIR/evil.qcow2"
+    head -c 65536 "$DIR/evil.qcow2" >"$DIR/evil.bin"
+    chmod 644 "$DIR/evil.bin"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/a.img" vda raw)"
+    start web
+    snapshot web s1
+    guest_write web vda "write -P 5 1M 1M"
+    guest_write web vda "write -s $DIR/evil.bin 0 64k"
+    v destroy web
+    start_daemon
+    scan
+    wait_for 20 has_finding "snapshot-large warning a.s1"
+    remedy snapshot-large a.s1
+    [ "$(head -c 3 "$STORE/a.img")" = QFI ]
+    v dumpxml --inactive web >"$DIR/after.xml"
+    grep -F "<source file='$STORE/a.img'" "$DIR/after.xml"
+    grep -F "<driver name='qemu' type='raw'" "$DIR/after.xml"
+    # Its guest goes on with the same bytes.
+    start web
+    guest_write web vda "write -P 9 2M 64k"
+    v destroy web
+    qemu-io -f raw -r -c 'read -P 5 1M 1M' -c 'read -P 9 2M 64k' "$STORE/a.img" >"$DIR/said"
+    ! grep -i 'fail\|error' "$DIR/said"
+}
+
 @test "names are escaped once, and what is asked for and is not there is an error" {
     make_image "$STORE/router.qcow2"
     own "$STORE"/*
