@@ -172,9 +172,10 @@ static void three_ideas_of_a_chain(void **state)
 {
     struct world *world = *state;
     struct virt_layer live[] = {
-        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1") }, { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") },
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1"), .format = TEXT("qcow2") },
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("qcow2") },
     };
-    struct virt_layer old = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
+    struct virt_layer old = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("qcow2") };
     struct virt_disk disk = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = live, .n_layers = 2, .complete = true };
     struct virt_disk defined = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = &old, .n_layers = 1 };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
@@ -193,6 +194,13 @@ static void three_ideas_of_a_chain(void **state)
     assert_true(found->hold > 0);
     assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
                            "s|='/vm/a'|='/vm/a.s1'|"));
+    /* A raw image never stands where the definition says qcow2: its guest would write the header. */
+    live[0].format = TEXT("raw");
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+                           "type='\\\\)qcow2'/\\\\1raw'/"));
+    live[0].format = NULL;
+    assert_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found), "command\""));
+    live[0].format = TEXT("qcow2");
     domain->n_defined_disks = 0;
     /* On disk the overlay has another parent than libvirt believes. */
     free(overlay->parent.path);
@@ -679,6 +687,7 @@ static void whoever_wrote_the_header(void **state)
     const char *words;
 
     (void)fixture_domain(&world->virt, TEXT("one"), 0, &disk, 1);
+    image->audit->fingerprint = image->fingerprint;
     refresh(world);
     /* Nobody saw it raw: the definition may be wrong. */
     found = of_image(world, image, FINDING_RAW_BECAME_IMAGE);
