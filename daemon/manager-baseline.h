@@ -32,6 +32,7 @@ struct finishing {
     char *children[CHILDREN_COMPARED];  /* files of layers above, NULL-ended or all */
     char *child_paths[CHILDREN_COMPARED];       /* the images they are of */
     size_t n_children;
+    uint64_t readings;          /* that were taken when these files were named: manager->readings */
     /* out */
     bool kept;                  /* fresh is there */
     bool compared;

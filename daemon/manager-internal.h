@@ -107,6 +107,7 @@ struct manager {
     struct usages *usages;
     /* manager-baseline.c, manager-blocks.c, manager-journal.c */
     struct baselines *baselines;
+    uint64_t readings;          /* taken into baselines until now */
     char *baselines_damaged;    /* what is damaged of what was kept of contents, in words; NULL nothing */
     uint64_t baselines_swept;   /* usec: when those of files long gone were forgotten */
     struct stream *streams;     /* of block digests */

@@ -323,8 +323,11 @@ static void tell(const struct image *image, enum reading_verdict verdict, const 
         log_info(0, "%s: %s", path ? path : "an image", explanation ? explanation : reading_verdict_name(verdict));
 }
 
-/* Nothing is decided while an overlay's reading may still explain the change. */
-static void wait_for_child(struct manager *manager, struct image *image)
+static void wake(struct manager *manager, struct image *waiting, const struct image *read);
+
+/* Nothing is decided while an overlay's reading may still explain the change, or when what it was compared with was taken
+ * meanwhile: `readings` were when that began. */
+static void wait_for_child(struct manager *manager, struct image *image, uint64_t readings)
 {
     struct deviation *deviation = image->baseline->deviation;
     const char *suspect = image->baseline->lost_child ? image->baseline->lost_child : emptied_child(manager, image);
@@ -339,11 +342,13 @@ static void wait_for_child(struct manager *manager, struct image *image)
     child = unread_child(manager, image);
     if (!child)
         child = unread_parent(manager, image);
-    if (!child)
+    if (!child && readings == manager->readings)
         return;
-    deviation->waits_for = strdup(child->path);
-    if (deviation->waits_for)
+    deviation->waits_for = strdup(child ? child->path : image->path);
+    if (deviation->waits_for && child)
         scrub_now(manager, child);
+    else if (deviation->waits_for)
+        wake(manager, image, image);
 }
 
 int baseline_take_deviation(struct manager *manager, struct image *image, enum reading_verdict verdict,
@@ -373,10 +378,11 @@ int baseline_take_deviation(struct manager *manager, struct image *image, enum r
     take_roles(manager, image, baseline);
     baseline->blocks = true;
     blocks_adopt(manager, &image->identity, &before);
+    manager->readings++;
     return 0;
 }
 
-static void wait_for_child(struct manager *manager, struct image *image);
+static void wait_for_child(struct manager *manager, struct image *image, uint64_t readings);
 static void wake_neighbours(struct manager *manager, struct image *image);
 
 static void on_compared(struct finishing *finishing)
@@ -399,7 +405,7 @@ static void on_compared(struct finishing *finishing)
         if (baseline_take_deviation(manager, image, READING_COMMIT, explanation) < 0)
             log_error(-ENOMEM, "Cannot take a commit: %m");
     } else {
-        wait_for_child(manager, image);
+        wait_for_child(manager, image, finishing->readings);
     }
     baseline_keep(manager, baseline);
     wake_neighbours(manager, image);
@@ -424,7 +430,7 @@ static void wake(struct manager *manager, struct image *waiting, const struct im
                                  .layered = waiting->parent.state != REFERENCE_NONE,
                                  .fresh = blocks_path(manager, &waiting->identity, BLOCKS_FRESH),
                                  .before = blocks_path(manager, &baseline->identity, ""),
-                                 .below = below_path(manager, waiting) };
+                                 .below = below_path(manager, waiting), .readings = manager->readings };
     memcpy(again->before_digest, baseline->digest, sizeof(again->before_digest));
     r = again->path && again->fresh && again->before ? add_descendants(manager, &baseline->identity, again) : -ENOMEM;
     if (r >= 0)
@@ -489,8 +495,9 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
         if (finishing->kept)
             blocks_adopt(manager, &image->identity, &before);
     } else {
-        wait_for_child(manager, image);
+        wait_for_child(manager, image, finishing->readings);
     }
+    manager->readings++;
     baseline_keep(manager, baseline);
     wake_neighbours(manager, image);
     look_again(manager, image);
@@ -553,7 +560,8 @@ static struct finishing *finishing_new(struct manager *manager, const struct ima
                                      .fingerprint = audit->fingerprint, .verity = audit->verity,
                                      .result = result_copy(audit->digest),
                                      .has_metadata = layer && layer->has_metadata_digest,
-                                     .layered = image->parent.state != REFERENCE_NONE };
+                                     .layered = image->parent.state != REFERENCE_NONE,
+                                     .readings = manager->readings };
     if (finishing->has_metadata)
         memcpy(finishing->metadata, layer->metadata_digest, sizeof(finishing->metadata));
     return finishing->path && finishing->result ? TAKE_PTR(finishing) : NULL;

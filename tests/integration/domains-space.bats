@@ -57,7 +57,8 @@ advice() { ctl show "$(ctl findings --name="$1" --json=short | jq '.[0].id')" | 
     xargs rm <"$DIR/leftovers"
     wait_for 30 has_no_finding orphan
     # Chains: each by its own remedy.
-    wait_for 20 has_finding "chain-deep warning a.qcow2"
+    three_layers() { [ "$(evidence "$(finding chain-deep a.qcow2)" unconsolidated)" = 3 ]; }
+    wait_for 20 three_layers
     remedy chain-deep a.qcow2
     rm "$STORE"/a.s*
     scan

@@ -99,12 +99,13 @@ import json, sys
 for step in json.load(sys.stdin).get("remedy", []): print(*step.values())'
 }
 
-# remedy NAME SUBJECT: runs what is printed, to the letter.
+has_commands() { commands "$1" >"$DIR/remedy.sh" && [ -s "$DIR/remedy.sh" ]; }
+
+# remedy NAME SUBJECT: runs what is printed, to the letter. A layer that has just come may not have been audited yet.
 remedy() {
     local id
     id=$(finding "$1" "$2") || return
-    commands "$id" >"$DIR/remedy.sh"
-    [ -s "$DIR/remedy.sh" ] || { echo "no command for $1 of $2"; ctl show "$id"; return 1; }
+    wait_for 20 has_commands "$id" || { echo "no command for $1 of $2"; ctl show "$id"; return 1; }
     cat "$DIR/remedy.sh"
     as_virsh sh -e "$DIR/remedy.sh" </dev/null 3>&- 4>&-
 }
