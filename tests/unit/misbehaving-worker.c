@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "helpers/report-wire.h"
@@ -125,6 +126,9 @@ static void system_calls(enum misbehaviour how)
         break;
     case MISBEHAVE_WRITE:
         (void)!pwrite(image_fd, "x", 1, 0);
+        break;
+    case MISBEHAVE_PEEK:
+        (void)process_vm_readv(1, NULL, 0, NULL, 0, 0);
         break;
     case MISBEHAVE_MAP_CODE:
         mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

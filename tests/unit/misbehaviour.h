@@ -11,6 +11,7 @@
     X(EXEC, "executes a program", 0, -ECHILD, SIGSYS)                                              \
     X(FORK, "forks", 0, -ECHILD, SIGSYS)                                                           \
     X(WRITE, "writes to the image", 0, -ECHILD, SIGSYS)                                            \
+    X(PEEK, "reads the memory of another process", 0, -ECHILD, SIGSYS)                             \
     X(MAP_CODE, "maps executable memory", 0, -ECHILD, SIGSYS)                                      \
     X(CRASH, "crashes", 0, -ECHILD, SIGSEGV)                                                       \
     X(ABORT, "aborts", 0, -ECHILD, SIGABRT)                                                        \

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Reading through the page cache without a trace in it: through a mapping, where the kernel reads no page but the one
+ * that is touched and says whether it had to; every page that it had to read is dropped again. */
+#include "helpers/worker-uncached.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "lib/bytes.h"
+
+/* No machine has smaller ones. */
+#define PAGE_MIN 4096
+
+/* Why not preadv2(RWF_NOWAIT), which says what is not cached: it has a page that is not there read, and on a device that
+ * answers at once finds it cached, as if it had been; and at a page that the kernel marked, when it read ahead for
+ * somebody else, it goes on with that reading ahead for us. mincore() and cachestat() answer only who owns the file or
+ * may write it. */
+
+/* What the kernel counted for this thread so far. */
+struct counts {
+    long faults;                    /* touched pages that were not in the cache */
+    long blocks;                    /* of 512 bytes, that devices were asked for */
+};
+
+static struct counts counts_now(void)
+{
+    struct rusage usage = { 0 };
+
+    (void) getrusage(RUSAGE_THREAD, &usage);
+    return (struct counts) { .faults = usage.ru_majflt, .blocks = usage.ru_inblock };
+}
+
+void uncached_init(struct uncached *uncached, int fd)
+{
+    *uncached = (struct uncached) { .fd = fd, .page = (size_t)sysconf(_SC_PAGESIZE) };
+    /* Pages of others do not count as used by us, and nothing beside what is asked for comes into the cache. Advice
+     * that is not taken costs nothing but that. */
+    (void) posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    (void) posix_fadvise(fd, 0, 0, POSIX_FADV_NOREUSE);
+}
+
+/* Bytes of a hole that reach from offset up to size at most. A page of it would be made only to be dropped. */
+static size_t hole_at(struct uncached *uncached, uint64_t offset, size_t size)
+{
+    off_t data, end;
+
+    if (offset >= uncached->data_start && offset < uncached->data_end)
+        return 0;
+    data = lseek(uncached->fd, (off_t)offset, SEEK_DATA);
+    if (data < 0)
+        data = errno == ENXIO ? lseek(uncached->fd, 0, SEEK_END) : -1;
+    if (data > (off_t)offset)
+        return min_u64(size, (uint64_t)data - offset);
+    end = lseek(uncached->fd, (off_t)offset, SEEK_HOLE);
+    uncached->data_start = offset;
+    uncached->data_end = data < 0 || end < 0 ? UINT64_MAX : (uint64_t)end;
+    return 0;
+}
+
+/* Copies a page of the mapping; it is read when it is not cached. No plain access: where the file was cut or the device
+ * fails that would be SIGBUS. */
+static int touch(uint8_t *buf, void *mapped, size_t page)
+{
+    struct iovec to = { .iov_base = buf, .iov_len = page }, from = { .iov_base = mapped, .iov_len = page };
+    ssize_t n = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
+
+    return n == (ssize_t)page ? 0 : n >= 0 ? -EFAULT : -errno;
+}
+
+/* The pages of one reading. */
+enum page_kind {
+    PAGE_OTHERS = 0,                /* it was cached */
+    PAGE_OURS,
+    PAGE_HOLE,
+};
+
+static void find_holes(struct uncached *uncached, uint64_t offset, size_t n_pages, enum page_kind *pages)
+{
+    for (size_t i = 0; i < n_pages; i++)
+        if (hole_at(uncached, offset + i * uncached->page, uncached->page) == uncached->page)
+            pages[i] = PAGE_HOLE;
+}
+
+/* Has the pages that are not cached read, all at once. */
+static void request(const struct uncached *uncached, uint64_t offset, size_t n_pages, enum page_kind *pages)
+{
+    struct counts before = counts_now(), after;
+
+    for (size_t i = 0; i < n_pages; i++, before = after) {
+        after = before;
+        if (pages[i] == PAGE_HOLE)
+            continue;
+        (void) posix_fadvise(uncached->fd, (off_t)(offset + i * uncached->page), (off_t)uncached->page,
+                             POSIX_FADV_WILLNEED);
+        after = counts_now();
+        if (after.blocks != before.blocks)
+            pages[i] = PAGE_OURS;
+    }
+}
+
+/* Copies pages until one cannot be had; *ret_r is why. How many. One that had to be waited for and that devices were not
+ * asked for by us is somebody else's, who is reading it just now; unless the kernel does not count here. */
+static size_t copy(struct uncached *uncached, uint8_t *buf, uint8_t *mapped, size_t n_pages, enum page_kind *pages,
+                   int *ret_r)
+{
+    struct counts before = counts_now(), after;
+    int r = 0;
+    size_t i;
+
+    for (i = 0; i < n_pages && r == 0; i++, before = after) {
+        after = before;
+        if (pages[i] == PAGE_HOLE) {
+            memset(buf + i * uncached->page, 0, uncached->page);
+            continue;
+        }
+        r = touch(buf + i * uncached->page, mapped + i * uncached->page, uncached->page);
+        after = counts_now();
+        if (after.faults == before.faults)
+            continue;
+        uncached->counted |= after.blocks != before.blocks;
+        if (after.blocks != before.blocks || !uncached->counted)
+            pages[i] = PAGE_OURS;
+    }
+    *ret_r = r;
+    return r < 0 ? i - 1 : i;
+}
+
+static void drop(const struct uncached *uncached, uint64_t offset, size_t n_pages, const enum page_kind *pages)
+{
+    for (size_t i = 0, n; i < n_pages; i += n) {
+        for (n = 1; i + n < n_pages && pages[i + n] == pages[i]; n++)
+            ;
+        if (pages[i] == PAGE_OURS)
+            (void) posix_fadvise(uncached->fd, (off_t)(offset + i * uncached->page), (off_t)(n * uncached->page),
+                                 POSIX_FADV_DONTNEED);
+    }
+}
+
+/* A page that could not be copied: a plain read tells the end from a bad device. */
+static ssize_t read_plainly(const struct uncached *uncached, uint8_t *buf, uint64_t offset)
+{
+    ssize_t n;
+
+    do
+        n = pread(uncached->fd, buf, uncached->page, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    (void) posix_fadvise(uncached->fd, (off_t)offset, (off_t)uncached->page, POSIX_FADV_DONTNEED);
+    return n;
+}
+
+ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, size_t size)
+{
+    enum page_kind pages[UNCACHED_READ_MAX / PAGE_MIN] = { PAGE_OTHERS };
+    size_t n_pages = min_u64(size, UNCACHED_READ_MAX) / uncached->page, n;
+    void *mapped;
+    off_t end;
+    int r;
+
+    mapped = mmap(NULL, n_pages * uncached->page, PROT_READ, MAP_SHARED, uncached->fd, (off_t)offset);
+    if (mapped == MAP_FAILED)
+        return -EOPNOTSUPP;
+    /* without it, pages beside one that is touched would be read as well */
+    if (madvise(mapped, n_pages * uncached->page, MADV_RANDOM) < 0) {
+        munmap(mapped, n_pages * uncached->page);
+        return -EOPNOTSUPP;
+    }
+    find_holes(uncached, offset, n_pages, pages);
+    if (uncached->counted)
+        request(uncached, offset, n_pages, pages);
+    n = copy(uncached, buf, mapped, n_pages, pages, &r);
+    munmap(mapped, n_pages * uncached->page);       /* what is mapped cannot be dropped */
+    drop(uncached, offset, n_pages, pages);
+    if (n == 0)
+        return r == -EFAULT ? read_plainly(uncached, buf, offset) : -EOPNOTSUPP;
+    end = lseek(uncached->fd, 0, SEEK_END);
+    return (ssize_t)(end < 0 || (uint64_t)end <= offset ? 0 : min_u64(n * uncached->page, (uint64_t)end - offset));
+}
