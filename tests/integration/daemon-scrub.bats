@@ -100,6 +100,7 @@ scrub_field() { # FIELD: of the first one under way
 
 is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
 
+# bats test_tags=kernel
 @test "a scrub reads everything past the page cache, and leaves the cache as it was" {
     is_tmpfs && skip "on tmpfs the page cache is the file"
     random_image "$STORE/a.qcow2" 12
@@ -139,6 +140,7 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     ! grep Cannot "$LOG"
 }
 
+# bats test_tags=kernel
 @test "where O_DIRECT cannot be had: what is cached stays, what is not leaves no trace, and the audit says so" {
     need mkfs.ext4 mount
     need_root
@@ -374,6 +376,7 @@ find_bad_sector() { # READING
     find_bad_sector direct
 }
 
+# bats test_tags=kernel
 @test "a sector that cannot be read, where O_DIRECT cannot be had: the same" {
     need fusermount3 mkfs.ext4 mount
     need_root

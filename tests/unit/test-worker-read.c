@@ -212,7 +212,7 @@ static void check_cache(struct fixture *f, uint32_t alignment, enum report_readi
         cache_some(f, advice, bytes, every);
         read_all_of_it(f, alignment, expected);
         look(f, f->after);
-        gone = 0; static int tries; fprintf(stderr, "TRY %d\n", ++tries);
+        gone = 0;
         for (size_t i = 0; i < f->n_pages; i++) {
             assert_true(f->before[i] || !f->after[i]);
             gone += f->before[i] && !f->after[i];
