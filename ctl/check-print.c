@@ -27,7 +27,8 @@ static const struct layer_report *image_layer(const struct check *check)
 
 int check_worse(int a, int b)
 {
-    static const int worst_first[] = { CHECK_FAILED, CHECK_CORRUPT, CHECK_LEAKS, CHECK_UNSUPPORTED };
+    static const int worst_first[] = { CHECK_FAILED, CHECK_CORRUPT, CHECK_LEAKS,
+                                       CHECK_UNSUPPORTED };
 
     for (size_t i = 0; i < ELEMENTSOF(worst_first); i++)
         if (a == worst_first[i] || b == worst_first[i])
@@ -63,14 +64,17 @@ static char *report_failure(const struct check *check)
 {
     const struct audit_report *report = check->report;
     const struct qca_error *error = &report->open_error;
-    const char *layer = error->layer > 0 && error->layer < check->n_paths ? check->paths[error->layer] : NULL;
+    const char *layer = error->layer > 0 && error->layer < check->n_paths
+                            ? check->paths[error->layer]
+                            : NULL;
     _cleanup_free_ char *shown = layer ? text_escape_string(layer) : NULL;
     const char *why = error->text[0] ? error->text : strerror(-report->error);
     char *text = NULL;
     int n;
 
     if (report->worker_signal != 0)
-        n = asprintf(&text, "The worker was ended by signal %d (%s); please report that with the image",
+        n = asprintf(&text,
+                     "The worker was ended by signal %d (%s); please report that with the image",
                      report->worker_signal, strsignal(report->worker_signal));
     else if (layer)
         n = asprintf(&text, "Layer %u, %s: %s", error->layer, shown, why);
@@ -127,12 +131,14 @@ static const char *counter_name(enum qca_counter counter)
 }
 
 /* NULL: of the active tables, or one that the report does not have. */
-static const struct qca_snapshot *snapshot_of(const struct qca_image_info *info, const struct qca_issue *issue)
+static const struct qca_snapshot *snapshot_of(const struct qca_image_info *info,
+                                              const struct qca_issue *issue)
 {
     return issue->snapshot < info->n_snapshots ? &info->snapshots[issue->snapshot] : NULL;
 }
 
-static int issue_json(const struct qca_image_info *info, const struct qca_issue *issue, json_object **ret_object)
+static int issue_json(const struct qca_image_info *info, const struct qca_issue *issue,
+                      json_object **ret_object)
 {
     const struct { const char *key; uint64_t value; bool have; } numbers[] = {
         {"index", issue->index, true},
@@ -193,9 +199,11 @@ static int result_json(const struct layer_report *layer, json_object *object)
 {
     const struct qca_check_result *result = &layer->check;
     const struct { const char *key; uint64_t value; } figures[] = {
-        {"check-errors", result->check_errors}, {"corruptions", result->corruptions}, {"leaks", result->leaks},
+        {"check-errors", result->check_errors}, {"corruptions", result->corruptions},
+        {"leaks", result->leaks},
         {"image-end-offset", result->image_end_offset}, {"total-clusters", result->total_clusters},
-        {"allocated-clusters", result->allocated_clusters}, {"compressed-clusters", result->compressed_clusters},
+        {"allocated-clusters", result->allocated_clusters},
+        {"compressed-clusters", result->compressed_clusters},
         {"fragmented-clusters", result->fragmented_clusters},
     };
     json_object *issues = NULL;
@@ -215,7 +223,8 @@ static int leaks_json(const struct layer_report *layer, json_object *object)
 {
     const struct qca_check_result *result = &layer->check;
     const struct { const char *key; uint64_t value; } numbers[] = {
-        {"leaked-bytes", result->leaks * layer->info.cluster_size}, {"leak-runs", result->leak_runs},
+        {"leaked-bytes", result->leaks * layer->info.cluster_size},
+        {"leak-runs", result->leak_runs},
         {"burst-leaks", result->burst_leaks}, {"burst-offset", result->burst_offset},
         {"burst-end-offset", result->burst_end},
     };
@@ -251,7 +260,8 @@ static int layers_json(const struct check *check, json_object **ret_array)
         int r = object && json_object_array_add(array, object) >= 0 ? 0 : -ENOMEM;
 
         if (r >= 0)
-            r = layer_json(i < check->n_paths ? check->paths[i] : NULL, &check->report->layers[i], object);
+            r = layer_json(i < check->n_paths ? check->paths[i] : NULL, &check->report->layers[i],
+                           object);
         if (r < 0)
             return r;
     }
@@ -275,8 +285,9 @@ int check_json(const struct check *check, json_object **ret_object)
     const struct layer_report *first = top(check);
     json_object *layers = NULL;
     const struct layer_report *image = image_layer(check);
-    int r = !object ? -ENOMEM : first || (image && image->checked) ? layer_json(check->file, image, object)
-                                                                   : put_string(object, "filename", check->file);
+    int r = !object                              ? -ENOMEM
+            : first || (image && image->checked) ? layer_json(check->file, image, object)
+                                                 : put_string(object, "filename", check->file);
 
     if (r >= 0)
         r = put(object, "opened", json_object_new_boolean(first != NULL));
@@ -313,7 +324,8 @@ static const char *table_words(enum qca_table table)
     }
 }
 
-/* What is said of an issue below its first line: pieces, parted by semicolons, as many as a line takes. */
+/* What is said of an issue below its first line: pieces, parted by semicolons, as many as a line
+ * takes. */
 struct pieces {
     unsigned width;             /* 0: no limit */
     unsigned column;            /* 0: nothing yet */
@@ -321,7 +333,8 @@ struct pieces {
 
 enum { PIECES_INDENT = 13 };
 
-static void __attribute__((format(printf, 2, 3))) print_piece(struct pieces *pieces, const char *format, ...)
+static void __attribute__((format(printf, 2, 3)))
+print_piece(struct pieces *pieces, const char *format, ...)
 {
     _cleanup_free_ char *text = NULL;
     va_list arguments;
@@ -334,7 +347,8 @@ static void __attribute__((format(printf, 2, 3))) print_piece(struct pieces *pie
     if (!text)
         return;
     columns = text_columns(text);
-    if (pieces->column > 0 && (pieces->width == 0 || pieces->column + 2 + columns < pieces->width)) {
+    if (pieces->column > 0 &&
+        (pieces->width == 0 || pieces->column + 2 + columns < pieces->width)) {
         (void)fputs("; ", stdout);
         pieces->column += 2;
     } else {
@@ -345,7 +359,8 @@ static void __attribute__((format(printf, 2, 3))) print_piece(struct pieces *pie
     pieces->column += columns;
 }
 
-static void print_where(struct pieces *pieces, const struct qca_image_info *info, const struct qca_issue *issue)
+static void print_where(struct pieces *pieces, const struct qca_image_info *info,
+                        const struct qca_issue *issue)
 {
     const struct qca_snapshot *snapshot = snapshot_of(info, issue);
     bool bytes = issue->table == QCA_TABLE_HEADER || issue->table == QCA_TABLE_CRYPT;
@@ -354,9 +369,11 @@ static void print_where(struct pieces *pieces, const struct qca_image_info *info
     if (issue->table_offset != QCA_NO_OFFSET && issue->table != QCA_TABLE_HEADER)
         (void)snprintf(at, sizeof(at), " at 0x%" PRIx64, issue->table_offset);
     if (issue->table != QCA_TABLE_DATA)
-        print_piece(pieces, "%s%s, %s %" PRIu64, table_words(issue->table), at, bytes ? "byte" : "entry", issue->index);
+        print_piece(pieces, "%s%s, %s %" PRIu64, table_words(issue->table), at,
+                    bytes ? "byte" : "entry", issue->index);
     if (snapshot) {
-        _cleanup_free_ char *name = text_escape_string(snapshot->name[0] ? snapshot->name : snapshot->id);
+        _cleanup_free_ char *name = text_escape_string(snapshot->name[0]
+                                        ? snapshot->name : snapshot->id);
 
         print_piece(pieces, "snapshot %" PRIu32 " (%s)", issue->snapshot, name ? name : "");
     } else if (issue->snapshot != QCA_ACTIVE)
@@ -366,7 +383,8 @@ static void print_where(struct pieces *pieces, const struct qca_image_info *info
 /* Oddities beyond qemu-img need not harm anybody. */
 static bool hurts(const struct qca_issue *issue)
 {
-    return qca_issue_kind_counter(issue->kind) != QCA_COUNTER_BEYOND || qca_issue_kind_is_pointer(issue->kind);
+    return qca_issue_kind_counter(issue->kind) != QCA_COUNTER_BEYOND ||
+           qca_issue_kind_is_pointer(issue->kind);
 }
 
 static void print_hurt(struct pieces *pieces, const struct qca_issue *issue)
@@ -378,27 +396,33 @@ static void print_hurt(struct pieces *pieces, const struct qca_issue *issue)
         print_piece(pieces, "host offset 0x%" PRIx64 "%s%s", issue->host_offset, alone ? ", " : "",
                     alone ? text_size(issue->host_length, size) : "");
     if (issue->stored != issue->counted)
-        print_piece(pieces, "refcount %" PRIu64 ", references %" PRIu64, issue->stored, issue->counted);
+        print_piece(pieces, "refcount %" PRIu64 ", references %" PRIu64, issue->stored,
+                    issue->counted);
     if (issue->guest_offset != QCA_NO_OFFSET) {
         pieces->width = 1;      /* on a line of its own */
-        print_piece(pieces, "the guest's disk %s0x%" PRIx64 " on, %s", hurts(issue) ? "is hurt from " : "from ",
-                    issue->guest_offset, text_size(issue->guest_length, size));
+        print_piece(pieces, "the guest's disk %s0x%" PRIx64 " on, %s",
+                    hurts(issue) ? "is hurt from " : "from ", issue->guest_offset,
+                    text_size(issue->guest_length, size));
     }
 }
 
-static void print_issue(const struct output *output, const struct qca_image_info *info, const struct qca_issue *issue)
+static void print_issue(const struct output *output, const struct qca_image_info *info,
+                        const struct qca_issue *issue)
 {
     enum qca_counter counter = qca_issue_kind_counter(issue->kind);
     enum colour colour = counter == QCA_COUNTER_LEAK || !hurts(issue) ? COLOUR_YELLOW : COLOUR_RED;
     struct pieces pieces = { .width = output->width };
 
     (void)printf("  %s%-10s%s ", output_colour(output, colour),
-                 counter != QCA_COUNTER_BEYOND ? counter_name(counter) : hurts(issue) ? "damage" : "notice",
+                 counter != QCA_COUNTER_BEYOND ? counter_name(counter)
+                 : hurts(issue)                ? "damage"
+                                               : "notice",
                  output_colour(output, COLOUR_OFF));
     if (issue->kind == QCA_ISSUE_CLUSTER_LEAKED) {
         char size[TEXT_SIZE_MAX];
-        (void)printf("%" PRIu64 " cluster%s that nothing references, from 0x%" PRIx64 " on (%s)\n", issue->count,
-                     issue->count == 1 ? "" : "s", issue->host_offset, text_size(issue->host_length, size));
+        (void)printf("%" PRIu64 " cluster%s that nothing references, from 0x%" PRIx64 " on (%s)\n",
+                     issue->count, issue->count == 1 ? "" : "s", issue->host_offset,
+                     text_size(issue->host_length, size));
         return;
     }
     (void)printf("%s\n", qca_issue_kind_text(issue->kind));
@@ -415,7 +439,9 @@ static uint64_t issues_omitted(const struct qca_check_result *result)
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
         omitted += kind == QCA_ISSUE_CLUSTER_LEAKED ? 0 : result->kind_count[kind];
     for (size_t i = 0; i < result->n_issues; i++) {
-        uint64_t count = result->issues[i].kind == QCA_ISSUE_CLUSTER_LEAKED ? 1 : result->issues[i].count;
+        uint64_t count = result->issues[i].kind == QCA_ISSUE_CLUSTER_LEAKED
+                             ? 1
+                             : result->issues[i].count;
 
         omitted -= count < omitted ? count : omitted;
     }
@@ -425,7 +451,8 @@ static uint64_t issues_omitted(const struct qca_check_result *result)
 static void print_issues(const struct output *output, const struct layer_report *layer)
 {
     const struct qca_check_result *result = &layer->check;
-    size_t shown = output->full || result->n_issues < ISSUES_SHOWN ? result->n_issues : ISSUES_SHOWN;
+    size_t shown = output->full || result->n_issues < ISSUES_SHOWN
+                       ? result->n_issues : ISSUES_SHOWN;
     uint64_t omitted = issues_omitted(result);
 
     for (size_t i = 0; i < shown; i++)
@@ -455,31 +482,41 @@ static void print_verdict(const struct output *output, const struct qca_check_re
     uint64_t hidden = hidden_damage(result);
 
     if (result->corruptions > 0)
-        (void)printf("%s%" PRIu64 " error%s found.%s Data may be damaged, and writes may damage more:\nkeep a "
-                     "copy before anything else, and repair only the copy.\n", output_colour(output, COLOUR_RED),
-                     result->corruptions, result->corruptions == 1 ? " was" : "s were",
+        (void)printf("%s%" PRIu64
+                     " error%s found.%s Data may be damaged, and writes may damage more:\nkeep a "
+                     "copy before anything else, and repair only the "
+                     "copy.\n",
+                     output_colour(output, COLOUR_RED), result->corruptions,
+                     result->corruptions == 1 ? " was" : "s were",
                      output_colour(output, COLOUR_OFF));
     if (result->leaks > 0)
-        (void)printf("%s%" PRIu64 " leaked cluster%s found.%s Disk space is wasted, no data is harmed.\n",
-                     output_colour(output, COLOUR_YELLOW), result->leaks, result->leaks == 1 ? " was" : "s were",
-                     output_colour(output, COLOUR_OFF));
+        (void)printf("%s%" PRIu64
+                     " leaked cluster%s found.%s Disk space is wasted, no data is harmed.\n",
+                     output_colour(output, COLOUR_YELLOW), result->leaks,
+                     result->leaks == 1 ? " was" : "s were", output_colour(output, COLOUR_OFF));
     if (result->leaks > 1)
-        (void)printf("They lie in %" PRIu64 " run%s, most of them together at 0x%" PRIx64 " to 0x%" PRIx64 ": %" PRIu64 ".\n",
-                     result->leak_runs, result->leak_runs == 1 ? "" : "s", result->burst_offset, result->burst_end,
-                     result->burst_leaks);
+        (void)printf("They lie in %" PRIu64 " run%s, most of them together at 0x%" PRIx64
+                     " to 0x%" PRIx64 ": %" PRIu64 ".\n",
+                     result->leak_runs, result->leak_runs == 1 ? "" : "s", result->burst_offset,
+                     result->burst_end, result->burst_leaks);
     if (result->check_errors > 0)
         (void)printf("%s%" PRIu64 " internal error%s%s: parts of the metadata could not be read.\n",
-                     output_colour(output, COLOUR_RED), result->check_errors, result->check_errors == 1 ? "" : "s",
-                     output_colour(output, COLOUR_OFF));
-    if (result->finished && result->corruptions == 0 && result->leaks == 0 && result->check_errors == 0 && hidden == 0)
+                     output_colour(output, COLOUR_RED), result->check_errors,
+                     result->check_errors == 1 ? "" : "s", output_colour(output, COLOUR_OFF));
+    if (result->finished && result->corruptions == 0 && result->leaks == 0 &&
+        result->check_errors == 0 && hidden == 0)
         (void)printf("%sNo errors were found.%s\n", output_colour(output, COLOUR_GREEN),
                      output_colour(output, COLOUR_OFF));
     if (hidden > 0)
-        (void)printf("%sDamage was found in %" PRIu64 " place%s,%s which qemu-img check calls clean: see above.\n"
-                     "Keep a copy, and restore what is hurt: a repair would not see it.\n", output_colour(output, COLOUR_RED), hidden,
-                     hidden == 1 ? "" : "s", output_colour(output, COLOUR_OFF));
+        (void)printf("%sDamage was found in %" PRIu64
+                     " place%s,%s which qemu-img check calls clean: see above.\n"
+                     "Keep a copy, and restore what is hurt: a repair would not see "
+                     "it.\n",
+                     output_colour(output, COLOUR_RED), hidden, hidden == 1 ? "" : "s",
+                     output_colour(output, COLOUR_OFF));
     if (result->total_clusters > 0)
-        (void)printf("%" PRIu64 "/%" PRIu64 " = %.2f%% allocated, %.2f%% fragmented, %.2f%% compressed clusters\n",
+        (void)printf("%" PRIu64 "/%" PRIu64
+                     " = %.2f%% allocated, %.2f%% fragmented, %.2f%% compressed clusters\n",
                      result->allocated_clusters, result->total_clusters,
                      percent(result->allocated_clusters, result->total_clusters),
                      percent(result->fragmented_clusters, result->allocated_clusters),
@@ -488,7 +525,8 @@ static void print_verdict(const struct output *output, const struct qca_check_re
         (void)printf("Image end offset: %" PRIu64 "\n", result->image_end_offset);
 }
 
-static int print_layer(const struct output *output, const char *path, const struct layer_report *layer, size_t depth)
+static int print_layer(const struct output *output, const char *path,
+                       const struct layer_report *layer, size_t depth)
 {
     _cleanup_free_ char *shown = text_escape_string(path);
     char size[TEXT_SIZE_MAX];
@@ -507,8 +545,9 @@ static int print_layer(const struct output *output, const char *path, const stru
     }
     print_issues(output, layer);
     if (!layer->check.finished)
-        (void)printf("%sThe check could not be finished%s: %s.\n", output_colour(output, COLOUR_RED),
-                     output_colour(output, COLOUR_OFF), layer->check.error.text);
+        (void)printf("%sThe check could not be finished%s: %s.\n",
+                     output_colour(output, COLOUR_RED), output_colour(output, COLOUR_OFF),
+                     layer->check.error.text);
     print_verdict(output, &layer->check);
     return 0;
 }
@@ -533,11 +572,13 @@ static int print_layers(const struct ctl *ctl, const struct check *check)
             next++;
         if (next > i + 1) {
             (void)printf("\nLayers %zu to %zu: %sno errors were found.%s\n", i, next - 1,
-                         output_colour(&ctl->output, COLOUR_GREEN), output_colour(&ctl->output, COLOUR_OFF));
+                         output_colour(&ctl->output, COLOUR_GREEN),
+                         output_colour(&ctl->output, COLOUR_OFF));
             continue;
         }
         (void)printf("\nLayer %zu ", i);
-        r = print_layer(&ctl->output, i < check->n_paths ? check->paths[i] : "", &report->layers[i], 0);
+        r = print_layer(&ctl->output, i < check->n_paths ? check->paths[i] : "", &report->layers[i],
+                        0);
     }
     return r;
 }
@@ -552,8 +593,9 @@ static void print_chain_verdict(const struct output *output, const struct check 
     for (size_t i = 0; i < report->n_layers; i++) {
         const struct layer_report *layer = &report->layers[i];
 
-        if (!layer->checked || (layer->check.finished && layer->check.corruptions == 0 &&
-                                layer->check.check_errors == 0 && hidden_damage(&layer->check) == 0))
+        if (!layer->checked ||
+            (layer->check.finished && layer->check.corruptions == 0 &&
+             layer->check.check_errors == 0 && hidden_damage(&layer->check) == 0))
             continue;
         if (damaged++ == 0)
             first = i;
@@ -564,8 +606,10 @@ static void print_chain_verdict(const struct output *output, const struct check 
     }
     shown = text_escape_string(first < check->n_paths ? check->paths[first] : "");
     (void)printf("\n%s%zu of %zu layers %s damaged%s, the first from above is layer %zu, %s:\n"
-                 "all that lies above it reads through it.\n", output_colour(output, COLOUR_RED), damaged,
-                 report->n_layers, damaged == 1 ? "is" : "are", output_colour(output, COLOUR_OFF), first,
+                 "all that lies above it reads through "
+                 "it.\n",
+                 output_colour(output, COLOUR_RED), damaged, report->n_layers,
+                 damaged == 1 ? "is" : "are", output_colour(output, COLOUR_OFF), first,
                  shown ? shown : "");
 }
 
@@ -576,7 +620,8 @@ int check_print(const struct ctl *ctl, const struct check *check)
     int r = 0;
 
     if (!first) {
-        _cleanup_free_ char *failure = check_failure(check), *shown = text_escape_string(check->file);
+        _cleanup_free_ char *failure = check_failure(check),
+                            *shown = text_escape_string(check->file);
 
         r = complain(0, "Cannot open %s: %s.", shown, failure);
         /* of a chain that broke, what was seen down to the break */

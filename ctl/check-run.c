@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs a check or digests of a file in a sandboxed worker, and opens for it what the image refers to, by QEMU's rules. */
+/* Runs a check or digests of a file in a sandboxed worker, and opens for it what the image refers
+ * to, by QEMU's rules. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -51,8 +52,10 @@ static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
     if (fd < 0)
         return -errno;
     *ret_fd = TAKE_FD(fd);
-    *ret_id = (struct qca_file_id){ .a = st.st_dev, .b = st.st_ino,
-                                    .mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+    *ret_id = (struct qca_file_id){ .a = st.st_dev,
+                                    .b = st.st_ino,
+                                    .mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 +
+                                             st.st_mtim.tv_nsec,
                                     .is_device = S_ISBLK(st.st_mode) };
     return 0;
 }
@@ -60,13 +63,17 @@ static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
 /* Does QEMU have it open for writing? Asked of the kernel, without taking a lock. */
 static bool has_writer(int fd)
 {
-    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCK_BYTE_WRITE, .l_len = 1 };
+    struct flock lock = {
+        .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = LOCK_BYTE_WRITE, .l_len = 1
+    };
 
     return fcntl(fd, F_OFD_GETLK, &lock) >= 0 && lock.l_type != F_UNLCK;
 }
 
-/* Parents lie relative to the image that names them, data files relative to the working directory. */
-static int reference_path(const struct check *check, const struct worker_question *question, char **ret_path)
+/* Parents lie relative to the image that names them, data files relative to the working
+ * directory. */
+static int reference_path(const struct check *check, const struct worker_question *question,
+                          char **ret_path)
 {
     _cleanup_free_ char *name = NULL;
     const char *image = question->layer < check->n_paths ? check->paths[question->layer] : NULL;
@@ -92,7 +99,8 @@ static int reference_path(const struct check *check, const struct worker_questio
     return 0;
 }
 
-static void on_question(void *userdata, struct worker *worker, const struct worker_question *question)
+static void on_question(void *userdata, struct worker *worker,
+                        const struct worker_question *question)
 {
     struct checker *checker = userdata;
     struct check *check = checker->check;
@@ -120,7 +128,8 @@ static uint64_t monotonic_usec(void)
 }
 
 /* ", 1.2G/s, 3min left": bytes of a digest. Begins anew with a second digest of the same file. */
-static void rate_text(struct checker *checker, uint64_t done, uint64_t total, char *buf, size_t size)
+static void rate_text(struct checker *checker, uint64_t done, uint64_t total, char *buf,
+                      size_t size)
 {
     uint64_t usec = monotonic_usec(), elapsed;
     char rate[TEXT_SIZE_MAX], left[TEXT_DURATION_MAX];
@@ -144,7 +153,9 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
     struct checker *checker = userdata;
     char rate[TEXT_SIZE_MAX + TEXT_DURATION_MAX + 20] = "", layer[40] = "";
     _cleanup_free_ char *name = text_escape_string(checker->check->file);
-    _cleanup_free_ char *shown = name ? text_shorten(&checker->ctl->output, name, checker->digests ? 40 : 60) : NULL;
+    _cleanup_free_ char *shown = name ? text_shorten(&checker->ctl->output, name,
+                                                     checker->digests ? 40 : 60)
+                                      : NULL;
 
     if (!checker->progress || total == 0)
         return;
@@ -155,8 +166,8 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
         (void)snprintf(layer, sizeof(layer), ", layer %zu", checker->check->n_paths - 2);
     if (checker->digests)
         rate_text(checker, done, total, rate, sizeof(rate));
-    (void)fprintf(stderr, "\r%5.1f%%%s %s%s\033[K", 100.0 * (double)done / (double)total, rate, shown ? shown : "",
-                  layer);
+    (void)fprintf(stderr, "\r%5.1f%%%s %s%s\033[K", 100.0 * (double)done / (double)total, rate,
+                  shown ? shown : "", layer);
     checker->progress_shown = true;
 }
 
@@ -169,7 +180,8 @@ static void end_progress(struct checker *checker)
 
 /* ---- one check ---------------------------------------------------------------------------- */
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                      bool unallocated)
 {
     const struct check_ask *ask = ((struct checker *)userdata)->ask;
 
@@ -184,7 +196,8 @@ static void on_done(void *userdata, struct worker *worker, struct audit_report *
     checker->done = true;
 }
 
-/* Threads must be there before the worker confines itself, and so before it sees the image: its size has to tell. */
+/* Threads must be there before the worker confines itself, and so before it sees the image: its
+ * size has to tell. */
 static unsigned threads_for(const struct checker *checker, int fd)
 {
     unsigned most = THREADS_AT_BEST;
@@ -217,7 +230,8 @@ static int have_worker(struct checker *checker, int fd)
     };
     int r;
 
-    if (checker->worker && !worker_exhausted(checker->worker) && checker->threads >= options.threads)
+    if (checker->worker && !worker_exhausted(checker->worker) &&
+        checker->threads >= options.threads)
         return 0;
     checker->threads = options.threads;
     checker->worker = worker_free(checker->worker);
@@ -259,7 +273,8 @@ static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
     return 0;
 }
 
-int checker_run(struct checker *checker, const char *file, const struct check_ask *ask, struct check *check)
+int checker_run(struct checker *checker, const char *file, const struct check_ask *ask,
+                struct check *check)
 {
     _cleanup_close_ int fd = -1;
     struct qca_file_id id;

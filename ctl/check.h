@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Images audited by a worker of our own, with the caller's rights and no daemon: check, hash, verify, compare. */
+/* Images audited by a worker of our own, with the caller's rights and no daemon: check, hash,
+ * verify, compare. */
 #pragma once
 
 #include "ctl/ctl.h"
 #include "helpers/client.h"
 
 /* Exit statuses of `qemu-img check`. */
-enum { CHECK_CLEAN = 0, CHECK_FAILED = 1, CHECK_CORRUPT = 2, CHECK_LEAKS = 3, CHECK_UNSUPPORTED = 63 };
+enum {
+    CHECK_CLEAN = 0,
+    CHECK_FAILED = 1,
+    CHECK_CORRUPT = 2,
+    CHECK_LEAKS = 3,
+    CHECK_UNSUPPORTED = 63
+};
 
 #define CHECK_LAYERS_MAX CLIENT_LAYERS_MAX
 
@@ -28,7 +35,8 @@ struct check_ask {
     unsigned algorithms;            /* QCA_DIGEST_* */
     const char *snapshot;           /* NULL: what is active */
     /* as of struct worker_request */
-    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                   bool unallocated);
     void *userdata;
 };
 
@@ -36,7 +44,8 @@ struct check_ask {
 int checker_new(const struct ctl *ctl, bool digests, struct checker **ret_checker);
 struct checker *checker_free(struct checker *checker);
 /* Always fills check (to be ended by check_done()); -errno only when no worker can be had. */
-int checker_run(struct checker *checker, const char *file, const struct check_ask *ask, struct check *check);
+int checker_run(struct checker *checker, const char *file, const struct check_ask *ask,
+                struct check *check);
 void check_done(struct check *check);
 
 int check_exit_status(const struct check *check);

@@ -20,7 +20,8 @@
 char *client_socket(const struct ctl *ctl)
 {
     static const char system_socket[] = CONTROL_SYSTEM_RUNTIME_DIR "/" CONTROL_SOCKET_NAME;
-    const char *environment = secure_getenv("QCAUDIT_SOCKET"), *runtime = secure_getenv("XDG_RUNTIME_DIR");
+    const char *environment = secure_getenv("QCAUDIT_SOCKET"),
+               *runtime = secure_getenv("XDG_RUNTIME_DIR");
     char *path;
 
     if (ctl->socket)
@@ -75,11 +76,17 @@ static int cannot_connect(const struct ctl *ctl, const char *path, int error)
     _cleanup_free_ char *shown = text_escape_string(path);
 
     if (error == -EACCES || error == -EPERM)
-        return complain(0, "You may not connect to qcauditd (socket %s). Be root, or a member of the group that its "
-                           "configuration names.", shown), error;
+        return complain(
+                   0,
+                   "You may not connect to qcauditd (socket %s). Be root, or a member of the group "
+                   "that its "
+                   "configuration names.",
+                   shown),
+               error;
     (void)complain(0, "qcauditd is not running (socket %s: %s).\n"
                       "Start it:                   systemctl start qcauditd\n"
-                      "or look into its database:  qcauditctl --offline %s", shown, strerror(-error),
+                      "or look into its database:  qcauditctl --offline "
+                      "%s", shown, strerror(-error),
                    "findings");
     return error;
 }
@@ -110,7 +117,8 @@ int client_call_new(struct ctl *ctl, const char *method, sd_bus_message **ret_ca
 
     if (r < 0)
         return r;
-    r = sd_bus_message_new_method_call(ctl->bus, ret_call, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, method);
+    r = sd_bus_message_new_method_call(ctl->bus, ret_call, NULL, CONTROL_OBJECT_PATH,
+                                       CONTROL_INTERFACE, method);
     return r < 0 ? complain(r, "Cannot call qcauditd") : 0;
 }
 
@@ -122,14 +130,20 @@ static int call_failed(int r, const sd_bus_error *error)
         return complain(0, "Permission denied: %s.", message), -EACCES;
     if (r == -ETIMEDOUT || sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
         return complain(0, "qcauditd does not answer. See: journalctl -u qcauditd"), -ETIMEDOUT;
-    if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE || sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED))
-        return complain(0, "qcauditd closed the connection: it stopped, or too many clients are connected."), r;
+    if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE ||
+        sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED))
+        return complain(
+                   0,
+                   "qcauditd closed the connection: it stopped, or too many clients are "
+                   "connected."),
+               r;
     if (message && *message)
         return complain(0, "%s.", message), r;
     return complain(r, "The call to qcauditd failed");
 }
 
-int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error, sd_bus_message **ret_reply)
+int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
+                sd_bus_message **ret_reply)
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
     int r = sd_bus_call(ctl->bus, call, CALL_USEC, &error, ret_reply);
@@ -217,7 +231,8 @@ static int list_pages(struct ctl *ctl, const char *method, json_object *filter, 
         r = client_call_new(ctl, method, &call);
         if (r < 0)
             return r;
-        r = filter ? control_append_entry(call, filter) : sd_bus_message_append_array(call, 'y', path, strlen(path));
+        r = filter ? control_append_entry(call, filter)
+                   : sd_bus_message_append_array(call, 'y', path, strlen(path));
         if (r < 0)
             return complain(r, "Cannot call qcauditd");
         r = list_page(ctl, call, all, &cursor);
@@ -243,7 +258,8 @@ int client_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
     return list_pages(ctl, "ListReadings", NULL, path, ret_rows);
 }
 
-static int call_by_path(struct ctl *ctl, const char *method, const char *path, bool rows, json_object **ret_value)
+static int call_by_path(struct ctl *ctl, const char *method, const char *path, bool rows,
+                        json_object **ret_value)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
     int r = client_call_new(ctl, method, &call);

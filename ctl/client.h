@@ -4,14 +4,15 @@
 
 #include "ctl/ctl.h"
 
-/* Where the daemon's socket is: --socket, $QCAUDIT_SOCKET, the system's (for root, or where it exists), else
- * $XDG_RUNTIME_DIR's. malloc'd. */
+/* Where the daemon's socket is: --socket, $QCAUDIT_SOCKET, the system's (for root, or where it
+ * exists), else $XDG_RUNTIME_DIR's. malloc'd. */
 char *client_socket(const struct ctl *ctl);
 /* A call of a method of the interface; connects first. */
 int client_call_new(struct ctl *ctl, const char *method, sd_bus_message **ret_call);
-/* Sends it and waits for the answer. quiet_error: the D-Bus error that is left to the caller, as -ENOENT
- * unprinted; may be NULL. */
-int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error, sd_bus_message **ret_reply);
+/* Sends it and waits for the answer. quiet_error: the D-Bus error that is left to the caller, as
+ * -ENOENT unprinted; may be NULL. */
+int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
+                sd_bus_message **ret_reply);
 /* A call whose answer is one entry, or rows. */
 int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_error, bool rows,
                      json_object **ret_value);

@@ -13,7 +13,8 @@
 #define USEC_PER_SEC UINT64_C(1000000)
 
 /* Exit statuses beside 0 and 1; those of check are qemu-img's. */
-#define EXIT_FINDINGS_OPENED 2      /* scan --wait: findings of severity error or critical were opened */
+#define EXIT_FINDINGS_OPENED 2      /* scan --wait: findings of severity error or critical were
+                                     * opened */
 
 struct ctl {
     struct output output;
@@ -58,7 +59,8 @@ int verb_verify(struct ctl *ctl, int argc, char **argv);
 int verb_compare(struct ctl *ctl, int argc, char **argv);
 int verb_baseline(struct ctl *ctl, int argc, char **argv);
 
-/* What several verbs show of contents: lines of the baseline of an image; a table of its readings. */
+/* What several verbs show of contents: lines of the baseline of an image; a table of its
+ * readings. */
 void baseline_print(const struct ctl *ctl, json_object *baseline);
 int baseline_print_readings(struct ctl *ctl, json_object *rows);
 

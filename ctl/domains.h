@@ -7,6 +7,6 @@
 /* By name or UUID: -ENOENT, unprinted, when libvirt knows none. Prints all other errors. */
 int domain_find(struct ctl *ctl, const char *name, json_object **ret_domain);
 int domain_show(struct ctl *ctl, json_object *domain);
-/* The image of "DOMAIN:TARGET", or of the domain's first disk: -ENOENT, unprinted, when there is no such domain.
- * malloc'd. */
+/* The image of "DOMAIN:TARGET", or of the domain's first disk: -ENOENT, unprinted, when there is no
+ * such domain. malloc'd. */
 int domain_disk_path(struct ctl *ctl, const char *argument, char **ret_path);

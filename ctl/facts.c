@@ -94,7 +94,8 @@ char *fact_path(json_object *row, const char *key, const char *common)
 
     if (!path || n == 0 || strncmp(path, common, n) != 0)
         return row_text(row, key);
-    return text_escape(path + n, (size_t)json_object_get_string_len(value) - n, &text) < 0 ? NULL : text;
+    return text_escape(path + n, (size_t)json_object_get_string_len(value) - n, &text) < 0
+               ? NULL : text;
 }
 
 char *fact_subject(json_object *finding, const char *common)
@@ -142,7 +143,8 @@ char *fact_severities(const struct output *output, json_object *counts, uint64_t
 const char *fact_confidence(const char *confidence)
 {
     static const struct { const char *name, *text; } texts[] = {
-        {"offline", "offline: nothing had it open"}, {"frozen", "frozen: in use, but nobody writes it"},
+        {"offline", "offline: nothing had it open"},
+        {"frozen", "frozen: in use, but nobody writes it"},
         {"confirmed", "confirmed: it has a writer, and two passes saw it"},
         {"racy", "racy: it has a writer, and one pass saw it"},
     };
@@ -177,19 +179,22 @@ const struct catalogue_entry *catalogue_find(const char *name)
 
 char *fact_scrub(json_object *scrub)
 {
-    uint64_t done = row_number(scrub, "done"), total = row_number(scrub, "total"), rate = row_number(scrub, "rate");
+    uint64_t done = row_number(scrub, "done"), total = row_number(scrub, "total"),
+             rate = row_number(scrub, "rate");
     char rate_text[TEXT_SIZE_MAX], left[TEXT_DURATION_MAX], *words;
     int n;
 
     if (total == 0)
         n = asprintf(&words, "%s", row_bool(scrub, "waits") ? "waits" : "begins");
     else if (row_bool(scrub, "waits"))
-        n = asprintf(&words, "%" PRIu64 "%%, waits", (uint64_t)((double)done / (double)total * 100));
+        n = asprintf(&words, "%" PRIu64 "%%, waits",
+                     (uint64_t)((double)done / (double)total * 100));
     else if (rate == 0)
         n = asprintf(&words, "%" PRIu64 "%%", (uint64_t)((double)done / (double)total * 100));
     else
-        n = asprintf(&words, "%" PRIu64 "%%, %s/s, %s left", (uint64_t)((double)done / (double)total * 100),
-                     text_size(rate, rate_text),
-                     text_duration((uint64_t)((double)(total - done) / (double)rate) * 1000000, left));
+        n = asprintf(&words, "%" PRIu64 "%%, %s/s, %s left",
+                     (uint64_t)((double)done / (double)total * 100), text_size(rate, rate_text),
+                     text_duration((uint64_t)((double)(total - done) / (double)rate) * 1000000,
+                                   left));
     return n < 0 ? NULL : words;
 }

@@ -7,11 +7,13 @@
 /* Sizes and ages of a row's member, malloc'd; "-" when it has none. NULL without memory. */
 char *fact_size(json_object *row, const char *key);
 char *fact_age(json_object *row, const char *key, uint64_t now);        /* "3d 4h ago" */
-char *fact_since(json_object *row, const char *key, uint64_t now);      /* "3d 4h": for narrow columns */
+/* "3d 4h": for narrow columns */
+char *fact_since(json_object *row, const char *key, uint64_t now);
 /* "Fri 2026-11-20 04:48:00 UTC (3h ago)" */
 char *fact_time(json_object *row, const char *key, uint64_t now);
-/* The folder that all paths of a list share, with its final slash, so that it need not be said in each line: on a
- * terminal, without --full, where it is long enough to matter; else "". malloc'd, NULL without memory. */
+/* The folder that all paths of a list share, with its final slash, so that it need not be said in
+ * each line: on a terminal, without --full, where it is long enough to matter; else "". malloc'd,
+ * NULL without memory. */
 char *fact_common(const struct ctl *ctl, json_object *rows, const char *key);
 /* Says it above a table. */
 void fact_print_common(const struct ctl *ctl, const char *common);
@@ -26,11 +28,12 @@ char *fact_scrub(json_object *scrub);
 /* How good the condition is known: a sentence for a confidence. */
 const char *fact_confidence(const char *confidence);
 
-/* A table of findings: id, severity, since, name, subject; the state where one is not open; what it is in short
- * where there is room. */
+/* A table of findings: id, severity, since, name, subject; the state where one is not open; what it
+ * is in short where there is room. */
 int findings_table(struct ctl *ctl, json_object *rows);
 
-/* All of a finding: what, since when, what to do, evidence; explain: what it means, too. In verb-show.c. */
+/* All of a finding: what, since when, what to do, evidence; explain: what it means, too. In
+ * verb-show.c. */
 void finding_print(struct ctl *ctl, json_object *finding, bool explain);
 
 /* A row of the catalogue. */

@@ -16,9 +16,11 @@
 
 /* SQLite is loaded by the one command that wants it: its start is a tenth of what `check` takes. */
 #define SQLITE_LIBRARY "libsqlite3.so.0"
-#define SQLITE_FUNCTIONS(F)                                                                                          \
-    F(bind_blob) F(busy_timeout) F(close) F(column_blob) F(column_bytes) F(column_count) F(column_double)            \
-    F(column_int) F(column_int64) F(column_name) F(column_text) F(column_type) F(errmsg) F(finalize) F(open_v2)      \
+#define SQLITE_FUNCTIONS(F)                                                                        \
+    F(bind_blob) F(busy_timeout) F(close) F(column_blob) F(column_bytes) F(column_count)           \
+    F(column_double)                                                                               \
+    F(column_int) F(column_int64) F(column_name) F(column_text) F(column_type) F(errmsg)           \
+    F(finalize) F(open_v2)                                                                         \
     F(prepare_v2) F(step)
 
 struct offline {
@@ -47,8 +49,8 @@ static int offline_load(struct offline *offline)
     offline->library = dlopen(SQLITE_LIBRARY, RTLD_NOW | RTLD_LOCAL);
     if (!offline->library)
         return complain(0, "--offline needs SQLite: %s.", dlerror()), -ELIBACC;
-#define SQLITE_LOAD(name)                                                                                            \
-    offline->name = (__typeof__(offline->name))dlsym(offline->library, "sqlite3_" #name);                            \
+#define SQLITE_LOAD(name)                                                                          \
+    offline->name = (__typeof__(offline->name))dlsym(offline->library, "sqlite3_" #name);          \
     complete = complete && offline->name;
     SQLITE_FUNCTIONS(SQLITE_LOAD)
 #undef SQLITE_LOAD
@@ -71,7 +73,8 @@ static char *state_directory(const struct ctl *ctl)
     return asprintf(&path, "%s/.local/state/qcaudit", home) < 0 ? NULL : path;
 }
 
-/* -EBUSY while a daemon holds the folder; asked without taking the lock, as one may start any time. */
+/* -EBUSY while a daemon holds the folder; asked without taking the lock, as one may start any
+ * time. */
 static int check_lock(const char *directory)
 {
     struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
@@ -92,7 +95,9 @@ static int database_error(const struct offline *offline, const char *directory)
 {
     _cleanup_free_ char *shown = text_escape_string(directory);
 
-    return complain(0, "Cannot read the database in %s: %s.", shown, offline->errmsg(offline->database)), -EIO;
+    return complain(0, "Cannot read the database in %s: %s.", shown,
+                    offline->errmsg(offline->database)),
+           -EIO;
 }
 
 /* SQLite would wait for ever at the end of a pipe. */
@@ -124,17 +129,20 @@ static int open_database(struct offline *offline, const char *directory)
     r = offline_load(offline);
     if (r < 0)
         return r;
-    if (offline->open_v2(path, &offline->database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW, NULL) != SQLITE_OK)
+    if (offline->open_v2(path, &offline->database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW,
+                         NULL) != SQLITE_OK)
         return database_error(offline, directory);
     (void)offline->busy_timeout(offline->database, 5000);
-    if (offline->prepare_v2(offline->database, "PRAGMA user_version", -1, &offline->statement, NULL) != SQLITE_OK ||
+    if (offline->prepare_v2(offline->database, "PRAGMA user_version", -1, &offline->statement,
+                            NULL) != SQLITE_OK ||
         offline->step(offline->statement) != SQLITE_ROW)
         return database_error(offline, directory);
     version = offline->column_int(offline->statement, 0);
     (void)offline->finalize(TAKE_PTR(offline->statement));
     if (version != CONTROL_DATABASE_VERSION)
-        return complain(0, "The database has version %d, and this qcauditctl reads version %d.", version,
-                        CONTROL_DATABASE_VERSION), -EPROTONOSUPPORT;
+        return complain(0, "The database has version %d, and this qcauditctl reads version %d.",
+                        version, CONTROL_DATABASE_VERSION),
+               -EPROTONOSUPPORT;
     return 0;
 }
 
@@ -169,7 +177,8 @@ static json_object *column_json(const struct offline *offline, int column)
         if (name[n - 1] == '?')
             return json_object_new_boolean(offline->column_int(offline->statement, column) != 0);
         if (name[n - 1] == '+')
-            return json_object_new_uint64((uint64_t)offline->column_int64(offline->statement, column));
+            return json_object_new_uint64(
+                (uint64_t)offline->column_int64(offline->statement, column));
         return json_object_new_int64(offline->column_int64(offline->statement, column));
     case SQLITE_FLOAT:
         return json_object_new_double(offline->column_double(offline->statement, column));
@@ -178,7 +187,8 @@ static json_object *column_json(const struct offline *offline, int column)
         int size = offline->column_bytes(offline->statement, column);
 
         if (name[n - 1] == '#')     /* JSON */
-            return json_tokener_parse(bytes ? (const char *)offline->column_text(offline->statement, column) : "{}");
+            return json_tokener_parse(
+                bytes ? (const char *)offline->column_text(offline->statement, column) : "{}");
         return json_object_new_string_len(bytes ? bytes : "", size);
     }
     }
@@ -207,9 +217,11 @@ static int read_row(const struct offline *offline, json_object **ret_row)
     return 0;
 }
 
-/* What a statement gives, as far as takes() wants it; up to limit rows, 0 all. path binds to ?1 where it has one. */
+/* What a statement gives, as far as takes() wants it; up to limit rows, 0 all. path binds to ?1
+ * where it has one. */
 static int read_rows(const struct ctl *ctl, const char *sql, const char *path, json_object *filter,
-                     bool (*takes)(json_object *filter, json_object *row), unsigned limit, json_object **ret_rows)
+                     bool (*takes)(json_object *filter, json_object *row), unsigned limit,
+                     json_object **ret_rows)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     _cleanup_(offline_done) struct offline offline = {};
@@ -221,7 +233,8 @@ static int read_rows(const struct ctl *ctl, const char *sql, const char *path, j
         return complain(-ENOMEM, "Cannot read the database");
     if (offline.prepare_v2(offline.database, sql, -1, &offline.statement, NULL) != SQLITE_OK)
         return database_error(&offline, "the state folder");
-    if (path && offline.bind_blob(offline.statement, 1, path, (int)strlen(path), SQLITE_STATIC) != SQLITE_OK)
+    if (path && offline.bind_blob(offline.statement, 1, path, (int)strlen(path), SQLITE_STATIC) !=
+                    SQLITE_OK)
         return database_error(&offline, "the state folder");
     while ((code = offline.step(offline.statement)) == SQLITE_ROW &&
            (limit == 0 || json_object_array_length(rows) < limit)) {
@@ -290,7 +303,8 @@ static bool takes_finding(json_object *filter, json_object *row)
         return false;
     if (row_has(filter, "path") && !row_has(row, "path"))
         return false;
-    return severity_level(row_raw(row, "severity")) >= severity_level(row_raw(filter, "severity")) &&
+    return severity_level(row_raw(row, "severity")) >=
+               severity_level(row_raw(filter, "severity")) &&
            same(filter, "name", row, "name") && same(filter, "datastore", row, "datastore") &&
            below(filter, row, "subject");
 }
@@ -308,7 +322,8 @@ static bool takes_event(json_object *filter, json_object *row)
 int offline_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
     static const char sql[] =
-        "SELECT i.path, d.name AS datastore, i.present AS 'present?', i.size AS 'size+', i.allocated AS 'allocated+',"
+        "SELECT i.path, d.name AS datastore, i.present AS 'present?', i.size AS 'size+', "
+        "i.allocated AS 'allocated+',"
         " i.use, a.finished AS audited, a.confidence, a.format, a.virtual_size AS 'virtual-size+',"
         " a.corruptions AS 'corruptions+', a.leaks AS 'leaks+', a.check_errors AS 'check-errors+',"
         " nullif(a.error, 0) AS error, CASE WHEN a.error != 0 THEN a.open_text END AS 'error-text',"
@@ -317,22 +332,25 @@ int offline_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
         " (SELECT count(*) FROM finding f WHERE f.subject_kind = 'image' AND f.subject = i.path"
         "  AND f.state != 'resolved') AS findings,"
         " (SELECT severity FROM finding f WHERE f.subject_kind = 'image' AND f.subject = i.path"
-        "  AND f.state != 'resolved' ORDER BY CASE severity WHEN 'critical' THEN 0 WHEN 'error' THEN 1"
+        "  AND f.state != 'resolved' ORDER BY CASE severity WHEN 'critical' THEN 0 WHEN 'error'"
+        " THEN 1"
         "  WHEN 'warning' THEN 2 ELSE 3 END LIMIT 1) AS severity"
         " FROM image i JOIN datastore d ON d.id = i.datastore LEFT JOIN audit a ON a.id = i.audit"
-        " LEFT JOIN edge e ON e.child = i.id AND e.kind = 'parent' WHERE i.gone IS NULL ORDER BY i.path";
+        " LEFT JOIN edge e ON e.child = i.id AND e.kind = 'parent' WHERE i.gone IS NULL ORDER BY"
+        " i.path";
 
     return read_rows(ctl, sql, NULL, filter, takes_image, ctl->lines, ret_rows);
 }
 
 /* Titles are not in the database: the catalogue's are this program's own. */
-#define FINDING_COLUMNS \
-    "SELECT id, type AS name, severity, confidence, state, subject_kind AS 'subject-kind', subject," \
-    " CASE subject_kind WHEN 'image' THEN subject END AS path, datastore, first_seen AS 'first-seen'," \
-    " last_seen AS 'last-seen', changed, resolved, count, weight AS 'weight+', " \
-    " CASE WHEN json_valid(evidence) THEN json_extract(evidence, '$.summary') END AS summary," \
-    " CASE state WHEN 'acknowledged' THEN acknowledged_by END AS 'acknowledged-by'," \
-    " CASE state WHEN 'acknowledged' THEN acknowledged_reason END AS 'acknowledged-reason'," \
+#define FINDING_COLUMNS                                                                            \
+    "SELECT id, type AS name, severity, confidence, state, subject_kind AS 'subject-kind',"        \
+    " subject, CASE subject_kind WHEN 'image' THEN subject END AS path, datastore,"                \
+    " first_seen AS 'first-seen',"                                                                 \
+    " last_seen AS 'last-seen', changed, resolved, count, weight AS 'weight+', "                   \
+    " CASE WHEN json_valid(evidence) THEN json_extract(evidence, '$.summary') END AS summary,"     \
+    " CASE state WHEN 'acknowledged' THEN acknowledged_by END AS 'acknowledged-by',"               \
+    " CASE state WHEN 'acknowledged' THEN acknowledged_reason END AS 'acknowledged-reason',"       \
     " CASE state WHEN 'acknowledged' THEN acknowledged_until END AS 'acknowledged-until'"
 
 int offline_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows)
@@ -341,14 +359,15 @@ int offline_findings(struct ctl *ctl, json_object *filter, json_object **ret_row
     static const char detailed[] = FINDING_COLUMNS ", evidence AS 'evidence#', remedy AS 'remedy#'"
                                                    " FROM finding ORDER BY id";
 
-    return read_rows(ctl, row_bool(filter, "details") ? detailed : plain, NULL, filter, takes_finding, ctl->lines,
-                     ret_rows);
+    return read_rows(ctl, row_bool(filter, "details") ? detailed : plain, NULL, filter,
+                     takes_finding, ctl->lines, ret_rows);
 }
 
 int offline_events(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
     static const char sql[] =
-        "SELECT at, type AS event, finding, severity, confidence, subject, subject_kind AS 'subject-kind', datastore,"
+        "SELECT at, type AS event, finding, severity, confidence, subject, subject_kind AS "
+        "'subject-kind', datastore,"
         " message, depth, id AS 'event-id' FROM event ORDER BY seq DESC";
 
     return read_rows(ctl, sql, NULL, filter, takes_event, ctl->lines, ret_rows);
@@ -357,8 +376,10 @@ int offline_events(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 int offline_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
     static const char sql[] =
-        "SELECT a.started, a.finished, a.confidence, a.use, a.error = 0 AS 'opened?', nullif(a.error, 0) AS error,"
-        " a.corruptions AS 'corruptions+', a.leaks AS 'leaks+', a.check_errors AS 'check-errors+', a.size AS 'size+',"
+        "SELECT a.started, a.finished, a.confidence, a.use, a.error = 0 AS 'opened?', "
+        "nullif(a.error, 0) AS error,"
+        " a.corruptions AS 'corruptions+', a.leaks AS 'leaks+', a.check_errors AS 'check-errors+',"
+        " a.size AS 'size+',"
         " a.allocated AS 'allocated+', a.virtual_size AS 'virtual-size+', a.depth"
         " FROM image i JOIN audit a ON a.image = i.id WHERE i.path = ?1 ORDER BY a.id DESC";
 
@@ -368,7 +389,8 @@ int offline_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
 int offline_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
     static const char sql[] =
-        "SELECT started, finished, verdict, nullif(explanation, '') AS explanation, nullif(lower(hex(digest)), '') AS digest,"
+        "SELECT started, finished, verdict, nullif(explanation, '') AS explanation, "
+        "nullif(lower(hex(digest)), '') AS digest,"
         " virtual_size AS 'virtual-size+', read AS 'read-bytes+', zero AS 'zero-bytes+',"
         " unallocated AS 'unallocated-bytes+', direct AS 'direct?', nullif(bad, 0) AS 'bad-ranges'"
         " FROM digest WHERE path = ?1 ORDER BY id DESC";
@@ -391,8 +413,9 @@ static int add_counts(struct ctl *ctl, const char *state, const char *key, json_
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         const char *severity = row_raw(json_object_array_get_idx(rows, i), "severity");
 
-        if (severity && json_object_object_add(counts, severity,
-                                               json_object_new_uint64(row_number(counts, severity) + 1)) < 0)
+        if (severity &&
+            json_object_object_add(counts, severity,
+                                   json_object_new_uint64(row_number(counts, severity) + 1)) < 0)
             r = complain(-ENOMEM, "Cannot read the database");
     }
     return r;
@@ -401,15 +424,19 @@ static int add_counts(struct ctl *ctl, const char *state, const char *key, json_
 int offline_status(struct ctl *ctl, json_object **ret_entry)
 {
     static const char sums[] =
-        "SELECT count(*) AS images, count(a.id) AS 'images-audited', total(a.error != 0) AS unreadable,"
-        " coalesce(sum(i.size), 0) AS 'images-size', coalesce(sum(i.allocated), 0) AS 'images-allocated',"
-        " sum(a.depth > 1 AND NOT EXISTS (SELECT 1 FROM edge c WHERE c.path = i.path AND c.kind = 'parent')) AS chains,"
+        "SELECT count(*) AS images, count(a.id) AS 'images-audited', total(a.error != 0) AS "
+        "unreadable,"
+        " coalesce(sum(i.size), 0) AS 'images-size', coalesce(sum(i.allocated), 0) AS"
+        " 'images-allocated',"
+        " sum(a.depth > 1 AND NOT EXISTS (SELECT 1 FROM edge c WHERE c.path = i.path AND c.kind ="
+        " 'parent')) AS chains,"
         " (SELECT max(walk_finished) FROM datastore) AS 'last-pass'"
         " FROM image i LEFT JOIN audit a ON a.id = i.audit WHERE i.gone IS NULL AND i.present";
     static const char datastores[] =
         "SELECT name, path, recursive AS 'recursive?', state, nullif(error, 0) AS error, type,"
         " network AS 'network?', size AS 'size+', available AS 'available+', watched AS 'watched?',"
-        " nullif(watch_error, 0) AS 'watch-error', overflows, unreadable, walk_started AS 'walk-started',"
+        " nullif(watch_error, 0) AS 'watch-error', overflows, unreadable, walk_started AS"
+        " 'walk-started',"
         " walk_finished AS 'walk-finished', paused_until AS 'paused-until+', n_images AS images"
         " FROM datastore WHERE state <> 'removed' ORDER BY name";
     _cleanup_(json_object_putp) json_object *rows = NULL, *stores = NULL, *status = NULL;

@@ -4,7 +4,8 @@
 
 #include "ctl/ctl.h"
 
-/* The rows of the daemon's methods, as far as the database knows them: the chains' relations it does not. */
+/* The rows of the daemon's methods, as far as the database knows them: the chains' relations it
+ * does not. */
 int offline_status(struct ctl *ctl, json_object **ret_entry);
 int offline_images(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int offline_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows);

@@ -37,12 +37,14 @@ static unsigned terminal_width(void)
 
 static bool environment_colours(bool terminal)
 {
-    const char *systemd = getenv("SYSTEMD_COLORS"), *none = getenv("NO_COLOR"), *term = getenv("TERM");
+    const char *systemd = getenv("SYSTEMD_COLORS"), *none = getenv("NO_COLOR"),
+               *term = getenv("TERM");
 
     if (none && *none)
         return false;
     if (systemd && *systemd)
-        return strcmp(systemd, "0") != 0 && strcmp(systemd, "no") != 0 && strcmp(systemd, "false") != 0;
+        return strcmp(systemd, "0") != 0 && strcmp(systemd, "no") != 0 &&
+               strcmp(systemd, "false") != 0;
     return terminal && term && strcmp(term, "dumb") != 0;
 }
 
@@ -75,12 +77,14 @@ static void __attribute__((noreturn)) run_pager(const char *command)
 
 static void pager_start(struct output *output, const char *options)
 {
-    const char *command = getenv("SYSTEMD_PAGER"), *term = getenv("TERM"), *less = getenv("SYSTEMD_LESS");
+    const char *command = getenv("SYSTEMD_PAGER"), *term = getenv("TERM"),
+               *less = getenv("SYSTEMD_LESS");
     int fds[2];
 
     if (!command)
         command = getenv("PAGER");
-    if (!output->pager || !output->terminal || output->pager_pid > 0 || !term || strcmp(term, "dumb") == 0)
+    if (!output->pager || !output->terminal || output->pager_pid > 0 || !term ||
+        strcmp(term, "dumb") == 0)
         return;
     if (command && (*command == '\0' || strcmp(command, "cat") == 0))
         return;
@@ -243,7 +247,9 @@ char *text_cut(const struct output *output, const char *text, unsigned columns)
         return strdup(text);
     if (columns <= n_dots)
         return strndup(text, beginning(text, columns));
-    return asprintf(&result, "%.*s%s", (int)beginning(text, columns - n_dots), text, dots) < 0 ? NULL : result;
+    return asprintf(&result, "%.*s%s", (int)beginning(text, columns - n_dots), text, dots) < 0
+               ? NULL
+               : result;
 }
 
 static void indent_by(unsigned indent)
@@ -304,7 +310,8 @@ void output_label(const struct output *output, unsigned width, const char *label
 
 void output_heading(const struct output *output, const char *text)
 {
-    (void)printf("\n%s%s%s\n", output_colour(output, COLOUR_BOLD), text, output_colour(output, COLOUR_OFF));
+    (void)printf("\n%s%s%s\n", output_colour(output, COLOUR_BOLD), text,
+                 output_colour(output, COLOUR_OFF));
 }
 
 /* ---- JSON --------------------------------------------------------------------------------- */
@@ -394,7 +401,8 @@ static bool is_printable(json_object *value)
 {
     switch (json_object_get_type(value)) {
     case json_type_string:
-        return text_is_utf8(json_object_get_string(value), (size_t)json_object_get_string_len(value));
+        return text_is_utf8(json_object_get_string(value),
+                            (size_t)json_object_get_string_len(value));
     case json_type_array:
         for (size_t i = 0; i < json_object_array_length(value); i++)
             if (!is_printable(json_object_array_get_idx(value, i)))
@@ -413,8 +421,8 @@ static bool is_printable(json_object *value)
     }
 }
 
-/* json-c leaves DEL and the like alone: a terminal must not get them. Only characters within strings can be
- * above ASCII, so each may be written as \uXXXX. */
+/* json-c leaves DEL and the like alone: a terminal must not get them. Only characters within
+ * strings can be above ASCII, so each may be written as \uXXXX. */
 static void put_safe(const char *text)
 {
     for (size_t n; *text; text += n) {
@@ -437,7 +445,8 @@ static void put_safe(const char *text)
         for (size_t i = 1; i < n; i++)
             c = c << 6 | (s[i] & 0x3f);
         if (c >= 0x10000)
-            (void)printf("\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));
+            (void)printf("\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
+                         0xdc00 + ((c - 0x10000) & 0x3ff));
         else
             (void)printf("\\u%04x", c);
     }
@@ -495,7 +504,8 @@ char *row_text(json_object *row, const char *key)
         return strdup("-");
     if (!json_object_is_type(value, json_type_string))
         return text_escape_string(json_object_get_string(value));
-    if (text_escape(json_object_get_string(value), (size_t)json_object_get_string_len(value), &text) < 0)
+    if (text_escape(json_object_get_string(value), (size_t)json_object_get_string_len(value),
+                    &text) < 0)
         return NULL;
     return text;
 }

@@ -29,8 +29,8 @@ struct output {
 
 /* Looks at stdout and the environment: NO_COLOR, SYSTEMD_COLORS, TERM, COLUMNS. */
 void output_init(struct output *output);
-/* Starts the pager, where it makes sense: $SYSTEMD_PAGER, $PAGER, else less -FRSXMK; without S for prose with
- * commands that are to be copied whole. */
+/* Starts the pager, where it makes sense: $SYSTEMD_PAGER, $PAGER, else less -FRSXMK; without S for
+ * prose with commands that are to be copied whole. */
 void output_begin(struct output *output);
 void output_begin_prose(struct output *output);
 /* Ends the pager; -errno when something could not be written. */
@@ -38,13 +38,20 @@ int output_end(struct output *output);
 
 /* "" or an escape sequence that goes on until COLOUR_OFF. */
 enum colour {
-    COLOUR_OFF, COLOUR_RED, COLOUR_BRIGHT_RED, COLOUR_YELLOW, COLOUR_GREEN, COLOUR_DIM, COLOUR_BOLD, _COLOUR_MAX,
+    COLOUR_OFF,
+    COLOUR_RED,
+    COLOUR_BRIGHT_RED,
+    COLOUR_YELLOW,
+    COLOUR_GREEN,
+    COLOUR_DIM,
+    COLOUR_BOLD,
+    _COLOUR_MAX,
 };
 const char *output_colour(const struct output *output, enum colour colour);
 enum colour severity_colour(const char *severity);
 const char *output_arrow(const struct output *output);
-/* Paragraphs parted by \n\n, wrapped to the terminal (80 columns without one), indented; so many columns of the
- * first line are taken already. */
+/* Paragraphs parted by \n\n, wrapped to the terminal (80 columns without one), indented; so many
+ * columns of the first line are taken already. */
 void output_wrapped(const struct output *output, unsigned indent, unsigned taken, const char *text);
 /* The label, right-aligned so that all of a block end in one column, and ": ". */
 void output_label(const struct output *output, unsigned width, const char *label);
@@ -61,8 +68,8 @@ char *text_cut(const struct output *output, const char *text, unsigned columns);
 
 /* ---- tables ------------------------------------------------------------------------------- */
 
-/* At most one column each: flexible ones are shortened in the middle so that the line fits, and before that cut
- * ones at their end. */
+/* At most one column each: flexible ones are shortened in the middle so that the line fits, and
+ * before that cut ones at their end. */
 enum { COLUMN_RIGHT = 1 << 0, COLUMN_FLEXIBLE = 1 << 1, COLUMN_CUT = 1 << 2 };
 
 struct column {
@@ -89,7 +96,8 @@ int table_print(struct table *table);
 
 /* The member escaped for people, malloc'd; "-" when there is none; NULL without memory. */
 char *row_text(json_object *row, const char *key);
-/* A sentence of the daemon's, in which names are escaped already: as it is, unless it could hurt a terminal. */
+/* A sentence of the daemon's, in which names are escaped already: as it is, unless it could hurt a
+ * terminal. */
 char *row_prose(json_object *row, const char *key);
 char *prose_text(json_object *string);
 const char *row_raw(json_object *row, const char *key);         /* NULL when there is none */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qcauditctl: asks qcauditd what is wrong with the disk images of a host, and tells it what to do. */
+/* qcauditctl: asks qcauditd what is wrong with the disk images of a host, and tells it what to
+ * do. */
 #include <errno.h>
 #include <getopt.h>
 #include <locale.h>
@@ -30,67 +31,106 @@ struct verb {
 static const struct verb verbs[] = {
     {"status", "", 0, 0, verb_status, "offline state-directory full ",
      "the store in numbers, and what is worst (default)",
-     "Shows how many images are audited, when, what is wrong by severity, each datastore, and the worst findings."},
+     "Shows how many images are audited, when, what is wrong by severity, each datastore, and the "
+     "worst findings."},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
-     "Lists the findings that are open or acknowledged; --all also those that were resolved lately."},
-    {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "full ", "all that is known of an image, a domain, or a finding",
-     "Shows everything known of an image, of a domain, or of the finding with that number: evidence, and what to do\n"
+     "Lists the findings that are open or acknowledged; --all also those that were resolved "
+     "lately."},
+    {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "full ",
+     "all that is known of an image, a domain, or a finding",
+     "Shows everything known of an image, of a domain, or of the finding with that number: "
+     "evidence, and what to do\n"
      "about it. A PATH may be the end of a known path, such as web.qcow2."},
-    {"chain", "PATH|DOMAIN[:DISK]...", 1, -1, verb_chain, "full ", "the snapshot chain of an image or disk, as a tree",
-     "Shows the layers from the base to the image, and every overlay above it, with the size of each layer, what it\n"
-     "takes on disk, and its age; which domain has it as its disk, which snapshot made it, and what libvirt does not\n"
+    {"chain", "PATH|DOMAIN[:DISK]...", 1, -1, verb_chain, "full ",
+     "the snapshot chain of an image or disk, as a tree",
+     "Shows the layers from the base to the image, and every overlay above it, with the size of "
+     "each layer, what it\n"
+     "takes on disk, and its age; which domain has it as its disk, which snapshot made it, and "
+     "what libvirt does not\n"
      "know. Of a domain's DISK, such as vda, or of its first one."},
-    {"domains", "[DOMAIN...]", 0, -1, verb_domains, "full ", "libvirt's domains, their disks and snapshots",
-     "Lists the domains that libvirt knows; of each DOMAIN everything: disks, chains, snapshots, findings."},
-    {"images", "[PATH...]", 0, -1, verb_images, "path datastore domain pool orphan format all lines offline state-directory full ",
+    {"domains", "[DOMAIN...]", 0, -1, verb_domains, "full ",
+     "libvirt's domains, their disks and snapshots",
+     "Lists the domains that libvirt knows; of each DOMAIN everything: disks, chains, snapshots, "
+     "findings."},
+    {"images", "[PATH...]", 0, -1, verb_images,
+     "path datastore domain pool orphan format all lines offline state-directory full ",
      "all images that are known",
-     "Lists the images below each PATH, or all of them; files without an image's format (raw) only with --all or\n"
-     "--format=raw. With --domain those of its disks, with --pool those in a libvirt pool, with --orphan those that\n"
+     "Lists the images below each PATH, or all of them; files without an image's format (raw) only "
+     "with --all or\n"
+     "--format=raw. With --domain those of its disks, with --pool those in a libvirt pool, with "
+     "--orphan those that\n"
      "nothing refers to."},
-    {"history", "[PATH]", 0, 1, verb_history, "name since until lines offline state-directory full ",
+    {"history", "[PATH]", 0, 1, verb_history,
+     "name since until lines offline state-directory full ",
      "what happened: findings opened, worsened, resolved",
-     "Lists the changes of findings, newest first: of all images, or of one; of one also its last audits, and what\n"
+     "Lists the changes of findings, newest first: of all images, or of one; of one also its last "
+     "audits, and what\n"
      "was read of its data."},
     {"baseline", "[list | show PATH | accept PATH]", 0, 2, verb_baseline, "datastore reason full ",
      "what contents are compared with; that a change was meant",
-     "Lists the images that must not change, and whether they are as they were when they were read last; shows one,\n"
-     "with its readings; or, with accept and a --reason, takes what it holds now for what it must hold."},
-    {"explain", "[NAME...]", 0, -1, verb_explain, "", "what a finding means, and what to do about it",
-     "Explains findings by their names, such as chain-deep; without a NAME it lists all there are. Needs no daemon."},
+     "Lists the images that must not change, and whether they are as they were when they were read "
+     "last; shows one,\n"
+     "with its readings; or, with accept and a --reason, takes what it holds now for what it must "
+     "hold."},
+    {"explain", "[NAME...]", 0, -1, verb_explain, "",
+     "what a finding means, and what to do about it",
+     "Explains findings by their names, such as chain-deep; without a NAME it lists all there are. "
+     "Needs no daemon."},
     {"scan", "[PATH...]", 0, -1, verb_scan, "wait scrub ", "audit images or directories now",
-     "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any case;\n"
-     "with --scrub it also reads all their data, past the page cache, and compares it with what it was. With\n"
-     "--wait it shows the progress, ends when all is done, and exits with 2 if findings of severity error or\n"
+     "Walks all datastores and audits what is new, changed or due; with PATHs audits these in any "
+     "case;\n"
+     "with --scrub it also reads all their data, past the page cache, and compares it with what it "
+     "was. With\n"
+     "--wait it shows the progress, ends when all is done, and exits with 2 if findings of "
+     "severity error or\n"
      "critical were opened."},
     {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar threads ",
      "check images without the daemon, as qemu-img check does",
-     "Checks images with the rights of the caller, in a sandbox, without writing or locking anything. Exit status\n"
-     "as of qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 the format has\n"
+     "Checks images with the rights of the caller, in a sandbox, without writing or locking "
+     "anything. Exit status\n"
+     "as of qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 "
+     "the format has\n"
      "no check; of several images the worst. With --chain every layer below is checked too."},
-    {"hash", "FILE...", 1, -1, verb_hash, "file content algorithm tag snapshot format scalar threads ",
+    {"hash", "FILE...", 1, -1, verb_hash,
+     "file content algorithm tag snapshot format scalar threads ",
      "digests of files, and of what their guests see",
-     "Prints the SHA-256 of each file as sha256sum does, so that sha256sum -c reads it; or other digests\n"
-     "(--algorithm). With --content the digest of what a guest sees, through all layers: the same for raw, qcow2,\n"
-     "compressed or consolidated. MD5 and SHA-1 are for comparison with what others publish, never a reason to trust."},
-    {"verify", "LIST...", 1, -1, verb_verify, "content threads ", "compare files with a list of digests",
-     "Reads lists of digests as hash, sha256sum, md5sum, openssl and others write them, \"-\" from standard input,\n"
-     "and says of each file whether it is as listed. With --content, lines without a tag hold content digests.\n"
+     "Prints the SHA-256 of each file as sha256sum does, so that sha256sum -c reads it; or other "
+     "digests\n"
+     "(--algorithm). With --content the digest of what a guest sees, through all layers: the same "
+     "for raw, qcow2,\n"
+     "compressed or consolidated. MD5 and SHA-1 are for comparison with what others publish, never "
+     "a reason to trust."},
+    {"verify", "LIST...", 1, -1, verb_verify, "content threads ",
+     "compare files with a list of digests",
+     "Reads lists of digests as hash, sha256sum, md5sum, openssl and others write them, \"-\" from "
+     "standard input,\n"
+     "and says of each file whether it is as listed. With --content, lines without a tag hold "
+     "content digests.\n"
      "Exit status as of sha256sum -c: 0 when all listed files are as listed, else 1."},
-    {"compare", "FILE FILE", 2, 2, verb_compare, "threads ", "compare two images: files, content, and what differs",
-     "Says whether two images are the same file, the same content in another container (and what differs), or\n"
-     "different content (and which guest ranges). Exit status: 0 same content, 1 different, 2 not comparable."},
-    {"ack", "ID...", 1, -1, verb_ack, "reason until for ", "acknowledge findings: no more reminders",
-     "Acknowledges findings: they stay listed, but are not told again until --until, or until they get worse."},
-    {"pause", "DATASTORE...", 1, -1, verb_pause, "for until ", "audit nothing in a datastore for a while",
+    {"compare", "FILE FILE", 2, 2, verb_compare, "threads ",
+     "compare two images: files, content, and what differs",
+     "Says whether two images are the same file, the same content in another container (and what "
+     "differs), or\n"
+     "different content (and which guest ranges). Exit status: 0 same content, 1 different, 2 not "
+     "comparable."},
+    {"ack", "ID...", 1, -1, verb_ack, "reason until for ",
+     "acknowledge findings: no more reminders",
+     "Acknowledges findings: they stay listed, but are not told again until --until, or until they "
+     "get worse."},
+    {"pause", "DATASTORE...", 1, -1, verb_pause, "for until ",
+     "audit nothing in a datastore for a while",
      "Begins no audits in a datastore, until 'resume', or for the time given."},
-    {"release", "DATASTORE...", 1, -1, verb_release, "for until ", "pause, and close every file there (for umount)",
-     "As pause, and also ends what is under way and closes every file, so that an umount or lvremove can go on."},
+    {"release", "DATASTORE...", 1, -1, verb_release, "for until ",
+     "pause, and close every file there (for umount)",
+     "As pause, and also ends what is under way and closes every file, so that an umount or "
+     "lvremove can go on."},
     {"resume", "DATASTORE...", 1, -1, verb_resume, "", "end pause or release",
      "Ends a pause or release."},
     {"monitor", "", 0, 0, verb_monitor, "full ", "print changes of findings as they happen",
      "Prints a line for every change of a finding until it is interrupted."},
     {"reload", "", 0, 0, verb_reload, "", "read the configuration again",
-     "Makes the daemon read its configuration again; when there is a mistake in it, the old one stays."},
+     "Makes the daemon read its configuration again; when there is a mistake in it, the old one "
+     "stays."},
 };
 
 /* ---- options ------------------------------------------------------------------------------ */
@@ -213,8 +253,8 @@ static void print_help(void)
 
 static void print_verb_help(const struct verb *verb)
 {
-    (void)printf("qcauditctl [OPTION...] %s%s%s\n\n%s\n\nOptions:\n", verb->name, *verb->arguments ? " " : "",
-                 verb->arguments, verb->help);
+    (void)printf("qcauditctl [OPTION...] %s%s%s\n\n%s\n\nOptions:\n", verb->name,
+                 *verb->arguments ? " " : "", verb->arguments, verb->help);
     for (size_t i = 0; i < ELEMENTSOF(options); i++)
         if (verb_takes(verb, &options[i]))
             print_option(&options[i]);
@@ -235,7 +275,8 @@ static int bad_value(const struct option_row *option, const char *value, const c
     return -EINVAL;
 }
 
-static int one_of(const struct option_row *option, const char *value, const char *const *names, const char *allowed)
+static int one_of(const struct option_row *option, const char *value, const char *const *names,
+                  const char *allowed)
 {
     for (size_t i = 0; names[i]; i++)
         if (strcmp(names[i], value) == 0)
@@ -282,7 +323,9 @@ static int take_threads(const struct option_row *option, const char *value, unsi
 static int take_time(const struct option_row *option, const char *value, uint64_t *ret_usec)
 {
     return when_parse(value, now_usec(), ret_usec) < 0
-               ? bad_value(option, value, "a time is needed, such as 2026-12-24, \"2026-12-24 18:00\", +7d, \"3d ago\"")
+               ? bad_value(
+                     option, value,
+                     "a time is needed, such as 2026-12-24, \"2026-12-24 18:00\", +7d, \"3d ago\"")
                : 0;
 }
 
@@ -301,7 +344,8 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
     const struct { const char *name; const char **place; } texts[] = {
         {"socket", &ctl->socket}, {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
         {"path", &ctl->path}, {"datastore", &ctl->datastore}, {"reason", &ctl->reason},
-        {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain}, {"pool", &ctl->pool},
+        {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain},
+        {"pool", &ctl->pool},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -317,7 +361,8 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
     static const char *const formats[] = { "raw", "qcow2", NULL };
     const struct option_row *option = &options[index];
     const struct { const char *name; bool *flag; bool value; } flags[] = {
-        {"help", &parsed->help, true}, {"version", &parsed->version, true}, {"offline", &ctl->offline, true},
+        {"help", &parsed->help, true}, {"version", &parsed->version, true},
+        {"offline", &ctl->offline, true},
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
         {"orphan", &ctl->orphan, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
@@ -345,11 +390,13 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
     if (strcmp(option->name, "for") == 0)
         return take_duration(option, value, &ctl->duration);
     if (strcmp(option->name, "severity") == 0) {
-        r = one_of(option, ctl->severity = value, severities, "it is info, warning, error or critical");
+        r = one_of(option, ctl->severity = value, severities,
+                   "it is info, warning, error or critical");
         return r;
     }
     if (strcmp(option->name, "state") == 0)
-        return one_of(option, ctl->state = value, states, "it is open, acknowledged, resolved or all");
+        return one_of(option, ctl->state = value, states,
+                      "it is open, acknowledged, resolved or all");
     if (strcmp(option->name, "format") == 0)
         return one_of(option, ctl->format = value, formats, "it is raw or qcow2");
     return take_text(option->name, value, ctl);
@@ -363,7 +410,8 @@ static int parse(struct ctl *ctl, struct parsed *parsed, int argc, char **argv)
     int c;
 
     for (size_t i = 0; i < ELEMENTSOF(options); i++) {
-        longs[i] = (struct option){ options[i].name, options[i].argument ? required_argument : no_argument, NULL,
+        longs[i] = (struct option){ options[i].name,
+                                    options[i].argument ? required_argument : no_argument, NULL,
                                     OPTION_LONG + (int)i };
         if (options[i].letter) {
             shorts[n++] = options[i].letter;
@@ -390,13 +438,16 @@ static int check_verb(const struct verb *verb, const struct parsed *parsed, int 
 {
     for (size_t i = 0; i < ELEMENTSOF(options); i++)
         if (parsed->given[i] && !verb_takes(verb, &options[i]))
-            return complain(0, "--%s means nothing to '%s'. See: qcauditctl %s --help", options[i].name, verb->name,
-                            verb->name), -EINVAL;
+            return complain(0, "--%s means nothing to '%s'. See: qcauditctl %s --help",
+                            options[i].name, verb->name, verb->name),
+                   -EINVAL;
     if (n_arguments < verb->least)
         return complain(0, "'%s' needs %s. See: qcauditctl %s --help", verb->name, verb->arguments,
                         verb->name), -EINVAL;
     if (verb->most >= 0 && n_arguments > verb->most)
-        return complain(0, "Too many arguments for '%s'. See: qcauditctl %s --help", verb->name, verb->name), -EINVAL;
+        return complain(0, "Too many arguments for '%s'. See: qcauditctl %s --help", verb->name,
+                        verb->name),
+               -EINVAL;
     return 0;
 }
 

@@ -18,7 +18,8 @@ int source_status(struct ctl *ctl, json_object **ret_entry)
 
 int source_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return ctl->offline ? offline_images(ctl, filter, ret_rows) : client_list(ctl, "ListImages", filter, ret_rows);
+    return ctl->offline ? offline_images(ctl, filter, ret_rows)
+                        : client_list(ctl, "ListImages", filter, ret_rows);
 }
 
 int source_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows)
@@ -29,7 +30,8 @@ int source_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows
 
 int source_events(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return ctl->offline ? offline_events(ctl, filter, ret_rows) : client_list(ctl, "ListEvents", filter, ret_rows);
+    return ctl->offline ? offline_events(ctl, filter, ret_rows)
+                        : client_list(ctl, "ListEvents", filter, ret_rows);
 }
 
 int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
@@ -39,17 +41,20 @@ int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
 
 int source_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
-    return ctl->offline ? offline_readings(ctl, path, ret_rows) : client_readings(ctl, path, ret_rows);
+    return ctl->offline ? offline_readings(ctl, path, ret_rows)
+                        : client_readings(ctl, path, ret_rows);
 }
 
 int source_needs_daemon(const struct ctl *ctl, const char *verb)
 {
-    return ctl->offline ? complain(0, "'%s' needs the daemon: leave out --offline.", verb), -EINVAL : 0;
+    return ctl->offline ? complain(0, "'%s' needs the daemon: leave out --offline.", verb),
+           -EINVAL      : 0;
 }
 
 int filter_add(json_object *filter, const char *key, const char *value)
 {
-    return value && json_object_object_add(filter, key, json_object_new_string(value)) < 0 ? -ENOMEM : 0;
+    return value && json_object_object_add(filter, key, json_object_new_string(value)) < 0
+               ? -ENOMEM : 0;
 }
 
 /* ---- which image -------------------------------------------------------------------------- */
@@ -130,10 +135,21 @@ static int find_by_end(struct ctl *ctl, const char *argument, bool or_domain, ch
     }
     if (n == 0)
         return or_domain && !strchr(argument, '/')
-                   ? complain(0, "Neither an image nor a domain %s is known. 'qcauditctl images' and 'qcauditctl domains' list "
-                                 "those that are.", shown), -ENOENT
-                   : complain(0, "No image %s is known. 'qcauditctl images' lists those that are; a new one appears after "
-                                 "the next walk, or at once with 'qcauditctl scan'.", shown), -ENOENT;
+               ? complain(
+                     0,
+                     "Neither an image nor a domain %s is known. 'qcauditctl images' and "
+                     "'qcauditctl domains' list "
+                     "those that are.",
+                     shown),
+               -ENOENT
+               : complain(
+                     0,
+                     "No image %s is known. 'qcauditctl images' lists those that are; a new one "
+                     "appears after "
+                     "the next walk, or at once with 'qcauditctl "
+                     "scan'.",
+                     shown),
+               -ENOENT;
     if (n > 1) {
         (void)complain(0, "%zu images are called %s:", n, shown);
         for (size_t i = 0; i < n && i < ELEMENTSOF(found); i++) {
@@ -188,9 +204,12 @@ static int severity_rank(const char *severity)
 static int by_severity(const void *a, const void *b)
 {
     json_object *const *left = a, *const *right = b;
-    int by_rank = severity_rank(row_raw(*left, "severity")) - severity_rank(row_raw(*right, "severity"));
-    uint64_t left_seen = row_number(*left, "first-seen"), right_seen = row_number(*right, "first-seen");
-    const char *left_subject = row_raw(*left, "subject"), *right_subject = row_raw(*right, "subject");
+    int by_rank = severity_rank(row_raw(*left, "severity")) -
+                  severity_rank(row_raw(*right, "severity"));
+    uint64_t left_seen = row_number(*left, "first-seen"),
+             right_seen = row_number(*right, "first-seen");
+    const char *left_subject = row_raw(*left, "subject"),
+               *right_subject = row_raw(*right, "subject");
 
     if (by_rank != 0)
         return by_rank;

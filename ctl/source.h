@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where rows come from: the daemon, or with --offline its database. Every function prints its own errors. */
+/* Where rows come from: the daemon, or with --offline its database. Every function prints its own
+ * errors. */
 #pragma once
 
 #include "ctl/ctl.h"
@@ -14,10 +15,12 @@ int source_readings(struct ctl *ctl, const char *path, json_object **ret_rows);
 /* The verb needs the daemon itself. */
 int source_needs_daemon(const struct ctl *ctl, const char *verb);
 
-/* The known image that the argument means: a path, absolute or from here, with or without links followed, or the
- * end of exactly one known path ("web.qcow2"). malloc'd. or_domain: a domain of that name was looked for in vain. */
+/* The known image that the argument means: a path, absolute or from here, with or without links
+ * followed, or the end of exactly one known path ("web.qcow2"). malloc'd. or_domain: a domain of
+ * that name was looked for in vain. */
 int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path);
-/* As an absolute path, known or not (a directory, say): what --path means. malloc'd, NULL without memory. */
+/* As an absolute path, known or not (a directory, say): what --path means. malloc'd, NULL without
+ * memory. */
 char *source_absolute(const char *argument);
 /* Errors go first in a list for people: by severity, then by age. In place. */
 void source_sort_findings(json_object *rows);

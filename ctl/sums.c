@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Lines of digests: GNU's "digest  name" and BSD's "ALGORITHM (name) = digest", with names escaped as GNU does. */
+/* Lines of digests: GNU's "digest  name" and BSD's "ALGORITHM (name) = digest", with names escaped
+ * as GNU does. */
 #include "ctl/sums.h"
 
 #include <errno.h>
@@ -25,7 +26,9 @@ const uint8_t *sum_of_report(const struct audit_report *report, const struct sum
     const struct qca_file_digest *file = report->file_digest;
 
     if (kind->algorithm == 0)
-        return report->content_digest && report->content_digest->complete ? report->content_digest->digest : NULL;
+        return report->content_digest && report->content_digest->complete
+                   ? report->content_digest->digest
+                   : NULL;
     if (!file)
         return NULL;
     switch (kind->algorithm) {
@@ -68,7 +71,8 @@ static char *gnu_escape(const char *name)
     return escaped;
 }
 
-int sum_print(const struct ctl *ctl, const char *file, const struct sum_kind *kind, const uint8_t *digest)
+int sum_print(const struct ctl *ctl, const char *file, const struct sum_kind *kind,
+              const uint8_t *digest)
 {
     bool terminal = ctl->output.terminal;
     _cleanup_free_ char *name = terminal ? text_escape_string(file) : gnu_escape(file);
@@ -160,7 +164,8 @@ static int parse_tagged(char *line, struct sum_line *ret, const char **ret_why)
 }
 
 /* digest, blank, blank or asterisk, name */
-static int parse_plain(char *line, size_t digits, bool content, struct sum_line *ret, const char **ret_why)
+static int parse_plain(char *line, size_t digits, bool content, struct sum_line *ret,
+                       const char **ret_why)
 {
     *ret_why = "it has neither the form of GNU's nor of BSD's lists";
     if (line[digits] != ' ' || (line[digits + 1] != ' ' && line[digits + 1] != '*'))
@@ -176,7 +181,8 @@ static int parse_plain(char *line, size_t digits, bool content, struct sum_line 
     return 0;
 }
 
-int sum_parse(char *line, size_t size, bool content, struct sum_line *ret_line, const char **ret_why)
+int sum_parse(char *line, size_t size, bool content, struct sum_line *ret_line,
+              const char **ret_why)
 {
     bool escaped = line[0] == '\\';
     struct sum_line parsed = { .kind = NULL };

@@ -61,7 +61,8 @@ int table_row(struct table *table)
         table->cells = cells;
         table->room = room;
     }
-    memset(&table->cells[table->n_rows * table->n_columns], 0, table->n_columns * sizeof(struct cell));
+    memset(&table->cells[table->n_rows * table->n_columns], 0,
+           table->n_columns * sizeof(struct cell));
     table->n_rows++;
     return 0;
 }
@@ -124,8 +125,9 @@ static int narrow(struct table *table, unsigned flag, unsigned least)
     left = others + least < table->output->width ? table->output->width - others : least;
     for (size_t i = 0; i < table->n_rows; i++) {
         struct cell *cell = &table->cells[i * table->n_columns + column];
-        char *text = !cell->text ? NULL : flag == COLUMN_CUT ? text_cut(table->output, cell->text, left)
-                                                             : text_shorten(table->output, cell->text, left);
+        char *text = !cell->text          ? NULL
+                     : flag == COLUMN_CUT ? text_cut(table->output, cell->text, left)
+                                          : text_shorten(table->output, cell->text, left);
 
         if (cell->text && !text)
             return -ENOMEM;

@@ -14,7 +14,8 @@
 static int baselines_table(struct ctl *ctl, json_object *rows)
 {
     static const struct column columns[] = {
-        {"STATE", 0}, {"KEPT AS", 0}, {"VERIFIED", COLUMN_RIGHT}, {"SINCE", COLUMN_RIGHT}, {"DIGEST", 0},
+        {"STATE", 0}, {"KEPT AS", 0}, {"VERIFIED", COLUMN_RIGHT}, {"SINCE", COLUMN_RIGHT},
+        {"DIGEST", 0},
         {"IMAGE", COLUMN_FLEXIBLE},
     };
     _cleanup_(table_freep) struct table *table = NULL;
@@ -25,7 +26,8 @@ static int baselines_table(struct ctl *ctl, json_object *rows)
     if (r >= 0)
         fact_print_common(ctl, common);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
-        json_object *row = json_object_array_get_idx(rows, i), *baseline = row_member(row, "baseline");
+        json_object *row = json_object_array_get_idx(rows, i),
+                    *baseline = row_member(row, "baseline");
         const char *state = row_raw(baseline, "state"), *digest = row_raw(baseline, "digest");
         bool well = state && strcmp(state, "verified") == 0;
 
@@ -39,7 +41,8 @@ static int baselines_table(struct ctl *ctl, json_object *rows)
         if (r >= 0)
             r = table_take(table, 3, fact_since(baseline, "since", now), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 4, strndup(digest ? digest : "-", ctl->output.full ? 64 : 12), COLOUR_OFF);
+            r = table_take(table, 4, strndup(digest ? digest : "-", ctl->output.full ? 64 : 12),
+                           COLOUR_OFF);
         if (r >= 0)
             r = table_take(table, 5, fact_path(row, "path", common), COLOUR_OFF);
     }
@@ -50,7 +53,9 @@ static int list(struct ctl *ctl)
 {
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
     size_t n;
-    int r = filter && json_object_object_add(filter, "baseline", json_object_new_boolean(true)) >= 0 ? 0 : -ENOMEM;
+    int r = filter && json_object_object_add(filter, "baseline", json_object_new_boolean(true)) >= 0
+                ? 0
+                : -ENOMEM;
 
     if (r >= 0)
         r = filter_add(filter, "datastore", ctl->datastore);
@@ -66,9 +71,13 @@ static int list(struct ctl *ctl)
     if (n > 0)
         r = baselines_table(ctl, rows);
     if (ctl->output.legend)
-        (void)printf(n > 0 ? "\n%zu image%s. Kept as \"child\": it may change; what it held shows whether it was "
-                             "committed.\n" : "No baselines yet: golden images, and parents that are old enough, have "
-                                              "one once they were read.\n", n, n == 1 ? "" : "s");
+        (void)printf(
+            n > 0
+                ? "\n%zu image%s. Kept as \"child\": it may change; what it held shows whether it "
+                  "was committed.\n"
+                : "No baselines yet: golden images, and parents that are old enough, have "
+                  "one once they were read.\n",
+            n, n == 1 ? "" : "s");
     return r < 0 ? complain(r, "Cannot list baselines") : 0;
 }
 
@@ -83,8 +92,9 @@ int baseline_print_readings(struct ctl *ctl, json_object *rows)
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
         const char *verdict = row_raw(row, "verdict");
-        bool bad = verdict && (strcmp(verdict, "bit-rot") == 0 || strcmp(verdict, "modified") == 0 ||
-                               strcmp(verdict, "incomplete") == 0);
+        bool bad = verdict &&
+                   (strcmp(verdict, "bit-rot") == 0 || strcmp(verdict, "modified") == 0 ||
+                    strcmp(verdict, "incomplete") == 0);
         bool accepted = verdict && strcmp(verdict, "accepted") == 0;
         char when[WHEN_MAX];
 
@@ -94,10 +104,15 @@ int baseline_print_readings(struct ctl *ctl, json_object *rows)
         if (r >= 0)
             r = table_take(table, 1, row_text(row, "verdict"), bad ? COLOUR_RED : COLOUR_OFF);
         if (r >= 0)
-            r = table_cell(table, 2, accepted ? "-" : row_bool(row, "direct") ? "disk" : "cache", COLOUR_OFF);
+            r = table_cell(table, 2,
+                           accepted                  ? "-"
+                           : row_bool(row, "direct") ? "disk"
+                                                     : "cache",
+                           COLOUR_OFF);
         if (r >= 0)
-            r = row_has(row, "explanation") ? table_take(table, 3, row_text(row, "explanation"), COLOUR_OFF)
-                                            : table_cell(table, 3, "", COLOUR_OFF);
+            r = row_has(row, "explanation")
+                    ? table_take(table, 3, row_text(row, "explanation"), COLOUR_OFF)
+                    : table_cell(table, 3, "", COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }
@@ -128,7 +143,8 @@ static int show(struct ctl *ctl, const char *argument)
             return complain(-ENOMEM, "Cannot show a baseline");
         return output_json(&ctl->output, both);
     }
-    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown, output_colour(&ctl->output, COLOUR_OFF));
+    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown,
+                 output_colour(&ctl->output, COLOUR_OFF));
     if (baseline)
         baseline_print(ctl, baseline);
     else
@@ -179,6 +195,10 @@ int verb_baseline(struct ctl *ctl, int argc, char **argv)
     if (argc == 2 && strcmp(argv[0], "accept") == 0)
         return accept_change(ctl, argv[1]);
     shown = text_escape_string(argv[0]);
-    return complain(0, "'baseline %s': it is list, show PATH, or accept PATH. See: qcauditctl baseline --help",
-                    shown ? shown : ""), -EINVAL;
+    return complain(
+               0,
+               "'baseline %s': it is list, show PATH, or accept PATH. See: qcauditctl baseline "
+               "--help",
+               shown ? shown : ""),
+           -EINVAL;
 }

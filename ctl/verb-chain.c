@@ -10,8 +10,9 @@
 #include "ctl/source.h"
 #include "helpers/text.h"
 
-/* One layer of the tree. Layers with one overlay only are drawn in one column, so that a chain of a hundred
- * layers fits the terminal; libsmartcols' trees would indent each, which is why this draws its own. */
+/* One layer of the tree. Layers with one overlay only are drawn in one column, so that a chain of a
+ * hundred layers fits the terminal; libsmartcols' trees would indent each, which is why this draws
+ * its own. */
 struct layer {
     json_object *row;
     size_t parent;              /* index; SIZE_MAX none */
@@ -68,8 +69,10 @@ static int layers_new(json_object *rows, struct layer **ret_layers, size_t *ret_
 
 static int layer_draw(const struct output *output, struct layer *layers, size_t i)
 {
-    struct layer *layer = &layers[i], *parent = layer->parent == SIZE_MAX ? NULL : &layers[layer->parent];
-    const char *branch = layer->last ? (output->utf8 ? "└─" : "`-") : (output->utf8 ? "├─" : "|-");
+    struct layer *layer = &layers[i],
+                 *parent = layer->parent == SIZE_MAX ? NULL : &layers[layer->parent];
+    const char *branch = layer->last ? (output->utf8 ? "└─" : "`-")
+                                     : (output->utf8 ? "├─" : "|-");
     const char *pass = layer->last ? "  " : (output->utf8 ? "│ " : "| ");
 
     if (!parent)
@@ -106,7 +109,8 @@ static int note(char **notes, const char *text)
 static const char *broken_text(const char *state)
 {
     static const struct { const char *state, *text; } texts[] = {
-        {"missing", "MISSING"}, {"escapes", "OUTSIDE THE STORE, not opened"}, {"remote", "REMOTE, not opened"},
+        {"missing", "MISSING"}, {"escapes", "OUTSIDE THE STORE, not opened"},
+        {"remote", "REMOTE, not opened"},
         {"unreachable", "its datastore is offline"}, {"pending", "not looked at yet"},
         {"loop", "LOOP: this layer again"},
     };
@@ -133,10 +137,12 @@ static int note_findings(json_object *row, char **notes)
 /* "vda of web1, running" */
 static int note_disk(json_object *row, char **notes)
 {
-    _cleanup_free_ char *domain = row_text(row, "domain"), *target = row_text(row, "disk-target"), *text = NULL;
+    _cleanup_free_ char *domain = row_text(row, "domain"), *target = row_text(row, "disk-target"),
+                        *text = NULL;
 
     if (!domain || !target ||
-        asprintf(&text, "%s of %s%s", target, domain, row_bool(row, "running") ? ", in use" : "") < 0)
+        asprintf(&text, "%s of %s%s", target, domain, row_bool(row, "running") ? ", in use" : "") <
+            0)
         return -ENOMEM;
     return note(notes, text);
 }
@@ -150,7 +156,8 @@ static int note_snapshot(json_object *row, char **notes)
 
 static char *layer_notes(json_object *row, size_t n_shown, bool own)
 {
-    const char *state = row_raw(row, "state"), *use = row_raw(row, "use"), *golden = row_raw(row, "golden");
+    const char *state = row_raw(row, "state"), *use = row_raw(row, "use"),
+               *golden = row_raw(row, "golden");
     uint64_t children = row_number(row, "children");
     char *notes = NULL, others[48];
     int r = 0;
@@ -191,11 +198,14 @@ static enum colour layer_colour(json_object *row)
     const char *state = row_raw(row, "state");
 
     if (state)
-        return strcmp(state, "pending") == 0 || strcmp(state, "unreachable") == 0 ? COLOUR_YELLOW : COLOUR_BRIGHT_RED;
+        return strcmp(state, "pending") == 0 || strcmp(state, "unreachable") == 0
+                   ? COLOUR_YELLOW
+                   : COLOUR_BRIGHT_RED;
     return severity_colour(row_raw(row, "severity"));
 }
 
-static int layer_line(struct table *table, const struct layer *layer, const char *common, bool own, uint64_t now)
+static int layer_line(struct table *table, const struct layer *layer, const char *common, bool own,
+                      uint64_t now)
 {
     json_object *row = layer->row;
     int r = table_row(table);
@@ -211,7 +221,9 @@ static int layer_line(struct table *table, const struct layer *layer, const char
     if (r >= 0)
         r = table_take(table, 4, layer_name(layer, common),
                        row_bool(row, "asked") ? COLOUR_BOLD : COLOUR_OFF);
-    return r < 0 ? r : table_take(table, 5, layer_notes(row, layer->n_children, own), layer_colour(row));
+    return r < 0
+               ? r
+               : table_take(table, 5, layer_notes(row, layer->n_children, own), layer_colour(row));
 }
 
 /* ---- the screen --------------------------------------------------------------------------- */
@@ -239,25 +251,30 @@ static int print_summary(const struct ctl *ctl, json_object *rows)
     if (!path)
         return -ENOMEM;
     depth = row_number(asked, "depth");
-    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), path, output_colour(&ctl->output, COLOUR_OFF));
+    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), path,
+                 output_colour(&ctl->output, COLOUR_OFF));
     if (row_bool(asked, "loop"))
-        (void)printf("%sA loop%s: the chain contains itself", output_colour(&ctl->output, COLOUR_BRIGHT_RED),
+        (void)printf("%sA loop%s: the chain contains itself",
+                     output_colour(&ctl->output, COLOUR_BRIGHT_RED),
                      output_colour(&ctl->output, COLOUR_OFF));
     else if (is_broken(rows))
         (void)printf("%sIncomplete%s: %" PRIu64 " layer%s, then one that is not there",
-                     output_colour(&ctl->output, COLOUR_BRIGHT_RED), output_colour(&ctl->output, COLOUR_OFF), depth,
-                     depth == 1 ? "" : "s");
+                     output_colour(&ctl->output, COLOUR_BRIGHT_RED),
+                     output_colour(&ctl->output, COLOUR_OFF), depth, depth == 1 ? "" : "s");
     else
-        (void)printf("%" PRIu64 " layer%s, %" PRIu64 " of them unconsolidated", depth, depth == 1 ? "" : "s",
-                     row_number(asked, "unconsolidated"));
+        (void)printf("%" PRIu64 " layer%s, %" PRIu64 " of them unconsolidated", depth,
+                     depth == 1 ? "" : "s", row_number(asked, "unconsolidated"));
     (void)printf("; virtual size %s; %s on disk\n\n",
-                 row_has(asked, "virtual-size") ? text_size(row_number(asked, "virtual-size"), virtual_buf) : "unknown",
+                 row_has(asked, "virtual-size")
+                     ? text_size(row_number(asked, "virtual-size"), virtual_buf)
+                     : "unknown",
                  text_size(allocated, buf));
     return 0;
 }
 
 /* One line for the layer's own findings, or for those of the disk whose own layer it is. */
-static int print_layer_findings(const struct ctl *ctl, json_object *row, const char *common, bool disk, bool *any)
+static int print_layer_findings(const struct ctl *ctl, json_object *row, const char *common,
+                                bool disk, bool *any)
 {
     json_object *findings = row_member(row, "findings-list");
     size_t n = 0;
@@ -277,8 +294,8 @@ static int print_layer_findings(const struct ctl *ctl, json_object *row, const c
             *any = true;
         }
         (void)printf("%s %s%s%s (%s)", n > 1 ? "," : "",
-                     output_colour(&ctl->output, severity_colour(row_raw(finding, "severity"))), name,
-                     output_colour(&ctl->output, COLOUR_OFF), id);
+                     output_colour(&ctl->output, severity_colour(row_raw(finding, "severity"))),
+                     name, output_colour(&ctl->output, COLOUR_OFF), id);
     }
     if (n > 0)
         (void)putchar('\n');
@@ -308,7 +325,8 @@ static int print_findings(const struct ctl *ctl, json_object *rows, const char *
 static int print_chain(struct ctl *ctl, json_object *rows)
 {
     static const struct column columns[] = {
-        {"#", COLUMN_RIGHT}, {"SIZE", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT}, {"AGE", COLUMN_RIGHT},
+        {"#", COLUMN_RIGHT}, {"SIZE", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT},
+        {"AGE", COLUMN_RIGHT},
         {"LAYER", COLUMN_FLEXIBLE}, {"NOTES", COLUMN_CUT},
     };
     _cleanup_(table_freep) struct table *table = NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* check: as `qemu-img check`, of any number of images, in a sandbox, writing and locking nothing. */
+/* check: as `qemu-img check`, of any number of images, in a sandbox, writing and locking
+ * nothing. */
 #include <errno.h>
 #include <string.h>
 

@@ -61,7 +61,8 @@ static bool grow(void *array, size_t needed, size_t *capacity, size_t size)
     return true;
 }
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                      bool unallocated)
 {
     struct side *side = userdata;
     struct run *last = side->n_runs > 0 ? &side->runs[side->n_runs - 1] : NULL;
@@ -70,7 +71,8 @@ static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t 
     if (side->no_memory)
         return;
     if (digests) {
-        if (!grow(&side->digests, side->n_digests + n, &side->digests_capacity, sizeof(side->digests[0]))) {
+        if (!grow(&side->digests, side->n_digests + n, &side->digests_capacity,
+                  sizeof(side->digests[0]))) {
             side->no_memory = true;
             return;
         }
@@ -111,8 +113,11 @@ static bool gather(struct checker *checker, struct side *side, bool file_too)
     if (failure)
         (void)complain(0, "Cannot compare %s: %s.", side->shown, failure);
     else if (!content_of(side)->complete)
-        (void)complain(0, "Cannot compare %s: not all that its guest sees can be read; see qcauditctl hash --content.",
-                       side->shown);
+        (void)complain(
+            0,
+            "Cannot compare %s: not all that its guest sees can be read; see qcauditctl hash "
+            "--content.",
+            side->shown);
     else if (side->no_memory)
         (void)complain(-ENOMEM, "Cannot compare %s", side->shown);
     else
@@ -124,7 +129,8 @@ static bool gather(struct checker *checker, struct side *side, bool file_too)
 
 static void add_difference(struct difference *difference, uint64_t offset, uint64_t end)
 {
-    struct range *last = difference->n_kept > 0 ? &difference->ranges[difference->n_kept - 1] : NULL;
+    struct range *last = difference->n_kept > 0 ? &difference->ranges[difference->n_kept - 1]
+                                                : NULL;
 
     difference->bytes += end - offset;
     if (difference->n_ranges > 0 && difference->end == offset) {
@@ -138,21 +144,24 @@ static void add_difference(struct difference *difference, uint64_t offset, uint6
     difference->end = end;
 }
 
-/* How many blocks from there on have one answer, and whether they differ. Behind the end of a disk are zeros. */
-static bool blocks_differ(const struct side *a, const struct side *b, const struct run *x, const struct run *y,
-                          uint64_t block)
+/* How many blocks from there on have one answer, and whether they differ. Behind the end of a disk
+ * are zeros. */
+static bool blocks_differ(const struct side *a, const struct side *b, const struct run *x,
+                          const struct run *y, uint64_t block)
 {
     bool zero_x = !x || x->index == UINT64_MAX, zero_y = !y || y->index == UINT64_MAX;
 
     if (zero_x || zero_y)
         return zero_x != zero_y;
-    return memcmp(a->digests[x->index + (block - x->first)], b->digests[y->index + (block - y->first)],
-                  sizeof(a->digests[0])) != 0;
+    return memcmp(a->digests[x->index + (block - x->first)],
+                  b->digests[y->index + (block - y->first)], sizeof(a->digests[0])) != 0;
 }
 
-static void compare_blocks(const struct side *a, const struct side *b, struct difference *difference)
+static void compare_blocks(const struct side *a, const struct side *b,
+                           struct difference *difference)
 {
-    uint64_t size = content_of(a)->size > content_of(b)->size ? content_of(a)->size : content_of(b)->size;
+    uint64_t size = content_of(a)->size > content_of(b)->size
+                        ? content_of(a)->size : content_of(b)->size;
     size_t i = 0, k = 0;
     uint64_t block = 0;
 
@@ -204,7 +213,8 @@ static void tell_unlike(struct unlike *unlike, const char *what, const char *a, 
         return;
     unlike->n++;
     if (!unlike->list) {
-        (void)printf("  %s:%*s %s, %s\n", what, strlen(what) < 13 ? (int)(13 - strlen(what)) : 0, "", a, b);
+        (void)printf("  %s:%*s %s, %s\n", what, strlen(what) < 13 ? (int)(13 - strlen(what)) : 0,
+                     "", a, b);
         return;
     }
     entry = json_object_new_object();
@@ -218,7 +228,8 @@ static void tell_unlike(struct unlike *unlike, const char *what, const char *a, 
                          put(entry, "second", json_object_new_string(b)) < 0;
 }
 
-static void tell_unlike_numbers(struct unlike *unlike, const char *what, uint64_t a, uint64_t b, const char *unit)
+static void tell_unlike_numbers(struct unlike *unlike, const char *what, uint64_t a, uint64_t b,
+                                const char *unit)
 {
     char left[80], right[80];
 
@@ -227,7 +238,8 @@ static void tell_unlike_numbers(struct unlike *unlike, const char *what, uint64_
     tell_unlike(unlike, what, left, right);
 }
 
-/* How the clusters lie in the file: one behind another as the guest sees them, or how many of them do not. */
+/* How the clusters lie in the file: one behind another as the guest sees them, or how many of them
+ * do not. */
 static const char *order_text(const struct side *side, char buf[static 80])
 {
     const struct layer_report *layer = &side->check->report->layers[0];
@@ -248,36 +260,43 @@ static const char *compression_text(const struct side *side, char buf[static 80]
 
     if (digest->compressed_bytes == 0)
         return "none";
-    (void)snprintf(buf, 80, "%s, %.0f%% of the data", side->check->report->layers[0].info.compression_type ? "zstd" : "zlib",
+    (void)snprintf(buf, 80, "%s, %.0f%% of the data",
+                   side->check->report->layers[0].info.compression_type ? "zstd" : "zlib",
                    100.0 * (double)digest->compressed_bytes / (double)stored);
     return buf;
 }
 
 static void tell_containers(const struct side *a, const struct side *b, struct unlike *unlike)
 {
-    const struct qca_image_info *x = &a->check->report->layers[0].info, *y = &b->check->report->layers[0].info;
+    const struct qca_image_info *x = &a->check->report->layers[0].info,
+                                *y = &b->check->report->layers[0].info;
     char left[80], right[80], size[2][TEXT_SIZE_MAX];
 
     tell_unlike(unlike, "Format", qca_format_name(x->format), qca_format_name(y->format));
     if (x->format == QCA_FORMAT_QCOW2 && y->format == QCA_FORMAT_QCOW2) {
         tell_unlike_numbers(unlike, "Version", x->version, y->version, "");
-        tell_unlike(unlike, "Cluster size", text_size(x->cluster_size, size[0]), text_size(y->cluster_size, size[1]));
-        tell_unlike(unlike, "Subclusters", x->incompatible_features & QCA_INCOMPAT_EXTENDED_L2 ? "yes" : "no",
+        tell_unlike(unlike, "Cluster size", text_size(x->cluster_size, size[0]),
+                    text_size(y->cluster_size, size[1]));
+        tell_unlike(unlike, "Subclusters",
+                    x->incompatible_features & QCA_INCOMPAT_EXTENDED_L2 ? "yes" : "no",
                     y->incompatible_features & QCA_INCOMPAT_EXTENDED_L2 ? "yes" : "no");
         tell_unlike_numbers(unlike, "Snapshots", x->snapshot_count, y->snapshot_count, "");
         tell_unlike_numbers(unlike, "Bitmaps", x->n_bitmaps, y->n_bitmaps, "");
     }
     tell_unlike(unlike, "Compression", compression_text(a, left), compression_text(b, right));
     tell_unlike(unlike, "Order", order_text(a, left), order_text(b, right));
-    tell_unlike_numbers(unlike, "Layers", a->check->report->n_layers, b->check->report->n_layers, "");
+    tell_unlike_numbers(unlike, "Layers", a->check->report->n_layers, b->check->report->n_layers,
+                        "");
     tell_unlike_numbers(unlike, "File size", x->file_size, y->file_size, " bytes");
     if (unlike->n == 0)
         tell_unlike(unlike, "Order", "clusters or metadata in one order", "in another");
 }
 
-static void tell_difference(const struct side *a, const struct side *b, const struct difference *difference)
+static void tell_difference(const struct side *a, const struct side *b,
+                            const struct difference *difference)
 {
-    uint64_t size_a = content_of(a)->size, size_b = content_of(b)->size, size = size_a > size_b ? size_a : size_b;
+    uint64_t size_a = content_of(a)->size, size_b = content_of(b)->size,
+             size = size_a > size_b ? size_a : size_b;
     char text[2][TEXT_SIZE_MAX];
     size_t n = difference->n_kept < RANGES_SHOWN ? difference->n_kept : RANGES_SHOWN;
 
@@ -286,12 +305,14 @@ static void tell_difference(const struct side *a, const struct side *b, const st
         (void)printf("  Virtual size:  %" PRIu64 " bytes, %" PRIu64 " bytes\n", size_a, size_b);
     (void)printf("  Different:     %s of %s (%.4g%%), in %" PRIu64 " ranges of blocks of 64K\n",
                  text_size(difference->bytes, text[0]), text_size(size, text[1]),
-                 size ? 100.0 * (double)difference->bytes / (double)size : 0.0, difference->n_ranges);
+                 size ? 100.0 * (double)difference->bytes / (double)size : 0.0,
+                 difference->n_ranges);
     for (size_t i = 0; i < n; i++)
         (void)printf("    0x%" PRIx64 ", %s\n", difference->ranges[i].offset,
                      text_size(difference->ranges[i].length, text[0]));
     if (difference->n_ranges > n)
-        (void)printf("    and %" PRIu64 " more; with --json all of them\n", difference->n_ranges - n);
+        (void)printf("    and %" PRIu64 " more; with --json all of them\n",
+                     difference->n_ranges - n);
 }
 
 /* a and b: the containers are told apart. */
@@ -332,14 +353,16 @@ static int tell_json(const struct ctl *ctl, const char *result, const struct dif
     return r == 0 ? output_json(&ctl->output, object) : r;
 }
 
-static int conclude(const struct ctl *ctl, const struct side *a, const struct side *b, bool file_too)
+static int conclude(const struct ctl *ctl, const struct side *a, const struct side *b,
+                    bool file_too)
 {
     bool json = ctl->output.json != JSON_OFF;
     const struct audit_report *x = a->check->report, *y = b->check->report;
     _cleanup_free_ struct difference *difference = NULL;
     int r = 0;
 
-    if (memcmp(x->content_digest->digest, y->content_digest->digest, sizeof(x->content_digest->digest)) != 0) {
+    if (memcmp(x->content_digest->digest, y->content_digest->digest,
+               sizeof(x->content_digest->digest)) != 0) {
         difference = calloc(1, sizeof(*difference));
         if (!difference)
             return complain(-ENOMEM, "Cannot compare"), NOT_COMPARABLE;
@@ -348,7 +371,8 @@ static int conclude(const struct ctl *ctl, const struct side *a, const struct si
             r = tell_json(ctl, "different", difference, NULL, NULL);
         else
             tell_difference(a, b, difference);
-    } else if (file_too && memcmp(x->file_digest->sha256, y->file_digest->sha256, sizeof(x->file_digest->sha256)) == 0) {
+    } else if (file_too && memcmp(x->file_digest->sha256, y->file_digest->sha256,
+                                  sizeof(x->file_digest->sha256)) == 0) {
         if (json)
             r = tell_json(ctl, "same-file", NULL, NULL, NULL);
         else
@@ -356,7 +380,8 @@ static int conclude(const struct ctl *ctl, const struct side *a, const struct si
     } else if (json)
         r = tell_json(ctl, "same-content", NULL, a, b);
     else {
-        (void)printf("%s and %s hold the same content in different containers.\n", a->shown, b->shown);
+        (void)printf("%s and %s hold the same content in different containers.\n", a->shown,
+                     b->shown);
         tell_containers(a, b, &(struct unlike){ .n = 0 });
     }
     if (r < 0)
@@ -392,7 +417,8 @@ int verb_compare(struct ctl *ctl, int argc, char **argv)
     _cleanup_(side_done) struct side a = { .file = NULL }, b = { .file = NULL };
     bool file_too;
 
-    if (!side_begin(&a, argv[0]) || !side_begin(&b, argv[1]) || checker_new(ctl, true, &checker) < 0)
+    if (!side_begin(&a, argv[0]) || !side_begin(&b, argv[1]) ||
+        checker_new(ctl, true, &checker) < 0)
         return NOT_COMPARABLE;
     file_too = a.st.st_size == b.st.st_size && S_ISREG(a.st.st_mode) && S_ISREG(b.st.st_mode);
     if (!gather(checker, &a, file_too) || !gather(checker, &b, file_too))

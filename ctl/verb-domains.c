@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* domains: what libvirt knows of domains, their disks, chains and snapshots, and what is wrong with them. */
+/* domains: what libvirt knows of domains, their disks, chains and snapshots, and what is wrong with
+ * them. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -30,7 +31,7 @@ int domain_find(struct ctl *ctl, const char *name, json_object **ret_domain)
                  : client_call_json(ctl, call, CONTROL_ERROR_NOT_FOUND, false, ret_domain);
 }
 
-/* ---- the list ------------------------------------------------------------------------------------- */
+/* ---- the list -------------------------------------------------------------------------------- */
 
 static char *domain_findings(json_object *row)
 {
@@ -39,8 +40,10 @@ static char *domain_findings(json_object *row)
 
     if (n == 0)
         return strdup(row_has(row, "error-text") ? "?" : "none");
-    return asprintf(&text, "%" PRIu64 ", %s", n, row_raw(row, "severity") ? row_raw(row, "severity") : "") < 0 ? NULL
-                                                                                                         : text;
+    return asprintf(&text, "%" PRIu64 ", %s", n,
+                    row_raw(row, "severity") ? row_raw(row, "severity") : "") < 0
+               ? NULL
+               : text;
 }
 
 static char *domain_layers(json_object *row)
@@ -69,7 +72,8 @@ static int domains_table(struct ctl *ctl, json_object *rows)
 
         r = table_row(table);
         if (r >= 0)
-            r = table_take(table, 0, row_text(row, "state"), row_bool(row, "running") ? COLOUR_OFF : COLOUR_DIM);
+            r = table_take(table, 0, row_text(row, "state"),
+                           row_bool(row, "running") ? COLOUR_OFF : COLOUR_DIM);
         if (r >= 0)
             r = table_take(table, 1, row_text(row, "disks"), COLOUR_OFF);
         if (r >= 0)
@@ -79,7 +83,8 @@ static int domains_table(struct ctl *ctl, json_object *rows)
         if (r >= 0)
             r = table_take(table, 4, row_text(row, "snapshots"), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 5, domain_findings(row), severity_colour(row_raw(row, "severity")));
+            r = table_take(table, 5, domain_findings(row),
+                           severity_colour(row_raw(row, "severity")));
         if (r >= 0)
             r = table_take(table, 6, row_text(row, "name"), COLOUR_OFF);
     }
@@ -113,14 +118,17 @@ static int list_domains(struct ctl *ctl)
     if (n > 0)
         r = domains_table(ctl, rows);
     if (ctl->output.legend && n == 0)
-        (void)printf("Libvirt has no domains, or cannot be asked: see 'qcauditctl findings --name=libvirt-unreachable'.\n");
+        (void)printf(
+            "Libvirt has no domains, or cannot be asked: see 'qcauditctl findings "
+            "--name=libvirt-unreachable'.\n");
     if (ctl->output.legend && n > 0)
-        (void)printf("\n%zu domain%s; \"(+N)\": layers that snapshots left behind, on the deepest disk.\n", n,
-                     n == 1 ? "" : "s");
+        (void)printf(
+            "\n%zu domain%s; \"(+N)\": layers that snapshots left behind, on the deepest disk.\n",
+            n, n == 1 ? "" : "s");
     return r < 0 ? complain(r, "Cannot list domains") : 0;
 }
 
-/* ---- one domain ------------------------------------------------------------------------------------- */
+/* ---- one domain ------------------------------------------------------------------------------ */
 
 static void line(const struct ctl *ctl, const char *label, char *text)
 {
@@ -134,14 +142,16 @@ static void line(const struct ctl *ctl, const char *label, char *text)
 /* "/vm/web.s3, 4 layers (+3)", and what is odd about it. */
 static char *disk_text(json_object *disk)
 {
-    _cleanup_free_ char *path = row_text(disk, row_has(disk, "path") ? "path" : "source"), *layers = domain_layers(disk);
+    _cleanup_free_ char *path = row_text(disk, row_has(disk, "path") ? "path" : "source"),
+                        *layers = domain_layers(disk);
     _cleanup_free_ char *job = row_text(disk, "job"), *error = row_text(disk, "error-text");
     const char *device = row_raw(disk, "device");
     char *text;
 
     if (!path || !layers || !job || !error)
         return NULL;
-    if (asprintf(&text, "%s%s%s%s%s%s%s%s%s%s%s", device && strcmp(device, "disk") != 0 ? device : "",
+    if (asprintf(&text, "%s%s%s%s%s%s%s%s%s%s%s",
+                 device && strcmp(device, "disk") != 0 ? device : "",
                  device && strcmp(device, "disk") != 0 ? ": " : "", path,
                  row_has(disk, "depth") ? ", layers " : "", row_has(disk, "depth") ? layers : "",
                  row_has(disk, "path") && !row_has(disk, "depth") ? ", in no datastore" : "",
@@ -175,7 +185,8 @@ static void print_snapshots(const struct ctl *ctl, json_object *domain, uint64_t
         _cleanup_free_ char *when = fact_time(snapshot, "created", now);
         char *text;
 
-        if (asprintf(&text, "%s, %s, %s%s%s", name, kind, when, row_bool(snapshot, "is-current") ? ", current" : "",
+        if (asprintf(&text, "%s, %s, %s%s%s", name, kind, when,
+                     row_bool(snapshot, "is-current") ? ", current" : "",
                      row_bool(snapshot, "deleting") ? ", being deleted" : "") >= 0)
             line(ctl, i == 0 ? "Snapshots" : "", text);
         if (i + 1 == LISTED && n > LISTED && !ctl->output.full) {
@@ -234,8 +245,12 @@ int verb_domains(struct ctl *ctl, int argc, char **argv)
 
         r = domain_find(ctl, argv[i], &domain);
         if (r == -ENOENT)
-            return complain(0, "Libvirt knows no domain %s. 'qcauditctl domains' lists those that it knows.",
-                            shown ? shown : ""), r;
+            return complain(
+                       0,
+                       "Libvirt knows no domain %s. 'qcauditctl domains' lists those that it "
+                       "knows.",
+                       shown ? shown : ""),
+                   r;
         if (r < 0)
             return r;
         if (i > 0 && ctl->output.json == JSON_OFF)
@@ -268,9 +283,11 @@ int domain_disk_path(struct ctl *ctl, const char *argument, char **ret_path)
     disks = row_member(domain, "disks-list");
     for (size_t i = 0; disks && i < json_object_array_length(disks); i++) {
         json_object *disk = json_object_array_get_idx(disks, i);
-        const char *device = row_raw(disk, "device"), *path = row_raw(disk, "path"), *this = row_raw(disk, "disk-target");
+        const char *device = row_raw(disk, "device"), *path = row_raw(disk, "path"),
+                   *this = row_raw(disk, "disk-target");
 
-        if (!path || (target ? !this || strcmp(this, target) != 0 : device && strcmp(device, "disk") != 0))
+        if (!path ||
+            (target ? !this || strcmp(this, target) != 0 : device && strcmp(device, "disk") != 0))
             continue;
         first = path;
         break;

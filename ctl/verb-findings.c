@@ -8,8 +8,16 @@
 #include "ctl/source.h"
 #include "helpers/text.h"
 
-enum { FINDING_ID, FINDING_SEVERITY, FINDING_SINCE, FINDING_NAME, FINDING_STATE, FINDING_CONFIDENCE, FINDING_SUBJECT,
-       FINDING_SUMMARY };
+enum {
+    FINDING_ID,
+    FINDING_SEVERITY,
+    FINDING_SINCE,
+    FINDING_NAME,
+    FINDING_STATE,
+    FINDING_CONFIDENCE,
+    FINDING_SUBJECT,
+    FINDING_SUMMARY
+};
 
 static bool all_open(json_object *rows)
 {
@@ -22,7 +30,8 @@ static bool all_open(json_object *rows)
     return true;
 }
 
-static int finding_line(struct table *table, json_object *row, const int *places, const char *common, uint64_t now)
+static int finding_line(struct table *table, json_object *row, const int *places,
+                        const char *common, uint64_t now)
 {
     enum colour colour = severity_colour(row_raw(row, "severity"));
     const char *state = row_raw(row, "state");
@@ -35,17 +44,21 @@ static int finding_line(struct table *table, json_object *row, const int *places
     if (r >= 0)
         r = table_take(table, (size_t)places[FINDING_SEVERITY], row_text(row, "severity"), colour);
     if (r >= 0)
-        r = table_take(table, (size_t)places[FINDING_SINCE], fact_since(row, "first-seen", now), COLOUR_OFF);
+        r = table_take(table, (size_t)places[FINDING_SINCE], fact_since(row, "first-seen", now),
+                       COLOUR_OFF);
     if (r >= 0)
         r = table_take(table, (size_t)places[FINDING_NAME], row_text(row, "name"), colour);
     if (r >= 0 && places[FINDING_STATE] >= 0)
         r = table_cell(table, (size_t)places[FINDING_STATE], state, COLOUR_OFF);
     if (r >= 0 && places[FINDING_CONFIDENCE] >= 0)
-        r = table_take(table, (size_t)places[FINDING_CONFIDENCE], row_text(row, "confidence"), COLOUR_OFF);
+        r = table_take(table, (size_t)places[FINDING_CONFIDENCE], row_text(row, "confidence"),
+                       COLOUR_OFF);
     if (r >= 0)
-        r = table_take(table, (size_t)places[FINDING_SUBJECT], fact_subject(row, common), COLOUR_OFF);
+        r = table_take(table, (size_t)places[FINDING_SUBJECT], fact_subject(row, common),
+                       COLOUR_OFF);
     if (r >= 0 && places[FINDING_SUMMARY] >= 0 && row_has(row, "summary"))
-        r = table_take(table, (size_t)places[FINDING_SUMMARY], row_prose(row, "summary"), COLOUR_OFF);
+        r = table_take(table, (size_t)places[FINDING_SUMMARY], row_prose(row, "summary"),
+                       COLOUR_OFF);
     return r;
 }
 
@@ -53,8 +66,10 @@ int findings_table(struct ctl *ctl, json_object *rows)
 {
     static const struct column all[] = {
         [FINDING_ID] = {"ID", COLUMN_RIGHT}, [FINDING_SEVERITY] = {"SEVERITY", 0},
-        [FINDING_SINCE] = {"SINCE", COLUMN_RIGHT}, [FINDING_NAME] = {"FINDING", 0}, [FINDING_STATE] = {"STATE", 0},
-        [FINDING_CONFIDENCE] = {"CONFIDENCE", 0}, [FINDING_SUBJECT] = {"IMAGE", COLUMN_FLEXIBLE}, [FINDING_SUMMARY] = {"WHAT", COLUMN_CUT},
+        [FINDING_SINCE] = {"SINCE", COLUMN_RIGHT}, [FINDING_NAME] = {"FINDING", 0},
+        [FINDING_STATE] = {"STATE", 0},
+        [FINDING_CONFIDENCE] = {"CONFIDENCE", 0}, [FINDING_SUBJECT] = {"IMAGE", COLUMN_FLEXIBLE},
+        [FINDING_SUMMARY] = {"WHAT", COLUMN_CUT},
     };
     bool with_state = !all_open(rows);
     bool with_confidence = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 100;
@@ -99,7 +114,8 @@ static int findings_filter(const struct ctl *ctl, json_object **ret_filter)
     if (r >= 0)
         r = filter_add(filter, "state", ctl->all ? "all" : ctl->state);
     if (r >= 0 && ctl->output.json != JSON_OFF)
-        r = json_object_object_add(filter, "details", json_object_new_boolean(true)) < 0 ? -ENOMEM : 0;
+        r = json_object_object_add(filter, "details", json_object_new_boolean(true)) < 0
+                ? -ENOMEM : 0;
     if (r < 0)
         return complain(r, "Cannot list findings");
     *ret_filter = TAKE_PTR(filter);
@@ -115,7 +131,8 @@ static void print_count(const struct ctl *ctl, json_object *rows)
     if (n == 0)
         (void)printf("Nothing found.\n");
     else
-        (void)printf("\n%zu finding%s. What to do about one: qcauditctl show ID.\n", n, n == 1 ? "" : "s");
+        (void)printf("\n%zu finding%s. What to do about one: qcauditctl show ID.\n", n,
+                     n == 1 ? "" : "s");
 }
 
 int verb_findings(struct ctl *ctl, int argc, char **argv)
@@ -126,7 +143,9 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
 
     if (ctl->name && !catalogue_find(ctl->name)) {
         _cleanup_free_ char *shown = text_escape_string(ctl->name);
-        return complain(0, "There is no finding called '%s'. 'qcauditctl explain' lists them all.", shown), -EINVAL;
+        return complain(0, "There is no finding called '%s'. 'qcauditctl explain' lists them all.",
+                        shown),
+               -EINVAL;
     }
     r = findings_filter(ctl, &filter);
     if (r < 0)
@@ -160,7 +179,8 @@ static void severity_word(const struct catalogue_entry *entry, char *word, size_
     word[i] = '\0';
 }
 
-static int catalogue_json(const struct ctl *ctl, const struct catalogue_entry *const *entries, size_t n)
+static int catalogue_json(const struct ctl *ctl, const struct catalogue_entry *const *entries,
+                          size_t n)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
 
@@ -173,7 +193,8 @@ static int catalogue_json(const struct ctl *ctl, const struct catalogue_entry *c
             json_object_put(row);
             return -ENOMEM;
         }
-        if (filter_add(row, "name", entries[i]->name) < 0 || filter_add(row, "severity", severity) < 0 ||
+        if (filter_add(row, "name", entries[i]->name) < 0 ||
+            filter_add(row, "severity", severity) < 0 ||
             filter_add(row, "title", entries[i]->title) < 0 ||
             filter_add(row, "explanation", entries[i]->explanation) < 0 ||
             filter_add(row, "remedy", entries[i]->remedy) < 0)
@@ -182,9 +203,12 @@ static int catalogue_json(const struct ctl *ctl, const struct catalogue_entry *c
     return rows ? output_json(&ctl->output, rows) : -ENOMEM;
 }
 
-static int catalogue_table(const struct ctl *ctl, const struct catalogue_entry *const *entries, size_t n)
+static int catalogue_table(const struct ctl *ctl, const struct catalogue_entry *const *entries,
+                           size_t n)
 {
-    static const struct column columns[] = { {"FINDING", 0}, {"UP TO", 0}, {"MEANING", COLUMN_FLEXIBLE} };
+    static const struct column columns[] = { { "FINDING", 0 },
+                                             { "UP TO", 0 },
+                                             { "MEANING", COLUMN_FLEXIBLE } };
     _cleanup_(table_freep) struct table *table = NULL;
     int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
 
@@ -210,7 +234,8 @@ static void explain(const struct ctl *ctl, const struct catalogue_entry *entry)
     severity_word(entry, severity, sizeof(severity));
     (void)printf("%s%s%s: %s\n", output_colour(&ctl->output, COLOUR_BOLD), entry->name,
                  output_colour(&ctl->output, COLOUR_OFF), entry->title);
-    (void)printf("Severity: up to %s%s%s\n\n", output_colour(&ctl->output, severity_colour(severity)), severity,
+    (void)printf("Severity: up to %s%s%s\n\n",
+                 output_colour(&ctl->output, severity_colour(severity)), severity,
                  output_colour(&ctl->output, COLOUR_OFF));
     output_wrapped(&ctl->output, 0, 0, entry->explanation);
     output_heading(&ctl->output, "What to do");
@@ -235,7 +260,10 @@ int verb_explain(struct ctl *ctl, int argc, char **argv)
         _cleanup_free_ char *shown = text_escape_string(argv[i]);
 
         if (!entry)
-            return complain(0, "There is no finding called '%s'. 'qcauditctl explain' lists them all.", shown), -EINVAL;
+            return complain(0,
+                            "There is no finding called '%s'. 'qcauditctl explain' lists them all.",
+                            shown),
+                   -EINVAL;
         entries[n++] = entry;
     }
     if (argc > 0)

@@ -50,8 +50,8 @@ static void complain_incomplete(const char *shown, const struct qca_content_dige
     for (size_t i = 0; i < digest->n_bad; i++) {
         const struct qca_bad_range *bad = &digest->bad[i];
 
-        (void)complain(0, "  guest range 0x%" PRIx64 ", %s, of layer %" PRIu32 ": %s", bad->guest_offset,
-                       text_size(bad->length, size), bad->layer,
+        (void)complain(0, "  guest range 0x%" PRIx64 ", %s, of layer %" PRIu32 ": %s",
+                       bad->guest_offset, text_size(bad->length, size), bad->layer,
                        bad->error == -EBADMSG  ? "metadata or compressed data is damaged"
                        : bad->error == -ESTALE ? "the file became shorter meanwhile"
                                                : strerror(-bad->error));
@@ -83,7 +83,8 @@ static int add_json(json_object *all, const struct check *check, unsigned wanted
 }
 
 /* What was asked for, and is there. 0, 1 when something is not, or -errno. */
-static int show(const struct ctl *ctl, const struct check *check, const struct check_ask *ask, json_object *all)
+static int show(const struct ctl *ctl, const struct check *check, const struct check_ask *ask,
+                json_object *all)
 {
     _cleanup_free_ char *shown = text_escape_string(check->file), *failure = check_failure(check);
     const struct audit_report *report = check->report;
@@ -92,7 +93,9 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
     int r = 0;
 
     if (check->has_writer)
-        (void)complain(0, "%s: QEMU has it open for writing; the digest may be of no state that it ever had.", shown);
+        (void)complain(
+            0, "%s: QEMU has it open for writing; the digest may be of no state that it ever had.",
+            shown);
     if (all)
         r = add_json(all, check, wanted, content);
     for (size_t i = 0; r == 0 && !all && report && sum_kind_at(i); i++) {
@@ -111,8 +114,8 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
     return failure || (report && report->content_digest && !report->content_digest->complete);
 }
 
-static int hash_file(struct ctl *ctl, struct checker *checker, const char *file, const struct check_ask *ask,
-                     json_object *all)
+static int hash_file(struct ctl *ctl, struct checker *checker, const char *file,
+                     const struct check_ask *ask, json_object *all)
 {
     struct check *check = calloc(1, sizeof(*check));
     int r = check ? checker_run(checker, file, ask, check) : -ENOMEM;
@@ -131,8 +134,9 @@ int verb_hash(struct ctl *ctl, int argc, char **argv)
     _cleanup_(json_object_putp) json_object *all = json ? json_object_new_array() : NULL;
     _cleanup_(checker_freep) struct checker *checker = NULL;
     struct check_ask ask = {
-        .flags = (file ? WORKER_FILE_DIGEST : 0) | (ctl->content ? WORKER_CONTENT_DIGEST | WORKER_CHAIN : 0) |
-            (ctl->scalar ? WORKER_SCALAR : 0),
+        .flags = (file ? WORKER_FILE_DIGEST : 0) |
+                 (ctl->content ? WORKER_CONTENT_DIGEST | WORKER_CHAIN : 0) |
+                 (ctl->scalar ? WORKER_SCALAR : 0),
         .algorithms = QCA_DIGEST_SHA256,
         .snapshot = ctl->snapshot,
     };

@@ -25,7 +25,8 @@ static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
     };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - !with_subject, &table) : -ENOMEM;
+    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - !with_subject, &table)
+                   : -ENOMEM;
 
     if (r >= 0 && with_subject)
         fact_print_common(ctl, common);
@@ -90,16 +91,21 @@ static int history_filter(const struct ctl *ctl, const char *path, json_object *
     if (r >= 0)
         r = filter_add(filter, "name", ctl->name);
     if (r >= 0 && ctl->since > 0)
-        r = json_object_object_add(filter, "since", json_object_new_uint64(ctl->since)) < 0 ? -ENOMEM : 0;
+        r = json_object_object_add(filter, "since", json_object_new_uint64(ctl->since)) < 0
+                ? -ENOMEM
+                : 0;
     if (r >= 0 && ctl->until > 0)
-        r = json_object_object_add(filter, "until", json_object_new_uint64(ctl->until)) < 0 ? -ENOMEM : 0;
+        r = json_object_object_add(filter, "until", json_object_new_uint64(ctl->until)) < 0
+                ? -ENOMEM
+                : 0;
     if (r < 0)
         return complain(r, "Cannot read the history");
     *ret_filter = TAKE_PTR(filter);
     return 0;
 }
 
-static int history_json(struct ctl *ctl, json_object *events, json_object *audits, json_object *readings)
+static int history_json(struct ctl *ctl, json_object *events, json_object *audits,
+                        json_object *readings)
 {
     _cleanup_(json_object_putp) json_object *both = json_object_new_object();
 
@@ -111,10 +117,11 @@ static int history_json(struct ctl *ctl, json_object *events, json_object *audit
 }
 
 /* An image that is gone has a history, too. audits, readings: NULL without path. */
-static int history_read(struct ctl *ctl, const char *path, json_object **ret_events, json_object **ret_audits,
-                        json_object **ret_readings)
+static int history_read(struct ctl *ctl, const char *path, json_object **ret_events,
+                        json_object **ret_audits, json_object **ret_readings)
 {
-    _cleanup_(json_object_putp) json_object *filter = NULL, *events = NULL, *audits = NULL, *readings = NULL;
+    _cleanup_(json_object_putp) json_object *filter = NULL, *events = NULL, *audits = NULL,
+                                            *readings = NULL;
     int r = history_filter(ctl, path, &filter);
 
     if (r >= 0)
@@ -145,8 +152,8 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
     if (argc > 0 && !(path = source_absolute(argv[0])))
         return complain(-ENOMEM, "Cannot read the history");
     r = history_read(ctl, path, &events, &audits, &readings);
-    if (r >= 0 && path && json_object_array_length(events) == 0 && json_object_array_length(audits) == 0 &&
-        json_object_array_length(readings) == 0) {
+    if (r >= 0 && path && json_object_array_length(events) == 0 &&
+        json_object_array_length(audits) == 0 && json_object_array_length(readings) == 0) {
         free(TAKE_PTR(path));
         r = source_find_image(ctl, argv[0], false, &path);
         if (r >= 0)

@@ -7,7 +7,8 @@
 #include "ctl/facts.h"
 #include "ctl/source.h"
 
-#define WIDE 110                /* columns, from which on there is room for the role and the domain */
+#define WIDE 110                /* columns, from which on there is room for the role and the
+                                 * domain */
 
 /* What there is to know first: worst finding, a writer, gone, unreadable. */
 static char *image_state(json_object *row)
@@ -45,15 +46,18 @@ static int images_table(struct ctl *ctl, json_object *rows)
 {
     static const struct column columns[] = {
         {"STATE", 0}, {"FORMAT", 0}, {"VIRTUAL", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT},
-        {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE}, {"ROLE", 0},
+        {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE},
+        {"ROLE", 0},
         {"CONFIDENCE", 0}, {"DOMAIN", COLUMN_CUT},
     };
-    /* What the image is for, whose it is, and how well its audit knew: where there is room for it. */
+    /* What the image is for, whose it is, and how well its audit knew: where there is room for
+     * it. */
     bool wide = ctl->output.width == 0 || ctl->output.width >= WIDE || ctl->output.full;
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     uint64_t now = now_usec();
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - (wide ? 0 : 3), &table) : -ENOMEM;
+    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - (wide ? 0 : 3), &table)
+                   : -ENOMEM;
 
     if (r >= 0)
         fact_print_common(ctl, common);
@@ -102,7 +106,8 @@ static int list(struct ctl *ctl, const char *argument, json_object *all)
     if (r >= 0)
         r = filter_add(filter, "pool", ctl->pool);
     if (r >= 0 && ctl->orphan)
-        r = json_object_object_add(filter, "orphan", json_object_new_boolean(true)) < 0 ? -ENOMEM : 0;
+        r = json_object_object_add(filter, "orphan", json_object_new_boolean(true)) < 0
+                ? -ENOMEM : 0;
     if (r < 0)
         return complain(r, "Cannot list images");
     r = source_images(ctl, filter, &rows);
@@ -112,7 +117,8 @@ static int list(struct ctl *ctl, const char *argument, json_object *all)
     return r;
 }
 
-/* Any file is a raw image: those that nothing refers to, and with which nothing is wrong, are noise. */
+/* Any file is a raw image: those that nothing refers to, and with which nothing is wrong, are
+ * noise. */
 static bool is_noise(json_object *row)
 {
     const char *format = row_raw(row, "format");
@@ -160,7 +166,8 @@ int verb_images(struct ctl *ctl, int argc, char **argv)
     if (ctl->output.legend && n == 0)
         (void)printf("No images found.\n");
     if (ctl->output.legend && n > 0)
-        (void)printf("\n%zu image%s; \"(+N)\": layers that snapshots left behind.\n", n, n == 1 ? "" : "s");
+        (void)printf("\n%zu image%s; \"(+N)\": layers that snapshots left behind.\n", n,
+                     n == 1 ? "" : "s");
     if (ctl->output.legend && left_out > 0)
         (void)printf("%zu raw file%s without findings not shown: --all shows them.\n", left_out,
                      left_out == 1 ? "" : "s");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* ack, pause, release, resume, reload, monitor: what changes the daemon's course, and following what it finds. */
+/* ack, pause, release, resume, reload, monitor: what changes the daemon's course, and following
+ * what it finds. */
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -42,7 +43,9 @@ int verb_ack(struct ctl *ctl, int argc, char **argv)
     int r = end_time(ctl, 0, &until);
 
     if (r >= 0 && (!ctl->reason || !*ctl->reason))
-        return complain(0, "Say why: --reason=TEXT. Whoever looks next at 3 a.m. will want to know."), -EINVAL;
+        return complain(0,
+                        "Say why: --reason=TEXT. Whoever looks next at 3 a.m. will want to know."),
+               -EINVAL;
     for (int i = 0; r >= 0 && i < argc; i++) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         _cleanup_free_ char *shown = text_escape_string(argv[i]);
@@ -52,7 +55,8 @@ int verb_ack(struct ctl *ctl, int argc, char **argv)
         errno = 0;
         id = strtoll(argv[i], &end, 10);
         if (errno != 0 || *end || !*argv[i] || id <= 0)
-            return complain(0, "'%s' is no number of a finding: see 'qcauditctl findings'.", shown), -EINVAL;
+            return complain(0, "'%s' is no number of a finding: see 'qcauditctl findings'.", shown),
+                   -EINVAL;
         r = client_call_new(ctl, "Acknowledge", &call);
         if (r >= 0)
             r = call_plain(ctl, call, sd_bus_message_append(call, "xst", id, ctl->reason, until));
@@ -156,8 +160,8 @@ int verb_monitor(struct ctl *ctl, int argc, char **argv)
 
     if (r < 0)
         return r;
-    r = sd_bus_match_signal(ctl->bus, NULL, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "FindingChanged",
-                            on_change, ctl);
+    r = sd_bus_match_signal(ctl->bus, NULL, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                            "FindingChanged", on_change, ctl);
     r = call_plain(ctl, call, r);
     while (r >= 0) {
         r = sd_bus_process(ctl->bus, NULL);
@@ -169,6 +173,9 @@ int verb_monitor(struct ctl *ctl, int argc, char **argv)
     if (r == -EPIPE && ferror(stdout))
         return 0;
     if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)
-        return complain(0, "qcauditd closed the connection: it stopped, or this monitor could not follow."), r;
+        return complain(
+                   0,
+                   "qcauditd closed the connection: it stopped, or this monitor could not follow."),
+               r;
     return r;
 }

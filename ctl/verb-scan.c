@@ -67,20 +67,23 @@ static int scan_state(struct ctl *ctl, uint64_t ticket, json_object **ret_state)
     if (r < 0)
         return r;
     r = sd_bus_message_append(call, "t", ticket);
-    return r < 0 ? complain(r, "Cannot call qcauditd") : client_call_json(ctl, call, NULL, false, ret_state);
+    return r < 0 ? complain(r, "Cannot call qcauditd")
+                 : client_call_json(ctl, call, NULL, false, ret_state);
 }
 
 /* "\r 42% (17 of 40 images) /srv/images/web.qcow2": on stderr, one line. */
 static void print_progress(const struct ctl *ctl, json_object *state)
 {
     uint64_t total = row_number(state, "images-total"), done = row_number(state, "images-done");
-    _cleanup_free_ char *current = row_has(state, "current") ? row_text(state, "current") : strdup("");
+    _cleanup_free_ char *current = row_has(state, "current")
+                                       ? row_text(state, "current") : strdup("");
     _cleanup_free_ char *shown = NULL;
     struct winsize size;
     char line[80];
     int n = snprintf(line, sizeof(line), "%3" PRIu64 "%% (%" PRIu64 " of %" PRIu64 " images) ",
                      total > 0 ? (done < total ? done * 100 / total : 100) : 0, done, total);
-    unsigned width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col >= 20 ? size.ws_col : 80;
+    unsigned width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col >= 20
+                         ? size.ws_col : 80;
 
     if (current && n > 0 && (unsigned)n + 1 < width)
         shown = text_shorten(&ctl->output, current, width - (unsigned)n - 1);
@@ -91,11 +94,15 @@ static void print_progress(const struct ctl *ctl, json_object *state)
 static bool print_scrub(const struct ctl *ctl, json_object *state)
 {
     json_object *scrubs = row_member(state, "scrubs");
-    json_object *row = scrubs && json_object_array_length(scrubs) > 0 ? json_object_array_get_idx(scrubs, 0) : NULL;
-    _cleanup_free_ char *path = row ? row_text(row, "path") : NULL, *words = row ? fact_scrub(row) : NULL;
+    json_object *row = scrubs && json_object_array_length(scrubs) > 0
+                           ? json_object_array_get_idx(scrubs, 0)
+                           : NULL;
+    _cleanup_free_ char *path = row ? row_text(row, "path") : NULL,
+                        *words = row ? fact_scrub(row) : NULL;
     _cleanup_free_ char *shown = NULL;
     struct winsize size;
-    unsigned width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col >= 20 ? size.ws_col : 80;
+    unsigned width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col >= 20
+                         ? size.ws_col : 80;
 
     if (!path || !words)
         return false;
@@ -137,8 +144,10 @@ static int count_severity(json_object *counts, const char *severity)
 {
     if (!severity)
         return 0;
-    return json_object_object_add(counts, severity, json_object_new_uint64(row_number(counts, severity) + 1)) < 0
-               ? -ENOMEM : 0;
+    return json_object_object_add(counts, severity,
+                                  json_object_new_uint64(row_number(counts, severity) + 1)) < 0
+               ? -ENOMEM
+               : 0;
 }
 
 /* Counts the open findings, and those that opened or got worse since the scan began. */
@@ -164,11 +173,13 @@ static int count_findings(struct ctl *ctl, uint64_t since, json_object *open, js
 
 static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
 {
-    _cleanup_(json_object_putp) json_object *open = json_object_new_object(), *opened = json_object_new_object();
+    _cleanup_(json_object_putp) json_object *open = json_object_new_object(),
+                                            *opened = json_object_new_object();
     uint64_t n_open = 0, n_opened = 0;
     char took[TEXT_DURATION_MAX];
     bool bad;
-    int r = open && opened ? count_findings(ctl, since, open, opened) : complain(-ENOMEM, "Cannot count the findings");
+    int r = open && opened ? count_findings(ctl, since, open, opened)
+                           : complain(-ENOMEM, "Cannot count the findings");
 
     if (r < 0)
         return r;
@@ -187,8 +198,8 @@ static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
         if (n_audited == 0)
             (void)printf("Scan complete: nothing is new or changed.");
         else
-            (void)printf("Scan complete: %" PRIu64 " file%s audited in %s.", n_audited, n_audited == 1 ? "" : "s",
-                         text_duration(now_usec() - since, took));
+            (void)printf("Scan complete: %" PRIu64 " file%s audited in %s.", n_audited,
+                         n_audited == 1 ? "" : "s", text_duration(now_usec() - since, took));
         (void)printf(" New findings: %s. Open in all: %s.\n", opened_text ? opened_text : "",
                      open_text ? open_text : "");
     }

@@ -34,7 +34,8 @@ static void line_text(const struct ctl *ctl, const char *label, json_object *row
         line(ctl, label, row_text(row, key));
 }
 
-static void line_time(const struct ctl *ctl, const char *label, json_object *row, const char *key, uint64_t now)
+static void line_time(const struct ctl *ctl, const char *label, json_object *row, const char *key,
+                      uint64_t now)
 {
     if (row_number(row, key) > 0)
         line(ctl, label, fact_time(row, key, now));
@@ -55,25 +56,30 @@ static char *number_text(const char *key, json_object *value)
     uint64_t number = json_object_get_uint64(value);
     char size[TEXT_SIZE_MAX], when[WHEN_MAX], age[TEXT_DURATION_MAX], *text = NULL;
     static const char *const sizes[] = { "size", "bytes", "length", "allocated", "available" };
-    static const char *const times[] = { "created", "since", "mtime", "ctime", "changed", "date", "-at", "-time",
-                                         "started", "finished", "-seen", "oldest", "newest", "first", "last" };
+    static const char *const times[] = { "created", "since",  "mtime",  "ctime",   "changed",
+                                         "date",    "-at",    "-time",  "started", "finished",
+                                         "-seen",   "oldest", "newest", "first",   "last" };
     static const char *const durations[] = { "interval", "age", "elapsed", "duration" };
 
     if (json_object_get_int64(value) < 0)
         return text_escape_string(json_object_get_string(value));
     if (strcmp(key, "share") == 0)      /* parts per 10,000 */
-        return asprintf(&text, "%" PRIu64 ".%02" PRIu64 "%%", number / 100, number % 100) < 0 ? NULL : text;
+        return asprintf(&text, "%" PRIu64 ".%02" PRIu64 "%%", number / 100, number % 100) < 0
+                   ? NULL
+                   : text;
     if (key_is(key, "offset") && number >= 10)
         return asprintf(&text, "0x%" PRIx64, number) < 0 ? NULL : text;
     for (size_t i = 0; i < ELEMENTSOF(sizes); i++)
         if (key_is(key, sizes[i]) && number >= 1024)
-            return asprintf(&text, "%s (%" PRIu64 ")", text_size(number, size), number) < 0 ? NULL : text;
+            return asprintf(&text, "%s (%" PRIu64 ")", text_size(number, size), number) < 0
+                       ? NULL : text;
     for (size_t i = 0; i < ELEMENTSOF(durations); i++)
         if (key_is(key, durations[i]) && number >= USEC_PER_SEC)
             return strdup(text_duration(number, age));
     /* 2001 and later: anything else of that name is no time. */
     for (size_t i = 0; i < ELEMENTSOF(times); i++)
-        if (key_is(key, times[i]) && number > UINT64_C(1000000000) * USEC_PER_SEC && number < INT64_MAX)
+        if (key_is(key, times[i]) && number > UINT64_C(1000000000) * USEC_PER_SEC &&
+            number < INT64_MAX)
             return strdup(when_text(number, when));
     return text_escape_string(json_object_get_string(value));
 }
@@ -94,10 +100,12 @@ static char *scalar_text(const char *key, json_object *value)
 
 static bool is_scalar(json_object *value)
 {
-    return !json_object_is_type(value, json_type_object) && !json_object_is_type(value, json_type_array);
+    return !json_object_is_type(value, json_type_object) &&
+           !json_object_is_type(value, json_type_array);
 }
 
-/* "l2-unaligned, an L2 entry's cluster is not cluster aligned, table l2, index 5": what needs no name has none. */
+/* "l2-unaligned, an L2 entry's cluster is not cluster aligned, table l2, index 5": what needs no
+ * name has none. */
 static bool needs_name(const char *key)
 {
     static const char *const plain[] = { "kind", "text", "path", "name", "id" };
@@ -117,8 +125,8 @@ static char *entry_text(json_object *entry)
         _cleanup_free_ char *name = text_escape_string(key);
         char *longer;
 
-        if (asprintf(&longer, "%s%s%s%s%s", all ? all : "", all ? ", " : "", needs_name(key) ? name : "",
-                     needs_name(key) ? " " : "", text ? text : "") < 0)
+        if (asprintf(&longer, "%s%s%s%s%s", all ? all : "", all ? ", " : "",
+                     needs_name(key) ? name : "", needs_name(key) ? " " : "", text ? text : "") < 0)
             longer = NULL;
         free(all);
         all = longer;
@@ -135,8 +143,9 @@ static void print_list(const struct ctl *ctl, const char *key, json_object *list
     (void)putchar('\n');
     for (size_t i = 0; i < shown; i++) {
         json_object *item = json_object_array_get_idx(list, i);
-        _cleanup_free_ char *text = json_object_is_type(item, json_type_object) ? entry_text(item)
-                                                                              : scalar_text(key, item);
+        _cleanup_free_ char *text = json_object_is_type(item, json_type_object)
+                                        ? entry_text(item)
+                                        : scalar_text(key, item);
 
         (void)printf("    -");
         output_wrapped(&ctl->output, 6, 5, text ? text : "");
@@ -184,7 +193,8 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
         if (strcmp(key, "command") == 0)
             (void)printf(" %s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown ? shown : "",
                          output_colour(&ctl->output, COLOUR_OFF));
-        else if (asprintf(&text, "%s%s", strcmp(key, "precondition") == 0 ? "Make sure that " : "", shown ? shown : "") >= 0)
+        else if (asprintf(&text, "%s%s", strcmp(key, "precondition") == 0 ? "Make sure that " : "",
+                          shown ? shown : "") >= 0)
             output_wrapped(&ctl->output, 5, 4, text);
     }
 }
@@ -198,7 +208,8 @@ static char *user_text(const char *by)
     const struct passwd *user = NULL;
     char *end = NULL;
 
-    if (by && strncmp(by, CONTROL_UID_PREFIX, prefix) == 0 && by[prefix] >= '0' && by[prefix] <= '9') {
+    if (by && strncmp(by, CONTROL_UID_PREFIX, prefix) == 0 && by[prefix] >= '0' &&
+        by[prefix] <= '9') {
         unsigned long uid = strtoul(by + prefix, &end, 10);
 
         user = *end == '\0' && uid == (uid_t)uid ? getpwuid((uid_t)uid) : NULL;
@@ -209,14 +220,16 @@ static char *user_text(const char *by)
 static void print_state(const struct ctl *ctl, json_object *finding, uint64_t now)
 {
     const char *state = row_raw(finding, "state");
-    _cleanup_free_ char *count = row_text(finding, "count"), *last = fact_age(finding, "last-seen", now);
+    _cleanup_free_ char *count = row_text(finding, "count"),
+                        *last = fact_age(finding, "last-seen", now);
     char *text = NULL;
 
     line_text(ctl, "State", finding, "state");
     line_time(ctl, "Since", finding, "first-seen", now);
     if (!row_has(finding, "path"))
         text = strdup(last ?: "");
-    else if (asprintf(&text, "in %s audit%s, last %s", count, count && strcmp(count, "1") == 0 ? "" : "s", last) < 0)
+    else if (asprintf(&text, "in %s audit%s, last %s", count,
+                      count && strcmp(count, "1") == 0 ? "" : "s", last) < 0)
         text = NULL;
     line(ctl, row_has(finding, "path") ? "Seen" : "Last seen", text);
     line_time(ctl, "Resolved", finding, "resolved", now);
@@ -232,12 +245,13 @@ void finding_print(struct ctl *ctl, json_object *finding, bool explain)
     const char *severity = row_raw(finding, "severity"), *kind = row_raw(finding, "subject-kind");
     _cleanup_free_ char *name = row_text(finding, "name"), *id = row_text(finding, "id");
     const struct catalogue_entry *entry = catalogue_find(row_raw(finding, "name"));
-    json_object *evidence = row_member(finding, "evidence"), *remedy = row_member(finding, "remedy");
+    json_object *evidence = row_member(finding, "evidence"),
+                *remedy = row_member(finding, "remedy");
     uint64_t now = now_usec();
 
     (void)printf("%s%s%s%s (finding %s)\n", output_colour(&ctl->output, COLOUR_BOLD),
-                 output_colour(&ctl->output, severity_colour(severity)), name, output_colour(&ctl->output, COLOUR_OFF),
-                 id);
+                 output_colour(&ctl->output, severity_colour(severity)), name,
+                 output_colour(&ctl->output, COLOUR_OFF), id);
     line(ctl, "What", entry ? strdup(entry->title) : row_text(finding, "title"));
     line(ctl, row_bool(finding, "disk") ? "Disk" : row_has(finding, "path") ? "Image"
               : kind && strcmp(kind, "domain") == 0 ? "Domain" : "Where",
@@ -269,8 +283,12 @@ static int show_finding(struct ctl *ctl, const char *argument)
     int r = client_finding(ctl, strtoll(argument, NULL, 10), &finding);
 
     if (r == -ENOENT)
-        return complain(0, "There is no finding %s. 'qcauditctl findings --all' lists those that are known.",
-                        argument), r;
+        return complain(
+                   0,
+                   "There is no finding %s. 'qcauditctl findings --all' lists those that are "
+                   "known.",
+                   argument),
+               r;
     if (r < 0)
         return r;
     output_begin_prose(&ctl->output);
@@ -296,8 +314,9 @@ static void print_format(const struct ctl *ctl, json_object *image)
         line(ctl, "Format", TAKE_PTR(format));
         return;
     }
-    if (asprintf(&text, "%s version %" PRIu64 ", clusters of %s, %" PRIu64 "-bit refcounts", format, version,
-                 text_size(row_number(header, "cluster-size"), cluster), row_number(header, "refcount-bits")) >= 0)
+    if (asprintf(&text, "%s version %" PRIu64 ", clusters of %s, %" PRIu64 "-bit refcounts", format,
+                 version, text_size(row_number(header, "cluster-size"), cluster),
+                 row_number(header, "refcount-bits")) >= 0)
         line(ctl, "Format", text);
     line_text(ctl, "Encryption", header, "encryption");
     line_text(ctl, "Data file", header, "data-file-stored");
@@ -314,7 +333,8 @@ static void print_format(const struct ctl *ctl, json_object *image)
 
 static void print_sizes(const struct ctl *ctl, json_object *image)
 {
-    _cleanup_free_ char *size = fact_size(image, "size"), *allocated = fact_size(image, "allocated");
+    _cleanup_free_ char *size = fact_size(image, "size"),
+                        *allocated = fact_size(image, "allocated");
     _cleanup_free_ char *virtual_size = fact_size(image, "virtual-size");
     char *text;
 
@@ -327,7 +347,8 @@ static void print_file(const struct ctl *ctl, json_object *image, uint64_t now)
     char *text;
 
     if (asprintf(&text, "mode %04" PRIo64 ", uid %" PRIu64 ", gid %" PRIu64 ", modified %s",
-                 row_number(image, "mode"), row_number(image, "uid"), row_number(image, "gid"), "") >= 0) {
+                 row_number(image, "mode"), row_number(image, "uid"), row_number(image, "gid"),
+                 "") >= 0) {
         char when[WHEN_MAX], *all;
 
         if (asprintf(&all, "%s%s", text, when_text(row_number(image, "mtime"), when)) >= 0)
@@ -347,18 +368,21 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
     if (row_bool(image, "loop"))
         line(ctl, "Chain", strdup("a loop: it contains itself"));
     else if (row_has(image, "depth") &&
-             asprintf(&text, "%" PRIu64 " layer%s, %" PRIu64 " unconsolidated", row_number(image, "depth"),
-                      row_number(image, "depth") == 1 ? "" : "s", row_number(image, "unconsolidated")) >= 0)
+             asprintf(&text, "%" PRIu64 " layer%s, %" PRIu64 " unconsolidated",
+                      row_number(image, "depth"), row_number(image, "depth") == 1 ? "" : "s",
+                      row_number(image, "unconsolidated")) >= 0)
         line(ctl, "Chain", text);
     if (golden)
-        line(ctl, "Golden", strdup(strcmp(golden, "policy") == 0 ? "by the configuration"
-                                                                  : "inferred: a base of several disks"));
+        line(ctl, "Golden",
+             strdup(strcmp(golden, "policy") == 0 ? "by the configuration"
+                                                  : "inferred: a base of several disks"));
     if (state) {
         line_text(ctl, "Parent", image, row_has(image, "parent") ? "parent" : "parent-stored");
         if (strcmp(state, "found") != 0)
             line_text(ctl, "Parent is", image, "parent-state");
     }
-    if (row_raw(image, "own-layer") && strcmp(row_raw(image, "own-layer"), row_raw(image, "path")) != 0)
+    if (row_raw(image, "own-layer") &&
+        strcmp(row_raw(image, "own-layer"), row_raw(image, "path")) != 0)
         line_text(ctl, "Own layer", image, "own-layer");
     if (row_has(image, "deepest-leaf") &&
         asprintf(&text, "%" PRIu64 " layer%s, up to the leaf", row_number(image, "layers-above"),
@@ -378,7 +402,8 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
 static void print_role(const struct ctl *ctl, json_object *image)
 {
     static const struct { const char *kind, *words; } kinds[] = {
-        {"copy-target", "target of a copy of "}, {"file", "a file of "}, {"made-by-snapshot", "made by a snapshot of "},
+        {"copy-target", "target of a copy of "}, {"file", "a file of "},
+        {"made-by-snapshot", "made by a snapshot of "},
         {"before-snapshot", "before a snapshot of "},
     };
     json_object *users = row_member(image, "users");
@@ -387,18 +412,23 @@ static void print_role(const struct ctl *ctl, json_object *image)
 
     if (row_has(image, "role") && asprintf(&text, "%s. %s", role, reason) >= 0)
         line(ctl, "Role", text);
-    for (size_t i = 0; users && i < json_object_array_length(users) && (i < LISTED || ctl->output.full); i++) {
+    for (size_t i = 0;
+         users && i < json_object_array_length(users) && (i < LISTED || ctl->output.full); i++) {
         json_object *user = json_object_array_get_idx(users, i);
-        _cleanup_free_ char *domain = row_text(user, "domain"), *target = row_text(user, "disk-target");
+        _cleanup_free_ char *domain = row_text(user, "domain"),
+                            *target = row_text(user, "disk-target");
         _cleanup_free_ char *snapshot = row_text(user, "snapshot");
-        const char *kind = row_raw(user, "kind"), *words = row_number(user, "disk-layer") > 0 ? "a layer of " : "";
+        const char *kind = row_raw(user, "kind"),
+                   *words = row_number(user, "disk-layer") > 0 ? "a layer of " : "";
 
         for (size_t k = 0; k < ELEMENTSOF(kinds); k++)
             if (kind && strcmp(kind, kinds[k].kind) == 0)
                 words = kinds[k].words;
         if (asprintf(&text, "%s%s%s%s%s%s%s", words, row_has(user, "disk-target") ? target : "",
-                     row_has(user, "disk-target") ? " of " : "", domain, row_has(user, "snapshot") ? ", " : "",
-                     row_has(user, "snapshot") ? snapshot : "", row_bool(user, "running") ? ", running" : "") >= 0)
+                     row_has(user, "disk-target") ? " of " : "", domain,
+                     row_has(user, "snapshot") ? ", " : "",
+                     row_has(user, "snapshot") ? snapshot : "",
+                     row_bool(user, "running") ? ", running" : "") >= 0)
             line(ctl, i == 0 ? "Used by" : "", text);
     }
 }
@@ -427,13 +457,17 @@ static void print_check(const struct ctl *ctl, json_object *image, uint64_t now)
     line_time(ctl, "Audited", audit, "finished", now);
     line(ctl, "Confidence", strdup(fact_confidence(row_raw(audit, "confidence"))));
     if (asprintf(&text, "in %s, %s read%s", text_duration(row_number(audit, "elapsed"), took),
-                 text_size(row_number(audit, "bytes-read"), read_size), reading_words(row_raw(audit, "reading"))) >= 0)
+                 text_size(row_number(audit, "bytes-read"), read_size),
+                 reading_words(row_raw(audit, "reading"))) >= 0)
         line(ctl, "Took", text);
     if (row_has(image, "error"))
         line_text(ctl, "Not opened", image, "error-text");
-    if (check && asprintf(&text, "%" PRIu64 " corruptions, %" PRIu64 " leaked clusters, %" PRIu64 " check errors%s",
-                          row_number(check, "corruptions"), row_number(check, "leaks"),
-                          row_number(check, "check-errors"), row_bool(check, "finished") ? "" : "; not finished") >= 0)
+    if (check &&
+        asprintf(&text,
+                 "%" PRIu64 " corruptions, %" PRIu64 " leaked clusters, %" PRIu64 " check errors%s",
+                 row_number(check, "corruptions"), row_number(check, "leaks"),
+                 row_number(check, "check-errors"),
+                 row_bool(check, "finished") ? "" : "; not finished") >= 0)
         line(ctl, "Check", text);
 }
 
@@ -446,13 +480,16 @@ void baseline_print(const struct ctl *ctl, json_object *baseline)
     char bytes[TEXT_SIZE_MAX], *text;
 
     output_label(&ctl->output, LABELS, "Content");
-    (void)printf("%s%s%s, kept as %s\n", output_colour(&ctl->output, well ? COLOUR_GREEN : COLOUR_RED),
-                 state ? state : "-", output_colour(&ctl->output, COLOUR_OFF), row_raw(baseline, "source"));
-    line_text(ctl, row_bool(baseline, "encrypted") ? "Digest of encrypted data" : "Digest", baseline, "digest");
+    (void)printf("%s%s%s, kept as %s\n",
+                 output_colour(&ctl->output, well ? COLOUR_GREEN : COLOUR_RED), state ? state : "-",
+                 output_colour(&ctl->output, COLOUR_OFF), row_raw(baseline, "source"));
+    line_text(ctl, row_bool(baseline, "encrypted") ? "Digest of encrypted data" : "Digest",
+              baseline, "digest");
     line_time(ctl, "Since", baseline, "since", now);
     line_time(ctl, "Verified", baseline, "verified", now);
     line_text(ctl, "fs-verity", baseline, "fs-verity");
-    line(ctl, "Accepted by", row_has(baseline, "accepted-by") ? user_text(row_raw(baseline, "accepted-by")) : NULL);
+    line(ctl, "Accepted by",
+         row_has(baseline, "accepted-by") ? user_text(row_raw(baseline, "accepted-by")) : NULL);
     line_text(ctl, "Reason", baseline, "reason");
     if (well)
         return;
@@ -460,12 +497,15 @@ void baseline_print(const struct ctl *ctl, json_object *baseline)
     line_text(ctl, "Digest now", baseline, "digest-now");
     if (row_has(baseline, "different-blocks") &&
         asprintf(&text, "%" PRIu64 " block%s of 64 KiB, %s, in %" PRIu64 " range%s",
-                 row_number(baseline, "different-blocks"), row_number(baseline, "different-blocks") == 1 ? "" : "s",
-                 text_size(row_number(baseline, "different-bytes"), bytes), row_number(baseline, "ranges-total"),
+                 row_number(baseline, "different-blocks"),
+                 row_number(baseline, "different-blocks") == 1 ? "" : "s",
+                 text_size(row_number(baseline, "different-bytes"), bytes),
+                 row_number(baseline, "ranges-total"),
                  row_number(baseline, "ranges-total") == 1 ? "" : "s") >= 0)
         line(ctl, "Different", text);
     else if (!row_has(baseline, "different-blocks"))
-        line(ctl, "Different", strdup("where is not known: there were no block digests to compare with"));
+        line(ctl, "Different",
+             strdup("where is not known: there were no block digests to compare with"));
 }
 
 static void print_snapshots(const struct ctl *ctl, json_object *image, uint64_t now)
@@ -474,7 +514,8 @@ static void print_snapshots(const struct ctl *ctl, json_object *image, uint64_t 
 
     for (size_t i = 0; snapshots && i < json_object_array_length(snapshots); i++) {
         json_object *snapshot = json_object_array_get_idx(snapshots, i);
-        _cleanup_free_ char *name = row_text(snapshot, "name"), *when = fact_time(snapshot, "date", now);
+        _cleanup_free_ char *name = row_text(snapshot, "name"),
+                            *when = fact_time(snapshot, "date", now);
         char *text;
 
         if (asprintf(&text, "%s, %s", name, when) >= 0)
@@ -525,7 +566,8 @@ static int show_image(struct ctl *ctl, const char *argument)
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, image);
     shown = row_text(image, "path");
-    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown, output_colour(&ctl->output, COLOUR_OFF));
+    (void)printf("%s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown,
+                 output_colour(&ctl->output, COLOUR_OFF));
     line_text(ctl, "Datastore", image, "datastore");
     if (!row_bool(image, "present"))
         line(ctl, "Present", strdup("no: it was not there in the last walk"));
@@ -548,7 +590,8 @@ int verb_show(struct ctl *ctl, int argc, char **argv)
     int r = source_needs_daemon(ctl, "show");
 
     for (int i = 0; r >= 0 && i < argc; i++) {
-        bool is_id = argv[i][0] && argv[i][strspn(argv[i], "0123456789")] == '\0' && strlen(argv[i]) < 19;
+        bool is_id = argv[i][0] && argv[i][strspn(argv[i], "0123456789")] == '\0' &&
+                     strlen(argv[i]) < 19;
 
         if (i > 0 && ctl->output.json == JSON_OFF)
             (void)putchar('\n');

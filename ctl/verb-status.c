@@ -10,20 +10,24 @@
 
 static void print_daemon(const struct ctl *ctl, json_object *status, uint64_t now)
 {
-    _cleanup_free_ char *version = row_text(status, "version"), *since = fact_since(status, "started", now);
+    _cleanup_free_ char *version = row_text(status, "version"),
+                        *since = fact_since(status, "started", now);
 
     if (ctl->offline)
         (void)printf("%sqcauditd is not running%s: this is what its database holds.\n",
-                     output_colour(&ctl->output, COLOUR_YELLOW), output_colour(&ctl->output, COLOUR_OFF));
+                     output_colour(&ctl->output, COLOUR_YELLOW),
+                     output_colour(&ctl->output, COLOUR_OFF));
     else
-        (void)printf("%s%s%s qcauditd %s, running for %s\n", output_colour(&ctl->output, COLOUR_GREEN),
-                     ctl->output.utf8 ? "●" : "*", output_colour(&ctl->output, COLOUR_OFF), version, since);
+        (void)printf("%s%s%s qcauditd %s, running for %s\n",
+                     output_colour(&ctl->output, COLOUR_GREEN), ctl->output.utf8 ? "●" : "*",
+                     output_colour(&ctl->output, COLOUR_OFF), version, since);
 }
 
 static void print_pass(const struct ctl *ctl, json_object *status, uint64_t now)
 {
     char age[TEXT_DURATION_MAX];
-    uint64_t total = row_number(status, "pass-images-total"), done = row_number(status, "pass-images-done");
+    uint64_t total = row_number(status, "pass-images-total"),
+             done = row_number(status, "pass-images-done");
     uint64_t last = row_number(status, "last-pass"), next = row_number(status, "next-pass");
 
     output_label(&ctl->output, 10, "Pass");
@@ -40,15 +44,17 @@ static void print_pass(const struct ctl *ctl, json_object *status, uint64_t now)
 
 static int print_numbers(const struct ctl *ctl, json_object *status)
 {
-    _cleanup_free_ char *size = fact_size(status, "images-size"), *allocated = fact_size(status, "images-allocated");
+    _cleanup_free_ char *size = fact_size(status, "images-size"),
+                        *allocated = fact_size(status, "images-allocated");
     uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
-    uint64_t unreadable = row_number(status, "images-unreadable"), deepest = row_number(status, "depth-max");
+    uint64_t unreadable = row_number(status, "images-unreadable"),
+             deepest = row_number(status, "depth-max");
 
     if (!size || !allocated)
         return -ENOMEM;
     output_label(&ctl->output, 10, "Images");
-    (void)printf("%" PRIu64 ", %s in files, %s on disk; %" PRIu64 " chains\n", images, size, allocated,
-                 row_number(status, "chains"));
+    (void)printf("%" PRIu64 ", %s in files, %s on disk; %" PRIu64 " chains\n", images, size,
+                 allocated, row_number(status, "chains"));
     output_label(&ctl->output, 10, "Audited");
     (void)printf("%" PRIu64 " of %" PRIu64, audited, images);
     if (unreadable > 0)
@@ -59,9 +65,11 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
         _cleanup_free_ char *oldest = fact_age(status, "verified-oldest", now_usec());
 
         output_label(&ctl->output, 10, "Contents");
-        (void)printf("%" PRIu64 " known, the oldest verified %s", row_number(status, "baselines"), oldest ? oldest : "-");
+        (void)printf("%" PRIu64 " known, the oldest verified %s", row_number(status, "baselines"),
+                     oldest ? oldest : "-");
         if (deviating > 0)
-            (void)printf("; %s%" PRIu64 " not as they were%s", output_colour(&ctl->output, COLOUR_RED), deviating,
+            (void)printf("; %s%" PRIu64 " not as they were%s",
+                         output_colour(&ctl->output, COLOUR_RED), deviating,
                          output_colour(&ctl->output, COLOUR_OFF));
         (void)putchar('\n');
     }
@@ -69,7 +77,9 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
         _cleanup_free_ char *path = row_text(status, "depth-max-path");
         _cleanup_free_ char *shown = path ? text_shorten(&ctl->output, path,
                                                          ctl->output.width && !ctl->output.full
-                                                             ? ctl->output.width - 38 : UINT16_MAX) : NULL;
+                                                             ? ctl->output.width - 38
+                                                             : UINT16_MAX)
+                                          : NULL;
 
         if (!shown)
             return -ENOMEM;
@@ -90,8 +100,9 @@ static int print_scrubs(const struct ctl *ctl, json_object *status)
         _cleanup_free_ char *path = row_text(row, "path"), *words = fact_scrub(row);
         unsigned taken = words ? 14 + (unsigned)strlen(words) : 0;
         bool narrow = ctl->output.width > taken && !ctl->output.full;
-        _cleanup_free_ char *shown = path ? text_shorten(&ctl->output, path, narrow ? ctl->output.width - taken
-                                                                                    : UINT16_MAX) : NULL;
+        _cleanup_free_ char *shown =
+            path ? text_shorten(&ctl->output, path, narrow ? ctl->output.width - taken : UINT16_MAX)
+                 : NULL;
 
         if (!shown || !words)
             return -ENOMEM;
@@ -100,14 +111,16 @@ static int print_scrubs(const struct ctl *ctl, json_object *status)
     }
     if (due > 0) {
         output_label(&ctl->output, 10, "Scrub");
-        (void)printf("%" PRIu64 " %simage%s to be read\n", due, n > 0 ? "more " : "", due == 1 ? "" : "s");
+        (void)printf("%" PRIu64 " %simage%s to be read\n", due, n > 0 ? "more " : "",
+                     due == 1 ? "" : "s");
     }
     return 0;
 }
 
 static int print_connection(const struct ctl *ctl, json_object *row, uint64_t now)
 {
-    _cleanup_free_ char *uri = row_text(row, "uri"), *error = row_text(row, "error"), *since = fact_since(row, "since", now);
+    _cleanup_free_ char *uri = row_text(row, "uri"), *error = row_text(row, "error"),
+                        *since = fact_since(row, "since", now);
     const char *state = row_raw(row, "state");
     uint64_t domains = row_number(row, "domains"), pools = row_number(row, "pools");
 
@@ -117,11 +130,14 @@ static int print_connection(const struct ctl *ctl, json_object *row, uint64_t no
     if (strcmp(state, "absent") == 0)
         (void)printf("not on this host\n");
     else if (strcmp(state, "unreachable") == 0)
-        (void)printf("%s%s cannot be reached since %s%s: %s\n", output_colour(&ctl->output, COLOUR_YELLOW), uri, since,
+        (void)printf("%s%s cannot be reached since %s%s: %s\n",
+                     output_colour(&ctl->output, COLOUR_YELLOW), uri, since,
                      output_colour(&ctl->output, COLOUR_OFF), error ? error : "?");
     else
-        (void)printf("%s, %" PRIu64 " domain%s, %" PRIu64 " of them active, %" PRIu64 " pool%s%s%s\n", uri, domains,
-                     domains == 1 ? "" : "s", row_number(row, "domains-active"), pools, pools == 1 ? "" : "s",
+        (void)printf("%s, %" PRIu64 " domain%s, %" PRIu64 " of them active, %" PRIu64
+                     " pool%s%s%s\n",
+                     uri, domains, domains == 1 ? "" : "s", row_number(row, "domains-active"),
+                     pools, pools == 1 ? "" : "s",
                      strcmp(state, "reading") == 0 ? ", not read completely yet" : "",
                      row_raw(row, "error") ? ", with errors" : "");
     return 0;
@@ -138,16 +154,19 @@ static int print_libvirt(const struct ctl *ctl, json_object *status, uint64_t no
         r = print_connection(ctl, json_object_array_get_idx(connections, i), now);
     for (size_t i = 0; r >= 0 && pools && i < json_object_array_length(pools); i++) {
         json_object *row = json_object_array_get_idx(pools, i);
-        _cleanup_free_ char *name = row_text(row, "name"), *type = row_text(row, "type"), *reason = row_text(row, "reason");
+        _cleanup_free_ char *name = row_text(row, "name"), *type = row_text(row, "type"),
+                            *reason = row_text(row, "reason");
 
         if (row_bool(row, "auditable") || !name || !type || !reason)
             continue;
         output_label(&ctl->output, 10, "Unaudited");
-        (void)printf("pool %s (%s), %" PRIu64 " volumes: %s\n", name, type, row_number(row, "volumes"), reason);
+        (void)printf("pool %s (%s), %" PRIu64 " volumes: %s\n", name, type,
+                     row_number(row, "volumes"), reason);
     }
     if (r >= 0 && outside > 0) {
         output_label(&ctl->output, 10, "Unaudited");
-        (void)printf("%" PRIu64 " disk%s of domains in no datastore\n", outside, outside == 1 ? "" : "s");
+        (void)printf("%" PRIu64 " disk%s of domains in no datastore\n", outside,
+                     outside == 1 ? "" : "s");
     }
     return r;
 }
@@ -176,9 +195,10 @@ static void print_trouble(const struct ctl *ctl, json_object *status)
     if (!error)
         return;
     output_label(&ctl->output, 10, "Database");
-    (void)printf("%scannot be written: %s%s; %" PRIu64 " changes wait\n", output_colour(&ctl->output, COLOUR_RED),
-                 text_offline_reason(-json_object_get_int(error)), output_colour(&ctl->output, COLOUR_OFF),
-                 row_number(status, "store-waiting"));
+    (void)printf("%scannot be written: %s%s; %" PRIu64 " changes wait\n",
+                 output_colour(&ctl->output, COLOUR_RED),
+                 text_offline_reason(-json_object_get_int(error)),
+                 output_colour(&ctl->output, COLOUR_OFF), row_number(status, "store-waiting"));
 }
 
 static char *datastore_use(json_object *row)
@@ -276,7 +296,8 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
         (void)putchar('\n');
         r = findings_table(ctl, worst);
         if (r >= 0 && ctl->output.legend)
-            (void)printf("\nAll of them: qcauditctl findings. What to do about one: qcauditctl show ID.\n");
+            (void)printf(
+                "\nAll of them: qcauditctl findings. What to do about one: qcauditctl show ID.\n");
     }
     return r < 0 ? complain(r, "Cannot show the status") : 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* verify: files against lists of digests, as sha256sum -c does, for all algorithms and for content. */
+/* verify: files against lists of digests, as sha256sum -c does, for all algorithms and for
+ * content. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -24,7 +25,8 @@ struct verifier {
 
 enum outcome { OUTCOME_OK, OUTCOME_DIFFERS, OUTCOME_UNREADABLE };
 
-static int tell(struct verifier *verifier, const struct sum_line *line, enum outcome outcome, const char *why)
+static int tell(struct verifier *verifier, const struct sum_line *line, enum outcome outcome,
+                const char *why)
 {
     static const char *const words[] = { "OK", "FAILED", "FAILED open or read" };
     static const char *const states[] = { "same", "different", "unreadable" };
@@ -43,7 +45,8 @@ static int tell(struct verifier *verifier, const struct sum_line *line, enum out
     }
     r = filter_add(object, "filename", line->name);
     if (r == 0)
-        r = filter_add(object, "algorithm", line->kind->option ? line->kind->option : "content-sha256");
+        r = filter_add(object, "algorithm",
+                       line->kind->option ? line->kind->option : "content-sha256");
     if (r == 0)
         r = filter_add(object, "result", states[outcome]);
     return r == 0 ? filter_add(object, "reason", why) : r;
@@ -63,16 +66,18 @@ static int verify_file(struct verifier *verifier, const struct sum_line *line)
     if (r >= 0) {
         _cleanup_free_ char *failure = check_failure(check);
         const uint8_t *digest = check->report ? sum_of_report(check->report, line->kind) : NULL;
-        enum outcome outcome = !digest                                                ? OUTCOME_UNREADABLE
-                               : memcmp(digest, line->digest, line->kind->size) == 0 ? OUTCOME_OK
-                                                                                      : OUTCOME_DIFFERS;
+        enum outcome outcome = !digest ? OUTCOME_UNREADABLE
+                               : memcmp(digest, line->digest, line->kind->size) == 0
+                                   ? OUTCOME_OK
+                                   : OUTCOME_DIFFERS;
 
         verifier->differing += outcome == OUTCOME_DIFFERS;
         verifier->unreadable += outcome == OUTCOME_UNREADABLE;
         r = tell(verifier, line, outcome,
-                 digest    ? NULL
-                 : failure ? failure
-                           : "Not all that its guest sees can be read; see qcauditctl hash --content");
+                 digest ? NULL
+                 : failure
+                     ? failure
+                     : "Not all that its guest sees can be read; see qcauditctl hash --content");
     }
     if (check)
         check_done(check);
@@ -88,7 +93,8 @@ static int verify_line(struct verifier *verifier, char *text, size_t size)
 
     if (r < 0) {
         verifier->malformed++;
-        (void)complain(0, "%s:%" PRIu64 ": The line is left out: %s.", verifier->list, verifier->line, why);
+        (void)complain(0, "%s:%" PRIu64 ": The line is left out: %s.", verifier->list,
+                       verifier->line, why);
         return 0;
     }
     return r > 0 ? verify_file(verifier, &line) : 0;
@@ -125,8 +131,8 @@ static int verify_list(struct verifier *verifier, FILE *file)
         verifier->line++;
         if (size > LINE_MAX_SIZE) {
             verifier->malformed++;
-            (void)complain(0, "%s:%" PRIu64 ": The line is left out: it is longer than %d bytes.", verifier->list,
-                           verifier->line, LINE_MAX_SIZE);
+            (void)complain(0, "%s:%" PRIu64 ": The line is left out: it is longer than %d bytes.",
+                           verifier->list, verifier->line, LINE_MAX_SIZE);
             continue;
         }
         r = verify_line(verifier, buf, size);
@@ -160,7 +166,8 @@ static void sum_up(const struct verifier *verifier)
     if (verifier->malformed > 0)
         (void)complain(0, "WARNING: lines left out: %" PRIu64 ".", verifier->malformed);
     if (verifier->unreadable > 0)
-        (void)complain(0, "WARNING: listed files that could not be read: %" PRIu64 ".", verifier->unreadable);
+        (void)complain(0, "WARNING: listed files that could not be read: %" PRIu64 ".",
+                       verifier->unreadable);
     if (verifier->differing > 0)
         (void)complain(0, "WARNING: digests that did NOT match: %" PRIu64 ".", verifier->differing);
 }

@@ -17,7 +17,8 @@ static int unit_usec(const char *name, size_t n, uint64_t *ret_usec)
     static const struct { const char *name; uint64_t usec; } units[] = {
         {"", SECOND}, {"s", SECOND}, {"sec", SECOND}, {"second", SECOND}, {"seconds", SECOND},
         {"m", 60 * SECOND}, {"min", 60 * SECOND}, {"minute", 60 * SECOND}, {"minutes", 60 * SECOND},
-        {"h", 3600 * SECOND}, {"hr", 3600 * SECOND}, {"hour", 3600 * SECOND}, {"hours", 3600 * SECOND},
+        {"h", 3600 * SECOND}, {"hr", 3600 * SECOND}, {"hour", 3600 * SECOND},
+        {"hours", 3600 * SECOND},
         {"d", 86400 * SECOND}, {"day", 86400 * SECOND}, {"days", 86400 * SECOND},
         {"w", 7 * 86400 * SECOND}, {"week", 7 * 86400 * SECOND}, {"weeks", 7 * 86400 * SECOND},
         {"y", 31557600 * SECOND}, {"year", 31557600 * SECOND}, {"years", 31557600 * SECOND},
@@ -54,7 +55,8 @@ int when_parse_duration(const char *text, uint64_t *ret_usec)
             ;
         if (unit_usec(end, n, &unit) < 0)
             return -EINVAL;
-        if (__builtin_mul_overflow(number, unit, &number) || __builtin_add_overflow(total, number, &total))
+        if (__builtin_mul_overflow(number, unit, &number) ||
+            __builtin_add_overflow(total, number, &total))
             return -ERANGE;
         text = end + n;
         text += strspn(text, " ");

@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* "90", "90s", "2h 30min", "1d", "2w": microseconds; a number alone is seconds. -EINVAL, -ERANGE. */
+/* "90", "90s", "2h 30min", "1d", "2w": microseconds; a number alone is seconds. -EINVAL,
+ * -ERANGE. */
 int when_parse_duration(const char *text, uint64_t *ret_usec);
-/* "now", "today", "yesterday", "tomorrow", "2026-12-24", "2026-12-24 18:00[:30]" (local time), "@SECONDS",
- * "+2h" (from now), "-3d" or "3d ago" (before now): microseconds since the epoch. -EINVAL, -ERANGE. */
+/* "now", "today", "yesterday", "tomorrow", "2026-12-24", "2026-12-24 18:00[:30]" (local time),
+ * "@SECONDS", "+2h" (from now), "-3d" or "3d ago" (before now): microseconds since the epoch.
+ * -EINVAL, -ERANGE. */
 int when_parse(const char *text, uint64_t now, uint64_t *ret_usec);
 
 #define WHEN_MAX 64

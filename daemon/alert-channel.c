@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Carries alerts to the journal, to syslog or to the console in a thread of its own: none of them can stop the loop. */
+/* Carries alerts to the journal, to syslog or to the console in a thread of its own: none of them
+ * can stop the loop. */
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -109,8 +110,8 @@ static int journal_has(sd_journal *journal, const char *field, sd_id128_t id)
     return r;
 }
 
-/* The journal is opened once for all questions. They are about what an earlier process sent, so it is enough
- * to wait once, until an entry sent now can be seen: the journal keeps the order. */
+/* The journal is opened once for all questions. They are about what an earlier process sent, so it
+ * is enough to wait once, until an entry sent now can be seen: the journal keeps the order. */
 static int journal_prepare(struct alert_channel *channel)
 {
     sd_id128_t marker;
@@ -125,8 +126,9 @@ static int journal_prepare(struct alert_channel *channel)
     r = sd_id128_randomize(&marker);
     if (r < 0)
         return 0;
-    (void)sd_journal_send("MESSAGE=Asking the journal which alerts it has", "PRIORITY=7", "SYSLOG_IDENTIFIER=qcauditd",
-                          "QCAUDIT_MARKER=" SD_ID128_FORMAT_STR, SD_ID128_FORMAT_VAL(marker), NULL);
+    (void)sd_journal_send("MESSAGE=Asking the journal which alerts it has", "PRIORITY=7",
+                          "SYSLOG_IDENTIFIER=qcauditd", "QCAUDIT_MARKER=" SD_ID128_FORMAT_STR,
+                          SD_ID128_FORMAT_VAL(marker), NULL);
     struct timespec start, now;
     clock_gettime(CLOCK_MONOTONIC, &start);
     do {
@@ -249,8 +251,8 @@ static int on_done(sd_event_source *source, int fd, uint32_t revents, void *user
     return 0;
 }
 
-int alert_channel_new(sd_event *event, void (*done)(void *userdata, struct delivery *delivery), void *userdata,
-                      struct alert_channel **ret_channel)
+int alert_channel_new(sd_event *event, void (*done)(void *userdata, struct delivery *delivery),
+                      void *userdata, struct alert_channel **ret_channel)
 {
     struct alert_channel *channel = calloc(1, sizeof(*channel));
     sigset_t all, old;
@@ -327,10 +329,12 @@ int alert_channel_drain(struct alert_channel *channel, uint64_t usec)
         struct pollfd pollfd = { .fd = channel->done_fd, .events = POLLIN };
 
         clock_gettime(CLOCK_MONOTONIC, &now);
-        uint64_t gone = (uint64_t)((now.tv_sec - start.tv_sec) * 1000000 + (now.tv_nsec - start.tv_nsec) / 1000);
+        uint64_t gone = (uint64_t)((now.tv_sec - start.tv_sec) * 1000000 +
+                                   (now.tv_nsec - start.tv_nsec) / 1000);
         if (gone >= usec)
             return -ETIMEDOUT;
-        (void)poll(&pollfd, 1, (int)((usec - gone) / 1000) + 1);        /* interrupted: looks again */
+        /* interrupted: looks again */
+        (void)poll(&pollfd, 1, (int)((usec - gone) / 1000) + 1);
     }
     return 0;
 }

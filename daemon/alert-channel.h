@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Carries alerts to the journal, to syslog or to the console in a thread of its own: none of them can stop the loop. */
+/* Carries alerts to the journal, to syslog or to the console in a thread of its own: none of them
+ * can stop the loop. */
 #pragma once
 
 #include <sys/uio.h>
@@ -8,7 +9,8 @@
 
 #include "model.h"
 
-/* One alert on its way, or one question. Made by the owner, lent to the channel until it is done. */
+/* One alert on its way, or one question. Made by the owner, lent to the channel until it is
+ * done. */
 struct delivery {
     struct delivery *next;      /* the channel's */
     /* A question instead of an alert: does the journal have an entry with this QCAUDIT_EVENT_ID? */
@@ -21,8 +23,8 @@ struct delivery {
     struct iovec *fields;       /* for the journal; each iov_base is malloc'd */
     size_t n_fields;
     bool journal, syslog, console;      /* where it is wanted */
-    const char *channel;        /* the first that took it: "journal", "syslog", "console"; "none" when wanted
-                                 * nowhere; NULL when none took it */
+    const char *channel;        /* the first that took it: "journal", "syslog", "console"; "none"
+                                 * when wanted nowhere; NULL when none took it */
     int error;                  /* -errno when none took it */
 
     struct event *event;        /* the owner's: what it is about, or */
@@ -37,8 +39,8 @@ int delivery_add_field(struct delivery *delivery, const char *name, const void *
 struct alert_channel;
 
 /* done gets each delivery back, in the loop and in order, and frees it. */
-int alert_channel_new(sd_event *event, void (*done)(void *userdata, struct delivery *delivery), void *userdata,
-                      struct alert_channel **ret_channel);
+int alert_channel_new(sd_event *event, void (*done)(void *userdata, struct delivery *delivery),
+                      void *userdata, struct alert_channel **ret_channel);
 /* Lets the delivery under way end; drops the rest without calling back. */
 struct alert_channel *alert_channel_free(struct alert_channel *channel);
 void alert_channel_send(struct alert_channel *channel, struct delivery *delivery);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tells events to administrators: journal, syslog or console; asks the journal before telling again after a crash. */
+/* Tells events to administrators: journal, syslog or console; asks the journal before telling again
+ * after a crash. */
 #include "alert.h"
 
 #include <errno.h>
@@ -12,7 +13,8 @@
 #include "log.h"
 
 #define FLUSH_USEC (5 * USEC_PER_SEC)
-/* The journal drops an entry of more than 1,024 fields; further events of a summary follow in more entries. */
+/* The journal drops an entry of more than 1,024 fields; further events of a summary follow in more
+ * entries. */
 #define IDS_PER_ENTRY 900
 
 DEFINE_CLEANUP(struct delivery *, delivery_free)
@@ -105,9 +107,10 @@ static int add_id(struct delivery *delivery, const char *name, sd_id128_t id)
     return add_text(delivery, name, sd_id128_to_string(id, text));
 }
 
-/* An alert with what every one has; where it goes follows from where the daemon's own messages go. */
-static int delivery_new(const struct alert *alert, int priority, const char *message, sd_id128_t message_id,
-                        struct delivery **ret)
+/* An alert with what every one has; where it goes follows from where the daemon's own messages
+ * go. */
+static int delivery_new(const struct alert *alert, int priority, const char *message,
+                        sd_id128_t message_id, struct delivery **ret)
 {
     _cleanup_(delivery_freep) struct delivery *delivery = calloc(1, sizeof(*delivery));
     enum log_target target = log_target_used();
@@ -119,7 +122,8 @@ static int delivery_new(const struct alert *alert, int priority, const char *mes
     delivery->journal = alert->journal && target == LOG_TARGET_JOURNAL;
     delivery->syslog = alert->syslog || (alert->journal && target == LOG_TARGET_SYSLOG);
     delivery->console = target == LOG_TARGET_CONSOLE;
-    if ((r = add_text(delivery, "MESSAGE", message)) < 0 || (r = add_id(delivery, "MESSAGE_ID", message_id)) < 0 ||
+    if ((r = add_text(delivery, "MESSAGE", message)) < 0 ||
+        (r = add_id(delivery, "MESSAGE_ID", message_id)) < 0 ||
         (r = add_number(delivery, "PRIORITY", priority)) < 0 ||
         (r = add_text(delivery, "SYSLOG_IDENTIFIER", "qcauditd")) < 0)
         return r;
@@ -138,19 +142,22 @@ static int add_event_fields(struct delivery *delivery, const struct event *event
         (r = add_text(delivery, "QCAUDIT_SEVERITY", severity_name(event->severity))) < 0 ||
         (r = add_text(delivery, "QCAUDIT_CONFIDENCE", confidence_name(event->confidence))) < 0)
         return r;
-    if (event->finding_id > 0 && (r = add_number(delivery, "QCAUDIT_FINDING_ID", event->finding_id)) < 0)
+    if (event->finding_id > 0 &&
+        (r = add_number(delivery, "QCAUDIT_FINDING_ID", event->finding_id)) < 0)
         return r;
     if (event->subject_kind == SUBJECT_IMAGE && event->subject &&
         (r = add_text(delivery, "QCAUDIT_IMAGE", event->subject)) < 0)
         return r;
-    if (event->datastore && *event->datastore && (r = add_text(delivery, "QCAUDIT_DATASTORE", event->datastore)) < 0)
+    if (event->datastore && *event->datastore &&
+        (r = add_text(delivery, "QCAUDIT_DATASTORE", event->datastore)) < 0)
         return r;
     if (event->depth > 0 && (r = add_number(delivery, "QCAUDIT_DEPTH", event->depth)) < 0)
         return r;
     return 0;
 }
 
-/* Channels that keep no fields say which event it is behind the text, except to somebody who looks on. */
+/* Channels that keep no fields say which event it is behind the text, except to somebody who looks
+ * on. */
 static int set_text(struct delivery *delivery, const struct event *event, const char *message)
 {
     bool looked_at = delivery->console && !delivery->syslog && isatty(STDERR_FILENO);
@@ -173,9 +180,11 @@ static int tell_event(struct alert *alert, struct event *event)
 {
     _cleanup_(delivery_freep) struct delivery *delivery = NULL;
     int priority = event->type == EVENT_RESOLVED ? LOG_NOTICE : severity_priority(event->severity);
-    const char *message = event->message ? event->message : finding_definition(event->finding)->title;
+    const char *message = event->message ? event->message
+                                         : finding_definition(event->finding)->title;
 
-    int r = delivery_new(alert, priority, message, finding_definition(event->finding)->message_id, &delivery);
+    int r = delivery_new(alert, priority, message, finding_definition(event->finding)->message_id,
+                         &delivery);
     if (r >= 0)
         r = add_event_fields(delivery, event);
     if (r >= 0)
@@ -195,7 +204,8 @@ static void count_text(const struct collection *collection, char *text, size_t s
     text[0] = 0;
     for (int severity = SEVERITY_CRITICAL; severity >= SEVERITY_INFO; severity--)
         if (collection->n_severity[severity] > 0 && length < size)
-            length += (size_t)snprintf(text + length, size - length, "%s%llu %s", length ? ", " : "",
+            length += (size_t)snprintf(text + length, size - length, "%s%llu %s",
+                                       length ? ", " : "",
                                        (unsigned long long)collection->n_severity[severity],
                                        severity_name((enum severity)severity));
     if (collection->n_resolved > 0 && length < size)
@@ -212,7 +222,8 @@ static int summary_priority(const struct collection *collection)
 }
 
 /* One entry for the events from `from` on; *ret_n is how many it stands for. */
-static int tell_summary_entry(struct alert *alert, const struct collection *collection, size_t from, size_t *ret_n)
+static int tell_summary_entry(struct alert *alert, const struct collection *collection, size_t from,
+                              size_t *ret_n)
 {
     _cleanup_(delivery_freep) struct delivery *delivery = NULL;
     _cleanup_free_ char *message = NULL;
@@ -227,17 +238,20 @@ static int tell_summary_entry(struct alert *alert, const struct collection *coll
     if (from > 0)
         r = asprintf(&message, "Further %zu events of the summary", n);
     else if (collection->first_pass)
-        r = asprintf(&message, "First pass over the store: %zu findings (%s); qcauditctl findings shows them",
+        r = asprintf(&message,
+                     "First pass over the store: %zu findings (%s); qcauditctl findings shows them",
                      collection->n_ids, counts);
     else
-        r = asprintf(&message, "Further %zu findings changed within 10 minutes (%s); qcauditctl findings shows them",
-                     collection->n_ids, counts);
+        r = asprintf(
+            &message,
+            "Further %zu findings changed within 10 minutes (%s); qcauditctl findings shows them",
+            collection->n_ids, counts);
     if (r < 0) {
         message = NULL;
         return -ENOMEM;
     }
-    r = delivery_new(alert, from > 0 ? LOG_DEBUG : summary_priority(collection), message, ALERT_SUMMARY_MESSAGE_ID,
-                     &delivery);
+    r = delivery_new(alert, from > 0 ? LOG_DEBUG : summary_priority(collection), message,
+                     ALERT_SUMMARY_MESSAGE_ID, &delivery);
     for (size_t i = from; r >= 0 && delivery->journal && i < from + n; i++)
         r = add_id(delivery, "QCAUDIT_EVENT_ID", collection->ids[i]);
     if (r >= 0)
@@ -261,13 +275,15 @@ static void tell_collection(struct alert *alert)
     struct collection *collection = &alert->collection;
     int r = 0;
 
-    (void)sd_event_source_set_enabled(alert->timer, SD_EVENT_OFF);      /* cannot fail for an existing source */
+    /* cannot fail for an existing source */
+    (void)sd_event_source_set_enabled(alert->timer, SD_EVENT_OFF);
     if (collection->n_ids == 1) {
         r = tell_event(alert, collection->first);
         if (r >= 0)
             collection->first = NULL;
     }
-    for (size_t from = 0, n = 0; collection->n_ids > 1 && from < collection->n_ids && r >= 0; from += n)
+    for (size_t from = 0, n = 0; collection->n_ids > 1 && from < collection->n_ids && r >= 0;
+         from += n)
         r = tell_summary_entry(alert, collection, from, &n);
     if (r < 0)
         log_error(r, "Cannot tell a summary of %zu events: %m", collection->n_ids);
@@ -354,16 +370,16 @@ static void on_delivery(void *userdata, struct delivery *delivery)
         if (r < 0)
             alert->told(alert->userdata, delivery->event_id, NULL, r);
     } else if (delivery->event) {
-        alert->told(alert->userdata, delivery->event->id, delivery->lookup ? "journal" : delivery->channel,
-                    delivery->error);
+        alert->told(alert->userdata, delivery->event->id,
+                    delivery->lookup ? "journal" : delivery->channel, delivery->error);
     }
     for (size_t i = 0; i < delivery->n_ids; i++)
         alert->told(alert->userdata, delivery->ids[i], delivery->channel, delivery->error);
     delivery_free(delivery);
 }
 
-/* Sends it to the channel as a question, or wanted nowhere: the answer comes to on_delivery(), never before
- * alert_event() returned. Takes the event on success. */
+/* Sends it to the channel as a question, or wanted nowhere: the answer comes to on_delivery(),
+ * never before alert_event() returned. Takes the event on success. */
 static int send_quietly(struct alert *alert, struct event *event, bool lookup)
 {
     struct delivery *delivery = calloc(1, sizeof(*delivery));
@@ -428,8 +444,8 @@ struct alert *alert_free(struct alert *alert)
 }
 
 int alert_new(sd_event *event, const struct config *config,
-              void (*told)(void *userdata, sd_id128_t event_id, const char *channel, int error), void *userdata,
-              struct alert **ret_alert)
+              void (*told)(void *userdata, sd_id128_t event_id, const char *channel, int error),
+              void *userdata, struct alert **ret_alert)
 {
     struct alert *alert = calloc(1, sizeof(*alert));
 
@@ -439,7 +455,8 @@ int alert_new(sd_event *event, const struct config *config,
     alert->told = told;
     alert->userdata = userdata;
     alert_set_config(alert, config);
-    int r = sd_event_add_time(event, &alert->timer, CLOCK_BOOTTIME, UINT64_MAX, USEC_PER_SEC, on_timer, alert);
+    int r = sd_event_add_time(event, &alert->timer, CLOCK_BOOTTIME, UINT64_MAX, USEC_PER_SEC,
+                              on_timer, alert);
     if (r >= 0)
         r = sd_event_source_set_enabled(alert->timer, SD_EVENT_OFF);
     if (r >= 0)

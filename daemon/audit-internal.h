@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What audit.c, audit-reference.c and audit-pool.c share: jobs, what they asked of the helpers, workers. */
+/* What audit.c, audit-reference.c and audit-pool.c share: jobs, what they asked of the helpers,
+ * workers. */
 #pragma once
 
 #include "daemon/audit.h"
@@ -26,15 +27,17 @@ struct pool {
 
 int pool_init(struct pool *pool, sd_event *event);
 void pool_done(struct pool *pool);
-/* A slot with a worker that can take an image of the datastore: -EBUSY when limit are taken; else worker_start()'s. */
+/* A slot with a worker that can take an image of the datastore: -EBUSY when limit are taken; else
+ * worker_start()'s. */
 int pool_take(struct pool *pool, const struct worker_options *options, size_t limit,
               const struct datastore *datastore, struct job *job, struct slot **ret_slot);
 /* The slot's job ended; kill: its worker must go. */
 void pool_release(struct pool *pool, struct slot *slot, bool kill);
 
-/* ---- requests to the datastores' helpers (audit-request.c) ------------------------------------ */
+/* ---- requests to the datastores' helpers (audit-request.c) ----------------------------------- */
 
-/* How one ended: of an open fd is the callee's, use and stat as told; of a resolution real_path may be NULL. */
+/* How one ended: of an open fd is the callee's, use and stat as told; of a resolution real_path may
+ * be NULL. */
 struct request_result {
     int error;
     int fd;
@@ -67,7 +70,7 @@ void requests_files_gone(struct audits *audits, const struct files *files);
 /* Did the helper fail, rather than the file? */
 bool request_error_is_helper(int error);
 
-/* ---- jobs (audit.c) --------------------------------------------------------------------------- */
+/* ---- jobs (audit.c) -------------------------------------------------------------------------- */
 
 /* How far a scrub is. */
 struct scrub_state {
@@ -106,7 +109,7 @@ struct audits {
 /* All references of the job are resolved: the last step. */
 void job_resolved(struct job *job);
 
-/* ---- scrubs (audit-scrub.c) -------------------------------------------------------------------- */
+/* ---- scrubs (audit-scrub.c) ------------------------------------------------------------------ */
 
 /* Makes a request of a worker one that reads all data; the job's image is open. */
 void scrub_request(struct job *job, const struct files_stat *stat, struct worker_request *request);
@@ -115,11 +118,12 @@ int scrub_take_digest(struct job *job);
 /* Who may read, and how much: to be called whenever an audit or a scrub begins or ends. */
 void scrubs_pace(struct audits *audits);
 
-/* ---- references (audit-reference.c) ------------------------------------------------------------ */
+/* ---- references (audit-reference.c) ---------------------------------------------------------- */
 
-/* Fills job->parent and job->data_file from what the image says and asks the helpers where they lead;
- * job_resolved() runs when all is known, maybe before this returns. */
+/* Fills job->parent and job->data_file from what the image says and asks the helpers where they
+ * lead; job_resolved() runs when all is known, maybe before this returns. */
 int references_from_report(struct job *job, const struct qca_image_info *info);
 int references_again(struct job *job, const struct image *image);
 /* A worker asks for a data file: opens it where it lies, answers. */
-void reference_answer(struct job *job, struct worker *worker, const struct worker_question *question);
+void reference_answer(struct job *job, struct worker *worker,
+                      const struct worker_question *question);

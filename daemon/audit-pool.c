@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The pool of workers: reused for images of one datastore, replaced when exhausted, ended when idle. */
+/* The pool of workers: reused for images of one datastore, replaced when exhausted, ended when
+ * idle. */
 #include "daemon/audit-internal.h"
 
 #include <errno.h>
@@ -61,8 +62,8 @@ static int pool_watch_idle(struct pool *pool)
     int enabled = SD_EVENT_OFF, r;
 
     if (!pool->idle)
-        return sd_event_add_time_relative(pool->event, &pool->idle, CLOCK_MONOTONIC, IDLE_TIME, USEC_PER_SEC,
-                                          on_idle, pool);
+        return sd_event_add_time_relative(pool->event, &pool->idle, CLOCK_MONOTONIC, IDLE_TIME,
+                                          USEC_PER_SEC, on_idle, pool);
     r = sd_event_source_get_enabled(pool->idle, &enabled);
     if (r < 0 || enabled != SD_EVENT_OFF)
         return r;
@@ -72,8 +73,8 @@ static int pool_watch_idle(struct pool *pool)
 
 #define UNUSABLE 3
 
-/* Best is an idle worker of this datastore, then no worker yet, unless there are as many as may be: those that idle
- * count too. Then an idle one of another. */
+/* Best is an idle worker of this datastore, then no worker yet, unless there are as many as may be:
+ * those that idle count too. Then an idle one of another. */
 static unsigned slot_cost(const struct slot *slot, const struct datastore *datastore, bool more)
 {
     if (slot->job)

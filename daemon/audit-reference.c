@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where an image's parent and data file are: hostile text, judged by its form, then by the helper in whose
- * datastore it lies. */
+/* Where an image's parent and data file are: hostile text, judged by its form, then by the helper
+ * in whose datastore it lies. */
 #include <errno.h>
 #include <string.h>
 
@@ -9,15 +9,16 @@
 
 enum reference_tag { TAG_PARENT, TAG_DATA_FILE };
 
-/* The absolute path a reference means by its text: without ".", ".." and double slashes. Only to tell in which
- * datastore it lies; links are followed by the helper, which checks again. */
+/* The absolute path a reference means by its text: without ".", ".." and double slashes. Only to
+ * tell in which datastore it lies; links are followed by the helper, which checks again. */
 static int path_lexical(const char *image_path, const char *reference, char **ret_path)
 {
     _cleanup_free_ char *joined = NULL;
     size_t n_folder = (size_t)(strrchr(image_path, '/') - image_path);
     char *out;
 
-    if (asprintf(&joined, "%.*s/%s", reference[0] == '/' ? 0 : (int)n_folder, image_path, reference) < 0)
+    if (asprintf(&joined, "%.*s/%s", reference[0] == '/' ? 0 : (int)n_folder, image_path,
+                 reference) < 0)
         return -ENOMEM;
     out = joined;
     for (const char *in = joined; *in;) {
@@ -57,7 +58,8 @@ static void reference_set(struct reference *reference, int error)
         reference->state = REFERENCE_UNREACHABLE;
         break;
     default:
-        reference->state = request_error_is_helper(error) ? REFERENCE_UNREACHABLE : REFERENCE_MISSING;
+        reference->state = request_error_is_helper(error) ? REFERENCE_UNREACHABLE
+                                                          : REFERENCE_MISSING;
         break;
     }
 }
@@ -81,9 +83,10 @@ static void on_resolved(struct job *job, uint64_t tag, const struct request_resu
         job_resolved(job);
 }
 
-/* -errno as reference_set() takes it, and the helper to ask; REFERENCE_REMOTE is told by *ret_class. */
-static int reference_place(struct job *job, const char *stored, enum reference_text *ret_class, char **ret_path,
-                           struct files **ret_files)
+/* -errno as reference_set() takes it, and the helper to ask; REFERENCE_REMOTE is told by
+ * *ret_class. */
+static int reference_place(struct job *job, const char *stored, enum reference_text *ret_class,
+                           char **ret_path, struct files **ret_files)
 {
     struct audits *audits = job->audits;
     _cleanup_free_ char *path = NULL, *lexical = NULL;
@@ -106,8 +109,9 @@ static int reference_place(struct job *job, const char *stored, enum reference_t
     r = path_lexical(job->image->path, path, &lexical);
     if (r >= 0)
         r = audits->options.files(audits->options.userdata, lexical, ret_files);
-    /* Links may lead into a datastore all the same, as libvirt writes a domain's path into its overlays. The image's own
-     * helper follows them by text, and opens nothing that lies outside. */
+    /* Links may lead into a datastore all the same, as libvirt writes a domain's path into its
+     * overlays. The image's own helper follows them by text, and opens nothing that lies
+     * outside. */
     if (r == -EPERM)
         r = audits->options.files(audits->options.userdata, job->image->path, ret_files);
     if (r < 0)
@@ -149,8 +153,8 @@ static int reference_copy(struct reference *reference, const char *stored, const
     return (stored && !reference->stored) || (format && !reference->format) ? -ENOMEM : 0;
 }
 
-static int references_start(struct job *job, const char *parent, const char *parent_format, const char *data_file,
-                            const char *data_file_format)
+static int references_start(struct job *job, const char *parent, const char *parent_format,
+                            const char *data_file, const char *data_file_format)
 {
     int r;
 
@@ -174,13 +178,14 @@ int references_from_report(struct job *job, const struct qca_image_info *info)
 
 int references_again(struct job *job, const struct image *image)
 {
-    return references_start(job, image->parent.stored, image->parent.format, image->data_file.stored,
-                            image->data_file.format);
+    return references_start(job, image->parent.stored, image->parent.format,
+                            image->data_file.stored, image->data_file.format);
 }
 
 /* ---- questions of a worker ------------------------------------------------------------------- */
 
-static void answer(struct job *job, uint64_t question, int error, int fd, const struct files_stat *stat)
+static void answer(struct job *job, uint64_t question, int error, int fd,
+                   const struct files_stat *stat)
 {
     struct qca_file_id id = { 0 };
     int r;
@@ -202,7 +207,8 @@ static void on_data_file(struct job *job, uint64_t tag, const struct request_res
     answer(job, tag, result->error, fd, result->error < 0 ? NULL : result->stat);
 }
 
-void reference_answer(struct job *job, struct worker *worker, const struct worker_question *question)
+void reference_answer(struct job *job, struct worker *worker,
+                      const struct worker_question *question)
 {
     enum reference_text class = REFERENCE_LOCAL;
     _cleanup_free_ char *path = NULL, *lexical = NULL;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What an audit asks of the datastores' helpers: each answer finds its job, or nobody when that ended before. */
+/* What an audit asks of the datastores' helpers: each answer finds its job, or nobody when that
+ * ended before. */
 #include <errno.h>
 
 #include "daemon/audit-internal.h"
@@ -29,7 +30,8 @@ static void request_end(struct request *request, const struct request_result *re
         close(result->fd);
 }
 
-static void on_open(void *userdata, int error, int fd, const struct files_stat *stat, enum files_use use)
+static void on_open(void *userdata, int error, int fd, const struct files_stat *stat,
+                    enum files_use use)
 {
     request_end(userdata, &(struct request_result){
         .error = error, .fd = error < 0 ? -1 : fd, .stat = stat, .use = use });
@@ -37,10 +39,12 @@ static void on_open(void *userdata, int error, int fd, const struct files_stat *
 
 static void on_probe(void *userdata, int error, const struct files_stat *stat, enum files_use use)
 {
-    request_end(userdata, &(struct request_result){ .error = error, .fd = -1, .stat = stat, .use = use });
+    request_end(userdata,
+                &(struct request_result){ .error = error, .fd = -1, .stat = stat, .use = use });
 }
 
-static void on_resolve(void *userdata, int error, const char *real_path, const struct files_stat *stat)
+static void on_resolve(void *userdata, int error, const char *real_path,
+                       const struct files_stat *stat)
 {
     request_end(userdata, &(struct request_result){
         .error = error, .fd = -1, .real_path = real_path, .stat = stat });
@@ -56,7 +60,8 @@ int request_start(struct job *job, enum request_kind kind, struct files *files, 
     if (!request)
         return -ENOMEM;
     *request = (struct request){
-        .audits = audits, .next = audits->requests, .job = job, .files = files, .tag = tag, .done = done,
+        .audits = audits, .next = audits->requests, .job = job, .files = files, .tag = tag,
+        .done = done,
     };
     if (audits->requests)
         audits->requests->previous = request;

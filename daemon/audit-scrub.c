@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Scrubs: audits that read all data. What they ask of a worker, how fast they may read, and what came of it. */
+/* Scrubs: audits that read all data. What they ask of a worker, how fast they may read, and what
+ * came of it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,8 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
         state->measured_done = done;
         state->rate = 0;
     } else if (elapsed >= RATE_INTERVAL && done >= state->measured_done) {
-        uint64_t lately = (uint64_t)((double)(done - state->measured_done) * USEC_PER_SEC / (double)elapsed);
+        uint64_t lately = (uint64_t)((double)(done - state->measured_done) * USEC_PER_SEC /
+                                     (double)elapsed);
 
         state->rate = state->rate ? (3 * state->rate + lately) / 4 : lately;
         state->measured_at = now;
@@ -48,7 +50,8 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
     state->total = total;
 }
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                      bool unallocated)
 {
     struct job *job = userdata;
     const struct audits_options *o = &job->audits->options;
@@ -84,7 +87,8 @@ void scrub_request(struct job *job, const struct files_stat *stat, struct worker
     if (!audit->digest)
         return;                 /* an audit without, and it is tried again */
     audit->digest->started = wall_clock(job->audits);
-    audit->digest->resumed_from = o->blocks_begin ? o->blocks_begin(o->userdata, job->image, audit) : 0;
+    audit->digest->resumed_from = o->blocks_begin ? o->blocks_begin(o->userdata, job->image, audit)
+                                                  : 0;
     request->flags |= WORKER_LAYER_DIGEST | WORKER_BLOCK_DIGESTS | WORKER_DIRECT;
     request->alignment = stat->alignment;
     request->first_block = audit->digest->resumed_from;
@@ -109,7 +113,8 @@ int scrub_take_digest(struct job *job)
     }
     digest->complete = content->complete;
     memcpy(digest->digest, content->digest, sizeof(digest->digest));
-    digest->encrypted = report->n_layers > 0 && report->layers[0].info.crypt_method != QCA_CRYPT_NONE;
+    digest->encrypted = report->n_layers > 0 &&
+                        report->layers[0].info.crypt_method != QCA_CRYPT_NONE;
     digest->size = content->size;
     digest->read_bytes = content->data_bytes + content->compressed_bytes;
     digest->zero_bytes = content->zero_bytes;
@@ -168,7 +173,8 @@ bool audits_scrub(const struct audits *audits, size_t index, struct scrub_progre
         if (!job->scrub || index-- > 0)
             continue;
         *ret_progress = (struct scrub_progress){
-            .image = job->image, .started = job->audit->started, .done = job->state.done, .total = job->state.total,
+            .image = job->image, .started = job->audit->started, .done = job->state.done,
+            .total = job->state.total,
             .rate = job->state.waits ? 0 : job->state.rate, .waits = job->state.waits,
         };
         return true;

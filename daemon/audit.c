@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One audit, step by step: open, read by a worker, look again at the file, resolve its references. */
+/* One audit, step by step: open, read by a worker, look again at the file, resolve its
+ * references. */
 #include "daemon/audit.h"
 
 #include <errno.h>
@@ -22,18 +23,24 @@ static size_t *job_count(const struct job *job)
 {
     struct audits *audits = job->audits;
 
-    return job->resolve_only ? &audits->n_resolving : job->scrub ? &audits->n_scrubbing : &audits->n_running;
+    return job->resolve_only ? &audits->n_resolving
+           : job->scrub      ? &audits->n_scrubbing
+                             : &audits->n_running;
 }
 
 enum job_kind { JOB_AUDIT, JOB_SCRUB, JOB_RESOLVE };
 
-static int job_new(struct audits *audits, struct image *image, enum job_kind kind, struct job **ret_job)
+static int job_new(struct audits *audits, struct image *image, enum job_kind kind,
+                   struct job **ret_job)
 {
     struct job *job = calloc(1, sizeof(*job));
 
     if (!job)
         return -ENOMEM;
-    *job = (struct job){ .audits = audits, .image = image, .resolve_only = kind == JOB_RESOLVE, .scrub = kind == JOB_SCRUB,
+    *job = (struct job){ .audits = audits,
+                         .image = image,
+                         .resolve_only = kind == JOB_RESOLVE,
+                         .scrub = kind == JOB_SCRUB,
                          .next = audits->jobs };
     if (audits->jobs)
         audits->jobs->previous = job;
@@ -66,7 +73,8 @@ static void job_free(struct job *job)
     free(job);
 }
 
-static struct job *job_find(const struct audits *audits, const struct image *image, bool resolve_only)
+static struct job *job_find(const struct audits *audits, const struct image *image,
+                            bool resolve_only)
 {
     for (struct job *job = audits->jobs; job; job = job->next)
         if (job->image == image && job->resolve_only == resolve_only)
@@ -110,7 +118,7 @@ void job_resolved(struct job *job)
     job_finished(job);
 }
 
-/* ---- the steps, last one first ---------------------------------------------------------------- */
+/* ---- the steps, last one first --------------------------------------------------------------- */
 
 static void job_references(struct job *job)
 {
@@ -123,16 +131,19 @@ static void job_references(struct job *job)
             job_interrupted(job, -ECANCELED);
         return;
     }
-    /* A header that cannot be understood refers to nothing; a worker that died or a file that may not be read
-     * says nothing about it. */
-    job->references_known = report->open_error.kind != QCA_ERROR_NONE && report->open_error.kind != QCA_ERROR_IO;
+    /* A header that cannot be understood refers to nothing; a worker that died or a file that may
+     * not be read says nothing about it. */
+    job->references_known = report->open_error.kind != QCA_ERROR_NONE &&
+                            report->open_error.kind != QCA_ERROR_IO;
     job_finished(job);
 }
 
-/* A ctime that differs with owner or mode is the change of those (libvirt's at a domain's start). */
+/* A ctime that differs with owner or mode is the change of those (libvirt's at a domain's
+ * start). */
 static bool content_equal(const struct fingerprint *a, const struct fingerprint *b)
 {
-    bool attributes = a->mode != b->mode || a->uid != b->uid || a->gid != b->gid || a->links != b->links;
+    bool attributes = a->mode != b->mode || a->uid != b->uid || a->gid != b->gid ||
+                      a->links != b->links;
 
     return a->size == b->size && a->mtime == b->mtime && (a->ctime == b->ctime || attributes);
 }
@@ -165,7 +176,8 @@ static void on_probed(struct job *job, uint64_t tag, const struct request_result
     identity = identity_from_stat(result->stat);
     after = fingerprint_from_stat(result->stat);
     if (!identity_equal(&identity, &audit->identity)) {
-        job_interrupted(job, -ECANCELED);       /* another file lies there now: that one is to be audited */
+        job_interrupted(job, -ECANCELED);       /* another file lies there now: that one is to be
+                                                 * audited */
         return;
     }
     audit_take_use(job, result->use);
@@ -214,7 +226,8 @@ static void on_audited(void *userdata, struct worker *worker, struct audit_repor
         job_interrupted(job, -ECANCELED);
 }
 
-static void on_question(void *userdata, struct worker *worker, const struct worker_question *question)
+static void on_question(void *userdata, struct worker *worker,
+                        const struct worker_question *question)
 {
     reference_answer(userdata, worker, question);
 }
@@ -232,19 +245,25 @@ static int job_read(struct job *job, int fd, const struct files_stat *stat)
     };
     struct worker_request request = {
         .fd = fd,
-        .id = { .a = stat->fsid, .b = stat->inode, .mtime = stat->mtime,
+        .id = { .a = stat->fsid,
+                .b = stat->inode,
+                .mtime = stat->mtime,
                 .is_device = stat->type == FILES_BLOCK },
-        .flags = WORKER_CHECK | WORKER_METADATA_DIGEST | WORKER_DATA_FILE | (job->audit->deep ? WORKER_DEEP : 0),
+        .flags = WORKER_CHECK | WORKER_METADATA_DIGEST | WORKER_DATA_FILE |
+                 (job->audit->deep ? WORKER_DEEP : 0),
         .deadline_usec = o->worker_deadline,
         .read_budget = o->read_budget ? o->read_budget / o->workers + 1 : 0,
         .max_issues = o->max_issues,
-        .question = on_question, .done = on_audited, .userdata = job,
+        .question = on_question,
+        .done = on_audited,
+        .userdata = job,
     };
     int r;
 
     if (job->scrub)
         scrub_request(job, stat, &request);
-    r = pool_take(&audits->pool, &options, o->workers + audits->n_scrubbing, job->image->datastore, job, &job->slot);
+    r = pool_take(&audits->pool, &options, o->workers + audits->n_scrubbing, job->image->datastore,
+                  job, &job->slot);
     if (r == -EBUSY)
         return r;
     if (r >= 0) {
@@ -304,7 +323,7 @@ static void on_opened(struct job *job, uint64_t tag, const struct request_result
     }
 }
 
-/* ---- the stage ---------------------------------------------------------------------------------- */
+/* ---- the stage ------------------------------------------------------------------------------- */
 
 int audits_start_error(const struct audits *audits)
 {
@@ -369,7 +388,8 @@ static int start(struct audits *audits, struct image *image, enum job_kind kind,
     if (r < 0)
         return r;
     job->audit = calloc(1, sizeof(*job->audit));
-    r = job->audit ? request_start(job, REQUEST_OPEN, files, image->path, NULL, 0, on_opened) : -ENOMEM;
+    r = job->audit ? request_start(job, REQUEST_OPEN, files, image->path, NULL, 0, on_opened)
+                   : -ENOMEM;
     if (r < 0) {
         job_free(job);
         return r;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs audits: workers that are reused, files opened and references resolved through the datastores' helpers. */
+/* Runs audits: workers that are reused, files opened and references resolved through the
+ * datastores' helpers. */
 #pragma once
 
 #include "model.h"
 
 struct audits;
 
-/* Where a path lies: the helper of its datastore. -EPERM outside all datastores, -ENOTCONN when it has no helper
- * now. */
+/* Where a path lies: the helper of its datastore. -EPERM outside all datastores, -ENOTCONN when it
+ * has no helper now. */
 typedef int (*audit_files_fn)(void *userdata, const char *path, struct files **ret_files);
 
 struct audits_options {
@@ -20,40 +21,46 @@ struct audits_options {
     uint64_t scrub_budget;      /* the same over all scrubs */
     size_t max_issues;
     audit_files_fn files;
-    /* Is the path a block device that is a datastore's own? References to other devices are refused. NULL: none is. */
+    /* Is the path a block device that is a datastore's own? References to other devices are
+     * refused. NULL: none is. */
     bool (*is_device)(void *userdata, const char *path);
-    /* How it is in use by what libvirt says, where locks do not tell (locking=off, NFS); may be NULL. */
+    /* How it is in use by what libvirt says, where locks do not tell (locking=off, NFS); may be
+     * NULL. */
     enum files_use (*use)(void *userdata, const struct image *image);
-    /* One per audits_start(). error 0: audit and references are the callee's (confidence is racy, frozen or
-     * offline). -ENOENT: the file is gone, or is no file any more. -ECANCELED, -ENOTCONN: interrupted, to be done
-     * again. -ENOEXEC: no worker could be started. */
-    void (*done)(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
-                 struct reference *data_file);
-    /* A scrub has opened the image: identity and fingerprint of audit are set. Returns the block (of 64 KiB) to go on
-     * from, 0 for all of it; what was told of blocks from there on by a scrub that was interrupted is void. May be
-     * NULL, and so may blocks. */
+    /* One per audits_start(). error 0: audit and references are the callee's (confidence is racy,
+     * frozen or offline). -ENOENT: the file is gone, or is no file any more. -ECANCELED, -ENOTCONN:
+     * interrupted, to be done again. -ENOEXEC: no worker could be started. */
+    void (*done)(void *userdata, struct image *image, int error, struct audit *audit,
+                 struct reference *parent, struct reference *data_file);
+    /* A scrub has opened the image: identity and fingerprint of audit are set. Returns the block
+     * (of 64 KiB) to go on from, 0 for all of it; what was told of blocks from there on by a scrub
+     * that was interrupted is void. May be NULL, and so may blocks. */
     uint64_t (*blocks_begin)(void *userdata, struct image *image, const struct audit *audit);
-    /* Digests of its blocks, in order; as of struct qca_digest_options. Before done, which tells whether they are to
-     * be kept: with digest in the audit. */
-    void (*blocks)(void *userdata, struct image *image, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
-                   bool unallocated);
-    /* One per audits_resolve(), maybe before that returns: parent and data_file are the callee's. None comes for one
-     * that was replaced or forgotten. */
-    void (*resolved)(void *userdata, struct image *image, struct reference *parent, struct reference *data_file);
+    /* Digests of its blocks, in order; as of struct qca_digest_options. Before done, which tells
+     * whether they are to be kept: with digest in the audit. */
+    void (*blocks)(void *userdata, struct image *image, uint64_t first, uint64_t n,
+                   const uint8_t (*digests)[32], bool unallocated);
+    /* One per audits_resolve(), maybe before that returns: parent and data_file are the callee's.
+     * None comes for one that was replaced or forgotten. */
+    void (*resolved)(void *userdata, struct image *image, struct reference *parent,
+                     struct reference *data_file);
     void *userdata;
 };
 
-/* Why no worker could be started when that was said last: -ENOEXEC when it ended before it was ready. */
+/* Why no worker could be started when that was said last: -ENOEXEC when it ended before it was
+ * ready. */
 int audits_start_error(const struct audits *audits);
 int audits_new(sd_event *event, const struct audits_options *options, struct audits **ret_audits);
 struct audits *audits_free(struct audits *audits);
-/* Takes effect with the next audit, and the scrubs' budget at once; programs and callbacks stay as they are. */
+/* Takes effect with the next audit, and the scrubs' budget at once; programs and callbacks stay as
+ * they are. */
 void audits_set_options(struct audits *audits, const struct audits_options *options);
 
 /* -EBUSY when all workers are taken, or the image is audited already. */
 int audits_start(struct audits *audits, struct image *image, bool deep);
-/* An audit that reads all data of the image, too, past the page cache: done as of the others, with the digest. It has a
- * worker of its own, as many as workers says; waits while other audits read its device. Errors as of audits_start(). */
+/* An audit that reads all data of the image, too, past the page cache: done as of the others, with
+ * the digest. It has a worker of its own, as many as workers says; waits while other audits read
+ * its device. Errors as of audits_start(). */
 int audits_start_scrub(struct audits *audits, struct image *image);
 /* All scrubs wait, or go on. */
 void audits_pause_scrubs(struct audits *audits, bool pause);

@@ -11,7 +11,7 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 DEFINE_CLEANUP(struct baseline *, baseline_free)
 DEFINE_CLEANUP(struct deviation *, deviation_free)
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct writing {
     json_object *object;
@@ -99,8 +99,11 @@ static void put_ranges(struct writing *writing, const struct guest_range *ranges
             writing->failed = true;
             break;
         }
-        writing->failed = writing->failed || json_object_array_add(range, json_object_new_uint64(ranges[i].offset)) < 0 ||
-                          json_object_array_add(range, json_object_new_uint64(ranges[i].length)) < 0;
+        writing->failed = writing->failed ||
+                          json_object_array_add(range, json_object_new_uint64(ranges[i].offset)) <
+                              0 ||
+                          json_object_array_add(range, json_object_new_uint64(ranges[i].length)) <
+                              0;
     }
     put(writing, "ranges", array);
 }
@@ -176,7 +179,7 @@ int baseline_to_json(const struct baseline *baseline, json_object **ret_object)
     return finish(&writing, ret_object);
 }
 
-/* ---- reading --------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct taking {
     json_object *object;
@@ -187,7 +190,8 @@ static json_object *member(struct taking *taking, const char *key, enum json_typ
 {
     json_object *value = NULL;
 
-    if (!json_object_object_get_ex(taking->object, key, &value) || !json_object_is_type(value, type)) {
+    if (!json_object_object_get_ex(taking->object, key, &value) ||
+        !json_object_is_type(value, type)) {
         if (needed || value)
             taking->error = -EBADMSG;
         return NULL;
@@ -238,7 +242,8 @@ static char *take_text(struct taking *taking, const char *key, bool needed)
     return copy;
 }
 
-static unsigned take_name(struct taking *taking, const char *key, int (*from_name)(const char *name))
+static unsigned take_name(struct taking *taking, const char *key,
+                          int (*from_name)(const char *name))
 {
     const char *text = take_string(taking, key, true);
     int value = text ? from_name(text) : -EBADMSG;
@@ -248,7 +253,8 @@ static unsigned take_name(struct taking *taking, const char *key, int (*from_nam
     return value < 0 ? 0 : (unsigned)value;
 }
 
-static bool take_digest(struct taking *taking, const char *key, bool needed, uint8_t digest[static 32])
+static bool take_digest(struct taking *taking, const char *key, bool needed,
+                        uint8_t digest[static 32])
 {
     const char *text = take_string(taking, key, needed);
 
@@ -335,8 +341,8 @@ int deviation_from_json(json_object *object, struct deviation **ret_deviation)
     deviation->error = (int)take_signed(&taking, "error");
     deviation->suspect = take_text(&taking, "suspect", false);
     deviation->waits_for = take_text(&taking, "waits-for", false);
-    if (taking.error == 0 && deviation->verdict != READING_ROT && deviation->verdict != READING_MODIFIED &&
-        deviation->verdict != READING_INCOMPLETE)
+    if (taking.error == 0 && deviation->verdict != READING_ROT &&
+        deviation->verdict != READING_MODIFIED && deviation->verdict != READING_INCOMPLETE)
         taking.error = -EBADMSG;
     if (taking.error == 0 && deviation->error > 0)
         taking.error = -EBADMSG;
@@ -381,7 +387,8 @@ int baseline_from_json(json_object *object, struct baseline **ret_baseline)
     value = member(&taking, "deviation", json_type_object, false);
     if (taking.error == 0 && value)
         taking.error = deviation_from_json(value, &baseline->deviation);
-    if (taking.error == 0 && (baseline->path[0] != '/' || (!baseline->has_digest && !baseline->deviation)))
+    if (taking.error == 0 &&
+        (baseline->path[0] != '/' || (!baseline->has_digest && !baseline->deviation)))
         taking.error = -EBADMSG;
     if (taking.error < 0)
         return taking.error;

@@ -8,7 +8,7 @@
 
 #define DAY (24 * 3600 * USEC_PER_SEC)
 
-/* ---- when to read ------------------------------------------------------------------------------ */
+/* ---- when to read ---------------------------------------------------------------------------- */
 
 static uint64_t usec_of(int64_t nsec)
 {
@@ -17,7 +17,8 @@ static uint64_t usec_of(int64_t nsec)
 
 static uint64_t child_made(const struct image *child)
 {
-    return child->identity.btime > 0 && !image_is_device(child) ? usec_of(child->identity.btime) : child->first_seen;
+    return child->identity.btime > 0 && !image_is_device(child)
+               ? usec_of(child->identity.btime) : child->first_seen;
 }
 
 bool baseline_child_is_older(const struct image *child, int64_t mtime)
@@ -25,7 +26,8 @@ bool baseline_child_is_older(const struct image *child, int64_t mtime)
     return child_made(child) <= usec_of(mtime);
 }
 
-/* Since when it has been a parent that nobody writes: the later of its last write and its oldest child. */
+/* Since when it has been a parent that nobody writes: the later of its last write and its oldest
+ * child. */
 static uint64_t parent_since(const struct image *image, const struct relation *relation)
 {
     uint64_t oldest = UINT64_MAX, written = usec_of(image->fingerprint.mtime);
@@ -36,7 +38,8 @@ static uint64_t parent_since(const struct image *image, const struct relation *r
     return oldest != UINT64_MAX && oldest > written ? oldest : written;
 }
 
-bool baseline_wanted(const struct image *image, const struct relation *relation, enum baseline_source *ret_source)
+bool baseline_wanted(const struct image *image, const struct relation *relation,
+                     enum baseline_source *ret_source)
 {
     if (!relation)
         return false;
@@ -45,8 +48,9 @@ bool baseline_wanted(const struct image *image, const struct relation *relation,
     else if (relation->n_children > 0)
         *ret_source = BASELINE_PARENT;
     /* Into a golden image no commit is legitimate. */
-    else if (relation->parent && relation->parent != relation->golden_layer && relation->parent->baseline &&
-             relation->parent->baseline->has_digest && relation->parent->baseline->source != BASELINE_INFERRED &&
+    else if (relation->parent && relation->parent != relation->golden_layer &&
+             relation->parent->baseline && relation->parent->baseline->has_digest &&
+             relation->parent->baseline->source != BASELINE_INFERRED &&
              !relation->parent->baseline->encrypted && !image_is_encrypted(image))
         *ret_source = BASELINE_CHILD;
     else
@@ -56,8 +60,9 @@ bool baseline_wanted(const struct image *image, const struct relation *relation,
 
 bool baseline_is_golden(const struct image *image, const struct relation *relation)
 {
-    return relation && (relation->golden || (image->baseline && image->baseline->source == BASELINE_INFERRED &&
-                                             relation->n_children >= 2));
+    return relation &&
+           (relation->golden || (image->baseline && image->baseline->source == BASELINE_INFERRED &&
+                                 relation->n_children >= 2));
 }
 
 uint64_t baseline_interval(const struct policy *policy, const struct relation *relation)
@@ -70,8 +75,8 @@ static bool can_be_read(const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
-    return image->present && report && report->error == 0 && report->n_layers > 0 && image->use != FILES_WRITER &&
-           image->audit->use != FILES_WRITER;
+    return image->present && report && report->error == 0 && report->n_layers > 0 &&
+           image->use != FILES_WRITER && image->audit->use != FILES_WRITER;
 }
 
 static enum baseline_due later(uint64_t when, uint64_t now, enum baseline_due due, uint64_t *ret_at)
@@ -96,11 +101,12 @@ bool baseline_untouched(const struct baseline *baseline, const struct identity *
     const struct fingerprint *then = &baseline->fingerprint;
 
     return identity_equal(&baseline->identity, identity) && same_file(then, fingerprint) &&
-           (then->ctime == fingerprint->ctime || baseline->attributes || attributes_differ(then, fingerprint));
+           (then->ctime == fingerprint->ctime || baseline->attributes ||
+            attributes_differ(then, fingerprint));
 }
 
-enum baseline_due baseline_due(const struct policy *policy, const struct image *image, const struct relation *relation,
-                               uint64_t now, uint64_t *ret_at)
+enum baseline_due baseline_due(const struct policy *policy, const struct image *image,
+                               const struct relation *relation, uint64_t now, uint64_t *ret_at)
 {
     const struct baseline *baseline = image->baseline;
     uint64_t interval = baseline_interval(policy, relation), last;
@@ -110,7 +116,8 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
     if (!can_be_read(image) || !baseline_wanted(image, relation, &source))
         return BASELINE_DUE_NO;
     if (!baseline || (!baseline->has_digest && !baseline->deviation)) {
-        uint64_t from = source == BASELINE_PARENT ? parent_since(image, relation) : usec_of(image->fingerprint.mtime);
+        uint64_t from = source == BASELINE_PARENT ? parent_since(image, relation)
+                                                  : usec_of(image->fingerprint.mtime);
 
         if (source == BASELINE_POLICY || source == BASELINE_INFERRED)
             return later(0, now, BASELINE_DUE_NEW, ret_at);
@@ -144,11 +151,12 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
     return later(last + interval, now, BASELINE_DUE_SCRUB, ret_at);
 }
 
-/* ---- what a reading means ----------------------------------------------------------------------- */
+/* ---- what a reading means -------------------------------------------------------------------- */
 
 void baseline_see(struct baseline *baseline, const struct fingerprint *fingerprint)
 {
-    if (same_file(&baseline->fingerprint, fingerprint) && attributes_differ(&baseline->fingerprint, fingerprint))
+    if (same_file(&baseline->fingerprint, fingerprint) &&
+        attributes_differ(&baseline->fingerprint, fingerprint))
         baseline->attributes = true;
 }
 
@@ -163,17 +171,20 @@ void baseline_displace(struct baseline *baseline)
 
 bool baseline_is_displaced(const struct baseline *baseline)
 {
-    return baseline->fingerprint.size == 0 && baseline->fingerprint.mtime == 0 && baseline->fingerprint.ctime == 0;
+    return baseline->fingerprint.size == 0 && baseline->fingerprint.mtime == 0 &&
+           baseline->fingerprint.ctime == 0;
 }
 
 static bool is_the_same(const struct baseline *baseline, const struct reading *reading)
 {
-    return baseline->encrypted == reading->encrypted && baseline->virtual_size == reading->virtual_size &&
+    return baseline->encrypted == reading->encrypted &&
+           baseline->virtual_size == reading->virtual_size &&
            memcmp(baseline->digest, reading->digest, 32) == 0 &&
            (!reading->compared || reading->difference.blocks == 0);
 }
 
-enum reading_verdict baseline_verdict(const struct baseline *baseline, const struct reading *reading, bool fixed)
+enum reading_verdict baseline_verdict(const struct baseline *baseline,
+                                      const struct reading *reading, bool fixed)
 {
     bool untouched;
 
@@ -189,7 +200,9 @@ enum reading_verdict baseline_verdict(const struct baseline *baseline, const str
         /* Tables that changed without a write show in a check; keys do not. */
         if (other && untouched && reading->encrypted)
             return READING_ROT;
-        return other || !same_file(&baseline->fingerprint, &reading->fingerprint) ? READING_METADATA : READING_VERIFIED;
+        return other || !same_file(&baseline->fingerprint, &reading->fingerprint)
+                   ? READING_METADATA
+                   : READING_VERIFIED;
     }
     if (untouched)
         return READING_ROT;
@@ -198,8 +211,8 @@ enum reading_verdict baseline_verdict(const struct baseline *baseline, const str
     return fixed ? READING_MODIFIED : READING_CHANGED;
 }
 
-static struct deviation *deviation_new(const struct baseline *baseline, const struct reading *reading,
-                                       enum reading_verdict verdict)
+static struct deviation *deviation_new(const struct baseline *baseline,
+                                       const struct reading *reading, enum reading_verdict verdict)
 {
     const struct deviation *before = baseline->deviation;
     struct deviation *deviation = calloc(1, sizeof(*deviation));
@@ -233,9 +246,11 @@ static struct deviation *deviation_new(const struct baseline *baseline, const st
     return deviation;
 }
 
-int baseline_take(struct baseline *baseline, const struct reading *reading, enum reading_verdict verdict)
+int baseline_take(struct baseline *baseline, const struct reading *reading,
+                  enum reading_verdict verdict)
 {
-    bool differs = verdict == READING_ROT || verdict == READING_MODIFIED || verdict == READING_INCOMPLETE;
+    bool differs = verdict == READING_ROT || verdict == READING_MODIFIED ||
+                   verdict == READING_INCOMPLETE;
     struct deviation *deviation = differs ? deviation_new(baseline, reading, verdict) : NULL;
 
     if (differs && !deviation)

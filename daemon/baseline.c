@@ -27,7 +27,8 @@ struct baselines {
 
 static int compare_identity(const void *a, const void *b)
 {
-    const struct identity *x = &((const struct baseline *)a)->identity, *y = &((const struct baseline *)b)->identity;
+    const struct identity *x = &((const struct baseline *)a)->identity,
+                          *y = &((const struct baseline *)b)->identity;
 
     if (x->fsid != y->fsid)
         return x->fsid < y->fsid ? -1 : 1;
@@ -41,7 +42,7 @@ static int compare_path(const void *a, const void *b)
     return strcmp(((const struct place *)a)->path, ((const struct place *)b)->path);
 }
 
-/* ---- places ------------------------------------------------------------------------------------ */
+/* ---- places ---------------------------------------------------------------------------------- */
 
 static struct place *place_find(const struct baselines *baselines, const char *path)
 {
@@ -113,7 +114,7 @@ static void place_remove(struct baselines *baselines, const struct baseline *bas
     }
 }
 
-/* ---- the set ------------------------------------------------------------------------------------- */
+/* ---- the set --------------------------------------------------------------------------------- */
 
 int baselines_new(struct baselines **ret_baselines)
 {
@@ -183,13 +184,14 @@ struct baseline *baselines_find_path(const struct baselines *baselines, const ch
     struct baseline *best = NULL;
 
     for (const struct held *entry = place ? place->held : NULL; entry; entry = entry->next)
-        if (entry->baseline->source != BASELINE_CHILD && (!best || entry->baseline->verified > best->verified))
+        if (entry->baseline->source != BASELINE_CHILD &&
+            (!best || entry->baseline->verified > best->verified))
             best = entry->baseline;
     return best;
 }
 
-int baselines_rebind(struct baselines *baselines, struct baseline *baseline, const struct identity *identity,
-                     const char *path)
+int baselines_rebind(struct baselines *baselines, struct baseline *baseline,
+                     const struct identity *identity, const char *path)
 {
     const struct baseline *other = baselines_find(baselines, identity);
     struct identity before = baseline->identity;
@@ -235,7 +237,8 @@ static void list_one(const void *node, VISIT which, void *closure)
         listing->items[listing->n++] = *(struct baseline *const *)node;
 }
 
-int baselines_each(struct baselines *baselines, int (*each)(void *userdata, struct baseline *baseline), void *userdata)
+int baselines_each(struct baselines *baselines,
+                   int (*each)(void *userdata, struct baseline *baseline), void *userdata)
 {
     struct listing listing = { .n = 0 };
     int r = 0;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What images must hold: the set of baselines, when contents are to be read, and what a reading means. Pure: the time is
- * passed in. */
+/* What images must hold: the set of baselines, when contents are to be read, and what a reading
+ * means. Pure: the time is passed in. */
 #pragma once
 
 #include "daemon/blocks.h"
 #include "daemon/relate.h"
 
-/* ---- the set ---------------------------------------------------------------------------------- */
+/* ---- the set --------------------------------------------------------------------------------- */
 
 struct baselines;
 
@@ -21,13 +21,15 @@ struct baseline *baselines_find(const struct baselines *baselines, const struct 
 /* Where several say so, the one that was verified last; children's are left out. */
 struct baseline *baselines_find_path(const struct baselines *baselines, const char *path);
 /* It is now this file at that path; -EEXIST when the identity is another baseline's, -ENOMEM. */
-int baselines_rebind(struct baselines *baselines, struct baseline *baseline, const struct identity *identity,
-                     const char *path);
+int baselines_rebind(struct baselines *baselines, struct baseline *baseline,
+                     const struct identity *identity, const char *path);
 size_t baselines_count(const struct baselines *baselines);
-/* In order of identity; the callback may remove the one it is given. Stops when it returns non-zero, and returns that. */
-int baselines_each(struct baselines *baselines, int (*each)(void *userdata, struct baseline *baseline), void *userdata);
+/* In order of identity; the callback may remove the one it is given. Stops when it returns
+ * non-zero, and returns that. */
+int baselines_each(struct baselines *baselines,
+                   int (*each)(void *userdata, struct baseline *baseline), void *userdata);
 
-/* ---- when to read ------------------------------------------------------------------------------ */
+/* ---- when to read ---------------------------------------------------------------------------- */
 
 enum baseline_due {
     BASELINE_DUE_NO,            /* nothing says that it must not change, or it cannot be read now */
@@ -38,17 +40,18 @@ enum baseline_due {
 };
 
 /* Why its content is to be remembered, with what is known now; false: it need not be. */
-bool baseline_wanted(const struct image *image, const struct relation *relation, enum baseline_source *ret_source);
-/* By the policy, as far as one can tell, or as one could when it was taken for good: a base that was written since is
- * younger than its overlays. */
+bool baseline_wanted(const struct image *image, const struct relation *relation,
+                     enum baseline_source *ret_source);
+/* By the policy, as far as one can tell, or as one could when it was taken for good: a base that
+ * was written since is younger than its overlays. */
 bool baseline_is_golden(const struct image *image, const struct relation *relation);
 /* *ret_at: usec when to ask again, 0 now, UINT64_MAX when something else must change first. */
-enum baseline_due baseline_due(const struct policy *policy, const struct image *image, const struct relation *relation,
-                               uint64_t now, uint64_t *ret_at);
+enum baseline_due baseline_due(const struct policy *policy, const struct image *image,
+                               const struct relation *relation, uint64_t now, uint64_t *ret_at);
 /* Usec between two readings, 0 never. */
 uint64_t baseline_interval(const struct policy *policy, const struct relation *relation);
 
-/* ---- what a reading means ----------------------------------------------------------------------- */
+/* ---- what a reading means -------------------------------------------------------------------- */
 
 struct reading {
     uint64_t started, finished; /* usec */
@@ -69,22 +72,28 @@ struct reading {
     int error;                  /* negative errno of the first of them */
 };
 
-/* Did nobody write the file since, as far as its size and times say? An attribute that changed explains its ctime. */
+/* Did nobody write the file since, as far as its size and times say? An attribute that changed
+ * explains its ctime. */
 bool baseline_untouched(const struct baseline *baseline, const struct identity *identity,
                         const struct fingerprint *fingerprint);
 /* fixed: it must not change. Explained by a commit: by the reading's difference. */
-enum reading_verdict baseline_verdict(const struct baseline *baseline, const struct reading *reading, bool fixed);
+enum reading_verdict baseline_verdict(const struct baseline *baseline,
+                                      const struct reading *reading, bool fixed);
 /* Brings the baseline in line with a reading and its verdict. -ENOMEM: it is as it was. */
-int baseline_take(struct baseline *baseline, const struct reading *reading, enum reading_verdict verdict);
-/* The file's attributes changed: remembered, so that its ctime does not count as a change of content. */
+int baseline_take(struct baseline *baseline, const struct reading *reading,
+                  enum reading_verdict verdict);
+/* The file's attributes changed: remembered, so that its ctime does not count as a change of
+ * content. */
 void baseline_see(struct baseline *baseline, const struct fingerprint *fingerprint);
-/* Another file lies at its place, of which nothing is known: it has to be read, whatever its times say. */
+/* Another file lies at its place, of which nothing is known: it has to be read, whatever its times
+ * say. */
 void baseline_displace(struct baseline *baseline);
 bool baseline_is_displaced(const struct baseline *baseline);
-/* Some child was made before the image was changed (mtime, nsec), so that its guest saw the change. */
+/* Some child was made before the image was changed (mtime, nsec), so that its guest saw the
+ * change. */
 bool baseline_child_is_older(const struct image *child, int64_t mtime);
 
-/* ---- as JSON: the journal, and a column of the database ------------------------------------------ */
+/* ---- as JSON: the journal, and a column of the database -------------------------------------- */
 
 int baseline_to_json(const struct baseline *baseline, json_object **ret_object);
 /* -EBADMSG for anything that it cannot have been made of. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Two readings of one layer, block by block: what differs, and whether a commit explains it; and the last step of a
- * reading, its content digest. */
+/* Two readings of one layer, block by block: what differs, and whether a commit explains it; and
+ * the last step of a reading, its content digest. */
 #include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 DEFINE_CLEANUP(struct blocks_reader *, blocks_reader_free)
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 
-/* ---- the end of a reading ---------------------------------------------------------------------- */
+/* ---- the end of a reading -------------------------------------------------------------------- */
 
 #define REPEATED 2048           /* digests of blocks of zeros that are hashed at once */
 
@@ -24,7 +24,8 @@ struct finishing {
 
 static int zeros_digests(uint8_t **ret_digests)
 {
-    _cleanup_free_ uint8_t *block = calloc(1, QCA_BLOCK_SIZE), *digests = malloc(REPEATED * BLOCKS_WHOLE);
+    _cleanup_free_ uint8_t *block = calloc(1, QCA_BLOCK_SIZE),
+                           *digests = malloc(REPEATED * BLOCKS_WHOLE);
 
     if (!block || !digests)
         return -ENOMEM;
@@ -38,7 +39,8 @@ static int zeros_digests(uint8_t **ret_digests)
 
 static int write_record(const struct finishing *finishing, const struct blocks_run *run)
 {
-    uint8_t bytes[BLOCKS_RECORD_SIZE + BLOCKS_RUN_MAX * BLOCKS_DIGEST], digests[BLOCKS_RUN_MAX * BLOCKS_DIGEST];
+    uint8_t bytes[BLOCKS_RECORD_SIZE + BLOCKS_RUN_MAX * BLOCKS_DIGEST],
+        digests[BLOCKS_RUN_MAX * BLOCKS_DIGEST];
     size_t length;
 
     for (uint64_t i = 0; run->kind == BLOCKS_DATA && i < run->n; i++)
@@ -47,7 +49,8 @@ static int write_record(const struct finishing *finishing, const struct blocks_r
     return fwrite(bytes, 1, length, finishing->file) == length ? 0 : -errno;
 }
 
-/* A run of zeros at the end of the disk may end in a block that is shorter: it is never told as one of zeros. */
+/* A run of zeros at the end of the disk may end in a block that is shorter: it is never told as one
+ * of zeros. */
 static int feed(struct finishing *finishing, const struct blocks_run *run)
 {
     if (run->kind == BLOCKS_BAD || run->n > finishing->n_blocks - run->first)
@@ -55,7 +58,8 @@ static int feed(struct finishing *finishing, const struct blocks_run *run)
     if (!finishing->outer)
         return 0;
     if (run->kind == BLOCKS_DATA)
-        return EVP_DigestUpdate(finishing->outer, run->digests, run->n * BLOCKS_WHOLE) == 1 ? 0 : -EIO;
+        return EVP_DigestUpdate(finishing->outer, run->digests, run->n * BLOCKS_WHOLE) == 1
+                   ? 0 : -EIO;
     for (uint64_t left = run->n, step; left > 0; left -= step) {
         step = left < REPEATED ? left : REPEATED;
         if (EVP_DigestUpdate(finishing->outer, finishing->zeros, step * BLOCKS_WHOLE) != 1)
@@ -73,7 +77,8 @@ static int write_header(FILE *file, const struct blocks_header *header)
     return fwrite(bytes, 1, sizeof(bytes), file) == sizeof(bytes) ? 0 : -errno;
 }
 
-static int finish_digest(const struct finishing *finishing, uint64_t virtual_size, uint8_t ret_digest[static 32])
+static int finish_digest(const struct finishing *finishing, uint64_t virtual_size,
+                         uint8_t ret_digest[static 32])
 {
     /* little-endian, as every host that this is built for */
     return EVP_DigestUpdate(finishing->outer, &virtual_size, sizeof(virtual_size)) == 1 &&
@@ -103,8 +108,10 @@ int blocks_finish(FILE *partial, uint64_t virtual_size, const uint8_t *digest, F
     _cleanup_(blocks_reader_freep) struct blocks_reader *reader = NULL;
     _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *outer = digest ? NULL : EVP_MD_CTX_new();
     _cleanup_free_ uint8_t *zeros = NULL;
-    struct finishing finishing = { .outer = outer, .file = file,
-                                   .n_blocks = virtual_size / QCA_BLOCK_SIZE + (virtual_size % QCA_BLOCK_SIZE > 0) };
+    struct finishing finishing = { .outer = outer,
+                                   .file = file,
+                                   .n_blocks = virtual_size / QCA_BLOCK_SIZE +
+                                               (virtual_size % QCA_BLOCK_SIZE > 0) };
     struct blocks_header header;
     int r = blocks_reader_new(partial, &reader);
 
@@ -140,7 +147,7 @@ int blocks_finish(FILE *partial, uint64_t virtual_size, const uint8_t *digest, F
     return 0;
 }
 
-/* ---- comparing ---------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------- */
 
 /* A file on its way from the first block to the last; behind its end there is nothing. */
 struct cursor {
@@ -212,7 +219,8 @@ static bool child_holds(const struct comparison *c, const struct cursor *child, 
         return memcmp(cursor_digest(child, block), cursor_digest(after, block), BLOCKS_DIGEST) == 0;
     /* In a base, a commit may leave zeros out. */
     return child->run.kind == BLOCKS_ZERO &&
-           (after->run.kind == BLOCKS_ZERO || (!c->layered && after->run.kind == BLOCKS_UNALLOCATED));
+           (after->run.kind == BLOCKS_ZERO ||
+            (!c->layered && after->run.kind == BLOCKS_UNALLOCATED));
 }
 
 /* What the layer held there, the layer below it holds now. */
@@ -220,11 +228,14 @@ static bool is_handed_down(const struct comparison *c, uint64_t block)
 {
     const struct cursor *before = &c->before, *below = &c->below;
 
-    if (!below->reader || below->ended || before->ended || c->after.ended || c->after.run.kind != BLOCKS_UNALLOCATED)
+    if (!below->reader || below->ended || before->ended || c->after.ended ||
+        c->after.run.kind != BLOCKS_UNALLOCATED)
         return false;
     if (before->run.kind == BLOCKS_DATA && below->run.kind == BLOCKS_DATA)
-        return memcmp(cursor_digest(before, block), cursor_digest(below, block), BLOCKS_DIGEST) == 0;
-    return before->run.kind == BLOCKS_ZERO && (below->run.kind == BLOCKS_ZERO || below->run.kind == BLOCKS_UNALLOCATED);
+        return memcmp(cursor_digest(before, block), cursor_digest(below, block), BLOCKS_DIGEST) ==
+               0;
+    return before->run.kind == BLOCKS_ZERO &&
+           (below->run.kind == BLOCKS_ZERO || below->run.kind == BLOCKS_UNALLOCATED);
 }
 
 /* n blocks from here on differ, all alike. */
@@ -302,8 +313,8 @@ static int walk(struct comparison *c, size_t *ret_bad)
     return 0;
 }
 
-int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *const *children, size_t n_children,
-                   struct blocks_difference *ret_difference, size_t *ret_bad)
+int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *const *children,
+                   size_t n_children, struct blocks_difference *ret_difference, size_t *ret_bad)
 {
     struct comparison c = { .n_children = n_children, .layered = layered };
     _cleanup_free_ struct blocks_difference *result = calloc(1, sizeof(*result));

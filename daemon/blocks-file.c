@@ -49,7 +49,8 @@ static uint32_t crc(uint32_t before, const uint8_t *bytes, size_t n)
 
 /* ---- writing -------------------------------------------------------------------------------- */
 
-void blocks_header_encode(const struct blocks_header *header, uint8_t ret_bytes[static BLOCKS_HEADER_SIZE])
+void blocks_header_encode(const struct blocks_header *header,
+                          uint8_t ret_bytes[static BLOCKS_HEADER_SIZE])
 {
     memset(ret_bytes, 0, BLOCKS_HEADER_SIZE);
     memcpy(ret_bytes, MAGIC, 8);
@@ -75,8 +76,8 @@ static uint32_t record_crc(const uint8_t *head, const uint8_t *digests, size_t n
     return n > 0 ? crc(sum, digests, n) : sum;
 }
 
-size_t blocks_record_encode(enum blocks_kind kind, uint64_t first, uint64_t n, const uint8_t *digests, size_t size,
-                            uint8_t *ret_bytes)
+size_t blocks_record_encode(enum blocks_kind kind, uint64_t first, uint64_t n,
+                            const uint8_t *digests, size_t size, uint8_t *ret_bytes)
 {
     size_t length = kind == BLOCKS_DATA ? (size_t)n * size : 0;
 
@@ -122,7 +123,8 @@ static int header_decode(const uint8_t *bytes, struct blocks_reader *reader)
     reader->digest_size = header->complete ? BLOCKS_DIGEST : BLOCKS_WHOLE;
     if (get32(bytes + 72) != reader->digest_size || header->virtual_size > INT64_MAX)
         return -EBADMSG;
-    reader->end = header->complete ? (header->virtual_size + QCA_BLOCK_SIZE - 1) / QCA_BLOCK_SIZE : UINT64_MAX;
+    reader->end = header->complete ? (header->virtual_size + QCA_BLOCK_SIZE - 1) / QCA_BLOCK_SIZE
+                                   : UINT64_MAX;
     return 0;
 }
 
@@ -205,7 +207,8 @@ int blocks_reader_next(struct blocks_reader *reader, struct blocks_run *ret_run)
     return 1;
 }
 
-int blocks_partial_end(FILE *file, struct blocks_header *ret_header, uint64_t *ret_next, uint64_t *ret_offset)
+int blocks_partial_end(FILE *file, struct blocks_header *ret_header, uint64_t *ret_next,
+                       uint64_t *ret_offset)
 {
     _cleanup_(blocks_reader_freep) struct blocks_reader *reader = NULL;
     struct blocks_run run;

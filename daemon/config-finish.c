@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What can be said of a configuration only when all files were read: names, overlaps, classes, steps. */
+/* What can be said of a configuration only when all files were read: names, overlaps, classes,
+ * steps. */
 #include <errno.h>
 #include <string.h>
 
 #include "config-parse.h"
 #include "helpers/text.h"
 
-/* warning, error and critical of one measure must not cross; said where the last of them was written. */
+/* warning, error and critical of one measure must not cross; said where the last of them was
+ * written. */
 static void check_steps(struct config_builder *builder, const struct thresholds *thresholds,
                         const struct place *places)
 {
@@ -30,7 +32,8 @@ static void check_steps(struct config_builder *builder, const struct thresholds 
 
                 if (last->line > 0)
                     mistakes_add(builder->mistakes, last->file, last->line, last->column,
-                                 "%.*s: %s is higher than %s", (int)length - 8, config_keys[i].name, names[lower],
+                                 "%.*s: %s is higher than "
+                                 "%s", (int)length - 8, config_keys[i].name, names[lower],
                                  names[step]);
             }
             lower = step;
@@ -45,7 +48,9 @@ static int finish_classes(struct config_builder *builder)
     for (size_t i = 0; i < policy->n_classes; i++) {
         struct policy_class *class = &policy->classes[i];
         _cleanup_free_ struct place *places = calloc(config_keys_count, sizeof(*places));
-        struct config_target target = { .config = builder->config, .thresholds = &class->thresholds, .places = places };
+        struct config_target target = { .config = builder->config,
+                                        .thresholds = &class->thresholds,
+                                        .places = places };
 
         if (!places)
             return -ENOMEM;
@@ -90,7 +95,8 @@ static int check_overlap(struct config_builder *builder, const struct config_dat
     bool same = strcmp(first->path, second->path) == 0;
     if (!same && !outer->recursive)
         return 0;
-    _cleanup_free_ char *inner_path = text_escape_string(inner->path), *outer_path = text_escape_string(outer->path);
+    _cleanup_free_ char *inner_path = text_escape_string(inner->path),
+                        *outer_path = text_escape_string(outer->path);
     if (!inner_path || !outer_path)
         return -ENOMEM;
     if (same)
@@ -98,7 +104,8 @@ static int check_overlap(struct config_builder *builder, const struct config_dat
                      "datastores[].path: \"%s\" is a datastore already", inner_path);
     else
         mistakes_add(builder->mistakes, place->file, place->line, place->column,
-                     "datastores[].path: \"%s\" lies inside \"%s\", which is searched with all its subdirectories",
+                     "datastores[].path: \"%s\" lies inside \"%s\", which is searched with all its "
+                     "subdirectories",
                      inner_path, outer_path);
     return 0;
 }
@@ -130,11 +137,13 @@ static bool name_taken(const struct config *config, size_t but, const char *name
     return false;
 }
 
-/* A name must not depend on the order of the datastores: of two called "images" neither gets that name. */
+/* A name must not depend on the order of the datastores: of two called "images" neither gets that
+ * name. */
 static int name_datastores(struct config *config)
 {
     size_t n = config->n_datastores;
-    _cleanup_free_ bool *unnamed = calloc(n ? n : 1, sizeof(*unnamed)), *shared = calloc(n ? n : 1, sizeof(*shared));
+    _cleanup_free_ bool *unnamed = calloc(n ? n : 1, sizeof(*unnamed)),
+                        *shared = calloc(n ? n : 1, sizeof(*shared));
 
     if (!unnamed || !shared)
         return -ENOMEM;
@@ -194,7 +203,8 @@ static int finish_datastores(struct config_builder *builder)
             if (!name_said && datastore->name && config->datastores[j].name &&
                 strcmp(datastore->name, config->datastores[j].name) == 0) {
                 mistakes_add(builder->mistakes, places[1].file, places[1].line, places[1].column,
-                             "datastores[].name: there is a datastore \"%s\" already", datastore->name);
+                             "datastores[].name: there is a datastore \"%s\" "
+                             "already", datastore->name);
                 name_said = true;
             }
         }
@@ -216,7 +226,8 @@ static void check_metrics(struct config_builder *builder)
         mistakes_add(builder->mistakes, place->file, place->line, place->column,
                      "metrics.file: the name must end in .prom, as node_exporter reads no other");
     for (size_t i = 0; i < config->n_datastores; i++)
-        if (config->datastores[i].path && path_is_below(config->metrics_file, config->datastores[i].path)) {
+        if (config->datastores[i].path &&
+            path_is_below(config->metrics_file, config->datastores[i].path)) {
             mistakes_add(builder->mistakes, place->file, place->line, place->column,
                          "metrics.file: lies in a datastore, and nothing is ever written there");
             break;

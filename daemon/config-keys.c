@@ -7,10 +7,11 @@
 #include "lib/cleanup.h"
 
 const struct config_key config_keys[] = {
-#define KEY(name_, type_, structure_, field, fallback_, minimum_, maximum_, word_, description_)               \
-    { .name = name_, .type = CONFIG_##type_, .structure = CONFIG_IN_##structure_,                              \
-      .offset = offsetof(struct structure_, field), .size = sizeof(((struct structure_ *)NULL)->field),        \
-      .fallback = fallback_, .minimum = minimum_, .maximum = maximum_, .word = CONFIG_WORD_##word_,            \
+#define KEY(name_, type_, structure_, field, fallback_, minimum_, maximum_, word_, description_)   \
+    { .name = name_, .type = CONFIG_##type_, .structure = CONFIG_IN_##structure_,                  \
+      .offset = offsetof(struct structure_, field),                                                \
+      .size = sizeof(((struct structure_ *)NULL)->field), .fallback = fallback_,                   \
+      .minimum = minimum_, .maximum = maximum_, .word = CONFIG_WORD_##word_,                       \
       .description = description_ },
 #include "config-keys.def"
 #undef KEY
@@ -75,7 +76,8 @@ static size_t component_length(const char *name)
 }
 
 bool config_keys_below(const char *section,
-                       bool (*each)(void *userdata, const char *name, const struct config_key *key), void *userdata)
+                       bool (*each)(void *userdata, const char *name, const struct config_key *key),
+                       void *userdata)
 {
     char component[64], last[64] = "";
 
@@ -104,7 +106,8 @@ const struct config_key *config_key_find(const char *section, const char *name)
 
         if (rest && strcmp(rest, name) == 0)
             return key;
-        if (key->type == CONFIG_ENABLED && strncmp(section, "thresholds.", 11) == 0 && strcmp(name, "enabled") == 0)
+        if (key->type == CONFIG_ENABLED && strncmp(section, "thresholds.", 11) == 0 &&
+            strcmp(name, "enabled") == 0)
             return key;
     }
     return NULL;
@@ -117,7 +120,8 @@ bool config_section_exists(const char *section, const char *name, bool *ret_is_l
     for (size_t i = 0; i < config_keys_count; i++) {
         const char *rest = name_below(&config_keys[i], section);
 
-        if (rest && length > 0 && strncmp(rest, name, length) == 0 && (rest[length] == '.' || rest[length] == '[')) {
+        if (rest && length > 0 && strncmp(rest, name, length) == 0 &&
+            (rest[length] == '.' || rest[length] == '[')) {
             *ret_is_list = rest[length] == '[';
             return true;
         }
@@ -186,7 +190,8 @@ int config_key_nearest(const char *section, const char *name, char **ret)
         size_t n = strlen(config_keys[i].name);
 
         if (n > length && config_keys[i].name[n - length - 1] == '.' &&
-            strcmp(config_keys[i].name + n - length, name) == 0 && !(found = strdup(config_keys[i].name)))
+            strcmp(config_keys[i].name + n - length, name) == 0 &&
+            !(found = strdup(config_keys[i].name)))
             return -ENOMEM;
     }
     if (!found && nearest.name[0] && !(found = strdup(nearest.name)))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* From trees of nodes to struct config: sections, lists and keys by the table, noting every mistake. */
+/* From trees of nodes to struct config: sections, lists and keys by the table, noting every
+ * mistake. */
 #include <errno.h>
 #include <string.h>
 
@@ -8,7 +9,8 @@
 
 #define KEYS_PER_MAPPING_MAX 1000
 
-int config_builder_init(struct config_builder *builder, struct config *config, struct mistakes *mistakes)
+int config_builder_init(struct config_builder *builder, struct config *config,
+                        struct mistakes *mistakes)
 {
     struct place *places = calloc(config_keys_count, sizeof(*places));
 
@@ -33,7 +35,8 @@ static bool list_name(void *userdata, const char *name, const struct config_key 
     return false;
 }
 
-static int unknown_key(struct config_builder *builder, const char *section, const struct config_node *key)
+static int unknown_key(struct config_builder *builder, const char *section,
+                       const struct config_node *key)
 {
     _cleanup_free_ char *quoted = config_node_quote(key), *nearest = NULL, *known = NULL;
     size_t length;
@@ -54,11 +57,11 @@ static int unknown_key(struct config_builder *builder, const char *section, cons
     const char *what = strcmp(section, "thresholds") == 0 ? "finding" : "key";
     const char *in = *section ? " in " : "";
     if (nearest)
-        mistakes_add(builder->mistakes, key->file, key->line, key->column, "unknown %s %s%s%s; did you mean \"%s\"?",
-                     what, quoted, in, section, nearest);
+        mistakes_add(builder->mistakes, key->file, key->line, key->column,
+                     "unknown %s %s%s%s; did you mean \"%s\"?", what, quoted, in, section, nearest);
     else
-        mistakes_add(builder->mistakes, key->file, key->line, key->column, "unknown %s %s%s%s; known are: %s", what,
-                     quoted, in, section, known);
+        mistakes_add(builder->mistakes, key->file, key->line, key->column,
+                     "unknown %s %s%s%s; known are: %s", what, quoted, in, section, known);
     return 0;
 }
 
@@ -90,7 +93,8 @@ static int apply_finding(struct config_builder *builder, const struct config_nod
     if (value->kind == CONFIG_NODE_MAPPING)
         return config_apply_mapping(builder, section, value, target);
 
-    int enabled = value->kind == CONFIG_NODE_SCALAR && value->plain ? config_parse_bool(value->text) : -EINVAL;
+    int enabled = value->kind == CONFIG_NODE_SCALAR && value->plain
+                      ? config_parse_bool(value->text) : -EINVAL;
     if (enabled >= 0) {
         target->thresholds->disabled[target->finding] = !enabled;
         return 0;
@@ -100,7 +104,8 @@ static int apply_finding(struct config_builder *builder, const struct config_nod
     config_keys_below(section, count_keys, &only);
     if (only.n == 1)
         return config_apply_key(builder, "thresholds", name->text, only.key, value, target);
-    mistakes_add(builder->mistakes, value->file, value->line, value->column, "%s: expected %s, found %s", section,
+    mistakes_add(builder->mistakes, value->file, value->line, value->column,
+                 "%s: expected %s, found %s", section,
                  only.n > 0 ? "on, off or a mapping" : "on or off", config_node_text(value));
     return 0;
 }
@@ -110,7 +115,8 @@ static int append_datastore(struct config_builder *builder, const struct config_
     struct config *config = builder->config;
     size_t n = config->n_datastores;
 
-    struct config_datastore *datastores = reallocarray(config->datastores, n + 1, sizeof(*datastores));
+    struct config_datastore *datastores = reallocarray(config->datastores, n + 1,
+                                                       sizeof(*datastores));
     if (!datastores)
         return -ENOMEM;
     config->datastores = datastores;
@@ -122,14 +128,17 @@ static int append_datastore(struct config_builder *builder, const struct config_
     datastores[n] = (struct config_datastore){ 0 };
     config->n_datastores++;
 
-    struct config_target target = { .config = config, .datastore = &datastores[n], .path_place = &places[2 * n],
-                             .name_place = &places[2 * n + 1] };
+    struct config_target target = { .config = config,
+                                    .datastore = &datastores[n],
+                                    .path_place = &places[2 * n],
+                                    .name_place = &places[2 * n + 1] };
     int r = config_set_defaults(CONFIG_IN_config_datastore, target.datastore);
     if (r < 0)
         return r;
     size_t before = builder->mistakes->n_items + builder->mistakes->n_more;
     if (node->kind == CONFIG_NODE_SCALAR && !config_node_is_empty(node))
-        r = config_apply_key(builder, "datastores[]", "path", config_key_find("datastores[]", "path"), node, &target);
+        r = config_apply_key(builder, "datastores[]", "path",
+                             config_key_find("datastores[]", "path"), node, &target);
     else
         r = config_apply_mapping(builder, "datastores[]", node, &target);
     if (r >= 0 && !target.datastore->path && !node->cut &&
@@ -160,7 +169,9 @@ static int append_class(struct config_builder *builder, const struct config_node
     classes[n] = (struct policy_class){ 0 };
     policy->n_classes++;
 
-    struct config_target target = { .config = builder->config, .class = &classes[n], .name_place = &places[n] };
+    struct config_target target = { .config = builder->config,
+                                    .class = &classes[n],
+                                    .name_place = &places[n] };
     int r = config_set_defaults(CONFIG_IN_policy_class, target.class);
     if (r < 0)
         return r;
@@ -176,15 +187,16 @@ static int append_class(struct config_builder *builder, const struct config_node
     return 0;
 }
 
-static int apply_list(struct config_builder *builder, const char *name, const struct config_node *node)
+static int apply_list(struct config_builder *builder, const char *name,
+                      const struct config_node *node)
 {
     bool datastores = strcmp(name, "datastores") == 0;
 
     if (config_node_is_empty(node))
         return 0;
     if (node->kind != CONFIG_NODE_LIST) {
-        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s: expected a list, found %s", name,
-                     config_node_text(node));
+        mistakes_add(builder->mistakes, node->file, node->line, node->column,
+                     "%s: expected a list, found %s", name, config_node_text(node));
         return 0;
     }
     for (size_t i = 0; i < node->n_items; i++) {
@@ -194,15 +206,17 @@ static int apply_list(struct config_builder *builder, const char *name, const st
             config_mistake_at(builder, node->items[i], "", name, "too many: 256 are possible");
             return 0;
         }
-        int r = datastores ? append_datastore(builder, node->items[i]) : append_class(builder, node->items[i]);
+        int r = datastores ? append_datastore(builder, node->items[i])
+                           : append_class(builder, node->items[i]);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int apply_entry(struct config_builder *builder, const char *section, const struct config_node *name,
-                       const struct config_node *value, struct config_target *target)
+static int apply_entry(struct config_builder *builder, const char *section,
+                       const struct config_node *name, const struct config_node *value,
+                       struct config_target *target)
 {
     const struct config_key *key;
     char below[128];
@@ -223,18 +237,20 @@ static int apply_entry(struct config_builder *builder, const char *section, cons
     return config_apply_mapping(builder, below, value, target);
 }
 
-int config_apply_mapping(struct config_builder *builder, const char *section, const struct config_node *node,
-                         struct config_target *target)
+int config_apply_mapping(struct config_builder *builder, const char *section,
+                         const struct config_node *node, struct config_target *target)
 {
     if (config_node_is_empty(node) || (node->cut && node->kind == CONFIG_NODE_SCALAR))
         return 0;
     if (node->kind != CONFIG_NODE_MAPPING) {
-        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s: expected a mapping, found %s",
-                     *section ? section : "the file", config_node_text(node));
+        mistakes_add(builder->mistakes, node->file, node->line, node->column,
+                     "%s: expected a mapping, found %s", *section ? section : "the file",
+                     config_node_text(node));
         return 0;
     }
     if (node->n_items > 2 * KEYS_PER_MAPPING_MAX) {
-        config_mistake_at(builder, node, *section ? section : "the file", "", "too many keys: 1000 are possible");
+        config_mistake_at(builder, node, *section ? section : "the file", "",
+                          "too many keys: 1000 are possible");
         return 0;
     }
     for (size_t i = 0; i + 1 < node->n_items; i += 2) {
@@ -242,20 +258,23 @@ int config_apply_mapping(struct config_builder *builder, const char *section, co
 
         if (name->kind != CONFIG_NODE_SCALAR) {
             mistakes_add(builder->mistakes, name->file, name->line, name->column,
-                         "%s: expected the name of a key, found %s", *section ? section : "the file",
+                         "%s: expected the name of a key, found "
+                         "%s", *section ? section : "the file",
                          config_node_text(name));
             continue;
         }
         if (name->cut)
             continue;
         for (size_t j = 0; j < i && !first; j += 2)
-            if (node->items[j]->kind == CONFIG_NODE_SCALAR && strcmp(node->items[j]->text, name->text) == 0)
+            if (node->items[j]->kind == CONFIG_NODE_SCALAR &&
+                strcmp(node->items[j]->text, name->text) == 0)
                 first = node->items[j];
         if (first) {
             _cleanup_free_ char *quoted = config_node_quote(name);
 
             mistakes_add(builder->mistakes, name->file, name->line, name->column,
-                         "duplicate key %s, first given on line %u", quoted ? quoted : "", first->line);
+                         "duplicate key %s, first given on line "
+                         "%u", quoted ? quoted : "", first->line);
             continue;
         }
         int r = apply_entry(builder, section, name, node->items[i + 1], target);
@@ -267,8 +286,10 @@ int config_apply_mapping(struct config_builder *builder, const char *section, co
 
 int config_build_file(struct config_builder *builder, const struct config_node *root)
 {
-    struct config_target target = { .config = builder->config, .thresholds = &builder->config->policy.thresholds,
-                             .places = builder->places, .path_place = &builder->metrics_place };
+    struct config_target target = { .config = builder->config,
+                                    .thresholds = &builder->config->policy.thresholds,
+                                    .places = builder->places,
+                                    .path_place = &builder->metrics_place };
 
     return config_apply_mapping(builder, "", root, &target);
 }

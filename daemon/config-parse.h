@@ -24,7 +24,8 @@ struct config_builder {
     struct place metrics_place; /* of metrics.file */
 };
 
-int config_builder_init(struct config_builder *builder, struct config *config, struct mistakes *mistakes);
+int config_builder_init(struct config_builder *builder, struct config *config,
+                        struct mistakes *mistakes);
 void config_builder_done(struct config_builder *builder);
 /* Sets every key of the structure at base to its default. */
 int config_set_defaults(enum config_structure structure, void *base);
@@ -48,15 +49,17 @@ struct config_target {
 };
 
 /* Notes a mistake as "section.name: text". */
-void config_mistake_at(struct config_builder *builder, const struct config_node *node, const char *section,
-                       const char *name, const char *text);
-/* The text of a node as it may stand in a message: escaped, and not longer than a line. NULL without memory. */
+void config_mistake_at(struct config_builder *builder, const struct config_node *node,
+                       const char *section, const char *name, const char *text);
+/* The text of a node as it may stand in a message: escaped, and not longer than a line. NULL
+ * without memory. */
 char *config_node_quote(const struct config_node *node);
 /* 1: yes, on, true; 0: no, off, false; else -EINVAL. */
 int config_parse_bool(const char *text);
 /* Writes a key's value to its field in target. */
 int config_apply_key(struct config_builder *builder, const char *section, const char *name,
-                     const struct config_key *key, const struct config_node *node, struct config_target *target);
+                     const struct config_key *key, const struct config_node *node,
+                     struct config_target *target);
 /* Applies all keys of a mapping that is the section ("" is the file). */
-int config_apply_mapping(struct config_builder *builder, const char *section, const struct config_node *node,
-                         struct config_target *target);
+int config_apply_mapping(struct config_builder *builder, const char *section,
+                         const struct config_node *node, struct config_target *target);

@@ -8,8 +8,8 @@
 #include "config-value.h"
 #include "helpers/text.h"
 
-void config_mistake_at(struct config_builder *builder, const struct config_node *node, const char *section,
-                       const char *name, const char *text)
+void config_mistake_at(struct config_builder *builder, const struct config_node *node,
+                       const char *section, const char *name, const char *text)
 {
     mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s%s%s: %s", section,
                  *section && *name ? "." : "", name, text);
@@ -20,7 +20,8 @@ char *config_node_quote(const struct config_node *node)
     _cleanup_free_ char *escaped = text_escape_string(node->text);
     char *quoted;
 
-    if (!escaped || asprintf(&quoted, "\"%.60s%s\"", escaped, strlen(escaped) > 60 ? "..." : "") < 0)
+    if (!escaped ||
+        asprintf(&quoted, "\"%.60s%s\"", escaped, strlen(escaped) > 60 ? "..." : "") < 0)
         return NULL;
     return quoted;
 }
@@ -36,7 +37,8 @@ int config_parse_bool(const char *text)
     return -EINVAL;
 }
 
-static int parse_number(enum config_type type, const char *text, uint64_t *ret, const char **ret_reason)
+static int parse_number(enum config_type type, const char *text, uint64_t *ret,
+                        const char **ret_reason)
 {
     int r;
 
@@ -60,7 +62,8 @@ static int parse_number(enum config_type type, const char *text, uint64_t *ret, 
         r = config_parse_bool(text);
     }
     if (r < 0) {
-        *ret_reason = type == CONFIG_SEVERITY ? "not one of info, warning, error, critical" : "not yes or no";
+        *ret_reason = type == CONFIG_SEVERITY ? "not one of info, warning, error, critical"
+                                              : "not yes or no";
         return r;
     }
     *ret = (uint64_t)r;
@@ -68,7 +71,8 @@ static int parse_number(enum config_type type, const char *text, uint64_t *ret, 
 }
 
 /* By the key's word, type and range. */
-static int parse_ranged(const struct config_key *key, const char *text, uint64_t *ret, const char **ret_reason)
+static int parse_ranged(const struct config_key *key, const char *text, uint64_t *ret,
+                        const char **ret_reason)
 {
     const char *word = config_word_name(key->word), *reason;
     uint64_t value, bound;
@@ -80,9 +84,11 @@ static int parse_ranged(const struct config_key *key, const char *text, uint64_t
     int r = parse_number(key->type, text, &value, ret_reason);
     if (r < 0)
         return r;
-    if (key->minimum && (parse_number(key->type, key->minimum, &bound, &reason) < 0 || value < bound))
+    if (key->minimum &&
+        (parse_number(key->type, key->minimum, &bound, &reason) < 0 || value < bound))
         return -ERANGE;
-    if (key->maximum && (parse_number(key->type, key->maximum, &bound, &reason) < 0 || value > bound))
+    if (key->maximum &&
+        (parse_number(key->type, key->maximum, &bound, &reason) < 0 || value > bound))
         return -ERANGE;
     *ret = value;
     return 0;
@@ -131,7 +137,8 @@ static const char *name_reason(const char *text)
     return NULL;
 }
 
-/* Writes path to clean (as long as path) without empty and "." components; says why it cannot be a datastore. */
+/* Writes path to clean (as long as path) without empty and "." components; says why it cannot be a
+ * datastore. */
 static const char *path_clean(const char *path, char *clean)
 {
     char *end = clean;
@@ -158,8 +165,8 @@ static const char *path_clean(const char *path, char *clean)
     *end = 0;
     if (!*clean)
         return "must not be the root of all file systems";
-    if (strncmp(clean, "/proc/", 6) == 0 || strncmp(clean, "/sys/", 5) == 0 || strcmp(clean, "/proc") == 0 ||
-        strcmp(clean, "/sys") == 0)
+    if (strncmp(clean, "/proc/", 6) == 0 || strncmp(clean, "/sys/", 5) == 0 ||
+        strcmp(clean, "/proc") == 0 || strcmp(clean, "/sys") == 0)
         return "must not be in /proc or /sys";
     return NULL;
 }
@@ -208,8 +215,9 @@ static int apply_list(struct config_builder *builder, const char *section, const
     size_t n = 0;
 
     if (node->kind != CONFIG_NODE_LIST) {
-        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s.%s: expected %s, found %s",
-                     section, name, type->items, config_node_text(node));
+        mistakes_add(builder->mistakes, node->file, node->line, node->column,
+                     "%s.%s: expected %s, found %s", section, name, type->items,
+                     config_node_text(node));
         return 0;
     }
     while (*list && (*list)[n])
@@ -228,16 +236,18 @@ static int apply_list(struct config_builder *builder, const char *section, const
         const struct config_node *item = node->items[i];
 
         if (item->kind != CONFIG_NODE_SCALAR) {
-            mistakes_add(builder->mistakes, item->file, item->line, item->column, "%s.%s: expected a %s, found %s",
-                         section, name, type->item, config_node_text(item));
+            mistakes_add(builder->mistakes, item->file, item->line, item->column,
+                         "%s.%s: expected a %s, found %s", section, name, type->item,
+                         config_node_text(item));
             continue;
         }
         const char *reason = item->cut ? NULL : type->reason(item->text);
         if (reason) {
             _cleanup_free_ char *quoted = config_node_quote(item);
 
-            mistakes_add(builder->mistakes, item->file, item->line, item->column, "%s.%s: the %s %s %s", section,
-                         name, type->item, quoted ? quoted : "", reason);
+            mistakes_add(builder->mistakes, item->file, item->line, item->column,
+                         "%s.%s: the %s %s %s", section, name, type->item, quoted ? quoted : "",
+                         reason);
             continue;
         }
         grown[n] = strdup(item->text);
@@ -260,7 +270,8 @@ static void list_clear(char ***list)
 static int apply_pools(struct config_builder *builder, const char *section, const char *name,
                        const struct config_node *node, char ***list)
 {
-    static const struct list_type type = { "pool", "all, none, or a list of names", pool_reason, 4096 };
+    static const struct list_type type = { "pool", "all, none, or a list of names", pool_reason,
+                                           4096 };
     bool all = node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "all") == 0;
     bool none = node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "none") == 0;
 
@@ -287,7 +298,8 @@ static void *base_of(const struct config_target *target, enum config_structure s
 }
 
 static int apply_text(struct config_builder *builder, const char *section, const char *name,
-                      const struct config_key *key, const struct config_node *node, struct config_target *target)
+                      const struct config_key *key, const struct config_node *node,
+                      struct config_target *target)
 {
     char **field = (char **)(void *)((char *)base_of(target, key->structure) + key->offset);
     struct place *place = key->type == CONFIG_PATH ? target->path_place : target->name_place;
@@ -295,12 +307,13 @@ static int apply_text(struct config_builder *builder, const char *section, const
 
     if (!text)
         return -ENOMEM;
-    const char *reason = key->type == CONFIG_PATH ? path_clean(node->text, text) : name_reason(node->text);
+    const char *reason = key->type == CONFIG_PATH ? path_clean(node->text, text)
+                                                  : name_reason(node->text);
     if (reason) {
         _cleanup_free_ char *quoted = config_node_quote(node);
 
-        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s.%s: %s %s", section, name,
-                     quoted ? quoted : "", reason);
+        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s.%s: %s %s",
+                     section, name, quoted ? quoted : "", reason);
         return 0;
     }
     free(*field);
@@ -311,7 +324,8 @@ static int apply_text(struct config_builder *builder, const char *section, const
 }
 
 static int apply_number(struct config_builder *builder, const char *section, const char *name,
-                        const struct config_key *key, const struct config_node *node, struct config_target *target)
+                        const struct config_key *key, const struct config_node *node,
+                        struct config_target *target)
 {
     _cleanup_free_ char *quoted = config_node_quote(node);
     const char *word = config_word_name(key->word), *reason = "";
@@ -321,7 +335,8 @@ static int apply_number(struct config_builder *builder, const char *section, con
         return -ENOMEM;
     if (!node->plain && (key->type == CONFIG_BOOL || key->type == CONFIG_COUNT)) {
         mistakes_add(builder->mistakes, node->file, node->line, node->column,
-                     "%s.%s: expected %s, found the text %s: write it without quotes", section, name,
+                     "%s.%s: expected %s, found the text %s: write it without "
+                     "quotes", section, name,
                      config_type_text(key->type), quoted);
         return 0;
     }
@@ -331,11 +346,11 @@ static int apply_number(struct config_builder *builder, const char *section, con
     if (r == -ERANGE)
         mistakes_add(builder->mistakes, node->file, node->line, node->column,
                      "%s.%s: %s is out of range: %s to %s%s%s", section, name, quoted,
-                     key->minimum ? key->minimum : "0", key->maximum ? key->maximum : "2^64", word ? ", or " : "",
-                     word ? word : "");
+                     key->minimum ? key->minimum : "0", key->maximum ? key->maximum : "2^64",
+                     word ? ", or " : "", word ? word : "");
     else if (r < 0)
-        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s.%s: %s: %s%s%s", section, name,
-                     quoted, reason, word ? ", or " : "", word ? word : "");
+        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s.%s: %s: %s%s%s",
+                     section, name, quoted, reason, word ? ", or " : "", word ? word : "");
     if (r < 0)
         return 0;
     write_number(key, base_of(target, key->structure), value);
@@ -345,12 +360,14 @@ static int apply_number(struct config_builder *builder, const char *section, con
 }
 
 int config_apply_key(struct config_builder *builder, const char *section, const char *name,
-                     const struct config_key *key, const struct config_node *node, struct config_target *target)
+                     const struct config_key *key, const struct config_node *node,
+                     struct config_target *target)
 {
     if (node->cut && node->kind == CONFIG_NODE_SCALAR)
         return 0;
     if (key->type == CONFIG_PATTERNS || key->type == CONFIG_URIS || key->type == CONFIG_POOLS) {
-        static const struct list_type patterns = { "pattern", "a list of patterns", pattern_reason, CONFIG_PATTERNS_MAX };
+        static const struct list_type patterns = { "pattern", "a list of patterns", pattern_reason,
+                                                   CONFIG_PATTERNS_MAX };
         static const struct list_type uris = { "URI", "a list of libvirt's URIs", uri_reason, 16 };
         char ***list = (char ***)(void *)((char *)base_of(target, key->structure) + key->offset);
 
@@ -358,7 +375,8 @@ int config_apply_key(struct config_builder *builder, const char *section, const 
             return apply_pools(builder, section, name, node, list);
         if (key->type == CONFIG_PATTERNS && config_node_is_empty(node))
             return 0;
-        return apply_list(builder, section, name, node, key->type == CONFIG_URIS ? &uris : &patterns, list);
+        return apply_list(builder, section, name, node,
+                          key->type == CONFIG_URIS ? &uris : &patterns, list);
     }
     if (key->type == CONFIG_THRESHOLDS) {
         /* Read at the end: what a class does not say is as the general thresholds of all files. */
@@ -366,8 +384,9 @@ int config_apply_key(struct config_builder *builder, const char *section, const 
         return 0;
     }
     if (node->kind != CONFIG_NODE_SCALAR || config_node_is_empty(node)) {
-        mistakes_add(builder->mistakes, node->file, node->line, node->column, "%s.%s: expected %s, found %s", section,
-                     name, config_type_text(key->type), config_node_text(node));
+        mistakes_add(builder->mistakes, node->file, node->line, node->column,
+                     "%s.%s: expected %s, found %s", section, name, config_type_text(key->type),
+                     config_node_text(node));
         return 0;
     }
     if (key->type == CONFIG_ENABLED) {
@@ -401,7 +420,8 @@ int config_set_defaults(enum config_structure structure, void *base)
             *(char ***)field = calloc(1, sizeof(char *));
             if (!*(char ***)field)
                 return -ENOMEM;
-        } else if ((key->type == CONFIG_NAME || key->type == CONFIG_PATH) && key->fallback && *key->fallback) {
+        } else if ((key->type == CONFIG_NAME || key->type == CONFIG_PATH) && key->fallback &&
+                   *key->fallback) {
             *(char **)field = strdup(key->fallback);
             if (!*(char **)field)
                 return -ENOMEM;

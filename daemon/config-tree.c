@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A YAML file as a tree of nodes with their places, and the list of mistakes found in it. Bounded in size and depth. */
+/* A YAML file as a tree of nodes with their places, and the list of mistakes found in it. Bounded
+ * in size and depth. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -17,7 +18,8 @@ void mistakes_done(struct mistakes *mistakes)
     *mistakes = (struct mistakes){ 0 };
 }
 
-void mistakes_add(struct mistakes *mistakes, unsigned file, unsigned line, unsigned column, const char *format, ...)
+void mistakes_add(struct mistakes *mistakes, unsigned file, unsigned line, unsigned column,
+                  const char *format, ...)
 {
     struct mistake mistake = { file, line, column, (unsigned)mistakes->n_items, NULL };
     va_list arguments;
@@ -29,8 +31,9 @@ void mistakes_add(struct mistakes *mistakes, unsigned file, unsigned line, unsig
     va_start(arguments, format);
     int r = vasprintf(&mistake.message, format, arguments);
     va_end(arguments);
-    struct mistake *items =
-        r < 0 ? NULL : reallocarray(mistakes->items, mistakes->n_items + 1, sizeof(*mistakes->items));
+    struct mistake *items = r < 0 ? NULL
+                                  : reallocarray(mistakes->items, mistakes->n_items + 1,
+                                                 sizeof(*mistakes->items));
     if (!items) {
         mistakes->no_memory = true;
         if (r >= 0)
@@ -103,7 +106,8 @@ struct reader {
 
 static void reader_mistake(struct reader *reader, const yaml_mark_t *mark, const char *text)
 {
-    mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1, (unsigned)mark->column + 1, "%s", text);
+    mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1,
+                 (unsigned)mark->column + 1, "%s", text);
 }
 
 /* The byte at a mark; its index counts characters. */
@@ -132,11 +136,14 @@ static int next_event(struct reader *reader, yaml_event_t *event)
     if (byte_at(reader, mark) == '\t')
         reader_mistake(reader, mark, "a tab where YAML takes none: indent with spaces");
     else if (parser->context && parser->context_mark.line != mark->line)
-        mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1, (unsigned)mark->column + 1,
-                     "%s (%s that begins on line %zu)", problem, parser->context, parser->context_mark.line + 1);
+        mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1,
+                     (unsigned)mark->column + 1,
+                     "%s (%s that begins on line "
+                     "%zu)",
+                     problem, parser->context, parser->context_mark.line + 1);
     else if (parser->context)
-        mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1, (unsigned)mark->column + 1,
-                     "%s (%s)", problem, parser->context);
+        mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1,
+                     (unsigned)mark->column + 1, "%s (%s)", problem, parser->context);
     else
         reader_mistake(reader, mark, problem);
     return -EBADMSG;
@@ -156,10 +163,12 @@ static int node_append(struct config_node *node, struct config_node *item)
     return 0;
 }
 
-static int read_node(struct reader *reader, const yaml_event_t *event, unsigned depth, struct config_node **ret);
+static int read_node(struct reader *reader, const yaml_event_t *event, unsigned depth,
+                     struct config_node **ret);
 
 /* What is in a list or mapping up to its end; *node keeps what was read before a mistake. */
-static int read_items(struct reader *reader, yaml_event_type_t end, unsigned depth, struct config_node *node)
+static int read_items(struct reader *reader, yaml_event_type_t end, unsigned depth,
+                      struct config_node *node)
 {
     for (;;) {
         struct config_node *item = NULL;
@@ -189,7 +198,8 @@ static int read_items(struct reader *reader, yaml_event_type_t end, unsigned dep
 }
 
 /* *ret may be set together with -EBADMSG: what could be read. */
-static int read_node(struct reader *reader, const yaml_event_t *event, unsigned depth, struct config_node **ret)
+static int read_node(struct reader *reader, const yaml_event_t *event, unsigned depth,
+                     struct config_node **ret)
 {
     _cleanup_(config_node_freep) struct config_node *node = NULL;
     const yaml_char_t *anchor = NULL, *tag = NULL;
@@ -300,7 +310,9 @@ static size_t character_length(const unsigned char *bytes, size_t n)
     static const struct {
         unsigned char mask, lead;
         uint32_t least;
-    } forms[] = { { 0x80, 0, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 } };
+    } forms[] = {
+        { 0x80, 0, 0 }, { 0xe0, 0xc0, 0x80 }, { 0xf0, 0xe0, 0x800 }, { 0xf8, 0xf0, 0x10000 }
+    };
 
     for (size_t length = 1; length <= 4; length++) {
         if ((bytes[0] & forms[length - 1].mask) != forms[length - 1].lead)
@@ -313,9 +325,11 @@ static size_t character_length(const unsigned char *bytes, size_t n)
                 return 0;
             c = c << 6 | (bytes[i] & 0x3f);
         }
-        bool control = (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || (c >= 0x7f && c < 0xa0 && c != 0x85);
+        bool control = (c < 0x20 && c != '\t' && c != '\n' && c != '\r') ||
+                       (c >= 0x7f && c < 0xa0 && c != 0x85);
         bool surrogate = c >= 0xd800 && c < 0xe000;
-        if (c < forms[length - 1].least || c > 0x10ffff || control || surrogate || c == 0xfffe || c == 0xffff)
+        if (c < forms[length - 1].least || c > 0x10ffff || control || surrogate || c == 0xfffe ||
+            c == 0xffff)
             return 0;
         return length;
     }
@@ -337,11 +351,14 @@ static bool check_characters(const char *bytes, size_t n, unsigned file, struct 
             good = false;
             if (noted != line)
                 mistakes_add(mistakes, file, line, column,
-                             byte < 0x80 ? "a control character (byte 0x%02x)" : "not valid UTF-8 (byte 0x%02x)", byte);
+                             byte < 0x80 ? "a control character (byte 0x%02x)"
+                                         : "not valid UTF-8 (byte 0x%02x)",
+                             byte);
             noted = line;
         }
         /* YAML ends a line at LF, CR, CR LF, NEL, LS and PS: count as libyaml does. */
-        bool ends = length > 0 && (bytes[i] == '\n' || (bytes[i] == '\r' && !(i + 1 < n && bytes[i + 1] == '\n')) ||
+        bool ends = length > 0 && (bytes[i] == '\n' ||
+                                   (bytes[i] == '\r' && !(i + 1 < n && bytes[i + 1] == '\n')) ||
                                    (length == 2 && memcmp(bytes + i, "\302\205", 2) == 0) ||
                                    (length == 3 && (memcmp(bytes + i, "\342\200\250", 3) == 0 ||
                                                     memcmp(bytes + i, "\342\200\251", 3) == 0)));

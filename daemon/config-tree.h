@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A YAML file as a tree of nodes with their places, and the list of mistakes found in it. Bounded in size and depth. */
+/* A YAML file as a tree of nodes with their places, and the list of mistakes found in it. Bounded
+ * in size and depth. */
 #pragma once
 
 #include <stdbool.h>
@@ -31,8 +32,8 @@ struct mistakes {
 
 void mistakes_done(struct mistakes *mistakes);
 /* The format's strings must be safe to print. Without memory, no_memory is set. */
-void mistakes_add(struct mistakes *mistakes, unsigned file, unsigned line, unsigned column, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void mistakes_add(struct mistakes *mistakes, unsigned file, unsigned line, unsigned column,
+                  const char *format, ...) __attribute__((format(printf, 5, 6)));
 /* In the order of the files and of the places in them. */
 void mistakes_sort(struct mistakes *mistakes);
 
@@ -58,7 +59,7 @@ const char *config_node_text(const struct config_node *node);
 /* Nothing at all is written where a value could be. */
 bool config_node_is_empty(const struct config_node *node);
 
-/* Reads n bytes. *ret_root is NULL for an empty text, and holds what was read before a mistake in the syntax.
- * -ENOMEM; mistakes are no error. */
+/* Reads n bytes. *ret_root is NULL for an empty text, and holds what was read before a mistake in
+ * the syntax. -ENOMEM; mistakes are no error. */
 int config_tree_read(const char *bytes, size_t n, unsigned file, struct mistakes *mistakes,
                      struct config_node **ret_root);

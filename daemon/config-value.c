@@ -82,11 +82,16 @@ int value_duration(const char *text, uint64_t *ret_usec, const char **ret_reason
     static const struct unit units[] = {
         { "us", 1 }, { "usec", 1 },
         { "ms", 1000 }, { "msec", 1000 },
-        { "s", USEC_PER_SEC }, { "sec", USEC_PER_SEC }, { "second", USEC_PER_SEC }, { "seconds", USEC_PER_SEC },
-        { "min", 60 * USEC_PER_SEC }, { "minute", 60 * USEC_PER_SEC }, { "minutes", 60 * USEC_PER_SEC },
-        { "h", 3600 * USEC_PER_SEC }, { "hour", 3600 * USEC_PER_SEC }, { "hours", 3600 * USEC_PER_SEC },
-        { "d", 86400 * USEC_PER_SEC }, { "day", 86400 * USEC_PER_SEC }, { "days", 86400 * USEC_PER_SEC },
-        { "w", 604800 * USEC_PER_SEC }, { "week", 604800 * USEC_PER_SEC }, { "weeks", 604800 * USEC_PER_SEC },
+        { "s", USEC_PER_SEC }, { "sec", USEC_PER_SEC }, { "second", USEC_PER_SEC },
+        { "seconds", USEC_PER_SEC },
+        { "min", 60 * USEC_PER_SEC }, { "minute", 60 * USEC_PER_SEC },
+        { "minutes", 60 * USEC_PER_SEC },
+        { "h", 3600 * USEC_PER_SEC }, { "hour", 3600 * USEC_PER_SEC },
+        { "hours", 3600 * USEC_PER_SEC },
+        { "d", 86400 * USEC_PER_SEC }, { "day", 86400 * USEC_PER_SEC },
+        { "days", 86400 * USEC_PER_SEC },
+        { "w", 604800 * USEC_PER_SEC }, { "week", 604800 * USEC_PER_SEC },
+        { "weeks", 604800 * USEC_PER_SEC },
         { "y", 31536000 * USEC_PER_SEC }, { "year", 31536000 * USEC_PER_SEC },
         { "years", 31536000 * USEC_PER_SEC },
     };
@@ -150,7 +155,8 @@ int value_size(const char *text, uint64_t *ret_bytes, const char **ret_reason)
     }
     unit = take_unit(&text, units, ELEMENTSOF(units));
     if (!unit || *text) {
-        *ret_reason = is_letter(*text) ? "unknown unit: " KNOWN_SIZES : "not a size such as 512MiB or 1GiB";
+        *ret_reason = is_letter(*text) ? "unknown unit: " KNOWN_SIZES
+                                       : "not a size such as 512MiB or 1GiB";
         return -EINVAL;
     }
     if (r < 0 || __builtin_mul_overflow(number, unit->factor, &number))
@@ -188,7 +194,8 @@ int value_share(const char *text, uint64_t *ret_parts, const char **ret_reason)
     take_spaces(&text);
     if (strcmp(text, "%") != 0)
         goto invalid;
-    if (r < 0 || __builtin_mul_overflow(whole, 100, &whole) || __builtin_add_overflow(whole, parts, &whole))
+    if (r < 0 || __builtin_mul_overflow(whole, 100, &whole) ||
+        __builtin_add_overflow(whole, parts, &whole))
         return -ERANGE;
     *ret_parts = whole;
     return 0;
@@ -219,7 +226,8 @@ int value_window(const char *text, uint64_t *ret_window, const char **ret_reason
 {
     uint64_t start, end;
 
-    if (take_time(&text, &start) < 0 || *text != '-' || (text++, take_time(&text, &end)) < 0 || *text) {
+    if (take_time(&text, &start) < 0 || *text != '-' || (text++, take_time(&text, &end)) < 0 ||
+        *text) {
         *ret_reason = "not a time of the day such as 22:00-05:00";
         return -EINVAL;
     }

@@ -4,11 +4,13 @@
 
 #include <stdint.h>
 
-/* Each returns 0, or -EINVAL (*ret_reason says what is wrong, a constant) or -ERANGE (does not fit). */
+/* Each returns 0, or -EINVAL (*ret_reason says what is wrong, a constant) or -ERANGE (does not
+ * fit). */
 
 /* Decimal digits alone. */
 int value_count(const char *text, uint64_t *ret, const char **ret_reason);
-/* One or more numbers with units, added up: us, ms, s, min, h, d, w, y and their long names. Microseconds. */
+/* One or more numbers with units, added up: us, ms, s, min, h, d, w, y and their long names.
+ * Microseconds. */
 int value_duration(const char *text, uint64_t *ret_usec, const char **ret_reason);
 /* A number and a unit: B, K, M, G, T, P, E, also as KiB...: powers of 1,024. Bytes. */
 int value_size(const char *text, uint64_t *ret_bytes, const char **ret_reason);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qcauditd.yaml and conf.d, read into plain structs; every mistake said with file, line, column and the nearest key. */
+/* qcauditd.yaml and conf.d, read into plain structs; every mistake said with file, line, column and
+ * the nearest key. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -113,7 +114,8 @@ static int loading_parse(struct loading *loading, const char *bytes, size_t n)
     return config_build_file(&loading->builder, loading->roots[file]);
 }
 
-/* Reads a regular file of at most one byte more than is allowed: that one is found too large by the parser. */
+/* Reads a regular file of at most one byte more than is allowed: that one is found too large by the
+ * parser. */
 static int read_file(const char *path, char **ret_bytes, size_t *ret_n)
 {
     _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -168,7 +170,8 @@ static int is_drop_in(const struct dirent *entry)
 {
     size_t length = strlen(entry->d_name);
 
-    return entry->d_name[0] != '.' && length > 5 && strcmp(entry->d_name + length - 5, ".yaml") == 0;
+    return entry->d_name[0] != '.' && length > 5 &&
+           strcmp(entry->d_name + length - 5, ".yaml") == 0;
 }
 
 static int order_bytes(const struct dirent **a, const struct dirent **b)
@@ -194,14 +197,17 @@ static int loading_drop_ins(struct loading *loading, const char *path)
 
         r = loading_add_file(loading, directory);
         if (r >= 0)
-            mistakes_add(&loading->mistakes, (unsigned)loading->n_files - 1, 0, 0, "cannot read it: %s",
+            mistakes_add(&loading->mistakes, (unsigned)loading->n_files - 1, 0, 0,
+                         "cannot read it: %s",
                          error == E2BIG ? "more than 1000 files" : strerror(error));
     }
     for (int i = 0; i < n; i++) {
         _cleanup_free_ char *file = NULL;
 
         if (n <= CONFIG_FILES_MAX && r >= 0)
-            r = asprintf(&file, "%s/%s", directory, entries[i]->d_name) < 0 ? -ENOMEM : loading_file(loading, file);
+            r = asprintf(&file, "%s/%s", directory, entries[i]->d_name) < 0
+                    ? -ENOMEM
+                    : loading_file(loading, file);
         free(entries[i]);
     }
     free(entries);
@@ -209,7 +215,8 @@ static int loading_drop_ins(struct loading *loading, const char *path)
 }
 
 /* Says the mistakes, or hands the configuration over. */
-static int loading_finish(struct loading *loading, config_error_fn error, void *userdata, struct config **ret_config)
+static int loading_finish(struct loading *loading, config_error_fn error, void *userdata,
+                          struct config **ret_config)
 {
     struct mistakes *mistakes = &loading->mistakes;
 
@@ -252,8 +259,8 @@ int config_load(const char *path, config_error_fn error, void *userdata, struct 
     return loading_finish(&loading, error, userdata, ret_config);
 }
 
-int config_parse(const char *name, const char *bytes, size_t n, config_error_fn error, void *userdata,
-                 struct config **ret_config)
+int config_parse(const char *name, const char *bytes, size_t n, config_error_fn error,
+                 void *userdata, struct config **ret_config)
 {
     _cleanup_(loading_done) struct loading loading;
 

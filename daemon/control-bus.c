@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control interface on the system bus: the same methods, with the bus's word for who the caller is. */
+/* The control interface on the system bus: the same methods, with the bus's word for who the caller
+ * is. */
 #include <errno.h>
 #include <string.h>
 
@@ -77,7 +78,8 @@ static int read_groups(sd_bus_message *reply, gid_t group, struct caller *caller
 }
 
 /* The answer of GetConnectionCredentials. A bus that tells no groups has no readers by group. */
-static int caller_read(sd_bus_message *reply, const struct control *control, struct caller *ret_caller)
+static int caller_read(sd_bus_message *reply, const struct control *control,
+                       struct caller *ret_caller)
 {
     struct caller caller = { .known = false };
     int r = sd_bus_message_enter_container(reply, 'a', "{sv}");
@@ -116,7 +118,8 @@ static int run_method(sd_bus_message *call, struct connection *connection, sd_bu
 
     if (!method)
         return sd_bus_error_set(error, SD_BUS_ERROR_UNKNOWN_METHOD, "No such method");
-    if (!sd_bus_message_has_signature(call, method->x.method.signature ? method->x.method.signature : ""))
+    if (!sd_bus_message_has_signature(call,
+                                      method->x.method.signature ? method->x.method.signature : ""))
         return sd_bus_error_set(error, SD_BUS_ERROR_INVALID_ARGS, "Invalid arguments");
     return method->x.method.handler(call, connection, error);
 }
@@ -166,7 +169,8 @@ static bool is_ours(sd_bus_message *message)
             sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Properties", NULL));
 }
 
-/* Asks for the caller of each call of ours, without waiting: the bus may be slow, the loop must not be. */
+/* Asks for the caller of each call of ours, without waiting: the bus may be slow, the loop must not
+ * be. */
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
     struct control_bus *bus = userdata;
@@ -180,8 +184,9 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
     lookup = calloc(1, sizeof(*lookup));
     if (!lookup)
         return -ENOMEM;
-    r = sd_bus_call_method_async(bus->connection.bus, &lookup->slot, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                 "org.freedesktop.DBus", "GetConnectionCredentials", on_credentials, lookup, "s",
+    r = sd_bus_call_method_async(bus->connection.bus, &lookup->slot, "org.freedesktop.DBus",
+                                 "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                 "GetConnectionCredentials", on_credentials, lookup, "s",
                                  sd_bus_message_get_sender(message));
     if (r < 0) {
         free(lookup);
@@ -214,7 +219,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
     return 0;
 }
 
-/* ---- coming and going -------------------------------------------------------------------------- */
+/* ---- coming and going ------------------------------------------------------------------------ */
 
 static void disconnect(struct control_bus *bus)
 {
@@ -234,7 +239,8 @@ static int again_later(struct control_bus *bus)
 
     bus->again = sd_event_source_disable_unref(bus->again);
     bus->wait = wait * 2 < AGAIN_MAX_USEC ? wait * 2 : AGAIN_MAX_USEC;
-    return sd_event_add_time_relative(bus->control->event, &bus->again, CLOCK_MONOTONIC, wait, 0, on_again, bus);
+    return sd_event_add_time_relative(bus->control->event, &bus->again, CLOCK_MONOTONIC, wait, 0,
+                                      on_again, bus);
 }
 
 /* The bus ended, or refused us. Not freed here: sd-bus still uses it. */
@@ -258,16 +264,17 @@ static int connect_bus(struct control_bus *bus)
     system = bus->connection.bus;
     r = sd_bus_attach_event(system, bus->control->event, SD_EVENT_PRIORITY_NORMAL);
     if (r >= 0)
-        r = sd_bus_match_signal_async(system, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
-                                      "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, bus);
+        r = sd_bus_match_signal_async(system, NULL, "org.freedesktop.DBus.Local",
+                                      "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
+                                      "Disconnected", on_disconnected, NULL, bus);
     if (r >= 0)
         r = sd_bus_track_new(system, &bus->connection.track, NULL, NULL);
     if (r >= 0)
         r = sd_bus_add_filter(system, NULL, on_message, bus);
     /* The filter takes the calls; this is what introspection shows. */
     if (r >= 0)
-        r = sd_bus_add_object_vtable(system, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, control_vtable,
-                                     &bus->connection);
+        r = sd_bus_add_object_vtable(system, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                                     control_vtable, &bus->connection);
     if (r >= 0)
         r = sd_bus_request_name_async(system, NULL, CONTROL_BUS_NAME, 0, on_name, bus);
     return r;
@@ -326,7 +333,7 @@ int control_bus_new(struct control *control, struct control_bus **ret_bus)
     return 0;
 }
 
-/* ---- telling -------------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 sd_bus *control_bus_get(const struct control_bus *bus)
 {
@@ -348,8 +355,10 @@ int control_bus_tell(struct control_bus *bus, sd_bus_message *signal)
     /* To each that subscribed, as a broadcast could be read by everybody. */
     for (const char *name = sd_bus_track_first(track); name; name = sd_bus_track_next(track)) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *copy = NULL;
-        int k = sd_bus_message_new_signal(bus->connection.bus, &copy, sd_bus_message_get_path(signal),
-                                          sd_bus_message_get_interface(signal), sd_bus_message_get_member(signal));
+        int k = sd_bus_message_new_signal(bus->connection.bus, &copy,
+                                          sd_bus_message_get_path(signal),
+                                          sd_bus_message_get_interface(signal),
+                                          sd_bus_message_get_member(signal));
 
         if (k >= 0)
             k = sd_bus_message_rewind(signal, 1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which number the control group has: asked in a thread of its own, as a name service may take its time. */
+/* Which number the control group has: asked in a thread of its own, as a name service may take its
+ * time. */
 #include <errno.h>
 #include <grp.h>
 #include <pthread.h>
@@ -102,8 +103,9 @@ static int on_answer(sd_event_source *source, int fd, uint32_t revents, void *us
     return 0;
 }
 
-int group_lookup_new(sd_event *event, const char *name, void (*done)(void *userdata, int error, gid_t gid),
-                     void *userdata, struct group_lookup **ret_lookup)
+int group_lookup_new(sd_event *event, const char *name,
+                     void (*done)(void *userdata, int error, gid_t gid), void *userdata,
+                     struct group_lookup **ret_lookup)
 {
     struct group_lookup *lookup = calloc(1, sizeof(*lookup));
     _cleanup_close_ int theirs = -1;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts of the control interface share: its socket, the bus, the methods and their arguments. */
+/* What the parts of the control interface share: its socket, the bus, the methods and their
+ * arguments. */
 #pragma once
 
 #include <sys/socket.h>
@@ -41,7 +42,8 @@ struct control {
     struct control_bus *bus;    /* NULL when not for the system bus */
     json_object *status;        /* as of that turn of the loop: one GetAll asks once */
     uint64_t status_turn;
-    json_object *told;          /* the status whose changes were signalled last; NULL before the first */
+    json_object *told;          /* the status whose changes were signalled last; NULL before the
+                                 * first */
 };
 
 extern const sd_bus_vtable control_vtable[];
@@ -50,16 +52,20 @@ int control_denied(sd_bus_error *error, bool changing);
 
 /* root and the daemon's own user */
 bool control_is_owner(uid_t uid);
-int control_signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bus_message **ret_message);
+int control_signal_new(sd_bus *bus, json_object *entry, const char *event,
+                       sd_bus_message **ret_message);
 
 /* The number of a group; may wait for a name service. -ENOENT. */
 int control_group_find(const char *name, gid_t *ret_gid);
-/* The same in a thread: done is called once, in the loop. Freed (in done, too), it is not called any more. */
-int group_lookup_new(sd_event *event, const char *name, void (*done)(void *userdata, int error, gid_t gid),
-                     void *userdata, struct group_lookup **ret_lookup);
+/* The same in a thread: done is called once, in the loop. Freed (in done, too), it is not called
+ * any more. */
+int group_lookup_new(sd_event *event, const char *name,
+                     void (*done)(void *userdata, int error, gid_t gid), void *userdata,
+                     struct group_lookup **ret_lookup);
 struct group_lookup *group_lookup_free(struct group_lookup *lookup);
 
-/* The same on the system bus, whenever there is one: it is tried again, less and less often, until one answers. */
+/* The same on the system bus, whenever there is one: it is tried again, less and less often, until
+ * one answers. */
 int control_bus_new(struct control *control, struct control_bus **ret_bus);
 struct control_bus *control_bus_free(struct control_bus *bus);
 /* The bus itself; NULL while there is none. */
@@ -77,9 +83,11 @@ int control_status_get(struct control *control, json_object **ret_status);
 int control_property_get(sd_bus *bus, const char *path, const char *interface, const char *property,
                          sd_bus_message *reply, void *userdata, sd_bus_error *error);
 /* Get, GetAll and Set of org.freedesktop.DBus.Properties, for a caller that is known only now. */
-int control_properties_call(sd_bus_message *call, struct connection *connection, sd_bus_error *error);
+int control_properties_call(sd_bus_message *call, struct connection *connection,
+                            sd_bus_error *error);
 /* PropertiesChanged for what differs; *ret_signal is NULL when nothing does. */
-int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after, sd_bus_message **ret_signal);
+int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after,
+                                  sd_bus_message **ret_signal);
 
 /* ---- control-arguments.c: what a method is called with; each sets the error ---- */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The methods of the control interface: arguments from D-Bus, the manager's answers back, errors by name. */
+/* The methods of the control interface: arguments from D-Bus, the manager's answers back, errors by
+ * name. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,10 +19,11 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 
 int control_denied(sd_bus_error *error, bool changing)
 {
-    return sd_bus_error_set(error, CONTROL_ERROR_ACCESS_DENIED,
-                            changing ? "Only root and the daemon's user may change anything"
-                                     : "Only root, the daemon's user and the members of the group that the "
-                                       "configuration names (control: group) may read");
+    return sd_bus_error_set(
+        error, CONTROL_ERROR_ACCESS_DENIED,
+        changing ? "Only root and the daemon's user may change anything"
+                 : "Only root, the daemon's user and the members of the group that the "
+                   "configuration names (control: group) may read");
 }
 
 /* What the manager answered, as an error with a name and a sentence. message may be NULL. */
@@ -33,12 +35,14 @@ static int failed(sd_bus_error *error, int r, const char *what, const char *mess
     case -ENOENT:
         return sd_bus_error_setf(error, CONTROL_ERROR_NOT_FOUND, "No such %s is known", what);
     case -EINVAL:
-        return sd_bus_error_setf(error, CONTROL_ERROR_INVALID_ARGUMENT, "Invalid argument for %s", what);
+        return sd_bus_error_setf(error, CONTROL_ERROR_INVALID_ARGUMENT, "Invalid argument for %s",
+                                 what);
     case -EBUSY:
     case -EALREADY:
         return sd_bus_error_setf(error, CONTROL_ERROR_BUSY, "That is under way already (%s)", what);
     case -EAGAIN:
-        return sd_bus_error_set(error, CONTROL_ERROR_BUSY, "Too many questions wait for the database already");
+        return sd_bus_error_set(error, CONTROL_ERROR_BUSY,
+                                "Too many questions wait for the database already");
     default:
         return sd_bus_error_setf(error, CONTROL_ERROR_FAILED, "%s: %s", what, strerror(-r));
     }
@@ -46,10 +50,10 @@ static int failed(sd_bus_error *error, int r, const char *what, const char *mess
 
 /* ---- who, and how much -------------------------------------------------------------------- */
 
-/* The gate of every method, and its plain arguments as sd_bus_message_read() takes them: 0 go on, else what the caller
- * returns. */
-static int enter(sd_bus_message *call, struct connection *connection, bool changing, sd_bus_error *error,
-                 const char *types, ...)
+/* The gate of every method, and its plain arguments as sd_bus_message_read() takes them: 0 go on,
+ * else what the caller returns. */
+static int enter(sd_bus_message *call, struct connection *connection, bool changing,
+                 sd_bus_error *error, const char *types, ...)
 {
     va_list ap;
     int r;
@@ -68,8 +72,8 @@ static int enter(sd_bus_message *call, struct connection *connection, bool chang
 }
 
 /* The same, with a path for argument, or for the first of them. */
-static int enter_path(sd_bus_message *call, struct connection *connection, bool changing, sd_bus_error *error,
-                      char **ret_path)
+static int enter_path(sd_bus_message *call, struct connection *connection, bool changing,
+                      sd_bus_error *error, char **ret_path)
 {
     int r = enter(call, connection, changing, error, "");
 
@@ -101,7 +105,8 @@ static int reply_rows(sd_bus_message *call, json_object *rows, const char *next)
     return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
-/* The answer of the store's thread: userdata is the call, referenced until now. The peer may be gone. */
+/* The answer of the store's thread: userdata is the call, referenced until now. The peer may be
+ * gone. */
 static void reply_later(void *userdata, int error, json_object *answer, const char *next)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = userdata;
@@ -144,11 +149,11 @@ static int method_list_datastores(sd_bus_message *call, void *userdata, sd_bus_e
     return r < 0 ? failed(error, r, "datastores", NULL) : reply_rows(call, rows, NULL);
 }
 
-typedef int (*list_op)(void *userdata, json_object *filter, const char *cursor, unsigned limit, json_object **ret_rows,
-                       char **ret_next);
+typedef int (*list_op)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                       json_object **ret_rows, char **ret_next);
 
-static int list(sd_bus_message *call, struct connection *connection, const struct filter_key *keys, list_op op,
-                sd_bus_error *error)
+static int list(sd_bus_message *call, struct connection *connection, const struct filter_key *keys,
+                list_op op, sd_bus_error *error)
 {
     _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
     _cleanup_free_ char *next = NULL;
@@ -162,7 +167,8 @@ static int list(sd_bus_message *call, struct connection *connection, const struc
     if (r < 0)
         return r;
     r = op(connection->control->userdata, filter, cursor, limit, &rows, &next);
-    return r < 0 ? failed(error, r, r == -ENOENT ? "domain or storage pool" : "filter or cursor", NULL)
+    return r < 0 ? failed(error, r, r == -ENOENT ? "domain or storage pool" : "filter or cursor",
+                          NULL)
                  : reply_rows(call, rows, next ? next : "");
 }
 
@@ -170,7 +176,8 @@ static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error
 {
     static const struct filter_key keys[] = {
         {"path", json_type_string}, {"datastore", json_type_string}, {"format", json_type_string},
-        {"findings", json_type_boolean}, {"baseline", json_type_boolean}, {"domain", json_type_string}, {"pool", json_type_string},
+        {"findings", json_type_boolean}, {"baseline", json_type_boolean},
+        {"domain", json_type_string}, {"pool", json_type_string},
         {"orphan", json_type_boolean}, {NULL, json_type_null},
     };
     struct connection *connection = userdata;
@@ -271,8 +278,8 @@ static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error
     r = arguments_list(call, keys, error, &filter, &cursor, &limit);
     if (r < 0)
         return r;
-    r = connection->control->ops.events(connection->control->userdata, filter, cursor, limit, reply_later,
-                                        sd_bus_message_ref(call));
+    r = connection->control->ops.events(connection->control->userdata, filter, cursor, limit,
+                                        reply_later, sd_bus_message_ref(call));
     if (r >= 0)
         return 1;
     sd_bus_message_unref(call);
@@ -281,8 +288,9 @@ static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error
 
 /* Rows of one image, from the database. */
 static int list_of_path(sd_bus_message *call, struct connection *connection,
-                        int (*op)(void *userdata, const char *path, const char *cursor, unsigned limit,
-                                  control_rows_fn reply, void *reply_userdata), sd_bus_error *error)
+                        int (*op)(void *userdata, const char *path, const char *cursor,
+                                  unsigned limit, control_rows_fn reply, void *reply_userdata),
+                        sd_bus_error *error)
 {
     _cleanup_free_ char *path = NULL;
     const char *cursor;
@@ -296,7 +304,8 @@ static int list_of_path(sd_bus_message *call, struct connection *connection,
         return r;
     if (limit == 0 || limit > CONTROL_LIMIT_MAX)
         limit = CONTROL_LIMIT_MAX;
-    r = op(connection->control->userdata, path, cursor, limit, reply_later, sd_bus_message_ref(call));
+    r = op(connection->control->userdata, path, cursor, limit, reply_later,
+           sd_bus_message_ref(call));
     if (r >= 0)
         return 1;
     sd_bus_message_unref(call);
@@ -348,7 +357,8 @@ static int method_get_scan(sd_bus_message *call, void *userdata, sd_bus_error *e
 
 /* ---- changing ----------------------------------------------------------------------------- */
 
-static int scan(sd_bus_message *call, struct connection *connection, bool scrub, sd_bus_error *error)
+static int scan(sd_bus_message *call, struct connection *connection, bool scrub,
+                sd_bus_error *error)
 {
     _cleanup_(strv_freep) char **paths = NULL;
     _cleanup_free_ char *message = NULL;
@@ -362,7 +372,8 @@ static int scan(sd_bus_message *call, struct connection *connection, bool scrub,
         return r;
     if (scrub && !paths[0])
         return arguments_invalid(error, "No path is given");
-    r = connection->control->ops.scan(connection->control->userdata, paths, scrub, &ticket, &message);
+    r = connection->control->ops.scan(connection->control->userdata, paths, scrub, &ticket,
+                                      &message);
     return r < 0 ? failed(error, r, "image or datastore", message)
                  : sd_bus_reply_method_return(call, "t", ticket);
 }
@@ -377,7 +388,8 @@ static int method_scrub(sd_bus_message *call, void *userdata, sd_bus_error *erro
     return scan(call, userdata, true, error);
 }
 
-/* A number: a name service may take its time, and the loop has none. Whoever shows it can look for the name. */
+/* A number: a name service may take its time, and the loop has none. Whoever shows it can look for
+ * the name. */
 static void peer_name(const struct connection *connection, char *buf, size_t size)
 {
     if (connection->peer.uid == 0)
@@ -398,7 +410,8 @@ static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error
     if (r != 0)
         return r;
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
-        return arguments_invalid(error, "An acknowledgement needs a reason of at most %d bytes", REASON_MAX);
+        return arguments_invalid(error, "An acknowledgement needs a reason of at most %d bytes",
+                                 REASON_MAX);
     peer_name(connection, by, sizeof(by));
     r = connection->control->ops.acknowledge(connection->control->userdata, id, by, reason, until);
     return r < 0 ? failed(error, r, "finding", NULL) : sd_bus_reply_method_return(call, NULL);
@@ -418,14 +431,16 @@ static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_e
     if (r < 0)
         return r;
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
-        return arguments_invalid(error, "A baseline is accepted with a reason of at most %d bytes", REASON_MAX);
+        return arguments_invalid(error, "A baseline is accepted with a reason of at most %d bytes",
+                                 REASON_MAX);
     peer_name(connection, by, sizeof(by));
     r = connection->control->ops.accept(connection->control->userdata, path, by, reason, &message);
     return r < 0 ? failed(error, r, "image", message) : sd_bus_reply_method_return(call, NULL);
 }
 
 static int hold(sd_bus_message *call, struct connection *connection,
-                int (*op)(void *userdata, const char *datastore, uint64_t until), sd_bus_error *error)
+                int (*op)(void *userdata, const char *datastore, uint64_t until),
+                sd_bus_error *error)
 {
     const char *datastore;
     uint64_t until;
@@ -480,12 +495,15 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 /* ---- the interface ------------------------------------------------------------------------ */
 
 /* Unprivileged: enter() decides, by the credentials of the socket. */
-#define METHOD(name, in, out, handler) SD_BUS_METHOD(name, in, out, handler, SD_BUS_VTABLE_UNPRIVILEGED)
+#define METHOD(name, in, out, handler)                                                             \
+    SD_BUS_METHOD(name, in, out, handler, SD_BUS_VTABLE_UNPRIVILEGED)
 
 /* CHANGING ones are signalled, the others have to be asked for. */
 #define PROPERTY(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, 0)
-#define CHANGING(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
-#define CONSTANT(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST)
+#define CHANGING(name, type)                                                                       \
+    SD_BUS_PROPERTY(name, type, control_property_get, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE)
+#define CONSTANT(name, type)                                                                       \
+    SD_BUS_PROPERTY(name, type, control_property_get, 0, SD_BUS_VTABLE_PROPERTY_CONST)
 
 const sd_bus_vtable control_vtable[] = {
     SD_BUS_VTABLE_START(0),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The status as properties: read as GetStatus is, by whoever may, and signalled when they change. */
+/* The status as properties: read as GetStatus is, by whoever may, and signalled when they
+ * change. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,12 +14,16 @@
 static const struct {
     const char *name, *key;
 } members[] = {
-    { "Version", "version" }, { "Started", "started" }, { "LastPass", "last-pass" }, { "NextPass", "next-pass" },
+    { "Version", "version" }, { "Started", "started" }, { "LastPass", "last-pass" },
+    { "NextPass", "next-pass" },
     { "PassStarted", "pass-started" }, { "PassImagesTotal", "pass-images-total" },
-    { "PassImagesDone", "pass-images-done" }, { "WorkersRunning", "workers-running" }, { "Images", "images" },
+    { "PassImagesDone", "pass-images-done" }, { "WorkersRunning", "workers-running" },
+    { "Images", "images" },
     { "ImagesAudited", "images-audited" }, { "ImagesUnreadable", "images-unreadable" },
-    { "ImagesSize", "images-size" }, { "ImagesAllocated", "images-allocated" }, { "Chains", "chains" },
-    { "DepthMax", "depth-max" }, { "FindingsOpen", "open" }, { "FindingsAcknowledged", "acknowledged" },
+    { "ImagesSize", "images-size" }, { "ImagesAllocated", "images-allocated" },
+    { "Chains", "chains" },
+    { "DepthMax", "depth-max" }, { "FindingsOpen", "open" },
+    { "FindingsAcknowledged", "acknowledged" },
 };
 
 static json_object *member_of(json_object *status, const char *property)
@@ -38,9 +43,11 @@ static int append_value(sd_bus_message *message, const char *type, json_object *
     case 's':
         return sd_bus_message_append(message, "s", value ? json_object_get_string(value) : "");
     case 't':
-        return sd_bus_message_append(message, "t", value ? json_object_get_uint64(value) : UINT64_C(0));
+        return sd_bus_message_append(message, "t",
+                                     value ? json_object_get_uint64(value) : UINT64_C(0));
     default:
-        return value ? control_append_entry(message, value) : sd_bus_message_append(message, "a{sv}", 0);
+        return value ? control_append_entry(message, value)
+                     : sd_bus_message_append(message, "a{sv}", 0);
     }
 }
 
@@ -76,7 +83,7 @@ int control_property_get(sd_bus *bus, const char *path, const char *interface, c
     return r < 0 ? r : append_value(reply, row->x.property.signature, member_of(status, property));
 }
 
-/* ---- where sd-bus cannot ask us, as the caller is known later ------------------------------------- */
+/* ---- where sd-bus cannot ask us, as the caller is known later -------------------------------- */
 
 static int append_variant(sd_bus_message *message, const sd_bus_vtable *row, json_object *status)
 {
@@ -104,13 +111,15 @@ static int append_all(sd_bus_message *message, json_object *status)
 {
     int r = sd_bus_message_open_container(message, 'a', "{sv}");
 
-    for (const sd_bus_vtable *row = control_vtable; r >= 0 && row->type != _SD_BUS_VTABLE_END; row++)
+    for (const sd_bus_vtable *row = control_vtable; r >= 0 && row->type != _SD_BUS_VTABLE_END;
+         row++)
         if (row->type == _SD_BUS_VTABLE_PROPERTY)
             r = append_pair(message, row, status);
     return r < 0 ? r : sd_bus_message_close_container(message);
 }
 
-int control_properties_call(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
+int control_properties_call(sd_bus_message *call, struct connection *connection,
+                            sd_bus_error *error)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     bool one = sd_bus_message_is_method_call(call, PROPERTIES_INTERFACE, "Get");
@@ -140,27 +149,31 @@ int control_properties_call(sd_bus_message *call, struct connection *connection,
     return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
-/* ---- changes ------------------------------------------------------------------------------------------- */
+/* ---- changes --------------------------------------------------------------------------------- */
 
 static bool differs(const sd_bus_vtable *row, json_object *before, json_object *after)
 {
-    json_object *a = member_of(before, row->x.property.member), *b = member_of(after, row->x.property.member);
+    json_object *a = member_of(before, row->x.property.member),
+                *b = member_of(after, row->x.property.member);
 
     return (row->flags & SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE) != 0 &&
            !json_object_equal(a, b);
 }
 
-int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after, sd_bus_message **ret_signal)
+int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after,
+                                  sd_bus_message **ret_signal)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
     bool any = false;
-    int r = sd_bus_message_new_signal(bus, &message, CONTROL_OBJECT_PATH, PROPERTIES_INTERFACE, "PropertiesChanged");
+    int r = sd_bus_message_new_signal(bus, &message, CONTROL_OBJECT_PATH, PROPERTIES_INTERFACE,
+                                      "PropertiesChanged");
 
     if (r >= 0)
         r = sd_bus_message_append(message, "s", CONTROL_INTERFACE);
     if (r >= 0)
         r = sd_bus_message_open_container(message, 'a', "{sv}");
-    for (const sd_bus_vtable *row = control_vtable; r >= 0 && row->type != _SD_BUS_VTABLE_END; row++)
+    for (const sd_bus_vtable *row = control_vtable; r >= 0 && row->type != _SD_BUS_VTABLE_END;
+         row++)
         if (row->type == _SD_BUS_VTABLE_PROPERTY && differs(row, before, after)) {
             any = true;
             r = append_pair(message, row, after);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control socket: accepts peers, knows who they are, bounds what they can take, ends those that do not behave. */
+/* The control socket: accepts peers, knows who they are, bounds what they can take, ends those that
+ * do not behave. */
 #include "daemon/control-internal.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@
 
 #define CONNECTIONS_MAX 64
 #define CONNECTIONS_PER_UID_MAX 32
-#define CONNECTIONS_DENIED_MAX 2            /* peers that may not even read: room for an error reply */
+#define CONNECTIONS_DENIED_MAX 2            /* peers that may not even read: room for an error
+                                             * reply */
 #define AUTHENTICATION_USEC (10 * USEC_PER_SEC)
 #define DENIED_USEC (5 * USEC_PER_SEC)
 #define IDLE_USEC (15 * 60 * USEC_PER_SEC)
@@ -90,7 +92,8 @@ void connection_end(struct connection *connection)
     /* Not at once: sd-bus may be about to use the bus it called us for. */
     if (connection->doomed)
         return;
-    if (sd_event_add_defer(connection->control->event, &connection->doomed, on_doomed, connection) < 0)
+    if (sd_event_add_defer(connection->control->event, &connection->doomed, on_doomed, connection) <
+        0)
         log_error(-ENOMEM, "Cannot end a control connection: %m");
 }
 
@@ -125,7 +128,8 @@ static bool queue_is_full(struct connection *connection, uint64_t limit)
 
     if (sd_bus_get_n_queued_write(connection->bus, &queued) < 0 || queued < limit)
         return false;
-    log_debug(0, "Closing a control connection: pid %d does not read its answers.", (int)connection->peer.pid);
+    log_debug(0, "Closing a control connection: pid %d does not read its answers.",
+              (int)connection->peer.pid);
     connection_end(connection);
     return true;
 }
@@ -133,7 +137,8 @@ static bool queue_is_full(struct connection *connection, uint64_t limit)
 bool connection_is_choked(struct connection *connection)
 {
     /* On the system bus others share it, and the bus has limits of its own. */
-    return !connection->track && (connection->doomed || queue_is_full(connection, QUEUED_REPLIES_MAX));
+    return !connection->track &&
+           (connection->doomed || queue_is_full(connection, QUEUED_REPLIES_MAX));
 }
 
 static int connection_start(struct connection *connection, int *fd)
@@ -157,7 +162,8 @@ static int connection_start(struct connection *connection, int *fd)
     if (r >= 0)
         r = sd_bus_start(connection->bus);
     if (r >= 0)
-        r = sd_bus_attach_event(connection->bus, connection->control->event, SD_EVENT_PRIORITY_NORMAL);
+        r = sd_bus_attach_event(connection->bus, connection->control->event,
+                                SD_EVENT_PRIORITY_NORMAL);
     if (r >= 0)
         r = sd_bus_match_signal_async(connection->bus, NULL, "org.freedesktop.DBus.Local",
                                       "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
@@ -166,7 +172,8 @@ static int connection_start(struct connection *connection, int *fd)
         r = sd_bus_add_object_vtable(connection->bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
                                      control_vtable, connection);
     if (r >= 0)
-        r = sd_event_add_time_relative(connection->control->event, &connection->timer, CLOCK_MONOTONIC,
+        r = sd_event_add_time_relative(connection->control->event, &connection->timer,
+                                       CLOCK_MONOTONIC,
                                        connection->may_read ? AUTHENTICATION_USEC : DENIED_USEC,
                                        USEC_PER_SEC, on_timer, connection);
     return r;
@@ -237,8 +244,8 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
         log_error(r, "Cannot accept a control connection, trying again in a second: %m");
         (void)sd_event_source_set_enabled(control->listener, SD_EVENT_OFF);
         control->retry = sd_event_source_disable_unref(control->retry);
-        return sd_event_add_time_relative(control->event, &control->retry, CLOCK_MONOTONIC, USEC_PER_SEC, 0,
-                                          on_accept_again, control);
+        return sd_event_add_time_relative(control->event, &control->retry, CLOCK_MONOTONIC,
+                                          USEC_PER_SEC, 0, on_accept_again, control);
     }
     r = connection_new(control, &fd);
     if (r < 0)
@@ -252,7 +259,8 @@ static int on_accept(sd_event_source *source, int listen_fd, uint32_t revents, v
 static int address_in(int dir_fd, const char *name, struct sockaddr_un *ret_address)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int n = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd, name);
+    int n = snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/%s", dir_fd,
+                     name);
 
     if (n < 0 || (size_t)n >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
@@ -283,7 +291,8 @@ static int is_stale(int dir_fd, const char *name)
     return errno == ECONNREFUSED ? 0 : -errno;
 }
 
-/* Binds under a name of its own and renames: whoever connects finds the old socket or the new one. */
+/* Binds under a name of its own and renames: whoever connects finds the old socket or the new
+ * one. */
 static int listen_in(int dir_fd, int *ret_fd, struct stat *ret_st)
 {
     static const char name[] = CONTROL_SOCKET_NAME, new_name[] = CONTROL_SOCKET_NAME ".new";
@@ -304,7 +313,8 @@ static int listen_in(int dir_fd, int *ret_fd, struct stat *ret_st)
         return -errno;
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
         return -errno;
-    /* Everybody may connect, so that everybody gets an answer: who may what is decided by SO_PEERCRED. */
+    /* Everybody may connect, so that everybody gets an answer: who may what is decided by
+     * SO_PEERCRED. */
     if (fchmodat(dir_fd, new_name, 0666, 0) < 0 || listen(fd, 128) < 0 ||
         fstatat(dir_fd, new_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
         renameat(dir_fd, new_name, dir_fd, name) < 0) {
@@ -317,7 +327,8 @@ static int listen_in(int dir_fd, int *ret_fd, struct stat *ret_st)
     return 0;
 }
 
-/* The socket systemd passed, if it passed a listening stream socket; others are not ours to close. */
+/* The socket systemd passed, if it passed a listening stream socket; others are not ours to
+ * close. */
 static int listen_passed(int *ret_fd)
 {
     int n = sd_listen_fds(1);
@@ -346,12 +357,14 @@ static int control_listen(struct control *control, const char *runtime_directory
         control->dir_fd = open(runtime_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
         r = control->dir_fd < 0 ? -errno : listen_in(control->dir_fd, &control->fd, &control->st);
         if (r == -EADDRINUSE)
-            return log_error(r, "Another qcauditd answers on %s/" CONTROL_SOCKET_NAME ".", runtime_directory);
+            return log_error(r, "Another qcauditd answers on %s/" CONTROL_SOCKET_NAME ".",
+                             runtime_directory);
         if (r < 0)
             return log_error(r, "Cannot make the control socket %s/" CONTROL_SOCKET_NAME ": %m",
                              runtime_directory);
     }
-    r = sd_event_add_io(control->event, &control->listener, control->fd, EPOLLIN, on_accept, control);
+    r = sd_event_add_io(control->event, &control->listener, control->fd, EPOLLIN, on_accept,
+                        control);
     if (r < 0)
         return log_error(r, "Cannot listen on the control socket: %m");
     return 0;
@@ -369,7 +382,8 @@ static void set_access(struct control *control, bool public, int error, gid_t gr
     control->has_group = has_group;
     control->group = has_group ? group : 0;
     if (control->group_name && error < 0 && error != -EINPROGRESS)
-        log_debug(error, "No group may read by the control socket, only root and the daemon's user: %m");
+        log_debug(error,
+                  "No group may read by the control socket, only root and the daemon's user: %m");
     /* Whoever could read only by the old rules has to come again. */
     for (struct connection *each = control->connections; changed && each; each = each->next)
         if (!control_is_owner(each->peer.uid))
@@ -378,7 +392,8 @@ static void set_access(struct control *control, bool public, int error, gid_t gr
 
 static int set_group_name(struct control *control, const struct config *config)
 {
-    const char *name = config->control_group && *config->control_group ? config->control_group : NULL;
+    const char *name = config->control_group && *config->control_group
+                           ? config->control_group : NULL;
     char *copy = name ? strdup(name) : NULL;
 
     if (name && !copy)
@@ -404,11 +419,13 @@ void control_set_config(struct control *control, const struct config *config)
     control->lookup = group_lookup_free(control->lookup);
     control->group_name = NULL;
     r = set_group_name(control, config);
-    same = before && control->group_name && strcmp(before, control->group_name) == 0 && control->has_group;
+    same = before && control->group_name && strcmp(before, control->group_name) == 0 &&
+           control->has_group;
     /* Until its number is known, a new group may not read; the one that may goes on. */
     set_access(control, config->control_public, same ? 0 : -EINPROGRESS, control->group);
     if (r >= 0 && control->group_name)
-        r = group_lookup_new(control->event, control->group_name, on_group, control, &control->lookup);
+        r = group_lookup_new(control->event, control->group_name, on_group, control,
+                             &control->lookup);
     if (r < 0)
         log_error(r, "Cannot look up the group that may read by the control socket: %m");
 }
@@ -489,10 +506,12 @@ struct control *control_free(struct control *control)
     return NULL;
 }
 
-int control_signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bus_message **ret_message)
+int control_signal_new(sd_bus *bus, json_object *entry, const char *event,
+                       sd_bus_message **ret_message)
 {
     sd_bus_message *message = NULL;
-    int r = sd_bus_message_new_signal(bus, &message, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "FindingChanged");
+    int r = sd_bus_message_new_signal(bus, &message, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                                      "FindingChanged");
 
     if (r >= 0)
         r = control_append_entry(message, entry);
@@ -507,7 +526,8 @@ int control_signal_new(sd_bus *bus, json_object *entry, const char *event, sd_bu
 }
 
 /* make() is called once per connection, as a message belongs to its bus. */
-static int tell(struct control *control, int (*make)(sd_bus *bus, void *userdata, sd_bus_message **ret_message),
+static int tell(struct control *control,
+                int (*make)(sd_bus *bus, void *userdata, sd_bus_message **ret_message),
                 void *userdata)
 {
     int r = 0, k;

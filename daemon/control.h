@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control interface: one sd-bus vtable on the private socket and, where there is one, on the system bus. */
+/* The control interface: one sd-bus vtable on the private socket and, where there is one, on the
+ * system bus. */
 #pragma once
 
 #include <sys/types.h>
@@ -7,12 +8,12 @@
 
 #include "config.h"
 
-/* Rows and entries are JSON; strings under the keys of control_is_bytes() are raw bytes and travel as ay.
- * The answer to a question that takes a while: takes the rows, NULL with an error. */
+/* Rows and entries are JSON; strings under the keys of control_is_bytes() are raw bytes and travel
+ * as ay. The answer to a question that takes a while: takes the rows, NULL with an error. */
 typedef void (*control_rows_fn)(void *reply, int error, json_object *rows, const char *next);
 
-/* What the interface is connected to: the manager. Return -ENOENT for what is not known, -EINVAL with a
- * text in *ret_message (malloc'd) for a bad argument. */
+/* What the interface is connected to: the manager. Return -ENOENT for what is not known, -EINVAL
+ * with a text in *ret_message (malloc'd) for a bad argument. */
 struct control_ops {
     int (*status)(void *userdata, json_object **ret_entry);
     int (*datastores)(void *userdata, json_object **ret_rows);
@@ -27,16 +28,19 @@ struct control_ops {
     int (*finding)(void *userdata, int64_t id, json_object **ret_entry);
     int (*events)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
                   control_rows_fn reply, void *reply_userdata);
-    int (*audits)(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
-                  void *reply_userdata);
-    int (*readings)(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
-                    void *reply_userdata);
-    int (*accept)(void *userdata, const char *path, const char *by, const char *reason, char **ret_message);
+    int (*audits)(void *userdata, const char *path, const char *cursor, unsigned limit,
+                  control_rows_fn reply, void *reply_userdata);
+    int (*readings)(void *userdata, const char *path, const char *cursor, unsigned limit,
+                    control_rows_fn reply, void *reply_userdata);
+    int (*accept)(void *userdata, const char *path, const char *by, const char *reason,
+                  char **ret_message);
     int (*scan)(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message);
     int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
-    int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason, uint64_t until);
+    int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason,
+                       uint64_t until);
     int (*pause)(void *userdata, const char *datastore, uint64_t until);
-    int (*release)(void *userdata, const char *datastore, uint64_t until);  /* also closes every fd there */
+    /* also closes every fd there */
+    int (*release)(void *userdata, const char *datastore, uint64_t until);
     int (*resume)(void *userdata, const char *datastore);
     int (*reload)(void *userdata, char **ret_message);
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The set of all images by path, and small facts about files: identity, fingerprint, backing disk. */
+/* The set of all images by path, and small facts about files: identity, fingerprint, backing
+ * disk. */
 #include "daemon/discover-internal.h"
 
 #include <errno.h>
@@ -82,7 +83,8 @@ int image_set_sort(struct image_set *set)
     return 0;
 }
 
-/* The first image whose path, as far as n bytes go, is not before (or, after: is behind) the prefix. */
+/* The first image whose path, as far as n bytes go, is not before (or, after: is behind) the
+ * prefix. */
 static size_t lower_bound(const struct image_set *set, const char *prefix, size_t n, bool after)
 {
     size_t first = 0, end = set->n_sorted;
@@ -99,7 +101,8 @@ static size_t lower_bound(const struct image_set *set, const char *prefix, size_
     return first;
 }
 
-void image_set_below(const struct image_set *set, const char *path, size_t *ret_first, size_t *ret_end)
+void image_set_below(const struct image_set *set, const char *path, size_t *ret_first,
+                     size_t *ret_end)
 {
     _cleanup_free_ char *prefix = NULL;
     int n = asprintf(&prefix, "%s/", strcmp(path, "/") == 0 ? "" : path);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What discover.c, discover-site.c and discover-images.c share: the stage's state, one site per datastore. */
+/* What discover.c, discover-site.c and discover-images.c share: the stage's state, one site per
+ * datastore. */
 #pragma once
 
 #include "daemon/discover.h"
@@ -19,7 +20,8 @@ void image_set_remove(struct image_set *set, struct image *image);
 struct image *image_set_find(const struct image_set *set, const char *path);
 int image_set_sort(struct image_set *set);
 /* Index range of the images below directory path; the set must be sorted. */
-void image_set_below(const struct image_set *set, const char *path, size_t *ret_first, size_t *ret_end);
+void image_set_below(const struct image_set *set, const char *path, size_t *ret_first,
+                     size_t *ret_end);
 /* Frees all images. */
 void image_set_done(struct image_set *set);
 
@@ -60,8 +62,8 @@ int places_add_config(struct places *places, const struct config_datastore *conf
 int places_add_pool(struct places *places, const struct discover_pool *pool);
 /* Adds those of before that are not among places: by pool and path. Takes them. */
 int places_keep(struct places *places, struct places *before);
-/* Configuration and pools as one list of datastores, with names, without pools that are a datastore already by the text of
- * their paths. known: is there such a datastore now? */
+/* Configuration and pools as one list of datastores, with names, without pools that are a datastore
+ * already by the text of their paths. known: is there such a datastore now? */
 int places_merge(const struct places *configured, const struct places *pools,
                  bool (*known)(void *userdata, const char *name, const char *path), void *userdata,
                  struct places *ret_places);
@@ -75,7 +77,8 @@ struct site {
     char **devices;             /* of a pool of them: NULL-ended */
     uint64_t refreshed;
     uint64_t capacity, available;       /* of that pool */
-    uint64_t root_device, root_inode;   /* what its root is while this daemon runs; 0 not asked yet */
+    uint64_t root_device, root_inode;   /* what its root is while this daemon runs; 0 not asked
+                                         * yet */
     uint64_t n_known;           /* files of this datastore in the set */
     struct files *files;
     sd_event_source *retry, *poll;
@@ -87,7 +90,8 @@ struct site {
     char *real_path;            /* of the root, links followed; NULL before it was asked */
     struct files_root root_now; /* while it is not sure that this is still the same file system */
     uint64_t n_matched, n_found;    /* known images found on it; files at all */
-    char **unseen;              /* paths the walk could not look into: nothing below them vanished */
+    char **unseen;              /* paths the walk could not look into: nothing below them
+                                 * vanished */
     size_t n_unseen;
     bool unseen_many;           /* more than are kept: nothing vanishes by this walk */
     uint64_t n_unreadable;
@@ -128,7 +132,8 @@ void site_vanished(struct site *site, const char *path);
 
 int site_new(struct discover *discover, struct datastore *datastore, struct site **ret_site);
 struct site *site_free(struct site *site);
-/* Starts the helper unless the datastore is paused; what goes wrong makes it offline, to be tried again. */
+/* Starts the helper unless the datastore is paused; what goes wrong makes it offline, to be tried
+ * again. */
 void site_start(struct site *site);
 /* Ends the helper and all timers. */
 void site_stop(struct site *site);

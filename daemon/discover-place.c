@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which datastores are wanted: those of the configuration, and libvirt's pools, under names of their own. */
+/* Which datastores are wanted: those of the configuration, and libvirt's pools, under names of
+ * their own. */
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -54,7 +55,8 @@ int places_add_config(struct places *places, const struct config_datastore *conf
     return places_add(places, &place);
 }
 
-/* Without empty and "." parts. NULL for what is no path, has a "..", or is the root of all; *ret_no_memory tells it from that. */
+/* Without empty and "." parts. NULL for what is no path, has a "..", or is the root of all;
+ * *ret_no_memory tells it from that. */
 static char *path_clean(const char *path, bool *ret_no_memory)
 {
     _cleanup_free_ char *clean = malloc(strlen(path) + 1);
@@ -105,7 +107,8 @@ int places_add_pool(struct places *places, const struct discover_pool *pool)
 {
     bool no_memory;
     struct place place = {
-        .path = path_clean(pool->path, &no_memory), .watch = !pool->of_devices, .of_devices = pool->of_devices,
+        .path = path_clean(pool->path, &no_memory), .watch = !pool->of_devices,
+        .of_devices = pool->of_devices,
         .active = pool->active, .autostart = pool->autostart, .refreshed = pool->refreshed,
         .capacity = pool->capacity, .available = pool->available,
     };
@@ -133,7 +136,8 @@ int places_keep(struct places *places, struct places *before)
         bool told = false;
 
         for (size_t j = 0; j < n && !told; j++)
-            told = strcmp(places->items[j].pool, kept->pool) == 0 && strcmp(places->items[j].path, kept->path) == 0;
+            told = strcmp(places->items[j].pool, kept->pool) == 0 &&
+                   strcmp(places->items[j].path, kept->path) == 0;
         if (told || r < 0) {
             place_done(kept);
             continue;
@@ -144,7 +148,7 @@ int places_keep(struct places *places, struct places *before)
     return r;
 }
 
-/* ---- one list -------------------------------------------------------------------------------------------- */
+/* ---- one list -------------------------------------------------------------------------------- */
 
 static int place_copy(const struct place *place, struct place *ret_copy)
 {
@@ -176,7 +180,8 @@ bool places_have_name(const struct places *places, const char *name)
 /* As a datastore of the configuration could be called; with a number where another one is. */
 static int pool_name(const struct places *places, const char *pool, char **ret_name)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
     char base[NAME_LENGTH_MAX + 1], *name;
 
     snprintf(base, sizeof(base), "%s", *pool ? pool : "_");
@@ -203,7 +208,8 @@ static bool is_there(const struct places *places, const struct place *pool)
 
         if (place->of_devices != pool->of_devices || pool->of_devices)
             continue;           /* pools of devices share their folder */
-        if (strcmp(place->path, pool->path) == 0 || (place->recursive && path_is_below(pool->path, place->path)))
+        if (strcmp(place->path, pool->path) == 0 ||
+            (place->recursive && path_is_below(pool->path, place->path)))
             return true;
     }
     return false;
@@ -211,7 +217,8 @@ static bool is_there(const struct places *places, const struct place *pool)
 
 static int compare_pools(const void *a, const void *b)
 {
-    const struct place *place_a = *(const struct place *const *)a, *place_b = *(const struct place *const *)b;
+    const struct place *place_a = *(const struct place *const *)a,
+                       *place_b = *(const struct place *const *)b;
     int order = strcmp(place_a->pool, place_b->pool);
 
     return order ?: strcmp(place_a->path, place_b->path);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a datastore's helper reports of one file: an image that appears, changes or vanishes, or nothing of note. */
+/* What a datastore's helper reports of one file: an image that appears, changes or vanishes, or
+ * nothing of note. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -41,17 +42,21 @@ static int image_new(const char *path, struct datastore *datastore, struct image
     return 0;
 }
 
-static enum discover_change image_compare(const struct image *image, const struct identity *identity,
+static enum discover_change image_compare(const struct image *image,
+                                          const struct identity *identity,
                                           const struct fingerprint *now)
 {
     const struct fingerprint *then = &image->fingerprint;
 
-    if (!identity_equal(&image->identity, identity) || then->size != now->size || then->mtime != now->mtime)
+    if (!identity_equal(&image->identity, identity) || then->size != now->size ||
+        then->mtime != now->mtime)
         return DISCOVER_CHANGED;
     if (then->ctime == now->ctime)
         return DISCOVER_FOUND_AGAIN;
-    /* An owner, mode or link count that changed explains the ctime; nothing else does (utimensat(), say). */
-    if (then->mode != now->mode || then->uid != now->uid || then->gid != now->gid || then->links != now->links)
+    /* An owner, mode or link count that changed explains the ctime; nothing else does (utimensat(),
+     * say). */
+    if (then->mode != now->mode || then->uid != now->uid || then->gid != now->gid ||
+        then->links != now->links)
         return DISCOVER_ATTRIBUTES;
     return DISCOVER_CHANGED;
 }
@@ -81,7 +86,8 @@ static int site_image_new(struct site *site, const struct files_record *record, 
     return 0;
 }
 
-static void site_image_seen(struct site *site, struct image *image, const struct files_record *record, bool by_walk)
+static void site_image_seen(struct site *site, struct image *image,
+                            const struct files_record *record, bool by_walk)
 {
     struct discover *discover = site->discover;
     struct identity identity = identity_from_stat(&record->stat);
@@ -90,10 +96,12 @@ static void site_image_seen(struct site *site, struct image *image, const struct
     enum discover_change change;
 
     /* The size of a block device in a directory is known when it is opened, by its audit. */
-    if (record->stat.type == FILES_BLOCK && record->stat.size == 0 && S_ISBLK(image->fingerprint.mode))
+    if (record->stat.type == FILES_BLOCK && record->stat.size == 0 &&
+        S_ISBLK(image->fingerprint.mode))
         fingerprint.size = image->fingerprint.size;
     change = image_compare(image, &identity, &fingerprint);
-    /* The kernel says that a writer closed it: a file system's clock may be too coarse to show that. */
+    /* The kernel says that a writer closed it: a file system's clock may be too coarse to show
+     * that. */
     if (record->event == FILES_EVENT_CHANGED && change == DISCOVER_FOUND_AGAIN)
         change = DISCOVER_CHANGED;
     if (image->datastore != site->datastore) {  /* the configuration gave it another owner */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One datastore's helper: its start, its walks and records, its losses and the pauses between the attempts. */
+/* One datastore's helper: its start, its walks and records, its losses and the pauses between the
+ * attempts. */
 #include "daemon/discover-internal.h"
 
 #include <errno.h>
@@ -28,13 +29,17 @@ static void site_forget_unseen(struct site *site)
     site->unseen_many = false;
 }
 
-/* Said once in a walk: no program could open it by its path, so it is no image in use, but it is not audited. */
+/* Said once in a walk: no program could open it by its path, so it is no image in use, but it is
+ * not audited. */
 static void log_path_too_long(const struct datastore *datastore, const char *directory)
 {
     _cleanup_free_ char *shown = text_escape_string(directory);
 
-    log_warning(0, "Datastore %s: what lies in %s is not audited: its path is longer than the %d bytes that can be opened",
-                datastore->name, shown ? shown : "", PATH_MAX - 1);
+    log_warning(
+        0,
+        "Datastore %s: what lies in %s is not audited: its path is longer than the %d bytes that "
+        "can be opened",
+        datastore->name, shown ? shown : "", PATH_MAX - 1);
 }
 
 static void site_note_unseen(struct site *site, const char *path)
@@ -75,7 +80,8 @@ static void site_sweep(struct site *site)
         for (size_t j = first; j < end; j++)
             discover->images.sorted[j]->walk = walk;
     }
-    image_set_below(&discover->images, site->datastore->of_devices ? "/dev" : site->datastore->path, &first, &end);
+    image_set_below(&discover->images, site->datastore->of_devices ? "/dev" : site->datastore->path,
+                    &first, &end);
     if (first < end)
         gone = reallocarray(NULL, end - first, sizeof(*gone));
     if (!gone)
@@ -179,12 +185,12 @@ static void site_offline(struct site *site, int error)
     datastore->error = error;
     site_end_helper(site);
     if (news)
-        log_warning(error, "Datastore %s is offline: %s%s", datastore->name, text_offline_reason(error),
-                    log_access_hint(error, hint));
+        log_warning(error, "Datastore %s is offline: %s%s", datastore->name,
+                    text_offline_reason(error), log_access_hint(error, hint));
     site->retry_after = site->retry_after == 0 ? RETRY_MIN :
                         site->retry_after * 2 > RETRY_MAX ? RETRY_MAX : site->retry_after * 2;
-    r = sd_event_add_time_relative(site->discover->event, &site->retry, CLOCK_BOOTTIME, site->retry_after,
-                                   RETRY_ACCURACY, on_retry, site);
+    r = sd_event_add_time_relative(site->discover->event, &site->retry, CLOCK_BOOTTIME,
+                                   site->retry_after, RETRY_ACCURACY, on_retry, site);
     if (r < 0)
         log_error(r, "Cannot plan another attempt at datastore %s: %m", datastore->name);
     if (news)
@@ -238,8 +244,8 @@ static int on_poll(sd_event_source *source, uint64_t when, void *userdata)
 static int site_plan_poll(struct site *site)
 {
     site->poll = sd_event_source_disable_unref(site->poll);
-    return sd_event_add_time_relative(site->discover->event, &site->poll, CLOCK_BOOTTIME, POLL_INTERVAL,
-                                      POLL_INTERVAL / 10, on_poll, site);
+    return sd_event_add_time_relative(site->discover->event, &site->poll, CLOCK_BOOTTIME,
+                                      POLL_INTERVAL, POLL_INTERVAL / 10, on_poll, site);
 }
 
 static void site_online(struct site *site)
@@ -264,7 +270,8 @@ static void site_online(struct site *site)
         site_offline(site, r);
 }
 
-/* The number of a file system can change where the file system stays (XFS makes it of the device's number). */
+/* The number of a file system can change where the file system stays (XFS makes it of the device's
+ * number). */
 static void site_adopt(struct site *site)
 {
     struct image_set *images = &site->discover->images;
@@ -291,16 +298,17 @@ static bool site_yields(const struct site *a, const struct site *b)
     return strcmp(a->datastore->name, b->datastore->name) > 0;
 }
 
-/* Another datastore that is open now, or was released, and whose root is this one's. The numbers of devices are compared
- * within one life of the mounts alone. */
+/* Another datastore that is open now, or was released, and whose root is this one's. The numbers of
+ * devices are compared within one life of the mounts alone. */
 static struct site *site_twin(struct site *site)
 {
     for (size_t i = 0; i < site->discover->n_sites; i++) {
         struct site *other = site->discover->sites[i];
         enum datastore_state state = other->datastore->state;
 
-        if (other != site && !other->datastore->of_devices && other->root_inode == site->root_inode &&
-            other->root_device == site->root_device && (state == DATASTORE_ONLINE || state == DATASTORE_PAUSED))
+        if (other != site && !other->datastore->of_devices &&
+            other->root_inode == site->root_inode && other->root_device == site->root_device &&
+            (state == DATASTORE_ONLINE || state == DATASTORE_PAUSED))
             return other;
     }
     return NULL;
@@ -319,7 +327,8 @@ static void on_root(void *userdata, int error, const struct files_root *root)
         return;
     }
     free(site->real_path);
-    site->real_path = root->real_path ? strdup(root->real_path) : NULL;     /* only helps to place references */
+    /* only helps to place references */
+    site->real_path = root->real_path ? strdup(root->real_path) : NULL;
     site->root_now = *root;
     site->root_now.real_path = NULL;
     site->root_device = root->device;
@@ -349,8 +358,8 @@ static void site_identify(struct site *site, const struct files_record *record)
     const struct image *image = image_set_find(&site->discover->images, record->path);
 
     site->n_found += record->stat.type == FILES_REGULAR;
-    if (image && image->datastore == site->datastore && image->identity.inode == record->stat.inode &&
-        image->identity.btime == record->stat.btime)
+    if (image && image->datastore == site->datastore &&
+        image->identity.inode == record->stat.inode && image->identity.btime == record->stat.btime)
         site->n_matched++;
 }
 
@@ -384,7 +393,8 @@ static void on_record(void *userdata, struct files *files, const struct files_re
             site_note_unseen(site, record->path);
         if (record->error == -EACCES || record->error == -EPERM)
             site->n_unreadable++;
-        if (record->error == -ENAMETOOLONG && site->walking == SITE_WALKING && site->n_too_long++ == 0)
+        if (record->error == -ENAMETOOLONG && site->walking == SITE_WALKING &&
+            site->n_too_long++ == 0)
             log_path_too_long(datastore, record->path);
         break;
     case FILES_EVENT_OVERFLOW:
@@ -413,7 +423,8 @@ static void on_measured(void *userdata, int error, const struct files_root *root
     struct site *site = userdata;
     struct datastore *datastore = site->datastore;
 
-    if (error < 0 || root->fsid != datastore->root.fsid || datastore->root.available == root->available)
+    if (error < 0 || root->fsid != datastore->root.fsid ||
+        datastore->root.available == root->available)
         return;                 /* the next poll says what is wrong */
     datastore->root.size = root->size;
     datastore->root.available = root->available;
@@ -421,7 +432,8 @@ static void on_measured(void *userdata, int error, const struct files_root *root
     site_tell(site);
 }
 
-static void on_walked(void *userdata, struct files *files, int error, uint64_t n_files, uint64_t n_directories)
+static void on_walked(void *userdata, struct files *files, int error, uint64_t n_files,
+                      uint64_t n_directories)
 {
     struct site *site = userdata;
     struct datastore *datastore = site->datastore;
@@ -448,14 +460,15 @@ static void on_walked(void *userdata, struct files *files, int error, uint64_t n
     if (error == 0) {
         site_sweep(site);
         site_forget_unseen(site);
-        (void)files_root(site->files, on_measured, site);       /* fails when the helper is lost, which is told */
+        (void)files_root(site->files, on_measured, site);       /* fails when the helper is lost,
+                                                                 * which is told */
         site->retry_after = 0;
         datastore->unreadable = site->n_unreadable;
         datastore->walk_finished = discover_now(site->discover);
         if (datastore->watch_error == -EOVERFLOW)
             datastore->watch_error = 0;
-        log_debug(0, "Walked datastore %s: %" PRIu64 " files in %" PRIu64 " folders", datastore->name, n_files,
-                  n_directories);
+        log_debug(0, "Walked datastore %s: %" PRIu64 " files in %" PRIu64 " folders",
+                  datastore->name, n_files, n_directories);
     }
     site_tell_walked(site, error);
     if (error < 0) {
@@ -535,7 +548,8 @@ static void site_go_inactive(struct site *site)
     datastore->state = DATASTORE_OFFLINE;
     datastore->error = -ENOMEDIUM;
     if (news) {
-        log_notice(0, "Datastore %s is offline: %s", datastore->name, text_offline_reason(-ENOMEDIUM));
+        log_notice(0, "Datastore %s is offline: %s", datastore->name,
+                   text_offline_reason(-ENOMEDIUM));
         site_tell(site);
     }
 }

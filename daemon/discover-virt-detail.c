@@ -14,14 +14,15 @@ DEFINE_CLEANUP(struct virt_checkpoints *, virt_checkpoints_unref)
 
 uint64_t hash_text(uint64_t hash, const char *text)
 {
-    /* FNV-1a, 64 bits, the NUL included so that two texts do not run together; NULL is like no text */
+    /* FNV-1a, 64 bits, the NUL included so that two texts do not run together; NULL is like no
+     * text */
     do
         hash = (hash ^ (text ? (unsigned char)*text : 0xff)) * UINT64_C(0x100000001b3);
     while (text && *text++);
     return hash;
 }
 
-/* ---- the XML ------------------------------------------------------------------------------------------------------- */
+/* ---- the XML --------------------------------------------------------------------------------- */
 
 /* Volumes of pools by path. Those of files lie below the pool's. */
 static int layer_resolve(const struct virt_pools *pools, struct virt_layer *layer)
@@ -58,8 +59,8 @@ static int disks_resolve(const struct virt_pools *pools, struct virt_disk *disks
     return r;
 }
 
-static int body_make(struct virt_link *link, const char *live, const char *defined, struct virt_body *before,
-                     struct virt_body **ret_body)
+static int body_make(struct virt_link *link, const char *live, const char *defined,
+                     struct virt_body *before, struct virt_body **ret_body)
 {
     uint64_t hash = hash_text(hash_text(HASH_BEGIN, live), defined);
     struct virt_body *body;
@@ -114,14 +115,15 @@ int link_read_body(struct virt_link *link, virDomainPtr domain, bool active, boo
     return r < 0 ? r : body_make(link, live, defined, before, ret_body);
 }
 
-/* ---- snapshots --------------------------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 static int compare_snapshots(const void *a, const void *b)
 {
     return strcmp(((const struct virt_snapshot *)a)->name, ((const struct virt_snapshot *)b)->name);
 }
 
-static const struct virt_snapshot *snapshot_find(const struct virt_snapshots *snapshots, const char *name)
+static const struct virt_snapshot *snapshot_find(const struct virt_snapshots *snapshots,
+                                                 const char *name)
 {
     const struct virt_snapshot key = { .name = (char *)(uintptr_t)name };
 
@@ -179,10 +181,11 @@ static int snapshots_add(struct virt_link *link, virDomainSnapshotPtr item, cons
     return 0;
 }
 
-static int snapshots_read(struct virt_link *link, virDomainSnapshotPtr *list, size_t n, const char *current,
-                          struct virt_snapshots **ret_snapshots)
+static int snapshots_read(struct virt_link *link, virDomainSnapshotPtr *list, size_t n,
+                          const char *current, struct virt_snapshots **ret_snapshots)
 {
-    _cleanup_(virt_snapshots_unrefp) struct virt_snapshots *snapshots = calloc(1, sizeof(*snapshots));
+    _cleanup_(virt_snapshots_unrefp) struct virt_snapshots *snapshots = calloc(1,
+                                                                               sizeof(*snapshots));
     int r = 0;
 
     if (!snapshots)
@@ -235,27 +238,32 @@ int link_read_snapshots(struct virt_link *link, virDomainPtr domain, bool names_
     return r;
 }
 
-/* ---- checkpoints --------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static int compare_checkpoints(const void *a, const void *b)
 {
-    return strcmp(((const struct virt_checkpoint *)a)->name, ((const struct virt_checkpoint *)b)->name);
+    return strcmp(((const struct virt_checkpoint *)a)->name,
+                  ((const struct virt_checkpoint *)b)->name);
 }
 
-static bool checkpoints_are(const struct virt_checkpoints *known, virDomainCheckpointPtr *list, size_t n)
+static bool checkpoints_are(const struct virt_checkpoints *known, virDomainCheckpointPtr *list,
+                            size_t n)
 {
     if (!known || known->n_items + known->n_left_out != n)
         return false;
     for (size_t i = 0; i < n; i++) {
-        const struct virt_checkpoint key = { .name = (char *)(uintptr_t)virDomainCheckpointGetName(list[i]) };
+        const struct virt_checkpoint key = { .name = (char *)(uintptr_t)virDomainCheckpointGetName(
+                                                 list[i]) };
 
-        if (!key.name || !bsearch(&key, known->items, known->n_items, sizeof(key), compare_checkpoints))
+        if (!key.name ||
+            !bsearch(&key, known->items, known->n_items, sizeof(key), compare_checkpoints))
             return false;
     }
     return true;
 }
 
-static int checkpoints_add(struct virt_link *link, virDomainCheckpointPtr item, struct virt_checkpoints *checkpoints)
+static int checkpoints_add(struct virt_link *link, virDomainCheckpointPtr item,
+                           struct virt_checkpoints *checkpoints)
 {
     _cleanup_free_ char *xml = NULL;
     uint64_t left_out = 0;
@@ -265,7 +273,8 @@ static int checkpoints_add(struct virt_link *link, virDomainCheckpointPtr item, 
     if (r < 0)
         return r;
     xml = virDomainCheckpointGetXMLDesc(item, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN);
-    r = xml ? virt_xml_checkpoint(xml, &checkpoints->items[checkpoints->n_items], &left_out) : link_error(link);
+    r = xml ? virt_xml_checkpoint(xml, &checkpoints->items[checkpoints->n_items], &left_out)
+            : link_error(link);
     if (r == -ENOENT)
         return 0;
     if (r < 0)
@@ -279,7 +288,8 @@ static int checkpoints_add(struct virt_link *link, virDomainCheckpointPtr item, 
 static int checkpoints_read(struct virt_link *link, virDomainCheckpointPtr *list, size_t n,
                             struct virt_checkpoints **ret_checkpoints)
 {
-    _cleanup_(virt_checkpoints_unrefp) struct virt_checkpoints *checkpoints = calloc(1, sizeof(*checkpoints));
+    _cleanup_(virt_checkpoints_unrefp) struct virt_checkpoints *checkpoints =
+        calloc(1, sizeof(*checkpoints));
     int r = 0;
 
     if (!checkpoints)
@@ -297,13 +307,15 @@ static int checkpoints_read(struct virt_link *link, virDomainCheckpointPtr *list
         r = checkpoints_add(link, list[i], checkpoints);
     if (r < 0)
         return r;
-    qsort(checkpoints->items, checkpoints->n_items, sizeof(*checkpoints->items), compare_checkpoints);
+    qsort(checkpoints->items, checkpoints->n_items, sizeof(*checkpoints->items),
+          compare_checkpoints);
     *ret_checkpoints = TAKE_PTR(checkpoints);
     return 0;
 }
 
 int link_read_checkpoints(struct virt_link *link, virDomainPtr domain, bool names_only,
-                          struct virt_checkpoints *before, struct virt_checkpoints **ret_checkpoints)
+                          struct virt_checkpoints *before,
+                          struct virt_checkpoints **ret_checkpoints)
 {
     virDomainCheckpointPtr *list;
     int n, r;
@@ -322,16 +334,18 @@ int link_read_checkpoints(struct virt_link *link, virDomainPtr domain, bool name
     for (int i = 0; i < n; i++)
         virDomainCheckpointFree(list[i]);
     free(list);
-    if (r >= 0 && before && *ret_checkpoints != before && (*ret_checkpoints)->hash == before->hash) {
+    if (r >= 0 && before && *ret_checkpoints != before &&
+        (*ret_checkpoints)->hash == before->hash) {
         virt_checkpoints_unref(*ret_checkpoints);
         *ret_checkpoints = virt_checkpoints_ref(before);
     }
     return r;
 }
 
-/* ---- jobs ---------------------------------------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
-/* Is it the connection, or without memory? What else fails here says nothing: a guest may be busy, or just ended. */
+/* Is it the connection, or without memory? What else fails here says nothing: a guest may be busy,
+ * or just ended. */
 static int job_error(const struct virt_link *link)
 {
     int r = link_error(link);
@@ -386,10 +400,11 @@ static const char *job_name(int type)
     }
 }
 
-static const struct virt_disk *disk_before(const struct virt_record *before, const struct virt_domain *domain,
-                                           const char *target)
+static const struct virt_disk *disk_before(const struct virt_record *before,
+                                           const struct virt_domain *domain, const char *target)
 {
-    return before && before->domain.id == domain->id ? virt_find_disk(&before->domain, target) : NULL;
+    return before && before->domain.id == domain->id ? virt_find_disk(&before->domain, target)
+                                                     : NULL;
 }
 
 /* Since when: as long as it is the same job. */
@@ -408,7 +423,8 @@ static void job_take_times(struct virt_disk *disk, const struct virt_disk *befor
         job->ready_since = last && last->ready_since > 0 ? last->ready_since : now;
 }
 
-static int read_disk_job(struct virt_link *link, virDomainPtr domain, struct virt_disk *disk, bool *ret_again)
+static int read_disk_job(struct virt_link *link, virDomainPtr domain, struct virt_disk *disk,
+                         bool *ret_again)
 {
     virDomainBlockJobInfo info = { 0 };
     int r;
@@ -428,7 +444,8 @@ static int read_disk_job(struct virt_link *link, virDomainPtr domain, struct vir
     disk->job.type = strdup(job_name(info.type));
     if (!disk->job.type)
         return -ENOMEM;
-    *ret_again |= info.type == VIR_DOMAIN_BLOCK_JOB_TYPE_COPY || info.type == VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT;
+    *ret_again |= info.type == VIR_DOMAIN_BLOCK_JOB_TYPE_COPY ||
+                  info.type == VIR_DOMAIN_BLOCK_JOB_TYPE_ACTIVE_COMMIT;
     return 0;
 }
 

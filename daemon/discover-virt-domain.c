@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* All domains of a connection: listed in bulk, each read again as far as something says that it changed. */
+/* All domains of a connection: listed in bulk, each read again as far as something says that it
+ * changed. */
 #include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdlib.h>
@@ -51,7 +52,7 @@ static void round_done(struct round *round)
     free(round->records);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------------------ */
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 static int compare_seen(const void *a, const void *b)
 {
@@ -117,7 +118,8 @@ static int round_list(struct round *round)
     return 0;
 }
 
-/* Sets the flag at offset for those that libvirt lists with the filter. A driver without the filter has none. */
+/* Sets the flag at offset for those that libvirt lists with the filter. A driver without the filter
+ * has none. */
 static int round_mark(struct round *round, unsigned filter, size_t offset)
 {
     virDomainPtr *domains;
@@ -129,7 +131,8 @@ static int round_mark(struct round *round, unsigned filter, size_t offset)
         return r == -EOPNOTSUPP ? 0 : r;
     for (size_t i = 0; i < n; i++) {
         char uuid[VIR_UUID_STRING_BUFLEN];
-        struct seen *seen = virDomainGetUUIDString(domains[i], uuid) < 0 ? NULL : seen_find(round, uuid);
+        struct seen *seen = virDomainGetUUIDString(domains[i], uuid) < 0
+                                ? NULL : seen_find(round, uuid);
 
         if (seen)
             *(bool *)((char *)seen + offset) = true;
@@ -160,13 +163,15 @@ static void round_match(struct round *round, const struct link_news *news)
     }
 }
 
-/* ---- figures ---------------------------------------------------------------------------------------------------- */
+/* ---- figures --------------------------------------------------------------------------------- */
 
 static int stats_int(virDomainStatsRecordPtr stats, const char *name, int fallback)
 {
     int value = fallback;
 
-    return stats && virTypedParamsGetInt(stats->params, stats->nparams, name, &value) == 1 ? value : fallback;
+    return stats && virTypedParamsGetInt(stats->params, stats->nparams, name, &value) == 1
+               ? value
+               : fallback;
 }
 
 static int round_stats_of(struct round *round, virDomainPtr *domains, unsigned what)
@@ -192,7 +197,9 @@ static int round_stats_of(struct round *round, virDomainPtr *domains, unsigned w
     lists[round->n_stats++] = stats;
     for (size_t i = 0; stats[i]; i++) {
         char uuid[VIR_UUID_STRING_BUFLEN];
-        struct seen *seen = virDomainGetUUIDString(stats[i]->dom, uuid) < 0 ? NULL : seen_find(round, uuid);
+        struct seen *seen = virDomainGetUUIDString(stats[i]->dom, uuid) < 0
+                                ? NULL
+                                : seen_find(round, uuid);
 
         if (!seen)
             continue;
@@ -207,15 +214,16 @@ static int round_stats_of(struct round *round, virDomainPtr *domains, unsigned w
 static int round_stats(struct round *round, bool full, bool active)
 {
     virDomainPtr domains[STATS_AT_ONCE + 1];
-    unsigned what = active ? VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_BLOCK : VIR_DOMAIN_STATS_STATE;
+    unsigned what = active ? VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_BLOCK
+                           : VIR_DOMAIN_STATS_STATE;
     size_t n = 0;
     int r = 0;
 
     for (size_t i = 0; r >= 0 && i < round->n_seen; i++) {
         const struct seen *seen = &round->seen[i];
 
-        if (seen->active != active ||
-            !(full || seen->named || !seen->before || virt_domain_is_active(&seen->before->domain) != active))
+        if (seen->active != active || !(full || seen->named || !seen->before ||
+                                        virt_domain_is_active(&seen->before->domain) != active))
             continue;
         domains[n++] = seen->domain;
         if (n == STATS_AT_ONCE) {
@@ -271,12 +279,15 @@ static bool stats_disagree(const struct seen *seen, const struct virt_body *body
     if (!seen->stats || n == 0)
         return false;
     for (unsigned i = 0; i < n; i++) {
-        const char *target = stats_text(seen->stats, i, "name"), *path = stats_text(seen->stats, i, "path");
-        const struct virt_disk *disk = target ? disk_find(body->disks, body->n_disks, target) : NULL;
+        const char *target = stats_text(seen->stats, i, "name"),
+                   *path = stats_text(seen->stats, i, "path");
+        const struct virt_disk *disk = target ? disk_find(body->disks, body->n_disks, target)
+                                              : NULL;
 
         if (target && !disk)
             return true;
-        if (path && disk && disk->n_layers > 0 && disk->layers[0].path && strcmp(disk->layers[0].path, path) != 0)
+        if (path && disk && disk->n_layers > 0 && disk->layers[0].path &&
+            strcmp(disk->layers[0].path, path) != 0)
             return true;
     }
     return n < VIRT_DISKS_MAX && n != body->n_disks;
@@ -288,7 +299,9 @@ static void record_take_stats(struct virt_record *record, virDomainStatsRecordPt
 
     for (unsigned i = 0; i < n; i++) {
         const char *target = stats_text(stats, i, "name");
-        struct virt_disk *disk = target ? disk_find(record->domain.disks, record->domain.n_disks, target) : NULL;
+        struct virt_disk *disk = target ? disk_find(record->domain.disks, record->domain.n_disks,
+                                                    target)
+                                        : NULL;
 
         if (!disk)
             continue;
@@ -298,7 +311,7 @@ static void record_take_stats(struct virt_record *record, virDomainStatsRecordPt
     }
 }
 
-/* ---- one domain --------------------------------------------------------------------------------------------------- */
+/* ---- one domain ------------------------------------------------------------------------------ */
 
 static enum virt_state state_of(const struct seen *seen)
 {
@@ -324,7 +337,8 @@ static int seen_ask_state(struct virt_link *link, struct seen *seen)
     r = link_call(link);
     if (r < 0)
         return r;
-    return virDomainGetState(seen->domain, &seen->state, &seen->reason, 0) < 0 ? link_error(link) : 0;
+    return virDomainGetState(seen->domain, &seen->state, &seen->reason, 0) < 0
+               ? link_error(link) : 0;
 }
 
 static void record_take_state(struct virt_record *record, const struct seen *seen)
@@ -337,14 +351,18 @@ static void record_take_state(struct virt_record *record, const struct seen *see
     domain->persistent = seen->persistent;
     if (!seen->active)
         return;
-    domain->started = before && before->id == domain->id && before->started > 0 ? before->started
-                                                                                   : usec_now(CLOCK_REALTIME);
-    domain->io_error = seen->state == VIR_DOMAIN_PAUSED && seen->reason == VIR_DOMAIN_PAUSED_IOERROR;
-    domain->migrating = seen->state == VIR_DOMAIN_PAUSED && seen->reason == VIR_DOMAIN_PAUSED_MIGRATION;
+    domain->started = before && before->id == domain->id && before->started > 0
+                          ? before->started
+                          : usec_now(CLOCK_REALTIME);
+    domain->io_error = seen->state == VIR_DOMAIN_PAUSED &&
+                       seen->reason == VIR_DOMAIN_PAUSED_IOERROR;
+    domain->migrating = seen->state == VIR_DOMAIN_PAUSED &&
+                        seen->reason == VIR_DOMAIN_PAUSED_MIGRATION;
 }
 
 /* The version stays as long as the domain does. */
-static void record_take_version(struct virt_link *link, const struct virt_record *before, struct virt_record *record)
+static void record_take_version(struct virt_link *link, const struct virt_record *before,
+                                struct virt_record *record)
 {
     uint64_t now = usec_now(CLOCK_REALTIME);
 
@@ -395,8 +413,10 @@ static void pieces_done(struct pieces *pieces)
 /* -errno is an error of this domain alone: what was known of it stays, with the reason. */
 static int piece_failed(struct pieces *pieces, const char *what, int error)
 {
-    const char *text = error == -EBADMSG ? "its XML is not understood" : error == -E2BIG ? "its XML is too long" :
-                       error == -EIO ? virGetLastErrorMessage() : strerror(-error);
+    const char *text = error == -EBADMSG ? "its XML is not understood"
+                       : error == -E2BIG ? "its XML is too long"
+                       : error == -EIO   ? virGetLastErrorMessage()
+                                         : strerror(-error);
 
     if (error == -ENOTCONN || error == -ECANCELED || error == -ENOMEM || error == -ENOENT)
         return error;
@@ -408,7 +428,8 @@ static int piece_failed(struct pieces *pieces, const char *what, int error)
     return 0;
 }
 
-static int pieces_read(struct virt_link *link, const struct seen *seen, bool again, struct pieces *pieces)
+static int pieces_read(struct virt_link *link, const struct seen *seen, bool again,
+                       struct pieces *pieces)
 {
     const struct virt_record *before = seen->before;
     struct virt_body *body = before ? before->body : NULL;
@@ -418,7 +439,8 @@ static int pieces_read(struct virt_link *link, const struct seen *seen, bool aga
                    before->domain.persistent != seen->persistent || stats_disagree(seen, body);
     int r;
 
-    r = changed ? link_read_body(link, seen->domain, seen->active, seen->persistent, body, &pieces->body)
+    r = changed ? link_read_body(link, seen->domain, seen->active, seen->persistent, body,
+                                 &pieces->body)
                 : (pieces->body = virt_body_ref(body), 0);
     if (r < 0)
         r = piece_failed(pieces, "The domain's XML", r);
@@ -427,7 +449,8 @@ static int pieces_read(struct virt_link *link, const struct seen *seen, bool aga
     else if (r >= 0 && !pieces->body)
         r = body_bare(seen, &pieces->body);
     if (r >= 0 && seen->has_snapshots) {
-        r = link_read_snapshots(link, seen->domain, !changed, before ? before->snapshots : NULL, &pieces->snapshots);
+        r = link_read_snapshots(link, seen->domain, !changed, before ? before->snapshots : NULL,
+                                &pieces->snapshots);
         if (r < 0)
             r = piece_failed(pieces, "The list of snapshots", r);
     }
@@ -440,8 +463,8 @@ static int pieces_read(struct virt_link *link, const struct seen *seen, bool aga
     return r;
 }
 
-static int record_make(struct virt_link *link, const struct seen *seen, struct pieces *pieces, bool *ret_again,
-                       struct virt_record **ret_record)
+static int record_make(struct virt_link *link, const struct seen *seen, struct pieces *pieces,
+                       bool *ret_again, struct virt_record **ret_record)
 {
     _cleanup_(virt_record_unrefp) struct virt_record *record = NULL;
     int r;
@@ -460,7 +483,8 @@ static int record_make(struct virt_link *link, const struct seen *seen, struct p
     return 0;
 }
 
-static int seen_read(struct virt_link *link, struct seen *seen, bool again, struct virt_record **ret_record)
+static int seen_read(struct virt_link *link, struct seen *seen, bool again,
+                     struct virt_record **ret_record)
 {
     _cleanup_(pieces_done) struct pieces pieces = { 0 };
     bool job_began = false;
@@ -491,7 +515,7 @@ static int seen_read(struct virt_link *link, struct seen *seen, bool again, stru
     return r;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------------------------------- */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 static int round_read(struct round *round, bool full)
 {
@@ -506,7 +530,8 @@ static int round_read(struct round *round, bool full)
         struct virt_record *before = seen->before, *record = NULL;
         bool again = full && (link->round + i) % READ_ALL_EVERY == 0;
 
-        if (!full && !seen->named && before && virt_domain_is_active(&before->domain) == seen->active) {
+        if (!full && !seen->named && before &&
+            virt_domain_is_active(&before->domain) == seen->active) {
             round->records[round->n_records++] = virt_record_ref(before);
             continue;
         }
@@ -530,13 +555,16 @@ int link_read_domains(struct virt_link *link, bool full, const struct link_news 
 
     r = round_list(&round);
     if (r >= 0)
-        r = round_mark(&round, VIR_CONNECT_LIST_DOMAINS_PERSISTENT, offsetof(struct seen, persistent));
+        r = round_mark(&round, VIR_CONNECT_LIST_DOMAINS_PERSISTENT,
+                       offsetof(struct seen, persistent));
     if (r >= 0)
         r = round_mark(&round, VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE, offsetof(struct seen, saved));
     if (r >= 0)
-        r = round_mark(&round, VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT, offsetof(struct seen, has_snapshots));
+        r = round_mark(&round, VIR_CONNECT_LIST_DOMAINS_HAS_SNAPSHOT,
+                       offsetof(struct seen, has_snapshots));
     if (r >= 0)
-        r = round_mark(&round, VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT, offsetof(struct seen, has_checkpoints));
+        r = round_mark(&round, VIR_CONNECT_LIST_DOMAINS_HAS_CHECKPOINT,
+                       offsetof(struct seen, has_checkpoints));
     if (r < 0)
         return r;
     round_match(&round, news);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One connection to libvirt and its thread: what the loop, libvirt's events and the thread itself share. */
+/* One connection to libvirt and its thread: what the loop, libvirt's events and the thread itself
+ * share. */
 #pragma once
 
 #include <libvirt/libvirt.h>
@@ -63,11 +64,11 @@ struct virt_link {
 };
 
 
-/* To be called before every call of libvirt's: notes that it begins. -ECANCELED when the thread is to end, -ENOTCONN when the
- * connection is closed. */
+/* To be called before every call of libvirt's: notes that it begins. -ECANCELED when the thread is
+ * to end, -ENOTCONN when the connection is closed. */
 int link_call(struct virt_link *link);
-/* What libvirt's last error of this thread means for what was being done: -ENOTCONN when the connection is gone,
- * -ENOENT when what was asked about is, -EOPNOTSUPP, else -EIO. */
+/* What libvirt's last error of this thread means for what was being done: -ENOTCONN when the
+ * connection is gone, -ENOENT when what was asked about is, -EOPNOTSUPP, else -EIO. */
 int link_error(const struct virt_link *link);
 
 struct virt_link *link_ref(struct virt_link *link);
@@ -76,10 +77,10 @@ void *link_run(void *userdata);
 /* A thread says that nothing of libvirt's runs in it any more. */
 void link_thread_ended(void);
 
-/* ---- reading --------------------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
-/* Looks at all (full) or at what the news name, and replaces link->records and link->pools. -ENOTCONN, -ECANCELED, or
- * another -errno: then they stay as they were. */
+/* Looks at all (full) or at what the news name, and replaces link->records and link->pools.
+ * -ENOTCONN, -ECANCELED, or another -errno: then they stay as they were. */
 int link_read_domains(struct virt_link *link, bool full, const struct link_news *news);
 int link_read_pools(struct virt_link *link, const struct link_news *news);
 
@@ -89,9 +90,10 @@ int link_read_body(struct virt_link *link, virDomainPtr domain, bool active, boo
 int link_read_snapshots(struct virt_link *link, virDomainPtr domain, bool names_only,
                         struct virt_snapshots *before, struct virt_snapshots **ret_snapshots);
 int link_read_checkpoints(struct virt_link *link, virDomainPtr domain, bool names_only,
-                          struct virt_checkpoints *before, struct virt_checkpoints **ret_checkpoints);
-/* What runs on an active domain: jobs and disk errors into record's domain. before: as it was last, or NULL.
- * *ret_again: a job began whose mirror the body does not know yet. */
+                          struct virt_checkpoints *before,
+                          struct virt_checkpoints **ret_checkpoints);
+/* What runs on an active domain: jobs and disk errors into record's domain. before: as it was last,
+ * or NULL. *ret_again: a job began whose mirror the body does not know yet. */
 int link_read_jobs(struct virt_link *link, virDomainPtr domain, const struct virt_record *before,
                    struct virt_record *record, bool *ret_again);
 

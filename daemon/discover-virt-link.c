@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The thread of one connection: opens it, gathers its events, looks when there is reason to, tells the loop, and begins
- * again when it is lost. */
+/* The thread of one connection: opens it, gathers its events, looks when there is reason to, tells
+ * the loop, and begins again when it is lost. */
 #include <errno.h>
 #include <inttypes.h>
 #include <libvirt/virterror.h>
@@ -54,7 +54,7 @@ struct virt_link *link_unref(struct virt_link *link)
     return NULL;
 }
 
-/* ---- calls of libvirt ------------------------------------------------------------------------------------------- */
+/* ---- calls of libvirt ------------------------------------------------------------------------ */
 
 static int call_begin(struct virt_link *link, bool opening)
 {
@@ -103,7 +103,7 @@ int link_error(const struct virt_link *link)
     }
 }
 
-/* ---- telling the loop --------------------------------------------------------------------------------------------- */
+/* ---- telling the loop ------------------------------------------------------------------------ */
 
 static void link_set_error(struct virt_link *link, const char *text)
 {
@@ -112,7 +112,8 @@ static void link_set_error(struct virt_link *link, const char *text)
         link->error = NULL;
 }
 
-static void link_set_state(struct virt_link *link, bool absent, bool connected, bool complete, const char *error)
+static void link_set_state(struct virt_link *link, bool absent, bool connected, bool complete,
+                           const char *error)
 {
     if (absent != link->absent || connected != link->connected || complete != link->complete)
         link->since = usec_now(CLOCK_REALTIME);
@@ -161,7 +162,7 @@ static void link_tell(struct virt_link *link)
         return;                 /* it is awake already: the counter is full */
 }
 
-/* ---- events, in libvirt's thread of events ----------------------------------------------------------------------- */
+/* ---- events, in libvirt's thread of events --------------------------------------------------- */
 
 static void news_time(struct virt_link *link)
 {
@@ -195,42 +196,45 @@ static void domain_news(struct virt_link *link, virDomainPtr domain)
     pthread_mutex_unlock(&link->lock);
 }
 
-static int on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail, void *userdata)
+static int on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail,
+                        void *userdata)
 {
     domain_news(userdata, domain);
     return 0;
 }
 
-static void on_block_job(virConnectPtr connection, virDomainPtr domain, const char *disk, int type, int status,
-                         void *userdata)
+static void on_block_job(virConnectPtr connection, virDomainPtr domain, const char *disk, int type,
+                         int status, void *userdata)
 {
     domain_news(userdata, domain);
 }
 
-static void on_disk_change(virConnectPtr connection, virDomainPtr domain, const char *old, const char *new,
-                           const char *alias, int reason, void *userdata)
+static void on_disk_change(virConnectPtr connection, virDomainPtr domain, const char *old,
+                           const char *new, const char *alias, int reason, void *userdata)
 {
     domain_news(userdata, domain);
 }
 
-static void on_device(virConnectPtr connection, virDomainPtr domain, const char *alias, void *userdata)
+static void on_device(virConnectPtr connection, virDomainPtr domain, const char *alias,
+                      void *userdata)
 {
     domain_news(userdata, domain);
 }
 
-static void on_io_error(virConnectPtr connection, virDomainPtr domain, const char *source, const char *alias,
-                        int action, const char *reason, void *userdata)
+static void on_io_error(virConnectPtr connection, virDomainPtr domain, const char *source,
+                        const char *alias, int action, const char *reason, void *userdata)
 {
     domain_news(userdata, domain);
 }
 
-static void on_job_completed(virConnectPtr connection, virDomainPtr domain, virTypedParameterPtr parameters, int n,
-                             void *userdata)
+static void on_job_completed(virConnectPtr connection, virDomainPtr domain,
+                             virTypedParameterPtr parameters, int n, void *userdata)
 {
     domain_news(userdata, domain);
 }
 
-static void on_pool(virConnectPtr connection, virStoragePoolPtr pool, int event, int detail, void *userdata)
+static void on_pool(virConnectPtr connection, virStoragePoolPtr pool, int event, int detail,
+                    void *userdata)
 {
     struct virt_link *link = userdata;
 
@@ -307,8 +311,8 @@ static int link_register(struct virt_link *link)
         if (r < 0)
             return r;
         link_ref(link);
-        id = virConnectDomainEventRegisterAny(link->connection, NULL, events[i].id, events[i].callback, link,
-                                              on_callback_gone);
+        id = virConnectDomainEventRegisterAny(link->connection, NULL, events[i].id,
+                                              events[i].callback, link, on_callback_gone);
         if (id >= 0)
             link->domain_events[link->n_domain_events++] = id;
         else
@@ -329,7 +333,7 @@ static int link_register(struct virt_link *link)
     return 0;
 }
 
-/* ---- the connection ---------------------------------------------------------------------------------------------- */
+/* ---- the connection -------------------------------------------------------------------------- */
 
 static void link_close(struct virt_link *link)
 {
@@ -366,7 +370,8 @@ static uint64_t socket_mark(const char *path)
 
     if (stat(path, &st) < 0)
         return 0;
-    return (uint64_t)st.st_ino * 31 + (uint64_t)st.st_ctim.tv_sec * NSEC_PER_SEC + (uint64_t)st.st_ctim.tv_nsec;
+    return (uint64_t)st.st_ino * 31 + (uint64_t)st.st_ctim.tv_sec * NSEC_PER_SEC +
+           (uint64_t)st.st_ctim.tv_nsec;
 }
 
 /* Changes when a libvirt of this host begins to listen, or another one does: it may answer now. */
@@ -409,7 +414,8 @@ static int link_open(struct virt_link *link)
         calls_end(link);
         return -ENOTCONN;
     }
-    /* Without a reference: a driver without such a callback would never give it back. It is taken out before the end. */
+    /* Without a reference: a driver without such a callback would never give it back. It is taken
+     * out before the end. */
     (void) virConnectRegisterCloseCallback(link->connection, on_close, link, NULL);
     /* -1 or 1 of a driver without: it is no process of its own. */
     (void) virConnectSetKeepAlive(link->connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
@@ -419,8 +425,8 @@ static int link_open(struct virt_link *link)
     return r;
 }
 
-/* Waits until usec on CLOCK_MONOTONIC or until there is something to do; 0, or -ECANCELED, -ENOTCONN. Takes the news when they
- * are ripe. */
+/* Waits until usec on CLOCK_MONOTONIC or until there is something to do; 0, or -ECANCELED,
+ * -ENOTCONN. Takes the news when they are ripe. */
 static int link_wait(struct virt_link *link, uint64_t until, struct link_news *ret_news)
 {
     struct link_news *news = &link->news;
@@ -451,14 +457,16 @@ static int link_wait(struct virt_link *link, uint64_t until, struct link_news *r
         }
         if (until <= now)
             break;
-        at = (struct timespec){ .tv_sec = (time_t)(wake / USEC_PER_SEC), .tv_nsec = (long)(wake % USEC_PER_SEC * 1000) };
+        at = (struct timespec){ .tv_sec = (time_t)(wake / USEC_PER_SEC),
+                                .tv_nsec = (long)(wake % USEC_PER_SEC * 1000) };
         (void) pthread_cond_timedwait(&link->changed, &link->lock, &at);
     }
     pthread_mutex_unlock(&link->lock);
     return r;
 }
 
-/* Waits before another try: so long at most. 1: not so long, for something changed; else as link_wait(). */
+/* Waits before another try: so long at most. 1: not so long, for something changed; else as
+ * link_wait(). */
 static int link_pause(struct virt_link *link, uint64_t usec)
 {
     uint64_t until = usec_now(CLOCK_MONOTONIC) + usec, mark = sockets_mark(link);
@@ -503,8 +511,9 @@ static int link_serve(struct virt_link *link)
             link_tell(link);
         } else if (r != -ECANCELED && r != -ENOTCONN) {
             /* what was known stays, and stays said, until it can be read again */
-            link_set_state(link, false, true, link->complete, virGetLastErrorCode() == VIR_ERR_OK
-                                                                  ? strerror(-r) : virGetLastErrorMessage());
+            link_set_state(link, false, true, link->complete,
+                           virGetLastErrorCode() == VIR_ERR_OK ? strerror(-r)
+                                                               : virGetLastErrorMessage());
             link_tell(link);
             r = 0;
         }

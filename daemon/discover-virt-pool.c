@@ -21,7 +21,8 @@ static int compare_volumes(const void *a, const void *b)
     return strcmp(((const struct volume *)a)->name, ((const struct volume *)b)->name);
 }
 
-static int volume_read(struct virt_link *link, virStorageVolPtr item, bool devices, struct volume *volume)
+static int volume_read(struct virt_link *link, virStorageVolPtr item, bool devices,
+                       struct volume *volume)
 {
     const char *name = virStorageVolGetName(item);
     int r = 0;
@@ -103,7 +104,8 @@ static int pool_read_volumes(struct virt_link *link, virStoragePoolPtr item, str
     return pool_take_volumes(pool, volumes, n_volumes, devices);
 }
 
-static uint64_t refreshed(const struct virt_link *link, const struct link_news *news, const char *uuid)
+static uint64_t refreshed(const struct virt_link *link, const struct link_news *news,
+                          const char *uuid)
 {
     for (size_t i = news->n_refreshes; i-- > 0;)
         if (strcmp(news->refreshes[i].uuid, uuid) == 0)
@@ -157,8 +159,8 @@ static int compare_pools(const void *a, const void *b)
     return order ?: strcmp(pool_a->uuid, pool_b->uuid);
 }
 
-static int pools_read(struct virt_link *link, const struct link_news *news, virStoragePoolPtr *list, size_t n,
-                      struct virt_pools **ret_pools)
+static int pools_read(struct virt_link *link, const struct link_news *news, virStoragePoolPtr *list,
+                      size_t n, struct virt_pools **ret_pools)
 {
     _cleanup_(virt_pools_unrefp) struct virt_pools *pools = calloc(1, sizeof(*pools));
     int r = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The loop's side of libvirt's threads: takes what they say, notices when they hang, leaves them. */
+/* The loop's side of libvirt's threads: takes what they say, notices when they hang, leaves
+ * them. */
 #include "daemon/discover-virt.h"
 
 #include <errno.h>
@@ -17,7 +18,8 @@
 
 #define LOOK_INTERVAL (5 * USEC_PER_SEC)
 #define HUNG_AFTER (20 * USEC_PER_SEC)          /* of one call: libvirt does not answer */
-#define REPLACE_AFTER (60 * USEC_PER_SEC)       /* of opening, which keepalive does not end; doubled each time, */
+#define REPLACE_AFTER (60 * USEC_PER_SEC)       /* of opening, which keepalive does not end;
+                                                 * doubled each time, */
 #define REPLACE_AFTER_MAX (3600 * USEC_PER_SEC) /* since one that is only slow must get there */
 #define REPLACED_MAX 8                          /* threads that hang, at most */
 #define END_WAIT (200 * 1000)                   /* usec, for all threads together */
@@ -50,7 +52,7 @@ unsigned virt_watch_lingering(void)
     return atomic_load(&lingering);
 }
 
-/* ---- libvirt's events --------------------------------------------------------------------------------------- */
+/* ---- libvirt's events ------------------------------------------------------------------------ */
 
 static void *run_events(void *userdata)
 {
@@ -107,7 +109,7 @@ static int library_use(void)
     return library_error;
 }
 
-/* ---- threads of connections --------------------------------------------------------------------------------- */
+/* ---- threads of connections ------------------------------------------------------------------ */
 
 static int seat_start(struct virt_watch *watch, struct seat *seat, const char *uri)
 {
@@ -160,7 +162,7 @@ void link_thread_ended(void)
     atomic_fetch_sub(&lingering, 1);
 }
 
-/* ---- what they say ---------------------------------------------------------------------------------------------- */
+/* ---- what they say --------------------------------------------------------------------------- */
 
 /* A part as it is, but that nobody answers. */
 static int part_hung(const struct virt_part *part, uint64_t since, struct virt_part **ret_part)
@@ -249,8 +251,8 @@ static bool seat_look(struct virt_watch *watch, struct seat *seat, bool *ret_rep
     return mail || before != seat->hung_since;
 }
 
-/* A thread that opens a connection and gets no answer may wait for ever, while another one would be answered: the
- * daemon that did not is gone, or its socket was replaced. */
+/* A thread that opens a connection and gets no answer may wait for ever, while another one would be
+ * answered: the daemon that did not is gone, or its socket was replaced. */
 static void seat_replace(struct virt_watch *watch, size_t i)
 {
     struct seat *seat = &watch->seats[i];
@@ -265,7 +267,8 @@ static void seat_replace(struct virt_watch *watch, size_t i)
         seat->link = left;
         return;
     }
-    seat->replace_after = seat->replace_after * 2 > REPLACE_AFTER_MAX ? REPLACE_AFTER_MAX : seat->replace_after * 2;
+    seat->replace_after = seat->replace_after * 2 > REPLACE_AFTER_MAX
+                              ? REPLACE_AFTER_MAX : seat->replace_after * 2;
     pthread_mutex_lock(&left->lock);
     left->stop = true;
     pthread_mutex_unlock(&left->lock);
@@ -307,7 +310,7 @@ static int on_look(sd_event_source *source, uint64_t when, void *userdata)
     return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 DEFINE_CLEANUP(struct virt_watch *, virt_watch_free)
 
@@ -337,7 +340,8 @@ static int watch_start(struct virt_watch *watch)
     return r;
 }
 
-int virt_watch_new(sd_event *event, const struct virt_watch_options *options, struct virt_watch **ret_watch)
+int virt_watch_new(sd_event *event, const struct virt_watch_options *options,
+                   struct virt_watch **ret_watch)
 {
     _cleanup_(virt_watch_freep) struct virt_watch *watch = calloc(1, sizeof(*watch));
     int r;
@@ -352,8 +356,8 @@ int virt_watch_new(sd_event *event, const struct virt_watch_options *options, st
         return -errno;
     r = sd_event_add_io(event, &watch->wake, watch->wake_fd, EPOLLIN, on_wake, watch);
     if (r >= 0)
-        r = sd_event_add_time_relative(event, &watch->look, CLOCK_MONOTONIC, LOOK_INTERVAL, LOOK_INTERVAL / 10,
-                                       on_look, watch);
+        r = sd_event_add_time_relative(event, &watch->look, CLOCK_MONOTONIC, LOOK_INTERVAL,
+                                       LOOK_INTERVAL / 10, on_look, watch);
     if (r >= 0 && (!options->uris || options->uris[0]))
         r = library_use();
     if (r >= 0)

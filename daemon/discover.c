@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The set of datastores: made from the database and the configuration, found by name and by path. */
+/* The set of datastores: made from the database and the configuration, found by name and by
+ * path. */
 #include "daemon/discover.h"
 
 #include <errno.h>
@@ -10,7 +11,8 @@
 #include "daemon/strv.h"
 #include "lib/cleanup.h"
 
-int discover_new(sd_event *event, const struct discover_options *options, struct discover **ret_discover)
+int discover_new(sd_event *event, const struct discover_options *options,
+                 struct discover **ret_discover)
 {
     struct discover *discover = calloc(1, sizeof(*discover));
 
@@ -60,7 +62,8 @@ uint64_t discover_now(const struct discover *discover)
 {
     uint64_t now = 0;
 
-    (void) sd_event_now(discover->event, CLOCK_REALTIME, &now);     /* fails for a wrong clock only */
+    /* fails for a wrong clock only */
+    (void) sd_event_now(discover->event, CLOCK_REALTIME, &now);
     return now;
 }
 
@@ -92,10 +95,12 @@ void discover_vanish(struct discover *discover, struct image *image, bool by_wal
 /* ---- datastores come and go ----------------------------------------------------------------- */
 
 /* Takes the datastore. */
-static int discover_add(struct discover *discover, struct datastore *datastore, struct site **ret_site)
+static int discover_add(struct discover *discover, struct datastore *datastore,
+                        struct site **ret_site)
 {
     struct site **sites = reallocarray(discover->sites, discover->n_sites + 1, sizeof(*sites));
-    struct datastore **listed = reallocarray(discover->listed, discover->n_sites + 1, sizeof(*listed));
+    struct datastore **listed = reallocarray(discover->listed, discover->n_sites + 1,
+                                             sizeof(*listed));
     struct site *site;
     size_t i;
     int r = -ENOMEM;
@@ -110,7 +115,8 @@ static int discover_add(struct discover *discover, struct datastore *datastore, 
         datastore_free(datastore);
         return r;
     }
-    for (i = discover->n_sites++; i > 0 && strcmp(sites[i - 1]->datastore->name, datastore->name) > 0; i--)
+    for (i = discover->n_sites++;
+         i > 0 && strcmp(sites[i - 1]->datastore->name, datastore->name) > 0; i--)
         sites[i] = sites[i - 1];
     sites[i] = site;
     *ret_site = site;
@@ -191,7 +197,8 @@ static void discover_remove(struct discover *discover, size_t index)
     site_free(site);
 }
 
-static const struct place *place_find(const struct places *places, const char *name, const char *path)
+static const struct place *place_find(const struct places *places, const char *name,
+                                      const char *path)
 {
     for (size_t i = 0; i < places->n_items; i++)
         if (strcmp(places->items[i].name, name) == 0 && strcmp(places->items[i].path, path) == 0)
@@ -202,7 +209,8 @@ static const struct place *place_find(const struct places *places, const char *n
 static const struct alias *alias_find(const struct discover *discover, const struct place *place)
 {
     for (size_t i = 0; i < discover->n_aliases; i++)
-        if (strcmp(discover->aliases[i].name, place->name) == 0 && strcmp(discover->aliases[i].path, place->path) == 0)
+        if (strcmp(discover->aliases[i].name, place->name) == 0 &&
+            strcmp(discover->aliases[i].path, place->path) == 0)
             return &discover->aliases[i];
     return NULL;
 }
@@ -225,28 +233,32 @@ static void aliases_sweep(struct discover *discover, const struct places *places
 
 bool discover_alias(struct discover *discover, struct site *loser, struct site *winner)
 {
-    struct alias *aliases = reallocarray(discover->aliases, discover->n_aliases + 1, sizeof(*aliases)), alias;
+    struct alias *aliases = reallocarray(discover->aliases, discover->n_aliases + 1,
+                                         sizeof(*aliases)),
+                 alias;
     size_t index = 0;
 
     if (!aliases) {
-        log_error(-ENOMEM, "Cannot take note that datastore %s is %s by another path: %m", loser->datastore->name,
-                  winner->datastore->name);
+        log_error(-ENOMEM, "Cannot take note that datastore %s is %s by another path: %m",
+                  loser->datastore->name, winner->datastore->name);
         return false;
     }
     discover->aliases = aliases;
     alias = (struct alias){
         .name = strdup(loser->datastore->name), .path = strdup(loser->datastore->path),
-        .real_path = loser->real_path ? strdup(loser->real_path) : NULL, .of = strdup(winner->datastore->name),
+        .real_path = loser->real_path ? strdup(loser->real_path) : NULL,
+        .of = strdup(winner->datastore->name),
     };
     if (!alias.name || !alias.path || !alias.of) {
         alias_done(&alias);
-        log_error(-ENOMEM, "Cannot take note that datastore %s is %s by another path: %m", loser->datastore->name,
-                  winner->datastore->name);
+        log_error(-ENOMEM, "Cannot take note that datastore %s is %s by another path: %m",
+                  loser->datastore->name, winner->datastore->name);
         return false;
     }
     aliases[discover->n_aliases++] = alias;
     log_full(loser->datastore->pool ? LOG_INFO : LOG_WARNING, 0,
-             "Datastore %s is the same directory as %s, and is audited as that alone", loser->datastore->name,
+             "Datastore %s is the same directory as %s, and is audited as that "
+             "alone", loser->datastore->name,
              winner->datastore->name);
     while (discover->sites[index] != loser)
         index++;
@@ -282,8 +294,8 @@ static bool roots_have(char *const *roots, const char *root)
     return false;
 }
 
-/* Each helper knows all roots: references may lead from one datastore into another. One that is new is told to those that
- * run; they forget none but by a new start. */
+/* Each helper knows all roots: references may lead from one datastore into another. One that is new
+ * is told to those that run; they forget none but by a new start. */
 static bool discover_set_roots(struct discover *discover, char **roots)
 {
     bool restart = false;
@@ -302,14 +314,16 @@ static bool discover_set_roots(struct discover *discover, char **roots)
     return restart;
 }
 
-/* What of a place may change while it is the same datastore. *ret_restart: its helper must begin anew. */
+/* What of a place may change while it is the same datastore. *ret_restart: its helper must begin
+ * anew. */
 static int site_take_place(struct site *site, const struct place *place, bool *ret_restart)
 {
     struct datastore *datastore = site->datastore;
     char **devices = NULL, *pool = NULL;
     int r;
 
-    *ret_restart |= !site->configured || site->watch != place->watch || datastore->recursive != place->recursive ||
+    *ret_restart |= !site->configured || site->watch != place->watch ||
+                    datastore->recursive != place->recursive ||
                     !strv_equal(site->devices, place->devices);
     r = strv_copy(place->devices, &devices);
     if (r < 0)
@@ -418,7 +432,8 @@ void discover_expect_pools(struct discover *discover, bool expected)
     discover->pools_expected = expected;
 }
 
-int discover_set_pools(struct discover *discover, const struct discover_pool *pools, size_t n, bool complete)
+int discover_set_pools(struct discover *discover, const struct discover_pool *pools, size_t n,
+                       bool complete)
 {
     _cleanup_(places_done) struct places places = { 0 };
     struct places before;
@@ -471,7 +486,8 @@ int discover_resume(struct discover *discover, struct datastore *datastore)
     return 0;
 }
 
-void discover_datastores(struct discover *discover, struct datastore *const **ret_datastores, size_t *ret_n)
+void discover_datastores(struct discover *discover, struct datastore *const **ret_datastores,
+                         size_t *ret_n)
 {
     for (size_t i = 0; i < discover->n_sites; i++)
         discover->listed[i] = discover->sites[i]->datastore;
@@ -491,7 +507,8 @@ int discover_images(struct discover *discover, struct image *const **ret_images,
     return 0;
 }
 
-int discover_images_below(struct discover *discover, const char *path, struct image *const **ret_images, size_t *ret_n)
+int discover_images_below(struct discover *discover, const char *path,
+                          struct image *const **ret_images, size_t *ret_n)
 {
     size_t first, end;
     int r;
@@ -539,8 +556,8 @@ static bool root_is_better(const char *path, const char *root, size_t *n_best)
     return true;
 }
 
-/* The longest root that path lies in, as it was given, as it really is, or by another path to it; a pool of devices has
- * these alone. */
+/* The longest root that path lies in, as it was given, as it really is, or by another path to it; a
+ * pool of devices has these alone. */
 struct datastore *discover_datastore_of(const struct discover *discover, const char *path)
 {
     struct datastore *best = NULL;
@@ -554,14 +571,16 @@ struct datastore *discover_datastore_of(const struct discover *discover, const c
                 return site->datastore;
             continue;
         }
-        if (root_is_better(path, site->datastore->path, &n_best) || root_is_better(path, site->real_path, &n_best))
+        if (root_is_better(path, site->datastore->path, &n_best) ||
+            root_is_better(path, site->real_path, &n_best))
             best = site->datastore;
     }
     for (size_t i = 0; i < discover->n_aliases; i++) {
         const struct alias *alias = &discover->aliases[i];
         const struct site *site = find_site(discover, alias->of);
 
-        if (site && (root_is_better(path, alias->path, &n_best) || root_is_better(path, alias->real_path, &n_best)))
+        if (site && (root_is_better(path, alias->path, &n_best) ||
+                     root_is_better(path, alias->real_path, &n_best)))
             best = site->datastore;
     }
     return best;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What there is: one qcaudit-files per datastore, whose walks and watches become datastores and images.
+/* What there is: one qcaudit-files per datastore, whose walks and watches become datastores and
+ * images.
  *
- * Owns every struct datastore and struct image. Candidates are all regular files and block devices that are not
- * empty, hidden ones too (an image does not get better by a dot), but not what lies below ".snapshot", ".snapshots"
- * or ".zfs": there a file system shows everything once more as it was. A path below two datastores belongs to
- * the one with the longer root.
+ * Owns every struct datastore and struct image. Candidates are all regular files and block devices
+ * that are not empty, hidden ones too (an image does not get better by a dot), but not what lies
+ * below ".snapshot", ".snapshots" or ".zfs": there a file system shows everything once more as it
+ * was. A path below two datastores belongs to the one with the longer root.
  *
- * A datastore that goes away (unmounted, hung, unreadable, another file system in its place) is offline and is tried
- * again with growing pauses; its images stay as they were. An image vanishes only when an event, or a complete walk
- * of an online datastore, says so.
+ * A datastore that goes away (unmounted, hung, unreadable, another file system in its place) is
+ * offline and is tried again with growing pauses; its images stay as they were. An image vanishes
+ * only when an event, or a complete walk of an online datastore, says so.
  *
- * Of several datastores whose roots are one and the same directory, by other spellings, links or mounts, one is kept: one of
- * the configuration before a pool, then the first by name. */
+ * Of several datastores whose roots are one and the same directory, by other spellings, links or
+ * mounts, one is kept: one of the configuration before a pool, then the first by name. */
 #pragma once
 
 #include "config.h"
@@ -20,7 +21,8 @@ struct discover;
 
 enum discover_change {
     DISCOVER_APPEARED,          /* not known before */
-    DISCOVER_FOUND_AGAIN,       /* from the database, seen for the first time by this daemon, as it was */
+    DISCOVER_FOUND_AGAIN,       /* from the database, seen for the first time by this daemon, as
+                                 * it was */
     DISCOVER_CHANGED,           /* another file, size or time of change; or closed by a writer */
     DISCOVER_ATTRIBUTES,        /* only owner, mode, links, and the ctime that goes with them */
     DISCOVER_VANISHED,          /* freed after the callback */
@@ -43,16 +45,18 @@ struct discover_options {
     void *userdata;
 };
 
-int discover_new(sd_event *event, const struct discover_options *options, struct discover **ret_discover);
+int discover_new(sd_event *event, const struct discover_options *options,
+                 struct discover **ret_discover);
 /* Frees all datastores and images without a callback but files_gone. */
 struct discover *discover_free(struct discover *discover);
 
-/* What the last daemon knew, before discover_set_config(); each is the callee's. -ENOENT (and freed) for an image
- * of a datastore that is not known. */
+/* What the last daemon knew, before discover_set_config(); each is the callee's. -ENOENT (and
+ * freed) for an image of a datastore that is not known. */
 int discover_load_datastore(struct discover *discover, struct datastore *datastore);
 int discover_load_image(struct discover *discover, const char *datastore, struct image *image);
 
-/* Makes, restarts and removes datastores so that they are those of config, which is not kept, and the pools. */
+/* Makes, restarts and removes datastores so that they are those of config, which is not kept, and
+ * the pools. */
 int discover_set_config(struct discover *discover, const struct config *config);
 
 /* A storage pool of libvirt's that is to be a datastore. */
@@ -62,41 +66,47 @@ struct discover_pool {
     bool of_devices;            /* they are block devices, */
     char *const *devices;       /* these: NULL-ended, or NULL */
     bool active;
-    bool autostart;             /* else it is a datastore only where it was one, while it is not active */
+    bool autostart;             /* else it is a datastore only where it was one, while it is not
+                                 * active */
     uint64_t refreshed;         /* a later time than before: it is walked */
-    uint64_t capacity, available;       /* bytes; of devices, since their folder says nothing of that */
+    uint64_t capacity, available;       /* bytes; of devices, since their folder says nothing of
+                                         * that */
 };
 
-/* Makes, walks, takes offline and removes the datastores of pools so that they are those; nothing is kept of the list.
- * complete: what is not in it is no pool any more; else it stays as it was. Before the first complete list, datastores that
- * only the database knows stay where they are. A pool that is a datastore already (of the configuration, another pool,
- * by whatever path) is none of its own. */
-int discover_set_pools(struct discover *discover, const struct discover_pool *pools, size_t n, bool complete);
+/* Makes, walks, takes offline and removes the datastores of pools so that they are those; nothing
+ * is kept of the list. complete: what is not in it is no pool any more; else it stays as it was.
+ * Before the first complete list, datastores that only the database knows stay where they are. A
+ * pool that is a datastore already (of the configuration, another pool, by whatever path) is none
+ * of its own. */
+int discover_set_pools(struct discover *discover, const struct discover_pool *pools, size_t n,
+                       bool complete);
 /* Will discover_set_pools() ever be called? To be said before discover_set_config(). */
 void discover_expect_pools(struct discover *discover, bool expected);
 
 /* Walks it; once more if a walk is under way. -ENOTCONN when it is not online. */
 int discover_walk(struct discover *discover, struct datastore *datastore);
 
-/* pause: the watch stays. release: the helper ends, nothing is open there any more. until: usec since the epoch,
- * UINT64_MAX without end. resume: also accepts another file system that
+/* pause: the watch stays. release: the helper ends, nothing is open there any more. until: usec
+ * since the epoch, UINT64_MAX without end. resume: also accepts another file system that
  * lies there now, unless it is empty. */
 int discover_pause(struct discover *discover, struct datastore *datastore, uint64_t until);
 int discover_release(struct discover *discover, struct datastore *datastore, uint64_t until);
 int discover_resume(struct discover *discover, struct datastore *datastore);
 
 /* In order of name; of path (bytes). Valid until the next change. */
-void discover_datastores(struct discover *discover, struct datastore *const **ret_datastores, size_t *ret_n);
+void discover_datastores(struct discover *discover, struct datastore *const **ret_datastores,
+                         size_t *ret_n);
 int discover_images(struct discover *discover, struct image *const **ret_images, size_t *ret_n);
 /* Those below the folder path alone. */
-int discover_images_below(struct discover *discover, const char *path, struct image *const **ret_images, size_t *ret_n);
+int discover_images_below(struct discover *discover, const char *path,
+                          struct image *const **ret_images, size_t *ret_n);
 /* Changes with every image that appears or vanishes. */
 uint64_t discover_generation(const struct discover *discover);
 
 struct datastore *discover_find_datastore(const struct discover *discover, const char *name);
 struct image *discover_find_image(const struct discover *discover, const char *path);
-/* The datastore in whose root the absolute path lies, by its text and by all paths known to lead to that root; NULL
- * outside all. */
+/* The datastore in whose root the absolute path lies, by its text and by all paths known to lead to
+ * that root; NULL outside all. */
 struct datastore *discover_datastore_of(const struct discover *discover, const char *path);
 /* NULL when it has no helper now. */
 struct files *discover_files(const struct discover *discover, const struct datastore *datastore);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Prints what is made from the tables while building: the sample configuration, the manual's keys, the journal
- * catalogue. */
+/* Prints what is made from the tables while building: the sample configuration, the manual's keys,
+ * the journal catalogue. */
 #include <errno.h>
 #include <string.h>
 
@@ -63,7 +63,8 @@ static const char *sample_value(const struct config_key *key)
     return key->fallback;
 }
 
-static void print_sample_key(const struct config_key *key, const char *name, unsigned depth, bool list, bool first)
+static void print_sample_key(const struct config_key *key, const char *name, unsigned depth,
+                             bool list, bool first)
 {
     bool datastore_path = strcmp(key->name, "datastores[].path") == 0;
     char prefix[32];
@@ -71,18 +72,23 @@ static void print_sample_key(const struct config_key *key, const char *name, uns
     snprintf(prefix, sizeof(prefix), "%*s# ", (int)(2 * depth), "");
     print_wrapped(prefix, key->description);
     /* The # stands before the text: without it, the key is where it belongs. */
-    printf("%*s%s%s%s: %s\n", (int)(2 * depth) - (list && first ? 2 : 0), "", datastore_path ? "" : "#",
-           list && first ? "- " : "", name, sample_value(key));
+    printf("%*s%s%s%s: %s\n", (int)(2 * depth) - (list && first ? 2 : 0), "",
+           datastore_path ? "" : "#", list && first ? "- " : "", name, sample_value(key));
 }
 
 static int print_sample(void)
 {
     char section[2][64] = { "", "" };
 
-    print_wrapped("# ", "Configuration of qcauditd: see qcauditd.yaml(5). Keys with a # in front show their defaults. "
-                        "Files *.yaml in the directory conf.d beside this file are read after it, in order of name: "
-                        "later ones win key by key, and lists grow. qcauditd --check-config looks for mistakes; "
-                        "systemctl reload qcauditd reads all files again.");
+    print_wrapped(
+        "# ",
+        "Configuration of qcauditd: see qcauditd.yaml(5). Keys with a # in front show their "
+        "defaults. "
+        "Files *.yaml in the directory conf.d beside this file are read after it, "
+        "in order of name: "
+        "later ones win key by key, and lists grow. qcauditd --check-config looks "
+        "for mistakes; "
+        "systemctl reload qcauditd reads all files again.");
     for (size_t i = 0; i < config_keys_count; i++) {
         const struct config_key *key = &config_keys[i];
         char name[64], *parts[3];
@@ -106,7 +112,9 @@ static int print_sample(void)
                 printf("  %s:\n", parts[1]);
         }
         if (key->type == CONFIG_ENABLED) {
-            print_wrapped("  # ", "Each finding can be turned off by its name; qcauditctl explain lists them.");
+            print_wrapped(
+                "  # ",
+                "Each finding can be turned off by its name; qcauditctl explain lists them.");
             printf("  #size-mismatch: on\n");
             section[1][0] = 0;
             continue;
@@ -148,11 +156,21 @@ static void print_literal(const char *text)
 static int print_keys(void)
 {
     static const char *const values[] = {
-        [CONFIG_BOOL] = "yes|no", [CONFIG_COUNT] = "number", [CONFIG_DURATION] = "duration", [CONFIG_SIZE] = "size",
-        [CONFIG_RATE] = "rate", [CONFIG_SHARE] = "share", [CONFIG_WINDOW] = "hours",
-        [CONFIG_SEVERITY] = "severity", [CONFIG_NAME] = "name",
-        [CONFIG_PATH] = "path", [CONFIG_PATTERNS] = "patterns", [CONFIG_THRESHOLDS] = "thresholds",
-        [CONFIG_ENABLED] = "yes|no", [CONFIG_URIS] = "URIs", [CONFIG_POOLS] = "all|none|names",
+        [CONFIG_BOOL] = "yes|no",
+        [CONFIG_COUNT] = "number",
+        [CONFIG_DURATION] = "duration",
+        [CONFIG_SIZE] = "size",
+        [CONFIG_RATE] = "rate",
+        [CONFIG_SHARE] = "share",
+        [CONFIG_WINDOW] = "hours",
+        [CONFIG_SEVERITY] = "severity",
+        [CONFIG_NAME] = "name",
+        [CONFIG_PATH] = "path",
+        [CONFIG_PATTERNS] = "patterns",
+        [CONFIG_THRESHOLDS] = "thresholds",
+        [CONFIG_ENABLED] = "yes|no",
+        [CONFIG_URIS] = "URIs",
+        [CONFIG_POOLS] = "all|none|names",
     };
 
     puts(".Bl -tag -width Ds");
@@ -209,9 +227,13 @@ static int print_catalogue(void)
                "with the image's path shows the evidence and the exact commands.\n", finding->name);
     }
     print_catalogue_head(ALERT_SUMMARY_MESSAGE_ID, "Many findings were told at once");
-    print_wrapped("", "So many findings changed within a short time, or in the first pass over a store, that qcauditd "
-                      "tells them together. The entry carries the QCAUDIT_EVENT_ID of each; all of them are in the "
-                      "history.\n\nqcauditctl findings shows what is open.");
+    print_wrapped(
+        "",
+        "So many findings changed within a short time, or in the first pass over a store, that "
+        "qcauditd "
+        "tells them together. The entry carries the QCAUDIT_EVENT_ID of each; all of "
+        "them are in the "
+        "history.\n\nqcauditctl findings shows what is open.");
     return 0;
 }
 
@@ -220,7 +242,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*print)(void);
-    } documents[] = { { "sample", print_sample }, { "keys", print_keys }, { "catalogue", print_catalogue } };
+    } documents[] = { { "sample", print_sample },
+                      { "keys", print_keys },
+                      { "catalogue", print_catalogue } };
 
     for (size_t i = 0; argc == 2 && i < ELEMENTSOF(documents); i++)
         if (strcmp(argv[1], documents[i].name) == 0) {

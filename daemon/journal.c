@@ -22,11 +22,12 @@ static uint32_t checksum(const char *text, size_t size)
     return (uint32_t)crc32(0, (const uint8_t *)text, (unsigned)size);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 int state_file_open_fd(const char *path, int flags, int *ret_fd)
 {
-    _cleanup_close_ int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+    _cleanup_close_ int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY,
+                                  0600);
     struct stat st;
 
     if (fd < 0)
@@ -52,7 +53,7 @@ FILE *state_file_open(const char *path)
     return file;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static int parse(const char *line, size_t size, json_object **ret_entry)
 {
@@ -75,7 +76,8 @@ static int parse(const char *line, size_t size, json_object **ret_entry)
     return 0;
 }
 
-static int take_line(const char *line, size_t size, int (*entry)(void *userdata, json_object *entry), void *userdata)
+static int take_line(const char *line, size_t size,
+                     int (*entry)(void *userdata, json_object *entry), void *userdata)
 {
     _cleanup_(json_object_putp) json_object *object = NULL;
     int r = size > JOURNAL_LINE_MAX ? -EBADMSG : parse(line, size, &object);
@@ -97,7 +99,8 @@ int journal_read(FILE *file, int (*entry)(void *userdata, json_object *entry), v
     struct stat st;
     ssize_t n;
 
-    if (fileno(file) >= 0 && fstat(fileno(file), &st) == 0 && (uint64_t)st.st_size > JOURNAL_SIZE_MAX)
+    if (fileno(file) >= 0 && fstat(fileno(file), &st) == 0 &&
+        (uint64_t)st.st_size > JOURNAL_SIZE_MAX)
         return -EFBIG;
     errno = 0;
     while ((n = getline(&line, &allocated, file)) > 0) {
@@ -128,11 +131,12 @@ int journal_read(FILE *file, int (*entry)(void *userdata, json_object *entry), v
     return 0;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 int journal_line(json_object *entry, char **ret_line)
 {
-    const char *text = json_object_to_json_string_ext(entry, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    const char *text = json_object_to_json_string_ext(entry, JSON_C_TO_STRING_PLAIN |
+                                                                 JSON_C_TO_STRING_NOSLASHESCAPE);
 
     if (!text || asprintf(ret_line, "%08" PRIx32 " %s\n", checksum(text, strlen(text)), text) < 0)
         return -ENOMEM;
@@ -157,7 +161,8 @@ static int write_all(int fd, const char *bytes, size_t size)
 static int write_first(int fd)
 {
     char line[64];
-    int n = snprintf(line, sizeof(line), "%08" PRIx32 " %s\n", checksum(FIRST_ENTRY, strlen(FIRST_ENTRY)), FIRST_ENTRY);
+    int n = snprintf(line, sizeof(line), "%08" PRIx32 " %s\n",
+                     checksum(FIRST_ENTRY, strlen(FIRST_ENTRY)), FIRST_ENTRY);
 
     return write_all(fd, line, (size_t)n);
 }

@@ -27,7 +27,8 @@ static int judge_full(struct judging *judging, const struct datastore *datastore
     evidence_number(&evidence, "threshold-share", step);
     return judging_add(judging, FINDING_DATASTORE_FULL, severity, share / 100, &evidence,
                        "is %u %% full, %s are left (%s from %u %%)", (unsigned)(share / 100),
-                       text_size(available, words), severity_name(severity), (unsigned)(step / 100));
+                       text_size(available, words), severity_name(severity),
+                       (unsigned)(step / 100));
 }
 
 /* size-bytes, available-bytes, growth-bytes, share, threshold-share */
@@ -39,7 +40,8 @@ static int judge_overcommitted(struct judging *judging, const struct datastore *
     char words[TEXT_SIZE_MAX], room[TEXT_SIZE_MAX];
     enum severity severity;
 
-    share = worst * 10000 / size > UINT64_MAX / 2 ? UINT64_MAX / 2 : (uint64_t)(worst * 10000 / size);
+    share = worst * 10000 / size > UINT64_MAX / 2 ? UINT64_MAX / 2
+                                                  : (uint64_t)(worst * 10000 / size);
     if (datastore->growth <= available ||
         !steps_reached(&judging->thresholds->datastore_overcommitted, share, &severity, &step))
         return 0;
@@ -50,7 +52,8 @@ static int judge_overcommitted(struct judging *judging, const struct datastore *
     evidence_number(&evidence, "share", share);
     evidence_number(&evidence, "threshold-share", step);
     return judging_add(judging, FINDING_DATASTORE_OVERCOMMITTED, severity, share / 100, &evidence,
-                       "holds images that can grow by %s, and %s are left", text_size(datastore->growth, words),
+                       "holds images that can grow by %s, and %s are "
+                       "left", text_size(datastore->growth, words),
                        text_size(available, room));
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of chains: depth, age and rhythm of layers, loops, internal snapshots. What is about all
- * layers of a disk is judged with its own layer, and told of the deepest leaf above. */
+/* The judge of chains: depth, age and rhythm of layers, loops, internal snapshots. What is about
+ * all layers of a disk is judged with its own layer, and told of the deepest leaf above. */
 #include "daemon/judge-internal.h"
 
 #include <errno.h>
@@ -239,11 +239,13 @@ static int judge_old(struct judging *judging)
 
 /* ---- rhythm --------------------------------------------------------------------------------- */
 
-/* Runs of layers at one regular interval: a job that missed its hour once, or for days, is the same job. */
+/* Runs of layers at one regular interval: a job that missed its hour once, or for days, is the same
+ * job. */
 struct rhythm {
     uint64_t interval;          /* usec */
     uint32_t layers;            /* of all runs that are long enough */
-    uint64_t first, last;       /* usec: creation of the first run's first and of the last one's last layer */
+    uint64_t first, last;       /* usec: creation of the first run's first and of the last one's
+                                 * last layer */
     const char *source;
 };
 
@@ -258,7 +260,8 @@ static int compare_times(const void *a, const void *b)
 static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
 {
     const struct relation *chain = judging->chain;
-    uint32_t n = chain && !chain->pending ? chain->unconsolidated : 0, least = judging->thresholds->runaway_layers;
+    uint32_t n = chain && !chain->pending ? chain->unconsolidated : 0,
+             least = judging->thresholds->runaway_layers;
     _cleanup_free_ uint64_t *created = NULL, *intervals = NULL;
     const struct image *layer = judging->leaf;
     struct rhythm best = { .interval = 0 };
@@ -310,7 +313,8 @@ static uint64_t rhythm_end(const struct rhythm *rhythm)
     return end;
 }
 
-/* When the layers, growing as they did, will have taken all the space that is left; 0: not in sight. */
+/* When the layers, growing as they did, will have taken all the space that is left; 0: not in
+ * sight. */
 static uint64_t space_end(const struct judging *judging, const struct rhythm *rhythm)
 {
     const struct datastore *datastore = judging->image->datastore;

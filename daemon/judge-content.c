@@ -189,7 +189,8 @@ static bool issue_is_of_snapshots(const struct judging *judging, const struct qc
 
 static bool issue_is_of_bitmaps(const struct judging *judging, const struct qca_issue *issue)
 {
-    return issue->kind == QCA_ISSUE_BITMAPS_INVALID || issue->kind == QCA_ISSUE_BITMAP_BEYOND_DISK ||
+    return issue->kind == QCA_ISSUE_BITMAPS_INVALID ||
+           issue->kind == QCA_ISSUE_BITMAP_BEYOND_DISK ||
            ((issue->table == QCA_TABLE_BITMAP || issue->table == QCA_TABLE_BITMAP_DIRECTORY) &&
             issue_is_pointer(judging, issue));
 }

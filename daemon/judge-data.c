@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of what an image needs besides its tables so that data can be read: compressed data that
- * inflates, a LUKS header that a key can open. */
+/* The judge of what an image needs besides its tables so that data can be read: compressed data
+ * that inflates, a LUKS header that a key can open. */
 #include "daemon/judge-internal.h"
 
 #include "lib/cleanup.h"

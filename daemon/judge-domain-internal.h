@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the judges of domains share: judge-domain.c, and judge-domain-sides.c for snapshots and checkpoints. */
+/* What the judges of domains share: judge-domain.c, and judge-domain-sides.c for snapshots and
+ * checkpoints. */
 #pragma once
 
 #include "daemon/judge-internal.h"
@@ -19,7 +20,8 @@ struct evidence domain_evidence(const struct judging_domain *jd);
 bool disk_is_removable(const struct virt_disk *disk);
 bool domain_has_job(const struct virt_domain *domain);
 /* The image that a layer is; NULL when it is not known. */
-const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk, size_t layer);
+const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk,
+                                size_t layer);
 /* What its audit saw of it; NULL when that could not open it, or there is none. */
 const struct layer_report *image_report(const struct image *image);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Snapshots that libvirt or the image alone knows, and checkpoints without bitmaps or bitmaps without checkpoints. */
+/* Snapshots that libvirt or the image alone knows, and checkpoints without bitmaps or bitmaps
+ * without checkpoints. */
 #include <errno.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
-/* ---- snapshot-delete-stuck --------------------------------------------------------------------------------------- */
+/* ---- snapshot-delete-stuck ------------------------------------------------------------------- */
 
 /* The names of snapshots that are on one side only. */
 struct sides {
@@ -26,9 +27,10 @@ static bool image_has_snapshot(const struct layer_report *report, const char *na
 
 enum found { FOUND_YES, FOUND_NO, FOUND_UNKNOWN };
 
-/* Does any layer of the disk hold the internal snapshot? since: usec; an older audit says nothing. */
-static enum found disk_has_snapshot(const struct judging_domain *jd, const struct virt_disk *disk, const char *name,
-                                    uint64_t since)
+/* Does any layer of the disk hold the internal snapshot? since: usec; an older audit says
+ * nothing. */
+static enum found disk_has_snapshot(const struct judging_domain *jd, const struct virt_disk *disk,
+                                    const char *name, uint64_t since)
 {
     const struct image *image = layer_image(jd, disk, 0);
 
@@ -49,8 +51,8 @@ static enum found disk_has_snapshot(const struct judging_domain *jd, const struc
     return FOUND_UNKNOWN;
 }
 
-static void sides_add(struct sides *sides, bool libvirt, const struct virt_disk *disk, const char *path,
-                      const char *name)
+static void sides_add(struct sides *sides, bool libvirt, const struct virt_disk *disk,
+                      const char *path, const char *name)
 {
     struct evidence *list = libvirt ? &sides->libvirt_only : &sides->image_only;
     size_t *n = libvirt ? &sides->n_libvirt : &sides->n_image;
@@ -67,7 +69,8 @@ static void sides_add(struct sides *sides, bool libvirt, const struct virt_disk 
     evidence_append(list, &item);
 }
 
-/* Only libvirt knows it: an internal one that the image does not have, an external one whose overlay is not there. */
+/* Only libvirt knows it: an internal one that the image does not have, an external one whose
+ * overlay is not there. */
 static void find_libvirt_only(const struct judging_domain *jd, const struct virt_snapshot *snapshot,
                               struct sides *sides)
 {
@@ -92,7 +95,8 @@ static void find_libvirt_only(const struct judging_domain *jd, const struct virt
 }
 
 /* Only the image has it. */
-static void find_image_only(const struct judging_domain *jd, const struct virt_disk *disk, struct sides *sides)
+static void find_image_only(const struct judging_domain *jd, const struct virt_disk *disk,
+                            struct sides *sides)
 {
     const struct image *image = layer_image(jd, disk, 0);
     const struct layer_report *report = image_report(image);
@@ -102,14 +106,15 @@ static void find_image_only(const struct judging_domain *jd, const struct virt_d
         bool known = false;
 
         for (size_t k = 0; name && !known && k < jd->domain->n_snapshots; k++)
-            known = jd->domain->snapshots[k].name && strcmp(jd->domain->snapshots[k].name, name) == 0;
+            known = jd->domain->snapshots[k].name &&
+                    strcmp(jd->domain->snapshots[k].name, name) == 0;
         if (!known)
             sides_add(sides, false, disk, image->path, name ? name : "");
     }
 }
 
-/* domain, connection, deleting (a name), libvirt-only [snapshot, disk, path], image-only [the same]; libvirt-only-total and
- * image-only-total, of which the first are listed */
+/* domain, connection, deleting (a name), libvirt-only [snapshot, disk, path], image-only [the
+ * same]; libvirt-only-total and image-only-total, of which the first are listed */
 int judge_delete(struct judging_domain *jd)
 {
     struct sides sides = { .libvirt_only = evidence_new_list(), .image_only = evidence_new_list() };
@@ -136,28 +141,32 @@ int judge_delete(struct judging_domain *jd)
         if (!name)
             r = -ENOMEM;
         else if (deleting)
-            r = judging_add(&jd->judging, FINDING_SNAPSHOT_DELETE_STUCK, SEVERITY_ERROR, 1, &evidence,
-                            "has a snapshot whose deletion began and did not end: %s", name);
+            r = judging_add(&jd->judging, FINDING_SNAPSHOT_DELETE_STUCK, SEVERITY_ERROR, 1,
+                            &evidence, "has a snapshot whose deletion began and did not end: %s",
+                            name);
         else
             r = judging_add(&jd->judging, FINDING_SNAPSHOT_DELETE_STUCK,
-                            sides.n_libvirt > 0 ? SEVERITY_ERROR : SEVERITY_WARNING, sides.n_libvirt + sides.n_image,
-                            &evidence, "has %zu snapshot%s that only %s: %s%s",
+                            sides.n_libvirt > 0 ? SEVERITY_ERROR : SEVERITY_WARNING,
+                            sides.n_libvirt + sides.n_image, &evidence,
+                            "has %zu snapshot%s that only %s: %s%s",
                             sides.n_libvirt > 0 ? sides.n_libvirt : sides.n_image,
                             (sides.n_libvirt > 0 ? sides.n_libvirt : sides.n_image) == 1 ? "" : "s",
                             sides.n_libvirt > 0 ? "libvirt knows" : "the image has", name,
                             sides.n_libvirt + sides.n_image > 1 ? ", ..." : "");
         if (r >= 0)
-            judging_hold(&jd->judging, FINDING_SNAPSHOT_DELETE_STUCK, jd->judging.thresholds->delete_after);
+            judging_hold(&jd->judging, FINDING_SNAPSHOT_DELETE_STUCK,
+                         jd->judging.thresholds->delete_after);
     }
     evidence_done(&sides.libvirt_only);
     evidence_done(&sides.image_only);
     return r;
 }
 
-/* ---- checkpoint-mismatch -------------------------------------------------------------------------------------------- */
+/* ---- checkpoint-mismatch --------------------------------------------------------------------- */
 
 /* Does a layer of the disk hold the bitmap? */
-static enum found disk_has_bitmap(const struct judging_domain *jd, const struct virt_disk *disk, const char *name)
+static enum found disk_has_bitmap(const struct judging_domain *jd, const struct virt_disk *disk,
+                                  const char *name)
 {
     const struct image *image = layer_image(jd, disk, 0);
 
@@ -178,7 +187,8 @@ static enum found disk_has_bitmap(const struct judging_domain *jd, const struct 
     return FOUND_UNKNOWN;
 }
 
-static bool domain_has_checkpoint(const struct virt_domain *domain, const char *target, const char *bitmap)
+static bool domain_has_checkpoint(const struct virt_domain *domain, const char *target,
+                                  const char *bitmap)
 {
     for (size_t i = 0; i < domain->n_checkpoints; i++)
         for (size_t k = 0; k < domain->checkpoints[i].n_disks; k++) {
@@ -191,8 +201,8 @@ static bool domain_has_checkpoint(const struct virt_domain *domain, const char *
     return false;
 }
 
-static void list_checkpoint(struct evidence *list, size_t *n, const char *key, const char *name, const char *target,
-                            const char *path)
+static void list_checkpoint(struct evidence *list, size_t *n, const char *key, const char *name,
+                            const char *target, const char *path)
 {
     struct evidence item = { .object = NULL };
 
@@ -223,8 +233,8 @@ static void find_lost_bitmaps(const struct judging_domain *jd, struct evidence *
     }
 }
 
-static void find_lost_checkpoints(const struct judging_domain *jd, const struct virt_disk *disk, struct evidence *list,
-                                  size_t *n)
+static void find_lost_checkpoints(const struct judging_domain *jd, const struct virt_disk *disk,
+                                  struct evidence *list, size_t *n)
 {
     const struct image *image = layer_image(jd, disk, 0);
     const struct layer_report *report = image_report(image);
@@ -237,12 +247,13 @@ static void find_lost_checkpoints(const struct judging_domain *jd, const struct 
     }
 }
 
-/* domain, connection, without-bitmap [checkpoint, disk, path], without-checkpoint [bitmap, disk, path];
- * without-bitmap-total and without-checkpoint-total */
+/* domain, connection, without-bitmap [checkpoint, disk, path], without-checkpoint [bitmap, disk,
+ * path]; without-bitmap-total and without-checkpoint-total */
 int judge_checkpoints(struct judging_domain *jd)
 {
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
-    _cleanup_evidence_ struct evidence no_bitmap = { .object = NULL }, no_checkpoint = { .object = NULL };
+    _cleanup_evidence_ struct evidence no_bitmap = { .object = NULL },
+                                       no_checkpoint = { .object = NULL };
     size_t n_no_bitmap = 0, n_no_checkpoint = 0;
 
     /* A running QEMU keeps bitmaps in memory; the image has them when it stopped. */
@@ -262,7 +273,8 @@ int judge_checkpoints(struct judging_domain *jd)
     evidence_value(&evidence, "without-checkpoint", &no_checkpoint);
     evidence_number(&evidence, "without-bitmap-total", n_no_bitmap);
     evidence_number(&evidence, "without-checkpoint-total", n_no_checkpoint);
-    return judging_add(&jd->judging, FINDING_CHECKPOINT_MISMATCH, SEVERITY_WARNING, n_no_bitmap + n_no_checkpoint,
-                       &evidence, "has %zu checkpoint%s without a bitmap, and %zu bitmap%s without a checkpoint",
-                       n_no_bitmap, n_no_bitmap == 1 ? "" : "s", n_no_checkpoint, n_no_checkpoint == 1 ? "" : "s");
+    return judging_add(
+        &jd->judging, FINDING_CHECKPOINT_MISMATCH, SEVERITY_WARNING, n_no_bitmap + n_no_checkpoint,
+        &evidence, "has %zu checkpoint%s without a bitmap, and %zu bitmap%s without a checkpoint",
+        n_no_bitmap, n_no_bitmap == 1 ? "" : "s", n_no_checkpoint, n_no_checkpoint == 1 ? "" : "s");
 }

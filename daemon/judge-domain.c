@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of domains: what stands still, what was deleted under them, where libvirt's three ideas of a disk
- * disagree. */
+/* The judge of domains: what stands still, what was deleted under them, where libvirt's three ideas
+ * of a disk disagree. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,13 +20,16 @@ struct evidence domain_evidence(const struct judging_domain *jd)
 
 bool disk_is_removable(const struct virt_disk *disk)
 {
-    return disk->device && (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
+    return disk->device &&
+           (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
 }
 
-const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk, size_t layer)
+const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk,
+                                size_t layer)
 {
     const char *path = layer < disk->n_layers ? disk->layers[layer].path : NULL;
-    const struct image *image = path ? graph_find(jd->judging.graph, usage_path(jd->index, path)) : NULL;
+    const struct image *image = path ? graph_find(jd->judging.graph, usage_path(jd->index, path))
+                                     : NULL;
 
     return image && image->present ? image : NULL;
 }
@@ -46,7 +49,7 @@ bool domain_has_job(const struct virt_domain *domain)
     return domain->backup || domain->migrating;
 }
 
-/* ---- domain-io-error, memory-below-minimum, block-job-stalled -------------------------------------------- */
+/* ---- domain-io-error, memory-below-minimum, block-job-stalled -------------------------------- */
 
 /* domain, connection, disks [disk, error, path] */
 static int judge_io_error(struct judging_domain *jd)
@@ -78,7 +81,8 @@ static int judge_io_error(struct judging_domain *jd)
     evidence = domain_evidence(jd);
     evidence_value(&evidence, "disks", &disks);
     return judging_add(&jd->judging, FINDING_DOMAIN_IO_ERROR, SEVERITY_CRITICAL, 1, &evidence,
-                       "is %s an I/O error%s%s%s%s", jd->domain->io_error ? "paused because of" : "in trouble with",
+                       "is %s an I/O error%s%s%s%s",
+                       jd->domain->io_error ? "paused because of" : "in trouble with",
                        first ? ": " : "", target, first ? ": " : "", error);
 }
 
@@ -97,7 +101,8 @@ static int judge_memory(struct judging_domain *jd)
 
         for (uint32_t n = 0; path && n < jd->judging.thresholds->chain_limit; n++) {
             const struct policy_class *class = policy_class_of(jd->judging.policy, path);
-            const struct relation *relation = image ? graph_relation(jd->judging.graph, image) : NULL;
+            const struct relation *relation = image ? graph_relation(jd->judging.graph, image)
+                                                    : NULL;
 
             if (class && class->memory > (needs ? needs->memory : 0)) {
                 needs = class;
@@ -115,7 +120,8 @@ static int judge_memory(struct judging_domain *jd)
     evidence_text(&evidence, "class", needs->name);
     evidence_text(&evidence, "path", needs_path);
     return judging_add(&jd->judging, FINDING_MEMORY_BELOW_MINIMUM, SEVERITY_WARNING, 1, &evidence,
-                       "has %s of memory; the class %s needs %s", text_size(jd->domain->memory_max, has), needs->name,
+                       "has %s of memory; the class %s needs "
+                       "%s", text_size(jd->domain->memory_max, has), needs->name,
                        text_size(needs->memory, wants));
 }
 
@@ -151,14 +157,15 @@ static int judge_job(struct judging_domain *jd)
     evidence_text(&evidence, "path", stalled->n_layers > 0 ? stalled->layers[0].path : NULL);
     evidence_text(&evidence, "mirror", stalled->job.mirror);
     r = judging_add(&jd->judging, FINDING_BLOCK_JOB_STALLED, SEVERITY_WARNING, 1, &evidence,
-                    "has a block job (%s) on disk %s that is ready since %s and waits to be ended", type, target,
+                    "has a block job (%s) on disk %s that is ready since %s and waits to be "
+                    "ended", type, target,
                     text_duration(waited, age));
     if (r >= 0 && waited < after)
         judging_hold(&jd->judging, FINDING_BLOCK_JOB_STALLED, after - waited);
     return r;
 }
 
-/* ---- definition-differs --------------------------------------------------------------------------------------- */
+/* ---- definition-differs ---------------------------------------------------------------------- */
 
 static void evidence_chain(struct evidence *evidence, const char *key, const struct virt_disk *disk)
 {
@@ -167,13 +174,15 @@ static void evidence_chain(struct evidence *evidence, const char *key, const str
     for (size_t i = 0; disk && i < disk->n_layers && i < NAMES_SHOWN; i++) {
         struct evidence item = evidence_new();
 
-        evidence_text(&item, "path", disk->layers[i].path ? disk->layers[i].path : disk->layers[i].name);
+        evidence_text(&item, "path",
+                      disk->layers[i].path ? disk->layers[i].path : disk->layers[i].name);
         evidence_append(&list, &item);
     }
     evidence_value(evidence, key, &list);
 }
 
-static void evidence_files(struct evidence *evidence, const struct judging_domain *jd, const struct image *image)
+static void evidence_files(struct evidence *evidence, const struct judging_domain *jd,
+                           const struct image *image)
 {
     _cleanup_evidence_ struct evidence list = evidence_new_list();
 
@@ -188,7 +197,8 @@ static void evidence_files(struct evidence *evidence, const struct judging_domai
     evidence_value(evidence, "on-disk", &list);
 }
 
-static const struct virt_disk *find_target(const struct virt_disk *disks, size_t n, const char *target)
+static const struct virt_disk *find_target(const struct virt_disk *disks, size_t n,
+                                           const char *target)
 {
     for (size_t i = 0; i < n; i++)
         if (disks[i].target && target && strcmp(disks[i].target, target) == 0)
@@ -198,12 +208,14 @@ static const struct virt_disk *find_target(const struct virt_disk *disks, size_t
 
 static bool sources_differ(const struct virt_disk *live, const struct virt_disk *defined)
 {
-    if (live->n_layers == 0 || defined->n_layers == 0 || !live->layers[0].path || !defined->layers[0].path)
+    if (live->n_layers == 0 || defined->n_layers == 0 || !live->layers[0].path ||
+        !defined->layers[0].path)
         return false;
     return strcmp(live->layers[0].path, defined->layers[0].path) != 0;
 }
 
-/* Is what libvirt has below a layer another file than what its image says? Only where both are known for sure. */
+/* Is what libvirt has below a layer another file than what its image says? Only where both are
+ * known for sure. */
 static bool chain_differs(const struct judging_domain *jd, const struct virt_disk *disk)
 {
     for (size_t i = 0; i < disk->n_layers; i++) {
@@ -216,7 +228,8 @@ static bool chain_differs(const struct judging_domain *jd, const struct virt_dis
             below = layer_image(jd, disk, i + 1);
             if (!below)
                 return false;
-            if (image->parent.state == REFERENCE_NONE || (relation->parent && relation->parent != below))
+            if (image->parent.state == REFERENCE_NONE ||
+                (relation->parent && relation->parent != below))
                 return true;
             if (!relation->parent)
                 return false;
@@ -228,8 +241,9 @@ static bool chain_differs(const struct judging_domain *jd, const struct virt_dis
 }
 
 /* domain, connection, disk, live [path], defined [path], on-disk [path], what */
-static int add_differs(struct judging_domain *jd, const struct virt_disk *live, const struct virt_disk *defined,
-                       const char *what, const char *before, const char *after)
+static int add_differs(struct judging_domain *jd, const struct virt_disk *live,
+                       const struct virt_disk *defined, const char *what, const char *before,
+                       const char *after)
 {
     const struct virt_disk *disk = live ? live : defined;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
@@ -246,10 +260,11 @@ static int add_differs(struct judging_domain *jd, const struct virt_disk *live, 
     if (defined)
         evidence_chain(&evidence, "defined", defined);
     evidence_files(&evidence, jd, layer_image(jd, disk, 0));
-    r = judging_add(&jd->judging, FINDING_DEFINITION_DIFFERS, SEVERITY_ERROR, 1, &evidence, "%s disk %s%s", before,
-                    target, after);
+    r = judging_add(&jd->judging, FINDING_DEFINITION_DIFFERS, SEVERITY_ERROR, 1, &evidence,
+                    "%s disk %s%s", before, target, after);
     if (r >= 0)
-        judging_hold(&jd->judging, FINDING_DEFINITION_DIFFERS, jd->judging.thresholds->differs_after);
+        judging_hold(&jd->judging, FINDING_DEFINITION_DIFFERS,
+                     jd->judging.thresholds->differs_after);
     return r;
 }
 
@@ -273,14 +288,16 @@ static int judge_definition(struct judging_domain *jd)
                                "has, in libvirt, other layers for", " than the files have");
         entry = usage_of_layer(jd->index, disk, 0);
         if (!active && entry && entry->missing)
-            return add_differs(jd, NULL, disk, "missing", "is defined with an image as", " that is not there");
+            return add_differs(jd, NULL, disk, "missing", "is defined with an image as",
+                               " that is not there");
     }
     return 0;
 }
 
-/* ---- deleted-in-use -------------------------------------------------------------------------------------------- */
+/* ---- deleted-in-use -------------------------------------------------------------------------- */
 
-static void evidence_identity(struct evidence *evidence, const char *key, const struct identity *identity)
+static void evidence_identity(struct evidence *evidence, const char *key,
+                              const struct identity *identity)
 {
     _cleanup_evidence_ struct evidence item = evidence_new();
 
@@ -292,16 +309,18 @@ static void evidence_identity(struct evidence *evidence, const char *key, const 
 }
 
 /* Another file has taken the layer's place, and nobody has that one open. */
-static bool layer_is_replaced(const struct judging_domain *jd, const struct usage_entry *entry, const struct image *image)
+static bool layer_is_replaced(const struct judging_domain *jd, const struct usage_entry *entry,
+                              const struct image *image)
 {
     const struct audit *audit = image->audit;
 
     return entry->noted && !identity_equal(&entry->identity, &image->identity) && audit &&
-           identity_equal(&audit->identity, &image->identity) && audit->started > jd->domain->started &&
-           audit->locked == FILES_UNUSED;
+           identity_equal(&audit->identity, &image->identity) &&
+           audit->started > jd->domain->started && audit->locked == FILES_UNUSED;
 }
 
-/* domain, connection, disk, path, layer, noted {inode, ...}, there {...}, how ("gone", "replaced") */
+/* domain, connection, disk, path, layer, noted {inode, ...}, there {...}, how ("gone",
+ * "replaced") */
 static int judge_deleted(struct judging_domain *jd)
 {
     for (size_t i = 0; i < jd->domain->n_disks; i++) {
@@ -332,10 +351,11 @@ static int judge_deleted(struct judging_domain *jd)
                 evidence_identity(&evidence, "there", &image->identity);
             if (judging_add(&jd->judging, FINDING_DELETED_IN_USE, SEVERITY_CRITICAL, 1, &evidence,
                             gone ? "runs on a deleted image: %s, disk %s; do not stop it"
-                                 : "runs on an image in whose place another file lies: %s, disk %s; do not stop it",
-                            name, target) < 0)
+                                 : "runs on an image in whose place another file lies: %s, "
+                                   "disk %s; do not stop it", name, target) < 0)
                 return -ENOMEM;
-            judging_hold(&jd->judging, FINDING_DELETED_IN_USE, jd->judging.thresholds->deleted_after);
+            judging_hold(&jd->judging, FINDING_DELETED_IN_USE,
+                         jd->judging.thresholds->deleted_after);
             return 0;
         }
     }
@@ -345,7 +365,8 @@ static int judge_deleted(struct judging_domain *jd)
 /* Is there a path of a disk or snapshot of which nobody knows yet whether something is there? */
 static bool path_is_pending(const struct judging_domain *jd, const char *path)
 {
-    struct usage usage = path ? usage_find(jd->index, usage_path(jd->index, path)) : (struct usage){ .n_entries = 0 };
+    struct usage usage = path ? usage_find(jd->index, usage_path(jd->index, path))
+                              : (struct usage){ .n_entries = 0 };
 
     return usage.n_entries > 0 && usage.entries[0].pending;
 }
@@ -365,8 +386,8 @@ static bool domain_is_pending(const struct judging_domain *jd)
     return false;
 }
 
-/* What stands on paths that are missing is not resolved by what was not looked up: after a start, while a datastore is
- * offline. */
+/* What stands on paths that are missing is not resolved by what was not looked up: after a start,
+ * while a datastore is offline. */
 static void judge_pending(struct judging_domain *jd)
 {
     static const enum finding_type types[] = { FINDING_DEFINITION_DIFFERS, FINDING_DELETED_IN_USE,
@@ -379,21 +400,24 @@ static void judge_pending(struct judging_domain *jd)
             jd->judging.judgement->judged[types[i]] = false;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
-int judge_domain(const struct policy *policy, const struct graph *graph, const struct virt_domain *domain, uint64_t now,
-                 struct judgement *ret_judgement)
+int judge_domain(const struct policy *policy, const struct graph *graph,
+                 const struct virt_domain *domain, uint64_t now, struct judgement *ret_judgement)
 {
     static const enum finding_type types[] = {
-        FINDING_DOMAIN_IO_ERROR, FINDING_MEMORY_BELOW_MINIMUM, FINDING_BLOCK_JOB_STALLED, FINDING_DEFINITION_DIFFERS,
-        FINDING_DELETED_IN_USE, FINDING_SNAPSHOT_DELETE_STUCK, FINDING_CHECKPOINT_MISMATCH,
+        FINDING_DOMAIN_IO_ERROR,     FINDING_MEMORY_BELOW_MINIMUM, FINDING_BLOCK_JOB_STALLED,
+        FINDING_DEFINITION_DIFFERS,  FINDING_DELETED_IN_USE,       FINDING_SNAPSHOT_DELETE_STUCK,
+        FINDING_CHECKPOINT_MISMATCH,
     };
-    static int (*const judges[])(struct judging_domain *jd) = {
-        judge_io_error, judge_memory, judge_job, judge_definition, judge_deleted, judge_delete, judge_checkpoints,
+    static int (*const judges[])(struct judging_domain * jd) = {
+        judge_io_error, judge_memory, judge_job,         judge_definition,
+        judge_deleted,  judge_delete, judge_checkpoints,
     };
     struct judgement judgement = { .confidence = CONFIDENCE_OFFLINE };
     struct judging_domain jd = {
-        .judging = { .thresholds = &policy->thresholds, .policy = policy, .graph = graph, .now = now,
+        .judging = { .thresholds = &policy->thresholds, .policy = policy, .graph = graph,
+                    .now = now,
                      .judgement = &judgement },
         .domain = domain,
         .status = usage_status(graph_usage(graph)),

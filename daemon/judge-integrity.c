@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of contents: bit rot, golden images and parents that changed, what was not verified for long, and space
- * that holds nothing. */
+/* The judge of contents: bit rot, golden images and parents that changed, what was not verified for
+ * long, and space that holds nothing. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,9 +13,10 @@
 #include "lib/cleanup.h"
 
 #define CHILDREN_MAX 100        /* in one finding's evidence */
-#define WAIT_MAX (24 * 3600 * USEC_PER_SEC)     /* for a child's reading that may explain a change */
+#define WAIT_MAX (24 * 3600 * USEC_PER_SEC)     /* for a child's reading that may explain a
+                                                 * change */
 
-/* ---- evidence ----------------------------------------------------------------------------------- */
+/* ---- evidence -------------------------------------------------------------------------------- */
 
 static void put_digest(struct evidence *evidence, const char *key, const uint8_t digest[static 32])
 {
@@ -25,7 +26,8 @@ static void put_digest(struct evidence *evidence, const char *key, const uint8_t
     evidence_text(evidence, key, text);
 }
 
-/* children, children-omitted: those that were made before the image was changed. Returns how many. */
+/* children, children-omitted: those that were made before the image was changed. Returns how
+ * many. */
 static size_t put_children(struct evidence *evidence, const struct judging *judging, int64_t mtime)
 {
     _cleanup_evidence_ struct evidence list = evidence_new_list();
@@ -71,7 +73,8 @@ static void put_ranges(struct evidence *evidence, const struct deviation *deviat
         evidence_number(evidence, "ranges-omitted", deviation->ranges_total - deviation->n_ranges);
 }
 
-/* baseline-digest, digest, baseline-at, verified-at, found-at, modified-at, changed-at, device, file-system, fs-verity */
+/* baseline-digest, digest, baseline-at, verified-at, found-at, modified-at, changed-at, device,
+ * file-system, fs-verity */
 static void put_story(struct evidence *evidence, const struct judging *judging)
 {
     const struct baseline *baseline = judging->image->baseline;
@@ -91,7 +94,8 @@ static void put_story(struct evidence *evidence, const struct judging *judging)
     evidence_number(evidence, "found-at", deviation->found);
     evidence_number(evidence, "modified-at", (uint64_t)deviation->fingerprint.mtime / 1000);
     evidence_number(evidence, "changed-at", (uint64_t)deviation->fingerprint.ctime / 1000);
-    if (deviation->virtual_size != 0 && baseline->has_digest && deviation->virtual_size != baseline->virtual_size) {
+    if (deviation->virtual_size != 0 && baseline->has_digest &&
+        deviation->virtual_size != baseline->virtual_size) {
         evidence_number(evidence, "baseline-virtual-size", baseline->virtual_size);
         evidence_number(evidence, "virtual-size", deviation->virtual_size);
     }
@@ -109,12 +113,12 @@ static const char *where_text(const struct deviation *deviation, char *buf, size
 {
     buf[0] = '\0';
     if (deviation->located && deviation->n_ranges > 0)
-        snprintf(buf, size, ": %" PRIu64 " block%s, first at byte %" PRIu64 " of the guest's disk", deviation->blocks,
-                 deviation->blocks == 1 ? "" : "s", deviation->ranges[0].offset);
+        snprintf(buf, size, ": %" PRIu64 " block%s, first at byte %" PRIu64 " of the guest's disk",
+                 deviation->blocks, deviation->blocks == 1 ? "" : "s", deviation->ranges[0].offset);
     return buf;
 }
 
-/* ---- deviations ---------------------------------------------------------------------------------- */
+/* ---- deviations ------------------------------------------------------------------------------ */
 
 static int judge_rot(struct judging *judging)
 {
@@ -127,17 +131,22 @@ static int judge_rot(struct judging *judging)
     put_ranges(&evidence, deviation);
     (void)put_children(&evidence, judging, 0);
     if (deviation->verdict == READING_INCOMPLETE && deviation->error == -EBADMSG)
-        return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
+        return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks,
+                           &evidence,
                            "holds damaged data where it held sound data, and was not written%s",
                            where_text(deviation, where, sizeof(where)));
     if (deviation->verdict == READING_INCOMPLETE)
-        return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
-                           "cannot be read as fs-verity knows it%s", where_text(deviation, where, sizeof(where)));
+        return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks,
+                           &evidence,
+                           "cannot be read as fs-verity knows "
+                           "it%s",
+                           where_text(deviation, where, sizeof(where)));
     if (deviation->located && deviation->blocks == 0)
         return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, 1, &evidence,
                            "has other headers or tables than were written; its data is as it was");
     return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
-                       "holds other data than was written%s", where_text(deviation, where, sizeof(where)));
+                       "holds other data than was "
+                       "written%s", where_text(deviation, where, sizeof(where)));
 }
 
 static int judge_modified(struct judging *judging)
@@ -160,15 +169,20 @@ static int judge_modified(struct judging *judging)
     n_children = put_children(&evidence, judging, golden ? 0 : deviation->fingerprint.mtime);
     evidence_text(&evidence, "maybe-committed", deviation->suspect);
     if (golden)
-        return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, deviation->blocks, &evidence,
-                           "must not change and was modified%s", where_text(deviation, where, sizeof(where)));
+        return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, deviation->blocks,
+                           &evidence,
+                           "must not change and was "
+                           "modified%s",
+                           where_text(deviation, where, sizeof(where)));
     if (n_children == 0)        /* those there are were made of what it is now */
         return 0;
-    return judging_add(judging, FINDING_PARENT_CHANGED, deviation->suspect ? SEVERITY_WARNING : SEVERITY_CRITICAL,
-                       deviation->blocks, &evidence, "was changed under %zu overlay%s%s%s", n_children,
+    return judging_add(judging, FINDING_PARENT_CHANGED,
+                       deviation->suspect ? SEVERITY_WARNING : SEVERITY_CRITICAL, deviation->blocks,
+                       &evidence, "was changed under %zu overlay%s%s%s", n_children,
                        n_children == 1 ? "" : "s",
-                       deviation->suspect ? ", perhaps by a commit"
-                       : baseline->encrypted ? " (encrypted: whether by a commit cannot be told)" : "",
+                       deviation->suspect    ? ", perhaps by a commit"
+                       : baseline->encrypted ? " (encrypted: whether by a commit cannot be told)"
+                                             : "",
                        where_text(deviation, where, sizeof(where)));
 }
 
@@ -182,10 +196,12 @@ static bool already_holds(const struct judging *judging, enum finding_type type)
     return false;
 }
 
-/* A device that does not give the data back; anything else is not the disk's fault, and the audit says it. */
+/* A device that does not give the data back; anything else is not the disk's fault, and the audit
+ * says it. */
 static bool is_device_error(int error)
 {
-    return error == -EIO || error == -EREMOTEIO || error == -ENODATA || error == -EILSEQ || error == -EUCLEAN;
+    return error == -EIO || error == -EREMOTEIO || error == -ENODATA || error == -EILSEQ ||
+           error == -EUCLEAN;
 }
 
 /* errno, error, reason, text, found-at, ... */
@@ -199,11 +215,14 @@ static int judge_endless(struct judging *judging)
     evidence_number(&evidence, "errno", EFBIG);
     evidence_text(&evidence, "error", strerror(EFBIG));
     evidence_text(&evidence, "reason", "limit");
-    evidence_text(&evidence, "text", "its tables map more data than its file can hold, or more zeros than can be hashed: "
-                                     "the reading was given up");
+    evidence_text(
+        &evidence, "text",
+        "its tables map more data than its file can hold, or more zeros than can be hashed: "
+        "the reading was given up");
     put_story(&evidence, judging);
     return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence,
-                       "cannot be verified: it shows its guest more data than the limit of what its file can hold");
+                       "cannot be verified: it shows its guest more data than the limit of what "
+                       "its file can hold");
 }
 
 /* errno, error, ranges, ranges-omitted, blocks, different-bytes, found-at, ... */
@@ -236,9 +255,10 @@ static int judge_unreadable(struct judging *judging)
                        where_text(deviation, where, sizeof(where)));
 }
 
-/* ---- overdue --------------------------------------------------------------------------------------- */
+/* ---- overdue --------------------------------------------------------------------------------- */
 
-/* Since when its content waits to be verified, and how long that may take: false when nothing was agreed. */
+/* Since when its content waits to be verified, and how long that may take: false when nothing was
+ * agreed. */
 static bool overdue_from(const struct judging *judging, uint64_t *ret_last, uint64_t *ret_limit)
 {
     const struct baseline *baseline = judging->image->baseline;
@@ -249,7 +269,8 @@ static bool overdue_from(const struct judging *judging, uint64_t *ret_last, uint
     if (!baseline_wanted(judging->image, judging->relation, &source) || source == BASELINE_CHILD)
         return false;
     golden = baseline_is_golden(judging->image, judging->relation);
-    *ret_limit = golden ? judging->thresholds->overdue_golden : judging->thresholds->overdue_parents;
+    *ret_limit = golden ? judging->thresholds->overdue_golden
+                        : judging->thresholds->overdue_parents;
     if ((golden ? policy->scrub_golden : policy->scrub_parents) == 0 || *ret_limit == UINT64_MAX)
         return false;
     *ret_last = baseline && baseline->has_digest ? baseline->verified : judging->image->first_seen;
@@ -281,7 +302,7 @@ static int judge_overdue(struct judging *judging)
                        "was not verified for %s", text_duration(judging->now - last, since));
 }
 
-/* ---- space -------------------------------------------------------------------------------------------- */
+/* ---- space ----------------------------------------------------------------------------------- */
 
 /* zero-bytes, leaked-bytes, reclaimable-bytes, share (of 10,000) */
 static int judge_space(struct judging *judging)
@@ -295,7 +316,8 @@ static int judge_space(struct judging *judging)
     if (!baseline || !baseline->has_digest || baseline_is_golden(judging->image, judging->relation))
         return 0;
     if (judging->layer->checked && judging->layer->check.finished &&
-        __builtin_mul_overflow(judging->layer->check.leaks, (uint64_t)judging->layer->info.cluster_size, &leaked))
+        __builtin_mul_overflow(judging->layer->check.leaks,
+                               (uint64_t)judging->layer->info.cluster_size, &leaked))
         leaked = UINT64_MAX;
     if (__builtin_add_overflow(leaked, baseline->zeros, &all))
         all = UINT64_MAX;
@@ -313,7 +335,7 @@ static int judge_space(struct judging *judging)
                        "takes %s for nothing: zeros and leaks", text_size(all, size));
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 int judge_integrity(struct judging *judging)
 {
@@ -325,17 +347,20 @@ int judge_integrity(struct judging *judging)
 
     if (judging->image->audit->use == FILES_WRITER || judging->image->use == FILES_WRITER ||
         (deviation && deviation->verdict == READING_INCOMPLETE)) {
-        judged[FINDING_BIT_ROT] = judged[FINDING_GOLDEN_MODIFIED] = judged[FINDING_PARENT_CHANGED] = false;
+        judged[FINDING_BIT_ROT] = judged[FINDING_GOLDEN_MODIFIED] = judged[FINDING_PARENT_CHANGED] =
+            false;
         judged[FINDING_SPACE_RECLAIMABLE] = judged[FINDING_SPACE_RECLAIMABLE] && !deviation;
     }
     if (judging->relation && judging->relation->pending)
         judged[FINDING_GOLDEN_MODIFIED] = judged[FINDING_PARENT_CHANGED] = false;
-    if (judging->image->audit->use != FILES_WRITER && judging->image->use != FILES_WRITER && deviation) {
+    if (judging->image->audit->use != FILES_WRITER && judging->image->use != FILES_WRITER &&
+        deviation) {
         if (deviation->verdict == READING_ROT)
             r = judge_rot(judging);
         else if (deviation->verdict == READING_INCOMPLETE)
             r = judge_unreadable(judging);
-        else if (baseline_wanted(judging->image, judging->relation, &source) && source != BASELINE_CHILD)
+        else if (baseline_wanted(judging->image, judging->relation, &source) &&
+                 source != BASELINE_CHILD)
             r = judge_modified(judging);
     }
     if (r >= 0)

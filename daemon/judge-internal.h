@@ -14,7 +14,8 @@ struct judging {
     const struct relation *relation;
     const struct image *leaf;   /* of an own layer: the deepest leaf above it (or itself), */
     const struct relation *chain;       /* and its place; else NULL */
-    bool truncated;             /* the file was cut off: what lies beyond its end is no damage besides */
+    bool truncated;             /* the file was cut off: what lies beyond its end is no damage
+                                 * besides */
     const struct audit *last;
     const struct layer_report *layer;   /* the image itself; NULL when it was not opened */
     uint64_t now;
@@ -49,10 +50,11 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
                 uint64_t weight, struct evidence *evidence, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
-/* The condition of this type, if it was added just now, has to hold for so long (usec) before it is a finding. */
+/* The condition of this type, if it was added just now, has to hold for so long (usec) before it is
+ * a finding. */
 void judging_hold(struct judging *judging, enum finding_type type, uint64_t hold);
-/* What is judged from here on rests on libvirt's word and on names, not on the audit: its confidence is how the image
- * is in use. judging_unsure() ends it. */
+/* What is judged from here on rests on libvirt's word and on names, not on the audit: its
+ * confidence is how the image is in use. judging_unsure() ends it. */
 void judging_sure(struct judging *judging);
 void judging_unsure(struct judging *judging);
 /* Was the condition added to this judgement? */
@@ -97,7 +99,8 @@ int judge_leftover(struct judging *judging);
 /* Space: datastore-full, datastore-overcommitted, time-to-full. */
 int judge_capacity(struct judging *judging, const struct datastore *datastore);
 /* domain, connection, disk, running. */
-void evidence_entry(struct evidence *evidence, const struct judging *judging, const struct usage_entry *entry);
+void evidence_entry(struct evidence *evidence, const struct judging *judging,
+                    const struct usage_entry *entry);
 /* An array of {at, bytes}: at most 12 samples of the series, the first and the last among them. */
 void evidence_series(struct evidence *evidence, const char *key, const struct series *series);
 /* "disk vda of domain web1", escaped; malloc'd, NULL without memory. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of what was left over: images that nothing refers to, and what backup tools left behind. */
+/* The judge of what was left over: images that nothing refers to, and what backup tools left
+ * behind. */
 #include <errno.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ static int judge_orphan(struct judging *judging)
     char size[TEXT_SIZE_MAX];
     int r;
 
-    if (!usage_is_complete(graph_usage(judging->graph)) || !judging->relation || judging->relation->pending)
+    if (!usage_is_complete(graph_usage(judging->graph)) || !judging->relation ||
+        judging->relation->pending)
         return 0;
     judging_looked(judging, FINDING_ORPHAN);
     if (!graph_is_unused(judging->graph, image))
@@ -42,7 +44,8 @@ static int judge_orphan(struct judging *judging)
             list = NULL;
         }
     evidence = evidence_new();
-    if (!list || evidence.failed || json_object_object_add(evidence.object, "looked-for", list) < 0) {
+    if (!list || evidence.failed ||
+        json_object_object_add(evidence.object, "looked-for", list) < 0) {
         json_object_put(list);
         return -ENOMEM;
     }
@@ -75,7 +78,8 @@ static int judge_backup(struct judging *judging)
         usage_made(&judging->usage, NULL))
         return 0;
     /* At work; or a disk that only has such a name, as the tool's own appliance. */
-    if (entry && (entry->disk->job.type || entry->domain->backup || image->parent.state == REFERENCE_NONE))
+    if (entry &&
+        (entry->disk->job.type || entry->domain->backup || image->parent.state == REFERENCE_NONE))
         return 0;
     if (entry && !words)
         return -ENOMEM;

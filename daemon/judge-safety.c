@@ -91,9 +91,11 @@ static int add_parent_missing(struct judging *judging, const char *stored)
     }
     evidence_value(&evidence, "candidates", &candidates);
     if (judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
-                    unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s", stored) < 0)
+                    unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s",
+                    stored) < 0)
         return -ENOMEM;
-    /* Layers that were merged are deleted one by one, and libvirt tells of the merge a moment later. */
+    /* Layers that were merged are deleted one by one, and libvirt tells of the merge a moment
+     * later. */
     if (usage_is_complete(graph_usage(judging->graph)))
         judging_hold(judging, FINDING_PARENT_MISSING, judging->thresholds->deleted_after);
     return 0;
@@ -127,7 +129,8 @@ static int judge_reference_kind(struct judging *judging, enum reference_state st
                        by_parent ? "has a parent" : "has a data file", words, stored);
 }
 
-/* also-of (paths of other images), also-of-omitted: each write to one of them is damage to the others. */
+/* also-of (paths of other images), also-of-omitted: each write to one of them is damage to the
+ * others. */
 static size_t evidence_data_file_users(struct evidence *evidence, const struct judging *judging)
 {
     struct image *users[CANDIDATES_MAX];
@@ -149,7 +152,8 @@ static size_t evidence_data_file_users(struct evidence *evidence, const struct j
     return n;
 }
 
-/* reference, stored, path, errno, error, state; where others have it, too, also-of, also-of-omitted */
+/* reference, stored, path, errno, error, state; where others have it, too, also-of,
+ * also-of-omitted */
 static int judge_data_file(struct judging *judging)
 {
     const struct image *image = judging->image;
@@ -174,7 +178,8 @@ static int judge_data_file(struct judging *judging)
     n_users = evidence_data_file_users(&evidence, judging);
     if ((missing || n_users > 0) && severity < SEVERITY_ERROR)
         severity = SEVERITY_ERROR;
-    if (image->data_file.state == REFERENCE_FOUND && identity_equal(&image->data_file.identity, &image->identity))
+    if (image->data_file.state == REFERENCE_FOUND &&
+        identity_equal(&image->data_file.identity, &image->identity))
         return judging_add(judging, FINDING_DATA_FILE, SEVERITY_ERROR, 2, &evidence,
                            "names itself as its data file: the guest writes over its metadata");
     if (n_users > 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of snapshots in libvirt's light: layers that none explains, layers that grew large, chains that fork. */
+/* The judge of snapshots in libvirt's light: layers that none explains, layers that grew large,
+ * chains that fork. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +28,7 @@ void evidence_series(struct evidence *evidence, const char *key, const struct se
     evidence_value(evidence, key, &list);
 }
 
-/* ---- snapshot-unmanaged ----------------------------------------------------------------------------------- */
+/* ---- snapshot-unmanaged ---------------------------------------------------------------------- */
 
 static const char *path_name(const char *path)
 {
@@ -36,14 +37,16 @@ static const char *path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* "web.snap1" of "web.qcow2", "web-1.qcow2" of "web.qcow2": named as tools name a snapshot's layer. */
+/* "web.snap1" of "web.qcow2", "web-1.qcow2" of "web.qcow2": named as tools name a snapshot's
+ * layer. */
 static bool name_is_of_snapshot(const char *overlay, const char *parent)
 {
     const char *name = path_name(parent), *dot = strrchr(name, '.');
     size_t n = dot ? (size_t)(dot - name) : strlen(name);
 
     overlay = path_name(overlay);
-    return n > 0 && strncmp(overlay, name, n) == 0 && overlay[n] != '\0' && strchr("._-", overlay[n]) != NULL;
+    return n > 0 && strncmp(overlay, name, n) == 0 && overlay[n] != '\0' &&
+           strchr("._-", overlay[n]) != NULL;
 }
 
 /* domain, connection, disk, running, unmanaged, layers [path], layers-omitted, own-layer */
@@ -64,7 +67,8 @@ static int add_unmanaged(struct judging *judging, const struct usage_entry *sour
     if (n > NAMES_SHOWN)
         evidence_number(&evidence, "layers-omitted", n - NAMES_SHOWN);
     r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, &evidence,
-                    "has %u layer%s above it in %s that no libvirt snapshot explains", n, n == 1 ? "" : "s", words);
+                    "has %u layer%s above it in %s that no libvirt snapshot "
+                    "explains", n, n == 1 ? "" : "s", words);
     if (r >= 0)
         judging_hold(judging, FINDING_SNAPSHOT_UNMANAGED, judging->thresholds->unmanaged_after);
     return r;
@@ -91,7 +95,8 @@ static int judge_unmanaged(struct judging *judging)
             judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
         return 0;
     }
-    if (!domain_is_known(judging->graph, source->domain) || source->disk->job.type || source->domain->backup)
+    if (!domain_is_known(judging->graph, source->domain) || source->disk->job.type ||
+        source->domain->backup)
         return 0;
     judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
     /* Libvirt itself laid the layer of a transient disk, and deletes it when the domain stops. */
@@ -116,14 +121,16 @@ static int judge_unmanaged(struct judging *judging)
     return unmanaged > 0 ? add_unmanaged(judging, source, unmanaged, &layers) : 0;
 }
 
-/* ---- snapshot-large ---------------------------------------------------------------------------------------- */
+/* ---- snapshot-large -------------------------------------------------------------------------- */
 
-/* allocated-bytes, virtual-size, threshold-bytes or threshold-share, series [at, bytes]; domain, ... of the disk */
+/* allocated-bytes, virtual-size, threshold-bytes or threshold-share, series [at, bytes]; domain,
+ * ... of the disk */
 static int judge_large(struct judging *judging)
 {
     const struct thresholds *thresholds = judging->thresholds;
     const struct usage_entry *entry = usage_layer(&judging->usage);
-    uint64_t allocated = judging->image->fingerprint.allocated, size = judging->layer->info.virtual_size, step = 0, share;
+    uint64_t allocated = judging->image->fingerprint.allocated,
+             size = judging->layer->info.virtual_size, step = 0, share;
     char words[TEXT_SIZE_MAX], disk[TEXT_SIZE_MAX];
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     enum severity severity = SEVERITY_INFO, by_share;
@@ -132,7 +139,8 @@ static int judge_large(struct judging *judging)
     if (!judging->relation || judging->relation->pending || judging->relation->in_loop ||
         judging->relation->above_loop)
         return 0;
-    judging->judgement->judged[FINDING_SNAPSHOT_LARGE] = judging->judgement->sure[FINDING_SNAPSHOT_LARGE] = true;
+    judging->judgement->judged[FINDING_SNAPSHOT_LARGE] =
+        judging->judgement->sure[FINDING_SNAPSHOT_LARGE] = true;
     if (judging->relation->unconsolidated == 0 || allocated < thresholds->snapshot_large_least)
         return 0;
     evidence = evidence_new();
@@ -154,14 +162,16 @@ static int judge_large(struct judging *judging)
     if (entry)
         evidence_entry(&evidence, judging, entry);
     return judging_add(judging, FINDING_SNAPSHOT_LARGE, severity, allocated >> 30, &evidence,
-                       "is a snapshot's layer and takes %s, of a disk of %s", text_size(allocated, words),
+                       "is a snapshot's layer and takes %s, of a disk of "
+                       "%s", text_size(allocated, words),
                        text_size(size, disk));
 }
 
-/* ---- chain-forked -------------------------------------------------------------------------------------------- */
+/* ---- chain-forked ---------------------------------------------------------------------------- */
 
 /* The first disk at or above a layer; NULL when no domain uses one. */
-static const struct usage_entry *branch_owner(const struct judging *judging, const struct image *image)
+static const struct usage_entry *branch_owner(const struct judging *judging,
+                                              const struct image *image)
 {
     for (uint32_t i = 0; i < judging->thresholds->chain_limit; i++) {
         struct usage usage = graph_image_usage(judging->graph, image);
@@ -193,7 +203,8 @@ static bool fork_is_managed(const struct judging *judging)
     return true;
 }
 
-/* branches [path, created-at; domain, connection, disk, running of who uses it], branches-omitted, managed */
+/* branches [path, created-at; domain, connection, disk, running of who uses it], branches-omitted,
+ * managed */
 static int judge_forked(struct judging *judging)
 {
     const struct relation *relation = judging->relation;
@@ -221,9 +232,10 @@ static int judge_forked(struct judging *judging)
         evidence_append(&branches, &item);
     }
     managed = fork_is_managed(judging);
-    /* A base that only its times keep from being golden was most likely copied after its overlays. */
-    only_older = judging->policy->infer_golden && !relation->parent && judging->usage.n_entries == 0 &&
-                 judging->image->use != FILES_WRITER;
+    /* A base that only its times keep from being golden was most likely copied after its
+     * overlays. */
+    only_older = judging->policy->infer_golden && !relation->parent &&
+                 judging->usage.n_entries == 0 && judging->image->use != FILES_WRITER;
     severity = managed || only_older ? SEVERITY_WARNING : SEVERITY_ERROR;
     evidence = evidence_new();
     evidence_value(&evidence, "branches", &branches);

@@ -9,9 +9,10 @@
 #include "lib/cleanup.h"
 
 #define DOMAINS_SHOWN 20
-#define ABOVE_MAX 1024          /* layers above an image that are looked at for other domains' disks */
+#define ABOVE_MAX 1024          /* layers above an image that are looked at for other domains'
+                                 * disks */
 
-/* ---- what several judges of libvirt's word share ------------------------------------------------------ */
+/* ---- what several judges of libvirt's word share --------------------------------------------- */
 
 char *entry_words(const struct usage_entry *entry)
 {
@@ -22,8 +23,10 @@ char *entry_words(const struct usage_entry *entry)
         target = text_escape_string(entry->disk->target);
     if (!domain || (entry->disk && !target))
         return NULL;
-    return asprintf(&words, "%s%s%sdomain %s", entry->disk ? "disk " : "", entry->disk ? target : "",
-                    entry->disk ? " of " : "", domain) < 0 ? NULL : words;
+    return asprintf(&words, "%s%s%sdomain %s", entry->disk ? "disk " : "",
+                    entry->disk ? target : "", entry->disk ? " of " : "", domain) < 0
+               ? NULL
+               : words;
 }
 
 char *name_words(const char *path)
@@ -33,7 +36,8 @@ char *name_words(const char *path)
     return text_escape_string(slash ? slash + 1 : path);
 }
 
-void evidence_entry(struct evidence *evidence, const struct judging *judging, const struct usage_entry *entry)
+void evidence_entry(struct evidence *evidence, const struct judging *judging,
+                    const struct usage_entry *entry)
 {
     const struct virt_status *status = usage_status(graph_usage(judging->graph));
 
@@ -55,7 +59,7 @@ bool domain_is_known(const struct graph *graph, const struct virt_domain *domain
     return connection->connected && connection->complete && !domain->error;
 }
 
-/* ---- shared-writable ------------------------------------------------------------------------------------ */
+/* ---- shared-writable ------------------------------------------------------------------------- */
 
 /* Who uses the image, one entry for each domain. */
 struct users {
@@ -89,7 +93,8 @@ static void users_add(struct users *users, const struct usage_entry *entry, bool
     users->writer_live |= writes && entry->live;
 }
 
-/* The disks that lie above the image: in libvirt's eyes a domain that is shut off has no layers but the first. */
+/* The disks that lie above the image: in libvirt's eyes a domain that is shut off has no layers but
+ * the first. */
 static void users_add_above(struct users *users, const struct judging *judging)
 {
     const struct image *queue[ABOVE_MAX];
@@ -99,7 +104,8 @@ static void users_add_above(struct users *users, const struct judging *judging)
     while (first < n) {
         const struct relation *relation = graph_relation(judging->graph, queue[first++]);
 
-        for (size_t i = 0; relation && !relation->in_loop && i < relation->n_children && n < ABOVE_MAX; i++) {
+        for (size_t i = 0;
+             relation && !relation->in_loop && i < relation->n_children && n < ABOVE_MAX; i++) {
             struct usage usage = graph_image_usage(judging->graph, relation->children[i]);
             const struct usage_entry *source = usage_source(&usage);
 
@@ -114,7 +120,8 @@ static void users_add_above(struct users *users, const struct judging *judging)
 static int judge_shared(struct judging *judging)
 {
     const struct layer_report *layer = judging->layer;
-    bool qcow2 = layer && layer->info.format != QCA_FORMAT_RAW, shareable = false, all_shareable = true;
+    bool qcow2 = layer && layer->info.format != QCA_FORMAT_RAW, shareable = false,
+         all_shareable = true;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
     struct users users = { .n = 0 };
     enum severity severity;
@@ -136,7 +143,8 @@ static int judge_shared(struct judging *judging)
     users_add_above(&users, judging);
     if (users.n < 2 && !(shareable && qcow2))
         return 0;
-    severity = users.writer_live && (users.n_live > 1 || (shareable && qcow2)) ? SEVERITY_CRITICAL : SEVERITY_WARNING;
+    severity = users.writer_live && (users.n_live > 1 || (shareable && qcow2))
+                   ? SEVERITY_CRITICAL : SEVERITY_WARNING;
     list = evidence_new_list();
     for (size_t i = 0; i < users.n && i < DOMAINS_SHOWN; i++) {
         struct evidence item = evidence_new();
@@ -156,7 +164,7 @@ static int judge_shared(struct judging *judging)
                        users.n_live > 1 ? ", several of them running" : "");
 }
 
-/* ---- foreign-writer --------------------------------------------------------------------------------------- */
+/* ---- foreign-writer -------------------------------------------------------------------------- */
 
 /* locked-at [two probes] */
 static int judge_foreign(struct judging *judging)
@@ -166,7 +174,8 @@ static int judge_foreign(struct judging *judging)
     const struct audit *audits[] = { judging->last, image->audit };
 
     /* Another host's QEMU holds locks, too. */
-    if (!usage_is_complete(graph_usage(judging->graph)) || (image->datastore && image->datastore->root.network))
+    if (!usage_is_complete(graph_usage(judging->graph)) ||
+        (image->datastore && image->datastore->root.network))
         return 0;
     if (image->audit->locked != FILES_WRITER) {
         judging_looked(judging, FINDING_FOREIGN_WRITER);
@@ -195,7 +204,7 @@ static int judge_foreign(struct judging *judging)
     return 0;
 }
 
-/* ---- what a domain opens it as ---------------------------------------------------------------------------- */
+/* ---- what a domain opens it as --------------------------------------------------------------- */
 
 static const struct usage_entry *entry_with_format(const struct usage *usage)
 {
@@ -206,8 +215,8 @@ static const struct usage_entry *entry_with_format(const struct usage *usage)
     return NULL;
 }
 
-/* raw-became-image: content, raw-size; domain, connection, disk, running. format-mismatch: declared, content, and the
- * same */
+/* raw-became-image: content, raw-size; domain, connection, disk, running. format-mismatch:
+ * declared, content, and the same */
 static int judge_driver(struct judging *judging)
 {
     const struct usage_entry *entry = entry_with_format(&judging->usage);
@@ -221,7 +230,8 @@ static int judge_driver(struct judging *judging)
     if (content == QCA_FORMAT_UNKNOWN)
         return 0;
     declared = entry ? qca_format_from_name(entry->disk->layers[0].format) : QCA_FORMAT_UNKNOWN;
-    /* Nobody says as what it is opened, but an earlier audit saw it raw, and as large as it is now. */
+    /* Nobody says as what it is opened, but an earlier audit saw it raw, and as large as it is
+     * now. */
     remembered = !entry && image->raw_size > 0 && image->raw_size == image->fingerprint.size;
     if (entry) {
         words = entry_words(entry);
@@ -237,7 +247,8 @@ static int judge_driver(struct judging *judging)
         if (image->raw_size > 0)
             evidence_number(&evidence, "raw-size", image->raw_size);
         return judging_add(judging, FINDING_RAW_BECAME_IMAGE, SEVERITY_CRITICAL, 1, &evidence,
-                           "%s%s, but begins as a %s image does", entry ? "is opened as raw, as " : "was raw",
+                           "%s%s, but begins as a %s image "
+                           "does", entry ? "is opened as raw, as " : "was raw",
                            entry ? words : "", qca_format_name(content));
     }
     /* A format that is not known here has no magic that could be missed. */
@@ -246,7 +257,8 @@ static int judge_driver(struct judging *judging)
         return 0;
     evidence_text(&evidence, "declared", entry->disk->layers[0].format);
     return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,
-                       "is opened as %s, as %s, but its content is %s", format, words, qca_format_name(content));
+                       "is opened as %s, as %s, but its content is "
+                       "%s", format, words, qca_format_name(content));
 }
 
 int judge_use(struct judging *judging)

@@ -143,7 +143,9 @@ void judging_hold(struct judging *judging, enum finding_type type, uint64_t hold
 void judging_sure(struct judging *judging)
 {
     static const enum confidence by_use[] = {
-        [FILES_UNUSED] = CONFIDENCE_OFFLINE, [FILES_FROZEN] = CONFIDENCE_FROZEN, [FILES_WRITER] = CONFIDENCE_CONFIRMED,
+        [FILES_UNUSED] = CONFIDENCE_OFFLINE,
+        [FILES_FROZEN] = CONFIDENCE_FROZEN,
+        [FILES_WRITER] = CONFIDENCE_CONFIRMED,
     };
 
     judging->audit_confidence = judging->judgement->confidence;
@@ -245,8 +247,8 @@ static bool type_is_of_metadata(enum finding_type type)
     }
 }
 
-/* IMG.before-repair beside IMG is the copy that a remedy asks for, and is as damaged as IMG was: that is told of IMG
- * alone, and of the copy for information. copy-of: IMG. */
+/* IMG.before-repair beside IMG is the copy that a remedy asks for, and is as damaged as IMG was:
+ * that is told of IMG alone, and of the copy for information. copy-of: IMG. */
 static int judge_copy(struct judging *judging)
 {
     static const char suffix[] = ".before-repair";
@@ -282,8 +284,10 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
                 const struct audit *last, uint64_t now, struct judgement *ret_judgement)
 {
     static const enum finding_type by_libvirt[] = {
-        FINDING_SNAPSHOT_UNMANAGED, FINDING_SNAPSHOT_LARGE, FINDING_CHAIN_FORKED, FINDING_ORPHAN, FINDING_BACKUP_LEFTOVER,
-        FINDING_SHARED_WRITABLE, FINDING_FOREIGN_WRITER, FINDING_RAW_BECAME_IMAGE,
+        FINDING_SNAPSHOT_UNMANAGED, FINDING_SNAPSHOT_LARGE,
+        FINDING_CHAIN_FORKED,       FINDING_ORPHAN,
+        FINDING_BACKUP_LEFTOVER,    FINDING_SHARED_WRITABLE,
+        FINDING_FOREIGN_WRITER,     FINDING_RAW_BECAME_IMAGE,
     };
     struct judgement judgement = { .confidence = CONFIDENCE_RACY };
     struct judging judging;
@@ -356,8 +360,8 @@ static int judge_offline(struct judging *judging, const struct datastore *datast
                        "is offline: %s: %s", path, text_offline_reason(datastore->error));
 }
 
-/* watch-degraded: reason ("watches-exhausted", "instances-exhausted", "events-lost", "network", "error"), file-system,
- * overflows, errno. */
+/* watch-degraded: reason ("watches-exhausted", "instances-exhausted", "events-lost", "network",
+ * "error"), file-system, overflows, errno. */
 static int judge_watch(struct judging *judging, const struct datastore *datastore)
 {
     _cleanup_evidence_ struct evidence evidence = evidence_new();
@@ -500,8 +504,9 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
 
         evidence_text(&evidence, "file", facts->database_aside);
         r = judging_add(&judging, FINDING_DATABASE_RECOVERED, SEVERITY_ERROR, 1, &evidence,
-                        *facts->database_aside ? "started a new database, the damaged one is %s"
-                                               : "started a new database, the old one was removed while in use%s",
+                        *facts->database_aside
+                            ? "started a new database, the damaged one is %s"
+                            : "started a new database, the old one was removed while in use%s",
                         file ? file : "");
     }
     if (r >= 0 && facts->baselines_damaged) {
@@ -509,8 +514,8 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
         _cleanup_free_ char *what = text_escape_string(facts->baselines_damaged);
 
         evidence_text(&evidence, "what", facts->baselines_damaged);
-        r = judging_add(&judging, FINDING_BASELINES_DAMAGED, SEVERITY_ERROR, 1, &evidence, "found damage in %s",
-                        what ? what : "what it kept");
+        r = judging_add(&judging, FINDING_BASELINES_DAMAGED, SEVERITY_ERROR, 1, &evidence,
+                        "found damage in %s", what ? what : "what it kept");
     }
     if (r >= 0)
         r = judge_connections(&judging, facts->virt);

@@ -25,7 +25,8 @@ void conditions_done(struct conditions *conditions);
 struct judgement {
     struct conditions conditions;
     bool judged[_FINDING_MAX];
-    bool sure[_FINDING_MAX];    /* and it does not rest on the audit's confidence, but on libvirt's word, or on names */
+    bool sure[_FINDING_MAX];    /* and it does not rest on the audit's confidence, but on
+                                 * libvirt's word, or on names */
     enum confidence confidence;
     uint64_t audited;           /* usec: end of the audit it rests on; 0: rests on none */
 };
@@ -39,14 +40,15 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
 int judge_datastore(const struct policy *policy, const struct datastore *datastore, uint64_t now,
                     struct judgement *ret_judgement);
 /* A domain of the status that the graph's usage is of. -ENOMEM. */
-int judge_domain(const struct policy *policy, const struct graph *graph, const struct virt_domain *domain, uint64_t now,
-                 struct judgement *ret_judgement);
+int judge_domain(const struct policy *policy, const struct graph *graph,
+                 const struct virt_domain *domain, uint64_t now, struct judgement *ret_judgement);
 
 /* What the daemon knows of itself. */
 struct daemon_facts {
-    const char *database_aside;     /* where a damaged database was put by this daemon, "" when it was
-                                       removed, else NULL */
-    const char *baselines_damaged;  /* what is damaged of what was kept of contents, in words; else NULL */
+    const char *database_aside;     /* where a damaged database was put by this daemon, "" when
+                                     * it was removed, else NULL */
+    const char *baselines_damaged;  /* what is damaged of what was kept of contents, in words;
+                                     * else NULL */
     const char *alert_channel;      /* that fails now, else NULL */
     int alert_error;                /* -errno */
     const struct virt_status *virt; /* NULL: libvirt is not asked */
@@ -59,5 +61,5 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
 
 /* The earliest time at which judge_image() would say something else without any change (a
  * snapshot gets old): usec, UINT64_MAX for never. */
-uint64_t judge_image_again(const struct policy *policy, const struct graph *graph, const struct image *image,
-                           uint64_t now);
+uint64_t judge_image_again(const struct policy *policy, const struct graph *graph,
+                           const struct image *image, uint64_t now);

@@ -21,8 +21,10 @@ struct subject {
     struct finding *findings[_FINDING_MAX];
     enum subject_kind kind;
     uint64_t audited;           /* judgement.audited of the last judgement */
-    uint64_t *held;             /* usec, by type: since when a condition holds that is no finding yet, 0; NULL: none */
-    uint64_t held_until;        /* usec: when the first of these will have held for long enough; UINT64_MAX */
+    uint64_t *held;             /* usec, by type: since when a condition holds that is no finding
+                                 * yet, 0; NULL: none */
+    uint64_t held_until;        /* usec: when the first of these will have held for long enough;
+                                 * UINT64_MAX */
     char name[];
 };
 
@@ -300,8 +302,8 @@ static int finding_begins(struct subject *subject, const struct condition *condi
     return tell(telling, finding, EVENT_OPENED, "%s", "");
 }
 
-/* Did it get worse than what was acknowledged? A chain grows by a layer with every snapshot: that was
- * known, and what counts is that it grew by more than half. */
+/* Did it get worse than what was acknowledged? A chain grows by a layer with every snapshot: that
+ * was known, and what counts is that it grew by more than half. */
 static bool finding_grew(const struct finding *finding)
 {
     uint64_t known = finding->acknowledged_weight;
@@ -353,7 +355,8 @@ static int finding_misses(struct finding *finding, const struct judgement *judge
 {
     if (telling->counts)
         finding->misses++;
-    if (judgement->confidence >= CONFIDENCE_FROZEN || judgement->sure[finding->type] || finding->misses >= MISSES_TO_RESOLVE)
+    if (judgement->confidence >= CONFIDENCE_FROZEN || judgement->sure[finding->type] ||
+        finding->misses >= MISSES_TO_RESOLVE)
         return finding_resolve(finding, "resolved", telling);
     return tell_nothing(telling, finding);
 }
@@ -364,7 +367,8 @@ static bool finding_lives(const struct finding *finding)
 }
 
 /* Has the condition held for as long as it must? *ret_held is false while it has not. */
-static int subject_hold(struct subject *subject, const struct condition *condition, uint64_t now, bool *ret_held)
+static int subject_hold(struct subject *subject, const struct condition *condition, uint64_t now,
+                        bool *ret_held)
 {
     uint64_t *since, until;
 
@@ -402,7 +406,8 @@ static void subject_let_go(struct subject *subject, const bool *holds, const boo
         free(TAKE_PTR(subject->held));
 }
 
-uint64_t findings_held_until(const struct findings *findings, enum subject_kind kind, const char *subject_name)
+uint64_t findings_held_until(const struct findings *findings, enum subject_kind kind,
+                             const char *subject_name)
 {
     const struct subject *subject = findings_subject(findings, kind, subject_name);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The daemon's own messages: to the journal when there is one, else to syslog, or to the console in the foreground. */
+/* The daemon's own messages: to the journal when there is one, else to syslog, or to the console in
+ * the foreground. */
 #define SD_JOURNAL_SUPPRESS_LOCATION
 #include <errno.h>
 #include <fcntl.h>
@@ -17,8 +18,8 @@
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 #define SYSLOG_SOCKET "/dev/log"
 
-/* The one piece of global state: where messages go has to be known everywhere. Written by log_open() alone,
- * before there is a second thread. */
+/* The one piece of global state: where messages go has to be known everywhere. Written by
+ * log_open() alone, before there is a second thread. */
 static struct {
     enum log_target target;
     int max_priority;
@@ -64,7 +65,8 @@ static enum log_target target_detect(void)
     if (log_journal_answers())
         return LOG_TARGET_JOURNAL;
     /* Without a journal and with nobody behind stderr, syslog is the last who may listen. */
-    bool discarded = !open || (S_ISCHR(st.st_mode) && stat("/dev/null", &null) >= 0 && st.st_rdev == null.st_rdev);
+    bool discarded = !open || (S_ISCHR(st.st_mode) && stat("/dev/null", &null) >= 0 &&
+                               st.st_rdev == null.st_rdev);
     return discarded && log_syslog_answers() ? LOG_TARGET_SYSLOG : LOG_TARGET_CONSOLE;
 }
 
@@ -75,7 +77,8 @@ int log_open(enum log_target target, int max_priority)
     log_state.target = target == LOG_TARGET_AUTO ? target_detect() : target;
     log_state.max_priority = max_priority;
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
-    log_state.colour = isatty(STDERR_FILENO) && !(no_colour && *no_colour) && !(term && strcmp(term, "dumb") == 0);
+    log_state.colour = isatty(STDERR_FILENO) && !(no_colour && *no_colour) &&
+                       !(term && strcmp(term, "dumb") == 0);
     openlog(LOG_IDENTIFIER, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     return 0;
 }
@@ -107,7 +110,8 @@ enum log_target log_target_from_name(const char *name)
 
 int log_priority_from_name(const char *name)
 {
-    static const char *const names[] = { "emerg", "alert", "crit", "err", "warning", "notice", "info", "debug" };
+    static const char *const names[] = { "emerg",   "alert",  "crit", "err",
+                                         "warning", "notice", "info", "debug" };
 
     for (unsigned i = 0; i < ELEMENTSOF(names); i++)
         if (strcmp(names[i], name) == 0)
@@ -118,8 +122,14 @@ int log_priority_from_name(const char *name)
 int log_console(int priority, const char *message)
 {
     static const char *const colours[] = {
-        [LOG_EMERG] = "\033[1;31m", [LOG_ALERT] = "\033[1;31m", [LOG_CRIT] = "\033[1;31m", [LOG_ERR] = "\033[31m",
-        [LOG_WARNING] = "\033[33m", [LOG_NOTICE] = "\033[1m",   [LOG_INFO] = "",           [LOG_DEBUG] = "\033[2m",
+        [LOG_EMERG] = "\033[1;31m",
+        [LOG_ALERT] = "\033[1;31m",
+        [LOG_CRIT] = "\033[1;31m",
+        [LOG_ERR] = "\033[31m",
+        [LOG_WARNING] = "\033[33m",
+        [LOG_NOTICE] = "\033[1m",
+        [LOG_INFO] = "",
+        [LOG_DEBUG] = "\033[2m",
     };
     _cleanup_free_ char *line = NULL;
     const char *colour = log_state.colour ? colours[priority & LOG_PRIMASK] : "";
@@ -171,7 +181,8 @@ static int journal_send(int priority, int error, const char *file, int line, con
     return r;
 }
 
-int log_message(int priority, int error, const char *file, int line, const char *function, const char *format, ...)
+int log_message(int priority, int error, const char *file, int line, const char *function,
+                const char *format, ...)
 {
     char buffer[4096];
     int saved = errno;
@@ -196,7 +207,8 @@ int log_message(int priority, int error, const char *file, int line, const char 
         syslog(priority, "%s", buffer);
         break;
     default:
-        (void)log_console(priority, buffer);    /* nobody is left to tell that the console cannot be written */
+        (void)log_console(priority, buffer);    /* nobody is left to tell that the console cannot
+                                                 * be written */
     }
     errno = saved;
     return error;
@@ -207,19 +219,25 @@ const char *log_confined_hint(int error, const char *profile, char hint[static L
     size_t length = strcspn(profile, " \n");       /* a mode in brackets follows */
 
     hint[0] = '\0';
-    if ((error != -EACCES && error != -EPERM) || length == 0 || strncmp(profile, "unconfined", length) == 0)
+    if ((error != -EACCES && error != -EPERM) || length == 0 ||
+        strncmp(profile, "unconfined", length) == 0)
         return hint;
     for (size_t i = 0; i < length; i++)
         if (profile[i] < 0x21 || profile[i] > 0x7e)
             return hint;
-    (void)snprintf(hint, LOG_HINT_MAX, "; if AppArmor's profile %.*s forbids it, journalctl -k -g apparmor says so, and "
-                   "rules for this host go into /etc/apparmor.d/local/usr.sbin.qcauditd", (int)length, profile);
+    (void)
+        snprintf(hint, LOG_HINT_MAX,
+                 "; if AppArmor's profile %.*s forbids it, journalctl -k -g apparmor says so, and "
+                 "rules for this host go into "
+                 "/etc/apparmor.d/local/usr.sbin.qcauditd",
+                 (int)length, profile);
     return hint;
 }
 
 const char *log_access_hint(int error, char hint[static LOG_HINT_MAX])
 {
-    static const char *const files[] = { "/proc/self/attr/apparmor/current", "/proc/self/attr/current" };
+    static const char *const files[] = { "/proc/self/attr/apparmor/current",
+                                         "/proc/self/attr/current" };
     char profile[100] = "";
 
     for (size_t i = 0; i < ELEMENTSOF(files) && !profile[0]; i++) {

@@ -15,7 +15,7 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 #define SWEEP_PAUSE (3600 * USEC_PER_SEC)
 #define GONE_KEPT (30 * 24 * 3600 * USEC_PER_SEC)
 
-/* ---- kept ----------------------------------------------------------------------------------------- */
+/* ---- kept ------------------------------------------------------------------------------------ */
 
 static int store_one(struct round *round, const struct baseline *baseline)
 {
@@ -23,8 +23,11 @@ static int store_one(struct round *round, const struct baseline *baseline)
     char verity[VERITY_TEXT_MAX];
     int r = baseline->deviation ? deviation_to_json(baseline->deviation, &deviation) : 0;
 
-    return r < 0 ? r : store_batch_baseline(round->batch, baseline, deviation,
-                                            baseline->verity.algorithm ? verity_text(&baseline->verity, verity) : NULL);
+    return r < 0 ? r
+                 : store_batch_baseline(round->batch, baseline, deviation,
+                                        baseline->verity.algorithm
+                                            ? verity_text(&baseline->verity, verity)
+                                            : NULL);
 }
 
 static int store_each(void *userdata, struct baseline *baseline)
@@ -89,9 +92,10 @@ void baseline_forget(struct manager *manager, struct baseline *baseline)
     baselines_remove(manager->baselines, baseline);
 }
 
-/* ---- what the last daemon knew ------------------------------------------------------------------------ */
+/* ---- what the last daemon knew --------------------------------------------------------------- */
 
-int baseline_on_load(void *userdata, struct baseline *baseline, json_object *deviation, const char *verity)
+int baseline_on_load(void *userdata, struct baseline *baseline, json_object *deviation,
+                     const char *verity)
 {
     struct manager *manager = userdata;
     int r = deviation ? deviation_from_json(deviation, &baseline->deviation) : 0;
@@ -123,7 +127,7 @@ int baseline_load(struct manager *manager)
     return 0;
 }
 
-/* ---- bound to images ------------------------------------------------------------------------------------ */
+/* ---- bound to images ------------------------------------------------------------------------- */
 
 void baseline_plan(struct manager *manager, struct image *image)
 {
@@ -136,9 +140,13 @@ void baseline_plan(struct manager *manager, struct image *image)
         scrub_plan(manager, image, UINT64_MAX, 0);      /* planned when what was read is taken */
         return;
     }
-    due = relation && relation->pending ? BASELINE_DUE_NO
-                                        : baseline_due(&manager->config->policy, image, relation, now, &at);
-    scrub_plan(manager, image, due == BASELINE_DUE_NO ? UINT64_MAX : due == BASELINE_DUE_LATER ? at : now,
+    due = relation && relation->pending
+              ? BASELINE_DUE_NO
+              : baseline_due(&manager->config->policy, image, relation, now, &at);
+    scrub_plan(manager, image,
+               due == BASELINE_DUE_NO      ? UINT64_MAX
+               : due == BASELINE_DUE_LATER ? at
+                                           : now,
                image->baseline ? image->baseline->verified : 0);
 }
 
@@ -177,7 +185,8 @@ void baseline_image_gone(struct manager *manager, struct image *image)
     image->baseline = NULL;
     blocks_drop(manager, &image->identity);
     if (baseline && identity_equal(&baseline->identity, &image->identity) &&
-        !baseline_elsewhere(manager, baseline, image) && image->datastore->state != DATASTORE_REMOVED) {
+        !baseline_elsewhere(manager, baseline, image) &&
+        image->datastore->state != DATASTORE_REMOVED) {
         baseline->gone = manager_now(manager);
         baseline_keep(manager, baseline);
     }
@@ -188,7 +197,7 @@ void baseline_image_gone(struct manager *manager, struct image *image)
     judge_soon(manager);        /* which hands it to the journal */
 }
 
-/* ---- accepted -------------------------------------------------------------------------------------------------- */
+/* ---- accepted -------------------------------------------------------------------------------- */
 
 static bool is_as_read(const struct image *image, const struct deviation *deviation)
 {
@@ -202,25 +211,32 @@ static int refuse(char **ret_message, const char *text)
     return *ret_message ? -EINVAL : -ENOMEM;
 }
 
-int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason, char **ret_message)
+int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason,
+                    char **ret_message)
 {
     struct image *image = discover_find_image(manager->discover, path);
     struct baseline *baseline = image ? image->baseline : NULL;
     struct deviation *deviation = baseline ? baseline->deviation : NULL;
-    _cleanup_free_ char *explanation = NULL, *new_by = strdup(by), *new_reason = strdup(reason), *shown = NULL;
+    _cleanup_free_ char *explanation = NULL, *new_by = strdup(by), *new_reason = strdup(reason),
+                        *shown = NULL;
     int r;
 
     if (!image || !image->listed)
         return -ENOENT;
     if (!baseline)
-        return refuse(ret_message, "Nothing is kept of what it must hold: it is neither golden nor a parent, or was "
-                                   "not read yet");
+        return refuse(
+            ret_message,
+            "Nothing is kept of what it must hold: it is neither golden nor a parent, or was "
+            "not read yet");
     if (!deviation || deviation->verdict == READING_INCOMPLETE)
-        return refuse(ret_message, deviation ? "Not all of it could be read: what cannot be read cannot be accepted"
-                                             : "It holds what it must hold, as far as was read: there is nothing to "
-                                               "accept");
+        return refuse(ret_message,
+                      deviation
+                          ? "Not all of it could be read: what cannot be read cannot be accepted"
+                          : "It holds what it must hold, as far as was read: there is nothing to "
+                            "accept");
     if (!is_as_read(image, deviation))
-        return refuse(ret_message, "It changed again since it was read: wait until it is read, and look again");
+        return refuse(ret_message,
+                      "It changed again since it was read: wait until it is read, and look again");
     shown = text_escape_string(reason);
     if (!new_by || !new_reason || !shown || asprintf(&explanation, "by %s: %s", by, shown) < 0)
         return -ENOMEM;

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the manager's files about contents share: streams of block digests, the journal, the baselines themselves. */
+/* What the manager's files about contents share: streams of block digests, the journal, the
+ * baselines themselves. */
 #pragma once
 
 #include "daemon/baseline.h"
 #include "daemon/journal.h"
 #include "daemon/manager-internal.h"
 
-/* ---- manager-blocks.c: files of block digests ------------------------------------------------------ */
+/* ---- manager-blocks.c: files of block digests ------------------------------------------------ */
 
 /* A reading whose blocks are being written; it is resumed when it is interrupted. */
 struct stream;
 
 #define CHILDREN_COMPARED 16
 
-/* The last step of a reading, in the store's thread: its file is finished, and compared with the one before. */
+/* The last step of a reading, in the store's thread: its file is finished, and compared with the
+ * one before. */
 struct finishing {
     struct manager *manager;
     char *path;                 /* of the image */
@@ -45,22 +47,27 @@ struct finishing {
 struct finishing *finishing_free(struct finishing *finishing);
 /* blocks_begin and blocks of struct audits_options. */
 uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit *audit);
-void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
-                      bool unallocated);
-/* The reading is complete: done gets what came of it, in the loop, and owns it. Takes finishing, which has what this
- * one needs besides its own files. Its digest is void, and nothing kept, when the blocks could not be written. */
-int blocks_end(struct manager *manager, struct finishing *finishing, void (*done)(struct finishing *finishing));
+void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint64_t n,
+                      const uint8_t (*digests)[32], bool unallocated);
+/* The reading is complete: done gets what came of it, in the loop, and owns it. Takes finishing,
+ * which has what this one needs besides its own files. Its digest is void, and nothing kept, when
+ * the blocks could not be written. */
+int blocks_end(struct manager *manager, struct finishing *finishing,
+               void (*done)(struct finishing *finishing));
 /* Compares once more, with other children. */
-int blocks_again(struct manager *manager, struct finishing *finishing, void (*done)(struct finishing *finishing));
+int blocks_again(struct manager *manager, struct finishing *finishing,
+                 void (*done)(struct finishing *finishing));
 /* The reading was for nothing. */
 void blocks_drop(struct manager *manager, const struct identity *identity);
 /* This reading's file is the baseline's from now on; a file of another identity goes. */
-void blocks_adopt(struct manager *manager, const struct identity *identity, const struct identity *before);
+void blocks_adopt(struct manager *manager, const struct identity *identity,
+                  const struct identity *before);
 void blocks_remove(struct manager *manager, const struct identity *identity);
 /* The file of one identity is that of another from now on. */
 void blocks_rename(struct manager *manager, const struct identity *from, const struct identity *to);
 void blocks_exchange(struct manager *manager, const struct identity *a, const struct identity *b);
-char *blocks_path(const struct manager *manager, const struct identity *identity, const char *suffix);
+char *blocks_path(const struct manager *manager, const struct identity *identity,
+                  const char *suffix);
 int blocks_load(struct manager *manager);
 /* Before the store ends, and after. */
 void blocks_done(struct manager *manager);
@@ -69,14 +76,14 @@ void blocks_free(struct manager *manager);
 #define BLOCKS_FRESH ".new"
 #define BLOCKS_PARTIAL ".partial"
 
-/* ---- manager-journal.c: what outlives the database --------------------------------------------------- */
+/* ---- manager-journal.c: what outlives the database ------------------------------------------- */
 
 /* Reads it; baselines it has and the database has not are taken over. */
 int journal_load(struct manager *manager);
 void journal_baseline(struct manager *manager, const struct baseline *baseline);
 void journal_baseline_gone(struct manager *manager, const struct identity *identity);
-/* Acknowledgements are written, and so is their end; what was opened may have been acknowledged before the database was
- * lost: */
+/* Acknowledgements are written, and so is their end; what was opened may have been acknowledged
+ * before the database was lost: */
 void journal_event(struct manager *manager, const struct finding *finding, enum event_type type);
 /* that is done here, when no finding is being changed. */
 void journal_acknowledge(struct manager *manager);
@@ -84,19 +91,20 @@ void journal_acknowledge(struct manager *manager);
 void journal_flush(struct manager *manager);
 void journal_done(struct manager *manager);
 
-/* ---- manager-bind.c ------------------------------------------------------------------------------------- */
+/* ---- manager-bind.c -------------------------------------------------------------------------- */
 
-/* Sets image->baseline. What lies at a place where a golden image or a parent lay must be what that held, even when the
- * file was known, and audited, under another name before. */
+/* Sets image->baseline. What lies at a place where a golden image or a parent lay must be what that
+ * held, even when the file was known, and audited, under another name before. */
 void baseline_bind(struct manager *manager, struct image *image);
 /* The image, other than this one, whose file the baseline is of; NULL none. */
-const struct image *baseline_elsewhere(const struct manager *manager, const struct baseline *baseline,
-                                       const struct image *image);
+const struct image *baseline_elsewhere(const struct manager *manager,
+                                       const struct baseline *baseline, const struct image *image);
 
-/* ---- manager-baseline.c ------------------------------------------------------------------------------- */
+/* ---- manager-baseline.c ---------------------------------------------------------------------- */
 
 /* Of struct store_loader. */
-int baseline_on_load(void *userdata, struct baseline *baseline, json_object *deviation, const char *verity);
+int baseline_on_load(void *userdata, struct baseline *baseline, json_object *deviation,
+                     const char *verity);
 /* After the database: the journal, and interrupted readings. */
 int baseline_load(struct manager *manager);
 /* All that is known, for a new database. */
@@ -107,7 +115,8 @@ void baseline_plan(struct manager *manager, struct image *image);
 void baseline_attributes(struct manager *manager, struct image *image);
 void baseline_image_gone(struct manager *manager, struct image *image);
 /* The change that was found was meant. -ENOENT; -EINVAL and why in *ret_message (malloc'd). */
-int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason, char **ret_message);
+int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason,
+                    char **ret_message);
 void baseline_done(struct manager *manager);
 /* Stored, and written to the journal. */
 void baseline_keep(struct manager *manager, struct baseline *baseline);
@@ -115,12 +124,13 @@ void baseline_keep(struct manager *manager, struct baseline *baseline);
 void baseline_forget(struct manager *manager, struct baseline *baseline);
 void baseline_gone(struct manager *manager, const struct identity *identity);
 /* Something of what was kept is damaged: a finding says it. */
-void baseline_tell_damage(struct manager *manager, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void baseline_tell_damage(struct manager *manager, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
-/* ---- manager-reading.c: what a reading says -------------------------------------------------------------- */
+/* ---- manager-reading.c: what a reading says -------------------------------------------------- */
 
 /* An audit ended that may have read all data. */
 void baseline_on_audited(struct manager *manager, struct image *image, const struct audit *audit);
 /* What was read before counts from now on: accepted, or explained. */
-int baseline_take_deviation(struct manager *manager, struct image *image, enum reading_verdict verdict,
-                            const char *explanation);
+int baseline_take_deviation(struct manager *manager, struct image *image,
+                            enum reading_verdict verdict, const char *explanation);

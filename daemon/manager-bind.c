@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which baseline an image has: that of its file, or that of its place when another file lies there. */
+/* Which baseline an image has: that of its file, or that of its place when another file lies
+ * there. */
 #include <errno.h>
 #include <string.h>
 
 #include "daemon/log.h"
 #include "daemon/manager-baseline.h"
 
-const struct image *baseline_elsewhere(const struct manager *manager, const struct baseline *baseline,
-                                       const struct image *image)
+const struct image *baseline_elsewhere(const struct manager *manager,
+                                       const struct baseline *baseline, const struct image *image)
 {
     const struct image *other = graph_find_identity(manager->graph, &baseline->identity);
 
     return other && other != image && other->present ? other : NULL;
 }
 
-/* Is there an overlay that looks for its parent at the path, and was made before that time (nsec)? By what it
- * says itself: the graph may still know the file that it found there before. */
+/* Is there an overlay that looks for its parent at the path, and was made before that time (nsec)?
+ * By what it says itself: the graph may still know the file that it found there before. */
 static bool is_looked_for(const struct manager *manager, const char *path, int64_t before)
 {
     struct image *const *images;
@@ -24,15 +25,15 @@ static bool is_looked_for(const struct manager *manager, const char *path, int64
     if (discover_images(manager->discover, &images, &n) < 0)
         return true;
     for (size_t i = 0; i < n; i++)
-        if (images[i]->present && images[i]->parent.path && strcmp(images[i]->parent.path, path) == 0 &&
-            baseline_child_is_older(images[i], before))
+        if (images[i]->present && images[i]->parent.path &&
+            strcmp(images[i]->parent.path, path) == 0 && baseline_child_is_older(images[i], before))
             return true;
     return false;
 }
 
-/* The baseline of the image's place, when another file is known for it and what lies there must be what that
- * held: it is gone, or there are overlays, which see what lies there, wherever the other one went. An overlay
- * that takes the place of its own parent changes nothing for those above. */
+/* The baseline of the image's place, when another file is known for it and what lies there must be
+ * what that held: it is gone, or there are overlays, which see what lies there, wherever the other
+ * one went. An overlay that takes the place of its own parent changes nothing for those above. */
 static struct baseline *place_counts(const struct manager *manager, const struct image *image,
                                      const struct baseline *own)
 {
@@ -49,13 +50,15 @@ static struct baseline *place_counts(const struct manager *manager, const struct
     return place;
 }
 
-static int move_to(struct manager *manager, struct baseline *baseline, const struct identity *identity)
+static int move_to(struct manager *manager, struct baseline *baseline,
+                   const struct identity *identity)
 {
     return baselines_rebind(manager->baselines, baseline, identity, baseline->path);
 }
 
 /* They are bound anew when they are planned. */
-static void unbind_others(struct manager *manager, const struct baseline *baseline, const struct image *image)
+static void unbind_others(struct manager *manager, const struct baseline *baseline,
+                          const struct image *image)
 {
     struct image *const *images;
     size_t n;
@@ -90,7 +93,8 @@ static void displace(struct manager *manager, struct baseline *place, struct bas
     int r;
 
     /* Two that changed places: each place keeps its own. */
-    if (successor && successor->present && !identity_equal(&successor->identity, &image->identity)) {
+    if (successor && successor->present &&
+        !identity_equal(&successor->identity, &image->identity)) {
         r = exchange(manager, place, own);
         if (r >= 0) {
             baseline_displace(own);
@@ -119,7 +123,8 @@ void baseline_bind(struct manager *manager, struct image *image)
     bool changed = false;
 
     if (baseline) {
-        /* A file without a baseline of its own, in place of one that is gone, gets it when it was read. */
+        /* A file without a baseline of its own, in place of one that is gone, gets it when it was
+         * read. */
         if (own || baseline_elsewhere(manager, baseline, image)) {
             displace(manager, baseline, own, image);
             changed = true;
@@ -130,7 +135,8 @@ void baseline_bind(struct manager *manager, struct image *image)
         if (baseline && strcmp(baseline->path, image->path) != 0 &&
             !discover_find_image(manager->discover, baseline->path) &&
             !is_looked_for(manager, baseline->path, INT64_MAX)) {
-            changed = baselines_rebind(manager->baselines, baseline, &baseline->identity, image->path) >= 0;
+            changed = baselines_rebind(manager->baselines, baseline, &baseline->identity,
+                                       image->path) >= 0;
             baseline->attributes = true;    /* a new name changes its ctime */
         }
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Files of block digests: written as a reading goes on, resumed after an interruption, finished and compared, all of
- * it in the store's thread. */
+/* Files of block digests: written as a reading goes on, resumed after an interruption, finished and
+ * compared, all of it in the store's thread. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,8 +16,10 @@
 
 #define BUFFER_SIZE ((size_t)256 << 10)
 #define FLUSH_AFTER (2 * USEC_PER_SEC)
-#define QUEUED_MAX ((size_t)64 << 20)   /* bytes that wait for the disk; beyond them a stream is given up */
-/* The content digest of a resumed reading is computed here, of 32 bytes per block, zeros too: not of a larger disk. */
+#define QUEUED_MAX ((size_t)64 << 20)   /* bytes that wait for the disk; beyond them a stream is
+                                         * given up */
+/* The content digest of a resumed reading is computed here, of 32 bytes per block, zeros too: not
+ * of a larger disk. */
 #define RESUME_MAX (UINT64_C(16) << 40)
 #define BLOCKS_BETWEEN ".part"          /* of two that are exchanged; removed at the next start */
 #define PARTIAL_KEPT (30 * 24 * 3600)   /* seconds */
@@ -47,15 +49,18 @@ struct writing {
     uint8_t bytes[];
 };
 
-char *blocks_path(const struct manager *manager, const struct identity *identity, const char *suffix)
+char *blocks_path(const struct manager *manager, const struct identity *identity,
+                  const char *suffix)
 {
     char *path;
 
-    return asprintf(&path, "%s/" CONTROL_BLOCKS_NAME "/" BLOCKS_NAME_FORMAT "%s", manager->options.state_directory,
-                    BLOCKS_NAME_VALUES(*identity), suffix) < 0 ? NULL : path;
+    return asprintf(&path, "%s/" CONTROL_BLOCKS_NAME "/" BLOCKS_NAME_FORMAT "%s",
+                    manager->options.state_directory, BLOCKS_NAME_VALUES(*identity), suffix) < 0
+               ? NULL
+               : path;
 }
 
-/* ---- streams ------------------------------------------------------------------------------------ */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static struct stream *stream_find(const struct manager *manager, const struct identity *identity)
 {
@@ -92,15 +97,18 @@ static void stream_drop(struct stream *stream)
         stream_free(stream);
 }
 
-static int stream_new(struct manager *manager, const struct identity *identity, const struct fingerprint *fingerprint,
-                      struct stream **ret_stream)
+static int stream_new(struct manager *manager, const struct identity *identity,
+                      const struct fingerprint *fingerprint, struct stream **ret_stream)
 {
     struct stream *stream = calloc(1, sizeof(*stream));
 
     if (!stream)
         return -ENOMEM;
-    *stream = (struct stream){ .manager = manager, .identity = *identity, .fingerprint = *fingerprint,
-                               .path = blocks_path(manager, identity, BLOCKS_PARTIAL), .buf = malloc(BUFFER_SIZE) };
+    *stream = (struct stream){ .manager = manager,
+                               .identity = *identity,
+                               .fingerprint = *fingerprint,
+                               .path = blocks_path(manager, identity, BLOCKS_PARTIAL),
+                               .buf = malloc(BUFFER_SIZE) };
     if (!stream->path || !stream->buf) {
         stream_free(stream);
         return -ENOMEM;
@@ -113,7 +121,7 @@ static int stream_new(struct manager *manager, const struct identity *identity, 
     return 0;
 }
 
-/* ---- to the disk ----------------------------------------------------------------------------------- */
+/* ---- to the disk ----------------------------------------------------------------------------- */
 
 static int make_folder(const char *path)
 {
@@ -135,7 +143,8 @@ static int run_writing(void *userdata)
 
     if (r < 0)
         return r;
-    r = state_file_open_fd(writing->path, O_WRONLY | O_APPEND | (writing->begin ? O_CREAT | O_TRUNC : 0), &fd);
+    r = state_file_open_fd(writing->path,
+                           O_WRONLY | O_APPEND | (writing->begin ? O_CREAT | O_TRUNC : 0), &fd);
     if (r < 0)
         return r;
     if (fstat(fd, &st) < 0)
@@ -158,7 +167,9 @@ static int run_writing(void *userdata)
 static void stream_failed(struct stream *stream, int error)
 {
     if (!stream->broken && error != -ECANCELED)
-        log_warning(error, "Cannot keep block digests in %s: %m; damage can be seen, and not located", stream->path);
+        log_warning(error,
+                    "Cannot keep block digests in %s: %m; damage can be seen, and not located",
+                    stream->path);
     stream->broken = true;
 }
 
@@ -189,9 +200,12 @@ static int stream_write(struct stream *stream, bool begin, const uint8_t *bytes,
     writing = malloc(sizeof(*writing) + length);
     if (!writing)
         return -ENOMEM;
-    *writing = (struct writing){ .stream = stream, .path = strdup(stream->path), .begin = begin, .length = length };
+    *writing = (struct writing){
+        .stream = stream, .path = strdup(stream->path), .begin = begin, .length = length
+    };
     memcpy(writing->bytes, bytes, length);
-    r = writing->path ? store_task(stream->manager->store, run_writing, on_written, writing) : -ENOMEM;
+    r = writing->path ? store_task(stream->manager->store, run_writing, on_written, writing)
+                      : -ENOMEM;
     if (r < 0) {
         free(writing->path);
         free(writing);
@@ -211,14 +225,16 @@ static void stream_flush(struct stream *stream)
         stream_failed(stream, r);
 }
 
-/* ---- what a scrub tells ------------------------------------------------------------------------------ */
+/* ---- what a scrub tells ---------------------------------------------------------------------- */
 
-static bool may_resume(const struct stream *stream, const struct image *image, const struct fingerprint *now)
+static bool may_resume(const struct stream *stream, const struct image *image,
+                       const struct fingerprint *now)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
-    return !stream->broken && stream->fingerprint.size == now->size && stream->fingerprint.mtime == now->mtime &&
-           report && report->n_layers > 0 && report->layers[0].info.virtual_size <= RESUME_MAX;
+    return !stream->broken && stream->fingerprint.size == now->size &&
+           stream->fingerprint.mtime == now->mtime && report && report->n_layers > 0 &&
+           report->layers[0].info.virtual_size <= RESUME_MAX;
 }
 
 uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit *audit)
@@ -226,7 +242,8 @@ uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit
     struct manager *manager = userdata;
     struct stream *stream = stream_find(manager, &audit->identity);
     struct blocks_header header = { .identity = audit->identity, .size = audit->fingerprint.size,
-                                    .mtime = audit->fingerprint.mtime, .ctime = audit->fingerprint.ctime };
+                                    .mtime = audit->fingerprint.mtime,
+                                    .ctime = audit->fingerprint.ctime };
     uint8_t bytes[BLOCKS_HEADER_SIZE];
     int r;
 
@@ -246,13 +263,15 @@ uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit
     return 0;
 }
 
-static void stream_put(struct stream *stream, enum blocks_kind kind, uint64_t n, const uint8_t (*digests)[32])
+static void stream_put(struct stream *stream, enum blocks_kind kind, uint64_t n,
+                       const uint8_t (*digests)[32])
 {
     for (uint64_t step; n > 0; n -= step) {
         step = digests && n > BLOCKS_RUN_MAX ? BLOCKS_RUN_MAX : n;
         if (stream->length + BLOCKS_RECORD_SIZE + (digests ? step * BLOCKS_WHOLE : 0) > BUFFER_SIZE)
             stream_flush(stream);
-        stream->length += blocks_record_encode(kind, stream->n_blocks, step, digests ? (*digests) : NULL, BLOCKS_WHOLE,
+        stream->length += blocks_record_encode(kind, stream->n_blocks, step,
+                                               digests ? (*digests) : NULL, BLOCKS_WHOLE,
                                                stream->buf + stream->length);
         stream->n_blocks += step;
         if (digests)
@@ -260,8 +279,8 @@ static void stream_put(struct stream *stream, enum blocks_kind kind, uint64_t n,
     }
 }
 
-void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
-                      bool unallocated)
+void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint64_t n,
+                      const uint8_t (*digests)[32], bool unallocated)
 {
     struct manager *manager = userdata;
     struct stream *stream = stream_find(manager, &image->identity);
@@ -271,7 +290,11 @@ void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint6
         return;
     if (first > stream->n_blocks)       /* they could not be read */
         stream_put(stream, BLOCKS_BAD, first - stream->n_blocks, NULL);
-    stream_put(stream, digests ? BLOCKS_DATA : unallocated ? BLOCKS_UNALLOCATED : BLOCKS_ZERO, n, digests);
+    stream_put(stream,
+               digests       ? BLOCKS_DATA
+               : unallocated ? BLOCKS_UNALLOCATED
+                             : BLOCKS_ZERO,
+               n, digests);
     /* What a slow reading has done must not be done again after a crash. */
     if (now >= stream->flushed + FLUSH_AFTER) {
         stream_flush(stream);
@@ -279,7 +302,7 @@ void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint6
     }
 }
 
-/* ---- the end of a reading ----------------------------------------------------------------------------- */
+/* ---- the end of a reading -------------------------------------------------------------------- */
 
 struct finishing *finishing_free(struct finishing *finishing)
 {
@@ -331,8 +354,8 @@ static int finish_file(struct finishing *finishing)
     file = fopen(temporary, "w+xe");
     if (!file)
         return -errno;
-    r = blocks_finish(partial, digest->size, digest->resumed_from == 0 ? digest->digest : NULL, file,
-                      finishing->digest);
+    r = blocks_finish(partial, digest->size, digest->resumed_from == 0 ? digest->digest : NULL,
+                      file, finishing->digest);
     if (r == 0 && (fchmod(fileno(file), 0600) < 0 || fsync(fileno(file)) < 0))
         r = -errno;
     if (r == 0) {
@@ -361,7 +384,8 @@ static bool has_digest(FILE *file, const uint8_t digest[static 32])
 static void compare_files(struct finishing *finishing)
 {
     FILE *children[CHILDREN_COMPARED] = { NULL };
-    _cleanup_fclose_ FILE *before = state_file_open(finishing->before), *after = state_file_open(finishing->fresh);
+    _cleanup_fclose_ FILE *before = state_file_open(finishing->before),
+                          *after = state_file_open(finishing->fresh);
     FILE *below = finishing->below ? state_file_open(finishing->below) : NULL;
     size_t n = 0, bad = 0;
     int r = -EBADMSG;
@@ -375,7 +399,8 @@ static void compare_files(struct finishing *finishing)
         n += children[n] != NULL;
     }
     while (before && after) {
-        r = blocks_compare(before, after, finishing->layered, below, children, n, &finishing->difference, &bad);
+        r = blocks_compare(before, after, finishing->layered, below, children, n,
+                           &finishing->difference, &bad);
         if (r != -EBADMSG || bad < 2)
             break;
         if (bad == 2) {
@@ -427,13 +452,15 @@ static void on_ended(void *userdata, int error)
         finishing_free(ending->finishing);
     } else {
         if (error < 0)
-            log_warning(error, "Cannot finish the block digests in %s: %m", ending->finishing->fresh);
+            log_warning(error, "Cannot finish the block digests in %s: %m",
+                        ending->finishing->fresh);
         ending->done(ending->finishing);
     }
     free(ending);
 }
 
-int blocks_again(struct manager *manager, struct finishing *finishing, void (*done)(struct finishing *finishing))
+int blocks_again(struct manager *manager, struct finishing *finishing,
+                 void (*done)(struct finishing *finishing))
 {
     struct ending *ending = calloc(1, sizeof(*ending));
     int r;
@@ -447,7 +474,8 @@ int blocks_again(struct manager *manager, struct finishing *finishing, void (*do
     return r;
 }
 
-int blocks_end(struct manager *manager, struct finishing *finishing, void (*done)(struct finishing *finishing))
+int blocks_end(struct manager *manager, struct finishing *finishing,
+               void (*done)(struct finishing *finishing))
 {
     struct stream *stream = stream_find(manager, &finishing->identity);
     bool broken = true;
@@ -470,7 +498,7 @@ int blocks_end(struct manager *manager, struct finishing *finishing, void (*done
     return blocks_again(manager, finishing, done);
 }
 
-/* ---- files that come and go --------------------------------------------------------------------------------- */
+/* ---- files that come and go ------------------------------------------------------------------ */
 
 struct moving {
     char *from, *to;            /* to NULL: from goes */
@@ -520,7 +548,8 @@ void blocks_drop(struct manager *manager, const struct identity *identity)
     move(manager, blocks_path(manager, identity, BLOCKS_PARTIAL), NULL);
 }
 
-void blocks_adopt(struct manager *manager, const struct identity *identity, const struct identity *before)
+void blocks_adopt(struct manager *manager, const struct identity *identity,
+                  const struct identity *before)
 {
     char *to = blocks_path(manager, identity, "");
 
@@ -540,7 +569,8 @@ void blocks_rename(struct manager *manager, const struct identity *from, const s
 
 void blocks_exchange(struct manager *manager, const struct identity *a, const struct identity *b)
 {
-    char *between = blocks_path(manager, a, BLOCKS_BETWEEN), *target = blocks_path(manager, a, BLOCKS_BETWEEN);
+    char *between = blocks_path(manager, a, BLOCKS_BETWEEN),
+         *target = blocks_path(manager, a, BLOCKS_BETWEEN);
 
     if (between && target) {
         move(manager, blocks_path(manager, a, ""), TAKE_PTR(target));
@@ -559,7 +589,7 @@ void blocks_remove(struct manager *manager, const struct identity *identity)
         move(manager, blocks_path(manager, identity, suffixes[i]), NULL);
 }
 
-/* ---- what the last daemon left ------------------------------------------------------------------------------- */
+/* ---- what the last daemon left --------------------------------------------------------------- */
 
 static bool ends_with(const char *name, const char *end)
 {
@@ -636,7 +666,8 @@ int blocks_load(struct manager *manager)
 /* An interrupted reading goes on after the next start: what is known of it is written. */
 void blocks_done(struct manager *manager)
 {
-    for (struct stream *stream = manager->store ? manager->streams : NULL; stream; stream = stream->next)
+    for (struct stream *stream = manager->store ? manager->streams : NULL; stream;
+         stream = stream->next)
         if (!stream->broken)
             stream_flush(stream);
 }

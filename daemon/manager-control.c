@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is shown and asked for: the control interface's methods on the manager, and the line systemd shows. */
+/* What is shown and asked for: the control interface's methods on the manager, and the line systemd
+ * shows. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
-/* ---- the view ------------------------------------------------------------------------------------------ */
+/* ---- the view -------------------------------------------------------------------------------- */
 
 static int list_images(struct manager *manager)
 {
@@ -118,8 +119,8 @@ static int op_datastores(void *userdata, json_object **ret_rows)
     return r < 0 ? r : query_datastores(&view, ret_rows);
 }
 
-static int op_images(void *userdata, json_object *filter, const char *cursor, unsigned limit, json_object **ret_rows,
-                     char **ret_next)
+static int op_images(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                     json_object **ret_rows, char **ret_next)
 {
     struct query_view view;
     int r = control_view(userdata, &view);
@@ -176,7 +177,7 @@ static int op_finding(void *userdata, int64_t id, json_object **ret_entry)
     return r < 0 ? r : query_finding(&view, id, ret_entry);
 }
 
-/* ---- from the database ------------------------------------------------------------------------------------ */
+/* ---- from the database ----------------------------------------------------------------------- */
 
 struct pending_rows {
     control_rows_fn reply;
@@ -195,18 +196,20 @@ static const char *filter_text(json_object *filter, const char *key)
 {
     json_object *value;
 
-    return filter && json_object_object_get_ex(filter, key, &value) ? json_object_get_string(value) : NULL;
+    return filter && json_object_object_get_ex(filter, key, &value)
+               ? json_object_get_string(value) : NULL;
 }
 
 static uint64_t filter_time(json_object *filter, const char *key)
 {
     json_object *value;
 
-    return filter && json_object_object_get_ex(filter, key, &value) ? json_object_get_uint64(value) : 0;
+    return filter && json_object_object_get_ex(filter, key, &value)
+               ? json_object_get_uint64(value) : 0;
 }
 
-static int op_events(void *userdata, json_object *filter, const char *cursor, unsigned limit, control_rows_fn reply,
-                     void *reply_userdata)
+static int op_events(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                     control_rows_fn reply, void *reply_userdata)
 {
     struct manager *manager = userdata;
     struct pending_rows *pending = malloc(sizeof(*pending));
@@ -216,15 +219,16 @@ static int op_events(void *userdata, json_object *filter, const char *cursor, un
         return -ENOMEM;
     *pending = (struct pending_rows){ .reply = reply, .userdata = reply_userdata };
     r = store_history(manager->store, filter_text(filter, "path"), filter_text(filter, "name"),
-                      filter_time(filter, "since"), filter_time(filter, "until"), cursor, limit, on_rows, pending);
+                      filter_time(filter, "since"), filter_time(filter, "until"), cursor, limit,
+                      on_rows, pending);
     if (r < 0)
         free(pending);
     return r;
 }
 
 static int ask_of_path(struct manager *manager,
-                       int (*ask)(struct store *store, const char *path, const char *cursor, unsigned limit,
-                                  store_rows_fn done, void *userdata),
+                       int (*ask)(struct store *store, const char *path, const char *cursor,
+                                  unsigned limit, store_rows_fn done, void *userdata),
                        const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
                        void *reply_userdata)
 {
@@ -240,26 +244,28 @@ static int ask_of_path(struct manager *manager,
     return r;
 }
 
-static int op_audits(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
-                     void *reply_userdata)
+static int op_audits(void *userdata, const char *path, const char *cursor, unsigned limit,
+                     control_rows_fn reply, void *reply_userdata)
 {
     return ask_of_path(userdata, store_audits, path, cursor, limit, reply, reply_userdata);
 }
 
-static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
-                       void *reply_userdata)
+static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit,
+                       control_rows_fn reply, void *reply_userdata)
 {
     return ask_of_path(userdata, store_readings, path, cursor, limit, reply, reply_userdata);
 }
 
-static int op_accept(void *userdata, const char *path, const char *by, const char *reason, char **ret_message)
+static int op_accept(void *userdata, const char *path, const char *by, const char *reason,
+                     char **ret_message)
 {
     return baseline_accept(userdata, path, by, reason, ret_message);
 }
 
-/* ---- orders ---------------------------------------------------------------------------------------------------- */
+/* ---- orders ---------------------------------------------------------------------------------- */
 
-static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message)
+static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket,
+                   char **ret_message)
 {
     struct manager *manager = userdata;
     _cleanup_free_ char *name = NULL;
@@ -306,7 +312,8 @@ static int op_scan_state(void *userdata, uint64_t ticket, json_object **ret_entr
     return 0;
 }
 
-static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason, uint64_t until)
+static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason,
+                          uint64_t until)
 {
     return judge_acknowledge(userdata, id, by, reason, until);
 }
@@ -324,7 +331,8 @@ static int op_release(void *userdata, const char *name, uint64_t until)
     struct manager *manager = userdata;
     struct datastore *datastore = discover_find_datastore(manager->discover, name);
 
-    return datastore ? discover_release(manager->discover, datastore, until ?: UINT64_MAX) : -ENOENT;
+    return datastore ? discover_release(manager->discover, datastore, until ?: UINT64_MAX)
+                     : -ENOENT;
 }
 
 static int op_resume(void *userdata, const char *name)
@@ -341,7 +349,8 @@ static int op_reload(void *userdata, char **ret_message)
 }
 
 const struct control_ops manager_control_ops = {
-    .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image, .chain = op_chain,
+    .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image,
+    .chain = op_chain,
     .domains = op_domains, .domain = op_domain,
     .findings = op_findings, .finding = op_finding, .events = op_events, .audits = op_audits,
     .readings = op_readings, .accept = op_accept,
@@ -349,7 +358,7 @@ const struct control_ops manager_control_ops = {
     .pause = op_pause, .release = op_release, .resume = op_resume, .reload = op_reload,
 };
 
-/* ---- systemd's line -------------------------------------------------------------------------------------------- */
+/* ---- systemd's line -------------------------------------------------------------------------- */
 
 static int status_line(struct manager *manager, char **ret_line)
 {
@@ -371,10 +380,13 @@ static int status_line(struct manager *manager, char **ret_line)
         snprintf(progress, sizeof(progress), "pass %" PRIu64 " %%", pass->done * 100 / pass->total);
     else if (pass)
         snprintf(progress, sizeof(progress), "pass begun");
-    return asprintf(ret_line, "%zu datastore%s, %zu images, %s, %" PRIu64 " finding%s%s%s", n_datastores,
-                    n_datastores == 1 ? "" : "s", manager->n_listed, progress, n_findings,
-                    n_findings == 1 ? "" : "s", manager->workers_fail ? ", no worker can be started" : "",
-                    manager->store_error < 0 ? ", the database cannot be written" : "") < 0 ? -ENOMEM : 0;
+    return asprintf(ret_line, "%zu datastore%s, %zu images, %s, %" PRIu64 " finding%s%s%s",
+                    n_datastores, n_datastores == 1 ? "" : "s", manager->n_listed, progress,
+                    n_findings, n_findings == 1 ? "" : "s",
+                    manager->workers_fail ? ", no worker can be started" : "",
+                    manager->store_error < 0 ? ", the database cannot be written" : "") < 0
+               ? -ENOMEM
+               : 0;
 }
 
 static int on_status_timer(sd_event_source *source, uint64_t when, void *userdata)

@@ -24,7 +24,8 @@
 /* A pass over everything (walks, then audits of what is due), or the audits somebody asked for. */
 struct scan {
     uint64_t ticket;            /* from 1 on */
-    uint64_t after;             /* the pass this one waited for: whoever asked waited for that too; 0 none */
+    uint64_t after;             /* the pass this one waited for: whoever asked waited for that
+                                 * too; 0 none */
     bool pass;
     bool started;
     uint64_t begun;             /* usec */
@@ -44,7 +45,8 @@ int image_list_add(struct image_list *list, struct image *image);
 void image_list_forget(struct image_list *list, const struct image *image);     /* leaves a NULL */
 void image_list_done(struct image_list *list);
 
-/* What was judged in one go and is written in one transaction; its events are told when that is on disk. */
+/* What was judged in one go and is written in one transaction; its events are told when that is on
+ * disk. */
 struct round {
     struct manager *manager;
     struct round *next, *previous;
@@ -108,7 +110,8 @@ struct manager {
     /* manager-baseline.c, manager-blocks.c, manager-journal.c */
     struct baselines *baselines;
     uint64_t readings;          /* taken into baselines until now */
-    char *baselines_damaged;    /* what is damaged of what was kept of contents, in words; NULL nothing */
+    char *baselines_damaged;    /* what is damaged of what was kept of contents, in words; NULL
+                                 * nothing */
     uint64_t baselines_swept;   /* usec: when those of files long gone were forgotten */
     struct stream *streams;     /* of block digests */
     struct lines *journal_lines;        /* for the journal, not handed to the store yet */
@@ -125,7 +128,8 @@ struct manager {
 
     /* manager-metrics.c */
     struct metrics_file *metrics_file;      /* NULL when none is wanted */
-    struct metrics_counters counters;       /* of these, only what has to be counted as it happens */
+    struct metrics_counters counters;       /* of these, only what has to be counted as it
+                                             * happens */
     sd_event_source *metrics_timer;
     bool metrics_changed;       /* since they were written last */
     int metrics_error;          /* of the last try, said once */
@@ -145,17 +149,18 @@ struct manager {
 
 uint64_t manager_now(const struct manager *manager);
 /* Makes the one-shot timer go off after so many usec, or earlier if it already would. */
-int manager_arm(struct manager *manager, sd_event_source **source, uint64_t after, sd_event_time_handler_t handler);
+int manager_arm(struct manager *manager, sd_event_source **source, uint64_t after,
+                sd_event_time_handler_t handler);
 
-/* ---- manager-pass.c: what is to be audited, and when --------------------------------------------- */
+/* ---- manager-pass.c: what is to be audited, and when ----------------------------------------- */
 
 void pass_on_image(void *userdata, struct image *image, enum discover_change change, bool by_walk);
 void pass_on_datastore(void *userdata, struct datastore *datastore);
 void pass_on_walk_begins(void *userdata, struct datastore *datastore);
 void pass_on_walked(void *userdata, struct datastore *datastore, int error);
 void pass_on_removed(void *userdata, struct datastore *datastore);
-void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
-                     struct reference *data_file);
+void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit,
+                     struct reference *parent, struct reference *data_file);
 /* Did the image end its worker? */
 bool pass_worker_died(const struct audit_report *report);
 /* Audits what is due, when the loop comes round. */
@@ -164,48 +169,52 @@ void pass_dispatch(struct manager *manager);
 void pass_plan(struct manager *manager, struct image *image, enum schedule_reason reason);
 void pass_done(struct manager *manager);
 
-/* ---- manager-scan.c: passes, and what somebody asked for ------------------------------------------- */
+/* ---- manager-scan.c: passes, and what somebody asked for ------------------------------------- */
 
 /* A new pass, or the next one when one is under way: its ticket. */
 uint64_t pass_begin(struct manager *manager);
 void pass_plan_next(struct manager *manager);
-/* Audits everything at and below the paths (scrub: reads all its data): -ENOENT and the path that is not known, -ENOTCONN and the one whose
- * datastore is offline or paused. */
-int pass_scan(struct manager *manager, char **paths, bool scrub, uint64_t *ret_ticket, const char **ret_path);
+/* Audits everything at and below the paths (scrub: reads all its data): -ENOENT and the path that
+ * is not known, -ENOTCONN and the one whose datastore is offline or paused. */
+int pass_scan(struct manager *manager, char **paths, bool scrub, uint64_t *ret_ticket,
+              const char **ret_path);
 const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket);
 /* Ends the scans of which nothing is left. */
 void pass_check_finished(struct manager *manager);
-/* The image's audit is awaited by the scan; it, or that there will be none, is no longer awaited; the same of a
- * walk. */
+/* The image's audit is awaited by the scan; it, or that there will be none, is no longer awaited;
+ * the same of a walk. */
 void scan_join(struct manager *manager, struct image *image, uint64_t ticket);
 void scan_leave(struct manager *manager, struct image *image);
 void scan_leave_walk(struct manager *manager, struct datastore *datastore);
 
-/* ---- manager-resolve.c: references that may lead elsewhere now ------------------------------------- */
+/* ---- manager-resolve.c: references that may lead elsewhere now ------------------------------- */
 
 void resolve_soon(struct manager *manager);
-void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent, struct reference *data_file);
+void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
+                         struct reference *data_file);
 void resolve_forget(struct manager *manager, const struct image *image);
 void resolve_done(struct manager *manager);
 
-/* ---- manager-scrub.c: images whose data is read again ------------------------------------------------ */
+/* ---- manager-scrub.c: images whose data is read again ---------------------------------------- */
 
-/* The image is to be read at due (usec; UINT64_MAX: not at all); verified: when it was last, 0 never: the oldest comes
- * first. Cheap when that is what is planned already. */
+/* The image is to be read at due (usec; UINT64_MAX: not at all); verified: when it was last, 0
+ * never: the oldest comes first. Cheap when that is what is planned already. */
 void scrub_plan(struct manager *manager, struct image *image, uint64_t due, uint64_t verified);
 /* It is read as soon as nothing else reads its device, whatever its time and the window. */
 void scrub_now(struct manager *manager, struct image *image);
 /* Begins what is due, and stops what must not run now. */
 void scrub_dispatch(struct manager *manager);
 /* Was it a scrub whose audit ended so? Then it is taken note of. */
-bool scrub_on_audited(struct manager *manager, struct image *image, int error, const struct audit *audit);
-/* Adds what is under way to the entry of a status: scrubs (path, done, total, rate, waits), scrubs-due. -ENOMEM. */
+bool scrub_on_audited(struct manager *manager, struct image *image, int error,
+                      const struct audit *audit);
+/* Adds what is under way to the entry of a status: scrubs (path, done, total, rate, waits),
+ * scrubs-due. -ENOMEM. */
 int scrub_show(const struct manager *manager, json_object *entry);
 struct scrubs_options scrub_options_of(const struct config *config);
 int scrub_init(struct manager *manager);
 void scrub_done(struct manager *manager);
 
-/* ---- manager-judge.c: from audits to findings ------------------------------------------------------ */
+/* ---- manager-judge.c: from audits to findings ------------------------------------------------ */
 
 /* Judges what changed, a moment later and all at once. */
 void judge_soon(struct manager *manager);
@@ -214,14 +223,15 @@ void judge_now(struct manager *manager);
 /* The image is gone for good. */
 void judge_image_gone(struct manager *manager, struct image *image);
 void judge_datastore_gone(struct manager *manager, const struct datastore *datastore);
-int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason, uint64_t until);
+int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,
+                      uint64_t until);
 /* Is it an image, as far as its name and its first bytes tell? relation may be NULL. */
 bool judge_is_listed(const struct image *image, const struct relation *relation);
 void judge_done(struct manager *manager);
 
 void judge_domain_gone(struct manager *manager, const char *subject);
 
-/* ---- manager-usage.c: what libvirt says, brought together with the files ---------------------------- */
+/* ---- manager-usage.c: what libvirt says, brought together with the files --------------------- */
 
 int usage_start(struct manager *manager);
 /* Each new status of libvirt's, as struct virt_watch_options wants it. */
@@ -238,16 +248,17 @@ void usage_datastore_walked(struct manager *manager, const struct datastore *dat
 void usage_files_gone(struct manager *manager, const struct files *files);
 /* Its domains are to be judged again. */
 void usage_image_judged(struct manager *manager, const struct image *image);
-/* Calls back for some of the domains that are to be judged; *ret_again (usec) is when to judge it again. True: there are
- * more. */
-bool usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
-                                                            const struct virt_domain *domain, uint64_t *ret_again));
+/* Calls back for some of the domains that are to be judged; *ret_again (usec) is when to judge it
+ * again. True: there are more. */
+bool usage_each_dirty(struct manager *manager,
+                      void (*each)(struct manager *manager, const struct virt_status *status,
+                                   const struct virt_domain *domain, uint64_t *ret_again));
 /* Fills in datastore->growth of all. */
 void usage_count_growth(struct manager *manager);
 /* After the graph and the datastores are gone. */
 void usage_done(struct manager *manager);
 
-/* ---- manager-store.c: what is kept ----------------------------------------------------------------- */
+/* ---- manager-store.c: what is kept ----------------------------------------------------------- */
 
 int keep_open(struct manager *manager);
 int keep_load(struct manager *manager);
@@ -261,7 +272,7 @@ void keep_tell_first_pass(struct manager *manager);
 void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error);
 void keep_done(struct manager *manager);
 
-/* ---- manager-metrics.c: what is counted ------------------------------------------------------------ */
+/* ---- manager-metrics.c: what is counted ------------------------------------------------------ */
 
 /* Begins, moves or ends the file, as the configuration wants. */
 void metrics_apply_config(struct manager *manager);
@@ -272,27 +283,31 @@ void metrics_count_pass(struct manager *manager, const struct scan *scan);
 void metrics_soon(struct manager *manager);
 void metrics_done(struct manager *manager);
 
-/* ---- manager-virt.c: what libvirt says -------------------------------------------------------------- */
+/* ---- manager-virt.c: what libvirt says ------------------------------------------------------- */
 
 /* Will pools come? Before the configuration's datastores are made. */
 void virt_expect(struct manager *manager);
-/* Starts what asks libvirt, or again when the configuration (before: the last one, NULL at the start) says otherwise. */
+/* Starts what asks libvirt, or again when the configuration (before: the last one, NULL at the
+ * start) says otherwise. */
 int virt_apply_config(struct manager *manager, const struct config *before);
 /* Is the pool to be a datastore? */
 bool virt_pool_is_wanted(const struct config *config, const struct virt_pool *pool);
-/* Every disk of a domain whose first layer is a file or device in no datastore: nobody audits it. */
+/* Every disk of a domain whose first layer is a file or device in no datastore: nobody audits
+ * it. */
 void virt_each_outside(const struct manager *manager,
-                       void (*each)(void *userdata, const struct virt_domain *domain, const struct virt_disk *disk),
+                       void (*each)(void *userdata, const struct virt_domain *domain,
+                                    const struct virt_disk *disk),
                        void *userdata);
 /* Adds libvirt's part to the status. */
 int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry);
 void virt_done(struct manager *manager);
 
-/* ---- manager-control.c: what is shown ---------------------------------------------------------------- */
+/* ---- manager-control.c: what is shown -------------------------------------------------------- */
 
 extern const struct control_ops manager_control_ops;
 /* All that can be shown, with relations that are up to date. */
 int control_view(struct manager *manager, struct query_view *ret_view);
 void control_status_soon(struct manager *manager);
-/* Reads the configuration again; the old one stays when the new one is wrong: *ret_message then says why. */
+/* Reads the configuration again; the old one stays when the new one is wrong: *ret_message then
+ * says why. */
 int manager_reload(struct manager *manager, char **ret_message);

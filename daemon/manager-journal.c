@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What outlives the database: baselines and acknowledgements, written to the journal and taken from it again. */
+/* What outlives the database: baselines and acknowledgements, written to the journal and taken from
+ * it again. */
 #include <errno.h>
 #include <string.h>
 
@@ -29,7 +30,8 @@ static char *journal_path(const struct manager *manager)
 {
     char *path;
 
-    return asprintf(&path, "%s/" CONTROL_JOURNAL_NAME, manager->options.state_directory) < 0 ? NULL : path;
+    return asprintf(&path, "%s/" CONTROL_JOURNAL_NAME, manager->options.state_directory) < 0
+               ? NULL : path;
 }
 
 static struct acknowledgement *acknowledgement_free(struct acknowledgement *ack)
@@ -47,7 +49,8 @@ static struct acknowledgement *acknowledgement_free(struct acknowledgement *ack)
 }
 
 /* False when it was not there. */
-static bool take_out(struct acknowledgement **list, const char *finding, const char *kind, const char *subject)
+static bool take_out(struct acknowledgement **list, const char *finding, const char *kind,
+                     const char *subject)
 {
     for (struct acknowledgement **at = list; *at; at = &(*at)->next)
         if (strcmp((*at)->finding, finding) == 0 && strcmp((*at)->kind, kind) == 0 &&
@@ -86,7 +89,7 @@ static void remember_finding(struct manager *manager, const struct finding *find
     manager->acknowledgements = ack;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 struct lines {
     struct manager *manager;
@@ -148,8 +151,9 @@ static int run_lines(void *userdata)
 {
     const struct lines *lines = userdata;
 
-    return lines->rewrite ? journal_rewrite(lines->path, lines->text ? lines->text : "", lines->length)
-                          : journal_append(lines->path, lines->text, lines->length);
+    return lines->rewrite
+               ? journal_rewrite(lines->path, lines->text ? lines->text : "", lines->length)
+               : journal_append(lines->path, lines->text, lines->length);
 }
 
 static void on_lines(void *userdata, int error)
@@ -228,7 +232,8 @@ static int put_acknowledgement(struct lines *lines, const struct finding *findin
         add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
         add_string(object, "subject", finding->subject) < 0 ||
         add_string(object, "by", finding->acknowledged_by ? finding->acknowledged_by : "") < 0 ||
-        add_string(object, "reason", finding->acknowledged_reason ? finding->acknowledged_reason : "") < 0 ||
+        add_string(object, "reason",
+                   finding->acknowledged_reason ? finding->acknowledged_reason : "") < 0 ||
         add_string(object, "severity", severity_name(finding->severity)) < 0 ||
         add_number(object, "until", finding->acknowledged_until) < 0 ||
         add_number(object, "weight", finding->acknowledged_weight) < 0)
@@ -284,7 +289,8 @@ void journal_flush(struct manager *manager)
         log_error(r, "Cannot write the journal of baselines: %m");
 }
 
-static void append(struct manager *manager, int (*put)(struct lines *lines, const void *what), const void *what)
+static void append(struct manager *manager, int (*put)(struct lines *lines, const void *what),
+                   const void *what)
 {
     int r = manager->journal_lines ? 0 : lines_new(manager, &manager->journal_lines);
 
@@ -321,7 +327,8 @@ static int put_gone(struct lines *lines, const void *what)
         json_object_put(btime);
         return -ENOMEM;
     }
-    if (add_number(object, "fsid", identity->fsid) < 0 || add_number(object, "inode", identity->inode) < 0)
+    if (add_number(object, "fsid", identity->fsid) < 0 ||
+        add_number(object, "inode", identity->inode) < 0)
         return -ENOMEM;
     return lines_add(lines, entry);
 }
@@ -339,8 +346,11 @@ static void match_acknowledgement(struct manager *manager, const struct finding 
             strcmp(ack->kind, subject_kind_name(finding->subject_kind)) == 0 &&
             strcmp(ack->subject, finding->subject) == 0)
             /* One that got worse since is told. */
-            ack->id = finding->weight <= ack->weight && severity_from_name(ack->severity) >= (int)finding->severity &&
-                      (ack->until == 0 || ack->until > manager_now(manager)) ? finding->id : -1;
+            ack->id = finding->weight <= ack->weight &&
+                              severity_from_name(ack->severity) >= (int)finding->severity &&
+                              (ack->until == 0 || ack->until > manager_now(manager))
+                          ? finding->id
+                          : -1;
 }
 
 static int put_one_acknowledgement(struct lines *lines, const void *what)
@@ -386,7 +396,7 @@ void journal_event(struct manager *manager, const struct finding *finding, enum 
     }
 }
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 struct import {
     struct manager *manager;
@@ -414,13 +424,16 @@ static const char *text_of(json_object *object, const char *key)
 {
     json_object *value;
 
-    return json_object_object_get_ex(object, key, &value) && json_object_is_type(value, json_type_string)
-               ? json_object_get_string(value) : NULL;
+    return json_object_object_get_ex(object, key, &value) &&
+                   json_object_is_type(value, json_type_string)
+               ? json_object_get_string(value)
+               : NULL;
 }
 
 static bool number_of(json_object *object, const char *key, json_object **ret_value)
 {
-    return json_object_object_get_ex(object, key, ret_value) && json_object_is_type(*ret_value, json_type_int);
+    return json_object_object_get_ex(object, key, ret_value) &&
+           json_object_is_type(*ret_value, json_type_int);
 }
 
 static int take_forgotten(struct import *import, json_object *object)
@@ -442,7 +455,8 @@ static int take_forgotten(struct import *import, json_object *object)
 
 static int take_acknowledgement(struct import *import, json_object *object)
 {
-    const char *finding = NULL, *kind = NULL, *subject = NULL, *by = NULL, *reason = NULL, *severity = NULL;
+    const char *finding = NULL, *kind = NULL, *subject = NULL, *by = NULL, *reason = NULL,
+               *severity = NULL;
     json_object *until, *weight;
     struct acknowledgement *ack;
 
@@ -454,8 +468,8 @@ static int take_acknowledgement(struct import *import, json_object *object)
         reason = text_of(object, "reason");
         severity = text_of(object, "severity");
     }
-    if (!finding || !kind || !subject || !by || !reason || !severity || !number_of(object, "until", &until) ||
-        !number_of(object, "weight", &weight))
+    if (!finding || !kind || !subject || !by || !reason || !severity ||
+        !number_of(object, "until", &until) || !number_of(object, "weight", &weight))
         return -EBADMSG;
     (void)take_out(&import->acknowledgements, finding, kind, subject);
     ack = calloc(1, sizeof(*ack));
@@ -464,10 +478,12 @@ static int take_acknowledgement(struct import *import, json_object *object)
     *ack = (struct acknowledgement){
         .next = import->acknowledgements,
         .finding = strdup(finding), .kind = strdup(kind),
-        .subject = strdup(subject), .by = strdup(by), .reason = strdup(reason), .severity = strdup(severity),
+        .subject = strdup(subject), .by = strdup(by), .reason = strdup(reason),
+        .severity = strdup(severity),
         .until = json_object_get_uint64(until), .weight = json_object_get_uint64(weight),
     };
-    if (!ack->finding || !ack->kind || !ack->subject || !ack->by || !ack->reason || !ack->severity) {
+    if (!ack->finding || !ack->kind || !ack->subject || !ack->by || !ack->reason ||
+        !ack->severity) {
         acknowledgement_free(ack);
         return -ENOMEM;
     }
@@ -543,7 +559,8 @@ static int count_missing(void *userdata, struct baseline *baseline)
     return 0;
 }
 
-static void tell_report(struct manager *manager, const char *path, const struct journal_report *report)
+static void tell_report(struct manager *manager, const char *path,
+                        const struct journal_report *report)
 {
     if (report->torn) {
         log_notice(0, "%s: its last line was not written to its end, and is left out", path);
@@ -606,7 +623,8 @@ int journal_load(struct manager *manager)
     if (r >= 0 && manager->journal_imported > 0)
         log_notice(0, "%zu baseline%s taken from the journal, which the database does not have",
                    manager->journal_imported, manager->journal_imported == 1 ? "" : "s");
-    /* What it lacks is in the database; where that is new, too, acknowledgements wait for their findings. */
+    /* What it lacks is in the database; where that is new, too, acknowledgements wait for their
+     * findings. */
     if (r >= 0 && manager->journal_stale > STALE_LINES_MAX && !manager->first_pass)
         rewrite(manager);
     /* Acknowledgements are in the database, where there is one. */
@@ -622,7 +640,7 @@ int journal_load(struct manager *manager)
     return r;
 }
 
-/* ---- acknowledged before the database was lost ------------------------------------------------------ */
+/* ---- acknowledged before the database was lost ----------------------------------------------- */
 
 void journal_acknowledge(struct manager *manager)
 {

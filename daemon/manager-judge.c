@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* From audits to findings: what changed is related, judged, given its remedy and kept, a moment later and all at
- * once. */
+/* From audits to findings: what changed is related, judged, given its remedy and kept, a moment
+ * later and all at once. */
 #include <errno.h>
 #include <string.h>
 #include <strings.h>
@@ -14,12 +14,13 @@
 /* A chain of 1,847 layers that is audited one by one is judged a few times, not 1,847 times. */
 #define JUDGE_DELAY (USEC_PER_SEC / 4)
 
-/* ---- what counts as an image ---------------------------------------------------------------------- */
+/* ---- what counts as an image ----------------------------------------------------------------- */
 
 static bool has_image_extension(const char *path)
 {
     static const char *const extensions[] = {
-        "qcow2", "qcow", "img", "raw", "iso", "vmdk", "vdi", "vhd", "vhdx", "qed", "dd", "disk", "ova",
+        "qcow2", "qcow", "img", "raw", "iso", "vmdk", "vdi", "vhd", "vhdx", "qed", "dd", "disk",
+        "ova",
     };
     const char *dot = strrchr(path, '.');
 
@@ -31,8 +32,8 @@ static bool has_image_extension(const char *path)
     return false;
 }
 
-/* Content that begins with a format's magic is an image, and so is what an overlay names as its parent. Raw content
- * can be anything: then size and name decide. */
+/* Content that begins with a format's magic is an image, and so is what an overlay names as its
+ * parent. Raw content can be anything: then size and name decide. */
 bool judge_is_listed(const struct image *image, const struct relation *relation)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
@@ -50,7 +51,7 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
     return image->fingerprint.size % 512 == 0 && has_image_extension(image->path);
 }
 
-/* ---- findings -------------------------------------------------------------------------------------- */
+/* ---- findings -------------------------------------------------------------------------------- */
 
 static void finding_renew_remedy(struct manager *manager, struct finding *finding)
 {
@@ -73,10 +74,12 @@ static void finding_plan_second(struct manager *manager, const struct finding *f
 {
     struct image *image;
 
-    if (finding->subject_kind != SUBJECT_IMAGE || finding->state == FINDING_RESOLVED || finding->misses == 0)
+    if (finding->subject_kind != SUBJECT_IMAGE || finding->state == FINDING_RESOLVED ||
+        finding->misses == 0)
         return;
     image = discover_find_image(manager->discover, finding->subject);
-    if (image && schedule_image(manager->schedule, image, SCHEDULE_CONFIRM, manager_now(manager)) >= 0)
+    if (image &&
+        schedule_image(manager->schedule, image, SCHEDULE_CONFIRM, manager_now(manager)) >= 0)
         pass_dispatch(manager);
 }
 
@@ -100,13 +103,13 @@ static int on_finding(void *userdata, struct finding *finding, const struct even
     return r;
 }
 
-static void apply(struct manager *manager, enum subject_kind kind, const char *subject, const char *datastore,
-                  const struct judgement *judgement, uint32_t depth)
+static void apply(struct manager *manager, enum subject_kind kind, const char *subject,
+                  const char *datastore, const struct judgement *judgement, uint32_t depth)
 {
     int r;
 
-    r = findings_apply(manager->findings, kind, subject, datastore, judgement, depth, manager_now(manager),
-                       on_finding, manager);
+    r = findings_apply(manager->findings, kind, subject, datastore, judgement, depth,
+                       manager_now(manager), on_finding, manager);
     if (r < 0)
         log_error(r, "Cannot bring findings in line with a judgement: %m");
 }
@@ -139,8 +142,8 @@ static void judge_one(struct manager *manager, struct image *image)
     if (!listed) {
         judgement_all_clear(&judgement);
     } else {
-        r = judge_image(&manager->config->policy, manager->graph, image, image->audit_before, manager_now(manager),
-                        &judgement);
+        r = judge_image(&manager->config->policy, manager->graph, image, image->audit_before,
+                        manager_now(manager), &judgement);
         if (r < 0) {
             log_error(r, "Cannot judge an image: %m");
             return;
@@ -149,8 +152,11 @@ static void judge_one(struct manager *manager, struct image *image)
                                                manager_now(manager));
     }
     /* Of an own layer: the disk's deepest chain. */
-    chain = relation && relation->deepest_leaf ? graph_relation(manager->graph, relation->deepest_leaf) : relation;
-    apply(manager, SUBJECT_IMAGE, image->path, image->datastore->name, &judgement, chain ? chain->depth : 0);
+    chain = relation && relation->deepest_leaf
+                ? graph_relation(manager->graph, relation->deepest_leaf)
+                : relation;
+    apply(manager, SUBJECT_IMAGE, image->path, image->datastore->name, &judgement,
+          chain ? chain->depth : 0);
     judgement_done(&judgement);
     held = findings_held_until(manager->findings, SUBJECT_IMAGE, image->path);
     if (held < image->judge_again)
@@ -163,7 +169,8 @@ static void judge_one_domain(struct manager *manager, const struct virt_status *
 {
     _cleanup_free_ char *subject = usage_domain_subject(status, domain);
     struct judgement judgement;
-    int r = subject ? judge_domain(&manager->config->policy, manager->graph, domain, manager_now(manager), &judgement)
+    int r = subject ? judge_domain(&manager->config->policy, manager->graph, domain,
+                                   manager_now(manager), &judgement)
                     : -ENOMEM;
 
     if (r < 0) {
@@ -184,7 +191,8 @@ static bool image_is_denied(const struct image *image)
     return report && (report->error == -EACCES || report->error == -EPERM);
 }
 
-/* Where no image of a datastore may be read, that is said once, and not of each. Looked at when it matters. */
+/* Where no image of a datastore may be read, that is said once, and not of each. Looked at when it
+ * matters. */
 static void judge_denied(struct manager *manager)
 {
     struct datastore *const *datastores;
@@ -238,7 +246,8 @@ static void judge_datastores(struct manager *manager)
         round = keep_round(manager);
         r = round ? store_batch_datastore(round->batch, datastores[i]) : -ENOMEM;
         if (r >= 0)
-            r = judge_datastore(&manager->config->policy, datastores[i], manager_now(manager), &judgement);
+            r = judge_datastore(&manager->config->policy, datastores[i], manager_now(manager),
+                                &judgement);
         if (r < 0) {
             log_error(r, "Cannot judge datastore %s: %m", datastores[i]->name);
             continue;
@@ -270,7 +279,7 @@ static void judge_self(struct manager *manager)
     judgement_done(&judgement);
 }
 
-/* ---- one round --------------------------------------------------------------------------------------- */
+/* ---- one round ------------------------------------------------------------------------------- */
 
 static void on_graph_changed(void *userdata, struct image *image)
 {
@@ -328,7 +337,8 @@ static int on_tick(sd_event_source *source, uint64_t when, void *userdata)
     return 0;
 }
 
-/* One timer for what time alone changes in a judgement, one for reminders and acknowledgements that end. */
+/* One timer for what time alone changes in a judgement, one for reminders and acknowledgements that
+ * end. */
 static void plan_times(struct manager *manager, uint64_t next_tick)
 {
     uint64_t now = manager_now(manager);
@@ -338,11 +348,12 @@ static void plan_times(struct manager *manager, uint64_t next_tick)
     manager->tick_timer = sd_event_source_disable_unref(manager->tick_timer);
     if (manager->again != UINT64_MAX)
         r = sd_event_add_time(manager->event, &manager->again_timer, CLOCK_REALTIME,
-                              manager->again > now ? manager->again : now + USEC_PER_SEC, USEC_PER_SEC, on_again,
-                              manager);
+                              manager->again > now ? manager->again : now + USEC_PER_SEC,
+                              USEC_PER_SEC, on_again, manager);
     if (r >= 0 && next_tick != UINT64_MAX)
         r = sd_event_add_time(manager->event, &manager->tick_timer, CLOCK_REALTIME,
-                              next_tick > now ? next_tick : now + USEC_PER_SEC, USEC_PER_SEC, on_tick, manager);
+                              next_tick > now ? next_tick : now + USEC_PER_SEC, USEC_PER_SEC,
+                              on_tick, manager);
     if (r < 0)
         log_error(r, "Cannot plan the next judgement: %m");
 }
@@ -374,8 +385,8 @@ void judge_now(struct manager *manager)
         judge_soon(manager);
     if (manager->daemon_dirty)
         judge_self(manager);
-    r = findings_tick(manager->findings, manager_now(manager), manager->config->alert_reminder, on_finding, manager,
-                      &next_tick);
+    r = findings_tick(manager->findings, manager_now(manager), manager->config->alert_reminder,
+                      on_finding, manager, &next_tick);
     if (r < 0)
         log_error(r, "Cannot renew findings: %m");
     plan_times(manager, next_tick);
@@ -403,14 +414,15 @@ void judge_soon(struct manager *manager)
         return;
     manager->judge_wanted = true;
     /* Nothing more will come of itself: whoever waits for the result gets it at once. */
-    if (audits_running(manager->audits) == 0 && schedule_due(manager->schedule, manager_now(manager)) == 0)
+    if (audits_running(manager->audits) == 0 &&
+        schedule_due(manager->schedule, manager_now(manager)) == 0)
         delay = 0;
     r = manager_arm(manager, &manager->judge_timer, delay, on_judge_timer);
     if (r < 0)
         log_error(r, "Cannot plan a judgement: %m");
 }
 
-/* ---- what is gone, what somebody says ------------------------------------------------------------------ */
+/* ---- what is gone, what somebody says -------------------------------------------------------- */
 
 static void subject_gone(struct manager *manager, enum subject_kind kind, const char *subject,
                          const struct datastore *datastore)
@@ -418,7 +430,8 @@ static void subject_gone(struct manager *manager, enum subject_kind kind, const 
     const char *why = datastore->state == DATASTORE_REMOVED ? "no longer configured" : "gone";
     int r;
 
-    r = findings_subject_gone(manager->findings, kind, subject, why, manager_now(manager), on_finding, manager);
+    r = findings_subject_gone(manager->findings, kind, subject, why, manager_now(manager),
+                              on_finding, manager);
     if (r < 0)
         log_error(r, "Cannot resolve the findings of what is gone: %m");
 }
@@ -443,8 +456,8 @@ void judge_image_gone(struct manager *manager, struct image *image)
 
 void judge_domain_gone(struct manager *manager, const char *subject)
 {
-    int r = findings_subject_gone(manager->findings, SUBJECT_DOMAIN, subject, "gone", manager_now(manager), on_finding,
-                                  manager);
+    int r = findings_subject_gone(manager->findings, SUBJECT_DOMAIN, subject, "gone",
+                                  manager_now(manager), on_finding, manager);
 
     if (r < 0)
         log_error(r, "Cannot resolve the findings of a domain that is gone: %m");
@@ -462,11 +475,13 @@ void judge_datastore_gone(struct manager *manager, const struct datastore *datas
     judge_soon(manager);
 }
 
-int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason, uint64_t until)
+int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,
+                      uint64_t until)
 {
     int r;
 
-    r = findings_acknowledge(manager->findings, id, by, reason, until, manager_now(manager), on_finding, manager);
+    r = findings_acknowledge(manager->findings, id, by, reason, until, manager_now(manager),
+                             on_finding, manager);
     if (r >= 0)
         judge_now(manager);
     return r;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is counted as it happens, and when the metrics' file is written: after each pass, and once a minute when
- * anything changed. */
+/* What is counted as it happens, and when the metrics' file is written: after each pass, and once a
+ * minute when anything changed. */
 #include <errno.h>
 #include <string.h>
 
@@ -23,10 +23,13 @@ static void on_written(void *userdata, int error)
 
     if (error < 0) {
         if (error != manager->metrics_error)
-            log_warning(error, "Cannot write the metrics to %s: %m%s%s", path ?: "their file",
-                        error == -EROFS || error == -EACCES
-                            ? "; the service may write below /run/qcaudit, elsewhere with ReadWritePaths= in a drop-in "
-                              "and with the rights of its user" : "", log_access_hint(error, hint));
+            log_warning(
+                error, "Cannot write the metrics to %s: %m%s%s", path ?: "their file",
+                error == -EROFS || error == -EACCES
+                    ? "; the service may write below /run/qcaudit, elsewhere with ReadWritePaths= "
+                      "in a drop-in and with the rights of its user"
+                    : "",
+                log_access_hint(error, hint));
         manager->metrics_changed = true;
         (void) manager_arm(manager, &manager->metrics_timer, METRICS_DELAY, on_metrics_timer);
     } else if (manager->metrics_error < 0) {
@@ -52,7 +55,9 @@ static int write_now(struct manager *manager)
     r = control_view(manager, &view);
     if (r >= 0)
         r = metrics_text(&view, &counters, &text, &size);
-    return r < 0 ? r : metrics_file_write(manager->metrics_file, manager->config->metrics_file, text, size);
+    return r < 0 ? r
+                 : metrics_file_write(manager->metrics_file, manager->config->metrics_file, text,
+                                      size);
 }
 
 static void metrics_write(struct manager *manager)
@@ -125,7 +130,8 @@ void metrics_count_pass(struct manager *manager, const struct scan *scan)
 {
     struct metrics_counters *counters = &manager->counters;
 
-    counters->last_pass_took = manager->last_pass > scan->begun ? manager->last_pass - scan->begun : 0;
+    counters->last_pass_took = manager->last_pass > scan->begun
+                                   ? manager->last_pass - scan->begun : 0;
     counters->passes++;
     counters->passes_took += counters->last_pass_took;
     manager->metrics_changed = true;

@@ -14,7 +14,7 @@
 /* A change within the same tick of a file system's clock does not show in mtime. */
 #define CLOCK_GRAIN (2 * NSEC_PER_SEC)
 
-/* ---- dispatching --------------------------------------------------------------------------------- */
+/* ---- dispatching ----------------------------------------------------------------------------- */
 
 static int on_dispatch_timer(sd_event_source *source, uint64_t when, void *userdata)
 {
@@ -33,7 +33,8 @@ static int on_dispatch(sd_event_source *source, void *userdata)
 
     while (!manager->stopping && (image = schedule_next(manager->schedule, now, &reason, &wait))) {
         audits_cancel_scrub(manager->audits, image);    /* which goes on afterwards */
-        r = audits_start(manager->audits, image, reason == SCHEDULE_FORCED || reason == SCHEDULE_INTERVAL);
+        r = audits_start(manager->audits, image,
+                         reason == SCHEDULE_FORCED || reason == SCHEDULE_INTERVAL);
         if (r < 0) {
             schedule_done(manager->schedule, image, now);
             r = schedule_image(manager->schedule, image, SCHEDULE_CHANGED, now);
@@ -81,7 +82,7 @@ void pass_plan(struct manager *manager, struct image *image, enum schedule_reaso
     pass_dispatch(manager);
 }
 
-/* ---- files that come, change and go ---------------------------------------------------------------- */
+/* ---- files that come, change and go ---------------------------------------------------------- */
 
 /* Does the last audit still hold for the file as it lies there? */
 static bool image_is_current(const struct image *image)
@@ -97,11 +98,13 @@ static bool image_is_current(const struct image *image)
            then->gid != now->gid || then->links != now->links;
 }
 
-/* Nobody was writing, and it was quiet for long enough before the audit that a later write shows in its times. */
+/* Nobody was writing, and it was quiet for long enough before the audit that a later write shows in
+ * its times. */
 static bool image_was_settled(const struct image *image)
 {
     return image->audit->confidence > CONFIDENCE_CONFIRMED &&
-           (int64_t)(image->audit->started * 1000) > image->fingerprint.mtime + (int64_t)CLOCK_GRAIN;
+           (int64_t)(image->audit->started * 1000) >
+               image->fingerprint.mtime + (int64_t)CLOCK_GRAIN;
 }
 
 static bool image_is_quiet(const struct manager *manager, const struct image *image)
@@ -132,7 +135,8 @@ static void image_changed(struct manager *manager, struct image *image, bool by_
     image->worker_deaths = 0;
     audits_cancel_scrub(manager->audits, image);
     (void) graph_update(manager->graph, image);
-    pass_plan(manager, image, by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
+    pass_plan(manager, image,
+              by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
     if (image->audit && !identity_equal(&image->audit->identity, &image->identity))
         resolve_soon(manager);  /* overlays refer to another file now */
 }
@@ -147,7 +151,8 @@ static void image_found_again(struct manager *manager, struct image *image, bool
     }
     if (image->audit->fingerprint.ctime != image->fingerprint.ctime)
         image_take_attributes(manager, image);
-    pass_plan(manager, image, image->audit->confidence == CONFIDENCE_RACY ? SCHEDULE_CONFIRM : SCHEDULE_INTERVAL);
+    pass_plan(manager, image,
+              image->audit->confidence == CONFIDENCE_RACY ? SCHEDULE_CONFIRM : SCHEDULE_INTERVAL);
 }
 
 static void image_vanished(struct manager *manager, struct image *image)
@@ -175,7 +180,8 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
         if (r < 0)
             log_error(r, "Cannot take an image into the graph: %m");
         image->listed = judge_is_listed(image, NULL);
-        pass_plan(manager, image, by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
+        pass_plan(manager, image,
+                  by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
         if (!by_walk)
             resolve_soon(manager);
         break;
@@ -272,14 +278,15 @@ void pass_on_removed(void *userdata, struct datastore *datastore)
     judge_datastore_gone(manager, datastore);
 }
 
-/* ---- the end of an audit -------------------------------------------------------------------------- */
+/* ---- the end of an audit --------------------------------------------------------------------- */
 
 bool pass_worker_died(const struct audit_report *report)
 {
     return report->error == -ECHILD || report->error == -ETIMEDOUT || report->error == -EBADMSG;
 }
 
-static void image_take_references(struct image *image, struct reference *parent, struct reference *data_file)
+static void image_take_references(struct image *image, struct reference *parent,
+                                  struct reference *data_file)
 {
     reference_done(&image->parent);
     reference_done(&image->data_file);
@@ -297,7 +304,8 @@ static void image_remember(struct manager *manager, struct image *image, const s
         image->raw_size = 0;
         free(TAKE_PTR(image->growth));
     }
-    if (report->error == 0 && report->n_layers > 0 && report->layers[0].probed_format == QCA_FORMAT_RAW)
+    if (report->error == 0 && report->n_layers > 0 &&
+        report->layers[0].probed_format == QCA_FORMAT_RAW)
         image->raw_size = audit->fingerprint.size;
     if (!relation || relation->unconsolidated == 0)
         return;
@@ -333,8 +341,8 @@ static void image_plan_second(struct manager *manager, struct image *image)
         _cleanup_free_ char *path = text_escape_string(image->path);
 
         schedule_forget(manager->schedule, image);
-        log_warning(0, "%s ended its worker %d times and is left out until it changes", path ?: "An image",
-                    DEATHS_MAX);
+        log_warning(0, "%s ended its worker %d times and is left out until it changes",
+                    path ?: "An image", DEATHS_MAX);
     } else if (image->worker_deaths > 0) {
         pass_plan(manager, image, SCHEDULE_CONFIRM);
     } else if (image->audit->confidence == CONFIDENCE_RACY) {
@@ -353,12 +361,12 @@ static void tell_no_worker(struct manager *manager, int error)
         log_error(error, "%s cannot be run here, or ends before it is ready; it is tried again",
                   manager->options.worker_program);
     else
-        log_error(error, "Cannot start %s: %m; it is tried again%s", manager->options.worker_program,
-                  log_access_hint(error, hint));
+        log_error(error, "Cannot start %s: %m; it is tried again%s",
+                  manager->options.worker_program, log_access_hint(error, hint));
 }
 
-void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
-                     struct reference *data_file)
+void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit,
+                     struct reference *parent, struct reference *data_file)
 {
     struct manager *manager = userdata;
     uint64_t now = manager_now(manager);

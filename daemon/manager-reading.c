@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a reading of an image says of it: compared with its baseline, explained by a commit, waited for, kept. */
+/* What a reading of an image says of it: compared with its baseline, explained by a commit, waited
+ * for, kept. */
 #include "daemon/manager-baseline.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 DEFINE_CLEANUP(json_object *, json_object_put)
 DEFINE_CLEANUP(struct finishing *, finishing_free)
 
-/* ---- what a reading says ----------------------------------------------------------------------------------- */
+/* ---- what a reading says --------------------------------------------------------------------- */
 
 static bool clusters_were_emptied(const struct image *child)
 {
@@ -31,20 +32,21 @@ static bool has_clusters(const struct audit *audit)
            report->layers[0].check.allocated_clusters > 0;
 }
 
-/* An overlay that was emptied may have been committed: that is kept with what its parent must hold, for when that is
- * read. */
+/* An overlay that was emptied may have been committed: that is kept with what its parent must hold,
+ * for when that is read. */
 static void note_emptied(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
     struct baseline *parent = relation && relation->parent ? relation->parent->baseline : NULL;
 
-    if (!parent || !parent->has_digest || relation->parent == image || !clusters_were_emptied(image) ||
-        !has_clusters(image->audit_before) || (parent->lost_child && strcmp(parent->lost_child, image->path) == 0))
+    if (!parent || !parent->has_digest || relation->parent == image ||
+        !clusters_were_emptied(image) || !has_clusters(image->audit_before) ||
+        (parent->lost_child && strcmp(parent->lost_child, image->path) == 0))
         return;
     free(parent->lost_child);
     parent->lost_child = strdup(image->path);
-    if (parent->deviation && parent->deviation->verdict == READING_MODIFIED && !parent->deviation->suspect &&
-        parent->lost_child)
+    if (parent->deviation && parent->deviation->verdict == READING_MODIFIED &&
+        !parent->deviation->suspect && parent->lost_child)
         parent->deviation->suspect = strdup(parent->lost_child);
     baseline_keep(manager, parent);
 }
@@ -64,8 +66,9 @@ static const char *emptied_child(const struct manager *manager, const struct ima
     return NULL;
 }
 
-/* An overlay that still may hold what was committed from it, and was not read since it was written. That it is empty,
- * counts only where it was audited since: after a start, the parent's reading may be done before. */
+/* An overlay that still may hold what was committed from it, and was not read since it was written.
+ * That it is empty, counts only where it was audited since: after a start, the parent's reading may
+ * be done before. */
 static struct image *unread_child(const struct manager *manager, const struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
@@ -74,10 +77,12 @@ static struct image *unread_child(const struct manager *manager, const struct im
         struct image *child = relation->children[i];
         const struct baseline *baseline = child->baseline;
 
-        if (!child->present || child->use == FILES_WRITER || !child->audit || child->audit->use == FILES_WRITER ||
-            (clusters_were_emptied(child) && fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
-            !child->audit->report || child->audit->report->n_layers == 0 || image_is_encrypted(child) ||
-            !baseline_child_is_older(child, image->fingerprint.mtime))
+        if (!child->present || child->use == FILES_WRITER || !child->audit ||
+            child->audit->use == FILES_WRITER ||
+            (clusters_were_emptied(child) &&
+             fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
+            !child->audit->report || child->audit->report->n_layers == 0 ||
+            image_is_encrypted(child) || !baseline_child_is_older(child, image->fingerprint.mtime))
             continue;
         if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
                                                    !baseline_untouched(baseline, &child->identity,
@@ -87,20 +92,25 @@ static struct image *unread_child(const struct manager *manager, const struct im
     return NULL;
 }
 
-/* The parent, when the image was emptied, maybe by its commit, and the parent was written and not read since. */
+/* The parent, when the image was emptied, maybe by its commit, and the parent was written and not
+ * read since. */
 static struct image *unread_parent(const struct manager *manager, const struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
     struct image *parent = relation ? relation->parent : NULL;
     const struct baseline *baseline = parent ? parent->baseline : NULL;
 
-    if (!baseline || !clusters_were_emptied(image) || parent->use == FILES_WRITER || !parent->present ||
-        relation->golden_layer == parent)
+    if (!baseline || !clusters_were_emptied(image) || parent->use == FILES_WRITER ||
+        !parent->present || relation->golden_layer == parent)
         return NULL;
     if (baseline->deviation)
-        return baseline->deviation->waits_for || baseline->deviation->fingerprint.mtime != parent->fingerprint.mtime
-                   ? parent : NULL;
-    return parent->reading || !baseline_untouched(baseline, &parent->identity, &parent->fingerprint) ? parent : NULL;
+        return baseline->deviation->waits_for ||
+                       baseline->deviation->fingerprint.mtime != parent->fingerprint.mtime
+                   ? parent
+                   : NULL;
+    return parent->reading || !baseline_untouched(baseline, &parent->identity, &parent->fingerprint)
+               ? parent
+               : NULL;
 }
 
 /* Files of block digests of all layers that lie, or lay, above the image. */
@@ -117,7 +127,8 @@ static int add_descendant(void *userdata, struct baseline *baseline)
 {
     struct descendants *d = userdata;
 
-    if (d->n == CHILDREN_COMPARED || !baseline->blocks || baseline->encrypted || !identity_equal(&baseline->parent, d->below) ||
+    if (d->n == CHILDREN_COMPARED || !baseline->blocks || baseline->encrypted ||
+        !identity_equal(&baseline->parent, d->below) ||
         identity_equal(&baseline->identity, d->below))
         return 0;
     for (size_t i = 0; i < d->n; i++)
@@ -131,7 +142,8 @@ static int add_descendant(void *userdata, struct baseline *baseline)
     return d->finishing->children[d->n - 1] && d->finishing->child_paths[d->n - 1] ? 0 : -ENOMEM;
 }
 
-static int add_descendants(struct manager *manager, const struct identity *identity, struct finishing *finishing)
+static int add_descendants(struct manager *manager, const struct identity *identity,
+                           struct finishing *finishing)
 {
     struct descendants d = { .manager = manager, .below = identity, .finishing = finishing };
     int r = baselines_each(manager->baselines, add_descendant, &d);
@@ -156,7 +168,8 @@ static char *below_path(const struct manager *manager, const struct image *image
                                : blocks_path(manager, &baseline->identity, "");
 }
 
-/* Would a change hurt anybody? A golden image must not change; another parent not after its overlays were made. */
+/* Would a change hurt anybody? A golden image must not change; another parent not after its
+ * overlays were made. */
 static bool is_fixed(const struct image *image, const struct relation *relation, int64_t mtime)
 {
     if (baseline_is_golden(image, relation))
@@ -167,12 +180,14 @@ static bool is_fixed(const struct image *image, const struct relation *relation,
     return false;
 }
 
-/* Since when what lies there is as it is. Another file may be older than its coming there, which its ctime tells. */
+/* Since when what lies there is as it is. Another file may be older than its coming there, which
+ * its ctime tells. */
 static int64_t arrived(const struct reading *reading, const struct baseline *baseline, bool moved)
 {
     const struct fingerprint *now = &reading->fingerprint;
 
-    return (moved || baseline_is_displaced(baseline)) && now->ctime > now->mtime ? now->ctime : now->mtime;
+    return (moved || baseline_is_displaced(baseline)) && now->ctime > now->mtime
+               ? now->ctime : now->mtime;
 }
 
 static void reading_of(const struct finishing *finishing, struct reading *ret_reading)
@@ -182,7 +197,8 @@ static void reading_of(const struct finishing *finishing, struct reading *ret_re
 
     *ret_reading = (struct reading){
         .started = digest->started, .finished = digest->finished, .identity = finishing->identity,
-        .fingerprint = finishing->fingerprint, .complete = digest->complete, .virtual_size = digest->size,
+        .fingerprint = finishing->fingerprint, .complete = digest->complete,
+        .virtual_size = digest->size,
         .encrypted = digest->encrypted,
         .zeros = zeros > digest->zero_bytes ? zeros - digest->zero_bytes : 0,
         .has_metadata = finishing->has_metadata, .compared = finishing->compared,
@@ -196,8 +212,8 @@ static void reading_of(const struct finishing *finishing, struct reading *ret_re
                                                                       digest->bad[i].length };
 }
 
-static char *explain(const struct finishing *finishing, const struct baseline *baseline, const struct reading *reading,
-                     enum reading_verdict verdict, bool moved)
+static char *explain(const struct finishing *finishing, const struct baseline *baseline,
+                     const struct reading *reading, enum reading_verdict verdict, bool moved)
 {
     char *text = NULL;
     int n = 0;
@@ -217,16 +233,20 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
         _cleanup_free_ char *children = NULL;
 
         if (reading->difference.handed_down == reading->difference.blocks) {
-            n = asprintf(&text, "it was committed into its parent, which holds now what it held: %" PRIu64 " blocks",
+            n = asprintf(&text,
+                         "it was committed into its parent, which holds now what it held: %" PRIu64
+                         " blocks",
                          reading->difference.blocks);
             break;
         }
 
         for (size_t i = 0; i < finishing->n_children; i++) {
-            _cleanup_free_ char *one = text_escape_string(finishing->child_paths[i]), *before = children;
+            _cleanup_free_ char *one = text_escape_string(finishing->child_paths[i]),
+                                *before = children;
 
             children = NULL;
-            if (asprintf(&children, "%s%s%s", before ? before : "", before ? " or " : "", one ? one : "") < 0)
+            if (asprintf(&children, "%s%s%s", before ? before : "", before ? " or " : "",
+                         one ? one : "") < 0)
                 children = NULL;
         }
         n = asprintf(&text, "a commit of %s explains it: %" PRIu64 " blocks are what it held",
@@ -239,7 +259,9 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
     case READING_ROT:
     case READING_MODIFIED:
         if (reading->compared && reading->difference.n_ranges > 0)
-            n = asprintf(&text, "%" PRIu64 " blocks differ, the first at byte %" PRIu64 " of the guest's disk",
+            n = asprintf(&text,
+                         "%" PRIu64 " blocks differ, the first at byte %" PRIu64
+                         " of the guest's disk",
                          reading->difference.blocks, reading->difference.ranges[0].offset);
         else
             n = reading->compared
@@ -256,13 +278,14 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
     return n < 0 ? NULL : text;
 }
 
-static void keep_reading(struct manager *manager, const struct finishing *finishing, enum reading_verdict verdict,
-                         const char *explanation)
+static void keep_reading(struct manager *manager, const struct finishing *finishing,
+                         enum reading_verdict verdict, const char *explanation)
 {
     struct round *round = keep_round(manager);
     int r = round ? store_batch_reading(round->batch, finishing->path, finishing->result,
-                                        finishing->result->complete ? finishing->digest : NULL, verdict,
-                                        explanation) : -ENOMEM;
+                                        finishing->result->complete ? finishing->digest : NULL,
+                                        verdict, explanation)
+                  : -ENOMEM;
 
     if (r < 0)
         log_error(r, "Cannot keep what was read: %m");
@@ -285,10 +308,12 @@ static void take_roles(struct manager *manager, struct image *image, struct base
     const struct relation *relation = graph_relation(manager->graph, image);
     enum baseline_source source;
 
-    baseline->parent = relation && relation->parent ? relation->parent->identity : (struct identity){ .fsid = 0 };
+    baseline->parent = relation && relation->parent ? relation->parent->identity
+                                                    : (struct identity){ .fsid = 0 };
     if (!baseline_wanted(image, relation, &source))
         return;
-    if (baseline->source == BASELINE_INFERRED && source == BASELINE_PARENT && baseline_is_golden(image, relation))
+    if (baseline->source == BASELINE_INFERRED && source == BASELINE_PARENT &&
+        baseline_is_golden(image, relation))
         return;                 /* it was written since, and looks younger than its overlays */
     if (baseline->source == BASELINE_ACCEPTED && source != BASELINE_CHILD)
         return;                 /* that somebody said so stays */
@@ -305,7 +330,9 @@ static struct baseline *new_baseline(struct manager *manager, struct image *imag
         free(baseline);
         return NULL;
     }
-    *baseline = (struct baseline){ .identity = image->identity, .path = strdup(image->path), .source = source,
+    *baseline = (struct baseline){ .identity = image->identity,
+                                   .path = strdup(image->path),
+                                   .source = source,
                                    .fingerprint = image->fingerprint };
     if (!baseline->path || baselines_add(manager->baselines, baseline) < 0) {
         baseline_free(baseline);
@@ -320,20 +347,23 @@ static void tell(const struct image *image, enum reading_verdict verdict, const 
     _cleanup_free_ char *path = text_escape_string(image->path);
 
     if (verdict == READING_COMMIT || verdict == READING_METADATA)
-        log_info(0, "%s: %s", path ? path : "an image", explanation ? explanation : reading_verdict_name(verdict));
+        log_info(0, "%s: %s", path ? path : "an image",
+                 explanation ? explanation : reading_verdict_name(verdict));
 }
 
 static void wake(struct manager *manager, struct image *waiting, const struct image *read);
 
-/* Nothing is decided while an overlay's reading may still explain the change, or when what it was compared with was taken
- * meanwhile: `readings` were when that began. */
+/* Nothing is decided while an overlay's reading may still explain the change, or when what it was
+ * compared with was taken meanwhile: `readings` were when that began. */
 static void wait_for_child(struct manager *manager, struct image *image, uint64_t readings)
 {
     struct deviation *deviation = image->baseline->deviation;
-    const char *suspect = image->baseline->lost_child ? image->baseline->lost_child : emptied_child(manager, image);
+    const char *suspect = image->baseline->lost_child ? image->baseline->lost_child
+                                                      : emptied_child(manager, image);
     struct image *child;
 
-    if (deviation->verdict != READING_MODIFIED || baseline_is_golden(image, graph_relation(manager->graph, image)))
+    if (deviation->verdict != READING_MODIFIED ||
+        baseline_is_golden(image, graph_relation(manager->graph, image)))
         return;
     if (suspect && !deviation->suspect)
         deviation->suspect = strdup(suspect);
@@ -351,24 +381,28 @@ static void wait_for_child(struct manager *manager, struct image *image, uint64_
         wake(manager, image, image);
 }
 
-int baseline_take_deviation(struct manager *manager, struct image *image, enum reading_verdict verdict,
-                            const char *explanation)
+int baseline_take_deviation(struct manager *manager, struct image *image,
+                            enum reading_verdict verdict, const char *explanation)
 {
     struct baseline *baseline = image->baseline;
     const struct deviation *deviation = baseline->deviation;
     struct identity before = baseline->identity;
     struct digest_result digest = { .complete = true, .encrypted = image_is_encrypted(image),
                                     .size = deviation->virtual_size,
-                                    .started = manager_now(manager), .finished = manager_now(manager) };
+                                    .started = manager_now(manager),
+                                    .finished = manager_now(manager) };
     struct reading reading = { .finished = deviation->read, .identity = image->identity,
                                .fingerprint = deviation->fingerprint, .complete = true,
-                               .encrypted = digest.encrypted, .virtual_size = deviation->virtual_size,
+                               .encrypted = digest.encrypted,
+                               .virtual_size = deviation->virtual_size,
                                .zeros = baseline->zeros };
     struct round *round = keep_round(manager);
     int r;
 
     memcpy(reading.digest, deviation->digest, sizeof(reading.digest));
-    r = round ? store_batch_reading(round->batch, image->path, &digest, reading.digest, verdict, explanation) : -ENOMEM;
+    r = round ? store_batch_reading(round->batch, image->path, &digest, reading.digest, verdict,
+                                    explanation)
+              : -ENOMEM;
     if (r >= 0)
         r = baseline_take(baseline, &reading, verdict);
     if (r < 0)
@@ -426,13 +460,18 @@ static void wake(struct manager *manager, struct image *waiting, const struct im
     again = calloc(1, sizeof(*again));
     if (!again)
         return;
-    *again = (struct finishing){ .manager = manager, .path = strdup(waiting->path), .identity = waiting->identity,
+    *again = (struct finishing){ .manager = manager,
+                                 .path = strdup(waiting->path),
+                                 .identity = waiting->identity,
                                  .layered = waiting->parent.state != REFERENCE_NONE,
                                  .fresh = blocks_path(manager, &waiting->identity, BLOCKS_FRESH),
                                  .before = blocks_path(manager, &baseline->identity, ""),
-                                 .below = below_path(manager, waiting), .readings = manager->readings };
+                                 .below = below_path(manager, waiting),
+                                 .readings = manager->readings };
     memcpy(again->before_digest, baseline->digest, sizeof(again->before_digest));
-    r = again->path && again->fresh && again->before ? add_descendants(manager, &baseline->identity, again) : -ENOMEM;
+    r = again->path && again->fresh && again->before
+            ? add_descendants(manager, &baseline->identity, again)
+            : -ENOMEM;
     if (r >= 0)
         r = blocks_again(manager, again, on_compared);
     if (r >= 0)
@@ -470,12 +509,15 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
     before = baseline->identity;
     moved = !identity_equal(&before, &image->identity);
     reading_of(finishing, &reading);
-    verdict = baseline_verdict(baseline, &reading, is_fixed(image, relation, arrived(&reading, baseline, moved)));
+    verdict = baseline_verdict(baseline, &reading,
+                               is_fixed(image, relation, arrived(&reading, baseline, moved)));
     explanation = explain(finishing, baseline, &reading, verdict, moved);
     if (finishing->before_damaged && baseline->blocks) {
         _cleanup_free_ char *path = text_escape_string(image->path);
 
-        log_error(-EBADMSG, "The block digests of %s are damaged or gone: what changed cannot be located", path);
+        log_error(-EBADMSG,
+                  "The block digests of %s are damaged or gone: what changed cannot be located",
+                  path);
         baseline_tell_damage(manager, "the block digests of %s", image->path);
         baseline->blocks = false;
     }
@@ -509,7 +551,8 @@ static void on_finished(struct finishing *finishing)
     _cleanup_(finishing_freep) __attribute__((unused)) struct finishing *mine = finishing;
     struct image *image = discover_find_image(manager->discover, finishing->path);
 
-    /* Between the end of the reading and now: gone, replaced, or its blocks could not be had after a resumption. */
+    /* Between the end of the reading and now: gone, replaced, or its blocks could not be had after
+     * a resumption. */
     if (manager->stopping)      /* it is read again after the next start */
         return;
     if (image)
@@ -549,15 +592,21 @@ static struct digest_result *result_copy(const struct digest_result *digest)
     return copy->bad ? copy : digest_result_free(copy);
 }
 
-static struct finishing *finishing_new(struct manager *manager, const struct image *image, const struct audit *audit)
+static struct finishing *finishing_new(struct manager *manager, const struct image *image,
+                                       const struct audit *audit)
 {
-    const struct layer_report *layer = audit->report && audit->report->n_layers > 0 ? &audit->report->layers[0] : NULL;
+    const struct layer_report *layer = audit->report && audit->report->n_layers > 0
+                                           ? &audit->report->layers[0]
+                                           : NULL;
     _cleanup_(finishing_freep) struct finishing *finishing = calloc(1, sizeof(*finishing));
 
     if (!finishing)
         return NULL;
-    *finishing = (struct finishing){ .manager = manager, .path = strdup(image->path), .identity = audit->identity,
-                                     .fingerprint = audit->fingerprint, .verity = audit->verity,
+    *finishing = (struct finishing){ .manager = manager,
+                                     .path = strdup(image->path),
+                                     .identity = audit->identity,
+                                     .fingerprint = audit->fingerprint,
+                                     .verity = audit->verity,
                                      .result = result_copy(audit->digest),
                                      .has_metadata = layer && layer->has_metadata_digest,
                                      .layered = image->parent.state != REFERENCE_NONE,

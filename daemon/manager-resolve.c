@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* References that may lead elsewhere now: looked up again after walks and when files come or go, without reading
- * images. */
+/* References that may lead elsewhere now: looked up again after walks and when files come or go,
+ * without reading images. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,7 +13,8 @@
 
 static bool target_is_known(const struct manager *manager, const struct reference *reference)
 {
-    const struct image *image = reference->path ? graph_find(manager->graph, reference->path) : NULL;
+    const struct image *image = reference->path ? graph_find(manager->graph, reference->path)
+                                                : NULL;
 
     return image && identity_equal(&image->identity, &reference->identity);
 }
@@ -35,7 +36,8 @@ static bool is_doubtful(const struct manager *manager, const struct reference *r
 
 static void resolve_go_on(struct manager *manager)
 {
-    while (manager->resolve_at < manager->resolve.n_items && audits_resolving(manager->audits) < RESOLVING_MAX) {
+    while (manager->resolve_at < manager->resolve.n_items &&
+           audits_resolving(manager->audits) < RESOLVING_MAX) {
         struct image *image = manager->resolve.items[manager->resolve_at++];
         int r;
 
@@ -61,7 +63,8 @@ static void resolve_collect(struct manager *manager)
     if (discover_images(manager->discover, &images, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++)
-        if ((is_doubtful(manager, &images[i]->parent) || is_doubtful(manager, &images[i]->data_file)) &&
+        if ((is_doubtful(manager, &images[i]->parent) ||
+             is_doubtful(manager, &images[i]->data_file)) &&
             image_list_add(&manager->resolve, images[i]) < 0)
             break;
 }
@@ -100,7 +103,8 @@ static bool reference_take(struct reference *reference, struct reference *news)
 {
     bool changed = reference->state != news->state || reference->error != news->error ||
                    !text_equal(reference->path, news->path) ||
-                   (news->state == REFERENCE_FOUND && !identity_equal(&reference->identity, &news->identity));
+                   (news->state == REFERENCE_FOUND &&
+                    !identity_equal(&reference->identity, &news->identity));
 
     /* A helper that could not be asked says nothing new. */
     if (news->state == REFERENCE_UNREACHABLE && reference->state != REFERENCE_PENDING)
@@ -114,7 +118,8 @@ static bool reference_take(struct reference *reference, struct reference *news)
     return changed;
 }
 
-void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent, struct reference *data_file)
+void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
+                         struct reference *data_file)
 {
     struct manager *manager = userdata;
     bool changed;
@@ -124,7 +129,8 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
     if (manager->stopping)
         return;
     if (changed) {
-        if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->attributes, image) < 0)
+        if (graph_update(manager->graph, image) < 0 ||
+            image_list_add(&manager->attributes, image) < 0)
             log_error(-ENOMEM, "A reference that leads elsewhere now is not judged: %m");
         judge_soon(manager);
     }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Scans: passes over everything, and the audits somebody asked for; who waits for which image, and when that ends. */
+/* Scans: passes over everything, and the audits somebody asked for; who waits for which image, and
+ * when that ends. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 
 #define WALK_ACCURACY USEC_PER_SEC
 
-/* ---- scans ------------------------------------------------------------------------------------- */
+/* ---- scans ----------------------------------------------------------------------------------- */
 
 static struct scan *scan_get(struct manager *manager, uint64_t ticket)
 {
@@ -26,14 +27,16 @@ const struct scan *pass_scan_find(const struct manager *manager, uint64_t ticket
     return ticket > 0 && scan->ticket == ticket ? scan : NULL;
 }
 
-/* The oldest is overwritten; one that still waits then counts as not known, which its asker can tell. */
+/* The oldest is overwritten; one that still waits then counts as not known, which its asker can
+ * tell. */
 static struct scan *scan_new(struct manager *manager, bool pass)
 {
     uint64_t ticket = ++manager->last_ticket;
     struct scan *scan = &manager->scans[ticket % SCANS_KEPT];
 
     /* The pass under way keeps its place. */
-    if (!scan->finished && scan->ticket && (scan->ticket == manager->pass || scan->ticket == manager->pass_next)) {
+    if (!scan->finished && scan->ticket &&
+        (scan->ticket == manager->pass || scan->ticket == manager->pass_next)) {
         ticket = ++manager->last_ticket;
         scan = &manager->scans[ticket % SCANS_KEPT];
     }
@@ -77,7 +80,7 @@ void scan_leave_walk(struct manager *manager, struct datastore *datastore)
     judge_soon(manager);
 }
 
-/* ---- passes ------------------------------------------------------------------------------------------ */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
 static int on_walk_timer(sd_event_source *source, uint64_t when, void *userdata)
 {
@@ -96,7 +99,8 @@ void pass_plan_next(struct manager *manager)
     if (manager->config->walk_interval == 0 || manager->stopping)
         return;
     r = sd_event_add_time_relative(manager->event, &manager->walk_timer, CLOCK_BOOTTIME,
-                                   manager->config->walk_interval, WALK_ACCURACY, on_walk_timer, manager);
+                                   manager->config->walk_interval, WALK_ACCURACY, on_walk_timer,
+                                   manager);
     if (r < 0)
         log_error(r, "Cannot plan the next pass: %m");
 }
@@ -176,11 +180,12 @@ void pass_check_finished(struct manager *manager)
     for (size_t i = 0; i < SCANS_KEPT; i++) {
         struct scan *scan = &manager->scans[i];
 
-        if (!scan->ticket || scan->finished || (scan->pass && !scan->started) || scan->n_walks > 0 ||
-            scan->done < scan->total)
+        if (!scan->ticket || scan->finished || (scan->pass && !scan->started) ||
+            scan->n_walks > 0 || scan->done < scan->total)
             continue;
         if (scan->pass && manager->first_pass) {
-            /* What waited for the whole store to be known is judged before anybody is told that all is done. */
+            /* What waited for the whole store to be known is judged before anybody is told that all
+             * is done. */
             manager->first_pass = false;
             graph_set_first_pass(manager->graph, false);
             judge_soon(manager);
@@ -205,7 +210,8 @@ static void scan_image(struct manager *manager, struct image *image, bool scrub,
     scan_join(manager, image, ticket);
 }
 
-/* Every image at and below the path; ticket 0 only looks: -ENOENT none is known, -ENOTCONN they cannot be reached. */
+/* Every image at and below the path; ticket 0 only looks: -ENOENT none is known, -ENOTCONN they
+ * cannot be reached. */
 static int scan_path(struct manager *manager, const char *path, bool scrub, uint64_t ticket)
 {
     size_t n_path = strlen(path), n = 0, n_online = 0;
@@ -237,7 +243,8 @@ static int scan_path(struct manager *manager, const char *path, bool scrub, uint
     return image || n > 0 ? -ENOTCONN : -ENOENT;
 }
 
-int pass_scan(struct manager *manager, char **paths, bool scrub, uint64_t *ret_ticket, const char **ret_path)
+int pass_scan(struct manager *manager, char **paths, bool scrub, uint64_t *ret_ticket,
+              const char **ret_path)
 {
     struct scan *scan;
     int r;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Scrubs: which images' data is read again when, who of them is under way, and when they give way. */
+/* Scrubs: which images' data is read again when, who of them is under way, and when they give
+ * way. */
 #include <errno.h>
 
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
 
-/* After a scrub that was stopped by an audit of the same image, or by a helper that could not be asked. */
+/* After a scrub that was stopped by an audit of the same image, or by a helper that could not be
+ * asked. */
 #define AGAIN_SOON (5 * USEC_PER_SEC)
 /* After one whose image changed under it, or has a writer. */
 #define AGAIN_LATER (5 * 60 * USEC_PER_SEC)
@@ -18,7 +20,8 @@ static int on_scrub_timer(sd_event_source *source, uint64_t when, void *userdata
     return 0;
 }
 
-/* The window closed: they go on where they are when it opens. What somebody asked for is read to its end. */
+/* The window closed: they go on where they are when it opens. What somebody asked for is read to
+ * its end. */
 static void stop_outside_window(struct manager *manager, uint64_t now)
 {
     struct scrub_progress progress;
@@ -52,9 +55,11 @@ void scrub_dispatch(struct manager *manager)
         (void) scrubs_window_is_open(manager->scrubs, now, &change);
         wait = change < wait ? change : wait;
     }
-    r = pressure_watch(manager->pressure, scrubs_running(manager->scrubs) > 0, manager->config->scrub_pressure);
+    r = pressure_watch(manager->pressure, scrubs_running(manager->scrubs) > 0,
+                       manager->config->scrub_pressure);
     if (r >= 0 && wait != UINT64_MAX)
-        r = manager_arm(manager, &manager->scrub_timer, wait < LOOK_EVERY ? wait : LOOK_EVERY, on_scrub_timer);
+        r = manager_arm(manager, &manager->scrub_timer, wait < LOOK_EVERY ? wait : LOOK_EVERY,
+                        on_scrub_timer);
     if (r < 0)
         log_error(r, "Cannot set the timers of the scrubs: %m");
     control_status_soon(manager);
@@ -64,7 +69,8 @@ void scrub_plan(struct manager *manager, struct image *image, uint64_t due, uint
 {
     int r;
 
-    r = scrubs_plan(manager->scrubs, image, image->worker_deaths < DEATHS_MAX ? due : UINT64_MAX, verified);
+    r = scrubs_plan(manager->scrubs, image, image->worker_deaths < DEATHS_MAX ? due : UINT64_MAX,
+                    verified);
     if (r < 0)
         log_error(r, "Cannot plan a scrub: %m");
     pass_dispatch(manager);
@@ -81,7 +87,8 @@ void scrub_now(struct manager *manager, struct image *image)
     pass_dispatch(manager);
 }
 
-bool scrub_on_audited(struct manager *manager, struct image *image, int error, const struct audit *audit)
+bool scrub_on_audited(struct manager *manager, struct image *image, int error,
+                      const struct audit *audit)
 {
     uint64_t now = manager_now(manager);
 
@@ -111,12 +118,18 @@ static int show_one(const struct scrub_progress *progress, json_object *rows)
         return -ENOMEM;
     }
     return json_object_object_add(row, "path", json_object_new_string(progress->image->path)) < 0 ||
-                   json_object_object_add(row, "started", json_object_new_uint64(progress->started)) < 0 ||
-                   json_object_object_add(row, "done", json_object_new_uint64(progress->done)) < 0 ||
-                   json_object_object_add(row, "total", json_object_new_uint64(progress->total)) < 0 ||
-                   json_object_object_add(row, "rate", json_object_new_uint64(progress->rate)) < 0 ||
-                   json_object_object_add(row, "waits", json_object_new_boolean(progress->waits)) < 0
-               ? -ENOMEM : 0;
+                   json_object_object_add(row, "started",
+                                          json_object_new_uint64(progress->started)) < 0 ||
+                   json_object_object_add(row, "done", json_object_new_uint64(progress->done)) <
+                       0 ||
+                   json_object_object_add(row, "total", json_object_new_uint64(progress->total)) <
+                       0 ||
+                   json_object_object_add(row, "rate", json_object_new_uint64(progress->rate)) <
+                       0 ||
+                   json_object_object_add(row, "waits", json_object_new_boolean(progress->waits)) <
+                       0
+               ? -ENOMEM
+               : 0;
 }
 
 int scrub_show(const struct manager *manager, json_object *entry)

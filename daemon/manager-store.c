@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is kept: rounds that go to the database, events that are told once they lie there, and what the last daemon
- * knew. */
+/* What is kept: rounds that go to the database, events that are told once they lie there, and what
+ * the last daemon knew. */
 #include <errno.h>
 #include <string.h>
 
@@ -13,7 +13,7 @@
 
 DEFINE_CLEANUP(struct event *, event_free)
 
-/* ---- rounds ---------------------------------------------------------------------------------------- */
+/* ---- rounds ---------------------------------------------------------------------------------- */
 
 static void round_free(struct round *round)
 {
@@ -83,9 +83,11 @@ int keep_event(struct round *round, const struct event *event, int64_t finding_i
 
 static void signal_event(struct manager *manager, const struct event *event)
 {
-    struct query_view view = { .graph = manager->graph, .findings = manager->findings, .now = manager_now(manager) };
-    const struct finding *finding = findings_get(manager->findings, event->finding, event->subject_kind,
-                                                 event->subject);
+    struct query_view view = { .graph = manager->graph,
+                               .findings = manager->findings,
+                               .now = manager_now(manager) };
+    const struct finding *finding = findings_get(manager->findings, event->finding,
+                                                 event->subject_kind, event->subject);
     json_object *entry = NULL;
     int r;
 
@@ -121,7 +123,8 @@ static void round_tell(struct round *round)
 void keep_tell_first_pass(struct manager *manager)
 {
     /* With a disk that is full, events are told without waiting for the database. */
-    if (!manager->first_pass_judged || (manager->rounds && manager->store_error >= 0) || manager->stopping)
+    if (!manager->first_pass_judged || (manager->rounds && manager->store_error >= 0) ||
+        manager->stopping)
         return;
     manager->first_pass_judged = false;
     alert_first_pass(manager->alert, false);
@@ -168,7 +171,7 @@ void keep_commit(struct manager *manager)
         round_tell(round);      /* an alert must not wait for space on the disk */
 }
 
-/* ---- the database's own life -------------------------------------------------------------------------- */
+/* ---- the database's own life ----------------------------------------------------------------- */
 
 static void on_trouble(void *userdata, int error, size_t n_waiting)
 {
@@ -176,7 +179,9 @@ static void on_trouble(void *userdata, int error, size_t n_waiting)
 
     manager->store_error = error;
     if (error < 0)
-        log_error(error, "Cannot write the database (%m): %zu results wait in memory and are tried again", n_waiting);
+        log_error(error,
+                  "Cannot write the database (%m): %zu results wait in memory and are tried again",
+                  n_waiting);
     else
         log_notice(0, "The database can be written again");
     for (struct round *round = manager->rounds; error < 0 && round; round = round->next)
@@ -251,7 +256,7 @@ int keep_open(struct manager *manager)
     return r;
 }
 
-/* ---- what the last daemon knew --------------------------------------------------------------------------- */
+/* ---- what the last daemon knew --------------------------------------------------------------- */
 
 static int load_datastore(void *userdata, struct datastore *datastore)
 {
@@ -279,10 +284,12 @@ static int load_finding(void *userdata, struct finding *finding)
 {
     struct manager *manager = userdata;
     const struct image *image = finding->subject_kind == SUBJECT_IMAGE
-                                    ? discover_find_image(manager->discover, finding->subject) : NULL;
+                                    ? discover_find_image(manager->discover, finding->subject)
+                                    : NULL;
     int r;
 
-    r = findings_load(manager->findings, finding, image && image->audit ? image->audit->finished : 0);
+    r = findings_load(manager->findings, finding,
+                      image && image->audit ? image->audit->finished : 0);
     if (r < 0)
         finding_free(finding);
     return r == -EEXIST ? 0 : r;
@@ -301,7 +308,8 @@ static int load_event(void *userdata, struct event *event)
 int keep_load(struct manager *manager)
 {
     struct store_loader loader = {
-        .datastore = load_datastore, .image = load_image, .finding = load_finding, .event = load_event,
+        .datastore = load_datastore, .image = load_image, .finding = load_finding,
+        .event = load_event,
         .baseline = baseline_on_load,
         .userdata = manager,
     };
@@ -314,7 +322,7 @@ int keep_load(struct manager *manager)
     return baseline_load(manager);
 }
 
-/* ---- what was told -------------------------------------------------------------------------------------------- */
+/* ---- what was told --------------------------------------------------------------------------- */
 
 static int on_told_timer(sd_event_source *source, uint64_t when, void *userdata)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libvirt says, brought together with the files: paths of its that are other names of images or of nothing, what
- * changed by each of its snapshots, and the domains that are to be judged for it. */
+/* What libvirt says, brought together with the files: paths of its that are other names of images
+ * or of nothing, what changed by each of its snapshots, and the domains that are to be judged for
+ * it. */
 #include <errno.h>
 #include <search.h>
 #include <string.h>
@@ -15,10 +16,11 @@
 #define ASKING_MAX 32           /* questions to the helpers under way */
 #define CAPACITY_EVERY (20 * USEC_PER_SEC)        /* as discover looks */
 
-/* ---- places: paths of libvirt's under which discover knows no image ---------------------------------- */
+/* ---- places: paths of libvirt's under which discover knows no image -------------------------- */
 
 enum place_answer {
-    PLACE_UNKNOWN,              /* not looked up yet, in no datastore, or it could not be looked up */
+    PLACE_UNKNOWN,              /* not looked up yet, in no datastore, or it could not be looked
+                                 * up */
     PLACE_FOUND,                /* is `real`, by another name */
     PLACE_MISSING,
 };
@@ -68,7 +70,8 @@ static struct place *place_get(struct usages *usages, const char *path, bool mak
     if (!place)
         return NULL;
     memcpy(place->path, path, size);
-    found = make ? tsearch(place, &usages->tree, place_compare) : tfind(place, &usages->tree, place_compare);
+    found = make ? tsearch(place, &usages->tree, place_compare)
+                 : tfind(place, &usages->tree, place_compare);
     if (!found)
         return NULL;
     if (*(struct place **)found != place)
@@ -95,9 +98,11 @@ static void place_forget(struct usages *usages, struct place *place)
 
 static void places_ask(struct usages *usages);
 
-/* Who looks it up: the path's datastore, or, for one that seems to be in none, any that is there. Links may lead from it
- * into a datastore; what lies in none is told by its text alone, and no other file system is asked. */
-static struct files *place_files(const struct usages *usages, const struct place *place, const struct datastore *own)
+/* Who looks it up: the path's datastore, or, for one that seems to be in none, any that is there.
+ * Links may lead from it into a datastore; what lies in none is told by its text alone, and no
+ * other file system is asked. */
+static struct files *place_files(const struct usages *usages, const struct place *place,
+                                 const struct datastore *own)
 {
     const struct manager *manager = usages->manager;
     struct datastore *const *datastores, *any = NULL;
@@ -121,7 +126,8 @@ static struct files *place_files(const struct usages *usages, const struct place
     return any ? discover_files(manager->discover, any) : NULL;
 }
 
-static void on_place(void *userdata, int error, const char *real_path, const struct files_stat *stat)
+static void on_place(void *userdata, int error, const char *real_path,
+                     const struct files_stat *stat)
 {
     struct place *place = userdata;
     struct usages *usages = place->usages;
@@ -140,7 +146,8 @@ static void on_place(void *userdata, int error, const char *real_path, const str
         char *real = strdup(real_path);
         struct identity identity = identity_from_stat(stat);
 
-        moved = !real || !place->real || strcmp(real, place->real) != 0 || !identity_equal(&identity, &place->identity);
+        moved = !real || !place->real || strcmp(real, place->real) != 0 ||
+                !identity_equal(&identity, &place->identity);
         free(place->real);
         place->real = real;
         place->identity = identity;
@@ -225,7 +232,7 @@ void usage_datastore_walked(struct manager *manager, const struct datastore *dat
     usage_soon(manager);
 }
 
-/* ---- the index --------------------------------------------------------------------------------------- */
+/* ---- the index ------------------------------------------------------------------------------- */
 
 static void look(void *userdata, const char *path, struct usage_file *ret_file)
 {
@@ -259,14 +266,16 @@ struct comparison {
     const struct usage_index *before;
 };
 
-/* A domain that has the path is judged again; an image that is used otherwise than before is read again: at its
- * domain's start and end, and when its chain changed, which a running QEMU's writes do not show. */
+/* A domain that has the path is judged again; an image that is used otherwise than before is read
+ * again: at its domain's start and end, and when its chain changed, which a running QEMU's writes
+ * do not show. */
 static void on_path_changed(void *userdata, const char *path)
 {
     const struct comparison *comparison = userdata;
     struct usages *usages = comparison->usages;
     struct manager *manager = usages->manager;
-    struct usage before = usage_find(comparison->before, path), now = usage_find(usages->index, path);
+    struct usage before = usage_find(comparison->before, path),
+                 now = usage_find(usages->index, path);
     const struct virt_status *status = usage_status(usages->index);
     struct image *image = graph_find(manager->graph, path);
     enum files_use was = usage_use(&before), is = usage_use(&now);
@@ -288,7 +297,8 @@ static int compare_domains(const struct virt_domain *a, const struct virt_domain
     return strcmp(a->uuid, b->uuid);
 }
 
-static void domain_gone(struct manager *manager, const struct virt_status *status, const struct virt_domain *domain)
+static void domain_gone(struct manager *manager, const struct virt_status *status,
+                        const struct virt_domain *domain)
 {
     _cleanup_free_ char *subject = usage_domain_subject(status, domain);
 
@@ -296,15 +306,17 @@ static void domain_gone(struct manager *manager, const struct virt_status *statu
         judge_domain_gone(manager, subject);
 }
 
-/* Both are in order of connection and UUID. What neither changed nor was waited for stays as it was judged. */
-static void domains_carry_over(struct usages *usages, const struct virt_status *before, const bool *dirty,
-                               const uint64_t *again)
+/* Both are in order of connection and UUID. What neither changed nor was waited for stays as it was
+ * judged. */
+static void domains_carry_over(struct usages *usages, const struct virt_status *before,
+                               const bool *dirty, const uint64_t *again)
 {
     const struct virt_status *now = usage_status(usages->index);
     size_t i = 0, k = 0, n = now ? now->n_domains : 0;
 
     while (i < (before ? before->n_domains : 0) || k < n) {
-        const struct virt_domain *old = before && i < before->n_domains ? &before->domains[i] : NULL;
+        const struct virt_domain *old = before && i < before->n_domains
+                                            ? &before->domains[i] : NULL;
         const struct virt_domain *new = k < n ? &now->domains[k] : NULL;
         int order = !old ? 1 : !new ? -1 : compare_domains(old, new);
 
@@ -343,7 +355,8 @@ static bool status_equal(const struct virt_status *a, const struct virt_status *
         if (a->connections[i].n_left_out != b->connections[i].n_left_out)
             return false;
     for (size_t i = 0; i < a->n_domains; i++)
-        if (compare_domains(&a->domains[i], &b->domains[i]) != 0 || a->domains[i].version != b->domains[i].version)
+        if (compare_domains(&a->domains[i], &b->domains[i]) != 0 ||
+            a->domains[i].version != b->domains[i].version)
             return false;
     return true;
 }
@@ -422,7 +435,8 @@ void usage_soon(struct manager *manager)
 void usage_image_changed(struct manager *manager, const struct image *image)
 {
     struct usages *usages = manager->usages;
-    struct usage usage = usages ? usage_find(usages->index, image->path) : (struct usage){ .n_entries = 0 };
+    struct usage usage = usages ? usage_find(usages->index, image->path)
+                                : (struct usage){ .n_entries = 0 };
     struct place *place;
 
     if (!usages)
@@ -438,7 +452,7 @@ void usage_image_changed(struct manager *manager, const struct image *image)
         }
 }
 
-/* ---- capacity ------------------------------------------------------------------------------------------- */
+/* ---- capacity -------------------------------------------------------------------------------- */
 
 static void capacity_sample(struct manager *manager)
 {
@@ -465,7 +479,8 @@ static int on_capacity(sd_event_source *source, uint64_t when, void *userdata)
     if (manager->stopping)
         return 0;
     capacity_sample(manager);
-    (void)manager_arm(manager, &usages->capacity_timer, span < CAPACITY_EVERY ? span + USEC_PER_SEC / 10 : CAPACITY_EVERY,
+    (void)manager_arm(manager, &usages->capacity_timer,
+                      span < CAPACITY_EVERY ? span + USEC_PER_SEC / 10 : CAPACITY_EVERY,
                       on_capacity);
     return 0;
 }
@@ -488,8 +503,8 @@ void usage_count_growth(struct manager *manager)
         const struct audit_report *report = image->audit ? image->audit->report : NULL;
         uint64_t size;
 
-        if (!image->listed || !relation || !relation->leaf || relation->golden || !report || report->error != 0 ||
-            report->n_layers == 0 || graph_is_unused(manager->graph, image))
+        if (!image->listed || !relation || !relation->leaf || relation->golden || !report ||
+            report->error != 0 || report->n_layers == 0 || graph_is_unused(manager->graph, image))
             continue;
         size = report->layers[0].info.virtual_size;
         if (size > image->fingerprint.allocated &&
@@ -499,7 +514,7 @@ void usage_count_growth(struct manager *manager)
     }
 }
 
-/* ---- for the rest of the manager ---------------------------------------------------------------------------- */
+/* ---- for the rest of the manager ------------------------------------------------------------- */
 
 int usage_start(struct manager *manager)
 {
@@ -549,8 +564,9 @@ void usage_image_judged(struct manager *manager, const struct image *image)
         usages->dirty[usage.entries[i].domain - usage_status(usages->index)->domains] = true;
 }
 
-bool usage_each_dirty(struct manager *manager, void (*each)(struct manager *manager, const struct virt_status *status,
-                                                            const struct virt_domain *domain, uint64_t *ret_again))
+bool usage_each_dirty(struct manager *manager,
+                      void (*each)(struct manager *manager, const struct virt_status *status,
+                                   const struct virt_domain *domain, uint64_t *ret_again))
 {
     struct usages *usages = manager->usages;
     const struct virt_status *status = usage_status(usage_index(manager));

@@ -11,20 +11,24 @@
 
 #define OUTSIDE_MAX 100
 
-/* ---- the connections --------------------------------------------------------------------------------------- */
+/* ---- the connections ------------------------------------------------------------------------- */
 
 static void connection_log(const struct virt_connection *before, const struct virt_connection *now)
 {
-    _cleanup_free_ char *uri = text_escape_string(now->uri), *error = text_escape_string(now->error);
+    _cleanup_free_ char *uri = text_escape_string(now->uri),
+                        *error = text_escape_string(now->error);
 
-    if (!uri || !error || (before && before->connected == now->connected && before->absent == now->absent))
+    if (!uri || !error ||
+        (before && before->connected == now->connected && before->absent == now->absent))
         return;
     if (now->connected)
         log_info(0, "Connected to libvirt at %s", uri);
     else if (now->absent)
-        log_info(0, "No libvirt on this host; the datastores of the configuration are audited alone");
+        log_info(0,
+                 "No libvirt on this host; the datastores of the configuration are audited alone");
     else
-        log_warning(0, "libvirt cannot be reached at %s (%s); what it said last is taken to hold", uri, error);
+        log_warning(0, "libvirt cannot be reached at %s (%s); what it said last is taken to hold",
+                    uri, error);
 }
 
 /* Is all of it known, so that what is not there is not there? */
@@ -36,7 +40,7 @@ static bool is_complete(const struct virt_status *status)
     return true;
 }
 
-/* ---- pools ------------------------------------------------------------------------------------------------------- */
+/* ---- pools ----------------------------------------------------------------------------------- */
 
 bool virt_pool_is_wanted(const struct config *config, const struct virt_pool *pool)
 {
@@ -60,9 +64,11 @@ static void set_pools(struct manager *manager)
 
         if (virt_pool_is_wanted(manager->config, pool))
             pools[n++] = (struct discover_pool){
-                .name = pool->name, .path = pool->path, .of_devices = virt_pool_kind(pool->type) == VIRT_POOL_DEVICES,
+                .name = pool->name, .path = pool->path,
+                .of_devices = virt_pool_kind(pool->type) == VIRT_POOL_DEVICES,
                 .devices = pool->devices, .active = pool->active, .autostart = pool->autostart,
-                .refreshed = pool->refreshed, .capacity = pool->capacity, .available = pool->available,
+                .refreshed = pool->refreshed, .capacity = pool->capacity,
+                .available = pool->available,
             };
     }
     if (r >= 0)
@@ -71,10 +77,11 @@ static void set_pools(struct manager *manager)
         log_error(r, "Cannot bring the datastores in line with libvirt's pools: %m");
 }
 
-/* ---- disks in no datastore ------------------------------------------------------------------------------------ */
+/* ---- disks in no datastore ------------------------------------------------------------------- */
 
 void virt_each_outside(const struct manager *manager,
-                       void (*each)(void *userdata, const struct virt_domain *domain, const struct virt_disk *disk),
+                       void (*each)(void *userdata, const struct virt_domain *domain,
+                                    const struct virt_disk *disk),
                        void *userdata)
 {
     const struct virt_status *status = manager->virt;
@@ -99,7 +106,8 @@ struct outside {
     int error;
 };
 
-static void on_outside(void *userdata, const struct virt_domain *domain, const struct virt_disk *disk)
+static void on_outside(void *userdata, const struct virt_domain *domain,
+                       const struct virt_disk *disk)
 {
     struct outside *outside = userdata;
 
@@ -123,7 +131,7 @@ int virt_show(const struct manager *manager, const struct query_view *view, json
     return query_virt(view, manager->virt, entry);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------ */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void on_status(void *userdata, struct virt_status *status)
 {
@@ -133,7 +141,8 @@ static void on_status(void *userdata, struct virt_status *status)
     if (manager->stopping)
         return;
     for (size_t i = 0; i < status->n_connections; i++)
-        connection_log(before && i < before->n_connections ? &before->connections[i] : NULL, &status->connections[i]);
+        connection_log(before && i < before->n_connections ? &before->connections[i] : NULL,
+                       &status->connections[i]);
     manager->virt = virt_status_ref(status);
     set_pools(manager);
     virt_status_unref(before);
@@ -153,7 +162,8 @@ int virt_apply_config(struct manager *manager, const struct config *before)
 {
     const struct config *config = manager->config;
     struct virt_watch_options options = {
-        .uris = config->libvirt_uris, .poll = config->libvirt_poll, .status = on_status, .userdata = manager,
+        .uris = config->libvirt_uris, .poll = config->libvirt_poll, .status = on_status,
+        .userdata = manager,
     };
     int r;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The manager's life: stages made in order, the configuration read and read again, signals, the end. */
+/* The manager's life: stages made in order, the configuration read and read again, signals, the
+ * end. */
 #include "daemon/manager.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include "daemon/manager-baseline.h"
 #include "lib/cleanup.h"
 
-/* ---- small things all of the manager needs ----------------------------------------------------------- */
+/* ---- small things all of the manager needs --------------------------------------------------- */
 
 uint64_t manager_now(const struct manager *manager)
 {
@@ -22,13 +23,15 @@ uint64_t manager_now(const struct manager *manager)
     return now;
 }
 
-int manager_arm(struct manager *manager, sd_event_source **source, uint64_t after, sd_event_time_handler_t handler)
+int manager_arm(struct manager *manager, sd_event_source **source, uint64_t after,
+                sd_event_time_handler_t handler)
 {
     uint64_t accuracy = after / 10 + 1, now = 0, planned = 0;
     int enabled = SD_EVENT_OFF, r;
 
     if (!*source)
-        return sd_event_add_time_relative(manager->event, source, CLOCK_BOOTTIME, after, accuracy, handler, manager);
+        return sd_event_add_time_relative(manager->event, source, CLOCK_BOOTTIME, after, accuracy,
+                                          handler, manager);
     r = sd_event_source_get_enabled(*source, &enabled);
     if (r >= 0)
         r = sd_event_source_get_time(*source, &planned);
@@ -70,14 +73,15 @@ void image_list_done(struct image_list *list)
     *list = (struct image_list){ 0 };
 }
 
-/* ---- configuration ------------------------------------------------------------------------------------ */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 struct mistakes {
     char *first;
     size_t n;
 };
 
-static void on_mistake(void *userdata, const char *file, unsigned line, unsigned column, const char *message)
+static void on_mistake(void *userdata, const char *file, unsigned line, unsigned column,
+                       const char *message)
 {
     struct mistakes *mistakes = userdata;
 
@@ -85,14 +89,16 @@ static void on_mistake(void *userdata, const char *file, unsigned line, unsigned
         log_error(0, "%s:%u:%u: %s", file, line, column, message);
     else
         log_error(0, "%s: %s", file, message);
-    if (mistakes->n++ == 0 && asprintf(&mistakes->first, "%s:%u:%u: %s", file, line, column, message) < 0)
+    if (mistakes->n++ == 0 &&
+        asprintf(&mistakes->first, "%s:%u:%u: %s", file, line, column, message) < 0)
         mistakes->first = NULL;
 }
 
 static struct schedule_options schedule_options_of(const struct config *config, uint64_t seed)
 {
     return (struct schedule_options){
-        .workers = config->workers, .audit_interval = config->audit_interval, .debounce = config->debounce,
+        .workers = config->workers, .audit_interval = config->audit_interval,
+        .debounce = config->debounce,
         .seed = seed,
     };
 }
@@ -188,8 +194,9 @@ int manager_reload(struct manager *manager, char **ret_message)
     int r;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
-                      (unsigned long long)now.tv_sec * USEC_PER_SEC + (unsigned long long)now.tv_nsec / 1000);
+    (void)sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                     (unsigned long long)now.tv_sec * USEC_PER_SEC +
+                         (unsigned long long)now.tv_nsec / 1000);
     r = config_load(manager->options.config_path, on_mistake, &mistakes, &config);
     if (r >= 0) {
         r = apply_config(manager, config);
@@ -198,8 +205,9 @@ int manager_reload(struct manager *manager, char **ret_message)
     } else {
         log_error(r, "The configuration stays as it was: %zu mistake%s in the new one", mistakes.n,
                   mistakes.n == 1 ? "" : "s");
-        if (ret_message && asprintf(ret_message, "The configuration stays as it was. %s%s", mistakes.first ?: "",
-                                    mistakes.n > 1 ? " (and more, see the log)" : "") < 0)
+        if (ret_message &&
+            asprintf(ret_message, "The configuration stays as it was. %s%s", mistakes.first ?: "",
+                     mistakes.n > 1 ? " (and more, see the log)" : "") < 0)
             *ret_message = NULL;
     }
     free(mistakes.first);
@@ -207,15 +215,17 @@ int manager_reload(struct manager *manager, char **ret_message)
     return r;
 }
 
-/* ---- signals --------------------------------------------------------------------------------------------- */
+/* ---- signals --------------------------------------------------------------------------------- */
 
-static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+static int on_reload_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+                            void *userdata)
 {
     (void) manager_reload(userdata, NULL);
     return 0;
 }
 
-static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+static int on_stop_signal(sd_event_source *source, const struct signalfd_siginfo *info,
+                          void *userdata)
 {
     return sd_event_exit(sd_event_source_get_event(source), 0);
 }
@@ -224,15 +234,18 @@ static int add_signals(struct manager *manager)
 {
     int r;
 
-    r = sd_event_add_signal(manager->event, NULL, SIGHUP | SD_EVENT_SIGNAL_PROCMASK, on_reload_signal, manager);
+    r = sd_event_add_signal(manager->event, NULL, SIGHUP | SD_EVENT_SIGNAL_PROCMASK,
+                            on_reload_signal, manager);
     if (r >= 0)
-        r = sd_event_add_signal(manager->event, NULL, SIGTERM | SD_EVENT_SIGNAL_PROCMASK, on_stop_signal, manager);
+        r = sd_event_add_signal(manager->event, NULL, SIGTERM | SD_EVENT_SIGNAL_PROCMASK,
+                                on_stop_signal, manager);
     if (r >= 0)
-        r = sd_event_add_signal(manager->event, NULL, SIGINT | SD_EVENT_SIGNAL_PROCMASK, on_stop_signal, manager);
+        r = sd_event_add_signal(manager->event, NULL, SIGINT | SD_EVENT_SIGNAL_PROCMASK,
+                                on_stop_signal, manager);
     return r < 0 ? log_error(r, "Cannot watch for signals: %m") : 0;
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void on_files_gone(void *userdata, struct datastore *datastore, struct files *files)
 {
@@ -253,8 +266,10 @@ static int copy_options(struct manager *manager, const struct manager_options *o
     copy->worker_program = strdup(options->worker_program);
     copy->files_program = strdup(options->files_program);
     copy->launcher_fd = options->launcher_fd;
-    return !copy->config_path || !copy->state_directory || !copy->runtime_directory || !copy->worker_program ||
-           !copy->files_program ? -ENOMEM : 0;
+    return !copy->config_path || !copy->state_directory || !copy->runtime_directory ||
+                   !copy->worker_program || !copy->files_program
+               ? -ENOMEM
+               : 0;
 }
 
 static int read_config(struct manager *manager)
@@ -265,7 +280,8 @@ static int read_config(struct manager *manager)
     r = config_load(manager->options.config_path, on_mistake, &mistakes, &manager->config);
     free(mistakes.first);
     if (r < 0)
-        return log_error(r, "The configuration has %zu mistake%s", mistakes.n, mistakes.n == 1 ? "" : "s");
+        return log_error(r, "The configuration has %zu mistake%s", mistakes.n,
+                         mistakes.n == 1 ? "" : "s");
     return 0;
 }
 
@@ -312,7 +328,8 @@ static void manager_freep(struct manager **manager)
     manager_free(*manager);
 }
 
-int manager_new(sd_event *event, const struct manager_options *options, struct manager **ret_manager)
+int manager_new(sd_event *event, const struct manager_options *options,
+                struct manager **ret_manager)
 {
     _cleanup_(manager_freep) struct manager *manager = calloc(1, sizeof(*manager));
     int r;
@@ -345,8 +362,8 @@ int manager_start(struct manager *manager)
 {
     int r;
 
-    r = control_new(manager->event, manager->options.runtime_directory, manager->config, &manager_control_ops,
-                    manager, &manager->control);
+    r = control_new(manager->event, manager->options.runtime_directory, manager->config,
+                    &manager_control_ops, manager, &manager->control);
     if (r < 0)
         return log_error(r, "Cannot listen in %s: %m", manager->options.runtime_directory);
     manager->daemon_dirty = true;
@@ -374,7 +391,8 @@ static void forget_plans(struct manager *manager)
     struct image *const *images;
     size_t n;
 
-    if (!manager->discover || !manager->schedule || discover_images(manager->discover, &images, &n) < 0)
+    if (!manager->discover || !manager->schedule ||
+        discover_images(manager->discover, &images, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++)
         schedule_forget(manager->schedule, images[i]);

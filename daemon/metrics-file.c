@@ -66,7 +66,8 @@ static int write_all(int fd, const char *text, size_t size)
     return 0;
 }
 
-/* Not synced: after a crash of the machine the numbers are old anyway, and the next start writes them anew. */
+/* Not synced: after a crash of the machine the numbers are old anyway, and the next start writes
+ * them anew. */
 static int replace(int folder, const char *name, const char *text, size_t size)
 {
     _cleanup_free_ char *new_name = NULL;
@@ -81,7 +82,8 @@ static int replace(int folder, const char *name, const char *text, size_t size)
     fd = openat(folder, new_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
         return -errno;
-    r = fchmod(fd, 0644) < 0 ? -errno : write_all(fd, text, size);  /* whatever the umask is: it is to be read */
+    /* whatever the umask is: it is to be read */
+    r = fchmod(fd, 0644) < 0 ? -errno : write_all(fd, text, size);
     if (r >= 0 && renameat(folder, new_name, folder, name) < 0)
         r = -errno;
     if (r < 0)
@@ -93,7 +95,8 @@ static void *run(void *userdata)
 {
     _cleanup_(order_freep) struct order *order = userdata;
     const char *name = split(order->path);
-    _cleanup_close_ int folder = open(order->path[0] ? order->path : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int folder = open(order->path[0] ? order->path : "/",
+                                      O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r = folder < 0 ? -errno : replace(folder, name, order->text, order->size);
 
     /* Nobody may want it any more. */
@@ -121,7 +124,8 @@ int metrics_file_new(sd_event *event, void (*written)(void *userdata, int error)
 
     if (!file)
         return -ENOMEM;
-    *file = (struct metrics_file){ .written = written, .userdata = userdata, .fd = -1, .theirs = -1 };
+    *file =
+        (struct metrics_file){ .written = written, .userdata = userdata, .fd = -1, .theirs = -1 };
     r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
     if (r >= 0) {
         file->fd = fds[0];

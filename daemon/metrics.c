@@ -35,24 +35,27 @@ static void histogram_add(struct histogram *histogram, uint64_t value)
         histogram->maximum = value;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 static void head(FILE *stream, const char *name, const char *type, const char *help)
 {
     fprintf(stream, "# HELP " PREFIX "%s %s\n# TYPE " PREFIX "%s %s\n", name, help, name, type);
 }
 
-static void number(FILE *stream, const char *name, const char *type, const char *help, uint64_t value)
+static void number(FILE *stream, const char *name, const char *type, const char *help,
+                   uint64_t value)
 {
     head(stream, name, type, help);
     fprintf(stream, PREFIX "%s %" PRIu64 "\n", name, value);
 }
 
 /* usec as seconds, exactly: a double would round times of day. */
-static void seconds(FILE *stream, const char *name, const char *type, const char *help, uint64_t usec)
+static void seconds(FILE *stream, const char *name, const char *type, const char *help,
+                    uint64_t usec)
 {
     head(stream, name, type, help);
-    fprintf(stream, PREFIX "%s %" PRIu64 ".%06" PRIu64 "\n", name, usec / USEC_PER_SEC, usec % USEC_PER_SEC);
+    fprintf(stream, PREFIX "%s %" PRIu64 ".%06" PRIu64 "\n", name, usec / USEC_PER_SEC,
+            usec % USEC_PER_SEC);
 }
 
 /* A label's value: one byte that is no UTF-8 would cost the whole file. */
@@ -67,20 +70,24 @@ static void label(FILE *stream, const char *text)
     }
 }
 
-static void histogram_write(FILE *stream, const char *name, const char *help, const struct histogram *histogram)
+static void histogram_write(FILE *stream, const char *name, const char *help,
+                            const struct histogram *histogram)
 {
     uint64_t below = 0;
 
     head(stream, name, "histogram", help);
     for (size_t i = 0; i < ELEMENTSOF(depth_bounds); i++) {
         below += histogram->buckets[i];
-        fprintf(stream, PREFIX "%s_bucket{le=\"%" PRIu32 "\"} %" PRIu64 "\n", name, depth_bounds[i], below);
+        fprintf(stream, PREFIX "%s_bucket{le=\"%" PRIu32 "\"} %" PRIu64 "\n", name, depth_bounds[i],
+                below);
     }
-    fprintf(stream, PREFIX "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n" PREFIX "%s_sum %" PRIu64 "\n" PREFIX "%s_count %"
-            PRIu64 "\n", name, histogram->count, name, histogram->sum, name, histogram->count);
+    fprintf(stream,
+            PREFIX "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n" PREFIX "%s_sum %" PRIu64 "\n" PREFIX
+                   "%s_count %" PRIu64 "\n",
+            name, histogram->count, name, histogram->sum, name, histogram->count);
 }
 
-/* ---- images -------------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 struct sums {
     uint64_t images, unaudited, unreadable, size, allocated, chains;
@@ -113,7 +120,8 @@ static void sum_audit(const struct audit *audit, struct sums *sums)
     if (!audit->report)
         return;
     sums->unreadable += audit->report->error != 0;
-    /* What a writer's caches leave on disk is no damage and no leak: such audits are not counted. */
+    /* What a writer's caches leave on disk is no damage and no leak: such audits are not
+     * counted. */
     if (audit->confidence >= CONFIDENCE_FROZEN && audit->report->n_layers > 0)
         sum_layer(&audit->report->layers[0], sums);
 }
@@ -160,36 +168,46 @@ static void sum_images(const struct query_view *view, struct sums *ret_sums)
 static void write_images(FILE *stream, const struct sums *sums)
 {
     number(stream, "images_unaudited", "gauge", "Images that were never audited.", sums->unaudited);
-    number(stream, "images_unreadable", "gauge", "Images that could not be opened by their last audit.",
-           sums->unreadable);
+    number(stream, "images_unreadable", "gauge",
+           "Images that could not be opened by their last audit.", sums->unreadable);
     number(stream, "images_size_bytes", "gauge", "Size of all image files.", sums->size);
-    number(stream, "images_allocated_bytes", "gauge", "Space that all image files take.", sums->allocated);
+    number(stream, "images_allocated_bytes", "gauge", "Space that all image files take.",
+           sums->allocated);
     number(stream, "chains", "gauge", "Leaves with at least one parent.", sums->chains);
-    histogram_write(stream, "chain_depth_layers", "Leaves by the number of layers of their chain, now.",
-                    &sums->depth);
-    number(stream, "chain_depth_max_layers", "gauge", "Layers of the deepest chain.", sums->depth.maximum);
+    histogram_write(stream, "chain_depth_layers",
+                    "Leaves by the number of layers of their chain, now.", &sums->depth);
+    number(stream, "chain_depth_max_layers", "gauge", "Layers of the deepest chain.",
+           sums->depth.maximum);
     histogram_write(stream, "unconsolidated_depth_layers",
-                    "Leaves by the number of layers that snapshots left above their disk's own layer, now.",
+                    "Leaves by the number of layers that snapshots left above their disk's own "
+                    "layer, now.",
                     &sums->unconsolidated);
     number(stream, "unconsolidated_depth_max_layers", "gauge",
-           "Layers that snapshots left on the disk with most of them.", sums->unconsolidated.maximum);
-    number(stream, "leaked_bytes", "gauge", "Leaked clusters of all images without a writer.", sums->leaked);
-    number(stream, "corruptions", "gauge", "Corruptions of all images without a writer, as qemu-img check counts.",
+           "Layers that snapshots left on the disk with most of "
+           "them.", sums->unconsolidated.maximum);
+    number(stream, "leaked_bytes", "gauge", "Leaked clusters of all images without a writer.",
+           sums->leaked);
+    number(stream, "corruptions", "gauge",
+           "Corruptions of all images without a writer, as qemu-img check counts.",
            sums->corruptions);
-    number(stream, "check_errors", "gauge", "Check errors of all images without a writer, as qemu-img check counts.",
+    number(stream, "check_errors", "gauge",
+           "Check errors of all images without a writer, as qemu-img check counts.",
            sums->check_errors);
     if (sums->oldest_audit != UINT64_MAX)
         seconds(stream, "oldest_audit_timestamp_seconds", "gauge",
                 "When the image that was not audited for longest was audited.", sums->oldest_audit);
-    number(stream, "images_baselined", "gauge", "Images whose content was read once and is known.", sums->baselined);
+    number(stream, "images_baselined", "gauge", "Images whose content was read once and is known.",
+           sums->baselined);
     if (sums->oldest_verification != UINT64_MAX)
         seconds(stream, "oldest_verification_timestamp_seconds", "gauge",
-                "When the known content that was not read again for longest was read.", sums->oldest_verification);
+                "When the known content that was not read again for longest was "
+                "read.", sums->oldest_verification);
 }
 
-/* ---- datastores ------------------------------------------------------------------------------------ */
+/* ---- datastores ------------------------------------------------------------------------------ */
 
-static void datastore_number(FILE *stream, const char *name, const struct datastore *datastore, uint64_t value)
+static void datastore_number(FILE *stream, const char *name, const struct datastore *datastore,
+                             uint64_t value)
 {
     fprintf(stream, PREFIX "%s{datastore=\"", name);
     label(stream, datastore->name);
@@ -201,22 +219,25 @@ static void write_datastores(FILE *stream, const struct query_view *view)
     head(stream, "images", "gauge", "Images known, by datastore.");
     for (size_t i = 0; i < view->n_datastores; i++)
         datastore_number(stream, "images", view->datastores[i], view->datastores[i]->n_images);
-    head(stream, "datastore_online", "gauge", "1 when the datastore can be read, 0 when it is offline or paused.");
+    head(stream, "datastore_online", "gauge",
+         "1 when the datastore can be read, 0 when it is offline or paused.");
     for (size_t i = 0; i < view->n_datastores; i++)
         datastore_number(stream, "datastore_online", view->datastores[i],
                          view->datastores[i]->state == DATASTORE_ONLINE);
     head(stream, "datastore_size_bytes", "gauge", "Size of the datastore's file system.");
     for (size_t i = 0; i < view->n_datastores; i++)
         if (view->datastores[i]->root.type[0])
-            datastore_number(stream, "datastore_size_bytes", view->datastores[i], view->datastores[i]->root.size);
-    head(stream, "datastore_available_bytes", "gauge", "Space left on the datastore's file system.");
+            datastore_number(stream, "datastore_size_bytes", view->datastores[i],
+                             view->datastores[i]->root.size);
+    head(stream, "datastore_available_bytes", "gauge",
+         "Space left on the datastore's file system.");
     for (size_t i = 0; i < view->n_datastores; i++)
         if (view->datastores[i]->root.type[0])
             datastore_number(stream, "datastore_available_bytes", view->datastores[i],
                              view->datastores[i]->root.available);
 }
 
-/* ---- findings ---------------------------------------------------------------------------------------- */
+/* ---- findings -------------------------------------------------------------------------------- */
 
 struct finding_counts {
     uint64_t n[_FINDING_MAX][_SEVERITY_MAX][2];     /* open, acknowledged */
@@ -239,7 +260,8 @@ static int write_findings(FILE *stream, const struct query_view *view)
     if (!counts)
         return -ENOMEM;
     (void)findings_each(view->findings, 0, count_finding, counts);
-    head(stream, "findings", "gauge", "Findings that are not resolved, by name, severity and state.");
+    head(stream, "findings", "gauge",
+         "Findings that are not resolved, by name, severity and state.");
     for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
         const struct finding_definition *definition = finding_definition(type);
 
@@ -248,14 +270,17 @@ static int write_findings(FILE *stream, const struct query_view *view)
                 uint64_t n = counts->n[type][severity][acknowledged];
 
                 if (n > 0 || (severity == definition->severity && !acknowledged))
-                    fprintf(stream, PREFIX "findings{name=\"%s\",severity=\"%s\",state=\"%s\"} %" PRIu64 "\n",
-                            definition->name, severity_name(severity), acknowledged ? "acknowledged" : "open", n);
+                    fprintf(stream,
+                            PREFIX "findings{name=\"%s\",severity=\"%s\",state=\"%s\"} %" PRIu64
+                                   "\n",
+                            definition->name, severity_name(severity),
+                            acknowledged ? "acknowledged" : "open", n);
             }
     }
     return 0;
 }
 
-/* ---- the daemon ---------------------------------------------------------------------------------------- */
+/* ---- the daemon ------------------------------------------------------------------------------ */
 
 static void write_daemon(FILE *stream, const struct metrics_counters *counters)
 {
@@ -263,31 +288,36 @@ static void write_daemon(FILE *stream, const struct metrics_counters *counters)
     fputs(PREFIX "build_info{version=\"", stream);
     label(stream, counters->version);
     fputs("\"} 1\n", stream);
-    seconds(stream, "start_timestamp_seconds", "gauge", "When the daemon was started.", counters->started);
+    seconds(stream, "start_timestamp_seconds", "gauge", "When the daemon was started.",
+            counters->started);
     number(stream, "passes_total", "counter", "Complete passes over everything.", counters->passes);
     seconds(stream, "pass_duration_seconds_total", "counter", "Time that complete passes took.",
             counters->passes_took);
     if (counters->passes > 0) {
-        seconds(stream, "last_pass_duration_seconds", "gauge", "Time that the last complete pass took.",
-                counters->last_pass_took);
-        seconds(stream, "last_pass_timestamp_seconds", "gauge", "When the last complete pass ended.",
-                counters->last_pass);
+        seconds(stream, "last_pass_duration_seconds", "gauge",
+                "Time that the last complete pass took.", counters->last_pass_took);
+        seconds(stream, "last_pass_timestamp_seconds", "gauge",
+                "When the last complete pass ended.", counters->last_pass);
     }
     number(stream, "audits_total", "counter", "Audits of single images.", counters->audits);
-    number(stream, "audits_failed_total", "counter", "Audits that could not open their image or lost their worker.",
-           counters->audits_failed);
+    number(stream, "audits_failed_total", "counter",
+           "Audits that could not open their image or lost their worker.", counters->audits_failed);
     seconds(stream, "audit_duration_seconds_total", "counter", "Time that audits took, added up.",
             counters->audits_took);
-    number(stream, "read_bytes_total", "counter", "Bytes that workers read from images.", counters->bytes_read);
+    number(stream, "read_bytes_total", "counter", "Bytes that workers read from images.",
+           counters->bytes_read);
     number(stream, "workers_failed_total", "counter",
-           "Workers that crashed, hung, misbehaved or could not be started.", counters->workers_failed);
+           "Workers that crashed, hung, misbehaved or could not be "
+           "started.", counters->workers_failed);
     number(stream, "workers_running", "gauge", "Audits under way.", counters->workers_running);
-    number(stream, "database_waiting", "gauge", "Requests that wait for the database.", counters->store_waiting);
-    number(stream, "database_failed", "gauge", "1 when the database cannot be written.", counters->store_error < 0);
+    number(stream, "database_waiting", "gauge", "Requests that wait for the database.",
+           counters->store_waiting);
+    number(stream, "database_failed", "gauge", "1 when the database cannot be written.",
+           counters->store_error < 0);
 }
 
-int metrics_text(const struct query_view *view, const struct metrics_counters *counters, char **ret_text,
-                 size_t *ret_size)
+int metrics_text(const struct query_view *view, const struct metrics_counters *counters,
+                 char **ret_text, size_t *ret_size)
 {
     char *text = NULL;
     size_t size = 0;

@@ -116,7 +116,8 @@ const char *verity_text(const struct verity *verity, char buf[static VERITY_TEXT
 {
     buf[0] = '\0';
     for (size_t i = 0; i < ELEMENTSOF(verity_algorithms); i++)
-        if (verity->algorithm == verity_algorithms[i].algorithm && verity->size == verity_algorithms[i].size) {
+        if (verity->algorithm == verity_algorithms[i].algorithm &&
+            verity->size == verity_algorithms[i].size) {
             int n = snprintf(buf, VERITY_TEXT_MAX, "%s:", verity_algorithms[i].name);
 
             hex_encode(verity->digest, verity->size, buf + n);

@@ -78,7 +78,7 @@ int confidence_from_name(const char *name)
 }
 
 static const struct finding_definition definitions[_FINDING_MAX] = {
-#define FINDING(id, name, severity, title, explanation, remedy, message_id)                          \
+#define FINDING(id, name, severity, title, explanation, remedy, message_id)                        \
     [FINDING_##id] = { name, severity, title, explanation, remedy, message_id },
 #include "qcaudit/findings.def"
 #undef FINDING
@@ -99,8 +99,9 @@ int finding_type_from_name(const char *name)
 
 bool finding_type_is_of_disk(enum finding_type type)
 {
-    return type == FINDING_CHAIN_DEEP || type == FINDING_CHAIN_LIMIT || type == FINDING_SNAPSHOT_OLD ||
-           type == FINDING_SNAPSHOT_RUNAWAY || type == FINDING_SNAPSHOT_UNMANAGED;
+    return type == FINDING_CHAIN_DEEP || type == FINDING_CHAIN_LIMIT ||
+           type == FINDING_SNAPSHOT_OLD || type == FINDING_SNAPSHOT_RUNAWAY ||
+           type == FINDING_SNAPSHOT_UNMANAGED;
 }
 
 static const char *const finding_state_names[_FINDING_STATE_MAX] = {
@@ -248,15 +249,17 @@ bool identity_equal(const struct identity *a, const struct identity *b)
 struct fingerprint fingerprint_from_stat(const struct files_stat *stat)
 {
     return (struct fingerprint){
-        .size = stat->size, .allocated = stat->allocated, .mtime = stat->mtime, .ctime = stat->ctime,
+        .size = stat->size, .allocated = stat->allocated, .mtime = stat->mtime,
+        .ctime = stat->ctime,
         .mode = stat->mode, .uid = stat->uid, .gid = stat->gid, .links = stat->links,
     };
 }
 
 bool fingerprint_equal(const struct fingerprint *a, const struct fingerprint *b)
 {
-    return a->size == b->size && a->allocated == b->allocated && a->mtime == b->mtime && a->ctime == b->ctime &&
-           a->mode == b->mode && a->uid == b->uid && a->gid == b->gid && a->links == b->links;
+    return a->size == b->size && a->allocated == b->allocated && a->mtime == b->mtime &&
+           a->ctime == b->ctime && a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+           a->links == b->links;
 }
 
 struct digest_result *digest_result_free(struct digest_result *digest)
@@ -299,13 +302,15 @@ void series_add(struct series *series, uint64_t at, uint64_t value, uint64_t lea
 
         for (unsigned i = 0; i < n; i++)
             series->samples[i] = series->samples[2 * i];
-        memmove(&series->samples[n], &series->samples[half], (SERIES_MAX - half) * sizeof(*series->samples));
+        memmove(&series->samples[n], &series->samples[half],
+                (SERIES_MAX - half) * sizeof(*series->samples));
         series->n = n + SERIES_MAX - half;
     }
     series->samples[series->n++] = (struct sample){ .at = at, .value = value };
 }
 
-bool series_slope(const struct series *series, uint64_t since, unsigned least, double *ret_per_second)
+bool series_slope(const struct series *series, uint64_t since, unsigned least,
+                  double *ret_per_second)
 {
     double sum_t = 0, sum_v = 0, sum_tt = 0, sum_tv = 0, spread;
     unsigned n = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The words of the daemon as plain structs: what the stages hand to one another through the manager. */
+/* The words of the daemon as plain structs: what the stages hand to one another through the
+ * manager. */
 #pragma once
 
 #include <json-c/json.h>
@@ -24,7 +25,13 @@ const char *severity_name(enum severity severity);      /* "info" ... "critical"
 int severity_from_name(const char *name);               /* -EINVAL when unknown */
 int severity_priority(enum severity severity);          /* journal priority: 6, 4, 3, 2 */
 
-enum confidence { CONFIDENCE_RACY, CONFIDENCE_CONFIRMED, CONFIDENCE_FROZEN, CONFIDENCE_OFFLINE, _CONFIDENCE_MAX };
+enum confidence {
+    CONFIDENCE_RACY,
+    CONFIDENCE_CONFIRMED,
+    CONFIDENCE_FROZEN,
+    CONFIDENCE_OFFLINE,
+    _CONFIDENCE_MAX
+};
 
 const char *confidence_name(enum confidence confidence);
 int confidence_from_name(const char *name);             /* -EINVAL when unknown */
@@ -49,8 +56,9 @@ struct finding_definition {
 /* NULL when out of range. */
 const struct finding_definition *finding_definition(enum finding_type type);
 int finding_type_from_name(const char *name);           /* -EINVAL when unknown */
-/* Is it about all layers that snapshots left on a disk? Then its subject is the disk's own layer, which stays the same
- * while snapshots come and go. snapshot-old can also be about an internal snapshot of any one image. */
+/* Is it about all layers that snapshots left on a disk? Then its subject is the disk's own layer,
+ * which stays the same while snapshots come and go. snapshot-old can also be about an internal
+ * snapshot of any one image. */
 bool finding_type_is_of_disk(enum finding_type type);
 
 /* A condition that holds now, as the judge sees it: no history. */
@@ -59,8 +67,10 @@ struct condition {
     enum severity severity;
     enum confidence confidence;
     json_object *evidence;      /* owned; always an object */
-    uint64_t weight;            /* grows when it gets worse (corruptions, leaks, depth, ...): ends an acknowledgement */
-    uint64_t hold;              /* usec that it must have held, at every look, before it is a finding; 0 at once */
+    uint64_t weight;            /* grows when it gets worse (corruptions, leaks, depth, ...):
+                                 * ends an acknowledgement */
+    uint64_t hold;              /* usec that it must have held, at every look, before it is a
+                                 * finding; 0 at once */
 };
 
 enum finding_state { FINDING_OPEN, FINDING_ACKNOWLEDGED, FINDING_RESOLVED, _FINDING_STATE_MAX };
@@ -68,15 +78,22 @@ enum finding_state { FINDING_OPEN, FINDING_ACKNOWLEDGED, FINDING_RESOLVED, _FIND
 const char *finding_state_name(enum finding_state state);
 int finding_state_from_name(const char *name);          /* -EINVAL when unknown */
 
-/* A condition with its life. subject: an image's path, a datastore's name, "" for the daemon itself, or a domain's name
- * and connection: "web1 on qemu:///system". */
-enum subject_kind { SUBJECT_IMAGE, SUBJECT_DATASTORE, SUBJECT_DAEMON, SUBJECT_DOMAIN, _SUBJECT_KIND_MAX };
+/* A condition with its life. subject: an image's path, a datastore's name, "" for the daemon
+ * itself, or a domain's name and connection: "web1 on qemu:///system". */
+enum subject_kind {
+    SUBJECT_IMAGE,
+    SUBJECT_DATASTORE,
+    SUBJECT_DAEMON,
+    SUBJECT_DOMAIN,
+    _SUBJECT_KIND_MAX
+};
 
 const char *subject_kind_name(enum subject_kind kind);  /* "image" ... "domain" */
 int subject_kind_from_name(const char *name);           /* -EINVAL when unknown */
 
 struct finding {
-    int64_t id;                 /* the database's; 0 until stored. Unique and stable for type + subject */
+    int64_t id;                 /* the database's; 0 until stored. Unique and stable for type +
+                                 * subject */
     enum finding_type type;
     enum subject_kind subject_kind;
     char *subject;              /* raw bytes */
@@ -90,7 +107,8 @@ struct finding {
     uint32_t misses;            /* consecutive audits of low confidence without it */
     uint64_t weight;
     json_object *evidence;
-    json_object *remedy;        /* array of {"command" | "text": ..., "precondition": ...}, may be NULL */
+    json_object *remedy;        /* array of {"command" | "text": ..., "precondition": ...}, may
+                                 * be NULL */
     char *acknowledged_by, *acknowledged_reason;
     uint64_t acknowledged_until;    /* usec, 0: without end */
     uint64_t acknowledged_weight;
@@ -101,8 +119,15 @@ struct finding {
 struct finding *finding_free(struct finding *finding);
 
 enum event_type {
-    EVENT_OPENED, EVENT_WORSENED, EVENT_EASED, EVENT_ACKNOWLEDGED, EVENT_UNACKNOWLEDGED, EVENT_RESOLVED,
-    EVENT_REOPENED, EVENT_REMINDER, _EVENT_MAX,
+    EVENT_OPENED,
+    EVENT_WORSENED,
+    EVENT_EASED,
+    EVENT_ACKNOWLEDGED,
+    EVENT_UNACKNOWLEDGED,
+    EVENT_RESOLVED,
+    EVENT_REOPENED,
+    EVENT_REMINDER,
+    _EVENT_MAX,
 };
 
 const char *event_type_name(enum event_type type);
@@ -110,8 +135,8 @@ int event_type_from_name(const char *name);             /* -EINVAL when unknown 
 /* Does it go out to administrators, or only into the history? */
 bool event_type_alerts(enum event_type type);
 
-/* One change in a finding's life: appended to the history, which is also the outbox of alerts. Holds a
- * copy of what the alert says, so that it can be told after a crash as it was. */
+/* One change in a finding's life: appended to the history, which is also the outbox of alerts.
+ * Holds a copy of what the alert says, so that it can be told after a crash as it was. */
 struct event {
     sd_id128_t id;              /* QCAUDIT_EVENT_ID */
     enum event_type type;
@@ -123,7 +148,8 @@ struct event {
     enum severity severity;
     enum confidence confidence;
     char *message;              /* one sentence, escaped, ready for a log line */
-    uint32_t depth;             /* of the chain (of an own layer: the disk's deepest), 0 when it does not matter */
+    uint32_t depth;             /* of the chain (of an own layer: the disk's deepest), 0 when it
+                                 * does not matter */
 };
 
 struct event *event_free(struct event *event);
@@ -146,7 +172,8 @@ struct fingerprint {
 
 #define VERITY_SIZE_MAX FILES_VERITY_MAX
 
-/* fs-verity's measure of a file: the kernel checks every read against it, and nobody can write the file. */
+/* fs-verity's measure of a file: the kernel checks every read against it, and nobody can write the
+ * file. */
 struct verity {
     uint16_t algorithm;         /* FS_VERITY_HASH_ALG_*; 0: the file has none */
     uint16_t size;              /* bytes of digest */
@@ -154,7 +181,8 @@ struct verity {
 };
 
 struct verity verity_from_stat(const struct files_stat *stat);
-bool verity_equal(const struct verity *a, const struct verity *b);      /* both have one, and the same */
+/* both have one, and the same */
+bool verity_equal(const struct verity *a, const struct verity *b);
 /* "sha256:HEX"; "" without. */
 #define VERITY_TEXT_MAX (16 + 2 * VERITY_SIZE_MAX)
 const char *verity_text(const struct verity *verity, char buf[static VERITY_TEXT_MAX]);
@@ -196,15 +224,17 @@ void reference_done(struct reference *reference);
 
 /* What a scrub read: the guest's data in this one layer, its parents not opened. */
 struct digest_result {
-    bool complete;              /* all of it could be read; else bad says what is missing, and the rest was read */
-    uint8_t digest[32];         /* content digest (DESIGN 5) of the layer: what its parents hold reads as zeros. Valid when
-                                   complete and resumed_from is 0 */
+    bool complete;              /* all of it could be read; else bad says what is missing, and
+                                 * the rest was read */
+    uint8_t digest[32];         /* content digest (DESIGN 5) of the layer: what its parents hold
+                                 * reads as zeros. Valid when complete and resumed_from is 0 */
     bool encrypted;             /* of the data as it is stored, which is not what the guest sees */
     uint64_t size;              /* bytes the guest sees */
     uint64_t read_bytes;        /* guest bytes that were read, */
     uint64_t zero_bytes;        /* that are zeros by the tables or holes of the file, */
     uint64_t unallocated_bytes; /* and that the layer does not hold; of all, even when resumed */
-    bool direct;                /* past the page cache; false: what was cached was read from there */
+    bool direct;                /* past the page cache; false: what was cached was read from
+                                 * there */
     struct qca_bad_range *bad;  /* owned; the first QCA_BAD_RANGES_MAX */
     size_t n_bad;
     uint64_t bad_bytes;
@@ -214,7 +244,7 @@ struct digest_result {
 
 struct digest_result *digest_result_free(struct digest_result *digest);
 
-/* ---- contents --------------------------------------------------------------------------------- */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 /* Why an image's content is remembered. */
 enum baseline_source {
@@ -222,7 +252,8 @@ enum baseline_source {
     BASELINE_INFERRED,          /* golden, as far as one can tell */
     BASELINE_PARENT,            /* a parent that is old enough */
     BASELINE_ACCEPTED,          /* somebody said that a change was meant */
-    BASELINE_CHILD,             /* may change: what a commit of it into its parent would be compared with */
+    BASELINE_CHILD,             /* may change: what a commit of it into its parent would be
+                                 * compared with */
     _BASELINE_SOURCE_MAX,
 };
 
@@ -266,25 +297,29 @@ struct deviation {
     size_t n_ranges;
     uint64_t ranges_total;
     int error;                  /* incomplete: negative errno of the first */
-    char *suspect;              /* child that was emptied or deleted meanwhile: perhaps a commit; NULL none */
+    char *suspect;              /* child that was emptied or deleted meanwhile: perhaps a commit;
+                                 * NULL none */
     char *waits_for;            /* child whose reading may explain it; NULL none */
 };
 
 struct deviation *deviation_free(struct deviation *deviation);
 
-/* What an image held when it was taken for good. Owned by the set of baselines, one per identity; an image that has
- * one points to it. */
+/* What an image held when it was taken for good. Owned by the set of baselines, one per identity;
+ * an image that has one points to it. */
 struct baseline {
     struct identity identity;
     char *path;                 /* where it was seen last */
     enum baseline_source source;
-    uint64_t since;             /* usec: end of the reading that made it; 0: never read completely */
+    uint64_t since;             /* usec: end of the reading that made it; 0: never read
+                                 * completely */
     uint64_t verified;          /* usec: of the last reading that found the same */
     bool has_digest;
     uint8_t digest[32];         /* content digest of the layer's own data, the parents' left out */
-    bool encrypted;             /* of the data as it is stored: equal to no content digest, and to no commit's blocks */
+    bool encrypted;             /* of the data as it is stored: equal to no content digest, and
+                                 * to no commit's blocks */
     uint64_t virtual_size;
-    uint64_t zeros;             /* bytes that are allocated and hold zeros, at the last complete reading */
+    uint64_t zeros;             /* bytes that are allocated and hold zeros, at the last complete
+                                 * reading */
     bool has_metadata;
     uint8_t metadata[32];       /* metadata digest at the last reading that found the same */
     struct fingerprint fingerprint;     /* at that reading */
@@ -294,7 +329,8 @@ struct baseline {
     bool blocks;                /* there is a file of its block digests */
     char *by, *reason;          /* who accepted it, and why; NULL nobody had to */
     uint64_t gone;              /* usec, 0 while the file exists */
-    char *lost_child;           /* overlay that was emptied or deleted since: maybe committed; NULL none */
+    char *lost_child;           /* overlay that was emptied or deleted since: maybe committed;
+                                 * NULL none */
     struct deviation *deviation;        /* NULL: as it should be, as far as was read */
 };
 
@@ -303,7 +339,8 @@ struct baseline *baseline_free(struct baseline *baseline);
 /* Name of the file of its block digests, in the folder CONTROL_BLOCKS_NAME. */
 #define BLOCKS_NAME_FORMAT "%016llx-%llu-%llx.blocks"
 #define BLOCKS_NAME_VALUES(identity) \
-    (unsigned long long)(identity).fsid, (unsigned long long)(identity).inode, (unsigned long long)(identity).btime
+    (unsigned long long)(identity).fsid, (unsigned long long)(identity).inode, \
+        (unsigned long long)(identity).btime
 
 /* One examination of one image at one time. */
 struct audit {
@@ -317,28 +354,30 @@ struct audit {
     struct fingerprint fingerprint;     /* before; equal after, else confidence is racy */
     struct audit_report *report;
     struct verity verity;       /* of the file, when it was opened */
-    struct digest_result *digest;       /* NULL: no scrub, or the image changed meanwhile, or has a writer */
+    struct digest_result *digest;       /* NULL: no scrub, or the image changed meanwhile, or has
+                                         * a writer */
 };
 
 struct audit *audit_free(struct audit *audit);
 
 struct datastore;
 
-/* How something grew: the times at which it was looked at, and what it was then; at most SERIES_MAX, the older ones
- * the sparser. */
+/* How something grew: the times at which it was looked at, and what it was then; at most
+ * SERIES_MAX, the older ones the sparser. */
 #define SERIES_MAX 96
 struct sample { uint64_t at, value; };
 struct series { struct sample samples[SERIES_MAX]; unsigned n; };
 
-/* Adds a sample that is at least `least` usec later than the last one; an earlier one is left out. A full series
- * forgets every other one of its older half. */
+/* Adds a sample that is at least `least` usec later than the last one; an earlier one is left out.
+ * A full series forgets every other one of its older half. */
 void series_add(struct series *series, uint64_t at, uint64_t value, uint64_t least);
-/* The line that fits best (least squares) through the samples since `since`: value per second, negative when it
- * shrinks; false when they are fewer than `least` or were taken at one time. */
-bool series_slope(const struct series *series, uint64_t since, unsigned least, double *ret_per_second);
+/* The line that fits best (least squares) through the samples since `since`: value per second,
+ * negative when it shrinks; false when they are fewer than `least` or were taken at one time. */
+bool series_slope(const struct series *series, uint64_t since, unsigned least,
+                  double *ret_per_second);
 
-/* One file that is, or may be, an image. Owned by discover; other stages keep pointers only while the
- * manager tells them of it. */
+/* One file that is, or may be, an image. Owned by discover; other stages keep pointers only while
+ * the manager tells them of it. */
 struct image {
     int64_t id;                 /* the database's, 0 until stored */
     char *path;                 /* absolute, raw bytes */
@@ -362,7 +401,8 @@ struct image {
     struct series *growth;      /* of an overlay: bytes allocated; NULL none */
     uint64_t raw_size;          /* of this very file when an audit found it to be raw, 0 never */
     /* The manager's: */
-    bool listed;                /* an image as far as one can tell; else another file, looked at once, not shown */
+    bool listed;                /* an image as far as one can tell; else another file, looked at
+                                 * once, not shown */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
     bool reading;               /* what a scrub read is being compared */
@@ -370,10 +410,11 @@ struct image {
 
 /* By its last audit: its data is encrypted, in the image's own way. */
 bool image_is_encrypted(const struct image *image);
-/* Frees it with its audit and references; the graph and the schedule must have forgotten it before. */
+/* Frees it with its audit and references; the graph and the schedule must have forgotten it
+ * before. */
 struct image *image_free(struct image *image);
-/* A block device: the node's birth is when the device was made available, its times are those of udev's last event.
- * They say nothing of what is on it: first_seen is all that is known. */
+/* A block device: the node's birth is when the device was made available, its times are those of
+ * udev's last event. They say nothing of what is on it: first_seen is all that is known. */
 bool image_is_device(const struct image *image);
 
 enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, DATASTORE_PAUSED,
@@ -385,7 +426,8 @@ struct datastore {
     int64_t id;
     char *name;                 /* from the configuration, or made of the pool's */
     char *path;
-    char *pool;                 /* as libvirt calls the storage pool that it is; NULL: of the configuration */
+    char *pool;                 /* as libvirt calls the storage pool that it is; NULL: of the
+                                 * configuration */
     bool of_devices;            /* a pool of block devices */
     bool recursive;
     enum datastore_state state;
@@ -399,9 +441,11 @@ struct datastore {
     uint64_t walk_started, walk_finished;   /* usec, of the last complete one */
     uint64_t paused_until;      /* usec; UINT64_MAX without end; 0 not paused */
     uint64_t n_images;          /* listed ones */
-    uint64_t scan;              /* the manager's: ticket of the scan that waits for its walk, 0 none */
+    uint64_t scan;              /* the manager's: ticket of the scan that waits for its walk, 0
+                                 * none */
     bool dirty;                 /* the manager's: to be judged again */
-    uint64_t n_denied;          /* the manager's: listed images that may not be read, as their audits say */
+    uint64_t n_denied;          /* the manager's: listed images that may not be read, as their
+                                 * audits say */
     bool all_denied;            /* and no listed image can be: said once, of the datastore */
     uint64_t growth;            /* the manager's: bytes by which its images can grow at worst */
     struct series available;    /* bytes */
@@ -414,8 +458,8 @@ struct datastore *datastore_free(struct datastore *datastore);
 /* Two or three steps of one measure; UINT64_MAX switches a step off. */
 struct steps { uint64_t warning, error, critical; };
 
-/* Thresholds of the findings; each a key of the configuration, and can differ by class. Durations are
- * usec, shares are parts per 10,000. */
+/* Thresholds of the findings; each a key of the configuration, and can differ by class. Durations
+ * are usec, shares are parts per 10,000. */
 struct thresholds {
     struct steps chain_deep;            /* unconsolidated layers: 5, 25, 160 */
     uint32_t chain_limit;               /* layers in all: 200 */
@@ -440,7 +484,8 @@ struct thresholds {
     uint64_t snapshot_large_least;      /* but not below so many bytes: 1 GiB */
     struct steps datastore_full;        /* 7,500 (75 %), off, 8,500 (85 %) */
     struct steps datastore_overcommitted;       /* 15,000 (150 %), off, off */
-    uint64_t full_early, full_late;     /* time to full: a warning from 72 h, critical from 24 h; UINT64_MAX off */
+    uint64_t full_early, full_late;     /* time to full: a warning from 72 h, critical from 24 h;
+                                         * UINT64_MAX off */
     uint64_t full_span;                 /* that the samples of its slope span at least: 1 h */
     /* How long these have to hold, usec: */
     uint64_t unmanaged_after;           /* 1 h */
@@ -469,7 +514,8 @@ struct policy {
     size_t n_classes;
     uint64_t scrub_golden;      /* usec between two readings of a golden image: 7 d; 0 never */
     uint64_t scrub_parents;     /* of another parent: 30 d; 0 never */
-    uint64_t scrub_parents_after;       /* usec that a parent is old before it is read first: 24 h */
+    uint64_t scrub_parents_after;       /* usec that a parent is old before it is read first: 24
+                                         * h */
 };
 
 const struct thresholds *policy_thresholds(const struct policy *policy, const char *path);

@@ -4,7 +4,8 @@
 
 #include "model.h"
 
-/* Compared with the whole path: * and ? match slashes, too, so that a pattern means everything below. */
+/* Compared with the whole path: * and ? match slashes, too, so that a pattern means everything
+ * below. */
 static bool matches_any(char *const *patterns, const char *path)
 {
     for (; patterns && *patterns; patterns++)

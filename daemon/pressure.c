@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Do others wait for the disk? Where the control group's own waiting is known, it is taken off; where not, or where we
- * wait nearly all the time, the reading stops for a moment now and then, and what is waited then is others'. A glance is
- * enough to see that nobody waits; only where somebody does, the moment is as long as it takes to be sure. */
+/* Do others wait for the disk? Where the control group's own waiting is known, it is taken off;
+ * where not, or where we wait nearly all the time, the reading stops for a moment now and then, and
+ * what is waited then is others'. A glance is enough to see that nobody waits; only where somebody
+ * does, the moment is as long as it takes to be sure. */
 #include "daemon/pressure.h"
 
 #include <errno.h>
@@ -28,9 +29,10 @@
 
 /* ---- the measure -------------------------------------------------------------------------- */
 
-uint64_t pressure_gauge_start(struct pressure_gauge *gauge, uint64_t limit, const struct pressure_sample *sample)
+uint64_t pressure_gauge_start(struct pressure_gauge *gauge, uint64_t limit,
+                              const struct pressure_sample *sample)
 {
-    *gauge = (struct pressure_gauge) { .limit = limit, .phase = PRESSURE_GLANCING, .last = *sample };
+    *gauge = (struct pressure_gauge){ .limit = limit, .phase = PRESSURE_GLANCING, .last = *sample };
     return GLANCE;
 }
 
@@ -44,13 +46,14 @@ static uint64_t share(uint64_t before, uint64_t after, uint64_t elapsed)
     return usec >= elapsed ? WHOLE : usec * WHOLE / elapsed;
 }
 
-/* What others waited since the last sample, if we wait independently of them: the time that anybody waits is
- * own + others - own * others. False when it cannot be told. */
+/* What others waited since the last sample, if we wait independently of them: the time that anybody
+ * waits is own + others - own * others. False when it cannot be told. */
 static bool others_beside(const struct pressure_gauge *gauge, const struct pressure_sample *sample,
                           uint64_t *ret_others)
 {
     uint64_t elapsed = sample->at - gauge->last.at;
-    uint64_t all = share(gauge->last.all, sample->all, elapsed), own = share(gauge->last.own, sample->own, elapsed);
+    uint64_t all = share(gauge->last.all, sample->all, elapsed),
+             own = share(gauge->last.own, sample->own, elapsed);
 
     if (!sample->has_own || !gauge->last.has_own || own > OWN_MAX)
         return false;
@@ -58,7 +61,8 @@ static bool others_beside(const struct pressure_gauge *gauge, const struct press
     return true;
 }
 
-bool pressure_gauge_take(struct pressure_gauge *gauge, const struct pressure_sample *sample, uint64_t *ret_wait)
+bool pressure_gauge_take(struct pressure_gauge *gauge, const struct pressure_sample *sample,
+                         uint64_t *ret_wait)
 {
     uint64_t others = gauge->others;
     bool known = true;
@@ -104,7 +108,8 @@ bool pressure_gauge_take(struct pressure_gauge *gauge, const struct pressure_sam
 
 int pressure_parse(const char *text, uint64_t *ret_usec)
 {
-    const char *line = strncmp(text, "some ", 5) == 0 ? text : strstr(text, "\nsome "), *end, *total;
+    const char *line = strncmp(text, "some ", 5) == 0 ? text : strstr(text, "\nsome "), *end,
+               *total;
     uint64_t usec;
 
     if (!line)
@@ -191,13 +196,15 @@ static void look_for_files(struct pressure *pressure)
     pressure->looked = true;
     pressure->all = open("/proc/pressure/io", O_RDONLY | O_CLOEXEC);
     if (pressure->all < 0) {
-        log_debug(-errno, "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
+        log_debug(-errno,
+                  "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
         return;
     }
     pressure->own = open_own();
     if (pressure->own < 0)
-        log_debug(pressure->own, "What others wait for the disk is measured in pauses, as the own control group's "
-                                 "share is not known: %m");
+        log_debug(pressure->own,
+                  "What others wait for the disk is measured in pauses, as the own control group's "
+                  "share is not known: %m");
 }
 
 static int take_sample(struct pressure *pressure, struct pressure_sample *ret_sample)
@@ -308,13 +315,15 @@ int pressure_watch(struct pressure *pressure, bool on, uint64_t limit)
     r = take_sample(pressure, &sample);
     if (r < 0) {
         /* Kernels before 5.14 have the file even when they count nothing: EOPNOTSUPP. */
-        log_debug(r, "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
+        log_debug(r,
+                  "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
         close(pressure->all);
         pressure->all = -1;
         return 0;
     }
     wait = pressure_gauge_start(&pressure->gauge, limit, &sample);
-    r = sd_event_add_time_relative(pressure->event, &pressure->timer, CLOCK_MONOTONIC, wait, ACCURACY, on_timer, pressure);
+    r = sd_event_add_time_relative(pressure->event, &pressure->timer, CLOCK_MONOTONIC, wait,
+                                   ACCURACY, on_timer, pressure);
     if (r >= 0)
         set_paused(pressure, true);
     return r;

@@ -65,7 +65,15 @@ static int set_string(char **target, const char *value)
 /* 1: go on; 0: all is done; else -errno, said on stderr. */
 static int arguments_parse(int argc, char *argv[], struct arguments *arguments)
 {
-    enum { ARG_CONFIG = 0x100, ARG_STATE, ARG_RUNTIME, ARG_CHECK, ARG_TARGET, ARG_LEVEL, ARG_VERSION };
+    enum {
+        ARG_CONFIG = 0x100,
+        ARG_STATE,
+        ARG_RUNTIME,
+        ARG_CHECK,
+        ARG_TARGET,
+        ARG_LEVEL,
+        ARG_VERSION
+    };
     static const struct option options[] = {
         { "config", required_argument, NULL, ARG_CONFIG },
         { "state-directory", required_argument, NULL, ARG_STATE },
@@ -126,7 +134,7 @@ static int arguments_parse(int argc, char *argv[], struct arguments *arguments)
     return 1;
 }
 
-/* ---- where things are ------------------------------------------------------------------------------ */
+/* ---- where things are ------------------------------------------------------------------------ */
 
 /* The first of the folders that systemd made for the unit. */
 static char *service_directory(const char *variable)
@@ -200,15 +208,16 @@ static int arguments_complete(struct arguments *arguments)
     if (arguments->check_config)
         return 0;
     if (!arguments->state_directory)
-        r = default_directory("STATE_DIRECTORY", CONTROL_SYSTEM_STATE_DIR, "XDG_STATE_HOME", ".local/state",
-                              &arguments->state_directory);
+        r = default_directory("STATE_DIRECTORY", CONTROL_SYSTEM_STATE_DIR, "XDG_STATE_HOME",
+                              ".local/state", &arguments->state_directory);
     if (r < 0)
         return log_error(r, "No state folder: name one with --state-directory, or set HOME");
     if (!arguments->runtime_directory)
-        r = default_directory("RUNTIME_DIRECTORY", CONTROL_SYSTEM_RUNTIME_DIR, "XDG_RUNTIME_DIR", NULL,
-                              &arguments->runtime_directory);
+        r = default_directory("RUNTIME_DIRECTORY", CONTROL_SYSTEM_RUNTIME_DIR, "XDG_RUNTIME_DIR",
+                              NULL, &arguments->runtime_directory);
     if (r < 0)
-        return log_error(r, "No runtime folder: name one with --runtime-directory, or set XDG_RUNTIME_DIR");
+        return log_error(
+            r, "No runtime folder: name one with --runtime-directory, or set XDG_RUNTIME_DIR");
     return 0;
 }
 
@@ -232,9 +241,10 @@ static int make_directory(const char *path, mode_t mode)
     return 0;
 }
 
-/* ---- running --------------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
-static void say_mistake(void *userdata, const char *file, unsigned line, unsigned column, const char *message)
+static void say_mistake(void *userdata, const char *file, unsigned line, unsigned column,
+                        const char *message)
 {
     if (line > 0)
         fprintf(stderr, "%s:%u:%u: %s\n", file, line, column, message);
@@ -252,7 +262,8 @@ static int check_config(const char *path)
         fprintf(stderr, "%s: %s\n", path, strerror(-r));
     if (r < 0)
         return r;
-    printf("%s: %zu datastore%s, no mistakes\n", path, config->n_datastores, config->n_datastores == 1 ? "" : "s");
+    printf("%s: %zu datastore%s, no mistakes\n", path, config->n_datastores,
+           config->n_datastores == 1 ? "" : "s");
     config_free(config);
     return 0;
 }
@@ -260,8 +271,11 @@ static int check_config(const char *path)
 /* The daemon has no capability left to start another with. */
 static int on_launcher_gone(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
-    log_error(0, "The launcher of qcaudit-files ended unexpectedly, and no datastore can be read without it. "
-              "Ending, to be started again.");
+    log_error(
+        0,
+        "The launcher of qcaudit-files ended unexpectedly, and no datastore can be read without "
+        "it. "
+        "Ending, to be started again.");
     return sd_event_exit(sd_event_source_get_event(source), EXIT_FAILURE);
 }
 
@@ -276,7 +290,8 @@ static int run_loop(const struct manager_options *options)
         return log_error(r, "Cannot make the event loop: %m");
     (void) sd_event_set_watchdog(event, true);      /* 0 where systemd does not want one */
     if (options->launcher_fd >= 0)
-        r = sd_event_add_io(event, NULL, options->launcher_fd, 0, on_launcher_gone, NULL);  /* 0: when it hangs up */
+        /* 0: when it hangs up */
+        r = sd_event_add_io(event, NULL, options->launcher_fd, 0, on_launcher_gone, NULL);
     if (r < 0)
         log_error(r, "Cannot watch the launcher: %m");
     if (r >= 0)
@@ -345,11 +360,13 @@ int main(int argc, char *argv[])
 
     open_standard_files();
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN);   /* a limit of a file's size is an error of the write, as a full disk is */
+    signal(SIGXFSZ, SIG_IGN);   /* a limit of a file's size is an error of the write, as a full
+                                 * disk is */
     umask(0027);
     r = arguments_parse(argc, argv, &arguments);
     if (r > 0) {
-        r = log_open(arguments.check_config ? LOG_TARGET_CONSOLE : arguments.log_target, arguments.log_level);
+        r = log_open(arguments.check_config ? LOG_TARGET_CONSOLE : arguments.log_target,
+                     arguments.log_level);
         if (r >= 0)
             r = arguments_complete(&arguments);
         if (r >= 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows of a chain: the way from the base to an image, and everything above it. */
+/* What the control interface shows of a chain: the way from the base to an image, and everything
+ * above it. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +42,8 @@ static bool layer_is_unknown(const struct query_view *view, const struct image *
 
     if (usage_layer(&usage) || !usage_is_complete(graph_usage(view->graph)))
         return false;
-    for (size_t n = 0; n < ROWS_MAX && relation && !relation->in_loop && relation->n_children == 1; n++) {
+    for (size_t n = 0; n < ROWS_MAX && relation && !relation->in_loop && relation->n_children == 1;
+         n++) {
         const struct usage_entry *entry;
 
         usage = graph_image_usage(view->graph, relation->children[0]);
@@ -92,8 +94,8 @@ static int add_broken_end(struct chain *chain, const struct reference *reference
 
 /* The layers below image, image first, until the base, a broken reference or the loop's beginning.
  * *ret_broken: why it ends early ("" when it does not). */
-static int collect_down(const struct chain *chain, const struct image *image, const struct image ***ret_layers,
-                        size_t *ret_n, const char **ret_broken)
+static int collect_down(const struct chain *chain, const struct image *image,
+                        const struct image ***ret_layers, size_t *ret_n, const char **ret_broken)
 {
     _cleanup_free_ const struct image **layers = NULL;
     const struct image *loop = NULL;
@@ -114,7 +116,9 @@ static int collect_down(const struct chain *chain, const struct image *image, co
         if (relation && relation->in_loop && !loop)
             loop = image;
         if (!relation || !relation->parent)
-            broken = image->parent.state == REFERENCE_NONE ? "" : reference_state_name(image->parent.state);
+            broken = image->parent.state == REFERENCE_NONE
+                         ? ""
+                         : reference_state_name(image->parent.state);
         else if (relation->parent == loop || n >= ROWS_MAX)
             broken = relation->parent == loop ? "loop" : "pending";
         else
@@ -135,8 +139,8 @@ static int by_path(const void *a, const void *b)
 
 struct pending { const struct image *image; size_t level; };
 
-/* Adds all overlays above image, depth first, siblings in order of path; without recursion, as a chain may have
- * thousands of layers. */
+/* Adds all overlays above image, depth first, siblings in order of path; without recursion, as a
+ * chain may have thousands of layers. */
 static int add_overlays(struct chain *chain, const struct image *image, size_t level)
 {
     _cleanup_free_ struct pending *stack = NULL;
@@ -151,7 +155,8 @@ static int add_overlays(struct chain *chain, const struct image *image, size_t l
         if (n_children > ROWS_MAX)
             n_children = ROWS_MAX;
         if (n + n_children > room) {
-            struct pending *more = reallocarray(stack, room = 2 * room + n_children + 16, sizeof(*more));
+            struct pending *more = reallocarray(stack, room = 2 * room + n_children + 16,
+                                                sizeof(*more));
 
             if (!more)
                 return -ENOMEM;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* All that the control interface shows of one image: header, check, snapshots, bitmaps, audit, place in the graph. */
+/* All that the control interface shows of one image: header, check, snapshots, bitmaps, audit,
+ * place in the graph. */
 #include <errno.h>
 #include <string.h>
 
@@ -10,7 +11,8 @@
 static int features_row(const struct qca_image_info *info, json_object **ret_array)
 {
     static const struct { uint64_t bit; const char *name; } incompatible[] = {
-        {QCA_INCOMPAT_DIRTY, "dirty"}, {QCA_INCOMPAT_CORRUPT, "corrupt"}, {QCA_INCOMPAT_DATA_FILE, "data-file"},
+        {QCA_INCOMPAT_DIRTY, "dirty"}, {QCA_INCOMPAT_CORRUPT, "corrupt"},
+        {QCA_INCOMPAT_DATA_FILE, "data-file"},
         {QCA_INCOMPAT_COMPRESSION, "compression-type"}, {QCA_INCOMPAT_EXTENDED_L2, "extended-l2"},
     };
     _cleanup_(json_object_putp) json_object *array = json_object_new_array();
@@ -134,7 +136,8 @@ static int snapshots_rows(const struct qca_image_info *info, json_object **ret_r
         row_string(&row, "id", snapshot->id);
         row_string(&row, "name", snapshot->name);
         if (snapshot->date_sec > 0 && (uint64_t)snapshot->date_sec < UINT64_MAX / USEC_PER_SEC - 1)
-            row_number(&row, "date", (uint64_t)snapshot->date_sec * USEC_PER_SEC + snapshot->date_nsec / 1000);
+            row_number(&row, "date",
+                       (uint64_t)snapshot->date_sec * USEC_PER_SEC + snapshot->date_nsec / 1000);
         row_number(&row, "vm-state-size", snapshot->vm_state_size);
         row_number(&row, "virtual-size", snapshot->virtual_size);
         r = rows_end(rows, &row);
@@ -179,8 +182,9 @@ static int audit_row(const struct audit *audit, json_object **ret_row)
     row_string(&row, "use", use_name(audit->use));
     if (audit->report) {
         row_error(&row, "error", audit->report->error);
-        row_string(&row, "error-kind", audit->report->error != 0
-                                           ? qca_error_kind_name(audit->report->open_error.kind) : NULL);
+        row_string(&row, "error-kind",
+                   audit->report->error != 0 ? qca_error_kind_name(audit->report->open_error.kind)
+                                             : NULL);
         if (audit->report->worker_signal != 0)
             row_number(&row, "worker-signal", (uint64_t)audit->report->worker_signal);
         row_number(&row, "bytes-read", audit->report->bytes_read);
@@ -243,7 +247,8 @@ static void put_place(const struct query_view *view, const struct image *image, 
     if (relation->deepest_leaf && relation->deepest_leaf != image) {
         row_string(row, "deepest-leaf", relation->deepest_leaf->path);
         row_number(row, "leaves", relation->n_leaves);
-        row_number(row, "layers-above", graph_relation(view->graph, relation->deepest_leaf)->unconsolidated);
+        row_number(row, "layers-above",
+                   graph_relation(view->graph, relation->deepest_leaf)->unconsolidated);
     }
     row_string(row, "golden-layer", relation->golden_layer ? relation->golden_layer->path : NULL);
     row_string(row, "base", relation->base ? relation->base->path : NULL);

@@ -25,12 +25,15 @@ static const char *state_name(const struct virt_domain *domain)
     return NULL;
 }
 
-/* ---- what libvirt says of an image ---------------------------------------------------------------------------- */
+/* ---- what libvirt says of an image ----------------------------------------------------------- */
 
 static const char *kind_name(enum usage_kind kind)
 {
     static const char *const names[] = {
-        [USAGE_LAYER] = "layer", [USAGE_MIRROR] = "copy-target", [USAGE_FILE] = "file", [USAGE_MADE] = "made-by-snapshot",
+        [USAGE_LAYER] = "layer",
+        [USAGE_MIRROR] = "copy-target",
+        [USAGE_FILE] = "file",
+        [USAGE_MADE] = "made-by-snapshot",
         [USAGE_BEFORE] = "before-snapshot",
     };
 
@@ -52,7 +55,8 @@ void image_domain(const struct query_view *view, const struct image *image, stru
         row_string(row, "made-by", made->snapshot->name);
 }
 
-int image_role(const struct query_view *view, const struct image *image, bool reason, struct row *row)
+int image_role(const struct query_view *view, const struct image *image, bool reason,
+               struct row *row)
 {
     _cleanup_free_ char *text = NULL;
     enum role role;
@@ -117,9 +121,11 @@ bool image_is_of_domain(const struct query_view *view, const struct image *image
         const struct relation *relation = graph_relation(view->graph, layer);
 
         for (size_t i = 0; i < usage.n_entries; i++)
-            if (strcmp(usage.entries[i].domain->name, name) == 0 || strcmp(usage.entries[i].domain->uuid, name) == 0)
+            if (strcmp(usage.entries[i].domain->name, name) == 0 ||
+                strcmp(usage.entries[i].domain->uuid, name) == 0)
                 return true;
-        layer = relation && !relation->in_loop && relation->n_children == 1 ? relation->children[0] : NULL;
+        layer = relation && !relation->in_loop && relation->n_children == 1
+                    ? relation->children[0] : NULL;
     }
     return false;
 }
@@ -129,7 +135,8 @@ int view_pool_path(const struct query_view *view, const char *name, const char *
     const struct virt_status *status = view_status(view);
 
     for (size_t i = 0; status && i < status->n_pools; i++)
-        if ((strcmp(status->pools[i].name, name) == 0 || strcmp(status->pools[i].uuid, name) == 0) &&
+        if ((strcmp(status->pools[i].name, name) == 0 ||
+             strcmp(status->pools[i].uuid, name) == 0) &&
             status->pools[i].path) {
             *ret_path = status->pools[i].path;
             return 0;
@@ -137,7 +144,7 @@ int view_pool_path(const struct query_view *view, const char *name, const char *
     return -ENOENT;
 }
 
-/* ---- findings of a domain ------------------------------------------------------------------------------------------ */
+/* ---- findings of a domain -------------------------------------------------------------------- */
 
 struct domain_findings {
     const struct query_view *view;
@@ -166,7 +173,8 @@ static void take_finding(void *userdata, const struct finding *finding)
 }
 
 /* The domain's own, and those of its disks' images and of their layers. */
-static int domain_findings(const struct query_view *view, const struct virt_domain *domain, struct domain_findings *all)
+static int domain_findings(const struct query_view *view, const struct virt_domain *domain,
+                           struct domain_findings *all)
 {
     _cleanup_free_ char *subject = usage_domain_subject(view_status(view), domain);
     struct finding *const *findings;
@@ -180,7 +188,8 @@ static int domain_findings(const struct query_view *view, const struct virt_doma
     for (size_t i = 0; i < domain->n_disks; i++) {
         const struct virt_disk *disk = &domain->disks[i];
         const char *path = disk->n_layers > 0 ? disk->layers[0].path : NULL;
-        const struct image *image = path ? view_find_image(view, usage_path(graph_usage(view->graph), path)) : NULL;
+        const struct image *image =
+            path ? view_find_image(view, usage_path(graph_usage(view->graph), path)) : NULL;
 
         if (!image)
             continue;
@@ -190,7 +199,7 @@ static int domain_findings(const struct query_view *view, const struct virt_doma
     return all->error;
 }
 
-/* ---- domains -------------------------------------------------------------------------------------------------------- */
+/* ---- domains --------------------------------------------------------------------------------- */
 
 static const struct image *disk_image(const struct query_view *view, const struct virt_disk *disk)
 {
@@ -199,7 +208,8 @@ static const struct image *disk_image(const struct query_view *view, const struc
     return path ? view_find_image(view, usage_path(graph_usage(view->graph), path)) : NULL;
 }
 
-static int domain_row(const struct query_view *view, const struct virt_domain *domain, struct row *row)
+static int domain_row(const struct query_view *view, const struct virt_domain *domain,
+                      struct row *row)
 {
     struct domain_findings all = { .view = view };
     uint64_t unconsolidated = 0, depth = 0, allocated = 0;
@@ -260,7 +270,8 @@ int query_domains(const struct query_view *view, json_object **ret_rows)
     return 0;
 }
 
-static int disks_rows(const struct query_view *view, const struct virt_domain *domain, json_object **ret_rows)
+static int disks_rows(const struct query_view *view, const struct virt_domain *domain,
+                      json_object **ret_rows)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
 

@@ -62,7 +62,8 @@ bool finding_is_of_disk(const struct finding *finding)
 }
 
 void image_disk_findings(const struct query_view *view, const struct image *image,
-                         void (*each)(void *userdata, const struct finding *finding), void *userdata)
+                         void (*each)(void *userdata, const struct finding *finding),
+                         void *userdata)
 {
     const struct relation *relation = graph_relation(view->graph, image);
     struct finding *const *findings;
@@ -71,7 +72,8 @@ void image_disk_findings(const struct query_view *view, const struct image *imag
         return;
     findings = findings_of(view->findings, SUBJECT_IMAGE, relation->own_layer->path);
     for (enum finding_type type = 0; findings && type < _FINDING_MAX; type++)
-        if (findings[type] && findings[type]->state != FINDING_RESOLVED && finding_is_of_disk(findings[type]))
+        if (findings[type] && findings[type]->state != FINDING_RESOLVED &&
+            finding_is_of_disk(findings[type]))
             each(userdata, findings[type]);
 }
 
@@ -112,7 +114,8 @@ static void put_audit(const struct image *image, struct row *row)
     }
 }
 
-static void put_relation(const struct image *image, const struct relation *relation, struct row *row)
+static void put_relation(const struct image *image, const struct relation *relation,
+                         struct row *row)
 {
     if (image->parent.state != REFERENCE_NONE) {
         row_string(row, "parent-stored", image->parent.stored);
@@ -230,7 +233,8 @@ static bool image_filter_takes(const struct query_view *view, const struct image
 
     if (filter->path && !path_matches(filter->path, image->path))
         return false;
-    if (filter->datastore && (!image->datastore || strcmp(filter->datastore, image->datastore->name) != 0))
+    if (filter->datastore &&
+        (!image->datastore || strcmp(filter->datastore, image->datastore->name) != 0))
         return false;
     if (filter->format && (!info || strcmp(filter->format, qca_format_name(info->format)) != 0))
         return false;
@@ -248,7 +252,8 @@ static bool image_filter_takes(const struct query_view *view, const struct image
     return sum.n > 0;
 }
 
-static int add_image_row(const struct query_view *view, const struct image *image, bool baseline, json_object *rows)
+static int add_image_row(const struct query_view *view, const struct image *image, bool baseline,
+                         json_object *rows)
 {
     struct row row;
 
@@ -263,8 +268,8 @@ static int add_image_row(const struct query_view *view, const struct image *imag
     return rows_end(rows, &row);
 }
 
-int query_images(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
-                 json_object **ret_rows, char **ret_next)
+int query_images(const struct query_view *view, json_object *filter, const char *cursor,
+                 unsigned limit, json_object **ret_rows, char **ret_next)
 {
     struct image_filter wanted = {
         .path = filter_string(filter, "path"),

@@ -7,7 +7,8 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
-/* An object under construction: the first failure sticks, so that rows are built without a test per member. */
+/* An object under construction: the first failure sticks, so that rows are built without a test per
+ * member. */
 struct row {
     json_object *object;
     int error;
@@ -45,9 +46,11 @@ void image_created(const struct query_view *view, const struct image *image, str
 int finding_row(const struct finding *finding, bool details, json_object **ret_row);
 /* Is the finding about all layers of a disk, with the disk's own layer as subject? */
 bool finding_is_of_disk(const struct finding *finding);
-/* Calls each for every unresolved finding of the image's disk, where its own layer is another image. */
+/* Calls each for every unresolved finding of the image's disk, where its own layer is another
+ * image. */
 void image_disk_findings(const struct query_view *view, const struct image *image,
-                         void (*each)(void *userdata, const struct finding *finding), void *userdata);
+                         void (*each)(void *userdata, const struct finding *finding),
+                         void *userdata);
 /* Calls each for every unresolved finding of the image. */
 void image_findings(const struct query_view *view, const struct image *image,
                     void (*each)(void *userdata, const struct finding *finding), void *userdata);
@@ -55,12 +58,13 @@ int baseline_row(const struct baseline *baseline, json_object **ret_row);
 /* Of all images, for the status. */
 void put_baselines(const struct query_view *view, struct row *row);
 
-/* ---- query-domain.c: libvirt's word --------------------------------------------------------------- */
+/* ---- query-domain.c: libvirt's word ---------------------------------------------------------- */
 
 /* domain, disk-target, disk-layer, running, made-by */
 void image_domain(const struct query_view *view, const struct image *image, struct row *row);
 /* role, role-reason */
-int image_role(const struct query_view *view, const struct image *image, bool reason, struct row *row);
+int image_role(const struct query_view *view, const struct image *image, bool reason,
+               struct row *row);
 int image_users(const struct query_view *view, const struct image *image, json_object **ret_rows);
 /* By name or UUID. */
 bool domain_is_there(const struct query_view *view, const char *name);

@@ -41,14 +41,16 @@ static const char *pool_datastore(const struct query_view *view, const struct vi
     for (size_t i = 0; pool->path && i < view->n_datastores; i++) {
         const struct datastore *datastore = view->datastores[i];
 
-        if (datastore->pool ? strcmp(datastore->pool, pool->name) == 0 && strcmp(datastore->path, pool->path) == 0
+        if (datastore->pool ? strcmp(datastore->pool, pool->name) == 0 &&
+                                  strcmp(datastore->path, pool->path) == 0
                             : path_matches(datastore->path, pool->path))
             return datastore->name;
     }
     return NULL;
 }
 
-static int pool_row(const struct query_view *view, const struct virt_pool *pool, json_object **ret_row)
+static int pool_row(const struct query_view *view, const struct virt_pool *pool,
+                    json_object **ret_row)
 {
     struct row row;
 
@@ -60,9 +62,10 @@ static int pool_row(const struct query_view *view, const struct virt_pool *pool,
     row_bool(&row, "auditable", pool->auditable);
     row_string(&row, "datastore", pool_datastore(view, pool));
     if (!pool->auditable) {
-        row_string(&row, "reason", virt_pool_kind(pool->type) == VIRT_POOL_NETWORK
-                                       ? "its volumes are reached by a network protocol alone, not by a path"
-                                       : "it has no path");
+        row_string(&row, "reason",
+                   virt_pool_kind(pool->type) == VIRT_POOL_NETWORK
+                       ? "its volumes are reached by a network protocol alone, not by a path"
+                       : "it has no path");
         row_number(&row, "volumes", pool->n_volumes);
     }
     return row_end(&row, ret_row);
@@ -89,7 +92,8 @@ int query_virt(const struct query_view *view, const struct virt_status *status, 
     return r < 0 ? r : row.error;
 }
 
-int query_virt_outside(const struct virt_domain *domain, const struct virt_disk *disk, json_object *rows)
+int query_virt_outside(const struct virt_domain *domain, const struct virt_disk *disk,
+                       json_object *rows)
 {
     json_object *made;
     struct row row;

@@ -63,7 +63,8 @@ int finding_row(const struct finding *finding, bool details, json_object **ret_r
     return row_end(&row, ret_row);
 }
 
-int query_finding_entry(const struct query_view *view, const struct finding *finding, json_object **ret_entry)
+int query_finding_entry(const struct query_view *view, const struct finding *finding,
+                        json_object **ret_entry)
 {
     return finding_row(finding, true, ret_entry);
 }
@@ -106,7 +107,8 @@ static int finding_states(const char *name, unsigned *ret_states)
     return 0;
 }
 
-static int finding_page_filter(struct finding_page *page, const struct query_view *view, json_object *filter)
+static int finding_page_filter(struct finding_page *page, const struct query_view *view,
+                               json_object *filter)
 {
     const struct image *image;
     const struct relation *relation;
@@ -138,7 +140,8 @@ static bool finding_page_takes(const struct finding_page *page, const struct fin
         return true;
     return finding->subject_kind == SUBJECT_IMAGE &&
            (path_matches(page->path, finding->subject) ||
-            (page->own_layer && strcmp(page->own_layer, finding->subject) == 0 && finding_is_of_disk(finding)));
+            (page->own_layer && strcmp(page->own_layer, finding->subject) == 0 &&
+             finding_is_of_disk(finding)));
 }
 
 /* 1: the page is full. */
@@ -160,8 +163,8 @@ static int finding_page_add(void *userdata, struct finding *finding)
     return r;
 }
 
-int query_findings(const struct query_view *view, json_object *filter, const char *cursor, unsigned limit,
-                   json_object **ret_rows, char **ret_next)
+int query_findings(const struct query_view *view, json_object *filter, const char *cursor,
+                   unsigned limit, json_object **ret_rows, char **ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     struct finding_page page = { .limit = limit > 0 ? limit : UINT32_MAX, .rows = rows };
@@ -361,7 +364,8 @@ static void status_findings(const struct query_view *view, struct row *row)
     row_result(row, "worst", r, value);
 }
 
-int query_status(const struct query_view *view, const struct query_status *status, json_object **ret_entry)
+int query_status(const struct query_view *view, const struct query_status *status,
+                 json_object **ret_entry)
 {
     json_object *datastores = NULL;
     struct row row;

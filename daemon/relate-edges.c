@@ -260,7 +260,8 @@ static int node_seat_data_file(struct graph *graph, struct node *node)
     struct spot *left = seat->spot;
     int r;
 
-    if (left && LIST_FIRST(&left->there) == seat && !LIST_NEXT(seat, link) && LIST_EMPTY(&left->wanted))
+    if (left && LIST_FIRST(&left->there) == seat && !LIST_NEXT(seat, link) &&
+        LIST_EMPTY(&left->wanted))
         left = NULL;            /* it will be gone in a moment */
     r = seat_take(graph, seat, false, SPOT_DATA_FILE, NULL, found ? &reference->identity : NULL);
     if (r > 0)

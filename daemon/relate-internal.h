@@ -7,8 +7,9 @@
 
 #include "daemon/relate.h"
 
-/* A spot is a path, an identity, or a file name: which images are there, and which refer to it; or a
- * data file, by identity: which images have it. So an image that appears finds the overlays that wait for it, however late it comes. */
+/* A spot is a path, an identity, or a file name: which images are there, and which refer to it; or
+ * a data file, by identity: which images have it. So an image that appears finds the overlays that
+ * wait for it, however late it comes. */
 enum spot_kind { SPOT_PATH, SPOT_IDENTITY, SPOT_DATA_FILE, SPOT_NAME };
 
 struct seat {
@@ -24,7 +25,15 @@ struct spot {
     char text[];                /* path or name */
 };
 
-enum { SEAT_PATH, SEAT_IDENTITY, SEAT_NAME, SEAT_DATA_FILE, SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, _SEAT_MAX };
+enum {
+    SEAT_PATH,
+    SEAT_IDENTITY,
+    SEAT_NAME,
+    SEAT_DATA_FILE,
+    SEAT_WANTS_PATH,
+    SEAT_WANTS_IDENTITY,
+    _SEAT_MAX
+};
 
 enum {
     NODE_TOUCHED = 1 << 0,      /* is in the graph's list of touched nodes */
@@ -34,7 +43,8 @@ enum {
     NODE_PLACED = 1 << 4,       /* while refreshing: its relation is computed */
     NODE_ON_WALK = 1 << 5,      /* while refreshing: on the walk that looks for a loop */
     NODE_TELL_CHILDREN = 1 << 6,
-    NODE_FIND_LEAVES = 1 << 7,  /* while refreshing: an own layer, of whose disk something changed */
+    NODE_FIND_LEAVES = 1 << 7,  /* while refreshing: an own layer, of whose disk something
+                                 * changed */
 };
 
 /* What is known of the reference of an image to its parent, should the graph not have the

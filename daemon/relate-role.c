@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What an image is for, and why one thinks so: its place in the graph, what libvirt says of it, its name. */
+/* What an image is for, and why one thinks so: its place in the graph, what libvirt says of it, its
+ * name. */
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
@@ -16,9 +17,9 @@
 const char *role_name(enum role role)
 {
     static const char *const names[_ROLE_MAX] = {
-        [ROLE_UNKNOWN] = "unknown", [ROLE_BASE] = "base", [ROLE_GOLDEN] = "golden", [ROLE_OVERLAY] = "overlay",
-        [ROLE_LEAF] = "leaf", [ROLE_BACKUP] = "backup", [ROLE_MEDIUM] = "install-medium",
-        [ROLE_LEFTOVER] = "leftover",
+        [ROLE_UNKNOWN] = "unknown",       [ROLE_BASE] = "base",         [ROLE_GOLDEN] = "golden",
+        [ROLE_OVERLAY] = "overlay",       [ROLE_LEAF] = "leaf",         [ROLE_BACKUP] = "backup",
+        [ROLE_MEDIUM] = "install-medium", [ROLE_LEFTOVER] = "leftover",
     };
 
     return (unsigned)role < _ROLE_MAX ? names[role] : NULL;
@@ -31,7 +32,7 @@ static const char *path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* ---- backup tools ------------------------------------------------------------------------------------ */
+/* ---- backup tools ---------------------------------------------------------------------------- */
 
 /* Names as the tools' sources make them; * and ? as in the shell, # a digit. */
 static const struct {
@@ -39,13 +40,15 @@ static const struct {
     bool kept;                  /* a backup itself, not what the tool needs while it makes one */
 } tools[] = {
     { "fi-backup", "*.bimg-*", false },
-    { "virtnbdbackup", "backup.[A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9].[shv]d[a-z]*", false },        /* scratch file */
+    /* scratch file */
+    { "virtnbdbackup", "backup.[A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9][A-Z0-9].[shv]d[a-z]*", false },
     { "virtnbdbackup", "*.full.data", true },
     { "virtnbdbackup", "*.inc.virtnbdbackup.*.data", true },
     { "virtnbdbackup", "*.copy.data", true },
     { "backup-vm", "*-tempsnap", false },
     { "backup-vm", "*-tempsnap.*", false },
-    { "virt-backup", "*.##########", false },                  /* libvirt's own name of a snapshot: the time */
+    { "virt-backup", "*.##########", false },                  /* libvirt's own name of a
+                                                                * snapshot: the time */
     { "vinchin", "*[vV]inchin*", false },
     { "veeam", "*[vV][eE][eE][aA][mM]*", false },
     { "proxmox", "vzdump-qemu-*", true },
@@ -99,7 +102,8 @@ bool backup_tool_is_temporary(const char *path)
 static bool name_is_backup(const char *path)
 {
     static const char *const patterns[] = {
-        "*.before-repair", "*.bak", "*.bak.*", "*.backup", "*.backup.*", "*.old", "*.orig", "*.vma", "*.vma.*", "*.orphan",
+        "*.before-repair", "*.bak", "*.bak.*", "*.backup", "*.backup.*", "*.old", "*.orig", "*.vma",
+        "*.vma.*", "*.orphan",
     };
 
     for (size_t i = 0; i < ELEMENTSOF(patterns); i++)
@@ -115,17 +119,20 @@ static bool has_extension(const char *path, const char *extension)
     return dot && strcasecmp(dot + 1, extension) == 0;
 }
 
-/* ---- roles -------------------------------------------------------------------------------------------- */
+/* ---- roles ----------------------------------------------------------------------------------- */
 
 bool graph_is_unused(const struct graph *graph, const struct image *image)
 {
     const struct relation *relation = graph_relation(graph, image);
     struct usage usage = graph_image_usage(graph, image);
 
-    return usage_is_complete(graph->usage) && relation && relation->leaf && !relation->golden && !relation->pending &&
-           !relation->in_loop && usage.n_entries == 0 && graph_use(graph, image) == FILES_UNUSED && image->present &&
+    return usage_is_complete(graph->usage) && relation && relation->leaf && !relation->golden &&
+           !relation->pending && !relation->in_loop && usage.n_entries == 0 &&
+           graph_use(graph, image) == FILES_UNUSED && image->present &&
            S_ISREG(image->fingerprint.mode) && !has_extension(image->path, "iso") &&
-           (!image->datastore || !image->datastore->root.network) && !graph_is_data_file(graph, image) && !backup_tool(image->path) && !name_is_backup(image->path);
+           (!image->datastore || !image->datastore->root.network) &&
+           !graph_is_data_file(graph, image) && !backup_tool(image->path) &&
+           !name_is_backup(image->path);
 }
 
 static char *sentence(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -142,7 +149,8 @@ static char *sentence(const char *format, ...)
     return r < 0 ? NULL : text;
 }
 
-/* "disk vda of the running domain web1", "layer 3 of disk vda of the domain web1 (not running)"; malloc'd. */
+/* "disk vda of the running domain web1", "layer 3 of disk vda of the domain web1 (not running)";
+ * malloc'd. */
 static char *entry_words(const struct usage_entry *entry)
 {
     _cleanup_free_ char *domain = text_escape_string(entry->domain->name), *target = NULL;
@@ -155,7 +163,8 @@ static char *entry_words(const struct usage_entry *entry)
     if (!entry->disk)
         return sentence("a file of the %sdomain %s", state, domain);
     if (entry->kind == USAGE_MIRROR)
-        return sentence("the target of a copy of disk %s of the %sdomain %s", target, state, domain);
+        return sentence("the target of a copy of disk %s of the %sdomain %s", target, state,
+                        domain);
     if (entry->layer > 0)
         return sentence("a layer of disk %s of the %sdomain %s", target, state, domain);
     return sentence("disk %s of the %sdomain %s", target, state, domain);
@@ -182,12 +191,14 @@ static char *leaf_reason(const struct graph *graph, const struct usage *usage)
         snapshot = snapshot_words(usage);
         return words && snapshot ? sentence("It is %s%s.", words, snapshot) : NULL;
     }
-    return strdup(usage_status(graph->usage)
-                      ? "It has a parent and no overlay; no domain has it as its disk."
-                      : "It has a parent and no overlay; which domain uses it is not known without libvirt.");
+    return strdup(
+        usage_status(graph->usage)
+            ? "It has a parent and no overlay; no domain has it as its disk."
+            : "It has a parent and no overlay; which domain uses it is not known without libvirt.");
 }
 
-int graph_role(const struct graph *graph, const struct image *image, enum role *ret_role, char **ret_reason)
+int graph_role(const struct graph *graph, const struct image *image, enum role *ret_role,
+               char **ret_reason)
 {
     const struct relation *relation = graph_relation(graph, image);
     struct usage usage = graph_image_usage(graph, image);
@@ -200,10 +211,13 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         reason = strdup("Its place is not known yet.");
     } else if (relation->golden) {
         role = ROLE_GOLDEN;
-        reason = relation->golden_inferred
-                     ? sentence("It is a base of %zu overlays, older than all of them, and nothing writes it.",
-                                relation->n_children)
-                     : strdup("The configuration declares it.");
+        reason =
+            relation->golden_inferred
+                ? sentence(
+                      "It is a base of %zu overlays, older than all of them, and nothing writes "
+                      "it.",
+                      relation->n_children)
+                : strdup("The configuration declares it.");
     } else if (usage_is_medium(&usage)) {
         role = ROLE_MEDIUM;
         words = entry_words(&usage.entries[0]);
@@ -222,8 +236,9 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         words = layer ? entry_words(layer) : NULL;
         if (snapshot && (words || !layer))
             reason = sentence("%zu overlay%s %s it as parent%s%s%s.", relation->n_children,
-                              relation->n_children == 1 ? "" : "s", relation->n_children == 1 ? "has" : "have",
-                              words ? "; it is " : "", words ? words : "", snapshot);
+                              relation->n_children == 1 ? "" : "s",
+                              relation->n_children == 1 ? "has" : "have", words ? "; it is " : "",
+                              words ? words : "", snapshot);
     } else if (usage.n_entries > 0) {
         role = usage.entries[0].kind == USAGE_LAYER ? ROLE_OVERLAY : ROLE_UNKNOWN;
         words = entry_words(&usage.entries[0]);
@@ -238,7 +253,8 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         reason = strdup("Another image keeps its data in it.");
     } else if (graph_is_unused(graph, image)) {
         role = ROLE_LEFTOVER;
-        reason = strdup("No domain, snapshot or other image refers to it, and nothing holds it open.");
+        reason = strdup(
+            "No domain, snapshot or other image refers to it, and nothing holds it open.");
     } else if (relation->parent || image->parent.state != REFERENCE_NONE) {
         role = ROLE_LEAF;
         reason = leaf_reason(graph, &usage);

@@ -212,14 +212,15 @@ static bool node_is_snapshotted(const struct graph *graph, const struct node *no
     return false;
 }
 
-/* DESIGN: a base that at least two overlays of different disks use directly, that no domain writes and no
- * libvirt snapshot made, and that is older than all of them. */
+/* DESIGN: a base that at least two overlays of different disks use directly, that no domain writes
+ * and no libvirt snapshot made, and that is older than all of them. */
 static bool node_infer_golden(const struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
 
     if ((graph->policy && !graph->policy->infer_golden) || node->n_children < 2 || node->parent ||
-        node->seen_end != END_BASE || graph_use(graph, image) == FILES_WRITER || node_is_snapshotted(graph, node))
+        node->seen_end != END_BASE || graph_use(graph, image) == FILES_WRITER ||
+        node_is_snapshotted(graph, node))
         return false;
     if (node->children_made == 0) {
         node->children_made = INT64_MAX;
@@ -430,8 +431,9 @@ static bool node_is_disk(const struct graph *graph, const struct node *node)
     return usage_source(&usage);
 }
 
-/* Goes through all layers of one disk. What a merge left above the layer that a domain has as its disk is no part of
- * it any more, so where there is such a layer, the leaves are those alone that domains use. */
+/* Goes through all layers of one disk. What a merge left above the layer that a domain has as its
+ * disk is no part of it any more, so where there is such a layer, the leaves are those alone that
+ * domains use. */
 static void find_leaves(const struct graph *graph, struct node *own)
 {
     struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
@@ -558,8 +560,8 @@ size_t graph_find_name(const struct graph *graph, const char *name, struct image
     return n;
 }
 
-size_t graph_data_file_users(const struct graph *graph, const struct image *image, struct image **ret_images,
-                             size_t max)
+size_t graph_data_file_users(const struct graph *graph, const struct image *image,
+                             struct image **ret_images, size_t max)
 {
     const struct node *node = image_node(image);
     const struct spot *spot = node ? node->seats[SEAT_DATA_FILE].spot : NULL;

@@ -13,10 +13,13 @@ struct relation {
     struct image *parent;       /* NULL: none, or not found */
     struct image *const *children;      /* direct overlays, in no particular order */
     size_t n_children;
-    uint32_t depth;             /* layers from here down to the base or to where it breaks, 1 alone; 0 in or above a loop */
+    uint32_t depth;             /* layers from here down to the base or to where it breaks, 1
+                                 * alone; 0 in or above a loop */
     struct image *base;         /* deepest layer reached; NULL in or above a loop */
-    bool complete;              /* every parent down to the base was found, and the base is audited */
-    bool pending;               /* not complete only because a layer is not audited or resolved yet: no verdict */
+    bool complete;              /* every parent down to the base was found, and the base is
+                                 * audited */
+    bool pending;               /* not complete only because a layer is not audited or resolved
+                                 * yet: no verdict */
     bool in_loop;               /* is a member of a loop, */
     bool above_loop;            /* or hangs on one */
     struct image *loop_head;    /* member with the smallest path: the loop's one subject */
@@ -24,13 +27,17 @@ struct relation {
     bool golden;                /* by policy or inferred */
     bool golden_inferred;
     struct image *golden_layer; /* the nearest golden layer below (or itself); NULL without */
-    struct image *own_layer;    /* the first layer above the golden image, else the base; itself if it is that */
+    struct image *own_layer;    /* the first layer above the golden image, else the base; itself
+                                 * if it is that */
     uint32_t unconsolidated;    /* layers above the own layer */
-    struct image *oldest_unconsolidated;        /* the layer next above the own layer; NULL when 0 */
+    struct image *oldest_unconsolidated;        /* the layer next above the own layer; NULL when
+                                                 * 0 */
     /* Of an own layer, which stands for its disk while snapshots come and go; else NULL and 0. */
-    struct image *deepest_leaf; /* with most layers above the own layer, of these the smallest path; itself when it is
-                                 * the leaf; NULL when only a golden image, and no leaf, is above. Where libvirt knows
-                                 * a domain with one of the layers as its disk: that one, whatever lies above it */
+    struct image *deepest_leaf; /* with most layers above the own layer, of these the smallest
+                                 * path; itself when it is the leaf; NULL when only a golden
+                                 * image, and no leaf, is above. Where libvirt knows a domain
+                                 * with one of the layers as its disk: that one, whatever lies
+                                 * above it */
     size_t n_leaves;            /* more than one: the disk's layers fork */
 };
 
@@ -38,8 +45,8 @@ int graph_new(struct graph **ret_graph);
 struct graph *graph_free(struct graph *graph);
 /* The policy is borrowed, may be exchanged; everything is dirty then. */
 void graph_set_policy(struct graph *graph, const struct policy *policy);
-/* What libvirt says, borrowed; NULL or without a status: nothing. The next graph_refresh() tells of all images of which
- * it says something else than before. */
+/* What libvirt says, borrowed; NULL or without a status: nothing. The next graph_refresh() tells of
+ * all images of which it says something else than before. */
 void graph_set_usage(struct graph *graph, const struct usage_index *usage);
 const struct usage_index *graph_usage(const struct graph *graph);
 /* What libvirt says of the image. */
@@ -60,7 +67,8 @@ void graph_remove(struct graph *graph, struct image *image);
 /* Computes what became dirty, in linear time, and tells of every image whose relation (or own
  * facts, or its parent's) changed, and of an own layer when anything of a layer above it did:
  * these have to be judged again. The callback must not change the graph. */
-int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image), void *userdata);
+int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image),
+                  void *userdata);
 
 /* Valid until the next change of the graph; call after graph_refresh(). NULL for an image not in
  * it. */
@@ -70,34 +78,48 @@ struct image *graph_find(const struct graph *graph, const char *path);
 struct image *graph_find_identity(const struct graph *graph, const struct identity *identity);
 /* Images that are present and whose file name (without directory) is name, at most max of them;
  * how many. */
-size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images, size_t max);
-/* Other images that are present and have the same data file: how many, and the first max of them by path. */
-size_t graph_data_file_users(const struct graph *graph, const struct image *image, struct image **ret_images,
-                             size_t max);
-/* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names
- * where that is from: "libvirt" (the snapshot that made it), else "parent-mtime" (when the parent froze), else
- * "birth-time", else "mtime"; a device's times say nothing: "first-seen". */
-uint64_t graph_layer_created(const struct graph *graph, const struct image *image, const char **ret_source);
+size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images,
+                       size_t max);
+/* Other images that are present and have the same data file: how many, and the first max of them by
+ * path. */
+size_t graph_data_file_users(const struct graph *graph, const struct image *image,
+                             struct image **ret_images, size_t max);
+/* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names where
+ * that is from: "libvirt" (the snapshot that made it), else "parent-mtime" (when the parent froze),
+ * else "birth-time", else "mtime"; a device's times say nothing: "first-seen". */
+uint64_t graph_layer_created(const struct graph *graph, const struct image *image,
+                             const char **ret_source);
 /* Does another image keep its data in this one? */
 bool graph_is_data_file(const struct graph *graph, const struct image *image);
 /* Do the locks, or libvirt, say that it is in use? */
 enum files_use graph_use(const struct graph *graph, const struct image *image);
 
-/* ---- relate-role.c ---------------------------------------------------------------------------- */
+/* ---- relate-role.c --------------------------------------------------------------------------- */
 
 enum role {
-    ROLE_UNKNOWN, ROLE_BASE, ROLE_GOLDEN, ROLE_OVERLAY, ROLE_LEAF, ROLE_BACKUP, ROLE_MEDIUM, ROLE_LEFTOVER, _ROLE_MAX,
+    ROLE_UNKNOWN,
+    ROLE_BASE,
+    ROLE_GOLDEN,
+    ROLE_OVERLAY,
+    ROLE_LEAF,
+    ROLE_BACKUP,
+    ROLE_MEDIUM,
+    ROLE_LEFTOVER,
+    _ROLE_MAX,
 };
 
 const char *role_name(enum role role);          /* "base", "install-medium", ... */
 
-/* What the image is for, and why one thinks so: a sentence, malloc'd and escaped, in *ret_reason (may be NULL). -ENOMEM. */
-int graph_role(const struct graph *graph, const struct image *image, enum role *ret_role, char **ret_reason);
+/* What the image is for, and why one thinks so: a sentence, malloc'd and escaped, in *ret_reason
+ * (may be NULL). -ENOMEM. */
+int graph_role(const struct graph *graph, const struct image *image, enum role *ret_role,
+               char **ret_reason);
 
 /* Which backup tool gives such names to what it leaves behind; NULL for none. */
 const char *backup_tool(const char *path);
 /* Only while it is at work: an overlay, a scratch file. */
 bool backup_tool_is_temporary(const char *path);
-/* Nothing refers to it: no domain, snapshot, chain or lock, and libvirt's word is complete; never on a network file system.
- * Not said of install media, golden images, and what its name says is kept. */
+/* Nothing refers to it: no domain, snapshot, chain or lock, and libvirt's word is complete; never
+ * on a network file system. Not said of install media, golden images, and what its name says is
+ * kept. */
 bool graph_is_unused(const struct graph *graph, const struct image *image);

@@ -38,8 +38,9 @@ static const char *consolidation_obstacle(const struct graph *graph, const struc
         const struct layer_report *report = remedy_layer(layer);
         const struct layer_report *below = here->parent ? remedy_layer(here->parent) : NULL;
 
-        if (layer == leaf && graph_use(graph, layer) == FILES_WRITER ? !leaf_may_be_sound(layer)
-                                                                     : !remedy_image_is_sound(layer))
+        if (layer == leaf && graph_use(graph, layer) == FILES_WRITER
+                ? !leaf_may_be_sound(layer)
+                : !remedy_image_is_sound(layer))
             return "a layer is damaged, or was not audited: settle that first";
         if (layer != leaf ? here->n_children != 1 : here->n_children > 0)
             return "a layer has other overlays, which a merge would ruin: decide first which of "
@@ -98,57 +99,75 @@ static void step_name_layers_between(struct remedy *remedy, const struct graph *
 }
 
 /* With the domain running: QEMU merges, and goes on with the own layer. */
-static void consolidate_live(struct remedy *remedy, const struct graph *graph, const struct image *leaf,
-                             const struct usage_entry *source, const char *quoted_own)
+static void consolidate_live(struct remedy *remedy, const struct graph *graph,
+                             const struct image *leaf, const struct usage_entry *source,
+                             const char *quoted_own)
 {
     const struct relation *relation = graph_relation(graph, leaf);
     _cleanup_free_ char *virsh = remedy_virsh(remedy, graph, source->domain);
     _cleanup_free_ char *name = remedy_domain_name(remedy, source->domain);
-    _cleanup_free_ char *target = remedy_quote(remedy, source->disk->target ? source->disk->target : "");
+    _cleanup_free_ char *target = remedy_quote(remedy,
+                                               source->disk->target ? source->disk->target : "");
 
     if (!virsh || !name || !target)
         return;
     remedy_precondition(remedy, "no backup of the domain is under way");
-    remedy_command(remedy, "%s blockcommit %s %s --base %s --active --pivot --wait --verbose", virsh, name, target,
-                   quoted_own);
+    remedy_command(remedy, "%s blockcommit %s %s --base %s --active --pivot --wait --verbose",
+                   virsh, name, target, quoted_own);
     remedy_forget_snapshots(remedy, graph, source->domain, leaf);
     remedy_text(remedy,
-                "The domain runs on %s then. The %u layer%s above it %s not valid any more: never use %s again, and delete "
-                "%s once the domain has run well. Never leave out the base: without it, everything down to the lowest "
+                "The domain runs on %s then. The %u layer%s above it %s not valid any more: never "
+                "use %s again, and delete "
+                "%s once the domain has run well. Never leave out the base: without it, everything "
+                "down to the lowest "
                 "layer is written.",
                 quoted_own, relation->unconsolidated, relation->unconsolidated == 1 ? "" : "s",
-                relation->unconsolidated == 1 ? "is" : "are", relation->unconsolidated == 1 ? "it" : "them",
+                relation->unconsolidated == 1 ? "is" : "are",
+                relation->unconsolidated == 1 ? "it" : "them",
                 relation->unconsolidated == 1 ? "it" : "them");
 }
 
-static void step_copy_and_commit(struct remedy *remedy, const struct relation *relation, const char *quoted_leaf,
-                                 const char *quoted_own, bool rebase)
+static void step_copy_and_commit(struct remedy *remedy, const struct relation *relation,
+                                 const char *quoted_leaf, const char *quoted_own, bool rebase)
 {
     remedy_step_copy(remedy, relation->own_layer->path);
     if (relation->unconsolidated == 1 || !rebase)
         remedy_command(remedy, "qemu-img commit -b %s %s", quoted_own, quoted_leaf);
     else
-        remedy_command(remedy, "qemu-img commit -b %s %s && qemu-img rebase -u -F %s -b %s %s", quoted_own, quoted_leaf,
-                       qca_format_name(remedy_layer(relation->own_layer)->info.format), quoted_own, quoted_leaf);
+        remedy_command(remedy, "qemu-img commit -b %s %s && qemu-img rebase -u -F %s -b %s %s",
+                       quoted_own, quoted_leaf,
+                       qca_format_name(remedy_layer(relation->own_layer)->info.format), quoted_own,
+                       quoted_leaf);
 }
 
-/* Everything goes into the own layer, and that becomes the disk of the domain, which is shut off. */
-static void consolidate_defined(struct remedy *remedy, const struct graph *graph, const struct image *leaf,
-                                const struct usage_entry *source, const char *quoted_leaf, const char *quoted_own)
+/* Everything goes into the own layer, and that becomes the disk of the domain, which is shut
+ * off. */
+static void consolidate_defined(struct remedy *remedy, const struct graph *graph,
+                                const struct image *leaf, const struct usage_entry *source,
+                                const char *quoted_leaf, const char *quoted_own)
 {
     const struct relation *relation = graph_relation(graph, leaf);
     const char *format = qca_format_name(remedy_layer(relation->own_layer)->info.format);
 
     step_copy_and_commit(remedy, relation, quoted_leaf, quoted_own, false);
-    if (!remedy_define_image(remedy, graph, source->domain, source->disk, relation->own_layer->path, format))
-        remedy_text(remedy, "Make %s the disk in the domain's definition, and its type %s (virsh edit).", quoted_own, format);
+    if (!remedy_define_image(remedy, graph, source->domain, source->disk, relation->own_layer->path,
+                             format))
+        remedy_text(remedy,
+                    "Make %s the disk in the domain's definition, and its type %s (virsh edit).",
+                    quoted_own, format);
     remedy_forget_snapshots(remedy, graph, source->domain, leaf);
-    remedy_text(remedy, "Everything is in %s then. The layers above it are not valid any more from the first command on: never "
-                        "use them again, and delete them once the domain has run well.", quoted_own);
+    remedy_text(
+        remedy,
+        "Everything is in %s then. The layers above it are not valid any more from the first "
+        "command on: never "
+        "use them again, and delete them once the domain has run "
+        "well.",
+        quoted_own);
 }
 
-static void consolidate_alone(struct remedy *remedy, const struct graph *graph, const struct image *leaf,
-                              const char *quoted_leaf, const char *quoted_own)
+static void consolidate_alone(struct remedy *remedy, const struct graph *graph,
+                              const struct image *leaf, const char *quoted_leaf,
+                              const char *quoted_own)
 {
     step_copy_and_commit(remedy, graph_relation(graph, leaf), quoted_leaf, quoted_own, true);
     step_name_layers_between(remedy, graph, leaf, quoted_leaf, quoted_own);
@@ -172,7 +191,9 @@ void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const 
     uint64_t bytes = 0;
 
     if (!obstacle && source && source->disk->transient)
-        obstacle = "the disk is transient: its layer is to be forgotten when the domain stops, and would be kept for good";
+        obstacle =
+            "the disk is transient: its layer is to be forgotten when the domain stops, and would "
+            "be kept for good";
     if (!obstacle && source && source->live && source->disk->job.type)
         obstacle = "a block job runs on the disk: wait for its end";
     if (obstacle) {
@@ -189,9 +210,12 @@ void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const 
         return;
     if (!source || !source->live)
         remedy_step_stop(remedy, leaf, quoted_leaf);
-    remedy_precondition(remedy, source && source->live ? "the file system has room for %s to grow by up to %s"
-                                : "the file system has room for %s to grow by up to %s, and for its copy",
-                        quoted_own, text_size(bytes, size));
+    remedy_precondition(
+        remedy,
+        source && source->live
+            ? "the file system has room for %s to grow by up to %s"
+            : "the file system has room for %s to grow by up to %s, and for its copy",
+        quoted_own, text_size(bytes, size));
     if (relation->depth > MANY_LAYERS && !(source && source->live))
         remedy_precondition(remedy,
                             "more files may be open than the chain has layers: ulimit -n %u",

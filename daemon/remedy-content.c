@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Remedies of contents that are not what they were: what to restore, and how to say that a change was meant. */
+/* Remedies of contents that are not what they were: what to restore, and how to say that a change
+ * was meant. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -13,9 +14,12 @@ static void ranges(struct remedy *remedy, const struct deviation *deviation)
 {
     for (size_t i = 0; i < deviation->n_ranges && i < RANGES_TOLD; i++)
         remedy_text(remedy, "Bytes %" PRIu64 " to %" PRIu64 " of the guest's disk are different.",
-                    deviation->ranges[i].offset, deviation->ranges[i].offset + deviation->ranges[i].length - 1);
+                    deviation->ranges[i].offset,
+                    deviation->ranges[i].offset + deviation->ranges[i].length - 1);
     if (deviation->ranges_total > RANGES_TOLD)
-        remedy_text(remedy, "So are %" PRIu64 " more ranges: qcauditctl baseline show has the first hundred.",
+        remedy_text(remedy,
+                    "So are %" PRIu64
+                    " more ranges: qcauditctl baseline show has the first hundred.",
                     deviation->ranges_total - RANGES_TOLD);
 }
 
@@ -24,7 +28,8 @@ static void children(struct remedy *remedy, const struct graph *graph, const str
     const struct relation *relation = graph_relation(graph, image);
 
     if (relation && relation->n_children > 0)
-        remedy_precondition(remedy, "every domain with a disk on one of its %zu overlay%s is stopped",
+        remedy_precondition(remedy,
+                            "every domain with a disk on one of its %zu overlay%s is stopped",
                             relation->n_children, relation->n_children == 1 ? "" : "s");
 }
 
@@ -39,8 +44,11 @@ static void accept(struct remedy *remedy, const struct image *image)
         return;
     }
     remedy_text(remedy, "Or, if the change was meant:");
-    remedy_precondition(remedy, "whoever is responsible for the image made this change, and all guests on it are well");
-    remedy_command(remedy, "qcauditctl baseline accept %s --reason='this change was meant'", quoted);
+    remedy_precondition(
+        remedy,
+        "whoever is responsible for the image made this change, and all guests on it are well");
+    remedy_command(remedy, "qcauditctl baseline accept %s --reason='this change was meant'",
+                   quoted);
 }
 
 void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image)
@@ -49,9 +57,14 @@ void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct i
         return;
     children(remedy, graph, image);
     ranges(remedy, image->baseline->deviation);
-    remedy_text(remedy, "Restore %s from a backup or another copy. The reading after that ends this.",
-                image->baseline->deviation->n_ranges > 0 ? "them, or the whole image," : "the image");
-    remedy_text(remedy, "Look at the kernel's log and at the device itself; do not trust other files on it before.");
+    remedy_text(remedy,
+                "Restore %s from a backup or another copy. The reading after that ends this.",
+                image->baseline->deviation->n_ranges > 0 ? "them, or the whole image,"
+                                                         : "the image");
+    remedy_text(
+        remedy,
+        "Look at the kernel's log and at the device itself; do not trust other files on it "
+        "before.");
 }
 
 void remedy_modified(struct remedy *remedy, const struct graph *graph, const struct image *image)

@@ -4,7 +4,8 @@
 
 #include "daemon/remedy.h"
 
-#define REMEDY_LEAKS_ARE_BURST 256      /* the default of leak-burst: with so many in one place nothing is freed */
+#define REMEDY_LEAKS_ARE_BURST 256      /* the default of leak-burst: with so many in one place
+                                         * nothing is freed */
 
 /* A remedy being written; once something failed, the end says so. */
 struct remedy {
@@ -12,9 +13,12 @@ struct remedy {
     int error;
 };
 
-void remedy_precondition(struct remedy *remedy, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void remedy_command(struct remedy *remedy, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void remedy_text(struct remedy *remedy, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void remedy_precondition(struct remedy *remedy, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void remedy_command(struct remedy *remedy, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void remedy_text(struct remedy *remedy, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* A name as one shell word; NULL when the remedy has failed. Names that only some shells could
  * quote are told to be renamed first: see remedy_name_is_plain(). */
@@ -38,27 +42,34 @@ void remedy_step_more(struct remedy *remedy, size_t n);
  * layers between held. */
 void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const struct image *leaf);
 
-/* ---- remedy-domain.c: with libvirt's names ------------------------------------------------------- */
+/* ---- remedy-domain.c: with libvirt's names --------------------------------------------------- */
 
 /* "virsh -c URI", and the domain as a word of its command line; NULL when the remedy has failed. */
-char *remedy_virsh(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain);
+char *remedy_virsh(struct remedy *remedy, const struct graph *graph,
+                   const struct virt_domain *domain);
 char *remedy_domain_name(struct remedy *remedy, const struct virt_domain *domain);
-/* The command that puts another image into the domain's definition; false when the names do not allow one. */
-bool remedy_define_source(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
-                          const char *from, const char *to);
-/* The command that makes the definition name another format of a disk; false when the names do not allow one. */
-bool remedy_define_format(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
-                          const char *target, const char *from, const char *to);
-/* The commands that put another image of that format into the definition, in the place of this disk's. */
-bool remedy_define_image(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
-                         const struct virt_disk *disk, const char *path, const char *format);
-/* Commands after which libvirt does not know the snapshots any more that made the leaf's unconsolidated layers. */
-void remedy_forget_snapshots(struct remedy *remedy, const struct graph *graph, const struct virt_domain *domain,
-                             const struct image *leaf);
+/* The command that puts another image into the domain's definition; false when the names do not
+ * allow one. */
+bool remedy_define_source(struct remedy *remedy, const struct graph *graph,
+                          const struct virt_domain *domain, const char *from, const char *to);
+/* The command that makes the definition name another format of a disk; false when the names do not
+ * allow one. */
+bool remedy_define_format(struct remedy *remedy, const struct graph *graph,
+                          const struct virt_domain *domain, const char *target, const char *from,
+                          const char *to);
+/* The commands that put another image of that format into the definition, in the place of this
+ * disk's. */
+bool remedy_define_image(struct remedy *remedy, const struct graph *graph,
+                         const struct virt_domain *domain, const struct virt_disk *disk,
+                         const char *path, const char *format);
+/* Commands after which libvirt does not know the snapshots any more that made the leaf's
+ * unconsolidated layers. */
+void remedy_forget_snapshots(struct remedy *remedy, const struct graph *graph,
+                             const struct virt_domain *domain, const struct image *leaf);
 /* Findings of a domain. */
 void remedy_domain(struct remedy *remedy, const struct graph *graph, const struct finding *finding);
 
-/* ---- remedy-use.c ---------------------------------------------------------------------------------- */
+/* ---- remedy-use.c ---------------------------------------------------------------------------- */
 
 void remedy_orphan(struct remedy *remedy, const struct image *image);
 void remedy_shared(struct remedy *remedy, const struct graph *graph, const struct image *image);
@@ -66,7 +77,8 @@ void remedy_foreign(struct remedy *remedy, const struct image *image);
 void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct image *image);
 void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct image *image);
 /* Of an image that its domain's definition declares as another format than it is. */
-void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image, const char *declared);
+void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image,
+                   const char *declared);
 
 /* Contents that are not what they were. */
 void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image);

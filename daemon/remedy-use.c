@@ -10,7 +10,8 @@
 /* Away, but not gone: ORPHAN is a name that says so. */
 void remedy_orphan(struct remedy *remedy, const struct image *image)
 {
-    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path), *aside = NULL, *quoted_aside = NULL;
+    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path), *aside = NULL,
+                        *quoted_aside = NULL;
 
     if (!remedy_name_is_plain(image->path)) {
         remedy_step_rename_first(remedy);
@@ -50,11 +51,13 @@ void remedy_shared(struct remedy *remedy, const struct graph *graph, const struc
         }
     }
     if (!remove || !keep || remove->domain == keep->domain) {
-        remedy_text(remedy, usage.n_entries > 0 && usage_source(&usage) && usage_source(&usage)->disk->shareable
-                                ? "Shut the domains off and take <shareable/> out of their definitions (virsh edit): only "
-                                  "raw disks with a cluster file system can be shared."
-                                : "Shut off all domains but one, and remove the disk from their definitions (virsh "
-                                  "detach-disk DOMAIN DISK --config), or make it read-only there.");
+        remedy_text(
+            remedy,
+            usage.n_entries > 0 && usage_source(&usage) && usage_source(&usage)->disk->shareable
+                ? "Shut the domains off and take <shareable/> out of their definitions (virsh "
+                  "edit): only raw disks with a cluster file system can be shared."
+                : "Shut off all domains but one, and remove the disk from their definitions (virsh "
+                  "detach-disk DOMAIN DISK --config), or make it read-only there.");
         return;
     }
     virsh = remedy_virsh(remedy, graph, remove->domain);
@@ -73,8 +76,10 @@ void remedy_foreign(struct remedy *remedy, const struct image *image)
     if (!quoted)
         return;
     if (remedy_name_is_plain(image->path))
-        remedy_command(remedy, "fuser -v %s", quoted);          /* it knows no "--"; a path begins with a slash */
-    remedy_text(remedy, "End the process that is shown, if nobody needs it; the daemon looks again then.");
+        remedy_command(remedy, "fuser -v %s", quoted);          /* it knows no "--"; a path
+                                                                 * begins with a slash */
+    remedy_text(remedy,
+                "End the process that is shown, if nobody needs it; the daemon looks again then.");
 }
 
 /* The last branch that nobody has open is made whole: nothing is lost, whichever is to live. */
@@ -88,21 +93,27 @@ void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct 
         const struct image *child = relation->children[i];
         const struct relation *here = graph_relation(graph, child);
 
-        if (here->n_children > 0 || graph_use(graph, child) != FILES_UNUSED || !remedy_name_is_plain(child->path) ||
-            !here->complete || !remedy_image_is_sound(child))
+        if (here->n_children > 0 || graph_use(graph, child) != FILES_UNUSED ||
+            !remedy_name_is_plain(child->path) || !here->complete || !remedy_image_is_sound(child))
             continue;
         if (!branch || strcmp(child->path, branch->path) > 0)
             branch = child;
     }
-    remedy_text(remedy, "Merge none of the branches into their parent: that would ruin the others. If the parent is a golden "
-                        "image, declare it so in the configuration (golden.patterns).");
+    remedy_text(
+        remedy,
+        "Merge none of the branches into their parent: that would ruin the others. If the parent "
+        "is a golden "
+        "image, declare it so in the configuration (golden.patterns).");
     if (!branch || asprintf(&whole, "%s.whole", branch->path) < 0) {
         whole = NULL;
         if (branch)
             remedy->error = -ENOMEM;
         else
-            remedy_text(remedy, "Shut off the domain of the branch that is to be parted from the others; then a command can "
-                                "be given.");
+            remedy_text(
+                remedy,
+                "Shut off the domain of the branch that is to be parted from the others; then a "
+                "command can "
+                "be given.");
         return;
     }
     quoted = remedy_quote(remedy, branch->path);
@@ -110,9 +121,14 @@ void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct 
     if (!quoted || !quoted_whole)
         return;
     remedy_step_stop(remedy, branch, quoted);
-    remedy_precondition(remedy, "the file system has room for all of the disk: a copy of this branch is made whole");
-    remedy_command(remedy, "qemu-img convert -O qcow2 %s %s && mv -- %s %s", quoted, quoted_whole, quoted_whole, quoted);
-    remedy_text(remedy, "%s needs no parent then. Delete it where it is not the one that is to live.", quoted);
+    remedy_precondition(
+        remedy,
+        "the file system has room for all of the disk: a copy of this branch is made whole");
+    remedy_command(remedy, "qemu-img convert -O qcow2 %s %s && mv -- %s %s", quoted, quoted_whole,
+                   quoted_whole, quoted);
+    remedy_text(remedy,
+                "%s needs no parent then. Delete it where it is not the one that is to live.",
+                quoted);
 }
 
 /* Whose definition opens the image as this; NULL when nobody's does. */
@@ -131,39 +147,56 @@ static const struct usage_entry *opened_as(const struct usage *usage, const char
 /* What was looked at is what there is: no guest could write since. */
 static bool was_seen_at_rest(const struct image *image, const struct virt_domain *domain)
 {
-    return !virt_domain_is_active(domain) && image->use == FILES_UNUSED && image->audit->use == FILES_UNUSED &&
+    return !virt_domain_is_active(domain) && image->use == FILES_UNUSED &&
+           image->audit->use == FILES_UNUSED &&
            fingerprint_equal(&image->audit->fingerprint, &image->fingerprint);
 }
 
-/* The definition is to say what the image is: but never so that QEMU opens a file for it that a guest may have named. */
-static void step_correct_type(struct remedy *remedy, const struct graph *graph, const struct image *image,
-                              const struct usage_entry *entry, const char *quoted)
+/* The definition is to say what the image is: but never so that QEMU opens a file for it that a
+ * guest may have named. */
+static void step_correct_type(struct remedy *remedy, const struct graph *graph,
+                              const struct image *image, const struct usage_entry *entry,
+                              const char *quoted)
 {
     const char *content = qca_format_name(remedy_layer(image)->probed_format);
 
     if (image->parent.state != REFERENCE_NONE || image->data_file.state != REFERENCE_NONE) {
-        remedy_text(remedy, "No command is given that corrects the definition, because the image names another file, which "
-                            "its domain would be given then. Only if it was made so on purpose, correct the type with the "
-                            "domain shut off (virsh edit).");
+        remedy_text(
+            remedy,
+            "No command is given that corrects the definition, because the image names another "
+            "file, which "
+            "its domain would be given then. Only if it was made so on purpose, "
+            "correct the type with the "
+            "domain shut off (virsh edit).");
         return;
     }
     /* As long as it runs, it may name a file between now and the command. */
     if (strcmp(content, "raw") != 0 && !was_seen_at_rest(image, entry->domain)) {
-        remedy_text(remedy, "Shut the domain off. The command that corrects the definition is given when the image was "
-                            "audited after that: until then its guest could name another file, which it would be given.");
+        remedy_text(
+            remedy,
+            "Shut the domain off. The command that corrects the definition is given when the image "
+            "was "
+            "audited after that: until then its guest could name another file, "
+            "which it would be given.");
         return;
     }
     remedy_step_stop(remedy, image, quoted);
     if (strcmp(content, "raw") == 0)
-        remedy_precondition(remedy, "%s was made as raw: an image whose first bytes were lost looks the same", quoted);
+        remedy_precondition(
+            remedy, "%s was made as raw: an image whose first bytes were lost looks the same",
+            quoted);
     else
-        remedy_precondition(remedy, "%s was made as %s: its content says so, but a guest could write what looks like it",
-                            quoted, content);
-    if (!remedy_define_format(remedy, graph, entry->domain, entry->disk->target, entry->disk->layers[0].format, content))
+        remedy_precondition(
+            remedy,
+            "%s was made as %s: its content says so, but a guest could write what looks like it",
+            quoted, content);
+    if (!remedy_define_format(remedy, graph, entry->domain, entry->disk->target,
+                              entry->disk->layers[0].format, content))
         remedy_text(remedy, "Correct the type in the domain's definition (virsh edit).");
 }
 
-void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image, const char *declared)
+void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image,
+                   const char *declared)
 {
     struct usage usage = graph_image_usage(graph, image);
     const struct usage_entry *entry = opened_as(&usage, declared);
@@ -173,14 +206,17 @@ void remedy_driver(struct remedy *remedy, const struct graph *graph, const struc
         step_correct_type(remedy, graph, image, entry, quoted);
 }
 
-/* This very file was raw: somebody wrote the header, the guest most likely. It goes, and is kept as text, which no tool
- * takes for an image. */
+/* This very file was raw: somebody wrote the header, the guest most likely. It goes, and is kept as
+ * text, which no tool takes for an image. */
 static void step_remove_header(struct remedy *remedy, const struct image *image, const char *quoted)
 {
     _cleanup_free_ char *kept = NULL, *quoted_kept = NULL;
 
-    remedy_text(remedy, "It was raw when it was audited before: find out whether the guest wrote the header, and if so, treat "
-                        "the guest as hostile.");
+    remedy_text(
+        remedy,
+        "It was raw when it was audited before: find out whether the guest wrote the header, and "
+        "if so, treat "
+        "the guest as hostile.");
     if (!remedy_name_is_plain(image->path)) {
         remedy_step_rename_first(remedy);
         return;
@@ -194,10 +230,14 @@ static void step_remove_header(struct remedy *remedy, const struct image *image,
     if (!quoted_kept)
         return;
     remedy_step_stop(remedy, image, quoted);
-    remedy_precondition(remedy, "the guest does without its disk's first sector, in which no partition table or boot code is "
-                                "left");
-    remedy_command(remedy, "head -c 512 %s | base64 >%s && dd if=/dev/zero of=%s bs=512 count=1 conv=notrunc", quoted,
-                   quoted_kept, quoted);
+    remedy_precondition(
+        remedy,
+        "the guest does without its disk's first sector, in which no partition table or boot code "
+        "is "
+        "left");
+    remedy_command(
+        remedy, "head -c 512 %s | base64 >%s && dd if=/dev/zero of=%s bs=512 count=1 conv=notrunc",
+        quoted, quoted_kept, quoted);
     remedy_text(remedy, "The sector is kept in %s; base64 -d reads it.", quoted_kept);
 }
 
@@ -209,8 +249,13 @@ void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct i
 
     if (!quoted)
         return;
-    remedy_text(remedy, "Let no tool guess the format of %s: name it in each command (-f raw), and as type='raw' in the "
-                        "domain's definition, as long as it is not known who wrote the header.", quoted);
+    remedy_text(
+        remedy,
+        "Let no tool guess the format of %s: name it in each command (-f raw), and as type='raw' "
+        "in the "
+        "domain's definition, as long as it is not known who wrote the "
+        "header.",
+        quoted);
     if (image->raw_size > 0)
         step_remove_header(remedy, image, quoted);
     else if (entry && remedy_layer(image))

@@ -45,8 +45,8 @@ static bool domain_knows(const struct virt_domain *domain, const char *snapshot)
 }
 
 /* Then they can be deleted while the domain runs. */
-static bool snapshots_are_libvirts(const struct virt_domain *domain, const struct qca_image_info *info,
-                                   const char *only)
+static bool snapshots_are_libvirts(const struct virt_domain *domain,
+                                   const struct qca_image_info *info, const char *only)
 {
     for (size_t i = 0; i < info->n_snapshots; i++) {
         const struct qca_snapshot *snapshot = &info->snapshots[i];
@@ -310,8 +310,9 @@ static void remedy_parent_format(struct remedy *remedy, const struct graph *grap
                                  const struct image *image)
 {
     const struct relation *relation = graph_relation(graph, image);
-    const struct layer_report *parent = relation && relation->parent ? remedy_layer(relation->parent)
-                                                                     : NULL;
+    const struct layer_report *parent = relation && relation->parent
+                                            ? remedy_layer(relation->parent)
+                                            : NULL;
     const char *stored = image->parent.stored,
                *format = parent ? qca_format_name(parent->probed_format) : NULL;
     _cleanup_free_ char *quoted = NULL, *quoted_stored = NULL, *quoted_parent = NULL;
@@ -396,8 +397,12 @@ static void remedy_watch(struct remedy *remedy, const struct finding *finding)
                             "same line, without "
                             "sysctl, in a file of /etc/sysctl.d to keep it. Then reload qcauditd.");
     if (reason && strcmp(reason, "instances-exhausted") == 0)
-        remedy_text(remedy, "Raise the limit: sysctl fs.inotify.max_user_instances=1024, and the same line, without "
-                            "sysctl, in a file of /etc/sysctl.d to keep it. Then restart qcauditd.");
+        remedy_text(
+            remedy,
+            "Raise the limit: sysctl fs.inotify.max_user_instances=1024, and the same line, "
+            "without "
+            "sysctl, in a file of /etc/sysctl.d to keep it. Then restart "
+            "qcauditd.");
 }
 
 /* Findings of a disk have its own layer as subject: the layers to merge begin at the leaf. */
@@ -449,11 +454,16 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         remedy_consolidate(remedy, graph, disk_leaf(graph, image));
         break;
     case FINDING_SNAPSHOT_UNMANAGED:
-        remedy_text(remedy, "First make sure that no backup of the domain is under way: its tool would merge the layers.");
+        remedy_text(
+            remedy,
+            "First make sure that no backup of the domain is under way: its tool would merge the "
+            "layers.");
         remedy_consolidate(remedy, graph, disk_leaf(graph, image));
         break;
     case FINDING_BACKUP_LEFTOVER:
-        remedy_text(remedy, "Look at the log of the backup tool, and use its own clean-up if it has one. Else:");
+        remedy_text(
+            remedy,
+            "Look at the log of the backup tool, and use its own clean-up if it has one. Else:");
         if (image->parent.state != REFERENCE_NONE && graph_image_usage(graph, image).n_entries > 0)
             remedy_consolidate(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
         else

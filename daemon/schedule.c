@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which image is to be audited next: one heap of what is not due yet, one per device and datastore of what is. */
+/* Which image is to be audited next: one heap of what is not due yet, one per device and datastore
+ * of what is. */
 #include "daemon/schedule.h"
 
 #include <errno.h>
@@ -8,7 +9,8 @@
 #include "lib/cleanup.h"
 
 #define PROLONG_MAX 12          /* a debounce is prolonged to at most so many times its length */
-#define CONFIRM_AFTER 12        /* the second look at an image in use comes after so many debounces, */
+#define CONFIRM_AFTER 12        /* the second look at an image in use comes after so many
+                                 * debounces, */
 #define CONFIRM_MIN USEC_PER_SEC    /* and never at once */
 
 struct lane;
@@ -198,7 +200,8 @@ static int lane_find(struct schedule *schedule, const struct image *image, struc
     if (r < 0)
         return r;
     for (size_t i = 0; i < schedule->n_lanes; i++)
-        if (schedule->lanes[i]->device == device && schedule->lanes[i]->datastore == image->datastore) {
+        if (schedule->lanes[i]->device == device &&
+            schedule->lanes[i]->datastore == image->datastore) {
             *ret_lane = schedule->lanes[i];
             return 0;
         }
@@ -220,14 +223,15 @@ static int lane_find(struct schedule *schedule, const struct image *image, struc
 }
 
 /* Changes nothing when it fails. */
-static int plan_put_in(struct schedule *schedule, struct plan *plan, enum schedule_reason reason, uint64_t due,
-                       uint64_t now)
+static int plan_put_in(struct schedule *schedule, struct plan *plan, enum schedule_reason reason,
+                       uint64_t due, uint64_t now)
 {
     struct lane *lane = plan->lane;
     int r = 0;
 
     if (plan->place != PLACE_READY || lane->device >= schedule->n_devices ||
-        schedule->devices[lane->device].number != plan->image->device || lane->datastore != plan->image->datastore)
+        schedule->devices[lane->device].number != plan->image->device ||
+        lane->datastore != plan->image->datastore)
         r = lane_find(schedule, plan->image, &lane);
     if (r >= 0)
         r = heap_reserve(due <= now ? &lane->ready : &schedule->waiting);
@@ -286,7 +290,8 @@ struct schedule *schedule_free(struct schedule *schedule)
     return NULL;
 }
 
-/* FNV-1a over seed and path, then splitmix64's finalizer: the same image gets the same jitter for life. */
+/* FNV-1a over seed and path, then splitmix64's finalizer: the same image gets the same jitter for
+ * life. */
 static uint64_t image_hash(uint64_t seed, const char *path)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ seed;
@@ -305,7 +310,8 @@ static uint64_t add_saturating(uint64_t a, uint64_t b)
     return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
 }
 
-static uint64_t interval_due(const struct schedule *schedule, const struct image *image, uint64_t from)
+static uint64_t interval_due(const struct schedule *schedule, const struct image *image,
+                             uint64_t from)
 {
     uint64_t interval = schedule->options.audit_interval;
     uint64_t share = image_hash(schedule->options.seed, image->path) % 2001;    /* of 10,000 */
@@ -353,12 +359,14 @@ static bool plan_stands(const struct plan *plan, enum schedule_reason reason)
     switch (reason) {
     case SCHEDULE_CHANGED: return false;
     case SCHEDULE_NEW: return plan->reason == SCHEDULE_CHANGED;
-    case SCHEDULE_CONFIRM: return plan->reason != SCHEDULE_INTERVAL && plan->reason != SCHEDULE_CONFIRM;
+    case SCHEDULE_CONFIRM:
+        return plan->reason != SCHEDULE_INTERVAL && plan->reason != SCHEDULE_CONFIRM;
     default: return plan->reason != SCHEDULE_INTERVAL;
     }
 }
 
-int schedule_image(struct schedule *schedule, struct image *image, enum schedule_reason reason, uint64_t now)
+int schedule_image(struct schedule *schedule, struct image *image, enum schedule_reason reason,
+                   uint64_t now)
 {
     uint64_t debounce = schedule->options.debounce;
     struct plan *plan;
@@ -380,7 +388,8 @@ int schedule_image(struct schedule *schedule, struct image *image, enum schedule
             due = add_saturating(plan->first_change, PROLONG_MAX * debounce);
         break;
     case SCHEDULE_CONFIRM:
-        due = add_saturating(now, CONFIRM_AFTER * debounce > CONFIRM_MIN ? CONFIRM_AFTER * debounce : CONFIRM_MIN);
+        due = add_saturating(now, CONFIRM_AFTER * debounce > CONFIRM_MIN
+                  ? CONFIRM_AFTER * debounce : CONFIRM_MIN);
         break;
     case SCHEDULE_INTERVAL:
         due = image->audit ? interval_due(schedule, image, image->audit->finished) : now;
@@ -420,7 +429,8 @@ void schedule_hold(struct schedule *schedule, const struct datastore *datastore,
     bool held = datastore_held(schedule, datastore);
 
     if (hold && !held) {
-        const struct datastore **list = reallocarray(schedule->held, schedule->n_held + 1, sizeof(*list));
+        const struct datastore **list = reallocarray(schedule->held, schedule->n_held + 1,
+                                                     sizeof(*list));
 
         /* Without memory for the list, lanes that exist are held all the same. */
         if (list) {
@@ -437,8 +447,8 @@ void schedule_hold(struct schedule *schedule, const struct datastore *datastore,
             schedule->lanes[i]->held = hold;
 }
 
-struct image *schedule_next(struct schedule *schedule, uint64_t now, enum schedule_reason *ret_reason,
-                            uint64_t *ret_wait)
+struct image *schedule_next(struct schedule *schedule, uint64_t now,
+                            enum schedule_reason *ret_reason, uint64_t *ret_wait)
 {
     struct lane *best = NULL;
     struct plan *plan;
@@ -458,7 +468,8 @@ struct image *schedule_next(struct schedule *schedule, uint64_t now, enum schedu
 
             if (lane->held || lane->ready.n_items == 0 || schedule->devices[lane->device].busy)
                 continue;
-            /* What runs already is due once more: only after it ended, and its device is busy until then. */
+            /* What runs already is due once more: only after it ended, and its device is busy until
+             * then. */
             if (lane->ready.items[0]->running)
                 continue;
             if (!best || urgent_before(lane->ready.items[0], best->ready.items[0]))
@@ -467,7 +478,9 @@ struct image *schedule_next(struct schedule *schedule, uint64_t now, enum schedu
     if (!best) {
         *ret_wait = UINT64_MAX;
         if (schedule->waiting.n_items > 0)
-            *ret_wait = schedule->waiting.items[0]->due > now ? schedule->waiting.items[0]->due - now : 1;
+            *ret_wait = schedule->waiting.items[0]->due > now
+                            ? schedule->waiting.items[0]->due - now
+                            : 1;
         return NULL;
     }
 

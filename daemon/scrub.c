@@ -176,7 +176,8 @@ static uint64_t minutes_until(unsigned from, unsigned to)
 
 bool scrubs_window_is_open(const struct scrubs *scrubs, uint64_t now, uint64_t *ret_change)
 {
-    unsigned start = (unsigned)(scrubs->options.window >> 16), end = (unsigned)(scrubs->options.window & 0xffff), at;
+    unsigned start = (unsigned)(scrubs->options.window >> 16),
+             end = (unsigned)(scrubs->options.window & 0xffff), at;
     time_t seconds = (time_t)(now / USEC_PER_SEC);
     uint64_t minutes;
     struct tm tm;
@@ -194,7 +195,8 @@ bool scrubs_window_is_open(const struct scrubs *scrubs, uint64_t now, uint64_t *
         minutes = MINUTES_PER_DAY;
     /* Until that minute begins; where the clocks change meanwhile, it is asked again then. */
     if (ret_change)
-        *ret_change = minutes * 60 * USEC_PER_SEC - ((uint64_t)tm.tm_sec * USEC_PER_SEC + now % USEC_PER_SEC);
+        *ret_change = minutes * 60 * USEC_PER_SEC -
+                      ((uint64_t)tm.tm_sec * USEC_PER_SEC + now % USEC_PER_SEC);
     return open;
 }
 
@@ -309,6 +311,7 @@ size_t scrubs_due(const struct scrubs *scrubs, uint64_t now)
     size_t n = 0;
 
     for (size_t i = 0; i < scrubs->n_items; i++)
-        n += !scrubs->items[i]->running && (scrubs->items[i]->demanded || scrubs->items[i]->due <= now);
+        n += !scrubs->items[i]->running &&
+             (scrubs->items[i]->demanded || scrubs->items[i]->due <= now);
     return n;
 }

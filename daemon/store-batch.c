@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Builds batches in the loop: copies what changed into rows of values; merges batches when too many wait. */
+/* Builds batches in the loop: copies what changed into rows of values; merges batches when too many
+ * wait. */
 #include "store-batch.h"
 
 #include <errno.h>
@@ -117,7 +118,8 @@ static void put_json(struct row *row, json_object *object)
     const char *text = NULL;
 
     if (object) {
-        text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+        text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN |
+                                                          JSON_C_TO_STRING_NOSLASHESCAPE);
         row->failed = row->failed || !text;
     }
     put_text(row, text);
@@ -294,7 +296,8 @@ static void put_layer(struct row *row, const struct layer_report *layer)
     }
 }
 
-int store_batch_audit(struct store_batch *batch, const struct image *image, const struct audit *audit)
+int store_batch_audit(struct store_batch *batch, const struct image *image,
+                      const struct audit *audit)
 {
     static const struct audit_report no_report;
     const struct audit_report *report = audit->report ? audit->report : &no_report;
@@ -456,8 +459,8 @@ static void put_blocks_name(struct row *row, const struct baseline *baseline)
     put_text(row, baseline->blocks ? name : NULL);
 }
 
-int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline, json_object *deviation,
-                         const char *verity)
+int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline,
+                         json_object *deviation, const char *verity)
 {
     struct row *row = row_new(ROW_BASELINE, 31);
 
@@ -471,7 +474,8 @@ int store_batch_baseline(struct store_batch *batch, const struct baseline *basel
     put_bytes_of(row, baseline->has_digest ? baseline->digest : NULL, sizeof(baseline->digest));
     put_u64(row, baseline->virtual_size);
     put_u64(row, baseline->zeros);
-    put_bytes_of(row, baseline->has_metadata ? baseline->metadata : NULL, sizeof(baseline->metadata));
+    put_bytes_of(row, baseline->has_metadata ? baseline->metadata : NULL,
+                 sizeof(baseline->metadata));
     put_fingerprint(row, &baseline->fingerprint);
     put_integer(row, baseline->attributes);
     put_identity(row, &baseline->parent);
@@ -496,8 +500,9 @@ int store_batch_baseline_gone(struct store_batch *batch, const struct identity *
     return batch_take(batch, row);
 }
 
-int store_batch_reading(struct store_batch *batch, const char *path, const struct digest_result *digest,
-                        const uint8_t *content, enum reading_verdict verdict, const char *explanation)
+int store_batch_reading(struct store_batch *batch, const char *path,
+                        const struct digest_result *digest, const uint8_t *content,
+                        enum reading_verdict verdict, const char *explanation)
 {
     struct row *row = row_new(ROW_READING, 12);
 

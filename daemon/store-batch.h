@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the inside of the store knows of a batch: rows of plain values, which the writer binds to its statements. */
+/* What the inside of the store knows of a batch: rows of plain values, which the writer binds to
+ * its statements. */
 #pragma once
 
 #include "store.h"
@@ -54,13 +55,14 @@ struct store_batch {
 
 /* Appends the rows and waiters of from, which is freed. */
 void store_batch_append(struct store_batch *batch, struct store_batch *from);
-/* Drops every row of a datastore or an image that a later one of the same key replaces, and of an image's audits
- * all but the last two. Findings and events are never dropped. Returns how many went; 0 also when there is no memory
- * to find out. */
+/* Drops every row of a datastore or an image that a later one of the same key replaces, and of an
+ * image's audits all but the last two. Findings and events are never dropped. Returns how many
+ * went; 0 also when there is no memory to find out. */
 size_t store_batch_compact(struct store_batch *batch);
 /* Has events, whose loss in a power failure would be an alert told and forgotten, or baselines. */
 bool store_batch_is_precious(const struct store_batch *batch);
 
-/* Names shared by writing and reading that model.h has no function for. NULL, -EINVAL when unknown. */
+/* Names shared by writing and reading that model.h has no function for. NULL, -EINVAL when
+ * unknown. */
 const char *store_use_name(enum files_use use);
 int store_use_from_name(const char *name);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One connection to the database: opened so that damage, a newer version and a full disk are told apart. */
+/* One connection to the database: opened so that damage, a newer version and a full disk are told
+ * apart. */
 #include "store-db.h"
 
 #include <errno.h>
@@ -28,8 +29,8 @@ static void store_db_freep(struct store_db **db)
     store_db_free(*db, true);
 }
 
-/* What the system said to the last failed access, 0 unknown. A commit's failure is noted at the file alone, the
- * log's or the database's; sqlite3_system_errno() does not have it. */
+/* What the system said to the last failed access, 0 unknown. A commit's failure is noted at the
+ * file alone, the log's or the database's; sqlite3_system_errno() does not have it. */
 static int system_error(sqlite3 *sqlite)
 {
     sqlite3_file *log = NULL;
@@ -47,8 +48,9 @@ static int system_error(sqlite3 *sqlite)
 
 int store_db_error(sqlite3 *sqlite, int code)
 {
-    int extended = sqlite && (sqlite3_errcode(sqlite) & 0xff) == (code & 0xff) ? sqlite3_extended_errcode(sqlite)
-                                                                              : code;
+    int extended = sqlite && (sqlite3_errcode(sqlite) & 0xff) == (code & 0xff)
+                       ? sqlite3_extended_errcode(sqlite)
+                       : code;
     int system;
 
     switch (extended) {
@@ -86,7 +88,8 @@ int store_db_error(sqlite3 *sqlite, int code)
     }
 }
 
-/* New files are for the owner alone (paths and weaknesses of guests are worth hiding); -wal and -shm follow it. */
+/* New files are for the owner alone (paths and weaknesses of guests are worth hiding); -wal and
+ * -shm follow it. */
 static int create_private(const char *path)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
@@ -106,7 +109,8 @@ static int run(sqlite3 *sqlite, const char *sql)
 
 /* sqlite_sequence has the largest id ever given, of a finding that was deleted too. */
 static const char state_sql[] =
-    "SELECT clean, checked, max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'finding'), 0),"
+    "SELECT clean, checked, max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'finding'), "
+    "0),"
     " coalesce((SELECT max(id) FROM finding), 0)) FROM state WHERE id = 1";
 
 static int read_state(struct store_db *db)
@@ -127,9 +131,9 @@ static int read_state(struct store_db *db)
     return 0;
 }
 
-/* WAL with synchronous=NORMAL: what is committed survives the death of the process at any moment, as it is in
- * the kernel's cache; a power failure may take the last transactions, never their order or the database's
- * soundness. store-write.c raises it to FULL for batches with events. */
+/* WAL with synchronous=NORMAL: what is committed survives the death of the process at any moment,
+ * as it is in the kernel's cache; a power failure may take the last transactions, never their order
+ * or the database's soundness. store-write.c raises it to FULL for batches with events. */
 static int configure(sqlite3 *sqlite)
 {
     static const char *const pragmas[] = {
@@ -150,7 +154,8 @@ static int configure(sqlite3 *sqlite)
     return 0;
 }
 
-/* A database that carries this version and does not have its tables, or holds what they cannot, is damaged. */
+/* A database that carries this version and does not have its tables, or holds what they cannot, is
+ * damaged. */
 static int damaged_if_refused(int r)
 {
     return r == -EBADMSG ? -EUCLEAN : r;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The database as one connection: opened, migrated, written batch by batch, swept. Used by one thread at a time. */
+/* The database as one connection: opened, migrated, written batch by batch, swept. Used by one
+ * thread at a time. */
 #pragma once
 
 #include <sqlite3.h>
@@ -11,13 +12,14 @@ struct store_db;
 
 /* ---- the state folder (store-folder.c) ------------------------------------------------------ */
 
-/* Locks directory/lock for this process; the descriptor keeps it. -EBUSY and the holder's pid (0: unknown). */
+/* Locks directory/lock for this process; the descriptor keeps it. -EBUSY and the holder's pid (0:
+ * unknown). */
 int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd);
-/* Is directory/lock still the file that fd locks? Else the folder or the file is gone, or another's: locks what is
- * there now, into *fd. -EBUSY when another process holds that. */
+/* Is directory/lock still the file that fd locks? Else the folder or the file is gone, or
+ * another's: locks what is there now, into *fd. -EBUSY when another process holds that. */
 int store_folder_relock(const char *directory, int *fd);
-/* Renames the database and its -wal and -shm to a free name with the time in it. No connection may be open.
- * *ret_path (malloc'd) is where the database is now. */
+/* Renames the database and its -wal and -shm to a free name with the time in it. No connection may
+ * be open. *ret_path (malloc'd) is where the database is now. */
 int store_folder_put_aside(const char *directory, char **ret_path);
 
 /* ---- opening and migrating (store-db.c, store-migrate.c) ------------------------------------- */
@@ -39,18 +41,20 @@ int64_t store_db_last_finding_id(const struct store_db *db);
 int store_db_mark_clean(struct store_db *db);
 int store_db_mark_checked(struct store_db *db, uint64_t when);
 
-/* What went wrong last on a connection, as -errno: -ENOSPC, -EUCLEAN (damaged), -EIO and the system's own for
- * I/O, -EBADMSG for what no repetition would mend. code is what the failed call returned. */
+/* What went wrong last on a connection, as -errno: -ENOSPC, -EUCLEAN (damaged), -EIO and the
+ * system's own for I/O, -EBADMSG for what no repetition would mend. code is what the failed call
+ * returned. */
 int store_db_error(sqlite3 *sqlite, int code);
 
-/* steps[i] leads from version i to i + 1; each runs in a transaction with its user_version. A failed step
- * leaves the version before it. -EPROTONOSUPPORT when the database is beyond n_steps. */
+/* steps[i] leads from version i to i + 1; each runs in a transaction with its user_version. A
+ * failed step leaves the version before it. -EPROTONOSUPPORT when the database is beyond
+ * n_steps. */
 int store_migrate(sqlite3 *sqlite, const char *const *steps, size_t n_steps);
 /* The program's own steps. */
 int store_migrate_to_current(sqlite3 *sqlite);
 int store_version(sqlite3 *sqlite, int *ret_version);
 
-/* ---- writing (store-write.c) ------------------------------------------------------------------ */
+/* ---- writing (store-write.c) ----------------------------------------------------------------- */
 
 struct store_writer;
 
@@ -58,29 +62,30 @@ struct store_writer;
 int store_writer_new(sqlite3 *sqlite, struct store_writer **ret_writer);
 struct store_writer *store_writer_free(struct store_writer *writer);
 struct store_writer *store_db_writer(struct store_db *db);
-/* The batch in one transaction, all or nothing. audits_kept: per image, at least the last two are. now: usec, for
- * what has no time of its own. */
-int store_writer_write(struct store_writer *writer, const struct store_batch *batch, unsigned audits_kept,
-                       uint64_t now);
+/* The batch in one transaction, all or nothing. audits_kept: per image, at least the last two are.
+ * now: usec, for what has no time of its own. */
+int store_writer_write(struct store_writer *writer, const struct store_batch *batch,
+                       unsigned audits_kept, uint64_t now);
 
-/* ---- sweeping (store-sweep.c) ------------------------------------------------------------------ */
+/* ---- sweeping (store-sweep.c) ---------------------------------------------------------------- */
 
-/* Deletes a bounded number of rows from before oldest (usec); *ret_more: there is more to do now. *position is the
- * audit.id looked at last, 0 at first. */
+/* Deletes a bounded number of rows from before oldest (usec); *ret_more: there is more to do now.
+ * *position is the audit.id looked at last, 0 at first. */
 int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *ret_more);
 
-/* ---- reading (store-load.c, store-query.c) ---------------------------------------------------- */
+/* ---- reading (store-load.c, store-query.c) --------------------------------------------------- */
 
 int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now);
 
-int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since, uint64_t until,
-                       int64_t before, unsigned limit, json_object **ret_rows, int64_t *ret_next);
-int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
+int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since,
+                       uint64_t until, int64_t before, unsigned limit, json_object **ret_rows,
                        int64_t *ret_next);
-int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
-                         int64_t *ret_next);
+int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
+                       json_object **ret_rows, int64_t *ret_next);
+int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
+                         json_object **ret_rows, int64_t *ret_next);
 
-/* ---- small things ------------------------------------------------------------------------------ */
+/* ---- small things ---------------------------------------------------------------------------- */
 
 static inline __attribute__((unused)) void sqlite3_stmt_finalizep(sqlite3_stmt **statement)
 {

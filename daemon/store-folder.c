@@ -42,7 +42,8 @@ int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd)
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return -errno;
-    /* An open file description's lock: unlike a process's it does not vanish with any other descriptor. */
+    /* An open file description's lock: unlike a process's it does not vanish with any other
+     * descriptor. */
     if (fcntl(fd, F_OFD_SETLK, &lock) < 0) {
         if (errno != EAGAIN && errno != EACCES)
             return -errno;
@@ -112,7 +113,8 @@ static int free_name(const char *directory, char **ret_path)
 
         if (i > 0)
             snprintf(number, sizeof(number), "-%u", i);
-        if (asprintf(&path, "%s/%s.damaged-%s%s", directory, CONTROL_DATABASE_NAME, stamp, number) < 0) {
+        if (asprintf(&path, "%s/%s.damaged-%s%s", directory, CONTROL_DATABASE_NAME, stamp, number) <
+            0) {
             path = NULL;
             return -ENOMEM;
         }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the loop's side (store.c) and the thread's side (store-thread.c) of the store share, and under which lock. */
+/* What the loop's side (store.c) and the thread's side (store-thread.c) of the store share, and
+ * under which lock. */
 #pragma once
 
 #include <pthread.h>
@@ -42,7 +43,8 @@ enum check_state { CHECK_IDLE, CHECK_RUNNING, CHECK_CLEAN, CHECK_DAMAGED, CHECK_
 struct store {
     /* Set once. */
     char *directory, *path;
-    int lock_fd, wake_fd;       /* wake_fd: eventfd, readable when there is something for the loop */
+    int lock_fd, wake_fd;       /* wake_fd: eventfd, readable when there is something for the
+                                 * loop */
     pthread_t thread;
     bool thread_runs;
     void (*trouble)(void *userdata, int error, size_t n_waiting);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads back what was known when the last daemon stopped: datastores, images with their last audit, findings,
- * outbox. */
+/* Reads back what was known when the last daemon stopped: datastores, images with their last audit,
+ * findings, outbox. */
 #include <errno.h>
 #include <string.h>
 
@@ -86,7 +86,8 @@ static json_object *take_json(struct columns *columns)
     if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
         return NULL;
     text = (const char *)sqlite3_column_text(columns->statement, at);
-    r = text ? store_json_parse(text, (size_t)sqlite3_column_bytes(columns->statement, at), &object) : -ENOMEM;
+    r = text ? store_json_parse(text, (size_t)sqlite3_column_bytes(columns->statement, at), &object)
+             : -ENOMEM;
     if (r < 0)
         columns->error = r;
     return object;
@@ -97,7 +98,9 @@ static void take_series(struct columns *columns, struct series *series)
 {
     json_object *array = take_json(columns);
 
-    for (size_t i = 0; array && json_object_is_type(array, json_type_array) && i < json_object_array_length(array); i++) {
+    for (size_t i = 0; array && json_object_is_type(array, json_type_array) &&
+                       i < json_object_array_length(array);
+         i++) {
         json_object *pair = json_object_array_get_idx(array, i);
 
         if (!json_object_is_type(pair, json_type_array) || json_object_array_length(pair) != 2)
@@ -135,11 +138,12 @@ static struct fingerprint take_fingerprint(struct columns *columns)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* Each hands over one row: 0, or what the loader returned. -EBADMSG: not a row this program can understand
- * (a finding that its catalogue does not have any more); it is left out. */
+/* Each hands over one row: 0, or what the loader returned. -EBADMSG: not a row this program can
+ * understand (a finding that its catalogue does not have any more); it is left out. */
 typedef int (*row_fn)(struct columns *columns, const struct store_loader *loader);
 
-static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row, const struct store_loader *loader)
+static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row,
+                    const struct store_loader *loader)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
     int code = sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL);
@@ -159,9 +163,12 @@ static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row,
 }
 
 static const char datastore_sql[] =
-    "SELECT id, name, path, recursive, error, fsid, size, available, type, network, watched, watch_error, overflows,"
-    " unreadable, walk, walk_started, walk_finished, paused_until, n_images, (SELECT json_group_array(json_array(at,"
-    " available)) FROM (SELECT at, available FROM sample WHERE sample.datastore = datastore.name ORDER BY at))"
+    "SELECT id, name, path, recursive, error, fsid, size, available, type, network, watched, "
+    "watch_error, overflows,"
+    " unreadable, walk, walk_started, walk_finished, paused_until, n_images, (SELECT"
+    " json_group_array(json_array(at,"
+    " available)) FROM (SELECT at, available FROM sample WHERE sample.datastore = datastore.name"
+    " ORDER BY at))"
     " FROM datastore WHERE state <> 'removed'"
     " ORDER BY id";
 
@@ -198,20 +205,24 @@ static int datastore_row(struct columns *columns, const struct store_loader *loa
     return loader->datastore(loader->userdata, TAKE_PTR(datastore));
 }
 
-#define REFERENCE_COLUMNS(t) #t ".state, " #t ".stored, " #t ".format, " #t ".path, " #t ".fsid, " #t ".inode, " #t    \
+#define REFERENCE_COLUMNS(t)                                                                       \
+    #t ".state, " #t ".stored, " #t ".format, " #t ".path, " #t ".fsid, " #t ".inode, " #t         \
     ".btime, " #t ".error"
 
-#define AUDIT_COLUMNS(t, r) #t ".id, " #t ".started, " #t ".finished, " #t ".confidence, " #t ".use, " #t ".deep, " #t \
-    ".fsid, " #t ".inode, " #t ".btime, " #t ".size, " #t ".allocated, " #t ".mtime, " #t ".ctime, " #t ".mode, " #t     \
-    ".uid, " #t ".gid, " #t ".links, " #r ".version, " #r ".body"
+#define AUDIT_COLUMNS(t, r)                                                                        \
+    #t ".id, " #t ".started, " #t ".finished, " #t ".confidence, " #t ".use, " #t ".deep, " #t     \
+    ".fsid, " #t ".inode, " #t ".btime, " #t ".size, " #t ".allocated, " #t ".mtime, " #t          \
+    ".ctime, " #t ".mode, " #t ".uid, " #t ".gid, " #t ".links, " #r ".version, " #r ".body"
 #define AUDIT_COLUMNS_COUNT 19
 
 static const char image_sql[] =
-    "SELECT i.id, i.path, d.name, i.present, i.first_seen, i.last_seen, i.walk, i.fsid, i.inode, i.btime, i.size,"
+    "SELECT i.id, i.path, d.name, i.present, i.first_seen, i.last_seen, i.walk, i.fsid, i.inode, "
+    "i.btime, i.size,"
     " i.allocated, i.mtime, i.ctime, i.mode, i.uid, i.gid, i.links, i.use, i.worker_deaths,"
     " " REFERENCE_COLUMNS(p) ", " REFERENCE_COLUMNS(f) ","
     " " AUDIT_COLUMNS(a, ra) ", " AUDIT_COLUMNS(b, rb) ","
-    " CASE WHEN p.kind IS NOT NULL THEN (SELECT json_group_array(json_array(finished, allocated)) FROM (SELECT finished,"
+    " CASE WHEN p.kind IS NOT NULL THEN (SELECT json_group_array(json_array(finished, allocated))"
+    " FROM (SELECT finished,"
     " allocated FROM audit WHERE image = i.id ORDER BY id)) END"
     " FROM image i JOIN datastore d ON d.id = i.datastore"
     " LEFT JOIN edge p ON p.child = i.id AND p.kind = 'parent'"
@@ -262,8 +273,10 @@ static int take_audit(struct columns *columns, struct audit **ret_audit)
     body = (const char *)sqlite3_column_text(columns->statement, columns->next);
     r = columns->error;
     if (r == 0)
-        r = body ? store_report_decode(body, (size_t)sqlite3_column_bytes(columns->statement, columns->next), version,
-                                       &audit->report)
+        r = body ? store_report_decode(body,
+                                       (size_t)sqlite3_column_bytes(columns->statement,
+                                                                    columns->next),
+                                       version, &audit->report)
                  : -EBADMSG;
     columns->next++;
     if (r == -EBADMSG) {
@@ -314,9 +327,12 @@ static int image_row(struct columns *columns, const struct store_loader *loader)
 }
 
 static const char finding_sql[] =
-    "SELECT id, type, subject_kind, subject, datastore, state, severity, confidence, first_seen, last_seen, changed,"
-    " resolved, count, misses, weight, evidence, remedy, acknowledged_by, acknowledged_reason, acknowledged_until,"
-    " acknowledged_weight, reminded, reminders FROM finding WHERE state <> 'resolved' OR resolved >= ?1 ORDER BY id";
+    "SELECT id, type, subject_kind, subject, datastore, state, severity, confidence, first_seen, "
+    "last_seen, changed,"
+    " resolved, count, misses, weight, evidence, remedy, acknowledged_by, acknowledged_reason,"
+    " acknowledged_until,"
+    " acknowledged_weight, reminded, reminders FROM finding WHERE state <> 'resolved' OR resolved"
+    " >= ?1 ORDER BY id";
 
 static int finding_row(struct columns *columns, const struct store_loader *loader)
 {
@@ -353,7 +369,8 @@ static int finding_row(struct columns *columns, const struct store_loader *loade
 }
 
 static const char event_sql[] =
-    "SELECT id, type, at, finding, finding_id, subject_kind, subject, datastore, severity, confidence, message, depth"
+    "SELECT id, type, at, finding, finding_id, subject_kind, subject, datastore, severity, "
+    "confidence, message, depth"
     " FROM event WHERE outbox = 1 ORDER BY seq";
 
 static int event_row(struct columns *columns, const struct store_loader *loader)
@@ -383,8 +400,10 @@ static int event_row(struct columns *columns, const struct store_loader *loader)
 }
 
 static const char baseline_sql[] =
-    "SELECT fsid, inode, btime, path, source, since, verified, digest, virtual_size, zeros, metadata, size, allocated, mtime,"
-    " ctime, mode, uid, gid, links, attributes, parent_fsid, parent_inode, parent_btime, verity, blocks, accepted_by,"
+    "SELECT fsid, inode, btime, path, source, since, verified, digest, virtual_size, zeros, "
+    "metadata, size, allocated, mtime,"
+    " ctime, mode, uid, gid, links, attributes, parent_fsid, parent_inode, parent_btime, verity,"
+    " blocks, accepted_by,"
     " reason, gone, lost_child, deviation, encrypted FROM baseline";
 
 static bool take_digest(struct columns *columns, uint8_t digest[static 32])

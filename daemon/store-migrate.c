@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* From any older version of the database to this program's, step by step, each in one transaction. */
+/* From any older version of the database to this program's, step by step, each in one
+ * transaction. */
 #include <errno.h>
 #include <stdio.h>
 

@@ -36,7 +36,8 @@ static json_object *column_value(sqlite3_stmt *statement, int at, enum column_ty
     }
 }
 
-static int add_row(sqlite3_stmt *statement, const struct column *columns, size_t n_columns, json_object *rows)
+static int add_row(sqlite3_stmt *statement, const struct column *columns, size_t n_columns,
+                   json_object *rows)
 {
     _cleanup_(json_object_putp) json_object *row = json_object_new_object();
 
@@ -62,8 +63,8 @@ static int add_row(sqlite3_stmt *statement, const struct column *columns, size_t
 }
 
 /* Up to limit rows; *ret_next is the cursor of the last one when there are more, else 0. */
-static int collect(sqlite3 *sqlite, sqlite3_stmt *statement, const struct column *columns, size_t n_columns,
-                   unsigned limit, json_object **ret_rows, int64_t *ret_next)
+static int collect(sqlite3 *sqlite, sqlite3_stmt *statement, const struct column *columns,
+                   size_t n_columns, unsigned limit, json_object **ret_rows, int64_t *ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     int64_t last = 0, next = 0;
@@ -97,11 +98,15 @@ static int prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **ret_statemen
     return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
 }
 
-/* ?1 path, ?2 finding, ?3 since, ?4 until, ?5 before. The unary plus keeps SQLite from the wrong index. */
-#define EVENT_COLUMNS "SELECT seq, at, type, finding, severity, confidence, subject, subject_kind, datastore," \
-    " message, depth, id FROM event WHERE seq < ?5 AND +at >= ?3 AND +at <= ?4 AND (?2 IS NULL OR finding = ?2)"
+/* ?1 path, ?2 finding, ?3 since, ?4 until, ?5 before. The unary plus keeps SQLite from the wrong
+ * index. */
+#define EVENT_COLUMNS                                                                              \
+    "SELECT seq, at, type, finding, severity, confidence, subject, subject_kind, datastore,"       \
+    " message, depth, id FROM event WHERE seq < ?5 AND +at >= ?3 AND +at <= ?4"                    \
+    " AND (?2 IS NULL OR finding = ?2)"
 static const char events_sql[] = EVENT_COLUMNS " ORDER BY seq DESC";
-static const char events_of_path_sql[] = EVENT_COLUMNS " AND subject = ?1 AND subject_kind = 'image' ORDER BY seq DESC";
+static const char events_of_path_sql[] = EVENT_COLUMNS
+    " AND subject = ?1 AND subject_kind = 'image' ORDER BY seq DESC";
 
 static const struct column event_columns[] = {
     { "at", COLUMN_U64 },
@@ -117,8 +122,9 @@ static const struct column event_columns[] = {
     { "event-id", COLUMN_STRING },
 };
 
-int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since, uint64_t until,
-                       int64_t before, unsigned limit, json_object **ret_rows, int64_t *ret_next)
+int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since,
+                       uint64_t until, int64_t before, unsigned limit, json_object **ret_rows,
+                       int64_t *ret_next)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
     int r = prepare(sqlite, path ? events_of_path_sql : events_sql, &statement);
@@ -132,12 +138,15 @@ int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, u
     sqlite3_bind_int64(statement, 3, since > INT64_MAX ? INT64_MAX : (int64_t)since);
     sqlite3_bind_int64(statement, 4, until == 0 || until > INT64_MAX ? INT64_MAX : (int64_t)until);
     sqlite3_bind_int64(statement, 5, before);
-    return collect(sqlite, statement, event_columns, ELEMENTSOF(event_columns), limit, ret_rows, ret_next);
+    return collect(sqlite, statement, event_columns, ELEMENTSOF(event_columns), limit, ret_rows,
+                   ret_next);
 }
 
 static const char audits_sql[] =
-    "SELECT a.id, a.started, a.finished, a.confidence, a.use, a.error = 0, nullif(a.error, 0), a.corruptions, a.leaks,"
-    " a.check_errors, a.size, a.allocated, a.virtual_size, a.depth FROM image i JOIN audit a ON a.image = i.id"
+    "SELECT a.id, a.started, a.finished, a.confidence, a.use, a.error = 0, nullif(a.error, 0), "
+    "a.corruptions, a.leaks,"
+    " a.check_errors, a.size, a.allocated, a.virtual_size, a.depth FROM image i JOIN audit a ON"
+    " a.image = i.id"
     " WHERE i.path = ?1 AND a.id < ?2 ORDER BY a.id DESC";
 
 static const struct column audit_columns[] = {
@@ -157,7 +166,8 @@ static const struct column audit_columns[] = {
 };
 
 static const char readings_sql[] =
-    "SELECT id, started, finished, verdict, nullif(explanation, ''), nullif(lower(hex(digest)), ''), virtual_size, read, zero,"
+    "SELECT id, started, finished, verdict, nullif(explanation, ''), nullif(lower(hex(digest)), "
+    "''), virtual_size, read, zero,"
     " unallocated, direct, nullif(bad, 0) FROM digest WHERE path = ?1 AND id < ?2 ORDER BY id DESC";
 
 static const struct column reading_columns[] = {
@@ -175,8 +185,9 @@ static const struct column reading_columns[] = {
 };
 
 /* ?1 path, ?2 before */
-static int collect_of_path(sqlite3 *sqlite, const char *sql, const struct column *columns, size_t n_columns,
-                           const char *path, int64_t before, unsigned limit, json_object **ret_rows, int64_t *ret_next)
+static int collect_of_path(sqlite3 *sqlite, const char *sql, const struct column *columns,
+                           size_t n_columns, const char *path, int64_t before, unsigned limit,
+                           json_object **ret_rows, int64_t *ret_next)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
     int r = prepare(sqlite, sql, &statement);
@@ -188,16 +199,16 @@ static int collect_of_path(sqlite3 *sqlite, const char *sql, const struct column
     return collect(sqlite, statement, columns, n_columns, limit, ret_rows, ret_next);
 }
 
-int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
-                       int64_t *ret_next)
+int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
+                       json_object **ret_rows, int64_t *ret_next)
 {
-    return collect_of_path(sqlite, audits_sql, audit_columns, ELEMENTSOF(audit_columns), path, before, limit, ret_rows,
-                           ret_next);
+    return collect_of_path(sqlite, audits_sql, audit_columns, ELEMENTSOF(audit_columns), path,
+                           before, limit, ret_rows, ret_next);
 }
 
-int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit, json_object **ret_rows,
-                         int64_t *ret_next)
+int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
+                         json_object **ret_rows, int64_t *ret_next)
 {
-    return collect_of_path(sqlite, readings_sql, reading_columns, ELEMENTSOF(reading_columns), path, before, limit,
-                           ret_rows, ret_next);
+    return collect_of_path(sqlite, readings_sql, reading_columns, ELEMENTSOF(reading_columns), path,
+                           before, limit, ret_rows, ret_next);
 }

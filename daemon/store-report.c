@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A whole struct audit_report as JSON text and back, both directions from one description of its members. */
+/* A whole struct audit_report as JSON text and back, both directions from one description of its
+ * members. */
 #include "store-report.h"
 
 #include <errno.h>
@@ -48,13 +49,18 @@ struct fields {
     size_t n_items;
 };
 
-#define PLAIN(s, m, k, t) \
-    { .key = (k), .type = FIELD_##t, .offset = offsetof(struct s, m), .size = sizeof(((struct s *)0)->m) }
+#define PLAIN(s, m, k, t)                                                                          \
+    { .key = (k), .type = FIELD_##t, .offset = offsetof(struct s, m),                              \
+      .size = sizeof(((struct s *)0)->m) }
 #define ENUM(s, m, k, f, n) \
     { .key = (k), .type = FIELD_ENUM, .offset = offsetof(struct s, m), .name = (f), .n_names = (n) }
-#define OBJECT(s, m, k, f) { .key = (k), .type = FIELD_OBJECT, .offset = offsetof(struct s, m), .members = (f) }
+#define OBJECT(s, m, k, f)                                                                         \
+    {                                                                                              \
+        .key = (k), .type = FIELD_OBJECT, .offset = offsetof(struct s, m), .members = (f)          \
+    }
 #define ARRAY(s, m, c, k, f)                                                                       \
-    { .key = (k), .type = FIELD_ARRAY, .offset = offsetof(struct s, m), .size = sizeof(*((struct s *)0)->m), \
+    { .key = (k), .type = FIELD_ARRAY, .offset = offsetof(struct s, m),                            \
+      .size = sizeof(*((struct s *)0)->m),                                                         \
       .count = offsetof(struct s, c), .members = (f) }
 #define FIELDS(name, ...)                                                                          \
     static const struct field name##_items[] = { __VA_ARGS__ };                                    \
@@ -272,7 +278,8 @@ static int encode_bytes(const struct field *field, const uint8_t *bytes, json_ob
     return 0;
 }
 
-static int encode_unsigned(const struct field *field, uint64_t value, uint64_t usual, json_object *object)
+static int encode_unsigned(const struct field *field, uint64_t value, uint64_t usual,
+                           json_object *object)
 {
     return value == usual ? 0 : add(object, field->key, json_object_new_uint64(value));
 }
@@ -282,7 +289,8 @@ static int encode_signed(const struct field *field, int64_t value, json_object *
     return value == 0 ? 0 : add(object, field->key, json_object_new_int64(value));
 }
 
-static int encode_string(const struct field *field, const char *string, size_t length, json_object *object)
+static int encode_string(const struct field *field, const char *string, size_t length,
+                         json_object *object)
 {
     return string ? add(object, field->key, json_object_new_string_len(string, (int)length)) : 0;
 }
@@ -359,7 +367,8 @@ int store_report_encode(const struct audit_report *report, char **ret_text)
     r = encode_fields(&report_fields, report, &object);
     if (r < 0)
         return r;
-    text = json_object_to_json_string_ext(object, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    text = json_object_to_json_string_ext(object,
+                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
     copy = text ? strdup(text) : NULL;
     if (!copy)
         return -ENOMEM;
@@ -395,7 +404,8 @@ static int decode_signed(json_object *value, int64_t min, int64_t max, int64_t *
     return 0;
 }
 
-static int decode_name(json_object *value, const char *(*name)(unsigned value), unsigned n_names, unsigned *ret)
+static int decode_name(json_object *value, const char *(*name)(unsigned value), unsigned n_names,
+                       unsigned *ret)
 {
     for (unsigned i = 0; i < n_names; i++) {
         const char *known = name(i);
@@ -411,7 +421,8 @@ static int decode_name(json_object *value, const char *(*name)(unsigned value), 
 
 static int decode_bytes(json_object *value, uint8_t *bytes, size_t size)
 {
-    const char *hex = json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "";
+    const char *hex = json_object_is_type(value, json_type_string)
+                          ? json_object_get_string(value) : "";
 
     if (strlen(hex) != 2 * size || strspn(hex, "0123456789abcdef") != 2 * size)
         return -EBADMSG;
@@ -427,7 +438,8 @@ static int decode_counts(json_object *value, uint64_t *counts)
         return -EBADMSG;
     json_object_object_foreach(value, name, count) {
         enum qca_issue_kind kind = qca_issue_kind_from_name(name);
-        int r = kind >= _QCA_ISSUE_MAX ? -EBADMSG : decode_unsigned(count, UINT64_MAX, &counts[kind]);
+        int r = kind >= _QCA_ISSUE_MAX ? -EBADMSG
+                                       : decode_unsigned(count, UINT64_MAX, &counts[kind]);
 
         if (r < 0)
             return r;
@@ -448,7 +460,8 @@ static int decode_array(const struct field *field, json_object *value, void *bas
     *(void **)((char *)base + field->offset) = items;
     *(size_t *)((char *)base + field->count) = n;
     for (size_t i = 0; i < n; i++) {
-        int r = decode_fields(field->members, json_object_array_get_idx(value, i), items + i * field->size);
+        int r = decode_fields(field->members, json_object_array_get_idx(value, i),
+                              items + i * field->size);
 
         if (r < 0)
             return r;
@@ -458,7 +471,9 @@ static int decode_array(const struct field *field, json_object *value, void *bas
 
 static int decode_string(const struct field *field, json_object *value, void *member)
 {
-    const char *string = json_object_is_type(value, json_type_string) ? json_object_get_string(value) : NULL;
+    const char *string = json_object_is_type(value, json_type_string)
+                             ? json_object_get_string(value)
+                             : NULL;
 
     if (!string)
         return -EBADMSG;
@@ -556,7 +571,8 @@ int store_json_parse(const char *text, size_t size, json_object **ret_object)
     return 0;
 }
 
-int store_report_decode(const char *text, size_t size, int version, struct audit_report **ret_report)
+int store_report_decode(const char *text, size_t size, int version,
+                        struct audit_report **ret_report)
 {
     _cleanup_(audit_report_freep) struct audit_report *report = NULL;
     _cleanup_(json_object_putp) json_object *object = NULL;

@@ -8,23 +8,26 @@
 #define STEP_ROWS 200
 #define STEP_AUDITS 2000
 
-/* ?1 the oldest time kept, ?2 the most rows deleted at once, ?3 the most rows kept however young they are: a
- * store that makes and deletes images all day must not fill a disk. What is still to be told stays. */
+/* ?1 the oldest time kept, ?2 the most rows deleted at once, ?3 the most rows kept however young
+ * they are: a store that makes and deletes images all day must not fill a disk. What is still to be
+ * told stays. */
 static const struct sweep {
     const char *sql;
     int64_t kept;
 } sweeps[] = {
-    { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ?1 AND outbox = 0 ORDER BY at LIMIT ?2)", 0 },
+    { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ?1 AND outbox = 0"
+      " ORDER BY at LIMIT ?2)", 0 },
     { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE outbox = 0"
       " AND seq <= (SELECT max(seq) FROM event) - ?3 ORDER BY seq LIMIT ?2)", 1000000 },
     { "DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE resolved > 0 AND resolved < ?1"
       " AND state = 'resolved' LIMIT ?2)", 0 },
-    { "DELETE FROM digest WHERE finished < ?1 AND id IN (SELECT id FROM digest ORDER BY id LIMIT ?2)", 0 },
-    { "DELETE FROM digest WHERE id IN (SELECT id FROM digest WHERE id <= (SELECT max(id) FROM digest) - ?3 LIMIT ?2)",
-      1000000 },
+    { "DELETE FROM digest WHERE finished < ?1 AND id IN (SELECT id FROM digest ORDER BY id"
+      " LIMIT ?2)", 0 },
+    { "DELETE FROM digest WHERE id IN (SELECT id FROM digest WHERE"
+      " id <= (SELECT max(id) FROM digest) - ?3 LIMIT ?2)", 1000000 },
     { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone < ?1 LIMIT ?2)", 0 },
-    { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone IS NOT NULL ORDER BY gone DESC"
-      " LIMIT ?2 OFFSET ?3)", 100000 },
+    { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone IS NOT NULL"
+      " ORDER BY gone DESC LIMIT ?2 OFFSET ?3)", 100000 },
 };
 
 /* Audits are looked at in the order of their ids, from one step to the next: ?4 < id <= ?5. */
@@ -32,7 +35,8 @@ static const char audits_sql[] =
     "DELETE FROM audit WHERE id > ?4 AND id <= ?5 AND finished < ?1"
     " AND id IS NOT (SELECT audit FROM image WHERE image.id = audit.image)"
     " AND id IS NOT (SELECT audit_before FROM image WHERE image.id = audit.image)";
-static const char audits_last_sql[] = "SELECT max(id) FROM (SELECT id FROM audit WHERE id > ?4 ORDER BY id LIMIT ?2)";
+static const char audits_last_sql[] =
+    "SELECT max(id) FROM (SELECT id FROM audit WHERE id > ?4 ORDER BY id LIMIT ?2)";
 
 static int run(sqlite3 *sqlite, const char *sql, const int64_t values[static 5], int64_t *ret_first)
 {

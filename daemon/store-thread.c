@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The store's thread: owns the database, writes and reads in the order asked, tries again, sweeps, replaces it. */
+/* The store's thread: owns the database, writes and reads in the order asked, tries again, sweeps,
+ * replaces it. */
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,7 +19,7 @@
 #define CHECK_AGE (7 * 24 * 3600 * USEC_PER_SEC)
 #define CHECK_STEPS 10000       /* of SQLite's machine, between looks at check_stop */
 
-/* ---- trouble ----------------------------------------------------------------------------------- */
+/* ---- trouble --------------------------------------------------------------------------------- */
 
 static void set_trouble(struct store *store, int error)
 {
@@ -40,7 +41,7 @@ static void set_trouble(struct store *store, int error)
         store_wake_loop(store);
 }
 
-/* ---- a damaged database, or none ------------------------------------------------------------------ */
+/* ---- a damaged database, or none ------------------------------------------------------------- */
 
 static int open_new(struct store *store)
 {
@@ -51,14 +52,16 @@ static int open_new(struct store *store)
     return r;
 }
 
-/* Puts the file aside and starts a new one. A failure leaves store->db NULL: open_new() is tried again. */
+/* Puts the file aside and starts a new one. A failure leaves store->db NULL: open_new() is tried
+ * again. */
 static int replace_database(struct store *store)
 {
     _cleanup_free_ struct store_aside *aside = NULL;
     uint64_t now = usec_now(CLOCK_MONOTONIC);
     int r;
 
-    if (store->aside_at != 0 && now - store->aside_at < ASIDE_PAUSE && access(store->path, F_OK) == 0)
+    if (store->aside_at != 0 && now - store->aside_at < ASIDE_PAUSE &&
+        access(store->path, F_OK) == 0)
         return -EUCLEAN;
     aside = calloc(1, sizeof(*aside));
     if (!aside)
@@ -81,8 +84,8 @@ static int replace_database(struct store *store)
     return open_new(store);
 }
 
-/* The database, opened again if it is not there; when it turns out damaged, or somebody took it away, another one:
- * what is written to a file without a name is lost with the process. */
+/* The database, opened again if it is not there; when it turns out damaged, or somebody took it
+ * away, another one: what is written to a file without a name is lost with the process. */
 static int have_database(struct store *store)
 {
     int r = store_folder_relock(store->directory, &store->lock_fd);
@@ -94,7 +97,7 @@ static int have_database(struct store *store)
     return r;
 }
 
-/* ---- batches and reads ------------------------------------------------------------------------------ */
+/* ---- batches and reads ----------------------------------------------------------------------- */
 
 static int write_once(struct store *store, const struct store_batch *batch)
 {
@@ -103,10 +106,12 @@ static int write_once(struct store *store, const struct store_batch *batch)
     pthread_mutex_lock(&store->lock);
     audits_kept = store->audits_kept;
     pthread_mutex_unlock(&store->lock);
-    return store_writer_write(store_db_writer(store->db), batch, audits_kept, usec_now(CLOCK_REALTIME));
+    return store_writer_write(store_db_writer(store->db), batch, audits_kept,
+                              usec_now(CLOCK_REALTIME));
 }
 
-/* 0, or what went wrong with this batch and will not with another try. Else -EAGAIN: again later. */
+/* 0, or what went wrong with this batch and will not with another try. Else -EAGAIN: again
+ * later. */
 static int write_batch(struct store *store, const struct store_batch *batch)
 {
     int r = have_database(store);
@@ -161,12 +166,14 @@ static int run_read(struct store *store, struct store_read *read)
     sqlite = store_db_sqlite(store->db);
     switch (read->kind) {
     case READ_HISTORY:
-        return store_query_events(sqlite, read->path, read->finding, read->since, read->until, read->before,
-                                  read->limit, &read->rows, &read->next_before);
+        return store_query_events(sqlite, read->path, read->finding, read->since, read->until,
+                                  read->before, read->limit, &read->rows, &read->next_before);
     case READ_READINGS:
-        return store_query_readings(sqlite, read->path, read->before, read->limit, &read->rows, &read->next_before);
+        return store_query_readings(sqlite, read->path, read->before, read->limit, &read->rows,
+                                    &read->next_before);
     default:
-        return store_query_audits(sqlite, read->path, read->before, read->limit, &read->rows, &read->next_before);
+        return store_query_audits(sqlite, read->path, read->before, read->limit, &read->rows,
+                                  &read->next_before);
     }
 }
 
@@ -192,15 +199,15 @@ static void do_sweep(struct store *store)
     retention = store->history_retention;
     pthread_mutex_unlock(&store->lock);
     if (r == 0)
-        r = store_sweep_step(store_db_sqlite(store->db), now > retention ? now - retention : 0, &store->sweep_position,
-                             &more);
+        r = store_sweep_step(store_db_sqlite(store->db), now > retention ? now - retention : 0,
+                             &store->sweep_position, &more);
     if (r == -EUCLEAN)
         r = replace_database(store);
     /* Sweeping can wait; what fails here fails for the next batch too, and is said then. */
     store->sweep_at = r == 0 && more ? 0 : usec_now(CLOCK_MONOTONIC) + SWEEP_PAUSE;
 }
 
-/* ---- quick_check ----------------------------------------------------------------------------------- */
+/* ---- quick_check ----------------------------------------------------------------------------- */
 
 static int check_goes_on(void *userdata)
 {
@@ -303,12 +310,12 @@ static void finish_check(struct store *store, enum check_state state)
         store_db_mark_checked(store->db, now);
 }
 
-/* ---- the thread ------------------------------------------------------------------------------------- */
+/* ---- the thread ------------------------------------------------------------------------------ */
 
 enum task { TASK_NONE, TASK_END, TASK_CHECKED, TASK_REPLACE, TASK_BATCH, TASK_READ, TASK_SWEEP };
 
-/* What to do now, under lock; *ret_until is when to look again. Reads come in turn with the batches, but do
- * not wait for a batch that cannot be written. */
+/* What to do now, under lock; *ret_until is when to look again. Reads come in turn with the
+ * batches, but do not wait for a batch that cannot be written. */
 static enum task next_task(struct store *store, uint64_t now, uint64_t *ret_until)
 {
     bool may_write;
@@ -373,8 +380,10 @@ static void end(struct store *store)
 
     if (store->checker_runs)
         pthread_join(store->checker, NULL);
-    /* An interrupted check after an unclean stop is still owed, and damage that is not put aside yet not forgotten. */
-    clean = store->check == CHECK_CLEAN || (!store->check_owed && store->check != CHECK_DAMAGED && !store->damage_seen);
+    /* An interrupted check after an unclean stop is still owed, and damage that is not put aside
+     * yet not forgotten. */
+    clean = store->check == CHECK_CLEAN ||
+            (!store->check_owed && store->check != CHECK_DAMAGED && !store->damage_seen);
     if (store->db && clean)
         store_db_mark_clean(store->db);
     store->db = store_db_free(store->db, store->check == CHECK_DAMAGED);

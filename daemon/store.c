@@ -27,7 +27,7 @@ void store_wake_loop(struct store *store)
     eventfd_write(store->wake_fd, 1);
 }
 
-/* ---- answers ---------------------------------------------------------------------------------- */
+/* ---- answers --------------------------------------------------------------------------------- */
 
 struct store_read *store_read_free(struct store_read *read)
 {
@@ -125,7 +125,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *user
     return 0;
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------ */
+/* ---- opening and closing --------------------------------------------------------------------- */
 
 /* Everything but the thread, which must have ended. */
 static struct store *store_free(struct store *store)
@@ -215,23 +215,28 @@ static int open_database(struct store *store, char **ret_aside)
     int r = store_db_open(store->path, &store->db);
 
     if (is_damage(r)) {
-        log_error(r, "The database %s is damaged: it is put aside and a new one is started.", store->path);
+        log_error(r, "The database %s is damaged: it is put aside and a new one is started.",
+                  store->path);
         r = store_folder_put_aside(store->directory, &aside);
         if (r < 0)
             return log_error(r, "Cannot put the damaged database %s aside: %m", store->path);
         r = store_db_open(store->path, &store->db);
     }
     if (r == -EPROTONOSUPPORT)
-        return log_error(r, "The database %s was made by a newer qcauditd: run that one, or start with an empty state "
-                         "folder.", store->path);
+        return log_error(
+            r,
+            "The database %s was made by a newer qcauditd: run that one, or start with an empty "
+            "state "
+            "folder.",
+            store->path);
     if (r < 0)
         return log_error(r, "Cannot open the database %s: %m", store->path);
     *ret_aside = TAKE_PTR(aside);
     return 0;
 }
 
-int store_open(sd_event *event, const struct store_options *options, pid_t *ret_holder, char **ret_aside,
-               struct store **ret_store)
+int store_open(sd_event *event, const struct store_options *options, pid_t *ret_holder,
+               char **ret_aside, struct store **ret_store)
 {
     _cleanup_(store_freep) struct store *store = NULL;
     _cleanup_free_ char *aside = NULL;
@@ -294,7 +299,7 @@ struct store *store_close(struct store *store)
     return store_free(store);
 }
 
-/* ---- loading ------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 static void sqlite3_closep(sqlite3 **sqlite)
 {
@@ -322,9 +327,10 @@ int store_load(struct store *store, const struct store_loader *loader)
     return 0;
 }
 
-/* ---- asking --------------------------------------------------------------------------------------- */
+/* ---- asking ---------------------------------------------------------------------------------- */
 
-/* Too many wait (the disk is full, and has been for long): all but the one being written become one. */
+/* Too many wait (the disk is full, and has been for long): all but the one being written become
+ * one. */
 static void merge_waiting(struct store *store)
 {
     struct store_batch *first = store->batches;
@@ -340,8 +346,8 @@ static void merge_waiting(struct store *store)
     store->n_queued = 1;
 }
 
-int store_commit(struct store *store, struct store_batch *batch, void (*committed)(void *userdata, int error),
-                 void *userdata)
+int store_commit(struct store *store, struct store_batch *batch,
+                 void (*committed)(void *userdata, int error), void *userdata)
 {
     struct batch_waiter *waiter;
 
@@ -392,8 +398,9 @@ size_t store_waiting(const struct store *store)
     return n;
 }
 
-static int read_new(const struct store *store, enum read_kind kind, const char *cursor, unsigned limit,
-                    store_rows_fn done, void *userdata, struct store_read **ret_read)
+static int read_new(const struct store *store, enum read_kind kind, const char *cursor,
+                    unsigned limit, store_rows_fn done, void *userdata,
+                    struct store_read **ret_read)
 {
     int64_t before = INT64_MAX;
     struct store_read *read;
@@ -437,8 +444,9 @@ static int copy_string(const char *from, char **ret)
     return from && !*ret ? -ENOMEM : 0;
 }
 
-int store_history(struct store *store, const char *path, const char *finding, uint64_t since, uint64_t until,
-                  const char *cursor, unsigned limit, store_rows_fn done, void *userdata)
+int store_history(struct store *store, const char *path, const char *finding, uint64_t since,
+                  uint64_t until, const char *cursor, unsigned limit, store_rows_fn done,
+                  void *userdata)
 {
     _cleanup_(store_read_freep) struct store_read *read = NULL;
     int r = read_new(store, READ_HISTORY, cursor, limit, done, userdata, &read);
@@ -453,8 +461,8 @@ int store_history(struct store *store, const char *path, const char *finding, ui
     return 0;
 }
 
-static int post_read_of_path(struct store *store, enum read_kind kind, const char *path, const char *cursor,
-                             unsigned limit, store_rows_fn done, void *userdata)
+static int post_read_of_path(struct store *store, enum read_kind kind, const char *path,
+                             const char *cursor, unsigned limit, store_rows_fn done, void *userdata)
 {
     _cleanup_(store_read_freep) struct store_read *read = NULL;
     int r = read_new(store, kind, cursor, limit, done, userdata, &read);
@@ -467,26 +475,28 @@ static int post_read_of_path(struct store *store, enum read_kind kind, const cha
     return 0;
 }
 
-int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
-                 void *userdata)
+int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit,
+                 store_rows_fn done, void *userdata)
 {
     return post_read_of_path(store, READ_AUDITS, path, cursor, limit, done, userdata);
 }
 
-int store_readings(struct store *store, const char *path, const char *cursor, unsigned limit, store_rows_fn done,
-                   void *userdata)
+int store_readings(struct store *store, const char *path, const char *cursor, unsigned limit,
+                   store_rows_fn done, void *userdata)
 {
     return post_read_of_path(store, READ_READINGS, path, cursor, limit, done, userdata);
 }
 
-int store_task(struct store *store, int (*run)(void *userdata), void (*done)(void *userdata, int error),
-               void *userdata)
+int store_task(struct store *store, int (*run)(void *userdata),
+               void (*done)(void *userdata, int error), void *userdata)
 {
     struct store_read *task = calloc(1, sizeof(*task));
 
     if (!task)
         return -ENOMEM;
-    *task = (struct store_read){ .kind = READ_TASK, .run = run, .task_done = done, .userdata = userdata };
+    *task = (struct store_read){
+        .kind = READ_TASK, .run = run, .task_done = done, .userdata = userdata
+    };
     post_read(store, task);
     return 0;
 }

@@ -22,7 +22,7 @@ struct usage_index {
     bool complete;
 };
 
-/* ---- digests of what may change a judgement ----------------------------------------------------- */
+/* ---- digests of what may change a judgement -------------------------------------------------- */
 
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t n)
 {
@@ -49,7 +49,8 @@ static uint64_t entry_digest(const struct usage_entry *entry)
     const struct virt_domain *domain = entry->domain;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
-    hash = hash_number(hash, (uint64_t)entry->kind << 2 | (uint64_t)entry->live << 1 | entry->writes);
+    hash = hash_number(hash,
+                       (uint64_t)entry->kind << 2 | (uint64_t)entry->live << 1 | entry->writes);
     hash = hash_number(hash, entry->layer);
     hash = hash_text(hash, domain->uuid);
     hash = hash_text(hash, domain->name);
@@ -62,7 +63,8 @@ static uint64_t entry_digest(const struct usage_entry *entry)
 
         hash = hash_text(hash, disk->target);
         hash = hash_text(hash, disk->device);
-        hash = hash_number(hash, (uint64_t)disk->read_only << 2 | (uint64_t)disk->shareable << 1 | disk->transient);
+        hash = hash_number(hash, (uint64_t)disk->read_only << 2 | (uint64_t)disk->shareable << 1 |
+                                     disk->transient);
         hash = hash_text(hash, disk->job.type);
         hash = hash_number(hash, disk->job.ready);
         if (entry->kind == USAGE_LAYER)
@@ -76,7 +78,7 @@ static uint64_t entry_digest(const struct usage_entry *entry)
     return hash;
 }
 
-/* ---- gathering ------------------------------------------------------------------------------------- */
+/* ---- gathering ------------------------------------------------------------------------------- */
 
 /* What the last index noted of the same layer in the same run of the domain. */
 static void entry_keep_note(const struct usage_index *before, struct usage_entry *entry)
@@ -86,7 +88,8 @@ static void entry_keep_note(const struct usage_index *before, struct usage_entry
     for (size_t i = 0; i < usage.n_entries; i++) {
         const struct usage_entry *old = &usage.entries[i];
 
-        if (old->noted && old->run == entry->run && strcmp(old->domain->uuid, entry->domain->uuid) == 0) {
+        if (old->noted && old->run == entry->run &&
+            strcmp(old->domain->uuid, entry->domain->uuid) == 0) {
             entry->noted = true;
             entry->identity = old->identity;
             return;
@@ -111,7 +114,8 @@ static int gather(struct usage_index *index, const char *path, struct usage_entr
     entry.pending = file.pending;
     entry.run = entry.domain->id;
     if (file.path && strcmp(file.path, path) != 0) {
-        struct alias *aliases = reallocarray(index->aliases, index->n_aliases + 1, sizeof(*aliases));
+        struct alias *aliases = reallocarray(index->aliases, index->n_aliases + 1,
+                                             sizeof(*aliases));
 
         if (!aliases)
             return -ENOMEM;
@@ -142,11 +146,12 @@ static int gather(struct usage_index *index, const char *path, struct usage_entr
 
 static bool device_is_medium(const struct virt_disk *disk)
 {
-    return disk->device && (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
+    return disk->device &&
+           (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
 }
 
-static int gather_disks(struct usage_index *index, const struct virt_domain *domain, const struct virt_disk *disks,
-                        size_t n_disks, bool live)
+static int gather_disks(struct usage_index *index, const struct virt_domain *domain,
+                        const struct virt_disk *disks, size_t n_disks, bool live)
 {
     int r = 0;
 
@@ -158,8 +163,10 @@ static int gather_disks(struct usage_index *index, const struct virt_domain *dom
         for (size_t layer = 0; layer < disk->n_layers && r >= 0; layer++) {
             entry.kind = USAGE_LAYER;
             entry.layer = layer;
-            /* A commit writes a layer further down; which one, libvirt does not tell in the disk's XML. */
-            entry.writes = layer == 0 ? !read_only && !disk->transient : live && disk->job.type && strstr(disk->job.type, "commit");
+            /* A commit writes a layer further down; which one, libvirt does not tell in the disk's
+             * XML. */
+            entry.writes = layer == 0 ? !read_only && !disk->transient
+                                      : live && disk->job.type && strstr(disk->job.type, "commit");
             r = gather(index, disk->layers[layer].path, entry);
             if (r >= 0 && disk->layers[layer].data_file) {
                 entry.kind = USAGE_FILE;
@@ -202,10 +209,12 @@ static int gather_domain(struct usage_index *index, const struct virt_domain *do
     if (r >= 0)
         r = gather_disks(index, domain, domain->defined_disks, domain->n_defined_disks, false);
     for (char **file = domain->files; file && *file && r >= 0; file++)
-        r = gather(index, *file, (struct usage_entry){ .kind = USAGE_FILE, .live = active, .domain = domain });
+        r = gather(index, *file,
+                   (struct usage_entry){ .kind = USAGE_FILE, .live = active, .domain = domain });
     for (char **file = domain->backup_files; file && *file && r >= 0; file++)
-        r = gather(index, *file, (struct usage_entry){ .kind = USAGE_FILE, .live = active, .writes = true,
-                                                       .domain = domain });
+        r = gather(index, *file,
+                   (struct usage_entry){
+                       .kind = USAGE_FILE, .live = active, .writes = true, .domain = domain });
     for (size_t i = 0; i < domain->n_snapshots && r >= 0; i++)
         r = gather_snapshot(index, domain, &domain->snapshots[i]);
     return r;
@@ -251,16 +260,18 @@ static bool status_is_complete(const struct virt_status *status)
     return status->n_connections > 0;
 }
 
-void usage_paths(const struct virt_status *status, void (*each)(void *userdata, const char *path), void *userdata)
+void usage_paths(const struct virt_status *status, void (*each)(void *userdata, const char *path),
+                 void *userdata)
 {
     struct usage_index index = { .each = each, .look_userdata = userdata };
 
     for (size_t i = 0; status && i < status->n_domains; i++)
-        (void)gather_domain(&index, &status->domains[i]);       /* fails for lack of memory only, and needs none */
+        (void)gather_domain(&index, &status->domains[i]);       /* fails for lack of memory only,
+                                                                 * and needs none */
 }
 
-int usage_index_new(struct virt_status *status, const struct usage_index *before, usage_look_fn look, void *userdata,
-                    struct usage_index **ret_index)
+int usage_index_new(struct virt_status *status, const struct usage_index *before,
+                    usage_look_fn look, void *userdata, struct usage_index **ret_index)
 {
     struct usage_index *index = calloc(1, sizeof(*index));
     int r = 0;
@@ -311,7 +322,7 @@ bool usage_is_complete(const struct usage_index *index)
     return index && index->complete;
 }
 
-/* ---- searching and comparing ---------------------------------------------------------------------- */
+/* ---- searching and comparing ----------------------------------------------------------------- */
 
 /* The entries with the same path as the one at first. */
 static struct usage usage_at(const struct usage_index *index, size_t first)
@@ -320,7 +331,8 @@ static struct usage usage_at(const struct usage_index *index, size_t first)
 
     if (!index || first >= index->n_entries)
         return (struct usage){ .n_entries = 0 };
-    while (end < index->n_entries && strcmp(index->entries[end].path, index->entries[first].path) == 0)
+    while (end < index->n_entries &&
+           strcmp(index->entries[end].path, index->entries[first].path) == 0)
         end++;
     return (struct usage){ .entries = &index->entries[first], .n_entries = end - first };
 }
@@ -339,7 +351,9 @@ struct usage usage_find(const struct usage_index *index, const char *path)
             high = middle;
     }
     usage = usage_at(index, low);
-    return usage.n_entries > 0 && strcmp(usage.entries[0].path, path) == 0 ? usage : (struct usage){ .n_entries = 0 };
+    return usage.n_entries > 0 && strcmp(usage.entries[0].path, path) == 0
+               ? usage
+               : (struct usage){ .n_entries = 0 };
 }
 
 const char *usage_path(const struct usage_index *index, const char *path)
@@ -352,7 +366,8 @@ const char *usage_path(const struct usage_index *index, const char *path)
     return found ? found->to : path;
 }
 
-const struct usage_entry *usage_of_layer(const struct usage_index *index, const struct virt_disk *disk, size_t layer)
+const struct usage_entry *usage_of_layer(const struct usage_index *index,
+                                         const struct virt_disk *disk, size_t layer)
 {
     const char *path = layer < disk->n_layers ? disk->layers[layer].path : NULL;
     struct usage usage = { .n_entries = 0 };
@@ -360,7 +375,8 @@ const struct usage_entry *usage_of_layer(const struct usage_index *index, const 
     if (path && path[0] == '/')
         usage = usage_find(index, usage_path(index, path));
     for (size_t i = 0; i < usage.n_entries; i++)
-        if (usage.entries[i].kind == USAGE_LAYER && usage.entries[i].disk == disk && usage.entries[i].layer == layer)
+        if (usage.entries[i].kind == USAGE_LAYER && usage.entries[i].disk == disk &&
+            usage.entries[i].layer == layer)
             return &usage.entries[i];
     return NULL;
 }
@@ -395,7 +411,7 @@ void usage_index_compare(const struct usage_index *before, const struct usage_in
     }
 }
 
-/* ---- what follows for an image ----------------------------------------------------------------------- */
+/* ---- what follows for an image --------------------------------------------------------------- */
 
 const struct usage_entry *usage_source(const struct usage *usage)
 {
@@ -410,7 +426,8 @@ const struct usage_entry *usage_layer(const struct usage *usage)
     const struct usage_entry *source = usage_source(usage);
 
     for (size_t i = 0; i < usage->n_entries; i++)
-        if (usage->entries[i].kind == USAGE_LAYER && (!source || usage->entries[i].live > source->live))
+        if (usage->entries[i].kind == USAGE_LAYER &&
+            (!source || usage->entries[i].live > source->live))
             return &usage->entries[i];
     return source;
 }
@@ -418,7 +435,8 @@ const struct usage_entry *usage_layer(const struct usage *usage)
 const struct usage_entry *usage_writer(const struct usage *usage)
 {
     for (size_t i = 0; i < usage->n_entries; i++)
-        if (usage->entries[i].live && usage->entries[i].writes && usage->entries[i].kind != USAGE_FILE)
+        if (usage->entries[i].live && usage->entries[i].writes &&
+            usage->entries[i].kind != USAGE_FILE)
             return &usage->entries[i];
     return NULL;
 }
@@ -426,7 +444,8 @@ const struct usage_entry *usage_writer(const struct usage *usage)
 const struct usage_entry *usage_made(const struct usage *usage, const struct virt_domain *by_domain)
 {
     for (size_t i = 0; i < usage->n_entries; i++)
-        if (usage->entries[i].kind == USAGE_MADE && (!by_domain || usage->entries[i].domain == by_domain))
+        if (usage->entries[i].kind == USAGE_MADE &&
+            (!by_domain || usage->entries[i].domain == by_domain))
             return &usage->entries[i];
     return NULL;
 }
@@ -446,7 +465,8 @@ enum files_use usage_use(const struct usage *usage)
     for (size_t i = 0; i < usage->n_entries; i++) {
         const struct usage_entry *entry = &usage->entries[i];
 
-        if (!entry->live || entry->kind == USAGE_FILE || entry->kind == USAGE_MADE || entry->kind == USAGE_BEFORE)
+        if (!entry->live || entry->kind == USAGE_FILE || entry->kind == USAGE_MADE ||
+            entry->kind == USAGE_BEFORE)
             continue;
         if (entry->writes)
             return FILES_WRITER;
@@ -457,12 +477,15 @@ enum files_use usage_use(const struct usage *usage)
 
 const char *usage_domain_uri(const struct virt_status *status, const struct virt_domain *domain)
 {
-    return domain->connection < status->n_connections ? status->connections[domain->connection].uri : "";
+    return domain->connection < status->n_connections ? status->connections[domain->connection].uri
+                                                      : "";
 }
 
 char *usage_domain_subject(const struct virt_status *status, const struct virt_domain *domain)
 {
     char *subject;
 
-    return asprintf(&subject, "%s on %s", domain->name, usage_domain_uri(status, domain)) < 0 ? NULL : subject;
+    return asprintf(&subject, "%s on %s", domain->name, usage_domain_uri(status, domain)) < 0
+               ? NULL
+               : subject;
 }

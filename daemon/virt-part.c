@@ -9,19 +9,19 @@
 #include "daemon/strv.h"
 #include "lib/cleanup.h"
 
-#define DEFINE_COUNTED(name)                                                                                   \
-    struct name *name##_ref(struct name *object)                                                               \
-    {                                                                                                          \
-        if (object)                                                                                            \
-            atomic_fetch_add(&object->refs, 1);                                                                \
-        return object;                                                                                         \
-    }                                                                                                          \
-                                                                                                               \
-    struct name *name##_unref(struct name *object)                                                             \
-    {                                                                                                          \
-        if (object && atomic_fetch_sub(&object->refs, 1) == 1)                                                 \
-            name##_free(object);                                                                               \
-        return NULL;                                                                                           \
+#define DEFINE_COUNTED(name)                                                                       \
+    struct name *name##_ref(struct name *object)                                                   \
+    {                                                                                              \
+        if (object)                                                                                \
+            atomic_fetch_add(&object->refs, 1);                                                    \
+        return object;                                                                             \
+    }                                                                                              \
+                                                                                                   \
+    struct name *name##_unref(struct name *object)                                                 \
+    {                                                                                              \
+        if (object && atomic_fetch_sub(&object->refs, 1) == 1)                                     \
+            name##_free(object);                                                                   \
+        return NULL;                                                                               \
     }
 
 void virt_disk_done(struct virt_disk *disk)
@@ -153,8 +153,8 @@ DEFINE_COUNTED(virt_part)
 
 DEFINE_CLEANUP(struct virt_record *, virt_record_unref)
 
-int virt_record_new(struct virt_body *body, struct virt_snapshots *snapshots, struct virt_checkpoints *checkpoints,
-                    struct virt_record **ret_record)
+int virt_record_new(struct virt_body *body, struct virt_snapshots *snapshots,
+                    struct virt_checkpoints *checkpoints, struct virt_record **ret_record)
 {
     _cleanup_(virt_record_unrefp) struct virt_record *record = calloc(1, sizeof(*record));
     struct virt_domain *domain;
@@ -216,9 +216,10 @@ bool virt_record_equal(const struct virt_record *a, const struct virt_record *b)
 
     if (a->body != b->body || a->snapshots != b->snapshots || a->checkpoints != b->checkpoints)
         return false;
-    if (x->id != y->id || x->state != y->state || x->persistent != y->persistent || x->backup != y->backup ||
-        x->migrating != y->migrating || x->io_error != y->io_error || x->started != y->started ||
-        !texts_equal(x->error, y->error) || !strv_equal(x->backup_files, y->backup_files))
+    if (x->id != y->id || x->state != y->state || x->persistent != y->persistent ||
+        x->backup != y->backup || x->migrating != y->migrating || x->io_error != y->io_error ||
+        x->started != y->started || !texts_equal(x->error, y->error) ||
+        !strv_equal(x->backup_files, y->backup_files))
         return false;
     for (size_t i = 0; i < x->n_disks; i++)
         if (!disk_is_equal(&x->disks[i], &y->disks[i]))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What one connection knows, as libvirt's threads make it: immutable, counted pieces that a status is put together
- * from, and that the next one shares where nothing changed. */
+/* What one connection knows, as libvirt's threads make it: immutable, counted pieces that a status
+ * is put together from, and that the next one shares where nothing changed. */
 #pragma once
 
 #include <stdatomic.h>
@@ -14,7 +14,8 @@ struct virt_body {
     char *name;
     char uuid[37];
     uint64_t memory_max;
-    struct virt_disk *disks;    /* without what a running domain is asked for: job.done, error, capacity, ... */
+    struct virt_disk *disks;    /* without what a running domain is asked for: job.done, error,
+                                 * capacity, ... */
     size_t n_disks;
     struct virt_disk *defined_disks;
     size_t n_defined_disks;
@@ -88,12 +89,14 @@ void virt_snapshot_done(struct virt_snapshot *snapshot);
 void virt_checkpoint_done(struct virt_checkpoint *checkpoint);
 void virt_pool_done(struct virt_pool *pool);
 
-/* A record of the body's domain, not active, without anything that was asked for. Takes references. -ENOMEM. */
-int virt_record_new(struct virt_body *body, struct virt_snapshots *snapshots, struct virt_checkpoints *checkpoints,
-                    struct virt_record **ret_record);
+/* A record of the body's domain, not active, without anything that was asked for. Takes references.
+ * -ENOMEM. */
+int virt_record_new(struct virt_body *body, struct virt_snapshots *snapshots,
+                    struct virt_checkpoints *checkpoints, struct virt_record **ret_record);
 /* Do both say the same, figures aside? */
 bool virt_record_equal(const struct virt_record *a, const struct virt_record *b);
 
-/* Puts a status together from one part per URI, NULL for one that said nothing yet. generation and taken are the
- * caller's to fill in. -ENOMEM. */
-int virt_status_new(char *const *uris, struct virt_part *const *parts, size_t n, struct virt_status **ret_status);
+/* Puts a status together from one part per URI, NULL for one that said nothing yet. generation and
+ * taken are the caller's to fill in. -ENOMEM. */
+int virt_status_new(char *const *uris, struct virt_part *const *parts, size_t n,
+                    struct virt_status **ret_status);

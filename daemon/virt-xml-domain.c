@@ -11,9 +11,10 @@
 
 DEFINE_CLEANUP(struct virt_body *, virt_body_unref)
 
-/* ---- layers ------------------------------------------------------------------------------------------------ */
+/* ---- layers ---------------------------------------------------------------------------------- */
 
-static void layer_read_network(struct virt_xml *xml, const xmlNode *source, struct virt_layer *layer)
+static void layer_read_network(struct virt_xml *xml, const xmlNode *source,
+                               struct virt_layer *layer)
 {
     _cleanup_free_ char *protocol = virt_xml_attribute(xml, source, "protocol");
     _cleanup_free_ char *name = virt_xml_attribute(xml, source, "name");
@@ -27,12 +28,14 @@ static void layer_read_network(struct virt_xml *xml, const xmlNode *source, stru
 /* node: <disk>, <backingStore> or <mirror>. */
 static void layer_read(struct virt_xml *xml, const xmlNode *node, struct virt_layer *layer)
 {
-    const xmlNode *source = virt_xml_child(node, "source"), *data = virt_xml_child(source, "dataStore");
+    const xmlNode *source = virt_xml_child(node, "source"),
+                  *data = virt_xml_child(source, "dataStore");
     _cleanup_free_ char *type = virt_xml_attribute(xml, node, "type");
     const char *kind = type ?: "file";
 
-    layer->format = virt_xml_is(node, "disk") ? virt_xml_attribute(xml, virt_xml_child(node, "driver"), "type")
-                                              : virt_xml_attribute(xml, virt_xml_child(node, "format"), "type");
+    layer->format = virt_xml_is(node, "disk")
+                        ? virt_xml_attribute(xml, virt_xml_child(node, "driver"), "type")
+                        : virt_xml_attribute(xml, virt_xml_child(node, "format"), "type");
     layer->data_file = virt_xml_path(xml, virt_xml_child(data, "source"), "file");
     if (data && !layer->data_file)
         layer->data_file = virt_xml_path(xml, virt_xml_child(data, "source"), "dev");
@@ -56,7 +59,8 @@ static void layer_read(struct virt_xml *xml, const xmlNode *node, struct virt_la
     }
 }
 
-static bool disk_add_layer(struct virt_xml *xml, const xmlNode *node, struct virt_disk *disk, size_t *n_allocated)
+static bool disk_add_layer(struct virt_xml *xml, const xmlNode *node, struct virt_disk *disk,
+                           size_t *n_allocated)
 {
     if (disk->n_layers == VIRT_LAYERS_MAX) {
         xml->n_left_out++;
@@ -86,14 +90,15 @@ static void disk_read_chain(struct virt_xml *xml, const xmlNode *node, struct vi
         node = virt_xml_child(node, "backingStore");
         if (!node)
             return;
-        if (!virt_xml_child(node, "source")) {  /* <backingStore/>: libvirt looked, and there is no more */
+        if (!virt_xml_child(node, "source")) {  /* <backingStore/>: libvirt looked, and there is
+                                                 * no more */
             disk->complete = true;
             return;
         }
     }
 }
 
-/* ---- disks ------------------------------------------------------------------------------------------------- */
+/* ---- disks ----------------------------------------------------------------------------------- */
 
 /* Commits of the active layer and copies are in the XML, the other jobs are not. */
 static void disk_read_mirror(struct virt_xml *xml, const xmlNode *mirror, struct virt_disk *disk)
@@ -132,11 +137,13 @@ static int compare_disks(const void *a, const void *b)
     return strcmp(disk_a->target, disk_b->target);
 }
 
-static void disks_read(struct virt_xml *xml, const xmlNode *devices, struct virt_disk **disks, size_t *n_disks)
+static void disks_read(struct virt_xml *xml, const xmlNode *devices, struct virt_disk **disks,
+                       size_t *n_disks)
 {
     size_t n = 0;
 
-    for (const xmlNode *node = virt_xml_child(devices, "disk"); node; node = virt_xml_next(node, "disk"))
+    for (const xmlNode *node = virt_xml_child(devices, "disk"); node;
+         node = virt_xml_next(node, "disk"))
         n++;
     if (n > VIRT_DISKS_MAX) {
         xml->n_left_out += n - VIRT_DISKS_MAX;
@@ -147,7 +154,8 @@ static void disks_read(struct virt_xml *xml, const xmlNode *devices, struct virt
         xml->no_memory = true;
         return;
     }
-    for (const xmlNode *node = virt_xml_child(devices, "disk"); node && *n_disks < n; node = virt_xml_next(node, "disk")) {
+    for (const xmlNode *node = virt_xml_child(devices, "disk"); node && *n_disks < n;
+         node = virt_xml_next(node, "disk")) {
         struct virt_disk *disk = &(*disks)[*n_disks];
 
         disk->target = virt_xml_attribute(xml, virt_xml_child(node, "target"), "dev");
@@ -161,7 +169,7 @@ static void disks_read(struct virt_xml *xml, const xmlNode *devices, struct virt
     qsort(*disks, *n_disks, sizeof(**disks), compare_disks);
 }
 
-/* ---- other files --------------------------------------------------------------------------------------------- */
+/* ---- other files ----------------------------------------------------------------------------- */
 
 /* Takes path, which may be NULL. */
 static void files_add(struct virt_xml *xml, struct virt_body *body, char *path)
@@ -197,12 +205,14 @@ static void files_read_os(struct virt_xml *xml, const xmlNode *os, struct virt_b
     files_add(xml, body, virt_xml_path(xml, nvram, "template"));
     files_add(xml, body, virt_xml_path(xml, virt_xml_child(nvram, "source"), "file"));
     files_add(xml, body, virt_xml_path(xml, virt_xml_child(nvram, "source"), "dev"));
-    for (const xmlNode *table = virt_xml_child(acpi, "table"); table; table = virt_xml_next(table, "table"))
+    for (const xmlNode *table = virt_xml_child(acpi, "table"); table;
+         table = virt_xml_next(table, "table"))
         files_add(xml, body, virt_xml_path(xml, table, NULL));
 }
 
 /* <source file=..>, <source path=..>, <source><path>.., <rom file=..> of whatever device. */
-static void files_read_device(struct virt_xml *xml, const xmlNode *node, struct virt_body *body, unsigned depth)
+static void files_read_device(struct virt_xml *xml, const xmlNode *node, struct virt_body *body,
+                              unsigned depth)
 {
     for (; node; node = node->next) {
         if (node->type != XML_ELEMENT_NODE || (depth == 0 && virt_xml_is(node, "disk")))
@@ -248,7 +258,7 @@ static void files_read(struct virt_xml *xml, const xmlNode *domain, struct virt_
         files_read_device(xml, devices->children, body, 0);
 }
 
-/* ---- the domain ------------------------------------------------------------------------------------------------ */
+/* ---- the domain ------------------------------------------------------------------------------ */
 
 static int body_read_live(struct virt_xml *xml, struct virt_body *body)
 {
@@ -271,12 +281,14 @@ static int body_read_defined(struct virt_xml *xml, struct virt_body *body)
 {
     const xmlNode *domain = xmlDocGetRootElement(xml->document);
 
-    disks_read(xml, virt_xml_child(domain, "devices"), &body->defined_disks, &body->n_defined_disks);
+    disks_read(xml, virt_xml_child(domain, "devices"), &body->defined_disks,
+               &body->n_defined_disks);
     files_read(xml, domain, body);
     return 0;
 }
 
-static int body_add(const char *text, int (*add)(struct virt_xml *xml, struct virt_body *body), struct virt_body *body)
+static int body_add(const char *text, int (*add)(struct virt_xml *xml, struct virt_body *body),
+                    struct virt_body *body)
 {
     _cleanup_(virt_xml_close) struct virt_xml xml = { 0 };
     int r;

@@ -13,8 +13,10 @@ enum virt_pool_kind virt_pool_kind(const char *type)
         enum virt_pool_kind kind;
     } types[] = {
         { "dir", VIRT_POOL_FILES }, { "fs", VIRT_POOL_FILES }, { "netfs", VIRT_POOL_FILES },
-        { "vstorage", VIRT_POOL_FILES }, { "logical", VIRT_POOL_DEVICES }, { "disk", VIRT_POOL_DEVICES },
-        { "iscsi", VIRT_POOL_DEVICES }, { "scsi", VIRT_POOL_DEVICES }, { "mpath", VIRT_POOL_DEVICES },
+        { "vstorage", VIRT_POOL_FILES }, { "logical", VIRT_POOL_DEVICES },
+        { "disk", VIRT_POOL_DEVICES },
+        { "iscsi", VIRT_POOL_DEVICES }, { "scsi", VIRT_POOL_DEVICES },
+        { "mpath", VIRT_POOL_DEVICES },
         { "zfs", VIRT_POOL_DEVICES },
     };
 
@@ -40,7 +42,8 @@ static int pool_read(struct virt_xml *xml, struct virt_pool *pool)
     pool->allocation = virt_xml_size(xml, virt_xml_child(root, "allocation"));
     pool->available = virt_xml_size(xml, virt_xml_child(root, "available"));
     if (virt_pool_kind(pool->type) != VIRT_POOL_NETWORK)
-        pool->path = virt_xml_path(xml, virt_xml_child(virt_xml_child(root, "target"), "path"), NULL);
+        pool->path = virt_xml_path(xml, virt_xml_child(virt_xml_child(root, "target"), "path"),
+                                   NULL);
     pool->auditable = pool->path != NULL;
     return 0;
 }

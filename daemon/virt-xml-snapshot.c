@@ -29,7 +29,8 @@ static uint64_t time_read(struct virt_xml *xml, const xmlNode *node)
         return 0;
     errno = 0;
     seconds = strtoull(text, &end, 10);
-    return errno != 0 || *end || seconds > UINT64_MAX / 2 / USEC_PER_SEC ? 0 : seconds * USEC_PER_SEC;
+    return errno != 0 || *end || seconds > UINT64_MAX / 2 / USEC_PER_SEC
+               ? 0 : seconds * USEC_PER_SEC;
 }
 
 /* At most VIRT_DISKS_MAX, the rest is counted. */
@@ -43,13 +44,14 @@ static size_t count_disks(struct virt_xml *xml, const xmlNode *disks)
     return VIRT_DISKS_MAX;
 }
 
-/* ---- snapshots ------------------------------------------------------------------------------------------- */
+/* ---- snapshots ------------------------------------------------------------------------------- */
 
 static enum virt_snapshot_kind kind_read(const xmlNode *node)
 {
-    return virt_xml_attribute_is(node, "snapshot", "internal") ? VIRT_SNAPSHOT_INTERNAL :
-           virt_xml_attribute_is(node, "snapshot", "external") ? VIRT_SNAPSHOT_EXTERNAL :
-           virt_xml_attribute_is(node, "snapshot", "manual") ? VIRT_SNAPSHOT_MANUAL : VIRT_SNAPSHOT_NONE;
+    return virt_xml_attribute_is(node, "snapshot", "internal")   ? VIRT_SNAPSHOT_INTERNAL
+           : virt_xml_attribute_is(node, "snapshot", "external") ? VIRT_SNAPSHOT_EXTERNAL
+           : virt_xml_attribute_is(node, "snapshot", "manual")   ? VIRT_SNAPSHOT_MANUAL
+                                                                 : VIRT_SNAPSHOT_NONE;
 }
 
 static char *source_path(struct virt_xml *xml, const xmlNode *disk)
@@ -65,7 +67,8 @@ static char *path_before(struct virt_xml *xml, const xmlNode *domain, const char
 {
     const xmlNode *devices = virt_xml_child(domain, "devices");
 
-    for (const xmlNode *disk = virt_xml_child(devices, "disk"); disk; disk = virt_xml_next(disk, "disk")) {
+    for (const xmlNode *disk = virt_xml_child(devices, "disk"); disk;
+         disk = virt_xml_next(disk, "disk")) {
         char *path;
 
         if (virt_xml_attribute_is(virt_xml_child(disk, "target"), "dev", name))
@@ -85,7 +88,8 @@ static int compare_snapshot_disks(const void *a, const void *b)
     return strcmp(disk_a->target, disk_b->target);
 }
 
-static int snapshot_read_disks(struct virt_xml *xml, const xmlNode *root, struct virt_snapshot *snapshot)
+static int snapshot_read_disks(struct virt_xml *xml, const xmlNode *root,
+                               struct virt_snapshot *snapshot)
 {
     const xmlNode *disks = virt_xml_child(root, "disks"), *domain = virt_xml_child(root, "domain");
     size_t n = count_disks(xml, disks);
@@ -114,7 +118,8 @@ static int snapshot_read_disks(struct virt_xml *xml, const xmlNode *root, struct
 
 static int snapshot_read(struct virt_xml *xml, struct virt_snapshot *snapshot)
 {
-    const xmlNode *root = xmlDocGetRootElement(xml->document), *memory = virt_xml_child(root, "memory");
+    const xmlNode *root = xmlDocGetRootElement(xml->document),
+                  *memory = virt_xml_child(root, "memory");
     enum virt_snapshot_kind kind = kind_read(memory);
 
     snapshot->name = virt_xml_text(xml, virt_xml_child(root, "name"));
@@ -123,7 +128,8 @@ static int snapshot_read(struct virt_xml *xml, struct virt_snapshot *snapshot)
     snapshot->parent = virt_xml_text(xml, virt_xml_child(virt_xml_child(root, "parent"), "name"));
     snapshot->created = time_read(xml, virt_xml_child(root, "creationTime"));
     snapshot->memory_internal = kind == VIRT_SNAPSHOT_INTERNAL;
-    snapshot->memory_path = kind == VIRT_SNAPSHOT_EXTERNAL ? virt_xml_path(xml, memory, "file") : NULL;
+    snapshot->memory_path = kind == VIRT_SNAPSHOT_EXTERNAL ? virt_xml_path(xml, memory, "file")
+                                                           : NULL;
     return snapshot_read_disks(xml, root, snapshot);
 }
 
@@ -146,7 +152,7 @@ int virt_xml_snapshot(const char *text, struct virt_snapshot *ret_snapshot, uint
     return 0;
 }
 
-/* ---- checkpoints ----------------------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static int compare_checkpoint_disks(const void *a, const void *b)
 {
@@ -157,7 +163,8 @@ static int compare_checkpoint_disks(const void *a, const void *b)
 
 static int checkpoint_read(struct virt_xml *xml, struct virt_checkpoint *checkpoint)
 {
-    const xmlNode *root = xmlDocGetRootElement(xml->document), *disks = virt_xml_child(root, "disks");
+    const xmlNode *root = xmlDocGetRootElement(xml->document),
+                  *disks = virt_xml_child(root, "disks");
     size_t n = count_disks(xml, disks);
 
     checkpoint->name = virt_xml_text(xml, virt_xml_child(root, "name"));
@@ -181,11 +188,13 @@ static int checkpoint_read(struct virt_xml *xml, struct virt_checkpoint *checkpo
         if (virt_xml_attribute_is(node, "checkpoint", "bitmap"))
             disk->bitmap = virt_xml_attribute(xml, node, "bitmap");
     }
-    qsort(checkpoint->disks, checkpoint->n_disks, sizeof(*checkpoint->disks), compare_checkpoint_disks);
+    qsort(checkpoint->disks, checkpoint->n_disks, sizeof(*checkpoint->disks),
+          compare_checkpoint_disks);
     return 0;
 }
 
-int virt_xml_checkpoint(const char *text, struct virt_checkpoint *ret_checkpoint, uint64_t *ret_left_out)
+int virt_xml_checkpoint(const char *text, struct virt_checkpoint *ret_checkpoint,
+                        uint64_t *ret_left_out)
 {
     _cleanup_(virt_xml_close) struct virt_xml xml = { 0 };
     _cleanup_(virt_checkpoint_done) struct virt_checkpoint checkpoint = { 0 };
@@ -204,11 +213,12 @@ int virt_xml_checkpoint(const char *text, struct virt_checkpoint *ret_checkpoint
     return 0;
 }
 
-/* ---- a backup under way ---------------------------------------------------------------------------------- */
+/* ---- a backup under way ---------------------------------------------------------------------- */
 
 int virt_xml_backup(const char *text, char ***ret_files)
 {
-    static const char *const ends[] = { "target", "scratch" }, *const attributes[] = { "file", "dev" };
+    static const char *const ends[] = { "target", "scratch" }, *const attributes[] = { "file",
+                                                                                       "dev" };
     _cleanup_(virt_xml_close) struct virt_xml xml = { 0 };
     _cleanup_(strv_freep) char **files = NULL;
     const xmlNode *disks;
@@ -223,9 +233,11 @@ int virt_xml_backup(const char *text, char ***ret_files)
     files = calloc(n * ELEMENTSOF(ends) * ELEMENTSOF(attributes) + 1, sizeof(*files));
     if (!files)
         return -ENOMEM;
-    for (const xmlNode *disk = virt_xml_child(disks, "disk"); disk && n-- > 0; disk = virt_xml_next(disk, "disk"))
+    for (const xmlNode *disk = virt_xml_child(disks, "disk"); disk && n-- > 0;
+         disk = virt_xml_next(disk, "disk"))
         for (size_t i = 0; i < ELEMENTSOF(ends) * ELEMENTSOF(attributes); i++) {
-            files[n_files] = virt_xml_path(&xml, virt_xml_child(disk, ends[i / 2]), attributes[i % 2]);
+            files[n_files] = virt_xml_path(&xml, virt_xml_child(disk, ends[i / 2]),
+                                           attributes[i % 2]);
             n_files += files[n_files] != NULL;
         }
     if (xml.no_memory)

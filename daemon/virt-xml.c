@@ -9,7 +9,8 @@
 #include "lib/cleanup.h"
 
 /* No entity of the document's own making is ever looked at: libvirt writes none. */
-static void on_document_type(void *context, const xmlChar *name, const xmlChar *id, const xmlChar *uri)
+static void on_document_type(void *context, const xmlChar *name, const xmlChar *id,
+                             const xmlChar *uri)
 {
     xmlParserCtxt *parser = context;
 
@@ -34,7 +35,8 @@ int virt_xml_open(const char *text, const char *root, struct virt_xml *ret_xml)
     parser->sax->error = NULL;
     parser->sax->serror = NULL;
     document = xmlCtxtReadMemory(parser, text, (int)n, NULL, NULL,
-                                 XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING | XML_PARSE_COMPACT);
+                                 XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
+                                     XML_PARSE_COMPACT);
     no_memory = parser->errNo == XML_ERR_NO_MEMORY;
     xmlFreeParserCtxt(parser);
     if (!document)
@@ -55,7 +57,8 @@ void virt_xml_close(struct virt_xml *xml)
 
 bool virt_xml_is(const xmlNode *node, const char *name)
 {
-    return node && node->type == XML_ELEMENT_NODE && !node->ns && strcmp((const char *)node->name, name) == 0;
+    return node && node->type == XML_ELEMENT_NODE && !node->ns &&
+           strcmp((const char *)node->name, name) == 0;
 }
 
 static const xmlNode *find(const xmlNode *node, const char *name)
@@ -94,7 +97,8 @@ static char *text_take(struct virt_xml *xml, xmlChar *taken)
 
 static const xmlAttr *attribute_find(const xmlNode *node, const char *name)
 {
-    for (const xmlAttr *attribute = node ? node->properties : NULL; attribute; attribute = attribute->next)
+    for (const xmlAttr *attribute = node ? node->properties : NULL; attribute;
+         attribute = attribute->next)
         if (!attribute->ns && strcmp((const char *)attribute->name, name) == 0)
             return attribute;
     return NULL;
@@ -138,7 +142,8 @@ bool virt_xml_attribute_is(const xmlNode *node, const char *name, const char *va
     const xmlAttr *attribute = attribute_find(node, name);
 
     return attribute && attribute->children && attribute->children->type == XML_TEXT_NODE &&
-           attribute->children->content && strcmp((const char *)attribute->children->content, value) == 0;
+           attribute->children->content &&
+           strcmp((const char *)attribute->children->content, value) == 0;
 }
 
 uint64_t virt_xml_size(struct virt_xml *xml, const xmlNode *node)
@@ -147,11 +152,14 @@ uint64_t virt_xml_size(struct virt_xml *xml, const xmlNode *node)
         const char *name;
         uint64_t bytes;
     } units[] = {
-        { "b", 1 }, { "bytes", 1 }, { "KB", 1000 }, { "k", 1 << 10 }, { "KiB", 1 << 10 }, { "MB", 1000000 },
-        { "M", 1 << 20 }, { "MiB", 1 << 20 }, { "GB", 1000000000 }, { "G", 1 << 30 }, { "GiB", 1 << 30 },
+        { "b", 1 }, { "bytes", 1 }, { "KB", 1000 }, { "k", 1 << 10 }, { "KiB", 1 << 10 },
+        { "MB", 1000000 },
+        { "M", 1 << 20 }, { "MiB", 1 << 20 }, { "GB", 1000000000 }, { "G", 1 << 30 },
+        { "GiB", 1 << 30 },
         { "TB", UINT64_C(1000000000000) }, { "T", UINT64_C(1) << 40 }, { "TiB", UINT64_C(1) << 40 },
     };
-    _cleanup_free_ char *text = virt_xml_text(xml, node), *unit = virt_xml_attribute(xml, node, "unit");
+    _cleanup_free_ char *text = virt_xml_text(xml, node),
+                        *unit = virt_xml_attribute(xml, node, "unit");
     uint64_t factor = unit ? 0 : 1, value;
     const char *digits = text;
     char *end;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* libvirt's XML to plain structs. Pure functions of NUL-ended texts, which are hostile: a domain's administrator chose the
- * names and paths in them. Formats: libvirt.org/format.html, formatsnapshot, formatcheckpoint, formatbackup,
- * formatstorage.
+/* libvirt's XML to plain structs. Pure functions of NUL-ended texts, which are hostile: a domain's
+ * administrator chose the names and paths in them. Formats: libvirt.org/format.html,
+ * formatsnapshot, formatcheckpoint, formatbackup, formatstorage.
  *
- * In common: 0, or -EBADMSG (not well-formed, a document type, or another document), -E2BIG, -ENOMEM, and
- * nothing is returned then. What is beyond a limit of virt.h is left out and counted. */
+ * In common: 0, or -EBADMSG (not well-formed, a document type, or another document), -E2BIG,
+ * -ENOMEM, and nothing is returned then. What is beyond a limit of virt.h is left out and
+ * counted. */
 #pragma once
 
 #include <libxml/tree.h>
@@ -17,12 +18,13 @@
 int virt_xml_body(const char *live, const char *defined, struct virt_body **ret_body);
 /* The struct's content is the caller's, for virt_snapshot_done() and the like. */
 int virt_xml_snapshot(const char *xml, struct virt_snapshot *ret_snapshot, uint64_t *ret_left_out);
-int virt_xml_checkpoint(const char *xml, struct virt_checkpoint *ret_checkpoint, uint64_t *ret_left_out);
+int virt_xml_checkpoint(const char *xml, struct virt_checkpoint *ret_checkpoint,
+                        uint64_t *ret_left_out);
 int virt_xml_pool(const char *xml, struct virt_pool *ret_pool);
 /* Files of a backup under way: scratch files and targets. NULL-ended. */
 int virt_xml_backup(const char *xml, char ***ret_files);
 
-/* ---- shared by the files behind it ------------------------------------------------------------------------ */
+/* ---- shared by the files behind it ----------------------------------------------------------- */
 
 /* One document being read; its counters are looked at once, at the end. */
 struct virt_xml {

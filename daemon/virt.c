@@ -57,7 +57,8 @@ struct virt_status *virt_status_unref(struct virt_status *status)
     return NULL;
 }
 
-static int connection_fill(struct virt_connection *connection, const char *uri, const struct virt_part *part)
+static int connection_fill(struct virt_connection *connection, const char *uri,
+                           const struct virt_part *part)
 {
     connection->uri = strdup(uri);
     if (!connection->uri)
@@ -72,7 +73,8 @@ static int connection_fill(struct virt_connection *connection, const char *uri, 
     for (size_t i = 0; i < part->n_records; i++) {
         const struct virt_record *record = part->records[i];
 
-        connection->n_left_out += record->body->n_left_out + (record->snapshots ? record->snapshots->n_left_out : 0) +
+        connection->n_left_out += record->body->n_left_out +
+                                  (record->snapshots ? record->snapshots->n_left_out : 0) +
                                   (record->checkpoints ? record->checkpoints->n_left_out : 0);
     }
     connection->n_left_out += part->pools ? part->pools->n_left_out : 0;
@@ -92,7 +94,8 @@ static void part_fill(struct virt_status *status, size_t connection, const struc
     }
 }
 
-int virt_status_new(char *const *uris, struct virt_part *const *parts, size_t n, struct virt_status **ret_status)
+int virt_status_new(char *const *uris, struct virt_part *const *parts, size_t n,
+                    struct virt_status **ret_status)
 {
     _cleanup_(holder_freep) struct holder *holder = calloc(1, sizeof(*holder));
     size_t n_domains = 0, n_pools = 0;
@@ -131,7 +134,8 @@ bool virt_domain_is_active(const struct virt_domain *domain)
     return domain->id >= 0;
 }
 
-const struct virt_domain *virt_find_domain(const struct virt_status *status, const char *name, bool *ret_ambiguous)
+const struct virt_domain *virt_find_domain(const struct virt_status *status, const char *name,
+                                           bool *ret_ambiguous)
 {
     const struct virt_domain *found = NULL;
     bool ambiguous = false;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The caller's side of qcaudit-files: many requests at once, each answered once, every record checked. */
+/* The caller's side of qcaudit-files: many requests at once, each answered once, every record
+ * checked. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,15 +120,18 @@ static void call_answer(struct files_call *call, int error, int fd, const union 
 {
     _cleanup_close_ int owned = fd;
     const struct files_stat *stat = record ? &record->files_reply.stat : NULL;
-    enum files_use use = record && error == 0 ? (enum files_use)record->files_reply.use : FILES_UNUSED;
+    enum files_use use = record && error == 0 ? (enum files_use)record->files_reply.use
+                                              : FILES_UNUSED;
     struct files_root root;
 
     switch (call->kind) {
     case WIRE_FILES_GET_ROOT:
         if (error == 0) {
             root = (struct files_root){
-                .fsid = record->files_root.fsid, .inode = record->files_root.inode, .device = record->files_root.device,
-                .size = record->files_root.size, .available = record->files_root.available, .network = record->files_root.network,
+                .fsid = record->files_root.fsid, .inode = record->files_root.inode,
+                .device = record->files_root.device,
+                .size = record->files_root.size, .available = record->files_root.available,
+                .network = record->files_root.network,
                 .real_path = wire_text(record, 0),
             };
             memcpy(root.type, record->files_root.type, sizeof(root.type));
@@ -135,13 +139,15 @@ static void call_answer(struct files_call *call, int error, int fd, const union 
         call->done.root(call->userdata, error, error == 0 ? &root : NULL);
         break;
     case WIRE_FILES_OPEN:
-        call->done.open(call->userdata, error, error == 0 ? TAKE_FD(owned) : -1, error == 0 ? stat : NULL, use);
+        call->done.open(call->userdata, error, error == 0 ? TAKE_FD(owned) : -1,
+                        error == 0 ? stat : NULL, use);
         break;
     case WIRE_FILES_PROBE:
         call->done.probe(call->userdata, error, error == 0 ? stat : NULL, use);
         break;
     case WIRE_FILES_RESOLVE:
-        call->done.resolve(call->userdata, error, record ? wire_text(record, 0) : NULL, error == 0 ? stat : NULL);
+        call->done.resolve(call->userdata, error, record ? wire_text(record, 0) : NULL,
+                           error == 0 ? stat : NULL);
         break;
     case WIRE_FILES_WALK:
     case WIRE_FILES_ALLOW:
@@ -188,8 +194,9 @@ static void files_lose(struct files *files, int error)
     files_unref(files);
 }
 
-/* Arms the timer for the oldest request, or for the silence of a walk or of the start. Requests are answered one after
- * the other, so the oldest one's time begins with the answer to the one before it. */
+/* Arms the timer for the oldest request, or for the silence of a walk or of the start. Requests are
+ * answered one after the other, so the oldest one's time begins with the answer to the one before
+ * it. */
 static void arm(struct files *files)
 {
     struct files_call *oldest = TAILQ_FIRST(&files->in_flight);
@@ -244,7 +251,8 @@ static void send_waiting(struct files *files)
 
     while (files->n_in_flight < IN_FLIGHT_MAX && (call = TAILQ_FIRST(&files->waiting))) {
         struct wire_files_request record = {.id = call->id, .kind = call->kind};
-        int r = wire_send(files->socket, WIRE_FILES_REQUEST, &record, call->path, call->reference, -1);
+        int r = wire_send(files->socket, WIRE_FILES_REQUEST, &record, call->path, call->reference,
+                          -1);
 
         if (r == -EAGAIN)
             break;
@@ -258,9 +266,12 @@ static void send_waiting(struct files *files)
         files->n_in_flight++;
         call->sent = now(files);
     }
-    /* none in flight, so no answer would come and send the rest: the socket says when it takes more */
+    /* none in flight, so no answer would come and send the rest: the socket says when it takes
+     * more */
     sd_event_source_set_io_events(files->socket_source,
-                                  EPOLLIN | (files->n_in_flight == 0 && files->n_waiting > 0 ? EPOLLOUT : 0));
+                                  EPOLLIN |
+                                      (files->n_in_flight == 0 && files->n_waiting > 0 ? EPOLLOUT
+                                                                                       : 0));
     arm(files);
 }
 
@@ -268,25 +279,30 @@ static bool stat_is_valid(const struct files_stat *stat)
 {
     return stat->type <= FILES_OTHER &&
            (stat->alignment == UINT32_MAX || (stat->alignment & (stat->alignment - 1)) == 0) &&
-           stat->verity_size <= FILES_VERITY_MAX && (stat->verity_algorithm == 0) == (stat->verity_size == 0);
+           stat->verity_size <= FILES_VERITY_MAX &&
+           (stat->verity_algorithm == 0) == (stat->verity_size == 0);
 }
 
 /* Is path the root or below it? */
 static bool path_is_below(const struct files *files, const char *path)
 {
     return strncmp(path, files->root, files->root_length) == 0 &&
-           (path[files->root_length] == '\0' || path[files->root_length] == '/' || files->root_length == 1);
+           (path[files->root_length] == '\0' || path[files->root_length] == '/' ||
+            files->root_length == 1);
 }
 
 static int take_files_record(struct files *files, const union wire_record *record)
 {
     const struct wire_files_record *w = &record->files_record;
     struct files_record told = {
-        .event = (enum files_event)w->event, .path = wire_text(record, 0), .error = (int)w->error, .stat = w->stat,
+        .event = (enum files_event)w->event, .path = wire_text(record, 0), .error = (int)w->error,
+        .stat = w->stat,
     };
 
     if (w->event > FILES_EVENT_UNMOUNTED || !told.path || !path_is_below(files, told.path) ||
-        !wire_error_is_valid(w->error) || (w->error != 0) != (w->event == FILES_EVENT_ERROR || w->event == FILES_EVENT_WATCHES_EXHAUSTED) ||
+        !wire_error_is_valid(w->error) ||
+        (w->error != 0) !=
+            (w->event == FILES_EVENT_ERROR || w->event == FILES_EVENT_WATCHES_EXHAUSTED) ||
         !stat_is_valid(&w->stat))
         return -EBADMSG;
     files->options.record(files->options.userdata, files, &told);
@@ -298,7 +314,8 @@ static int take_walked(struct files *files, const struct wire_files_walked *w)
     if (!files->walking || !wire_error_is_valid(w->error))
         return -EBADMSG;
     files->walking = false;
-    files->options.walked(files->options.userdata, files, (int)w->error, w->n_files, w->n_directories);
+    files->options.walked(files->options.userdata, files, (int)w->error, w->n_files,
+                          w->n_directories);
     return 0;
 }
 
@@ -312,18 +329,22 @@ static bool reply_is_valid(const struct files_call *call, const union wire_recor
     if (record->header.type == WIRE_FILES_ROOT) {
         const struct wire_files_root *root = &record->files_root;
 
-        return call->kind == WIRE_FILES_GET_ROOT && root->network <= 1 && (root->error != 0 || wire_text(record, 0)) &&
-               memchr(root->type, '\0', sizeof(root->type)) && text_is_safe(root->type, strlen(root->type));
+        return call->kind == WIRE_FILES_GET_ROOT && root->network <= 1 &&
+               (root->error != 0 || wire_text(record, 0)) &&
+               memchr(root->type, '\0', sizeof(root->type)) &&
+               text_is_safe(root->type, strlen(root->type));
     }
     if (call->kind == WIRE_FILES_GET_ROOT || w->use > FILES_WRITER || !stat_is_valid(&w->stat) ||
         (fd >= 0) != (call->kind == WIRE_FILES_OPEN && w->error == 0))
         return false;
-    return call->kind == WIRE_FILES_RESOLVE ? w->error != 0 || wire_text(record, 0) : !wire_text(record, 0);
+    return call->kind == WIRE_FILES_RESOLVE ? w->error != 0 || wire_text(record, 0)
+                                            : !wire_text(record, 0);
 }
 
 /* id and error lie at the same place in both kinds of answers. */
 _Static_assert(offsetof(struct wire_files_root, id) == offsetof(struct wire_files_reply, id), "id");
-_Static_assert(offsetof(struct wire_files_root, error) == offsetof(struct wire_files_reply, error), "error");
+_Static_assert(offsetof(struct wire_files_root, error) == offsetof(struct wire_files_reply, error),
+               "error");
 
 static int take_reply(struct files *files, const union wire_record *record, int fd)
 {
@@ -384,7 +405,8 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
             r = -ECHILD;
         else if (r > 0)
             files->last_record = now(files);
-        for (const union wire_record *record = &packet; r >= 0 && record && !files->freed && !files->lost; i++) {
+        for (const union wire_record *record = &packet;
+             r >= 0 && record && !files->freed && !files->lost; i++) {
             r = take_record(files, record, received);
             record = wire_next(&packet, size, record);
         }
@@ -396,11 +418,13 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
     return 0;
 }
 
-/* Tells the helper what it is for; both of its ends are buffered and empty, so this does not wait. */
+/* Tells the helper what it is for; both of its ends are buffered and empty, so this does not
+ * wait. */
 static int configure(struct files *files, const struct files_options *options)
 {
     struct wire_configure_files record = {
-        .recursive = options->recursive, .watch = options->watch, .of_devices = options->devices != NULL,
+        .recursive = options->recursive, .watch = options->watch,
+        .of_devices = options->devices != NULL,
     };
     struct wire_empty empty = {0};
     int r;
@@ -410,7 +434,8 @@ static int configure(struct files *files, const struct files_options *options)
         record.n_allowed_roots++;
     r = wire_send(files->socket, WIRE_CONFIGURE_FILES, &record, files->root, NULL, -1);
     for (size_t i = 0; i < record.n_allowed_roots && r == 0; i++)
-        r = wire_send(files->socket, WIRE_ALLOWED_ROOT, &empty, options->allowed_roots[i], NULL, -1);
+        r = wire_send(files->socket, WIRE_ALLOWED_ROOT, &empty, options->allowed_roots[i], NULL,
+                      -1);
     return r;
 }
 
@@ -420,7 +445,8 @@ static int start_process(struct files *files, const struct files_options *option
     int pidfd, r;
 
     if (options->launcher_fd < 0)
-        return process_start(files->event, options->program, theirs, on_ended, files, &files->process);
+        return process_start(files->event, options->program, theirs, on_ended, files,
+                             &files->process);
     r = launcher_launch(options->launcher_fd, now(files) ^ (uintptr_t)files, theirs, &pid, &pidfd);
     if (r < 0)
         return r;
@@ -428,8 +454,8 @@ static int start_process(struct files *files, const struct files_options *option
 }
 
 /* Queues a call with copies of its texts. */
-static int call_new(struct files *files, enum wire_files_kind kind, const char *path, const char *reference,
-                    void *userdata, struct files_call **ret_call)
+static int call_new(struct files *files, enum wire_files_kind kind, const char *path,
+                    const char *reference, void *userdata, struct files_call **ret_call)
 {
     _cleanup_(files_call_freep) struct files_call *call = NULL;
 
@@ -519,7 +545,8 @@ int files_start(sd_event *event, const struct files_options *options, struct fil
     if (r == 0)
         r = sd_event_add_io(event, &files->socket_source, files->socket, EPOLLIN, on_socket, files);
     if (r >= 0)
-        r = sd_event_add_time(event, &files->timer, CLOCK_MONOTONIC, UINT64_MAX, 10000, on_timer, files);
+        r = sd_event_add_time(event, &files->timer, CLOCK_MONOTONIC, UINT64_MAX, 10000, on_timer,
+                              files);
     if (r >= 0)
         /* what has arrived in time counts, even when the loop comes late */
         r = sd_event_source_set_priority(files->timer, SD_EVENT_PRIORITY_NORMAL + 20);
@@ -603,8 +630,8 @@ int files_probe(struct files *files, const char *path, files_probe_fn done, void
     return 0;
 }
 
-int files_resolve(struct files *files, const char *image_path, const char *reference, files_resolve_fn done,
-                  void *userdata)
+int files_resolve(struct files *files, const char *image_path, const char *reference,
+                  files_resolve_fn done, void *userdata)
 {
     struct files_call *call;
     int r = call_new(files, WIRE_FILES_RESOLVE, image_path, reference, userdata, &call);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The caller's side of qcaudit-worker: one audit at a time, each answer checked, every deadline kept. */
+/* The caller's side of qcaudit-worker: one audit at a time, each answer checked, every deadline
+ * kept. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,11 +18,14 @@
 #define DEADLINE_DEFAULT (60 * USEC)
 #define TOTAL_DEADLINE_DEFAULT (6 * 3600 * USEC)
 #define CANCEL_GRACE (2 * USEC)     /* to end by itself after a cancel */
-#define DEATH_GRACE (2 * USEC)      /* to die of SIGKILL; one that reads from a hung file system does not */
-#define QUESTIONS_MAX (2 * WIRE_LAYERS_MAX + 2)     /* of one audit: a parent and a data file of each layer, and one more */
+#define DEATH_GRACE (2 * USEC)      /* to die of SIGKILL; one that reads from a hung file system
+                                     * does not */
+#define QUESTIONS_MAX (2 * WIRE_LAYERS_MAX + 2)     /* of one audit: a parent and a data file of
+                                                     * each layer, and one more */
 #define PROGRESS_BURST 100          /* records of progress at once, and per second */
-#define DIGEST_FLAGS (WORKER_METADATA_DIGEST | WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS | \
-                      WORKER_LAYER_DIGEST)
+#define DIGEST_FLAGS                                                                               \
+    (WORKER_METADATA_DIGEST | WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS |  \
+     WORKER_LAYER_DIGEST)
 #define RECORDS_PER_DISPATCH 64     /* before the loop turns to others */
 
 struct worker {
@@ -35,7 +39,8 @@ struct worker {
     unsigned images, images_max;
     bool no_digests;
     bool ready;                     /* it said so: it started */
-    char failure[sizeof(((struct qca_error *)NULL)->text)];     /* why it could not start, by its own words */
+    char failure[sizeof(((struct qca_error *)NULL)->text)];     /* why it could not start, by its
+                                                                 * own words */
     bool anomaly;
     bool ended;
 
@@ -124,7 +129,8 @@ static void arm(struct worker *worker)
     uint64_t total = worker->started + request->total_deadline_usec;
     uint64_t at = silence < total ? silence : total;
 
-    if (worker->kill_at > 0 && (worker->kill_error != 0 || worker->question_open || worker->kill_at < at))
+    if (worker->kill_at > 0 &&
+        (worker->kill_error != 0 || worker->question_open || worker->kill_at < at))
         at = worker->kill_at;
     else if (worker->question_open) {
         sd_event_source_set_enabled(worker->timer, SD_EVENT_OFF);
@@ -195,20 +201,22 @@ static bool progress_is_excessive(struct worker *worker)
 /* A chain needs parents and data files, a layer its data file. */
 static bool question_is_due(const struct worker *worker, uint32_t kind)
 {
-    return worker->request.flags & (kind == QCA_REFERENCE_DATA_FILE ? WORKER_CHAIN | WORKER_LAYER_DIGEST | WORKER_DATA_FILE
-                                                                          : WORKER_CHAIN);
+    return worker->request.flags &
+           (kind == QCA_REFERENCE_DATA_FILE ? WORKER_CHAIN | WORKER_LAYER_DIGEST | WORKER_DATA_FILE
+                                            : WORKER_CHAIN);
 }
 
 static int take_question(struct worker *worker, const union wire_record *record)
 {
     struct worker_question question = {
         .id = record->question.id, .kind = (enum qca_reference_kind)record->question.kind,
-        .layer = record->question.layer, .name = wire_text(record, 0), .format = wire_text(record, 1),
+        .layer = record->question.layer, .name = wire_text(record, 0),
+        .format = wire_text(record, 1),
     };
 
-    if (worker->question_open || !question_is_due(worker, record->question.kind) || !question.name ||
-        record->question.kind > QCA_REFERENCE_DATA_FILE || question.layer >= WIRE_LAYERS_MAX ||
-        ++worker->questions > QUESTIONS_MAX)
+    if (worker->question_open || !question_is_due(worker, record->question.kind) ||
+        !question.name || record->question.kind > QCA_REFERENCE_DATA_FILE ||
+        question.layer >= WIRE_LAYERS_MAX || ++worker->questions > QUESTIONS_MAX)
         return -EBADMSG;
     worker->question_open = true;
     worker->question_id = question.id;
@@ -223,8 +231,9 @@ static int take_blocks(struct worker *worker, const struct wire_blocks *record)
 {
     uint64_t last = UINT64_MAX / QCA_BLOCK_SIZE;
 
-    if (!(worker->request.flags & WORKER_BLOCK_DIGESTS) || record->first < worker->next_block || record->n == 0 ||
-        record->first > last || record->n > last - record->first || record->zero > 1 || record->unallocated > record->zero ||
+    if (!(worker->request.flags & WORKER_BLOCK_DIGESTS) || record->first < worker->next_block ||
+        record->n == 0 || record->first > last || record->n > last - record->first ||
+        record->zero > 1 || record->unallocated > record->zero ||
         (!record->zero && record->n > WIRE_BLOCKS_PER_RECORD))
         return -EBADMSG;
     worker->next_block = record->first + record->n;
@@ -240,8 +249,8 @@ static int take_failed(struct worker *worker, const union wire_record *record)
 
     if (!step || !text_is_safe(step, strlen(step)) || !wire_error_is_valid(record->failed.error))
         return -EBADMSG;
-    snprintf(worker->failure, sizeof(worker->failure), "the worker could not start: %.100s: %s", step,
-             strerrordesc_np((int)-record->failed.error) ?: "unknown error");
+    snprintf(worker->failure, sizeof(worker->failure), "the worker could not start: %.100s: %s",
+             step, strerrordesc_np((int)-record->failed.error) ?: "unknown error");
     return 0;
 }
 
@@ -264,7 +273,8 @@ static int take_record(struct worker *worker, const union wire_record *record)
         if (progress_is_excessive(worker) || record->progress.done > record->progress.total)
             return -EBADMSG;
         if (worker->request.progress && !worker->cancelled)
-            worker->request.progress(worker->request.userdata, record->progress.done, record->progress.total);
+            worker->request.progress(worker->request.userdata, record->progress.done,
+                                     record->progress.total);
         return 0;
     case WIRE_QUESTION:
         return take_question(worker, record);
@@ -290,7 +300,8 @@ static int on_socket(sd_event_source *source, int fd, uint32_t revents, void *us
     union wire_record record;
 
     worker->n_ref++;
-    for (unsigned i = 0; i < RECORDS_PER_DISPATCH && !worker->freed && worker->kill_error == 0; i++) {
+    for (unsigned i = 0; i < RECORDS_PER_DISPATCH && !worker->freed && worker->kill_error == 0;
+         i++) {
         int received = -1, r;
 
         r = wire_receive(worker->socket, WIRE_WORKER, &record, &received);
@@ -346,9 +357,11 @@ int worker_start(sd_event *event, const struct worker_options *options, struct w
     if (r == 0)
         r = wire_send(worker->socket, WIRE_CONFIGURE_WORKER, &configuration, NULL, NULL, -1);
     if (r == 0 || r == -EPIPE)      /* it ended already, which is told by on_ended() */
-        r = sd_event_add_io(event, &worker->socket_source, worker->socket, EPOLLIN, on_socket, worker);
+        r = sd_event_add_io(event, &worker->socket_source, worker->socket, EPOLLIN, on_socket,
+                            worker);
     if (r >= 0)
-        r = sd_event_add_time(event, &worker->timer, CLOCK_MONOTONIC, UINT64_MAX, 10000, on_timer, worker);
+        r = sd_event_add_time(event, &worker->timer, CLOCK_MONOTONIC, UINT64_MAX, 10000, on_timer,
+                              worker);
     if (r >= 0)
         /* what has arrived in time counts, even when the loop comes late */
         r = sd_event_source_set_priority(worker->timer, SD_EVENT_PRIORITY_NORMAL + 20);
@@ -376,8 +389,10 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
 {
     size_t max_issues = request->max_issues ? request->max_issues : 1000;
     struct wire_request record = {
-        .id = request->id, .format = request->format, .flags = request->flags, .read_budget = request->read_budget,
-        .algorithms = request->algorithms, .alignment = request->alignment, .first_block = request->first_block,
+        .id = request->id, .format = request->format, .flags = request->flags,
+        .read_budget = request->read_budget,
+        .algorithms = request->algorithms, .alignment = request->alignment,
+        .first_block = request->first_block,
     };
     _cleanup_(report_receiver_freep) struct report_receiver *receiver = NULL;
     int r;
@@ -424,7 +439,8 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     return 0;
 }
 
-int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd, const struct qca_file_id *id)
+int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd,
+                  const struct qca_file_id *id)
 {
     struct wire_answer record = {.question = question_id, .error = error};
     uint64_t usec;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The caller's side of the two helpers: starts them, checks every record, keeps deadlines, never blocks.
+/* The caller's side of the two helpers: starts them, checks every record, keeps deadlines, never
+ * blocks.
  *
- * All calls return at once; answers come by callback from the sd-event loop, exactly one per request,
- * also when the helper ends, hangs or lies. No callback runs before the call that asked returned.
- * Every pointer handed to a callback is valid during it only, unless said otherwise. */
+ * All calls return at once; answers come by callback from the sd-event loop, exactly one per
+ * request, also when the helper ends, hangs or lies. No callback runs before the call that asked
+ * returned. Every pointer handed to a callback is valid during it only, unless said otherwise. */
 #pragma once
 
 #include <sys/types.h>
@@ -21,8 +22,9 @@ struct worker_options {
     unsigned images_max;            /* worker_exhausted() from then on; 0 is 64 */
     bool idle_io;                   /* idle I/O class and lowest CPU priority */
     bool no_digests;                /* none will be asked for: it starts sooner */
-    unsigned threads;               /* for checks and content digests, up to QCA_THREADS_MAX; 0 is 1. With idle_io, those
-                                       beyond the first only read ahead, for WORKER_DIRECT */
+    unsigned threads;               /* for checks and content digests, up to QCA_THREADS_MAX; 0
+                                     * is 1. With idle_io, those beyond the first only read
+                                     * ahead, for WORKER_DIRECT */
 };
 
 int worker_start(sd_event *event, const struct worker_options *options, struct worker **ret_worker);
@@ -32,25 +34,32 @@ pid_t worker_pid(const struct worker *worker);
 /* True once it must not be given another image: images_max reached, ended, or any anomaly. */
 bool worker_exhausted(const struct worker *worker);
 
-/* Layers of the longest chain that a worker goes down; and of one that it reads as the guest does, for which all of
- * them stay open. */
+/* Layers of the longest chain that a worker goes down; and of one that it reads as the guest does,
+ * for which all of them stay open. */
 #define CLIENT_LAYERS_MAX 10000
 #define CLIENT_OPEN_LAYERS_MAX 2000
 
 enum worker_flags {
     WORKER_CHECK = 1 << 0,          /* run the check, not only open */
-    WORKER_CHAIN = 1 << 1,          /* open all parents (asks for them); not opened is then an error */
-    WORKER_CHECK_LAYERS = 1 << 2,   /* with WORKER_CHAIN: check every layer, of a broken chain those down to the break */
+    WORKER_CHAIN = 1 << 1,          /* open all parents (asks for them); not opened is then an
+                                     * error */
+    WORKER_CHECK_LAYERS = 1 << 2,   /* with WORKER_CHAIN: check every layer, of a broken chain
+                                     * those down to the break */
     WORKER_METADATA_DIGEST = 1 << 3,
     WORKER_SCALAR = 1 << 4,         /* no vector instructions */
     WORKER_DEEP = 1 << 5,           /* inflate every compressed cluster, look for holes */
-    WORKER_FILE_DIGEST = 1 << 6,    /* of the container; alone, the file is not opened as an image */
+    WORKER_FILE_DIGEST = 1 << 6,    /* of the container; alone, the file is not opened as an
+                                     * image */
     WORKER_CONTENT_DIGEST = 1 << 7, /* with WORKER_CHAIN: of what the guest sees */
-    WORKER_BLOCK_DIGESTS = 1 << 8,  /* with WORKER_CONTENT_DIGEST or WORKER_LAYER_DIGEST: tells those of its blocks, too */
-    WORKER_LAYER_DIGEST = 1 << 9,   /* of the guest's data in the image alone, its parents not opened, as it is stored when
-                                       it is encrypted; asks for a data file. Not with WORKER_CHAIN */
-    WORKER_DIRECT = 1 << 10,        /* reads everything past the page cache, and leaves that as it was */
-    WORKER_DATA_FILE = 1 << 12,     /* without WORKER_CHAIN: asks for the data file alone, and goes on without it */
+    WORKER_BLOCK_DIGESTS = 1 << 8,  /* with WORKER_CONTENT_DIGEST or WORKER_LAYER_DIGEST: tells
+                                     * those of its blocks, too */
+    WORKER_LAYER_DIGEST = 1 << 9,   /* of the guest's data in the image alone, its parents not
+                                     * opened, as it is stored when it is encrypted; asks for a
+                                     * data file. Not with WORKER_CHAIN */
+    WORKER_DIRECT = 1 << 10,        /* reads everything past the page cache, and leaves that as
+                                     * it was */
+    WORKER_DATA_FILE = 1 << 12,     /* without WORKER_CHAIN: asks for the data file alone, and
+                                     * goes on without it */
 };
 
 struct worker_question {
@@ -66,33 +75,40 @@ struct worker_request {
     struct qca_file_id id;          /* of the image, for loops */
     enum qca_format format;         /* QCA_FORMAT_UNKNOWN probes */
     unsigned flags;                 /* enum worker_flags */
-    uint64_t deadline_usec;         /* without any record (progress counts) for so long: killed; 0 is 60 s */
+    uint64_t deadline_usec;         /* without any record (progress counts) for so long: killed;
+                                     * 0 is 60 s */
     uint64_t total_deadline_usec;   /* killed after so long in all; 0 is 6 h */
     uint64_t read_budget;           /* bytes per second, 0 unlimited */
     size_t max_issues;              /* over all layers; 0 is 1,000; at most 10,000 */
     unsigned algorithms;            /* QCA_DIGEST_*, beside SHA-256, for WORKER_FILE_DIGEST */
     uint32_t alignment;             /* WORKER_DIRECT: as in struct files_stat */
-    uint64_t first_block;           /* WORKER_LAYER_DIGEST: goes on from here, as struct qca_digest_options says */
-    const char *snapshot;           /* WORKER_CONTENT_DIGEST: of this internal snapshot; NULL: of what is active */
-    /* Must be answered by worker_answer(), now or later; the deadline stands still meanwhile. NULL: all refused. */
+    uint64_t first_block;           /* WORKER_LAYER_DIGEST: goes on from here, as struct
+                                     * qca_digest_options says */
+    const char *snapshot;           /* WORKER_CONTENT_DIGEST: of this internal snapshot; NULL: of
+                                     * what is active */
+    /* Must be answered by worker_answer(), now or later; the deadline stands still meanwhile. NULL:
+     * all refused. */
     void (*question)(void *userdata, struct worker *worker, const struct worker_question *question);
     void (*progress)(void *userdata, uint64_t done, uint64_t total);        /* may be NULL */
     /* As of struct qca_digest_options; needed for WORKER_BLOCK_DIGESTS. */
-    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                   bool unallocated);
     /* The report is the callee's, to be freed by audit_report_free(). */
     void (*done)(void *userdata, struct worker *worker, struct audit_report *report);
     void *userdata;
 };
 
-/* -EBUSY while another request is under way, -ESTALE when exhausted, -EINVAL for a digest of a worker without,
- * or flags without what they need. */
+/* -EBUSY while another request is under way, -ESTALE when exhausted, -EINVAL for a digest of a
+ * worker without, or flags without what they need. */
 int worker_audit(struct worker *worker, const struct worker_request *request);
 /* fd (duplicated) and id when error is 0; else -errno as qca_resolve_fn's. */
-int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd, const struct qca_file_id *id);
-/* For the request under way: reads nothing while paused, and no more than read_budget bytes per second (0: unlimited)
- * when it reads. The deadlines hold on: a worker that waits says so. */
+int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd,
+                  const struct qca_file_id *id);
+/* For the request under way: reads nothing while paused, and no more than read_budget bytes per
+ * second (0: unlimited) when it reads. The deadlines hold on: a worker that waits says so. */
 void worker_pace(struct worker *worker, bool paused, uint64_t read_budget);
-/* Stops the request under way: done comes with -ECANCELED, and the worker is exhausted if it does not end soon. */
+/* Stops the request under way: done comes with -ECANCELED, and the worker is exhausted if it does
+ * not end soon. */
 void worker_cancel(struct worker *worker);
 
 /* ---- qcaudit-files ------------------------------------------------------------------------ */
@@ -110,14 +126,17 @@ struct files_stat {
     uint64_t fsid;                  /* the file system, stable over mounts where it can be had */
     uint64_t inode;
     int64_t btime;                  /* birth, 0 when the file system does not tell */
-    uint64_t device;                /* st_dev: for "one reader per backing device" alone, never identity */
+    uint64_t device;                /* st_dev: for "one reader per backing device" alone, never
+                                     * identity */
     uint64_t size;                  /* bytes */
     uint64_t allocated;             /* bytes on disk */
     int64_t mtime, ctime;
     uint32_t mode, uid, gid, links;
-    uint32_t alignment;             /* bytes that O_DIRECT wants offset, length and memory aligned to; 0: the kernel does
-                                       not tell; UINT32_MAX: no such reads. Of files that were opened */
-    /* fs-verity's measure (FS_IOC_MEASURE_VERITY) of files that were opened; algorithm and size 0: it has none. */
+    uint32_t alignment;             /* bytes that O_DIRECT wants offset, length and memory
+                                     * aligned to; 0: the kernel does not tell; UINT32_MAX: no
+                                     * such reads. Of files that were opened */
+    /* fs-verity's measure (FS_IOC_MEASURE_VERITY) of files that were opened; algorithm and size 0:
+     * it has none. */
     uint16_t verity_algorithm;      /* FS_VERITY_HASH_ALG_* */
     uint16_t verity_size;           /* bytes of verity */
     uint8_t verity[FILES_VERITY_MAX];
@@ -126,11 +145,13 @@ struct files_stat {
 enum files_event {
     FILES_EVENT_APPEARED,           /* walked, created or moved in: stat is set */
     FILES_EVENT_CHANGED,            /* closed after writing, attributes: stat is set */
-    FILES_EVENT_VANISHED,           /* deleted or moved out; a directory: with everything below it */
+    FILES_EVENT_VANISHED,           /* deleted or moved out; a directory: with everything below
+                                     * it */
     FILES_EVENT_ERROR,              /* this one path could not be looked at: error is set */
     FILES_EVENT_OVERFLOW,           /* the kernel lost events: walk again */
-    FILES_EVENT_WATCHES_EXHAUSTED,  /* only timed walks see changes below path; error: -ENOSPC, max_user_watches of
-                                       fs.inotify; -EMFILE, max_user_instances; or another */
+    FILES_EVENT_WATCHES_EXHAUSTED,  /* only timed walks see changes below path; error: -ENOSPC,
+                                     * max_user_watches of fs.inotify; -EMFILE,
+                                     * max_user_instances; or another */
     FILES_EVENT_UNMOUNTED,          /* the root is gone, or another file system lies on it */
 };
 
@@ -146,35 +167,43 @@ struct files;
 struct files_options {
     const char *program;            /* path of qcaudit-files */
     const char *root;               /* the datastore's directory */
-    const char *const *allowed_roots;   /* NULL-ended: references may lead there (all datastores' roots) */
-    const char *const *devices;     /* NULL, or NULL-ended: paths below root, which is /dev then: these block devices are
-                                     * all there is, and all that is opened but for allowed_roots */
+    const char *const *allowed_roots;   /* NULL-ended: references may lead there (all datastores'
+                                         * roots) */
+    const char *const *devices;     /* NULL, or NULL-ended: paths below root, which is /dev then:
+                                     * these block devices are all there is, and all that is
+                                     * opened but for allowed_roots */
     bool recursive;
     bool watch;                     /* inotify; false: walks alone */
     uint64_t deadline_usec;         /* each request, and the silence within a walk; 0 is 30 s */
-    int launcher_fd;                /* from launcher_start(), or -1: started directly, without capability */
+    int launcher_fd;                /* from launcher_start(), or -1: started directly, without
+                                     * capability */
     /* Every record of walks and watches. */
     void (*record)(void *userdata, struct files *files, const struct files_record *record);
     /* A walk ended: 0 complete, else -errno. Entries not reported since files_walk() are gone. */
-    void (*walked)(void *userdata, struct files *files, int error, uint64_t n_files, uint64_t n_directories);
-    /* It ended, hung (-ETIMEDOUT, killed) or lied (-EBADMSG): all requests were answered so; free it. */
+    void (*walked)(void *userdata, struct files *files, int error, uint64_t n_files,
+                   uint64_t n_directories);
+    /* It ended, hung (-ETIMEDOUT, killed) or lied (-EBADMSG): all requests were answered so; free
+     * it. */
     void (*lost)(void *userdata, struct files *files, int error);
     void *userdata;
 };
 
-/* root is absolute. -EINVAL, or -errno when it could not be started. All requests below: 0 or -ENOTCONN once lost,
- * -ENOBUFS (65,536 are waiting), -ENAMETOOLONG, -ENOMEM. */
+/* root is absolute. -EINVAL, or -errno when it could not be started. All requests below: 0 or
+ * -ENOTCONN once lost, -ENOBUFS (65,536 are waiting), -ENAMETOOLONG, -ENOMEM. */
 int files_start(sd_event *event, const struct files_options *options, struct files **ret_files);
 struct files *files_free(struct files *files);
 pid_t files_pid(const struct files *files);
 
-/* What kind of place the root is; asked once after the start, also tells whether it is there at all. */
+/* What kind of place the root is; asked once after the start, also tells whether it is there at
+ * all. */
 struct files_root {
     uint64_t fsid, inode, device;
-    uint64_t size, available;       /* bytes; size is what can be used, so that size - available is in use */
+    uint64_t size, available;       /* bytes; size is what can be used, so that size - available
+                                     * is in use */
     char type[24];                  /* "ext4", "xfs", "nfs4", "fuse", ... */
     bool network;                   /* inotify does not see other hosts' changes */
-    const char *real_path;          /* the root with all links followed; records keep to the root as it was given */
+    const char *real_path;          /* the root with all links followed; records keep to the root
+                                     * as it was given */
 };
 typedef void (*files_root_fn)(void *userdata, int error, const struct files_root *root);
 int files_root(struct files *files, files_root_fn done, void *userdata);
@@ -182,28 +211,33 @@ int files_root(struct files *files, files_root_fn done, void *userdata);
 /* From then on, references may lead there, too: as in allowed_roots. */
 int files_allow(struct files *files, const char *path);
 
-/* Walks the whole root (a record for everything found, whatever its type, then walked). -EALREADY while one is
- * under way. */
+/* Walks the whole root (a record for everything found, whatever its type, then walked). -EALREADY
+ * while one is under way. */
 int files_walk(struct files *files);
 
-/* O_PATH, fstat, allowed roots, reopen read-only, lock probe. fd is the callee's. -EPERM: lies outside
- * the allowed roots; -EFTYPE is not Linux's, so -EMEDIUMTYPE: neither regular file nor block device. */
-typedef void (*files_open_fn)(void *userdata, int error, int fd, const struct files_stat *stat, enum files_use use);
+/* O_PATH, fstat, allowed roots, reopen read-only, lock probe. fd is the callee's. -EPERM: lies
+ * outside the allowed roots; -EFTYPE is not Linux's, so -EMEDIUMTYPE: neither regular file nor
+ * block device. */
+typedef void (*files_open_fn)(void *userdata, int error, int fd, const struct files_stat *stat,
+                              enum files_use use);
 int files_open(struct files *files, const char *path, files_open_fn done, void *userdata);
 
 /* statx and lock probe, without handing out the file: before and after an audit. */
-typedef void (*files_probe_fn)(void *userdata, int error, const struct files_stat *stat, enum files_use use);
+typedef void (*files_probe_fn)(void *userdata, int error, const struct files_stat *stat,
+                               enum files_use use);
 int files_probe(struct files *files, const char *path, files_probe_fn done, void *userdata);
 
-/* Where a reference stored in the image at path leads, by its real place (links followed): path and stat
- * of the target, or -ENOENT, -EPERM (outside the allowed roots), -ELOOP, -EMEDIUMTYPE, -EACCES. The real
- * path comes with -EPERM and -EMEDIUMTYPE too, where known. Remote references never get here. Nothing outside the
- * allowed roots is looked at: there a path is taken by its text, with the links on it that lead there. A target
- * in this root is named as the root was given. An absolute reference is best asked of the helper that has it below
- * its root, so that a file system that hangs stops its own helper only; image_path then only has to be absolute. */
-typedef void (*files_resolve_fn)(void *userdata, int error, const char *real_path, const struct files_stat *stat);
-int files_resolve(struct files *files, const char *image_path, const char *reference, files_resolve_fn done,
-                  void *userdata);
+/* Where a reference stored in the image at path leads, by its real place (links followed): path and
+ * stat of the target, or -ENOENT, -EPERM (outside the allowed roots), -ELOOP, -EMEDIUMTYPE,
+ * -EACCES. The real path comes with -EPERM and -EMEDIUMTYPE too, where known. Remote references
+ * never get here. Nothing outside the allowed roots is looked at: there a path is taken by its
+ * text, with the links on it that lead there. A target in this root is named as the root was given.
+ * An absolute reference is best asked of the helper that has it below its root, so that a file
+ * system that hangs stops its own helper only; image_path then only has to be absolute. */
+typedef void (*files_resolve_fn)(void *userdata, int error, const char *real_path,
+                                 const struct files_stat *stat);
+int files_resolve(struct files *files, const char *image_path, const char *reference,
+                  files_resolve_fn done, void *userdata);
 
 /* ---- what a reference is, by its text alone (shared policy of daemon and ctl) --------------- */
 
@@ -213,19 +247,20 @@ enum reference_text {
     REFERENCE_UNSAFE,           /* devices, /proc, /sys */
 };
 /* Empty, or "file:" with a relative path (QEMU takes it from its working directory), is unsafe too.
- * What "file:" prefixes and spellings QEMU accepts is in the implementation; *ret_path (malloc'd, may be
- * NULL to ask for the class alone) is the plain path of a local reference. */
+ * What "file:" prefixes and spellings QEMU accepts is in the implementation; *ret_path (malloc'd,
+ * may be NULL to ask for the class alone) is the plain path of a local reference. */
 int reference_classify(const char *reference, enum reference_text *ret_class, char **ret_path);
 
 /* ---- where the helpers are ------------------------------------------------------------------ */
 
-/* Path of the program name ("qcaudit-worker", "qcaudit-files"): in $QCAUDIT_LIBEXECDIR when that is set (and the
- * process has no more rights than its user), else where it was installed. Malloc'd. -ENOMEM. */
+/* Path of the program name ("qcaudit-worker", "qcaudit-files"): in $QCAUDIT_LIBEXECDIR when that is
+ * set (and the process has no more rights than its user), else where it was installed. Malloc'd.
+ * -ENOMEM. */
 int helper_program(const char *name, char **ret_path);
 
 /* ---- the one capability ------------------------------------------------------------------- */
 
-/* Forks a launcher that keeps CAP_DAC_READ_SEARCH (if this process has it) and starts qcaudit-files on
- * request, then drops every capability of this process, bounding set included. To be called before any
- * thread, loop or file exists. *ret_fd is handed to files_start(). */
+/* Forks a launcher that keeps CAP_DAC_READ_SEARCH (if this process has it) and starts qcaudit-files
+ * on request, then drops every capability of this process, bounding set included. To be called
+ * before any thread, loop or file exists. *ret_fd is handed to files_start(). */
 int launcher_start(const char *files_program, int *ret_fd);

@@ -16,7 +16,8 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 bool control_is_bytes(const char *key)
 {
     static const char *const keys[] = {
-        "path", "subject", "parent", "parent-stored", "data-file", "data-file-stored", "base", "own-layer",
+        "path", "subject", "parent", "parent-stored", "data-file", "data-file-stored", "base",
+        "own-layer",
         "golden-layer", "loop-head", "current", "stored", "resolved", "root",
     };
 
@@ -152,7 +153,8 @@ static int read_basic(sd_bus_message *message, char type, json_object **ret_valu
         double real; int boolean; const char *text;
     } basic = { 0 };
     json_object *value;
-    int r = strchr("ynqiuxtdbsog", type) ? sd_bus_message_read_basic(message, type, &basic) : -EBADMSG;
+    int r = strchr("ynqiuxtdbsog", type) ? sd_bus_message_read_basic(message, type, &basic)
+                                         : -EBADMSG;
 
     if (r < 0)
         return r;

@@ -18,7 +18,8 @@ static void unescape(char *text)
     char *out = text;
 
     for (char *p = text; *p; p++) {
-        if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+        if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' && p[2] <= '7' &&
+            p[3] >= '0' && p[3] <= '7') {
             *out++ = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
             p += 3;
         } else
@@ -138,7 +139,8 @@ const struct mount *mount_table_at(const struct mount_table *table, const char *
 bool mount_type_is_remote(const char *type)
 {
     static const char *const remote[] = {
-        "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "9p", "afs", "gfs2", "ocfs2", "lustre", "glusterfs", "gpfs",
+        "nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "9p", "afs", "gfs2", "ocfs2", "lustre",
+        "glusterfs", "gpfs",
         "orangefs", "coda", "virtiofs", "vboxsf", "autofs", "fuse",
     };
 

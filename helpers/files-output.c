@@ -28,7 +28,8 @@ bool output_is_full(const struct output *output)
     return output->first != NULL;
 }
 
-/* 0 when the socket took it, -EAGAIN when it is full; with any other outcome there is nobody to go on for. */
+/* 0 when the socket took it, -EAGAIN when it is full; with any other outcome there is nobody to go
+ * on for. */
 static int try_send(const union wire_record *packet, size_t size, int fd)
 {
     int r = wire_send_packet(WIRE_FD, packet, size, fd);
@@ -38,7 +39,8 @@ static int try_send(const union wire_record *packet, size_t size, int fd)
     return r;
 }
 
-static void send_or_keep(struct output *output, const union wire_record *packet, size_t size, int fd)
+static void send_or_keep(struct output *output, const union wire_record *packet, size_t size,
+                         int fd)
 {
     struct output_packet *kept;
 
@@ -84,7 +86,8 @@ void output_flush(struct output *output)
 
     send_gathered(output);
     while ((packet = output->first)) {
-        if (try_send((const union wire_record *)(const void *)packet->bytes, packet->size, packet->fd) < 0)
+        if (try_send((const union wire_record *)(const void *)packet->bytes, packet->size,
+                     packet->fd) < 0)
             return;
         output->first = packet->next;
         if (!output->first)

@@ -15,8 +15,10 @@ struct output {
 
 /* True when something waits: nothing that says more must be done until it is gone. */
 bool output_is_full(const struct output *output);
-/* Sends or keeps it; fd is taken over. Ends the program when the client is gone, or without memory. */
-void output_send(struct output *output, enum wire_type type, void *record, const char *text, int fd);
+/* Sends or keeps it; fd is taken over. Ends the program when the client is gone, or without
+ * memory. */
+void output_send(struct output *output, enum wire_type type, void *record, const char *text,
+                 int fd);
 /* Sends what was gathered, and what waits, as far as the socket takes it. */
 void output_flush(struct output *output);
 

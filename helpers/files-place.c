@@ -22,7 +22,8 @@
 #define ZFS_SUPER_MAGIC 0x2fc12fc1
 #endif
 
-/* QEMU's lock bytes (block/file-posix.c: RAW_LOCK_PERM_BASE 100, RAW_LOCK_SHARED_BASE 200; BLK_PERM_WRITE is bit 1) */
+/* QEMU's lock bytes (block/file-posix.c: RAW_LOCK_PERM_BASE 100, RAW_LOCK_SHARED_BASE 200;
+ * BLK_PERM_WRITE is bit 1) */
 #define LOCK_WRITES 101         /* held: it writes */
 #define LOCK_UNSHARED_WRITE 201 /* held: it lets nobody write */
 
@@ -48,7 +49,7 @@ static int open_errno(void)
     }
 }
 
-/* ---- paths by their text ---------------------------------------------------------------------- */
+/* ---- paths by their text --------------------------------------------------------------------- */
 
 static void path_up(char *path, size_t *length)
 {
@@ -69,8 +70,9 @@ static int rest_prepend(char *rest, const char **next, const char *target)
     return 0;
 }
 
-/* The absolute path without "..", "." and links, into PATH_MAX bytes. Links are followed only where that asks no file
- * system that could hang: below a remote one the path is taken as it is written. */
+/* The absolute path without "..", "." and links, into PATH_MAX bytes. Links are followed only where
+ * that asks no file system that could hang: below a remote one the path is taken as it is
+ * written. */
 static int path_resolve(const struct mount_table *mounts, const char *path, char *ret_path)
 {
     char rest[PATH_MAX], result[PATH_MAX] = "/", target[PATH_MAX];
@@ -188,7 +190,7 @@ static bool is_allowed(const struct place *place, const char *path)
     return false;
 }
 
-/* ---- what a file is --------------------------------------------------------------------------- */
+/* ---- what a file is -------------------------------------------------------------------------- */
 
 static int64_t timestamp(struct statx_timestamp t)
 {
@@ -217,8 +219,8 @@ static enum files_type type_of(unsigned mode)
     }
 }
 
-/* The file system's number: its own where that survives a mount (xfs makes it from the device number), else made
- * from what is mounted. */
+/* The file system's number: its own where that survives a mount (xfs makes it from the device
+ * number), else made from what is mounted. */
 static int fsid_of(struct place *place, int fd, uint64_t mount_id, uint64_t *ret_fsid)
 {
     _cleanup_(mount_table_done) struct mount_table mounts = {0};
@@ -245,8 +247,8 @@ static int fsid_of(struct place *place, int fd, uint64_t mount_id, uint64_t *ret
     return 0;
 }
 
-int place_stat(struct place *place, int dirfd, const char *name, int flags, struct files_stat *ret_stat,
-               struct place_mount *ret_mount)
+int place_stat(struct place *place, int dirfd, const char *name, int flags,
+               struct files_stat *ret_stat, struct place_mount *ret_mount)
 {
     struct statx x;
     uint64_t device;
@@ -276,8 +278,10 @@ int place_stat(struct place *place, int dirfd, const char *name, int flags, stru
     *ret_stat = (struct files_stat){
         .type = type_of(x.stx_mode), .fsid = place->cached_fsid, .inode = x.stx_ino,
         .btime = x.stx_mask & STATX_BTIME ? timestamp(x.stx_btime) : 0,
-        .device = S_ISBLK(x.stx_mode) ? makedev(x.stx_rdev_major, x.stx_rdev_minor) : device, .size = x.stx_size,
-        .allocated = x.stx_blocks * UINT64_C(512), .mtime = timestamp(x.stx_mtime), .ctime = timestamp(x.stx_ctime),
+        .device = S_ISBLK(x.stx_mode) ? makedev(x.stx_rdev_major, x.stx_rdev_minor) : device,
+        .size = x.stx_size,
+        .allocated = x.stx_blocks * UINT64_C(512), .mtime = timestamp(x.stx_mtime),
+        .ctime = timestamp(x.stx_ctime),
         .mode = x.stx_mode, .uid = x.stx_uid, .gid = x.stx_gid, .links = x.stx_nlink,
     };
     if (ret_mount)
@@ -305,18 +309,20 @@ static int real_path(int fd, char *ret_path)
     if (fstatat(fd, "", &by_fd, AT_EMPTY_PATH) < 0)
         return -errno;
     /* the kernel writes " (deleted)" behind a name that is gone; a name may end so too */
-    if (path[0] != '/' || fstatat(AT_FDCWD, path, &by_path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 ||
+    if (path[0] != '/' ||
+        fstatat(AT_FDCWD, path, &by_path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 ||
         by_fd.st_dev != by_path.st_dev || by_fd.st_ino != by_path.st_ino)
         return -ENOENT;
     strcpy(ret_path, path);
     return 0;
 }
 
-/* ---- the root --------------------------------------------------------------------------------- */
+/* ---- the root -------------------------------------------------------------------------------- */
 
 int place_open_root(struct place *place, int *ret_fd)
 {
-    _cleanup_close_ int fd = open(place->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    _cleanup_close_ int fd = open(place->root,
+                                  O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     int r;
 
     place->real_root[0] = '\0';
@@ -354,7 +360,8 @@ int place_root(struct place *place, struct files_root *ret_root)
     /* What is kept for root alone is neither used nor to be had: df counts so, too. */
     blocks = (uint64_t)fs.f_blocks - (uint64_t)fs.f_bfree + (uint64_t)fs.f_bavail;
     *ret_root = (struct files_root){
-        .fsid = stat.fsid, .inode = stat.inode, .device = stat.device, .size = blocks * (uint64_t)fs.f_bsize,
+        .fsid = stat.fsid, .inode = stat.inode, .device = stat.device,
+        .size = blocks * (uint64_t)fs.f_bsize,
         .available = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize, .real_path = place->real_root,
         .network = mount && mount_type_is_remote(mount->type),
     };
@@ -362,7 +369,7 @@ int place_root(struct place *place, struct files_root *ret_root)
     return 0;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 int place_find(struct place *place, const char *path, char *real, int *ret_fd)
 {
@@ -421,7 +428,8 @@ static int image_directory(const struct place *place, const char *image_path, ch
     return r;
 }
 
-int place_resolve(struct place *place, const char *image_path, const char *reference, char *real, int *ret_fd)
+int place_resolve(struct place *place, const char *image_path, const char *reference, char *real,
+                  int *ret_fd)
 {
     _cleanup_(mount_table_done) struct mount_table mounts = {0};
     char directory[PATH_MAX] = "", path[PATH_MAX], by_text[PATH_MAX];
@@ -429,8 +437,8 @@ int place_resolve(struct place *place, const char *image_path, const char *refer
 
     if (reference[0] != '/')
         r = image_directory(place, image_path, directory);
-    if (r == 0 && snprintf(path, sizeof(path), "%s%s%s", directory, reference[0] == '/' ? "" : "/", reference) >=
-                      (int)sizeof(path))
+    if (r == 0 && snprintf(path, sizeof(path), "%s%s%s", directory, reference[0] == '/' ? "" : "/",
+                           reference) >= (int)sizeof(path))
         r = -ENAMETOOLONG;
     if (r == 0)
         r = mount_table_read(place->mountinfo_fd, &mounts);
@@ -438,7 +446,8 @@ int place_resolve(struct place *place, const char *image_path, const char *refer
         r = path_resolve(&mounts, path, by_text);
     if (r < 0)
         return r;
-    /* the text of an image alone must not make anybody touch an automounter or somebody's dead server */
+    /* the text of an image alone must not make anybody touch an automounter or somebody's dead
+     * server */
     if (!is_allowed(place, by_text) && !is_device(place, path) &&
         (place->of_devices || !is_below(by_text, place->root))) {
         strcpy(real, by_text);
@@ -467,8 +476,10 @@ static uint32_t direct_alignment(int fd)
 
     if (statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) < 0 || !(x.stx_mask & STATX_DIOALIGN))
         return 0;
-    alignment = x.stx_dio_offset_align > x.stx_dio_mem_align ? x.stx_dio_offset_align : x.stx_dio_mem_align;
-    return x.stx_dio_offset_align > 0 && (alignment & (alignment - 1)) == 0 ? alignment : UINT32_MAX;
+    alignment = x.stx_dio_offset_align > x.stx_dio_mem_align
+                    ? x.stx_dio_offset_align : x.stx_dio_mem_align;
+    return x.stx_dio_offset_align > 0 && (alignment & (alignment - 1)) == 0
+               ? alignment : UINT32_MAX;
 #else
     return 0;
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qcaudit-files: where files really are: mounts, file systems' identities, allowed roots, opening without effect. */
+/* qcaudit-files: where files really are: mounts, file systems' identities, allowed roots, opening
+ * without effect. */
 #pragma once
 
 #include <limits.h>
@@ -13,7 +14,8 @@ struct place {
     char real_root[PATH_MAX];   /* "" while it is not there */
     char **allowed;             /* with the links on the way resolved */
     size_t n_allowed;
-    bool of_devices;            /* then, of what is below the root, these block devices alone are its */
+    bool of_devices;            /* then, of what is below the root, these block devices alone are
+                                 * its */
     char **devices;             /* as they were given */
     size_t n_devices;
     /* the file system asked about last */
@@ -32,21 +34,24 @@ int place_allow(struct place *place, const char *path);
 /* The device at path is one of its, wherever the links there lead. -ENOMEM. */
 int place_add_device(struct place *place, const char *path);
 
-/* Looks at name in dirfd (AT_EMPTY_PATH: at dirfd itself), at a link and not where it leads. ret_mount may be NULL. */
-int place_stat(struct place *place, int dirfd, const char *name, int flags, struct files_stat *ret_stat,
-               struct place_mount *ret_mount);
+/* Looks at name in dirfd (AT_EMPTY_PATH: at dirfd itself), at a link and not where it leads.
+ * ret_mount may be NULL. */
+int place_stat(struct place *place, int dirfd, const char *name, int flags,
+               struct files_stat *ret_stat, struct place_mount *ret_mount);
 
 /* Opens the root anew as a directory, read-only, and notes where it really is. */
 int place_open_root(struct place *place, int *ret_fd);
 /* What kind of place it is; real_path points into place. */
 int place_root(struct place *place, struct files_root *ret_root);
 
-/* O_PATH, fstat, and where it really is. 0 and the descriptor; -EPERM outside the allowed roots, -EMEDIUMTYPE neither
- * regular file nor block device, or another -errno. real, PATH_MAX bytes, is set for -EPERM and -EMEDIUMTYPE too. */
+/* O_PATH, fstat, and where it really is. 0 and the descriptor; -EPERM outside the allowed roots,
+ * -EMEDIUMTYPE neither regular file nor block device, or another -errno. real, PATH_MAX bytes, is
+ * set for -EPERM and -EMEDIUMTYPE too. */
 int place_find(struct place *place, const char *path, char *real, int *ret_fd);
-/* Where a reference of the image at image_path leads, by its text, not touching what lies outside the allowed
- * roots; then as place_find(). real is given as below the root where it is there. */
-int place_resolve(struct place *place, const char *image_path, const char *reference, char *real, int *ret_fd);
+/* Where a reference of the image at image_path leads, by its text, not touching what lies outside
+ * the allowed roots; then as place_find(). real is given as below the root where it is there. */
+int place_resolve(struct place *place, const char *image_path, const char *reference, char *real,
+                  int *ret_fd);
 
 /* Opens what place_find() found for reading, and looks for QEMU's locks. */
 int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_stat *ret_stat,

@@ -64,7 +64,8 @@ int walk_begin(struct walk *walk, int dirfd, const char *path, bool root)
 }
 
 /* Goes down into the directory name, which walk->path names already. */
-static void descend(struct walk *walk, int parent, const char *name, const struct place_mount *mount)
+static void descend(struct walk *walk, int parent, const char *name,
+                    const struct place_mount *mount)
 {
     int fd, r;
 
@@ -76,7 +77,8 @@ static void descend(struct walk *walk, int parent, const char *name, const struc
         tell_error(walk, -ENAMETOOLONG);
         return;
     }
-    fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    fd = openat(parent, name,
+                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         if (errno != ENOENT && errno != ENOTDIR)    /* gone, or another thing, meanwhile */
             tell_error(walk, -errno);

@@ -27,8 +27,8 @@ struct walk {
     uint64_t n_files, n_directories;
 };
 
-/* Begins with the open directory at path; dirfd is taken over. root: it is the datastore's root. -errno when it cannot
- * be read. */
+/* Begins with the open directory at path; dirfd is taken over. root: it is the datastore's root.
+ * -errno when it cannot be read. */
 int walk_begin(struct walk *walk, int dirfd, const char *path, bool root);
 /* Looks at one more entry. False when the walk has ended. */
 bool walk_step(struct walk *walk);

@@ -13,10 +13,11 @@
 
 #include "lib/cleanup.h"
 
-/* Nothing that reading or hashing an image causes, and nothing that a running guest causes all the time. */
+/* Nothing that reading or hashing an image causes, and nothing that a running guest causes all the
+ * time. */
 #define WATCH_MASK                                                                                 \
-    (IN_CLOSE_WRITE | IN_ATTRIB | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF |   \
-     IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
+    (IN_CLOSE_WRITE | IN_ATTRIB | IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |            \
+     IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR | IN_EXCL_UNLINK)
 
 struct watch {
     int wd;
@@ -108,7 +109,8 @@ static void below_visit(const void *node, VISIT which, void *closure)
     struct watch *watch = *(struct watch *const *)node;
     struct below *below = closure;
 
-    if ((which == postorder || which == leaf) && strncmp(watch->path, below->path, below->length) == 0 &&
+    if ((which == postorder || which == leaf) &&
+        strncmp(watch->path, below->path, below->length) == 0 &&
         (watch->path[below->length] == '\0' || watch->path[below->length] == '/'))
         below->found = watch;
 }
@@ -156,9 +158,11 @@ static void handle_entry(struct watches *watches, const char *path, uint32_t mas
         output_record(watches->output, FILES_EVENT_ERROR, path, r, NULL);
         return;
     }
-    output_record(watches->output, mask & (IN_CREATE | IN_MOVED_TO) ? FILES_EVENT_APPEARED : FILES_EVENT_CHANGED,
+    output_record(watches->output,
+                  mask & (IN_CREATE | IN_MOVED_TO) ? FILES_EVENT_APPEARED : FILES_EVENT_CHANGED,
                   path, 0, &stat);
-    if (stat.type == FILES_DIRECTORY && (mask & (IN_CREATE | IN_MOVED_TO) || !is_watched(watches, path)))
+    if (stat.type == FILES_DIRECTORY &&
+        (mask & (IN_CREATE | IN_MOVED_TO) || !is_watched(watches, path)))
         watches->appeared(watches->userdata, path);
 }
 
@@ -183,7 +187,8 @@ static void handle_event(struct watches *watches, const struct inotify_event *ev
             handle_entry(watches, path, event->mask);
         return;
     }
-    if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT) && watch->wd == watches->root_wd) {
+    if (event->mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT) &&
+        watch->wd == watches->root_wd) {
         watches->root_gone(watches->userdata);
         return;                 /* may have forgotten it */
     }

@@ -21,7 +21,8 @@ struct watches {
     void *userdata;
 };
 
-/* Watches the open directory dirfd, which is at path. Says so once when there are no more watches to be had. */
+/* Watches the open directory dirfd, which is at path. Says so once when there are no more watches
+ * to be had. */
 void watches_add(struct watches *watches, int dirfd, const char *path, bool root);
 /* Drops the watches at path and below. */
 void watches_forget(struct watches *watches, const char *path);

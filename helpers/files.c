@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qcaudit-files: a datastore's eyes and hands: walks and watches it, looks at files and opens them for others. */
+/* qcaudit-files: a datastore's eyes and hands: walks and watches it, looks at files and opens them
+ * for others. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -128,7 +129,8 @@ static void next_subtree(struct files_helper *helper)
 
     TAILQ_REMOVE(&helper->subtrees, subtree, link);
     helper->n_subtrees--;
-    fd = open(subtree->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    fd = open(subtree->path,
+              O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
         r = -errno;
         if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)   /* gone, or another thing, meanwhile */
@@ -149,7 +151,8 @@ static void next_subtree(struct files_helper *helper)
 static void tell_walked(struct files_helper *helper, int error)
 {
     struct wire_files_walked walked = {
-        .error = error, .n_files = helper->whole.n_files, .n_directories = helper->whole.n_directories,
+        .error = error, .n_files = helper->whole.n_files,
+        .n_directories = helper->whole.n_directories,
     };
 
     output_send(&helper->output, WIRE_FILES_WALKED, &walked, NULL, -1);
@@ -195,7 +198,8 @@ static void begin_walk(struct files_helper *helper)
         tell_walked(helper, r);
     else if (helper->watch_wanted && helper->watches.fd < 0 && !helper->watches.exhausted_told) {
         helper->watches.exhausted_told = true;
-        output_record(&helper->output, FILES_EVENT_WATCHES_EXHAUSTED, helper->place.root, helper->watch_error, NULL);
+        output_record(&helper->output, FILES_EVENT_WATCHES_EXHAUSTED, helper->place.root,
+                      helper->watch_error, NULL);
     }
 }
 
@@ -246,7 +250,8 @@ static void reply_root(struct files_helper *helper, uint64_t id)
 }
 
 /* ALLOW and DEVICE: what goes wrong here would look like a reference that leads nowhere. */
-static void reply_place(struct files_helper *helper, const struct wire_files_request *request, const char *path)
+static void reply_place(struct files_helper *helper, const struct wire_files_request *request,
+                        const char *path)
 {
     struct wire_files_reply reply = {.id = request->id};
 
@@ -257,8 +262,8 @@ static void reply_place(struct files_helper *helper, const struct wire_files_req
 }
 
 /* OPEN, PROBE and RESOLVE: each finds a file and looks at it, one of them hands it out. */
-static void reply_file(struct files_helper *helper, const struct wire_files_request *request, const char *path,
-                       const char *reference)
+static void reply_file(struct files_helper *helper, const struct wire_files_request *request,
+                       const char *path, const char *reference)
 {
     struct wire_files_reply reply = {.id = request->id};
     _cleanup_close_ int path_fd = -1, fd = -1;
@@ -320,7 +325,8 @@ static bool handle_request(struct files_helper *helper)
     }
     if (!path)
         _exit(3);
-    if (record.files_request.kind == WIRE_FILES_ALLOW || record.files_request.kind == WIRE_FILES_DEVICE) {
+    if (record.files_request.kind == WIRE_FILES_ALLOW ||
+        record.files_request.kind == WIRE_FILES_DEVICE) {
         reply_place(helper, &record.files_request, path);
         return true;
     }
@@ -345,7 +351,8 @@ _Noreturn static void serve(struct files_helper *helper)
             _exit(3);
         helper->mounts_changed |= p[2].revents != 0;
         output_flush(&helper->output);
-        /* whether or not poll() looked: a walk that fills the socket again and again must not keep these waiting */
+        /* whether or not poll() looked: a walk that fills the socket again and again must not keep
+         * these waiting */
         while (!output_is_full(&helper->output) && handle_request(helper))
             ;
         if (helper->mounts_changed && !output_is_full(&helper->output))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Keeps the one capability away from the daemon: a small process that has it and starts qcaudit-files on request. */
+/* Keeps the one capability away from the daemon: a small process that has it and starts
+ * qcaudit-files on request. */
 #include "helpers/launcher.h"
 
 #include <errno.h>
@@ -65,7 +66,8 @@ _Noreturn static void serve(const char *program, int socket)
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
     poll_fds[0] = (struct pollfd){.fd = WIRE_FD, .events = POLLIN};
-    poll_fds[1] = (struct pollfd){.fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), .events = POLLIN};
+    poll_fds[1] = (struct pollfd){ .fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK),
+                                   .events = POLLIN };
     for (;;) {
         struct signalfd_siginfo info;
 
@@ -131,7 +133,8 @@ int launcher_launch(int launcher_fd, uint64_t serial, int socket, pid_t *ret_pid
         if (record.launched.serial != serial)
             continue;
         if (record.launched.error != 0)
-            return wire_error_is_valid(record.launched.error) ? (int)record.launched.error : -EBADMSG;
+            return wire_error_is_valid(record.launched.error)
+                       ? (int)record.launched.error : -EBADMSG;
         *ret_pid = (pid_t)record.launched.pid;
         *ret_pidfd = TAKE_FD(pidfd);
         return 0;

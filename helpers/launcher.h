@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Has it started with socket (stays the caller's) as its fd 3. serial: another for each call, so that a late answer
- * is not mistaken. Waits 5 s at most for the answer: -ETIMEDOUT. -EPIPE when the launcher is gone. */
+/* Has it started with socket (stays the caller's) as its fd 3. serial: another for each call, so
+ * that a late answer is not mistaken. Waits 5 s at most for the answer: -ETIMEDOUT. -EPIPE when the
+ * launcher is gone. */
 int launcher_launch(int launcher_fd, uint64_t serial, int socket, pid_t *ret_pid, int *ret_pidfd);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A helper as a process: started with a socket, watched by its pidfd, killed, reaped, without SIGCHLD. */
+/* A helper as a process: started with a socket, watched by its pidfd, killed, reaped, without
+ * SIGCHLD. */
 #include "helpers/process.h"
 
 #include <errno.h>
@@ -79,12 +80,13 @@ static int process_on_exit(sd_event_source *source, int fd, uint32_t revents, vo
         process->ended = NULL;
         ended(process->userdata, ended_signal, status);
     } else
-        sd_event_source_set_floating(source, false);    /* the last reference: destroys the process too */
+        sd_event_source_set_floating(source, false);    /* the last reference: destroys the
+                                                         * process too */
     return 0;
 }
 
-static int process_watch(sd_event *event, pid_t pid, int pidfd, bool child, process_ended_fn ended, void *userdata,
-                         struct process **ret_process)
+static int process_watch(sd_event *event, pid_t pid, int pidfd, bool child, process_ended_fn ended,
+                         void *userdata, struct process **ret_process)
 {
     struct process *process = malloc(sizeof(*process));
     int r;
@@ -153,8 +155,8 @@ int process_spawn(const char *program, int socket, pid_t *ret_pid, int *ret_pidf
     return 0;
 }
 
-int process_start(sd_event *event, const char *program, int socket, process_ended_fn ended, void *userdata,
-                  struct process **ret_process)
+int process_start(sd_event *event, const char *program, int socket, process_ended_fn ended,
+                  void *userdata, struct process **ret_process)
 {
     pid_t pid;
     int pidfd, r;

@@ -61,7 +61,8 @@ int reference_classify(const char *reference, enum reference_text *ret_class, ch
             /* not combined with the image's directory, so relative to wherever QEMU was started */
             if (path[0] != '/')
                 class = REFERENCE_UNSAFE;
-        } else if (strncmp(reference, "host_device:", 12) == 0 || strncmp(reference, "host_cdrom:", 11) == 0)
+        } else if (strncmp(reference, "host_device:", 12) == 0 ||
+                   strncmp(reference, "host_cdrom:", 11) == 0)
             class = REFERENCE_UNSAFE;
         else
             class = REFERENCE_REMOTE;

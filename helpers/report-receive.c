@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The client's side of a report: records of a worker that may lie, put together within fixed bounds. */
+/* The client's side of a report: records of a worker that may lie, put together within fixed
+ * bounds. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -86,7 +87,8 @@ void report_receiver_expect(struct report_receiver *receiver, unsigned flags)
 static bool layer_is_whole(const struct report_receiver *receiver)
 {
     return !receiver->expect_more && !receiver->expect_check && receiver->expect_snapshots == 0 &&
-           receiver->expect_bitmaps == 0 && receiver->expect_extensions == 0 && receiver->expect_issues == 0;
+           receiver->expect_bitmaps == 0 && receiver->expect_extensions == 0 &&
+           receiver->expect_issues == 0;
 }
 
 static struct layer_report *last_layer(struct report_receiver *receiver)
@@ -138,9 +140,9 @@ static bool layer_is_valid(const struct wire_layer *l)
         true;
 
     return sizes && l->format > QCA_FORMAT_UNKNOWN && l->format < _QCA_FORMAT_MAX &&
-           l->probed_format < _QCA_FORMAT_MAX && l->crypt_method <= QCA_CRYPT_LUKS && l->has_metadata_digest <= 1 &&
-           l->checked <= 1 && l->snapshots_total >= l->n_snapshots && l->bitmaps_total >= l->n_bitmaps &&
-           l->extensions_total >= l->n_extensions;
+           l->probed_format < _QCA_FORMAT_MAX && l->crypt_method <= QCA_CRYPT_LUKS &&
+           l->has_metadata_digest <= 1 && l->checked <= 1 && l->snapshots_total >= l->n_snapshots &&
+           l->bitmaps_total >= l->n_bitmaps && l->extensions_total >= l->n_extensions;
 }
 
 static int take_layer(struct report_receiver *receiver, const union wire_record *record)
@@ -150,8 +152,8 @@ static int take_layer(struct report_receiver *receiver, const union wire_record 
     struct layer_report *layer;
     int r;
 
-    if (!layer_is_whole(receiver) || l->index != report->n_layers || report->n_layers >= WIRE_LAYERS_MAX ||
-        !layer_is_valid(l))
+    if (!layer_is_whole(receiver) || l->index != report->n_layers ||
+        report->n_layers >= WIRE_LAYERS_MAX || !layer_is_valid(l))
         return -EBADMSG;
     if (report->n_layers == receiver->allocated_layers) {
         size_t n = receiver->allocated_layers ? 2 * receiver->allocated_layers : 1;
@@ -183,9 +185,11 @@ static int take_layer(struct report_receiver *receiver, const union wire_record 
     if (r == 0)
         r = copy_text(record, 1, &layer->info.parent);
     if (r == 0)
-        r = claim(&receiver->room.snapshots, l->n_snapshots, sizeof(struct qca_snapshot), &layer->info.snapshots);
+        r = claim(&receiver->room.snapshots, l->n_snapshots, sizeof(struct qca_snapshot),
+                  &layer->info.snapshots);
     if (r == 0)
-        r = claim(&receiver->room.bitmaps, l->n_bitmaps, sizeof(struct qca_bitmap), &layer->info.bitmaps);
+        r = claim(&receiver->room.bitmaps, l->n_bitmaps, sizeof(struct qca_bitmap),
+                  &layer->info.bitmaps);
     if (r == 0)
         r = claim(&receiver->room.extensions, l->n_extensions, sizeof(struct qca_extension),
                   &layer->info.extensions);
@@ -218,7 +222,8 @@ static int take_snapshot(struct report_receiver *receiver, const union wire_reco
     struct qca_snapshot *s;
     int r;
 
-    if (receiver->expect_more || receiver->expect_snapshots == 0 || !wire_text(record, 0) || !wire_text(record, 1))
+    if (receiver->expect_more || receiver->expect_snapshots == 0 || !wire_text(record, 0) ||
+        !wire_text(record, 1))
         return -EBADMSG;
     receiver->expect_snapshots--;
     s = &info->snapshots[info->n_snapshots++];
@@ -244,7 +249,8 @@ static int take_bitmap(struct report_receiver *receiver, const union wire_record
     receiver->expect_bitmaps--;
     b = &info->bitmaps[info->n_bitmaps++];
     *b = (struct qca_bitmap){
-        .flags = w->flags, .granularity_bits = (uint8_t)w->granularity_bits, .table_offset = w->table_offset,
+        .flags = w->flags, .granularity_bits = (uint8_t)w->granularity_bits,
+        .table_offset = w->table_offset,
         .table_entries = w->table_entries,
     };
     return copy_text(record, 0, &b->name);
@@ -255,8 +261,8 @@ static int take_extensions(struct report_receiver *receiver, const union wire_re
     const struct wire_extensions *w = &record->extensions;
     struct qca_image_info *info = &last_layer(receiver)->info;
 
-    if (receiver->expect_more || receiver->expect_snapshots > 0 || receiver->expect_bitmaps > 0 || w->n == 0 ||
-        w->n > WIRE_EXTENSIONS_PER_RECORD || w->n > receiver->expect_extensions)
+    if (receiver->expect_more || receiver->expect_snapshots > 0 || receiver->expect_bitmaps > 0 ||
+        w->n == 0 || w->n > WIRE_EXTENSIONS_PER_RECORD || w->n > receiver->expect_extensions)
         return -EBADMSG;
     memcpy(info->extensions + info->n_extensions, w->extension, w->n * sizeof(w->extension[0]));
     info->n_extensions += w->n;
@@ -314,7 +320,8 @@ static int take_file_digest(struct report_receiver *receiver, const struct wire_
     return 0;
 }
 
-static int take_content_digest(struct report_receiver *receiver, const struct wire_content_digest *w)
+static int take_content_digest(struct report_receiver *receiver,
+                               const struct wire_content_digest *w)
 {
     struct audit_report *report = receiver->report;
 
@@ -348,7 +355,8 @@ static int take_done(struct report_receiver *receiver, const struct wire_done *w
 {
     struct audit_report *report = receiver->report;
 
-    if (!layer_is_whole(receiver) || w->reading >= _REPORT_READING_MAX || !wire_error_is_valid(w->error) || w->n_layers != report->n_layers ||
+    if (!layer_is_whole(receiver) || w->reading >= _REPORT_READING_MAX ||
+        !wire_error_is_valid(w->error) || w->n_layers != report->n_layers ||
         (w->error == 0 && !report_is_whole(receiver)) || !wire_qca_error_is_valid(&w->open_error))
         return -EBADMSG;
     report->error = (int)w->error;

@@ -35,7 +35,8 @@ static int send_bitmaps(int socket, const struct qca_image_info *info, size_t n)
     for (size_t i = 0; i < n && r == 0; i++) {
         const struct qca_bitmap *b = &info->bitmaps[i];
         struct wire_bitmap record = {
-            .table_offset = b->table_offset, .flags = b->flags, .granularity_bits = b->granularity_bits,
+            .table_offset = b->table_offset, .flags = b->flags,
+            .granularity_bits = b->granularity_bits,
             .table_entries = b->table_entries,
         };
 
@@ -58,10 +59,13 @@ static int send_extensions(int socket, const struct qca_image_info *info, size_t
     return r;
 }
 
-static int send_check(int socket, uint32_t layer, const struct qca_check_result *check, struct report_room *room)
+static int send_check(int socket, uint32_t layer, const struct qca_check_result *check,
+                      struct report_room *room)
 {
     size_t n = reserve(&room->issues, check->n_issues);
-    struct wire_check record = {.finished = check->finished, .n_issues = (uint32_t)n, .error = check->error};
+    struct wire_check record = { .finished = check->finished,
+                                 .n_issues = (uint32_t)n,
+                                 .error = check->error };
     int r;
 
 #define WIRE_X(field) record.field = check->field;
@@ -90,9 +94,11 @@ int report_send_layer(int socket, const struct report_layer *layer, struct repor
     size_t n_extensions = reserve(&room->extensions, info->n_extensions);
     struct wire_layer record = {
         .index = layer->index, .format = info->format, .probed_format = layer->probed_format,
-        .crypt_method = info->crypt_method, .n_snapshots = (uint32_t)n_snapshots, .n_bitmaps = (uint32_t)n_bitmaps,
+        .crypt_method = info->crypt_method, .n_snapshots = (uint32_t)n_snapshots,
+        .n_bitmaps = (uint32_t)n_bitmaps,
         .n_extensions = (uint32_t)n_extensions, .snapshots_total = info->n_snapshots,
-        .bitmaps_total = info->n_bitmaps, .extensions_total = info->n_extensions, .checked = layer->check != NULL,
+        .bitmaps_total = info->n_bitmaps, .extensions_total = info->n_extensions,
+        .checked = layer->check != NULL,
     };
     struct wire_layer_more more = {0};
     int r;

@@ -5,7 +5,7 @@
 #include "helpers/wire.h"
 #include "lib/cleanup.h"
 
-/* ---- the worker's side: each returns 0 or wire_send()'s error, and allocates nothing ---------- */
+/* ---- the worker's side: each returns 0 or wire_send()'s error, and allocates nothing --------- */
 
 /* What a report may still hold; begins as REPORT_ROOM(max_issues). */
 struct report_room {
@@ -13,8 +13,8 @@ struct report_room {
 };
 #define REPORT_ROOM(max_issues)                                                                    \
     {                                                                                              \
-        .issues = (max_issues), .snapshots = WIRE_SNAPSHOTS_MAX, .bitmaps = WIRE_BITMAPS_MAX,       \
-        .extensions = WIRE_EXTENSIONS_MAX,                                                          \
+        .issues = (max_issues), .snapshots = WIRE_SNAPSHOTS_MAX, .bitmaps = WIRE_BITMAPS_MAX,      \
+        .extensions = WIRE_EXTENSIONS_MAX,                                                         \
     }
 
 struct report_layer {
@@ -39,20 +39,22 @@ int report_blocks_flush(struct report_blocks *blocks, int socket);
 
 int report_send_layer(int socket, const struct report_layer *layer, struct report_room *room);
 
-/* ---- the client's side ------------------------------------------------------------------------ */
+/* ---- the client's side ----------------------------------------------------------------------- */
 
 struct report_receiver;
 
 int report_receiver_new(size_t max_issues, struct report_receiver **ret_receiver);
 struct report_receiver *report_receiver_free(struct report_receiver *receiver);
 DEFINE_CLEANUP(struct report_receiver *, report_receiver_free)
-/* The digests that were asked for, of enum worker_flags: they must come with a report that tells of no error, and no
- * other may. None until then. */
+/* The digests that were asked for, of enum worker_flags: they must come with a report that tells of
+ * no error, and no other may. None until then. */
 void report_receiver_expect(struct report_receiver *receiver, unsigned flags);
-/* Takes one record, of WIRE_LAYER to WIRE_DONE, or a digest. 0; 1 when the report is complete; -EBADMSG when the record is not
- * what may come now or holds what the library never says; -ENOMEM. */
+/* Takes one record, of WIRE_LAYER to WIRE_DONE, or a digest. 0; 1 when the report is complete;
+ * -EBADMSG when the record is not what may come now or holds what the library never says;
+ * -ENOMEM. */
 int report_receiver_take(struct report_receiver *receiver, const union wire_record *record);
 /* The complete report, which is then the caller's. */
 struct audit_report *report_receiver_finish(struct report_receiver *receiver);
-/* An empty report, which is then the caller's, for an audit that will not be completed. Cannot fail. */
+/* An empty report, which is then the caller's, for an audit that will not be completed. Cannot
+ * fail. */
 struct audit_report *report_receiver_abandon(struct report_receiver *receiver);

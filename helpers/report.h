@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What one audit by a worker said: plain structs, built and bounded by the client, read by daemon and ctl. */
+/* What one audit by a worker said: plain structs, built and bounded by the client, read by daemon
+ * and ctl. */
 #pragma once
 
 #include "qcaudit/qcaudit.h"
@@ -13,7 +14,8 @@ struct layer_report {
     bool has_metadata_digest;
     uint8_t metadata_digest[32];
     enum qca_format probed_format;  /* what the content looks like, whatever was declared */
-    /* There may be more than the info holds: a report transfers at most 4,096 of each over all layers. */
+    /* There may be more than the info holds: a report transfers at most 4,096 of each over all
+     * layers. */
     uint64_t snapshots_total, bitmaps_total, extensions_total;
 };
 
@@ -21,7 +23,8 @@ struct layer_report {
 enum report_reading {
     REPORT_READING_ORDINARY,    /* through the page cache, as everybody does */
     REPORT_READING_DIRECT,      /* past the page cache */
-    REPORT_READING_UNCACHED,    /* what was cached from there, the rest from the disk and dropped again */
+    REPORT_READING_UNCACHED,    /* what was cached from there, the rest from the disk and dropped
+                                 * again */
     REPORT_READING_CACHED,      /* meant to be one of those, but the file system can neither */
     _REPORT_READING_MAX,
 };
@@ -32,15 +35,16 @@ const char *report_reading_name(enum report_reading reading);
 struct audit_report {
     int error;                      /* 0, or -errno: the image (or its chain) was not opened */
     struct qca_error open_error;    /* why, when error is set */
-    /* n_layers is 0 only when error is set, or nothing but a file digest was asked for. Of a chain that broke those down
-     * to the break may be there. */
+    /* n_layers is 0 only when error is set, or nothing but a file digest was asked for. Of a chain
+     * that broke those down to the break may be there. */
     struct layer_report *layers;
     size_t n_layers;
-    struct qca_file_digest *file_digest;        /* NULL: not asked for, or not had; perhaps there where error is set */
-    struct qca_content_digest *content_digest;  /* also of a layer alone. NULL: not asked for, or error is set; look
-                                                   whether it is complete */
-    /* A worker that did not live to its end. error is then -ECHILD (ended), -ETIMEDOUT (killed at its
-     * deadline), -EBADMSG (sent a bad record, killed) or -ENOEXEC (did not start). */
+    struct qca_file_digest *file_digest;        /* NULL: not asked for, or not had; perhaps there
+                                                 * where error is set */
+    struct qca_content_digest *content_digest;  /* also of a layer alone. NULL: not asked for, or
+                                                 * error is set; look whether it is complete */
+    /* A worker that did not live to its end. error is then -ECHILD (ended), -ETIMEDOUT (killed at
+     * its deadline), -EBADMSG (sent a bad record, killed) or -ENOEXEC (did not start). */
     int worker_signal;              /* signal that ended it, 0 if none */
     int worker_status;              /* exit status when no signal */
     enum report_reading reading;
@@ -50,4 +54,5 @@ struct audit_report {
     uint64_t peak_memory;           /* bytes, of the worker so far */
 };
 
-struct audit_report *audit_report_free(struct audit_report *report);    /* takes NULL, returns NULL */
+/* takes NULL, returns NULL */
+struct audit_report *audit_report_free(struct audit_report *report);

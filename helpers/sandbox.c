@@ -21,8 +21,10 @@
 #include "lib/cleanup.h"
 #include "lib/sanitized.h"
 
-#define MEMORY_SLACK (UINT64_C(32) << 20)       /* stacks, the allocator's own, the socket's buffers */
-#define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + 20)   /* layers of a chain, their data files, and a few */
+#define MEMORY_SLACK (UINT64_C(32) << 20)       /* stacks, the allocator's own, the socket's
+                                                 * buffers */
+#define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + 20)   /* layers of a chain, their data files,
+                                                          * and a few */
 #define FILES_FILES 512
 
 static void release_filter(scmp_filter_ctx *filter)
@@ -51,7 +53,8 @@ int sandbox_begin(const char **ret_step)
         TRY("replace standard error", dup2(nothing, STDERR_FILENO));
     TRY("close other files", close_range(WIRE_FD + 1, ~0U, 0));
     nothing = -1;   /* closed, or one of the standard files */
-    /* a Ctrl-C or a stop of the whole service is the daemon's to handle: they end when it closes the socket */
+    /* a Ctrl-C or a stop of the whole service is the daemon's to handle: they end when it closes
+     * the socket */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
@@ -134,7 +137,10 @@ struct allowed {
 #define ALLOW(name) {.syscall = SCMP_SYS(name)}
 #define ALLOW_IF(name, ...) {.syscall = SCMP_SYS(name), .n = 1, .arg = {__VA_ARGS__}}
 #define ALLOW_IF2(name, ...) {.syscall = SCMP_SYS(name), .n = 2, .arg = {__VA_ARGS__}}
-#define NOT_EXECUTABLE(position) {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0}
+#define NOT_EXECUTABLE(position)                                                                   \
+    {                                                                                              \
+        .arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0              \
+    }
 #define IS(position, value) {.arg = position, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)(value)}
 #define HAS_NOT(position, bits)                                                                    \
     {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = (scmp_datum_t)(bits), .datum_b = 0}
@@ -143,9 +149,11 @@ struct allowed {
 static const struct allowed allowed_always[] = {
     ALLOW(brk), ALLOW(munmap), ALLOW(mremap), ALLOW(madvise), ALLOW_IF(mmap, NOT_EXECUTABLE(2)),
     ALLOW_IF(mprotect, NOT_EXECUTABLE(2)), ALLOW(futex), ALLOW(clock_gettime), ALLOW(gettimeofday),
-    ALLOW(clock_nanosleep), ALLOW(restart_syscall), ALLOW(getrandom), ALLOW(getrusage), ALLOW(getpid), ALLOW(gettid),
+    ALLOW(clock_nanosleep), ALLOW(restart_syscall), ALLOW(getrandom), ALLOW(getrusage),
+    ALLOW(getpid), ALLOW(gettid),
     ALLOW(exit), ALLOW(exit_group), ALLOW(rt_sigreturn), ALLOW(rt_sigprocmask), ALLOW(rt_sigaction),
-    ALLOW_IF(sendmsg, IS(0, WIRE_FD)), ALLOW_IF(recvmsg, IS(0, WIRE_FD)), ALLOW(poll), ALLOW(ppoll), ALLOW(lseek),
+    ALLOW_IF(sendmsg, IS(0, WIRE_FD)), ALLOW_IF(recvmsg, IS(0, WIRE_FD)), ALLOW(poll), ALLOW(ppoll),
+    ALLOW(lseek),
     ALLOW_IF(write, IS(0, STDERR_FILENO)), ALLOW_IF(writev, IS(0, STDERR_FILENO)),
 };
 
@@ -154,19 +162,25 @@ static const struct allowed allowed_always[] = {
 
 /* Reading what it was given. Threads are there already, and nothing may start any. */
 static const struct allowed allowed_worker[] = {
-    ALLOW(read), ALLOW(pread64), ALLOW(preadv), ALLOW(preadv2), ALLOW(fadvise64), ALLOW(fstat), ALLOW(close),
+    ALLOW(read), ALLOW(pread64), ALLOW(preadv), ALLOW(preadv2), ALLOW(fadvise64), ALLOW(fstat),
+    ALLOW(close),
     ALLOW(sched_yield), ALLOW(sched_getaffinity),
-    /* reading past the page cache: O_DIRECT on and off, and nothing else that a file's flags can do */
-    ALLOW_IF(fcntl, IS(1, F_GETFL)), ALLOW_IF2(fcntl, IS(1, F_SETFL), HAS_NOT(2, (uint32_t)~READING_FLAGS)),
+    /* reading past the page cache: O_DIRECT on and off, and nothing else that a file's flags can
+     * do */
+    ALLOW_IF(fcntl, IS(1, F_GETFL)),
+    ALLOW_IF2(fcntl, IS(1, F_SETFL), HAS_NOT(2, (uint32_t)~READING_FLAGS)),
     ALLOW(sysinfo),                     /* qsort() of a large array asks how much memory there is */
 };
 
 #define OPEN_WRITES (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
 
 static const struct allowed allowed_files[] = {
-    ALLOW_IF(openat, HAS_NOT(2, OPEN_WRITES)), ALLOW(statx), ALLOW(newfstatat), ALLOW(fstat), ALLOW(fstatfs),
-    ALLOW(getdents64), ALLOW(readlink), ALLOW(readlinkat), ALLOW(inotify_add_watch), ALLOW(inotify_rm_watch),
-    ALLOW_IF(fcntl, IS(1, F_OFD_GETLK)), ALLOW_IF(fcntl, IS(1, F_GETFL)), ALLOW_IF(fcntl, IS(1, F_GETFD)),
+    ALLOW_IF(openat, HAS_NOT(2, OPEN_WRITES)), ALLOW(statx), ALLOW(newfstatat), ALLOW(fstat),
+    ALLOW(fstatfs),
+    ALLOW(getdents64), ALLOW(readlink), ALLOW(readlinkat), ALLOW(inotify_add_watch),
+    ALLOW(inotify_rm_watch),
+    ALLOW_IF(fcntl, IS(1, F_OFD_GETLK)), ALLOW_IF(fcntl, IS(1, F_GETFL)),
+    ALLOW_IF(fcntl, IS(1, F_GETFD)),
     ALLOW_IF(fcntl, IS(1, F_SETFD)),    /* fdopendir() */
     ALLOW_IF(ioctl, IS(1, FS_IOC_MEASURE_VERITY)),
 };
@@ -174,7 +188,8 @@ static const struct allowed allowed_files[] = {
 static int allow(scmp_filter_ctx filter, const struct allowed *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, list[i].syscall, list[i].n, list[i].arg);
+        int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, list[i].syscall, list[i].n,
+                                       list[i].arg);
 
         if (r < 0)
             return r;
@@ -197,7 +212,8 @@ static int filter_new(scmp_filter_ctx *ret_filter)
         r = allow(filter, allowed_always, ELEMENTSOF(allowed_always));
     if (r == 0 && SANITIZED) {
         static const struct allowed sanitizer[] = {
-            ALLOW(sigaltstack), ALLOW(sched_getaffinity), ALLOW(sched_yield), ALLOW(prlimit64), ALLOW(tgkill),
+            ALLOW(sigaltstack), ALLOW(sched_getaffinity), ALLOW(sched_yield), ALLOW(prlimit64),
+            ALLOW(tgkill),
             ALLOW(set_robust_list), ALLOW(rseq),
         };
 
@@ -216,8 +232,8 @@ static int filter_new(scmp_filter_ctx *ret_filter)
 int sandbox_worker_begin(bool idle, const char **ret_step)
 {
     if (idle) {
-        TRY("lower the I/O priority",
-            (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)));
+        TRY("lower the I/O priority", (int)syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0,
+                                                   IOPRIO_PRIO_VALUE(IOPRIO_CLASS_IDLE, 0)));
         TRY("lower the CPU priority", setpriority(PRIO_PROCESS, 0, 19));
     }
     TRY("set no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
@@ -265,8 +281,9 @@ int sandbox_files(int inotify_fd, int mountinfo_fd, const char **ret_step)
     TRY("make the filter", filter_new(&filter));
     TRY("make the filter", allow(filter, allowed_files, ELEMENTSOF(allowed_files)));
     for (size_t i = 0; i < ELEMENTSOF(readable); i++)
-        TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1,
-                                                SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)readable[i], 0)));
+        TRY("make the filter",
+            seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1,
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)readable[i], 0)));
     /* these two numbers never come to mean another file */
     TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(close), 1,
                                             SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)highest, 0)));

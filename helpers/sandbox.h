@@ -7,24 +7,26 @@
 
 /* Each returns 0 or -errno, and in *ret_step what it tried when it failed (a static string). */
 
-/* For every helper, first of all: standard input and output to /dev/null, no file descriptor but 0 to 2 and the
- * socket, working directory /, SIGINT, SIGTERM and SIGHUP ignored, killed when the parent ends. */
+/* For every helper, first of all: standard input and output to /dev/null, no file descriptor but 0
+ * to 2 and the socket, working directory /, SIGINT, SIGTERM and SIGHUP ignored, killed when the
+ * parent ends. */
 int sandbox_begin(const char **ret_step);
 
-/* For ever, and before a worker starts its threads, as they inherit it: no capability, no new privileges; idle: idle
- * I/O class, nice 19. */
+/* For ever, and before a worker starts its threads, as they inherit it: no capability, no new
+ * privileges; idle: idle I/O class, nice 19. */
 int sandbox_worker_begin(bool idle, const char **ret_step);
-/* For ever, once its threads are there: limits (memory_limit is bytes beyond what the program maps now), not dumpable,
- * and no system call but reading the file descriptors it has or gets, memory and its socket. Anything else, another
- * thread too, is death by SIGSYS, on every thread. */
+/* For ever, once its threads are there: limits (memory_limit is bytes beyond what the program maps
+ * now), not dumpable, and no system call but reading the file descriptors it has or gets, memory
+ * and its socket. Anything else, another thread too, is death by SIGSYS, on every thread. */
 int sandbox_worker(uint64_t memory_limit, const char **ret_step);
 
-/* For ever: CAP_DAC_READ_SEARCH at most (when it has it), no new privileges, not dumpable; looks at and opens files
- * read-only, but reads from inotify_fd and mountinfo_fd alone, writes nowhere, starts and connects nothing. */
+/* For ever: CAP_DAC_READ_SEARCH at most (when it has it), no new privileges, not dumpable; looks at
+ * and opens files read-only, but reads from inotify_fd and mountinfo_fd alone, writes nowhere,
+ * starts and connects nothing. */
 int sandbox_files(int inotify_fd, int mountinfo_fd, const char **ret_step);
 
 /* Capabilities that this process has now; CAP_DAC_READ_SEARCH is bit 2. */
 int sandbox_capabilities(uint64_t *ret_permitted);
-/* Leaves the capabilities in keep (a bit each) and no other, in the bounding set too where that may be changed;
- * inheritable: they survive an execve(). */
+/* Leaves the capabilities in keep (a bit each) and no other, in the bounding set too where that may
+ * be changed; inheritable: they survive an execve(). */
 int sandbox_drop_capabilities(uint64_t keep, bool inheritable);

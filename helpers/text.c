@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Text for people: hostile bytes made safe for terminals and logs, shell quoting, sizes and times in words. */
+/* Text for people: hostile bytes made safe for terminals and logs, shell quoting, sizes and times
+ * in words. */
 #include "helpers/text.h"
 
 #include <errno.h>
@@ -8,12 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Characters that reorder, hide or break text on a terminal: Unicode's bidirectional and other format
- * controls, line separators, tags. */
+/* Characters that reorder, hide or break text on a terminal: Unicode's bidirectional and other
+ * format controls, line separators, tags. */
 static bool character_is_hidden(uint32_t c)
 {
     static const struct { uint32_t first, last; } hidden[] = {
-        {0x80, 0x9f}, {0xad, 0xad}, {0x61c, 0x61c}, {0x180e, 0x180e}, {0x200b, 0x200f}, {0x2028, 0x202e},
+        {0x80, 0x9f}, {0xad, 0xad}, {0x61c, 0x61c}, {0x180e, 0x180e}, {0x200b, 0x200f},
+        {0x2028, 0x202e},
         {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff},
     };
 
@@ -54,7 +56,8 @@ static size_t character_decode(const unsigned char *s, size_t n, uint32_t *ret_c
     return length;
 }
 
-/* Length of the printable character at s (n > 0 bytes are there), 0 when its first byte must be escaped. */
+/* Length of the printable character at s (n > 0 bytes are there), 0 when its first byte must be
+ * escaped. */
 static size_t character_length(const unsigned char *s, size_t n)
 {
     uint32_t c;
@@ -156,7 +159,8 @@ bool text_is_safe(const char *bytes, size_t n)
 
 int text_quote_shell(const char *string, char **ret)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+:,./-";
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@%+:,./-";
     size_t n = strlen(string);
     char *quoted, *out;
 
@@ -202,7 +206,8 @@ const char *text_size(uint64_t bytes, char buf[static TEXT_SIZE_MAX])
     }
     tenths = unit == 0 ? 0 : bytes % factor / (factor / 1024) * 10 / 1024;
     if (tenths > 0)
-        snprintf(buf, TEXT_SIZE_MAX, "%" PRIu64 ".%" PRIu64 "%c", bytes / factor, tenths, units[unit]);
+        snprintf(buf, TEXT_SIZE_MAX, "%" PRIu64 ".%" PRIu64 "%c", bytes / factor, tenths,
+                 units[unit]);
     else
         snprintf(buf, TEXT_SIZE_MAX, "%" PRIu64 "%c", bytes / factor, units[unit]);
     return buf;
@@ -212,7 +217,8 @@ const char *text_duration(uint64_t usec, char buf[static TEXT_DURATION_MAX])
 {
     static const struct { uint64_t usec; const char *name; } units[] = {
         {UINT64_C(31536000000000), "y"}, {UINT64_C(86400000000), "d"}, {UINT64_C(3600000000), "h"},
-        {UINT64_C(60000000), "min"}, {UINT64_C(1000000), "s"}, {UINT64_C(1000), "ms"}, {UINT64_C(1), "us"},
+        {UINT64_C(60000000), "min"}, {UINT64_C(1000000), "s"}, {UINT64_C(1000), "ms"},
+        {UINT64_C(1), "us"},
     };
     size_t i = 0;
     const size_t n = sizeof(units) / sizeof(units[0]);
@@ -227,8 +233,8 @@ const char *text_duration(uint64_t usec, char buf[static TEXT_DURATION_MAX])
     /* below a second one unit says enough */
     next = i + 1 < n && units[i].usec > 1000000 ? usec % units[i].usec / units[i + 1].usec : 0;
     if (next > 0)
-        snprintf(buf, TEXT_DURATION_MAX, "%" PRIu64 "%s %" PRIu64 "%s", usec / units[i].usec, units[i].name,
-                 next, units[i + 1].name);
+        snprintf(buf, TEXT_DURATION_MAX, "%" PRIu64 "%s %" PRIu64 "%s", usec / units[i].usec,
+                 units[i].name, next, units[i + 1].name);
     else
         snprintf(buf, TEXT_DURATION_MAX, "%" PRIu64 "%s", usec / units[i].usec, units[i].name);
     return buf;

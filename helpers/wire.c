@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The protocol between the daemon and its helpers: packing, sending, and receiving with distrust. */
+/* The protocol between the daemon and its helpers: packing, sending, and receiving with
+ * distrust. */
 #include "helpers/wire.h"
 
 #include <errno.h>
@@ -23,9 +24,11 @@ struct wire_rule {
 static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_READY] = {WIRE_WORKER | WIRE_FILES, sizeof(struct wire_empty), {false, false}, FD_NEVER},
     [WIRE_FAILED] = {WIRE_WORKER | WIRE_FILES, sizeof(struct wire_failed), {true, false}, FD_NEVER},
-    [WIRE_CONFIGURE_WORKER] = {WIRE_WORKER_CLIENT, sizeof(struct wire_configure_worker), {false, false}, FD_NEVER},
+    [WIRE_CONFIGURE_WORKER] = {WIRE_WORKER_CLIENT, sizeof(struct wire_configure_worker),
+                               {false, false}, FD_NEVER},
     [WIRE_REQUEST] = {WIRE_WORKER_CLIENT, sizeof(struct wire_request), {true, false}, FD_ALWAYS},
-    [WIRE_ANSWER] = {WIRE_WORKER_CLIENT, sizeof(struct wire_answer), {false, false}, FD_UNLESS_ERROR},
+    [WIRE_ANSWER] = {WIRE_WORKER_CLIENT, sizeof(struct wire_answer), {false, false},
+                     FD_UNLESS_ERROR},
     [WIRE_CANCEL] = {WIRE_WORKER_CLIENT, sizeof(struct wire_empty), {false, false}, FD_NEVER},
     [WIRE_PROGRESS] = {WIRE_WORKER, sizeof(struct wire_progress), {false, false}, FD_NEVER},
     [WIRE_QUESTION] = {WIRE_WORKER, sizeof(struct wire_question), {true, true}, FD_NEVER},
@@ -37,24 +40,30 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_CHECK] = {WIRE_WORKER, sizeof(struct wire_check), {false, false}, FD_NEVER},
     [WIRE_ISSUES] = {WIRE_WORKER, sizeof(struct wire_issues), {false, false}, FD_NEVER},
     [WIRE_DONE] = {WIRE_WORKER, sizeof(struct wire_done), {false, false}, FD_NEVER},
-    [WIRE_CONFIGURE_FILES] = {WIRE_FILES_CLIENT, sizeof(struct wire_configure_files), {true, false}, FD_NEVER},
+    [WIRE_CONFIGURE_FILES] = {WIRE_FILES_CLIENT, sizeof(struct wire_configure_files), {true, false},
+                              FD_NEVER},
     [WIRE_ALLOWED_ROOT] = {WIRE_FILES_CLIENT, sizeof(struct wire_empty), {true, false}, FD_NEVER},
-    [WIRE_FILES_REQUEST] = {WIRE_FILES_CLIENT, sizeof(struct wire_files_request), {true, true}, FD_NEVER},
-    [WIRE_FILES_REPLY] = {WIRE_FILES, sizeof(struct wire_files_reply), {true, false}, FD_UNLESS_ERROR},
+    [WIRE_FILES_REQUEST] = {WIRE_FILES_CLIENT, sizeof(struct wire_files_request), {true, true},
+                            FD_NEVER},
+    [WIRE_FILES_REPLY] = {WIRE_FILES, sizeof(struct wire_files_reply), {true, false},
+                          FD_UNLESS_ERROR},
     [WIRE_FILES_ROOT] = {WIRE_FILES, sizeof(struct wire_files_root), {true, false}, FD_NEVER},
     [WIRE_FILES_RECORD] = {WIRE_FILES, sizeof(struct wire_files_record), {true, false}, FD_NEVER},
     [WIRE_FILES_WALKING] = {WIRE_FILES, sizeof(struct wire_empty), {false, false}, FD_NEVER},
     [WIRE_FILES_WALKED] = {WIRE_FILES, sizeof(struct wire_files_walked), {false, false}, FD_NEVER},
     [WIRE_LAUNCH] = {WIRE_LAUNCHER_CLIENT, sizeof(struct wire_launch), {false, false}, FD_ALWAYS},
-    [WIRE_LAUNCHED] = {WIRE_LAUNCHER, sizeof(struct wire_launched), {false, false}, FD_UNLESS_ERROR},
+    [WIRE_LAUNCHED] = {WIRE_LAUNCHER, sizeof(struct wire_launched), {false, false},
+                       FD_UNLESS_ERROR},
     [WIRE_FILE_DIGEST] = {WIRE_WORKER, sizeof(struct wire_file_digest), {false, false}, FD_NEVER},
     [WIRE_BLOCKS] = {WIRE_WORKER, sizeof(struct wire_blocks), {false, false}, FD_NEVER},
     [WIRE_PACE] = {WIRE_WORKER_CLIENT, sizeof(struct wire_pace), {false, false}, FD_NEVER},
-    [WIRE_CONTENT_DIGEST] = {WIRE_WORKER, sizeof(struct wire_content_digest), {false, false}, FD_NEVER},
+    [WIRE_CONTENT_DIGEST] = {WIRE_WORKER, sizeof(struct wire_content_digest), {false, false},
+                             FD_NEVER},
 };
 
 /* Two texts behind the longest struct that has texts must fit, and so must each struct. */
-_Static_assert(sizeof(struct wire_layer) + 2 * PATH_MAX <= WIRE_RECORD_MAX, "WIRE_RECORD_MAX is too small");
+_Static_assert(sizeof(struct wire_layer) + 2 * PATH_MAX <= WIRE_RECORD_MAX,
+               "WIRE_RECORD_MAX is too small");
 _Static_assert(sizeof(union wire_record) == WIRE_RECORD_MAX, "WIRE_RECORD_MAX is too small");
 
 size_t wire_pack(enum wire_type type, void *record, const char *text0, const char *text1,
@@ -108,7 +117,8 @@ int wire_send_packet(int socket, const union wire_record *packet, size_t size, i
     return 0;
 }
 
-int wire_send(int socket, enum wire_type type, void *record, const char *text0, const char *text1, int fd)
+int wire_send(int socket, enum wire_type type, void *record, const char *text0, const char *text1,
+              int fd)
 {
     union wire_record packet;
     size_t size = wire_pack(type, record, text0, text1, &packet);
@@ -116,7 +126,8 @@ int wire_send(int socket, enum wire_type type, void *record, const char *text0, 
     return wire_send_packet(socket, &packet, size, fd);
 }
 
-/* Keeps the one fd of a message, closes any other. -EBADMSG when there is more than one, or anything else. */
+/* Keeps the one fd of a message, closes any other. -EBADMSG when there is more than one, or
+ * anything else. */
 static int take_fd(struct msghdr *message, int *ret_fd)
 {
     _cleanup_close_ int fd = -1;
@@ -148,8 +159,8 @@ static int take_fd(struct msghdr *message, int *ret_fd)
     return 0;
 }
 
-/* Bytes of the record at the begin of size bytes, when it keeps to its rule; else 0. Texts are at its end, each with its
- * NUL and no other. */
+/* Bytes of the record at the begin of size bytes, when it keeps to its rule; else 0. Texts are at
+ * its end, each with its NUL and no other. */
 static size_t record_size(const union wire_record *record, size_t size, enum wire_sender sender)
 {
     const struct wire_rule *rule;
@@ -188,7 +199,8 @@ static const union wire_record *record_at(const union wire_record *packet, size_
     return (const union wire_record *)(const void *)(packet->bytes + offset);
 }
 
-static bool packet_is_valid(const union wire_record *packet, size_t size, enum wire_sender sender, bool several)
+static bool packet_is_valid(const union wire_record *packet, size_t size, enum wire_sender sender,
+                            bool several)
 {
     size_t first = record_size(packet, size, sender), length = first;
 
@@ -205,7 +217,8 @@ static bool packet_is_valid(const union wire_record *packet, size_t size, enum w
     return true;
 }
 
-bool wire_append(union wire_record *packet, size_t *size, const union wire_record *record, size_t length)
+bool wire_append(union wire_record *packet, size_t *size, const union wire_record *record,
+                 size_t length)
 {
     size_t offset = next_offset(*size);
 
@@ -217,7 +230,8 @@ bool wire_append(union wire_record *packet, size_t *size, const union wire_recor
     return true;
 }
 
-const union wire_record *wire_next(const union wire_record *packet, size_t size, const union wire_record *record)
+const union wire_record *wire_next(const union wire_record *packet, size_t size,
+                                   const union wire_record *record)
 {
     size_t offset = (size_t)(record->bytes - packet->bytes);
 
@@ -242,7 +256,8 @@ static bool fd_is_expected(const union wire_record *record, int fd)
     else if (record->header.type == WIRE_LAUNCHED)
         error = record->launched.error;
     else
-        return true;            /* a reply of qcaudit-files: the request says whether a file comes with it */
+        return true;            /* a reply of qcaudit-files: the request says whether a file
+                                 * comes with it */
     return (fd >= 0) == (error == 0);
 }
 
@@ -255,7 +270,8 @@ static int receive(int socket, enum wire_sender sender, bool several, union wire
     } control;
     struct iovec iov = {.iov_base = ret_record, .iov_len = sizeof(*ret_record)};
     struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_controllen = sizeof(control),
     };
     _cleanup_close_ int fd = -1;
     ssize_t size;
@@ -271,7 +287,8 @@ static int receive(int socket, enum wire_sender sender, bool several, union wire
         return r;
     if (size == 0 && fd < 0)
         return 0;
-    if ((message.msg_flags & MSG_TRUNC) || !packet_is_valid(ret_record, (size_t)size, sender, several) ||
+    if ((message.msg_flags & MSG_TRUNC) ||
+        !packet_is_valid(ret_record, (size_t)size, sender, several) ||
         !fd_is_expected(ret_record, fd))
         return -EBADMSG;
     *ret_size = (size_t)size;
@@ -286,8 +303,8 @@ int wire_receive(int socket, enum wire_sender sender, union wire_record *ret_rec
     return receive(socket, sender, false, ret_record, &size, ret_fd);
 }
 
-int wire_receive_several(int socket, enum wire_sender sender, union wire_record *ret_packet, size_t *ret_size,
-                         int *ret_fd)
+int wire_receive_several(int socket, enum wire_sender sender, union wire_record *ret_packet,
+                         size_t *ret_size, int *ret_fd)
 {
     return receive(socket, sender, true, ret_packet, ret_size, ret_fd);
 }

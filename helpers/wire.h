@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The protocol between the daemon and its helpers: capped records, one per packet of a SOCK_SEQPACKET socket.
+/* The protocol between the daemon and its helpers: capped records, one per packet of a
+ * SOCK_SEQPACKET socket.
  *
- * Every record is a struct that begins with struct wire_header, followed by at most two NUL-ended texts. One
- * table (wire.c) says of each type who sends it, how long it is, how long its texts may be, and whether a file
- * descriptor comes with it; wire_receive() lets nothing else through. What the fields mean is for the receiver
- * to check. Both ends are one build on one machine: native byte order. */
+ * Every record is a struct that begins with struct wire_header, followed by at most two NUL-ended
+ * texts. One table (wire.c) says of each type who sends it, how long it is, how long its texts may
+ * be, and whether a file descriptor comes with it; wire_receive() lets nothing else through. What
+ * the fields mean is for the receiver to check. Both ends are one build on one machine: native byte
+ * order. */
 #pragma once
 
 #include <limits.h>
@@ -48,7 +50,8 @@ enum wire_type {
     WIRE_CANCEL,
     WIRE_PROGRESS,
     WIRE_QUESTION,
-    WIRE_LAYER,                 /* then MORE, and as many as it announced of the following, in this order */
+    WIRE_LAYER,                 /* then MORE, and as many as it announced of the following, in
+                                 * this order */
     WIRE_LAYER_MORE,
     WIRE_SNAPSHOT,
     WIRE_BITMAP,
@@ -140,16 +143,17 @@ struct wire_question {
     uint32_t layer;
 };
 
-/* The fields of struct qca_image_info and struct qca_check_result that are numbers and need no check but their
- * range. */
-#define WIRE_INFO_FIELDS(X)                                                                                      \
-    X(version) X(file_size) X(virtual_size) X(cluster_size) X(refcount_bits) X(header_length)                     \
-    X(incompatible_features) X(compatible_features) X(autoclear_features) X(compression_type)                     \
-    X(crypt_header_offset) X(crypt_header_length) X(l1_offset) X(l1_entries) X(refcount_table_offset)             \
-    X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)
-#define WIRE_CHECK_FIELDS(X)                                                                                     \
-    X(corruptions) X(leaks) X(check_errors) X(image_end_offset) X(total_clusters) X(allocated_clusters)           \
-    X(compressed_clusters) X(fragmented_clusters) X(leak_runs) X(burst_leaks) X(burst_offset) X(burst_end)
+/* The fields of struct qca_image_info and struct qca_check_result that are numbers and need no
+ * check but their range. */
+#define WIRE_INFO_FIELDS(X)                                                                        \
+    X(version) X(file_size) X(virtual_size) X(cluster_size) X(refcount_bits) X(header_length)      \
+    X(incompatible_features) X(compatible_features) X(autoclear_features) X(compression_type)      \
+    X(crypt_header_offset) X(crypt_header_length) X(l1_offset) X(l1_entries)                       \
+    X(refcount_table_offset) X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)
+#define WIRE_CHECK_FIELDS(X)                                                                       \
+    X(corruptions) X(leaks) X(check_errors) X(image_end_offset) X(total_clusters)                  \
+    X(allocated_clusters) X(compressed_clusters) X(fragmented_clusters) X(leak_runs)               \
+    X(burst_leaks) X(burst_offset) X(burst_end)
 
 /* texts: the reference that led here, the parent's name */
 struct wire_layer {
@@ -249,8 +253,16 @@ struct wire_configure_files {
     uint64_t of_devices;        /* 0 or 1: WIRE_FILES_DEVICE says which */
 };
 
-enum wire_files_kind { WIRE_FILES_GET_ROOT, WIRE_FILES_WALK, WIRE_FILES_OPEN, WIRE_FILES_PROBE, WIRE_FILES_RESOLVE,
-    WIRE_FILES_ALLOW, WIRE_FILES_DEVICE, _WIRE_FILES_KIND_MAX };
+enum wire_files_kind {
+    WIRE_FILES_GET_ROOT,
+    WIRE_FILES_WALK,
+    WIRE_FILES_OPEN,
+    WIRE_FILES_PROBE,
+    WIRE_FILES_RESOLVE,
+    WIRE_FILES_ALLOW,
+    WIRE_FILES_DEVICE,
+    _WIRE_FILES_KIND_MAX
+};
 
 /* texts: path, reference (as the kind needs them) */
 struct wire_files_request {
@@ -336,28 +348,34 @@ union wire_record {
     char bytes[WIRE_RECORD_MAX];
 };
 
-/* Fills in the header and sends record (a struct of type's length) with its texts (NULL: none; longer ones are cut)
- * and fd (-1: none; stays the caller's). 0, -EAGAIN when the socket is full and does not block, -EPIPE when the
- * other end is gone, or another -errno of sendmsg(). */
-int wire_send(int socket, enum wire_type type, void *record, const char *text0, const char *text1, int fd);
+/* Fills in the header and sends record (a struct of type's length) with its texts (NULL: none;
+ * longer ones are cut) and fd (-1: none; stays the caller's). 0, -EAGAIN when the socket is full
+ * and does not block, -EPIPE when the other end is gone, or another -errno of sendmsg(). */
+int wire_send(int socket, enum wire_type type, void *record, const char *text0, const char *text1,
+              int fd);
 
-/* Lays record and texts out as one packet, for who must wait until the socket takes it. Returns its bytes. */
+/* Lays record and texts out as one packet, for who must wait until the socket takes it. Returns its
+ * bytes. */
 size_t wire_pack(enum wire_type type, void *record, const char *text0, const char *text1,
                  union wire_record *ret_packet);
 int wire_send_packet(int socket, const union wire_record *packet, size_t size, int fd);
 
-/* Receives one record that sender may send. 1 and *ret_record, *ret_fd (-1 or the caller's, close-on-exec);
- * 0 when the other end is gone; -EAGAIN when nothing is there and the socket does not block; -EBADMSG for anything
- * that the table does not allow; or another -errno of recvmsg(). */
+/* Receives one record that sender may send. 1 and *ret_record, *ret_fd (-1 or the caller's,
+ * close-on-exec); 0 when the other end is gone; -EAGAIN when nothing is there and the socket does
+ * not block; -EBADMSG for anything that the table does not allow; or another -errno of
+ * recvmsg(). */
 int wire_receive(int socket, enum wire_sender sender, union wire_record *ret_record, int *ret_fd);
-/* The same, but records of WIRE_FILES_RECORD may come several in one packet, of *ret_size bytes; each was checked. */
-int wire_receive_several(int socket, enum wire_sender sender, union wire_record *ret_packet, size_t *ret_size,
-                         int *ret_fd);
+/* The same, but records of WIRE_FILES_RECORD may come several in one packet, of *ret_size bytes;
+ * each was checked. */
+int wire_receive_several(int socket, enum wire_sender sender, union wire_record *ret_packet,
+                         size_t *ret_size, int *ret_fd);
 /* The record behind record, which is of that packet; NULL when there is none. */
-const union wire_record *wire_next(const union wire_record *packet, size_t size, const union wire_record *record);
-/* Puts a record of length bytes, as from wire_pack(), behind those that packet has in *size bytes (0: none). False when
- * there is no room for it. */
-bool wire_append(union wire_record *packet, size_t *size, const union wire_record *record, size_t length);
+const union wire_record *wire_next(const union wire_record *packet, size_t size,
+                                   const union wire_record *record);
+/* Puts a record of length bytes, as from wire_pack(), behind those that packet has in *size bytes
+ * (0: none). False when there is no room for it. */
+bool wire_append(union wire_record *packet, size_t *size, const union wire_record *record,
+                 size_t length);
 
 /* The NUL-ended text of a received record, NULL when it is not there. */
 const char *wire_text(const union wire_record *record, unsigned index);

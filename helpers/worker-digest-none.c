@@ -14,8 +14,9 @@ int worker_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
     return -EOPNOTSUPP;
 }
 
-int worker_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_digest_options *options,
-                       struct qca_error *error, struct qca_file_digest *ret_digest)
+int worker_file_digest(struct qca_io *io, unsigned algorithms,
+                       const struct qca_digest_options *options, struct qca_error *error,
+                       struct qca_file_digest *ret_digest)
 {
     return -EOPNOTSUPP;
 }

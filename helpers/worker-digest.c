@@ -10,7 +10,8 @@ int worker_digest_prepare(void)
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned n;
 
-    /* The crypto library reads its configuration when it is first used: that must be before the sandbox. */
+    /* The crypto library reads its configuration when it is first used: that must be before the
+     * sandbox. */
     return EVP_Digest("", 0, digest, &n, EVP_sha256(), NULL) == 1 ? 0 : -EIO;
 }
 
@@ -19,8 +20,9 @@ int worker_metadata_digest(struct qca_image *image, uint8_t ret_digest[32])
     return qca_metadata_digest(image, ret_digest);
 }
 
-int worker_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_digest_options *options,
-                       struct qca_error *error, struct qca_file_digest *ret_digest)
+int worker_file_digest(struct qca_io *io, unsigned algorithms,
+                       const struct qca_digest_options *options, struct qca_error *error,
+                       struct qca_file_digest *ret_digest)
 {
     return qca_file_digest(io, algorithms, options, error, ret_digest);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading past the page cache: O_DIRECT in large aligned pieces, for who reads in order by a thread that is ahead; where
- * that cannot be had, what is cached is read from the cache and stays there, and what is not is read and dropped again. */
+/* Reading past the page cache: O_DIRECT in large aligned pieces, for who reads in order by a thread
+ * that is ahead; where that cannot be had, what is cached is read from the cache and stays there,
+ * and what is not is read and dropped again. */
 #include "helpers/worker-read.h"
 
 #include <errno.h>
@@ -18,7 +19,8 @@
 /* Aligned enough for any device when the kernel does not say more. */
 #define ALIGNMENT_DEFAULT 4096
 
-/* The one that is used, and those ahead: while one is hashed another is read, and the next waits for its turn. */
+/* The one that is used, and those ahead: while one is hashed another is read, and the next waits
+ * for its turn. */
 #define PIECES 3
 
 /* Bytes of the file. */
@@ -76,7 +78,8 @@ static void give_up_direct(struct direct_reader *reader)
 }
 
 /* Fills a buffer from offset, which is aligned: needed bytes, or up to wanted when that works. */
-static ssize_t fill_direct(struct direct_reader *reader, uint8_t *buf, uint64_t offset, size_t needed, size_t wanted)
+static ssize_t fill_direct(struct direct_reader *reader, uint8_t *buf, uint64_t offset,
+                           size_t needed, size_t wanted)
 {
     ssize_t n = read_once(reader->fd, buf, wanted, offset);
 
@@ -118,8 +121,8 @@ static int have_buffer(const struct direct_reader *reader, struct piece *piece)
     return piece->buf ? 0 : -ENOMEM;
 }
 
-/* Has the pieces behind the last one read, one after the other. What stops that is met again, and told, when they are
- * asked for. */
+/* Has the pieces behind the last one read, one after the other. What stops that is met again, and
+ * told, when they are asked for. */
 static void go_ahead(struct direct_reader *reader)
 {
     while (threads_count(reader->threads) > 1 && reader->n_ahead < PIECES - 1) {
@@ -127,7 +130,8 @@ static void go_ahead(struct direct_reader *reader)
         struct piece *piece = piece_at(reader, reader->n_ahead + 1);
         uint64_t start = reader->n_ahead > 0 ? last->start + last->wanted : reader->next;
 
-        if (start >= reader->size || start % reader->alignment > 0 || have_buffer(reader, piece) < 0)
+        if (start >= reader->size || start % reader->alignment > 0 ||
+            have_buffer(reader, piece) < 0)
             break;
         piece->start = start;
         piece->wanted = min_u64(round_up(reader->size - start, reader->alignment), DIRECT_READ_MAX);
@@ -141,11 +145,12 @@ static void go_ahead(struct direct_reader *reader)
 
 static bool piece_has(const struct piece *piece, uint64_t offset)
 {
-    return piece->length > 0 && offset >= piece->start && offset - piece->start < (uint64_t)piece->length;
+    return piece->length > 0 && offset >= piece->start &&
+           offset - piece->start < (uint64_t)piece->length;
 }
 
-/* Is offset in a piece that was read ahead? That is the current one then. Tables that are read in between do not end
- * what is ahead of the data. */
+/* Is offset in a piece that was read ahead? That is the current one then. Tables that are read in
+ * between do not end what is ahead of the data. */
 static bool take_ahead(struct direct_reader *reader, uint64_t offset)
 {
     while (reader->n_ahead > 0 && offset >= piece_at(reader, 1)->start) {
@@ -179,7 +184,8 @@ static bool take_ahead(struct direct_reader *reader, uint64_t offset)
 static int64_t fill(struct direct_reader *reader, uint64_t offset, size_t size)
 {
     uint64_t start = offset - offset % reader->alignment;
-    size_t needed = min_u64(round_up(offset + size - start, reader->alignment), DIRECT_READ_MAX), wanted = needed;
+    size_t needed = min_u64(round_up(offset + size - start, reader->alignment), DIRECT_READ_MAX),
+           wanted = needed;
     struct piece *piece;
     ssize_t n;
     int r;
@@ -194,7 +200,9 @@ static int64_t fill(struct direct_reader *reader, uint64_t offset, size_t size)
     if (r < 0)
         return r;
     /* Who reads in order gets more, so that the device sees few large reads. */
-    reader->ahead = offset == reader->next ? min_u64(2 * max_u64(reader->ahead, needed), DIRECT_READ_MAX) : 0;
+    reader->ahead = offset == reader->next
+                        ? min_u64(2 * max_u64(reader->ahead, needed), DIRECT_READ_MAX)
+                        : 0;
     if (reader->ahead > 0)
         drop_ahead(reader);         /* somebody reads elsewhere in order */
     wanted = max_u64(needed, reader->ahead);
@@ -254,7 +262,8 @@ enum report_reading direct_reader_reading(const struct direct_reader *reader)
 }
 
 int direct_reader_new(int fd, uint32_t alignment, struct qca_threads *threads,
-                      int (*before)(void *userdata, size_t size), void *userdata, struct direct_reader **ret_reader)
+                      int (*before)(void *userdata, size_t size), void *userdata,
+                      struct direct_reader **ret_reader)
 {
     struct direct_reader *reader = calloc(1, sizeof(*reader));
     bool direct = alignment <= DIRECT_READ_MAX;
@@ -267,7 +276,8 @@ int direct_reader_new(int fd, uint32_t alignment, struct qca_threads *threads,
         .userdata = userdata, .next = UINT64_MAX, .threads = threads,
         .size = end > 0 ? (uint64_t)end : 0,
     };
-    reader->alignment = max_u64(direct ? max_u64(alignment, ALIGNMENT_DEFAULT) : 0, (uint64_t)sysconf(_SC_PAGESIZE));
+    reader->alignment = max_u64(direct ? max_u64(alignment, ALIGNMENT_DEFAULT) : 0,
+                                (uint64_t)sysconf(_SC_PAGESIZE));
     for (size_t i = 0; i < PIECES; i++)
         reader->pieces[i].fd = fd;
     if (have_buffer(reader, &reader->pieces[0]) < 0)

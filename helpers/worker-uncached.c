@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading through the page cache without a trace in it: through a mapping, where the kernel reads no page but the one
- * that is touched and says whether it had to; every page that it had to read is dropped again. */
+/* Reading through the page cache without a trace in it: through a mapping, where the kernel reads
+ * no page but the one that is touched and says whether it had to; every page that it had to read is
+ * dropped again. */
 #include "helpers/worker-uncached.h"
 
 #include <errno.h>
@@ -16,10 +17,10 @@
 /* No machine has smaller ones. */
 #define PAGE_MIN 4096
 
-/* Why not preadv2(RWF_NOWAIT), which says what is not cached: it has a page that is not there read, and on a device that
- * answers at once finds it cached, as if it had been; and at a page that the kernel marked, when it read ahead for
- * somebody else, it goes on with that reading ahead for us. mincore() and cachestat() answer only who owns the file or
- * may write it. */
+/* Why not preadv2(RWF_NOWAIT), which says what is not cached: it has a page that is not there read,
+ * and on a device that answers at once finds it cached, as if it had been; and at a page that the
+ * kernel marked, when it read ahead for somebody else, it goes on with that reading ahead for us.
+ * mincore() and cachestat() answer only who owns the file or may write it. */
 
 /* What the kernel counted for this thread so far. */
 struct counts {
@@ -38,13 +39,14 @@ static struct counts counts_now(void)
 void uncached_init(struct uncached *uncached, int fd)
 {
     *uncached = (struct uncached) { .fd = fd, .page = (size_t)sysconf(_SC_PAGESIZE) };
-    /* Pages of others do not count as used by us, and nothing beside what is asked for comes into the cache. Advice
-     * that is not taken costs nothing but that. */
+    /* Pages of others do not count as used by us, and nothing beside what is asked for comes into
+     * the cache. Advice that is not taken costs nothing but that. */
     (void) posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     (void) posix_fadvise(fd, 0, 0, POSIX_FADV_NOREUSE);
 }
 
-/* Bytes of a hole that reach from offset up to size at most. A page of it would be made only to be dropped. */
+/* Bytes of a hole that reach from offset up to size at most. A page of it would be made only to be
+ * dropped. */
 static size_t hole_at(struct uncached *uncached, uint64_t offset, size_t size)
 {
     off_t data, end;
@@ -62,11 +64,12 @@ static size_t hole_at(struct uncached *uncached, uint64_t offset, size_t size)
     return 0;
 }
 
-/* Copies a page of the mapping; it is read when it is not cached. No plain access: where the file was cut or the device
- * fails that would be SIGBUS. */
+/* Copies a page of the mapping; it is read when it is not cached. No plain access: where the file
+ * was cut or the device fails that would be SIGBUS. */
 static int touch(uint8_t *buf, void *mapped, size_t page)
 {
-    struct iovec to = { .iov_base = buf, .iov_len = page }, from = { .iov_base = mapped, .iov_len = page };
+    struct iovec to = { .iov_base = buf, .iov_len = page },
+                 from = { .iov_base = mapped, .iov_len = page };
     ssize_t n = process_vm_readv(getpid(), &to, 1, &from, 1, 0);
 
     return n == (ssize_t)page ? 0 : n >= 0 ? -EFAULT : -errno;
@@ -79,7 +82,8 @@ enum page_kind {
     PAGE_HOLE,
 };
 
-static void find_holes(struct uncached *uncached, uint64_t offset, size_t n_pages, enum page_kind *pages)
+static void find_holes(struct uncached *uncached, uint64_t offset, size_t n_pages,
+                       enum page_kind *pages)
 {
     for (size_t i = 0; i < n_pages; i++)
         if (hole_at(uncached, offset + i * uncached->page, uncached->page) == uncached->page)
@@ -87,7 +91,8 @@ static void find_holes(struct uncached *uncached, uint64_t offset, size_t n_page
 }
 
 /* Has the pages that are not cached read, all at once. */
-static void request(const struct uncached *uncached, uint64_t offset, size_t n_pages, enum page_kind *pages)
+static void request(const struct uncached *uncached, uint64_t offset, size_t n_pages,
+                    enum page_kind *pages)
 {
     struct counts before = counts_now(), after;
 
@@ -95,18 +100,19 @@ static void request(const struct uncached *uncached, uint64_t offset, size_t n_p
         after = before;
         if (pages[i] == PAGE_HOLE)
             continue;
-        (void) posix_fadvise(uncached->fd, (off_t)(offset + i * uncached->page), (off_t)uncached->page,
-                             POSIX_FADV_WILLNEED);
+        (void)posix_fadvise(uncached->fd, (off_t)(offset + i * uncached->page),
+                            (off_t)uncached->page, POSIX_FADV_WILLNEED);
         after = counts_now();
         if (after.blocks != before.blocks)
             pages[i] = PAGE_OURS;
     }
 }
 
-/* Copies pages until one cannot be had; *ret_r is why. How many. One that had to be waited for and that devices were not
- * asked for by us is somebody else's, who is reading it just now; unless the kernel does not count here. */
-static size_t copy(struct uncached *uncached, uint8_t *buf, uint8_t *mapped, size_t n_pages, enum page_kind *pages,
-                   int *ret_r)
+/* Copies pages until one cannot be had; *ret_r is why. How many. One that had to be waited for and
+ * that devices were not asked for by us is somebody else's, who is reading it just now; unless the
+ * kernel does not count here. */
+static size_t copy(struct uncached *uncached, uint8_t *buf, uint8_t *mapped, size_t n_pages,
+                   enum page_kind *pages, int *ret_r)
 {
     struct counts before = counts_now(), after;
     int r = 0;
@@ -130,14 +136,15 @@ static size_t copy(struct uncached *uncached, uint8_t *buf, uint8_t *mapped, siz
     return r < 0 ? i - 1 : i;
 }
 
-static void drop(const struct uncached *uncached, uint64_t offset, size_t n_pages, const enum page_kind *pages)
+static void drop(const struct uncached *uncached, uint64_t offset, size_t n_pages,
+                 const enum page_kind *pages)
 {
     for (size_t i = 0, n; i < n_pages; i += n) {
         for (n = 1; i + n < n_pages && pages[i + n] == pages[i]; n++)
             ;
         if (pages[i] == PAGE_OURS)
-            (void) posix_fadvise(uncached->fd, (off_t)(offset + i * uncached->page), (off_t)(n * uncached->page),
-                                 POSIX_FADV_DONTNEED);
+            (void)posix_fadvise(uncached->fd, (off_t)(offset + i * uncached->page),
+                                (off_t)(n * uncached->page), POSIX_FADV_DONTNEED);
     }
 }
 
@@ -163,7 +170,8 @@ ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, 
     off_t end;
     int r;
 
-    mapped = mmap(NULL, n_pages * uncached->page, PROT_READ, MAP_SHARED, uncached->fd, (off_t)offset);
+    mapped = mmap(NULL, n_pages * uncached->page, PROT_READ, MAP_SHARED, uncached->fd,
+                  (off_t)offset);
     if (mapped == MAP_FAILED)
         return -EOPNOTSUPP;
     /* without it, pages beside one that is touched would be read as well */
@@ -180,5 +188,7 @@ ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, 
     if (n == 0)
         return r == -EFAULT ? read_plainly(uncached, buf, offset) : -EOPNOTSUPP;
     end = lseek(uncached->fd, 0, SEEK_END);
-    return (ssize_t)(end < 0 || (uint64_t)end <= offset ? 0 : min_u64(n * uncached->page, (uint64_t)end - offset));
+    return (ssize_t)(end < 0 || (uint64_t)end <= offset
+                         ? 0
+                         : min_u64(n * uncached->page, (uint64_t)end - offset));
 }

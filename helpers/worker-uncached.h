@@ -14,13 +14,14 @@
 struct uncached {
     int fd;                         /* the caller's */
     size_t page;                    /* bytes */
-    bool counted;                   /* the kernel counts what it reads from this file's devices for us as our thread's */
+    bool counted;                   /* the kernel counts what it reads from this file's devices
+                                     * for us as our thread's */
     uint64_t data_start, data_end;  /* there is no hole in between */
 };
 
 void uncached_init(struct uncached *uncached, int fd);
-/* Reads from offset, which is a multiple of the page, like pread(): what is cached comes from the cache and stays there;
- * what is not is read, and dropped again. size is a multiple of the page. Bytes, fewer at the end of the file or before
- * what cannot be read; 0 behind the end; -errno when nothing could be read; -EOPNOTSUPP: it cannot be done without a
- * trace here, and nothing was. */
+/* Reads from offset, which is a multiple of the page, like pread(): what is cached comes from the
+ * cache and stays there; what is not is read, and dropped again. size is a multiple of the page.
+ * Bytes, fewer at the end of the file or before what cannot be read; 0 behind the end; -errno when
+ * nothing could be read; -EOPNOTSUPP: it cannot be done without a trace here, and nothing was. */
 ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, size_t size);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qcaudit-worker: audits one image after the other through file descriptors that it is given. qcaudit-checker is
- * the same without digests (worker-digest.h). */
+/* qcaudit-worker: audits one image after the other through file descriptors that it is given.
+ * qcaudit-checker is the same without digests (worker-digest.h). */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -26,7 +26,8 @@
 struct referenced {
     uint32_t layer;                 /* that it is, or whose data file it is */
     int fd;
-    char *name;                     /* of a parent: the reference that led to it; of a data file NULL */
+    char *name;                     /* of a parent: the reference that led to it; of a data file
+                                     * NULL */
     enum qca_format probed_format;
     struct qca_io *io;              /* the chain's */
     struct direct_reader *reader;   /* or NULL */
@@ -45,7 +46,8 @@ struct audit {
     bool paused;
     uint64_t next_read;             /* usec: by the budget, of direct readers */
     uint64_t done, total;           /* progress, as known last */
-    bool hashing;                   /* a layer's data: progress is that, and not the check's before */
+    bool hashing;                   /* a layer's data: progress is that, and not the check's
+                                     * before */
     struct qca_image *image;
     struct qca_chain *chain;
     struct referenced *files;       /* those that are open; of a chain that is walked a few */
@@ -122,8 +124,8 @@ static void take_pace(struct audit *audit, const struct wire_pace *pace)
     audit->request.read_budget = pace->read_budget;
 }
 
-/* A cancel or another pace that has come, or that comes within the time. An answer to a question that was given up is
- * let go. */
+/* A cancel or another pace that has come, or that comes within the time. An answer to a question
+ * that was given up is let go. */
 static void look_for_cancel(struct audit *audit, int timeout)
 {
     while (!audit->cancel && wait_for_client(timeout)) {
@@ -161,7 +163,8 @@ static void keep_budget(struct audit *audit)
 {
     while (audit->request.read_budget > 0 && !audit->reader && !audit->cancel) {
         uint64_t elapsed = now() - audit->started;
-        uint64_t needed = (uint64_t)((double)bytes_read(audit) / (double)audit->request.read_budget * (double)USEC);
+        uint64_t needed = (uint64_t)((double)bytes_read(audit) /
+                                     (double)audit->request.read_budget * (double)USEC);
         uint64_t pause = needed > elapsed ? needed - elapsed : 0;
 
         if (pause < 1000)
@@ -172,7 +175,8 @@ static void keep_budget(struct audit *audit)
     }
 }
 
-/* Called by the library while it works: says so, looks for a cancel, and keeps to the read budget. */
+/* Called by the library while it works: says so, looks for a cancel, and keeps to the read
+ * budget. */
 static void on_progress(void *userdata, uint64_t done, uint64_t total)
 {
     struct audit *audit = userdata;
@@ -208,14 +212,15 @@ static int before_read(void *userdata, size_t size)
     if (audit->request.read_budget > 0) {
         if (audit->next_read + BUDGET_BURST < usec)
             audit->next_read = usec - BUDGET_BURST;
-        audit->next_read += (uint64_t)((double)size / (double)audit->request.read_budget * (double)USEC);
+        audit->next_read += (uint64_t)((double)size / (double)audit->request.read_budget *
+                                       (double)USEC);
     }
     return 0;
 }
 
 /* The image, or what it refers to. */
-static int open_io(struct audit *audit, int fd, uint32_t alignment, struct direct_reader **ret_reader,
-                   struct qca_io **ret_io)
+static int open_io(struct audit *audit, int fd, uint32_t alignment,
+                   struct direct_reader **ret_reader, struct qca_io **ret_io)
 {
     int r;
 
@@ -225,8 +230,8 @@ static int open_io(struct audit *audit, int fd, uint32_t alignment, struct direc
     return r < 0 ? r : qca_io_new_reader(fd, direct_reader_read, *ret_reader, ret_io);
 }
 
-/* Those that share its work. A direct reader is one thread's, and reads ahead with others; who lets others go first
- * takes no more than one processor. */
+/* Those that share its work. A direct reader is one thread's, and reads ahead with others; who lets
+ * others go first takes no more than one processor. */
 static struct qca_threads *threads_of(const struct audit *audit)
 {
     return audit->request.flags & WORKER_DIRECT || audit->idle ? NULL : audit->threads;
@@ -248,7 +253,8 @@ static enum report_reading reading(const struct audit *audit)
 /* ---- parents and data files ---------------------------------------------------------------- */
 
 /* Asks for the file; 0 and its descriptor and identity, or the client's refusal. */
-static int ask(struct audit *audit, const struct qca_reference *reference, int *ret_fd, struct qca_file_id *ret_id)
+static int ask(struct audit *audit, const struct qca_reference *reference, int *ret_fd,
+               struct qca_file_id *ret_id)
 {
     struct wire_question question = {
         .id = ++audit->question, .kind = reference->kind, .layer = reference->layer,
@@ -290,7 +296,8 @@ static void close_file(struct audit *audit, struct referenced *file)
     free(file->name);
 }
 
-/* The files of layers above are not needed any more; their io is the chain's, and will not be used. */
+/* The files of layers above are not needed any more; their io is the chain's, and will not be
+ * used. */
 static void close_layers(struct audit *audit, uint32_t layer)
 {
     size_t kept = 0;
@@ -378,7 +385,8 @@ static const struct referenced *file_of_layer(const struct audit *audit, uint32_
 static struct qca_chain_link link_alone(const struct audit *audit)
 {
     return (struct qca_chain_link){
-        .image = audit->image, .on_device = audit->request.id.is_device, .data_file_user = QCA_NO_LAYER,
+        .image = audit->image, .on_device = audit->request.id.is_device,
+        .data_file_user = QCA_NO_LAYER,
     };
 }
 
@@ -387,7 +395,8 @@ static int audit_layer(struct audit *audit, const struct qca_chain_link *link, b
 {
     const struct referenced *file = file_of_layer(audit, link->layer);
     struct qca_check_options options = {
-        .memory_limit = audit->memory_limit, .max_issues = audit->room.issues ? audit->room.issues : 1,
+        .memory_limit = audit->memory_limit,
+        .max_issues = audit->room.issues ? audit->room.issues : 1,
         .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
         .deep = audit->request.flags & WORKER_DEEP, .data_file_size = link->data_file_size,
         .on_device = link->on_device,
@@ -434,7 +443,8 @@ static int on_layer(void *userdata, const struct qca_chain_link *link)
     struct audit *audit = userdata;
     const unsigned flags = audit->request.flags;
     bool broken = !link->parent && qca_image_info(link->image)->parent;
-    bool checking = flags & WORKER_CHECK_LAYERS || (link->layer == 0 && flags & WORKER_CHECK && !broken);
+    bool checking = flags & WORKER_CHECK_LAYERS ||
+                    (link->layer == 0 && flags & WORKER_CHECK && !broken);
     int r;
 
     if (broken)
@@ -451,8 +461,10 @@ static int audit_alone(struct audit *audit)
     const unsigned flags = audit->request.flags;
     struct qca_chain_link link = link_alone(audit);
 
-    if (flags & WORKER_DATA_FILE && info->incompatible_features & QCA_INCOMPAT_DATA_FILE && info->data_file) {
-        const struct qca_reference reference = {.kind = QCA_REFERENCE_DATA_FILE, .name = info->data_file};
+    if (flags & WORKER_DATA_FILE && info->incompatible_features & QCA_INCOMPAT_DATA_FILE &&
+        info->data_file) {
+        const struct qca_reference reference = { .kind = QCA_REFERENCE_DATA_FILE,
+                                                 .name = info->data_file };
         struct qca_file_id id;
         struct qca_io *io;
         int r = resolve(audit, &reference, &io, &id);
@@ -474,7 +486,8 @@ static int digest_file(struct audit *audit)
         .cancel = &audit->cancel, .progress = on_progress, .userdata = audit,
     };
     struct qca_file_digest digest;
-    int r = worker_file_digest(audit->io, audit->request.algorithms, &options, &audit->error, &digest);
+    int r = worker_file_digest(audit->io, audit->request.algorithms, &options, &audit->error,
+                               &digest);
 
     if (r < 0)
         return r;
@@ -482,7 +495,8 @@ static int digest_file(struct audit *audit)
     return 0;
 }
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                      bool unallocated)
 {
     struct audit *audit = userdata;
 
@@ -492,7 +506,8 @@ static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t 
 /* A layer that can be checked is, whether its guest's data can be had or not. */
 static void send_no_content(struct audit *audit, int error)
 {
-    struct qca_content_digest digest = {.size = qca_image_info(audit->image)->virtual_size, .n_bad = 1};
+    struct qca_content_digest digest = { .size = qca_image_info(audit->image)->virtual_size,
+                                         .n_bad = 1 };
 
     digest.bad_bytes = digest.size;
     digest.bad[0] = (struct qca_bad_range){.length = digest.size, .error = error};
@@ -514,7 +529,8 @@ static int digest_content(struct audit *audit, int chain_error)
     };
     struct qca_content_digest digest;
     struct qca_map *map;
-    int r = chain_error < 0 ? chain_error : qca_map_new(audit->chain, &map_options, &audit->error, &map);
+    int r = chain_error < 0 ? chain_error
+                            : qca_map_new(audit->chain, &map_options, &audit->error, &map);
 
     if (r < 0 && r != -ENOMEM && audit->request.flags & WORKER_LAYER_DIGEST) {
         send_no_content(audit, r);
@@ -526,7 +542,8 @@ static int digest_content(struct audit *audit, int chain_error)
     audit->total = qca_map_size(map);
     r = worker_content_digest(map, &options, &audit->error, &digest);
     qca_map_free(map);
-    if (r == -EFBIG && audit->request.flags & WORKER_LAYER_DIGEST) {    /* more zeros than there is time for */
+    /* more zeros than there is time for */
+    if (r == -EFBIG && audit->request.flags & WORKER_LAYER_DIGEST) {
         must(report_blocks_flush(&audit->blocks, WIRE_FD));
         send_no_content(audit, r);
         return 0;
@@ -544,9 +561,11 @@ static int audit_layers(struct audit *audit)
         const struct qca_chain_link link = {
             .layer = (uint32_t)i, .image = qca_chain_layer(audit->chain, i),
             .on_device = i == 0 && audit->request.id.is_device,
-            .data_file_size = qca_chain_data_file_size(audit->chain, i), .data_file_user = QCA_NO_LAYER,
+            .data_file_size = qca_chain_data_file_size(audit->chain, i),
+            .data_file_user = QCA_NO_LAYER,
         };
-        int r = audit_layer(audit, &link, audit->request.flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS));
+        int r = audit_layer(audit, &link,
+                            audit->request.flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS));
 
         if (r < 0)
             return r;
@@ -559,11 +578,14 @@ static int audit_content(struct audit *audit)
 {
     const unsigned flags = audit->request.flags;
     const struct qca_chain_options options = {
-        .max_depth = CLIENT_OPEN_LAYERS_MAX, .memory_limit = audit->memory_limit, .id = audit->request.id,
+        .max_depth = CLIENT_OPEN_LAYERS_MAX, .memory_limit = audit->memory_limit,
+        .id = audit->request.id,
         .layer_only = flags & WORKER_LAYER_DIGEST,
     };
     const struct qca_chain_link alone = link_alone(audit);
-    int chain_error = qca_chain_open(audit->image, &options, resolve, audit, &audit->error, &audit->chain), r;
+    int chain_error = qca_chain_open(audit->image, &options, resolve, audit, &audit->error,
+                                     &audit->chain),
+        r;
 
     if (chain_error == -ECANCELED)
         return chain_error;
@@ -584,7 +606,8 @@ static int audit_chain(struct audit *audit)
     };
     const struct qca_chain_link alone = link_alone(audit);
     uint32_t depth;
-    int r = qca_chain_walk(audit->image, &options, resolve, on_layer, audit, &audit->error, &depth), told = 0;
+    int r = qca_chain_walk(audit->image, &options, resolve, on_layer, audit, &audit->error, &depth),
+        told = 0;
 
     forget_io(audit);
     /* its own data file is not there: what the header says is told all the same */
@@ -602,7 +625,8 @@ static int audit_run(struct audit *audit)
     const unsigned flags = audit->request.flags;
     int r;
 
-    /* Tables are announced; what the kernel would read beside them is the guest's, and not worth others' memory. */
+    /* Tables are announced; what the kernel would read beside them is the guest's, and not worth
+     * others' memory. */
     if (audit->idle)
         (void) posix_fadvise(audit->fd, 0, 0, POSIX_FADV_RANDOM);
     r = open_io(audit, audit->fd, audit->request.alignment, &audit->reader, &audit->io);
@@ -642,7 +666,8 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
     struct wire_done done = {0};
 
     audit = (struct audit){
-        .request = *request, .snapshot = snapshot, .fd = fd, .memory_limit = configuration->memory_limit,
+        .request = *request, .snapshot = snapshot, .fd = fd,
+        .memory_limit = configuration->memory_limit,
         .idle = configuration->idle_io,
         .threads = threads,
         .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
@@ -654,7 +679,8 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
         done.open_error = audit.error;
         if (done.open_error.kind == QCA_ERROR_NONE && done.error == -ENOMEM)
             done.open_error = (struct qca_error){
-                .kind = QCA_ERROR_MEMORY, .text = "the audit needs more memory than the worker may have",
+                .kind = QCA_ERROR_MEMORY,
+                .text = "the audit needs more memory than the worker may have",
             };
     }
     done.bytes_read = bytes_read(&audit);
@@ -665,8 +691,8 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
     must(wire_send(WIRE_FD, WIRE_DONE, &done, NULL, NULL, -1));
 }
 
-static int prepare(struct wire_configure_worker *ret_configuration, struct qca_threads **ret_threads,
-                   const char **ret_step)
+static int prepare(struct wire_configure_worker *ret_configuration,
+                   struct qca_threads **ret_threads, const char **ret_step)
 {
     _cleanup_close_ int fd = -1;
     union wire_record record;
@@ -677,7 +703,8 @@ static int prepare(struct wire_configure_worker *ret_configuration, struct qca_t
         return r;
     /* threads share one arena: another one reserves more address space than the limit has */
     mallopt(M_ARENA_MAX, 1);
-    /* buffers of the next image are those of the last: to give them back and get new ones costs more than their use */
+    /* buffers of the next image are those of the last: to give them back and get new ones costs
+     * more than their use */
     mallopt(M_MMAP_THRESHOLD, 4 << 20);
     mallopt(M_TRIM_THRESHOLD, 16 << 20);
     if (receive(&record, &fd) != WIRE_CONFIGURE_WORKER)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "big-endian hosts are not supported: tables are swapped on reading and refcounts compared in words"
+#error "big-endian hosts are not supported: tables are swapped, refcounts compared in words"
 #endif
 
 /* Tables are read into aligned buffers but fields lie anywhere: memcpy compiles to one load. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is odd about a layer and its parent, though each by itself is sound: issues of the layer's header. */
+/* What is odd about a layer and its parent, though each by itself is sound: issues of the layer's
+ * header. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -9,8 +10,8 @@
 
 enum { BACKING_FILE_OFFSET = 8 };   /* of that field in the header (docs/interop/qcow2.txt) */
 
-static int add(struct check *check, const struct qca_chain_link *link, enum qca_issue_kind kind, uint64_t index,
-               uint64_t from)
+static int add(struct check *check, const struct qca_chain_link *link, enum qca_issue_kind kind,
+               uint64_t index, uint64_t from)
 {
     const uint64_t size = qca_image_info(link->image)->virtual_size;
     struct qca_issue issue = check_issue_new(kind, QCA_TABLE_HEADER);
@@ -33,14 +34,15 @@ static uint64_t data_file_name_offset(const struct qca_image_info *info)
     return 0;
 }
 
-/* Sectors are compared: a raw parent may end within one. How large the disk of a parent is that is not what it is
- * taken for, nobody knows. */
+/* Sectors are compared: a raw parent may end within one. How large the disk of a parent is that is
+ * not what it is taken for, nobody knows. */
 static bool is_shorter(const struct qca_image_info *parent, const struct qca_image_info *child)
 {
     return div_round_up(parent->virtual_size, 512) < div_round_up(child->virtual_size, 512);
 }
 
-int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues, struct qca_check_result *result)
+int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues,
+                         struct qca_check_result *result)
 {
     const struct qca_image_info *child = qca_image_info(link->image), *parent = link->parent;
     struct check check = {
@@ -48,7 +50,8 @@ int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues, s
         .result = result,
         .issues_capacity = result->n_issues,
     };
-    enum qca_format declared = child->parent_format ? qca_format_from_name(child->parent_format) : QCA_FORMAT_RAW;
+    enum qca_format declared = child->parent_format ? qca_format_from_name(child->parent_format)
+                                                    : QCA_FORMAT_RAW;
     int r = 0;
 
     if (link->data_file_user != QCA_NO_LAYER)
@@ -57,7 +60,8 @@ int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues, s
         return r;
     if (r == 0 && !child->parent_format)
         r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_MISSING, BACKING_FILE_OFFSET, UINT64_MAX);
-    else if (r == 0 && link->parent_content != QCA_FORMAT_UNKNOWN && link->parent_content != declared)
+    else if (r == 0 && link->parent_content != QCA_FORMAT_UNKNOWN &&
+             link->parent_content != declared)
         r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_WRONG, BACKING_FILE_OFFSET, 0);
     if (r == 0 && link->parent_content == parent->format && is_shorter(parent, child))
         r = add(&check, link, QCA_ISSUE_PARENT_SHORTER, BACKING_FILE_OFFSET, parent->virtual_size);

@@ -146,8 +146,9 @@ static int refused(struct qca_error *error, int r, const struct qca_reference *r
     bool parent = reference->kind == QCA_REFERENCE_PARENT;
 
     error_set(error, -r, QCA_ERROR_REFERENCE,
-              (struct error_field) { .name = parent ? "backing_file_offset" : "External data file name string",
-                                     .value = (uint64_t)-r },
+              (struct error_field){ .name = parent ? "backing_file_offset"
+                                                   : "External data file name string",
+                                    .value = (uint64_t)-r },
               "the %s %s", parent ? "parent" : "data file", refusal_text(r));
     if (error)
         error->layer = reference->layer;
@@ -187,7 +188,8 @@ static void layer_done(struct layer *layer)
     *layer = (struct layer) { 0 };
 }
 
-/* Opens the data file of layer number number, whose image is there; its content is not looked at. */
+/* Opens the data file of layer number number, whose image is there; its content is not looked
+ * at. */
 static int open_data_file(struct opener *opener, struct layer *layer, uint32_t number)
 {
     const struct qca_image_info *info = &layer->image->info;

@@ -13,7 +13,8 @@
 #define PROGRESS_STEP (UINT64_C(4) << 20)
 
 enum {
-    BEYOND_SHARE = 64,          /* the part of the issues kept that one kind beyond qemu-img may take */
+    BEYOND_SHARE = 64,          /* the part of the issues kept that one kind beyond qemu-img may
+                                 * take */
 };
 
 DEFINE_CLEANUP(struct qca_check_result *, qca_check_result_done)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Scope-bound destruction: _cleanup_(fn) runs fn on the variable's address when it leaves its scope. */
+/* Scope-bound destruction: _cleanup_(fn) runs fn on the variable's address when it leaves its
+ * scope. */
 #pragma once
 
 #include <stdio.h>

@@ -197,21 +197,22 @@ static uint32_t bits_add(struct count_page *page, uint32_t first, uint32_t n, bo
 
 /* weight references to each of n clusters in a page of counts, up to maximum each. Returns how many
  * were done before one was met whose count this level cannot hold. */
-#define DEFINE_COUNTS_ADD(name, type, type_max)                                                                \
-    static uint32_t name(struct count_page *page, uint32_t first, uint32_t n, uint64_t weight, uint64_t maximum) \
-    {                                                                                                          \
-        type *counts = page->data;                                                                             \
-                                                                                                               \
-        for (uint32_t i = first; i < first + n; i++) {                                                         \
-            uint64_t room = maximum - counts[i], add = min_u64(weight, room);                                  \
-                                                                                                               \
-            if (add > (uint64_t)(type_max) - counts[i])                                                        \
-                return i - first;                                                                              \
-            counts[i] += add;                                                                                  \
-            if (add < weight)                                                                                  \
-                page_overflow(page, i, weight - add);                                                          \
-        }                                                                                                      \
-        return n;                                                                                              \
+#define DEFINE_COUNTS_ADD(name, type, type_max)                                                    \
+    static uint32_t name(struct count_page *page, uint32_t first, uint32_t n, uint64_t weight,     \
+                         uint64_t maximum)                                                         \
+    {                                                                                              \
+        type *counts = page->data;                                                                 \
+                                                                                                   \
+        for (uint32_t i = first; i < first + n; i++) {                                             \
+            uint64_t room = maximum - counts[i], add = min_u64(weight, room);                      \
+                                                                                                   \
+            if (add > (uint64_t)(type_max) - counts[i])                                            \
+                return i - first;                                                                  \
+            counts[i] += add;                                                                      \
+            if (add < weight)                                                                      \
+                page_overflow(page, i, weight - add);                                              \
+        }                                                                                          \
+        return n;                                                                                  \
     }
 
 DEFINE_COUNTS_ADD(counts8_add, uint8_t, UINT8_MAX)

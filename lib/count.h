@@ -70,8 +70,8 @@ static inline bool count_covers(const struct count_map *map, uint64_t cluster)
     return cluster >= map->low && cluster < map->high;
 }
 
-/* count_add() of one reference to cluster number i of a page for the common case, that it is the first; false:
- * call that. */
+/* count_add() of one reference to cluster number i of a page for the common case, that it is the
+ * first; false: call that. */
 static inline bool count_page_add_bit(struct count_page *page, uint32_t i, unsigned flags)
 {
     uint64_t *word, before;
@@ -92,7 +92,8 @@ static inline bool count_page_add_bit(struct count_page *page, uint32_t i, unsig
 static inline bool count_add_bit(struct count_map *map, uint64_t cluster, unsigned flags)
 {
     return count_covers(map, cluster) &&
-           count_page_add_bit(count_page_of(map, cluster), cluster & (COUNT_PAGE_CLUSTERS - 1), flags);
+           count_page_add_bit(count_page_of(map, cluster), cluster & (COUNT_PAGE_CLUSTERS - 1),
+                              flags);
 }
 
 /* Count number i of a page's data at a level. */

@@ -7,7 +7,8 @@
 #include "bytes.h"
 #include "sha256-two.h"
 
-enum { LOOKS = 1024 };          /* at the map for one batch: a disk without end is gone through in steps */
+enum { LOOKS = 1024 };          /* at the map for one batch: a disk without end is gone through
+                                 * in steps */
 
 int batch_init(struct batch *batch, const struct batch_common *common)
 {
@@ -36,7 +37,8 @@ static bool reads_as_zeros(const struct qca_extent *extent)
 /* n more blocks of one kind; false when there is no room. */
 static bool add_segment(struct batch *batch, const struct batch_segment *segment)
 {
-    struct batch_segment *last = batch->n_segments > 0 ? &batch->segments[batch->n_segments - 1] : NULL;
+    struct batch_segment *last = batch->n_segments > 0 ? &batch->segments[batch->n_segments - 1]
+                                                       : NULL;
 
     if (last && last->zeros == segment->zeros && last->unallocated == segment->unallocated) {
         last->n += segment->n;
@@ -64,11 +66,12 @@ static int add_piece(struct batch *batch, const struct qca_extent *extent, size_
     return 0;
 }
 
-/* The blocks that extent, which does not consist of zeros, fills; or the one block that begins with it, and goes on
- * with others. *at moves on. */
+/* The blocks that extent, which does not consist of zeros, fills; or the one block that begins with
+ * it, and goes on with others. *at moves on. */
 static int plan_blocks(struct batch *batch, struct qca_extent extent, uint64_t *at)
 {
-    uint64_t room = batch->common->n_blocks * (uint64_t)QCA_BLOCK_SIZE - batch->length, length, block_end;
+    uint64_t room = batch->common->n_blocks * (uint64_t)QCA_BLOCK_SIZE - batch->length, length,
+             block_end;
     uint64_t whole = min_u64(extent.length, room) / QCA_BLOCK_SIZE * QCA_BLOCK_SIZE;
     struct qca_map *map = batch->common->map;
     int r;
@@ -111,12 +114,14 @@ int batch_plan(struct batch *batch, uint64_t offset)
             segment.n = extent.length / QCA_BLOCK_SIZE;
             if (!add_segment(batch, &segment))
                 break;
-            *(segment.unallocated ? &batch->unallocated_bytes : &batch->zero_bytes) += segment.n * QCA_BLOCK_SIZE;
+            *(segment.unallocated ? &batch->unallocated_bytes
+                                  : &batch->zero_bytes) += segment.n * QCA_BLOCK_SIZE;
             at += segment.n * QCA_BLOCK_SIZE;
         } else {
             size_t before = batch->length;
 
-            if (before == common->n_blocks * QCA_BLOCK_SIZE || batch->n_segments == BATCH_SEGMENTS_MAX)
+            if (before == common->n_blocks * QCA_BLOCK_SIZE ||
+                batch->n_segments == BATCH_SEGMENTS_MAX)
                 break;
             r = plan_blocks(batch, extent, &at);
             if (r < 0)
@@ -131,7 +136,8 @@ int batch_plan(struct batch *batch, uint64_t offset)
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static int note_bad(struct batch *batch, size_t piece, uint64_t at, uint64_t guest_offset, uint64_t length, int error)
+static int note_bad(struct batch *batch, size_t piece, uint64_t at, uint64_t guest_offset,
+                    uint64_t length, int error)
 {
     if (batch->n_bads == batch->bads_capacity) {
         size_t more = batch->bads_capacity ? 2 * batch->bads_capacity : 16;
@@ -171,7 +177,8 @@ static int read_piece(struct batch *batch, size_t number)
 
 /* ---- hashing ------------------------------------------------------------------------------ */
 
-static int hash_one(struct batch *batch, const uint8_t *data, size_t size, uint8_t ret_digest[DIGEST_SIZE])
+static int hash_one(struct batch *batch, const uint8_t *data, size_t size,
+                    uint8_t ret_digest[DIGEST_SIZE])
 {
     return EVP_DigestInit_ex2(batch->context, batch->common->sha256, NULL) == 1 &&
                    EVP_DigestUpdate(batch->context, data, size) == 1 &&
@@ -212,7 +219,8 @@ static int hash_blocks(struct batch *batch)
         }
     }
     if (r == 0 && waiting != SIZE_MAX)
-        r = hash_one(batch, batch->buf + waiting * QCA_BLOCK_SIZE, QCA_BLOCK_SIZE, batch->digests[waiting]);
+        r = hash_one(batch, batch->buf + waiting * QCA_BLOCK_SIZE, QCA_BLOCK_SIZE,
+                     batch->digests[waiting]);
     return r;
 }
 

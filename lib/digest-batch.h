@@ -52,7 +52,8 @@ struct batch {
     size_t n_segments;
     struct batch_piece *pieces;
     size_t n_pieces, pieces_capacity;
-    size_t length;              /* bytes of the buffer in use; only the disk's last block may be short */
+    size_t length;              /* bytes of the buffer in use; only the disk's last block may be
+                                 * short */
     uint64_t zero_bytes, unallocated_bytes;     /* of segments of zeros */
 
     /* what comes of it */
@@ -70,8 +71,8 @@ struct batch {
 /* -ENOMEM. common must outlive the batch. */
 int batch_init(struct batch *batch, const struct batch_common *common);
 void batch_done(struct batch *batch);
-/* Plans the blocks from offset, the begin of one, on: as many as the batch holds, and the runs of zeros between and
- * behind them. -ENOMEM. */
+/* Plans the blocks from offset, the begin of one, on: as many as the batch holds, and the runs of
+ * zeros between and behind them. -ENOMEM. */
 int batch_plan(struct batch *batch, uint64_t offset);
 /* Reads and hashes what was planned: the job's function. */
 void batch_run(struct thread_job *job);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* SHA-256 over digests, begun in the middle where zeros come first.
  *
- * The crypto library's newer interface cannot begin with a state; SHA256_CTX, deprecated but public, and in every
- * version so far, can. */
+ * The crypto library's newer interface cannot begin with a state; SHA256_CTX, deprecated but
+ * public, and in every version so far, can. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "digest-outer.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The hash over the digests of all blocks of a disk, with a short way for zeros at the disk's begin. */
+/* The hash over the digests of all blocks of a disk, with a short way for zeros at the disk's
+ * begin. */
 #pragma once
 
 #include <stdbool.h>
@@ -8,11 +9,13 @@
 
 /* The state of SHA-256 behind so many digests of the zero block, and nothing before them. */
 struct zeros_state {
-    uint64_t n;                 /* blocks, an even number: a digest is half of what SHA-256 takes at a time */
+    uint64_t n;                 /* blocks, an even number: a digest is half of what SHA-256 takes
+                                 * at a time */
     uint32_t state[8];
 };
 
-/* The last known state of at most n blocks; NULL when there is none. digest-zeros.c, written by tests/make-zeros. */
+/* The last known state of at most n blocks; NULL when there is none. digest-zeros.c, written by
+ * tests/make-zeros. */
 const struct zeros_state *zeros_state_find(uint64_t n);
 /* All of them, in rising order. */
 const struct zeros_state *zeros_states(size_t *ret_n);

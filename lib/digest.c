@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The content digest: what a guest sees, in blocks of 64 KiB, by the blkhash construction.
  *
- * Batches of blocks are planned in the disk's order, read and hashed by all threads, and taken in the
- * same order again. */
+ * Batches of blocks are planned in the disk's order, read and hashed by all threads, and taken in
+ * the same order again. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -43,7 +43,9 @@ static int advance(struct hashing *hashing, uint64_t work, uint64_t offset)
         hashing->work_told = hashing->work;
         options->progress(options->userdata, offset, hashing->result->size);
     }
-    return options->cancel && atomic_load_explicit(options->cancel, memory_order_relaxed) ? -ECANCELED : 0;
+    return options->cancel && atomic_load_explicit(options->cancel, memory_order_relaxed)
+               ? -ECANCELED
+               : 0;
 }
 
 /* Damaged extents count as bad instead. */
@@ -67,20 +69,23 @@ static void account(struct qca_content_digest *result, enum qca_extent_kind kind
     }
 }
 
-/* Each cluster of a file is the guest's once: who maps them again and again, with a table that several entries lead to,
- * would have a small file read for days. */
+/* Each cluster of a file is the guest's once: who maps them again and again, with a table that
+ * several entries lead to, would have a small file read for days. */
 static void set_bounds(struct hashing *hashing)
 {
     for (size_t i = 0; i < hashing->map->n_layers; i++) {
         const struct map_layer *layer = &hashing->map->layers[i];
         const struct qca_image_info *info = &layer->image->info;
-        uint64_t cluster = max_u64(info->cluster_size, 512), data = qca_io_size(layer->data), clusters, compressed;
+        uint64_t cluster = max_u64(info->cluster_size, 512), data = qca_io_size(layer->data),
+                 clusters, compressed;
 
-        clusters = qca_io_size(layer->image->io) / inflater_least(info->compression_type, cluster) + 1;
+        clusters = qca_io_size(layer->image->io) / inflater_least(info->compression_type, cluster) +
+                   1;
         if (__builtin_mul_overflow(clusters, cluster, &compressed) ||
             add_overflows(hashing->compressed_max, compressed, &hashing->compressed_max))
             hashing->compressed_max = UINT64_MAX;
-        if (add_overflows(data, cluster, &data) || add_overflows(hashing->data_max, data, &hashing->data_max))
+        if (add_overflows(data, cluster, &data) ||
+            add_overflows(hashing->data_max, data, &hashing->data_max))
             hashing->data_max = UINT64_MAX;
     }
 }
@@ -93,10 +98,13 @@ static int check_bounds(const struct hashing *hashing)
     if (!data && result->compressed_bytes <= hashing->compressed_max)
         return 0;
     return error_set(hashing->error, EFBIG, QCA_ERROR_LIMIT,
-                     (struct error_field) { .value = data ? result->data_bytes : result->compressed_bytes,
-                                            .bound = data ? hashing->data_max : hashing->compressed_max },
-                     "the tables map the same clusters again and again: more data than the file can hold, which is "
-                     "%" PRIu64 " bytes%s", data ? hashing->data_max : hashing->compressed_max,
+                     (struct error_field){
+                         .value = data ? result->data_bytes : result->compressed_bytes,
+                         .bound = data ? hashing->data_max : hashing->compressed_max },
+                     "the tables map the same clusters again and again: more data than the file "
+                     "can hold, which is "
+                     "%" PRIu64 " bytes%s",
+                     data ? hashing->data_max : hashing->compressed_max,
                      data ? "" : " of compressed clusters");
 }
 
@@ -111,8 +119,10 @@ static int feed_zeros(struct hashing *hashing, uint64_t offset)
     n -= outer_skip_zeros(hashing->outer, n);
     if (n > ZEROS_MAX - hashing->zeros_fed)
         return error_set(hashing->error, EFBIG, QCA_ERROR_LIMIT,
-                         (struct error_field) { .value = hashing->zeros_fed + n, .bound = ZEROS_MAX },
-                         "of a disk of %" PRIu64 " bytes, too much reads as zeros: at most %" PRIu64 " TiB are hashed",
+                         (struct error_field){ .value = hashing->zeros_fed + n,
+                                               .bound = ZEROS_MAX },
+                         "of a disk of %" PRIu64 " bytes, too much reads as zeros: at most %" PRIu64
+                         " TiB are hashed",
                          hashing->result->size, ZEROS_MAX * QCA_BLOCK_SIZE >> 40);
     hashing->zeros_fed += n;
     for (size_t step; n > 0 && r == 0; n -= step) {
@@ -148,12 +158,12 @@ static void take_bad(struct hashing *hashing, const struct batch *batch)
         result->complete = false;
         hashing->is_void = true;
         result->bad_bytes += bad->length;
-        if (last && last->guest_offset + last->length == bad->guest_offset && last->error == bad->error &&
-            last->layer == extent->layer)
+        if (last && last->guest_offset + last->length == bad->guest_offset &&
+            last->error == bad->error && last->layer == extent->layer)
             last->length += bad->length;
         else if (result->n_bad < QCA_BAD_RANGES_MAX)
-            result->bad[result->n_bad++] =
-                (struct qca_bad_range) { bad->guest_offset, bad->length, extent->layer, bad->error };
+            result->bad[result->n_bad++] = (struct qca_bad_range){ bad->guest_offset, bad->length,
+                                                                   extent->layer, bad->error };
     }
 }
 
@@ -174,7 +184,8 @@ static void account_batch(struct hashing *hashing, const struct batch *batch)
 }
 
 /* n blocks of the batch from its own number i on, in runs of one kind. */
-static void tell_blocks(const struct hashing *hashing, const struct batch *batch, size_t i, size_t n, uint64_t first)
+static void tell_blocks(const struct hashing *hashing, const struct batch *batch, size_t i,
+                        size_t n, uint64_t first)
 {
     const struct qca_digest_options *options = hashing->options;
 
@@ -184,7 +195,8 @@ static void tell_blocks(const struct hashing *hashing, const struct batch *batch
             continue;
         while (i + run < end && !batch->bad[i + run] && batch->zero[i + run] == batch->zero[i])
             run++;
-        options->blocks(options->userdata, first, run, batch->zero[i] ? NULL : &batch->digests[i], false);
+        options->blocks(options->userdata, first, run, batch->zero[i] ? NULL : &batch->digests[i],
+                        false);
     }
 }
 
@@ -201,7 +213,8 @@ static int take_segments(struct hashing *hashing, const struct batch *batch)
             hashing->result->zero_blocks += segment->n;
             hashing->zeros_pending += hashing->is_void ? 0 : segment->n;
             if (options->blocks)
-                options->blocks(options->userdata, segment->first, segment->n, NULL, segment->unallocated);
+                options->blocks(options->userdata, segment->first, segment->n, NULL,
+                                segment->unallocated);
             continue;
         }
         for (size_t n = 0; n < segment->n; n++)
@@ -335,8 +348,8 @@ static void end(struct hashing *hashing)
     EVP_MD_free(hashing->common.sha256);
 }
 
-int qca_content_digest(struct qca_map *map, const struct qca_digest_options *options, struct qca_error *error,
-                       struct qca_content_digest *ret_digest)
+int qca_content_digest(struct qca_map *map, const struct qca_digest_options *options,
+                       struct qca_error *error, struct qca_content_digest *ret_digest)
 {
     static const struct qca_digest_options none = { .cancel = NULL };
     struct qca_content_digest result = { .complete = true, .size = qca_map_size(map) };

@@ -58,6 +58,6 @@ int error_set_read(struct qca_error *error, int r, uint64_t offset, const char *
     enum qca_error_kind kind = r == -ENOMEM ? QCA_ERROR_MEMORY : QCA_ERROR_IO;
     const char *reason = strerrordesc_np(-r);
 
-    return error_set(error, -r, kind, (struct error_field) { .offset = offset }, "cannot read %s: %s", what,
-                     reason ? reason : "unknown error");
+    return error_set(error, -r, kind, (struct error_field){ .offset = offset },
+                     "cannot read %s: %s", what, reason ? reason : "unknown error");
 }

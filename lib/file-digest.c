@@ -56,13 +56,14 @@ static int hasher_update(struct hasher *hasher, const void *data, size_t size)
 static int hasher_end(struct hasher *hasher)
 {
     for (size_t i = 0; i < N_ALGORITHMS; i++)
-        if (hasher->contexts[i] && EVP_DigestFinal_ex(hasher->contexts[i], hasher->values[i], NULL) != 1)
+        if (hasher->contexts[i] &&
+            EVP_DigestFinal_ex(hasher->contexts[i], hasher->values[i], NULL) != 1)
             return -EIO;
     return 0;
 }
 
-static int hash_file(struct hasher *hasher, struct qca_io *io, const struct qca_digest_options *options,
-                     struct qca_error *error)
+static int hash_file(struct hasher *hasher, struct qca_io *io,
+                     const struct qca_digest_options *options, struct qca_error *error)
 {
     uint64_t size = qca_io_size(io), told = 0;
     _cleanup_free_ uint8_t *buf = malloc(CHUNK_SIZE);
@@ -77,7 +78,8 @@ static int hash_file(struct hasher *hasher, struct qca_io *io, const struct qca_
         if (r < 0)
             return error_set_read(error, r, offset, "the file");
         if (io_shrank(io))
-            return error_set(error, ESTALE, QCA_ERROR_TRUNCATED, (struct error_field) { .offset = offset },
+            return error_set(error, ESTALE, QCA_ERROR_TRUNCATED,
+                             (struct error_field){ .offset = offset },
                              "the file became shorter while it was read");
         r = hasher_update(hasher, buf, n);
         if (r < 0)
@@ -86,22 +88,26 @@ static int hash_file(struct hasher *hasher, struct qca_io *io, const struct qca_
             options->progress(options->userdata, offset, size);
             told = offset;
         }
-        if (options && options->cancel && atomic_load_explicit(options->cancel, memory_order_relaxed))
-            return error_set(error, ECANCELED, QCA_ERROR_CANCELLED, (struct error_field) { .offset = offset },
-                             "cancelled");
+        if (options && options->cancel &&
+            atomic_load_explicit(options->cancel, memory_order_relaxed))
+            return error_set(error, ECANCELED, QCA_ERROR_CANCELLED,
+                             (struct error_field){ .offset = offset }, "cancelled");
     }
     return 0;
 }
 
-int qca_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_digest_options *options,
-                    struct qca_error *error, struct qca_file_digest *ret_digest)
+int qca_file_digest(struct qca_io *io, unsigned algorithms,
+                    const struct qca_digest_options *options, struct qca_error *error,
+                    struct qca_file_digest *ret_digest)
 {
-    struct qca_file_digest digest = { .algorithms = algorithms | QCA_DIGEST_SHA256, .size = qca_io_size(io) };
+    struct qca_file_digest digest = { .algorithms = algorithms | QCA_DIGEST_SHA256,
+                                      .size = qca_io_size(io) };
     struct hasher hasher = { .contexts = { NULL } };
     int r = hasher_begin(&hasher, &digest);
 
     if (r < 0)
-        (void)error_set(error, -r, QCA_ERROR_UNSUPPORTED, (struct error_field) { .value = algorithms },
+        (void)error_set(error, -r, QCA_ERROR_UNSUPPORTED,
+                        (struct error_field){ .value = algorithms },
                         "the crypto library lacks an algorithm");
     else
         r = hash_file(&hasher, io, options, error);

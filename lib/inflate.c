@@ -56,9 +56,10 @@ void inflater_free(struct inflater *inflater)
 
 uint64_t inflater_least(uint8_t type, uint64_t cluster_size)
 {
-    /* RFC 8878: magic, frame header, and a block header and a byte for up to 128 KiB; RFC 1951: two bits, a length and a
-     * distance, for up to 258 bytes. */
-    uint64_t least = type == 1 ? 6 + 4 * div_round_up(cluster_size, UINT64_C(128) << 10) : cluster_size / 1032;
+    /* RFC 8878: magic, frame header, and a block header and a byte for up to 128 KiB; RFC 1951: two
+     * bits, a length and a distance, for up to 258 bytes. */
+    uint64_t least = type == 1 ? 6 + 4 * div_round_up(cluster_size, UINT64_C(128) << 10)
+                               : cluster_size / 1032;
 
     return max_u64(least, 1);
 }
@@ -81,8 +82,8 @@ static bool run_zlib(struct inflater *inflater, const uint8_t *data, uint64_t si
     return (r == Z_STREAM_END || r == Z_BUF_ERROR) && stream->avail_out == 0;
 }
 
-/* Whole frames, until the cluster is full: so the output is the only window that is needed, whatever
- * size the frames ask for. */
+/* Whole frames, until the cluster is full: so the output is the only window that is needed,
+ * whatever size the frames ask for. */
 static bool run_zstd(struct inflater *inflater, const uint8_t *data, uint64_t size,
                      uint64_t *ret_used)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Inflates single compressed clusters, as QEMU does: zlib's raw deflate or zstd, to exactly a cluster. */
+/* Inflates single compressed clusters, as QEMU does: zlib's raw deflate or zstd, to exactly a
+ * cluster. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,12 +10,12 @@
 
 struct inflater;
 
-/* type: 0 zlib, 1 zstd. size: bytes of a cluster, all that the inflater ever holds of output. -ENOMEM,
- * -EOPNOTSUPP for another type. */
+/* type: 0 zlib, 1 zstd. size: bytes of a cluster, all that the inflater ever holds of output.
+ * -ENOMEM, -EOPNOTSUPP for another type. */
 int inflater_new(uint8_t type, uint64_t size, struct inflater **ret_inflater);
 void inflater_free(struct inflater *inflater);
-/* True when data gives a whole cluster. *ret_used: bytes of data that were needed for it, or were taken
- * until it failed. */
+/* True when data gives a whole cluster. *ret_used: bytes of data that were needed for it, or were
+ * taken until it failed. */
 bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
                   uint64_t *ret_used);
 

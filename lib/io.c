@@ -72,7 +72,8 @@ uint64_t qca_io_bytes_read(const struct qca_io *io)
 }
 
 /* Reads what the file still has of size bytes; *ret_done is less when it shrank meanwhile. */
-static int read_source(const struct qca_io *io, uint64_t offset, uint8_t *buf, size_t size, size_t *ret_done)
+static int read_source(const struct qca_io *io, uint64_t offset, uint8_t *buf, size_t size,
+                       size_t *ret_done)
 {
     size_t done = 0;
 

@@ -9,8 +9,8 @@
  * memory. */
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);
 
-/* Reads as qca_io_read() does what can be had without waiting for a device: 1; 0 when that is not all of it, and buf
- * holds anything; -EOPNOTSUPP when the source cannot tell. */
+/* Reads as qca_io_read() does what can be had without waiting for a device: 1; 0 when that is not
+ * all of it, and buf holds anything; -EOPNOTSUPP when the source cannot tell. */
 int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size);
 
 /* Is what lies at offset a hole of the source, and up to where (offset < *ret_end <= size)? False
@@ -26,8 +26,8 @@ struct io_segment {
     bool hole;                  /* nothing is stored: reads as zeros */
 };
 
-/* What offset lies in, from there or before; behind the end of the file, a hole without end. Where the
- * source does not tell, data. Asks the source once for each piece when offsets grow. */
+/* What offset lies in, from there or before; behind the end of the file, a hole without end. Where
+ * the source does not tell, data. Asks the source once for each piece when offsets grow. */
 struct io_segment io_segment(struct qca_io *io, uint64_t offset);
 
 DEFINE_CLEANUP(struct qca_io *, qca_io_free)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Validates a LUKS version 1 header: "LUKS1 On-Disk Format Specification" 1.2.3, figures 1 to 4, and
- * the bounds that QEMU's crypto/block-luks.c demands beyond it. */
+/* Validates a LUKS version 1 header: "LUKS1 On-Disk Format Specification" 1.2.3, figures 1 to 4,
+ * and the bounds that QEMU's crypto/block-luks.c demands beyond it. */
 #include "luks.h"
 
 #include <string.h>

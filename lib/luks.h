@@ -5,6 +5,6 @@
 #include "check.h"
 #include "format.h"
 
-/* Reports what cryptsetup or QEMU would refuse, or what would let a key be read from the data. Reads
- * the header only, never key material. */
+/* Reports what cryptsetup or QEMU would refuse, or what would let a key be read from the data.
+ * Reads the header only, never key material. */
 int luks_check(struct qca_image *image, struct check *check);

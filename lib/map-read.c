@@ -7,7 +7,8 @@
 #include "map.h"
 
 /* An inflater for clusters of this layer; layers of one make share it. */
-static int reader_prepare(struct map_reader *reader, const struct qca_image_info *info, size_t packed)
+static int reader_prepare(struct map_reader *reader, const struct qca_image_info *info,
+                          size_t packed)
 {
     int r;
 
@@ -60,8 +61,8 @@ void map_reader_done(struct map_reader *reader)
     free(reader->packed);
 }
 
-int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent, uint64_t skip,
-             void *buf, size_t size)
+int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent,
+             uint64_t skip, void *buf, size_t size)
 {
     const struct map_layer *layer = &map->layers[extent->layer];
     uint64_t within;
@@ -86,7 +87,8 @@ int map_read(const struct qca_map *map, struct map_reader *reader, const struct 
     }
 }
 
-int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf, size_t size)
+int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf,
+                 size_t size)
 {
     return map_read(map, &map->reader, extent, skip, buf, size);
 }

@@ -140,8 +140,8 @@ static int ask_layer(struct qca_map *map, size_t number)
             r = qcow2_map_range(map, number, (struct range) { range.start, inside });
         else if (inside > range.start)
             r = map_emit_data(map, number, (struct range) { range.start, inside }, range.start);
-        /* A parent that is shorter than its child: what lies behind its end are zeros, whatever its own parents
-         * hold there. */
+        /* A parent that is shorter than its child: what lies behind its end are zeros, whatever its
+         * own parents hold there. */
         if (r >= 0 && inside < range.end)
             r = emit_unallocated(map, number, (struct range) { inside, range.end });
     }
@@ -164,7 +164,8 @@ static void sort_extents(struct qca_map *map)
         }
 }
 
-/* Does the layer hold anything within range, as far as its L1 table or the file's first hole tells? */
+/* Does the layer hold anything within range, as far as its L1 table or the file's first hole
+ * tells? */
 static bool layer_has(const struct map_layer *layer, struct range range)
 {
     struct io_segment segment;
@@ -178,7 +179,8 @@ static bool layer_has(const struct map_layer *layer, struct range range)
     return !segment.hole || segment.end < range.end;
 }
 
-/* A window without anything in it may be long: so a disk without end is gone through as fast as its tables. */
+/* A window without anything in it may be long: so a disk without end is gone through as fast as its
+ * tables. */
 static struct range find_window(const struct qca_map *map, uint64_t offset)
 {
     struct range window = { .start = offset - offset % WINDOW_SIZE }, more;
@@ -192,7 +194,8 @@ static struct range find_window(const struct qca_map *map, uint64_t offset)
         window.end = more.end;
         if (window.end == map->size)
             return window;
-        more = (struct range) { window.end, min_u64(map->size, window.end + (window.end - window.start)) };
+        more = (struct range){ window.end,
+                               min_u64(map->size, window.end + (window.end - window.start)) };
     }
 }
 
@@ -282,7 +285,8 @@ int qca_map_next(struct qca_map *map, uint64_t offset, struct qca_extent *ret_ex
 
 /* ---- the map ------------------------------------------------------------------------------ */
 
-static const struct qca_snapshot *find_snapshot(const struct qca_image_info *info, const char *wanted)
+static const struct qca_snapshot *find_snapshot(const struct qca_image_info *info,
+                                                const char *wanted)
 {
     for (size_t i = 0; i < info->n_snapshots; i++)
         if (strcmp(info->snapshots[i].id, wanted) == 0)
@@ -298,13 +302,15 @@ static int begin_layer(struct map_layer *layer, const struct qca_snapshot *snaps
 {
     const struct qca_image_info *info = &layer->image->info;
 
-    layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512) : info->virtual_size;
+    layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512)
+                                                     : info->virtual_size;
     if (!layer->image->qcow2)
         return 0;
     if (info->crypt_method != QCA_CRYPT_NONE && !stored)
         return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
                          (struct error_field) { "crypt_method", 32, info->crypt_method, 0 },
-                         "the image is encrypted (%s): what its guest sees cannot be read without the key",
+                         "the image is encrypted (%s): what its guest sees cannot be read without "
+                         "the key",
                          info->crypt_method == QCA_CRYPT_LUKS ? "LUKS" : "AES");
     if (layer->image->qcow2->has_data_file && layer->data == layer->image->io)
         return error_set(error, ENOENT, QCA_ERROR_REFERENCE,
@@ -313,10 +319,11 @@ static int begin_layer(struct map_layer *layer, const struct qca_snapshot *snaps
     return qcow2_map_begin(layer, snapshot, memory_left, error);
 }
 
-int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, struct qca_error *error,
-                struct qca_map **ret_map)
+int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
+                struct qca_error *error, struct qca_map **ret_map)
 {
-    uint64_t memory_left = options && options->memory_limit ? options->memory_limit : MEMORY_LIMIT_DEFAULT;
+    uint64_t memory_left = options && options->memory_limit
+                               ? options->memory_limit : MEMORY_LIMIT_DEFAULT;
     const char *wanted = options ? options->snapshot : NULL;
     const struct qca_snapshot *snapshot = NULL;
     _cleanup_(qca_map_freep) struct qca_map *map = calloc(1, sizeof(*map));
@@ -325,7 +332,8 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, 
     if (map)
         map->layers = calloc(qca_chain_depth(chain), sizeof(*map->layers));
     if (!map || !map->layers)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field) { 0 }, "out of memory");
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                         "out of memory");
     map->slice_layer = SIZE_MAX;
     if (wanted) {
         snapshot = find_snapshot(qca_image_info(qca_chain_layer(chain, 0)), wanted);
@@ -338,7 +346,8 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, 
 
         layer->image = qca_chain_layer(chain, i);
         layer->data = chain_layer_data(chain, i);
-        r = begin_layer(layer, i == 0 ? snapshot : NULL, options && options->stored, &memory_left, error);
+        r = begin_layer(layer, i == 0 ? snapshot : NULL, options && options->stored, &memory_left,
+                        error);
         if (r < 0) {
             if (error)
                 error->layer = (uint32_t)i;

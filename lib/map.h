@@ -35,7 +35,8 @@ struct qca_map {
     size_t n_layers;
     uint64_t size;
 
-    /* The window: what of it is not resolved yet, before and behind the layer being asked; the rest. */
+    /* The window: what of it is not resolved yet, before and behind the layer being asked; the
+     * rest. */
     struct range window;
     struct range *open, *passed;
     size_t n_open, n_passed, open_capacity, passed_capacity;
@@ -60,14 +61,14 @@ int map_emit_data(struct qca_map *map, size_t layer, struct range range, uint64_
 int map_pass_on(struct qca_map *map, struct range range);
 
 /* qcow2-map.c */
-int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot, uint64_t *memory_left,
-                    struct qca_error *error);
+int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot,
+                    uint64_t *memory_left, struct qca_error *error);
 /* Emits or passes on all of range, which the layer's size covers. */
 int qcow2_map_range(struct qca_map *map, size_t layer, struct range range);
 /* False when no table of the layer maps any of range: then all of it may be passed on at once. */
 bool qcow2_map_has(const struct map_layer *layer, struct range range);
 
 /* qca_map_read() with a reader of the caller's own: several threads may, each with another. */
-int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent, uint64_t skip,
-             void *buf, size_t size);
+int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent,
+             uint64_t skip, void *buf, size_t size);
 void map_reader_done(struct map_reader *reader);

@@ -43,8 +43,8 @@ bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry)
 static int invalid(struct qca_error *error, const char *name, uint64_t offset, uint64_t value,
                    uint64_t bound, const char *text)
 {
-    return error_set(error, EINVAL, QCA_ERROR_BITMAPS, (struct error_field) { name, offset, value, bound }, "%s",
-                     text);
+    return error_set(error, EINVAL, QCA_ERROR_BITMAPS,
+                     (struct error_field){ name, offset, value, bound }, "%s", text);
 }
 
 static int out_of_memory(struct qca_error *error)
@@ -70,11 +70,13 @@ static int entry_validate(const struct qca_image *image, const uint8_t *entry, u
     if (bitmap->table_entries == 0 || bitmap->table_entries > TABLE_MAX_ENTRIES ||
         bytes > BITMAP_MAX_BYTES)
         return invalid(error, "bitmap_table_size", host + 8, bitmap->table_entries,
-                       BITMAP_MAX_BYTES >> qcow2->cluster_bits, "a bitmap table has an impossible size");
+                       BITMAP_MAX_BYTES >> qcow2->cluster_bits,
+                       "a bitmap table has an impossible size");
     if (bitmap->flags & FLAGS_RESERVED)
         return invalid(error, "flags", host + 12, bitmap->flags, 3, "a bitmap has unknown flags");
     if (entry[16] != TYPE_DIRTY_TRACKING)
-        return invalid(error, "type", host + 16, entry[16], TYPE_DIRTY_TRACKING, "a bitmap is of an unknown type");
+        return invalid(error, "type", host + 16, entry[16], TYPE_DIRTY_TRACKING,
+                       "a bitmap is of an unknown type");
     if (bitmap->granularity_bits < GRANULARITY_MIN || bitmap->granularity_bits > GRANULARITY_MAX)
         return invalid(error, "granularity_bits", host + 17, bitmap->granularity_bits,
                        GRANULARITY_MAX, "a bitmap's granularity is not within 512 bytes to 2 GiB");

@@ -38,8 +38,8 @@ int qcow2_out_of_memory(struct qcow2_check *ctx)
 int qcow2_beyond_limit(struct qcow2_check *ctx, const char *what, uint64_t value, uint64_t bound)
 {
     struct qca_error error;
-    int r = error_set(&error, EFBIG, QCA_ERROR_LIMIT, (struct error_field) { .value = value, .bound = bound }, "%s",
-                      what);
+    int r = error_set(&error, EFBIG, QCA_ERROR_LIMIT,
+                      (struct error_field){ .value = value, .bound = bound }, "%s", what);
 
     return check_unfinished(ctx->check, r, &error);
 }
@@ -298,8 +298,10 @@ static int allocate(struct qcow2_check *ctx)
     if (ctx->check->options.max_issues > ctx->memory_left / sizeof(struct qca_issue))
         return qcow2_out_of_memory(ctx);
     /* qsort() takes as much again as it sorts. */
-    fixed = 2 * ctx->max_items * sizeof(*ctx->items) + 2 * table_reader_memory(ctx->image, cluster_size, threads) +
-        ctx->leaks.window_clusters / 8 + ctx->check->options.max_issues * sizeof(struct qca_issue);
+    fixed = 2 * ctx->max_items * sizeof(*ctx->items) +
+            2 * table_reader_memory(ctx->image, cluster_size, threads) +
+            ctx->leaks.window_clusters / 8 +
+            ctx->check->options.max_issues * sizeof(struct qca_issue);
     if (fixed + MEMORY_MIN > ctx->memory_left)
         return qcow2_out_of_memory(ctx);
     ctx->memory_left -= fixed;

@@ -76,8 +76,8 @@ struct qcow2_check {
     size_t n_low_issues;
 };
 
-/* A reference to a cluster that is not counted, as it lies behind the file: its COPIED flag still counts, by whatever
- * refcount is stored. flags as of count_add(). */
+/* A reference to a cluster that is not counted, as it lies behind the file: its COPIED flag still
+ * counts, by whatever refcount is stored. flags as of count_add(). */
 void qcow2_flag_uncounted(struct qcow2_check *ctx, uint64_t cluster, unsigned flags);
 /* qcow2-check.c: counts references of weight to [offset, offset + size), by QEMU's rules for what
  * is out of the file. issue says whose reference it is; its kind is set here. flags are for the
@@ -95,12 +95,13 @@ int qcow2_beyond_limit(struct qcow2_check *ctx, const char *what, uint64_t value
 bool qcow2_snapshot_l1_valid(const struct qcow2_check *ctx, uint32_t number);
 
 /* What to do with one of the collected L2 tables. */
-typedef int (*l2_table_fn)(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table);
+typedef int (*l2_table_fn)(struct qcow2_check *ctx, const struct l2_item *item,
+                           const uint8_t *table);
 /* What to do with one L1 entry that is not 0. *collect says whether its L2 table is walked. */
 typedef int (*l1_entry_fn)(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
                            uint32_t snapshot, uint64_t entry, bool *collect);
-/* Goes through an L1 table, collects its L2 tables and goes through them whenever there is no room for
- * more. */
+/* Goes through an L1 table, collects its L2 tables and goes through them whenever there is no room
+ * for more. */
 int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entries,
                   uint32_t snapshot, l1_entry_fn entry, l2_table_fn visit);
 /* Sorts what is still collected by place, unites what is the same and goes through it. */

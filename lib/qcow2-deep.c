@@ -18,8 +18,8 @@ enum {
 };
 
 #define AHEAD (UINT64_C(4) << 20)
-/* A cluster's data is said in sectors: the smallest, of some 70 bytes, take no more than these times
- * as much. */
+/* A cluster's data is said in sectors: the smallest, of some 70 bytes, take no more than these
+ * times as much. */
 #define SCANNED_TIMES 16
 /* What zstd inflates to has no bound: 70 bytes are 2 MiB of zeros. */
 #define INFLATED_TIMES 16
@@ -218,8 +218,9 @@ static int inflate_entry(struct qcow2_check *ctx, const struct compressed_entry 
                                   deep->scanned, qcow2_scan_bound(ctx->image, SCANNED_TIMES));
     deep->inflated += qcow2_cluster_size(ctx->qcow2);
     if (deep->inflated > deep->inflate_limit)
-        return qcow2_beyond_limit(ctx, "compressed clusters inflate to more than is looked at: the others may be bad",
-                                  deep->inflated, deep->inflate_limit);
+        return qcow2_beyond_limit(
+            ctx, "compressed clusters inflate to more than is looked at: the others may be bad",
+            deep->inflated, deep->inflate_limit);
     announce(ctx, place.offset);
     r = qcow2_read(ctx->image, place.offset, deep->in, place.size);
     if (r < 0)

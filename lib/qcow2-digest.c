@@ -54,7 +54,8 @@ static int qcow2_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]
     const struct { uint64_t offset, size; } sections[] = {
         { 0, info->cluster_size },
         { info->l1_offset, UINT64_C(8) * info->l1_entries },
-        { info->refcount_table_offset, (uint64_t)info->refcount_table_clusters << qcow2->cluster_bits },
+        { info->refcount_table_offset,
+          (uint64_t)info->refcount_table_clusters << qcow2->cluster_bits },
         { info->snapshots_offset, qcow2->snapshots_size },
         /* keys: no check can tell whether they are sound */
         { info->crypt_header_offset, min_u64(info->crypt_header_length, CRYPT_HEADER_MAX) },

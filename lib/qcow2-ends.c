@@ -5,7 +5,8 @@
 
 #include "refcount.h"
 
-/* So much behind the last cluster is looked at: free clusters may be many, and hold what they will. */
+/* So much behind the last cluster is looked at: free clusters may be many, and hold what they
+ * will. */
 #define BEHIND_END_MAX (UINT64_C(1) << 20)
 
 /* Refcounts above 0 of the block number index, of clusters beyond the file. */

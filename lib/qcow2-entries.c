@@ -46,8 +46,8 @@ int qcow2_entry_oddities(struct qcow2_check *ctx, const struct l2_item *item,
 
 /* ---- beyond the disk ---------------------------------------------------------------------- */
 
-/* The first guest cluster that nothing may be mapped to. VM states lie behind the disk, from the next
- * L1 entry on; a state that was loaded stays mapped in the active tables. */
+/* The first guest cluster that nothing may be mapped to. VM states lie behind the disk, from the
+ * next L1 entry on; a state that was loaded stays mapped in the active tables. */
 static void beyond_disk(const struct qcow2_check *ctx, uint64_t *ret_first, uint64_t *ret_end)
 {
     const struct qca_image_info *info = &ctx->image->info;
@@ -94,8 +94,9 @@ static int report_beyond_disk(struct qcow2_check *ctx, const struct l2_item *ite
 
 /* ---- tables of snapshots ------------------------------------------------------------------ */
 
-/* COPIED in a table that only snapshots use: it is never accurate there, and right when the snapshot
- * was made; set though the cluster is shared, it would let a guest write what others use. */
+/* COPIED in a table that only snapshots use: it is never accurate there, and right when the
+ * snapshot was made; set though the cluster is shared, it would let a guest write what others
+ * use. */
 static int report_inactive_copied(struct qcow2_check *ctx, const struct l2_item *item,
                                   const uint8_t *table)
 {

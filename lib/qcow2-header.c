@@ -125,10 +125,12 @@ static int parse_basics(struct header *header)
 
     if (be32_get(head) != QCOW2_MAGIC)
         return error_set(header->error, EMEDIUMTYPE, QCA_ERROR_NOT_THIS_FORMAT,
-                         (struct error_field) { "magic", 0, be32_get(head), 0 }, "the file is not a qcow2 image");
+                         (struct error_field){ "magic", 0, be32_get(head), 0 },
+                         "the file is not a qcow2 image");
     info->version = be32_get(head + 4);
     if (info->version < 2 || info->version > 3)
-        return header_invalid(header, "version", 4, info->version, 3, "this qcow2 version is not known");
+        return header_invalid(header, "version", 4, info->version, 3,
+                              "this qcow2 version is not known");
 
     cluster_bits = be32_get(head + 20);
     if (cluster_bits < 9 || cluster_bits > 21)
@@ -319,10 +321,12 @@ static int parse_bitmaps_extension(struct header *header, uint64_t offset, uint3
                               "the number of bitmaps is not within 1 to 65535");
     if (!qcow2_aligned(qcow2, directory_offset))
         return header_invalid(header, "bitmap_directory_offset", offset + 16, directory_offset, 0,
-                              "the bitmap directory's offset is not a multiple of the cluster size");
+                              "the bitmap directory's offset is not a multiple of the cluster "
+                              "size");
     if (directory_size > QCOW2_MAX_BITMAP_DIRECTORY_BYTES)
         return header_invalid(header, "bitmap_directory_size", offset + 8, directory_size,
-                              QCOW2_MAX_BITMAP_DIRECTORY_BYTES, "the bitmap directory is too large");
+                              QCOW2_MAX_BITMAP_DIRECTORY_BYTES,
+                              "the bitmap directory is too large");
     qcow2->n_bitmaps = n_bitmaps;
     qcow2->bitmap_directory_size = directory_size;
     qcow2->bitmap_directory_offset = directory_offset;
@@ -340,7 +344,8 @@ static int extension_keep(struct header *header, size_t *capacity, struct qca_ex
         struct qca_extension *grown = reallocarray(info->extensions, more, sizeof(*grown));
 
         if (!grown)
-            return error_set(header->error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field) { 0 }, "out of memory");
+            return error_set(header->error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                             "out of memory");
         info->extensions = grown;
         *capacity = more;
     }
@@ -450,7 +455,8 @@ static int qcow2_open(struct qca_image *image, struct qca_error *error)
 
     image->qcow2 = calloc(1, sizeof(*image->qcow2));
     if (!image->qcow2)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field) { 0 }, "out of memory");
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                         "out of memory");
     r = qcow2_read(image, 0, header.head, sizeof(header.head));
     if (r < 0)
         return error_set_read(error, r, 0, "the header");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a qcow2 image maps: entries of its tables as extents, by the rules under which QEMU reads. */
+/* What a qcow2 image maps: entries of its tables as extents, by the rules under which QEMU
+ * reads. */
 #include <errno.h>
 #include <inttypes.h>
 
@@ -14,13 +15,14 @@ static unsigned table_shift(const struct qcow2 *qcow2)
     return qcow2->cluster_bits + qcow2->l2_bits;
 }
 
-int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot, uint64_t *memory_left,
-                    struct qca_error *error)
+int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot,
+                    uint64_t *memory_left, struct qca_error *error)
 {
     const struct qca_image_info *info = &layer->image->info;
     uint64_t offset = snapshot ? snapshot->l1_offset : info->l1_offset;
     uint64_t entries = snapshot ? snapshot->l1_entries : info->l1_entries;
-    uint64_t needed = div_round_up(layer->size, UINT64_C(1) << table_shift(layer->image->qcow2)), end;
+    uint64_t needed = div_round_up(layer->size, UINT64_C(1) << table_shift(layer->image->qcow2)),
+             end;
     int r;
 
     entries = min_u64(entries, needed);
@@ -41,7 +43,8 @@ int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot
                          "the L1 tables of the chain need more memory than allowed");
     layer->l1 = malloc(entries * 8);
     if (!layer->l1)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field) { 0 }, "out of memory");
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                         "out of memory");
     *memory_left -= entries * 8;
     r = qcow2_read(layer->image, offset, layer->l1, entries * 8);
     if (r < 0)
@@ -100,7 +103,8 @@ static int emit(struct qca_map *map, size_t number, struct range range, enum qca
     return map_emit(map, &extent);
 }
 
-static int damaged(struct qca_map *map, size_t number, struct range range, int error, const char *reason)
+static int damaged(struct qca_map *map, size_t number, struct range range, int error,
+                   const char *reason)
 {
     const struct qca_extent extent = {
         .guest_offset = range.start,
@@ -129,12 +133,14 @@ static int map_compressed(struct qca_map *map, size_t number, struct range range
     };
 
     if (qcow2->has_data_file)
-        return damaged(map, number, range, -EBADMSG, "a compressed cluster in an image with a data file");
+        return damaged(map, number, range, -EBADMSG,
+                       "a compressed cluster in an image with a data file");
     return map_emit(map, &extent);
 }
 
 /* The subclusters of one cluster that range touches. */
-static int map_subclusters(struct qca_map *map, size_t number, struct range range, uint64_t entry, uint64_t bitmap)
+static int map_subclusters(struct qca_map *map, size_t number, struct range range, uint64_t entry,
+                           uint64_t bitmap)
 {
     const struct qcow2 *qcow2 = map->layers[number].image->qcow2;
     uint64_t size = qcow2_cluster_size(qcow2) / SUBCLUSTERS, host = entry & L2_OFFSET_MASK;
@@ -175,12 +181,14 @@ static int map_cluster(struct qca_map *map, size_t number, struct range range, c
         return emit(map, number, range, QCA_EXTENT_ZERO);
     }
     if (kind == L2_RUN_ALLOCATED && !qcow2_aligned(qcow2, host))
-        return damaged(map, number, range, -EBADMSG, "an L2 entry's cluster is not cluster aligned");
+        return damaged(map, number, range, -EBADMSG,
+                       "an L2 entry's cluster is not cluster aligned");
     if (qcow2->extended_l2)
         return map_subclusters(map, number, range, entry, be64_get(at + 8));
     if (kind != L2_RUN_ALLOCATED)
         return map_pass_on(map, range);
-    return map_emit_data(map, number, range, host + (range.start & (qcow2_cluster_size(qcow2) - 1)));
+    return map_emit_data(map, number, range,
+                         host + (range.start & (qcow2_cluster_size(qcow2) - 1)));
 }
 
 /* The part of range that one L2 table maps. */
@@ -188,12 +196,14 @@ static int map_table(struct qca_map *map, size_t number, struct range range, uin
 {
     const struct qcow2 *qcow2 = map->layers[number].image->qcow2;
     unsigned entry_bits = qcow2->extended_l2 ? 4 : 3, shift = table_shift(qcow2);
-    uint64_t start = range.start & ~((UINT64_C(1) << shift) - 1), end = start + (UINT64_C(1) << shift);
+    uint64_t start = range.start & ~((UINT64_C(1) << shift) - 1),
+             end = start + (UINT64_C(1) << shift);
     uint64_t first, last;
     int r;
 
     if (!qcow2_aligned(qcow2, table))
-        return damaged(map, number, range, -EBADMSG, "an L1 entry's L2 table is not cluster aligned");
+        return damaged(map, number, range, -EBADMSG,
+                       "an L1 entry's L2 table is not cluster aligned");
     first = (max_u64(start, map->window.start) - start) >> qcow2->cluster_bits;
     last = (min_u64(end, map->window.end) - start - 1) >> qcow2->cluster_bits;
     r = load_slice(map, number, table + (first << entry_bits), (last - first + 1) << entry_bits);
@@ -227,7 +237,8 @@ int qcow2_map_range(struct qca_map *map, size_t number, struct range range)
         if (index >= layer->l1_entries)
             return map_pass_on(map, range);
         table = layer->l1[index];
-        while (table == 0 && next < layer->l1_entries && layer->l1[next] == 0 && next << shift < range.end)
+        while (table == 0 && next < layer->l1_entries && layer->l1[next] == 0 &&
+               next << shift < range.end)
             next++;
         part.end = min_u64(range.end, next << shift);
         r = table ? map_table(map, number, part, table) : map_pass_on(map, part);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Finds clusters that two things use, though their refcounts agree: two places of the guest's disk in
- * one cluster, guest data on metadata, metadata of two kinds in one place.
+/* Finds clusters that two things use, though their refcounts agree: two places of the guest's disk
+ * in one cluster, guest data on metadata, metadata of two kinds in one place.
  *
- * `qemu-img check -r all` makes such damage consistent, and calls it clean from then on. Only what was
- * counted at least twice can be concerned: where the map never had to count beyond 1, there is
+ * `qemu-img check -r all` makes such damage consistent, and calls it clean from then on. Only what
+ * was counted at least twice can be concerned: where the map never had to count beyond 1, there is
  * nothing to do; else the active tables are walked once more. */
 #include "qcow2-check.h"
 

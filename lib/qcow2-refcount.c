@@ -355,8 +355,8 @@ static int compare_group(struct qcow2_check *ctx, struct count_page *page, uint6
     return 0;
 }
 
-/* Passes over the clusters from `cluster` on, up to end, whose refcounts of 16 bits are as counted, in
- * whole groups of 64: where the first group lies that is not. */
+/* Passes over the clusters from `cluster` on, up to end, whose refcounts of 16 bits are as counted,
+ * in whole groups of 64: where the first group lies that is not. */
 static uint64_t compare_equal(struct qcow2_check *ctx, const struct count_page *page,
                               uint64_t cluster, uint64_t end, const uint8_t *block)
 {

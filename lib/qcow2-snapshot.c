@@ -151,7 +151,8 @@ static int table_load(struct qca_image *image, struct qca_error *error)
     if (offset > INT64_MAX - (uint64_t)count * ENTRY_SIZE || !qcow2_aligned(qcow2, offset))
         return error_set(error, EINVAL, QCA_ERROR_SNAPSHOT_TABLE,
                          (struct error_field) { "snapshots_offset", 64, offset, 0 },
-                         "the snapshot table's offset is not a multiple of the cluster size within a file");
+                         "the snapshot table's offset is not a multiple of the cluster size within "
+                         "a file");
     if (count == 0)
         return 0;
 

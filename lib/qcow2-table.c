@@ -92,8 +92,9 @@ int qcow2_items_flush(struct qcow2_check *ctx, l2_table_fn visit)
     return r;
 }
 
-/* Room for one more. What L1 tables say may be far more than what of them points into the file: memory is taken for
- * what there is, and at the most the tables collected so far are gone through first. */
+/* Room for one more. What L1 tables say may be far more than what of them points into the file:
+ * memory is taken for what there is, and at the most the tables collected so far are gone through
+ * first. */
 static int items_reserve(struct qcow2_check *ctx, l2_table_fn visit)
 {
     size_t n = min_u64(max_u64(2 * ctx->items_allocated, ITEMS_FIRST), ctx->max_items);
@@ -316,7 +317,8 @@ static int count_run(struct qcow2_check *ctx, const struct l2_item *item, const 
 static uint32_t count_singles(struct qcow2_check *ctx, const struct l2_item *item,
                               const uint8_t *table, uint32_t index, struct fragments *fragments)
 {
-    /* All in variables of its own: each bit that is set could change anything else for all the compiler knows. */
+    /* All in variables of its own: each bit that is set could change anything else for all the
+     * compiler knows. */
     const uint64_t dirty = ~(ENTRY_COPIED | ((UINT64_C(1) << 55) - qcow2_cluster_size(ctx->qcow2)));
     const uint64_t low = ctx->map.low, cluster_size = qcow2_cluster_size(ctx->qcow2);
     const uint64_t high = min_u64(min_u64(ctx->n_file_clusters, ctx->cut_cluster), ctx->map.high);
@@ -330,10 +332,12 @@ static uint32_t count_singles(struct qcow2_check *ctx, const struct l2_item *ite
     if (ctx->qcow2->extended_l2 || item->active + item->inactive != 1)
         return 0;
     for (; i < n; i++) {
-        uint64_t entry = be64_get(table + 8 * (uint64_t)i), offset = entry & L2_OFFSET_MASK, cluster = offset >> bits;
+        uint64_t entry = be64_get(table + 8 * (uint64_t)i), offset = entry & L2_OFFSET_MASK,
+                 cluster = offset >> bits;
 
         if ((entry & dirty) || offset == 0 || offset == next || cluster < low || cluster >= high ||
-            !count_page_add_bit(&pages[cluster >> COUNT_PAGE_BITS], cluster & (COUNT_PAGE_CLUSTERS - 1),
+            !count_page_add_bit(&pages[cluster >> COUNT_PAGE_BITS],
+                                cluster & (COUNT_PAGE_CLUSTERS - 1),
                                 entry & ENTRY_COPIED ? copied : not_copied))
             break;
         fragmented += next != 0;

@@ -85,7 +85,8 @@ int qcow2_read(struct qca_image *image, uint64_t offset, void *buf, size_t size)
 int qcow2_read_cached(struct qca_image *image, uint64_t offset, void *buf, size_t size);
 
 /* Entries of an L1 table that are in the file; all others are zero. */
-static inline uint64_t qcow2_l1_entries_inside(const struct qca_image *image, uint64_t offset, uint64_t entries)
+static inline uint64_t qcow2_l1_entries_inside(const struct qca_image *image, uint64_t offset,
+                                               uint64_t entries)
 {
     uint64_t file_size = image->info.file_size;
 
@@ -100,7 +101,8 @@ int qcow2_snapshots_load(struct qca_image *image, struct qca_error *error);
 int qcow2_bitmaps_load(struct qca_image *image, struct qca_error *error);
 /* Entries of a bitmap's table that need to be read; all others lie behind the end of the file and
  * are zero. */
-uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image, const struct qca_bitmap *bitmap);
+uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image,
+                                     const struct qca_bitmap *bitmap);
 /* A bitmap table entry that QEMU accepts. */
 bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Is this built with AddressSanitizer? Its shadow memory is larger than any limit. gcc and clang say so differently. */
+/* Is this built with AddressSanitizer? Its shadow memory is larger than any limit. gcc and clang
+ * say so differently. */
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)

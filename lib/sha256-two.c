@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* SHA-256 of two messages, their rounds interleaved, with the x86 SHA extensions (FIPS 180-4; Intel SDM, SHA256RNDS2). */
+/* SHA-256 of two messages, their rounds interleaved, with the x86 SHA extensions (FIPS 180-4; Intel
+ * SDM, SHA256RNDS2). */
 #include "sha256-two.h"
 
 #include <string.h>
@@ -64,7 +65,8 @@ bool sha256_two_supported(void)
 
 #define LOAD(p, i) _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p) + (i)), swap)
 
-TARGET static void compress(struct state *a, struct state *b, const uint8_t *pa, const uint8_t *pb, size_t blocks)
+TARGET static void compress(struct state *a, struct state *b, const uint8_t *pa, const uint8_t *pb,
+                            size_t blocks)
 {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
     __m128i a0 = a->abef, a1 = a->cdgh, b0 = b->abef, b1 = b->cdgh;
@@ -110,7 +112,8 @@ TARGET static void state_get(const struct state *state, uint8_t ret_digest[32])
     _mm_storeu_si128((__m128i *)(void *)(ret_digest + 16), _mm_shuffle_epi8(efgh, order));
 }
 
-TARGET void sha256_two(const uint8_t *a, const uint8_t *b, size_t size, uint8_t ret_a[32], uint8_t ret_b[32])
+TARGET void sha256_two(const uint8_t *a, const uint8_t *b, size_t size, uint8_t ret_a[32],
+                       uint8_t ret_b[32])
 {
     const struct state begin = {
         .abef = _mm_set_epi32(0x6a09e667, (int)0xbb67ae85, 0x510e527f, (int)0x9b05688c),
@@ -134,7 +137,8 @@ bool sha256_two_supported(void)
     return false;
 }
 
-void sha256_two(const uint8_t *a, const uint8_t *b, size_t size, uint8_t ret_a[32], uint8_t ret_b[32])
+void sha256_two(const uint8_t *a, const uint8_t *b, size_t size, uint8_t ret_a[32],
+                uint8_t ret_b[32])
 {
     __builtin_unreachable();
 }

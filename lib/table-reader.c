@@ -37,7 +37,8 @@ static size_t batches(struct qca_threads *threads)
     return threads_count(threads) > 1 ? BATCHES : 1;
 }
 
-uint64_t table_reader_memory(const struct qca_image *image, uint64_t table_size, struct qca_threads *threads)
+uint64_t table_reader_memory(const struct qca_image *image, uint64_t table_size,
+                             struct qca_threads *threads)
 {
     size_t n = tables_per_batch(image, table_size);
 
@@ -124,8 +125,8 @@ static size_t neighbours(const struct table_reader *reader, size_t i, uint64_t l
     return n;
 }
 
-/* Announces in steps of half the distance. What is cached is better not announced: that costs as much as reading
- * it. */
+/* Announces in steps of half the distance. What is cached is better not announced: that costs as
+ * much as reading it. */
 static void announce(struct table_reader *reader, size_t i)
 {
     size_t distance = min_u64(AHEAD_TABLES, AHEAD_BYTES / reader->table_size);
@@ -152,8 +153,8 @@ static void missed(struct table_reader *reader, size_t i)
         reader->persistence *= 4;
 }
 
-/* Before the first read of a sequence: a look at one in the middle, as the first tables may just have come with the
- * header. */
+/* Before the first read of a sequence: a look at one in the middle, as the first tables may just
+ * have come with the header. */
 static void probe(struct table_reader *reader, size_t first)
 {
     uint64_t offset = reader->offset(reader->tables, first + (reader->n_tables - first) / 2);
@@ -178,8 +179,8 @@ static void batch_read_run(struct table_batch *batch, size_t i, size_t n)
 {
     int r;
 
-    if (!batch->announced && qcow2_read_cached(batch->image, batch->offsets[i], batch_table(batch, i),
-                                               n * batch->table_size) == 1) {
+    if (!batch->announced && qcow2_read_cached(batch->image, batch->offsets[i],
+                                               batch_table(batch, i), n * batch->table_size) == 1) {
         memset(batch->results + i, 0, n * sizeof(*batch->results));
         return;
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads a sequence of tables of one size, several at once: the next ones are announced ahead where tables are not in
- * the page cache, and read ahead by other threads where there are some. */
+/* Reads a sequence of tables of one size, several at once: the next ones are announced ahead where
+ * tables are not in the page cache, and read ahead by other threads where there are some. */
 #pragma once
 
 #include "format.h"
@@ -19,7 +19,8 @@ struct table_reader {
     table_offset_fn offset;
     uint64_t table_size;        /* bytes of one */
     size_t batch_tables;        /* numbers that a batch spans */
-    struct table_batch *batches;    /* a ring: the one in use, and behind it those that are being read */
+    struct table_batch *batches;    /* a ring: the one in use, and behind it those that are being
+                                     * read */
     size_t n_batches;
     size_t current, n_ahead;
     bool probed;
@@ -29,7 +30,8 @@ struct table_reader {
 };
 
 /* Bytes that a reader of tables of this size allocates: a small image needs few. */
-uint64_t table_reader_memory(const struct qca_image *image, uint64_t table_size, struct qca_threads *threads);
+uint64_t table_reader_memory(const struct qca_image *image, uint64_t table_size,
+                             struct qca_threads *threads);
 /* -ENOMEM. threads may be NULL. tables must outlive the reader. */
 int table_reader_init(struct table_reader *reader, struct qca_image *image, uint64_t table_size,
                       struct qca_threads *threads);

@@ -17,9 +17,11 @@ struct thread_job {
 unsigned threads_count(const struct qca_threads *threads);
 /* Has job->run called some time, on any thread. Without other threads that is in threads_wait(). */
 void threads_submit(struct qca_threads *threads, struct thread_job *job);
-/* Until a job that was submitted is done; runs it, or those that wait, on this thread meanwhile. Jobs never wait. */
+/* Until a job that was submitted is done; runs it, or those that wait, on this thread meanwhile.
+ * Jobs never wait. */
 void threads_wait(struct qca_threads *threads, struct thread_job *job);
 /* As threads_wait(), but runs no other job meanwhile: for jobs of which one at a time is enough. */
 void threads_await(struct qca_threads *threads, struct thread_job *job);
-/* Until no thread has to do with it any more, done or never begun; a job that is idle may be dropped, too. */
+/* Until no thread has to do with it any more, done or never begun; a job that is idle may be
+ * dropped, too. */
 void threads_drop(struct qca_threads *threads, struct thread_job *job);

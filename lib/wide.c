@@ -53,7 +53,8 @@ static uint32_t equal16_scalar(const uint8_t *refcounts, const uint64_t *bits, u
 {
     uint32_t i = 0;
 
-    while (i < n_groups && refcounts_are_bits(refcounts + 128 * (size_t)i, 4, 0, bits ? bits[i] : 0))
+    while (i < n_groups &&
+           refcounts_are_bits(refcounts + 128 * (size_t)i, 4, 0, bits ? bits[i] : 0))
         i++;
     return i;
 }
@@ -147,7 +148,8 @@ static const struct wide wide_avx2 = { "avx2", rising_avx2, zero_avx2, equal16_a
 
 #define AVX512 __attribute__((target("avx512f,avx512bw")))
 
-static AVX512 uint32_t rising_avx512(const uint8_t *words, uint32_t n, uint64_t first, uint64_t step)
+static AVX512 uint32_t rising_avx512(const uint8_t *words, uint32_t n, uint64_t first,
+                                     uint64_t step)
 {
     const __m512i swap = _mm512_broadcast_i32x4(
         _mm_setr_epi8(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8));

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The names of the control interface, shared by qcauditd and qcauditctl. Not installed.
  *
- * D-Bus, peer to peer on a UNIX socket (and on the system bus where there is one). Entries are a{sv}
- * dictionaries, their keys with dashes. Paths and other raw bytes travel as ay without a final NUL; times are t,
- * microseconds since the epoch, 0 when never; sizes are t, bytes; enumerations are their names, s. Numbers that
- * can be negative (error: a negative errno) are x when they are. A member that has no value is left out. */
+ * D-Bus, peer to peer on a UNIX socket (and on the system bus where there is one). Entries are
+ * a{sv} dictionaries, their keys with dashes. Paths and other raw bytes travel as ay without a
+ * final NUL; times are t, microseconds since the epoch, 0 when never; sizes are t, bytes;
+ * enumerations are their names, s. Numbers that can be negative (error: a negative errno) are x
+ * when they are. A member that has no value is left out. */
 #pragma once
 
 #define CONTROL_BUS_NAME "org.qcaudit.Auditor1"
@@ -14,12 +15,15 @@
 #define CONTROL_SYSTEM_RUNTIME_DIR "/run/qcaudit"
 #define CONTROL_SYSTEM_STATE_DIR "/var/lib/qcaudit"
 #define CONTROL_DATABASE_NAME "qcaudit.db"          /* in the state folder: what --offline reads, */
-#define CONTROL_LOCK_NAME "lock"                    /* and the file that a daemon holds an OFD write lock on */
-#define CONTROL_JOURNAL_NAME "baselines.journal"    /* beside it: baselines and acknowledgements, which outlive it */
+#define CONTROL_LOCK_NAME "lock"                    /* and the file that a daemon holds an OFD
+                                                     * write lock on */
+#define CONTROL_JOURNAL_NAME "baselines.journal"    /* beside it: baselines and acknowledgements,
+                                                     * which outlive it */
 #define CONTROL_BLOCKS_NAME "blocks"                /* and a folder of block digests */
 #define CONTROL_DATABASE_VERSION 3                  /* PRAGMA user_version */
 
-#define CONTROL_UID_PREFIX "uid "                   /* and a number: a user, as in acknowledged-by; else a name */
+#define CONTROL_UID_PREFIX "uid "                   /* and a number: a user, as in
+                                                     * acknowledged-by; else a name */
 
 #define CONTROL_LIMIT_MAX 1000                      /* entries per page */
 
@@ -30,35 +34,49 @@
 #define CONTROL_ERROR_BUSY "org.qcaudit.Error.Busy"
 #define CONTROL_ERROR_FAILED "org.qcaudit.Error.Failed"
 
-/* GetStatus() -> a{sv}
+/* Methods, and below them what is said of them:
+ *
+ * GetStatus() -> a{sv}
  * ListDatastores() -> aa{sv}
- * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay (it or what is below it),
- *                                                                          datastore s, format s,
- *                                                                          findings b, baseline b (only with), domain s (name or
- *                                                                          UUID), pool s, orphan b (only those)
- * GetImage(ay path) -> a{sv}                                               all that is known of one image
- * GetChain(ay path) -> aa{sv}                                              base first; "level" t, "parent" ay
- * ListDomains() -> aa{sv}    GetDomain(s name or UUID) -> a{sv}             as libvirt knows them
- * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next          filter: severity s (and above), name s,
- *                                                                          path ay, datastore s, details b, state s:
- *                                                                          "open", "acknowledged", "resolved", "all",
- *                                                                          "unresolved" (the default: the first two)
- * GetFinding(x id) -> a{sv}                                                with evidence and remedy
- * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next            filter: path ay, name s, since t, until t
+ * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
+ *      filter: path ay (it or what is below it), datastore s, format s, findings b,
+ *      baseline b (only with), domain s (name or UUID), pool s, orphan b (only those)
+ * GetImage(ay path) -> a{sv}
+ *      all that is known of one image
+ * GetChain(ay path) -> aa{sv}
+ *      base first; "level" t, "parent" ay
+ * ListDomains() -> aa{sv}
+ * GetDomain(s name or UUID) -> a{sv}
+ *      as libvirt knows them
+ * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
+ *      filter: severity s (and above), name s, path ay, datastore s, details b, state s:
+ *      "open", "acknowledged", "resolved", "all", "unresolved" (the default: the first two)
+ * GetFinding(x id) -> a{sv}
+ *      with evidence and remedy
+ * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
+ *      filter: path ay, name s, since t, until t
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
- * ListReadings(ay path, s cursor, u limit) -> aa{sv}, s next               of all its data: started, finished, verdict,
- *                                                                          explanation, digest, direct, ...
- * AcceptBaseline(ay path, s reason) -> ()                                  the change that was found was meant
- * Scan(aay paths) -> t ticket                                              no paths: walk everything, audit what is due
- * Scrub(aay paths) -> t ticket                                             the same, and reads all their data
- * GetScan(t ticket) -> a{sv}                                               done b, images-total t, images-done t,
- *                                                                          current ay
+ * ListReadings(ay path, s cursor, u limit) -> aa{sv}, s next
+ *      of all its data: started, finished, verdict, explanation, digest, direct, ...
+ * AcceptBaseline(ay path, s reason) -> ()
+ *      the change that was found was meant
+ * Scan(aay paths) -> t ticket
+ *      no paths: walk everything, audit what is due
+ * Scrub(aay paths) -> t ticket
+ *      the same, and reads all their data
+ * GetScan(t ticket) -> a{sv}
+ *      done b, images-total t, images-done t, current ay
  * Acknowledge(x id, s reason, t until) -> ()
- * Pause(s datastore, t until) -> ()    Release(s datastore, t until) -> ()    Resume(s datastore) -> ()
+ * Pause(s datastore, t until) -> ()
+ * Release(s datastore, t until) -> ()
+ * Resume(s datastore) -> ()
  * Reload() -> ()
- * Subscribe() -> ()                                                        signals from now on, to this caller
- * signals: FindingChanged(a{sv} finding, s event)
- * properties, of the status: Version s, Started t, LastPass t, NextPass t, PassStarted t, PassImagesTotal t,
- * PassImagesDone t, WorkersRunning t, Images t, ImagesAudited t, ImagesUnreadable t, ImagesSize t, ImagesAllocated t,
- * Chains t, DepthMax t, FindingsOpen a{sv} and FindingsAcknowledged a{sv} by severity. PropertiesChanged goes to
- * those who called Subscribe(), about a second after the change, and not of the pass's progress. */
+ * Subscribe() -> ()
+ *      signals from now on, to this caller
+ *
+ * Signals: FindingChanged(a{sv} finding, s event).
+ * Properties, of the status: Version s, Started t, LastPass t, NextPass t, PassStarted t,
+ * PassImagesTotal t, PassImagesDone t, WorkersRunning t, Images t, ImagesAudited t,
+ * ImagesUnreadable t, ImagesSize t, ImagesAllocated t, Chains t, DepthMax t, FindingsOpen a{sv} and
+ * FindingsAcknowledged a{sv} by severity. PropertiesChanged goes to those who called Subscribe(),
+ * about a second after the change, and not of the pass's progress. */

@@ -4,7 +4,8 @@
  * The library never logs, prints, opens a path, reads a clock or keeps global state. All bytes come
  * through a struct qca_io. Functions return 0 or a negative errno; out-parameters come last, are
  * called ret_*, and are untouched on failure. Destructors take NULL. An object may be used by one
- * thread at a time; different objects are independent. It starts threads in qca_threads_new() alone. */
+ * thread at a time; different objects are independent. It starts threads in qca_threads_new()
+ * alone. */
 #pragma once
 
 #include <stdatomic.h>
@@ -25,9 +26,11 @@ struct qca_io;
 /* Reads through fd (regular file or block device), which stays the caller's and must outlive io.
  * The size is taken once, by lseek(SEEK_END). Errors: -ENOMEM, or lseek's. */
 int qca_io_new_fd(int fd, struct qca_io **ret_io);
-/* Fills buf with up to size bytes from offset: their number, 0 at the end of the file, or -errno. */
+/* Fills buf with up to size bytes from offset: their number, 0 at the end of the file, or
+ * -errno. */
 typedef int64_t (*qca_read_fn)(void *userdata, uint64_t offset, void *buf, size_t size);
-/* As qca_io_new_fd(), but bytes come from read alone, and nothing is read ahead; fd is asked for size and holes. */
+/* As qca_io_new_fd(), but bytes come from read alone, and nothing is read ahead; fd is asked for
+ * size and holes. */
 int qca_io_new_reader(int fd, qca_read_fn read, void *userdata, struct qca_io **ret_io);
 /* Reads the size bytes at data, which stay the caller's and must outlive io. */
 int qca_io_new_memory(const void *data, size_t size, struct qca_io **ret_io);
@@ -47,10 +50,10 @@ struct qca_threads;
 
 #define QCA_THREADS_MAX 16
 
-/* n threads, the caller's own among them, so that n - 1 are started, here and nowhere else: a process can confine
- * itself afterwards. Handed in by the options of a check or a digest, which it makes faster, and gives the same
- * result: qca_io_read() is then called from all of them. One call may use it at a time. -EINVAL when n is not within 1
- * and QCA_THREADS_MAX, -EAGAIN, -ENOMEM. */
+/* n threads, the caller's own among them, so that n - 1 are started, here and nowhere else: a
+ * process can confine itself afterwards. Handed in by the options of a check or a digest, which it
+ * makes faster, and gives the same result: qca_io_read() is then called from all of them. One call
+ * may use it at a time. -EINVAL when n is not within 1 and QCA_THREADS_MAX, -EAGAIN, -ENOMEM. */
 int qca_threads_new(unsigned n, struct qca_threads **ret_threads);
 /* Ends and joins them; not while a call uses it. */
 void qca_threads_free(struct qca_threads *threads);
@@ -68,7 +71,8 @@ enum qca_error_kind {
     QCA_ERROR_LIMIT,            /* beyond a limit that QEMU has too */
     QCA_ERROR_SNAPSHOT_TABLE,
     QCA_ERROR_BITMAPS,
-    QCA_ERROR_REFERENCE,        /* a parent or data file could not be had: layer says of which image */
+    QCA_ERROR_REFERENCE,        /* a parent or data file could not be had: layer says of which
+                                 * image */
     QCA_ERROR_LOOP,             /* the chain contains itself */
     QCA_ERROR_CHAIN_LIMIT,      /* more layers than allowed */
     QCA_ERROR_CANCELLED,
@@ -84,7 +88,8 @@ struct qca_error {
     uint64_t value;             /* what the field holds */
     uint64_t bound;             /* what it may hold at most (0: not a matter of a bound) */
     char field[40];             /* the specification's name of the field, "" if none */
-    char text[200];             /* one English sentence without a final dot; never holds raw image text */
+    char text[200];             /* one English sentence without a final dot; never holds raw
+                                 * image text */
 };
 
 const char *qca_error_kind_name(enum qca_error_kind kind);
@@ -115,7 +120,8 @@ enum qca_crypt { QCA_CRYPT_NONE = 0, QCA_CRYPT_AES = 1, QCA_CRYPT_LUKS = 2 };
 #define QCA_AUTOCLEAR_BITMAPS       (UINT64_C(1) << 0)
 #define QCA_AUTOCLEAR_DATA_FILE_RAW (UINT64_C(1) << 1)
 
-/* An internal snapshot as its table says it; strings are copies, cut at 1,023 bytes, NUL-ended, raw. */
+/* An internal snapshot as its table says it; strings are copies, cut at 1,023 bytes, NUL-ended,
+ * raw. */
 struct qca_snapshot {
     char *id;
     char *name;
@@ -185,88 +191,155 @@ struct qca_open_options {
     uint64_t memory_limit;      /* bytes for everything this image needs; 0 is 1 GiB */
 };
 
-/* Reads and validates the header, its extensions, the snapshot table and the bitmap directory, by the
- * rules under which `qemu-img check` opens an image. io must outlive the image. options may be NULL.
- * On failure error (may be NULL) says why. An unreadable snapshot table or bitmap directory does not
- * fail the open: qca_check() reports it. */
-int qca_image_open(struct qca_io *io, const struct qca_open_options *options, struct qca_error *error,
-                   struct qca_image **ret_image);
+/* Reads and validates the header, its extensions, the snapshot table and the bitmap directory, by
+ * the rules under which `qemu-img check` opens an image. io must outlive the image. options may be
+ * NULL. On failure error (may be NULL) says why. An unreadable snapshot table or bitmap directory
+ * does not fail the open: qca_check() reports it. */
+int qca_image_open(struct qca_io *io, const struct qca_open_options *options,
+                   struct qca_error *error, struct qca_image **ret_image);
 void qca_image_free(struct qca_image *image);
 /* Owned by the image, valid for its life. */
 const struct qca_image_info *qca_image_info(const struct qca_image *image);
 /* The format whose magic the first bytes carry (raw for anything else); -errno when unreadable. */
 int qca_probe(struct qca_io *io, enum qca_format *ret_format);
-/* SHA-256 over header, L1, refcount table and snapshot table: changes with every change of structure. */
+/* SHA-256 over header, L1, refcount table and snapshot table: changes with every change of
+ * structure. */
 int qca_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]);
 
 /* ---- check -------------------------------------------------------------------------------- */
 
 /* What an issue counts as in `qemu-img check`; BEYOND: qemu-img calls it clean. */
-enum qca_counter { QCA_COUNTER_CORRUPTION, QCA_COUNTER_LEAK, QCA_COUNTER_CHECK_ERROR, QCA_COUNTER_BEYOND };
+enum qca_counter {
+    QCA_COUNTER_CORRUPTION,
+    QCA_COUNTER_LEAK,
+    QCA_COUNTER_CHECK_ERROR,
+    QCA_COUNTER_BEYOND
+};
 
 /* identifier, stable name, counter, damaged pointer? (true of running guests too), what it means */
-#define QCA_ISSUE_KINDS(X)                                                                             \
-    X(L1_RESERVED_BITS,     "l1-reserved-bits",     CORRUPTION, true,  "an L1 entry has reserved bits set") \
-    X(L1_UNALIGNED,         "l1-unaligned",         CORRUPTION, true,  "an L1 entry's L2 table is not cluster aligned") \
-    X(L2_RESERVED_BITS,     "l2-reserved-bits",     CORRUPTION, true,  "an L2 entry has reserved bits set") \
-    X(L2_UNALIGNED,         "l2-unaligned",         CORRUPTION, true,  "an L2 entry's cluster is not cluster aligned") \
-    X(L2_COMPRESSED_COPIED, "l2-compressed-copied", CORRUPTION, true,  "a compressed cluster has the COPIED flag") \
-    X(L2_COMPRESSED_DATA_FILE, "l2-compressed-data-file", CORRUPTION, true, "a compressed cluster in an image with a data file") \
-    X(L2_COMPRESSED_SUBCLUSTERS, "l2-compressed-subclusters", CORRUPTION, true, "a compressed cluster with a subcluster bitmap") \
-    X(L2_SUBCLUSTERS,       "l2-subclusters",       CORRUPTION, true,  "an extended L2 entry's subcluster bits contradict each other") \
-    X(OUT_OF_FILE,          "out-of-file",          CORRUPTION, true,  "a reference points beyond the end of the file") \
-    X(REFERENCE_OVERFLOW,   "reference-overflow",   CORRUPTION, false, "a cluster has more references than its refcount can hold") \
-    X(REFCOUNT_LOW,         "refcount-low",         CORRUPTION, false, "a stored refcount is lower than the references counted") \
-    X(COPIED_WRONG,         "copied-wrong",         CORRUPTION, false, "a COPIED flag contradicts the stored refcount") \
-    X(REFTABLE_RESERVED_BITS, "reftable-reserved-bits", CORRUPTION, true, "a refcount table entry has reserved bits set") \
-    X(REFTABLE_UNALIGNED,   "reftable-unaligned",   CORRUPTION, true,  "a refcount block is not cluster aligned") \
-    X(REFTABLE_OUT_OF_FILE, "reftable-out-of-file", CORRUPTION, true,  "a refcount block lies beyond the end of the file") \
-    X(REFBLOCK_SHARED,      "refblock-shared",      CORRUPTION, true,  "a refcount block is not referenced exactly once") \
-    X(SNAPSHOT_L1_INVALID,  "snapshot-l1-invalid",  CORRUPTION, true,  "a snapshot's L1 table has an impossible place or size") \
-    X(SNAPSHOT_INCOMPLETE,  "snapshot-incomplete",  CORRUPTION, false, "a snapshot table entry lacks its extra data") \
-    X(SNAPSHOT_WITH_DATA_FILE, "snapshot-with-data-file", CORRUPTION, false, "an internal snapshot in an image with a data file") \
-    X(CLUSTER_LEAKED,       "cluster-leaked",       LEAK,       false, "clusters with a refcount that nothing references") \
-    X(READ_FAILED,          "read-failed",          CHECK_ERROR, false, "metadata that could not be read") \
-    X(SNAPSHOT_TABLE_INVALID, "snapshot-table-invalid", CHECK_ERROR, true, "the snapshot table cannot be read to its end") \
-    X(BITMAPS_INVALID,      "bitmaps-invalid",      CHECK_ERROR, true, "the bitmap directory or a bitmap table is invalid") \
-    X(CORRUPT_BIT,          "corrupt-bit",          BEYOND,     false, "the image is marked corrupt: QEMU does not write it any more") \
-    X(DIRTY_BIT,            "dirty-bit",            BEYOND,     false, "the image was not closed cleanly, or is open now") \
-    X(BITMAP_IN_USE,        "bitmap-in-use",        BEYOND,     false, "a persistent bitmap is marked in use") \
-    X(COMPRESSED_BAD,       "compressed-bad",       BEYOND,     true,  "compressed data does not inflate to a whole cluster") \
-    X(COMPRESSED_OVERLAP,   "compressed-overlap",   BEYOND,     true,  "compressed data begins within that of another cluster") \
-    X(CLUSTER_MAPPED_TWICE, "cluster-mapped-twice", BEYOND,     true,  "two places of the guest's disk lie in one cluster") \
-    X(DATA_ON_METADATA,     "data-on-metadata",     BEYOND,     true,  "guest data lies on the image's own metadata") \
-    X(METADATA_SHARED,      "metadata-shared",      BEYOND,     true,  "a cluster of metadata serves two purposes") \
-    X(AUTOCLEAR_UNKNOWN,    "autoclear-unknown",    BEYOND,     false, "feature bits that nothing here knows (autoclear): a newer QEMU's") \
-    X(HEADER_LENGTH_UNALIGNED, "header-length-unaligned", BEYOND, false, "the header length is not a multiple of 8") \
-    X(EXTENSION_DUPLICATE,  "extension-duplicate",  BEYOND,     false, "a header extension is there twice") \
-    X(EXTENSION_STALE,      "extension-stale",      BEYOND,     false, "a header extension that means nothing in this image") \
-    X(HEADER_SLACK,         "header-slack",         BEYOND,     false, "the header's cluster holds data that belongs to nothing") \
-    X(L2_ZERO_IN_EXTENDED,  "l2-zero-in-extended",  BEYOND,     false, "an extended L2 entry has the reserved bit 0 set") \
-    X(L2_ZERO_IN_V2,        "l2-zero-in-v2",        BEYOND,     true,  "a zero cluster in version 2, where QEMU takes it for damage") \
-    X(COPIED_WITHOUT_OFFSET, "copied-without-offset", BEYOND,   false, "an unallocated entry has the COPIED flag") \
-    X(COPIED_WRONG_INACTIVE, "copied-wrong-inactive", BEYOND,   false, "a snapshot's L2 entry has COPIED though its cluster is shared") \
-    X(REFCOUNT_BEYOND_END,  "refcount-beyond-end",  BEYOND,     false, "refcounts of clusters beyond the end of the file") \
-    X(DATA_BEHIND_END,      "data-behind-end",      BEYOND,     false, "the file holds data behind its last cluster in use") \
-    X(LAST_CLUSTER_CUT,     "last-cluster-cut",     BEYOND,     true,  "the file ends within a cluster in use") \
-    X(MAPPING_BEYOND_DISK,  "mapping-beyond-disk",  BEYOND,     false, "clusters are mapped beyond the end of the disk") \
-    X(SNAPSHOT_ID_DUPLICATE, "snapshot-id-duplicate", BEYOND,   false, "two internal snapshots have the same id") \
-    X(SNAPSHOT_SIZE_MISMATCH, "snapshot-size-mismatch", BEYOND, false, "a snapshot's L1 table is too small for its disk size") \
-    X(SNAPSHOT_EMPTY,       "snapshot-empty",       BEYOND,     false, "a snapshot table entry without an id or an L1 table") \
-    X(BITMAP_BEYOND_DISK,   "bitmap-beyond-disk",   BEYOND,     false, "a bitmap has bits set beyond the end of the disk") \
-    X(DATA_FILE_OFFSET,     "data-file-offset",     BEYOND,     true,  "an offset of a raw data file is not the guest's") \
-    X(DATA_FILE_END,        "data-file-end",        BEYOND,     true,  "a cluster lies beyond the end of the data file") \
-    X(DATA_FILE_SHARED,     "data-file-shared",     BEYOND,     true,  "two places of the guest's disk lie in one cluster of the data file") \
-    X(DATA_FILE_REUSED,     "data-file-reused",     BEYOND,     true,  "a data file that is a layer, or another layer's data file, too") \
-    X(PARENT_FORMAT_MISSING, "parent-format-missing", BEYOND,   false, "the parent's format is not declared, and would be guessed") \
-    X(PARENT_FORMAT_WRONG,  "parent-format-wrong",  BEYOND,     true,  "the parent's content is not of the declared format") \
-    X(PARENT_SHORTER,       "parent-shorter",       BEYOND,     false, "the parent's disk is shorter: behind it are zeros") \
-    X(PARENT_NEWER,         "parent-newer",         BEYOND,     false, "the parent was written after this layer was") \
-    X(LUKS_HEADER_INVALID,  "luks-header-invalid",  BEYOND,     false, "a field of the LUKS header is invalid") \
-    X(LUKS_SLOT_INVALID,    "luks-slot-invalid",    BEYOND,     false, "a LUKS key slot is invalid") \
-    X(LUKS_SLOTS_EMPTY,     "luks-slots-empty",     BEYOND,     false, "no LUKS key slot is in use: no key opens the image") \
-    X(L2_TABLE_HOLE,        "l2-table-hole",        BEYOND,     false, "an L2 table is a hole of the host's file") \
-    X(DATA_HOLE,            "data-hole",            BEYOND,     false, "allocated clusters are holes of the host's file")
+#define QCA_ISSUE_KINDS(X)                                                                         \
+    X(L1_RESERVED_BITS,     "l1-reserved-bits",     CORRUPTION, true,                              \
+      "an L1 entry has reserved bits set")                                                         \
+    X(L1_UNALIGNED,         "l1-unaligned",         CORRUPTION, true,                              \
+      "an L1 entry's L2 table is not cluster aligned")                                             \
+    X(L2_RESERVED_BITS,     "l2-reserved-bits",     CORRUPTION, true,                              \
+      "an L2 entry has reserved bits set")                                                         \
+    X(L2_UNALIGNED,         "l2-unaligned",         CORRUPTION, true,                              \
+      "an L2 entry's cluster is not cluster aligned")                                              \
+    X(L2_COMPRESSED_COPIED, "l2-compressed-copied", CORRUPTION, true,                              \
+      "a compressed cluster has the COPIED flag")                                                  \
+    X(L2_COMPRESSED_DATA_FILE, "l2-compressed-data-file", CORRUPTION, true,                        \
+      "a compressed cluster in an image with a data file")                                         \
+    X(L2_COMPRESSED_SUBCLUSTERS, "l2-compressed-subclusters", CORRUPTION, true,                    \
+      "a compressed cluster with a subcluster bitmap")                                             \
+    X(L2_SUBCLUSTERS,       "l2-subclusters",       CORRUPTION, true,                              \
+      "an extended L2 entry's subcluster bits contradict each other")                              \
+    X(OUT_OF_FILE,          "out-of-file",          CORRUPTION, true,                              \
+      "a reference points beyond the end of the file")                                             \
+    X(REFERENCE_OVERFLOW,   "reference-overflow",   CORRUPTION, false,                             \
+      "a cluster has more references than its refcount can hold")                                  \
+    X(REFCOUNT_LOW,         "refcount-low",         CORRUPTION, false,                             \
+      "a stored refcount is lower than the references counted")                                    \
+    X(COPIED_WRONG,         "copied-wrong",         CORRUPTION, false,                             \
+      "a COPIED flag contradicts the stored refcount")                                             \
+    X(REFTABLE_RESERVED_BITS, "reftable-reserved-bits", CORRUPTION, true,                          \
+      "a refcount table entry has reserved bits set")                                              \
+    X(REFTABLE_UNALIGNED,   "reftable-unaligned",   CORRUPTION, true,                              \
+      "a refcount block is not cluster aligned")                                                   \
+    X(REFTABLE_OUT_OF_FILE, "reftable-out-of-file", CORRUPTION, true,                              \
+      "a refcount block lies beyond the end of the file")                                          \
+    X(REFBLOCK_SHARED,      "refblock-shared",      CORRUPTION, true,                              \
+      "a refcount block is not referenced exactly once")                                           \
+    X(SNAPSHOT_L1_INVALID,  "snapshot-l1-invalid",  CORRUPTION, true,                              \
+      "a snapshot's L1 table has an impossible place or size")                                     \
+    X(SNAPSHOT_INCOMPLETE,  "snapshot-incomplete",  CORRUPTION, false,                             \
+      "a snapshot table entry lacks its extra data")                                               \
+    X(SNAPSHOT_WITH_DATA_FILE, "snapshot-with-data-file", CORRUPTION, false,                       \
+      "an internal snapshot in an image with a data file")                                         \
+    X(CLUSTER_LEAKED,       "cluster-leaked",       LEAK,       false,                             \
+      "clusters with a refcount that nothing references")                                          \
+    X(READ_FAILED,          "read-failed",          CHECK_ERROR, false,                            \
+      "metadata that could not be read")                                                           \
+    X(SNAPSHOT_TABLE_INVALID, "snapshot-table-invalid", CHECK_ERROR, true,                         \
+      "the snapshot table cannot be read to its end")                                              \
+    X(BITMAPS_INVALID,      "bitmaps-invalid",      CHECK_ERROR, true,                             \
+      "the bitmap directory or a bitmap table is invalid")                                         \
+    X(CORRUPT_BIT,          "corrupt-bit",          BEYOND,     false,                             \
+      "the image is marked corrupt: QEMU does not write it any more")                              \
+    X(DIRTY_BIT,            "dirty-bit",            BEYOND,     false,                             \
+      "the image was not closed cleanly, or is open now")                                          \
+    X(BITMAP_IN_USE,        "bitmap-in-use",        BEYOND,     false,                             \
+      "a persistent bitmap is marked in use")                                                      \
+    X(COMPRESSED_BAD,       "compressed-bad",       BEYOND,     true,                              \
+      "compressed data does not inflate to a whole cluster")                                       \
+    X(COMPRESSED_OVERLAP,   "compressed-overlap",   BEYOND,     true,                              \
+      "compressed data begins within that of another cluster")                                     \
+    X(CLUSTER_MAPPED_TWICE, "cluster-mapped-twice", BEYOND,     true,                              \
+      "two places of the guest's disk lie in one cluster")                                         \
+    X(DATA_ON_METADATA,     "data-on-metadata",     BEYOND,     true,                              \
+      "guest data lies on the image's own metadata")                                               \
+    X(METADATA_SHARED,      "metadata-shared",      BEYOND,     true,                              \
+      "a cluster of metadata serves two purposes")                                                 \
+    X(AUTOCLEAR_UNKNOWN,    "autoclear-unknown",    BEYOND,     false,                             \
+      "feature bits that nothing here knows (autoclear): a newer QEMU's")                          \
+    X(HEADER_LENGTH_UNALIGNED, "header-length-unaligned", BEYOND, false,                           \
+      "the header length is not a multiple of 8")                                                  \
+    X(EXTENSION_DUPLICATE,  "extension-duplicate",  BEYOND,     false,                             \
+      "a header extension is there twice")                                                         \
+    X(EXTENSION_STALE,      "extension-stale",      BEYOND,     false,                             \
+      "a header extension that means nothing in this image")                                       \
+    X(HEADER_SLACK,         "header-slack",         BEYOND,     false,                             \
+      "the header's cluster holds data that belongs to nothing")                                   \
+    X(L2_ZERO_IN_EXTENDED,  "l2-zero-in-extended",  BEYOND,     false,                             \
+      "an extended L2 entry has the reserved bit 0 set")                                           \
+    X(L2_ZERO_IN_V2,        "l2-zero-in-v2",        BEYOND,     true,                              \
+      "a zero cluster in version 2, where QEMU takes it for damage")                               \
+    X(COPIED_WITHOUT_OFFSET, "copied-without-offset", BEYOND,   false,                             \
+      "an unallocated entry has the COPIED flag")                                                  \
+    X(COPIED_WRONG_INACTIVE, "copied-wrong-inactive", BEYOND,   false,                             \
+      "a snapshot's L2 entry has COPIED though its cluster is shared")                             \
+    X(REFCOUNT_BEYOND_END,  "refcount-beyond-end",  BEYOND,     false,                             \
+      "refcounts of clusters beyond the end of the file")                                          \
+    X(DATA_BEHIND_END,      "data-behind-end",      BEYOND,     false,                             \
+      "the file holds data behind its last cluster in use")                                        \
+    X(LAST_CLUSTER_CUT,     "last-cluster-cut",     BEYOND,     true,                              \
+      "the file ends within a cluster in use")                                                     \
+    X(MAPPING_BEYOND_DISK,  "mapping-beyond-disk",  BEYOND,     false,                             \
+      "clusters are mapped beyond the end of the disk")                                            \
+    X(SNAPSHOT_ID_DUPLICATE, "snapshot-id-duplicate", BEYOND,   false,                             \
+      "two internal snapshots have the same id")                                                   \
+    X(SNAPSHOT_SIZE_MISMATCH, "snapshot-size-mismatch", BEYOND, false,                             \
+      "a snapshot's L1 table is too small for its disk size")                                      \
+    X(SNAPSHOT_EMPTY,       "snapshot-empty",       BEYOND,     false,                             \
+      "a snapshot table entry without an id or an L1 table")                                       \
+    X(BITMAP_BEYOND_DISK,   "bitmap-beyond-disk",   BEYOND,     false,                             \
+      "a bitmap has bits set beyond the end of the disk")                                          \
+    X(DATA_FILE_OFFSET,     "data-file-offset",     BEYOND,     true,                              \
+      "an offset of a raw data file is not the guest's")                                           \
+    X(DATA_FILE_END,        "data-file-end",        BEYOND,     true,                              \
+      "a cluster lies beyond the end of the data file")                                            \
+    X(DATA_FILE_SHARED,     "data-file-shared",     BEYOND,     true,                              \
+      "two places of the guest's disk lie in one cluster of the data file")                        \
+    X(DATA_FILE_REUSED,     "data-file-reused",     BEYOND,     true,                              \
+      "a data file that is a layer, or another layer's data file, too")                            \
+    X(PARENT_FORMAT_MISSING, "parent-format-missing", BEYOND,   false,                             \
+      "the parent's format is not declared, and would be guessed")                                 \
+    X(PARENT_FORMAT_WRONG,  "parent-format-wrong",  BEYOND,     true,                              \
+      "the parent's content is not of the declared format")                                        \
+    X(PARENT_SHORTER,       "parent-shorter",       BEYOND,     false,                             \
+      "the parent's disk is shorter: behind it are zeros")                                         \
+    X(PARENT_NEWER,         "parent-newer",         BEYOND,     false,                             \
+      "the parent was written after this layer was")                                               \
+    X(LUKS_HEADER_INVALID,  "luks-header-invalid",  BEYOND,     false,                             \
+      "a field of the LUKS header is invalid")                                                     \
+    X(LUKS_SLOT_INVALID,    "luks-slot-invalid",    BEYOND,     false,                             \
+      "a LUKS key slot is invalid")                                                                \
+    X(LUKS_SLOTS_EMPTY,     "luks-slots-empty",     BEYOND,     false,                             \
+      "no LUKS key slot is in use: no key opens the image")                                        \
+    X(L2_TABLE_HOLE,        "l2-table-hole",        BEYOND,     false,                             \
+      "an L2 table is a hole of the host's file")                                                  \
+    X(DATA_HOLE,            "data-hole",            BEYOND,     false,                             \
+      "allocated clusters are holes of the host's file")
 
 enum qca_issue_kind {
 #define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
@@ -276,8 +349,16 @@ enum qca_issue_kind {
 };
 
 enum qca_table {
-    QCA_TABLE_HEADER, QCA_TABLE_L1, QCA_TABLE_L2, QCA_TABLE_REFCOUNT_TABLE, QCA_TABLE_REFCOUNT_BLOCK,
-    QCA_TABLE_SNAPSHOTS, QCA_TABLE_BITMAP_DIRECTORY, QCA_TABLE_BITMAP, QCA_TABLE_CRYPT, QCA_TABLE_DATA,
+    QCA_TABLE_HEADER,
+    QCA_TABLE_L1,
+    QCA_TABLE_L2,
+    QCA_TABLE_REFCOUNT_TABLE,
+    QCA_TABLE_REFCOUNT_BLOCK,
+    QCA_TABLE_SNAPSHOTS,
+    QCA_TABLE_BITMAP_DIRECTORY,
+    QCA_TABLE_BITMAP,
+    QCA_TABLE_CRYPT,
+    QCA_TABLE_DATA,
     _QCA_TABLE_MAX,
 };
 
@@ -297,7 +378,8 @@ struct qca_issue {
     uint64_t guest_length;      /* bytes */
     uint64_t stored;            /* stored refcount, where it matters */
     uint64_t counted;           /* counted references, where it matters */
-    uint64_t count;             /* how much it added to its counter (a run of leaks: its clusters) */
+    uint64_t count;             /* how much it added to its counter (a run of leaks: its
+                                 * clusters) */
 };
 
 const char *qca_issue_kind_name(enum qca_issue_kind kind);
@@ -312,21 +394,27 @@ struct qca_check_options {
     uint64_t memory_limit;      /* bytes; 0 is 1 GiB. What needs more counts in passes */
     size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
-    bool deep;                  /* also inflate every compressed cluster, and look for holes of the file */
-    bool on_device;             /* the image lies on a block device: what is behind its end is not its own */
-    uint64_t inflate_limit;     /* bytes that deep inflates at most: what is beyond is not looked at, and the check not
-                                   finished. 0 is 1 TiB or 16 times the file, whichever is more: so much no honest image
-                                   has, and a hostile one of 1 MiB can have 28 GiB */
+    bool deep;                  /* also inflate every compressed cluster, and look for holes of
+                                 * the file */
+    bool on_device;             /* the image lies on a block device: what is behind its end is
+                                 * not its own */
+    uint64_t inflate_limit;     /* bytes that deep inflates at most: what is beyond is not looked
+                                 * at, and the check not finished. 0 is 1 TiB or 16 times the
+                                 * file, whichever is more: so much no honest image has, and a
+                                 * hostile one of 1 MiB can have 28 GiB */
     uint64_t data_file_size;    /* bytes of the external data file; 0: not known */
-    struct qca_threads *threads;    /* may be NULL: the caller's own alone. Others read tables ahead */
+    struct qca_threads *threads;    /* may be NULL: the caller's own alone. Others read tables
+                                     * ahead */
     const atomic_bool *cancel;  /* may be NULL; once true, the check ends with -ECANCELED soon */
-    void (*progress)(void *userdata, uint64_t done, uint64_t total);  /* may be NULL; at most ~10 per s of work */
+    /* may be NULL; at most ~10 per s of work */
+    void (*progress)(void *userdata, uint64_t done, uint64_t total);
     void *userdata;
 };
 
 /* The eight figures of `qemu-img check --output=json`, and the issues behind them. */
 struct qca_check_result {
-    bool finished;              /* false: it could not be finished, error says why; counters so far stand */
+    bool finished;              /* false: it could not be finished, error says why; counters so
+                                 * far stand */
     struct qca_error error;
     uint64_t corruptions;
     uint64_t leaks;             /* clusters */
@@ -337,8 +425,10 @@ struct qca_check_result {
     uint64_t compressed_clusters;
     uint64_t fragmented_clusters;
     uint64_t leak_runs;         /* maximal runs of adjacent leaked clusters */
-    uint64_t burst_leaks;       /* most leaks in any (sliding) host span as long as what one L2 table maps */
-    uint64_t burst_offset;      /* that span's first and last leaked byte; QCA_NO_OFFSET if no leaks */
+    uint64_t burst_leaks;       /* most leaks in any (sliding) host span as long as what one L2
+                                 * table maps */
+    uint64_t burst_offset;      /* that span's first and last leaked byte; QCA_NO_OFFSET if no
+                                 * leaks */
     uint64_t burst_end;
     uint64_t kind_count[_QCA_ISSUE_MAX];    /* how often each kind was seen, kept or not */
     struct qca_issue *issues;   /* in the order found; the first max_issues */
@@ -348,18 +438,21 @@ struct qca_check_result {
 /* Frees what result owns and zeroes it. */
 void qca_check_result_done(struct qca_check_result *result);
 
-/* Checks one image; its parents are not looked at. 0 also when damage was found or the check could not
- * be finished (result.finished); -EOPNOTSUPP for a format that has no check (raw); -ENOMEM; -ECANCELED. */
+/* Checks one image; its parents are not looked at. 0 also when damage was found or the check could
+ * not be finished (result.finished); -EOPNOTSUPP for a format that has no check (raw); -ENOMEM;
+ * -ECANCELED. */
 int qca_check(struct qca_image *image, const struct qca_check_options *options,
               struct qca_check_result *ret_result);
 
-/* The exit status of `qemu-img check`: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks. */
+/* The exit status of `qemu-img check`: 0 clean, 1 not opened or not finished, 2 corruptions, 3
+ * leaks. */
 int qca_check_exit_status(const struct qca_check_result *result);
 
 /* ---- chains ------------------------------------------------------------------------------- */
 
-/* Two files are the same when a and b are equal: the resolver's business (device and inode, say). No part of that:
- * mtime, nanoseconds since the epoch, 0 when not known; and whether it is a block device. */
+/* Two files are the same when a and b are equal: the resolver's business (device and inode, say).
+ * No part of that: mtime, nanoseconds since the epoch, 0 when not known; and whether it is a block
+ * device. */
 struct qca_file_id { uint64_t a, b; int64_t mtime; uint64_t is_device; };
 
 enum qca_reference_kind { QCA_REFERENCE_PARENT, QCA_REFERENCE_DATA_FILE };
@@ -383,13 +476,16 @@ struct qca_chain_options {
     uint32_t max_depth;         /* layers; 0 is 200, libvirt's limit */
     uint64_t memory_limit;      /* as in struct qca_open_options, for all layers together */
     struct qca_file_id id;      /* of the leaf, so that a loop back to it is seen */
-    bool layer_only;            /* the leaf and its data file: no parent is opened, what they hold is unallocated */
+    bool layer_only;            /* the leaf and its data file: no parent is opened, what they
+                                 * hold is unallocated */
 };
 
-/* Opens all parents of leaf, which stays the caller's and must outlive the chain. A parent whose format
- * is not declared is probed for qcow2's magic only to report it, and then read as raw: libvirt's rule. */
-int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *options, qca_resolve_fn resolve,
-                   void *userdata, struct qca_error *error, struct qca_chain **ret_chain);
+/* Opens all parents of leaf, which stays the caller's and must outlive the chain. A parent whose
+ * format is not declared is probed for qcow2's magic only to report it, and then read as raw:
+ * libvirt's rule. */
+int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *options,
+                   qca_resolve_fn resolve, void *userdata, struct qca_error *error,
+                   struct qca_chain **ret_chain);
 void qca_chain_free(struct qca_chain *chain);
 /* Number of layers, at least 1. */
 size_t qca_chain_depth(const struct qca_chain *chain);
@@ -406,24 +502,29 @@ struct qca_chain_link {
     struct qca_image *image;    /* the walk's, valid during the call */
     bool on_device;             /* its file is a block device */
     uint64_t data_file_size;    /* bytes; 0: it has no data file */
-    uint32_t data_file_user;    /* a layer that uses this data file, too; or whose data file the parent
-                                   is; else QCA_NO_LAYER */
-    const struct qca_image_info *parent;    /* NULL: there is none, or it was not opened, which ends the walk */
-    enum qca_format parent_content;         /* what the parent's first bytes say, whatever was declared */
+    uint32_t data_file_user;    /* a layer that uses this data file, too; or whose data file the
+                                 * parent is; else QCA_NO_LAYER */
+    const struct qca_image_info *parent;    /* NULL: there is none, or it was not opened, which
+                                             * ends the walk */
+    enum qca_format parent_content;         /* what the parent's first bytes say, whatever was
+                                             * declared */
     bool parent_is_newer;       /* it was written after the layer was */
 };
 
 /* -errno ends the walk. */
 typedef int (*qca_layer_fn)(void *userdata, const struct qca_chain_link *link);
 
-/* Goes down a chain of any length with no more than two layers open: tells of each layer, from the leaf on, as soon as
- * its parent is open or cannot be. What the resolver gave for a layer and for its data file is not used any more when
- * that call returns. *ret_depth is the number of layers. Errors as of qca_chain_open(), and layer's own. */
-int qca_chain_walk(struct qca_image *leaf, const struct qca_chain_options *options, qca_resolve_fn resolve,
-                   qca_layer_fn layer, void *userdata, struct qca_error *error, uint32_t *ret_depth);
-/* Adds what is odd about a layer and its parent to the layer's check: issues of the kinds PARENT_*, and of
- * DATA_FILE_REUSED. At most max_issues (0: 1,000) are kept in all. -ENOMEM. */
-int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues, struct qca_check_result *result);
+/* Goes down a chain of any length with no more than two layers open: tells of each layer, from the
+ * leaf on, as soon as its parent is open or cannot be. What the resolver gave for a layer and for
+ * its data file is not used any more when that call returns. *ret_depth is the number of layers.
+ * Errors as of qca_chain_open(), and layer's own. */
+int qca_chain_walk(struct qca_image *leaf, const struct qca_chain_options *options,
+                   qca_resolve_fn resolve, qca_layer_fn layer, void *userdata,
+                   struct qca_error *error, uint32_t *ret_depth);
+/* Adds what is odd about a layer and its parent to the layer's check: issues of the kinds PARENT_*,
+ * and of DATA_FILE_REUSED. At most max_issues (0: 1,000) are kept in all. -ENOMEM. */
+int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues,
+                         struct qca_check_result *result);
 
 /* ---- what the guest sees ------------------------------------------------------------------ */
 
@@ -432,7 +533,8 @@ enum qca_extent_kind {
     QCA_EXTENT_ZERO,            /* said to be zeros, or a hole of the file that holds it */
     QCA_EXTENT_DATA,            /* as it lies at host_offset */
     QCA_EXTENT_COMPRESSED,      /* of one cluster */
-    QCA_EXTENT_DAMAGED,         /* what maps it cannot be read or followed: error and reason say why */
+    QCA_EXTENT_DAMAGED,         /* what maps it cannot be read or followed: error and reason say
+                                 * why */
     _QCA_EXTENT_KIND_MAX,
 };
 
@@ -441,11 +543,13 @@ struct qca_extent {
     uint64_t length;            /* bytes, at least 1 */
     enum qca_extent_kind kind;
     uint32_t layer;             /* that decides; of what is in no layer, the base */
-    uint64_t host_offset;       /* data: in the layer's file or data file; compressed: of the compressed
-                                   bytes of the whole cluster; else QCA_NO_OFFSET */
-    uint64_t host_length;       /* bytes; data: length; compressed: to the end of the last sector; else 0 */
+    uint64_t host_offset;       /* data: in the layer's file or data file; compressed: of the
+                                 * compressed bytes of the whole cluster; else QCA_NO_OFFSET */
+    uint64_t host_length;       /* bytes; data: length; compressed: to the end of the last
+                                 * sector; else 0 */
     int error;                  /* damaged: a negative errno, else 0 */
-    const char *reason;         /* damaged: one English sentence without a final dot, static; else NULL */
+    const char *reason;         /* damaged: one English sentence without a final dot, static;
+                                 * else NULL */
 };
 
 const char *qca_extent_kind_name(enum qca_extent_kind kind);
@@ -454,26 +558,29 @@ struct qca_map;
 
 struct qca_map_options {
     uint64_t memory_limit;      /* bytes for the L1 tables of all layers; 0 is 1 GiB */
-    const char *snapshot;       /* id, or else name, of an internal snapshot of the leaf; NULL: the active tables */
-    bool stored;                /* of encrypted layers, the data as it is stored: not what the guest sees, but what must
-                                   not change when that must not */
+    const char *snapshot;       /* id, or else name, of an internal snapshot of the leaf; NULL:
+                                 * the active tables */
+    bool stored;                /* of encrypted layers, the data as it is stored: not what the
+                                 * guest sees, but what must not change when that must not */
 };
 
-/* The guest's disk through all layers of chain, which must outlive the map. Each entry of each table is looked at
- * once when the map is gone through in order: linear in the tables, however many layers. options may be NULL.
- * -EOPNOTSUPP when a layer is encrypted and not stored, -ENOENT when there is no such snapshot, -ENOMEM, -EIO (an L1 table). */
-int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options, struct qca_error *error,
-                struct qca_map **ret_map);
+/* The guest's disk through all layers of chain, which must outlive the map. Each entry of each
+ * table is looked at once when the map is gone through in order: linear in the tables, however many
+ * layers. options may be NULL. -EOPNOTSUPP when a layer is encrypted and not stored, -ENOENT when
+ * there is no such snapshot, -ENOMEM, -EIO (an L1 table). */
+int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
+                struct qca_error *error, struct qca_map **ret_map);
 void qca_map_free(struct qca_map *map);
 /* Bytes the guest sees: whole sectors of 512 bytes. */
 uint64_t qca_map_size(const struct qca_map *map);
-/* The extent that offset lies in, from offset on; a long one is told in several pieces. 1; 0 at the end of the
- * disk; -ENOMEM. */
+/* The extent that offset lies in, from offset on; a long one is told in several pieces. 1; 0 at the
+ * end of the disk; -ENOMEM. */
 int qca_map_next(struct qca_map *map, uint64_t offset, struct qca_extent *ret_extent);
-/* Reads size bytes of an extent of this map, from skip bytes into it; they must lie within it. -EIO and the like
- * from the device, -EBADMSG for compressed bytes that are none or too short, -ESTALE when the file became shorter
- * since it was opened, the extent's error when it is damaged. */
-int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf, size_t size);
+/* Reads size bytes of an extent of this map, from skip bytes into it; they must lie within it. -EIO
+ * and the like from the device, -EBADMSG for compressed bytes that are none or too short, -ESTALE
+ * when the file became shorter since it was opened, the extent's error when it is damaged. */
+int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t skip, void *buf,
+                 size_t size);
 
 /* ---- digests ------------------------------------------------------------------------------ */
 
@@ -485,16 +592,20 @@ int qca_map_read(struct qca_map *map, const struct qca_extent *extent, uint64_t 
 
 struct qca_digest_options {
     const atomic_bool *cancel;  /* may be NULL; once true, -ECANCELED soon */
-    void (*progress)(void *userdata, uint64_t done, uint64_t total);    /* may be NULL; bytes of the file or disk */
-    /* May be NULL; content digests only. Called in order for runs of 64 KiB blocks: digests holds the SHA-256 of each
-     * of n blocks, valid during the call; of a run of blocks of zeros it is NULL, and unallocated says whether all of
-     * it is in no layer. Not called for blocks that could not be read. */
-    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated);
+    /* may be NULL; bytes of the file or disk */
+    void (*progress)(void *userdata, uint64_t done, uint64_t total);
+    /* May be NULL; content digests only. Called in order for runs of 64 KiB blocks: digests holds
+     * the SHA-256 of each of n blocks, valid during the call; of a run of blocks of zeros it is
+     * NULL, and unallocated says whether all of it is in no layer. Not called for blocks that could
+     * not be read. */
+    void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                   bool unallocated);
     void *userdata;
     bool libcrypto_only;        /* no SHA-256 of our own: for tests and measurements */
     struct qca_threads *threads;    /* content digests only; may be NULL: the caller's own alone */
-    uint64_t first_block;       /* content digests only: what lies before this block is not read. Its blocks are not told,
-                                   and the digest is void (all 0) when it is not 0; bytes are those of all the disk */
+    uint64_t first_block;       /* content digests only: what lies before this block is not read.
+                                 * Its blocks are not told, and the digest is void (all 0) when
+                                 * it is not 0; bytes are those of all the disk */
 };
 
 struct qca_file_digest {
@@ -503,10 +614,12 @@ struct qca_file_digest {
     uint8_t sha256[32], md5[16], sha1[20], sha512[64];
 };
 
-/* Digests of the container as it lies there, several in one pass. -EIO and the like from the device, with the
- * offset in error; -ESTALE when the file became shorter meanwhile; -ECANCELED; -ENOMEM. */
-int qca_file_digest(struct qca_io *io, unsigned algorithms, const struct qca_digest_options *options,
-                    struct qca_error *error, struct qca_file_digest *ret_digest);
+/* Digests of the container as it lies there, several in one pass. -EIO and the like from the
+ * device, with the offset in error; -ESTALE when the file became shorter meanwhile; -ECANCELED;
+ * -ENOMEM. */
+int qca_file_digest(struct qca_io *io, unsigned algorithms,
+                    const struct qca_digest_options *options, struct qca_error *error,
+                    struct qca_file_digest *ret_digest);
 
 #define QCA_BLOCK_SIZE UINT32_C(65536)
 #define QCA_BAD_RANGES_MAX 64
@@ -519,7 +632,8 @@ struct qca_bad_range {
 };
 
 struct qca_content_digest {
-    bool complete;              /* false: digest is void, bad says what is missing; the rest was read */
+    bool complete;              /* false: digest is void, bad says what is missing; the rest was
+                                 * read */
     uint8_t digest[32];
     uint64_t size;              /* bytes the guest sees */
     uint64_t data_bytes, compressed_bytes, zero_bytes, unallocated_bytes;   /* as the tables say */
@@ -529,13 +643,14 @@ struct qca_content_digest {
     size_t n_bad;
 };
 
-/* Digest of what the guest sees, the same for every container: the blkhash construction (Soffer and Waisbard, SECRYPT
- * 2024), SHA-256( SHA-256(block 1) || ... || SHA-256(block N) || bytes as 64-bit little-endian ) over blocks of 64 KiB,
- * the last one perhaps shorter. Unallocated and zero ranges are not read; where they begin the disk, little of their
- * digests has to be hashed (up to 1 PiB). 0 also when not complete; -EFBIG, with the reason in error (which may be
- * NULL), when more than 256 TiB of zeros would have to be hashed; -ECANCELED, -ENOMEM, -EIO (the crypto library). */
-int qca_content_digest(struct qca_map *map, const struct qca_digest_options *options, struct qca_error *error,
-                       struct qca_content_digest *ret_digest);
+/* Digest of what the guest sees, the same for every container: the blkhash construction (Soffer and
+ * Waisbard, SECRYPT 2024), SHA-256( SHA-256(block 1) || ... || SHA-256(block N) || bytes as 64-bit
+ * little-endian ) over blocks of 64 KiB, the last one perhaps shorter. Unallocated and zero ranges
+ * are not read; where they begin the disk, little of their digests has to be hashed (up to 1 PiB).
+ * 0 also when not complete; -EFBIG, with the reason in error (which may be NULL), when more than
+ * 256 TiB of zeros would have to be hashed; -ECANCELED, -ENOMEM, -EIO (the crypto library). */
+int qca_content_digest(struct qca_map *map, const struct qca_digest_options *options,
+                       struct qca_error *error, struct qca_content_digest *ret_digest);
 
 #pragma GCC visibility pop
 

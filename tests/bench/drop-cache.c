@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Drops the named files from the page cache, so that they are read from the disk again: drop-cache FILE... */
+/* Drops the named files from the page cache, so that they are read from the disk again: drop-cache
+ * FILE... */
 #include <err.h>
 #include <fcntl.h>
 #include <string.h>

@@ -2,9 +2,12 @@
 /* Writes large sparse qcow2 images directly: the same bytes every time, in seconds.
  *
  *   make-image preallocated FILE MIB          as QEMU lays out preallocation=metadata
- *   make-image permuted FILE MIB LEAKS        every guest cluster at a random place, LEAKS clusters leaked among them
- *   make-image data FILE MIB DATA_MIB         runs of 64 MiB of data with as much nothing between them
- *   make-image fragments FILE MIB DATA_MIB    random clusters of the disk hold data, each at a random place
+ *   make-image permuted FILE MIB LEAKS        every guest cluster at a random place,
+ *                                            LEAKS clusters leaked among them
+ *   make-image data FILE MIB DATA_MIB         runs of 64 MiB of data with as much nothing
+ *                                            between them
+ *   make-image fragments FILE MIB DATA_MIB    random clusters of the disk hold data, each at
+ *                                            a random place
  *   make-image text FILE MIB                  a raw file of data that compresses to about a half
  *
  * Clusters of 64 KiB, refcounts of 16 bits. The data of the first two is never written. */
@@ -59,7 +62,8 @@ static void *allocate(size_t n, size_t size)
 static void write_at(const struct maker *maker, uint64_t cluster, const void *data, size_t size)
 {
     for (size_t done = 0; done < size;) {
-        ssize_t n = pwrite(maker->fd, (const uint8_t *)data + done, size - done, (off_t)(cluster * CLUSTER + done));
+        ssize_t n = pwrite(maker->fd, (const uint8_t *)data + done, size - done,
+                           (off_t)(cluster * CLUSTER + done));
 
         if (n < 0)
             err(1, "pwrite");
@@ -124,7 +128,8 @@ static void finish(struct maker *maker)
     }
     write_at(maker, maker->refcount_table, table, CLUSTER);
     write_header(maker);
-    if (ftruncate(maker->fd, (off_t)(maker->next * CLUSTER)) < 0 || fsync(maker->fd) < 0 || close(maker->fd) < 0)
+    if (ftruncate(maker->fd, (off_t)(maker->next * CLUSTER)) < 0 || fsync(maker->fd) < 0 ||
+        close(maker->fd) < 0)
         err(1, "finish");
     free(table);
     free(block);
@@ -173,7 +178,8 @@ static void make_permuted(struct maker *maker, uint64_t leaks)
 {
     uint8_t *l1 = allocate(maker->l1_clusters, CLUSTER), *l2 = allocate(1, CLUSTER);
     uint64_t n = maker->guest_clusters + leaks, left = maker->guest_clusters;
-    uint64_t *tables = allocate(maker->n_l2, sizeof(*tables)), *places = allocate(n, sizeof(*places));
+    uint64_t *tables = allocate(maker->n_l2, sizeof(*tables)),
+             *places = allocate(n, sizeof(*places));
 
     for (uint64_t t = 0; t < maker->n_l2; t++)
         tables[t] = take(maker);
@@ -209,9 +215,11 @@ static void fill(uint8_t *data, uint64_t number, bool text)
 }
 
 /* Writes n clusters of data: guest cluster guests[i] at host cluster places[i]. */
-static void write_data(struct maker *maker, const uint64_t *guests, uint64_t *places, uint64_t n, bool random)
+static void write_data(struct maker *maker, const uint64_t *guests, uint64_t *places, uint64_t n,
+                       bool random)
 {
-    uint64_t *l2 = allocate(maker->n_l2 * L2_ENTRIES, sizeof(*l2)), *tables = allocate(maker->n_l2, sizeof(*tables));
+    uint64_t *l2 = allocate(maker->n_l2 * L2_ENTRIES, sizeof(*l2)),
+             *tables = allocate(maker->n_l2, sizeof(*tables));
     uint8_t *l1 = allocate(maker->l1_clusters, CLUSTER), *data = allocate(1, CLUSTER);
 
     for (uint64_t t = 0; t < maker->n_l2; t++) {
@@ -293,8 +301,11 @@ int main(int argc, char **argv)
         make_text(argv[2], strtoull(argv[3], NULL, 10));
         return 0;
     } else
-        errx(2, "usage: make-image preallocated FILE MIB | permuted FILE MIB LEAKS | data FILE MIB DATA_MIB | "
-                "fragments FILE MIB DATA_MIB | text FILE MIB");
+        errx(
+            2,
+            "usage: make-image preallocated FILE MIB | permuted FILE MIB LEAKS | data FILE MIB "
+            "DATA_MIB | "
+            "fragments FILE MIB DATA_MIB | text FILE MIB");
     finish(&maker);
     return 0;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Runs a command and prints what it took as one line of JSON: seconds, processor seconds, peak memory, status.
+/* Runs a command and prints what it took as one line of JSON: seconds, processor seconds, peak
+ * memory, status.
  *
  *   measure COMMAND [ARGUMENT...]
  *
- * Helpers that the command leaves behind are waited for and counted: peak memory is the sum of the peaks of all
- * processes that this one reaped (of those that the command reaped itself, the largest). The command's output is
- * thrown away. Small, because a process' peak begins with that of the one that forked it. */
+ * Helpers that the command leaves behind are waited for and counted: peak memory is the sum of the
+ * peaks of all processes that this one reaped (of those that the command reaped itself, the
+ * largest). The command's output is thrown away. Small, because a process' peak begins with that of
+ * the one that forked it. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -74,6 +76,7 @@ int main(int argc, char **argv)
         cpu += seconds(usage.ru_utime) + seconds(usage.ru_stime);
         peak += usage.ru_maxrss;
     }
-    printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"peak-kib\": %ld, \"status\": %d}\n", elapsed, cpu, peak, status);
+    printf("{\"seconds\": %.6f, \"cpu\": %.6f, \"peak-kib\": %ld, \"status\": %d}\n", elapsed, cpu,
+           peak, status);
     return 0;
 }

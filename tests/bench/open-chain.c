@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Opens an image and all its parents with libqcaudit, checks every header, and prints the depth: open-chain FILE
+/* Opens an image and all its parents with libqcaudit, checks every header, and prints the depth:
+ * open-chain FILE
  *
- * What `qemu-img info --backing-chain` does. Chains of this depth are beyond what `qcauditctl check` follows. */
+ * What `qemu-img info --backing-chain` does. Chains of this depth are beyond what `qcauditctl
+ * check` follows. */
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +23,8 @@ struct place {
     int directory;
 };
 
-static int open_image(int directory, const char *name, struct qca_io **ret_io, struct qca_file_id *ret_id)
+static int open_image(int directory, const char *name, struct qca_io **ret_io,
+                      struct qca_file_id *ret_id)
 {
     int fd = openat(directory, name, O_RDONLY | O_CLOEXEC), r;
     struct stat st;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reads the L2 tables and refcount blocks of a qcow2 image and nothing else, with 32 reads under way at a time: what
- * the disk itself needs for the bytes that a check has to read.
+/* Reads the L2 tables and refcount blocks of a qcow2 image and nothing else, with 32 reads under
+ * way at a time: what the disk itself needs for the bytes that a check has to read.
  *
  *   read-tables FILE
  *
@@ -54,7 +54,8 @@ static void add_tables(struct reading *reading, uint64_t offset, size_t n)
 {
     uint8_t *entries = malloc(8 * n);
 
-    reading->tables = reallocarray(reading->tables, reading->n_tables + n, sizeof(*reading->tables));
+    reading->tables = reallocarray(reading->tables, reading->n_tables + n,
+                                   sizeof(*reading->tables));
     if (!entries || !reading->tables)
         err(1, "malloc");
     read_at(reading->fd, offset, entries, 8 * n);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* walk-tree DIR: looks at every file below it with statx(), as the least that a pass over a store can do. */
+/* walk-tree DIR: looks at every file below it with statx(), as the least that a pass over a store
+ * can do. */
 #include <dirent.h>
 #include <err.h>
 #include <errno.h>
@@ -21,11 +22,13 @@ static void walk(int fd, unsigned long *count)
 
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
-        if (statx(dirfd(directory), entry->d_name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &stat) < 0)
+        if (statx(dirfd(directory), entry->d_name, AT_SYMLINK_NOFOLLOW,
+                  STATX_BASIC_STATS | STATX_BTIME, &stat) < 0)
             err(1, "%s", entry->d_name);
         ++*count;
         if (S_ISDIR(stat.stx_mode)) {
-            fd = openat(dirfd(directory), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+            fd = openat(dirfd(directory), entry->d_name,
+                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
             if (fd < 0)
                 err(1, "%s", entry->d_name);
             walk(fd, count);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as a file of block digests, and as a journal of baselines: refused, or read to their end within their
- * bounds. */
+/* Any bytes as a file of block digests, and as a journal of baselines: refused, or read to their
+ * end within their bounds. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +21,8 @@ static void blocks(FILE *file)
     if (blocks_partial_end(file, &header, &next, &end) == 0 && next > INT64_MAX / QCA_BLOCK_SIZE)
         abort();
     /* with itself, there is no difference */
-    if (blocks_compare(file, file, true, file, NULL, 0, &difference, &bad) == 0 && difference.bytes > INT64_MAX)
+    if (blocks_compare(file, file, true, file, NULL, 0, &difference, &bad) == 0 &&
+        difference.bytes > INT64_MAX)
         abort();
 }
 
@@ -31,7 +32,8 @@ static int on_entry(void *userdata, json_object *entry)
     _cleanup_(json_object_putp) json_object *again = NULL;
     json_object *object;
 
-    if (!json_object_object_get_ex(entry, "baseline", &object) || baseline_from_json(object, &baseline) < 0)
+    if (!json_object_object_get_ex(entry, "baseline", &object) ||
+        baseline_from_json(object, &baseline) < 0)
         return 0;
     if (baseline_to_json(baseline, &again) < 0)
         abort();

@@ -8,7 +8,8 @@
 
 DEFINE_CLEANUP(struct config *, config_free)
 
-static void mistake(void *userdata, const char *file, unsigned line, unsigned column, const char *message)
+static void mistake(void *userdata, const char *file, unsigned line, unsigned column,
+                    const char *message)
 {
     unsigned *count = userdata;
 

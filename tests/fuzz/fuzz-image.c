@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as an image: opened, checked, digested, and as a chain whose parents are the same bytes, or none, with the
- * map of what its guest sees.
+/* Any bytes as an image: opened, checked, digested, and as a chain whose parents are the same
+ * bytes, or none, with the map of what its guest sees.
  *
- * A byte of the input says how (fuzz-image.h). However it is checked, the counters must be the same; the extents of its
- * map lie end to end over the whole disk, wherever the map is asked; and where the check of an image without parents
- * finds nothing, the map is whole. */
+ * A byte of the input says how (fuzz-image.h). However it is checked, the counters must be the
+ * same; the extents of its map lie end to end over the whole disk, wherever the map is asked; and
+ * where the check of an image without parents finds nothing, the map is whole. */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,10 +14,13 @@
 #include "lib/cleanup.h"
 #include "qcaudit/qcaudit.h"
 
-#define MEMORY_LIMIT UINT64_C(0)                        /* the default: what an input can make of it is bounded by its size */
-#define MEMORY_LIMIT_TIGHT (UINT64_C(4) << 20)            /* and less and less, until it is too little */
+#define MEMORY_LIMIT UINT64_C(0)                        /* the default: what an input can make of
+                                                         * it is bounded by its size */
+#define MEMORY_LIMIT_TIGHT (UINT64_C(4) << 20)            /* and less and less, until it is too
+                                                           * little */
 #define SPARSE_SIZE (UINT64_C(576) * 1024 * 1024)
-#define MAX_MAPPED (UINT64_C(1) << 28)                  /* guest bytes from the beginning, and up to the end */
+#define MAX_MAPPED (UINT64_C(1) << 28)                  /* guest bytes from the beginning, and up
+                                                         * to the end */
 
 enum {
     MAX_DEPTH = 4,
@@ -37,8 +40,8 @@ struct input {
     unsigned told;              /* layers that a walk told of */
 };
 
-/* The same bytes, of another file each time, as often as the name is long; then the name's end says what happens: it is
- * refused, a file that was there before, or goes on up to the limit. */
+/* The same bytes, of another file each time, as often as the name is long; then the name's end says
+ * what happens: it is refused, a file that was there before, or goes on up to the limit. */
 static int resolve(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
                    struct qca_file_id *ret_id)
 {
@@ -67,7 +70,8 @@ static int input_io(const struct input *input, bool sparse, int *fd, struct qca_
     return qca_io_new_fd(*fd, ret_io);
 }
 
-static int check(struct qca_image *image, unsigned mode, uint64_t memory_limit, struct qca_check_result *result)
+static int check(struct qca_image *image, unsigned mode, uint64_t memory_limit,
+                 struct qca_check_result *result)
 {
     const struct qca_check_options options = {
         .memory_limit = memory_limit,
@@ -83,20 +87,24 @@ static int check(struct qca_image *image, unsigned mode, uint64_t memory_limit, 
 /* What does not depend on how the check was done. */
 static bool same(const struct qca_check_result *a, const struct qca_check_result *b)
 {
-    return a->corruptions == b->corruptions && a->leaks == b->leaks && a->check_errors == b->check_errors &&
-           a->image_end_offset == b->image_end_offset && a->total_clusters == b->total_clusters &&
-           a->allocated_clusters == b->allocated_clusters && a->compressed_clusters == b->compressed_clusters &&
+    return a->corruptions == b->corruptions && a->leaks == b->leaks &&
+           a->check_errors == b->check_errors && a->image_end_offset == b->image_end_offset &&
+           a->total_clusters == b->total_clusters &&
+           a->allocated_clusters == b->allocated_clusters &&
+           a->compressed_clusters == b->compressed_clusters &&
            a->fragmented_clusters == b->fragmented_clusters && a->leak_runs == b->leak_runs &&
-           a->burst_leaks == b->burst_leaks && memcmp(a->kind_count, b->kind_count, sizeof(a->kind_count)) == 0;
+           a->burst_leaks == b->burst_leaks &&
+           memcmp(a->kind_count, b->kind_count, sizeof(a->kind_count)) == 0;
 }
 
 static bool same_issue(const struct qca_issue *a, const struct qca_issue *b)
 {
-    return a->kind == b->kind && a->table == b->table && a->layer == b->layer && a->snapshot == b->snapshot &&
-           a->table_offset == b->table_offset && a->index == b->index && a->host_offset == b->host_offset &&
+    return a->kind == b->kind && a->table == b->table && a->layer == b->layer &&
+           a->snapshot == b->snapshot && a->table_offset == b->table_offset &&
+           a->index == b->index && a->host_offset == b->host_offset &&
            a->host_length == b->host_length && a->guest_offset == b->guest_offset &&
-           a->guest_length == b->guest_length && a->stored == b->stored && a->counted == b->counted &&
-           a->count == b->count;
+           a->guest_length == b->guest_length && a->stored == b->stored &&
+           a->counted == b->counted && a->count == b->count;
 }
 
 static bool same_issues(const struct qca_check_result *a, const struct qca_check_result *b)
@@ -119,11 +127,13 @@ static bool is_sound(const struct qca_check_result *result)
 }
 
 /* The less memory, the more passes; they find things in another order, but not other things. */
-static void check_tight(struct qca_image *image, unsigned mode, const struct qca_check_result *plain)
+static void check_tight(struct qca_image *image, unsigned mode,
+                        const struct qca_check_result *plain)
 {
     bool enough = true;
 
-    for (uint64_t limit = MEMORY_LIMIT_TIGHT; enough && limit > MEMORY_LIMIT_TIGHT / 8; limit -= limit / 8) {
+    for (uint64_t limit = MEMORY_LIMIT_TIGHT; enough && limit > MEMORY_LIMIT_TIGHT / 8;
+         limit -= limit / 8) {
         _cleanup_(qca_check_result_done) struct qca_check_result result = { 0 };
 
         enough = check(image, mode, limit, &result) == 0 && result.error.kind != QCA_ERROR_MEMORY;
@@ -139,7 +149,8 @@ static bool check_all(struct qca_image *image, unsigned mode)
 
     if (check(image, 0, MEMORY_LIMIT, &plain) < 0)
         return false;
-    if ((mode & (FUZZ_MODE_SCALAR | FUZZ_MODE_AGAIN)) && check(image, mode, MEMORY_LIMIT, &again) == 0 &&
+    if ((mode & (FUZZ_MODE_SCALAR | FUZZ_MODE_AGAIN)) &&
+        check(image, mode, MEMORY_LIMIT, &again) == 0 &&
         (plain.finished != again.finished || !same(&plain, &again) || !same_issues(&plain, &again)))
         abort();
     if (mode & FUZZ_MODE_TIGHT)
@@ -148,15 +159,16 @@ static bool check_all(struct qca_image *image, unsigned mode)
 }
 
 /* What the extents promise is true of each, and its bytes can be had or there is a reason. */
-static void check_extent(struct qca_map *map, const struct qca_extent *extent, uint64_t offset, size_t depth,
-                         bool sound)
+static void check_extent(struct qca_map *map, const struct qca_extent *extent, uint64_t offset,
+                         size_t depth, bool sound)
 {
     uint8_t bytes[512];
     size_t size = extent->length < sizeof(bytes) ? extent->length : sizeof(bytes);
     int r = qca_map_read(map, extent, extent->length - size, bytes, size);
 
-    if (extent->guest_offset != offset || extent->length == 0 || extent->length > qca_map_size(map) - offset ||
-        extent->layer >= depth || !qca_extent_kind_name(extent->kind) ||
+    if (extent->guest_offset != offset || extent->length == 0 ||
+        extent->length > qca_map_size(map) - offset || extent->layer >= depth ||
+        !qca_extent_kind_name(extent->kind) ||
         (extent->kind == QCA_EXTENT_DAMAGED) != (extent->error != 0) ||
         (extent->kind == QCA_EXTENT_DATA && extent->host_length != extent->length) ||
         (extent->kind == QCA_EXTENT_DAMAGED && r >= 0) || (sound && r < 0))
@@ -172,8 +184,9 @@ static void check_middle(struct qca_map *map, const struct qca_extent *extent)
 
     if (r < 0)
         return;
-    if (r == 0 || rest.guest_offset != extent->guest_offset + skip || rest.length != extent->length - skip ||
-        rest.kind != extent->kind || rest.layer != extent->layer || rest.error != extent->error ||
+    if (r == 0 || rest.guest_offset != extent->guest_offset + skip ||
+        rest.length != extent->length - skip || rest.kind != extent->kind ||
+        rest.layer != extent->layer || rest.error != extent->error ||
         rest.host_offset != extent->host_offset + (extent->kind == QCA_EXTENT_DATA ? skip : 0))
         abort();
 }
@@ -202,7 +215,8 @@ static void walk_map(struct qca_map *map, uint64_t offset, size_t depth, unsigne
 }
 
 /* Blocks are told in rising order, none twice. */
-static void take_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void take_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                        bool unallocated)
 {
     uint64_t *next = userdata;
 
@@ -215,19 +229,25 @@ static void take_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_
 static void digest_content(struct qca_map *map)
 {
     uint64_t next = 0;
-    const struct qca_digest_options options = { .blocks = take_blocks, .userdata = &next, .libcrypto_only = true };
+    const struct qca_digest_options options = { .blocks = take_blocks,
+                                                .userdata = &next,
+                                                .libcrypto_only = true };
     struct qca_content_digest ours, theirs;
 
-    if (qca_content_digest(map, NULL, NULL, &ours) < 0 || qca_content_digest(map, &options, NULL, &theirs) < 0)
+    if (qca_content_digest(map, NULL, NULL, &ours) < 0 ||
+        qca_content_digest(map, &options, NULL, &theirs) < 0)
         return;
-    if (memcmp(ours.digest, theirs.digest, sizeof(ours.digest)) != 0 || ours.complete != theirs.complete ||
-        ours.bad_bytes != theirs.bad_bytes || next * QCA_BLOCK_SIZE >= theirs.size + QCA_BLOCK_SIZE)
+    if (memcmp(ours.digest, theirs.digest, sizeof(ours.digest)) != 0 ||
+        ours.complete != theirs.complete || ours.bad_bytes != theirs.bad_bytes ||
+        next * QCA_BLOCK_SIZE >= theirs.size + QCA_BLOCK_SIZE)
         abort();
 }
 
 static void map_chain(struct qca_chain *chain, const char *snapshot, unsigned mode, bool sound)
 {
-    const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT, .snapshot = snapshot, .stored = true };
+    const struct qca_map_options options = { .memory_limit = MEMORY_LIMIT,
+                                             .snapshot = snapshot,
+                                             .stored = true };
     size_t depth = qca_chain_depth(chain);
     _cleanup_(qca_map_freep) struct qca_map *map = NULL;
     struct qca_error error;
@@ -257,8 +277,8 @@ static int take_layer(void *userdata, const struct qca_chain_link *link)
 }
 
 /* Through a chain with two layers open: as far as with all of them open. */
-static void walk_chain(struct qca_image *image, const struct qca_chain_options *options, struct input *input, int opened,
-                       size_t depth)
+static void walk_chain(struct qca_image *image, const struct qca_chain_options *options,
+                       struct input *input, int opened, size_t depth)
 {
     struct qca_error error;
     uint32_t walked = 0;
@@ -272,7 +292,9 @@ static void walk_chain(struct qca_image *image, const struct qca_chain_options *
 
 static void follow_chain(struct qca_image *image, struct input *input, unsigned mode, bool sound)
 {
-    const struct qca_chain_options options = { .max_depth = MAX_DEPTH, .memory_limit = MEMORY_LIMIT, .id = { .a = 1 } };
+    const struct qca_chain_options options = { .max_depth = MAX_DEPTH,
+                                               .memory_limit = MEMORY_LIMIT,
+                                               .id = { .a = 1 } };
     const struct qca_image_info *info = qca_image_info(image);
     _cleanup_(qca_chain_freep) struct qca_chain *chain = NULL;
     struct qca_error error;
@@ -290,7 +312,9 @@ static void follow_chain(struct qca_image *image, struct input *input, unsigned 
 static void examine(const uint8_t *data, size_t size)
 {
     const struct qca_open_options options = { .memory_limit = MEMORY_LIMIT };
-    unsigned mode = size > FUZZ_MODE_PLACE && data[FUZZ_MODE_PLACE] < FUZZ_MODES ? data[FUZZ_MODE_PLACE] : 0;
+    unsigned mode = size > FUZZ_MODE_PLACE && data[FUZZ_MODE_PLACE] < FUZZ_MODES
+                        ? data[FUZZ_MODE_PLACE]
+                        : 0;
     struct input input = { .data = data, .size = size };
     struct qca_error error;
     struct qca_file_digest file;

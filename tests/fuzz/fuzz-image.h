@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* How fuzz-image reads an input, said in a byte of it: for the harness and for what changes inputs. */
+/* How fuzz-image reads an input, said in a byte of it: for the harness and for what changes
+ * inputs. */
 #pragma once
 
 #include "fuzz.h"

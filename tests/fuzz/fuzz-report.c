@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as a report from a database, and as rows of the control interface: refused, or the same again after the way
- * there and back. */
+/* Any bytes as a report from a database, and as rows of the control interface: refused, or the same
+ * again after the way there and back. */
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>

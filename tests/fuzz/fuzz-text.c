@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Any bytes as a name from an image: escaped and quoted so that a terminal is safe from it, and judged as a reference. */
+/* Any bytes as a name from an image: escaped and quoted so that a terminal is safe from it, and
+ * judged as a reference. */
 #include <string.h>
 
 #include "fuzz.h"
@@ -24,7 +25,8 @@ static void classify(const char *reference)
     if ((class == REFERENCE_LOCAL) != (path != NULL) || (path && path[0] == '\0') ||
         reference_classify(reference, &alone, NULL) < 0 || alone != class)
         abort();
-    if (path && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0) && !strstr(path, ".."))
+    if (path && (strncmp(path, "/dev/", 5) == 0 || strncmp(path, "/proc/", 6) == 0) &&
+        !strstr(path, ".."))
         abort();
 }
 

@@ -10,12 +10,14 @@
 /* What was read keeps to its limits. */
 static void look(const struct virt_body *body)
 {
-    if (body->n_disks > VIRT_DISKS_MAX || body->n_files > VIRT_FILES_MAX || strlen(body->uuid) != 36 || !*body->name)
+    if (body->n_disks > VIRT_DISKS_MAX || body->n_files > VIRT_FILES_MAX ||
+        strlen(body->uuid) != 36 || !*body->name)
         abort();
     for (size_t i = 0; i < body->n_disks; i++) {
         const struct virt_disk *disk = &body->disks[i];
 
-        if (!disk->target || !disk->device || disk->n_layers == 0 || disk->n_layers > VIRT_LAYERS_MAX)
+        if (!disk->target || !disk->device || disk->n_layers == 0 ||
+            disk->n_layers > VIRT_LAYERS_MAX)
             abort();
         for (size_t j = 0; j < disk->n_layers; j++)
             if (disk->layers[j].path && disk->layers[j].path[0] != '/')

@@ -11,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Larger inputs say nothing new and cost time. */
 #define FUZZ_INPUT_MAX (1024 * 1024)
 
-/* What an input may take of processor time, so that a busy machine changes nothing. A campaign says 1, which holds under
- * sanitizers, too; tests that run on any machine leave room. */
+/* What an input may take of processor time, so that a busy machine changes nothing. A campaign says
+ * 1, which holds under sanitizers, too; tests that run on any machine leave room. */
 #ifndef FUZZ_CPU_SECONDS
 #define FUZZ_CPU_SECONDS 5
 #endif

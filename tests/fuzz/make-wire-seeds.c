@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Seeds for fuzz-wire: make-wire-seeds [--digests] IMAGE... >SEED writes what a worker says of these images, as one report
- * whose layers they are, in the form that the harness reads; with digests, as those of a scrub that met a bad sector. */
+/* Seeds for fuzz-wire: make-wire-seeds [--digests] IMAGE... >SEED writes what a worker says of
+ * these images, as one report whose layers they are, in the form that the harness reads; with
+ * digests, as those of a scrub that met a bad sector. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

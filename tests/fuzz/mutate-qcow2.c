@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Mutations that know qcow2: one field of a table that the input's own header leads to, set to a value that matters.
+/* Mutations that know qcow2: one field of a table that the input's own header leads to, set to a
+ * value that matters.
  *
- * libFuzzer's mutations of bytes do the rest; they alone would hardly ever hit a table. Layout: QEMU's
- * docs/interop/qcow2.txt. */
+ * libFuzzer's mutations of bytes do the rest; they alone would hardly ever hit a table. Layout:
+ * QEMU's docs/interop/qcow2.txt. */
 #include <string.h>
 
 #include "fuzz-image.h"
@@ -60,14 +61,16 @@ static void put(struct mutation *m, struct field field, uint64_t value)
 static struct field field_of_header(struct mutation *m)
 {
     static const struct field fields[] = {
-        { 4, 4 }, { 8, 8 }, { 16, 4 }, { 20, 4 }, { 24, 8 }, { 32, 4 }, { 36, 4 }, { 40, 8 }, { 48, 8 }, { 56, 4 },
+        { 4, 4 }, { 8, 8 }, { 16, 4 }, { 20, 4 }, { 24, 8 }, { 32, 4 }, { 36, 4 }, { 40, 8 },
+        { 48, 8 }, { 56, 4 },
         { 60, 4 }, { 64, 8 }, { 72, 8 }, { 80, 8 }, { 88, 8 }, { 96, 4 }, { 100, 4 }, { 104, 1 },
     };
 
     return fields[pick(m, sizeof(fields) / sizeof(*fields))];
 }
 
-/* An entry of the table at this offset; most tables of an input hold little behind their beginning. */
+/* An entry of the table at this offset; most tables of an input hold little behind their
+ * beginning. */
 static struct field entry_of(struct mutation *m, uint64_t table, unsigned size, uint64_t entries)
 {
     uint64_t index = pick(m, min_u64(entries ? entries : 1, pick(m, 2) ? 8 : 512));
@@ -88,17 +91,21 @@ static struct field entry_of_reftable(struct mutation *m)
 /* An entry of what an entry of another table points to. */
 static struct field entry_below(struct mutation *m, struct field pointer, unsigned size)
 {
-    return entry_of(m, get(m, pointer.offset, 8) & OFFSET_MASK, size, (UINT64_C(1) << m->cluster_bits) / size);
+    return entry_of(m, get(m, pointer.offset, 8) & OFFSET_MASK, size,
+                    (UINT64_C(1) << m->cluster_bits) / size);
 }
 
 static struct field field_of_snapshot(struct mutation *m)
 {
-    static const struct field fields[] = { { 0, 8 }, { 8, 4 }, { 12, 2 }, { 14, 2 }, { 36, 4 }, { 40, 8 }, { 48, 8 } };
+    static const struct field fields[] = { { 0, 8 },  { 8, 4 },  { 12, 2 }, { 14, 2 },
+                                           { 36, 4 }, { 40, 8 }, { 48, 8 } };
     struct field field = fields[pick(m, sizeof(fields) / sizeof(*fields))];
     uint64_t at = get(m, 64, 8);
 
     for (uint64_t i = pick(m, 3); i > 0; i--)
-        at = round_up(at + SNAPSHOT_FIXED + get(m, at + 36, 4) + get(m, at + 12, 2) + get(m, at + 14, 2), 8);
+        at = round_up(at + SNAPSHOT_FIXED + get(m, at + 36, 4) + get(m, at + 12, 2) +
+                          get(m, at + 14, 2),
+                      8);
     if (pick(m, 3) == 0)        /* one of its L1 table */
         return entry_of(m, get(m, at, 8), 8, get(m, at + 8, 4));
     field.offset += at;
@@ -107,7 +114,8 @@ static struct field field_of_snapshot(struct mutation *m)
 
 static struct field field_of_bitmap(struct mutation *m, uint64_t extension)
 {
-    static const struct field fields[] = { { 0, 8 }, { 8, 4 }, { 12, 4 }, { 16, 1 }, { 17, 1 }, { 18, 2 }, { 20, 4 } };
+    static const struct field fields[] = { { 0, 8 },  { 8, 4 },  { 12, 4 }, { 16, 1 },
+                                           { 17, 1 }, { 18, 2 }, { 20, 4 } };
     struct field field = fields[pick(m, sizeof(fields) / sizeof(*fields))];
     uint64_t at = get(m, extension + 16, 8);
 
@@ -126,10 +134,12 @@ static struct field field_of_extension(struct mutation *m)
 
     for (uint64_t i = pick(m, 5); i > 0 && get(m, at, 4) != 0; i--) {
         if (get(m, at, 4) == BITMAPS_EXTENSION)
-            return pick(m, 4) ? field_of_bitmap(m, at + 8) : (struct field){ at + 8 + 8 * pick(m, 3), 8 };
+            return pick(m, 4) ? field_of_bitmap(m, at + 8)
+                              : (struct field){ at + 8 + 8 * pick(m, 3), 8 };
         at = round_up(at + 8 + get(m, at + 4, 4), 8);
     }
-    return pick(m, 2) ? (struct field){ at + 4 * pick(m, 2), 4 } : (struct field){ at + 8 + 8 * pick(m, 3), 8 };
+    return pick(m, 2) ? (struct field){ at + 4 * pick(m, 2), 4 }
+                      : (struct field){ at + 8 + 8 * pick(m, 3), 8 };
 }
 
 static struct field field_of_any(struct mutation *m)
@@ -174,7 +184,8 @@ static uint64_t value_for(struct mutation *m, uint64_t old, unsigned size)
     case 5:
         return old + cluster;
     case 6:
-        return size == 8 ? pick(m, clusters) * cluster | UINT64_C(1) << 62 | pick(m, 8) << 61 : pick(m, 1024);
+        return size == 8 ? pick(m, clusters) * cluster | UINT64_C(1) << 62 | pick(m, 8) << 61
+                         : pick(m, 1024);
     case 7:
         return field_of_any(m).offset;
     case 8: {
@@ -187,12 +198,13 @@ static uint64_t value_for(struct mutation *m, uint64_t old, unsigned size)
     }
 }
 
-/* What costs a hundred times as much as all the rest stays rare, so that a second sees thousands of inputs: clusters
- * larger than extended L2 entries need, tables of many entries beyond the file; */
+/* What costs a hundred times as much as all the rest stays rare, so that a second sees thousands of
+ * inputs: clusters larger than extended L2 entries need, tables of many entries beyond the file; */
 static void restrain(struct mutation *m)
 {
     static const struct { uint8_t offset; uint32_t most; } counts[] = {
-        { 36, 1024 }, { 56, 16 }, { 60, 8 },   /* L1 entries, clusters of the refcount table, snapshots */
+        { 36, 1024 }, { 56, 16 }, { 60, 8 },   /* L1 entries, clusters of the refcount table,
+                                                * snapshots */
     };
     uint64_t bits = get(m, 20, 4);
 
@@ -245,12 +257,14 @@ static void mend_header(struct mutation *m)
     if (get(m, 16, 4) > 64 || get(m, 8, 8) > 400)       /* the parent's name */
         put(m, (struct field){ 8, 8 }, 0);
     for (size_t i = 0; i < sizeof(tables); i++)
-        put(m, (struct field){ tables[i], 8 }, get(m, tables[i], 8) & (INT64_MAX >> m->cluster_bits) << m->cluster_bits);
+        put(m, (struct field){ tables[i], 8 },
+            get(m, tables[i], 8) & (INT64_MAX >> m->cluster_bits) << m->cluster_bits);
     clamp(m, 56, 4, 0, (8 << 20) >> m->cluster_bits);   /* clusters of the refcount table */
     clamp(m, 36, 4, 0, 4 << 20);                        /* L1 entries */
     l2_bits = m->cluster_bits - 3;
     if (get(m, 4, 4) == 3) {
-        put(m, (struct field){ 72, 8 }, get(m, 72, 8) & KNOWN_FEATURES & ~(m->cluster_bits < 14 ? EXTENDED_L2 : 0));
+        put(m, (struct field){ 72, 8 },
+            get(m, 72, 8) & KNOWN_FEATURES & ~(m->cluster_bits < 14 ? EXTENDED_L2 : 0));
         clamp(m, 96, 4, 0, 6);                          /* refcount order */
         clamp(m, 100, 4, pick(m, 16) ? FUZZ_MODE_PLACE + 1 : 104, 512);
         put(m, (struct field){ 104, 1 }, get(m, 72, 8) >> 3 & 1);   /* compression type */

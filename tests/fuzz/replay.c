@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Stands in for libFuzzer in an ordinary build: runs the harness once on each file and folder named, and says how many.
- * An input fails that takes more than FUZZ_CPU_SECONDS, be it without end, or more than MEMORY_MAX. */
+/* Stands in for libFuzzer in an ordinary build: runs the harness once on each file and folder
+ * named, and says how many. An input fails that takes more than FUZZ_CPU_SECONDS, be it without
+ * end, or more than MEMORY_MAX. */
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -36,7 +37,8 @@ static void too_long(int signal)
     static const char text[] = ": takes too long\n";
 
     /* What cannot be said cannot be helped: the status tells. */
-    if (write(STDERR_FILENO, current, strlen(current)) > 0 && write(STDERR_FILENO, text, sizeof(text) - 1) > 0)
+    if (write(STDERR_FILENO, current, strlen(current)) > 0 &&
+        write(STDERR_FILENO, text, sizeof(text) - 1) > 0)
         _exit(1);
     _exit(2);
 }
@@ -54,7 +56,8 @@ static int within_memory(const char *path)
 
 static int replay_file(const char *path, size_t size, unsigned long *count)
 {
-    const struct itimerval bound = { .it_value.tv_sec = FUZZ_CPU_SECONDS }, none = { .it_value.tv_sec = 0 };
+    const struct itimerval bound = { .it_value.tv_sec = FUZZ_CPU_SECONDS },
+                           none = { .it_value.tv_sec = 0 };
     _cleanup_fclose_ FILE *file = fopen(path, "rbe");
     /* Exactly as long as the input, so that a sanitizer sees a read beyond its end. */
     _cleanup_free_ uint8_t *data = malloc(size ? size : 1);

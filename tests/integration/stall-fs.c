@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A file system that stops answering: stall-fs FOLDER TRIGGER MOUNTPOINT [BAD] shows FOLDER's files, and lets every
- * request wait for as long as the file TRIGGER exists, as a stale network mount does. BAD is a file with lines
- * "OFFSET LENGTH": reads that touch these bytes of any file fail with EIO, as bad sectors do. Runs in the foreground. */
+/* A file system that stops answering: stall-fs FOLDER TRIGGER MOUNTPOINT [BAD] shows FOLDER's
+ * files, and lets every request wait for as long as the file TRIGGER exists, as a stale network
+ * mount does. BAD is a file with lines "OFFSET LENGTH": reads that touch these bytes of any file
+ * fail with EIO, as bad sectors do. Runs in the foreground. */
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
 #include <errno.h>
@@ -24,7 +25,8 @@ static int place(const char *path, char ret_place[PATH_MAX])
 
     while (access(stalling->trigger, F_OK) == 0)
         usleep(50 * 1000);
-    return snprintf(ret_place, PATH_MAX, "%s%s", stalling->folder, path) < PATH_MAX ? 0 : -ENAMETOOLONG;
+    return snprintf(ret_place, PATH_MAX, "%s%s", stalling->folder, path) < PATH_MAX
+               ? 0 : -ENAMETOOLONG;
 }
 
 static int fs_getattr(const char *path, struct stat *st, struct fuse_file_info *info)
@@ -35,8 +37,8 @@ static int fs_getattr(const char *path, struct stat *st, struct fuse_file_info *
     return r < 0 ? r : lstat(real, st) < 0 ? -errno : 0;
 }
 
-static int fs_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offset, struct fuse_file_info *info,
-                      enum fuse_readdir_flags flags)
+static int fs_readdir(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offset,
+                      struct fuse_file_info *info, enum fuse_readdir_flags flags)
 {
     char real[PATH_MAX];
     int r = place(path, real);
@@ -77,7 +79,8 @@ static bool is_bad(off_t offset, size_t size)
     return bad;
 }
 
-static int fs_read(const char *path, char *buffer, size_t size, off_t offset, struct fuse_file_info *info)
+static int fs_read(const char *path, char *buffer, size_t size, off_t offset,
+                   struct fuse_file_info *info)
 {
     char real[PATH_MAX];
     int r = place(path, real);
@@ -97,7 +100,8 @@ static int fs_release(const char *path, struct fuse_file_info *info)
 }
 
 static const struct fuse_operations operations = {
-    .getattr = fs_getattr, .readdir = fs_readdir, .open = fs_open, .read = fs_read, .release = fs_release,
+    .getattr = fs_getattr, .readdir = fs_readdir, .open = fs_open, .read = fs_read,
+    .release = fs_release,
 };
 
 int main(int argc, char **argv)

@@ -46,10 +46,12 @@ void on_record(void *userdata, struct files *files, const struct files_record *r
 
     f->seen = reallocarray(f->seen, f->n_seen + 1, sizeof(*f->seen));
     assert_non_null(f->seen);
-    f->seen[f->n_seen++] = (struct seen){record->event, strdup(record->path), record->error, record->stat};
+    f->seen[f->n_seen++] = (struct seen){ record->event, strdup(record->path), record->error,
+                                          record->stat };
 }
 
-void on_walked(void *userdata, struct files *files, int error, uint64_t n_files, uint64_t n_directories)
+void on_walked(void *userdata, struct files *files, int error, uint64_t n_files,
+               uint64_t n_directories)
 {
     struct fixture *f = userdata;
 
@@ -95,7 +97,8 @@ void on_probe(void *userdata, int error, const struct files_stat *stat, enum fil
         f->stat = *stat;
 }
 
-static void on_resolve(void *userdata, int error, const char *real_path, const struct files_stat *stat)
+static void on_resolve(void *userdata, int error, const char *real_path,
+                       const struct files_stat *stat)
 {
     struct fixture *f = userdata;
 
@@ -159,7 +162,8 @@ void start(struct fixture *f, bool watch)
 {
     const char *const roots[] = {f->root, NULL};
 
-    start_with(f, (struct files_options){.recursive = true, .watch = watch, .allowed_roots = roots});
+    start_with(f,
+               (struct files_options){ .recursive = true, .watch = watch, .allowed_roots = roots });
 }
 
 void walk(struct fixture *f)

@@ -50,7 +50,8 @@ const char *at(struct fixture *f, const char *name);
 void touch(struct fixture *f, const char *name);
 
 void on_record(void *userdata, struct files *files, const struct files_record *record);
-void on_walked(void *userdata, struct files *files, int error, uint64_t n_files, uint64_t n_directories);
+void on_walked(void *userdata, struct files *files, int error, uint64_t n_files,
+               uint64_t n_directories);
 void on_lost(void *userdata, struct files *files, int error);
 void on_open(void *userdata, int error, int fd, const struct files_stat *stat, enum files_use use);
 void on_probe(void *userdata, int error, const struct files_stat *stat, enum files_use use);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writes lib/digest-zeros.c: make-zeros >digest-zeros.c. Takes minutes, as it hashes the digests of 1 PiB of zeros. */
+/* Writes lib/digest-zeros.c: make-zeros >digest-zeros.c. Takes minutes, as it hashes the digests of
+ * 1 PiB of zeros. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <inttypes.h>
 #include <openssl/sha.h>
@@ -32,14 +33,15 @@ int main(void)
         memcpy(digests[i], digests[0], sizeof(digests[0]));
     SHA256_Init(&context);
     puts("/* SPDX-License-Identifier: LGPL-2.1-or-later */\n"
-         "/* States of SHA-256 behind the digests of so many zero blocks; written by tests/unit/make-zeros. */\n"
+         "/* States of SHA-256 behind the digests of so many zero blocks; written by "
+         "tests/unit/make-zeros. */\n"
          "#include \"digest-outer.h\"\n\n"
          "static const struct zeros_state states[] = {");
     for (uint64_t n = 0, next; n < END; n = next) {
         next = next_after(n);
         for (uint64_t at = n; at < next; at += REPEATED)
             SHA256_Update(&context, digests, sizeof(digests));
-        printf("    { %" PRIu64 ", {", next);
+        printf("    { %" PRIu64 ",\n      {", next);
         for (int i = 0; i < 8; i++)
             printf("%s0x%08x", i > 0 ? "," : "", context.h[i]);
         puts("} },");

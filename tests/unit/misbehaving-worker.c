@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A worker that does, inside the real sandbox, what no worker may do. The request's max_issues says what. */
+/* A worker that does, inside the real sandbox, what no worker may do. The request's max_issues says
+ * what. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -80,14 +81,17 @@ static void *open_file_later(void *unused)
 /* Half of a message with two descriptors. */
 static void send_two_fds(void)
 {
-    struct wire_progress record = {.header = {WIRE_VERSION, WIRE_PROGRESS, {WIRE_NO_TEXT, WIRE_NO_TEXT}}};
+    struct wire_progress record = {
+        .header = { WIRE_VERSION, WIRE_PROGRESS, { WIRE_NO_TEXT, WIRE_NO_TEXT } }
+    };
     union {
         struct cmsghdr header;
         char room[CMSG_SPACE(2 * sizeof(int))];
     } control = {0};
     struct iovec iov = {.iov_base = &record, .iov_len = sizeof(record)};
     struct msghdr message = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control),
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_controllen = sizeof(control),
     };
     const int fds[2] = {image_fd, image_fd};
 
@@ -240,7 +244,9 @@ static void reports(enum misbehaviour how)
         send_done(done);
         break;
     case MISBEHAVE_DONE_ESCAPE:
-        done = (struct wire_done){.error = -EIO, .open_error.kind = QCA_ERROR_IO, .open_error.text = "\033[2J"};
+        done = (struct wire_done){ .error = -EIO,
+                                   .open_error.kind = QCA_ERROR_IO,
+                                   .open_error.text = "\033[2J" };
         send_done(done);
         break;
     case MISBEHAVE_DONE_UNENDED:
@@ -300,7 +306,8 @@ static void reports(enum misbehaviour how)
         break;
     case MISBEHAVE_HOG:
         for (size_t i = 0; i < 1u << 20; i++) {
-            char *volatile memory = malloc(1 << 20);     /* volatile: or a compiler sees that it is for nothing */
+            char *volatile memory = malloc(1 << 20);     /* volatile: or a compiler sees that it
+                                                          * is for nothing */
 
             if (!memory) {
                 done = (struct wire_done){.error = -ENOMEM, .peak_memory = i << 20};

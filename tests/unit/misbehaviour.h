@@ -2,7 +2,8 @@
 /* What misbehaving-worker can do, and what the client must make of it. */
 #pragma once
 
-/* identifier, what it does, the request's flags, the report's error, the signal that ends it (0: any) */
+/* identifier, what it does, the request's flags, the report's error, the signal that ends it (0:
+ * any) */
 #define MISBEHAVIOURS(X)                                                                           \
     X(OPEN, "opens a file", 0, -ECHILD, SIGSYS)                                                    \
     X(OPEN_THREAD, "opens a file in another thread", 0, -ECHILD, SIGSYS)                           \

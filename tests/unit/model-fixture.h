@@ -17,9 +17,10 @@
 #define T0 INT64_C(1700000000000000000)         /* nsec: when the tests' world began */
 #define T0_USEC (UINT64_C(1700000000000000))
 
-/* An audited image that is well: qcow2 of 10 GiB, made and last written at T0. parent is its path, or NULL. */
-static inline struct image *fixture_image(struct datastore *datastore, const char *path, uint64_t inode,
-                                          const char *parent)
+/* An audited image that is well: qcow2 of 10 GiB, made and last written at T0. parent is its path,
+ * or NULL. */
+static inline struct image *fixture_image(struct datastore *datastore, const char *path,
+                                          uint64_t inode, const char *parent)
 {
     struct image *image = calloc(1, sizeof(*image));
     struct audit *audit = calloc(1, sizeof(*audit));
@@ -28,7 +29,8 @@ static inline struct image *fixture_image(struct datastore *datastore, const cha
 
     assert_true(image && audit && report && layer);
     *layer = (struct layer_report){
-        .info = { .format = QCA_FORMAT_QCOW2, .version = 3, .cluster_size = 65536, .refcount_bits = 16,
+        .info = { .format = QCA_FORMAT_QCOW2, .version = 3, .cluster_size = 65536,
+                 .refcount_bits = 16,
                   .virtual_size = UINT64_C(10) << 30, .file_size = 1 << 20 },
         .checked = true,
         .check = { .finished = true, .image_end_offset = 1 << 20, .total_clusters = 163840,
@@ -40,7 +42,8 @@ static inline struct image *fixture_image(struct datastore *datastore, const cha
     *image = (struct image){
         .path = strdup(path), .datastore = datastore, .present = true, .audit = audit,
         .identity = { .fsid = 1, .inode = inode, .btime = T0 },
-        .fingerprint = { .size = 1 << 20, .allocated = 1 << 20, .mtime = T0, .ctime = T0, .mode = 0100600,
+        .fingerprint = { .size = 1 << 20, .allocated = 1 << 20, .mtime = T0, .ctime = T0,
+                        .mode = 0100600,
                          .links = 1 },
     };
     assert_non_null(image->path);

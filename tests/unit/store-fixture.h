@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A datastore of made-up images with their graph, for the tests of what is said about many of them. */
+/* A datastore of made-up images with their graph, for the tests of what is said about many of
+ * them. */
 #pragma once
 
 #include "unit/model-fixture.h"
@@ -15,10 +16,11 @@ struct fixture_store {
 };
 
 /* The policy is borrowed. */
-static inline void fixture_store_begin(struct fixture_store *store, const char *name, const char *path,
-                                       const struct policy *policy)
+static inline void fixture_store_begin(struct fixture_store *store, const char *name,
+                                       const char *path, const struct policy *policy)
 {
-    store->datastore = (struct datastore){ .name = strdup(name), .path = strdup(path), .state = DATASTORE_ONLINE };
+    store->datastore =
+        (struct datastore){ .name = strdup(name), .path = strdup(path), .state = DATASTORE_ONLINE };
     assert_true(store->datastore.name && store->datastore.path);
     store->datastores[0] = &store->datastore;
     assert_int_equal(graph_new(&store->graph), 0);
@@ -36,8 +38,8 @@ static inline void fixture_store_end(struct fixture_store *store)
 }
 
 /* One more, audited at `audited`: as fixture_image() makes them. */
-static inline struct image *fixture_store_add(struct fixture_store *store, const char *path, const char *parent,
-                                              uint64_t audited)
+static inline struct image *fixture_store_add(struct fixture_store *store, const char *path,
+                                              const char *parent, uint64_t audited)
 {
     struct image *image = fixture_image(&store->datastore, path, store->n_images + 100, parent);
 

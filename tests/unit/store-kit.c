@@ -223,12 +223,14 @@ void kit_rows(void *userdata, int error, json_object *rows, const char *next)
     snprintf(kit->next, sizeof(kit->next), "%s", next);
 }
 
-void kit_history(struct kit *kit, const char *path, const char *finding, uint64_t since, uint64_t until,
-                 const char *cursor, unsigned limit)
+void kit_history(struct kit *kit, const char *path, const char *finding, uint64_t since,
+                 uint64_t until, const char *cursor, unsigned limit)
 {
     unsigned before = kit->n_read;
 
-    assert_int_equal(store_history(kit->store, path, finding, since, until, cursor, limit, kit_rows, kit), 0);
+    assert_int_equal(store_history(kit->store, path, finding, since, until, cursor, limit, kit_rows,
+                                   kit),
+                     0);
     kit_wait(kit, &kit->n_read, before + 1);
     assert_int_equal(kit->read_error, 0);
 }
@@ -256,7 +258,8 @@ int64_t kit_sql(struct kit *kit, const char *sql)
     sqlite3 *sqlite;
     int64_t value = -1;
 
-    assert_int_equal(sqlite3_open_v2(kit->database, &sqlite, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_open_v2(kit->database, &sqlite, SQLITE_OPEN_READWRITE, NULL),
+                     SQLITE_OK);
     sqlite3_busy_timeout(sqlite, 5000);
     assert_int_equal(sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL), SQLITE_OK);
     if (sqlite3_step(statement) == SQLITE_ROW)
@@ -270,7 +273,8 @@ void kit_sql_run(struct kit *kit, const char *sql)
 {
     sqlite3 *sqlite;
 
-    assert_int_equal(sqlite3_open_v2(kit->database, &sqlite, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_open_v2(kit->database, &sqlite, SQLITE_OPEN_READWRITE, NULL),
+                     SQLITE_OK);
     sqlite3_busy_timeout(sqlite, 5000);
     assert_int_equal(sqlite3_exec(sqlite, sql, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(sqlite);
@@ -293,7 +297,8 @@ struct image kit_make_image(const char *path)
         .last_seen = KIT_NOW + 1,
         .walk = 3,
         .identity = { .fsid = UINT64_MAX - 5, .inode = 77, .btime = 123456789 },
-        .fingerprint = { .size = 1 << 20, .allocated = 4096, .mtime = -1, .ctime = 5, .mode = 0100644, .uid = 107,
+        .fingerprint = { .size = 1 << 20, .allocated = 4096, .mtime = -1, .ctime = 5,
+                        .mode = 0100644, .uid = 107,
                          .gid = UINT32_MAX, .links = 2 },
         .use = FILES_FROZEN,
         .worker_deaths = 2,
@@ -348,7 +353,8 @@ struct audit kit_make_audit(uint64_t started, struct audit_report *report)
         .use = FILES_FROZEN,
         .deep = true,
         .identity = { .fsid = 1, .inode = UINT64_MAX, .btime = INT64_MIN },
-        .fingerprint = { .size = 3, .allocated = 4, .mtime = 5, .ctime = 6, .mode = 7, .uid = 8, .gid = 9, .links = 10 },
+        .fingerprint = { .size = 3, .allocated = 4, .mtime = 5, .ctime = 6, .mode = 7, .uid = 8,
+                        .gid = 9, .links = 10 },
         .report = report,
     };
 }
@@ -377,8 +383,8 @@ static void fill_error(struct qca_error *error, enum qca_error_kind kind)
 #define INFO_NUMBERS(X)                                                                            \
     X(version) X(file_size) X(virtual_size) X(cluster_size) X(refcount_bits) X(header_length)      \
     X(incompatible_features) X(compatible_features) X(autoclear_features) X(compression_type)      \
-    X(crypt_header_offset) X(crypt_header_length) X(l1_offset) X(l1_entries) X(refcount_table_offset) \
-    X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)
+    X(crypt_header_offset) X(crypt_header_length) X(l1_offset) X(l1_entries)                       \
+    X(refcount_table_offset) X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)
 
 static void fill_info(struct qca_image_info *info)
 {
@@ -410,7 +416,8 @@ static void fill_info(struct qca_image_info *info)
     info->bitmaps = calloc(2, sizeof(*info->bitmaps));
     info->n_bitmaps = 2;
     for (unsigned i = 0; i < 2; i++)
-        info->bitmaps[i] = (struct qca_bitmap){ strdup(i ? "b" : ""), QCA_BITMAP_IN_USE, 16, UINT64_C(1) << 62, 8 + i };
+        info->bitmaps[i] = (struct qca_bitmap){ strdup(i ? "b" : ""), QCA_BITMAP_IN_USE, 16,
+                                                UINT64_C(1) << 62, 8 + i };
     info->extensions = calloc(2, sizeof(*info->extensions));
     info->n_extensions = 2;
     for (unsigned i = 0; i < 2; i++)
@@ -515,10 +522,12 @@ void kit_reports_equal(const struct audit_report *a, const struct audit_report *
         assert_int_equal(x->check.finished, y->check.finished);
         assert_memory_equal(&x->check.error, &y->check.error, sizeof(x->check.error));
         assert_memory_equal(&x->check.corruptions, &y->check.corruptions,
-                            offsetof(struct qca_check_result, issues) - offsetof(struct qca_check_result, corruptions));
+                            offsetof(struct qca_check_result, issues) -
+                                offsetof(struct qca_check_result, corruptions));
         assert_int_equal(x->check.n_issues, y->check.n_issues);
         if (x->check.n_issues > 0)
-            assert_memory_equal(x->check.issues, y->check.issues, x->check.n_issues * sizeof(*x->check.issues));
+            assert_memory_equal(x->check.issues, y->check.issues,
+                                x->check.n_issues * sizeof(*x->check.issues));
         assert_int_equal(x->has_metadata_digest, y->has_metadata_digest);
         assert_memory_equal(x->metadata_digest, y->metadata_digest, sizeof(x->metadata_digest));
         assert_int_equal(x->probed_format, y->probed_format);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of the store share: a state folder, a store in it with its loop, everything it loads and answers. */
+/* What the tests of the store share: a state folder, a store in it with its loop, everything it
+ * loads and answers. */
 #pragma once
 
 #include <errno.h>
@@ -60,8 +61,8 @@ void kit_commit(struct kit *kit, struct store_batch *batch);
 void kit_committed(void *userdata, int error);
 /* A store_rows_fn: counts and keeps the answer. */
 void kit_rows(void *userdata, int error, json_object *rows, const char *next);
-void kit_history(struct kit *kit, const char *path, const char *finding, uint64_t since, uint64_t until,
-                 const char *cursor, unsigned limit);
+void kit_history(struct kit *kit, const char *path, const char *finding, uint64_t since,
+                 uint64_t until, const char *cursor, unsigned limit);
 void kit_audits(struct kit *kit, const char *path, const char *cursor, unsigned limit);
 /* By path; NULL when it was not loaded. */
 struct image *kit_image(struct kit *kit, const char *path);

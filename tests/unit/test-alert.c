@@ -101,10 +101,12 @@ static unsigned count_lines(const char *text)
     return n;
 }
 
-static sd_id128_t tell(struct fixture *fixture, enum event_type type, enum severity severity, const char *message)
+static sd_id128_t tell(struct fixture *fixture, enum event_type type, enum severity severity,
+                       const char *message)
 {
     struct event event = {
-        .type = type, .at = 1, .finding = FINDING_CHAIN_DEEP, .finding_id = 7, .subject_kind = SUBJECT_IMAGE,
+        .type = type, .at = 1, .finding = FINDING_CHAIN_DEEP, .finding_id = 7,
+        .subject_kind = SUBJECT_IMAGE,
         .subject = (char[]){ "/a/b.qcow2" }, .datastore = (char[]){ "a" }, .severity = severity,
         .confidence = CONFIDENCE_OFFLINE, .message = strdup(message), .depth = 9,
     };
@@ -126,7 +128,8 @@ static void one_event(void **state)
     while (fixture->n_told == 0)
         assert_true(sd_event_run(fixture->event, 5 * USEC_PER_SEC) > 0);
     assert_true(sd_id128_equal(fixture->last, event_id));
-    snprintf(expected, sizeof(expected), "chain is deep [event %s]\n", sd_id128_to_string(event_id, id));
+    snprintf(expected, sizeof(expected), "chain is deep [event %s]\n",
+             sd_id128_to_string(event_id, id));
     assert_string_equal(console(fixture), expected);
 }
 
@@ -150,7 +153,8 @@ static void what_is_told(void **state)
     assert_int_equal(fixture->n_told, 4);
     const char *text = console(fixture);
     assert_int_equal(count_lines(text), 4);
-    assert_true(strstr(text, "worse") < strstr(text, "gone") && strstr(text, "gone") < strstr(text, "again"));
+    assert_true(strstr(text, "worse") < strstr(text, "gone") &&
+                strstr(text, "gone") < strstr(text, "again"));
 
     fixture->config->alert_severity = SEVERITY_CRITICAL;
     alert_set_config(fixture->alert, fixture->config);
@@ -182,8 +186,10 @@ static void first_pass(void **state)
     const char *text = console(fixture);
     assert_int_equal(count_lines(text), 2);
     assert_non_null(strstr(text, "a critical one [event "));
-    assert_non_null(strstr(text, "First pass over the store: 2001 findings (500 error, 1500 warning, 1 resolved); "
-                                 "qcauditctl findings shows them\n"));
+    assert_non_null(
+        strstr(text,
+               "First pass over the store: 2001 findings (500 error, 1500 warning, 1 resolved); "
+               "qcauditctl findings shows them\n"));
 
     /* Afterwards they are told one by one. */
     tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "later");
@@ -217,8 +223,9 @@ static void bursts(void **state)
     assert_int_equal(count_lines(console(fixture)), 40);
     assert_int_equal(alert_flush(fixture->alert), 0);
     assert_int_equal(fixture->n_told, 71);
-    assert_string_equal(console(fixture), "Further 31 findings changed within 10 minutes (1 critical, 30 warning); "
-                                          "qcauditctl findings shows them\n");
+    assert_string_equal(console(fixture),
+                        "Further 31 findings changed within 10 minutes (1 critical, 30 warning); "
+                        "qcauditctl findings shows them\n");
 }
 
 /* A console that cannot be written: said with an error, and told later. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Discover and audit with their real helpers: what is found in a folder, what an audit says, where references lead. */
+/* Discover and audit with their real helpers: what is found in a folder, what an audit says, where
+ * references lead. */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -34,7 +35,7 @@ struct fixture {
     int last_error;
 };
 
-/* ---- callbacks ----------------------------------------------------------------------------------- */
+/* ---- callbacks ------------------------------------------------------------------------------- */
 
 static void on_image(void *userdata, struct image *image, enum discover_change change, bool by_walk)
 {
@@ -93,8 +94,8 @@ static int on_files(void *userdata, const char *path, struct files **ret_files)
     return 0;
 }
 
-static void on_done(void *userdata, struct image *image, int error, struct audit *audit, struct reference *parent,
-                    struct reference *data_file)
+static void on_done(void *userdata, struct image *image, int error, struct audit *audit,
+                    struct reference *parent, struct reference *data_file)
 {
     struct fixture *f = userdata;
 
@@ -112,7 +113,8 @@ static void on_done(void *userdata, struct image *image, int error, struct audit
     image->data_file = *data_file;
 }
 
-static void on_resolved(void *userdata, struct image *image, struct reference *parent, struct reference *data_file)
+static void on_resolved(void *userdata, struct image *image, struct reference *parent,
+                        struct reference *data_file)
 {
     struct fixture *f = userdata;
 
@@ -123,13 +125,14 @@ static void on_resolved(void *userdata, struct image *image, struct reference *p
     image->data_file = *data_file;
 }
 
-/* ---- the fixture ------------------------------------------------------------------------------------ */
+/* ---- the fixture ----------------------------------------------------------------------------- */
 
 static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     struct discover_options discover_options = {
-        .launcher_fd = -1, .image = on_image, .datastore = on_datastore, .walk_begins = on_walk_begins,
+        .launcher_fd = -1, .image = on_image, .datastore = on_datastore,
+        .walk_begins = on_walk_begins,
         .walked = on_walked, .files_gone = on_files_gone, .removed = on_removed, .userdata = f,
     };
     struct audits_options audits_options = {
@@ -210,7 +213,8 @@ static void wait_state(struct fixture *f, enum datastore_state state)
         wait_until(f, &f->n_states, f->n_states + 1);
 }
 
-static void write_file(const char *folder, const char *name, const void *data, size_t size, off_t length)
+static void write_file(const char *folder, const char *name, const void *data, size_t size,
+                       off_t length)
 {
     char path[256];
     int fd;
@@ -229,8 +233,8 @@ static void put32(uint8_t *p, uint32_t value)
         p[i] = (uint8_t)(value >> (24 - 8 * i));
 }
 
-/* An empty qcow2 image (docs/interop/qcow2, "Header") of 1 MiB with clusters of 64 KiB: header, refcount
- * table, one refcount block, L1 table, a cluster each. */
+/* An empty qcow2 image (docs/interop/qcow2, "Header") of 1 MiB with clusters of 64 KiB: header,
+ * refcount table, one refcount block, L1 table, a cluster each. */
 static void write_qcow2(const char *folder, const char *name, const char *parent)
 {
     uint8_t *image = calloc(4, 65536);
@@ -279,7 +283,7 @@ static struct image *audit(struct fixture *f, const char *name)
     return image;
 }
 
-/* ---- tests -------------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_finds_files(void **state)
 {
@@ -438,7 +442,8 @@ static void test_references(void **state)
         { "outside.qcow2", "/etc/hostname", REFERENCE_ESCAPES },
         { "above.qcow2", "../../../../../../etc/hostname", REFERENCE_ESCAPES },
         { "device.qcow2", "/dev/zero", REFERENCE_ESCAPES },
-        { "json.qcow2", "json:{\"driver\":\"file\",\"filename\":\"/etc/hostname\"}", REFERENCE_IS_REMOTE },
+        { "json.qcow2", "json:{\"driver\":\"file\",\"filename\":\"/etc/hostname\"}",
+          REFERENCE_IS_REMOTE },
         { "remote.qcow2", "nbd://localhost/x", REFERENCE_IS_REMOTE },
         { "itself.qcow2", "./folder/../itself.qcow2", REFERENCE_FOUND },
     };
@@ -588,7 +593,9 @@ static void test_idle_workers_count(void **state)
         assert_int_equal(pool_take(&pool, &options, LIMIT, datastores[i], &jobs[0], &slot), 0);
         assert_int_equal(pool_take(&pool, &options, LIMIT, datastores[0], &jobs[1], &other), 0);
         assert_ptr_not_equal(slot, other);
-        assert_int_equal(pool_take(&pool, &options, LIMIT, datastores[0], &jobs[1], &(struct slot *){ NULL }), -EBUSY);
+        assert_int_equal(pool_take(&pool, &options, LIMIT, datastores[0], &jobs[1],
+                                   &(struct slot *){ NULL }),
+                         -EBUSY);
         pool_release(&pool, slot, false);
         pool_release(&pool, other, false);
         assert_int_equal(count_workers(&pool), LIMIT);
@@ -602,7 +609,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_finds_files), T(test_notices_changes), T(test_offline_and_back), T(test_vanished_while_away),
+        T(test_finds_files), T(test_notices_changes), T(test_offline_and_back),
+        T(test_vanished_while_away),
         T(test_removed_from_configuration), T(test_audits), T(test_references), T(test_interrupted),
         T(test_file_that_is_gone), T(test_unreadable), T(test_many), T(test_idle_workers_count),
     };

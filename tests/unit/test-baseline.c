@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Baselines: found by identity and path, when they are due, what a reading means, as JSON, in the journal. */
+/* Baselines: found by identity and path, when they are due, what a reading means, as JSON, in the
+ * journal. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -16,16 +17,19 @@ static struct baseline *fixture_baseline(const char *path, uint64_t inode)
 
     assert_non_null(baseline);
     *baseline = (struct baseline){
-        .identity = { .fsid = 1, .inode = inode, .btime = T0 }, .path = strdup(path), .source = BASELINE_POLICY,
-        .since = T0_USEC + HOUR, .verified = T0_USEC + DAY, .has_digest = true, .digest = { 1, 2, 3 },
+        .identity = { .fsid = 1, .inode = inode, .btime = T0 }, .path = strdup(path),
+        .source = BASELINE_POLICY,
+        .since = T0_USEC + HOUR, .verified = T0_USEC + DAY, .has_digest = true,
+        .digest = { 1, 2, 3 },
         .virtual_size = UINT64_C(10) << 30, .has_metadata = true, .metadata = { 9 },
-        .fingerprint = { .size = 1 << 20, .allocated = 1 << 20, .mtime = T0, .ctime = T0, .mode = 0100600, .links = 1 },
+        .fingerprint = { .size = 1 << 20, .allocated = 1 << 20, .mtime = T0, .ctime = T0,
+                        .mode = 0100600, .links = 1 },
         .blocks = true,
     };
     return baseline;
 }
 
-/* ---- the set ---------------------------------------------------------------------------------- */
+/* ---- the set --------------------------------------------------------------------------------- */
 
 static int count_one(void *userdata, struct baseline *baseline)
 {
@@ -42,7 +46,8 @@ static int remove_one(void *userdata, struct baseline *baseline)
 static void set(void **state)
 {
     struct baselines *set;
-    struct baseline *a = fixture_baseline("/a", 1), *b = fixture_baseline("/a", 2), *c = fixture_baseline("/c", 3);
+    struct baseline *a = fixture_baseline("/a", 1), *b = fixture_baseline("/a", 2),
+                    *c = fixture_baseline("/c", 3);
     struct baseline *twin = fixture_baseline("/x", 1);
     unsigned n = 0;
 
@@ -76,7 +81,7 @@ static void set(void **state)
     baselines_free(set);
 }
 
-/* ---- when ---------------------------------------------------------------------------------------- */
+/* ---- when ------------------------------------------------------------------------------------ */
 
 static const struct policy policy = { .scrub_golden = 7 * DAY, .scrub_parents = 30 * DAY,
                                       .scrub_parents_after = DAY };
@@ -197,7 +202,8 @@ static void due_again(void **state)
     world->image->identity.inode--;
     /* What was found different is read again when it changes, else by the interval. */
     baseline->deviation = calloc(1, sizeof(*baseline->deviation));
-    *baseline->deviation = (struct deviation){ .verdict = READING_MODIFIED, .read = T0_USEC + 9 * DAY,
+    *baseline->deviation = (struct deviation){ .verdict = READING_MODIFIED,
+                                               .read = T0_USEC + 9 * DAY,
                                                .fingerprint = world->image->fingerprint };
     assert_int_equal(due(world, T0_USEC + 10 * DAY, &at), BASELINE_DUE_LATER);
     assert_int_equal(at, T0_USEC + 39 * DAY);
@@ -208,14 +214,16 @@ static void due_again(void **state)
     assert_int_equal(due(world, T0_USEC + 9 * DAY, &at), BASELINE_DUE_CHANGED);
 }
 
-/* ---- what it means ---------------------------------------------------------------------------------- */
+/* ---- what it means --------------------------------------------------------------------------- */
 
 static void verdicts(void **state)
 {
     struct baseline *baseline = fixture_baseline("/base", 1);
     struct reading reading = {
-        .finished = T0_USEC + 5 * DAY, .identity = baseline->identity, .fingerprint = baseline->fingerprint,
-        .complete = true, .virtual_size = baseline->virtual_size, .has_metadata = true, .compared = true,
+        .finished = T0_USEC + 5 * DAY, .identity = baseline->identity,
+        .fingerprint = baseline->fingerprint,
+        .complete = true, .virtual_size = baseline->virtual_size, .has_metadata = true,
+        .compared = true,
     };
 
     memcpy(reading.digest, baseline->digest, 32);
@@ -288,9 +296,12 @@ static void taken(void **state)
 {
     struct baseline *baseline = fixture_baseline("/base", 1);
     struct reading reading = {
-        .finished = T0_USEC + 5 * DAY, .identity = baseline->identity, .fingerprint = baseline->fingerprint,
-        .complete = true, .virtual_size = baseline->virtual_size, .compared = true, .digest = { 42 },
-        .difference = { .blocks = 2, .bytes = 131072, .n_ranges = 1, .ranges_total = 1, .ranges = { { 65536, 131072 } } },
+        .finished = T0_USEC + 5 * DAY, .identity = baseline->identity,
+        .fingerprint = baseline->fingerprint,
+        .complete = true, .virtual_size = baseline->virtual_size, .compared = true,
+        .digest = { 42 },
+        .difference = { .blocks = 2, .bytes = 131072, .n_ranges = 1, .ranges_total = 1,
+                       .ranges = { { 65536, 131072 } } },
     };
 
     assert_int_equal(baseline_take(baseline, &reading, READING_ROT), 0);
@@ -318,7 +329,7 @@ static void taken(void **state)
     baseline_free(baseline);
 }
 
-/* ---- JSON and journal ----------------------------------------------------------------------------------- */
+/* ---- JSON and journal ------------------------------------------------------------------------ */
 
 static struct baseline *rich_baseline(void)
 {
@@ -337,8 +348,10 @@ static struct baseline *rich_baseline(void)
     baseline->deviation = calloc(1, sizeof(*baseline->deviation));
     *baseline->deviation = (struct deviation){
         .verdict = READING_INCOMPLETE, .found = 1, .read = 2, .digest = { 3 }, .virtual_size = 4,
-        .fingerprint = { .size = 5, .mtime = -6, .ctime = 7, .mode = 8, .uid = 9, .gid = 10, .links = 11 },
-        .located = true, .blocks = 12, .bytes = 13, .ranges = { { 14, 15 }, { 16, 17 } }, .n_ranges = 2,
+        .fingerprint = { .size = 5, .mtime = -6, .ctime = 7, .mode = 8, .uid = 9, .gid = 10,
+                        .links = 11 },
+        .located = true, .blocks = 12, .bytes = 13, .ranges = { { 14, 15 }, { 16, 17 } },
+        .n_ranges = 2,
         .ranges_total = 18, .error = -5, .suspect = strdup("/s"), .waits_for = strdup("/w"),
     };
     return baseline;
@@ -358,7 +371,8 @@ static void assert_same(const struct baseline *a, const struct baseline *b)
     assert_memory_equal(a->digest, b->digest, 32);
     assert_int_equal(a->deviation != NULL, b->deviation != NULL);
     if (a->deviation)
-        assert_memory_equal(a->deviation->ranges, b->deviation->ranges, sizeof(a->deviation->ranges));
+        assert_memory_equal(a->deviation->ranges, b->deviation->ranges,
+                            sizeof(a->deviation->ranges));
 }
 
 static void json(void **state)
@@ -366,7 +380,8 @@ static void json(void **state)
     struct baseline *baseline = rich_baseline(), *back;
     static const char *const bad[] = {
         "{}", "[]", "{\"path\":1}",
-        "{\"identity\":{},\"path\":\"x\",\"source\":\"policy\",\"digest\":\"00\",\"file\":{},\"parent\":{}}",
+        "{\"identity\":{},\"path\":\"x\",\"source\":\"policy\",\"digest\":\"00\","
+        "\"file\":{},\"parent\":{}}",
         "{\"identity\":{},\"path\":\"/x\",\"source\":\"policy\",\"file\":{},\"parent\":{}}",
     };
     json_object *object;
@@ -478,7 +493,10 @@ int main(void)
         cmocka_unit_test(set),
         cmocka_unit_test_setup_teardown(due_first, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(due_again, world_setup, world_teardown),
-        cmocka_unit_test(verdicts), cmocka_unit_test(taken), cmocka_unit_test(json), cmocka_unit_test(journal),
+        cmocka_unit_test(verdicts),
+        cmocka_unit_test(taken),
+        cmocka_unit_test(json),
+        cmocka_unit_test(journal),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,8 @@
 #include "daemon/blocks.h"
 #include "lib/cleanup.h"
 
-/* A layer in letters, one per block: '0' zeros, '.' unallocated, '!' bad, else data of that kind. */
+/* A layer in letters, one per block: '0' zeros, '.' unallocated, '!' bad, else data of that
+ * kind. */
 static void block_digest(char letter, uint8_t ret_digest[static 32])
 {
     static uint8_t block[QCA_BLOCK_SIZE];
@@ -20,14 +21,19 @@ static void block_digest(char letter, uint8_t ret_digest[static 32])
 
 static enum blocks_kind kind_of(char letter)
 {
-    return letter == '0' ? BLOCKS_ZERO : letter == '.' ? BLOCKS_UNALLOCATED : letter == '!' ? BLOCKS_BAD : BLOCKS_DATA;
+    return letter == '0'   ? BLOCKS_ZERO
+           : letter == '.' ? BLOCKS_UNALLOCATED
+           : letter == '!' ? BLOCKS_BAD
+                           : BLOCKS_DATA;
 }
 
 static FILE *partial_of(const char *layer)
 {
-    static const struct blocks_header header = { .identity = { .fsid = 7, .inode = 8, .btime = 9 }, .size = 10,
-                                                 .mtime = 11, .ctime = 12 };
-    uint8_t bytes[BLOCKS_RECORD_SIZE + BLOCKS_RUN_MAX * BLOCKS_WHOLE], digests[BLOCKS_RUN_MAX][BLOCKS_WHOLE];
+    static const struct blocks_header header = {
+        .identity = { .fsid = 7, .inode = 8, .btime = 9 }, .size = 10, .mtime = 11, .ctime = 12
+    };
+    uint8_t bytes[BLOCKS_RECORD_SIZE + BLOCKS_RUN_MAX * BLOCKS_WHOLE],
+        digests[BLOCKS_RUN_MAX][BLOCKS_WHOLE];
     size_t n = strlen(layer), run, length;
     FILE *file = tmpfile();
 
@@ -77,7 +83,9 @@ static void finished(void **state)
         uint8_t digest[32], want[32];
         uint64_t next = 0;
 
-        assert_int_equal(blocks_finish(partial, strlen(layers[i]) * QCA_BLOCK_SIZE, NULL, file, digest), 0);
+        assert_int_equal(blocks_finish(partial, strlen(layers[i]) * QCA_BLOCK_SIZE, NULL, file,
+                                       digest),
+                         0);
         expected_digest(layers[i], want);
         assert_memory_equal(digest, want, 32);
         assert_int_equal(blocks_reader_new(file, &reader), 0);
@@ -170,7 +178,8 @@ static void damaged(void **state)
 
             bytes[i] ^= (uint8_t)(1 << bit);
             file = fmemopen(bytes, n, "r");
-            assert_int_equal(blocks_compare(file, other, true, NULL, NULL, 0, &difference, &bad), -EBADMSG);
+            assert_int_equal(blocks_compare(file, other, true, NULL, NULL, 0, &difference, &bad),
+                             -EBADMSG);
             assert_int_equal(bad, 0);
             fclose(file);
             bytes[i] ^= (uint8_t)(1 << bit);
@@ -178,7 +187,8 @@ static void damaged(void **state)
     for (size_t cut = 1; cut < n; cut++) {
         FILE *file = fmemopen(bytes, cut, "r");
 
-        assert_int_equal(blocks_compare(other, file, true, NULL, NULL, 0, &difference, &bad), -EBADMSG);
+        assert_int_equal(blocks_compare(other, file, true, NULL, NULL, 0, &difference, &bad),
+                         -EBADMSG);
         assert_int_equal(bad, 1);
         fclose(file);
     }
@@ -198,8 +208,8 @@ static void damaged(void **state)
     fclose(other);
 }
 
-static struct blocks_difference compare(const char *before, const char *after, bool layered, const char *child,
-                                        const char *child2)
+static struct blocks_difference compare(const char *before, const char *after, bool layered,
+                                        const char *child, const char *child2)
 {
     FILE *a = final_of(before), *b = final_of(after), *children[2];
     struct blocks_difference difference = { .blocks = 0 };
@@ -268,7 +278,8 @@ static struct blocks_difference hand_down(const char *before, const char *after,
     struct blocks_difference difference = { .blocks = 0 };
     size_t bad;
 
-    assert_int_equal(blocks_compare(files[0], files[1], true, files[2], NULL, 0, &difference, &bad), 0);
+    assert_int_equal(blocks_compare(files[0], files[1], true, files[2], NULL, 0, &difference, &bad),
+                     0);
     for (int i = 0; i < 3; i++)
         fclose(files[i]);
     return difference;
@@ -298,7 +309,9 @@ static void huge(void **state)
     for (int i = 0; i < 2; i++) {
         blocks_header_encode(&header, bytes);
         fwrite(bytes, 1, sizeof(bytes), files[i]);
-        fwrite(bytes, 1, blocks_record_encode(i ? BLOCKS_ZERO : BLOCKS_UNALLOCATED, 0, n, NULL, 0, bytes), files[i]);
+        fwrite(bytes, 1,
+               blocks_record_encode(i ? BLOCKS_ZERO : BLOCKS_UNALLOCATED, 0, n, NULL, 0, bytes),
+               files[i]);
     }
     assert_int_equal(blocks_compare(files[0], files[1], false, NULL, NULL, 0, &d, &bad), 0);
     assert_int_equal(d.blocks, 0);
@@ -312,8 +325,9 @@ static void huge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finished), cmocka_unit_test(not_finished), cmocka_unit_test(torn), cmocka_unit_test(damaged),
-        cmocka_unit_test(compared), cmocka_unit_test(commits), cmocka_unit_test(handed_down), cmocka_unit_test(huge),
+        cmocka_unit_test(finished),    cmocka_unit_test(not_finished), cmocka_unit_test(torn),
+        cmocka_unit_test(damaged),     cmocka_unit_test(compared),     cmocka_unit_test(commits),
+        cmocka_unit_test(handed_down), cmocka_unit_test(huge),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

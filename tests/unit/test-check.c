@@ -589,7 +589,8 @@ static void scalar_and_vector_say_the_same(void **state)
         struct qca_check_result results[ELEMENTSOF(variants)];
 
         for (uint64_t n = random_next(&chance) % 12; n > 0; n--) {
-            uint64_t table = KIT_REFTABLE + random_next(&chance) % 4, entry = random_next(&chance) % 512;
+            uint64_t table = KIT_REFTABLE + random_next(&chance) % 4,
+                     entry = random_next(&chance) % 512;
             uint64_t offset = kit->cluster * table + 8 * entry;
             uint64_t value = kit_get(kit, offset, 8), other = random_next(&chance) % 512;
 
@@ -620,8 +621,9 @@ static void scalar_and_vector_say_the_same(void **state)
     assert_true(damaged > 200);
 }
 
-/* The snapshot table reaches into the first cluster behind the file, which so has a count. The L1 entry for that cluster
- * is refused as outside, and the only one with a flag: the flag still has to fit the stored refcount, 0. */
+/* The snapshot table reaches into the first cluster behind the file, which so has a count. The L1
+ * entry for that cluster is refused as outside, and the only one with a flag: the flag still has to
+ * fit the stored refcount, 0. */
 static void a_flag_outside_of_a_page_without_flags(void **state)
 {
     struct kit *kit = kit_new(9, 4, 1);

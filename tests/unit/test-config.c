@@ -25,12 +25,14 @@ struct said {
     unsigned n;
 };
 
-static void note(void *userdata, const char *file, unsigned line, unsigned column, const char *message)
+static void note(void *userdata, const char *file, unsigned line, unsigned column,
+                 const char *message)
 {
     struct said *said = userdata;
     size_t length = strlen(said->text);
 
-    snprintf(said->text + length, sizeof(said->text) - length, "%u:%u: %s\n", line, column, message);
+    snprintf(said->text + length, sizeof(said->text) - length, "%u:%u: %s\n", line, column,
+             message);
     snprintf(said->file, sizeof(said->file), "%s", file);
     said->n++;
 }
@@ -63,20 +65,28 @@ static void mistakes(void **state)
         const char *text, *said;
     } cases[] = {
         /* keys */
-        { "intervalls:\n  walk: 1h\n", "1:1: unknown key \"intervalls\"; did you mean \"intervals\"?\n" },
-        { "intervals:\n  wlak: 1h\n", "2:3: unknown key \"wlak\" in intervals; did you mean \"walk\"?\n" },
+        { "intervalls:\n  walk: 1h\n",
+          "1:1: unknown key \"intervalls\"; did you mean \"intervals\"?\n" },
+        { "intervals:\n  wlak: 1h\n",
+          "2:3: unknown key \"wlak\" in intervals; did you mean \"walk\"?\n" },
         { "walk: 1h\n", "1:1: unknown key \"walk\"; did you mean \"intervals.walk\"?\n" },
-        { "intervals.walk: 1h\n", "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
+        { "intervals.walk: 1h\n",
+          "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
         { "datastores[].path: /a\n",
-          "1:1: unknown key \"datastores[].path\"; known are: datastores, libvirt, golden, thresholds, classes, "
+          "1:1: unknown key \"datastores[].path\"; known are: datastores, libvirt, golden, "
+          "thresholds, classes, "
           "intervals, "
           "workers, reading, scrub, alerts, control, metrics, history\n" },
-        { "golden: {infer: yes, infr: no}\n", "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
-        { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n", "4:3: duplicate key \"walk\", first given on line 2\n" },
-        { "workers: {count: 1}\nworkers: {count: 2}\n", "2:1: duplicate key \"workers\", first given on line 1\n" },
+        { "golden: {infer: yes, infr: no}\n",
+          "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
+        { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n",
+          "4:3: duplicate key \"walk\", first given on line 2\n" },
+        { "workers: {count: 1}\nworkers: {count: 2}\n",
+          "2:1: duplicate key \"workers\", first given on line 1\n" },
         { "? [a, b]\n: 1\n", "1:3: the file: expected the name of a key, found a list\n" },
         { "\"a\\e[31m\\n\": 1\n",
-          "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, libvirt, golden, thresholds, classes, "
+          "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, libvirt, golden, thresholds, "
+          "classes, "
           "intervals, "
           "workers, reading, scrub, alerts, control, metrics, history\n" },
         /* types */
@@ -86,38 +96,48 @@ static void mistakes(void **state)
         { "intervals: {walk: [1h]}\n",
           "1:19: intervals.walk: expected a duration such as 90s, 1h 30min or 7d, found a list\n" },
         { "intervals: {walk: }\n",
-          "1:19: intervals.walk: expected a duration such as 90s, 1h 30min or 7d, found nothing\n" },
+          "1:19: intervals.walk: expected a duration such as 90s, 1h 30min or 7d, found "
+          "nothing\n" },
         { "workers: {count: two}\n", "1:18: workers.count: \"two\": not a whole number\n" },
         { "workers: {count: \"2\"}\n",
-          "1:18: workers.count: expected a number, found the text \"2\": write it without quotes\n" },
+          "1:18: workers.count: expected a number, found the text \"2\": write it without "
+          "quotes\n" },
         { "alerts: {journal: maybe}\n", "1:19: alerts.journal: \"maybe\": not yes or no\n" },
         { "alerts: {severity: worst}\n",
           "1:20: alerts.severity: \"worst\": not one of info, warning, error, critical\n" },
         { "datastores: {path: /a}\n", "1:13: datastores: expected a list, found a mapping\n" },
-        { "golden: {patterns: /a}\n", "1:20: golden.patterns: expected a list of patterns, found text\n" },
-        { "golden:\n  patterns:\n    - {a: b}\n", "3:7: golden.patterns: expected a pattern, found a mapping\n" },
+        { "golden: {patterns: /a}\n",
+          "1:20: golden.patterns: expected a list of patterns, found text\n" },
+        { "golden:\n  patterns:\n    - {a: b}\n",
+          "3:7: golden.patterns: expected a pattern, found a mapping\n" },
         /* ranges and units */
         { "workers: {count: 65}\n", "1:18: workers.count: \"65\" is out of range: 1 to 64\n" },
         { "workers: {count: 0}\n", "1:18: workers.count: \"0\" is out of range: 1 to 64\n" },
         { "workers: {count: 99999999999999999999999}\n",
           "1:18: workers.count: \"99999999999999999999999\" is out of range: 1 to 64\n" },
         { "workers: {count: -1}\n", "1:18: workers.count: \"-1\": not a whole number\n" },
-        { "workers: {memory: 1GB}\n", "1:19: workers.memory: \"1GB\": unknown unit: the units of size are B, KiB, "
+        { "workers: {memory: 1GB}\n",
+          "1:19: workers.memory: \"1GB\": unknown unit: the units of size are B, KiB, "
                                       "MiB, GiB, TiB, PiB and EiB\n" },
         { "workers: {memory: 1024}\n",
           "1:19: workers.memory: \"1024\": a size needs a unit: 4096B, 512MiB, 1GiB\n" },
-        { "workers: {memory: 1h}\n", "1:19: workers.memory: \"1h\": unknown unit: the units of size are B, KiB, "
+        { "workers: {memory: 1h}\n",
+          "1:19: workers.memory: \"1h\": unknown unit: the units of size are B, KiB, "
                                      "MiB, GiB, TiB, PiB and EiB\n" },
-        { "intervals: {walk: 12 parsecs}\n", "1:19: intervals.walk: \"12 parsecs\": unknown unit: the units of "
+        { "intervals: {walk: 12 parsecs}\n",
+          "1:19: intervals.walk: \"12 parsecs\": unknown unit: the units of "
                                              "time are us, ms, s, min, h, d, w and y\n" },
-        { "intervals: {walk: 60}\n", "1:19: intervals.walk: \"60\": a duration needs a unit: 90s, 1h 30min, 7d\n" },
+        { "intervals: {walk: 60}\n",
+          "1:19: intervals.walk: \"60\": a duration needs a unit: 90s, 1h 30min, 7d\n" },
         { "intervals: {audit: 0s}\n",
           "1:20: intervals.audit: \"0s\" is out of range: 1s to 100y, or never\n" },
         { "scrub: {window: 22-5}\n",
           "1:17: scrub.window: \"22-5\": not a time of the day such as 22:00-05:00, or always\n" },
-        { "scrub: {window: 05:00-05:00}\n", "1:17: scrub.window: \"05:00-05:00\": begins when it ends, or always\n" },
+        { "scrub: {window: 05:00-05:00}\n",
+          "1:17: scrub.window: \"05:00-05:00\": begins when it ends, or always\n" },
         { "scrub: {window: 22:00-24:01}\n",
-          "1:17: scrub.window: \"22:00-24:01\": not a time of the day such as 22:00-05:00, or always\n" },
+          "1:17: scrub.window: \"22:00-24:01\": not a time of the day such as 22:00-05:00, or "
+          "always\n" },
         { "reading: {budget: fast}\n",
           "1:19: reading.budget: \"fast\": not a size such as 512MiB or 1GiB, or unlimited\n" },
         { "thresholds: {clusters-leaked: {share: 5}}\n",
@@ -127,24 +147,32 @@ static void mistakes(void **state)
         { "datastores: [\"\"]\n", "1:14: datastores[].path: \"\" is empty\n" },
         { "datastores:\n  -\n", "2:4: datastores[]: a datastore without a path\n" },
         { "datastores:\n  - {}\n", "2:5: datastores[]: a datastore without a path\n" },
-        { "datastores: [/a/../b]\n", "1:14: datastores[].path: \"/a/../b\" must not contain \"..\"\n" },
-        { "datastores: [//]\n", "1:14: datastores[].path: \"//\" must not be the root of all file systems\n" },
-        { "datastores: [/proc/self]\n", "1:14: datastores[].path: \"/proc/self\" must not be in /proc or /sys\n" },
+        { "datastores: [/a/../b]\n",
+          "1:14: datastores[].path: \"/a/../b\" must not contain \"..\"\n" },
+        { "datastores: [//]\n",
+          "1:14: datastores[].path: \"//\" must not be the root of all file systems\n" },
+        { "datastores: [/proc/self]\n",
+          "1:14: datastores[].path: \"/proc/self\" must not be in /proc or /sys\n" },
         { "datastores: [\"/a\\nb\"]\n",
           "1:14: datastores[].path: \"/a\\nb\" must not hold control characters\n" },
-        { "datastores:\n  - /a\n  - path: /a/\n", "3:11: datastores[].path: \"/a\" is a datastore already\n" },
-        { "datastores:\n  - /a\n  - /a/b\n", "3:5: datastores[].path: \"/a/b\" lies inside \"/a\", which is searched "
+        { "datastores:\n  - /a\n  - path: /a/\n",
+          "3:11: datastores[].path: \"/a\" is a datastore already\n" },
+        { "datastores:\n  - /a\n  - /a/b\n",
+          "3:5: datastores[].path: \"/a/b\" lies inside \"/a\", which is searched "
                                              "with all its subdirectories\n" },
-        { "datastores:\n  - /a/b\n  - /a\n", "3:5: datastores[].path: \"/a/b\" lies inside \"/a\", which is searched "
+        { "datastores:\n  - /a/b\n  - /a\n",
+          "3:5: datastores[].path: \"/a/b\" lies inside \"/a\", which is searched "
                                              "with all its subdirectories\n" },
         { "datastores:\n  - {path: /a, name: x}\n  - {path: /b, name: x}\n",
           "3:22: datastores[].name: there is a datastore \"x\" already\n" },
-        { "datastores:\n  - {path: /a, name: \"x y\"}\n", "2:22: datastores[].name: \"x y\" may hold letters, digits, "
+        { "datastores:\n  - {path: /a, name: \"x y\"}\n",
+          "2:22: datastores[].name: \"x y\" may hold letters, digits, "
                                                          "dot, underscore and dash only\n" },
         { "datastores:\n  - {path: /a, name: -x}\n",
           "2:22: datastores[].name: \"-x\" must not begin with a dash or a dot\n" },
         /* metrics */
-        { "metrics: {file: metrics.prom}\n", "1:17: metrics.file: \"metrics.prom\" must be absolute\n" },
+        { "metrics: {file: metrics.prom}\n",
+          "1:17: metrics.file: \"metrics.prom\" must be absolute\n" },
         { "metrics: {file: /run/metrics}\n",
           "1:17: metrics.file: the name must end in .prom, as node_exporter reads no other\n" },
         { "metrics: {file: /run/.prom}\n",
@@ -157,12 +185,15 @@ static void mistakes(void **state)
         { "thresholds: {chain-deep: 7}\n",
           "1:26: thresholds.chain-deep: expected on, off or a mapping, found text\n" },
         { "thresholds: {nothing-like-it: 7}\n",
-          "1:14: unknown finding \"nothing-like-it\" in thresholds; known are: metadata-corrupt, " },
-        { "thresholds: {name-unsafe: 7}\n", "1:27: thresholds.name-unsafe: expected on or off, found text\n" },
+          "1:14: unknown finding \"nothing-like-it\" in thresholds; known are: metadata-corrupt, "
+          "" },
+        { "thresholds: {name-unsafe: 7}\n",
+          "1:27: thresholds.name-unsafe: expected on or off, found text\n" },
         { "thresholds: {name-unsafe: {enabled: 7}}\n",
           "1:37: thresholds.name-unsafe.enabled: expected yes or no\n" },
         { "thresholds: {name-unsafe: {warning: 7}}\n",
-          "1:28: unknown key \"warning\" in thresholds.name-unsafe; did you mean \"thresholds.chain-deep.warning\"?\n" },
+          "1:28: unknown key \"warning\" in thresholds.name-unsafe; did you mean "
+          "\"thresholds.chain-deep.warning\"?\n" },
         { "thresholds: {\"*\": off}\n", "1:14: unknown finding \"*\" in thresholds; known are: " },
         { "thresholds: {chain-limit: 1}\n",
           "1:27: thresholds.chain-limit: \"1\" is out of range: 2 to 1000000\n" },
@@ -172,27 +203,36 @@ static void mistakes(void **state)
           "2:38: thresholds.chain-deep: warning is higher than critical\n" },
         { "classes:\n  - paths: [/a/*]\n", "2:5: classes[]: a class without a name\n" },
         { "classes:\n  - name: a\n", "2:5: classes[]: a class without paths\n" },
-        { "classes:\n  - {name: a, paths: [b]}\n", "2:23: classes[].paths: the pattern \"b\" must begin with / or *, "
+        { "classes:\n  - {name: a, paths: [b]}\n",
+          "2:23: classes[].paths: the pattern \"b\" must begin with / or *, "
                                                   "since it is compared with absolute paths\n" },
         { "classes:\n  - {name: a, paths: [/b]}\n  - {name: a, paths: [/c]}\n",
           "3:12: classes[].name: there is a class \"a\" already\n" },
         { "classes:\n  - name: a\n    paths: [/b]\n    thresholds:\n      chain-deep: {error: 2}\n",
           "5:27: thresholds.chain-deep: warning is higher than error\n" },
         /* libvirt */
-        { "libvirt: {uris: [qemu+ssh://other/system]}\n", "1:18: libvirt.uris: the URI \"qemu+ssh://other/system\" is not "
-                                                          "of this host: expected something like qemu:///system\n" },
-        { "libvirt: {uris: [\"\"]}\n", "1:18: libvirt.uris: the URI \"\" is not of this host: expected something like "
+        { "libvirt: {uris: [qemu+ssh://other/system]}\n",
+          "1:18: libvirt.uris: the URI \"qemu+ssh://other/system\" is not "
+                                                          "of this host: expected something like "
+                                                          "qemu:///system\n" },
+        { "libvirt: {uris: [\"\"]}\n",
+          "1:18: libvirt.uris: the URI \"\" is not of this host: expected something like "
                                       "qemu:///system\n" },
-        { "libvirt: {uris: off}\n", "1:17: libvirt.uris: expected a list of libvirt's URIs, found text\n" },
-        { "libvirt: {pools: some}\n", "1:18: libvirt.pools: expected all, none, or a list of names, found text\n" },
+        { "libvirt: {uris: off}\n",
+          "1:17: libvirt.uris: expected a list of libvirt's URIs, found text\n" },
+        { "libvirt: {pools: some}\n",
+          "1:18: libvirt.pools: expected all, none, or a list of names, found text\n" },
         { "libvirt: {pools: [a, \"\", [b]]}\n", "1:22: libvirt.pools: the pool \"\" is empty\n"
-                                              "1:26: libvirt.pools: expected a pool, found a list\n" },
+                                              "1:26: libvirt.pools: expected a pool, found a "
+                                              "list\n" },
         { "libvirt: {poll: 0s}\n", "1:17: libvirt.poll: \"0s\" is out of range: 1s to 1d\n" },
         /* YAML itself */
         { "intervals:\n\twalk: 1h\n", "2:1: a tab where YAML takes none: indent with spaces\n" },
-        { "intervals: {walk: 1h\n", "2:1: did not find expected ',' or '}' (while parsing a flow mapping that begins "
+        { "intervals: {walk: 1h\n",
+          "2:1: did not find expected ',' or '}' (while parsing a flow mapping that begins "
                                     "on line 1)\n" },
-        { "a: b: c\n", "1:1: unknown key \"a\"; known are: datastores, libvirt, golden, thresholds, classes, "
+        { "a: b: c\n",
+          "1:1: unknown key \"a\"; known are: datastores, libvirt, golden, thresholds, classes, "
                        "intervals, workers, reading, scrub, alerts, control, metrics, history\n"
                        "1:5: mapping values are not allowed in this context\n" },
         { "workers: &w {count: 2}\n", "1:10: anchors (&name) are not taken here\n" },
@@ -216,7 +256,9 @@ static void mistakes(void **state)
         struct config *config = NULL;
         struct said said = { 0 };
 
-        assert_int_equal(config_parse("a.yaml", cases[i].text, strlen(cases[i].text), note, &said, &config), -EINVAL);
+        assert_int_equal(config_parse("a.yaml", cases[i].text, strlen(cases[i].text), note, &said,
+                                      &config),
+                         -EINVAL);
         /* An expectation that does not end a line is only the beginning of what is said. */
         size_t length = strlen(cases[i].said);
         if (cases[i].said[length - 1] == '\n')
@@ -350,12 +392,14 @@ static void values(void **state)
         "  - /var/lib/libvirt//images/./\n"
         "  - {path: /srv/vm, name: lab, recursive: no, watch: off}\n"
         "  - {path: /srv/vm/deep}\n"
-        "libvirt: {uris: [\"qemu:///system\", \"lxc+unix:///?socket=/a\"], poll: 5s, pools: [lab pool]}\n"
+        "libvirt: {uris: [\"qemu:///system\", \"lxc+unix:///?socket=/a\"], poll: 5s, pools: [lab "
+        "pool]}\n"
         "golden:\n  patterns: [/srv/golden/*, \"*-golden.qcow2\"]\n  infer: false\n"
         "intervals: {walk: 1h 30min, audit: never, debounce: 0s}\n"
         "workers: {count: 64, memory: 512M}\n"
         "reading: {budget: 50MiB/s, deadline: 90 s}\n"
-        "scrub: {golden: 2d, parents: never, parents-after: 0s, window: 22:00-05:30, pressure: off, budget: 100MiB/s}\n"
+        "scrub: {golden: 2d, parents: never, parents-after: 0s, window: 22:00-05:30, pressure: "
+        "off, budget: 100MiB/s}\n"
         "alerts: {severity: critical, syslog: yes, reminder: never}\n"
         "thresholds:\n"
         "  chain-deep: {warning: off, critical: 100}\n"
@@ -365,7 +409,8 @@ static void values(void **state)
         "  permissions: {enabled: no}\n"
         "  clusters-leaked: {bytes: off, share: 0.25%}\n"
         "classes:\n"
-        "  - {name: lab, paths: [/srv/vm/*], thresholds: {chain-deep: {warning: 50, error: 60}, name-unsafe: on}}\n"
+        "  - {name: lab, paths: [/srv/vm/*], thresholds: {chain-deep: {warning: 50, error: 60},"
+        " name-unsafe: on}}\n"
         "  - {name: rest, paths: [/srv/*]}\n");
 
     assert_string_equal(config->libvirt_uris[0], "qemu:///system");
@@ -430,7 +475,8 @@ static void libvirt_lists(void **state)
     _cleanup_(config_freep) struct config *all = parse("libvirt: {pools: all}\n");
 
     assert_true(!unsaid->libvirt_uris && !unsaid->libvirt_pools);
-    assert_true(none->libvirt_uris && !none->libvirt_uris[0] && none->libvirt_pools && !none->libvirt_pools[0]);
+    assert_true(none->libvirt_uris && !none->libvirt_uris[0] && none->libvirt_pools &&
+                !none->libvirt_pools[0]);
     assert_null(all->libvirt_pools);
 }
 
@@ -438,7 +484,8 @@ static void libvirt_lists(void **state)
 static void datastore_names(void **state)
 {
     _cleanup_(config_freep) struct config *config = parse(
-        "datastores: [/a/images, /b/images, /c/disks, \"/d/gro\\xdfe disks\", /.hidden, {path: /e, name: f}, /g/f]\n");
+        "datastores: [/a/images, /b/images, /c/disks, \"/d/gro\\xdfe disks\", /.hidden, {path: /e, "
+        "name: f}, /g/f]\n");
 
     assert_string_equal(config->datastores[0].name, "a-images");
     assert_string_equal(config->datastores[1].name, "b-images");
@@ -469,7 +516,8 @@ static void drop_ins(void **state)
     assert_non_null(mkdtemp(directory));
     snprintf(main_file, sizeof(main_file), "%s/q.yaml", directory);
     write_file(directory, "q.yaml",
-               "datastores: [/a]\nworkers: {count: 3, images: 5}\nthresholds: {chain-deep: {warning: 3}}\n"
+               "datastores: [/a]\nworkers: {count: 3, images: 5}\nthresholds: {chain-deep: "
+               "{warning: 3}}\n"
                "golden: {patterns: [/g]}\nclasses: [{name: a, paths: [/a/*]}]\n");
     assert_int_equal(config_load(main_file, note, &said, &config), 0);
     assert_int_equal(config->workers, 3);
@@ -479,8 +527,9 @@ static void drop_ins(void **state)
     snprintf(drop_in, sizeof(drop_in), "%s/conf.d", directory);
     assert_int_equal(mkdir(drop_in, 0755), 0);
     write_file(drop_in, "20-b.yaml", "workers: {count: 7}\ngolden: {patterns: [/i]}\n");
-    write_file(drop_in, "10-a.yaml", "datastores: [/b]\nworkers: {count: 4, images: 6}\ngolden: {patterns: [/h]}\n"
-                                     "thresholds: {chain-deep: {error: 4}}\n");
+    write_file(drop_in, "10-a.yaml",
+               "datastores: [/b]\nworkers: {count: 4, images: 6}\ngolden: {patterns: [/h]}\n"
+               "thresholds: {chain-deep: {error: 4}}\n");
     write_file(drop_in, "30.yaml~", "nonsense: 1\n");
     write_file(drop_in, ".40.yaml", "nonsense: 1\n");
     assert_int_equal(config_load(main_file, note, &said, &config), 0);
@@ -600,7 +649,8 @@ static void table(void **state)
         if (strncmp(key->name, "thresholds.", 11) == 0) {
             char finding[64];
 
-            snprintf(finding, sizeof(finding), "%.*s", (int)strcspn(key->name + 11, "."), key->name + 11);
+            snprintf(finding, sizeof(finding), "%.*s", (int)strcspn(key->name + 11, "."),
+                     key->name + 11);
             assert_true(key->type == CONFIG_ENABLED || finding_type_from_name(finding) >= 0);
         }
         /* Steps stand together, in the order of struct steps. */
@@ -648,20 +698,23 @@ static void sample_is_the_defaults(void **state)
         else
             *end++ = *c;
     }
-    /* All but the one datastore's path, which is no comment, and all findings, of which one is shown; "#classes:". */
+    /* All but the one datastore's path, which is no comment, and all findings, of which one is
+     * shown; "#classes:". */
     assert_int_equal(keys, config_keys_count - 1 + 1);
     assert_int_equal(config_new(&fresh), 0);
     as_is = parse(text);
     uncommented = parse(bare);
     assert_int_equal(as_is->n_datastores, 1);
     assert_string_equal(as_is->datastores[0].path, "/var/lib/libvirt/images");
-    assert_memory_equal(&as_is->policy.thresholds, &fresh->policy.thresholds, sizeof(fresh->policy.thresholds));
+    assert_memory_equal(&as_is->policy.thresholds, &fresh->policy.thresholds,
+                        sizeof(fresh->policy.thresholds));
     assert_int_equal(as_is->policy.n_classes, 0);
     assert_memory_equal(&uncommented->policy.thresholds, &fresh->policy.thresholds,
                         sizeof(fresh->policy.thresholds));
     assert_int_equal(uncommented->policy.n_classes, 1);
     assert_int_equal(uncommented->datastores[0].recursive, true);
-    size_t from = offsetof(struct config, walk_interval), to = offsetof(struct config, control_group);
+    size_t from = offsetof(struct config, walk_interval),
+           to = offsetof(struct config, control_group);
     assert_memory_equal((char *)uncommented + from, (char *)fresh + from, to - from);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control interface on a system bus: methods, properties, signals, who may what, and a bus that goes and comes. */
+/* The control interface on a system bus: methods, properties, signals, who may what, and a bus that
+ * goes and comes. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -53,7 +54,8 @@ static int op_pause(void *userdata, const char *datastore, uint64_t until)
 static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
     struct world *world = userdata;
-    _cleanup_(json_object_putp) json_object *finding = json_tokener_parse("{\"id\":1,\"path\":\"/a\"}");
+    _cleanup_(json_object_putp)
+        json_object *finding = json_tokener_parse("{\"id\":1,\"path\":\"/a\"}");
     char what;
 
     if (read(fd, &what, 1) != 1 || what == 'x')
@@ -76,7 +78,7 @@ static void wake(struct world *world, const char *what)
     assert_int_equal(write(world->wake[1], what, 1), 1);
 }
 
-/* ---- the bus ------------------------------------------------------------------------------------ */
+/* ---- the bus --------------------------------------------------------------------------------- */
 
 static void start_bus(struct world *world)
 {
@@ -113,9 +115,14 @@ static void write_bus_config(const struct world *world)
     (void)snprintf(path, sizeof(path), "%s/bus.conf", world->directory);
     file = fopen(path, "we");
     assert_non_null(file);
-    fprintf(file, "<busconfig><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth><policy context=\"default\">"
-            "<allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow receive_sender=\"*\"/>"
-            "</policy></busconfig>\n", world->directory);
+    fprintf(
+        file,
+        "<busconfig><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth><policy "
+        "context=\"default\">"
+        "<allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow "
+        "receive_sender=\"*\"/>"
+        "</policy></busconfig>\n",
+        world->directory);
     assert_int_equal(fclose(file), 0);
 }
 
@@ -142,7 +149,9 @@ static int setup(void **state)
     assert_int_equal(pipe2(world->wake, O_CLOEXEC), 0);
     assert_int_equal(sd_event_new(&world->event), 0);
     assert_true(sd_event_add_io(world->event, NULL, world->wake[0], EPOLLIN, on_wake, world) >= 0);
-    assert_int_equal(control_new(world->event, world->directory, world->config, &ops, world, &world->control), 0);
+    assert_int_equal(control_new(world->event, world->directory, world->config, &ops, world,
+                                 &world->control),
+                     0);
     assert_null(world->control->bus);           /* somebody's own folder: not for the system bus */
     *state = world;
     return 0;
@@ -180,7 +189,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- a client ------------------------------------------------------------------------------------- */
+/* ---- a client -------------------------------------------------------------------------------- */
 
 static sd_bus *open_bus(void)
 {
@@ -191,8 +200,8 @@ static sd_bus *open_bus(void)
 }
 
 /* The error's name, "" when it went well. */
-static const char *call(sd_bus *bus, const char *interface, const char *method, sd_bus_message **ret_reply,
-                        const char *types, ...)
+static const char *call(sd_bus *bus, const char *interface, const char *method,
+                        sd_bus_message **ret_reply, const char *types, ...)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
     static char name[100];
@@ -200,8 +209,8 @@ static const char *call(sd_bus *bus, const char *interface, const char *method, 
     va_list ap;
     int r;
 
-    assert_true(sd_bus_message_new_method_call(bus, &message, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH, interface,
-                                               method) >= 0);
+    assert_true(sd_bus_message_new_method_call(bus, &message, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH,
+                                               interface, method) >= 0);
     va_start(ap, types);
     r = types ? sd_bus_message_appendv(message, types, ap) : 0;
     va_end(ap);
@@ -234,7 +243,7 @@ static void wait_for_answer(void)
 #define DAEMON 1
 #define PROPERTIES "org.freedesktop.DBus.Properties"
 
-/* ---- tests ------------------------------------------------------------------------------------------ */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 static void test_methods_and_properties(void **state)
 {
@@ -250,8 +259,10 @@ static void test_methods_and_properties(void **state)
     serve_on_bus(*state);
     wait_for_answer();
     bus = open_bus();
-    assert_string_equal(call(bus, CONTROL_INTERFACE, "NoSuchMethod", NULL, NULL), SD_BUS_ERROR_UNKNOWN_METHOD);
-    assert_string_equal(call(bus, CONTROL_INTERFACE, "Pause", NULL, "s", "x"), SD_BUS_ERROR_INVALID_ARGS);
+    assert_string_equal(call(bus, CONTROL_INTERFACE, "NoSuchMethod", NULL, NULL),
+                        SD_BUS_ERROR_UNKNOWN_METHOD);
+    assert_string_equal(call(bus, CONTROL_INTERFACE, "Pause", NULL, "s", "x"),
+                        SD_BUS_ERROR_INVALID_ARGS);
     assert_string_equal(call(bus, CONTROL_INTERFACE, "Pause", NULL, "st", "x", UINT64_C(0)), "");
     assert_string_equal(call(bus, PROPERTIES, "Get", &one, "ss", CONTROL_INTERFACE, "Images"), "");
     assert_true(sd_bus_message_read(one, "v", "t", &images) > 0);
@@ -259,17 +270,21 @@ static void test_methods_and_properties(void **state)
     assert_string_equal(call(bus, PROPERTIES, "GetAll", &all, "s", CONTROL_INTERFACE), "");
     assert_int_equal(control_read_entry(all, &properties), 0);
     assert_int_equal(json_object_object_length(properties), 17);
-    assert_string_equal(json_object_get_string(json_object_object_get(properties, "Version")), "1.2");
+    assert_string_equal(json_object_get_string(json_object_object_get(properties, "Version")),
+                        "1.2");
     assert_string_equal(call(bus, PROPERTIES, "Get", NULL, "ss", CONTROL_INTERFACE, "None"),
                         SD_BUS_ERROR_UNKNOWN_PROPERTY);
     assert_string_equal(call(bus, PROPERTIES, "Get", NULL, "ss", "org.none", "Images"),
                         SD_BUS_ERROR_UNKNOWN_INTERFACE);
     assert_string_equal(call(bus, PROPERTIES, "Get", NULL, "s", "x"), SD_BUS_ERROR_INVALID_ARGS);
-    assert_string_equal(call(bus, PROPERTIES, "Set", NULL, "ssv", CONTROL_INTERFACE, "Images", "t", UINT64_C(1)),
+    assert_string_equal(call(bus, PROPERTIES, "Set", NULL, "ssv", CONTROL_INTERFACE, "Images", "t",
+                             UINT64_C(1)),
                         SD_BUS_ERROR_PROPERTY_READ_ONLY);
-    assert_string_equal(call(bus, "org.freedesktop.DBus.Introspectable", "Introspect", &xml, NULL), "");
+    assert_string_equal(call(bus, "org.freedesktop.DBus.Introspectable", "Introspect", &xml, NULL),
+                        "");
     assert_true(sd_bus_message_read(xml, "s", &text) > 0);
-    assert_non_null(strstr(text, "<property name=\"FindingsOpen\" type=\"a{sv}\" access=\"read\">"));
+    assert_non_null(
+        strstr(text, "<property name=\"FindingsOpen\" type=\"a{sv}\" access=\"read\">"));
     assert_non_null(strstr(text, "<method name=\"Acknowledge\">"));
     assert_non_null(strstr(text, "<signal name=\"FindingChanged\">"));
 }
@@ -292,11 +307,12 @@ static void test_properties_of_the_socket(void **state)
     assert_true(sd_bus_new(&bus) >= 0);
     assert_true(sd_bus_set_address(bus, address) >= 0);
     assert_true(sd_bus_start(bus) >= 0);
-    assert_true(sd_bus_get_property_trivial(bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "Images", NULL, 't',
-                                            &images) >= 0);
+    assert_true(sd_bus_get_property_trivial(bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                                            "Images", NULL, 't', &images) >= 0);
     assert_int_equal(images, 3);
-    assert_int_equal(sd_bus_set_property(bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, "Images", NULL, "t",
-                                         UINT64_C(1)), -EROFS);
+    assert_int_equal(sd_bus_set_property(bus, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                                         "Images", NULL, "t", UINT64_C(1)),
+                     -EROFS);
 }
 
 /* Runs as another user, and says by its status what he may: 1 read, 2 change, 4 properties. */
@@ -310,7 +326,8 @@ static int rights_of(uid_t uid)
         sd_bus *bus = NULL;
         int rights = 0;
 
-        if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 || sd_bus_open_system(&bus) < 0)
+        if (setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0 ||
+            sd_bus_open_system(&bus) < 0)
             _exit(64);
         if (!*call(bus, CONTROL_INTERFACE, "GetStatus", NULL, NULL))
             rights |= 1;
@@ -439,8 +456,9 @@ static void test_end_with_calls_under_way(void **state)
     wait_for_answer();
     bus = open_bus();
     for (int i = 0; i < 200; i++)
-        assert_true(sd_bus_call_method_async(bus, NULL, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
-                                             "GetStatus", NULL, NULL, NULL) >= 0);
+        assert_true(sd_bus_call_method_async(bus, NULL, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH,
+                                             CONTROL_INTERFACE, "GetStatus", NULL, NULL,
+                                             NULL) >= 0);
     assert_true(sd_bus_flush(bus) >= 0);
     sd_bus_close_unref(bus);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Entries of the control interface: JSON to D-Bus and back loses nothing, and refuses what makes no sense. */
+/* Entries of the control interface: JSON to D-Bus and back loses nothing, and refuses what makes no
+ * sense. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -66,8 +67,10 @@ static json_object *round_trip(void **state, json_object *entry)
 static void test_types(void **state)
 {
     static const char text[] =
-        "{\"path\":\"/a b\",\"name\":\"chain-deep\",\"zero\":0,\"big\":18446744073709551615,\"error\":-2,"
-        "\"share\":0.5,\"yes\":true,\"no\":false,\"empty\":\"\",\"list\":[1,\"two\",[],{\"path\":\"/c\"}],"
+        "{\"path\":\"/a b\",\"name\":\"chain-deep\",\"zero\":0,\"big\":18446744073709551615,"
+        "\"error\":-2,"
+        "\"share\":0.5,\"yes\":true,\"no\":false,\"empty\":\"\","
+        "\"list\":[1,\"two\",[],{\"path\":\"/c\"}],"
         "\"evidence\":{\"deep\":{\"er\":[{\"a\":1},{\"b\":\"\\n\"}]}}}";
     _cleanup_(json_object_putp) json_object *entry = json_tokener_parse(text), *back = NULL;
 
@@ -79,7 +82,9 @@ static void test_types(void **state)
 
 static void test_null_is_left_out(void **state)
 {
-    _cleanup_(json_object_putp) json_object *entry = json_tokener_parse("{\"a\":null,\"b\":[null,1]}"), *back = NULL;
+    _cleanup_(json_object_putp)
+        json_object *entry = json_tokener_parse("{\"a\":null,\"b\":[null,1]}"),
+                    *back = NULL;
 
     back = round_trip(state, entry);
     assert_string_equal(json_object_to_json_string_ext(back, 0), "{\"b\":[1]}");
@@ -131,7 +136,9 @@ static void test_signatures(void **state)
 
 static void test_rows(void **state)
 {
-    _cleanup_(json_object_putp) json_object *rows = json_tokener_parse("[{\"a\":1},{},{\"path\":\"/x\"}]"), *back = NULL;
+    _cleanup_(json_object_putp)
+        json_object *rows = json_tokener_parse("[{\"a\":1},{},{\"path\":\"/x\"}]"),
+                    *back = NULL;
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = message_new(state);
 
     assert_int_equal(control_append_rows(message, rows), 0);
@@ -145,7 +152,8 @@ static void test_rows(void **state)
 static void test_refused(void **state)
 {
     _cleanup_(json_object_putp) json_object *array = json_object_new_array(), *entry = NULL;
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = message_new(state), *deep = message_new(state);
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = message_new(state),
+                                                    *deep = message_new(state);
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *odd = message_new(state);
 
     assert_int_equal(control_append_entry(message, array), -EINVAL);

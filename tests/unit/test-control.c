@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The control socket with real peers: answers, refusals, pages, signals, and peers that do not behave. */
+/* The control socket with real peers: answers, refusals, pages, signals, and peers that do not
+ * behave. */
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -55,8 +56,8 @@ static int op_datastores(void *userdata, json_object **ret_rows)
 }
 
 /* As many rows as were asked for, each of 1,000 bytes. */
-static int op_images(void *userdata, json_object *filter, const char *cursor, unsigned limit, json_object **ret_rows,
-                     char **ret_next)
+static int op_images(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                     json_object **ret_rows, char **ret_next)
 {
     char fill[1001];
 
@@ -84,8 +85,8 @@ static int op_image(void *userdata, const char *path, json_object **ret_entry)
     return 0;
 }
 
-static int op_events(void *userdata, json_object *filter, const char *cursor, unsigned limit, control_rows_fn reply,
-                     void *reply_userdata)
+static int op_events(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                     control_rows_fn reply, void *reply_userdata)
 {
     struct server *server = userdata;
 
@@ -94,7 +95,8 @@ static int op_events(void *userdata, json_object *filter, const char *cursor, un
     return write(server->wake[1], "e", 1) == 1 ? 0 : -errno;
 }
 
-static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message)
+static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket,
+                   char **ret_message)
 {
     uint64_t n = 0;
 
@@ -108,12 +110,14 @@ static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticke
     return 0;
 }
 
-static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason, uint64_t until)
+static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason,
+                          uint64_t until)
 {
     return id == 7 && *by && strcmp(reason, "known") == 0 && until == 5 ? 0 : -ENOENT;
 }
 
-static int op_accept(void *userdata, const char *path, const char *by, const char *reason, char **ret_message)
+static int op_accept(void *userdata, const char *path, const char *by, const char *reason,
+                     char **ret_message)
 {
     if (strcmp(path, "/vm/gold") != 0)
         return -ENOENT;
@@ -123,8 +127,8 @@ static int op_accept(void *userdata, const char *path, const char *by, const cha
     return -EINVAL;
 }
 
-static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
-                       void *reply_userdata)
+static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit,
+                       control_rows_fn reply, void *reply_userdata)
 {
     return strcmp(path, "/vm/gold") == 0 ? -EAGAIN : -ENOENT;
 }
@@ -181,9 +185,13 @@ static void server_loop(struct server *server)
     };
 
     assert_int_equal(sd_event_new(&server->event), 0);
-    assert_true(sd_event_add_io(server->event, NULL, server->stop[0], EPOLLIN, on_stop, server) >= 0);
-    assert_true(sd_event_add_io(server->event, NULL, server->wake[0], EPOLLIN, on_wake, server) >= 0);
-    assert_int_equal(control_new(server->event, server->directory, server->config, &ops, server, &server->control), 0);
+    assert_true(sd_event_add_io(server->event, NULL, server->stop[0], EPOLLIN, on_stop, server) >=
+                0);
+    assert_true(sd_event_add_io(server->event, NULL, server->wake[0], EPOLLIN, on_wake, server) >=
+                0);
+    assert_int_equal(control_new(server->event, server->directory, server->config, &ops, server,
+                                 &server->control),
+                     0);
 }
 
 static int start(void **state, const struct config *change)
@@ -260,7 +268,8 @@ static sd_bus *bus_on(int fd)
 }
 
 /* One call; the D-Bus error's name when it fails, else NULL and the reply. */
-static const char *call(sd_bus *bus, sd_bus_message **ret_reply, const char *method, const char *types, ...)
+static const char *call(sd_bus *bus, sd_bus_message **ret_reply, const char *method,
+                        const char *types, ...)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
     static _Thread_local char name[100];
@@ -268,7 +277,8 @@ static const char *call(sd_bus *bus, sd_bus_message **ret_reply, const char *met
     va_list ap;
     int r;
 
-    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, method) >= 0);
+    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH,
+                                               CONTROL_INTERFACE, method) >= 0);
     va_start(ap, types);
     r = types ? sd_bus_message_appendv(message, types, ap) : 0;
     va_end(ap);
@@ -284,14 +294,16 @@ static void append_path(sd_bus_message *message, const char *path)
     assert_true(sd_bus_message_append_array(message, 'y', path, strlen(path)) >= 0);
 }
 
-static const char *call_path(sd_bus *bus, const char *method, const char *path, json_object **ret_entry)
+static const char *call_path(sd_bus *bus, const char *method, const char *path,
+                             json_object **ret_entry)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
     static char name[100];
     sd_bus_error error = SD_BUS_ERROR_NULL;
     int r;
 
-    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, method) >= 0);
+    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH,
+                                               CONTROL_INTERFACE, method) >= 0);
     append_path(message, path);
     r = sd_bus_call(bus, message, 10 * USEC_PER_SEC, &error, &reply);
     (void)snprintf(name, sizeof(name), "%s", error.name ? error.name : "");
@@ -317,7 +329,8 @@ static void test_answers(void **state)
     assert_null(call_path(bus, "GetImage", "/a\xff\nb", &image));
     assert_string_equal(json_object_get_string(json_object_object_get(image, "path")), "/a\xff\nb");
     assert_string_equal(call_path(bus, "GetImage", "/none", &none), CONTROL_ERROR_NOT_FOUND);
-    assert_string_equal(call_path(bus, "GetImage", "relative", &none), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_path(bus, "GetImage", "relative", &none),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
     assert_string_equal(call_path(bus, "GetImage", "", &none), CONTROL_ERROR_INVALID_ARGUMENT);
     assert_string_equal(call(bus, NULL, "ListDatastores", NULL), CONTROL_ERROR_FAILED);
     assert_string_equal(call(bus, NULL, "NoSuchMethod", NULL), SD_BUS_ERROR_UNKNOWN_METHOD);
@@ -328,10 +341,12 @@ static void test_bad_arguments(void **state)
 {
     sd_bus *bus = bus_on(dial(*state));
 
-    assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 0, "bad", 10), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 0, "bad", 10),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
     assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 1, "nonsense", "s", "x", "", 10),
                         CONTROL_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 1, "datastore", "t", UINT64_C(1), "", 10),
+    assert_string_equal(call(bus, NULL, "ListImages", "a{sv}su", 1, "datastore", "t", UINT64_C(1),
+                             "", 10),
                         CONTROL_ERROR_INVALID_ARGUMENT);
     assert_string_equal(call(bus, NULL, "ListImages", "s", "x"), SD_BUS_ERROR_INVALID_ARGS);
     assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "", UINT64_C(5)),
@@ -339,23 +354,32 @@ static void test_bad_arguments(void **state)
     assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(8), "known", UINT64_C(5)),
                         CONTROL_ERROR_NOT_FOUND);
     assert_null(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "known", UINT64_C(5)));
-    assert_null(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', "meant"));
-    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', ""),
+    assert_null(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd',
+                     "meant"));
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o',
+                             'l', 'd', ""),
                         CONTROL_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', "other"),
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o',
+                             'l', 'd', "other"),
                         CONTROL_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 2, '/', 'x', "meant"), CONTROL_ERROR_NOT_FOUND);
-    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 1, 'x', "meant"), CONTROL_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(call(bus, NULL, "ListReadings", "aysu", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd', "", 0),
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 2, '/', 'x', "meant"),
+                        CONTROL_ERROR_NOT_FOUND);
+    assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 1, 'x', "meant"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "ListReadings", "aysu", 8, '/', 'v', 'm', '/', 'g', 'o',
+                             'l', 'd', "", 0),
                         CONTROL_ERROR_BUSY);
-    assert_string_equal(call(bus, NULL, "ListReadings", "aysu", 2, '/', 'x', "", 0), CONTROL_ERROR_NOT_FOUND);
+    assert_string_equal(call(bus, NULL, "ListReadings", "aysu", 2, '/', 'x', "", 0),
+                        CONTROL_ERROR_NOT_FOUND);
     assert_string_equal(call(bus, NULL, "Reload", NULL), CONTROL_ERROR_INVALID_CONFIGURATION);
     sd_bus_flush_close_unref(bus);
 }
 
 static void test_limit_is_bounded(void **state)
 {
-    static const struct { unsigned asked, given; } limits[] = { {5, 5}, {0, CONTROL_LIMIT_MAX}, {4000000000, CONTROL_LIMIT_MAX} };
+    static const struct {
+        unsigned asked, given;
+    } limits[] = { { 5, 5 }, { 0, CONTROL_LIMIT_MAX }, { 4000000000, CONTROL_LIMIT_MAX } };
     sd_bus *bus = bus_on(dial(*state));
 
     for (size_t i = 0; i < ELEMENTSOF(limits); i++) {
@@ -381,8 +405,10 @@ static void test_scan(void **state)
     assert_null(call(bus, &reply, "Scan", "aay", 1, 2, '/', 'a'));
     assert_true(sd_bus_message_read(reply, "t", &ticket) > 0);
     assert_int_equal(ticket, 41);
-    assert_string_equal(call(bus, NULL, "Scan", "aay", 2, 2, '/', 'a', 2, '/', 'b'), CONTROL_ERROR_INVALID_ARGUMENT);
-    assert_string_equal(call(bus, NULL, "Scan", "aay", 1, 2, 'a', 'b'), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "Scan", "aay", 2, 2, '/', 'a', 2, '/', 'b'),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call(bus, NULL, "Scan", "aay", 1, 2, 'a', 'b'),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
     sd_bus_flush_close_unref(bus);
 }
 
@@ -410,8 +436,10 @@ static void test_signals_go_to_subscribers(void **state)
     sd_bus *listening = bus_on(dial(server)), *other = bus_on(dial(server));
     int heard = 0, overheard = 0;
 
-    assert_true(sd_bus_match_signal(listening, NULL, NULL, NULL, CONTROL_INTERFACE, NULL, count_signal, &heard) >= 0);
-    assert_true(sd_bus_match_signal(other, NULL, NULL, NULL, CONTROL_INTERFACE, NULL, count_signal, &overheard) >= 0);
+    assert_true(sd_bus_match_signal(listening, NULL, NULL, NULL, CONTROL_INTERFACE, NULL,
+                                    count_signal, &heard) >= 0);
+    assert_true(sd_bus_match_signal(other, NULL, NULL, NULL, CONTROL_INTERFACE, NULL, count_signal,
+                                    &overheard) >= 0);
     assert_null(call(listening, NULL, "Subscribe", NULL));
     assert_null(call(other, NULL, "GetStatus", NULL));
     atomic_store(&server->signals, 3);
@@ -428,7 +456,8 @@ static void test_signals_go_to_subscribers(void **state)
     sd_bus_flush_close_unref(other);
 }
 
-/* Reads what was under way until the peer's end of it; the number of bytes. Fails when no end comes. */
+/* Reads what was under way until the peer's end of it; the number of bytes. Fails when no end
+ * comes. */
 static size_t drain(int fd)
 {
     struct timeval limit = { .tv_sec = 20 };
@@ -474,8 +503,8 @@ static void test_choked_client_is_dropped(void **state)
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
         uint64_t cookie;
 
-        assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
-                                                   "ListImages") >= 0);
+        assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH,
+                                                   CONTROL_INTERFACE, "ListImages") >= 0);
         assert_true(sd_bus_message_append(message, "a{sv}su", 0, "", 1000) >= 0);
         r = sd_bus_send(bus, message, &cookie);     /* with a cookie: an answer is wanted */
     }
@@ -532,7 +561,8 @@ static void test_connections_are_bounded(void **state)
     sd_bus_flush_close_unref(bus);
 }
 
-/* Runs in a child with another uid; its exit status is the number of what went wrong, 0 for nothing. */
+/* Runs in a child with another uid; its exit status is the number of what went wrong, 0 for
+ * nothing. */
 static int as_nobody(const struct server *server, const char *reading, const char *changing)
 {
     pid_t pid = fork();
@@ -565,7 +595,8 @@ static void test_strangers_may_not_read(void **state)
 {
     if (getuid() != 0)
         skip();
-    assert_int_equal(as_nobody(*state, CONTROL_ERROR_ACCESS_DENIED, CONTROL_ERROR_ACCESS_DENIED), 0);
+    assert_int_equal(as_nobody(*state, CONTROL_ERROR_ACCESS_DENIED, CONTROL_ERROR_ACCESS_DENIED),
+                     0);
 }
 
 static void test_strangers_may_read_when_public(void **state)
@@ -691,8 +722,8 @@ static const char *bus_call(sd_bus *bus, sd_bus_message **ret_reply, const char 
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
     static char name[100];
-    int r = sd_bus_call_method(bus, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH, CONTROL_INTERFACE, method, &error,
-                               ret_reply, NULL);
+    int r = sd_bus_call_method(bus, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH, CONTROL_INTERFACE,
+                               method, &error, ret_reply, NULL);
 
     (void)snprintf(name, sizeof(name), "%s", error.name ? error.name : "");
     sd_bus_error_free(&error);
@@ -709,9 +740,13 @@ static pid_t start_bus(const char *directory)
     (void)snprintf(path, sizeof(path), "%s/bus.conf", directory);
     file = fopen(path, "we");
     assert_non_null(file);
-    (void)fprintf(file, "<busconfig><type>system</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>"
-                  "<policy context='default'><allow send_destination='*' eavesdrop='true'/>"
-                  "<allow eavesdrop='true'/><allow own='*'/><allow user='*'/></policy></busconfig>", directory);
+    (void)fprintf(
+        file,
+        "<busconfig><type>system</type><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth>"
+        "<policy context='default'><allow send_destination='*' eavesdrop='true'/>"
+        "<allow eavesdrop='true'/><allow own='*'/><allow "
+        "user='*'/></policy></busconfig>",
+        directory);
     assert_int_equal(fclose(file), 0);
     pid = fork();
     if (pid == 0) {
@@ -740,7 +775,8 @@ static int bus_as_nobody(gid_t gid, const char *reading)
         sd_bus *bus = NULL;
         const char *error;
 
-        if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(65534) < 0 || sd_bus_open_system(&bus) < 0)
+        if (setgroups(0, NULL) < 0 || setgid(gid) < 0 || setuid(65534) < 0 ||
+            sd_bus_open_system(&bus) < 0)
             _exit(10);
         error = bus_call(bus, NULL, "GetStatus");
         _exit(strcmp(error ?: "", reading) == 0 ? 0 : 11);
@@ -776,7 +812,8 @@ static void test_system_bus(void **state)
 
     assert_true(sd_bus_open_system(&bus) >= 0);
     assert_true(sd_bus_set_method_call_timeout(bus, 10 * USEC_PER_SEC) >= 0);
-    for (int tries = 0; bus_call(bus, &reply, "GetStatus"); tries++) {  /* until the name is there */
+    /* until the name is there */
+    for (int tries = 0; bus_call(bus, &reply, "GetStatus"); tries++) {
         assert_true(tries < 500);
         (void)usleep(10000);
     }
@@ -784,7 +821,8 @@ static void test_system_bus(void **state)
     assert_string_equal(json_object_get_string(json_object_object_get(status, "version")), "1.2");
     assert_string_equal(bus_call(bus, NULL, "NoSuchMethod"), SD_BUS_ERROR_UNKNOWN_METHOD);
     assert_string_equal(bus_call(bus, NULL, "Resume"), SD_BUS_ERROR_INVALID_ARGS);
-    assert_true(sd_bus_match_signal(bus, NULL, CONTROL_BUS_NAME, NULL, CONTROL_INTERFACE, NULL, count_signal, &heard) >= 0);
+    assert_true(sd_bus_match_signal(bus, NULL, CONTROL_BUS_NAME, NULL, CONTROL_INTERFACE, NULL,
+                                    count_signal, &heard) >= 0);
     assert_null(bus_call(bus, NULL, "Subscribe"));
     atomic_store(&server->signals, 2);
     assert_int_equal(write(server->wake[1], "s", 1), 1);
@@ -808,12 +846,23 @@ int main(void)
 {
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     static const struct CMUnitTest tests[] = {
-        T(test_answers), T(test_bad_arguments), T(test_limit_is_bounded), T(test_scan), T(test_answer_comes_later),
-        T(test_signals_go_to_subscribers), T(test_deaf_subscriber_is_dropped), T(test_choked_client_is_dropped),
-        T(test_garbage_is_dropped), T(test_connections_are_bounded), T(test_strangers_may_not_read),
-        T(test_system_bus), cmocka_unit_test(test_group_changes),
-        cmocka_unit_test_setup_teardown(test_strangers_may_read_when_public, setup_public, teardown),
-        cmocka_unit_test(test_stale_socket_is_replaced), cmocka_unit_test(test_other_files_are_left_alone),
+        T(test_answers),
+        T(test_bad_arguments),
+        T(test_limit_is_bounded),
+        T(test_scan),
+        T(test_answer_comes_later),
+        T(test_signals_go_to_subscribers),
+        T(test_deaf_subscriber_is_dropped),
+        T(test_choked_client_is_dropped),
+        T(test_garbage_is_dropped),
+        T(test_connections_are_bounded),
+        T(test_strangers_may_not_read),
+        T(test_system_bus),
+        cmocka_unit_test(test_group_changes),
+        cmocka_unit_test_setup_teardown(test_strangers_may_read_when_public, setup_public,
+                                        teardown),
+        cmocka_unit_test(test_stale_socket_is_replaced),
+        cmocka_unit_test(test_other_files_are_left_alone),
         cmocka_unit_test(test_long_path),
     };
 

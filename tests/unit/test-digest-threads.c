@@ -18,14 +18,14 @@
 #define KIB UINT64_C(1024)
 #define TIB (KIB * KIB * KIB * KIB)
 
-static int no_references(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
-                         struct qca_file_id *ret_id)
+static int no_references(void *userdata, const struct qca_reference *reference,
+                         struct qca_io **ret_io, struct qca_file_id *ret_id)
 {
     return -ENOENT;
 }
 
-static int digest_io(struct qca_io *io, const struct qca_digest_options *options, struct qca_error *error,
-                     struct qca_content_digest *ret_digest)
+static int digest_io(struct qca_io *io, const struct qca_digest_options *options,
+                     struct qca_error *error, struct qca_content_digest *ret_digest)
 {
     struct qca_chain *chain;
     struct qca_image *image;
@@ -46,7 +46,8 @@ static int digest_io(struct qca_io *io, const struct qca_digest_options *options
 /* ---- any number of threads ---------------------------------------------------------------- */
 
 /* All that was told, as one digest. */
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                      bool unallocated)
 {
     const uint64_t what[] = { first, n, digests != NULL, unallocated };
 
@@ -63,7 +64,9 @@ static void assert_same(const struct kit *kit, bool scalar)
 
     for (size_t i = 0; i < ELEMENTSOF(numbers); i++) {
         EVP_MD_CTX *blocks = EVP_MD_CTX_new();
-        struct qca_digest_options options = { .blocks = on_blocks, .userdata = blocks, .libcrypto_only = scalar };
+        struct qca_digest_options options = { .blocks = on_blocks,
+                                              .userdata = blocks,
+                                              .libcrypto_only = scalar };
         struct qca_io *io;
 
         memset(&digests[i], 0, sizeof(digests[i]));
@@ -84,7 +87,8 @@ static void assert_same(const struct kit *kit, bool scalar)
         assert_int_equal(digests[i].zero_blocks, digests[0].zero_blocks);
         assert_int_equal(digests[i].bad_bytes, digests[0].bad_bytes);
         assert_int_equal(digests[i].n_bad, digests[0].n_bad);
-        assert_memory_equal(digests[i].bad, digests[0].bad, digests[0].n_bad * sizeof(*digests[0].bad));
+        assert_memory_equal(digests[i].bad, digests[0].bad,
+                            digests[0].n_bad * sizeof(*digests[0].bad));
         assert_memory_equal(told[i], told[0], 32);
     }
 }
@@ -99,7 +103,8 @@ static uint64_t random_next(uint64_t *seed)
     return z ^ z >> 31;
 }
 
-/* Data, clusters that hold zeros, holes, zero clusters, compressed garbage and damage, in all sizes. */
+/* Data, clusters that hold zeros, holes, zero clusters, compressed garbage and damage, in all
+ * sizes. */
 static void digests_are_the_same_with_any_number(void **state)
 {
     uint64_t seed = 1;
@@ -115,17 +120,21 @@ static void digests_are_the_same_with_any_number(void **state)
 
         for (uint64_t i = 0; i < n_data; i++)
             if (random_next(&seed) % 4)
-                memset(kit->data + data + i * kit->cluster, (int)(random_next(&seed) % 5), kit->cluster);
+                memset(kit->data + data + i * kit->cluster, (int)(random_next(&seed) % 5),
+                       kit->cluster);
         for (uint64_t i = 0; i < n_data; i++) {
-            uint64_t to = random_next(&seed) % min_u64(entries, 4096), entry = kit_get(kit, kit_l2(kit, i), 8);
+            uint64_t to = random_next(&seed) % min_u64(entries, 4096),
+                     entry = kit_get(kit, kit_l2(kit, i), 8);
 
             kit_put(kit, kit_l2(kit, i), 8, kit_get(kit, kit_l2(kit, to), 8));
             kit_put(kit, kit_l2(kit, to), 8, entry);
         }
         for (unsigned i = 0; i < 4 && round % 3 == 0; i++) {
-            static const uint64_t odd[] = { 1, UINT64_C(1) << 62 | 0x5000, 0x200, UINT64_C(1) << 50 };
+            static const uint64_t odd[] = { 1, UINT64_C(1) << 62 | 0x5000, 0x200,
+                                            UINT64_C(1) << 50 };
 
-            kit_put(kit, kit_l2(kit, random_next(&seed) % min_u64(entries, 256)), 8, odd[random_next(&seed) % 4]);
+            kit_put(kit, kit_l2(kit, random_next(&seed) % min_u64(entries, 256)), 8,
+                    odd[random_next(&seed) % 4]);
         }
         assert_same(kit, round % 2);
         kit_free(kit);
@@ -229,8 +238,11 @@ static void zeros_at_the_begin_are_no_matter(void **state)
             memcpy(outer + 32 * i, outer, 32);
         assert_int_equal(ftruncate(fd, (off_t)size), 0);
         if (then_data) {
-            assert_int_equal(pwrite(fd, data, sizeof(data), (off_t)(blocks * QCA_BLOCK_SIZE)), sizeof(data));
-            assert_int_equal(EVP_Digest(data, sizeof(data), outer + 32 * blocks, NULL, EVP_sha256(), NULL), 1);
+            assert_int_equal(pwrite(fd, data, sizeof(data), (off_t)(blocks * QCA_BLOCK_SIZE)),
+                             sizeof(data));
+            assert_int_equal(EVP_Digest(data, sizeof(data), outer + 32 * blocks, NULL, EVP_sha256(),
+                                        NULL),
+                             1);
         }
         memcpy(outer + 32 * n, &size, 8);
         assert_int_equal(EVP_Digest(outer, 32 * n + 8, expected, NULL, EVP_sha256(), NULL), 1);
@@ -244,7 +256,8 @@ static void zeros_at_the_begin_are_no_matter(void **state)
 /* ---- without end -------------------------------------------------------------------------- */
 
 /* Empty, or data first, then nothing up to size. */
-static int digest_large(uint64_t size, bool data, struct qca_error *error, struct qca_content_digest *ret_digest)
+static int digest_large(uint64_t size, bool data, struct qca_error *error,
+                        struct qca_content_digest *ret_digest)
 {
     struct kit *kit = kit_new(21, 4, 1);
     struct qca_io *io;

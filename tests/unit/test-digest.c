@@ -25,14 +25,15 @@ static void to_hex(const uint8_t *bytes, size_t n, char *ret)
         sprintf(ret + 2 * i, "%02x", bytes[i]);
 }
 
-static int no_references(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
-                         struct qca_file_id *ret_id)
+static int no_references(void *userdata, const struct qca_reference *reference,
+                         struct qca_io **ret_io, struct qca_file_id *ret_id)
 {
     return -ENOENT;
 }
 
 /* The content digest of an image whose bytes are in io, and has no parent. */
-static struct qca_content_digest digest_io(struct qca_io *io, const struct qca_digest_options *options)
+static struct qca_content_digest digest_io(struct qca_io *io,
+                                           const struct qca_digest_options *options)
 {
     struct qca_content_digest digest;
     struct qca_chain *chain;
@@ -44,9 +45,9 @@ static struct qca_content_digest digest_io(struct qca_io *io, const struct qca_d
     assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
     assert_int_equal(qca_content_digest(map, options, NULL, &digest), 0);
     assert_int_equal(digest.size, qca_map_size(map));
-    assert_int_equal(
-        digest.data_bytes + digest.compressed_bytes + digest.zero_bytes + digest.unallocated_bytes + digest.bad_bytes,
-        digest.size);
+    assert_int_equal(digest.data_bytes + digest.compressed_bytes + digest.zero_bytes +
+                         digest.unallocated_bytes + digest.bad_bytes,
+                     digest.size);
     qca_map_free(map);
     qca_chain_free(chain);
     qca_image_free(image);
@@ -91,7 +92,8 @@ static void write_pieces(int fd, const struct piece *pieces, size_t n, uint64_t 
     *ret_size = size;
 }
 
-/* "disk" vectors: what a guest sees of a raw file; where they are whole sectors, "stream" ones too. */
+/* "disk" vectors: what a guest sees of a raw file; where they are whole sectors, "stream" ones
+ * too. */
 static void test_vectors(void **state)
 {
     static const struct {
@@ -100,14 +102,21 @@ static void test_vectors(void **state)
         size_t n;
     } vectors[] = {
         { "af5570f5a1810b7af78caf4bc70a660f0df51e42baf91d4de5b2328de0e83dfc", { { false, 0 } }, 0 },
-        { "3864cadb359d7e15f80045d4a96a5529a2e62d55d7d0c42f2b4cf2eaa9dc3b3d", { { true, 65535 } }, 1 },
-        { "f02d4ea8c848323fcabebdc8dd387dabd2c25a83088d20bd547dc375824cbf88", { { true, 65536 } }, 1 },
-        { "b78daa42ffb73541973d0dee286550424343725e7cc09a97e11433055eebc3c5", { { true, 65537 } }, 1 },
-        { "3dd455346755274ce76f1c555df5e05c1cdd8da4b1c70ab7c2a6b09f51bb5ce0", { { false, MIB } }, 1 },
-        { "ffb1f0768e94f4ef5feaa8425d8f2cd37978b35e483b8ea6b51aefabe2312639", { { true, MIB + 3 } }, 1 },
+        { "3864cadb359d7e15f80045d4a96a5529a2e62d55d7d0c42f2b4cf2eaa9dc3b3d", { { true, 65535 } },
+          1 },
+        { "f02d4ea8c848323fcabebdc8dd387dabd2c25a83088d20bd547dc375824cbf88", { { true, 65536 } },
+          1 },
+        { "b78daa42ffb73541973d0dee286550424343725e7cc09a97e11433055eebc3c5", { { true, 65537 } },
+          1 },
+        { "3dd455346755274ce76f1c555df5e05c1cdd8da4b1c70ab7c2a6b09f51bb5ce0", { { false, MIB } },
+          1 },
+        { "ffb1f0768e94f4ef5feaa8425d8f2cd37978b35e483b8ea6b51aefabe2312639", { { true, MIB + 3 } },
+          1 },
         { "c40a44a181bbc66fc009f219c2f42498368cd379b8457b1ddeb89b69599e0911",
-          { { true, 65536 }, { false, 3 * 65536 }, { true, 100 }, { false, 65436 }, { false, 17 } }, 5 },
-        { "c6d6562c3074a2caa0ceea3e1f460f3af678c792ed05e64157eb51e68ae5260d", { { false, GIB } }, 1 },
+          { { true, 65536 }, { false, 3 * 65536 }, { true, 100 }, { false, 65436 }, { false, 17 } },
+          5 },
+        { "c6d6562c3074a2caa0ceea3e1f460f3af678c792ed05e64157eb51e68ae5260d", { { false, GIB } },
+          1 },
         { "574026f75c2a126a5941c170e6ff29fea3bce09637ec74c92ef2a49ac46ee659",
           { { false, GIB - 512 }, { true, 512 } }, 2 },
     };
@@ -179,7 +188,8 @@ struct kept {
     bool known[PIECES_BLOCKS];
 };
 
-static void keep_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void keep_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                        bool unallocated)
 {
     static const uint8_t zeros[QCA_BLOCK_SIZE];
     struct kept *kept = userdata;
@@ -191,14 +201,17 @@ static void keep_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_
         if (digests)
             memcpy(kept->digests[first + i], digests[i], 32);
         else
-            assert_int_equal(EVP_Digest(zeros, sizeof(zeros), kept->digests[first + i], NULL, EVP_sha256(), NULL), 1);
+            assert_int_equal(EVP_Digest(zeros, sizeof(zeros), kept->digests[first + i], NULL,
+                                        EVP_sha256(), NULL),
+                             1);
     }
     kept->next = first + n;
     if (unallocated)
         kept->unallocated += n;
 }
 
-/* A reading that was interrupted and went on elsewhere tells the same blocks, and the digest follows from them. */
+/* A reading that was interrupted and went on elsewhere tells the same blocks, and the digest
+ * follows from them. */
 static void test_resumed(void **state)
 {
     const uint64_t size = 20 * UINT64_C(65536) + 512, n = 21;
@@ -235,14 +248,15 @@ static void test_resumed(void **state)
     qca_io_free(io);
 }
 
-static int forbidden_reference(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
-                               struct qca_file_id *ret_id)
+static int forbidden_reference(void *userdata, const struct qca_reference *reference,
+                               struct qca_io **ret_io, struct qca_file_id *ret_id)
 {
     fail_msg("a layer alone opens no parent");
     return -ENOENT;
 }
 
-/* One layer: what its parent would hold is unallocated, told apart from zeros, and reads as zeros. */
+/* One layer: what its parent would hold is unallocated, told apart from zeros, and reads as
+ * zeros. */
 static void test_layer(void **state)
 {
     const struct qca_chain_options chain_options = { .layer_only = true };
@@ -262,7 +276,8 @@ static void test_layer(void **state)
     assert_int_equal(qca_io_new_memory(kit->data, kit->size, &io), 0);
     assert_int_equal(qca_image_open(io, NULL, NULL, &image), 0);
     assert_non_null(qca_image_info(image)->parent);
-    assert_int_equal(qca_chain_open(image, &chain_options, forbidden_reference, NULL, NULL, &chain), 0);
+    assert_int_equal(qca_chain_open(image, &chain_options, forbidden_reference, NULL, NULL, &chain),
+                     0);
     assert_int_equal(qca_chain_depth(chain), 1);
     assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
     assert_int_equal(qca_content_digest(map, &options, NULL, &layer), 0);
@@ -291,7 +306,8 @@ struct told {
     uint64_t next, data, zero;
 };
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                      bool unallocated)
 {
     struct told *told = userdata;
 
@@ -398,8 +414,11 @@ static void test_endless(void **state)
             assert_non_null(strstr(error.text, "again and again"));
             assert_true(qca_io_bytes_read(io) < 32 * kit->cluster);
             /* Gone on with behind it, it is no less. */
-            assert_int_equal(qca_content_digest(map, &(struct qca_digest_options) { .first_block = n - 1 }, &error,
-                                                &digest), -EFBIG);
+            assert_int_equal(qca_content_digest(map,
+                                                &(struct qca_digest_options){ .first_block = n -
+                                                                                             1 },
+                                                &error, &digest),
+                             -EFBIG);
         }
         qca_map_free(map);
         qca_chain_free(chain);
@@ -426,7 +445,8 @@ static void test_encrypted(void **state)
     assert_int_equal(error.kind, QCA_ERROR_UNSUPPORTED);
     assert_non_null(strstr(error.text, "AES"));
     /* But what is stored can be had, and says whether it is the same. */
-    assert_int_equal(qca_map_new(chain, &(struct qca_map_options) { .stored = true }, &error, &map), 0);
+    assert_int_equal(qca_map_new(chain, &(struct qca_map_options){ .stored = true }, &error, &map),
+                     0);
     assert_int_equal(qca_content_digest(map, NULL, &error, &digest), 0);
     assert_true(digest.complete);
     kit_put(kit, 32, 4, QCA_CRYPT_NONE);
@@ -448,7 +468,9 @@ static void test_file_digests(void **state)
     char hex[129];
 
     assert_int_equal(qca_io_new_memory("abc", 3, &io), 0);
-    assert_int_equal(qca_file_digest(io, QCA_DIGEST_MD5 | QCA_DIGEST_SHA1 | QCA_DIGEST_SHA512, NULL, NULL, &digest), 0);
+    assert_int_equal(qca_file_digest(io, QCA_DIGEST_MD5 | QCA_DIGEST_SHA1 | QCA_DIGEST_SHA512, NULL,
+                                     NULL, &digest),
+                     0);
     assert_int_equal(digest.algorithms, 15);
     assert_int_equal(digest.size, 3);
     to_hex(digest.sha256, 32, hex);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which datastores are wanted: names of pools, pools that are a datastore already, pools that stay while libvirt is gone. */
+/* Which datastores are wanted: names of pools, pools that are a datastore already, pools that stay
+ * while libvirt is gone. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,7 +27,9 @@ static void add_pool(struct places *places, const char *name, const char *path, 
 static void add_config(struct places *places, const char *name, const char *path, bool recursive)
 {
     char *name_copy = strdup(name), *path_copy = strdup(path);
-    const struct config_datastore datastore = { .name = name_copy, .path = path_copy, .recursive = recursive };
+    const struct config_datastore datastore = { .name = name_copy,
+                                                .path = path_copy,
+                                                .recursive = recursive };
 
     assert_int_equal(places_add_config(places, &datastore), 0);
     free(name_copy);
@@ -43,7 +46,8 @@ static char *merged(const struct places *configured, const struct places *pools,
     for (size_t i = 0; i < places.n_items; i++) {
         char *more;
 
-        assert_true(asprintf(&more, "%s%s%s=%s", text, i > 0 ? " " : "", places.items[i].name, places.items[i].path) > 0);
+        assert_true(asprintf(&more, "%s%s%s=%s", text, i > 0 ? " " : "", places.items[i].name,
+                             places.items[i].path) > 0);
         free(text);
         text = more;
     }
@@ -62,7 +66,9 @@ static void names(void **state)
     add_pool(&pools, "", "/p3", true);
     add_pool(&pools, "a_b__[31m", "/p4", true);
     text = merged(&configured, &pools, NULL);
-    assert_string_equal(text, "images=/srv/images _=/p3 _x=/p2 a_b___31m=/p1 a_b___31m-2=/p4 images-2=/other/images");
+    assert_string_equal(
+        text,
+        "images=/srv/images _=/p3 _x=/p2 a_b___31m=/p1 a_b___31m-2=/p4 images-2=/other/images");
 }
 
 static void the_same_directory(void **state)
@@ -112,10 +118,17 @@ static void inactive(void **state)
 
 static void devices(void **state)
 {
-    char *list[] = { (char[]){ "/dev/vg/a" }, (char[]){ "/etc/shadow" }, (char[]){ "/dev/vg/../sda" },
-                     (char[]){ "/dev/vg/b" }, NULL };
-    const struct discover_pool first = { .name = "vg", .path = "/dev/mapper", .of_devices = true, .devices = list, .active = true },
-                               second = { .name = "mp", .path = "/dev/mapper", .of_devices = true, .active = true };
+    char *list[] = { (char[]){ "/dev/vg/a" }, (char[]){ "/etc/shadow" },
+                     (char[]){ "/dev/vg/../sda" }, (char[]){ "/dev/vg/b" }, NULL };
+    const struct discover_pool first = { .name = "vg",
+                                         .path = "/dev/mapper",
+                                         .of_devices = true,
+                                         .devices = list,
+                                         .active = true },
+                               second = { .name = "mp",
+                                          .path = "/dev/mapper",
+                                          .of_devices = true,
+                                          .active = true };
     _cleanup_(places_done) struct places configured = { 0 }, pools = { 0 }, places = { 0 };
 
     assert_int_equal(places_add_pool(&pools, &first), 0);

@@ -73,9 +73,12 @@ static void changed(void *userdata, struct image *image)
     struct world *world = userdata;
     struct judgement judgement;
 
-    assert_int_equal(judge_image(&world->config->policy, world->graph, image, NULL, world->now, &judgement), 0);
-    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, image->path, "vm", &judgement, 0, world->now,
-                                    told, world), 0);
+    assert_int_equal(judge_image(&world->config->policy, world->graph, image, NULL, world->now,
+                                 &judgement),
+                     0);
+    assert_int_equal(findings_apply(world->findings, SUBJECT_IMAGE, image->path, "vm", &judgement,
+                                    0, world->now, told, world),
+                     0);
     judgement_done(&judgement);
 }
 
@@ -87,7 +90,9 @@ static void look(struct world *world)
 /* The cron job: what was the leaf freezes, and a new one is found and audited. */
 static void take_snapshot(struct world *world)
 {
-    struct image *leaf = world->n_snapshots > 0 ? world->snapshots[world->n_snapshots - 1] : world->base, *image;
+    struct image *leaf = world->n_snapshots > 0 ? world->snapshots[world->n_snapshots - 1]
+                                                : world->base,
+                 *image;
     char path[64];
 
     world->now += EVERY;
@@ -107,7 +112,8 @@ static void take_snapshots(struct world *world, unsigned until)
         take_snapshot(world);
 }
 
-/* A block commit of all layers into the disk's own layer; then the files are deleted, the leaf first. */
+/* A block commit of all layers into the disk's own layer; then the files are deleted, the leaf
+ * first. */
 static void consolidate(struct world *world)
 {
     world->now += HOUR;
@@ -115,7 +121,8 @@ static void consolidate(struct world *world)
         struct image *image = world->snapshots[--world->n_snapshots];
 
         graph_remove(world->graph, image);
-        assert_int_equal(findings_subject_gone(world->findings, SUBJECT_IMAGE, image->path, "gone", world->now, told, world),
+        assert_int_equal(findings_subject_gone(world->findings, SUBJECT_IMAGE, image->path, "gone",
+                                               world->now, told, world),
                          0);
         image_free(image);
     }
@@ -145,7 +152,8 @@ static void one_finding_with_one_life(void **state)
     uint64_t first_seen;
 
     take_snapshots(world, 5);
-    assert_string_equal(world->message, "chain-deep: " BASE " has 5 unconsolidated layers above it, up to "
+    assert_string_equal(world->message,
+                        "chain-deep: " BASE " has 5 unconsolidated layers above it, up to "
                         "orders.snap-5.qcow2 (warning from 5)");
     first_seen = chain_deep(world)->first_seen;
     take_snapshots(world, 45);
@@ -154,10 +162,13 @@ static void one_finding_with_one_life(void **state)
         assert_int_equal(world->events[types[i]][EVENT_OPENED], 1);
     assert_int_equal(world->events[FINDING_CHAIN_DEEP][EVENT_WORSENED], 1);
     assert_int_equal(events(world, EVENT_WORSENED), 1);
-    assert_int_equal(events(world, EVENT_RESOLVED) + events(world, EVENT_REOPENED) + events(world, EVENT_EASED), 0);
+    assert_int_equal(events(world, EVENT_RESOLVED) + events(world, EVENT_REOPENED) +
+                         events(world, EVENT_EASED),
+                     0);
     assert_int_equal(chain_deep(world)->first_seen, first_seen);
     assert_int_equal(chain_deep(world)->weight, 45);
-    assert_non_null(strstr(json_object_to_json_string(chain_deep(world)->evidence), "orders.snap-45.qcow2 (error"));
+    assert_non_null(strstr(json_object_to_json_string(chain_deep(world)->evidence),
+                           "orders.snap-45.qcow2 (error"));
 
     consolidate(world);
     assert_int_equal(events(world, EVENT_RESOLVED), ELEMENTSOF(types));
@@ -171,8 +182,9 @@ static void an_acknowledgement_ends_when_the_chain_is_half_as_deep_again(void **
     struct world *world = *state;
 
     take_snapshots(world, 30);
-    assert_int_equal(findings_acknowledge(world->findings, chain_deep(world)->id, "root", "kept until Monday", 0,
-                                          world->now, told, world), 0);
+    assert_int_equal(findings_acknowledge(world->findings, chain_deep(world)->id, "root",
+                                          "kept until Monday", 0, world->now, told, world),
+                     0);
     take_snapshots(world, 45);
     assert_int_equal(chain_deep(world)->state, FINDING_ACKNOWLEDGED);
     assert_int_equal(world->events[FINDING_CHAIN_DEEP][EVENT_UNACKNOWLEDGED], 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of domains and of images in libvirt's light, their roles and remedies: made-up statuses and images. */
+/* The judge of domains and of images in libvirt's light, their roles and remedies: made-up statuses
+ * and images. */
 #include "unit/store-fixture.h"
 
 #include <stdio.h>
@@ -68,7 +69,9 @@ static void refresh(struct world *world)
 {
     struct usage_index *before = world->index;
 
-    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look, world, &world->index), 0);
+    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look, world,
+                                     &world->index),
+                     0);
     graph_set_usage(world->store.graph, world->index);
     usage_index_free(before);
     assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
@@ -82,18 +85,23 @@ static const struct condition *condition(const struct world *world, enum finding
     return NULL;
 }
 
-static const struct condition *of_domain(struct world *world, const struct virt_domain *domain, enum finding_type type)
+static const struct condition *of_domain(struct world *world, const struct virt_domain *domain,
+                                         enum finding_type type)
 {
     judgement_done(&world->judgement);
-    assert_int_equal(judge_domain(&world->config->policy, world->store.graph, domain, NOW, &world->judgement), 0);
+    assert_int_equal(judge_domain(&world->config->policy, world->store.graph, domain, NOW,
+                                  &world->judgement),
+                     0);
     return condition(world, type);
 }
 
-static const struct condition *of_image(struct world *world, const struct image *image, enum finding_type type)
+static const struct condition *of_image(struct world *world, const struct image *image,
+                                        enum finding_type type)
 {
     judgement_done(&world->judgement);
-    assert_int_equal(judge_image(&world->config->policy, world->store.graph, image, image->audit_before, NOW,
-                                 &world->judgement), 0);
+    assert_int_equal(judge_image(&world->config->policy, world->store.graph, image,
+                                 image->audit_before, NOW, &world->judgement),
+                     0);
     return condition(world, type);
 }
 
@@ -103,21 +111,23 @@ static const char *summary(const struct condition *condition)
     return json_object_get_string(json_object_object_get(condition->evidence, "summary"));
 }
 
-static const char *remedy_of(struct world *world, enum finding_type type, enum subject_kind kind, char *subject,
-                             const struct condition *condition)
+static const char *remedy_of(struct world *world, enum finding_type type, enum subject_kind kind,
+                             char *subject, const struct condition *condition)
 {
     static char text[16384];
-    struct finding finding = { .type = type, .subject_kind = kind, .subject = subject, .evidence = condition->evidence };
+    struct finding finding = {
+        .type = type, .subject_kind = kind, .subject = subject, .evidence = condition->evidence
+    };
     json_object *remedy = NULL;
 
     assert_int_equal(remedy_make(world->store.graph, &finding, &remedy), 0);
-    snprintf(text, sizeof(text), "%s", remedy ? json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE)
-                                              : "");
+    snprintf(text, sizeof(text), "%s",
+             remedy ? json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE) : "");
     json_object_put(remedy);
     return text;
 }
 
-/* ---- domains -------------------------------------------------------------------------------------------------- */
+/* ---- domains --------------------------------------------------------------------------------- */
 
 static void io_errors(void **state)
 {
@@ -134,7 +144,8 @@ static void io_errors(void **state)
     disk.error = TEXT("no-space");
     found = of_domain(world, domain, FINDING_DOMAIN_IO_ERROR);
     assert_string_equal(summary(found), "is paused because of an I/O error: vda: no-space");
-    assert_non_null(strstr(remedy_of(world, FINDING_DOMAIN_IO_ERROR, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+    assert_non_null(strstr(remedy_of(world, FINDING_DOMAIN_IO_ERROR, SUBJECT_DOMAIN,
+                                     TEXT("web on " URI), found),
                            "virsh -c qemu:///system resume web"));
     /* Nothing is said of a domain whose connection is gone. */
     world->virt.status->connections[0].connected = false;
@@ -159,7 +170,8 @@ static void jobs_that_wait(void **state)
     assert_non_null(found);
     assert_int_equal(found->hold, 0);
     /* A name that would be an option is not used. */
-    assert_non_null(strstr(remedy_of(world, FINDING_BLOCK_JOB_STALLED, SUBJECT_DOMAIN, TEXT("-x on " URI), found),
+    assert_non_null(strstr(remedy_of(world, FINDING_BLOCK_JOB_STALLED, SUBJECT_DOMAIN,
+                                     TEXT("-x on " URI), found),
                            "blockjob b vda --pivot"));
     disk.job.ready_since = NOW - HOUR / 2;
     found = of_domain(world, domain, FINDING_BLOCK_JOB_STALLED);
@@ -175,9 +187,17 @@ static void three_ideas_of_a_chain(void **state)
         { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1"), .format = TEXT("qcow2") },
         { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("qcow2") },
     };
-    struct virt_layer old = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("qcow2") };
-    struct virt_disk disk = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = live, .n_layers = 2, .complete = true };
-    struct virt_disk defined = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = &old, .n_layers = 1 };
+    struct virt_layer old = { .source = VIRT_SOURCE_FILE,
+                              .path = TEXT("/vm/a"),
+                              .format = TEXT("qcow2") };
+    struct virt_disk disk = { .target = TEXT("vda"),
+                              .device = TEXT("disk"),
+                              .layers = live,
+                              .n_layers = 2,
+                              .complete = true };
+    struct virt_disk defined = {
+        .target = TEXT("vda"), .device = TEXT("disk"), .layers = &old, .n_layers = 1
+    };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
     const struct condition *found;
     struct image *overlay;
@@ -190,16 +210,22 @@ static void three_ideas_of_a_chain(void **state)
     domain->defined_disks = &defined;
     domain->n_defined_disks = 1;
     found = of_domain(world, domain, FINDING_DEFINITION_DIFFERS);
-    assert_string_equal(summary(found), "runs on another image as disk vda than the one that its definition names");
+    assert_string_equal(summary(found),
+                        "runs on another image as disk vda than the one that its definition names");
     assert_true(found->hold > 0);
-    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN,
+                                     TEXT("web on " URI), found),
                            "s|='/vm/a'|='/vm/a.s1'|"));
-    /* A raw image never stands where the definition says qcow2: its guest would write the header. */
+    /* A raw image never stands where the definition says qcow2: its guest would write the
+     * header. */
     live[0].format = TEXT("raw");
-    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN,
+                                     TEXT("web on " URI), found),
                            "type='\\\\)qcow2'/\\\\1raw'/"));
     live[0].format = NULL;
-    assert_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found), "command\""));
+    assert_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN,
+                                 TEXT("web on " URI), found),
+                       "command\""));
     live[0].format = TEXT("qcow2");
     domain->n_defined_disks = 0;
     /* On disk the overlay has another parent than libvirt believes. */
@@ -210,7 +236,8 @@ static void three_ideas_of_a_chain(void **state)
     found = of_domain(world, domain, FINDING_DEFINITION_DIFFERS);
     assert_non_null(found);
     /* Running, it is the only one that has the right layers, perhaps. */
-    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN,
+                                     TEXT("web on " URI), found),
                            "blockcopy web vda /vm/a.s1.rescued"));
     /* With a job under way it may. */
     disk.job.type = TEXT("commit");
@@ -221,15 +248,20 @@ static void three_ideas_of_a_chain(void **state)
     domain->state = VIRT_SHUT_OFF;
     refresh(world);
     found = of_domain(world, domain, FINDING_DEFINITION_DIFFERS);
-    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+    assert_non_null(strstr(remedy_of(world, FINDING_DEFINITION_DIFFERS, SUBJECT_DOMAIN,
+                                     TEXT("web on " URI), found),
                            "s|='/vm/a\\\\.s1'|='/vm/a.s1'|"));
 }
 
 static void images_that_are_gone(void **state)
 {
     struct world *world = *state;
-    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("qcow2") };
-    struct virt_disk disk = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = &layer, .n_layers = 1 };
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE,
+                                .path = TEXT("/vm/a"),
+                                .format = TEXT("qcow2") };
+    struct virt_disk disk = {
+        .target = TEXT("vda"), .device = TEXT("disk"), .layers = &layer, .n_layers = 1
+    };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
     const struct condition *found;
     struct image *image;
@@ -238,8 +270,10 @@ static void images_that_are_gone(void **state)
     refresh(world);
     found = of_domain(world, domain, FINDING_DELETED_IN_USE);
     assert_string_equal(summary(found), "runs on a deleted image: a, disk vda; do not stop it");
-    assert_non_null(strstr(remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, TEXT("web on " URI), found),
-                           "blockcopy web vda /vm/a.rescued --format qcow2 --transient-job --wait --pivot"));
+    assert_non_null(
+        strstr(remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+               "blockcopy web vda /vm/a.rescued --format qcow2 --transient-job --wait "
+               "--pivot"));
     /* Another file: only when nobody has it open, and a look after the start says so. */
     world->missing = NULL;
     image = add(world, "/vm/a", NULL);
@@ -262,7 +296,9 @@ static void memory(void **state)
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
     char *paths[] = { TEXT("/vm/router*"), NULL };
-    struct policy_class class = { .name = TEXT("router"), .paths = paths, .memory = UINT64_C(4) << 30,
+    struct policy_class class = { .name = TEXT("router"),
+                                  .paths = paths,
+                                  .memory = UINT64_C(4) << 30,
                                   .thresholds = world->config->policy.thresholds };
     const struct condition *found;
 
@@ -301,14 +337,17 @@ static void very_many_snapshots(void **state)
     refresh(world);
     found = of_domain(world, domain, FINDING_SNAPSHOT_DELETE_STUCK);
     assert_string_equal(summary(found), "has 1000 snapshots that only the image has: s0, ...");
-    words = remedy_of(world, FINDING_SNAPSHOT_DELETE_STUCK, SUBJECT_DOMAIN, TEXT("web on " URI), found);
+    words = remedy_of(world, FINDING_SNAPSHOT_DELETE_STUCK, SUBJECT_DOMAIN, TEXT("web on " URI),
+                      found);
     for (const char *at = words; (at = strstr(at, "qemu-img snapshot -d s")); at++)
         n++;
     assert_int_equal(n, 19);
     assert_non_null(strstr(words, "And 980 more"));
     assert_non_null(strstr(words, "1 more cannot be named on a command line"));
     found = of_image(world, world->store.images[0], FINDING_INTERNAL_SNAPSHOTS);
-    assert_non_null(strstr(remedy_of(world, FINDING_INTERNAL_SNAPSHOTS, SUBJECT_IMAGE, TEXT("/vm/a"), found), "And 980 more"));
+    assert_non_null(
+        strstr(remedy_of(world, FINDING_INTERNAL_SNAPSHOTS, SUBJECT_IMAGE, TEXT("/vm/a"), found),
+               "And 980 more"));
 }
 
 static void checkpoints_and_bitmaps(void **state)
@@ -328,8 +367,10 @@ static void checkpoints_and_bitmaps(void **state)
     domain->checkpoints = &checkpoint;
     domain->n_checkpoints = 1;
     found = of_domain(world, domain, FINDING_CHECKPOINT_MISMATCH);
-    assert_string_equal(summary(found), "has 1 checkpoint without a bitmap, and 0 bitmaps without a checkpoint");
-    assert_non_null(strstr(remedy_of(world, FINDING_CHECKPOINT_MISMATCH, SUBJECT_DOMAIN, TEXT("web on " URI), found),
+    assert_string_equal(summary(found),
+                        "has 1 checkpoint without a bitmap, and 0 bitmaps without a checkpoint");
+    assert_non_null(strstr(remedy_of(world, FINDING_CHECKPOINT_MISMATCH, SUBJECT_DOMAIN,
+                                     TEXT("web on " URI), found),
                            "checkpoint-delete web cp1 --metadata"));
     info->bitmaps = calloc(1, sizeof(*info->bitmaps));
     assert_non_null(info->bitmaps);
@@ -345,23 +386,30 @@ static void checkpoints_and_bitmaps(void **state)
     assert_false(world->judgement.judged[FINDING_CHECKPOINT_MISMATCH]);
 }
 
-/* ---- images ----------------------------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 static void unmanaged_layers(void **state)
 {
     struct world *world = *state;
     struct virt_layer layers[] = {
-        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s2") }, { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1") },
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s2") },
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1") },
         { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2") },
     };
-    struct virt_disk disk = { .target = TEXT("vda"), .layers = layers, .n_layers = 3, .complete = true };
+    struct virt_disk disk = {
+        .target = TEXT("vda"), .layers = layers, .n_layers = 3, .complete = true
+    };
     struct virt_snapshot_disk sd[] = {
-        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s1"), .before = TEXT("/vm/a.qcow2") },
-        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s2"), .before = TEXT("/vm/a.s1") },
+        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s1"),
+          .before = TEXT("/vm/a.qcow2") },
+        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s2"),
+          .before = TEXT("/vm/a.s1") },
     };
     struct virt_snapshot snapshots[] = {
-        { .name = TEXT("s1"), .created = T0_USEC + 60 * USEC_PER_SEC, .disks = &sd[0], .n_disks = 1 },
-        { .name = TEXT("s 2"), .created = T0_USEC + 120 * USEC_PER_SEC, .disks = &sd[1], .n_disks = 1 },
+        { .name = TEXT("s1"), .created = T0_USEC + 60 * USEC_PER_SEC, .disks = &sd[0],
+          .n_disks = 1 },
+        { .name = TEXT("s 2"), .created = T0_USEC + 120 * USEC_PER_SEC, .disks = &sd[1],
+          .n_disks = 1 },
     };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
     struct image *own = add(world, "/vm/a.qcow2", NULL), *first, *leaf;
@@ -382,10 +430,14 @@ static void unmanaged_layers(void **state)
     domain->n_snapshots = 1;
     refresh(world);
     found = of_image(world, own, FINDING_SNAPSHOT_UNMANAGED);
-    assert_string_equal(summary(found), "has 1 layer above it in disk vda of domain web that no libvirt snapshot explains");
+    assert_string_equal(
+        summary(found),
+        "has 1 layer above it in disk vda of domain web that no libvirt snapshot explains");
     assert_int_equal(found->hold, HOUR);
     words = remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE, TEXT("/vm/a.qcow2"), found);
-    assert_non_null(strstr(words, "virsh -c qemu:///system blockcommit web vda --base /vm/a.qcow2 --active --pivot"));
+    assert_non_null(
+        strstr(words,
+               "virsh -c qemu:///system blockcommit web vda --base /vm/a.qcow2 --active --pivot"));
     assert_non_null(strstr(words, "snapshot-delete web s1 --metadata"));
     /* While a job or a backup is at work, nothing is said. */
     disk.job.type = TEXT("active-commit");
@@ -406,9 +458,12 @@ static void unmanaged_layers(void **state)
 static void a_transient_disk(void **state)
 {
     struct world *world = *state;
-    struct virt_layer layers[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2.TRANSIENT-web") },
+    struct virt_layer layers[] = { { .source = VIRT_SOURCE_FILE,
+                                     .path = TEXT("/vm/a.qcow2.TRANSIENT-web") },
                                    { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2") } };
-    struct virt_disk disk = { .target = TEXT("vda"), .layers = layers, .n_layers = 2, .transient = true };
+    struct virt_disk disk = {
+        .target = TEXT("vda"), .layers = layers, .n_layers = 2, .transient = true
+    };
     struct image *own = add(world, "/vm/a.qcow2", NULL);
     const struct condition *found;
 
@@ -426,10 +481,12 @@ static void a_transient_disk(void **state)
     assert_non_null(of_image(world, own, FINDING_SNAPSHOT_OLD));
     found = of_image(world, own, FINDING_SNAPSHOT_UNMANAGED);
     assert_non_null(found);
-    assert_non_null(strstr(remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE, TEXT("/vm/a.qcow2"), found),
+    assert_non_null(strstr(remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE,
+                                     TEXT("/vm/a.qcow2"), found),
                            "blockcommit"));
     disk.transient = true;
-    assert_null(strstr(remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE, TEXT("/vm/a.qcow2"), found),
+    assert_null(strstr(remedy_of(world, FINDING_SNAPSHOT_UNMANAGED, SUBJECT_IMAGE,
+                                 TEXT("/vm/a.qcow2"), found),
                        "blockcommit"));
 }
 
@@ -439,7 +496,8 @@ static void names_that_mislead(void **state)
     struct world *world = *state;
     struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") };
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1,
-                              .job = { .type = TEXT("copy"), .ready = true, .ready_since = NOW - 2 * HOUR } };
+                              .job = { .type = TEXT("copy"), .ready = true,
+                                      .ready_since = NOW - 2 * HOUR } };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
     char *const names[] = { TEXT("7"), TEXT(" 7"), TEXT("+7"), TEXT("-7"), TEXT("\t7"),
                             TEXT("11111111-2222-3333-4444-555555555555") };
@@ -452,8 +510,9 @@ static void names_that_mislead(void **state)
         found = of_domain(world, domain, FINDING_BLOCK_JOB_STALLED);
         assert_non_null(found);
         snprintf(subject, sizeof(subject), "%s on " URI, names[i]);
-        assert_non_null(strstr(remedy_of(world, FINDING_BLOCK_JOB_STALLED, SUBJECT_DOMAIN, subject, found),
-                               "blockjob b vda --pivot"));
+        assert_non_null(
+            strstr(remedy_of(world, FINDING_BLOCK_JOB_STALLED, SUBJECT_DOMAIN, subject, found),
+                   "blockjob b vda --pivot"));
     }
 }
 
@@ -502,9 +561,13 @@ static void golden_or_forked(void **state)
     struct world *world = *state;
     struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/c1.qcow2") };
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
-    struct virt_snapshot_disk sd = { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/c1.qcow2"),
+    struct virt_snapshot_disk sd = { .target = TEXT("vda"),
+                                     .kind = VIRT_SNAPSHOT_EXTERNAL,
+                                     .path = TEXT("/vm/c1.qcow2"),
                                      .before = TEXT("/vm/base.qcow2") };
-    struct virt_snapshot snapshot = { .name = TEXT("s1"), .created = T0_USEC, .disks = &sd, .n_disks = 1 };
+    struct virt_snapshot snapshot = {
+        .name = TEXT("s1"), .created = T0_USEC, .disks = &sd, .n_disks = 1
+    };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
     struct image *base = add(world, "/vm/base.qcow2", NULL), *second;
     const struct condition *found;
@@ -523,7 +586,9 @@ static void golden_or_forked(void **state)
     found = of_image(world, base, FINDING_CHAIN_FORKED);
     assert_int_equal(found->severity, SEVERITY_ERROR);
     words = remedy_of(world, FINDING_CHAIN_FORKED, SUBJECT_IMAGE, TEXT("/vm/base.qcow2"), found);
-    assert_non_null(strstr(words, "qemu-img convert -O qcow2 /vm/c2.qcow2 /vm/c2.qcow2.whole && mv -- /vm/c2.qcow2.whole"));
+    assert_non_null(strstr(
+        words,
+        "qemu-img convert -O qcow2 /vm/c2.qcow2 /vm/c2.qcow2.whole && mv -- /vm/c2.qcow2.whole"));
     assert_null(strstr(words, "convert -O qcow2 /vm/c1.qcow2"));
     /* Written by a running domain: not golden either. */
     domain->n_snapshots = 0;
@@ -539,19 +604,23 @@ static void orphans(void **state)
     struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/web.qcow2") };
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
     struct image *old = add(world, "/vm/old.qcow2", NULL), *web = add(world, "/vm/web.qcow2", NULL);
-    struct image *kept = add(world, "/vm/web.qcow2.bak", NULL), *base = add(world, "/vm/base.qcow2", NULL), *data;
+    struct image *kept = add(world, "/vm/web.qcow2.bak", NULL),
+                 *base = add(world, "/vm/base.qcow2", NULL), *data;
     const struct condition *found;
 
     (void)add(world, "/vm/clone.qcow2", "/vm/base.qcow2");
     data = add(world, "/vm/data.raw", NULL);
-    web->data_file = (struct reference){ .state = REFERENCE_FOUND, .path = strdup("/vm/data.raw"), .identity = data->identity };
+    web->data_file = (struct reference){ .state = REFERENCE_FOUND,
+                                         .path = strdup("/vm/data.raw"),
+                                         .identity = data->identity };
     assert_int_equal(graph_update(world->store.graph, web), 0);
     (void)fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
     refresh(world);
     found = of_image(world, old, FINDING_ORPHAN);
     assert_int_equal(found->hold, DAY);
-    assert_non_null(strstr(remedy_of(world, FINDING_ORPHAN, SUBJECT_IMAGE, TEXT("/vm/old.qcow2"), found),
-                           "mv -n -- /vm/old.qcow2 /vm/old.qcow2.orphan"));
+    assert_non_null(
+        strstr(remedy_of(world, FINDING_ORPHAN, SUBJECT_IMAGE, TEXT("/vm/old.qcow2"), found),
+               "mv -n -- /vm/old.qcow2 /vm/old.qcow2.orphan"));
     assert_null(of_image(world, web, FINDING_ORPHAN));
     assert_null(of_image(world, kept, FINDING_ORPHAN));
     assert_null(of_image(world, base, FINDING_ORPHAN));
@@ -609,7 +678,8 @@ static void roles(void **state)
         { "/vm/web.qcow2", NULL, ROLE_BASE, "1 overlay has it as parent." },
         { "/vm/web.s0", "/vm/web.qcow2", ROLE_OVERLAY, "1 overlay has it as parent." },
         { "/vm/web.s1", "/vm/web.s0", ROLE_LEAF, "It is disk vda of the running domain web." },
-        { "/vm/debian.img", NULL, ROLE_MEDIUM, "It is disk hda of the running domain web, a drive for removable media." },
+        { "/vm/debian.img", NULL, ROLE_MEDIUM,
+          "It is disk hda of the running domain web, a drive for removable media." },
         { "/vm/x.iso", NULL, ROLE_MEDIUM, "Its name ends in .iso." },
         { "/vm/web.bimg-1", NULL, ROLE_BACKUP, "Its name is one that fi-backup gives." },
         { "/vm/web.before-repair", NULL, ROLE_BACKUP, "Its name is one of copies that are kept." },
@@ -644,7 +714,9 @@ static void roles(void **state)
 static void in_use_by_libvirts_word(void **state)
 {
     struct world *world = *state;
-    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("raw") };
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE,
+                                .path = TEXT("/vm/a"),
+                                .format = TEXT("raw") };
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
     struct virt_disk other = { .target = TEXT("vdb"), .layers = &layer, .n_layers = 1 };
     struct image *image = add(world, "/vm/a", NULL);
@@ -660,8 +732,9 @@ static void in_use_by_libvirts_word(void **state)
     image->audit->report->layers[0].probed_format = QCA_FORMAT_RAW;
     found = of_image(world, image, FINDING_FORMAT_MISMATCH);
     assert_int_equal(found->severity, SEVERITY_CRITICAL);
-    assert_non_null(strstr(remedy_of(world, FINDING_FORMAT_MISMATCH, SUBJECT_IMAGE, TEXT("/vm/a"), found),
-                           "/<target dev='vda'/s/\\\\(<driver [^>]*type='\\\\)qcow2'/\\\\1raw'/"));
+    assert_non_null(
+        strstr(remedy_of(world, FINDING_FORMAT_MISMATCH, SUBJECT_IMAGE, TEXT("/vm/a"), found),
+               "/<target dev='vda'/s/\\\\(<driver [^>]*type='\\\\)qcow2'/\\\\1raw'/"));
     assert_null(of_image(world, image, FINDING_SHARED_WRITABLE));
     (void)fixture_domain(&world->virt, TEXT("two"), 0, &other, 1);
     refresh(world);
@@ -680,7 +753,9 @@ static void in_use_by_libvirts_word(void **state)
 static void whoever_wrote_the_header(void **state)
 {
     struct world *world = *state;
-    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("raw") };
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE,
+                                .path = TEXT("/vm/a"),
+                                .format = TEXT("raw") };
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
     struct image *image = add(world, "/vm/a", NULL);
     const struct condition *found;
@@ -696,15 +771,18 @@ static void whoever_wrote_the_header(void **state)
     assert_non_null(strstr(words, "raw'/\\\\1qcow2'/"));
     assert_non_null(strstr(words, "a guest could write what looks like it"));
     /* But no domain is given a file that the header names. */
-    image->data_file = (struct reference){ .state = REFERENCE_ESCAPES, .stored = strdup("/etc/shadow") };
+    image->data_file = (struct reference){ .state = REFERENCE_ESCAPES,
+                                           .stored = strdup("/etc/shadow") };
     words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
     assert_null(strstr(words, "command\""));
     assert_non_null(strstr(words, "No command is given"));
     /* It was raw: the header goes, and the type stays. */
     image->raw_size = image->fingerprint.size;
     words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
-    assert_non_null(strstr(words, "head -c 512 /vm/a | base64 >/vm/a.first-sector && dd if=/dev/zero of=/vm/a bs=512 count=1 "
-                                  "conv=notrunc"));
+    assert_non_null(strstr(
+        words,
+        "head -c 512 /vm/a | base64 >/vm/a.first-sector && dd if=/dev/zero of=/vm/a bs=512 count=1 "
+        "conv=notrunc"));
     assert_null(strstr(words, "virsh"));
     reference_done(&image->data_file);
     words = remedy_of(world, FINDING_RAW_BECAME_IMAGE, SUBJECT_IMAGE, TEXT("/vm/a"), found);
@@ -735,7 +813,9 @@ static void foreign_writers(void **state)
     image->audit_before->locked = FILES_WRITER;
     found = of_image(world, image, FINDING_FOREIGN_WRITER);
     assert_true(found->hold > 0);
-    assert_non_null(strstr(remedy_of(world, FINDING_FOREIGN_WRITER, SUBJECT_IMAGE, TEXT("/vm/a"), found), "\"fuser -v /vm/a\""));
+    assert_non_null(
+        strstr(remedy_of(world, FINDING_FOREIGN_WRITER, SUBJECT_IMAGE, TEXT("/vm/a"), found),
+               "\"fuser -v /vm/a\""));
     domain->id = 3;
     domain->state = VIRT_RUNNING;
     refresh(world);
@@ -743,12 +823,15 @@ static void foreign_writers(void **state)
     assert_true(world->judgement.judged[FINDING_FOREIGN_WRITER]);
 }
 
-/* ---- space -------------------------------------------------------------------------------------------------------- */
+/* ---- space ----------------------------------------------------------------------------------- */
 
-static const struct condition *of_datastore(struct world *world, uint64_t now, enum finding_type type)
+static const struct condition *of_datastore(struct world *world, uint64_t now,
+                                            enum finding_type type)
 {
     judgement_done(&world->judgement);
-    assert_int_equal(judge_datastore(&world->config->policy, &world->store.datastore, now, &world->judgement), 0);
+    assert_int_equal(judge_datastore(&world->config->policy, &world->store.datastore, now,
+                                     &world->judgement),
+                     0);
     return condition(world, type);
 }
 
@@ -774,7 +857,8 @@ static void space(void **state)
 
     /* 10 GiB an hour: 15 hours are left. */
     for (unsigned i = 0; i < 5; i++)
-        series_add(&datastore->available, NOW - (4 - i) * HOUR, (UINT64_C(150) + (4 - i) * 10) << 30, HOUR / 100);
+        series_add(&datastore->available, NOW - (4 - i) * HOUR,
+                   (UINT64_C(150) + (4 - i) * 10) << 30, HOUR / 100);
     found = of_datastore(world, NOW, FINDING_TIME_TO_FULL);
     assert_string_equal(summary(found), "will be full in 15h: it lost 240G a day lately");
     assert_int_equal(found->severity, SEVERITY_CRITICAL);
@@ -783,7 +867,8 @@ static void space(void **state)
     /* Not from a moment's look, and not when it grows again. */
     datastore->available = (struct series){ .n = 0 };
     for (unsigned i = 0; i < 5; i++)
-        series_add(&datastore->available, NOW - (4 - i) * USEC_PER_SEC, (UINT64_C(150) + (4 - i) * 10) << 30, 1);
+        series_add(&datastore->available, NOW - (4 - i) * USEC_PER_SEC,
+                   (UINT64_C(150) + (4 - i) * 10) << 30, 1);
     assert_null(of_datastore(world, NOW, FINDING_TIME_TO_FULL));
     assert_false(world->judgement.judged[FINDING_TIME_TO_FULL]);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tests how qcaudit-files opens files and resolves references, whose locks it sees, and how it is confined and lost. */
+/* Tests how qcaudit-files opens files and resolves references, whose locks it sees, and how it is
+ * confined and lost. */
 #include "files-kit.h"
 
 #include <dirent.h>
@@ -15,7 +16,7 @@
 
 #include "helpers/sandbox.h"
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static void test_open(void **state)
 {
@@ -24,8 +25,12 @@ static void test_open(void **state)
     struct stat st;
 
     snprintf(outside, sizeof(outside), "%s/outside", f->top);
-    run(f, "echo data > file && ln -s file inside && ln -s %s out && echo secret > %s && mkfifo fifo && mkdir dir && "
-           "ln -s nowhere dangling && ln -s circle circle && ln -s /dev/zero zero", outside, outside);
+    run(f,
+        "echo data > file && ln -s file inside && ln -s %s out && echo secret > %s && mkfifo fifo "
+        "&& mkdir dir && "
+        "ln -s nowhere dangling && ln -s circle circle && ln -s /dev/zero "
+        "zero",
+        outside, outside);
     start(f, false);
     try_open(f, at(f, "file"));
     assert_int_equal(f->error, 0);
@@ -65,11 +70,15 @@ static void test_resolve(void **state)
     char outside[128], other[128], image[160];
     const char *roots[3] = {f->root, other, NULL};
 
-    snprintf(outside, sizeof(outside), "%s/root-not", f->top);      /* the root's name is its beginning */
+    /* the root's name is its beginning */
+    snprintf(outside, sizeof(outside), "%s/root-not", f->top);
     snprintf(other, sizeof(other), "%s/other", f->top);
-    run(f, "mkdir -p sub %s %s && echo b > base && echo b > sub/near && echo o > %s/there && echo s > %s/secret && "
-           "ln -s %s/secret out && ln -s base link && mkfifo fifo && echo i > sub/image", other, outside, other, outside,
-        outside);
+    run(f,
+        "mkdir -p sub %s %s && echo b > base && echo b > sub/near && echo o > %s/there && echo s > "
+        "%s/secret && "
+        "ln -s %s/secret out && ln -s base link && mkfifo fifo && echo i > "
+        "sub/image",
+        other, outside, other, outside, outside);
     start_with(f, (struct files_options){.recursive = true, .allowed_roots = roots});
     snprintf(image, sizeof(image), "%s/sub/image", f->root);
 
@@ -154,7 +163,7 @@ static void test_link_outside(void **state)
     assert_string_equal(f->real, at(f, "base"));
 }
 
-/* ---- locks ------------------------------------------------------------------------------------ */
+/* ---- locks ----------------------------------------------------------------------------------- */
 
 /* qemu-io with the image open, until the fixture ends. */
 static void hold(struct fixture *f, const char *name, bool read_only)
@@ -212,7 +221,7 @@ static void test_locks(void **state)
     run(f, "qemu-io -c 'write 0 64k' disk");
 }
 
-/* ---- the process ------------------------------------------------------------------------------ */
+/* ---- the process ----------------------------------------------------------------------------- */
 
 static void test_many_requests(void **state)
 {
@@ -269,7 +278,8 @@ static void test_no_program(void **state)
 {
     struct fixture *f = *state;
     struct files_options options = {
-        .program = "/nonexistent", .root = f->root, .launcher_fd = -1, .record = on_record, .walked = on_walked,
+        .program = "/nonexistent", .root = f->root, .launcher_fd = -1, .record = on_record,
+        .walked = on_walked,
         .lost = on_lost, .userdata = f,
     };
 
@@ -327,7 +337,8 @@ static void test_confined(void **state)
     for (struct dirent *entry; (entry = readdir(dir));)
         n += entry->d_name[0] != '.';
     closedir(dir);
-    assert_int_equal(n, 6);         /* three standard ones, socket, mountinfo, inotify: nothing stays open */
+    assert_int_equal(n, 6);         /* three standard ones, socket, mountinfo, inotify: nothing
+                                     * stays open */
 }
 
 /* How a process ends that confines itself and then asks this of a file; 0: it lived. */
@@ -369,7 +380,8 @@ static void test_launcher(void **state)
     if (pid == 0) {
         const char *const roots[] = {f->root, NULL};
         struct files_options options = {
-            .program = f->program, .root = f->root, .allowed_roots = roots, .recursive = true, .watch = true,
+            .program = f->program, .root = f->root, .allowed_roots = roots, .recursive = true,
+            .watch = true,
             .record = on_record, .walked = on_walked, .lost = on_lost, .userdata = f,
         };
         sd_event *event = NULL;
@@ -422,37 +434,41 @@ static void test_launcher(void **state)
     assert_int_equal(kill(pid, 0), -1);
 }
 
-/* ---- references by their text ------------------------------------------------------------------ */
+/* ---- references by their text ---------------------------------------------------------------- */
 
 static void test_classify(void **state)
 {
-    static const struct { const char *reference; enum reference_text class; const char *path; } cases[] = {
-        {"base.qcow2", REFERENCE_LOCAL, "base.qcow2"},
-        {"../base.qcow2", REFERENCE_LOCAL, "../base.qcow2"},
-        {"/images/base.qcow2", REFERENCE_LOCAL, "/images/base.qcow2"},
-        {"./a:b", REFERENCE_LOCAL, "./a:b"},
-        {"dir/a:b", REFERENCE_LOCAL, "dir/a:b"},
-        {"file:/images/base", REFERENCE_LOCAL, "/images/base"},
-        {"file:///images/base", REFERENCE_LOCAL, "///images/base"},
-        {"new\nline", REFERENCE_LOCAL, "new\nline"},
-        {"/devices/x", REFERENCE_LOCAL, "/devices/x"},
-        {"json:{\"driver\":\"nbd\"}", REFERENCE_REMOTE, NULL},
-        {"nbd://host/x", REFERENCE_REMOTE, NULL},
-        {"http://host/x", REFERENCE_REMOTE, NULL},
-        {"rbd:pool/x", REFERENCE_REMOTE, NULL},
-        {"a:b", REFERENCE_REMOTE, NULL},
-        {":", REFERENCE_REMOTE, NULL},
-        {"fat:rw:/etc", REFERENCE_REMOTE, NULL},
-        {"file:relative", REFERENCE_UNSAFE, NULL},
-        {"host_device:/dev/sda", REFERENCE_UNSAFE, NULL},
-        {"/dev/sda", REFERENCE_UNSAFE, NULL},
-        {"file:/dev/sda", REFERENCE_UNSAFE, NULL},
-        {"//dev//./sda", REFERENCE_UNSAFE, NULL},
-        {"/images/../dev/sda", REFERENCE_UNSAFE, NULL},
-        {"/proc/self/fd/3", REFERENCE_UNSAFE, NULL},
-        {"/sys/x", REFERENCE_UNSAFE, NULL},
-        {"/..//proc", REFERENCE_UNSAFE, NULL},
-        {"", REFERENCE_UNSAFE, NULL},
+    static const struct {
+        const char *reference;
+        enum reference_text class;
+        const char *path;
+    } cases[] = {
+        { "base.qcow2", REFERENCE_LOCAL, "base.qcow2" },
+        { "../base.qcow2", REFERENCE_LOCAL, "../base.qcow2" },
+        { "/images/base.qcow2", REFERENCE_LOCAL, "/images/base.qcow2" },
+        { "./a:b", REFERENCE_LOCAL, "./a:b" },
+        { "dir/a:b", REFERENCE_LOCAL, "dir/a:b" },
+        { "file:/images/base", REFERENCE_LOCAL, "/images/base" },
+        { "file:///images/base", REFERENCE_LOCAL, "///images/base" },
+        { "new\nline", REFERENCE_LOCAL, "new\nline" },
+        { "/devices/x", REFERENCE_LOCAL, "/devices/x" },
+        { "json:{\"driver\":\"nbd\"}", REFERENCE_REMOTE, NULL },
+        { "nbd://host/x", REFERENCE_REMOTE, NULL },
+        { "http://host/x", REFERENCE_REMOTE, NULL },
+        { "rbd:pool/x", REFERENCE_REMOTE, NULL },
+        { "a:b", REFERENCE_REMOTE, NULL },
+        { ":", REFERENCE_REMOTE, NULL },
+        { "fat:rw:/etc", REFERENCE_REMOTE, NULL },
+        { "file:relative", REFERENCE_UNSAFE, NULL },
+        { "host_device:/dev/sda", REFERENCE_UNSAFE, NULL },
+        { "/dev/sda", REFERENCE_UNSAFE, NULL },
+        { "file:/dev/sda", REFERENCE_UNSAFE, NULL },
+        { "//dev//./sda", REFERENCE_UNSAFE, NULL },
+        { "/images/../dev/sda", REFERENCE_UNSAFE, NULL },
+        { "/proc/self/fd/3", REFERENCE_UNSAFE, NULL },
+        { "/sys/x", REFERENCE_UNSAFE, NULL },
+        { "/..//proc", REFERENCE_UNSAFE, NULL },
+        { "", REFERENCE_UNSAFE, NULL },
     };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
@@ -474,9 +490,12 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_open), TEST(test_resolve), TEST(test_root_is_a_link), TEST(test_link_outside), TEST(test_locks),
-        TEST(test_many_requests), TEST(test_killed), TEST(test_hangs), TEST(test_no_program), TEST(test_confined),
-        TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked), cmocka_unit_test(test_classify),
+        TEST(test_open), TEST(test_resolve), TEST(test_root_is_a_link), TEST(test_link_outside),
+        TEST(test_locks),
+        TEST(test_many_requests), TEST(test_killed), TEST(test_hangs), TEST(test_no_program),
+        TEST(test_confined),
+        TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked),
+        cmocka_unit_test(test_classify),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* ---- walks ------------------------------------------------------------------------------------ */
+/* ---- walks ----------------------------------------------------------------------------------- */
 
 static void test_walk(void **state)
 {
@@ -18,8 +18,11 @@ static void test_walk(void **state)
     const struct seen *s;
     struct stat st;
 
-    run(f, "mkdir -p a/b/c empty x.qcow2 && qemu-img create -q -f qcow2 a/b/c/deep.qcow2 1M && echo text > a/note && "
-           "mkfifo fifo && ln -s /etc/passwd out && ln -s nowhere dangling && ln -s a loop-a && ln -s .. a/up && : > .hidden");
+    run(f,
+        "mkdir -p a/b/c empty x.qcow2 && qemu-img create -q -f qcow2 a/b/c/deep.qcow2 1M && echo "
+        "text > a/note && "
+        "mkfifo fifo && ln -s /etc/passwd out && ln -s nowhere dangling && ln -s a loop-a && ln "
+        "-s .. a/up && : > .hidden");
     start(f, false);
     walk(f);
     assert_int_equal(f->walk_error, 0);
@@ -63,7 +66,8 @@ static void test_walk_flat(void **state)
 static void test_hostile_names(void **state)
 {
     static const char *const names[] = {
-        "new\nline.qcow2", "\033[2J.qcow2", "\xff\xfe.qcow2", "-rf", " ", "json:{}", "a\\b", "\xe2\x80\xaexdp.qcow2",
+        "new\nline.qcow2", "\033[2J.qcow2", "\xff\xfe.qcow2", "-rf", " ", "json:{}", "a\\b",
+        "\xe2\x80\xaexdp.qcow2",
     };
     struct fixture *f = *state;
     char name_255[256] = "";
@@ -195,7 +199,8 @@ static void test_no_root(void **state)
     rmdir(missing);
 }
 
-/* A walk of many files does not keep an open waiting, and a slow loop makes the helper wait, not grow. */
+/* A walk of many files does not keep an open waiting, and a slow loop makes the helper wait, not
+ * grow. */
 static void test_walk_is_interruptible(void **state)
 {
     struct fixture *f = *state;
@@ -230,7 +235,7 @@ static void test_walk_is_interruptible(void **state)
     assert_int_equal(f->n_seen, 2011);
 }
 
-/* ---- watches ---------------------------------------------------------------------------------- */
+/* ---- watches --------------------------------------------------------------------------------- */
 
 static void test_watch(void **state)
 {
@@ -252,7 +257,8 @@ static void test_watch(void **state)
     forget_seen(f);
 
     run(f, "mv old sub/moved && ln new hard");
-    LOOP_UNTIL(f, find(f, FILES_EVENT_APPEARED, "sub/moved") && find(f, FILES_EVENT_APPEARED, "hard"));
+    LOOP_UNTIL(f,
+               find(f, FILES_EVENT_APPEARED, "sub/moved") && find(f, FILES_EVENT_APPEARED, "hard"));
     assert_non_null(find(f, FILES_EVENT_VANISHED, "old"));
     assert_int_equal(find(f, FILES_EVENT_APPEARED, "hard")->stat.links, 2);
     forget_seen(f);
@@ -283,7 +289,8 @@ static void test_watch_subdirectories(void **state)
 
     /* made at once, so most of it exists before anything is watched */
     run(f, "mkdir -p a/b/c && echo 1 > a/b/c/deep && echo 2 > a/shallow");
-    LOOP_UNTIL(f, find(f, FILES_EVENT_APPEARED, "a/b/c/deep") && find(f, FILES_EVENT_APPEARED, "a/shallow"));
+    LOOP_UNTIL(f, find(f, FILES_EVENT_APPEARED, "a/b/c/deep") &&
+                      find(f, FILES_EVENT_APPEARED, "a/shallow"));
     run(f, "echo 3 > a/b/c/later");
     LOOP_UNTIL(f, find(f, FILES_EVENT_APPEARED, "a/b/c/later"));
     forget_seen(f);
@@ -338,7 +345,8 @@ static void test_root_vanishes(void **state)
     forget_seen(f);
     run(f, "mv %s %s/renamed && mkdir %s", f->root, f->top, f->root);
     LOOP_UNTIL(f, find(f, FILES_EVENT_UNMOUNTED, ""));
-    /* another directory in its place is another datastore: this helper does not take it for its own */
+    /* another directory in its place is another datastore: this helper does not take it for its
+     * own */
     f->walked = false;
     assert_int_equal(files_walk(f->files), 0);
     LOOP_UNTIL(f, f->walked);
@@ -360,7 +368,8 @@ static void test_overflow(void **state)
     start(f, true);
     walk(f);
     kill(files_pid(f->files), SIGSTOP);
-    for (unsigned i = 0; i < queue / 2 + 100; i++) {        /* created, written, deleted: three events */
+    for (unsigned i = 0; i < queue / 2 + 100; i++) {        /* created, written, deleted: three
+                                                             * events */
         touch(f, "x");
         assert_int_equal(unlink(at(f, "x")), 0);
     }
@@ -369,7 +378,7 @@ static void test_overflow(void **state)
     assert_false(f->lost);
 }
 
-/* ---- mounts ----------------------------------------------------------------------------------- */
+/* ---- mounts ---------------------------------------------------------------------------------- */
 
 static bool can_mount(struct fixture *f)
 {
@@ -440,9 +449,12 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, kit_setup, kit_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_walk), TEST(test_walk_flat), TEST(test_hostile_names), TEST(test_too_deep),
-        TEST(test_no_permission), TEST(test_as_nobody), TEST(test_no_root), TEST(test_walk_is_interruptible),
-        TEST(test_watch), TEST(test_watch_subdirectories), TEST(test_watch_race), TEST(test_root_vanishes),
-        TEST(test_overflow), TEST(test_unmount), TEST(test_overmount), TEST(test_other_mounts_are_not_entered),
+        TEST(test_no_permission), TEST(test_as_nobody), TEST(test_no_root),
+        TEST(test_walk_is_interruptible),
+        TEST(test_watch), TEST(test_watch_subdirectories), TEST(test_watch_race),
+        TEST(test_root_vanishes),
+        TEST(test_overflow), TEST(test_unmount), TEST(test_overmount),
+        TEST(test_other_mounts_are_not_entered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

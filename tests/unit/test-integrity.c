@@ -33,7 +33,9 @@ static int setup(void **state)
                         .reclaimable_share = 3000, .reclaimable_least = 1 << 18 },
     };
     world->policy.thresholds.snapshot_old = (struct steps){ UINT64_MAX, UINT64_MAX, UINT64_MAX };
-    world->datastore = (struct datastore){ .name = strdup("vm"), .path = strdup("/vm"), .state = DATASTORE_ONLINE };
+    world->datastore = (struct datastore){ .name = strdup("vm"),
+                                           .path = strdup("/vm"),
+                                           .state = DATASTORE_ONLINE };
     snprintf(world->datastore.root.type, sizeof(world->datastore.root.type), "ext4");
     assert_int_equal(graph_new(&world->graph), 0);
     graph_set_policy(world->graph, &world->policy);
@@ -47,7 +49,8 @@ static int setup(void **state)
     world->baseline = calloc(1, sizeof(*world->baseline));
     *world->baseline = (struct baseline){
         .identity = world->base->identity, .path = strdup("/vm/base"), .source = BASELINE_PARENT,
-        .since = T0_USEC, .verified = T0_USEC + DAY, .has_digest = true, .digest = { 1 }, .virtual_size = 1 << 20,
+        .since = T0_USEC, .verified = T0_USEC + DAY, .has_digest = true, .digest = { 1 },
+        .virtual_size = 1 << 20,
         .fingerprint = world->base->fingerprint,
     };
     world->base->baseline = world->baseline;
@@ -83,7 +86,8 @@ static void deviate(struct world *world, enum reading_verdict verdict)
 
     assert_non_null(deviation);
     *deviation = (struct deviation){
-        .verdict = verdict, .found = NOW - HOUR, .read = NOW - HOUR, .digest = { 2 }, .virtual_size = 1 << 20,
+        .verdict = verdict, .found = NOW - HOUR, .read = NOW - HOUR, .digest = { 2 },
+        .virtual_size = 1 << 20,
         .fingerprint = world->base->fingerprint, .located = true, .blocks = 3, .bytes = 3 * 65536,
         .ranges = { { 65536, 131072 }, { 655360, 65536 } }, .n_ranges = 2, .ranges_total = 7,
         .error = verdict == READING_INCOMPLETE ? -EIO : 0,
@@ -98,7 +102,9 @@ static void judge_at(struct world *world, uint64_t now)
     graph_update(world->graph, world->base);
     assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
     judgement_done(&world->judgement);
-    assert_int_equal(judge_image(&world->policy, world->graph, world->base, NULL, now, &world->judgement), 0);
+    assert_int_equal(judge_image(&world->policy, world->graph, world->base, NULL, now,
+                                 &world->judgement),
+                     0);
 }
 
 static const struct condition *found(struct world *world, enum finding_type type)
@@ -115,7 +121,8 @@ static const char *text(struct world *world, enum finding_type type, const char 
 
     assert_non_null(found(world, type));
     assert_true(json_object_object_get_ex(found(world, type)->evidence, key, &value));
-    return json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+    return json_object_to_json_string_ext(value,
+                                          JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
 }
 
 static void assert_none(struct world *world)
@@ -156,7 +163,8 @@ static void rot(void **state)
                         "[{\"path\":\"/vm/one\"},{\"path\":\"/vm/two\"}]");
     assert_string_equal(text(world, FINDING_BIT_ROT, "file-system"), "\"ext4\"");
     assert_string_equal(text(world, FINDING_BIT_ROT, "summary"),
-                        "\"holds other data than was written: 3 blocks, first at byte 65536 of the guest's disk\"");
+                        "\"holds other data than was written: 3 blocks, first at byte 65536 of the "
+                        "guest's disk\"");
     assert_null(found(world, FINDING_PARENT_CHANGED));
     /* A leaf, too. */
     world->one->present = world->two->present = false;
@@ -175,10 +183,12 @@ static void modified(void **state)
     assert_int_equal(found(world, FINDING_PARENT_CHANGED)->severity, SEVERITY_CRITICAL);
     assert_null(found(world, FINDING_GOLDEN_MODIFIED));
     assert_string_equal(text(world, FINDING_PARENT_CHANGED, "modified-at"), "1700007200000000");
-    /* An overlay that was made after the change does not suffer from it; none at all, and nothing is wrong. */
+    /* An overlay that was made after the change does not suffer from it; none at all, and nothing
+     * is wrong. */
     world->two->identity.btime = T0 + 3 * HOUR_NSEC;
     judge_at(world, NOW);
-    assert_string_equal(text(world, FINDING_PARENT_CHANGED, "children"), "[{\"path\":\"/vm/one\"}]");
+    assert_string_equal(text(world, FINDING_PARENT_CHANGED, "children"),
+                        "[{\"path\":\"/vm/one\"}]");
     world->one->identity.btime = T0 + 3 * HOUR_NSEC;
     judge_at(world, NOW);
     assert_none(world);
@@ -194,7 +204,8 @@ static void modified(void **state)
     judge_at(world, NOW);
     assert_none(world);
     assert_false(world->judgement.judged[FINDING_PARENT_CHANGED]);
-    assert_int_equal(judge_image_again(&world->policy, world->graph, world->base, NOW), NOW + 23 * HOUR);
+    assert_int_equal(judge_image_again(&world->policy, world->graph, world->base, NOW),
+                     NOW + 23 * HOUR);
     judge_at(world, NOW + 24 * HOUR);
     assert_non_null(found(world, FINDING_PARENT_CHANGED));
     /* Not with a writer. */
@@ -240,7 +251,8 @@ static void unreadable(void **state)
     assert_non_null(found(world, FINDING_READ_ERROR));
     assert_string_equal(text(world, FINDING_READ_ERROR, "errno"), "5");
     assert_null(found(world, FINDING_BIT_ROT));
-    assert_false(world->judgement.judged[FINDING_BIT_ROT]);     /* what was found before is not disproved */
+    assert_false(world->judgement.judged[FINDING_BIT_ROT]);     /* what was found before is not
+                                                                 * disproved */
     world->baseline->verity = (struct verity){ .algorithm = 1, .size = 32 };
     judge_at(world, NOW);
     assert_non_null(found(world, FINDING_BIT_ROT));
@@ -261,10 +273,12 @@ static void overdue(void **state)
 
     judge_at(world, T0_USEC + 61 * DAY - HOUR);
     assert_null(found(world, FINDING_VERIFICATION_OVERDUE));
-    assert_int_equal(judge_image_again(&world->policy, world->graph, world->base, NOW), T0_USEC + 61 * DAY);
+    assert_int_equal(judge_image_again(&world->policy, world->graph, world->base, NOW),
+                     T0_USEC + 61 * DAY);
     judge_at(world, T0_USEC + 61 * DAY);
     assert_int_equal(found(world, FINDING_VERIFICATION_OVERDUE)->severity, SEVERITY_WARNING);
-    assert_string_equal(text(world, FINDING_VERIFICATION_OVERDUE, "summary"), "\"was not verified for 60d\"");
+    assert_string_equal(text(world, FINDING_VERIFICATION_OVERDUE, "summary"),
+                        "\"was not verified for 60d\"");
     /* Never read at all, since it is known; */
     world->base->baseline = NULL;
     judge_at(world, T0_USEC + 59 * DAY);
@@ -308,7 +322,8 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        CASE(well), CASE(rot), CASE(modified), CASE(golden), CASE(unreadable), CASE(overdue), CASE(space),
+        CASE(well), CASE(rot), CASE(modified), CASE(golden), CASE(unreadable), CASE(overdue),
+        CASE(space),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -111,7 +111,8 @@ static void judge_at(struct world *world, struct image *image, const struct audi
     graph_update(world->store.graph, image);
     assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
     judgement_done(&world->judgement);
-    assert_int_equal(judge_image(&world->policy, world->store.graph, image, last, now, &world->judgement),
+    assert_int_equal(judge_image(&world->policy, world->store.graph, image, last, now,
+                                 &world->judgement),
                      0);
 }
 
@@ -255,7 +256,8 @@ static void good_images_have_no_findings(void **state)
 {
     struct world *world = *state;
     struct image *base = add_chain(world, "alone", 0, 0),
-                 *leaf = add_chain(world, "disk", 4, 60 * USEC_PER_SEC), *own = world->store.images[1];
+                 *leaf = add_chain(world, "disk", 4, 60 * USEC_PER_SEC),
+                 *own = world->store.images[1];
     struct image *gold = add(world, "/vm/gold.qcow2", NULL),
                  *one = add(world, "/vm/one.qcow2", "/vm/gold.qcow2");
 
@@ -325,7 +327,8 @@ static void nothing_is_said_of_what_cannot_be_seen(void **state)
         assert_clean(world);
         for (int i = 0; i < _FINDING_MAX; i++)
             assert_false(world->judgement.judged[i]);
-        assert_int_equal(judge_image_again(&world->policy, world->store.graph, image, NOW), UINT64_MAX);
+        assert_int_equal(judge_image_again(&world->policy, world->store.graph, image, NOW),
+                         UINT64_MAX);
     }
 }
 
@@ -600,7 +603,8 @@ static void hidden_damage(void **state)
         { QCA_ISSUE_DATA_ON_METADATA, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
         { QCA_ISSUE_L2_ZERO_IN_V2, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
         { QCA_ISSUE_COMPRESSED_BAD, FINDING_COMPRESSED_CLUSTER_BAD, SEVERITY_CRITICAL,
-          "has 1 compressed cluster that cannot be read, first at byte 458752 of the guest's disk" },
+          "has 1 compressed cluster that cannot be read, first at byte 458752 of the guest's "
+          "disk" },
         { QCA_ISSUE_COMPRESSED_OVERLAP, FINDING_COMPRESSED_CLUSTER_BAD, SEVERITY_CRITICAL, NULL },
         { QCA_ISSUE_SNAPSHOT_ID_DUPLICATE, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR, NULL },
         { QCA_ISSUE_BITMAP_BEYOND_DISK, FINDING_BITMAP_BAD, SEVERITY_ERROR, NULL },
@@ -735,7 +739,9 @@ static void no_permission_is_said_once(void **state)
     judge(world, image);
     assert_clean(world);
     judgement_done(&world->judgement);
-    assert_int_equal(judge_datastore(&world->policy, &world->store.datastore, NOW, &world->judgement), 0);
+    assert_int_equal(judge_datastore(&world->policy, &world->store.datastore, NOW,
+                                     &world->judgement),
+                     0);
     assert_only(world, FINDING_NOT_AUDITABLE, SEVERITY_WARNING,
                 "cannot be audited: its 12 images may not be read");
 }
@@ -817,7 +823,8 @@ static void chains_that_fork(void **state)
     add(world, "/vm/side.qcow2", "/vm/a-0003.qcow2");
     judge(world, own);
     assert_only(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
-                "has 7 unconsolidated layers above it, up to zz\\x1b.qcow2, the deepest of 2 leaves "
+                "has 7 unconsolidated layers above it, up to zz\\x1b.qcow2, the deepest of 2 "
+                "leaves "
                 "(warning from 5)");
     assert_int_equal(number(world, FINDING_CHAIN_DEEP, "leaves"), 2);
 }
@@ -984,7 +991,8 @@ static void a_job_that_missed_its_hours(void **state)
     assert_non_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
     assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "layers"), 17);
     assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "first-at"), T0_USEC);
-    assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "last-at"), T0_USEC + (16 * 6 + 96) * HOUR);
+    assert_int_equal(number(world, FINDING_SNAPSHOT_RUNAWAY, "last-at"),
+                     T0_USEC + (16 * 6 + 96) * HOUR);
 }
 
 static void irregular_snapshots_are_no_runaway(void **state)
@@ -1004,7 +1012,8 @@ static void irregular_snapshots_are_no_runaway(void **state)
     assert_clean(world);
     judge_at(world, made_at_once, NULL, T0_USEC + 60 * USEC_PER_SEC);
     assert_clean(world);
-    world->store.images[12]->fingerprint.mtime += HOUR_NSEC;          /* 6, 7, 5 hours: within 20 % */
+    /* 6, 7, 5 hours: within 20 % */
+    world->store.images[12]->fingerprint.mtime += HOUR_NSEC;
     graph_update(world->store.graph, world->store.images[12]);
     judge_at(world, jitter, NULL, T0_USEC + 19 * HOUR);
     assert_non_null(found(world, FINDING_SNAPSHOT_RUNAWAY));
@@ -1118,17 +1127,23 @@ static void count_told(void *userdata, struct image *image)
 static void data_file_of_two(void **state)
 {
     struct world *world = *state;
-    struct image *a = add_on_data(world, "/vm/a.qcow2", 1000), *b = add_on_data(world, "/vm/b.qcow2", 1000),
+    struct image *a = add_on_data(world, "/vm/a.qcow2", 1000),
+                 *b = add_on_data(world, "/vm/b.qcow2", 1000),
                  *other = add_on_data(world, "/vm/c.qcow2", 1001), *link;
 
     judge(world, a);
     assert_only(world, FINDING_DATA_FILE, SEVERITY_ERROR,
                 "keeps its data in a file that 1 other image has, too: a.data");
     assert_string_equal(json_object_get_string(json_object_object_get(
-        json_object_array_get_idx(json_object_object_get(found(world, FINDING_DATA_FILE)->evidence, "also-of"), 0),
-        "path")), "/vm/b.qcow2");
+                            json_object_array_get_idx(
+                                json_object_object_get(found(world, FINDING_DATA_FILE)->evidence,
+                                                       "also-of"),
+                                0),
+                            "path")),
+                        "/vm/b.qcow2");
     judge(world, other);
-    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING,
+                "keeps its data in another file: a.data");
 
     /* the other is told when one leaves or comes */
     assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
@@ -1138,12 +1153,14 @@ static void data_file_of_two(void **state)
     assert_int_equal(graph_refresh(world->store.graph, count_told, a), 0);
     assert_int_equal(tell_count, 1);
     judge(world, a);
-    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING,
+                "keeps its data in another file: a.data");
     b->data_file.identity.inode = 1000;
     b->present = false;
     judge(world, b);
     judge(world, a);
-    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING, "keeps its data in another file: a.data");
+    assert_only(world, FINDING_DATA_FILE, SEVERITY_WARNING,
+                "keeps its data in another file: a.data");
     b->present = true;
     graph_update(world->store.graph, b);
     tell_count = 0;
@@ -1171,14 +1188,17 @@ static void data_file_of_two(void **state)
 static void copies_before_a_repair(void **state)
 {
     struct world *world = *state;
-    struct image *image = add(world, "/vm/a.qcow2", NULL), *copy = add(world, "/vm/a.qcow2.before-repair", NULL),
-                 *alone = add(world, "/vm/b.qcow2.before-repair", NULL), *all[] = { image, copy, alone };
+    struct image *image = add(world, "/vm/a.qcow2", NULL),
+                 *copy = add(world, "/vm/a.qcow2.before-repair", NULL),
+                 *alone = add(world, "/vm/b.qcow2.before-repair", NULL),
+                 *all[] = { image, copy, alone };
 
     for (size_t i = 0; i < 3; i++) {
         check_of(all[i])->corruptions = 2;
         check_of(all[i])->kind_count[QCA_ISSUE_REFCOUNT_LOW] = 2;
         judge(world, all[i]);
-        assert_found(world, FINDING_METADATA_CORRUPT, all[i] == copy ? SEVERITY_INFO : SEVERITY_CRITICAL,
+        assert_found(world, FINDING_METADATA_CORRUPT,
+                     all[i] == copy ? SEVERITY_INFO : SEVERITY_CRITICAL,
                      "has 2 corruptions in its metadata");
         if (all[i] == copy)
             assert_string_equal(json_object_get_string(json_object_object_get(

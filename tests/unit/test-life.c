@@ -364,7 +364,8 @@ static void gone_for_good(void **state)
 
     open_one(world);
     world->n_events = 0;
-    findings_subject_gone(world->findings, SUBJECT_IMAGE, "/vm/other", "gone", world->now, told, world);
+    findings_subject_gone(world->findings, SUBJECT_IMAGE, "/vm/other", "gone", world->now, told,
+                          world);
     assert_int_equal(world->n_events, 0);
     findings_subject_gone(world->findings, SUBJECT_IMAGE, IMAGE, "gone", world->now, told,
                           world);
@@ -434,7 +435,9 @@ static void an_audit_from_the_database_was_counted(void **state)
 {
     struct world *world = *state;
 
-    assert_int_equal(findings_load(world->findings, stored(7, FINDING_CHAIN_DEEP, IMAGE), world->audited), 0);
+    assert_int_equal(findings_load(world->findings, stored(7, FINDING_CHAIN_DEEP, IMAGE),
+                                   world->audited),
+                     0);
     condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 40);
     apply_again(world);         /* as at every start */
     assert_int_equal(finding(world)->count, 3);
@@ -569,8 +572,8 @@ static void any_sequence_keeps_the_rules(void **state)
         ledger.now += dice[0] % 10 == 0 ? DAY * (dice[0] % 9) : HOUR;
         subject[1] = (char)('a' + dice[1] % SUBJECTS);
         if (dice[2] % 16 == 0) {
-            findings_subject_gone(world->findings, SUBJECT_IMAGE, subject, "gone", ledger.now, keep_ledger,
-                                  &ledger);
+            findings_subject_gone(world->findings, SUBJECT_IMAGE, subject, "gone", ledger.now,
+                                  keep_ledger, &ledger);
         } else if (dice[2] % 16 == 1) {
             findings_acknowledge(world->findings, 1 + dice[3] % (ledger.last_id + 1), "root", "",
                                  dice[4] % 2 ? ledger.now + DAY : 0, ledger.now, keep_ledger,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The largest there can be: files, disks, tables and chains at the ends of their fields are answered
- * or refused, with the reason. */
+/* The largest there can be: files, disks, tables and chains at the ends of their fields are
+ * answered or refused, with the reason. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,7 +18,8 @@
 
 #define MEMORY_LIMIT (UINT64_C(256) << 20)
 
-/* The kit's image as the beginning of a file of that size; -1 where the system has no such files. */
+/* The kit's image as the beginning of a file of that size; -1 where the system has no such
+ * files. */
 static int sparse_file(const struct kit *kit, uint64_t size)
 {
     int fd = memfd_create("limits", MFD_CLOEXEC);
@@ -176,7 +177,9 @@ enum { PACKED_BITS = 21, PACKED_CLUSTERS = 64 };
 static size_t pack(uint8_t *packed, size_t size)
 {
     uint8_t *zeros = calloc(1, 1 << PACKED_BITS);
-    z_stream stream = { .next_in = zeros, .avail_in = 1 << PACKED_BITS, .next_out = packed, .avail_out = (uInt)size };
+    z_stream stream = {
+        .next_in = zeros, .avail_in = 1 << PACKED_BITS, .next_out = packed, .avail_out = (uInt)size
+    };
 
     assert_non_null(zeros);
     assert_int_equal(deflateInit2(&stream, 9, Z_DEFLATED, -12, 9, Z_DEFAULT_STRATEGY), Z_OK);
@@ -199,7 +202,8 @@ static struct kit *packed_kit(void)
         uint64_t at = data + i * n, sectors = (at % 512 + n + 511) / 512 - 1;
 
         memcpy(kit->data + at, packed, n);
-        kit_put(kit, kit_l2(kit, i), 8, UINT64_C(1) << 62 | sectors << (62 - (PACKED_BITS - 8)) | at);
+        kit_put(kit, kit_l2(kit, i), 8,
+                UINT64_C(1) << 62 | sectors << (62 - (PACKED_BITS - 8)) | at);
     }
     kit_refcount(kit, KIT_DATA, PACKED_CLUSTERS);
     return kit;
@@ -236,7 +240,9 @@ static void little_that_inflates_to_much(void **state)
 
     assert_true(result.finished);
     assert_int_equal(result.compressed_clusters, PACKED_CLUSTERS);
-    assert_int_equal(result.corruptions + result.leaks + result.kind_count[QCA_ISSUE_COMPRESSED_BAD], 0);
+    assert_int_equal(result.corruptions + result.leaks +
+                         result.kind_count[QCA_ISSUE_COMPRESSED_BAD],
+                     0);
     /* told of what it inflates, not of the little that it reads */
     assert_in_range(watch.calls, PACKED_CLUSTERS / 4, PACKED_CLUSTERS + 8);
     qca_check_result_done(&result);

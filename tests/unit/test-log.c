@@ -113,15 +113,18 @@ static void arguments(void **state)
 static void detection(void **state)
 {
     assert_int_equal(log_open(LOG_TARGET_AUTO, LOG_INFO), 0);
-    assert_int_equal(log_target_used(), log_journal_answers() ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE);
+    assert_int_equal(log_target_used(),
+                     log_journal_answers() ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE);
 }
 
 static void hint(void **state)
 {
     char text[LOG_HINT_MAX];
 
-    assert_non_null(strstr(log_confined_hint(-EACCES, "qcauditd (complain)\n", text), "profile qcauditd forbids"));
-    assert_non_null(strstr(log_confined_hint(-EPERM, "qcauditd//&worker", text), "profile qcauditd//&worker forbids"));
+    assert_non_null(strstr(log_confined_hint(-EACCES, "qcauditd (complain)\n", text),
+                           "profile qcauditd forbids"));
+    assert_non_null(strstr(log_confined_hint(-EPERM, "qcauditd//&worker", text),
+                           "profile qcauditd//&worker forbids"));
     assert_string_equal(log_confined_hint(-EACCES, "unconfined\n", text), "");
     assert_string_equal(log_confined_hint(-EACCES, "", text), "");
     assert_string_equal(log_confined_hint(-EACCES, "a\033b", text), "");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The store in numbers: what is counted, how it is written, and the file that is replaced in one step. */
+/* The store in numbers: what is counted, how it is written, and the file that is replaced in one
+ * step. */
 #include "unit/store-fixture.h"
 
 #include <fcntl.h>
@@ -48,7 +49,8 @@ static int teardown(void **state)
 
 static struct image *make(struct world *world, const char *path, const char *parent)
 {
-    return fixture_store_add(&world->store, path, parent, T0_USEC + (world->store.n_images + 1) * USEC_PER_SEC);
+    return fixture_store_add(&world->store, path, parent,
+                             T0_USEC + (world->store.n_images + 1) * USEC_PER_SEC);
 }
 
 static void find(struct world *world, int64_t id, enum finding_type type, enum severity severity,
@@ -74,8 +76,10 @@ static void write_text(struct world *world)
     assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
     world->store.datastore.n_images = world->store.n_images;
     world->view = (struct query_view){
-        .datastores = world->store.datastores, .n_datastores = 1, .images = world->store.images, .n_images = world->store.n_images,
-        .graph = world->store.graph, .findings = world->findings, .policy = &world->policy, .now = T0_USEC,
+        .datastores = world->store.datastores, .n_datastores = 1, .images = world->store.images,
+        .n_images = world->store.n_images,
+        .graph = world->store.graph, .findings = world->findings, .policy = &world->policy,
+        .now = T0_USEC,
     };
     free(world->text);
     world->text = NULL;
@@ -103,7 +107,9 @@ static void test_empty(void **state)
     assert_line(world, "qcaudit_images{datastore=\"pool\"} 0");
     assert_line(world, "qcaudit_datastore_online{datastore=\"pool\"} 1");
     assert_line(world, "qcaudit_datastore_available_bytes{datastore=\"pool\"} 400");
-    assert_line(world, "qcaudit_findings{name=\"metadata-corrupt\",severity=\"critical\",state=\"open\"} 0");
+    assert_line(
+        world,
+        "qcaudit_findings{name=\"metadata-corrupt\",severity=\"critical\",state=\"open\"} 0");
     assert_line(world, "qcaudit_chain_depth_layers_bucket{le=\"+Inf\"} 0");
     /* Nothing was audited and no pass was complete: 0 would be a day in 1970. */
     assert_null(strstr(world->text, "qcaudit_oldest_audit_timestamp_seconds"));
@@ -113,7 +119,8 @@ static void test_empty(void **state)
 static void test_images(void **state)
 {
     struct world *world = *state;
-    struct baseline baselines[2] = { { .since = T0_USEC, .verified = T0_USEC + 5 }, { .since = T0_USEC + 2 } };
+    struct baseline baselines[2] = { { .since = T0_USEC, .verified = T0_USEC + 5 },
+                                     { .since = T0_USEC + 2 } };
     struct image *leaky, *writing, *unaudited;
 
     make(world, "/s/a", NULL);
@@ -173,9 +180,12 @@ static void test_findings(void **state)
     find(world, 3, FINDING_CHAIN_DEEP, SEVERITY_ERROR, FINDING_ACKNOWLEDGED);
     find(world, 4, FINDING_CHAIN_DEEP, SEVERITY_CRITICAL, FINDING_RESOLVED);
     write_text(world);
-    assert_line(world, "qcaudit_findings{name=\"chain-deep\",severity=\"warning\",state=\"open\"} 2");
-    assert_line(world, "qcaudit_findings{name=\"chain-deep\",severity=\"error\",state=\"acknowledged\"} 1");
-    assert_line(world, "qcaudit_findings{name=\"chain-deep\",severity=\"critical\",state=\"open\"} 0");
+    assert_line(world,
+                "qcaudit_findings{name=\"chain-deep\",severity=\"warning\",state=\"open\"} 2");
+    assert_line(
+        world, "qcaudit_findings{name=\"chain-deep\",severity=\"error\",state=\"acknowledged\"} 1");
+    assert_line(world,
+                "qcaudit_findings{name=\"chain-deep\",severity=\"critical\",state=\"open\"} 0");
 }
 
 /* A pool's name may be anything; a line must stay a line, and UTF-8. */
@@ -210,7 +220,7 @@ static void test_counters(void **state)
     assert_line(world, "qcaudit_database_failed 1");
 }
 
-/* ---- the file ------------------------------------------------------------------------------------- */
+/* ---- the file -------------------------------------------------------------------------------- */
 
 struct written {
     sd_event *event;
@@ -224,7 +234,8 @@ static void on_written(void *userdata, int error)
     written->error = error;
 }
 
-static int write_file(struct metrics_file *file, struct written *written, const char *path, const char *text)
+static int write_file(struct metrics_file *file, struct written *written, const char *path,
+                      const char *text)
 {
     written->error = 1;
     assert_int_equal(metrics_file_write(file, path, strdup(text), strlen(text)), 0);

@@ -28,7 +28,8 @@ static void classes(void **state)
 
 static void golden(void **state)
 {
-    char *patterns[] = { (char[]){ "/golden/*.qcow2" }, (char[]){ "*/base-[0-9].img" }, (char[]){ "/x/a\\*" }, NULL };
+    char *patterns[] = { (char[]){ "/golden/*.qcow2" }, (char[]){ "*/base-[0-9].img" },
+                         (char[]){ "/x/a\\*" }, NULL };
     const struct policy policy = { .golden = patterns };
     const struct policy none = { .golden = NULL };
 

@@ -69,7 +69,10 @@ static void version_2_has_no_features(void **state)
 /* The zeros behind the end of a file are an extension's end only where there is room for one. */
 static void extensions_behind_the_end_of_the_file(void **state)
 {
-    static const struct { uint32_t header_length; int result; } cases[] = { { 504, 0 }, { 505, -EINVAL }, { 512, 0 } };
+    static const struct {
+        uint32_t header_length;
+        int result;
+    } cases[] = { { 504, 0 }, { 505, -EINVAL }, { 512, 0 } };
 
     for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
         struct kit *kit = kit_new(9, 4, 1);

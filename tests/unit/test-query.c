@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the control interface shows: filters, pages, and chains that are whole, broken, forked or loops. */
+/* What the control interface shows: filters, pages, and chains that are whole, broken, forked or
+ * loops. */
 #include "unit/store-fixture.h"
 
 #include <stdio.h>
@@ -52,7 +53,8 @@ static void find(struct world *world, int64_t id, enum finding_type type, enum s
     assert_non_null(finding);
     *finding = (struct finding){
         .id = id, .type = type, .subject_kind = SUBJECT_IMAGE, .subject = strdup(subject),
-        .datastore = strdup("pool"), .state = state, .severity = severity, .first_seen = (uint64_t)id * USEC_PER_SEC,
+        .datastore = strdup("pool"), .state = state, .severity = severity,
+        .first_seen = (uint64_t)id * USEC_PER_SEC,
         .count = 1, .evidence = json_tokener_parse("{\"corruptions\":3}"),
         .resolved = state == FINDING_RESOLVED ? T0_USEC : 0,
     };
@@ -72,8 +74,10 @@ static const struct query_view *look(struct world *world)
         qsort(world->store.images, world->store.n_images, sizeof(*world->store.images), by_path);
     assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
     world->view = (struct query_view){
-        .datastores = world->store.datastores, .n_datastores = 1, .images = world->store.images, .n_images = world->store.n_images,
-        .graph = world->store.graph, .findings = world->findings, .policy = &world->policy, .now = T0_USEC + DAY,
+        .datastores = world->store.datastores, .n_datastores = 1, .images = world->store.images,
+        .n_images = world->store.n_images,
+        .graph = world->store.graph, .findings = world->findings, .policy = &world->policy,
+        .now = T0_USEC + DAY,
     };
     return &world->view;
 }
@@ -172,7 +176,8 @@ static void test_image_bad_cursor(void **state)
     }
 }
 
-static void check_images(const struct query_view *view, const char *filter_text, const char *expected)
+static void check_images(const struct query_view *view, const char *filter_text,
+                         const char *expected)
 {
     _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(filter_text), *rows = NULL;
     _cleanup_free_ char *next = NULL;
@@ -232,7 +237,8 @@ static void test_image_entry(void **state)
     assert_non_null(json_object_object_get(json_object_array_get_idx(list, 0), "evidence"));
 }
 
-/* What is about all layers of a disk is shown with each of them, and counted with its own layer alone. */
+/* What is about all layers of a disk is shown with each of them, and counted with its own layer
+ * alone. */
 static void test_findings_of_the_disk(void **state)
 {
     struct world *world = *state;
@@ -257,7 +263,8 @@ static void test_findings_of_the_disk(void **state)
     assert_int_equal(number(leaf, "findings"), 1);
     assert_null(json_object_object_get(leaf, "deepest-leaf"));
     assert_int_equal(query_image(&world->view, "/s/base", &base), 0);
-    assert_joined(json_object_object_get(base, "findings-list"), "name", "metadata-corrupt,chain-deep");
+    assert_joined(json_object_object_get(base, "findings-list"), "name",
+                  "metadata-corrupt,chain-deep");
     assert_string_equal(text(base, "deepest-leaf"), "/s/2");
     assert_int_equal(number(base, "layers-above"), 2);
     assert_int_equal(query_image(&world->view, "/s/alone", &alone), 0);
@@ -432,7 +439,8 @@ static void test_chain_unknown(void **state)
 
 /* ---- findings ----------------------------------------------------------------------------- */
 
-static void check_findings(const struct query_view *view, const char *filter_text, const char *expected)
+static void check_findings(const struct query_view *view, const char *filter_text,
+                           const char *expected)
 {
     _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(filter_text), *rows = NULL;
     _cleanup_free_ char *next = NULL;
@@ -452,7 +460,8 @@ static void add_findings(struct world *world)
 
 static void test_finding_filters(void **state)
 {
-    static const char *const bad[] = { "{\"severity\":\"fatal\"}", "{\"name\":\"no-such\"}", "{\"state\":\"closed\"}" };
+    static const char *const bad[] = { "{\"severity\":\"fatal\"}", "{\"name\":\"no-such\"}",
+                                       "{\"state\":\"closed\"}" };
     const struct query_view *view;
 
     add_findings(*state);
@@ -517,7 +526,9 @@ static void test_finding_entry(void **state)
 static void test_status(void **state)
 {
     struct world *world = *state;
-    const struct query_status numbers = { .version = "1", .started = 5, .store_error = -ENOSPC, .store_waiting = 3 };
+    const struct query_status numbers = {
+        .version = "1", .started = 5, .store_error = -ENOSPC, .store_waiting = 3
+    };
     _cleanup_(json_object_putp) json_object *status = NULL;
 
     make(world, "/s/base", NULL);
@@ -548,7 +559,8 @@ static void test_status_worst_are_ordered(void **state)
 
     for (int64_t i = 1; i <= 12; i++) {
         (void)snprintf(path, sizeof(path), "/s/%d", (int)i);
-        find(world, i, FINDING_CHAIN_DEEP, i % 3 == 0 ? SEVERITY_ERROR : SEVERITY_WARNING, FINDING_OPEN, path);
+        find(world, i, FINDING_CHAIN_DEEP, i % 3 == 0 ? SEVERITY_ERROR : SEVERITY_WARNING,
+             FINDING_OPEN, path);
     }
     assert_int_equal(query_status(look(world), &numbers, &status), 0);
     assert_joined(json_object_object_get(status, "worst"), "id", "3,6,9,12,1");
@@ -558,12 +570,17 @@ int main(void)
 {
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     static const struct CMUnitTest tests[] = {
-        T(test_image_pages), T(test_image_cursor_of_a_gone_image), T(test_image_bad_cursor), T(test_image_filters),
-        T(test_image_entry), T(test_findings_of_the_disk), T(test_image_never_audited), T(test_chain_linear),
+        T(test_image_pages), T(test_image_cursor_of_a_gone_image), T(test_image_bad_cursor),
+        T(test_image_filters),
+        T(test_image_entry), T(test_findings_of_the_disk), T(test_image_never_audited),
+        T(test_chain_linear),
         T(test_chain_from_the_middle),
-        T(test_chain_golden), T(test_chain_missing_parent), T(test_chain_escaping_parent), T(test_chain_loop),
-        T(test_chain_of_itself), T(test_chain_very_deep), T(test_chain_unknown), T(test_finding_filters),
-        T(test_finding_pages), T(test_finding_entry), T(test_status), T(test_status_worst_are_ordered),
+        T(test_chain_golden), T(test_chain_missing_parent), T(test_chain_escaping_parent),
+        T(test_chain_loop),
+        T(test_chain_of_itself), T(test_chain_very_deep), T(test_chain_unknown),
+        T(test_finding_filters),
+        T(test_finding_pages), T(test_finding_entry), T(test_status),
+        T(test_status_worst_are_ordered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

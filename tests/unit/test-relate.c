@@ -182,7 +182,8 @@ static void not_golden(void **state)
 static void times_of_a_device_say_nothing(void **state)
 {
     struct world *world = *state;
-    struct image *gold = add(world, "/gold", NULL), *one = add(world, "/one", "/gold"), *two = add(world, "/two", "/gold");
+    struct image *gold = add(world, "/gold", NULL), *one = add(world, "/one", "/gold"),
+                 *two = add(world, "/two", "/gold");
     const char *source;
 
     gold->fingerprint.mode = S_IFBLK | 0660;
@@ -193,7 +194,8 @@ static void times_of_a_device_say_nothing(void **state)
     assert_int_equal(graph_layer_created(world->graph, one, &source), T0_USEC);
     assert_string_equal(source, "birth-time");
 
-    /* A file below devices that became available later than it was written; but they were known before. */
+    /* A file below devices that became available later than it was written; but they were known
+     * before. */
     gold->fingerprint.mode = S_IFREG | 0660;
     one->fingerprint.mode = two->fingerprint.mode = S_IFBLK | 0660;
     one->identity.btime = two->identity.btime = T0 + 9000000;

@@ -270,9 +270,12 @@ static int setup(void **state)
         .golden = world->golden,
         .infer_golden = true,
         .thresholds = {
-            .chain_deep = { 3, 25, 160 }, .chain_limit = 200, .snapshot_old = { HOUR, 14 * DAY, UINT64_MAX },
-            .runaway_layers = 4, .runaway_tolerance = 2000, .leaks_bytes = UINT64_C(1) << 30, .leaks_share = 100,
-            .burst_leaks = 256, .burst_factor = 10, .internal_snapshots = 2, .internal_snapshots_golden = 1,
+            .chain_deep = { 3, 25, 160 }, .chain_limit = 200,
+            .snapshot_old = { HOUR, 14 * DAY, UINT64_MAX },
+            .runaway_layers = 4, .runaway_tolerance = 2000, .leaks_bytes = UINT64_C(1) << 30,
+            .leaks_share = 100,
+            .burst_leaks = 256, .burst_factor = 10, .internal_snapshots = 2,
+            .internal_snapshots_golden = 1,
             .data_file = SEVERITY_WARNING,
         },
     };

@@ -38,7 +38,8 @@ static int setup(void **state)
     assert_int_equal(schedule_new(&options, &f->schedule), 0);
     for (size_t i = 0; i < N_IMAGES; i++) {
         snprintf(f->names[i], sizeof(f->names[i]), "/store/%zu.qcow2", i);
-        f->images[i] = (struct image){ .path = f->names[i], .datastore = &f->datastores[0], .device = 1 };
+        f->images[i] =
+            (struct image){ .path = f->names[i], .datastore = &f->datastores[0], .device = 1 };
     }
     *state = f;
     return 0;
@@ -160,7 +161,8 @@ static void test_changed_while_running(void **state)
     assert_ptr_equal(next(f, START, NULL), &f->images[0]);
     schedule_done(f->schedule, &f->images[0], START);
     assert_false(schedule_is_due(f->schedule, &f->images[0], START));
-    assert_false(schedule_is_wanted(f->schedule, &f->images[0], START));    /* the interval is far */
+    /* the interval is far */
+    assert_false(schedule_is_wanted(f->schedule, &f->images[0], START));
 }
 
 static void test_interval_with_jitter(void **state)
@@ -297,8 +299,10 @@ static void test_many(void **state)
     assert_non_null(names);
     for (size_t i = 0; i < N; i++) {
         snprintf(names[i], sizeof(names[i]), "/store/%zu", i);
-        images[i] = (struct image){ .path = names[i], .datastore = &f->datastores[i & 1], .device = i % 4 };
-        assert_int_equal(schedule_image(f->schedule, &images[i], SCHEDULE_NEW, START + i % 1000), 0);
+        images[i] =
+            (struct image){ .path = names[i], .datastore = &f->datastores[i & 1], .device = i % 4 };
+        assert_int_equal(schedule_image(f->schedule, &images[i], SCHEDULE_NEW, START + i % 1000),
+                         0);
     }
     assert_int_equal(schedule_due(f->schedule, START + 1000), N);
     while (n < N) {
@@ -327,8 +331,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_new_images_in_order), T(test_forced_first), T(test_one_reader_per_device),
         T(test_debounce_prolonged), T(test_debounce_ends), T(test_changed_while_running),
-        T(test_interval_with_jitter), T(test_interval_off), T(test_interval_shortened), T(test_hold),
-        T(test_forget_while_running), T(test_confirm_yields), T(test_confirm_never_at_once), T(test_many),
+        T(test_interval_with_jitter), T(test_interval_off), T(test_interval_shortened),
+        T(test_hold),
+        T(test_forget_while_running), T(test_confirm_yields), T(test_confirm_never_at_once),
+        T(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The queue of scrubs under simulated time: order, window, devices, what was demanded; and the gauge of pressure. */
+/* The queue of scrubs under simulated time: order, window, devices, what was demanded; and the
+ * gauge of pressure. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -114,7 +115,8 @@ static void test_interrupted(void **state)
 
     assert_int_equal(scrubs_plan(f->scrubs, &f->images[0], START, 0), 0);
     assert_ptr_equal(next(f, START), &f->images[0]);
-    assert_int_equal(scrubs_plan(f->scrubs, &f->images[0], UINT64_MAX, 0), 0);     /* nothing while it runs */
+    /* nothing while it runs */
+    assert_int_equal(scrubs_plan(f->scrubs, &f->images[0], UINT64_MAX, 0), 0);
     scrubs_done(f->scrubs, &f->images[0], START + MINUTE);
     assert_int_equal(wait_of(f, START), MINUTE);
     assert_ptr_equal(next(f, START + MINUTE), &f->images[0]);
@@ -194,7 +196,8 @@ struct host {
     uint64_t n_paused, n_steps;     /* usec */
 };
 
-/* Lets time pass with others waiting for so much of it (parts per 10,000), and us for so much while we read. */
+/* Lets time pass with others waiting for so much of it (parts per 10,000), and us for so much while
+ * we read. */
 static void pass(struct host *host, uint64_t usec, uint64_t others, uint64_t own)
 {
     uint64_t wait = USEC_PER_SEC / 10;
@@ -222,14 +225,17 @@ static void begin(struct host *host)
 static void test_pressure(void **state)
 {
     for (unsigned has_own = 0; has_own < 2; has_own++) {
-        struct host host = { .sample = { .at = 5 * USEC_PER_SEC, .all = 12345, .own = 678, .has_own = has_own } };
+        struct host host = {
+            .sample = { .at = 5 * USEC_PER_SEC, .all = 12345, .own = 678, .has_own = has_own }
+        };
 
         /* A reader alone on an idle host, which waits nearly all of the time, goes on. */
         begin(&host);
         pass(&host, 300 * USEC_PER_SEC, 0, 8700);
         assert_true(host.n_paused < 300 * USEC_PER_SEC / 15);
         assert_int_not_equal(host.gauge.phase, PRESSURE_PAUSED);
-        /* Others begin to wait: it is seen beside our own waiting, and it stays so while they do. */
+        /* Others begin to wait: it is seen beside our own waiting, and it stays so while they
+         * do. */
         pass(&host, 15 * USEC_PER_SEC, 3000, 8700);
         assert_true(host.paused);
         assert_int_equal(host.gauge.phase, PRESSURE_PAUSED);
@@ -244,7 +250,8 @@ static void test_pressure(void **state)
     }
 }
 
-/* Where others wait already nothing is read at all; where they begin to, it is seen within two seconds. */
+/* Where others wait already nothing is read at all; where they begin to, it is seen within two
+ * seconds. */
 static void test_pressure_soon(void **state)
 {
     struct host host = { .sample = { .at = 1 } };
@@ -283,7 +290,8 @@ static void test_texts(void **state)
     uint64_t usec = 0;
 
     assert_int_equal(pressure_parse("some avg10=0.45 avg60=0.45 avg300=0.48 total=287661578\n"
-                                    "full avg10=0.10 avg60=0.05 avg300=0.25 total=55585448\n", &usec), 0);
+                                    "full avg10=0.10 avg60=0.05 avg300=0.25 "
+                                    "total=55585448\n", &usec), 0);
     assert_int_equal(usec, 287661578);
     assert_int_equal(pressure_parse("full total=3\nsome total=4", &usec), 0);
     assert_int_equal(usec, 4);
@@ -291,7 +299,9 @@ static void test_texts(void **state)
     assert_int_equal(pressure_parse("some avg10=0\nfull total=9", &usec), -EBADMSG);
     assert_int_equal(pressure_parse("some total=x", &usec), -EBADMSG);
     assert_int_equal(usec, 4);
-    assert_int_equal(pressure_own_group("9:name=systemd:/a\n0::/system.slice/qcauditd.service\n", &path), 0);
+    assert_int_equal(pressure_own_group("9:name=systemd:/a\n0::/system.slice/qcauditd.service\n",
+                                        &path),
+                     0);
     assert_string_equal(path, "/system.slice/qcauditd.service");
     free(path);
     path = NULL;
@@ -305,7 +315,8 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_oldest_first), T(test_devices_and_workers), T(test_interrupted), T(test_demanded), T(test_window),
+        T(test_oldest_first), T(test_devices_and_workers), T(test_interrupted), T(test_demanded),
+        T(test_window),
         T(test_held), cmocka_unit_test(test_pressure), cmocka_unit_test(test_pressure_soon),
         cmocka_unit_test(test_pressure_beside),
         cmocka_unit_test(test_texts),

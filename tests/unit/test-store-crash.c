@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The store killed at any moment, and on a full disk: what is there is whole and in order, what waits is not lost. */
+/* The store killed at any moment, and on a full disk: what is there is whole and in order, what
+ * waits is not lost. */
 #include "store-kit.h"
 
 #include <fcntl.h>
@@ -52,15 +53,22 @@ static int64_t whole_batches(struct kit *kit)
     int64_t n = kit_sql(kit, "SELECT count(DISTINCT at) FROM event");
 
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 3 * n);
-    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM (SELECT at FROM event GROUP BY at HAVING count(*) <> 3)"), 0);
-    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM (SELECT at, lag(at) OVER (ORDER BY seq) AS before FROM event)"
-                             " WHERE at < before"), 0);
+    assert_int_equal(
+        kit_sql(kit,
+                "SELECT count(*) FROM (SELECT at FROM event GROUP BY at HAVING count(*) <> 3)"),
+        0);
+    assert_int_equal(
+        kit_sql(kit,
+                "SELECT count(*) FROM (SELECT at, lag(at) OVER (ORDER BY seq) AS before FROM event)"
+                " WHERE at < before"),
+        0);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit"), n);
     if (n > 0) {
         assert_int_equal(kit_sql(kit, "SELECT max(at) FROM event"), KIT_NOW + (uint64_t)n);
         assert_int_equal(kit_sql(kit, "SELECT walk FROM image"), n);
         assert_int_equal(kit_sql(kit, "SELECT count FROM finding"), n);
-        assert_int_equal(kit_sql(kit, "SELECT started FROM audit JOIN image ON image.audit = audit.id"),
+        assert_int_equal(kit_sql(kit,
+                                 "SELECT started FROM audit JOIN image ON image.audit = audit.id"),
                          KIT_NOW + (uint64_t)n);
     }
     return n;
@@ -80,7 +88,8 @@ static void write_until_killed(struct kit *kit, unsigned first, volatile unsigne
     if (sd_event_new(&kit->event) < 0 || kit_try_open(kit) < 0)
         _exit(1);
     for (unsigned i = first;; i++) {
-        if (store_commit(kit->store, numbered_batch(kit, i), count_committed, (void *)(uintptr_t)committed) < 0)
+        if (store_commit(kit->store, numbered_batch(kit, i), count_committed,
+                         (void *)(uintptr_t)committed) < 0)
             _exit(1);
         while (store_waiting(kit->store) > 20)
             sd_event_run(kit->event, USEC_PER_SEC);
@@ -106,7 +115,8 @@ static void killed(void **state)
     int64_t n = 0;
 
     kit->audits_kept = 1000000;
-    committed = mmap(NULL, sizeof(*committed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    committed = mmap(NULL, sizeof(*committed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                     -1, 0);
     assert_true(committed != MAP_FAILED);
     for (unsigned round = 0; round < ROUNDS; round++) {
         unsigned enough = *committed + (unsigned)rand_r(&seed) % 40;
@@ -152,7 +162,7 @@ static void killed(void **state)
     munmap((void *)(uintptr_t)committed, sizeof(*committed));
 }
 
-/* ---- no room ------------------------------------------------------------------------------------ */
+/* ---- no room --------------------------------------------------------------------------------- */
 
 static void wait_for_trouble(struct kit *kit, unsigned n, int error)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The store in bad times: damaged files, another version's, another daemon's; nothing of them is lost. */
+/* The store in bad times: damaged files, another version's, another daemon's; nothing of them is
+ * lost. */
 #include "store-kit.h"
 
 #include <fcntl.h>
@@ -69,7 +70,8 @@ static char *read_file(const char *path, size_t *ret_size)
     return data;
 }
 
-/* Overwrites the root page of a table or index (one that sweeping does not look into) with what no page looks like. */
+/* Overwrites the root page of a table or index (one that sweeping does not look into) with what no
+ * page looks like. */
 static void break_root(struct kit *kit, const char *name)
 {
     char sql[128], junk[4096];
@@ -375,7 +377,9 @@ static void found_by_read(void **state)
     fill_and_close(kit, 500);
     break_root(kit, "event_by_subject");
     kit_open(kit);
-    assert_int_equal(store_history(kit->store, "/srv/vms/disk-3.qcow2", NULL, 0, 0, NULL, 10, rows_failed, kit), 0);
+    assert_int_equal(store_history(kit->store, "/srv/vms/disk-3.qcow2", NULL, 0, 0, NULL, 10,
+                                   rows_failed, kit),
+                     0);
     kit_wait(kit, &kit->n_read, 1);
     assert_int_equal(kit->read_error, -EUCLEAN);
     kit_wait(kit, &kit->n_damaged, 1);
@@ -396,7 +400,7 @@ static void found_by_load(void **state)
     works(kit);
 }
 
-/* ---- versions --------------------------------------------------------------------------------- */
+/* ---- versions -------------------------------------------------------------------------------- */
 
 static void newer_version_is_left_alone(void **state)
 {
@@ -417,7 +421,8 @@ static void newer_version_is_left_alone(void **state)
     free(before);
     free(after);
     /* The folder is free again for who can read it. */
-    assert_true(snprintf(back, sizeof(back), "PRAGMA user_version = %d", CONTROL_DATABASE_VERSION) > 0);
+    assert_true(snprintf(back, sizeof(back), "PRAGMA user_version = %d", CONTROL_DATABASE_VERSION) >
+                0);
     kit_sql_run(kit, back);
     kit_open(kit);
     kit_load(kit);
@@ -429,7 +434,8 @@ static int64_t value_of(sqlite3 *sqlite, const char *sql)
     sqlite3_stmt *statement;
     int64_t value = -1;
 
-    if (sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
+    if (sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
         value = sqlite3_column_int64(statement, 0);
     sqlite3_finalize(statement);
     return value;
@@ -493,7 +499,8 @@ static void earlier_version(struct kit *kit, int version, int n_baselines)
     char path[4096], *text, *error = NULL;
     sqlite3 *sqlite;
 
-    snprintf(path, sizeof(path), "%s/tests/fixtures/database-%d.sql", getenv("top_srcdir"), version);
+    snprintf(path, sizeof(path), "%s/tests/fixtures/database-%d.sql", getenv("top_srcdir"),
+             version);
     text = slurp(path);
     assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
     if (sqlite3_exec(sqlite, text, NULL, NULL, &error) != SQLITE_OK)
@@ -512,9 +519,11 @@ static void earlier_version(struct kit *kit, int version, int n_baselines)
     assert_int_equal(finding_of(kit, FINDING_CLUSTERS_LEAKED)->state, FINDING_OPEN);
     assert_int_equal(finding_of(kit, FINDING_METADATA_CORRUPT)->state, FINDING_ACKNOWLEDGED);
     assert_non_null(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2"));
-    assert_int_equal(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2")->parent.state, REFERENCE_FOUND);
+    assert_int_equal(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2")->parent.state,
+                     REFERENCE_FOUND);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 3);
-    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline WHERE NOT encrypted"), n_baselines);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline WHERE NOT encrypted"),
+                     n_baselines);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM baseline"), n_baselines);
     kit_close(kit);
 }
@@ -529,7 +538,7 @@ static void version_2(void **state)
     earlier_version(*state, 2, 1);
 }
 
-/* ---- one daemon -------------------------------------------------------------------------------- */
+/* ---- one daemon ------------------------------------------------------------------------------ */
 
 static void second_daemon(void **state)
 {

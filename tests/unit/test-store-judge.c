@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What comes back from the database is judged as it was before: the same conditions, with the same evidence. */
+/* What comes back from the database is judged as it was before: the same conditions, with the same
+ * evidence. */
 #include "daemon/config.h"
 #include "daemon/judge.h"
 #include "daemon/relate.h"
@@ -40,8 +41,10 @@ static void add_issues(struct layer_report *layer, enum qca_issue_kind kind, siz
     assert_non_null(check->issues);
     for (size_t i = 0; i < n; i++)
         check->issues[check->n_issues + i] = (struct qca_issue){
-            .kind = kind, .table = QCA_TABLE_L2, .snapshot = QCA_ACTIVE, .table_offset = 262144, .index = i,
-            .host_offset = UINT64_C(1) << 50, .host_length = 65536, .guest_offset = i * 65536, .guest_length = 65536,
+            .kind = kind, .table = QCA_TABLE_L2, .snapshot = QCA_ACTIVE, .table_offset = 262144,
+            .index = i,
+            .host_offset = UINT64_C(1) << 50, .host_length = 65536, .guest_offset = i * 65536,
+            .guest_length = 65536,
             .count = 1,
         };
     check->n_issues += n;
@@ -66,7 +69,8 @@ static void judgements_equal(const struct judgement *a, const struct judgement *
         assert_int_equal(x->severity, y->severity);
         assert_int_equal(x->confidence, y->confidence);
         assert_true(x->weight == y->weight);
-        assert_string_equal(json_object_to_json_string(x->evidence), json_object_to_json_string(y->evidence));
+        assert_string_equal(json_object_to_json_string(x->evidence),
+                            json_object_to_json_string(y->evidence));
     }
 }
 
@@ -117,7 +121,8 @@ static void through_the_database(struct kit *kit, struct image *image, struct ju
 
 static void damaged(void **state)
 {
-    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/\n.qcow2", 5, "/etc/shadow");
+    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/\n.qcow2",
+                                                               5, "/etc/shadow");
     _cleanup_(judgement_done) struct judgement before = { 0 };
     struct layer_report *layer = &image->audit->report->layers[0];
 
@@ -129,8 +134,9 @@ static void damaged(void **state)
     layer->info.n_snapshots = layer->info.snapshot_count = 2;
     layer->snapshots_total = 2;
     for (unsigned i = 0; i < 2; i++)
-        layer->info.snapshots[i] = (struct qca_snapshot){ strdup("1"), strdup("old\xff"), T0_USEC / USEC_PER_SEC, 3, 0,
-                                                          1 << 20, 65536, 8 };
+        layer->info.snapshots[i] = (struct qca_snapshot){
+            strdup("1"), strdup("old\xff"), T0_USEC / USEC_PER_SEC, 3, 0, 1 << 20, 65536, 8
+        };
     add_issues(layer, QCA_ISSUE_L2_UNALIGNED, 30);
     add_issues(layer, QCA_ISSUE_OUT_OF_FILE, 5);
     add_issues(layer, QCA_ISSUE_REFCOUNT_LOW, 200);
@@ -148,7 +154,8 @@ static void damaged(void **state)
 /* Ten times more leaks than at the audit before: that one is needed too. */
 static void leaks_that_grew(void **state)
 {
-    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/a", 5, NULL);
+    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/a", 5,
+                                                               NULL);
     _cleanup_(judgement_done) struct judgement before = { 0 };
     struct layer_report *layer = &image->audit->report->layers[0];
 
@@ -166,7 +173,8 @@ static void leaks_that_grew(void **state)
 
 static void not_opened(void **state)
 {
-    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/a", 5, NULL);
+    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/a", 5,
+                                                               NULL);
     _cleanup_(judgement_done) struct judgement before = { 0 };
     struct audit_report *report;
 
@@ -174,15 +182,20 @@ static void not_opened(void **state)
     report = image->audit->report = calloc(1, sizeof(*report));
     assert_non_null(report);
     report->error = -EINVAL;
-    report->open_error = (struct qca_error){ .kind = QCA_ERROR_HEADER, .offset = 20, .value = UINT64_MAX, .bound = 21,
-                                             .field = "cluster_bits", .text = "cluster_bits is out of range" };
+    report->open_error = (struct qca_error){ .kind = QCA_ERROR_HEADER,
+                                             .offset = 20,
+                                             .value = UINT64_MAX,
+                                             .bound = 21,
+                                             .field = "cluster_bits",
+                                             .text = "cluster_bits is out of range" };
     through_the_database(*state, image, &before);
     assert_true(holds(&before, FINDING_HEADER_INVALID));
 }
 
 static void worker_died(void **state)
 {
-    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/a", 5, NULL);
+    _cleanup_(image_freep) struct image *image = fixture_image(&kit_datastore, "/srv/vms/a", 5,
+                                                               NULL);
     _cleanup_(judgement_done) struct judgement before = { 0 };
     struct audit_report *report;
 

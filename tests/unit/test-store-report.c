@@ -6,14 +6,16 @@
 DEFINE_CLEANUP(struct audit_report *, audit_report_free)
 
 #ifdef __x86_64__
-/* A member was added: tell store-report.c of it and store-kit.c, so that it outlives a restart; then the size here. */
+/* A member was added: tell store-report.c of it and store-kit.c, so that it outlives a restart;
+ * then the size here. */
 _Static_assert(sizeof(struct qca_error) == 272, "struct qca_error");
 _Static_assert(sizeof(struct qca_snapshot) == 64, "struct qca_snapshot");
 _Static_assert(sizeof(struct qca_bitmap) == 32, "struct qca_bitmap");
 _Static_assert(sizeof(struct qca_extension) == 16, "struct qca_extension");
 _Static_assert(sizeof(struct qca_image_info) == 208, "struct qca_image_info");
 _Static_assert(sizeof(struct qca_issue) == 88, "struct qca_issue");
-_Static_assert(sizeof(struct qca_check_result) == 392 + 8 * _QCA_ISSUE_MAX, "struct qca_check_result");
+_Static_assert(sizeof(struct qca_check_result) == 392 + 8 * _QCA_ISSUE_MAX,
+               "struct qca_check_result");
 _Static_assert(sizeof(struct layer_report) == 680 + 8 * _QCA_ISSUE_MAX, "struct layer_report");
 /* its two digests are not asked for by the daemon */
 _Static_assert(sizeof(struct audit_report) == 360, "struct audit_report");
@@ -45,7 +47,9 @@ static void empty(void **state)
 
 static void plain_raw(void **state)
 {
-    struct layer_report layer = { .info = { .format = QCA_FORMAT_RAW, .file_size = 5, .virtual_size = 5 } };
+    struct layer_report layer = {
+        .info = { .format = QCA_FORMAT_RAW, .file_size = 5, .virtual_size = 5 }
+    };
     const struct audit_report report = { .layers = &layer, .n_layers = 1 };
 
     round_trip(&report);
@@ -72,20 +76,25 @@ static void truncated(void **state)
 static void not_understood(void **state)
 {
     static const char *const texts[] = {
-        "", "null", "[]", "17", "{", "{\"layers\":{}}", "{\"layers\":[]}", "{\"layers\":[1]}", "{\"error\":\"x\"}",
-        "{\"error\":4294967296}", "{\"bytes-read\":-1}", "{\"bytes-read\":1.5}", "{\"open-error\":[]}",
+        "", "null", "[]", "17", "{", "{\"layers\":{}}", "{\"layers\":[]}", "{\"layers\":[1]}",
+        "{\"error\":\"x\"}",
+        "{\"error\":4294967296}", "{\"bytes-read\":-1}", "{\"bytes-read\":1.5}",
+        "{\"open-error\":[]}",
         "{\"open-error\":{\"kind\":\"no such kind\"}}", "{\"open-error\":{\"kind\":1}}",
         "{\"open-error\":{\"layer\":4294967296}}",
         "{\"open-error\":{\"field\":\"0123456789012345678901234567890123456789\"}}",
         "{\"layers\":[{\"metadata-digest\":\"00\"}]}", "{\"layers\":[{\"checked\":1}]}",
-        "{\"layers\":[{\"name\":1}]}", "{\"layers\":[{\"check\":{\"kinds\":{\"no-such-issue\":1}}}]}",
-        "{\"layers\":[{\"check\":{\"kinds\":[]}}]}", "{\"layers\":[{\"check\":{\"issues\":[{\"kind\":\"?\"}]}}]}",
+        "{\"layers\":[{\"name\":1}]}",
+        "{\"layers\":[{\"check\":{\"kinds\":{\"no-such-issue\":1}}}]}",
+        "{\"layers\":[{\"check\":{\"kinds\":[]}}]}",
+        "{\"layers\":[{\"check\":{\"issues\":[{\"kind\":\"?\"}]}}]}",
         "{\"layers\":[{\"info\":{\"snapshots\":[{\"name\":\"a\"},null]}}]}",
     };
     struct audit_report *back = NULL;
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
-        if (store_report_decode(texts[i], strlen(texts[i]), STORE_REPORT_VERSION, &back) != -EBADMSG)
+        if (store_report_decode(texts[i], strlen(texts[i]), STORE_REPORT_VERSION, &back) !=
+            -EBADMSG)
             fail_msg("taken for a report: %s", texts[i]);
     assert_null(back);
     assert_int_equal(store_report_decode("{}", 2, STORE_REPORT_VERSION + 1, &back), -EBADMSG);

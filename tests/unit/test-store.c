@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The store in good times: everything comes back after a restart, in order, once; history in pages; retention. */
+/* The store in good times: everything comes back after a restart, in order, once; history in pages;
+ * retention. */
 #include "store-kit.h"
 
 #include <malloc.h>
@@ -37,7 +38,8 @@ static void put_audit(struct kit *kit, const struct image *image, const struct a
 static struct audit_report clean_report(struct layer_report *layer)
 {
     *layer = (struct layer_report){
-        .info = { .format = QCA_FORMAT_QCOW2, .version = 3, .cluster_size = 65536, .virtual_size = 1 << 30 },
+        .info = { .format = QCA_FORMAT_QCOW2, .version = 3, .cluster_size = 65536,
+                 .virtual_size = 1 << 30 },
         .checked = true,
         .check = { .finished = true },
         .probed_format = QCA_FORMAT_QCOW2,
@@ -70,7 +72,9 @@ static void datastores_come_back(void **state)
     kit_open(kit);
     datastore.error = -ESTALE;
     datastore.state = DATASTORE_PAUSED;
-    datastore.root = (struct files_root){ .fsid = UINT64_MAX, .size = 10, .available = 3, .type = "nfs4", .network = true };
+    datastore.root = (struct files_root){
+        .fsid = UINT64_MAX, .size = 10, .available = 3, .type = "nfs4", .network = true
+    };
     datastore.watched = true;
     datastore.watch_error = -ENOSPC;
     datastore.overflows = 4;
@@ -120,10 +124,13 @@ static void images_come_back(void **state)
     struct audit earlier = kit_make_audit(KIT_NOW - 5, &first);
 
     image.parent = (struct reference){
-        .state = REFERENCE_FOUND, .stored = strdup("\xfe/base"), .format = strdup("qcow2"), .path = strdup("/srv/vms/base"),
+        .state = REFERENCE_FOUND, .stored = strdup("\xfe/base"), .format = strdup("qcow2"),
+        .path = strdup("/srv/vms/base"),
         .identity = { UINT64_MAX, 2, INT64_MIN },
     };
-    image.data_file = (struct reference){ .state = REFERENCE_ESCAPES, .stored = strdup("/etc/shadow"), .error = -EPERM };
+    image.data_file = (struct reference){ .state = REFERENCE_ESCAPES,
+                                          .stored = strdup("/etc/shadow"),
+                                          .error = -EPERM };
     kit_open(kit);
     put_audit(kit, &image, &audit);
     put_audit(kit, &image, &audit);
@@ -182,7 +189,8 @@ static void images_change(void **state)
     struct store_batch *batch = new_batch();
 
     kit_open(kit);
-    image.parent = (struct reference){ .state = REFERENCE_MISSING, .stored = image.path, .error = -ENOENT };
+    image.parent =
+        (struct reference){ .state = REFERENCE_MISSING, .stored = image.path, .error = -ENOENT };
     put_audit(kit, &image, &audit);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM edge"), 1);
     image.parent = (struct reference){ .state = REFERENCE_NONE };
@@ -254,7 +262,8 @@ static void findings_come_back(void **state)
     full = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/b");
     full.state = FINDING_ACKNOWLEDGED;
     full.evidence = json_object_new_object();
-    full.remedy = json_tokener_parse("[{\"command\": \"qemu-img check 'x'\", \"precondition\": \"stopped\"}]");
+    full.remedy = json_tokener_parse(
+        "[{\"command\": \"qemu-img check 'x'\", \"precondition\": \"stopped\"}]");
     full.acknowledged_by = (char *)(uintptr_t)"root";
     full.acknowledged_reason = (char *)(uintptr_t)"known \xff";
     full.acknowledged_until = KIT_NOW + 5;
@@ -354,7 +363,8 @@ static void unknown_rows_are_left_out(void **state)
     kit_commit(kit, batch);
     put_audit(kit, &image, &audit);
     kit_sql_run(kit, "UPDATE finding SET type = 'from-the-future' WHERE type = 'chain-deep';"
-                     "UPDATE event SET finding = 'from-the-future'; UPDATE report SET version = 99");
+                     "UPDATE event SET finding = 'from-the-future'; UPDATE report SET version = "
+                     "99");
     kit_reopen(kit);
     assert_int_equal(kit->n_findings, 1);
     assert_int_equal(kit->findings[0]->id, other.id);
@@ -436,7 +446,8 @@ static void history_in_pages(void **state)
 
     kit_open(kit);
     for (unsigned i = 0; i < 25; i++) {
-        finding = kit_make_finding(kit, i % 5 == 0 ? FINDING_CHAIN_DEEP : FINDING_SNAPSHOT_OLD, paths[i % 2]);
+        finding = kit_make_finding(kit, i % 5 == 0 ? FINDING_CHAIN_DEEP : FINDING_SNAPSHOT_OLD,
+                                   paths[i % 2]);
         event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW + i);
         batch = new_batch();
         assert_int_equal(store_batch_event(batch, &event), 0);
@@ -475,7 +486,8 @@ static void history_in_pages(void **state)
     assert_int_equal(json_object_array_length(kit->rows), 0);
     assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, "17x", 10, NULL, NULL), -EINVAL);
     assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, "-3", 10, NULL, NULL), -EINVAL);
-    assert_int_equal(store_audits(kit->store, paths[0], "99999999999999999999", 10, NULL, NULL), -EINVAL);
+    assert_int_equal(store_audits(kit->store, paths[0], "99999999999999999999", 10, NULL, NULL),
+                     -EINVAL);
 }
 
 static void audits_in_pages(void **state)
@@ -484,7 +496,8 @@ static void audits_in_pages(void **state)
     struct image image = kit_make_image("/srv/vms/a");
     struct layer_report layer;
     struct audit_report report = clean_report(&layer);
-    struct audit_report failed = { .error = -EINVAL, .open_error = { .kind = QCA_ERROR_HEADER, .text = "x" } };
+    struct audit_report failed = { .error = -EINVAL,
+                                   .open_error = { .kind = QCA_ERROR_HEADER, .text = "x" } };
     struct audit audit;
 
     kit_open(kit);
@@ -679,7 +692,8 @@ static void retention(void **state)
 
     kit->history_retention = 3600 * USEC_PER_SEC;
     kit_open(kit);
-    /* What is young, and what is still to be told, stays; so do the last two audits, and the open finding. */
+    /* What is young, and what is still to be told, stays; so do the last two audits, and the open
+     * finding. */
     wait_for_sql(kit, "SELECT count(*) FROM event", 2);
     wait_for_sql(kit, "SELECT count(*) FROM finding", 1);
     wait_for_sql(kit, "SELECT count(*) FROM image", 1);
@@ -711,7 +725,10 @@ static void order(void **state)
     kit_wait(kit, &kit->n_committed, 500);
     assert_int_equal(store_waiting(kit->store), 0);
     assert_int_equal(kit->n_failed, 0);
-    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event WHERE at - seq = (SELECT min(at - seq) FROM event)"), 500);
+    assert_int_equal(
+        kit_sql(kit,
+                "SELECT count(*) FROM event WHERE at - seq = (SELECT min(at - seq) FROM event)"),
+        500);
     assert_int_equal(kit_sql(kit, "SELECT walk FROM image"), 499);
     assert_int_equal(kit->n_trouble, 0);
 }
@@ -809,7 +826,8 @@ static void compact(void **state)
     store_batch_image(all, &a);
     kit_commit(kit, all);
     assert_int_equal(kit_sql(kit, "SELECT sum(walk) FROM image"), 99 + 98);
-    assert_int_equal(kit_sql(kit, "SELECT sum(started) FROM audit"), 4 * KIT_NOW + 99 + 98 + 97 + 96);
+    assert_int_equal(kit_sql(kit, "SELECT sum(started) FROM audit"),
+                     4 * KIT_NOW + 99 + 98 + 97 + 96);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 100);
 }
 
@@ -823,18 +841,20 @@ static int count_image(void *userdata, const char *datastore, struct image *imag
 }
 
 /* Whoever asks without end is told to wait, and answered when the others are. */
-/* ---- contents ------------------------------------------------------------------------------------ */
+/* ---- contents -------------------------------------------------------------------------------- */
 
 struct loaded { struct baseline *baseline; char *deviation, *verity; unsigned n; };
 
-static int load_baseline(void *userdata, struct baseline *baseline, json_object *deviation, const char *verity)
+static int load_baseline(void *userdata, struct baseline *baseline, json_object *deviation,
+                         const char *verity)
 {
     struct loaded *loaded = userdata;
 
     baseline_free(loaded->baseline);
     free(loaded->deviation);
     free(loaded->verity);
-    *loaded = (struct loaded){ baseline, deviation ? strdup(json_object_to_json_string(deviation)) : NULL,
+    *loaded = (struct loaded){ baseline,
+                               deviation ? strdup(json_object_to_json_string(deviation)) : NULL,
                                verity ? strdup(verity) : NULL, loaded->n + 1 };
     return 0;
 }
@@ -845,9 +865,12 @@ static void baselines_come_back(void **state)
     struct loaded loaded = { .n = 0 };
     const struct store_loader loader = { .baseline = load_baseline, .userdata = &loaded };
     struct baseline b = {
-        .identity = { UINT64_MAX, 2, -3 }, .path = (char[]){ "/odd\x80/path" }, .source = BASELINE_ACCEPTED, .since = 4,
-        .verified = 5, .has_digest = true, .encrypted = true, .digest = { 6 }, .virtual_size = UINT64_MAX, .zeros = 7, .has_metadata = true,
-        .metadata = { 8 }, .fingerprint = { 9, 10, 11, 12, 13, 14, 15, 16 }, .attributes = true, .parent = { 17, 18, 19 },
+        .identity = { UINT64_MAX, 2, -3 }, .path = (char[]){ "/odd\x80/path" },
+        .source = BASELINE_ACCEPTED, .since = 4,
+        .verified = 5, .has_digest = true, .encrypted = true, .digest = { 6 },
+        .virtual_size = UINT64_MAX, .zeros = 7, .has_metadata = true,
+        .metadata = { 8 }, .fingerprint = { 9, 10, 11, 12, 13, 14, 15, 16 }, .attributes = true,
+        .parent = { 17, 18, 19 },
         .blocks = true, .by = (char[]){ "root" }, .reason = (char[]){ "why" }, .gone = 20,
         .lost_child = (char[]){ "/child" },
     };
@@ -875,7 +898,8 @@ static void baselines_come_back(void **state)
     assert_int_equal(loaded.baseline->virtual_size, UINT64_MAX);
     assert_int_equal(loaded.baseline->zeros, 7);
     assert_int_equal(loaded.baseline->gone, 20);
-    assert_true(loaded.baseline->attributes && loaded.baseline->blocks && loaded.baseline->has_digest);
+    assert_true(loaded.baseline->attributes && loaded.baseline->blocks &&
+                loaded.baseline->has_digest);
     assert_non_null(strstr(loaded.deviation, "modified"));
     assert_string_equal(loaded.verity, "sha256:00");
     /* Once more, with less; then no more. */
@@ -900,7 +924,9 @@ static void baselines_come_back(void **state)
 static void readings_in_pages(void **state)
 {
     struct kit *kit = *state;
-    const struct digest_result digest = { .complete = true, .size = 1, .read_bytes = 2, .direct = true, .finished = 3 };
+    const struct digest_result digest = {
+        .complete = true, .size = 1, .read_bytes = 2, .direct = true, .finished = 3
+    };
     struct store_batch *batch;
     uint8_t content[32] = { 0xab };
     json_object *value;
@@ -909,16 +935,21 @@ static void readings_in_pages(void **state)
     assert_int_equal(store_batch_new(&batch), 0);
     for (int i = 0; i < 5; i++)
         assert_int_equal(store_batch_reading(batch, "/a", &digest, i == 4 ? NULL : content,
-                                             i == 4 ? READING_INCOMPLETE : READING_VERIFIED, i == 4 ? "why" : NULL), 0);
+                                             i == 4 ? READING_INCOMPLETE : READING_VERIFIED,
+                                             i == 4 ? "why" : NULL),
+                         0);
     kit_commit(kit, batch);
     assert_int_equal(store_readings(kit->store, "/a", "", 3, kit_rows, kit), 0);
     kit_wait(kit, &kit->n_read, 1);
     assert_int_equal(kit->read_error, 0);
     assert_int_equal(json_object_array_length(kit->rows), 3);
-    assert_true(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "explanation", &value));
+    assert_true(
+        json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "explanation", &value));
     assert_string_equal(json_object_get_string(value), "why");
-    assert_false(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "digest", &value));
-    assert_true(json_object_object_get_ex(json_object_array_get_idx(kit->rows, 1), "digest", &value));
+    assert_false(
+        json_object_object_get_ex(json_object_array_get_idx(kit->rows, 0), "digest", &value));
+    assert_true(
+        json_object_object_get_ex(json_object_array_get_idx(kit->rows, 1), "digest", &value));
     assert_int_equal(strncmp(json_object_get_string(value), "ab00", 4), 0);
     assert_true(*kit->next);
 }

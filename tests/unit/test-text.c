@@ -137,8 +137,9 @@ static void test_duration(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_escape), cmocka_unit_test(test_escape_string), cmocka_unit_test(test_is_safe),
-        cmocka_unit_test(test_quote_shell), cmocka_unit_test(test_size), cmocka_unit_test(test_duration),
+        cmocka_unit_test(test_escape),  cmocka_unit_test(test_escape_string),
+        cmocka_unit_test(test_is_safe), cmocka_unit_test(test_quote_shell),
+        cmocka_unit_test(test_size),    cmocka_unit_test(test_duration),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

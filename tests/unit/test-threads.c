@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Threads: jobs are run once, and a check says the same with any number of threads, whatever the damage. */
+/* Threads: jobs are run once, and a check says the same with any number of threads, whatever the
+ * damage. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -116,7 +117,9 @@ static void jobs_that_are_awaited_run_alone(void **state)
         assert_int_equal(qca_threads_new(n, &threads), 0);
         for (int k = 0; k < JOBS + 2; k++) {
             if (k < JOBS) {
-                jobs[k] = (struct alone) { .job = { .run = run_alone }, .running = &running, .next = &next };
+                jobs[k] = (struct alone){ .job = { .run = run_alone },
+                                          .running = &running,
+                                          .next = &next };
                 threads_submit(threads, &jobs[k].job);
             }
             if (k >= 2) {
@@ -143,12 +146,15 @@ struct image {
     size_t size, metadata;      /* bytes; the tables lie before the data */
 };
 
-/* Clusters of 512 bytes: header, L1, refcount table, refcount blocks, L2 tables with gaps between some, data. */
+/* Clusters of 512 bytes: header, L1, refcount table, refcount blocks, L2 tables with gaps between
+ * some, data. */
 static struct image image_new(void)
 {
     const uint64_t l1 = 1, l1_clusters = TABLES * 8 / CLUSTER + 1, reftable = l1 + l1_clusters;
-    const uint64_t clusters_about = TABLES * (L2_ENTRIES + 2), n_blocks = clusters_about / BLOCK_ENTRIES + 8;
-    const uint64_t reftable_clusters = n_blocks * 8 / CLUSTER + 1, blocks = reftable + reftable_clusters;
+    const uint64_t clusters_about = TABLES * (L2_ENTRIES + 2),
+                   n_blocks = clusters_about / BLOCK_ENTRIES + 8;
+    const uint64_t reftable_clusters = n_blocks * 8 / CLUSTER + 1,
+                   blocks = reftable + reftable_clusters;
     uint64_t l2 = blocks + n_blocks, data = l2 + TABLES + TABLES / 5 + 1, n;
     struct image image;
 
@@ -167,7 +173,8 @@ static struct image image_new(void)
     put(image.data + 96, 4, 4);
     put(image.data + 100, 4, 104);
     for (uint64_t i = 0; i < n; i++)
-        put(image.data + blocks * CLUSTER + 2 * i, 2, i < l2 || i >= data || ((i - l2) % 6 != 5 && i != data - 1));
+        put(image.data + blocks * CLUSTER + 2 * i, 2,
+            i < l2 || i >= data || ((i - l2) % 6 != 5 && i != data - 1));
     for (uint64_t i = 0; i < n_blocks; i++)
         put(image.data + reftable * CLUSTER + 8 * i, 8, (blocks + i) * CLUSTER);
     for (uint64_t t = 0; t < TABLES; t++) {
@@ -190,7 +197,8 @@ static uint64_t random_next(uint64_t *seed)
     return z ^ z >> 31;
 }
 
-static struct qca_check_result check_io(struct qca_io *io, struct qca_check_options options, unsigned n)
+static struct qca_check_result check_io(struct qca_io *io, struct qca_check_options options,
+                                        unsigned n)
 {
     struct qca_check_result result;
     struct qca_image *image;
@@ -204,7 +212,8 @@ static struct qca_check_result check_io(struct qca_io *io, struct qca_check_opti
     return result;
 }
 
-static struct qca_check_result check_memory(const struct image *image, struct qca_check_options options, unsigned n)
+static struct qca_check_result check_memory(const struct image *image,
+                                            struct qca_check_options options, unsigned n)
 {
     struct qca_io *io;
 
@@ -220,7 +229,8 @@ static void checks_are_the_same_with_any_number(void **state)
     bool damaged = false, cut = false;
 
     for (unsigned round = 0; round < ROUNDS; round++) {
-        struct qca_check_options options = { .max_issues = round % 3 ? 100 : 10000, .scalar_only = round % 2 };
+        struct qca_check_options options = { .max_issues = round % 3 ? 100 : 10000,
+                                             .scalar_only = round % 2 };
         struct { size_t at; uint8_t was; } flips[64];
         struct qca_check_result one;
 
@@ -252,7 +262,8 @@ static void checks_are_the_same_with_any_number(void **state)
     free(image.data);
 }
 
-/* Through a file, whose reads are tried without waiting first; and one that is cut in its tables. */
+/* Through a file, whose reads are tried without waiting first; and one that is cut in its
+ * tables. */
 static void files_are_read_the_same(void **state)
 {
     struct image image = image_new();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libvirt says of images, by path: who uses them, what changed, and how many domains that takes. */
+/* What libvirt says of images, by path: who uses them, what changed, and how many domains that
+ * takes. */
 #include "unit/virt-fixture.h"
 
 #include <stdio.h>
@@ -48,7 +49,9 @@ static void build(struct world *world)
 {
     struct usage_index *before = world->index;
 
-    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look, world, &world->index), 0);
+    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look, world,
+                                     &world->index),
+                     0);
     usage_index_free(before);
 }
 
@@ -57,20 +60,25 @@ static void one_index(void **state)
     struct world *world = *state;
     struct virt_layer layers[] = {
         { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1"), .format = TEXT("qcow2") },
-        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2"), .format = TEXT("qcow2"), .data_file = TEXT("/vm/a.data") },
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.qcow2"), .format = TEXT("qcow2"),
+          .data_file = TEXT("/vm/a.data") },
     };
     struct virt_layer iso[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/iso/x.iso") } };
     struct virt_layer network[] = { { .source = VIRT_SOURCE_NETWORK, .name = TEXT("rbd:pool/x") } };
     struct virt_disk disks[] = {
-        { .target = TEXT("vda"), .device = TEXT("disk"), .layers = layers, .n_layers = 2, .complete = true },
+        { .target = TEXT("vda"), .device = TEXT("disk"), .layers = layers, .n_layers = 2,
+          .complete = true },
         { .target = TEXT("hda"), .device = TEXT("cdrom"), .layers = iso, .n_layers = 1 },
         { .target = TEXT("vdb"), .device = TEXT("disk"), .layers = network, .n_layers = 1 },
         { .target = TEXT("vdc"), .device = TEXT("disk") },      /* an empty drive */
     };
     struct virt_snapshot_disk made[] = {
-        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s1"), .before = TEXT("/vm/a.qcow2") },
+        { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL, .path = TEXT("/vm/a.s1"),
+          .before = TEXT("/vm/a.qcow2") },
     };
-    struct virt_snapshot snapshots[] = { { .name = TEXT("s1"), .created = T0_USEC, .disks = made, .n_disks = 1 } };
+    struct virt_snapshot snapshots[] = {
+        { .name = TEXT("s1"), .created = T0_USEC, .disks = made, .n_disks = 1 }
+    };
     struct virt_domain *domain = fixture_domain(&world->virt, TEXT("a"), 1, disks, 4);
     struct usage usage;
 
@@ -118,7 +126,8 @@ static void note_changed(void *userdata, const char *path)
 {
     struct world *world = userdata;
 
-    snprintf(world->changed + strlen(world->changed), sizeof(world->changed) - strlen(world->changed), "%s ", path);
+    snprintf(world->changed + strlen(world->changed),
+             sizeof(world->changed) - strlen(world->changed), "%s ", path);
 }
 
 static void only_changes_are_told(void **state)
@@ -127,7 +136,9 @@ static void only_changes_are_told(void **state)
     struct virt_layer a[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a") } };
     struct virt_layer b[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/b") } };
     struct virt_layer c[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/c") } };
-    struct virt_disk disk_a = { .target = TEXT("vda"), .layers = a, .n_layers = 1, .allocation = 1 };
+    struct virt_disk disk_a = {
+        .target = TEXT("vda"), .layers = a, .n_layers = 1, .allocation = 1
+    };
     struct virt_disk disk_b = { .target = TEXT("vda"), .layers = b, .n_layers = 1 };
     struct virt_disk disk_c = { .target = TEXT("vda"), .layers = c, .n_layers = 1 };
     struct virt_domain *domain_b;
@@ -135,7 +146,8 @@ static void only_changes_are_told(void **state)
 
     (void)fixture_domain(&world->virt, TEXT("a"), 1, &disk_a, 1);
     domain_b = fixture_domain(&world->virt, TEXT("b"), 0, &disk_b, 1);
-    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), NULL, NULL, NULL, &before), 0);
+    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), NULL, NULL, NULL, &before),
+                     0);
     usage_index_compare(NULL, before, note_changed, world);
     assert_string_equal(world->changed, "/vm/a /vm/b ");
 
@@ -172,7 +184,8 @@ static void other_names_for_a_file(void **state)
     assert_string_equal(usage_path(world->index, "/link/b"), "/link/b");
     assert_ptr_equal(usage_of_layer(world->index, &disk, 0), usage_source(&usage));
 
-    /* What was noted at the start of this run stays, whatever lies there later; the next run notes anew. */
+    /* What was noted at the start of this run stays, whatever lies there later; the next run notes
+     * anew. */
     assert_true(usage.entries[0].noted);
     world->identity.inode = 6;
     build(world);
@@ -202,12 +215,15 @@ static void many_domains(void **state)
 
     assert_true(domains && disks && layers && paths);
     for (size_t i = 0; i < (size_t)DOMAINS * DISKS; i++) {
-        snprintf(paths[i], sizeof(paths[i]), "/vm/%05zu-%zu.qcow2", (i * 7919) % DOMAINS, i % DISKS);
+        snprintf(paths[i], sizeof(paths[i]), "/vm/%05zu-%zu.qcow2", (i * 7919) % DOMAINS,
+                 i % DISKS);
         layers[i] = (struct virt_layer){ .source = VIRT_SOURCE_FILE, .path = paths[i] };
         disks[i] = (struct virt_disk){ .target = target, .layers = &layers[i], .n_layers = 1 };
     }
     for (size_t i = 0; i < DOMAINS; i++)
-        domains[i] = (struct virt_domain){ .name = name, .id = -1, .disks = &disks[i * DISKS], .n_disks = DISKS };
+        domains[i] = (struct virt_domain){
+            .name = name, .id = -1, .disks = &disks[i * DISKS], .n_disks = DISKS
+        };
     status->domains = domains;
     status->n_domains = DOMAINS;
     assert_int_equal(usage_index_new(status, NULL, NULL, NULL, &world->index), 0);

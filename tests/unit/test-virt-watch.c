@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* libvirt's threads: the test driver's domains and pools, its events, connections that cannot be had or do not answer. */
+/* libvirt's threads: the test driver's domains and pools, its events, connections that cannot be
+ * had or do not answer. */
 #include <errno.h>
 #include <libvirt/libvirt.h>
 #include <setjmp.h>
@@ -106,9 +107,12 @@ static bool pool_is_refreshed(const struct virt_status *status)
 static void test_events(void **state)
 {
     static const char fresh[] =
-        "<domain type='test'><name>fresh</name><memory unit='MiB'>64</memory><os><type>hvm</type></os><devices>"
-        "<disk type='file' device='disk'><driver type='qcow2'/><source file='/a/leaf.qcow2'/><target dev='vdb'/></disk>"
-        "<disk type='volume' device='disk'><source pool='default-pool' volume='v.img'/><target dev='vda'/></disk>"
+        "<domain type='test'><name>fresh</name><memory "
+        "unit='MiB'>64</memory><os><type>hvm</type></os><devices>"
+        "<disk type='file' device='disk'><driver type='qcow2'/><source "
+        "file='/a/leaf.qcow2'/><target dev='vdb'/></disk>"
+        "<disk type='volume' device='disk'><source pool='default-pool' volume='v.img'/><target "
+        "dev='vda'/></disk>"
         "</devices></domain>";
     char *uris[] = { (char[]){ "test:///default" }, NULL };
     struct fixture fixture;
@@ -188,12 +192,14 @@ static bool is_refused(const struct virt_status *status)
 
 static void test_refused(void **state)
 {
-    char *uris[] = { (char[]){ "qemu:///system?socket=/nonexistent/socket" }, (char[]){ "test:///default" }, NULL };
+    char *uris[] = { (char[]){ "qemu:///system?socket=/nonexistent/socket" },
+                     (char[]){ "test:///default" }, NULL };
     struct fixture fixture;
 
     begin(&fixture, uris);
     assert_true(wait_until(&fixture, is_refused));
-    assert_false(fixture.status->connections[0].connected || fixture.status->connections[0].complete);
+    assert_false(fixture.status->connections[0].connected ||
+                 fixture.status->connections[0].complete);
     assert_non_null(strstr(fixture.status->connections[0].error, "/nonexistent/socket"));
     /* One that cannot be had is not in another's way. */
     while (!fixture.status->connections[1].complete)
@@ -246,12 +252,16 @@ static void test_none(void **state)
     end(&fixture);
 }
 
-/* Wherever it fails for want of a descriptor, all that was begun is given back (memory: LeakSanitizer looks). */
+/* Wherever it fails for want of a descriptor, all that was begun is given back (memory:
+ * LeakSanitizer looks). */
 static void test_no_descriptors(void **state)
 {
-    char *uris[] = { (char[]){ "qemu:///system?socket=/nonexistent/1" }, (char[]){ "qemu:///system?socket=/nonexistent/2" }, NULL };
+    char *uris[] = { (char[]){ "qemu:///system?socket=/nonexistent/1" },
+                     (char[]){ "qemu:///system?socket=/nonexistent/2" }, NULL };
     struct fixture fixture = { 0 };
-    struct virt_watch_options options = { .uris = uris, .poll = 3600 * USEC_PER_SEC, .status = on_status, .userdata = &fixture };
+    struct virt_watch_options options = {
+        .uris = uris, .poll = 3600 * USEC_PER_SEC, .status = on_status, .userdata = &fixture
+    };
     struct rlimit before, few;
     unsigned failed = 0;
     int free_fd, r = -EMFILE;

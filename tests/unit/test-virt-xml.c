@@ -16,7 +16,8 @@
 DEFINE_CLEANUP(struct virt_body *, virt_body_unref)
 
 #define UUID "c7a5fdbd-edaf-9455-926a-d65c16db1809"
-#define HEAD "<domain type='kvm' id='3'><name>web</name><uuid>" UUID "</uuid><memory unit='MiB'>512</memory>"
+#define HEAD                                                                                       \
+    "<domain type='kvm' id='3'><name>web</name><uuid>" UUID "</uuid><memory unit='MiB'>512</memory>"
 
 static struct virt_body *parse(const char *devices)
 {
@@ -34,28 +35,36 @@ static void domain(void **state)
     static const char live[] =
         HEAD
         "<os><type>hvm</type><loader readonly='yes'>/usr/share/OVMF.fd</loader>"
-        "<nvram template='/usr/share/VARS.fd'>/var/lib/nvram/web.fd</nvram><kernel>/boot/k</kernel></os><devices>"
-        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/s/top.qcow2' index='3'/>"
+        "<nvram template='/usr/share/VARS.fd'>/var/lib/nvram/web.fd</nvram><kernel>/boot/k</kernel>"
+        "</os><devices>"
+        "<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source "
+        "file='/s/top.qcow2' index='3'/>"
         "<backingStore type='file' index='2'><format type='qcow2'/><source file='/s/mid.qcow2'/>"
-        "<backingStore type='block' index='1'><format type='raw'/><source dev='/dev/vg/base'/><backingStore/>"
+        "<backingStore type='block' index='1'><format type='raw'/><source "
+        "dev='/dev/vg/base'/><backingStore/>"
         "</backingStore></backingStore><target dev='vdb' bus='virtio'/></disk>"
-        "<disk type='network' device='disk'><driver type='raw'/><source protocol='rbd' name='pool/image'>"
+        "<disk type='network' device='disk'><driver type='raw'/><source protocol='rbd' "
+        "name='pool/image'>"
         "<host name='h'/></source><target dev='vda'/><readonly/><shareable/></disk>"
         "<disk type='file' device='cdrom'><target dev='sda'/><readonly/></disk>"
         "<disk type='volume'><source pool='p' volume='v'/><target dev='vdc'/><transient/></disk>"
         "<disk type='nvme'><source type='pci'/><target dev='vdd'/></disk>"
-        "<disk type='file'><driver type='qcow2'/><source file='/s/e.qcow2'><dataStore type='file'><format type='raw'/>"
+        "<disk type='file'><driver type='qcow2'/><source file='/s/e.qcow2'><dataStore "
+        "type='file'><format type='raw'/>"
         "<source file='/s/e.data'/></dataStore></source><target dev='vde'/>"
-        "<mirror type='file' job='copy' ready='yes'><format type='qcow2'/><source file='/t/copy.qcow2'/></mirror></disk>"
+        "<mirror type='file' job='copy' ready='yes'><format type='qcow2'/><source "
+        "file='/t/copy.qcow2'/></mirror></disk>"
         "<serial type='file'><source path='/var/log/web.log'/></serial>"
         "<memory model='nvdimm'><source><path>/s/nv.img</path></source></memory>"
         "<interface type='network'><source network='default'/><rom file='/r/pxe.rom'/></interface>"
         "</devices></domain>";
     static const char defined[] =
-        "<domain type='kvm'><name>web</name><uuid>" UUID "</uuid><devices><disk type='file'><driver type='qcow2'/>"
+        "<domain type='kvm'><name>web</name><uuid>" UUID "</uuid><devices>"
+        "<disk type='file'><driver type='qcow2'/>"
         "<source file='/s/base.qcow2'/><target dev='vdb'/></disk></devices></domain>";
     static const char *const files[] = { "/boot/k", "/r/pxe.rom", "/s/nv.img", "/usr/share/OVMF.fd",
-                                         "/usr/share/VARS.fd", "/var/lib/nvram/web.fd", "/var/log/web.log" };
+                                         "/usr/share/VARS.fd", "/var/lib/nvram/web.fd",
+                                         "/var/log/web.log" };
     _cleanup_(virt_body_unrefp) struct virt_body *body = NULL;
     const struct virt_disk *disk;
 
@@ -106,7 +115,8 @@ static void domain(void **state)
     assert_null(body->files[ELEMENTSOF(files)]);
 }
 
-/* What a guest's administrator can put into a name comes through as it is; what is no path is none. */
+/* What a guest's administrator can put into a name comes through as it is; what is no path is
+ * none. */
 static void hostile_texts(void **state)
 {
     _cleanup_(virt_body_unrefp) struct virt_body *body = parse(
@@ -148,17 +158,21 @@ static char *repeat(const char *text, size_t n)
 
 static void too_much(void **state)
 {
-    _cleanup_free_ char *disks = repeat("<disk type='file'><source file='/x'/><target dev='vd'/></disk>",
-                                        VIRT_DISKS_MAX + 44);
+    _cleanup_free_ char *disks =
+        repeat("<disk type='file'><source file='/x'/><target dev='vd'/></disk>",
+               VIRT_DISKS_MAX + 44);
     _cleanup_free_ char *sources = repeat("<x><source file='/same'/></x>", VIRT_FILES_MAX + 5);
-    _cleanup_free_ char *deep = repeat("<x>", 200), *long_path = repeat("/aaaaaaa", 600), *one = NULL;
-    _cleanup_(virt_body_unrefp) struct virt_body *many = parse(disks), *files = parse(sources), *body = NULL;
+    _cleanup_free_ char *deep = repeat("<x>", 200), *long_path = repeat("/aaaaaaa", 600),
+                        *one = NULL;
+    _cleanup_(virt_body_unrefp) struct virt_body *many = parse(disks), *files = parse(sources),
+                                                 *body = NULL;
 
     assert_int_equal(many->n_disks, VIRT_DISKS_MAX);
     assert_int_equal(many->n_left_out, 44);
     assert_int_equal(files->n_files, 1);
     assert_int_equal(files->n_left_out, 5);
-    assert_true(asprintf(&one, "<disk><source file='%s'/><target dev='vda'/></disk>", long_path) > 0);
+    assert_true(asprintf(&one, "<disk><source file='%s'/><target dev='vda'/></disk>", long_path) >
+                0);
     body = parse(one);
     assert_int_equal(body->n_left_out, 1);
     assert_int_equal(body->disks[0].layers[0].source, VIRT_SOURCE_NONE);
@@ -203,20 +217,26 @@ static void refused(void **state)
     assert_int_equal(virt_xml_body(long_text, NULL, &body), -E2BIG);
     assert_int_equal(virt_xml_body(HEAD "</domain>", "<domain", &body), -EBADMSG);
     assert_int_equal(virt_xml_snapshot("<domainsnapshot/>", &snapshot, &left_out), -EBADMSG);
-    assert_int_equal(virt_xml_checkpoint("<domaincheckpoint><name/></domaincheckpoint>", &checkpoint, &left_out), -EBADMSG);
+    assert_int_equal(virt_xml_checkpoint("<domaincheckpoint><name/></domaincheckpoint>",
+                                         &checkpoint, &left_out),
+                     -EBADMSG);
     assert_int_equal(virt_xml_pool("<pool type='dir'><name>p</name></pool>", &pool), -EBADMSG);
 }
 
 static void snapshots(void **state)
 {
     static const char text[] =
-        "<domainsnapshot><name>s&amp;2</name><creationTime>1700000000</creationTime><parent><name>s1</name></parent>"
+        "<domainsnapshot><name>s&amp;2</name><creationTime>1700000000</creationTime>"
+        "<parent><name>s1</name></parent>"
         "<state>running</state><memory snapshot='external' file='/m/s2.mem'/><disks>"
-        "<disk name='vdb' snapshot='internal'/><disk name='vda' snapshot='external' type='file'><driver type='qcow2'/>"
-        "<source file='/s/top.qcow2'/><snapshotDeleteInProgress/></disk><disk name='/s/c.img' snapshot='manual'/>"
+        "<disk name='vdb' snapshot='internal'/><disk name='vda' snapshot='external' "
+        "type='file'><driver type='qcow2'/>"
+        "<source file='/s/top.qcow2'/><snapshotDeleteInProgress/></disk><disk name='/s/c.img' "
+        "snapshot='manual'/>"
         "<disk name='vdd' snapshot='no'/></disks><domain><devices>"
         "<disk><source file='/s/base.qcow2'/><target dev='vda'/></disk>"
-        "<disk><source file='/s/c.img'/><target dev='vdc'/></disk></devices></domain></domainsnapshot>";
+        "<disk><source file='/s/c.img'/><target "
+        "dev='vdc'/></disk></devices></domain></domainsnapshot>";
     struct virt_snapshot snapshot;
     uint64_t left_out;
 
@@ -238,9 +258,13 @@ static void snapshots(void **state)
     assert_int_equal(snapshot.disks[3].kind, VIRT_SNAPSHOT_NONE);
     virt_snapshot_done(&snapshot);
 
-    assert_int_equal(virt_xml_snapshot("<domainsnapshot><name>x</name><creationTime>-5</creationTime>"
-                                       "<memory snapshot='internal'/></domainsnapshot>", &snapshot, &left_out), 0);
-    assert_true(snapshot.created == 0 && snapshot.memory_internal && !snapshot.parent && snapshot.n_disks == 0);
+    assert_int_equal(
+        virt_xml_snapshot("<domainsnapshot><name>x</name><creationTime>-5</creationTime>"
+                          "<memory snapshot='internal'/></domainsnapshot>",
+                          &snapshot, &left_out),
+        0);
+    assert_true(snapshot.created == 0 && snapshot.memory_internal && !snapshot.parent &&
+                snapshot.n_disks == 0);
     virt_snapshot_done(&snapshot);
 }
 
@@ -251,8 +275,11 @@ static void checkpoints_and_backups(void **state)
     char **files;
 
     assert_int_equal(virt_xml_checkpoint(
-        "<domaincheckpoint><name>c2</name><parent><name>c1</name></parent><creationTime>1</creationTime><disks>"
-        "<disk name='vdb' checkpoint='no'/><disk name='vda' checkpoint='bitmap' bitmap='b2'/></disks></domaincheckpoint>",
+        "<domaincheckpoint><name>c2</name><parent><name>c1</name></parent>"
+        "<creationTime>1</creationTime>"
+        "<disks>"
+        "<disk name='vdb' checkpoint='no'/><disk name='vda' checkpoint='bitmap' "
+        "bitmap='b2'/></disks></domaincheckpoint>",
         &checkpoint, &left_out), 0);
     assert_string_equal(checkpoint.parent, "c1");
     assert_int_equal(checkpoint.created, 1000000);
@@ -262,8 +289,10 @@ static void checkpoints_and_backups(void **state)
     virt_checkpoint_done(&checkpoint);
 
     assert_int_equal(virt_xml_backup(
-        "<domainbackup mode='push'><disks><disk name='vda' type='file'><target file='/b/vda.qcow2'/>"
-        "<scratch file='/b/scratch'/></disk><disk name='vdb'><target dev='/dev/vg/b'/></disk></disks></domainbackup>",
+        "<domainbackup mode='push'><disks><disk name='vda' type='file'><target "
+        "file='/b/vda.qcow2'/>"
+        "<scratch file='/b/scratch'/></disk><disk name='vdb'><target "
+        "dev='/dev/vg/b'/></disk></disks></domainbackup>",
         &files), 0);
     assert_string_equal(files[0], "/b/vda.qcow2");
     assert_string_equal(files[1], "/b/scratch");
@@ -279,9 +308,11 @@ static void pools(void **state)
         enum virt_pool_kind kind;
     } types[] = {
         { "dir", VIRT_POOL_FILES }, { "fs", VIRT_POOL_FILES }, { "netfs", VIRT_POOL_FILES },
-        { "logical", VIRT_POOL_DEVICES }, { "disk", VIRT_POOL_DEVICES }, { "iscsi", VIRT_POOL_DEVICES },
+        { "logical", VIRT_POOL_DEVICES }, { "disk", VIRT_POOL_DEVICES },
+        { "iscsi", VIRT_POOL_DEVICES },
         { "scsi", VIRT_POOL_DEVICES }, { "mpath", VIRT_POOL_DEVICES }, { "rbd", VIRT_POOL_NETWORK },
-        { "gluster", VIRT_POOL_NETWORK }, { "iscsi-direct", VIRT_POOL_NETWORK }, { "no such", VIRT_POOL_NETWORK },
+        { "gluster", VIRT_POOL_NETWORK }, { "iscsi-direct", VIRT_POOL_NETWORK },
+        { "no such", VIRT_POOL_NETWORK },
     };
 
     for (size_t i = 0; i < ELEMENTSOF(types); i++) {
@@ -289,7 +320,8 @@ static void pools(void **state)
         struct virt_pool pool;
 
         assert_true(asprintf(&text, "<pool type='%s'><name>p&#10;q</name><uuid>" UUID "</uuid>"
-                             "<capacity unit='bytes'>100</capacity><allocation unit='KiB'>2</allocation>"
+                             "<capacity unit='bytes'>100</capacity><allocation "
+                             "unit='KiB'>2</allocation>"
                              "<available unit='bytes'>99999999999999999999999</available>"
                              "<target><path>/t/p</path></target></pool>", types[i].type) > 0);
         assert_int_equal(virt_xml_pool(text, &pool), 0);
@@ -320,7 +352,8 @@ static void many_domains(void **state)
 
         assert_true(asprintf(&text,
             "<domain><name>guest-%u</name><uuid>00000000-0000-0000-0000-%012u</uuid><devices>"
-            "<disk><driver type='qcow2'/><source file='/s/%u-a.qcow2'/><backingStore type='file'><format type='raw'/>"
+            "<disk><driver type='qcow2'/><source file='/s/%u-a.qcow2'/><backingStore "
+            "type='file'><format type='raw'/>"
             "<source file='/s/base.raw'/><backingStore/></backingStore><target dev='vda'/></disk>"
             "<disk><driver type='qcow2'/><source file='/s/%u-b.qcow2'/><target dev='vdb'/></disk>"
             "<disk><driver type='raw'/><source file='/s/%u-c.raw'/><target dev='vdc'/></disk>"

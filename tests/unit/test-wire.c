@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tests the helpers' protocol: records there and back, reports at their caps, and thousands of damaged records. */
+/* Tests the helpers' protocol: records there and back, reports at their caps, and thousands of
+ * damaged records. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -179,7 +180,7 @@ static void test_end(void **state)
     assert_int_equal(wire_send(pair->b, WIRE_CANCEL, &ready, NULL, NULL, -1), -EPIPE);
 }
 
-/* ---- reports ---------------------------------------------------------------------------------- */
+/* ---- reports --------------------------------------------------------------------------------- */
 
 /* Hands what is in the socket to the receiver; what it said last. */
 static int drain(struct pair *pair, struct report_receiver *receiver)
@@ -202,18 +203,21 @@ static int drain(struct pair *pair, struct report_receiver *receiver)
 static struct qca_check_result check_with(struct qca_issue *issues, size_t n)
 {
     struct qca_check_result check = {
-        .finished = true, .corruptions = n, .leaks = 7, .burst_end = QCA_NO_OFFSET, .issues = issues, .n_issues = n,
+        .finished = true, .corruptions = n, .leaks = 7, .burst_end = QCA_NO_OFFSET,
+        .issues = issues, .n_issues = n,
     };
 
     check.kind_count[QCA_ISSUE_OUT_OF_FILE] = n;
     for (size_t i = 0; i < n; i++)
-        issues[i] = (struct qca_issue){.kind = QCA_ISSUE_OUT_OF_FILE, .table = QCA_TABLE_L2, .index = i};
+        issues[i] =
+            (struct qca_issue){ .kind = QCA_ISSUE_OUT_OF_FILE, .table = QCA_TABLE_L2, .index = i };
     return check;
 }
 
-/* A report, with as many of everything as asked for, from a thread's point of view: sends between drains. */
-static void send_report(struct pair *pair, struct report_receiver *receiver, size_t layers, size_t snapshots,
-                        size_t issues)
+/* A report, with as many of everything as asked for, from a thread's point of view: sends between
+ * drains. */
+static void send_report(struct pair *pair, struct report_receiver *receiver, size_t layers,
+                        size_t snapshots, size_t issues)
 {
     static char snapshot_id[] = "1", snapshot_name[] = "name";
     struct report_room room = REPORT_ROOM(100);
@@ -223,9 +227,12 @@ static void send_report(struct pair *pair, struct report_receiver *receiver, siz
     struct qca_bitmap bitmap = {.name = (char[]){"bitmap"}, .granularity_bits = 16};
     struct qca_check_result check = check_with(found, issues);
     struct qca_image_info info = {
-        .format = QCA_FORMAT_QCOW2, .version = 3, .cluster_size = 65536, .refcount_bits = 16, .virtual_size = 12345,
-        .parent = (char[]){"parent"}, .parent_format = (char[]){"raw"}, .snapshots = s, .n_snapshots = snapshots,
-        .snapshot_count = (uint32_t)snapshots, .bitmaps = &bitmap, .n_bitmaps = 1, .extensions = extensions,
+        .format = QCA_FORMAT_QCOW2, .version = 3, .cluster_size = 65536, .refcount_bits = 16,
+        .virtual_size = 12345,
+        .parent = (char[]){"parent"}, .parent_format = (char[]){"raw"}, .snapshots = s,
+        .n_snapshots = snapshots,
+        .snapshot_count = (uint32_t)snapshots, .bitmaps = &bitmap, .n_bitmaps = 1,
+        .extensions = extensions,
         .n_extensions = 3,
     };
     const uint8_t digest[32] = {1, 2, 3};
@@ -240,7 +247,8 @@ static void send_report(struct pair *pair, struct report_receiver *receiver, siz
         s[i] = (struct qca_snapshot){.id = snapshot_id, .name = snapshot_name, .date_sec = -1};
     for (uint32_t i = 0; i < layers; i++) {
         struct report_layer layer = {
-            .index = i, .name = i ? "parent" : NULL, .info = &info, .probed_format = QCA_FORMAT_QCOW2,
+            .index = i, .name = i ? "parent" : NULL, .info = &info,
+            .probed_format = QCA_FORMAT_QCOW2,
             .metadata_digest = digest, .check = &check,
         };
 
@@ -311,7 +319,9 @@ static void test_digests(void **state)
         _cleanup_(report_receiver_freep) struct report_receiver *receiver = NULL;
         const struct qca_image_info info = {.format = QCA_FORMAT_RAW};
         const struct report_layer layer = {.info = &info, .probed_format = QCA_FORMAT_RAW};
-        const struct qca_file_digest file = {.algorithms = QCA_DIGEST_SHA256, .size = 5, .sha256 = {1, 2, 3}};
+        const struct qca_file_digest file = { .algorithms = QCA_DIGEST_SHA256,
+                                              .size = 5,
+                                              .sha256 = { 1, 2, 3 } };
         struct qca_content_digest content = {.complete = true, .size = 512, .digest = {4, 5, 6}};
         struct report_room room = REPORT_ROOM(100);
         struct wire_done last = {.n_layers = 1};
@@ -365,7 +375,7 @@ static void test_report_caps(void **state)
     audit_report_free(report);
 }
 
-/* ---- damage ----------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 /* xorshift64: the same numbers in every run */
 static uint64_t next_random(uint64_t *seed)
@@ -376,7 +386,8 @@ static uint64_t next_random(uint64_t *seed)
     return *seed;
 }
 
-/* One record of which some bytes are others, or that is cut: it keeps to the rules, or is refused. */
+/* One record of which some bytes are others, or that is cut: it keeps to the rules, or is
+ * refused. */
 static void test_damaged_packets(void **state)
 {
     struct pair *pair = *state;
@@ -390,7 +401,8 @@ static void test_damaged_packets(void **state)
         int fd = -1, r;
 
         for (uint64_t k = next_random(&seed) % 3; k < 3; k++)
-            packet.bytes[next_random(&seed) % (next_random(&seed) % 2 ? 8 : n)] = (char)next_random(&seed);
+            packet.bytes[next_random(&seed) % (next_random(&seed) % 2 ? 8 : n)] = (char)next_random(
+                &seed);
         if (next_random(&seed) % 8 == 0)
             n = next_random(&seed) % n + 1;
         assert_int_equal(send(pair->a, &packet, n, 0), n);
@@ -409,7 +421,8 @@ static void test_damaged_packets(void **state)
     assert_true(taken > 1000);
 }
 
-/* A good report in which single bytes are not: each record is taken or refused, and nothing worse. */
+/* A good report in which single bytes are not: each record is taken or refused, and nothing
+ * worse. */
 static void test_damaged_records(void **state)
 {
     struct pair *pair = *state;
@@ -454,8 +467,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip), TEST(test_long_texts), TEST(test_fds), TEST(test_several), TEST(test_end), TEST(test_report),
-        TEST(test_digests), TEST(test_report_caps), TEST(test_damaged_packets), TEST(test_damaged_records),
+        TEST(test_round_trip), TEST(test_long_texts), TEST(test_fds), TEST(test_several),
+        TEST(test_end), TEST(test_report),
+        TEST(test_digests), TEST(test_report_caps), TEST(test_damaged_packets),
+        TEST(test_damaged_records),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

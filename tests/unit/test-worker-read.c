@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Reading past the page cache: the same bytes, in large pieces, and the cache is afterwards what it was before. */
+/* Reading past the page cache: the same bytes, in large pieces, and the cache is afterwards what it
+ * was before. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -100,8 +101,8 @@ static size_t cached(const unsigned char *pages, size_t n)
     return count;
 }
 
-/* The first bytes of every so many are cached, as by somebody who read them page by page, and nothing else is but what
- * the kernel read ahead of him. */
+/* The first bytes of every so many are cached, as by somebody who read them page by page, and
+ * nothing else is but what the kernel read ahead of him. */
 static void cache_some(struct fixture *f, int advice, uint64_t bytes, uint64_t every)
 {
     char buf[4096];
@@ -120,7 +121,8 @@ static bool has_cache_of_its_own(const struct fixture *f)
 {
     struct statfs st;
 
-    return fstatfs(f->fd, &st) == 0 && st.f_type != TMPFS_MAGIC && st.f_type != OVERLAYFS_SUPER_MAGIC;
+    return fstatfs(f->fd, &st) == 0 && st.f_type != TMPFS_MAGIC &&
+           st.f_type != OVERLAYFS_SUPER_MAGIC;
 }
 
 static int count(void *userdata, size_t size)
@@ -202,9 +204,10 @@ static void read_all_of_it(struct fixture *f, uint32_t alignment, enum report_re
     free(buf);
 }
 
-/* What is cached stays, and nothing comes. The kernel itself may take a page when memory is scarce, but not each time. */
-static void check_cache(struct fixture *f, uint32_t alignment, enum report_reading expected, int advice, uint64_t bytes,
-                        uint64_t every)
+/* What is cached stays, and nothing comes. The kernel itself may take a page when memory is scarce,
+ * but not each time. */
+static void check_cache(struct fixture *f, uint32_t alignment, enum report_reading expected,
+                        int advice, uint64_t bytes, uint64_t every)
 {
     size_t gone = 1;
 
@@ -247,7 +250,8 @@ static void test_traceless_fallback(void **state)
     check_traceless(f, UINT32_MAX, REPORT_READING_UNCACHED);
 }
 
-/* A thread that reads ahead reads nothing twice, and nothing behind the end; tables in between do not end it. */
+/* A thread that reads ahead reads nothing twice, and nothing behind the end; tables in between do
+ * not end it. */
 static void test_ahead(void **state)
 {
     struct fixture *f = *state;

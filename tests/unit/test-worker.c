@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Tests the client with qcaudit-worker on images made by qemu-img, and with workers that misbehave. */
+/* Tests the client with qcaudit-worker on images made by qemu-img, and with workers that
+ * misbehave. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -69,7 +70,8 @@ static struct qca_file_id id_of(int fd)
     return (struct qca_file_id){.a = st.st_dev, .b = st.st_ino};
 }
 
-static void on_question(void *userdata, struct worker *worker, const struct worker_question *question)
+static void on_question(void *userdata, struct worker *worker,
+                        const struct worker_question *question)
 {
     struct fixture *f = userdata;
     _cleanup_close_ int fd = -1;
@@ -77,7 +79,8 @@ static void on_question(void *userdata, struct worker *worker, const struct work
 
     f->n_questions++;
     snprintf(f->question_name, sizeof(f->question_name), "%s", question->name);
-    snprintf(f->question_format, sizeof(f->question_format), "%s", question->format ? question->format : "");
+    snprintf(f->question_format, sizeof(f->question_format), "%s",
+             question->format ? question->format : "");
     if (f->postpone) {
         f->postponed = question->id;
         return;
@@ -123,7 +126,8 @@ static void loop_until_done(struct fixture *f, unsigned n)
 {
     sd_event_source *timer = NULL;
 
-    assert_true(sd_event_add_time_relative(f->event, &timer, CLOCK_MONOTONIC, PATIENCE, 0, on_patience, NULL) >= 0);
+    assert_true(sd_event_add_time_relative(f->event, &timer, CLOCK_MONOTONIC, PATIENCE, 0,
+                                           on_patience, NULL) >= 0);
     while (f->n_done < n)
         assert_true(sd_event_run(f->event, UINT64_MAX) >= 0);
     sd_event_source_disable_unref(timer);
@@ -165,7 +169,7 @@ static void audit(struct fixture *f, const char *name, unsigned flags)
     loop_until_done(f, n + 1);
 }
 
-/* ---- the honest worker ------------------------------------------------------------------------ */
+/* ---- the honest worker ----------------------------------------------------------------------- */
 
 static void test_plain(void **state)
 {
@@ -209,7 +213,8 @@ static uint64_t read_be64(int fd, off_t offset)
 /* Lets the first n entries of the first L2 table point far beyond the end of the file. */
 static void damage(struct fixture *f, const char *name, unsigned n)
 {
-    const uint64_t entry = htobe64(UINT64_C(0x8000007f00000000)), flags = UINT64_C(0x1ff) | UINT64_C(0xff) << 56;
+    const uint64_t entry = htobe64(UINT64_C(0x8000007f00000000)),
+                   flags = UINT64_C(0x1ff) | UINT64_C(0xff) << 56;
     _cleanup_free_ char *path = NULL;
     _cleanup_close_ int fd = -1;
     uint64_t l2;
@@ -268,8 +273,10 @@ static void test_raw_and_garbage(void **state)
 
 static void make_chain(struct fixture *f)
 {
-    run(f, "qemu-img create -q -f qcow2 base.qcow2 8M && qemu-img create -q -f qcow2 -F qcow2 -b base.qcow2 mid.qcow2 && "
-           "qemu-img create -q -f qcow2 -F qcow2 -b mid.qcow2 leaf.qcow2");
+    run(f,
+        "qemu-img create -q -f qcow2 base.qcow2 8M && qemu-img create -q -f qcow2 -F qcow2 -b "
+        "base.qcow2 mid.qcow2 && "
+        "qemu-img create -q -f qcow2 -F qcow2 -b mid.qcow2 leaf.qcow2");
 }
 
 static void test_chain(void **state)
@@ -480,14 +487,15 @@ static void test_progress_and_budget(void **state)
     assert_false(worker_exhausted(f->worker));
 }
 
-/* ---- scrubs ----------------------------------------------------------------------------------- */
+/* ---- scrubs ---------------------------------------------------------------------------------- */
 
 struct blocks {
     struct fixture *fixture;
     uint64_t next, data, zero, unallocated;
 };
 
-static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32], bool unallocated)
+static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                      bool unallocated)
 {
     struct blocks *blocks = userdata;
 
@@ -502,16 +510,19 @@ static void on_scrubbed(void *userdata, struct worker *worker, struct audit_repo
     on_done(((struct blocks *)userdata)->fixture, worker, report);
 }
 
-static void on_scrub_question(void *userdata, struct worker *worker, const struct worker_question *question)
+static void on_scrub_question(void *userdata, struct worker *worker,
+                              const struct worker_question *question)
 {
     on_question(((struct blocks *)userdata)->fixture, worker, question);
 }
 
-static const struct qca_content_digest *scrub(struct fixture *f, const char *name, uint64_t first, struct blocks *blocks)
+static const struct qca_content_digest *scrub(struct fixture *f, const char *name, uint64_t first,
+                                              struct blocks *blocks)
 {
     _cleanup_close_ int fd = image_open(f, name);
-    struct worker_request request =
-        request_for(f, fd, WORKER_CHECK | WORKER_LAYER_DIGEST | WORKER_BLOCK_DIGESTS | WORKER_DIRECT);
+    struct worker_request request = request_for(f, fd,
+                                                WORKER_CHECK | WORKER_LAYER_DIGEST |
+                                                    WORKER_BLOCK_DIGESTS | WORKER_DIRECT);
 
     *blocks = (struct blocks){.fixture = f};
     request.first_block = first;
@@ -529,7 +540,8 @@ static const struct qca_content_digest *scrub(struct fixture *f, const char *nam
     return f->report->content_digest;
 }
 
-/* Of an overlay: what it holds itself, the rest is unallocated; no parent is asked for. Of a base: its content. */
+/* Of an overlay: what it holds itself, the rest is unallocated; no parent is asked for. Of a base:
+ * its content. */
 static void test_layer_digest(void **state)
 {
     struct fixture *f = *state;
@@ -570,7 +582,8 @@ static void test_layer_digest(void **state)
     assert_int_equal(digest->digest[0] | digest->digest[17] | digest->digest[31], 0);
 }
 
-/* The one file that a layer needs beside its own is asked for; without it, the check is done all the same. */
+/* The one file that a layer needs beside its own is asked for; without it, the check is done all
+ * the same. */
 static void test_layer_with_data_file(void **state)
 {
     struct fixture *f = *state;
@@ -617,7 +630,8 @@ static void test_paused(void **state)
     request.deadline_usec = 1500000;
     assert_int_equal(worker_audit(f->worker, &request), 0);
     worker_pace(f->worker, true, 0);
-    assert_true(sd_event_add_time_relative(f->event, &timer, CLOCK_MONOTONIC, 3000000, 0, on_resume, f) >= 0);
+    assert_true(sd_event_add_time_relative(f->event, &timer, CLOCK_MONOTONIC, 3000000, 0, on_resume,
+                                           f) >= 0);
     loop_until_done(f, 1);
     sd_event_source_disable_unref(timer);
     assert_int_equal(f->report->error, 0);
@@ -706,7 +720,8 @@ static void test_confined(void **state)
 static void test_no_program(void **state)
 {
     struct fixture *f = *state;
-    const struct worker_options missing = {.program = "/nonexistent/qcaudit-worker"}, ends = {.program = "/bin/false"};
+    const struct worker_options missing = { .program = "/nonexistent/qcaudit-worker" },
+                                ends = { .program = "/bin/false" };
 
     f->worker = worker_free(f->worker);
     assert_int_equal(worker_start(f->event, &missing, &f->worker), -ENOENT);
@@ -718,9 +733,10 @@ static void test_no_program(void **state)
     assert_true(worker_exhausted(f->worker));
 }
 
-/* ---- workers that misbehave ------------------------------------------------------------------- */
+/* ---- workers that misbehave ------------------------------------------------------------------ */
 
-/* The program does what it is told by the layer limit field of the request: see misbehaving-worker.c. */
+/* The program does what it is told by the layer limit field of the request: see
+ * misbehaving-worker.c. */
 static void misbehave(struct fixture *f, unsigned how, unsigned flags)
 {
     _cleanup_close_ int fd = -1;
@@ -782,7 +798,7 @@ static void test_misbehaviour(void **state)
 #undef X
 }
 
-/* ---- the frame -------------------------------------------------------------------------------- */
+/* ---- the frame ------------------------------------------------------------------------------- */
 
 static int setup(void **state)
 {
@@ -821,10 +837,13 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_plain), TEST(test_issues), TEST(test_raw_and_garbage), TEST(test_chain),
-        TEST(test_no_policy_refuses), TEST(test_loop), TEST(test_reuse), TEST(test_without_digests), TEST(test_busy_and_cancel),
+        TEST(test_no_policy_refuses), TEST(test_loop), TEST(test_reuse), TEST(test_without_digests),
+        TEST(test_busy_and_cancel),
         TEST(test_question_stops_the_clock), TEST(test_free_in_callback), TEST(test_free_under_way),
-        TEST(test_progress_and_budget), TEST(test_layer_digest), TEST(test_layer_with_data_file), TEST(test_paused),
-        TEST(test_confined), TEST(test_no_program), TEST(test_memory_limit), TEST(test_misbehaviour),
+        TEST(test_progress_and_budget), TEST(test_layer_digest), TEST(test_layer_with_data_file),
+        TEST(test_paused),
+        TEST(test_confined), TEST(test_no_program), TEST(test_memory_limit),
+        TEST(test_misbehaviour),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

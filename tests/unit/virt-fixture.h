@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What libvirt would say, made by hand: a status whose domains are the test's own arrays and texts. */
+/* What libvirt would say, made by hand: a status whose domains are the test's own arrays and
+ * texts. */
 #pragma once
 
 #include "unit/model-fixture.h"
@@ -50,8 +51,10 @@ static inline struct virt_domain *fixture_domain(struct virt_fixture *fixture, c
     struct virt_domain *domain = &fixture->domains[fixture->n_domains++];
 
     *domain = (struct virt_domain){
-        .name = name, .id = id > 0 ? id : -1, .state = id > 0 ? VIRT_RUNNING : VIRT_SHUT_OFF, .persistent = true,
-        .disks = disks, .n_disks = n_disks, .started = id > 0 ? T0_USEC : 0, .memory_max = UINT64_C(1) << 30,
+        .name = name, .id = id > 0 ? id : -1, .state = id > 0 ? VIRT_RUNNING : VIRT_SHUT_OFF,
+        .persistent = true,
+        .disks = disks, .n_disks = n_disks, .started = id > 0 ? T0_USEC : 0,
+        .memory_max = UINT64_C(1) << 30,
         .version = 1,
     };
     assert_true(fixture->n_domains <= 8);
