@@ -86,7 +86,6 @@ int arguments_list(sd_bus_message *message, const struct filter_key *keys, sd_bu
     return 0;
 }
 
-
 int arguments_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths)
 {
     _cleanup_(strv_freep) char **paths = calloc(1, sizeof(*paths));

@@ -63,7 +63,6 @@ struct virt_link {
     unsigned round;
 };
 
-
 /* To be called before every call of libvirt's: notes that it begins. -ECANCELED when the thread is
  * to end, -ENOTCONN when the connection is closed. */
 int link_call(struct virt_link *link);

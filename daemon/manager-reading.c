@@ -353,9 +353,9 @@ static void tell(const struct image *image, enum reading_verdict verdict, const 
 
 static void wake(struct manager *manager, struct image *waiting, const struct image *read);
 
-/* Nothing is decided while an overlay's reading may still explain the change, or when what it was
- * compared with was taken meanwhile: `readings` were when that began. */
-static void wait_for_child(struct manager *manager, struct image *image, uint64_t readings)
+/* Nothing is decided while the reading of an overlay, or of the parent, may still explain the
+ * change, or when what it was compared with was taken meanwhile: `readings` were when that began. */
+static void wait_for_neighbour(struct manager *manager, struct image *image, uint64_t readings)
 {
     struct deviation *deviation = image->baseline->deviation;
     const char *suspect = image->baseline->lost_child ? image->baseline->lost_child
@@ -416,7 +416,6 @@ int baseline_take_deviation(struct manager *manager, struct image *image,
     return 0;
 }
 
-static void wait_for_child(struct manager *manager, struct image *image, uint64_t readings);
 static void wake_neighbours(struct manager *manager, struct image *image);
 
 static void on_compared(struct finishing *finishing)
@@ -439,7 +438,7 @@ static void on_compared(struct finishing *finishing)
         if (baseline_take_deviation(manager, image, READING_COMMIT, explanation) < 0)
             log_error(-ENOMEM, "Cannot take a commit: %m");
     } else {
-        wait_for_child(manager, image, finishing->readings);
+        wait_for_neighbour(manager, image, finishing->readings);
     }
     baseline_keep(manager, baseline);
     wake_neighbours(manager, image);
@@ -537,7 +536,7 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
         if (finishing->kept)
             blocks_adopt(manager, &image->identity, &before);
     } else {
-        wait_for_child(manager, image, finishing->readings);
+        wait_for_neighbour(manager, image, finishing->readings);
     }
     manager->readings++;
     baseline_keep(manager, baseline);

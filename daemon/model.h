@@ -299,7 +299,8 @@ struct deviation {
     int error;                  /* incomplete: negative errno of the first */
     char *suspect;              /* child that was emptied or deleted meanwhile: perhaps a commit;
                                  * NULL none */
-    char *waits_for;            /* child whose reading may explain it; NULL none */
+    char *waits_for;            /* layer whose reading may explain it; the image's own path: it is
+                                 * compared once more; NULL none */
 };
 
 struct deviation *deviation_free(struct deviation *deviation);

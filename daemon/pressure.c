@@ -189,6 +189,11 @@ static int open_own(void)
     return r < 0 ? r : -ENOENT;
 }
 
+static void tell_why_not(int r)
+{
+    log_debug(r, "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
+}
+
 static void look_for_files(struct pressure *pressure)
 {
     if (pressure->looked)
@@ -196,8 +201,7 @@ static void look_for_files(struct pressure *pressure)
     pressure->looked = true;
     pressure->all = open("/proc/pressure/io", O_RDONLY | O_CLOEXEC);
     if (pressure->all < 0) {
-        log_debug(-errno,
-                  "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
+        tell_why_not(-errno);
         return;
     }
     pressure->own = open_own();
@@ -315,8 +319,7 @@ int pressure_watch(struct pressure *pressure, bool on, uint64_t limit)
     r = take_sample(pressure, &sample);
     if (r < 0) {
         /* Kernels before 5.14 have the file even when they count nothing: EOPNOTSUPP. */
-        log_debug(r,
-                  "This kernel does not tell who waits for the disk (%m): scrubs do not give way");
+        tell_why_not(r);
         close(pressure->all);
         pressure->all = -1;
         return 0;

@@ -93,7 +93,6 @@ struct store {
     bool checker_runs;
 };
 
-
 void *store_thread_main(void *store);
 /* Wakes the loop. */
 void store_wake_loop(struct store *store);

@@ -114,14 +114,20 @@ teardown() {
     nothing_left
 }
 
-@test "a guest that goes on writing its header: no command before it is shut off" {
-    qemu-img create -q -f qcow2 "$STORE/a.img" 4M
+# evil_raw_disk FORMAT: web runs with a.img, made as FORMAT, as its raw disk; evil.bin is what a guest could write to its
+# first sectors to have /etc/passwd read.
+evil_raw_disk() {
+    qemu-img create -q -f "$1" "$STORE/a.img" 4M
     qemu-img create -q -f qcow2 -b /etc/passwd -F raw "$DIR/evil.qcow2"
     head -c 65536 "$DIR/evil.qcow2" >"$DIR/evil.bin"
     chmod 644 "$DIR/evil.bin"
     own "$STORE"/*
     define web "$(disk_xml "$STORE/a.img" vda raw)"
     start web
+}
+
+@test "a guest that goes on writing its header: no command before it is shut off" {
+    evil_raw_disk qcow2
     start_daemon
     scan
     wait_for 20 has_finding "raw-became-image critical a.img"
@@ -534,13 +540,7 @@ rebased() {
 }
 
 @test "layers merged into a raw image: the definition says raw, whatever the guest wrote to its first sector" {
-    qemu-img create -q -f raw "$STORE/a.img" 4M
-    qemu-img create -q -f qcow2 -b /etc/passwd -F raw "$DIR/evil.qcow2"
-    head -c 65536 "$DIR/evil.qcow2" >"$DIR/evil.bin"
-    chmod 644 "$DIR/evil.bin"
-    own "$STORE"/*
-    define web "$(disk_xml "$STORE/a.img" vda raw)"
-    start web
+    evil_raw_disk raw
     snapshot web s1
     guest_write web vda "write -P 5 1M 1M"
     guest_write web vda "write -s $DIR/evil.bin 0 64k"

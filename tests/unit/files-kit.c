@@ -127,7 +127,6 @@ int on_patience(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-
 void forget_seen(struct fixture *f)
 {
     for (size_t i = 0; i < f->n_seen; i++)
