@@ -252,8 +252,8 @@ static bool checkpoints_are(const struct virt_checkpoints *known, virDomainCheck
     if (!known || known->n_items + known->n_left_out != n)
         return false;
     for (size_t i = 0; i < n; i++) {
-        const struct virt_checkpoint key = { .name = (char *)(uintptr_t)virDomainCheckpointGetName(
-                                                 list[i]) };
+        const char *name = virDomainCheckpointGetName(list[i]);
+        const struct virt_checkpoint key = { .name = (char *)(uintptr_t)name };
 
         if (!key.name ||
             !bsearch(&key, known->items, known->n_items, sizeof(key), compare_checkpoints))

@@ -217,8 +217,8 @@ int virt_xml_checkpoint(const char *text, struct virt_checkpoint *ret_checkpoint
 
 int virt_xml_backup(const char *text, char ***ret_files)
 {
-    static const char *const ends[] = { "target", "scratch" }, *const attributes[] = { "file",
-                                                                                       "dev" };
+    static const char *const ends[] = { "target", "scratch" };
+    static const char *const attributes[] = { "file", "dev" };
     _cleanup_(virt_xml_close) struct virt_xml xml = { 0 };
     _cleanup_(strv_freep) char **files = NULL;
     const xmlNode *disks;

@@ -268,10 +268,9 @@ static void send_waiting(struct files *files)
     }
     /* none in flight, so no answer would come and send the rest: the socket says when it takes
      * more */
-    sd_event_source_set_io_events(files->socket_source,
-                                  EPOLLIN |
-                                      (files->n_in_flight == 0 && files->n_waiting > 0 ? EPOLLOUT
-                                                                                       : 0));
+    bool sends = files->n_in_flight == 0 && files->n_waiting > 0;
+
+    sd_event_source_set_io_events(files->socket_source, EPOLLIN | (sends ? EPOLLOUT : 0));
     arm(files);
 }
 

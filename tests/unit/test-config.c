@@ -212,9 +212,8 @@ static void mistakes(void **state)
           "5:27: thresholds.chain-deep: warning is higher than error\n" },
         /* libvirt */
         { "libvirt: {uris: [qemu+ssh://other/system]}\n",
-          "1:18: libvirt.uris: the URI \"qemu+ssh://other/system\" is not "
-                                                          "of this host: expected something like "
-                                                          "qemu:///system\n" },
+          "1:18: libvirt.uris: the URI \"qemu+ssh://other/system\" is not of this host: "
+          "expected something like qemu:///system\n" },
         { "libvirt: {uris: [\"\"]}\n",
           "1:18: libvirt.uris: the URI \"\" is not of this host: expected something like "
                                       "qemu:///system\n" },
