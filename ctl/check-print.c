@@ -484,8 +484,7 @@ static void print_verdict(const struct output *output, const struct qca_check_re
     if (result->corruptions > 0)
         (void)printf("%s%" PRIu64
                      " error%s found.%s Data may be damaged, and writes may damage more:\nkeep a "
-                     "copy before anything else, and repair only the "
-                     "copy.\n",
+                     "copy before anything else, and repair only the copy.\n",
                      output_colour(output, COLOUR_RED), result->corruptions,
                      result->corruptions == 1 ? " was" : "s were",
                      output_colour(output, COLOUR_OFF));
@@ -510,8 +509,7 @@ static void print_verdict(const struct output *output, const struct qca_check_re
     if (hidden > 0)
         (void)printf("%sDamage was found in %" PRIu64
                      " place%s,%s which qemu-img check calls clean: see above.\n"
-                     "Keep a copy, and restore what is hurt: a repair would not see "
-                     "it.\n",
+                     "Keep a copy, and restore what is hurt: a repair would not see it.\n",
                      output_colour(output, COLOUR_RED), hidden, hidden == 1 ? "" : "s",
                      output_colour(output, COLOUR_OFF));
     if (result->total_clusters > 0)
@@ -606,8 +604,7 @@ static void print_chain_verdict(const struct output *output, const struct check 
     }
     shown = text_escape_string(first < check->n_paths ? check->paths[first] : "");
     (void)printf("\n%s%zu of %zu layers %s damaged%s, the first from above is layer %zu, %s:\n"
-                 "all that lies above it reads through "
-                 "it.\n",
+                 "all that lies above it reads through it.\n",
                  output_colour(output, COLOUR_RED), damaged, report->n_layers,
                  damaged == 1 ? "is" : "are", output_colour(output, COLOUR_OFF), first,
                  shown ? shown : "");

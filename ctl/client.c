@@ -79,14 +79,13 @@ static int cannot_connect(const struct ctl *ctl, const char *path, int error)
         return complain(
                    0,
                    "You may not connect to qcauditd (socket %s). Be root, or a member of the group "
-                   "that its "
-                   "configuration names.",
+                   "that its configuration names.",
                    shown),
                error;
     (void)complain(0, "qcauditd is not running (socket %s: %s).\n"
                       "Start it:                   systemctl start qcauditd\n"
-                      "or look into its database:  qcauditctl --offline "
-                      "%s", shown, strerror(-error),
+                      "or look into its database:  qcauditctl --offline %s",
+                      shown, strerror(-error),
                    "findings");
     return error;
 }

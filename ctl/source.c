@@ -138,16 +138,13 @@ static int find_by_end(struct ctl *ctl, const char *argument, bool or_domain, ch
                ? complain(
                      0,
                      "Neither an image nor a domain %s is known. 'qcauditctl images' and "
-                     "'qcauditctl domains' list "
-                     "those that are.",
+                     "'qcauditctl domains' list those that are.",
                      shown),
                -ENOENT
                : complain(
                      0,
                      "No image %s is known. 'qcauditctl images' lists those that are; a new one "
-                     "appears after "
-                     "the next walk, or at once with 'qcauditctl "
-                     "scan'.",
+                     "appears after the next walk, or at once with 'qcauditctl scan'.",
                      shown),
                -ENOENT;
     if (n > 1) {

@@ -32,8 +32,8 @@ static void check_steps(struct config_builder *builder, const struct thresholds 
 
                 if (last->line > 0)
                     mistakes_add(builder->mistakes, last->file, last->line, last->column,
-                                 "%.*s: %s is higher than "
-                                 "%s", (int)length - 8, config_keys[i].name, names[lower],
+                                 "%.*s: %s is higher than %s",
+                                 (int)length - 8, config_keys[i].name, names[lower],
                                  names[step]);
             }
             lower = step;
@@ -203,8 +203,8 @@ static int finish_datastores(struct config_builder *builder)
             if (!name_said && datastore->name && config->datastores[j].name &&
                 strcmp(datastore->name, config->datastores[j].name) == 0) {
                 mistakes_add(builder->mistakes, places[1].file, places[1].line, places[1].column,
-                             "datastores[].name: there is a datastore \"%s\" "
-                             "already", datastore->name);
+                             "datastores[].name: there is a datastore \"%s\" already",
+                             datastore->name);
                 name_said = true;
             }
         }

@@ -258,8 +258,8 @@ int config_apply_mapping(struct config_builder *builder, const char *section,
 
         if (name->kind != CONFIG_NODE_SCALAR) {
             mistakes_add(builder->mistakes, name->file, name->line, name->column,
-                         "%s: expected the name of a key, found "
-                         "%s", *section ? section : "the file",
+                         "%s: expected the name of a key, found %s",
+                         *section ? section : "the file",
                          config_node_text(name));
             continue;
         }
@@ -273,8 +273,8 @@ int config_apply_mapping(struct config_builder *builder, const char *section,
             _cleanup_free_ char *quoted = config_node_quote(name);
 
             mistakes_add(builder->mistakes, name->file, name->line, name->column,
-                         "duplicate key %s, first given on line "
-                         "%u", quoted ? quoted : "", first->line);
+                         "duplicate key %s, first given on line %u",
+                         quoted ? quoted : "", first->line);
             continue;
         }
         int r = apply_entry(builder, section, name, node->items[i + 1], target);

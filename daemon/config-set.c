@@ -335,8 +335,8 @@ static int apply_number(struct config_builder *builder, const char *section, con
         return -ENOMEM;
     if (!node->plain && (key->type == CONFIG_BOOL || key->type == CONFIG_COUNT)) {
         mistakes_add(builder->mistakes, node->file, node->line, node->column,
-                     "%s.%s: expected %s, found the text %s: write it without "
-                     "quotes", section, name,
+                     "%s.%s: expected %s, found the text %s: write it without quotes",
+                     section, name,
                      config_type_text(key->type), quoted);
         return 0;
     }

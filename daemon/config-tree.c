@@ -138,8 +138,7 @@ static int next_event(struct reader *reader, yaml_event_t *event)
     else if (parser->context && parser->context_mark.line != mark->line)
         mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1,
                      (unsigned)mark->column + 1,
-                     "%s (%s that begins on line "
-                     "%zu)",
+                     "%s (%s that begins on line %zu)",
                      problem, parser->context, parser->context_mark.line + 1);
     else if (parser->context)
         mistakes_add(reader->mistakes, reader->file, (unsigned)mark->line + 1,

@@ -257,8 +257,8 @@ bool discover_alias(struct discover *discover, struct site *loser, struct site *
     }
     aliases[discover->n_aliases++] = alias;
     log_full(loser->datastore->pool ? LOG_INFO : LOG_WARNING, 0,
-             "Datastore %s is the same directory as %s, and is audited as that "
-             "alone", loser->datastore->name,
+             "Datastore %s is the same directory as %s, and is audited as that alone",
+             loser->datastore->name,
              winner->datastore->name);
     while (discover->sites[index] != loser)
         index++;

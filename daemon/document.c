@@ -83,12 +83,9 @@ static int print_sample(void)
     print_wrapped(
         "# ",
         "Configuration of qcauditd: see qcauditd.yaml(5). Keys with a # in front show their "
-        "defaults. "
-        "Files *.yaml in the directory conf.d beside this file are read after it, "
-        "in order of name: "
-        "later ones win key by key, and lists grow. qcauditd --check-config looks "
-        "for mistakes; "
-        "systemctl reload qcauditd reads all files again.");
+        "defaults. Files *.yaml in the directory conf.d beside this file are read after it, in "
+        "order of name: later ones win key by key, and lists grow. qcauditd --check-config looks "
+        "for mistakes; systemctl reload qcauditd reads all files again.");
     for (size_t i = 0; i < config_keys_count; i++) {
         const struct config_key *key = &config_keys[i];
         char name[64], *parts[3];
@@ -230,10 +227,8 @@ static int print_catalogue(void)
     print_wrapped(
         "",
         "So many findings changed within a short time, or in the first pass over a store, that "
-        "qcauditd "
-        "tells them together. The entry carries the QCAUDIT_EVENT_ID of each; all of "
-        "them are in the "
-        "history.\n\nqcauditctl findings shows what is open.");
+        "qcauditd tells them together. The entry carries the QCAUDIT_EVENT_ID of each; all of them "
+        "are in the history.\n\nqcauditctl findings shows what is open.");
     return 0;
 }
 

@@ -52,8 +52,8 @@ static int judge_overcommitted(struct judging *judging, const struct datastore *
     evidence_number(&evidence, "share", share);
     evidence_number(&evidence, "threshold-share", step);
     return judging_add(judging, FINDING_DATASTORE_OVERCOMMITTED, severity, share / 100, &evidence,
-                       "holds images that can grow by %s, and %s are "
-                       "left", text_size(datastore->growth, words),
+                       "holds images that can grow by %s, and %s are left",
+                       text_size(datastore->growth, words),
                        text_size(available, room));
 }
 

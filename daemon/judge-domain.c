@@ -120,8 +120,8 @@ static int judge_memory(struct judging_domain *jd)
     evidence_text(&evidence, "class", needs->name);
     evidence_text(&evidence, "path", needs_path);
     return judging_add(&jd->judging, FINDING_MEMORY_BELOW_MINIMUM, SEVERITY_WARNING, 1, &evidence,
-                       "has %s of memory; the class %s needs "
-                       "%s", text_size(jd->domain->memory_max, has), needs->name,
+                       "has %s of memory; the class %s needs %s",
+                       text_size(jd->domain->memory_max, has), needs->name,
                        text_size(needs->memory, wants));
 }
 
@@ -157,8 +157,8 @@ static int judge_job(struct judging_domain *jd)
     evidence_text(&evidence, "path", stalled->n_layers > 0 ? stalled->layers[0].path : NULL);
     evidence_text(&evidence, "mirror", stalled->job.mirror);
     r = judging_add(&jd->judging, FINDING_BLOCK_JOB_STALLED, SEVERITY_WARNING, 1, &evidence,
-                    "has a block job (%s) on disk %s that is ready since %s and waits to be "
-                    "ended", type, target,
+                    "has a block job (%s) on disk %s that is ready since %s and waits to be ended",
+                    type, target,
                     text_duration(waited, age));
     if (r >= 0 && waited < after)
         judging_hold(&jd->judging, FINDING_BLOCK_JOB_STALLED, after - waited);

@@ -138,15 +138,14 @@ static int judge_rot(struct judging *judging)
     if (deviation->verdict == READING_INCOMPLETE)
         return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks,
                            &evidence,
-                           "cannot be read as fs-verity knows "
-                           "it%s",
+                           "cannot be read as fs-verity knows it%s",
                            where_text(deviation, where, sizeof(where)));
     if (deviation->located && deviation->blocks == 0)
         return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, 1, &evidence,
                            "has other headers or tables than were written; its data is as it was");
     return judging_add(judging, FINDING_BIT_ROT, SEVERITY_CRITICAL, deviation->blocks, &evidence,
-                       "holds other data than was "
-                       "written%s", where_text(deviation, where, sizeof(where)));
+                       "holds other data than was written%s",
+                       where_text(deviation, where, sizeof(where)));
 }
 
 static int judge_modified(struct judging *judging)
@@ -171,8 +170,7 @@ static int judge_modified(struct judging *judging)
     if (golden)
         return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, deviation->blocks,
                            &evidence,
-                           "must not change and was "
-                           "modified%s",
+                           "must not change and was modified%s",
                            where_text(deviation, where, sizeof(where)));
     if (n_children == 0)        /* those there are were made of what it is now */
         return 0;

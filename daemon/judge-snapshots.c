@@ -67,8 +67,8 @@ static int add_unmanaged(struct judging *judging, const struct usage_entry *sour
     if (n > NAMES_SHOWN)
         evidence_number(&evidence, "layers-omitted", n - NAMES_SHOWN);
     r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, &evidence,
-                    "has %u layer%s above it in %s that no libvirt snapshot "
-                    "explains", n, n == 1 ? "" : "s", words);
+                    "has %u layer%s above it in %s that no libvirt snapshot explains",
+                    n, n == 1 ? "" : "s", words);
     if (r >= 0)
         judging_hold(judging, FINDING_SNAPSHOT_UNMANAGED, judging->thresholds->unmanaged_after);
     return r;
@@ -162,8 +162,8 @@ static int judge_large(struct judging *judging)
     if (entry)
         evidence_entry(&evidence, judging, entry);
     return judging_add(judging, FINDING_SNAPSHOT_LARGE, severity, allocated >> 30, &evidence,
-                       "is a snapshot's layer and takes %s, of a disk of "
-                       "%s", text_size(allocated, words),
+                       "is a snapshot's layer and takes %s, of a disk of %s",
+                       text_size(allocated, words),
                        text_size(size, disk));
 }
 

@@ -247,8 +247,8 @@ static int judge_driver(struct judging *judging)
         if (image->raw_size > 0)
             evidence_number(&evidence, "raw-size", image->raw_size);
         return judging_add(judging, FINDING_RAW_BECAME_IMAGE, SEVERITY_CRITICAL, 1, &evidence,
-                           "%s%s, but begins as a %s image "
-                           "does", entry ? "is opened as raw, as " : "was raw",
+                           "%s%s, but begins as a %s image does",
+                           entry ? "is opened as raw, as " : "was raw",
                            entry ? words : "", qca_format_name(content));
     }
     /* A format that is not known here has no magic that could be missed. */
@@ -257,8 +257,8 @@ static int judge_driver(struct judging *judging)
         return 0;
     evidence_text(&evidence, "declared", entry->disk->layers[0].format);
     return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,
-                       "is opened as %s, as %s, but its content is "
-                       "%s", format, words, qca_format_name(content));
+                       "is opened as %s, as %s, but its content is %s",
+                       format, words, qca_format_name(content));
 }
 
 int judge_use(struct judging *judging)

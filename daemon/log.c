@@ -228,8 +228,7 @@ const char *log_confined_hint(int error, const char *profile, char hint[static L
     (void)
         snprintf(hint, LOG_HINT_MAX,
                  "; if AppArmor's profile %.*s forbids it, journalctl -k -g apparmor says so, and "
-                 "rules for this host go into "
-                 "/etc/apparmor.d/local/usr.sbin.qcauditd",
+                 "rules for this host go into /etc/apparmor.d/local/usr.sbin.qcauditd",
                  (int)length, profile);
     return hint;
 }

@@ -354,7 +354,8 @@ static void tell(const struct image *image, enum reading_verdict verdict, const 
 static void wake(struct manager *manager, struct image *waiting, const struct image *read);
 
 /* Nothing is decided while the reading of an overlay, or of the parent, may still explain the
- * change, or when what it was compared with was taken meanwhile: `readings` were when that began. */
+ * change, or when what it was compared with was taken meanwhile: `readings` were when that
+ * began. */
 static void wait_for_neighbour(struct manager *manager, struct image *image, uint64_t readings)
 {
     struct deviation *deviation = image->baseline->deviation;

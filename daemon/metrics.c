@@ -183,8 +183,8 @@ static void write_images(FILE *stream, const struct sums *sums)
                     "layer, now.",
                     &sums->unconsolidated);
     number(stream, "unconsolidated_depth_max_layers", "gauge",
-           "Layers that snapshots left on the disk with most of "
-           "them.", sums->unconsolidated.maximum);
+           "Layers that snapshots left on the disk with most of them.",
+           sums->unconsolidated.maximum);
     number(stream, "leaked_bytes", "gauge", "Leaked clusters of all images without a writer.",
            sums->leaked);
     number(stream, "corruptions", "gauge",
@@ -200,8 +200,8 @@ static void write_images(FILE *stream, const struct sums *sums)
            sums->baselined);
     if (sums->oldest_verification != UINT64_MAX)
         seconds(stream, "oldest_verification_timestamp_seconds", "gauge",
-                "When the known content that was not read again for longest was "
-                "read.", sums->oldest_verification);
+                "When the known content that was not read again for longest was read.",
+                sums->oldest_verification);
 }
 
 /* ---- datastores ------------------------------------------------------------------------------ */
@@ -307,8 +307,8 @@ static void write_daemon(FILE *stream, const struct metrics_counters *counters)
     number(stream, "read_bytes_total", "counter", "Bytes that workers read from images.",
            counters->bytes_read);
     number(stream, "workers_failed_total", "counter",
-           "Workers that crashed, hung, misbehaved or could not be "
-           "started.", counters->workers_failed);
+           "Workers that crashed, hung, misbehaved or could not be started.",
+           counters->workers_failed);
     number(stream, "workers_running", "gauge", "Audits under way.", counters->workers_running);
     number(stream, "database_waiting", "gauge", "Requests that wait for the database.",
            counters->store_waiting);

@@ -274,8 +274,7 @@ static int on_launcher_gone(sd_event_source *source, int fd, uint32_t revents, v
     log_error(
         0,
         "The launcher of qcaudit-files ended unexpectedly, and no datastore can be read without "
-        "it. "
-        "Ending, to be started again.");
+        "it. Ending, to be started again.");
     return sd_event_exit(sd_event_source_get_event(source), EXIT_FAILURE);
 }
 

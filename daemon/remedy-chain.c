@@ -89,10 +89,8 @@ static void step_name_layers_between(struct remedy *remedy, const struct graph *
     else
         remedy_text(remedy,
                     "%s stands directly on %s then and stays the domain's disk. The %u layer%s "
-                    "between, %s%s, %s not "
-                    "valid any more from the first command on: never use %s again, and delete %s "
-                    "once the domain "
-                    "has run well.",
+                    "between, %s%s, %s not valid any more from the first command on: never use %s "
+                    "again, and delete %s once the domain has run well.",
                     quoted_leaf, quoted_own, n, n == 1 ? "" : "s", names ? names : "",
                     n > LAYERS_NAMED ? " ..." : "", n == 1 ? "is" : "are", n == 1 ? "it" : "them",
                     n == 1 ? "it" : "them");
@@ -117,10 +115,8 @@ static void consolidate_live(struct remedy *remedy, const struct graph *graph,
     remedy_forget_snapshots(remedy, graph, source->domain, leaf);
     remedy_text(remedy,
                 "The domain runs on %s then. The %u layer%s above it %s not valid any more: never "
-                "use %s again, and delete "
-                "%s once the domain has run well. Never leave out the base: without it, everything "
-                "down to the lowest "
-                "layer is written.",
+                "use %s again, and delete %s once the domain has run well. Never leave out the "
+                "base: without it, everything down to the lowest layer is written.",
                 quoted_own, relation->unconsolidated, relation->unconsolidated == 1 ? "" : "s",
                 relation->unconsolidated == 1 ? "is" : "are",
                 relation->unconsolidated == 1 ? "it" : "them",
@@ -159,9 +155,7 @@ static void consolidate_defined(struct remedy *remedy, const struct graph *graph
     remedy_text(
         remedy,
         "Everything is in %s then. The layers above it are not valid any more from the first "
-        "command on: never "
-        "use them again, and delete them once the domain has run "
-        "well.",
+        "command on: never use them again, and delete them once the domain has run well.",
         quoted_own);
 }
 
@@ -173,9 +167,8 @@ static void consolidate_alone(struct remedy *remedy, const struct graph *graph,
     step_name_layers_between(remedy, graph, leaf, quoted_leaf, quoted_own);
     remedy_text(remedy,
                 "While the domain runs, it is virsh blockcommit DOMAIN DEVICE --base %s --active "
-                "--pivot --wait "
-                "--verbose. Never leave out the base: without it, everything down to the lowest "
-                "layer is written.",
+                "--pivot --wait --verbose. Never leave out the base: without it, everything down "
+                "to the lowest layer is written.",
                 quoted_own);
 }
 

@@ -76,9 +76,8 @@ bool remedy_define_source(struct remedy *remedy, const struct graph *graph,
     /* The chain that libvirt noted below the source goes with it: it finds out anew. */
     remedy_command(remedy,
                    "%s dumpxml --inactive --security-info %s | sed \"\\|='%s'|,/<target "
-                   "/{s|='%s'|='%s'|;"
-                   "/^      <backingStore .*[^/]>\\$/,/^      <.backingStore>/d}\" | %s define "
-                   "/dev/stdin",
+                   "/{s|='%s'|='%s'|;/^      <backingStore .*[^/]>\\$/,/^      "
+                   "<.backingStore>/d}\" | %s define /dev/stdin",
                    virsh, name, pattern, pattern, to, virsh);
     return true;
 }
@@ -101,9 +100,8 @@ bool remedy_define_format(struct remedy *remedy, const struct graph *graph,
      * would take. */
     remedy_command(remedy,
                    "%s dumpxml --inactive --security-info %s | sed \"/^    <disk /,/^    "
-                   "<.disk>/{H;/^    <.disk>/{s/.*//;x;"
-                   "s/^\\n//;/<target dev='%s'/s/\\(<driver [^>]*type='\\)%s'/\\1%s'/;p};d}\" | %s "
-                   "define /dev/stdin",
+                   "<.disk>/{H;/^    <.disk>/{s/.*//;x;s/^\\n//;/<target dev='%s'/s/\\(<driver "
+                   "[^>]*type='\\)%s'/\\1%s'/;p};d}\" | %s define /dev/stdin",
                    virsh, name, target, from, to, virsh);
     return true;
 }
@@ -309,9 +307,7 @@ static void remedy_definition(struct remedy *remedy, const struct graph *graph,
         remedy_text(
             remedy,
             "The domain runs on the layers that libvirt has; after a restart it would run on those "
-            "that the "
-            "files name now. Make the disk whole while it runs, and nothing is "
-            "lost:");
+            "that the files name now. Make the disk whole while it runs, and nothing is lost:");
         remedy_copy_disk(remedy, domain, virsh, name, finding);
         return;
     }

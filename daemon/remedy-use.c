@@ -102,8 +102,7 @@ void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct 
     remedy_text(
         remedy,
         "Merge none of the branches into their parent: that would ruin the others. If the parent "
-        "is a golden "
-        "image, declare it so in the configuration (golden.patterns).");
+        "is a golden image, declare it so in the configuration (golden.patterns).");
     if (!branch || asprintf(&whole, "%s.whole", branch->path) < 0) {
         whole = NULL;
         if (branch)
@@ -112,8 +111,7 @@ void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct 
             remedy_text(
                 remedy,
                 "Shut off the domain of the branch that is to be parted from the others; then a "
-                "command can "
-                "be given.");
+                "command can be given.");
         return;
     }
     quoted = remedy_quote(remedy, branch->path);
@@ -164,10 +162,8 @@ static void step_correct_type(struct remedy *remedy, const struct graph *graph,
         remedy_text(
             remedy,
             "No command is given that corrects the definition, because the image names another "
-            "file, which "
-            "its domain would be given then. Only if it was made so on purpose, "
-            "correct the type with the "
-            "domain shut off (virsh edit).");
+            "file, which its domain would be given then. Only if it was made so on purpose, "
+            "correct the type with the domain shut off (virsh edit).");
         return;
     }
     /* As long as it runs, it may name a file between now and the command. */
@@ -175,9 +171,8 @@ static void step_correct_type(struct remedy *remedy, const struct graph *graph,
         remedy_text(
             remedy,
             "Shut the domain off. The command that corrects the definition is given when the image "
-            "was "
-            "audited after that: until then its guest could name another file, "
-            "which it would be given.");
+            "was audited after that: until then its guest could name another file, which it would "
+            "be given.");
         return;
     }
     remedy_step_stop(remedy, image, quoted);
@@ -215,8 +210,7 @@ static void step_remove_header(struct remedy *remedy, const struct image *image,
     remedy_text(
         remedy,
         "It was raw when it was audited before: find out whether the guest wrote the header, and "
-        "if so, treat "
-        "the guest as hostile.");
+        "if so, treat the guest as hostile.");
     if (!remedy_name_is_plain(image->path)) {
         remedy_step_rename_first(remedy);
         return;
@@ -233,8 +227,7 @@ static void step_remove_header(struct remedy *remedy, const struct image *image,
     remedy_precondition(
         remedy,
         "the guest does without its disk's first sector, in which no partition table or boot code "
-        "is "
-        "left");
+        "is left");
     remedy_command(
         remedy, "head -c 512 %s | base64 >%s && dd if=/dev/zero of=%s bs=512 count=1 conv=notrunc",
         quoted, quoted_kept, quoted);
@@ -252,9 +245,7 @@ void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct i
     remedy_text(
         remedy,
         "Let no tool guess the format of %s: name it in each command (-f raw), and as type='raw' "
-        "in the "
-        "domain's definition, as long as it is not known who wrote the "
-        "header.",
+        "in the domain's definition, as long as it is not known who wrote the header.",
         quoted);
     if (image->raw_size > 0)
         step_remove_header(remedy, image, quoted);

@@ -73,8 +73,8 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
         return;
     if (remedy_image_is_golden(graph, image)) {
         remedy_text(remedy, "No command is given, because a golden image would be written. Make it "
-                            "again without the "
-                            "snapshots, under a new name, and make new clones from that.");
+                            "again without the snapshots, under a new name, and make new clones "
+                            "from that.");
         return;
     }
     if (!remedy_image_is_sound(image)) {
@@ -172,8 +172,7 @@ static void remedy_corrupt(struct remedy *remedy, const struct image *image)
     remedy_text(remedy, "Restore the image from a backup.");
     if (layer && layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST) {
         remedy_text(remedy, "No repair is given, because many leaks lie in one place: the repair "
-                            "would free data that "
-                            "a lost table referred to. See leak-burst.");
+                            "would free data that a lost table referred to. See leak-burst.");
         return;
     }
     if (asprintf(&copy, "%s.before-repair", image->path) < 0) {
@@ -254,8 +253,7 @@ static void remedy_dirty(struct remedy *remedy, const struct graph *graph,
             "qemu-img check on a copy, and treat it as metadata-corrupt.");
     else if (remedy_image_is_golden(graph, image))
         remedy_text(remedy, "No command is given, because a golden image would be written. Find "
-                            "out who opened it for "
-                            "writing.");
+                            "out who opened it for writing.");
     else if (!remedy_name_is_plain(image->path))
         remedy_step_rename_first(remedy);
     else {
@@ -380,8 +378,7 @@ static void remedy_parent_missing(struct remedy *remedy, const struct graph *gra
         if (quoted)
             remedy_text(remedy,
                         "%s has the parent's name: it may be the parent, moved, or another image. "
-                        "Only if it "
-                        "is beyond doubt the same, move it back.",
+                        "Only if it is beyond doubt the same, move it back.",
                         quoted);
     }
     remedy_text(remedy,
@@ -394,15 +391,13 @@ static void remedy_watch(struct remedy *remedy, const struct finding *finding)
 
     if (reason && strcmp(reason, "watches-exhausted") == 0)
         remedy_text(remedy, "Raise the limit: sysctl fs.inotify.max_user_watches=1048576, and the "
-                            "same line, without "
-                            "sysctl, in a file of /etc/sysctl.d to keep it. Then reload qcauditd.");
+                            "same line, without sysctl, in a file of /etc/sysctl.d to keep it. "
+                            "Then reload qcauditd.");
     if (reason && strcmp(reason, "instances-exhausted") == 0)
         remedy_text(
             remedy,
             "Raise the limit: sysctl fs.inotify.max_user_instances=1024, and the same line, "
-            "without "
-            "sysctl, in a file of /etc/sysctl.d to keep it. Then restart "
-            "qcauditd.");
+            "without sysctl, in a file of /etc/sysctl.d to keep it. Then restart qcauditd.");
 }
 
 /* Findings of a disk have its own layer as subject: the layers to merge begin at the leaf. */

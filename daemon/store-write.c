@@ -96,8 +96,8 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_GONE] = {
         "DELETE FROM edge WHERE child = " IMAGE_ID,
         "DELETE FROM report WHERE image = " IMAGE_ID,
-        "UPDATE image SET present = 0, gone = "
-        "" EXTRA ", audit = NULL, audit_before = NULL WHERE path = ?1",
+        "UPDATE image SET present = 0, gone "
+        "= " EXTRA ", audit = NULL, audit_before = NULL WHERE path = ?1",
     },
     [ROW_FINDING] = {
         /* A new life of the same finding has a new id; there is one row for a type and a

@@ -226,8 +226,7 @@ static int open_database(struct store *store, char **ret_aside)
         return log_error(
             r,
             "The database %s was made by a newer qcauditd: run that one, or start with an empty "
-            "state "
-            "folder.",
+            "state folder.",
             store->path);
     if (r < 0)
         return log_error(r, "Cannot open the database %s: %m", store->path);

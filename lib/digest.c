@@ -102,8 +102,7 @@ static int check_bounds(const struct hashing *hashing)
                          .value = data ? result->data_bytes : result->compressed_bytes,
                          .bound = data ? hashing->data_max : hashing->compressed_max },
                      "the tables map the same clusters again and again: more data than the file "
-                     "can hold, which is "
-                     "%" PRIu64 " bytes%s",
+                     "can hold, which is %" PRIu64 " bytes%s",
                      data ? hashing->data_max : hashing->compressed_max,
                      data ? "" : " of compressed clusters");
 }

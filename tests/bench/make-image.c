@@ -304,8 +304,7 @@ int main(int argc, char **argv)
         errx(
             2,
             "usage: make-image preallocated FILE MIB | permuted FILE MIB LEAKS | data FILE MIB "
-            "DATA_MIB | "
-            "fragments FILE MIB DATA_MIB | text FILE MIB");
+            "DATA_MIB | fragments FILE MIB DATA_MIB | text FILE MIB");
     finish(&maker);
     return 0;
 }

@@ -86,3 +86,9 @@ includes() {
         sed -n 2p "$file" | grep -qE '^(/\*| \*|//)' || { echo "$file: no sentence of purpose"; return 1; }
     done
 }
+
+@test "C is at most 100 columns wide" {
+    find lib helpers daemon ctl include tests -name '*.[ch]' -exec grep -nE '^.{101}' {} + >"$BATS_TEST_TMPDIR/wide" || :
+    cat "$BATS_TEST_TMPDIR/wide"
+    [ ! -s "$BATS_TEST_TMPDIR/wide" ]
+}

@@ -74,9 +74,8 @@ static void mistakes(void **state)
           "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
         { "datastores[].path: /a\n",
           "1:1: unknown key \"datastores[].path\"; known are: datastores, libvirt, golden, "
-          "thresholds, classes, "
-          "intervals, "
-          "workers, reading, scrub, alerts, control, metrics, history\n" },
+          "thresholds, classes, intervals, workers, reading, scrub, alerts, control, metrics, "
+          "history\n" },
         { "golden: {infer: yes, infr: no}\n",
           "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
         { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n",
@@ -86,9 +85,7 @@ static void mistakes(void **state)
         { "? [a, b]\n: 1\n", "1:3: the file: expected the name of a key, found a list\n" },
         { "\"a\\e[31m\\n\": 1\n",
           "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, libvirt, golden, thresholds, "
-          "classes, "
-          "intervals, "
-          "workers, reading, scrub, alerts, control, metrics, history\n" },
+          "classes, intervals, workers, reading, scrub, alerts, control, metrics, history\n" },
         /* types */
         { "- a\n- b\n", "1:1: the file: expected a mapping, found a list\n" },
         { "hello\n", "1:1: the file: expected a mapping, found text\n" },
@@ -185,8 +182,8 @@ static void mistakes(void **state)
         { "thresholds: {chain-deep: 7}\n",
           "1:26: thresholds.chain-deep: expected on, off or a mapping, found text\n" },
         { "thresholds: {nothing-like-it: 7}\n",
-          "1:14: unknown finding \"nothing-like-it\" in thresholds; known are: metadata-corrupt, "
-          "" },
+          "1:14: unknown finding \"nothing-like-it\" in thresholds; known are: "
+          "metadata-corrupt, " },
         { "thresholds: {name-unsafe: 7}\n",
           "1:27: thresholds.name-unsafe: expected on or off, found text\n" },
         { "thresholds: {name-unsafe: {enabled: 7}}\n",

@@ -118,10 +118,8 @@ static void write_bus_config(const struct world *world)
     fprintf(
         file,
         "<busconfig><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth><policy "
-        "context=\"default\">"
-        "<allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/><allow "
-        "receive_sender=\"*\"/>"
-        "</policy></busconfig>\n",
+        "context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow "
+        "send_destination=\"*\"/><allow receive_sender=\"*\"/></policy></busconfig>\n",
         world->directory);
     assert_int_equal(fclose(file), 0);
 }

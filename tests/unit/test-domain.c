@@ -272,8 +272,7 @@ static void images_that_are_gone(void **state)
     assert_string_equal(summary(found), "runs on a deleted image: a, disk vda; do not stop it");
     assert_non_null(
         strstr(remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, TEXT("web on " URI), found),
-               "blockcopy web vda /vm/a.rescued --format qcow2 --transient-job --wait "
-               "--pivot"));
+               "blockcopy web vda /vm/a.rescued --format qcow2 --transient-job --wait --pivot"));
     /* Another file: only when nobody has it open, and a look after the start says so. */
     world->missing = NULL;
     image = add(world, "/vm/a", NULL);

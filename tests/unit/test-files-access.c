@@ -27,9 +27,7 @@ static void test_open(void **state)
     snprintf(outside, sizeof(outside), "%s/outside", f->top);
     run(f,
         "echo data > file && ln -s file inside && ln -s %s out && echo secret > %s && mkfifo fifo "
-        "&& mkdir dir && "
-        "ln -s nowhere dangling && ln -s circle circle && ln -s /dev/zero "
-        "zero",
+        "&& mkdir dir && ln -s nowhere dangling && ln -s circle circle && ln -s /dev/zero zero",
         outside, outside);
     start(f, false);
     try_open(f, at(f, "file"));
@@ -75,9 +73,7 @@ static void test_resolve(void **state)
     snprintf(other, sizeof(other), "%s/other", f->top);
     run(f,
         "mkdir -p sub %s %s && echo b > base && echo b > sub/near && echo o > %s/there && echo s > "
-        "%s/secret && "
-        "ln -s %s/secret out && ln -s base link && mkfifo fifo && echo i > "
-        "sub/image",
+        "%s/secret && ln -s %s/secret out && ln -s base link && mkfifo fifo && echo i > sub/image",
         other, outside, other, outside, outside);
     start_with(f, (struct files_options){.recursive = true, .allowed_roots = roots});
     snprintf(image, sizeof(image), "%s/sub/image", f->root);

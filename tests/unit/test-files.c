@@ -20,9 +20,8 @@ static void test_walk(void **state)
 
     run(f,
         "mkdir -p a/b/c empty x.qcow2 && qemu-img create -q -f qcow2 a/b/c/deep.qcow2 1M && echo "
-        "text > a/note && "
-        "mkfifo fifo && ln -s /etc/passwd out && ln -s nowhere dangling && ln -s a loop-a && ln "
-        "-s .. a/up && : > .hidden");
+        "text > a/note && mkfifo fifo && ln -s /etc/passwd out && ln -s nowhere dangling && ln -s "
+        "a loop-a && ln -s .. a/up && : > .hidden");
     start(f, false);
     walk(f);
     assert_int_equal(f->walk_error, 0);

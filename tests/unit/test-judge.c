@@ -824,8 +824,7 @@ static void chains_that_fork(void **state)
     judge(world, own);
     assert_only(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
                 "has 7 unconsolidated layers above it, up to zz\\x1b.qcow2, the deepest of 2 "
-                "leaves "
-                "(warning from 5)");
+                "leaves (warning from 5)");
     assert_int_equal(number(world, FINDING_CHAIN_DEEP, "leaves"), 2);
 }
 

@@ -303,16 +303,13 @@ static int teardown(void **state)
 /* A golden image, two linked clones of it in another folder, and five snapshots on the first. */
 static void make_store(void)
 {
-    SHELL("mkdir $D/gold $D/vm && cd $D && qemu-img create -q -f qcow2 gold/g.qcow2 16M &&"
-          "qemu-io -c 'write -q -P 1 0 1M' gold/g.qcow2 && touch -d '2020-01-01' gold/g.qcow2 && "
-          "cd vm &&"
-          "for i in own.qcow2 other.qcow2; do qemu-img create -q -f qcow2 -F qcow2 -b "
-          "../gold/g.qcow2 $i &&"
-          "qemu-io -c 'write -q -P 2 512k 1M' $i; done &&"
-          "p=own.qcow2; for i in 1 2 3 4 5; do n=\"it's \\$n $i.qcow2\";"
-          "qemu-img create -q -f qcow2 -F qcow2 -b \"$p\" \"$n\" && qemu-io -c \"write -q -P 1$i "
-          "${i}M 192k\" \"$n\" || exit 1;"
-          "touch -d \"2021-01-01 $i:00\" \"$p\"; p=$n; done; mv \"$p\" leaf.qcow2");
+    SHELL("mkdir $D/gold $D/vm && cd $D && qemu-img create -q -f qcow2 gold/g.qcow2 16M &&qemu-io "
+          "-c 'write -q -P 1 0 1M' gold/g.qcow2 && touch -d '2020-01-01' gold/g.qcow2 && cd vm "
+          "&&for i in own.qcow2 other.qcow2; do qemu-img create -q -f qcow2 -F qcow2 -b "
+          "../gold/g.qcow2 $i &&qemu-io -c 'write -q -P 2 512k 1M' $i; done &&p=own.qcow2; for i "
+          "in 1 2 3 4 5; do n=\"it's \\$n $i.qcow2\";qemu-img create -q -f qcow2 -F qcow2 -b "
+          "\"$p\" \"$n\" && qemu-io -c \"write -q -P 1$i ${i}M 192k\" \"$n\" || exit 1;touch -d "
+          "\"2021-01-01 $i:00\" \"$p\"; p=$n; done; mv \"$p\" leaf.qcow2");
 }
 
 static void consolidation_of_a_linked_clone(void **state)
@@ -364,11 +361,9 @@ static void consolidation_on_a_raw_base(void **state)
 
     SHELL(
         "cd $D && qemu-img create -q -f raw base.img 4M && qemu-io -f raw -c 'write -q -P 1 0 2M' "
-        "base.img &&"
-        "p=base.img; f=raw; for i in 1 2 3 4; do qemu-img create -q -f qcow2 -F $f -b $p s$i.qcow2 "
-        "6M &&"
-        "qemu-io -c \"write -q -P 1$i ${i}M 64k\" s$i.qcow2 || exit 1; p=s$i.qcow2; f=qcow2; done;"
-        "qemu-img convert -O raw s4.qcow2 leaf.keep");
+        "base.img &&p=base.img; f=raw; for i in 1 2 3 4; do qemu-img create -q -f qcow2 -F $f -b "
+        "$p s$i.qcow2 6M &&qemu-io -c \"write -q -P 1$i ${i}M 64k\" s$i.qcow2 || exit 1; "
+        "p=s$i.qcow2; f=qcow2; done;qemu-img convert -O raw s4.qcow2 leaf.keep");
     make(world, "s4.qcow2", FINDING_CHAIN_DEEP);
     follow(world);
     SHELL(
@@ -527,8 +522,7 @@ static void bitmaps(void **state)
     struct world *world = *state;
 
     SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && qemu-img bitmap --add a.qcow2 -- "
-          "\"-it's daily\" &&"
-          "qemu-img bitmap --add a.qcow2 other");
+          "\"-it's daily\" &&qemu-img bitmap --add a.qcow2 other");
     SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
           "with Qcow2(\"'$D/a.qcow2'\") as i: i.put(i.bitmap_directory() + 12, 4, 3)'");
     make(world, "a.qcow2", FINDING_BITMAP_IN_USE);
@@ -543,10 +537,9 @@ static void the_parents_format(void **state)
     struct world *world = *state;
     char parent[256], after[256];
 
-    SHELL("mkdir $D/b && cd $D && qemu-img create -q -f qcow2 \"b/the base.qcow2\" 16M &&"
-          "qemu-io -c 'write -q -P 3 0 1M' \"b/the base.qcow2\" &&"
-          "qemu-img create -q -f qcow2 -F qcow2 -b \"b/the base.qcow2\" a.qcow2 &&"
-          "qemu-img convert -O raw a.qcow2 a.keep");
+    SHELL("mkdir $D/b && cd $D && qemu-img create -q -f qcow2 \"b/the base.qcow2\" 16M &&qemu-io "
+          "-c 'write -q -P 3 0 1M' \"b/the base.qcow2\" &&qemu-img create -q -f qcow2 -F qcow2 -b "
+          "\"b/the base.qcow2\" a.qcow2 &&qemu-img convert -O raw a.qcow2 a.keep");
     SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
           "with Qcow2(\"'$D/a.qcow2'\") as i: i.put(i.extension(0xe2792aca) - 8, 4, 0x7ffffff0)'");
     sum(world, "b/the base.qcow2", parent);
@@ -568,8 +561,7 @@ static void internal_snapshots(void **state)
     SHELL(
         "cd $D && qemu-img create -q -f qcow2 a.qcow2 16M && for i in \"it's 1\" -two \\$three; do"
         " qemu-io -c 'write -q -P 3 0 1M' a.qcow2 && qemu-img snapshot -c \"$i\" a.qcow2 || exit "
-        "1; done;"
-        "qemu-img convert -O raw a.qcow2 a.keep");
+        "1; done;qemu-img convert -O raw a.qcow2 a.keep");
     make(world, "a.qcow2", FINDING_INTERNAL_SNAPSHOTS);
     assert_int_equal(world->n_commands, 3);
     follow(world);
@@ -617,8 +609,7 @@ static void loops_and_strangers(void **state)
     json_object *remedy = json_object_new_array(), *empty = remedy;
 
     SHELL("cd $D && qemu-img create -q -f qcow2 a.qcow2 1M && qemu-img create -q -f qcow2 -F qcow2 "
-          "-b a.qcow2 b.qcow2 &&"
-          "qemu-img rebase -u -F qcow2 -b b.qcow2 a.qcow2");
+          "-b a.qcow2 b.qcow2 &&qemu-img rebase -u -F qcow2 -b b.qcow2 a.qcow2");
     make(world, "a.qcow2", FINDING_CHAIN_LOOP);
     assert_int_equal(world->n_commands, 0);
     world->finding.type = FINDING_CHAIN_DEEP;   /* left over from before it became a loop */

@@ -362,9 +362,8 @@ static void unknown_rows_are_left_out(void **state)
     store_batch_event(batch, &event);
     kit_commit(kit, batch);
     put_audit(kit, &image, &audit);
-    kit_sql_run(kit, "UPDATE finding SET type = 'from-the-future' WHERE type = 'chain-deep';"
-                     "UPDATE event SET finding = 'from-the-future'; UPDATE report SET version = "
-                     "99");
+    kit_sql_run(kit, "UPDATE finding SET type = 'from-the-future' WHERE type = 'chain-deep';UPDATE "
+                     "event SET finding = 'from-the-future'; UPDATE report SET version = 99");
     kit_reopen(kit);
     assert_int_equal(kit->n_findings, 1);
     assert_int_equal(kit->findings[0]->id, other.id);

@@ -275,8 +275,7 @@ static void make_chain(struct fixture *f)
 {
     run(f,
         "qemu-img create -q -f qcow2 base.qcow2 8M && qemu-img create -q -f qcow2 -F qcow2 -b "
-        "base.qcow2 mid.qcow2 && "
-        "qemu-img create -q -f qcow2 -F qcow2 -b mid.qcow2 leaf.qcow2");
+        "base.qcow2 mid.qcow2 && qemu-img create -q -f qcow2 -F qcow2 -b mid.qcow2 leaf.qcow2");
 }
 
 static void test_chain(void **state)
