@@ -303,10 +303,10 @@ static void tell_difference(const struct side *a, const struct side *b,
     (void)printf("%s and %s hold different content.\n", a->shown, b->shown);
     if (size_a != size_b)
         (void)printf("  Virtual size:  %" PRIu64 " bytes, %" PRIu64 " bytes\n", size_a, size_b);
-    (void)printf("  Different:     %s of %s (%.4g%%), in %" PRIu64 " ranges of blocks of 64K\n",
+    (void)printf("  Different:     %s of %s (%.4g%%), in %" PRIu64 " range%s of blocks of 64K\n",
                  text_size(difference->bytes, text[0]), text_size(size, text[1]),
                  size ? 100.0 * (double)difference->bytes / (double)size : 0.0,
-                 difference->n_ranges);
+                 difference->n_ranges, difference->n_ranges == 1 ? "" : "s");
     for (size_t i = 0; i < n; i++)
         (void)printf("    0x%" PRIx64 ", %s\n", difference->ranges[i].offset,
                      text_size(difference->ranges[i].length, text[0]));

@@ -237,6 +237,7 @@ fill() {
     qemu-io -f raw -c 'write -q -P 77 5300000 100' -c 'write -q -P 78 7M 1' -c 'write -q -P 79 7M 128k' a.raw
     run -1 qcauditctl compare a.qcow2 a.raw
     [[ $output == *"different content"* && $output == *"0x500000, 64K"* && $output == *"0x700000, 128K"* ]]
+    [[ $output == *", in 2 ranges of blocks of 64K"* ]]
     [ "$(qcauditctl compare --json=short a.qcow2 a.raw | jq -c '[.result, ."different-bytes", ."ranges-total", .ranges[1]."guest-offset"]')" = \
         '["different",196608,2,7340032]' ]
     # the same clusters in another order
@@ -256,6 +257,10 @@ fill() {
     run -1 qcauditctl compare a.qcow2 d.qcow2
     [[ $output == *"Virtual size: "* && $output == *"Different: "*"0B of 12M"* ]]
     run -2 qcauditctl compare a.qcow2 none.qcow2
+    cp a.qcow2 e.qcow2
+    qemu-io -c 'write -q -P 3 5M 1' e.qcow2
+    run -1 qcauditctl compare a.qcow2 e.qcow2
+    [[ $output == *"64K of 8M ("*"), in 1 range of blocks of 64K"* ]]
 }
 
 edit() { # IMAGE STATEMENT: with imagekit's editor as `image`
