@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -45,23 +46,23 @@ void uncached_init(struct uncached *uncached, int fd)
     (void) posix_fadvise(fd, 0, 0, POSIX_FADV_NOREUSE);
 }
 
-/* Bytes of a hole that reach from offset up to size at most. A page of it would be made only to be
- * dropped. */
-static size_t hole_at(struct uncached *uncached, uint64_t offset, size_t size)
+/* Is there nothing but a hole in the page at offset, which is before the end? The kernel would make
+ * it without reading anything, so that it could not be told from one that is cached. */
+static bool is_hole(struct uncached *uncached, uint64_t offset)
 {
     off_t data, end;
 
     if (offset >= uncached->data_start && offset < uncached->data_end)
-        return 0;
+        return false;
     data = lseek(uncached->fd, (off_t)offset, SEEK_DATA);
-    if (data < 0)
-        data = errno == ENXIO ? lseek(uncached->fd, 0, SEEK_END) : -1;
-    if (data > (off_t)offset)
-        return min_u64(size, (uint64_t)data - offset);
+    if (data < 0 && errno == ENXIO)
+        return true;                /* up to the end, wherever in a page that is */
+    if (data >= 0 && (uint64_t)data >= offset + uncached->page)
+        return true;
     end = lseek(uncached->fd, (off_t)offset, SEEK_HOLE);
     uncached->data_start = offset;
     uncached->data_end = data < 0 || end < 0 ? UINT64_MAX : (uint64_t)end;
-    return 0;
+    return false;
 }
 
 /* Copies a page of the mapping; it is read when it is not cached. No plain access: where the file
@@ -85,8 +86,15 @@ enum page_kind {
 static void find_holes(struct uncached *uncached, uint64_t offset, size_t n_pages,
                        enum page_kind *pages)
 {
+    struct stat st = { 0 };
+
+    /* what is data in one that did not change stays data */
+    if (fstat(uncached->fd, &st) < 0 || st.st_ctim.tv_sec != uncached->changed.tv_sec ||
+        st.st_ctim.tv_nsec != uncached->changed.tv_nsec)
+        uncached->data_start = uncached->data_end = 0;
+    uncached->changed = st.st_ctim;
     for (size_t i = 0; i < n_pages; i++)
-        if (hole_at(uncached, offset + i * uncached->page, uncached->page) == uncached->page)
+        if (is_hole(uncached, offset + i * uncached->page))
             pages[i] = PAGE_HOLE;
 }
 
@@ -165,11 +173,18 @@ static ssize_t read_plainly(const struct uncached *uncached, uint8_t *buf, uint6
 ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, size_t size)
 {
     enum page_kind pages[UNCACHED_READ_MAX / PAGE_MIN] = { PAGE_OTHERS };
-    size_t n_pages = min_u64(size, UNCACHED_READ_MAX) / uncached->page, n;
+    off_t end = lseek(uncached->fd, 0, SEEK_END);
+    size_t n_pages, n;
     void *mapped;
-    off_t end;
     int r;
 
+    if (end < 0)
+        return -EOPNOTSUPP;
+    if ((uint64_t)end <= offset)
+        return 0;
+    /* nothing behind the end is mapped: where no file can be that long, it is refused */
+    n_pages = min_u64(min_u64(size, UNCACHED_READ_MAX),
+                      round_up((uint64_t)end - offset, uncached->page)) / uncached->page;
     mapped = mmap(NULL, n_pages * uncached->page, PROT_READ, MAP_SHARED, uncached->fd,
                   (off_t)offset);
     if (mapped == MAP_FAILED)

@@ -250,6 +250,56 @@ static void test_traceless_fallback(void **state)
     check_traceless(f, UINT32_MAX, REPORT_READING_UNCACHED);
 }
 
+/* From now on there is a hole, and nothing of the file is cached. */
+static void punch(struct fixture *f, uint64_t start, uint64_t size)
+{
+    if (!has_cache_of_its_own(f) ||
+        fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)start,
+                  (off_t)size) < 0)
+        skip();
+    memset(f->bytes + start, 0, min_u64(size, SIZE - start));
+    assert_int_equal(fsync(f->fd), 0);
+    assert_int_equal(posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+}
+
+static void check_nothing_cached(struct fixture *f)
+{
+    look(f, f->after);
+    assert_int_equal(cached(f->after, f->n_pages), 0);
+}
+
+/* The kernel makes the pages of a hole without reading: the last one, too, of which a part is
+ * behind the end. */
+static void test_hole_at_end(void **state)
+{
+    struct fixture *f = *state;
+
+    punch(f, 6 * MIB - 8192, round_up(SIZE, 65536) - 6 * MIB + 8192);
+    read_all_of_it(f, UINT32_MAX, REPORT_READING_UNCACHED);
+    check_nothing_cached(f);
+}
+
+/* What was data when it was asked for is a hole when it is read. */
+static void test_punched(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t *buf = malloc(SIZE);
+    struct direct_reader *reader;
+    int fd;
+
+    reader = reader_new(f, UINT32_MAX, &fd);
+    read_all(reader, 4 * MIB, buf, 65536);
+    assert_memory_equal(buf, f->bytes + 4 * MIB, 65536);
+    punch(f, 5 * MIB, 400 * 1024);
+    read_all(reader, 4 * MIB, buf, SIZE - 4 * MIB);
+    assert_memory_equal(buf, f->bytes + 4 * MIB, SIZE - 4 * MIB);
+    check_nothing_cached(f);
+    assert_int_equal(direct_reader_reading(reader), REPORT_READING_UNCACHED);
+    direct_reader_free(reader);
+    close(fd);
+    free(buf);
+}
+
 /* A thread that reads ahead reads nothing twice, and nothing behind the end; tables in between do
  * not end it. */
 static void test_ahead(void **state)
@@ -350,6 +400,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_traceless_direct, setup, teardown),
         cmocka_unit_test_setup_teardown(test_traceless_fallback, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_hole_at_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_punched, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bytes, setup_ahead, teardown),
         cmocka_unit_test_setup_teardown(test_traceless_direct, setup_ahead, teardown),
