@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -46,25 +45,6 @@ void uncached_init(struct uncached *uncached, int fd)
     (void) posix_fadvise(fd, 0, 0, POSIX_FADV_NOREUSE);
 }
 
-/* Is there nothing but a hole in the page at offset, which is before the end? The kernel would make
- * it without reading anything, so that it could not be told from one that is cached. */
-static bool is_hole(struct uncached *uncached, uint64_t offset)
-{
-    off_t data, end;
-
-    if (offset >= uncached->data_start && offset < uncached->data_end)
-        return false;
-    data = lseek(uncached->fd, (off_t)offset, SEEK_DATA);
-    if (data < 0 && errno == ENXIO)
-        return true;                /* up to the end, wherever in a page that is */
-    if (data >= 0 && (uint64_t)data >= offset + uncached->page)
-        return true;
-    end = lseek(uncached->fd, (off_t)offset, SEEK_HOLE);
-    uncached->data_start = offset;
-    uncached->data_end = data < 0 || end < 0 ? UINT64_MAX : (uint64_t)end;
-    return false;
-}
-
 /* Copies a page of the mapping; it is read when it is not cached. No plain access: where the file
  * was cut or the device fails that would be SIGBUS. */
 static int touch(uint8_t *buf, void *mapped, size_t page)
@@ -83,19 +63,29 @@ enum page_kind {
     PAGE_HOLE,
 };
 
-static void find_holes(struct uncached *uncached, uint64_t offset, size_t n_pages,
+/* Pages of a hole are made without reading anything: where the kernel counts what it reads, one of
+ * ours could not be told from one that is cached. There each is asked for, as to look for a hole
+ * behind it takes long in a file of many extents. Nothing is remembered for the next reading: what
+ * was data may be a hole by then. */
+static void find_holes(const struct uncached *uncached, uint64_t offset, size_t n_pages,
                        enum page_kind *pages)
 {
-    struct stat st = { 0 };
+    uint64_t at = offset, data_end = 0;
 
-    /* what is data in one that did not change stays data */
-    if (fstat(uncached->fd, &st) < 0 || st.st_ctim.tv_sec != uncached->changed.tv_sec ||
-        st.st_ctim.tv_nsec != uncached->changed.tv_nsec)
-        uncached->data_start = uncached->data_end = 0;
-    uncached->changed = st.st_ctim;
-    for (size_t i = 0; i < n_pages; i++)
-        if (is_hole(uncached, offset + i * uncached->page))
+    for (size_t i = 0; i < n_pages; i++, at += uncached->page) {
+        off_t data, hole;
+
+        if (at < data_end)
+            continue;
+        data = lseek(uncached->fd, (off_t)at, SEEK_DATA);
+        /* up to the end, wherever in a page that is; or up to data behind this page */
+        if (data < 0 ? errno == ENXIO : (uint64_t)data >= at + uncached->page) {
             pages[i] = PAGE_HOLE;
+        } else if (!uncached->counted) {
+            hole = lseek(uncached->fd, (off_t)at, SEEK_HOLE);
+            data_end = data < 0 || hole < 0 ? UINT64_MAX : (uint64_t)hole;
+        }
+    }
 }
 
 /* Has the pages that are not cached read, all at once. */
@@ -144,6 +134,18 @@ static size_t copy(struct uncached *uncached, uint8_t *buf, uint8_t *mapped, siz
     return r < 0 ? i - 1 : i;
 }
 
+/* Waits for pages that were requested: one that is being read just now cannot be dropped. Not for
+ * each in turn where the device fails at more than the one before them. */
+static void await(const struct uncached *uncached, uint8_t *buf, uint8_t *mapped, size_t first,
+                  size_t n_pages, const enum page_kind *pages)
+{
+    int r = 0;
+
+    for (size_t i = first; i < n_pages && r == 0; i++)
+        if (pages[i] == PAGE_OURS)
+            r = touch(buf + i * uncached->page, mapped + i * uncached->page, uncached->page);
+}
+
 static void drop(const struct uncached *uncached, uint64_t offset, size_t n_pages,
                  const enum page_kind *pages)
 {
@@ -165,8 +167,9 @@ static ssize_t read_plainly(const struct uncached *uncached, uint8_t *buf, uint6
         n = pread(uncached->fd, buf, uncached->page, (off_t)offset);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return -errno;
-    (void) posix_fadvise(uncached->fd, (off_t)offset, (off_t)uncached->page, POSIX_FADV_DONTNEED);
+        n = -errno;
+    /* where the device failed, too, there is a page, empty */
+    (void)posix_fadvise(uncached->fd, (off_t)offset, (off_t)uncached->page, POSIX_FADV_DONTNEED);
     return n;
 }
 
@@ -198,6 +201,7 @@ ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, 
     if (uncached->counted)
         request(uncached, offset, n_pages, pages);
     n = copy(uncached, buf, mapped, n_pages, pages, &r);
+    await(uncached, buf, mapped, n + 1, n_pages, pages);
     munmap(mapped, n_pages * uncached->page);       /* what is mapped cannot be dropped */
     drop(uncached, offset, n_pages, pages);
     if (n == 0)

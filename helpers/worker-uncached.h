@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <time.h>
 
 /* Bytes that one reading gives at most. */
 #define UNCACHED_READ_MAX (UINT32_C(1) << 20)
@@ -17,8 +16,6 @@ struct uncached {
     size_t page;                    /* bytes */
     bool counted;                   /* the kernel counts what it reads from this file's devices
                                      * for us as our thread's */
-    uint64_t data_start, data_end;  /* there is no hole in between, */
-    struct timespec changed;        /* as long as that is the time of the file's last change */
 };
 
 void uncached_init(struct uncached *uncached, int fd);

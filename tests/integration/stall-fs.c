@@ -2,21 +2,27 @@
 /* A file system that stops answering: stall-fs FOLDER TRIGGER MOUNTPOINT [BAD] shows FOLDER's
  * files, and lets every request wait for as long as the file TRIGGER exists, as a stale network
  * mount does. BAD is a file with lines "OFFSET LENGTH": reads that touch these bytes of any file
- * fail with EIO, as bad sectors do. Runs in the foreground. */
+ * fail with EIO, as bad sectors do, and those that follow take their time. Runs in the
+ * foreground. */
 #define FUSE_USE_VERSION 31
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Reads that are slow behind a bad one. */
+#define SLOW_READS 64
+
 struct stalling {
     const char *folder, *trigger, *bad;
+    atomic_int slow;                /* how many more are */
 };
 
 static int place(const char *path, char ret_place[PATH_MAX])
@@ -82,12 +88,17 @@ static bool is_bad(off_t offset, size_t size)
 static int fs_read(const char *path, char *buffer, size_t size, off_t offset,
                    struct fuse_file_info *info)
 {
+    struct stalling *stalling = fuse_get_context()->private_data;
     char real[PATH_MAX];
     int r = place(path, real);
     ssize_t n;
 
-    if (r >= 0 && is_bad(offset, size))
+    if (r >= 0 && is_bad(offset, size)) {
+        atomic_store(&stalling->slow, SLOW_READS);
         return -EIO;
+    }
+    if (atomic_load(&stalling->slow) > 0 && atomic_fetch_sub(&stalling->slow, 1) > 0)
+        usleep(20 * 1000);
     n = r < 0 ? r : pread((int)info->fh, buffer, size, offset);
 
     return r < 0 ? r : n < 0 ? -errno : (int)n;
@@ -110,7 +121,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: stall-fs FOLDER TRIGGER MOUNTPOINT [BAD]\n");
         return 2;
     }
-    struct stalling stalling = { argv[1], argv[2], argv[4] };
+    struct stalling stalling = { argv[1], argv[2], argv[4], 0 };
     char option[] = "-oattr_timeout=0,entry_timeout=0,default_permissions", foreground[] = "-f";
     char *arguments[] = { argv[0], foreground, option, argv[3], NULL };
 
