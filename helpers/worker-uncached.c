@@ -70,20 +70,23 @@ enum page_kind {
 static void find_holes(const struct uncached *uncached, uint64_t offset, size_t n_pages,
                        enum page_kind *pages)
 {
-    uint64_t at = offset, data_end = 0;
+    uint64_t at = offset, data_end = 0, hole_end = 0;
 
     for (size_t i = 0; i < n_pages; i++, at += uncached->page) {
         off_t data, hole;
 
         if (at < data_end)
             continue;
-        data = lseek(uncached->fd, (off_t)at, SEEK_DATA);
-        /* up to the end, wherever in a page that is; or up to data behind this page */
-        if (data < 0 ? errno == ENXIO : (uint64_t)data >= at + uncached->page) {
+        if (at + uncached->page > hole_end) {
+            data = lseek(uncached->fd, (off_t)at, SEEK_DATA);
+            /* a hole up to the end, wherever in a page that is; or it is not known */
+            hole_end = data >= 0 ? (uint64_t)data : errno == ENXIO ? UINT64_MAX : 0;
+        }
+        if (at + uncached->page <= hole_end) {
             pages[i] = PAGE_HOLE;
         } else if (!uncached->counted) {
             hole = lseek(uncached->fd, (off_t)at, SEEK_HOLE);
-            data_end = data < 0 || hole < 0 ? UINT64_MAX : (uint64_t)hole;
+            data_end = hole < 0 ? UINT64_MAX : (uint64_t)hole;
         }
     }
 }
