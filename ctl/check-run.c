@@ -114,7 +114,7 @@ static void on_question(void *userdata, struct worker *worker,
     if (question->kind == QCA_REFERENCE_PARENT && question->layer + 1 == check->n_paths &&
         check->n_paths < CHECK_LAYERS_MAX)
         check->paths[check->n_paths++] = path ? TAKE_PTR(path) : strdup(question->name);
-    (void)worker_answer(worker, question->id, r < 0 ? r : 0, fd, r < 0 ? NULL : &id);
+    (void)worker_answer(worker, question->id, r < 0 ? r : 0, fd, 0, r < 0 ? NULL : &id);
 }
 
 /* ---- progress ----------------------------------------------------------------------------- */

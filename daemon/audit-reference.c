@@ -195,7 +195,7 @@ static void answer(struct job *job, uint64_t question, int error, int fd,
     if (stat)
         id = (struct qca_file_id){ .a = stat->fsid, .b = stat->inode, .mtime = stat->mtime,
                                     .is_device = stat->type == FILES_BLOCK };
-    r = worker_answer(job->slot->worker, question, error, fd, &id);
+    r = worker_answer(job->slot->worker, question, error, fd, stat ? stat->alignment : 0, &id);
     if (r < 0)
         worker_cancel(job->slot->worker);   /* it would wait for ever */
 }

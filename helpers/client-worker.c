@@ -222,7 +222,7 @@ static int take_question(struct worker *worker, const union wire_record *record)
     worker->question_id = question.id;
     worker->paused_at = now(worker);
     if (!worker->request.question)
-        return worker_answer(worker, question.id, -EPERM, -1, NULL);
+        return worker_answer(worker, question.id, -EPERM, -1, 0, NULL);
     worker->request.question(worker->request.userdata, worker, &question);
     return 0;
 }
@@ -440,9 +440,11 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
 }
 
 int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd,
-                  const struct qca_file_id *id)
+                  uint32_t alignment, const struct qca_file_id *id)
 {
-    struct wire_answer record = {.question = question_id, .error = error};
+    struct wire_answer record = {
+        .question = question_id, .error = error, .alignment = alignment,
+    };
     uint64_t usec;
     int r;
 

@@ -101,9 +101,10 @@ struct worker_request {
 /* -EBUSY while another request is under way, -ESTALE when exhausted, -EINVAL for a digest of a
  * worker without, or flags without what they need. */
 int worker_audit(struct worker *worker, const struct worker_request *request);
-/* fd (duplicated) and id when error is 0; else -errno as qca_resolve_fn's. */
+/* fd (duplicated), alignment (as the request's) and id when error is 0; else -errno as
+ * qca_resolve_fn's. */
 int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd,
-                  const struct qca_file_id *id);
+                  uint32_t alignment, const struct qca_file_id *id);
 /* For the request under way: reads nothing while paused, and no more than read_budget bytes per
  * second (0: unlimited) when it reads. The deadlines hold on: a worker that waits says so. */
 void worker_pace(struct worker *worker, bool paused, uint64_t read_budget);

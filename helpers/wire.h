@@ -128,6 +128,7 @@ struct wire_answer {
     uint64_t question;
     int64_t error;              /* 0: with an fd; else -errno */
     struct qca_file_id id;
+    uint64_t alignment;
 };
 
 struct wire_progress {

@@ -252,9 +252,9 @@ static enum report_reading reading(const struct audit *audit)
 
 /* ---- parents and data files ---------------------------------------------------------------- */
 
-/* Asks for the file; 0 and its descriptor and identity, or the client's refusal. */
+/* Asks for the file; 0 and its descriptor, alignment and identity, or the client's refusal. */
 static int ask(struct audit *audit, const struct qca_reference *reference, int *ret_fd,
-               struct qca_file_id *ret_id)
+               uint32_t *ret_alignment, struct qca_file_id *ret_id)
 {
     struct wire_question question = {
         .id = ++audit->question, .kind = reference->kind, .layer = reference->layer,
@@ -278,6 +278,7 @@ static int ask(struct audit *audit, const struct qca_reference *reference, int *
             if (record.answer.error != 0)
                 return wire_error_is_valid(record.answer.error) ? (int)record.answer.error : -EIO;
             *ret_fd = TAKE_FD(fd);
+            *ret_alignment = (uint32_t)record.answer.alignment;
             *ret_id = record.answer.id;
             return 0;
         default:
@@ -343,15 +344,16 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
     struct audit *audit = userdata;
     bool parent = reference->kind == QCA_REFERENCE_PARENT;
     struct referenced file = {.fd = -1, .layer = reference->layer + parent};
+    uint32_t alignment = 0;
     struct qca_file_id id;
     int r;
 
     r = have_room(audit);
     if (r == 0)
-        r = ask(audit, reference, &file.fd, &id);
+        r = ask(audit, reference, &file.fd, &alignment, &id);
     if (r < 0)
         return r;
-    r = open_io(audit, file.fd, 0, &file.reader, &file.io);
+    r = open_io(audit, file.fd, alignment, &file.reader, &file.io);
     if (r == 0 && parent) {
         file.name = strdup(reference->name);
         r = file.name ? 0 : -ENOMEM;

@@ -162,6 +162,17 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     [ "$(audit_of "$STORE/a.qcow2" bytes-read)" -gt 12582912 ]
     run -0 ctl show "$STORE/a.qcow2"
     [[ $output == *"allows no O_DIRECT"* ]]
+    # And the same for data in a file of its own.
+    qemu-img create -q -f qcow2 -o "data_file=$STORE/b.data" "$STORE/b.qcow2" 8M
+    qemu-io -f qcow2 -c 'write -q -P 7 0 8M' "$STORE/b.qcow2"
+    scan
+    before=$(python3 -B "$DIR/fincore.py" none "$STORE/b.data")
+    scrub "$STORE/b.qcow2"
+    [ "$(audit_of "$STORE/b.qcow2" bytes-read)" -gt 8388608 ]
+    changes=$(python3 -B "$DIR/fincore.py" look "$STORE/b.data" "$before")
+    echo "$changes"
+    [ "$changes" = "left 0, evicted 0" ]
+    [ "$(audit_of "$STORE/b.qcow2" reading)" = uncached ]
     stop_daemon
 }
 

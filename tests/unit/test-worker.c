@@ -86,14 +86,14 @@ static void on_question(void *userdata, struct worker *worker,
         return;
     }
     if (f->refuse) {
-        assert_int_equal(worker_answer(worker, question->id, f->refuse, -1, NULL), 0);
+        assert_int_equal(worker_answer(worker, question->id, f->refuse, -1, 0, NULL), 0);
         return;
     }
     fd = image_open(f, question->name);
     id = id_of(fd);
-    assert_int_equal(worker_answer(worker, question->id, 0, fd, &id), 0);
+    assert_int_equal(worker_answer(worker, question->id, 0, fd, 0, &id), 0);
     /* exactly one answer per question */
-    assert_int_equal(worker_answer(worker, question->id, 0, fd, &id), -ENOENT);
+    assert_int_equal(worker_answer(worker, question->id, 0, fd, 0, &id), -ENOENT);
 }
 
 static void on_progress(void *userdata, uint64_t done, uint64_t total)
@@ -394,7 +394,7 @@ static void test_busy_and_cancel(void **state)
     loop_until_done(f, 1);
     f->postpone = false;
     assert_int_equal(f->report->error, -ECANCELED);
-    assert_int_equal(worker_answer(f->worker, f->postponed, -EPERM, -1, NULL), -ENOENT);
+    assert_int_equal(worker_answer(f->worker, f->postponed, -EPERM, -1, 0, NULL), -ENOENT);
     /* it ended in order, so it may go on */
     assert_false(worker_exhausted(f->worker));
     audit(f, "leaf.qcow2", WORKER_CHAIN);
@@ -419,7 +419,7 @@ static void test_question_stops_the_clock(void **state)
     assert_int_equal(sd_event_run(f->event, 1000000), 0);
     f->postpone = false;
     f->refuse = -ENOENT;
-    assert_int_equal(worker_answer(f->worker, f->postponed, -ENOENT, -1, NULL), 0);
+    assert_int_equal(worker_answer(f->worker, f->postponed, -ENOENT, -1, 0, NULL), 0);
     loop_until_done(f, 1);
     f->refuse = 0;
     assert_int_equal(f->report->error, -ENOENT);
