@@ -116,9 +116,14 @@ static void drop_ahead(struct direct_reader *reader)
 
 static int have_buffer(const struct direct_reader *reader, struct piece *piece)
 {
+    if (piece->buf)
+        return 0;
+    piece->buf = aligned_alloc(reader->alignment, DIRECT_READ_MAX);
     if (!piece->buf)
-        piece->buf = aligned_alloc(reader->alignment, DIRECT_READ_MAX);
-    return piece->buf ? 0 : -ENOMEM;
+        return -ENOMEM;
+    /* btrfs reads through the cache into pages that were never touched, and leaves that there */
+    memset(piece->buf, 0, DIRECT_READ_MAX);
+    return 0;
 }
 
 /* Has the pieces behind the last one read, one after the other. What stops that is met again, and

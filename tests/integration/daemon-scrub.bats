@@ -125,6 +125,27 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     stop_daemon
 }
 
+@test "a scrub on btrfs leaves the cache as it was" {
+    need mkfs.btrfs mount
+    need_root
+    truncate -s 256M "$DIR/disk"
+    mkfs.btrfs -q "$DIR/disk"
+    mount -o loop "$DIR/disk" "$STORE" 2>/dev/null || skip "no loop device, or no btrfs"
+    MOUNTED=$STORE
+    chmod 755 "$STORE"
+    random_image "$STORE/a.qcow2" 12
+    write_config "scrub: { pressure: off }"
+    start_daemon
+    scan
+    before=$(python3 -B "$DIR/fincore.py" none "$STORE/a.qcow2")
+    scrub "$STORE/a.qcow2"
+    changes=$(python3 -B "$DIR/fincore.py" look "$STORE/a.qcow2" "$before")
+    echo "$changes"
+    [ "$changes" = "left 0, evicted 0" ]
+    [ "$(audit_of "$STORE/a.qcow2" reading)" = direct ]
+    stop_daemon
+}
+
 @test "a kernel that has the file of who waits, and tells nothing in it: scrubs go on, and their timers are set" {
     need unshare mount
     need_root
