@@ -39,8 +39,9 @@ static struct counts counts_now(void)
 void uncached_init(struct uncached *uncached, int fd)
 {
     *uncached = (struct uncached) { .fd = fd, .page = (size_t)sysconf(_SC_PAGESIZE) };
-    /* Pages of others do not count as used by us, and nothing beside what is asked for comes into
-     * the cache. Advice that is not taken costs nothing but that. */
+    /* Nothing beside what is asked for comes into the cache, and a plain read does not count as a
+     * use of what is there; process_vm_readv() does. Advice that is not taken costs nothing but
+     * that. */
     (void) posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
     (void) posix_fadvise(fd, 0, 0, POSIX_FADV_NOREUSE);
 }

@@ -7,7 +7,7 @@ setup() {
     need qemu-img qemu-io python3
     qcaudit_setup
     cat >"$DIR/fincore.py" <<'PY'
-import ctypes, mmap, os, sys
+import ctypes, mmap, os, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
@@ -28,15 +28,18 @@ def read_some(path, advice, piece, every):
     for at in range(0, os.fstat(fd).st_size, 4096):
         if at % every < piece:
             os.pread(fd, 4096, at)
+    # what the kernel reads ahead comes by and by
+    before = None
+    while before != pages(path):
+        before = pages(path)
+        time.sleep(0.05)
+    print(before)
 if sys.argv[1] == "none":
     read_some(sys.argv[2], os.POSIX_FADV_NORMAL, 0, 4096)
-    print(pages(sys.argv[2]))
 elif sys.argv[1] == "pages":
     read_some(sys.argv[2], os.POSIX_FADV_RANDOM, 81920, 163840)
-    print(pages(sys.argv[2]))
 elif sys.argv[1] == "pieces":
     read_some(sys.argv[2], os.POSIX_FADV_NORMAL, 262144, 4194304)
-    print(pages(sys.argv[2]))
 else:
     before, after = sys.argv[3], pages(sys.argv[2])
     changes = {}
