@@ -137,6 +137,7 @@ int deviation_to_json(const struct deviation *deviation, json_object **ret_objec
     put_signed(&writing, "error", deviation->error);
     put_text(&writing, "suspect", deviation->suspect);
     put_text(&writing, "waits-for", deviation->waits_for);
+    put_flag(&writing, "hurts", deviation->hurts);
     return finish(&writing, ret_object);
 }
 
@@ -341,6 +342,7 @@ int deviation_from_json(json_object *object, struct deviation **ret_deviation)
     deviation->error = (int)take_signed(&taking, "error");
     deviation->suspect = take_text(&taking, "suspect", false);
     deviation->waits_for = take_text(&taking, "waits-for", false);
+    deviation->hurts = take_flag(&taking, "hurts");
     if (taking.error == 0 && deviation->verdict != READING_ROT &&
         deviation->verdict != READING_MODIFIED && deviation->verdict != READING_INCOMPLETE)
         taking.error = -EBADMSG;

@@ -192,7 +192,8 @@ enum reading_verdict baseline_verdict(const struct baseline *baseline,
         return READING_INCOMPLETE;
     if (!baseline->has_digest)
         return READING_BASELINE;
-    untouched = baseline_untouched(baseline, &reading->identity, &reading->fingerprint);
+    untouched = !reading->elsewhere &&
+                baseline_untouched(baseline, &reading->identity, &reading->fingerprint);
     if (is_the_same(baseline, reading)) {
         bool other = baseline->has_metadata && reading->has_metadata &&
                      memcmp(baseline->metadata, reading->metadata, 32) != 0;

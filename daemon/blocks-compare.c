@@ -190,18 +190,30 @@ struct comparison {
     struct cursor before, after;
     struct cursor below;        /* without a reader there is none */
     struct cursor *children;
+    struct blocks_child *layers;        /* that the children are of */
+    bool *explains;             /* of the block that is looked at: some layer of this branch does */
+    bool *commits;              /* and of some block */
+    bool *sees;                 /* it shows its guest a block of another branch */
     size_t n_children;
     bool layered;
+    bool doubtful;              /* some block may be explained, and its digest cannot say it */
     uint64_t size;              /* bytes of the larger disk */
     struct blocks_difference *result;
 };
+
+/* Behind the end of a layer there are zeros, whatever its parent holds. */
+static bool reads_zeros(const struct comparison *c, const struct cursor *cursor)
+{
+    return cursor->ended || cursor->run.kind == BLOCKS_ZERO ||
+           (cursor->run.kind == BLOCKS_UNALLOCATED && !c->layered);
+}
 
 static bool block_is_equal(const struct comparison *c, uint64_t block)
 {
     const struct cursor *a = &c->before, *b = &c->after;
 
     if (a->ended || b->ended)
-        return false;
+        return reads_zeros(c, a) && reads_zeros(c, b);
     if (a->run.kind == BLOCKS_DATA && b->run.kind == BLOCKS_DATA)
         return memcmp(cursor_digest(a, block), cursor_digest(b, block), BLOCKS_DIGEST) == 0;
     if (a->run.kind == b->run.kind)
@@ -238,15 +250,55 @@ static bool is_handed_down(const struct comparison *c, uint64_t block)
            (below->run.kind == BLOCKS_ZERO || below->run.kind == BLOCKS_UNALLOCATED);
 }
 
+/* Clusters of a child may cover a part of the block only, and a block at the end of a disk that
+ * grew covered less. */
+static bool may_hold(const struct comparison *c, size_t child, uint64_t block)
+{
+    const struct cursor *cursor = &c->children[child];
+    uint64_t before = blocks_reader_header(c->before.reader)->virtual_size;
+
+    if (c->after.ended || c->after.run.kind != BLOCKS_DATA)
+        return false;
+    if (before % QCA_BLOCK_SIZE > 0 && block == before / QCA_BLOCK_SIZE &&
+        blocks_reader_header(c->after.reader)->virtual_size > before)
+        return true;
+    return c->layers[child].parts && !cursor->ended && cursor->run.kind == BLOCKS_DATA;
+}
+
+/* Do the layers above explain what the block is now? What is explained by another branch is seen
+ * by the guests of those that still stand on the layer. */
+static bool is_committed(struct comparison *c, uint64_t block)
+{
+    bool explained = false, maybe = false;
+
+    memset(c->explains, 0, c->n_children * sizeof(*c->explains));
+    for (size_t i = 0; i < c->n_children; i++) {
+        bool holds = child_holds(c, &c->children[i], block);
+
+        if (!holds && !may_hold(c, i, block))
+            continue;
+        c->layers[i].used = true;
+        c->explains[c->layers[i].root] = c->commits[c->layers[i].root] = true;
+        explained = explained || holds;
+        maybe = true;
+    }
+    for (size_t i = 0; maybe && i < c->n_children; i++)
+        if (c->layers[i].stands && !c->explains[i] &&
+            (c->children[i].ended || c->children[i].run.kind == BLOCKS_UNALLOCATED))
+            c->sees[i] = true;
+    c->doubtful = c->doubtful || (maybe && !explained);
+    return maybe;
+}
+
 /* n blocks from here on differ, all alike. */
 static void note(struct comparison *c, uint64_t block, uint64_t n)
 {
     struct blocks_difference *result = c->result;
     uint64_t offset = block * QCA_BLOCK_SIZE, length = n * QCA_BLOCK_SIZE;
     struct guest_range *last = result->n_ranges > 0 ? &result->ranges[result->n_ranges - 1] : NULL;
-    bool explained = is_handed_down(c, block);
+    bool handed_down = is_handed_down(c, block);
 
-    if (explained)
+    if (handed_down)
         result->handed_down += n;
     if (length > c->size - offset)
         length = c->size - offset;
@@ -259,9 +311,17 @@ static void note(struct comparison *c, uint64_t block, uint64_t n)
         if (result->n_ranges < DEVIATION_RANGES_MAX)
             result->ranges[result->n_ranges++] = (struct guest_range){ offset, length };
     }
-    for (size_t i = 0; i < c->n_children && !explained; i++)
-        explained = child_holds(c, &c->children[i], block);
-    result->explained = result->explained && explained;
+    result->explained = (handed_down || is_committed(c, block)) && result->explained;
+}
+
+/* A branch that was committed itself is but what is left of it. */
+static void find_hurt(struct comparison *c)
+{
+    for (size_t i = 0; i < c->n_children && !c->result->hurts; i++)
+        if (c->sees[i] && !c->commits[i]) {
+            c->result->hurts = true;
+            c->result->hurt_child = i;
+        }
 }
 
 static bool cursor_has_data(const struct cursor *cursor)
@@ -313,19 +373,24 @@ static int walk(struct comparison *c, size_t *ret_bad)
     return 0;
 }
 
-int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *const *children,
-                   size_t n_children, struct blocks_difference *ret_difference, size_t *ret_bad)
+int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below,
+                   struct blocks_child *children, size_t n_children,
+                   struct blocks_difference *ret_difference, size_t *ret_bad)
 {
-    struct comparison c = { .n_children = n_children, .layered = layered };
+    struct comparison c = { .layers = children, .n_children = n_children, .layered = layered };
     _cleanup_free_ struct blocks_difference *result = calloc(1, sizeof(*result));
     size_t bad = 0;
     int r;
 
     c.children = calloc(n_children + 1, sizeof(*c.children));
-    if (!result || !c.children) {
+    c.explains = calloc(3 * (n_children + 1), sizeof(*c.explains));
+    if (!result || !c.children || !c.explains) {
         free(c.children);
+        free(c.explains);
         return -ENOMEM;
     }
+    c.commits = c.explains + n_children + 1;
+    c.sees = c.commits + n_children + 1;
     c.result = result;
     result->explained = n_children > 0 || below;
     r = cursor_open(&c.before, before);
@@ -339,7 +404,7 @@ int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *c
     }
     for (size_t i = 0; r == 0 && i < n_children; i++) {
         bad = 3 + i;
-        r = cursor_open(&c.children[i], children[i]);
+        r = cursor_open(&c.children[i], children[i].file);
     }
     if (r == 0) {
         c.size = blocks_reader_header(c.before.reader)->virtual_size;
@@ -348,7 +413,10 @@ int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *c
         r = walk(&c, &bad);
     }
     if (r == 0) {
-        result->explained = result->explained && result->blocks > 0;
+        find_hurt(&c);
+        result->explained = result->explained && result->blocks > 0 && !result->hurts;
+        result->maybe = result->explained && c.doubtful;
+        result->explained = result->explained && !c.doubtful;
         *ret_difference = *result;
     } else if (r == -EBADMSG) {
         *ret_bad = bad;
@@ -359,5 +427,6 @@ int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *c
     for (size_t i = 0; i < n_children; i++)
         blocks_reader_free(c.children[i].reader);
     free(c.children);
+    free(c.explains);
     return r;
 }

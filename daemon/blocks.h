@@ -90,12 +90,28 @@ struct blocks_difference {
     uint64_t ranges_total;
     bool explained;             /* each block that differs is now what one of the children holds
                                  * there, or was handed down; at least one */
+    bool maybe;                 /* as far as can be told: of some of them a child holds parts, which
+                                 * equal no digest of a block */
+    bool hurts;                 /* a child that stands on the layer sees what is not its own, nor of
+                                 * the layers above it */
+    size_t hurt_child;          /* the first such child, where hurts */
     uint64_t handed_down;       /* blocks the layer holds no more, and the layer below it does */
 };
 
+/* A layer that lies, or lay, above the one that is compared. */
+struct blocks_child {
+    FILE *file;
+    size_t root;                /* index of the first layer of its branch, which may be itself */
+    bool stands;                /* itself such a first layer, whose guest sees the compared one
+                                 * still */
+    bool parts;                 /* its clusters are smaller than a block, or are not known */
+    bool used;                  /* set when it holds what some block is now */
+};
+
 /* layered: what the layer does not hold shows what its parent holds, and is not the same as zeros.
- * children: files of layers above that may have been committed into it; may be none. below: of its
+ * children: layers above that may have been committed into it; may be none. below: of its
  * parent as it is now, that it may have been committed into; NULL none. -EBADMSG and *ret_bad (0
  * before, 1 after, 2 below, 3 and on the children) when one is damaged. */
-int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below, FILE *const *children,
-                   size_t n_children, struct blocks_difference *ret_difference, size_t *ret_bad);
+int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below,
+                   struct blocks_child *children, size_t n_children,
+                   struct blocks_difference *ret_difference, size_t *ret_bad);

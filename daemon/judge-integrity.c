@@ -92,8 +92,10 @@ static void put_story(struct evidence *evidence, const struct judging *judging)
     if (deviation->verdict != READING_INCOMPLETE)
         put_digest(evidence, "digest", deviation->digest);
     evidence_number(evidence, "found-at", deviation->found);
-    evidence_number(evidence, "modified-at", (uint64_t)deviation->fingerprint.mtime / 1000);
-    evidence_number(evidence, "changed-at", (uint64_t)deviation->fingerprint.ctime / 1000);
+    if (!image_has_data_file(judging->image)) {     /* where it has, its own times say nothing */
+        evidence_number(evidence, "modified-at", (uint64_t)deviation->fingerprint.mtime / 1000);
+        evidence_number(evidence, "changed-at", (uint64_t)deviation->fingerprint.ctime / 1000);
+    }
     if (deviation->virtual_size != 0 && baseline->has_digest &&
         deviation->virtual_size != baseline->virtual_size) {
         evidence_number(evidence, "baseline-virtual-size", baseline->virtual_size);
@@ -165,10 +167,12 @@ static int judge_modified(struct judging *judging)
     evidence = evidence_new();
     put_story(&evidence, judging);
     put_ranges(&evidence, deviation);
-    n_children = put_children(&evidence, judging, golden ? 0 : deviation->fingerprint.mtime);
+    n_children = put_children(&evidence, judging, golden || image_has_data_file(judging->image)
+                                  ? 0 : deviation->fingerprint.mtime);
     evidence_text(&evidence, "maybe-committed", deviation->suspect);
     if (golden)
-        return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, deviation->blocks,
+        return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL,
+                           deviation->blocks > 0 ? deviation->blocks : 1,
                            &evidence,
                            "must not change and was modified%s",
                            where_text(deviation, where, sizeof(where)));
@@ -178,7 +182,8 @@ static int judge_modified(struct judging *judging)
                        deviation->suspect ? SEVERITY_WARNING : SEVERITY_CRITICAL, deviation->blocks,
                        &evidence, "was changed under %zu overlay%s%s%s", n_children,
                        n_children == 1 ? "" : "s",
-                       deviation->suspect    ? ", perhaps by a commit"
+                       deviation->hurts      ? ", by the commit of another one"
+                       : deviation->suspect  ? ", perhaps by a commit"
                        : baseline->encrypted ? " (encrypted: whether by a commit cannot be told)"
                                              : "",
                        where_text(deviation, where, sizeof(where)));

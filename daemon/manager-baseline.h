@@ -12,7 +12,17 @@
 /* A reading whose blocks are being written; it is resumed when it is interrupted. */
 struct stream;
 
-#define CHILDREN_COMPARED 16
+/* Layers above one that are looked at for a commit: more than libvirt runs in a chain. */
+#define CHILDREN_COMPARED 256
+
+/* A layer that lies, or lay, above an image, and may have been committed into it. */
+struct candidate {
+    char *blocks;               /* file of its block digests */
+    char *path;                 /* the image it is of */
+    struct identity identity;
+    size_t root;                /* as struct blocks_child has them */
+    bool stands, parts, used;
+};
 
 /* The last step of a reading, in the store's thread: its file is finished, and compared with the
  * one before. */
@@ -31,9 +41,9 @@ struct finishing {
     uint8_t before_digest[32];  /* that it must have */
     bool layered;
     char *below;                /* file of its parent, NULL none */
-    char *children[CHILDREN_COMPARED];  /* files of layers above, NULL-ended or all */
-    char *child_paths[CHILDREN_COMPARED];       /* the images they are of */
+    struct candidate children[CHILDREN_COMPARED];
     size_t n_children;
+    bool more;                  /* than these lie above it */
     uint64_t readings;          /* that were taken when these files were named: manager->readings */
     /* out */
     bool kept;                  /* fresh is there */

@@ -16,6 +16,12 @@ DEFINE_CLEANUP(struct finishing *, finishing_free)
 
 /* ---- what a reading says --------------------------------------------------------------------- */
 
+/* When the data was written last, nsec: where that is not known, after everything else. */
+static int64_t written(const struct image *image, const struct fingerprint *fingerprint)
+{
+    return image_has_data_file(image) ? INT64_MAX : fingerprint->mtime;
+}
+
 static bool clusters_were_emptied(const struct image *child)
 {
     const struct audit_report *now = child->audit ? child->audit->report : NULL;
@@ -46,7 +52,7 @@ static void note_emptied(struct manager *manager, struct image *image)
     free(parent->lost_child);
     parent->lost_child = strdup(image->path);
     if (parent->deviation && parent->deviation->verdict == READING_MODIFIED &&
-        !parent->deviation->suspect && parent->lost_child)
+        !parent->deviation->suspect && !parent->deviation->hurts && parent->lost_child)
         parent->deviation->suspect = strdup(parent->lost_child);
     baseline_keep(manager, parent);
 }
@@ -59,8 +65,9 @@ static const char *emptied_child(const struct manager *manager, const struct ima
     for (size_t i = 0; relation && i < relation->n_children; i++) {
         const struct image *child = relation->children[i];
 
-        if (clusters_were_emptied(child) && child->fingerprint.mtime >= image->fingerprint.mtime &&
-            baseline_child_is_older(child, image->fingerprint.mtime))
+        if (clusters_were_emptied(child) &&
+            child->fingerprint.mtime >= written(image, &image->fingerprint) &&
+            baseline_child_is_older(child, written(image, &image->fingerprint)))
             return child->path;
     }
     return NULL;
@@ -82,7 +89,8 @@ static struct image *unread_child(const struct manager *manager, const struct im
             (clusters_were_emptied(child) &&
              fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
             !child->audit->report || child->audit->report->n_layers == 0 ||
-            image_is_encrypted(child) || !baseline_child_is_older(child, image->fingerprint.mtime))
+            image_is_encrypted(child) ||
+            !baseline_child_is_older(child, written(image, &image->fingerprint)))
             continue;
         if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
                                                    !baseline_untouched(baseline, &child->identity,
@@ -113,46 +121,102 @@ static struct image *unread_parent(const struct manager *manager, const struct i
                : NULL;
 }
 
-/* Files of block digests of all layers that lie, or lay, above the image. */
+/* May its clusters hold a part of a block? Of one that is not known any more, that is not known. */
+static bool holds_parts(const struct image *image)
+{
+    const struct audit_report *report = image && image->audit ? image->audit->report : NULL;
+    const struct qca_image_info *info = report && report->n_layers > 0 ? &report->layers[0].info
+                                                                       : NULL;
+    uint32_t unit = info ? info->cluster_size : 0;
+
+    if (info && (info->incompatible_features & QCA_INCOMPAT_EXTENDED_L2))
+        unit /= 32;
+    return unit < QCA_BLOCK_SIZE;
+}
+
+/* Layers that lie, or lay, above the image, those next to it first. */
 struct descendants {
     struct manager *manager;
-    struct identity found[CHILDREN_COMPARED];
-    size_t n;
-    const struct identity *below;
+    struct identity below;
+    size_t root;                /* of the branch; SIZE_MAX: each is one by itself */
+    int64_t mtime;              /* of the image */
     struct finishing *finishing;
-    bool more;
 };
 
 static int add_descendant(void *userdata, struct baseline *baseline)
 {
     struct descendants *d = userdata;
+    struct finishing *finishing = d->finishing;
+    size_t n = finishing->n_children;
+    struct candidate *candidate = &finishing->children[n];
+    const struct image *image;
+    const struct relation *relation;
 
-    if (d->n == CHILDREN_COMPARED || !baseline->blocks || baseline->encrypted ||
-        !identity_equal(&baseline->parent, d->below) ||
-        identity_equal(&baseline->identity, d->below))
+    if (!baseline->blocks || baseline->encrypted ||
+        !identity_equal(&baseline->parent, &d->below) ||
+        identity_equal(&baseline->identity, &d->below) ||
+        identity_equal(&baseline->identity, &finishing->identity))
         return 0;
-    for (size_t i = 0; i < d->n; i++)
-        if (identity_equal(&d->found[i], &baseline->identity))
+    for (size_t i = 0; i < n; i++)
+        if (identity_equal(&finishing->children[i].identity, &baseline->identity))
             return 0;
-    d->found[d->n] = baseline->identity;
-    d->finishing->children[d->n] = blocks_path(d->manager, &baseline->identity, "");
-    d->finishing->child_paths[d->n] = strdup(baseline->path);
-    d->n++;
-    d->finishing->n_children = d->n;
-    return d->finishing->children[d->n - 1] && d->finishing->child_paths[d->n - 1] ? 0 : -ENOMEM;
+    if (n == CHILDREN_COMPARED) {
+        finishing->more = true;
+        return 0;
+    }
+    image = graph_find_identity(d->manager->graph, &baseline->identity);
+    relation = image && image->present ? graph_relation(d->manager->graph, image) : NULL;
+    *candidate = (struct candidate){
+        .blocks = blocks_path(d->manager, &baseline->identity, ""),
+        .path = strdup(baseline->path), .identity = baseline->identity,
+        .root = d->root == SIZE_MAX ? n : d->root, .parts = holds_parts(image),
+        .stands = d->root == SIZE_MAX && relation && relation->parent &&
+                  identity_equal(&relation->parent->identity, &finishing->identity) &&
+                  baseline_child_is_older(image, d->mtime),
+    };
+    finishing->n_children++;
+    return candidate->blocks && candidate->path ? 0 : -ENOMEM;
 }
 
-static int add_descendants(struct manager *manager, const struct identity *identity,
+static int add_descendants(struct manager *manager, const struct identity *identity, int64_t mtime,
                            struct finishing *finishing)
 {
-    struct descendants d = { .manager = manager, .below = identity, .finishing = finishing };
+    struct descendants d = { .manager = manager, .below = *identity, .root = SIZE_MAX,
+                             .mtime = mtime, .finishing = finishing };
     int r = baselines_each(manager->baselines, add_descendant, &d);
 
-    for (size_t i = 0; r == 0 && i < d.n; i++) {
-        d.below = &d.found[i];
+    for (size_t i = 0; r == 0 && i < finishing->n_children; i++) {
+        d.below = finishing->children[i].identity;
+        d.root = finishing->children[i].root;
         r = baselines_each(manager->baselines, add_descendant, &d);
     }
     return r;
+}
+
+/* What was committed is no overlay on its parent any more, but what is left of one: it does not
+ * see what comes into that later, unless a reading finds other content in it. What stood on it
+ * stands on the parent from now on. */
+static void note_committed(struct manager *manager, const struct image *image,
+                           const struct finishing *finishing)
+{
+    for (size_t i = 0; i < finishing->n_children; i++) {
+        const struct candidate *candidate = &finishing->children[i];
+        const struct candidate *root = &finishing->children[candidate->root];
+        struct baseline *baseline = baselines_find(manager->baselines, &candidate->identity);
+        const struct image *layer = graph_find_identity(manager->graph, &candidate->identity);
+        const struct relation *relation = layer ? graph_relation(manager->graph, layer) : NULL;
+
+        if (!candidate->used && candidate != root && baseline && relation &&
+            relation->parent == image) {
+            baseline->parent = image->identity;
+            baseline_keep(manager, baseline);
+        }
+        baseline = candidate->used ? baselines_find(manager->baselines, &root->identity) : NULL;
+        if (baseline && baseline->parent.inode != 0) {
+            baseline->parent = (struct identity){ .fsid = 0 };
+            baseline_keep(manager, baseline);
+        }
+    }
 }
 
 /* The parent's latest reading, for a layer that may have been committed into it. */
@@ -182,10 +246,13 @@ static bool is_fixed(const struct image *image, const struct relation *relation,
 
 /* Since when what lies there is as it is. Another file may be older than its coming there, which
  * its ctime tells. */
-static int64_t arrived(const struct reading *reading, const struct baseline *baseline, bool moved)
+static int64_t arrived(const struct image *image, const struct reading *reading,
+                       const struct baseline *baseline, bool moved)
 {
     const struct fingerprint *now = &reading->fingerprint;
 
+    if (reading->elsewhere)
+        return written(image, now);
     return (moved || baseline_is_displaced(baseline)) && now->ctime > now->mtime
                ? now->ctime : now->mtime;
 }
@@ -212,6 +279,34 @@ static void reading_of(const struct finishing *finishing, struct reading *ret_re
                                                                       digest->bad[i].length };
 }
 
+#define NAMES_TOLD 8
+
+/* Whose blocks are found in the image: one, or several of a chain. */
+static char *committed_names(const struct finishing *finishing)
+{
+    char *names = NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; i < finishing->n_children; i++) {
+        _cleanup_free_ char *one = NULL, *before = NULL;
+
+        if (!finishing->children[i].used || n++ >= NAMES_TOLD)
+            continue;
+        before = names;
+        one = text_escape_string(finishing->children[i].path);
+        if (asprintf(&names, "%s%s%s", before ? before : "", before ? ", " : "",
+                     one ? one : "?") < 0)
+            names = NULL;
+    }
+    if (n > NAMES_TOLD && names) {
+        _cleanup_free_ char *before = names;
+
+        if (asprintf(&names, "%s and %zu more", before, n - NAMES_TOLD) < 0)
+            names = NULL;
+    }
+    return names;
+}
+
 static char *explain(const struct finishing *finishing, const struct baseline *baseline,
                      const struct reading *reading, enum reading_verdict verdict, bool moved)
 {
@@ -230,39 +325,45 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
                          ? "only the image's metadata changed" : "the file was written");
         break;
     case READING_COMMIT: {
+        uint64_t blocks = reading->difference.blocks;
+        const char *plural = blocks == 1 ? "" : "s";
         _cleanup_free_ char *children = NULL;
 
-        if (reading->difference.handed_down == reading->difference.blocks) {
+        if (reading->difference.handed_down == blocks) {
             n = asprintf(&text,
                          "it was committed into its parent, which holds now what it held: %" PRIu64
-                         " blocks",
-                         reading->difference.blocks);
+                         " block%s",
+                         blocks, plural);
             break;
         }
-
-        for (size_t i = 0; i < finishing->n_children; i++) {
-            _cleanup_free_ char *one = text_escape_string(finishing->child_paths[i]),
-                                *before = children;
-
-            children = NULL;
-            if (asprintf(&children, "%s%s%s", before ? before : "", before ? " or " : "",
-                         one ? one : "") < 0)
-                children = NULL;
-        }
-        n = asprintf(&text, "a commit of %s explains it: %" PRIu64 " blocks are what it held",
-                     children ? children : "an overlay", reading->difference.blocks);
+        children = committed_names(finishing);
+        n = asprintf(&text, "a commit of %s explains it: %" PRIu64 " block%s %s what it held",
+                     children ? children : "an overlay", blocks, plural,
+                     blocks == 1 ? "is" : "are");
         break;
     }
     case READING_CHANGED:
-        n = asprintf(&text, "it was written before its overlays were made, or has none");
+        n = reading->compared && reading->difference.blocks == 0
+                ? asprintf(&text, "its disk has another size: what its overlays see is as it was")
+                : asprintf(&text, "it was written before its overlays were made, or has none");
         break;
     case READING_ROT:
     case READING_MODIFIED:
-        if (reading->compared && reading->difference.n_ranges > 0)
+        if (reading->compared && reading->difference.hurts) {
+            const struct candidate *hurt = &finishing->children[reading->difference.hurt_child];
+            _cleanup_free_ char *children = committed_names(finishing),
+                                *shown = text_escape_string(hurt->path);
+
             n = asprintf(&text,
-                         "%" PRIu64 " blocks differ, the first at byte %" PRIu64
+                         "it holds what %s held, and %s, which stands on it too, sees that",
+                         children ? children : "an overlay", shown ? shown : "another overlay");
+        } else if (reading->compared && reading->difference.n_ranges > 0)
+            n = asprintf(&text,
+                         "%" PRIu64 " block%s, the first at byte %" PRIu64
                          " of the guest's disk",
-                         reading->difference.blocks, reading->difference.ranges[0].offset);
+                         reading->difference.blocks,
+                         reading->difference.blocks == 1 ? " differs" : "s differ",
+                         reading->difference.ranges[0].offset);
         else
             n = reading->compared
                     ? asprintf(&text, "its headers or tables differ, and the data does not")
@@ -303,13 +404,33 @@ static void look_again(struct manager *manager, struct image *image)
     judge_soon(manager);
 }
 
-static void take_roles(struct manager *manager, struct image *image, struct baseline *baseline)
+/* Does the layer that it stood on at its last reading stand on the one that it stands on now? Then
+ * the one between may have been committed, which is known when the lower one was compared. */
+static bool steps_down(const struct manager *manager, const struct baseline *baseline,
+                       const struct image *parent)
+{
+    const struct baseline *between = baselines_find(manager->baselines, &baseline->parent);
+
+    for (unsigned n = 0; between && n < CHILDREN_COMPARED; n++) {
+        if (identity_equal(&between->parent, &parent->identity))
+            return true;
+        between = baselines_find(manager->baselines, &between->parent);
+    }
+    return false;
+}
+
+static void take_roles(struct manager *manager, struct image *image, struct baseline *baseline,
+                       enum reading_verdict verdict)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
+    const struct image *parent = relation ? relation->parent : NULL;
     enum baseline_source source;
 
-    baseline->parent = relation && relation->parent ? relation->parent->identity
-                                                    : (struct identity){ .fsid = 0 };
+    if (!parent)
+        baseline->parent = (struct identity){ .fsid = 0 };
+    else if ((verdict != READING_VERIFIED || baseline->parent.inode != 0) &&
+             !steps_down(manager, baseline, parent))
+        baseline->parent = parent->identity;
     if (!baseline_wanted(image, relation, &source))
         return;
     if (baseline->source == BASELINE_INFERRED && source == BASELINE_PARENT &&
@@ -354,11 +475,13 @@ static void tell(const struct image *image, enum reading_verdict verdict, const 
 static void wake(struct manager *manager, struct image *waiting, const struct image *read);
 
 /* Nothing is decided while the reading of an overlay, or of the parent, may still explain the
- * change, or when what it was compared with was taken meanwhile: `readings` were when that
+ * change, or when what it was compared with was taken meanwhile: its readings say when that
  * began. */
-static void wait_for_neighbour(struct manager *manager, struct image *image, uint64_t readings)
+static void wait_for_neighbour(struct manager *manager, struct image *image,
+                               const struct finishing *finishing)
 {
     struct deviation *deviation = image->baseline->deviation;
+    const struct blocks_difference *difference = &finishing->difference;
     const char *suspect = image->baseline->lost_child ? image->baseline->lost_child
                                                       : emptied_child(manager, image);
     struct image *child;
@@ -366,14 +489,20 @@ static void wait_for_neighbour(struct manager *manager, struct image *image, uin
     if (deviation->verdict != READING_MODIFIED ||
         baseline_is_golden(image, graph_relation(manager->graph, image)))
         return;
-    if (suspect && !deviation->suspect)
+    deviation->hurts = finishing->compared && difference->hurts;
+    for (size_t i = finishing->n_children; !suspect && finishing->compared && i-- > 0;)
+        if ((difference->maybe && finishing->children[i].used) || finishing->more)
+            suspect = finishing->children[i].path;
+    if (deviation->hurts)       /* a commit it is, and it does harm */
+        free(TAKE_PTR(deviation->suspect));
+    else if (suspect && !deviation->suspect)
         deviation->suspect = strdup(suspect);
     if (image->baseline->encrypted || image_is_encrypted(image))
         return;                 /* what was encrypted anew for its place equals nothing */
     child = unread_child(manager, image);
     if (!child)
         child = unread_parent(manager, image);
-    if (!child && readings == manager->readings)
+    if (!child && finishing->readings == manager->readings)
         return;
     deviation->waits_for = strdup(child ? child->path : image->path);
     if (deviation->waits_for && child)
@@ -410,7 +539,7 @@ int baseline_take_deviation(struct manager *manager, struct image *image,
         return r;
     if (!identity_equal(&before, &image->identity))
         (void)baselines_rebind(manager->baselines, baseline, &image->identity, image->path);
-    take_roles(manager, image, baseline);
+    take_roles(manager, image, baseline, verdict);
     baseline->blocks = true;
     blocks_adopt(manager, &image->identity, &before);
     manager->readings++;
@@ -438,8 +567,10 @@ static void on_compared(struct finishing *finishing)
         tell(image, READING_COMMIT, explanation);
         if (baseline_take_deviation(manager, image, READING_COMMIT, explanation) < 0)
             log_error(-ENOMEM, "Cannot take a commit: %m");
+        else
+            note_committed(manager, image, finishing);
     } else {
-        wait_for_neighbour(manager, image, finishing->readings);
+        wait_for_neighbour(manager, image, finishing);
     }
     baseline_keep(manager, baseline);
     wake_neighbours(manager, image);
@@ -470,7 +601,8 @@ static void wake(struct manager *manager, struct image *waiting, const struct im
                                  .readings = manager->readings };
     memcpy(again->before_digest, baseline->digest, sizeof(again->before_digest));
     r = again->path && again->fresh && again->before
-            ? add_descendants(manager, &baseline->identity, again)
+            ? add_descendants(manager, &baseline->identity,
+                              written(waiting, &baseline->deviation->fingerprint), again)
             : -ENOMEM;
     if (r >= 0)
         r = blocks_again(manager, again, on_compared);
@@ -509,8 +641,14 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
     before = baseline->identity;
     moved = !identity_equal(&before, &image->identity);
     reading_of(finishing, &reading);
+    reading.elsewhere = image_has_data_file(image);
     verdict = baseline_verdict(baseline, &reading,
-                               is_fixed(image, relation, arrived(&reading, baseline, moved)));
+                               is_fixed(image, relation,
+                                        arrived(image, &reading, baseline, moved)));
+    /* A disk that grew shows its overlays what it showed them before. */
+    if (verdict == READING_MODIFIED && reading.compared && reading.difference.blocks == 0 &&
+        baseline->virtual_size != reading.virtual_size && !baseline_is_golden(image, relation))
+        verdict = READING_CHANGED;
     explanation = explain(finishing, baseline, &reading, verdict, moved);
     if (finishing->before_damaged && baseline->blocks) {
         _cleanup_free_ char *path = text_escape_string(image->path);
@@ -531,13 +669,15 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
     if (adopt) {
         if (moved)
             (void)baselines_rebind(manager->baselines, baseline, &image->identity, image->path);
-        take_roles(manager, image, baseline);
+        take_roles(manager, image, baseline, verdict);
         baseline->verity = finishing->verity;
         baseline->blocks = finishing->kept;
         if (finishing->kept)
             blocks_adopt(manager, &image->identity, &before);
+        if (verdict == READING_COMMIT)
+            note_committed(manager, image, finishing);
     } else {
-        wait_for_neighbour(manager, image, finishing->readings);
+        wait_for_neighbour(manager, image, finishing);
     }
     manager->readings++;
     baseline_keep(manager, baseline);
@@ -647,7 +787,8 @@ void baseline_on_audited(struct manager *manager, struct image *image, const str
         if (!baseline_is_golden(image, relation) && !audit->digest->encrypted)
             finishing->below = below_path(manager, image);
         if (!baseline_is_golden(image, relation) && !audit->digest->encrypted)
-            r = add_descendants(manager, &image->identity, finishing);
+            r = add_descendants(manager, &image->identity, written(image, &audit->fingerprint),
+                                finishing);
     }
     if (r >= 0)
         r = blocks_end(manager, finishing, on_finished);

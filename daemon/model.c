@@ -344,6 +344,14 @@ bool image_is_encrypted(const struct image *image)
     return report && report->n_layers > 0 && report->layers[0].info.crypt_method != QCA_CRYPT_NONE;
 }
 
+bool image_has_data_file(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && report->n_layers > 0 &&
+           (report->layers[0].info.incompatible_features & QCA_INCOMPAT_DATA_FILE) != 0;
+}
+
 struct image *image_free(struct image *image)
 {
     if (!image)

@@ -299,6 +299,7 @@ struct deviation {
     int error;                  /* incomplete: negative errno of the first */
     char *suspect;              /* child that was emptied or deleted meanwhile: perhaps a commit;
                                  * NULL none */
+    bool hurts;                 /* what it holds came of one overlay, and another one sees it */
     char *waits_for;            /* layer whose reading may explain it; the image's own path: it is
                                  * compared once more; NULL none */
 };
@@ -411,6 +412,8 @@ struct image {
 
 /* By its last audit: its data is encrypted, in the image's own way. */
 bool image_is_encrypted(const struct image *image);
+/* Its data lies in another file: its own times say nothing of that. */
+bool image_has_data_file(const struct image *image);
 /* Frees it with its audit and references; the graph and the schedule must have forgotten it
  * before. */
 struct image *image_free(struct image *image);

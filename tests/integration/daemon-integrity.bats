@@ -189,6 +189,82 @@ make_golden() { # PATH [SIZE]: data here and there
     [[ "$(evidence parent-changed .evidence.summary)" == *"perhaps by a commit"* ]]
 }
 
+@test "a commit of one overlay that another one sees too is no commit of its own" {
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    for name in seen hidden; do
+        qemu-img create -q -f qcow2 "$STORE/$name.qcow2" 64M
+        qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
+        touch -d '2 days ago' "$STORE/$name.qcow2"
+        for layer in a b; do qemu-img create -q -f qcow2 -F qcow2 -b "$name.qcow2" "$STORE/$name-$layer.qcow2"; done
+        qemu-io -c 'write -q -P 5 128k 64k' "$STORE/$name-a.qcow2"
+        qemu-io -c 'write -q -P 6 256k 64k' "$STORE/$name-b.qcow2"
+    done
+    qemu-io -c 'write -q -P 7 128k 64k' "$STORE/hidden-b.qcow2"
+    start_daemon
+    for file in "$STORE"/*.qcow2; do until_true is_verified "$file"; done
+    qemu-img commit -q -d "$STORE/seen-a.qcow2"
+    qemu-img commit -q -d "$STORE/hidden-a.qcow2"
+    until_true has_finding "parent-changed critical seen.qcow2"
+    [[ "$(reading "$STORE/seen.qcow2" '.readings[0].explanation')" == \
+        "it holds what $STORE/seen-a.qcow2 held, and $STORE/seen-b.qcow2, which stands on it too, sees that" ]]
+    until_true last_verdict_is "$STORE/hidden.qcow2" commit
+    # it is as bad after a restart
+    stop_daemon
+    start_daemon
+    scan
+    has_finding "parent-changed critical seen.qcow2"
+    has_no_finding "parent-changed critical hidden.qcow2"
+}
+
+@test "a commit of a long chain, of a disk that grew, of small clusters, into a data file" {
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    for name in long grown small file; do
+        options=()
+        [ $name != small ] || options=(-o cluster_size=4k)
+        [ $name != file ] || options=(-o "data_file=$STORE/file.data,data_file_raw=on")
+        qemu-img create -q -f qcow2 "${options[@]}" "$STORE/$name.qcow2" 16M
+        qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
+        touch -d '2 days ago' "$STORE/$name.qcow2"
+    done
+    below=long
+    for i in {1..20}; do
+        qemu-img create -q -f qcow2 -F qcow2 -b "$below.qcow2" "$STORE/long-$i.qcow2"
+        qemu-io -c "write -q -P $((i + 1)) $((i * 128))k 64k" "$STORE/long-$i.qcow2"
+        below=long-$i
+    done
+    qemu-img create -q -f qcow2 -F qcow2 -b grown.qcow2 "$STORE/grown-1.qcow2" 64M
+    qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -P 6 40M 64k' "$STORE/grown-1.qcow2"
+    qemu-img create -q -f qcow2 -F qcow2 -b small.qcow2 -o cluster_size=4k "$STORE/small-1.qcow2"
+    qemu-io -c 'write -q -P 5 132k 8k' "$STORE/small-1.qcow2"
+    qemu-img create -q -f qcow2 -F qcow2 -b file.qcow2 "$STORE/file-1.qcow2"
+    qemu-io -c 'write -q -P 5 128k 64k' "$STORE/file-1.qcow2"
+    start_daemon
+    for file in "$STORE"/*.qcow2; do until_true is_verified "$file"; done
+    qemu-img commit -q -b long.qcow2 "$STORE/long-20.qcow2"
+    qemu-img commit -q -d "$STORE/grown-1.qcow2"
+    qemu-img commit -q -d "$STORE/small-1.qcow2"
+    qemu-img commit -q -d "$STORE/file-1.qcow2"
+    for name in long grown; do until_true last_verdict_is "$STORE/$name.qcow2" commit; done
+    [[ "$(reading "$STORE/long.qcow2" '.readings[0].explanation')" == *"and 12 more explains it: 20 blocks are what it held" ]]
+    # parts of a block: no digest tells, and that is no reason to cry
+    until_true has_finding "parent-changed warning small.qcow2"
+    [ "$(evidence parent-changed '.evidence["maybe-committed"]')" = "$STORE/small-1.qcow2" ]
+    # what lies in another file is read when it is due; the times of the image's own say nothing of it
+    scan --scrub "$STORE/file.qcow2"
+    until_true last_verdict_is "$STORE/file.qcow2" commit
+    has_no_finding bit-rot
+    qemu-io -c 'write -q -P 9 512k 64k' "$STORE/file.qcow2"
+    scan --scrub "$STORE/file.qcow2"
+    until_true has_finding "parent-changed critical file.qcow2"
+    has_no_finding bit-rot
+    has_no_finding "parent-changed critical long.qcow2"
+    has_no_finding "parent-changed critical grown.qcow2"
+    # larger, and nothing else
+    qemu-img resize -q "$STORE/long.qcow2" 64M
+    until_true last_verdict_is "$STORE/long.qcow2" changed
+    has_no_finding "parent-changed critical long.qcow2"
+}
+
 @test "virsh blockcommit of a running domain, of a layer in the middle and of the leaf, is no finding" {
     domains_begin
     write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'

@@ -211,17 +211,18 @@ static void damaged(void **state)
 static struct blocks_difference compare(const char *before, const char *after, bool layered,
                                         const char *child, const char *child2)
 {
-    FILE *a = final_of(before), *b = final_of(after), *children[2];
+    FILE *a = final_of(before), *b = final_of(after);
+    struct blocks_child children[2] = { { .root = 0 }, { .root = 1 } };
     struct blocks_difference difference = { .blocks = 0 };
     size_t n = 0, bad;
 
     if (child)
-        children[n++] = final_of(child);
+        children[n++].file = final_of(child);
     if (child2)
-        children[n++] = final_of(child2);
+        children[n++].file = final_of(child2);
     assert_int_equal(blocks_compare(a, b, layered, NULL, children, n, &difference, &bad), 0);
     while (n > 0)
-        fclose(children[--n]);
+        fclose(children[--n].file);
     fclose(a);
     fclose(b);
     return difference;
@@ -247,10 +248,13 @@ static void compared(void **state)
     assert_int_equal(compare("a000", "a...", false, NULL, NULL).blocks, 0);
     assert_int_equal(compare("a000", "a...", true, NULL, NULL).blocks, 3);
     assert_int_equal(compare("a000", "a...", true, NULL, NULL).ranges_total, 1);
-    /* A disk of another size. */
+    /* A disk of another size: behind its end there are zeros, whatever its parent holds. */
     d = compare("ab", "abc0", false, NULL, NULL);
-    assert_int_equal(d.blocks, 2);
-    assert_int_equal(compare("abc0", "ab", false, NULL, NULL).blocks, 2);
+    assert_int_equal(d.blocks, 1);
+    assert_int_equal(d.ranges[0].offset, 2 * QCA_BLOCK_SIZE);
+    assert_int_equal(compare("abc0", "ab", false, NULL, NULL).blocks, 1);
+    assert_int_equal(compare("ab", "ab0.", false, NULL, NULL).blocks, 0);
+    assert_int_equal(compare("ab", "ab0.", true, NULL, NULL).blocks, 1);
 }
 
 static void commits(void **state)
@@ -270,6 +274,76 @@ static void commits(void **state)
     assert_false(compare("abcdef", "aXcdef", true, "......", NULL).explained);
     assert_false(compare("abcdef", "abcdef", true, ".X....", NULL).explained);
     assert_false(compare("abX", "ab", true, "..X", NULL).explained);
+}
+
+/* Layers over one: parts and stands are strings of y and n. */
+static struct blocks_difference branches(const char *before, const char *after, size_t n,
+                                         const char *const *layers, const size_t *roots,
+                                         const char *stands, const char *parts, bool *used)
+{
+    FILE *a = final_of(before), *b = final_of(after);
+    struct blocks_child children[4];
+    struct blocks_difference difference = { .blocks = 0 };
+    size_t bad;
+
+    for (size_t i = 0; i < n; i++)
+        children[i] = (struct blocks_child){ .file = final_of(layers[i]), .root = roots[i],
+                                             .stands = stands[i] == 'y', .parts = parts[i] == 'y' };
+    assert_int_equal(blocks_compare(a, b, false, NULL, children, n, &difference, &bad), 0);
+    for (size_t i = 0; i < n; i++) {
+        used[i] = children[i].used;
+        fclose(children[i].file);
+    }
+    fclose(a);
+    fclose(b);
+    return difference;
+}
+
+/* A commit of one of two overlays is none for the other one, unless that does not see it. */
+static void forks(void **state)
+{
+    const size_t two[] = { 0, 1 }, chain[] = { 0, 1, 0 };
+    struct blocks_difference d;
+    bool used[3];
+
+    d = branches("abcd", "aXcd", 2, (const char *[]){ ".X..", "...Z" }, two, "yy", "nn", used);
+    assert_false(d.explained);
+    assert_true(d.hurts);
+    assert_int_equal(d.hurt_child, 1);
+    assert_true(used[0] && !used[1]);
+    d = branches("abcd", "aXcd", 2, (const char *[]){ ".X..", ".Z.." }, two, "yy", "nn", used);
+    assert_true(d.explained && !d.hurts);
+    /* it stands there no more, */
+    d = branches("abcd", "aXcd", 2, (const char *[]){ ".X..", "...Z" }, two, "yn", "nn", used);
+    assert_true(d.explained && !d.hurts);
+    /* or was committed too */
+    d = branches("abcd", "aXcZ", 2, (const char *[]){ ".X..", "...Z" }, two, "yy", "nn", used);
+    assert_true(d.explained && !d.hurts);
+    /* a layer above explains it to the one below it in its branch, and not to another */
+    d = branches("abcd", "aXcd", 3, (const char *[]){ "Y...", "...Z", ".X.." }, chain, "ynn",
+                 "nnn", used);
+    assert_true(d.explained && !d.hurts);
+    assert_true(!used[0] && !used[1] && used[2]);
+    d = branches("abcd", "aXcd", 3, (const char *[]){ "Y...", "...Z", ".X.." }, chain, "yyn",
+                 "nnn", used);
+    assert_true(d.hurts && d.hurt_child == 1);
+}
+
+/* Of a block that a layer holds parts of, its digest tells nothing. */
+static void parts(void **state)
+{
+    const size_t roots[] = { 0 };
+    struct blocks_difference d;
+    bool used[1];
+
+    d = branches("abcd", "aXcd", 1, (const char *[]){ ".Y.." }, roots, "y", "y", used);
+    assert_true(d.maybe && !d.explained && used[0]);
+    d = branches("abcd", "aXcd", 1, (const char *[]){ ".Y.." }, roots, "y", "n", used);
+    assert_true(!d.maybe && !d.explained);
+    d = branches("abcd", "aXcZ", 1, (const char *[]){ ".Y.." }, roots, "y", "y", used);
+    assert_true(!d.maybe && !d.explained);
+    d = branches("abcd", "aXcd", 1, (const char *[]){ ".X.." }, roots, "y", "y", used);
+    assert_true(!d.maybe && d.explained);
 }
 
 static struct blocks_difference hand_down(const char *before, const char *after, const char *below)
@@ -328,6 +402,7 @@ int main(void)
         cmocka_unit_test(finished),    cmocka_unit_test(not_finished), cmocka_unit_test(torn),
         cmocka_unit_test(damaged),     cmocka_unit_test(compared),     cmocka_unit_test(commits),
         cmocka_unit_test(handed_down), cmocka_unit_test(huge),
+        cmocka_unit_test(forks),       cmocka_unit_test(parts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
