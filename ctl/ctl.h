@@ -13,6 +13,7 @@
 #define USEC_PER_SEC UINT64_C(1000000)
 
 /* Exit statuses beside 0 and 1; those of check are qemu-img's. */
+#define EXIT_NOT_COMPARABLE 2       /* compare: nothing is known, as 1 says that they differ */
 #define EXIT_FINDINGS_OPENED 2      /* scan --wait: findings of severity error or critical were
                                      * opened */
 
@@ -35,9 +36,10 @@ struct ctl {
     uint64_t since, until, duration;    /* usec; 0 not given */
     unsigned lines;                     /* 0 not given */
     sd_bus *bus;                        /* once connected */
+    int trouble;                        /* exit status of a verb that could not do its work */
 };
 
-/* A verb prints its own errors. Returns an exit status, or -errno for EXIT_FAILURE. */
+/* A verb prints its own errors. Returns an exit status, or -errno for that of trouble. */
 int verb_status(struct ctl *ctl, int argc, char **argv);
 int verb_images(struct ctl *ctl, int argc, char **argv);
 int verb_chain(struct ctl *ctl, int argc, char **argv);

@@ -451,14 +451,22 @@ static int check_verb(const struct verb *verb, const struct parsed *parsed, int 
     return 0;
 }
 
+static int trouble_of(const struct verb *verb)
+{
+    return verb->run == verb_compare ? EXIT_NOT_COMPARABLE : EXIT_FAILURE;
+}
+
 static int run(struct ctl *ctl, int argc, char **argv)
 {
     struct parsed parsed = { .help = false };
     const struct verb *verb;
     int n, r = parse(ctl, &parsed, argc, argv);
 
-    if (r < 0)
+    if (r < 0) {
+        verb = find_verb(argc > 1 ? argv[1] : "");
+        ctl->trouble = verb ? trouble_of(verb) : ctl->trouble;
         return r;
+    }
     if (parsed.version)
         return printf("qcauditctl %s\n", PACKAGE_VERSION) < 0 ? -EIO : 0;
     n = argc - optind;
@@ -467,6 +475,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
         _cleanup_free_ char *shown = text_escape_string(argv[optind]);
         return complain(0, "There is no verb '%s'. See: qcauditctl --help", shown), -EINVAL;
     }
+    ctl->trouble = trouble_of(verb);
     if (parsed.help) {
         if (n > 0)
             print_verb_help(verb);
@@ -481,7 +490,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = { .output = { .legend = true, .pager = true } };
+    struct ctl ctl = { .output = { .legend = true, .pager = true }, .trouble = EXIT_FAILURE };
     int r, end;
 
     /* what is needed: each category is a file to open, and numbers are for programs, too */
@@ -494,5 +503,5 @@ int main(int argc, char **argv)
     end = output_end(&ctl.output);
     if (end < 0 && end != -EPIPE)
         r = complain(end, "Cannot write the output");
-    return r < 0 || end < 0 ? EXIT_FAILURE : r;
+    return r < 0 || end < 0 ? ctl.trouble : r;
 }

@@ -133,6 +133,15 @@ static int gnu_unescape(char *name)
     return 0;
 }
 
+/* OpenSSL calls SHA-256 SHA2-256 since its version 3. */
+static bool is_tag(const struct sum_kind *kind, const char *tag, size_t length)
+{
+    if (length > 5 && strncasecmp(tag, "SHA2-", 5) == 0 && kind->option && kind->size >= 32)
+        return strlen(kind->name) == length - 2 &&
+               strncasecmp(kind->name + 3, tag + 5, length - 5) == 0;
+    return strlen(kind->name) == length && strncasecmp(kind->name, tag, length) == 0;
+}
+
 /* ALGORITHM (name) = digest; OpenSSL leaves out the first and the last blank. */
 static int parse_tagged(char *line, struct sum_line *ret, const char **ret_why)
 {
@@ -149,7 +158,7 @@ static int parse_tagged(char *line, struct sum_line *ret, const char **ret_why)
         tag--;
     hex = strchr(close, '=') + 2;
     for (size_t i = 0; i < ELEMENTSOF(kinds) && !ret->kind; i++)
-        if (strlen(kinds[i].name) == tag && strncasecmp(kinds[i].name, line, tag) == 0)
+        if (is_tag(&kinds[i], line, tag))
             ret->kind = &kinds[i];
     *ret_why = "its algorithm is not known: SHA256, SHA512, SHA1, MD5 and CONTENT-SHA256 are";
     if (!ret->kind)
@@ -163,12 +172,12 @@ static int parse_tagged(char *line, struct sum_line *ret, const char **ret_why)
     return 0;
 }
 
-/* digest, blank, blank or asterisk, name */
+/* digest, blank, blank or asterisk, name; the BSDs' -r leaves out the second one */
 static int parse_plain(char *line, size_t digits, bool content, struct sum_line *ret,
                        const char **ret_why)
 {
     *ret_why = "it has neither the form of GNU's nor of BSD's lists";
-    if (line[digits] != ' ' || (line[digits + 1] != ' ' && line[digits + 1] != '*'))
+    if (digits == 0 || (line[digits] != ' ' && line[digits] != '\t'))
         return -EINVAL;
     for (size_t i = 0; i < ELEMENTSOF(kinds) && !ret->kind; i++)
         if (digits == 2 * kinds[i].size && (digits != 64 || (kinds[i].algorithm == 0) == content))
@@ -177,7 +186,8 @@ static int parse_plain(char *line, size_t digits, bool content, struct sum_line 
     if (!ret->kind)
         return -EINVAL;
     take_digest(line, ret);
-    ret->name = line + digits + 2;
+    ret->name = line + digits + 1;
+    ret->name += *ret->name == ' ' || *ret->name == '*';
     return 0;
 }
 

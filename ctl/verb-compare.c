@@ -10,7 +10,7 @@
 
 DEFINE_CLEANUP(struct checker *, checker_free)
 
-enum { SAME_CONTENT = 0, DIFFERENT = 1, NOT_COMPARABLE = 2 };
+enum { SAME_CONTENT = 0, DIFFERENT = 1, NOT_COMPARABLE = EXIT_NOT_COMPARABLE };
 enum { RANGES_SHOWN = 20, RANGES_MAX = 10000 };
 
 /* Blocks of one image that are alike: zeros, or with digests from index on. */
@@ -289,7 +289,7 @@ static void tell_containers(const struct side *a, const struct side *b, struct u
                         "");
     tell_unlike_numbers(unlike, "File size", x->file_size, y->file_size, " bytes");
     if (unlike->n == 0)
-        tell_unlike(unlike, "Order", "clusters or metadata in one order", "in another");
+        tell_unlike(unlike, "Other", "metadata or the order of clusters", "not the same");
 }
 
 static void tell_difference(const struct side *a, const struct side *b,
@@ -302,7 +302,9 @@ static void tell_difference(const struct side *a, const struct side *b,
 
     (void)printf("%s and %s hold different content.\n", a->shown, b->shown);
     if (size_a != size_b)
-        (void)printf("  Virtual size:  %" PRIu64 " bytes, %" PRIu64 " bytes\n", size_a, size_b);
+        (void)printf("  Virtual size:  %" PRIu64 " bytes, %" PRIu64 " bytes%s\n", size_a, size_b,
+                     difference->n_ranges > 0 ? ""
+                                              : "; what the larger one has behind that is zeros");
     (void)printf("  Different:     %s of %s (%.4g%%), in %" PRIu64 " range%s of blocks of 64K\n",
                  text_size(difference->bytes, text[0]), text_size(size, text[1]),
                  size ? 100.0 * (double)difference->bytes / (double)size : 0.0,
@@ -311,11 +313,12 @@ static void tell_difference(const struct side *a, const struct side *b,
         (void)printf("    0x%" PRIx64 ", %s\n", difference->ranges[i].offset,
                      text_size(difference->ranges[i].length, text[0]));
     if (difference->n_ranges > n)
-        (void)printf("    and %" PRIu64 " more; with --json all of them\n",
-                     difference->n_ranges - n);
+        (void)printf("    and %" PRIu64 " more; with --json %s of them\n",
+                     difference->n_ranges - n,
+                     difference->n_kept < difference->n_ranges ? "the first 10,000" : "all");
 }
 
-/* a and b: the containers are told apart. */
+/* Without a difference, the containers are told apart where there is something to tell. */
 static int tell_json(const struct ctl *ctl, const char *result, const struct difference *difference,
                      const struct side *a, const struct side *b)
 {
@@ -323,7 +326,7 @@ static int tell_json(const struct ctl *ctl, const char *result, const struct dif
     json_object *ranges = NULL;
     int r = object ? put(object, "result", json_object_new_string(result)) : -ENOMEM;
 
-    if (r == 0 && a) {
+    if (r == 0 && !difference && a) {
         struct unlike unlike = { .list = json_object_new_array() };
 
         r = put(object, "differs", unlike.list);
@@ -333,7 +336,11 @@ static int tell_json(const struct ctl *ctl, const char *result, const struct dif
     }
     if (r == 0 && difference) {
         ranges = json_object_new_array();
-        r = put(object, "different-bytes", json_object_new_uint64(difference->bytes));
+        r = put(object, "first-virtual-size", json_object_new_uint64(content_of(a)->size));
+        if (r == 0)
+            r = put(object, "second-virtual-size", json_object_new_uint64(content_of(b)->size));
+        if (r == 0)
+            r = put(object, "different-bytes", json_object_new_uint64(difference->bytes));
         if (r == 0)
             r = put(object, "ranges-total", json_object_new_uint64(difference->n_ranges));
         if (r == 0)
@@ -368,7 +375,7 @@ static int conclude(const struct ctl *ctl, const struct side *a, const struct si
             return complain(-ENOMEM, "Cannot compare"), NOT_COMPARABLE;
         compare_blocks(a, b, difference);
         if (json)
-            r = tell_json(ctl, "different", difference, NULL, NULL);
+            r = tell_json(ctl, "different", difference, a, b);
         else
             tell_difference(a, b, difference);
     } else if (file_too && memcmp(x->file_digest->sha256, y->file_digest->sha256,

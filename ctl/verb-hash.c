@@ -40,6 +40,13 @@ static int parse_algorithms(const char *list, unsigned *ret_algorithms)
     return 0;
 }
 
+static const char *bad_text(int error)
+{
+    return error == -EBADMSG  ? "metadata or compressed data is damaged"
+           : error == -ESTALE ? "the file became shorter meanwhile"
+                              : strerror(-error);
+}
+
 /* Which guest ranges could not be read. */
 static void complain_incomplete(const char *shown, const struct qca_content_digest *digest)
 {
@@ -52,13 +59,47 @@ static void complain_incomplete(const char *shown, const struct qca_content_dige
 
         (void)complain(0, "  guest range 0x%" PRIx64 ", %s, of layer %" PRIu32 ": %s",
                        bad->guest_offset, text_size(bad->length, size), bad->layer,
-                       bad->error == -EBADMSG  ? "metadata or compressed data is damaged"
-                       : bad->error == -ESTALE ? "the file became shorter meanwhile"
-                                               : strerror(-bad->error));
+                       bad_text(bad->error));
     }
 }
 
-static int add_json(json_object *all, const struct check *check, unsigned wanted, bool content)
+static int put(json_object *object, const char *key, json_object *value)
+{
+    if (value && json_object_object_add(object, key, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
+/* missing-bytes, missing: what complain_incomplete() tells */
+static int add_incomplete(json_object *object, const struct qca_content_digest *digest)
+{
+    json_object *missing = json_object_new_array();
+    int r = put(object, "missing", missing);
+
+    if (r == 0)
+        r = put(object, "missing-bytes", json_object_new_uint64(digest->bad_bytes));
+    for (size_t i = 0; r == 0 && i < digest->n_bad; i++) {
+        const struct qca_bad_range *bad = &digest->bad[i];
+        json_object *range = json_object_new_object();
+
+        if (!range || json_object_array_add(missing, range) < 0) {
+            json_object_put(range);
+            return -ENOMEM;
+        }
+        r = put(range, "guest-offset", json_object_new_uint64(bad->guest_offset));
+        if (r == 0)
+            r = put(range, "length", json_object_new_uint64(bad->length));
+        if (r == 0)
+            r = put(range, "layer", json_object_new_uint64(bad->layer));
+        if (r == 0)
+            r = put(range, "reason", json_object_new_string(bad_text(bad->error)));
+    }
+    return r;
+}
+
+static int add_json(json_object *all, const struct check *check, unsigned wanted, bool content,
+                    const char *failure)
 {
     json_object *object = json_object_new_object();
     int r = object ? 0 : -ENOMEM;
@@ -79,7 +120,10 @@ static int add_json(json_object *all, const struct check *check, unsigned wanted
         sum_hex(digest, kind->size, hex);
         r = filter_add(object, kind->option ? kind->option : "content-sha256", hex);
     }
-    return r;
+    if (r == 0 && check->report && check->report->content_digest &&
+        !check->report->content_digest->complete)
+        r = add_incomplete(object, check->report->content_digest);
+    return r == 0 ? filter_add(object, "reason", failure) : r;
 }
 
 /* What was asked for, and is there. 0, 1 when something is not, or -errno. */
@@ -97,7 +141,7 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
             0, "%s: QEMU has it open for writing; the digest may be of no state that it ever had.",
             shown);
     if (all)
-        r = add_json(all, check, wanted, content);
+        r = add_json(all, check, wanted, content, failure);
     for (size_t i = 0; r == 0 && !all && report && sum_kind_at(i); i++) {
         const struct sum_kind *kind = sum_kind_at(i);
         const uint8_t *digest = sum_of_report(report, kind);

@@ -178,9 +178,12 @@ fill() {
       sha256sum --binary noise
       echo "# a comment"
       echo
-      echo "SHA256(noise)= $(sha256sum <noise | cut -d ' ' -f 1)"; } >list
+      echo "SHA256(noise)= $(sha256sum <noise | cut -d ' ' -f 1)"
+      echo "SHA2-512(noise)= $(sha512sum <noise | cut -d ' ' -f 1)"
+      printf '%s noise\n' "$(md5sum <noise | cut -d ' ' -f 1)"
+      printf '%s\tnoise\n' "$(sha1sum <noise | cut -d ' ' -f 1)"; } >list
     run -0 --separate-stderr qcauditctl verify list
-    [ "$(grep -c ': OK$' <<<"$output")" = 19 ]
+    [ "$(grep -c ': OK$' <<<"$output")" = 22 ]
     [ -z "$stderr" ]
     [[ $output == *'odd\nname\\: OK'* ]]
     qcauditctl verify - <list >/dev/null
@@ -255,8 +258,16 @@ fill() {
     qemu-img convert -O qcow2 a.qcow2 d.qcow2
     qemu-img resize -q d.qcow2 12M
     run -1 qcauditctl compare a.qcow2 d.qcow2
-    [[ $output == *"Virtual size: "* && $output == *"Different: "*"0B of 12M"* ]]
+    [[ $output == *"Virtual size: "*" is zeros"* && $output == *"Different: "*"0B of 12M"* ]]
+    [ "$(qcauditctl compare --json=short a.qcow2 d.qcow2 |
+        jq -c '[.result, ."first-virtual-size", ."second-virtual-size", ."different-bytes"]')" = \
+        '["different",8388608,12582912,0]' ]
     run -2 qcauditctl compare a.qcow2 none.qcow2
+    # nothing that goes wrong looks like different content
+    run -2 qcauditctl compare a.qcow2
+    run -2 qcauditctl compare --none a.qcow2 a.qcow2
+    run -2 qcauditctl compare --content a.qcow2 a.qcow2
+    run -2 bash -c 'qcauditctl compare a.qcow2 a.qcow2 >/dev/full'
     cp a.qcow2 e.qcow2
     qemu-io -c 'write -q -P 3 5M 1' e.qcow2
     run -1 qcauditctl compare a.qcow2 e.qcow2
@@ -279,6 +290,8 @@ with Qcow2(sys.argv[2]) as image: exec(sys.argv[3])' "$top_srcdir" "$1" "$2"
         run -1 --separate-stderr qcauditctl hash --content packed.qcow2
         [ -z "$output" ]
         [[ $stderr == *"guest range 0x30000, 64K, of layer 0: "* ]]
+        [ "$(qcauditctl hash --json=short --content packed.qcow2 2>/dev/null | jq -c .)" = \
+            '[{"filename":"packed.qcow2","missing":[{"guest-offset":196608,"length":65536,"layer":0,"reason":"metadata or compressed data is damaged"}],"missing-bytes":65536}]' ]
         # the file can be hashed all the same
         qcauditctl hash packed.qcow2 | sha256sum -c
         run -2 qcauditctl compare plain.qcow2 packed.qcow2
