@@ -150,6 +150,21 @@ static int judge_rot(struct judging *judging)
                        where_text(deviation, where, sizeof(where)));
 }
 
+/* Since when what lies there is as it is, nsec; 0: of the times of the file, none says it. */
+static int64_t changed_at(const struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const struct baseline *baseline = image->baseline;
+    const struct fingerprint *now = &baseline->deviation->fingerprint;
+    bool other_file = baseline_is_displaced(baseline) ||
+                      !identity_equal(&baseline->identity, &image->identity);
+
+    if (image_has_data_file(image))
+        return 0;
+    /* Another file may be older than its coming there. */
+    return other_file && now->ctime > now->mtime ? now->ctime : now->mtime;
+}
+
 static int judge_modified(struct judging *judging)
 {
     const struct baseline *baseline = judging->image->baseline;
@@ -158,7 +173,7 @@ static int judge_modified(struct judging *judging)
     bool *judged = judging->judgement->judged;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     size_t n_children;
-    char where[120];
+    char where[120], sizes[2][TEXT_SIZE_MAX];
 
     if (deviation->waits_for && judging->now < deviation->found + WAIT_MAX) {
         judged[golden ? FINDING_GOLDEN_MODIFIED : FINDING_PARENT_CHANGED] = false;
@@ -167,9 +182,14 @@ static int judge_modified(struct judging *judging)
     evidence = evidence_new();
     put_story(&evidence, judging);
     put_ranges(&evidence, deviation);
-    n_children = put_children(&evidence, judging, golden || image_has_data_file(judging->image)
-                                  ? 0 : deviation->fingerprint.mtime);
+    n_children = put_children(&evidence, judging, golden ? 0 : changed_at(judging));
     evidence_text(&evidence, "maybe-committed", deviation->suspect);
+    if (golden && deviation->located && deviation->blocks == 0 && baseline->has_digest &&
+        deviation->virtual_size != baseline->virtual_size)
+        return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, 1, &evidence,
+                           "must not change and is a disk of %s now, which was one of %s",
+                           text_size(deviation->virtual_size, sizes[0]),
+                           text_size(baseline->virtual_size, sizes[1]));
     if (golden)
         return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL,
                            deviation->blocks > 0 ? deviation->blocks : 1,

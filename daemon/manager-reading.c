@@ -349,7 +349,7 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
         break;
     case READING_ROT:
     case READING_MODIFIED:
-        if (reading->compared && reading->difference.hurts) {
+        if (verdict == READING_MODIFIED && reading->compared && reading->difference.hurts) {
             const struct candidate *hurt = &finishing->children[reading->difference.hurt_child];
             _cleanup_free_ char *children = committed_names(finishing),
                                 *shown = text_escape_string(hurt->path);
@@ -364,6 +364,11 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
                          reading->difference.blocks,
                          reading->difference.blocks == 1 ? " differs" : "s differ",
                          reading->difference.ranges[0].offset);
+        else if (reading->compared && baseline->virtual_size != reading->virtual_size)
+            n = asprintf(&text,
+                         "its disk has %" PRIu64 " bytes now, and had %" PRIu64
+                         ": the data is as it was",
+                         reading->virtual_size, baseline->virtual_size);
         else
             n = reading->compared
                     ? asprintf(&text, "its headers or tables differ, and the data does not")

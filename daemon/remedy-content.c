@@ -27,10 +27,11 @@ static void children(struct remedy *remedy, const struct graph *graph, const str
 {
     const struct relation *relation = graph_relation(graph, image);
 
-    if (relation && relation->n_children > 0)
-        remedy_precondition(remedy,
-                            "every domain with a disk on one of its %zu overlay%s is stopped",
-                            relation->n_children, relation->n_children == 1 ? "" : "s");
+    if (relation && relation->n_children == 1)
+        remedy_precondition(remedy, "every domain with a disk on its overlay is stopped");
+    else if (relation && relation->n_children > 0)
+        remedy_precondition(remedy, "every domain with a disk on one of its %zu overlays is stopped",
+                            relation->n_children);
 }
 
 static void accept(struct remedy *remedy, const struct image *image)

@@ -85,6 +85,12 @@ make_golden() { # PATH [SIZE]: data here and there
     qemu-io -c 'write -q -P 2 5300000 1' "$GOLDEN/base.qcow2"
     until_true has_no_finding golden-modified
     [ "$(reading "$GOLDEN/base.qcow2" .baseline.digest)" = "$digest" ]
+    # a disk of another size is another disk, and no block of it is called changed
+    qemu-img bitmap --remove "$GOLDEN/base.qcow2" backup
+    qemu-img resize -q "$GOLDEN/base.qcow2" 128M
+    until_true has_finding "golden-modified critical golden/base.qcow2"
+    [ "$(evidence golden-modified '[.evidence.summary, .evidence.blocks] | tojson')" = \
+        '["must not change and is a disk of 128M now, which was one of 64M",0]' ]
 }
 
 @test "what was accepted is what counts, with who and why" {
@@ -129,6 +135,23 @@ make_golden() { # PATH [SIZE]: data here and there
     [ "$(evidence parent-changed '[.evidence.children[].path] | sort | tojson')" = \
         "[\"$STORE/one.qcow2\",\"$STORE/two.qcow2\"]" ]
     [ "$(evidence parent-changed '[.evidence.ranges[].block] | tojson')" = '[2,10]' ]
+}
+
+@test "a parent's place is taken by another file that is older" {
+    qemu-img create -q -f qcow2 "$STORE/parent.qcow2" 64M
+    qemu-io -c 'write -q -P 1 0 1M' "$STORE/parent.qcow2"
+    cp "$STORE/parent.qcow2" "$DIR/backup"
+    qemu-io -c 'write -q -P 5 128k 64k' "$DIR/backup"
+    touch -d '3 days ago' "$DIR/backup"
+    touch -d '2 days ago' "$STORE/parent.qcow2"
+    qemu-img create -q -f qcow2 -F qcow2 -b parent.qcow2 "$STORE/one.qcow2"
+    start_daemon
+    until_true is_verified "$STORE/parent.qcow2"
+    cp -p "$DIR/backup" "$STORE/new"
+    mv "$STORE/new" "$STORE/parent.qcow2"
+    until_true has_finding "parent-changed critical parent.qcow2"
+    [ "$(evidence parent-changed '[.evidence.children[].path, .evidence.ranges[].block] | tojson')" = \
+        "[\"$STORE/one.qcow2\",2]" ]
 }
 
 @test "a commit is no finding: of an overlay that is still there, of one that was emptied or deleted after it was read" {
