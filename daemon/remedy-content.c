@@ -30,7 +30,8 @@ static void children(struct remedy *remedy, const struct graph *graph, const str
     if (relation && relation->n_children == 1)
         remedy_precondition(remedy, "every domain with a disk on its overlay is stopped");
     else if (relation && relation->n_children > 0)
-        remedy_precondition(remedy, "every domain with a disk on one of its %zu overlays is stopped",
+        remedy_precondition(remedy,
+                            "every domain with a disk on one of its %zu overlays is stopped",
                             relation->n_children);
 }
 
