@@ -510,10 +510,10 @@ static void wait_for_neighbour(struct manager *manager, struct image *image,
     if (!child && finishing->readings == manager->readings)
         return;
     deviation->waits_for = strdup(child ? child->path : image->path);
-    if (deviation->waits_for && child)
-        scrub_now(manager, child);
-    else if (deviation->waits_for)
+    if (deviation->waits_for && !child)
         wake(manager, image, image);
+    else if (deviation->waits_for && !child->reading)   /* else its reading is being taken */
+        scrub_now(manager, child);
 }
 
 int baseline_take_deviation(struct manager *manager, struct image *image,
