@@ -49,6 +49,18 @@ static int baselines_table(struct ctl *ctl, json_object *rows)
     return r < 0 ? r : table_print(table);
 }
 
+static bool some_are_kept_as(json_object *rows, const char *source)
+{
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        const char *kept = row_raw(row_member(json_object_array_get_idx(rows, i), "baseline"),
+                                   "source");
+
+        if (kept && strcmp(kept, source) == 0)
+            return true;
+    }
+    return false;
+}
+
 static int list(struct ctl *ctl)
 {
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
@@ -70,14 +82,15 @@ static int list(struct ctl *ctl)
     n = json_object_array_length(rows);
     if (n > 0)
         r = baselines_table(ctl, rows);
-    if (ctl->output.legend)
-        (void)printf(
-            n > 0
-                ? "\n%zu image%s. Kept as \"child\": it may change; what it held shows whether it "
-                  "was committed.\n"
-                : "No baselines yet: golden images, and parents that are old enough, have "
-                  "one once they were read.\n",
-            n, n == 1 ? "" : "s");
+    if (ctl->output.legend && n == 0)
+        (void)printf("No baselines yet: golden images, and parents that are old enough, have one "
+                     "once they were read.\n");
+    else if (ctl->output.legend)
+        (void)printf("\n%zu image%s.%s\n", n, n == 1 ? "" : "s",
+                     some_are_kept_as(rows, "child")
+                         ? " Kept as \"child\": it may change; what it held shows whether it was "
+                           "committed."
+                         : "");
     return r < 0 ? complain(r, "Cannot list baselines") : 0;
 }
 
@@ -111,7 +124,7 @@ int baseline_print_readings(struct ctl *ctl, json_object *rows)
                            COLOUR_OFF);
         if (r >= 0)
             r = row_has(row, "explanation")
-                    ? table_take(table, 3, row_text(row, "explanation"), COLOUR_OFF)
+                    ? table_take(table, 3, row_prose(row, "explanation"), COLOUR_OFF)
                     : table_cell(table, 3, "", COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);

@@ -118,6 +118,12 @@ make_golden() { # PATH [SIZE]: data here and there
     qemu-io -c 'write -q -P 8 1M 64k' "$GOLDEN/base.qcow2"
     until_true has_finding "golden-modified critical golden/base.qcow2"
     [ "$(evidence golden-modified '.evidence.ranges | length')" = 1 ]
+    # what nobody may write to a terminal is escaped, once
+    ctl baseline accept "$GOLDEN/base.qcow2" --reason=$'a\x1b[31mb'
+    run -0 ctl history "$GOLDEN/base.qcow2"
+    [[ $output == *"by root: a"'\x1b'"[31mb"* && $output != *$'\x1b'* ]]
+    run -0 ctl baseline list
+    [[ $output == *"1 image." ]]
 }
 
 @test "a parent that changed, with all its children" {
