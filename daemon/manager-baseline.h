@@ -137,6 +137,32 @@ void baseline_gone(struct manager *manager, const struct identity *identity);
 void baseline_tell_damage(struct manager *manager, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* ---- manager-commit.c: which layers may explain a change ------------------------------------- */
+
+/* When the data was written last, nsec: where that is not known, after everything else. */
+int64_t commit_written_at(const struct image *image, const struct fingerprint *fingerprint);
+/* An overlay that was emptied may have been committed: its parent's baseline remembers it. */
+void commit_note_emptied(struct manager *manager, struct image *image);
+/* Path of an overlay that was emptied when, or after, the image was written; NULL none.
+ * Borrowed. */
+const char *commit_emptied_child(const struct manager *manager, const struct image *image);
+/* Overlay, or parent, that must be read before a change of the image can be explained; NULL
+ * none. */
+struct image *commit_unread_child(const struct manager *manager, const struct image *image);
+struct image *commit_unread_parent(const struct manager *manager, const struct image *image);
+/* Adds the layers that lie, or lay, above identity, those next to it first; mtime is the
+ * image's. */
+int commit_add_layers(struct manager *manager, const struct identity *identity, int64_t mtime,
+                      struct finishing *finishing);
+/* Path of the parent's latest block digests, for a layer that may have been committed into it;
+ * malloc'd; NULL none. */
+char *commit_below(const struct manager *manager, const struct image *image);
+/* A commit was recognised: where its layers stand from now on. */
+void commit_note(struct manager *manager, const struct image *image,
+                 const struct finishing *finishing);
+/* Whose blocks are found in the image, escaped; malloc'd; NULL none, or no memory. */
+char *commit_names(const struct finishing *finishing);
+
 /* ---- manager-reading.c: what a reading says -------------------------------------------------- */
 
 /* An audit ended that may have read all data. */

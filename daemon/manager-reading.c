@@ -16,222 +16,6 @@ DEFINE_CLEANUP(struct finishing *, finishing_free)
 
 /* ---- what a reading says --------------------------------------------------------------------- */
 
-/* When the data was written last, nsec: where that is not known, after everything else. */
-static int64_t written(const struct image *image, const struct fingerprint *fingerprint)
-{
-    return image_has_data_file(image) ? INT64_MAX : fingerprint->mtime;
-}
-
-static bool clusters_were_emptied(const struct image *child)
-{
-    const struct audit_report *now = child->audit ? child->audit->report : NULL;
-
-    return now && now->n_layers > 0 && now->layers[0].checked && now->layers[0].check.finished &&
-           now->layers[0].check.allocated_clusters == 0;
-}
-
-static bool has_clusters(const struct audit *audit)
-{
-    const struct audit_report *report = audit ? audit->report : NULL;
-
-    return report && report->n_layers > 0 && report->layers[0].checked &&
-           report->layers[0].check.allocated_clusters > 0;
-}
-
-/* An overlay that was emptied may have been committed: that is kept with what its parent must hold,
- * for when that is read. */
-static void note_emptied(struct manager *manager, struct image *image)
-{
-    const struct relation *relation = graph_relation(manager->graph, image);
-    struct baseline *parent = relation && relation->parent ? relation->parent->baseline : NULL;
-
-    if (!parent || !parent->has_digest || relation->parent == image ||
-        !clusters_were_emptied(image) || !has_clusters(image->audit_before) ||
-        (parent->lost_child && strcmp(parent->lost_child, image->path) == 0))
-        return;
-    free(parent->lost_child);
-    parent->lost_child = strdup(image->path);
-    if (parent->deviation && parent->deviation->verdict == READING_MODIFIED &&
-        !parent->deviation->suspect && !parent->deviation->hurts && parent->lost_child)
-        parent->deviation->suspect = strdup(parent->lost_child);
-    baseline_keep(manager, parent);
-}
-
-/* An overlay that holds nothing, and was written when, or just after, the image was. */
-static const char *emptied_child(const struct manager *manager, const struct image *image)
-{
-    const struct relation *relation = graph_relation(manager->graph, image);
-
-    for (size_t i = 0; relation && i < relation->n_children; i++) {
-        const struct image *child = relation->children[i];
-
-        if (clusters_were_emptied(child) &&
-            child->fingerprint.mtime >= written(image, &image->fingerprint) &&
-            baseline_child_is_older(child, written(image, &image->fingerprint)))
-            return child->path;
-    }
-    return NULL;
-}
-
-/* An overlay that still may hold what was committed from it, and was not read since it was written.
- * That it is empty, counts only where it was audited since: after a start, the parent's reading may
- * be done before. */
-static struct image *unread_child(const struct manager *manager, const struct image *image)
-{
-    const struct relation *relation = graph_relation(manager->graph, image);
-
-    for (size_t i = 0; relation && i < relation->n_children; i++) {
-        struct image *child = relation->children[i];
-        const struct baseline *baseline = child->baseline;
-
-        if (!child->present || child->use == FILES_WRITER || !child->audit ||
-            child->audit->use == FILES_WRITER ||
-            (clusters_were_emptied(child) &&
-             fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
-            !child->audit->report || child->audit->report->n_layers == 0 ||
-            image_is_encrypted(child) ||
-            !baseline_child_is_older(child, written(image, &image->fingerprint)))
-            continue;
-        if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
-                                                   !baseline_untouched(baseline, &child->identity,
-                                                                       &child->fingerprint))))
-            return child;
-    }
-    return NULL;
-}
-
-/* The parent, when the image was emptied, maybe by its commit, and the parent was written and not
- * read since. */
-static struct image *unread_parent(const struct manager *manager, const struct image *image)
-{
-    const struct relation *relation = graph_relation(manager->graph, image);
-    struct image *parent = relation ? relation->parent : NULL;
-    const struct baseline *baseline = parent ? parent->baseline : NULL;
-
-    if (!baseline || !clusters_were_emptied(image) || parent->use == FILES_WRITER ||
-        !parent->present || relation->golden_layer == parent)
-        return NULL;
-    if (baseline->deviation)
-        return baseline->deviation->waits_for ||
-                       baseline->deviation->fingerprint.mtime != parent->fingerprint.mtime
-                   ? parent
-                   : NULL;
-    return parent->reading || !baseline_untouched(baseline, &parent->identity, &parent->fingerprint)
-               ? parent
-               : NULL;
-}
-
-/* May its clusters hold a part of a block? Of one that is not known any more, that is not known. */
-static bool holds_parts(const struct image *image)
-{
-    const struct audit_report *report = image && image->audit ? image->audit->report : NULL;
-    const struct qca_image_info *info = report && report->n_layers > 0 ? &report->layers[0].info
-                                                                       : NULL;
-    uint32_t unit = info ? info->cluster_size : 0;
-
-    if (info && (info->incompatible_features & QCA_INCOMPAT_EXTENDED_L2))
-        unit /= 32;
-    return unit < QCA_BLOCK_SIZE;
-}
-
-/* Layers that lie, or lay, above the image, those next to it first. */
-struct descendants {
-    struct manager *manager;
-    struct identity below;
-    size_t root;                /* of the branch; SIZE_MAX: each is one by itself */
-    int64_t mtime;              /* of the image */
-    struct finishing *finishing;
-};
-
-static int add_descendant(void *userdata, struct baseline *baseline)
-{
-    struct descendants *d = userdata;
-    struct finishing *finishing = d->finishing;
-    size_t n = finishing->n_children;
-    struct candidate *candidate = &finishing->children[n];
-    const struct image *image;
-    const struct relation *relation;
-
-    if (!baseline->blocks || baseline->encrypted ||
-        !identity_equal(&baseline->parent, &d->below) ||
-        identity_equal(&baseline->identity, &d->below) ||
-        identity_equal(&baseline->identity, &finishing->identity))
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        if (identity_equal(&finishing->children[i].identity, &baseline->identity))
-            return 0;
-    if (n == CHILDREN_COMPARED) {
-        finishing->more = true;
-        return 0;
-    }
-    image = graph_find_identity(d->manager->graph, &baseline->identity);
-    relation = image && image->present ? graph_relation(d->manager->graph, image) : NULL;
-    *candidate = (struct candidate){
-        .blocks = blocks_path(d->manager, &baseline->identity, ""),
-        .path = strdup(baseline->path), .identity = baseline->identity,
-        .root = d->root == SIZE_MAX ? n : d->root, .parts = holds_parts(image),
-        .stands = d->root == SIZE_MAX && relation && relation->parent &&
-                  identity_equal(&relation->parent->identity, &finishing->identity) &&
-                  baseline_child_is_older(image, d->mtime),
-    };
-    finishing->n_children++;
-    return candidate->blocks && candidate->path ? 0 : -ENOMEM;
-}
-
-static int add_descendants(struct manager *manager, const struct identity *identity, int64_t mtime,
-                           struct finishing *finishing)
-{
-    struct descendants d = { .manager = manager, .below = *identity, .root = SIZE_MAX,
-                             .mtime = mtime, .finishing = finishing };
-    int r = baselines_each(manager->baselines, add_descendant, &d);
-
-    for (size_t i = 0; r == 0 && i < finishing->n_children; i++) {
-        d.below = finishing->children[i].identity;
-        d.root = finishing->children[i].root;
-        r = baselines_each(manager->baselines, add_descendant, &d);
-    }
-    return r;
-}
-
-/* What was committed is no overlay on its parent any more, but what is left of one: it does not
- * see what comes into that later, unless a reading finds other content in it. What stood on it
- * stands on the parent from now on. */
-static void note_committed(struct manager *manager, const struct image *image,
-                           const struct finishing *finishing)
-{
-    for (size_t i = 0; i < finishing->n_children; i++) {
-        const struct candidate *candidate = &finishing->children[i];
-        const struct candidate *root = &finishing->children[candidate->root];
-        struct baseline *baseline = baselines_find(manager->baselines, &candidate->identity);
-        const struct image *layer = graph_find_identity(manager->graph, &candidate->identity);
-        const struct relation *relation = layer ? graph_relation(manager->graph, layer) : NULL;
-
-        if (!candidate->used && candidate != root && baseline && relation &&
-            relation->parent == image) {
-            baseline->parent = image->identity;
-            baseline_keep(manager, baseline);
-        }
-        baseline = candidate->used ? baselines_find(manager->baselines, &root->identity) : NULL;
-        if (baseline && baseline->parent.inode != 0) {
-            baseline->parent = (struct identity){ .fsid = 0 };
-            baseline_keep(manager, baseline);
-        }
-    }
-}
-
-/* The parent's latest reading, for a layer that may have been committed into it. */
-static char *below_path(const struct manager *manager, const struct image *image)
-{
-    const struct relation *relation = graph_relation(manager->graph, image);
-    const struct image *parent = relation ? relation->parent : NULL;
-    const struct baseline *baseline = parent ? parent->baseline : NULL;
-
-    if (!baseline || !baseline->has_digest || !baseline->blocks || baseline->encrypted)
-        return NULL;
-    return baseline->deviation ? blocks_path(manager, &parent->identity, BLOCKS_FRESH)
-                               : blocks_path(manager, &baseline->identity, "");
-}
-
 /* Would a change hurt anybody? A golden image must not change; another parent not after its
  * overlays were made. */
 static bool is_fixed(const struct image *image, const struct relation *relation, int64_t mtime)
@@ -252,7 +36,7 @@ static int64_t arrived(const struct image *image, const struct reading *reading,
     const struct fingerprint *now = &reading->fingerprint;
 
     if (reading->elsewhere)
-        return written(image, now);
+        return commit_written_at(image, now);
     return (moved || baseline_is_displaced(baseline)) && now->ctime > now->mtime
                ? now->ctime : now->mtime;
 }
@@ -277,34 +61,6 @@ static void reading_of(const struct finishing *finishing, struct reading *ret_re
     for (size_t i = 0; i < digest->n_bad && i < DEVIATION_RANGES_MAX; i++)
         ret_reading->bad[ret_reading->n_bad++] = (struct guest_range){ digest->bad[i].guest_offset,
                                                                       digest->bad[i].length };
-}
-
-#define NAMES_TOLD 8
-
-/* Whose blocks are found in the image: one, or several of a chain. */
-static char *committed_names(const struct finishing *finishing)
-{
-    char *names = NULL;
-    size_t n = 0;
-
-    for (size_t i = 0; i < finishing->n_children; i++) {
-        _cleanup_free_ char *one = NULL, *before = NULL;
-
-        if (!finishing->children[i].used || n++ >= NAMES_TOLD)
-            continue;
-        before = names;
-        one = text_escape_string(finishing->children[i].path);
-        if (asprintf(&names, "%s%s%s", before ? before : "", before ? ", " : "",
-                     one ? one : "?") < 0)
-            names = NULL;
-    }
-    if (n > NAMES_TOLD && names) {
-        _cleanup_free_ char *before = names;
-
-        if (asprintf(&names, "%s and %zu more", before, n - NAMES_TOLD) < 0)
-            names = NULL;
-    }
-    return names;
 }
 
 static char *explain(const struct finishing *finishing, const struct baseline *baseline,
@@ -336,7 +92,7 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
                          blocks, plural);
             break;
         }
-        children = committed_names(finishing);
+        children = commit_names(finishing);
         n = asprintf(&text, "a commit of %s explains it: %" PRIu64 " block%s %s what it held",
                      children ? children : "an overlay", blocks, plural,
                      blocks == 1 ? "is" : "are");
@@ -351,7 +107,7 @@ static char *explain(const struct finishing *finishing, const struct baseline *b
     case READING_MODIFIED:
         if (verdict == READING_MODIFIED && reading->compared && reading->difference.hurts) {
             const struct candidate *hurt = &finishing->children[reading->difference.hurt_child];
-            _cleanup_free_ char *children = committed_names(finishing),
+            _cleanup_free_ char *children = commit_names(finishing),
                                 *shown = text_escape_string(hurt->path);
 
             n = asprintf(&text,
@@ -488,7 +244,7 @@ static void wait_for_neighbour(struct manager *manager, struct image *image,
     struct deviation *deviation = image->baseline->deviation;
     const struct blocks_difference *difference = &finishing->difference;
     const char *suspect = image->baseline->lost_child ? image->baseline->lost_child
-                                                      : emptied_child(manager, image);
+                                                      : commit_emptied_child(manager, image);
     struct image *child;
 
     if (deviation->verdict != READING_MODIFIED ||
@@ -504,9 +260,9 @@ static void wait_for_neighbour(struct manager *manager, struct image *image,
         deviation->suspect = strdup(suspect);
     if (image->baseline->encrypted || image_is_encrypted(image))
         return;                 /* what was encrypted anew for its place equals nothing */
-    child = unread_child(manager, image);
+    child = commit_unread_child(manager, image);
     if (!child)
-        child = unread_parent(manager, image);
+        child = commit_unread_parent(manager, image);
     if (!child && finishing->readings == manager->readings)
         return;
     deviation->waits_for = strdup(child ? child->path : image->path);
@@ -573,7 +329,7 @@ static void on_compared(struct finishing *finishing)
         if (baseline_take_deviation(manager, image, READING_COMMIT, explanation) < 0)
             log_error(-ENOMEM, "Cannot take a commit: %m");
         else
-            note_committed(manager, image, finishing);
+            commit_note(manager, image, finishing);
     } else {
         wait_for_neighbour(manager, image, finishing);
     }
@@ -602,12 +358,13 @@ static void wake(struct manager *manager, struct image *waiting, const struct im
                                  .layered = waiting->parent.state != REFERENCE_NONE,
                                  .fresh = blocks_path(manager, &waiting->identity, BLOCKS_FRESH),
                                  .before = blocks_path(manager, &baseline->identity, ""),
-                                 .below = below_path(manager, waiting),
+                                 .below = commit_below(manager, waiting),
                                  .readings = manager->readings };
     memcpy(again->before_digest, baseline->digest, sizeof(again->before_digest));
     r = again->path && again->fresh && again->before
-            ? add_descendants(manager, &baseline->identity,
-                              written(waiting, &baseline->deviation->fingerprint), again)
+            ? commit_add_layers(manager, &baseline->identity,
+                                commit_written_at(waiting, &baseline->deviation->fingerprint),
+                                again)
             : -ENOMEM;
     if (r >= 0)
         r = blocks_again(manager, again, on_compared);
@@ -680,7 +437,7 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
         if (finishing->kept)
             blocks_adopt(manager, &image->identity, &before);
         if (verdict == READING_COMMIT)
-            note_committed(manager, image, finishing);
+            commit_note(manager, image, finishing);
     } else {
         wait_for_neighbour(manager, image, finishing);
     }
@@ -767,7 +524,7 @@ void baseline_on_audited(struct manager *manager, struct image *image, const str
     _cleanup_(finishing_freep) struct finishing *finishing = NULL;
     int r = 0;
 
-    note_emptied(manager, image);
+    commit_note_emptied(manager, image);
     if (!audit->digest)
         return;
     if (!is_worth_taking(audit->digest)) {
@@ -790,10 +547,10 @@ void baseline_on_audited(struct manager *manager, struct image *image, const str
         finishing->before = blocks_path(manager, &image->baseline->identity, "");
         memcpy(finishing->before_digest, image->baseline->digest, sizeof(finishing->before_digest));
         if (!baseline_is_golden(image, relation) && !audit->digest->encrypted)
-            finishing->below = below_path(manager, image);
+            finishing->below = commit_below(manager, image);
         if (!baseline_is_golden(image, relation) && !audit->digest->encrypted)
-            r = add_descendants(manager, &image->identity, written(image, &audit->fingerprint),
-                                finishing);
+            r = commit_add_layers(manager, &image->identity,
+                                  commit_written_at(image, &audit->fingerprint), finishing);
     }
     if (r >= 0)
         r = blocks_end(manager, finishing, on_finished);
