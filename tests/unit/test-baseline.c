@@ -380,8 +380,8 @@ static void json(void **state)
     struct baseline *baseline = rich_baseline(), *back;
     static const char *const bad[] = {
         "{}", "[]", "{\"path\":1}",
-        "{\"identity\":{},\"path\":\"x\",\"source\":\"policy\",\"digest\":\"00\","
-        "\"file\":{},\"parent\":{}}",
+        ("{\"identity\":{},\"path\":\"x\",\"source\":\"policy\",\"digest\":\"00\","
+         "\"file\":{},\"parent\":{}}"),
         "{\"identity\":{},\"path\":\"/x\",\"source\":\"policy\",\"file\":{},\"parent\":{}}",
     };
     json_object *object;
