@@ -19,6 +19,9 @@ struct inflater {
     uint8_t *out;
     z_stream zlib;
     ZSTD_DCtx *zstd;
+    inflate_fast_fn fast;       /* tried before zlib; NULL none */
+    void *fast_context;
+    void (*fast_free)(void *context);
 };
 
 int inflater_new(uint8_t type, uint64_t size, struct inflater **ret_inflater)
@@ -49,9 +52,21 @@ void inflater_free(struct inflater *inflater)
         return;
     if (inflater->type == 0)
         inflateEnd(&inflater->zlib);
+    if (inflater->fast_free)
+        inflater->fast_free(inflater->fast_context);
     ZSTD_freeDCtx(inflater->zstd);
     free(inflater->out);
     free(inflater);
+}
+
+void inflater_set_fast(struct inflater *inflater, inflate_fast_fn run, void *context,
+                       void (*free_context)(void *context))
+{
+    if (inflater->fast_free)
+        inflater->fast_free(inflater->fast_context);
+    inflater->fast = run;
+    inflater->fast_context = context;
+    inflater->fast_free = free_context;
 }
 
 uint64_t inflater_least(uint8_t type, uint64_t cluster_size)
@@ -110,6 +125,9 @@ bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
                   uint64_t *ret_used)
 {
     *ret_used = 0;
+    if (inflater->type == 0 && inflater->fast &&
+        inflater->fast(inflater->fast_context, data, size, inflater->out, inflater->size, ret_used))
+        return true;
     return inflater->type == 1 ? run_zstd(inflater, data, size, ret_used)
                                : run_zlib(inflater, data, size, ret_used);
 }

@@ -19,11 +19,26 @@ void inflater_free(struct inflater *inflater);
 bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
                   uint64_t *ret_used);
 
+/* From now on what is compressed by zlib is tried by libisal first, which needs half the time;
+ * zlib, that is QEMU's way, inflates what libisal refuses. For contents, not for checks: libisal takes a
+ * stream whose code is incomplete (RFC 1951, 3.2.7), and which never uses what is missing of it,
+ * where zlib refuses the code. No compressor makes such. Nothing changes where there is no libisal.
+ * -ENOMEM. */
+int inflater_be_fast(struct inflater *inflater);
+
 /* The cluster that the last run gave. */
 const uint8_t *inflater_cluster(const struct inflater *inflater);
 
 /* Bytes that a cluster of this size takes at least, compressed. */
 uint64_t inflater_least(uint8_t type, uint64_t cluster_size);
+
+/* Between inflate.c and inflate-fast.c, so that who only checks need not load the library. True
+ * when data gave a whole cluster. */
+typedef bool (*inflate_fast_fn)(void *context, const uint8_t *data, uint64_t size, uint8_t *out,
+                                uint64_t out_size, uint64_t *ret_used);
+/* Takes context. Only zlib's data are tried. */
+void inflater_set_fast(struct inflater *inflater, inflate_fast_fn run, void *context,
+                       void (*free_context)(void *context));
 
 DEFINE_CLEANUP(struct inflater *, inflater_free)
 #define _cleanup_inflater_ _cleanup_(inflater_freep)

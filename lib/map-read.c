@@ -18,6 +18,8 @@ static int reader_prepare(struct map_reader *reader, const struct qca_image_info
         inflater_free(reader->inflater);
         reader->inflater = NULL;
         r = inflater_new(info->compression_type, info->cluster_size, &reader->inflater);
+        if (r == 0 && info->compression_type == 0)
+            r = inflater_be_fast(reader->inflater);
         if (r < 0)
             return r;
         reader->type = info->compression_type;
@@ -53,12 +55,6 @@ static int reader_inflate(struct map_reader *reader, const struct map_layer *lay
     reader->layer = layer;
     reader->host_offset = extent->host_offset;
     return 0;
-}
-
-void map_reader_done(struct map_reader *reader)
-{
-    inflater_free(reader->inflater);
-    free(reader->packed);
 }
 
 int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent,

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "chain.h"
 #include "error.h"
+#include "inflate.h"
 #include "io.h"
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
@@ -362,6 +363,13 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
     map->size = round_up(map->layers[0].size, 512);
     *ret_map = TAKE_PTR(map);
     return 0;
+}
+
+/* Here, so that who reads nothing need not load what inflates. */
+void map_reader_done(struct map_reader *reader)
+{
+    inflater_free(reader->inflater);
+    free(reader->packed);
 }
 
 void qca_map_free(struct qca_map *map)

@@ -4,7 +4,7 @@
 # quickstart and tests/run.
 
 packages_build=(gcc make autoconf automake libtool pkg-config xz-utils libc6-dev
-    zlib1g-dev libzstd-dev libssl-dev libsystemd-dev libsqlite3-dev libyaml-dev libjson-c-dev
+    zlib1g-dev libzstd-dev libisal-dev libssl-dev libsystemd-dev libsqlite3-dev libyaml-dev libjson-c-dev
     libseccomp-dev libsmartcols-dev libvirt-dev libxml2-dev)
 packages_demonstration=(qemu-utils python3)
 packages_test=(bats fsverity libcmocka-dev clang libclang-rt-dev libfuse3-dev fuse3 sqlite3 jq
