@@ -20,10 +20,10 @@ bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
                   uint64_t *ret_used);
 
 /* From now on what is compressed by zlib is tried by libisal first, which needs half the time;
- * zlib, that is QEMU's way, inflates what libisal refuses. For contents, not for checks: libisal takes a
- * stream whose code is incomplete (RFC 1951, 3.2.7), and which never uses what is missing of it,
- * where zlib refuses the code. No compressor makes such. Nothing changes where there is no libisal.
- * -ENOMEM. */
+ * zlib, that is QEMU's way, inflates what libisal refuses. For contents, not for checks: libisal
+ * takes a stream whose code is incomplete (RFC 1951, 3.2.7), and which never uses what is missing
+ * of it, where zlib refuses the code. No compressor makes such. Nothing changes where there is no
+ * libisal. -ENOMEM. */
 int inflater_be_fast(struct inflater *inflater);
 
 /* The cluster that the last run gave. */
