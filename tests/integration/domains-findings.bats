@@ -433,7 +433,9 @@ rebased() {
     [ "$(evidence "$(finding backup-leftover a.bimg-20261120-020000)" tool)" = fi-backup ]
     remedy backup-leftover a.bimg-20261120-020000
     [ "$(v domblklist web | awk '/vda/ {print $2}')" = "$STORE/a.qcow2" ]
-    wait_for 30 has_finding "backup-leftover"       # still there, and no longer in use
+    # still there, and no longer in use: that is known as soon as libvirt has told it
+    not_in_use() { [[ "$(commands "$(finding backup-leftover a.bimg-20261120-020000)")" == *"mv -n"* ]]; }
+    wait_for 30 not_in_use
     remedy backup-leftover a.bimg-20261120-020000
     wait_for 30 resolved backup-leftover
     wait_for 30 nothing_left
