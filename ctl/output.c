@@ -522,6 +522,14 @@ char *prose_text(json_object *string)
     return text_escape(raw ? raw : "", n, &text) < 0 ? NULL : text;
 }
 
+int output_put(json_object *object, const char *key, json_object *value)
+{
+    if (value && json_object_object_add(object, key, value) >= 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}
+
 char *row_prose(json_object *row, const char *key)
 {
     json_object *value = row_member(row, key);

@@ -190,14 +190,6 @@ static void compare_blocks(const struct side *a, const struct side *b,
 
 /* ---- telling ------------------------------------------------------------------------------ */
 
-static int put(json_object *object, const char *key, json_object *value)
-{
-    if (value && json_object_object_add(object, key, value) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
 /* What is not the same of both containers: lines for people, or entries of a list. */
 struct unlike {
     json_object *list;              /* NULL: lines */
@@ -223,9 +215,9 @@ static void tell_unlike(struct unlike *unlike, const char *what, const char *a, 
         unlike->no_memory = true;
         return;
     }
-    unlike->no_memory |= put(entry, "what", json_object_new_string(what)) < 0 ||
-                         put(entry, "first", json_object_new_string(a)) < 0 ||
-                         put(entry, "second", json_object_new_string(b)) < 0;
+    unlike->no_memory |= output_put(entry, "what", json_object_new_string(what)) < 0 ||
+                         output_put(entry, "first", json_object_new_string(a)) < 0 ||
+                         output_put(entry, "second", json_object_new_string(b)) < 0;
 }
 
 static void tell_unlike_numbers(struct unlike *unlike, const char *what, uint64_t a, uint64_t b,
@@ -324,27 +316,28 @@ static int tell_json(const struct ctl *ctl, const char *result, const struct dif
 {
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     json_object *ranges = NULL;
-    int r = object ? put(object, "result", json_object_new_string(result)) : -ENOMEM;
+    int r = object ? output_put(object, "result", json_object_new_string(result)) : -ENOMEM;
 
     if (r == 0 && !difference && a) {
         struct unlike unlike = { .list = json_object_new_array() };
 
-        r = put(object, "differs", unlike.list);
+        r = output_put(object, "differs", unlike.list);
         if (r == 0)
             tell_containers(a, b, &unlike);
         r = r == 0 && unlike.no_memory ? -ENOMEM : r;
     }
     if (r == 0 && difference) {
         ranges = json_object_new_array();
-        r = put(object, "first-virtual-size", json_object_new_uint64(content_of(a)->size));
+        r = output_put(object, "first-virtual-size", json_object_new_uint64(content_of(a)->size));
         if (r == 0)
-            r = put(object, "second-virtual-size", json_object_new_uint64(content_of(b)->size));
+            r = output_put(object, "second-virtual-size",
+                           json_object_new_uint64(content_of(b)->size));
         if (r == 0)
-            r = put(object, "different-bytes", json_object_new_uint64(difference->bytes));
+            r = output_put(object, "different-bytes", json_object_new_uint64(difference->bytes));
         if (r == 0)
-            r = put(object, "ranges-total", json_object_new_uint64(difference->n_ranges));
+            r = output_put(object, "ranges-total", json_object_new_uint64(difference->n_ranges));
         if (r == 0)
-            r = put(object, "ranges", ranges);
+            r = output_put(object, "ranges", ranges);
     }
     for (size_t i = 0; r == 0 && difference && i < difference->n_kept; i++) {
         json_object *range = json_object_new_object();
@@ -353,9 +346,9 @@ static int tell_json(const struct ctl *ctl, const char *result, const struct dif
             json_object_put(range);
             return -ENOMEM;
         }
-        r = put(range, "guest-offset", json_object_new_uint64(difference->ranges[i].offset));
+        r = output_put(range, "guest-offset", json_object_new_uint64(difference->ranges[i].offset));
         if (r == 0)
-            r = put(range, "length", json_object_new_uint64(difference->ranges[i].length));
+            r = output_put(range, "length", json_object_new_uint64(difference->ranges[i].length));
     }
     return r == 0 ? output_json(&ctl->output, object) : r;
 }

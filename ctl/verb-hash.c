@@ -63,22 +63,14 @@ static void complain_incomplete(const char *shown, const struct qca_content_dige
     }
 }
 
-static int put(json_object *object, const char *key, json_object *value)
-{
-    if (value && json_object_object_add(object, key, value) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
 /* missing-bytes, missing: what complain_incomplete() tells */
 static int add_incomplete(json_object *object, const struct qca_content_digest *digest)
 {
     json_object *missing = json_object_new_array();
-    int r = put(object, "missing", missing);
+    int r = output_put(object, "missing", missing);
 
     if (r == 0)
-        r = put(object, "missing-bytes", json_object_new_uint64(digest->bad_bytes));
+        r = output_put(object, "missing-bytes", json_object_new_uint64(digest->bad_bytes));
     for (size_t i = 0; r == 0 && i < digest->n_bad; i++) {
         const struct qca_bad_range *bad = &digest->bad[i];
         json_object *range = json_object_new_object();
@@ -87,13 +79,13 @@ static int add_incomplete(json_object *object, const struct qca_content_digest *
             json_object_put(range);
             return -ENOMEM;
         }
-        r = put(range, "guest-offset", json_object_new_uint64(bad->guest_offset));
+        r = output_put(range, "guest-offset", json_object_new_uint64(bad->guest_offset));
         if (r == 0)
-            r = put(range, "length", json_object_new_uint64(bad->length));
+            r = output_put(range, "length", json_object_new_uint64(bad->length));
         if (r == 0)
-            r = put(range, "layer", json_object_new_uint64(bad->layer));
+            r = output_put(range, "layer", json_object_new_uint64(bad->layer));
         if (r == 0)
-            r = put(range, "reason", json_object_new_string(bad_text(bad->error)));
+            r = output_put(range, "reason", json_object_new_string(bad_text(bad->error)));
     }
     return r;
 }
