@@ -53,16 +53,6 @@ struct direct_reader {
 
 /* ---- past the cache ----------------------------------------------------------------------- */
 
-static ssize_t read_once(int fd, void *buf, size_t size, uint64_t offset)
-{
-    ssize_t n;
-
-    do
-        n = pread(fd, buf, size, (off_t)offset);
-    while (n < 0 && errno == EINTR);
-    return n < 0 ? -errno : n;
-}
-
 static bool is_refusal(int r)
 {
     return r == -EINVAL || r == -EOPNOTSUPP || r == -ENOSYS;

@@ -36,6 +36,16 @@ static struct counts counts_now(void)
     return (struct counts) { .faults = usage.ru_majflt, .blocks = usage.ru_inblock };
 }
 
+ssize_t read_once(int fd, void *buf, size_t size, uint64_t offset)
+{
+    ssize_t n;
+
+    do
+        n = pread(fd, buf, size, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 void uncached_init(struct uncached *uncached, int fd)
 {
     *uncached = (struct uncached) { .fd = fd, .page = (size_t)sysconf(_SC_PAGESIZE) };
@@ -165,13 +175,8 @@ static void drop(const struct uncached *uncached, uint64_t offset, size_t n_page
 /* A page that could not be copied: a plain read tells the end from a bad device. */
 static ssize_t read_plainly(const struct uncached *uncached, uint8_t *buf, uint64_t offset)
 {
-    ssize_t n;
+    ssize_t n = read_once(uncached->fd, buf, uncached->page, offset);
 
-    do
-        n = pread(uncached->fd, buf, uncached->page, (off_t)offset);
-    while (n < 0 && errno == EINTR);
-    if (n < 0)
-        n = -errno;
     /* where the device failed, too, there is a page, empty */
     (void)posix_fadvise(uncached->fd, (off_t)offset, (off_t)uncached->page, POSIX_FADV_DONTNEED);
     return n;

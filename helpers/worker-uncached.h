@@ -10,6 +10,9 @@
 /* Bytes that one reading gives at most. */
 #define UNCACHED_READ_MAX (UINT32_C(1) << 20)
 
+/* pread(), begun again when a signal came: bytes, or -errno. */
+ssize_t read_once(int fd, void *buf, size_t size, uint64_t offset);
+
 /* One per file, from uncached_init() on; nothing to free. */
 struct uncached {
     int fd;                         /* the caller's */

@@ -32,7 +32,7 @@ int inflater_be_fast(struct inflater *inflater)
 
     if (!state)
         return -ENOMEM;
-    inflater_set_fast(inflater, run, state, free);
+    inflater_set_fast(inflater, run, state);
     return 0;
 }
 

@@ -21,7 +21,6 @@ struct inflater {
     ZSTD_DCtx *zstd;
     inflate_fast_fn fast;       /* tried before zlib; NULL none */
     void *fast_context;
-    void (*fast_free)(void *context);
 };
 
 int inflater_new(uint8_t type, uint64_t size, struct inflater **ret_inflater)
@@ -52,21 +51,16 @@ void inflater_free(struct inflater *inflater)
         return;
     if (inflater->type == 0)
         inflateEnd(&inflater->zlib);
-    if (inflater->fast_free)
-        inflater->fast_free(inflater->fast_context);
+    free(inflater->fast_context);
     ZSTD_freeDCtx(inflater->zstd);
     free(inflater->out);
     free(inflater);
 }
 
-void inflater_set_fast(struct inflater *inflater, inflate_fast_fn run, void *context,
-                       void (*free_context)(void *context))
+void inflater_set_fast(struct inflater *inflater, inflate_fast_fn run, void *context)
 {
-    if (inflater->fast_free)
-        inflater->fast_free(inflater->fast_context);
     inflater->fast = run;
     inflater->fast_context = context;
-    inflater->fast_free = free_context;
 }
 
 uint64_t inflater_least(uint8_t type, uint64_t cluster_size)

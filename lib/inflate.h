@@ -36,9 +36,8 @@ uint64_t inflater_least(uint8_t type, uint64_t cluster_size);
  * when data gave a whole cluster. */
 typedef bool (*inflate_fast_fn)(void *context, const uint8_t *data, uint64_t size, uint8_t *out,
                                 uint64_t out_size, uint64_t *ret_used);
-/* Takes context. Only zlib's data are tried. */
-void inflater_set_fast(struct inflater *inflater, inflate_fast_fn run, void *context,
-                       void (*free_context)(void *context));
+/* Takes context, malloc'd. Only zlib's data are tried. Once. */
+void inflater_set_fast(struct inflater *inflater, inflate_fast_fn run, void *context);
 
 DEFINE_CLEANUP(struct inflater *, inflater_free)
 #define _cleanup_inflater_ _cleanup_(inflater_freep)
