@@ -66,6 +66,17 @@ scrub_traceless() {
     done
     return 1
 }
+
+# scrub_leaves_nothing IMAGE FILE: nothing of FILE is cached, nor after a scrub of IMAGE.
+scrub_leaves_nothing() {
+    local before
+    before=$(python3 -B "$DIR/fincore.py" none "$2")
+    scrub "$1"
+    changes=$(python3 -B "$DIR/fincore.py" look "$2" "$before")
+    echo "$changes"
+    [ "$changes" = "left 0, evicted 0" ]
+}
+
 teardown() {
     if [ -n "${MOUNTED-}" ]; then
         stop_daemon || :
@@ -140,11 +151,7 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     write_config "scrub: { pressure: off }"
     start_daemon
     scan
-    before=$(python3 -B "$DIR/fincore.py" none "$STORE/a.qcow2")
-    scrub "$STORE/a.qcow2"
-    changes=$(python3 -B "$DIR/fincore.py" look "$STORE/a.qcow2" "$before")
-    echo "$changes"
-    [ "$changes" = "left 0, evicted 0" ]
+    scrub_leaves_nothing "$STORE/a.qcow2" "$STORE/a.qcow2"
     [ "$(audit_of "$STORE/a.qcow2" reading)" = direct ]
     stop_daemon
 }
@@ -190,12 +197,8 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     qemu-img create -q -f qcow2 -o "data_file=$STORE/b.data" "$STORE/b.qcow2" 8M
     qemu-io -f qcow2 -c 'write -q -P 7 0 8M' "$STORE/b.qcow2"
     scan
-    before=$(python3 -B "$DIR/fincore.py" none "$STORE/b.data")
-    scrub "$STORE/b.qcow2"
+    scrub_leaves_nothing "$STORE/b.qcow2" "$STORE/b.data"
     [ "$(audit_of "$STORE/b.qcow2" bytes-read)" -gt 8388608 ]
-    changes=$(python3 -B "$DIR/fincore.py" look "$STORE/b.data" "$before")
-    echo "$changes"
-    [ "$changes" = "left 0, evicted 0" ]
     [ "$(audit_of "$STORE/b.qcow2" reading)" = uncached ]
     stop_daemon
 }
