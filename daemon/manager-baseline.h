@@ -86,6 +86,12 @@ void blocks_free(struct manager *manager);
 #define BLOCKS_FRESH ".new"
 #define BLOCKS_PARTIAL ".partial"
 
+/* ---- manager-compare.c ----------------------------------------------------------------------- */
+
+/* Sets compared, before_damaged, difference, and which of the children were used. In the store's
+ * thread. */
+void blocks_compare_finishing(struct finishing *finishing);
+
 /* ---- manager-journal.c: what outlives the database ------------------------------------------- */
 
 /* Reads it; baselines it has and the database has not are taken over. */
