@@ -100,3 +100,9 @@ int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
  * else the smallest path (hard links), so that the choice does not depend on the order of
  * arrival. NULL when none is present. */
 struct node *spot_choose(const struct spot *spot, const char *path);
+/* ---- relate-kind.c --------------------------------------------------------------------------- */
+
+/* Decides what the node is to its parent. */
+void node_weigh(const struct graph *graph, struct node *node);
+/* By a set of evidence: bits 1 << enum relation_evidence. */
+void relation_decide(struct relation *relation, uint32_t set);

@@ -315,6 +315,7 @@ static void node_relate(const struct graph *graph, struct node *node)
                                                (!graph->policy || graph->policy->infer_golden));
     }
 
+    node_weigh(graph, node);
     if (golden || !below || below->golden) {
         relation->own_layer = node->image;
     } else {
@@ -489,6 +490,7 @@ static bool relation_equal(const struct relation *a, const struct relation *b)
            a->in_loop == b->in_loop && a->above_loop == b->above_loop &&
            a->loop_head == b->loop_head && a->leaf == b->leaf && a->golden == b->golden &&
            a->golden_inferred == b->golden_inferred && a->golden_layer == b->golden_layer &&
+           a->kind == b->kind && a->decisive == b->decisive && a->against == b->against &&
            a->own_layer == b->own_layer && a->unconsolidated == b->unconsolidated &&
            a->oldest_unconsolidated == b->oldest_unconsolidated &&
            a->deepest_leaf == b->deepest_leaf && a->n_leaves == b->n_leaves;

@@ -8,6 +8,50 @@
 
 struct graph;
 
+/* What an overlay is to its parent. Never decided by default: without evidence, and where the
+ * evidence contradicts itself, it is unknown. */
+enum relation_kind {
+    RELATION_NONE,              /* there is no parent in the graph */
+    RELATION_SNAPSHOT,          /* both are states of one disk */
+    RELATION_CLONE,             /* the parent is a template, or somebody else's disk */
+    RELATION_UNKNOWN,           /* either: what would harm a template must not be done */
+    _RELATION_KIND_MAX,
+};
+
+const char *relation_kind_name(enum relation_kind kind);        /* "none", "snapshot", ... */
+
+/* One per piece of evidence for what a relation is: a row of the table in relate-kind.c each. */
+enum relation_evidence {
+    EVIDENCE_NONE,
+    /* for a snapshot */
+    EVIDENCE_LIBVIRT_SNAPSHOT,  /* libvirt has the snapshot that made the overlay */
+    EVIDENCE_LIBVIRT_BRANCH,    /* the parent was the disk of the overlay's domain at a snapshot */
+    EVIDENCE_LIBVIRT_CHECKPOINT,        /* both hold the bitmap of one of the domain's checkpoints */
+    EVIDENCE_DISK_MOVED,        /* a domain's disk was seen to move from the parent to the overlay */
+    EVIDENCE_SERIES,            /* is one of a series of names, or next to layers that are */
+    EVIDENCE_SNAPSHOT_NAME,     /* the overlay's name is the parent's, as snapshots are named */
+    EVIDENCE_BACKUP_NAME,       /* a backup tool gives such names to its snapshots */
+    EVIDENCE_RHYTHM,            /* was made at a regular interval, as the layers next to it */
+    EVIDENCE_RUN,               /* inside a long run of layers with one overlay each */
+    EVIDENCE_WRITTEN_UNTIL,     /* the parent was written until the overlay was made, never since */
+    EVIDENCE_COUNTED_NAME,      /* the overlay's name is the parent's with a number */
+    EVIDENCE_BELOW_SERIES,      /* a series begins with the overlay */
+    /* for a clone */
+    EVIDENCE_GOLDEN_POLICY,     /* the parent is golden by the configuration */
+    EVIDENCE_GOLDEN_BASELINE,   /* it was golden when its content was remembered */
+    EVIDENCE_OTHER_DOMAIN,      /* it is the disk of another domain */
+    EVIDENCE_OTHER_DISKS,       /* overlays of different disks stand on it */
+    EVIDENCE_TEMPLATE_PLACE,    /* lies where templates lie */
+    EVIDENCE_TEMPLATE_NAME,     /* is called as templates are */
+    EVIDENCE_OTHER_SIZE,        /* another virtual size */
+    EVIDENCE_READ_ONLY,         /* nobody may write the parent */
+    EVIDENCE_WRITTEN_BEFORE,    /* it was last written more than a day before the overlay was made */
+    EVIDENCE_OTHER_FOLDER,
+    EVIDENCE_NO_SNAPSHOT,       /* libvirt knows the domain, and no snapshot that made it */
+    EVIDENCE_DISK_ITSELF,       /* the parent is a domain's disk, and the overlay is not */
+    _EVIDENCE_MAX,
+};
+
 /* What follows for one image from its place in the graph. */
 struct relation {
     struct image *parent;       /* NULL: none, or not found */
@@ -27,9 +71,13 @@ struct relation {
     bool golden;                /* by policy or inferred */
     bool golden_inferred;
     struct image *golden_layer; /* the nearest golden layer below (or itself); NULL without */
-    struct image *own_layer;    /* the first layer above the golden image, else the base; itself
-                                 * if it is that */
-    uint32_t unconsolidated;    /* layers above the own layer */
+    enum relation_kind kind;    /* of the image to its parent, */
+    enum relation_evidence decisive;    /* why; EVIDENCE_NONE: nothing says anything */
+    enum relation_evidence against;     /* UNKNOWN: what contradicts it; EVIDENCE_NONE: nothing,
+                                         * it does not suffice */
+    struct image *own_layer;    /* the first layer above a relation that is no snapshot's, else the
+                                 * base; itself if it is that */
+    uint32_t unconsolidated;    /* layers above the own layer: all of them snapshots' */
     struct image *oldest_unconsolidated;        /* the layer next above the own layer; NULL when
                                                  * 0 */
     /* Of an own layer, which stands for its disk while snapshots come and go; else NULL and 0. */
@@ -91,6 +139,12 @@ uint64_t graph_layer_created(const struct graph *graph, const struct image *imag
                              const char **ret_source);
 /* Does another image keep its data in this one? */
 bool graph_is_data_file(const struct graph *graph, const struct image *image);
+/* Is the image a template, or perhaps one: golden, or the parent of an overlay whose relation is
+ * not known to be a snapshot's? Then no command may write it. */
+bool graph_is_template(const struct graph *graph, const struct image *image);
+/* What the image is to its parent, and why, as a sentence: malloc'd and escaped, "" without a
+ * parent; NULL without memory. */
+char *graph_relation_reason(const struct graph *graph, const struct image *image);
 /* Do the locks, or libvirt, say that it is in use? */
 enum files_use graph_use(const struct graph *graph, const struct image *image);
 
