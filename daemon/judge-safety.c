@@ -357,7 +357,11 @@ static int judge_permissions(struct judging *judging)
      * so. */
     bool declared = judging->relation && judging->relation->golden &&
                     !judging->relation->golden_inferred;
-    unsigned wrong = declared ? S_IWUSR | S_IWGRP | S_IWOTH : S_IWGRP | S_IWOTH;
+    /* The owner's own group (root's, vdsm's, that of a user whose umask is 002) lets nobody else in. */
+    bool private_group = f->uid == f->gid;
+    unsigned wrong = declared        ? S_IWUSR | S_IWGRP | S_IWOTH
+                     : private_group ? S_IWOTH
+                                     : S_IWGRP | S_IWOTH;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     const char *who;
 

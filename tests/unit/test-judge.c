@@ -1287,6 +1287,16 @@ static void permissions(void **state)
     image->fingerprint.mode = 0100644;
     judge(world, image);
     assert_clean(world);
+    /* A user's own group is nobody else; oVirt's volumes are 0660 of vdsm, 36:36. */
+    image->fingerprint.uid = image->fingerprint.gid = 36;
+    image->fingerprint.mode = 0100660;
+    judge(world, image);
+    assert_clean(world);
+    image->fingerprint.mode = 0100662;
+    judge(world, image);
+    assert_only(world, FINDING_PERMISSIONS, SEVERITY_WARNING,
+                "can be written by everybody (mode 0662)");
+    image->fingerprint.gid = 107;
     image->fingerprint.mode = 0100664;
     judge(world, image);
     assert_only(world, FINDING_PERMISSIONS, SEVERITY_WARNING,
