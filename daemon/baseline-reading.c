@@ -31,10 +31,11 @@ bool baseline_child_is_older(const struct image *child, int64_t mtime)
 static uint64_t parent_since(const struct image *image, const struct relation *relation)
 {
     uint64_t oldest = UINT64_MAX, written = usec_of(image->fingerprint.mtime);
+    const struct image *child;
 
-    for (size_t i = 0; i < relation->n_children; i++)
-        if (child_made(relation->children[i]) < oldest)
-            oldest = child_made(relation->children[i]);
+    for (size_t i = 0; (child = graph_child(image, i)); i++)
+        if (child_made(child) < oldest)
+            oldest = child_made(child);
     return oldest != UINT64_MAX && oldest > written ? oldest : written;
 }
 

@@ -254,14 +254,15 @@ static void evidence_overlays(struct evidence *evidence, const struct judging *j
 {
     const struct relation *relation = judging->relation;
     _cleanup_evidence_ struct evidence list = { .object = NULL };
+    const struct image *child;
 
     if (!relation || relation->n_children == 0)
         return;
     list = evidence_new_list();
-    for (size_t i = 0; i < relation->n_children && i < OVERLAYS_MAX; i++) {
+    for (size_t i = 0; i < OVERLAYS_MAX && (child = graph_child(judging->image, i)); i++) {
         struct evidence overlay = evidence_new();
 
-        evidence_text(&overlay, "path", relation->children[i]->path);
+        evidence_text(&overlay, "path", child->path);
         evidence_append(&list, &overlay);
     }
     evidence_value(evidence, "overlays", &list);

@@ -31,19 +31,19 @@ static void put_digest(struct evidence *evidence, const char *key, const uint8_t
 static size_t put_children(struct evidence *evidence, const struct judging *judging, int64_t mtime)
 {
     _cleanup_evidence_ struct evidence list = evidence_new_list();
-    const struct relation *relation = judging->relation;
+    const struct image *child;
     size_t n = 0;
 
-    for (size_t i = 0; relation && i < relation->n_children; i++) {
-        struct evidence child;
+    for (size_t i = 0; (child = graph_child(judging->image, i)); i++) {
+        struct evidence item;
 
-        if (mtime != 0 && !baseline_child_is_older(relation->children[i], mtime))
+        if (mtime != 0 && !baseline_child_is_older(child, mtime))
             continue;
         if (n++ >= CHILDREN_MAX)
             continue;
-        child = evidence_new();
-        evidence_text(&child, "path", relation->children[i]->path);
-        evidence_append(&list, &child);
+        item = evidence_new();
+        evidence_text(&item, "path", child->path);
+        evidence_append(&list, &item);
     }
     evidence_value(evidence, "children", &list);
     if (n > CHILDREN_MAX)

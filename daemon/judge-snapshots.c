@@ -173,7 +173,7 @@ static int judge_large(struct judging *judging)
 static const struct usage_entry *branch_owner(const struct judging *judging,
                                               const struct image *image)
 {
-    for (uint32_t i = 0; i < judging->thresholds->chain_limit; i++) {
+    for (uint32_t i = 0; image && i < judging->thresholds->chain_limit; i++) {
         struct usage usage = graph_image_usage(judging->graph, image);
         const struct relation *relation = graph_relation(judging->graph, image);
         const struct usage_entry *source = usage_source(&usage);
@@ -182,7 +182,7 @@ static const struct usage_entry *branch_owner(const struct judging *judging,
             return source;
         if (!relation || relation->n_children != 1)
             return NULL;
-        image = relation->children[0];
+        image = graph_child(image, 0);
     }
     return NULL;
 }
@@ -191,9 +191,10 @@ static const struct usage_entry *branch_owner(const struct judging *judging,
 static bool fork_is_managed(const struct judging *judging)
 {
     const struct virt_domain *domain = NULL;
+    const struct image *child;
 
-    for (size_t i = 0; i < judging->relation->n_children; i++) {
-        struct usage usage = graph_image_usage(judging->graph, judging->relation->children[i]);
+    for (size_t i = 0; (child = graph_child(judging->image, i)); i++) {
+        struct usage usage = graph_image_usage(judging->graph, child);
         const struct usage_entry *made = usage_made(&usage, domain);
 
         if (!made)
@@ -210,6 +211,7 @@ static int judge_forked(struct judging *judging)
     const struct relation *relation = judging->relation;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, branches = { .object = NULL };
     bool only_older = false, managed;
+    const struct image *child;
     enum severity severity;
 
     if (!relation || relation->pending || relation->in_loop || relation->above_loop)
@@ -218,8 +220,7 @@ static int judge_forked(struct judging *judging)
     if (relation->n_children < 2 || relation->golden)
         return 0;
     branches = evidence_new_list();
-    for (size_t i = 0; i < relation->n_children && i < NAMES_SHOWN; i++) {
-        const struct image *child = relation->children[i];
+    for (size_t i = 0; i < NAMES_SHOWN && (child = graph_child(judging->image, i)); i++) {
         const struct usage_entry *owner = branch_owner(judging, child);
         uint64_t created = graph_layer_created(judging->graph, child, NULL);
         struct evidence item = evidence_new();

@@ -102,16 +102,18 @@ static void users_add_above(struct users *users, const struct judging *judging)
 
     queue[n++] = judging->image;
     while (first < n) {
-        const struct relation *relation = graph_relation(judging->graph, queue[first++]);
+        const struct image *layer = queue[first++], *child;
+        const struct relation *relation = graph_relation(judging->graph, layer);
 
-        for (size_t i = 0;
-             relation && !relation->in_loop && i < relation->n_children && n < ABOVE_MAX; i++) {
-            struct usage usage = graph_image_usage(judging->graph, relation->children[i]);
+        for (size_t i = 0; relation && !relation->in_loop && n < ABOVE_MAX &&
+                           (child = graph_child(layer, i));
+             i++) {
+            struct usage usage = graph_image_usage(judging->graph, child);
             const struct usage_entry *source = usage_source(&usage);
 
             if (source)
                 users_add(users, source, false);
-            queue[n++] = relation->children[i];
+            queue[n++] = child;
         }
     }
 }

@@ -53,16 +53,13 @@ void commit_note_emptied(struct manager *manager, struct image *image)
 /* An overlay that holds nothing, and was written when, or just after, the image was. */
 const char *commit_emptied_child(const struct manager *manager, const struct image *image)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct image *child;
 
-    for (size_t i = 0; relation && i < relation->n_children; i++) {
-        const struct image *child = relation->children[i];
-
+    for (size_t i = 0; (child = graph_child(image, i)); i++)
         if (clusters_were_emptied(child) &&
             child->fingerprint.mtime >= commit_written_at(image, &image->fingerprint) &&
             baseline_child_is_older(child, commit_written_at(image, &image->fingerprint)))
             return child->path;
-    }
     return NULL;
 }
 
@@ -71,10 +68,9 @@ const char *commit_emptied_child(const struct manager *manager, const struct ima
  * be done before. */
 struct image *commit_unread_child(const struct manager *manager, const struct image *image)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
+    struct image *child;
 
-    for (size_t i = 0; relation && i < relation->n_children; i++) {
-        struct image *child = relation->children[i];
+    for (size_t i = 0; (child = graph_child(image, i)); i++) {
         const struct baseline *baseline = child->baseline;
 
         if (!child->present || child->use == FILES_WRITER || !child->audit ||

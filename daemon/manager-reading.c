@@ -20,10 +20,12 @@ DEFINE_CLEANUP(struct finishing *, finishing_free)
  * overlays were made. */
 static bool is_fixed(const struct image *image, const struct relation *relation, int64_t mtime)
 {
+    const struct image *child;
+
     if (baseline_is_golden(image, relation))
         return true;
-    for (size_t i = 0; relation && i < relation->n_children; i++)
-        if (baseline_child_is_older(relation->children[i], mtime))
+    for (size_t i = 0; (child = graph_child(image, i)); i++)
+        if (baseline_child_is_older(child, mtime))
             return true;
     return false;
 }
@@ -156,11 +158,11 @@ static void keep_reading(struct manager *manager, const struct finishing *finish
 /* It is judged, and planned, anew; so are its children, which may be wanted from now on. */
 static void look_again(struct manager *manager, struct image *image)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
+    struct image *child;
 
-    for (size_t i = 0; relation && i < relation->n_children; i++)
-        if (!relation->children[i]->baseline)
-            (void)graph_update(manager->graph, relation->children[i]);
+    for (size_t i = 0; (child = graph_child(image, i)); i++)
+        if (!child->baseline)
+            (void)graph_update(manager->graph, child);
     (void)graph_update(manager->graph, image);
     judge_soon(manager);
 }
@@ -377,12 +379,13 @@ static void wake(struct manager *manager, struct image *waiting, const struct im
 static void wake_neighbours(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
+    struct image *child;
 
     if (!relation)
         return;
     wake(manager, relation->parent, image);
-    for (size_t i = 0; i < relation->n_children; i++)
-        wake(manager, relation->children[i], image);
+    for (size_t i = 0; (child = graph_child(image, i)); i++)
+        wake(manager, child, image);
 }
 
 /* Takes what was read into the image's baseline. */

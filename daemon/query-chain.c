@@ -42,15 +42,16 @@ static bool layer_is_unknown(const struct query_view *view, const struct image *
 
     if (usage_layer(&usage) || !usage_is_complete(graph_usage(view->graph)))
         return false;
-    for (size_t n = 0; n < ROWS_MAX && relation && !relation->in_loop && relation->n_children == 1;
+    for (size_t n = 0; n < ROWS_MAX && relation && !relation->in_loop && relation->n_children == 1 &&
+                       (image = graph_child(image, 0));
          n++) {
         const struct usage_entry *entry;
 
-        usage = graph_image_usage(view->graph, relation->children[0]);
+        usage = graph_image_usage(view->graph, image);
         entry = usage_source(&usage);
         if (entry)
             return entry->live && entry->disk->complete;
-        relation = graph_relation(view->graph, relation->children[0]);
+        relation = graph_relation(view->graph, image);
     }
     return false;
 }
@@ -165,8 +166,11 @@ static int add_overlays(struct chain *chain, const struct image *image, size_t l
         children = calloc(n_children + 1, sizeof(*children));
         if (!children)
             return -ENOMEM;
-        for (size_t i = 0; i < n_children; i++)
-            children[i] = relation->children[i];
+        for (size_t i = 0; i < n_children; i++) {
+            children[i] = graph_child(image, i);
+            if (!children[i])
+                n_children = i;
+        }
         qsort(children, n_children, sizeof(*children), by_path);
         for (size_t i = n_children; i > 0; i--)
             if (!graph_relation(chain->view->graph, children[i - 1])->in_loop)

@@ -197,13 +197,14 @@ static int audit_row(const struct audit *audit, json_object **ret_row)
     return row_end(&row, ret_row);
 }
 
-static int children_paths(const struct relation *relation, json_object **ret_array)
+static int children_paths(const struct image *image, json_object **ret_array)
 {
+    const struct image *child;
     _cleanup_(json_object_putp) json_object *array = json_object_new_array();
     int r = array ? 0 : -ENOMEM;
 
-    for (size_t i = 0; r >= 0 && i < relation->n_children && i < LISTED_MAX; i++)
-        r = rows_add(array, json_object_new_string(relation->children[i]->path));
+    for (size_t i = 0; r >= 0 && i < LISTED_MAX && (child = graph_child(image, i)); i++)
+        r = rows_add(array, json_object_new_string(child->path));
     if (r < 0)
         return r;
     *ret_array = TAKE_PTR(array);
@@ -252,7 +253,7 @@ static void put_place(const struct query_view *view, const struct image *image, 
     }
     row_string(row, "golden-layer", relation->golden_layer ? relation->golden_layer->path : NULL);
     row_string(row, "base", relation->base ? relation->base->path : NULL);
-    r = children_paths(relation, &children);
+    r = children_paths(image, &children);
     row_result(row, "children-paths", r, children);
 }
 

@@ -125,7 +125,7 @@ bool image_is_of_domain(const struct query_view *view, const struct image *image
                 strcmp(usage.entries[i].domain->uuid, name) == 0)
                 return true;
         layer = relation && !relation->in_loop && relation->n_children == 1
-                    ? relation->children[0] : NULL;
+                    ? graph_child(layer, 0) : NULL;
     }
     return false;
 }

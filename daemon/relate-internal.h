@@ -67,7 +67,9 @@ struct node {
     int64_t seen_made;          /* nsec, node_made() then */
     bool seen_present;
     enum node_end seen_end;
-    struct relation relation, before;
+    struct relation relation;
+    struct relation before;     /* while refreshing; else what graph_relation() says in its
+                                 * place */
 };
 
 struct graph {
@@ -75,6 +77,9 @@ struct graph {
     const struct usage_index *usage;
     bool first_pass;
     void *spots;                /* tsearch tree of struct spot */
+    void *removed;              /* tsearch tree of addresses: images that were removed since the
+                                 * last refresh, and that relations may still name */
+    bool removed_any;           /* there was no memory to remember which */
     LIST_HEAD(, node) all;
     TAILQ_HEAD(, node) touched;
 };

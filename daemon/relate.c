@@ -2,9 +2,11 @@
 /* The graph of images: depth, loops, golden images and own layers, computed for what changed and
  * what is above it. */
 #include <errno.h>
+#include <search.h>
 #include <string.h>
 
 #include "daemon/relate-internal.h"
+#include "lib/cleanup.h"
 
 /* ---- the images ----------------------------------------------------------------------------- */
 
@@ -48,6 +50,21 @@ int graph_new(struct graph **ret_graph)
     return 0;
 }
 
+static int compare_addresses(const void *a, const void *b)
+{
+    return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
+}
+
+static void keep_address(void *address)
+{
+}
+
+static void forget_removed(struct graph *graph)
+{
+    tdestroy(TAKE_PTR(graph->removed), keep_address);
+    graph->removed_any = false;
+}
+
 struct graph *graph_free(struct graph *graph)
 {
     if (!graph)
@@ -62,6 +79,7 @@ struct graph *graph_free(struct graph *graph)
         free(node->children);
         free(node);
     }
+    forget_removed(graph);
     free(graph);
     return NULL;
 }
@@ -190,6 +208,8 @@ void graph_remove(struct graph *graph, struct image *image)
     image->node = NULL;
     free(node->children);
     free(node);
+    if (!tsearch(image, &graph->removed, compare_addresses))
+        graph->removed_any = true;
 }
 
 /* ---- what follows --------------------------------------------------------------------------- */
@@ -506,11 +526,11 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
     tell_children(graph);
     relate_dirty(graph);
     TAILQ_FOREACH(node, &graph->touched, touched) {
-        node->relation.children = node->children;
         node->relation.n_children = node->n_children;
         node->relation.leaf = node->n_children == 0;
     }
     find_all_leaves(graph);
+    forget_removed(graph);
     while ((node = TAILQ_FIRST(&graph->touched))) {
         bool tell = (node->flags & NODE_TELL) || !relation_equal(&node->relation, &node->before);
 
@@ -521,11 +541,52 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
     return 0;
 }
 
+static bool was_removed(const struct graph *graph, const struct image *image)
+{
+    return image && tfind(image, &graph->removed, compare_addresses);
+}
+
+static bool names_removed(const struct graph *graph, const struct relation *relation)
+{
+    return graph->removed_any || was_removed(graph, relation->parent) ||
+           was_removed(graph, relation->base) || was_removed(graph, relation->loop_head) ||
+           was_removed(graph, relation->golden_layer) || was_removed(graph, relation->own_layer) ||
+           was_removed(graph, relation->oldest_unconsolidated) ||
+           was_removed(graph, relation->deepest_leaf);
+}
+
 const struct relation *graph_relation(const struct graph *graph, const struct image *image)
+{
+    struct node *node = image_node(image);
+    bool golden;
+
+    if (!node)
+        return NULL;
+    if ((!graph->removed && !graph->removed_any) || !names_removed(graph, &node->relation))
+        return &node->relation;
+    golden = node_is_golden(node);
+    node->before = (struct relation){
+        .parent = node->parent ? node->parent->image : NULL,
+        .n_children = node->n_children,
+        .depth = 1,
+        .base = node->image,
+        .pending = true,
+        .leaf = node->n_children == 0,
+        .golden = golden,
+        .golden_inferred = golden && !node->golden_by_policy,
+        .golden_layer = golden ? node->image : NULL,
+        .own_layer = node->image,
+        .deepest_leaf = node->n_children == 0 ? node->image : NULL,
+        .n_leaves = node->n_children == 0 ? 1 : 0,
+    };
+    return &node->before;
+}
+
+struct image *graph_child(const struct image *image, size_t i)
 {
     const struct node *node = image_node(image);
 
-    return node ? &node->relation : NULL;
+    return node && i < node->n_children ? node->children[i] : NULL;
 }
 
 struct image *graph_find(const struct graph *graph, const char *path)

@@ -55,8 +55,7 @@ enum relation_evidence {
 /* What follows for one image from its place in the graph. */
 struct relation {
     struct image *parent;       /* NULL: none, or not found */
-    struct image *const *children;      /* direct overlays, in no particular order */
-    size_t n_children;
+    size_t n_children;          /* direct overlays; graph_child() has them */
     uint32_t depth;             /* layers from here down to the base or to where it breaks, 1
                                  * alone; 0 in or above a loop */
     struct image *base;         /* deepest layer reached; NULL in or above a loop */
@@ -118,9 +117,13 @@ void graph_remove(struct graph *graph, struct image *image);
 int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image),
                   void *userdata);
 
-/* Valid until the next change of the graph; call after graph_refresh(). NULL for an image not in
- * it. */
+/* As graph_refresh() found it last; NULL for an image not in the graph. Never names an image that
+ * was removed since: a relation that would is given as that of an image whose place is not known
+ * yet (alone, and pending). What it points to is safe until the next graph_remove(). */
 const struct relation *graph_relation(const struct graph *graph, const struct image *image);
+/* Direct overlays of an image, in no particular order, as the graph has them at this moment: NULL
+ * past the last one. A change of the graph between two calls may skip one or repeat one, no more. */
+struct image *graph_child(const struct image *image, size_t i);
 /* By path, else by identity; NULL when not known. */
 struct image *graph_find(const struct graph *graph, const char *path);
 struct image *graph_find_identity(const struct graph *graph, const struct identity *identity);

@@ -85,12 +85,10 @@ void remedy_foreign(struct remedy *remedy, const struct image *image)
 /* The last branch that nobody has open is made whole: nothing is lost, whichever is to live. */
 void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct image *image)
 {
-    const struct relation *relation = graph_relation(graph, image);
-    const struct image *branch = NULL;
+    const struct image *branch = NULL, *child;
     _cleanup_free_ char *whole = NULL, *quoted = NULL, *quoted_whole = NULL;
 
-    for (size_t i = 0; relation && i < relation->n_children; i++) {
-        const struct image *child = relation->children[i];
+    for (size_t i = 0; (child = graph_child(image, i)); i++) {
         const struct relation *here = graph_relation(graph, child);
 
         if (here->n_children > 0 || graph_use(graph, child) != FILES_UNUSED ||

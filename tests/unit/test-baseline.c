@@ -87,8 +87,8 @@ static const struct policy policy = { .scrub_golden = 7 * DAY, .scrub_parents = 
                                       .scrub_parents_after = DAY };
 
 struct world {
+    struct graph *graph;
     struct image *image, *child;
-    struct image *children[1];
     struct relation relation;
 };
 
@@ -98,8 +98,10 @@ static int world_setup(void **state)
 
     world->image = fixture_image(NULL, "/base", 1, NULL);
     world->child = fixture_image(NULL, "/child", 2, "/base");
-    world->children[0] = world->child;
-    world->relation = (struct relation){ .children = world->children, .n_children = 1, .depth = 1 };
+    assert_int_equal(graph_new(&world->graph), 0);
+    assert_int_equal(graph_add(world->graph, world->image), 0);
+    assert_int_equal(graph_add(world->graph, world->child), 0);
+    world->relation = (struct relation){ .n_children = 1, .depth = 1 };
     *state = world;
     return 0;
 }
@@ -108,6 +110,7 @@ static int world_teardown(void **state)
 {
     struct world *world = *state;
 
+    graph_free(world->graph);
     world->image->baseline = baseline_free(world->image->baseline);
     image_free(world->image);
     image_free(world->child);

@@ -110,7 +110,8 @@ static void plain_chain(void **state)
     assert_true(r->complete && r->leaf);
     r = graph_relation(world->graph, base);
     assert_int_equal(r->n_children, 1);
-    assert_ptr_equal(r->children[0], middle);
+    assert_ptr_equal(graph_child(base, 0), middle);
+    assert_null(graph_child(base, 1));
     assert_false(r->leaf);
 }
 
@@ -511,6 +512,105 @@ static void long_chain_in_random_order(void **state)
     assert_int_equal(refreshed(world, world->images[N / 2])->depth, N / 2 + 1);
 }
 
+static size_t count_children(const struct image *image)
+{
+    const struct image *child;
+    size_t n = 0;
+
+    for (; (child = graph_child(image, n)); n++)
+        assert_int_equal(child->path[0], '/');          /* it is alive */
+    return n;
+}
+
+/* What a reading wakes are the overlays that there are at that moment, whenever the graph was
+ * refreshed last. */
+static void children_grow_and_shrink_between_refreshes(void **state)
+{
+    struct world *world = *state;
+    enum { N = 300 };
+    struct image *gold = add(world, "/gold", NULL), *all[N], *child;
+    char path[32];
+    size_t n = 0;
+
+    add(world, "/first", "/gold");
+    refreshed(world, gold);
+    for (unsigned i = 0; i < N; i++) {
+        snprintf(path, sizeof(path), "/clone-%03u", i);
+        all[i] = add(world, path, "/gold");
+        assert_int_equal(count_children(gold), i + 2);
+    }
+    /* The walk itself changes the graph: each overlay is told of, and half of them leave. */
+    for (size_t i = 0; (child = graph_child(gold, i)); i++) {
+        assert_int_equal(graph_update(world->graph, child), 0);
+        if (child != all[0] && i % 2 == 0) {
+            graph_remove(world->graph, child);
+            n++;
+        }
+    }
+    assert_in_range(n, N / 4, N);
+    assert_int_equal(count_children(gold), N + 1 - n);
+    assert_int_equal(refreshed(world, gold)->n_children, N + 1 - n);
+    while ((child = graph_child(gold, 0)))
+        graph_remove(world->graph, child);
+    assert_int_equal(count_children(gold), 0);
+    graph_remove(world->graph, gold);
+    assert_null(graph_child(gold, 0));
+}
+
+/* A relation that was computed before an image was removed, and freed, does not lead to it. */
+static void no_relation_names_what_was_removed(void **state)
+{
+    struct world *world = *state;
+    struct image *gold = fixture_image(&world->datastore, "/gold", 1, NULL),
+                 *own = add(world, "/own", "/gold"), *other = add(world, "/other", "/gold"),
+                 *middle = fixture_image(&world->datastore, "/middle", 2, "/own"),
+                 *leaf = add(world, "/leaf", "/middle"), *top = fixture_image(&world->datastore,
+                                                                              "/top", 3, "/leaf");
+    const struct relation *r;
+
+    graph_add(world->graph, gold);
+    graph_add(world->graph, middle);
+    graph_add(world->graph, top);
+    r = refreshed(world, own);
+    assert_ptr_equal(r->deepest_leaf, top);
+    assert_ptr_equal(r->golden_layer, gold);
+    graph_remove(world->graph, top);
+    image_free(top);
+    r = graph_relation(world->graph, own);
+    assert_true(r->pending && r->deepest_leaf != top && r->own_layer == own);
+    assert_int_equal(r->n_children, 1);
+    r = graph_relation(world->graph, other);    /* of which nothing changed */
+    assert_true(!r->pending && r->parent == gold);
+    assert_true(graph_relation(world->graph, leaf)->depth == 4);
+
+    graph_remove(world->graph, gold);
+    image_free(gold);
+    graph_remove(world->graph, middle);
+    image_free(middle);
+    for (size_t i = 0; i < world->n_images; i++) {
+        r = graph_relation(world->graph, world->images[i]);
+        assert_true(r->pending && r->base == world->images[i] && !r->parent && !r->golden_layer);
+        assert_ptr_equal(r->own_layer, world->images[i]);
+        assert_null(r->oldest_unconsolidated);
+    }
+    /* The next refresh knows better. */
+    r = refreshed(world, leaf);
+    assert_true(!r->pending && r->depth == 1 && r->base == leaf && r->deepest_leaf == leaf);
+    assert_ptr_equal(graph_relation(world->graph, own)->deepest_leaf, own);
+
+    /* Loops have a head. */
+    middle = fixture_image(&world->datastore, "/a", 4, "/b");
+    graph_add(world->graph, middle);
+    own = add(world, "/b", "/a");
+    leaf = add(world, "/c", "/b");
+    assert_ptr_equal(refreshed(world, leaf)->loop_head, middle);
+    graph_remove(world->graph, middle);
+    image_free(middle);
+    assert_true(graph_relation(world->graph, leaf)->pending);
+    assert_null(graph_relation(world->graph, leaf)->loop_head);
+    assert_null(refreshed(world, leaf)->loop_head);
+}
+
 /* One golden image, 100,000 clones: each arrives, is refreshed, and is updated once more. */
 static void many_images(void **state)
 {
@@ -668,6 +768,8 @@ int main(void)
         TEST(names_are_found),
         TEST(random_changes_agree_with_a_plain_reckoning),
         TEST(long_chain_in_random_order),
+        TEST(children_grow_and_shrink_between_refreshes),
+        TEST(no_relation_names_what_was_removed),
         TEST(many_images),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
