@@ -157,7 +157,7 @@ static int note_snapshot(json_object *row, char **notes)
 static char *layer_notes(json_object *row, size_t n_shown, bool own)
 {
     const char *state = row_raw(row, "state"), *use = row_raw(row, "use"),
-               *golden = row_raw(row, "golden");
+               *golden = row_raw(row, "golden"), *relation = row_raw(row, "relation");
     uint64_t children = row_number(row, "children");
     char *notes = NULL, others[48];
     int r = 0;
@@ -168,6 +168,8 @@ static char *layer_notes(json_object *row, size_t n_shown, bool own)
         r = note(&notes, strcmp(golden, "inferred") == 0 ? "golden (inferred)" : "golden");
     else if (own && row_bool(row, "own"))
         r = note(&notes, "own layer");
+    if (r >= 0 && relation)
+        r = note(&notes, strcmp(relation, "unknown") == 0 ? "snapshot or clone" : relation);
     if (r >= 0)
         r = note_findings(row, &notes);
     if (r >= 0 && row_has(row, "domain") && row_number(row, "disk-layer") == 0)
@@ -236,14 +238,18 @@ static bool is_broken(json_object *rows)
 static int print_summary(const struct ctl *ctl, json_object *rows)
 {
     json_object *asked = NULL;
-    uint64_t allocated = 0, depth;
+    uint64_t allocated = 0, depth, n_unknown = 0;
     char buf[TEXT_SIZE_MAX], virtual_buf[TEXT_SIZE_MAX];
     _cleanup_free_ char *path = NULL;
 
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
 
+        const char *relation = row_raw(row, "relation");
+
         allocated += row_number(row, "allocated");
+        if (!asked && relation && strcmp(relation, "unknown") == 0)
+            n_unknown++;
         if (row_bool(row, "asked"))
             asked = row;
     }
@@ -264,11 +270,50 @@ static int print_summary(const struct ctl *ctl, json_object *rows)
     else
         (void)printf("%" PRIu64 " layer%s, %" PRIu64 " of them unconsolidated", depth,
                      depth == 1 ? "" : "s", row_number(asked, "unconsolidated"));
+    if (n_unknown > 0)
+        (void)printf(", %" PRIu64 " perhaps", n_unknown);
     (void)printf("; virtual size %s; %s on disk\n\n",
                  row_has(asked, "virtual-size")
                      ? text_size(row_number(asked, "virtual-size"), virtual_buf)
                      : "unknown",
                  text_size(allocated, buf));
+    return 0;
+}
+
+#define REASONS_SHOWN 20
+
+/* What each layer is to its parent, and why; layers of one kind for one reason in one line. */
+static int print_reasons(const struct ctl *ctl, json_object *rows)
+{
+    size_t n = json_object_array_length(rows), n_shown = 0;
+
+    for (size_t i = 0, next; ctl->output.legend && i < n; i = next) {
+        const char *reason = row_raw(json_object_array_get_idx(rows, i), "relation-reason");
+        _cleanup_free_ char *words = NULL;
+
+        for (next = i + 1; next < n; next++) {
+            const char *other = row_raw(json_object_array_get_idx(rows, next), "relation-reason");
+
+            if (!reason || !other || strcmp(reason, other) != 0)
+                break;
+        }
+        if (!reason)
+            continue;
+        words = row_prose(json_object_array_get_idx(rows, i), "relation-reason");
+        if (!words)
+            return -ENOMEM;
+        if (n_shown++ == 0)
+            (void)putchar('\n');
+        if (n_shown > REASONS_SHOWN) {
+            (void)printf("More reasons: --json.\n");
+            return 0;
+        }
+        (void)printf("#%" PRIu64, row_number(json_object_array_get_idx(rows, i), "level"));
+        if (next - i > 1)
+            (void)printf("-%" PRIu64,
+                         row_number(json_object_array_get_idx(rows, next - 1), "level"));
+        (void)printf(": %s\n", words);
+    }
     return 0;
 }
 
@@ -350,6 +395,8 @@ static int print_chain(struct ctl *ctl, json_object *rows)
     }
     if (r >= 0)
         r = table_print(table);
+    if (r >= 0)
+        r = print_reasons(ctl, rows);
     return r < 0 ? r : print_findings(ctl, rows, common);
 }
 

@@ -381,6 +381,8 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
         if (strcmp(state, "found") != 0)
             line_text(ctl, "Parent is", image, "parent-state");
     }
+    if (row_has(image, "relation-reason"))
+        line(ctl, "Relation", row_prose(image, "relation-reason"));
     if (row_raw(image, "own-layer") &&
         strcmp(row_raw(image, "own-layer"), row_raw(image, "path")) != 0)
         line_text(ctl, "Own layer", image, "own-layer");

@@ -111,6 +111,30 @@ static char *leaf_words(const struct judging *judging)
                ? NULL : words;
 }
 
+/* So many layers where it is not known of all whether they are snapshots': place, threshold,
+ * perhaps, layers, layers-omitted. Said once of a chain, with its uppermost own layer. */
+static int judge_perhaps_deep(struct judging *judging)
+{
+    const struct relation *relation = judging->chain;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    enum severity severity;
+    uint64_t step;
+
+    if (relation->perhaps == 0 || relation->n_children > 0 ||
+        !steps_reached(&judging->thresholds->chain_deep, relation->perhaps, &severity, &step))
+        return 0;
+    evidence = evidence_new();
+    evidence_place(&evidence, judging);
+    evidence_number(&evidence, "threshold", step);
+    evidence_number(&evidence, "perhaps", relation->perhaps);
+    evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+    evidence_layers(&evidence, judging);
+    return judging_add(judging, FINDING_CHAIN_DEEP, SEVERITY_INFO, relation->perhaps, &evidence,
+                       "is in a chain with %u layers that may be snapshots; a template among them "
+                       "can be declared by golden.patterns",
+                       relation->perhaps);
+}
+
 /* place, threshold, unconsolidated-bytes, layers, layers-omitted */
 static int judge_deep(struct judging *judging)
 {
@@ -121,10 +145,10 @@ static int judge_deep(struct judging *judging)
     enum severity severity;
     uint64_t step, bytes = 0;
 
-    if (!steps_reached(&judging->thresholds->chain_deep, relation->unconsolidated, &severity,
-                       &step) ||
-        relation->unconsolidated == 0)
-        return 0;
+    if (relation->unconsolidated == 0 ||
+        !steps_reached(&judging->thresholds->chain_deep, relation->unconsolidated, &severity,
+                       &step))
+        return judge_perhaps_deep(judging);
     for (uint32_t i = 0; i < relation->unconsolidated; i++) {
         bytes += layer->fingerprint.allocated;
         layer = graph_relation(judging->graph, layer)->parent;
@@ -164,12 +188,13 @@ static int judge_limit(struct judging *judging)
 }
 
 /* What makes this image's snapshots old: the first layer above it where it is an own layer, or an
- * internal snapshot. */
+ * internal snapshot; or itself, where it may be a snapshot of its parent. */
 struct oldest {
     uint64_t created;           /* usec, 0: there is none */
     const char *source;
     const struct image *layer;
     const struct qca_snapshot *snapshot;
+    bool perhaps;               /* it is not known whether the layer is a snapshot's */
 };
 
 /* As old as the run of its domain, and gone with it. */
@@ -202,6 +227,14 @@ static struct oldest judging_oldest(const struct judging *judging)
                                       .source = "snapshot-table",
                                       .snapshot = snapshot };
     }
+    if (oldest.created == 0 && chain && !chain->pending && !judging->relation->golden &&
+        judging->relation->kind == RELATION_UNKNOWN &&
+        !layer_is_transient(judging, judging->image)) {
+        oldest = (struct oldest){ .layer = judging->image, .perhaps = true };
+        oldest.created = graph_layer_created(judging->graph, oldest.layer, &oldest.source);
+        if (oldest.created > judging->now)
+            oldest = (struct oldest){ .created = 0 };
+    }
     return oldest;
 }
 
@@ -229,6 +262,13 @@ static int judge_old(struct judging *judging)
     } else {
         evidence_text(&evidence, "layer", oldest.layer->path);
         evidence_place(&evidence, judging);
+    }
+    if (oldest.perhaps) {
+        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        return judging_add(judging, FINDING_SNAPSHOT_OLD, SEVERITY_INFO, 1, &evidence,
+                           "is a snapshot of its parent or a clone, made %s ago: if the parent is "
+                           "a template, declare it by golden.patterns",
+                           text_duration(judging->now - oldest.created, age));
     }
     return judging_add(judging, FINDING_SNAPSHOT_OLD, severity, 1, &evidence,
                        "has %s of %s (%s from %s)",

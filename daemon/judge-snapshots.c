@@ -30,25 +30,6 @@ void evidence_series(struct evidence *evidence, const char *key, const struct se
 
 /* ---- snapshot-unmanaged ---------------------------------------------------------------------- */
 
-static const char *path_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-/* "web.snap1" of "web.qcow2", "web-1.qcow2" of "web.qcow2": named as tools name a snapshot's
- * layer. */
-static bool name_is_of_snapshot(const char *overlay, const char *parent)
-{
-    const char *name = path_name(parent), *dot = strrchr(name, '.');
-    size_t n = dot ? (size_t)(dot - name) : strlen(name);
-
-    overlay = path_name(overlay);
-    return n > 0 && strncmp(overlay, name, n) == 0 && overlay[n] != '\0' &&
-           strchr("._-", overlay[n]) != NULL;
-}
-
 /* domain, connection, disk, running, unmanaged, layers [path], layers-omitted, own-layer */
 static int add_unmanaged(struct judging *judging, const struct usage_entry *source, uint32_t n,
                          struct evidence *layers)
@@ -102,21 +83,22 @@ static int judge_unmanaged(struct judging *judging)
     /* Libvirt itself laid the layer of a transient disk, and deletes it when the domain stops. */
     if (source->disk->transient)
         return 0;
-    /* A disk on the only overlay of a base may just as well be a clone that was made so. */
-    if (chain->unconsolidated == 0 ||
-        (chain->unconsolidated == 1 && !name_is_of_snapshot(layer->path, chain->parent->path)))
+    if (chain->unconsolidated == 0)
         return 0;
     layers = evidence_new_list();
     for (uint32_t i = 0; i < chain->unconsolidated; i++) {
         struct usage made = graph_image_usage(judging->graph, layer);
+        const struct relation *relation = graph_relation(judging->graph, layer);
 
-        if (!usage_made(&made, source->domain) && unmanaged++ < NAMES_SHOWN) {
+        /* A branch is what libvirt made when the domain went back to a snapshot. */
+        if (!usage_made(&made, source->domain) &&
+            relation->decisive != EVIDENCE_LIBVIRT_BRANCH && unmanaged++ < NAMES_SHOWN) {
             struct evidence item = evidence_new();
 
             evidence_text(&item, "path", layer->path);
             evidence_append(&layers, &item);
         }
-        layer = graph_relation(judging->graph, layer)->parent;
+        layer = relation->parent;
     }
     return unmanaged > 0 ? add_unmanaged(judging, source, unmanaged, &layers) : 0;
 }
@@ -134,14 +116,16 @@ static int judge_large(struct judging *judging)
     char words[TEXT_SIZE_MAX], disk[TEXT_SIZE_MAX];
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     enum severity severity = SEVERITY_INFO, by_share;
-    bool large;
+    bool large, perhaps;
 
     if (!judging->relation || judging->relation->pending || judging->relation->in_loop ||
         judging->relation->above_loop)
         return 0;
     judging->judgement->judged[FINDING_SNAPSHOT_LARGE] =
         judging->judgement->sure[FINDING_SNAPSHOT_LARGE] = true;
-    if (judging->relation->unconsolidated == 0 || allocated < thresholds->snapshot_large_least)
+    perhaps = judging->relation->kind == RELATION_UNKNOWN && !judging->relation->golden;
+    if ((judging->relation->unconsolidated == 0 && !perhaps) ||
+        allocated < thresholds->snapshot_large_least)
         return 0;
     evidence = evidence_new();
     evidence_number(&evidence, "allocated-bytes", allocated);
@@ -161,6 +145,14 @@ static int judge_large(struct judging *judging)
     evidence_series(&evidence, "series", judging->image->growth);
     if (entry)
         evidence_entry(&evidence, judging, entry);
+    if (perhaps) {
+        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        return judging_add(judging, FINDING_SNAPSHOT_LARGE, SEVERITY_INFO, allocated >> 30,
+                           &evidence,
+                           "takes %s, of a disk of %s, as a snapshot of its parent or a clone: if "
+                           "the parent is a template, declare it by golden.patterns",
+                           text_size(allocated, words), text_size(size, disk));
+    }
     return judging_add(judging, FINDING_SNAPSHOT_LARGE, severity, allocated >> 30, &evidence,
                        "is a snapshot's layer and takes %s, of a disk of %s",
                        text_size(allocated, words),
@@ -210,14 +202,24 @@ static int judge_forked(struct judging *judging)
 {
     const struct relation *relation = judging->relation;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, branches = { .object = NULL };
-    bool only_older = false, managed;
+    size_t n_snapshots = 0, n_unknown = 0;
     const struct image *child;
     enum severity severity;
+    bool managed;
 
     if (!relation || relation->pending || relation->in_loop || relation->above_loop)
         return 0;
     judging_looked(judging, FINDING_CHAIN_FORKED);
     if (relation->n_children < 2 || relation->golden)
+        return 0;
+    /* Clones are disks of their own. */
+    for (size_t i = 0; n_snapshots < 2 && (child = graph_child(judging->image, i)); i++) {
+        enum relation_kind kind = graph_relation(judging->graph, child)->kind;
+
+        n_snapshots += kind == RELATION_SNAPSHOT;
+        n_unknown += kind == RELATION_UNKNOWN;
+    }
+    if (n_snapshots + n_unknown < 2)
         return 0;
     branches = evidence_new_list();
     for (size_t i = 0; i < NAMES_SHOWN && (child = graph_child(judging->image, i)); i++) {
@@ -233,20 +235,22 @@ static int judge_forked(struct judging *judging)
         evidence_append(&branches, &item);
     }
     managed = fork_is_managed(judging);
-    /* A base that only its times keep from being golden was most likely copied after its
-     * overlays. */
-    only_older = judging->policy->infer_golden && !relation->parent &&
-                 judging->usage.n_entries == 0 && judging->image->use != FILES_WRITER;
-    severity = managed || only_older ? SEVERITY_WARNING : SEVERITY_ERROR;
+    severity = n_snapshots < 2 ? SEVERITY_INFO : managed ? SEVERITY_WARNING : SEVERITY_ERROR;
     evidence = evidence_new();
     evidence_value(&evidence, "branches", &branches);
     evidence_flag(&evidence, "managed", managed);
     if (relation->n_children > NAMES_SHOWN)
         evidence_number(&evidence, "branches-omitted", relation->n_children - NAMES_SHOWN);
+    if (n_snapshots < 2) {
+        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        return judging_add(judging, FINDING_CHAIN_FORKED, severity, n_snapshots + n_unknown,
+                           &evidence,
+                           "has %zu overlays that are snapshots or clones of it: if it is a "
+                           "template, declare it by golden.patterns", n_snapshots + n_unknown);
+    }
     return judging_add(judging, FINDING_CHAIN_FORKED, severity, relation->n_children, &evidence,
-                       "has %zu overlays and is not golden%s", relation->n_children,
-                       managed ? ": snapshots of one domain that branch"
-                       : only_older ? ": it was written after some of them were made" : "");
+                       "has %zu overlays and is no template%s", relation->n_children,
+                       managed ? ": snapshots of one domain that branch" : "");
 }
 
 int judge_snapshots(struct judging *judging)

@@ -133,9 +133,13 @@ void baseline_plan(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
     uint64_t now = manager_now(manager), at;
+    const struct baseline *before = image->baseline;
     enum baseline_due due;
 
     baseline_bind(manager, image);
+    /* A golden one keeps the image in its role. */
+    if (image->baseline != before && graph_update(manager->graph, image) >= 0)
+        judge_soon(manager);
     if (image->reading || (!image->listed && !image->baseline)) {
         scrub_plan(manager, image, UINT64_MAX, 0);      /* planned when what was read is taken */
         return;

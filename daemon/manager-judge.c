@@ -446,6 +446,7 @@ void judge_image_gone(struct manager *manager, struct image *image)
     image_list_forget(&manager->judging, image);
     baseline_image_gone(manager, image);
     graph_remove(manager->graph, image);
+    graph_forget_disk_move(manager->graph, image->path);
     r = round ? store_batch_image_gone(round->batch, image->path) : -ENOMEM;
     if (r < 0)
         log_error(r, "Cannot keep that an image is gone: %m");

@@ -305,12 +305,21 @@ static int load_event(void *userdata, struct event *event)
     return r;
 }
 
+static int load_disk_move(void *userdata, const char *overlay, const char *parent, uint64_t at)
+{
+    struct manager *manager = userdata;
+    int r = graph_note_disk_move(manager->graph, overlay, parent, at);
+
+    return r < 0 ? r : 0;
+}
+
 int keep_load(struct manager *manager)
 {
     struct store_loader loader = {
         .datastore = load_datastore, .image = load_image, .finding = load_finding,
         .event = load_event,
         .baseline = baseline_on_load,
+        .disk_move = load_disk_move,
         .userdata = manager,
     };
     int r;

@@ -297,6 +297,58 @@ static int compare_domains(const struct virt_domain *a, const struct virt_domain
     return strcmp(a->uuid, b->uuid);
 }
 
+/* The disk's source and what libvirt has right below it, NULL where it does not say. */
+static const struct virt_layer *disk_source(const struct virt_disk *disk,
+                                            const struct virt_layer **ret_below)
+{
+    *ret_below = disk->n_layers > 1 ? &disk->layers[1] : NULL;
+    return disk->n_layers > 0 && disk->layers[0].path && strcmp(disk->device, "disk") == 0
+               ? &disk->layers[0] : NULL;
+}
+
+/* From the parent to an overlay: a snapshot was made, be it one that libvirt keeps nothing of. What
+ * the graph has below the overlay decides whether it was one. */
+static void disk_note_move(struct usages *usages, const struct virt_disk *before,
+                           const struct virt_disk *disk)
+{
+    struct manager *manager = usages->manager;
+    const struct virt_layer *below, *was, *ignored, *is;
+    const char *overlay, *parent;
+    struct round *round;
+    int r;
+
+    was = disk_source(before, &ignored);
+    is = disk_source(disk, &below);
+    if (!was || !is || strcmp(was->path, is->path) == 0 || disk->transient ||
+        (below && (!below->path || strcmp(below->path, was->path) != 0)))
+        return;
+    overlay = usage_path(usages->index, is->path);
+    parent = usage_path(usages->index, was->path);
+    r = graph_note_disk_move(manager->graph, overlay, parent, manager_now(manager));
+    if (r > 0) {
+        round = keep_round(manager);
+        r = round ? store_batch_disk_move(round->batch, overlay, parent, manager_now(manager))
+                  : -ENOMEM;
+    }
+    if (r < 0)
+        log_error(r, "Cannot keep that a disk moved: %m");
+}
+
+/* While the domain runs, or while it does not: another definition at a start is no move. */
+static void domain_note_moves(struct usages *usages, const struct virt_domain *before,
+                              const struct virt_domain *domain)
+{
+    if (before->version == domain->version || before->id != domain->id ||
+        virt_domain_is_active(before) != virt_domain_is_active(domain))
+        return;
+    for (size_t i = 0; i < domain->n_disks; i++) {
+        const struct virt_disk *was = virt_find_disk(before, domain->disks[i].target);
+
+        if (was)
+            disk_note_move(usages, was, &domain->disks[i]);
+    }
+}
+
 static void domain_gone(struct manager *manager, const struct virt_status *status,
                         const struct virt_domain *domain)
 {
@@ -328,6 +380,7 @@ static void domains_carry_over(struct usages *usages, const struct virt_status *
             if (strcmp(old->name, new->name) != 0)
                 domain_gone(usages->manager, before, old);
             usages->dirty[k] = dirty[i] || old->version != new->version;
+            domain_note_moves(usages, old, new);
             usages->again[k] = again[i];
         }
         i += order <= 0;

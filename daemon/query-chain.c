@@ -56,7 +56,28 @@ static bool layer_is_unknown(const struct query_view *view, const struct image *
     return false;
 }
 
-static int add_layer(struct chain *chain, const struct image *image, size_t level)
+/* An overlay is never shown older than what it stands on, whatever the files' times say: *created
+ * is its parent's, and the layer's then. */
+static void put_created(const struct chain *chain, const struct image *image, uint64_t *created,
+                        struct row *row)
+{
+    const char *source = NULL;
+    uint64_t own = graph_layer_created(chain->view->graph, image, &source);
+
+    if (own < *created) {
+        row_number(row, "created", *created);
+        row_string(row, "created-source", "parent");
+        return;
+    }
+    *created = own;
+    if (own > 0) {
+        row_number(row, "created", own);
+        row_string(row, "created-source", source);
+    }
+}
+
+static int add_layer(struct chain *chain, const struct image *image, size_t level,
+                     uint64_t *created)
 {
     const struct relation *relation = graph_relation(chain->view->graph, image);
     struct names names = { .rows = json_object_new_array() };
@@ -67,7 +88,8 @@ static int add_layer(struct chain *chain, const struct image *image, size_t leve
     row_begin(&row);
     row_number(&row, "level", level);
     (void)image_row(chain->view, image, &row);
-    image_created(chain->view, image, &row);
+    put_created(chain, image, created, &row);
+    image_relation_reason(chain->view, image, &row);
     row_bool(&row, "asked", image == chain->asked);
     if (layer_is_unknown(chain->view, image))
         row_bool(&row, "not-in-libvirt", true);
@@ -138,11 +160,12 @@ static int by_path(const void *a, const void *b)
     return strcmp((*left)->path, (*right)->path);
 }
 
-struct pending { const struct image *image; size_t level; };
+struct pending { const struct image *image; size_t level; uint64_t created; };
 
 /* Adds all overlays above image, depth first, siblings in order of path; without recursion, as a
  * chain may have thousands of layers. */
-static int add_overlays(struct chain *chain, const struct image *image, size_t level)
+static int add_overlays(struct chain *chain, const struct image *image, size_t level,
+                        uint64_t created)
 {
     _cleanup_free_ struct pending *stack = NULL;
     size_t n = 0, room = 0;
@@ -174,13 +197,14 @@ static int add_overlays(struct chain *chain, const struct image *image, size_t l
         qsort(children, n_children, sizeof(*children), by_path);
         for (size_t i = n_children; i > 0; i--)
             if (!graph_relation(chain->view->graph, children[i - 1])->in_loop)
-                stack[n++] = (struct pending){ children[i - 1], level + 1 };
+                stack[n++] = (struct pending){ children[i - 1], level + 1, created };
         if (n == 0 || json_object_array_length(chain->rows) >= ROWS_MAX)
             return 0;
         n--;
         image = stack[n].image;
         level = stack[n].level;
-        r = add_layer(chain, image, level);
+        created = stack[n].created;
+        r = add_layer(chain, image, level, &created);
         if (r < 0)
             return r;
     }
@@ -193,6 +217,7 @@ int query_chain(const struct query_view *view, const char *path, json_object **r
     _cleanup_free_ const struct image **layers = NULL;
     const char *broken;
     size_t n, level = 0;
+    uint64_t created = 0;
     int r;
 
     if (!chain.asked)
@@ -205,9 +230,9 @@ int query_chain(const struct query_view *view, const char *path, json_object **r
         level++;
     }
     for (size_t i = n; r >= 0 && i > 0; i--)
-        r = add_layer(&chain, layers[i - 1], level++);
+        r = add_layer(&chain, layers[i - 1], level++, &created);
     if (r >= 0)
-        r = add_overlays(&chain, chain.asked, level - 1);
+        r = add_overlays(&chain, chain.asked, level - 1, created);
     if (r < 0)
         return r;
     *ret_rows = TAKE_PTR(rows);

@@ -244,6 +244,7 @@ static void put_place(const struct query_view *view, const struct image *image, 
 
     if (!relation)
         return;
+    image_relation_reason(view, image, row);
     row_string(row, "own-layer", relation->own_layer ? relation->own_layer->path : NULL);
     if (relation->deepest_leaf && relation->deepest_leaf != image) {
         row_string(row, "deepest-leaf", relation->deepest_leaf->path);

@@ -23,6 +23,18 @@ const struct qca_image_info *image_info(const struct image *image)
     return layer ? &layer->info : NULL;
 }
 
+void image_relation_reason(const struct query_view *view, const struct image *image,
+                           struct row *row)
+{
+    const struct relation *relation = graph_relation(view->graph, image);
+    _cleanup_free_ char *reason = graph_relation_reason(view->graph, image);
+
+    if (!reason)
+        row_result(row, "relation-reason", -ENOMEM, NULL);
+    else if (relation && relation->kind != RELATION_NONE)
+        row_string(row, "relation-reason", reason);
+}
+
 void image_created(const struct query_view *view, const struct image *image, struct row *row)
 {
     const char *source = NULL;
@@ -124,6 +136,8 @@ static void put_relation(const struct image *image, const struct relation *relat
     if (!relation)
         return;
     row_string(row, "parent", relation->parent ? relation->parent->path : image->parent.path);
+    if (relation->kind != RELATION_NONE)
+        row_string(row, "relation", relation_kind_name(relation->kind));
     row_number(row, "depth", relation->depth);
     row_number(row, "unconsolidated", relation->unconsolidated);
     row_number(row, "children", relation->n_children);

@@ -42,6 +42,9 @@ int image_row(const struct query_view *view, const struct image *image, struct r
 const struct layer_report *image_layer(const struct image *image);     /* NULL when not opened */
 const char *use_name(enum files_use use);
 const struct qca_image_info *image_info(const struct image *image);     /* NULL when not opened */
+/* relation-reason: what it is to its parent, and why; nothing without a parent. */
+void image_relation_reason(const struct query_view *view, const struct image *image,
+                           struct row *row);
 void image_created(const struct query_view *view, const struct image *image, struct row *row);
 int finding_row(const struct finding *finding, bool details, json_object **ret_row);
 /* Is the finding about all layers of a disk, with the disk's own layer as subject? */

@@ -170,13 +170,14 @@ static void edge_cut(struct graph *graph, struct node *child)
 
     if (!parent)
         return;
+    node_uncount(graph, child);
     parent->children[child->index] = parent->children[--parent->n_children];
     image_node(parent->children[child->index])->index = child->index;
     child->parent = NULL;
     if (child->seen_made == parent->children_made)
         parent->children_made = 0;
-    node_mark(graph, parent, NODE_TELL | NODE_CHECK_GOLDEN);
-    node_mark(graph, child, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN);
+    node_mark(graph, parent, NODE_TELL | NODE_CHECK_GOLDEN | NODE_EDGE);
+    node_mark(graph, child, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN | NODE_EDGE);
 }
 
 static int edge_make(struct graph *graph, struct node *child, struct node *parent)
@@ -197,8 +198,8 @@ static int edge_make(struct graph *graph, struct node *child, struct node *paren
         parent->children_made = 0;
     else if (parent->children_made != 0 && child->seen_made < parent->children_made)
         parent->children_made = child->seen_made;
-    node_mark(graph, parent, NODE_TELL | NODE_CHECK_GOLDEN);
-    node_mark(graph, child, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN);
+    node_mark(graph, parent, NODE_TELL | NODE_CHECK_GOLDEN | NODE_EDGE);
+    node_mark(graph, child, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN | NODE_EDGE);
     return 0;
 }
 
@@ -283,6 +284,8 @@ int node_seat(struct graph *graph, struct node *node)
     r = seat_take(graph, &seats[SEAT_PATH], false, SPOT_PATH, image->path, NULL);
     if (r < 0)
         return r;
+    if (r > 0)
+        node_name_changed(node);
     moved |= r > 0;
     r = seat_take(graph, &seats[SEAT_NAME], false, SPOT_NAME, path_name(image->path), NULL);
     if (r < 0)

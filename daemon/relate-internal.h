@@ -45,7 +45,33 @@ enum {
     NODE_TELL_CHILDREN = 1 << 6,
     NODE_FIND_LEAVES = 1 << 7,  /* while refreshing: an own layer, of whose disk something
                                  * changed */
+    NODE_FACTS = 1 << 8,        /* what is known of it changed: its overlays are weighed again */
+    NODE_EDGE = 1 << 9,         /* it has another parent, or other overlays */
+    NODE_WEIGH = 1 << 10,       /* its relation to its parent is to be weighed again */
 };
+
+/* What a node keeps of its own evidence. */
+enum {
+    KIND_PLACE = 1 << 0,        /* lies where templates lie, */
+    KIND_NAME = 1 << 1,         /* is called as templates are, */
+    KIND_BACKUP = 1 << 2,       /* or as what a backup tool needs while it is at work */
+    KIND_SOURCE = 1 << 3,       /* is some domain's disk, or was at a snapshot */
+    KIND_PLAIN = 1 << 4,        /* in the folder of its parent, of its size; nothing speaks for a
+                                 * clone */
+    KIND_OTHER_DISK = 1 << 5,   /* counted in the parent's n_other_disks: nothing in itself says
+                                 * that it is the parent's own disk */
+    KIND_CERTAIN = 1 << 6,      /* counted in its n_snapshots: somebody who knows says so */
+};
+
+enum layer_name {
+    NAME_OTHER,
+    NAME_COUNTED,               /* "web-2" on "web" or on "web-1" */
+    NAME_SNAPSHOT,              /* "web.before", "web-20240131", "web.1700000000": libvirt's way,
+                                 * or a time */
+    NAME_WORD,                  /* "web-snapshot-1": it says so */
+};
+
+#define SERIES_SPAN 4           /* how far layers are looked at below and above one */
 
 /* What is known of the reference of an image to its parent, should the graph not have the
  * parent. */
@@ -62,6 +88,12 @@ struct node {
     STAILQ_ENTRY(node) queue;
     LIST_ENTRY(node) all;
     unsigned flags;
+    uint32_t evidence;          /* of the node and its parent alone: 1 << enum relation_evidence */
+    uint32_t n_other_disks, n_snapshots;        /* overlays with these flags, */
+    uint32_t n_states;          /* and with a snapshot's relation */
+    uint8_t kind_flags;         /* KIND_*, */
+    uint8_t name_says;          /* enum layer_name, */
+    uint8_t kind, decisive, against;    /* as weighed */
     bool golden_by_policy, golden_by_inference;
     int64_t children_made;      /* nsec: the earliest creation of a child, 0 to be computed */
     int64_t seen_made;          /* nsec, node_made() then */
@@ -76,6 +108,7 @@ struct graph {
     const struct policy *policy;
     const struct usage_index *usage;
     bool first_pass;
+    void *moves;                /* tsearch tree of struct disk_move, by overlay */
     void *spots;                /* tsearch tree of struct spot */
     void *removed;              /* tsearch tree of addresses: images that were removed since the
                                  * last refresh, and that relations may still name */
@@ -88,6 +121,24 @@ static inline struct node *image_node(const struct image *image)
 {
     return image ? image->node : NULL;
 }
+
+/* When the file was made, nsec; 0: not known, as of a copy, whose birth is later than its last
+ * write. */
+int64_t image_birth(const struct image *image);
+
+static inline bool image_is_golden_by_baseline(const struct image *image)
+{
+    return image->baseline && image->baseline->source == BASELINE_INFERRED &&
+           image->baseline->gone == 0;
+}
+
+/* ---- relate-moves.c -------------------------------------------------------------------------- */
+
+bool graph_disk_moved(const struct graph *graph, const struct image *overlay,
+                      const struct image *parent);
+void graph_free_moves(struct graph *graph);
+
+/* ---- relate.c, relate-edges.c ---------------------------------------------------------------- */
 
 /* Puts the node on the list of those to be looked at by the next graph_refresh(). */
 void node_mark(struct graph *graph, struct node *node, unsigned flags);
@@ -107,7 +158,28 @@ int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
 struct node *spot_choose(const struct spot *spot, const char *path);
 /* ---- relate-kind.c --------------------------------------------------------------------------- */
 
-/* Decides what the node is to its parent. */
-void node_weigh(const struct graph *graph, struct node *node);
-/* By a set of evidence: bits 1 << enum relation_evidence. */
-void relation_decide(struct relation *relation, uint32_t set);
+/* Weighs all relations that may have become something else; their nodes are dirty then. */
+void graph_weigh(struct graph *graph);
+/* The node is to lose its parent: what it counted for there. */
+void node_uncount(struct graph *graph, struct node *node);
+/* The node has another path. */
+void node_name_changed(struct node *node);
+/* Do overlays of at least two different disks stand on it? */
+bool node_has_other_disks(const struct graph *graph, const struct node *node);
+/* Decides by a set of evidence. */
+void evidence_decide(uint32_t set, enum relation_kind *ret_kind,
+                     enum relation_evidence *ret_decisive, enum relation_evidence *ret_against);
+
+/* ---- relate-names.c -------------------------------------------------------------------------- */
+
+bool path_same_folder(const char *a, const char *b);
+enum layer_name layer_name_says(const char *overlay_path, const char *parent_path);
+bool place_is_of_templates(const char *path);
+bool name_is_of_template(const char *path);
+
+/* ---- relate-series.c ------------------------------------------------------------------------- */
+
+bool node_in_series(const struct node *node);
+bool node_below_series(const struct node *node);
+bool node_in_run(const struct node *node);
+bool node_in_rhythm(const struct node *node);

@@ -36,7 +36,7 @@ static void node_observe(struct graph *graph, struct node *node)
         node_mark(graph, node, NODE_DIRTY);
     node->seen_made = made;
     node->seen_end = end;
-    node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN);
+    node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
 }
 
 int graph_new(struct graph **ret_graph)
@@ -80,6 +80,7 @@ struct graph *graph_free(struct graph *graph)
         free(node);
     }
     forget_removed(graph);
+    graph_free_moves(graph);
     free(graph);
     return NULL;
 }
@@ -91,18 +92,19 @@ void graph_set_policy(struct graph *graph, const struct policy *policy)
     graph->policy = policy;
     LIST_FOREACH(node, &graph->all, all) {
         node->golden_by_policy = policy && policy_golden(policy, node->image->path);
-        node_mark(graph, node, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN);
+        node_mark(graph, node, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN | NODE_FACTS);
     }
 }
 
-/* What is said of a path decides whether its image is golden, and which layer is its disk's. */
+/* What is said of a path decides whether its image is golden, what it is to its parent, and which
+ * layer is its disk's. */
 static void mark_usage(void *userdata, const char *path)
 {
     struct graph *graph = userdata;
     struct node *node = image_node(graph_find(graph, path));
 
     if (node)
-        node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN);
+        node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
 }
 
 void graph_set_usage(struct graph *graph, const struct usage_index *usage)
@@ -115,7 +117,7 @@ void graph_set_usage(struct graph *graph, const struct usage_index *usage)
     /* Whether what is not said is not so. */
     if (usage_is_complete(before) != usage_is_complete(usage))
         LIST_FOREACH(node, &graph->all, all)
-            node_mark(graph, node, NODE_TELL);
+            node_mark(graph, node, NODE_TELL | NODE_WEIGH);
 }
 
 const struct usage_index *graph_usage(const struct graph *graph)
@@ -233,13 +235,19 @@ static bool node_is_snapshotted(const struct graph *graph, const struct node *no
 }
 
 /* DESIGN: a base that at least two overlays of different disks use directly, that no domain writes
- * and no libvirt snapshot made, and that is older than all of them. */
+ * and no snapshot was made of, and that is older than all of them. Once it has a golden baseline it
+ * is golden until that is accepted or dropped: else whoever writes it would take its role away, in
+ * the very moment it matters. */
 static bool node_infer_golden(const struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
 
-    if ((graph->policy && !graph->policy->infer_golden) || node->n_children < 2 || node->parent ||
-        node->seen_end != END_BASE || graph_use(graph, image) == FILES_WRITER ||
+    if (graph->policy && !graph->policy->infer_golden)
+        return false;
+    if (image_is_golden_by_baseline(image) && node->n_children > 0)
+        return true;
+    if (node->parent || node->seen_end != END_BASE || !node_has_other_disks(graph, node) ||
+        node->n_snapshots > 0 || graph_use(graph, image) == FILES_WRITER ||
         node_is_snapshotted(graph, node))
         return false;
     if (node->children_made == 0) {
@@ -264,8 +272,7 @@ static void check_golden(struct graph *graph)
         if (!(node->flags & NODE_CHECK_GOLDEN))
             continue;
         golden = node_infer_golden(graph, node);
-        /* A second overlay in the first pass ends the uncertainty of the first one. */
-        if (golden != node->golden_by_inference || (graph->first_pass && node->n_children <= 2))
+        if (golden != node->golden_by_inference)
             node->flags |= NODE_DIRTY;
         node->golden_by_inference = golden;
     }
@@ -315,6 +322,9 @@ static void node_relate(const struct graph *graph, struct node *node)
         .golden = golden,
         .golden_inferred = golden && !node->golden_by_policy,
         .golden_layer = golden ? node->image : below ? below->golden_layer : NULL,
+        .kind = node->kind,
+        .decisive = node->decisive,
+        .against = node->against,
     };
     if (!below) {
         relation->depth = 1;
@@ -325,18 +335,20 @@ static void node_relate(const struct graph *graph, struct node *node)
     } else if (below->in_loop || below->above_loop) {
         relation->above_loop = true;
         relation->loop_head = below->loop_head;
+        relation->kind = RELATION_NONE;
+        relation->decisive = relation->against = EVIDENCE_NONE;
         return;
     } else {
         relation->depth = below->depth + 1;
         relation->base = below->base;
         relation->complete = below->complete;
-        relation->pending = below->pending || (graph->first_pass && !golden && !below->golden &&
-                                               below->depth == 1 && parent->n_children == 1 &&
-                                               (!graph->policy || graph->policy->infer_golden));
+        /* What is not known yet may be when the layers next to it are. */
+        relation->pending = below->pending ||
+                            (graph->first_pass && relation->kind == RELATION_UNKNOWN);
+        relation->perhaps = golden || relation->kind == RELATION_CLONE ? 0 : below->perhaps + 1;
     }
 
-    node_weigh(graph, node);
-    if (golden || !below || below->golden) {
+    if (golden || !below || relation->kind != RELATION_SNAPSHOT) {
         relation->own_layer = node->image;
     } else {
         relation->own_layer = below->own_layer;
@@ -445,6 +457,20 @@ static void take_leaf(struct relation *own, const struct node *leaf)
         own->deepest_leaf = leaf->image;
 }
 
+/* Clones stand on a template, which is no disk; what is only perhaps a clone ends the disk below
+ * it. */
+static bool node_ends_disk(const struct node *node)
+{
+    if (node->n_children == 0)
+        return true;
+    if (node->relation.golden)
+        return false;
+    for (size_t i = 0; i < node->n_children; i++)
+        if (image_node(node->children[i])->relation.kind != RELATION_UNKNOWN)
+            return false;
+    return true;
+}
+
 static bool node_is_disk(const struct graph *graph, const struct node *node)
 {
     struct usage usage = graph_image_usage(graph, node->image);
@@ -473,9 +499,9 @@ static void find_leaves(const struct graph *graph, struct node *own)
             own->relation.deepest_leaf = NULL;
             own->relation.n_leaves = 0;
         }
-        if (disk || (!used && node->n_children == 0))
+        if (disk || (!used && node_ends_disk(node)))
             take_leaf(&own->relation, node);
-        if (node->relation.golden)
+        if (node->n_states == 0)
             continue;           /* each of its overlays, however many, is a disk of its own */
         for (size_t i = 0; i < node->n_children; i++) {
             struct node *child = image_node(node->children[i]);
@@ -512,6 +538,7 @@ static bool relation_equal(const struct relation *a, const struct relation *b)
            a->golden_inferred == b->golden_inferred && a->golden_layer == b->golden_layer &&
            a->kind == b->kind && a->decisive == b->decisive && a->against == b->against &&
            a->own_layer == b->own_layer && a->unconsolidated == b->unconsolidated &&
+           a->perhaps == b->perhaps &&
            a->oldest_unconsolidated == b->oldest_unconsolidated &&
            a->deepest_leaf == b->deepest_leaf && a->n_leaves == b->n_leaves;
 }
@@ -521,6 +548,7 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
 {
     struct node *node;
 
+    graph_weigh(graph);
     check_golden(graph);
     spread_dirty(graph);
     tell_children(graph);
@@ -655,32 +683,38 @@ static uint64_t nsec_to_usec(int64_t nsec)
     return nsec > 0 ? (uint64_t)nsec / 1000 : 0;
 }
 
+/* A snapshot's parent was written until the snapshot was made, and a file is born when it is made;
+ * but a copy is born when it is copied, which it shows by a birth later than its last write. None
+ * is younger than its last write. */
 uint64_t graph_layer_created(const struct graph *graph, const struct image *image,
                              const char **ret_source)
 {
     const struct node *node = image_node(image);
+    const struct image *parent = node && node->parent && node->kind == RELATION_SNAPSHOT
+                                     ? node->parent->image : NULL;
     struct usage usage = graph_image_usage(graph, image);
     const struct usage_entry *made = usage_made(&usage, NULL);
-    uint64_t created;
+    int64_t birth = image_birth(image), written = image->fingerprint.mtime, created;
     const char *source;
 
     if (made && made->snapshot->created > 0) {
-        created = made->snapshot->created;
-        source = "libvirt";
-    } else if (node && node->parent && !image_is_device(node->parent->image)) {
-        created = nsec_to_usec(node->parent->image->fingerprint.mtime);
+        if (ret_source)
+            *ret_source = "libvirt";
+        return made->snapshot->created;
+    }
+    if (parent && !image_is_device(parent) && parent->fingerprint.mtime >= birth &&
+        (image_is_device(image) || parent->fingerprint.mtime <= written)) {
+        created = parent->fingerprint.mtime;
         source = "parent-mtime";
     } else if (image_is_device(image)) {
-        created = image->first_seen;
-        source = "first-seen";
-    } else if (image->identity.btime > 0) {
-        created = nsec_to_usec(image->identity.btime);
-        source = "birth-time";
+        if (ret_source)
+            *ret_source = "first-seen";
+        return image->first_seen;
     } else {
-        created = nsec_to_usec(image->fingerprint.mtime);
-        source = "mtime";
+        created = birth > 0 ? birth : written;
+        source = birth > 0 ? "birth-time" : "mtime";
     }
     if (ret_source)
         *ret_source = source;
-    return created;
+    return nsec_to_usec(created);
 }

@@ -26,10 +26,11 @@ enum relation_evidence {
     /* for a snapshot */
     EVIDENCE_LIBVIRT_SNAPSHOT,  /* libvirt has the snapshot that made the overlay */
     EVIDENCE_LIBVIRT_BRANCH,    /* the parent was the disk of the overlay's domain at a snapshot */
-    EVIDENCE_LIBVIRT_CHECKPOINT,        /* both hold the bitmap of one of the domain's checkpoints */
-    EVIDENCE_DISK_MOVED,        /* a domain's disk was seen to move from the parent to the overlay */
+    EVIDENCE_LIBVIRT_CHECKPOINT,        /* both hold the bitmap of a checkpoint of the domain's */
+    EVIDENCE_DISK_MOVED,        /* a domain's disk was seen to move from parent to overlay */
     EVIDENCE_SERIES,            /* is one of a series of names, or next to layers that are */
-    EVIDENCE_SNAPSHOT_NAME,     /* the overlay's name is the parent's, as snapshots are named */
+    EVIDENCE_SNAPSHOT_WORD,     /* the overlay's name is the parent's with a word for snapshots */
+    EVIDENCE_SNAPSHOT_NAME,     /* it is the parent's with a time, or as libvirt names snapshots */
     EVIDENCE_BACKUP_NAME,       /* a backup tool gives such names to its snapshots */
     EVIDENCE_RHYTHM,            /* was made at a regular interval, as the layers next to it */
     EVIDENCE_RUN,               /* inside a long run of layers with one overlay each */
@@ -45,7 +46,7 @@ enum relation_evidence {
     EVIDENCE_TEMPLATE_NAME,     /* is called as templates are */
     EVIDENCE_OTHER_SIZE,        /* another virtual size */
     EVIDENCE_READ_ONLY,         /* nobody may write the parent */
-    EVIDENCE_WRITTEN_BEFORE,    /* it was last written more than a day before the overlay was made */
+    EVIDENCE_WRITTEN_BEFORE,    /* it was last written a day and more before the overlay was made */
     EVIDENCE_OTHER_FOLDER,
     EVIDENCE_NO_SNAPSHOT,       /* libvirt knows the domain, and no snapshot that made it */
     EVIDENCE_DISK_ITSELF,       /* the parent is a domain's disk, and the overlay is not */
@@ -77,6 +78,8 @@ struct relation {
     struct image *own_layer;    /* the first layer above a relation that is no snapshot's, else the
                                  * base; itself if it is that */
     uint32_t unconsolidated;    /* layers above the own layer: all of them snapshots' */
+    uint32_t perhaps;           /* as many it may be: layers down to a clone's relation or the base,
+                                 * unknown ones counted */
     struct image *oldest_unconsolidated;        /* the layer next above the own layer; NULL when
                                                  * 0 */
     /* Of an own layer, which stands for its disk while snapshots come and go; else NULL and 0. */
@@ -98,9 +101,9 @@ void graph_set_usage(struct graph *graph, const struct usage_index *usage);
 const struct usage_index *graph_usage(const struct graph *graph);
 /* What libvirt says of the image. */
 struct usage graph_image_usage(const struct graph *graph, const struct image *image);
-/* While the first pass over a store is under way, an overlay whose base has no second overlay
- * yet may still turn out to be a linked clone: its relation is pending, so that nothing is
- * judged too early. At the end, the next graph_refresh() tells of all these. Off by default. */
+/* While the first pass over a store is under way, a relation that is not known yet may be when the
+ * layers next to it are: it is pending, so that nothing is judged too early. At the end, the next
+ * graph_refresh() tells of all these. Off by default. */
 void graph_set_first_pass(struct graph *graph, bool under_way);
 
 /* Tell of a new image, of one whose audit, parent reference, fingerprint, use or presence
@@ -140,6 +143,13 @@ size_t graph_data_file_users(const struct graph *graph, const struct image *imag
  * else "birth-time", else "mtime"; a device's times say nothing: "first-seen". */
 uint64_t graph_layer_created(const struct graph *graph, const struct image *image,
                              const char **ret_source);
+/* A domain's disk was seen to move from one image to another, by their paths, at a time (usec): if
+ * that is an overlay of the first, a snapshot was made. 1 when it was not known before; -ENOMEM. */
+int graph_note_disk_move(struct graph *graph, const char *overlay, const char *parent,
+                         uint64_t at);
+void graph_forget_disk_move(struct graph *graph, const char *overlay);
+/* Is there such a note of the overlay? */
+bool graph_has_disk_move(const struct graph *graph, const char *overlay);
 /* Does another image keep its data in this one? */
 bool graph_is_data_file(const struct graph *graph, const struct image *image);
 /* Is the image a template, or perhaps one: golden, or the parent of an overlay whose relation is

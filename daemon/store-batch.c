@@ -490,6 +490,19 @@ int store_batch_baseline(struct store_batch *batch, const struct baseline *basel
     return batch_take(batch, row);
 }
 
+int store_batch_disk_move(struct store_batch *batch, const char *overlay, const char *parent,
+                          uint64_t at)
+{
+    struct row *row = row_new(ROW_DISK_MOVE, 3);
+
+    if (!row)
+        return -ENOMEM;
+    put_blob(row, overlay);
+    put_blob(row, parent);
+    put_u64(row, at);
+    return batch_take(batch, row);
+}
+
 int store_batch_baseline_gone(struct store_batch *batch, const struct identity *identity)
 {
     struct row *row = row_new(ROW_BASELINE_GONE, 3);

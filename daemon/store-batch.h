@@ -26,6 +26,7 @@ enum row_kind {
     ROW_BASELINE,
     ROW_BASELINE_GONE,
     ROW_READING,
+    ROW_DISK_MOVE,
     _ROW_MAX,
 };
 

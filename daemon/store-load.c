@@ -453,6 +453,18 @@ static int baseline_row(struct columns *columns, const struct store_loader *load
     return loader->baseline(loader->userdata, TAKE_PTR(baseline), deviation, verity);
 }
 
+static const char disk_move_sql[] = "SELECT overlay, parent, at FROM disk_move";
+
+static int disk_move_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_free_ char *overlay = take_bytes(columns), *parent = take_bytes(columns);
+    uint64_t at = take_u64(columns);
+
+    if (columns->error < 0)
+        return columns->error;
+    return loader->disk_move(loader->userdata, overlay, parent, at);
+}
+
 int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now)
 {
     const struct {
@@ -465,6 +477,7 @@ int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t 
         { finding_sql, finding_row, loader->finding },
         { event_sql, event_row, loader->event },
         { baseline_sql, baseline_row, loader->baseline },
+        { disk_move_sql, disk_move_row, loader->disk_move },
     };
     int64_t since = now > REMEMBER_RESOLVED ? (int64_t)(now - REMEMBER_RESOLVED) : 0;
 

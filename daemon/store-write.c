@@ -96,6 +96,7 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_GONE] = {
         "DELETE FROM edge WHERE child = " IMAGE_ID,
         "DELETE FROM report WHERE image = " IMAGE_ID,
+        "DELETE FROM disk_move WHERE overlay = ?1",
         "UPDATE image SET present = 0, gone "
         "= " EXTRA ", audit = NULL, audit_before = NULL WHERE path = ?1",
     },
@@ -147,6 +148,9 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "INSERT INTO digest (path, started, finished, digest, virtual_size, read, zero, "
         "unallocated, direct, bad,"
         " verdict, explanation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+    },
+    [ROW_DISK_MOVE] = {
+        "INSERT OR REPLACE INTO disk_move (overlay, parent, at) VALUES (?1, ?2, ?3)",
     },
 };
 

@@ -52,6 +52,8 @@ struct store_loader {
      * baseline yet. */
     int (*baseline)(void *userdata, struct baseline *baseline, json_object *deviation,
                     const char *verity);
+    /* A domain's disk moved from one path to another; borrowed. */
+    int (*disk_move)(void *userdata, const char *overlay, const char *parent, uint64_t at);
     void *userdata;
 };
 int store_load(struct store *store, const struct store_loader *loader);
@@ -77,6 +79,9 @@ int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char 
 int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline,
                          json_object *deviation, const char *verity);
 int store_batch_baseline_gone(struct store_batch *batch, const struct identity *identity);
+/* Forgotten with the image `overlay`. */
+int store_batch_disk_move(struct store_batch *batch, const char *overlay, const char *parent,
+                          uint64_t at);
 int store_batch_reading(struct store_batch *batch, const char *path,
                         const struct digest_result *digest, const uint8_t *content,
                         enum reading_verdict verdict, const char *explanation);

@@ -80,6 +80,13 @@ static struct image *add(struct world *world, const char *path, const char *pare
 
 /* A base and n overlays; each layer was made step usec after the one before. The last image is
  * returned. */
+/* A domain's disk was seen to move to it: it is a snapshot of its parent. */
+static struct image *add_snapshot(struct world *world, const char *path, const char *parent)
+{
+    assert_in_range(graph_note_disk_move(world->store.graph, path, parent, T0_USEC + DAY), 0, 1);
+    return add(world, path, parent);
+}
+
 static struct image *add_chain(struct world *world, const char *name, unsigned n, uint64_t step)
 {
     char path[64], parent[64];
@@ -87,7 +94,7 @@ static struct image *add_chain(struct world *world, const char *name, unsigned n
 
     for (unsigned i = 0; i <= n; i++) {
         snprintf(path, sizeof(path), "/vm/%s-%04u.qcow2", name, i);
-        image = add(world, path, i > 0 ? parent : NULL);
+        image = i > 0 ? add_snapshot(world, path, parent) : add(world, path, NULL);
         image->fingerprint.mtime = T0 + (int64_t)(i * step * 1000);
         graph_update(world->store.graph, image);
         snprintf(parent, sizeof(parent), "%s", path);
@@ -819,8 +826,8 @@ static void chains_that_fork(void **state)
     struct world *world = *state;
     struct image *own = (add_chain(world, "a", 6, 1), world->store.images[0]);
 
-    add(world, "/vm/zz\033.qcow2", "/vm/a-0006.qcow2");
-    add(world, "/vm/side.qcow2", "/vm/a-0003.qcow2");
+    add_snapshot(world, "/vm/zz\033.qcow2", "/vm/a-0006.qcow2");
+    add_snapshot(world, "/vm/side.qcow2", "/vm/a-0003.qcow2");
     judge(world, own);
     assert_only(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
                 "has 7 unconsolidated layers above it, up to zz\\x1b.qcow2, the deepest of 2 "
@@ -874,15 +881,23 @@ static void chain_limits(void **state)
 static void pending_chains_are_not_judged(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add_chain(world, "a", 30, 6 * HOUR), *base = world->store.images[0];
+    struct image *leaf = add_chain(world, "a", 30, 6 * HOUR), *base = world->store.images[0],
+                 *lone;
     struct audit *audit = base->audit;
 
+    /* Nothing says yet what it is to its parent: what comes may. */
     graph_set_first_pass(world->store.graph, true);
-    judge(world, base);         /* it may be a golden image, of which one clone is known by now */
+    lone = add(world, "/vm/lone.qcow2", "/vm/lone-base.qcow2");
+    add(world, "/vm/lone-base.qcow2", NULL);
+    judge_at(world, lone, NULL, T0_USEC + 100 * DAY);
     assert_clean(world);
-    assert_false(world->judgement.judged[FINDING_CHAIN_DEEP]);
-    assert_int_equal(judge_image_again(&world->policy, world->store.graph, base, NOW), UINT64_MAX);
+    assert_false(world->judgement.judged[FINDING_SNAPSHOT_OLD]);
+    assert_int_equal(judge_image_again(&world->policy, world->store.graph, lone, NOW), UINT64_MAX);
     graph_set_first_pass(world->store.graph, false);
+    judge_at(world, lone, NULL, T0_USEC + 100 * DAY);
+    assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_INFO,
+                "is a snapshot of its parent or a clone, made 100d ago: if the parent is a "
+                "template, declare it by golden.patterns");
     base->audit = NULL;
     graph_update(world->store.graph, base);
     judge(world, leaf);
@@ -899,7 +914,7 @@ static void old_snapshots(void **state)
 {
     struct world *world = *state;
     struct image *own = (add_chain(world, "a", 2, HOUR), world->store.images[0]);
-    uint64_t made = T0_USEC;            /* when the base froze */
+    uint64_t made = T0_USEC;            /* when the base froze, and the first layer was made */
 
     judge_at(world, own, NULL, made + 72 * HOUR - 1);
     assert_clean(world);

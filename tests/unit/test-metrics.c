@@ -124,8 +124,8 @@ static void test_images(void **state)
     struct image *leaky, *writing, *unaudited;
 
     make(world, "/s/a", NULL);
-    make(world, "/s/b", "/s/a");
-    make(world, "/s/c", "/s/b");
+    make(world, "/s/a.snap1", "/s/a");
+    make(world, "/s/a.snap2", "/s/a.snap1");
     leaky = make(world, "/s/d", NULL);
     leaky->audit->report->layers[0].check.leaks = 3;
     leaky->audit->report->layers[0].check.corruptions = 2;

@@ -45,6 +45,13 @@ static struct image *make(struct world *world, const char *path, const char *par
     return fixture_store_add(&world->store, path, parent, 0);
 }
 
+/* A domain's disk was seen to move to it: it is a snapshot of its parent. */
+static void make_snapshot(struct world *world, const char *path, const char *parent)
+{
+    assert_int_equal(graph_note_disk_move(world->store.graph, path, parent, T0_USEC + DAY), 1);
+    (void)make(world, path, parent);
+}
+
 static void find(struct world *world, int64_t id, enum finding_type type, enum severity severity,
                  enum finding_state state, const char *subject)
 {
@@ -248,8 +255,8 @@ static void test_findings_of_the_disk(void **state)
     _cleanup_free_ char *next = NULL;
 
     make(world, "/s/base", NULL);
-    make(world, "/s/1", "/s/base");
-    make(world, "/s/2", "/s/1");
+    make_snapshot(world, "/s/1", "/s/base");
+    make_snapshot(world, "/s/2", "/s/1");
     make(world, "/s/alone", NULL);
     find(world, 1, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_OPEN, "/s/base");
     find(world, 2, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING, FINDING_RESOLVED, "/s/base");
@@ -304,8 +311,8 @@ static void test_chain_linear(void **state)
     json_object *base, *leaf, *list;
 
     make(world, "/s/base", NULL);
-    make(world, "/s/1", "/s/base");
-    make(world, "/s/2", "/s/1");
+    make_snapshot(world, "/s/1", "/s/base");
+    make_snapshot(world, "/s/2", "/s/1");
     find(world, 1, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_OPEN, "/s/base");
     find(world, 2, FINDING_PERMISSIONS, SEVERITY_WARNING, FINDING_OPEN, "/s/2");
     rows = chain_of(world, "/s/2");
@@ -532,8 +539,8 @@ static void test_status(void **state)
     _cleanup_(json_object_putp) json_object *status = NULL;
 
     make(world, "/s/base", NULL);
-    make(world, "/s/1", "/s/base");
-    make(world, "/s/2", "/s/1");
+    make_snapshot(world, "/s/1", "/s/base");
+    make_snapshot(world, "/s/2", "/s/1");
     make(world, "/s/gone", NULL)->present = false;
     make(world, "/s/bad", NULL)->audit->report->error = -EINVAL;
     add_findings(world);

@@ -70,6 +70,13 @@ static struct image *add(struct world *world, const char *path, const char *pare
     return image;
 }
 
+/* An overlay that a domain's disk was seen to move to: it is a snapshot of its parent. */
+static struct image *add_snapshot(struct world *world, const char *path, const char *parent)
+{
+    assert_int_equal(graph_note_disk_move(world->graph, path, parent, T0_USEC + DAY), 1);
+    return add(world, path, parent);
+}
+
 static const struct relation *refreshed(struct world *world, struct image *image)
 {
     assert_int_equal(graph_refresh(world->graph, told, NULL), 0);
@@ -98,11 +105,13 @@ static void alone(void **state)
 static void plain_chain(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add(world, "/c", "/b"), *middle = add(world, "/b", "/a"),
-                 *base = add(world, "/a", NULL);
+    struct image *leaf = add_snapshot(world, "/c", "/b"),
+                 *middle = add_snapshot(world, "/b", "/a"), *base = add(world, "/a", NULL);
     const struct relation *r = refreshed(world, leaf);
 
     assert_int_equal(r->depth, 3);
+    assert_int_equal(r->kind, RELATION_SNAPSHOT);
+    assert_int_equal(r->perhaps, 2);
     assert_ptr_equal(r->base, base);
     assert_ptr_equal(r->own_layer, base);
     assert_int_equal(r->unconsolidated, 2);
@@ -122,15 +131,24 @@ static void linked_clones_have_nothing_unconsolidated(void **state)
     struct image *gold = add(world, "/gold", NULL), *two = make(world, "/two", "/gold");
     const struct relation *r = refreshed(world, one);
 
+    /* With one clone nobody can tell: it may be a snapshot of that disk. */
     assert_false(graph_relation(world->graph, gold)->golden);
-    assert_int_equal(r->unconsolidated, 1);
+    assert_int_equal(r->kind, RELATION_UNKNOWN);
+    assert_int_equal(r->unconsolidated, 0);
+    assert_int_equal(r->perhaps, 1);
+    assert_ptr_equal(r->own_layer, one);
+    assert_true(graph_is_template(world->graph, gold));
+    assert_false(graph_is_template(world->graph, one));
     n_told = 0;
     graph_add(world->graph, two);
     r = refreshed(world, one);
     assert_int_equal(n_told, 4);
     assert_true(graph_relation(world->graph, gold)->golden &&
                 graph_relation(world->graph, gold)->golden_inferred);
+    assert_int_equal(r->kind, RELATION_CLONE);
+    assert_int_equal(r->decisive, EVIDENCE_OTHER_DISKS);
     assert_int_equal(r->unconsolidated, 0);
+    assert_int_equal(r->perhaps, 0);
     assert_ptr_equal(r->own_layer, one);
     assert_ptr_equal(r->golden_layer, gold);
     r = graph_relation(world->graph, snapshot);
@@ -141,12 +159,18 @@ static void linked_clones_have_nothing_unconsolidated(void **state)
 
     /* The second clone goes: only the policy could call it golden now. */
     graph_remove(world->graph, two);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    assert_int_equal(refreshed(world, one)->kind, RELATION_UNKNOWN);
     golden_patterns[0] = (char[]){ "/gold" };
     graph_set_policy(world->graph, &policy);
     r = refreshed(world, one);
-    assert_int_equal(r->unconsolidated, 0);
+    assert_int_equal(r->kind, RELATION_CLONE);
+    assert_int_equal(r->decisive, EVIDENCE_GOLDEN_POLICY);
     assert_false(graph_relation(world->graph, gold)->golden_inferred);
+}
+
+static bool is_golden(struct world *world, struct image *gold)
+{
+    return refreshed(world, gold)->golden;
 }
 
 static void not_golden(void **state)
@@ -155,28 +179,60 @@ static void not_golden(void **state)
     struct image *gold = add(world, "/gold", NULL), *one = add(world, "/one", "/gold");
 
     add(world, "/two", "/gold");
-    assert_true((refreshed(world, one), graph_relation(world->graph, gold)->golden));
+    assert_true(is_golden(world, gold));
 
     gold->use = FILES_WRITER;
     graph_update(world->graph, gold);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    assert_false(is_golden(world, gold));
+    /* But the overlays are disks of their own all the same. */
+    assert_int_equal(graph_relation(world->graph, one)->kind, RELATION_CLONE);
     gold->use = FILES_FROZEN;
     graph_update(world->graph, gold);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 0);
+    assert_true(is_golden(world, gold));
 
     gold->fingerprint.mtime = T0 + 1;       /* written after the clones were made */
     graph_update(world->graph, gold);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    assert_false(is_golden(world, gold));
     one->identity.btime = T0 + 5;           /* the other clone is still older */
     graph_update(world->graph, one);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    assert_false(is_golden(world, gold));
     gold->fingerprint.mtime = T0;
     graph_update(world->graph, gold);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 0);
+    assert_true(is_golden(world, gold));
 
     policy.infer_golden = false;
     graph_set_policy(world->graph, &policy);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    assert_false(is_golden(world, gold));
+    assert_int_equal(graph_relation(world->graph, one)->kind, RELATION_CLONE);
+}
+
+/* Whoever writes a golden image would take its role away, if that went by times alone. */
+static void a_golden_baseline_keeps_the_role(void **state)
+{
+    struct world *world = *state;
+    struct image *gold = add(world, "/gold", NULL), *one = add(world, "/one", "/gold"), *two;
+    struct baseline baseline = { .identity = gold->identity, .source = BASELINE_INFERRED };
+
+    two = add(world, "/two", "/gold");
+    assert_true(is_golden(world, gold));
+    gold->baseline = &baseline;
+    gold->fingerprint.mtime = T0 + DAY;
+    gold->use = FILES_WRITER;
+    graph_update(world->graph, gold);
+    assert_true(is_golden(world, gold));
+    assert_int_equal(graph_relation(world->graph, one)->kind, RELATION_CLONE);
+    graph_remove(world->graph, two);
+    assert_true(is_golden(world, gold));
+    assert_int_equal(graph_relation(world->graph, one)->decisive, EVIDENCE_GOLDEN_BASELINE);
+
+    baseline.source = BASELINE_ACCEPTED;
+    graph_update(world->graph, gold);
+    assert_false(is_golden(world, gold));
+    baseline.source = BASELINE_INFERRED;
+    baseline.gone = T0_USEC;
+    graph_update(world->graph, gold);
+    assert_false(is_golden(world, gold));
+    gold->baseline = NULL;
 }
 
 /* The node of a device is touched whenever udev looks at it, and made again by each activation. */
@@ -190,8 +246,7 @@ static void times_of_a_device_say_nothing(void **state)
     gold->fingerprint.mode = S_IFBLK | 0660;
     gold->fingerprint.mtime = gold->identity.btime = T0 + 5000000;
     graph_update(world->graph, gold);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 0);
-    assert_true(graph_relation(world->graph, gold)->golden_inferred);
+    assert_true(is_golden(world, gold));
     assert_int_equal(graph_layer_created(world->graph, one, &source), T0_USEC);
     assert_string_equal(source, "birth-time");
 
@@ -204,7 +259,7 @@ static void times_of_a_device_say_nothing(void **state)
     graph_update(world->graph, gold);
     graph_update(world->graph, one);
     graph_update(world->graph, two);
-    assert_int_equal(refreshed(world, one)->unconsolidated, 1);
+    assert_false(is_golden(world, gold));
     assert_int_equal(graph_layer_created(world->graph, gold, NULL), T0_USEC + 5000);
     gold->fingerprint.mode = S_IFBLK | 0660;
     gold->first_seen = T0_USEC + 7;
@@ -215,7 +270,7 @@ static void times_of_a_device_say_nothing(void **state)
 static void golden_in_the_middle(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add(world, "/d", "/c"), *own = add(world, "/c", "/b");
+    struct image *leaf = add_snapshot(world, "/d", "/c"), *own = add_snapshot(world, "/c", "/b");
     const struct relation *r;
 
     add(world, "/b", "/a");
@@ -339,10 +394,10 @@ static void first_pass_holds_back_possible_clones(void **state)
 static void a_change_is_told_to_those_it_concerns(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add(world, "/c", "/b"), *base = add(world, "/a", NULL);
+    struct image *leaf = add_snapshot(world, "/c", "/b"), *base = add(world, "/a", NULL);
     json_object *names = json_object_new_object();
 
-    add(world, "/b", "/a");
+    add_snapshot(world, "/b", "/a");
     add(world, "/unrelated", NULL);
     refreshed(world, leaf);
     graph_update(world->graph, base);       /* its audit: concerns itself and its overlay */
@@ -365,8 +420,9 @@ static void a_change_is_told_to_those_it_concerns(void **state)
 static void an_own_layer_knows_its_leaves(void **state)
 {
     struct world *world = *state;
-    struct image *base = add(world, "/base", NULL), *one = add(world, "/1", "/base"),
-                 *two = add(world, "/2", "/1"), *fork = add(world, "/0", "/1"), *gold, *clone;
+    struct image *base = add(world, "/base", NULL), *one = add_snapshot(world, "/1", "/base"),
+                 *two = add_snapshot(world, "/2", "/1"), *fork = add_snapshot(world, "/0", "/1"),
+                 *gold, *clone;
     const struct relation *r = refreshed(world, base);
 
     assert_ptr_equal(r->deepest_leaf, fork);        /* as deep as /2: the smaller path */
@@ -414,7 +470,8 @@ static void snapshots_come_and_go_above_one_own_layer(void **state)
         images[i] = add(world, path, parent);
         n_told = 0;
         refreshed(world, base);
-        assert_in_range(n_told, i == 0 ? 2 : 3, 3);     /* the new one, the one below, the disk */
+        /* The new one, the one below, the disk; once, those of which it makes a series. */
+        assert_in_range(n_told, i == 0 ? 2 : 3, i == 3 ? 6 : 3);
         assert_ptr_equal(graph_relation(world->graph, images[i])->own_layer, base);
         assert_ptr_equal(graph_relation(world->graph, base)->deepest_leaf, images[i]);
         snprintf(parent, sizeof(parent), "%s", path);
@@ -428,10 +485,12 @@ static void snapshots_come_and_go_above_one_own_layer(void **state)
 static void creation_is_when_the_parent_froze(void **state)
 {
     struct world *world = *state;
-    struct image *leaf = add(world, "/b", "/a"), *base = add(world, "/a", NULL);
+    struct image *leaf = add_snapshot(world, "/b", "/a"), *base = add(world, "/a", NULL);
     const char *source;
 
     base->fingerprint.mtime = T0 + 5000;
+    leaf->fingerprint.mtime = T0 + 9000;
+    graph_update(world->graph, leaf);
     graph_update(world->graph, base);
     refreshed(world, leaf);
     assert_int_equal(graph_layer_created(world->graph, leaf, &source), T0_USEC + 5);
@@ -568,6 +627,9 @@ static void no_relation_names_what_was_removed(void **state)
                                                                               "/top", 3, "/leaf");
     const struct relation *r;
 
+    assert_int_equal(graph_note_disk_move(world->graph, "/middle", "/own", T0_USEC + DAY), 1);
+    assert_int_equal(graph_note_disk_move(world->graph, "/leaf", "/middle", T0_USEC + DAY), 1);
+    assert_int_equal(graph_note_disk_move(world->graph, "/top", "/leaf", T0_USEC + DAY), 1);
     graph_add(world->graph, gold);
     graph_add(world->graph, middle);
     graph_add(world->graph, top);
@@ -638,18 +700,35 @@ static void many_images(void **state)
     assert_true(refreshed(world, gold)->leaf);
 }
 
+static bool ends_disk(struct graph *graph, const struct image *image)
+{
+    const struct relation *relation = graph_relation(graph, image);
+
+    if (relation->leaf || relation->golden)
+        return relation->leaf;
+    for (size_t i = 0; i < relation->n_children; i++)
+        if (graph_relation(graph, graph_child(image, i))->kind != RELATION_UNKNOWN)
+            return false;
+    return true;
+}
+
 /* Against a slow and obvious reckoning: random graphs under random changes. */
 static void random_changes_agree_with_a_plain_reckoning(void **state)
 {
     struct world *world = *state;
     enum { N = 24, ROUNDS = 4000 };
     unsigned seed = 7;
-    char path[32];
+    char path[32], parent[32];
+    unsigned kinds[N];
 
     policy.infer_golden = true;
     for (unsigned i = 0; i < N; i++) {
         snprintf(path, sizeof(path), "/%02u", i);
         add(world, path, NULL);
+        /* Each is a snapshot of the one before, should that be its parent. */
+        snprintf(parent, sizeof(parent), "/%02u", i - 1);
+        if (i > 0)
+            assert_int_equal(graph_note_disk_move(world->graph, path, parent, T0_USEC + DAY), 1);
     }
     for (unsigned round = 0; round < ROUNDS; round++) {
         unsigned who = (seed = seed * 1664525 + 1013904223) >> 16,
@@ -689,25 +768,28 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
                 continue;
             while (layer && !loop) {
                 unsigned n_overlays = 0;
-                bool older = true;
-                struct image *parent = NULL;
+                bool older = true, snapshot = false;
+                struct image *below = NULL;
 
                 for (unsigned j = 0; j < N; j++) {
                     struct image *other = world->images[j];
 
                     if (other->node && layer->present && other->parent.path &&
                         strcmp(other->parent.path, layer->path) == 0) {
-                        n_overlays++;
+                        if (j > 0 && layer == world->images[j - 1])
+                            snapshot = true;
+                        else
+                            n_overlays++;
                         older &= layer->fingerprint.mtime <= other->identity.btime;
                     }
                     if (other->node && other->present && layer->parent.path &&
                         strcmp(layer->parent.path, other->path) == 0)
-                        parent = other;
+                        below = other;
                 }
-                golden[depth] = !layer->parent.path && n_overlays >= 2 && older &&
+                golden[depth] = !layer->parent.path && n_overlays >= 2 && !snapshot && older &&
                                 layer->use != FILES_WRITER;
                 layers[depth++] = layer;
-                layer = parent;
+                layer = below;
                 loop = depth > N;
             }
             assert_int_equal(r->in_loop || r->above_loop, loop);
@@ -715,7 +797,8 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
             if (loop)
                 continue;
             own = 0;
-            while (!golden[own] && own + 1 < depth && !golden[own + 1])
+            while (!golden[own] && own + 1 < depth &&
+                   graph_relation(world->graph, layers[own])->kind == RELATION_SNAPSHOT)
                 own++;
             assert_ptr_equal(r->own_layer, layers[own]);
             assert_int_equal(r->unconsolidated, own);
@@ -731,7 +814,8 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
             for (unsigned j = 0; r && j < N; j++) {     /* in order of path */
                 const struct relation *other = graph_relation(world->graph, world->images[j]);
 
-                if (!other || !other->leaf || other->own_layer != world->images[i])
+                if (!other || !ends_disk(world->graph, world->images[j]) ||
+                    other->own_layer != world->images[i])
                     continue;
                 n_leaves++;
                 if (deepest && other->unconsolidated <= deepest_layers)
@@ -743,7 +827,14 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
                 assert_ptr_equal(r->deepest_leaf, deepest);
                 assert_int_equal(r->n_leaves, n_leaves);
             }
+            kinds[i] = r ? r->kind : 0;
         }
+        /* What was weighed for what changed is what all evidence says. */
+        graph_set_policy(world->graph, &policy);
+        graph_refresh(world->graph, told, NULL);
+        for (unsigned i = 0; i < N; i++)
+            if (world->images[i]->node)
+                assert_int_equal(graph_relation(world->graph, world->images[i])->kind, kinds[i]);
     }
 }
 
@@ -755,7 +846,8 @@ int main(void)
         TEST(alone),
         TEST(plain_chain),
         TEST(linked_clones_have_nothing_unconsolidated),
-        TEST(not_golden), TEST(times_of_a_device_say_nothing),
+        TEST(not_golden), TEST(a_golden_baseline_keeps_the_role),
+        TEST(times_of_a_device_say_nothing),
         TEST(golden_in_the_middle),
         TEST(loops),
         TEST(parents_come_and_go),

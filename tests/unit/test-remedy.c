@@ -307,31 +307,32 @@ static void make_store(void)
           "-c 'write -q -P 1 0 1M' gold/g.qcow2 && touch -d '2020-01-01' gold/g.qcow2 && cd vm "
           "&&for i in own.qcow2 other.qcow2; do qemu-img create -q -f qcow2 -F qcow2 -b "
           "../gold/g.qcow2 $i &&qemu-io -c 'write -q -P 2 512k 1M' $i; done &&p=own.qcow2; for i "
-          "in 1 2 3 4 5; do n=\"it's \\$n $i.qcow2\";qemu-img create -q -f qcow2 -F qcow2 -b "
+          "in 1 2 3 4 5; do n=\"own.it's \\$n snap $i.qcow2\";qemu-img create -q -f qcow2 -F qcow2 "
+          "-b "
           "\"$p\" \"$n\" && qemu-io -c \"write -q -P 1$i ${i}M 192k\" \"$n\" || exit 1;touch -d "
-          "\"2021-01-01 $i:00\" \"$p\"; p=$n; done; mv \"$p\" leaf.qcow2");
+          "\"2021-01-01 $i:00\" \"$p\"; p=$n; done; mv \"$p\" own.snap.qcow2");
 }
 
 static void consolidation_of_a_linked_clone(void **state)
 {
     struct world *world = *state;
     char gold[256], other[256], own[256], after[256];
+    const struct relation *left;
 
     make_store();
-    SHELL("qemu-img convert -O raw $D/vm/leaf.qcow2 $D/leaf.keep");
+    SHELL("qemu-img convert -O raw $D/vm/own.snap.qcow2 $D/leaf.keep");
     sum(world, "gold/g.qcow2", gold);
     sum(world, "vm/other.qcow2", other);
     sum(world, "vm/own.qcow2", own);
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_non_null(strstr(all_of(world), "--base"));
     assert_non_null(strstr(all_of(world), " -b "));
     follow(world);
 
     look(world);
-    assert_int_equal(graph_relation(world->graph, image_at(world, "vm/leaf.qcow2"))->unconsolidated,
-                     1);
-    assert_ptr_equal(graph_relation(world->graph, image_at(world, "vm/leaf.qcow2"))->parent,
-                     image_at(world, "vm/own.qcow2"));
+    left = graph_relation(world->graph, image_at(world, "vm/own.snap.qcow2"));
+    assert_int_equal(left->unconsolidated, 1);
+    assert_ptr_equal(left->parent, image_at(world, "vm/own.qcow2"));
     sum(world, "gold/g.qcow2", after);
     assert_string_equal(gold, after);
     sum(world, "vm/other.qcow2", after);
@@ -340,17 +341,19 @@ static void consolidation_of_a_linked_clone(void **state)
     assert_string_equal(own, after);
 
     /* What may be deleted then is not missed. */
-    SHELL("cd $D/vm && rm it*.qcow2 && qemu-img compare -q leaf.qcow2 -F raw ../leaf.keep &&"
-          "qemu-img check -q leaf.qcow2 && qemu-img check -q own.qcow2");
+    SHELL("cd $D/vm && rm own.it*.qcow2 &&"
+          "qemu-img compare -q own.snap.qcow2 -F raw ../leaf.keep &&"
+          "qemu-img check -q own.snap.qcow2 && qemu-img check -q own.qcow2");
     look(world);
-    assert_false(holds(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP));
+    assert_false(holds(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP));
 
     /* One layer is left: an old snapshot, whose remedy merges that too. */
-    SHELL("touch -d 2021-01-01 $D/vm/own.qcow2");
-    make(world, "vm/leaf.qcow2", FINDING_SNAPSHOT_OLD);
+    SHELL("touch -d 2021-01-01 $D/vm/own.qcow2 && "
+          "touch -d 2021-01-02 $D/vm/own.snap.qcow2");
+    make(world, "vm/own.snap.qcow2", FINDING_SNAPSHOT_OLD);
     follow(world);
     SHELL("cd $D/vm && qemu-img compare -q own.qcow2 -F raw ../leaf.keep && qemu-img compare -q "
-          "leaf.qcow2 -F raw ../leaf.keep");
+          "own.snap.qcow2 -F raw ../leaf.keep");
     sum(world, "gold/g.qcow2", after);
     assert_string_equal(gold, after);
 }
@@ -362,14 +365,17 @@ static void consolidation_on_a_raw_base(void **state)
     SHELL(
         "cd $D && qemu-img create -q -f raw base.img 4M && qemu-io -f raw -c 'write -q -P 1 0 2M' "
         "base.img &&p=base.img; f=raw; for i in 1 2 3 4; do qemu-img create -q -f qcow2 -F $f -b "
-        "$p s$i.qcow2 6M &&qemu-io -c \"write -q -P 1$i ${i}M 64k\" s$i.qcow2 || exit 1; "
-        "p=s$i.qcow2; f=qcow2; done;qemu-img convert -O raw s4.qcow2 leaf.keep");
-    make(world, "s4.qcow2", FINDING_CHAIN_DEEP);
+        "$p base.snap$i.qcow2 6M &&qemu-io -c \"write -q -P 1$i ${i}M 64k\" "
+        "base.snap$i.qcow2 || exit 1; "
+        "p=base.snap$i.qcow2; f=qcow2; done;"
+        "qemu-img convert -O raw base.snap4.qcow2 leaf.keep");
+    make(world, "base.snap4.qcow2", FINDING_CHAIN_DEEP);
     follow(world);
     SHELL(
-        "cd $D && rm s1.qcow2 s2.qcow2 s3.qcow2 && qemu-img compare -q s4.qcow2 -F raw leaf.keep");
+        "cd $D && rm base.snap1.qcow2 base.snap2.qcow2 base.snap3.qcow2 && "
+        "qemu-img compare -q base.snap4.qcow2 -F raw leaf.keep");
     look(world);
-    assert_false(holds(world, "s4.qcow2", FINDING_CHAIN_DEEP));
+    assert_false(holds(world, "base.snap4.qcow2", FINDING_CHAIN_DEEP));
 }
 
 static void no_commit_where_it_would_hurt(void **state)
@@ -378,23 +384,24 @@ static void no_commit_where_it_would_hurt(void **state)
 
     make_store();
     /* Another overlay on a layer between. */
-    SHELL("cd $D/vm && qemu-img create -q -f qcow2 -F qcow2 -b \"it's \\$n 2.qcow2\" side.qcow2");
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
+    SHELL("cd $D/vm && qemu-img create -q -f qcow2 -F qcow2 -b "
+          "\"own.it's \\$n snap 2.qcow2\" side.qcow2");
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_no_command(world, "other overlays");
     SHELL("rm $D/vm/side.qcow2");
 
     /* Another overlay on the own layer. */
     SHELL("cd $D/vm && qemu-img create -q -f qcow2 -F qcow2 -b own.qcow2 side.qcow2");
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_no_command(world, "other overlays");
     SHELL("rm $D/vm/side.qcow2");
 
     /* The other clone is gone, so nobody would know a golden image but for the policy. */
     SHELL("mv $D/vm/other.qcow2 $D/vm/other.keep");
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_true(world->n_commands > 0);
     world->golden[0] = (char[]){ "*/gold/*" };
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_null(strstr(all_of(world), "g.qcow2"));
     SHELL("mv $D/vm/other.keep $D/vm/other.qcow2");
 
@@ -402,29 +409,31 @@ static void no_commit_where_it_would_hurt(void **state)
      * must not be merged. */
     world->golden[0] = NULL;
     SHELL("touch -d 2100-01-01 $D/gold/g.qcow2");
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
-    assert_no_command(world, "other overlays");
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
+    assert_null(strstr(all_of(world), "g.qcow2"));
     SHELL("touch -d 2020-01-01 $D/gold/g.qcow2");
 
     /* A layer is marked corrupt. */
     SHELL(
-        "printf '\\002' | dd of=\"$D/vm/it's \\$n 3.qcow2\" bs=1 seek=79 conv=notrunc status=none");
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
+        "printf '\\002' | dd of=\"$D/vm/own.it's \\$n snap 3.qcow2\" "
+        "bs=1 seek=79 conv=notrunc status=none");
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_no_command(world, "damaged");
     SHELL(
-        "printf '\\000' | dd of=\"$D/vm/it's \\$n 3.qcow2\" bs=1 seek=79 conv=notrunc status=none");
+        "printf '\\000' | dd of=\"$D/vm/own.it's \\$n snap 3.qcow2\" "
+        "bs=1 seek=79 conv=notrunc status=none");
 
     /* The golden image is gone. */
     SHELL("mv $D/gold/g.qcow2 $D/gold/g.keep");
-    make(world, "vm/leaf.qcow2", FINDING_CHAIN_DEEP);
+    make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_no_command(world, "not complete");
     make(world, "vm/own.qcow2", FINDING_PARENT_MISSING);
     assert_no_command(world, "Move the parent back");
     SHELL("mv $D/gold/g.keep $D/gold/g.qcow2");
 
     /* A name that sh could not be given. */
-    SHELL("cd $D/vm && mv leaf.qcow2 \"$(printf 'le\\033af.qcow2')\"");
-    make(world, "vm/le\033af.qcow2", FINDING_CHAIN_DEEP);
+    SHELL("cd $D/vm && mv own.snap.qcow2 \"$(printf 'own.snap-\\033ap.qcow2')\"");
+    make(world, "vm/own.snap-\033ap.qcow2", FINDING_CHAIN_DEEP);
     assert_no_command(world, "rename it first");
 }
 

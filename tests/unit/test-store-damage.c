@@ -538,6 +538,11 @@ static void version_2(void **state)
     earlier_version(*state, 2, 1);
 }
 
+static void version_3(void **state)
+{
+    earlier_version(*state, 3, 1);
+}
+
 /* ---- one daemon ------------------------------------------------------------------------------ */
 
 static void second_daemon(void **state)
@@ -601,6 +606,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(migrations, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(version_1, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(version_2, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(version_3, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(second_daemon, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(private_files, kit_setup, kit_teardown),
     };
