@@ -113,8 +113,7 @@ int scrub_take_digest(struct job *job)
     }
     digest->complete = content->complete;
     memcpy(digest->digest, content->digest, sizeof(digest->digest));
-    digest->encrypted = report->n_layers > 0 &&
-                        report->layers[0].info.crypt_method != QCA_CRYPT_NONE;
+    digest->encrypted = report->n_layers > 0 && layer_is_opaque(&report->layers[0]);
     digest->size = content->size;
     digest->read_bytes = content->data_bytes + content->compressed_bytes;
     digest->zero_bytes = content->zero_bytes;

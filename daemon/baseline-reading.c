@@ -52,7 +52,7 @@ bool baseline_wanted(const struct image *image, const struct relation *relation,
     else if (relation->parent && relation->parent != relation->golden_layer &&
              relation->parent->baseline && relation->parent->baseline->has_digest &&
              relation->parent->baseline->source != BASELINE_INFERRED &&
-             !relation->parent->baseline->encrypted && !image_is_encrypted(image))
+             !relation->parent->baseline->encrypted && !image_is_opaque(image))
         *ret_source = BASELINE_CHILD;
     else
         return false;
@@ -178,7 +178,8 @@ bool baseline_is_displaced(const struct baseline *baseline)
 
 static bool is_the_same(const struct baseline *baseline, const struct reading *reading)
 {
-    return baseline->encrypted == reading->encrypted &&
+    /* An earlier version took such a container for raw, and its bytes for what the guest sees. */
+    return (baseline->encrypted == reading->encrypted || reading->foreign) &&
            baseline->virtual_size == reading->virtual_size &&
            memcmp(baseline->digest, reading->digest, 32) == 0 &&
            (!reading->compared || reading->difference.blocks == 0);

@@ -224,6 +224,9 @@ static bool chain_differs(const struct judging_domain *jd, const struct virt_dis
 
         if (!image_report(image) || !relation || relation->pending || relation->in_loop)
             return false;
+        /* Not all that such a header says does libvirt read, too. */
+        if (!qca_format_is_understood(image_report(image)->info.format))
+            return false;
         if (i + 1 < disk->n_layers) {
             below = layer_image(jd, disk, i + 1);
             if (!below)

@@ -338,6 +338,9 @@ static int judge_space(struct judging *judging)
 
     if (!baseline || !baseline->has_digest || baseline_is_golden(judging->image, judging->relation))
         return 0;
+    /* what a container keeps as zeros, its disk need not have */
+    if (!qca_format_is_understood(judging->layer->info.format))
+        return 0;
     if (judging->layer->checked && judging->layer->check.finished &&
         __builtin_mul_overflow(judging->layer->check.leaks,
                                (uint64_t)judging->layer->info.cluster_size, &leaked))

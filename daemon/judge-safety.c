@@ -33,13 +33,13 @@ static bool has_extension(const char *path, const char *const *extensions, size_
  * and not judged. */
 static bool is_image(const struct judging *judging)
 {
-    static const char *const extensions[] = { "img", "raw", "qcow2", "qcow", "vmdk",
-                                              "vdi", "vhd", "vhdx",  "qed" };
+    static const char *const media[] = { "iso" };
     const struct image *image = judging->image;
 
     return judging->layer->info.format != QCA_FORMAT_RAW ||
            (judging->relation && !judging->relation->leaf) || S_ISBLK(image->fingerprint.mode) ||
-           has_extension(image->path, extensions, ELEMENTSOF(extensions));
+           (path_is_image_name(image->path) &&
+            !has_extension(image->path, media, ELEMENTSOF(media)));
 }
 
 /* The parent's own report, when it was opened. */
@@ -255,16 +255,16 @@ static int judge_format(struct judging *judging)
     enum qca_format content = judging->layer->info.format;
     const char *extension = NULL;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
-    bool mismatch = parent && declared != QCA_FORMAT_UNKNOWN &&
-                    parent->probed_format != QCA_FORMAT_UNKNOWN &&
-                    declared != parent->probed_format;
+    bool mismatch = parent && qca_format_contradicts(declared, parent->probed_format,
+                                                     parent->info.variant);
 
     /* The parent's content was not seen: it may still be as bad as it was. */
     if (!parent && reference->state != REFERENCE_NONE)
         judging->judgement->judged[FINDING_FORMAT_MISMATCH] = false;
     if (content == QCA_FORMAT_RAW && has_extension(judging->image->path, qcow2, ELEMENTSOF(qcow2)))
         extension = "qcow2";
-    else if (content != QCA_FORMAT_RAW && has_extension(judging->image->path, raw, ELEMENTSOF(raw)))
+    else if (qca_format_contradicts(QCA_FORMAT_RAW, content, judging->layer->info.variant) &&
+             has_extension(judging->image->path, raw, ELEMENTSOF(raw)))
         extension = "raw";
     if (!mismatch && !extension)
         return 0;
@@ -294,7 +294,8 @@ static int judge_size(struct judging *judging)
     char words[TEXT_SIZE_MAX], parents_words[TEXT_SIZE_MAX];
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 
-    if (!parent)
+    /* a header need not say it */
+    if (!parent || parent->info.virtual_size == 0 || size == 0)
         return 0;
     below = parent->info.virtual_size;
     if (size / 512 + (size % 512 > 0) == below / 512 + (below % 512 > 0))

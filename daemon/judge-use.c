@@ -226,6 +226,7 @@ static int judge_driver(struct judging *judging)
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     _cleanup_free_ char *words = NULL, *format = NULL;
     enum qca_format content = judging->layer->probed_format, declared;
+    enum qca_variant variant = judging->layer->info.variant;
     bool remembered;
 
     judging_looked(judging, FINDING_RAW_BECAME_IMAGE);
@@ -245,7 +246,15 @@ static int judge_driver(struct judging *judging)
     evidence_text(&evidence, "content", qca_format_name(content));
     if (entry)
         evidence_entry(&evidence, judging, entry);
-    if (content != QCA_FORMAT_RAW && (declared == QCA_FORMAT_RAW || remembered)) {
+    if (remembered && content != QCA_FORMAT_RAW && content != QCA_FORMAT_UNKNOWN &&
+        !qca_format_contradicts(QCA_FORMAT_RAW, content, variant)) {
+        evidence_number(&evidence, "raw-size", image->raw_size);
+        return judging_add(judging, FINDING_RAW_BECAME_IMAGE, SEVERITY_WARNING, 1, &evidence,
+                           "was raw, but has the marks of a %s image now, by which QEMU does not "
+                           "guess a format", qca_format_name(content));
+    }
+    if (qca_format_contradicts(QCA_FORMAT_RAW, content, variant) &&
+        (declared == QCA_FORMAT_RAW || remembered)) {
         if (image->raw_size > 0)
             evidence_number(&evidence, "raw-size", image->raw_size);
         return judging_add(judging, FINDING_RAW_BECAME_IMAGE, SEVERITY_CRITICAL, 1, &evidence,
@@ -253,8 +262,7 @@ static int judge_driver(struct judging *judging)
                            entry ? "is opened as raw, as " : "was raw",
                            entry ? words : "", qca_format_name(content));
     }
-    /* A format that is not known here has no magic that could be missed. */
-    if (!entry || declared == content || declared == QCA_FORMAT_UNKNOWN ||
+    if (!entry || !qca_format_contradicts(declared, content, variant) ||
         judging_has(judging, FINDING_FORMAT_MISMATCH))
         return 0;
     evidence_text(&evidence, "declared", entry->disk->layers[0].format);

@@ -78,7 +78,7 @@ struct image *commit_unread_child(const struct manager *manager, const struct im
             (clusters_were_emptied(child) &&
              fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
             !child->audit->report || child->audit->report->n_layers == 0 ||
-            image_is_encrypted(child) ||
+            image_is_opaque(child) ||
             !baseline_child_is_older(child, commit_written_at(image, &image->fingerprint)))
             continue;
         if (!baseline || (!baseline->deviation && (!baseline->has_digest ||

@@ -16,22 +16,6 @@
 
 /* ---- what counts as an image ----------------------------------------------------------------- */
 
-static bool has_image_extension(const char *path)
-{
-    static const char *const extensions[] = {
-        "qcow2", "qcow", "img", "raw", "iso", "vmdk", "vdi", "vhd", "vhdx", "qed", "dd", "disk",
-        "ova",
-    };
-    const char *dot = strrchr(path, '.');
-
-    if (!dot || strchr(dot, '/'))
-        return false;
-    for (size_t i = 0; i < ELEMENTSOF(extensions); i++)
-        if (strcasecmp(dot + 1, extensions[i]) == 0)
-            return true;
-    return false;
-}
-
 /* Content that begins with a format's magic is an image, and so is what an overlay names as its
  * parent. Raw content can be anything: then size and name decide. */
 bool judge_is_listed(const struct image *image, const struct relation *relation)
@@ -45,10 +29,10 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
     if (report && pass_worker_died(report))
         return true;
     if (!report || (report->n_layers == 0 && report->open_error.kind <= QCA_ERROR_IO))
-        return has_image_extension(image->path);
+        return path_is_image_name(image->path);
     if (report->n_layers == 0 || report->layers[0].info.format != QCA_FORMAT_RAW)
         return true;
-    return image->fingerprint.size % 512 == 0 && has_image_extension(image->path);
+    return image->fingerprint.size % 512 == 0 && path_is_image_name(image->path);
 }
 
 /* ---- findings -------------------------------------------------------------------------------- */

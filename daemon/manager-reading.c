@@ -260,7 +260,7 @@ static void wait_for_neighbour(struct manager *manager, struct image *image,
         free(TAKE_PTR(deviation->suspect));
     else if (suspect && !deviation->suspect)
         deviation->suspect = strdup(suspect);
-    if (image->baseline->encrypted || image_is_encrypted(image))
+    if (image->baseline->encrypted || image_is_opaque(image))
         return;                 /* what was encrypted anew for its place equals nothing */
     child = commit_unread_child(manager, image);
     if (!child)
@@ -280,7 +280,7 @@ int baseline_take_deviation(struct manager *manager, struct image *image,
     struct baseline *baseline = image->baseline;
     const struct deviation *deviation = baseline->deviation;
     struct identity before = baseline->identity;
-    struct digest_result digest = { .complete = true, .encrypted = image_is_encrypted(image),
+    struct digest_result digest = { .complete = true, .encrypted = image_is_opaque(image),
                                     .size = deviation->virtual_size,
                                     .started = manager_now(manager),
                                     .finished = manager_now(manager) };
@@ -406,6 +406,7 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
     before = baseline->identity;
     moved = !identity_equal(&before, &image->identity);
     reading_of(finishing, &reading);
+    reading.foreign = image_is_foreign(image);
     reading.elsewhere = image_has_data_file(image);
     verdict = baseline_verdict(baseline, &reading,
                                is_fixed(image, relation,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 #include "lib/cleanup.h"
@@ -337,11 +338,42 @@ bool series_slope(const struct series *series, uint64_t since, unsigned least,
     return true;
 }
 
-bool image_is_encrypted(const struct image *image)
+bool image_is_opaque(const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
-    return report && report->n_layers > 0 && report->layers[0].info.crypt_method != QCA_CRYPT_NONE;
+    return report && report->n_layers > 0 && layer_is_opaque(&report->layers[0]);
+}
+
+bool layer_is_opaque(const struct layer_report *layer)
+{
+    return layer->info.crypt_method != QCA_CRYPT_NONE ||
+           !qca_format_is_understood(layer->info.format);
+}
+
+bool image_is_foreign(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && report->n_layers > 0 &&
+           !qca_format_is_understood(report->layers[0].info.format);
+}
+
+bool path_is_image_name(const char *path)
+{
+    static const char *const extensions[] = {
+        "avhd", "avhdx", "bochs", "cloop", "cow",  "dd",  "disk", "dmg", "fd",   "hdd",
+        "hds",  "img",   "iso",   "ova",   "qco",  "qcow", "qcow2", "qed", "raw", "vdi",
+        "vhd",  "vhdx",  "vmdk",  "vpc",
+    };
+    const char *dot = strrchr(path, '.');
+
+    if (!dot || strchr(dot, '/'))
+        return false;
+    for (size_t i = 0; i < ELEMENTSOF(extensions); i++)
+        if (strcasecmp(dot + 1, extensions[i]) == 0)
+            return true;
+    return false;
 }
 
 bool image_has_data_file(const struct image *image)

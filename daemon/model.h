@@ -228,7 +228,8 @@ struct digest_result {
                                  * the rest was read */
     uint8_t digest[32];         /* content digest (DESIGN 5) of the layer: what its parents hold
                                  * reads as zeros. Valid when complete and resumed_from is 0 */
-    bool encrypted;             /* of the data as it is stored, which is not what the guest sees */
+    bool encrypted;             /* of the data as it is stored, which is not what the guest sees:
+                                 * image_is_opaque() */
     uint64_t size;              /* bytes the guest sees */
     uint64_t read_bytes;        /* guest bytes that were read, */
     uint64_t zero_bytes;        /* that are zeros by the tables or holes of the file, */
@@ -410,8 +411,14 @@ struct image {
     bool reading;               /* what a scrub read is being compared */
 };
 
-/* By its last audit: its data is encrypted, in the image's own way. */
-bool image_is_encrypted(const struct image *image);
+/* By its last audit: what is stored in it is not what its guest sees, as it is encrypted, or of a
+ * format that is not understood. What must not change are the stored bytes then. */
+bool image_is_opaque(const struct image *image);
+bool layer_is_opaque(const struct layer_report *layer);
+/* By its last audit: of a format that is not understood. */
+bool image_is_foreign(const struct image *image);
+/* Is it called as disk images are? */
+bool path_is_image_name(const char *path);
 /* Its data lies in another file: its own times say nothing of that. */
 bool image_has_data_file(const struct image *image);
 /* Frees it with its audit and references; the graph and the schedule must have forgotten it

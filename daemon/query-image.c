@@ -118,6 +118,7 @@ static void put_audit(const struct image *image, struct row *row)
     if (!layer)
         return;
     row_string(row, "format", qca_format_name(layer->info.format));
+    row_string(row, "variant", qca_variant_name(layer->info.variant));
     row_number(row, "virtual-size", layer->info.virtual_size);
     if (layer->checked) {
         row_number(row, "corruptions", layer->check.corruptions);

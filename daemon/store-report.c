@@ -71,6 +71,11 @@ static const char *format_name(unsigned value)
     return qca_format_name((enum qca_format)value);
 }
 
+static const char *variant_name(unsigned value)
+{
+    return qca_variant_name((enum qca_variant)value);
+}
+
 static const char *error_kind_name(unsigned value)
 {
     return qca_error_kind_name((enum qca_error_kind)value);
@@ -131,8 +136,15 @@ FIELDS(extension_fields,
        PLAIN(qca_extension, length, "length", U32),
        PLAIN(qca_extension, offset, "offset", U64));
 
+FIELDS(extent_fields,
+       PLAIN(qca_extent_file, name, "name", STRING),
+       PLAIN(qca_extent_file, type, "type", CHARS),
+       PLAIN(qca_extent_file, size, "size", U64),
+       PLAIN(qca_extent_file, offset, "offset", U64));
+
 FIELDS(info_fields,
        ENUM(qca_image_info, format, "format", format_name, _QCA_FORMAT_MAX),
+       ENUM(qca_image_info, variant, "variant", variant_name, _QCA_VARIANT_MAX),
        PLAIN(qca_image_info, version, "version", U32),
        PLAIN(qca_image_info, file_size, "file-size", U64),
        PLAIN(qca_image_info, virtual_size, "virtual-size", U64),
@@ -157,7 +169,9 @@ FIELDS(info_fields,
        PLAIN(qca_image_info, data_file, "data-file", STRING),
        ARRAY(qca_image_info, snapshots, n_snapshots, "snapshots", &snapshot_fields),
        ARRAY(qca_image_info, bitmaps, n_bitmaps, "bitmaps", &bitmap_fields),
-       ARRAY(qca_image_info, extensions, n_extensions, "extensions", &extension_fields));
+       ARRAY(qca_image_info, extensions, n_extensions, "extensions", &extension_fields),
+       ARRAY(qca_image_info, extents, n_extents, "extents", &extent_fields),
+       PLAIN(qca_image_info, unknown_lines, "unknown-lines", U32));
 
 FIELDS(issue_fields,
        ENUM(qca_issue, kind, "kind", issue_kind_name, _QCA_ISSUE_MAX),
@@ -202,7 +216,8 @@ FIELDS(layer_fields,
        ENUM(layer_report, probed_format, "probed-format", format_name, _QCA_FORMAT_MAX),
        PLAIN(layer_report, snapshots_total, "snapshots-total", U64),
        PLAIN(layer_report, bitmaps_total, "bitmaps-total", U64),
-       PLAIN(layer_report, extensions_total, "extensions-total", U64));
+       PLAIN(layer_report, extensions_total, "extensions-total", U64),
+       PLAIN(layer_report, extents_total, "extents-total", U64));
 
 FIELDS(report_fields,
        PLAIN(audit_report, error, "error", INT),

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "helpers/report-wire.h"
+#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 #define CONTENT_FLAGS (WORKER_CONTENT_DIGEST | WORKER_LAYER_DIGEST)
@@ -16,7 +17,7 @@ struct report_receiver {
     size_t allocated_layers;
     bool expect_more, expect_check, complete;
     unsigned digests;               /* enum worker_flags: those that were asked for */
-    size_t expect_snapshots, expect_bitmaps, expect_extensions, expect_issues;
+    size_t expect_snapshots, expect_bitmaps, expect_extensions, expect_extents, expect_issues;
 };
 
 const char *report_reading_name(enum report_reading reading)
@@ -88,7 +89,7 @@ static bool layer_is_whole(const struct report_receiver *receiver)
 {
     return !receiver->expect_more && !receiver->expect_check && receiver->expect_snapshots == 0 &&
            receiver->expect_bitmaps == 0 && receiver->expect_extensions == 0 &&
-           receiver->expect_issues == 0;
+           receiver->expect_extents == 0 && receiver->expect_issues == 0;
 }
 
 static struct layer_report *last_layer(struct report_receiver *receiver)
@@ -142,7 +143,8 @@ static bool layer_is_valid(const struct wire_layer *l)
     return sizes && l->format > QCA_FORMAT_UNKNOWN && l->format < _QCA_FORMAT_MAX &&
            l->probed_format < _QCA_FORMAT_MAX && l->crypt_method <= QCA_CRYPT_LUKS &&
            l->has_metadata_digest <= 1 && l->checked <= 1 && l->snapshots_total >= l->n_snapshots &&
-           l->bitmaps_total >= l->n_bitmaps && l->extensions_total >= l->n_extensions;
+           l->bitmaps_total >= l->n_bitmaps && l->extensions_total >= l->n_extensions &&
+           l->variant < _QCA_VARIANT_MAX && l->extents_total >= l->n_extents;
 }
 
 static int take_layer(struct report_receiver *receiver, const union wire_record *record)
@@ -172,10 +174,12 @@ static int take_layer(struct report_receiver *receiver, const union wire_record 
         .snapshots_total = l->snapshots_total,
         .bitmaps_total = l->bitmaps_total,
         .extensions_total = l->extensions_total,
+        .extents_total = l->extents_total,
     };
     report->n_layers++;
     layer->info.format = (enum qca_format)l->format;
     layer->info.crypt_method = (enum qca_crypt)l->crypt_method;
+    layer->info.variant = (enum qca_variant)l->variant;
 #define WIRE_X(field) layer->info.field = l->field;
     WIRE_INFO_FIELDS(WIRE_X)
 #undef WIRE_X
@@ -193,11 +197,15 @@ static int take_layer(struct report_receiver *receiver, const union wire_record 
     if (r == 0)
         r = claim(&receiver->room.extensions, l->n_extensions, sizeof(struct qca_extension),
                   &layer->info.extensions);
+    if (r == 0)
+        r = claim(&receiver->room.extents, l->n_extents, sizeof(struct qca_extent_file),
+                  &layer->info.extents);
     receiver->expect_more = true;
     receiver->expect_check = l->checked;
     receiver->expect_snapshots = l->n_snapshots;
     receiver->expect_bitmaps = l->n_bitmaps;
     receiver->expect_extensions = l->n_extensions;
+    receiver->expect_extents = l->n_extents;
     return r;
 }
 
@@ -270,13 +278,31 @@ static int take_extensions(struct report_receiver *receiver, const union wire_re
     return 0;
 }
 
+static int take_extent(struct report_receiver *receiver, const union wire_record *record)
+{
+    const struct wire_extent *w = &record->extent;
+    struct qca_image_info *info = &last_layer(receiver)->info;
+    size_t length = strnlen(w->type, sizeof(w->type));
+    struct qca_extent_file *e;
+
+    if (receiver->expect_more || receiver->expect_snapshots > 0 || receiver->expect_bitmaps > 0 ||
+        receiver->expect_extensions > 0 || receiver->expect_extents == 0 || length == 0 ||
+        length == sizeof(w->type) || !text_is_safe(w->type, length))
+        return -EBADMSG;
+    receiver->expect_extents--;
+    e = &info->extents[info->n_extents++];
+    *e = (struct qca_extent_file){.size = w->size, .offset = w->offset};
+    memcpy(e->type, w->type, length);
+    return copy_text(record, 0, &e->name);
+}
+
 static int take_check(struct report_receiver *receiver, const union wire_record *record)
 {
     const struct wire_check *w = &record->check;
     struct qca_check_result *check = &last_layer(receiver)->check;
 
     if (receiver->expect_more || receiver->expect_snapshots > 0 || receiver->expect_bitmaps > 0 ||
-        receiver->expect_extensions > 0 || !receiver->expect_check || w->finished > 1 ||
+        receiver->expect_extensions > 0 || receiver->expect_extents > 0 || !receiver->expect_check || w->finished > 1 ||
         !wire_qca_error_is_valid(&w->error))
         return -EBADMSG;
     receiver->expect_check = false;
@@ -391,6 +417,8 @@ int report_receiver_take(struct report_receiver *receiver, const union wire_reco
         return take_bitmap(receiver, record);
     case WIRE_EXTENSIONS:
         return take_extensions(receiver, record);
+    case WIRE_EXTENT:
+        return take_extent(receiver, record);
     case WIRE_CHECK:
         return take_check(receiver, record);
     case WIRE_ISSUES:

@@ -59,6 +59,20 @@ static int send_extensions(int socket, const struct qca_image_info *info, size_t
     return r;
 }
 
+static int send_extents(int socket, const struct qca_image_info *info, size_t n)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        const struct qca_extent_file *e = &info->extents[i];
+        struct wire_extent record = {.size = e->size, .offset = e->offset};
+
+        memcpy(record.type, e->type, sizeof(record.type));
+        r = wire_send(socket, WIRE_EXTENT, &record, e->name, NULL, -1);
+    }
+    return r;
+}
+
 static int send_check(int socket, uint32_t layer, const struct qca_check_result *check,
                       struct report_room *room)
 {
@@ -92,11 +106,14 @@ int report_send_layer(int socket, const struct report_layer *layer, struct repor
     size_t n_snapshots = reserve(&room->snapshots, info->n_snapshots);
     size_t n_bitmaps = reserve(&room->bitmaps, info->n_bitmaps);
     size_t n_extensions = reserve(&room->extensions, info->n_extensions);
+    size_t n_extents = reserve(&room->extents, info->n_extents);
     struct wire_layer record = {
-        .index = layer->index, .format = info->format, .probed_format = layer->probed_format,
+        .index = layer->index, .format = info->format, .variant = info->variant,
+        .probed_format = layer->probed_format,
         .crypt_method = info->crypt_method, .n_snapshots = (uint32_t)n_snapshots,
         .n_bitmaps = (uint32_t)n_bitmaps,
-        .n_extensions = (uint32_t)n_extensions, .snapshots_total = info->n_snapshots,
+        .n_extensions = (uint32_t)n_extensions, .n_extents = (uint32_t)n_extents,
+        .extents_total = info->n_extents, .snapshots_total = info->n_snapshots,
         .bitmaps_total = info->n_bitmaps, .extensions_total = info->n_extensions,
         .checked = layer->check != NULL,
     };
@@ -119,6 +136,8 @@ int report_send_layer(int socket, const struct report_layer *layer, struct repor
         r = send_bitmaps(socket, info, n_bitmaps);
     if (r == 0)
         r = send_extensions(socket, info, n_extensions);
+    if (r == 0)
+        r = send_extents(socket, info, n_extents);
     if (r == 0 && layer->check)
         r = send_check(socket, layer->index, layer->check, room);
     return r;

@@ -9,12 +9,12 @@
 
 /* What a report may still hold; begins as REPORT_ROOM(max_issues). */
 struct report_room {
-    size_t issues, snapshots, bitmaps, extensions;
+    size_t issues, snapshots, bitmaps, extensions, extents;
 };
 #define REPORT_ROOM(max_issues)                                                                    \
     {                                                                                              \
         .issues = (max_issues), .snapshots = WIRE_SNAPSHOTS_MAX, .bitmaps = WIRE_BITMAPS_MAX,      \
-        .extensions = WIRE_EXTENSIONS_MAX,                                                         \
+        .extensions = WIRE_EXTENSIONS_MAX, .extents = WIRE_EXTENTS_MAX,                            \
     }
 
 struct report_layer {

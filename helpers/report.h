@@ -16,7 +16,7 @@ struct layer_report {
     enum qca_format probed_format;  /* what the content looks like, whatever was declared */
     /* There may be more than the info holds: a report transfers at most 4,096 of each over all
      * layers. */
-    uint64_t snapshots_total, bitmaps_total, extensions_total;
+    uint64_t snapshots_total, bitmaps_total, extensions_total, extents_total;
 };
 
 /* How the bytes of an image were had. */

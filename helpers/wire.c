@@ -37,6 +37,7 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_SNAPSHOT] = {WIRE_WORKER, sizeof(struct wire_snapshot), {true, true}, FD_NEVER},
     [WIRE_BITMAP] = {WIRE_WORKER, sizeof(struct wire_bitmap), {true, false}, FD_NEVER},
     [WIRE_EXTENSIONS] = {WIRE_WORKER, sizeof(struct wire_extensions), {false, false}, FD_NEVER},
+    [WIRE_EXTENT] = {WIRE_WORKER, sizeof(struct wire_extent), {true, false}, FD_NEVER},
     [WIRE_CHECK] = {WIRE_WORKER, sizeof(struct wire_check), {false, false}, FD_NEVER},
     [WIRE_ISSUES] = {WIRE_WORKER, sizeof(struct wire_issues), {false, false}, FD_NEVER},
     [WIRE_DONE] = {WIRE_WORKER, sizeof(struct wire_done), {false, false}, FD_NEVER},

@@ -16,7 +16,7 @@
 
 #include "helpers/client.h"
 
-#define WIRE_VERSION 3
+#define WIRE_VERSION 4
 #define WIRE_FD 3                       /* where a helper finds its socket */
 #define WIRE_TEXT_MAX (PATH_MAX - 1)    /* bytes without the NUL */
 #define WIRE_RECORD_MAX 10240           /* bytes, texts included */
@@ -30,6 +30,7 @@
 #define WIRE_SNAPSHOTS_MAX 4096
 #define WIRE_BITMAPS_MAX 4096
 #define WIRE_EXTENSIONS_MAX 4096
+#define WIRE_EXTENTS_MAX QCA_EXTENT_FILES_MAX
 
 enum wire_sender {
     WIRE_WORKER_CLIENT = 1 << 0,
@@ -56,6 +57,7 @@ enum wire_type {
     WIRE_SNAPSHOT,
     WIRE_BITMAP,
     WIRE_EXTENSIONS,
+    WIRE_EXTENT,
     WIRE_CHECK,
     WIRE_ISSUES,
     WIRE_DONE,
@@ -150,7 +152,8 @@ struct wire_question {
     X(version) X(file_size) X(virtual_size) X(cluster_size) X(refcount_bits) X(header_length)      \
     X(incompatible_features) X(compatible_features) X(autoclear_features) X(compression_type)      \
     X(crypt_header_offset) X(crypt_header_length) X(l1_offset) X(l1_entries)                       \
-    X(refcount_table_offset) X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)
+    X(refcount_table_offset) X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)        \
+    X(unknown_lines)
 #define WIRE_CHECK_FIELDS(X)                                                                       \
     X(corruptions) X(leaks) X(check_errors) X(image_end_offset) X(total_clusters)                  \
     X(allocated_clusters) X(compressed_clusters) X(fragmented_clusters) X(leak_runs)               \
@@ -165,8 +168,10 @@ struct wire_layer {
     uint32_t index;
     uint32_t format, probed_format;     /* enum qca_format */
     uint32_t crypt_method;              /* enum qca_crypt */
-    uint32_t n_snapshots, n_bitmaps, n_extensions;                  /* that follow */
+    uint32_t variant;                   /* enum qca_variant */
+    uint32_t n_snapshots, n_bitmaps, n_extensions, n_extents;       /* that follow */
     uint64_t snapshots_total, bitmaps_total, extensions_total;      /* that there are */
+    uint64_t extents_total;
     uint8_t has_metadata_digest;        /* 0 or 1 */
     uint8_t metadata_digest[32];
     uint8_t checked;                    /* 0 or 1: a WIRE_CHECK follows */
@@ -197,6 +202,13 @@ struct wire_extensions {
     struct wire_header header;
     uint64_t n;                 /* 1 to WIRE_EXTENSIONS_PER_RECORD */
     struct qca_extension extension[WIRE_EXTENSIONS_PER_RECORD];
+};
+
+/* text 0: name, or none */
+struct wire_extent {
+    struct wire_header header;
+    uint64_t size, offset;
+    char type[16];              /* NUL-ended, printable */
 };
 
 struct wire_check {
@@ -332,6 +344,7 @@ union wire_record {
     struct wire_snapshot snapshot;
     struct wire_bitmap bitmap;
     struct wire_extensions extensions;
+    struct wire_extent extent;
     struct wire_check check;
     struct wire_issues issues;
     struct wire_file_digest file_digest;

@@ -32,6 +32,27 @@ static inline uint64_t be64_get(const void *p)
     return __builtin_bswap64(value);
 }
 
+static inline uint16_t le16_get(const void *p)
+{
+    uint16_t value;
+    memcpy(&value, p, sizeof(value));
+    return value;
+}
+
+static inline uint32_t le32_get(const void *p)
+{
+    uint32_t value;
+    memcpy(&value, p, sizeof(value));
+    return value;
+}
+
+static inline uint64_t le64_get(const void *p)
+{
+    uint64_t value;
+    memcpy(&value, p, sizeof(value));
+    return value;
+}
+
 /* A bounded piece of memory: every field is taken through it, so no read can leave it. */
 struct bytes {
     const uint8_t *data;

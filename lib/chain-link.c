@@ -35,9 +35,11 @@ static uint64_t data_file_name_offset(const struct qca_image_info *info)
 }
 
 /* Sectors are compared: a raw parent may end within one. How large the disk of a parent is that is
- * not what it is taken for, nobody knows. */
+ * not what it is taken for, or whose header does not say it, nobody knows. */
 static bool is_shorter(const struct qca_image_info *parent, const struct qca_image_info *child)
 {
+    if (parent->virtual_size == 0 && !qca_format_is_understood(parent->format))
+        return false;
     return div_round_up(parent->virtual_size, 512) < div_round_up(child->virtual_size, 512);
 }
 
@@ -58,10 +60,11 @@ int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues,
         r = add(&check, link, QCA_ISSUE_DATA_FILE_REUSED, data_file_name_offset(child), 0);
     if (!parent)
         return r;
-    if (r == 0 && !child->parent_format)
+    /* the first qcow and QED cannot declare it */
+    if (r == 0 && !child->parent_format && child->format == QCA_FORMAT_QCOW2)
         r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_MISSING, BACKING_FILE_OFFSET, UINT64_MAX);
-    else if (r == 0 && link->parent_content != QCA_FORMAT_UNKNOWN &&
-             link->parent_content != declared)
+    else if (r == 0 && child->parent_format &&
+             qca_format_contradicts(declared, link->parent_content, link->parent_variant))
         r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_WRONG, BACKING_FILE_OFFSET, 0);
     if (r == 0 && link->parent_content == parent->format && is_shorter(parent, child))
         r = add(&check, link, QCA_ISSUE_PARENT_SHORTER, BACKING_FILE_OFFSET, parent->virtual_size);

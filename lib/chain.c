@@ -222,11 +222,18 @@ static enum qca_format parent_format(const struct qca_image_info *child)
     return child->parent_format ? qca_format_from_name(child->parent_format) : QCA_FORMAT_RAW;
 }
 
+/* QEMU follows no parents of VHD and VHDX: it reads the one without, and refuses the other. */
+static bool has_parent(const struct qca_image_info *info)
+{
+    return info->parent && info->format != QCA_FORMAT_VPC && info->format != QCA_FORMAT_VHDX;
+}
+
 static uint64_t image_memory(const struct qca_image_info *info)
 {
     return sizeof(struct qca_image) + 1024 + info->n_snapshots * (sizeof(*info->snapshots) + 64) +
            info->n_bitmaps * (sizeof(*info->bitmaps) + 64) +
-           info->n_extensions * sizeof(*info->extensions);
+           info->n_extensions * sizeof(*info->extensions) +
+           info->n_extents * (sizeof(*info->extents) + 64);
 }
 
 /* The leaf, as a layer. */
@@ -355,7 +362,7 @@ int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *optio
         opener.memory_limit -= memory;
         if (chain_append(chain, &layer) < 0)
             return out_of_memory(error, number);
-        if (!layer.image->info.parent || (options && options->layer_only))
+        if (!has_parent(&layer.image->info) || (options && options->layer_only))
             break;
         r = open_parent(&opener, &chain->layers[number], number, &layer);
         if (r < 0)
@@ -389,7 +396,7 @@ static int tell(const struct layer *child, const struct layer *parent, uint32_t 
         if (parent->data_file_of != QCA_NO_LAYER)
             link.data_file_user = parent->data_file_of;
         link.parent_is_newer = parent->id.mtime > child->id.mtime && child->id.mtime != 0;
-        if (qca_probe(parent->io, &link.parent_content) < 0)
+        if (probe_content(parent->io, &link.parent_content, &link.parent_variant) < 0)
             link.parent_content = QCA_FORMAT_UNKNOWN;   /* is found by whoever reads it */
     }
     return told(userdata, &link);
@@ -408,7 +415,7 @@ int qca_chain_walk(struct qca_image *leaf, const struct qca_chain_options *optio
     opener_init(&opener, &files, options, resolve, userdata, error);
     r = open_leaf(&opener, leaf, options ? options->id : (struct qca_file_id) { 0 }, &child);
     for (; r == 0; number++) {
-        bool more = child.image->info.parent;
+        bool more = has_parent(&child.image->info);
 
         r = more ? open_parent(&opener, &child, number, &parent) : 0;
         told = tell(&child, more && r == 0 ? &parent : NULL, number, layer, userdata);

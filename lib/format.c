@@ -4,11 +4,18 @@
 
 #include <errno.h>
 
+#include "bytes.h"
 #include "error.h"
+#include "io.h"
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
 
-static const struct format *const formats[] = { &format_raw, &format_qcow2 };
+/* Magic at the start first: what is found at the end of a file may be what a guest wrote there. */
+static const struct format *const formats[] = {
+    &format_raw,   &format_qcow2, &format_qcow,  &format_vmdk,  &format_vdi,
+    &format_vhdx,  &format_qed,   &format_parallels, &format_cloop, &format_bochs,
+    &format_vpc,   &format_dmg,   &format_ova,   &format_luks,
+};
 
 static const struct format *format_find(enum qca_format format)
 {
@@ -18,21 +25,48 @@ static const struct format *format_find(enum qca_format format)
     return NULL;
 }
 
-int qca_probe(struct qca_io *io, enum qca_format *ret_format)
+int probe_begin(struct qca_io *io, struct probe *ret_probe)
 {
-    uint8_t head[PROBE_SIZE];
-    int r;
+    struct probe probe = { .io = io, .size = qca_io_size(io) };
+    uint64_t n = min_u64(probe.size, PROBE_TAIL);
+    int r = io_peek(io, 0, probe.head, sizeof(probe.head));
 
-    r = qca_io_read(io, 0, head, sizeof(head));
+    if (r == 0 && n > 0)
+        r = io_peek(io, probe.size - n, probe.tail + PROBE_TAIL - n, n);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < ELEMENTSOF(formats); i++)
-        if (formats[i]->probe && formats[i]->probe(head)) {
+    *ret_probe = probe;
+    return 0;
+}
+
+int probe_content(struct qca_io *io, enum qca_format *ret_format, enum qca_variant *ret_variant)
+{
+    struct probe probe;
+    int r = probe_begin(io, &probe);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < ELEMENTSOF(formats); i++) {
+        if (formats[i]->probe && formats[i]->probe(&probe)) {
             *ret_format = formats[i]->format;
+            *ret_variant = formats[i]->format == QCA_FORMAT_VPC && vpc_is_fixed(&probe)
+                               ? QCA_VARIANT_FIXED
+                               : QCA_VARIANT_NONE;
             return 0;
         }
+        if (probe.error < 0)
+            return probe.error;
+    }
     *ret_format = QCA_FORMAT_RAW;
+    *ret_variant = QCA_VARIANT_NONE;
     return 0;
+}
+
+int qca_probe(struct qca_io *io, enum qca_format *ret_format)
+{
+    enum qca_variant variant;
+
+    return probe_content(io, ret_format, &variant);
 }
 
 int qca_image_open(struct qca_io *io, const struct qca_open_options *options,
@@ -45,7 +79,7 @@ int qca_image_open(struct qca_io *io, const struct qca_open_options *options,
     if (demanded == QCA_FORMAT_UNKNOWN) {
         r = qca_probe(io, &format);
         if (r < 0)
-            return error_set_read(error, r, 0, "the first bytes");
+            return error_set_read(error, r, 0, "what tells its format");
     }
 
     image = calloc(1, sizeof(*image));

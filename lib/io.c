@@ -96,7 +96,7 @@ static int read_source(const struct qca_io *io, uint64_t offset, uint8_t *buf, s
     return 0;
 }
 
-int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
+static int io_get(struct qca_io *io, uint64_t offset, void *buf, size_t size, bool *ret_short)
 {
     uint64_t end;
     size_t inside, done = 0;
@@ -114,12 +114,28 @@ int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
         memcpy(buf, io->data + offset, inside);
         done = inside;
     }
-    if (done < inside)
-        atomic_store_explicit(&io->shrank, true, memory_order_relaxed);
+    *ret_short = done < inside;
     if (done < size)
         memset((uint8_t *)buf + done, 0, size - done);
     atomic_fetch_add_explicit(&io->bytes_read, done, memory_order_relaxed);
     return 0;
+}
+
+int qca_io_read(struct qca_io *io, uint64_t offset, void *buf, size_t size)
+{
+    bool is_short = false;
+    int r = io_get(io, offset, buf, size, &is_short);
+
+    if (r == 0 && is_short)
+        atomic_store_explicit(&io->shrank, true, memory_order_relaxed);
+    return r;
+}
+
+int io_peek(struct qca_io *io, uint64_t offset, void *buf, size_t size)
+{
+    bool is_short;
+
+    return io_get(io, offset, buf, size, &is_short);
 }
 
 int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size)

@@ -305,6 +305,15 @@ static int begin_layer(struct map_layer *layer, const struct qca_snapshot *snaps
 
     layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512)
                                                      : info->virtual_size;
+    if (!qca_format_is_understood(info->format) && stored) {
+        layer->size = info->file_size;
+        return 0;
+    }
+    if (!qca_format_is_understood(info->format))
+        return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
+                         (struct error_field){ .value = info->format },
+                         "what a guest reads of a %s image is not understood",
+                         qca_format_name(info->format));
     if (!layer->image->qcow2)
         return 0;
     if (info->crypt_method != QCA_CRYPT_NONE && !stored)

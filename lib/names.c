@@ -35,6 +35,40 @@ static const char *const tables[_QCA_TABLE_MAX] = {
 static const char *const formats[_QCA_FORMAT_MAX] = {
     [QCA_FORMAT_RAW] = "raw",
     [QCA_FORMAT_QCOW2] = "qcow2",
+    [QCA_FORMAT_VMDK] = "vmdk",
+    [QCA_FORMAT_VDI] = "vdi",
+    [QCA_FORMAT_VPC] = "vpc",
+    [QCA_FORMAT_VHDX] = "vhdx",
+    [QCA_FORMAT_QED] = "qed",
+    [QCA_FORMAT_PARALLELS] = "parallels",
+    [QCA_FORMAT_QCOW] = "qcow",
+    [QCA_FORMAT_DMG] = "dmg",
+    [QCA_FORMAT_CLOOP] = "cloop",
+    [QCA_FORMAT_BOCHS] = "bochs",
+    [QCA_FORMAT_OVA] = "ova",
+    [QCA_FORMAT_LUKS] = "luks",
+};
+
+/* What libvirt calls some of them besides (src/conf/storage_source_conf.c). */
+static const struct { const char *name; enum qca_format format; } other_names[] = {
+    { "vhd", QCA_FORMAT_VPC },
+    { "ploop", QCA_FORMAT_PARALLELS },
+    { "iso", QCA_FORMAT_RAW },
+};
+
+static const char *const variants[_QCA_VARIANT_MAX] = {
+    [QCA_VARIANT_RAW_MBR] = "mbr",
+    [QCA_VARIANT_RAW_GPT] = "gpt",
+    [QCA_VARIANT_RAW_ISO9660] = "iso9660",
+    [QCA_VARIANT_RAW_LUKS] = "luks",
+    [QCA_VARIANT_VMDK_SPARSE] = "sparse",
+    [QCA_VARIANT_VMDK_STREAM] = "stream-optimized",
+    [QCA_VARIANT_VMDK_COWD] = "vmfs-sparse",
+    [QCA_VARIANT_VMDK_SESPARSE] = "se-sparse",
+    [QCA_VARIANT_VMDK_DESCRIPTOR] = "descriptor",
+    [QCA_VARIANT_FIXED] = "fixed",
+    [QCA_VARIANT_DYNAMIC] = "dynamic",
+    [QCA_VARIANT_DIFFERENCING] = "differencing",
 };
 
 const char *qca_format_name(enum qca_format format)
@@ -47,7 +81,47 @@ enum qca_format qca_format_from_name(const char *name)
     for (size_t i = 0; name && i < _QCA_FORMAT_MAX; i++)
         if (formats[i] && strcmp(formats[i], name) == 0)
             return (enum qca_format)i;
+    for (size_t i = 0; name && i < ELEMENTSOF(other_names); i++)
+        if (strcmp(other_names[i].name, name) == 0)
+            return other_names[i].format;
     return QCA_FORMAT_UNKNOWN;
+}
+
+bool qca_format_is_understood(enum qca_format format)
+{
+    switch (format) {
+    case QCA_FORMAT_RAW:
+    case QCA_FORMAT_QCOW2:
+        return true;
+    default:
+        return false;
+    }
+}
+
+const char *qca_variant_name(enum qca_variant variant)
+{
+    return (unsigned)variant < _QCA_VARIANT_MAX ? variants[variant] : NULL;
+}
+
+enum qca_variant qca_variant_from_name(const char *name)
+{
+    for (size_t i = 0; name && i < _QCA_VARIANT_MAX; i++)
+        if (variants[i] && strcmp(variants[i], name) == 0)
+            return (enum qca_variant)i;
+    return QCA_VARIANT_NONE;
+}
+
+bool qca_format_contradicts(enum qca_format declared, enum qca_format content,
+                            enum qca_variant variant)
+{
+    if (declared == content || declared == QCA_FORMAT_UNKNOWN || content == QCA_FORMAT_UNKNOWN)
+        return false;
+    if (declared == QCA_FORMAT_LUKS)
+        return content != QCA_FORMAT_RAW;
+    if (declared == QCA_FORMAT_RAW)
+        return !(content == QCA_FORMAT_DMG || content == QCA_FORMAT_OVA ||
+                 (content == QCA_FORMAT_VPC && variant == QCA_VARIANT_FIXED));
+    return true;
 }
 
 const char *qca_issue_kind_name(enum qca_issue_kind kind)

@@ -494,9 +494,9 @@ static void qcow2_close(struct qca_image *image)
 
 /* QEMU takes versions it does not know for qcow2 too, and then refuses them; version 1 is another
  * format. */
-static bool qcow2_probe(const uint8_t *head)
+static bool qcow2_probe(struct probe *probe)
 {
-    return be32_get(head) == QCOW2_MAGIC && be32_get(head + 4) >= 2;
+    return be32_get(probe->head) == QCOW2_MAGIC && be32_get(probe->head + 4) >= 2;
 }
 
 const struct format format_qcow2 = {

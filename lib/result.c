@@ -15,6 +15,9 @@ void qca_image_info_done(struct qca_image_info *info)
     }
     for (size_t i = 0; i < info->n_bitmaps; i++)
         free(info->bitmaps[i].name);
+    for (size_t i = 0; i < info->n_extents; i++)
+        free(info->extents[i].name);
+    free(info->extents);
     free(info->snapshots);
     free(info->bitmaps);
     free(info->extensions);

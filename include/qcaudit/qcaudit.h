@@ -100,13 +100,61 @@ enum qca_format {
     QCA_FORMAT_UNKNOWN,         /* as an option: probe */
     QCA_FORMAT_RAW,
     QCA_FORMAT_QCOW2,
+    /* Of these the header is read, and what lies behind it is not: qca_format_is_understood() */
+    QCA_FORMAT_VMDK,
+    QCA_FORMAT_VDI,
+    QCA_FORMAT_VPC,             /* Microsoft's VHD, as QEMU and libvirt call it */
+    QCA_FORMAT_VHDX,
+    QCA_FORMAT_QED,
+    QCA_FORMAT_PARALLELS,
+    QCA_FORMAT_QCOW,            /* version 1 */
+    QCA_FORMAT_DMG,
+    QCA_FORMAT_CLOOP,
+    QCA_FORMAT_BOCHS,
+    QCA_FORMAT_OVA,             /* a tar archive with a disk in it: no disk itself */
+    QCA_FORMAT_LUKS,            /* only where it is declared: by content, LUKS is what a raw disk
+                                 * holds */
     _QCA_FORMAT_MAX,
 };
 
-/* "raw", "qcow2": the names QEMU uses in the backing format extension; NULL when out of range. */
+/* "raw", "qcow2", "vpc": the names QEMU uses in the backing format extension; NULL when out of
+ * range. */
 const char *qca_format_name(enum qca_format format);
-/* QCA_FORMAT_UNKNOWN for a name that the library does not know. */
+/* QCA_FORMAT_UNKNOWN for a name that the library does not know. libvirt's other names ("vhd",
+ * "ploop", "iso") are known, too. */
 enum qca_format qca_format_from_name(const char *name);
+/* Does the library know what a guest reads of such an image? Of others, no digest of the content
+ * can be had, and no statement about it be made; nor may they be treated as raw. */
+bool qca_format_is_understood(enum qca_format format);
+
+/* What an image is within its format, or what a raw disk holds at its beginning. */
+enum qca_variant {
+    QCA_VARIANT_NONE,
+    QCA_VARIANT_RAW_MBR,        /* raw: a disk with a partition table, */
+    QCA_VARIANT_RAW_GPT,
+    QCA_VARIANT_RAW_ISO9660,    /* an install medium, with a partition table or without, */
+    QCA_VARIANT_RAW_LUKS,       /* encrypted by the host or by its guest: which, nobody can tell */
+    QCA_VARIANT_VMDK_SPARSE,    /* monolithicSparse, or an extent of twoGbMaxExtentSparse */
+    QCA_VARIANT_VMDK_STREAM,    /* streamOptimized */
+    QCA_VARIANT_VMDK_COWD,      /* vmfsSparse: an extent */
+    QCA_VARIANT_VMDK_SESPARSE,  /* an extent */
+    QCA_VARIANT_VMDK_DESCRIPTOR,        /* text that names extents */
+    QCA_VARIANT_FIXED,          /* VHD, VDI, VHDX: all of the disk is allocated; of a VHD known by
+                                 * its last sector alone */
+    QCA_VARIANT_DYNAMIC,
+    QCA_VARIANT_DIFFERENCING,   /* has a parent, whether the header names it or not */
+    _QCA_VARIANT_MAX,
+};
+
+/* "gpt", "stream-optimized", ...: stable; NULL for none and out of range. */
+const char *qca_variant_name(enum qca_variant variant);
+enum qca_variant qca_variant_from_name(const char *name);   /* NONE for an unknown name */
+
+/* Is it an error to open content of this format and variant as declared? Not where QEMU opens the
+ * same content as raw, too, because its magic is not at the start (a fixed VHD, DMG, OVA), and not
+ * for LUKS, which lies on a raw disk. Unknown formats contradict nothing. */
+bool qca_format_contradicts(enum qca_format declared, enum qca_format content,
+                            enum qca_variant variant);
 
 enum qca_crypt { QCA_CRYPT_NONE = 0, QCA_CRYPT_AES = 1, QCA_CRYPT_LUKS = 2 };
 
@@ -148,15 +196,26 @@ struct qca_extension {
     uint64_t offset;            /* host offset of its data */
 };
 
+/* A piece of a disk that a VMDK descriptor places in another file. */
+struct qca_extent_file {
+    char *name;                 /* as stored, hostile; NULL: zeros, without a file */
+    char type[16];              /* "FLAT", "SPARSE", "VMFS", ... as stored, printable */
+    uint64_t size;              /* bytes of the disk */
+    uint64_t offset;            /* in the file, bytes; of flat ones alone, else 0 */
+};
+#define QCA_EXTENT_FILES_MAX 4096   /* more make a descriptor invalid */
+
 /* What the header says. Strings are hostile bytes: escape them before they go anywhere. */
 struct qca_image_info {
     enum qca_format format;
-    uint32_t version;           /* qcow2: 2 or 3; raw: 0 */
+    uint32_t version;           /* qcow2: 2 or 3; raw: 0; of others as the header has it */
     uint64_t file_size;         /* bytes of the container */
-    uint64_t virtual_size;      /* bytes the guest sees */
+    uint64_t virtual_size;      /* bytes the guest sees; 0 of a format that is not understood:
+                                 * the header does not say */
     uint32_t cluster_size;      /* bytes, 512 to 2 MiB; raw: 0 */
     uint32_t refcount_bits;     /* 1 to 64, a power of two */
     uint32_t header_length;
+    enum qca_variant variant;
     uint64_t incompatible_features;
     uint64_t compatible_features;
     uint64_t autoclear_features;
@@ -179,6 +238,9 @@ struct qca_image_info {
     size_t n_bitmaps;
     struct qca_extension *extensions;
     size_t n_extensions;
+    struct qca_extent_file *extents;    /* of a VMDK descriptor */
+    size_t n_extents;
+    uint32_t unknown_lines;     /* of a VMDK descriptor: neither comment, value nor extent */
 };
 
 /* Frees what info owns and zeroes it. */
@@ -200,7 +262,8 @@ int qca_image_open(struct qca_io *io, const struct qca_open_options *options,
 void qca_image_free(struct qca_image *image);
 /* Owned by the image, valid for its life. */
 const struct qca_image_info *qca_image_info(const struct qca_image *image);
-/* The format whose magic the first bytes carry (raw for anything else); -errno when unreadable. */
+/* The format whose magic the content carries, at its beginning or, where the format has it there, at
+ * its end (raw for anything else); -errno when unreadable. */
 int qca_probe(struct qca_io *io, enum qca_format *ret_format);
 /* SHA-256 over header, L1, refcount table and snapshot table: changes with every change of
  * structure. */
@@ -508,6 +571,8 @@ struct qca_chain_link {
                                              * ends the walk */
     enum qca_format parent_content;         /* what the parent's first bytes say, whatever was
                                              * declared */
+    enum qca_variant parent_variant;        /* of that content, as qca_format_contradicts() wants
+                                             * it */
     bool parent_is_newer;       /* it was written after the layer was */
 };
 
@@ -560,13 +625,16 @@ struct qca_map_options {
     uint64_t memory_limit;      /* bytes for the L1 tables of all layers; 0 is 1 GiB */
     const char *snapshot;       /* id, or else name, of an internal snapshot of the leaf; NULL:
                                  * the active tables */
-    bool stored;                /* of encrypted layers, the data as it is stored: not what the
-                                 * guest sees, but what must not change when that must not */
+    bool stored;                /* of encrypted layers, the data as it is stored, and of layers
+                                 * of a format that is not understood the file's own bytes: not
+                                 * what the guest sees, but what must not change when that must
+                                 * not */
 };
 
 /* The guest's disk through all layers of chain, which must outlive the map. Each entry of each
  * table is looked at once when the map is gone through in order: linear in the tables, however many
- * layers. options may be NULL. -EOPNOTSUPP when a layer is encrypted and not stored, -ENOENT when
+ * layers. options may be NULL. -EOPNOTSUPP when a layer is encrypted, or of a format that is not understood,
+ * and not stored, -ENOENT when
  * there is no such snapshot, -ENOMEM, -EIO (an L1 table). */
 int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
                 struct qca_error *error, struct qca_map **ret_map);

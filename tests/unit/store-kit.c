@@ -422,6 +422,12 @@ static void fill_info(struct qca_image_info *info)
     info->n_extensions = 2;
     for (unsigned i = 0; i < 2; i++)
         info->extensions[i] = (struct qca_extension){ 0xe2792aca + i, 5, 104 };
+    info->variant = QCA_VARIANT_VMDK_DESCRIPTOR;
+    info->unknown_lines = 7;
+    info->extents = calloc(2, sizeof(*info->extents));
+    info->n_extents = 2;
+    info->extents[0] = (struct qca_extent_file){ strdup("a-flat.vmdk"), "FLAT", 1 << 20, 512 };
+    info->extents[1] = (struct qca_extent_file){ NULL, "ZERO", 512, 0 };
 }
 
 static void fill_check(struct qca_check_result *check)
@@ -506,6 +512,13 @@ static void infos_equal(const struct qca_image_info *a, const struct qca_image_i
     assert_int_equal(a->n_extensions, b->n_extensions);
     if (a->n_extensions > 0)
         assert_memory_equal(a->extensions, b->extensions, a->n_extensions * sizeof(*a->extensions));
+    assert_int_equal(a->n_extents, b->n_extents);
+    for (size_t i = 0; i < a->n_extents; i++) {
+        strings_equal(a->extents[i].name, b->extents[i].name);
+        assert_memory_equal(a->extents[i].type, b->extents[i].type,
+                            sizeof(struct qca_extent_file) - offsetof(struct qca_extent_file, type));
+    }
+    assert_int_equal(a->unknown_lines, b->unknown_lines);
 }
 
 void kit_reports_equal(const struct audit_report *a, const struct audit_report *b)

@@ -182,7 +182,7 @@ static void an_unknown_format_is_refused(void **state)
     struct store store;
     size_t depth;
 
-    store_fill(&store, 2, "qed");
+    store_fill(&store, 2, "vvfat");
     error = chain_try(&store, 0, &depth);
     assert_int_equal(error.kind, QCA_ERROR_UNSUPPORTED);
     assert_int_equal(store.asked, 0);

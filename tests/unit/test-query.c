@@ -199,7 +199,7 @@ static void test_image_filters(void **state)
     struct world *world = *state;
     const struct query_view *view;
     json_object *rows = NULL;
-    _cleanup_(json_object_putp) json_object *bad = json_tokener_parse("{\"format\":\"vhdx\"}");
+    _cleanup_(json_object_putp) json_object *bad = json_tokener_parse("{\"format\":\"vvfat\"}");
     char *next = NULL;
 
     make(world, "/s/b", NULL);

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the formats of others have in common, of which the header alone is read. */
+#include "foreign.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+
+#include "bytes.h"
+
+int foreign_read(struct qca_image *image, struct qca_error *error, uint64_t offset, void *buf,
+                 size_t size, const char *what)
+{
+    uint64_t end;
+    int r;
+
+    if (add_overflows(offset, size, &end) || end > image->info.file_size)
+        return error_set(error, EINVAL, QCA_ERROR_TRUNCATED,
+                         (struct error_field){ NULL, offset, 0, image->info.file_size },
+                         "the file ends after %" PRIu64 " bytes, before the end of %s",
+                         image->info.file_size, what);
+    r = qca_io_read(image->io, offset, buf, size);
+    return r < 0 ? error_set_read(error, r, offset, what) : 0;
+}
+
+int foreign_other(const struct qca_image *image, struct qca_error *error)
+{
+    return error_set(error, EMEDIUMTYPE, QCA_ERROR_NOT_THIS_FORMAT, (struct error_field){ 0 },
+                     "the file is not a %s image", qca_format_name(image->format->format));
+}
+
+int foreign_invalid(struct qca_error *error, const char *name, uint64_t offset, uint64_t value,
+                    uint64_t bound, const char *text)
+{
+    return error_set(error, EINVAL, QCA_ERROR_HEADER,
+                     (struct error_field){ name, offset, value, bound }, "%s", text);
+}
+
+int foreign_size(struct qca_image *image, struct qca_error *error, const char *name,
+                 uint64_t offset, uint64_t units, uint64_t unit)
+{
+    if (units > (uint64_t)INT64_MAX / unit)
+        return foreign_invalid(error, name, offset, units, (uint64_t)INT64_MAX / unit,
+                               "the virtual size is beyond the largest file");
+    image->info.virtual_size = units * unit;
+    return 0;
+}
+
+int foreign_name(const uint8_t *bytes, size_t length, char **ret_name)
+{
+    char *name = NULL;
+
+    length = strnlen((const char *)bytes, min_u64(length, FOREIGN_NAME_MAX));
+    if (length > 0) {
+        name = strndup((const char *)bytes, length);
+        if (!name)
+            return -ENOMEM;
+    }
+    *ret_name = name;
+    return 0;
+}
+
+/* One code point as UTF-8, in at most 4 bytes. */
+static size_t utf8_put(uint32_t code, char *out)
+{
+    if (code < 0x80) {
+        out[0] = (char)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        out[0] = (char)(0xc0 | code >> 6);
+        out[1] = (char)(0x80 | (code & 0x3f));
+        return 2;
+    }
+    if (code < 0x10000) {
+        out[0] = (char)(0xe0 | code >> 12);
+        out[1] = (char)(0x80 | (code >> 6 & 0x3f));
+        out[2] = (char)(0x80 | (code & 0x3f));
+        return 3;
+    }
+    out[0] = (char)(0xf0 | code >> 18);
+    out[1] = (char)(0x80 | (code >> 12 & 0x3f));
+    out[2] = (char)(0x80 | (code >> 6 & 0x3f));
+    out[3] = (char)(0x80 | (code & 0x3f));
+    return 4;
+}
+
+int foreign_utf16(const uint8_t *bytes, size_t length, bool big_endian, char **ret_name)
+{
+    char text[FOREIGN_NAME_MAX + 1];
+    size_t n = 0;
+
+    for (size_t i = 0; i + 2 <= length && n + 4 <= FOREIGN_NAME_MAX; i += 2) {
+        uint32_t code = big_endian ? be16_get(bytes + i) : le16_get(bytes + i), low;
+
+        if (code == 0)
+            break;
+        low = i + 4 > length ? 0 : big_endian ? be16_get(bytes + i + 2) : le16_get(bytes + i + 2);
+        if (code >= 0xd800 && code < 0xdc00 && low >= 0xdc00 && low < 0xe000) {
+            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+            i += 2;
+        } else if (code >= 0xd800 && code < 0xe000)
+            code = 0xfffd;      /* half of a pair */
+        n += utf8_put(code, text + n);
+    }
+    return foreign_name((const uint8_t *)text, n, ret_name);
+}
+
+void foreign_windows_path(char *path)
+{
+    bool absolute = path[0] == '\\' || (isalpha((unsigned char)path[0]) && path[1] == ':');
+    size_t n = strlen(path), skip = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (path[i] == '\\')
+            path[i] = '/';
+        if (absolute && path[i] == '/')
+            skip = i + 1;
+    }
+    if (!absolute && n > 2 && path[0] == '.' && path[1] == '/')
+        skip = 2;
+    memmove(path, path + skip, n - skip + 1);
+}

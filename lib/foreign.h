@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the formats of others have in common, of which the header alone is read. */
+#pragma once
+
+#include "error.h"
+#include "format.h"
+
+enum { FOREIGN_NAME_MAX = 1023 };       /* bytes of a name; longer ones QEMU refuses, too */
+
+/* The header's bytes, which must be in the file. */
+int foreign_read(struct qca_image *image, struct qca_error *error, uint64_t offset, void *buf,
+                 size_t size, const char *what);
+/* Other content than the format that was demanded. */
+int foreign_other(const struct qca_image *image, struct qca_error *error);
+/* A field holds what it must not. */
+int foreign_invalid(struct qca_error *error, const char *name, uint64_t offset, uint64_t value,
+                    uint64_t bound, const char *text);
+/* Sets the virtual size; one beyond the largest file is an error of that field. */
+int foreign_size(struct qca_image *image, struct qca_error *error, const char *name,
+                 uint64_t offset, uint64_t units, uint64_t unit);
+/* A name of length bytes, as it is up to its first NUL. NULL in *ret_name when it is empty. */
+int foreign_name(const uint8_t *bytes, size_t length, char **ret_name);
+/* UTF-16 of length bytes as UTF-8, up to its first NUL; NULL in *ret_name when it is empty. */
+int foreign_utf16(const uint8_t *bytes, size_t length, bool big_endian, char **ret_name);
+/* A path as Windows writes it, in place, as what it means on this host: one that begins with a
+ * drive, a share or a device is the file of that name beside the image, any other is relative to
+ * it. Only for names that are known to be such, or that have a backslash and no slash. */
+void foreign_windows_path(char *path);
