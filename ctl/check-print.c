@@ -533,12 +533,17 @@ static int print_layer(const struct output *output, const char *path,
         return -ENOMEM;
     (void)printf("%s%s%s: %s, virtual size %s", output_colour(output, COLOUR_BOLD), shown,
                  output_colour(output, COLOUR_OFF), qca_format_name(layer->info.format),
-                 text_size(layer->info.virtual_size, size));
+                 layer->info.virtual_size > 0 || qca_format_is_understood(layer->info.format)
+                     ? text_size(layer->info.virtual_size, size)
+                     : "unknown");
     if (depth > 1)
         (void)printf(", %zu layers", depth);
     (void)putchar('\n');
     if (!layer->checked) {
-        (void)printf("This image format does not support checks.\n");
+        (void)printf(qca_format_is_understood(layer->info.format)
+                         ? "This image format does not support checks.\n"
+                         : "It is not checked: the content of %s images is not understood.\n",
+                     qca_format_name(layer->info.format));
         return 0;
     }
     print_issues(output, layer);
@@ -553,7 +558,7 @@ static int print_layer(const struct output *output, const char *path,
 /* Nothing that anybody has to be told of. */
 static bool layer_is_clean(const struct layer_report *layer)
 {
-    return !layer->checked || (layer->check.finished && layer->check.n_issues == 0 &&
+    return (!layer->checked && qca_format_is_understood(layer->info.format)) || (layer->check.finished && layer->check.n_issues == 0 &&
                                qca_check_exit_status(&layer->check) == CHECK_CLEAN);
 }
 
@@ -585,18 +590,33 @@ static int print_layers(const struct ctl *ctl, const struct check *check)
 static void print_chain_verdict(const struct output *output, const struct check *check)
 {
     const struct audit_report *report = check->report;
-    size_t damaged = 0, first = 0;
-    _cleanup_free_ char *shown = NULL;
+    size_t damaged = 0, first = 0, foreign = 0, first_foreign = 0;
+    _cleanup_free_ char *shown = NULL, *shown_foreign = NULL;
 
     for (size_t i = 0; i < report->n_layers; i++) {
         const struct layer_report *layer = &report->layers[i];
 
+        if (!qca_format_is_understood(layer->info.format) && foreign++ == 0)
+            first_foreign = i;
         if (!layer->checked ||
             (layer->check.finished && layer->check.corruptions == 0 &&
              layer->check.check_errors == 0 && hidden_damage(&layer->check) == 0))
             continue;
         if (damaged++ == 0)
             first = i;
+    }
+    if (foreign > 0) {
+        shown_foreign = text_escape_string(
+            first_foreign < check->n_paths ? check->paths[first_foreign] : "");
+        (void)printf("\nThe chain is understood down to layer %zu; %zu layer%s not checked, the "
+                     "first is %s, a %s image.\n",
+                     first_foreign - 1, foreign, foreign == 1 ? " was" : "s were",
+                     shown_foreign ? shown_foreign : "",
+                     qca_format_name(report->layers[first_foreign].info.format));
+    }
+    if (damaged == 0 && foreign > 0) {
+        (void)printf("None of the layers that were checked is damaged.\n");
+        return;
     }
     if (damaged == 0) {
         (void)printf("\n%zu layers: none is damaged.\n", report->n_layers);

@@ -118,7 +118,10 @@ static int add_json(json_object *all, const struct check *check, unsigned wanted
     return r == 0 ? filter_add(object, "reason", failure) : r;
 }
 
-/* What was asked for, and is there. 0, 1 when something is not, or -errno. */
+enum { NOT_DONE = 1, NOT_UNDERSTOOD = 2 };
+
+/* What was asked for, and is there. 0, NOT_DONE when something is not, NOT_UNDERSTOOD when its format
+ * keeps it from being had, or -errno. */
 static int show(const struct ctl *ctl, const struct check *check, const struct check_ask *ask,
                 json_object *all)
 {
@@ -147,7 +150,11 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
         (void)complain(0, "Cannot hash %s: %s.", shown, failure);
     if (report && report->content_digest && !report->content_digest->complete)
         complain_incomplete(shown, report->content_digest);
-    return failure || (report && report->content_digest && !report->content_digest->complete);
+    if (failure && report && report->open_error.kind == QCA_ERROR_UNSUPPORTED)
+        return NOT_UNDERSTOOD;
+    return failure || (report && report->content_digest && !report->content_digest->complete)
+               ? NOT_DONE
+               : 0;
 }
 
 static int hash_file(struct ctl *ctl, struct checker *checker, const char *file,
@@ -186,8 +193,8 @@ int verb_hash(struct ctl *ctl, int argc, char **argv)
         r = checker_new(ctl, true, &checker);
     for (int i = 0; r >= 0 && i < argc; i++) {
         r = hash_file(ctl, checker, argv[i], &ask, all);
-        if (r > 0)
-            status = EXIT_FAILURE;
+        if (r > 0 && status != NOT_DONE)
+            status = r;
     }
     if (r < 0)
         return r;

@@ -47,7 +47,8 @@ static int dmg_open(struct qca_image *image, struct qca_error *error)
     if (!dmg_probe(&probe))
         return foreign_other(image, error);
     image->info.version = VERSION;
-    return foreign_size(image, error, "SectorCount", image->info.file_size - TRAILER_SIZE + AT_SECTORS,
+    return foreign_size(image, error, "SectorCount",
+                        image->info.file_size - TRAILER_SIZE + AT_SECTORS,
                         be64_get(probe.tail + AT_SECTORS), SECTOR);
 }
 

@@ -9,8 +9,8 @@
  * memory. */
 void io_will_need(struct qca_io *io, uint64_t offset, uint64_t size);
 
-/* As qca_io_read(), of what only tells a format: that the file became shorter is left to be found by
- * who reads its data. */
+/* As qca_io_read(), of what only tells a format: that the file became shorter is left to be found
+ * by who reads its data. */
 int io_peek(struct qca_io *io, uint64_t offset, void *buf, size_t size);
 
 /* Reads as qca_io_read() does what can be had without waiting for a device: 1; 0 when that is not

@@ -155,7 +155,8 @@ static bool number(struct span word, uint64_t *ret_value)
 
 static bool is_access(struct span word)
 {
-    return (word.n == 2 && span_begins(word, "RW")) || (word.n == 6 && span_begins(word, "RDONLY")) ||
+    return (word.n == 2 && span_begins(word, "RW")) ||
+           (word.n == 6 && span_begins(word, "RDONLY")) ||
            (word.n == 8 && span_begins(word, "NOACCESS"));
 }
 
