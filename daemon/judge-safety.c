@@ -298,14 +298,15 @@ static int judge_size(struct judging *judging)
     if (!parent || parent->info.virtual_size == 0 || size == 0)
         return 0;
     below = parent->info.virtual_size;
-    if (size / 512 + (size % 512 > 0) == below / 512 + (below % 512 > 0))
+    /* A larger overlay is what a clone of a template mostly is. */
+    if (size / 512 + (size % 512 > 0) >= below / 512 + (below % 512 > 0))
         return 0;
     evidence = evidence_new();
     evidence_number(&evidence, "virtual-size", size);
     evidence_number(&evidence, "parent-virtual-size", below);
     evidence_text(&evidence, "parent", judging->relation->parent->path);
     return judging_add(judging, FINDING_SIZE_MISMATCH, SEVERITY_INFO, 1, &evidence,
-                       "is a disk of %s, its parent one of %s", text_size(size, words),
+                       "is a disk of %s, smaller than its parent's of %s", text_size(size, words),
                        text_size(below, parents_words));
 }
 
@@ -358,7 +359,7 @@ static int judge_permissions(struct judging *judging)
      * so. */
     bool declared = judging->relation && judging->relation->golden &&
                     !judging->relation->golden_inferred;
-    /* The owner's own group (root's, vdsm's, that of a user whose umask is 002) lets nobody else in. */
+    /* The owner's own group (root's, vdsm's, a user's whose umask is 002) lets nobody else in. */
     bool private_group = f->uid == f->gid;
     unsigned wrong = declared        ? S_IWUSR | S_IWGRP | S_IWOTH
                      : private_group ? S_IWOTH

@@ -8,6 +8,7 @@
 enum {
     FIELD_INCOMPATIBLE = 72,
     FIELD_AUTOCLEAR = 88,
+    FIELD_REFCOUNT_ORDER = 96,
     FIELD_HEADER_LENGTH = 100,
     EXTENSION_BACKING_FORMAT = (int)0xe2792aca,
     EXTENSION_BITMAPS = 0x23852875,
@@ -116,14 +117,40 @@ static int report_extensions(struct qcow2_check *ctx)
     return r;
 }
 
+/* Where the fields that version 3 added end, if old versions of QEMU left them in a header of
+ * version 2: only the refcounts' order and the header's length are not zero. START otherwise. */
+static int skip_later_fields(const struct qcow2_check *ctx, uint64_t start, uint64_t *ret_start)
+{
+    enum { END = FIELD_HEADER_LENGTH + 4, ORDER_OF_VERSION_2 = 4 };
+    const struct qcow2 *qcow2 = ctx->qcow2;
+    uint8_t fields[END - FIELD_REFCOUNT_ORDER];
+    uint32_t length;
+    int r;
+
+    *ret_start = start;
+    if (ctx->image->info.version != 2 || start > FIELD_REFCOUNT_ORDER ||
+        (qcow2->parent_offset && qcow2->parent_offset < END))
+        return 0;
+    r = qcow2_read(ctx->image, FIELD_REFCOUNT_ORDER, fields, sizeof(fields));
+    if (r < 0)
+        return r;
+    length = be32_get(fields + 4);
+    if (be32_get(fields) == ORDER_OF_VERSION_2 && (length == 72 || length == 104 || length == 112))
+        *ret_start = END;
+    return 0;
+}
+
 /* Anything between the header's parts or behind them: QEMU writes zeros there. */
 static int report_slack(struct qcow2_check *ctx)
 {
     const struct qcow2 *qcow2 = ctx->qcow2;
-    uint64_t cluster_size = qcow2_cluster_size(qcow2), start = qcow2->extensions_end, at = 0;
-    int r = 0;
+    uint64_t cluster_size = qcow2_cluster_size(qcow2), start = qcow2->extensions_end, at = 0, later;
+    int r = skip_later_fields(ctx, start, &later);
 
-    if (qcow2->parent_offset) {
+    if (r == 0 && later > start)
+        r = qcow2_find_set(ctx, start, FIELD_REFCOUNT_ORDER, &at);
+    start = later;
+    if (r == 0 && qcow2->parent_offset) {
         r = qcow2_find_set(ctx, start, qcow2->parent_offset, &at);
         start = qcow2->parent_offset + qcow2->parent_size;
     }

@@ -36,11 +36,12 @@ overlay() { qemu-img create -q -f qcow2 -F "${3-qcow2}" -b "$2" "$1" ${4-}; }
     overlay undeclared.qcow2 base.qcow2
     edit undeclared.qcow2 'image.put(image.extension(0xE2792ACA) - 8, 4, 0x0BADCAFE)'
     overlay longer.qcow2 base.qcow2 qcow2 1G
+    qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 shorter.qcow2 1M
     start_daemon
     scan
     same "format-mismatch critical raw.qcow2
 parent-format-missing warning undeclared.qcow2
-size-mismatch info longer.qcow2" "$(findings --path "$STORE" | grep -v "size-mismatch info raw.qcow2")"
+size-mismatch info shorter.qcow2" "$(findings --path "$STORE" | grep -v "size-mismatch info raw.qcow2")"
 }
 
 @test "loops by another spelling, a symbolic link, a hard link" {

@@ -1247,11 +1247,14 @@ static void formats_and_sizes(void **state)
     assert_clean(world);
     free(child->parent.format);
     child->parent.format = strdup("qcow2");
-    layer_of(child)->info.virtual_size *= 2;
+    layer_of(child)->info.virtual_size *= 2;    /* a clone that is larger than its template */
+    judge(world, child);
+    assert_clean(world);
+    layer_of(child)->info.virtual_size /= 4;
     judge(world, child);
     assert_only(world, FINDING_SIZE_MISMATCH, SEVERITY_INFO,
-                "is a disk of 20G, its parent one of 10G");
-    layer_of(child)->info.virtual_size /= 2;
+                "is a disk of 5G, smaller than its parent's of 10G");
+    layer_of(child)->info.virtual_size *= 2;
 
     layer_of(base)->info.format = layer_of(base)->probed_format = QCA_FORMAT_RAW;
     layer_of(base)->info.virtual_size -= 100;   /* ends within the last sector */
