@@ -87,6 +87,12 @@ int judging_add_not_auditable(struct judging *judging, int error, const struct q
 /* Chain and internal snapshots: what its place in the graph says. */
 int judge_chain(struct judging *judging);
 uint64_t judge_chain_again(const struct judging *judging);
+/* header-invalid of what was an image before, whatever its name is. */
+int judge_header(struct judging *judging);
+/* By its last audit: its header was overwritten, and nobody made a raw disk of it on purpose. */
+bool image_lost_header(const struct graph *graph, const struct image *image);
+/* "a qcow2 image until 2026-11-30 12:00 UTC"; malloc'd, NULL without memory. */
+char *past_words(const struct image_past *past);
 /* References, names, formats and permissions. */
 int judge_safety(struct judging *judging);
 /* Contents: what its baseline says, and what deviates from it. */

@@ -261,7 +261,10 @@ static int judge_format(struct judging *judging)
     /* The parent's content was not seen: it may still be as bad as it was. */
     if (!parent && reference->state != REFERENCE_NONE)
         judging->judgement->judged[FINDING_FORMAT_MISMATCH] = false;
-    if (content == QCA_FORMAT_RAW && has_extension(judging->image->path, qcow2, ELEMENTSOF(qcow2)))
+    if (judging_has(judging, FINDING_HEADER_INVALID))
+        extension = NULL;       /* the name is right, and the content was so, too */
+    else if (content == QCA_FORMAT_RAW &&
+             has_extension(judging->image->path, qcow2, ELEMENTSOF(qcow2)))
         extension = "qcow2";
     else if (qca_format_contradicts(QCA_FORMAT_RAW, content, judging->layer->info.variant) &&
              has_extension(judging->image->path, raw, ELEMENTSOF(raw)))
@@ -280,6 +283,14 @@ static int judge_format(struct judging *judging)
     evidence_text(&evidence, "parent", reference->path);
     evidence_text(&evidence, "declared", qca_format_name(declared));
     evidence_text(&evidence, "content", qca_format_name(parent->probed_format));
+    if (image_lost_header(judging->graph, judging->relation->parent)) {
+        _cleanup_free_ char *past = past_words(&judging->relation->parent->past);
+
+        return past ? judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,
+                                  "declares its parent as %s, whose header was overwritten: it was "
+                                  "%s", qca_format_name(declared), past)
+                    : -ENOMEM;
+    }
     return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,
                        "declares its parent as %s, whose content is %s", qca_format_name(declared),
                        qca_format_name(parent->probed_format));

@@ -9,6 +9,7 @@
 #include "lib/cleanup.h"
 
 #define DOMAINS_SHOWN 20
+#define NAMES_SAID 8            /* of these, in one sentence */
 #define ABOVE_MAX 1024          /* layers above an image that are looked at for other domains'
                                  * disks */
 
@@ -118,6 +119,30 @@ static void users_add_above(struct users *users, const struct judging *judging)
     }
 }
 
+/* "web1 (writes), web2 (writes), web3 (reads)": the first of them by name, and how many more;
+ * malloc'd, NULL without memory. */
+static char *users_words(const struct users *users)
+{
+    size_t n = users->n < NAMES_SAID ? users->n : NAMES_SAID;
+    char *words = strdup("");
+
+    for (size_t i = 0; words && i < n; i++) {
+        _cleanup_free_ char *before = words,
+                            *name = text_escape_string(users->entries[i]->domain->name);
+
+        if (!name || asprintf(&words, "%s%s%s (%s)", before, i > 0 ? ", " : "", name,
+                              users->writes[i] ? "writes" : "reads") < 0)
+            words = NULL;
+    }
+    if (words && users->n > n) {
+        _cleanup_free_ char *before = words;
+
+        if (asprintf(&words, "%s and %zu more", before, users->n - n) < 0)
+            words = NULL;
+    }
+    return words;
+}
+
 /* domains [domain, connection, disk, running, writes], shareable */
 static int judge_shared(struct judging *judging)
 {
@@ -126,6 +151,7 @@ static int judge_shared(struct judging *judging)
          all_shareable = true;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
     struct users users = { .n = 0 };
+    _cleanup_free_ char *names = NULL;
     enum severity severity;
 
     for (size_t i = 0; i < judging->usage.n_entries; i++) {
@@ -161,9 +187,12 @@ static int judge_shared(struct judging *judging)
     if (users.n < 2)
         return judging_add(judging, FINDING_SHARED_WRITABLE, severity, 1, &evidence,
                            "is marked as shareable, and its format must not be shared");
+    names = users_words(&users);
+    if (!names)
+        return -ENOMEM;
     return judging_add(judging, FINDING_SHARED_WRITABLE, severity, users.n, &evidence,
-                       "can be written by one domain and is used by %zu%s", users.n,
-                       users.n_live > 1 ? ", several of them running" : "");
+                       "is used by %zu domains: %s%s", users.n, names,
+                       users.n_live > 1 ? "; several of them are running" : "");
 }
 
 /* ---- foreign-writer -------------------------------------------------------------------------- */
@@ -263,7 +292,7 @@ static int judge_driver(struct judging *judging)
                            entry ? words : "", qca_format_name(content));
     }
     if (!entry || !qca_format_contradicts(declared, content, variant) ||
-        judging_has(judging, FINDING_FORMAT_MISMATCH))
+        judging_has(judging, FINDING_HEADER_INVALID))   /* then the declaration is right */
         return 0;
     evidence_text(&evidence, "declared", entry->disk->layers[0].format);
     return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,

@@ -117,6 +117,21 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
     evidence_put(evidence, "summary", json_object_new_string(summary));
     if (evidence->failed)
         return -ENOMEM;
+    /* Of one type the stronger word stands. */
+    for (size_t i = 0; i < conditions->n_items; i++) {
+        struct condition *other = &conditions->items[i];
+
+        if (other->type != type)
+            continue;
+        if (severity < other->severity || (severity == other->severity && weight <= other->weight)) {
+            evidence_done(evidence);
+            return 0;
+        }
+        json_object_put(other->evidence);
+        conditions->n_items--;
+        memmove(other, other + 1, (conditions->n_items - i) * sizeof(*other));
+        break;
+    }
     items = reallocarray(conditions->items, conditions->n_items + 1, sizeof(*items));
     if (!items)
         return -ENOMEM;
@@ -299,7 +314,9 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
         if (r >= 0)
             r = judge_copy(&judging);
         if (r >= 0 && judging.layer) {
-            r = judge_chain(&judging);
+            r = judge_header(&judging);
+            if (r >= 0)
+                r = judge_chain(&judging);
             if (r >= 0)
                 r = judge_safety(&judging);
             if (r >= 0)

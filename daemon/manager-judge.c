@@ -22,7 +22,7 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
-    if (relation && relation->n_children > 0)
+    if ((relation && relation->n_children > 0) || image->past.format != QCA_FORMAT_UNKNOWN)
         return true;
     if (image->datastore->of_devices)
         return true;            /* libvirt says so */

@@ -294,19 +294,43 @@ static void image_take_references(struct image *image, struct reference *parent,
     image->data_file = *data_file;
 }
 
-/* How it grew, and whether it was raw: more than the last two audits tell. */
+/* As what it was opened: more than the last two audits tell. Whoever makes another image of it where
+ * it lies (qemu-img convert onto a file that exists) gives it another size; a disk that is raw from
+ * then on has the size of the one before. */
+static void image_remember_format(struct image *image, const struct audit *audit)
+{
+    const struct layer_report *layer = audit->report->layers;
+    struct image_past *past = &image->past;
+
+    if (audit->report->error != 0 || audit->report->n_layers == 0 ||
+        layer->probed_format == QCA_FORMAT_UNKNOWN)
+        return;
+    if (layer->probed_format == QCA_FORMAT_RAW) {
+        if (past->format != QCA_FORMAT_UNKNOWN && audit->fingerprint.size == past->virtual_size)
+            *past = (struct image_past){ .format = QCA_FORMAT_UNKNOWN };
+        if (past->format == QCA_FORMAT_UNKNOWN)
+            image->raw_size = audit->fingerprint.size;
+        return;
+    }
+    if (image->raw_size == audit->fingerprint.size)
+        return;                 /* a raw disk on which somebody wrote a header */
+    image->raw_size = 0;
+    *past = (struct image_past){ .format = layer->probed_format, .until = audit->finished,
+                                 .size = audit->fingerprint.size,
+                                 .virtual_size = layer->info.virtual_size };
+}
+
+/* How it grew, and what it was. */
 static void image_remember(struct manager *manager, struct image *image, const struct audit *audit)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
-    const struct audit_report *report = audit->report;
 
     if (image->audit && !identity_equal(&image->audit->identity, &audit->identity)) {
         image->raw_size = 0;
+        image->past = (struct image_past){ .format = QCA_FORMAT_UNKNOWN };
         free(TAKE_PTR(image->growth));
     }
-    if (report->error == 0 && report->n_layers > 0 &&
-        report->layers[0].probed_format == QCA_FORMAT_RAW)
-        image->raw_size = audit->fingerprint.size;
+    image_remember_format(image, audit);
     if (!relation || relation->unconsolidated == 0)
         return;
     if (!image->growth)

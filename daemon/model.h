@@ -379,6 +379,13 @@ void series_add(struct series *series, uint64_t at, uint64_t value, uint64_t lea
 bool series_slope(const struct series *series, uint64_t since, unsigned least,
                   double *ret_per_second);
 
+/* What a file was by earlier audits of that very file, whatever lies at its beginning now. */
+struct image_past {
+    enum qca_format format;     /* other than raw, as it was opened last; QCA_FORMAT_UNKNOWN never */
+    uint64_t until;             /* usec: end of the last audit that found it so */
+    uint64_t size, virtual_size;        /* bytes, then */
+};
+
 /* One file that is, or may be, an image. Owned by discover; other stages keep pointers only while
  * the manager tells them of it. */
 struct image {
@@ -402,7 +409,9 @@ struct image {
     void *scrub;                /* scrub's */
     struct baseline *baseline;  /* of its content; NULL none */
     struct series *growth;      /* of an overlay: bytes allocated; NULL none */
-    uint64_t raw_size;          /* of this very file when an audit found it to be raw, 0 never */
+    struct image_past past;
+    uint64_t raw_size;          /* of this very file when an audit found it to be raw, and none had
+                                 * found it to be anything else before; 0 never */
     /* The manager's: */
     bool listed;                /* an image as far as one can tell; else another file, looked at
                                  * once, not shown */

@@ -7,3 +7,20 @@ CREATE TABLE disk_move (
     parent          BLOB NOT NULL,              -- path it moved from
     at              INTEGER NOT NULL            -- time
 ) STRICT, WITHOUT ROWID;
+
+-- What a file was before its beginning changed.
+-- By the audits of this very file: as which format other than raw it was opened last, NULL never;
+ALTER TABLE image ADD COLUMN past_format TEXT;
+-- time, the end of the last audit that found it so; its size and virtual size then (u64, bytes);
+ALTER TABLE image ADD COLUMN past_until INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE image ADD COLUMN past_size INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE image ADD COLUMN past_virtual_size INTEGER NOT NULL DEFAULT 0;
+-- u64; its size when an audit found it to be raw, and none had found it to be anything else before; 0 never
+ALTER TABLE image ADD COLUMN raw_size INTEGER NOT NULL DEFAULT 0;
+-- What the audits until now tell of it.
+UPDATE image SET (past_format, past_until, past_size, past_virtual_size) =
+    (SELECT a.format, a.finished, a.size, a.virtual_size FROM audit a WHERE a.image = image.id
+     AND a.fsid = image.fsid AND a.inode = image.inode AND a.btime = image.btime
+     AND a.format <> 'raw' ORDER BY a.id DESC LIMIT 1)
+    WHERE EXISTS (SELECT 1 FROM audit a WHERE a.image = image.id AND a.fsid = image.fsid
+                  AND a.inode = image.inode AND a.btime = image.btime AND a.format <> 'raw');

@@ -243,7 +243,7 @@ int store_batch_image(struct store_batch *batch, const struct image *image)
 
     if (!image->datastore)
         return -EINVAL;
-    row = row_new(ROW_IMAGE, 36);
+    row = row_new(ROW_IMAGE, 41);
     if (!row)
         return -ENOMEM;
     put_blob(row, image->path);
@@ -259,6 +259,12 @@ int store_batch_image(struct store_batch *batch, const struct image *image)
     put_integer(row, image->worker_deaths);
     put_reference(row, &image->parent);
     put_reference(row, &image->data_file);
+    put_text(row, image->past.format == QCA_FORMAT_UNKNOWN ? NULL
+                                                           : qca_format_name(image->past.format));
+    put_u64(row, image->past.until);
+    put_u64(row, image->past.size);
+    put_u64(row, image->past.virtual_size);
+    put_u64(row, image->raw_size);
     return batch_take(batch, row);
 }
 

@@ -69,6 +69,14 @@ static unsigned take_name(struct columns *columns, int (*from_name)(const char *
     return (unsigned)value;
 }
 
+/* NULL, or a format that this program does not know: unknown. */
+static enum qca_format take_format(struct columns *columns)
+{
+    const char *name = (const char *)sqlite3_column_text(columns->statement, columns->next++);
+
+    return name ? qca_format_from_name(name) : QCA_FORMAT_UNKNOWN;
+}
+
 static void take_chars(struct columns *columns, char *chars, size_t size)
 {
     const unsigned char *text = sqlite3_column_text(columns->statement, columns->next++);
@@ -219,6 +227,7 @@ static const char image_sql[] =
     "SELECT i.id, i.path, d.name, i.present, i.first_seen, i.last_seen, i.walk, i.fsid, i.inode, "
     "i.btime, i.size,"
     " i.allocated, i.mtime, i.ctime, i.mode, i.uid, i.gid, i.links, i.use, i.worker_deaths,"
+    " i.past_format, i.past_until, i.past_size, i.past_virtual_size, i.raw_size,"
     " " REFERENCE_COLUMNS(p) ", " REFERENCE_COLUMNS(f) ","
     " " AUDIT_COLUMNS(a, ra) ", " AUDIT_COLUMNS(b, rb) ","
     " CASE WHEN p.kind IS NOT NULL THEN (SELECT json_group_array(json_array(finished, allocated))"
@@ -308,6 +317,11 @@ static int image_row(struct columns *columns, const struct store_loader *loader)
     image->fingerprint = take_fingerprint(columns);
     image->use = take_name(columns, store_use_from_name);
     image->worker_deaths = (uint32_t)take_integer(columns);
+    image->past.format = take_format(columns);
+    image->past.until = take_u64(columns);
+    image->past.size = take_u64(columns);
+    image->past.virtual_size = take_u64(columns);
+    image->raw_size = take_u64(columns);
     image->parent = take_reference(columns);
     image->data_file = take_reference(columns);
     if (columns->error < 0)

@@ -302,6 +302,9 @@ struct image kit_make_image(const char *path)
                          .gid = UINT32_MAX, .links = 2 },
         .use = FILES_FROZEN,
         .worker_deaths = 2,
+        .past = { .format = QCA_FORMAT_QCOW2, .until = KIT_NOW, .size = 5,
+                  .virtual_size = UINT64_MAX - 1 },
+        .raw_size = UINT64_MAX - 2,
     };
 }
 

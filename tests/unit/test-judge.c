@@ -1419,6 +1419,99 @@ static void the_daemon_itself(void **state)
     assert_false(world->judgement.judged[FINDING_DATABASE_RECOVERED]);
 }
 
+/* ---- what was an image before ---------------------------------------------------------------- */
+
+/* It was a qcow2 image of 1 MiB, a disk of 10 GiB; what lies there now begins with something else. */
+static struct image *add_overwritten(struct world *world, const char *path, uint64_t size)
+{
+    struct image *image = add(world, path, NULL);
+
+    image->past = (struct image_past){ .format = QCA_FORMAT_QCOW2, .until = T0_USEC,
+                                       .size = 1 << 20, .virtual_size = UINT64_C(10) << 30 };
+    image->audit->identity = image->identity;
+    image->fingerprint.size = size;
+    image->audit->fingerprint = image->fingerprint;
+    *layer_of(image) = (struct layer_report){
+        .info = { .format = QCA_FORMAT_RAW, .virtual_size = size, .file_size = size },
+        .probed_format = QCA_FORMAT_RAW,
+    };
+    return image;
+}
+
+static void an_overwritten_header_is_known(void **state)
+{
+    struct world *world = *state;
+    static const struct { const char *path; uint64_t size; bool lost; } rows[] = {
+        { "/vm/a.qcow2", 1 << 20, true },       /* by whatever name */
+        { "/vm/a.img", 1 << 20, true },
+        { "/vm/a", 1 << 20, true },
+        { "/vm/b.qcow2", 3 << 20, true },       /* whatever was copied onto it, the name says qcow2 */
+        { "/vm/b.img", (1 << 20) + 17, true },  /* no disk has half a sector */
+        { "/vm/c.img", 0, true },               /* nothing is left */
+        { "/vm/b2.img", 3 << 20, false },       /* a raw disk was copied onto it */
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct image *image = add_overwritten(world, rows[i].path, rows[i].size);
+        const struct condition *condition;
+
+        judge(world, image);
+        condition = found(world, FINDING_HEADER_INVALID);
+        if (!rows[i].lost) {
+            assert_null(condition);
+            continue;
+        }
+        assert_non_null(condition);
+        assert_int_equal(condition->severity, SEVERITY_CRITICAL);
+        assert_non_null(strstr(json_object_to_json_string(condition->evidence),
+                               "was a qcow2 image until 2023-11-14 22:13 UTC"));
+        /* Its name is right. */
+        assert_null(found(world, FINDING_FORMAT_MISMATCH));
+    }
+}
+
+static void what_is_no_overwritten_header(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add_overwritten(world, "/vm/a.img", 1 << 20), *child;
+
+    /* Another file lies there: its own past is not this one's. */
+    image->audit->identity.inode++;
+    judge(world, image);
+    assert_null(found(world, FINDING_HEADER_INVALID));
+    image->audit->identity = image->identity;
+    /* A copy onto it is under way. */
+    image->audit->confidence = CONFIDENCE_RACY;
+    judge(world, image);
+    assert_null(found(world, FINDING_HEADER_INVALID));
+    assert_false(world->judgement.judged[FINDING_HEADER_INVALID]);
+    /* What a QEMU has open is no target of a copy. */
+    image->audit->locked = image->audit->use = image->use = FILES_WRITER;
+    judge(world, image);
+    assert_non_null(found(world, FINDING_HEADER_INVALID));
+    image->audit->locked = image->audit->use = image->use = FILES_UNUSED;
+    image->audit->confidence = CONFIDENCE_OFFLINE;
+    /* It never was one. */
+    image->past.format = QCA_FORMAT_UNKNOWN;
+    judge(world, image);
+    assert_null(found(world, FINDING_HEADER_INVALID));
+
+    /* Of any size, where an overlay says that it is qcow2; and the overlay says what happened. */
+    image = add_overwritten(world, "/vm/base.img", 3 << 20);
+    child = add(world, "/vm/child.qcow2", "/vm/base.img");
+    judge(world, child);
+    assert_non_null(strstr(json_object_to_json_string(
+                               found(world, FINDING_FORMAT_MISMATCH)->evidence),
+                           "whose header was overwritten: it was a qcow2 image until"));
+    judge(world, image);
+    assert_non_null(found(world, FINDING_HEADER_INVALID));
+    /* Where it says raw, a raw disk is meant. */
+    free(child->parent.format);
+    child->parent.format = strdup("raw");
+    judge(world, image);
+    assert_null(found(world, FINDING_HEADER_INVALID));
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -1461,6 +1554,7 @@ int main(void)
         TEST(permissions),
         TEST(datastores),
         TEST(the_daemon_itself),
+        TEST(an_overwritten_header_is_known), TEST(what_is_no_overwritten_header),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

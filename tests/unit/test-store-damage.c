@@ -540,7 +540,16 @@ static void version_2(void **state)
 
 static void version_3(void **state)
 {
-    earlier_version(*state, 3, 1);
+    struct kit *kit = *state;
+
+    earlier_version(kit, 3, 1);
+    /* What the images were is taken from their audits. */
+    kit_open(kit);
+    kit_load(kit);
+    assert_int_equal(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2")->past.format,
+                     QCA_FORMAT_QCOW2);
+    assert_true(kit_image(kit, "/srv/qcaudit-fixture/overlay.qcow2")->past.until > 0);
+    kit_close(kit);
 }
 
 /* ---- one daemon ------------------------------------------------------------------------------ */

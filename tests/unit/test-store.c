@@ -151,6 +151,11 @@ static void images_come_back(void **state)
     assert_memory_equal(&back->fingerprint, &image.fingerprint, sizeof(image.fingerprint));
     assert_int_equal(back->use, image.use);
     assert_int_equal(back->worker_deaths, image.worker_deaths);
+    assert_int_equal(back->past.format, QCA_FORMAT_QCOW2);
+    assert_int_equal(back->past.until, KIT_NOW);
+    assert_int_equal(back->past.size, 5);
+    assert_int_equal(back->past.virtual_size, UINT64_MAX - 1);
+    assert_int_equal(back->raw_size, UINT64_MAX - 2);
     assert_int_equal(back->parent.state, REFERENCE_FOUND);
     assert_string_equal(back->parent.stored, image.parent.stored);
     assert_string_equal(back->parent.format, "qcow2");
