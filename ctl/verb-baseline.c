@@ -86,10 +86,13 @@ static int list(struct ctl *ctl)
         (void)printf("No baselines yet: golden images, and parents that are old enough, have one "
                      "once they were read.\n");
     else if (ctl->output.legend)
-        (void)printf("\n%zu image%s.%s\n", n, n == 1 ? "" : "s",
+        (void)printf("\n%zu image%s.%s%s\n", n, n == 1 ? "" : "s",
                      some_are_kept_as(rows, "child")
                          ? " Kept as \"child\": it may change; what it held shows whether it was "
                            "committed."
+                         : "",
+                     some_are_kept_as(rows, "asked")
+                         ? " Kept as \"asked\": it may change; scan --scrub read it."
                          : "");
     return r < 0 ? complain(r, "Cannot list baselines") : 0;
 }

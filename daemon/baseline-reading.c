@@ -114,8 +114,14 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
     enum baseline_source source;
 
     *ret_at = UINT64_MAX;
-    if (!can_be_read(image) || !baseline_wanted(image, relation, &source))
+    if (!can_be_read(image))
         return BASELINE_DUE_NO;
+    if (!baseline_wanted(image, relation, &source)) {
+        /* What somebody had read is read again only to see whether what it found still holds. */
+        if (!baseline || baseline->source != BASELINE_ASKED || !baseline->deviation)
+            return BASELINE_DUE_NO;
+        source = BASELINE_ASKED;
+    }
     if (!baseline || (!baseline->has_digest && !baseline->deviation)) {
         uint64_t from = source == BASELINE_PARENT ? parent_since(image, relation)
                                                   : usec_of(image->fingerprint.mtime);
@@ -146,8 +152,9 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
         }
         last = baseline->verified;
     }
-    /* What may change is read once after each change. */
-    if (interval == 0 || source == BASELINE_CHILD)
+    /* What may change is read once after each change, and where parts could not be read. */
+    if (interval == 0 || source == BASELINE_CHILD ||
+        (source == BASELINE_ASKED && baseline->deviation->verdict != READING_INCOMPLETE))
         return BASELINE_DUE_NO;
     return later(last + interval, now, BASELINE_DUE_SCRUB, ret_at);
 }

@@ -184,7 +184,7 @@ struct baseline *baselines_find_path(const struct baselines *baselines, const ch
     struct baseline *best = NULL;
 
     for (const struct held *entry = place ? place->held : NULL; entry; entry = entry->next)
-        if (entry->baseline->source != BASELINE_CHILD &&
+        if (!baseline_source_is_loose(entry->baseline->source) &&
             (!best || entry->baseline->verified > best->verified))
             best = entry->baseline;
     return best;

@@ -18,7 +18,8 @@ int baselines_add(struct baselines *baselines, struct baseline *baseline);
 /* Out of the set and freed. */
 void baselines_remove(struct baselines *baselines, struct baseline *baseline);
 struct baseline *baselines_find(const struct baselines *baselines, const struct identity *identity);
-/* Where several say so, the one that was verified last; children's are left out. */
+/* Where several say so, the one that was verified last; those of what may
+ * change are left out. */
 struct baseline *baselines_find_path(const struct baselines *baselines, const char *path);
 /* It is now this file at that path; -EEXIST when the identity is another baseline's, -ENOMEM. */
 int baselines_rebind(struct baselines *baselines, struct baseline *baseline,

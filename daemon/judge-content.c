@@ -195,6 +195,36 @@ static bool issue_is_of_bitmaps(const struct judging *judging, const struct qca_
             issue_is_pointer(judging, issue));
 }
 
+static bool in_area(uint64_t offset, uint64_t start, uint64_t size)
+{
+    return start > 0 && offset >= start && offset - start < size;
+}
+
+/* Guest data on metadata: the guest overwrites it with its next write there, whatever the reference
+ * counts say. QEMU flushes the L2 tables before anything else refers to a cluster that was freed,
+ * so no order of its writes leaves this on the disk. Of bitmaps, which it writes when it likes,
+ * nothing is said. */
+static bool issue_is_on_metadata(const struct judging *judging, const struct qca_issue *issue)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    uint64_t offset = issue->host_offset;
+
+    if (issue->kind != QCA_ISSUE_DATA_ON_METADATA || offset == QCA_NO_OFFSET)
+        return false;
+    if (info->n_bitmaps == 0 && !(info->autoclear_features & QCA_AUTOCLEAR_BITMAPS))
+        return true;
+    return offset < info->cluster_size ||
+           in_area(offset, info->l1_offset, UINT64_C(8) * info->l1_entries) ||
+           in_area(offset, info->refcount_table_offset,
+                   (uint64_t)info->refcount_table_clusters * info->cluster_size);
+}
+
+/* What counts even while reference counts say nothing. */
+static bool issue_is_hard(const struct judging *judging, const struct qca_issue *issue)
+{
+    return issue_is_pointer(judging, issue) || issue_is_on_metadata(judging, issue);
+}
+
 static uint64_t pointer_corruptions(const struct qca_check_result *check)
 {
     uint64_t n = 0;
@@ -204,6 +234,16 @@ static uint64_t pointer_corruptions(const struct qca_check_result *check)
             qca_issue_kind_is_pointer(kind))
             n += check->kind_count[kind];
     return n;
+}
+
+/* All that count, those too that the audit did not keep. */
+static uint64_t hard_corruptions(const struct judging *judging)
+{
+    const struct qca_check_result *check = judging_check(judging);
+
+    return pointer_corruptions(check) +
+           (issue_first(judging, issue_is_on_metadata)
+                ? check->kind_count[QCA_ISSUE_DATA_ON_METADATA] : 0);
 }
 
 static uint64_t references_beyond_end(const struct qca_check_result *check)
@@ -233,9 +273,9 @@ static bool pointers_confirmed(const struct judging *judging)
         pointer_corruptions(before) != pointer_corruptions(now))
         return false;
     for (;; i++, j++) {
-        while (i < now->n_issues && !issue_is_pointer(judging, &now->issues[i]))
+        while (i < now->n_issues && !issue_is_hard(judging, &now->issues[i]))
             i++;
-        while (j < before->n_issues && !issue_is_pointer(judging, &before->issues[j]))
+        while (j < before->n_issues && !issue_is_hard(judging, &before->issues[j]))
             j++;
         if (i == now->n_issues || j == before->n_issues)
             return i == now->n_issues && j == before->n_issues;
@@ -277,7 +317,7 @@ static int add_damage(struct judging *judging, enum finding_type type, enum seve
 {
     const struct qca_check_result *check = judging_check(judging);
     _cleanup_evidence_ struct evidence evidence = evidence_new(), kinds = evidence_new();
-    issue_fn wanted = pointers_only ? issue_is_pointer : issue_is_damage;
+    issue_fn wanted = pointers_only ? issue_is_hard : issue_is_damage;
     const struct qca_issue *first = issue_first(judging, wanted);
     char where[80] = "";
 
@@ -300,8 +340,9 @@ static int add_damage(struct judging *judging, enum finding_type type, enum seve
                  (unsigned long long)first->table_offset);
     if (type == FINDING_METADATA_SUSPECT)
         return judging_add(judging, type, severity, corruptions, &evidence,
-                           "has %llu pointers that look damaged while it is in use%s",
-                           (unsigned long long)corruptions, where);
+                           "has %llu pointer%s that look%s damaged while it is in use%s",
+                           (unsigned long long)corruptions, corruptions == 1 ? "" : "s",
+                           corruptions == 1 ? "s" : "", where);
     return judging_add(judging, type, severity, corruptions, &evidence,
                        "has %llu corruption%s in its metadata%s", (unsigned long long)corruptions,
                        corruptions == 1 ? "" : "s", where);
@@ -311,13 +352,13 @@ static int add_damage(struct judging *judging, enum finding_type type, enum seve
 static int judge_damage(struct judging *judging, bool unstable, bool dirty)
 {
     const struct qca_check_result *check = judging_check(judging);
-    uint64_t pointers = pointer_corruptions(check), corruptions = check->corruptions;
+    uint64_t corruptions = check->corruptions;
     uint64_t cut_off = judging->truncated ? references_beyond_end(check) : 0;
     bool only = unstable || dirty;
 
     judging->judgement->judged[FINDING_METADATA_SUSPECT] = check->finished || !unstable;
     if (only)
-        corruptions = pointers;
+        corruptions = hard_corruptions(judging);
     else {
         if (issue_first(judging, issue_is_bad_read))
             corruptions += check->kind_count[QCA_ISSUE_READ_FAILED];

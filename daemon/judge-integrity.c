@@ -209,16 +209,6 @@ static int judge_modified(struct judging *judging)
                        where_text(deviation, where, sizeof(where)));
 }
 
-static bool already_holds(const struct judging *judging, enum finding_type type)
-{
-    const struct conditions *conditions = &judging->judgement->conditions;
-
-    for (size_t i = 0; i < conditions->n_items; i++)
-        if (conditions->items[i].type == type)
-            return true;
-    return false;
-}
-
 /* A device that does not give the data back; anything else is not the disk's fault, and the audit
  * says it. */
 static bool is_device_error(int error)
@@ -232,7 +222,7 @@ static int judge_endless(struct judging *judging)
 {
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 
-    if (already_holds(judging, FINDING_NOT_AUDITABLE))
+    if (judging_has(judging, FINDING_NOT_AUDITABLE))
         return 0;
     evidence = evidence_new();
     evidence_number(&evidence, "errno", EFBIG);
@@ -254,6 +244,7 @@ static int judge_unreadable(struct judging *judging)
     const struct baseline *baseline = judging->image->baseline;
     const struct deviation *deviation = baseline->deviation;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    struct condition *metadata;
     char where[120];
 
     /* What inflated once does not any more, or a table that was sound is not: that is rot, too. */
@@ -266,8 +257,14 @@ static int judge_unreadable(struct judging *judging)
         return 0;
     if (baseline->verity.algorithm && deviation->error == -EIO)
         return judge_rot(judging);
-    if (already_holds(judging, FINDING_READ_ERROR))
-        return 0;
+    metadata = judging_condition(judging, FINDING_READ_ERROR);
+    if (metadata) {             /* says where in its tables; this adds where in its data */
+        struct evidence more = { .object = metadata->evidence };
+
+        put_ranges(&more, deviation);
+        metadata->weight += deviation->blocks;
+        return more.failed ? -ENOMEM : 0;
+    }
     evidence = evidence_new();
     evidence_number(&evidence, "errno", (uint64_t)-deviation->error);
     evidence_text(&evidence, "error", strerror(-deviation->error));
@@ -327,38 +324,105 @@ static int judge_overdue(struct judging *judging)
 
 /* ---- space ----------------------------------------------------------------------------------- */
 
-/* zero-bytes, leaked-bytes, reclaimable-bytes, share (of 10,000) */
-static int judge_space(struct judging *judging)
+/* What the last reading found to be zeros; of an image that may change, only while it did not. */
+static uint64_t known_zeros(const struct judging *judging)
 {
     const struct baseline *baseline = judging->image->baseline;
-    const struct thresholds *t = judging->thresholds;
-    uint64_t taken = judging->image->fingerprint.allocated, leaked = 0, all, share;
-    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
-    char size[TEXT_SIZE_MAX];
 
-    if (!baseline || !baseline->has_digest || baseline_is_golden(judging->image, judging->relation))
-        return 0;
     /* what a container keeps as zeros, its disk need not have */
-    if (!qca_format_is_understood(judging->layer->info.format))
+    if (!baseline || !baseline->has_digest ||
+        !qca_format_is_understood(judging->layer->info.format) ||
+        (baseline_source_is_loose(baseline->source) &&
+         !baseline_untouched(baseline, &judging->image->identity, &judging->image->fingerprint)))
         return 0;
-    if (judging->layer->checked && judging->layer->check.finished &&
-        __builtin_mul_overflow(judging->layer->check.leaks,
-                               (uint64_t)judging->layer->info.cluster_size, &leaked))
-        leaked = UINT64_MAX;
-    if (__builtin_add_overflow(leaked, baseline->zeros, &all))
-        all = UINT64_MAX;
-    if (all > taken)            /* holes, and what compression takes no space for */
+    return baseline->zeros;
+}
+
+/* More than a qcow2 image of this disk can need: all data, and tables that map and count it, with
+ * room for what rounding and growing tables waste. UINT64_MAX: not known, because snapshots hold
+ * clusters of their own. */
+static uint64_t needed_at_most(const struct judging *judging)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    uint64_t needed, bitmaps = 0;
+
+    if (info->format != QCA_FORMAT_QCOW2 || info->snapshot_count > 0 || info->cluster_size == 0 ||
+        image_has_data_file(judging->image))
+        return UINT64_MAX;
+    if (info->autoclear_features & QCA_AUTOCLEAR_BITMAPS)   /* one bit for 512 bytes at most */
+        bitmaps = info->n_bitmaps > 0 ? info->n_bitmaps : 1;
+    if (__builtin_mul_overflow(bitmaps, info->virtual_size / 4096, &bitmaps) ||
+        __builtin_add_overflow(info->virtual_size, info->virtual_size / 16, &needed) ||
+        __builtin_add_overflow(needed, bitmaps, &needed) ||
+        __builtin_add_overflow(needed, 64 * (uint64_t)info->cluster_size, &needed))
+        return UINT64_MAX;
+    /* Small clusters: an entry of L2 tables (two words with subclusters) and a count for each. */
+    if (__builtin_add_overflow(needed, info->virtual_size / info->cluster_size * 24, &needed))
+        return UINT64_MAX;
+    return needed;
+}
+
+static uint64_t share_of(uint64_t part, uint64_t whole)
+{
+    return whole > 0 ? (uint64_t)((__uint128_t)part * 10000 / whole) : 0;
+}
+
+static bool is_much(const struct thresholds *t, uint64_t part, uint64_t whole)
+{
+    return part >= t->reclaimable_bytes ||
+           (share_of(part, whole) >= t->reclaimable_share && part >= t->reclaimable_least);
+}
+
+/* zero-bytes, leaked-bytes, unneeded-bytes, reclaimable-bytes, share (of 10,000),
+ * image-end-offset, needed-size */
+static int judge_space(struct judging *judging)
+{
+    const struct qca_check_result *check = &judging->layer->check;
+    const struct thresholds *t = judging->thresholds;
+    uint64_t taken = judging->image->fingerprint.allocated, leaked = 0, all;
+    uint64_t zeros = known_zeros(judging), needed = needed_at_most(judging), unneeded, end = 0;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    char size[TEXT_SIZE_MAX], other[TEXT_SIZE_MAX];
+    bool far;
+
+    if (judging->layer->checked && check->finished) {
+        end = check->image_end_offset;
+        if (__builtin_mul_overflow(check->leaks, (uint64_t)judging->layer->info.cluster_size,
+                                   &leaked))
+            leaked = UINT64_MAX;
+    }
+    unneeded = taken > needed ? taken - needed : 0;
+    far = end > needed && is_much(t, end - needed, end);
+    if ((!judging->image->baseline && unneeded == 0 && !far) ||
+        baseline_is_golden(judging->image, judging->relation))
+        return 0;
+    /* Leaks may be what is not needed: the larger of both is counted. Holes, and what compression
+     * takes no space for, are no space. */
+    if (__builtin_add_overflow(leaked > unneeded ? leaked : unneeded, zeros, &all) || all > taken)
         all = taken;
-    share = taken > 0 ? (uint64_t)((__uint128_t)all * 10000 / taken) : 0;
-    if (all < t->reclaimable_bytes && (share < t->reclaimable_share || all < t->reclaimable_least))
+    if (!far && !is_much(t, all, taken))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "zero-bytes", baseline->zeros);
+    evidence_number(&evidence, "zero-bytes", zeros);
     evidence_number(&evidence, "leaked-bytes", leaked);
+    if (unneeded > 0)
+        evidence_number(&evidence, "unneeded-bytes", unneeded);
     evidence_number(&evidence, "reclaimable-bytes", all);
-    evidence_number(&evidence, "share", share);
+    evidence_number(&evidence, "share", share_of(all, taken));
+    if (far) {
+        evidence_number(&evidence, "image-end-offset", end);
+        evidence_number(&evidence, "needed-size", needed);
+    }
+    if (!is_much(t, all, taken))
+        return judging_add(judging, FINDING_SPACE_RECLAIMABLE, SEVERITY_INFO, end - needed,
+                           &evidence, "ends at %s, and its disk needs %s at most",
+                           text_size(end, size), text_size(needed, other));
     return judging_add(judging, FINDING_SPACE_RECLAIMABLE, SEVERITY_INFO, all, &evidence,
-                       "takes %s for nothing: zeros and leaks", text_size(all, size));
+                       "takes %s for nothing: %s", text_size(all, size),
+                       unneeded > leaked ? (zeros > 0 ? "zeros, and clusters that nothing needs"
+                                                      : "clusters that nothing needs")
+                       : leaked > 0      ? "zeros and leaks"
+                                         : "zeros");
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
@@ -377,6 +441,9 @@ int judge_integrity(struct judging *judging)
             false;
         judged[FINDING_SPACE_RECLAIMABLE] = judged[FINDING_SPACE_RECLAIMABLE] && !deviation;
     }
+    /* A sound check of the tables says nothing about data that could not be read. */
+    if (deviation && deviation->verdict == READING_INCOMPLETE && is_device_error(deviation->error))
+        judged[FINDING_READ_ERROR] = false;
     if (judging->relation && judging->relation->pending)
         judged[FINDING_GOLDEN_MODIFIED] = judged[FINDING_PARENT_CHANGED] = false;
     if (judging->image->audit->use != FILES_WRITER && judging->image->use != FILES_WRITER &&

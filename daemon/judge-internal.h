@@ -59,6 +59,8 @@ void judging_sure(struct judging *judging);
 void judging_unsure(struct judging *judging);
 /* Was the condition added to this judgement? */
 bool judging_has(const struct judging *judging, enum finding_type type);
+/* The condition of this type that was added to this judgement; NULL none. */
+struct condition *judging_condition(const struct judging *judging, enum finding_type type);
 /* Looked for, and sure. */
 void judging_looked(struct judging *judging, enum finding_type type);
 

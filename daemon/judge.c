@@ -172,14 +172,19 @@ void judging_unsure(struct judging *judging)
     judging->judgement->confidence = judging->audit_confidence;
 }
 
-bool judging_has(const struct judging *judging, enum finding_type type)
+struct condition *judging_condition(const struct judging *judging, enum finding_type type)
 {
-    const struct conditions *conditions = &judging->judgement->conditions;
+    struct conditions *conditions = &judging->judgement->conditions;
 
     for (size_t i = 0; i < conditions->n_items; i++)
         if (conditions->items[i].type == type)
-            return true;
-    return false;
+            return &conditions->items[i];
+    return NULL;
+}
+
+bool judging_has(const struct judging *judging, enum finding_type type)
+{
+    return judging_condition(judging, type);
 }
 
 void judging_looked(struct judging *judging, enum finding_type type)

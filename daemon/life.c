@@ -239,6 +239,14 @@ static void finding_open(struct finding *finding, uint64_t now)
     finding_forget_acknowledgement(finding);
 }
 
+static void finding_see(struct finding *finding, const struct telling *telling)
+{
+    finding->last_seen = telling->now;
+    finding->misses = 0;
+    if (telling->counts || finding->count == 0)
+        finding->count++;
+}
+
 static void finding_take(struct finding *finding, const struct condition *condition,
                          const struct telling *telling)
 {
@@ -247,10 +255,7 @@ static void finding_take(struct finding *finding, const struct condition *condit
     finding->severity = condition->severity;
     finding->confidence = condition->confidence;
     finding->weight = condition->weight;
-    finding->last_seen = telling->now;
-    finding->misses = 0;
-    if (telling->counts || finding->count == 0)
-        finding->count++;
+    finding_see(finding, telling);
 }
 
 static int finding_new(enum finding_type type, const struct subject *subject, const char *datastore,
@@ -313,13 +318,32 @@ static bool finding_grew(const struct finding *finding)
     return finding->weight > known;
 }
 
+/* Rests this on the content of an image, of which a look while it is in use sees only a part? */
+static bool type_is_of_content(enum finding_type type)
+{
+    return type == FINDING_METADATA_CORRUPT || type == FINDING_CORRUPT_BIT_SET ||
+           type == FINDING_READ_ERROR;
+}
+
+/* The stronger word stands: what was seen while nobody wrote, beside a look at the image in use
+ * that says no more. */
+static bool condition_is_weaker(const struct finding *finding, const struct condition *condition)
+{
+    return type_is_of_content(finding->type) && finding->confidence >= CONFIDENCE_FROZEN &&
+           condition->confidence < CONFIDENCE_FROZEN && condition->severity <= finding->severity &&
+           condition->weight <= finding->weight;
+}
+
 /* The condition still holds: other evidence alone is nothing to tell of. */
 static int finding_goes_on(struct finding *finding, const struct condition *condition,
                            const struct telling *telling)
 {
     enum severity before = finding->severity;
 
-    finding_take(finding, condition, telling);
+    if (condition_is_weaker(finding, condition))
+        finding_see(finding, telling);
+    else
+        finding_take(finding, condition, telling);
     if (finding->severity > before) {
         finding_open(finding, telling->now);
         return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)",

@@ -10,6 +10,7 @@
 #include "lib/cleanup.h"
 
 #define RETRY_AFTER USEC_PER_SEC
+#define LOOKS_MAX 3
 #define GROWTH_EVERY (10 * USEC_PER_SEC)
 /* A change within the same tick of a file system's clock does not show in mtime. */
 #define CLOCK_GRAIN (2 * NSEC_PER_SEC)
@@ -356,11 +357,40 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
         log_error(-ENOMEM, "An audit's result is not judged: %m");
 }
 
+static bool audit_sees_damage(const struct audit *audit)
+{
+    const struct audit_report *report = audit->report;
+    const struct qca_check_result *check = report && report->n_layers > 0 &&
+                                                   report->layers[0].checked
+                                               ? &report->layers[0].check : NULL;
+
+    for (int kind = 0; check && kind < _QCA_ISSUE_MAX; kind++)
+        if (check->kind_count[kind] > 0 && qca_issue_kind_is_pointer(kind))
+            return true;
+    return false;
+}
+
+/* Damage that was seen while a guest writes is looked at again before anything else happens: twice
+ * the same is no accident. What stays so is looked at again by the walks alone. */
+static bool image_look_again(struct image *image)
+{
+    if (!audit_sees_damage(image->audit)) {
+        image->looks = 0;
+        return false;
+    }
+    if (image->looks >= LOOKS_MAX)
+        return false;
+    image->looks++;
+    return true;
+}
+
 /* An audit that says less than it could is followed by another. */
 static void image_plan_second(struct manager *manager, struct image *image)
 {
     const struct audit *before = image->audit_before;
 
+    if (image->audit->confidence > CONFIDENCE_RACY)
+        image->looks = 0;
     if (image->worker_deaths >= DEATHS_MAX) {
         _cleanup_free_ char *path = text_escape_string(image->path);
 
@@ -370,7 +400,7 @@ static void image_plan_second(struct manager *manager, struct image *image)
     } else if (image->worker_deaths > 0) {
         pass_plan(manager, image, SCHEDULE_CONFIRM);
     } else if (image->audit->confidence == CONFIDENCE_RACY) {
-        if (image->audit->use != FILES_WRITER)
+        if (image->audit->use != FILES_WRITER || image_look_again(image))
             pass_plan(manager, image, SCHEDULE_CHANGED);
         else if (!before || before->confidence > CONFIDENCE_CONFIRMED)
             pass_plan(manager, image, SCHEDULE_CONFIRM);

@@ -37,7 +37,7 @@ static int64_t arrived(const struct image *image, const struct reading *reading,
 {
     const struct fingerprint *now = &reading->fingerprint;
 
-    if (reading->elsewhere)
+    if (image_has_data_file(image))
         return commit_written_at(image, now);
     return (moved || baseline_is_displaced(baseline)) && now->ctime > now->mtime
                ? now->ctime : now->mtime;
@@ -210,10 +210,10 @@ static struct baseline *new_baseline(struct manager *manager, struct image *imag
     struct baseline *baseline = calloc(1, sizeof(*baseline));
     enum baseline_source source;
 
-    if (!baseline || !baseline_wanted(image, relation, &source)) {
-        free(baseline);
+    if (!baseline)
         return NULL;
-    }
+    if (!baseline_wanted(image, relation, &source))
+        source = BASELINE_ASKED;
     *baseline = (struct baseline){ .identity = image->identity,
                                    .path = strdup(image->path),
                                    .source = source,
@@ -399,7 +399,8 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
     struct reading reading;
     bool moved, adopt;
 
-    if (!baseline) {            /* nobody wants it any more */
+    if (!baseline) {
+        log_error(-ENOMEM, "Cannot take what was read: %m");
         blocks_remove(manager, &image->identity);
         return;
     }
@@ -407,7 +408,9 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
     moved = !identity_equal(&before, &image->identity);
     reading_of(finishing, &reading);
     reading.foreign = image_is_foreign(image);
-    reading.elsewhere = image_has_data_file(image);
+    /* Nor do the times of a device's node say when it was written. */
+    reading.elsewhere = image_has_data_file(image) ||
+                        (baseline->source == BASELINE_ASKED && image_is_device(image));
     verdict = baseline_verdict(baseline, &reading,
                                is_fixed(image, relation,
                                         arrived(image, &reading, baseline, moved)));
@@ -444,6 +447,10 @@ static void take(struct manager *manager, struct finishing *finishing, struct im
             commit_note(manager, image, finishing);
     } else {
         wait_for_neighbour(manager, image, finishing);
+    }
+    if (baseline->source == BASELINE_ASKED) {   /* nothing will be compared with its blocks */
+        blocks_remove(manager, &image->identity);
+        baseline->blocks = false;
     }
     manager->readings++;
     baseline_keep(manager, baseline);

@@ -13,6 +13,7 @@ static const char *const source_names[_BASELINE_SOURCE_MAX] = {
     [BASELINE_PARENT] = "parent",
     [BASELINE_ACCEPTED] = "accepted",
     [BASELINE_CHILD] = "child",
+    [BASELINE_ASKED] = "asked",
 };
 
 static const char *const verdict_names[_READING_VERDICT_MAX] = {
@@ -33,6 +34,11 @@ static int index_of(const char *const *names, size_t n_names, const char *name)
         if (strcmp(names[i], name) == 0)
             return (int)i;
     return -EINVAL;
+}
+
+bool baseline_source_is_loose(enum baseline_source source)
+{
+    return source == BASELINE_CHILD || source == BASELINE_ASKED;
 }
 
 const char *baseline_source_name(enum baseline_source source)

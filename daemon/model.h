@@ -255,9 +255,12 @@ enum baseline_source {
     BASELINE_ACCEPTED,          /* somebody said that a change was meant */
     BASELINE_CHILD,             /* may change: what a commit of it into its parent would be
                                  * compared with */
+    BASELINE_ASKED,             /* may change: somebody had it read, and what that found is kept */
     _BASELINE_SOURCE_MAX,
 };
 
+/* May the image change, so that it is nothing that the content must be? */
+bool baseline_source_is_loose(enum baseline_source source);
 const char *baseline_source_name(enum baseline_source source);
 int baseline_source_from_name(const char *name);        /* -EINVAL when unknown */
 
@@ -418,6 +421,8 @@ struct image {
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
     bool reading;               /* what a scrub read is being compared */
+    uint8_t looks;              /* in a row, each soon after the other, because the last one saw
+                                 * damage while a guest wrote */
 };
 
 /* By its last audit: what is stored in it is not what its guest sees, as it is encrypted, or of a

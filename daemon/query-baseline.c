@@ -92,7 +92,7 @@ void put_baselines(const struct query_view *view, struct row *row)
     for (size_t i = 0; i < view->n_images; i++) {
         const struct baseline *baseline = view->images[i]->baseline;
 
-        if (!baseline || !baseline->has_digest || baseline->source == BASELINE_CHILD)
+        if (!baseline || !baseline->has_digest || baseline_source_is_loose(baseline->source))
             continue;
         n++;
         deviating += baseline->deviation != NULL;

@@ -78,3 +78,52 @@ void remedy_modified(struct remedy *remedy, const struct graph *graph, const str
     remedy_text(remedy, "Find out who wrote the image, and restore it as it was.");
     accept(remedy, image);
 }
+
+static uint64_t number_of(const struct finding *finding, const char *key)
+{
+    json_object *value = NULL;
+
+    return finding->evidence && json_object_object_get_ex(finding->evidence, key, &value)
+               ? json_object_get_uint64(value) : 0;
+}
+
+/* Nothing here is worth a command that could hurt: what fits this image is said in words. */
+void remedy_space(struct remedy *remedy, const struct graph *graph, const struct finding *finding,
+                  const struct image *image)
+{
+    const struct relation *relation = graph_relation(graph, image);
+    struct usage usage = graph_image_usage(graph, image);
+    const struct usage_entry *source = usage_layer(&usage);
+    uint64_t zeros = number_of(finding, "zero-bytes"), leaked = number_of(finding, "leaked-bytes");
+    uint64_t unneeded = number_of(finding, "unneeded-bytes");
+
+    if (relation && relation->n_children > 0) {
+        remedy_text(remedy,
+                    "Overlays stand on this image: do not write it, and do not sparsify it in "
+                    "place. The space comes back when an identical copy takes its place while all "
+                    "of them are shut off (qemu-img convert leaves out zeros and free clusters, "
+                    "qcauditctl compare says whether both hold the same), or when the chain is "
+                    "consolidated.");
+        return;
+    }
+    if (zeros > 0) {
+        if (source)
+            remedy_text(remedy,
+                        "In the guest: fstrim, with discard='unmap' for this disk in the domain's "
+                        "definition (it counts from the next start of the domain on).");
+        remedy_text(remedy,
+                    "%sith the domain shut off, and no other program that has the image open, "
+                    "virt-sparsify --in-place (libguestfs) gives the space back from outside. It "
+                    "writes the image: keep a backup.",
+                    source ? "Or: w" : "W");
+    }
+    if (leaked > 0)
+        remedy_text(remedy, "What is leaked is told, with its remedy, by clusters-leaked.");
+    if (unneeded > 0 || number_of(finding, "image-end-offset") > 0)
+        remedy_text(remedy,
+                    "Free clusters inside the file are used again by the guest's next writes, and "
+                    "are otherwise kept for ever. With the domain shut off, a copy made with "
+                    "qemu-img convert (of the same format and options, under a new name) does not "
+                    "have them; qcauditctl compare says whether both hold the same before the copy "
+                    "takes the image's place.");
+}

@@ -82,4 +82,7 @@ void remedy_driver(struct remedy *remedy, const struct graph *graph, const struc
 
 /* Contents that are not what they were. */
 void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image);
+/* Space that holds nothing. */
+void remedy_space(struct remedy *remedy, const struct graph *graph, const struct finding *finding,
+                  const struct image *image);
 void remedy_modified(struct remedy *remedy, const struct graph *graph, const struct image *image);

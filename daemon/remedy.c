@@ -506,6 +506,9 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
     case FINDING_PARENT_CHANGED:
         remedy_modified(remedy, graph, image);
         break;
+    case FINDING_SPACE_RECLAIMABLE:
+        remedy_space(remedy, graph, finding, image);
+        break;
     case FINDING_PERMISSIONS:
         remedy_permissions(remedy, graph, image);
         break;

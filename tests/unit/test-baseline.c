@@ -66,6 +66,8 @@ static void set(void **state)
     assert_ptr_equal(baselines_find_path(set, "/a"), b);
     b->source = BASELINE_CHILD;
     assert_ptr_equal(baselines_find_path(set, "/a"), a);
+    b->source = BASELINE_ASKED;
+    assert_ptr_equal(baselines_find_path(set, "/a"), a);
     /* The same file under another name, another file under the same name. */
     assert_int_equal(baselines_rebind(set, a, &a->identity, "/renamed"), 0);
     assert_ptr_equal(baselines_find_path(set, "/renamed"), a);
@@ -162,6 +164,28 @@ static void due_first(void **state)
     assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_NEW);
     assert_int_equal(due(world, T0_USEC + HOUR, &at), BASELINE_DUE_LATER);
     world->child->baseline = baseline_free(world->child->baseline);
+}
+
+/* What nothing asks for is read again only while what was found there holds. */
+static void due_asked(void **state)
+{
+    struct world *world = *state;
+    struct baseline *baseline = world->image->baseline = fixture_baseline("/base", 1);
+    uint64_t at;
+
+    world->relation.n_children = 0;
+    baseline->source = BASELINE_ASKED;
+    assert_int_equal(due(world, T0_USEC + 99 * DAY, &at), BASELINE_DUE_NO);
+    baseline->deviation = calloc(1, sizeof(*baseline->deviation));
+    *baseline->deviation = (struct deviation){ .verdict = READING_INCOMPLETE, .error = -EIO,
+                                               .read = T0_USEC + 9 * DAY,
+                                               .fingerprint = world->image->fingerprint };
+    assert_int_equal(due(world, T0_USEC + 9 * DAY, &at), BASELINE_DUE_LATER);
+    assert_int_equal(at, T0_USEC + 10 * DAY);
+    baseline->deviation->verdict = READING_ROT;
+    assert_int_equal(due(world, T0_USEC + 99 * DAY, &at), BASELINE_DUE_NO);
+    world->image->fingerprint.mtime++;
+    assert_int_equal(due(world, T0_USEC + 9 * DAY, &at), BASELINE_DUE_CHANGED);
 }
 
 static void due_again(void **state)
@@ -495,6 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(set),
         cmocka_unit_test_setup_teardown(due_first, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(due_asked, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(due_again, world_setup, world_teardown),
         cmocka_unit_test(verdicts),
         cmocka_unit_test(taken),

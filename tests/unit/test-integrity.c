@@ -318,12 +318,80 @@ static void space(void **state)
     assert_null(found(world, FINDING_SPACE_RECLAIMABLE));
 }
 
+/* Nothing says what the image must hold, and somebody had it read. */
+static void space_alone(void **state)
+{
+    struct world *world = *state;
+
+    world->baseline->source = BASELINE_ASKED;
+    world->baseline->zeros = 400000;
+    judge_at(world, NOW);
+    assert_non_null(found(world, FINDING_SPACE_RECLAIMABLE));
+    world->base->fingerprint.mtime += HOUR_NSEC;        /* what was zeros then may be data now */
+    judge_at(world, NOW);
+    assert_null(found(world, FINDING_SPACE_RECLAIMABLE));
+}
+
+/* The file is larger than its disk can need, with or without holes. */
+static void space_beyond(void **state)
+{
+    struct world *world = *state;
+    struct layer_report *layer = &world->base->audit->report->layers[0];
+
+    world->base->baseline = NULL;
+    layer->info.virtual_size = UINT64_C(1) << 30;
+    layer->check.image_end_offset = UINT64_C(1) << 31;
+    world->base->fingerprint.allocated = UINT64_C(1) << 30;
+    judge_at(world, NOW);
+    assert_int_equal(found(world, FINDING_SPACE_RECLAIMABLE)->severity, SEVERITY_INFO);
+    assert_non_null(strstr(text(world, FINDING_SPACE_RECLAIMABLE, "summary"), "ends at 2G"));
+    world->base->fingerprint.allocated = UINT64_C(1) << 31;
+    judge_at(world, NOW);
+    assert_non_null(strstr(text(world, FINDING_SPACE_RECLAIMABLE, "summary"), "nothing needs"));
+    layer->info.snapshot_count = 1;     /* which needs clusters of its own */
+    judge_at(world, NOW);
+    assert_null(found(world, FINDING_SPACE_RECLAIMABLE));
+    layer->info.snapshot_count = 0;
+    layer->check.image_end_offset = UINT64_C(1100) << 20;
+    world->base->fingerprint.allocated = UINT64_C(1100) << 20;
+    judge_at(world, NOW);
+    assert_null(found(world, FINDING_SPACE_RECLAIMABLE));
+}
+
+/* A sound check of the tables does not disprove that data could not be read, nor does it hide
+ * where. */
+static void unreadable_alone(void **state)
+{
+    struct world *world = *state;
+    struct layer_report *layer = &world->base->audit->report->layers[0];
+    struct qca_issue issue = { .kind = QCA_ISSUE_READ_FAILED, .host_offset = 65536, .count = 1,
+                               .guest_offset = QCA_NO_OFFSET, .table_offset = QCA_NO_OFFSET };
+
+    world->baseline->source = BASELINE_ASKED;
+    deviate(world, READING_INCOMPLETE);
+    judge_at(world, NOW);
+    assert_non_null(found(world, FINDING_READ_ERROR));
+    assert_non_null(strstr(text(world, FINDING_READ_ERROR, "ranges"), "655360"));
+    world->base->audit->use = world->base->use = FILES_WRITER;
+    judge_at(world, NOW);
+    assert_null(found(world, FINDING_READ_ERROR));
+    assert_false(world->judgement.judged[FINDING_READ_ERROR]);
+    world->base->audit->use = world->base->use = FILES_UNUSED;
+    layer->check.issues = &issue;
+    layer->check.n_issues = 1;
+    judge_at(world, NOW);
+    assert_string_equal(text(world, FINDING_READ_ERROR, "error-offset"), "65536");
+    assert_non_null(strstr(text(world, FINDING_READ_ERROR, "ranges"), "655360"));
+    layer->check.issues = NULL;
+    layer->check.n_issues = 0;
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(well), CASE(rot), CASE(modified), CASE(golden), CASE(unreadable), CASE(overdue),
-        CASE(space),
+        CASE(space), CASE(space_alone), CASE(space_beyond), CASE(unreadable_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

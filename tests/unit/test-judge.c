@@ -417,7 +417,7 @@ static void damaged_pointers_of_a_running_guest(void **state)
     layer_of(image)->has_metadata_digest = layer_of(before)->has_metadata_digest = true;
     judge(world, image);
     assert_only(world, FINDING_METADATA_SUSPECT, SEVERITY_INFO,
-                "has 1 pointers that look damaged while it is in use, first at byte 458752 of the "
+                "has 1 pointer that looks damaged while it is in use, first at byte 458752 of the "
                 "guest's disk");
 
     judge_at(world, image, before->audit, NOW);
@@ -440,6 +440,42 @@ static void damaged_pointers_of_a_running_guest(void **state)
     image->audit->confidence = CONFIDENCE_OFFLINE;
     judge(world, image);
     assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 2);
+}
+
+/* QEMU never leaves data on the tables that lead to it, in whatever order it writes. */
+static void data_on_the_tables_of_a_running_guest(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.qcow2", NULL),
+                 *before = add(world, "/vm/b.qcow2", NULL);
+    struct qca_issue on_l1 = bad_l2;
+
+    on_l1.kind = QCA_ISSUE_DATA_ON_METADATA;
+    on_l1.host_offset = 0x30000;
+    add_issue(image, &on_l1);
+    add_issue(before, &on_l1);
+    with_writer(image);
+    with_writer(before);
+    layer_of(image)->has_metadata_digest = layer_of(before)->has_metadata_digest = true;
+    judge(world, image);
+    assert_only(world, FINDING_METADATA_SUSPECT, SEVERITY_INFO,
+                "has 1 pointer that looks damaged while it is in use, first at byte 458752 of the "
+                "guest's disk");
+    judge_at(world, image, before->audit, NOW);
+    assert_only(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL,
+                "has 1 corruption in its metadata, first at byte 458752 of the guest's disk");
+    layer_of(before)->metadata_digest[0] = 1;   /* the tables changed in between */
+    judge_at(world, image, before->audit, NOW);
+    assert_null(found(world, FINDING_METADATA_CORRUPT));
+    layer_of(before)->metadata_digest[0] = 0;
+    /* Bitmaps are written when QEMU likes: only the header, the L1 and the refcount table count. */
+    layer_of(image)->info.autoclear_features = QCA_AUTOCLEAR_BITMAPS;
+    judge_at(world, image, before->audit, NOW);
+    assert_clean(world);
+    layer_of(image)->info.l1_offset = 0x30000;
+    layer_of(image)->info.l1_entries = 20;
+    judge_at(world, image, before->audit, NOW);
+    assert_non_null(found(world, FINDING_METADATA_CORRUPT));
 }
 
 static void lazy_refcounts_after_a_crash(void **state)
@@ -1523,6 +1559,7 @@ int main(void)
         TEST(corruption),
         TEST(a_writer_silences_refcounts),
         TEST(damaged_pointers_of_a_running_guest),
+        TEST(data_on_the_tables_of_a_running_guest),
         TEST(lazy_refcounts_after_a_crash),
         TEST(bits_of_the_header),
         TEST(leaks),

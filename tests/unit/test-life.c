@@ -621,6 +621,41 @@ static void any_sequence_keeps_the_rules(void **state)
     assert_true(ledger.opened > 1000 && ledger.resolved > 1000);
 }
 
+/* What was seen while nobody wrote is not replaced by a look at the image in use. */
+static void the_stronger_word_stands(void **state)
+{
+    struct world *world = *state;
+    const struct finding *kept;
+
+    condition(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, 7);
+    apply(world);
+    world->judgement.confidence = CONFIDENCE_CONFIRMED;
+    condition(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, 2);
+    apply(world);
+    kept = findings_get(world->findings, FINDING_METADATA_CORRUPT, SUBJECT_IMAGE, IMAGE);
+    assert_int_equal(kept->confidence, CONFIDENCE_OFFLINE);
+    assert_int_equal(kept->weight, 7);
+    assert_int_equal(kept->count, 2);
+    /* More than that is news; */
+    condition(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, 9);
+    apply(world);
+    assert_int_equal(kept->confidence, CONFIDENCE_CONFIRMED);
+    assert_int_equal(kept->weight, 9);
+    /* and offline evidence always counts. */
+    world->judgement.confidence = CONFIDENCE_OFFLINE;
+    condition(world, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, 1);
+    apply(world);
+    assert_int_equal(kept->confidence, CONFIDENCE_OFFLINE);
+    assert_int_equal(kept->weight, 1);
+    /* What does not rest on the content is renewed by every look. */
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 40);
+    apply(world);
+    world->judgement.confidence = CONFIDENCE_CONFIRMED;
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 30);
+    apply(world);
+    assert_int_equal(finding(world)->weight, 30);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -639,6 +674,7 @@ int main(void)
         TEST(findings_from_the_database),
         TEST(an_audit_from_the_database_was_counted),
         TEST(subjects_of_other_kinds),
+        TEST(the_stronger_word_stands),
         TEST(a_refusal_is_handed_on),
         TEST(any_sequence_keeps_the_rules),
     };
