@@ -212,9 +212,12 @@ static int judge_forked(struct judging *judging)
     judging_looked(judging, FINDING_CHAIN_FORKED);
     if (relation->n_children < 2 || relation->golden)
         return 0;
-    /* Clones are disks of their own. */
+    /* Clones are disks of their own, and a copy that somebody keeps is no branch. */
     for (size_t i = 0; n_snapshots < 2 && (child = graph_child(judging->image, i)); i++) {
         enum relation_kind kind = graph_relation(judging->graph, child)->kind;
+
+        if (name_is_backup(child->path))
+            continue;
 
         n_snapshots += kind == RELATION_SNAPSHOT;
         n_unknown += kind == RELATION_UNKNOWN;

@@ -99,7 +99,7 @@ bool backup_tool_is_temporary(const char *path)
     return false;
 }
 
-static bool name_is_backup(const char *path)
+bool name_is_backup(const char *path)
 {
     static const char *const patterns[] = {
         "*.before-repair", "*.bak", "*.bak.*", "*.backup", "*.backup.*", "*.old", "*.orig", "*.vma",

@@ -186,6 +186,8 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
 const char *backup_tool(const char *path);
 /* Only while it is at work: an overlay, a scratch file. */
 bool backup_tool_is_temporary(const char *path);
+/* A copy or a file put aside, by its name: IMG.before-repair, IMG.bak, IMG.orphan, ... */
+bool name_is_backup(const char *path);
 /* Nothing refers to it: no domain, snapshot, chain or lock, and libvirt's word is complete; never
  * on a network file system. Not said of install media, golden images, and what its name says is
  * kept. */

@@ -1333,6 +1333,22 @@ static void names(void **state)
     assert_clean(world);
 }
 
+/* The copy that remedies tell to make refers to the parent, too. */
+static void a_kept_copy_is_no_branch(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/erp.qcow2", NULL);
+
+    (void)add(world, "/vm/erp.before-update.qcow2", "/vm/erp.qcow2");
+    (void)add(world, "/vm/erp.before-update.qcow2.before-repair", "/vm/erp.qcow2");
+    judge(world, base);
+    assert_clean(world);
+    (void)add(world, "/vm/erp.before-upgrade.qcow2", "/vm/erp.qcow2");
+    judge(world, base);
+    assert_only(world, FINDING_CHAIN_FORKED, SEVERITY_ERROR,
+                "has 3 overlays and is no template");
+}
+
 static void permissions(void **state)
 {
     struct world *world = *state;
@@ -1588,6 +1604,7 @@ int main(void)
         TEST(formats_and_sizes),
         TEST(a_parent_that_was_not_seen_keeps_the_verdict),
         TEST(names),
+        TEST(a_kept_copy_is_no_branch),
         TEST(permissions),
         TEST(datastores),
         TEST(the_daemon_itself),
