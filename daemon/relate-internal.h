@@ -60,6 +60,7 @@ enum {
                                  * clone */
     KIND_OTHER_DISK = 1 << 5,   /* counted in the parent's n_other_disks: nothing in itself says
                                  * that it is the parent's own disk */
+    KIND_COPY = 1 << 7,         /* is called as a copy that was put aside: no disk of its own */
     KIND_CERTAIN = 1 << 6,      /* counted in its n_snapshots: somebody who knows says so */
 };
 
@@ -174,6 +175,8 @@ void evidence_decide(uint32_t set, enum relation_kind *ret_kind,
 
 bool path_same_folder(const char *a, const char *b);
 enum layer_name layer_name_says(const char *overlay_path, const char *parent_path);
+/* Are both members of one series, the overlay the later one: "s2" on "s1"? */
+bool layer_name_follows(const char *overlay_path, const char *parent_path);
 bool place_is_of_templates(const char *path);
 bool name_is_of_template(const char *path);
 

@@ -53,8 +53,8 @@ static const struct evidence_row rows[_EVIDENCE_MAX] = {
         "never since" },
     [EVIDENCE_COUNTED_NAME] = { RELATION_SNAPSHOT, STRENGTH_WEAK,
         "its name is the parent's with another number" },
-    [EVIDENCE_BELOW_SERIES] = { RELATION_SNAPSHOT, STRENGTH_WEAK,
-        "a series of layers begins with it" },
+    [EVIDENCE_BELOW_SERIES] = { RELATION_SNAPSHOT, STRENGTH_STRONG,
+        "it is the first of a series of layers by their names" },
 
     [EVIDENCE_GOLDEN_POLICY] = { RELATION_CLONE, STRENGTH_DECLARED,
         "the configuration declares the parent golden" },
@@ -312,9 +312,10 @@ void node_name_changed(struct node *node)
     const char *path = node->image->path;
     bool backup = backup_tool(path) && backup_tool_is_temporary(path);
 
-    node->kind_flags &= ~(KIND_PLACE | KIND_NAME | KIND_BACKUP);
+    node->kind_flags &= ~(KIND_PLACE | KIND_NAME | KIND_BACKUP | KIND_COPY);
     node->kind_flags |= (place_is_of_templates(path) ? KIND_PLACE : 0) |
-                        (name_is_of_template(path) ? KIND_NAME : 0) | (backup ? KIND_BACKUP : 0);
+                        (name_is_of_template(path) ? KIND_NAME : 0) | (backup ? KIND_BACKUP : 0) |
+                        (name_is_backup(path) ? KIND_COPY : 0);
 }
 
 /* ---- who stands on one parent ---------------------------------------------------------------- */
@@ -428,7 +429,7 @@ static void node_gather(struct graph *graph, struct node *node)
     node_count(graph, node,
                node->evidence & certain                 ? KIND_CERTAIN
                : node->name_says >= NAME_SNAPSHOT ||
-                       (node->kind_flags & KIND_BACKUP) ? 0
+                       (node->kind_flags & (KIND_BACKUP | KIND_COPY)) ? 0
                                                         : KIND_OTHER_DISK);
 }
 

@@ -105,13 +105,13 @@ static bool token_is_snapshot(struct piece token)
 }
 
 /* A time since the epoch, a date (20240131, 202401310600, 20240131T060000), or a number with
- * leading zeros in five digits and more, as VMware counts. */
+ * leading zeros in five to eight digits, as VMware counts; a UUID's last part has twelve. */
 static bool token_is_stamp(struct piece token)
 {
     size_t n = digits(token);
     bool all = n == token.length;
 
-    if (n >= 5 && all && token.text[0] == '0')
+    if (n >= 5 && n <= 8 && all && token.text[0] == '0')
         return true;
     if ((n == 10 || n == 13) && all && token.text[0] == '1')
         return true;
@@ -209,6 +209,26 @@ static bool name_is_snapshot_alone(struct piece rest)
         first = false;
     }
     return word;
+}
+
+/* The names without extensions of images. */
+static void name_roots(struct piece overlay, struct piece parent, struct piece *ret_overlay,
+                       struct piece *ret_parent)
+{
+    bool overlay_image, parent_image;
+    struct piece stem = piece_stem(overlay, &overlay_image),
+                 below = piece_stem(parent, &parent_image);
+
+    *ret_overlay = overlay_image ? stem : overlay;
+    *ret_parent = parent_image ? below : parent;
+}
+
+bool layer_name_follows(const char *overlay_path, const char *parent_path)
+{
+    struct piece overlay, parent;
+
+    name_roots(path_piece(overlay_path), path_piece(parent_path), &overlay, &parent);
+    return numbers_say(overlay, parent) != NAME_OTHER;
 }
 
 enum layer_name layer_name_says(const char *overlay_path, const char *parent_path)

@@ -45,11 +45,16 @@ bool node_in_series(const struct node *node)
     return has_series_name(node) && count_run(node, has_series_name, NULL) >= SERIES_LEAST;
 }
 
+/* "disk" has "s1", "s2" and so on above it. What a series is named after, as "web" in "web.s1", is
+ * no member of it: that is a disk's own layer. */
 bool node_below_series(const struct node *node)
 {
     const struct node *other = above(node);
     unsigned n = 0;
 
+    if (!(node->kind_flags & KIND_PLAIN) || !other ||
+        !layer_name_follows(other->image->path, node->image->path))
+        return false;
     for (; other && n < SERIES_LEAST && has_series_name(other); other = above(other))
         n++;
     return n >= SERIES_LEAST - 1;

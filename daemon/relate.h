@@ -36,7 +36,7 @@ enum relation_evidence {
     EVIDENCE_RUN,               /* inside a long run of layers with one overlay each */
     EVIDENCE_WRITTEN_UNTIL,     /* the parent was written until the overlay was made, never since */
     EVIDENCE_COUNTED_NAME,      /* the overlay's name is the parent's with a number */
-    EVIDENCE_BELOW_SERIES,      /* a series begins with the overlay */
+    EVIDENCE_BELOW_SERIES,      /* the overlay is the first of a series, beside its parent */
     /* for a clone */
     EVIDENCE_GOLDEN_POLICY,     /* the parent is golden by the configuration */
     EVIDENCE_GOLDEN_BASELINE,   /* it was golden when its content was remembered */

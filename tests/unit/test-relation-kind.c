@@ -304,10 +304,19 @@ static void row_below_series(void **state)
     overlay->fingerprint.mtime = T0 - MINUTE;
     changed(world, overlay);
     assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_NONE);
+    /* What a series is named after is a disk's own layer: it may be a clone all the same. */
     (void)add(world, "/vm/own.s1", "/vm/own.qcow2");
     (void)add(world, "/vm/own.s2", "/vm/own.s1");
     (void)add(world, "/vm/own.s3", "/vm/own.s2");
-    assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_BELOW_SERIES);
+    (void)add(world, "/vm/own.s4", "/vm/own.s3");
+    assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_NONE);
+
+    overlay = pair(world, "/db/s1.qcow2", "/db/disk.qcow2");
+    (void)add(world, "/db/s2.qcow2", "/db/s1.qcow2");
+    (void)add(world, "/db/s3.qcow2", "/db/s2.qcow2");
+    assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_WRITTEN_UNTIL);
+    (void)add(world, "/db/s4.qcow2", "/db/s3.qcow2");
+    assert_is(world, overlay, RELATION_SNAPSHOT, EVIDENCE_BELOW_SERIES);
 }
 
 static void row_golden_policy(void **state)
@@ -359,6 +368,18 @@ static void row_other_disks(void **state)
     assert_is(world, two, RELATION_CLONE, EVIDENCE_OTHER_DISKS);
     graph_remove(world->store.graph, two);
     assert_is(world, one, RELATION_UNKNOWN, EVIDENCE_WRITTEN_UNTIL);
+}
+
+/* A copy of an overlay that was put aside is no disk of its own. */
+static void copies_are_no_disks(void **state)
+{
+    struct world *world = *state;
+    struct image *one = pair(world, "/vm/one.qcow2", "/vm/base.qcow2");
+
+    (void)add(world, "/vm/one.qcow2.before-repair", "/vm/base.qcow2");
+    (void)add(world, "/vm/one.qcow2.bak", "/vm/base.qcow2");
+    assert_is(world, one, RELATION_UNKNOWN, EVIDENCE_WRITTEN_UNTIL);
+    assert_false(of(world, world->store.images[0])->golden);
 }
 
 static void row_template_place(void **state)
@@ -595,6 +616,8 @@ static void names(void **state)
         { "/a/volume-0f.3f2b", "/a/volume-0f", NAME_SNAPSHOT },
         { "/a/snap-01.qcow2", "/a/disk.qcow2", NAME_SNAPSHOT },
         { "/b/snap-01.qcow2", "/a/disk.qcow2", NAME_OTHER },
+        { "/m/4b1c9a1e-6a2c-4c56-9d2a-000000000002", "/m/4b1c9a1e-6a2c-4c56-9d2a-000000000001",
+          NAME_COUNTED },
         { "/a/snapshot-server.qcow2", "/a/debian.qcow2", NAME_OTHER },
         { "/a/vm2.qcow2", "/a/vm1.qcow2", NAME_COUNTED },
         { "/a/debian-1.qcow2", "/a/debian.qcow2", NAME_COUNTED },
@@ -736,7 +759,7 @@ int main(void)
         TEST(row_backup_name), TEST(row_rhythm), TEST(row_run), TEST(row_written_until),
         TEST(row_counted_name), TEST(row_below_series), TEST(row_golden_policy),
         TEST(row_golden_baseline), TEST(row_other_domain), TEST(row_other_disks),
-        TEST(row_template_place), TEST(row_template_name), TEST(row_other_size),
+        TEST(copies_are_no_disks), TEST(row_template_place), TEST(row_template_name), TEST(row_other_size),
         TEST(row_read_only), TEST(row_written_before), TEST(row_other_folder),
         TEST(row_no_snapshot), TEST(row_disk_itself),
         TEST(weighing), TEST(reasons), TEST(names), TEST(clones_of_clones), TEST(the_story),
