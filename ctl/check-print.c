@@ -558,8 +558,10 @@ static int print_layer(const struct output *output, const char *path,
 /* Nothing that anybody has to be told of. */
 static bool layer_is_clean(const struct layer_report *layer)
 {
-    return (!layer->checked && qca_format_is_understood(layer->info.format)) || (layer->check.finished && layer->check.n_issues == 0 &&
-                               qca_check_exit_status(&layer->check) == CHECK_CLEAN);
+    if (!layer->checked)
+        return qca_format_is_understood(layer->info.format);
+    return layer->check.finished && layer->check.n_issues == 0 &&
+           qca_check_exit_status(&layer->check) == CHECK_CLEAN;
 }
 
 /* Layers that are sound by themselves take one line together, unless all is to be shown. */

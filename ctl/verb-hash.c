@@ -120,8 +120,8 @@ static int add_json(json_object *all, const struct check *check, unsigned wanted
 
 enum { NOT_DONE = 1, NOT_UNDERSTOOD = 2 };
 
-/* What was asked for, and is there. 0, NOT_DONE when something is not, NOT_UNDERSTOOD when its format
- * keeps it from being had, or -errno. */
+/* What was asked for, and is there. 0, NOT_DONE when something is not, NOT_UNDERSTOOD when its
+ * format keeps it from being had, or -errno. */
 static int show(const struct ctl *ctl, const struct check *check, const struct check_ask *ask,
                 json_object *all)
 {

@@ -91,6 +91,7 @@ struct job {
     struct slot *slot;          /* while a worker reads */
     struct audit *audit;
     struct reference parent, data_file;
+    struct reference_list extents;
     bool references_known;
     unsigned n_resolving;
 };
@@ -120,7 +121,7 @@ void scrubs_pace(struct audits *audits);
 
 /* ---- references (audit-reference.c) ---------------------------------------------------------- */
 
-/* Fills job->parent and job->data_file from what the image says and asks the helpers where they
+/* Fills job->parent, job->data_file and job->extents from what the image says and asks the helpers where they
  * lead; job_resolved() runs when all is known, maybe before this returns. */
 int references_from_report(struct job *job, const struct qca_image_info *info);
 int references_again(struct job *job, const struct image *image);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where an image's parent and data file are: hostile text, judged by its form, then by the helper
+/* Where an image's parent, data file and extents are: hostile text, judged by its form, then by the helper
  * in whose datastore it lies. */
 #include <errno.h>
 #include <string.h>
@@ -7,7 +7,15 @@
 #include "daemon/audit-internal.h"
 #include "lib/cleanup.h"
 
-enum reference_tag { TAG_PARENT, TAG_DATA_FILE };
+/* What is asked for; from TAG_EXTENT on, the extents. */
+enum reference_tag { TAG_PARENT, TAG_DATA_FILE, TAG_EXTENT };
+
+static struct reference *reference_of(struct job *job, uint64_t tag)
+{
+    if (tag >= TAG_EXTENT)
+        return &job->extents.items[tag - TAG_EXTENT];
+    return tag == TAG_PARENT ? &job->parent : &job->data_file;
+}
 
 /* The absolute path a reference means by its text: without ".", ".." and double slashes. Only to
  * tell in which datastore it lies; links are followed by the helper, which checks again. */
@@ -66,7 +74,7 @@ static void reference_set(struct reference *reference, int error)
 
 static void on_resolved(struct job *job, uint64_t tag, const struct request_result *result)
 {
-    struct reference *reference = tag == TAG_PARENT ? &job->parent : &job->data_file;
+    struct reference *reference = reference_of(job, tag);
     int error = result->error;
 
     free(reference->path);
@@ -120,9 +128,9 @@ static int reference_place(struct job *job, const char *stored, enum reference_t
     return 0;
 }
 
-static void reference_resolve(struct job *job, enum reference_tag tag)
+static void reference_resolve(struct job *job, uint64_t tag)
 {
-    struct reference *reference = tag == TAG_PARENT ? &job->parent : &job->data_file;
+    struct reference *reference = reference_of(job, tag);
     enum reference_text class = REFERENCE_LOCAL;
     _cleanup_free_ char *path = NULL;
     struct files *files;
@@ -153,19 +161,44 @@ static int reference_copy(struct reference *reference, const char *stored, const
     return (stored && !reference->stored) || (format && !reference->format) ? -ENOMEM : 0;
 }
 
+/* The files that a descriptor names; of zeros it names none. */
+static int extents_copy(struct job *job, const struct qca_image_info *info)
+{
+    struct reference *items;
+
+    for (size_t i = 0; i < info->n_extents; i++) {
+        if (!info->extents[i].name)
+            continue;
+        if (!job->extents.items) {
+            items = calloc(info->n_extents, sizeof(*items));
+            if (!items)
+                return -ENOMEM;
+            job->extents.items = items;
+        }
+        if (reference_copy(&job->extents.items[job->extents.n++], info->extents[i].name, NULL) < 0)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
 static int references_start(struct job *job, const char *parent, const char *parent_format,
-                            const char *data_file, const char *data_file_format)
+                            const char *data_file, const char *data_file_format,
+                            const struct qca_image_info *info)
 {
     int r;
 
     r = reference_copy(&job->parent, parent, parent_format);
     if (r >= 0)
         r = reference_copy(&job->data_file, data_file, data_file_format);
+    if (r >= 0 && info)
+        r = extents_copy(job, info);
     if (r < 0)
         return r;
     job->references_known = true;
     reference_resolve(job, TAG_PARENT);
     reference_resolve(job, TAG_DATA_FILE);
+    for (size_t i = 0; i < job->extents.n; i++)
+        reference_resolve(job, TAG_EXTENT + i);
     if (job->n_resolving == 0)
         job_resolved(job);
     return 0;
@@ -173,13 +206,17 @@ static int references_start(struct job *job, const char *parent, const char *par
 
 int references_from_report(struct job *job, const struct qca_image_info *info)
 {
-    return references_start(job, info->parent, info->parent_format, info->data_file, NULL);
+    return references_start(job, info->parent, info->parent_format, info->data_file, NULL,
+                            info);
 }
 
 int references_again(struct job *job, const struct image *image)
 {
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
     return references_start(job, image->parent.stored, image->parent.format,
-                            image->data_file.stored, image->data_file.format);
+                            image->data_file.stored, image->data_file.format,
+                            report && report->n_layers > 0 ? &report->layers[0].info : NULL);
 }
 
 /* ---- questions of a worker ------------------------------------------------------------------- */

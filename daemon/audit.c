@@ -68,6 +68,7 @@ static void job_free(struct job *job)
     audit_free(job->audit);
     reference_done(&job->parent);
     reference_done(&job->data_file);
+    reference_list_done(&job->extents);
     if (!job->resolve_only)
         scrubs_pace(audits);
     free(job);
@@ -91,7 +92,7 @@ static void job_interrupted(struct job *job, int error)
 
     job_free(job);
     if (!resolve_only)
-        audits->options.done(audits->options.userdata, image, error, NULL, NULL, NULL);
+        audits->options.done(audits->options.userdata, image, error, NULL, NULL, NULL, NULL);
 }
 
 static void job_finished(struct job *job)
@@ -100,17 +101,20 @@ static void job_finished(struct job *job)
     struct image *image = job->image;
     struct audit *audit = TAKE_PTR(job->audit);
     struct reference parent = job->parent, data_file = job->data_file;
+    struct reference_list extents = job->extents;
     bool resolve_only = job->resolve_only, known = job->references_known;
 
     job->parent = job->data_file = (struct reference){ 0 };
+    job->extents = (struct reference_list){ 0 };
     job_free(job);
     if (resolve_only) {
-        audits->options.resolved(audits->options.userdata, image, &parent, &data_file);
+        audits->options.resolved(audits->options.userdata, image, &parent, &data_file,
+                                 &extents);
         return;
     }
     audit->finished = audits_now(audits);
     audits->options.done(audits->options.userdata, image, 0, audit, known ? &parent : NULL,
-                         known ? &data_file : NULL);
+                         known ? &data_file : NULL, known ? &extents : NULL);
 }
 
 void job_resolved(struct job *job)
@@ -415,7 +419,7 @@ int audits_resolve(struct audits *audits, struct image *image)
     struct job *job;
     int r;
 
-    if (!image->parent.stored && !image->data_file.stored)
+    if (!image->parent.stored && !image->data_file.stored && image_count_extents(image) == 0)
         return 0;
     job = job_find(audits, image, true);
     if (job)

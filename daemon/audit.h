@@ -31,7 +31,8 @@ struct audits_options {
      * frozen or offline). -ENOENT: the file is gone, or is no file any more. -ECANCELED, -ENOTCONN:
      * interrupted, to be done again. -ENOEXEC: no worker could be started. */
     void (*done)(void *userdata, struct image *image, int error, struct audit *audit,
-                 struct reference *parent, struct reference *data_file);
+                 struct reference *parent, struct reference *data_file,
+                 struct reference_list *extents);
     /* A scrub has opened the image: identity and fingerprint of audit are set. Returns the block
      * (of 64 KiB) to go on from, 0 for all of it; what was told of blocks from there on by a scrub
      * that was interrupted is void. May be NULL, and so may blocks. */
@@ -40,10 +41,10 @@ struct audits_options {
      * whether they are to be kept: with digest in the audit. */
     void (*blocks)(void *userdata, struct image *image, uint64_t first, uint64_t n,
                    const uint8_t (*digests)[32], bool unallocated);
-    /* One per audits_resolve(), maybe before that returns: parent and data_file are the callee's.
+    /* One per audits_resolve(), maybe before that returns: the references are the callee's.
      * None comes for one that was replaced or forgotten. */
     void (*resolved)(void *userdata, struct image *image, struct reference *parent,
-                     struct reference *data_file);
+                     struct reference *data_file, struct reference_list *extents);
     void *userdata;
 };
 

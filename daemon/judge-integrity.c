@@ -425,6 +425,48 @@ static int judge_space(struct judging *judging)
                                          : "zeros");
 }
 
+/* ---- extents --------------------------------------------------------------------------------- */
+
+/* A golden descriptor says nothing of what its extents hold, and those are read as images of their
+ * own only where they are golden, too: but that nobody wrote them can be told by their times.
+ * extent, modified-at, baseline-at */
+static int judge_golden_extents(struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const struct baseline *baseline = image->baseline;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    _cleanup_free_ char *stored = NULL;
+
+    if (!baseline || baseline->since == 0 || baseline->deviation ||
+        !baseline_is_golden(image, judging->relation))
+        return 0;
+    for (size_t i = 0; i < image->extents.n; i++) {
+        const struct reference *reference = &image->extents.items[i];
+        const struct image *extent = NULL;
+        int64_t since = (int64_t)(baseline->since * 1000), written;
+
+        if (reference->state == REFERENCE_FOUND)
+            extent = graph_find_identity(judging->graph, &reference->identity);
+        if (!extent)
+            continue;
+        written = extent->fingerprint.mtime > extent->identity.btime ? extent->fingerprint.mtime
+                                                                     : extent->identity.btime;
+        if (written <= since)
+            continue;
+        stored = text_escape_string(reference->stored);
+        if (!stored)
+            return -ENOMEM;
+        evidence = evidence_new();
+        evidence_text(&evidence, "extent", extent->path);
+        evidence_number(&evidence, "modified-at", (uint64_t)written / 1000);
+        evidence_number(&evidence, "baseline-at", baseline->since);
+        return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, 1, &evidence,
+                           "must not change, and a file with a piece of its disk was written: %s",
+                           stored);
+    }
+    return 0;
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 int judge_integrity(struct judging *judging)
@@ -456,6 +498,8 @@ int judge_integrity(struct judging *judging)
                  source != BASELINE_CHILD)
             r = judge_modified(judging);
     }
+    if (r >= 0)
+        r = judge_golden_extents(judging);
     if (r >= 0)
         r = judge_overdue(judging);
     if (r >= 0 && judging->image->audit->use != FILES_WRITER)

@@ -53,6 +53,21 @@ static const struct layer_report *parent_layer(const struct judging *judging)
     return &parent->audit->report->layers[0];
 }
 
+static bool has_step_up(const char *path)
+{
+    for (const char *p = path; p; p = strchr(p, '/')) {
+        p += strspn(p, "/");
+        if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || p[2] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static bool name_is_bad(const char *name)
+{
+    return name && !text_is_safe(name, strlen(name));
+}
+
 /* ---- references ----------------------------------------------------------------------------- */
 
 static void evidence_reference(struct evidence *evidence, const struct reference *reference,
@@ -101,24 +116,36 @@ static int add_parent_missing(struct judging *judging, const char *stored)
     return 0;
 }
 
-/* Escaping and remote references of both kinds make one finding each. */
+/* The first of its extents whose look-up ended so; NULL none. */
+static const struct reference *extent_in_state(const struct image *image,
+                                               enum reference_state state)
+{
+    for (size_t i = 0; i < image->extents.n; i++)
+        if (image->extents.items[i].state == state)
+            return &image->extents.items[i];
+    return NULL;
+}
+
+/* Escaping and remote references of all kinds make one finding each. */
 static int judge_reference_kind(struct judging *judging, enum reference_state state,
                                 enum finding_type type, enum severity severity, const char *words)
 {
     const struct reference *parent = &judging->image->parent,
                            *data_file = &judging->image->data_file;
     bool by_parent = parent->state == state, by_data_file = data_file->state == state;
-    const struct reference *first = by_parent ? parent : data_file;
+    const struct reference *extent = extent_in_state(judging->image, state);
+    const struct reference *first = by_parent ? parent : by_data_file ? data_file : extent;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
     _cleanup_free_ char *stored = NULL;
 
-    if (!by_parent && !by_data_file)
+    if (!first)
         return 0;
     stored = text_escape_string(first->stored);
     if (!stored)
         return -ENOMEM;
     evidence = evidence_new();
-    evidence_reference(&evidence, first, by_parent ? "parent" : "data-file");
+    evidence_reference(&evidence, first,
+                       by_parent ? "parent" : by_data_file ? "data-file" : "extent");
     if (by_parent && by_data_file) {
         _cleanup_evidence_ struct evidence other = evidence_new();
 
@@ -126,7 +153,10 @@ static int judge_reference_kind(struct judging *judging, enum reference_state st
         evidence_value(&evidence, "and", &other);
     }
     return judging_add(judging, type, severity, 1, &evidence, "%s %s: %s",
-                       by_parent ? "has a parent" : "has a data file", words, stored);
+                       by_parent      ? "has a parent"
+                       : by_data_file ? "has a data file"
+                                      : "has an extent",
+                       words, stored);
 }
 
 /* also-of (paths of other images), also-of-omitted: each write to one of them is damage to the
@@ -192,6 +222,75 @@ static int judge_data_file(struct judging *judging)
                        stored[0] ? stored : "not named in the image");
 }
 
+/* reference, stored, path, errno, error, state: of the first that is missing; missing */
+static int judge_missing_extents(struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const struct reference *first = extent_in_state(image, REFERENCE_MISSING);
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    _cleanup_free_ char *stored = NULL;
+    size_t n = 0;
+
+    if (!first)
+        return 0;
+    stored = text_escape_string(first->stored);
+    if (!stored)
+        return -ENOMEM;
+    for (size_t i = 0; i < image->extents.n; i++)
+        n += image->extents.items[i].state == REFERENCE_MISSING;
+    evidence = evidence_new();
+    evidence_reference(&evidence, first, "extent");
+    evidence_text(&evidence, "state", reference_state_name(first->state));
+    evidence_number(&evidence, "missing", n);
+    return judging_add(judging, FINDING_DATA_FILE, SEVERITY_ERROR, n, &evidence,
+                       "has pieces of its disk in files of which %zu of %zu %s missing: %s", n,
+                       image->extents.n, n == 1 ? "is" : "are", stored);
+}
+
+/* An absolute name that leads into a datastore is only odd; so is one with steps upwards. */
+static bool name_is_odd(const char *name)
+{
+    return name[0] == '/' || has_step_up(name);
+}
+
+/* unknown-lines, extent: the first whose name is unsafe, or odd */
+static int judge_descriptor(struct judging *judging)
+{
+    const struct image *image = judging->image;
+    uint32_t unknown = judging->layer->info.unknown_lines;
+    const char *bad = NULL, *odd = NULL;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    _cleanup_free_ char *stored = NULL;
+
+    for (size_t i = 0; i < image->extents.n; i++) {
+        const struct reference *extent = &image->extents.items[i];
+
+        if (!bad && (name_is_bad(extent->stored) || extent->state == REFERENCE_ESCAPES))
+            bad = extent->stored;
+        if (!odd && name_is_odd(extent->stored))
+            odd = extent->stored;
+    }
+    if (unknown == 0 && !bad && !odd)
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "unknown-lines", unknown);
+    if (bad || odd) {
+        evidence_text(&evidence, "extent", bad ?: odd);
+        stored = text_escape_string(bad ?: odd);
+        if (!stored)
+            return -ENOMEM;
+    }
+    if (bad)
+        return judging_add(judging, FINDING_DESCRIPTOR_UNSAFE, SEVERITY_ERROR, 2, &evidence,
+                           "names an extent that must not be followed: %s", stored);
+    if (unknown > 0)
+        return judging_add(judging, FINDING_DESCRIPTOR_UNSAFE, SEVERITY_ERROR, 1, &evidence,
+                           "has %u line%s in its descriptor that no VMDK has", unknown,
+                           unknown == 1 ? "" : "s");
+    return judging_add(judging, FINDING_DESCRIPTOR_UNSAFE, SEVERITY_INFO, 1, &evidence,
+                       "names an extent that does not lie beside it: %s", stored);
+}
+
 static int judge_references(struct judging *judging)
 {
     const struct image *image = judging->image;
@@ -207,6 +306,11 @@ static int judge_references(struct judging *judging)
         judged[FINDING_DATA_FILE] = judged[FINDING_REFERENCE_ESCAPES] =
             judged[FINDING_REFERENCE_REMOTE] = false;
 
+    if (image->extents.n != image_count_extents(image) ||
+        extent_in_state(image, REFERENCE_PENDING) || extent_in_state(image, REFERENCE_UNREACHABLE))
+        judged[FINDING_DATA_FILE] = judged[FINDING_REFERENCE_ESCAPES] =
+            judged[FINDING_REFERENCE_REMOTE] = judged[FINDING_DESCRIPTOR_UNSAFE] = false;
+
     if (image->parent.state == REFERENCE_MISSING) {
         _cleanup_free_ char *stored = text_escape_string(image->parent.stored);
 
@@ -219,6 +323,10 @@ static int judge_references(struct judging *judging)
     if (r >= 0)
         r = judge_reference_kind(judging, REFERENCE_IS_REMOTE, FINDING_REFERENCE_REMOTE,
                                  SEVERITY_ERROR, "that is not a plain file");
+    if (r >= 0)
+        r = judge_descriptor(judging);
+    if (r >= 0)
+        r = judge_missing_extents(judging);
     return r >= 0 ? judge_data_file(judging) : r;
 }
 
@@ -322,21 +430,6 @@ static int judge_size(struct judging *judging)
 }
 
 /* ---- names and permissions ------------------------------------------------------------------ */
-
-static bool has_step_up(const char *path)
-{
-    for (const char *p = path; p; p = strchr(p, '/')) {
-        p += strspn(p, "/");
-        if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || p[2] == '\0'))
-            return true;
-    }
-    return false;
-}
-
-static bool name_is_bad(const char *name)
-{
-    return name && !text_is_safe(name, strlen(name));
-}
 
 /* path, parent, data-file: those that are unsafe, escaped. A parent "../golden/x.qcow2" is
  * common and checked against the datastores anyhow, so steps upwards count only in data files. */

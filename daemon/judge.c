@@ -420,13 +420,49 @@ static int judge_watch(struct judging *judging, const struct datastore *datastor
                        "sees changes only when it is walked: %s", words);
 }
 
+/* not-auditable of formats that are not understood: path, formats [format, images], images. */
+static int judge_foreign(struct judging *judging, const struct datastore *datastore)
+{
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
+    char words[20 * _QCA_FORMAT_MAX] = "";
+    uint64_t n = 0;
+
+    for (unsigned format = 0; format < _QCA_FORMAT_MAX; format++)
+        n += datastore->n_foreign[format];
+    if (n == 0)
+        return 0;
+    evidence = evidence_new();
+    list = evidence_new_list();
+    for (unsigned format = 0; format < _QCA_FORMAT_MAX; format++) {
+        const char *name = qca_format_name((enum qca_format)format);
+        struct evidence item = { .object = NULL };
+        size_t length = strlen(words);
+
+        if (datastore->n_foreign[format] == 0)
+            continue;
+        item = evidence_new();
+        evidence_text(&item, "format", name);
+        evidence_number(&item, "images", datastore->n_foreign[format]);
+        evidence_append(&list, &item);
+        (void)snprintf(words + length, sizeof(words) - length, "%s%u %s", length > 0 ? ", " : "",
+                       datastore->n_foreign[format], name);
+    }
+    evidence_text(&evidence, "path", datastore->path);
+    evidence_text(&evidence, "reason", "format");
+    evidence_number(&evidence, "images", n);
+    evidence_value(&evidence, "formats", &list);
+    return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_INFO, n, &evidence,
+                       "has images whose content is not understood, and so not audited: %s",
+                       words);
+}
+
 /* not-auditable of a whole datastore: path, images, file-system. */
 static int judge_unreadable(struct judging *judging, const struct datastore *datastore)
 {
     _cleanup_evidence_ struct evidence evidence = evidence_new();
 
     if (!datastore->all_denied)
-        return 0;
+        return judge_foreign(judging, datastore);
     evidence_text(&evidence, "path", datastore->path);
     evidence_text(&evidence, "file-system", datastore->root.type);
     evidence_number(&evidence, "images", datastore->n_denied);

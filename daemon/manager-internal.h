@@ -160,7 +160,8 @@ void pass_on_walk_begins(void *userdata, struct datastore *datastore);
 void pass_on_walked(void *userdata, struct datastore *datastore, int error);
 void pass_on_removed(void *userdata, struct datastore *datastore);
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit,
-                     struct reference *parent, struct reference *data_file);
+                     struct reference *parent, struct reference *data_file,
+                     struct reference_list *extents);
 /* Did the image end its worker? */
 bool pass_worker_died(const struct audit_report *report);
 /* Audits what is due, when the loop comes round. */
@@ -191,7 +192,7 @@ void scan_leave_walk(struct manager *manager, struct datastore *datastore);
 
 void resolve_soon(struct manager *manager);
 void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
-                         struct reference *data_file);
+                         struct reference *data_file, struct reference_list *extents);
 void resolve_forget(struct manager *manager, const struct image *image);
 void resolve_done(struct manager *manager);
 

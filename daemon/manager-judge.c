@@ -105,6 +105,23 @@ static void judgement_all_clear(struct judgement *judgement)
         judgement->judged[i] = true;
 }
 
+/* What is not understood is said of a datastore, not of each image. An extent is a part of one. */
+static void count_foreign(struct manager *manager, struct image *image, bool listed)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    bool counts = listed && image_is_foreign(image) && !graph_is_data_file(manager->graph, image);
+    uint8_t format = counts ? (uint8_t)report->layers[0].info.format : QCA_FORMAT_UNKNOWN;
+
+    if (format == image->counted)
+        return;
+    if (image->counted != QCA_FORMAT_UNKNOWN)
+        image->datastore->n_foreign[image->counted]--;
+    if (format != QCA_FORMAT_UNKNOWN)
+        image->datastore->n_foreign[format]++;
+    image->counted = format;
+    image->datastore->dirty = true;
+}
+
 static void judge_one(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image), *chain;
@@ -119,6 +136,7 @@ static void judge_one(struct manager *manager, struct image *image)
         image->listed = listed;
         manager->listed_valid = false;
     }
+    count_foreign(manager, image, listed);
     image->judge_again = UINT64_MAX;
     if (!image->audit)
         return;
@@ -429,6 +447,7 @@ void judge_image_gone(struct manager *manager, struct image *image)
     image_list_forget(&manager->attributes, image);
     image_list_forget(&manager->judging, image);
     baseline_image_gone(manager, image);
+    count_foreign(manager, image, false);
     graph_remove(manager->graph, image);
     graph_forget_disk_move(manager->graph, image->path);
     r = round ? store_batch_image_gone(round->batch, image->path) : -ENOMEM;

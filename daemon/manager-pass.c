@@ -287,10 +287,12 @@ bool pass_worker_died(const struct audit_report *report)
 }
 
 static void image_take_references(struct image *image, struct reference *parent,
-                                  struct reference *data_file)
+                                  struct reference *data_file, struct reference_list *extents)
 {
     reference_done(&image->parent);
     reference_done(&image->data_file);
+    reference_list_done(&image->extents);
+    image->extents = *extents;
     image->parent = *parent;
     image->data_file = *data_file;
 }
@@ -420,7 +422,8 @@ static void tell_no_worker(struct manager *manager, int error)
 }
 
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit,
-                     struct reference *parent, struct reference *data_file)
+                     struct reference *parent, struct reference *data_file,
+                     struct reference_list *extents)
 {
     struct manager *manager = userdata;
     uint64_t now = manager_now(manager);
@@ -432,6 +435,8 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
             reference_done(parent);
         if (data_file)
             reference_done(data_file);
+        if (extents)
+            reference_list_done(extents);
         return;
     }
     metrics_count_audit(manager, error, audit ? audit->report : NULL);
@@ -439,8 +444,8 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         log_notice(0, "Workers can be started again");
     if (error == 0) {
         manager->workers_fail = false;
-        if (parent && data_file)
-            image_take_references(image, parent, data_file);
+        if (parent && data_file && extents)
+            image_take_references(image, parent, data_file, extents);
         image_take_audit(manager, image, audit);
         baseline_on_audited(manager, image, audit);
     }

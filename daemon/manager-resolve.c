@@ -34,6 +34,17 @@ static bool is_doubtful(const struct manager *manager, const struct reference *r
     }
 }
 
+/* Where its extents are is not kept over a restart. */
+static bool extents_are_doubtful(const struct manager *manager, const struct image *image)
+{
+    if (image->extents.n != image_count_extents(image))
+        return true;
+    for (size_t i = 0; i < image->extents.n; i++)
+        if (is_doubtful(manager, &image->extents.items[i]))
+            return true;
+    return false;
+}
+
 static void resolve_go_on(struct manager *manager)
 {
     while (manager->resolve_at < manager->resolve.n_items &&
@@ -64,7 +75,8 @@ static void resolve_collect(struct manager *manager)
         return;
     for (size_t i = 0; i < n; i++)
         if ((is_doubtful(manager, &images[i]->parent) ||
-             is_doubtful(manager, &images[i]->data_file)) &&
+             is_doubtful(manager, &images[i]->data_file) ||
+             extents_are_doubtful(manager, images[i])) &&
             image_list_add(&manager->resolve, images[i]) < 0)
             break;
 }
@@ -118,14 +130,33 @@ static bool reference_take(struct reference *reference, struct reference *news)
     return changed;
 }
 
+static bool extents_take(struct reference_list *extents, struct reference_list *news)
+{
+    bool changed = extents->n != news->n;
+
+    for (size_t i = 0; !changed && i < news->n; i++)
+        if (!text_equal(extents->items[i].stored, news->items[i].stored))
+            changed = true;
+    if (changed) {
+        reference_list_done(extents);
+        *extents = *news;
+        return true;
+    }
+    for (size_t i = 0; i < news->n; i++)
+        changed |= reference_take(&extents->items[i], &news->items[i]);
+    free(news->items);
+    return changed;
+}
+
 void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
-                         struct reference *data_file)
+                         struct reference *data_file, struct reference_list *extents)
 {
     struct manager *manager = userdata;
     bool changed;
 
     changed = reference_take(&image->parent, parent);
     changed |= reference_take(&image->data_file, data_file);
+    changed |= extents_take(&image->extents, extents);
     if (manager->stopping)
         return;
     if (changed) {

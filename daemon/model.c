@@ -351,6 +351,18 @@ bool layer_is_opaque(const struct layer_report *layer)
            !qca_format_is_understood(layer->info.format);
 }
 
+size_t image_count_extents(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct qca_image_info *info = report && report->n_layers > 0 ? &report->layers[0].info
+                                                                       : NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; info && i < info->n_extents; i++)
+        n += info->extents[i].name != NULL;
+    return n;
+}
+
 bool image_is_foreign(const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
@@ -384,6 +396,14 @@ bool image_has_data_file(const struct image *image)
            (report->layers[0].info.incompatible_features & QCA_INCOMPAT_DATA_FILE) != 0;
 }
 
+void reference_list_done(struct reference_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        reference_done(&list->items[i]);
+    free(list->items);
+    *list = (struct reference_list){ 0 };
+}
+
 struct image *image_free(struct image *image)
 {
     if (!image)
@@ -393,6 +413,7 @@ struct image *image_free(struct image *image)
     audit_free(image->audit_before);
     reference_done(&image->parent);
     reference_done(&image->data_file);
+    reference_list_done(&image->extents);
     free(image->growth);
     free(image);
     return NULL;

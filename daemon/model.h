@@ -222,6 +222,11 @@ struct reference {
 /* Frees what reference owns; it is REFERENCE_NONE then. */
 void reference_done(struct reference *reference);
 
+/* Several, as the extents of a VMDK descriptor. */
+struct reference_list { struct reference *items; size_t n; };
+
+void reference_list_done(struct reference_list *list);
+
 /* What a scrub read: the guest's data in this one layer, its parents not opened. */
 struct digest_result {
     bool complete;              /* all of it could be read; else bad says what is missing, and
@@ -406,6 +411,10 @@ struct image {
     struct audit *audit_before; /* the one before that, for what grew; NULL if not known */
     struct reference parent;    /* from that audit */
     struct reference data_file;
+    struct reference_list extents;      /* files that a VMDK descriptor names; empty also until
+                                         * they were looked up after a start */
+    uint8_t counted;            /* the manager's: as what format its datastore counts it among
+                                 * those that are not understood; 0 not */
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */
@@ -429,6 +438,8 @@ struct image {
  * format that is not understood. What must not change are the stored bytes then. */
 bool image_is_opaque(const struct image *image);
 bool layer_is_opaque(const struct layer_report *layer);
+/* How many files its header names as extents, by its last audit. */
+size_t image_count_extents(const struct image *image);
 /* By its last audit: of a format that is not understood. */
 bool image_is_foreign(const struct image *image);
 /* Is it called as disk images are? */
@@ -469,6 +480,8 @@ struct datastore {
     uint64_t scan;              /* the manager's: ticket of the scan that waits for its walk, 0
                                  * none */
     bool dirty;                 /* the manager's: to be judged again */
+    uint32_t n_foreign[_QCA_FORMAT_MAX];        /* the manager's: listed images, no extents,
+                                                 * by format, that are not understood */
     uint64_t n_denied;          /* the manager's: listed images that may not be read, as their
                                  * audits say */
     bool all_denied;            /* and no listed image can be: said once, of the datastore */

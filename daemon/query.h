@@ -11,7 +11,7 @@
  * audited, confidence, format, virtual-size, corruptions, leaks, check-errors, error and error-text
  * (not opened), parent, parent-stored, parent-state, depth, unconsolidated, leaf, golden ("policy",
  * "inferred"), loop, children, findings (unresolved ones), severity (the worst of them), role
- * ("base", "golden", "overlay", "leaf", "backup", "install-medium", "leftover", "unknown"); where
+ * ("base", "golden", "overlay", "leaf", "backup", "install-medium", "leftover", "extent", "unknown"); where
  * libvirt knows it as a layer: domain, disk-target, disk-layer (0 the disk's source), running;
  * made-by (the snapshot).
  * With the filter "baseline": baseline{}: state ("verified", "bit-rot", "modified", "incomplete"),

@@ -272,6 +272,87 @@ static int node_seat_data_file(struct graph *graph, struct node *node)
     return r;
 }
 
+/* What is said of a file changes when it becomes, or is no more, an extent of another image. */
+static void tell_file(struct graph *graph, const struct identity *identity)
+{
+    struct spot *spot;
+
+    if (graph_spot(graph, SPOT_IDENTITY, NULL, identity, &spot) >= 0)
+        spot_tell_all(graph, spot);
+}
+
+static void leave_extents(struct graph *graph, struct node *node)
+{
+    for (size_t i = 0; i < node->n_extents; i++) {
+        struct identity identity;
+
+        if (!node->extents[i].spot)
+            continue;
+        identity = node->extents[i].spot->identity;
+        seat_leave(graph, &node->extents[i]);
+        tell_file(graph, &identity);
+    }
+    free(node->extents);
+    node->extents = NULL;
+    node->n_extents = 0;
+}
+
+static bool extents_are_seated(const struct node *node)
+{
+    const struct reference_list *extents = &node->image->extents;
+
+    if (node->n_extents != extents->n)
+        return false;
+    for (size_t i = 0; i < extents->n; i++) {
+        const struct reference *reference = &extents->items[i];
+        const struct spot *spot = node->extents[i].spot;
+        bool found = reference->state == REFERENCE_FOUND &&
+                     identity_is_known(&reference->identity);
+
+        if (found != (spot != NULL) ||
+            (spot && !identity_equal(&spot->identity, &reference->identity)))
+            return false;
+    }
+    return true;
+}
+
+static int node_seat_extents(struct graph *graph, struct node *node)
+{
+    const struct reference_list *extents = &node->image->extents;
+
+    if (extents_are_seated(node))
+        return 0;
+    leave_extents(graph, node);
+    if (extents->n == 0)
+        return 0;
+    node->extents = calloc(extents->n, sizeof(*node->extents));
+    if (!node->extents)
+        return -ENOMEM;
+    node->n_extents = extents->n;
+    for (size_t i = 0; i < extents->n; i++) {
+        const struct reference *reference = &extents->items[i];
+        int r;
+
+        node->extents[i].node = node;
+        if (reference->state != REFERENCE_FOUND || !identity_is_known(&reference->identity))
+            continue;
+        r = seat_take(graph, &node->extents[i], false, SPOT_DATA_FILE, NULL, &reference->identity);
+        if (r < 0)
+            return r;
+        tell_file(graph, &reference->identity);
+    }
+    return 0;
+}
+
+void graph_tell_users(struct graph *graph, const struct identity *identity)
+{
+    struct spot *spot;
+
+    if (identity_is_known(identity) &&
+        graph_spot(graph, SPOT_DATA_FILE, NULL, identity, &spot) >= 0)
+        spot_tell_all(graph, spot);
+}
+
 int node_seat(struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
@@ -291,6 +372,8 @@ int node_seat(struct graph *graph, struct node *node)
     if (r < 0)
         return r;
     r = node_seat_data_file(graph, node);
+    if (r >= 0)
+        r = node_seat_extents(graph, node);
     if (r < 0)
         return r;
     left = seats[SEAT_IDENTITY].spot;
@@ -345,6 +428,7 @@ void node_unseat(struct graph *graph, struct node *node)
     node->image->present = present;
     edge_cut(graph, node);
     spot_tell_all(graph, node->seats[SEAT_DATA_FILE].spot);
+    leave_extents(graph, node);
     for (int i = 0; i < _SEAT_MAX; i++)
         seat_leave(graph, &node->seats[i]);
 }

@@ -85,6 +85,9 @@ struct node {
     size_t n_children, allocated_children;
     size_t index;               /* in the parent's children */
     struct seat seats[_SEAT_MAX];
+    struct seat *extents;       /* at the spots of files that hold pieces of its disk, as of data
+                                 * files */
+    size_t n_extents;
     TAILQ_ENTRY(node) touched;
     STAILQ_ENTRY(node) queue;
     LIST_ENTRY(node) all;
@@ -150,6 +153,8 @@ int64_t node_made(const struct node *node);
 int node_seat(struct graph *graph, struct node *node);
 /* The node leaves the graph: its overlays look for another parent. */
 void node_unseat(struct graph *graph, struct node *node);
+/* Images that keep data in the file of that identity are told of. */
+void graph_tell_users(struct graph *graph, const struct identity *identity);
 /* -ENOENT: nothing is there, and nothing wants to be. */
 int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
                const struct identity *identity, struct spot **ret_spot);

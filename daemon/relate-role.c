@@ -19,7 +19,7 @@ const char *role_name(enum role role)
     static const char *const names[_ROLE_MAX] = {
         [ROLE_UNKNOWN] = "unknown",       [ROLE_BASE] = "base",         [ROLE_GOLDEN] = "golden",
         [ROLE_OVERLAY] = "overlay",       [ROLE_LEAF] = "leaf",         [ROLE_BACKUP] = "backup",
-        [ROLE_MEDIUM] = "install-medium", [ROLE_LEFTOVER] = "leftover",
+        [ROLE_MEDIUM] = "install-medium", [ROLE_LEFTOVER] = "leftover", [ROLE_EXTENT] = "extent",
     };
 
     return (unsigned)role < _ROLE_MAX ? names[role] : NULL;
@@ -250,7 +250,14 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         role = ROLE_BACKUP;
         reason = strdup("Its name is one of copies that are kept.");
     } else if (graph_is_data_file(graph, image)) {
-        reason = strdup("Another image keeps its data in it.");
+        const struct image *owner = graph_data_owner(graph, image);
+
+        if (owner && owner->extents.n > 0) {
+            role = ROLE_EXTENT;
+            words = text_escape_string(path_name(owner->path));
+            reason = words ? sentence("It holds a piece of the disk %s.", words) : NULL;
+        } else
+            reason = strdup("Another image keeps its data in it.");
     } else if (graph_is_unused(graph, image)) {
         role = ROLE_LEFTOVER;
         reason = strdup(

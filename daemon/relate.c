@@ -151,6 +151,21 @@ bool graph_is_data_file(const struct graph *graph, const struct image *image)
     return false;
 }
 
+struct image *graph_data_owner(const struct graph *graph, const struct image *image)
+{
+    struct image *owner = NULL;
+    struct seat *seat;
+    struct spot *spot;
+
+    if (graph_spot(graph, SPOT_DATA_FILE, NULL, &image->identity, &spot) < 0)
+        return NULL;
+    LIST_FOREACH(seat, &spot->there, link)
+        if (seat->node->image != image && seat->node->image->present &&
+            (!owner || strcmp(seat->node->image->path, owner->path) < 0))
+            owner = seat->node->image;
+    return owner;
+}
+
 void graph_set_first_pass(struct graph *graph, bool under_way)
 {
     struct node *node;
@@ -195,6 +210,7 @@ int graph_update(struct graph *graph, struct image *image)
     if (!node)
         return -ENOENT;
     node_observe(graph, node);
+    graph_tell_users(graph, &image->identity);
     return node_seat(graph, node);
 }
 

@@ -158,6 +158,9 @@ bool graph_is_template(const struct graph *graph, const struct image *image);
 /* What the image is to its parent, and why, as a sentence: malloc'd and escaped, "" without a
  * parent; NULL without memory. */
 char *graph_relation_reason(const struct graph *graph, const struct image *image);
+/* The image whose data, or a piece of whose disk, that file holds: of several the one with the
+ * smallest path; NULL none. */
+struct image *graph_data_owner(const struct graph *graph, const struct image *image);
 /* Do the locks, or libvirt, say that it is in use? */
 enum files_use graph_use(const struct graph *graph, const struct image *image);
 
@@ -172,6 +175,7 @@ enum role {
     ROLE_BACKUP,
     ROLE_MEDIUM,
     ROLE_LEFTOVER,
+    ROLE_EXTENT,
     _ROLE_MAX,
 };
 

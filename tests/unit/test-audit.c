@@ -95,7 +95,8 @@ static int on_files(void *userdata, const char *path, struct files **ret_files)
 }
 
 static void on_done(void *userdata, struct image *image, int error, struct audit *audit,
-                    struct reference *parent, struct reference *data_file)
+                    struct reference *parent, struct reference *data_file,
+                    struct reference_list *extents)
 {
     struct fixture *f = userdata;
 
@@ -111,10 +112,12 @@ static void on_done(void *userdata, struct image *image, int error, struct audit
     reference_done(&image->data_file);
     image->parent = *parent;
     image->data_file = *data_file;
+    reference_list_done(&image->extents);
+    image->extents = *extents;
 }
 
 static void on_resolved(void *userdata, struct image *image, struct reference *parent,
-                        struct reference *data_file)
+                        struct reference *data_file, struct reference_list *extents)
 {
     struct fixture *f = userdata;
 
@@ -123,6 +126,8 @@ static void on_resolved(void *userdata, struct image *image, struct reference *p
     reference_done(&image->data_file);
     image->parent = *parent;
     image->data_file = *data_file;
+    reference_list_done(&image->extents);
+    image->extents = *extents;
 }
 
 /* ---- the fixture ----------------------------------------------------------------------------- */
