@@ -8,7 +8,7 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
-/* ---- snapshot-delete-stuck ------------------------------------------------------------------- */
+/* ---- snapshot-delete-stuck, snapshot-inconsistent ------------------------------------------------------------------- */
 
 /* The names of snapshots that are on one side only. */
 struct sides {
@@ -145,8 +145,8 @@ int judge_delete(struct judging_domain *jd)
                             &evidence, "has a snapshot whose deletion began and did not end: %s",
                             name);
         else
-            r = judging_add(&jd->judging, FINDING_SNAPSHOT_DELETE_STUCK,
-                            sides.n_libvirt > 0 ? SEVERITY_ERROR : SEVERITY_WARNING,
+            r = judging_add(&jd->judging, FINDING_SNAPSHOT_INCONSISTENT,
+                            sides.n_libvirt > 0 ? SEVERITY_ERROR : SEVERITY_INFO,
                             sides.n_libvirt + sides.n_image, &evidence,
                             "has %zu snapshot%s that only %s: %s%s",
                             sides.n_libvirt > 0 ? sides.n_libvirt : sides.n_image,
@@ -154,7 +154,8 @@ int judge_delete(struct judging_domain *jd)
                             sides.n_libvirt > 0 ? "libvirt knows" : "the image has", name,
                             sides.n_libvirt + sides.n_image > 1 ? ", ..." : "");
         if (r >= 0)
-            judging_hold(&jd->judging, FINDING_SNAPSHOT_DELETE_STUCK,
+            judging_hold(&jd->judging, deleting ? FINDING_SNAPSHOT_DELETE_STUCK
+                                                : FINDING_SNAPSHOT_INCONSISTENT,
                          jd->judging.thresholds->delete_after);
     }
     evidence_done(&sides.libvirt_only);

@@ -394,7 +394,8 @@ static bool domain_is_pending(const struct judging_domain *jd)
 static void judge_pending(struct judging_domain *jd)
 {
     static const enum finding_type types[] = { FINDING_DEFINITION_DIFFERS, FINDING_DELETED_IN_USE,
-                                               FINDING_SNAPSHOT_DELETE_STUCK };
+                                               FINDING_SNAPSHOT_DELETE_STUCK,
+                                               FINDING_SNAPSHOT_INCONSISTENT };
 
     if (!domain_is_pending(jd))
         return;
@@ -411,7 +412,7 @@ int judge_domain(const struct policy *policy, const struct graph *graph,
     static const enum finding_type types[] = {
         FINDING_DOMAIN_IO_ERROR,     FINDING_MEMORY_BELOW_MINIMUM, FINDING_BLOCK_JOB_STALLED,
         FINDING_DEFINITION_DIFFERS,  FINDING_DELETED_IN_USE,       FINDING_SNAPSHOT_DELETE_STUCK,
-        FINDING_CHECKPOINT_MISMATCH,
+        FINDING_CHECKPOINT_MISMATCH, FINDING_SNAPSHOT_INCONSISTENT,
     };
     static int (*const judges[])(struct judging_domain * jd) = {
         judge_io_error, judge_memory, judge_job,         judge_definition,

@@ -102,6 +102,8 @@ int judge_integrity(struct judging *judging);
 uint64_t judge_integrity_again(const struct judging *judging);
 /* What libvirt's word adds, in judge-use.c, judge-snapshots.c and judge-leftover.c. */
 int judge_use(struct judging *judging);
+/* A parent that is written, or was replaced, under its overlays. */
+int judge_written(struct judging *judging);
 int judge_snapshots(struct judging *judging);
 int judge_leftover(struct judging *judging);
 /* Space: datastore-full, datastore-overcommitted, time-to-full. */

@@ -308,6 +308,7 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
         FINDING_CHAIN_FORKED,       FINDING_ORPHAN,
         FINDING_BACKUP_LEFTOVER,    FINDING_SHARED_WRITABLE,
         FINDING_FOREIGN_WRITER,     FINDING_RAW_BECAME_IMAGE,
+        FINDING_PARENT_WRITTEN,
     };
     struct judgement judgement = { .confidence = CONFIDENCE_RACY };
     struct judging judging;
@@ -333,6 +334,8 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
             judgement.judged[by_libvirt[i]] = false;
         if (r >= 0)
             r = judge_use(&judging);
+        if (r >= 0 && judging.layer)
+            r = judge_written(&judging);
         if (r >= 0)
             r = judge_snapshots(&judging);
         if (r >= 0)

@@ -470,6 +470,7 @@ void remedy_domain(struct remedy *remedy, const struct graph *graph, const struc
         remedy_definition(remedy, graph, domain, virsh, name, finding);
         break;
     case FINDING_SNAPSHOT_DELETE_STUCK:
+    case FINDING_SNAPSHOT_INCONSISTENT:
         remedy_snapshot_sides(remedy, domain, virsh, name, finding);
         break;
     case FINDING_CHECKPOINT_MISMATCH:

@@ -51,9 +51,9 @@ teardown() {
     v destroy web
     holds 99 1M 64k "$STORE/a.s1.rescued"
     # libvirt's snapshot had the overlay that is gone: it goes by its own remedy, and so does the base.
-    wait_for 30 has_finding "snapshot-delete-stuck error web on $URI"
-    remedy snapshot-delete-stuck web
-    wait_for 30 resolved snapshot-delete-stuck
+    wait_for 30 has_finding "snapshot-inconsistent error web on $URI"
+    remedy snapshot-inconsistent web
+    wait_for 30 resolved snapshot-inconsistent
     wait_for 30 has_finding "orphan warning a.qcow2"
     remedy orphan a.qcow2
     wait_for 30 nothing_left
@@ -480,12 +480,12 @@ rebased() {
     qemu-img snapshot -d s1 "$STORE/a.qcow2"
     qemu-img snapshot -c mine "$STORE/b.qcow2"
     scan "$STORE/a.qcow2" "$STORE/b.qcow2"
-    wait_for 30 has_finding "snapshot-delete-stuck error web on $URI"
-    wait_for 30 has_finding "snapshot-delete-stuck warning db on $URI"
-    remedy snapshot-delete-stuck web
-    remedy snapshot-delete-stuck db
+    wait_for 30 has_finding "snapshot-inconsistent error web on $URI"
+    wait_for 30 has_finding "snapshot-inconsistent info db on $URI"
+    remedy snapshot-inconsistent web
+    remedy snapshot-inconsistent db
     scan "$STORE/a.qcow2" "$STORE/b.qcow2"
-    wait_for 30 resolved snapshot-delete-stuck
+    wait_for 30 resolved snapshot-inconsistent
     wait_for 30 nothing_left
 }
 
@@ -578,12 +578,12 @@ rebased() {
     scan "$STORE"
     qemu-img snapshot -d 's\1' "$STORE/router.qcow2"
     scan "$STORE/router.qcow2"
-    wait_for 30 has_finding "snapshot-delete-stuck error w\\b on $URI"
+    wait_for 30 has_finding "snapshot-inconsistent error w\\b on $URI"
     wait_for 30 has_finding "definition-differs error other on $URI"
     # As a table, and in full: of a backslash there are two, and never four.
     run -0 ctl findings --full
     [[ $output == *'w\\b on '*"has 1 snapshot that only libvirt knows: s\\\\1"* && $output != *'\\\\\\'* ]]
-    run -0 ctl show "$(finding snapshot-delete-stuck 'w\b')"
+    run -0 ctl show "$(finding snapshot-inconsistent 'w\b')"
     [[ $output == *"only libvirt knows: s\\\\1"*"domain: w\\\\b"* && $output != *'\\\\\\'* ]]
     # A command line is what it is.
     run -0 ctl show "$(finding memory-below-minimum 'w\b')"

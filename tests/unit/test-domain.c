@@ -334,9 +334,9 @@ static void very_many_snapshots(void **state)
     for (size_t i = 0; i < SNAPSHOTS; i++)
         assert_true(asprintf(&info->snapshots[i].name, "%ss%zu", i == 3 ? "-" : "", i) > 0);
     refresh(world);
-    found = of_domain(world, domain, FINDING_SNAPSHOT_DELETE_STUCK);
+    found = of_domain(world, domain, FINDING_SNAPSHOT_INCONSISTENT);
     assert_string_equal(summary(found), "has 1000 snapshots that only the image has: s0, ...");
-    words = remedy_of(world, FINDING_SNAPSHOT_DELETE_STUCK, SUBJECT_DOMAIN, TEXT("web on " URI),
+    words = remedy_of(world, FINDING_SNAPSHOT_INCONSISTENT, SUBJECT_DOMAIN, TEXT("web on " URI),
                       found);
     for (const char *at = words; (at = strstr(at, "qemu-img snapshot -d s")); at++)
         n++;
@@ -895,6 +895,116 @@ static void series_stay_bounded(void **state)
     assert_int_equal(series.samples[series.n - 1].value, 5 * 9999);
 }
 
+/* ---- parents that are written ---------------------------------------------------------------- */
+
+static void a_parent_is_written(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/base", NULL), *one = add(world, "/vm/one", "/vm/base");
+    struct virt_layer of_base = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/base") },
+                      of_one[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/one") },
+                                   { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/base") } };
+    struct virt_disk base_disk = { .target = TEXT("vda"), .layers = &of_base, .n_layers = 1 };
+    struct virt_disk one_disk = { .target = TEXT("vda"), .layers = of_one, .n_layers = 1 };
+    struct virt_domain *tmpl = fixture_domain(&world->virt, TEXT("tmpl"), 3, &base_disk, 1);
+    struct virt_domain *web = fixture_domain(&world->virt, TEXT("web"), 0, &one_disk, 1);
+    struct virt_snapshot_disk made = { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL,
+                                       .path = TEXT("/vm/one") };
+    struct virt_snapshot snapshots[] = {
+        { .name = TEXT("s1"), .current = true },
+        { .name = TEXT("s2"), .parent = TEXT("s1"), .disks = &made, .n_disks = 1 },
+    };
+    const struct condition *found;
+
+    one->identity.btime = T0 + HOUR_NSEC / 2;
+    base->use = base->audit->use = FILES_WRITER;
+    /* It was opened, and not written: */
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    base->fingerprint.mtime = T0 + HOUR_NSEC;
+    found = of_image(world, base, FINDING_PARENT_WRITTEN);
+    assert_string_equal(summary(found), "is written as disk vda of domain tmpl, though 1 overlay "
+                                        "that was made before still stands on it");
+    assert_int_equal(found->severity, SEVERITY_ERROR);
+    /* What was written stays so when the domain is shut off, until no such overlay is left. */
+    tmpl->state = VIRT_SHUT_OFF;
+    tmpl->id = -1;
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    assert_false(world->judgement.judged[FINDING_PARENT_WRITTEN]);
+    one->identity.btime = T0 + 2 * HOUR_NSEC;
+    base->fingerprint.ctime = T0 + HOUR_NSEC;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    assert_true(world->judgement.judged[FINDING_PARENT_WRITTEN]);
+    one->identity.btime = T0 + HOUR_NSEC / 2;
+    tmpl->state = VIRT_RUNNING;
+    tmpl->id = 3;
+
+    /* A block job writes below: a commit, which is legitimate. */
+    base_disk.job.type = TEXT("active-commit");
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    base_disk.job.type = NULL;
+
+    /* Nobody needs the overlay: a commit left it behind, or a revert. */
+    web->n_disks = 0;
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    tmpl->snapshots = snapshots;
+    tmpl->n_snapshots = 2;
+    snapshots[0].current = false;
+    snapshots[1].current = true;        /* a commit leaves the snapshot where it was */
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    snapshots[0].current = true;        /* it was put back to before the overlay was made */
+    snapshots[1].current = false;
+    refresh(world);
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    tmpl->snapshots = NULL;
+    tmpl->n_snapshots = 0;
+}
+
+static void a_parent_is_replaced(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/base", NULL), *one = add(world, "/vm/one", "/vm/base"),
+                 *old = add(world, "/vm/old", NULL);
+    struct layer_report *now = &base->audit->report->layers[0],
+                        *then = &old->audit->report->layers[0];
+    struct baseline baseline = { .has_digest = true, .source = BASELINE_PARENT };
+
+    one->audit->report->layers[0].check.allocated_clusters = 5;
+    base->fingerprint.ctime = T0 + HOUR_NSEC;
+    base->audit_before = old->audit;
+    old->audit->fingerprint.mtime = T0 - HOUR_NSEC;
+    old->audit->fingerprint.size = 77;
+    now->has_metadata_digest = then->has_metadata_digest = true;
+    then->metadata_digest[0] = 1;
+    refresh(world);
+    assert_string_equal(summary(of_image(world, base, FINDING_PARENT_WRITTEN)),
+                        "is another file than the one on which 1 overlay was made");
+    /* a copy of the same, by its tables or by its times; */
+    then->metadata_digest[0] = 0;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    then->metadata_digest[0] = 1;
+    old->audit->fingerprint = base->audit->fingerprint;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    old->audit->fingerprint.size = 77;
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    /* before the overlay was used; */
+    one->audit->report->layers[0].check.allocated_clusters = 0;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    one->audit->report->layers[0].check.allocated_clusters = 5;
+    /* where the content is known, that says whether it matters; */
+    base->baseline = &baseline;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    base->baseline = NULL;
+    /* the same file, only changed. */
+    old->audit->identity = base->audit->identity;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    base->audit_before = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -919,6 +1029,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(foreign_writers, setup, teardown),
         cmocka_unit_test_setup_teardown(space, setup, teardown),
         cmocka_unit_test_setup_teardown(series_stay_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_parent_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_parent_is_replaced, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge of parents that are written: an image with overlays that a domain writes, or in whose
+ * place another file came to lie, before anything was known of what it held. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/baseline.h"
+#include "daemon/judge-internal.h"
+#include "lib/cleanup.h"
+
+#define LOOKED_AT_MAX 64        /* overlays: a template has thousands, and some say enough */
+#define LISTED_MAX 20
+#define ANCESTORS_MAX 1000
+
+static const struct virt_snapshot *find_snapshot(const struct virt_domain *domain,
+                                                 const char *name)
+{
+    for (size_t i = 0; name && i < domain->n_snapshots; i++)
+        if (domain->snapshots[i].name && strcmp(domain->snapshots[i].name, name) == 0)
+            return &domain->snapshots[i];
+    return NULL;
+}
+
+/* Was the domain put back to before this snapshot was taken? Then what it writes now lies under the
+ * overlay that the snapshot made. After a commit the snapshot is still on the way to the current
+ * one. */
+static bool snapshot_was_left(const struct virt_domain *domain,
+                              const struct virt_snapshot *snapshot)
+{
+    const struct virt_snapshot *at = NULL;
+
+    for (size_t i = 0; i < domain->n_snapshots; i++)
+        if (domain->snapshots[i].current)
+            at = &domain->snapshots[i];
+    if (!at)
+        return false;
+    for (size_t n = 0; at && n < ANCESTORS_MAX; n++) {
+        if (at == snapshot)
+            return false;
+        at = find_snapshot(domain, at->parent);
+    }
+    return !at;
+}
+
+enum stake {
+    STAKE_NONE,                 /* as far as is known, nobody needs the overlay */
+    STAKE_SAME,                 /* the writing domain itself runs on it: a commit is under way */
+    STAKE_OTHER,                /* another domain, or a state to which libvirt can go back */
+};
+
+static enum stake usage_stake(const struct usage *usage, const struct virt_domain *writer)
+{
+    enum stake stake = STAKE_NONE;
+
+    for (size_t i = 0; i < usage->n_entries; i++) {
+        const struct usage_entry *entry = &usage->entries[i];
+
+        if (entry->kind == USAGE_MIRROR ||
+            (entry->kind == USAGE_LAYER && entry->live && entry->domain == writer))
+            return STAKE_SAME;
+        if ((entry->kind == USAGE_LAYER && entry->domain != writer) ||
+            (entry->kind == USAGE_MADE && entry->domain == writer && entry->snapshot &&
+             snapshot_was_left(writer, entry->snapshot)))
+            stake = STAKE_OTHER;
+    }
+    return stake;
+}
+
+/* Whose disk depends on the overlay: itself, or the deepest leaf on it. */
+static enum stake overlay_stake(const struct judging *judging, const struct image *child,
+                                const struct virt_domain *writer)
+{
+    struct usage usage = graph_image_usage(judging->graph, child);
+    const struct relation *relation = graph_relation(judging->graph, child);
+    enum stake stake = usage_stake(&usage, writer);
+
+    if (stake == STAKE_NONE && relation && relation->deepest_leaf &&
+        relation->deepest_leaf != child) {
+        usage = graph_image_usage(judging->graph, relation->deepest_leaf);
+        stake = usage_stake(&usage, writer);
+    }
+    return stake;
+}
+
+static bool child_was_made_before(const struct image *child, int64_t time)
+{
+    return child->present && child->identity.btime > 0 && !image_is_device(child) &&
+           baseline_child_is_older(child, time);
+}
+
+/* The overlay holds something: one that is empty was made, and its template brought up to date
+ * before it was used. */
+static bool child_has_data(const struct image *child)
+{
+    const struct audit_report *report = child->audit ? child->audit->report : NULL;
+
+    return report && report->n_layers > 0 && report->layers[0].checked &&
+           report->layers[0].check.allocated_clusters > 0;
+}
+
+static void list_overlay(struct evidence *list, const struct image *child)
+{
+    struct evidence entry = evidence_new();
+
+    evidence_text(&entry, "path", child->path);
+    evidence_append(list, &entry);
+}
+
+/* domain, connection, disk, running, modified-at, overlays [path], overlays-total */
+static int judge_writer(struct judging *judging, const struct usage_entry *writer)
+{
+    int64_t written = judging->image->fingerprint.mtime;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL },
+                                       list = evidence_new_list();
+    _cleanup_free_ char *words = entry_words(writer);
+    const struct image *child;
+    size_t n = 0;
+
+    if (!words)
+        return -ENOMEM;
+    for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(judging->image, i)); i++) {
+        enum stake stake;
+
+        if (!child_was_made_before(child, written))
+            continue;
+        stake = overlay_stake(judging, child, writer->domain);
+        if (stake == STAKE_SAME)
+            return 0;
+        if (stake == STAKE_OTHER && n++ < LISTED_MAX)
+            list_overlay(&list, child);
+    }
+    if (n == 0)
+        return 0;
+    evidence = evidence_new();
+    evidence_entry(&evidence, judging, writer);
+    evidence_number(&evidence, "modified-at", (uint64_t)written / 1000);
+    evidence_value(&evidence, "overlays", &list);
+    evidence_number(&evidence, "overlays-total", n);
+    return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
+                       "is written as %s, though %zu overlay%s that %s made before still %s on it",
+                       words, n, n == 1 ? "" : "s", n == 1 ? "was" : "were",
+                       n == 1 ? "stands" : "stand");
+}
+
+static const struct layer_report *audited_layer(const struct audit *audit)
+{
+    return audit && audit->report && audit->report->error == 0 && audit->report->n_layers > 0
+               ? &audit->report->layers[0] : NULL;
+}
+
+/* Did a copy of the same file take its place? Its times are kept, or its tables are the same. */
+static bool is_a_copy(const struct audit *before, const struct audit *now)
+{
+    const struct layer_report *a = audited_layer(before), *b = audited_layer(now);
+
+    if (!a || !b ||
+        (before->fingerprint.size == now->fingerprint.size &&
+         before->fingerprint.mtime == now->fingerprint.mtime))
+        return true;
+    return a->has_metadata_digest && b->has_metadata_digest &&
+           memcmp(a->metadata_digest, b->metadata_digest, sizeof(a->metadata_digest)) == 0;
+}
+
+/* modified-at, changed-at, overlays [path], overlays-total: another file lies there now, and what
+ * the first one held is not known, else its content says whether it matters. */
+static int judge_replaced(struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const struct baseline *baseline = image->baseline;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL },
+                                       list = { .object = NULL };
+    const struct image *child;
+    size_t n = 0;
+
+    if (!judging->last || identity_equal(&judging->last->identity, &image->audit->identity) ||
+        (baseline && baseline->has_digest) || is_a_copy(judging->last, image->audit))
+        return 0;
+    list = evidence_new_list();
+    for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
+        struct usage usage = graph_image_usage(judging->graph, child);
+
+        /* One that is copied, or rebuilt, onto another file is under way with its domain. */
+        if (!child_was_made_before(child, image->fingerprint.ctime) || !child_has_data(child) ||
+            usage_stake(&usage, NULL) == STAKE_SAME)
+            continue;
+        if (n++ < LISTED_MAX)
+            list_overlay(&list, child);
+    }
+    if (n == 0)
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "modified-at", (uint64_t)image->fingerprint.mtime / 1000);
+    evidence_number(&evidence, "changed-at", (uint64_t)image->fingerprint.ctime / 1000);
+    evidence_value(&evidence, "overlays", &list);
+    evidence_number(&evidence, "overlays-total", n);
+    return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
+                       "is another file than the one on which %zu overlay%s %s made", n,
+                       n == 1 ? "" : "s", n == 1 ? "was" : "were");
+}
+
+/* Is there still an overlay that what is there now may be wrong for? Unless there is none, what was
+ * found holds, whether or not the domain still runs. */
+static bool may_still_matter(const struct judging *judging)
+{
+    const struct image *image = judging->image, *child;
+    const struct fingerprint *now = &image->fingerprint;
+    int64_t since = now->mtime > now->ctime ? now->mtime : now->ctime;
+
+    for (size_t i = 0; (child = graph_child(image, i)); i++)
+        if (i >= LOOKED_AT_MAX || child_was_made_before(child, since))
+            return true;
+    return false;
+}
+
+int judge_written(struct judging *judging)
+{
+    const struct usage_entry *writer = usage_source(&judging->usage);
+    bool *judged = judging->judgement->judged;
+    int r = 0;
+
+    judged[FINDING_PARENT_WRITTEN] = false;
+    if (!judging->relation || judging->relation->pending || image_is_device(judging->image))
+        return 0;
+    if (judging->relation->n_children == 0 || !may_still_matter(judging)) {
+        judging_looked(judging, FINDING_PARENT_WRITTEN);
+        return 0;
+    }
+    if (writer && writer->live && writer->writes && !writer->disk->job.type &&
+        judging->image->use == FILES_WRITER)
+        r = judge_writer(judging, writer);
+    if (r >= 0 && !judging_has(judging, FINDING_PARENT_WRITTEN))
+        r = judge_replaced(judging);
+    return r;
+}
