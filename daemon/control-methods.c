@@ -105,15 +105,37 @@ static int reply_rows(sd_bus_message *call, json_object *rows, const char *next)
     return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
-/* The answer of the store's thread: userdata is the call, referenced until now. The peer may be
- * gone. */
-static void reply_later(void *userdata, int error, json_object *answer, const char *next)
+/* The answer that came later: userdata is the call, referenced until now. The peer may be gone. */
+static void reply_later(sd_bus_message *call, int error, json_object *answer, const char *next,
+                        int (*reply)(sd_bus_message *call, json_object *answer, const char *next),
+                        const char *what)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = userdata;
-    _cleanup_(json_object_putp) json_object *rows = answer;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *asked = call;
+    _cleanup_(json_object_putp) json_object *owned = answer;
+    _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
 
     if (error >= 0)
-        error = reply_rows(call, rows, next ? next : "");
+        error = reply(asked, owned, next);
+    if (error >= 0)
+        return;
+    (void)failed(&text, error, what, NULL);
+    (void)sd_bus_reply_method_error(asked, &text);
+}
+
+static int reply_page(sd_bus_message *call, json_object *rows, const char *next)
+{
+    return reply_rows(call, rows, next ? next : "");
+}
+
+static int reply_one(sd_bus_message *call, json_object *entry, const char *next)
+{
+    return reply_entry(call, entry);
+}
+
+static void reply_history(void *userdata, int error, json_object *answer, const char *next)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = sd_bus_message_ref(userdata);
+
     if (error == -ENOENT)
         (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_NOT_FOUND, "Nothing of that is known");
     else if (error == -EINVAL)
@@ -121,6 +143,41 @@ static void reply_later(void *userdata, int error, json_object *answer, const ch
     else if (error < 0)
         (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_FAILED, "Cannot read the database: %s",
                                          strerror(-error));
+    if (error < 0) {
+        json_object_put(answer);
+        sd_bus_message_unref(userdata);
+        return;
+    }
+    reply_later(userdata, error, answer, next, reply_page, "database");
+}
+
+static void reply_findings(void *userdata, int error, json_object *answer, const char *next)
+{
+    reply_later(userdata, error, answer, next, reply_page, "filter or cursor");
+}
+
+static void reply_finding(void *userdata, int error, json_object *answer, const char *next)
+{
+    reply_later(userdata, error, answer, next, reply_one, "finding");
+}
+
+static void reply_image(void *userdata, int error, json_object *answer, const char *next)
+{
+    reply_later(userdata, error, answer, next, reply_one, "image");
+}
+
+static void reply_domain(void *userdata, int error, json_object *answer, const char *next)
+{
+    reply_later(userdata, error, answer, next, reply_one, "domain");
+}
+
+/* The manager took the question, or not: what the method returns. */
+static int asked(sd_bus_message *call, int r, const char *what, sd_bus_error *error)
+{
+    if (r >= 0)
+        return 1;
+    sd_bus_message_unref(call);
+    return failed(error, r, what, NULL);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -193,21 +250,32 @@ static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_err
         {NULL, json_type_null},
     };
     struct connection *connection = userdata;
+    _cleanup_(json_object_putp) json_object *filter = NULL;
+    const char *cursor;
+    unsigned limit;
+    int r = enter(call, connection, false, error, "");
 
-    return list(call, connection, keys, connection->control->ops.findings, error);
+    if (r != 0)
+        return r;
+    r = arguments_list(call, keys, error, &filter, &cursor, &limit);
+    if (r < 0)
+        return r;
+    r = connection->control->ops.findings(connection->control->userdata, filter, cursor, limit,
+                                          reply_findings, sd_bus_message_ref(call));
+    return asked(call, r, "filter or cursor", error);
 }
 
 static int method_get_image(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *entry = NULL;
     _cleanup_free_ char *path = NULL;
     int r = enter_path(call, connection, false, error, &path);
 
     if (r != 0)
         return r;
-    r = connection->control->ops.image(connection->control->userdata, path, &entry);
-    return r < 0 ? failed(error, r, "image", NULL) : reply_entry(call, entry);
+    r = connection->control->ops.image(connection->control->userdata, path, reply_image,
+                                       sd_bus_message_ref(call));
+    return asked(call, r, "image", error);
 }
 
 static int method_get_chain(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -238,27 +306,27 @@ static int method_list_domains(sd_bus_message *call, void *userdata, sd_bus_erro
 static int method_get_domain(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *entry = NULL;
     const char *name;
     int r = enter(call, connection, false, error, "s", &name);
 
     if (r != 0)
         return r;
-    r = connection->control->ops.domain(connection->control->userdata, name, &entry);
-    return r < 0 ? failed(error, r, "domain", NULL) : reply_entry(call, entry);
+    r = connection->control->ops.domain(connection->control->userdata, name, reply_domain,
+                                        sd_bus_message_ref(call));
+    return asked(call, r, "domain", error);
 }
 
 static int method_get_finding(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *entry = NULL;
     int64_t id;
     int r = enter(call, connection, false, error, "x", &id);
 
     if (r != 0)
         return r;
-    r = connection->control->ops.finding(connection->control->userdata, id, &entry);
-    return r < 0 ? failed(error, r, "finding", NULL) : reply_entry(call, entry);
+    r = connection->control->ops.finding(connection->control->userdata, id, reply_finding,
+                                         sd_bus_message_ref(call));
+    return asked(call, r, "finding", error);
 }
 
 static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -279,11 +347,8 @@ static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error
     if (r < 0)
         return r;
     r = connection->control->ops.events(connection->control->userdata, filter, cursor, limit,
-                                        reply_later, sd_bus_message_ref(call));
-    if (r >= 0)
-        return 1;
-    sd_bus_message_unref(call);
-    return failed(error, r, "filter or cursor", NULL);
+                                        reply_history, sd_bus_message_ref(call));
+    return asked(call, r, "filter or cursor", error);
 }
 
 /* Rows of one image, from the database. */
@@ -304,12 +369,9 @@ static int list_of_path(sd_bus_message *call, struct connection *connection,
         return r;
     if (limit == 0 || limit > CONTROL_LIMIT_MAX)
         limit = CONTROL_LIMIT_MAX;
-    r = op(connection->control->userdata, path, cursor, limit, reply_later,
+    r = op(connection->control->userdata, path, cursor, limit, reply_history,
            sd_bus_message_ref(call));
-    if (r >= 0)
-        return 1;
-    sd_bus_message_unref(call);
-    return failed(error, r, "image", NULL);
+    return asked(call, r, "image", error);
 }
 
 static int method_list_audits(sd_bus_message *call, void *userdata, sd_bus_error *error)

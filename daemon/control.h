@@ -19,13 +19,15 @@ struct control_ops {
     int (*datastores)(void *userdata, json_object **ret_rows);
     int (*images)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
                   json_object **ret_rows, char **ret_next);
-    int (*image)(void *userdata, const char *path, json_object **ret_entry);
+    /* What has remedies is answered later: their commands depend on locks that are looked at
+     * first. An entry comes as rows do. */
+    int (*image)(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata);
     int (*chain)(void *userdata, const char *path, json_object **ret_rows);
     int (*domains)(void *userdata, json_object **ret_rows);
-    int (*domain)(void *userdata, const char *name, json_object **ret_entry);
+    int (*domain)(void *userdata, const char *name, control_rows_fn reply, void *reply_userdata);
     int (*findings)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                    json_object **ret_rows, char **ret_next);
-    int (*finding)(void *userdata, int64_t id, json_object **ret_entry);
+                    control_rows_fn reply, void *reply_userdata);
+    int (*finding)(void *userdata, int64_t id, control_rows_fn reply, void *reply_userdata);
     int (*events)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
                   control_rows_fn reply, void *reply_userdata);
     int (*audits)(void *userdata, const char *path, const char *cursor, unsigned limit,

@@ -131,8 +131,11 @@ void site_file(struct site *site, const struct files_record *record)
 
     if (image && !file)
         discover_vanish(discover, image, by_walk);
-    else if (image)
+    else if (image) {
         site_image_seen(site, image, record, by_walk);
+        if (record->probed && discover->options.locks)
+            discover->options.locks(discover->options.userdata, image, record->use);
+    }
     else if (file && (record->stat.size > 0 || record->stat.type == FILES_BLOCK) &&
              !in_snapshot_view(record->path, site->datastore->path))
         r = site_image_new(site, record, by_walk);

@@ -33,6 +33,8 @@ struct discover_options {
     int launcher_fd;            /* from launcher_start(), or -1 */
     /* All run in the loop, some before the call that caused them returns. */
     void (*image)(void *userdata, struct image *image, enum discover_change change, bool by_walk);
+    /* A walk looked at its locks. */
+    void (*locks)(void *userdata, struct image *image, enum files_use use);
     /* State, watching, space or the like changed. */
     void (*datastore)(void *userdata, struct datastore *datastore);
     /* Begun by discover_walk() or by itself; 0, or -errno when it was not complete. */

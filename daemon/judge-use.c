@@ -197,18 +197,30 @@ static int judge_shared(struct judging *judging)
 
 /* ---- foreign-writer -------------------------------------------------------------------------- */
 
-/* locked-at [two probes] */
+/* Who writes an image writes its data file, too. */
+static bool writer_is_of_data_file(const struct judging *judging)
+{
+    struct image *owners[DOMAINS_SHOWN];
+    size_t n = graph_data_file_owners(judging->graph, judging->image, owners, ELEMENTSOF(owners));
+
+    for (size_t i = 0; i < n && i < ELEMENTSOF(owners); i++)
+        if (graph_use(judging->graph, owners[i]) == FILES_WRITER)
+            return true;
+    return n > ELEMENTSOF(owners);
+}
+
+/* locked [two probes: the first, and the last] */
 static int judge_foreign(struct judging *judging)
 {
     const struct image *image = judging->image;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
-    const struct audit *audits[] = { judging->last, image->audit };
+    const uint64_t probes[] = { image->locked_since, image->locked_at };
 
     /* Another host's QEMU holds locks, too. */
     if (!usage_is_complete(graph_usage(judging->graph)) ||
         (image->datastore && image->datastore->root.network))
         return 0;
-    if (image->audit->locked != FILES_WRITER) {
+    if (image->locked != FILES_WRITER || writer_is_of_data_file(judging)) {
         judging_looked(judging, FINDING_FOREIGN_WRITER);
         return 0;
     }
@@ -217,13 +229,13 @@ static int judge_foreign(struct judging *judging)
             judging_looked(judging, FINDING_FOREIGN_WRITER);
             return 0;
         }
-    if (!judging->last || judging->last->locked != FILES_WRITER)
-        return 0;
+    if (image->locked_at == image->locked_since)
+        return 0;               /* one probe is none: it may have been a moment */
     list = evidence_new_list();
-    for (size_t i = 0; i < ELEMENTSOF(audits); i++) {
+    for (size_t i = 0; i < ELEMENTSOF(probes); i++) {
         struct evidence item = evidence_new();
 
-        evidence_number(&item, "probed-at", audits[i]->finished);
+        evidence_number(&item, "probed-at", probes[i]);
         evidence_append(&list, &item);
     }
     evidence = evidence_new();

@@ -128,12 +128,11 @@ static int op_images(void *userdata, json_object *filter, const char *cursor, un
     return r < 0 ? r : query_images(&view, filter, cursor, limit, ret_rows, ret_next);
 }
 
-static int op_image(void *userdata, const char *path, json_object **ret_entry)
+static int op_image(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata)
 {
-    struct query_view view;
-    int r = control_view(userdata, &view);
+    const struct show_question question = { .kind = SHOW_IMAGE, .text = (char *)(uintptr_t)path };
 
-    return r < 0 ? r : query_image(&view, path, ret_entry);
+    return show_begin(userdata, &question, reply, reply_userdata);
 }
 
 static int op_chain(void *userdata, const char *path, json_object **ret_rows)
@@ -152,29 +151,28 @@ static int op_domains(void *userdata, json_object **ret_rows)
     return r < 0 ? r : query_domains(&view, ret_rows);
 }
 
-static int op_domain(void *userdata, const char *name, json_object **ret_entry)
+static int op_domain(void *userdata, const char *name, control_rows_fn reply, void *reply_userdata)
 {
-    struct query_view view;
-    int r = control_view(userdata, &view);
+    const struct show_question question = { .kind = SHOW_DOMAIN, .text = (char *)(uintptr_t)name };
 
-    return r < 0 ? r : query_domain(&view, name, ret_entry);
+    return show_begin(userdata, &question, reply, reply_userdata);
 }
 
 static int op_findings(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                       json_object **ret_rows, char **ret_next)
+                       control_rows_fn reply, void *reply_userdata)
 {
-    struct query_view view;
-    int r = control_view(userdata, &view);
+    const struct show_question question = {
+        .kind = SHOW_FINDINGS, .filter = filter, .text = (char *)(uintptr_t)cursor, .limit = limit,
+    };
 
-    return r < 0 ? r : query_findings(&view, filter, cursor, limit, ret_rows, ret_next);
+    return show_begin(userdata, &question, reply, reply_userdata);
 }
 
-static int op_finding(void *userdata, int64_t id, json_object **ret_entry)
+static int op_finding(void *userdata, int64_t id, control_rows_fn reply, void *reply_userdata)
 {
-    struct query_view view;
-    int r = control_view(userdata, &view);
+    const struct show_question question = { .kind = SHOW_FINDING, .id = id };
 
-    return r < 0 ? r : query_finding(&view, id, ret_entry);
+    return show_begin(userdata, &question, reply, reply_userdata);
 }
 
 /* ---- from the database ----------------------------------------------------------------------- */

@@ -138,6 +138,8 @@ struct manager {
     struct virt_watch *virt_watch;      /* NULL: libvirt is not asked */
     struct virt_status *virt;           /* the latest; NULL before the first */
 
+    struct showings *showings;  /* manager-show.c */
+
     /* manager-control.c */
     struct image **listed;
     size_t n_listed, n_listed_allocated;
@@ -164,6 +166,8 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
                      struct reference_list *extents);
 /* Did the image end its worker? */
 bool pass_worker_died(const struct audit_report *report);
+/* Who has the file open now, by its locks. */
+void pass_on_locks(void *userdata, struct image *image, enum files_use use);
 /* Audits what is due, when the loop comes round. */
 void pass_dispatch(struct manager *manager);
 /* The image is audited for that reason, when its time comes. */
@@ -302,6 +306,26 @@ void virt_each_outside(const struct manager *manager,
 /* Adds libvirt's part to the status. */
 int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry);
 void virt_done(struct manager *manager);
+
+/* ---- manager-show.c: what is shown with remedies --------------------------------------------- */
+
+enum show_kind { SHOW_FINDINGS, SHOW_FINDING, SHOW_IMAGE, SHOW_DOMAIN };
+
+/* text: a cursor, a path, a domain; as the kind wants it. */
+struct show_question {
+    enum show_kind kind;
+    json_object *filter;
+    char *text;
+    unsigned limit;
+    int64_t id;
+};
+
+/* Calls back once, perhaps before it returns; not when it fails. Copies the question. */
+int show_begin(struct manager *manager, const struct show_question *question, control_rows_fn reply,
+               void *reply_userdata);
+int show_init(struct manager *manager);
+void show_files_gone(struct manager *manager, const struct files *files);
+void show_done(struct manager *manager);
 
 /* ---- manager-control.c: what is shown -------------------------------------------------------- */
 

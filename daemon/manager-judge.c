@@ -44,7 +44,9 @@ static void finding_renew_remedy(struct manager *manager, struct finding *findin
 
     if (finding->state == FINDING_RESOLVED)
         return;
-    r = remedy_make(manager->graph, finding, &remedy);
+    /* What is kept and sent has no command that a look at locks belongs to: nobody knows when it is
+     * read. */
+    r = remedy_make(manager->graph, finding, NULL, &remedy);
     if (r < 0) {
         log_warning(r, "Cannot make the remedy of a finding: %m");
         return;

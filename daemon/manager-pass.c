@@ -168,6 +168,33 @@ static void image_vanished(struct manager *manager, struct image *image)
     pass_dispatch(manager);     /* its device may be free now */
 }
 
+static void image_take_locks(const struct manager *manager, struct image *image, enum files_use use)
+{
+    image->locked = use;
+    image->locked_at = use == FILES_WRITER ? manager_now(manager) : 0;
+    if (use != FILES_WRITER)
+        image->locked_since = 0;
+    else if (image->locked_since == 0)
+        image->locked_since = image->locked_at;
+}
+
+/* A lock on a file that does not change makes no event, and no audit. */
+void pass_on_locks(void *userdata, struct image *image, enum files_use use)
+{
+    struct manager *manager = userdata;
+    enum files_use before = image->locked, said = usage_said(manager, image),
+                   now = use > said ? use : said;
+
+    image_take_locks(manager, image, use);
+    if (before == use && image->use == now)
+        return;
+    image->use = now;
+    (void)graph_update(manager->graph, image);
+    judge_soon(manager);
+    if (use == FILES_WRITER && before != use && said == FILES_UNUSED && image->audit)
+        pass_plan(manager, image, SCHEDULE_CONFIRM);    /* a second look */
+}
+
 void pass_on_image(void *userdata, struct image *image, enum discover_change change, bool by_walk)
 {
     struct manager *manager = userdata;
@@ -349,6 +376,7 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
     image->audit_before = image->audit;
     image->audit = audit;
     image->use = audit->use;
+    image_take_locks(manager, image, audit->locked);
     /* A guest's writes make no event. */
     if (identity_equal(&image->identity, &audit->identity))
         image->fingerprint.allocated = audit->fingerprint.allocated;

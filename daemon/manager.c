@@ -254,6 +254,7 @@ static void on_files_gone(void *userdata, struct datastore *datastore, struct fi
     if (manager->audits)
         audits_files_gone(manager->audits, files);
     usage_files_gone(manager, files);
+    show_files_gone(manager, files);
 }
 
 static int copy_options(struct manager *manager, const struct manager_options *options)
@@ -293,6 +294,7 @@ static int make_stages(struct manager *manager)
         .files_program = manager->options.files_program,
         .launcher_fd = manager->options.launcher_fd,
         .image = pass_on_image,
+        .locks = pass_on_locks,
         .datastore = pass_on_datastore,
         .walk_begins = pass_on_walk_begins,
         .walked = pass_on_walked,
@@ -307,6 +309,8 @@ static int make_stages(struct manager *manager)
         r = schedule_new(&schedule_options, &manager->schedule);
     if (r >= 0)
         r = scrub_init(manager);
+    if (r >= 0)
+        r = show_init(manager);
     if (r >= 0)
         r = audits_new(manager->event, &audits_options, &manager->audits);
     if (r >= 0)
@@ -406,6 +410,7 @@ struct manager *manager_free(struct manager *manager)
     if (manager->control && manager->judge_wanted)
         judge_now(manager);
     manager->stopping = true;
+    show_done(manager);
     virt_done(manager);
     pass_done(manager);
     resolve_done(manager);

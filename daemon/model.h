@@ -407,6 +407,10 @@ struct image {
     struct fingerprint fingerprint;
     uint64_t device;            /* st_dev */
     enum files_use use;         /* as last probed, or as libvirt said then */
+    enum files_use locked;      /* by the locks alone: the last probe, of an audit, a walk or a
+                                 * look */
+    uint64_t locked_since, locked_at;   /* usec: seen locked for writing first, without a break,
+                                         * and last; 0 not */
     struct audit *audit;        /* the last one; NULL before the first */
     struct audit *audit_before; /* the one before that, for what grew; NULL if not known */
     struct reference parent;    /* from that audit */

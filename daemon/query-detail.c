@@ -211,13 +211,13 @@ static int children_paths(const struct image *image, json_object **ret_array)
     return 0;
 }
 
-struct finding_list { json_object *rows; int error; };
+struct finding_list { const struct query_view *view; json_object *rows; int error; };
 
 static void list_finding(void *userdata, const struct finding *finding)
 {
     struct finding_list *list = userdata;
     json_object *row;
-    int r = finding_row(finding, true, &row);
+    int r = finding_row(list->view, finding, true, &row);
 
     if (r >= 0)
         r = rows_add(list->rows, row);
@@ -277,7 +277,7 @@ static void put_contents(const struct layer_report *layer, struct row *row)
 int query_image(const struct query_view *view, const char *path, json_object **ret_entry)
 {
     const struct image *image = view_find_image(view, path);
-    struct finding_list list = { .rows = json_object_new_array() };
+    struct finding_list list = { .view = view, .rows = json_object_new_array() };
     json_object *value = NULL;
     struct row row;
     int r;

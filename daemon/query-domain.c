@@ -165,7 +165,7 @@ static void take_finding(void *userdata, const struct finding *finding)
         all->worst = finding->severity;
     if (!all->rows || all->n > LISTED_MAX)
         return;
-    r = finding_row(finding, true, &row);
+    r = finding_row(all->view, finding, true, &row);
     if (r >= 0)
         r = rows_add(all->rows, row);
     if (r < 0 && all->error == 0)

@@ -46,7 +46,8 @@ const struct qca_image_info *image_info(const struct image *image);     /* NULL 
 void image_relation_reason(const struct query_view *view, const struct image *image,
                            struct row *row);
 void image_created(const struct query_view *view, const struct image *image, struct row *row);
-int finding_row(const struct finding *finding, bool details, json_object **ret_row);
+int finding_row(const struct query_view *view, const struct finding *finding, bool details,
+                json_object **ret_row);
 /* Is the finding about all layers of a disk, with the disk's own layer as subject? */
 bool finding_is_of_disk(const struct finding *finding);
 /* Calls each for every unresolved finding of the image's disk, where its own layer is another

@@ -25,9 +25,20 @@ static json_object *finding_summary(const struct finding *finding)
     return json_object_new_string(finding_definition(finding->type)->title);
 }
 
-int finding_row(const struct finding *finding, bool details, json_object **ret_row)
+static int finding_remedy(const struct query_view *view, const struct finding *finding,
+                          json_object **ret_remedy)
+{
+    if (view->remedy && finding->state != FINDING_RESOLVED)
+        return view->remedy(view->remedy_userdata, finding, ret_remedy);
+    *ret_remedy = json_object_get(finding->remedy);
+    return 0;
+}
+
+int finding_row(const struct query_view *view, const struct finding *finding, bool details,
+                json_object **ret_row)
 {
     const struct finding_definition *definition = finding_definition(finding->type);
+    json_object *remedy = NULL;
     struct row row;
 
     row_begin(&row);
@@ -58,26 +69,31 @@ int finding_row(const struct finding *finding, bool details, json_object **ret_r
     row_json(&row, "summary", finding_summary(finding));
     if (details && finding->evidence)
         row_json(&row, "evidence", json_object_get(finding->evidence));
-    if (details && finding->remedy)
-        row_json(&row, "remedy", json_object_get(finding->remedy));
+    if (details) {
+        int r = finding_remedy(view, finding, &remedy);
+
+        if (r < 0 || remedy)
+            row_result(&row, "remedy", r, remedy);
+    }
     return row_end(&row, ret_row);
 }
 
 int query_finding_entry(const struct query_view *view, const struct finding *finding,
                         json_object **ret_entry)
 {
-    return finding_row(finding, true, ret_entry);
+    return finding_row(view, finding, true, ret_entry);
 }
 
 int query_finding(const struct query_view *view, int64_t id, json_object **ret_entry)
 {
     const struct finding *finding = findings_by_id(view->findings, id);
 
-    return finding ? finding_row(finding, true, ret_entry) : -ENOENT;
+    return finding ? finding_row(view, finding, true, ret_entry) : -ENOENT;
 }
 
 /* What a filter asks for, and the page that is being filled. */
 struct finding_page {
+    const struct query_view *view;
     int severity;               /* and above; -1 any */
     int type;                   /* -1 any */
     const char *path, *datastore;
@@ -155,7 +171,7 @@ static int finding_page_add(void *userdata, struct finding *finding)
         return 0;
     if (json_object_array_length(page->rows) >= page->limit)
         return 1;
-    r = finding_row(finding, page->details, &row);
+    r = finding_row(page->view, finding, page->details, &row);
     if (r >= 0)
         r = rows_add(page->rows, row);
     if (r >= 0)
@@ -167,7 +183,8 @@ int query_findings(const struct query_view *view, json_object *filter, const cha
                    unsigned limit, json_object **ret_rows, char **ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
-    struct finding_page page = { .limit = limit > 0 ? limit : UINT32_MAX, .rows = rows };
+    struct finding_page page = { .view = view, .limit = limit > 0 ? limit : UINT32_MAX,
+                                 .rows = rows };
     char *end = NULL, *next;
     int64_t after = 0;
     int r;
@@ -300,7 +317,7 @@ static int worst_rows(const struct query_view *view, json_object **ret_rows)
     (void)findings_each(view->findings, 0, worst_add, &worst);
     for (size_t i = 0; i < worst.n; i++) {
         json_object *row;
-        int r = finding_row(worst.findings[i], false, &row);
+        int r = finding_row(view, worst.findings[i], false, &row);
 
         if (r >= 0)
             r = rows_add(rows, row);

@@ -57,6 +57,10 @@ struct query_view {
     const struct findings *findings;
     const struct policy *policy;
     uint64_t now;
+    /* The remedy of a finding as it is now, with *ret_remedy NULL for none; NULL: the one that was
+     * kept with the finding. */
+    int (*remedy)(void *userdata, const struct finding *finding, json_object **ret_remedy);
+    void *remedy_userdata;
 };
 
 /* Numbers the manager alone knows, for the status. */

@@ -138,17 +138,30 @@ enum files_use graph_use(const struct graph *graph, const struct image *image)
     return said > image->use ? said : image->use;
 }
 
-bool graph_is_data_file(const struct graph *graph, const struct image *image)
+size_t graph_data_file_owners(const struct graph *graph, const struct image *image,
+                              struct image **ret_images, size_t max)
 {
     struct seat *seat;
     struct spot *spot;
+    size_t n = 0;
 
     if (graph_spot(graph, SPOT_DATA_FILE, NULL, &image->identity, &spot) < 0)
-        return false;
-    LIST_FOREACH(seat, &spot->there, link)
-        if (seat->node->image != image)
-            return true;
-    return false;
+        return 0;
+    LIST_FOREACH(seat, &spot->there, link) {
+        if (seat->node->image == image)
+            continue;
+        if (n < max)
+            ret_images[n] = seat->node->image;
+        n++;
+    }
+    return n;
+}
+
+bool graph_is_data_file(const struct graph *graph, const struct image *image)
+{
+    struct image *owner;
+
+    return graph_data_file_owners(graph, image, &owner, 1) > 0;
 }
 
 struct image *graph_data_owner(const struct graph *graph, const struct image *image)

@@ -138,6 +138,9 @@ size_t graph_find_name(const struct graph *graph, const char *name, struct image
  * path. */
 size_t graph_data_file_users(const struct graph *graph, const struct image *image,
                              struct image **ret_images, size_t max);
+/* The other images that keep their data in this one: how many, and the first max of them. */
+size_t graph_data_file_owners(const struct graph *graph, const struct image *image,
+                              struct image **ret_images, size_t max);
 /* When the layer was made, usec since the epoch, 0 unknown; *ret_source (may be NULL) names where
  * that is from: "libvirt" (the snapshot that made it), else "parent-mtime" (when the parent froze),
  * else "birth-time", else "mtime"; a device's times say nothing: "first-seen". */

@@ -49,7 +49,7 @@ static void accept(struct remedy *remedy, const struct image *image)
     remedy_precondition(
         remedy,
         "whoever is responsible for the image made this change, and all guests on it are well");
-    remedy_command(remedy, "qcauditctl baseline accept %s --reason='this change was meant'",
+    remedy_look(remedy, "qcauditctl baseline accept %s --reason='this change was meant'",
                    quoted);
 }
 

@@ -7,15 +7,28 @@
 #define REMEDY_LEAKS_ARE_BURST 256      /* the default of leak-burst: with so many in one place
                                          * nothing is freed */
 
+struct gate;                    /* remedy-gate.h */
+
 /* A remedy being written; once something failed, the end says so. */
 struct remedy {
     json_object *steps;
+    json_object *last;          /* the command that was added last; NULL: another step was */
+    struct looks *looks;        /* what was looked at just now; NULL: no command that needs a look
+                                 * is given */
+    int64_t finding;            /* id */
     int error;
 };
 
 void remedy_precondition(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void remedy_command(struct remedy *remedy, const char *format, ...)
+/* What writes, copies, moves or defines: only through an open gate. Else the remedy fails. */
+void remedy_command(struct remedy *remedy, const struct gate *gate, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* The same, appended to the command before: done only when that went well. */
+void remedy_and(struct remedy *remedy, const struct gate *gate, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* What changes nothing: fuser, qcauditctl. The remedy fails for any other program. */
+void remedy_look(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void remedy_text(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -31,8 +44,14 @@ const struct layer_report *remedy_layer(const struct image *image);
 bool remedy_image_is_sound(const struct image *image);
 bool remedy_image_is_golden(const struct graph *graph, const struct image *image);
 
-void remedy_step_stop(struct remedy *remedy, const struct image *image, const char *quoted);
-void remedy_step_copy(struct remedy *remedy, const char *path);
+/* Who must not open it while the commands run. */
+void remedy_step_stop(struct remedy *remedy, const struct gate *gate, const struct image *image,
+                      const char *quoted);
+/* The copy that is kept beside an image before it is written: its name; its part of the gate; the
+ * command, to which what needs the copy is joined by remedy_and(). */
+char *remedy_copy_name(struct remedy *remedy, const char *path);
+void remedy_gate_copy(struct gate *gate, const struct image *image);
+void remedy_step_copy(struct remedy *remedy, const struct gate *gate, const struct image *image);
 void remedy_step_rename_first(struct remedy *remedy);
 /* Of as many the commands are not shown. */
 void remedy_step_more(struct remedy *remedy, size_t n);
@@ -42,38 +61,41 @@ void remedy_step_more(struct remedy *remedy, size_t n);
  * layers between held. */
 void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const struct image *leaf);
 
-/* ---- remedy-domain.c: with libvirt's names --------------------------------------------------- */
+/* ---- remedy-libvirt.c: with libvirt's names --------------------------------------------------- */
 
 /* "virsh -c URI", and the domain as a word of its command line; NULL when the remedy has failed. */
 char *remedy_virsh(struct remedy *remedy, const struct graph *graph,
                    const struct virt_domain *domain);
 char *remedy_domain_name(struct remedy *remedy, const struct virt_domain *domain);
-/* The command that puts another image into the domain's definition; false when the names do not
+/* These three begin a command, or go on with the last one when there is one (remedy->last).
+ * The command that puts another image into the domain's definition; false when the names do not
  * allow one. */
-bool remedy_define_source(struct remedy *remedy, const struct graph *graph,
+bool remedy_define_source(struct remedy *remedy, const struct gate *gate,
                           const struct virt_domain *domain, const char *from, const char *to);
 /* The command that makes the definition name another format of a disk; false when the names do not
  * allow one. */
-bool remedy_define_format(struct remedy *remedy, const struct graph *graph,
+bool remedy_define_format(struct remedy *remedy, const struct gate *gate,
                           const struct virt_domain *domain, const char *target, const char *from,
                           const char *to);
 /* The commands that put another image of that format into the definition, in the place of this
  * disk's. */
-bool remedy_define_image(struct remedy *remedy, const struct graph *graph,
+bool remedy_define_image(struct remedy *remedy, const struct gate *gate,
                          const struct virt_domain *domain, const struct virt_disk *disk,
                          const char *path, const char *format);
 /* Commands after which libvirt does not know the snapshots any more that made the leaf's
- * unconsolidated layers. */
-void remedy_forget_snapshots(struct remedy *remedy, const struct graph *graph,
+ * unconsolidated layers; joined to the last command, so that they are run only after that. */
+void remedy_forget_snapshots(struct remedy *remedy, const struct gate *gate,
                              const struct virt_domain *domain, const struct image *leaf);
-/* Findings of a domain. */
+
+/* ---- remedy-domain.c: findings of a domain --------------------------------------------------- */
+
 void remedy_domain(struct remedy *remedy, const struct graph *graph, const struct finding *finding);
 
 /* ---- remedy-use.c ---------------------------------------------------------------------------- */
 
-void remedy_orphan(struct remedy *remedy, const struct image *image);
+void remedy_orphan(struct remedy *remedy, const struct graph *graph, const struct image *image);
 void remedy_shared(struct remedy *remedy, const struct graph *graph, const struct image *image);
-void remedy_foreign(struct remedy *remedy, const struct image *image);
+void remedy_foreign(struct remedy *remedy, const struct graph *graph, const struct image *image);
 void remedy_fork(struct remedy *remedy, const struct graph *graph, const struct image *image);
 void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct image *image);
 /* Of an image that its domain's definition declares as another format than it is. */

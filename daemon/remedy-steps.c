@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/remedy-internal.h"
+#include "daemon/remedy-gate.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
+
+#define COMMAND_MAX 65536       /* of steps that are joined to one command */
 
 __attribute__((format(printf, 3, 0))) static void remedy_add(struct remedy *remedy, const char *key,
                                                              const char *format, va_list arguments)
@@ -15,6 +17,7 @@ __attribute__((format(printf, 3, 0))) static void remedy_add(struct remedy *reme
     _cleanup_free_ char *text = NULL;
     json_object *step, *string = NULL;
 
+    remedy->last = NULL;
     if (remedy->error < 0)
         return;
     if (vasprintf(&text, format, arguments) < 0) {
@@ -31,7 +34,8 @@ __attribute__((format(printf, 3, 0))) static void remedy_add(struct remedy *reme
     } else if (json_object_array_add(remedy->steps, step) < 0) {
         json_object_put(step);
         remedy->error = -ENOMEM;
-    }
+    } else if (strcmp(key, "command") == 0)
+        remedy->last = string;
 }
 
 #define DEFINE_STEP(name, key)                                                                     \
@@ -45,8 +49,63 @@ __attribute__((format(printf, 3, 0))) static void remedy_add(struct remedy *reme
     }
 
 DEFINE_STEP(remedy_precondition, "precondition")
-DEFINE_STEP(remedy_command, "command")
 DEFINE_STEP(remedy_text, "text")
+
+static void gate_must_be_open(struct remedy *remedy, const struct gate *gate)
+{
+    if ((!gate || !gate->open || gate->remedy != remedy) && remedy->error == 0)
+        remedy->error = -EPERM;
+}
+
+void remedy_command(struct remedy *remedy, const struct gate *gate, const char *format, ...)
+{
+    va_list arguments;
+
+    gate_must_be_open(remedy, gate);
+    va_start(arguments, format);
+    remedy_add(remedy, "command", format, arguments);
+    va_end(arguments);
+}
+
+void remedy_and(struct remedy *remedy, const struct gate *gate, const char *format, ...)
+{
+    _cleanup_free_ char *text = NULL, *joined = NULL;
+    va_list arguments;
+
+    gate_must_be_open(remedy, gate);
+    if (remedy->error < 0)
+        return;
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) < 0)
+        text = NULL;
+    va_end(arguments);
+    if (!remedy->last || !text ||
+        asprintf(&joined, "%s && %s", json_object_get_string(remedy->last), text) < 0) {
+        joined = NULL;
+        remedy->error = remedy->last ? -ENOMEM : -EINVAL;
+        return;
+    }
+    if (strlen(joined) > COMMAND_MAX)
+        remedy->error = -E2BIG;
+    else if (!json_object_set_string(remedy->last, joined))
+        remedy->error = -ENOMEM;
+}
+
+void remedy_look(struct remedy *remedy, const char *format, ...)
+{
+    static const char *const programs[] = { "fuser -v ", "qcauditctl " };
+    bool known = false;
+    va_list arguments;
+
+    for (size_t i = 0; i < ELEMENTSOF(programs); i++)
+        known |= strncmp(format, programs[i], strlen(programs[i])) == 0;
+    if (!known && remedy->error == 0)
+        remedy->error = -EPERM;
+    va_start(arguments, format);
+    remedy_add(remedy, "command", format, arguments);
+    va_end(arguments);
+    remedy->last = NULL;
+}
 
 char *remedy_quote(struct remedy *remedy, const char *name)
 {
@@ -100,25 +159,61 @@ bool remedy_image_is_golden(const struct graph *graph, const struct image *image
 
 /* ---- steps that many remedies share --------------------------------------------------------- */
 
-void remedy_step_stop(struct remedy *remedy, const struct image *image, const char *quoted)
+/* The gate saw that nobody has it open now; so it must stay. */
+void remedy_step_stop(struct remedy *remedy, const struct gate *gate, const struct image *image,
+                      const char *quoted)
 {
-    remedy_precondition(remedy,
-                        "%sthe domain that uses %s is shut off, and no other program has it open",
-                        image->use != FILES_UNUSED ? "it is in use now: " : "", quoted);
+    struct usage usage = graph_image_usage(gate->graph, image);
+    const struct usage_entry *entry = usage_layer(&usage);
+    const struct virt_domain *domain = gate->domain ? gate->domain : entry ? entry->domain : NULL;
+    _cleanup_free_ char *name = domain ? remedy_quote(remedy, domain->name) : NULL;
+
+    if (name)
+        remedy_precondition(remedy,
+                            "domain %s stays shut off, and no other program opens %s, until all "
+                            "commands have ended",
+                            name, quoted);
+    else
+        remedy_precondition(remedy, "nothing opens %s until all commands have ended", quoted);
 }
 
-void remedy_step_copy(struct remedy *remedy, const char *path)
+/* IMG.before-repair: the copy of an image that is kept beside it. */
+char *remedy_copy_name(struct remedy *remedy, const char *path)
 {
-    _cleanup_free_ char *copy = NULL, *quoted = remedy_quote(remedy, path), *quoted_copy = NULL;
+    char *copy = NULL;
 
-    if (quoted && asprintf(&copy, "%s.before-repair", path) < 0) {
-        copy = NULL;
+    if (asprintf(&copy, "%s.before-repair", path) < 0) {
         remedy->error = -ENOMEM;
+        return NULL;
     }
+    return copy;
+}
+
+void remedy_gate_copy(struct gate *gate, const struct image *image)
+{
+    _cleanup_free_ char *copy = remedy_copy_name(gate->remedy, image->path);
+
+    if (!copy)
+        return;
+    gate_image(gate, image, GATE_COPY);
+    gate_target(gate, copy);
+    gate_room(gate, copy, image->fingerprint.allocated);
+}
+
+/* A new file that only the image's own readers can read. cp does not write through what somebody
+ * puts there meanwhile, and what follows is done only when there was nothing. */
+void remedy_step_copy(struct remedy *remedy, const struct gate *gate, const struct image *image)
+{
+    _cleanup_free_ char *copy = remedy_copy_name(remedy, image->path),
+                        *quoted = remedy_quote(remedy, image->path), *quoted_copy = NULL;
+
     if (copy)
         quoted_copy = remedy_quote(remedy, copy);
-    if (quoted_copy)
-        remedy_command(remedy, "cp --reflink=auto -- %s %s", quoted, quoted_copy);
+    if (quoted && quoted_copy)
+        remedy_command(remedy, gate,
+                       "test ! -e %s && test ! -L %s && cp -nT --reflink=auto "
+                       "--preserve=mode,ownership,timestamps -- %s %s",
+                       quoted_copy, quoted_copy, quoted, quoted_copy);
 }
 
 void remedy_step_rename_first(struct remedy *remedy)

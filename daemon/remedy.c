@@ -4,10 +4,12 @@
 #include "daemon/remedy.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "daemon/remedy-internal.h"
+#include "daemon/remedy-gate.h"
 #include "lib/cleanup.h"
 
 #define SNAPSHOTS_MAX 20        /* commands of one remedy */
@@ -59,39 +61,32 @@ static bool snapshots_are_libvirts(const struct virt_domain *domain,
     return true;
 }
 
+/* Where libvirt knows all of them, it deletes them itself, while the domain runs, too. */
+static bool delete_by_libvirt(struct remedy *remedy, const struct gate *gate,
+                              const struct usage_entry *source, const char *argument)
+{
+    _cleanup_free_ char *virsh = NULL, *domain = NULL, *quoted = NULL;
+
+    if (!source || argument[0] == '-' || !domain_knows(source->domain, argument))
+        return false;
+    virsh = remedy_virsh(remedy, gate->graph, source->domain);
+    domain = remedy_domain_name(remedy, source->domain);
+    quoted = remedy_quote(remedy, argument);
+    if (virsh && domain && quoted)
+        remedy_command(remedy, gate, "%s snapshot-delete %s %s", virsh, domain, quoted);
+    return true;
+}
+
 /* only: the id of the one to delete, NULL for all. */
-static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
-                             const struct image *image, const char *only)
+static void delete_snapshots(struct remedy *remedy, const struct gate *gate,
+                             const struct image *image, const struct usage_entry *source,
+                             const char *only)
 {
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
-    const struct usage_entry *source;
     size_t n_without = 0, n_more = 0, n = 0;
-    struct usage usage;
 
-    if (!layer || !quoted)
-        return;
-    if (remedy_image_is_golden(graph, image)) {
-        remedy_text(remedy, "No command is given, because a golden image would be written. Make it "
-                            "again without the snapshots, under a new name, and make new clones "
-                            "from that.");
-        return;
-    }
-    if (!remedy_image_is_sound(image)) {
-        remedy_text(remedy,
-                    "No command is given, because the image is damaged: settle that first.");
-        return;
-    }
-    if (!remedy_name_is_plain(image->path)) {
-        remedy_step_rename_first(remedy);
-        return;
-    }
-    usage = graph_image_usage(graph, image);
-    source = usage_layer(&usage);
-    if (!source || !snapshots_are_libvirts(source->domain, &layer->info, only))
-        remedy_step_stop(remedy, image, quoted);
-    remedy_precondition(remedy, "nobody needs the snapshot any more: it cannot be had back");
-    for (size_t i = 0; i < layer->info.n_snapshots; i++) {
+    for (size_t i = 0; quoted && i < layer->info.n_snapshots; i++) {
         const struct qca_snapshot *snapshot = &layer->info.snapshots[i];
         const char *argument = snapshot_argument(&layer->info, snapshot);
         _cleanup_free_ char *quoted_argument = NULL;
@@ -102,26 +97,17 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
             n_more++;
             continue;
         }
-        if (source && argument && argument[0] != '-' && domain_knows(source->domain, argument)) {
-            _cleanup_free_ char *virsh = remedy_virsh(remedy, graph, source->domain);
-            _cleanup_free_ char *domain = remedy_domain_name(remedy, source->domain);
-
-            quoted_argument = remedy_quote(remedy, argument);
-            if (!virsh || !domain || !quoted_argument)
-                return;
-            remedy_command(remedy, "%s snapshot-delete %s %s", virsh, domain, quoted_argument);
-            n++;
-            continue;
-        }
         if (!argument) {
             n_without++;
             continue;
         }
+        n++;
+        if (delete_by_libvirt(remedy, gate, source, argument))
+            continue;
         quoted_argument = remedy_quote(remedy, argument);
         if (!quoted_argument)
             return;
-        remedy_command(remedy, "qemu-img snapshot -d %s %s", quoted_argument, quoted);
-        n++;
+        remedy_command(remedy, gate, "qemu-img snapshot -d %s %s", quoted_argument, quoted);
     }
     remedy_step_more(remedy, n_more);
     if (n_without > 0)
@@ -133,6 +119,30 @@ static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
         remedy_text(
             remedy,
             "Where libvirt knows the snapshot, use virsh snapshot-delete DOMAIN SNAPSHOT instead.");
+}
+
+static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
+                             const struct image *image, const char *only)
+{
+    const struct layer_report *layer = remedy_layer(image);
+    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
+    struct usage usage = graph_image_usage(graph, image);
+    const struct usage_entry *source = usage_layer(&usage);
+    bool live;
+
+    if (!layer || !quoted)
+        return;
+    live = source && source->live && snapshots_are_libvirts(source->domain, &layer->info, only);
+    if (source)
+        gate_domain(&gate, source->domain, source->disk, live);
+    gate_image(&gate, image, GATE_WRITE);
+    if (!gate_is_open(&gate))
+        return;
+    if (!live)
+        remedy_step_stop(remedy, &gate, image, quoted);
+    remedy_precondition(remedy, "nobody needs the snapshot any more: it cannot be had back");
+    delete_snapshots(remedy, &gate, image, source, only);
 }
 
 static const char *evidence_string(const struct finding *finding, const char *key)
@@ -155,49 +165,55 @@ static bool pointers_are_damaged(const struct qca_check_result *check)
 
 /* ---- one finding each ----------------------------------------------------------------------- */
 
-static void remedy_corrupt(struct remedy *remedy, const struct image *image)
+/* The copy is repaired, not the image: what the repair breaks can be had back. */
+static void repair_copy(struct remedy *remedy, const struct gate *gate, const struct image *image)
+{
+    _cleanup_free_ char *copy = remedy_copy_name(remedy, image->path), *quoted_copy = NULL;
+
+    if (copy)
+        quoted_copy = remedy_quote(remedy, copy);
+    if (!quoted_copy)
+        return;
+    remedy_text(remedy, "Only where there is no backup, go on with the copy:");
+    remedy_command(remedy, gate, "test -f %s && test ! -L %s && qemu-img check -r all %s",
+                   quoted_copy, quoted_copy, quoted_copy);
+    remedy_text(
+        remedy,
+        "The repair makes the tables agree; it does not bring data back. Look at the guest's file "
+        "systems in the copy before anything relies on it.");
+}
+
+static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
+                           const struct image *image)
 {
     const struct layer_report *layer = remedy_layer(image);
-    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path), *copy = NULL,
-                        *quoted_copy = NULL;
+    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    bool burst = layer && layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST,
+         pointers = layer && pointers_are_damaged(&layer->check);
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
     if (!quoted)
         return;
-    if (!remedy_name_is_plain(image->path)) {
-        remedy_step_rename_first(remedy);
-        return;
+    remedy_gate_copy(&gate, image);
+    if (!burst && !pointers)
+        gate_image(&gate, image, GATE_OPEN);
+    if (gate_is_open(&gate)) {
+        remedy_step_stop(remedy, &gate, image, quoted);
+        remedy_step_copy(remedy, &gate, image);
     }
-    remedy_step_stop(remedy, image, quoted);
-    remedy_step_copy(remedy, image->path);
     remedy_text(remedy, "Restore the image from a backup.");
-    if (layer && layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST) {
+    if (burst)
         remedy_text(remedy, "No repair is given, because many leaks lie in one place: the repair "
                             "would free data that a lost table referred to. See leak-burst.");
-        return;
-    }
-    if (asprintf(&copy, "%s.before-repair", image->path) < 0) {
-        copy = NULL;
-        remedy->error = -ENOMEM;
-        return;
-    }
-    quoted_copy = remedy_quote(remedy, copy);
-    if (!quoted_copy)
-        return;
-    if (layer && pointers_are_damaged(&layer->check)) {
+    else if (pointers)
         /* Measured: it leaves such entries as they are, and says that errors remain. */
         remedy_text(
             remedy,
             "No repair is given, because pointers are damaged, and qemu-img check -r all mends the "
             "reference counts around them at best. What the other pointers lead to can still be "
             "read from the copy.");
-        return;
-    }
-    remedy_text(remedy, "Only where there is no backup, go on with the copy:");
-    remedy_command(remedy, "qemu-img check -r all %s", quoted_copy);
-    remedy_text(
-        remedy,
-        "The repair makes the tables agree; it does not bring data back. Look at the guest's file "
-        "systems in the copy before anything relies on it.");
+    else if (gate.open)
+        repair_copy(remedy, &gate, image);
 }
 
 static void remedy_leaks(struct remedy *remedy, const struct graph *graph,
@@ -205,33 +221,41 @@ static void remedy_leaks(struct remedy *remedy, const struct graph *graph,
 {
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
     if (!quoted || !layer)
         return;
     if (layer->check.corruptions > 0 || layer->check.check_errors > 0 ||
         (layer->info.incompatible_features & (QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DIRTY)) ||
-        layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST)
+        layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST) {
         remedy_text(remedy,
                     "Do not free the leaks: the image is damaged otherwise. Settle that first.");
-    else if (remedy_image_is_golden(graph, image))
-        remedy_text(remedy, "Leave a golden image as it is: the leaks only waste space.");
-    else if (!remedy_name_is_plain(image->path))
-        remedy_step_rename_first(remedy);
-    else {
-        remedy_step_stop(remedy, image, quoted);
-        remedy_step_copy(remedy, image->path);
-        remedy_command(remedy, "qemu-img check -r leaks %s", quoted);
-    }
-}
-
-static void remedy_burst(struct remedy *remedy, const struct image *image)
-{
-    if (!remedy_name_is_plain(image->path)) {
-        remedy_step_rename_first(remedy);
         return;
     }
-    remedy_precondition(remedy, "nobody opens the image for writing any more; do not repair it");
-    remedy_step_copy(remedy, image->path);
+    if (remedy_image_is_golden(graph, image)) {
+        remedy_text(remedy, "Leave a golden image as it is: the leaks only waste space.");
+        return;
+    }
+    gate_image(&gate, image, GATE_REPAIR);
+    remedy_gate_copy(&gate, image);
+    if (!gate_is_open(&gate))
+        return;
+    remedy_step_stop(remedy, &gate, image, quoted);
+    remedy_step_copy(remedy, &gate, image);
+    remedy_and(remedy, &gate, "qemu-img check -r leaks %s", quoted);
+}
+
+static void remedy_burst(struct remedy *remedy, const struct graph *graph,
+                         const struct image *image)
+{
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
+
+    remedy_gate_copy(&gate, image);
+    if (gate_is_open(&gate)) {
+        remedy_precondition(remedy,
+                            "nobody opens the image for writing any more; do not repair it");
+        remedy_step_copy(remedy, &gate, image);
+    }
     remedy_text(
         remedy,
         "Restore the image from a backup. The copy still holds the clusters that the lost table "
@@ -243,25 +267,25 @@ static void remedy_dirty(struct remedy *remedy, const struct graph *graph,
 {
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
     if (!quoted || !layer)
         return;
-    if (!(layer->info.compatible_features & QCA_COMPAT_LAZY_REFCOUNTS))
+    if (!(layer->info.compatible_features & QCA_COMPAT_LAZY_REFCOUNTS)) {
         remedy_text(
             remedy,
             "The image does not use lazy reference counts, so the mark itself is odd: look at "
             "qemu-img check on a copy, and treat it as metadata-corrupt.");
-    else if (remedy_image_is_golden(graph, image))
-        remedy_text(remedy, "No command is given, because a golden image would be written. Find "
-                            "out who opened it for writing.");
-    else if (!remedy_name_is_plain(image->path))
-        remedy_step_rename_first(remedy);
-    else {
-        remedy_step_stop(remedy, image, quoted);
-        remedy_precondition(remedy, "no other host has it open");
-        remedy_step_copy(remedy, image->path);
-        remedy_command(remedy, "qemu-img check -r all %s", quoted);
+        return;
     }
+    gate_image(&gate, image, GATE_REPAIR);
+    remedy_gate_copy(&gate, image);
+    if (!gate_is_open(&gate))
+        return;
+    remedy_step_stop(remedy, &gate, image, quoted);
+    remedy_precondition(remedy, "no other host has it open");
+    remedy_step_copy(remedy, &gate, image);
+    remedy_and(remedy, &gate, "qemu-img check -r all %s", quoted);
 }
 
 static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
@@ -269,19 +293,15 @@ static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
 {
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
     size_t n = 0, n_more = 0;
 
     if (!quoted || !layer)
         return;
-    if (remedy_image_is_golden(graph, image) || !remedy_image_is_sound(image)) {
-        remedy_text(remedy, "No command is given, because the image is golden or damaged.");
+    gate_image(&gate, image, GATE_WRITE);
+    if (!gate_is_open(&gate))
         return;
-    }
-    if (!remedy_name_is_plain(image->path)) {
-        remedy_step_rename_first(remedy);
-        return;
-    }
-    remedy_step_stop(remedy, image, quoted);
+    remedy_step_stop(remedy, &gate, image, quoted);
     remedy_precondition(remedy, "a new full backup was made");
     for (size_t i = 0; i < layer->info.n_bitmaps; i++) {
         const struct qca_bitmap *bitmap = &layer->info.bitmaps[i];
@@ -298,7 +318,7 @@ static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
         name = remedy_quote(remedy, bitmap->name);
         if (!name)
             return;
-        remedy_command(remedy, "qemu-img bitmap --remove -- %s %s", quoted, name);
+        remedy_command(remedy, &gate, "qemu-img bitmap --remove -- %s %s", quoted, name);
         n++;
     }
     remedy_step_more(remedy, n_more);
@@ -314,33 +334,32 @@ static void remedy_parent_format(struct remedy *remedy, const struct graph *grap
     const char *stored = image->parent.stored,
                *format = parent ? qca_format_name(parent->probed_format) : NULL;
     _cleanup_free_ char *quoted = NULL, *quoted_stored = NULL, *quoted_parent = NULL;
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
     if (!parent || !format || parent->probed_format == QCA_FORMAT_UNKNOWN || !stored) {
         remedy_text(remedy,
                     "The parent was not audited, so its format is not known: settle that first.");
         return;
     }
-    if (remedy_image_is_golden(graph, image)) {
-        remedy_text(remedy, "No command is given, because a golden image would be written.");
+    gate_image(&gate, image, GATE_REFERENCE);
+    gate_image(&gate, relation->parent, GATE_PARENT);
+    remedy_gate_copy(&gate, image);
+    if (!remedy_name_is_plain(stored))
+        gate_refuse(&gate, "the parent's name holds characters that not every shell can quote");
+    if (!gate_is_open(&gate))
         return;
-    }
-    if (!remedy_name_is_plain(image->path) || !remedy_name_is_plain(stored) ||
-        !remedy_name_is_plain(relation->parent->path)) {
-        remedy_step_rename_first(remedy);
-        return;
-    }
     quoted = remedy_quote(remedy, image->path);
     quoted_stored = remedy_quote(remedy, stored);
     quoted_parent = remedy_quote(remedy, relation->parent->path);
     if (!quoted || !quoted_stored || !quoted_parent)
         return;
-    remedy_step_stop(remedy, image, quoted);
+    remedy_step_stop(remedy, &gate, image, quoted);
     remedy_precondition(
         remedy,
         "%s was made as %s: its content says so, but a guest could write what looks like it",
         quoted_parent, format);
-    remedy_step_copy(remedy, image->path);
-    remedy_command(remedy, "qemu-img rebase -u -F %s -b %s %s", format, quoted_stored, quoted);
+    remedy_step_copy(remedy, &gate, image);
+    remedy_and(remedy, &gate, "qemu-img rebase -u -F %s -b %s %s", format, quoted_stored, quoted);
 }
 
 static void remedy_permissions(struct remedy *remedy, const struct graph *graph,
@@ -348,15 +367,20 @@ static void remedy_permissions(struct remedy *remedy, const struct graph *graph,
 {
     const struct relation *relation = graph_relation(graph, image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
+    bool golden = relation && relation->golden && !relation->golden_inferred;
 
     if (!quoted)
         return;
-    if (!remedy_name_is_plain(image->path))
-        remedy_step_rename_first(remedy);
-    else if (relation && relation->golden && !relation->golden_inferred)
-        remedy_command(remedy, "chmod a-w -- %s", quoted);
-    else
-        remedy_command(remedy, "chmod go-w -- %s", quoted);
+    gate_image(&gate, image, GATE_MODE);
+    if (!golden && image->fingerprint.mode & S_IWGRP && image->fingerprint.gid != 0)
+        gate_refuse(&gate,
+                    "the group of %s (number %" PRIu32 ") may write it, and may be the one by which "
+                    "its domain opens it: leave that as it is then, else take it away by hand "
+                    "(chmod g-w; chmod o-w for everybody else)",
+                    quoted, image->fingerprint.gid);
+    if (gate_is_open(&gate))
+        remedy_command(remedy, &gate, "chmod %s -- %s", golden ? "a-w" : "go-w", quoted);
 }
 
 static void remedy_parent_missing(struct remedy *remedy, const struct graph *graph,
@@ -423,13 +447,13 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
     switch (finding->type) {
     case FINDING_METADATA_CORRUPT:
     case FINDING_CORRUPT_BIT_SET:
-        remedy_corrupt(remedy, image);
+        remedy_corrupt(remedy, graph, image);
         break;
     case FINDING_CLUSTERS_LEAKED:
         remedy_leaks(remedy, graph, image);
         break;
     case FINDING_LEAK_BURST:
-        remedy_burst(remedy, image);
+        remedy_burst(remedy, graph, image);
         break;
     case FINDING_DIRTY_BIT_SET:
         remedy_dirty(remedy, graph, image);
@@ -462,7 +486,7 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         if (image->parent.state != REFERENCE_NONE && graph_image_usage(graph, image).n_entries > 0)
             remedy_consolidate(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
         else
-            remedy_orphan(remedy, image);
+            remedy_orphan(remedy, graph, image);
         break;
     case FINDING_SNAPSHOT_LARGE:
         remedy_consolidate(remedy, graph, disk_leaf(graph, own_layer(graph, image)));
@@ -471,13 +495,13 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         remedy_fork(remedy, graph, image);
         break;
     case FINDING_ORPHAN:
-        remedy_orphan(remedy, image);
+        remedy_orphan(remedy, graph, image);
         break;
     case FINDING_SHARED_WRITABLE:
         remedy_shared(remedy, graph, image);
         break;
     case FINDING_FOREIGN_WRITER:
-        remedy_foreign(remedy, image);
+        remedy_foreign(remedy, graph, image);
         break;
     case FINDING_RAW_BECAME_IMAGE:
         remedy_raw(remedy, graph, image);
@@ -517,9 +541,12 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
     }
 }
 
-int remedy_make(const struct graph *graph, const struct finding *finding, json_object **ret_remedy)
+int remedy_make(const struct graph *graph, const struct finding *finding, struct looks *looks,
+                json_object **ret_remedy)
 {
-    _cleanup_(remedy_done) struct remedy remedy = { .steps = json_object_new_array() };
+    _cleanup_(remedy_done) struct remedy remedy = {
+        .steps = json_object_new_array(), .looks = looks, .finding = finding->id,
+    };
     const struct image *image = NULL;
 
     if (!remedy.steps)

@@ -295,10 +295,10 @@ static int take_files_record(struct files *files, const union wire_record *recor
     const struct wire_files_record *w = &record->files_record;
     struct files_record told = {
         .event = (enum files_event)w->event, .path = wire_text(record, 0), .error = (int)w->error,
-        .stat = w->stat,
+        .stat = w->stat, .probed = w->probed != 0, .use = (enum files_use)w->use,
     };
 
-    if (w->event > FILES_EVENT_UNMOUNTED || !told.path || !path_is_below(files, told.path) ||
+    if (w->probed > 1 || w->use > FILES_WRITER || w->event > FILES_EVENT_UNMOUNTED || !told.path || !path_is_below(files, told.path) ||
         !wire_error_is_valid(w->error) ||
         (w->error != 0) !=
             (w->event == FILES_EVENT_ERROR || w->event == FILES_EVENT_WATCHES_EXHAUSTED) ||

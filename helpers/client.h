@@ -161,6 +161,8 @@ struct files_record {
     const char *path;               /* absolute, hostile bytes, below the root */
     int error;                      /* -errno, FILES_EVENT_ERROR and _WATCHES_EXHAUSTED only */
     struct files_stat stat;
+    bool probed;                    /* of a walk: use says who has it open now */
+    enum files_use use;
 };
 
 struct files;

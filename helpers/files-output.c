@@ -98,18 +98,34 @@ void output_flush(struct output *output)
     }
 }
 
-void output_record(struct output *output, enum files_event event, const char *path, int error,
-                   const struct files_stat *stat)
+static void append_record(struct output *output, struct wire_files_record *record,
+                          const char *path)
 {
-    struct wire_files_record record = {.event = event, .error = error};
     union wire_record packet;
-    size_t size;
+    size_t size = wire_pack(WIRE_FILES_RECORD, record, path, NULL, &packet);
 
-    if (stat)
-        record.stat = *stat;
-    size = wire_pack(WIRE_FILES_RECORD, &record, path, NULL, &packet);
     if (wire_append(&output->gathered, &output->gathered_size, &packet, size))
         return;
     send_gathered(output);
     wire_append(&output->gathered, &output->gathered_size, &packet, size);
+}
+
+void output_record(struct output *output, enum files_event event, const char *path, int error,
+                   const struct files_stat *stat)
+{
+    struct wire_files_record record = {.event = event, .error = error};
+
+    if (stat)
+        record.stat = *stat;
+    append_record(output, &record, path);
+}
+
+void output_probed(struct output *output, const char *path, const struct files_stat *stat,
+                   enum files_use use)
+{
+    struct wire_files_record record = {
+        .event = FILES_EVENT_APPEARED, .probed = 1, .use = use, .stat = *stat,
+    };
+
+    append_record(output, &record, path);
 }

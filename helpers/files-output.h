@@ -25,6 +25,9 @@ void output_flush(struct output *output);
 /* Goes out with others like it: by the next output_flush() or output_send(). */
 void output_record(struct output *output, enum files_event event, const char *path, int error,
                    const struct files_stat *stat);
+/* Of a walk: a file that appeared, and who has it open. */
+void output_probed(struct output *output, const char *path, const struct files_stat *stat,
+                   enum files_use use);
 
 /* Microseconds, CLOCK_MONOTONIC. */
 uint64_t monotonic_now(void);

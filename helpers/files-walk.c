@@ -89,6 +89,26 @@ static void descend(struct walk *walk, int parent, const char *name,
         tell_error(walk, r);
 }
 
+/* Says that the file is there, and who has it open. Only one that has any lock is opened. */
+static void tell_file(struct walk *walk, struct files_stat *stat)
+{
+    _cleanup_close_ int path_fd = -1, fd = -1;
+    enum files_use use = FILES_UNUSED;
+    char real[PATH_MAX] = "";
+    struct files_stat now;
+
+    if (!walk->locks || stat->type != FILES_REGULAR) {
+        output_record(walk->output, FILES_EVENT_APPEARED, walk->path, 0, stat);
+        return;
+    }
+    if (lock_table_has(walk->locks, stat->inode) &&
+        (place_find(walk->place, walk->path, real, &path_fd) < 0 ||
+         place_reopen(walk->place, path_fd, &fd, &now, &use) < 0 || now.inode != stat->inode))
+        output_record(walk->output, FILES_EVENT_APPEARED, walk->path, 0, stat);
+    else
+        output_probed(walk->output, walk->path, stat, use);
+}
+
 bool walk_step(struct walk *walk)
 {
     struct walk_level *level = &walk->levels[walk->depth - 1];
@@ -117,7 +137,7 @@ bool walk_step(struct walk *walk)
     strcpy(walk->path + length, entry->d_name);
     r = place_stat(walk->place, dirfd(level->dir), entry->d_name, 0, &stat, &mount);
     if (r == 0) {
-        output_record(walk->output, FILES_EVENT_APPEARED, walk->path, 0, &stat);
+        tell_file(walk, &stat);
         if (stat.type != FILES_DIRECTORY)
             walk->n_files++;
         else if (walk->recursive)

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 
+#include "helpers/files-locks.h"
 #include "helpers/files-output.h"
 #include "helpers/files-watch.h"
 
@@ -19,6 +20,7 @@ struct walk {
     struct place *place;
     struct watches *watches;
     struct output *output;
+    const struct lock_table *locks;     /* NULL: nobody knows who has what open */
     bool recursive;
 
     char path[PATH_MAX];

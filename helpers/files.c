@@ -30,6 +30,8 @@ struct files_helper {
     struct watches watches;
     bool watch_wanted;
     int watch_error;            /* -errno why there are no watches, though wanted */
+    int locks_fd;               /* /proc/locks; -1 where there is none */
+    struct lock_table locks;        /* as they were when the walk began */
     struct walk whole, part;        /* of the root; of a new subtree */
     bool whole_failed;
     TAILQ_HEAD(, subtree) subtrees;
@@ -182,6 +184,18 @@ static void walk_devices(struct files_helper *helper)
     tell_walked(helper, 0);
 }
 
+/* Of a network file system the locks of other hosts would be missing. */
+static void read_locks(struct files_helper *helper)
+{
+    struct files_root root = {0};
+
+    helper->whole.locks = helper->locks_fd >= 0 &&
+                                  place_root(&helper->place, &root) == 0 && !root.network &&
+                                  lock_table_read(helper->locks_fd, &helper->locks) == 0
+                              ? &helper->locks
+                              : NULL;
+}
+
 static void begin_walk(struct files_helper *helper)
 {
     int fd = -1, r;
@@ -192,6 +206,8 @@ static void begin_walk(struct files_helper *helper)
         return;
     }
     r = root_open(helper, &fd);
+    if (r == 0)
+        read_locks(helper);
     if (r == 0)
         r = walk_begin(&helper->whole, fd, helper->place.root, true);
     if (r < 0)
@@ -386,6 +402,8 @@ static int prepare(struct files_helper *helper, const char **ret_step)
     helper->place.mountinfo_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
     if (helper->place.mountinfo_fd < 0)
         return -errno;
+    /* Not there where all but processes is hidden in /proc: then a walk sees no locks. */
+    helper->locks_fd = open("/proc/locks", O_RDONLY | O_CLOEXEC);
     receive_configuration(WIRE_CONFIGURE_FILES, &record);
     n = record.configure_files.n_allowed_roots;
     helper->watch_wanted = record.configure_files.watch;
@@ -408,12 +426,14 @@ static int prepare(struct files_helper *helper, const char **ret_step)
     if (fcntl(WIRE_FD, F_SETFL, O_NONBLOCK) < 0)
         return -errno;
     return sandbox_files(helper->watches.fd >= 0 ? helper->watches.fd : helper->place.mountinfo_fd,
-                         helper->place.mountinfo_fd, ret_step);
+                         helper->place.mountinfo_fd,
+                         helper->locks_fd >= 0 ? helper->locks_fd : helper->place.mountinfo_fd,
+                         ret_step);
 }
 
 int main(void)
 {
-    struct files_helper helper = {.watches = {.fd = -1, .root_wd = -1}};
+    struct files_helper helper = {.watches = {.fd = -1, .root_wd = -1}, .locks_fd = -1};
     struct wire_empty ready = {0};
     const char *step = "start";
     int r;

@@ -264,12 +264,14 @@ int sandbox_worker(uint64_t memory_limit, const char **ret_step)
     return 0;
 }
 
-int sandbox_files(int inotify_fd, int mountinfo_fd, const char **ret_step)
+int sandbox_files(int inotify_fd, int mountinfo_fd, int locks_fd, const char **ret_step)
 {
     _cleanup_(release_filter) scmp_filter_ctx filter = NULL;
-    const int readable[] = {inotify_fd, mountinfo_fd};
-    int highest = inotify_fd > mountinfo_fd ? inotify_fd : mountinfo_fd;
+    const int readable[] = {inotify_fd, mountinfo_fd, locks_fd};
+    int highest = 0;
 
+    for (size_t i = 0; i < ELEMENTSOF(readable); i++)
+        highest = readable[i] > highest ? readable[i] : highest;
     TRY("limit open files", limit(RLIMIT_NOFILE, FILES_FILES));
     TRY("limit core dumps", limit(RLIMIT_CORE, 0));
     TRY("limit written files", limit(RLIMIT_FSIZE, 0));
@@ -284,7 +286,7 @@ int sandbox_files(int inotify_fd, int mountinfo_fd, const char **ret_step)
         TRY("make the filter",
             seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(read), 1,
                              SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)readable[i], 0)));
-    /* these two numbers never come to mean another file */
+    /* these numbers never come to mean another file */
     TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(close), 1,
                                             SCMP_A0(SCMP_CMP_GT, (scmp_datum_t)highest, 0)));
     TRY("load the filter", seccomp_load(filter));

@@ -308,6 +308,8 @@ struct wire_files_record {
     struct wire_header header;
     uint64_t event;             /* enum files_event */
     int64_t error;
+    uint64_t probed;            /* 0 or 1: use was looked at */
+    uint64_t use;               /* enum files_use */
     struct files_stat stat;
 };
 

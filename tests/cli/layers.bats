@@ -47,7 +47,7 @@ includes() {
         BEGIN {
             split("model strv config log findings schema virt", list); for (i in list) common[list[i]] = 1
             # As the headers stand: the judge reads relations, life reads judgements, ...
-            split("baseline<blocks baseline<relate judge<baseline judge<relate life<judge life<relate remedy<relate query<life query<judge query<relate metrics<query alert<config control<config relate<usage", list)
+            split("baseline<blocks baseline<relate judge<baseline judge<relate life<judge life<relate remedy<relate remedy<looks query<life query<judge query<relate metrics<query alert<config control<config relate<usage", list)
             for (i in list) allowed[list[i]] = 1
         }
         $2 ~ /^daemon\// {
@@ -73,6 +73,19 @@ includes() {
 @test "nothing in the product runs a qemu tool or a shell" {
     forbidden '(^|[^>._[:alnum:]])(system|popen)\(' lib/*.c helpers/*.c daemon/*.c ctl/*.c
     forbidden 'exec[lv]p?e?\([^)]*"[^"]*(qemu|sh)"' lib/*.c helpers/*.c daemon/*.c ctl/*.c
+}
+
+@test "commands are printed by the gate's three functions alone" {
+    # The key of a step that is a command is written in one place, and read where remedies are shown.
+    forbidden '"command"' $(ls daemon/*.c | grep -v '^daemon/remedy-steps.c$')
+    [ "$(grep -c '"command"' daemon/remedy-steps.c)" = 3 ]
+    # Only those three make one, and each of them asks for an open gate, or for a program that only looks.
+    [ "$(grep -c 'remedy_add(remedy, "command"' daemon/remedy-steps.c)" = 2 ]
+    [ "$(grep -c 'gate_must_be_open(remedy, gate);' daemon/remedy-steps.c)" = 2 ]
+    forbidden 'remedy->steps|remedy_add\(|[.>]open *=[^=]' $(ls daemon/remedy*.c | grep -vE '^daemon/remedy(-steps|-gate|)\.c$')
+    # The first word of each command, and what it is asked to do, is known here: a new one is thought about.
+    cat daemon/remedy*.c | tr '\n' ' ' | grep -oE 'remedy_(command|and|look)\([^"]*"[^" ]+( [^" ]+)?' | sed 's/.*"//' | grep -vx command | LC_ALL=C sort -u >"$BATS_TEST_TMPDIR/commands"
+    diff "$BATS_TEST_TMPDIR/commands" tests/cli/remedy-commands
 }
 
 @test "no image is ever opened for writing or locked" {

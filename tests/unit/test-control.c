@@ -76,12 +76,20 @@ static int op_images(void *userdata, json_object *filter, const char *cursor, un
     return 0;
 }
 
-static int op_image(void *userdata, const char *path, json_object **ret_entry)
+/* What has remedies may be answered at once, or be refused at once or by the answer. */
+static int op_image(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata)
 {
+    json_object *entry;
+
     if (strcmp(path, "/none") == 0)
         return -ENOENT;
-    *ret_entry = json_object_new_object();
-    json_object_object_add(*ret_entry, "path", json_object_new_string(path));
+    if (strcmp(path, "/none/later") == 0) {
+        reply(reply_userdata, -ENOENT, NULL, NULL);
+        return 0;
+    }
+    entry = json_object_new_object();
+    json_object_object_add(entry, "path", json_object_new_string(path));
+    reply(reply_userdata, 0, entry, NULL);
     return 0;
 }
 

@@ -2,11 +2,10 @@
 /* The judge of contents: each verdict's finding, its evidence, and when nothing is said. */
 #include <stdlib.h>
 
-#include "model-fixture.h"
+#include "remedy-fixture.h"
 
 #include "daemon/baseline.h"
 #include "daemon/judge.h"
-#include "daemon/remedy.h"
 
 struct world {
     char *golden[2];
@@ -229,7 +228,7 @@ static void golden(void **state)
     assert_int_equal(found(world, FINDING_GOLDEN_MODIFIED)->severity, SEVERITY_CRITICAL);
     assert_null(found(world, FINDING_PARENT_CHANGED));
     assert_string_equal(text(world, FINDING_GOLDEN_MODIFIED, "blocks"), "3");
-    assert_int_equal(remedy_make(world->graph, &finding, &remedy), 0);
+    fixture_remedy(world->graph, &finding, &remedy);
     assert_non_null(strstr(json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE),
                            "qcauditctl baseline accept /vm/base --reason='this change was meant'"));
     json_object_put(remedy);

@@ -2,7 +2,7 @@
 /* Remedies against real images: every printed command is run as it stands; then the condition is
  * gone, the guest reads what it read before, and golden images and other overlays are what they
  * were. */
-#include "unit/model-fixture.h"
+#include "unit/remedy-fixture.h"
 
 #include <fcntl.h>
 #include <ftw.h>
@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "daemon/judge.h"
-#include "daemon/remedy.h"
 #include "lib/cleanup.h"
 
 #define FILES_MAX 64
@@ -218,7 +217,7 @@ static void make(struct world *world, const char *name, enum finding_type type)
     world->finding.subject = subject_at(world, name, type)->path;
     json_object_put(world->remedy);
     world->remedy = NULL;
-    assert_int_equal(remedy_make(world->graph, &world->finding, &world->remedy), 0);
+    fixture_remedy(world->graph, &world->finding, &world->remedy);
     world->n_commands = 0;
     for (size_t i = 0; world->remedy && i < json_object_array_length(world->remedy); i++) {
         json_object *step = json_object_array_get_idx(world->remedy, i);
@@ -349,7 +348,7 @@ static void consolidation_of_a_linked_clone(void **state)
 
     /* One layer is left: an old snapshot, whose remedy merges that too. */
     SHELL("touch -d 2021-01-01 $D/vm/own.qcow2 && "
-          "touch -d 2021-01-02 $D/vm/own.snap.qcow2");
+          "touch -d 2021-01-02 $D/vm/own.snap.qcow2 && rm $D/vm/own.qcow2.before-repair");
     make(world, "vm/own.snap.qcow2", FINDING_SNAPSHOT_OLD);
     follow(world);
     SHELL("cd $D/vm && qemu-img compare -q own.qcow2 -F raw ../leaf.keep && qemu-img compare -q "
@@ -387,13 +386,13 @@ static void no_commit_where_it_would_hurt(void **state)
     SHELL("cd $D/vm && qemu-img create -q -f qcow2 -F qcow2 -b "
           "\"own.it's \\$n snap 2.qcow2\" side.qcow2");
     make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
-    assert_no_command(world, "other overlays");
+    assert_no_command(world, "another overlay");
     SHELL("rm $D/vm/side.qcow2");
 
     /* Another overlay on the own layer. */
     SHELL("cd $D/vm && qemu-img create -q -f qcow2 -F qcow2 -b own.qcow2 side.qcow2");
     make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
-    assert_no_command(world, "other overlays");
+    assert_no_command(world, "another overlay");
     SHELL("rm $D/vm/side.qcow2");
 
     /* The other clone is gone, so nobody would know a golden image but for the policy. */
@@ -434,7 +433,7 @@ static void no_commit_where_it_would_hurt(void **state)
     /* A name that sh could not be given. */
     SHELL("cd $D/vm && mv own.snap.qcow2 \"$(printf 'own.snap-\\033ap.qcow2')\"");
     make(world, "vm/own.snap-\033ap.qcow2", FINDING_CHAIN_DEEP);
-    assert_no_command(world, "rename it first");
+    assert_no_command(world, "Rename the file first");
 }
 
 static void leaks(void **state)
@@ -623,9 +622,9 @@ static void loops_and_strangers(void **state)
     assert_int_equal(world->n_commands, 0);
     world->finding.type = FINDING_CHAIN_DEEP;   /* left over from before it became a loop */
     json_object_put(world->remedy);
-    assert_int_equal(remedy_make(world->graph, &world->finding, &world->remedy), 0);
+    fixture_remedy(world->graph, &world->finding, &world->remedy);
     assert_no_command(world, "settle chain-loop first");
-    assert_int_equal(remedy_make(world->graph, &unknown, &remedy), 0);
+    fixture_remedy(world->graph, &unknown, &remedy);
     assert_null(remedy);
     json_object_put(empty);
 }
