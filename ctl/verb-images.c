@@ -6,6 +6,7 @@
 
 #include "ctl/facts.h"
 #include "ctl/source.h"
+#include "qcaudit/qcaudit.h"
 
 #define WIDE 110                /* columns, from which on there is room for the role and the
                                  * domain */
@@ -13,7 +14,8 @@
 /* What there is to know first: worst finding, a writer, gone, unreadable. */
 static char *image_state(json_object *row)
 {
-    const char *severity = row_raw(row, "severity"), *use = row_raw(row, "use");
+    const char *severity = row_raw(row, "severity"), *use = row_raw(row, "use"),
+               *format = row_raw(row, "format");
     uint64_t findings = row_number(row, "findings");
     char *text = NULL;
 
@@ -25,7 +27,12 @@ static char *image_state(json_object *row)
         return strdup("waiting");
     if (use && strcmp(use, "writer") == 0)
         return strdup("in use");
-    return strdup(row_has(row, "error") ? "not opened" : "ok");
+    if (row_has(row, "error"))
+        return strdup("not opened");
+    /* there was no check that could have found anything */
+    if (format && !qca_format_is_understood(qca_format_from_name(format)))
+        return strdup("unchecked");
+    return strdup("ok");
 }
 
 static char *image_depth(json_object *row)

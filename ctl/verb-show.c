@@ -12,6 +12,7 @@
 #include "ctl/when.h"
 #include "helpers/text.h"
 #include "qcaudit/control.h"
+#include "qcaudit/qcaudit.h"
 
 #define LABELS 14
 #define LISTED 10       /* entries of a list in evidence, without --full */
@@ -310,8 +311,14 @@ static void print_format(const struct ctl *ctl, json_object *image)
 
     if (!row_has(image, "format"))
         return;
-    if (version == 0) {
-        line(ctl, "Format", TAKE_PTR(format));
+    if (version == 0 || !row_has(header, "refcount-bits")) {
+        const char *variant = row_raw(image, "variant");
+        bool understood = qca_format_is_understood(qca_format_from_name(row_raw(image, "format")));
+
+        if (asprintf(&text, "%s%s%s%s%s", format, variant ? " (" : "", variant ? variant : "",
+                     variant ? ")" : "",
+                     understood ? "" : ", of which the header alone is understood") >= 0)
+            line(ctl, "Format", text);
         return;
     }
     if (asprintf(&text, "%s version %" PRIu64 ", clusters of %s, %" PRIu64 "-bit refcounts", format,

@@ -45,9 +45,13 @@ static int header_row(const struct qca_image_info *info, json_object **ret_row)
     row_begin(&row);
     row_number(&row, "version", info->version);
     row_number(&row, "cluster-size", info->cluster_size);
-    row_number(&row, "refcount-bits", info->refcount_bits);
-    row_number(&row, "l1-entries", info->l1_entries);
-    row_string(&row, "compression", info->compression_type == 0 ? "zlib" : "zstd");
+    if (info->format == QCA_FORMAT_QCOW2) {
+        row_number(&row, "refcount-bits", info->refcount_bits);
+        row_number(&row, "l1-entries", info->l1_entries);
+        row_string(&row, "compression", info->compression_type == 0 ? "zlib" : "zstd");
+    }
+    if (info->n_extents > 0)
+        row_number(&row, "extents", info->n_extents);
     row_string(&row, "encryption", crypt[info->crypt_method]);
     row_string(&row, "parent-format", info->parent_format);
     row_string(&row, "data-file-stored", info->data_file);

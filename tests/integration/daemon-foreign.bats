@@ -1,0 +1,86 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Containers of formats that are not understood in a datastore: named, said once, no word about their content; VMDK's extents.
+load lib
+
+setup() { need qemu-img qemu-io jq; qcaudit_setup; cd "$STORE"; }
+teardown() { cd /; qcaudit_teardown; }
+
+formats() { ctl images -a --json=short | jq -r '.[] | "\(.path | sub(".*/"; "")) \(.format) \(.role)"' | sort; }
+row() { ctl images -a --json=short | jq -c --arg path "$STORE/$1" '.[] | select(.path == $path)'; }
+
+@test "each format has its name and size, none is an image of raw, and it is said once per datastore" {
+    for format in vmdk vdi vpc vhdx qed parallels qcow; do
+        qemu-img create -q -f $format one.$format 4M
+        qemu-img create -q -f qcow2 -F $format -b one.$format over-$format.qcow2
+    done
+    qemu-img create -q -f vdi two.vdi 4M
+    start_daemon
+    scan
+    for format in vmdk vdi vpc vhdx qed parallels qcow; do
+        [ "$(row one.$format | jq -r .format)" = $format ] || { row one.$format; return 1; }
+        [ "$(row one.$format | jq '."virtual-size"')" = "$(qemu-img info --output=json one.$format | jq '."virtual-size"')" ]
+    done
+    same "not-auditable info store" "$(ctl findings --json=short --name not-auditable | jq -r '.[] | "\(.name) \(.severity) \(.datastore)"')"
+    ctl findings --json=short --name not-auditable | jq -e '.[0].summary | contains("2 vdi") and contains("1 parallels")'
+    # sound overlays, of equal size: nothing of parents, formats or sizes
+    same "" "$(findings | grep -v '^not-auditable' || :)"
+    rm one.* two.* over-*
+    scan
+    wait_for 20 eval '[ -z "$(findings)" ]'
+}
+
+@test "a VMDK's extents are a part of it; outside of the datastores, missing, and with strange lines" {
+    qemu-img create -q -f vmdk -o subformat=monolithicFlat flat.vmdk 4M
+    qemu-img create -q -f vmdk -o subformat=twoGbMaxExtentSparse split.vmdk 4M
+    printf '# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 8 FLAT "/etc/passwd" 0\n' >evil.vmdk
+    printf '# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 8 FLAT "gone-flat.vmdk" 0\nrun this\n' >gone.vmdk
+    start_daemon
+    scan
+    formats | grep -q "^flat-flat.vmdk raw extent$"
+    formats | grep -q "^split-s001.vmdk vmdk extent$"
+    same "data-file error gone.vmdk
+descriptor-unsafe error evil.vmdk
+descriptor-unsafe error gone.vmdk
+reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
+    # where they are is looked up again after a start
+    stop_daemon
+    start_daemon
+    scan
+    wait_for 20 eval 'formats | grep -q "^flat-flat.vmdk raw extent$"'
+    same "reference-escapes critical evil.vmdk" "$(findings --name reference-escapes)"
+    # the missing one comes
+    truncate -s 4096 gone-flat.vmdk
+    wait_for 20 eval '[ -z "$(findings --name data-file)" ]'
+}
+
+@test "a raw disk whose guest makes a VMDK descriptor of it is critical" {
+    qemu-img create -q -f raw disk.img 1M
+    start_daemon
+    scan
+    same "" "$(findings)"
+    printf '# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 2048 FLAT "/etc/passwd" 0\n' |
+        dd of=disk.img conv=notrunc status=none
+    scan
+    wait_for 20 eval '[ -n "$(findings --name raw-became-image)" ]'
+    same "raw-became-image critical disk.img" "$(findings --name raw-became-image)"
+    same "reference-escapes critical disk.img" "$(findings --name reference-escapes)"
+}
+
+@test "a golden VMDK that is changed, in itself or in an extent, is noticed" {
+    mkdir golden
+    qemu-img create -q -f vmdk -o subformat=monolithicFlat golden/flat.vmdk 4M
+    qemu-img create -q -f vmdk golden/sparse.vmdk 4M
+    chmod 0444 golden/*
+    write_config "golden: {patterns: ['$STORE/golden/flat.vmdk', '$STORE/golden/sparse.vmdk']}"
+    start_daemon
+    scan --scrub "$STORE/golden"
+    same "" "$(findings --path "$STORE" --name golden-modified)"
+    wait_for 20 eval '[ "$(ctl baseline | grep -c "^verified *policy")" = 2 ]'
+    sleep 0.1
+    qemu-io -f raw -c 'write -q -P 9 0 4k' golden/flat-flat.vmdk
+    printf x | dd of=golden/sparse.vmdk bs=1 seek=100000 conv=notrunc status=none
+    scan --scrub "$STORE/golden"
+    wait_for 20 eval 'findings --name golden-modified | grep -q "golden/sparse.vmdk"'
+    wait_for 20 eval 'findings --name golden-modified | grep -q "golden/flat"'
+}
