@@ -212,7 +212,11 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
     } else if (relation->golden) {
         role = ROLE_GOLDEN;
         reason =
-            relation->golden_inferred
+            relation->golden_inferred && image_is_golden_by_baseline(image) &&
+                    image->fingerprint.mtime != image->baseline->fingerprint.mtime
+                ? strdup("It was a base of several disks when its content was remembered, and was "
+                         "written since.")
+            : relation->golden_inferred
                 ? sentence(
                       "It is a base of %zu overlays, older than all of them, and nothing writes "
                       "it.",
