@@ -296,8 +296,21 @@ static int compare_times(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* When a layer was made, for the rhythm; by_parents: when its parent was written last, be it born
+ * when it may. */
+static uint64_t rhythm_time(const struct judging *judging, const struct image *layer,
+                            bool by_parents, const char **ret_source)
+{
+    const struct image *parent = graph_relation(judging->graph, layer)->parent;
+
+    if (!by_parents || !parent || image_is_device(parent) || parent->fingerprint.mtime <= 0)
+        return graph_layer_created(judging->graph, layer, ret_source);
+    *ret_source = "parent-mtime";
+    return (uint64_t)parent->fingerprint.mtime / 1000;
+}
+
 /* 1 and *ret when there is one long enough. */
-static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
+static int judging_rhythm_by(const struct judging *judging, bool by_parents, struct rhythm *ret)
 {
     const struct relation *chain = judging->chain;
     uint32_t n = chain && !chain->pending ? chain->unconsolidated : 0,
@@ -315,7 +328,7 @@ static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
     if (!created || !intervals)
         return -ENOMEM;
     for (uint32_t i = n; i-- > 0; layer = graph_relation(judging->graph, layer)->parent)
-        created[i] = graph_layer_created(judging->graph, layer, &best.source);
+        created[i] = rhythm_time(judging, layer, by_parents, &best.source);
     for (uint32_t i = 1; i < n; i++)
         intervals[i - 1] = created[i] > created[i - 1] ? created[i] - created[i - 1] : 0;
     qsort(intervals, n - 1, sizeof(*intervals), compare_times);
@@ -340,6 +353,15 @@ static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
         return 0;
     *ret = best;
     return 1;
+}
+
+/* The topmost layer of a chain that was restored is younger than it should be; what lies below the
+ * layers is not. */
+static int judging_rhythm(const struct judging *judging, struct rhythm *ret)
+{
+    int r = judging_rhythm_by(judging, false, ret);
+
+    return r != 0 ? r : judging_rhythm_by(judging, true, ret);
 }
 
 /* When a rhythm is taken to have ended. */

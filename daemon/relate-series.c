@@ -40,9 +40,22 @@ static bool has_series_name(const struct node *node)
     return node->parent && node->name_says != NAME_OTHER;
 }
 
+/* The first member of a series, as "s1" on "disk" below "s2" on "s1", counts, too. */
+static bool begins_series(const struct node *node)
+{
+    const struct node *child = node;
+
+    for (unsigned i = 0; i < SERIES_SPAN && has_series_name(child->parent); i++)
+        child = child->parent;
+    node = child->parent;
+    return node->parent && (node->kind_flags & KIND_PLAIN) &&
+           layer_name_follows(child->image->path, node->image->path);
+}
+
 bool node_in_series(const struct node *node)
 {
-    return has_series_name(node) && count_run(node, has_series_name, NULL) >= SERIES_LEAST;
+    return has_series_name(node) &&
+           count_run(node, has_series_name, NULL) + begins_series(node) >= SERIES_LEAST;
 }
 
 /* "disk" has "s1", "s2" and so on above it. What a series is named after, as "web" in "web.s1", is

@@ -34,28 +34,28 @@ run_commands() {
 
 content() { qemu-img convert -O raw "$1" "$DIR/content.raw" && sha256sum <"$DIR/content.raw"; }
 
-# make_chain LAYERS: disk.qcow2 under s1.qcow2 ... in $STORE, each with a write of its own.
+# make_chain LAYERS: disk.qcow2 under disk.snap1.qcow2 ... in $STORE, each with a write of its own.
 make_chain() {
     local parent=disk.qcow2 i
     make_image "$STORE/disk.qcow2"
     for ((i = 1; i <= $1; i++)); do
-        qemu-img create -q -f qcow2 -b "$parent" -F qcow2 "$STORE/s$i.qcow2"
-        qemu-io -f qcow2 -c "write -q -P $((i + 1)) $((i * 64))k 64k" "$STORE/s$i.qcow2" >/dev/null
-        parent=s$i.qcow2
+        qemu-img create -q -f qcow2 -b "$parent" -F qcow2 "$STORE/disk.snap$i.qcow2"
+        qemu-io -f qcow2 -c "write -q -P $((i + 1)) $((i * 64))k 64k" "$STORE/disk.snap$i.qcow2" >/dev/null
+        parent=disk.snap$i.qcow2
     done
 }
 
 @test "chain-deep: the commit into the disk's own layer keeps what the guest sees" {
     make_chain 6
-    before=$(content "$STORE/s6.qcow2")
+    before=$(content "$STORE/disk.snap6.qcow2")
     start_daemon
     scan
     has_finding "chain-deep warning disk.qcow2"
     follow chain-deep "$STORE/disk.qcow2"
     # What was between is of no use any more, and says so as long as it is there.
     has_finding "chain-deep warning disk.qcow2"
-    [[ $(ctl findings --name chain-deep) == *"up to s5.qcow2"* ]]
-    rm -f "$STORE"/s[1-6].qcow2
+    [[ $(ctl findings --name chain-deep) == *"up to disk.snap5.qcow2"* ]]
+    rm -f "$STORE"/disk.snap[1-6].qcow2
     scan
     same "" "$(findings)"
     same "$before" "$(content "$STORE/disk.qcow2")"
@@ -223,21 +223,21 @@ END
 
 @test "snapshot-old and snapshot-runaway: the commit, as for a deep chain" {
     make_chain 4
-    before=$(content "$STORE/s4.qcow2")
+    before=$(content "$STORE/disk.snap4.qcow2")
     now=$(date +%s)
     touch -d "@$((now - 20 * 86400))" "$STORE/disk.qcow2"
-    for i in 1 2 3; do touch -d "@$((now - (20 - 5 * i) * 86400))" "$STORE/s$i.qcow2"; done
+    for i in 1 2 3; do touch -d "@$((now - (20 - 5 * i) * 86400))" "$STORE/disk.snap$i.qcow2"; done
     start_daemon
     scan
     has_finding "snapshot-runaway error disk.qcow2"
     has_finding "snapshot-old error disk.qcow2"
     same "$(commands snapshot-old "$STORE/disk.qcow2")" "$(commands snapshot-runaway "$STORE/disk.qcow2")"
     follow snapshot-old "$STORE/disk.qcow2"
-    rm "$STORE"/s[123].qcow2
+    rm "$STORE"/disk.snap[123].qcow2
     scan
     same "" "$(findings)"
     same "$before" "$(content "$STORE/disk.qcow2")"
-    same "$before" "$(content "$STORE/s4.qcow2")"
+    same "$before" "$(content "$STORE/disk.snap4.qcow2")"
 }
 
 @test "snapshot-old by an internal snapshot: this one is deleted, and no other" {

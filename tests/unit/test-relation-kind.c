@@ -317,6 +317,9 @@ static void row_below_series(void **state)
     assert_is(world, overlay, RELATION_UNKNOWN, EVIDENCE_WRITTEN_UNTIL);
     (void)add(world, "/db/s4.qcow2", "/db/s3.qcow2");
     assert_is(world, overlay, RELATION_SNAPSHOT, EVIDENCE_BELOW_SERIES);
+    /* It is one of them: four names are a series. */
+    assert_is(world, graph_find(world->store.graph, "/db/s4.qcow2"), RELATION_SNAPSHOT,
+              EVIDENCE_SERIES);
 }
 
 static void row_golden_policy(void **state)
