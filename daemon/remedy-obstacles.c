@@ -362,9 +362,8 @@ static bool layer_is_foreign(const struct image *layer)
 {
     const struct layer_report *report = remedy_layer(layer);
 
-    return report &&
-           ((report->info.format != QCA_FORMAT_RAW && report->info.format != QCA_FORMAT_QCOW2) ||
-            (report->probed_format != QCA_FORMAT_RAW && report->probed_format != QCA_FORMAT_QCOW2));
+    return report && (!qca_format_is_understood(report->info.format) ||
+                      !qca_format_is_understood(report->probed_format));
 }
 
 static bool is_foreign(const struct gate *gate, const struct gate_item *item, char *detail)

@@ -213,7 +213,8 @@ static void step_correct_type(struct remedy *remedy, const struct graph *graph,
             "type (virsh edit).");
         return;
     }
-    if (image->parent.state != REFERENCE_NONE || image->data_file.state != REFERENCE_NONE) {
+    if (image->parent.state != REFERENCE_NONE || image->data_file.state != REFERENCE_NONE ||
+        image_count_extents(image) > 0) {
         remedy_text(
             remedy,
             "No command is given that corrects the definition, because the image names another "
