@@ -125,7 +125,7 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
  * yet (alone, and pending). What it points to is safe until the next graph_remove(). */
 const struct relation *graph_relation(const struct graph *graph, const struct image *image);
 /* Direct overlays of an image, in no particular order, as the graph has them at this moment: NULL
- * past the last one. A change of the graph between two calls may skip one or repeat one, no more. */
+ * past the last one. A change of the graph between two calls may skip or repeat one, no more. */
 struct image *graph_child(const struct image *image, size_t i);
 /* By path, else by identity; NULL when not known. */
 struct image *graph_find(const struct graph *graph, const char *path);
