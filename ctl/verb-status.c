@@ -8,6 +8,8 @@
 #include "ctl/source.h"
 #include "helpers/text.h"
 
+#define LEFT_OUT_SHOWN 5        /* mounts and links of one datastore */
+
 static void print_daemon(const struct ctl *ctl, json_object *status, uint64_t now)
 {
     _cleanup_free_ char *version = row_text(status, "version"),
@@ -171,8 +173,91 @@ static int print_libvirt(const struct ctl *ctl, json_object *status, uint64_t no
     return r;
 }
 
+/* One reason in words; NULL: no need to say it here. */
+static const char *left_out_words(const char *reason, uint64_t n)
+{
+    static const struct {
+        const char *reason, *one, *many;
+    } words[] = {
+        { "mount-remote", "network file system", "network file systems" },
+        { "mount-gone", "file system that is not mounted", "file systems that are not mounted" },
+        { "mount-forbidden", "file system by the configuration",
+          "file systems by the configuration" },
+        { "link-to-device", "link to a block device", "links to block devices" },
+        { "excluded", "path excluded by a pattern", "paths excluded by patterns" },
+        { "unreadable", "unreadable path", "unreadable paths" },
+        { "being-written", "file that is still being written",
+          "files that are still being written" },
+        { "worker-deaths", "image that ends its workers", "images that end their workers" },
+        { "format-not-understood", "image of a format that is not understood",
+          "images of formats that are not understood" },
+        { "not-audited-yet", "image not audited yet", "images not audited yet" },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(words); i++)
+        if (strcmp(words[i].reason, reason) == 0)
+            return n == 1 ? words[i].one : words[i].many;
+    return NULL;
+}
+
+/* "Left out  NAME: 2 links to block devices, ..." of one datastore, and where. */
+static int print_left_out(const struct ctl *ctl, json_object *row)
+{
+    json_object *coverage = row_member(row, "coverage"),
+                *items = coverage ? row_member(coverage, "items") : NULL,
+                *reasons = coverage ? row_member(coverage, "left-out") : NULL;
+    _cleanup_free_ char *name = row_text(row, "name");
+    bool first = true;
+
+    if (!name)
+        return -ENOMEM;
+    if (!reasons)
+        return 0;
+    json_object_object_foreach(reasons, reason, value) {
+        uint64_t n = json_object_get_uint64(value);
+        const char *words = n > 0 ? left_out_words(reason, n) : NULL;
+
+        if (!words)
+            continue;
+        if (first)
+            output_label(&ctl->output, 10, "Left out");
+        (void)printf("%s%s%" PRIu64 " %s", first ? name : "", first ? ": " : ", ", n, words);
+        first = false;
+    }
+    if (!first)
+        (void)putchar('\n');
+    for (size_t i = 0; items && i < json_object_array_length(items); i++) {
+        json_object *item = json_object_array_get_idx(items, i);
+        _cleanup_free_ char *path = row_text(item, "path"),
+                            *device = row_text(item, "device"),
+                            *type = row_text(item, "file-system");
+        bool known = row_has(item, "device") || row_has(item, "file-system");
+
+        if (!path || !device || !type)
+            return -ENOMEM;
+        if (i == LEFT_OUT_SHOWN && !ctl->output.full) {
+            (void)printf("%12s...: qcauditctl status --full names all\n", "");
+            break;
+        }
+        (void)printf("%12s%s%s%s%s\n", "", path, known ? " (" : "",
+                     !known ? "" : row_has(item, "device") ? device : type, known ? ")" : "");
+    }
+    return 0;
+}
+
+static int print_coverage(const struct ctl *ctl, json_object *status)
+{
+    json_object *rows = row_member(status, "datastores");
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && rows && i < json_object_array_length(rows); i++)
+        r = print_left_out(ctl, json_object_array_get_idx(rows, i));
+    return r;
+}
+
 static int print_findings(const struct ctl *ctl, json_object *status)
 {
+    uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
     uint64_t total = 0, acknowledged_total = 0;
     _cleanup_free_ char *open = fact_severities(&ctl->output, row_member(status, "open"), &total);
     _cleanup_free_ char *acknowledged =
@@ -184,6 +269,11 @@ static int print_findings(const struct ctl *ctl, json_object *status)
     (void)printf("%s", open);
     if (acknowledged_total > 0)
         (void)printf("; acknowledged: %s", acknowledged);
+    if (audited < images)
+        (void)printf("; %s%" PRIu64 " image%s not audited yet%s",
+                     output_colour(&ctl->output, COLOUR_YELLOW), images - audited,
+                     images - audited == 1 ? " is" : "s are",
+                     output_colour(&ctl->output, COLOUR_OFF));
     (void)putchar('\n');
     return 0;
 }
@@ -285,9 +375,15 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
     if (r >= 0)
         r = print_libvirt(ctl, status, now);
     if (r >= 0)
+        r = print_coverage(ctl, status);
+    if (r >= 0)
         r = print_findings(ctl, status);
     print_trouble(ctl, status);
-    if (r >= 0 && row_has(status, "datastores")) {
+    if (r >= 0 && row_has(status, "datastores") &&
+        json_object_array_length(row_member(status, "datastores")) == 0)
+        (void)printf("\nThere is no datastore, so nothing is audited: name the folders that hold "
+                     "images in qcauditd.yaml, or make storage pools of libvirt.\n");
+    else if (r >= 0 && row_has(status, "datastores")) {
         (void)putchar('\n');
         r = datastores_table(ctl, row_member(status, "datastores"), now);
     }

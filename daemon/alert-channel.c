@@ -163,37 +163,38 @@ static int send_syslog(const struct delivery *delivery)
     return 0;
 }
 
+static int send_console(const struct delivery *delivery)
+{
+    return log_console(delivery->priority, delivery->text);
+}
+
 static void deliver(struct delivery *delivery)
 {
-    const char *channel = NULL;
+    static int (*const send[])(const struct delivery *delivery) = {
+        [ALERT_JOURNAL] = send_journal, [ALERT_SYSLOG] = send_syslog,
+        [ALERT_CONSOLE] = send_console,
+    };
+    bool wanted = false, failed = false;
     int error = 0;
 
-    if (!delivery->journal && !delivery->syslog && !delivery->console) {
+    delivery->channel = NULL;
+    for (size_t i = 0; i < ELEMENTSOF(send); i++) {
+        wanted |= delivery->wanted[i];
+        /* What cannot go where it is wanted goes where it can. */
+        if (!delivery->wanted[i] && (!failed || delivery->channel))
+            continue;
+        int r = send[i](delivery);
+        if (r >= 0 && !delivery->channel)
+            delivery->channel = alert_target_name((enum alert_target)i);
+        failed |= r < 0;
+        if (r < 0 && error >= 0)
+            error = r;
+        if (delivery->wanted[i])
+            delivery->errors[i] = r < 0 ? r : 0;
+    }
+    if (!wanted)
         delivery->channel = "none";
-        return;
-    }
-    if (delivery->journal) {
-        error = send_journal(delivery);
-        if (error >= 0)
-            channel = "journal";
-    }
-    /* What cannot go where it is wanted goes where it can. */
-    if (delivery->syslog || (delivery->journal && !channel)) {
-        int r = send_syslog(delivery);
-        if (r >= 0 && !channel)
-            channel = "syslog";
-        if (r < 0 && error >= 0)
-            error = r;
-    }
-    if (delivery->console || !channel) {
-        int r = log_console(delivery->priority, delivery->text);
-        if (r >= 0 && !channel)
-            channel = "console";
-        if (r < 0 && error >= 0)
-            error = r;
-    }
-    delivery->channel = channel;
-    delivery->error = channel ? 0 : error;
+    delivery->error = delivery->channel ? 0 : error;
 }
 
 static void *channel_thread(void *argument)

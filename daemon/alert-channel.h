@@ -22,7 +22,9 @@ struct delivery {
     char *text;                 /* for syslog and console */
     struct iovec *fields;       /* for the journal; each iov_base is malloc'd */
     size_t n_fields;
-    bool journal, syslog, console;      /* where it is wanted */
+    bool wanted[_ALERT_TARGET_MAX];
+    int errors[_ALERT_TARGET_MAX];      /* of each where it is wanted: 0 or -errno. That another
+                                         * one took it does not mend one that did not */
     const char *channel;        /* the first that took it: "journal", "syslog", "console"; "none"
                                  * when wanted nowhere; NULL when none took it */
     int error;                  /* -errno when none took it */

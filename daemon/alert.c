@@ -42,6 +42,7 @@ struct alert {
     void *userdata;
 
     struct alert_channel *channel;
+    int errors[_ALERT_TARGET_MAX];      /* of the last alert that was wanted there */
     bool first_pass;
     struct window others, critical;
     struct collection collection;
@@ -119,9 +120,10 @@ static int delivery_new(const struct alert *alert, int priority, const char *mes
     if (!delivery)
         return -ENOMEM;
     delivery->priority = priority;
-    delivery->journal = alert->journal && target == LOG_TARGET_JOURNAL;
-    delivery->syslog = alert->syslog || (alert->journal && target == LOG_TARGET_SYSLOG);
-    delivery->console = target == LOG_TARGET_CONSOLE;
+    delivery->wanted[ALERT_JOURNAL] = alert->journal && target == LOG_TARGET_JOURNAL;
+    delivery->wanted[ALERT_SYSLOG] = alert->syslog || (alert->journal &&
+                                                       target == LOG_TARGET_SYSLOG);
+    delivery->wanted[ALERT_CONSOLE] = target == LOG_TARGET_CONSOLE;
     if ((r = add_text(delivery, "MESSAGE", message)) < 0 ||
         (r = add_id(delivery, "MESSAGE_ID", message_id)) < 0 ||
         (r = add_number(delivery, "PRIORITY", priority)) < 0 ||
@@ -160,7 +162,8 @@ static int add_event_fields(struct delivery *delivery, const struct event *event
  * on. */
 static int set_text(struct delivery *delivery, const struct event *event, const char *message)
 {
-    bool looked_at = delivery->console && !delivery->syslog && isatty(STDERR_FILENO);
+    bool looked_at = delivery->wanted[ALERT_CONSOLE] && !delivery->wanted[ALERT_SYSLOG] &&
+                     isatty(STDERR_FILENO);
     char id[SD_ID128_STRING_MAX];
     int r;
 
@@ -252,13 +255,13 @@ static int tell_summary_entry(struct alert *alert, const struct collection *coll
     }
     r = delivery_new(alert, from > 0 ? LOG_DEBUG : summary_priority(collection), message,
                      ALERT_SUMMARY_MESSAGE_ID, &delivery);
-    for (size_t i = from; r >= 0 && delivery->journal && i < from + n; i++)
+    for (size_t i = from; r >= 0 && delivery->wanted[ALERT_JOURNAL] && i < from + n; i++)
         r = add_id(delivery, "QCAUDIT_EVENT_ID", collection->ids[i]);
     if (r >= 0)
         r = set_text(delivery, NULL, message);
     if (r < 0)
         return r;
-    delivery->syslog = delivery->syslog && from == 0;
+    delivery->wanted[ALERT_SYSLOG] &= from == 0;
     delivery->ids = malloc(n * sizeof(*delivery->ids));
     if (!delivery->ids)
         return -ENOMEM;
@@ -365,6 +368,9 @@ static void on_delivery(void *userdata, struct delivery *delivery)
 {
     struct alert *alert = userdata;
 
+    for (size_t i = 0; i < _ALERT_TARGET_MAX; i++)
+        if (delivery->wanted[i])
+            alert->errors[i] = delivery->errors[i];
     if (delivery->lookup && !delivery->found) {
         int r = tell_or_collect(alert, TAKE_PTR(delivery->event));
         if (r < 0)
@@ -429,6 +435,21 @@ void alert_set_config(struct alert *alert, const struct config *config)
     alert->journal = config->alert_journal;
     alert->syslog = config->alert_syslog;
     alert->severity = config->alert_severity;
+    /* What is wanted no more fails no more. */
+    if (!alert->journal && !alert->syslog)
+        memset(alert->errors, 0, sizeof(alert->errors));
+    if (!alert->syslog && log_target_used() != LOG_TARGET_SYSLOG)
+        alert->errors[ALERT_SYSLOG] = 0;
+}
+
+int alert_error(struct alert *alert, enum alert_target target)
+{
+    /* Nothing is sent only to see whether it arrives, but somebody listens again. */
+    if (alert->errors[target] < 0 &&
+        ((target == ALERT_JOURNAL && log_journal_answers()) ||
+         (target == ALERT_SYSLOG && log_syslog_answers())))
+        alert->errors[target] = 0;
+    return alert->errors[target];
 }
 
 struct alert *alert_free(struct alert *alert)

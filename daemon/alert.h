@@ -28,6 +28,9 @@ int alert_new(sd_event *event, const struct config *config,
 /* What was not told yet stays untold. */
 struct alert *alert_free(struct alert *alert);
 void alert_set_config(struct alert *alert, const struct config *config);
+/* 0, or -errno of the last alert that was wanted there and that nobody there took, whoever else
+ * did; 0 again as soon as somebody listens there. */
+int alert_error(struct alert *alert, enum alert_target target);
 /* The first pass over a store, and more than 20 in 10 minutes, become one summary: told for each
  * all the same. Critical ones are told one by one, up to 20. */
 void alert_first_pass(struct alert *alert, bool under_way);

@@ -36,6 +36,8 @@ const char *config_type_text(enum config_type type)
         [CONFIG_ENABLED] = "yes or no",
         [CONFIG_URIS] = "a list of libvirt's URIs",
         [CONFIG_POOLS] = "all, none, or a list of names",
+        [CONFIG_EXCLUDES] = "a list of patterns",
+        [CONFIG_DEVICES] = "a list of patterns of devices",
     };
 
     return texts[type];

@@ -20,6 +20,8 @@ enum config_type {
     CONFIG_ENABLED,
     CONFIG_URIS,
     CONFIG_POOLS,
+    CONFIG_EXCLUDES,
+    CONFIG_DEVICES,
     _CONFIG_TYPE_MAX,
 };
 

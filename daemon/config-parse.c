@@ -194,9 +194,14 @@ static int apply_list(struct config_builder *builder, const char *name,
 
     if (config_node_is_empty(node))
         return 0;
+    if (datastores && node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "auto") == 0) {
+        builder->config->datastores_auto = true;
+        return 0;
+    }
     if (node->kind != CONFIG_NODE_LIST) {
         mistakes_add(builder->mistakes, node->file, node->line, node->column,
-                     "%s: expected a list, found %s", name, config_node_text(node));
+                     "%s: expected %sa list, found %s", name, datastores ? "auto or " : "",
+                     config_node_text(node));
         return 0;
     }
     for (size_t i = 0; i < node->n_items; i++) {

@@ -201,6 +201,43 @@ static const char *pool_reason(const char *text)
     return !*text ? "is empty" : strlen(text) > NAME_MAX ? "is longer than a name can be" : NULL;
 }
 
+/* Why text is no pattern of what is left out of a datastore. */
+static const char *exclude_reason(const char *text)
+{
+    if (!*text)
+        return "is empty";
+    if (*text == '/')
+        return "must not begin with /, since it is compared with paths relative to the datastore";
+    if (strlen(text) >= PATH_MAX)
+        return "is longer than a path can be";
+    if (has_control_character(text))
+        return "must not hold control characters";
+    if (text[strlen(text) - 1] == '/')
+        return "must not end with /: a folder is left out with all that is below it";
+    if (strcmp(text, "*") == 0 || strcmp(text, "**") == 0)
+        return "would leave out everything";
+    for (const char *part = text; part; part = strchr(part, '/')) {
+        part += *part == '/';
+        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || !part[2]))
+            return "must not contain \"..\"";
+    }
+    return NULL;
+}
+
+static const char *device_reason(const char *text)
+{
+    if (strncmp(text, "/dev/", 5) != 0 || !text[5])
+        return "must begin with /dev/ and name a device there";
+    if (strlen(text) >= PATH_MAX || has_control_character(text))
+        return "is too long, or holds control characters";
+    return NULL;
+}
+
+static bool is_patterns(enum config_type type)
+{
+    return type == CONFIG_PATTERNS || type == CONFIG_EXCLUDES || type == CONFIG_DEVICES;
+}
+
 struct list_type {
     const char *item;           /* what one of its items is called */
     const char *items;
@@ -365,18 +402,24 @@ int config_apply_key(struct config_builder *builder, const char *section, const 
 {
     if (node->cut && node->kind == CONFIG_NODE_SCALAR)
         return 0;
-    if (key->type == CONFIG_PATTERNS || key->type == CONFIG_URIS || key->type == CONFIG_POOLS) {
+    if (is_patterns(key->type) || key->type == CONFIG_URIS || key->type == CONFIG_POOLS) {
         static const struct list_type patterns = { "pattern", "a list of patterns", pattern_reason,
                                                    CONFIG_PATTERNS_MAX };
+        static const struct list_type excludes = { "pattern", "a list of patterns", exclude_reason,
+                                                   256 };
+        static const struct list_type devices = { "pattern", "a list of patterns of devices",
+                                                  device_reason, 256 };
         static const struct list_type uris = { "URI", "a list of libvirt's URIs", uri_reason, 16 };
         char ***list = (char ***)(void *)((char *)base_of(target, key->structure) + key->offset);
 
         if (key->type == CONFIG_POOLS)
             return apply_pools(builder, section, name, node, list);
-        if (key->type == CONFIG_PATTERNS && config_node_is_empty(node))
+        if (is_patterns(key->type) && config_node_is_empty(node))
             return 0;
         return apply_list(builder, section, name, node,
-                          key->type == CONFIG_URIS ? &uris : &patterns, list);
+                          key->type == CONFIG_URIS ? &uris :
+                          key->type == CONFIG_EXCLUDES ? &excludes :
+                          key->type == CONFIG_DEVICES ? &devices : &patterns, list);
     }
     if (key->type == CONFIG_THRESHOLDS) {
         /* Read at the end: what a class does not say is as the general thresholds of all files. */
@@ -416,7 +459,7 @@ int config_set_defaults(enum config_structure structure, void *base)
             if (r < 0)
                 return r;
             write_number(key, base, value);
-        } else if (key->type == CONFIG_PATTERNS) {
+        } else if (is_patterns(key->type)) {
             *(char ***)field = calloc(1, sizeof(char *));
             if (!*(char ***)field)
                 return -ENOMEM;

@@ -22,6 +22,8 @@ struct config *config_free(struct config *config)
     for (size_t i = 0; i < config->n_datastores; i++) {
         free(config->datastores[i].name);
         free(config->datastores[i].path);
+        strv_free(config->datastores[i].exclude);
+        strv_free(config->datastores[i].devices);
     }
     free(config->datastores);
     strv_free(config->libvirt_uris);

@@ -12,11 +12,15 @@ struct config_datastore {
     char *path;                 /* absolute, without trailing slash */
     bool recursive;             /* true */
     bool watch;                 /* true: inotify where it works */
+    bool mounts;                /* true: looks into file systems that are mounted below */
+    char **exclude;             /* patterns, relative to path, of what is left out; NULL-ended */
+    char **devices;             /* patterns of devices to which links are followed; NULL-ended */
 };
 
 struct config {
     struct config_datastore *datastores;
     size_t n_datastores;
+    bool datastores_auto;       /* and those of the managers' usual folders that exist */
     char **libvirt_uris;        /* NULL-ended; NULL: qemu:///system where libvirt has a socket;
                                  * empty: none */
     uint64_t libvirt_poll;      /* usec: 60 s */
@@ -28,6 +32,8 @@ struct config {
     uint64_t audit_interval;    /* usec after which an unchanged image is audited again: 7 d; 0
                                  * never */
     uint64_t debounce;          /* usec of quiet after a change before it is audited: 5 s */
+    uint64_t rest;              /* usec without a write after which a partial download is judged:
+                                 * 1 h */
     unsigned workers;           /* 1 to 64: 2 */
     uint64_t worker_memory;     /* bytes: 1 GiB */
     unsigned worker_images;     /* 64 */

@@ -43,7 +43,8 @@ enum site_walk { SITE_IDLE, SITE_WALKING, SITE_IDENTIFYING };
 struct place {
     char *name, *path;
     char *pool;                 /* as libvirt calls it; NULL: of the configuration */
-    bool recursive, watch;
+    bool recursive, watch, no_mounts;
+    char **exclude, **follow;   /* NULL-ended patterns, or NULL */
     /* of pools: */
     bool of_devices, active, autostart;
     char **devices;             /* NULL-ended, never NULL for a pool of devices */
@@ -59,6 +60,8 @@ struct places {
 void places_done(struct places *places);
 bool places_have_name(const struct places *places, const char *name);
 int places_add_config(struct places *places, const struct config_datastore *config);
+/* Those of the usual folders of managers that exist, and that places does not have. */
+int places_add_usual(struct places *places);
 int places_add_pool(struct places *places, const struct discover_pool *pool);
 /* Adds those of before that are not among places: by pool and path. Takes them. */
 int places_keep(struct places *places, struct places *before);
@@ -74,6 +77,8 @@ struct site {
     bool configured;            /* or a pool; else only known from the database */
     bool watch;                 /* wanted */
     bool inactive;              /* a pool that is */
+    bool no_mounts;             /* file systems below it are not looked into */
+    char **exclude, **follow;   /* patterns, NULL-ended; NULL none */
     char **devices;             /* of a pool of them: NULL-ended */
     uint64_t refreshed;
     uint64_t capacity, available;       /* of that pool */
@@ -94,6 +99,16 @@ struct site {
                                  * vanished */
     size_t n_unseen;
     bool unseen_many;           /* more than are kept: nothing vanishes by this walk */
+    char **mounts;              /* file systems below it that are looked into */
+    size_t n_mounts;
+    char **gone;                /* places where one was mounted of which images are known */
+    size_t n_gone;
+    char **followed;            /* devices that links of it lead to; by the walk under way */
+    size_t n_followed;
+    char **following;
+    size_t n_following;
+    bool accept_gone;           /* resumed by hand: what is not there any more is gone */
+    struct coverage seen;       /* by the walk under way */
     uint64_t n_unreadable;
     uint64_t n_too_long;        /* paths of this walk that are longer than any that can be opened */
 };
@@ -112,7 +127,9 @@ struct discover {
     size_t n_sites;
     struct datastore **listed;  /* of the same sites */
     char **roots;               /* NULL-ended */
+    char **known;               /* devices of all pools, NULL-ended */
     struct places configured, pools;
+    bool automatic;             /* the usual folders are datastores, too, where they exist */
     bool pools_expected, pools_complete;
     struct alias *aliases;
     size_t n_aliases;
@@ -129,6 +146,24 @@ void discover_vanish(struct discover *discover, struct image *image, bool by_wal
 /* A file was seen, or closed by a writer. A path is gone, with all below it. */
 void site_file(struct site *site, const struct files_record *record);
 void site_vanished(struct site *site, const char *path);
+
+/* ---- discover-mount.c ---- */
+
+void site_mounted(struct site *site, const char *path);
+void site_unmounted(struct site *site, const char *path, const char *type);
+void site_followed(struct site *site, const char *device);
+void site_left_out(struct site *site, const struct files_record *record);
+/* Does an image that is not seen any more lie on a file system that is not mounted now? */
+bool site_keeps(const struct site *site, const struct image *image);
+/* The same, and it stays as it was. */
+bool site_keep(struct site *site, struct image *image);
+void site_mounts_begin(struct site *site);
+void site_mounts_end(struct site *site);
+void site_mounts_done(struct site *site);
+/* Something of it changed that others should know. */
+void site_tell(struct site *site);
+/* Nothing at and below path vanishes by this walk. */
+void site_note_unseen(struct site *site, const char *path);
 
 int site_new(struct discover *discover, struct datastore *datastore, struct site **ret_site);
 struct site *site_free(struct site *site);

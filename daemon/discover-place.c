@@ -17,6 +17,8 @@ static void place_done(struct place *place)
     free(place->path);
     free(place->pool);
     strv_free(place->devices);
+    strv_free(place->exclude);
+    strv_free(place->follow);
 }
 
 void places_done(struct places *places)
@@ -45,10 +47,11 @@ int places_add_config(struct places *places, const struct config_datastore *conf
 {
     struct place place = {
         .name = strdup(config->name), .path = strdup(config->path), .recursive = config->recursive,
-        .watch = config->watch, .active = true,
+        .watch = config->watch, .no_mounts = !config->mounts, .active = true,
     };
 
-    if (!place.name || !place.path) {
+    if (!place.name || !place.path || strv_copy(config->exclude, &place.exclude) < 0 ||
+        strv_copy(config->devices, &place.follow) < 0) {
         place_done(&place);
         return -ENOMEM;
     }
@@ -158,9 +161,13 @@ static int place_copy(const struct place *place, struct place *ret_copy)
     copy.name = place->name ? strdup(place->name) : NULL;
     copy.path = strdup(place->path);
     copy.pool = place->pool ? strdup(place->pool) : NULL;
-    copy.devices = NULL;
+    copy.devices = copy.exclude = copy.follow = NULL;
     if (place->devices)
         r = copy_devices(place->devices, &copy.devices);
+    if (r >= 0)
+        r = strv_copy(place->exclude, &copy.exclude);
+    if (r >= 0)
+        r = strv_copy(place->follow, &copy.follow);
     if (r < 0 || !copy.path || (place->name && !copy.name) || (place->pool && !copy.pool)) {
         place_done(&copy);
         return -ENOMEM;

@@ -164,6 +164,6 @@ void site_vanished(struct site *site, const char *path)
         return;
     memcpy(list, discover->images.sorted + first, (end - first) * sizeof(*list));
     for (size_t i = 0; i < end - first; i++)
-        if (list[i]->datastore == site->datastore)
+        if (list[i]->datastore == site->datastore && !site_keeps(site, list[i]))
             discover_vanish(discover, list[i], false);
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/log.h"
+#include "daemon/strv.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -42,7 +43,7 @@ static void log_path_too_long(const struct datastore *datastore, const char *dir
         datastore->name, shown ? shown : "", PATH_MAX - 1);
 }
 
-static void site_note_unseen(struct site *site, const char *path)
+void site_note_unseen(struct site *site, const char *path)
 {
     char **list;
 
@@ -89,14 +90,14 @@ static void site_sweep(struct site *site)
     for (size_t i = first; i < end; i++) {
         struct image *image = discover->images.sorted[i];
 
-        if (image->datastore == site->datastore && image->walk != walk)
+        if (image->datastore == site->datastore && image->walk != walk && !site_keep(site, image))
             gone[n_gone++] = image;
     }
     for (size_t i = 0; i < n_gone; i++)
         discover_vanish(discover, gone[i], true);
 }
 
-static void site_tell(struct site *site)
+void site_tell(struct site *site)
 {
     struct discover *discover = site->discover;
 
@@ -124,6 +125,7 @@ static int site_walk_begin(struct site *site, enum site_walk kind)
     site->n_unreadable = site->n_too_long = 0;
     site_forget_unseen(site);
     if (kind == SITE_WALKING) {
+        site_mounts_begin(site);
         site->datastore->walk++;
         site->datastore->walk_started = discover_now(discover);
         discover->options.walk_begins(discover->options.userdata, site->datastore);
@@ -254,6 +256,8 @@ static void site_online(struct site *site)
     bool news = datastore->state != DATASTORE_ONLINE;
     int r;
 
+    /* Another file system in its place, and somebody said that it is right. */
+    site->accept_gone |= datastore->root.fsid != 0 && datastore->root.fsid != site->root_now.fsid;
     datastore->root = site->root_now;
     site_take_capacity(site);
     datastore->state = DATASTORE_ONLINE;
@@ -288,6 +292,7 @@ static void site_adopt(struct site *site)
         if (image->audit && image->audit->identity.fsid == old)
             image->audit->identity.fsid = new;
     }
+    site->datastore->root.fsid = new;
 }
 
 /* Is a less than b the datastore to be kept? */
@@ -374,12 +379,17 @@ static void on_record(void *userdata, struct files *files, const struct files_re
         if (record->event != FILES_EVENT_UNMOUNTED)
             return;
     }
-    if (record->path && record->event <= FILES_EVENT_ERROR &&
+    if (record->path &&
+        (record->event <= FILES_EVENT_ERROR || record->event >= FILES_EVENT_MOUNT) &&
         discover_datastore_of(site->discover, record->path) != datastore)
         return;                 /* another datastore's root lies in this one */
 
     switch (record->event) {
     case FILES_EVENT_APPEARED:
+        if (record->target)
+            site_followed(site, record->target);
+        site_file(site, record);
+        break;
     case FILES_EVENT_CHANGED:
         site_file(site, record);
         break;
@@ -413,6 +423,14 @@ static void on_record(void *userdata, struct files *files, const struct files_re
         break;
     case FILES_EVENT_UNMOUNTED:
         site_offline(site, -ENODEV);
+        break;
+    case FILES_EVENT_MOUNT:
+        site_mounted(site, record->path);
+        break;
+    case FILES_EVENT_LEFT_OUT:
+        site_left_out(site, record);
+        break;
+    case _FILES_EVENT_MAX:
         break;
     }
 }
@@ -458,7 +476,10 @@ static void on_walked(void *userdata, struct files *files, int error, uint64_t n
     if (kind != SITE_WALKING)
         return;
     if (error == 0) {
+        site->seen.files = n_files;
+        site->seen.folders = n_directories;
         site_sweep(site);
+        site_mounts_end(site);
         site_forget_unseen(site);
         (void)files_root(site->files, on_measured, site);       /* fails when the helper is lost,
                                                                  * which is told */
@@ -515,6 +536,9 @@ struct site *site_free(struct site *site)
     for (size_t i = 0; site->devices && site->devices[i]; i++)
         free(site->devices[i]);
     free(site->devices);
+    strv_free(site->exclude);
+    strv_free(site->follow);
+    site_mounts_done(site);
     free(site->real_path);
     datastore_free(site->datastore);
     free(site);
@@ -570,7 +594,11 @@ void site_start(struct site *site)
         .root = datastore->of_devices ? "/dev" : datastore->path,
         .devices = (const char *const *)site->devices,
         .allowed_roots = (const char *const *)discover->roots,
+        .exclude = (const char *const *)site->exclude,
+        .follow = (const char *const *)site->follow,
+        .known = datastore->of_devices ? NULL : (const char *const *)discover->known,
         .recursive = datastore->recursive,
+        .no_mounts = site->no_mounts,
         .watch = site->watch,
         .deadline_usec = discover->files_deadline,
         .launcher_fd = discover->options.launcher_fd,

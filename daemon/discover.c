@@ -48,6 +48,7 @@ struct discover *discover_free(struct discover *discover)
     image_set_done(&discover->images);
     device_map_done(&discover->devices);
     strv_free(discover->roots);
+    strv_free(discover->known);
     places_done(&discover->configured);
     places_done(&discover->pools);
     while (discover->n_aliases > 0)
@@ -314,18 +315,59 @@ static bool discover_set_roots(struct discover *discover, char **roots)
     return restart;
 }
 
+/* The devices that pools have: a link to one of them is no gap. */
+static int discover_set_known(struct discover *discover, const struct places *places)
+{
+    char **known = calloc(1, sizeof(*known));
+    size_t n = 0;
+
+    for (size_t i = 0; known && i < places->n_items; i++)
+        for (size_t j = 0; known && places->items[i].devices && places->items[i].devices[j]; j++) {
+            char **longer = reallocarray(known, n + 2, sizeof(*longer));
+
+            if (longer)
+                longer[n] = strdup(places->items[i].devices[j]);
+            if (!longer || !longer[n]) {
+                strv_free(longer ? longer : known);
+                return -ENOMEM;
+            }
+            known = longer;
+            known[++n] = NULL;
+        }
+    if (!known)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        if (discover->known && roots_have(discover->known, known[i]))
+            continue;
+        for (size_t j = 0; j < discover->n_sites; j++)
+            if (discover->sites[j]->files)
+                (void)files_know(discover->sites[j]->files, known[i]);
+    }
+    strv_free(discover->known);
+    discover->known = known;
+    return 0;
+}
+
 /* What of a place may change while it is the same datastore. *ret_restart: its helper must begin
  * anew. */
 static int site_take_place(struct site *site, const struct place *place, bool *ret_restart)
 {
     struct datastore *datastore = site->datastore;
+    _cleanup_(strv_freep) char **exclude = NULL, **follow = NULL;
     char **devices = NULL, *pool = NULL;
     int r;
 
     *ret_restart |= !site->configured || site->watch != place->watch ||
+                    site->no_mounts != place->no_mounts ||
+                    !strv_equal(site->exclude, place->exclude) ||
+                    !strv_equal(site->follow, place->follow) ||
                     datastore->recursive != place->recursive ||
                     !strv_equal(site->devices, place->devices);
-    r = strv_copy(place->devices, &devices);
+    r = strv_copy(place->exclude, &exclude);
+    if (r >= 0)
+        r = strv_copy(place->follow, &follow);
+    if (r >= 0)
+        r = strv_copy(place->devices, &devices);
     if (r < 0)
         return r;
     if (place->pool && !(pool = strdup(place->pool))) {
@@ -334,6 +376,11 @@ static int site_take_place(struct site *site, const struct place *place, bool *r
     }
     strv_free(site->devices);
     site->devices = devices;
+    strv_free(site->exclude);
+    site->exclude = TAKE_PTR(exclude);
+    strv_free(site->follow);
+    site->follow = TAKE_PTR(follow);
+    site->no_mounts = place->no_mounts;
     free(datastore->pool);
     datastore->pool = pool;
     datastore->of_devices = place->of_devices;
@@ -402,6 +449,7 @@ static int discover_reconcile(struct discover *discover, bool restart)
             discover_remove(discover, i);
     }
     restart |= discover_set_roots(discover, roots);
+    r = discover_set_known(discover, &places);
     aliases_sweep(discover, &places);
     for (size_t i = 0; r >= 0 && i < places.n_items; i++)
         if (!alias_find(discover, &places.items[i]))
@@ -418,13 +466,32 @@ int discover_set_config(struct discover *discover, const struct config *config)
 
     for (size_t i = 0; r >= 0 && i < config->n_datastores; i++)
         r = places_add_config(&places, &config->datastores[i]);
+    if (r >= 0 && config->datastores_auto)
+        r = places_add_usual(&places);
     if (r < 0)
         return r;
     before = discover->configured;
     discover->configured = places;
     places = before;
+    discover->automatic = config->datastores_auto;
     discover->files_deadline = config->files_deadline;
     return discover_reconcile(discover, restart);
+}
+
+int discover_look_usual(struct discover *discover)
+{
+    size_t n = discover->configured.n_items;
+    int r;
+
+    if (!discover->automatic)
+        return 0;
+    r = places_add_usual(&discover->configured);
+    return r < 0 || discover->configured.n_items == n ? r : discover_reconcile(discover, false);
+}
+
+bool discover_is_empty(const struct discover *discover)
+{
+    return discover->n_sites == 0 && (!discover->pools_expected || discover->pools_complete);
 }
 
 void discover_expect_pools(struct discover *discover, bool expected)
@@ -481,7 +548,7 @@ int discover_resume(struct discover *discover, struct datastore *datastore)
 
     if (!site)
         return -ENOENT;
-    site->accept_any = true;
+    site->accept_any = site->accept_gone = true;
     site_resume(site);
     return 0;
 }

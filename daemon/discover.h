@@ -61,6 +61,11 @@ int discover_load_image(struct discover *discover, const char *datastore, struct
  * the pools. */
 int discover_set_config(struct discover *discover, const struct config *config);
 
+/* With "auto": those of the usual folders that exist by now become datastores. */
+int discover_look_usual(struct discover *discover);
+/* There is no datastore, and none will come by itself. */
+bool discover_is_empty(const struct discover *discover);
+
 /* A storage pool of libvirt's that is to be a datastore. */
 struct discover_pool {
     const char *name;           /* hostile: the datastore's is made of it */
@@ -110,5 +115,9 @@ struct image *discover_find_image(const struct discover *discover, const char *p
 /* The datastore in whose root the absolute path lies, by its text and by all paths known to lead to
  * that root; NULL outside all. */
 struct datastore *discover_datastore_of(const struct discover *discover, const char *path);
+/* Does path lie on a file system below a datastore that is not mounted now? */
+bool discover_is_away(const struct discover *discover, const char *path);
+/* Is the device audited because a link in a datastore leads to it? */
+bool discover_follows(const struct discover *discover, const char *device);
 /* NULL when it has no helper now. */
 struct files *discover_files(const struct discover *discover, const struct datastore *datastore);

@@ -66,14 +66,30 @@ static const char *sample_value(const struct config_key *key)
 static void print_sample_key(const struct config_key *key, const char *name, unsigned depth,
                              bool list, bool first)
 {
-    bool datastore_path = strcmp(key->name, "datastores[].path") == 0;
+    bool datastore = strncmp(key->name, "datastores[]", 12) == 0;
     char prefix[32];
 
-    snprintf(prefix, sizeof(prefix), "%*s# ", (int)(2 * depth), "");
+    snprintf(prefix, sizeof(prefix), datastore ? "# %*s# " : "%*s# ", (int)(2 * depth), "");
     print_wrapped(prefix, key->description);
+    /* instead of auto: a comment as a whole */
+    if (datastore) {
+        printf("# %*s%s%s: %s\n", (int)(2 * depth) - (list && first ? 2 : 0), "",
+               list && first ? "- " : "", name, sample_value(key));
+        return;
+    }
     /* The # stands before the text: without it, the key is where it belongs. */
-    printf("%*s%s%s%s: %s\n", (int)(2 * depth) - (list && first ? 2 : 0), "",
-           datastore_path ? "" : "#", list && first ? "- " : "", name, sample_value(key));
+    printf("%*s#%s%s: %s\n", (int)(2 * depth) - (list && first ? 2 : 0), "",
+           list && first ? "- " : "", name, sample_value(key));
+}
+
+static void print_sample_datastores(void)
+{
+    puts("");
+    print_wrapped("# ",
+                  "Where images are. auto: libvirt's storage pools, and those of the usual folders "
+                  "of libvirt, Proxmox, EVE-NG, GNS3 and OpenStack that exist. A list of "
+                  "datastores can stand in place of auto, or in a file in conf.d beside it:");
+    puts("datastores: auto\n# datastores:");
 }
 
 static int print_sample(void)
@@ -103,7 +119,9 @@ static int print_sample(void)
                 continue;
             changed = true;
             strcpy(section[level], parts[level]);
-            if (level == 0)
+            if (level == 0 && strcmp(parts[0], "datastores") == 0)
+                print_sample_datastores();
+            else if (level == 0)
                 printf("\n%s%s:\n", strcmp(parts[0], "classes") == 0 ? "#" : "", parts[0]);
             else if (strcmp(parts[1], "*") != 0)
                 printf("  %s:\n", parts[1]);
@@ -168,6 +186,8 @@ static int print_keys(void)
         [CONFIG_ENABLED] = "yes|no",
         [CONFIG_URIS] = "URIs",
         [CONFIG_POOLS] = "all|none|names",
+        [CONFIG_EXCLUDES] = "patterns",
+        [CONFIG_DEVICES] = "patterns",
     };
 
     puts(".Bl -tag -width Ds");

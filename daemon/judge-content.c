@@ -24,6 +24,7 @@ static const enum finding_type check_types[] = {
 static const enum finding_type other_types[] = {
     FINDING_DATASTORE_OFFLINE,
     FINDING_WATCH_DEGRADED,
+    FINDING_COVERAGE_GAP,
     FINDING_DATABASE_RECOVERED,
     FINDING_BASELINES_DAMAGED,
     FINDING_ALERT_CHANNEL_FAILED,

@@ -108,6 +108,10 @@ int judge_snapshots(struct judging *judging);
 int judge_leftover(struct judging *judging);
 /* Space: datastore-full, datastore-overcommitted, time-to-full. */
 int judge_capacity(struct judging *judging, const struct datastore *datastore);
+/* What is not looked at: coverage-gap of a datastore, and of the daemon. */
+int judge_coverage(struct judging *judging, const struct datastore *datastore);
+int judge_outside(struct judging *judging, const struct outside_disk *disks, size_t n,
+                  uint64_t total);
 /* domain, connection, disk, running. */
 void evidence_entry(struct evidence *evidence, const struct judging *judging,
                     const struct usage_entry *entry);

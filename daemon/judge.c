@@ -499,8 +499,15 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
             r = judge_unreadable(&judging, datastore);
         if (r >= 0)
             r = judge_capacity(&judging, datastore);
+        if (r >= 0 && datastore->walk_finished != 0)
+            r = judge_coverage(&judging, datastore);
         break;
-    default:                    /* starting or paused: says nothing yet, or nothing new */
+    case DATASTORE_PAUSED:
+        /* what it shares with one that is not paused goes on */
+        if (datastore->space.measured && datastore->space.measured->state == DATASTORE_ONLINE)
+            r = judge_capacity(&judging, datastore);
+        break;
+    default:                    /* starting: says nothing yet, or nothing new */
         break;
     }
     if (r < 0) {
@@ -549,7 +556,43 @@ static int judge_connections(struct judging *judging, const struct virt_status *
                        "cannot ask libvirt (%s): %s; verdicts come from files only", uri, error);
 }
 
-/* database-recovered: file. alert-channel-failed: channel, errno, error. */
+/* alert-channel-failed: channel, errno, error of the first; channels [channel, errno, error] */
+static int judge_alerts(struct judging *judging, const struct daemon_facts *facts)
+{
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
+    enum alert_target first = _ALERT_TARGET_MAX;
+    uint64_t n = 0;
+
+    judging->judgement->judged[FINDING_ALERT_CHANNEL_FAILED] = true;
+    list = evidence_new_list();
+    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX; target++) {
+        struct evidence item;
+
+        if (facts->alert_errors[target] >= 0)
+            continue;
+        first = n++ == 0 ? target : first;
+        item = evidence_new();
+        evidence_text(&item, "channel", alert_target_name(target));
+        evidence_number(&item, "errno", (uint64_t)-facts->alert_errors[target]);
+        evidence_text(&item, "error", strerror(-facts->alert_errors[target]));
+        evidence_append(&list, &item);
+    }
+    if (n == 0)
+        return 0;
+    evidence = evidence_new();
+    evidence_text(&evidence, "channel", alert_target_name(first));
+    evidence_number(&evidence, "errno", (uint64_t)-facts->alert_errors[first]);
+    evidence_text(&evidence, "error", strerror(-facts->alert_errors[first]));
+    evidence_value(&evidence, "channels", &list);
+    return judging_add(judging, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR, n, &evidence,
+                       "could not deliver alerts to %s%s: %s",
+                       first == ALERT_JOURNAL ? "the journal" :
+                       first == ALERT_SYSLOG ? "syslog" : "the console",
+                       n > 1 ? " and to another channel" : "",
+                       strerror(-facts->alert_errors[first]));
+}
+
+/* database-recovered: file. */
 int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, uint64_t now,
                  struct judgement *ret_judgement)
 {
@@ -580,17 +623,10 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
     }
     if (r >= 0)
         r = judge_connections(&judging, facts->virt);
-    judgement.judged[FINDING_ALERT_CHANNEL_FAILED] = true;
-    if (r >= 0 && facts->alert_channel) {
-        _cleanup_evidence_ struct evidence evidence = evidence_new();
-
-        evidence_text(&evidence, "channel", facts->alert_channel);
-        evidence_number(&evidence, "errno", (uint64_t)-facts->alert_error);
-        evidence_text(&evidence, "error", strerror(-facts->alert_error));
-        r = judging_add(&judging, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR, 1, &evidence,
-                        "could not deliver alerts to %s: %s", facts->alert_channel,
-                        strerror(-facts->alert_error));
-    }
+    if (r >= 0)
+        r = judge_alerts(&judging, facts);
+    if (r >= 0 && facts->outside_known)
+        r = judge_outside(&judging, facts->outside, facts->n_outside, facts->outside_total);
     if (r < 0) {
         judgement_done(&judgement);
         return r;

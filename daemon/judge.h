@@ -43,15 +43,21 @@ int judge_datastore(const struct policy *policy, const struct datastore *datasto
 int judge_domain(const struct policy *policy, const struct graph *graph,
                  const struct virt_domain *domain, uint64_t now, struct judgement *ret_judgement);
 
+/* A disk of a domain that lies in no datastore. */
+struct outside_disk { const char *domain, *target, *path; };
+
 /* What the daemon knows of itself. */
 struct daemon_facts {
     const char *database_aside;     /* where a damaged database was put by this daemon, "" when
                                      * it was removed, else NULL */
     const char *baselines_damaged;  /* what is damaged of what was kept of contents, in words;
                                      * else NULL */
-    const char *alert_channel;      /* that fails now, else NULL */
-    int alert_error;                /* -errno */
+    int alert_errors[_ALERT_TARGET_MAX];    /* -errno of each channel that fails now */
     const struct virt_status *virt; /* NULL: libvirt is not asked */
+    bool outside_known;             /* all of libvirt was read, and its pools are datastores */
+    const struct outside_disk *outside;     /* the first of them */
+    size_t n_outside;
+    uint64_t outside_total;
 };
 
 /* database-recovered and baselines-damaged hold from then on until they are acknowledged: they are

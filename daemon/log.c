@@ -7,7 +7,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <systemd/sd-journal.h>
 #include <time.h>
 
@@ -26,11 +28,20 @@ static struct {
     bool colour;
 } log_state = { .target = LOG_TARGET_CONSOLE, .max_priority = LOG_INFO };
 
+/* Does anybody listen there? A file that the last one left behind answers nobody. */
 static bool is_socket(const char *path)
 {
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    _cleanup_close_ int fd = -1;
     struct stat st;
 
-    return stat(path, &st) >= 0 && S_ISSOCK(st.st_mode);
+    if (stat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    /* a stream's, or one that is busy, is somebody's all the same */
+    return fd < 0 || connect(fd, (const struct sockaddr *)(const void *)&address,
+                             sizeof(address)) >= 0 || errno != ECONNREFUSED;
 }
 
 bool log_journal_answers(void)

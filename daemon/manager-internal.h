@@ -19,8 +19,6 @@
 #include "daemon/scrub.h"
 #include "daemon/store.h"
 
-#define DEATHS_MAX 3            /* of workers in a row: the image is left out until it changes */
-
 /* A pass over everything (walks, then audits of what is due), or the audits somebody asked for. */
 struct scan {
     uint64_t ticket;            /* from 1 on */
@@ -87,6 +85,11 @@ struct manager {
 
     sd_event_source *scrub_timer;       /* manager-scrub.c */
 
+    /* manager-rest.c */
+    struct rest *rests;         /* images that are looked at once more */
+    size_t n_rests;
+    sd_event_source *rest_timer;
+
     /* manager-resolve.c */
     sd_event_source *resolve_timer;
     struct image_list resolve;  /* references to be resolved again */
@@ -103,10 +106,11 @@ struct manager {
     struct round *round;        /* being filled */
     uint64_t again;             /* usec: earliest judge_again of all */
     char *database_aside;       /* where a damaged database was put */
-    int alert_error;            /* of the last alert that could not be delivered */
+    int alert_errors[_ALERT_TARGET_MAX];        /* of each channel, as it was judged last */
 
-    /* manager-usage.c */
+    /* manager-usage.c, manager-capacity.c */
     struct usages *usages;
+    sd_event_source *capacity_timer;
     /* manager-baseline.c, manager-blocks.c, manager-journal.c */
     struct baselines *baselines;
     uint64_t readings;          /* taken into baselines until now */
@@ -135,6 +139,7 @@ struct manager {
     int metrics_error;          /* of the last try, said once */
 
     /* manager-virt.c */
+    bool empty;                 /* there is no datastore, and that was said */
     struct virt_watch *virt_watch;      /* NULL: libvirt is not asked */
     struct virt_status *virt;           /* the latest; NULL before the first */
 
@@ -200,6 +205,14 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
 void resolve_forget(struct manager *manager, const struct image *image);
 void resolve_done(struct manager *manager);
 
+/* ---- manager-rest.c: files that are still being written ---------------------------------------- */
+
+/* Sets image->unrested by its last audit, and plans the next look. True: that is so soon that
+ * whoever waits for the audit should wait for that one, too. */
+bool rest_on_audited(struct manager *manager, struct image *image);
+void rest_forget(struct manager *manager, const struct image *image);
+void rest_done(struct manager *manager);
+
 /* ---- manager-scrub.c: images whose data is read again ---------------------------------------- */
 
 /* The image is to be read at due (usec; UINT64_MAX: not at all); verified: when it was last, 0
@@ -258,10 +271,18 @@ void usage_image_judged(struct manager *manager, const struct image *image);
 bool usage_each_dirty(struct manager *manager,
                       void (*each)(struct manager *manager, const struct virt_status *status,
                                    const struct virt_domain *domain, uint64_t *ret_again));
-/* Fills in datastore->growth of all. */
-void usage_count_growth(struct manager *manager);
 /* After the graph and the datastores are gone. */
 void usage_done(struct manager *manager);
+
+/* ---- manager-capacity.c: room, by file system ------------------------------------------------ */
+
+int capacity_start(struct manager *manager);
+/* Fills in growth and space of all datastores; one whose findings tell of a space that another one
+ * shares is dirty when that one is. */
+void capacity_count(struct manager *manager);
+/* It is freed after this. */
+void capacity_forget(struct manager *manager, const struct datastore *datastore);
+void capacity_done(struct manager *manager);
 
 /* ---- manager-store.c: what is kept ----------------------------------------------------------- */
 
@@ -275,6 +296,8 @@ void keep_commit(struct manager *manager);
 /* Ends the first pass for the alerts, as soon as all that it showed was handed to them. */
 void keep_tell_first_pass(struct manager *manager);
 void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error);
+/* Does each channel of alerts work, or work again? */
+void alert_look(struct manager *manager);
 void keep_done(struct manager *manager);
 
 /* ---- manager-metrics.c: what is counted ------------------------------------------------------ */
@@ -303,6 +326,15 @@ void virt_each_outside(const struct manager *manager,
                        void (*each)(void *userdata, const struct virt_domain *domain,
                                     const struct virt_disk *disk),
                        void *userdata);
+/* The first of them, as the judge wants them. False: not known yet. */
+struct virt_gaps {
+    struct outside_disk disks[100];
+    size_t n;
+    uint64_t total;
+    const struct usage_index *index;
+    bool pending;               /* it is being looked up whether links lead into a datastore */
+};
+bool virt_gaps(const struct manager *manager, struct virt_gaps *ret_gaps);
 /* Adds libvirt's part to the status. */
 int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry);
 void virt_done(struct manager *manager);

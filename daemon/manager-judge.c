@@ -24,8 +24,8 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
 
     if ((relation && relation->n_children > 0) || image->past.format != QCA_FORMAT_UNKNOWN)
         return true;
-    if (image->datastore->of_devices)
-        return true;            /* libvirt says so */
+    if (image->datastore->of_devices || image_is_device(image))
+        return true;            /* somebody says so */
     if (report && pass_worker_died(report))
         return true;
     if (!report || (report->n_layers == 0 && report->open_error.kind <= QCA_ERROR_IO))
@@ -140,7 +140,7 @@ static void judge_one(struct manager *manager, struct image *image)
     }
     count_foreign(manager, image, listed);
     image->judge_again = UINT64_MAX;
-    if (!image->audit)
+    if (!image->audit || image->unrested)
         return;
     baseline_plan(manager, image);
     if (!listed) {
@@ -235,17 +235,18 @@ static void judge_datastores(struct manager *manager)
     size_t n;
     int r;
 
-    bool counted = false;
+    bool dirty = false;
 
     discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n; i++)
+        dirty |= datastores[i]->dirty;
+    if (dirty)
+        capacity_count(manager);
     for (size_t i = 0; i < n; i++) {
         struct judgement judgement;
 
         if (!datastores[i]->dirty)
             continue;
-        if (!counted)
-            usage_count_growth(manager);
-        counted = true;
         datastores[i]->dirty = false;
         round = keep_round(manager);
         r = round ? store_batch_datastore(round->batch, datastores[i]) : -ENOMEM;
@@ -266,14 +267,20 @@ static void judge_self(struct manager *manager)
     struct daemon_facts facts = {
         .database_aside = manager->database_aside,
         .baselines_damaged = manager->baselines_damaged,
-        .alert_channel = manager->alert_error < 0 ? "the log" : NULL,
-        .alert_error = manager->alert_error,
         .virt = usage_status(usage_index(manager)),
     };
     struct judgement judgement;
+    struct virt_gaps gaps;
     int r;
 
     manager->daemon_dirty = false;
+    facts.outside_known = virt_gaps(manager, &gaps);
+    facts.outside = gaps.disks;
+    facts.n_outside = gaps.n;
+    facts.outside_total = gaps.total;
+    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX; target++)
+        facts.alert_errors[target] = manager->alert_errors[target] =
+            manager->alert ? alert_error(manager->alert, target) : 0;
     r = judge_daemon(&manager->config->policy, &facts, manager_now(manager), &judgement);
     if (r < 0) {
         log_error(r, "Cannot judge the daemon itself: %m");

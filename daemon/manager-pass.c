@@ -164,6 +164,7 @@ static void image_vanished(struct manager *manager, struct image *image)
     scrubs_forget(manager->scrubs, image);
     judge_image_gone(manager, image);
     resolve_forget(manager, image);
+    rest_forget(manager, image);
     resolve_soon(manager);
     pass_dispatch(manager);     /* its device may be free now */
 }
@@ -260,6 +261,7 @@ void pass_on_datastore(void *userdata, struct datastore *datastore)
         datastore_leave_scans(manager, datastore);
     }
     datastore->dirty = true;
+    manager->daemon_dirty = true;       /* disks of domains may lie in it */
     judge_soon(manager);
     pass_dispatch(manager);
 }
@@ -303,6 +305,7 @@ void pass_on_removed(void *userdata, struct datastore *datastore)
     scan_leave_walk(manager, datastore);
     schedule_hold(manager->schedule, datastore, false);
     scrubs_hold(manager->scrubs, datastore, false);
+    capacity_forget(manager, datastore);
     judge_datastore_gone(manager, datastore);
 }
 
@@ -455,7 +458,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
 {
     struct manager *manager = userdata;
     uint64_t now = manager_now(manager);
-    bool scrub;
+    bool scrub, wait = false;
 
     if (manager->stopping) {
         audit_free(audit);
@@ -475,6 +478,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         if (parent && data_file && extents)
             image_take_references(image, parent, data_file, extents);
         image_take_audit(manager, image, audit);
+        wait = rest_on_audited(manager, image);
         baseline_on_audited(manager, image, audit);
     }
     scrub = scrub_on_audited(manager, image, error, audit);
@@ -491,7 +495,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
     } else if (error != -ENOENT && !scrub) {
         pass_plan(manager, image, SCHEDULE_CHANGED);
     }
-    if (image->scan && !schedule_is_due(manager->schedule, image, now) &&
+    if (image->scan && !wait && !schedule_is_due(manager->schedule, image, now) &&
         !scrubs_is_demanded(manager->scrubs, image) && !image->reading && error != -ECANCELED)
         scan_leave(manager, image);
     judge_soon(manager);

@@ -87,6 +87,8 @@ static int on_walk_timer(sd_event_source *source, uint64_t when, void *userdata)
     struct manager *manager = userdata;
 
     manager->walk_timer = sd_event_source_unref(manager->walk_timer);
+    if (discover_look_usual(manager->discover) < 0)
+        log_warning(-ENOMEM, "Cannot look for the usual folders of images: %m");
     (void) pass_begin(manager);
     return 0;
 }

@@ -349,16 +349,22 @@ static int on_told_timer(sd_event_source *source, uint64_t when, void *userdata)
     return 0;
 }
 
+void alert_look(struct manager *manager)
+{
+    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX; target++) {
+        if (alert_error(manager->alert, target) == manager->alert_errors[target])
+            continue;
+        manager->daemon_dirty = true;
+        judge_soon(manager);
+    }
+}
+
 void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error)
 {
     struct manager *manager = userdata;
     int r;
 
-    if (manager->alert_error != error) {
-        manager->alert_error = error;
-        manager->daemon_dirty = true;
-        judge_soon(manager);
-    }
+    alert_look(manager);
     if (error < 0 || !manager->store)
         return;
     r = manager->told ? 0 : store_batch_new(&manager->told);

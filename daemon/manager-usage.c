@@ -14,7 +14,6 @@
 #define USAGE_DELAY (USEC_PER_SEC / 5)
 #define DOMAINS_PER_ROUND 500   /* judged in one go: the loop has other things to do */
 #define ASKING_MAX 32           /* questions to the helpers under way */
-#define CAPACITY_EVERY (20 * USEC_PER_SEC)        /* as discover looks */
 
 /* ---- places: paths of libvirt's under which discover knows no image -------------------------- */
 
@@ -47,7 +46,7 @@ struct usages {
     void *tree;                         /* tsearch tree of struct place */
     LIST_HEAD(, place) places;
     unsigned asking;
-    sd_event_source *timer, *capacity_timer;
+    sd_event_source *timer;
     /* Of the index's status, by the domains' place in it: */
     bool *dirty;
     uint64_t *again;                    /* usec, UINT64_MAX never */
@@ -451,6 +450,7 @@ static void index_make(struct usages *usages)
         for (size_t i = 0; i < n; i++)
             usages->dirty[i] = true;
     }
+    manager->daemon_dirty = true;       /* disks may be in no datastore, or not any more */
     usage_index_compare(before, usages->index, on_path_changed, &comparison);
     usage_index_free(before);
     for (place = LIST_FIRST(&usages->places); place; place = next) {
@@ -505,68 +505,6 @@ void usage_image_changed(struct manager *manager, const struct image *image)
         }
 }
 
-/* ---- capacity -------------------------------------------------------------------------------- */
-
-static void capacity_sample(struct manager *manager)
-{
-    struct datastore *const *datastores;
-    size_t n;
-
-    discover_datastores(manager->discover, &datastores, &n);
-    for (size_t i = 0; i < n; i++) {
-        if (datastores[i]->state != DATASTORE_ONLINE || datastores[i]->root.size == 0)
-            continue;
-        series_add(&datastores[i]->available, manager_now(manager), datastores[i]->root.available,
-                   manager->config->policy.thresholds.full_span / (SERIES_MAX / 2));
-        datastores[i]->dirty = true;
-    }
-    judge_soon(manager);
-}
-
-static int on_capacity(sd_event_source *source, uint64_t when, void *userdata)
-{
-    struct manager *manager = userdata;
-    struct usages *usages = manager->usages;
-    uint64_t span = manager->config->policy.thresholds.full_span / 16;
-
-    if (manager->stopping)
-        return 0;
-    capacity_sample(manager);
-    (void)manager_arm(manager, &usages->capacity_timer,
-                      span < CAPACITY_EVERY ? span + USEC_PER_SEC / 10 : CAPACITY_EVERY,
-                      on_capacity);
-    return 0;
-}
-
-/* By how much the images of each datastore can grow, if their guests write all of their disks. */
-void usage_count_growth(struct manager *manager)
-{
-    struct datastore *const *datastores;
-    struct image *const *images;
-    size_t n, n_datastores;
-
-    discover_datastores(manager->discover, &datastores, &n_datastores);
-    if (discover_images(manager->discover, &images, &n) < 0)
-        return;
-    for (size_t i = 0; i < n_datastores; i++)
-        datastores[i]->growth = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct image *image = images[i];
-        const struct relation *relation = graph_relation(manager->graph, image);
-        const struct audit_report *report = image->audit ? image->audit->report : NULL;
-        uint64_t size;
-
-        if (!image->listed || !relation || !relation->leaf || relation->golden || !report ||
-            report->error != 0 || report->n_layers == 0 || graph_is_unused(manager->graph, image))
-            continue;
-        size = report->layers[0].info.virtual_size;
-        if (size > image->fingerprint.allocated &&
-            __builtin_add_overflow(image->datastore->growth, size - image->fingerprint.allocated,
-                                   &image->datastore->growth))
-            image->datastore->growth = UINT64_MAX;
-    }
-}
-
 /* ---- for the rest of the manager ------------------------------------------------------------- */
 
 int usage_start(struct manager *manager)
@@ -578,7 +516,7 @@ int usage_start(struct manager *manager)
     usages->manager = manager;
     LIST_INIT(&usages->places);
     manager->usages = usages;
-    return manager_arm(manager, &usages->capacity_timer, USEC_PER_SEC, on_capacity);
+    return 0;
 }
 
 void usage_on_status(void *userdata, struct virt_status *status)
@@ -651,7 +589,6 @@ void usage_done(struct manager *manager)
     if (!usages)
         return;
     usages->timer = sd_event_source_disable_unref(usages->timer);
-    usages->capacity_timer = sd_event_source_disable_unref(usages->capacity_timer);
     while ((place = LIST_FIRST(&usages->places)))
         place_forget(usages, place);
     usages->index = usage_index_free(usages->index);

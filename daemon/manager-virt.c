@@ -79,6 +79,22 @@ static void set_pools(struct manager *manager)
 
 /* ---- disks in no datastore ------------------------------------------------------------------- */
 
+/* Does anybody look at the path? */
+static bool is_covered(const struct manager *manager, const char *path)
+{
+    const struct datastore *datastore = discover_datastore_of(manager->discover, path);
+    size_t n;
+
+    if (discover_follows(manager->discover, path))
+        return true;
+    if (!datastore || datastore->recursive || datastore->of_devices ||
+        discover_find_image(manager->discover, path))
+        return datastore != NULL;
+    /* directly in the folder */
+    n = strlen(datastore->path);
+    return strncmp(path, datastore->path, n) != 0 || !strchr(path + n + 1, '/');
+}
+
 void virt_each_outside(const struct manager *manager,
                        void (*each)(void *userdata, const struct virt_domain *domain,
                                     const struct virt_disk *disk),
@@ -91,13 +107,51 @@ void virt_each_outside(const struct manager *manager,
             const struct virt_disk *disk = &status->domains[i].disks[j];
             const char *path = disk->n_layers > 0 ? disk->layers[0].path : NULL;
 
-            if (path && strncmp(path, "/dev/", 5) == 0 && strcmp(disk->device, "disk") != 0)
-                continue;       /* the host's own drive */
+            /* A drive's medium is no disk; without a path, it is reached by the network. */
+            if (!path || path[0] != '/' || strcmp(disk->device, "cdrom") == 0 ||
+                strcmp(disk->device, "floppy") == 0)
+                continue;
             /* The other name, links followed, where there is one. */
-            if (path && !discover_datastore_of(manager->discover, path) &&
-                !discover_datastore_of(manager->discover, usage_path(usage_index(manager), path)))
+            if (!is_covered(manager, path) &&
+                !is_covered(manager, usage_path(usage_index(manager), path)))
                 each(userdata, &status->domains[i], disk);
         }
+}
+
+static void on_gap(void *userdata, const struct virt_domain *domain, const struct virt_disk *disk)
+{
+    struct virt_gaps *gaps = userdata;
+    struct usage usage = usage_find(gaps->index, disk->layers[0].path);
+
+    /* Links may lead into a datastore: that is being looked up. */
+    for (size_t i = 0; i < usage.n_entries; i++)
+        gaps->pending |= usage.entries[i].pending;
+    if (gaps->n < ELEMENTSOF(gaps->disks))
+        gaps->disks[gaps->n++] = (struct outside_disk){
+            .domain = domain->name, .target = disk->target, .path = disk->layers[0].path,
+        };
+    gaps->total++;
+}
+
+bool virt_gaps(const struct manager *manager, struct virt_gaps *ret_gaps)
+{
+    struct datastore *const *datastores;
+    bool online = false;
+    size_t n;
+
+    *ret_gaps = (struct virt_gaps){ .index = usage_index(manager) };
+    if (!manager->virt)
+        return manager->config->libvirt_uris && !manager->config->libvirt_uris[0];
+    discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (datastores[i]->state == DATASTORE_STARTING)
+            return false;       /* by which links it can be reached is not known yet */
+        online |= datastores[i]->state == DATASTORE_ONLINE;
+    }
+    if (!is_complete(manager->virt) || usage_status(ret_gaps->index) != manager->virt)
+        return false;
+    virt_each_outside(manager, on_gap, ret_gaps);
+    return !ret_gaps->pending || !online;
 }
 
 struct outside {
@@ -133,6 +187,21 @@ int virt_show(const struct manager *manager, const struct query_view *view, json
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Nothing to audit, said once in one sentence. */
+static void tell_empty(struct manager *manager)
+{
+    bool empty = discover_is_empty(manager->discover);
+
+    if (empty && !manager->empty)
+        log_warning(0,
+                    "There is no datastore: libvirt has no storage pool here, and %s; name the "
+                    "folders that hold images in %s",
+                    manager->config->datastores_auto ? "none of the usual folders exists"
+                                                     : "the configuration names none",
+                    manager->options.config_path);
+    manager->empty = empty;
+}
+
 static void on_status(void *userdata, struct virt_status *status)
 {
     struct manager *manager = userdata;
@@ -146,6 +215,8 @@ static void on_status(void *userdata, struct virt_status *status)
     manager->virt = virt_status_ref(status);
     set_pools(manager);
     virt_status_unref(before);
+    tell_empty(manager);
+    manager->daemon_dirty = true;       /* its disks may be in no datastore */
     log_debug(0, "libvirt: %zu domains, %zu pools", status->n_domains, status->n_pools);
     usage_on_status(manager, status);   /* with the pools' datastores */
     control_status_soon(manager);
@@ -171,12 +242,15 @@ int virt_apply_config(struct manager *manager, const struct config *before)
         before->libvirt_poll == config->libvirt_poll) {
         if (manager->virt)
             set_pools(manager); /* others may be wanted */
+        tell_empty(manager);
         return 0;
     }
     manager->virt_watch = virt_watch_free(manager->virt_watch);
     if (config->libvirt_uris && !config->libvirt_uris[0]) {
         manager->virt = virt_status_unref(manager->virt);
-        return discover_set_pools(manager->discover, NULL, 0, true);
+        r = discover_set_pools(manager->discover, NULL, 0, true);
+        tell_empty(manager);
+        return r;
     }
     r = virt_watch_new(manager->event, &options, &manager->virt_watch);
     return r < 0 ? log_error(r, "Cannot start the threads that ask libvirt: %m") : 0;

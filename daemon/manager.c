@@ -111,6 +111,8 @@ static int on_files_wanted(void *userdata, const char *path, struct files **ret_
 
     if (!datastore)
         return -EPERM;
+    if (discover_is_away(manager->discover, path))
+        return -ENOTCONN;
     files = discover_files(manager->discover, datastore);
     if (!files)
         return -ENOTCONN;
@@ -179,6 +181,7 @@ static int apply_config(struct manager *manager, struct config *config)
         log_error(r, "Cannot bring the datastores in line with the configuration: %m");
     (void) virt_apply_config(manager, before);
     config_free(before);
+    alert_look(manager);
     if (!manager->pass)
         (void) pass_begin(manager);
     judge_soon(manager);
@@ -372,6 +375,8 @@ int manager_start(struct manager *manager)
         return log_error(r, "Cannot listen in %s: %m", manager->options.runtime_directory);
     manager->daemon_dirty = true;
     r = usage_start(manager);
+    if (r >= 0)
+        r = capacity_start(manager);
     if (r < 0)
         return log_error(r, "Cannot start: %m");
     virt_expect(manager);
@@ -429,6 +434,8 @@ struct manager *manager_free(struct manager *manager)
     manager->findings = findings_free(manager->findings);
     manager->graph = graph_free(manager->graph);
     manager->discover = discover_free(manager->discover);
+    capacity_done(manager);
+    rest_done(manager);
     usage_done(manager);
     manager->status_timer = sd_event_source_disable_unref(manager->status_timer);
     free(manager->listed);

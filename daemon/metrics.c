@@ -237,6 +237,51 @@ static void write_datastores(FILE *stream, const struct query_view *view)
                              view->datastores[i]->root.available);
 }
 
+/* ---- coverage -------------------------------------------------------------------------------- */
+
+static void left_out(FILE *stream, const struct datastore *datastore, const char *reason,
+                     uint64_t value)
+{
+    fputs(PREFIX "left_out{datastore=\"", stream);
+    label(stream, datastore->name);
+    fprintf(stream, "\",reason=\"%s\"} %" PRIu64 "\n", reason, value);
+}
+
+/* Every reason is there with 0, so that a rule sees it come. */
+static int write_coverage(FILE *stream, const struct query_view *view)
+{
+    _cleanup_free_ struct coverage_counts *counts = calloc(view->n_datastores + 1,
+                                                           sizeof(*counts));
+
+    if (!counts)
+        return -ENOMEM;
+    query_coverage_count(view, counts);
+    head(stream, "images_audited", "gauge",
+         "Images that were audited and could be read, by datastore.");
+    for (size_t i = 0; i < view->n_datastores; i++)
+        datastore_number(stream, "images_audited", view->datastores[i], counts[i].audited);
+    head(stream, "files_seen", "gauge", "Files of all kinds that the last complete walk saw.");
+    for (size_t i = 0; i < view->n_datastores; i++)
+        datastore_number(stream, "files_seen", view->datastores[i],
+                         view->datastores[i]->coverage.files);
+    head(stream, "left_out", "gauge",
+         "What is not looked at: mounts, links and excluded paths, and images that cannot be "
+         "audited, by datastore and reason.");
+    for (size_t i = 0; i < view->n_datastores; i++) {
+        const struct datastore *datastore = view->datastores[i];
+
+        for (enum files_left_out why = FILES_LEFT_NONE + 1; why < _FILES_LEFT_MAX; why++)
+            left_out(stream, datastore, coverage_reason_name(why),
+                     datastore->coverage.left_out[why]);
+        left_out(stream, datastore, "unreadable", datastore->unreadable + counts[i].unreadable);
+        left_out(stream, datastore, "being-written", counts[i].unrested);
+        left_out(stream, datastore, "worker-deaths", counts[i].deaths);
+        left_out(stream, datastore, "format-not-understood", counts[i].foreign);
+        left_out(stream, datastore, "not-audited-yet", counts[i].unaudited);
+    }
+    return 0;
+}
+
 /* ---- findings -------------------------------------------------------------------------------- */
 
 struct finding_counts {
@@ -331,7 +376,9 @@ int metrics_text(const struct query_view *view, const struct metrics_counters *c
     write_daemon(stream, counters);
     write_datastores(stream, view);
     write_images(stream, &sums);
-    r = write_findings(stream, view);
+    r = write_coverage(stream, view);
+    if (r >= 0)
+        r = write_findings(stream, view);
     failed = ferror(stream);
     if (fclose(stream) != 0 || failed)
         r = -ENOMEM;

@@ -419,6 +419,49 @@ struct image *image_free(struct image *image)
     return NULL;
 }
 
+/* rsync's ".NAME.XXXXXX" */
+static bool name_is_of_rsync(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return name[0] == '.' && dot > name + 1 && strlen(dot + 1) == 6 &&
+           strspn(dot + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == 6;
+}
+
+bool image_name_is_partial(const char *path)
+{
+    /* browsers, curl, wget, WinSCP, nova, Proxmox, torrent clients */
+    static const char *const ends[] = {
+        ".part", ".partial", ".crdownload", ".filepart", ".download", ".opdownload", ".downloading",
+        ".incomplete", ".unfinished", ".tmp", ".temp", ".wget", ".!qB", ".!ut", ".bc!",
+    };
+    static const char *const middles[] = { ".tmp.", ".tmp_dwnl.", ".part." };
+    /* of rsync and glance */
+    static const char *const folders[] = { "/.rsync-partial/", "/.~tmp~/", "/incomplete/" };
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < ELEMENTSOF(ends); i++)
+        if (n > strlen(ends[i]) && strcasecmp(name + n - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    for (size_t i = 0; i < ELEMENTSOF(middles); i++)
+        if (strstr(name, middles[i]))
+            return true;
+    for (size_t i = 0; i < ELEMENTSOF(folders); i++)
+        if (strstr(path, folders[i]))
+            return true;
+    return name_is_of_rsync(name);
+}
+
+const char *alert_target_name(enum alert_target target)
+{
+    static const char *const names[] = {
+        [ALERT_JOURNAL] = "journal", [ALERT_SYSLOG] = "syslog", [ALERT_CONSOLE] = "console",
+    };
+
+    return (unsigned)target < ELEMENTSOF(names) ? names[target] : "?";
+}
+
 struct datastore *datastore_free(struct datastore *datastore)
 {
     if (!datastore)
@@ -426,6 +469,8 @@ struct datastore *datastore_free(struct datastore *datastore)
     free(datastore->name);
     free(datastore->path);
     free(datastore->pool);
+    free(datastore->space.others);
+    coverage_done(&datastore->coverage);
     free(datastore);
     return NULL;
 }

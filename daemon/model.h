@@ -118,6 +118,11 @@ struct finding {
 
 struct finding *finding_free(struct finding *finding);
 
+/* Where alerts go. */
+enum alert_target { ALERT_JOURNAL, ALERT_SYSLOG, ALERT_CONSOLE, _ALERT_TARGET_MAX };
+
+const char *alert_target_name(enum alert_target target);        /* "journal" ... "console" */
+
 enum event_type {
     EVENT_OPENED,
     EVENT_WORSENED,
@@ -436,8 +441,15 @@ struct image {
     bool reading;               /* what a scrub read is being compared */
     uint8_t looks;              /* in a row, each soon after the other, because the last one saw
                                  * damage while a guest wrote */
+    bool unrested;              /* is still being written, without a lock: what its last audit
+                                 * found missing is no damage yet */
+    uint8_t n_grown, n_looks;   /* meanwhile: audits before which it had grown; and had not */
 };
 
+#define DEATHS_MAX 3            /* of workers in a row: the image is left out until it changes */
+
+/* Do programs call it so only while they write it: *.part, .NAME.XXXXXX, NAME.tmp.PID, ...? */
+bool image_name_is_partial(const char *path);
 /* By its last audit: what is stored in it is not what its guest sees, as it is encrypted, or of a
  * format that is not understood. What must not change are the stored bytes then. */
 bool image_is_opaque(const struct image *image);
@@ -461,6 +473,43 @@ enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, 
                        DATASTORE_REMOVED /* from the configuration */, _DATASTORE_STATE_MAX };
 
 const char *datastore_state_name(enum datastore_state state);
+
+#define COVERAGE_ITEMS_MAX 100
+
+/* Something that was left out: a mount or a link to a device. */
+struct coverage_item {
+    enum files_left_out why;
+    char *path;                 /* raw bytes */
+    char *target;               /* type of the file system, or the device; NULL not known */
+};
+
+/* What the last complete walk of a datastore saw and left out, kept up to date by its watches. */
+struct coverage {
+    uint64_t files, folders;    /* of all kinds */
+    uint64_t mounts;            /* file systems below it that were looked into */
+    uint64_t left_out[_FILES_LEFT_MAX];
+    struct coverage_item *items;        /* the first COVERAGE_ITEMS_MAX of those that matter */
+    size_t n_items;
+};
+
+const char *coverage_reason_name(enum files_left_out why);      /* "mount-remote": stable */
+/* Is it nobody's wish that this is left out? */
+bool coverage_reason_is_gap(enum files_left_out why);
+int coverage_add(struct coverage *coverage, enum files_left_out why, const char *path,
+                 const char *target);
+void coverage_remove(struct coverage *coverage, const char *path);
+uint64_t coverage_gaps(const struct coverage *coverage);
+void coverage_done(struct coverage *coverage);
+
+/* Space is a file system's, however many datastores lie on it. The manager's. */
+struct datastore_space {
+    const struct datastore *first;      /* by name: its findings tell of the file system; NULL:
+                                         * itself */
+    const struct datastore *measured;   /* whose numbers hold now; NULL: its own */
+    uint64_t growth;            /* bytes by which the images of all of them can grow at worst */
+    char *others;               /* names of the others, "b and c"; NULL: none */
+    unsigned n_others;
+};
 
 struct datastore {
     int64_t id;
@@ -490,6 +539,8 @@ struct datastore {
                                  * audits say */
     bool all_denied;            /* and no listed image can be: said once, of the datastore */
     uint64_t growth;            /* the manager's: bytes by which its images can grow at worst */
+    struct datastore_space space;
+    struct coverage coverage;
     struct series available;    /* bytes */
 };
 

@@ -218,9 +218,12 @@ int query_findings(const struct query_view *view, json_object *filter, const cha
 
 /* ---- datastores --------------------------------------------------------------------------- */
 
-static int datastore_row(const struct datastore *datastore, json_object **ret_row)
+static int datastore_row(const struct datastore *datastore, const struct coverage_counts *counts,
+                         json_object **ret_row)
 {
+    json_object *coverage = NULL;
     struct row row;
+    int r;
 
     row_begin(&row);
     row_string(&row, "name", datastore->name);
@@ -242,18 +245,23 @@ static int datastore_row(const struct datastore *datastore, json_object **ret_ro
     row_number(&row, "walk-finished", datastore->walk_finished);
     row_number(&row, "paused-until", datastore->paused_until);
     row_number(&row, "images", datastore->n_images);
+    r = query_coverage(datastore, counts, &coverage);
+    row_result(&row, "coverage", r, coverage);
     return row_end(&row, ret_row);
 }
 
 int query_datastores(const struct query_view *view, json_object **ret_rows)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
+    _cleanup_free_ struct coverage_counts *counts = calloc(view->n_datastores + 1,
+                                                           sizeof(*counts));
 
-    if (!rows)
+    if (!rows || !counts)
         return -ENOMEM;
+    query_coverage_count(view, counts);
     for (size_t i = 0; i < view->n_datastores; i++) {
         json_object *row;
-        int r = datastore_row(view->datastores[i], &row);
+        int r = datastore_row(view->datastores[i], &counts[i], &row);
 
         if (r >= 0)
             r = rows_add(rows, row);

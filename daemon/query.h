@@ -82,6 +82,13 @@ struct query_status {
  * acknowledged{} (findings by severity), datastores[], worst[] (up to 5 open findings). */
 int query_status(const struct query_view *view, const struct query_status *status,
                  json_object **ret_entry);
+/* Images of a datastore, by what is known of them. */
+struct coverage_counts {
+    uint64_t images, audited, unaudited, unrested, unreadable, deaths, foreign;
+};
+
+/* Of each datastore of the view; counts has room for them and is zeroed. */
+void query_coverage_count(const struct query_view *view, struct coverage_counts *counts);
 int query_datastores(const struct query_view *view, json_object **ret_rows);
 /* Adds to the status' entry, status may be NULL: libvirt[] of uri, state ("connected", "reading":
  * not complete yet, "unreachable", "absent"), since, error, domains, domains-active, pools,

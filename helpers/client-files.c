@@ -130,6 +130,7 @@ static void call_answer(struct files_call *call, int error, int fd, const union 
             root = (struct files_root){
                 .fsid = record->files_root.fsid, .inode = record->files_root.inode,
                 .device = record->files_root.device,
+                .space = record->files_root.space,
                 .size = record->files_root.size, .available = record->files_root.available,
                 .network = record->files_root.network,
                 .real_path = wire_text(record, 0),
@@ -152,6 +153,9 @@ static void call_answer(struct files_call *call, int error, int fd, const union 
     case WIRE_FILES_WALK:
     case WIRE_FILES_ALLOW:
     case WIRE_FILES_DEVICE:
+    case WIRE_FILES_EXCLUDE:
+    case WIRE_FILES_FOLLOW:
+    case WIRE_FILES_KNOW:
     case _WIRE_FILES_KIND_MAX:
         break;
     }
@@ -296,9 +300,13 @@ static int take_files_record(struct files *files, const union wire_record *recor
     struct files_record told = {
         .event = (enum files_event)w->event, .path = wire_text(record, 0), .error = (int)w->error,
         .stat = w->stat, .probed = w->probed != 0, .use = (enum files_use)w->use,
+        .left_out = (enum files_left_out)w->left_out, .target = wire_text(record, 1),
     };
 
-    if (w->probed > 1 || w->use > FILES_WRITER || w->event > FILES_EVENT_UNMOUNTED || !told.path || !path_is_below(files, told.path) ||
+    if (w->probed > 1 || w->use > FILES_WRITER || w->event >= _FILES_EVENT_MAX ||
+        w->left_out >= _FILES_LEFT_MAX ||
+        (w->event == FILES_EVENT_LEFT_OUT) != (w->left_out != FILES_LEFT_NONE) ||
+        !told.path || !path_is_below(files, told.path) ||
         !wire_error_is_valid(w->error) ||
         (w->error != 0) !=
             (w->event == FILES_EVENT_ERROR || w->event == FILES_EVENT_WATCHES_EXHAUSTED) ||
@@ -423,7 +431,7 @@ static int configure(struct files *files, const struct files_options *options)
 {
     struct wire_configure_files record = {
         .recursive = options->recursive, .watch = options->watch,
-        .of_devices = options->devices != NULL,
+        .of_devices = options->devices != NULL, .no_mounts = options->no_mounts,
     };
     struct wire_empty empty = {0};
     int r;
@@ -496,6 +504,15 @@ static int call_place(struct files *files, enum wire_files_kind kind, const char
     return 0;
 }
 
+static int call_places(struct files *files, enum wire_files_kind kind, const char *const *paths)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && paths && paths[i]; i++)
+        r = call_place(files, kind, paths[i]);
+    return r;
+}
+
 /* What configure() had no room for. */
 static int configure_more(struct files *files, const struct files_options *options)
 {
@@ -506,8 +523,14 @@ static int configure_more(struct files *files, const struct files_options *optio
         n++;
     for (size_t i = ROOTS_AT_START; r == 0 && i < n; i++)
         r = call_place(files, WIRE_FILES_ALLOW, options->allowed_roots[i]);
-    for (size_t i = 0; r == 0 && options->devices && options->devices[i]; i++)
-        r = call_place(files, WIRE_FILES_DEVICE, options->devices[i]);
+    if (r == 0)
+        r = call_places(files, WIRE_FILES_DEVICE, options->devices);
+    if (r == 0)
+        r = call_places(files, WIRE_FILES_EXCLUDE, options->exclude);
+    if (r == 0)
+        r = call_places(files, WIRE_FILES_FOLLOW, options->follow);
+    if (r == 0)
+        r = call_places(files, WIRE_FILES_KNOW, options->known);
     return r;
 }
 
@@ -572,6 +595,11 @@ pid_t files_pid(const struct files *files)
 int files_allow(struct files *files, const char *path)
 {
     return call_place(files, WIRE_FILES_ALLOW, path);
+}
+
+int files_know(struct files *files, const char *path)
+{
+    return call_place(files, WIRE_FILES_KNOW, path);
 }
 
 int files_root(struct files *files, files_root_fn done, void *userdata)

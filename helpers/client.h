@@ -154,6 +154,25 @@ enum files_event {
                                      * max_user_watches of fs.inotify; -EMFILE,
                                      * max_user_instances; or another */
     FILES_EVENT_UNMOUNTED,          /* the root is gone, or another file system lies on it */
+    FILES_EVENT_MOUNT,              /* another file system is mounted at path, and looked into:
+                                     * target is its type */
+    FILES_EVENT_LEFT_OUT,           /* path was not looked into: left_out says why, target what
+                                     * it is */
+    _FILES_EVENT_MAX,
+};
+
+enum files_left_out {
+    FILES_LEFT_NONE,
+    FILES_LEFT_FORBIDDEN,           /* a file system that the configuration forbids; its type */
+    FILES_LEFT_SEEN,                /* a mount of what is seen by another path */
+    FILES_LEFT_REMOTE,              /* a file system that could hang */
+    FILES_LEFT_PSEUDO,              /* one of the kernel's own */
+    FILES_LEFT_GONE,                /* a file system was mounted here */
+    FILES_LEFT_EXCLUDED,            /* by a pattern */
+    FILES_LEFT_LINK,                /* a link, but to no device */
+    FILES_LEFT_KNOWN_DEVICE,        /* a link to a device that is audited as a pool's; the device */
+    FILES_LEFT_DEVICE,              /* a link to a device that nobody allowed; the device */
+    _FILES_LEFT_MAX,
 };
 
 struct files_record {
@@ -163,6 +182,9 @@ struct files_record {
     struct files_stat stat;
     bool probed;                    /* of a walk: use says who has it open now */
     enum files_use use;
+    enum files_left_out left_out;   /* FILES_EVENT_LEFT_OUT only */
+    const char *target;             /* of these, and of a link to a device that appeared: the
+                                     * device; hostile; NULL where there is none */
 };
 
 struct files;
@@ -175,7 +197,12 @@ struct files_options {
     const char *const *devices;     /* NULL, or NULL-ended: paths below root, which is /dev then:
                                      * these block devices are all there is, and all that is
                                      * opened but for allowed_roots */
+    const char *const *exclude;     /* NULL, or NULL-ended: patterns relative to the root of what
+                                     * is left out */
+    const char *const *follow;      /* the same: patterns of devices to which links are followed */
+    const char *const *known;       /* the same: devices that another datastore has */
     bool recursive;
+    bool no_mounts;                 /* does not look into file systems that are mounted below */
     bool watch;                     /* inotify; false: walks alone */
     uint64_t deadline_usec;         /* each request, and the silence within a walk; 0 is 30 s */
     int launcher_fd;                /* from launcher_start(), or -1: started directly, without
@@ -201,6 +228,8 @@ pid_t files_pid(const struct files *files);
  * all. */
 struct files_root {
     uint64_t fsid, inode, device;
+    uint64_t space;                 /* equal where the space is one: of all subvolumes of a btrfs,
+                                     * say */
     uint64_t size, available;       /* bytes; size is what can be used, so that size - available
                                      * is in use */
     char type[24];                  /* "ext4", "xfs", "nfs4", "fuse", ... */
@@ -213,6 +242,8 @@ int files_root(struct files *files, files_root_fn done, void *userdata);
 
 /* From then on, references may lead there, too: as in allowed_roots. */
 int files_allow(struct files *files, const char *path);
+/* And a link to that device leads to one that another datastore has. */
+int files_know(struct files *files, const char *path);
 
 /* Walks the whole root (a record for everything found, whatever its type, then walked). -EALREADY
  * while one is under way. */

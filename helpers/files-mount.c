@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "lib/cleanup.h"
@@ -66,7 +67,7 @@ static int read_all(int fd, char **ret_text)
 /* "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": false for any other line. */
 static bool parse_line(char *line, struct mount *ret_mount)
 {
-    char *field[5], *save, *word, *type, *source;
+    char *field[5], *save, *word, *type, *source, *colon;
 
     word = strtok_r(line, " ", &save);
     for (size_t i = 0; i < ELEMENTSOF(field); i++, word = strtok_r(NULL, " ", &save)) {
@@ -80,11 +81,15 @@ static bool parse_line(char *line, struct mount *ret_mount)
     source = type ? strtok_r(NULL, " ", &save) : NULL;
     if (!source)
         return false;
+    unescape(field[3]);
     unescape(field[4]);
     unescape(type);
     unescape(source);
+    colon = strchr(field[2], ':');
     *ret_mount = (struct mount){
-        .id = strtoull(field[0], NULL, 10), .point = field[4], .type = type, .source = source,
+        .id = strtoull(field[0], NULL, 10),
+        .device = makedev(strtoul(field[2], NULL, 10), colon ? strtoul(colon + 1, NULL, 10) : 0),
+        .root = field[3], .point = field[4], .type = type, .source = source,
     };
     return true;
 }

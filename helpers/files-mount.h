@@ -9,6 +9,8 @@
 /* One line; its strings are unescaped and belong to the table. */
 struct mount {
     uint64_t id;
+    uint64_t device;            /* of the file system: one number for all subvolumes of a btrfs */
+    const char *root;           /* what of the file system is mounted: "/" for all of it */
     const char *point, *type, *source;
 };
 

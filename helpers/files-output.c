@@ -98,11 +98,11 @@ void output_flush(struct output *output)
     }
 }
 
-static void append_record(struct output *output, struct wire_files_record *record,
-                          const char *path)
+static void gather(struct output *output, struct wire_files_record *record, const char *path,
+                   const char *target)
 {
     union wire_record packet;
-    size_t size = wire_pack(WIRE_FILES_RECORD, record, path, NULL, &packet);
+    size_t size = wire_pack(WIRE_FILES_RECORD, record, path, target, &packet);
 
     if (wire_append(&output->gathered, &output->gathered_size, &packet, size))
         return;
@@ -117,7 +117,7 @@ void output_record(struct output *output, enum files_event event, const char *pa
 
     if (stat)
         record.stat = *stat;
-    append_record(output, &record, path);
+    gather(output, &record, path, NULL);
 }
 
 void output_probed(struct output *output, const char *path, const struct files_stat *stat,
@@ -127,5 +127,24 @@ void output_probed(struct output *output, const char *path, const struct files_s
         .event = FILES_EVENT_APPEARED, .probed = 1, .use = use, .stat = *stat,
     };
 
-    append_record(output, &record, path);
+    gather(output, &record, path, NULL);
+}
+
+void output_left_out(struct output *output, const char *path, enum files_left_out why,
+                     const char *target)
+{
+    struct wire_files_record record = {
+        .event = why == FILES_LEFT_NONE ? FILES_EVENT_MOUNT : FILES_EVENT_LEFT_OUT,
+        .left_out = why,
+    };
+
+    gather(output, &record, path, target);
+}
+
+void output_device(struct output *output, const char *path, const struct files_stat *stat,
+                   const char *device)
+{
+    struct wire_files_record record = {.event = FILES_EVENT_APPEARED, .stat = *stat};
+
+    gather(output, &record, path, device);
 }

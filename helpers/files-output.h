@@ -29,5 +29,14 @@ void output_record(struct output *output, enum files_event event, const char *pa
 void output_probed(struct output *output, const char *path, const struct files_stat *stat,
                    enum files_use use);
 
+/* The same: path is left out, or a file system is mounted there (FILES_LEFT_NONE). target may be
+ * NULL. */
+void output_left_out(struct output *output, const char *path, enum files_left_out why,
+                     const char *target);
+
+/* A link at path is followed to the device. */
+void output_device(struct output *output, const char *path, const struct files_stat *stat,
+                   const char *device);
+
 /* Microseconds, CLOCK_MONOTONIC. */
 uint64_t monotonic_now(void);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <linux/fsverity.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "helpers/files-link.h"
 #include "helpers/files-mount.h"
 #include "lib/cleanup.h"
 
@@ -70,10 +72,7 @@ static int rest_prepend(char *rest, const char **next, const char *target)
     return 0;
 }
 
-/* The absolute path without "..", "." and links, into PATH_MAX bytes. Links are followed only where
- * that asks no file system that could hang: below a remote one the path is taken as it is
- * written. */
-static int path_resolve(const struct mount_table *mounts, const char *path, char *ret_path)
+int path_resolve(const struct mount_table *mounts, const char *path, char *ret_path)
 {
     char rest[PATH_MAX], result[PATH_MAX] = "/", target[PATH_MAX];
     size_t length = 1;          /* of result, without a slash at its end but the root's */
@@ -157,18 +156,56 @@ int place_allow(struct place *place, const char *path)
     return 0;
 }
 
+static int list_add(char ***list, size_t *n, const char *text)
+{
+    char **longer = reallocarray(*list, *n + 1, sizeof(*longer));
+
+    if (!longer)
+        return -ENOMEM;
+    *list = longer;
+    longer[*n] = strdup(text);
+    if (!longer[*n])
+        return -ENOMEM;
+    ++*n;
+    return 0;
+}
+
 int place_add_device(struct place *place, const char *path)
 {
-    char **devices = reallocarray(place->devices, place->n_devices + 1, sizeof(*devices));
+    return list_add(&place->devices, &place->n_devices, path);
+}
 
-    if (!devices)
-        return -ENOMEM;
-    place->devices = devices;
-    devices[place->n_devices] = strdup(path);
-    if (!devices[place->n_devices])
-        return -ENOMEM;
-    place->n_devices++;
-    return 0;
+int place_exclude(struct place *place, const char *pattern)
+{
+    return list_add(&place->exclude, &place->n_exclude, pattern);
+}
+
+int place_follow(struct place *place, const char *pattern)
+{
+    return list_add(&place->follow, &place->n_follow, pattern);
+}
+
+int place_know(struct place *place, const char *path)
+{
+    return list_add(&place->known, &place->n_known, path);
+}
+
+/* A pattern is compared with the path below the root, and * and ? match slashes, too; one without a
+ * slash is also compared with the name alone. */
+bool place_excludes(const struct place *place, const char *path)
+{
+    size_t n = strlen(place->root);
+    const char *below, *name;
+
+    if (place->n_exclude == 0 || strncmp(path, place->root, n) != 0 || path[n] != '/')
+        return false;
+    below = path + n + 1;
+    name = strrchr(path, '/') + 1;
+    for (size_t i = 0; i < place->n_exclude; i++)
+        if (fnmatch(place->exclude[i], below, 0) == 0 ||
+            (!strchr(place->exclude[i], '/') && fnmatch(place->exclude[i], name, 0) == 0))
+            return true;
+    return false;
 }
 
 /* By its text: the links to devices are the host's own, and lead elsewhere after each start. */
@@ -187,6 +224,24 @@ static bool is_allowed(const struct place *place, const char *path)
     for (size_t i = 0; i < place->n_allowed; i++)
         if (is_below(path, place->allowed[i]))
             return true;
+    return false;
+}
+
+bool place_excludes_above(const struct place *place, const char *path)
+{
+    char above[PATH_MAX];
+    char *slash;
+
+    if (place->n_exclude == 0 || strlen(path) >= sizeof(above))
+        return false;
+    strcpy(above, path);
+    while ((slash = strrchr(above, '/')) && slash > above) {
+        *slash = '\0';
+        if (strlen(above) <= strlen(place->root))
+            break;
+        if (place_excludes(place, above))
+            return true;
+    }
     return false;
 }
 
@@ -361,6 +416,9 @@ int place_root(struct place *place, struct files_root *ret_root)
     blocks = (uint64_t)fs.f_blocks - (uint64_t)fs.f_bfree + (uint64_t)fs.f_bavail;
     *ret_root = (struct files_root){
         .fsid = stat.fsid, .inode = stat.inode, .device = stat.device,
+        /* each subvolume of a btrfs has a number of its own */
+        .space = (uint64_t)fs.f_type == BTRFS_SUPER_MAGIC && mount ? mount_identity(mount)
+                                                                    : stat.fsid,
         .size = blocks * (uint64_t)fs.f_bsize,
         .available = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize, .real_path = place->real_root,
         .network = mount && mount_type_is_remote(mount->type),
@@ -371,8 +429,27 @@ int place_root(struct place *place, struct files_root *ret_root)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* Is path a link to a device, and followed? Then *ret_device is which. */
+static bool is_followed(const struct place *place, const char *path, dev_t *ret_device)
+{
+    _cleanup_(mount_table_done) struct mount_table mounts = {0};
+    char name[PATH_MAX];
+    struct stat st;
+
+    if (place->n_follow == 0 ||
+        fstatat(AT_FDCWD, path, &st, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0 ||
+        !S_ISLNK(st.st_mode) || mount_table_read(place->mountinfo_fd, &mounts) < 0 ||
+        link_look(place, &mounts, path, name) != FILES_LEFT_NONE || stat(name, &st) < 0 ||
+        !S_ISBLK(st.st_mode))
+        return false;
+    *ret_device = st.st_rdev;
+    return true;
+}
+
 int place_find(struct place *place, const char *path, char *real, int *ret_fd)
 {
+    dev_t followed = 0;
+    bool follow = is_followed(place, path, &followed);
     _cleanup_close_ int fd = open(path, O_PATH | O_CLOEXEC);
     struct stat st;
     int r;
@@ -384,7 +461,9 @@ int place_find(struct place *place, const char *path, char *real, int *ret_fd)
         return r;
     if (fstatat(fd, "", &st, AT_EMPTY_PATH) < 0)
         return -errno;
-    if (is_device(place, path)) {
+    if (follow && S_ISBLK(st.st_mode) && st.st_rdev == followed) {
+        strcpy(real, path);     /* the link: it is what the datastore has of it */
+    } else if (is_device(place, path)) {
         if (!S_ISBLK(st.st_mode))
             return -EMEDIUMTYPE;
         strcpy(real, path);     /* its name: what it is a link to now is nobody's */

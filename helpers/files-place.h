@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "helpers/client.h"
+#include "helpers/files-mount.h"
 
 struct place {
     int mountinfo_fd;
@@ -18,6 +19,12 @@ struct place {
                                  * its */
     char **devices;             /* as they were given */
     size_t n_devices;
+    char **exclude;             /* patterns, relative to the root */
+    size_t n_exclude;
+    char **follow;              /* patterns of devices to which links are followed */
+    size_t n_follow;
+    char **known;               /* devices that another datastore has */
+    size_t n_known;
     /* the file system asked about last */
     bool cached;
     uint64_t cached_mount, cached_device, cached_fsid;
@@ -34,11 +41,25 @@ int place_allow(struct place *place, const char *path);
 /* The device at path is one of its, wherever the links there lead. -ENOMEM. */
 int place_add_device(struct place *place, const char *path);
 
+/* Another pattern of what is left out, of devices that are followed, or another device that is
+ * known elsewhere. -ENOMEM. */
+int place_exclude(struct place *place, const char *pattern);
+int place_follow(struct place *place, const char *pattern);
+int place_know(struct place *place, const char *path);
+/* Is path, below the root as it was given, left out by a pattern? */
+bool place_excludes(const struct place *place, const char *path);
+/* Or a folder on the way to it? */
+bool place_excludes_above(const struct place *place, const char *path);
+
 /* Looks at name in dirfd (AT_EMPTY_PATH: at dirfd itself), at a link and not where it leads.
  * ret_mount may be NULL. */
 int place_stat(struct place *place, int dirfd, const char *name, int flags,
                struct files_stat *ret_stat, struct place_mount *ret_mount);
 
+/* The absolute path without "..", "." and links, into PATH_MAX bytes. Links are followed only where
+ * that asks no file system that could hang: below a remote one the path is taken as it is
+ * written. */
+int path_resolve(const struct mount_table *mounts, const char *path, char *ret_path);
 /* Opens the root anew as a directory, read-only, and notes where it really is. */
 int place_open_root(struct place *place, int *ret_fd);
 /* What kind of place it is; real_path points into place. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* qcaudit-files: walks a tree in slices, depth first, never over a link or into another mount. */
+/* qcaudit-files: walks a tree in slices, depth first, never over a link to a folder, and into other
+ * mounts only where they are known to answer. */
 #include "helpers/files-walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
+#include "helpers/files-link.h"
 #include "lib/cleanup.h"
 
 static void tell_error(struct walk *walk, int error)
@@ -27,7 +29,7 @@ static void leave(struct walk *walk)
 }
 
 /* Goes into the open directory that walk->path names. */
-static int enter(struct walk *walk, int dirfd, bool root)
+static int enter(struct walk *walk, int dirfd, bool root, bool crosses)
 {
     _cleanup_close_ int fd = dirfd;
     struct place_mount mount;
@@ -38,13 +40,14 @@ static int enter(struct walk *walk, int dirfd, bool root)
     r = place_stat(walk->place, fd, "", AT_EMPTY_PATH, &stat, &mount);
     if (r < 0)
         return r;
-    if (walk->depth > 0 && mount.id != walk->levels[walk->depth - 1].mount_id)
+    if (!crosses && walk->depth > 0 && mount.id != walk->levels[walk->depth - 1].mount_id)
         return -EXDEV;
     /* before its entries are read, so that nothing is created in between unseen */
     watches_add(walk->watches, fd, walk->path, root);
     level = &walk->levels[walk->depth];
     *level = (struct walk_level){
         .dir = fdopendir(fd), .path_length = strlen(walk->path), .mount_id = mount.id,
+        .has_nests = walk->nests->n_items > 0 && nests_are_in(walk->nests, walk->path),
     };
     if (!level->dir)
         return -errno;
@@ -60,17 +63,33 @@ int walk_begin(struct walk *walk, int dirfd, const char *path, bool root)
         leave(walk);
     walk->n_files = walk->n_directories = 0;
     strcpy(walk->path, path);
-    return enter(walk, dirfd, root);
+    return enter(walk, dirfd, root, true);
+}
+
+bool walk_leaves_out(struct walk *walk, const char *path, bool *ret_mount)
+{
+    const struct nest *nest = nests_at(walk->nests, path);
+
+    *ret_mount = false;
+    if (place_excludes(walk->place, path)) {
+        output_left_out(walk->output, path, FILES_LEFT_EXCLUDED, NULL);
+        return true;
+    }
+    if (!nest)
+        return false;
+    output_left_out(walk->output, path, nest->verdict, nest->mount->type);
+    *ret_mount = nest->verdict == FILES_LEFT_NONE;
+    return !*ret_mount;
 }
 
 /* Goes down into the directory name, which walk->path names already. */
 static void descend(struct walk *walk, int parent, const char *name,
-                    const struct place_mount *mount)
+                    const struct place_mount *mount, bool crosses)
 {
     int fd, r;
 
-    if (mount->is_root) {
-        tell_error(walk, -EXDEV);
+    if (mount->is_root && !crosses) {
+        tell_error(walk, -EXDEV);       /* mounted just now: that event is on its way */
         return;
     }
     if (walk->depth == WALK_DEPTH_MAX) {
@@ -84,7 +103,7 @@ static void descend(struct walk *walk, int parent, const char *name,
             tell_error(walk, -errno);
         return;
     }
-    r = enter(walk, fd, false);
+    r = enter(walk, fd, false, crosses);
     if (r < 0)
         tell_error(walk, r);
 }
@@ -116,6 +135,7 @@ bool walk_step(struct walk *walk)
     struct place_mount mount;
     struct files_stat stat;
     struct dirent *entry;
+    bool crosses = false;
     int r;
 
     errno = 0;
@@ -135,13 +155,21 @@ bool walk_step(struct walk *walk)
     if (length > 1)             /* not the root directory */
         walk->path[length++] = '/';
     strcpy(walk->path + length, entry->d_name);
+    /* before it is looked at: what is mounted there may hang */
+    if ((level->has_nests || walk->place->n_exclude > 0) &&
+        walk_leaves_out(walk, walk->path, &crosses)) {
+        path_cut(walk);
+        return true;
+    }
     r = place_stat(walk->place, dirfd(level->dir), entry->d_name, 0, &stat, &mount);
     if (r == 0) {
-        tell_file(walk, &stat);
-        if (stat.type != FILES_DIRECTORY)
-            walk->n_files++;
-        else if (walk->recursive)
-            descend(walk, dirfd(level->dir), entry->d_name, &mount);
+        if (stat.type != FILES_SYMLINK)
+            tell_file(walk, &stat);
+        if (stat.type == FILES_SYMLINK)
+            (void)link_tell(walk->place, walk->output, &walk->nests->table, walk->path);
+        walk->n_files += stat.type != FILES_DIRECTORY;
+        if (stat.type == FILES_DIRECTORY && walk->recursive)
+            descend(walk, dirfd(level->dir), entry->d_name, &mount, crosses);
     } else if (r != -ENOENT)
         tell_error(walk, r);
     if (walk->depth == depth)

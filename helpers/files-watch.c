@@ -151,11 +151,17 @@ static void handle_entry(struct watches *watches, const char *path, uint32_t mas
         output_record(watches->output, FILES_EVENT_VANISHED, path, 0, NULL);
         return;
     }
+    if (place_excludes(watches->place, path))
+        return;
     r = place_stat(watches->place, AT_FDCWD, path, 0, &stat, NULL);
     if (r == -ENOENT || r == -ENOTDIR)
         return;                 /* gone again, and that event is on its way */
     if (r < 0) {
         output_record(watches->output, FILES_EVENT_ERROR, path, r, NULL);
+        return;
+    }
+    if (stat.type == FILES_SYMLINK) {
+        watches->link(watches->userdata, path);
         return;
     }
     output_record(watches->output,

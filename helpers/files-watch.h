@@ -14,6 +14,8 @@ struct watches {
     struct output *output;
     /* A directory appeared, or became readable: watch it and look into it. */
     void (*appeared)(void *userdata, const char *path);
+    /* A link appeared. */
+    void (*link)(void *userdata, const char *path);
     /* What is below path is no longer there under that name. */
     void (*vanished)(void *userdata, const char *path);
     /* The root is gone. */

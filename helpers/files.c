@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "helpers/files-link.h"
 #include "helpers/files-walk.h"
 #include "helpers/sandbox.h"
 #include "lib/cleanup.h"
@@ -32,6 +33,7 @@ struct files_helper {
     int watch_error;            /* -errno why there are no watches, though wanted */
     int locks_fd;               /* /proc/locks; -1 where there is none */
     struct lock_table locks;        /* as they were when the walk began */
+    struct nests nests;
     struct walk whole, part;        /* of the root; of a new subtree */
     bool whole_failed;
     TAILQ_HEAD(, subtree) subtrees;
@@ -79,6 +81,45 @@ static int root_open(struct files_helper *helper, int *ret_fd)
     return 0;
 }
 
+static void on_appeared(void *userdata, const char *path);
+static void on_vanished(void *userdata, const char *path);
+
+static bool is_same_mount(const struct nest *a, const struct nest *b)
+{
+    return a->mount->id == b->mount->id && a->verdict == b->verdict;
+}
+
+/* Looks into what is mounted below the root now and was not before, and lets go of what is not any
+ * more. */
+static void nests_check(struct files_helper *helper)
+{
+    struct nests before = helper->nests, *now = &helper->nests;
+
+    *now = (struct nests){.place = before.place, .forbidden = before.forbidden};
+    if (nests_read(now) < 0 || !helper->whole.recursive) {
+        nests_done(&before);
+        return;
+    }
+    for (size_t i = 0; i < before.n_items; i++) {
+        const struct nest *nest = &before.items[i], *other = nests_at(now, nest->path);
+
+        if (nest->verdict != FILES_LEFT_NONE || (other && is_same_mount(nest, other)))
+            continue;
+        on_vanished(helper, nest->path);
+        watches_forget(&helper->watches, nest->path);
+        output_left_out(&helper->output, nest->path, FILES_LEFT_GONE, nest->mount->type);
+        if (!other)
+            on_appeared(helper, nest->path);    /* the folder that it was mounted on */
+    }
+    for (size_t i = 0; i < now->n_items; i++) {
+        const struct nest *nest = &now->items[i], *other = nests_at(&before, nest->path);
+
+        if (!other || !is_same_mount(nest, other))
+            on_appeared(helper, nest->path);
+    }
+    nests_done(&before);
+}
+
 /* Something was mounted or unmounted somewhere. */
 static void root_check(struct files_helper *helper)
 {
@@ -86,11 +127,13 @@ static void root_check(struct files_helper *helper)
     int r;
 
     helper->mounts_changed = false;
-    if (!helper->root_known || helper->root_gone)
+    if (!helper->root_known || helper->root_gone || helper->place.of_devices)
         return;
     r = root_open(helper, &fd);
     if (r == -ENOENT || r == -ENOTDIR)
         root_gone(helper);
+    else if (r == 0 && helper->nests.known)
+        nests_check(helper);
 }
 
 /* ---- walking ------------------------------------------------------------------------------- */
@@ -121,16 +164,27 @@ static void on_appeared(void *userdata, const char *path)
     helper->n_subtrees++;
 }
 
+static void on_link(void *userdata, const char *path)
+{
+    struct files_helper *helper = userdata;
+
+    (void)link_tell(&helper->place, &helper->output, &helper->nests.table, path);
+}
+
 /* Begins to look into the next new directory. */
 static void next_subtree(struct files_helper *helper)
 {
     _cleanup_free_ struct subtree *subtree = TAILQ_FIRST(&helper->subtrees);
     struct place_mount mount;
     struct files_stat stat;
+    bool crosses;
     int fd, r;
 
     TAILQ_REMOVE(&helper->subtrees, subtree, link);
     helper->n_subtrees--;
+    if (place_excludes_above(&helper->place, subtree->path) ||
+        walk_leaves_out(&helper->part, subtree->path, &crosses))
+        return;
     fd = open(subtree->path,
               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) {
@@ -139,12 +193,12 @@ static void next_subtree(struct files_helper *helper)
             return;
     } else {
         r = place_stat(&helper->place, fd, "", AT_EMPTY_PATH, &stat, &mount);
-        if (r < 0 || mount.is_root)
+        if (r == 0 && mount.is_root && !crosses)
+            r = -EXDEV;         /* mounted just now: that event is on its way */
+        if (r < 0)
             close(fd);
         else
             r = walk_begin(&helper->part, fd, subtree->path, false);
-        if (r == 0 && mount.is_root)
-            r = -EXDEV;
     }
     if (r < 0)
         output_record(&helper->output, FILES_EVENT_ERROR, subtree->path, r, NULL);
@@ -207,6 +261,8 @@ static void begin_walk(struct files_helper *helper)
     }
     r = root_open(helper, &fd);
     if (r == 0)
+        r = nests_read(&helper->nests);
+    if (r == 0)
         read_locks(helper);
     if (r == 0)
         r = walk_begin(&helper->whole, fd, helper->place.root, true);
@@ -257,6 +313,7 @@ static void reply_root(struct files_helper *helper, uint64_t id)
         reply.fsid = root.fsid;
         reply.inode = root.inode;
         reply.device = root.device;
+        reply.space = root.space;
         reply.size = root.size;
         reply.available = root.available;
         reply.network = root.network;
@@ -265,14 +322,18 @@ static void reply_root(struct files_helper *helper, uint64_t id)
     output_send(&helper->output, WIRE_FILES_ROOT, &reply, root.real_path, -1);
 }
 
-/* ALLOW and DEVICE: what goes wrong here would look like a reference that leads nowhere. */
+/* ALLOW and its kind: what goes wrong here would look like a reference that leads nowhere. */
 static void reply_place(struct files_helper *helper, const struct wire_files_request *request,
                         const char *path)
 {
+    static int (*const add[])(struct place *place, const char *path) = {
+        [WIRE_FILES_ALLOW] = place_allow, [WIRE_FILES_DEVICE] = place_add_device,
+        [WIRE_FILES_EXCLUDE] = place_exclude, [WIRE_FILES_FOLLOW] = place_follow,
+        [WIRE_FILES_KNOW] = place_know,
+    };
     struct wire_files_reply reply = {.id = request->id};
 
-    if ((request->kind == WIRE_FILES_ALLOW ? place_allow(&helper->place, path)
-                                           : place_add_device(&helper->place, path)) < 0)
+    if (add[request->kind](&helper->place, path) < 0)
         _exit(5);
     output_send(&helper->output, WIRE_FILES_REPLY, &reply, NULL, -1);
 }
@@ -335,14 +396,16 @@ static bool handle_request(struct files_helper *helper)
     case WIRE_FILES_PROBE:
     case WIRE_FILES_ALLOW:
     case WIRE_FILES_DEVICE:
+    case WIRE_FILES_EXCLUDE:
+    case WIRE_FILES_FOLLOW:
+    case WIRE_FILES_KNOW:
         break;
     default:
         _exit(3);
     }
     if (!path)
         _exit(3);
-    if (record.files_request.kind == WIRE_FILES_ALLOW ||
-        record.files_request.kind == WIRE_FILES_DEVICE) {
+    if (record.files_request.kind >= WIRE_FILES_ALLOW) {
         reply_place(helper, &record.files_request, path);
         return true;
     }
@@ -408,6 +471,7 @@ static int prepare(struct files_helper *helper, const char **ret_step)
     n = record.configure_files.n_allowed_roots;
     helper->watch_wanted = record.configure_files.watch;
     helper->place.of_devices = record.configure_files.of_devices != 0;
+    helper->nests.forbidden = record.configure_files.no_mounts != 0;
     helper->whole.recursive = helper->part.recursive = record.configure_files.recursive;
     strcpy(helper->place.root, wire_text(&record, 0));
     /* fails when the user has too many already: then walks alone see changes, and that is told */
@@ -442,9 +506,12 @@ int main(void)
     helper.watches.place = &helper.place;
     helper.watches.output = &helper.output;
     helper.watches.appeared = on_appeared;
+    helper.watches.link = on_link;
     helper.watches.vanished = on_vanished;
     helper.watches.root_gone = root_gone;
     helper.watches.userdata = &helper;
+    helper.nests.place = &helper.place;
+    helper.whole.nests = helper.part.nests = &helper.nests;
     helper.whole.place = helper.part.place = &helper.place;
     helper.whole.watches = helper.part.watches = &helper.watches;
     helper.whole.output = helper.part.output = &helper.output;

@@ -49,7 +49,7 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_FILES_REPLY] = {WIRE_FILES, sizeof(struct wire_files_reply), {true, false},
                           FD_UNLESS_ERROR},
     [WIRE_FILES_ROOT] = {WIRE_FILES, sizeof(struct wire_files_root), {true, false}, FD_NEVER},
-    [WIRE_FILES_RECORD] = {WIRE_FILES, sizeof(struct wire_files_record), {true, false}, FD_NEVER},
+    [WIRE_FILES_RECORD] = {WIRE_FILES, sizeof(struct wire_files_record), {true, true}, FD_NEVER},
     [WIRE_FILES_WALKING] = {WIRE_FILES, sizeof(struct wire_empty), {false, false}, FD_NEVER},
     [WIRE_FILES_WALKED] = {WIRE_FILES, sizeof(struct wire_files_walked), {false, false}, FD_NEVER},
     [WIRE_LAUNCH] = {WIRE_LAUNCHER_CLIENT, sizeof(struct wire_launch), {false, false}, FD_ALWAYS},
@@ -64,6 +64,8 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
 
 /* Two texts behind the longest struct that has texts must fit, and so must each struct. */
 _Static_assert(sizeof(struct wire_layer) + 2 * PATH_MAX <= WIRE_RECORD_MAX,
+               "WIRE_RECORD_MAX is too small");
+_Static_assert(sizeof(struct wire_files_record) + 2 * PATH_MAX <= WIRE_RECORD_MAX,
                "WIRE_RECORD_MAX is too small");
 _Static_assert(sizeof(union wire_record) == WIRE_RECORD_MAX, "WIRE_RECORD_MAX is too small");
 

@@ -264,6 +264,7 @@ struct wire_configure_files {
     uint32_t recursive, watch;  /* 0 or 1 */
     uint64_t n_allowed_roots;
     uint64_t of_devices;        /* 0 or 1: WIRE_FILES_DEVICE says which */
+    uint64_t no_mounts;         /* 0 or 1 */
 };
 
 enum wire_files_kind {
@@ -274,6 +275,9 @@ enum wire_files_kind {
     WIRE_FILES_RESOLVE,
     WIRE_FILES_ALLOW,
     WIRE_FILES_DEVICE,
+    WIRE_FILES_EXCLUDE,
+    WIRE_FILES_FOLLOW,
+    WIRE_FILES_KNOW,
     _WIRE_FILES_KIND_MAX
 };
 
@@ -284,7 +288,7 @@ struct wire_files_request {
     uint64_t kind;              /* enum wire_files_kind */
 };
 
-/* Answers OPEN, PROBE, RESOLVE, ALLOW, DEVICE. text 0: the real path (RESOLVE) */
+/* Answers OPEN, PROBE, RESOLVE, and ALLOW to KNOW. text 0: the real path (RESOLVE) */
 struct wire_files_reply {
     struct wire_header header;
     uint64_t id;
@@ -298,15 +302,16 @@ struct wire_files_root {
     struct wire_header header;
     uint64_t id;
     int64_t error;
-    uint64_t fsid, inode, device, size, available;
+    uint64_t fsid, inode, device, space, size, available;
     uint32_t network;           /* 0 or 1 */
     char type[24];
 };
 
-/* text 0: path */
+/* texts: path, target */
 struct wire_files_record {
     struct wire_header header;
-    uint64_t event;             /* enum files_event */
+    uint32_t event;             /* enum files_event */
+    uint32_t left_out;          /* enum files_left_out */
     int64_t error;
     uint64_t probed;            /* 0 or 1: use was looked at */
     uint64_t use;               /* enum files_use */

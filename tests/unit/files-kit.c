@@ -47,7 +47,8 @@ void on_record(void *userdata, struct files *files, const struct files_record *r
     f->seen = reallocarray(f->seen, f->n_seen + 1, sizeof(*f->seen));
     assert_non_null(f->seen);
     f->seen[f->n_seen++] = (struct seen){ record->event, strdup(record->path), record->error,
-                                          record->stat };
+                                          record->stat, record->left_out,
+                                          record->target ? strdup(record->target) : NULL };
 }
 
 void on_walked(void *userdata, struct files *files, int error, uint64_t n_files,
@@ -129,8 +130,10 @@ int on_patience(sd_event_source *source, uint64_t usec, void *userdata)
 
 void forget_seen(struct fixture *f)
 {
-    for (size_t i = 0; i < f->n_seen; i++)
+    for (size_t i = 0; i < f->n_seen; i++) {
         free(f->seen[i].path);
+        free(f->seen[i].target);
+    }
     f->n_seen = 0;
 }
 

@@ -20,6 +20,8 @@ struct seen {
     char *path;
     int error;
     struct files_stat stat;
+    enum files_left_out left_out;
+    char *target;
 };
 
 struct fixture {

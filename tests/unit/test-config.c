@@ -102,7 +102,23 @@ static void mistakes(void **state)
         { "alerts: {journal: maybe}\n", "1:19: alerts.journal: \"maybe\": not yes or no\n" },
         { "alerts: {severity: worst}\n",
           "1:20: alerts.severity: \"worst\": not one of info, warning, error, critical\n" },
-        { "datastores: {path: /a}\n", "1:13: datastores: expected a list, found a mapping\n" },
+        { "datastores: all\n", "1:13: datastores: expected auto or a list, found text\n" },
+        { "datastores: [{path: /a, exclude: [/a/b]}]\n",
+          "1:35: datastores[].exclude: the pattern \"/a/b\" must not begin with /, since it is "
+          "compared with paths relative to the datastore\n" },
+        { "datastores: [{path: /a, exclude: [a/../b]}]\n",
+          "1:35: datastores[].exclude: the pattern \"a/../b\" must not contain \"..\"\n" },
+        { "datastores: [{path: /a, exclude: ['*']}]\n",
+          "1:35: datastores[].exclude: the pattern \"*\" would leave out everything\n" },
+        { "datastores: [{path: /a, exclude: [tmp/]}]\n",
+          "1:35: datastores[].exclude: the pattern \"tmp/\" must not end with /: a folder is left "
+          "out with all that is below it\n" },
+        { "datastores: [{path: /a, exclude: tmp}]\n",
+          "1:34: datastores[].exclude: expected a list of patterns, found text\n" },
+        { "datastores: [{path: /a, devices: [/srv/x]}]\n",
+          "1:35: datastores[].devices: the pattern \"/srv/x\" must begin with /dev/ and name a "
+          "device there\n" },
+        { "datastores: {path: /a}\n", "1:13: datastores: expected auto or a list, found a mapping\n" },
         { "golden: {patterns: /a}\n",
           "1:20: golden.patterns: expected a list of patterns, found text\n" },
         { "golden:\n  patterns:\n    - {a: b}\n",
@@ -284,7 +300,7 @@ static void all_are_listed(void **state)
                     "2:5: datastores[].path: \"relative\" must be absolute\n"
                     "3:23: datastores[].watch: \"perhaps\": not yes or no\n"
                     "4:19: intervals.walk: \"soon\": not a duration such as 90s, 1h 30min or 7d\n"
-                    "4:25: unknown key \"foo\" in intervals; known are: walk, audit, debounce\n"
+                    "4:25: unknown key \"foo\" in intervals; known are: walk, audit, debounce, rest\n"
                     "5:18: workers.count: \"65\" is out of range: 1 to 64\n"
                     "5:22: duplicate key \"count\", first given on line 5\n"
                     "6:59: thresholds.chain-deep: expected on, off or a mapping, found text\n"
@@ -386,7 +402,8 @@ static void values(void **state)
     _cleanup_(config_freep) struct config *config = parse(
         "datastores:\n"
         "  - /var/lib/libvirt//images/./\n"
-        "  - {path: /srv/vm, name: lab, recursive: no, watch: off}\n"
+        "  - {path: /srv/vm, name: lab, recursive: no, watch: off, mounts: no, exclude: [tmp, "
+        "a/*.iso], devices: [/dev/vg0/*]}\n"
         "  - {path: /srv/vm/deep}\n"
         "libvirt: {uris: [\"qemu:///system\", \"lxc+unix:///?socket=/a\"], poll: 5s, pools: [lab "
         "pool]}\n"
@@ -421,6 +438,12 @@ static void values(void **state)
     assert_true(config->datastores[0].recursive && config->datastores[0].watch);
     assert_string_equal(config->datastores[1].name, "lab");
     assert_false(config->datastores[1].recursive || config->datastores[1].watch);
+    assert_true(config->datastores[0].mounts && !config->datastores[1].mounts);
+    assert_null(config->datastores[0].exclude[0]);
+    assert_string_equal(config->datastores[1].exclude[1], "a/*.iso");
+    assert_null(config->datastores[1].exclude[2]);
+    assert_string_equal(config->datastores[1].devices[0], "/dev/vg0/*");
+    assert_int_equal(config->rest, 3600 * USEC_PER_SEC);
     assert_string_equal(config->datastores[2].name, "deep");
     assert_string_equal(config->policy.golden[1], "*-golden.qcow2");
     assert_null(config->policy.golden[2]);
@@ -676,6 +699,23 @@ static char *sample(void)
     return text;
 }
 
+/* The lines behind "# datastores:", without their "# ". */
+static char *commented_datastores(const char *text)
+{
+    char *list = calloc(1, strlen(text) + 1), *end = list;
+    const char *line = strstr(text, "\n# datastores:\n");
+
+    assert_true(list && line);
+    for (line++; strncmp(line, "# ", 2) == 0; line++) {
+        size_t n = strcspn(line, "\n");
+
+        end = mempcpy(end, line + 2, n - 2);
+        *end++ = '\n';
+        line += n;
+    }
+    return list;
+}
+
 /* The sample is the defaults, also with every # taken away that stands before a key. */
 static void sample_is_the_defaults(void **state)
 {
@@ -694,21 +734,31 @@ static void sample_is_the_defaults(void **state)
         else
             *end++ = *c;
     }
-    /* All but the one datastore's path, which is no comment, and all findings, of which one is
+    /* All but a datastore's, which are a comment as a whole, and all findings, of which one is
      * shown; "#classes:". */
-    assert_int_equal(keys, config_keys_count - 1 + 1);
+    for (size_t i = 0; i < config_keys_count; i++)
+        keys += strncmp(config_keys[i].name, "datastores[]", 12) == 0;
+    assert_int_equal(keys, config_keys_count + 1);
     assert_int_equal(config_new(&fresh), 0);
     as_is = parse(text);
     uncommented = parse(bare);
-    assert_int_equal(as_is->n_datastores, 1);
-    assert_string_equal(as_is->datastores[0].path, "/var/lib/libvirt/images");
+    assert_int_equal(as_is->n_datastores, 0);
+    assert_true(as_is->datastores_auto && !fresh->datastores_auto);
+    /* the comment is a datastore with all defaults */
+    _cleanup_(config_freep) struct config *listed = NULL;
+    _cleanup_free_ char *list = commented_datastores(text);
+
+    listed = parse(list);
+    assert_int_equal(listed->n_datastores, 1);
+    assert_string_equal(listed->datastores[0].path, "/var/lib/libvirt/images");
+    assert_true(listed->datastores[0].recursive && listed->datastores[0].mounts);
+    assert_false(listed->datastores[0].exclude[0] || listed->datastores[0].devices[0]);
     assert_memory_equal(&as_is->policy.thresholds, &fresh->policy.thresholds,
                         sizeof(fresh->policy.thresholds));
     assert_int_equal(as_is->policy.n_classes, 0);
     assert_memory_equal(&uncommented->policy.thresholds, &fresh->policy.thresholds,
                         sizeof(fresh->policy.thresholds));
     assert_int_equal(uncommented->policy.n_classes, 1);
-    assert_int_equal(uncommented->datastores[0].recursive, true);
     size_t from = offsetof(struct config, walk_interval),
            to = offsetof(struct config, control_group);
     assert_memory_equal((char *)uncommented + from, (char *)fresh + from, to - from);

@@ -869,6 +869,25 @@ static void space(void **state)
     assert_int_equal(found->severity, SEVERITY_CRITICAL);
     datastore->root.available = UINT64_C(600) << 30;
     assert_int_equal(of_datastore(world, NOW, FINDING_TIME_TO_FULL)->severity, SEVERITY_WARNING);
+    /* Told of the file system once: by the first of the datastores on it, with the sums. */
+    struct datastore other = { .name = TEXT("zoo"), .root = datastore->root };
+
+    datastore->root.available = other.root.available = UINT64_C(150) << 30;
+    datastore->growth = other.growth = UINT64_C(330) << 30;
+    datastore->space = (struct datastore_space){ .first = datastore, .measured = datastore,
+                                                 .growth = UINT64_C(660) << 30,
+                                                 .others = TEXT("zoo"), .n_others = 1 };
+    found = of_datastore(world, NOW, FINDING_DATASTORE_FULL);
+    assert_string_equal(summary(found), "is 85 % full, 150G are left (critical from 85 %); "
+                                        "datastore zoo lies on the same file system");
+    assert_non_null(of_datastore(world, NOW, FINDING_DATASTORE_OVERCOMMITTED));
+    datastore->space = (struct datastore_space){ .first = &other, .measured = &other };
+    assert_null(of_datastore(world, NOW, FINDING_DATASTORE_FULL));
+    assert_null(of_datastore(world, NOW, FINDING_DATASTORE_OVERCOMMITTED));
+    assert_null(of_datastore(world, NOW, FINDING_TIME_TO_FULL));
+    assert_true(world->judgement.judged[FINDING_DATASTORE_FULL]);
+    datastore->space = (struct datastore_space){ .first = NULL };
+    datastore->growth = 0;
     /* Not from a moment's look, and not when it grows again. */
     datastore->available = (struct series){ .n = 0 };
     for (unsigned i = 0; i < 5; i++)

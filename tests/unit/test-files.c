@@ -40,8 +40,8 @@ static void test_walk(void **state)
     assert_int_not_equal(s->stat.fsid, 0);
     assert_int_equal(find(f, FILES_EVENT_APPEARED, "x.qcow2")->stat.type, FILES_DIRECTORY);
     assert_int_equal(find(f, FILES_EVENT_APPEARED, "fifo")->stat.type, FILES_OTHER);
-    assert_int_equal(find(f, FILES_EVENT_APPEARED, "out")->stat.type, FILES_SYMLINK);
-    assert_int_equal(find(f, FILES_EVENT_APPEARED, "dangling")->stat.type, FILES_SYMLINK);
+    assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, "out")->left_out, FILES_LEFT_LINK);
+    assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, "dangling")->left_out, FILES_LEFT_LINK);
     assert_non_null(find(f, FILES_EVENT_APPEARED, ".hidden"));
     assert_null(find(f, FILES_EVENT_APPEARED, "loop-a/note"));
     assert_int_equal(f->n_seen, 13);
@@ -425,23 +425,81 @@ static void test_overmount(void **state)
     assert_int_equal(f->walk_error, -ESTALE);
 }
 
-static void test_other_mounts_are_not_entered(void **state)
+static void test_nested_mounts(void **state)
 {
     struct fixture *f = *state;
     const struct seen *s;
 
-    run(f, "mkdir inner && : > outer");
+    run(f, "mkdir inner once twice loop pseudo && : > outer && : > once/file");
+    if (geteuid() != 0 || mount("tmpfs", at(f, "inner"), "tmpfs", 0, "size=1M") < 0)
+        skip();
+    run(f, ": > inner/other && mount --bind once twice && mount --bind . loop && "
+           "mount -t proc none pseudo");
+    start(f, true);
+    walk(f);
+    assert_non_null(find(f, FILES_EVENT_APPEARED, "inner/other"));
+    s = find(f, FILES_EVENT_MOUNT, "inner");
+    assert_true(s && strcmp(s->target, "tmpfs") == 0);
+    assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, "twice")->left_out, FILES_LEFT_SEEN);
+    assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, "loop")->left_out, FILES_LEFT_SEEN);
+    assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, "pseudo")->left_out, FILES_LEFT_PSEUDO);
+    assert_null(find(f, FILES_EVENT_APPEARED, "twice/file"));
+    assert_null(find(f, FILES_EVENT_APPEARED, "loop/outer"));
+    assert_null(find(f, FILES_EVENT_APPEARED, "pseudo/self"));
+    /* watched, too; it goes, and another one comes */
+    run(f, ": > inner/later");
+    LOOP_UNTIL(f, find(f, FILES_EVENT_APPEARED, "inner/later"));
+    run(f, "umount inner");
+    LOOP_UNTIL(f, find(f, FILES_EVENT_LEFT_OUT, "inner"));
+    assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, "inner")->left_out, FILES_LEFT_GONE);
+    assert_null(find(f, FILES_EVENT_VANISHED, "inner/other"));
+    forget_seen(f);
+    run(f, "mount -t tmpfs none inner && : > inner/new");
+    LOOP_UNTIL(f, find(f, FILES_EVENT_APPEARED, "inner/new"));
+    run(f, "umount inner twice loop pseudo");
+}
+
+static void test_nested_mounts_forbidden(void **state)
+{
+    struct fixture *f = *state;
+
+    run(f, "mkdir inner");
     if (geteuid() != 0 || mount("tmpfs", at(f, "inner"), "tmpfs", 0, "size=1M") < 0)
         skip();
     run(f, ": > inner/other");
-    start(f, true);
+    start_with(f, (struct files_options){.recursive = true, .no_mounts = true});
     walk(f);
-    assert_int_equal(umount(at(f, "inner")), 0);
+    run(f, "umount inner");
     assert_null(find(f, FILES_EVENT_APPEARED, "inner/other"));
-    s = find(f, FILES_EVENT_ERROR, "inner");
-    assert_non_null(s);
-    assert_int_equal(s->error, -EXDEV);
+    assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, "inner")->left_out, FILES_LEFT_FORBIDDEN);
 }
+
+static void test_exclude(void **state)
+{
+    static const char *const patterns[] = {"tmp", "a/*.iso", "*.bak", NULL};
+    static const char *const in[] = {"a", "a/tmp.qcow2", "b.iso", "tmpx"};
+    static const char *const out[] = {"tmp", "a/x.iso", "c.bak", "a/d.bak", "a/tmp"};
+    struct fixture *f = *state;
+
+    run(f, "mkdir -p a/tmp tmp tmpx && : > tmp/file && : > a/tmp.qcow2 && : > b.iso && "
+           ": > a/x.iso && : > c.bak && : > a/d.bak");
+    start_with(f, (struct files_options){.recursive = true, .watch = true, .exclude = patterns});
+    walk(f);
+    for (size_t i = 0; i < ELEMENTSOF(in); i++)
+        assert_non_null(find(f, FILES_EVENT_APPEARED, in[i]));
+    for (size_t i = 0; i < ELEMENTSOF(out); i++) {
+        assert_null(find(f, FILES_EVENT_APPEARED, out[i]));
+        assert_int_equal(find(f, FILES_EVENT_LEFT_OUT, out[i])->left_out, FILES_LEFT_EXCLUDED);
+    }
+    assert_null(find(f, FILES_EVENT_APPEARED, "tmp/file"));
+    /* nor by its events */
+    forget_seen(f);
+    run(f, ": > e.bak && : > tmp/more && : > seen");
+    LOOP_UNTIL(f, find(f, FILES_EVENT_APPEARED, "seen"));
+    assert_null(find(f, FILES_EVENT_APPEARED, "e.bak"));
+    assert_null(find(f, FILES_EVENT_APPEARED, "tmp/more"));
+}
+
 
 int main(void)
 {
@@ -453,7 +511,7 @@ int main(void)
         TEST(test_watch), TEST(test_watch_subdirectories), TEST(test_watch_race),
         TEST(test_root_vanishes),
         TEST(test_overflow), TEST(test_unmount), TEST(test_overmount),
-        TEST(test_other_mounts_are_not_entered),
+        TEST(test_nested_mounts), TEST(test_nested_mounts_forbidden), TEST(test_exclude),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

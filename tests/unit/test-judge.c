@@ -274,7 +274,8 @@ static void good_images_have_no_findings(void **state)
     assert_clean(world);
     for (int i = 0; i < _FINDING_MAX; i++)
         assert_int_equal(world->judgement.judged[i],
-                         i != FINDING_DATASTORE_OFFLINE && i != FINDING_WATCH_DEGRADED &&
+                         i != FINDING_DATASTORE_OFFLINE && i != FINDING_COVERAGE_GAP &&
+                             i != FINDING_WATCH_DEGRADED &&
                              i != FINDING_DATABASE_RECOVERED && i != FINDING_ALERT_CHANNEL_FAILED &&
                              i != FINDING_BASELINES_DAMAGED &&
                              /* without libvirt */
@@ -1455,6 +1456,59 @@ static void datastores(void **state)
     assert_false(judgement->judged[FINDING_DATASTORE_OFFLINE]);
 }
 
+static void coverage(void **state)
+{
+    struct world *world = *state;
+    struct datastore *datastore = &world->store.datastore;
+    struct outside_disk disks[] = { { "web", "vda", "/srv/a.qcow2" }, { "db", "sdb", "/dev/x" } };
+    struct daemon_facts facts = { .outside_known = true, .outside = disks, .n_outside = 2,
+                                  .outside_total = 2 };
+
+    datastore->walk_finished = NOW;
+    for (enum files_left_out why = FILES_LEFT_NONE + 1; why < _FILES_LEFT_MAX; why++) {
+        static const struct { enum severity severity; const char *summary; } told[] = {
+            [FILES_LEFT_FORBIDDEN] = { SEVERITY_INFO,
+                                       "leaves out 1 file system mounted below it, as its "
+                                       "configuration says: /vm/it" },
+            [FILES_LEFT_REMOTE] = { SEVERITY_WARNING, "does not look at 1 network file system "
+                                                      "mounted below it: /vm/it" },
+            [FILES_LEFT_GONE] = { SEVERITY_WARNING, "does not look at 1 file system that is not "
+                                                    "mounted now: /vm/it" },
+            [FILES_LEFT_DEVICE] = { SEVERITY_WARNING,
+                                    "does not look at 1 link to a block device: /vm/it" },
+        };
+
+        assert_int_equal(coverage_add(&datastore->coverage, why, "/vm/it", "x"), 0);
+        assert_int_equal(judge_datastore(&world->policy, datastore, NOW, &world->judgement), 0);
+        if (told[why].summary)
+            assert_only(world, FINDING_COVERAGE_GAP, told[why].severity, told[why].summary);
+        else
+            assert_clean(world);
+        assert_true(world->judgement.judged[FINDING_COVERAGE_GAP]);
+        judgement_done(&world->judgement);
+        coverage_done(&datastore->coverage);
+    }
+    /* Before the first complete walk nobody knows. */
+    datastore->walk_finished = 0;
+    assert_int_equal(judge_datastore(&world->policy, datastore, NOW, &world->judgement), 0);
+    assert_false(world->judgement.judged[FINDING_COVERAGE_GAP]);
+    judgement_done(&world->judgement);
+    /* Disks of domains: named in one finding. */
+    assert_int_equal(judge_daemon(&world->policy, &facts, NOW, &world->judgement), 0);
+    assert_only(world, FINDING_COVERAGE_GAP, SEVERITY_WARNING,
+                "does not look at 2 disks of domains, in no datastore: vda of web (/srv/a.qcow2), "
+                "sdb of db (/dev/x)");
+    judgement_done(&world->judgement);
+    facts.outside_total = facts.n_outside = 0;
+    assert_int_equal(judge_daemon(&world->policy, &facts, NOW, &world->judgement), 0);
+    assert_clean(world);
+    assert_true(world->judgement.judged[FINDING_COVERAGE_GAP]);
+    judgement_done(&world->judgement);
+    facts.outside_known = false;
+    assert_int_equal(judge_daemon(&world->policy, &facts, NOW, &world->judgement), 0);
+    assert_false(world->judgement.judged[FINDING_COVERAGE_GAP]);
+}
+
 static void the_daemon_itself(void **state)
 {
     struct world *world = *state;
@@ -1464,11 +1518,17 @@ static void the_daemon_itself(void **state)
     assert_only(world, FINDING_DATABASE_RECOVERED, SEVERITY_ERROR,
                 "started a new database, the damaged one is /var/lib/qcaudit/qcaudit.db.1");
     judgement_done(&world->judgement);
-    facts = (struct daemon_facts){ .alert_channel = "journal", .alert_error = -ENOSPC };
+    facts = (struct daemon_facts){ .alert_errors = { [ALERT_SYSLOG] = -ENOENT } };
     assert_int_equal(judge_daemon(&world->policy, &facts, NOW, &world->judgement), 0);
     assert_only(world, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR,
-                "could not deliver alerts to journal: No space left on device");
+                "could not deliver alerts to syslog: No such file or directory");
     assert_false(world->judgement.judged[FINDING_DATABASE_RECOVERED]);
+    judgement_done(&world->judgement);
+    facts.alert_errors[ALERT_JOURNAL] = -ENOSPC;
+    assert_int_equal(judge_daemon(&world->policy, &facts, NOW, &world->judgement), 0);
+    assert_only(world, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR,
+                "could not deliver alerts to the journal and to another channel: "
+                "No space left on device");
 }
 
 /* ---- what was an image before ---------------------------------------------------------------- */
@@ -1569,6 +1629,7 @@ static void what_is_no_overwritten_header(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(coverage),
         TEST(good_images_have_no_findings),
         TEST(files_that_are_no_images),
         TEST(nothing_is_said_of_what_cannot_be_seen),

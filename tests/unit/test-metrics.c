@@ -106,6 +106,9 @@ static void test_empty(void **state)
     assert_line(world, "qcaudit_start_timestamp_seconds 1700000000.000001");
     assert_line(world, "qcaudit_images{datastore=\"pool\"} 0");
     assert_line(world, "qcaudit_datastore_online{datastore=\"pool\"} 1");
+    assert_line(world, "qcaudit_left_out{datastore=\"pool\",reason=\"mount-remote\"} 0");
+    assert_line(world, "qcaudit_left_out{datastore=\"pool\",reason=\"being-written\"} 0");
+    assert_line(world, "qcaudit_files_seen{datastore=\"pool\"} 0");
     assert_line(world, "qcaudit_datastore_available_bytes{datastore=\"pool\"} 400");
     assert_line(
         world,

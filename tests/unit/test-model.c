@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "daemon/model.h"
+#include "lib/cleanup.h"
 #include "helpers/text.h"
 
 static void assert_prose(const char *name, const char *text, bool paragraphs)
@@ -138,9 +139,29 @@ static void destructors_take_null_and_all(void **state)
     datastore_free(datastore);
 }
 
+static void names_of_downloads(void **state)
+{
+    static const char *const partial[] = {
+        "/vm/a.qcow2.part", "/vm/a.iso.partial", "/vm/Unconfirmed 1.crdownload",
+        "/vm/a.qcow2.filepart", "/vm/a.qcow2.CRDOWNLOAD", "/vm/.a.qcow2.Xy3Zk9",
+        "/vm/a.qcow2.tmp.4711", "/var/lib/vz/images/100/a.raw.tmp_dwnl.4711",
+        "/vm/.rsync-partial/a.qcow2", "/var/lib/glance/incomplete/0815", "/vm/a.download",
+    };
+    static const char *const whole[] = {
+        "/vm/a.qcow2", "/vm/part", "/vm/.part", "/vm/a.part1.qcow2", "/vm/a.tmpl", "/vm/.a.qcow2",
+        "/vm/a.qcow2.Xy3Zk9", "/vm/department.img", "/vm/.aXy3Zk9", "/vm/a.template",
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(partial); i++)
+        assert_true(image_name_is_partial(partial[i]));
+    for (size_t i = 0; i < ELEMENTSOF(whole); i++)
+        assert_false(image_name_is_partial(whole[i]));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_of_downloads),
         cmocka_unit_test(every_finding_is_well_formed),
         cmocka_unit_test(names_go_there_and_back),
         cmocka_unit_test(severities_are_journal_priorities),
