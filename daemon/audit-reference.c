@@ -17,40 +17,6 @@ static struct reference *reference_of(struct job *job, uint64_t tag)
     return tag == TAG_PARENT ? &job->parent : &job->data_file;
 }
 
-/* The absolute path a reference means by its text: without ".", ".." and double slashes. Only to
- * tell in which datastore it lies; links are followed by the helper, which checks again. */
-static int path_lexical(const char *image_path, const char *reference, char **ret_path)
-{
-    _cleanup_free_ char *joined = NULL;
-    size_t n_folder = (size_t)(strrchr(image_path, '/') - image_path);
-    char *out;
-
-    if (asprintf(&joined, "%.*s/%s", reference[0] == '/' ? 0 : (int)n_folder, image_path,
-                 reference) < 0)
-        return -ENOMEM;
-    out = joined;
-    for (const char *in = joined; *in;) {
-        size_t n;
-
-        in += strspn(in, "/");
-        n = strcspn(in, "/");
-        if (n == 2 && in[0] == '.' && in[1] == '.') {
-            while (out > joined && *--out != '/')
-                ;
-        } else if (n > 0 && !(n == 1 && in[0] == '.')) {
-            *out++ = '/';
-            memmove(out, in, n);
-            out += n;
-        }
-        in += n;
-    }
-    if (out == joined)
-        *out++ = '/';
-    *out = 0;
-    *ret_path = TAKE_PTR(joined);
-    return 0;
-}
-
 static void reference_set(struct reference *reference, int error)
 {
     reference->error = error;
@@ -114,7 +80,7 @@ static int reference_place(struct job *job, const char *stored, enum reference_t
         if (!path)
             return -ENOMEM;
     }
-    r = path_lexical(job->image->path, path, &lexical);
+    r = reference_lexical(job->image->path, path, &lexical);
     if (r >= 0)
         r = audits->options.files(audits->options.userdata, lexical, ret_files);
     /* Links may lead into a datastore all the same, as libvirt writes a domain's path into its
@@ -256,7 +222,7 @@ void reference_answer(struct job *job, struct worker *worker,
     if (question->kind == QCA_REFERENCE_DATA_FILE)
         r = reference_place(job, question->name, &class, &path, &files);
     if (r >= 0)
-        r = path_lexical(job->image->path, path, &lexical);
+        r = reference_lexical(job->image->path, path, &lexical);
     if (r >= 0)
         r = request_start(job, REQUEST_OPEN, files, lexical, NULL, question->id, on_data_file);
     if (r < 0)

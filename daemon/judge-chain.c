@@ -444,7 +444,30 @@ static int judge_runaway(struct judging *judging)
 
 /* ---- loops and internal snapshots ----------------------------------------------------------- */
 
-/* members (paths, from the head from child to parent), length */
+void evidence_former(struct evidence *evidence, const char *key, const struct former *former)
+{
+    _cleanup_evidence_ struct evidence item = { .object = NULL };
+    char digest[2 * sizeof(former->digest) + 1];
+
+    if (!former)
+        return;
+    item = evidence_new();
+    evidence_text(&item, "path", former->path);
+    evidence_number(&item, "inode", former->identity.inode);
+    evidence_number(&item, "fsid", former->identity.fsid);
+    if (former->size > 0)
+        evidence_number(&item, "size", former->size);
+    if (former->virtual_size > 0)
+        evidence_number(&item, "virtual-size", former->virtual_size);
+    if (former->has_digest && !former->encrypted) {
+        hex_encode(former->digest, sizeof(former->digest), digest);
+        evidence_text(&item, "digest", digest);
+    }
+    evidence_number(&item, "seen-at", former->seen);
+    evidence_value(evidence, key, &item);
+}
+
+/* members [path, former {...}] (from the head from child to parent), length */
 static int judge_loop(struct judging *judging)
 {
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, members = evidence_new_list();
@@ -458,6 +481,7 @@ static int judge_loop(struct judging *judging)
             struct evidence member = evidence_new();
 
             evidence_text(&member, "path", image->path);
+            evidence_former(&member, "former", image->former);
             evidence_append(&members, &member);
         }
         image = graph_relation(judging->graph, image)->parent;

@@ -115,6 +115,9 @@ int judge_outside(struct judging *judging, const struct outside_disk *disks, siz
 /* domain, connection, disk, running. */
 void evidence_entry(struct evidence *evidence, const struct judging *judging,
                     const struct usage_entry *entry);
+/* What a lost parent was: path, inode, fsid, size, virtual-size, digest, seen-at; nothing for
+ * NULL. */
+void evidence_former(struct evidence *evidence, const char *key, const struct former *former);
 /* An array of {at, bytes}: at most 12 samples of the series, the first and the last among them. */
 void evidence_series(struct evidence *evidence, const char *key, const struct series *series);
 /* "disk vda of domain web1", escaped; malloc'd, NULL without memory. */

@@ -3,6 +3,8 @@
 #include "daemon/judge-internal.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -83,31 +85,63 @@ static void evidence_reference(struct evidence *evidence, const struct reference
     }
 }
 
-/* reference, stored, format, path, errno, error, candidates [path, same-format] */
+/* Was the parent put aside with the image, as the remedy of an orphaned chain does it? -ENOMEM,
+ * else whether. */
+static int is_aside_with_parent(const struct judging *judging)
+{
+    static const char suffix[] = ".orphan";
+    const struct image *image = judging->image, *parent;
+    size_t length = strlen(image->path), n = sizeof(suffix) - 1;
+    _cleanup_free_ char *wanted = NULL, *aside = NULL;
+    int r;
+
+    if (length <= n || strcmp(image->path + length - n, suffix) != 0 || !image->parent.stored)
+        return 0;
+    r = reference_lexical(image->path, image->parent.stored, &wanted);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    if (asprintf(&aside, "%s%s", wanted, suffix) < 0) {
+        aside = NULL;
+        return -ENOMEM;
+    }
+    parent = graph_find(judging->graph, aside);
+    return parent && parent->present;
+}
+
+/* reference, stored, format, path, errno, error, former {path, inode, ...}, candidates [path, by
+ * ("identity", "content", "name"), changed] */
 static int add_parent_missing(struct judging *judging, const char *stored)
 {
     const struct reference *reference = &judging->image->parent;
     _cleanup_evidence_ struct evidence evidence = evidence_new(), candidates = evidence_new_list();
-    struct image *found[CANDIDATES_MAX];
-    bool unreadable = reference->error == -EACCES || reference->error == -EPERM;
-    size_t n = reference->stored ? graph_find_name(judging->graph, path_name(reference->stored),
-                                                   found, CANDIDATES_MAX)
-                                 : 0;
+    struct lost_parent found[CANDIDATES_MAX];
+    bool unreadable = reference->error == -EACCES || reference->error == -EPERM, sure;
+    size_t n = graph_find_lost(judging->graph, judging->image, found, CANDIDATES_MAX);
+    _cleanup_free_ char *there = n > 0 ? text_escape_string(found[0].image->path) : NULL;
 
+    if (n > 0 && !there)
+        return -ENOMEM;
     evidence_reference(&evidence, reference, "parent");
+    evidence_former(&evidence, "former", judging->image->former);
     for (size_t i = 0; i < n; i++) {
-        struct evidence candidate = { .object = NULL };
+        struct evidence candidate = evidence_new();
 
-        if (found[i] == judging->image)
-            continue;
-        candidate = evidence_new();
-        evidence_text(&candidate, "path", found[i]->path);
+        evidence_text(&candidate, "path", found[i].image->path);
+        evidence_text(&candidate, "by", found_by_name(found[i].by));
+        if (found[i].changed)
+            evidence_flag(&candidate, "changed", true);
         evidence_append(&candidates, &candidate);
     }
     evidence_value(&evidence, "candidates", &candidates);
+    sure = n > 0 && found[0].by != FOUND_BY_NAME && !found[0].changed;
     if (judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
-                    unreadable ? "has a parent that cannot be read: %s" : "has lost its parent: %s",
-                    stored) < 0)
+                    "%s: %s%s%s%s",
+                    unreadable ? "has a parent that cannot be read" : "has lost its parent", stored,
+                    !sure                                 ? ""
+                    : found[0].by == FOUND_BY_IDENTITY ? "; the file is "
+                                                       : "; what it held is in ",
+                    sure ? there : "",
+                    sure && found[0].by == FOUND_BY_IDENTITY ? " now" : "") < 0)
         return -ENOMEM;
     /* Layers that were merged are deleted one by one, and libvirt tells of the merge a moment
      * later. */
@@ -314,7 +348,9 @@ static int judge_references(struct judging *judging)
     if (image->parent.state == REFERENCE_MISSING) {
         _cleanup_free_ char *stored = text_escape_string(image->parent.stored);
 
-        r = stored ? add_parent_missing(judging, stored) : -ENOMEM;
+        r = stored ? is_aside_with_parent(judging) : -ENOMEM;
+        if (r == 0)
+            r = add_parent_missing(judging, stored);
         if (r < 0)
             return r;
     }

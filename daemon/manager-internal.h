@@ -213,6 +213,16 @@ bool rest_on_audited(struct manager *manager, struct image *image);
 void rest_forget(struct manager *manager, const struct image *image);
 void rest_done(struct manager *manager);
 
+/* ---- manager-former.c: what lost parents were ------------------------------------------------ */
+
+/* The image's reference to its parent becomes another one: what it led to is noted. */
+void former_note_reference(struct manager *manager, struct image *child,
+                           const struct reference *news);
+/* The image goes: its overlays note what it was. */
+void former_note_gone(struct manager *manager, const struct image *parent);
+/* Forgets what nobody will ask for, the parent being there. */
+void former_settle(struct manager *manager, struct image *image);
+
 /* ---- manager-scrub.c: images whose data is read again ---------------------------------------- */
 
 /* The image is to be read at due (usec; UINT64_MAX: not at all); verified: when it was last, 0

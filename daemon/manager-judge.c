@@ -143,6 +143,7 @@ static void judge_one(struct manager *manager, struct image *image)
     if (!image->audit || image->unrested)
         return;
     baseline_plan(manager, image);
+    former_settle(manager, image);
     if (!listed) {
         judgement_all_clear(&judgement);
     } else {
@@ -457,6 +458,7 @@ void judge_image_gone(struct manager *manager, struct image *image)
     image_list_forget(&manager->judging, image);
     baseline_image_gone(manager, image);
     count_foreign(manager, image, false);
+    former_note_gone(manager, image);
     graph_remove(manager->graph, image);
     graph_forget_disk_move(manager->graph, image->path);
     r = round ? store_batch_image_gone(round->batch, image->path) : -ENOMEM;

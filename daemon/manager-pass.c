@@ -475,8 +475,13 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         log_notice(0, "Workers can be started again");
     if (error == 0) {
         manager->workers_fail = false;
-        if (parent && data_file && extents)
+        if (parent && data_file && extents) {
+            /* Another file that needs none has lost nothing. */
+            if (parent->state != REFERENCE_NONE || !image->audit ||
+                identity_equal(&image->audit->identity, &audit->identity))
+                former_note_reference(manager, image, parent);
             image_take_references(image, parent, data_file, extents);
+        }
         image_take_audit(manager, image, audit);
         wait = rest_on_audited(manager, image);
         baseline_on_audited(manager, image, audit);

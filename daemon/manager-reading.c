@@ -160,6 +160,7 @@ static void look_again(struct manager *manager, struct image *image)
 {
     struct image *child;
 
+    graph_content_changed(manager->graph, image);
     for (size_t i = 0; (child = graph_child(image, i)); i++)
         if (!child->baseline)
             (void)graph_update(manager->graph, child);

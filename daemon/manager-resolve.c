@@ -154,6 +154,7 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
     struct manager *manager = userdata;
     bool changed;
 
+    former_note_reference(manager, image, parent);
     changed = reference_take(&image->parent, parent);
     changed |= reference_take(&image->data_file, data_file);
     changed |= extents_take(&image->extents, extents);

@@ -414,6 +414,7 @@ struct image *image_free(struct image *image)
     reference_done(&image->parent);
     reference_done(&image->data_file);
     reference_list_done(&image->extents);
+    former_free(image->former);
     free(image->growth);
     free(image);
     return NULL;

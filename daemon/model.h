@@ -232,6 +232,25 @@ struct reference_list { struct reference *items; size_t n; };
 
 void reference_list_done(struct reference_list *list);
 
+/* What an image's parent was as long as its reference led to it: kept when it leads elsewhere, or
+ * nowhere. */
+struct former {
+    char *path;
+    struct identity identity;   /* all 0 unknown */
+    uint64_t size;              /* bytes of the file, 0 unknown */
+    uint64_t virtual_size;      /* bytes, 0 unknown */
+    uint64_t seen;              /* usec: when it was known to be so */
+    bool has_digest;            /* of what the layer holds, as in struct baseline */
+    bool encrypted;
+    uint8_t digest[32];
+    struct identity parent;     /* of its own parent then; all 0 none */
+};
+
+struct former *former_free(struct former *former);
+int former_to_json(const struct former *former, json_object **ret_object);
+/* -EBADMSG for anything that it cannot have been made of. */
+int former_from_json(json_object *object, struct former **ret_former);
+
 /* What a scrub read: the guest's data in this one layer, its parents not opened. */
 struct digest_result {
     bool complete;              /* all of it could be read; else bad says what is missing, and
@@ -424,6 +443,8 @@ struct image {
                                          * they were looked up after a start */
     uint8_t counted;            /* the manager's: as what format its datastore counts it among
                                  * those that are not understood; 0 not */
+    struct former *former;      /* what the parent was before; NULL: it is as it was, or not
+                                 * known */
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */

@@ -22,7 +22,7 @@ static int spot_compare(const void *a, const void *b)
 
     if (r != 0)
         return r;
-    if (x->kind != SPOT_IDENTITY && x->kind != SPOT_DATA_FILE)
+    if (x->kind == SPOT_PATH || x->kind == SPOT_NAME || x->kind == SPOT_FORMER_NAME)
         return strcmp(x->text, y->text);
     r = compare_numbers(x->identity.inode, y->identity.inode);
     if (r == 0)
@@ -68,7 +68,7 @@ int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
     return 0;
 }
 
-static void seat_leave(struct graph *graph, struct seat *seat)
+void seat_leave(struct graph *graph, struct seat *seat)
 {
     struct spot *spot = seat->spot;
 
@@ -82,10 +82,8 @@ static void seat_leave(struct graph *graph, struct seat *seat)
     }
 }
 
-/* Seats the node there (or as one that wants to go there); text and identity NULL: nowhere. 1
- * when that is a change. */
-static int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind kind,
-                     const char *text, const struct identity *identity)
+int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind kind,
+              const char *text, const struct identity *identity)
 {
     _cleanup_free_ struct spot *key = NULL;
     struct spot *spot;
@@ -431,4 +429,5 @@ void node_unseat(struct graph *graph, struct node *node)
     leave_extents(graph, node);
     for (int i = 0; i < _SEAT_MAX; i++)
         seat_leave(graph, &node->seats[i]);
+    node_undoubt(graph, node);
 }

@@ -10,7 +10,16 @@
 /* A spot is a path, an identity, or a file name: which images are there, and which refer to it; or
  * a data file, by identity: which images have it. So an image that appears finds the overlays that
  * wait for it, however late it comes. */
-enum spot_kind { SPOT_PATH, SPOT_IDENTITY, SPOT_DATA_FILE, SPOT_NAME };
+enum spot_kind {
+    SPOT_PATH,
+    SPOT_IDENTITY,
+    SPOT_DATA_FILE,
+    SPOT_NAME,
+    /* What a reference that leads nowhere could mean: */
+    SPOT_FORMER,                /* the identity of what it led to, */
+    SPOT_FORMER_NAME,           /* the file name in it, */
+    SPOT_FORMER_SIZE,           /* the size (as identity.inode) of what it led to */
+};
 
 struct seat {
     LIST_ENTRY(seat) link;
@@ -48,6 +57,8 @@ enum {
     NODE_FACTS = 1 << 8,        /* what is known of it changed: its overlays are weighed again */
     NODE_EDGE = 1 << 9,         /* it has another parent, or other overlays */
     NODE_WEIGH = 1 << 10,       /* its relation to its parent is to be weighed again */
+    NODE_TOLD_BELOW = 1 << 11,  /* while refreshing: it, and what it stands on, is told of what
+                                 * changed above */
 };
 
 /* What a node keeps of its own evidence. */
@@ -73,6 +84,26 @@ enum layer_name {
 };
 
 #define SERIES_SPAN 4           /* how far layers are looked at below and above one */
+
+/* What an image's references could mean, beside what the graph knows. */
+enum doubt {
+    DOUBT_NONE,
+    DOUBT_NAMED,                /* what it referred to before, or what has the name */
+    DOUBT_ANY,                  /* any image of that format */
+    DOUBT_PENDING,              /* not known yet */
+};
+
+#define DOUBT_FORMATS 32
+#define SAME_MAX 16
+
+/* The last answer to the question for a content: valid until the graph changes. */
+struct same {
+    struct image *images[SAME_MAX];
+    size_t n;
+    uint8_t digest[32];
+    bool valid;
+};
+enum { DOUBT_SEAT_NAME, DOUBT_SEAT_IDENTITY, DOUBT_SEAT_SIZE, _DOUBT_SEAT_MAX };
 
 /* What is known of the reference of an image to its parent, should the graph not have the
  * parent. */
@@ -106,6 +137,11 @@ struct node {
     struct relation relation;
     struct relation before;     /* while refreshing; else what graph_relation() says in its
                                  * place */
+    /* relate-owner.c: */
+    uint8_t doubt, doubt_format;        /* enum doubt; enum qca_format, 0 any */
+    const struct datastore *doubt_of;   /* where it counts; NULL everywhere */
+    const struct datastore *seen_datastore;
+    struct seat *doubt_seats;   /* NULL: what it could mean is not known that well */
 };
 
 struct graph {
@@ -113,6 +149,12 @@ struct graph {
     const struct usage_index *usage;
     bool first_pass;
     void *moves;                /* tsearch tree of struct disk_move, by overlay */
+    struct owners *owners;      /* NULL: libvirt's word is not complete */
+    struct doubt_count *doubts; /* by datastore */
+    size_t n_doubts;
+    bool doubts_changed, doubts_uncounted, had_owners;
+    size_t n_doubtful;          /* nodes with doubt_seats */
+    struct same *same;          /* never NULL */
     void *spots;                /* tsearch tree of struct spot */
     void *removed;              /* tsearch tree of addresses: images that were removed since the
                                  * last refresh, and that relations may still name */
@@ -162,6 +204,12 @@ int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
  * else the smallest path (hard links), so that the choice does not depend on the order of
  * arrival. NULL when none is present. */
 struct node *spot_choose(const struct spot *spot, const char *path);
+/* Seats the node there (or as one that wants to go there); text and identity NULL: nowhere. 1
+ * when that is a change. */
+int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind kind,
+              const char *text, const struct identity *identity);
+void seat_leave(struct graph *graph, struct seat *seat);
+
 /* ---- relate-kind.c --------------------------------------------------------------------------- */
 
 /* Weighs all relations that may have become something else; their nodes are dirty then. */
@@ -191,3 +239,28 @@ bool node_in_series(const struct node *node);
 bool node_below_series(const struct node *node);
 bool node_in_run(const struct node *node);
 bool node_in_rhythm(const struct node *node);
+
+/* ---- relate-owner.c -------------------------------------------------------------------------- */
+
+/* Takes what libvirt says of owners, and of disks that nobody could read. */
+void graph_note_owners(struct graph *graph);
+struct owners *owners_free(struct owners *owners);
+/* Does a domain's disk have the name of a file that is not there? */
+bool owners_miss(const struct owners *owners, const char *name);
+/* While refreshing: marks what the touched nodes stand on. */
+void graph_tell_below(struct graph *graph);
+
+/* ---- relate-doubt.c -------------------------------------------------------------------------- */
+
+/* Brings what the node's references could mean in line with its image. -ENOMEM. */
+int node_doubt(struct graph *graph, struct node *node);
+void node_undoubt(struct graph *graph, struct node *node);
+/* While refreshing: marks what could be left over now, or is not any more. */
+void graph_tell_doubtful(struct graph *graph);
+/* Could a reference that leads nowhere, or that nobody could read, mean the image? */
+bool image_is_meant(const struct graph *graph, const struct image *image);
+
+/* ---- relate-former.c ------------------------------------------------------------------------- */
+
+/* The node comes, goes or changes: those that may look for it are judged again. */
+void node_tell_wanting(struct graph *graph, const struct node *node);

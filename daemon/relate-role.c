@@ -8,7 +8,6 @@
 #include <strings.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "daemon/relate-internal.h"
 #include "helpers/text.h"
@@ -121,18 +120,9 @@ static bool has_extension(const char *path, const char *extension)
 
 /* ---- roles ----------------------------------------------------------------------------------- */
 
-bool graph_is_unused(const struct graph *graph, const struct image *image)
+bool path_is_kept(const char *path)
 {
-    const struct relation *relation = graph_relation(graph, image);
-    struct usage usage = graph_image_usage(graph, image);
-
-    return usage_is_complete(graph->usage) && relation && relation->leaf && !relation->golden &&
-           !relation->pending && !relation->in_loop && usage.n_entries == 0 &&
-           graph_use(graph, image) == FILES_UNUSED && image->present &&
-           S_ISREG(image->fingerprint.mode) && !has_extension(image->path, "iso") &&
-           (!image->datastore || !image->datastore->root.network) &&
-           !graph_is_data_file(graph, image) && !backup_tool(image->path) &&
-           !name_is_backup(image->path);
+    return has_extension(path, "iso") || backup_tool(path) || name_is_backup(path);
 }
 
 static char *sentence(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -45,6 +45,11 @@ int graph_new(struct graph **ret_graph)
 
     if (!graph)
         return -ENOMEM;
+    graph->same = calloc(1, sizeof(*graph->same));
+    if (!graph->same) {
+        free(graph);
+        return -ENOMEM;
+    }
     TAILQ_INIT(&graph->touched);
     *ret_graph = graph;
     return 0;
@@ -81,6 +86,9 @@ struct graph *graph_free(struct graph *graph)
     }
     forget_removed(graph);
     graph_free_moves(graph);
+    owners_free(graph->owners);
+    free(graph->doubts);
+    free(graph->same);
     free(graph);
     return NULL;
 }
@@ -103,8 +111,11 @@ static void mark_usage(void *userdata, const char *path)
     struct graph *graph = userdata;
     struct node *node = image_node(graph_find(graph, path));
 
-    if (node)
-        node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
+    if (!node)
+        return;
+    node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
+    if (node_doubt(graph, node) < 0)
+        graph->doubts_uncounted = true;
 }
 
 void graph_set_usage(struct graph *graph, const struct usage_index *usage)
@@ -114,6 +125,7 @@ void graph_set_usage(struct graph *graph, const struct usage_index *usage)
 
     graph->usage = usage;
     usage_index_compare(before, usage, mark_usage, graph);
+    graph_note_owners(graph);
     /* Whether what is not said is not so. */
     if (usage_is_complete(before) != usage_is_complete(usage))
         LIST_FOREACH(node, &graph->all, all)
@@ -211,20 +223,29 @@ int graph_add(struct graph *graph, struct image *image)
     node_observe(graph, node);
     node_mark(graph, node, NODE_DIRTY);
     r = node_seat(graph, node);
+    if (r >= 0)
+        r = node_doubt(graph, node);
     if (r < 0)
         graph_remove(graph, image);
+    else
+        node_tell_wanting(graph, node);
     return r;
 }
 
 int graph_update(struct graph *graph, struct image *image)
 {
     struct node *node = image_node(image);
+    int r;
 
     if (!node)
         return -ENOENT;
     node_observe(graph, node);
     graph_tell_users(graph, &image->identity);
-    return node_seat(graph, node);
+    r = node_seat(graph, node);
+    if (r >= 0)
+        r = node_doubt(graph, node);
+    node_tell_wanting(graph, node);
+    return r;
 }
 
 void graph_remove(struct graph *graph, struct image *image)
@@ -233,6 +254,7 @@ void graph_remove(struct graph *graph, struct image *image)
 
     if (!node)
         return;
+    node_tell_wanting(graph, node);
     node_unseat(graph, node);
     node_unmark(graph, node);
     LIST_REMOVE(node, all);
@@ -582,12 +604,17 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
     spread_dirty(graph);
     tell_children(graph);
     relate_dirty(graph);
+    TAILQ_FOREACH(node, &graph->touched, touched)
+        if (node->relation.in_loop != node->before.in_loop && node_doubt(graph, node) < 0)
+            graph->doubts_uncounted = true;
+    graph_tell_doubtful(graph);
     TAILQ_FOREACH(node, &graph->touched, touched) {
         node->relation.n_children = node->n_children;
         node->relation.leaf = node->n_children == 0;
     }
     find_all_leaves(graph);
     forget_removed(graph);
+    graph_tell_below(graph);
     while ((node = TAILQ_FIRST(&graph->touched))) {
         bool tell = (node->flags & NODE_TELL) || !relation_equal(&node->relation, &node->before);
 

@@ -167,6 +167,32 @@ struct image *graph_data_owner(const struct graph *graph, const struct image *im
 /* Do the locks, or libvirt, say that it is in use? */
 enum files_use graph_use(const struct graph *graph, const struct image *image);
 
+/* ---- relate-former.c ------------------------------------------------------------------------- */
+
+/* How it is known that an image is the parent that another one has lost. */
+enum found_by {
+    FOUND_BY_IDENTITY,          /* it is the same file, under another name */
+    FOUND_BY_CONTENT,           /* it holds the same, as it was read */
+    FOUND_BY_NAME,              /* it has the name, and may hold anything */
+    _FOUND_BY_MAX,
+};
+
+const char *found_by_name(enum found_by by);            /* "identity", "content", "name" */
+
+struct lost_parent {
+    struct image *image;
+    enum found_by by;
+    bool changed;               /* the same file, and it does not hold any more what it held */
+};
+
+/* Images that are present and may be what the image's reference led to before, or should lead to,
+ * the surest first; those that hold something else, as far as is known, are left out. At most max;
+ * how many. */
+size_t graph_find_lost(const struct graph *graph, const struct image *image,
+                       struct lost_parent *ret_candidates, size_t max);
+/* Tell that the content of an image was read: it may be what others look for. */
+void graph_content_changed(struct graph *graph, const struct image *image);
+
 /* ---- relate-role.c --------------------------------------------------------------------------- */
 
 enum role {
@@ -195,7 +221,20 @@ const char *backup_tool(const char *path);
 bool backup_tool_is_temporary(const char *path);
 /* A copy or a file put aside, by its name: IMG.before-repair, IMG.bak, IMG.orphan, ... */
 bool name_is_backup(const char *path);
-/* Nothing refers to it: no domain, snapshot, chain or lock, and libvirt's word is complete; never
- * on a network file system. Not said of install media, golden images, and what its name says is
- * kept. */
+/* Is it a backup, a copy that somebody keeps, a backup tool's, or put aside, by its name? Or an
+ * install medium. */
+bool path_is_kept(const char *path);
+
+/* ---- relate-owner.c -------------------------------------------------------------------------- */
+
+/* Was everything read that could refer to the image: libvirt's domains, and the images of its
+ * datastore? Else it is not known whether it is unused. */
+bool graph_knows_owners(const struct graph *graph, const struct image *image);
+/* Nothing refers to it, nor to any overlay that stands on it: no domain, snapshot, chain or lock,
+ * where libvirt is who names owners; no reference that leads nowhere could mean it. Never on a
+ * network file system. Not said of install media, golden images, and what its name says is kept. */
 bool graph_is_unused(const struct graph *graph, const struct image *image);
+/* The lowest layer of what is unused with it, itself perhaps; NULL when it is in use. */
+struct image *graph_unused_base(const struct graph *graph, const struct image *image);
+/* The image and all overlays above it, parents first: how many, and the first max of them. */
+size_t graph_tree(const struct image *base, struct image **ret_images, size_t max);

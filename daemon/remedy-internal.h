@@ -102,6 +102,18 @@ void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct i
 void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image,
                    const char *declared);
 
+/* ---- remedy-lost.c --------------------------------------------------------------------------- */
+
+/* Of a chain, or tree, of which the image is the base. */
+void remedy_leftover(struct remedy *remedy, const struct graph *graph, const struct image *image);
+void remedy_parent_missing(struct remedy *remedy, const struct graph *graph,
+                           const struct image *image);
+/* The command that moves a renamed file back to the path at which the image, or its domain, looks
+ * for it. */
+void remedy_move_back(struct remedy *remedy, const struct graph *graph, const struct image *image,
+                      const struct image *lost, const char *path);
+void remedy_loop(struct remedy *remedy, const struct graph *graph, const struct image *head);
+
 /* Contents that are not what they were. */
 void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image);
 /* Space that holds nothing. */

@@ -383,32 +383,6 @@ static void remedy_permissions(struct remedy *remedy, const struct graph *graph,
         remedy_command(remedy, &gate, "chmod %s -- %s", golden ? "a-w" : "go-w", quoted);
 }
 
-static void remedy_parent_missing(struct remedy *remedy, const struct graph *graph,
-                                  const struct image *image)
-{
-    const char *stored = image->parent.stored;
-    const char *slash = stored ? strrchr(stored, '/') : NULL;
-    struct image *found[5];
-    size_t n = stored ? graph_find_name(graph, slash ? slash + 1 : stored, found, ELEMENTSOF(found))
-                      : 0;
-
-    remedy_text(remedy, "Do not stop a domain that still runs on it: it has the parent open.");
-    for (size_t i = 0; i < n; i++) {
-        _cleanup_free_ char *quoted = NULL;
-
-        if (found[i] == image)
-            continue;
-        quoted = remedy_quote(remedy, found[i]->path);
-        if (quoted)
-            remedy_text(remedy,
-                        "%s has the parent's name: it may be the parent, moved, or another image. "
-                        "Only if it is beyond doubt the same, move it back.",
-                        quoted);
-    }
-    remedy_text(remedy,
-                "Move the parent back to where the image looks for it, or restore it there.");
-}
-
 static void remedy_watch(struct remedy *remedy, const struct finding *finding)
 {
     const char *reason = evidence_string(finding, "reason");
@@ -495,7 +469,7 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         remedy_fork(remedy, graph, image);
         break;
     case FINDING_ORPHAN:
-        remedy_orphan(remedy, graph, image);
+        remedy_leftover(remedy, graph, image);
         break;
     case FINDING_SHARED_WRITABLE:
         remedy_shared(remedy, graph, image);
@@ -522,6 +496,9 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         break;
     case FINDING_PARENT_MISSING:
         remedy_parent_missing(remedy, graph, image);
+        break;
+    case FINDING_CHAIN_LOOP:
+        remedy_loop(remedy, graph, image);
         break;
     case FINDING_BIT_ROT:
         remedy_rot(remedy, graph, image);

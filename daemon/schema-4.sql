@@ -24,3 +24,8 @@ UPDATE image SET (past_format, past_until, past_size, past_virtual_size) =
      AND a.format <> 'raw' ORDER BY a.id DESC LIMIT 1)
     WHERE EXISTS (SELECT 1 FROM audit a WHERE a.image = image.id AND a.fsid = image.fsid
                   AND a.inode = image.inode AND a.btime = image.btime AND a.format <> 'raw');
+
+-- JSON: what the image's parent was before the reference led elsewhere, or nowhere: {path, fsid, inode, btime, size,
+-- virtual-size, seen, digest, encrypted, parent-fsid, parent-inode, parent-btime}; what is not known is left out.
+-- NULL: it is as it was, or not known.
+ALTER TABLE image ADD COLUMN former TEXT;

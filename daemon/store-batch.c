@@ -240,12 +240,17 @@ int store_batch_datastore(struct store_batch *batch, const struct datastore *dat
 int store_batch_image(struct store_batch *batch, const struct image *image)
 {
     struct row *row;
+    json_object *former = NULL;
 
     if (!image->datastore)
         return -EINVAL;
-    row = row_new(ROW_IMAGE, 41);
-    if (!row)
+    if (image->former && former_to_json(image->former, &former) < 0)
         return -ENOMEM;
+    row = row_new(ROW_IMAGE, 42);
+    if (!row) {
+        json_object_put(former);
+        return -ENOMEM;
+    }
     put_blob(row, image->path);
     put_text(row, image->datastore->name);
     put_blob(row, image->datastore->path);
@@ -265,6 +270,8 @@ int store_batch_image(struct store_batch *batch, const struct image *image)
     put_u64(row, image->past.size);
     put_u64(row, image->past.virtual_size);
     put_u64(row, image->raw_size);
+    put_json(row, former);
+    json_object_put(former);
     return batch_take(batch, row);
 }
 

@@ -232,7 +232,7 @@ static const char image_sql[] =
     " " AUDIT_COLUMNS(a, ra) ", " AUDIT_COLUMNS(b, rb) ","
     " CASE WHEN p.kind IS NOT NULL THEN (SELECT json_group_array(json_array(finished, allocated))"
     " FROM (SELECT finished,"
-    " allocated FROM audit WHERE image = i.id ORDER BY id)) END"
+    " allocated FROM audit WHERE image = i.id ORDER BY id)) END, i.former"
     " FROM image i JOIN datastore d ON d.id = i.datastore"
     " LEFT JOIN edge p ON p.child = i.id AND p.kind = 'parent'"
     " LEFT JOIN edge f ON f.child = i.id AND f.kind = 'data-file'"
@@ -298,6 +298,19 @@ static int take_audit(struct columns *columns, struct audit **ret_audit)
     return 0;
 }
 
+/* One that this program cannot read is not known. */
+static int take_former(struct columns *columns, struct former **ret_former)
+{
+    _cleanup_free_ char *text = take_bytes(columns);
+    json_object *object = text ? json_tokener_parse(text) : NULL;
+    int r = columns->error;
+
+    if (r == 0 && object)
+        r = former_from_json(object, ret_former);
+    json_object_put(object);
+    return r == -EBADMSG ? 0 : r;
+}
+
 static int image_row(struct columns *columns, const struct store_loader *loader)
 {
     _cleanup_(image_freep) struct image *image = calloc(1, sizeof(*image));
@@ -336,7 +349,12 @@ static int image_row(struct columns *columns, const struct store_loader *loader)
         if (!image->growth)
             return -ENOMEM;
         take_series(columns, image->growth);
+    } else {
+        columns->next++;
     }
+    r = take_former(columns, &image->former);
+    if (r < 0)
+        return r;
     return loader->image(loader->userdata, datastore, TAKE_PTR(image));
 }
 

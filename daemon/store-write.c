@@ -47,17 +47,17 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "INSERT INTO image (path, datastore, present, first_seen, last_seen, walk, fsid, inode, "
         "btime, size, allocated,"
         " mtime, ctime, mode, uid, gid, links, use, worker_deaths, past_format, past_until,"
-        " past_size, past_virtual_size, raw_size)"
+        " past_size, past_virtual_size, raw_size, former)"
         " VALUES (?1, (SELECT id FROM datastore WHERE name = ?2), ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
         " ?11, ?12, ?13, ?14, ?15,"
-        " ?16, ?17, ?18, ?19, ?20, ?37, ?38, ?39, ?40, ?41)"
+        " ?16, ?17, ?18, ?19, ?20, ?37, ?38, ?39, ?40, ?41, ?42)"
         " ON CONFLICT (path) DO UPDATE SET datastore = excluded.datastore, present = ?4, gone ="
         " NULL, first_seen = ?5,"
         " last_seen = ?6, walk = ?7, fsid = ?8, inode = ?9, btime = ?10, size = ?11, allocated ="
         " ?12, mtime = ?13,"
         " ctime = ?14, mode = ?15, uid = ?16, gid = ?17, links = ?18, use = ?19, worker_deaths ="
         " ?20, past_format = ?37, past_until = ?38, past_size = ?39, past_virtual_size = ?40,"
-        " raw_size = ?41",
+        " raw_size = ?41, former = ?42",
         "DELETE FROM edge WHERE child = " IMAGE_ID,
         "INSERT INTO edge (child, kind, state, stored, format, path, fsid, inode, btime, error)"
         " SELECT id, 'parent', ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28 FROM image WHERE path = ?1"

@@ -284,6 +284,10 @@ enum reference_text {
  * What "file:" prefixes and spellings QEMU accepts is in the implementation; *ret_path (malloc'd,
  * may be NULL to ask for the class alone) is the plain path of a local reference. */
 int reference_classify(const char *reference, enum reference_text *ret_class, char **ret_path);
+/* The absolute path a reference means by its text: without ".", ".." and double slashes. Only to
+ * tell in which datastore it lies, and to name it; links are followed by the helper, which checks
+ * again. */
+int reference_lexical(const char *image_path, const char *reference, char **ret_path);
 
 /* ---- where the helpers are ------------------------------------------------------------------ */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a reference stored in an image is, by its text alone and by QEMU's rules. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,5 +85,37 @@ int reference_classify(const char *reference, enum reference_text *ret_class, ch
     *ret_class = class;
     if (ret_path)
         *ret_path = TAKE_PTR(copy);
+    return 0;
+}
+
+int reference_lexical(const char *image_path, const char *reference, char **ret_path)
+{
+    _cleanup_free_ char *joined = NULL;
+    size_t n_folder = (size_t)(strrchr(image_path, '/') - image_path);
+    char *out;
+
+    if (asprintf(&joined, "%.*s/%s", reference[0] == '/' ? 0 : (int)n_folder, image_path,
+                 reference) < 0)
+        return -ENOMEM;
+    out = joined;
+    for (const char *in = joined; *in;) {
+        size_t n;
+
+        in += strspn(in, "/");
+        n = strcspn(in, "/");
+        if (n == 2 && in[0] == '.' && in[1] == '.') {
+            while (out > joined && *--out != '/')
+                ;
+        } else if (n > 0 && !(n == 1 && in[0] == '.')) {
+            *out++ = '/';
+            memmove(out, in, n);
+            out += n;
+        }
+        in += n;
+    }
+    if (out == joined)
+        *out++ = '/';
+    *out = 0;
+    *ret_path = TAKE_PTR(joined);
     return 0;
 }

@@ -607,10 +607,12 @@ static void orphans(void **state)
     struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
     struct image *old = add(world, "/vm/old.qcow2", NULL), *web = add(world, "/vm/web.qcow2", NULL);
     struct image *kept = add(world, "/vm/web.qcow2.bak", NULL),
-                 *base = add(world, "/vm/base.qcow2", NULL), *data;
+                 *base = add(world, "/vm/base.qcow2", NULL), *data, *clone;
     const struct condition *found;
 
-    (void)add(world, "/vm/clone.qcow2", "/vm/base.qcow2");
+    clone = add(world, "/vm/clone.qcow2", "/vm/base.qcow2");
+    clone->use = FILES_FROZEN;
+    assert_int_equal(graph_update(world->store.graph, clone), 0);
     data = add(world, "/vm/data.raw", NULL);
     web->data_file = (struct reference){ .state = REFERENCE_FOUND,
                                          .path = strdup("/vm/data.raw"),

@@ -1104,7 +1104,7 @@ static void references(void **state)
                  "has lost its parent: /vm/lost\\x1b.qcow2");
     assert_string_equal(
         json_object_to_json_string_ext(value(world, FINDING_PARENT_MISSING, "candidates"), 0),
-        "[{\"path\":\"\\/vm\\/old\\/lost\\\\x1b.qcow2\"}]");
+        "[{\"path\":\"\\/vm\\/old\\/lost\\\\x1b.qcow2\",\"by\":\"name\"}]");
     image->parent.error = -EACCES;
     judge(world, image);
     assert_found(world, FINDING_PARENT_MISSING, SEVERITY_CRITICAL,

@@ -131,6 +131,13 @@ static void images_come_back(void **state)
     image.data_file = (struct reference){ .state = REFERENCE_ESCAPES,
                                           .stored = strdup("/etc/shadow"),
                                           .error = -EPERM };
+    image.former = calloc(1, sizeof(*image.former));
+    assert_non_null(image.former);
+    *image.former = (struct former){
+        .path = strdup("/srv/vms/\xff\n \"before\""), .identity = { UINT64_MAX, 3, -4 }, .size = 5,
+        .virtual_size = UINT64_C(1) << 62, .seen = KIT_NOW, .has_digest = true, .encrypted = true,
+        .digest = { 1, 2, [31] = 255 }, .parent = { 6, 7, INT64_MAX },
+    };
     kit_open(kit);
     put_audit(kit, &image, &audit);
     put_audit(kit, &image, &audit);
@@ -165,6 +172,15 @@ static void images_come_back(void **state)
     assert_null(back->data_file.format);
     assert_null(back->data_file.path);
     assert_int_equal(back->data_file.error, -EPERM);
+    assert_non_null(back->former);
+    assert_string_equal(back->former->path, image.former->path);
+    assert_memory_equal(&back->former->identity, &image.former->identity, sizeof(struct identity));
+    assert_int_equal(back->former->size, 5);
+    assert_true(back->former->virtual_size == UINT64_C(1) << 62);
+    assert_int_equal(back->former->seen, KIT_NOW);
+    assert_true(back->former->has_digest && back->former->encrypted);
+    assert_memory_equal(back->former->digest, image.former->digest, 32);
+    assert_memory_equal(&back->former->parent, &image.former->parent, sizeof(struct identity));
     assert_non_null(back->audit);
     assert_true(back->audit->id > 0);
     assert_int_equal(back->audit->started, audit.started);
@@ -181,11 +197,16 @@ static void images_come_back(void **state)
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM report"), 2);
     reference_done(&image.parent);
     reference_done(&image.data_file);
+    former_free(image.former);
 }
 
 /* What refers to nothing any more has no edge, what is gone is not loaded, what returns is. */
 static void images_change(void **state)
 {
+    static const char *const unreadable[] = {
+        "no JSON", "[]", "{\"path\":\"relative\"}", "{\"path\":\"/x\",\"size\":\"5\"}",
+        "{\"path\":\"/x\",\"digest\":\"5\"}",
+    };
     struct kit *kit = *state;
     struct image image = kit_make_image("/srv/vms/a");
     struct layer_report layer;
@@ -206,6 +227,16 @@ static void images_change(void **state)
     assert_int_equal(kit->n_images, 1);
     assert_int_equal(kit->images[0]->fingerprint.size, 5);
     assert_non_null(kit->images[0]->audit);
+    assert_null(kit->images[0]->former);
+    for (size_t i = 0; i < sizeof(unreadable) / sizeof(unreadable[0]); i++) {
+        char sql[256];
+
+        snprintf(sql, sizeof(sql), "UPDATE image SET former = '%s'", unreadable[i]);
+        kit_sql_run(kit, sql);
+        kit_reopen(kit);
+        assert_int_equal(kit->n_images, 1);
+        assert_null(kit->images[0]->former);
+    }
 
     assert_int_equal(store_batch_image_gone(batch, image.path), 0);
     assert_int_equal(store_batch_image_gone(batch, "/never/seen"), 0);
