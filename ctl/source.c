@@ -104,7 +104,9 @@ static int is_known(struct ctl *ctl, const char *path)
     if (r < 0 || json_object_array_length(rows) == 0)
         return r;
     found = row_raw(json_object_array_get_idx(rows, 0), "path");
-    return found && strcmp(found, path) == 0;
+    /* Not below it: the path is another name of that image. */
+    return found && (strcmp(found, path) == 0 || strncmp(found, path, strlen(path)) != 0 ||
+                     found[strlen(path)] != '/');
 }
 
 static bool ends_like(const char *path, const char *argument)

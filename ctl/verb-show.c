@@ -369,7 +369,7 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
 {
     uint64_t children = row_number(image, "children");
     const char *golden = row_raw(image, "golden"), *state = row_raw(image, "parent-state");
-    json_object *paths = row_member(image, "children-paths");
+    json_object *paths = row_member(image, "children-paths"), *names = row_member(image, "names");
     char *text;
 
     if (row_bool(image, "loop"))
@@ -399,6 +399,9 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
         line(ctl, "Above it", text);
         line_text(ctl, "Leaf", image, "deepest-leaf");
     }
+    for (size_t i = 0; names && i < json_object_array_length(names) && i < LISTED; i++)
+        line(ctl, i == 0 ? "Also called" : "",
+             scalar_text("path", json_object_array_get_idx(names, i)));
     for (size_t i = 0; i < children && paths && i < json_object_array_length(paths) && i < 5; i++) {
         json_object *path = json_object_array_get_idx(paths, i);
         line(ctl, i == 0 ? "Overlays" : "", scalar_text("path", path));

@@ -109,6 +109,9 @@ struct site {
     size_t n_following;
     bool accept_gone;           /* resumed by hand: what is not there any more is gone */
     struct coverage seen;       /* by the walk under way */
+    struct files_record *postponed;     /* files that a walk found in place of others, which it may
+                                         * still find elsewhere; paths are copies */
+    size_t n_postponed;
     uint64_t n_unreadable;
     uint64_t n_too_long;        /* paths of this walk that are longer than any that can be opened */
 };
@@ -118,6 +121,13 @@ struct alias {
     char *name, *path;          /* of the place that has no datastore of its own */
     char *real_path;            /* NULL: not known */
     char *of;                   /* name of the datastore */
+};
+
+/* It left its place, and may turn up in another one. */
+struct leaving {
+    struct image *image;
+    uint64_t since;             /* usec */
+    bool by_walk;
 };
 
 struct discover {
@@ -135,8 +145,34 @@ struct discover {
     size_t n_aliases;
     uint64_t files_deadline;
     struct image_set images;
+    void *names;                /* tsearch tree of struct image_name */
+    size_t n_names;
+    struct leaving *leaving;
+    size_t n_leaving;
+    sd_event_source *leaving_timer;
     struct device_map devices;
 };
+
+struct image_name *names_find(const struct discover *discover, const char *path);
+int names_add(struct discover *discover, struct image *image, struct site *site, const char *path);
+void names_remove(struct discover *discover, struct image_name *name);
+/* Drops names in the datastore (below the folder, unless that is NULL) which the walk with this
+ * number did not see; UINT64_MAX: all of them. */
+void names_sweep(struct discover *discover, const struct datastore *datastore, uint64_t walk,
+                 const char *folder);
+/* The same image is called path from now on. -ENOMEM. */
+int discover_rename(struct discover *discover, struct image *image, struct datastore *datastore,
+                    const char *path);
+/* Makes another name of it the name; false when there is none, or none that is sure. */
+bool discover_promote(struct discover *discover, struct image *image);
+/* Its place is empty: it vanishes, unless it has another name, or turns up in another place a
+ * moment later. */
+void discover_leave(struct discover *discover, struct image *image, bool by_walk);
+void leaving_add(struct discover *discover, struct image *image, bool by_walk);
+bool discover_is_leaving(const struct discover *discover, const struct image *image);
+void leaving_forget(struct discover *discover, const struct image *image);
+/* A walk ended: what no walk may find any more is gone. */
+void leaving_settle(struct discover *discover);
 
 struct site *discover_site(const struct discover *discover, const struct datastore *datastore);
 uint64_t discover_now(const struct discover *discover);
@@ -146,6 +182,9 @@ void discover_vanish(struct discover *discover, struct image *image, bool by_wal
 /* A file was seen, or closed by a writer. A path is gone, with all below it. */
 void site_file(struct site *site, const struct files_record *record);
 void site_vanished(struct site *site, const char *path);
+/* All else is seen: takes, or forgets, what was put off until then. */
+void site_take_postponed(struct site *site);
+void site_forget_postponed(struct site *site);
 
 /* ---- discover-mount.c ---- */
 

@@ -70,6 +70,8 @@ static void site_sweep(struct site *site)
     _cleanup_free_ struct image **gone = NULL;
     size_t n_gone = 0, first, end;
 
+    if (!site->unseen_many && site->n_unseen == 0)
+        names_sweep(discover, site->datastore, walk, NULL);
     if (site->unseen_many || image_set_sort(&discover->images) < 0)
         return;
     for (size_t i = 0; i < site->n_unseen; i++) {
@@ -94,7 +96,7 @@ static void site_sweep(struct site *site)
             gone[n_gone++] = image;
     }
     for (size_t i = 0; i < n_gone; i++)
-        discover_vanish(discover, gone[i], true);
+        discover_leave(discover, gone[i], true);
 }
 
 void site_tell(struct site *site)
@@ -291,6 +293,8 @@ static void site_adopt(struct site *site)
         image->identity.fsid = new;
         if (image->audit && image->audit->identity.fsid == old)
             image->audit->identity.fsid = new;
+        if (image->audit_before && image->audit_before->identity.fsid == old)
+            image->audit_before->identity.fsid = new;
     }
     site->datastore->root.fsid = new;
 }
@@ -478,6 +482,7 @@ static void on_walked(void *userdata, struct files *files, int error, uint64_t n
     if (error == 0) {
         site->seen.files = n_files;
         site->seen.folders = n_directories;
+        site_take_postponed(site);
         site_sweep(site);
         site_mounts_end(site);
         site_forget_unseen(site);
@@ -491,6 +496,8 @@ static void on_walked(void *userdata, struct files *files, int error, uint64_t n
         log_debug(0, "Walked datastore %s: %" PRIu64 " files in %" PRIu64 " folders",
                   datastore->name, n_files, n_directories);
     }
+    site_forget_postponed(site);
+    leaving_settle(site->discover);
     site_tell_walked(site, error);
     if (error < 0) {
         site_offline(site, error);
@@ -533,6 +540,7 @@ struct site *site_free(struct site *site)
         return NULL;
     site_stop(site);
     site_forget_unseen(site);
+    site_forget_postponed(site);
     for (size_t i = 0; site->devices && site->devices[i]; i++)
         free(site->devices[i]);
     free(site->devices);

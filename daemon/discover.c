@@ -45,6 +45,13 @@ struct discover *discover_free(struct discover *discover)
         site_free(discover->sites[i]);
     free(discover->sites);
     free(discover->listed);
+    for (size_t i = 0; discover->n_names > 0 && image_set_sort(&discover->images) >= 0 &&
+                       i < discover->images.n_sorted;
+         i++)
+        while (discover->images.sorted[i]->names)
+            names_remove(discover, discover->images.sorted[i]->names);
+    free(discover->leaving);
+    discover->leaving_timer = sd_event_source_disable_unref(discover->leaving_timer);
     image_set_done(&discover->images);
     device_map_done(&discover->devices);
     strv_free(discover->roots);
@@ -86,6 +93,11 @@ static struct site *find_site(const struct discover *discover, const char *name)
 
 void discover_vanish(struct discover *discover, struct image *image, bool by_walk)
 {
+    if (discover_promote(discover, image))
+        return;
+    leaving_forget(discover, image);
+    while (image->names)
+        names_remove(discover, image->names);
     image->present = false;
     image_set_remove(&discover->images, image);
     discover_site(discover, image->datastore)->n_known--;
@@ -182,6 +194,7 @@ static void discover_remove(struct discover *discover, size_t index)
     size_t n = 0;
 
     site_stop(site);
+    names_sweep(discover, site->datastore, UINT64_MAX, NULL);
     site->datastore->state = DATASTORE_REMOVED;
     site->datastore->n_images = 0;
     if (image_set_sort(&discover->images) >= 0 && discover->images.n_sorted > 0)
@@ -604,6 +617,14 @@ struct datastore *discover_find_datastore(const struct discover *discover, const
 struct image *discover_find_image(const struct discover *discover, const char *path)
 {
     return image_set_find(&discover->images, path);
+}
+
+struct image *discover_find_name(const struct discover *discover, const char *path)
+{
+    struct image *image = discover_find_image(discover, path);
+    const struct image_name *name = image ? NULL : names_find(discover, path);
+
+    return name ? name->image : image;
 }
 
 static bool site_has_device(const struct site *site, const char *path)

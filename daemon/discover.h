@@ -35,6 +35,11 @@ struct discover_options {
     void (*image)(void *userdata, struct image *image, enum discover_change change, bool by_walk);
     /* A walk looked at its locks. */
     void (*locks)(void *userdata, struct image *image, enum files_use use);
+    /* An image that is known and present with this identity; NULL none. NULL: identities are not
+     * looked at, each path is an image of its own. */
+    struct image *(*known)(void *userdata, const struct identity *identity);
+    /* The image, which stays what it is, is called image->path now, and before no longer. */
+    void (*renamed)(void *userdata, struct image *image, const char *before);
     /* State, watching, space or the like changed. */
     void (*datastore)(void *userdata, struct datastore *datastore);
     /* Begun by discover_walk() or by itself; 0, or -errno when it was not complete. */
@@ -112,6 +117,8 @@ uint64_t discover_generation(const struct discover *discover);
 
 struct datastore *discover_find_datastore(const struct discover *discover, const char *name);
 struct image *discover_find_image(const struct discover *discover, const char *path);
+/* By any of its names. */
+struct image *discover_find_name(const struct discover *discover, const char *path);
 /* The datastore in whose root the absolute path lies, by its text and by all paths known to lead to
  * that root; NULL outside all. */
 struct datastore *discover_datastore_of(const struct discover *discover, const char *path);

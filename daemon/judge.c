@@ -123,7 +123,8 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
 
         if (other->type != type)
             continue;
-        if (severity < other->severity || (severity == other->severity && weight <= other->weight)) {
+        if (severity < other->severity ||
+            (severity == other->severity && weight <= other->weight)) {
             evidence_done(evidence);
             return 0;
         }
@@ -244,6 +245,8 @@ static void judging_init(struct judging *judging, const struct policy *policy,
     if (judgement) {
         judgement->confidence = image->audit->confidence;
         judgement->audited = image->audit->finished;
+        judgement->other_file = last && last->identity.inode != 0 &&
+                                !identity_equal(&last->identity, &image->audit->identity);
     }
 }
 

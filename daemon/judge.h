@@ -29,6 +29,7 @@ struct judgement {
                                  * libvirt's word, or on names */
     enum confidence confidence;
     uint64_t audited;           /* usec: end of the audit it rests on; 0: rests on none */
+    bool other_file;            /* that audit is of another file than the one before it was */
 };
 
 void judgement_done(struct judgement *judgement);

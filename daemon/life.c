@@ -168,7 +168,8 @@ static int finding_message(const struct finding *finding, const char *addition, 
 struct telling {
     uint64_t now;
     uint32_t depth;
-    bool counts;                /* rests on an audit that was not counted yet */
+    bool counts;                /* rests on an audit that was not counted yet, */
+    bool other_file;            /* of another file than the one before */
     findings_changed_fn changed;
     void *userdata;
 };
@@ -349,6 +350,10 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
         return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)",
                     severity_name(finding->severity), severity_name(before));
     }
+    if (finding->state == FINDING_ACKNOWLEDGED && telling->other_file) {
+        finding_open(finding, telling->now);
+        return tell(telling, finding, EVENT_UNACKNOWLEDGED, " (another file lies there now)");
+    }
     if (finding->state == FINDING_ACKNOWLEDGED && finding_grew(finding)) {
         finding_open(finding, telling->now);
         return tell(telling, finding, EVENT_UNACKNOWLEDGED, " (more than was acknowledged)");
@@ -457,6 +462,7 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
             return r;
     }
     telling.counts = judgement->audited == 0 || judgement->audited != subject->audited;
+    telling.other_file = telling.counts && judgement->other_file;
     subject->audited = judgement->audited;
     subject->held_until = UINT64_MAX;
     for (size_t i = 0; i < judgement->conditions.n_items; i++) {
@@ -506,6 +512,50 @@ int findings_subject_gone(struct findings *findings, enum subject_kind kind,
         if (r < 0)
             return r;
     }
+    return 0;
+}
+
+static int finding_move(struct finding *finding, const char *subject, const char *datastore)
+{
+    char *new_subject = strdup(subject), *new_datastore = strdup(datastore);
+
+    if (!new_subject || !new_datastore) {
+        free(new_subject);
+        free(new_datastore);
+        return -ENOMEM;
+    }
+    free(finding->subject);
+    free(finding->datastore);
+    finding->subject = new_subject;
+    finding->datastore = new_datastore;
+    return 0;
+}
+
+int findings_rename(struct findings *findings, enum subject_kind kind, const char *before,
+                    const char *after, const char *datastore)
+{
+    struct subject *from = findings_subject(findings, kind, before), *to;
+    int r;
+
+    if (!from || strcmp(before, after) == 0)
+        return 0;
+    r = findings_ensure_subject(findings, kind, after, &to);
+    if (r < 0)
+        return r;
+    for (int type = 0; type < _FINDING_MAX; type++) {
+        if (!from->findings[type])
+            continue;
+        r = finding_move(from->findings[type], after, datastore);
+        if (r < 0)
+            return r;
+        finding_free(to->findings[type]);
+        to->findings[type] = TAKE_PTR(from->findings[type]);
+    }
+    free(to->held);
+    to->held = TAKE_PTR(from->held);
+    to->held_until = from->held_until;
+    to->audited = from->audited;
+    findings_forget_subject(findings, from);
     return 0;
 }
 

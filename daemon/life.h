@@ -43,6 +43,11 @@ uint64_t findings_held_until(const struct findings *findings, enum subject_kind 
 int findings_subject_gone(struct findings *findings, enum subject_kind kind, const char *subject,
                           const char *why, uint64_t now, findings_changed_fn changed,
                           void *userdata);
+/* The subject is called otherwise from now on, and lies in that datastore: its findings,
+ * acknowledgements and what holds but is no finding yet go with it; nothing is told. What was
+ * resolved of another subject of that name is forgotten where it is in the way. -ENOMEM. */
+int findings_rename(struct findings *findings, enum subject_kind kind, const char *before,
+                    const char *after, const char *datastore);
 /* until: usec, 0 without end. -ENOENT: no such finding; -EINVAL: resolved, or until is past. */
 int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason,
                          uint64_t until, uint64_t now, findings_changed_fn changed, void *userdata);

@@ -128,9 +128,19 @@ static int op_images(void *userdata, json_object *filter, const char *cursor, un
     return r < 0 ? r : query_images(&view, filter, cursor, limit, ret_rows, ret_next);
 }
 
+/* The name by which the image is known that has this one, too. */
+static const char *known_name(const struct manager *manager, const char *path)
+{
+    const struct image *image = discover_find_name(manager->discover, path);
+
+    return image ? image->path : path;
+}
+
 static int op_image(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata)
 {
-    const struct show_question question = { .kind = SHOW_IMAGE, .text = (char *)(uintptr_t)path };
+    const struct show_question question = { .kind = SHOW_IMAGE,
+                                              .text = (char *)(uintptr_t)known_name(userdata,
+                                                                                    path) };
 
     return show_begin(userdata, &question, reply, reply_userdata);
 }
@@ -140,7 +150,7 @@ static int op_chain(void *userdata, const char *path, json_object **ret_rows)
     struct query_view view;
     int r = control_view(userdata, &view);
 
-    return r < 0 ? r : query_chain(&view, path, ret_rows);
+    return r < 0 ? r : query_chain(&view, known_name(userdata, path), ret_rows);
 }
 
 static int op_domains(void *userdata, json_object **ret_rows)

@@ -197,6 +197,11 @@ void scan_join(struct manager *manager, struct image *image, uint64_t ticket);
 void scan_leave(struct manager *manager, struct image *image);
 void scan_leave_walk(struct manager *manager, struct datastore *datastore);
 
+/* ---- manager-rename.c: what is called otherwise is the same ---------------------------------- */
+
+struct image *rename_known(void *userdata, const struct identity *identity);
+void rename_on_renamed(void *userdata, struct image *image, const char *before);
+
 /* ---- manager-resolve.c: references that may lead elsewhere now ------------------------------- */
 
 void resolve_soon(struct manager *manager);

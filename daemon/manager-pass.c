@@ -327,9 +327,9 @@ static void image_take_references(struct image *image, struct reference *parent,
     image->data_file = *data_file;
 }
 
-/* As what it was opened: more than the last two audits tell. Whoever makes another image of it where
- * it lies (qemu-img convert onto a file that exists) gives it another size; a disk that is raw from
- * then on has the size of the one before. */
+/* As what it was opened: more than the last two audits tell. Whoever makes another image of it
+ * where it lies (qemu-img convert onto a file that exists) gives it another size; a disk that is
+ * raw from then on has the size of the one before. */
 static void image_remember_format(struct image *image, const struct audit *audit)
 {
     const struct layer_report *layer = audit->report->layers;

@@ -298,6 +298,8 @@ static int make_stages(struct manager *manager)
         .launcher_fd = manager->options.launcher_fd,
         .image = pass_on_image,
         .locks = pass_on_locks,
+        .known = rename_known,
+        .renamed = rename_on_renamed,
         .datastore = pass_on_datastore,
         .walk_begins = pass_on_walk_begins,
         .walked = pass_on_walked,

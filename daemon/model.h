@@ -413,16 +413,26 @@ bool series_slope(const struct series *series, uint64_t since, unsigned least,
 
 /* What a file was by earlier audits of that very file, whatever lies at its beginning now. */
 struct image_past {
-    enum qca_format format;     /* other than raw, as it was opened last; QCA_FORMAT_UNKNOWN never */
+    enum qca_format format;     /* other than raw, as it was opened last; UNKNOWN: never */
     uint64_t until;             /* usec: end of the last audit that found it so */
     uint64_t size, virtual_size;        /* bytes, then */
+};
+
+/* Another name of an image's file: a hard link, or another way to it. Owned by discover. */
+struct image_name {
+    char *path;
+    struct image *image;
+    struct datastore *datastore;
+    uint64_t walk;              /* number of the walk that saw it last */
+    struct image_name *next;    /* of the same image */
 };
 
 /* One file that is, or may be, an image. Owned by discover; other stages keep pointers only while
  * the manager tells them of it. */
 struct image {
     int64_t id;                 /* the database's, 0 until stored */
-    char *path;                 /* absolute, raw bytes */
+    char *path;                 /* absolute, raw bytes: the name that it is known by */
+    struct image_name *names;   /* others; NULL none */
     struct datastore *datastore;
     bool present;               /* seen by the last complete walk or event */
     uint64_t first_seen, last_seen;     /* usec */

@@ -42,8 +42,8 @@ static bool layer_is_unknown(const struct query_view *view, const struct image *
 
     if (usage_layer(&usage) || !usage_is_complete(graph_usage(view->graph)))
         return false;
-    for (size_t n = 0; n < ROWS_MAX && relation && !relation->in_loop && relation->n_children == 1 &&
-                       (image = graph_child(image, 0));
+    for (size_t n = 0; n < ROWS_MAX && relation && !relation->in_loop &&
+                       relation->n_children == 1 && (image = graph_child(image, 0));
          n++) {
         const struct usage_entry *entry;
 

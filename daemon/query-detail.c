@@ -215,6 +215,21 @@ static int children_paths(const struct image *image, json_object **ret_array)
     return 0;
 }
 
+static int names_array(const struct image *image, json_object **ret_array)
+{
+    _cleanup_(json_object_putp) json_object *array = json_object_new_array();
+    size_t n = 0;
+    int r = array ? 0 : -ENOMEM;
+
+    for (const struct image_name *name = image->names; r >= 0 && name && n < LISTED_MAX;
+         name = name->next, n++)
+        r = rows_add(array, json_object_new_string(name->path));
+    if (r < 0)
+        return r;
+    *ret_array = TAKE_PTR(array);
+    return 0;
+}
+
 struct finding_list { const struct query_view *view; json_object *rows; int error; };
 
 static void list_finding(void *userdata, const struct finding *finding)
@@ -298,6 +313,10 @@ int query_image(const struct query_view *view, const char *path, json_object **r
     r = image_users(view, image, &value);
     row_result(&row, "users", r, value);
     put_place(view, image, &row);
+    if (image->names) {
+        r = names_array(image, &value);
+        row_result(&row, "names", r, value);
+    }
     if (image_layer(image))
         put_contents(image_layer(image), &row);
     if (image->audit) {

@@ -240,13 +240,21 @@ struct image_filter {
     bool findings, orphan, baseline;
 };
 
+static bool any_name_matches(const char *path, const struct image *image)
+{
+    for (const struct image_name *name = image->names; name; name = name->next)
+        if (path_matches(path, name->path))
+            return true;
+    return path_matches(path, image->path);
+}
+
 static bool image_filter_takes(const struct query_view *view, const struct image_filter *filter,
                                const struct image *image)
 {
     const struct qca_image_info *info = image_info(image);
     struct finding_sum sum = { .n = 0 };
 
-    if (filter->path && !path_matches(filter->path, image->path))
+    if (filter->path && !any_name_matches(filter->path, image))
         return false;
     if (filter->datastore &&
         (!image->datastore || strcmp(filter->datastore, image->datastore->name) != 0))

@@ -22,7 +22,8 @@
  * "copy-target", "file", "made-by-snapshot", "before-snapshot"), domain, connection, disk-target,
  * disk-layer, snapshot, running, writes; mtime, mode, uid, gid, links, first-seen, last-seen,
  * created, created-source, own-layer, deepest-leaf, layers-above and leaves (of an own layer that
- * has layers above), golden-layer, base, children-paths, header{}, check{}, snapshots[], bitmaps[],
+ * has layers above), golden-layer, base, children-paths, names (others of the same file),
+ * header{}, check{}, snapshots[], bitmaps[],
  * audit{}, findings-list[]. Its findings-list has those of its disk too; findings and severity
  * count the image's own alone.
  * GetChain adds: level, created, created-source, own, asked, not-in-libvirt (below a running disk,

@@ -39,6 +39,17 @@ static void node_observe(struct graph *graph, struct node *node)
     node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
 }
 
+/* Declared so under any of its names. */
+static bool golden_by_policy(const struct policy *policy, const struct image *image)
+{
+    if (!policy)
+        return false;
+    for (const struct image_name *name = image->names; name; name = name->next)
+        if (policy_golden(policy, name->path))
+            return true;
+    return policy_golden(policy, image->path);
+}
+
 int graph_new(struct graph **ret_graph)
 {
     struct graph *graph = calloc(1, sizeof(*graph));
@@ -99,7 +110,7 @@ void graph_set_policy(struct graph *graph, const struct policy *policy)
 
     graph->policy = policy;
     LIST_FOREACH(node, &graph->all, all) {
-        node->golden_by_policy = policy && policy_golden(policy, node->image->path);
+        node->golden_by_policy = golden_by_policy(policy, node->image);
         node_mark(graph, node, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN | NODE_FACTS);
     }
 }
@@ -217,7 +228,7 @@ int graph_add(struct graph *graph, struct image *image)
     node->image = image;
     for (int i = 0; i < _SEAT_MAX; i++)
         node->seats[i].node = node;
-    node->golden_by_policy = graph->policy && policy_golden(graph->policy, image->path);
+    node->golden_by_policy = golden_by_policy(graph->policy, image);
     image->node = node;
     LIST_INSERT_HEAD(&graph->all, node, all);
     node_observe(graph, node);
@@ -239,6 +250,10 @@ int graph_update(struct graph *graph, struct image *image)
 
     if (!node)
         return -ENOENT;
+    if (image->names && golden_by_policy(graph->policy, image) != node->golden_by_policy) {
+        node->golden_by_policy = !node->golden_by_policy;
+        node_mark(graph, node, NODE_DIRTY);
+    }
     node_observe(graph, node);
     graph_tell_users(graph, &image->identity);
     r = node_seat(graph, node);
@@ -246,6 +261,17 @@ int graph_update(struct graph *graph, struct image *image)
         r = node_doubt(graph, node);
     node_tell_wanting(graph, node);
     return r;
+}
+
+int graph_rename(struct graph *graph, struct image *image)
+{
+    struct node *node = image_node(image);
+
+    if (!node)
+        return -ENOENT;
+    node->golden_by_policy = golden_by_policy(graph->policy, image);
+    node_mark(graph, node, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN);
+    return graph_update(graph, image);
 }
 
 void graph_remove(struct graph *graph, struct image *image)

@@ -113,6 +113,8 @@ void graph_set_first_pass(struct graph *graph, bool under_way);
 int graph_add(struct graph *graph, struct image *image);
 int graph_update(struct graph *graph, struct image *image);
 void graph_remove(struct graph *graph, struct image *image);
+/* Its path changed: tells of it as graph_update() does. */
+int graph_rename(struct graph *graph, struct image *image);
 
 /* Computes what became dirty, in linear time, and tells of every image whose relation (or own
  * facts, or its parent's) changed, and of an own layer when anything of a layer above it did:

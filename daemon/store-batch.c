@@ -366,6 +366,17 @@ int store_batch_image_gone(struct store_batch *batch, const char *path)
     return batch_take(batch, row);
 }
 
+int store_batch_renamed(struct store_batch *batch, const char *before, const char *after)
+{
+    struct row *row = row_new(ROW_RENAMED, 2);
+
+    if (!row)
+        return -ENOMEM;
+    put_blob(row, before);
+    put_blob(row, after);
+    return batch_take(batch, row);
+}
+
 int store_batch_finding(struct store_batch *batch, const struct finding *finding)
 {
     const struct finding_definition *definition = finding_definition(finding->type);

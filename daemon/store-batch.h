@@ -20,6 +20,7 @@ enum row_kind {
     ROW_IMAGE,
     ROW_AUDIT,
     ROW_GONE,
+    ROW_RENAMED,
     ROW_FINDING,
     ROW_EVENT,
     ROW_TOLD,

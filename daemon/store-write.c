@@ -7,7 +7,7 @@
 #include "log.h"
 #include "store-db.h"
 
-#define STATEMENTS_MAX 6
+#define STATEMENTS_MAX 8
 #define PRUNE_MAX "100"
 
 /* The one parameter that is not a value of the row: the time, or how many audits to keep. */
@@ -101,6 +101,17 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "DELETE FROM disk_move WHERE overlay = ?1",
         "UPDATE image SET present = 0, gone "
         "= " EXTRA ", audit = NULL, audit_before = NULL WHERE path = ?1",
+    },
+    [ROW_RENAMED] = {
+        "DELETE FROM image WHERE path = ?2 AND EXISTS (SELECT 1 FROM image WHERE path = ?1)",
+        "UPDATE image SET path = ?2 WHERE path = ?1",
+        "UPDATE digest SET path = ?2 WHERE path = ?1",
+        "DELETE FROM finding WHERE subject_kind = 'image' AND subject = ?2 AND type IN"
+        " (SELECT type FROM finding WHERE subject_kind = 'image' AND subject = ?1)",
+        "UPDATE finding SET subject = ?2 WHERE subject_kind = 'image' AND subject = ?1",
+        "UPDATE event SET subject = ?2 WHERE subject_kind = 'image' AND subject = ?1",
+        "UPDATE OR REPLACE disk_move SET overlay = ?2 WHERE overlay = ?1",
+        "UPDATE disk_move SET parent = ?2 WHERE parent = ?1",
     },
     [ROW_FINDING] = {
         /* A new life of the same finding has a new id; there is one row for a type and a

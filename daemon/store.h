@@ -71,6 +71,9 @@ int store_batch_image(struct store_batch *batch, const struct image *image);
 int store_batch_audit(struct store_batch *batch, const struct image *image,
                       const struct audit *audit);
 int store_batch_image_gone(struct store_batch *batch, const char *path);
+/* The image is called otherwise: its history, findings and events go by the new name. What was kept
+ * of a file that had that name before goes. */
+int store_batch_renamed(struct store_batch *batch, const char *before, const char *after);
 /* upsert; -EINVAL without id */
 int store_batch_finding(struct store_batch *batch, const struct finding *finding);
 int store_batch_event(struct store_batch *batch, const struct event *event);

@@ -1533,7 +1533,7 @@ static void the_daemon_itself(void **state)
 
 /* ---- what was an image before ---------------------------------------------------------------- */
 
-/* It was a qcow2 image of 1 MiB, a disk of 10 GiB; what lies there now begins with something else. */
+/* It was a qcow2 image of 1 MiB, a disk of 10 GiB; what lies there now has no header. */
 static struct image *add_overwritten(struct world *world, const char *path, uint64_t size)
 {
     struct image *image = add(world, path, NULL);
@@ -1557,7 +1557,7 @@ static void an_overwritten_header_is_known(void **state)
         { "/vm/a.qcow2", 1 << 20, true },       /* by whatever name */
         { "/vm/a.img", 1 << 20, true },
         { "/vm/a", 1 << 20, true },
-        { "/vm/b.qcow2", 3 << 20, true },       /* whatever was copied onto it, the name says qcow2 */
+        { "/vm/b.qcow2", 3 << 20, true },       /* the name says qcow2 */
         { "/vm/b.img", (1 << 20) + 17, true },  /* no disk has half a sector */
         { "/vm/c.img", 0, true },               /* nothing is left */
         { "/vm/b2.img", 3 << 20, false },       /* a raw disk was copied onto it */

@@ -656,6 +656,64 @@ static void the_stronger_word_stands(void **state)
     assert_int_equal(finding(world)->weight, 30);
 }
 
+/* What is called otherwise takes everything along, and nobody is told. */
+static void a_rename_takes_all_along(void **state)
+{
+    struct world *world = *state;
+    const struct finding *moved;
+    int64_t id;
+
+    open_one(world);
+    id = finding(world)->id;
+    assert_int_equal(findings_acknowledge(world->findings, id, "root", "known", 0, world->now, told,
+                                          world), 0);
+    world->n_changed = world->n_events = 0;
+    assert_int_equal(findings_rename(world->findings, SUBJECT_IMAGE, IMAGE, "/vm/b", "other"), 0);
+    assert_int_equal(world->n_changed + world->n_events, 0);
+    assert_null(finding(world));
+    moved = findings_get(world->findings, FINDING_CHAIN_DEEP, SUBJECT_IMAGE, "/vm/b");
+    assert_non_null(moved);
+    assert_string_equal(moved->subject, "/vm/b");
+    assert_string_equal(moved->datastore, "other");
+    assert_int_equal(moved->id, id);
+    assert_int_equal(moved->state, FINDING_ACKNOWLEDGED);
+    assert_string_equal(moved->acknowledged_reason, "known");
+    assert_ptr_equal(findings_by_id(world->findings, id), moved);
+    /* What was resolved of another file that had the name is in the way, and goes. */
+    open_one(world);
+    assert_int_equal(findings_subject_gone(world->findings, SUBJECT_IMAGE, IMAGE, "gone",
+                                           world->now, told, world), 0);
+    assert_int_equal(finding(world)->state, FINDING_RESOLVED);
+    assert_int_equal(findings_rename(world->findings, SUBJECT_IMAGE, "/vm/b", IMAGE, "vm"), 0);
+    assert_int_equal(finding(world)->state, FINDING_ACKNOWLEDGED);
+    /* The same audit, judged under the new name, is no other look at it. */
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 40);
+    apply(world);
+    assert_int_equal(world->n_events, 0);
+    assert_int_equal(finding(world)->state, FINDING_ACKNOWLEDGED);
+    assert_int_equal(findings_rename(world->findings, SUBJECT_IMAGE, "/nobody", "/x", "vm"), 0);
+    assert_null(findings_of(world->findings, SUBJECT_IMAGE, "/x"));
+}
+
+/* What was acknowledged was of another file. */
+static void another_file_inherits_no_acknowledgement(void **state)
+{
+    struct world *world = *state;
+
+    open_one(world);
+    findings_acknowledge(world->findings, finding(world)->id, "root", "known", 0, world->now, told,
+                         world);
+    world->judgement.other_file = true;
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 40);
+    apply_again(world);         /* no new audit: it is of the same file as before */
+    assert_int_equal(finding(world)->state, FINDING_ACKNOWLEDGED);
+    condition(world, FINDING_CHAIN_DEEP, SEVERITY_ERROR, 40);
+    apply(world);
+    assert_int_equal(world->event, EVENT_UNACKNOWLEDGED);
+    assert_non_null(strstr(world->message, "(another file lies there now)"));
+    assert_int_equal(finding(world)->state, FINDING_OPEN);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -677,6 +735,8 @@ int main(void)
         TEST(the_stronger_word_stands),
         TEST(a_refusal_is_handed_on),
         TEST(any_sequence_keeps_the_rules),
+        TEST(a_rename_takes_all_along),
+        TEST(another_file_inherits_no_acknowledgement),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

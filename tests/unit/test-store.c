@@ -47,6 +47,44 @@ static struct audit_report clean_report(struct layer_report *layer)
     return (struct audit_report){ .layers = layer, .n_layers = 1 };
 }
 
+/* What is called otherwise has its history under the new name, and nothing of a file that had that
+ * name before. */
+static void a_rename_takes_the_history_along(void **state)
+{
+    struct kit *kit = *state;
+    struct image a = kit_make_image("/srv/vms/a"), b = kit_make_image("/srv/vms/b");
+    struct layer_report layer;
+    struct audit_report report = clean_report(&layer);
+    struct audit audit = { .started = KIT_NOW, .finished = KIT_NOW + 5, .report = &report };
+    struct finding of_a, of_b;
+    struct store_batch *batch;
+
+    kit_open(kit);
+    put_audit(kit, &a, &audit);
+    put_audit(kit, &b, &audit);
+    put_audit(kit, &b, &audit);
+    of_a = kit_make_finding(kit, FINDING_CLUSTERS_LEAKED, "/srv/vms/a");
+    of_b = kit_make_finding(kit, FINDING_CLUSTERS_LEAKED, "/srv/vms/b");
+    batch = new_batch();
+    assert_int_equal(store_batch_finding(batch, &of_a), 0);
+    assert_int_equal(store_batch_finding(batch, &of_b), 0);
+    assert_int_equal(store_batch_image_gone(batch, "/srv/vms/b"), 0);
+    assert_int_equal(store_batch_renamed(batch, "/srv/vms/a", "/srv/vms/b"), 0);
+    kit_commit(kit, batch);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM image"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM image WHERE path = x'2f7372762f766d732f62'"
+                                  " AND gone IS NULL"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM audit"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM finding"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT id FROM finding"), of_a.id);
+    /* One that was never kept changes nothing. */
+    batch = new_batch();
+    assert_int_equal(store_batch_renamed(batch, "/srv/vms/x", "/srv/vms/b"), 0);
+    kit_commit(kit, batch);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM image"), 1);
+    kit_close(kit);
+}
+
 static void nothing_yet(void **state)
 {
     struct kit *kit = *state;
@@ -1083,6 +1121,7 @@ static void many_images(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_rename_takes_the_history_along, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(nothing_yet, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(datastores_come_back, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(images_come_back, kit_setup, kit_teardown),

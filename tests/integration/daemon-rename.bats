@@ -1,0 +1,146 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# A file that is called otherwise is the same image; several names of one file are one image; another file at the
+# same path is another image.
+load lib
+
+setup() { qcaudit_setup; }
+teardown() { qcaudit_teardown; }
+
+# acked FILE: a leak in it, found and acknowledged: its number in $ID.
+acked() {
+    ID=$(ctl findings --json=short --name clusters-leaked --path "$1" | jq '.[0].id')
+    ctl ack "$ID" --reason "known since long" >/dev/null
+}
+state_of() { ctl findings -a --json=short --name clusters-leaked | jq -r --arg p "$1" '.[] | select(.path == $p) | "\(.id) \(.state)"'; }
+events_of() { ctl history --json=short "$1" | jq -r '.events[] | select(.finding == "clusters-leaked") | .event' | sort | uniq -c | tr -s ' ' | tr '\n' ';'; }
+made() {
+    make_image "$1"
+    leak_image "$1" 3
+}
+kept() { # FILE: what was known of it is known by this name, and by no other
+    same "$ID acknowledged" "$(state_of "$1")"
+    same "1" "$(ctl findings -a --json=short --name clusters-leaked | jq length)"
+    ! ctl history --json=short | jq -e '.events[] | select(.event == "resolved" or .event == "reopened")'
+    same " 1 acknowledged; 1 opened;" "$(events_of "$1")"
+}
+
+@test "a rename keeps findings, acknowledgement and history: watched, walked, and while the daemon was stopped" {
+    need qemu-img
+    made "$STORE/a.qcow2"
+    start_daemon
+    scan
+    acked "$STORE/a.qcow2"
+    mv "$STORE/a.qcow2" "$STORE/b.qcow2"
+    wait_for 100 ctl show "$STORE/b.qcow2"
+    scan
+    kept "$STORE/b.qcow2"
+    # of a folder, and of one above
+    mkdir -p "$STORE/one/two"
+    mv "$STORE/b.qcow2" "$STORE/one/two/"
+    scan
+    kept "$STORE/one/two/b.qcow2"
+    mv "$STORE/one" "$STORE/three"
+    scan
+    kept "$STORE/three/two/b.qcow2"
+    ctl show "$STORE/three/two/b.qcow2" | grep -q 'known since long' || ctl findings -a | grep -q acknowledged
+    stop_daemon
+    mv "$STORE/three/two/b.qcow2" "$STORE/c.qcow2"
+    start_daemon
+    scan
+    kept "$STORE/c.qcow2"
+    # and back to a name that it had
+    mv "$STORE/c.qcow2" "$STORE/a.qcow2"
+    scan
+    kept "$STORE/a.qcow2"
+    stop_daemon
+    start_daemon
+    scan
+    kept "$STORE/a.qcow2"
+    ! grep -E 'Cannot|refuses' "$LOG"
+}
+
+@test "another file in its place inherits nothing; a file that replaces another is no rename of that" {
+    need qemu-img
+    made "$STORE/old.qcow2"
+    made "$STORE/new.qcow2"
+    make_image "$STORE/good.qcow2"
+    start_daemon
+    scan
+    acked "$STORE/old.qcow2"
+    local old=$ID
+    # mv new old: what was known of new is known by the name of old, and nothing of old's.
+    mv "$STORE/new.qcow2" "$STORE/old.qcow2"
+    scan
+    same "open" "$(state_of "$STORE/old.qcow2" | cut -d' ' -f2)"
+    [ "$(state_of "$STORE/old.qcow2" | cut -d' ' -f1)" != "$old" ]
+    same "" "$(ctl findings --json=short --path "$STORE/new.qcow2" | jq -r '.[].name')"
+    # A file from elsewhere with the same trouble: what was acknowledged was of the other file.
+    acked "$STORE/old.qcow2"
+    made "$BATS_TEST_TMPDIR/fresh.qcow2"
+    cp "$BATS_TEST_TMPDIR/fresh.qcow2" "$STORE/.tmp"
+    mv "$STORE/.tmp" "$STORE/old.qcow2"
+    scan
+    same "open" "$(state_of "$STORE/old.qcow2" | cut -d' ' -f2)"
+    # A sound one: resolved.
+    mv "$STORE/good.qcow2" "$STORE/old.qcow2"
+    scan
+    ! has_finding clusters-leaked
+}
+
+@test "files that changed places, and names that rotated, while the daemon was stopped" {
+    need qemu-img
+    made "$STORE/a.qcow2"
+    make_image "$STORE/b.qcow2"
+    make_image "$STORE/c.qcow2"
+    start_daemon
+    scan
+    acked "$STORE/a.qcow2"
+    stop_daemon
+    mv "$STORE/a.qcow2" "$STORE/.t" && mv "$STORE/b.qcow2" "$STORE/a.qcow2" && mv "$STORE/.t" "$STORE/b.qcow2"
+    start_daemon
+    scan
+    kept "$STORE/b.qcow2"
+    same "3" "$(ctl images --json=short | jq length)"
+    stop_daemon
+    mv "$STORE/c.qcow2" "$STORE/d.qcow2" && mv "$STORE/b.qcow2" "$STORE/c.qcow2" && mv "$STORE/a.qcow2" "$STORE/b.qcow2"
+    make_image "$STORE/a.qcow2"
+    start_daemon
+    scan
+    kept "$STORE/c.qcow2"
+    same "4" "$(ctl images --json=short | jq length)"
+    ctl images --json=short | jq -r '.[].path' >"$BATS_TEST_TMPDIR/paths"
+    for name in a b c d; do grep -qx "$STORE/$name.qcow2" "$BATS_TEST_TMPDIR/paths"; done
+}
+
+@test "several names of one file are one image, whichever of them goes" {
+    need qemu-img
+    made "$STORE/a.qcow2"
+    ln "$STORE/a.qcow2" "$STORE/b.qcow2"
+    mkdir "$STORE/copies"
+    start_daemon
+    scan
+    same "1" "$(ctl images --json=short | jq length)"
+    same "1" "$(ctl findings --json=short --name clusters-leaked | jq length)"
+    first=$(ctl images --json=short | jq -r '.[0].path')
+    other=$([ "$first" = "$STORE/a.qcow2" ] && echo "$STORE/b.qcow2" || echo "$STORE/a.qcow2")
+    same "$other" "$(ctl show "$first" --json=short | jq -r '.names[]')"
+    # By any of its names it is found.
+    same "$first" "$(ctl show "$other" --json=short | jq -r .path)"
+    ctl show "$first" | grep -q 'Also called'
+    acked "$first"
+    ln "$STORE/a.qcow2" "$STORE/copies/a.qcow2"
+    scan
+    same "2" "$(ctl show "$first" --json=short | jq '.names | length')"
+    rm "$first"
+    scan
+    same "1" "$(ctl images --json=short | jq length)"
+    kept "$(ctl images --json=short | jq -r '.[0].path')"
+    rm "$other"
+    scan
+    kept "$STORE/copies/a.qcow2"
+    rm "$STORE/copies/a.qcow2"
+    scan
+    same "0" "$(ctl images --json=short | jq length)"
+    ! has_finding clusters-leaked
+}
