@@ -47,5 +47,3 @@ settled() {
     after=$(findings)
     [ "$before" = "$after" ]
 }
-
-create_on() { (cd "$STORE/$POOL" && qemu-img create -q -f qcow2 -b "$1" -F qcow2 "$2"); } # PARENT NAME
