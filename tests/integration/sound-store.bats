@@ -10,7 +10,7 @@ setup_file() {
     qcaudit_setup
     domains_begin
     "$IMAGES/make-sound-store" "$STORE" "$([ "$(id -u)" != 0 ] || id -u nobody)"
-    own "$STORE/$POOL" "$STORE/srv/terraform/pool" "$STORE/srv/terraform/pool/bastion" "$STORE/srv/vagrant/images/lab_default.img"
+    own "$STORE/$POOL" "$STORE/srv/terraform/pool" "$STORE/srv/terraform/pool/"* "$STORE/srv/vagrant/images/lab_default.img"
     sound_domains
     export DIR STORE STATE RUN LOG CONFIG URI
 }
@@ -49,7 +49,7 @@ nothing_false() {
     same "" "$(alarms)"
 }
 
-domains_known() { [ "$(ctl domains --json=short | jq length)" -ge 14 ]; }
+domains_known() { [ "$(ctl domains --json=short | jq length)" -ge 19 ]; }
 
 @test "a sound store is sound, by default times" {
     write_config 'thresholds: {data-file: {severity: info}}'
@@ -71,13 +71,18 @@ domains_known() { [ "$(ctl domains --json=short | jq length)" -ge 14 ]; }
     mv "$CONFIG.new" "$CONFIG"
     start_daemon
     nothing_false
+    "$IMAGES/seed-faults" "$STORE" orphaned >"$DIR/expected"
+    wait_for 60 rescanned all_told
+    same "$(cat "$DIR/expected")" "$(alarms)"
+    rm "$STORE/$POOL/old-test.qcow2"
 }
 
 @test "a sound store is sound as one datastore, and what is made wrong in it is told, and nothing else" {
     write_config "${QUICK[@]}"
     start_daemon
     nothing_false
-    "$IMAGES/seed-faults" "$STORE" >"$DIR/expected"
+    "$IMAGES/seed-faults" "$STORE" corrupt leaked truncated parent_deleted parent_renamed template_replaced cron_job fork loop \
+        escaping overwritten raw_with_header writable >"$DIR/expected"
     # two domains on one image, by two names of it, by one; one that takes raw for qcow2
     ln "$STORE/$POOL/app02.qcow2" "$STORE/$POOL/app02-link.qcow2"
     define app02-link "$(disk_xml "$STORE/$POOL/app02-link.qcow2")"
@@ -87,9 +92,10 @@ domains_known() { [ "$(ctl domains --json=short | jq length)" -ge 14 ]; }
     define wrong "$(disk_xml "$STORE/$POOL/wrong.img")"
     printf '%s\n' "shared-writable warning $POOL/app02.qcow2" "shared-writable warning $POOL/app03.qcow2" \
         "format-mismatch critical $POOL/wrong.img" >>"$DIR/expected"
-    all_told() { [ -z "$(LC_ALL=C comm -23 <(LC_ALL=C sort "$DIR/expected") <(alarms | LC_ALL=C sort))" ]; }
     wait_for 60 rescanned all_told || :
     same "$(sort "$DIR/expected")" "$(alarms | sort)"
 }
+
+all_told() { [ -z "$(LC_ALL=C comm -23 <(LC_ALL=C sort "$DIR/expected") <(alarms | LC_ALL=C sort))" ]; }
 
 rescanned() { scan && "$@"; }

@@ -25,6 +25,9 @@ sound_domains() {
     define vagrant_lab "$(disk_xml "$STORE/srv/vagrant/images/lab_default.img")"
     define bastion "$(disk_xml "$STORE/srv/terraform/pool/bastion")"
     local name
+    for name in jump k8s-node-0.qcow2 k8s-node-1.qcow2 k8s-node-2.qcow2; do
+        define "${name%.qcow2}" "$(disk_xml "$STORE/srv/terraform/pool/$name")"
+    done
     for name in web01 app01 db01 mail01 cluster01 cluster02 ci01 files01 bastion; do start "$name"; done
     snapshot db01 nightly
     v snapshot-create-as win2022 before-update >/dev/null
