@@ -185,13 +185,14 @@ static void row_disk_moved(void **state)
 }
 
 /* Layers of one disk in one folder, made one after the other: path[i] on path[i - 1]. */
-static struct image *stack(struct world *world, const char *format, unsigned n, int64_t step)
+static struct image *stack(struct world *world, const char *prefix, int digits, unsigned n,
+                           int64_t step)
 {
     char path[64], parent[64];
     struct image *image = NULL;
 
     for (unsigned i = 0; i < n; i++) {
-        snprintf(path, sizeof(path), format, i);
+        snprintf(path, sizeof(path), "%s%0*u.qcow2", prefix, digits, i);
         image = add(world, path, i > 0 ? parent : NULL);
         image->identity.btime = T0 + (int64_t)i * step;
         image->fingerprint.mtime = T0 + (int64_t)(i + 1) * step;
@@ -205,7 +206,7 @@ static void row_series(void **state)
 {
     struct world *world = *state;
 
-    (void)stack(world, "/vm/web-%u.qcow2", 4, MINUTE / 100);
+    (void)stack(world, "/vm/web-", 1, 4, MINUTE / 100);
     assert_is(world, world->store.images[2], RELATION_UNKNOWN, EVIDENCE_WRITTEN_UNTIL);
     (void)add(world, "/vm/web-4.qcow2", "/vm/web-3.qcow2");
     for (unsigned i = 1; i < 5; i++)
@@ -664,7 +665,7 @@ static void the_story(void **state)
 {
     struct world *world = *state;
     enum { N = 40 };
-    struct image *leaf = stack(world, "/vm/orders.snap-%02u.qcow2", N, 7 * A_DAY);
+    struct image *leaf = stack(world, "/vm/orders.snap-", 2, N, 7 * A_DAY);
 
     for (unsigned how = 0; how < 3; how++) {
         for (unsigned i = 0; i < N; i++) {
