@@ -136,6 +136,9 @@ void baseline_plan(struct manager *manager, struct image *image)
     const struct baseline *before = image->baseline;
     enum baseline_due due;
 
+    if (image->settles > now)
+        return;                 /* it is judged again then */
+    image->settles = 0;
     baseline_bind(manager, image);
     /* A golden one keeps the image in its role. */
     if (image->baseline != before && graph_update(manager->graph, image) >= 0)

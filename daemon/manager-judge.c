@@ -166,6 +166,8 @@ static void judge_one(struct manager *manager, struct image *image)
     held = findings_held_until(manager->findings, SUBJECT_IMAGE, image->path);
     if (held < image->judge_again)
         image->judge_again = held;
+    if (image->settles > 0 && image->settles < image->judge_again)
+        image->judge_again = image->settles;
     usage_image_judged(manager, image);
 }
 

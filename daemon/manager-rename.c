@@ -8,6 +8,8 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
+#define SETTLES_AFTER USEC_PER_SEC      /* two images change places by three renames */
+
 struct image *rename_known(void *userdata, const struct identity *identity)
 {
     struct manager *manager = userdata;
@@ -49,6 +51,7 @@ void rename_on_renamed(void *userdata, struct image *image, const char *before)
         r = image_list_add(&manager->attributes, image);
     if (r < 0)
         log_error(r, "An image that is called otherwise is not judged: %m");
+    image->settles = manager_now(manager) + SETTLES_AFTER;
     manager->listed_valid = false;
     usage_soon(manager);
     resolve_soon(manager);      /* overlays look for it where it was */
