@@ -36,17 +36,45 @@ int check_worse(int a, int b)
     return CHECK_CLEAN;
 }
 
-int check_exit_status(const struct check *check)
+/* Damage that costs data, and that qemu-img calls clean: pointers that cannot be right, and a LUKS
+ * header that no key opens any more. Oddities need not harm anybody: a hole may be a sparse copy of
+ * zeros. */
+static bool is_hidden_damage(enum qca_issue_kind kind)
+{
+    return qca_issue_kind_counter(kind) == QCA_COUNTER_BEYOND &&
+           (qca_issue_kind_is_pointer(kind) || kind == QCA_ISSUE_LUKS_HEADER_INVALID ||
+            kind == QCA_ISSUE_LUKS_SLOT_INVALID || kind == QCA_ISSUE_LUKS_SLOTS_EMPTY);
+}
+
+static uint64_t hidden_damage(const struct qca_check_result *result)
+{
+    uint64_t n = 0;
+
+    for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        if (is_hidden_damage(kind))
+            n += result->kind_count[kind];
+    return n;
+}
+
+static int layer_status(const struct layer_report *layer, bool compatible)
+{
+    int status = qca_check_exit_status(&layer->check);
+
+    return compatible || hidden_damage(&layer->check) == 0 ? status
+                                                           : check_worse(status, CHECK_CORRUPT);
+}
+
+int check_exit_status(const struct check *check, bool compatible)
 {
     const struct layer_report *first = top(check);
     int status;
 
     if (!first)
         return CHECK_FAILED;
-    status = first->checked ? qca_check_exit_status(&first->check) : CHECK_UNSUPPORTED;
+    status = first->checked ? layer_status(first, compatible) : CHECK_UNSUPPORTED;
     for (size_t i = 1; i < check->report->n_layers; i++)
         if (check->report->layers[i].checked)
-            status = check_worse(status, qca_check_exit_status(&check->report->layers[i].check));
+            status = check_worse(status, layer_status(&check->report->layers[i], compatible));
     return status;
 }
 
@@ -384,7 +412,7 @@ static void print_where(struct pieces *pieces, const struct qca_image_info *info
 static bool hurts(const struct qca_issue *issue)
 {
     return qca_issue_kind_counter(issue->kind) != QCA_COUNTER_BEYOND ||
-           qca_issue_kind_is_pointer(issue->kind);
+           is_hidden_damage(issue->kind);
 }
 
 static void print_hurt(struct pieces *pieces, const struct qca_issue *issue)
@@ -465,16 +493,6 @@ static void print_issues(const struct output *output, const struct layer_report 
 static double percent(uint64_t part, uint64_t all)
 {
     return all > 0 ? 100.0 * (double)part / (double)all : 0;
-}
-
-static uint64_t hidden_damage(const struct qca_check_result *result)
-{
-    uint64_t n = 0;
-
-    for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        if (qca_issue_kind_counter(kind) == QCA_COUNTER_BEYOND && qca_issue_kind_is_pointer(kind))
-            n += result->kind_count[kind];
-    return n;
 }
 
 static void print_verdict(const struct output *output, const struct qca_check_result *result)

@@ -6,7 +6,7 @@
 #include "ctl/ctl.h"
 #include "helpers/client.h"
 
-/* Exit statuses of `qemu-img check`. */
+/* Exit statuses of `qemu-img check`; damage that it calls clean is CHECK_CORRUPT, too. */
 enum {
     CHECK_CLEAN = 0,
     CHECK_FAILED = 1,
@@ -48,7 +48,8 @@ int checker_run(struct checker *checker, const char *file, const struct check_as
                 struct check *check);
 void check_done(struct check *check);
 
-int check_exit_status(const struct check *check);
+/* compatible: to the letter that of qemu-img, which calls some damage clean. */
+int check_exit_status(const struct check *check, bool compatible);
 int check_worse(int a, int b);      /* of two exit statuses */
 /* A sentence why the image was not opened or not checked to its end, malloc'd; NULL when it was. */
 char *check_failure(const struct check *check);

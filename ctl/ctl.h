@@ -12,7 +12,7 @@
 
 #define USEC_PER_SEC UINT64_C(1000000)
 
-/* Exit statuses beside 0 and 1; those of check are qemu-img's. */
+/* Exit statuses beside 0 and 1; those of check are in ctl/check.h. */
 #define EXIT_NOT_COMPARABLE 2       /* compare: nothing is known, as 1 says that they differ */
 #define EXIT_FINDINGS_OPENED 2      /* scan --wait: findings of severity error or critical were
                                      * opened */
@@ -26,7 +26,7 @@ struct ctl {
     const char *domain, *pool;
     bool all, orphan;
     bool wait, scrub;
-    bool chain;
+    bool chain, compatible;
     bool scalar;
     unsigned threads;               /* 0: as many as are worth it */
     bool file, content, tag;

@@ -84,13 +84,15 @@ static const struct verb verbs[] = {
      "--wait it shows the progress, ends when all is done, and exits with 2 if findings of "
      "severity error or\n"
      "critical were opened."},
-    {"check", "FILE...", 1, -1, verb_check, "chain deep format full scalar threads ",
+    {"check", "FILE...", 1, -1, verb_check, "chain compatible deep format full scalar threads ",
      "check images without the daemon, as qemu-img check does",
      "Checks images with the rights of the caller, in a sandbox, without writing or locking "
-     "anything. Exit status\n"
-     "as of qemu-img check: 0 clean, 1 not opened or not finished, 2 corruptions, 3 leaks only, 63 "
-     "the format has\n"
-     "no check; of several images the worst. With --chain every layer below is checked too."},
+     "anything. Exit status:\n"
+     "0 clean, 1 not opened or not finished, 2 damage, 3 leaks only, 63 the format has no check; "
+     "of several images\n"
+     "the worst. It is that of qemu-img check, but 2 also for damage that qemu-img calls clean, "
+     "unless --compatible is\n"
+     "given. With --chain every layer below is checked too."},
     {"hash", "FILE...", 1, -1, verb_hash,
      "file content algorithm tag snapshot format scalar threads ",
      "digests of files, and of what their guests see",
@@ -171,6 +173,7 @@ static const struct option_row options[] = {
     {"wait", 'w', NULL, false, "wait until the scan is done"},
     {"scrub", 0, NULL, false, "scan: read all data of these images, too"},
     {"chain", 0, NULL, false, "check every layer"},
+    {"compatible", 0, NULL, false, "check: exit status to the letter that of qemu-img check"},
     {"deep", 0, NULL, false, "also inflate every compressed cluster, and look for holes"},
     {"scalar", 0, NULL, false, "no vector instructions: to measure, or to rule them out"},
     {"threads", 0, "N", false, "of the worker, 1 to 16: as many as are worth it otherwise"},
@@ -367,6 +370,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
         {"orphan", &ctl->orphan, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
         {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
+        {"compatible", &ctl->compatible, true},
         {"file", &ctl->file, true}, {"content", &ctl->content, true}, {"tag", &ctl->tag, true},
     };
     int r = 0;

@@ -34,7 +34,7 @@ static int check_file(struct ctl *ctl, struct checker *checker, const char *file
 
     if (r >= 0)
         r = all ? add_json(all, check) : check_print(ctl, check);
-    status = r < 0 ? r : check_exit_status(check);
+    status = r < 0 ? r : check_exit_status(check, ctl->compatible);
     if (check)
         check_done(check);
     free(check);

@@ -4,7 +4,7 @@
 images (default 1,500) with random damage confined to metadata, or on the images in DIR..., such as a fuzzer's corpus,
 and keeps those that differ.
 
-Deterministic by its seed. $QCAUDIT_CHECK names the command to compare, if not `qcauditctl check --json=short`.
+Deterministic by its seed. $QCAUDIT_CHECK names the command to compare, if not `qcauditctl check --compatible --json=short`.
 Exit status: 0 all equal, 1 some differ.
 """
 import argparse

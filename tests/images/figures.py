@@ -50,7 +50,7 @@ def of_qemu(path, secret=None):
 
 def of_qcaudit(path):
     """What `qcauditctl check` says, in the same shape."""
-    command = os.environ.get("QCAUDIT_CHECK", "qcauditctl check --json=short").split()
+    command = os.environ.get("QCAUDIT_CHECK", "qcauditctl check --compatible --json=short").split()
     return _result(*_run(command + [os.path.basename(path)], os.path.dirname(path), 60))
 
 
