@@ -97,6 +97,7 @@ bool image_lost_header(const struct graph *graph, const struct image *image);
 char *past_words(const struct image_past *past);
 /* References, names, formats and permissions. */
 int judge_safety(struct judging *judging);
+uint64_t judge_safety_again(const struct judging *judging);
 /* Contents: what its baseline says, and what deviates from it. */
 int judge_integrity(struct judging *judging);
 uint64_t judge_integrity_again(const struct judging *judging);

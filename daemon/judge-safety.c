@@ -13,6 +13,8 @@
 #include "lib/cleanup.h"
 
 #define CANDIDATES_MAX 5
+#define BACKUP_AGAIN (5 * 60 * USEC_PER_SEC)    /* is the backup still under way? */
+#define BACKUP_SEEN (2 * 60 * USEC_PER_SEC)     /* by then libvirt has told of it */
 
 static const char *path_name(const char *path)
 {
@@ -193,6 +195,52 @@ static int judge_reference_kind(struct judging *judging, enum reference_state st
                        words, stored);
 }
 
+/* A plain parent where templates usually lie: most likely the folder was only not named. A guest,
+ * or whoever uploads an image, may name such a file too, so that it stays an error. */
+static bool escapes_to_template(const struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const char *path = image->parent.path ? image->parent.path : image->parent.stored;
+
+    return image->parent.state == REFERENCE_ESCAPES && path && path[0] == '/' &&
+           image->data_file.state != REFERENCE_ESCAPES &&
+           !extent_in_state(image, REFERENCE_ESCAPES) && !strstr(path, "/../") &&
+           strncmp(path, "/proc/", 6) != 0 && strncmp(path, "/sys/", 5) != 0 &&
+           strncmp(path, "/dev/", 5) != 0 && strncmp(path, "/etc/", 5) != 0 &&
+           (place_is_of_templates(path) || name_is_of_template(path));
+}
+
+enum backup {
+    BACKUP_NONE,
+    BACKUP_MAYBE,               /* a domain runs, and libvirt was asked a while ago */
+    BACKUP_RUNS,
+};
+
+/* Is a backup under way, of which an overlay over its NBD server is a part? */
+static enum backup reference_backup(const struct judging *judging)
+{
+    const struct reference *parent = &judging->image->parent;
+    const struct usage_index *index = graph_usage(judging->graph);
+    const struct virt_status *status = index ? usage_status(index) : NULL;
+    enum backup backup = BACKUP_NONE;
+
+    if (parent->state != REFERENCE_IS_REMOTE || !parent->stored ||
+        (strncmp(parent->stored, "nbd:", 4) != 0 && strncmp(parent->stored, "nbd+", 4) != 0))
+        return BACKUP_NONE;
+    for (size_t i = 0; status && i < status->n_domains; i++)
+        if (virt_domain_is_active(&status->domains[i])) {
+            if (status->domains[i].backup)
+                return BACKUP_RUNS;
+            backup = BACKUP_MAYBE;
+        }
+    return backup;
+}
+
+uint64_t judge_safety_again(const struct judging *judging)
+{
+    return reference_backup(judging) == BACKUP_RUNS ? judging->now + BACKUP_AGAIN : UINT64_MAX;
+}
+
 /* also-of (paths of other images), also-of-omitted: each write to one of them is damage to the
  * others. */
 static size_t evidence_data_file_users(struct evidence *evidence, const struct judging *judging)
@@ -328,7 +376,8 @@ static int judge_descriptor(struct judging *judging)
 static int judge_references(struct judging *judging)
 {
     const struct image *image = judging->image;
-    bool *judged = judging->judgement->judged;
+    bool *judged = judging->judgement->judged, template;
+    enum backup backup;
     int r;
 
     /* Not resolved, or its datastore is offline: says nothing about it. */
@@ -354,11 +403,20 @@ static int judge_references(struct judging *judging)
         if (r < 0)
             return r;
     }
+    template = escapes_to_template(judging);
     r = judge_reference_kind(judging, REFERENCE_ESCAPES, FINDING_REFERENCE_ESCAPES,
-                             SEVERITY_CRITICAL, "outside the datastores");
+                             template ? SEVERITY_ERROR : SEVERITY_CRITICAL,
+                             template ? "in a folder of templates that is no datastore"
+                                      : "outside the datastores");
+    backup = reference_backup(judging);
     if (r >= 0)
         r = judge_reference_kind(judging, REFERENCE_IS_REMOTE, FINDING_REFERENCE_REMOTE,
-                                 SEVERITY_ERROR, "that is not a plain file");
+                                 backup == BACKUP_RUNS ? SEVERITY_INFO : SEVERITY_ERROR,
+                                 backup == BACKUP_RUNS
+                                     ? "that the server of a backup under way provides"
+                                     : "that is not a plain file");
+    if (r >= 0 && backup == BACKUP_MAYBE)
+        judging_hold(judging, FINDING_REFERENCE_REMOTE, BACKUP_SEEN);
     if (r >= 0)
         r = judge_descriptor(judging);
     if (r >= 0)

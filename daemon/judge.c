@@ -356,7 +356,7 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
 uint64_t judge_image_again(const struct policy *policy, const struct graph *graph,
                            const struct image *image, uint64_t now)
 {
-    uint64_t chain, integrity;
+    uint64_t chain, integrity, safety;
     struct judging judging;
 
     if (!image_is_judged(image))
@@ -366,6 +366,9 @@ uint64_t judge_image_again(const struct policy *policy, const struct graph *grap
         return UINT64_MAX;
     chain = judge_chain_again(&judging);
     integrity = judge_integrity_again(&judging);
+    safety = judge_safety_again(&judging);
+    if (safety < integrity)
+        integrity = safety;
     return chain < integrity ? chain : integrity;
 }
 

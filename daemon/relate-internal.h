@@ -230,8 +230,6 @@ bool path_same_folder(const char *a, const char *b);
 enum layer_name layer_name_says(const char *overlay_path, const char *parent_path);
 /* Are both members of one series, the overlay the later one: "s2" on "s1"? */
 bool layer_name_follows(const char *overlay_path, const char *parent_path);
-bool place_is_of_templates(const char *path);
-bool name_is_of_template(const char *path);
 
 /* ---- relate-series.c ------------------------------------------------------------------------- */
 

@@ -91,6 +91,10 @@ struct relation {
     size_t n_leaves;            /* more than one: the disk's layers fork */
 };
 
+/* Do templates usually lie there, or are they called so? By the path alone. */
+bool place_is_of_templates(const char *path);
+bool name_is_of_template(const char *path);
+
 int graph_new(struct graph **ret_graph);
 struct graph *graph_free(struct graph *graph);
 /* The policy is borrowed, may be exchanged; everything is dirty then. */

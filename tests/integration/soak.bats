@@ -8,6 +8,7 @@ load lib
     run -0 "$top_srcdir/tests/integration/soak" "${QCAUDIT_SOAK_MINUTES:-1}" 3>&- 4>&-
     echo "$output"
     [[ $output == *"false findings of corruption or leaks: 0"* ]]
+    [[ $output == *"other false findings of warning and worse: 0"* ]]
     [[ $output == *"idle image: found, offline"* ]]
     [[ $output == *"leaf: found, confirmed"* ]]
 }

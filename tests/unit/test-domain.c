@@ -127,6 +127,38 @@ static const char *remedy_of(struct world *world, enum finding_type type, enum s
     return text;
 }
 
+/* The overlay through which a backup is read, from the server within QEMU. */
+static void the_overlay_of_a_backup(void **state)
+{
+    struct world *world = *state;
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, NULL, 0);
+    struct image *image = add(world, "/vm/backup/vda", "/vm/none");
+
+    image->parent.state = REFERENCE_IS_REMOTE;
+    free(image->parent.path);
+    free(image->parent.stored);
+    image->parent.path = NULL;
+    image->parent.stored = strdup("nbd+unix:///vda?socket=/run/backup.sock");
+    domain->backup = true;
+    refresh(world);
+    assert_int_equal(of_image(world, image, FINDING_REFERENCE_REMOTE)->severity, SEVERITY_INFO);
+    /* Libvirt may not have told of it yet: it is no error at once. */
+    domain->backup = false;
+    refresh(world);
+    assert_int_equal(of_image(world, image, FINDING_REFERENCE_REMOTE)->severity, SEVERITY_ERROR);
+    assert_true(condition(world, FINDING_REFERENCE_REMOTE)->hold > 0);
+    domain->id = -1;                            /* nobody runs, and nobody's server is there */
+    refresh(world);
+    assert_int_equal(of_image(world, image, FINDING_REFERENCE_REMOTE)->hold, 0);
+    domain->backup = true;
+    domain->id = 3;
+    free(image->parent.stored);
+    image->parent.stored = strdup("http://example.org/a.img");
+    refresh(world);
+    assert_int_equal(of_image(world, image, FINDING_REFERENCE_REMOTE)->severity, SEVERITY_ERROR);
+    assert_int_equal(condition(world, FINDING_REFERENCE_REMOTE)->hold, 0);
+}
+
 /* ---- domains --------------------------------------------------------------------------------- */
 
 static void io_errors(void **state)
@@ -1034,6 +1066,7 @@ static void a_parent_is_replaced(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_overlay_of_a_backup, setup, teardown),
         cmocka_unit_test_setup_teardown(io_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs_that_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(three_ideas_of_a_chain, setup, teardown),

@@ -1118,6 +1118,17 @@ static void references(void **state)
     judge(world, image);
     assert_only(world, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
                 "has a parent outside the datastores: ../../etc/shadow");
+    /* Where templates lie, it is most likely a folder that was not named. */
+    free(image->parent.path);
+    image->parent.path = strdup("/elsewhere/templates/base.qcow2");
+    judge(world, image);
+    assert_only(world, FINDING_REFERENCE_ESCAPES, SEVERITY_ERROR,
+                "has a parent in a folder of templates that is no datastore: ../../etc/shadow");
+    free(image->parent.path);
+    image->parent.path = strdup("/proc/templates/base.qcow2");
+    judge(world, image);
+    assert_only(world, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
+                "has a parent outside the datastores: ../../etc/shadow");
     image->parent.state = REFERENCE_IS_REMOTE;
     judge(world, image);
     assert_only(world, FINDING_REFERENCE_REMOTE, SEVERITY_ERROR,
