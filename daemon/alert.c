@@ -16,6 +16,7 @@
 /* The journal drops an entry of more than 1,024 fields; further events of a summary follow in more
  * entries. */
 #define IDS_PER_ENTRY 900
+#define NAMES_SHOWN 6           /* in a summary */
 
 DEFINE_CLEANUP(struct delivery *, delivery_free)
 
@@ -30,7 +31,11 @@ struct collection {
     struct event *first;        /* alone, it is told as it is */
     sd_id128_t *ids;
     size_t n_ids, allocated;
-    uint64_t n_severity[_SEVERITY_MAX], n_resolved;
+    uint64_t n_severity[_SEVERITY_MAX], n_resolved;     /* of findings, not of their reminders */
+    uint64_t n_reminders;
+    /* by name, and the worst of each; those that were not resolved */
+    uint64_t n_named[_FINDING_MAX];
+    enum severity worst[_FINDING_MAX];
     bool first_pass;
 };
 
@@ -216,12 +221,82 @@ static void count_text(const struct collection *collection, char *text, size_t s
                  (unsigned long long)collection->n_resolved);
 }
 
+/* "3 metadata-corrupt, 12 chain-deep, 4 of other names": worst first, then the most frequent. */
+static void names_text(const struct collection *collection, char *text, size_t size)
+{
+    bool said[_FINDING_MAX] = { false };
+    uint64_t others = 0;
+    size_t length = 0;
+
+    text[0] = 0;
+    for (unsigned n = 0; n < NAMES_SHOWN; n++) {
+        int best = -1;
+
+        for (int type = 0; type < _FINDING_MAX; type++)
+            if (!said[type] && collection->n_named[type] > 0 &&
+                (best < 0 || collection->worst[type] > collection->worst[best] ||
+                 (collection->worst[type] == collection->worst[best] &&
+                  collection->n_named[type] > collection->n_named[best])))
+                best = type;
+        if (best < 0 || length >= size)
+            break;
+        said[best] = true;
+        length += (size_t)snprintf(text + length, size - length, "%s%llu %s", length ? ", " : "",
+                                   (unsigned long long)collection->n_named[best],
+                                   finding_definition((enum finding_type)best)->name);
+    }
+    for (int type = 0; type < _FINDING_MAX; type++)
+        others += said[type] ? 0 : collection->n_named[type];
+    if (others > 0 && length < size)
+        snprintf(text + length, size - length, ", %llu of other names",
+                 (unsigned long long)others);
+}
+
+static uint64_t changed_findings(const struct collection *collection)
+{
+    uint64_t n = collection->n_resolved;
+
+    for (size_t severity = 0; severity < _SEVERITY_MAX; severity++)
+        n += collection->n_severity[severity];
+    return n;
+}
+
+/* What a summary says; NULL when there is no memory. */
+static char *summary_message(const struct collection *collection)
+{
+    uint64_t n = changed_findings(collection);
+    char counts[160], names[400], reminders[60] = "", *message;
+    int r;
+
+    count_text(collection, counts, sizeof(counts));
+    names_text(collection, names, sizeof(names));
+    if (collection->n_reminders > 0)
+        snprintf(reminders, sizeof(reminders), "%s%llu reminder%s", n > 0 ? "; " : "",
+                 (unsigned long long)collection->n_reminders,
+                 collection->n_reminders == 1 ? "" : "s");
+    if (n == 0)
+        r = asprintf(&message, "%s within 10 minutes: %s; qcauditctl findings shows them",
+                     reminders, names);
+    else
+        r = asprintf(&message, "%s%llu finding%s%s (%s)%s%s%s; qcauditctl findings shows them",
+                     collection->first_pass ? "First pass over the store: " : "Further ",
+                     (unsigned long long)n, n == 1 ? "" : "s",
+                     collection->first_pass ? "" : " changed within 10 minutes", counts, reminders,
+                     names[0] ? ": " : "", names);
+    return r < 0 ? NULL : message;
+}
+
 static int summary_priority(const struct collection *collection)
 {
     for (int severity = SEVERITY_CRITICAL; severity >= SEVERITY_INFO; severity--)
         if (collection->n_severity[severity] > 0)
             return severity_priority((enum severity)severity);
-    return LOG_NOTICE;
+    /* of reminders alone */
+    enum severity worst = SEVERITY_INFO;
+    for (int type = 0; type < _FINDING_MAX; type++)
+        if (collection->n_named[type] > 0 && collection->worst[type] > worst)
+            worst = collection->worst[type];
+    return collection->n_reminders > 0 ? severity_priority(worst) : LOG_NOTICE;
 }
 
 /* One entry for the events from `from` on; *ret_n is how many it stands for. */
@@ -231,28 +306,17 @@ static int tell_summary_entry(struct alert *alert, const struct collection *coll
     _cleanup_(delivery_freep) struct delivery *delivery = NULL;
     _cleanup_free_ char *message = NULL;
     size_t n = collection->n_ids - from;
-    char counts[160];
     int r;
 
     /* Only the journal keeps the ids; for any other channel one entry stands for all. */
     if (log_target_used() == LOG_TARGET_JOURNAL && n > IDS_PER_ENTRY)
         n = IDS_PER_ENTRY;
-    count_text(collection, counts, sizeof(counts));
-    if (from > 0)
-        r = asprintf(&message, "Further %zu events of the summary", n);
-    else if (collection->first_pass)
-        r = asprintf(&message,
-                     "First pass over the store: %zu findings (%s); qcauditctl findings shows them",
-                     collection->n_ids, counts);
-    else
-        r = asprintf(
-            &message,
-            "Further %zu findings changed within 10 minutes (%s); qcauditctl findings shows them",
-            collection->n_ids, counts);
-    if (r < 0) {
+    if (from == 0)
+        message = summary_message(collection);
+    else if (asprintf(&message, "Further %zu events of the summary", n) < 0)
         message = NULL;
+    if (!message)
         return -ENOMEM;
-    }
     r = delivery_new(alert, from > 0 ? LOG_DEBUG : summary_priority(collection), message,
                      ALERT_SUMMARY_MESSAGE_ID, &delivery);
     for (size_t i = from; r >= 0 && delivery->wanted[ALERT_JOURNAL] && i < from + n; i++)
@@ -333,10 +397,17 @@ static int collect(struct alert *alert, struct event *event, uint64_t due)
         collection->allocated = allocated;
     }
     collection->ids[collection->n_ids++] = event->id;
-    if (event->type == EVENT_RESOLVED)
+    if (event->type == EVENT_REMINDER)
+        collection->n_reminders++;
+    else if (event->type == EVENT_RESOLVED)
         collection->n_resolved++;
     else
         collection->n_severity[event->severity]++;
+    if (event->type != EVENT_RESOLVED) {
+        if (collection->n_named[event->finding]++ == 0 ||
+            event->severity > collection->worst[event->finding])
+            collection->worst[event->finding] = event->severity;
+    }
     if (collection->n_ids > 1) {
         event_free(event);
         return 0;

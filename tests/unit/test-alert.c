@@ -101,11 +101,11 @@ static unsigned count_lines(const char *text)
     return n;
 }
 
-static sd_id128_t tell(struct fixture *fixture, enum event_type type, enum severity severity,
-                       const char *message)
+static sd_id128_t tell_of(struct fixture *fixture, enum finding_type finding, enum event_type type,
+                          enum severity severity, const char *message)
 {
     struct event event = {
-        .type = type, .at = 1, .finding = FINDING_CHAIN_DEEP, .finding_id = 7,
+        .type = type, .at = 1, .finding = finding, .finding_id = 7,
         .subject_kind = SUBJECT_IMAGE,
         .subject = (char[]){ "/a/b.qcow2" }, .datastore = (char[]){ "a" }, .severity = severity,
         .confidence = CONFIDENCE_OFFLINE, .message = strdup(message), .depth = 9,
@@ -115,6 +115,12 @@ static sd_id128_t tell(struct fixture *fixture, enum event_type type, enum sever
     assert_int_equal(alert_event(fixture->alert, &event, false), 0);
     free(event.message);
     return event.id;
+}
+
+static sd_id128_t tell(struct fixture *fixture, enum event_type type, enum severity severity,
+                       const char *message)
+{
+    return tell_of(fixture, FINDING_CHAIN_DEEP, type, severity, message);
 }
 
 static void one_event(void **state)
@@ -188,8 +194,8 @@ static void first_pass(void **state)
     assert_non_null(strstr(text, "a critical one [event "));
     assert_non_null(
         strstr(text,
-               "First pass over the store: 2001 findings (500 error, 1500 warning, 1 resolved); "
-               "qcauditctl findings shows them\n"));
+               "First pass over the store: 2001 findings (500 error, 1500 warning, 1 resolved): "
+               "2000 chain-deep; qcauditctl findings shows them\n"));
 
     /* Afterwards they are told one by one. */
     tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "later");
@@ -224,8 +230,35 @@ static void bursts(void **state)
     assert_int_equal(alert_flush(fixture->alert), 0);
     assert_int_equal(fixture->n_told, 71);
     assert_string_equal(console(fixture),
-                        "Further 31 findings changed within 10 minutes (1 critical, 30 warning); "
-                        "qcauditctl findings shows them\n");
+                        "Further 31 findings changed within 10 minutes (1 critical, 30 warning): "
+                        "31 chain-deep; qcauditctl findings shows them\n");
+}
+
+/* By name, the worst first; reminders are no findings that changed. */
+static void names(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (int i = 0; i < 20; i++)
+        tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "one by one");
+    for (int i = 0; i < 5; i++)
+        tell(fixture, EVENT_OPENED, SEVERITY_WARNING, "many");
+    tell_of(fixture, FINDING_ORPHAN, EVENT_OPENED, SEVERITY_WARNING, "few");
+    tell_of(fixture, FINDING_PARENT_MISSING, EVENT_OPENED, SEVERITY_ERROR, "worst");
+    for (int i = 0; i < 2; i++)
+        tell_of(fixture, FINDING_ORPHAN, EVENT_REMINDER, SEVERITY_WARNING, "still there");
+    tell_of(fixture, FINDING_DATASTORE_FULL, EVENT_RESOLVED, SEVERITY_CRITICAL, "gone");
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_int_equal(fixture->n_told, 30);
+    assert_non_null(strstr(console(fixture),
+                           "\nFurther 8 findings changed within 10 minutes (1 error, 6 warning, "
+                           "1 resolved); 2 reminders: 1 parent-missing, 5 chain-deep, 3 orphan; "
+                           "qcauditctl findings shows them\n"));
+    for (int i = 0; i < 2; i++)
+        tell_of(fixture, FINDING_ORPHAN, EVENT_REMINDER, SEVERITY_WARNING, "still there");
+    assert_int_equal(alert_flush(fixture->alert), 0);
+    assert_string_equal(console(fixture), "2 reminders within 10 minutes: 2 orphan; "
+                                          "qcauditctl findings shows them\n");
 }
 
 /* A console that cannot be written: said with an error, and told later. */
@@ -284,6 +317,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(first_pass, setup, teardown),
         cmocka_unit_test_setup_teardown(first_pass_of_one, setup, teardown),
         cmocka_unit_test_setup_teardown(bursts, setup, teardown),
+        cmocka_unit_test_setup_teardown(names, setup, teardown),
         cmocka_unit_test_setup_teardown(failure, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_events, setup, teardown),
         cmocka_unit_test_setup_teardown(freed_early, setup, teardown),
