@@ -115,6 +115,11 @@ void graph_set_policy(struct graph *graph, const struct policy *policy)
     }
 }
 
+const struct policy *graph_policy(const struct graph *graph)
+{
+    return graph->policy;
+}
+
 /* What is said of a path decides whether its image is golden, what it is to its parent, and which
  * layer is its disk's. */
 static void mark_usage(void *userdata, const char *path)

@@ -99,6 +99,8 @@ int graph_new(struct graph **ret_graph);
 struct graph *graph_free(struct graph *graph);
 /* The policy is borrowed, may be exchanged; everything is dirty then. */
 void graph_set_policy(struct graph *graph, const struct policy *policy);
+/* NULL: none was set. */
+const struct policy *graph_policy(const struct graph *graph);
 /* What libvirt says, borrowed; NULL or without a status: nothing. The next graph_refresh() tells of
  * all images of which it says something else than before. */
 void graph_set_usage(struct graph *graph, const struct usage_index *usage);

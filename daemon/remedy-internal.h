@@ -4,9 +4,6 @@
 
 #include "daemon/remedy.h"
 
-#define REMEDY_LEAKS_ARE_BURST 256      /* the default of leak-burst: with so many in one place
-                                         * nothing is freed */
-
 struct gate;                    /* remedy-gate.h */
 
 /* A remedy being written; once something failed, the end says so. */
@@ -40,8 +37,10 @@ bool remedy_name_is_plain(const char *name);
 
 /* The image itself as audited; NULL when it was not opened. */
 const struct layer_report *remedy_layer(const struct image *image);
+/* Does so much of it leak in one place that nothing may be freed? As leak-burst is judged. */
+bool remedy_leaks_are_burst(const struct graph *graph, const struct image *image);
 /* Nothing is known to be wrong with its tables. */
-bool remedy_image_is_sound(const struct image *image);
+bool remedy_image_is_sound(const struct graph *graph, const struct image *image);
 bool remedy_image_is_golden(const struct graph *graph, const struct image *image);
 
 /* Who must not open it while the commands run. */

@@ -381,7 +381,7 @@ static bool is_damaged(const struct gate *gate, const struct gate_item *item, ch
 
     if (is_live_leaf(gate, item->image))
         return layer && layer->info.incompatible_features & QCA_INCOMPAT_CORRUPT;
-    return layer && !remedy_image_is_sound(item->image);
+    return layer && !remedy_image_is_sound(gate->graph, item->image);
 }
 
 static bool has_data_file(const struct gate *gate, const struct gate_item *item, char *detail)

@@ -136,14 +136,23 @@ const struct layer_report *remedy_layer(const struct image *image)
     return report && report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL;
 }
 
+bool remedy_leaks_are_burst(const struct graph *graph, const struct image *image)
+{
+    const struct layer_report *layer = remedy_layer(image);
+    const struct policy *policy = graph_policy(graph);
+
+    return layer && layer->check.leaks > 0 && policy &&
+           layer->check.burst_leaks >= policy_thresholds(policy, image->path)->burst_leaks;
+}
+
 /* Nothing is known to be wrong with its tables. */
-bool remedy_image_is_sound(const struct image *image)
+bool remedy_image_is_sound(const struct graph *graph, const struct image *image)
 {
     const struct layer_report *layer = remedy_layer(image);
 
     if (!layer ||
         (layer->info.incompatible_features & (QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DIRTY)) ||
-        layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST)
+        remedy_leaks_are_burst(graph, image))
         return false;
     return layer->info.format == QCA_FORMAT_RAW ||
            (layer->checked && layer->check.finished && layer->check.corruptions == 0 &&

@@ -188,7 +188,7 @@ static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
 {
     const struct layer_report *layer = remedy_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
-    bool burst = layer && layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST,
+    bool burst = remedy_leaks_are_burst(graph, image),
          pointers = layer && pointers_are_damaged(&layer->check);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
@@ -227,7 +227,7 @@ static void remedy_leaks(struct remedy *remedy, const struct graph *graph,
         return;
     if (layer->check.corruptions > 0 || layer->check.check_errors > 0 ||
         (layer->info.incompatible_features & (QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DIRTY)) ||
-        layer->check.burst_leaks >= REMEDY_LEAKS_ARE_BURST) {
+        remedy_leaks_are_burst(graph, image)) {
         remedy_text(remedy,
                     "Do not free the leaks: the image is damaged otherwise. Settle that first.");
         return;

@@ -478,6 +478,31 @@ static void a_burst_is_never_repaired(void **state)
     assert_false(holds(world, "a.qcow2", FINDING_CLUSTERS_LEAKED));
 }
 
+/* How many are a burst is the policy's to say, for the remedy as for the finding. */
+static void what_a_burst_is_says_the_policy(void **state)
+{
+    struct world *world = *state;
+
+    SHELL(
+        "cd $D && qemu-img create -q -f qcow2 a.qcow2 64M && qemu-io -c 'write -q 0 1M' a.qcow2 &&"
+        "cp a.qcow2 b.qcow2");
+    SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
+          "with Qcow2(\"'$D/a.qcow2'\") as i: i.leak(300)\n"
+          "with Qcow2(\"'$D/b.qcow2'\") as i:\n i.put_refcount(i.l2(3) & OFFSET_MASK, 0)\n "
+          "i.leak(24)'");
+    world->policy.thresholds.burst_leaks = 1000;
+    make(world, "a.qcow2", FINDING_CLUSTERS_LEAKED);
+    follow(world);
+    SHELL("qemu-img check -q $D/a.qcow2");
+
+    make(world, "b.qcow2", FINDING_METADATA_CORRUPT);
+    assert_non_null(strstr(all_of(world), "qemu-img check -r all"));
+    world->policy.thresholds.burst_leaks = 20;
+    make(world, "b.qcow2", FINDING_METADATA_CORRUPT);
+    assert_null(strstr(all_of(world), "qemu-img"));
+    assert_non_null(strstr(all_of(world), "See leak-burst."));
+}
+
 static void corruption_is_repaired_on_the_copy(void **state)
 {
     struct world *world = *state;
@@ -639,6 +664,7 @@ int main(void)
         TEST(no_commit_where_it_would_hurt),
         TEST(leaks),
         TEST(a_burst_is_never_repaired),
+        TEST(what_a_burst_is_says_the_policy),
         TEST(corruption_is_repaired_on_the_copy),
         TEST(lazy_refcounts_after_a_crash),
         TEST(bitmaps),
