@@ -290,6 +290,7 @@ static int print_reasons(const struct ctl *ctl, json_object *rows)
     for (size_t i = 0, next; ctl->output.legend && i < n; i = next) {
         const char *reason = row_raw(json_object_array_get_idx(rows, i), "relation-reason");
         _cleanup_free_ char *words = NULL;
+        int taken;
 
         for (next = i + 1; next < n; next++) {
             const char *other = row_raw(json_object_array_get_idx(rows, next), "relation-reason");
@@ -308,11 +309,12 @@ static int print_reasons(const struct ctl *ctl, json_object *rows)
             (void)printf("More reasons: --json.\n");
             return 0;
         }
-        (void)printf("#%" PRIu64, row_number(json_object_array_get_idx(rows, i), "level"));
+        taken = printf("#%" PRIu64, row_number(json_object_array_get_idx(rows, i), "level"));
         if (next - i > 1)
-            (void)printf("-%" PRIu64,
-                         row_number(json_object_array_get_idx(rows, next - 1), "level"));
-        (void)printf(": %s\n", words);
+            taken += printf("-%" PRIu64,
+                            row_number(json_object_array_get_idx(rows, next - 1), "level"));
+        taken += printf(": ");
+        output_wrapped(&ctl->output, 4, taken > 0 ? (unsigned)taken : 0, words);
     }
     return 0;
 }

@@ -118,6 +118,15 @@ static int add_json(json_object *all, const struct check *check, unsigned wanted
     return r == 0 ? filter_add(object, "reason", failure) : r;
 }
 
+/* Without its key, nobody can tell what an encrypted layer holds, although its format is known. */
+static bool report_is_encrypted(const struct audit_report *report)
+{
+    for (size_t i = 0; i < report->n_layers; i++)
+        if (report->layers[i].info.crypt_method != QCA_CRYPT_NONE)
+            return true;
+    return false;
+}
+
 enum { NOT_DONE = 1, NOT_UNDERSTOOD = 2 };
 
 /* What was asked for, and is there. 0, NOT_DONE when something is not, NOT_UNDERSTOOD when its
@@ -150,7 +159,8 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
         (void)complain(0, "Cannot hash %s: %s.", shown, failure);
     if (report && report->content_digest && !report->content_digest->complete)
         complain_incomplete(shown, report->content_digest);
-    if (failure && report && report->open_error.kind == QCA_ERROR_UNSUPPORTED)
+    if (failure && report && report->open_error.kind == QCA_ERROR_UNSUPPORTED &&
+        !report_is_encrypted(report))
         return NOT_UNDERSTOOD;
     return failure || (report && report->content_digest && !report->content_digest->complete)
                ? NOT_DONE

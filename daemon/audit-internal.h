@@ -121,8 +121,8 @@ void scrubs_pace(struct audits *audits);
 
 /* ---- references (audit-reference.c) ---------------------------------------------------------- */
 
-/* Fills job->parent, job->data_file and job->extents from what the image says and asks the helpers where they
- * lead; job_resolved() runs when all is known, maybe before this returns. */
+/* Fills job->parent, job->data_file and job->extents from what the image says and asks the helpers
+ * where they lead; job_resolved() runs when all is known, maybe before this returns. */
 int references_from_report(struct job *job, const struct qca_image_info *info);
 int references_again(struct job *job, const struct image *image);
 /* A worker asks for a data file: opens it where it lies, answers. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Where an image's parent, data file and extents are: hostile text, judged by its form, then by the helper
- * in whose datastore it lies. */
+/* Where an image's parent, data file and extents are: hostile text, judged by its form, then by the
+ * helper in whose datastore it lies. */
 #include <errno.h>
 #include <string.h>
 

@@ -8,7 +8,7 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
-/* ---- snapshot-delete-stuck, snapshot-inconsistent ------------------------------------------------------------------- */
+/* ---- snapshot-delete-stuck, snapshot-inconsistent -------------------------------------------- */
 
 /* The names of snapshots that are on one side only. */
 struct sides {

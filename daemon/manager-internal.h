@@ -210,11 +210,13 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
 void resolve_forget(struct manager *manager, const struct image *image);
 void resolve_done(struct manager *manager);
 
-/* ---- manager-rest.c: files that are still being written ---------------------------------------- */
+/* ---- manager-rest.c: files that are still being written -------------------------------------- */
 
 /* Sets image->unrested by its last audit, and plans the next look. True: that is so soon that
  * whoever waits for the audit should wait for that one, too. */
 bool rest_on_audited(struct manager *manager, struct image *image);
+/* It is looked at again so soon that whoever asks for a scan waits for that. */
+bool rest_is_short(const struct image *image);
 void rest_forget(struct manager *manager, const struct image *image);
 void rest_done(struct manager *manager);
 

@@ -287,7 +287,8 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error)
             /* That its writer closed it need not show: what was not judged then is judged now. */
             if (images[i]->audit && images[i]->audit->use == FILES_WRITER)
                 pass_plan(manager, images[i], SCHEDULE_NEW);
-            if (datastore->scan && schedule_is_wanted(manager->schedule, images[i], now))
+            if (datastore->scan && (schedule_is_wanted(manager->schedule, images[i], now) ||
+                                    rest_is_short(images[i])))
                 scan_join(manager, images[i], datastore->scan);
         }
     scan_leave_walk(manager, datastore);

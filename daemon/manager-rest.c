@@ -11,7 +11,7 @@
 
 /* A file that is cut off is looked at again once it was not written for so long; twice as long each
  * time it had grown. */
-#define REST_MIN (10 * USEC_PER_SEC)
+#define REST_MIN (5 * USEC_PER_SEC)
 #define GROWN_MAX 2
 /* Looks between which it was written and did not grow: whoever only touches it hides no damage. */
 #define LOOKS_MAX 3
@@ -115,6 +115,11 @@ static uint64_t image_rest(struct manager *manager, const struct image *image, b
     return least < rest ? least : rest;
 }
 
+bool rest_is_short(const struct image *image)
+{
+    return image->unrested && !image_name_is_partial(image->path) && image->n_grown == 0;
+}
+
 bool rest_on_audited(struct manager *manager, struct image *image)
 {
     const struct audit *audit = image->audit, *before = image->audit_before;
@@ -136,7 +141,7 @@ bool rest_on_audited(struct manager *manager, struct image *image)
         image->unrested = false;
     }
     if (image->unrested)
-        return !image_name_is_partial(image->path) && image->n_grown == 0;
+        return rest_is_short(image);
     image->n_grown = image->n_looks = 0;
     if (was)
         rest_forget(manager, image);

@@ -467,8 +467,8 @@ struct image {
     /* The manager's: */
     bool listed;                /* an image as far as one can tell; else another file, looked at
                                  * once, not shown */
-    uint64_t settles;           /* usec: it was called otherwise a moment ago; until then that may be
-                                 * one step of several, and nothing is bound to its place; 0 */
+    uint64_t settles;           /* usec: it was called otherwise a moment ago; until then that may
+                                 * be one step of several, and nothing is bound to its place; 0 */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
     bool reading;               /* what a scrub read is being compared */

@@ -62,8 +62,8 @@ int baseline_row(const struct baseline *baseline, json_object **ret_row);
 /* Of all images, for the status. */
 void put_baselines(const struct query_view *view, struct row *row);
 
-/* files, folders, mounts, images, audited, left-out {REASON: number}, items [reason, path, device or
- * file-system] */
+/* files, folders, mounts, images, audited, left-out {REASON: number}, items [reason, path, device
+ * or file-system] */
 int query_coverage(const struct datastore *datastore, const struct coverage_counts *counts,
                    json_object **ret_row);
 

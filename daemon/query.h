@@ -11,9 +11,9 @@
  * audited, confidence, format, virtual-size, corruptions, leaks, check-errors, error and error-text
  * (not opened), parent, parent-stored, parent-state, depth, unconsolidated, leaf, golden ("policy",
  * "inferred"), loop, children, findings (unresolved ones), severity (the worst of them), role
- * ("base", "golden", "overlay", "leaf", "backup", "install-medium", "leftover", "extent", "unknown"); where
- * libvirt knows it as a layer: domain, disk-target, disk-layer (0 the disk's source), running;
- * made-by (the snapshot).
+ * ("base", "golden", "overlay", "leaf", "backup", "install-medium", "leftover", "extent",
+ * "unknown"); where libvirt knows it as a layer: domain, disk-target, disk-layer (0 the disk's
+ * source), running; made-by (the snapshot).
  * With the filter "baseline": baseline{}: state ("verified", "bit-rot", "modified", "incomplete"),
  * source, since, verified, digest (of the layer's own data), zero-bytes, blocks, fs-verity,
  * accepted-by, reason; of what deviates found, read, digest-now, error, different-blocks,

@@ -78,7 +78,8 @@ static void consolidate_live(struct remedy *remedy, const struct gate *gate,
     const struct relation *relation = graph_relation(gate->graph, leaf);
     _cleanup_free_ char *virsh = remedy_virsh(remedy, gate->graph, gate->domain);
     _cleanup_free_ char *name = remedy_domain_name(remedy, gate->domain);
-    _cleanup_free_ char *target = remedy_quote(remedy, gate->disk->target ? gate->disk->target : "");
+    _cleanup_free_ char *target =
+        remedy_quote(remedy, gate->disk->target ? gate->disk->target : "");
 
     if (!virsh || !name || !target)
         return;

@@ -79,7 +79,8 @@ static void gate_disks(struct gate *gate, const struct virt_domain *domain, unsi
         if (image)
             gate_image(gate, image, acts);
         else
-            gate_refuse(gate, "an image of the domain is in no datastore, so nobody can look at it");
+            gate_refuse(gate, "an image of the domain is in no datastore, so nobody "
+                              "can look at it");
     }
 }
 
@@ -328,7 +329,8 @@ static void remedy_snapshot_sides(struct remedy *remedy, const struct graph *gra
     step_unlisted(remedy, finding, "libvirt-only-total", libvirt, n);
     if (image && json_object_array_length(image) > 0)
         remedy_precondition(
-            remedy, "the domain is shut off, and nobody needs the snapshots that only the image has");
+            remedy, "the domain is shut off, and nobody needs the snapshots that only "
+                    "the image has");
     n = delete_from_images(remedy, graph, domain, image, "snapshot", "snapshot -d");
     step_unlisted(remedy, finding, "image-only-total", image, n);
 }

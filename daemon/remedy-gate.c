@@ -232,7 +232,8 @@ static void look_at_targets(struct gate *gate, struct saying *saying)
 {
     for (size_t i = 0; i < gate->n_targets; i++) {
         const struct look *look = looks_ask(gate->remedy->looks, LOOK_FILE, gate->targets[i]);
-        _cleanup_free_ char *quoted = remedy_quote(gate->remedy, gate->targets[i]), *sentence = NULL;
+        _cleanup_free_ char *quoted = remedy_quote(gate->remedy, gate->targets[i]);
+        _cleanup_free_ char *sentence = NULL;
 
         if (!quoted || !look || look->error == -ENOENT)
             continue;
@@ -266,7 +267,8 @@ static void look_at_room(struct gate *gate, struct saying *saying)
         if (!quoted)
             return;
         if ((look->error == 0
-                 ? asprintf(&sentence, "there is no room for %s: it needs up to %s, and %s are free",
+                 ? asprintf(&sentence, "there is no room for %s: it needs up to %s, "
+                                       "and %s are free",
                             quoted, text_size(space->bytes, needed),
                             text_size(look->available, available))
                  : asprintf(&sentence, "nobody knows whether there is room for %s", quoted)) < 0) {

@@ -60,7 +60,7 @@ void remedy_step_more(struct remedy *remedy, size_t n);
  * layers between held. */
 void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const struct image *leaf);
 
-/* ---- remedy-libvirt.c: with libvirt's names --------------------------------------------------- */
+/* ---- remedy-libvirt.c: with libvirt's names -------------------------------------------------- */
 
 /* "virsh -c URI", and the domain as a word of its command line; NULL when the remedy has failed. */
 char *remedy_virsh(struct remedy *remedy, const struct graph *graph,

@@ -567,7 +567,8 @@ const struct obstacle gate_obstacles[] = {
       "Ask again when the datastore answers." },
     { "network", WRITES | GATE_MOVE | GATE_USE, is_on_network,
       "%s lies on a network file system, and other hosts may use it, too",
-      "Find out on every host that mounts it whether a domain there uses it, or a layer above it." },
+      "Find out on every host that mounts it whether a domain there uses it, or a layer "
+      "above it." },
     { "libvirt", WRITES | GATE_CONVERT | GATE_MOVE | GATE_USE, libvirt_is_silent,
       "libvirt does not tell all that it knows, so nobody knows whether a domain uses %s",
       "See 'qcauditctl status' for the connection that is missing." },
@@ -605,8 +606,8 @@ const struct obstacle gate_obstacles[] = {
       "%s",
       "Find out, and declare it as a golden image (golden.patterns) if it is one." },
     { "hard-link", WRITES | GATE_MOVE | GATE_USE | GATE_MODE, has_other_names,
-      "%s has other names for the same file (hard links, %s in all), by which somebody else may use "
-      "it",
+      "%s has other names for the same file (hard links, %s in all), by which somebody else may "
+      "use it",
       "Find them (find -samefile), and find out who uses them." },
     { "loop", ALL & ~(GATE_COPY | GATE_MODE | GATE_PATCH), is_in_loop,
       "the chain of %s contains itself",
@@ -660,8 +661,8 @@ const struct obstacle gate_obstacles[] = {
       "Find out as which user and group it is opened (ps -o user,group), and take away only what "
       "that does not need." },
     { "transient", MERGES, is_transient,
-      "%s is of a transient disk, whose layer is to be forgotten when the domain stops and would be "
-      "kept for good",
+      "%s is of a transient disk, whose layer is to be forgotten when the domain stops and would "
+      "be kept for good",
       NULL },
     { "job", MERGES | GATE_USE, has_block_job,
       "%s must be left alone now: %s",

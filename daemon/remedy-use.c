@@ -85,8 +85,8 @@ void remedy_foreign(struct remedy *remedy, const struct graph *graph, const stru
                                                          * slash */
     remedy_text(remedy,
                 "Find out what the process is for, and end it in its own way: a domain's QEMU by "
-                "shutting the domain down, qemu-nbd by qemu-nbd --disconnect. As long as it has the "
-                "image open, no domain must be started on it; the daemon looks again then.");
+                "shutting the domain down, qemu-nbd by qemu-nbd --disconnect. As long as it has "
+                "the image open, no domain must be started on it; the daemon looks again then.");
 }
 
 /* The whole disk of a branch, at its place, and its owner's alone until it is there. */

@@ -375,7 +375,8 @@ static void remedy_permissions(struct remedy *remedy, const struct graph *graph,
     gate_image(&gate, image, GATE_MODE);
     if (!golden && image->fingerprint.mode & S_IWGRP && image->fingerprint.gid != 0)
         gate_refuse(&gate,
-                    "the group of %s (number %" PRIu32 ") may write it, and may be the one by which "
+                    "the group of %s (number %" PRIu32 ") may write it, and may be the one by "
+                    "which "
                     "its domain opens it: leave that as it is then, else take it away by hand "
                     "(chmod g-w; chmod o-w for everybody else)",
                     quoted, image->fingerprint.gid);

@@ -33,8 +33,8 @@ struct walk {
     uint64_t n_files, n_directories;
 };
 
-/* Is path left out: by a pattern, or because of what is mounted there? Says so then. A mount that is
- * looked into is said, too, and *ret_mount is set. Asks no file system. */
+/* Is path left out: by a pattern, or because of what is mounted there? Says so then. A mount that
+ * is looked into is said, too, and *ret_mount is set. Asks no file system. */
 bool walk_leaves_out(struct walk *walk, const char *path, bool *ret_mount);
 /* Begins with the open directory at path; dirfd is taken over. root: it is the datastore's root.
  * -errno when it cannot be read. */

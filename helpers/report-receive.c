@@ -302,7 +302,8 @@ static int take_check(struct report_receiver *receiver, const union wire_record 
     struct qca_check_result *check = &last_layer(receiver)->check;
 
     if (receiver->expect_more || receiver->expect_snapshots > 0 || receiver->expect_bitmaps > 0 ||
-        receiver->expect_extensions > 0 || receiver->expect_extents > 0 || !receiver->expect_check || w->finished > 1 ||
+        receiver->expect_extensions > 0 || receiver->expect_extents > 0 ||
+        !receiver->expect_check || w->finished > 1 ||
         !wire_qca_error_is_valid(&w->error))
         return -EBADMSG;
     receiver->expect_check = false;

@@ -21,8 +21,8 @@ int sandbox_worker_begin(bool idle, const char **ret_step);
 int sandbox_worker(uint64_t memory_limit, const char **ret_step);
 
 /* For ever: CAP_DAC_READ_SEARCH at most (when it has it), no new privileges, not dumpable; looks at
- * and opens files read-only, but reads from inotify_fd, mountinfo_fd and locks_fd alone (which may be
- * one and the same), writes nowhere, starts and connects nothing. */
+ * and opens files read-only, but reads from inotify_fd, mountinfo_fd and locks_fd alone (which may
+ * be one and the same), writes nowhere, starts and connects nothing. */
 int sandbox_files(int inotify_fd, int mountinfo_fd, int locks_fd, const char **ret_step);
 
 /* Capabilities that this process has now; CAP_DAC_READ_SEARCH is bit 2. */

@@ -152,7 +152,7 @@ struct wire_question {
     X(version) X(file_size) X(virtual_size) X(cluster_size) X(refcount_bits) X(header_length)      \
     X(incompatible_features) X(compatible_features) X(autoclear_features) X(compression_type)      \
     X(crypt_header_offset) X(crypt_header_length) X(l1_offset) X(l1_entries)                       \
-    X(refcount_table_offset) X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)       \
+    X(refcount_table_offset) X(refcount_table_clusters) X(snapshots_offset) X(snapshot_count)      \
     X(unknown_lines)
 #define WIRE_CHECK_FIELDS(X)                                                                       \
     X(corruptions) X(leaks) X(check_errors) X(image_end_offset) X(total_clusters)                  \

@@ -262,8 +262,8 @@ int qca_image_open(struct qca_io *io, const struct qca_open_options *options,
 void qca_image_free(struct qca_image *image);
 /* Owned by the image, valid for its life. */
 const struct qca_image_info *qca_image_info(const struct qca_image *image);
-/* The format whose magic the content carries, at its beginning or, where the format has it there, at
- * its end (raw for anything else); -errno when unreadable. */
+/* The format whose magic the content carries, at its beginning or, where the format has it there,
+ * at its end (raw for anything else); -errno when unreadable. */
 int qca_probe(struct qca_io *io, enum qca_format *ret_format);
 /* SHA-256 over header, L1, refcount table and snapshot table: changes with every change of
  * structure. */
@@ -633,8 +633,8 @@ struct qca_map_options {
 
 /* The guest's disk through all layers of chain, which must outlive the map. Each entry of each
  * table is looked at once when the map is gone through in order: linear in the tables, however many
- * layers. options may be NULL. -EOPNOTSUPP when a layer is encrypted, or of a format that is not understood,
- * and not stored, -ENOENT when
+ * layers. options may be NULL. -EOPNOTSUPP when a layer is encrypted, or of a format that is not
+ * understood, and not stored, -ENOENT when
  * there is no such snapshot, -ENOMEM, -EIO (an L1 table). */
 int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
                 struct qca_error *error, struct qca_map **ret_map);

@@ -26,7 +26,7 @@ images() { ctl images --json=short | jq -c '.[] | [(.path | split("/") | last), 
     start_daemon
     scan
     same '["lv.qcow2",4194304,"qcow2"]' "$(images)"
-    same "" "$(findings)"
+    same "coverage-gap warning store" "$(findings)"
     stop_daemon
     start_daemon
     scan
@@ -39,11 +39,11 @@ images() { ctl images --json=short | jq -c '.[] | [(.path | split("/") | last), 
     head -c 1M /dev/urandom | dd of="$DIR/disk" bs=1M seek=3 conv=notrunc status=none
     start_daemon
     scan
-    same "" "$(findings)"
+    same "coverage-gap warning store" "$(findings)"
     stop_daemon
     truncate -s 1M "$DIR/disk"
     losetup --set-capacity "$LOOP"
     start_daemon
     scan "$STORE/lv.qcow2"
-    same "image-truncated critical lv.qcow2" "$(findings)"
+    same "coverage-gap warning store"$'\n'"image-truncated critical lv.qcow2" "$(findings)"
 }

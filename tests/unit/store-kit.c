@@ -519,7 +519,8 @@ static void infos_equal(const struct qca_image_info *a, const struct qca_image_i
     for (size_t i = 0; i < a->n_extents; i++) {
         strings_equal(a->extents[i].name, b->extents[i].name);
         assert_memory_equal(a->extents[i].type, b->extents[i].type,
-                            sizeof(struct qca_extent_file) - offsetof(struct qca_extent_file, type));
+                            sizeof(struct qca_extent_file) -
+                                offsetof(struct qca_extent_file, type));
     }
     assert_int_equal(a->unknown_lines, b->unknown_lines);
 }

@@ -118,7 +118,8 @@ static void mistakes(void **state)
         { "datastores: [{path: /a, devices: [/srv/x]}]\n",
           "1:35: datastores[].devices: the pattern \"/srv/x\" must begin with /dev/ and name a "
           "device there\n" },
-        { "datastores: {path: /a}\n", "1:13: datastores: expected auto or a list, found a mapping\n" },
+        { "datastores: {path: /a}\n", "1:13: datastores: expected auto or a list, found a "
+                                      "mapping\n" },
         { "golden: {patterns: /a}\n",
           "1:20: golden.patterns: expected a list of patterns, found text\n" },
         { "golden:\n  patterns:\n    - {a: b}\n",
@@ -300,7 +301,8 @@ static void all_are_listed(void **state)
                     "2:5: datastores[].path: \"relative\" must be absolute\n"
                     "3:23: datastores[].watch: \"perhaps\": not yes or no\n"
                     "4:19: intervals.walk: \"soon\": not a duration such as 90s, 1h 30min or 7d\n"
-                    "4:25: unknown key \"foo\" in intervals; known are: walk, audit, debounce, rest\n"
+                    "4:25: unknown key \"foo\" in intervals; known are: walk, audit, debounce, "
+                    "rest\n"
                     "5:18: workers.count: \"65\" is out of range: 1 to 64\n"
                     "5:22: duplicate key \"count\", first given on line 5\n"
                     "6:59: thresholds.chain-deep: expected on, off or a mapping, found text\n"

@@ -53,7 +53,7 @@ static void put_utf16(uint8_t *at, const char *text, bool big_endian)
         put(at, (uint8_t)*text, 2, big_endian);
 }
 
-/* ---- makers: the smallest file of each format, with a disk of 4 MiB ----------------------------- */
+/* ---- makers: the smallest file of each format, with a disk of 4 MiB -------------------------- */
 
 #define DISK (UINT64_C(4) << 20)
 
@@ -504,7 +504,8 @@ static void a_descriptor_names_parent_and_extents(void **state)
     open_text("# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=2\ncreateType=\"custom\"\n"
               "parentFileNameHint=\"..\\base\\my base.vmdk\"\n\n# Extent description\n"
               "RW 63 ZERO\nRW 8192 SPARSE \"a b-s001.vmdk\"\nRDONLY 16 FLAT \"/etc/passwd\" 7\n"
-              "NOACCESS 1 ZERO\nRW x SPARSE \"bad\"\nRW 8 FLAT \"unended\nddb.adapterType = \"ide\"\n"
+              "NOACCESS 1 ZERO\nRW x SPARSE \"bad\"\nRW 8 FLAT \"unended\nddb.adapterType = "
+              "\"ide\"\n"
               "run me\n",
               &opened);
     assert_non_null(opened.info);

@@ -626,7 +626,8 @@ static void no_way_around(void **state)
     remedy_look(&remedy, "fuser -v %s", "/vm/a");
     assert_int_equal(remedy.error, 0);
     assert_string_equal(json_object_to_json_string_ext(remedy.steps, JSON_C_TO_STRING_PLAIN),
-                        "[{\"command\":\"mv -nT -- a b && true\"},{\"command\":\"fuser -v \\/vm\\/a\"}]");
+                        "[{\"command\":\"mv -nT -- a b && true\"},{\"command\":\"fuser -v "
+                        "\\/vm\\/a\"}]");
     /* Nothing to append to: what looks is no command that writes. */
     remedy_and(&remedy, &gate, "rm b");
     assert_int_equal(remedy.error, -EINVAL);
