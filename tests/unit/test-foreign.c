@@ -469,8 +469,8 @@ static void descriptors_are_told_however_they_begin(void **state)
         "# Disk DescriptorFile\nversion=1\ncreateType=\"vmfs\"\nRW 8 VMFS \"a-flat.vmdk\"\n",
         "#disk descriptorfile\r\nversion=1\r\nRW 8 VMFS \"a-flat.vmdk\"\r\n",
         "\xef\xbb\xbf# Disk DescriptorFile\nRW 8 FLAT \"a-flat.vmdk\" 0\n",
-        "\n\n# made by hand\n \r\nversion=3\ncreateType=\"monolithicFlat\"\n"
-        "RW 8 FLAT \"a-flat.vmdk\" 0\n",
+        ("\n\n# made by hand\n \r\nversion=3\ncreateType=\"monolithicFlat\"\n"
+         "RW 8 FLAT \"a-flat.vmdk\" 0\n"),
         "version = 2\ncreateType=\"vmfs\"\nRW 8 VMFS \"a-flat.vmdk\"",
     };
     static const char *const others[] = {
