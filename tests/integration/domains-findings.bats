@@ -99,7 +99,7 @@ teardown() {
     [[ $output != *root:* ]]
     # The precondition first; then to the letter.
     run -0 steps "$(finding raw-became-image a.img)"
-    [[ $output == *"It was raw when it was audited before"* ]]
+    [[ $output == *"It was raw when it was audited before"*"No command is given"* ]]
     same "" "$(commands "$(finding raw-became-image a.img)")"
     v destroy web
     remedy raw-became-image a.img
