@@ -504,7 +504,7 @@ static bool would_change_owner(const struct gate *gate, const struct gate_item *
         if (!(gate->items[i].acts & GATE_LOSE) || is_live_layer(gate, layer) ||
             is_made_by_snapshot(gate, layer))
             continue;
-        if (!readers_may_read(&to, &from) || (from.uid != 0 && from.uid != to.uid))
+        if (!readers_may_read(&to, &from) || from.uid != to.uid)
             return say_name(detail, "", layer->path);
     }
     for (const struct image *layer = item->acts & GATE_CONVERT ? item->image : NULL; layer;) {
