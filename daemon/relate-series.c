@@ -78,12 +78,22 @@ static bool is_plain(const struct node *node)
     return node->parent && node->parent->n_children == 1 && (node->kind_flags & KIND_PLAIN);
 }
 
+/* Do the numbers of the names go down as the layers go up, as "disk.1" on "disk.2" does when the
+ * older files are renamed at each snapshot? */
+static bool counts_down(const struct node *overlay, const struct node *parent)
+{
+    return layer_name_follows(parent->image->path, overlay->image->path);
+}
+
 bool node_in_run(const struct node *node)
 {
+    const struct node *child = above(node);
     bool lowest;
 
-    /* The lowest one may just as well be the clone of a template that snapshots stand on. */
-    return is_plain(node) && count_run(node, is_plain, &lowest) >= RUN_LEAST && !lowest;
+    /* The lowest one may just as well be the clone of a template that snapshots stand on, unless
+     * the base is called as one of them. */
+    return is_plain(node) && count_run(node, is_plain, &lowest) >= RUN_LEAST &&
+           (!lowest || (child && counts_down(node, node->parent) && counts_down(child, node)));
 }
 
 /* When the relation came into being, if it is a snapshot's: the parent was written until then. */

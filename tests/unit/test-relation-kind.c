@@ -273,6 +273,19 @@ static void row_run(void **state)
     assert_is(world, world->store.images[1], RELATION_UNKNOWN, EVIDENCE_WRITTEN_UNTIL);
 }
 
+/* Files that are renamed at each snapshot, or numbered from the newest: the base is one of them. */
+static void row_run_that_counts_down(void **state)
+{
+    static const char *const names[] = { "/vm/00007.qcow2", "/vm/00006.qcow2", "/vm/00005.qcow2",
+                                         "/vm/00004.qcow2", "/vm/00003.qcow2", "/vm/00002.qcow2" };
+    struct world *world = *state;
+
+    for (unsigned i = 0; i < 6; i++)
+        (void)add(world, names[i], i > 0 ? names[i - 1] : NULL);
+    for (unsigned i = 1; i < 6; i++)
+        assert_is(world, world->store.images[i], RELATION_SNAPSHOT, EVIDENCE_RUN);
+}
+
 /* A template in the folder of its clone, of its size, written a minute before. */
 static void row_written_until(void **state)
 {
@@ -760,7 +773,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(row_libvirt_snapshot), TEST(row_libvirt_branch), TEST(row_libvirt_checkpoint),
         TEST(row_disk_moved), TEST(row_series), TEST(row_snapshot_word), TEST(row_snapshot_name),
-        TEST(row_backup_name), TEST(row_rhythm), TEST(row_run), TEST(row_written_until),
+        TEST(row_backup_name), TEST(row_rhythm), TEST(row_run),
+        TEST(row_run_that_counts_down), TEST(row_written_until),
         TEST(row_counted_name), TEST(row_below_series), TEST(row_golden_policy),
         TEST(row_golden_baseline), TEST(row_other_domain), TEST(row_other_disks),
         TEST(copies_are_no_disks), TEST(row_template_place), TEST(row_template_name),
