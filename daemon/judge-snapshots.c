@@ -196,32 +196,46 @@ static bool fork_is_managed(const struct judging *judging)
     return true;
 }
 
+/* Is the overlay certainly the snapshot of a domain's disk? Then the parent is that disk, whatever
+ * else stands on it: merging the snapshot writes it. */
+static bool snapshot_is_domains(const struct relation *relation)
+{
+    return relation->kind == RELATION_SNAPSHOT &&
+           (relation->decisive == EVIDENCE_LIBVIRT_SNAPSHOT ||
+            relation->decisive == EVIDENCE_LIBVIRT_BRANCH ||
+            relation->decisive == EVIDENCE_LIBVIRT_CHECKPOINT ||
+            relation->decisive == EVIDENCE_DISK_MOVED);
+}
+
 /* branches [path, created-at; domain, connection, disk, running of who uses it], branches-omitted,
  * managed */
 static int judge_forked(struct judging *judging)
 {
     const struct relation *relation = judging->relation;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, branches = { .object = NULL };
-    size_t n_snapshots = 0, n_unknown = 0;
+    size_t n_snapshots = 0, n_unknown = 0, n_clones = 0;
     const struct image *child;
     enum severity severity;
-    bool managed;
+    bool managed, certain = false;
 
     if (!relation || relation->pending || relation->in_loop || relation->above_loop)
         return 0;
     judging_looked(judging, FINDING_CHAIN_FORKED);
     if (relation->n_children < 2 || relation->golden)
         return 0;
-    /* Clones are disks of their own, and a copy that somebody keeps is no branch. */
+    /* Clones of a template are disks of their own, and a copy that somebody keeps is no branch. */
     for (size_t i = 0; n_snapshots < 2 && (child = graph_child(judging->image, i)); i++) {
-        enum relation_kind kind = graph_relation(judging->graph, child)->kind;
+        const struct relation *of = graph_relation(judging->graph, child);
 
         if (name_is_backup(child->path))
             continue;
-
-        n_snapshots += kind == RELATION_SNAPSHOT;
-        n_unknown += kind == RELATION_UNKNOWN;
+        n_snapshots += of->kind == RELATION_SNAPSHOT;
+        n_unknown += of->kind == RELATION_UNKNOWN;
+        n_clones += of->kind == RELATION_CLONE;
+        certain |= snapshot_is_domains(of);
     }
+    if (certain)
+        n_snapshots += n_unknown + n_clones;
     if (n_snapshots + n_unknown < 2)
         return 0;
     branches = evidence_new_list();
