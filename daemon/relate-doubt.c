@@ -88,6 +88,17 @@ static bool datastore_is_read(const struct datastore *datastore)
            (datastore->walk_finished > 0 || datastore->walk_started == 0);
 }
 
+bool graph_datastores_are_read(const struct graph *graph)
+{
+    for (size_t i = 0; i < graph->n_doubts; i++) {
+        const struct doubt_count *count = &graph->doubts[i];
+
+        if (count->datastore && count->n_nodes > 0 && !datastore_is_read(count->datastore))
+            return false;
+    }
+    return true;
+}
+
 static void node_note_datastore(struct graph *graph, struct node *node,
                                 const struct datastore *datastore)
 {
@@ -296,7 +307,8 @@ static bool spot_is_meant(const struct graph *graph, enum spot_kind kind, const 
     if (graph_spot(graph, kind, text, identity, &spot) < 0)
         return false;
     LIST_FOREACH(seat, &spot->wanted, link)
-        if (seat->node->image != image)
+        if (seat->node->image != image &&
+            (kind == SPOT_FORMER || !former_is_there(graph, seat->node->image)))
             return true;
     return false;
 }
@@ -332,7 +344,8 @@ bool graph_knows_owners(const struct graph *graph, const struct image *image)
     const struct relation *relation = graph_relation(graph, image);
     const struct datastore *datastore = image->datastore;
 
-    if (!graph->owners || !relation || relation->pending || graph->doubts_uncounted)
+    if (!graph->owners || owners_are_pending(graph->owners) || !relation || relation->pending ||
+        graph->doubts_uncounted)
         return false;
     if (datastore && !datastore_is_read(datastore))
         return false;

@@ -187,6 +187,16 @@ size_t graph_find_lost(const struct graph *graph, const struct image *image,
     return list.n;
 }
 
+bool former_is_there(const struct graph *graph, const struct image *image)
+{
+    struct lost_parent found;
+    struct finding_list list = { .items = &found, .max = 1 };
+
+    if (image->former && image->former->identity.inode != 0)
+        find_identity(graph, image, &list);
+    return list.n > 0 && !found.changed;
+}
+
 static void tell_wanting(struct graph *graph, enum spot_kind kind, const char *text,
                          const struct identity *identity)
 {
@@ -194,8 +204,10 @@ static void tell_wanting(struct graph *graph, enum spot_kind kind, const char *t
     struct seat *seat;
 
     if (graph_spot(graph, kind, text, identity, &spot) >= 0)
-        LIST_FOREACH(seat, &spot->wanted, link)
+        LIST_FOREACH(seat, &spot->wanted, link) {
             node_mark(graph, seat->node, NODE_TELL);
+            graph->doubts_changed |= kind == SPOT_FORMER;       /* former_is_there() */
+        }
 }
 
 void node_tell_wanting(struct graph *graph, const struct node *node)

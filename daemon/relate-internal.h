@@ -243,6 +243,8 @@ bool node_in_rhythm(const struct node *node);
 /* Takes what libvirt says of owners, and of disks that nobody could read. */
 void graph_note_owners(struct graph *graph);
 struct owners *owners_free(struct owners *owners);
+/* Is a source of a disk still looked for? Nothing is said of what could be it then. */
+bool owners_are_pending(const struct owners *owners);
 /* Does a domain's disk have the name of a file that is not there? */
 bool owners_miss(const struct owners *owners, const char *name);
 /* While refreshing: marks what the touched nodes stand on. */
@@ -255,6 +257,8 @@ int node_doubt(struct graph *graph, struct node *node);
 void node_undoubt(struct graph *graph, struct node *node);
 /* While refreshing: marks what could be left over now, or is not any more. */
 void graph_tell_doubtful(struct graph *graph);
+/* Was all that is in the datastores of known images read? */
+bool graph_datastores_are_read(const struct graph *graph);
 /* Could a reference that leads nowhere, or that nobody could read, mean the image? */
 bool image_is_meant(const struct graph *graph, const struct image *image);
 
@@ -262,3 +266,6 @@ bool image_is_meant(const struct graph *graph, const struct image *image);
 
 /* The node comes, goes or changes: those that may look for it are judged again. */
 void node_tell_wanting(struct graph *graph, const struct node *node);
+/* Is the very file that the image stood on there, unchanged, under whatever name? Then it is no
+ * other image. */
+bool former_is_there(const struct graph *graph, const struct image *image);

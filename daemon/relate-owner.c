@@ -31,6 +31,7 @@ struct owners {
     size_t n_lost;
     bool unread;                /* some disk's layers are known neither to libvirt nor to the graph:
                                  * they could be any images */
+    bool pending;               /* the same, until a source was looked up, or a datastore walked */
 };
 
 static const char *path_name(const char *path)
@@ -130,6 +131,7 @@ static int owners_add_disk(struct owners *owners, const struct graph *graph,
         return 0;
     }
     image = graph_find(graph, entry->path);
+    owners->pending |= entry->pending;
     if (entry->missing) {
         if (!image || !image->present)
             return owners_add_lost(owners, path_name(entry->path));
@@ -164,6 +166,8 @@ static int owners_fill(struct owners *owners, const struct graph *graph,
             r = owners_add(owners, pool->path, n, false);
         }
     }
+    /* A datastore that is to be walked may hold what is not found. */
+    owners->pending |= owners->unread && !graph_datastores_are_read(graph);
     if (r >= 0 && owners->n_folders > 0)
         qsort(owners->folders, owners->n_folders, sizeof(*owners->folders), compare_owned);
     if (r >= 0 && owners->n_lost > 0)
@@ -178,7 +182,7 @@ static bool owners_equal(const struct owners *a, const struct owners *b)
 
     if (!a || !b)
         return a == b;
-    if (a->unread != b->unread || a->n_lost != b->n_lost)
+    if (a->unread != b->unread || a->pending != b->pending || a->n_lost != b->n_lost)
         return false;
     for (size_t n = 0; n < a->n_lost; n++)
         if (strcmp(a->lost[n], b->lost[n]) != 0)
@@ -326,6 +330,11 @@ static bool owners_know(const struct graph *graph, const struct image *image)
             return true;
     }
     return owners_have_near(owners, image->path, folder_length(image->path));
+}
+
+bool owners_are_pending(const struct owners *owners)
+{
+    return owners->pending;
 }
 
 bool owners_miss(const struct owners *owners, const char *name)

@@ -23,7 +23,7 @@ struct world {
     struct virt_disk disks[4];
     struct usage_index *index;
     struct judgement judgement;
-    const char *missing;
+    const char *missing, *pending;
     struct image *web, *old, *other;
 };
 
@@ -79,6 +79,7 @@ static void look(void *userdata, const char *path, struct usage_file *ret_file)
     const struct world *world = userdata;
 
     ret_file->missing = world->missing && strcmp(path, world->missing) == 0;
+    ret_file->pending = world->pending && strcmp(path, world->pending) == 0;
 }
 
 static void refresh(struct world *world)
@@ -177,6 +178,17 @@ static void was_another_file(struct world *world)
 {
     missing(world);
     has_former(world, 7777, 77);
+}
+
+/* The size is this one's, too, but the file itself is there under another name. */
+static void was_a_file_that_was_renamed(struct world *world)
+{
+    missing(world);
+    world->web->fingerprint.size = world->old->fingerprint.size;
+    updated(world, world->web);
+    has_former(world, world->web->identity.inode, world->old->fingerprint.size);
+    world->other->former->identity = world->web->identity;
+    updated(world, world->other);
 }
 
 static void was_of_this_name(struct world *world)
@@ -311,6 +323,12 @@ static void not_audited(struct world *world)
     updated(world, world->other);
 }
 
+static void disk_pending(struct world *world)
+{
+    world->pending = "/home/ada/x.qcow2";
+    (void)domain(world, other_domain, world->pending, qcow2);
+}
+
 static void pending(struct world *world)
 {
     refers(world, REFERENCE_PENDING, "gone.qcow2", "qcow2");
@@ -345,6 +363,7 @@ static void references(void **state)
         { "a missing parent in another datastore", missing_elsewhere, false, false },
         { "a renamed parent", was_this_file, false, false },
         { "a copied parent", was_of_this_size, false, false },
+        { "a parent that was renamed", was_a_file_that_was_renamed, true, false },
         { "a parent that was another file", was_another_file, true, false },
         { "a parent in another folder", was_of_this_name, false, false },
         { "json:", remote, false, false },
@@ -368,6 +387,7 @@ static void references(void **state)
         { "a domain's image is missing", disk_missing, true, false },
         { "and has this name", disk_missing_by_name, false, false },
         { "an image not audited", not_audited, false, true },
+        { "a disk that nobody looked for yet", disk_pending, false, true },
         { "a reference not resolved", pending, false, true },
         { "a folder that may not be read", folder_unreadable, false, true },
         { "never walked completely", never_walked, false, true },
