@@ -187,7 +187,8 @@ int nests_read(struct nests *nests)
         nests_done(nests);
         return r;
     }
-    qsort(nests->items, nests->n_items, sizeof(*nests->items), compare_nests);
+    if (nests->n_items > 0)         /* qsort() takes no NULL */
+        qsort(nests->items, nests->n_items, sizeof(*nests->items), compare_nests);
     nests_judge(nests);
     nests->known = true;
     return 0;
