@@ -125,7 +125,7 @@ static const struct verb verbs[] = {
     {"release", "DATASTORE...", 1, -1, verb_release, "for until ",
      "pause, and close every file there (for umount)",
      "As pause, and also ends what is under way and closes every file, so that an umount or "
-     "lvremove can go on."},
+     "lvremove can go on: it returns when that is done."},
     {"resume", "DATASTORE...", 1, -1, verb_resume, "", "end pause or release",
      "Ends a pause or release."},
     {"monitor", "", 0, 0, verb_monitor, "full ", "print changes of findings as they happen",

@@ -11,6 +11,7 @@
 #include "alert-channel.h"
 #include "lib/cleanup.h"
 #include "log.h"
+#include "strv.h"
 
 #define FLUSH_USEC (5 * USEC_PER_SEC)
 /* The journal drops an entry of more than 1,024 fields; further events of a summary follow in more
@@ -80,6 +81,8 @@ static struct event *copy_event(const struct event *event)
     copy->subject = copy_string(event->subject, &failed);
     copy->datastore = copy_string(event->datastore, &failed);
     copy->message = copy_string(event->message, &failed);
+    copy->domains = NULL;
+    failed = failed || strv_copy(event->domains, &copy->domains) < 0;
     return failed ? event_free(copy) : copy;
 }
 
@@ -138,7 +141,7 @@ static int delivery_new(const struct alert *alert, int priority, const char *mes
     return 0;
 }
 
-static int add_event_fields(struct delivery *delivery, const struct event *event)
+int delivery_add_event(struct delivery *delivery, const struct event *event)
 {
     const char *finding = finding_definition(event->finding)->name;
     int r;
@@ -158,6 +161,9 @@ static int add_event_fields(struct delivery *delivery, const struct event *event
     if (event->datastore && *event->datastore &&
         (r = add_text(delivery, "QCAUDIT_DATASTORE", event->datastore)) < 0)
         return r;
+    for (size_t i = 0; event->domains && event->domains[i]; i++)
+        if ((r = add_text(delivery, "QCAUDIT_DOMAIN", event->domains[i])) < 0)
+            return r;
     if (event->depth > 0 && (r = add_number(delivery, "QCAUDIT_DEPTH", event->depth)) < 0)
         return r;
     return 0;
@@ -194,7 +200,7 @@ static int tell_event(struct alert *alert, struct event *event)
     int r = delivery_new(alert, priority, message, finding_definition(event->finding)->message_id,
                          &delivery);
     if (r >= 0)
-        r = add_event_fields(delivery, event);
+        r = delivery_add_event(delivery, event);
     if (r >= 0)
         r = set_text(delivery, event, message);
     if (r < 0)

@@ -18,6 +18,7 @@ struct slot {
 
 struct pool {
     sd_event *event;
+    struct process_endings *endings;    /* of killed workers, or NULL */
     struct slot *slots;         /* fixed array, so that pointers into it stay */
     size_t n_slots;
     sd_event_source *idle;
@@ -33,6 +34,8 @@ int pool_take(struct pool *pool, const struct worker_options *options, size_t li
               const struct datastore *datastore, struct job *job, struct slot **ret_slot);
 /* The slot's job ended; kill: its worker must go. */
 void pool_release(struct pool *pool, struct slot *slot, bool kill);
+/* Is it, or what it refers to, open in the datastore? */
+bool job_reaches(const struct job *job, const struct datastore *datastore);
 
 /* ---- requests to the datastores' helpers (audit-request.c) ----------------------------------- */
 
@@ -94,6 +97,9 @@ struct job {
     struct reference_list extents;
     bool references_known;
     unsigned n_resolving;
+    /* Where its worker has another file open, or soon: NULL nowhere; and in others besides. */
+    const struct datastore *reached;
+    bool reached_several;
 };
 
 struct audits {

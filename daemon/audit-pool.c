@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "helpers/process.h"
 #include "lib/cleanup.h"
 
 #define IDLE_TIME (30 * USEC_PER_SEC)
@@ -118,13 +119,20 @@ int pool_take(struct pool *pool, const struct worker_options *options, size_t li
     return 0;
 }
 
+/* Those for whom it has files open are told apart no further than two of them. */
+static const struct datastore *slot_user(const struct slot *slot)
+{
+    return slot->job && slot->job->reached ? NULL : slot->datastore;
+}
+
 void pool_release(struct pool *pool, struct slot *slot, bool kill)
 {
-    slot->job = NULL;
     if (kill || worker_exhausted(slot->worker)) {
-        slot->worker = worker_free(slot->worker);
+        slot->worker = worker_end(slot->worker, pool->endings, slot_user(slot));
+        slot->job = NULL;
         return;
     }
+    slot->job = NULL;
     slot->idle_since = pool_now(pool);
     if (pool_watch_idle(pool) < 0)
         slot->worker = worker_free(slot->worker);   /* rather none than one that stays */

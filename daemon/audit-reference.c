@@ -57,10 +57,11 @@ static void on_resolved(struct job *job, uint64_t tag, const struct request_resu
         job_resolved(job);
 }
 
-/* -errno as reference_set() takes it, and the helper to ask; REFERENCE_REMOTE is told by
- * *ret_class. */
+/* -errno as reference_set() takes it, and the helper to ask, with its datastore; REFERENCE_REMOTE
+ * is told by *ret_class. */
 static int reference_place(struct job *job, const char *stored, enum reference_text *ret_class,
-                           char **ret_path, struct files **ret_files)
+                           char **ret_path, struct files **ret_files,
+                           const struct datastore **ret_datastore)
 {
     struct audits *audits = job->audits;
     _cleanup_free_ char *path = NULL, *lexical = NULL;
@@ -82,12 +83,13 @@ static int reference_place(struct job *job, const char *stored, enum reference_t
     }
     r = reference_lexical(job->image->path, path, &lexical);
     if (r >= 0)
-        r = audits->options.files(audits->options.userdata, lexical, ret_files);
+        r = audits->options.files(audits->options.userdata, lexical, ret_files, ret_datastore);
     /* Links may lead into a datastore all the same, as libvirt writes a domain's path into its
      * overlays. The image's own helper follows them by text, and opens nothing that lies
      * outside. */
     if (r == -EPERM)
-        r = audits->options.files(audits->options.userdata, job->image->path, ret_files);
+        r = audits->options.files(audits->options.userdata, job->image->path, ret_files,
+                                  ret_datastore);
     if (r < 0)
         return r;
     *ret_path = TAKE_PTR(path);
@@ -98,6 +100,7 @@ static void reference_resolve(struct job *job, uint64_t tag)
 {
     struct reference *reference = reference_of(job, tag);
     enum reference_text class = REFERENCE_LOCAL;
+    const struct datastore *datastore;
     _cleanup_free_ char *path = NULL;
     struct files *files;
     int r;
@@ -107,7 +110,7 @@ static void reference_resolve(struct job *job, uint64_t tag)
         return;
     }
     reference->state = REFERENCE_PENDING;
-    r = reference_place(job, reference->stored, &class, &path, &files);
+    r = reference_place(job, reference->stored, &class, &path, &files, &datastore);
     if (r >= 0) {
         r = request_start(job, REQUEST_RESOLVE, files, job->image->path, path, tag, on_resolved);
         if (r >= 0) {
@@ -210,21 +213,32 @@ static void on_data_file(struct job *job, uint64_t tag, const struct request_res
     answer(job, tag, result->error, fd, result->error < 0 ? NULL : result->stat);
 }
 
+static void job_note_reached(struct job *job, const struct datastore *datastore)
+{
+    if (datastore == job->image->datastore)
+        return;
+    job->reached_several |= job->reached && job->reached != datastore;
+    job->reached = datastore;
+}
+
 void reference_answer(struct job *job, struct worker *worker,
                       const struct worker_question *question)
 {
     enum reference_text class = REFERENCE_LOCAL;
     _cleanup_free_ char *path = NULL, *lexical = NULL;
+    const struct datastore *datastore;
     struct files *files;
     int r = -EPERM;
 
     /* One audit is of one image: no parent is opened for it. */
     if (question->kind == QCA_REFERENCE_DATA_FILE)
-        r = reference_place(job, question->name, &class, &path, &files);
+        r = reference_place(job, question->name, &class, &path, &files, &datastore);
     if (r >= 0)
         r = reference_lexical(job->image->path, path, &lexical);
     if (r >= 0)
         r = request_start(job, REQUEST_OPEN, files, lexical, NULL, question->id, on_data_file);
     if (r < 0)
         answer(job, question->id, r, -1, NULL);
+    else
+        job_note_reached(job, datastore);
 }

@@ -74,6 +74,11 @@ static void job_free(struct job *job)
     free(job);
 }
 
+bool job_reaches(const struct job *job, const struct datastore *datastore)
+{
+    return job->image->datastore == datastore || job->reached == datastore || job->reached_several;
+}
+
 static struct job *job_find(const struct audits *audits, const struct image *image,
                             bool resolve_only)
 {
@@ -199,10 +204,11 @@ static void on_probed(struct job *job, uint64_t tag, const struct request_result
 static int job_probe(struct job *job)
 {
     struct audits *audits = job->audits;
+    const struct datastore *datastore;
     struct files *files;
     int r;
 
-    r = audits->options.files(audits->options.userdata, job->image->path, &files);
+    r = audits->options.files(audits->options.userdata, job->image->path, &files, &datastore);
     if (r < 0)
         return r;
     return request_start(job, REQUEST_PROBE, files, job->image->path, NULL, 0, on_probed);
@@ -348,6 +354,7 @@ int audits_new(sd_event *event, const struct audits_options *options, struct aud
     }
     audits->event = sd_event_ref(event);
     audits->options = *options;
+    audits->pool.endings = options->endings;
     *ret_audits = audits;
     return 0;
 }
@@ -379,13 +386,14 @@ void audits_set_options(struct audits *audits, const struct audits_options *opti
 static int start(struct audits *audits, struct image *image, enum job_kind kind, bool deep)
 {
     size_t n = kind == JOB_SCRUB ? audits->n_scrubbing : audits->n_running;
+    const struct datastore *datastore;
     struct files *files;
     struct job *job;
     int r;
 
     if (n >= audits->options.workers || job_find(audits, image, false))
         return -EBUSY;
-    r = audits->options.files(audits->options.userdata, image->path, &files);
+    r = audits->options.files(audits->options.userdata, image->path, &files, &datastore);
     if (r < 0)
         return r;
     r = job_new(audits, image, kind, &job);
@@ -458,7 +466,7 @@ void audits_cancel(struct audits *audits, const struct datastore *datastore)
 
     /* The callback may end others, so look from the start each time. */
     while (job) {
-        if (job->image->datastore == datastore && !job->resolve_only) {
+        if (!job->resolve_only && job_reaches(job, datastore)) {
             job_interrupted(job, -ECANCELED);
             job = audits->jobs;
         } else {

@@ -7,9 +7,10 @@
 
 struct audits;
 
-/* Where a path lies: the helper of its datastore. -EPERM outside all datastores, -ENOTCONN when it
- * has no helper now. */
-typedef int (*audit_files_fn)(void *userdata, const char *path, struct files **ret_files);
+/* Where a path lies: its datastore, and the helper of that. -EPERM outside all datastores,
+ * -ENOTCONN when it has no helper now. */
+typedef int (*audit_files_fn)(void *userdata, const char *path, struct files **ret_files,
+                              const struct datastore **ret_datastore);
 
 struct audits_options {
     const char *worker_program;
@@ -20,6 +21,9 @@ struct audits_options {
     uint64_t read_budget;       /* bytes per second over all workers, 0 unlimited */
     uint64_t scrub_budget;      /* the same over all scrubs */
     size_t max_issues;
+    /* Workers that are killed are listed there, with their datastore, until they are gone; may be
+     * NULL. */
+    struct process_endings *endings;
     audit_files_fn files;
     /* Is the path a block device that is a datastore's own? References to other devices are
      * refused. NULL: none is. */
@@ -72,7 +76,8 @@ int audits_resolve(struct audits *audits, struct image *image);
 void audits_forget(struct audits *audits, struct image *image);
 /* Ends the image's scrub, which is done with -ECANCELED. */
 void audits_cancel_scrub(struct audits *audits, const struct image *image);
-/* Ends the audits of a datastore's images: each is done with -ECANCELED. */
+/* Ends the audits of a datastore's images, and those that have other files of it open: each is done
+ * with -ECANCELED. */
 void audits_cancel(struct audits *audits, const struct datastore *datastore);
 /* files will be freed: what waits for it ends as interrupted. */
 void audits_files_gone(struct audits *audits, struct files *files);

@@ -171,6 +171,19 @@ static void reply_domain(void *userdata, int error, json_object *answer, const c
     reply_later(userdata, error, answer, next, reply_one, "domain");
 }
 
+static void reply_done(void *userdata, int error, const char *message)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = userdata;
+    _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
+
+    if (error >= 0) {
+        (void)sd_bus_reply_method_return(call, NULL);   /* fails when the peer is gone */
+        return;
+    }
+    (void)sd_bus_error_set(&text, CONTROL_ERROR_FAILED, message ?: strerror(-error));
+    (void)sd_bus_reply_method_error(call, &text);
+}
+
 /* The manager took the question, or not: what the method returns. */
 static int asked(sd_bus_message *call, int r, const char *what, sd_bus_error *error)
 {
@@ -500,32 +513,31 @@ static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_e
     return r < 0 ? failed(error, r, "image", message) : sd_bus_reply_method_return(call, NULL);
 }
 
-static int hold(sd_bus_message *call, struct connection *connection,
-                int (*op)(void *userdata, const char *datastore, uint64_t until),
-                sd_bus_error *error)
+static int method_pause(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
+    struct connection *connection = userdata;
     const char *datastore;
     uint64_t until;
     int r = enter(call, connection, true, error, "st", &datastore, &until);
 
     if (r != 0)
         return r;
-    r = op(connection->control->userdata, datastore, until);
+    r = connection->control->ops.pause(connection->control->userdata, datastore, until);
     return r < 0 ? failed(error, r, "datastore", NULL) : sd_bus_reply_method_return(call, NULL);
-}
-
-static int method_pause(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-
-    return hold(call, connection, connection->control->ops.pause, error);
 }
 
 static int method_release(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    const char *datastore;
+    uint64_t until;
+    int r = enter(call, connection, true, error, "st", &datastore, &until);
 
-    return hold(call, connection, connection->control->ops.release, error);
+    if (r != 0)
+        return r;
+    r = connection->control->ops.release(connection->control->userdata, datastore, until,
+                                         reply_done, sd_bus_message_ref(call));
+    return asked(call, r, "datastore", error);
 }
 
 static int method_resume(sd_bus_message *call, void *userdata, sd_bus_error *error)

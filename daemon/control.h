@@ -12,6 +12,10 @@
  * as ay. The answer to a question that takes a while: takes the rows, NULL with an error. */
 typedef void (*control_rows_fn)(void *reply, int error, json_object *rows, const char *next);
 
+/* The answer to what takes a while and has none but that it is done, or why not: message may be
+ * NULL. */
+typedef void (*control_done_fn)(void *reply, int error, const char *message);
+
 /* What the interface is connected to: the manager. Return -ENOENT for what is not known, -EINVAL
  * with a text in *ret_message (malloc'd) for a bad argument. */
 struct control_ops {
@@ -41,8 +45,9 @@ struct control_ops {
     int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason,
                        uint64_t until);
     int (*pause)(void *userdata, const char *datastore, uint64_t until);
-    /* also closes every fd there */
-    int (*release)(void *userdata, const char *datastore, uint64_t until);
+    /* also ends whoever has a file open there; answered when they are gone */
+    int (*release)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
+                   void *reply_userdata);
     int (*resume)(void *userdata, const char *datastore);
     int (*reload)(void *userdata, char **ret_message);
 };

@@ -164,7 +164,7 @@ static void site_end_helper(struct site *site)
     if (!site->files)
         return;
     discover->options.files_gone(discover->options.userdata, site->datastore, site->files);
-    site->files = files_free(site->files);
+    site->files = files_end(site->files, discover->options.endings, site->datastore);
     if (site->walking == SITE_WALKING) {
         site->walking = SITE_IDLE;
         site_tell_walked(site, -ENOTCONN);

@@ -31,6 +31,9 @@ enum discover_change {
 struct discover_options {
     const char *files_program;
     int launcher_fd;            /* from launcher_start(), or -1 */
+    /* Helpers that are ended are listed there, with their datastore, until they are gone; may be
+     * NULL. */
+    struct process_endings *endings;
     /* All run in the loop, some before the call that caused them returns. */
     void (*image)(void *userdata, struct image *image, enum discover_change change, bool by_walk);
     /* A walk looked at its locks. */

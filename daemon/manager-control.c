@@ -334,12 +334,14 @@ static int op_pause(void *userdata, const char *name, uint64_t until)
     return datastore ? discover_pause(manager->discover, datastore, until ?: UINT64_MAX) : -ENOENT;
 }
 
-static int op_release(void *userdata, const char *name, uint64_t until)
+static int op_release(void *userdata, const char *name, uint64_t until, control_done_fn reply,
+                      void *reply_userdata)
 {
     struct manager *manager = userdata;
     struct datastore *datastore = discover_find_datastore(manager->discover, name);
 
-    return datastore ? discover_release(manager->discover, datastore, until ?: UINT64_MAX)
+    return datastore ? release_begin(manager, datastore, until ?: UINT64_MAX, reply,
+                                     reply_userdata)
                      : -ENOENT;
 }
 

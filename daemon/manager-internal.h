@@ -18,6 +18,7 @@
 #include "daemon/schedule.h"
 #include "daemon/scrub.h"
 #include "daemon/store.h"
+#include "helpers/process.h"
 
 /* A pass over everything (walks, then audits of what is due), or the audits somebody asked for. */
 struct scan {
@@ -84,6 +85,10 @@ struct manager {
     char *current;              /* path of the image whose audit began last */
 
     sd_event_source *scrub_timer;       /* manager-scrub.c */
+
+    /* manager-release.c */
+    struct process_endings endings;     /* of datastores, or of nobody in particular */
+    LIST_HEAD(, release) releases;      /* that are not answered yet */
 
     /* manager-rest.c */
     struct rest *rests;         /* images that are looked at once more */
@@ -375,6 +380,18 @@ int show_begin(struct manager *manager, const struct show_question *question, co
 int show_init(struct manager *manager);
 void show_files_gone(struct manager *manager, const struct files *files);
 void show_done(struct manager *manager);
+
+/* ---- manager-release.c: datastores whose files are to be closed ------------------------------ */
+
+/* Calls back once, perhaps before it returns, when no process of the daemon's has a file of the
+ * datastore open any more, or when one does not end: with an error and a sentence. Not when it
+ * fails. */
+int release_begin(struct manager *manager, struct datastore *datastore, uint64_t until,
+                  control_done_fn reply, void *reply_userdata);
+/* The datastore is freed after this. */
+void release_forget(struct manager *manager, const struct datastore *datastore);
+void release_init(struct manager *manager);
+void release_done(struct manager *manager);
 
 /* ---- manager-control.c: what is shown -------------------------------------------------------- */
 

@@ -307,6 +307,7 @@ void pass_on_removed(void *userdata, struct datastore *datastore)
     schedule_hold(manager->schedule, datastore, false);
     scrubs_hold(manager->scrubs, datastore, false);
     capacity_forget(manager, datastore);
+    release_forget(manager, datastore);
     judge_datastore_gone(manager, datastore);
 }
 

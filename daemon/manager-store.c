@@ -60,6 +60,7 @@ static int event_copy(const struct event *event, struct event **ret_event)
     copy->subject = strdup(event->subject);
     copy->datastore = strdup(event->datastore);
     copy->message = strdup(event->message);
+    copy->domains = NULL;
     if (!copy->subject || !copy->datastore || !copy->message)
         return -ENOMEM;
     *ret_event = TAKE_PTR(copy);
@@ -110,10 +111,15 @@ static void round_tell(struct round *round)
         return;
     round->told = true;
     for (size_t i = 0; i < round->n_events; i++) {
-        signal_event(manager, round->events[i]);
-        if (!event_type_alerts(round->events[i]->type))
+        struct event *event = round->events[i];
+
+        signal_event(manager, event);
+        if (!event_type_alerts(event->type))
             continue;
-        r = alert_event(manager->alert, round->events[i], false);
+        r = query_event_domains(manager->graph, event->subject_kind, event->subject,
+                                &event->domains);
+        if (r >= 0)
+            r = alert_event(manager->alert, event, false);
         if (r < 0)
             log_error(r, "Cannot tell an event: %m");
     }

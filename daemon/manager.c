@@ -103,7 +103,8 @@ static struct schedule_options schedule_options_of(const struct config *config, 
     };
 }
 
-static int on_files_wanted(void *userdata, const char *path, struct files **ret_files)
+static int on_files_wanted(void *userdata, const char *path, struct files **ret_files,
+                           const struct datastore **ret_datastore)
 {
     struct manager *manager = userdata;
     struct datastore *datastore = discover_datastore_of(manager->discover, path);
@@ -117,6 +118,7 @@ static int on_files_wanted(void *userdata, const char *path, struct files **ret_
     if (!files)
         return -ENOTCONN;
     *ret_files = files;
+    *ret_datastore = datastore;
     return 0;
 }
 
@@ -139,6 +141,7 @@ static struct audits_options audits_options_of(struct manager *manager, const st
         .read_budget = config->read_budget,
         .scrub_budget = config->scrub_budget,
         .max_issues = config->max_issues,
+        .endings = &manager->endings,
         .files = on_files_wanted,
         .is_device = on_is_device,
         .use = usage_said,
@@ -296,6 +299,7 @@ static int make_stages(struct manager *manager)
     struct discover_options discover_options = {
         .files_program = manager->options.files_program,
         .launcher_fd = manager->options.launcher_fd,
+        .endings = &manager->endings,
         .image = pass_on_image,
         .locks = pass_on_locks,
         .known = rename_known,
@@ -348,6 +352,7 @@ int manager_new(sd_event *event, const struct manager_options *options,
     manager->event = sd_event_ref(event);
     manager->again = UINT64_MAX;
     manager->options.launcher_fd = -1;
+    release_init(manager);
     r = copy_options(manager, options);
     if (r < 0)
         return log_error(r, "Cannot start: %m");
@@ -418,6 +423,7 @@ struct manager *manager_free(struct manager *manager)
         judge_now(manager);
     manager->stopping = true;
     show_done(manager);
+    release_done(manager);
     virt_done(manager);
     pass_done(manager);
     resolve_done(manager);
@@ -436,6 +442,7 @@ struct manager *manager_free(struct manager *manager)
     manager->findings = findings_free(manager->findings);
     manager->graph = graph_free(manager->graph);
     manager->discover = discover_free(manager->discover);
+    process_endings_done(&manager->endings);
     capacity_done(manager);
     rest_done(manager);
     usage_done(manager);

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "daemon/strv.h"
 #include "lib/cleanup.h"
 
 static const char *name_of(const char *const *names, size_t n_names, size_t index)
@@ -228,6 +229,7 @@ struct event *event_free(struct event *event)
     free(event->subject);
     free(event->datastore);
     free(event->message);
+    strv_free(event->domains);
     free(event);
     return NULL;
 }

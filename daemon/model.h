@@ -153,6 +153,7 @@ struct event {
     enum severity severity;
     enum confidence confidence;
     char *message;              /* one sentence, escaped, ready for a log line */
+    char **domains;             /* whose disk it is, or a layer of it: NULL-ended; NULL: none */
     uint32_t depth;             /* of the chain (of an own layer: the disk's deepest), 0 when it
                                  * does not matter */
 };

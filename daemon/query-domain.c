@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "daemon/query-internal.h"
+#include "daemon/strv.h"
 
 #define LISTED_MAX 1000         /* disks, snapshots, findings of one domain; users of one image */
+#define TOLD_MAX 100            /* domains with one alert */
 
 static const struct virt_status *view_status(const struct query_view *view)
 {
@@ -128,6 +130,89 @@ bool image_is_of_domain(const struct query_view *view, const struct image *image
                     ? graph_child(layer, 0) : NULL;
     }
     return false;
+}
+
+/* ---- whose alert it is ----------------------------------------------------------------------- */
+
+struct names {
+    char **items;
+    size_t n;
+};
+
+static int names_add(struct names *names, const char *name, size_t length)
+{
+    for (size_t i = 0; i < names->n; i++)
+        if (strncmp(names->items[i], name, length) == 0 && !names->items[i][length])
+            return 0;
+    if (names->n == TOLD_MAX)
+        return 0;
+    if (!names->items)
+        names->items = calloc(TOLD_MAX + 1, sizeof(*names->items));
+    if (!names->items)
+        return -ENOMEM;
+    names->items[names->n] = strndup(name, length);
+    return names->items[names->n++] ? 0 : -ENOMEM;
+}
+
+static int names_add_users(struct names *names, const struct usage *usage)
+{
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < usage->n_entries; i++)
+        r = names_add(names, usage->entries[i].domain->name,
+                      strlen(usage->entries[i].domain->name));
+    return r;
+}
+
+/* Of a layer also those of the layers above it, which a domain that is shut off does not name. */
+static int names_add_image(struct names *names, const struct graph *graph, const char *path)
+{
+    const struct image *layer = graph_find(graph, path);
+    struct usage usage;
+    int r = 0;
+
+    if (!layer) {               /* it is gone, and libvirt may name it still */
+        usage = usage_find(graph_usage(graph), path);
+        return names_add_users(names, &usage);
+    }
+    for (size_t n = 0; r >= 0 && layer && n < LISTED_MAX; n++) {
+        const struct relation *relation = graph_relation(graph, layer);
+
+        usage = graph_image_usage(graph, layer);
+        r = names_add_users(names, &usage);
+        layer = relation && !relation->in_loop && relation->n_children == 1
+                    ? graph_child(layer, 0) : NULL;
+    }
+    return r;
+}
+
+/* What usage_domain_subject() put before the connection. */
+static size_t subject_name_length(const char *subject)
+{
+    size_t n = strlen(subject);
+    const char *on = NULL;
+
+    for (const char *next = subject; (next = strstr(next, " on ")); next++)
+        on = next;
+    return on ? (size_t)(on - subject) : n;
+}
+
+int query_event_domains(const struct graph *graph, enum subject_kind kind, const char *subject,
+                        char ***ret_domains)
+{
+    struct names names = { .items = NULL };
+    int r = 0;
+
+    if (kind == SUBJECT_DOMAIN)
+        r = names_add(&names, subject, subject_name_length(subject));
+    else if (kind == SUBJECT_IMAGE)
+        r = names_add_image(&names, graph, subject);
+    if (r < 0) {
+        strv_free(names.items);
+        return r;
+    }
+    *ret_domains = names.items;
+    return 0;
 }
 
 int view_pool_path(const struct query_view *view, const char *name, const char **ret_path)

@@ -111,6 +111,10 @@ int query_domain(const struct query_view *view, const char *name, json_object **
 /* The asked image's chain, base first, then all overlays on it, depth first; at most 10,000
  * rows. */
 int query_chain(const struct query_view *view, const char *path, json_object **ret_rows);
+/* Names of the domains whose disk the subject is, or a layer of one, or whose finding it is: by
+ * what libvirt says now, at most 100, NULL-ended; NULL: none. -ENOMEM. */
+int query_event_domains(const struct graph *graph, enum subject_kind kind, const char *subject,
+                        char ***ret_domains);
 /* As query_images(); in order of id. With details at most 100 rows a page. */
 int query_findings(const struct query_view *view, json_object *filter, const char *cursor,
                    unsigned limit, json_object **ret_rows, char **ret_next);

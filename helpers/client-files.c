@@ -98,7 +98,7 @@ static struct files *files_unref(struct files *files)
 
 DEFINE_CLEANUP(struct files *, files_unref)
 
-struct files *files_free(struct files *files)
+struct files *files_end(struct files *files, struct process_endings *endings, const void *user)
 {
     if (!files || files->freed)
         return NULL;
@@ -106,13 +106,18 @@ struct files *files_free(struct files *files)
     sd_event_source_disable_unref(files->socket_source);
     sd_event_source_disable_unref(files->timer);
     sd_event_source_disable_unref(files->later);
-    files->process = process_free(files->process);
+    files->process = process_end(files->process, endings, user);
     if (files->socket >= 0)
         close(files->socket);
     calls_drop(&files->waiting);
     calls_drop(&files->in_flight);
     sd_event_unref(files->event);
     return files_unref(files);
+}
+
+struct files *files_free(struct files *files)
+{
+    return files_end(files, NULL, NULL);
 }
 
 /* Answers a call that is in no list any more. fd is taken over. */

@@ -77,7 +77,7 @@ static struct worker *worker_unref(struct worker *worker)
 
 DEFINE_CLEANUP(struct worker *, worker_unref)
 
-struct worker *worker_free(struct worker *worker)
+struct worker *worker_end(struct worker *worker, struct process_endings *endings, const void *user)
 {
     if (!worker || worker->freed)
         return NULL;
@@ -85,11 +85,16 @@ struct worker *worker_free(struct worker *worker)
     worker->busy = false;
     sd_event_source_disable_unref(worker->socket_source);
     sd_event_source_disable_unref(worker->timer);
-    worker->process = process_free(worker->process);
+    worker->process = process_end(worker->process, endings, user);
     if (worker->socket >= 0)
         close(worker->socket);
     sd_event_unref(worker->event);
     return worker_unref(worker);
+}
+
+struct worker *worker_free(struct worker *worker)
+{
+    return worker_end(worker, NULL, NULL);
 }
 
 /* Tells the owner how the request ended; the worker may be freed afterwards. */

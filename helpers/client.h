@@ -30,6 +30,10 @@ struct worker_options {
 int worker_start(sd_event *event, const struct worker_options *options, struct worker **ret_worker);
 /* Kills and reaps it; the request under way gets no callback any more. Takes NULL, returns NULL. */
 struct worker *worker_free(struct worker *worker);
+/* As worker_free(); listed until it is gone (helpers/process.h). */
+struct process_endings;
+struct worker *worker_end(struct worker *worker, struct process_endings *endings,
+                          const void *user);
 pid_t worker_pid(const struct worker *worker);
 /* True once it must not be given another image: images_max reached, ended, or any anomaly. */
 bool worker_exhausted(const struct worker *worker);
@@ -222,6 +226,8 @@ struct files_options {
  * -ENOTCONN once lost, -ENOBUFS (65,536 are waiting), -ENAMETOOLONG, -ENOMEM. */
 int files_start(sd_event *event, const struct files_options *options, struct files **ret_files);
 struct files *files_free(struct files *files);
+/* As files_free(); listed until it is gone (helpers/process.h). */
+struct files *files_end(struct files *files, struct process_endings *endings, const void *user);
 pid_t files_pid(const struct files *files);
 
 /* What kind of place the root is; asked once after the start, also tells whether it is there at

@@ -27,6 +27,9 @@ struct process {
     sd_event_source *source;
     process_ended_fn ended;     /* NULL: nobody waits any more */
     void *userdata;
+    struct process_endings *endings;    /* that list it, or NULL */
+    TAILQ_ENTRY(process) link;
+    const void *user;
 };
 
 int process_socket_pair(int *ret_ours, int *ret_theirs)
@@ -47,10 +50,18 @@ int process_socket_pair(int *ret_ours, int *ret_theirs)
     return 0;
 }
 
+static void process_unlist(struct process *process)
+{
+    if (process->endings)
+        TAILQ_REMOVE(&process->endings->list, process, link);
+    process->endings = NULL;
+}
+
 static void process_destroy(void *userdata)
 {
     struct process *process = userdata;
 
+    process_unlist(process);
     close(process->pidfd);
     free(process);
 }
@@ -79,9 +90,15 @@ static int process_on_exit(sd_event_source *source, int fd, uint32_t revents, vo
 
         process->ended = NULL;
         ended(process->userdata, ended_signal, status);
-    } else
+    } else {
+        struct process_endings *endings = process->endings;
+
+        process_unlist(process);
         sd_event_source_set_floating(source, false);    /* the last reference: destroys the
                                                          * process too */
+        if (endings && endings->gone)
+            endings->gone(endings->userdata);
+    }
     return 0;
 }
 
@@ -201,4 +218,40 @@ struct process *process_free(struct process *process)
     if (sd_event_source_set_floating(process->source, true) >= 0)
         sd_event_source_unref(process->source);
     return NULL;
+}
+
+void process_endings_init(struct process_endings *endings)
+{
+    *endings = (struct process_endings){0};
+    TAILQ_INIT(&endings->list);
+}
+
+void process_endings_done(struct process_endings *endings)
+{
+    struct process *process;
+
+    endings->gone = NULL;
+    while ((process = TAILQ_FIRST(&endings->list)))
+        process_unlist(process);
+}
+
+struct process *process_end(struct process *process, struct process_endings *endings,
+                            const void *user)
+{
+    if (process && !process->gone && endings) {
+        process->endings = endings;
+        process->user = user;
+        TAILQ_INSERT_TAIL(&endings->list, process, link);
+    }
+    return process_free(process);
+}
+
+pid_t process_endings_find(const struct process_endings *endings, const void *user)
+{
+    const struct process *process;
+
+    TAILQ_FOREACH(process, &endings->list, link)
+        if (!process->user || process->user == user)
+            return process->pid;
+    return 0;
 }

@@ -3,6 +3,8 @@
  * SIGCHLD. */
 #pragma once
 
+#include <stdbool.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 #include <systemd/sd-event.h>
 
@@ -33,3 +35,20 @@ pid_t process_pid(const struct process *process);
 void process_kill(struct process *process);
 /* Kills it; it is reaped by the loop, without a callback. Takes NULL, returns NULL. */
 struct process *process_free(struct process *process);
+
+/* Processes that were killed and are not gone yet: until then what they had open is open. */
+struct process_endings {
+    TAILQ_HEAD(, process) list;
+    void (*gone)(void *userdata);       /* one of them is gone; NULL: nobody wants to know */
+    void *userdata;
+};
+
+void process_endings_init(struct process_endings *endings);
+/* Nothing is called back any more. */
+void process_endings_done(struct process_endings *endings);
+/* As process_free(); it is listed until it is gone. user tells for whom it had files open; NULL:
+ * perhaps for any. endings may be NULL. */
+struct process *process_end(struct process *process, struct process_endings *endings,
+                            const void *user);
+/* The process ID of one that may have files of user open, or 0. */
+pid_t process_endings_find(const struct process_endings *endings, const void *user);

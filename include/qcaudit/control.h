@@ -69,6 +69,7 @@
  * Acknowledge(x id, s reason, t until) -> ()
  * Pause(s datastore, t until) -> ()
  * Release(s datastore, t until) -> ()
+ *      answered when nobody has a file open there any more, or Failed when that takes too long
  * Resume(s datastore) -> ()
  * Reload() -> ()
  * Subscribe() -> ()

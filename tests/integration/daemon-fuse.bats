@@ -67,3 +67,18 @@ both() {
     same "metadata-corrupt critical local.qcow2" "$(findings | grep -v watch-degraded)"
     stop_daemon
 }
+
+@test "released while it hangs: it is said that a process has files open there still" {
+    both
+    make_image "$DIR/behind/remote.qcow2"
+    start_daemon
+    scan
+    touch "$DIR/trigger"
+    ctl scan >/dev/null
+    run ! ctl release stale
+    [[ $output == *"Datastore stale is released, but process "*" of qcauditd does not end and has files open there"* ]]
+    rm "$DIR/trigger"
+    ctl release stale       # it answered meanwhile, and the process is gone
+    umount "$DIR/mount"
+    stop_daemon
+}

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -309,6 +310,50 @@ static void fields(void **state)
     delivery_free(delivery);
 }
 
+/* "NAME=value;..." of one name, as the journal gets them. */
+static const char *fields_of(const struct delivery *delivery, const char *name)
+{
+    static char text[400];
+    size_t length = 0;
+
+    text[0] = 0;
+    for (size_t i = 0; i < delivery->n_fields; i++)
+        if (strncmp(delivery->fields[i].iov_base, name, strlen(name)) == 0)
+            length += (size_t)snprintf(text + length, sizeof(text) - length, "%.*s;",
+                                       (int)delivery->fields[i].iov_len,
+                                       (const char *)delivery->fields[i].iov_base);
+    return text;
+}
+
+/* Each domain has a field of its own, none where there is none; copies keep them. */
+static void domains_of_an_event(void **state)
+{
+    const struct {
+        char *domains[3];
+        const char *expected;
+    } rows[] = {
+        { { NULL }, "" },
+        { { (char[]){ "web01" } }, "QCAUDIT_DOMAIN=web01;" },
+        { { (char[]){ "web01" }, (char[]){ "a b\n" } },
+          "QCAUDIT_DOMAIN=web01;QCAUDIT_DOMAIN=a b\n;" },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        struct event event = {
+            .type = EVENT_OPENED, .finding = FINDING_METADATA_CORRUPT,
+            .severity = SEVERITY_CRITICAL, .subject_kind = SUBJECT_IMAGE,
+            .subject = (char[]){ "/s/a" }, .datastore = (char[]){ "s" },
+            .domains = rows[i].domains[0] ? (char **)(uintptr_t)rows[i].domains : NULL,
+        };
+        struct delivery *delivery = calloc(1, sizeof(*delivery));
+
+        assert_int_equal(delivery_add_event(delivery, &event), 0);
+        assert_string_equal(fields_of(delivery, "QCAUDIT_DOMAIN"), rows[i].expected);
+        assert_string_equal(fields_of(delivery, "QCAUDIT_IMAGE"), "QCAUDIT_IMAGE=/s/a;");
+        delivery_free(delivery);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +367,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_events, setup, teardown),
         cmocka_unit_test_setup_teardown(freed_early, setup, teardown),
         cmocka_unit_test(fields),
+        cmocka_unit_test(domains_of_an_event),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,7 +79,8 @@ static void on_removed(void *userdata, struct datastore *datastore)
 {
 }
 
-static int on_files(void *userdata, const char *path, struct files **ret_files)
+static int on_files(void *userdata, const char *path, struct files **ret_files,
+                    const struct datastore **ret_datastore)
 {
     struct fixture *f = userdata;
     struct datastore *datastore = discover_datastore_of(f->discover, path);
@@ -91,6 +92,7 @@ static int on_files(void *userdata, const char *path, struct files **ret_files)
     if (!files)
         return -ENOTCONN;
     *ret_files = files;
+    *ret_datastore = datastore;
     return 0;
 }
 

@@ -8,6 +8,8 @@
 
 #include "daemon/config.h"
 #include "daemon/judge.h"
+#include "daemon/query.h"
+#include "daemon/strv.h"
 #include "unit/virt-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)
@@ -125,6 +127,53 @@ static const char *remedy_of(struct world *world, enum finding_type type, enum s
              remedy ? json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE) : "");
     json_object_put(remedy);
     return text;
+}
+
+static void assert_told(struct world *world, enum subject_kind kind, const char *subject,
+                        const char *expected)
+{
+    char **domains = NULL, text[400] = "";
+
+    assert_int_equal(query_event_domains(world->store.graph, kind, subject, &domains), 0);
+    for (size_t i = 0; domains && domains[i]; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s;", domains[i]);
+    strv_free(domains);
+    assert_string_equal(text, expected);
+}
+
+/* What the journal names with an alert. */
+static void whose_alert_it_is(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer a[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1") } };
+    struct virt_layer twice[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/b") } };
+    struct virt_layer gone[] = { { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/gone") } };
+    struct virt_disk disks_a[] = {
+        { .target = TEXT("vda"), .device = TEXT("disk"), .layers = a, .n_layers = 1 },
+        { .target = TEXT("vdb"), .device = TEXT("disk"), .layers = twice, .n_layers = 1 },
+        { .target = TEXT("vdc"), .device = TEXT("disk"), .layers = twice, .n_layers = 1 },
+    };
+    struct virt_disk disks_b[] = {
+        { .target = TEXT("vda"), .device = TEXT("disk"), .layers = twice, .n_layers = 1 },
+        { .target = TEXT("vdb"), .device = TEXT("disk"), .layers = gone, .n_layers = 1 },
+    };
+
+    (void)fixture_domain(&world->virt, TEXT("web"), 0, disks_a, 3);
+    (void)fixture_domain(&world->virt, TEXT("web 2"), 3, disks_b, 2);
+    (void)add(world, "/vm/a", NULL);
+    (void)add(world, "/vm/a.s1", "/vm/a");
+    (void)add(world, "/vm/b", NULL);
+    (void)add(world, "/vm/unused", NULL);
+    refresh(world);
+
+    assert_told(world, SUBJECT_IMAGE, "/vm/a.s1", "web;");
+    assert_told(world, SUBJECT_IMAGE, "/vm/a", "web;");         /* shut off: it names the leaf */
+    assert_told(world, SUBJECT_IMAGE, "/vm/b", "web 2;web;");   /* the live one first, each once */
+    assert_told(world, SUBJECT_IMAGE, "/vm/gone", "web 2;");
+    assert_told(world, SUBJECT_IMAGE, "/vm/unused", "");
+    assert_told(world, SUBJECT_DATASTORE, "vm", "");
+    assert_told(world, SUBJECT_DOMAIN, "web 2 on " URI, "web 2;");
+    assert_told(world, SUBJECT_DOMAIN, "put on ice on " URI, "put on ice;");
 }
 
 /* The overlay through which a backup is read, from the server within QEMU. */
@@ -1068,6 +1117,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_overlay_of_a_backup, setup, teardown),
+        cmocka_unit_test_setup_teardown(whose_alert_it_is, setup, teardown),
         cmocka_unit_test_setup_teardown(io_errors, setup, teardown),
         cmocka_unit_test_setup_teardown(jobs_that_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(three_ideas_of_a_chain, setup, teardown),

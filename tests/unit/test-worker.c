@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 #include "helpers/client.h"
+#include "helpers/process.h"
 #include "lib/cleanup.h"
 #include "lib/sanitized.h"
 #include "misbehaviour.h"
@@ -399,6 +400,51 @@ static void test_busy_and_cancel(void **state)
     assert_false(worker_exhausted(f->worker));
     audit(f, "leaf.qcow2", WORKER_CHAIN);
     assert_int_equal(f->report->error, 0);
+}
+
+static void on_gone(void *userdata)
+{
+    ++*(unsigned *)userdata;
+}
+
+/* Who waits for its files to be closed waits until the process is gone, and for no other one. */
+static void test_listed_until_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct process_endings endings;
+    unsigned n_gone = 0;
+    int user, other;
+    pid_t pid;
+
+    make_chain(f);
+    process_endings_init(&endings);
+    endings.gone = on_gone;
+    endings.userdata = &n_gone;
+    for (unsigned i = 1; i <= 2; i++) {
+        start(f, f->worker_program, NULL);
+        f->postpone = true;
+        audit_begin(f, "leaf.qcow2", WORKER_CHAIN);
+        while (f->n_questions == 0)
+            assert_true(sd_event_run(f->event, PATIENCE) > 0);
+        pid = worker_pid(f->worker);
+        f->worker = worker_end(f->worker, &endings, i == 1 ? &user : NULL);
+        assert_null(f->worker);
+        assert_int_equal(process_endings_find(&endings, &user), pid);
+        assert_int_equal(process_endings_find(&endings, &other), i == 1 ? 0 : pid);
+        assert_int_equal(n_gone, i - 1);
+        while (n_gone < i)
+            assert_true(sd_event_run(f->event, PATIENCE) > 0);
+        assert_int_equal(process_endings_find(&endings, &user), 0);
+        assert_int_equal(kill(pid, 0), -1);     /* and reaped */
+    }
+    /* Nobody waits any more: that it goes touches nothing. */
+    start(f, f->worker_program, NULL);
+    f->worker = worker_end(f->worker, &endings, &user);
+    process_endings_done(&endings);
+    memset(&endings, 0xff, sizeof(endings));
+    while (sd_event_run(f->event, UINT64_C(200000)) > 0)
+        ;
+    assert_int_equal(n_gone, 2);
 }
 
 static void test_question_stops_the_clock(void **state)
@@ -841,6 +887,7 @@ int main(void)
         TEST(test_plain), TEST(test_issues), TEST(test_raw_and_garbage), TEST(test_chain),
         TEST(test_no_policy_refuses), TEST(test_loop), TEST(test_reuse), TEST(test_without_digests),
         TEST(test_busy_and_cancel),
+        TEST(test_listed_until_gone),
         TEST(test_question_stops_the_clock), TEST(test_free_in_callback), TEST(test_free_under_way),
         TEST(test_progress_and_budget), TEST(test_layer_digest), TEST(test_layer_with_data_file),
         TEST(test_paused),
