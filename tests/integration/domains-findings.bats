@@ -13,6 +13,7 @@ setup() {
 }
 teardown() {
     [ -z "${WRITER-}" ] || kill "$WRITER" 2>/dev/null || :
+    [ -z "${JOURNAL-}" ] || kill "$JOURNAL" 2>/dev/null || :
     domains_teardown
 }
 
@@ -632,4 +633,57 @@ rebased() {
     wait_for 60 nothing_left
     run -0 ctl domains
     [[ $output == *paused*web* ]]
+}
+
+# A journal of the daemon's own: $DIR/entries has the fields of what is told, "--" after each entry.
+journal_begin() {
+    mkdir "$DIR/journal"
+    python3 -c '
+import os, socket, sys
+journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+journal.bind(sys.argv[1])
+os.chmod(sys.argv[1], 0o666)
+with open(sys.argv[2], "ab", buffering=0) as entries:
+    while True: entries.write(journal.recv(1 << 20) + b"--\n")' "$DIR/journal/socket" "$DIR/entries" >"$DIR/journal.log" 2>&1 3>&- 4>&- &
+    JOURNAL=$!
+    wait_for 10 test -S "$DIR/journal/socket"
+    DAEMON_WRAPPER=(with_journal "$DIR/journal")
+}
+with_journal() {
+    exec unshare -m bash -c 'mount -t tmpfs none /run && mkdir -p /run/systemd/journal &&
+        mount --bind "$0" /run/systemd/journal && exec "$@"' "$@"
+}
+# told FINDING IMAGE: the domains that its alert in the journal names.
+told() {
+    python3 -c '
+import sys
+for entry in open(sys.argv[1], errors="replace").read().split("--\n"):
+    lines = entry.split("\n")
+    if {"QCAUDIT_FINDING=" + sys.argv[2], "QCAUDIT_IMAGE=" + sys.argv[3], "QCAUDIT_EVENT=opened"} <= set(lines):
+        print(*[line[len("QCAUDIT_DOMAIN="):] for line in lines if line.startswith("QCAUDIT_DOMAIN=")])
+        break
+else: sys.exit("not told")' "$DIR/entries" "$1" "$STORE/$2"
+}
+
+@test "an alert in the journal names its domains" {
+    need_root
+    need unshare
+    (with_journal "$DIR" true) 2>/dev/null || skip "no mount namespaces here"
+    make_image "$STORE/a.qcow2"
+    make_image "$STORE/b.qcow2"
+    own "$STORE"/*
+    define one "$(disk_xml "$STORE/a.qcow2")"
+    define two "$(disk_xml "$STORE/a.qcow2")"
+    journal_begin
+    start_daemon --log-target journal
+    scan
+    wait_for 20 has_finding "shared-writable warning a.qcow2"
+    break_image "$STORE/a.qcow2"
+    break_image "$STORE/b.qcow2"
+    wait_for 20 told metadata-corrupt a.qcow2
+    wait_for 20 told metadata-corrupt b.qcow2
+    # One field for each; what no domain uses names none.
+    same "one two" "$(told metadata-corrupt a.qcow2)"
+    same "" "$(told metadata-corrupt b.qcow2)"
+    stop_daemon
 }
