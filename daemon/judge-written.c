@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The judge of parents that are written: an image with overlays that a domain writes, or in whose
- * place another file came to lie, before anything was known of what it held. */
+/* The judge of parents that are written: an image with overlays that a domain writes, in whose
+ * place another file came to lie, or that by its times was written after them, before anything was
+ * known of what it held. */
 #include <errno.h>
 #include <string.h>
 
@@ -198,6 +199,76 @@ static int judge_replaced(struct judging *judging)
                        n == 1 ? "" : "s", n == 1 ? "was" : "were");
 }
 
+/* Was the file itself made before its overlay, and written after that overlay's last write? Nothing
+ * that is done to a chain leaves it so: a commit writes the overlays that remain afterwards, and a
+ * copy is a file of its own, which was made when it was copied. */
+static bool written_in_place(const struct image *image, const struct image *child)
+{
+    int64_t written = image->fingerprint.mtime;
+
+    return image->identity.btime > 0 && image->identity.btime < child->identity.btime &&
+           child->identity.btime <= child->fingerprint.mtime &&
+           written > child->fingerprint.mtime;
+}
+
+/* Was the file made, and written, after its overlay? A copied folder looks the same. */
+static bool made_after(const struct image *image, const struct image *child)
+{
+    return image->identity.btime > child->fingerprint.mtime &&
+           image->fingerprint.mtime > child->fingerprint.mtime;
+}
+
+/* Does somebody need the overlay? One that libvirt does not know, on a disk that it does know, was
+ * left behind by a commit. */
+static bool child_is_needed(const struct judging *judging, const struct image *child)
+{
+    return !usage_source(&judging->usage) ||
+           overlay_stake(judging, child, NULL) == STAKE_OTHER;
+}
+
+/* modified-at, overlays [path], overlays-total; copied: by the times it may be a copy of what it
+ * was. What the files say by themselves, for a daemon that was not there. */
+static int judge_times(struct judging *judging)
+{
+    const struct image *image = judging->image, *child;
+    const struct baseline *baseline = image->baseline;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL },
+                                       list = { .object = NULL };
+    bool in_place = false;
+    size_t n = 0;
+
+    /* Its content is compared with what it was before. */
+    if (baseline && baseline->has_digest && baseline->fingerprint.mtime < image->fingerprint.mtime)
+        return 0;
+    list = evidence_new_list();
+    for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
+        bool here = written_in_place(image, child);
+
+        if ((!here && !made_after(image, child)) ||
+            !child_was_made_before(child, image->fingerprint.mtime) || !child_has_data(child) ||
+            !child_is_needed(judging, child))
+            continue;
+        in_place |= here;
+        if (n++ < LISTED_MAX)
+            list_overlay(&list, child);
+    }
+    if (n == 0)
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "modified-at", (uint64_t)image->fingerprint.mtime / 1000);
+    evidence_value(&evidence, "overlays", &list);
+    evidence_number(&evidence, "overlays-total", n);
+    evidence_flag(&evidence, "copied", !in_place);
+    if (!in_place)
+        return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_INFO, n, &evidence,
+                           "was made after %zu overlay%s that %s on it: it was copied here, or it "
+                           "is not the image on which %s made", n, n == 1 ? "" : "s",
+                           n == 1 ? "stands" : "stand", n == 1 ? "it was" : "they were");
+    return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
+                       "was written after %zu overlay%s %s made on it, and no commit explains it",
+                       n, n == 1 ? "" : "s", n == 1 ? "was" : "were");
+}
+
 /* Is there still an overlay that what is there now may be wrong for? Unless there is none, what was
  * found holds, whether or not the domain still runs. */
 static bool may_still_matter(const struct judging *judging)
@@ -230,5 +301,8 @@ int judge_written(struct judging *judging)
         r = judge_writer(judging, writer);
     if (r >= 0 && !judging_has(judging, FINDING_PARENT_WRITTEN))
         r = judge_replaced(judging);
+    if (r >= 0 && !judging_has(judging, FINDING_PARENT_WRITTEN) &&
+        judging->image->use == FILES_UNUSED)
+        r = judge_times(judging);
     return r;
 }

@@ -1072,6 +1072,65 @@ static void a_parent_is_written(void **state)
     tmpl->n_snapshots = 0;
 }
 
+/* What the times of the files say to a daemon that was not there. */
+static void a_parent_was_written(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/base", NULL), *one = add(world, "/vm/one", "/vm/base");
+    struct virt_layer of_base = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/base") },
+                      of_one = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/one") };
+    struct virt_disk base_disk = { .target = TEXT("vda"), .layers = &of_base, .n_layers = 1 };
+    struct virt_disk one_disk = { .target = TEXT("vda"), .layers = &of_one, .n_layers = 1 };
+    struct baseline baseline = { .has_digest = true, .source = BASELINE_PARENT };
+    const struct condition *found;
+
+    one->audit->report->layers[0].check.allocated_clusters = 5;
+    one->identity.btime = T0 + HOUR_NSEC / 2;
+    one->fingerprint.mtime = T0 + HOUR_NSEC;
+    base->fingerprint.mtime = T0 + 2 * HOUR_NSEC;
+    refresh(world);
+    found = of_image(world, base, FINDING_PARENT_WRITTEN);
+    assert_string_equal(summary(found), "was written after 1 overlay was made on it, and no commit "
+                                        "explains it");
+    assert_int_equal(found->severity, SEVERITY_ERROR);
+    /* A commit, and a guest at work, write the overlay afterwards. */
+    one->fingerprint.mtime = T0 + 3 * HOUR_NSEC;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    one->fingerprint.mtime = T0 + HOUR_NSEC;
+    /* Nobody used the overlay before the template was brought up to date. */
+    one->audit->report->layers[0].check.allocated_clusters = 0;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    one->audit->report->layers[0].check.allocated_clusters = 5;
+    /* A copy of the overlay was made when it was copied: nobody knows when the overlay was. */
+    one->identity.btime = T0 + HOUR_NSEC + 1;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    one->identity.btime = T0 + HOUR_NSEC / 2;
+    /* The content before the write is known, and compared; after it, it says nothing. */
+    base->baseline = &baseline;
+    baseline.fingerprint.mtime = T0;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    baseline.fingerprint.mtime = base->fingerprint.mtime;
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    base->baseline = NULL;
+
+    /* A file of its own, made later: a folder that was copied looks the same. */
+    base->identity.btime = T0 + HOUR_NSEC + 1;
+    found = of_image(world, base, FINDING_PARENT_WRITTEN);
+    assert_int_equal(found->severity, SEVERITY_INFO);
+    assert_string_equal(summary(found), "was made after 1 overlay that stands on it: it was copied "
+                                        "here, or it is not the image on which it was made");
+    base->identity.btime = T0;
+
+    /* A domain's disk into which the overlay was merged: what is left of it matters to nobody, */
+    (void)fixture_domain(&world->virt, TEXT("web"), 0, &base_disk, 1);
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    /* unless another domain uses it. */
+    (void)fixture_domain(&world->virt, TEXT("clone"), 0, &one_disk, 1);
+    refresh(world);
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+}
+
 static void a_parent_is_replaced(void **state)
 {
     struct world *world = *state;
@@ -1140,6 +1199,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(space, setup, teardown),
         cmocka_unit_test_setup_teardown(series_stay_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parent_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_parent_was_written, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parent_is_replaced, setup, teardown),
     };
 
