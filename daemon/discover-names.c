@@ -13,6 +13,7 @@
 
 #define LEAVING_KEPT (USEC_PER_SEC)     /* a file that left is awaited elsewhere for so long */
 #define LEAVING_ACCURACY (USEC_PER_SEC / 10)
+#define LEAVING_WALK_MAX (10 * 60 * USEC_PER_SEC)       /* and no longer for a walk to find it */
 
 /* ---- other names ----------------------------------------------------------------------------- */
 
@@ -178,10 +179,12 @@ bool discover_is_leaving(const struct discover *discover, const struct image *im
     return false;
 }
 
+/* May a walk, or the first one of a datastore that is just starting, still find a file elsewhere? */
 static bool any_walks(const struct discover *discover)
 {
     for (size_t i = 0; i < discover->n_sites; i++)
-        if (discover->sites[i]->walking == SITE_WALKING)
+        if (discover->sites[i]->walking != SITE_IDLE ||
+            discover->sites[i]->datastore->state == DATASTORE_STARTING)
             return true;
     return false;
 }
@@ -202,8 +205,9 @@ static int on_leaving(sd_event_source *source, uint64_t when, void *userdata)
 
     for (size_t i = discover->n_leaving; i-- > 0;) {
         struct leaving *leaving = &discover->leaving[i];
+        uint64_t kept = leaving->by_walk && any_walks(discover) ? LEAVING_WALK_MAX : LEAVING_KEPT;
 
-        if (now >= leaving->since && now < leaving->since + LEAVING_KEPT)
+        if (now >= leaving->since && now < leaving->since + kept)
             continue;
         discover_vanish(discover, leaving->image, leaving->by_walk);
     }

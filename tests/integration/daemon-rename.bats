@@ -144,3 +144,25 @@ kept() { # FILE: what was known of it is known by this name, and by no other
     same "0" "$(ctl images --json=short | jq length)"
     ! has_finding clusters-leaked
 }
+
+@test "a move to another datastore of the same file system keeps what was known" {
+    need qemu-img
+    mkdir "$DIR/cold"
+    chmod 755 "$DIR/cold"
+    sed -i "s,^  - path: .*,&\n  - path: $DIR/cold," "$CONFIG"
+    made "$STORE/a.qcow2"
+    start_daemon
+    scan
+    acked "$STORE/a.qcow2"
+    mv "$STORE/a.qcow2" "$DIR/cold/b.qcow2"
+    wait_for 100 ctl show "$DIR/cold/b.qcow2"
+    scan
+    kept "$DIR/cold/b.qcow2"
+    same "1" "$(ctl images --json=short | jq length)"
+    # and back, while the daemon was stopped
+    stop_daemon
+    mv "$DIR/cold/b.qcow2" "$STORE/a.qcow2"
+    start_daemon
+    scan
+    kept "$STORE/a.qcow2"
+}

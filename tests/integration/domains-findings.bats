@@ -34,6 +34,28 @@ teardown() {
     wait_for 20 nothing_left
 }
 
+@test "two domains on one image by two names of its file, and a third name that nobody uses" {
+    make_image "$STORE/a.qcow2"
+    ln "$STORE/a.qcow2" "$STORE/b.qcow2"
+    mkdir "$STORE/keep"
+    ln "$STORE/a.qcow2" "$STORE/keep/a.qcow2"
+    own "$STORE" "$STORE"/*
+    define one "$(disk_xml "$STORE/a.qcow2")"
+    start_daemon
+    scan
+    has_no_finding orphan
+    has_no_finding shared-writable
+    define two "$(disk_xml "$STORE/b.qcow2")"
+    wait_for 20 has_finding "shared-writable "
+    same "[\"one\",\"two\"]" "$(ctl findings --json=short --name shared-writable | jq -c '[.[0].evidence.domains[].domain] | sort')"
+    v undefine two >/dev/null
+    wait_for 20 resolved shared-writable
+    # Whatever name the domain does not use: it is the domain's image.
+    scan
+    sleep 2
+    has_no_finding orphan
+}
+
 @test "an overlay deleted under a running domain" {
     make_image "$STORE/a.qcow2"
     own "$STORE"/*
