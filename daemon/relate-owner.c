@@ -12,6 +12,8 @@
 #include "lib/cleanup.h"
 
 #define TREE_MAX 100000         /* layers that are looked at for one answer */
+/* A snapshot of a running guest: the overlay is made first, then QEMU moves to it. */
+#define SNAPSHOT_SLACK (INT64_C(60) * (int64_t)NSEC_PER_SEC)
 
 /* ---- where libvirt's word counts ------------------------------------------------------------- */
 
@@ -386,8 +388,7 @@ static bool node_is_free(const struct graph *graph, const struct node *node)
            !(node->kind_flags & (KIND_PLACE | KIND_NAME)) &&
            (!image->datastore || !image->datastore->root.network) &&
            graph_image_usage(graph, image).n_entries == 0 && !graph_is_data_file(graph, image) &&
-           owners_know(graph, image) && !has_other_names(graph, node) &&
-           !image_is_meant(graph, image);
+           !has_other_names(graph, node) && !image_is_meant(graph, image);
 }
 
 /* Are the overlay and its parent one disk, as far as is known? A template is nobody's leftover
@@ -396,6 +397,32 @@ static bool node_joins_parent(const struct node *node)
 {
     return node->parent && !node->parent->relation.golden &&
            node->relation.kind != RELATION_CLONE;
+}
+
+/* Is the overlay a later state of a disk that a domain has as it was before? With a definition that
+ * is older than the disk, from a backup say, it is the newest data that nothing refers to. When the
+ * parent was written after the overlay was made, as by a merge, it is no state of anything. */
+static bool node_is_later_state(const struct graph *graph, const struct node *node)
+{
+    int64_t birth = image_birth(node->image), slack = SNAPSHOT_SLACK;
+    bool disk = false;
+    struct usage usage;
+
+    if (!node_joins_parent(node))
+        return false;
+    usage = graph_image_usage(graph, node->parent->image);
+    for (size_t i = 0; i < usage.n_entries; i++) {
+        const struct usage_entry *entry = &usage.entries[i];
+
+        if (entry->kind != USAGE_LAYER || entry->layer != 0)
+            continue;
+        disk = true;
+        if (entry->live && entry->writes)
+            slack = 0;
+    }
+    if (birth == 0)
+        birth = node->image->fingerprint.mtime;
+    return disk && node->parent->image->fingerprint.mtime <= birth + slack;
 }
 
 /* Calls back for the node and all overlays above it, the parents first; false when the callback
@@ -428,23 +455,46 @@ static bool tree_each(const struct node *root,
     }
 }
 
+/* Of a tree of layers. What tells whose one layer is, as the name of a machine's disk in a folder
+ * of its own, tells it of those beside it. */
+struct freedom {
+    const struct graph *graph;
+    const struct image *root;
+    bool all_known, any_known, one_folder;
+};
+
 static bool each_is_free(void *userdata, const struct node *node)
 {
-    const struct graph *const *graph = userdata;
+    struct freedom *freedom = userdata;
+    bool known;
 
-    return node_is_free(*graph, node);
+    if (!node_is_free(freedom->graph, node))
+        return false;
+    known = owners_know(freedom->graph, node->image);
+    freedom->all_known &= known;
+    freedom->any_known |= known;
+    freedom->one_folder &= path_same_folder(freedom->root->path, node->image->path);
+    return freedom->all_known || freedom->one_folder;
 }
 
 static bool tree_is_free(const struct graph *graph, const struct node *node)
 {
-    return tree_each(node, each_is_free, &graph);
+    struct freedom freedom = { .graph = graph, .root = node->image, .all_known = true,
+                               .one_folder = true };
+
+    return tree_each(node, each_is_free, &freedom) && (freedom.all_known || freedom.any_known);
 }
 
 bool graph_is_unused(const struct graph *graph, const struct image *image)
 {
     const struct node *node = image_node(image);
 
-    return node && graph_knows_owners(graph, image) && tree_is_free(graph, node);
+    if (!node || !graph_knows_owners(graph, image) || !tree_is_free(graph, node))
+        return false;
+    for (unsigned n = 0; n < TREE_MAX && node_joins_parent(node) &&
+                         node_is_free(graph, node->parent); n++)
+        node = node->parent;
+    return !node_is_later_state(graph, node);
 }
 
 struct image *graph_unused_base(const struct graph *graph, const struct image *image)

@@ -546,6 +546,32 @@ static void whole_chains(void **state)
     assert_non_null(orphan(world, second));
 }
 
+/* What is known of one layer by the layout of folders is known of all beside it: a chain is told as
+ * a whole, never its leaf alone. */
+static void whole_chains_by_layout(void **state)
+{
+    static const char *const disks[] = { "/vm/web/s2.qcow2", "/vm/web/disk.qcow2" };
+
+    for (size_t i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
+        struct image *base, *first, *second;
+        struct world *world;
+
+        (void)teardown(state);
+        (void)setup(state);
+        world = *state;
+        (void)add(world, disks[i], NULL);
+        (void)domain(world, web_name, disks[i], qcow2);
+        base = add(world, "/vm/old/disk.qcow2", NULL);
+        first = add(world, "/vm/old/s1.qcow2", "/vm/old/disk.qcow2");
+        second = add(world, "/vm/old/s2.qcow2", "/vm/old/s1.qcow2");
+        refresh(world);
+        assert_null(orphan(world, second));
+        assert_null(orphan(world, first));
+        assert_non_null(orphan(world, base));
+        assert_int_equal(number(orphan(world, base), "n-layers"), 3);
+    }
+}
+
 /* Whoever stands below is told, so that the base is judged when a leaf comes, goes, or is used. */
 static void collect(void *userdata, struct image *image)
 {
@@ -585,6 +611,50 @@ static void the_base_is_told(void **state)
     }
 }
 
+/* A definition that is older than the disk names a layer in the middle: what stands on it is the
+ * newest data, until the layer is written. */
+static void later_states(void **state)
+{
+    static const struct {
+        const char *name, *disk;
+        int64_t written;                /* nsec after the overlay was made */
+        bool running, told;
+    } rows[] = {
+        { "below the domain's disk nothing is lost", "/vm/c.s2", 0, false, false },
+        { "the disk as it was before", "/vm/c.qcow2", -1, false, false },
+        { "as it was, flushed by the snapshot", "/vm/c.qcow2", 5 * NSEC_PER_SEC, false, false },
+        { "and by a running domain", "/vm/c.qcow2", -1, true, false },
+        { "merged, or written since", "/vm/c.qcow2", 61 * NSEC_PER_SEC, false, true },
+        { "written by a guest", "/vm/c.qcow2", NSEC_PER_SEC, true, true },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct image *base, *first, *second;
+        struct virt_domain *web;
+        struct world *world;
+
+        (void)teardown(state);
+        (void)setup(state);
+        world = *state;
+        base = add(world, "/vm/c.qcow2", NULL);
+        first = add(world, "/vm/c.s1", "/vm/c.qcow2");
+        second = add(world, "/vm/c.s2", "/vm/c.s1");
+        web = domain(world, web_name, rows[i].disk, qcow2);
+        if (rows[i].running) {
+            web->id = 1;
+            web->state = VIRT_RUNNING;
+        }
+        base->fingerprint.mtime = first->identity.btime + rows[i].written;
+        updated(world, base);
+        refresh(world);
+        if ((orphan(world, first) != NULL) != rows[i].told ||
+            graph_is_unused(world->store.graph, second) != rows[i].told)
+            fail_msg("%s: not as expected", rows[i].name);
+        assert_null(orphan(world, second));
+        assert_null(orphan(world, base));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -592,7 +662,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(places, setup, teardown),
         cmocka_unit_test_setup_teardown(pools, setup, teardown),
         cmocka_unit_test_setup_teardown(whole_chains, setup, teardown),
+        cmocka_unit_test_setup_teardown(whole_chains_by_layout, setup, teardown),
         cmocka_unit_test_setup_teardown(the_base_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(later_states, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
