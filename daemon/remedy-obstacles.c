@@ -293,6 +293,16 @@ static bool is_golden(const struct gate *gate, const struct gate_item *item, cha
     return relation && relation->golden;
 }
 
+/* A copy that somebody made, to have the image as it was: a repair, a merge or another name would
+ * take just that from it. What a domain has as its disk is no copy, however it is called. */
+static bool is_kept_copy(const struct gate *gate, const struct gate_item *item, char *detail)
+{
+    const char *path = item->image->path;
+
+    return (name_is_backup(path) || (backup_tool(path) && !backup_tool_is_temporary(path))) &&
+           usage_of(gate, item).n_entries == 0;
+}
+
 /* ---- the chain ------------------------------------------------------------------------------ */
 
 static bool is_in_loop(const struct gate *gate, const struct gate_item *item, char *detail)
@@ -601,6 +611,10 @@ const struct obstacle gate_obstacles[] = {
     { "golden", WRITES | GATE_MOVE | GATE_USE, is_golden,
       "%s is a golden image, and a golden image would be written or moved",
       "Make it again under a new name, and make new clones from that." },
+    { "kept-copy", WRITES | GATE_MOVE | GATE_USE, is_kept_copy,
+      "%s is a copy that is kept, by its name",
+      "Leave it as it is, and settle the image that it is a copy of. If it is somebody's disk, "
+      "give it a name that says so first." },
     { "template", MERGES, may_be_template,
       "%s may be a template: nothing says that the layer above it is a snapshot of the same disk: "
       "%s",

@@ -339,6 +339,47 @@ static void golden(struct world *world)
     graph_set_policy(world->store.graph, &policy);
 }
 
+static void call(struct world *world, struct image *image, const char *path)
+{
+    graph_remove(world->store.graph, image);
+    free(image->path);
+    image->path = strdup(path);
+    assert_int_equal(graph_add(world->store.graph, image), 0);
+}
+
+static void kept_copy(struct world *world)
+{
+    call(world, world->alone, "/vm/web.qcow2.before-repair");
+}
+
+static void put_aside(struct world *world)
+{
+    call(world, world->alone, "/vm/alone.qcow2.orphan");
+}
+
+static void backup_of_a_tool(struct world *world)
+{
+    call(world, world->alone, "/vm/vzdump-qemu-100-2024_01_01-00_00_00.qcow2");
+}
+
+/* What a backup tool leaves behind is to be moved away. */
+static void scratch_of_a_tool(struct world *world)
+{
+    call(world, world->alone, "/vm/web.qcow2.backup-scratch");
+}
+
+/* A domain's disk is no copy, however it is called. */
+static void disk_called_as_a_copy(struct world *world)
+{
+    static char path[] = "/vm/alone.old";
+
+    call(world, world->alone, path);
+    world->other_layer = (struct virt_layer){ .source = VIRT_SOURCE_FILE, .path = path };
+    world->other_disk = (struct virt_disk){ .target = text_vda, .layers = &world->other_layer,
+                                            .n_layers = 1 };
+    (void)fixture_domain(&world->virt, text_app, 0, &world->other_disk, 1);
+}
+
 /* What the layer stands on is declared golden. */
 static void clone(struct world *world)
 {
@@ -492,6 +533,9 @@ static const struct gate_case {
     { NULL, GATE_MOVE, nothing, "open" },
     { NULL, GATE_MODE, nothing, "open" },
     { NULL, GATE_COPY | GATE_OPEN, locked_for_reading, "open" },
+    { NULL, GATE_COPY | GATE_OPEN, kept_copy, "open" },
+    { NULL, GATE_MOVE, scratch_of_a_tool, "open" },
+    { NULL, GATE_REPAIR, disk_called_as_a_copy, "open" },
     { "name", GATE_REPAIR, odd_name, "every shell can quote" },
     { "offline", GATE_REPAIR, offline, "not online" },
     { "gone", GATE_REPAIR, gone, "not there any more" },
@@ -514,6 +558,9 @@ static const struct gate_case {
     { "data-of-another", GATE_MOVE, data_of_another, "holds the data of another image" },
     { "shared-data-file", GATE_REPAIR, shared_data_file, "also the data file of" },
     { "golden", GATE_WRITE, golden, "a golden image would be written" },
+    { "kept-copy", GATE_REPAIR, kept_copy, "is a copy that is kept" },
+    { "kept-copy", GATE_MOVE, put_aside, "is a copy that is kept" },
+    { "kept-copy", GATE_WRITE, backup_of_a_tool, "is a copy that is kept" },
     { "template", GATE_FILL, clone, "may be a template" },
     { "hard-link", GATE_REPAIR, hard_link, "hard links, 2 in all" },
     { "loop", GATE_FILL, loop, "contains itself" },
