@@ -323,7 +323,49 @@ static bool layer_is_replaced(const struct judging_domain *jd, const struct usag
 }
 
 /* domain, connection, disk, path, layer, noted {inode, ...}, there {...}, how ("gone",
- * "replaced") */
+ * "replaced"), found: where the file lies now */
+static int add_deleted(struct judging_domain *jd, const struct virt_disk *disk,
+                       const struct usage_entry *entry, const struct image *there)
+{
+    const struct image *renamed = graph_find_renamed(jd->judging.graph, entry);
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    _cleanup_free_ char *target = text_escape_string(disk->target),
+                        *name = name_words(entry->path),
+                        *found = renamed ? text_escape_string(renamed->path) : NULL;
+    int r;
+
+    if (!target || !name || (renamed && !found))
+        return -ENOMEM;
+    evidence = domain_evidence(jd);
+    evidence_text(&evidence, "disk", disk->target);
+    evidence_text(&evidence, "path", entry->path);
+    evidence_text(&evidence, "format", disk->layers[0].format);
+    evidence_number(&evidence, "layer", entry->layer);
+    evidence_text(&evidence, "how", there ? "replaced" : "gone");
+    if (entry->noted)
+        evidence_identity(&evidence, "noted", &entry->identity);
+    if (there)
+        evidence_identity(&evidence, "there", &there->identity);
+    if (renamed)
+        evidence_text(&evidence, "found", renamed->path);
+    /* What has only another name is not lost with the domain; but with another file in its place
+     * the next start is on that. */
+    if (!renamed)
+        r = judging_add(&jd->judging, FINDING_DELETED_IN_USE, SEVERITY_CRITICAL, 2, &evidence,
+                        there ? "runs on an image in whose place another file lies: %s, disk %s; "
+                                "do not stop it"
+                              : "runs on a deleted image: %s, disk %s; do not stop it",
+                        name, target);
+    else
+        r = judging_add(&jd->judging, FINDING_DELETED_IN_USE,
+                        there ? SEVERITY_CRITICAL : SEVERITY_ERROR, 1, &evidence,
+                        "runs on an image that was renamed%s: %s, disk %s, is now %s",
+                        there ? ", and in whose place another file lies" : "", name, target, found);
+    if (r >= 0)
+        judging_hold(&jd->judging, FINDING_DELETED_IN_USE, jd->judging.thresholds->deleted_after);
+    return r;
+}
+
 static int judge_deleted(struct judging_domain *jd)
 {
     for (size_t i = 0; i < jd->domain->n_disks; i++) {
@@ -332,34 +374,10 @@ static int judge_deleted(struct judging_domain *jd)
         for (size_t layer = 0; !disk_is_removable(disk) && layer < disk->n_layers; layer++) {
             const struct usage_entry *entry = usage_of_layer(jd->index, disk, layer);
             const struct image *image = layer_image(jd, disk, layer);
-            _cleanup_evidence_ struct evidence evidence = { .object = NULL };
-            _cleanup_free_ char *target = NULL, *name = NULL;
-            bool gone = entry && entry->missing && !image;
 
-            if (!entry || !entry->live || !(gone || (image && layer_is_replaced(jd, entry, image))))
-                continue;
-            target = text_escape_string(disk->target);
-            name = name_words(entry->path);
-            if (!target || !name)
-                return -ENOMEM;
-            evidence = domain_evidence(jd);
-            evidence_text(&evidence, "disk", disk->target);
-            evidence_text(&evidence, "path", entry->path);
-            evidence_text(&evidence, "format", disk->layers[0].format);
-            evidence_number(&evidence, "layer", layer);
-            evidence_text(&evidence, "how", gone ? "gone" : "replaced");
-            if (entry->noted)
-                evidence_identity(&evidence, "noted", &entry->identity);
-            if (image)
-                evidence_identity(&evidence, "there", &image->identity);
-            if (judging_add(&jd->judging, FINDING_DELETED_IN_USE, SEVERITY_CRITICAL, 1, &evidence,
-                            gone ? "runs on a deleted image: %s, disk %s; do not stop it"
-                                 : "runs on an image in whose place another file lies: %s, "
-                                   "disk %s; do not stop it", name, target) < 0)
-                return -ENOMEM;
-            judging_hold(&jd->judging, FINDING_DELETED_IN_USE,
-                         jd->judging.thresholds->deleted_after);
-            return 0;
+            if (entry && entry->live &&
+                (image ? layer_is_replaced(jd, entry, image) : entry->missing))
+                return add_deleted(jd, disk, entry, image);
         }
     }
     return 0;

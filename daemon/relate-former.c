@@ -197,6 +197,25 @@ bool former_is_there(const struct graph *graph, const struct image *image)
     return list.n > 0 && !found.changed;
 }
 
+/* What a run was seen to begin with is surest; else the layer above knows what its parent was. */
+struct image *graph_find_renamed(const struct graph *graph, const struct usage_entry *entry)
+{
+    const struct virt_disk *disk = entry->disk;
+    const char *above = entry->layer > 0 && disk ? disk->layers[entry->layer - 1].path : NULL;
+    struct image *image = NULL, *overlay;
+    struct lost_parent found;
+
+    if (entry->noted) {
+        image = graph_find_identity(graph, &entry->identity);
+    } else if (above) {
+        overlay = graph_find(graph, usage_path(graph->usage, above));
+        if (overlay && graph_find_lost(graph, overlay, &found, 1) == 1 &&
+            found.by == FOUND_BY_IDENTITY && !found.changed)
+            image = found.image;
+    }
+    return image && image->present && strcmp(image->path, entry->path) != 0 ? image : NULL;
+}
+
 static void tell_wanting(struct graph *graph, enum spot_kind kind, const char *text,
                          const struct identity *identity)
 {

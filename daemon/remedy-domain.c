@@ -171,6 +171,22 @@ static void remedy_copy_disk(struct remedy *remedy, const struct graph *graph,
         quoted_path);
 }
 
+/* A file that has only another name is not lost: it is to have its own again. */
+static bool find_renamed(struct remedy *remedy, const struct graph *graph,
+                         const struct virt_domain *domain, const struct finding *finding)
+{
+    const char *target = evidence_name(finding->evidence, "disk");
+    const struct virt_disk *disk = target ? virt_find_disk(domain, target) : NULL;
+    size_t layer = evidence_value_of(finding->evidence, "layer");
+    const struct usage_entry *entry = disk && layer < disk->n_layers
+                                          ? usage_of_layer(graph_usage(graph), disk, layer) : NULL;
+    const struct image *renamed = entry ? graph_find_renamed(graph, entry) : NULL;
+
+    if (renamed)
+        remedy_renamed(remedy, graph, renamed, entry->path);
+    return renamed;
+}
+
 /* A definition is to name the image. */
 static void gate_definition(struct gate *gate, const struct virt_domain *domain,
                             const struct virt_disk *disk, const char *path)
@@ -411,7 +427,8 @@ void remedy_domain(struct remedy *remedy, const struct graph *graph, const struc
         remedy_job(remedy, graph, domain, virsh, name, finding);
         break;
     case FINDING_DELETED_IN_USE:
-        remedy_copy_disk(remedy, graph, domain, virsh, name, finding);
+        if (!find_renamed(remedy, graph, domain, finding))
+            remedy_copy_disk(remedy, graph, domain, virsh, name, finding);
         break;
     case FINDING_DEFINITION_DIFFERS:
         remedy_definition(remedy, graph, domain, virsh, name, finding);

@@ -86,6 +86,15 @@ bool remedy_define_image(struct remedy *remedy, const struct gate *gate,
 void remedy_forget_snapshots(struct remedy *remedy, const struct gate *gate,
                              const struct virt_domain *domain, const struct image *leaf);
 
+/* ---- remedy-snapshots.c: internal snapshots -------------------------------------------------- */
+
+/* only: the id of the one to delete, NULL for all. */
+void remedy_snapshots(struct remedy *remedy, const struct graph *graph, const struct image *image,
+                      const char *only);
+/* True when all that is wrong with the image is mended without loss; then the remedy says so. */
+bool remedy_snapshot_table(struct remedy *remedy, const struct graph *graph,
+                           const struct image *image);
+
 /* ---- remedy-domain.c: findings of a domain --------------------------------------------------- */
 
 void remedy_domain(struct remedy *remedy, const struct graph *graph, const struct finding *finding);
@@ -111,6 +120,10 @@ void remedy_parent_missing(struct remedy *remedy, const struct graph *graph,
  * for it. */
 void remedy_move_back(struct remedy *remedy, const struct graph *graph, const struct image *image,
                       const struct image *lost, const char *path);
+/* Of an image that its running domain, or the layer above, has by the path, and that is the same
+ * file under another name. */
+void remedy_renamed(struct remedy *remedy, const struct graph *graph, const struct image *image,
+                    const char *path);
 void remedy_loop(struct remedy *remedy, const struct graph *graph, const struct image *head);
 
 /* Contents that are not what they were. */

@@ -126,6 +126,28 @@ void remedy_move_back(struct remedy *remedy, const struct graph *graph, const st
                        quoted_path);
 }
 
+void remedy_renamed(struct remedy *remedy, const struct graph *graph, const struct image *image,
+                    const char *path)
+{
+    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+
+    if (!quoted)
+        return;
+    if (has_users(graph, image)) {
+        remedy_text(remedy,
+                    "%s is the file that the domain has open, and others use it by that name: "
+                    "no command is given. Find out which of the names is to stay, and name the "
+                    "file so everywhere, with all of them shut off.",
+                    quoted);
+        return;
+    }
+    remedy_text(remedy,
+                "%s is the file that the domain has open: nothing is lost when the domain stops, "
+                "but it cannot be started again. Move it back, while the domain runs:",
+                quoted);
+    remedy_move_back(remedy, graph, image, image, path);
+}
+
 /* The overlay is made to name the file where it lies now. */
 static void step_rename_reference(struct remedy *remedy, const struct graph *graph,
                                   const struct image *image, const struct image *lost)

@@ -12,137 +12,11 @@
 #include "daemon/remedy-gate.h"
 #include "lib/cleanup.h"
 
-#define SNAPSHOTS_MAX 20        /* commands of one remedy */
+#define BITMAPS_MAX 20          /* commands of one remedy */
 
 static void remedy_done(struct remedy *remedy)
 {
     json_object_put(remedy->steps);
-}
-
-/* ---- internal snapshots --------------------------------------------------------------------- */
-
-/* qemu-img looks a snapshot up by its name, older ones by its id too: one that means exactly
- * this snapshot. */
-static const char *snapshot_argument(const struct qca_image_info *info,
-                                     const struct qca_snapshot *snapshot)
-{
-    if (!snapshot->name || !snapshot->name[0] || !remedy_name_is_plain(snapshot->name))
-        return NULL;
-    for (size_t i = 0; i < info->n_snapshots; i++) {
-        const struct qca_snapshot *other = &info->snapshots[i];
-
-        if (other != snapshot && ((other->name && strcmp(other->name, snapshot->name) == 0) ||
-                                  (other->id && strcmp(other->id, snapshot->name) == 0)))
-            return NULL;
-    }
-    return snapshot->name;
-}
-
-static bool domain_knows(const struct virt_domain *domain, const char *snapshot)
-{
-    for (size_t i = 0; i < domain->n_snapshots; i++)
-        if (domain->snapshots[i].name && strcmp(domain->snapshots[i].name, snapshot) == 0)
-            return true;
-    return false;
-}
-
-/* Then they can be deleted while the domain runs. */
-static bool snapshots_are_libvirts(const struct virt_domain *domain,
-                                   const struct qca_image_info *info, const char *only)
-{
-    for (size_t i = 0; i < info->n_snapshots; i++) {
-        const struct qca_snapshot *snapshot = &info->snapshots[i];
-
-        if (only && (!snapshot->id || strcmp(snapshot->id, only) != 0))
-            continue;
-        if (!snapshot->name || !domain_knows(domain, snapshot->name))
-            return false;
-    }
-    return true;
-}
-
-/* Where libvirt knows all of them, it deletes them itself, while the domain runs, too. */
-static bool delete_by_libvirt(struct remedy *remedy, const struct gate *gate,
-                              const struct usage_entry *source, const char *argument)
-{
-    _cleanup_free_ char *virsh = NULL, *domain = NULL, *quoted = NULL;
-
-    if (!source || argument[0] == '-' || !domain_knows(source->domain, argument))
-        return false;
-    virsh = remedy_virsh(remedy, gate->graph, source->domain);
-    domain = remedy_domain_name(remedy, source->domain);
-    quoted = remedy_quote(remedy, argument);
-    if (virsh && domain && quoted)
-        remedy_command(remedy, gate, "%s snapshot-delete %s %s", virsh, domain, quoted);
-    return true;
-}
-
-/* only: the id of the one to delete, NULL for all. */
-static void delete_snapshots(struct remedy *remedy, const struct gate *gate,
-                             const struct image *image, const struct usage_entry *source,
-                             const char *only)
-{
-    const struct layer_report *layer = remedy_layer(image);
-    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
-    size_t n_without = 0, n_more = 0, n = 0;
-
-    for (size_t i = 0; quoted && i < layer->info.n_snapshots; i++) {
-        const struct qca_snapshot *snapshot = &layer->info.snapshots[i];
-        const char *argument = snapshot_argument(&layer->info, snapshot);
-        _cleanup_free_ char *quoted_argument = NULL;
-
-        if (only && (!snapshot->id || strcmp(snapshot->id, only) != 0))
-            continue;
-        if (n >= SNAPSHOTS_MAX) {
-            n_more++;
-            continue;
-        }
-        if (!argument) {
-            n_without++;
-            continue;
-        }
-        n++;
-        if (delete_by_libvirt(remedy, gate, source, argument))
-            continue;
-        quoted_argument = remedy_quote(remedy, argument);
-        if (!quoted_argument)
-            return;
-        remedy_command(remedy, gate, "qemu-img snapshot -d %s %s", quoted_argument, quoted);
-    }
-    remedy_step_more(remedy, n_more);
-    if (n_without > 0)
-        remedy_text(
-            remedy,
-            "Snapshots whose name is empty, odd, or also another's name or id cannot be deleted by "
-            "name alone: start the domain and use its monitor, or convert the image.");
-    if (!source)
-        remedy_text(
-            remedy,
-            "Where libvirt knows the snapshot, use virsh snapshot-delete DOMAIN SNAPSHOT instead.");
-}
-
-static void remedy_snapshots(struct remedy *remedy, const struct graph *graph,
-                             const struct image *image, const char *only)
-{
-    const struct layer_report *layer = remedy_layer(image);
-    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
-    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
-    struct usage usage = graph_image_usage(graph, image);
-    const struct usage_entry *source = usage_layer(&usage);
-    bool live;
-
-    if (!layer || !quoted)
-        return;
-    live = source && source->live && snapshots_are_libvirts(source->domain, &layer->info, only);
-    if (source)
-        gate_domain(&gate, source->domain, source->disk, live);
-    gate_image(&gate, image, GATE_WRITE);
-    if (!gate_is_open(&gate))
-        return;
-    if (!live)
-        remedy_step_stop(remedy, &gate, image, quoted);
-    remedy_precondition(remedy, "nobody needs the snapshot any more: it cannot be had back");
-    delete_snapshots(remedy, &gate, image, source, only);
 }
 
 static const char *evidence_string(const struct finding *finding, const char *key)
@@ -192,7 +66,7 @@ static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
          pointers = layer && pointers_are_damaged(&layer->check);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
-    if (!quoted)
+    if (!quoted || remedy_snapshot_table(remedy, graph, image))
         return;
     remedy_gate_copy(&gate, image);
     if (!burst && !pointers)
@@ -311,7 +185,7 @@ static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
         if (!(bitmap->flags & QCA_BITMAP_IN_USE) || !bitmap->name || !bitmap->name[0] ||
             !remedy_name_is_plain(bitmap->name))
             continue;
-        if (n >= SNAPSHOTS_MAX) {
+        if (n >= BITMAPS_MAX) {
             n_more++;
             continue;
         }
@@ -423,6 +297,9 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
     case FINDING_METADATA_CORRUPT:
     case FINDING_CORRUPT_BIT_SET:
         remedy_corrupt(remedy, graph, image);
+        break;
+    case FINDING_SNAPSHOT_TABLE_BAD:
+        (void)remedy_snapshot_table(remedy, graph, image);
         break;
     case FINDING_CLUSTERS_LEAKED:
         remedy_leaks(remedy, graph, image);

@@ -708,4 +708,29 @@ else: sys.exit("not told")' "$DIR/entries" "$1" "$STORE/$2"
     same "one two" "$(told metadata-corrupt a.qcow2)"
     same "" "$(told metadata-corrupt b.qcow2)"
     stop_daemon
+
+@test "an image and a layer renamed under a running domain: the move back is printed, and no copy" {
+    make_image "$STORE/a.qcow2"
+    own "$STORE"/*
+    define web "$(disk_xml "$STORE/a.qcow2")"
+    start web
+    snapshot web s1
+    guest_write web vda "write -P 99 1M 64k"
+    start_daemon
+    scan
+    sleep 2         # which files they are that the domain has, is noted a moment after the walk
+    for name in a.qcow2 a.s1; do
+        mv "$STORE/$name" "$STORE/$name-2024"
+        wait_for 30 has_finding "deleted-in-use error web on $URI"
+        [ "$(evidence "$(finding deleted-in-use web)" found)" = "$STORE/$name-2024" ]
+        [[ $(advice deleted-in-use web) != *blockcopy* ]]
+        remedy deleted-in-use web
+        [ -e "$STORE/$name" ]
+        wait_for 30 resolved deleted-in-use
+        wait_for 30 has_no_finding parent-missing
+    done
+    v destroy web
+    v start --paused web
+    v destroy web
+    holds 99 1M 64k "$STORE/a.s1"
 }

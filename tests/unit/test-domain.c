@@ -370,6 +370,79 @@ static void images_that_are_gone(void **state)
     assert_null(of_domain(world, domain, FINDING_DELETED_IN_USE));
 }
 
+/* The file that the run began with is there, under another name: nothing is lost, and nothing is to
+ * be copied. */
+static void images_that_were_renamed(void **state)
+{
+    struct world *world = *state;
+    char *subject = TEXT("web on " URI);
+    struct virt_layer layers[] = {
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s1"), .format = TEXT("qcow2") },
+        { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a"), .format = TEXT("qcow2") },
+    };
+    struct virt_disk disk = { .target = TEXT("vda"), .device = TEXT("disk"), .layers = &layers[1],
+                              .n_layers = 1, .capacity = UINT64_C(1) << 30 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    struct image *image = add(world, "/vm/a-2024", NULL), *overlay, *there;
+    const struct condition *found;
+    const char *words;
+
+    world->identity = image->identity;
+    refresh(world);
+    world->missing = "/vm/a";
+    refresh(world);
+    found = of_domain(world, domain, FINDING_DELETED_IN_USE);
+    assert_string_equal(summary(found),
+                        "runs on an image that was renamed: a, disk vda, is now /vm/a-2024");
+    assert_int_equal(found->severity, SEVERITY_ERROR);
+    words = remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, subject, found);
+    assert_non_null(strstr(words, "mv -nT -- /vm/a-2024 /vm/a"));
+    assert_null(strstr(words, "blockcopy"));
+    /* By the new name it is in use, too: neither may go. */
+    overlay = add(world, "/vm/over", "/vm/a-2024");
+    refresh(world);
+    words = remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, subject, found);
+    assert_non_null(strstr(words, "others use it by that name"));
+    assert_null(strstr(words, "command\""));
+    graph_remove(world->store.graph, overlay);
+    /* Another file has its name: the next start would be on that. */
+    world->missing = NULL;
+    there = add(world, "/vm/a", NULL);
+    domain->started = NOW - 2 * HOUR;
+    refresh(world);
+    found = of_domain(world, domain, FINDING_DELETED_IN_USE);
+    assert_string_equal(summary(found), "runs on an image that was renamed, and in whose place "
+                                        "another file lies: a, disk vda, is now /vm/a-2024");
+    assert_int_equal(found->severity, SEVERITY_CRITICAL);
+    words = remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, subject, found);
+    assert_non_null(strstr(words, "exists already"));
+    assert_null(strstr(words, "command\""));
+    graph_remove(world->store.graph, there);
+    /* A layer below, of a run of which nobody saw the beginning: the overlay knows its parent. */
+    world->identity.inode = 0;
+    world->missing = "/vm/a";
+    disk.layers = layers;
+    disk.n_layers = 2;
+    domain->id = 4;
+    overlay = add(world, "/vm/a.s1", "/vm/a");
+    overlay->parent.state = REFERENCE_MISSING;
+    overlay->former = calloc(1, sizeof(*overlay->former));
+    assert_non_null(overlay->former);
+    overlay->former->path = strdup("/vm/a");
+    overlay->former->identity = image->identity;
+    assert_int_equal(graph_update(world->store.graph, overlay), 0);
+    refresh(world);
+    found = of_domain(world, domain, FINDING_DELETED_IN_USE);
+    words = remedy_of(world, FINDING_DELETED_IN_USE, SUBJECT_DOMAIN, subject, found);
+    assert_non_null(strstr(words, "mv -nT -- /vm/a-2024 /vm/a"));
+    assert_null(strstr(words, "blockcopy"));
+    /* One that is gone for good is copied, as ever. */
+    graph_remove(world->store.graph, image);
+    found = of_domain(world, domain, FINDING_DELETED_IN_USE);
+    assert_string_equal(summary(found), "runs on a deleted image: a, disk vda; do not stop it");
+    assert_int_equal(found->severity, SEVERITY_CRITICAL);
+}
+
 static void memory(void **state)
 {
     struct world *world = *state;
@@ -1181,6 +1254,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(jobs_that_wait, setup, teardown),
         cmocka_unit_test_setup_teardown(three_ideas_of_a_chain, setup, teardown),
         cmocka_unit_test_setup_teardown(images_that_are_gone, setup, teardown),
+        cmocka_unit_test_setup_teardown(images_that_were_renamed, setup, teardown),
         cmocka_unit_test_setup_teardown(memory, setup, teardown),
         cmocka_unit_test_setup_teardown(very_many_snapshots, setup, teardown),
         cmocka_unit_test_setup_teardown(checkpoints_and_bitmaps, setup, teardown),
