@@ -166,10 +166,16 @@ static bool kind_is_hidden_damage(enum qca_issue_kind kind)
     }
 }
 
+/* What a data file that was cut off explains is data-file, and no damage of the tables. */
+static bool kind_is_explained(const struct judging *judging, enum qca_issue_kind kind)
+{
+    return kind == QCA_ISSUE_DATA_FILE_END && judging->data_cut.clusters > 0;
+}
+
 static bool issue_is_damage(const struct judging *judging, const struct qca_issue *issue)
 {
     return issue_is_corruption(judging, issue) || issue_is_bad_read(judging, issue) ||
-           kind_is_hidden_damage(issue->kind);
+           (kind_is_hidden_damage(issue->kind) && !kind_is_explained(judging, issue->kind));
 }
 
 static bool issue_is_of_snapshots(const struct judging *judging, const struct qca_issue *issue)
@@ -364,7 +370,7 @@ static int judge_damage(struct judging *judging, bool unstable, bool dirty)
         if (issue_first(judging, issue_is_bad_read))
             corruptions += check->kind_count[QCA_ISSUE_READ_FAILED];
         for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-            if (kind_is_hidden_damage(kind))
+            if (kind_is_hidden_damage(kind) && !kind_is_explained(judging, kind))
                 corruptions += check->kind_count[kind];
     }
     corruptions -= cut_off < corruptions ? cut_off : corruptions;
@@ -579,6 +585,7 @@ static int judge_check(struct judging *judging)
     if (unstable || (judging->layer->checked && !check->finished))
         for (size_t i = 0; i < ELEMENTSOF(check_types); i++)
             judged[check_types[i]] = false;
+    data_file_look(judging, unstable);
     r = judge_bits(judging);
     if (r < 0 || !judging->layer->checked)
         return r;

@@ -5,6 +5,13 @@
 
 #include "judge.h"
 
+/* A data file in which less is than the image refers to. */
+struct data_cut {
+    bool known;                 /* its size */
+    uint64_t size, needed;      /* bytes; needed 0: nothing is missing */
+    uint64_t clusters;          /* that are missing; 0: it is only shorter than the disk */
+};
+
 /* One judgement under way. */
 struct judging {
     const struct policy *policy;
@@ -16,6 +23,7 @@ struct judging {
     const struct relation *chain;       /* and its place; else NULL */
     bool truncated;             /* the file was cut off: what lies beyond its end is no damage
                                  * besides */
+    struct data_cut data_cut;   /* the same of its data file */
     const struct audit *last;
     const struct layer_report *layer;   /* the image itself; NULL when it was not opened */
     uint64_t now;
@@ -95,6 +103,12 @@ int judge_header(struct judging *judging);
 bool image_lost_header(const struct graph *graph, const struct image *image);
 /* "a qcow2 image until 2026-11-30 12:00 UTC"; malloc'd, NULL without memory. */
 char *past_words(const struct image_past *past);
+/* data-file, and what it says of the check's issues, which comes first. */
+void data_file_look(struct judging *judging, bool unstable);
+int judge_data_file(struct judging *judging);
+/* reference (what), stored, format, path, errno, error. */
+void evidence_reference(struct evidence *evidence, const struct reference *reference,
+                        const char *what);
 /* References, names, formats and permissions. */
 int judge_safety(struct judging *judging);
 uint64_t judge_safety_again(const struct judging *judging);

@@ -74,8 +74,8 @@ static bool name_is_bad(const char *name)
 
 /* ---- references ----------------------------------------------------------------------------- */
 
-static void evidence_reference(struct evidence *evidence, const struct reference *reference,
-                               const char *what)
+void evidence_reference(struct evidence *evidence, const struct reference *reference,
+                        const char *what)
 {
     evidence_text(evidence, "reference", what);
     evidence_text(evidence, "stored", reference->stored);
@@ -239,69 +239,6 @@ static enum backup reference_backup(const struct judging *judging)
 uint64_t judge_safety_again(const struct judging *judging)
 {
     return reference_backup(judging) == BACKUP_RUNS ? judging->now + BACKUP_AGAIN : UINT64_MAX;
-}
-
-/* also-of (paths of other images), also-of-omitted: each write to one of them is damage to the
- * others. */
-static size_t evidence_data_file_users(struct evidence *evidence, const struct judging *judging)
-{
-    struct image *users[CANDIDATES_MAX];
-    size_t n = graph_data_file_users(judging->graph, judging->image, users, CANDIDATES_MAX);
-    _cleanup_evidence_ struct evidence list = { .object = NULL };
-
-    if (n == 0)
-        return 0;
-    list = evidence_new_list();
-    for (size_t i = 0; i < n && i < CANDIDATES_MAX; i++) {
-        struct evidence user = evidence_new();
-
-        evidence_text(&user, "path", users[i]->path);
-        evidence_append(&list, &user);
-    }
-    evidence_value(evidence, "also-of", &list);
-    if (n > CANDIDATES_MAX)
-        evidence_number(evidence, "also-of-omitted", n - CANDIDATES_MAX);
-    return n;
-}
-
-/* reference, stored, path, errno, error, state; where others have it, too, also-of,
- * also-of-omitted */
-static int judge_data_file(struct judging *judging)
-{
-    const struct image *image = judging->image;
-    const struct qca_image_info *info = &judging->layer->info;
-    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
-    _cleanup_free_ char *stored = NULL;
-    bool missing = image->data_file.state == REFERENCE_MISSING;
-    size_t n_users;
-    enum severity severity = judging->thresholds->data_file;
-
-    if (image->data_file.state == REFERENCE_NONE && !info->data_file &&
-        !(info->format == QCA_FORMAT_QCOW2 &&
-          (info->incompatible_features & QCA_INCOMPAT_DATA_FILE)))
-        return 0;
-    stored = text_escape_string(image->data_file.stored ? image->data_file.stored
-                                                        : info->data_file);
-    if (!stored)
-        return -ENOMEM;
-    evidence = evidence_new();
-    evidence_reference(&evidence, &image->data_file, "data-file");
-    evidence_text(&evidence, "state", reference_state_name(image->data_file.state));
-    n_users = evidence_data_file_users(&evidence, judging);
-    if ((missing || n_users > 0) && severity < SEVERITY_ERROR)
-        severity = SEVERITY_ERROR;
-    if (image->data_file.state == REFERENCE_FOUND &&
-        identity_equal(&image->data_file.identity, &image->identity))
-        return judging_add(judging, FINDING_DATA_FILE, SEVERITY_ERROR, 2, &evidence,
-                           "names itself as its data file: the guest writes over its metadata");
-    if (n_users > 0)
-        return judging_add(judging, FINDING_DATA_FILE, severity, 1 + n_users, &evidence,
-                           "keeps its data in a file that %zu other image%s, too: %s", n_users,
-                           n_users == 1 ? " has" : "s have", stored);
-    return judging_add(judging, FINDING_DATA_FILE, severity, 1, &evidence, "%s: %s",
-                       missing ? "keeps its data in a file that is missing"
-                               : "keeps its data in another file",
-                       stored[0] ? stored : "not named in the image");
 }
 
 /* reference, stored, path, errno, error, state: of the first that is missing; missing */

@@ -182,6 +182,8 @@ void pass_on_locks(void *userdata, struct image *image, enum files_use use);
 void pass_dispatch(struct manager *manager);
 /* The image is audited for that reason, when its time comes. */
 void pass_plan(struct manager *manager, struct image *image, enum schedule_reason reason);
+/* What its audit looked at besides the file itself is another thing now. */
+void pass_input_changed(struct manager *manager, struct image *image);
 void pass_done(struct manager *manager);
 
 /* ---- manager-scan.c: passes, and what somebody asked for ------------------------------------- */

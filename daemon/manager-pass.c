@@ -11,6 +11,7 @@
 
 #define RETRY_AFTER USEC_PER_SEC
 #define LOOKS_MAX 3
+#define OWNERS_MAX 64           /* of one data file: each of them but one is a mistake */
 #define GROWTH_EVERY (10 * USEC_PER_SEC)
 /* A change within the same tick of a file system's clock does not show in mtime. */
 #define CLOCK_GRAIN (2 * NSEC_PER_SEC)
@@ -129,10 +130,29 @@ static void image_take_attributes(struct manager *manager, struct image *image)
     judge_soon(manager);
 }
 
+void pass_input_changed(struct manager *manager, struct image *image)
+{
+    image->worker_deaths = 0;
+    audits_cancel_scrub(manager->audits, image);
+    pass_plan(manager, image, SCHEDULE_CHANGED);
+}
+
+/* What another image keeps in this one is part of that, whose own times say nothing of it. */
+static void owners_changed(struct manager *manager, const struct image *image)
+{
+    struct image *owners[OWNERS_MAX];
+    size_t n = graph_data_file_owners(manager->graph, image, owners, OWNERS_MAX);
+
+    for (size_t i = 0; i < n && i < OWNERS_MAX; i++)
+        if (owners[i]->present)
+            pass_input_changed(manager, owners[i]);
+}
+
 static void image_changed(struct manager *manager, struct image *image, bool by_walk)
 {
     if (image_is_current(image) && image_was_settled(image))
         return;
+    owners_changed(manager, image);
     image->worker_deaths = 0;
     audits_cancel_scrub(manager->audits, image);
     (void) graph_update(manager->graph, image);

@@ -152,11 +152,12 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
                          struct reference *data_file, struct reference_list *extents)
 {
     struct manager *manager = userdata;
-    bool changed;
+    bool changed, data;
 
     former_note_reference(manager, image, parent);
     changed = reference_take(&image->parent, parent);
-    changed |= reference_take(&image->data_file, data_file);
+    data = reference_take(&image->data_file, data_file);
+    changed |= data;
     changed |= extents_take(&image->extents, extents);
     if (manager->stopping)
         return;
@@ -165,6 +166,9 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
             image_list_add(&manager->attributes, image) < 0)
             log_error(-ENOMEM, "A reference that leads elsewhere now is not judged: %m");
         judge_soon(manager);
+        /* What its tables refer to lies in another file now. */
+        if (data && image->data_file.state == REFERENCE_FOUND && image->audit)
+            pass_input_changed(manager, image);
     }
     /* Not from within audits_resolve(): the loop there goes on by itself. */
     if (manager->resolve.n_items > 0)

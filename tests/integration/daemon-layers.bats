@@ -73,20 +73,60 @@ chain-loop critical s/base.qcow2" "$(findings --name chain-loop)"
     edit four.qcow2 'image.put_l2(1, image.l2(0))'
     start_daemon
     scan
-    same "data-file error one.qcow2
+    same "data-file critical three.qcow2
+data-file error one.qcow2
 data-file error two.qcow2
-data-file warning four.qcow2
-data-file warning three.qcow2" "$(findings --name data-file)"
+data-file warning four.qcow2" "$(findings --name data-file)"
     same "[\"$STORE/two.qcow2\"]" "$(evidence data-file one.qcow2 | jq -c '[."also-of"[].path]')"
-    same "metadata-corrupt critical four.qcow2
-metadata-corrupt critical three.qcow2" "$(findings --name metadata-corrupt)"
-    same 14 "$(evidence metadata-corrupt three.qcow2 | jq '.kinds."data-file-end"')"
+    same "metadata-corrupt critical four.qcow2" "$(findings --name metadata-corrupt)"
+    same 14 "$(evidence data-file three.qcow2 | jq '."missing-clusters"')"
+    same 131072 "$(evidence data-file three.qcow2 | jq '."data-size"')"
     same 1 "$(evidence metadata-corrupt four.qcow2 | jq '.kinds."data-file-shared"')"
     # it is mended: the other hears of it
     qemu-img create -q -f raw two.new 4M
     mv two.new two.raw
     scan "$STORE/two.qcow2"
     wait_for 20 has_finding "data-file warning one.qcow2"
+}
+
+@test "a data file is an input of its own: cut, mended, replaced, gone and back, and while nobody looked" {
+    for raw in on off; do
+        qemu-img create -q -f qcow2 -o "data_file=$raw.data,data_file_raw=$raw" $raw.qcow2 4M
+        qemu-io -f qcow2 -c 'write -q -P 1 0 2M' $raw.qcow2
+        cp $raw.data "$DIR/$raw.kept"
+    done
+    said() { ctl findings --json=short --name data-file | jq -r ".[] | select(.path | endswith(\"/$1\")) | .severity"; }
+    start_daemon
+    scan
+    for raw in on off; do
+        image=$raw.qcow2
+        same warning "$(said $image)"
+        truncate -s 1M $raw.data
+        wait_for 30 eval '[ "$(said $image)" = critical ]'
+        same 1048576 "$(evidence data-file $image | jq '."data-size"')"
+        cat "$DIR/$raw.kept" >$raw.data
+        wait_for 30 eval '[ "$(said $image)" = warning ]'
+        # Another file, that is too short, in its place; and the right one again.
+        truncate -s 1M new && mv new $raw.data
+        wait_for 30 eval '[ "$(said $image)" = critical ]'
+        cp "$DIR/$raw.kept" new && mv new $raw.data
+        wait_for 30 eval '[ "$(said $image)" = warning ]'
+        rm $raw.data
+        wait_for 30 eval '[ "$(said $image)" = error ]'
+        cp "$DIR/$raw.kept" $raw.data
+        wait_for 30 eval '[ "$(said $image)" = warning ]'
+        # Nothing is left of it.
+        : >$raw.data
+        wait_for 30 eval '[ "$(said $image)" != warning ]'
+        cat "$DIR/$raw.kept" >$raw.data
+        wait_for 30 eval '[ "$(said $image)" = warning ]'
+    done
+    same "" "$(findings --name metadata-corrupt)"
+    stop_daemon
+    truncate -s 1M on.data off.data
+    start_daemon
+    wait_for 30 eval '[ "$(said on.qcow2) $(said off.qcow2)" = "critical critical" ]'
+    same "" "$(findings --name metadata-corrupt)"
 }
 
 @test "1,847 layers: each one audited, the damaged one named" {

@@ -1178,6 +1178,90 @@ static struct image *add_on_data(struct world *world, const char *path, uint64_t
     return image;
 }
 
+static struct qca_issue past_data(uint64_t guest, uint64_t host)
+{
+    return (struct qca_issue){ .kind = QCA_ISSUE_DATA_FILE_END, .table = QCA_TABLE_L2,
+                               .table_offset = 1 << 18, .snapshot = QCA_ACTIVE,
+                               .host_offset = host, .host_length = 65536, .guest_offset = guest,
+                               .guest_length = 65536, .count = 1 };
+}
+
+/* What a data file lacks is its own finding, by its name; a pointer that leads far away is damage. */
+static void data_file_cut(void **state)
+{
+    static const struct {
+        const char *name;
+        bool raw;
+        uint64_t size, guest, host;     /* of the first of the clusters that are missing */
+        unsigned n;
+        const char *said;               /* NULL: metadata-corrupt */
+        enum severity severity;
+    } rows[] = {
+        { "whole", true, UINT64_C(10) << 30, 0, 0, 0, "keeps its data in another file: a.data",
+          SEVERITY_WARNING },
+        { "raw, cut", true, 1 << 20, 1 << 20, 1 << 20, 2,
+          "keeps its data in a file that was cut off: a.data has 1M, the image refers to data "
+          "up to 1.1M", SEVERITY_CRITICAL },
+        { "raw, cut, and little of it mapped", true, 1 << 20, UINT64_C(9) << 30, UINT64_C(9) << 30,
+          1, "keeps its data in a file that was cut off: a.data has 1M, the image refers to data "
+             "up to 9G", SEVERITY_CRITICAL },
+        { "raw, cut where nothing was", true, 1 << 20, 0, 0, 0,
+          "keeps its data in a file that is shorter than its disk: a.data has 1M, the disk 10G",
+          SEVERITY_ERROR },
+        { "cut", false, 1 << 20, 0, 1 << 20, 1,
+          "keeps its data in a file that was cut off: a.data has 1048576, the image refers to "
+          "data up to 1114112 bytes", SEVERITY_CRITICAL },
+        { "cut, in disorder", false, 1 << 20, 0, 8 << 20, 40,
+          "keeps its data in a file that was cut off: a.data has 1M, the image refers to data up "
+          "to 10.5M", SEVERITY_CRITICAL },
+        { "a pointer that leads away", false, 1 << 20, 0, UINT64_C(1) << 40, 1, NULL, 0 },
+        { "shorter than the disk, as it may be", false, 1 << 20, 0, 0, 0,
+          "keeps its data in another file: a.data", SEVERITY_WARNING },
+        { "empty", false, 0, 0, 0, 0,
+          "keeps its data in a file that was cut off: a.data has 0B, the image refers to data up to "
+          "192K", SEVERITY_CRITICAL },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct world *world;
+        struct image *image, *data;
+        struct qca_image_info *info;
+
+        (void)teardown(state);
+        (void)setup(state);
+        world = *state;
+        data = add(world, "/vm/a.data", NULL);
+        data->fingerprint.size = rows[i].size;
+        image = add_on_data(world, "/vm/a.qcow2", 1000);
+        image->data_file.identity = data->identity;
+        assert_int_equal(graph_update(world->store.graph, image), 0);
+        image->audit->started = NOW - HOUR;
+        info = &layer_of(image)->info;
+        info->incompatible_features = QCA_INCOMPAT_DATA_FILE;
+        info->autoclear_features = rows[i].raw ? QCA_AUTOCLEAR_DATA_FILE_RAW : 0;
+        check_of(image)->allocated_clusters = rows[i].size == 0 ? 3 : 0;
+        for (unsigned k = 0; k < rows[i].n; k++) {
+            struct qca_issue issue = past_data(rows[i].guest + k * 65536, rows[i].host + k * 65536);
+
+            add_issue(image, &issue);
+        }
+        judge(world, image);
+        if (!rows[i].said) {
+            assert_non_null(found(world, FINDING_METADATA_CORRUPT));
+            assert_int_equal(found(world, FINDING_DATA_FILE)->severity, SEVERITY_WARNING);
+            continue;
+        }
+        if (found(world, FINDING_METADATA_CORRUPT))
+            fail_msg("%s: metadata-corrupt", rows[i].name);
+        assert_found(world, FINDING_DATA_FILE, rows[i].severity, rows[i].said);
+        /* As long as the audit is older than the data file, only what it found itself is said. */
+        image->audit->started = 1;
+        judge(world, image);
+        assert_int_equal(found(world, FINDING_DATA_FILE)->severity,
+                         rows[i].n > 0 ? SEVERITY_CRITICAL : SEVERITY_WARNING);
+    }
+}
+
 static unsigned tell_count;
 
 static void count_told(void *userdata, struct image *image)
@@ -1672,6 +1756,7 @@ int main(void)
         TEST(references),
         TEST(data_files),
         TEST(data_file_of_two),
+        TEST(data_file_cut),
         TEST(copies_before_a_repair),
         TEST(formats_and_sizes),
         TEST(a_parent_that_was_not_seen_keeps_the_verdict),
