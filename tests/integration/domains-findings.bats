@@ -675,6 +675,7 @@ with_journal() {
     exec unshare -m bash -c 'mount -t tmpfs none /run && mkdir -p /run/systemd/journal &&
         mount --bind "$0" /run/systemd/journal && exec "$@"' "$@"
 }
+
 # told FINDING IMAGE: the domains that its alert in the journal names.
 told() {
     python3 -c '
@@ -708,6 +709,7 @@ else: sys.exit("not told")' "$DIR/entries" "$1" "$STORE/$2"
     same "one two" "$(told metadata-corrupt a.qcow2)"
     same "" "$(told metadata-corrupt b.qcow2)"
     stop_daemon
+}
 
 @test "an image and a layer renamed under a running domain: the move back is printed, and no copy" {
     make_image "$STORE/a.qcow2"
