@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "daemon/judge-internal.h"
 #include "helpers/text.h"
@@ -207,6 +208,13 @@ static bool snapshot_is_domains(const struct relation *relation)
             relation->decisive == EVIDENCE_DISK_MOVED);
 }
 
+static bool is_read_only(const struct image *image)
+{
+    return S_ISREG(image->fingerprint.mode) &&
+           (!(image->fingerprint.mode & 0222) ||
+            (image->audit && image->audit->verity.algorithm != 0));
+}
+
 /* branches [path, created-at; domain, connection, disk, running of who uses it], branches-omitted,
  * managed */
 static int judge_forked(struct judging *judging)
@@ -234,6 +242,10 @@ static int judge_forked(struct judging *judging)
         n_clones += of->kind == RELATION_CLONE;
         certain |= snapshot_is_domains(of);
     }
+    /* What somebody made read-only is what others stand on, whatever those are called: nothing is
+     * merged into it by accident. Libvirt's own snapshots of a domain are merged by root. */
+    if (!certain && is_read_only(judging->image))
+        return 0;
     if (certain)
         n_snapshots += n_unknown + n_clones;
     if (n_snapshots + n_unknown < 2)

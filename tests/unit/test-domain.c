@@ -755,6 +755,55 @@ static void golden_or_forked(void **state)
     (void)second;
 }
 
+/* A tree that was copied with its read-only base, whatever its overlays are called, is no fork; but
+ * what a domain's snapshots made is one. */
+static void copied_trees(void **state)
+{
+    static const struct { const char *first, *second; } names[] = {
+        { "/vm/disk-snap1.qcow2", "/vm/disk-snap2.qcow2" },
+        { "/vm/disk.web1", "/vm/disk.web2" },
+        { "/vm/disk-20240101.qcow2", "/vm/disk-20240201.qcow2" },
+        { "/vm/alice.qcow2", "/vm/bob.qcow2" },
+    };
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = strdup(names[i].first) };
+        struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+        struct virt_snapshot_disk sd = { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL,
+                                         .path = layer.path, .before = TEXT("/vm/disk.qcow2") };
+        struct virt_snapshot snapshot = { .name = TEXT("s1"), .created = T0_USEC, .disks = &sd,
+                                          .n_disks = 1 };
+        struct virt_domain *domain;
+        struct world *world;
+        struct image *base;
+
+        (void)teardown(state);
+        (void)setup(state);
+        world = *state;
+        base = add(world, "/vm/disk.qcow2", NULL);
+        (void)add(world, names[i].first, "/vm/disk.qcow2");
+        (void)add(world, names[i].second, "/vm/disk.qcow2");
+        /* The base was copied last, so that it is younger than what stands on it. */
+        base->fingerprint.mtime += 5 * NSEC_PER_SEC;
+        assert_int_equal(graph_update(world->store.graph, base), 0);
+        refresh(world);
+        if (i == 0)
+            assert_int_equal(of_image(world, base, FINDING_CHAIN_FORKED)->severity, SEVERITY_ERROR);
+        base->fingerprint.mode = 0100444;
+        assert_int_equal(graph_update(world->store.graph, base), 0);
+        refresh(world);
+        if (of_image(world, base, FINDING_CHAIN_FORKED))
+            fail_msg("%s: a fork", names[i].first);
+        domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+        domain->snapshots = &snapshot;
+        domain->n_snapshots = 1;
+        refresh(world);
+        if (!of_image(world, base, FINDING_CHAIN_FORKED))
+            fail_msg("%s: no fork", names[i].first);
+        free(layer.path);
+    }
+}
+
 static void orphans(void **state)
 {
     struct world *world = *state;
@@ -1264,6 +1313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(names_that_mislead, setup, teardown),
         cmocka_unit_test_setup_teardown(not_looked_up_yet, setup, teardown),
         cmocka_unit_test_setup_teardown(golden_or_forked, setup, teardown),
+        cmocka_unit_test_setup_teardown(copied_trees, setup, teardown),
         cmocka_unit_test_setup_teardown(orphans, setup, teardown),
         cmocka_unit_test_setup_teardown(backup_tools, setup, teardown),
         cmocka_unit_test_setup_teardown(roles, setup, teardown),
