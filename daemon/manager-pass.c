@@ -132,9 +132,15 @@ static void image_take_attributes(struct manager *manager, struct image *image)
 
 void pass_input_changed(struct manager *manager, struct image *image)
 {
+    const struct baseline *baseline = image->baseline;
+
     image->worker_deaths = 0;
     audits_cancel_scrub(manager->audits, image);
     pass_plan(manager, image, SCHEDULE_CHANGED);
+    /* Its own times do not say that it is to be read. */
+    if (baseline && baseline->has_digest &&
+        baseline_is_golden(image, graph_relation(manager->graph, image)))
+        scrub_now(manager, image);
 }
 
 /* What another image keeps in this one is part of that, whose own times say nothing of it. */

@@ -245,6 +245,16 @@ make_golden() { # PATH [SIZE]: data here and there
     has_no_finding "parent-changed critical hidden.qcow2"
 }
 
+@test "a golden image whose data file is written is read at once" {
+    qemu-img create -q -f qcow2 -o "data_file=$STORE/file.data,data_file_raw=on" "$GOLDEN/file.qcow2" 16M
+    qemu-io -c 'write -q -P 1 0 1M' "$GOLDEN/file.qcow2"
+    start_daemon
+    until_true is_verified "$GOLDEN/file.qcow2"
+    has_no_finding golden-modified
+    printf x | dd of="$STORE/file.data" bs=1 seek=70000 conv=notrunc status=none
+    until_true has_finding "golden-modified critical golden/file.qcow2"
+}
+
 @test "a commit of a long chain, of a disk that grew, of small clusters, into a data file" {
     write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
     for name in long grown small file; do

@@ -1186,7 +1186,7 @@ static struct qca_issue past_data(uint64_t guest, uint64_t host)
                                .guest_length = 65536, .count = 1 };
 }
 
-/* What a data file lacks is its own finding, by its name; a pointer that leads far away is damage. */
+/* What a data file lacks is its own finding; a pointer that leads far away is damage. */
 static void data_file_cut(void **state)
 {
     static const struct {
@@ -1218,8 +1218,8 @@ static void data_file_cut(void **state)
         { "shorter than the disk, as it may be", false, 1 << 20, 0, 0, 0,
           "keeps its data in another file: a.data", SEVERITY_WARNING },
         { "empty", false, 0, 0, 0, 0,
-          "keeps its data in a file that was cut off: a.data has 0B, the image refers to data up to "
-          "192K", SEVERITY_CRITICAL },
+          "keeps its data in a file that was cut off: a.data has 0B, the image refers to data up "
+          "to 192K", SEVERITY_CRITICAL },
     };
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
