@@ -428,9 +428,8 @@ static void print_hurt(struct pieces *pieces, const struct qca_issue *issue)
                     issue->counted);
     if (issue->guest_offset != QCA_NO_OFFSET) {
         pieces->width = 1;      /* on a line of its own */
-        print_piece(pieces, "the guest's disk %s0x%" PRIx64 " on, %s",
-                    hurts(issue) ? "is hurt from " : "from ", issue->guest_offset,
-                    text_size(issue->guest_length, size));
+        print_piece(pieces, "guest data%s: %s at 0x%" PRIx64, hurts(issue) ? " affected" : "",
+                    text_size(issue->guest_length, size), issue->guest_offset);
     }
 }
 
@@ -527,7 +526,7 @@ static void print_verdict(const struct output *output, const struct qca_check_re
     if (hidden > 0)
         (void)printf("%sDamage was found in %" PRIu64
                      " place%s,%s which qemu-img check calls clean: see above.\n"
-                     "Keep a copy, and restore what is hurt: a repair would not see it.\n",
+                     "Keep a copy, and restore what is damaged: a repair would not see it.\n",
                      output_colour(output, COLOUR_RED), hidden, hidden == 1 ? "" : "s",
                      output_colour(output, COLOUR_OFF));
     if (result->total_clusters > 0)
@@ -639,15 +638,16 @@ static void print_chain_verdict(const struct output *output, const struct check 
         return;
     }
     if (damaged == 0) {
-        (void)printf("\n%zu layers: none is damaged.\n", report->n_layers);
+        (void)printf("\n%zu layer%s: none is damaged.\n", report->n_layers,
+                     report->n_layers == 1 ? "" : "s");
         return;
     }
     shown = text_escape_string(first < check->n_paths ? check->paths[first] : "");
-    (void)printf("\n%s%zu of %zu layers %s damaged%s, the first from above is layer %zu, %s:\n"
+    (void)printf("\n%s%zu of %zu layer%s %s damaged%s, the first from above is layer %zu, %s:\n"
                  "all that lies above it reads through it.\n",
                  output_colour(output, COLOUR_RED), damaged, report->n_layers,
-                 damaged == 1 ? "is" : "are", output_colour(output, COLOUR_OFF), first,
-                 shown ? shown : "");
+                 report->n_layers == 1 ? "" : "s", damaged == 1 ? "is" : "are",
+                 output_colour(output, COLOUR_OFF), first, shown ? shown : "");
 }
 
 int check_print(const struct ctl *ctl, const struct check *check)
@@ -667,7 +667,7 @@ int check_print(const struct ctl *ctl, const struct check *check)
     }
     if (check->has_writer)
         (void)printf("Note: QEMU has it open for writing. "
-                     "Leaks and refcount errors may be what it has not written yet.\n");
+                     "Leaks and refcount errors may just be metadata that QEMU has not flushed.\n");
     r = print_layer(&ctl->output, check->file, image, first ? check->report->n_layers : 0);
     if (r >= 0 && chain)
         r = print_layers(ctl, check);

@@ -144,15 +144,26 @@ const char *fact_confidence(const char *confidence)
 {
     static const struct { const char *name, *text; } texts[] = {
         {"offline", "offline: nothing had it open"},
-        {"frozen", "frozen: in use, but nobody writes it"},
+        {"frozen", "in use read-only: nobody wrote it meanwhile"},
         {"confirmed", "confirmed: it has a writer, and two passes saw it"},
-        {"racy", "racy: it has a writer, and one pass saw it"},
+        {"racy", "in use: it has a writer, and one pass saw it"},
     };
 
     for (size_t i = 0; confidence && i < ELEMENTSOF(texts); i++)
         if (strcmp(texts[i].name, confidence) == 0)
             return texts[i].text;
     return "";
+}
+
+char *fact_confidence_word(json_object *row)
+{
+    const char *name = row_raw(row, "confidence");
+
+    if (name && strcmp(name, "racy") == 0)
+        return strdup("in use");
+    if (name && strcmp(name, "frozen") == 0)
+        return strdup("in use read-only");
+    return row_text(row, "confidence");
 }
 
 /* ---- the catalogue ------------------------------------------------------------------------ */

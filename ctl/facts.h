@@ -27,6 +27,8 @@ char *fact_severities(const struct output *output, json_object *counts, uint64_t
 char *fact_scrub(json_object *scrub);
 /* How good the condition is known: a sentence for a confidence. */
 const char *fact_confidence(const char *confidence);
+/* The same in a table; malloc'd, NULL without memory. */
+char *fact_confidence_word(json_object *row);
 
 /* A table of findings: id, severity, since, name, subject; the state where one is not open; what it
  * is in short where there is room. */

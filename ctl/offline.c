@@ -13,6 +13,7 @@
 
 #include "helpers/text.h"
 #include "qcaudit/control.h"
+#include "qcaudit/qcaudit.h"
 
 /* SQLite is loaded by the one command that wants it: its start is a tenth of what `check` takes. */
 #define SQLITE_LIBRARY "libsqlite3.so.0"
@@ -421,6 +422,64 @@ static int add_counts(struct ctl *ctl, const char *state, const char *key, json_
     return r;
 }
 
+static int add_number(json_object *object, const char *key, uint64_t n)
+{
+    n += row_number(object, key);
+    if (n > 0 && json_object_object_add(object, key, json_object_new_uint64(n)) < 0)
+        return complain(-ENOMEM, "Cannot read the database");
+    return 0;
+}
+
+/* Of a datastore: so many images are, by their last audits, what: a format, or why they were not
+ * audited. */
+static int add_images(json_object *coverage, const char *what, uint64_t n)
+{
+    json_object *left_out = row_member(coverage, "left-out");
+    enum qca_format format = qca_format_from_name(what);
+    int r = add_number(coverage, "images", n);
+
+    if (r < 0 || !left_out)
+        return r;
+    if (strcmp(what, "not-audited-yet") == 0 || strcmp(what, "unreadable") == 0 ||
+        strcmp(what, "worker-deaths") == 0)
+        return add_number(left_out, what, n);
+    return format != QCA_FORMAT_UNKNOWN && !qca_format_is_understood(format)
+               ? add_number(left_out, "format-not-understood", n)
+               : add_number(coverage, "audited", n);
+}
+
+/* What the walks left out is in the datastores' rows; what the audits did is counted here. */
+static int add_coverage(struct ctl *ctl, json_object *stores)
+{
+    static const char sql[] =
+        "SELECT d.name AS datastore, CASE WHEN a.id IS NULL THEN 'not-audited-yet'"
+        " WHEN i.worker_deaths >= 3 THEN 'worker-deaths' WHEN a.error != 0 THEN 'unreadable'"
+        " ELSE coalesce(a.format, 'raw') END AS what, count(*) AS n"
+        " FROM image i JOIN datastore d ON d.id = i.datastore LEFT JOIN audit a ON a.id = i.audit"
+        " WHERE i.gone IS NULL AND i.present GROUP BY 1, 2";
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    int r = read_rows(ctl, sql, NULL, NULL, NULL, 0, &rows);
+
+    for (size_t s = 0; r >= 0 && s < json_object_array_length(stores); s++) {
+        json_object *store = json_object_array_get_idx(stores, s),
+                    *coverage = row_member(store, "coverage"),
+                    *left_out = coverage ? row_member(coverage, "left-out") : NULL;
+        const char *name = row_raw(store, "name");
+
+        if (!name || !left_out || !json_object_is_type(left_out, json_type_object))
+            continue;
+        r = add_number(left_out, "unreadable", row_number(store, "unreadable"));
+        for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+            json_object *row = json_object_array_get_idx(rows, i);
+            const char *of = row_raw(row, "datastore"), *what = row_raw(row, "what");
+
+            if (of && what && strcmp(of, name) == 0)
+                r = add_images(coverage, what, row_number(row, "n"));
+        }
+    }
+    return r;
+}
+
 int offline_status(struct ctl *ctl, json_object **ret_entry)
 {
     static const char sums[] =
@@ -437,13 +496,16 @@ int offline_status(struct ctl *ctl, json_object **ret_entry)
         " network AS 'network?', size AS 'size+', available AS 'available+', watched AS 'watched?',"
         " nullif(watch_error, 0) AS 'watch-error', overflows, unreadable, walk_started AS"
         " 'walk-started',"
-        " walk_finished AS 'walk-finished', paused_until AS 'paused-until+', n_images AS images"
+        " walk_finished AS 'walk-finished', paused_until AS 'paused-until+', n_images AS images,"
+        " coverage AS 'coverage#'"
         " FROM datastore WHERE state <> 'removed' ORDER BY name";
     _cleanup_(json_object_putp) json_object *rows = NULL, *stores = NULL, *status = NULL;
     int r = read_rows(ctl, sums, NULL, NULL, NULL, 0, &rows);
 
     if (r >= 0)
         r = read_rows(ctl, datastores, NULL, NULL, NULL, 0, &stores);
+    if (r >= 0)
+        r = add_coverage(ctl, stores);
     if (r < 0)
         return r;
     status = json_object_get(json_object_array_get_idx(rows, 0));

@@ -30,7 +30,7 @@ struct verb {
 
 static const struct verb verbs[] = {
     {"status", "", 0, 0, verb_status, "offline state-directory full ",
-     "the store in numbers, and what is worst (default)",
+     "summary: counts and the worst findings (default)",
      "Shows how many images are audited, when, what is wrong by severity, each datastore, and the "
      "worst findings."},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
@@ -67,7 +67,7 @@ static const struct verb verbs[] = {
      "audits, and what\n"
      "was read of its data."},
     {"baseline", "[list | show PATH | accept PATH]", 0, 2, verb_baseline, "datastore reason full ",
-     "what contents are compared with; that a change was meant",
+     "list baselines; accept an intended change",
      "Lists the images that must not change, and whether they are as they were when they were read "
      "last; shows one,\n"
      "with its readings; or, with accept and a --reason, takes what it holds now for what it must "

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* baseline: what images that must not change are compared with, and that a change was meant. */
+/* baseline: lists baselines, accepts an intended change. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>

@@ -240,8 +240,9 @@ static const char *order_text(const struct side *side, char buf[static 80])
         return "as on the disk";
     if (layer->check.fragmented_clusters == 0)
         return "one behind another";
-    (void)snprintf(buf, 80, "%" PRIu64 " of %" PRIu64 " clusters not behind the one before",
-                   layer->check.fragmented_clusters, layer->check.allocated_clusters);
+    (void)snprintf(buf, 80, "%" PRIu64 " of %" PRIu64 " cluster%s not behind the one before",
+                   layer->check.fragmented_clusters, layer->check.allocated_clusters,
+                   layer->check.allocated_clusters == 1 ? "" : "s");
     return buf;
 }
 

@@ -51,7 +51,7 @@ static int finding_line(struct table *table, json_object *row, const int *places
     if (r >= 0 && places[FINDING_STATE] >= 0)
         r = table_cell(table, (size_t)places[FINDING_STATE], state, COLOUR_OFF);
     if (r >= 0 && places[FINDING_CONFIDENCE] >= 0)
-        r = table_take(table, (size_t)places[FINDING_CONFIDENCE], row_text(row, "confidence"),
+        r = table_take(table, (size_t)places[FINDING_CONFIDENCE], fact_confidence_word(row),
                        COLOUR_OFF);
     if (r >= 0)
         r = table_take(table, (size_t)places[FINDING_SUBJECT], fact_subject(row, common),

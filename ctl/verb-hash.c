@@ -10,9 +10,9 @@
 
 DEFINE_CLEANUP(struct checker *, checker_free)
 
-#define SHOWN_ALGORITHMS "it is a list of sha256, md5, sha1, sha512, parted by commas"
+#define SHOWN_ALGORITHMS "it is a list of sha256, md5, sha1, sha512, separated by commas"
 
-/* --algorithm: names parted by commas. */
+/* --algorithm: names separated by commas. */
 static int parse_algorithms(const char *list, unsigned *ret_algorithms)
 {
     unsigned algorithms = 0;
@@ -142,7 +142,9 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
 
     if (check->has_writer)
         (void)complain(
-            0, "%s: QEMU has it open for writing; the digest may be of no state that it ever had.",
+            0,
+            "%s: QEMU has it open for writing; the digest may match no state the image was ever "
+            "in.",
             shown);
     if (all)
         r = add_json(all, check, wanted, content, failure);

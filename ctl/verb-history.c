@@ -68,7 +68,7 @@ static int audits_table(struct ctl *ctl, json_object *rows)
         if (r >= 0)
             r = table_take(table, 0, time_text(row, "finished"), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 1, row_text(row, "confidence"), COLOUR_OFF);
+            r = table_take(table, 1, fact_confidence_word(row), COLOUR_OFF);
         if (r >= 0)
             r = table_take(table, 2, fact_size(row, "size"), COLOUR_OFF);
         if (r >= 0)

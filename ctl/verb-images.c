@@ -89,7 +89,7 @@ static int images_table(struct ctl *ctl, json_object *rows)
         if (r >= 0 && wide)
             r = table_take(table, 7, row_text(row, "role"), COLOUR_OFF);
         if (r >= 0 && wide)
-            r = table_take(table, 8, row_text(row, "confidence"), COLOUR_OFF);
+            r = table_take(table, 8, fact_confidence_word(row), COLOUR_OFF);
         if (r >= 0 && wide)
             r = table_take(table, 9, row_text(row, "domain"), COLOUR_OFF);
     }

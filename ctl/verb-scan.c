@@ -80,8 +80,9 @@ static void print_progress(const struct ctl *ctl, json_object *state)
     _cleanup_free_ char *shown = NULL;
     struct winsize size;
     char line[80];
-    int n = snprintf(line, sizeof(line), "%3" PRIu64 "%% (%" PRIu64 " of %" PRIu64 " images) ",
-                     total > 0 ? (done < total ? done * 100 / total : 100) : 0, done, total);
+    int n = snprintf(line, sizeof(line), "%3" PRIu64 "%% (%" PRIu64 " of %" PRIu64 " image%s) ",
+                     total > 0 ? (done < total ? done * 100 / total : 100) : 0, done, total,
+                     total == 1 ? "" : "s");
     unsigned width = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) >= 0 && size.ws_col >= 20
                          ? size.ws_col : 80;
 

@@ -476,9 +476,12 @@ static void print_check(const struct ctl *ctl, json_object *image, uint64_t now)
         line_text(ctl, "Not opened", image, "error-text");
     if (check &&
         asprintf(&text,
-                 "%" PRIu64 " corruptions, %" PRIu64 " leaked clusters, %" PRIu64 " check errors%s",
-                 row_number(check, "corruptions"), row_number(check, "leaks"),
-                 row_number(check, "check-errors"),
+                 "%" PRIu64 " corruption%s, %" PRIu64 " leaked cluster%s, %" PRIu64
+                 " check error%s%s",
+                 row_number(check, "corruptions"),
+                 row_number(check, "corruptions") == 1 ? "" : "s", row_number(check, "leaks"),
+                 row_number(check, "leaks") == 1 ? "" : "s", row_number(check, "check-errors"),
+                 row_number(check, "check-errors") == 1 ? "" : "s",
                  row_bool(check, "finished") ? "" : "; not finished") >= 0)
         line(ctl, "Check", text);
 }

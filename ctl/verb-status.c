@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* status: the store in numbers, and what is worst. */
+/* status: counts and the worst findings. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -34,8 +34,9 @@ static void print_pass(const struct ctl *ctl, json_object *status, uint64_t now)
 
     output_label(&ctl->output, 10, "Pass");
     if (row_number(status, "pass-started") > 0)
-        (void)printf("under way since %s, %" PRIu64 " of %" PRIu64 " images done\n",
-                     text_age(row_number(status, "pass-started"), now, age), done, total);
+        (void)printf("under way since %s, %" PRIu64 " of %" PRIu64 " image%s done\n",
+                     text_age(row_number(status, "pass-started"), now, age), done, total,
+                     total == 1 ? "" : "s");
     else {
         (void)printf("last %s", last == 0 ? "never complete" : text_age(last, now, age));
         if (next > 0)
@@ -50,13 +51,13 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
                         *allocated = fact_size(status, "images-allocated");
     uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
     uint64_t unreadable = row_number(status, "images-unreadable"),
-             deepest = row_number(status, "depth-max");
+             deepest = row_number(status, "depth-max"), chains = row_number(status, "chains");
 
     if (!size || !allocated)
         return -ENOMEM;
     output_label(&ctl->output, 10, "Images");
-    (void)printf("%" PRIu64 ", %s in files, %s on disk; %" PRIu64 " chains\n", images, size,
-                 allocated, row_number(status, "chains"));
+    (void)printf("%" PRIu64 ", %s in files, %s on disk; %" PRIu64 " chain%s\n", images, size,
+                 allocated, chains, chains == 1 ? "" : "s");
     output_label(&ctl->output, 10, "Audited");
     (void)printf("%" PRIu64 " of %" PRIu64, audited, images);
     if (unreadable > 0)
@@ -66,11 +67,11 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
         uint64_t deviating = row_number(status, "baselines-deviating");
         _cleanup_free_ char *oldest = fact_age(status, "verified-oldest", now_usec());
 
-        output_label(&ctl->output, 10, "Contents");
-        (void)printf("%" PRIu64 " known, the oldest verified %s", row_number(status, "baselines"),
+        output_label(&ctl->output, 10, "Baselines");
+        (void)printf("%" PRIu64 ", oldest verified %s", row_number(status, "baselines"),
                      oldest ? oldest : "-");
         if (deviating > 0)
-            (void)printf("; %s%" PRIu64 " not as they were%s",
+            (void)printf("; %s%" PRIu64 " changed since%s",
                          output_colour(&ctl->output, COLOUR_RED), deviating,
                          output_colour(&ctl->output, COLOUR_OFF));
         (void)putchar('\n');
@@ -86,7 +87,8 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
         if (!shown)
             return -ENOMEM;
         output_label(&ctl->output, 10, "Deepest");
-        (void)printf("%" PRIu64 " unconsolidated layers: %s\n", deepest, shown);
+        (void)printf("%" PRIu64 " unconsolidated layer%s: %s\n", deepest, deepest == 1 ? "" : "s",
+                     shown);
     }
     return 0;
 }
@@ -162,8 +164,9 @@ static int print_libvirt(const struct ctl *ctl, json_object *status, uint64_t no
         if (row_bool(row, "auditable") || !name || !type || !reason)
             continue;
         output_label(&ctl->output, 10, "Unaudited");
-        (void)printf("pool %s (%s), %" PRIu64 " volumes: %s\n", name, type,
-                     row_number(row, "volumes"), reason);
+        (void)printf("pool %s (%s), %" PRIu64 " volume%s: %s\n", name, type,
+                     row_number(row, "volumes"), row_number(row, "volumes") == 1 ? "" : "s",
+                     reason);
     }
     if (r >= 0 && outside > 0) {
         output_label(&ctl->output, 10, "Unaudited");
@@ -281,14 +284,16 @@ static int print_findings(const struct ctl *ctl, json_object *status)
 static void print_trouble(const struct ctl *ctl, json_object *status)
 {
     json_object *error = row_member(status, "store-error");
+    uint64_t waiting = row_number(status, "store-waiting");
 
     if (!error)
         return;
     output_label(&ctl->output, 10, "Database");
-    (void)printf("%scannot be written: %s%s; %" PRIu64 " changes wait\n",
+    (void)printf("%scannot be written: %s%s; %" PRIu64 " change%s\n",
                  output_colour(&ctl->output, COLOUR_RED),
                  text_offline_reason(-json_object_get_int(error)),
-                 output_colour(&ctl->output, COLOUR_OFF), row_number(status, "store-waiting"));
+                 output_colour(&ctl->output, COLOUR_OFF), waiting,
+                 waiting == 1 ? " waits" : "s wait");
 }
 
 static char *datastore_use(json_object *row)

@@ -319,7 +319,7 @@ static int tell_summary_entry(struct alert *alert, const struct collection *coll
         n = IDS_PER_ENTRY;
     if (from == 0)
         message = summary_message(collection);
-    else if (asprintf(&message, "Further %zu events of the summary", n) < 0)
+    else if (asprintf(&message, "Further %zu event%s of the summary", n, n == 1 ? "" : "s") < 0)
         message = NULL;
     if (!message)
         return -ENOMEM;
@@ -359,7 +359,8 @@ static void tell_collection(struct alert *alert)
          from += n)
         r = tell_summary_entry(alert, collection, from, &n);
     if (r < 0)
-        log_error(r, "Cannot tell a summary of %zu events: %m", collection->n_ids);
+        log_error(r, "Cannot tell a summary of %zu event%s: %m", collection->n_ids,
+                  collection->n_ids == 1 ? "" : "s");
     collection_done(collection);
 }
 

@@ -48,7 +48,7 @@ struct control {
 
 extern const sd_bus_vtable control_vtable[];
 /* Sets the error of whoever may not. */
-int control_denied(sd_bus_error *error, bool changing);
+int control_denied(const struct control *control, sd_bus_error *error, bool changing);
 
 /* root and the daemon's own user */
 bool control_is_owner(uid_t uid);

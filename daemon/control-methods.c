@@ -17,13 +17,19 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
-int control_denied(sd_bus_error *error, bool changing)
+int control_denied(const struct control *control, sd_bus_error *error, bool changing)
 {
-    return sd_bus_error_set(
-        error, CONTROL_ERROR_ACCESS_DENIED,
-        changing ? "Only root and the daemon's user may change anything"
-                 : "Only root, the daemon's user and the members of the group that the "
-                   "configuration names (control: group) may read");
+    if (changing)
+        return sd_bus_error_set(error, CONTROL_ERROR_ACCESS_DENIED,
+                                "Only root and the daemon's user may change anything");
+    if (!control->group_name)
+        return sd_bus_error_set(error, CONTROL_ERROR_ACCESS_DENIED,
+                                "Only root and the daemon's user may read: control.group in "
+                                "qcauditd.yaml can name a group that may, too");
+    return sd_bus_error_setf(error, CONTROL_ERROR_ACCESS_DENIED,
+                             "Only root, the daemon's user and members of group %s may read. Try: "
+                             "adduser USER %s",
+                             control->group_name, control->group_name);
 }
 
 /* What the manager answered, as an error with a name and a sentence. message may be NULL. */
@@ -62,7 +68,7 @@ static int enter(sd_bus_message *call, struct connection *connection, bool chang
         return 1;
     connection_alive(connection);
     if (!connection->may_read || (changing && !connection->may_change))
-        return control_denied(error, connection->may_read);
+        return control_denied(connection->control, error, connection->may_read);
     if (*types == '\0')
         return 0;
     va_start(ap, types);

@@ -64,7 +64,7 @@ static int status_for(struct connection *connection, sd_bus_error *error, json_o
     int r;
 
     if (!connection->may_read)
-        return control_denied(error, false);
+        return control_denied(connection->control, error, false);
     connection_alive(connection);
     r = control_status_get(connection->control, ret_status);
     return r < 0 ? sd_bus_error_setf(error, CONTROL_ERROR_FAILED, "status: %s", strerror(-r)) : 0;

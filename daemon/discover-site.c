@@ -62,7 +62,7 @@ void site_note_unseen(struct site *site, const char *path)
         site->n_unseen++;
 }
 
-/* What no complete walk saw, and no unreadable folder may hide, is gone. */
+/* Drop images this complete walk did not see, unless they lie below an unreadable folder. */
 static void site_sweep(struct site *site)
 {
     struct discover *discover = site->discover;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Prints what is made from the tables while building: the sample configuration, the manual's keys,
- * the journal catalogue. */
+ * and findings, the journal catalogue. */
 #include <errno.h>
 #include <string.h>
 
@@ -222,6 +222,63 @@ static int print_keys(void)
     return 0;
 }
 
+/* Paragraphs of a finding, as text of the manual: nothing in it is markup. */
+static int print_paragraphs(const char *text)
+{
+    while (*text) {
+        const char *end = strstr(text, "\n\n");
+        size_t length = end ? (size_t)(end - text) : strlen(text), n = 0;
+        _cleanup_free_ char *paragraph = malloc(2 * length + 1 + 2 * length);
+
+        if (!paragraph)
+            return -ENOMEM;
+        for (size_t i = 0; i < length; i++) {
+            bool begins = i == 0 || text[i - 1] == ' ';
+
+            /* Lines are broken before words: none of them may begin one like a macro. */
+            if (begins && (text[i] == '.' || text[i] == '\''))
+                n += (size_t)sprintf(paragraph + n, "\\&");
+            if (text[i] == '\\')
+                n += (size_t)sprintf(paragraph + n, "\\e");
+            else
+                paragraph[n++] = text[i];
+        }
+        paragraph[n] = '\0';
+        int r = print_sentences(paragraph);
+        if (r < 0)
+            return r;
+        text += length;
+        text += strspn(text, "\n");
+        if (*text)
+            puts(".Pp");
+    }
+    return 0;
+}
+
+static int print_findings(void)
+{
+    puts(".Bl -tag -width Ds");
+    for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
+        const struct finding_definition *finding = finding_definition(type);
+
+        printf(".It Cm ");
+        print_literal(finding->name);
+        printf(" Pq %s\n", severity_name(finding->severity));
+        int r = print_paragraphs(finding->title);
+        puts(".Pp");
+        if (r >= 0)
+            r = print_paragraphs(finding->explanation);
+        if (r < 0)
+            return r;
+        puts(".Pp\n.Em What to do:");
+        r = print_paragraphs(finding->remedy);
+        if (r < 0)
+            return r;
+    }
+    puts(".El");
+    return 0;
+}
+
 /* ---- the journal catalogue ---- */
 
 static void print_catalogue_head(sd_id128_t id, const char *subject)
@@ -259,6 +316,7 @@ int main(int argc, char **argv)
         int (*print)(void);
     } documents[] = { { "sample", print_sample },
                       { "keys", print_keys },
+                      { "findings", print_findings },
                       { "catalogue", print_catalogue } };
 
     for (size_t i = 0; argc == 2 && i < ELEMENTSOF(documents); i++)
@@ -266,6 +324,6 @@ int main(int argc, char **argv)
             int r = documents[i].print();
             return r < 0 || fflush(stdout) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         }
-    fprintf(stderr, "usage: %s sample|keys|catalogue\n", argv[0]);
+    fprintf(stderr, "usage: %s sample|keys|findings|catalogue\n", argv[0]);
     return EXIT_FAILURE;
 }

@@ -58,9 +58,8 @@ static int judge_full(struct judging *judging, const struct datastore *datastore
     if (!others)
         return -ENOMEM;
     return judging_add(judging, FINDING_DATASTORE_FULL, severity, share / 100, &evidence,
-                       "is %u %% full, %s are left (%s from %u %%)%s", (unsigned)(share / 100),
-                       text_size(available, words), severity_name(severity),
-                       (unsigned)(step / 100), others);
+                       "is %u %% full, %s are left (limit: %u %%)%s", (unsigned)(share / 100),
+                       text_size(available, words), (unsigned)(step / 100), others);
 }
 
 /* size-bytes, available-bytes, growth-bytes, share, threshold-share, datastores */

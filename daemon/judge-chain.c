@@ -130,9 +130,10 @@ static int judge_perhaps_deep(struct judging *judging)
     evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
     evidence_layers(&evidence, judging);
     return judging_add(judging, FINDING_CHAIN_DEEP, SEVERITY_INFO, relation->perhaps, &evidence,
-                       "is in a chain with %u layers that may be snapshots; a template among them "
+                       "is in a chain with %u layer%s that may be %s; a template among them "
                        "can be declared by golden.patterns",
-                       relation->perhaps);
+                       relation->perhaps, relation->perhaps == 1 ? "" : "s",
+                       relation->perhaps == 1 ? "a snapshot" : "snapshots");
 }
 
 /* place, threshold, unconsolidated-bytes, layers, layers-omitted */
@@ -162,9 +163,9 @@ static int judge_deep(struct judging *judging)
     evidence_number(&evidence, "unconsolidated-bytes", bytes);
     evidence_layers(&evidence, judging);
     return judging_add(judging, FINDING_CHAIN_DEEP, severity, relation->unconsolidated, &evidence,
-                       "has %u unconsolidated layer%s above it, up to %s (%s from %llu)",
+                       "has %u unconsolidated layer%s above it, up to %s (limit: %llu)",
                        relation->unconsolidated, relation->unconsolidated == 1 ? "" : "s", words,
-                       severity_name(severity), (unsigned long long)step);
+                       (unsigned long long)step);
 }
 
 /* place, limit */
@@ -268,13 +269,12 @@ static int judge_old(struct judging *judging)
         return judging_add(judging, FINDING_SNAPSHOT_OLD, SEVERITY_INFO, 1, &evidence,
                            "is a snapshot of its parent or a clone, made %s ago: if the parent is "
                            "a template, declare it by golden.patterns",
-                           text_duration(judging->now - oldest.created, age));
+                           text_span(judging->now - oldest.created, age));
     }
     return judging_add(judging, FINDING_SNAPSHOT_OLD, severity, 1, &evidence,
-                       "has %s of %s (%s from %s)",
+                       "has had %s for %s (limit: %s)",
                        oldest.snapshot ? "an internal snapshot" : "a snapshot",
-                       text_duration(judging->now - oldest.created, age), severity_name(severity),
-                       text_duration(step, limit));
+                       text_span(judging->now - oldest.created, age), text_span(step, limit));
 }
 
 /* ---- rhythm --------------------------------------------------------------------------------- */
@@ -493,7 +493,7 @@ static int judge_loop(struct judging *judging)
         return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence,
                            "is its own parent");
     return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence,
-                       "is, by way of its parent, its own parent: a loop of %llu images",
+                       "has a backing chain that is a loop of %llu images",
                        (unsigned long long)length);
 }
 

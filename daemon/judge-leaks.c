@@ -64,12 +64,14 @@ int judge_leaks(struct judging *judging)
         if (burst)
             return judging_add(
                 judging, FINDING_LEAK_BURST, SEVERITY_CRITICAL, check->leaks, &evidence,
-                "has %llu leaked clusters close together, at bytes %llu to %llu of the file",
-                (unsigned long long)check->burst_leaks, (unsigned long long)check->burst_offset,
+                "has %llu leaked cluster%s close together, at bytes %llu to %llu of the file",
+                (unsigned long long)check->burst_leaks, check->burst_leaks == 1 ? "" : "s",
+                (unsigned long long)check->burst_offset,
                 (unsigned long long)check->burst_end);
         return judging_add(judging, FINDING_LEAK_BURST, SEVERITY_CRITICAL, check->leaks, &evidence,
-                           "has %llu leaked clusters, %llu at the audit before",
-                           (unsigned long long)check->leaks, (unsigned long long)before);
+                           "has %llu leaked cluster%s, %llu at the audit before",
+                           (unsigned long long)check->leaks, check->leaks == 1 ? "" : "s",
+                           (unsigned long long)before);
     }
     is_large = bytes >= t->leaks_bytes || share >= t->leaks_share;
     evidence_number(&evidence, "share", share);

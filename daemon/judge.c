@@ -476,8 +476,9 @@ static int judge_unreadable(struct judging *judging, const struct datastore *dat
     evidence_text(&evidence, "file-system", datastore->root.type);
     evidence_number(&evidence, "images", datastore->n_denied);
     return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence,
-                       "cannot be audited: its %llu images may not be read",
-                       (unsigned long long)datastore->n_denied);
+                       "cannot be audited: its %llu image%s may not be read",
+                       (unsigned long long)datastore->n_denied,
+                       datastore->n_denied == 1 ? "" : "s");
 }
 
 int judge_datastore(const struct policy *policy, const struct datastore *datastore, uint64_t now,

@@ -390,8 +390,9 @@ static int status_line(struct manager *manager, char **ret_line)
         snprintf(progress, sizeof(progress), "pass %" PRIu64 " %%", pass->done * 100 / pass->total);
     else if (pass)
         snprintf(progress, sizeof(progress), "pass begun");
-    return asprintf(ret_line, "%zu datastore%s, %zu images, %s, %" PRIu64 " finding%s%s%s",
-                    n_datastores, n_datastores == 1 ? "" : "s", manager->n_listed, progress,
+    return asprintf(ret_line, "%zu datastore%s, %zu image%s, %s, %" PRIu64 " finding%s%s%s",
+                    n_datastores, n_datastores == 1 ? "" : "s", manager->n_listed,
+                    manager->n_listed == 1 ? "" : "s", progress,
                     n_findings, n_findings == 1 ? "" : "s",
                     manager->workers_fail ? ", no worker can be started" : "",
                     manager->store_error < 0 ? ", the database cannot be written" : "") < 0

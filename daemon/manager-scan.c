@@ -170,7 +170,8 @@ static void pass_finish(struct manager *manager, const struct scan *scan)
     manager->first_pass_judged = true;
     metrics_count_pass(manager, scan);
     keep_tell_first_pass(manager);
-    log_info(0, "Pass complete: %" PRIu64 " images audited", scan->done);
+    log_info(0, "Pass complete: %" PRIu64 " image%s audited", scan->done,
+             scan->done == 1 ? "" : "s");
     if (next)
         pass_start(manager, scan_get(manager, next));
     else

@@ -186,8 +186,8 @@ static void on_trouble(void *userdata, int error, size_t n_waiting)
     manager->store_error = error;
     if (error < 0)
         log_error(error,
-                  "Cannot write the database (%m): %zu results wait in memory and are tried again",
-                  n_waiting);
+                  "Cannot write the database (%m): %zu result%s in memory and tried again",
+                  n_waiting, n_waiting == 1 ? " is kept" : "s are kept");
     else
         log_notice(0, "The database can be written again");
     for (struct round *round = manager->rounds; error < 0 && round; round = round->next)

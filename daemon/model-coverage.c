@@ -7,6 +7,8 @@
 
 #include "lib/cleanup.h"
 
+DEFINE_CLEANUP(json_object *, json_object_put)
+
 const char *coverage_reason_name(enum files_left_out why)
 {
     static const char *const names[_FILES_LEFT_MAX] = {
@@ -98,4 +100,129 @@ void coverage_done(struct coverage *coverage)
     }
     free(coverage->items);
     *coverage = (struct coverage){ 0 };
+}
+
+/* ---- as it is kept ------------------------------------------------------------------------- */
+
+static int put(json_object *object, const char *key, json_object *value)
+{
+    if (!value || json_object_object_add(object, key, value) < 0) {
+        json_object_put(value);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static const char *target_key(enum files_left_out why)
+{
+    return why == FILES_LEFT_DEVICE ? "device" : "file-system";
+}
+
+static int item_to_json(const struct coverage_item *item, json_object *list)
+{
+    _cleanup_(json_object_putp) json_object *row = json_object_new_object();
+    int r = row ? put(row, "reason", json_object_new_string(coverage_reason_name(item->why)))
+                : -ENOMEM;
+
+    if (r >= 0)
+        r = put(row, "path", json_object_new_string(item->path));
+    if (r >= 0 && item->target)
+        r = put(row, target_key(item->why), json_object_new_string(item->target));
+    if (r < 0 || json_object_array_add(list, row) < 0)
+        return -ENOMEM;
+    row = NULL;
+    return 0;
+}
+
+int coverage_to_json(const struct coverage *coverage, json_object **ret_object)
+{
+    _cleanup_(json_object_putp) json_object *object = json_object_new_object(),
+                                            *left_out = json_object_new_object(),
+                                            *items = json_object_new_array();
+    int r = object && left_out && items ? 0 : -ENOMEM;
+
+    if (r >= 0)
+        r = put(object, "files", json_object_new_uint64(coverage->files));
+    if (r >= 0)
+        r = put(object, "folders", json_object_new_uint64(coverage->folders));
+    if (r >= 0)
+        r = put(object, "mounts", json_object_new_uint64(coverage->mounts));
+    for (enum files_left_out why = FILES_LEFT_NONE + 1; r >= 0 && why < _FILES_LEFT_MAX; why++)
+        if (coverage->left_out[why] > 0)
+            r = put(left_out, coverage_reason_name(why),
+                    json_object_new_uint64(coverage->left_out[why]));
+    for (size_t i = 0; r >= 0 && i < coverage->n_items; i++)
+        r = item_to_json(&coverage->items[i], items);
+    if (r >= 0)
+        r = put(object, "left-out", TAKE_PTR(left_out));
+    if (r >= 0)
+        r = put(object, "items", TAKE_PTR(items));
+    if (r < 0)
+        return r;
+    *ret_object = TAKE_PTR(object);
+    return 0;
+}
+
+static const char *text_of(json_object *object, const char *key)
+{
+    json_object *value;
+
+    return json_object_object_get_ex(object, key, &value) &&
+                   json_object_is_type(value, json_type_string)
+               ? json_object_get_string(value) : NULL;
+}
+
+/* What is not there is 0. */
+static int number_of(json_object *object, const char *key, uint64_t *ret_number)
+{
+    json_object *value;
+
+    if (!json_object_object_get_ex(object, key, &value))
+        return 0;
+    if (!json_object_is_type(value, json_type_int) || json_object_get_int64(value) < 0)
+        return -EBADMSG;
+    *ret_number = json_object_get_uint64(value);
+    return 0;
+}
+
+static int item_from_json(json_object *row, struct coverage *coverage)
+{
+    const char *reason = text_of(row, "reason"), *path = text_of(row, "path");
+
+    for (enum files_left_out why = FILES_LEFT_NONE + 1; reason && path && why < _FILES_LEFT_MAX;
+         why++)
+        if (strcmp(coverage_reason_name(why), reason) == 0)
+            return is_named(why) && path[0] == '/'
+                       ? coverage_add(coverage, why, path, text_of(row, target_key(why)))
+                       : -EBADMSG;
+    return -EBADMSG;
+}
+
+int coverage_from_json(json_object *object, struct coverage *coverage)
+{
+    uint64_t left_out[_FILES_LEFT_MAX] = { 0 };
+    json_object *reasons, *items;
+    int r;
+
+    if (!json_object_is_type(object, json_type_object) ||
+        !json_object_object_get_ex(object, "left-out", &reasons) ||
+        !json_object_is_type(reasons, json_type_object) ||
+        !json_object_object_get_ex(object, "items", &items) ||
+        !json_object_is_type(items, json_type_array) ||
+        json_object_array_length(items) > COVERAGE_ITEMS_MAX)
+        return -EBADMSG;
+    r = number_of(object, "files", &coverage->files);
+    if (r >= 0)
+        r = number_of(object, "folders", &coverage->folders);
+    if (r >= 0)
+        r = number_of(object, "mounts", &coverage->mounts);
+    for (enum files_left_out why = FILES_LEFT_NONE + 1; r >= 0 && why < _FILES_LEFT_MAX; why++)
+        r = number_of(reasons, coverage_reason_name(why), &left_out[why]);
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(items); i++)
+        r = item_from_json(json_object_array_get_idx(items, i), coverage);
+    if (r < 0)
+        coverage_done(coverage);
+    else
+        memcpy(coverage->left_out, left_out, sizeof(left_out));
+    return r;
 }

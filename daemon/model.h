@@ -534,6 +534,9 @@ int coverage_add(struct coverage *coverage, enum files_left_out why, const char 
 void coverage_remove(struct coverage *coverage, const char *path);
 uint64_t coverage_gaps(const struct coverage *coverage);
 void coverage_done(struct coverage *coverage);
+int coverage_to_json(const struct coverage *coverage, json_object **ret_object);
+/* Of an empty one. -EBADMSG for anything that it cannot have been made of: it is empty then. */
+int coverage_from_json(json_object *object, struct coverage *coverage);
 
 /* Space is a file system's, however many datastores lie on it. The manager's. */
 struct datastore_space {

@@ -59,12 +59,12 @@ static void step_name_layers_between(struct remedy *remedy, const struct graph *
     if (n == 0)
         remedy_text(
             remedy,
-            "Everything is in %s then; %s stays the domain's disk, and receives its new writes.",
+            "All data is then in %s; %s stays the domain's disk and receives its new writes.",
             quoted_own, quoted_leaf);
     else
         remedy_text(remedy,
-                    "%s stands directly on %s then and stays the domain's disk. The %u layer%s "
-                    "between, %s%s, %s not valid any more from the first command on: never use %s "
+                    "%s then stands directly on %s and stays the domain's disk. The %u layer%s "
+                    "between, %s%s, %s no longer valid from the first command on: never use %s "
                     "again, and delete %s once the domain has run well.",
                     quoted_leaf, quoted_own, n, n == 1 ? "" : "s", names ? names : "",
                     n > LAYERS_NAMED ? " ..." : "", n == 1 ? "is" : "are", n == 1 ? "it" : "them",

@@ -56,8 +56,8 @@ void remedy_leftover(struct remedy *remedy, const struct graph *graph, const str
     }
     if (!gate_is_open(&gate))
         return;
-    remedy_precondition(remedy, "nobody whom one can ask needs %s",
-                        n == 1 ? "it" : "any of the layers");
+    remedy_precondition(remedy, "nobody needs %s: check with everyone who might own %s",
+                        n == 1 ? "it" : "any of the layers", n == 1 ? "it" : "them");
     remedy_command(remedy, &gate, "%s", command);
     remedy_text(remedy, n == 1 ? "Delete it a month later, if nobody missed it."
                                : "Delete them a month later, if nobody missed them. Until then, "

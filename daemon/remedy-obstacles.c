@@ -454,7 +454,7 @@ static int64_t written_at(const struct gate *gate, const struct image *image)
 }
 
 /* Somebody wrote it under the layer that is to be merged into it: it is somebody's own disk, or the
- * layer above is not valid any more. */
+ * layer above is no longer valid. */
 static bool was_written_after(const struct gate *gate, const struct gate_item *item, char *detail)
 {
     const struct image *child;

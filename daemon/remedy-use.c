@@ -26,7 +26,7 @@ void remedy_orphan(struct remedy *remedy, const struct graph *graph, const struc
     gate_target(&gate, aside);
     if (!gate_is_open(&gate))
         return;
-    remedy_precondition(remedy, "nobody whom one can ask needs it");
+    remedy_precondition(remedy, "nobody needs it: check with everyone who might own it");
     remedy_command(remedy, &gate, "mv -nT -- %s %s", quoted, quoted_aside);
     remedy_text(remedy, "Delete it a month later, if nobody missed it.");
 }

@@ -29,3 +29,7 @@ UPDATE image SET (past_format, past_until, past_size, past_virtual_size) =
 -- virtual-size, seen, digest, encrypted, parent-fsid, parent-inode, parent-btime}; what is not known is left out.
 -- NULL: it is as it was, or not known.
 ALTER TABLE image ADD COLUMN former TEXT;
+
+-- JSON: what the last complete walk of the datastore saw and left out, as the status has it: {files, folders, mounts,
+-- left-out {REASON: number}, items [{reason, path, file-system or device}]}. NULL: it was not walked yet.
+ALTER TABLE datastore ADD COLUMN coverage TEXT;

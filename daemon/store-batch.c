@@ -209,10 +209,16 @@ int store_batch_datastore(struct store_batch *batch, const struct datastore *dat
 {
     const struct series *series = &datastore->available;
     const struct sample *last = series->n > 0 ? &series->samples[series->n - 1] : NULL;
-    struct row *row = row_new(ROW_DATASTORE, 21);
+    json_object *coverage = NULL;
+    struct row *row;
 
-    if (!row)
+    if (datastore->walk_finished > 0 && coverage_to_json(&datastore->coverage, &coverage) < 0)
         return -ENOMEM;
+    row = row_new(ROW_DATASTORE, 22);
+    if (!row) {
+        json_object_put(coverage);
+        return -ENOMEM;
+    }
     put_text(row, datastore->name);
     put_blob(row, datastore->path);
     put_integer(row, datastore->recursive);
@@ -234,6 +240,8 @@ int store_batch_datastore(struct store_batch *batch, const struct datastore *dat
     put_u64(row, datastore->n_images);
     put_u64(row, last ? last->at : 0);
     put_u64(row, last ? last->value : 0);
+    put_json(row, coverage);
+    json_object_put(coverage);
     return batch_take(batch, row);
 }
 

@@ -176,13 +176,27 @@ static const char datastore_sql[] =
     " unreadable, walk, walk_started, walk_finished, paused_until, n_images, (SELECT"
     " json_group_array(json_array(at,"
     " available)) FROM (SELECT at, available FROM sample WHERE sample.datastore = datastore.name"
-    " ORDER BY at))"
+    " ORDER BY at)), coverage"
     " FROM datastore WHERE state <> 'removed'"
     " ORDER BY id";
+
+/* One that this program cannot read is not known. */
+static int take_coverage(struct columns *columns, struct coverage *coverage)
+{
+    _cleanup_free_ char *text = take_bytes(columns);
+    json_object *object = text ? json_tokener_parse(text) : NULL;
+    int r = columns->error;
+
+    if (r == 0 && object)
+        r = coverage_from_json(object, coverage);
+    json_object_put(object);
+    return r == -EBADMSG && columns->error == 0 ? 0 : r;
+}
 
 static int datastore_row(struct columns *columns, const struct store_loader *loader)
 {
     _cleanup_(datastore_freep) struct datastore *datastore = calloc(1, sizeof(*datastore));
+    int r;
 
     if (!datastore)
         return -ENOMEM;
@@ -208,8 +222,9 @@ static int datastore_row(struct columns *columns, const struct store_loader *loa
     datastore->paused_until = take_u64(columns);
     datastore->n_images = take_u64(columns);
     take_series(columns, &datastore->available);
-    if (columns->error < 0)
-        return columns->error;
+    r = take_coverage(columns, &datastore->coverage);
+    if (r < 0)
+        return r;
     return loader->datastore(loader->userdata, TAKE_PTR(datastore));
 }
 

@@ -29,15 +29,15 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "INSERT INTO datastore (name, path, recursive, state, error, fsid, size, available, type, "
         "network, watched,"
         " watch_error, overflows, unreadable, walk, walk_started, walk_finished, paused_until,"
-        " n_images)"
+        " n_images, coverage)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-        " ?19)"
+        " ?19, ?22)"
         " ON CONFLICT (name) DO UPDATE SET path = ?2, recursive = ?3, state = ?4, error = ?5, fsid"
         " = ?6, size = ?7,"
         " available = ?8, type = ?9, network = ?10, watched = ?11, watch_error = ?12, overflows ="
         " ?13,"
         " unreadable = ?14, walk = ?15, walk_started = ?16, walk_finished = ?17, paused_until ="
-        " ?18, n_images = ?19",
+        " ?18, n_images = ?19, coverage = ?22",
         "INSERT INTO sample (datastore, at, available) SELECT ?1, ?20, ?21 WHERE ?20 > 0 ON "
         "CONFLICT DO NOTHING",
         "DELETE FROM sample WHERE datastore = ?1 AND at < ?20 - 172800000000",

@@ -240,6 +240,24 @@ const char *text_duration(uint64_t usec, char buf[static TEXT_DURATION_MAX])
     return buf;
 }
 
+const char *text_span(uint64_t usec, char buf[static TEXT_DURATION_MAX])
+{
+    static const struct { uint64_t usec; const char *name; } units[] = {
+        {UINT64_C(86400000000), "day"}, {UINT64_C(3600000000), "hour"},
+        {UINT64_C(60000000), "minute"}, {UINT64_C(1000000), "second"},
+    };
+    size_t i = 0;
+    uint64_t n;
+
+    /* One and a half days are 36 hours: rounded to a day, they would be half as much again. */
+    while (i + 1 < sizeof(units) / sizeof(units[0]) && usec < 2 * units[i].usec &&
+           usec != units[i].usec)
+        i++;
+    n = usec / units[i].usec;
+    snprintf(buf, TEXT_DURATION_MAX, "%" PRIu64 " %s%s", n, units[i].name, n == 1 ? "" : "s");
+    return buf;
+}
+
 const char *text_age(uint64_t when, uint64_t now, char buf[static TEXT_DURATION_MAX])
 {
     char words[TEXT_DURATION_MAX];

@@ -39,4 +39,6 @@ const char *text_offline_reason(int error);
 const char *text_duration(uint64_t usec, char buf[static TEXT_DURATION_MAX]);
 /* "3d 4h ago", "in 5min", "just now" (below a second), "never" when is 0; microseconds since the
  * epoch. Returns buf. */
+/* In words, one unit: "14 days", "36 hours", "1 minute". */
+const char *text_span(uint64_t usec, char buf[static TEXT_DURATION_MAX]);
 const char *text_age(uint64_t when, uint64_t now, char buf[static TEXT_DURATION_MAX]);

@@ -243,7 +243,7 @@ int64_t direct_reader_read(void *userdata, uint64_t offset, void *buf, size_t si
             return r;
         piece = piece_at(reader, 0);
         if (!piece_has(piece, offset))
-            return 0;               /* behind the end */
+            return 0;               /* past the end */
     }
     within = offset - piece->start;
     n = min_u64(size, (uint64_t)piece->length - within);

@@ -194,7 +194,7 @@ ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, 
         return -EOPNOTSUPP;
     if ((uint64_t)end <= offset)
         return 0;
-    /* nothing behind the end is mapped: where no file can be that long, it is refused */
+    /* nothing past the end is mapped: where no file can be that long, it is refused */
     n_pages = min_u64(min_u64(size, UNCACHED_READ_MAX),
                       round_up((uint64_t)end - offset, uncached->page)) / uncached->page;
     mapped = mmap(NULL, n_pages * uncached->page, PROT_READ, MAP_SHARED, uncached->fd,

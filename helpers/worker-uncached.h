@@ -24,6 +24,6 @@ struct uncached {
 void uncached_init(struct uncached *uncached, int fd);
 /* Reads from offset, which is a multiple of the page, like pread(): what is cached comes from the
  * cache and stays there; what is not is read, and dropped again. size is a multiple of the page.
- * Bytes, fewer at the end of the file or before what cannot be read; 0 behind the end; -errno when
+ * Bytes, fewer at the end of the file or before what cannot be read; 0 past the end; -errno when
  * nothing could be read; -EOPNOTSUPP: it cannot be done without a trace here, and nothing was. */
 ssize_t uncached_read(struct uncached *uncached, uint8_t *buf, uint64_t offset, size_t size);

@@ -22,7 +22,7 @@ enum { PROBE_SIZE = 1024, PROBE_TAIL = 512 };
 struct probe {
     struct qca_io *io;
     uint64_t size;              /* bytes of the file */
-    uint8_t head[PROBE_SIZE];   /* zeros behind the end */
+    uint8_t head[PROBE_SIZE];   /* zeros past the end */
     uint8_t tail[PROBE_TAIL];   /* the last bytes; of a shorter file zeros, then all of it */
     int error;                  /* a probe's own read failed: -errno */
 };

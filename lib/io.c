@@ -143,7 +143,7 @@ int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size)
     struct iovec piece = { buf, size };
     ssize_t n;
 
-    /* what lies partly behind the end is rare: not worth its own way */
+    /* what lies partly past the end is rare: not worth its own way */
     if (io->fd < 0 || io->read || offset >= io->size || size > io->size - offset)
         return qca_io_read(io, offset, buf, size) < 0 ? 0 : 1;
     n = preadv2(io->fd, &piece, 1, (off_t)offset, RWF_NOWAIT);

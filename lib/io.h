@@ -30,7 +30,7 @@ struct io_segment {
     bool hole;                  /* nothing is stored: reads as zeros */
 };
 
-/* What offset lies in, from there or before; behind the end of the file, a hole without end. Where
+/* What offset lies in, from there or before; past the end of the file, a hole without end. Where
  * the source does not tell, data. Asks the source once for each piece when offsets grow. */
 struct io_segment io_segment(struct qca_io *io, uint64_t offset);
 

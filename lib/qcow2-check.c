@@ -58,7 +58,7 @@ int qcow2_read_failed(struct qcow2_check *ctx, int r, enum qca_table table, uint
     return check_unfinished(ctx->check, r, &error);
 }
 
-/* A reference that ends less than a cluster behind the end of the file is in order: the last
+/* A reference that ends less than a cluster past the end of the file is in order: the last
  * cluster may be cut. */
 static bool out_of_file(const struct qcow2_check *ctx, uint64_t offset, uint64_t size)
 {

@@ -22,7 +22,7 @@ static int digest_section(EVP_MD_CTX *digest, struct qca_image *image, uint64_t 
 
     if (EVP_DigestUpdate(digest, place, sizeof(place)) != 1)
         return -EIO;
-    /* What lies behind the end of the file is no content: its absence shows in the sizes. */
+    /* What lies past the end of the file is no content: its absence shows in the sizes. */
     if (offset >= image->info.file_size)
         return 0;
     size = min_u64(size, image->info.file_size - offset);

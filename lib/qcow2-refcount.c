@@ -22,7 +22,7 @@ int qcow2_reftable_load(struct qcow2_check *ctx)
     int r;
 
     bytes = (uint64_t)info->refcount_table_clusters << ctx->qcow2->cluster_bits;
-    /* What lies behind the end of the file is zero and says nothing. */
+    /* What lies past the end of the file is zero and says nothing. */
     bytes = offset < info->file_size ? min_u64(bytes, round_up(info->file_size - offset, 8)) : 0;
     ctx->n_reftable = bytes / 8;
     if (bytes == 0)
@@ -257,7 +257,7 @@ static uint64_t reftable_offset(const void *tables, size_t i)
     const struct qcow2_check *ctx = tables;
     uint64_t offset = ctx->reftable[i] & REFTABLE_OFFSET_MASK;
 
-    /* Behind the end of the file a block is zero, as if there were none. */
+    /* Past the end of the file a block is zero, as if there were none. */
     return bit_get(ctx->refblock_unreadable, i) || offset == 0 ||
                    offset >= ctx->image->info.file_size
                ? QCA_NO_OFFSET

@@ -26,7 +26,7 @@ static void window_done(struct window *window)
     free(window->data);
 }
 
-/* Most tables are small; one that lies behind the end of the file is not even that. */
+/* Most tables are small; one that lies past the end of the file is not even that. */
 static int window_reserve(struct window *window, size_t capacity)
 {
     uint8_t *data;

@@ -142,7 +142,7 @@ int qcow2_l1_walk(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t l1_entri
             r = entry(ctx, l1_offset, i + k, snapshot, value, &collect);
             if (r < 0)
                 return r;
-            /* A table behind the end of the file is all zero: there is nothing in it. */
+            /* A table past the end of the file is all zero: there is nothing in it. */
             if (!collect || (value & L1_OFFSET_MASK) >= file_size)
                 continue;
             r = items_reserve(ctx, visit);
@@ -256,7 +256,7 @@ static unsigned copied_flags(const struct l2_item *item, uint64_t entry)
     return item->active == 0 ? 0 : entry & ENTRY_COPIED ? COUNT_COPIED : COUNT_NOT_COPIED;
 }
 
-/* The part of a run that lies behind the end of the file: each cluster of it is one corruption. */
+/* The part of a run that lies past the end of the file: each cluster of it is one corruption. */
 static int count_run_outside(struct qcow2_check *ctx, const struct l2_item *item,
                              const struct l2_run *run, uint32_t inside)
 {

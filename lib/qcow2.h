@@ -99,7 +99,7 @@ int qcow2_snapshots_load(struct qca_image *image, struct qca_error *error);
 /* qcow2-bitmap.c: likewise for the bitmap directory and the tables of bitmaps that are not in
  * use. */
 int qcow2_bitmaps_load(struct qca_image *image, struct qca_error *error);
-/* Entries of a bitmap's table that need to be read; all others lie behind the end of the file and
+/* Entries of a bitmap's table that need to be read; all others lie past the end of the file and
  * are zero. */
 uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image,
                                      const struct qca_bitmap *bitmap);

@@ -390,7 +390,7 @@ enum qca_counter {
     X(PARENT_FORMAT_WRONG,  "parent-format-wrong",  BEYOND,     true,                              \
       "the parent's content is not of the declared format")                                        \
     X(PARENT_SHORTER,       "parent-shorter",       BEYOND,     false,                             \
-      "the parent's disk is shorter: behind it are zeros")                                         \
+      "the parent is smaller; beyond its end the guest reads zeros")                               \
     X(PARENT_NEWER,         "parent-newer",         BEYOND,     false,                             \
       "the parent was written after this layer was")                                               \
     X(LUKS_HEADER_INVALID,  "luks-header-invalid",  BEYOND,     false,                             \

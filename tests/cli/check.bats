@@ -88,7 +88,7 @@ same() {
     same bad.qcow2
     run -2 qcauditctl check bad.qcow2
     [[ $output == *"errors were found."* ]]
-    [[ $output == *"the guest's disk is hurt from 0x30000 on, 64K"* ]]
+    [[ $output == *"guest data affected: 64K at 0x30000"* ]]
     [ "$(qcauditctl check --json=short bad.qcow2 | jq -r '[.issues[] | select(.kind == "out-of-file")] | length')" = 1 ]
     # of several, the worst
     run -2 qcauditctl check leak.qcow2 bad.qcow2

@@ -46,12 +46,12 @@ manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }     
 
 @test "the daemon's manuals have no fault" {
     need man
-    for page in "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5"; do
+    for page in "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5" "$top_builddir/man/qcaudit-findings.7"; do
         manual "$page" >/dev/null 2>"$BATS_TEST_TMPDIR/faults"
         diff /dev/null "$BATS_TEST_TMPDIR/faults"
     done
     command -v mandoc >/dev/null || skip "mandoc is not installed"
-    run mandoc -T lint -W warning "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5"
+    run mandoc -T lint -W warning "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5" "$top_builddir/man/qcaudit-findings.7"
     [ -z "$(grep -v 'outdated mandoc.db' <<<"$output")" ]
 }
 
@@ -63,6 +63,22 @@ manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }     
     while read -r key; do
         grep -qF -- " ${key/\*/FINDING}: " "$BATS_TEST_TMPDIR/manual" || { echo "$key"; return 1; }
     done <"$BATS_TEST_TMPDIR/keys"
+}
+
+@test "every finding is in the manual, with its texts" {
+    need man python3
+    manual "$top_builddir/man/qcaudit-findings.7" >"$BATS_TEST_TMPDIR/manual"
+    qcauditctl explain --json=short >"$BATS_TEST_TMPDIR/catalogue"
+    python3 -B -c '
+import json, sys
+# without the dashes: lines are broken at them, and words with them
+def words(text): return "".join(text.split()).replace("\u2010", "").replace("\u2212", "").replace("-", "").replace("\u2019", chr(39))
+manual = words(open(sys.argv[1]).read())
+rows = json.load(open(sys.argv[2]))
+assert len(rows) > 50, len(rows)
+for row in rows:
+    for key in ("name", "title", "explanation", "remedy"):
+        assert words(row[key]) in manual, (row["name"], key)' "$BATS_TEST_TMPDIR/manual" "$BATS_TEST_TMPDIR/catalogue"
 }
 
 @test "qcauditd: --help, the manual and the completion name the same options" {

@@ -138,6 +138,24 @@ for line in open("screen", encoding="utf-8"):
     [[ $output == *"qcauditd is not running (socket $RUN/control: "*"systemctl start qcauditd"*"--offline"* ]]
 }
 
+@test "one is said as one" {
+    qemu-img create -q -f qcow2 "$STORE/a.qcow2" 1M
+    qemu-img create -q -f qcow2 -F qcow2 -b a.qcow2 "$STORE/b.qcow2"
+    leak_image "$STORE/a.qcow2" 1
+    start_daemon
+    scan
+    run -0 ctl status
+    [[ $output == *"; 1 chain"* && $output != *"1 chains"* ]]
+    run -0 ctl show a.qcow2
+    [[ $output == *"0 corruptions, 1 leaked cluster, 0 check errors"* ]]
+    grep -q "Pass complete: 2 images audited" "$LOG"
+    for verb in status findings images domains "chain b.qcow2" "show b.qcow2" "show 1"; do
+        # shellcheck disable=SC2086
+        ctl $verb >screen
+        ! grep -nE '(^|[^0-9.])1 [a-z]*(clusters|layers|images|chains|findings|overlays|domains|volumes|errors|files|datastores|snapshots)([^a-z]|$)' screen
+    done
+}
+
 @test "--offline reads the database, but not a running daemon's" {
     fill
     start_daemon

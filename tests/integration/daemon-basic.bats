@@ -36,7 +36,7 @@ snapshot-runaway error database/orders.qcow2" "$(findings)"
     for name in orders orders.snap-20 orders.snap-40; do
         run -0 ctl show "$STORE/database/$name.qcow2"
         [[ $output == *chain-deep* && $output == *41* && $output == *"qemu-img commit"* && $output == *orders.qcow2* ]]
-        [[ $output == *"has 40 unconsolidated layers above it, up to orders.snap-40.qcow2 (error from 25)"* ]]
+        [[ $output == *"has 40 unconsolidated layers above it, up to orders.snap-40.qcow2 (limit: 25)"* ]]
         run -0 ctl chain "$STORE/database/$name.qcow2"
         [[ $output == *"The disk of "*"orders.qcow2: "*chain-deep* ]]
         run -0 ctl --no-legend findings --name chain-deep --path "$STORE/database/$name.qcow2"

@@ -299,6 +299,29 @@ permissions warning tmp/deep/a.qcow2" "$(findings)"
     stop_daemon
 }
 
+@test "--offline says of a datastore what the daemon said" {
+    need_root
+    mkdir "$STORE/nested"
+    mount -t tmpfs none "$STORE/nested" || skip "cannot mount here"
+    POINTS+=("$STORE/nested")
+    make_image "$STORE/nested/a.qcow2"
+    make_image "$STORE/b.qcow2"
+    qemu-img create -q -f vmdk "$STORE/c.vmdk" 4M
+    cp "$STORE/b.qcow2" "$STORE/left-out.qcow2"
+    ln -s /dev/vg-not-here/lv "$STORE/"$'unseen\xff'
+    printf '%s\n' 'libvirt: {uris: []}' "datastores: [{path: '$STORE', exclude: ['left-*']}]" >"$CONFIG"
+    start_daemon
+    scan
+    online=$(coverage ' | .["left-out"] |= with_entries(select(.value > 0))')
+    same '[3,2,1]' "$(coverage ' | [.images, .audited, .mounts]')"
+    ctl status | grep -A 1 "Left out" >"$DIR/online"
+    grep -qF "1 link to a block device" "$DIR/online"
+    stop_daemon
+    ctl --offline --state-directory "$STATE" status | grep -A 1 "Left out" >"$DIR/offline"
+    diff "$DIR/online" "$DIR/offline"
+    same "$(jq -cS . <<<"$online")" "$(ctl --offline --state-directory "$STATE" status --json=short | jq -cS '.datastores[0].coverage')"
+}
+
 @test "in the first minute, none is not the whole truth" {
     write_config '  debounce: 1h'
     sed -i '/debounce: 100ms/d' "$CONFIG"

@@ -80,7 +80,7 @@ make_golden() { # PATH [SIZE]: data here and there
     run -0 ctl baseline
     [[ $output == *"modified policy"* ]]
     run -0 ctl status
-    [[ $output == *"not as they were"* ]]
+    [[ $output == *"changed since"* ]]
     # written again, as it was: that ends it
     qemu-io -c 'write -q -P 2 5300000 1' "$GOLDEN/base.qcow2"
     until_true has_no_finding golden-modified

@@ -154,7 +154,7 @@ static void one_finding_with_one_life(void **state)
     take_snapshots(world, 5);
     assert_string_equal(world->message,
                         "chain-deep: " BASE " has 5 unconsolidated layers above it, up to "
-                        "orders.snap-5.qcow2 (warning from 5)");
+                        "orders.snap-5.qcow2 (limit: 5)");
     first_seen = chain_deep(world)->first_seen;
     take_snapshots(world, 45);
     assert_int_equal(events(world, EVENT_OPENED), ELEMENTSOF(types));
@@ -168,7 +168,7 @@ static void one_finding_with_one_life(void **state)
     assert_int_equal(chain_deep(world)->first_seen, first_seen);
     assert_int_equal(chain_deep(world)->weight, 45);
     assert_non_null(strstr(json_object_to_json_string(chain_deep(world)->evidence),
-                           "orders.snap-45.qcow2 (error"));
+                           "orders.snap-45.qcow2 (limit: 25)"));
 
     consolidate(world);
     assert_int_equal(events(world, EVENT_RESOLVED), ELEMENTSOF(types));

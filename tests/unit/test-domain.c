@@ -1059,7 +1059,7 @@ static void space(void **state)
     assert_int_equal(of_datastore(world, NOW, FINDING_DATASTORE_FULL)->severity, SEVERITY_WARNING);
     datastore->root.available = UINT64_C(150) << 30;
     found = of_datastore(world, NOW, FINDING_DATASTORE_FULL);
-    assert_string_equal(summary(found), "is 85 % full, 150G are left (critical from 85 %)");
+    assert_string_equal(summary(found), "is 85 % full, 150G are left (limit: 85 %)");
 
     datastore->growth = UINT64_C(640) << 30;
     assert_null(of_datastore(world, NOW, FINDING_DATASTORE_OVERCOMMITTED));
@@ -1084,7 +1084,7 @@ static void space(void **state)
                                                  .growth = UINT64_C(660) << 30,
                                                  .others = TEXT("zoo"), .n_others = 1 };
     found = of_datastore(world, NOW, FINDING_DATASTORE_FULL);
-    assert_string_equal(summary(found), "is 85 % full, 150G are left (critical from 85 %); "
+    assert_string_equal(summary(found), "is 85 % full, 150G are left (limit: 85 %); "
                                         "datastore zoo lies on the same file system");
     assert_non_null(of_datastore(world, NOW, FINDING_DATASTORE_OVERCOMMITTED));
     datastore->space = (struct datastore_space){ .first = &other, .measured = &other };

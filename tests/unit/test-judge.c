@@ -822,13 +822,13 @@ static void deep_chains(void **state)
         const char *summary;
     } cases[] = {
         { 5, SEVERITY_WARNING,
-          "has 5 unconsolidated layers above it, up to c0-0005.qcow2 (warning from 5)" },
+          "has 5 unconsolidated layers above it, up to c0-0005.qcow2 (limit: 5)" },
         { 24, SEVERITY_WARNING,
-          "has 24 unconsolidated layers above it, up to c1-0024.qcow2 (warning from 5)" },
+          "has 24 unconsolidated layers above it, up to c1-0024.qcow2 (limit: 5)" },
         { 25, SEVERITY_ERROR,
-          "has 25 unconsolidated layers above it, up to c2-0025.qcow2 (error from 25)" },
+          "has 25 unconsolidated layers above it, up to c2-0025.qcow2 (limit: 25)" },
         { 160, SEVERITY_CRITICAL,
-          "has 160 unconsolidated layers above it, up to c3-0160.qcow2 (critical from 160)" },
+          "has 160 unconsolidated layers above it, up to c3-0160.qcow2 (limit: 160)" },
     };
     struct world *world = *state;
     char name[16];
@@ -868,7 +868,7 @@ static void chains_that_fork(void **state)
     judge(world, own);
     assert_only(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
                 "has 7 unconsolidated layers above it, up to zz\\x1b.qcow2, the deepest of 2 "
-                "leaves (warning from 5)");
+                "leaves (limit: 5)");
     assert_int_equal(number(world, FINDING_CHAIN_DEEP, "leaves"), 2);
 }
 
@@ -892,12 +892,12 @@ static void own_layers_of_other_chains(void **state)
     assert_clean(world);
     judge(world, clone);
     assert_found(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
-                 "has 6 unconsolidated layers above it, up to clone-0006.qcow2 (warning from 5)");
+                 "has 6 unconsolidated layers above it, up to clone-0006.qcow2 (limit: 5)");
     assert_int_equal(number(world, FINDING_CHAIN_DEEP, "depth"), 8);
     assert_string_equal(text(world, FINDING_CHAIN_DEEP, "golden"), gold->path);
     judge(world, broken);
     assert_found(world, FINDING_CHAIN_DEEP, SEVERITY_WARNING,
-                 "has 5 unconsolidated layers above it, up to broken-0005.qcow2 (warning from 5)");
+                 "has 5 unconsolidated layers above it, up to broken-0005.qcow2 (limit: 5)");
     assert_false(json_object_get_boolean(value(world, FINDING_CHAIN_DEEP, "complete")));
     assert_non_null(found(world, FINDING_PARENT_MISSING));
 }
@@ -933,7 +933,7 @@ static void pending_chains_are_not_judged(void **state)
     graph_set_first_pass(world->store.graph, false);
     judge_at(world, lone, NULL, T0_USEC + 100 * DAY);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_INFO,
-                "is a snapshot of its parent or a clone, made 100d ago: if the parent is a "
+                "is a snapshot of its parent or a clone, made 100 days ago: if the parent is a "
                 "template, declare it by golden.patterns");
     base->audit = NULL;
     graph_update(world->store.graph, base);
@@ -959,14 +959,14 @@ static void old_snapshots(void **state)
                      made + 72 * HOUR);
     judge_at(world, own, NULL, made + 72 * HOUR);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING,
-                "has a snapshot of 3d (warning from 3d)");
+                "has had a snapshot for 3 days (limit: 3 days)");
     assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "dates-from"), "parent-mtime");
     assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "layer"), "/vm/a-0001.qcow2");
     assert_int_equal(judge_image_again(&world->policy, world->store.graph, own, made + 72 * HOUR),
                      made + 14 * DAY);
     judge_at(world, own, NULL, made + 15 * DAY);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_ERROR,
-                "has a snapshot of 15d (error from 14d)");
+                "has had a snapshot for 15 days (limit: 14 days)");
     assert_int_equal(judge_image_again(&world->policy, world->store.graph, own, made + 15 * DAY),
                      UINT64_MAX);
     judge_at(world, own, NULL, made - DAY);            /* a clock that was put back */
@@ -989,7 +989,7 @@ static void old_internal_snapshots(void **state)
     layer_of(image)->info.n_snapshots = 4;
     judge_at(world, image, NULL, T0_USEC + 4 * DAY);
     assert_only(world, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING,
-                "has an internal snapshot of 4d (warning from 3d)");
+                "has had an internal snapshot for 4 days (limit: 3 days)");
     assert_string_equal(text(world, FINDING_SNAPSHOT_OLD, "snapshot-id"), "3");
     layer_of(image)->info.n_snapshots = 5;
     judge(world, image);
@@ -1085,7 +1085,7 @@ static void loops(void **state)
     assert_false(world->judgement.judged[FINDING_CHAIN_DEEP]);
     judge(world, a);
     assert_only(world, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL,
-                "is, by way of its parent, its own parent: a loop of 2 images");
+                "has a backing chain that is a loop of 2 images");
     assert_int_equal(json_object_array_length(value(world, FINDING_CHAIN_LOOP, "members")), 2);
     judge(world, self);
     assert_only(world, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, "is its own parent");

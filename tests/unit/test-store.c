@@ -103,7 +103,16 @@ static void nothing_yet(void **state)
 
 static void datastores_come_back(void **state)
 {
+    static const char *const unreadable[] = {
+        "no JSON", "[]", "{}", "{\"left-out\":{},\"items\":5}",
+        "{\"files\":-1,\"left-out\":{},\"items\":[]}",
+        "{\"files\":5,\"left-out\":{},\"items\":[{\"reason\":\"excluded\",\"path\":\"/x\"}]}",
+        "{\"files\":5,\"left-out\":{},\"items\":[{\"reason\":\"mount-gone\",\"path\":\"x\"}]}",
+        "{\"files\":5,\"left-out\":{\"mount-gone\":\"1\"},\"items\":[]}",
+    };
     struct kit *kit = *state;
+    const struct coverage *back;
+    char sql[400];
     struct datastore datastore = kit_datastore;
     struct store_batch *batch = new_batch();
 
@@ -122,6 +131,15 @@ static void datastores_come_back(void **state)
     datastore.walk_finished = KIT_NOW + 9;
     datastore.paused_until = UINT64_MAX;
     datastore.n_images = 12;
+    datastore.coverage.files = UINT32_MAX + UINT64_C(7);
+    datastore.coverage.folders = 8;
+    datastore.coverage.mounts = 9;
+    assert_int_equal(coverage_add(&datastore.coverage, FILES_LEFT_EXCLUDED, "/srv/vms/x", NULL), 0);
+    assert_int_equal(coverage_add(&datastore.coverage, FILES_LEFT_REMOTE, "/srv/vms/\xff\n", "nfs"),
+                     0);
+    assert_int_equal(coverage_add(&datastore.coverage, FILES_LEFT_DEVICE, "/srv/vms/d",
+                                  "/dev/vg/d"), 0);
+    assert_int_equal(coverage_add(&datastore.coverage, FILES_LEFT_GONE, "/srv/vms/g", NULL), 0);
     assert_int_equal(store_batch_datastore(batch, &kit_datastore), 0);
     for (uint64_t i = 0; i < 3; i++) {
         series_add(&datastore.available, KIT_NOW + i * USEC_PER_SEC, UINT64_MAX - i, 1);
@@ -148,6 +166,27 @@ static void datastores_come_back(void **state)
     assert_int_equal(kit->datastores[0]->n_images, 12);
     assert_int_equal(kit->datastores[0]->available.n, 3);
     assert_int_equal(kit->datastores[0]->available.samples[2].at, KIT_NOW + 2 * USEC_PER_SEC);
+    back = &kit->datastores[0]->coverage;
+    assert_true(back->files == datastore.coverage.files && back->folders == 8 && back->mounts == 9);
+    assert_memory_equal(back->left_out, datastore.coverage.left_out, sizeof(back->left_out));
+    assert_int_equal(back->n_items, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(back->items[i].why, datastore.coverage.items[i].why);
+        assert_string_equal(back->items[i].path, datastore.coverage.items[i].path);
+    }
+    assert_string_equal(back->items[0].target, "nfs");
+    assert_string_equal(back->items[1].target, "/dev/vg/d");
+    assert_null(back->items[2].target);
+    coverage_done(&datastore.coverage);
+    /* What cannot be read is not known, and hinders nothing. */
+    for (size_t i = 0; i < ELEMENTSOF(unreadable); i++) {
+        snprintf(sql, sizeof(sql), "UPDATE datastore SET coverage = '%s'", unreadable[i]);
+        kit_sql_run(kit, sql);
+        kit_reopen(kit);
+        assert_int_equal(kit->n_datastores, 1);
+        back = &kit->datastores[0]->coverage;
+        assert_true(back->n_items == 0 && back->files == 0 && coverage_gaps(back) == 0);
+    }
 }
 
 static void images_come_back(void **state)

@@ -128,6 +128,16 @@ static void test_duration(void **state)
     assert_string_equal(text_duration(385 * day, buf), "1y 20d");
     assert_string_equal(text_duration(UINT64_MAX, buf), "584942y 152d");
 
+    assert_string_equal(text_span(0, buf), "0 seconds");
+    assert_string_equal(text_span(s, buf), "1 second");
+    assert_string_equal(text_span(119 * s, buf), "119 seconds");
+    assert_string_equal(text_span(3600 * s, buf), "1 hour");
+    assert_string_equal(text_span(36 * 3600 * s, buf), "36 hours");
+    assert_string_equal(text_span(day, buf), "1 day");
+    assert_string_equal(text_span(14 * day + 3600 * s, buf), "14 days");
+    assert_string_equal(text_span(400 * day, buf), "400 days");
+    assert_true(strlen(text_span(UINT64_MAX, buf)) < sizeof(buf));
+
     assert_string_equal(text_age(0, 5 * s, buf), "never");
     assert_string_equal(text_age(5 * s, 5 * s + 1, buf), "just now");
     assert_string_equal(text_age(day, 4 * day, buf), "3d ago");
