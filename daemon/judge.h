@@ -2,7 +2,7 @@
 /* Audits, relations and policy in, conditions out. Pure: the time is passed in, nothing is kept.
  *
  * Every condition's evidence is an object whose "summary" says it in words that follow a subject
- * ("has 40 unconsolidated layers (error from 25)"), escaped. Strings that come from images or
+ * ("has 40 unconsolidated layers (limit: 25)"), escaped. Strings that come from images or
  * directories are escaped (helpers/text.h); keys that end in "-at" hold usec since the epoch,
  * "-seconds" seconds, "-offset", "-bytes" and "-size" bytes; what is not known is left out. The
  * other keys are listed with each judge-*.c function. */

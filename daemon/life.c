@@ -148,7 +148,7 @@ static const char *finding_summary(const struct finding *finding)
     return finding_definition(finding->type)->title;
 }
 
-/* "chain-deep: /srv/vm/web.qcow2 has 40 unconsolidated layers (error from 25)", and what
+/* "chain-deep: /srv/vm/web.qcow2 has 40 unconsolidated layers (limit: 25)", and what
  * happened to it. */
 static int finding_message(const struct finding *finding, const char *addition, char **ret_message)
 {
