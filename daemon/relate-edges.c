@@ -342,6 +342,15 @@ static int node_seat_extents(struct graph *graph, struct node *node)
     return 0;
 }
 
+void node_tell_data(struct graph *graph, const struct node *node)
+{
+    if (node->seats[SEAT_DATA_FILE].spot)
+        tell_file(graph, &node->image->data_file.identity);
+    for (size_t i = 0; i < node->n_extents; i++)
+        if (node->extents[i].spot)
+            tell_file(graph, &node->extents[i].spot->identity);
+}
+
 void graph_tell_users(struct graph *graph, const struct identity *identity)
 {
     struct spot *spot;

@@ -197,6 +197,8 @@ int node_seat(struct graph *graph, struct node *node);
 void node_unseat(struct graph *graph, struct node *node);
 /* Images that keep data in the file of that identity are told of. */
 void graph_tell_users(struct graph *graph, const struct identity *identity);
+/* And its own data file and extents: who uses it has those open, too. */
+void node_tell_data(struct graph *graph, const struct node *node);
 /* -ENOENT: nothing is there, and nothing wants to be. */
 int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
                const struct identity *identity, struct spot **ret_spot);

@@ -130,6 +130,7 @@ static void mark_usage(void *userdata, const char *path)
     if (!node)
         return;
     node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
+    node_tell_data(graph, node);
     if (node_doubt(graph, node) < 0)
         graph->doubts_uncounted = true;
 }
@@ -265,6 +266,7 @@ int graph_update(struct graph *graph, struct image *image)
     if (r >= 0)
         r = node_doubt(graph, node);
     node_tell_wanting(graph, node);
+    node_tell_data(graph, node);
     return r;
 }
 

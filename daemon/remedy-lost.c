@@ -255,7 +255,8 @@ void remedy_parent_missing(struct remedy *remedy, const struct graph *graph,
     if (image->parent.stored &&
         reference_lexical(image->path, image->parent.stored, &wanted) < 0)
         wanted = NULL;
-    remedy_text(remedy, "Do not stop a domain that still runs on it: it has the parent open.");
+    if (n == 0 || found[0].by != FOUND_BY_IDENTITY || found[0].changed)
+        remedy_text(remedy, "Do not stop a domain that still runs on it: it has the parent open.");
     /* Of several that are surely the same, one will do. */
     for (size_t i = 0; i < n; i++) {
         step_candidate(remedy, graph, image, &found[i], wanted);

@@ -76,6 +76,18 @@ look_and_follow() {
     [ "${BASH_REMATCH[2]}" -ge 10 ]
 }
 
+@test "where no reference leaves a doubt, leftovers are told and put aside as a whole, and no other disk is harmed" {
+    export STATES="orphan* deep-chain deep-chain-of-a* deep-chain-with-a-* deep-chain-into* fork-of-snap* template* leaks leaks-older*"
+    prepare domains
+    [ -n "${URI-}" ]
+    look_and_follow || { cat "$DIR/followed"; false; }
+    grep -q '^ok orphan-alone: .*orphan (command)' "$DIR/followed"
+    grep -q '^ok orphaned-chain: .*orphan (command)' "$DIR/followed"
+    # A domain's definition may be older than its disk: what stands on what it names is not put aside.
+    grep '^ok deep-chain-with-a-hostile-domain-elsewhere: ' "$DIR/followed" >"$DIR/line"
+    run -1 grep -q orphan "$DIR/line"
+}
+
 @test "a harm is seen: the same with commands that do one" {
     prepare
     export STATES="fork-written-later leaks"

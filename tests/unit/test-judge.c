@@ -1269,6 +1269,27 @@ static void count_told(void *userdata, struct image *image)
     tell_count += image == userdata;
 }
 
+/* Who uses the image has its data file open, too: the file is judged again when that changes. */
+static void data_file_is_told(void **state)
+{
+    struct world *world = *state;
+    struct image *data = add(world, "/vm/a.data", NULL), *image = add_on_data(world, "/vm/a", 0);
+
+    image->data_file.identity = data->identity;
+    assert_int_equal(graph_update(world->store.graph, image), 0);
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    for (int use = FILES_WRITER; use >= FILES_UNUSED; use--) {
+        image->use = (enum files_use)use;
+        assert_int_equal(graph_update(world->store.graph, image), 0);
+        tell_count = 0;
+        assert_int_equal(graph_refresh(world->store.graph, count_told, data), 0);
+        assert_int_equal(tell_count, 1);
+    }
+    tell_count = 0;
+    assert_int_equal(graph_refresh(world->store.graph, count_told, data), 0);
+    assert_int_equal(tell_count, 0);
+}
+
 /* One data file under two images, whatever it is called in each. */
 static void data_file_of_two(void **state)
 {
@@ -1756,6 +1777,7 @@ int main(void)
         TEST(references),
         TEST(data_files),
         TEST(data_file_of_two),
+        TEST(data_file_is_told),
         TEST(data_file_cut),
         TEST(copies_before_a_repair),
         TEST(formats_and_sizes),
