@@ -352,7 +352,7 @@ static const char *table_words(enum qca_table table)
     }
 }
 
-/* What is said of an issue below its first line: pieces, parted by semicolons, as many as a line
+/* What is said of an issue below its first line: pieces, separated by semicolons, as many as a line
  * takes. */
 struct pieces {
     unsigned width;             /* 0: no limit */

@@ -21,7 +21,7 @@ struct verb {
     const char *arguments;
     int least, most;            /* arguments; most -1: any number */
     int (*run)(struct ctl *ctl, int argc, char **argv);
-    const char *options;        /* long names of those that are its own, parted by blanks */
+    const char *options;        /* long names of those that are its own, separated by blanks */
     const char *summary;        /* for the list of all verbs: one line */
     const char *help;
 };
@@ -121,7 +121,7 @@ static const struct verb verbs[] = {
      "get worse."},
     {"pause", "DATASTORE...", 1, -1, verb_pause, "for until ",
      "audit nothing in a datastore for a while",
-     "Begins no audits in a datastore, until 'resume', or for the time given."},
+     "Starts no audits in a datastore, until 'resume', or for the time given."},
     {"release", "DATASTORE...", 1, -1, verb_release, "for until ",
      "pause, and close every file there (for umount)",
      "As pause, and also ends what is under way and closes every file, so that an umount or "
