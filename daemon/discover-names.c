@@ -179,7 +179,7 @@ bool discover_is_leaving(const struct discover *discover, const struct image *im
     return false;
 }
 
-/* May a walk, or the first one of a datastore that is just starting, still find a file elsewhere? */
+/* May a walk, or the first one of a datastore that is just starting, find a file elsewhere? */
 static bool any_walks(const struct discover *discover)
 {
     for (size_t i = 0; i < discover->n_sites; i++)
