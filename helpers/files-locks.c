@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "helpers/proc-file.h"
 #include "lib/cleanup.h"
 
 #define TEXT_MAX (16u << 20)    /* bytes: some 250,000 locks */
@@ -16,41 +16,6 @@
  * on (block/file-posix.c). */
 #define LOCKS_FIRST 100
 #define LOCKS_LAST 299
-
-static int read_all(int fd, char **ret_text)
-{
-    _cleanup_free_ char *text = NULL;
-    size_t used = 0, size = 0;
-
-    if (lseek(fd, 0, SEEK_SET) < 0)
-        return -errno;
-    for (;;) {
-        ssize_t n;
-
-        if (size - used < 4096) {
-            char *more;
-
-            size = size ? 2 * size : 65536;
-            if (size > TEXT_MAX)
-                return -E2BIG;
-            more = realloc(text, size);
-            if (!more)
-                return -ENOMEM;
-            text = more;
-        }
-        n = read(fd, text + used, size - used - 1);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        used += (size_t)n;
-    }
-    text[used] = '\0';
-    *ret_text = TAKE_PTR(text);
-    return 0;
-}
 
 bool lock_line_parse(const char *line, uint64_t *ret_inode)
 {
@@ -83,7 +48,7 @@ int lock_table_read(int fd, struct lock_table *table)
     _cleanup_free_ char *text = NULL;
     size_t n = 0, n_lines = 1;
     char *save = NULL;
-    int r = read_all(fd, &text);
+    int r = proc_file_read(fd, TEXT_MAX, &text);
 
     if (r < 0)
         return r;

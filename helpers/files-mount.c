@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include <unistd.h>
 
+#include "helpers/proc-file.h"
 #include "lib/cleanup.h"
 
 #define TABLE_MAX (8u << 20)    /* bytes */
@@ -27,41 +27,6 @@ static void unescape(char *text)
             *out++ = *p;
     }
     *out = '\0';
-}
-
-static int read_all(int fd, char **ret_text)
-{
-    _cleanup_free_ char *text = NULL;
-    size_t used = 0, size = 0;
-
-    if (lseek(fd, 0, SEEK_SET) < 0)
-        return -errno;
-    for (;;) {
-        ssize_t n;
-
-        if (size - used < 4096) {
-            char *more;
-
-            size = size ? 2 * size : 65536;
-            if (size > TABLE_MAX)
-                return -E2BIG;
-            more = realloc(text, size);
-            if (!more)
-                return -ENOMEM;
-            text = more;
-        }
-        n = read(fd, text + used, size - used - 1);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        used += (size_t)n;
-    }
-    text[used] = '\0';
-    *ret_text = TAKE_PTR(text);
-    return 0;
 }
 
 /* "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw": false for any other line. */
@@ -101,7 +66,7 @@ int mount_table_read(int fd, struct mount_table *ret_table)
     char *save;
     int r;
 
-    r = read_all(fd, &table.text);
+    r = proc_file_read(fd, TABLE_MAX, &table.text);
     if (r < 0)
         return r;
     for (const char *p = table.text; *p; p++)
