@@ -1273,8 +1273,13 @@ static void a_parent_is_replaced(void **state)
     assert_string_equal(summary(of_image(world, base, FINDING_PARENT_WRITTEN)),
                         "is another file than the one on which 1 overlay was made");
     /* a copy of the same, by its tables or by its times; */
+    base->audit->fingerprint.mtime = base->fingerprint.mtime = base->audit->identity.btime;
     then->metadata_digest[0] = 0;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    /* not one that came with another time: it is older than its file */
+    base->audit->fingerprint.mtime = base->fingerprint.mtime = base->audit->identity.btime - 1;
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    base->audit->fingerprint.mtime = base->fingerprint.mtime = base->audit->identity.btime;
     then->metadata_digest[0] = 1;
     old->audit->fingerprint = base->audit->fingerprint;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
