@@ -303,6 +303,48 @@ static bool is_kept_copy(const struct gate *gate, const struct gate_item *item, 
            usage_of(gate, item).n_entries == 0;
 }
 
+/* Could it be what the definition looks for, and cannot find any more? Of a run it is known which
+ * file it began with. */
+static bool is_lost_disk(const struct gate *gate, const struct image *image,
+                         const struct virt_disk *disk)
+{
+    const struct usage_entry *entry = usage_of_layer(graph_usage(gate->graph), disk, 0);
+    const struct layer_report *layer = remedy_layer(image);
+    const char *format = disk->n_layers > 0 ? disk->layers[0].format : NULL,
+               *folder = image->datastore ? image->datastore->path : NULL;
+    size_t n = folder ? strlen(folder) : 0;
+
+    if (!entry || !entry->missing ||
+        (disk->device &&
+         (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0)))
+        return false;
+    if (entry->noted && !identity_equal(&entry->identity, &image->identity))
+        return false;
+    if (folder && (strncmp(entry->path, folder, n) != 0 || entry->path[n] != '/'))
+        return false;
+    return !format || !layer || strcmp(format, qca_format_name(layer->probed_format)) == 0;
+}
+
+static bool may_be_lost_disk(const struct gate *gate, const struct gate_item *item, char *detail)
+{
+    const struct virt_status *status = usage_status(graph_usage(gate->graph));
+
+    if (backup_tool_is_temporary(item->image->path))
+        return false;
+    for (size_t i = 0; status && i < status->n_domains; i++) {
+        const struct virt_domain *domain = &status->domains[i];
+        bool lost = false;
+
+        for (size_t k = 0; k < domain->n_disks && !lost; k++)
+            lost = is_lost_disk(gate, item->image, &domain->disks[k]);
+        for (size_t k = 0; k < domain->n_defined_disks && !lost; k++)
+            lost = is_lost_disk(gate, item->image, &domain->defined_disks[k]);
+        if (lost)
+            return say_name(detail, "", domain->name);
+    }
+    return false;
+}
+
 /* ---- the chain ------------------------------------------------------------------------------ */
 
 static bool is_in_loop(const struct gate *gate, const struct gate_item *item, char *detail)
@@ -615,6 +657,11 @@ const struct obstacle gate_obstacles[] = {
       "%s is a copy that is kept, by its name",
       "Leave it as it is, and settle the image that it is a copy of. If it is somebody's disk, "
       "give it a name that says so first." },
+    { "lost-disk", GATE_MOVE, may_be_lost_disk,
+      "%s may be, under another name, the disk that a domain's definition names and that is not "
+      "there: %s",
+      "Find out (qcauditctl history). If it is, move it back; else take that disk out of the "
+      "definition (virsh detach-disk --config), or undefine the domain." },
     { "template", MERGES, may_be_template,
       "%s may be a template: nothing says that the layer above it is a snapshot of the same disk: "
       "%s",

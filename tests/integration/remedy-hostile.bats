@@ -88,6 +88,13 @@ look_and_follow() {
     run -1 grep -q orphan "$DIR/line"
 }
 
+@test "the renamed disk of a domain that is shut off is not put aside" {
+    export STATES="disk-of-a-shut-off*"
+    prepare domains
+    look_and_follow || { cat "$DIR/followed"; false; }
+    grep -qE '^ok disk-of-a-shut-off-domain-renamed: .*orphan(,|$)' "$DIR/followed"
+}
+
 @test "a harm is seen: the same with commands that do one" {
     prepare
     export STATES="fork-written-later leaks"

@@ -25,6 +25,7 @@ struct world {
     struct looks *looks;
     bool live;
     bool libvirt_unknown;
+    const char *missing;        /* a path of libvirt's at which nothing is */
     enum files_use leaf_use;
     /* what the look at an image, and at the copy's name, says instead */
     const struct image *looked;
@@ -79,11 +80,18 @@ static int teardown(void **state)
     return 0;
 }
 
+static void look_up(void *userdata, const char *path, struct usage_file *ret_file)
+{
+    const struct world *world = userdata;
+
+    ret_file->missing = world->missing && strcmp(path, world->missing) == 0;
+}
+
 static void refresh(struct world *world)
 {
     struct usage_index *before = world->index;
 
-    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, NULL, world,
+    assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look_up, world,
                                      &world->index),
                      0);
     graph_set_usage(world->store.graph, world->index);
@@ -380,6 +388,43 @@ static void disk_called_as_a_copy(struct world *world)
     (void)fixture_domain(&world->virt, text_app, 0, &world->other_disk, 1);
 }
 
+/* A definition names a disk that is not there. */
+static void lost_disk(struct world *world)
+{
+    static char path[] = "/vm/app.qcow2";
+
+    world->missing = path;
+    world->other_layer = (struct virt_layer){ .source = VIRT_SOURCE_FILE, .path = path,
+                                              .format = text_qcow2 };
+    world->other_disk = (struct virt_disk){ .target = text_vda, .layers = &world->other_layer,
+                                            .n_layers = 1 };
+    (void)fixture_domain(&world->virt, text_app, 0, &world->other_disk, 1);
+}
+
+static void lost_raw_disk(struct world *world)
+{
+    static char raw[] = "raw";
+
+    lost_disk(world);
+    world->other_layer.format = raw;
+}
+
+static void lost_disk_elsewhere(struct world *world)
+{
+    static char path[] = "/elsewhere/app.qcow2";
+
+    lost_disk(world);
+    world->missing = world->other_layer.path = path;
+}
+
+static void lost_medium(struct world *world)
+{
+    static char cdrom[] = "cdrom";
+
+    lost_disk(world);
+    world->other_disk.device = cdrom;
+}
+
 /* What the layer stands on is declared golden. */
 static void clone(struct world *world)
 {
@@ -536,6 +581,10 @@ static const struct gate_case {
     { NULL, GATE_COPY | GATE_OPEN, kept_copy, "open" },
     { NULL, GATE_MOVE, scratch_of_a_tool, "open" },
     { NULL, GATE_REPAIR, disk_called_as_a_copy, "open" },
+    { NULL, GATE_MOVE, lost_raw_disk, "open" },
+    { NULL, GATE_MOVE, lost_disk_elsewhere, "open" },
+    { NULL, GATE_MOVE, lost_medium, "open" },
+    { NULL, GATE_REPAIR, lost_disk, "open" },
     { "name", GATE_REPAIR, odd_name, "every shell can quote" },
     { "offline", GATE_REPAIR, offline, "not online" },
     { "gone", GATE_REPAIR, gone, "not there any more" },
@@ -561,6 +610,7 @@ static const struct gate_case {
     { "kept-copy", GATE_REPAIR, kept_copy, "is a copy that is kept" },
     { "kept-copy", GATE_MOVE, put_aside, "is a copy that is kept" },
     { "kept-copy", GATE_WRITE, backup_of_a_tool, "is a copy that is kept" },
+    { "lost-disk", GATE_MOVE, lost_disk, "definition names and that is not there: app" },
     { "template", GATE_FILL, clone, "may be a template" },
     { "hard-link", GATE_REPAIR, hard_link, "hard links, 2 in all" },
     { "loop", GATE_FILL, loop, "contains itself" },
