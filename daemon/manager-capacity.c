@@ -66,6 +66,23 @@ static uint64_t image_growth(const struct manager *manager, const struct image *
     return size > image->fingerprint.allocated ? size - image->fingerprint.allocated : 0;
 }
 
+/* Whose space it takes: on a file system that is mounted below its datastore, that of the datastore
+ * whose root lies there, if there is one. Subvolumes of a btrfs have numbers of their own, and one
+ * space. */
+static struct datastore *image_space(struct datastore *const *datastores, size_t n,
+                                     const struct image *image)
+{
+    struct datastore *own = image->datastore;
+
+    if (own->of_devices || own->root.fsid == 0 || image->identity.fsid == own->root.fsid ||
+        strcmp(own->root.type, "btrfs") == 0)
+        return own;
+    for (size_t i = 0; i < n; i++)
+        if (!datastores[i]->of_devices && datastores[i]->root.fsid == image->identity.fsid)
+            return datastores[i];
+    return NULL;
+}
+
 /* Virtual sizes are what images say: their sum must not wrap around. */
 static void growth_add(uint64_t *growth, uint64_t more)
 {
@@ -155,8 +172,12 @@ void capacity_count(struct manager *manager)
         return;
     for (size_t i = 0; i < n_datastores; i++)
         datastores[i]->growth = 0;
-    for (size_t i = 0; i < n; i++)
-        growth_add(&images[i]->datastore->growth, image_growth(manager, images[i]));
+    for (size_t i = 0; i < n; i++) {
+        struct datastore *space = image_space(datastores, n_datastores, images[i]);
+
+        if (space)
+            growth_add(&space->growth, image_growth(manager, images[i]));
+    }
     for (size_t i = 0; i < n_datastores; i++) {
         const struct datastore *first = space_first(datastores, n_datastores, datastores[i]);
 

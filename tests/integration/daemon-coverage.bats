@@ -95,6 +95,22 @@ full_config() {
     } >"$CONFIG"
 }
 
+@test "images on a file system that is mounted below take its room, and not their datastore's" {
+    need_root
+    mount -t tmpfs -o size=16M,mode=755 tmpfs "$STORE" || skip "cannot mount here"
+    POINTS+=("$STORE/a/nested" "$STORE")
+    mkdir -p "$STORE/a/nested"
+    mount -t tmpfs -o size=64M,mode=755 tmpfs "$STORE/a/nested"
+    full_config a
+    qemu-img create -q -f qcow2 "$STORE/a/nested/disk.qcow2" 30M
+    start_daemon
+    scan
+    scan
+    same "" "$(findings)"
+    qemu-img create -q -f qcow2 "$STORE/a/disk.qcow2" 30M
+    wait_for 20 has_finding "datastore-overcommitted warning a"
+}
+
 @test "a file system that is full is told once, however many datastores lie on it, and in sum" {
     need_root
     mount -t tmpfs -o size=16M,mode=755 tmpfs "$STORE" || skip "cannot mount here"
