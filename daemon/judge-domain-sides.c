@@ -256,6 +256,7 @@ int judge_checkpoints(struct judging_domain *jd)
     _cleanup_evidence_ struct evidence no_bitmap = { .object = NULL },
                                        no_checkpoint = { .object = NULL };
     size_t n_no_bitmap = 0, n_no_checkpoint = 0;
+    char checkpoints[64], bitmaps[64];
 
     /* A running QEMU keeps bitmaps in memory; the image has them when it stopped. */
     if (virt_domain_is_active(jd->domain)) {
@@ -274,8 +275,13 @@ int judge_checkpoints(struct judging_domain *jd)
     evidence_value(&evidence, "without-checkpoint", &no_checkpoint);
     evidence_number(&evidence, "without-bitmap-total", n_no_bitmap);
     evidence_number(&evidence, "without-checkpoint-total", n_no_checkpoint);
-    return judging_add(
-        &jd->judging, FINDING_CHECKPOINT_MISMATCH, SEVERITY_WARNING, n_no_bitmap + n_no_checkpoint,
-        &evidence, "has %zu checkpoint%s without a bitmap, and %zu bitmap%s without a checkpoint",
-        n_no_bitmap, n_no_bitmap == 1 ? "" : "s", n_no_checkpoint, n_no_checkpoint == 1 ? "" : "s");
+    snprintf(checkpoints, sizeof(checkpoints), "%zu checkpoint%s without a bitmap", n_no_bitmap,
+             n_no_bitmap == 1 ? "" : "s");
+    snprintf(bitmaps, sizeof(bitmaps), "%zu bitmap%s without a checkpoint", n_no_checkpoint,
+             n_no_checkpoint == 1 ? "" : "s");
+    return judging_add(&jd->judging, FINDING_CHECKPOINT_MISMATCH, SEVERITY_WARNING,
+                       n_no_bitmap + n_no_checkpoint, &evidence, "has %s%s%s",
+                       n_no_bitmap > 0 ? checkpoints : "",
+                       n_no_bitmap > 0 && n_no_checkpoint > 0 ? ", and " : "",
+                       n_no_checkpoint > 0 ? bitmaps : "");
 }

@@ -129,7 +129,10 @@ void remedy_snapshots(struct remedy *remedy, const struct graph *graph, const st
         return;
     if (!live)
         remedy_step_stop(remedy, &gate, image, quoted);
-    remedy_precondition(remedy, "nobody needs the snapshot any more: it cannot be had back");
+    remedy_precondition(remedy,
+                        only || layer->info.n_snapshots == 1
+                            ? "nobody needs the snapshot any more: it cannot be had back"
+                            : "nobody needs any of the snapshots any more: they cannot be had back");
     delete_snapshots(remedy, &gate, image, source, only);
 }
 
