@@ -203,21 +203,23 @@ static int judge_replaced(struct judging *judging)
 
 /* Was the file itself made before its overlay, and written after that overlay's last write? Nothing
  * that is done to a chain leaves it so: a commit writes the overlays that remain afterwards, and a
- * copy is a file of its own, which was made when it was copied. */
+ * copy is a file of its own, which was made when it was copied. Who sets the time of a file changes
+ * its inode at another moment: only a write (and touch without a time) sets both times to one. */
 static bool written_in_place(const struct image *image, const struct image *child)
 {
     int64_t written = image->fingerprint.mtime;
 
     return image->identity.btime > 0 && image->identity.btime < child->identity.btime &&
            child->identity.btime <= child->fingerprint.mtime &&
-           written > child->fingerprint.mtime;
+           written > child->fingerprint.mtime && written == image->fingerprint.ctime;
 }
 
-/* Was the file made, and written, after its overlay? A copied folder looks the same. */
-static bool made_after(const struct image *image, const struct image *child)
+/* Is its time later than that of its overlay? Of a folder that was copied, or of a file whose time
+ * was set, it may be so. */
+static bool has_later_time(const struct image *image, const struct image *child)
 {
-    return image->identity.btime > child->fingerprint.mtime &&
-           image->fingerprint.mtime > child->fingerprint.mtime;
+    return image->fingerprint.mtime > child->fingerprint.mtime &&
+           image->fingerprint.mtime > child->identity.btime;
 }
 
 /* Does somebody need the overlay? One that libvirt does not know, on a disk that it does know, was
@@ -229,7 +231,7 @@ static bool child_is_needed(const struct judging *judging, const struct image *c
 }
 
 /* modified-at, overlays [path], overlays-total; copied: by the times it may be a copy of what it
- * was. What the files say by themselves, for a daemon that was not there. */
+ * was, or was touched. What the files say by themselves, for a daemon that was not there. */
 static int judge_times(struct judging *judging)
 {
     const struct image *image = judging->image, *child;
@@ -246,7 +248,7 @@ static int judge_times(struct judging *judging)
     for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
         bool here = written_in_place(image, child);
 
-        if ((!here && !made_after(image, child)) ||
+        if ((!here && !has_later_time(image, child)) ||
             !child_was_made_before(child, image->fingerprint.mtime) || !child_has_data(child) ||
             !child_is_needed(judging, child))
             continue;
@@ -263,9 +265,10 @@ static int judge_times(struct judging *judging)
     evidence_flag(&evidence, "copied", !in_place);
     if (!in_place)
         return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_INFO, n, &evidence,
-                           "was made after %zu overlay%s that %s on it: it was copied here, or it "
-                           "is not the image on which %s made", n, n == 1 ? "" : "s",
-                           n == 1 ? "stands" : "stand", n == 1 ? "it was" : "they were");
+                           "has a later modification time than %zu overlay%s that %s on it: it "
+                           "was copied or touched, or was written under %s", n,
+                           n == 1 ? "" : "s", n == 1 ? "stands" : "stand",
+                           n == 1 ? "it" : "them");
     return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
                        "was written after %zu overlay%s %s made on it, and no commit explains it",
                        n, n == 1 ? "" : "s", n == 1 ? "was" : "were");

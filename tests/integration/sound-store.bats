@@ -81,8 +81,8 @@ domains_known() { [ "$(ctl domains --json=short | jq length)" -ge 19 ]; }
     write_config "${QUICK[@]}"
     start_daemon
     nothing_false
-    "$IMAGES/seed-faults" "$STORE" corrupt leaked truncated parent_deleted parent_renamed template_replaced cron_job fork loop \
-        escaping overwritten raw_with_header writable >"$DIR/expected"
+    "$IMAGES/seed-faults" "$STORE" corrupt leaked truncated parent_deleted parent_renamed parent_written template_replaced cron_job \
+        fork loop escaping overwritten raw_with_header writable >"$DIR/expected"
     # two domains on one image, by two names of it, by one; one that takes raw for qcow2
     ln "$STORE/$POOL/app02.qcow2" "$STORE/$POOL/app02-link.qcow2"
     define app02-link "$(disk_xml "$STORE/$POOL/app02-link.qcow2")"
