@@ -313,7 +313,7 @@ static int print_reasons(const struct ctl *ctl, json_object *rows)
         if (next - i > 1)
             taken += printf("-%" PRIu64,
                             row_number(json_object_array_get_idx(rows, next - 1), "level"));
-        taken += printf(": ");
+        taken += printf(":%s", taken < 3 ? " " : "");   /* past the indent, a word brings its space */
         output_wrapped(&ctl->output, 4, taken > 0 ? (unsigned)taken : 0, words);
     }
     return 0;
