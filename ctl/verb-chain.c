@@ -313,7 +313,8 @@ static int print_reasons(const struct ctl *ctl, json_object *rows)
         if (next - i > 1)
             taken += printf("-%" PRIu64,
                             row_number(json_object_array_get_idx(rows, next - 1), "level"));
-        taken += printf(":%s", taken < 3 ? " " : "");   /* past the indent, a word brings its space */
+        /* past the indent, a word brings its own space */
+        taken += printf(":%s", taken < 3 ? " " : "");
         output_wrapped(&ctl->output, 4, taken > 0 ? (unsigned)taken : 0, words);
     }
     return 0;

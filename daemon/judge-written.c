@@ -149,8 +149,8 @@ static const struct layer_report *audited_layer(const struct audit *audit)
                ? &audit->report->layers[0] : NULL;
 }
 
-/* Did a copy of the same file take its place? Its times are kept, or its tables are the same and its
- * time is the copy's own: one that came with another time is another build, however alike. */
+/* Did a copy of the same file take its place? Its times are kept, or its tables are the same and
+ * its time is the copy's own: one that came with another time is another build, however alike. */
 static bool is_a_copy(const struct audit *before, const struct audit *now)
 {
     const struct layer_report *a = audited_layer(before), *b = audited_layer(now);

@@ -132,7 +132,8 @@ void remedy_snapshots(struct remedy *remedy, const struct graph *graph, const st
     remedy_precondition(remedy,
                         only || layer->info.n_snapshots == 1
                             ? "nobody needs the snapshot any more: it cannot be had back"
-                            : "nobody needs any of the snapshots any more: they cannot be had back");
+                            : "nobody needs any of the snapshots any more: they cannot be had "
+                              "back");
     delete_snapshots(remedy, &gate, image, source, only);
 }
 
