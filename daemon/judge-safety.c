@@ -117,7 +117,8 @@ static int add_parent_missing(struct judging *judging, const char *stored)
     const struct reference *reference = &judging->image->parent;
     _cleanup_evidence_ struct evidence evidence = evidence_new(), candidates = evidence_new_list();
     struct lost_parent found[CANDIDATES_MAX];
-    bool unreadable = reference->error == -EACCES || reference->error == -EPERM, sure;
+    bool unreadable = reference->error == -EACCES || reference->error == -EPERM, sure,
+         stayed;
     size_t n = graph_find_lost(judging->graph, judging->image, found, CANDIDATES_MAX);
     _cleanup_free_ char *there = n > 0 ? text_escape_string(found[0].image->path) : NULL;
 
@@ -136,14 +137,18 @@ static int add_parent_missing(struct judging *judging, const char *stored)
     }
     evidence_value(&evidence, "candidates", &candidates);
     sure = n > 0 && found[0].by != FOUND_BY_NAME && !found[0].changed;
+    stayed = sure && lost_stayed(judging->image, &found[0]);
     if (judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
                     "%s: %s%s%s%s",
                     unreadable ? "has a parent that cannot be read" : "has lost its parent", stored,
                     !sure                                 ? ""
+                    : stayed                           ? "; its parent was "
                     : found[0].by == FOUND_BY_IDENTITY ? "; the file is "
                                                        : "; what it held is in ",
                     sure ? there : "",
-                    sure && found[0].by == FOUND_BY_IDENTITY ? " now" : "") < 0)
+                    stayed                                     ? ", which is where it was"
+                    : sure && found[0].by == FOUND_BY_IDENTITY ? " now"
+                                                               : "") < 0)
         return -ENOMEM;
     /* Layers that were merged are deleted one by one, and libvirt tells of the merge a moment
      * later. */

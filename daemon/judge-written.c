@@ -205,13 +205,38 @@ static int judge_replaced(struct judging *judging)
  * that is done to a chain leaves it so: a commit writes the overlays that remain afterwards, and a
  * copy is a file of its own, which was made when it was copied. Who sets the time of a file changes
  * its inode at another moment: only a write (and touch without a time) sets both times to one. */
-static bool written_in_place(const struct image *image, const struct image *child)
+static bool written_in_place(const struct judging *judging, const struct image *child)
 {
+    const struct image *image = judging->image;
+    const struct audit *last = judging->last;
     int64_t written = image->fingerprint.mtime;
 
+    if (written <= child->fingerprint.mtime || written != image->fingerprint.ctime)
+        return false;
+    /* It was seen before it was written: then nothing else has to be asked. */
+    if (last && identity_equal(&last->identity, &image->audit->identity) &&
+        last->fingerprint.mtime < written && last->fingerprint.mtime > 0)
+        return true;
     return image->identity.btime > 0 && image->identity.btime < child->identity.btime &&
-           child->identity.btime <= child->fingerprint.mtime &&
-           written > child->fingerprint.mtime && written == image->fingerprint.ctime;
+           child->identity.btime <= child->fingerprint.mtime;
+}
+
+/* Was an overlay written as late as the image, or later? A commit does that to those that remain,
+ * and what it leaves behind matters to nobody. */
+static bool commit_explains(const struct image *image)
+{
+    const struct image *child;
+
+    for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++)
+        if (child->present && child->fingerprint.mtime >= image->fingerprint.mtime)
+            return true;
+    return false;
+}
+
+/* An overlay that is empty may have others above it that are not. */
+static bool child_matters(const struct image *child)
+{
+    return child_has_data(child) || graph_child(child, 0);
 }
 
 /* Is its time later than that of its overlay? Of a folder that was copied, or of a file whose time
@@ -240,16 +265,18 @@ static int judge_times(struct judging *judging)
                                        list = { .object = NULL };
     bool in_place = false;
     size_t n = 0;
+    int r;
 
     /* Its content is compared with what it was before. */
-    if (baseline && baseline->has_digest && baseline->fingerprint.mtime < image->fingerprint.mtime)
+    if ((baseline && baseline->has_digest &&
+         baseline->fingerprint.mtime < image->fingerprint.mtime) || commit_explains(image))
         return 0;
     list = evidence_new_list();
     for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
-        bool here = written_in_place(image, child);
+        bool here = written_in_place(judging, child);
 
         if ((!here && !has_later_time(image, child)) ||
-            !child_was_made_before(child, image->fingerprint.mtime) || !child_has_data(child) ||
+            !child_was_made_before(child, image->fingerprint.mtime) || !child_matters(child) ||
             !child_is_needed(judging, child))
             continue;
         in_place |= here;
@@ -269,9 +296,13 @@ static int judge_times(struct judging *judging)
                            "was copied or touched, or was written under %s", n,
                            n == 1 ? "" : "s", n == 1 ? "stands" : "stand",
                            n == 1 ? "it" : "them");
-    return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
-                       "was written after %zu overlay%s %s made on it, and no commit explains it",
-                       n, n == 1 ? "" : "s", n == 1 ? "was" : "were");
+    r = judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
+                    "was written after %zu overlay%s %s made on it, and no commit explains it", n,
+                    n == 1 ? "" : "s", n == 1 ? "was" : "were");
+    /* A commit writes the image first, and what stands on it then. */
+    if (r >= 0)
+        judging_hold(judging, FINDING_PARENT_WRITTEN, judging->thresholds->deleted_after);
+    return r;
 }
 
 /* Is there still an overlay that what is there now may be wrong for? Unless there is none, what was

@@ -187,6 +187,12 @@ size_t graph_find_lost(const struct graph *graph, const struct image *image,
     return list.n;
 }
 
+bool lost_stayed(const struct image *image, const struct lost_parent *lost)
+{
+    return lost->by == FOUND_BY_IDENTITY && image->former &&
+           strcmp(image->former->path, lost->image->path) == 0;
+}
+
 bool former_is_there(const struct graph *graph, const struct image *image)
 {
     struct lost_parent found;

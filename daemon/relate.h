@@ -198,6 +198,9 @@ struct lost_parent {
  * how many. */
 size_t graph_find_lost(const struct graph *graph, const struct image *image,
                        struct lost_parent *ret_candidates, size_t max);
+/* Does it lie where it lay as the parent? Then the image was moved, or what it refers to was
+ * changed. */
+bool lost_stayed(const struct image *image, const struct lost_parent *lost);
 /* The file that a running domain has open as that layer, where it lies under another name than
  * libvirt's; NULL: not found, or it is not known which file it was. */
 struct image *graph_find_renamed(const struct graph *graph, const struct usage_entry *entry);

@@ -214,6 +214,17 @@ static void step_compare(struct remedy *remedy, const struct image *image, const
     }
 }
 
+/* The file did not move: the image did, or what it refers to was written. Its header is the word of
+ * whoever may write it, a guest with a raw disk even; nothing is moved to where it says. */
+static void step_changed_reference(struct remedy *remedy, const char *quoted)
+{
+    remedy_text(remedy,
+                "%s is the parent, and lies where it was: the image itself was moved, or its "
+                "reference was changed. Move the image back to its folder; if nobody moved it, find "
+                "out who wrote its header before anything else. No command is given.",
+                quoted);
+}
+
 static void step_candidate(struct remedy *remedy, const struct graph *graph,
                            const struct image *image, const struct lost_parent *candidate,
                            const char *wanted)
@@ -228,6 +239,15 @@ static void step_candidate(struct remedy *remedy, const struct graph *graph,
         remedy_text(remedy,
                     "%s is the same file, but it does not hold any more what it held as the "
                     "parent: no command is given. Restore the parent from a backup.",
+                    quoted);
+    } else if (candidate->by == FOUND_BY_IDENTITY && lost_stayed(image, candidate)) {
+        step_changed_reference(remedy, quoted);
+    } else if (candidate->by == FOUND_BY_IDENTITY && image->former &&
+               (!wanted || strcmp(wanted, image->former->path) != 0)) {
+        remedy_text(remedy,
+                    "%s is the parent, under another name; and the image does not look for it where "
+                    "it was. Find out who renamed it, and what was changed in the image: no command "
+                    "is given.",
                     quoted);
     } else if (candidate->by == FOUND_BY_IDENTITY && wanted &&
                !has_users(graph, candidate->image)) {

@@ -168,3 +168,21 @@ END
     scan
     [[ $(ctl images --json=short) == *'"use":"unused"'* ]]
 }
+
+@test "a reference that was changed moves no file: the image's header is its writer's word" {
+    prepare
+    make_image "$STORE/other.qcow2"
+    mkdir "$STORE/mine"
+    qemu-img create -q -f qcow2 -b ../other.qcow2 -F qcow2 "$STORE/mine/a.qcow2"
+    start_daemon
+    scan
+    for name in x.qcow2 "$STORE/loot/other.qcow2"; do
+        qemu-img rebase -u -b "$name" -F qcow2 "$STORE/mine/a.qcow2"
+        scan
+        wait_for 20 has_finding "parent-missing critical mine/a.qcow2"
+        id=$(ctl findings --json=short --name parent-missing | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')
+        run -0 ctl show "$id"
+        [[ $output != *"mv -"* && $output != *mkdir* && $output != *"rebase -u"* ]]
+        [[ $output == *"lies where it was"* ]]
+    done
+}

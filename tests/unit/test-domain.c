@@ -1198,7 +1198,8 @@ static void a_parent_is_written(void **state)
 static void a_parent_was_written(void **state)
 {
     struct world *world = *state;
-    struct image *base = add(world, "/vm/base", NULL), *one = add(world, "/vm/one", "/vm/base");
+    struct image *base = add(world, "/vm/base", NULL), *one = add(world, "/vm/one", "/vm/base"),
+                 *two, *three, *before;
     struct virt_layer of_base = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/base") },
                       of_one = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/one") };
     struct virt_disk base_disk = { .target = TEXT("vda"), .layers = &of_base, .n_layers = 1 };
@@ -1219,13 +1220,32 @@ static void a_parent_was_written(void **state)
     one->fingerprint.mtime = T0 + 3 * HOUR_NSEC;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     one->fingerprint.mtime = T0 + HOUR_NSEC;
-    /* Nobody used the overlay before the template was brought up to date. */
+    /* Nobody used the overlay before the template was brought up to date, unless something stands
+     * on it. */
     one->audit->report->layers[0].check.allocated_clusters = 0;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    two = add(world, "/vm/two", "/vm/one");
+    refresh(world);
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    /* The layers above were merged down, and another overlay was made to stand on the base. */
+    three = add(world, "/vm/three", "/vm/base");
+    three->fingerprint.mtime = base->fingerprint.mtime;
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    graph_remove(world->store.graph, three);
+    graph_remove(world->store.graph, two);
+    refresh(world);
     one->audit->report->layers[0].check.allocated_clusters = 5;
     /* A copy of the overlay was made when it was copied: nobody knows when the overlay was. */
     one->identity.btime = T0 + HOUR_NSEC + 1;
     assert_int_equal(of_image(world, base, FINDING_PARENT_WRITTEN)->severity, SEVERITY_INFO);
+    /* unless the image was seen as it was before: the write is certain */
+    before = add(world, "/vm/before", NULL);
+    before->audit->identity = base->audit->identity;
+    before->audit->fingerprint.mtime = T0;
+    base->audit_before = before->audit;
+    assert_int_equal(of_image(world, base, FINDING_PARENT_WRITTEN)->severity, SEVERITY_ERROR);
+    base->audit_before = NULL;
     one->identity.btime = T0 + HOUR_NSEC / 2;
     /* The content before the write is known, and compared; after it, it says nothing. */
     base->baseline = &baseline;
