@@ -220,8 +220,8 @@ static void step_changed_reference(struct remedy *remedy, const char *quoted)
 {
     remedy_text(remedy,
                 "%s is the parent, and lies where it was: the image itself was moved, or its "
-                "reference was changed. Move the image back to its folder; if nobody moved it, find "
-                "out who wrote its header before anything else. No command is given.",
+                "reference was changed. Move the image back to its folder; if nobody moved it, "
+                "find out who wrote its header before anything else. No command is given.",
                 quoted);
 }
 
@@ -245,9 +245,9 @@ static void step_candidate(struct remedy *remedy, const struct graph *graph,
     } else if (candidate->by == FOUND_BY_IDENTITY && image->former &&
                (!wanted || strcmp(wanted, image->former->path) != 0)) {
         remedy_text(remedy,
-                    "%s is the parent, under another name; and the image does not look for it where "
-                    "it was. Find out who renamed it, and what was changed in the image: no command "
-                    "is given.",
+                    "%s is the parent, under another name; and the image does not look for it "
+                    "where it was. Find out who renamed it, and what was changed in the image: no "
+                    "command is given.",
                     quoted);
     } else if (candidate->by == FOUND_BY_IDENTITY && wanted &&
                !has_users(graph, candidate->image)) {
