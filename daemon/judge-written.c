@@ -239,12 +239,13 @@ static bool child_matters(const struct image *child)
     return child_has_data(child) || graph_child(child, 0);
 }
 
-/* Is its time later than that of its overlay? Of a folder that was copied, or of a file whose time
- * was set, it may be so. */
-static bool has_later_time(const struct image *image, const struct image *child)
+/* Was the file made, and written, after its overlay's last write? A folder that was copied file by
+ * file looks the same. */
+static bool made_later(const struct image *image, const struct image *child)
 {
-    return image->fingerprint.mtime > child->fingerprint.mtime &&
-           image->fingerprint.mtime > child->identity.btime;
+    return image->identity.btime > child->fingerprint.mtime &&
+           image->fingerprint.mtime > child->fingerprint.mtime &&
+           child->identity.btime <= child->fingerprint.mtime;
 }
 
 /* Does somebody need the overlay? One that libvirt does not know, on a disk that it does know, was
@@ -256,7 +257,7 @@ static bool child_is_needed(const struct judging *judging, const struct image *c
 }
 
 /* modified-at, overlays [path], overlays-total; copied: by the times it may be a copy of what it
- * was, or was touched. What the files say by themselves, for a daemon that was not there. */
+ * was. What the files say by themselves, for a daemon that was not there. */
 static int judge_times(struct judging *judging)
 {
     const struct image *image = judging->image, *child;
@@ -275,7 +276,7 @@ static int judge_times(struct judging *judging)
     for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
         bool here = written_in_place(judging, child);
 
-        if ((!here && !has_later_time(image, child)) ||
+        if ((!here && !made_later(image, child)) ||
             !child_was_made_before(child, image->fingerprint.mtime) || !child_matters(child) ||
             !child_is_needed(judging, child))
             continue;
@@ -292,10 +293,9 @@ static int judge_times(struct judging *judging)
     evidence_flag(&evidence, "copied", !in_place);
     if (!in_place)
         return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_INFO, n, &evidence,
-                           "has a later modification time than %zu overlay%s that %s on it: it "
-                           "was copied or touched, or was written under %s", n,
-                           n == 1 ? "" : "s", n == 1 ? "stands" : "stand",
-                           n == 1 ? "it" : "them");
+                           "was created after %zu overlay%s that %s on it: it was copied here, or "
+                           "it replaced the image on which %s made", n, n == 1 ? "" : "s",
+                           n == 1 ? "stands" : "stand", n == 1 ? "that was" : "those were");
     r = judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
                     "was written after %zu overlay%s %s made on it, and no commit explains it", n,
                     n == 1 ? "" : "s", n == 1 ? "was" : "were");
