@@ -505,8 +505,9 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         manager->workers_fail = false;
         if (parent && data_file && extents) {
             /* Another file that needs none has lost nothing. */
-            if (parent->state != REFERENCE_NONE || !image->audit ||
-                identity_equal(&image->audit->identity, &audit->identity))
+            if (!image_was_raw(image) &&
+                (parent->state != REFERENCE_NONE || !image->audit ||
+                 identity_equal(&image->audit->identity, &audit->identity)))
                 former_note_reference(manager, image, parent);
             image_take_references(image, parent, data_file, extents);
         }

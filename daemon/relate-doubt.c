@@ -188,6 +188,23 @@ static bool header_is_lost(const struct graph *graph, const struct image *image)
     return false;
 }
 
+/* A definition that says raw may be wrong, where nobody saw the image raw: what its header names is
+ * left alone then. */
+static void meaning_of_raw(const struct image *image, struct meaning *meaning)
+{
+    const struct reference *reference = image->parent.state != REFERENCE_NONE ? &image->parent
+                                                                              : &image->data_file;
+    const char *path;
+
+    if (image_was_raw(image))
+        return;
+    if (reference->state == REFERENCE_NONE && image->extents.n > 0)
+        reference = &image->extents.items[0];
+    path = reference->path ? reference->path : reference->stored;
+    meaning->doubt = DOUBT_NAMED;
+    meaning->name = path ? path_name(path) : NULL;
+}
+
 static struct meaning node_meaning(const struct graph *graph, const struct node *node)
 {
     const struct image *image = node->image;
@@ -204,6 +221,8 @@ static struct meaning node_meaning(const struct graph *graph, const struct node 
         meaning.former = image->former;
         if (image->parent.state == REFERENCE_FOUND)
             meaning.doubt = DOUBT_NONE;
+    } else if (node->raw) {
+        meaning_of_raw(image, &meaning);
     } else {
         meaning_of_reference(image, &image->parent, image->former, &meaning);
         meaning_of_reference(image, &image->data_file, NULL, &meaning);

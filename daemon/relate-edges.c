@@ -160,6 +160,39 @@ int64_t node_made(const struct node *node)
     return image->identity.btime != 0 ? image->identity.btime : image->fingerprint.mtime;
 }
 
+/* ---- what is opened as raw -------------------------------------------------------------------- */
+
+bool image_was_raw(const struct image *image)
+{
+    return image->raw_size > 0 && image->raw_size == image->fingerprint.size;
+}
+
+/* A guest that has a raw disk writes whatever header it likes, and QEMU follows none of it. */
+bool image_opened_raw(const struct graph *graph, const struct image *image)
+{
+    struct usage usage;
+    size_t n = 0;
+
+    if (image->parent.state == REFERENCE_NONE && image->data_file.state == REFERENCE_NONE &&
+        image->extents.n == 0)
+        return false;
+    usage = graph_image_usage(graph, image);
+    for (size_t i = 0; i < usage.n_entries; i++) {
+        const struct usage_entry *entry = &usage.entries[i];
+        const char *format;
+
+        if (entry->kind != USAGE_LAYER)
+            continue;
+        format = entry->disk->layers[entry->layer].format;
+        if (format && strcmp(format, "raw") != 0)
+            return false;
+        if (!format && !image_was_raw(image))
+            return false;
+        n++;
+    }
+    return n > 0 || image_was_raw(image);
+}
+
 /* ---- edges ---------------------------------------------------------------------------------- */
 
 static void edge_cut(struct graph *graph, struct node *child)
@@ -253,7 +286,8 @@ static void spot_tell_all(struct graph *graph, const struct spot *spot)
 static int node_seat_data_file(struct graph *graph, struct node *node)
 {
     const struct reference *reference = &node->image->data_file;
-    bool found = reference->state == REFERENCE_FOUND && identity_is_known(&reference->identity);
+    bool found = !node->raw && reference->state == REFERENCE_FOUND &&
+                 identity_is_known(&reference->identity);
     struct seat *seat = &node->seats[SEAT_DATA_FILE];
     bool present_changed = node->image->present != node->seen_present;
     struct spot *left = seat->spot;
@@ -299,8 +333,10 @@ static bool extents_are_seated(const struct node *node)
 {
     const struct reference_list *extents = &node->image->extents;
 
-    if (node->n_extents != extents->n)
+    if (node->n_extents != (node->raw ? 0 : extents->n))
         return false;
+    if (node->raw)
+        return true;
     for (size_t i = 0; i < extents->n; i++) {
         const struct reference *reference = &extents->items[i];
         const struct spot *spot = node->extents[i].spot;
@@ -321,7 +357,7 @@ static int node_seat_extents(struct graph *graph, struct node *node)
     if (extents_are_seated(node))
         return 0;
     leave_extents(graph, node);
-    if (extents->n == 0)
+    if (extents->n == 0 || node->raw)
         return 0;
     node->extents = calloc(extents->n, sizeof(*node->extents));
     if (!node->extents)
@@ -364,7 +400,8 @@ int node_seat(struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
     const struct reference *reference = &image->parent;
-    bool found = reference->state == REFERENCE_FOUND, moved = image->present != node->seen_present;
+    bool found = !node->raw && reference->state == REFERENCE_FOUND;
+    bool moved = image->present != node->seen_present;
     struct seat *seats = node->seats;
     struct spot *left;
     int r;

@@ -176,6 +176,8 @@ size_t graph_find_lost(const struct graph *graph, const struct image *image,
 {
     struct finding_list list = { .items = ret_candidates, .max = max };
 
+    if (image_opened_raw(graph, image))
+        return 0;
     if (image->former) {
         find_identity(graph, image, &list);
         find_content(graph, image, &list);

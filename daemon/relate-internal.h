@@ -133,6 +133,7 @@ struct node {
     int64_t children_made;      /* nsec: the earliest creation of a child, 0 to be computed */
     int64_t seen_made;          /* nsec, node_made() then */
     bool seen_present;
+    bool raw;                   /* image_opened_raw(), as the node is seated */
     enum node_end seen_end;
     struct relation relation;
     struct relation before;     /* while refreshing; else what graph_relation() says in its
@@ -191,6 +192,9 @@ void node_mark(struct graph *graph, struct node *node, unsigned flags);
 void node_unmark(struct graph *graph, struct node *node);
 /* When the overlay was made, for the comparison with its base: nsec, never the base's own mtime. */
 int64_t node_made(const struct node *node);
+/* As what is the image opened, whatever its first bytes say? Then what they refer to is the word of
+ * its guest, and leads nowhere. */
+bool image_opened_raw(const struct graph *graph, const struct image *image);
 /* Brings the node's seats in line with its image, and all edges that depend on them. -ENOMEM. */
 int node_seat(struct graph *graph, struct node *node);
 /* The node leaves the graph: its overlays look for another parent. */

@@ -187,6 +187,11 @@ static char *leaf_reason(const struct graph *graph, const struct usage *usage)
             : "It has a parent and no overlay; which domain uses it is not known without libvirt.");
 }
 
+static bool stands_on_another(const struct graph *graph, const struct image *image)
+{
+    return image->parent.state != REFERENCE_NONE && !image_opened_raw(graph, image);
+}
+
 int graph_role(const struct graph *graph, const struct image *image, enum role *ret_role,
                char **ret_reason)
 {
@@ -226,7 +231,7 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         _cleanup_free_ char *snapshot = snapshot_words(&usage);
         const struct usage_entry *layer = usage_layer(&usage);
 
-        role = relation->parent || image->parent.state != REFERENCE_NONE ? ROLE_OVERLAY : ROLE_BASE;
+        role = stands_on_another(graph, image) ? ROLE_OVERLAY : ROLE_BASE;
         words = layer ? entry_words(layer) : NULL;
         if (snapshot && (words || !layer))
             reason = sentence("%zu overlay%s %s it as parent%s%s%s.", relation->n_children,
@@ -256,7 +261,7 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         role = ROLE_LEFTOVER;
         reason = strdup(
             "No domain, snapshot or other image refers to it, and nothing holds it open.");
-    } else if (relation->parent || image->parent.state != REFERENCE_NONE) {
+    } else if (stands_on_another(graph, image)) {
         role = ROLE_LEAF;
         reason = leaf_reason(graph, &usage);
     } else {

@@ -12,6 +12,8 @@
 
 static enum node_end node_end(const struct node *node)
 {
+    if (node->raw)
+        return END_BASE;
     if (!node->image->audit || node->image->parent.state == REFERENCE_PENDING)
         return END_PENDING;
     if (node->image->parent.state == REFERENCE_FOUND)
@@ -22,8 +24,8 @@ static enum node_end node_end(const struct node *node)
 static void node_observe(struct graph *graph, struct node *node)
 {
     int64_t made = node_made(node);
-    enum node_end end = node_end(node);
     struct node *parent = node->parent;
+    enum node_end end;
 
     if (made != node->seen_made && parent) {
         if (parent->children_made == node->seen_made)
@@ -32,6 +34,8 @@ static void node_observe(struct graph *graph, struct node *node)
             parent->children_made = made;
         node_mark(graph, parent, NODE_CHECK_GOLDEN);
     }
+    node->raw = image_opened_raw(graph, node->image);
+    end = node_end(node);
     if (end != node->seen_end)
         node_mark(graph, node, NODE_DIRTY);
     node->seen_made = made;
@@ -131,6 +135,12 @@ static void mark_usage(void *userdata, const char *path)
         return;
     node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
     node_tell_data(graph, node);
+    if (image_opened_raw(graph, node->image) != node->raw) {
+        node_observe(graph, node);
+        /* Without memory it keeps the edges that it has, until it is told of again. */
+        (void)node_seat(graph, node);
+        node_tell_data(graph, node);
+    }
     if (node_doubt(graph, node) < 0)
         graph->doubts_uncounted = true;
 }

@@ -172,6 +172,8 @@ char *graph_relation_reason(const struct graph *graph, const struct image *image
 /* The image whose data, or a piece of whose disk, that file holds: of several the one with the
  * smallest path; NULL none. */
 struct image *graph_data_owner(const struct graph *graph, const struct image *image);
+/* Was it raw when it was seen before, and is it as large as it was? */
+bool image_was_raw(const struct image *image);
 /* Do the locks, or libvirt, say that it is in use? */
 enum files_use graph_use(const struct graph *graph, const struct image *image);
 

@@ -1006,6 +1006,71 @@ static void whoever_wrote_the_header(void **state)
     assert_null(strstr(words, "command\""));
 }
 
+/* QEMU opens a raw disk as raw: the header that its guest writes makes it no overlay of another's
+ * disk, and the file that it names nobody's parent. */
+static void what_a_guest_writes(void **state)
+{
+    enum { DECLARED, ALSO_QCOW2, NOT_DECLARED, REMEMBERED, OF_ANOTHER_SIZE, _ROWS };
+    static const bool edge[_ROWS] = { [ALSO_QCOW2] = true, [NOT_DECLARED] = true,
+                                      [OF_ANOTHER_SIZE] = true };
+
+    for (int row = 0; row < _ROWS; row++) {
+        struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/guest"),
+                                    .format = row < NOT_DECLARED ? TEXT("raw") : NULL },
+                          second = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/guest"),
+                                     .format = TEXT("qcow2") };
+        struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 },
+                         other = { .target = TEXT("vda"), .layers = &second, .n_layers = 1 };
+        struct image *victim, *data, *guest;
+        struct reference_list extents;
+        struct world *world;
+
+        (void)teardown(state);
+        (void)setup(state);
+        world = *state;
+        victim = add(world, "/vm/victim", NULL);
+        data = add(world, "/vm/data", NULL);
+        guest = add(world, "/vm/guest", "/vm/victim");
+        guest->data_file = (struct reference){ .state = REFERENCE_FOUND,
+                                               .stored = strdup("data"),
+                                               .path = strdup("/vm/data"),
+                                               .identity = data->identity };
+        guest->audit->fingerprint = guest->fingerprint;
+        if (row >= REMEMBERED)
+            guest->raw_size = guest->fingerprint.size + (row == OF_ANOTHER_SIZE);
+        assert_int_equal(graph_update(world->store.graph, guest), 0);
+        refresh(world);
+        /* Before anybody says so it is what it looks like, unless it was seen raw. */
+        if (row < REMEMBERED)
+            assert_int_equal(graph_relation(world->store.graph, victim)->n_children, 1);
+        if (row < REMEMBERED)
+            (void)fixture_domain(&world->virt, TEXT("att"), 0, &disk, 1);
+        if (row == ALSO_QCOW2)
+            (void)fixture_domain(&world->virt, TEXT("right"), 0, &other, 1);
+        refresh(world);
+        if ((graph_relation(world->store.graph, victim)->n_children > 0) != edge[row] ||
+            (graph_relation(world->store.graph, guest)->parent != NULL) != edge[row] ||
+            graph_is_data_file(world->store.graph, data) != edge[row])
+            fail_msg("row %d: not as expected", row);
+        if (row == DECLARED || row == REMEMBERED)
+            assert_non_null(of_image(world, guest, FINDING_RAW_BECAME_IMAGE));
+        if (row != DECLARED)
+            continue;
+        /* Extents neither; and all of it is back with another definition. */
+        extents = guest->extents;
+        guest->extents = (struct reference_list){ .items = &guest->data_file, .n = 1 };
+        assert_int_equal(graph_update(world->store.graph, guest), 0);
+        assert_false(graph_is_data_file(world->store.graph, data));
+        guest->extents = extents;
+        assert_int_equal(graph_update(world->store.graph, guest), 0);
+        layer.format = TEXT("qcow2");
+        world->virt.domains[0].version++;
+        refresh(world);
+        assert_ptr_equal(graph_relation(world->store.graph, guest)->parent, victim);
+        assert_true(graph_is_data_file(world->store.graph, data));
+    }
+}
+
 static void foreign_writers(void **state)
 {
     struct world *world = *state;
@@ -1349,6 +1414,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(roles, setup, teardown),
         cmocka_unit_test_setup_teardown(in_use_by_libvirts_word, setup, teardown),
         cmocka_unit_test_setup_teardown(whoever_wrote_the_header, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_guest_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_writers, setup, teardown),
         cmocka_unit_test_setup_teardown(space, setup, teardown),
         cmocka_unit_test_setup_teardown(series_stay_bounded, setup, teardown),
