@@ -441,7 +441,7 @@ END
     is '.["disks-outside"][0] | "\(.domain) \(.target) \(.path)"' "d vda /nowhere/x'<y.qcow2"
     is '.pools[0] | "\(.name) \(.type) \(.auditable) \(.volumes)"' "ceph rbd false 1"
     run -0 ctl status
-    [[ $output == *"Unaudited: pool ceph (rbd), 1 volumes: its volumes are reached by a network protocol"* ]]
+    [[ $output == *"Unaudited: pool ceph (rbd), 1 volume: its volumes are reached by a network protocol"* ]]
     [[ $output == *"Unaudited: 1 disk of domains in no datastore"* ]]
     [[ $output == *"Libvirt: test://$DIR/node.xml, 1 domain, 1 of them active, 1 pool"* && $output != *"with errors"* ]]
 }
