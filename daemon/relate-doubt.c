@@ -392,11 +392,18 @@ void graph_tell_doubtful(struct graph *graph)
     if (!graph->owners && !graph->had_owners)
         return;
     graph->had_owners = graph->owners;
-    LIST_FOREACH(node, &graph->all, all)
-        if (node->n_children == 0 && node->image->present &&
-            graph_image_usage(graph, node->image).n_entries == 0) {
-            if (!(node->flags & NODE_TOUCHED))
-                node->before = node->relation;
-            node_mark(graph, node, NODE_TELL);
-        }
+    LIST_FOREACH(node, &graph->all, all) {
+        struct node *told = node;
+
+        if (node->n_children > 0 || !node->image->present)
+            continue;
+        /* What a disk stands on could be left over until it was judged with the disk. */
+        if (graph_image_usage(graph, node->image).n_entries > 0)
+            told = node->parent;
+        if (!told)
+            continue;
+        if (!(told->flags & NODE_TOUCHED))
+            told->before = told->relation;
+        node_mark(graph, told, NODE_TELL);
+    }
 }

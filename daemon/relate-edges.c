@@ -160,7 +160,7 @@ int64_t node_made(const struct node *node)
     return image->identity.btime != 0 ? image->identity.btime : image->fingerprint.mtime;
 }
 
-/* ---- what is opened as raw -------------------------------------------------------------------- */
+/* ---- what is opened as raw ------------------------------------------------------------------ */
 
 bool image_was_raw(const struct image *image)
 {

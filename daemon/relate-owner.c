@@ -533,10 +533,11 @@ size_t graph_tree(const struct image *base, struct image **ret_images, size_t ma
     return gathering.n;
 }
 
-/* What is judged with the base of its tree: whoever stands below a node that changed is told. */
+/* What is judged with the base of its tree: whoever stands below a node that changed is told, even
+ * one that it has become no layer of, as a clone. */
 static void node_tell_below(struct graph *graph, struct node *node)
 {
-    for (unsigned n = 0; n < TREE_MAX && node_joins_parent(node); n++) {
+    for (unsigned n = 0; n < TREE_MAX && node->parent; n++) {
         node = node->parent;
         if ((node->flags & NODE_TOLD_BELOW) ||
             graph_image_usage(graph, node->image).n_entries > 0)

@@ -611,6 +611,44 @@ static void the_base_is_told(void **state)
     }
 }
 
+/* A base that was left over is judged again when a domain is defined on its overlay, and when it can
+ * be judged at last. */
+static void the_base_of_a_disk_is_told(void **state)
+{
+    struct world *world = *state;
+    struct image *base, *leaf;
+    json_object *told;
+
+    (void)add(world, "/vm/web.qcow2", NULL);
+    (void)domain(world, web_name, "/vm/web.qcow2", qcow2);
+    base = add(world, "/vm/c.qcow2", NULL);
+    leaf = add(world, "/vm/clone.qcow2", "/vm/c.qcow2");
+    refresh(world);
+    assert_non_null(orphan(world, base));
+    (void)domain(world, other_domain, "/vm/clone.qcow2", qcow2);
+    world->pending = "/vm/clone.qcow2";
+    refresh(world);
+    assert_false(graph_knows_owners(world->store.graph, base));
+    world->pending = NULL;
+    for (int i = 0; i < 2; i++) {
+        struct usage_index *before = world->index;
+
+        told = json_object_new_object();
+        if (i > 0)
+            updated(world, leaf);
+        assert_int_equal(usage_index_new(fixture_virt_status(&world->virt), before, look, world,
+                                         &world->index),
+                         0);
+        graph_set_usage(world->store.graph, world->index);
+        usage_index_free(before);
+        assert_int_equal(graph_refresh(world->store.graph, collect, told), 0);
+        assert_true(json_object_object_get_ex(told, "/vm/c.qcow2", NULL));
+        json_object_put(told);
+    }
+    assert_true(graph_knows_owners(world->store.graph, base));
+    assert_null(orphan(world, base));
+}
+
 /* A definition that is older than the disk names a layer in the middle: what stands on it is the
  * newest data, until the layer is written. */
 static void later_states(void **state)
@@ -664,6 +702,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(whole_chains, setup, teardown),
         cmocka_unit_test_setup_teardown(whole_chains_by_layout, setup, teardown),
         cmocka_unit_test_setup_teardown(the_base_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_base_of_a_disk_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(later_states, setup, teardown),
     };
 
