@@ -209,6 +209,27 @@ static bool writer_is_of_data_file(const struct judging *judging)
     return n > ELEMENTSOF(owners);
 }
 
+/* Did a running domain begin with this very file, under a name that it had then? */
+static bool run_has_it_open(const struct judging *judging)
+{
+    const struct usage_index *index = graph_usage(judging->graph);
+    const struct virt_status *status = usage_status(index);
+
+    for (size_t i = 0; i < status->n_domains; i++) {
+        const struct virt_domain *domain = &status->domains[i];
+
+        for (size_t k = 0; k < domain->n_disks; k++)
+            for (size_t l = 0; l < domain->disks[k].n_layers; l++) {
+                const struct usage_entry *entry = usage_of_layer(index, &domain->disks[k], l);
+
+                if (entry && entry->live && entry->noted &&
+                    identity_equal(&entry->identity, &judging->image->identity))
+                    return true;
+            }
+    }
+    return false;
+}
+
 /* locked [two probes: the first, and the last] */
 static int judge_foreign(struct judging *judging)
 {
@@ -229,6 +250,10 @@ static int judge_foreign(struct judging *judging)
             judging_looked(judging, FINDING_FOREIGN_WRITER);
             return 0;
         }
+    if (run_has_it_open(judging)) {
+        judging_looked(judging, FINDING_FOREIGN_WRITER);
+        return 0;
+    }
     if (image->locked_at == image->locked_since)
         return 0;               /* one probe is none: it may have been a moment */
     list = evidence_new_list();

@@ -405,6 +405,14 @@ static void images_that_were_renamed(void **state)
     assert_non_null(strstr(words, "others use it by that name"));
     assert_null(strstr(words, "command\""));
     graph_remove(world->store.graph, overlay);
+    /* And who writes it is known. */
+    image->locked = image->use = FILES_WRITER;
+    image->locked_since = NOW - HOUR;
+    image->locked_at = NOW;
+    assert_null(of_image(world, image, FINDING_FOREIGN_WRITER));
+    assert_true(world->judgement.judged[FINDING_FOREIGN_WRITER]);
+    image->locked = image->use = FILES_UNUSED;
+    image->locked_since = image->locked_at = 0;
     /* Another file has its name: the next start would be on that. */
     world->missing = NULL;
     there = add(world, "/vm/a", NULL);
