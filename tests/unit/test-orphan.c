@@ -611,8 +611,8 @@ static void the_base_is_told(void **state)
     }
 }
 
-/* A base that was left over is judged again when a domain is defined on its overlay, and when it can
- * be judged at last. */
+/* A base that was left over is judged again when a domain is defined on its overlay, and when it
+ * can be judged at last. */
 static void the_base_of_a_disk_is_told(void **state)
 {
     struct world *world = *state;
