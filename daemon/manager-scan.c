@@ -201,9 +201,16 @@ void pass_check_finished(struct manager *manager)
     control_status_soon(manager);
 }
 
+/* Nobody waits for data of a file system that is not mounted any more. */
+static bool can_be_scanned(struct manager *manager, const struct image *image, bool scrub)
+{
+    return image->datastore->state == DATASTORE_ONLINE &&
+           !(scrub && discover_is_away(manager->discover, image->path));
+}
+
 static void scan_image(struct manager *manager, struct image *image, bool scrub, uint64_t ticket)
 {
-    if (image->datastore->state != DATASTORE_ONLINE)
+    if (!can_be_scanned(manager, image, scrub))
         return;
     image->worker_deaths = 0;
     if (scrub)
@@ -235,12 +242,12 @@ static int scan_path(struct manager *manager, const char *path, bool scrub, uint
     if (ticket && image)
         scan_image(manager, image, scrub, ticket);
     for (size_t i = 0; i < n; i++) {
-        n_online += images[i]->datastore->state == DATASTORE_ONLINE;
+        n_online += can_be_scanned(manager, images[i], scrub);
         /* Files that are none are not worth reading. */
         if (ticket && (!scrub || images[i]->listed))
             scan_image(manager, images[i], scrub, ticket);
     }
-    n_online += image && image->datastore->state == DATASTORE_ONLINE;
+    n_online += image && can_be_scanned(manager, image, scrub);
     if (n_online > 0)
         return 0;
     return image || n > 0 ? -ENOTCONN : -ENOENT;
