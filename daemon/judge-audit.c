@@ -82,6 +82,16 @@ static int add_not_opened(struct judging *judging, enum finding_type type, enum 
     return judging_add(judging, type, severity, 1, &evidence, "%s: %s", words, why->text);
 }
 
+bool is_abandoned_part(const struct judging *judging)
+{
+    const struct image *image = judging->image;
+    const struct relation *relation = judging->relation;
+
+    return image_name_is_partial(image->path) && judging->usage.n_entries == 0 &&
+           image->locked == FILES_UNUSED && image->audit->use == FILES_UNUSED &&
+           !(relation && relation->n_children > 0);
+}
+
 static bool error_is_workers(int error)
 {
     return error == -ECHILD || error == -ETIMEDOUT || error == -EBADMSG || error == -ENOEXEC;
@@ -135,6 +145,9 @@ int judge_not_opened(struct judging *judging)
         return add_not_opened(judging, FINDING_FEATURE_UNKNOWN, SEVERITY_ERROR, why,
                               "has unknown features");
     case QCA_ERROR_TRUNCATED:
+        if (is_abandoned_part(judging))
+            return add_not_opened(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_WARNING, why,
+                                  "is an upload that was not finished");
         return add_not_opened(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, why,
                               "is cut off");
     case QCA_ERROR_SNAPSHOT_TABLE:

@@ -431,6 +431,11 @@ static int judge_truncation(struct judging *judging)
     evidence_number(&evidence, "leaks", check->leaks);
     evidence_issues(&evidence, judging, issue_is_beyond_end);
     judging->truncated = !judging->thresholds->disabled[FINDING_IMAGE_TRUNCATED];
+    if (is_abandoned_part(judging))
+        return judging_add(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_WARNING, 1, &evidence,
+                           "is an upload that was not finished: the file has %s, its metadata "
+                           "refers to data up to %s",
+                           text_size(size, is), text_size(highest, needs));
     return judging_add(judging, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL, 1, &evidence,
                        "is cut off: the file has %s, its metadata refers to data up to %s",
                        text_size(size, is), text_size(highest, needs));

@@ -67,6 +67,8 @@ void judging_sure(struct judging *judging);
 void judging_unsure(struct judging *judging);
 /* Was the condition added to this judgement? */
 bool judging_has(const struct judging *judging, enum finding_type type);
+/* judge-audit.c: an upload or a copy that did not end, as its name says, and that nobody uses. */
+bool is_abandoned_part(const struct judging *judging);
 /* The condition of this type that was added to this judgement; NULL none. */
 struct condition *judging_condition(const struct judging *judging, enum finding_type type);
 /* Looked for, and sure. */

@@ -92,11 +92,16 @@ static int judge_orphan(struct judging *judging)
         r = judging_add(judging, FINDING_ORPHAN, SEVERITY_WARNING, n, &evidence,
                         "is used by no domain, snapshot or other image, and takes %s",
                         text_size(bytes, size));
+    else if (n == 2)
+        r = judging_add(judging, FINDING_ORPHAN, SEVERITY_WARNING, n, &evidence,
+                        "and the layer above it are used by no domain, snapshot or other image, "
+                        "and take %s",
+                        text_size(bytes, size));
     else
         r = judging_add(judging, FINDING_ORPHAN, SEVERITY_WARNING, n, &evidence,
-                        "and the %zu layer%s above it are used by no domain, snapshot or other "
+                        "and the %zu layers above it are used by no domain, snapshot or other "
                         "image, and take %s",
-                        n - 1, n == 2 ? "" : "s", text_size(bytes, size));
+                        n - 1, text_size(bytes, size));
     if (r >= 0)
         judging_hold(judging, FINDING_ORPHAN, judging->thresholds->orphan_after);
     return r;

@@ -68,7 +68,9 @@ struct users {
     bool writes[DOMAINS_SHOWN];
     size_t n;                   /* all of them */
     size_t n_writers, n_live;
+    const struct usage_entry *writer;   /* the last of them */
     bool writer_live;
+    bool reader;                /* one has the image itself as its disk, and only reads it */
 };
 
 /* writes: this image, not an overlay of it. */
@@ -86,9 +88,12 @@ static void users_add(struct users *users, const struct usage_entry *entry, bool
         users->n++;
         users->n_live += entry->live;
     }
-    if (i < DOMAINS_SHOWN && writes && !users->writes[i]) {
-        users->entries[i] = entry;
-        users->writes[i] = true;
+    if (writes && (i >= DOMAINS_SHOWN || !users->writes[i])) {
+        if (i < DOMAINS_SHOWN) {
+            users->entries[i] = entry;
+            users->writes[i] = true;
+        }
+        users->writer = entry;
         users->n_writers++;
     }
     users->writer_live |= writes && entry->live;
@@ -143,6 +148,51 @@ static char *users_words(const struct users *users)
     return words;
 }
 
+/* The same of all but the only one that writes, and without what they do. */
+static char *readers_words(const struct users *users)
+{
+    char *words = strdup("");
+    size_t n = 0;
+
+    for (size_t i = 0; words && i < users->n && i < DOMAINS_SHOWN && n < NAMES_SAID; i++) {
+        _cleanup_free_ char *before = words, *name = NULL;
+
+        if (users->writes[i]) {
+            before = NULL;
+            continue;
+        }
+        name = text_escape_string(users->entries[i]->domain->name);
+        if (!name || asprintf(&words, "%s%s%s", before, n++ > 0 ? ", " : "", name) < 0)
+            words = NULL;
+    }
+    if (words && users->n - 1 > n) {
+        _cleanup_free_ char *before = words;
+
+        if (asprintf(&words, "%s and %zu more", before, users->n - 1 - n) < 0)
+            words = NULL;
+    }
+    return words;
+}
+
+/* One domain writes what others only read, most of them through their own overlays. */
+static int add_one_writer(struct judging *judging, const struct users *users,
+                          enum severity severity, struct evidence *evidence)
+{
+    _cleanup_free_ char *writer = text_escape_string(users->writer->domain->name),
+                        *readers = readers_words(users);
+    size_t n = users->n - 1;
+
+    if (!writer || !readers)
+        return -ENOMEM;
+    return judging_add(judging, FINDING_SHARED_WRITABLE, severity, users->n, evidence,
+                       "can be written by domain %s, though %zu other domain%s %s: %s%s", writer, n,
+                       n == 1 ? "" : "s",
+                       users->reader ? n == 1 ? "reads it" : "read it"
+                       : n == 1      ? "has a disk that stands on it"
+                                     : "have disks that stand on it",
+                       readers, users->n_live > 1 ? "; several of all these are running" : "");
+}
+
 /* domains [domain, connection, disk, running, writes], shareable */
 static int judge_shared(struct judging *judging)
 {
@@ -161,6 +211,7 @@ static int judge_shared(struct judging *judging)
             continue;
         users_add(&users, entry, entry->writes && entry->layer == 0);
         if (entry->layer == 0) {
+            users.reader |= !entry->writes;
             shareable |= entry->disk->shareable;
             all_shareable &= entry->disk->shareable || !entry->writes;
         }
@@ -187,6 +238,8 @@ static int judge_shared(struct judging *judging)
     if (users.n < 2)
         return judging_add(judging, FINDING_SHARED_WRITABLE, severity, 1, &evidence,
                            "is marked as shareable, and its format must not be shared");
+    if (users.n_writers == 1)
+        return add_one_writer(judging, &users, severity, &evidence);
     names = users_words(&users);
     if (!names)
         return -ENOMEM;

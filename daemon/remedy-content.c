@@ -35,10 +35,24 @@ static void children(struct remedy *remedy, const struct graph *graph, const str
                             relation->n_children);
 }
 
-static void accept(struct remedy *remedy, const struct image *image)
+/* To accept a change under overlays does not make their guests well. */
+static void accept(struct remedy *remedy, const struct graph *graph, const struct image *image)
 {
-    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    const struct relation *relation = graph_relation(graph, image);
+    _cleanup_free_ char *quoted = NULL;
 
+    if (relation && relation->n_children > 0) {
+        remedy_text(remedy,
+                    "No command is given that accepts the change, because %s on the image: %s "
+                    "guests read other data than before, and accepting it does not mend them. Only "
+                    "if the change was meant, and %s deleted, made anew, or emptied by a commit "
+                    "into the image: qcauditctl baseline accept, with your reason.",
+                    relation->n_children == 1 ? "an overlay stands" : "overlays stand",
+                    relation->n_children == 1 ? "its" : "their",
+                    relation->n_children == 1 ? "the overlay was" : "all of the overlays were");
+        return;
+    }
+    quoted = remedy_quote(remedy, image->path);
     if (!quoted)
         return;
     if (!remedy_name_is_plain(image->path)) {
@@ -48,7 +62,7 @@ static void accept(struct remedy *remedy, const struct image *image)
     remedy_text(remedy, "Or, if the change was meant:");
     remedy_precondition(
         remedy,
-        "whoever is responsible for the image made this change, and all guests on it are well");
+        "whoever is responsible for the image made this change");
     remedy_look(remedy, "qcauditctl baseline accept %s --reason='this change was meant'",
                    quoted);
 }
@@ -74,9 +88,10 @@ void remedy_modified(struct remedy *remedy, const struct graph *graph, const str
     if (!image->baseline || !image->baseline->deviation)
         return;
     children(remedy, graph, image);
-    ranges(remedy, image->baseline->deviation);
-    remedy_text(remedy, "Find out who wrote the image, and restore it as it was.");
-    accept(remedy, image);
+    remedy_text(remedy,
+                "Find out who wrote the image, and restore it as it was. qcauditctl baseline show "
+                "has the ranges that are different.");
+    accept(remedy, graph, image);
 }
 
 static uint64_t number_of(const struct finding *finding, const char *key)

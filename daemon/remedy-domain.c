@@ -8,6 +8,8 @@
 #include "daemon/remedy-gate.h"
 #include "lib/cleanup.h"
 
+#define CHAIN_LOOKED_AT 1024    /* layers of a disk */
+
 static const char *evidence_string(json_object *evidence, const char *key)
 {
     json_object *value = NULL;
@@ -317,32 +319,86 @@ static size_t delete_from_images(struct remedy *remedy, const struct graph *grap
     return n;
 }
 
+/* Is a layer of one of the domain's disks not where it is looked for? What is there then may be a
+ * file that was only renamed, or that a backup has. */
+static bool a_layer_is_lost(const struct graph *graph, const struct virt_domain *domain)
+{
+    const struct usage_index *index = graph_usage(graph);
+
+    for (size_t i = 0; i < domain->n_disks; i++) {
+        const struct virt_disk *disk = &domain->disks[i];
+        const struct image *image = NULL;
+
+        for (size_t k = 0; k < disk->n_layers; k++) {
+            struct usage usage = disk->layers[k].path
+                                     ? usage_find(index, usage_path(index, disk->layers[k].path))
+                                     : (struct usage){ .n_entries = 0 };
+
+            if (usage.n_entries > 0 && usage.entries[0].missing)
+                return true;
+        }
+        if (disk->n_layers > 0 && disk->layers[0].path)
+            image = graph_find(graph, usage_path(index, disk->layers[0].path));
+        for (unsigned n = 0; image && n < CHAIN_LOOKED_AT; n++) {
+            const struct relation *relation = graph_relation(graph, image);
+
+            if (image->parent.state == REFERENCE_MISSING)
+                return true;
+            image = relation && !relation->in_loop ? relation->parent : NULL;
+        }
+    }
+    return false;
+}
+
+/* Libvirt forgets what only it knows. Of a snapshot whose layer is lost, that is all there is to
+ * say what the layer was: the record is kept until the file is back, or given up. */
+static void forget_libvirt_only(struct remedy *remedy, const struct gate *gate,
+                                const struct virt_domain *domain, const char *virsh,
+                                const char *name, const struct finding *finding)
+{
+    json_object *libvirt = evidence_list(finding->evidence, "libvirt-only");
+    size_t n = 0;
+
+    if (!libvirt || json_object_array_length(libvirt) == 0)
+        return;
+    if (a_layer_is_lost(gate->graph, domain)) {
+        remedy_text(remedy,
+                    "No command is given that deletes the snapshot from libvirt's records, because "
+                    "a layer of the domain's disks is missing, or was renamed. Settle that first "
+                    "(qcauditctl findings: parent-missing, deleted-in-use, definition-differs): "
+                    "with the file back in its place the snapshot is whole again.");
+        return;
+    }
+    remedy_precondition(remedy, "the snapshot's file was not moved or renamed, and no backup is "
+                                "going to bring it back");
+    for (size_t i = 0; i < json_object_array_length(libvirt); i++) {
+        const char *snapshot = evidence_name(json_object_array_get_idx(libvirt, i), "snapshot");
+        _cleanup_free_ char *quoted = snapshot ? remedy_quote(remedy, snapshot) : NULL;
+
+        if (!quoted)
+            continue;
+        remedy_command(remedy, gate, "%s snapshot-delete %s %s --metadata", virsh, name, quoted);
+        n++;
+    }
+    step_unlisted(remedy, finding, "libvirt-only-total", libvirt, n);
+}
+
 static void remedy_snapshot_sides(struct remedy *remedy, const struct graph *graph,
                                   const struct virt_domain *domain, const char *virsh,
                                   const char *name, const struct finding *finding)
 {
-    json_object *libvirt = evidence_list(finding->evidence, "libvirt-only");
     json_object *image = evidence_list(finding->evidence, "image-only");
     const char *deleting = evidence_name(finding->evidence, "deleting");
     _cleanup_free_ char *first = deleting ? remedy_quote(remedy, deleting) : NULL;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
-    size_t n = 0;
+    size_t n;
 
     gate_disks(&gate, domain, first ? GATE_WRITE : 0);
     if (!gate_is_open(&gate))
         return;
     if (first)
         remedy_command(remedy, &gate, "%s snapshot-delete %s %s", virsh, name, first);
-    for (size_t i = 0; libvirt && i < json_object_array_length(libvirt); i++) {
-        const char *snapshot = evidence_name(json_object_array_get_idx(libvirt, i), "snapshot");
-        _cleanup_free_ char *quoted = snapshot ? remedy_quote(remedy, snapshot) : NULL;
-
-        if (!quoted)
-            continue;
-        remedy_command(remedy, &gate, "%s snapshot-delete %s %s --metadata", virsh, name, quoted);
-        n++;
-    }
-    step_unlisted(remedy, finding, "libvirt-only-total", libvirt, n);
+    forget_libvirt_only(remedy, &gate, domain, virsh, name, finding);
     if (image && json_object_array_length(image) > 0)
         remedy_precondition(
             remedy, "the domain is shut off, and nobody needs the snapshots that only "

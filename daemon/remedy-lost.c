@@ -182,35 +182,64 @@ static void step_rename_reference(struct remedy *remedy, const struct graph *gra
     remedy_and(remedy, &gate, "qemu-img rebase -u -F %s -b %s %s", format, quoted_lost, quoted);
 }
 
-/* What to compare with what, where only the name says so. */
-static void step_compare(struct remedy *remedy, const struct image *image, const struct image *lost)
+/* The quoted names of those that only have the parent's name, and how many they are; NULL when the
+ * remedy has failed. */
+static char *named_so(struct remedy *remedy, const struct lost_parent *found, size_t n,
+                      size_t *ret_n)
 {
-    const struct former *former = image->former;
-    _cleanup_free_ char *quoted = remedy_quote(remedy, lost->path);
-    char digest[2 * sizeof(former->digest) + 1], size[TEXT_SIZE_MAX];
+    char *names = NULL;
 
-    if (!quoted)
+    *ret_n = 0;
+    for (size_t i = 0; i < n; i++) {
+        _cleanup_free_ char *before = NULL, *quoted = NULL;
+
+        if (found[i].by != FOUND_BY_NAME)
+            continue;
+        before = names;
+        names = NULL;
+        quoted = remedy_quote(remedy, found[i].image->path);
+        if (!quoted || asprintf(&names, "%s%s%s", before ? before : "", before ? ", " : "",
+                                quoted) < 0) {
+            remedy->error = remedy->error < 0 ? remedy->error : -ENOMEM;
+            return NULL;
+        }
+        (*ret_n)++;
+    }
+    return names;
+}
+
+/* What to compare them with. Others may stand on such a file, so that it is copied, and never
+ * moved. */
+static void step_by_name(struct remedy *remedy, const struct image *image,
+                         const struct lost_parent *found, size_t n)
+{
+    static const char copy[] = "copy it (cp -nT --preserve=all) to where the image looks for it, "
+                               "and leave it itself where it is";
+    const struct former *former = image->former;
+    char digest[2 * sizeof(former->digest) + 1], size[TEXT_SIZE_MAX];
+    size_t n_named;
+    _cleanup_free_ char *names = named_so(remedy, found, n, &n_named);
+    const char *have = n_named == 1 ? "has the parent's name, and may be another image"
+                                    : "have the parent's name, and each may be another image";
+
+    if (!names)
         return;
     if (former && former->has_digest && !former->encrypted && former->parent.inode == 0) {
         hex_encode(former->digest, sizeof(former->digest), digest);
         remedy_text(remedy,
-                    "%s has the parent's name, and may be another image. Compare what it holds: "
-                    "qcauditctl hash --content must print %s. Only then move it to where the image "
-                    "looks for it.",
-                    quoted, digest);
+                    "%s %s. Compare what it holds: qcauditctl hash --content must print %s. Only "
+                    "then %s.",
+                    names, have, digest, copy);
     } else if (former && former->virtual_size > 0) {
         remedy_text(remedy,
-                    "%s has the parent's name, and may be another image: nothing is known of the "
-                    "parent but that it was a disk of %s. Compare it with a backup of the parent "
-                    "(qcauditctl compare). Only if it is the same, move it to where the image "
-                    "looks for it.",
-                    quoted, text_size(former->virtual_size, size));
+                    "%s %s: what the parent held, a disk of %s, is not known. Compare it with a "
+                    "backup of the parent (qcauditctl compare). Only if it is the same, %s.",
+                    names, have, text_size(former->virtual_size, size), copy);
     } else {
         remedy_text(remedy,
-                    "%s has the parent's name, and may be another image: the parent was never seen "
-                    "here. Compare it with a backup of the parent (qcauditctl compare). Only if it "
-                    "is the same, move it to where the image looks for it.",
-                    quoted);
+                    "%s %s: the parent was never seen here. Compare it with a backup of the parent "
+                    "(qcauditctl compare). Only if it is the same, %s.",
+                    names, have, copy);
     }
 }
 
@@ -225,6 +254,26 @@ static void step_changed_reference(struct remedy *remedy, const char *quoted)
                 quoted);
 }
 
+/* Has a domain the parent open, as far as one can tell? Where libvirt is not asked, one may. */
+static bool one_may_run(const struct graph *graph, const struct image *image)
+{
+    struct image *layers[LAYERS_MAX];
+    size_t n = graph_tree(image, layers, LAYERS_MAX);
+
+    if (n > LAYERS_MAX || !usage_is_complete(graph_usage(graph)))
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        struct usage usage = graph_image_usage(graph, layers[i]);
+
+        if (layers[i]->locked != FILES_UNUSED)
+            return true;
+        for (size_t k = 0; k < usage.n_entries; k++)
+            if (usage.entries[k].live)
+                return true;
+    }
+    return false;
+}
+
 static void step_candidate(struct remedy *remedy, const struct graph *graph,
                            const struct image *image, const struct lost_parent *candidate,
                            const char *wanted)
@@ -233,9 +282,7 @@ static void step_candidate(struct remedy *remedy, const struct graph *graph,
 
     if (!quoted)
         return;
-    if (candidate->by == FOUND_BY_NAME) {
-        step_compare(remedy, image, candidate->image);
-    } else if (candidate->changed) {
+    if (candidate->changed) {
         remedy_text(remedy,
                     "%s is the same file, but it does not hold any more what it held as the "
                     "parent: no command is given. Restore the parent from a backup.",
@@ -275,16 +322,20 @@ void remedy_parent_missing(struct remedy *remedy, const struct graph *graph,
     if (image->parent.stored &&
         reference_lexical(image->path, image->parent.stored, &wanted) < 0)
         wanted = NULL;
-    if (n == 0 || found[0].by != FOUND_BY_IDENTITY || found[0].changed)
+    if ((n == 0 || found[0].by != FOUND_BY_IDENTITY || found[0].changed) &&
+        one_may_run(graph, image))
         remedy_text(remedy, "Do not stop a domain that still runs on it: it has the parent open.");
     /* Of several that are surely the same, one will do. */
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n && i < LOST_MAX; i++) {
+        if (found[i].by == FOUND_BY_NAME)
+            continue;
         step_candidate(remedy, graph, image, &found[i], wanted);
-        if (found[i].by != FOUND_BY_NAME && !found[i].changed)
+        if (!found[i].changed)
             return;
     }
+    step_by_name(remedy, image, found, n < LOST_MAX ? n : LOST_MAX);
     quoted = wanted ? remedy_quote(remedy, wanted) : NULL;
-    remedy_text(remedy, "Move the parent back to %s, or restore it there from a backup.",
+    remedy_text(remedy, "Bring the parent back to %s, or restore it there from a backup.",
                 quoted ? quoted : "where the image looks for it");
 }
 

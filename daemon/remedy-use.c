@@ -31,13 +31,61 @@ void remedy_orphan(struct remedy *remedy, const struct graph *graph, const struc
     remedy_text(remedy, "Delete it a month later, if nobody missed it.");
 }
 
+/* The one domain that can write the image; NULL when there is none, or more than one. */
+static const struct usage_entry *only_writer(const struct usage *usage)
+{
+    const struct usage_entry *writer = NULL;
+
+    for (size_t i = 0; i < usage->n_entries; i++) {
+        const struct usage_entry *entry = &usage->entries[i];
+
+        if (entry->kind != USAGE_LAYER || entry->layer != 0 || !entry->writes)
+            continue;
+        if (writer && writer->domain != entry->domain)
+            return NULL;
+        writer = entry;
+    }
+    return writer;
+}
+
+static void remedy_one_writer(struct remedy *remedy, const struct graph *graph,
+                              const struct usage_entry *writer)
+{
+    _cleanup_free_ char *virsh = remedy_virsh(remedy, graph, writer->domain),
+                        *name = remedy_domain_name(remedy, writer->domain),
+                        *said = remedy_quote(remedy, writer->domain->name),
+                        *target = remedy_quote(remedy, writer->disk->target ? writer->disk->target
+                                                                            : "");
+    _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
+
+    if (!virsh || !name || !said || !target)
+        return;
+    remedy_text(remedy,
+                "Only domain %s can write the image: what it writes destroys the disks of the "
+                "domains that stand on the image. Leave those domains and their disks as they are.",
+                said);
+    gate_domain(&gate, writer->domain, writer->disk, false);
+    if (!gate_is_open(&gate))
+        return;
+    remedy_precondition(remedy, "domain %s is not meant to write the image, and is shut off", said);
+    remedy_command(remedy, &gate, "%s detach-disk %s %s --config", virsh, name, target);
+    remedy_text(remedy,
+                "Or undefine domain %s, if nobody needs it any more. To change the image later, "
+                "change a copy of it, and make new overlays on that.",
+                said);
+}
+
 void remedy_shared(struct remedy *remedy, const struct graph *graph, const struct image *image)
 {
     struct usage usage = graph_image_usage(graph, image);
-    const struct usage_entry *remove = NULL, *keep = NULL;
+    const struct usage_entry *remove = NULL, *keep = NULL, *writer = only_writer(&usage);
     _cleanup_free_ char *virsh = NULL, *name = NULL, *target = NULL;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
+    if (writer && !writer->disk->shareable) {
+        remedy_one_writer(remedy, graph, writer);
+        return;
+    }
     /* One that is shut off is to lose it; of several, the last by name. */
     for (size_t i = 0; i < usage.n_entries; i++) {
         const struct usage_entry *entry = &usage.entries[i];

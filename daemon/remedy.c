@@ -29,6 +29,11 @@ static const char *evidence_string(const struct finding *finding, const char *ke
     return json_object_get_string(value);
 }
 
+static bool has_evidence(const struct finding *finding, const char *key)
+{
+    return finding->evidence && json_object_object_get_ex(finding->evidence, key, NULL);
+}
+
 static bool pointers_are_damaged(const struct qca_check_result *check)
 {
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
@@ -103,7 +108,8 @@ static void remedy_leaks(struct remedy *remedy, const struct graph *graph,
         (layer->info.incompatible_features & (QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DIRTY)) ||
         remedy_leaks_are_burst(graph, image)) {
         remedy_text(remedy,
-                    "Do not free the leaks: the image is damaged otherwise. Settle that first.");
+                    "The image has other damage as well: settle that first, and do not free the "
+                    "leaks before.");
         return;
     }
     if (remedy_image_is_golden(graph, image)) {
@@ -273,6 +279,135 @@ static void remedy_watch(struct remedy *remedy, const struct finding *finding)
             "without sysctl, in a file of /etc/sysctl.d to keep it. Then restart qcauditd.");
 }
 
+/* Of another file's name, which only qcauditctl may still have to quote. */
+static const char *data_file_name(const struct finding *finding)
+{
+    const char *path = evidence_string(finding, "path"),
+               *stored = evidence_string(finding, "stored");
+
+    return path ? path : stored ? stored : "that it names";
+}
+
+static void remedy_shared_data(struct remedy *remedy, const struct graph *graph,
+                               const struct image *image)
+{
+    struct image *other = NULL;
+    size_t n = graph_data_file_users(graph, image, &other, 1);
+    _cleanup_free_ char *quoted = NULL;
+
+    if (n == 0)
+        return;
+    quoted = remedy_quote(remedy, other->path);
+    if (!quoted)
+        return;
+    if (n == 1)
+        remedy_text(remedy,
+                    "Stop the domains of both images first, of this one and of %s: what is written "
+                    "through one of them destroys the other.",
+                    quoted);
+    else
+        remedy_text(remedy,
+                    "Stop the domains of all the images first, of this one, of %s and of %zu more "
+                    "(the evidence names them): what is written through one of them destroys the "
+                    "others.",
+                    quoted, n - 1);
+}
+
+/* What was cut off, what is shared, and what is as it is meant to be. */
+static void remedy_data_file(struct remedy *remedy, const struct graph *graph,
+                             const struct finding *finding, const struct image *image)
+{
+    const char *name = data_file_name(finding);
+    bool cut = has_evidence(finding, "needed-size"), shared = has_evidence(finding, "also-of");
+
+    if (image->data_file.state == REFERENCE_FOUND &&
+        identity_equal(&image->data_file.identity, &image->identity)) {
+        remedy_text(remedy,
+                    "Shut the domain off, and restore the image and its data file from a backup: "
+                    "what the guest wrote lies over the image's metadata.");
+        return;
+    }
+    remedy_shared_data(remedy, graph, image);
+    if (cut || image->data_file.state == REFERENCE_MISSING)
+        remedy_text(remedy,
+                    "%s the data file %s from a backup that was made together with the image, "
+                    "before its domain is started. Do not convert or copy the image before: the "
+                    "copy would look whole, and hold zeros for what is missing.",
+                    cut ? "Restore" : "Bring back, or restore", name);
+    else if (shared)
+        remedy_text(remedy,
+                    "Find out whose data %s holds: that image keeps it. Restore the others from "
+                    "backups, each with a data file of its own.",
+                    name);
+    else
+        remedy_text(remedy,
+                    "Nothing is wrong, if it was made so on purpose: all data of the guest is in "
+                    "%s, so that both files are kept, copied and restored together. If not, "
+                    "qemu-img convert, with the domain shut off, makes an image without a data "
+                    "file.",
+                    name);
+}
+
+static void remedy_not_understood(struct remedy *remedy, const struct finding *finding)
+{
+    const char *reason = evidence_string(finding, "reason");
+
+    if (reason && strcmp(reason, "format") == 0)
+        remedy_text(remedy,
+                    "Nothing is to be done. Images that are to be audited can be converted "
+                    "(qemu-img convert); those that are not can be left out by a pattern "
+                    "(datastores[].exclude).");
+}
+
+/* What is left out, each with what ends it; of many of a kind, the first is named. */
+static void remedy_coverage(struct remedy *remedy, const struct finding *finding)
+{
+    static const struct { const char *reason, *before, *after; } kinds[] = {
+        { "mount-gone", "Mount ", " again." },
+        { "mount-remote", "Name ", " as a datastore of its own, or exclude it by a pattern "
+                                   "(datastores[].exclude)." },
+        { "link-to-device", "Name the device to which ",
+          " leads in datastores[].devices, or make a storage pool of it; the service sees block "
+          "devices only with the drop-in block-devices.conf. Or exclude the link by a pattern "
+          "(datastores[].exclude)." },
+    };
+    json_object *list = NULL;
+
+    if (!finding->evidence || !json_object_object_get_ex(finding->evidence, "left-out", &list) ||
+        !json_object_is_type(list, json_type_array))
+        return;
+    for (size_t k = 0; k < ELEMENTSOF(kinds); k++) {
+        const char *first = NULL;
+        size_t n = 0;
+
+        for (size_t i = 0; i < json_object_array_length(list); i++) {
+            json_object *item = json_object_array_get_idx(list, i), *reason = NULL, *path = NULL;
+
+            if (!json_object_object_get_ex(item, "reason", &reason) ||
+                !json_object_object_get_ex(item, "path", &path) ||
+                strcmp(json_object_get_string(reason), kinds[k].reason) != 0)
+                continue;
+            if (n++ == 0)
+                first = json_object_get_string(path);
+        }
+        if (n == 0)
+            continue;
+        if (n > 1)
+            remedy_text(remedy, "%s%s%s The same goes for %zu more of the evidence.",
+                        kinds[k].before, first, kinds[k].after, n - 1);
+        else
+            remedy_text(remedy, "%s%s%s", kinds[k].before, first, kinds[k].after);
+        if (strcmp(kinds[k].reason, "mount-gone") == 0) {
+            _cleanup_free_ char *name = remedy_quote(remedy, finding->subject);
+
+            if (name)
+                remedy_text(remedy,
+                            "If it is gone for good, qcauditctl resume %s lets go of its images.",
+                            name);
+        }
+    }
+}
+
 /* Findings of a disk have its own layer as subject: the layers to merge begin at the leaf. */
 static const struct image *disk_leaf(const struct graph *graph, const struct image *image)
 {
@@ -385,6 +520,15 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
     case FINDING_PARENT_CHANGED:
         remedy_modified(remedy, graph, image);
         break;
+    case FINDING_IMAGE_TRUNCATED:
+        if (finding->severity < SEVERITY_CRITICAL && image_name_is_partial(image->path))
+            remedy_text(remedy,
+                        "The name says that it is an upload or a copy that was not finished, and "
+                        "nobody uses it: delete it, or copy it again.");
+        break;
+    case FINDING_DATA_FILE:
+        remedy_data_file(remedy, graph, finding, image);
+        break;
     case FINDING_SPACE_RECLAIMABLE:
         remedy_space(remedy, graph, finding, image);
         break;
@@ -414,6 +558,10 @@ int remedy_make(const struct graph *graph, const struct finding *finding, struct
         remedy_domain(&remedy, graph, finding);
     else if (finding->type == FINDING_WATCH_DEGRADED)
         remedy_watch(&remedy, finding);
+    else if (finding->type == FINDING_NOT_AUDITABLE)
+        remedy_not_understood(&remedy, finding);
+    else if (finding->type == FINDING_COVERAGE_GAP)
+        remedy_coverage(&remedy, finding);
     if (remedy.error < 0)
         return remedy.error;
     *ret_remedy = json_object_array_length(remedy.steps) > 0 ? TAKE_PTR(remedy.steps) : NULL;

@@ -4,6 +4,7 @@
 #include "unit/remedy-fixture.h"
 #include "unit/store-fixture.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "daemon/config.h"
@@ -512,6 +513,51 @@ static void very_many_snapshots(void **state)
                "And 980 more"));
 }
 
+/* What only libvirt knows is forgotten; not while the file may only have another name. */
+static void a_snapshot_whose_layer_is_lost(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a.s2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct virt_snapshot_disk sd = { .target = TEXT("vda"), .kind = VIRT_SNAPSHOT_EXTERNAL,
+                                     .path = TEXT("/vm/a.s1"), .before = TEXT("/vm/a") };
+    struct virt_snapshot snapshot = { .name = TEXT("s1"), .created = T0_USEC, .disks = &sd,
+                                      .n_disks = 1 };
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 0, &disk, 1);
+    struct image *base = add(world, "/vm/a", NULL), *leaf = add(world, "/vm/a.s2", "/vm/a.s1");
+    const struct condition *found;
+    const char *words;
+
+    (void)base;
+    domain->snapshots = &snapshot;
+    domain->n_snapshots = 1;
+    world->missing = "/vm/a.s1";
+    leaf->parent.state = REFERENCE_MISSING;
+    assert_int_equal(graph_update(world->store.graph, leaf), 0);
+    refresh(world);
+    found = of_domain(world, domain, FINDING_SNAPSHOT_INCONSISTENT);
+    assert_string_equal(summary(found), "has 1 snapshot that only libvirt knows: s1");
+    words = remedy_of(world, FINDING_SNAPSHOT_INCONSISTENT, SUBJECT_DOMAIN, TEXT("web on " URI),
+                      found);
+    assert_null(strstr(words, "\"command\""));
+    assert_non_null(strstr(words, "Settle that first (qcauditctl findings: parent-missing"));
+    /* The disk's own image is what is missing. */
+    layer.path = TEXT("/vm/a.s1");
+    refresh(world);
+    found = of_domain(world, domain, FINDING_SNAPSHOT_INCONSISTENT);
+    words = remedy_of(world, FINDING_SNAPSHOT_INCONSISTENT, SUBJECT_DOMAIN, TEXT("web on " URI),
+                      found);
+    assert_null(strstr(words, "\"command\""));
+    /* No disk needs the file any more. */
+    layer.path = TEXT("/vm/a");
+    refresh(world);
+    found = of_domain(world, domain, FINDING_SNAPSHOT_INCONSISTENT);
+    words = remedy_of(world, FINDING_SNAPSHOT_INCONSISTENT, SUBJECT_DOMAIN, TEXT("web on " URI),
+                      found);
+    assert_non_null(strstr(words, "snapshot-delete web s1 --metadata"));
+    assert_non_null(strstr(words, "was not moved or renamed"));
+}
+
 static void checkpoints_and_bitmaps(void **state)
 {
     struct world *world = *state;
@@ -970,6 +1016,171 @@ static void in_use_by_libvirts_word(void **state)
     assert_null(of_image(world, image, FINDING_SHARED_WRITABLE));
 }
 
+/* A template that is a domain of its own: the clones are not to lose their disks. */
+static void one_writer_below_clones(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer base = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/t") },
+                      one = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/c1") },
+                      two = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/c2") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &base, .n_layers = 1 },
+                     disk_one = { .target = TEXT("sda"), .layers = &one, .n_layers = 1 },
+                     disk_two = { .target = TEXT("sda"), .layers = &two, .n_layers = 1 },
+                     reads = { .target = TEXT("vdb"), .layers = &base, .n_layers = 1,
+                               .read_only = true };
+    struct image *image = add(world, "/vm/t", NULL);
+    const struct condition *found;
+    const char *words;
+
+    (void)add(world, "/vm/c1", "/vm/t");
+    (void)add(world, "/vm/c2", "/vm/t");
+    (void)fixture_domain(&world->virt, TEXT("c1"), 0, &disk_one, 1);
+    (void)fixture_domain(&world->virt, TEXT("tpl"), 0, &disk, 1);
+    refresh(world);
+    found = of_image(world, image, FINDING_SHARED_WRITABLE);
+    assert_string_equal(summary(found), "can be written by domain tpl, though 1 other domain has a "
+                                        "disk that stands on it: c1");
+    assert_int_equal(found->severity, SEVERITY_WARNING);
+    words = remedy_of(world, FINDING_SHARED_WRITABLE, SUBJECT_IMAGE, TEXT("/vm/t"), found);
+    assert_non_null(strstr(words, "virsh -c qemu:///system detach-disk tpl vda --config"));
+    assert_null(strstr(words, "c1"));
+    assert_null(strstr(words, "Shut off all domains but one"));
+
+    (void)fixture_domain(&world->virt, TEXT("c2"), 0, &disk_two, 1);
+    refresh(world);
+    found = of_image(world, image, FINDING_SHARED_WRITABLE);
+    assert_string_equal(summary(found), "can be written by domain tpl, though 2 other domains have "
+                                        "disks that stand on it: c1, c2");
+    /* One that has the image itself, and only reads it. */
+    (void)fixture_domain(&world->virt, TEXT("look"), 0, &reads, 1);
+    refresh(world);
+    found = of_image(world, image, FINDING_SHARED_WRITABLE);
+    assert_string_equal(summary(found), "can be written by domain tpl, though 3 other domains read "
+                                        "it: look, c1, c2");
+    /* Of two writers each one must go, but for one. */
+    reads.read_only = false;
+    refresh(world);
+    found = of_image(world, image, FINDING_SHARED_WRITABLE);
+    assert_non_null(strstr(summary(found), "is used by 4 domains: "));
+    words = remedy_of(world, FINDING_SHARED_WRITABLE, SUBJECT_IMAGE, TEXT("/vm/t"), found);
+    assert_non_null(strstr(words, "detach-disk tpl vda --config"));
+}
+
+/* Files that have the lost parent's name, and overlays of their own: none of them is moved. */
+static void a_parent_by_its_name(void **state)
+{
+    struct world *world = *state;
+    struct virt_layer layer = { .source = VIRT_SOURCE_FILE, .path = TEXT("/vm/a/c") };
+    struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 };
+    struct image *image = add(world, "/vm/a/c", "/vm/a/t");
+    struct virt_domain *domain = fixture_domain(&world->virt, TEXT("web"), 3, &disk, 1);
+    const struct condition *found;
+    const char *words, *at;
+
+    image->parent.state = REFERENCE_MISSING;
+    image->parent.error = -ENOENT;
+    assert_int_equal(graph_update(world->store.graph, image), 0);
+    (void)add(world, "/vm/b/t", NULL);
+    (void)add(world, "/vm/b/c", "/vm/b/t");
+    refresh(world);
+    found = of_image(world, image, FINDING_PARENT_MISSING);
+    assert_non_null(found);
+    words = remedy_of(world, FINDING_PARENT_MISSING, SUBJECT_IMAGE, TEXT("/vm/a/c"), found);
+    assert_non_null(strstr(words, "/vm/b/t has the parent's name, and may be another image"));
+    assert_non_null(strstr(words, "copy it (cp -nT --preserve=all)"));
+    assert_null(strstr(words, "ove it"));
+    assert_non_null(strstr(words, "Do not stop a domain that still runs on it"));
+    (void)add(world, "/vm/d/t", NULL);
+    domain->id = -1;
+    domain->state = VIRT_SHUT_OFF;
+    refresh(world);
+    found = of_image(world, image, FINDING_PARENT_MISSING);
+    words = remedy_of(world, FINDING_PARENT_MISSING, SUBJECT_IMAGE, TEXT("/vm/a/c"), found);
+    assert_non_null(strstr(words, "have the parent's name, and each may be another image"));
+    assert_non_null(strstr(words, "/vm/d/t"));
+    /* One sentence for all of them. */
+    at = strstr(words, "Compare it with a backup");
+    assert_non_null(at);
+    assert_null(strstr(at + 1, "Compare it with a backup"));
+    assert_null(strstr(words, "Do not stop a domain"));
+}
+
+static const char *remedy_of_evidence(struct world *world, enum finding_type type,
+                                      enum subject_kind kind, char *subject, const char *evidence)
+{
+    struct condition condition = { .evidence = json_tokener_parse(evidence) };
+    const char *words;
+
+    assert_non_null(condition.evidence);
+    words = remedy_of(world, type, kind, subject, &condition);
+    json_object_put(condition.evidence);
+    return words;
+}
+
+/* What was cut off, what two images have, and what is as it was meant to be. */
+static void data_files(void **state)
+{
+    struct world *world = *state;
+    struct image *one = add(world, "/vm/one", NULL), *two = add(world, "/vm/two", NULL);
+    static const char cut[] = "{\"path\":\"/vm/d.raw\",\"needed-size\":1048576}",
+                      shared[] = "{\"path\":\"/vm/d.raw\",\"also-of\":[{\"path\":\"/vm/two\"}]}",
+                      sound[] = "{\"path\":\"/vm/d.raw\"}";
+    const char *words;
+
+    one->data_file = (struct reference){ .state = REFERENCE_FOUND, .stored = strdup("d.raw"),
+                                         .identity = { .inode = 1000 } };
+    assert_int_equal(graph_update(world->store.graph, one), 0);
+    refresh(world);
+    words = remedy_of_evidence(world, FINDING_DATA_FILE, SUBJECT_IMAGE, TEXT("/vm/one"), cut);
+    assert_ptr_equal(strstr(words, "Restore the data file /vm/d.raw from a backup"),
+                     strstr(words, "Restore"));
+    assert_null(strstr(words, "qemu-img convert"));
+    assert_null(strstr(words, "Stop the domains"));
+    words = remedy_of_evidence(world, FINDING_DATA_FILE, SUBJECT_IMAGE, TEXT("/vm/one"), sound);
+    assert_non_null(strstr(words, "Nothing is wrong, if it was made so on purpose"));
+    assert_non_null(strstr(words, "qemu-img convert"));
+
+    two->data_file = (struct reference){ .state = REFERENCE_FOUND, .stored = strdup("d.raw"),
+                                         .identity = { .inode = 1000 } };
+    assert_int_equal(graph_update(world->store.graph, two), 0);
+    refresh(world);
+    words = remedy_of_evidence(world, FINDING_DATA_FILE, SUBJECT_IMAGE, TEXT("/vm/one"), shared);
+    assert_non_null(strstr(words, "Stop the domains of both images first, of this one and of "
+                                  "/vm/two"));
+    assert_null(strstr(words, "qemu-img convert"));
+    assert_true(strstr(words, "Stop the domains") < strstr(words, "Find out whose data"));
+    words = remedy_of_evidence(world, FINDING_DATA_FILE, SUBJECT_IMAGE, TEXT("/vm/one"), cut);
+    assert_true(strstr(words, "Stop the domains") < strstr(words, "Restore the data file"));
+}
+
+/* A datastore's remedies say what fits it, and nothing else. */
+static void what_a_datastore_leaves_out(void **state)
+{
+    struct world *world = *state;
+    const char *words;
+
+    words = remedy_of_evidence(world, FINDING_COVERAGE_GAP, SUBJECT_DATASTORE, TEXT("vm"),
+                               "{\"left-out\":[{\"reason\":\"mount-gone\",\"path\":\"/vm/mnt\"}]}");
+    assert_non_null(strstr(words, "Mount /vm/mnt again."));
+    assert_non_null(strstr(words, "qcauditctl resume vm lets go of its images"));
+    assert_null(strstr(words, "datastore of its own"));
+    words = remedy_of_evidence(world, FINDING_COVERAGE_GAP, SUBJECT_DATASTORE, TEXT("vm"),
+                               "{\"left-out\":[{\"reason\":\"mount-remote\",\"path\":\"/vm/a\"},"
+                               "{\"reason\":\"mount-remote\",\"path\":\"/vm/b\"}]}");
+    assert_non_null(strstr(words, "Name /vm/a as a datastore of its own"));
+    assert_non_null(strstr(words, "The same goes for 1 more"));
+    assert_null(strstr(words, "Mount "));
+    words = remedy_of_evidence(world, FINDING_COVERAGE_GAP, SUBJECT_DATASTORE, TEXT("vm"),
+                               "{\"left-out\":[{\"reason\":\"link-to-device\","
+                               "\"path\":\"/vm/l\"}]}");
+    assert_non_null(strstr(words, "datastores[].devices"));
+    words = remedy_of_evidence(world, FINDING_NOT_AUDITABLE, SUBJECT_DATASTORE, TEXT("vm"),
+                               "{\"reason\":\"format\"}");
+    assert_non_null(strstr(words, "Nothing is to be done"));
+    words = remedy_of_evidence(world, FINDING_NOT_AUDITABLE, SUBJECT_DATASTORE, TEXT("vm"), "{}");
+    assert_string_equal(words, "");
+}
+
 static void whoever_wrote_the_header(void **state)
 {
     struct world *world = *state;
@@ -1409,6 +1620,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(images_that_were_renamed, setup, teardown),
         cmocka_unit_test_setup_teardown(memory, setup, teardown),
         cmocka_unit_test_setup_teardown(very_many_snapshots, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_whose_layer_is_lost, setup, teardown),
         cmocka_unit_test_setup_teardown(checkpoints_and_bitmaps, setup, teardown),
         cmocka_unit_test_setup_teardown(unmanaged_layers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clone_is_no_snapshot, setup, teardown),
@@ -1421,6 +1633,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(backup_tools, setup, teardown),
         cmocka_unit_test_setup_teardown(roles, setup, teardown),
         cmocka_unit_test_setup_teardown(in_use_by_libvirts_word, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_writer_below_clones, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_parent_by_its_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(data_files, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_a_datastore_leaves_out, setup, teardown),
         cmocka_unit_test_setup_teardown(whoever_wrote_the_header, setup, teardown),
         cmocka_unit_test_setup_teardown(what_a_guest_writes, setup, teardown),
         cmocka_unit_test_setup_teardown(foreign_writers, setup, teardown),

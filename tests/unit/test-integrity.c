@@ -214,12 +214,21 @@ static void modified(void **state)
     assert_false(world->judgement.judged[FINDING_PARENT_CHANGED]);
 }
 
+static void set_overlays_present(struct world *world, bool present)
+{
+    world->one->present = world->two->present = present;
+    assert_int_equal(graph_update(world->graph, world->one), 0);
+    assert_int_equal(graph_update(world->graph, world->two), 0);
+    assert_int_equal(graph_refresh(world->graph, NULL, NULL), 0);
+}
+
 static void golden(void **state)
 {
     struct world *world = *state;
     struct finding finding = { .type = FINDING_GOLDEN_MODIFIED, .subject_kind = SUBJECT_IMAGE,
                                .subject = (char[]){ "/vm/base" } };
     json_object *remedy = NULL;
+    const char *said;
 
     be_golden(world);
     deviate(world, READING_MODIFIED);
@@ -228,10 +237,27 @@ static void golden(void **state)
     assert_int_equal(found(world, FINDING_GOLDEN_MODIFIED)->severity, SEVERITY_CRITICAL);
     assert_null(found(world, FINDING_PARENT_CHANGED));
     assert_string_equal(text(world, FINDING_GOLDEN_MODIFIED, "blocks"), "3");
+    /* The overlays' guests read other data: no command accepts that. */
+    fixture_remedy(world->graph, &finding, &remedy);
+    said = json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE);
+    assert_null(strstr(said, "\"command\""));
+    assert_non_null(strstr(said, "because overlays stand on the image"));
+    assert_null(strstr(said, "Bytes "));
+    json_object_put(remedy);
+    remedy = NULL;
+    finding.type = FINDING_PARENT_CHANGED;
+    fixture_remedy(world->graph, &finding, &remedy);
+    said = json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE);
+    assert_null(strstr(said, "\"command\""));
+    json_object_put(remedy);
+    remedy = NULL;
+    finding.type = FINDING_GOLDEN_MODIFIED;
+    set_overlays_present(world, false);
     fixture_remedy(world->graph, &finding, &remedy);
     assert_non_null(strstr(json_object_to_json_string_ext(remedy, JSON_C_TO_STRING_NOSLASHESCAPE),
                            "qcauditctl baseline accept /vm/base --reason='this change was meant'"));
     json_object_put(remedy);
+    set_overlays_present(world, true);
     free(world->golden[0]);
     world->golden[0] = NULL;
     /* Inferred once: it was written since, and is younger than its overlays. */

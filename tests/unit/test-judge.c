@@ -557,8 +557,9 @@ static void leaks(void **state)
 static void truncation_and_far_pointers_differ(void **state)
 {
     struct world *world = *state;
-    struct image *image = add(world, "/vm/a.qcow2", NULL), *far = add(world, "/vm/b.qcow2", NULL);
-    struct qca_issue beyond = { .kind = QCA_ISSUE_OUT_OF_FILE,
+    struct image *image = add(world, "/vm/a.qcow2", NULL), *far = add(world, "/vm/b.qcow2", NULL),
+                 *part;
+    struct qca_issue first, beyond = { .kind = QCA_ISSUE_OUT_OF_FILE,
                                 .table = QCA_TABLE_L2,
                                 .snapshot = QCA_ACTIVE,
                                 .table_offset = 0x40000,
@@ -568,6 +569,7 @@ static void truncation_and_far_pointers_differ(void **state)
                                 .guest_length = 65536,
                                 .count = 1 };
 
+    first = beyond;
     for (int i = 0; i < 4; i++, beyond.host_offset += 65536)
         add_issue(image, &beyond);
     judge(world, image);
@@ -586,6 +588,19 @@ static void truncation_and_far_pointers_differ(void **state)
     judge(world, image);
     assert_int_equal(number(world, FINDING_METADATA_CORRUPT, "corruptions"), 5);
     world->policy.thresholds.disabled[FINDING_IMAGE_TRUNCATED] = false;
+
+    /* An upload that ended half-way, as its name says: not while anybody uses it. */
+    part = add(world, "/vm/up.qcow2.part", NULL);
+    for (int i = 0; i < 4; i++)
+        add_issue(part, &first);
+    judge(world, part);
+    assert_found(world, FINDING_IMAGE_TRUNCATED, SEVERITY_WARNING,
+                 "is an upload that was not finished: the file has 1M, its metadata refers to data "
+                 "up to 1M");
+    (void)add(world, "/vm/on.qcow2", "/vm/up.qcow2.part");
+    assert_int_equal(graph_refresh(world->store.graph, NULL, NULL), 0);
+    judge(world, part);
+    assert_int_equal(found(world, FINDING_IMAGE_TRUNCATED)->severity, SEVERITY_CRITICAL);
 
     beyond.host_offset = UINT64_C(1) << 45;
     add_issue(far, &beyond);

@@ -427,7 +427,7 @@ static void no_commit_where_it_would_hurt(void **state)
     make(world, "vm/own.snap.qcow2", FINDING_CHAIN_DEEP);
     assert_no_command(world, "not complete");
     make(world, "vm/own.qcow2", FINDING_PARENT_MISSING);
-    assert_no_command(world, "Move the parent back");
+    assert_no_command(world, "Bring the parent back");
     SHELL("mv $D/gold/g.keep $D/gold/g.qcow2");
 
     /* A name that sh could not be given. */
