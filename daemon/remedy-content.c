@@ -36,20 +36,23 @@ static void children(struct remedy *remedy, const struct graph *graph, const str
 }
 
 /* To accept a change under overlays does not make their guests well. */
-static void accept(struct remedy *remedy, const struct graph *graph, const struct image *image)
+static void accept(struct remedy *remedy, const struct image *image)
 {
-    const struct relation *relation = graph_relation(graph, image);
+    const struct image *child;
     _cleanup_free_ char *quoted = NULL;
+    size_t n = 0;
 
-    if (relation && relation->n_children > 0) {
+    for (size_t i = 0; n < 2 && (child = graph_child(image, i)); i++)
+        n += child->present;
+    if (n > 0) {
         remedy_text(remedy,
                     "No command is given that accepts the change, because %s on the image: %s "
                     "guests read other data than before, and accepting it does not mend them. Only "
                     "if the change was meant, and %s deleted, made anew, or emptied by a commit "
                     "into the image: qcauditctl baseline accept, with your reason.",
-                    relation->n_children == 1 ? "an overlay stands" : "overlays stand",
-                    relation->n_children == 1 ? "its" : "their",
-                    relation->n_children == 1 ? "the overlay was" : "all of the overlays were");
+                    n == 1 ? "an overlay stands" : "overlays stand",
+                    n == 1 ? "its" : "their",
+                    n == 1 ? "the overlay was" : "all of the overlays were");
         return;
     }
     quoted = remedy_quote(remedy, image->path);
@@ -91,7 +94,7 @@ void remedy_modified(struct remedy *remedy, const struct graph *graph, const str
     remedy_text(remedy,
                 "Find out who wrote the image, and restore it as it was. qcauditctl baseline show "
                 "has the ranges that are different.");
-    accept(remedy, graph, image);
+    accept(remedy, image);
 }
 
 static uint64_t number_of(const struct finding *finding, const char *key)
