@@ -626,7 +626,7 @@ static void the_base_of_a_disk_is_told(void **state)
     refresh(world);
     assert_non_null(orphan(world, base));
     (void)domain(world, other_domain, "/vm/clone.qcow2", qcow2);
-    world->pending = "/vm/clone.qcow2";
+    world->pending = "/vm/web.qcow2";
     refresh(world);
     assert_false(graph_knows_owners(world->store.graph, base));
     world->pending = NULL;
