@@ -167,30 +167,27 @@ bool image_was_raw(const struct image *image)
     return image->raw_size > 0 && image->raw_size == image->fingerprint.size;
 }
 
-/* A guest that has a raw disk writes whatever header it likes, and QEMU follows none of it. */
+/* A guest that has a raw disk writes whatever header it likes, and QEMU follows none of it. Only
+ * what was seen to be raw counts: a definition that says raw may be wrong, and then what stands on
+ * the parent is real. */
 bool image_opened_raw(const struct graph *graph, const struct image *image)
 {
     struct usage usage;
-    size_t n = 0;
 
-    if (image->parent.state == REFERENCE_NONE && image->data_file.state == REFERENCE_NONE &&
-        image->extents.n == 0)
+    if (!image_was_raw(image) ||
+        (image->parent.state == REFERENCE_NONE && image->data_file.state == REFERENCE_NONE &&
+         image->extents.n == 0))
         return false;
     usage = graph_image_usage(graph, image);
     for (size_t i = 0; i < usage.n_entries; i++) {
         const struct usage_entry *entry = &usage.entries[i];
-        const char *format;
+        const char *format = entry->kind == USAGE_LAYER
+                                 ? entry->disk->layers[entry->layer].format : NULL;
 
-        if (entry->kind != USAGE_LAYER)
-            continue;
-        format = entry->disk->layers[entry->layer].format;
         if (format && strcmp(format, "raw") != 0)
             return false;
-        if (!format && !image_was_raw(image))
-            return false;
-        n++;
     }
-    return n > 0 || image_was_raw(image);
+    return true;
 }
 
 /* ---- edges ---------------------------------------------------------------------------------- */

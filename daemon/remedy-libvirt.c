@@ -67,12 +67,12 @@ static char *sed_pattern(const char *path)
 static void step_define(struct remedy *remedy, const struct gate *gate, const char *virsh,
                         const char *name, const char *script)
 {
-    static const char *const pipe =
-        "%s dumpxml --inactive --security-info %s | sed \"%s\" | %s define /dev/stdin";
     _cleanup_free_ char *text = NULL;
     int r;
 
-    r = asprintf(&text, pipe, virsh, name, script, virsh);
+    r = asprintf(&text,
+                 "%s dumpxml --inactive --security-info %s | sed \"%s\" | %s define /dev/stdin",
+                 virsh, name, script, virsh);
     if (r < 0) {
         text = NULL;
         remedy->error = remedy->error < 0 ? remedy->error : -ENOMEM;
