@@ -218,9 +218,15 @@ bool nests_are_in(const struct nests *nests, const char *path)
 {
     size_t n = strlen(path);
 
-    for (size_t i = 0; i < nests->n_items; i++)
-        if (strncmp(nests->items[i].path, path, n) == 0 &&
-            strchr(nests->items[i].path + n + (n > 1), '/') == NULL)
+    /* of the root directory, the slash is all of it */
+    if (n == 1)
+        n = 0;
+    for (size_t i = 0; i < nests->n_items; i++) {
+        const char *below = nests->items[i].path + n;
+
+        if (strncmp(nests->items[i].path, path, n) == 0 && below[0] == '/' &&
+            !strchr(below + 1, '/'))
             return true;
+    }
     return false;
 }
