@@ -32,7 +32,7 @@ struct fixture {
     struct files *files;
     struct seen *seen;
     size_t n_seen;
-    bool walked, lost;
+    bool walked, lost, overflowed;
     int walk_error, lost_error;
     uint64_t n_files, n_directories;
     /* of the last request */

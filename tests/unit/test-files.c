@@ -373,8 +373,9 @@ static void test_overflow(void **state)
         assert_int_equal(unlink(at(f, "x")), 0);
     }
     kill(files_pid(f->files), SIGCONT);
-    LOOP_UNTIL(f, find(f, FILES_EVENT_OVERFLOW, ""));
+    LOOP_UNTIL(f, f->overflowed);
     assert_false(f->lost);
+    assert_non_null(find(f, FILES_EVENT_OVERFLOW, ""));
 }
 
 /* ---- mounts ---------------------------------------------------------------------------------- */
