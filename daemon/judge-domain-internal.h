@@ -17,7 +17,6 @@ struct judging_domain {
 
 /* With the domain and its connection. */
 struct evidence domain_evidence(const struct judging_domain *jd);
-bool disk_is_removable(const struct virt_disk *disk);
 bool domain_has_job(const struct virt_domain *domain);
 /* The image that a layer is; NULL when it is not known. */
 const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk,

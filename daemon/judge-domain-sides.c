@@ -101,7 +101,7 @@ static void find_image_only(const struct judging_domain *jd, const struct virt_d
     const struct image *image = layer_image(jd, disk, 0);
     const struct layer_report *report = image_report(image);
 
-    for (size_t i = 0; report && !disk_is_removable(disk) && i < report->info.n_snapshots; i++) {
+    for (size_t i = 0; report && !virt_disk_is_medium(disk) && i < report->info.n_snapshots; i++) {
         const char *name = report->info.snapshots[i].name;
         bool known = false;
 

@@ -18,12 +18,6 @@ struct evidence domain_evidence(const struct judging_domain *jd)
     return evidence;
 }
 
-bool disk_is_removable(const struct virt_disk *disk)
-{
-    return disk->device &&
-           (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
-}
-
 const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk,
                                 size_t layer)
 {
@@ -280,7 +274,7 @@ static int judge_definition(struct judging_domain *jd)
         const struct virt_disk *disk = &domain->disks[i], *defined;
         const struct usage_entry *entry;
 
-        if (disk_is_removable(disk) || disk->transient || disk->job.type)
+        if (virt_disk_is_medium(disk) || disk->transient || disk->job.type)
             continue;
         defined = find_target(domain->defined_disks, domain->n_defined_disks, disk->target);
         if (active && defined && !defined->transient && sources_differ(disk, defined))
@@ -371,7 +365,7 @@ static int judge_deleted(struct judging_domain *jd)
     for (size_t i = 0; i < jd->domain->n_disks; i++) {
         const struct virt_disk *disk = &jd->domain->disks[i];
 
-        for (size_t layer = 0; !disk_is_removable(disk) && layer < disk->n_layers; layer++) {
+        for (size_t layer = 0; !virt_disk_is_medium(disk) && layer < disk->n_layers; layer++) {
             const struct usage_entry *entry = usage_of_layer(jd->index, disk, layer);
             const struct image *image = layer_image(jd, disk, layer);
 

@@ -7,11 +7,14 @@
 
 #include "daemon/baseline.h"
 #include "daemon/judge-internal.h"
+#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 #define LOOKED_AT_MAX 64        /* overlays: a template has thousands, and some say enough */
 #define LISTED_MAX 20
 #define ANCESTORS_MAX 1000
+/* an internal snapshot is dated before the guest's memory is saved */
+#define SNAPSHOT_TAKES (INT64_C(60) * (int64_t)NSEC_PER_SEC)
 
 static const struct virt_snapshot *find_snapshot(const struct virt_domain *domain,
                                                  const char *name)
@@ -201,6 +204,40 @@ static int judge_replaced(struct judging *judging)
                        n == 1 ? "" : "s", n == 1 ? "was" : "were");
 }
 
+/* Did what was written since the last audit change the header or the snapshot table, which no
+ * overlay reads: another parent, a snapshot, a bitmap, a newer version? */
+static bool header_explains(const struct judging *judging)
+{
+    const struct layer_report *before = audited_layer(judging->last),
+                              *now = audited_layer(judging->image->audit);
+
+    return before && now &&
+           identity_equal(&judging->last->identity, &judging->image->audit->identity) &&
+           (!text_equal(before->info.parent, now->info.parent) ||
+            !text_equal(before->info.parent_format, now->info.parent_format) ||
+            before->info.format != now->info.format || before->info.version != now->info.version ||
+            before->info.snapshot_count != now->info.snapshot_count ||
+            before->info.n_bitmaps != now->info.n_bitmaps);
+}
+
+/* The same by what is there now, for who did not see it before: one with a parent may have been
+ * given another, and a snapshot says when it was taken. */
+static bool header_may_explain(const struct image *image)
+{
+    const struct layer_report *layer = audited_layer(image->audit);
+    int64_t written = image->fingerprint.mtime;
+
+    if (!layer || layer->info.parent)
+        return true;
+    for (size_t i = 0; i < layer->info.n_snapshots; i++) {
+        int64_t taken = (int64_t)layer->info.snapshots[i].date_sec * (int64_t)NSEC_PER_SEC;
+
+        if (written >= taken && written - taken <= SNAPSHOT_TAKES)
+            return true;
+    }
+    return false;
+}
+
 /* Was the file itself made before its overlay, and written after that overlay's last write? Nothing
  * that is done to a chain leaves it so: a commit writes the overlays that remain afterwards, and a
  * copy is a file of its own, which was made when it was copied. Who sets the time of a file changes
@@ -217,7 +254,8 @@ static bool written_in_place(const struct judging *judging, const struct image *
     if (last && identity_equal(&last->identity, &image->audit->identity) &&
         last->fingerprint.mtime < written && last->fingerprint.mtime > 0)
         return true;
-    return image->identity.btime > 0 && image->identity.btime < child->identity.btime &&
+    return !header_may_explain(image) && image->identity.btime > 0 &&
+           image->identity.btime < child->identity.btime &&
            child->identity.btime <= child->fingerprint.mtime;
 }
 
@@ -270,7 +308,8 @@ static int judge_times(struct judging *judging)
 
     /* Its content is compared with what it was before. */
     if ((baseline && baseline->has_digest &&
-         baseline->fingerprint.mtime < image->fingerprint.mtime) || commit_explains(image))
+         baseline->fingerprint.mtime < image->fingerprint.mtime) || commit_explains(image) ||
+        header_explains(judging))
         return 0;
     list = evidence_new_list();
     for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
@@ -326,7 +365,8 @@ int judge_written(struct judging *judging)
     int r = 0;
 
     judged[FINDING_PARENT_WRITTEN] = false;
-    if (!judging->relation || judging->relation->pending || image_is_device(judging->image))
+    if (!judging->relation || judging->relation->pending || judging->relation->in_loop ||
+        image_is_device(judging->image))
         return 0;
     if (judging->relation->n_children == 0 || !may_still_matter(judging)) {
         judging_looked(judging, FINDING_PARENT_WRITTEN);

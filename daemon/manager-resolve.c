@@ -6,6 +6,7 @@
 
 #include "daemon/log.h"
 #include "daemon/manager-internal.h"
+#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 #define RESOLVE_DELAY (USEC_PER_SEC / 4)
@@ -103,11 +104,6 @@ void resolve_soon(struct manager *manager)
     r = manager_arm(manager, &manager->resolve_timer, RESOLVE_DELAY, on_resolve_timer);
     if (r < 0)
         log_error(r, "Cannot plan the look-up of references: %m");
-}
-
-static bool text_equal(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
 }
 
 /* Takes the new one if it says something else. */

@@ -108,8 +108,7 @@ void virt_each_outside(const struct manager *manager,
             const char *path = disk->n_layers > 0 ? disk->layers[0].path : NULL;
 
             /* A drive's medium is no disk; without a path, it is reached by the network. */
-            if (!path || path[0] != '/' || strcmp(disk->device, "cdrom") == 0 ||
-                strcmp(disk->device, "floppy") == 0)
+            if (!path || path[0] != '/' || virt_disk_is_medium(disk))
                 continue;
             /* The other name, links followed, where there is one. */
             if (!is_covered(manager, path) &&

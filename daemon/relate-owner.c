@@ -106,12 +106,6 @@ static int owners_add_lost(struct owners *owners, const char *name)
     return 0;
 }
 
-static bool disk_is_medium(const struct virt_disk *disk)
-{
-    return disk->device &&
-           (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
-}
-
 /* Does libvirt itself name all layers of the disk, or are there none below its source? */
 static bool disk_is_told(const struct virt_disk *disk)
 {
@@ -126,7 +120,7 @@ static int owners_add_disk(struct owners *owners, const struct graph *graph,
     const struct usage_entry *entry = usage_of_layer(index, disk, 0);
     const struct image *image;
 
-    if (disk->n_layers == 0 || disk_is_medium(disk))
+    if (disk->n_layers == 0 || virt_disk_is_medium(disk))
         return 0;
     if (!entry) {               /* of the network, or what libvirt could not tell the path of */
         owners->unread |= disk->layers[0].source == VIRT_SOURCE_VOLUME && !disk_is_told(disk);

@@ -314,9 +314,7 @@ static bool is_lost_disk(const struct gate *gate, const struct image *image,
                *folder = image->datastore ? image->datastore->path : NULL;
     size_t n = folder ? strlen(folder) : 0;
 
-    if (!entry || !entry->missing ||
-        (disk->device &&
-         (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0)))
+    if (!entry || !entry->missing || virt_disk_is_medium(disk))
         return false;
     if (entry->noted && !identity_equal(&entry->identity, &image->identity))
         return false;

@@ -144,12 +144,6 @@ static int gather(struct usage_index *index, const char *path, struct usage_entr
     return 0;
 }
 
-static bool device_is_medium(const struct virt_disk *disk)
-{
-    return disk->device &&
-           (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
-}
-
 static int gather_disks(struct usage_index *index, const struct virt_domain *domain,
                         const struct virt_disk *disks, size_t n_disks, bool live)
 {
@@ -158,7 +152,7 @@ static int gather_disks(struct usage_index *index, const struct virt_domain *dom
     for (size_t i = 0; i < n_disks && r >= 0; i++) {
         const struct virt_disk *disk = &disks[i];
         struct usage_entry entry = { .live = live, .domain = domain, .disk = disk };
-        bool read_only = disk->read_only || device_is_medium(disk);
+        bool read_only = disk->read_only || virt_disk_is_medium(disk);
 
         for (size_t layer = 0; layer < disk->n_layers && r >= 0; layer++) {
             entry.kind = USAGE_LAYER;
@@ -453,7 +447,7 @@ const struct usage_entry *usage_made(const struct usage *usage, const struct vir
 bool usage_is_medium(const struct usage *usage)
 {
     for (size_t i = 0; i < usage->n_entries; i++)
-        if (usage->entries[i].kind != USAGE_LAYER || !device_is_medium(usage->entries[i].disk))
+        if (usage->entries[i].kind != USAGE_LAYER || !virt_disk_is_medium(usage->entries[i].disk))
             return false;
     return usage->n_entries > 0;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/strv.h"
+#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 #define DEFINE_COUNTED(name)                                                                       \
@@ -198,16 +199,11 @@ int virt_record_new(struct virt_body *body, struct virt_snapshots *snapshots,
     return 0;
 }
 
-static bool texts_equal(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static bool disk_is_equal(const struct virt_disk *a, const struct virt_disk *b)
 {
-    return texts_equal(a->job.type, b->job.type) && a->job.ready == b->job.ready &&
+    return text_equal(a->job.type, b->job.type) && a->job.ready == b->job.ready &&
            a->job.since == b->job.since && a->job.ready_since == b->job.ready_since &&
-           texts_equal(a->job.mirror, b->job.mirror) && texts_equal(a->error, b->error);
+           text_equal(a->job.mirror, b->job.mirror) && text_equal(a->error, b->error);
 }
 
 bool virt_record_equal(const struct virt_record *a, const struct virt_record *b)
@@ -218,7 +214,7 @@ bool virt_record_equal(const struct virt_record *a, const struct virt_record *b)
         return false;
     if (x->id != y->id || x->state != y->state || x->persistent != y->persistent ||
         x->backup != y->backup || x->migrating != y->migrating || x->io_error != y->io_error ||
-        x->started != y->started || !texts_equal(x->error, y->error) ||
+        x->started != y->started || !text_equal(x->error, y->error) ||
         !strv_equal(x->backup_files, y->backup_files))
         return false;
     for (size_t i = 0; i < x->n_disks; i++)

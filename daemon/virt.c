@@ -129,6 +129,12 @@ int virt_status_new(char *const *uris, struct virt_part *const *parts, size_t n,
     return 0;
 }
 
+bool virt_disk_is_medium(const struct virt_disk *disk)
+{
+    return disk->device &&
+           (strcmp(disk->device, "cdrom") == 0 || strcmp(disk->device, "floppy") == 0);
+}
+
 bool virt_domain_is_active(const struct virt_domain *domain)
 {
     return domain->id >= 0;

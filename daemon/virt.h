@@ -200,6 +200,8 @@ struct virt_status *virt_status_unref(struct virt_status *status);
 enum virt_pool_kind { VIRT_POOL_FILES, VIRT_POOL_DEVICES, VIRT_POOL_NETWORK };
 enum virt_pool_kind virt_pool_kind(const char *type);
 
+/* A drive whose medium can be taken out: a CD, a floppy disk. */
+bool virt_disk_is_medium(const struct virt_disk *disk);
 bool virt_domain_is_active(const struct virt_domain *domain);
 /* By name or UUID; NULL when there is none, or more than one (several connections): *ret_ambiguous
  * (may be NULL) tells. */

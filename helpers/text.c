@@ -277,6 +277,11 @@ const char *text_age(uint64_t when, uint64_t now, char buf[static TEXT_DURATION_
     return buf;
 }
 
+bool text_equal(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
 const char *text_offline_reason(int error)
 {
     switch (error) {

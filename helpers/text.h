@@ -20,6 +20,9 @@ bool text_is_safe(const char *bytes, size_t n);
  * hold. */
 bool text_is_utf8(const char *bytes, size_t n);
 
+/* NULL is equal to NULL alone. */
+bool text_equal(const char *a, const char *b);
+
 /* One word for a POSIX shell: plain where nothing needs quoting, else '...'; with control
  * characters or invalid UTF-8 $'...' (bash, ksh, zsh, POSIX.1-2024), which is also safe to print.
  * *ret is malloc'd. -ENOMEM. */

@@ -1493,6 +1493,8 @@ static void a_parent_was_written(void **state)
     struct virt_disk base_disk = { .target = TEXT("vda"), .layers = &of_base, .n_layers = 1 };
     struct virt_disk one_disk = { .target = TEXT("vda"), .layers = &of_one, .n_layers = 1 };
     struct baseline baseline = { .has_digest = true, .source = BASELINE_PARENT };
+    struct qca_snapshot taken = { .id = TEXT("1") };
+    struct qca_image_info *now;
     const struct condition *found;
 
     one->audit->report->layers[0].check.allocated_clusters = 5;
@@ -1533,8 +1535,29 @@ static void a_parent_was_written(void **state)
     before->audit->fingerprint.mtime = T0;
     base->audit_before = before->audit;
     assert_int_equal(of_image(world, base, FINDING_PARENT_WRITTEN)->severity, SEVERITY_ERROR);
+    /* and it was not the header alone that was written: another parent, a snapshot, a bitmap */
+    now = &base->audit->report->layers[0].info;
+    now->snapshot_count++;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->snapshot_count--;
+    now->n_bitmaps++;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->n_bitmaps--;
+    now->parent = TEXT("/vm/moved");
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     base->audit_before = NULL;
     one->identity.btime = T0 + HOUR_NSEC / 2;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->parent = NULL;
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    taken.date_sec = (T0 + 2 * HOUR_NSEC) / (int64_t)NSEC_PER_SEC - 3;
+    now->snapshots = &taken;
+    now->n_snapshots = 1;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    taken.date_sec -= 3600;
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->snapshots = NULL;
+    now->n_snapshots = 0;
     /* The content before the write is known, and compared; after it, it says nothing. */
     base->baseline = &baseline;
     baseline.fingerprint.mtime = T0;
