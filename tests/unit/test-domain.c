@@ -1240,6 +1240,7 @@ static void what_a_guest_writes(void **state)
                                      .format = TEXT("qcow2") };
         struct virt_disk disk = { .target = TEXT("vda"), .layers = &layer, .n_layers = 1 },
                          other = { .target = TEXT("vda"), .layers = &second, .n_layers = 1 };
+        char *att = TEXT("att"), *right = TEXT("right");
         struct image *victim, *data, *guest;
         struct reference_list extents;
         struct world *world;
@@ -1267,9 +1268,9 @@ static void what_a_guest_writes(void **state)
             guest->raw_size = guest->fingerprint.size;
         assert_int_equal(graph_update(world->store.graph, guest), 0);
         if (row < REMEMBERED)
-            (void)fixture_domain(&world->virt, TEXT("att"), 0, &disk, 1);
+            (void)fixture_domain(&world->virt, att, 0, &disk, 1);
         if (row == ALSO_QCOW2)
-            (void)fixture_domain(&world->virt, TEXT("right"), 0, &other, 1);
+            (void)fixture_domain(&world->virt, right, 0, &other, 1);
         refresh(world);
         if ((graph_relation(world->store.graph, victim)->n_children > 0) != edge[row] ||
             (graph_relation(world->store.graph, guest)->parent != NULL) != edge[row] ||
