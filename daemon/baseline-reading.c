@@ -7,6 +7,9 @@
 #include "lib/cleanup.h"
 
 #define DAY (24 * 3600 * USEC_PER_SEC)
+/* Until it is asked again whether the parent was read: one that can be read, and one in use. */
+#define PARENT_SOON (10 * USEC_PER_SEC)
+#define PARENT_LATER (600 * USEC_PER_SEC)
 
 /* ---- when to read ---------------------------------------------------------------------------- */
 
@@ -106,6 +109,21 @@ bool baseline_untouched(const struct baseline *baseline, const struct identity *
             attributes_differ(then, fingerprint));
 }
 
+/* Was the parent written since it was read? What this image held before may be what explains that,
+ * so the parent is read first. */
+static bool parent_comes_first(const struct relation *relation)
+{
+    const struct image *parent = relation->parent;
+    const struct baseline *baseline = parent ? parent->baseline : NULL;
+
+    if (!baseline || !baseline->has_digest || !parent->present)
+        return false;
+    return baseline->deviation
+               ? !same_file(&baseline->deviation->fingerprint, &parent->fingerprint)
+               : !baseline_untouched(baseline, &parent->identity, &parent->fingerprint) &&
+                     !(parent->audit && verity_equal(&baseline->verity, &parent->audit->verity));
+}
+
 enum baseline_due baseline_due(const struct policy *policy, const struct image *image,
                                const struct relation *relation, uint64_t now, uint64_t *ret_at)
 {
@@ -145,9 +163,12 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
         bool vouched = verity_equal(&baseline->verity, &image->audit->verity);
 
         if (!vouched && !baseline_untouched(baseline, &image->identity, &image->fingerprint)) {
-            if (source == BASELINE_CHILD)       /* it may change: not before it has rested */
-                return later(usec_of(image->fingerprint.mtime) + policy->scrub_parents_after, now,
-                             BASELINE_DUE_CHANGED, ret_at);
+            if (source == BASELINE_CHILD) {     /* it may change: not before it has rested */
+                last = usec_of(image->fingerprint.mtime) + policy->scrub_parents_after;
+                if (last <= now && parent_comes_first(relation))
+                    last = now + (can_be_read(relation->parent) ? PARENT_SOON : PARENT_LATER);
+                return later(last, now, BASELINE_DUE_CHANGED, ret_at);
+            }
             return later(0, now, BASELINE_DUE_CHANGED, ret_at);
         }
         last = baseline->verified;

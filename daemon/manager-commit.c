@@ -110,14 +110,23 @@ struct image *commit_unread_parent(const struct manager *manager, const struct i
                : NULL;
 }
 
-/* May its clusters hold a part of a block? Of one that is not known any more, that is not known. */
+static const struct qca_image_info *audited_info(const struct audit *audit)
+{
+    const struct audit_report *report = audit ? audit->report : NULL;
+
+    return report && report->n_layers > 0 ? &report->layers[0].info : NULL;
+}
+
+/* May its clusters hold a part of a block? Of one that is not known any more, that is not known.
+ * One that was audited while it was emptied has the same clusters as before. */
 static bool holds_parts(const struct image *image)
 {
-    const struct audit_report *report = image && image->audit ? image->audit->report : NULL;
-    const struct qca_image_info *info = report && report->n_layers > 0 ? &report->layers[0].info
-                                                                       : NULL;
-    uint32_t unit = info ? info->cluster_size : 0;
+    const struct qca_image_info *info = image ? audited_info(image->audit) : NULL;
+    uint32_t unit;
 
+    if (!info && image)
+        info = audited_info(image->audit_before);
+    unit = info ? info->cluster_size : 0;
     if (info && (info->incompatible_features & QCA_INCOMPAT_EXTENDED_L2))
         unit /= 32;
     return unit < QCA_BLOCK_SIZE;

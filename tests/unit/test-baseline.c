@@ -188,6 +188,33 @@ static void due_asked(void **state)
     assert_int_equal(due(world, T0_USEC + 9 * DAY, &at), BASELINE_DUE_CHANGED);
 }
 
+/* What an overlay held may be what its parent was given: it is kept until that was read. */
+static void due_after_the_parent(void **state)
+{
+    struct world *world = *state;
+    struct image *parent = world->child;
+    uint64_t at;
+
+    world->relation = (struct relation){ .leaf = true, .parent = parent };
+    world->image->baseline = fixture_baseline("/overlay", 1);
+    world->image->baseline->source = BASELINE_CHILD;
+    parent->baseline = fixture_baseline("/child", 2);
+    parent->identity = parent->baseline->identity;
+    parent->fingerprint = parent->baseline->fingerprint;
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_NO);
+    world->image->fingerprint.mtime++;
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
+    parent->fingerprint.mtime++;
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_LATER);
+    assert_in_range(at, T0_USEC + 2 * DAY + 1, T0_USEC + 2 * DAY + HOUR);
+    parent->baseline->deviation = calloc(1, sizeof(*parent->baseline->deviation));
+    parent->baseline->deviation->verdict = READING_MODIFIED;
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_LATER);
+    parent->baseline->deviation->fingerprint = parent->fingerprint;
+    assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
+    parent->baseline = baseline_free(parent->baseline);
+}
+
 static void due_again(void **state)
 {
     struct world *world = *state;
@@ -520,6 +547,7 @@ int main(void)
         cmocka_unit_test(set),
         cmocka_unit_test_setup_teardown(due_first, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(due_asked, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(due_after_the_parent, world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(due_again, world_setup, world_teardown),
         cmocka_unit_test(verdicts),
         cmocka_unit_test(taken),
