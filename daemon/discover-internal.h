@@ -109,9 +109,10 @@ struct site {
     size_t n_following;
     bool accept_gone;           /* resumed by hand: what is not there any more is gone */
     struct coverage seen;       /* by the walk under way */
-    struct files_record *postponed;     /* files that a walk found in place of others, which it may
-                                         * still find elsewhere; paths are copies */
+    struct files_record *postponed;     /* files found in place of others, which the walk, or the
+                                         * next events, may find elsewhere; paths are copies */
     size_t n_postponed;
+    uint64_t postponed_since;   /* usec: the last of them, by an event */
     uint64_t n_unreadable;
     uint64_t n_too_long;        /* paths of this walk that are longer than any that can be opened */
 };
@@ -173,6 +174,8 @@ bool discover_is_leaving(const struct discover *discover, const struct image *im
 void leaving_forget(struct discover *discover, const struct image *image);
 /* A walk ended: what no walk may find any more is gone. */
 void leaving_settle(struct discover *discover);
+/* Has those that are awaited looked at in a second. */
+int leaving_arm(struct discover *discover);
 
 struct site *discover_site(const struct discover *discover, const struct datastore *datastore);
 uint64_t discover_now(const struct discover *discover);
@@ -185,6 +188,8 @@ void site_vanished(struct site *site, const char *path);
 /* All else is seen: takes, or forgets, what was put off until then. */
 void site_take_postponed(struct site *site);
 void site_forget_postponed(struct site *site);
+/* Those that events left so for `after` usec and longer, without a walk. True when others wait. */
+bool site_expire_postponed(struct site *site, uint64_t now, uint64_t after);
 
 /* ---- discover-mount.c ---- */
 

@@ -191,7 +191,7 @@ static bool any_walks(const struct discover *discover)
 
 static int on_leaving(sd_event_source *source, uint64_t when, void *userdata);
 
-static int leaving_arm(struct discover *discover)
+int leaving_arm(struct discover *discover)
 {
     discover->leaving_timer = sd_event_source_disable_unref(discover->leaving_timer);
     return sd_event_add_time_relative(discover->event, &discover->leaving_timer, CLOCK_BOOTTIME,
@@ -202,7 +202,10 @@ static int on_leaving(sd_event_source *source, uint64_t when, void *userdata)
 {
     struct discover *discover = userdata;
     uint64_t now = discover_now(discover);
+    bool more = false;
 
+    for (size_t i = 0; i < discover->n_sites; i++)
+        more |= site_expire_postponed(discover->sites[i], now, LEAVING_KEPT);
     for (size_t i = discover->n_leaving; i-- > 0;) {
         struct leaving *leaving = &discover->leaving[i];
         uint64_t kept = leaving->by_walk && any_walks(discover) ? LEAVING_WALK_MAX : LEAVING_KEPT;
@@ -211,7 +214,7 @@ static int on_leaving(sd_event_source *source, uint64_t when, void *userdata)
             continue;
         discover_vanish(discover, leaving->image, leaving->by_walk);
     }
-    if (discover->n_leaving > 0 && leaving_arm(discover) < 0)
+    if ((more || discover->n_leaving > 0) && leaving_arm(discover) < 0)
         log_warning(-ENOMEM, "Files that are gone are noticed by the next walk: %m");
     return 0;
 }

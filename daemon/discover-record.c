@@ -272,6 +272,60 @@ void site_forget_postponed(struct site *site)
     site->n_postponed = 0;
 }
 
+bool site_expire_postponed(struct site *site, uint64_t now, uint64_t after)
+{
+    if (site->n_postponed == 0 || site->walking == SITE_WALKING)
+        return false;
+    if (now >= site->postponed_since && now < site->postponed_since + after)
+        return true;
+    site_take_postponed(site);
+    site_forget_postponed(site);
+    return false;
+}
+
+/* Does a file lie there that has its name elsewhere in the datastore, and no other one? Then two
+ * names are being exchanged, and what becomes of the other is told next. */
+static bool site_waits_for_other(const struct site *site, const struct image *image,
+                                 const struct files_record *record)
+{
+    const struct image *other = image->names ? NULL : known_elsewhere(site, record, image);
+
+    return other && other->datastore == site->datastore && other->identity.btime != 0 &&
+           record->stat.links == 1 && !discover_is_leaving(site->discover, other);
+}
+
+static bool site_has_postponed(const struct site *site, const struct image *image)
+{
+    for (size_t i = 0; i < site->n_postponed; i++) {
+        struct identity identity = identity_from_stat(&site->postponed[i].stat);
+
+        if (identity_equal(&identity, &image->identity))
+            return true;
+    }
+    return false;
+}
+
+/* An event tells of another file in place of a known one. */
+static int site_exchanged(struct site *site, struct image *image, const struct files_record *record)
+{
+    bool complete = site_has_postponed(site, image);
+    int r;
+
+    if (!complete && !site_waits_for_other(site, image, record)) {
+        site_replaced(site, image, record, false);
+        return 0;
+    }
+    r = site_postpone(site, record);
+    if (r < 0 || site->walking == SITE_WALKING)
+        return r;
+    site->postponed_since = discover_now(site->discover);
+    if (complete)
+        (void)site_expire_postponed(site, site->postponed_since, 0);
+    else
+        r = leaving_arm(site->discover);
+    return r;
+}
+
 /* Another name of a known image. */
 static void site_name_seen(struct site *site, struct image_name *name,
                            const struct files_record *record, bool by_walk)
@@ -322,10 +376,7 @@ void site_file(struct site *site, const struct files_record *record)
                discover->options.known && !identity_equal(&image->identity, &identity)) {
         /* A walk may find the file that lay here only later. */
         image->walk = site->datastore->walk;
-        if (!by_walk)
-            site_replaced(site, image, record, false);
-        else
-            r = site_postpone(site, record);
+        r = by_walk ? site_postpone(site, record) : site_exchanged(site, image, record);
     } else if (image) {
         if (!site_merge(site, image, record, by_walk)) {
             site_image_seen(site, image, record, by_walk);

@@ -143,6 +143,11 @@ static void handle_entry(struct watches *watches, const char *path, uint32_t mas
     struct files_stat stat;
     int r;
 
+    /* Another file lies there by now, as when two names are exchanged: its own event tells. */
+    if (mask & IN_MOVED_FROM && !directory && !place_excludes(watches->place, path) &&
+        place_stat(watches->place, AT_FDCWD, path, 0, &stat, NULL) == 0 &&
+        (stat.type == FILES_REGULAR || stat.type == FILES_BLOCK))
+        return;
     if (mask & (IN_DELETE | IN_MOVED_FROM)) {
         if (directory) {
             watches_forget(watches, path);

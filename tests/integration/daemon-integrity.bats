@@ -104,8 +104,8 @@ make_golden() { # PATH [SIZE]: data here and there
     run -1 ctl baseline accept "$GOLDEN/base.qcow2"
     [[ $output == *--reason* ]]
     # the command that the finding prints
-    ctl findings --name=golden-modified --json=short | jq -r '.[0].id' >id
-    command=$(ctl show "$(cat id)" --json=short | jq -r '.remedy[] | select(.command) | .command')
+    ctl findings --name=golden-modified --json=short | jq -r '.[0].id' >"$BATS_TEST_TMPDIR/id"
+    command=$(ctl show "$(cat "$BATS_TEST_TMPDIR/id")" --json=short | jq -r '.remedy[] | select(.command) | .command')
     [[ $command == "qcauditctl baseline accept "* ]]
     QCAUDIT_SOCKET=$RUN/control bash -c "$command"
     has_no_finding golden-modified

@@ -166,3 +166,37 @@ kept() { # FILE: what was known of it is known by this name, and by no other
     scan
     kept "$STORE/a.qcow2"
 }
+
+# exchange A B: in one step, as renameat2() and `mv --exchange` of newer systems do.
+exchange() { python3 -c 'import ctypes, sys
+libc = ctypes.CDLL(None, use_errno=True)
+sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 2) != 0)' "$1" "$2"; }
+
+@test "two files that are exchanged in one step keep what is known of each" {
+    need qemu-img python3
+    made "$STORE/a.qcow2"
+    make_image "$STORE/b.qcow2"
+    mkdir "$STORE/deep"
+    make_image "$STORE/deep/c.qcow2"
+    start_daemon
+    scan
+    acked "$STORE/a.qcow2"
+    exchange "$STORE/a.qcow2" "$STORE/b.qcow2" || skip "the file system cannot exchange two names"
+    sleep 1.5
+    kept "$STORE/b.qcow2"
+    exchange "$STORE/b.qcow2" "$STORE/deep/c.qcow2"
+    exchange "$STORE/a.qcow2" "$STORE/b.qcow2"
+    sleep 1.5
+    kept "$STORE/deep/c.qcow2"
+    scan
+    kept "$STORE/deep/c.qcow2"
+    same "3" "$(ctl images --json=short | jq length)"
+    # its place is taken at once
+    mv "$STORE/deep/c.qcow2" "$STORE/d.qcow2" && cp "$STORE/a.qcow2" "$STORE/deep/c.qcow2"
+    sleep 1.5
+    kept "$STORE/d.qcow2"
+    scan
+    kept "$STORE/d.qcow2"
+    same "4" "$(ctl images --json=short | jq length)"
+    ! grep -E 'Cannot|refuses' "$LOG"
+}
