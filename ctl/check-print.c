@@ -387,6 +387,16 @@ print_piece(struct pieces *pieces, const char *format, ...)
     pieces->column += columns;
 }
 
+/* Several entries one after another: one alone may count more than once, too. */
+static bool is_row(const struct qca_image_info *info, const struct qca_issue *issue)
+{
+    uint64_t length = issue->guest_offset != QCA_NO_OFFSET ? issue->guest_length
+                                                           : issue->host_length;
+
+    return issue->count > 1 && info->cluster_size > 0 && length % info->cluster_size == 0 &&
+           length / info->cluster_size == issue->count;
+}
+
 static void print_where(struct pieces *pieces, const struct qca_image_info *info,
                         const struct qca_issue *issue)
 {
@@ -396,7 +406,10 @@ static void print_where(struct pieces *pieces, const struct qca_image_info *info
 
     if (issue->table_offset != QCA_NO_OFFSET && issue->table != QCA_TABLE_HEADER)
         (void)snprintf(at, sizeof(at), " at 0x%" PRIx64, issue->table_offset);
-    if (issue->table != QCA_TABLE_DATA)
+    if (issue->table != QCA_TABLE_DATA && is_row(info, issue))
+        print_piece(pieces, "%s%s, entries %" PRIu64 " to %" PRIu64, table_words(issue->table), at,
+                    issue->index, issue->index + issue->count - 1);
+    else if (issue->table != QCA_TABLE_DATA)
         print_piece(pieces, "%s%s, %s %" PRIu64, table_words(issue->table), at,
                     bytes ? "byte" : "entry", issue->index);
     if (snapshot) {
@@ -415,13 +428,14 @@ static bool hurts(const struct qca_issue *issue)
            is_hidden_damage(issue->kind);
 }
 
-static void print_hurt(struct pieces *pieces, const struct qca_issue *issue)
+static void print_hurt(struct pieces *pieces, const struct qca_issue *issue, bool row)
 {
     bool alone = issue->guest_offset == QCA_NO_OFFSET && issue->host_length > 0;
     char size[TEXT_SIZE_MAX];
 
     if (issue->host_offset != QCA_NO_OFFSET)
-        print_piece(pieces, "host offset 0x%" PRIx64 "%s%s", issue->host_offset, alone ? ", " : "",
+        print_piece(pieces, "host offset 0x%" PRIx64 "%s%s%s", issue->host_offset,
+                    row ? " on" : "", alone ? ", " : "",
                     alone ? text_size(issue->host_length, size) : "");
     if (issue->stored != issue->counted)
         print_piece(pieces, "refcount %" PRIu64 ", references %" PRIu64, issue->stored,
@@ -452,9 +466,12 @@ static void print_issue(const struct output *output, const struct qca_image_info
                      text_size(issue->host_length, size));
         return;
     }
-    (void)printf("%s\n", qca_issue_kind_text(issue->kind));
+    (void)printf("%s", qca_issue_kind_text(issue->kind));
+    if (is_row(info, issue))
+        (void)printf(" (%" PRIu64 " in a row)", issue->count);
+    (void)putchar('\n');
     print_where(&pieces, info, issue);
-    print_hurt(&pieces, issue);
+    print_hurt(&pieces, issue, is_row(info, issue));
     (void)putchar('\n');
 }
 
@@ -478,12 +495,16 @@ static uint64_t issues_omitted(const struct qca_check_result *result)
 static void print_issues(const struct output *output, const struct layer_report *layer)
 {
     const struct qca_check_result *result = &layer->check;
-    size_t shown = output->full || result->n_issues < ISSUES_SHOWN
-                       ? result->n_issues : ISSUES_SHOWN;
     uint64_t omitted = issues_omitted(result);
+    size_t shown = 0;
 
-    for (size_t i = 0; i < shown; i++)
-        print_issue(output, &layer->info, &result->issues[i]);
+    for (size_t n = 0; shown < result->n_issues && (output->full || n < ISSUES_SHOWN); n++) {
+        struct qca_issue issue = result->issues[shown++];
+
+        while (shown < result->n_issues && qca_issue_extend(&issue, &result->issues[shown]))
+            shown++;
+        print_issue(output, &layer->info, &issue);
+    }
     if (shown < result->n_issues || omitted > 0)
         (void)printf("  ... %zu of %" PRIu64 " shown%s\n", shown, result->n_issues + omitted,
                      output->full ? "" : ": --full shows more, --json=pretty all there is of each");

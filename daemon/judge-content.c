@@ -80,20 +80,30 @@ void evidence_issues(struct evidence *evidence, const struct judging *judging, i
 {
     const struct qca_check_result *check = judging_check(judging);
     _cleanup_evidence_ struct evidence list = evidence_new_list();
-    uint64_t n = 0;
+    uint64_t n = 0, omitted = 0;
 
-    for (size_t i = 0; i < check->n_issues; i++) {
-        if (!wanted(judging, &check->issues[i]))
+    for (size_t i = 0; i < check->n_issues;) {
+        struct qca_issue run = check->issues[i++];
+        struct evidence issue;
+        uint64_t taken = 1;
+
+        if (!wanted(judging, &run))
             continue;
-        if (n++ < ISSUES_MAX) {
-            struct evidence issue = issue_evidence(&check->issues[i]);
-
-            evidence_append(&list, &issue);
+        while (i < check->n_issues && wanted(judging, &check->issues[i]) &&
+               qca_issue_extend(&run, &check->issues[i])) {
+            i++;
+            taken++;
         }
+        if (n++ >= ISSUES_MAX) {
+            omitted += taken;
+            continue;
+        }
+        issue = issue_evidence(&run);
+        evidence_append(&list, &issue);
     }
     evidence_value(evidence, "issues", &list);
-    if (n > ISSUES_MAX)
-        evidence_number(evidence, "issues-omitted", n - ISSUES_MAX);
+    if (omitted > 0)
+        evidence_number(evidence, "issues-omitted", omitted);
 }
 
 const struct qca_issue *issue_first(const struct judging *judging, issue_fn wanted)

@@ -70,7 +70,7 @@ static bool ends_too_early(const struct judging *judging, const struct image *da
             continue;
         if (__builtin_add_overflow(issue->host_offset, issue->host_length, &end))
             end = UINT64_MAX;
-        n++;
+        n += issue->count;
         in_place &= issue->host_offset == issue->guest_offset;
         if (issue->host_offset < lowest)
             lowest = issue->host_offset;
@@ -87,7 +87,7 @@ static bool ends_too_early(const struct judging *judging, const struct image *da
     return n >= 16 && (cut->needed - lowest) / cluster <= 4 * n;
 }
 
-/* Of an empty file the check knows no size, so that it misses nothing. */
+/* Emptied, whatever the check saw of it. */
 static bool is_empty(const struct judging *judging, const struct image *data)
 {
     return data && data->fingerprint.size == 0 && judging->layer->checked &&

@@ -400,7 +400,8 @@ static int audit_layer(struct audit *audit, const struct qca_chain_link *link, b
         .memory_limit = audit->memory_limit,
         .max_issues = audit->room.issues ? audit->room.issues : 1,
         .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
-        .deep = audit->request.flags & WORKER_DEEP, .data_file_size = link->data_file_size,
+        .deep = audit->request.flags & WORKER_DEEP,
+        .data_file_known = link->data_file_known, .data_file_size = link->data_file_size,
         .on_device = link->on_device,
         .threads = threads_of(audit), .progress = on_progress, .userdata = audit,
     };
@@ -474,6 +475,7 @@ static int audit_alone(struct audit *audit)
         if (r == -ECANCELED || r == -ENOMEM)
             return r;
         if (r == 0) {
+            link.data_file_known = true;
             link.data_file_size = qca_io_size(io);
             close_layers(audit, 0);
             qca_io_free(io);
@@ -560,13 +562,15 @@ static int digest_content(struct audit *audit, int chain_error)
 static int audit_layers(struct audit *audit)
 {
     for (size_t i = 0; i < qca_chain_depth(audit->chain); i++) {
-        const struct qca_chain_link link = {
+        struct qca_chain_link link = {
             .layer = (uint32_t)i, .image = qca_chain_layer(audit->chain, i),
             .on_device = i == 0 && audit->request.id.is_device,
-            .data_file_size = qca_chain_data_file_size(audit->chain, i),
             .data_file_user = QCA_NO_LAYER,
         };
-        int r = audit_layer(audit, &link,
+        int r;
+
+        link.data_file_known = qca_chain_data_file_size(audit->chain, i, &link.data_file_size);
+        r = audit_layer(audit, &link,
                             audit->request.flags & (i == 0 ? WORKER_CHECK : WORKER_CHECK_LAYERS));
 
         if (r < 0)

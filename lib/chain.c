@@ -381,6 +381,7 @@ static int tell(const struct layer *child, const struct layer *parent, uint32_t 
         .layer = number,
         .image = child->image,
         .on_device = child->id.is_device,
+        .data_file_known = child->data_file,
         .data_file_size = child->data_file ? qca_io_size(child->data_file) : 0,
         .data_file_user = child->data_file_user,
     };
@@ -457,11 +458,12 @@ struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index)
     return index < chain->n_layers ? chain->layers[index].image : NULL;
 }
 
-uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index)
+bool qca_chain_data_file_size(const struct qca_chain *chain, size_t index, uint64_t *ret_size)
 {
     if (index >= chain->n_layers || !chain->layers[index].data_file)
-        return 0;
-    return qca_io_size(chain->layers[index].data_file);
+        return false;
+    *ret_size = qca_io_size(chain->layers[index].data_file);
+    return true;
 }
 
 struct qca_io *chain_layer_data(const struct qca_chain *chain, size_t index)

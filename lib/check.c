@@ -55,6 +55,9 @@ int check_issue(struct check *check, const struct qca_issue *issue)
     struct qca_check_result *result = check->result;
 
     count_issue(result, issue);
+    if (qca_issue_kind_counter(issue->kind) == QCA_COUNTER_BEYOND && result->n_issues > 0 &&
+        qca_issue_extend(&result->issues[result->n_issues - 1], issue))
+        return 0;
     if (result->n_issues == check->options.max_issues)
         return 0;
     /* Oddities must not take the room of damage: there may be as many as clusters. */

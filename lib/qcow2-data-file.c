@@ -46,7 +46,7 @@ int qcow2_data_file_entry(struct qcow2_check *ctx, const struct l2_item *item, u
         return 0;
     if (raw && offset != guest)
         r = report(ctx, QCA_ISSUE_DATA_FILE_OFFSET, item, index, offset);
-    if (r < 0 || size == 0)
+    if (r < 0 || !ctx->check->options.data_file_known)
         return r;
     if (offset >= size)
         return report(ctx, QCA_ISSUE_DATA_FILE_END, item, index, offset);

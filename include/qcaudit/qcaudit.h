@@ -445,6 +445,9 @@ struct qca_issue {
                                  * clusters) */
 };
 
+/* For those who show issues: does next go on where run ends, as the next entry of the same table with
+ * the same trouble? Then run takes it in: its lengths and its count grow. */
+bool qca_issue_extend(struct qca_issue *run, const struct qca_issue *next);
 const char *qca_issue_kind_name(enum qca_issue_kind kind);
 const char *qca_issue_kind_text(enum qca_issue_kind kind);
 enum qca_counter qca_issue_kind_counter(enum qca_issue_kind kind);
@@ -465,7 +468,8 @@ struct qca_check_options {
                                  * at, and the check not finished. 0 is 1 TiB or 16 times the
                                  * file, whichever is more: so much no honest image has, and a
                                  * hostile one of 1 MiB can have 28 GiB */
-    uint64_t data_file_size;    /* bytes of the external data file; 0: not known */
+    bool data_file_known;       /* data_file_size is that of the external data file, in bytes */
+    uint64_t data_file_size;
     struct qca_threads *threads;    /* may be NULL: the caller's own alone. Others read tables
                                      * ahead */
     const atomic_bool *cancel;  /* may be NULL; once true, the check ends with -ECANCELED soon */
@@ -554,8 +558,8 @@ void qca_chain_free(struct qca_chain *chain);
 size_t qca_chain_depth(const struct qca_chain *chain);
 /* Layer 0 is the leaf. NULL when index is beyond the base. */
 struct qca_image *qca_chain_layer(const struct qca_chain *chain, size_t index);
-/* Bytes of that layer's external data file; 0 when it has none. */
-uint64_t qca_chain_data_file_size(const struct qca_chain *chain, size_t index);
+/* Bytes of that layer's external data file. False when it has none. */
+bool qca_chain_data_file_size(const struct qca_chain *chain, size_t index, uint64_t *ret_size);
 
 #define QCA_NO_LAYER UINT32_MAX
 
@@ -564,7 +568,8 @@ struct qca_chain_link {
     uint32_t layer;
     struct qca_image *image;    /* the walk's, valid during the call */
     bool on_device;             /* its file is a block device */
-    uint64_t data_file_size;    /* bytes; 0: it has no data file */
+    bool data_file_known;       /* it has a data file, of data_file_size bytes */
+    uint64_t data_file_size;
     uint32_t data_file_user;    /* a layer that uses this data file, too; or whose data file the
                                  * parent is; else QCA_NO_LAYER */
     const struct qca_image_info *parent;    /* NULL: there is none, or it was not opened, which

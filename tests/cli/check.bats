@@ -96,6 +96,21 @@ same() {
     run -1 qcauditctl check leak.qcow2 bad.qcow2 none.qcow2
 }
 
+@test "a data file that was cut off, or emptied: 2, in as many lines as there are gaps" {
+    qemu-img create -q -f qcow2 -o data_file=data.raw,data_file_raw=on cut.qcow2 8M
+    qemu-io -c 'write -q 0 4M' cut.qcow2
+    for size in 1M 0; do
+        truncate -s "$size" data.raw
+        run -0 qcauditctl check --compatible cut.qcow2
+        same cut.qcow2 --compatible
+        run -2 qcauditctl check cut.qcow2
+        [ "$(grep -c 'beyond the end of the data file' <<<"$output")" = 1 ]
+    done
+    [[ $output == *"(128 in a row)"*"entries 0 to 127; host offset 0x0 on"*"guest data affected: 8M at 0x0"* ]]
+    [[ $output == *"Damage was found in 128 places"* && $output != *"--full"* ]]
+    [ "$(qcauditctl check --json=short cut.qcow2 | jq -c '[.issues[] | [.kind, .count]]')" = '[["data-file-end",128]]' ]
+}
+
 @test "damage that qemu-img calls clean: 2, with --compatible its exit status; our words" {
     make_image twice.qcow2
     edit twice.qcow2 'first = image.l2(0) & ~COPIED; image.put_refcount(image.l2(1) & ~COPIED, 0)

@@ -78,7 +78,7 @@ static int check(struct qca_image *image, unsigned mode, uint64_t memory_limit,
         .max_issues = 50,
         .scalar_only = mode & FUZZ_MODE_SCALAR,
         .deep = true,
-        .data_file_size = qca_image_info(image)->file_size,
+        .data_file_known = true, .data_file_size = qca_image_info(image)->file_size,
     };
 
     return qca_check(image, &options, result);

@@ -647,10 +647,56 @@ static void a_flag_outside_of_a_page_without_flags(void **state)
     kit_free(kit);
 }
 
+static void issues_in_a_row_are_one_run(void **state)
+{
+    const struct qca_issue first = { .kind = QCA_ISSUE_DATA_FILE_END, .table = QCA_TABLE_L2,
+                                     .snapshot = QCA_ACTIVE, .table_offset = 4096, .index = 7,
+                                     .host_offset = 65536, .host_length = 65536,
+                                     .guest_offset = 0, .guest_length = 65536, .count = 1 };
+    struct qca_issue run = first, next = first;
+
+    assert_false(qca_issue_extend(&run, &next));        /* the same entry */
+    next.index++;
+    assert_false(qca_issue_extend(&run, &next));
+    next.host_offset += 65536;
+    assert_false(qca_issue_extend(&run, &next));
+    next.guest_offset += 65536;
+    assert_true(qca_issue_extend(&run, &next));
+    assert_int_equal(run.count, 2);
+    assert_int_equal(run.host_length, 131072);
+    assert_int_equal(run.guest_length, 131072);
+    next.index++;
+    next.host_offset = next.guest_offset = QCA_NO_OFFSET;
+    assert_false(qca_issue_extend(&run, &next));
+    run = first;
+    next = first;
+    next.index++;
+    run.host_offset = next.host_offset = QCA_NO_OFFSET;
+    next.guest_offset += 65536;
+    run.count = 2;                      /* an entry that two tables share */
+    assert_false(qca_issue_extend(&run, &next));
+    run.count = 1;
+    assert_true(qca_issue_extend(&run, &next));
+    next.guest_offset += 65536;
+    next.index++;
+    next.table_offset++;
+    assert_false(qca_issue_extend(&run, &next));
+    next.table_offset--;
+    next.kind = QCA_ISSUE_OUT_OF_FILE;
+    assert_false(qca_issue_extend(&run, &next));
+    /* nothing overflows */
+    run = next = first;
+    run.host_offset = UINT64_MAX - 10;
+    next.host_offset = 65525;
+    next.index++;
+    assert_false(qca_issue_extend(&run, &next));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_flag_outside_of_a_page_without_flags),
+        cmocka_unit_test(issues_in_a_row_are_one_run),
         cmocka_unit_test(images_of_all_shapes_are_clean),
         cmocka_unit_test(each_damage_is_one_issue_in_its_place),
         cmocka_unit_test(leaks_are_grouped_in_runs),
