@@ -183,14 +183,21 @@ static void print_object(const struct ctl *ctl, json_object *object, unsigned in
 
 static void print_remedy(const struct ctl *ctl, json_object *remedy)
 {
+    size_t number = 0;
+
     for (size_t i = 0; i < json_object_array_length(remedy); i++) {
         json_object *step = json_object_array_get_idx(remedy, i);
         const char *key = row_has(step, "command") ? "command"
-                          : row_has(step, "precondition") ? "precondition" : "text";
+                          : row_has(step, "precondition") ? "precondition"
+                          : row_has(step, "note") ? "note" : "text";
         /* To be copied: whole, and without what escaping adds to backslashes. */
         _cleanup_free_ char *shown = row_prose(step, key), *text = NULL;
 
-        (void)printf("%3zu.", i + 1);
+        if (strcmp(key, "note") == 0) {     /* nothing to do */
+            output_wrapped(&ctl->output, 2, 0, shown ? shown : "");
+            continue;
+        }
+        (void)printf("%3zu.", ++number);
         if (strcmp(key, "command") == 0)
             (void)printf(" %s%s%s\n", output_colour(&ctl->output, COLOUR_BOLD), shown ? shown : "",
                          output_colour(&ctl->output, COLOUR_OFF));
@@ -419,7 +426,8 @@ static void print_role(const struct ctl *ctl, json_object *image)
         {"before-snapshot", "before a snapshot of "},
     };
     json_object *users = row_member(image, "users");
-    _cleanup_free_ char *role = row_text(image, "role"), *reason = row_prose(image, "role-reason");
+    _cleanup_free_ char *role = row_text(image, "role"), *reason = row_prose(image, "role-reason"),
+                        *last = NULL;
     char *text;
 
     if (row_has(image, "role") && asprintf(&text, "%s. %s", role, reason) >= 0)
@@ -440,8 +448,16 @@ static void print_role(const struct ctl *ctl, json_object *image)
                      row_has(user, "disk-target") ? " of " : "", domain,
                      row_has(user, "snapshot") ? ", " : "",
                      row_has(user, "snapshot") ? snapshot : "",
-                     row_bool(user, "running") ? ", running" : "") >= 0)
+                     row_bool(user, "running") ? ", running" : "") < 0)
+            text = NULL;
+        /* By its definition and as it runs: once. */
+        if (text && last && strcmp(text, last) == 0)
+            free(text);
+        else if (text) {
+            free(last);
+            last = strdup(text);
             line(ctl, i == 0 ? "Used by" : "", text);
+        }
     }
 }
 

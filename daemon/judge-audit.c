@@ -157,7 +157,9 @@ int judge_not_opened(struct judging *judging)
         return add_not_opened(judging, FINDING_BITMAP_BAD, SEVERITY_ERROR, why,
                               "has damaged dirty bitmaps");
     default:
-        return add_not_opened(judging, FINDING_HEADER_INVALID, SEVERITY_ERROR, why,
-                              "cannot be opened");
+        return add_not_opened(judging, FINDING_HEADER_INVALID,
+                              is_abandoned_part(judging) ? SEVERITY_WARNING : SEVERITY_ERROR, why,
+                              is_abandoned_part(judging) ? "is an upload that was not finished"
+                                                         : "cannot be opened");
     }
 }

@@ -209,8 +209,9 @@ static bool sources_differ(const struct virt_disk *live, const struct virt_disk 
 }
 
 /* Is what libvirt has below a layer another file than what its image says? Only where both are
- * known for sure. */
-static bool chain_differs(const struct judging_domain *jd, const struct virt_disk *disk)
+ * known for sure. *ret_layer is that layer. */
+static bool chain_differs(const struct judging_domain *jd, const struct virt_disk *disk,
+                          size_t *ret_layer)
 {
     for (size_t i = 0; i < disk->n_layers; i++) {
         const struct image *image = layer_image(jd, disk, i), *below;
@@ -221,6 +222,7 @@ static bool chain_differs(const struct judging_domain *jd, const struct virt_dis
         /* Not all that such a header says does libvirt read, too. */
         if (!qca_format_is_understood(image_report(image)->info.format))
             return false;
+        *ret_layer = i;
         if (i + 1 < disk->n_layers) {
             below = layer_image(jd, disk, i + 1);
             if (!below)
@@ -265,6 +267,26 @@ static int add_differs(struct judging_domain *jd, const struct virt_disk *live,
     return r;
 }
 
+/* " than the files have: below A libvirt has B, and the file names C"; NULL without memory. */
+static char *chain_words(const struct judging_domain *jd, const struct virt_disk *disk,
+                         size_t layer)
+{
+    const struct image *image = layer_image(jd, disk, layer);
+    const struct relation *relation = graph_relation(jd->judging.graph, image);
+    const char *below = layer + 1 < disk->n_layers ? disk->layers[layer + 1].path : NULL;
+    _cleanup_free_ char *name = name_words(image->path),
+                        *theirs = below ? name_words(below) : strdup("none"),
+                        *ours = relation->parent ? name_words(relation->parent->path)
+                                                 : strdup("none");
+    char *words = NULL;
+
+    if (!name || !theirs || !ours ||
+        asprintf(&words, " than the files have: below %s libvirt has %s, and the file names %s",
+                 name, theirs, ours) < 0)
+        return NULL;
+    return words;
+}
+
 static int judge_definition(struct judging_domain *jd)
 {
     const struct virt_domain *domain = jd->domain;
@@ -273,6 +295,7 @@ static int judge_definition(struct judging_domain *jd)
     for (size_t i = 0; i < domain->n_disks; i++) {
         const struct virt_disk *disk = &domain->disks[i], *defined;
         const struct usage_entry *entry;
+        size_t layer;
 
         if (virt_disk_is_medium(disk) || disk->transient || disk->job.type)
             continue;
@@ -280,9 +303,13 @@ static int judge_definition(struct judging_domain *jd)
         if (active && defined && !defined->transient && sources_differ(disk, defined))
             return add_differs(jd, disk, defined, "source", "runs on another image as",
                                " than the one that its definition names");
-        if (chain_differs(jd, disk))
-            return add_differs(jd, active ? disk : NULL, active ? defined : disk, "chain",
-                               "has, in libvirt, other layers for", " than the files have");
+        if (chain_differs(jd, disk, &layer)) {
+            _cleanup_free_ char *words = chain_words(jd, disk, layer);
+
+            return !words ? -ENOMEM
+                          : add_differs(jd, active ? disk : NULL, active ? defined : disk, "chain",
+                                        "has, in libvirt, other layers for", words);
+        }
         entry = usage_of_layer(jd->index, disk, 0);
         if (!active && entry && entry->missing)
             return add_differs(jd, NULL, disk, "missing", "is defined with an image as",

@@ -80,7 +80,8 @@ bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret
 
 typedef bool (*issue_fn)(const struct judging *judging, const struct qca_issue *issue);
 
-/* "issues": the first 100 runs of wanted ones; "issues-omitted": how many more were kept by the audit. */
+/* "issues": the first 100 runs of wanted ones; "issues-omitted": how many more were kept by the
+ * audit. */
 void evidence_issues(struct evidence *evidence, const struct judging *judging, issue_fn wanted);
 /* The first wanted issue that the audit kept, or NULL. */
 const struct qca_issue *issue_first(const struct judging *judging, issue_fn wanted);

@@ -336,8 +336,8 @@ static int judge_times(struct judging *judging)
                            "it replaced the image on which %s made", n, n == 1 ? "" : "s",
                            n == 1 ? "stands" : "stand", n == 1 ? "that was" : "those were");
     r = judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
-                    "was written after %zu overlay%s %s made on it, and no commit explains it", n,
-                    n == 1 ? "" : "s", n == 1 ? "was" : "were");
+                    "was written after %zu overlay%s %s made on it, and no commit is known to "
+                    "explain it", n, n == 1 ? "" : "s", n == 1 ? "was" : "were");
     /* A commit writes the image first, and what stands on it then. */
     if (r >= 0)
         judging_hold(judging, FINDING_PARENT_WRITTEN, judging->thresholds->deleted_after);

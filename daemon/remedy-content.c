@@ -45,7 +45,7 @@ static void accept(struct remedy *remedy, const struct image *image)
     for (size_t i = 0; n < 2 && (child = graph_child(image, i)); i++)
         n += child->present;
     if (n > 0) {
-        remedy_text(remedy,
+        remedy_note(remedy,
                     "No command is given that accepts the change, because %s on the image: %s "
                     "guests read other data than before, and accepting it does not mend them. Only "
                     "if the change was meant, and %s deleted, made anew, or emptied by a commit "

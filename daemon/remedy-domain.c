@@ -362,7 +362,7 @@ static void forget_libvirt_only(struct remedy *remedy, const struct gate *gate,
     if (!libvirt || json_object_array_length(libvirt) == 0)
         return;
     if (a_layer_is_lost(gate->graph, domain)) {
-        remedy_text(remedy,
+        remedy_note(remedy,
                     "No command is given that deletes the snapshot from libvirt's records, because "
                     "a layer of the domain's disks is missing, or was renamed. Settle that first "
                     "(qcauditctl findings: parent-missing, deleted-in-use, definition-differs): "

@@ -176,7 +176,7 @@ struct saying {
 static void say_obstacle(struct saying *saying, const char *sentence, const char *find_out)
 {
     if (saying->remedy && saying->n < OBSTACLES_SAID)
-        remedy_text(saying->remedy, "%s %s.%s%s",
+        remedy_note(saying->remedy, "%s %s.%s%s",
                     saying->n == 0 ? "No command is given, because" : "And", sentence,
                     find_out ? " " : "", find_out ? find_out : "");
     saying->n++;
@@ -322,14 +322,14 @@ bool gate_is_open(struct gate *gate)
     if (look_at_all(gate, gate->remedy) > 0)
         return false;
     if (libvirt_is_unknown(gate)) {
-        remedy_text(gate->remedy,
+        remedy_note(gate->remedy,
                     "No command is given, because libvirt does not tell all that it knows. See "
                     "'qcauditctl status' for the connection that is missing.");
         return false;
     }
     if (!looked) {
         if (gate->remedy->looks)
-            remedy_text(gate->remedy,
+            remedy_note(gate->remedy,
                         "No command is given, because the locks of its layers could not be looked "
                         "at in time. Ask again.");
         else

@@ -29,6 +29,9 @@ void remedy_look(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void remedy_text(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Why there is nothing to run: no step of its own. */
+void remedy_note(struct remedy *remedy, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* A name as one shell word; NULL when the remedy has failed. Names that only some shells could
  * quote are told to be renamed first: see remedy_name_is_plain(). */

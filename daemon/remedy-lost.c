@@ -24,12 +24,12 @@ void remedy_leftover(struct remedy *remedy, const struct graph *graph, const str
     _cleanup_free_ char *command = NULL;
 
     if (graph_unused_base(graph, image) != image) {
-        remedy_text(remedy, "No command is given, because something may refer to it now: see "
+        remedy_note(remedy, "No command is given, because something may refer to it now: see "
                             "qcauditctl show and qcauditctl findings.");
         return;
     }
     if (n > LAYERS_MAX) {
-        remedy_text(remedy,
+        remedy_note(remedy,
                     "No command is given, because the %zu layers are more than one command should "
                     "move: move the whole folder aside, or all of them together, so that their "
                     "references stay right (qcauditctl chain has the list).",
@@ -166,7 +166,7 @@ static void step_rename_reference(struct remedy *remedy, const struct graph *gra
     }
     if (!layer || layer->probed_format != QCA_FORMAT_QCOW2 || !format ||
         (declared && strcmp(declared, format) != 0)) {
-        remedy_text(remedy,
+        remedy_note(remedy,
                     "No command is given that changes the reference, because the format of %s is "
                     "not what the image declares, or not known.",
                     quoted_lost);

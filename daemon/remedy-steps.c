@@ -50,6 +50,7 @@ __attribute__((format(printf, 3, 0))) static void remedy_add(struct remedy *reme
 
 DEFINE_STEP(remedy_precondition, "precondition")
 DEFINE_STEP(remedy_text, "text")
+DEFINE_STEP(remedy_note, "note")
 
 static void gate_must_be_open(struct remedy *remedy, const struct gate *gate)
 {

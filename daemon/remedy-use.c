@@ -252,7 +252,7 @@ static void step_correct_type(struct remedy *remedy, const struct graph *graph,
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
     if (remedy_layer(image)->probed_format == QCA_FORMAT_RAW) {
-        remedy_text(
+        remedy_note(
             remedy,
             "No command is given that corrects the definition, because an image whose first bytes "
             "were overwritten looks as a raw one does. Find out which it is: 'qcauditctl history' "
@@ -263,7 +263,7 @@ static void step_correct_type(struct remedy *remedy, const struct graph *graph,
     }
     if (image->parent.state != REFERENCE_NONE || image->data_file.state != REFERENCE_NONE ||
         image_count_extents(image) > 0) {
-        remedy_text(
+        remedy_note(
             remedy,
             "No command is given that corrects the definition, because the image names another "
             "file, which its domain would be given then. Only if it was made so on purpose, "

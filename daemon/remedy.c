@@ -82,11 +82,11 @@ static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
     }
     remedy_text(remedy, "Restore the image from a backup.");
     if (burst)
-        remedy_text(remedy, "No repair is given, because many leaks lie in one place: the repair "
+        remedy_note(remedy, "No repair is given, because many leaks lie in one place: the repair "
                             "would free data that a lost table referred to. See leak-burst.");
     else if (pointers)
         /* Measured: it leaves such entries as they are, and says that errors remain. */
-        remedy_text(
+        remedy_note(
             remedy,
             "No repair is given, because pointers are damaged, and qemu-img check -r all mends the "
             "reference counts around them at best. What the other pointers lead to can still be "
@@ -520,8 +520,16 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
     case FINDING_PARENT_CHANGED:
         remedy_modified(remedy, graph, image);
         break;
+    case FINDING_PARENT_WRITTEN:
+        if (finding->severity == SEVERITY_INFO)
+            remedy_text(remedy,
+                        "If the folder was copied, nothing has to be done: qcauditctl ack ends "
+                        "this. If the image was replaced, start no domain on its overlays: they "
+                        "need the image on which they were made, from a backup.");
+        break;
+    case FINDING_HEADER_INVALID:
     case FINDING_IMAGE_TRUNCATED:
-        if (finding->severity < SEVERITY_CRITICAL && image_name_is_partial(image->path))
+        if (finding->severity == SEVERITY_WARNING && image_name_is_partial(image->path))
             remedy_text(remedy,
                         "The name says that it is an upload or a copy that was not finished, and "
                         "nobody uses it: delete it, or copy it again.");

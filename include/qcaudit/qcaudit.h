@@ -445,8 +445,8 @@ struct qca_issue {
                                  * clusters) */
 };
 
-/* For those who show issues: does next go on where run ends, as the next entry of the same table with
- * the same trouble? Then run takes it in: its lengths and its count grow. */
+/* For those who show issues: does next go on where run ends, as the next entry of the same table
+ * with the same trouble? Then run takes it in: its lengths and its count grow. */
 bool qca_issue_extend(struct qca_issue *run, const struct qca_issue *next);
 const char *qca_issue_kind_name(enum qca_issue_kind kind);
 const char *qca_issue_kind_text(enum qca_issue_kind kind);

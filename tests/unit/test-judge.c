@@ -726,8 +726,16 @@ static void images_that_do_not_open(void **state)
           "cannot be read at byte 4096: Input/output error" },
     };
     struct world *world = *state;
-    struct image *image = add(world, "/vm/a.qcow2", NULL);
+    struct image *image = add(world, "/vm/a.qcow2", NULL), *part;
 
+    part = add(world, "/vm/a.qcow2.part", NULL);
+    part->audit->report->error = -EINVAL;
+    part->audit->report->open_error = (struct qca_error){ .kind = QCA_ERROR_HEADER,
+                                                          .text = "it is odd" };
+    part->audit->confidence = CONFIDENCE_OFFLINE;
+    judge(world, part);
+    assert_only(world, FINDING_HEADER_INVALID, SEVERITY_WARNING,
+                "is an upload that was not finished: it is odd");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         image->audit->report->error = cases[i].kind == QCA_ERROR_IO ? -EIO : -EINVAL;
         image->audit->report->open_error = (struct qca_error){ .kind = cases[i].kind,
