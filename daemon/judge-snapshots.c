@@ -225,6 +225,7 @@ static int judge_forked(struct judging *judging)
     const struct image *child;
     enum severity severity;
     bool managed, certain = false;
+    int r;
 
     if (!relation || relation->pending || relation->in_loop || relation->above_loop)
         return 0;
@@ -277,9 +278,12 @@ static int judge_forked(struct judging *judging)
                            "has %zu overlays that are snapshots or clones of it: if it is a "
                            "template, declare it by golden.patterns", n_snapshots + n_unknown);
     }
-    return judging_add(judging, FINDING_CHAIN_FORKED, severity, relation->n_children, &evidence,
-                       "has %zu overlays and is no template%s", relation->n_children,
-                       managed ? ": snapshots of one domain that branch" : "");
+    r = judging_add(judging, FINDING_CHAIN_FORKED, severity, relation->n_children, &evidence,
+                    "has %zu overlays and is no template%s", relation->n_children,
+                    managed ? ": snapshots of one domain that branch" : "");
+    if (r >= 0)
+        judging_hold(judging, FINDING_CHAIN_FORKED, judging->thresholds->forked_after);
+    return r;
 }
 
 int judge_snapshots(struct judging *judging)

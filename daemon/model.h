@@ -625,6 +625,8 @@ struct thresholds {
     uint64_t differs_after;             /* 5 min */
     uint64_t delete_after;              /* a deletion of a snapshot: 10 min */
     uint64_t foreign_after;             /* 1 min */
+    uint64_t forked_after;              /* 1 min: a merge leaves its layers behind until they are
+                                         * deleted */
     uint64_t deleted_after;             /* 10 s: longer than libvirt takes to tell of a merge */
     bool disabled[_FINDING_MAX];        /* findings the administrator does not want */
 };

@@ -7,7 +7,7 @@ load domains
 setup() {
     domains_setup 'thresholds:' '  orphan: {after: 1s}' '  chain-deep: off' '  snapshot-unmanaged: off' '  snapshot-runaway: off' \
         '  definition-differs: {after: 1s}' '  block-job-stalled: {after: 1s}' '  backup-leftover: {after: 0s}' \
-        '  snapshot-delete-stuck: {after: 1s}' '  deleted-in-use: {after: 1s}' '  foreign-writer: {after: 1s}' \
+        '  snapshot-delete-stuck: {after: 1s}' '  deleted-in-use: {after: 1s}' '  chain-forked: {after: 1s}' '  foreign-writer: {after: 1s}' \
         '  snapshot-large: {least: 256KiB, warning: 512KiB, share: off, share-error: off}' \
         'classes:' '  - name: router' "    paths: ['*/router*']" '    memory: 64MiB'
 }

@@ -20,7 +20,7 @@ teardown() {
 
 settings() {
     printf '%s\n' "thresholds:" "  orphan: {after: 1s}" "  definition-differs: {after: 1s}" "  backup-leftover: {after: 0s}" \
-        "  foreign-writer: {after: 1s}" "  snapshot-unmanaged: {after: 1s}"
+        "  foreign-writer: {after: 1s}" "  chain-forked: {after: 1s}" "  snapshot-unmanaged: {after: 1s}"
 }
 
 # prepare: a store, a small one that will be full, and libvirt where it can be had.

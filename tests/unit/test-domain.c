@@ -795,6 +795,7 @@ static void golden_or_forked(void **state)
     refresh(world);
     assert_false(graph_relation(world->store.graph, base)->golden);
     found = of_image(world, base, FINDING_CHAIN_FORKED);
+    assert_int_equal(found->hold, 60 * USEC_PER_SEC);   /* what a merge left may go yet */
     /* Whatever the other is: to merge the snapshot writes what both stand on. */
     assert_int_equal(found->severity, SEVERITY_ERROR);
     words = remedy_of(world, FINDING_CHAIN_FORKED, SUBJECT_IMAGE, TEXT("/vm/base.qcow2"), found);
