@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/audit.h"
+#include "daemon/audit-turn.h"
 
 struct job;
 
@@ -110,6 +111,9 @@ struct audits {
     struct request *requests;
     size_t n_running, n_resolving, n_scrubbing;
     bool scrubs_paused;
+    struct turn *turns;         /* one for each device that had a scrub and an audit at once */
+    size_t n_turns;
+    sd_event_source *turn_timer;
     int start_error;            /* why no worker could be started, the last time */
 };
 

@@ -131,7 +131,7 @@ int scrub_take_digest(struct job *job)
     return 0;
 }
 
-/* One reader per device: a scrub gives way to the audit of another image. */
+/* One reader per device: a scrub gives way to the audit of another image, for some time. */
 static bool device_is_audited(const struct audits *audits, uint64_t device)
 {
     for (const struct job *job = audits->jobs; job; job = job->next)
@@ -140,16 +140,88 @@ static bool device_is_audited(const struct audits *audits, uint64_t device)
     return false;
 }
 
+static struct turn *turn_find(const struct audits *audits, uint64_t device)
+{
+    for (size_t i = 0; i < audits->n_turns; i++)
+        if (audits->turns[i].device == device)
+            return &audits->turns[i];
+    return NULL;
+}
+
+/* Without memory its scrubs wait while there are audits. */
+static void turn_add(struct audits *audits, uint64_t device)
+{
+    struct turn *turns = reallocarray(audits->turns, audits->n_turns + 1, sizeof(*turns));
+
+    if (!turns)
+        return;
+    audits->turns = turns;
+    turns[audits->n_turns++] = (struct turn){ .device = device };
+}
+
+static bool device_is_scrubbed(const struct audits *audits, uint64_t device)
+{
+    for (const struct job *job = audits->jobs; job; job = job->next)
+        if (job->scrub && job->image->device == device)
+            return true;
+    return false;
+}
+
+static int on_turn(sd_event_source *source, uint64_t usec, void *userdata)
+{
+    scrubs_pace(userdata);
+    return 0;
+}
+
+static void turns_take(struct audits *audits)
+{
+    uint64_t now = monotonic(audits), least = UINT64_MAX, wait;
+    int r = 0;
+
+    for (size_t i = 0; i < audits->n_turns; i++) {
+        struct turn *turn = &audits->turns[i];
+
+        (void) turn_take(turn,
+                         !audits->scrubs_paused && device_is_scrubbed(audits, turn->device),
+                         device_is_audited(audits, turn->device), audits->options.delay, now,
+                         &wait);
+        least = wait < least ? wait : least;
+    }
+    if (least == UINT64_MAX)
+        return;
+    if (!audits->turn_timer)
+        r = sd_event_add_time(audits->event, &audits->turn_timer, CLOCK_MONOTONIC, now + least,
+                              0, on_turn, audits);
+    if (r >= 0)
+        r = sd_event_source_set_time(audits->turn_timer, now + least);
+    /* Without it, the next audit that begins or ends sees to it. */
+    if (r >= 0)
+        (void) sd_event_source_set_enabled(audits->turn_timer, SD_EVENT_ONESHOT);
+}
+
+static bool scrub_must_wait(struct audits *audits, uint64_t device)
+{
+    const struct turn *turn = turn_find(audits, device);
+
+    return audits->scrubs_paused ||
+           (turn ? turn->state == TURN_WAITS : device_is_audited(audits, device));
+}
+
 void scrubs_pace(struct audits *audits)
 {
     uint64_t budget = scrub_budget(audits);
 
+    for (struct job *job = audits->jobs; job && audits->n_scrubbing > 0; job = job->next)
+        if (job->scrub && !turn_find(audits, job->image->device) &&
+            device_is_audited(audits, job->image->device))
+            turn_add(audits, job->image->device);
+    turns_take(audits);
     for (struct job *job = audits->jobs; job && audits->n_scrubbing > 0; job = job->next) {
         bool waits;
 
         if (!job->scrub)
             continue;
-        waits = audits->scrubs_paused || device_is_audited(audits, job->image->device);
+        waits = scrub_must_wait(audits, job->image->device);
         if (job->slot && (waits != job->state.waits || budget != job->state.budget)) {
             worker_pace(job->slot->worker, waits, budget);
             job->state.budget = budget;

@@ -172,12 +172,52 @@ static void audit_take_use(struct job *job, enum files_use locked)
         audit->use = said;
 }
 
+/* The file is there and cannot be opened: that is a result too. */
+static int job_unreadable(struct job *job, int error)
+{
+    struct audit *audit = job->audit;
+
+    audit->report = audit_report_free(audit->report);
+    audit->digest = digest_result_free(audit->digest);
+    audit->report = calloc(1, sizeof(*audit->report));
+    if (!audit->report)
+        return -ENOMEM;
+    audit->report->error = error;
+    audit->identity = job->image->identity;
+    audit->fingerprint = job->image->fingerprint;
+    audit->use = job->image->use;
+    audit->confidence = CONFIDENCE_OFFLINE;
+    return 0;
+}
+
+static void job_cannot_open(struct job *job, int error)
+{
+    if (job_unreadable(job, error) < 0)
+        job_interrupted(job, -ECANCELED);
+    else
+        job_references(job);
+}
+
+/* A lease on it, or a lack of the helper's, which may be over in a moment: only when it is so again
+ * that is a result. */
+static void job_denied(struct job *job, int error)
+{
+    if (job->image->n_denied == 0)
+        job_interrupted(job, error);
+    else
+        job_cannot_open(job, error);
+}
+
 static void on_probed(struct job *job, uint64_t tag, const struct request_result *result)
 {
     struct audit *audit = job->audit;
     struct identity identity;
     struct fingerprint after;
 
+    if (error_is_temporary(result->error)) {
+        job_denied(job, result->error);
+        return;
+    }
     if (result->error < 0) {
         job_interrupted(job, request_error_is_helper(result->error) ? -ECANCELED : -ENOENT);
         return;
@@ -291,22 +331,6 @@ static int job_read(struct job *job, int fd, const struct files_stat *stat)
     return -ENOEXEC;
 }
 
-/* The file is there and cannot be opened: that is a result too. */
-static int job_unreadable(struct job *job, int error)
-{
-    struct audit *audit = job->audit;
-
-    audit->report = calloc(1, sizeof(*audit->report));
-    if (!audit->report)
-        return -ENOMEM;
-    audit->report->error = error;
-    audit->identity = job->image->identity;
-    audit->fingerprint = job->image->fingerprint;
-    audit->use = job->image->use;
-    audit->confidence = CONFIDENCE_OFFLINE;
-    return 0;
-}
-
 static void on_opened(struct job *job, uint64_t tag, const struct request_result *result)
 {
     _cleanup_close_ int fd = result->fd;
@@ -316,12 +340,10 @@ static void on_opened(struct job *job, uint64_t tag, const struct request_result
         job_interrupted(job, -ENOENT);
     } else if (request_error_is_helper(result->error)) {
         job_interrupted(job, -ECANCELED);
+    } else if (error_is_temporary(result->error)) {
+        job_denied(job, result->error);
     } else if (result->error < 0) {
-        r = job_unreadable(job, result->error);
-        if (r < 0)
-            job_interrupted(job, -ECANCELED);
-        else
-            job_references(job);
+        job_cannot_open(job, result->error);
     } else {
         job->audit->identity = identity_from_stat(result->stat);
         job->audit->fingerprint = fingerprint_from_stat(result->stat);
@@ -372,6 +394,8 @@ struct audits *audits_free(struct audits *audits)
         audits->requests = next;
     }
     pool_done(&audits->pool);
+    sd_event_source_disable_unref(audits->turn_timer);
+    free(audits->turns);
     sd_event_unref(audits->event);
     free(audits);
     return NULL;

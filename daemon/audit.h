@@ -20,6 +20,8 @@ struct audits_options {
     uint64_t worker_deadline;   /* usec without progress */
     uint64_t read_budget;       /* bytes per second over all workers, 0 unlimited */
     uint64_t scrub_budget;      /* the same over all scrubs */
+    uint64_t delay;             /* usec that audits of its device may make a scrub wait; after that
+                                 * both read, for as long as it waited */
     size_t max_issues;
     /* Workers that are killed are listed there, with their datastore, until they are gone; may be
      * NULL. */
@@ -33,7 +35,9 @@ struct audits_options {
     enum files_use (*use)(void *userdata, const struct image *image);
     /* One per audits_start(). error 0: audit and references are the callee's (confidence is racy,
      * frozen or offline). -ENOENT: the file is gone, or is no file any more. -ECANCELED, -ENOTCONN:
-     * interrupted, to be done again. -ENOEXEC: no worker could be started. */
+     * interrupted, to be done again. -ENOEXEC: no worker could be started. One of
+     * error_is_temporary(): it could not be opened now, for the first time (image->n_denied is 0);
+     * later that is in the audit's report. */
     void (*done)(void *userdata, struct image *image, int error, struct audit *audit,
                  struct reference *parent, struct reference *data_file,
                  struct reference_list *extents);
@@ -65,7 +69,7 @@ void audits_set_options(struct audits *audits, const struct audits_options *opti
 int audits_start(struct audits *audits, struct image *image, bool deep);
 /* An audit that reads all data of the image, too, past the page cache: done as of the others, with
  * the digest. It has a worker of its own, as many as workers says; waits while other audits read
- * its device. Errors as of audits_start(). */
+ * its device, though not for ever. Errors as of audits_start(). */
 int audits_start_scrub(struct audits *audits, struct image *image);
 /* All scrubs wait, or go on. */
 void audits_pause_scrubs(struct audits *audits, bool pause);

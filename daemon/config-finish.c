@@ -234,6 +234,13 @@ static void check_metrics(struct config_builder *builder)
         }
 }
 
+uint64_t config_delay(const struct config *config)
+{
+    uint64_t most = config->audit_interval / 2;
+
+    return most > 0 && most < config->delay ? most : config->delay;
+}
+
 int config_build_finish(struct config_builder *builder)
 {
     check_steps(builder, &builder->config->policy.thresholds, builder->places);

@@ -32,6 +32,8 @@ struct config {
     uint64_t audit_interval;    /* usec after which an unchanged image is audited again: 7 d; 0
                                  * never */
     uint64_t debounce;          /* usec of quiet after a change before it is audited: 5 s */
+    uint64_t delay;             /* usec that changes may delay periodic audits and scrubs: 10 min,
+                                 * and never more than half of audit_interval */
     uint64_t rest;              /* usec without a write after which a partial download is judged:
                                  * 1 h */
     unsigned workers;           /* 1 to 64: 2 */
@@ -77,3 +79,5 @@ int config_parse(const char *name, const char *bytes, size_t n, config_error_fn 
 struct config *config_free(struct config *config);
 /* The defaults alone: a valid configuration without datastores. */
 int config_new(struct config **ret_config);
+/* For how long others may make a periodic audit or a scrub wait: usec. */
+uint64_t config_delay(const struct config *config);

@@ -42,13 +42,20 @@ static int add_audit_failed(struct judging *judging)
                        "was not audited: the worker %s", words);
 }
 
-/* errno, error, reason ("permission", "limit", "unsupported", "error"), text */
+/* errno, error, reason ("permission", "lease", "temporary", "limit", "unsupported", "error"),
+ * text */
 int judging_add_not_auditable(struct judging *judging, int error, const struct qca_error *why)
 {
     const struct datastore *datastore = judging->image->datastore;
     _cleanup_evidence_ struct evidence evidence = evidence_new();
-    const char *words = why->text[0] ? why->text : strerror(-error);
+    bool denied = image_was_denied(judging->image);
+    const char *words = denied && error == -EAGAIN
+                            ? "a process has a lease on it (F_SETLEASE in fcntl(2)) and does not "
+                              "give it up; it is tried again"
+                        : why->text[0] ? why->text : strerror(-error);
     const char *reason = error == -EACCES || error == -EPERM      ? "permission"
+                         : denied && error == -EAGAIN             ? "lease"
+                         : denied                                 ? "temporary"
                          : why->kind == QCA_ERROR_MEMORY          ? "limit"
                          : why->kind == QCA_ERROR_UNSUPPORTED     ? "unsupported"
                                                                   : "error";

@@ -179,7 +179,9 @@ static void image_found_again(struct manager *manager, struct image *image, bool
     if (image->audit->fingerprint.ctime != image->fingerprint.ctime)
         image_take_attributes(manager, image);
     pass_plan(manager, image,
-              image->audit->confidence == CONFIDENCE_RACY ? SCHEDULE_CONFIRM : SCHEDULE_INTERVAL);
+              image_was_denied(image)                       ? SCHEDULE_AGAIN
+              : image->audit->confidence == CONFIDENCE_RACY ? SCHEDULE_CONFIRM
+                                                            : SCHEDULE_INTERVAL);
 }
 
 static void image_vanished(struct manager *manager, struct image *image)
@@ -452,7 +454,10 @@ static void image_plan_second(struct manager *manager, struct image *image)
 
     if (image->audit->confidence > CONFIDENCE_RACY)
         image->looks = 0;
-    if (image->worker_deaths >= DEATHS_MAX) {
+    image->n_denied = image_was_denied(image) ? image->n_denied + 1 : 0;
+    if (image->n_denied > 0) {
+        pass_plan(manager, image, SCHEDULE_AGAIN);
+    } else if (image->worker_deaths >= DEATHS_MAX) {
         _cleanup_free_ char *path = text_escape_string(image->path);
 
         schedule_forget(manager->schedule, image);
@@ -520,6 +525,10 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         schedule_done(manager->schedule, image, now);
     if (error == 0) {
         image_plan_second(manager, image);
+    } else if (error_is_temporary(error)) {
+        image->n_denied = 1;
+        pass_plan(manager, image, SCHEDULE_AGAIN);
+        wait = true;
     } else if (error == -ENOEXEC) {
         if (!manager->workers_fail)
             tell_no_worker(manager, audits_start_error(manager->audits));

@@ -98,7 +98,7 @@ static struct schedule_options schedule_options_of(const struct config *config, 
 {
     return (struct schedule_options){
         .workers = config->workers, .audit_interval = config->audit_interval,
-        .debounce = config->debounce,
+        .debounce = config->debounce, .delay = config_delay(config),
         .seed = seed,
     };
 }
@@ -140,6 +140,7 @@ static struct audits_options audits_options_of(struct manager *manager, const st
         .worker_deadline = config->worker_deadline,
         .read_budget = config->read_budget,
         .scrub_budget = config->scrub_budget,
+        .delay = config_delay(config),
         .max_issues = config->max_issues,
         .endings = &manager->endings,
         .files = on_files_wanted,

@@ -340,6 +340,31 @@ bool series_slope(const struct series *series, uint64_t since, unsigned least,
     return true;
 }
 
+bool error_is_temporary(int error)
+{
+    switch (error) {
+    case -EAGAIN:               /* somebody has a lease on it */
+    case -EBUSY:
+    case -EINTR:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool image_was_denied(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    /* What a worker lacked depends on the image. */
+    return report && report->n_layers == 0 && report->open_error.kind == QCA_ERROR_NONE &&
+           error_is_temporary(report->error);
+}
+
 bool image_is_opaque(const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;

@@ -457,6 +457,7 @@ struct image {
     struct former *former;      /* what the parent was before; NULL: it is as it was, or not
                                  * known */
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
+    uint32_t n_denied;          /* consecutive: could not be had just now, and is tried again */
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */
     void *scrub;                /* scrub's */
@@ -479,6 +480,11 @@ struct image {
                                  * found missing is no damage yet */
     uint8_t n_grown, n_looks;   /* meanwhile: audits before which it had grown; and had not */
 };
+
+/* Of an open: it may succeed in a moment. */
+bool error_is_temporary(int error);
+/* Is that why its last audit saw nothing of it? */
+bool image_was_denied(const struct image *image);
 
 #define DEATHS_MAX 3            /* of workers in a row: the image is left out until it changes */
 

@@ -12,6 +12,8 @@
 #define CONFIRM_AFTER 12        /* the second look at an image in use comes after so many
                                  * debounces, */
 #define CONFIRM_MIN USEC_PER_SEC    /* and never at once */
+#define AGAIN_MIN USEC_PER_SEC      /* what cannot be had now is tried again after that time, */
+#define AGAIN_DOUBLED 12            /* which doubles with each try, so many times: 68 min */
 
 struct lane;
 
@@ -45,7 +47,9 @@ struct lane {
     size_t device;              /* index, as the array of devices may move */
     const struct datastore *datastore;
     bool held;
+    bool passed_over;           /* something went before an overdue periodic audit of this lane */
     struct heap ready;
+    struct heap periodic;       /* ready, too, for SCHEDULE_INTERVAL */
 };
 
 struct schedule {
@@ -70,8 +74,8 @@ static unsigned reason_rank(enum schedule_reason reason)
 {
     switch (reason) {
     case SCHEDULE_FORCED: return 0;
-    case SCHEDULE_INTERVAL: return 2;
-    default: return 1;
+    case SCHEDULE_INTERVAL: return 3;
+    default: return 2;
     }
 }
 
@@ -154,12 +158,17 @@ static void heap_remove(struct heap *heap, struct plan *plan)
     heap_down(heap, heap_up(heap, index));
 }
 
+static struct heap *lane_heap(struct lane *lane, enum schedule_reason reason)
+{
+    return reason == SCHEDULE_INTERVAL ? &lane->periodic : &lane->ready;
+}
+
 static void plan_take_out(struct schedule *schedule, struct plan *plan)
 {
     if (plan->place == PLACE_WAITING)
         heap_remove(&schedule->waiting, plan);
     else if (plan->place == PLACE_READY)
-        heap_remove(&plan->lane->ready, plan);
+        heap_remove(lane_heap(plan->lane, plan->reason), plan);
     plan->place = PLACE_NONE;
 }
 
@@ -216,6 +225,7 @@ static int lane_find(struct schedule *schedule, const struct image *image, struc
         .datastore = image->datastore,
         .held = datastore_held(schedule, image->datastore),
         .ready.before = urgent_before,
+        .periodic.before = due_before,
     };
     *ret_lane = lane;
     schedule->lanes[schedule->n_lanes++] = TAKE_PTR(lane);
@@ -234,7 +244,7 @@ static int plan_put_in(struct schedule *schedule, struct plan *plan, enum schedu
         lane->datastore != plan->image->datastore)
         r = lane_find(schedule, plan->image, &lane);
     if (r >= 0)
-        r = heap_reserve(due <= now ? &lane->ready : &schedule->waiting);
+        r = heap_reserve(due <= now ? lane_heap(lane, reason) : &schedule->waiting);
     if (r < 0)
         return r;
     plan_take_out(schedule, plan);
@@ -243,7 +253,7 @@ static int plan_put_in(struct schedule *schedule, struct plan *plan, enum schedu
     plan->lane = lane;
     plan->sequence = ++schedule->sequence;
     if (due <= now) {
-        heap_add(&lane->ready, plan);
+        heap_add(lane_heap(lane, reason), plan);
         plan->place = PLACE_READY;
     } else {
         heap_add(&schedule->waiting, plan);
@@ -281,6 +291,7 @@ struct schedule *schedule_free(struct schedule *schedule)
     heap_free_plans(&schedule->waiting);
     for (size_t i = 0; i < schedule->n_lanes; i++) {
         heap_free_plans(&schedule->lanes[i]->ready);
+        heap_free_plans(&schedule->lanes[i]->periodic);
         free(schedule->lanes[i]);
     }
     free(schedule->lanes);
@@ -359,10 +370,19 @@ static bool plan_stands(const struct plan *plan, enum schedule_reason reason)
     switch (reason) {
     case SCHEDULE_CHANGED: return false;
     case SCHEDULE_NEW: return plan->reason == SCHEDULE_CHANGED;
+    case SCHEDULE_AGAIN:
+        return plan->reason != SCHEDULE_INTERVAL && plan->reason != SCHEDULE_CONFIRM;
     case SCHEDULE_CONFIRM:
         return plan->reason != SCHEDULE_INTERVAL && plan->reason != SCHEDULE_CONFIRM;
     default: return plan->reason != SCHEDULE_INTERVAL;
     }
+}
+
+static uint64_t again_after(unsigned n_denied)
+{
+    unsigned doubled = n_denied > 0 ? n_denied - 1 : 0;
+
+    return AGAIN_MIN << (doubled < AGAIN_DOUBLED ? doubled : AGAIN_DOUBLED);
 }
 
 int schedule_image(struct schedule *schedule, struct image *image, enum schedule_reason reason,
@@ -390,6 +410,9 @@ int schedule_image(struct schedule *schedule, struct image *image, enum schedule
     case SCHEDULE_CONFIRM:
         due = add_saturating(now, CONFIRM_AFTER * debounce > CONFIRM_MIN
                   ? CONFIRM_AFTER * debounce : CONFIRM_MIN);
+        break;
+    case SCHEDULE_AGAIN:
+        due = add_saturating(now, again_after(image->n_denied));
         break;
     case SCHEDULE_INTERVAL:
         due = image->audit ? interval_due(schedule, image, image->audit->finished) : now;
@@ -447,35 +470,96 @@ void schedule_hold(struct schedule *schedule, const struct datastore *datastore,
             schedule->lanes[i]->held = hold;
 }
 
+/* What runs already may be due once more: only after it ended, and its device is busy until
+ * then. */
+static struct plan *heap_first(const struct heap *heap)
+{
+    return heap->n_items > 0 && !heap->items[0]->running ? heap->items[0] : NULL;
+}
+
+/* Its first periodic audit, if that waited for as long as others may make it wait. */
+static struct plan *lane_overdue(const struct schedule *schedule, const struct lane *lane,
+                                 uint64_t now)
+{
+    struct plan *plan = heap_first(&lane->periodic);
+
+    return plan && add_saturating(plan->due, schedule->options.delay) <= now ? plan : NULL;
+}
+
+/* What goes first of a lane, and how it compares with what goes first of others. */
+struct choice {
+    struct lane *lane;
+    struct plan *plan;
+    unsigned rank;
+};
+
+#define RANK_OVERDUE 1          /* of an audit that was passed over once; FORCED goes before */
+
+static struct choice lane_choose(const struct schedule *schedule, struct lane *lane, uint64_t now)
+{
+    struct plan *urgent = heap_first(&lane->ready), *overdue = lane_overdue(schedule, lane, now);
+
+    if (overdue && lane->passed_over && !(urgent && urgent->reason == SCHEDULE_FORCED))
+        return (struct choice){ lane, overdue, RANK_OVERDUE };
+    if (!urgent)
+        urgent = heap_first(&lane->periodic);
+    return (struct choice){ lane, urgent, urgent ? reason_rank(urgent->reason) : 0 };
+}
+
+static bool choice_before(const struct choice *a, const struct choice *b)
+{
+    return a->rank != b->rank ? a->rank < b->rank : due_before(a->plan, b->plan);
+}
+
+static bool lane_may_run(const struct schedule *schedule, const struct lane *lane)
+{
+    return !lane->held && !schedule->devices[lane->device].busy;
+}
+
+/* Periodic audits that waited for too long, and that could have run instead, are next. */
+static void note_passed_over(struct schedule *schedule, const struct choice *chosen, uint64_t now)
+{
+    if (chosen->plan->reason == SCHEDULE_FORCED)
+        return;
+    for (size_t i = 0; i < schedule->n_lanes; i++) {
+        struct lane *lane = schedule->lanes[i];
+
+        if (lane == chosen->lane && chosen->plan->reason == SCHEDULE_INTERVAL)
+            lane->passed_over = false;
+        else if (lane_may_run(schedule, lane) && lane_overdue(schedule, lane, now))
+            lane->passed_over = true;
+    }
+}
+
 struct image *schedule_next(struct schedule *schedule, uint64_t now,
                             enum schedule_reason *ret_reason, uint64_t *ret_wait)
 {
-    struct lane *best = NULL;
+    struct choice best = { .plan = NULL };
     struct plan *plan;
 
     while (schedule->waiting.n_items > 0 && schedule->waiting.items[0]->due <= now) {
+        struct heap *heap;
+
         plan = schedule->waiting.items[0];
-        if (heap_reserve(&plan->lane->ready) < 0)
+        heap = lane_heap(plan->lane, plan->reason);
+        if (heap_reserve(heap) < 0)
             break;              /* stays where it is: asked again */
         plan_take_out(schedule, plan);
-        heap_add(&plan->lane->ready, plan);
+        heap_add(heap, plan);
         plan->place = PLACE_READY;
     }
 
-    if (schedule->n_running < schedule->options.workers)
-        for (size_t i = 0; i < schedule->n_lanes; i++) {
-            struct lane *lane = schedule->lanes[i];
+    for (size_t i = 0;
+         i < schedule->n_lanes && schedule->n_running < schedule->options.workers; i++) {
+        struct choice choice;
 
-            if (lane->held || lane->ready.n_items == 0 || schedule->devices[lane->device].busy)
-                continue;
-            /* What runs already is due once more: only after it ended, and its device is busy until
-             * then. */
-            if (lane->ready.items[0]->running)
-                continue;
-            if (!best || urgent_before(lane->ready.items[0], best->ready.items[0]))
-                best = lane;
-        }
-    if (!best) {
+        if (!lane_may_run(schedule, schedule->lanes[i]))
+            continue;
+        choice = lane_choose(schedule, schedule->lanes[i], now);
+        if (choice.plan && (!best.plan || choice_before(&choice, &best)))
+            best = choice;
+    }
+    if (!best.plan) {
         *ret_wait = UINT64_MAX;
         if (schedule->waiting.n_items > 0)
             *ret_wait = schedule->waiting.items[0]->due > now
@@ -484,11 +568,12 @@ struct image *schedule_next(struct schedule *schedule, uint64_t now,
         return NULL;
     }
 
-    plan = best->ready.items[0];
+    plan = best.plan;
+    note_passed_over(schedule, &best, now);
     plan_take_out(schedule, plan);
     plan->running = true;
-    plan->running_lane = best;
-    schedule->devices[best->device].busy = true;
+    plan->running_lane = best.lane;
+    schedule->devices[best.lane->device].busy = true;
     schedule->n_running++;
     *ret_reason = plan->reason;
     *ret_wait = 0;
@@ -540,7 +625,7 @@ size_t schedule_due(const struct schedule *schedule, uint64_t now)
 
     for (size_t i = 0; i < schedule->n_lanes; i++)
         if (!schedule->lanes[i]->held)
-            n += schedule->lanes[i]->ready.n_items;
+            n += schedule->lanes[i]->ready.n_items + schedule->lanes[i]->periodic.n_items;
     return n;
 }
 

@@ -67,6 +67,35 @@ for name, count in collections.Counter(row["name"] for row in json.load(sys.stdi
     [[ $output != *critical* && $output != *parent* ]]
 }
 
+@test "a lease on an image: said while it is kept, and audited soon after it was given up" {
+    cp "$STORE/good.qcow2" "$STORE/leased.qcow2"
+    leak_image "$STORE/leased.qcow2"
+    coproc HOLDER { exec python3 -c '
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fd = os.open(sys.argv[1], os.O_RDWR)
+try:
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    print("leased", flush=True)
+except OSError:
+    print("none", flush=True)
+sys.stdin.readline()
+fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+sys.stdin.readline()        # closed only then: that it is free makes no event' "$STORE/leased.qcow2" 3>&- 4>&-; }
+    local pid=$HOLDER_PID to=${HOLDER[1]} said
+    read -r said <&"${HOLDER[0]}"
+    [ "$said" = leased ] || skip "this file system has no leases"
+    start_daemon
+    scan
+    same "not-auditable warning leased.qcow2" "$(findings)"
+    ctl findings --json=short | jq -e '.[0].evidence.reason == "lease" and (.[0].summary | contains("has a lease on it"))'
+    echo >&"$to"
+    wait_for 60 has_finding "clusters-leaked warning leased.qcow2"
+    same "clusters-leaked warning leased.qcow2" "$(findings)"
+    kill "$pid"
+    lives
+}
+
 @test "files that grow, shrink, are replaced and vanish all the time" {
     start_daemon
     (

@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <linux/capability.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -543,6 +544,42 @@ static void test_unreadable(void **state)
     assert_int_equal(image->audit->report->n_layers, 0);
 }
 
+/* Somebody's lease may be over in a moment: once is no result, twice is. */
+static void test_leased(void **state)
+{
+    struct fixture *f = *state;
+    struct image *image;
+    int fd;
+
+    /* What a lease is broken with ends nobody. */
+    assert_true(signal(SIGIO, SIG_IGN) != SIG_ERR);
+    write_qcow2(f->store, "a.qcow2", NULL);
+    start(f);
+    wait_until(f, &f->n_walked, 1);
+    image = find(f, "a.qcow2");
+    fd = open(image->path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0) {
+        close(fd);
+        skip();                 /* this file system has none */
+    }
+    assert_int_equal(audits_start(f->audits, image, false), 0);
+    wait_until(f, &f->n_done, 1);
+    assert_int_equal(f->last_error, -EAGAIN);
+    assert_null(image->audit);
+
+    image->n_denied = 1;
+    image = audit(f, "a.qcow2");
+    assert_int_equal(image->audit->report->error, -EAGAIN);
+    assert_true(image_was_denied(image));
+
+    assert_int_equal(fcntl(fd, F_SETLEASE, F_UNLCK), 0);
+    close(fd);
+    image = audit(f, "a.qcow2");
+    assert_int_equal(image->audit->report->error, 0);
+    assert_false(image_was_denied(image));
+}
+
 /* Workers are replaced after three images here; all audits come to their end. */
 static void test_many(void **state)
 {
@@ -619,7 +656,8 @@ int main(void)
         T(test_finds_files), T(test_notices_changes), T(test_offline_and_back),
         T(test_vanished_while_away),
         T(test_removed_from_configuration), T(test_audits), T(test_references), T(test_interrupted),
-        T(test_file_that_is_gone), T(test_unreadable), T(test_many), T(test_idle_workers_count),
+        T(test_file_that_is_gone), T(test_unreadable), T(test_leased), T(test_many),
+        T(test_idle_workers_count),
     };
 
     log_open(LOG_TARGET_CONSOLE, LOG_ERR);

@@ -302,7 +302,7 @@ static void all_are_listed(void **state)
                     "3:23: datastores[].watch: \"perhaps\": not yes or no\n"
                     "4:19: intervals.walk: \"soon\": not a duration such as 90s, 1h 30min or 7d\n"
                     "4:25: unknown key \"foo\" in intervals; known are: walk, audit, debounce, "
-                    "rest\n"
+                    "delay, rest\n"
                     "5:18: workers.count: \"65\" is out of range: 1 to 64\n"
                     "5:22: duplicate key \"count\", first given on line 5\n"
                     "6:59: thresholds.chain-deep: expected on, off or a mapping, found text\n"
@@ -446,6 +446,7 @@ static void values(void **state)
     assert_null(config->datastores[1].exclude[2]);
     assert_string_equal(config->datastores[1].devices[0], "/dev/vg0/*");
     assert_int_equal(config->rest, 3600 * USEC_PER_SEC);
+    assert_int_equal(config->delay, 600 * USEC_PER_SEC);
     assert_string_equal(config->datastores[2].name, "deep");
     assert_string_equal(config->policy.golden[1], "*-golden.qcow2");
     assert_null(config->policy.golden[2]);

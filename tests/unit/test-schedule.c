@@ -255,6 +255,151 @@ static void test_forget_while_running(void **state)
     assert_ptr_equal(next(f, START, NULL), &f->images[1]);
 }
 
+/* Audits the one image that changes all the time for 10 s each, and counts what others get. */
+static void run_beside_flapping(struct fixture *f, uint64_t until, unsigned *ret_audits)
+{
+    struct image *running = NULL;
+    uint64_t ends = 0;
+
+    for (uint64_t now = START; now < until; now += USEC_PER_SEC) {
+        schedule_image(f->schedule, &f->images[0], SCHEDULE_CHANGED, now);
+        if (running && now >= ends) {
+            schedule_done(f->schedule, running, now);
+            running = NULL;
+        }
+        if (!running) {
+            running = next(f, now, NULL);
+            ends = now + (running == &f->images[0] ? 10 : 1) * USEC_PER_SEC;
+            if (running)
+                ret_audits[running - f->images]++;
+        }
+    }
+    if (running)
+        schedule_done(f->schedule, running, until);
+}
+
+static void plan_periodic(struct fixture *f, struct audit *audits, const struct schedule_options *o)
+{
+    schedule_set_options(f->schedule, o);
+    for (size_t i = 1; i < N_IMAGES; i++) {
+        audits[i].finished = START;
+        f->images[i].audit = &audits[i];
+        schedule_image(f->schedule, &f->images[i], SCHEDULE_INTERVAL, START);
+    }
+}
+
+static void test_flapping_image_leaves_room(void **state)
+{
+    struct fixture *f = *state;
+    struct schedule_options options = options_default();
+    struct audit audits[N_IMAGES] = { 0 };
+    unsigned n[N_IMAGES] = { 0 };
+
+    /* Its changes are audited without a pause: the device is never idle. */
+    options.debounce = USEC_PER_SEC / 10;
+    options.audit_interval = 600 * USEC_PER_SEC;
+    options.delay = 60 * USEC_PER_SEC;
+    plan_periodic(f, audits, &options);
+    /* The latest is due after 660 s, and may be delayed by 60 s; then each takes turns. */
+    run_beside_flapping(f, START + (660 + 60 + N_IMAGES * 11) * USEC_PER_SEC, n);
+    for (size_t i = 1; i < N_IMAGES; i++)
+        assert_int_equal(n[i], 1);
+    assert_true(n[0] > 50);
+}
+
+static void test_delay_is_used(void **state)
+{
+    struct fixture *f = *state;
+    struct schedule_options options = options_default();
+    struct audit audits[N_IMAGES] = { 0 };
+    unsigned n[N_IMAGES] = { 0 }, others = 0;
+
+    options.debounce = USEC_PER_SEC / 10;
+    options.audit_interval = 600 * USEC_PER_SEC;
+    options.delay = 7200 * USEC_PER_SEC;
+    plan_periodic(f, audits, &options);
+    run_beside_flapping(f, START + 7200 * USEC_PER_SEC, n);
+    for (size_t i = 1; i < N_IMAGES; i++)
+        others += n[i];
+    assert_int_equal(others, 0);
+}
+
+/* Where the workers are fewer than the devices, an image on one device delays those on another. */
+static void test_flapping_on_another_device(void **state)
+{
+    struct fixture *f = *state;
+    struct schedule_options options = options_default();
+    struct audit audits[N_IMAGES] = { 0 };
+    unsigned n[N_IMAGES] = { 0 };
+
+    options.workers = 1;
+    options.debounce = USEC_PER_SEC / 10;
+    options.audit_interval = 600 * USEC_PER_SEC;
+    options.delay = 60 * USEC_PER_SEC;
+    for (size_t i = 1; i < N_IMAGES; i++) {
+        f->images[i].device = 1 + i % 3;
+        f->images[i].datastore = &f->datastores[i % 2];
+    }
+    plan_periodic(f, audits, &options);
+    run_beside_flapping(f, START + (660 + 60 + N_IMAGES * 11) * USEC_PER_SEC, n);
+    for (size_t i = 1; i < N_IMAGES; i++)
+        assert_int_equal(n[i], 1);
+}
+
+static void test_overdue_take_turns(void **state)
+{
+    struct fixture *f = *state;
+    struct schedule_options options = options_default();
+    struct audit audits[N_IMAGES] = { 0 };
+    uint64_t now = START + 2 * INTERVAL;
+    enum schedule_reason reason;
+    uint64_t wait;
+
+    options.delay = 60 * USEC_PER_SEC;
+    for (size_t i = 4; i < N_IMAGES; i++)
+        schedule_image(f->schedule, &f->images[i], SCHEDULE_NEW, now);
+    schedule_set_options(f->schedule, &options);
+    for (size_t i = 0; i < 4; i++) {
+        audits[i].finished = START;
+        f->images[i].audit = &audits[i];
+        schedule_image(f->schedule, &f->images[i], SCHEDULE_INTERVAL, now);
+    }
+    /* What is overdue delays nobody for ever either, and what somebody asked for is next. */
+    for (size_t i = 0; i < N_IMAGES; i++) {
+        struct image *image = schedule_next(f->schedule, now, &reason, &wait);
+
+        assert_non_null(image);
+        assert_int_equal(reason, i == 6            ? SCHEDULE_FORCED
+                                 : i < 6 && i % 2 ? SCHEDULE_INTERVAL
+                                 : i == 7         ? SCHEDULE_INTERVAL
+                                                  : SCHEDULE_NEW);
+        schedule_done(f->schedule, image, now);
+        if (i == 5)
+            schedule_image(f->schedule, &f->images[7], SCHEDULE_FORCED, now);
+    }
+}
+
+static void test_again_less_and_less(void **state)
+{
+    struct fixture *f = *state;
+    enum schedule_reason reason;
+    uint64_t wait, now = START;
+
+    for (unsigned i = 1; i < 20; i++) {
+        f->images[0].n_denied = i;
+        schedule_image(f->schedule, &f->images[0], SCHEDULE_AGAIN, now);
+        /* The walks meanwhile change nothing about it. */
+        schedule_image(f->schedule, &f->images[0], SCHEDULE_INTERVAL, now);
+        schedule_image(f->schedule, &f->images[0], SCHEDULE_AGAIN, now + USEC_PER_SEC / 2);
+        assert_null(next(f, now, &wait));
+        assert_int_equal(wait, USEC_PER_SEC << (i < 13 ? i - 1 : 12));
+        now += wait;
+        assert_ptr_equal(schedule_next(f->schedule, now, &reason, &wait), &f->images[0]);
+        assert_int_equal(reason, SCHEDULE_AGAIN);
+        schedule_done(f->schedule, &f->images[0], now);
+    }
+}
+
 static void test_confirm_yields(void **state)
 {
     struct fixture *f = *state;
@@ -333,6 +478,9 @@ int main(void)
         T(test_debounce_prolonged), T(test_debounce_ends), T(test_changed_while_running),
         T(test_interval_with_jitter), T(test_interval_off), T(test_interval_shortened),
         T(test_hold),
+        T(test_flapping_image_leaves_room), T(test_delay_is_used),
+        T(test_flapping_on_another_device), T(test_overdue_take_turns),
+        T(test_again_less_and_less),
         T(test_forget_while_running), T(test_confirm_yields), T(test_confirm_never_at_once),
         T(test_many),
     };
