@@ -127,6 +127,18 @@ for row in rows:
     done
 }
 
+@test "the unit has limits: of memory, of files, and of starts that follow one another" {
+    local unit=$top_builddir/systemd/qcauditd.service interval=30 burst rest
+    high=$(sed -n 's/^MemoryHigh=\([0-9]*\)M$/\1/p' "$unit") max=$(sed -n 's/^MemoryMax=\([0-9]*\)G$/\1/p' "$unit")
+    [ "$high" -gt 2048 ]                        # workers.count times workers.memory, as they are by default
+    [ "$high" -lt $((max * 1024)) ]
+    [ "$(sed -n 's/^LimitNOFILE=//p' "$unit")" -ge 4096 ]       # a chain that is opened as a whole
+    grep -qx "StartLimitIntervalSec=${interval}min" "$unit"
+    burst=$(sed -n 's/^StartLimitBurst=//p' "$unit") rest=$(sed -n 's/^RestartSec=//p' "$unit")
+    # One that ends a minute after each of its starts reaches it.
+    [ $((burst * (rest + 60))) -lt $((interval * 60)) ]
+}
+
 @test "the drop-ins that are examples are right" {
     need systemd-analyze
     local example

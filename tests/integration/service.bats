@@ -115,6 +115,9 @@ said() {
 @test "the watchdog restarts one that hangs; SIGKILL is survived" {
     said watchdog-restarts watchdog-is-why kill-restarts nothing-left-of-it
 }
+@test "one that ends again and again is left alone, until somebody says otherwise" {
+    said start-limit-bites start-limit-is-failed start-limit-is-lifted
+}
 @test "a worker that is killed for memory is one failed audit" {
     said slow-audit-runs oom-policy worker-killed-is-a-finding worker-killed-daemon-lives worker-comes-back
 }
