@@ -142,12 +142,15 @@ struct allowed {
         .arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0              \
     }
 #define IS(position, value) {.arg = position, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)(value)}
+#define HAS(position, bits)                                                                        \
+    {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = bits, .datum_b = bits}
 #define HAS_NOT(position, bits)                                                                    \
     {.arg = position, .op = SCMP_CMP_MASKED_EQ, .datum_a = (scmp_datum_t)(bits), .datum_b = 0}
 
-/* Memory, clocks, the socket, and ending: both helpers. abort() needs the three signal calls. */
+/* Memory, clocks, the socket, and ending: both helpers; each maps memory as its own list says.
+ * abort() needs the three signal calls. */
 static const struct allowed allowed_always[] = {
-    ALLOW(brk), ALLOW(munmap), ALLOW(mremap), ALLOW(madvise), ALLOW_IF(mmap, NOT_EXECUTABLE(2)),
+    ALLOW(brk), ALLOW(munmap), ALLOW(mremap), ALLOW(madvise),
     ALLOW_IF(mprotect, NOT_EXECUTABLE(2)), ALLOW(futex), ALLOW(clock_gettime), ALLOW(gettimeofday),
     ALLOW(clock_nanosleep), ALLOW(restart_syscall), ALLOW(getrandom), ALLOW(getrusage),
     ALLOW(getpid), ALLOW(gettid),
@@ -165,6 +168,8 @@ static const struct allowed allowed_always[] = {
 static const struct allowed allowed_worker[] = {
     ALLOW(read), ALLOW(pread64), ALLOW(preadv), ALLOW(preadv2), ALLOW(fadvise64), ALLOW(fstat),
     ALLOW(close),
+    /* files, too: it reads so what the page cache has, without leaving a trace there */
+    ALLOW_IF(mmap, NOT_EXECUTABLE(2)),
     ALLOW(sched_yield), ALLOW(sched_getaffinity),
     /* reading past the page cache: O_DIRECT on and off, and nothing else that a file's flags can
      * do */
@@ -175,6 +180,8 @@ static const struct allowed allowed_worker[] = {
 #define OPEN_WRITES (O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND | (O_TMPFILE & ~O_DIRECTORY))
 
 static const struct allowed allowed_files[] = {
+    /* memory, never a file: it would read what it may only open */
+    ALLOW_IF2(mmap, NOT_EXECUTABLE(2), HAS(3, MAP_ANONYMOUS)),
     ALLOW_IF(openat, HAS_NOT(2, OPEN_WRITES)), ALLOW(statx), ALLOW(newfstatat), ALLOW(fstat),
     ALLOW(fstatfs),
     ALLOW(getdents64), ALLOW(readlink), ALLOW(readlinkat), ALLOW(inotify_add_watch),

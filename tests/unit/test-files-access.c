@@ -8,13 +8,20 @@
 #include <fcntl.h>
 #include <linux/fsverity.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "helpers/sandbox.h"
+#include "helpers/wire.h"
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -369,31 +376,40 @@ static void test_confined(void **state)
                                      * nothing stays open */
 }
 
-/* How a process ends that confines itself and then asks this of a file; 0: it lived. */
-static int asked_when_confined(unsigned long request)
+/* How a process ends that confines itself and then does something with a file; 0: it lived. */
+static int ended_confined(void (*does)(int fd, unsigned long how), unsigned long how)
 {
     int status;
     pid_t pid = fork();
 
     if (pid == 0) {
-        struct fsverity_digest none = {0};
-        int mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+        int mounts = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC), fd;
         const char *step;
 
         if (sandbox_files(inotify_init1(IN_CLOEXEC), mounts, mounts, &step) < 0)
             _exit(99);
-        (void)ioctl(mounts, request, &none);
+        fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            _exit(98);
+        does(fd, how);
         _exit(0);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+static void ask_ioctl(int fd, unsigned long request)
+{
+    struct fsverity_digest none = {0};
+
+    (void)ioctl(fd, request, &none);
+}
+
 /* Few machines have a file with fs-verity, and there this call must not end the helper. */
 static void test_verity_may_be_asked(void **state)
 {
-    assert_int_equal(asked_when_confined(FS_IOC_MEASURE_VERITY), 0);
-    assert_int_equal(asked_when_confined(FS_IOC_ENABLE_VERITY), SIGSYS);
+    assert_int_equal(ended_confined(ask_ioctl, FS_IOC_MEASURE_VERITY), 0);
+    assert_int_equal(ended_confined(ask_ioctl, FS_IOC_ENABLE_VERITY), SIGSYS);
 }
 
 /* In a process of its own, as it gives up what this one has for ever. */
@@ -464,6 +480,124 @@ static void test_launcher(void **state)
 
 /* ---- references by their text ---------------------------------------------------------------- */
 
+enum way {
+    WAY_READ, WAY_PREAD, WAY_READV, WAY_PREADV, WAY_PREADV2, WAY_MAP_PRIVATE, WAY_MAP_SHARED,
+    WAY_MAP_POPULATE, WAY_SENDFILE, WAY_SPLICE, WAY_COPY_RANGE, WAY_TEE_MEMORY, WAY_IO_URING,
+    WAY_AIO, WAY_EXEC, WAY_DUP, _WAY_MAX,
+};
+
+/* Every call by which a file's bytes could come. */
+static void read_bytes(int fd, unsigned long how)
+{
+    char bytes[16], *const none[] = {NULL};
+    struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+
+    switch ((enum way)how) {
+    case WAY_READ:
+        (void)!read(fd, bytes, sizeof(bytes));
+        break;
+    case WAY_PREAD:
+        (void)!pread(fd, bytes, sizeof(bytes), 0);
+        break;
+    case WAY_READV:
+        (void)!readv(fd, &iov, 1);
+        break;
+    case WAY_PREADV:
+        (void)!preadv(fd, &iov, 1, 0);
+        break;
+    case WAY_PREADV2:
+        (void)!preadv2(fd, &iov, 1, 0, 0);
+        break;
+    case WAY_MAP_PRIVATE:
+        (void)mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+        break;
+    case WAY_MAP_SHARED:
+        (void)mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+        break;
+    case WAY_MAP_POPULATE:
+        (void)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+        break;
+    case WAY_SENDFILE:
+        (void)sendfile(WIRE_FD, fd, NULL, 16);
+        break;
+    case WAY_SPLICE:
+        (void)splice(fd, NULL, WIRE_FD, NULL, 16, 0);
+        break;
+    case WAY_COPY_RANGE:
+        (void)copy_file_range(fd, NULL, fd, NULL, 16, 0);
+        break;
+    case WAY_TEE_MEMORY:
+        (void)process_vm_readv(getpid(), &iov, 1, &iov, 1, 0);
+        break;
+    case WAY_IO_URING:
+        (void)syscall(SYS_io_uring_setup, 1, bytes);
+        break;
+    case WAY_AIO:
+        (void)syscall(SYS_io_setup, 1, bytes);
+        break;
+    case WAY_EXEC:
+        (void)fexecve(fd, none, none);
+        break;
+    case WAY_DUP:       /* to a number that may be read */
+        (void)dup2(fd, WIRE_FD + 1);
+        break;
+    case _WAY_MAX:
+        break;
+    }
+}
+
+static void test_no_byte_can_be_read(void **state)
+{
+    for (unsigned long how = 0; how < _WAY_MAX; how++)
+        if (ended_confined(read_bytes, how) != SIGSYS)
+            fail_msg("way %lu does not kill", how);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    const unsigned x = *(const unsigned *)a, y = *(const unsigned *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Memory, small and large, taken, grown, sorted and given back; folders read. */
+static void work(int fd, unsigned long unused)
+{
+    enum { N = 4 << 20 };
+    unsigned *numbers = malloc(1000 * sizeof(*numbers));
+    size_t n = 0;
+    DIR *dir;
+
+    if (numbers)
+        numbers = realloc(numbers, N * sizeof(*numbers));
+    if (!numbers)
+        _exit(1);
+    for (size_t i = 0; i < N; i++)
+        numbers[i] = (unsigned)(i * 2654435761u);
+    qsort(numbers, N, sizeof(*numbers), compare_numbers);
+    for (size_t i = 1; i < N; i++)
+        if (numbers[i - 1] > numbers[i])
+            _exit(2);
+    free(numbers);
+    for (size_t i = 0; i < 100000; i++)
+        if (!malloc(1000))
+            _exit(3);
+    dir = opendir("/proc/self/fd");
+    if (!dir)
+        _exit(4);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    close(fd);
+    if (n < 4)
+        _exit(5);
+}
+
+static void test_work_is_possible(void **state)
+{
+    assert_int_equal(ended_confined(work, 0), 0);
+}
+
 static void test_classify(void **state)
 {
     static const struct {
@@ -523,6 +657,7 @@ int main(void)
         TEST(test_many_requests), TEST(test_killed), TEST(test_hangs), TEST(test_no_program),
         TEST(test_confined),
         TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked),
+        cmocka_unit_test(test_no_byte_can_be_read), cmocka_unit_test(test_work_is_possible),
         cmocka_unit_test(test_classify),
     };
 
