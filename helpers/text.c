@@ -9,20 +9,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Characters that reorder, hide or break text on a terminal: Unicode's bidirectional and other
- * format controls, line separators, tags. */
-static bool character_is_hidden(uint32_t c)
-{
-    static const struct { uint32_t first, last; } hidden[] = {
-        {0x80, 0x9f}, {0xad, 0xad}, {0x61c, 0x61c}, {0x180e, 0x180e}, {0x200b, 0x200f},
-        {0x2028, 0x202e},
-        {0x2060, 0x206f}, {0xfeff, 0xfeff}, {0xfff9, 0xfffb}, {0xe0000, 0xe0fff},
-    };
+struct range {
+    uint32_t first, last;
+};
 
-    for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++)
-        if (c >= hidden[i].first && c <= hidden[i].last)
+static bool is_in(uint32_t c, const struct range *ranges, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
             return true;
     return false;
+}
+
+/* Characters that reorder, hide or break text on a terminal, or that nobody sees: Unicode's
+ * Default_Ignorable_Code_Point, with the other controls of format and the separators of lines. */
+static bool character_is_hidden(uint32_t c)
+{
+    static const struct range hidden[] = {
+        {0x80, 0x9f}, {0xad, 0xad}, {0x34f, 0x34f}, {0x61c, 0x61c}, {0x115f, 0x1160},
+        {0x17b4, 0x17b5}, {0x180b, 0x180f}, {0x200b, 0x200f}, {0x2028, 0x202e}, {0x2060, 0x206f},
+        {0x3164, 0x3164}, {0xfe00, 0xfe0f}, {0xfeff, 0xfeff}, {0xffa0, 0xffa0}, {0xfff0, 0xfffb},
+        {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
+    };
+
+    return is_in(c, hidden, sizeof(hidden) / sizeof(hidden[0]));
+}
+
+/* Has it an appearance as text and one as a picture? Where such characters are, by blocks. */
+static bool character_is_pictograph(uint32_t c)
+{
+    static const struct range pictographs[] = {
+        {0xa9, 0xa9}, {0xae, 0xae}, {0x203c, 0x203c}, {0x2049, 0x2049}, {0x2122, 0x2122},
+        {0x2139, 0x2139}, {0x2194, 0x21aa}, {0x231a, 0x23ff}, {0x24c2, 0x24c2}, {0x25aa, 0x25fe},
+        {0x2600, 0x27bf}, {0x2934, 0x2935}, {0x2b05, 0x2b55}, {0x3030, 0x3030}, {0x303d, 0x303d},
+        {0x3297, 0x3297}, {0x3299, 0x3299}, {0x1f000, 0x1faff},
+    };
+
+    return is_in(c, pictographs, sizeof(pictographs) / sizeof(pictographs[0]));
 }
 
 /* Length of the UTF-8 character at s (n > 0 bytes are there), 0 when there is none. */
@@ -56,6 +79,22 @@ static size_t character_decode(const unsigned char *s, size_t n, uint32_t *ret_c
     return length;
 }
 
+/* Bytes at s that belong to the printable character before them: which appearance a pictograph has,
+ * and a key's frame. Such a selector anywhere else, a second one too, is a character that nobody
+ * sees. */
+static size_t selector_length(const unsigned char *s, size_t n, uint32_t before)
+{
+    if (n < 3 || s[0] != 0xef || s[1] != 0xb8 || (s[2] != 0x8e && s[2] != 0x8f))
+        return 0;
+    if (character_is_pictograph(before))
+        return 3;
+    /* 0 to 9, # and *, in a frame: U+20E3 */
+    if (((before >= '0' && before <= '9') || before == '#' || before == '*') && n >= 6 &&
+        memcmp(s + 2, "\x8f\xe2\x83\xa3", 4) == 0)
+        return 6;
+    return 0;
+}
+
 /* Length of the printable character at s (n > 0 bytes are there), 0 when its first byte must be
  * escaped. */
 static size_t character_length(const unsigned char *s, size_t n)
@@ -65,7 +104,7 @@ static size_t character_length(const unsigned char *s, size_t n)
 
     if (length == 0 || c < 0x20 || c == 0x7f || character_is_hidden(c))
         return 0;
-    return length;
+    return length + selector_length(s + length, n - length, c);
 }
 
 /* Appends the escape of one byte, returns the new end. */

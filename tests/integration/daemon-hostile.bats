@@ -48,6 +48,21 @@ for name, count in collections.Counter(row["name"] for row in json.load(sys.stdi
     [ ! -e hurt ]
 }
 
+@test "names with characters that nobody sees" {
+    local hidden=('zw\u200bsp' 'hangul\u3164filler' 'joiner\u034fx' 'half\uffa0x' 'jamo\u115fx' 'khmer\u17b4x' 'selector\ufe0fx'
+        'note\U0001d173x' 'tag\U000e0041x') name
+    for name in "${hidden[@]}"; do cp "$STORE/good.qcow2" "$STORE/$(LC_ALL=C.UTF-8 printf "$name").qcow2"; done
+    # what is seen as it is meant: a cloud as a picture
+    cp "$STORE/good.qcow2" "$STORE/"$'\xe2\x98\x81\xef\xb8\x8f.qcow2'
+    start_daemon
+    scan
+    lives
+    same "${#hidden[@]}" "$(findings | grep -c '^name-unsafe ')"
+    same "" "$(findings | grep -v '^name-unsafe ')"
+    ctl findings >"$DIR/said"
+    run -1 grep -qaP '[^\x00-\x7f]' "$DIR/said"
+}
+
 @test "an image without permission" {
     [ "$(id -u)" = 0 ] || skip "needs root, to run the daemon as somebody else"
     need setpriv

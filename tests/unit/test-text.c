@@ -46,6 +46,59 @@ static void test_escape(void **state)
     ESCAPES("\xc3(", "\\xc3(");
 }
 
+/* First and last of each range of Unicode's Default_Ignorable_Code_Point. */
+static void test_what_nobody_sees_is_escaped(void **state)
+{
+    static const char *const hidden[] = {
+        "\xc2\xad", "\xcd\x8f", "\xe1\x85\x9f", "\xe1\x85\xa0", "\xe1\x9e\xb4",
+        "\xe1\x9e\xb5", "\xe1\xa0\x8b", "\xe1\xa0\x8f", "\xe2\x80\x8b", "\xe2\x80\x8f",
+        "\xe2\x80\xaa", "\xe2\x80\xae", "\xe2\x81\xa0", "\xe2\x81\xaf", "\xe3\x85\xa4",
+        "\xef\xb8\x80", "\xef\xb8\x8f", "\xef\xbb\xbf", "\xef\xbe\xa0", "\xef\xbf\xb0",
+        "\xef\xbf\xb8", "\xf0\x9b\xb2\xa0", "\xf0\x9b\xb2\xa3", "\xf0\x9d\x85\xb3",
+        "\xf0\x9d\x85\xba", "\xf3\xa0\x80\x80", "\xf3\xa0\xbf\xbf",
+    };
+    /* their neighbours, which are seen */
+    static const char *const shown[] = {
+        "\xc2\xac", "\xc2\xae", "\xcd\x8e", "\xcd\x90", "\xe1\x85\x9e", "\xe1\x85\xa1",
+        "\xe1\x9e\xb3", "\xe1\x9e\xb6", "\xe1\xa0\x8a", "\xe1\xa0\x90", "\xe3\x85\xa3",
+        "\xe3\x85\xa5", "\xef\xb7\xbd", "\xef\xb8\x90", "\xef\xbe\x9f", "\xef\xbe\xa1",
+        "\xef\xbf\xbd", "\xf0\x9b\xb2\x9f", "\xf0\x9d\x85\xb2", "\xf0\x9d\x85\xbb",
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(hidden); i++) {
+        _cleanup_free_ char *name = NULL, *text = NULL, *whole = NULL;
+
+        assert_true(asprintf(&name, "a%sb", hidden[i]) > 0);
+        assert_false(text_is_safe(name, strlen(name)));
+        assert_int_equal(text_escape(name, strlen(name), &text), 0);
+        assert_memory_equal(text, "a\\x", 3);
+        for (const char *c = text; *c; c++)
+            assert_in_range(*c, 0x20, 0x7e);
+        assert_int_equal(text_quote_shell(name, &whole), 0);
+        assert_memory_equal(whole, "$'a\\x", 5);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(shown); i++)
+        if (!text_is_safe(shown[i], strlen(shown[i])))
+            fail_msg("shown %zu", i);
+}
+
+/* A selector is part of the pictograph before it; alone, behind a letter, or twice it is hidden. */
+static void test_selectors_of_pictographs(void **state)
+{
+    ESCAPES("\xe2\x98\x81\xef\xb8\x8f", "\xe2\x98\x81\xef\xb8\x8f");          /* a cloud */
+    ESCAPES("\xe2\x98\x81\xef\xb8\x8e.q", "\xe2\x98\x81\xef\xb8\x8e.q");
+    ESCAPES("\xf0\x9f\x96\xa5\xef\xb8\x8f", "\xf0\x9f\x96\xa5\xef\xb8\x8f");
+    ESCAPES("1\xef\xb8\x8f\xe2\x83\xa3", "1\xef\xb8\x8f\xe2\x83\xa3");        /* a key */
+    ESCAPES("1\xef\xb8\x8f", "1\\xef\\xb8\\x8f");
+    ESCAPES("1\xef\xb8\x8f\xe2\x83", "1\\xef\\xb8\\x8f\\xe2\\x83");
+    ESCAPES("vs\xef\xb8\x8fx", "vs\\xef\\xb8\\x8fx");
+    ESCAPES("\xef\xb8\x8f", "\\xef\\xb8\\x8f");
+    ESCAPES("\xe2\x98\x81\xef\xb8\x8f\xef\xb8\x8f",
+            "\xe2\x98\x81\xef\xb8\x8f\\xef\\xb8\\x8f");
+    ESCAPES("\xe2\x98\x81\xef\xb8\x80", "\xe2\x98\x81\\xef\\xb8\\x80");
+    ESCAPES("\xe2\x98\x81\xef\xb8", "\xe2\x98\x81\\xef\\xb8");
+}
+
 static void test_escape_string(void **state)
 {
     _cleanup_free_ char *nothing = text_escape_string(NULL), *text = text_escape_string("a\nb");
@@ -148,6 +201,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_escape),  cmocka_unit_test(test_escape_string),
+        cmocka_unit_test(test_what_nobody_sees_is_escaped),
+        cmocka_unit_test(test_selectors_of_pictographs),
         cmocka_unit_test(test_is_safe), cmocka_unit_test(test_quote_shell),
         cmocka_unit_test(test_size),    cmocka_unit_test(test_duration),
     };
