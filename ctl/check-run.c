@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "ctl/check.h"
+#include "helpers/open-unnoticed.h"
 #include "helpers/text.h"
 
 #define TOTAL_DEADLINE_DIGESTS (30 * 24 * 3600 * USEC_PER_SEC)
@@ -40,6 +41,7 @@ static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
     _cleanup_close_ int place = open(path, O_PATH | O_CLOEXEC), fd = -1;
     char name[40];
     struct stat st;
+    int r;
 
     if (place < 0 || fstat(place, &st) < 0)
         return -errno;
@@ -48,9 +50,9 @@ static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
     if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
         return -EMEDIUMTYPE;
     (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", place);
-    fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0)
-        return -errno;
+    r = open_unnoticed(AT_FDCWD, name, 0, &fd);
+    if (r < 0)
+        return r;
     *ret_fd = TAKE_FD(fd);
     *ret_id = (struct qca_file_id){ .a = st.st_dev,
                                     .b = st.st_ino,

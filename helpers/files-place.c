@@ -17,6 +17,7 @@
 
 #include "helpers/files-link.h"
 #include "helpers/files-mount.h"
+#include "helpers/open-unnoticed.h"
 #include "lib/cleanup.h"
 
 #define LINKS_MAX 40            /* the kernel's MAXSYMLINKS */
@@ -39,15 +40,15 @@ static bool is_below(const char *path, const char *top)
     return strncmp(path, top, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }
 
-static int open_errno(void)
+static int open_error(int error)
 {
-    switch (errno) {
-    case EPERM:
-        return -EACCES;         /* -EPERM means: outside the allowed roots */
-    case ENOTDIR:
+    switch (error) {
+    case -EPERM:
+        return -EACCES;         /* it means: outside the allowed roots */
+    case -ENOTDIR:
         return -ENOENT;
     default:
-        return -errno;
+        return error;
     }
 }
 
@@ -376,14 +377,14 @@ static int real_path(int fd, char *ret_path)
 
 int place_open_root(struct place *place, int *ret_fd)
 {
-    _cleanup_close_ int fd = open(place->root,
-                                  O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    _cleanup_close_ int fd = -1;
     int r;
 
     place->real_root[0] = '\0';
     place->cached = false;      /* numbers of mounts are used again */
-    if (fd < 0)
-        return -errno;
+    r = open_unnoticed(AT_FDCWD, place->root, O_DIRECTORY, &fd);
+    if (r < 0)
+        return r;
     r = real_path(fd, place->real_root);
     if (r < 0)
         return r;
@@ -455,7 +456,7 @@ int place_find(struct place *place, const char *path, char *real, int *ret_fd)
     int r;
 
     if (fd < 0)
-        return open_errno();
+        return open_error(-errno);
     r = real_path(fd, real);
     if (r < 0)
         return r;
@@ -500,7 +501,7 @@ static int image_directory(const struct place *place, const char *image_path, ch
     }
     fd = open(image_path, O_PATH | O_CLOEXEC);
     if (fd < 0)
-        return open_errno();
+        return open_error(-errno);
     r = real_path(fd, ret_path);
     if (r == 0)
         *strrchr(ret_path, '/') = '\0';
@@ -586,17 +587,14 @@ static void measure_verity(int fd, struct files_stat *stat)
 int place_reopen(struct place *place, int path_fd, int *ret_fd, struct files_stat *ret_stat,
                  enum files_use *ret_use)
 {
-    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
     char link[sizeof("/proc/self/fd/") + 10];
     _cleanup_close_ int fd = -1;
     int r;
 
     snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
-    fd = open(link, flags | O_NOATIME);
-    if (fd < 0 && errno == EPERM)       /* not its owner */
-        fd = open(link, flags);
-    if (fd < 0)
-        return open_errno();
+    r = open_unnoticed(AT_FDCWD, link, 0, &fd);
+    if (r < 0)
+        return open_error(r);
     r = place_stat(place, fd, "", AT_EMPTY_PATH, ret_stat, NULL);
     if (r < 0)
         return r;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "helpers/files-link.h"
+#include "helpers/open-unnoticed.h"
 #include "lib/cleanup.h"
 
 static void tell_error(struct walk *walk, int error)
@@ -96,11 +97,10 @@ static void descend(struct walk *walk, int parent, const char *name,
         tell_error(walk, -ENAMETOOLONG);
         return;
     }
-    fd = openat(parent, name,
-                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        if (errno != ENOENT && errno != ENOTDIR)    /* gone, or another thing, meanwhile */
-            tell_error(walk, -errno);
+    r = open_unnoticed(parent, name, O_DIRECTORY | O_NOFOLLOW, &fd);
+    if (r < 0) {
+        if (r != -ENOENT && r != -ENOTDIR)          /* gone, or another thing, meanwhile */
+            tell_error(walk, r);
         return;
     }
     r = enter(walk, fd, false, crosses);

@@ -12,6 +12,7 @@
 
 #include "helpers/files-link.h"
 #include "helpers/files-walk.h"
+#include "helpers/open-unnoticed.h"
 #include "helpers/sandbox.h"
 #include "lib/cleanup.h"
 
@@ -185,10 +186,8 @@ static void next_subtree(struct files_helper *helper)
     if (place_excludes_above(&helper->place, subtree->path) ||
         walk_leaves_out(&helper->part, subtree->path, &crosses))
         return;
-    fd = open(subtree->path,
-              O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) {
-        r = -errno;
+    r = open_unnoticed(AT_FDCWD, subtree->path, O_DIRECTORY | O_NOFOLLOW, &fd);
+    if (r < 0) {
         if (r == -ENOENT || r == -ENOTDIR || r == -ELOOP)   /* gone, or another thing, meanwhile */
             return;
     } else {
