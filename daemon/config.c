@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "config-parse.h"
+#include "daemon/config-trust.h"
 #include "daemon/strv.h"
 #include "helpers/text.h"
 
@@ -63,6 +64,7 @@ struct loading {
     char **files;               /* names, for the messages */
     struct config_node **roots; /* as many; an entry may be NULL */
     size_t n_files;
+    bool distrusts;             /* others may change a file or folder */
 };
 
 static void loading_done(struct loading *loading)
@@ -149,12 +151,31 @@ static int read_file(const char *path, char **ret_bytes, size_t *ret_n)
     return 0;
 }
 
+/* 1, or 0 where others may change it, and that was said. */
+static int loading_trusts(struct loading *loading, const char *path, bool folder)
+{
+    _cleanup_free_ char *who = NULL;
+    int r = config_trust(path, folder, &who);
+
+    if (r != -EPERM)
+        return r < 0 ? r : 1;
+    r = loading_add_file(loading, path);
+    if (r < 0)
+        return r;
+    mistakes_add(&loading->mistakes, (unsigned)loading->n_files - 1, 0, 0, "not read: %s", who);
+    loading->distrusts = true;
+    return 0;
+}
+
 static int loading_file(struct loading *loading, const char *path)
 {
     _cleanup_free_ char *bytes = NULL;
     size_t n = 0;
 
-    int r = loading_add_file(loading, path);
+    int r = loading_trusts(loading, path, false);
+    if (r <= 0)
+        return r;
+    r = loading_add_file(loading, path);
     if (r < 0)
         return r;
     r = read_file(path, &bytes, &n);
@@ -187,11 +208,15 @@ static int loading_drop_ins(struct loading *loading, const char *path)
     _cleanup_free_ char *directory = NULL;
     struct dirent **entries = NULL;
     const char *slash = strrchr(path, '/');
-    int r = 0;
+    int n, r;
 
     if (asprintf(&directory, "%.*sconf.d", slash ? (int)(slash - path) + 1 : 0, path) < 0)
         return -ENOMEM;
-    int n = scandir(directory, &entries, is_drop_in, order_bytes);
+    r = loading_trusts(loading, directory, true);
+    if (r <= 0)
+        return r;
+    r = 0;
+    n = scandir(directory, &entries, is_drop_in, order_bytes);
     if (n < 0 && (errno == ENOENT || errno == ENOMEM))
         return errno == ENOENT ? 0 : -ENOMEM;
     if (n < 0 || n > CONFIG_FILES_MAX) {
@@ -254,7 +279,7 @@ int config_load(const char *path, config_error_fn error, void *userdata, struct 
     int r = loading_init(&loading);
     if (r >= 0)
         r = loading_file(&loading, path);
-    if (r >= 0)
+    if (r >= 0 && !loading.distrusts)
         r = loading_drop_ins(&loading, path);
     if (r < 0)
         return r;

@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "build-config.h"
+#include "daemon/config-trust.h"
 #include "daemon/config.h"
 #include "daemon/discover-virt.h"
 #include "daemon/log.h"
@@ -241,6 +242,18 @@ static int make_directory(const char *path, mode_t mode)
     return 0;
 }
 
+static int use_directory(const char *what, const char *path, mode_t mode)
+{
+    _cleanup_free_ char *who = NULL;
+    int r = make_directory(path, mode);
+
+    if (r >= 0)
+        r = config_trust(path, true, &who);
+    if (r == -EPERM && who)
+        return log_error(r, "The %s folder is not used: %s", what, who);
+    return r == -ENOMEM ? log_error(r, "Cannot look at the folder %s: %m", path) : r;
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 static void say_mistake(void *userdata, const char *file, unsigned line, unsigned column,
@@ -331,9 +344,9 @@ static int run(const struct arguments *arguments)
     r = launcher_start(files_program, &options.launcher_fd);
     if (r < 0)
         return log_error(r, "Cannot start the launcher of %s: %m", files_program);
-    r = make_directory(arguments->state_directory, 0700);
+    r = use_directory("state", arguments->state_directory, 0700);
     if (r >= 0)
-        r = make_directory(arguments->runtime_directory, 0755);
+        r = use_directory("runtime", arguments->runtime_directory, 0755);
     if (r >= 0)
         r = run_loop(&options);
     close(options.launcher_fd);
