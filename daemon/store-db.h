@@ -69,6 +69,25 @@ int store_writer_write(struct store_writer *writer, const struct store_batch *ba
 
 /* ---- sweeping (store-sweep.c) ---------------------------------------------------------------- */
 
+/* What time the sweeping goes by. */
+struct sweep_clock {
+    uint64_t now;               /* usec, realtime; 0: not known yet */
+    uint64_t seen;              /* usec, monotonic: when it was told last */
+    uint64_t saved;             /* as the database has it */
+};
+
+/* The clock's time, but where that jumps ahead, it is followed by SWEEP_SPEED times the time that
+ * passes: a clock that is wrong by years must not cost the history at once, and somebody may notice
+ * it. The monotonic clock tells what passes. Pure. */
+uint64_t sweep_clock_tell(struct sweep_clock *clock, uint64_t realtime, uint64_t monotonic);
+#define SWEEP_SPEED 30
+/* From what the database was swept by last; of one that never was, by the newest that it holds;
+ * of an empty one, realtime. */
+int sweep_clock_load(sqlite3 *sqlite, uint64_t realtime, uint64_t monotonic,
+                     struct sweep_clock *ret_clock);
+/* Seldom: once an hour of that time. */
+int sweep_clock_save(sqlite3 *sqlite, struct sweep_clock *clock);
+
 /* Deletes a bounded number of rows from before oldest (usec); *ret_more: there is more to do now.
  * *position is the audit.id looked at last, 0 at first. */
 int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *ret_more);

@@ -84,6 +84,7 @@ struct store {
 
     /* The thread's, and before it starts store_open()'s. */
     struct store_db *db;        /* NULL while none can be opened */
+    struct sweep_clock sweep_clock;
     int64_t sweep_position;
     uint64_t sweep_at;          /* usec, monotonic */
     uint64_t retry_at;          /* usec, monotonic; 0: no trouble */

@@ -14,7 +14,8 @@ static const char *const current_steps[] = {
     schema_sql,         /* 0, an empty file, to 1 */
     schema_2_sql,       /* to 2, */
     schema_3_sql,       /* to 3, */
-    schema_4_sql,       /* to 4 */
+    schema_4_sql,       /* to 4, */
+    schema_5_sql,       /* to 5 */
 };
 
 int store_version(sqlite3 *sqlite, int *ret_version)

@@ -38,6 +38,20 @@ static const char audits_sql[] =
 static const char audits_last_sql[] =
     "SELECT max(id) FROM (SELECT id FROM audit WHERE id > ?4 ORDER BY id LIMIT ?2)";
 
+#define SAVE_EVERY (UINT64_C(3600) * 1000000)
+
+uint64_t sweep_clock_tell(struct sweep_clock *clock, uint64_t realtime, uint64_t monotonic)
+{
+    uint64_t passed = monotonic > clock->seen ? monotonic - clock->seen : 0, most;
+
+    if (__builtin_mul_overflow(passed, SWEEP_SPEED, &passed) ||
+        __builtin_add_overflow(clock->now, passed, &most))
+        most = UINT64_MAX;
+    clock->seen = monotonic;
+    clock->now = realtime < most ? realtime : most;
+    return clock->now;
+}
+
 static int run(sqlite3 *sqlite, const char *sql, const int64_t values[static 5], int64_t *ret_first)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
@@ -53,6 +67,40 @@ static int run(sqlite3 *sqlite, const char *sql, const int64_t values[static 5],
     if (code == SQLITE_ROW && ret_first)
         *ret_first = sqlite3_column_int64(statement, 0);
     return 0;
+}
+
+int sweep_clock_load(sqlite3 *sqlite, uint64_t realtime, uint64_t monotonic,
+                     struct sweep_clock *ret_clock)
+{
+    static const char newest_sql[] =
+        "SELECT coalesce(max(at), 0) FROM (SELECT max(at) AS at FROM event"
+        " UNION ALL SELECT finished FROM audit WHERE id = (SELECT max(id) FROM audit))";
+    const int64_t none[5] = { 0 };
+    int64_t swept = 0, newest = 0;
+    int r;
+
+    r = run(sqlite, "SELECT swept FROM state WHERE id = 1", none, &swept);
+    if (r == 0 && swept <= 0)
+        r = run(sqlite, newest_sql, none, &newest);
+    if (r < 0)
+        return r;
+    *ret_clock = (struct sweep_clock){
+        .now = swept > 0 ? (uint64_t)swept : newest > 0 ? (uint64_t)newest : realtime,
+        .seen = monotonic, .saved = swept > 0 ? (uint64_t)swept : 0,
+    };
+    return 0;
+}
+
+int sweep_clock_save(sqlite3 *sqlite, struct sweep_clock *clock)
+{
+    const int64_t values[5] = { (int64_t)clock->now };
+    uint64_t away = clock->now > clock->saved ? clock->now - clock->saved
+                                              : clock->saved - clock->now;
+    int r = away < SAVE_EVERY ? 0 : run(sqlite, "UPDATE state SET swept = ?1", values, NULL);
+
+    if (r == 0 && away >= SAVE_EVERY)
+        clock->saved = clock->now;
+    return r;
 }
 
 int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *ret_more)

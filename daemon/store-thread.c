@@ -47,8 +47,10 @@ static int open_new(struct store *store)
 {
     int r = store->db ? 0 : store_db_open(store->path, &store->db);
 
-    if (r == 0)
+    if (r == 0) {
         store->sweep_position = 0;
+        store->sweep_clock = (struct sweep_clock){ .now = 0 };
+    }
     return r;
 }
 
@@ -191,16 +193,23 @@ static void do_read(struct store *store, struct store_read *read)
 
 static void do_sweep(struct store *store)
 {
-    uint64_t now = usec_now(CLOCK_REALTIME), retention;
+    uint64_t realtime = usec_now(CLOCK_REALTIME), monotonic = usec_now(CLOCK_MONOTONIC);
+    uint64_t now, retention;
     bool more = false;
     int r = have_database(store);
 
     pthread_mutex_lock(&store->lock);
     retention = store->history_retention;
     pthread_mutex_unlock(&store->lock);
-    if (r == 0)
+    if (r == 0 && store->sweep_clock.now == 0)
+        r = sweep_clock_load(store_db_sqlite(store->db), realtime, monotonic, &store->sweep_clock);
+    if (r == 0) {
+        now = sweep_clock_tell(&store->sweep_clock, realtime, monotonic);
         r = store_sweep_step(store_db_sqlite(store->db), now > retention ? now - retention : 0,
                              &store->sweep_position, &more);
+    }
+    if (r == 0)
+        r = sweep_clock_save(store_db_sqlite(store->db), &store->sweep_clock);
     if (r == -EUCLEAN)
         r = replace_database(store);
     /* Sweeping can wait; what fails here fails for the next batch too, and is said then. */

@@ -552,6 +552,11 @@ static void version_3(void **state)
     kit_close(kit);
 }
 
+static void version_4(void **state)
+{
+    earlier_version(*state, 4, 1);
+}
+
 /* ---- one daemon ------------------------------------------------------------------------------ */
 
 static void second_daemon(void **state)
@@ -616,6 +621,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(version_1, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(version_2, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(version_3, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(version_4, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(second_daemon, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(private_files, kit_setup, kit_teardown),
     };

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* By which time the history is swept: a clock that jumps is followed slowly, over restarts too. */
+#include "store-kit.h"
+
+#define DAY (UINT64_C(86400) * USEC_PER_SEC)
+#define DAYS 400                    /* of history, and of retention */
+
+static void time_is_followed(void **state)
+{
+    static const struct {
+        uint64_t before, passed, realtime, now;
+    } cases[] = {
+        /* as it goes */
+        { 1000 * DAY, 0, 1000 * DAY, 1000 * DAY },
+        { 1000 * DAY, DAY, 1001 * DAY, 1001 * DAY },
+        /* the machine was off, or slept: caught up soon */
+        { 1000 * DAY, DAY / 24, 1001 * DAY, 1001 * DAY },
+        { 1000 * DAY, DAY, 1030 * DAY, 1030 * DAY },
+        /* years at once */
+        { 1000 * DAY, 0, 3000 * DAY, 1000 * DAY },
+        { 1000 * DAY, DAY, 3000 * DAY, 1030 * DAY },
+        { 1000 * DAY, 10 * DAY, UINT64_MAX, 1300 * DAY },
+        /* back: nothing is too old that was not before */
+        { 1000 * DAY, DAY, 500 * DAY, 500 * DAY },
+        { 1000 * DAY, 0, 0, 0 },
+        /* beyond all numbers */
+        { 1000 * DAY, UINT64_MAX / 2, 3000 * DAY, 3000 * DAY },
+        { UINT64_MAX - 1, DAY, UINT64_MAX, UINT64_MAX },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        struct sweep_clock clock = { .now = cases[i].before, .seen = 7 };
+
+        if (sweep_clock_tell(&clock, cases[i].realtime, cases[i].passed + 7) != cases[i].now)
+            fail_msg("case %zu: %llu", i, (unsigned long long)clock.now);
+        assert_int_equal(clock.now, cases[i].now);
+        assert_int_equal(clock.seen, cases[i].passed + 7);
+    }
+}
+
+/* An event a day; the last is of KIT_NOW. */
+static sqlite3 *history(struct kit *kit)
+{
+    struct store_batch *batch;
+    sqlite3 *sqlite;
+
+    kit_open(kit);
+    assert_int_equal(store_batch_new(&batch), 0);
+    for (unsigned i = 0; i < DAYS; i++) {
+        struct finding finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+        struct event event = kit_make_event(&finding, EVENT_ACKNOWLEDGED, KIT_NOW - i * DAY);
+
+        assert_int_equal(store_batch_event(batch, &event), 0);
+    }
+    kit_commit(kit, batch);
+    kit_close(kit);
+    assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
+    return sqlite;
+}
+
+/* What a run of the daemon sweeps that finds this time, and goes on for so long. */
+static void sweep(sqlite3 *sqlite, uint64_t realtime, uint64_t runs)
+{
+    struct sweep_clock clock;
+    bool more = true;
+    int64_t position = 0;
+    uint64_t now;
+
+    assert_int_equal(sweep_clock_load(sqlite, realtime, 1000 * DAY, &clock), 0);
+    now = sweep_clock_tell(&clock, realtime + runs, 1000 * DAY + runs);
+    while (more)
+        assert_int_equal(store_sweep_step(sqlite, now - DAYS * DAY, &position, &more), 0);
+    assert_int_equal(sweep_clock_save(sqlite, &clock), 0);
+}
+
+static void jumps_cost_little(void **state)
+{
+    struct kit *kit = *state;
+    sqlite3 *sqlite = history(kit);
+    int64_t left;
+
+    kit_sql_run(kit, "UPDATE state SET swept = 0");
+    /* never swept: by the newest event */
+    sweep(sqlite, KIT_NOW + 1000 * DAY, 0);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), DAYS);
+    assert_int_equal(kit_sql(kit, "SELECT swept FROM state"), KIT_NOW);
+    /* started again and again under the wrong clock, and with what was written under it */
+    kit_sql_run(kit, "UPDATE event SET at ="
+                     " at + 86400000000 * 1000 WHERE seq = 1");
+    for (unsigned i = 0; i < 100; i++)
+        sweep(sqlite, KIT_NOW + 1000 * DAY, 0);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), DAYS);
+    /* for a day */
+    sweep(sqlite, KIT_NOW + 1000 * DAY, DAY);
+    left = kit_sql(kit, "SELECT count(*) FROM event");
+    assert_in_range(left, DAYS - SWEEP_SPEED - 1, DAYS - SWEEP_SPEED + 1);
+    /* set right: what is left stays */
+    sweep(sqlite, KIT_NOW + DAY, DAY);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), left);
+    assert_int_equal(kit_sql(kit, "SELECT swept FROM state"), KIT_NOW + 2 * DAY);
+    /* and if it was right: all goes in its time */
+    for (unsigned i = 0; i < 1000 / SWEEP_SPEED; i++)
+        sweep(sqlite, KIT_NOW + 1000 * DAY, DAY);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 1);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
+static void an_empty_one_begins_with_the_clock(void **state)
+{
+    struct kit *kit = *state;
+    struct sweep_clock clock;
+    sqlite3 *sqlite;
+
+    kit_open(kit);
+    kit_close(kit);
+    kit_sql_run(kit, "UPDATE state SET swept = 0");
+    assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
+    assert_int_equal(sweep_clock_load(sqlite, KIT_NOW, 5, &clock), 0);
+    assert_int_equal(clock.now, KIT_NOW);
+    assert_int_equal(clock.saved, 0);
+    /* seldom written */
+    assert_int_equal(sweep_clock_save(sqlite, &clock), 0);
+    assert_int_equal(kit_sql(kit, "SELECT swept FROM state"), KIT_NOW);
+    clock.now += 60 * USEC_PER_SEC;
+    assert_int_equal(sweep_clock_save(sqlite, &clock), 0);
+    assert_int_equal(kit_sql(kit, "SELECT swept FROM state"), KIT_NOW);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(time_is_followed),
+        cmocka_unit_test_setup_teardown(jumps_cost_little, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(an_empty_one_begins_with_the_clock, kit_setup,
+                                        kit_teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
