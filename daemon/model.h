@@ -218,11 +218,11 @@ int reference_state_from_name(const char *name);        /* -EINVAL when unknown 
 
 struct reference {
     enum reference_state state;
+    int error;                  /* -errno of the resolution */
     char *stored;               /* as the image says it; NULL for none */
     char *format;               /* declared; NULL when not */
     char *path;                 /* resolved real path, where known */
     struct identity identity;   /* of the target, when found */
-    int error;                  /* -errno of the resolution */
 };
 
 /* Frees what reference owns; it is REFERENCE_NONE then. */
@@ -435,7 +435,6 @@ struct image {
     char *path;                 /* absolute, raw bytes: the name that it is known by */
     struct image_name *names;   /* others; NULL none */
     struct datastore *datastore;
-    bool present;               /* seen by the last complete walk or event */
     uint64_t first_seen, last_seen;     /* usec */
     uint64_t walk;              /* number of the walk that saw it last */
     struct identity identity;   /* as last seen on disk */
@@ -452,12 +451,13 @@ struct image {
     struct reference data_file;
     struct reference_list extents;      /* files that a VMDK descriptor names; empty also until
                                          * they were looked up after a start */
+    bool present;               /* seen by the last complete walk or event */
     uint8_t counted;            /* the manager's: as what format its datastore counts it among
                                  * those that are not understood; 0 not */
-    struct former *former;      /* what the parent was before; NULL: it is as it was, or not
-                                 * known */
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
     uint32_t n_denied;          /* consecutive: could not be had just now, and is tried again */
+    struct former *former;      /* what the parent was before; NULL: it is as it was, or not
+                                 * known */
     void *node;                 /* relate's */
     void *plan;                 /* schedule's */
     void *scrub;                /* scrub's */
@@ -467,12 +467,12 @@ struct image {
     uint64_t raw_size;          /* of this very file when an audit found it to be raw, and none had
                                  * found it to be anything else before; 0 never */
     /* The manager's: */
-    bool listed;                /* an image as far as one can tell; else another file, looked at
-                                 * once, not shown */
     uint64_t settles;           /* usec: it was called otherwise a moment ago; until then that may
                                  * be one step of several, and nothing is bound to its place; 0 */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
+    bool listed;                /* an image as far as one can tell; else another file, looked at
+                                 * once, not shown */
     bool reading;               /* what a scrub read is being compared */
     uint8_t looks;              /* in a row, each soon after the other, because the last one saw
                                  * damage while a guest wrote */

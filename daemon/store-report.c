@@ -26,7 +26,7 @@ enum field_type {
     FIELD_STRING,       /* char *, may be NULL */
     FIELD_CHARS,        /* char[size], NUL-ended */
     FIELD_BYTES,        /* uint8_t[size], hexadecimal */
-    FIELD_COUNTS,       /* uint64_t[_QCA_ISSUE_MAX]: an object by the names of issue kinds */
+    FIELD_COUNTS,       /* uint32_t[_QCA_ISSUE_MAX]: an object by the names of issue kinds */
     FIELD_OBJECT,       /* a struct */
     FIELD_ARRAY,        /* pointer to structs, their number at count */
 };
@@ -269,7 +269,7 @@ static int encode_array(const struct field *field, const void *base, json_object
     return n == 0 ? 0 : add(object, field->key, TAKE_PTR(array));
 }
 
-static int encode_counts(const struct field *field, const uint64_t *counts, json_object *object)
+static int encode_counts(const struct field *field, const uint32_t *counts, json_object *object)
 {
     _cleanup_(json_object_putp) json_object *kinds = json_object_new_object();
 
@@ -447,17 +447,18 @@ static int decode_bytes(json_object *value, uint8_t *bytes, size_t size)
     return 0;
 }
 
-static int decode_counts(json_object *value, uint64_t *counts)
+static int decode_counts(json_object *value, uint32_t *counts)
 {
     if (!json_object_is_type(value, json_type_object))
         return -EBADMSG;
     json_object_object_foreach(value, name, count) {
         enum qca_issue_kind kind = qca_issue_kind_from_name(name);
-        int r = kind >= _QCA_ISSUE_MAX ? -EBADMSG
-                                       : decode_unsigned(count, UINT64_MAX, &counts[kind]);
+        uint64_t n = 0;
+        int r = kind >= _QCA_ISSUE_MAX ? -EBADMSG : decode_unsigned(count, UINT64_MAX, &n);
 
         if (r < 0)
             return r;
+        counts[kind] = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     }
     return 0;
 }

@@ -216,7 +216,7 @@ struct wire_check {
 #define WIRE_X(field) __typeof__(((struct qca_check_result *)NULL)->field) field;
     WIRE_CHECK_FIELDS(WIRE_X)
 #undef WIRE_X
-    uint64_t kind_count[_QCA_ISSUE_MAX];
+    uint32_t kind_count[_QCA_ISSUE_MAX];
     struct qca_error error;
     uint32_t finished;          /* 0 or 1 */
     uint32_t n_issues;          /* that follow */

@@ -34,7 +34,9 @@ struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table)
 
 static void count_issue(struct qca_check_result *result, const struct qca_issue *issue)
 {
-    result->kind_count[issue->kind] += issue->count;
+    if (__builtin_add_overflow(result->kind_count[issue->kind], issue->count,
+                               &result->kind_count[issue->kind]))
+        result->kind_count[issue->kind] = UINT32_MAX;
     switch (qca_issue_kind_counter(issue->kind)) {
     case QCA_COUNTER_CORRUPTION:
         result->corruptions += issue->count;

@@ -497,7 +497,8 @@ struct qca_check_result {
     uint64_t burst_offset;      /* that span's first and last leaked byte; QCA_NO_OFFSET if no
                                  * leaks */
     uint64_t burst_end;
-    uint64_t kind_count[_QCA_ISSUE_MAX];    /* how often each kind was seen, kept or not */
+    uint32_t kind_count[_QCA_ISSUE_MAX];    /* how often each kind was seen, kept or not;
+                                             * UINT32_MAX: so often, or more */
     struct qca_issue *issues;   /* in the order found; the first max_issues */
     size_t n_issues;
 };

@@ -435,7 +435,7 @@ static void fill_info(struct qca_image_info *info)
 
 static void fill_check(struct qca_check_result *check)
 {
-    fill(&check->corruptions, &check->issues, 3);
+    fill(&check->corruptions, &check->kind_count[_QCA_ISSUE_MAX], 3);
     fill_error(&check->error, QCA_ERROR_IO);
     check->n_issues = 2 * _QCA_ISSUE_MAX;
     check->issues = calloc(check->n_issues, sizeof(*check->issues));
@@ -539,7 +539,8 @@ void kit_reports_equal(const struct audit_report *a, const struct audit_report *
         assert_int_equal(x->check.finished, y->check.finished);
         assert_memory_equal(&x->check.error, &y->check.error, sizeof(x->check.error));
         assert_memory_equal(&x->check.corruptions, &y->check.corruptions,
-                            offsetof(struct qca_check_result, issues) -
+                            offsetof(struct qca_check_result, kind_count) +
+                                sizeof(x->check.kind_count) -
                                 offsetof(struct qca_check_result, corruptions));
         assert_int_equal(x->check.n_issues, y->check.n_issues);
         if (x->check.n_issues > 0)
