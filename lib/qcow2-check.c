@@ -344,6 +344,8 @@ static int check_image(struct qcow2_check *ctx)
         return r;
     ctx->check->work_total = (ctx->n_file_clusters << ctx->qcow2->refcount_order) / 8;
     r = passes(ctx);
+    if (r == 0)
+        r = qcow2_data_file_rest(ctx);
     if (r < 0)
         return r;
     result->image_end_offset = (ctx->highest + 1) << bits;

@@ -149,6 +149,8 @@ int qcow2_report_cut(struct qcow2_check *ctx, struct qca_issue issue);
 int qcow2_data_file_begin(struct qcow2_check *ctx);
 int qcow2_data_file_entry(struct qcow2_check *ctx, const struct l2_item *item, uint32_t index,
                           uint64_t offset);
+/* Once all else is counted: walks the tables again for what there was no memory for before. */
+int qcow2_data_file_rest(struct qcow2_check *ctx);
 /* qcow2-overlap.c and qcow2-holes.c: of a pass, once all is counted and before it is compared. */
 int qcow2_find_overlaps(struct qcow2_check *ctx);
 int qcow2_find_holes(struct qcow2_check *ctx);

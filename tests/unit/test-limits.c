@@ -169,6 +169,48 @@ static void the_largest_l1_table(void **state)
     kit_free(kit);
 }
 
+/* Clusters that two entries map, all over a data file that the memory cannot count at once: all are
+ * found, each once, or it is said that not. */
+static void a_data_file_larger_than_memory(void **state)
+{
+    enum { BITS = 12, PAIRS = 200, PAGE_BYTES = 4096, PAGE_CLUSTERS = 32768 };
+    const uint64_t size = UINT64_C(1) << 39, pages = (size >> BITS) / PAGE_CLUSTERS;
+    struct kit *kit = kit_new(BITS, 4, 0);
+    struct qca_check_options options = { .data_file_known = true, .data_file_size = size,
+                                         .max_issues = 100 };
+    uint64_t least = 0;
+    unsigned unfinished = 0;
+
+    kit_put(kit, 72, 8, 1 << 2);        /* an external data file */
+    kit_put(kit, 24, 8, 2 * PAIRS << BITS);
+    kit_extension(kit, 0x44415441, "data", 4);
+    for (uint64_t i = 0; i < PAIRS; i++)
+        for (uint64_t k = 0; k < 2; k++)
+            kit_put(kit, kit_l2(kit, 2 * i + k), 8,
+                    UINT64_C(1) << 63 | (size / PAIRS * i & ~UINT64_C(4095)));
+    for (uint64_t limit = 600 << 10; limit < 128 << 20; limit += limit / 64) {
+        struct qca_check_result result;
+
+        options.memory_limit = limit;
+        result = kit_check(kit, &options);
+        if (result.finished) {
+            assert_int_equal(result.kind_count[QCA_ISSUE_DATA_FILE_SHARED], PAIRS);
+            assert_int_equal(result.corruptions + result.leaks + result.check_errors, 0);
+            if (least == 0)
+                least = limit;
+        } else {
+            assert_int_equal(result.error.kind, QCA_ERROR_MEMORY);
+            assert_int_equal(least, 0);         /* more memory is never worse */
+            unfinished++;
+        }
+        qca_check_result_done(&result);
+    }
+    assert_true(unfinished > 0);
+    /* it was less than what a single walk takes: a quarter of it would have to hold all */
+    assert_true(least > 0 && least / 4 < pages * PAGE_BYTES / 4);
+    kit_free(kit);
+}
+
 /* ---- compressed data ---------------------------------------------------------------------- */
 
 enum { PACKED_BITS = 21, PACKED_CLUSTERS = 64 };
@@ -342,6 +384,7 @@ int main(void)
         cmocka_unit_test(the_largest_refcount_table),
         cmocka_unit_test(little_that_inflates_to_much),
         cmocka_unit_test(the_largest_l1_table),
+        cmocka_unit_test(a_data_file_larger_than_memory),
         cmocka_unit_test(chains_of_10000),
     };
 
