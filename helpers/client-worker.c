@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "helpers/process.h"
+#include "helpers/questions.h"
 #include "helpers/report-wire.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
@@ -20,8 +21,6 @@
 #define CANCEL_GRACE (2 * USEC)     /* to end by itself after a cancel */
 #define DEATH_GRACE (2 * USEC)      /* to die of SIGKILL; one that reads from a hung file system
                                      * does not */
-#define QUESTIONS_MAX (2 * WIRE_LAYERS_MAX + 2)     /* of one audit: a parent and a data file of
-                                                     * each layer, and one more */
 #define PROGRESS_BURST 100          /* records of progress at once, and per second */
 #define DIGEST_FLAGS                                                                               \
     (WORKER_METADATA_DIGEST | WORKER_FILE_DIGEST | WORKER_CONTENT_DIGEST | WORKER_BLOCK_DIGESTS |  \
@@ -51,7 +50,8 @@ struct worker {
     bool cancelled;
     int kill_error;                 /* why it was killed, 0 if it was not */
     bool question_open;
-    uint64_t question_id, questions;
+    uint64_t question_id;
+    struct questions questions;
     uint64_t next_block;            /* that digests may be told of */
     uint64_t started, last_record, paused_at;   /* usec, CLOCK_MONOTONIC */
     uint64_t kill_at;               /* 0: not decided yet */
@@ -71,6 +71,7 @@ static struct worker *worker_unref(struct worker *worker)
     if (!worker || --worker->n_ref > 0)
         return NULL;
     report_receiver_free(worker->receiver);
+    questions_done(&worker->questions);
     free(worker);
     return NULL;
 }
@@ -203,14 +204,6 @@ static bool progress_is_excessive(struct worker *worker)
     return false;
 }
 
-/* A chain needs parents and data files, a layer its data file. */
-static bool question_is_due(const struct worker *worker, uint32_t kind)
-{
-    return worker->request.flags &
-           (kind == QCA_REFERENCE_DATA_FILE ? WORKER_CHAIN | WORKER_LAYER_DIGEST | WORKER_DATA_FILE
-                                            : WORKER_CHAIN);
-}
-
 static int take_question(struct worker *worker, const union wire_record *record)
 {
     struct worker_question question = {
@@ -219,10 +212,13 @@ static int take_question(struct worker *worker, const union wire_record *record)
         .format = wire_text(record, 1),
     };
 
-    if (worker->question_open || !question_is_due(worker, record->question.kind) ||
-        !question.name || record->question.kind > QCA_REFERENCE_DATA_FILE ||
-        question.layer >= WIRE_LAYERS_MAX || ++worker->questions > QUESTIONS_MAX)
+    int r;
+
+    if (worker->question_open || record->question.kind > QCA_REFERENCE_DATA_FILE)
         return -EBADMSG;
+    r = questions_ask(&worker->questions, worker->request.flags, &question);
+    if (r < 0)
+        return r;
     worker->question_open = true;
     worker->question_id = question.id;
     worker->paused_at = now(worker);
@@ -287,6 +283,9 @@ static int take_record(struct worker *worker, const union wire_record *record)
         return take_blocks(worker, &record->blocks);
     default:
         r = report_receiver_take(worker->receiver, record);
+        if (r == 1 && !questions_are_told(&worker->questions,
+                                          report_receiver_report(worker->receiver)))
+            return -EBADMSG;
         if (r == 1) {
             struct audit_report *report = report_receiver_finish(worker->receiver);
 
@@ -428,7 +427,8 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     }
     worker->busy = true;
     worker->cancelled = false;
-    worker->questions = worker->next_block = 0;
+    questions_done(&worker->questions);
+    worker->next_block = 0;
     worker->images++;
     worker->request = *request;
     worker->request.fd = -1;        /* sent */
@@ -461,6 +461,7 @@ int worker_answer(struct worker *worker, uint64_t question_id, int error, int fd
         record.id = *id;
     r = wire_send(worker->socket, WIRE_ANSWER, &record, NULL, NULL, error == 0 ? fd : -1);
     worker->question_open = false;
+    questions_answered(&worker->questions, error);
     usec = now(worker);
     worker->started += usec - worker->paused_at;
     worker->last_record = usec;

@@ -431,6 +431,11 @@ int report_receiver_take(struct report_receiver *receiver, const union wire_reco
     }
 }
 
+const struct audit_report *report_receiver_report(const struct report_receiver *receiver)
+{
+    return receiver->report;
+}
+
 struct audit_report *report_receiver_finish(struct report_receiver *receiver)
 {
     return TAKE_PTR(receiver->report);

@@ -53,6 +53,8 @@ void report_receiver_expect(struct report_receiver *receiver, unsigned flags);
  * -EBADMSG when the record is not what may come now or holds what the library never says;
  * -ENOMEM. */
 int report_receiver_take(struct report_receiver *receiver, const union wire_record *record);
+/* As much as there is of it, as long as it is the receiver's. */
+const struct audit_report *report_receiver_report(const struct report_receiver *receiver);
 /* The complete report, which is then the caller's. */
 struct audit_report *report_receiver_finish(struct report_receiver *receiver);
 /* An empty report, which is then the caller's, for an audit that will not be completed. Cannot

@@ -116,7 +116,7 @@ said() {
     said watchdog-restarts watchdog-is-why kill-restarts nothing-left-of-it
 }
 @test "one that ends again and again is left alone, until somebody says otherwise" {
-    said start-limit-bites start-limit-is-failed start-limit-is-lifted
+    said start-limit-bites start-limit-is-why start-limit-is-lifted
 }
 @test "a worker that is killed for memory is one failed audit" {
     said slow-audit-runs oom-policy worker-killed-is-a-finding worker-killed-daemon-lives worker-comes-back

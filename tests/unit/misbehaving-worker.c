@@ -322,11 +322,72 @@ static void reports(enum misbehaviour how)
     }
 }
 
+/* Asks and waits for the answer. */
+static void ask(enum qca_reference_kind kind, uint32_t layer, const char *name)
+{
+    static uint64_t id;
+    struct wire_question question = {.id = ++id, .kind = kind, .layer = layer};
+    _cleanup_close_ int fd = -1;
+    union wire_record record;
+
+    send_record(WIRE_QUESTION, &question, name, NULL);
+    if (wire_receive(WIRE_FD, WIRE_WORKER_CLIENT, &record, &fd) <= 0)
+        _exit(0);
+}
+
+/* A layer that names a parent, and that is all. */
+static void send_parent(const char *parent)
+{
+    struct wire_layer layer = good_layer();
+    struct wire_layer_more more = {0};
+    struct wire_done done = {.n_layers = 1};
+
+    send_record(WIRE_LAYER, &layer, NULL, parent);
+    send_record(WIRE_LAYER_MORE, &more, NULL, NULL);
+    send_done(done);
+}
+
 static void questions(enum misbehaviour how)
 {
     struct wire_question question = {.id = 1};
 
     switch (how) {
+    case MISBEHAVE_QUESTION_AGAIN:
+        ask(QCA_REFERENCE_PARENT, 0, "mid.qcow2");
+        ask(QCA_REFERENCE_PARENT, 0, "base.qcow2");
+        break;
+    case MISBEHAVE_QUESTION_FAR:
+        ask(QCA_REFERENCE_PARENT, 1, "mid.qcow2");
+        break;
+    case MISBEHAVE_QUESTION_REFUSED:
+        ask(QCA_REFERENCE_PARENT, 0, "refused.qcow2");
+        ask(QCA_REFERENCE_DATA_FILE, 0, "mid.qcow2");
+        break;
+    case MISBEHAVE_QUESTION_UNTOLD:
+        ask(QCA_REFERENCE_PARENT, 0, "base.qcow2");
+        send_parent("mid.qcow2");
+        break;
+    case MISBEHAVE_QUESTION_KIND:
+        ask((enum qca_reference_kind)7, 0, "mid.qcow2");
+        break;
+    case MISBEHAVE_PARENT_UNASKED:
+        ask(QCA_REFERENCE_PARENT, 0, "mid.qcow2");
+        break;
+    case MISBEHAVE_DATA_FILE_AGAIN:
+        ask(QCA_REFERENCE_DATA_FILE, 0, "mid.qcow2");
+        ask(QCA_REFERENCE_DATA_FILE, 0, "base.qcow2");
+        break;
+    case MISBEHAVE_DATA_FILE_FAR:
+        ask(QCA_REFERENCE_DATA_FILE, 1, "mid.qcow2");
+        break;
+    case MISBEHAVE_DATA_FILE_LATE:
+        ask(QCA_REFERENCE_PARENT, 0, "mid.qcow2");
+        ask(QCA_REFERENCE_DATA_FILE, 0, "base.qcow2");
+        break;
+    case MISBEHAVE_DATA_FILE_UNTOLD:
+        ask(QCA_REFERENCE_DATA_FILE, 0, "mid.qcow2");
+        send_parent("mid.qcow2");
+        break;
     case MISBEHAVE_QUESTION_UNASKED:
         send_record(WIRE_QUESTION, &question, "name", NULL);
         break;
@@ -338,14 +399,8 @@ static void questions(enum misbehaviour how)
         send_record(WIRE_QUESTION, &question, "mid.qcow2", NULL);
         break;
     case MISBEHAVE_QUESTIONS:
-        for (;; question.id++) {
-            _cleanup_close_ int fd = -1;
-            union wire_record record;
-
-            send_record(WIRE_QUESTION, &question, "mid.qcow2", NULL);
-            if (wire_receive(WIRE_FD, WIRE_WORKER_CLIENT, &record, &fd) <= 0)
-                _exit(0);
-        }
+        for (uint32_t layer = 0;; layer++)
+            ask(QCA_REFERENCE_PARENT, layer, "mid.qcow2");
     default:
         break;
     }

@@ -47,6 +47,21 @@
     X(ISSUE_KIND, "sends an issue of no known kind", 0, -EBADMSG, SIGKILL)                         \
     X(QUESTION_UNASKED, "asks though no chain was wanted", 0, -EBADMSG, SIGKILL)                   \
     X(QUESTIONS, "asks without an end", WORKER_CHAIN, -EBADMSG, SIGKILL)                           \
+    X(QUESTION_AGAIN, "asks for the parent that it has", WORKER_CHAIN, -EBADMSG, SIGKILL)          \
+    X(QUESTION_FAR, "asks for the parent of a layer that it has not", WORKER_CHAIN, -EBADMSG,      \
+      SIGKILL)                                                                                     \
+    X(QUESTION_REFUSED, "asks for another after it was refused", WORKER_CHAIN, -EBADMSG, SIGKILL)  \
+    X(QUESTION_UNTOLD, "asks for a parent, and tells of another", WORKER_CHAIN, -EBADMSG, SIGKILL) \
+    X(QUESTION_KIND, "asks for what is neither parent nor data file", WORKER_CHAIN, -EBADMSG,      \
+      SIGKILL)                                                                                     \
+    X(PARENT_UNASKED, "asks for a parent where a data file may be", WORKER_DATA_FILE, -EBADMSG,    \
+      SIGKILL)                                                                                     \
+    X(DATA_FILE_AGAIN, "asks for a second data file", WORKER_DATA_FILE, -EBADMSG, SIGKILL)         \
+    X(DATA_FILE_FAR, "asks for another layer's data file", WORKER_DATA_FILE, -EBADMSG, SIGKILL)    \
+    X(DATA_FILE_LATE, "asks for a data file of a layer that it left", WORKER_CHAIN, -EBADMSG,      \
+      SIGKILL)                                                                                     \
+    X(DATA_FILE_UNTOLD, "asks for a data file, and tells of none", WORKER_DATA_FILE, -EBADMSG,     \
+      SIGKILL)                                                                                     \
     X(QUESTION_TWICE, "asks again before it got the answer", WORKER_CHAIN, -EBADMSG, SIGKILL)      \
     X(PROGRESS_BEYOND, "did more than there is", 0, -EBADMSG, SIGKILL)                             \
     X(AFTER_DONE, "goes on after it was done", 0, 0, 0)

@@ -86,8 +86,9 @@ static void on_question(void *userdata, struct worker *worker,
         f->postponed = question->id;
         return;
     }
-    if (f->refuse) {
-        assert_int_equal(worker_answer(worker, question->id, f->refuse, -1, 0, NULL), 0);
+    if (f->refuse || strcmp(question->name, "refused.qcow2") == 0) {
+        assert_int_equal(worker_answer(worker, question->id, f->refuse ? f->refuse : -EPERM, -1, 0,
+                                       NULL), 0);
         return;
     }
     fd = image_open(f, question->name);
