@@ -17,6 +17,7 @@
 #include "lib/cleanup.h"
 
 #define LINKS_MAX 40
+#define TRUSTED_MAX 8
 #define RECORD_MAX (256 * 1024)     /* bytes: a group with all its members */
 
 enum role { ROLE_ABOVE, ROLE_HOLDS, ROLE_ITSELF };
@@ -38,8 +39,60 @@ static bool is_own_group(gid_t gid)
     return true;
 }
 
-/* Who but root and this user may change it, in words; NULL: nobody. */
-static int who_may(const char *path, const struct stat *st, enum role role, char **ret_who)
+/* Who may change this very program, as where it was built in somebody's own folder: they gain
+ * nothing by changing what it reads. */
+struct trusted {
+    uid_t uids[TRUSTED_MAX];
+    gid_t gids[TRUSTED_MAX];
+    size_t n_uids, n_gids;
+};
+
+static bool trusts_user(const struct trusted *trusted, uid_t uid)
+{
+    for (size_t i = 0; i < trusted->n_uids; i++)
+        if (trusted->uids[i] == uid)
+            return true;
+    return uid == 0 || uid == geteuid();
+}
+
+static bool trusts_group(const struct trusted *trusted, gid_t gid)
+{
+    for (size_t i = 0; i < trusted->n_gids; i++)
+        if (trusted->gids[i] == gid)
+            return true;
+    return gid == 0;
+}
+
+static void trust_owners(struct trusted *trusted, const struct stat *st)
+{
+    if (!trusts_user(trusted, st->st_uid) && trusted->n_uids < TRUSTED_MAX)
+        trusted->uids[trusted->n_uids++] = st->st_uid;
+    if ((st->st_mode & (S_IWGRP | S_ISVTX)) == S_IWGRP && !trusts_group(trusted, st->st_gid) &&
+        trusted->n_gids < TRUSTED_MAX)
+        trusted->gids[trusted->n_gids++] = st->st_gid;
+}
+
+/* The kernel's name of it has no links. */
+static void trusted_of_program(struct trusted *trusted)
+{
+    char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    struct stat st;
+
+    *trusted = (struct trusted){ .n_uids = 0 };
+    if (n <= 0)
+        return;
+    path[n] = '\0';
+    while (path[0] != '\0') {
+        if (lstat(path, &st) == 0)
+            trust_owners(trusted, &st);
+        *strrchr(path, '/') = '\0';
+    }
+}
+
+/* Who but those may change it, in words; NULL: nobody. */
+static int who_may(const struct trusted *trusted, const char *path, const struct stat *st,
+                   enum role role, char **ret_who)
 {
     _cleanup_free_ char *shown = NULL;
     const bool group_writes = st->st_mode & S_IWGRP, all_write = st->st_mode & S_IWOTH;
@@ -47,19 +100,19 @@ static int who_may(const char *path, const struct stat *st, enum role role, char
     int r;
 
     *ret_who = NULL;
-    if (st->st_uid == 0 || st->st_uid == geteuid()) {
+    if (trusts_user(trusted, st->st_uid)) {
         if (S_ISLNK(st->st_mode) || (!group_writes && !all_write))
             return 0;
         if (role != ROLE_ITSELF && S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX)
             return 0;
-        if (!all_write && (st->st_gid == 0 || (role == ROLE_ABOVE && st->st_uid == 0) ||
+        if (!all_write && (trusts_group(trusted, st->st_gid) || (role == ROLE_ABOVE && st->st_uid == 0) ||
                            is_own_group(st->st_gid)))
             return 0;
     }
     shown = text_escape_string(path);
     if (!shown)
         return -ENOMEM;
-    if (st->st_uid != 0 && st->st_uid != geteuid())
+    if (!trusts_user(trusted, st->st_uid))
         r = asprintf(ret_who,
                      "%s belongs to the user %u, who is neither root nor the daemon's (mode %04o)",
                      shown, st->st_uid, mode);
@@ -81,6 +134,7 @@ struct trail {
     char rest[PATH_MAX];        /* what is to come */
     unsigned links;
     bool folder;                /* it is asked of a folder */
+    struct trusted trusted;
 };
 
 /* The next name of the rest, which begins behind it then. NULL: there is none. */
@@ -147,7 +201,7 @@ static int look(struct trail *trail, char **ret_who)
 
     if (lstat(path, &st) < 0)
         return -errno;
-    r = who_may(path, &st, role_of(trail), ret_who);
+    r = who_may(&trail->trusted, path, &st, role_of(trail), ret_who);
     if (r < 0 || *ret_who || !S_ISLNK(st.st_mode))
         return r;
     return follow(trail);
@@ -158,6 +212,7 @@ static int trail_begin(struct trail *trail, const char *path, bool folder)
     size_t length = 0;
 
     *trail = (struct trail){ .folder = folder };
+    trusted_of_program(&trail->trusted);
     if (path[0] != '/') {
         if (!getcwd(trail->rest, sizeof(trail->rest)))
             return -errno;

@@ -7,7 +7,8 @@
 
 /* Goes from / to path, over each link, and looks at what is on the way:
  *
- *  - Everything belongs to root or to this process's user.
+ *  - Everything belongs to root, to this process's user, or to somebody who may change the program
+ *    itself, as one that was built in that user's own folder.
  *  - The last one, and the folder that holds a file, may be written by nobody else. The group root
  *    may, and a group that has this user as its only member: many systems give each user one.
  *  - The folders above may be written by others where those can rename and remove only what is

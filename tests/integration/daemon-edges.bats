@@ -55,6 +55,22 @@ refused() {
     [[ $output == *"zz.yaml belongs to the user "* ]]
 }
 
+@test "whoever may change the program itself is trusted with what it reads, as where it was built in a folder of theirs" {
+    need_root
+    mkdir "$DIR/theirs"
+    cp "$CONFIG" "$DIR/theirs/qcauditd.yaml"
+    cp "$(type -P qcauditd)" "$DIR/theirs/qcauditd"
+    chown -R nobody:nogroup "$DIR/theirs"
+    chmod 775 "$DIR/theirs"
+    run -1 qcauditd --config "$DIR/theirs/qcauditd.yaml" --check-config
+    [[ $output == *"belongs to the user "* ]]
+    run -0 "$DIR/theirs/qcauditd" --config "$DIR/theirs/qcauditd.yaml" --check-config
+    chown root "$DIR/theirs/qcauditd.yaml"
+    run -0 "$DIR/theirs/qcauditd" --config "$DIR/theirs/qcauditd.yaml" --check-config
+    chmod 777 "$DIR/theirs/qcauditd.yaml"
+    run -1 "$DIR/theirs/qcauditd" --config "$DIR/theirs/qcauditd.yaml" --check-config
+}
+
 @test "state and runtime folders that others may write are not used" {
     chmod 777 "$STATE"
     refused "The state folder is not used: $STATE may be written by everybody (mode 0777)"
