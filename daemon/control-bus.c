@@ -311,6 +311,7 @@ struct control_bus *control_bus_free(struct control_bus *bus)
         return NULL;
     sd_event_source_disable_unref(bus->again);
     disconnect(bus);
+    questions_leave(&bus->connection);
     free(bus);
     return NULL;
 }

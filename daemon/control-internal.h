@@ -8,11 +8,14 @@
 #include <systemd/sd-bus.h>
 
 #include "daemon/control.h"
+#include "daemon/control-gate.h"
 #include "helpers/control-json.h"
 
 struct connection {
     struct control *control;
     struct connection *next;
+    struct gate *gate;          /* NULL on the system bus, which has limits of its own */
+    struct question *questions; /* that are answered later */
     sd_bus *bus;
     struct ucred peer;
     bool may_read;
@@ -38,7 +41,6 @@ struct control {
     sd_event_source *listener;
     sd_event_source *retry;
     struct connection *connections;
-    unsigned n_connections;
     struct control_bus *bus;    /* NULL when not for the system bus */
     json_object *status;        /* as of that turn of the loop: one GetAll asks once */
     uint64_t status_turn;
@@ -107,6 +109,15 @@ struct filter_key {
 /* filter, cursor, limit: the arguments of every list. */
 int arguments_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
                    json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit);
+
+/* ---- control-question.c: calls that are answered later ---- */
+
+/* Nothing else is taken from the connection meanwhile. NULL without memory. */
+struct question *question_new(sd_bus_message *call, struct connection *connection);
+/* It is freed; returns the call, whose reference is the callee's. The peer may be gone. */
+sd_bus_message *question_end(struct question *question);
+/* The connection goes: its questions stay, as somebody will answer them. */
+void questions_leave(struct connection *connection);
 
 void connection_end(struct connection *connection);
 /* It did something: idleness starts anew. */

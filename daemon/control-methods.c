@@ -111,12 +111,12 @@ static int reply_rows(sd_bus_message *call, json_object *rows, const char *next)
     return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
-/* The answer that came later: userdata is the call, referenced until now. The peer may be gone. */
-static void reply_later(sd_bus_message *call, int error, json_object *answer, const char *next,
+/* The answer that came later. The peer may be gone. */
+static void reply_later(struct question *question, int error, json_object *answer, const char *next,
                         int (*reply)(sd_bus_message *call, json_object *answer, const char *next),
                         const char *what)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *asked = call;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *asked = question_end(question);
     _cleanup_(json_object_putp) json_object *owned = answer;
     _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
 
@@ -140,21 +140,21 @@ static int reply_one(sd_bus_message *call, json_object *entry, const char *next)
 
 static void reply_history(void *userdata, int error, json_object *answer, const char *next)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = sd_bus_message_ref(userdata);
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
 
+    if (error >= 0) {
+        reply_later(userdata, error, answer, next, reply_page, "database");
+        return;
+    }
+    json_object_put(answer);
+    call = question_end(userdata);
     if (error == -ENOENT)
         (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_NOT_FOUND, "Nothing of that is known");
     else if (error == -EINVAL)
         (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_INVALID_ARGUMENT, "Invalid cursor");
-    else if (error < 0)
+    else
         (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_FAILED, "Cannot read the database: %s",
                                          strerror(-error));
-    if (error < 0) {
-        json_object_put(answer);
-        sd_bus_message_unref(userdata);
-        return;
-    }
-    reply_later(userdata, error, answer, next, reply_page, "database");
 }
 
 static void reply_findings(void *userdata, int error, json_object *answer, const char *next)
@@ -179,7 +179,7 @@ static void reply_domain(void *userdata, int error, json_object *answer, const c
 
 static void reply_done(void *userdata, int error, const char *message)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = userdata;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = question_end(userdata);
     _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
 
     if (error >= 0) {
@@ -191,11 +191,11 @@ static void reply_done(void *userdata, int error, const char *message)
 }
 
 /* The manager took the question, or not: what the method returns. */
-static int asked(sd_bus_message *call, int r, const char *what, sd_bus_error *error)
+static int asked(struct question *question, int r, const char *what, sd_bus_error *error)
 {
     if (r >= 0)
         return 1;
-    sd_bus_message_unref(call);
+    sd_bus_message_unref(question_end(question));
     return failed(error, r, what, NULL);
 }
 
@@ -269,6 +269,7 @@ static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_err
         {NULL, json_type_null},
     };
     struct connection *connection = userdata;
+    struct question *question;
     _cleanup_(json_object_putp) json_object *filter = NULL;
     const char *cursor;
     unsigned limit;
@@ -279,22 +280,29 @@ static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_err
     r = arguments_list(call, keys, error, &filter, &cursor, &limit);
     if (r < 0)
         return r;
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     r = connection->control->ops.findings(connection->control->userdata, filter, cursor, limit,
-                                          reply_findings, sd_bus_message_ref(call));
-    return asked(call, r, "filter or cursor", error);
+                                          reply_findings, question);
+    return asked(question, r, "filter or cursor", error);
 }
 
 static int method_get_image(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    struct question *question;
     _cleanup_free_ char *path = NULL;
     int r = enter_path(call, connection, false, error, &path);
 
     if (r != 0)
         return r;
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     r = connection->control->ops.image(connection->control->userdata, path, reply_image,
-                                       sd_bus_message_ref(call));
-    return asked(call, r, "image", error);
+                                       question);
+    return asked(question, r, "image", error);
 }
 
 static int method_get_chain(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -325,27 +333,35 @@ static int method_list_domains(sd_bus_message *call, void *userdata, sd_bus_erro
 static int method_get_domain(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    struct question *question;
     const char *name;
     int r = enter(call, connection, false, error, "s", &name);
 
     if (r != 0)
         return r;
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     r = connection->control->ops.domain(connection->control->userdata, name, reply_domain,
-                                        sd_bus_message_ref(call));
-    return asked(call, r, "domain", error);
+                                        question);
+    return asked(question, r, "domain", error);
 }
 
 static int method_get_finding(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    struct question *question;
     int64_t id;
     int r = enter(call, connection, false, error, "x", &id);
 
     if (r != 0)
         return r;
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     r = connection->control->ops.finding(connection->control->userdata, id, reply_finding,
-                                         sd_bus_message_ref(call));
-    return asked(call, r, "finding", error);
+                                         question);
+    return asked(question, r, "finding", error);
 }
 
 static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -355,6 +371,7 @@ static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error
         {"until", json_type_int}, {NULL, json_type_null},
     };
     struct connection *connection = userdata;
+    struct question *question;
     _cleanup_(json_object_putp) json_object *filter = NULL;
     const char *cursor;
     unsigned limit;
@@ -365,9 +382,12 @@ static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error
     r = arguments_list(call, keys, error, &filter, &cursor, &limit);
     if (r < 0)
         return r;
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     r = connection->control->ops.events(connection->control->userdata, filter, cursor, limit,
-                                        reply_history, sd_bus_message_ref(call));
-    return asked(call, r, "filter or cursor", error);
+                                        reply_history, question);
+    return asked(question, r, "filter or cursor", error);
 }
 
 /* Rows of one image, from the database. */
@@ -377,6 +397,7 @@ static int list_of_path(sd_bus_message *call, struct connection *connection,
                         sd_bus_error *error)
 {
     _cleanup_free_ char *path = NULL;
+    struct question *question;
     const char *cursor;
     uint32_t limit;
     int r = enter_path(call, connection, false, error, &path);
@@ -388,9 +409,12 @@ static int list_of_path(sd_bus_message *call, struct connection *connection,
         return r;
     if (limit == 0 || limit > CONTROL_LIMIT_MAX)
         limit = CONTROL_LIMIT_MAX;
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     r = op(connection->control->userdata, path, cursor, limit, reply_history,
-           sd_bus_message_ref(call));
-    return asked(call, r, "image", error);
+           question);
+    return asked(question, r, "image", error);
 }
 
 static int method_list_audits(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -535,15 +559,19 @@ static int method_pause(sd_bus_message *call, void *userdata, sd_bus_error *erro
 static int method_release(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    struct question *question;
     const char *datastore;
     uint64_t until;
     int r = enter(call, connection, true, error, "st", &datastore, &until);
 
     if (r != 0)
         return r;
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     r = connection->control->ops.release(connection->control->userdata, datastore, until,
-                                         reply_done, sd_bus_message_ref(call));
-    return asked(call, r, "datastore", error);
+                                         reply_done, question);
+    return asked(question, r, "datastore", error);
 }
 
 static int method_resume(sd_bus_message *call, void *userdata, sd_bus_error *error)

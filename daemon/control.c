@@ -17,10 +17,21 @@
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 
-#define CONNECTIONS_MAX 64
-#define CONNECTIONS_PER_UID_MAX 32
+/* Owners' are apart, so that no number of readers locks them out. */
+#define CONNECTIONS_OWNERS_MAX 48
+#define CONNECTIONS_READERS_MAX 48
+#define CONNECTIONS_PER_READER_MAX 8        /* of one uid */
 #define CONNECTIONS_DENIED_MAX 2            /* peers that may not even read: room for an error
                                              * reply */
+/* Paths, filters and reasons are short; an owner's scan may name as many paths as a command line
+ * holds. */
+#define MESSAGE_MAX (64 * 1024)
+#define OWNERS_MESSAGE_MAX (4 * 1024 * 1024)
+#define MESSAGE_USEC (10 * USEC_PER_SEC)
+#define SEND_BUFFER (256 * 1024)            /* what the kernel keeps of answers nobody reads */
+/* After everything that the daemon does by itself, deadlines of helpers (+20) too: readers can make
+ * it busy, and nobody else has to wait for it. */
+#define READERS_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 30)
 #define AUTHENTICATION_USEC (10 * USEC_PER_SEC)
 #define DENIED_USEC (5 * USEC_PER_SEC)
 #define IDLE_USEC (15 * 60 * USEC_PER_SEC)
@@ -70,11 +81,12 @@ static void connection_free(struct connection *connection)
     for (struct connection **link = &control->connections; *link; link = &(*link)->next)
         if (*link == connection) {
             *link = connection->next;
-            control->n_connections--;
             break;
         }
     sd_event_source_disable_unref(connection->timer);
     sd_event_source_disable_unref(connection->doomed);
+    questions_leave(connection);
+    gate_free(connection->gate);
     if (connection->bus)
         sd_bus_detach_event(connection->bus);
     sd_bus_close_unref(connection->bus);
@@ -141,18 +153,61 @@ bool connection_is_choked(struct connection *connection)
            (connection->doomed || queue_is_full(connection, QUEUED_REPLIES_MAX));
 }
 
+static void on_broken(void *userdata, const char *reason)
+{
+    struct connection *connection = userdata;
+
+    log_debug(0, "Closing a control connection of pid %d: %s.", (int)connection->peer.pid, reason);
+    connection_end(connection);
+}
+
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+
+    gate_taken(connection->gate);       /* or it is Connected, sd-bus' own */
+    return 0;
+}
+
+static int64_t connection_priority(const struct connection *connection)
+{
+    return connection->may_change ? SD_EVENT_PRIORITY_NORMAL : READERS_PRIORITY;
+}
+
+/* sd-bus reads what the gate hands on, and writes to the peer itself. */
+static int connection_set_fds(struct connection *connection, int *fd)
+{
+    struct gate_options options = {
+        .message_max = connection->may_change ? OWNERS_MESSAGE_MAX : MESSAGE_MAX,
+        .deadline = MESSAGE_USEC,
+        .priority = connection_priority(connection),
+        .broken = on_broken,
+        .userdata = connection,
+    };
+    _cleanup_close_ int input = -1;
+    int r = gate_new(connection->control->event, *fd, &options, &input, &connection->gate);
+
+    if (r >= 0)
+        r = sd_bus_set_fd(connection->bus, input, *fd);
+    if (r >= 0)
+        input = *fd = -1;
+    /* Who it is, is known (SO_PEERCRED); sd-bus cannot ask the gate. */
+    if (r >= 0)
+        r = sd_bus_set_anonymous(connection->bus, true);
+    if (r >= 0)
+        r = sd_bus_set_connected_signal(connection->bus, true);
+    return r < 0 ? r : sd_bus_negotiate_fds(connection->bus, false);
+}
+
 static int connection_start(struct connection *connection, int *fd)
 {
+    int peer = *fd, size = SEND_BUFFER, r = sd_bus_new(&connection->bus);
     sd_id128_t id;
-    int r = sd_bus_new(&connection->bus);
 
     if (r >= 0)
         r = sd_bus_set_description(connection->bus, "control");
-    if (r >= 0) {
-        r = sd_bus_set_fd(connection->bus, *fd, *fd);
-        if (r >= 0)
-            *fd = -1;
-    }
+    if (r >= 0)
+        r = connection_set_fds(connection, fd);
     if (r >= 0)
         r = sd_id128_randomize(&id);
     if (r >= 0)
@@ -161,9 +216,14 @@ static int connection_start(struct connection *connection, int *fd)
         r = sd_bus_set_sender(connection->bus, CONTROL_BUS_NAME);
     if (r >= 0)
         r = sd_bus_start(connection->bus);
+    /* sd-bus wants 8 MB, and gets them where the daemon runs as root. */
+    if (r >= 0 && setsockopt(peer, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+        r = -errno;
     if (r >= 0)
         r = sd_bus_attach_event(connection->bus, connection->control->event,
-                                SD_EVENT_PRIORITY_NORMAL);
+                                connection_priority(connection));
+    if (r >= 0)
+        r = sd_bus_add_filter(connection->bus, NULL, on_message, connection);
     if (r >= 0)
         r = sd_bus_match_signal_async(connection->bus, NULL, "org.freedesktop.DBus.Local",
                                       "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
@@ -182,16 +242,19 @@ static int connection_start(struct connection *connection, int *fd)
 /* Has this peer taken all that is its share? */
 static bool too_many(const struct control *control, const struct connection *new)
 {
-    unsigned of_uid = 0, denied = 0;
+    unsigned owners = 0, readers = 0, of_uid = 0, denied = 0;
 
     for (const struct connection *each = control->connections; each; each = each->next) {
-        of_uid += each->peer.uid == new->peer.uid;
+        owners += each->may_change;
+        readers += each->may_read && !each->may_change;
         denied += !each->may_read;
+        of_uid += each->peer.uid == new->peer.uid;
     }
-    if (!new->may_read && denied >= CONNECTIONS_DENIED_MAX)
-        return true;
-    return control->n_connections >= CONNECTIONS_MAX ||
-           (new->peer.uid != 0 && of_uid >= CONNECTIONS_PER_UID_MAX);
+    if (new->may_change)
+        return owners >= CONNECTIONS_OWNERS_MAX;
+    if (!new->may_read)
+        return denied >= CONNECTIONS_DENIED_MAX;
+    return readers >= CONNECTIONS_READERS_MAX || of_uid >= CONNECTIONS_PER_READER_MAX;
 }
 
 static int connection_new(struct control *control, int *fd)
@@ -216,7 +279,6 @@ static int connection_new(struct control *control, int *fd)
     }
     connection->next = control->connections;
     control->connections = connection;
-    control->n_connections++;
     r = connection_start(connection, fd);
     if (r < 0)
         connection_free(connection);

@@ -569,6 +569,138 @@ static void test_connections_are_bounded(void **state)
     sd_bus_flush_close_unref(bus);
 }
 
+/* A client that does not wait for the answer to its authentication. */
+static void test_all_in_one_write(void **state)
+{
+    static const char hello[] = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+    /* Ping() of org.freedesktop.DBus.Peer, as D-Bus' specification has it, to / */
+    static const char ping[] = "l\1\0\1\0\0\0\0\1\0\0\0\x45\0\0\0"
+                               "\1\1o\0\1\0\0\0/\0\0\0\0\0\0\0"
+                               "\2\1s\0\x19\0\0\0org.freedesktop.DBus.Peer\0\0\0\0\0\0\0"
+                               "\3\1s\0\4\0\0\0Ping\0\0\0\0";
+    char all[sizeof(hello) + sizeof(ping) - 2], answer[1000];
+    int fd = dial(*state);
+    size_t total = 0;
+    ssize_t n;
+
+    memcpy(all, hello, sizeof(hello) - 1);
+    memcpy(all + sizeof(hello) - 1, ping, sizeof(ping) - 1);
+    assert_int_equal(send(fd, all, sizeof(all), MSG_NOSIGNAL), sizeof(all));
+    do {
+        n = read(fd, answer + total, sizeof(answer) - total);
+        assert_true(n > 0);             /* 0: it was closed without an answer */
+        total += (size_t)n;
+    } while (!memmem(answer, total, "l\2", 2));
+    close(fd);
+}
+
+/* Of a message that is longer than any the interface has, not a byte is kept. */
+static void test_endless_messages_are_dropped(void **state)
+{
+    static const char hello[] = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
+    uint8_t header[16] = { 'l', 1, 0, 1, 0, 0, 0xf0, 7, 1 };    /* a body of 127 MB */
+    int fds[32];
+
+    for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
+        fds[i] = dial(*state);
+        assert_int_equal(send(fds[i], hello, sizeof(hello) - 1, MSG_NOSIGNAL), sizeof(hello) - 1);
+        assert_int_equal(send(fds[i], header, sizeof(header), MSG_NOSIGNAL), sizeof(header));
+    }
+    for (size_t i = 0; i < ELEMENTSOF(fds); i++) {
+        (void)drain(fds[i]);
+        close(fds[i]);
+    }
+}
+
+/* More than the buffers between hold at once. */
+static void test_long_message(void **state)
+{
+    sd_bus *bus = bus_on(dial(*state));
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
+    static char path[4000];
+    uint64_t ticket;
+
+    memset(path, 'x', sizeof(path) - 1);
+    path[0] = '/';
+    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH,
+                                               CONTROL_INTERFACE, "Scan") >= 0);
+    assert_true(sd_bus_message_open_container(message, 'a', "ay") >= 0);
+    for (int i = 0; i < 500; i++)
+        append_path(message, path);
+    assert_true(sd_bus_message_close_container(message) >= 0);
+    assert_true(sd_bus_call(bus, message, 10 * USEC_PER_SEC, NULL, &reply) >= 0);
+    assert_true(sd_bus_message_read(reply, "t", &ticket) > 0);
+    assert_int_equal(ticket, 540);
+    sd_bus_flush_close_unref(bus);
+}
+
+/* Without a word about what fails: the daemon may close it at any moment. */
+static bool can_subscribe(const struct server *server)
+{
+    sd_bus *bus = NULL;
+    int fd = dial(server);
+
+    return fd >= 0 && sd_bus_new(&bus) >= 0 && sd_bus_set_fd(bus, fd, fd) >= 0 &&
+           sd_bus_start(bus) >= 0 && !call(bus, NULL, "Subscribe", NULL);
+}
+
+/* A child of that uid subscribes as often as it can, and tells how many answered. */
+static pid_t subscribe_as(const struct server *server, uid_t uid, int *ret_fd)
+{
+    int fds[2];
+    pid_t pid;
+
+    assert_int_equal(pipe(fds), 0);
+    pid = fork();
+    if (pid == 0) {
+        char n = 0;
+
+        if (setgid(65534) < 0 || setuid(uid) < 0)
+            _exit(1);
+        for (int i = 0; i < 32; i++)
+            n += can_subscribe(server);
+        if (write(fds[1], &n, 1) != 1)
+            _exit(2);
+        for (;;)
+            pause();
+    }
+    close(fds[1]);
+    *ret_fd = fds[0];
+    return pid;
+}
+
+static void test_readers_do_not_lock_out(void **state)
+{
+    sd_bus *bus;
+    pid_t pids[8];
+    int heard = 0;
+
+    if (getuid() != 0)
+        skip();
+    for (size_t i = 0; i < ELEMENTSOF(pids); i++) {
+        char n = 0;
+        int fd;
+
+        pids[i] = subscribe_as(*state, 60000 + (uid_t)i, &fd);
+        assert_int_equal(read(fd, &n, 1), 1);
+        /* each uid has few, and all of them together have no more than their share */
+        assert_int_equal(n, i < 6 ? 8 : 0);
+        heard += n;
+        close(fd);
+    }
+    assert_int_equal(heard, 48);
+    for (int i = 0; i < 3; i++) {
+        bus = bus_on(dial(*state));
+        assert_null(call(bus, NULL, "GetStatus", NULL));
+        assert_null(call(bus, NULL, "Subscribe", NULL));
+        sd_bus_flush_close_unref(bus);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(pids); i++) {
+        assert_int_equal(kill(pids[i], SIGKILL), 0);
+        assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
+    }
+}
+
 /* Runs in a child with another uid; its exit status is the number of what went wrong, 0 for
  * nothing. */
 static int as_nobody(const struct server *server, const char *reading, const char *changing)
@@ -871,6 +1003,9 @@ int main(void)
         T(test_strangers_may_not_read),
         T(test_system_bus),
         cmocka_unit_test(test_group_changes),
+        T(test_endless_messages_are_dropped), T(test_long_message),
+        T(test_all_in_one_write),
+        cmocka_unit_test_setup_teardown(test_readers_do_not_lock_out, setup_public, teardown),
         cmocka_unit_test_setup_teardown(test_strangers_may_read_when_public, setup_public,
                                         teardown),
         cmocka_unit_test(test_stale_socket_is_replaced),
