@@ -277,12 +277,12 @@ static bool child_matters(const struct image *child)
     return child_has_data(child) || graph_child(child, 0);
 }
 
-/* Was the file made, and written, after its overlay's last write? A folder that was copied file by
- * file looks the same. */
+/* Was the file made after its overlay's last write, whatever its own times were set to? A folder
+ * that was copied file by file looks the same. */
 static bool made_later(const struct image *image, const struct image *child)
 {
-    return image->identity.btime > child->fingerprint.mtime &&
-           image->fingerprint.mtime > child->fingerprint.mtime &&
+    return child->present && !image_is_device(child) && child->identity.btime > 0 &&
+           image->identity.btime > child->fingerprint.mtime &&
            child->identity.btime <= child->fingerprint.mtime;
 }
 
@@ -302,21 +302,21 @@ static int judge_times(struct judging *judging)
     const struct baseline *baseline = image->baseline;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL },
                                        list = { .object = NULL };
-    bool in_place = false;
+    bool in_place = false, explained;
     size_t n = 0;
     int r;
 
     /* Its content is compared with what it was before. */
     if ((baseline && baseline->has_digest &&
-         baseline->fingerprint.mtime < image->fingerprint.mtime) || commit_explains(image) ||
-        header_explains(judging))
+         baseline->fingerprint.mtime < image->fingerprint.mtime) || header_explains(judging))
         return 0;
+    explained = commit_explains(image);
     list = evidence_new_list();
     for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
-        bool here = written_in_place(judging, child);
+        bool here = !explained && written_in_place(judging, child) &&
+                    child_was_made_before(child, image->fingerprint.mtime);
 
-        if ((!here && !made_later(image, child)) ||
-            !child_was_made_before(child, image->fingerprint.mtime) || !child_matters(child) ||
+        if ((!here && !made_later(image, child)) || !child_matters(child) ||
             !child_is_needed(judging, child))
             continue;
         in_place |= here;

@@ -1577,6 +1577,13 @@ static void a_parent_was_written(void **state)
     assert_string_equal(summary(found),
                         "was created after 1 overlay that stands on it: it was copied here, or it "
                         "replaced the image on which that was made");
+    /* and has an older time, as what is fetched, unpacked or put back from a backup */
+    base->fingerprint.mtime = T0 - 1000 * HOUR_NSEC;
+    assert_int_equal(of_image(world, base, FINDING_PARENT_WRITTEN)->severity, SEVERITY_INFO);
+    one->fingerprint.mtime = T0 + 2 * HOUR_NSEC;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    one->fingerprint.mtime = T0 + HOUR_NSEC;
+    base->fingerprint.mtime = T0 + 2 * HOUR_NSEC;
     base->identity.btime = T0;
     /* A time that was set. */
     base->fingerprint.ctime++;
