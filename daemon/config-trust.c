@@ -105,7 +105,8 @@ static int who_may(const struct trusted *trusted, const char *path, const struct
             return 0;
         if (role != ROLE_ITSELF && S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX)
             return 0;
-        if (!all_write && (trusts_group(trusted, st->st_gid) || (role == ROLE_ABOVE && st->st_uid == 0) ||
+        if (!all_write && (trusts_group(trusted, st->st_gid) ||
+                           (role == ROLE_ABOVE && st->st_uid == 0) ||
                            is_own_group(st->st_gid)))
             return 0;
     }

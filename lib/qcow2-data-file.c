@@ -85,7 +85,7 @@ int qcow2_data_file_entry(struct qcow2_check *ctx, const struct l2_item *item, u
     return see(ctx, item, index, offset);
 }
 
-/* ---- what the first walk had no memory for ---------------------------------------------------- */
+/* ---- what the first walk had no memory for -------------------------------------------------- */
 
 static int see_l1_entry(struct qcow2_check *ctx, uint64_t l1_offset, uint32_t index,
                         uint32_t snapshot, uint64_t entry, bool *collect)
