@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
@@ -340,6 +341,9 @@ static int run(const struct arguments *arguments)
         return log_error(r, "Cannot start: %m");
     options.worker_program = worker_program;
     options.files_program = files_program;
+    /* The unit says so, too; nothing here runs a program that would gain any. */
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return log_error(-errno, "Cannot give up new privileges: %m");
     /* Before any thread, loop or file exists. */
     r = launcher_start(files_program, &options.launcher_fd);
     if (r < 0)

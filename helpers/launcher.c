@@ -68,6 +68,8 @@ _Noreturn static void serve(const char *program, int socket)
     poll_fds[0] = (struct pollfd){.fd = WIRE_FD, .events = POLLIN};
     poll_fds[1] = (struct pollfd){ .fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK),
                                    .events = POLLIN };
+    if (poll_fds[1].fd < 0 || sandbox_launcher(&step) < 0)
+        _exit(1);
     for (;;) {
         struct signalfd_siginfo info;
 

@@ -8,6 +8,7 @@
 #include <linux/capability.h>
 #include <linux/fsverity.h>
 #include <linux/ioprio.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -192,6 +193,24 @@ static const struct allowed allowed_files[] = {
     ALLOW_IF(ioctl, IS(1, FS_IOC_MEASURE_VERITY)),
 };
 
+#define NAMESPACES                                                                                 \
+    (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |  \
+     CLONE_NEWNET)
+
+/* Starting and reaping; and what a program needs from its first instruction on until it confines
+ * itself, as a filter is inherited. Of files that it may write only /dev/null is opened so, and by
+ * these flags. */
+static const struct allowed allowed_launcher[] = {
+    ALLOW(execve), ALLOW(vfork), ALLOW_IF(clone, HAS_NOT(0, NAMESPACES)), ALLOW(wait4),
+    ALLOW(waitid), ALLOW(pidfd_open), ALLOW_IF(kill, IS(1, SIGKILL)), ALLOW(tgkill),
+    ALLOW(read), ALLOW(pread64), ALLOW(close), ALLOW(close_range), ALLOW(dup2), ALLOW(dup3),
+    ALLOW(fcntl), ALLOW(chdir), ALLOW(mmap), ALLOW(access), ALLOW(faccessat),
+    ALLOW_IF(openat, IS(2, O_RDWR | O_CLOEXEC)),
+    ALLOW(arch_prctl), ALLOW(set_tid_address), ALLOW(set_robust_list), ALLOW(rseq),
+    ALLOW(prlimit64), ALLOW(setrlimit), ALLOW(getrlimit), ALLOW(prctl), ALLOW(capget),
+    ALLOW(capset), ALLOW(seccomp), ALLOW(inotify_init1),
+};
+
 static int allow(scmp_filter_ctx filter, const struct allowed *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -268,6 +287,23 @@ int sandbox_worker(uint64_t memory_limit, const char **ret_step)
     TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(process_vm_readv), 1,
                                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0)));
     TRY("load the filter", seccomp_load(filter));
+    return 0;
+}
+
+int sandbox_launcher(const char **ret_step)
+{
+    _cleanup_(release_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+
+    TRY("make the filter", filter ? 0 : -ENOMEM);
+    TRY("make the filter", seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH,
+                                            SCMP_ACT_KILL_PROCESS));
+    TRY("make the filter", allow(filter, allowed_always, ELEMENTSOF(allowed_always)));
+    TRY("make the filter", allow(filter, allowed_files, ELEMENTSOF(allowed_files)));
+    TRY("make the filter", allow(filter, allowed_launcher, ELEMENTSOF(allowed_launcher)));
+    /* its flags cannot be looked at; the C library takes clone() then */
+    TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
+    if (!SANITIZED)
+        TRY("load the filter", seccomp_load(filter));
     return 0;
 }
 

@@ -20,6 +20,11 @@ int sandbox_worker_begin(bool idle, const char **ret_step);
  * and its socket. Anything else, another thread too, is death by SIGSYS, on every thread. */
 int sandbox_worker(uint64_t memory_limit, const char **ret_step);
 
+/* For ever, for the launcher and what it starts: no socket is made or connected, nothing written,
+ * made, moved or removed, no other process looked into, no namespace, no identity. What is not
+ * allowed fails with EPERM. */
+int sandbox_launcher(const char **ret_step);
+
 /* For ever: CAP_DAC_READ_SEARCH at most (when it has it), no new privileges, not dumpable; looks at
  * and opens files read-only, but reads from inotify_fd, mountinfo_fd and locks_fd alone (which may
  * be one and the same), writes nowhere, starts and connects nothing. */

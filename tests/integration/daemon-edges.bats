@@ -102,6 +102,28 @@ refused() {
     same 1 "$(ctl status --json=short | jq .images)"
 }
 
+field() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; } # PID NAME
+
+@test "daemon, launcher and helpers have no new privileges; all that touch images have a filter" {
+    need_root
+    make_image "$STORE/a.qcow2"
+    start_daemon
+    scan
+    launcher=$(pgrep -P "$DAEMON" -x qcaudit-launch)
+    files=$(pgrep -P "$launcher" -x qcaudit-files)
+    worker=$(pgrep -P "$DAEMON" -x qcaudit-worker)
+    for pid in "$DAEMON" "$launcher" "$files" "$worker"; do
+        [ "$(field "$pid" NoNewPrivs)" = 1 ] || { field "$pid" Name; return 1; }
+    done
+    for pid in "$launcher" "$files" "$worker"; do
+        [ "$(field "$pid" Seccomp)" = 2 ] || { field "$pid" Name; return 1; }
+    done
+    # CAP_DAC_READ_SEARCH, and where it ends
+    [ "$(field "$launcher" CapEff) $(field "$files" CapEff)" = "0000000000000004 0000000000000004" ]
+    [ "$(field "$DAEMON" CapPrm) $(field "$worker" CapPrm)" = "0000000000000000 0000000000000000" ]
+    [ "$(field "$files" CapInh) $(field "$files" CapAmb)" = "0000000000000000 0000000000000000" ]
+}
+
 # times FILE...: of the last access.
 times() { stat -c '%x %n' "$@"; }
 

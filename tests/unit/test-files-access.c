@@ -7,13 +7,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fsverity.h>
+#include <sched.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -22,6 +27,7 @@
 
 #include "helpers/sandbox.h"
 #include "helpers/wire.h"
+#include "lib/sanitized.h"
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
@@ -598,6 +604,62 @@ static void test_work_is_possible(void **state)
     assert_int_equal(ended_confined(work, 0), 0);
 }
 
+/* What a launcher may not, each with EPERM; and what it is for. */
+static void launch(int fd)
+{
+    char *const arguments[] = {(char *)(uintptr_t)"true", NULL}, *const none[] = {NULL};
+    const char *step;
+    int status = 0;
+    pid_t pid;
+
+    if (sandbox_launcher(&step) < 0)
+        _exit(90);
+#define REFUSED(number, call)                                                                      \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        if ((call) >= 0 || errno != EPERM)                                                         \
+            _exit(number);                                                                         \
+    } while (0)
+    REFUSED(1, socket(AF_UNIX, SOCK_STREAM, 0));
+    REFUSED(2, open("/tmp", O_TMPFILE | O_RDWR, 0600));
+    REFUSED(3, open("/tmp/launched", O_WRONLY | O_CREAT, 0600));
+    REFUSED(4, open("/dev/null", O_WRONLY));
+    REFUSED(5, unlink("/nonexistent"));
+    REFUSED(6, mkdir("/tmp/launched", 0700));
+    REFUSED(7, rename("/nonexistent", "/tmp/launched"));
+    REFUSED(8, chmod("/nonexistent", 0));
+    REFUSED(9, ptrace(PTRACE_ATTACH, getppid(), NULL, NULL));
+    REFUSED(10, process_vm_readv(getppid(), NULL, 0, NULL, 0, 0));
+    REFUSED(11, unshare(CLONE_NEWUSER));
+    REFUSED(12, setuid(0));
+    REFUSED(13, kill(getppid(), SIGTERM));
+    REFUSED(14, write(fd, "x", 1));
+    REFUSED(15, syscall(SYS_io_uring_setup, 1, NULL));
+    REFUSED(16, syscall(SYS_bpf, 0, NULL, 0));
+    REFUSED(17, mount("none", "/nonexistent", "tmpfs", 0, NULL));
+    REFUSED(18, syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL));
+    if (syscall(SYS_clone3, NULL, 0) >= 0 || errno != ENOSYS)
+        _exit(19);
+    if (posix_spawn(&pid, "/bin/true", NULL, NULL, arguments, none) != 0 ||
+        waitpid(pid, &status, 0) != pid || status != 0)
+        _exit(20);
+}
+
+static void test_launcher_is_confined(void **state)
+{
+    int status;
+    pid_t pid = SANITIZED ? -1 : fork();
+
+    if (pid < 0)
+        skip();
+    if (pid == 0) {
+        launch(open("/dev/null", O_WRONLY | O_CLOEXEC));
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 static void test_classify(void **state)
 {
     static const struct {
@@ -658,6 +720,7 @@ int main(void)
         TEST(test_confined),
         TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked),
         cmocka_unit_test(test_no_byte_can_be_read), cmocka_unit_test(test_work_is_possible),
+        cmocka_unit_test(test_launcher_is_confined),
         cmocka_unit_test(test_classify),
     };
 
