@@ -293,6 +293,17 @@ static int read_config(struct manager *manager)
     return 0;
 }
 
+/* Before anything hostile is looked at. */
+static int give_roots(const struct manager *manager)
+{
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && manager->options.launcher_fd >= 0 &&
+                       i < manager->config->n_datastores; i++)
+        r = launcher_give_root(manager->options.launcher_fd, manager->config->datastores[i].path);
+    return r < 0 ? log_error(r, "Cannot tell the launcher of the datastores: %m") : 0;
+}
+
 static int make_stages(struct manager *manager)
 {
     struct schedule_options schedule_options = schedule_options_of(manager->config, host_seed());
@@ -358,6 +369,8 @@ int manager_new(sd_event *event, const struct manager_options *options,
     if (r < 0)
         return log_error(r, "Cannot start: %m");
     r = read_config(manager);
+    if (r >= 0)
+        r = give_roots(manager);
     if (r >= 0)
         r = add_signals(manager);
     if (r >= 0)

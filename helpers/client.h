@@ -308,3 +308,7 @@ int helper_program(const char *name, char **ret_path);
  * on request, then drops every capability of this process, bounding set included. To be called
  * before any thread, loop or file exists. *ret_fd is handed to files_start(). */
 int launcher_start(const char *files_program, int *ret_fd);
+/* A root of the configuration: only below those given before the first files_start() does it open
+ * what is private (helpers/files-private.h), whatever root and allowed roots are said later. 0, or
+ * -errno of the launcher's socket. */
+int launcher_give_root(int launcher_fd, const char *root);

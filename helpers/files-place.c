@@ -17,6 +17,7 @@
 
 #include "helpers/files-link.h"
 #include "helpers/files-mount.h"
+#include "helpers/files-private.h"
 #include "helpers/open-unnoticed.h"
 #include "lib/cleanup.h"
 
@@ -171,6 +172,21 @@ static int list_add(char ***list, size_t *n, const char *text)
     return 0;
 }
 
+int place_limit(struct place *place, const char *path)
+{
+    _cleanup_(mount_table_done) struct mount_table mounts = {0};
+    char resolved[PATH_MAX];
+    int r;
+
+    place->limited = true;
+    if (!path)
+        return 0;
+    r = mount_table_read(place->mountinfo_fd, &mounts);
+    if (r == 0)
+        r = path_resolve(&mounts, path, resolved);
+    return r < 0 ? r : list_add(&place->given, &place->n_given, resolved);
+}
+
 int place_add_device(struct place *place, const char *path)
 {
     return list_add(&place->devices, &place->n_devices, path);
@@ -218,8 +234,21 @@ static bool is_device(const struct place *place, const char *path)
     return false;
 }
 
+/* Whatever root the daemon says: it may have been taken over. */
+static bool is_kept_back(const struct place *place, const char *path)
+{
+    if (!place->limited || !path_is_private(path))
+        return false;
+    for (size_t i = 0; i < place->n_given; i++)
+        if (is_below(path, place->given[i]))
+            return false;
+    return true;
+}
+
 static bool is_allowed(const struct place *place, const char *path)
 {
+    if (is_kept_back(place, path))
+        return false;
     if (!place->of_devices && place->real_root[0] && is_below(path, place->real_root))
         return true;
     for (size_t i = 0; i < place->n_allowed; i++)

@@ -23,6 +23,9 @@ struct place {
     size_t n_exclude;
     char **follow;              /* patterns of devices to which links are followed */
     size_t n_follow;
+    bool limited;               /* by the launcher: what is private is opened only below these */
+    char **given;               /* with the links on the way resolved */
+    size_t n_given;
     char **known;               /* devices that another datastore has */
     size_t n_known;
     /* the file system asked about last */
@@ -38,6 +41,9 @@ struct place_mount {
 
 /* Lets path be a place where references may lead. -ENOMEM. */
 int place_allow(struct place *place, const char *path);
+/* Of what is private (files-private.h), only what lies below the roots given is opened from now on;
+ * path NULL: none so far. -ENOMEM. */
+int place_limit(struct place *place, const char *path);
 /* The device at path is one of its, wherever the links there lead. -ENOMEM. */
 int place_add_device(struct place *place, const char *path);
 

@@ -451,7 +451,17 @@ static void receive_configuration(enum wire_type type, union wire_record *ret_re
         _exit(r == 0 ? 0 : 3);
 }
 
-static int prepare(struct files_helper *helper, const char **ret_step)
+/* The launcher's arguments: LAUNCHER_LIMITS, and the roots that it was given. */
+static int take_limits(struct place *place, char *arguments[])
+{
+    int r = arguments[1] ? place_limit(place, NULL) : 0;
+
+    for (size_t i = 2; r == 0 && arguments[1] && arguments[i]; i++)
+        r = place_limit(place, arguments[i]);
+    return r;
+}
+
+static int prepare(struct files_helper *helper, char *arguments[], const char **ret_step)
 {
     union wire_record record;
     uint64_t n;
@@ -479,6 +489,9 @@ static int prepare(struct files_helper *helper, const char **ret_step)
     helper->watch_error = helper->watches.fd < 0 ? -errno : 0;
 
     *ret_step = "resolve the allowed roots";
+    r = take_limits(&helper->place, arguments);
+    if (r < 0)
+        return r;
     for (uint64_t i = 0; i < n; i++) {
         receive_configuration(WIRE_ALLOWED_ROOT, &record);
         r = place_allow(&helper->place, wire_text(&record, 0));
@@ -494,7 +507,7 @@ static int prepare(struct files_helper *helper, const char **ret_step)
                          ret_step);
 }
 
-int main(void)
+int main(int argc, char *argv[])
 {
     struct files_helper helper = {.watches = {.fd = -1, .root_wd = -1}, .locks_fd = -1};
     struct wire_empty ready = {0};
@@ -514,7 +527,7 @@ int main(void)
     helper.whole.place = helper.part.place = &helper.place;
     helper.whole.watches = helper.part.watches = &helper.watches;
     helper.whole.output = helper.part.output = &helper.output;
-    r = prepare(&helper, &step);
+    r = prepare(&helper, argv, &step);
     if (r < 0) {
         struct wire_failed failed = {.error = r};
 

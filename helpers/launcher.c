@@ -8,6 +8,8 @@
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -22,6 +24,8 @@
 #include "lib/cleanup.h"
 
 #define READ_SEARCH (UINT64_C(1) << CAP_DAC_READ_SEARCH)
+#define LAUNCHER_LIMITS "limited"
+#define LAUNCHER_ROOTS_MAX 300      /* more than a configuration can have */
 #define ANSWER_SECONDS 5    /* for a process that does nothing else, on this machine */
 
 static void reap(void)
@@ -30,7 +34,37 @@ static void reap(void)
         ;
 }
 
-static int serve_one(const char *program)
+/* What qcaudit-files is started with. */
+struct launcher {
+    char **arguments;               /* the program, LAUNCHER_LIMITS, roots; NULL-ended */
+    size_t n_arguments;
+    bool launched;                  /* no root is taken any more */
+};
+
+static int launcher_add(struct launcher *launcher, const char *argument)
+{
+    char **more = reallocarray(launcher->arguments, launcher->n_arguments + 2, sizeof(*more));
+
+    if (!more)
+        return -ENOMEM;
+    launcher->arguments = more;
+    more[launcher->n_arguments] = strdup(argument);
+    if (!more[launcher->n_arguments])
+        return -ENOMEM;
+    more[++launcher->n_arguments] = NULL;
+    return 0;
+}
+
+/* Who asks for roots later than at his start may have been taken over since. */
+static int take_root(struct launcher *launcher, const char *root)
+{
+    if (launcher->launched || !root || root[0] != '/' ||
+        launcher->n_arguments >= LAUNCHER_ROOTS_MAX)
+        return -EPERM;
+    return launcher_add(launcher, root);
+}
+
+static int serve_one(struct launcher *launcher)
 {
     struct wire_launched answer = {0};
     _cleanup_close_ int socket = -1, pidfd = -1;
@@ -41,8 +75,11 @@ static int serve_one(const char *program)
     r = wire_receive(WIRE_FD, WIRE_LAUNCHER_CLIENT, &record, &socket);
     if (r <= 0)
         return r == 0 ? -EPIPE : r;
+    if (record.header.type == WIRE_LAUNCH_ROOT)
+        return take_root(launcher, wire_text(&record, 0));
+    launcher->launched = true;
     answer.serial = record.launch.serial;
-    answer.error = process_spawn(program, socket, &pid, &pidfd);
+    answer.error = process_spawn(launcher->arguments, socket, &pid, &pidfd);
     answer.pid = pid;
     return wire_send(WIRE_FD, WIRE_LAUNCHED, &answer, NULL, NULL, pidfd);
 }
@@ -50,6 +87,7 @@ static int serve_one(const char *program)
 /* The launcher's life: until the daemon ends. */
 _Noreturn static void serve(const char *program, int socket)
 {
+    struct launcher launcher = {.n_arguments = 0};
     const char *step;
     sigset_t mask;
     struct pollfd poll_fds[2];
@@ -68,7 +106,8 @@ _Noreturn static void serve(const char *program, int socket)
     poll_fds[0] = (struct pollfd){.fd = WIRE_FD, .events = POLLIN};
     poll_fds[1] = (struct pollfd){ .fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK),
                                    .events = POLLIN };
-    if (poll_fds[1].fd < 0 || sandbox_launcher(&step) < 0)
+    if (poll_fds[1].fd < 0 || launcher_add(&launcher, program) < 0 ||
+        launcher_add(&launcher, LAUNCHER_LIMITS) < 0 || sandbox_launcher(&step) < 0)
         _exit(1);
     for (;;) {
         struct signalfd_siginfo info;
@@ -80,7 +119,7 @@ _Noreturn static void serve(const char *program, int socket)
                 ;
             reap();
         }
-        if (poll_fds[0].revents && serve_one(program) < 0)
+        if (poll_fds[0].revents && serve_one(&launcher) < 0)
             _exit(0);
     }
 }
@@ -114,6 +153,13 @@ int launcher_start(const char *files_program, int *ret_fd)
         return r;
     *ret_fd = TAKE_FD(ours);
     return 0;
+}
+
+int launcher_give_root(int launcher_fd, const char *root)
+{
+    struct wire_empty record = {0};
+
+    return wire_send(launcher_fd, WIRE_LAUNCH_ROOT, &record, root, NULL, -1);
 }
 
 int launcher_launch(int launcher_fd, uint64_t serial, int socket, pid_t *ret_pid, int *ret_pidfd)

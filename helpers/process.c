@@ -134,9 +134,9 @@ static void kill_and_reap(pid_t pid)
         ;
 }
 
-int process_spawn(const char *program, int socket, pid_t *ret_pid, int *ret_pidfd)
+int process_spawn(char *const arguments[], int socket, pid_t *ret_pid, int *ret_pidfd)
 {
-    char *const arguments[] = {(char *)(uintptr_t)program, NULL}, *const environment[] = {NULL};
+    char *const environment[] = {NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
@@ -155,7 +155,7 @@ int process_spawn(const char *program, int socket, pid_t *ret_pid, int *ret_pidf
         posix_spawnattr_setsigdefault(&attributes, &all);
         r = posix_spawn_file_actions_adddup2(&actions, socket, WIRE_FD);
         if (r == 0)
-            r = posix_spawn(&pid, program, &actions, &attributes, arguments, environment);
+            r = posix_spawn(&pid, arguments[0], &actions, &attributes, arguments, environment);
         posix_spawnattr_destroy(&attributes);
     }
     posix_spawn_file_actions_destroy(&actions);
@@ -175,10 +175,11 @@ int process_spawn(const char *program, int socket, pid_t *ret_pid, int *ret_pidf
 int process_start(sd_event *event, const char *program, int socket, process_ended_fn ended,
                   void *userdata, struct process **ret_process)
 {
+    char *const arguments[] = {(char *)(uintptr_t)program, NULL};
     pid_t pid;
     int pidfd, r;
 
-    r = process_spawn(program, socket, &pid, &pidfd);
+    r = process_spawn(arguments, socket, &pid, &pidfd);
     if (r < 0)
         return r;
     r = process_watch(event, pid, pidfd, true, ended, userdata, ret_process);

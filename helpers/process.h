@@ -17,9 +17,9 @@ typedef void (*process_ended_fn)(void *userdata, int signal, int status);
 /* A SOCK_SEQPACKET pair; ret_ours does not block, both are close-on-exec. */
 int process_socket_pair(int *ret_ours, int *ret_theirs);
 
-/* Starts program as process_start() does, unwatched; the pidfd is the caller's. -errno when it
- * could not be executed. */
-int process_spawn(const char *program, int socket, pid_t *ret_pid, int *ret_pidfd);
+/* Starts arguments[0], with these arguments, as process_start() does, unwatched; the pidfd is the
+ * caller's. -errno when it could not be executed. */
+int process_spawn(char *const arguments[], int socket, pid_t *ret_pid, int *ret_pidfd);
 
 /* Starts program with socket (stays the caller's) as file descriptor 3, an empty environment and
  * default signals. */

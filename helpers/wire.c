@@ -52,6 +52,7 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_FILES_RECORD] = {WIRE_FILES, sizeof(struct wire_files_record), {true, true}, FD_NEVER},
     [WIRE_FILES_WALKING] = {WIRE_FILES, sizeof(struct wire_empty), {false, false}, FD_NEVER},
     [WIRE_FILES_WALKED] = {WIRE_FILES, sizeof(struct wire_files_walked), {false, false}, FD_NEVER},
+    [WIRE_LAUNCH_ROOT] = {WIRE_LAUNCHER_CLIENT, sizeof(struct wire_empty), {true, false}, FD_NEVER},
     [WIRE_LAUNCH] = {WIRE_LAUNCHER_CLIENT, sizeof(struct wire_launch), {false, false}, FD_ALWAYS},
     [WIRE_LAUNCHED] = {WIRE_LAUNCHER, sizeof(struct wire_launched), {false, false},
                        FD_UNLESS_ERROR},

@@ -71,6 +71,7 @@ enum wire_type {
     WIRE_FILES_WALKING,         /* a sign of life in a walk that finds nothing */
     WIRE_FILES_WALKED,
 
+    WIRE_LAUNCH_ROOT,           /* before the first WIRE_LAUNCH, any number; text: a root */
     WIRE_LAUNCH,                /* with the helper's end of its socket */
     WIRE_LAUNCHED,              /* with its pidfd, or an error */
 

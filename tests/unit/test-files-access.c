@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "helpers/files-private.h"
 #include "helpers/sandbox.h"
 #include "helpers/wire.h"
 #include "lib/sanitized.h"
@@ -660,6 +661,84 @@ static void test_launcher_is_confined(void **state)
     assert_int_equal(status, 0);
 }
 
+/* How a qcaudit-files answers to whom asks for path, with root as its datastore, when the launcher
+ * was given another; late: given after it had started one. */
+static int opened_by_launcher(struct fixture *f, const char *given, const char *root,
+                              const char *path, bool late)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        struct files_options options = {
+            .program = f->program, .root = root, .recursive = true,
+            .record = on_record, .walked = on_walked, .lost = on_lost, .userdata = f,
+        };
+        const char *const roots[] = {root, NULL};
+        sd_event *event = NULL;
+        int r;
+
+        options.allowed_roots = roots;
+        if (launcher_start(f->program, &options.launcher_fd) < 0 || sd_event_new(&event) < 0)
+            _exit(99);
+        f->event = event;
+        if (late && files_start(event, &options, &f->files) < 0)
+            _exit(98);
+        (void)launcher_give_root(options.launcher_fd, given);
+        r = files_start(event, &options, &f->files);
+        if (r < 0)
+            _exit(-r);
+        try_open(f, path);
+        _exit(-f->error);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? -WEXITSTATUS(status) : -99;
+}
+
+/* A daemon that was taken over can say what it wants. */
+static void test_what_is_private(void **state)
+{
+    struct fixture *f = *state;
+
+    if (geteuid() != 0)
+        skip();
+    run(f, "echo x > file && ln -s /etc/passwd link");
+    assert_int_equal(opened_by_launcher(f, f->root, f->root, at(f, "file"), false), 0);
+    assert_int_equal(opened_by_launcher(f, f->root, "/etc", "/etc/passwd", false), -EPERM);
+    assert_int_equal(opened_by_launcher(f, f->root, "/", "/etc/passwd", false), -EPERM);
+    assert_int_equal(opened_by_launcher(f, f->root, "/", at(f, "link"), false), -EPERM);
+    assert_int_equal(opened_by_launcher(f, "/etcetera", "/etc", "/etc/passwd", false), -EPERM);
+    /* what is not, may be another datastore, as libvirt has them */
+    assert_int_equal(opened_by_launcher(f, "/srv", f->root, at(f, "file"), false), 0);
+    /* whoever configured it, wants it */
+    assert_int_equal(opened_by_launcher(f, "/etc", "/etc", "/etc/passwd", false), 0);
+    /* no later: the launcher ends, and the daemon with it */
+    assert_int_equal(opened_by_launcher(f, "/etc", "/etc", "/etc/passwd", true), -EPIPE);
+    assert_int_equal(opened_by_launcher(f, "etc", "/etc", "/etc/passwd", false), -EPIPE);
+}
+
+static void test_private_paths(void **state)
+{
+    static const char *const private[] = {
+        "/etc/shadow", "/etc/qcaudit/x", "/boot/grub/grub.cfg", "/proc/1/environ", "/sys/kernel/x",
+        "/var/backups/shadow.bak", "/var/log/auth.log", "/var/spool/cron/crontabs/root",
+        "/var/mail/root", "/run/credentials/a/b", "/root/.ssh/id_ed25519", "/root/.bash_history",
+        "/home/a/.ssh/id_rsa", "/home/a/.gnupg/x", "/home/a/.config/x", "/root/.localx/y",
+    };
+    static const char *const others[] = {
+        "/", "/etcetera/x", "/srv/vms/a.qcow2", "/var/lib/libvirt/images/a", "/root/Downloads/a.iso",
+        "/home/a/images/a.qcow2", "/home/a/.local/share/libvirt/images/a", "/home/.hidden",
+        "/root/.local/share/libvirt/images/a", "/dev/vg/lv", "/mnt/.snapshots/a", "/var/tmp/a",
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(private); i++)
+        if (!path_is_private(private[i]))
+            fail_msg("%s", private[i]);
+    for (size_t i = 0; i < ELEMENTSOF(others); i++)
+        if (path_is_private(others[i]))
+            fail_msg("%s", others[i]);
+}
+
 static void test_classify(void **state)
 {
     static const struct {
@@ -720,7 +799,8 @@ int main(void)
         TEST(test_confined),
         TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked),
         cmocka_unit_test(test_no_byte_can_be_read), cmocka_unit_test(test_work_is_possible),
-        cmocka_unit_test(test_launcher_is_confined),
+        cmocka_unit_test(test_launcher_is_confined), TEST(test_what_is_private),
+        cmocka_unit_test(test_private_paths),
         cmocka_unit_test(test_classify),
     };
 
