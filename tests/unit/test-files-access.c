@@ -726,7 +726,8 @@ static void test_private_paths(void **state)
         "/home/a/.ssh/id_rsa", "/home/a/.gnupg/x", "/home/a/.config/x", "/root/.localx/y",
     };
     static const char *const others[] = {
-        "/", "/etcetera/x", "/srv/vms/a.qcow2", "/var/lib/libvirt/images/a", "/root/Downloads/a.iso",
+        "/", "/etcetera/x", "/srv/vms/a.qcow2", "/var/lib/libvirt/images/a",
+        "/root/Downloads/a.iso",
         "/home/a/images/a.qcow2", "/home/a/.local/share/libvirt/images/a", "/home/.hidden",
         "/root/.local/share/libvirt/images/a", "/dev/vg/lv", "/mnt/.snapshots/a", "/var/tmp/a",
     };
