@@ -187,6 +187,8 @@ static const char *left_out_words(const char *reason, uint64_t n)
         { "mount-forbidden", "file system by the configuration",
           "file systems by the configuration" },
         { "link-to-device", "link to a block device", "links to block devices" },
+        { "too-many-files", "file more than limits.files allows",
+          "files more than limits.files allows" },
         { "excluded", "path excluded by a pattern", "paths excluded by patterns" },
         { "unreadable", "unreadable path", "unreadable paths" },
         { "being-written", "file that is still being written",

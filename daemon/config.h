@@ -47,6 +47,7 @@ struct config {
     uint64_t scrub_pressure;    /* parts per 10,000 of the time; UINT64_MAX off: 1,000 */
     uint64_t scrub_budget;      /* bytes per second over all scrubs; 0 unlimited: default 0 */
     size_t max_issues;          /* per audit: 1,000 */
+    size_t files_max;           /* of one datastore: 200,000 */
 
     bool alert_journal;         /* true */
     bool alert_syslog;          /* false; also used when there is no journal */

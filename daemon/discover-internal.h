@@ -84,7 +84,8 @@ struct site {
     uint64_t capacity, available;       /* of that pool */
     uint64_t root_device, root_inode;   /* what its root is while this daemon runs; 0 not asked
                                          * yet */
-    uint64_t n_known;           /* files of this datastore in the set */
+    uint64_t n_known;           /* files of this datastore in the set, */
+    uint64_t n_names;           /* and other names of files */
     struct files *files;
     sd_event_source *retry, *poll;
     uint64_t retry_after;       /* usec */
@@ -145,6 +146,7 @@ struct discover {
     struct alias *aliases;
     size_t n_aliases;
     uint64_t files_deadline;
+    size_t files_max;           /* that are kept in mind of one datastore */
     struct image_set images;
     void *names;                /* tsearch tree of struct image_name */
     size_t n_names;

@@ -49,6 +49,7 @@ int names_add(struct discover *discover, struct image *image, struct site *site,
     name->walk = site->datastore->walk;
     name->next = image->names;
     image->names = name;
+    site->n_names++;
     discover->n_names++;
     discover->images.generation++;
     return 0;
@@ -57,7 +58,10 @@ int names_add(struct discover *discover, struct image *image, struct site *site,
 void names_remove(struct discover *discover, struct image_name *name)
 {
     struct image_name **at = &name->image->names;
+    struct site *site = discover_site(discover, name->datastore);
 
+    if (site)
+        site->n_names--;
     while (*at != name)
         at = &(*at)->next;
     *at = name->next;

@@ -156,6 +156,19 @@ static struct image *known_elsewhere(const struct site *site, const struct files
     return image;
 }
 
+/* Who may make files in a datastore can make as many as memory holds: what is beyond the limit is
+ * counted. */
+static bool site_is_full(struct site *site, const char *path)
+{
+    struct coverage *coverage = site->walking == SITE_WALKING ? &site->seen
+                                                              : &site->datastore->coverage;
+
+    if (site->n_known + site->n_names < site->discover->files_max)
+        return false;
+    (void)coverage_add(coverage, FILES_LEFT_TOO_MANY, path, NULL);
+    return true;
+}
+
 /* A file at a path at which nothing is known. */
 static int site_new_name(struct site *site, const struct files_record *record, bool by_walk)
 {
@@ -163,6 +176,8 @@ static int site_new_name(struct site *site, const struct files_record *record, b
     struct image *image = known_elsewhere(site, record, NULL);
     int r;
 
+    if ((!image || !discover_is_leaving(discover, image)) && site_is_full(site, record->path))
+        return 0;
     if (!image)
         return site_image_new(site, record, by_walk);
     if (discover_is_leaving(discover, image)) {
@@ -334,6 +349,11 @@ static void site_name_seen(struct site *site, struct image_name *name,
     int r = 0;
 
     if (record->stat.type == FILES_REGULAR && identity_equal(&name->image->identity, &identity)) {
+        struct site *before = discover_site(site->discover, name->datastore);
+
+        if (before)
+            before->n_names--;
+        site->n_names++;
         name->walk = site->datastore->walk;
         name->datastore = site->datastore;
         image_take(site, name->image, record, by_walk, true);

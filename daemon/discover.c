@@ -41,15 +41,15 @@ struct discover *discover_free(struct discover *discover)
 {
     if (!discover)
         return NULL;
-    for (size_t i = 0; i < discover->n_sites; i++)
-        site_free(discover->sites[i]);
-    free(discover->sites);
-    free(discover->listed);
     for (size_t i = 0; discover->n_names > 0 && image_set_sort(&discover->images) >= 0 &&
                        i < discover->images.n_sorted;
          i++)
         while (discover->images.sorted[i]->names)
             names_remove(discover, discover->images.sorted[i]->names);
+    for (size_t i = 0; i < discover->n_sites; i++)
+        site_free(discover->sites[i]);
+    free(discover->sites);
+    free(discover->listed);
     free(discover->leaving);
     discover->leaving_timer = sd_event_source_disable_unref(discover->leaving_timer);
     image_set_done(&discover->images);
@@ -488,6 +488,7 @@ int discover_set_config(struct discover *discover, const struct config *config)
     places = before;
     discover->automatic = config->datastores_auto;
     discover->files_deadline = config->files_deadline;
+    discover->files_max = config->files_max;
     return discover_reconcile(discover, restart);
 }
 

@@ -37,7 +37,7 @@ static int words_add(char **text, uint64_t n, const char *one, const char *many)
 }
 
 /* left-out [reason, path, file-system or device], mounts-remote, mounts-gone, mounts-forbidden,
- * links-to-devices */
+ * links-to-devices, too-many-files */
 int judge_coverage(struct judging *judging, const struct datastore *datastore)
 {
     const struct coverage *coverage = &datastore->coverage;
@@ -64,6 +64,7 @@ int judge_coverage(struct judging *judging, const struct datastore *datastore)
     evidence_number(&evidence, "mounts-gone", left_out[FILES_LEFT_GONE]);
     evidence_number(&evidence, "mounts-forbidden", forbidden);
     evidence_number(&evidence, "links-to-devices", left_out[FILES_LEFT_DEVICE]);
+    evidence_number(&evidence, "too-many-files", left_out[FILES_LEFT_TOO_MANY]);
     evidence_value(&evidence, "left-out", &list);
     path = text_escape_string(first ? first->path : datastore->path);
     r = path ? 0 : -ENOMEM;
@@ -85,6 +86,9 @@ int judge_coverage(struct judging *judging, const struct datastore *datastore)
     if (r >= 0)
         r = words_add(&words, left_out[FILES_LEFT_DEVICE], "link to a block device",
                       "links to block devices");
+    if (r >= 0)
+        r = words_add(&words, left_out[FILES_LEFT_TOO_MANY], "file more than limits.files allows",
+                      "files more than limits.files allows");
     return r < 0 ? r
                  : judging_add(judging, FINDING_COVERAGE_GAP, SEVERITY_WARNING, gaps, &evidence,
                                "does not look at %s: %s%s", words, path, gaps > 1 ? ", ..." : "");

@@ -19,6 +19,7 @@ const char *coverage_reason_name(enum files_left_out why)
         [FILES_LEFT_PSEUDO] = "mount-pseudo",
         [FILES_LEFT_GONE] = "mount-gone",
         [FILES_LEFT_EXCLUDED] = "excluded",
+        [FILES_LEFT_TOO_MANY] = "too-many-files",
         [FILES_LEFT_LINK] = "link",
         [FILES_LEFT_KNOWN_DEVICE] = "link-to-known-device",
         [FILES_LEFT_DEVICE] = "link-to-device",
@@ -29,12 +30,14 @@ const char *coverage_reason_name(enum files_left_out why)
 
 bool coverage_reason_is_gap(enum files_left_out why)
 {
-    return why == FILES_LEFT_REMOTE || why == FILES_LEFT_GONE || why == FILES_LEFT_DEVICE;
+    return why == FILES_LEFT_REMOTE || why == FILES_LEFT_GONE || why == FILES_LEFT_DEVICE ||
+           why == FILES_LEFT_TOO_MANY;
 }
 
 static bool is_named(enum files_left_out why)
 {
-    return coverage_reason_is_gap(why) || why == FILES_LEFT_FORBIDDEN;
+    return (coverage_reason_is_gap(why) && why != FILES_LEFT_TOO_MANY) ||
+           why == FILES_LEFT_FORBIDDEN;
 }
 
 static size_t coverage_find(const struct coverage *coverage, const char *path)

@@ -371,8 +371,13 @@ static void remedy_coverage(struct remedy *remedy, const struct finding *finding
           "devices only with the drop-in block-devices.conf. Or exclude the link by a pattern "
           "(datastores[].exclude)." },
     };
-    json_object *list = NULL;
+    json_object *list = NULL, *many = NULL;
 
+    if (finding->evidence &&
+        json_object_object_get_ex(finding->evidence, "too-many-files", &many) &&
+        json_object_get_uint64(many) > 0)
+        remedy_text(remedy, "Find out who made so many files. Move away what is no image, exclude "
+                            "it by a pattern (datastores[].exclude), or raise limits.files.");
     if (!finding->evidence || !json_object_object_get_ex(finding->evidence, "left-out", &list) ||
         !json_object_is_type(list, json_type_array))
         return;

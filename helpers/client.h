@@ -173,6 +173,7 @@ enum files_left_out {
     FILES_LEFT_PSEUDO,              /* one of the kernel's own */
     FILES_LEFT_GONE,                /* a file system was mounted here */
     FILES_LEFT_EXCLUDED,            /* by a pattern */
+    FILES_LEFT_TOO_MANY,            /* there are more files than the daemon keeps in mind */
     FILES_LEFT_LINK,                /* a link, but to no device */
     FILES_LEFT_KNOWN_DEVICE,        /* a link to a device that is audited as a pool's; the device */
     FILES_LEFT_DEVICE,              /* a link to a device that nobody allowed; the device */

@@ -385,3 +385,39 @@ in_namespace() {
     wait_for 20 has_finding "datastore-offline error none"
     stop_daemon
 }
+
+@test "more files than are kept in mind are counted and told; other datastores are looked at, and so are these when there are fewer" {
+    mkdir "$DIR/other"
+    chmod 755 "$DIR/other"
+    make_image "$DIR/other/a.qcow2"
+    leak_image "$DIR/other/a.qcow2" 3
+    write_config 'limits: {files: 1000}'
+    sed -i "s,^  - path: .*,&\n  - path: $DIR/other," "$CONFIG"
+    python3 - "$STORE" <<'PY'
+import os, sys
+os.chdir(sys.argv[1])
+for i in range(700):
+    with open(f"text-{i}", "w") as file: file.write("x")
+for i in range(700):
+    os.link("text-0", f"name-{i}")
+PY
+    start_daemon
+    scan
+    has_finding "clusters-leaked warning $DIR/other/a.qcow2"
+    has_finding "coverage-gap warning store"
+    same '400' "$(status '.datastores[] | select(.name == "store") | .coverage."left-out"."too-many-files"')"
+    [[ $(ctl status) == *"400 files more than limits.files allows"* ]]
+    ctl findings --name coverage-gap --json=short | jq -r '.[0].summary' | grep -q "does not look at 400 files more than limits.files allows"
+    ctl show "$(ctl findings --name coverage-gap --json=short | jq -r '.[0].id')" | grep -q "raise limits.files"
+    # after a start, too
+    stop_daemon
+    start_daemon
+    scan
+    same '400' "$(status '.datastores[] | select(.name == "store") | .coverage."left-out"."too-many-files"')"
+    rm "$STORE"/name-*
+    make_image "$STORE/b.qcow2"
+    scan
+    has_no_finding coverage-gap
+    [ "$(ctl images --json=short | jq -r '.[].path' | grep -c b.qcow2)" = 1 ]
+    stop_daemon
+}

@@ -74,8 +74,8 @@ static void mistakes(void **state)
           "1:1: unknown key \"intervals.walk\"; did you mean \"intervals\"?\n" },
         { "datastores[].path: /a\n",
           "1:1: unknown key \"datastores[].path\"; known are: datastores, libvirt, golden, "
-          "thresholds, classes, intervals, workers, reading, scrub, alerts, control, metrics, "
-          "history\n" },
+          "thresholds, classes, intervals, limits, workers, reading, scrub, alerts, control, "
+          "metrics, history\n" },
         { "golden: {infer: yes, infr: no}\n",
           "1:22: unknown key \"infr\" in golden; did you mean \"infer\"?\n" },
         { "intervals:\n  walk: 1h\n  audit: 1d\n  walk: 2h\n",
@@ -85,7 +85,8 @@ static void mistakes(void **state)
         { "? [a, b]\n: 1\n", "1:3: the file: expected the name of a key, found a list\n" },
         { "\"a\\e[31m\\n\": 1\n",
           "1:1: unknown key \"a\\x1b[31m\\n\"; known are: datastores, libvirt, golden, thresholds, "
-          "classes, intervals, workers, reading, scrub, alerts, control, metrics, history\n" },
+          "classes, intervals, limits, workers, reading, scrub, alerts, control, metrics, "
+          "history\n" },
         /* types */
         { "- a\n- b\n", "1:1: the file: expected a mapping, found a list\n" },
         { "hello\n", "1:1: the file: expected a mapping, found text\n" },
@@ -246,7 +247,8 @@ static void mistakes(void **state)
                                     "on line 1)\n" },
         { "a: b: c\n",
           "1:1: unknown key \"a\"; known are: datastores, libvirt, golden, thresholds, classes, "
-                       "intervals, workers, reading, scrub, alerts, control, metrics, history\n"
+                       "intervals, limits, workers, reading, scrub, alerts, control, metrics, "
+                       "history\n"
                        "1:5: mapping values are not allowed in this context\n" },
         { "workers: &w {count: 2}\n", "1:10: anchors (&name) are not taken here\n" },
         { "golden: {patterns: [*a]}\n",

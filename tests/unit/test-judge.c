@@ -1613,6 +1613,9 @@ static void coverage(void **state)
                                                       "mounted below it: /vm/it" },
             [FILES_LEFT_GONE] = { SEVERITY_WARNING, "does not look at 1 file system that is not "
                                                     "mounted now: /vm/it" },
+            [FILES_LEFT_TOO_MANY] = { SEVERITY_WARNING,
+                                      "does not look at 1 file more than limits.files "
+                                      "allows: /vm" },
             [FILES_LEFT_DEVICE] = { SEVERITY_WARNING,
                                     "does not look at 1 link to a block device: /vm/it" },
         };
