@@ -188,7 +188,8 @@ static int append_rows(json_object *all, json_object *page)
 }
 
 /* One page: its rows are appended, *cursor becomes the next one's. */
-static int list_page(struct ctl *ctl, sd_bus_message *call, json_object *all, char **cursor)
+static int list_page(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
+                     json_object *all, char **cursor)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
     _cleanup_(json_object_putp) json_object *page = NULL;
@@ -199,7 +200,7 @@ static int list_page(struct ctl *ctl, sd_bus_message *call, json_object *all, ch
 
     if (r < 0)
         return complain(r, "Cannot call qcauditd");
-    r = client_call(ctl, call, NULL, &reply);
+    r = client_call(ctl, call, quiet_error, &reply);
     if (r < 0)
         return r;
     r = control_read_rows(reply, &page);
@@ -216,7 +217,7 @@ static int list_page(struct ctl *ctl, sd_bus_message *call, json_object *all, ch
 
 /* The pages of a list: by a filter, or of a path. */
 static int list_pages(struct ctl *ctl, const char *method, json_object *filter, const char *path,
-                      json_object **ret_rows)
+                      const char *quiet_error, json_object **ret_rows)
 {
     _cleanup_(json_object_putp) json_object *all = json_object_new_array();
     _cleanup_free_ char *cursor = NULL;
@@ -234,7 +235,7 @@ static int list_pages(struct ctl *ctl, const char *method, json_object *filter, 
                    : sd_bus_message_append_array(call, 'y', path, strlen(path));
         if (r < 0)
             return complain(r, "Cannot call qcauditd");
-        r = list_page(ctl, call, all, &cursor);
+        r = list_page(ctl, call, quiet_error, all, &cursor);
         if (r < 0)
             return r;
     } while (*cursor && (ctl->lines == 0 || json_object_array_length(all) < ctl->lines));
@@ -244,41 +245,41 @@ static int list_pages(struct ctl *ctl, const char *method, json_object *filter, 
 
 int client_list(struct ctl *ctl, const char *method, json_object *filter, json_object **ret_rows)
 {
-    return list_pages(ctl, method, filter, NULL, ret_rows);
+    return list_pages(ctl, method, filter, NULL, NULL, ret_rows);
 }
 
 int client_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
-    return list_pages(ctl, "ListAudits", NULL, path, ret_rows);
+    return list_pages(ctl, "ListAudits", NULL, path, NULL, ret_rows);
 }
 
 int client_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
-    return list_pages(ctl, "ListReadings", NULL, path, ret_rows);
+    return list_pages(ctl, "ListReadings", NULL, path, NULL, ret_rows);
 }
 
-static int call_by_path(struct ctl *ctl, const char *method, const char *path, bool rows,
-                        json_object **ret_value)
+int client_image(struct ctl *ctl, const char *path, json_object **ret_entry)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-    int r = client_call_new(ctl, method, &call);
+    int r = client_call_new(ctl, "GetImage", &call);
 
     if (r < 0)
         return r;
     r = sd_bus_message_append_array(call, 'y', path, strlen(path));
     if (r < 0)
         return complain(r, "Cannot call qcauditd");
-    return client_call_json(ctl, call, CONTROL_ERROR_NOT_FOUND, rows, ret_value);
-}
-
-int client_image(struct ctl *ctl, const char *path, json_object **ret_entry)
-{
-    return call_by_path(ctl, "GetImage", path, false, ret_entry);
+    return client_call_json(ctl, call, CONTROL_ERROR_NOT_FOUND, false, ret_entry);
 }
 
 int client_chain(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
-    return call_by_path(ctl, "GetChain", path, true, ret_rows);
+    unsigned lines = ctl->lines;
+    int r;
+
+    ctl->lines = 0;             /* a chain is shown as a whole */
+    r = list_pages(ctl, "GetChain", NULL, path, CONTROL_ERROR_NOT_FOUND, ret_rows);
+    ctl->lines = lines;
+    return r;
 }
 
 int client_finding(struct ctl *ctl, int64_t id, json_object **ret_entry)

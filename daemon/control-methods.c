@@ -86,6 +86,19 @@ static int enter_path(sd_bus_message *call, struct connection *connection, bool 
     return r != 0 ? r : arguments_path(call, error, ret_path);
 }
 
+/* The same, with a cursor and a limit after the path, as of a list. */
+static int enter_page(sd_bus_message *call, struct connection *connection, sd_bus_error *error,
+                      char **ret_path, const char **ret_cursor, unsigned *ret_limit)
+{
+    int r = enter_path(call, connection, false, error, ret_path);
+
+    if (r == 0)
+        r = sd_bus_message_read(call, "su", ret_cursor, ret_limit);
+    if (r > 0 && (*ret_limit == 0 || *ret_limit > CONTROL_LIMIT_MAX))
+        *ret_limit = CONTROL_LIMIT_MAX;
+    return r < 0 ? r : 0;
+}
+
 /* ---- answers ------------------------------------------------------------------------------ */
 
 static int reply_entry(sd_bus_message *call, json_object *entry)
@@ -309,13 +322,17 @@ static int method_get_chain(sd_bus_message *call, void *userdata, sd_bus_error *
 {
     struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *rows = NULL;
-    _cleanup_free_ char *path = NULL;
-    int r = enter_path(call, connection, false, error, &path);
+    _cleanup_free_ char *path = NULL, *next = NULL;
+    const char *cursor;
+    unsigned limit;
+    int r = enter_page(call, connection, error, &path, &cursor, &limit);
 
     if (r != 0)
         return r;
-    r = connection->control->ops.chain(connection->control->userdata, path, &rows);
-    return r < 0 ? failed(error, r, "image", NULL) : reply_rows(call, rows, NULL);
+    r = connection->control->ops.chain(connection->control->userdata, path, cursor, limit, &rows,
+                                       &next);
+    return r < 0 ? failed(error, r, r == -EINVAL ? "cursor" : "image", NULL)
+                 : reply_rows(call, rows, next ? next : "");
 }
 
 static int method_list_domains(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -399,16 +416,11 @@ static int list_of_path(sd_bus_message *call, struct connection *connection,
     _cleanup_free_ char *path = NULL;
     struct question *question;
     const char *cursor;
-    uint32_t limit;
-    int r = enter_path(call, connection, false, error, &path);
+    unsigned limit;
+    int r = enter_page(call, connection, error, &path, &cursor, &limit);
 
     if (r != 0)
         return r;
-    r = sd_bus_message_read(call, "su", &cursor, &limit);
-    if (r < 0)
-        return r;
-    if (limit == 0 || limit > CONTROL_LIMIT_MAX)
-        limit = CONTROL_LIMIT_MAX;
     question = question_new(call, connection);
     if (!question)
         return -ENOMEM;
@@ -619,7 +631,7 @@ const sd_bus_vtable control_vtable[] = {
     METHOD("ListDatastores", NULL, "aa{sv}", method_list_datastores),
     METHOD("ListImages", "a{sv}su", "aa{sv}s", method_list_images),
     METHOD("GetImage", "ay", "a{sv}", method_get_image),
-    METHOD("GetChain", "ay", "aa{sv}", method_get_chain),
+    METHOD("GetChain", "aysu", "aa{sv}s", method_get_chain),
     METHOD("ListDomains", NULL, "aa{sv}", method_list_domains),
     METHOD("GetDomain", "s", "a{sv}", method_get_domain),
     METHOD("ListFindings", "a{sv}su", "aa{sv}s", method_list_findings),

@@ -26,7 +26,8 @@ struct control_ops {
     /* What has remedies is answered later: their commands depend on locks that are looked at
      * first. An entry comes as rows do. */
     int (*image)(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata);
-    int (*chain)(void *userdata, const char *path, json_object **ret_rows);
+    int (*chain)(void *userdata, const char *path, const char *cursor, unsigned limit,
+                 json_object **ret_rows, char **ret_next);
     int (*domains)(void *userdata, json_object **ret_rows);
     int (*domain)(void *userdata, const char *name, control_rows_fn reply, void *reply_userdata);
     int (*findings)(void *userdata, json_object *filter, const char *cursor, unsigned limit,

@@ -145,12 +145,14 @@ static int op_image(void *userdata, const char *path, control_rows_fn reply, voi
     return show_begin(userdata, &question, reply, reply_userdata);
 }
 
-static int op_chain(void *userdata, const char *path, json_object **ret_rows)
+static int op_chain(void *userdata, const char *path, const char *cursor, unsigned limit,
+                    json_object **ret_rows, char **ret_next)
 {
     struct query_view view;
     int r = control_view(userdata, &view);
 
-    return r < 0 ? r : query_chain(&view, known_name(userdata, path), ret_rows);
+    return r < 0 ? r : query_chain(&view, known_name(userdata, path), cursor, limit, ret_rows,
+                               ret_next);
 }
 
 static int op_domains(void *userdata, json_object **ret_rows)

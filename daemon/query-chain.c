@@ -13,7 +13,22 @@ struct chain {
     const struct query_view *view;
     const struct image *asked;
     json_object *rows;
+    size_t begin, end;          /* which rows are wanted, from begin on and before end */
+    size_t n;                   /* rows so far */
 };
+
+static bool chain_is_full(const struct chain *chain)
+{
+    return chain->n >= chain->end;
+}
+
+/* Is the next row one of those? */
+static bool chain_wants(struct chain *chain)
+{
+    size_t n = chain->n++;
+
+    return n >= chain->begin && n < chain->end;
+}
 
 struct names { json_object *rows; int error; };
 
@@ -58,37 +73,38 @@ static bool layer_is_unknown(const struct query_view *view, const struct image *
 
 /* An overlay is never shown older than what it stands on, whatever the files' times say: *created
  * is its parent's, and the layer's then. */
-static void put_created(const struct chain *chain, const struct image *image, uint64_t *created,
-                        struct row *row)
+static const char *take_created(const struct chain *chain, const struct image *image,
+                                uint64_t *created)
 {
     const char *source = NULL;
     uint64_t own = graph_layer_created(chain->view->graph, image, &source);
 
-    if (own < *created) {
-        row_number(row, "created", *created);
-        row_string(row, "created-source", "parent");
-        return;
-    }
+    if (own < *created)
+        return "parent";
     *created = own;
-    if (own > 0) {
-        row_number(row, "created", own);
-        row_string(row, "created-source", source);
-    }
+    return source;
 }
 
 static int add_layer(struct chain *chain, const struct image *image, size_t level,
                      uint64_t *created)
 {
     const struct relation *relation = graph_relation(chain->view->graph, image);
-    struct names names = { .rows = json_object_new_array() };
+    const char *source = take_created(chain, image, created);
+    struct names names = { .rows = NULL };
     struct row row;
 
+    if (!chain_wants(chain))
+        return 0;
+    names.rows = json_object_new_array();
     if (!names.rows)
         return -ENOMEM;
     row_begin(&row);
     row_number(&row, "level", level);
     (void)image_row(chain->view, image, &row);
-    put_created(chain, image, created, &row);
+    if (*created > 0) {
+        row_number(&row, "created", *created);
+        row_string(&row, "created-source", source);
+    }
     image_relation_reason(chain->view, image, &row);
     row_bool(&row, "asked", image == chain->asked);
     if (layer_is_unknown(chain->view, image))
@@ -106,6 +122,8 @@ static int add_broken_end(struct chain *chain, const struct reference *reference
 {
     struct row row;
 
+    if (!chain_wants(chain))
+        return 0;
     row_begin(&row);
     row_number(&row, "level", 0);
     row_string(&row, "path", reference->path ? reference->path : reference->stored);
@@ -198,7 +216,7 @@ static int add_overlays(struct chain *chain, const struct image *image, size_t l
         for (size_t i = n_children; i > 0; i--)
             if (!graph_relation(chain->view->graph, children[i - 1])->in_loop)
                 stack[n++] = (struct pending){ children[i - 1], level + 1, created };
-        if (n == 0 || json_object_array_length(chain->rows) >= ROWS_MAX)
+        if (n == 0 || chain_is_full(chain))
             return 0;
         n--;
         image = stack[n].image;
@@ -210,7 +228,24 @@ static int add_overlays(struct chain *chain, const struct image *image, size_t l
     }
 }
 
-int query_chain(const struct query_view *view, const char *path, json_object **ret_rows)
+/* The number of the row to go on with. */
+static int cursor_row(const char *cursor, size_t *ret_row)
+{
+    unsigned long row = 0;
+    char *end = NULL;
+
+    if (cursor && *cursor) {
+        errno = 0;
+        row = strtoul(cursor, &end, 10);
+        if (errno != 0 || *end || *cursor < '0' || *cursor > '9')
+            return -EINVAL;
+    }
+    *ret_row = row;
+    return 0;
+}
+
+int query_chain(const struct query_view *view, const char *path, const char *cursor, unsigned limit,
+                json_object **ret_rows, char **ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     struct chain chain = { .view = view, .asked = view_find_image(view, path), .rows = rows };
@@ -218,10 +253,17 @@ int query_chain(const struct query_view *view, const char *path, json_object **r
     const char *broken;
     size_t n, level = 0;
     uint64_t created = 0;
+    char *next = NULL;
     int r;
 
     if (!chain.asked)
         return -ENOENT;
+    r = cursor_row(cursor, &chain.begin);
+    if (r < 0)
+        return r;
+    chain.end = ROWS_MAX;
+    if (limit > 0 && chain.begin < ROWS_MAX && limit < ROWS_MAX - chain.begin)
+        chain.end = chain.begin + limit;
     if (!rows)
         return -ENOMEM;
     r = collect_down(&chain, chain.asked, &layers, &n, &broken);
@@ -231,10 +273,18 @@ int query_chain(const struct query_view *view, const char *path, json_object **r
     }
     for (size_t i = n; r >= 0 && i > 0; i--)
         r = add_layer(&chain, layers[i - 1], level++, &created);
-    if (r >= 0)
+    if (r >= 0 && !chain_is_full(&chain))
         r = add_overlays(&chain, chain.asked, level - 1, created);
     if (r < 0)
         return r;
+    /* A page that is full may be the last one; an empty one follows then. */
+    if (!chain_is_full(&chain) || chain.end == ROWS_MAX)
+        next = strdup("");
+    else if (asprintf(&next, "%zu", chain.end) < 0)
+        next = NULL;
+    if (!next)
+        return -ENOMEM;
+    *ret_next = next;
     *ret_rows = TAKE_PTR(rows);
     return 0;
 }

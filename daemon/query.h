@@ -108,9 +108,11 @@ int query_image(const struct query_view *view, const char *path, json_object **r
 int query_domains(const struct query_view *view, json_object **ret_rows);
 /* By name or UUID. -ENOENT; -EINVAL: several connections have one of that name. */
 int query_domain(const struct query_view *view, const char *name, json_object **ret_entry);
-/* The asked image's chain, base first, then all overlays on it, depth first; at most 10,000
- * rows. */
-int query_chain(const struct query_view *view, const char *path, json_object **ret_rows);
+/* The asked image's chain, base first, then all overlays on it, depth first: at most 10,000 rows in
+ * all, limit (0: all) from the cursor on ("" or NULL: the first). *ret_next is "" after the last.
+ * -EINVAL: no such cursor. */
+int query_chain(const struct query_view *view, const char *path, const char *cursor, unsigned limit,
+                json_object **ret_rows, char **ret_next);
 /* Names of the domains whose disk the subject is, or a layer of one, or whose finding it is: by
  * what libvirt says now, at most 100, NULL-ended; NULL: none. -ENOMEM. */
 int query_event_domains(const struct graph *graph, enum subject_kind kind, const char *subject,

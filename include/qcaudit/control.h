@@ -25,7 +25,8 @@
 #define CONTROL_UID_PREFIX "uid "                   /* and a number: a user, as in
                                                      * acknowledged-by; else a name */
 
-#define CONTROL_LIMIT_MAX 1000                      /* entries per page */
+#define CONTROL_LIMIT_MAX 200                       /* entries per page: nobody waits for long
+                                                     * while one is made */
 
 #define CONTROL_ERROR_ACCESS_DENIED "org.qcaudit.Error.AccessDenied"
 #define CONTROL_ERROR_NOT_FOUND "org.qcaudit.Error.NotFound"
@@ -43,7 +44,7 @@
  *      baseline b (only with), domain s (name or UUID), pool s, orphan b (only those)
  * GetImage(ay path) -> a{sv}
  *      all that is known of one image
- * GetChain(ay path) -> aa{sv}
+ * GetChain(ay path, s cursor, u limit) -> aa{sv}, s next
  *      base first; "level" t, "parent" ay
  * ListDomains() -> aa{sv}
  * GetDomain(s name or UUID) -> a{sv}

@@ -298,9 +298,11 @@ static void test_image_never_audited(void **state)
 
 static json_object *chain_of(struct world *world, const char *path)
 {
+    _cleanup_free_ char *next = NULL;
     json_object *rows = NULL;
 
-    assert_int_equal(query_chain(look(world), path, &rows), 0);
+    assert_int_equal(query_chain(look(world), path, NULL, 0, &rows, &next), 0);
+    assert_string_equal(next, "");
     return rows;
 }
 
@@ -439,9 +441,58 @@ static void test_chain_very_deep(void **state)
 static void test_chain_unknown(void **state)
 {
     json_object *rows = NULL;
+    char *next = NULL;
 
-    assert_int_equal(query_chain(look(*state), "/s/none", &rows), -ENOENT);
+    assert_int_equal(query_chain(look(*state), "/s/none", NULL, 0, &rows, &next), -ENOENT);
     assert_null(rows);
+    make(*state, "/s/a", NULL);
+    assert_int_equal(query_chain(look(*state), "/s/a", "x", 0, &rows, &next), -EINVAL);
+    assert_int_equal(query_chain(look(*state), "/s/a", "-1", 0, &rows, &next), -EINVAL);
+}
+
+/* Pages of any size, one after the other, are what the whole is. */
+static void test_chain_in_pages(void **state)
+{
+    struct world *world = *state;
+    _cleanup_(json_object_putp) json_object *whole = NULL;
+    char path[32], parent[32];
+
+    make(world, "/s/0", NULL);
+    make(world, "/s/1", "/s/0");
+    for (int i = 0; i < 20; i++) {
+        snprintf(path, sizeof(path), "/s/leaf-%02d", i);
+        snprintf(parent, sizeof(parent), i % 3 ? "/s/leaf-%02d" : "/s/1", i - 1);
+        make(world, path, parent);
+    }
+    whole = chain_of(world, "/s/1");
+    assert_int_equal(json_object_array_length(whole), 22);
+    for (unsigned limit = 1; limit < 25; limit++) {
+        _cleanup_free_ char *cursor = strdup("");
+        size_t n = 0;
+
+        do {
+            _cleanup_(json_object_putp) json_object *rows = NULL;
+            char *next = NULL;
+
+            assert_int_equal(query_chain(look(world), "/s/1", cursor, limit, &rows, &next), 0);
+            assert_true(json_object_array_length(rows) <= limit);
+            for (size_t i = 0; i < json_object_array_length(rows); i++, n++)
+                assert_true(json_object_equal(json_object_array_get_idx(rows, i),
+                                              json_object_array_get_idx(whole, n)));
+            free(cursor);
+            cursor = next;
+        } while (*cursor);
+        assert_int_equal(n, 22);
+    }
+    {
+        _cleanup_(json_object_putp) json_object *rows = NULL;
+        _cleanup_free_ char *next = NULL;
+
+        assert_int_equal(query_chain(look(world), "/s/1", "18446744073709551615", 5, &rows, &next),
+                         0);
+        assert_int_equal(json_object_array_length(rows), 0);
+        assert_string_equal(next, "");
+    }
 }
 
 /* ---- findings ----------------------------------------------------------------------------- */
@@ -585,6 +636,7 @@ int main(void)
         T(test_chain_golden), T(test_chain_missing_parent), T(test_chain_escaping_parent),
         T(test_chain_loop),
         T(test_chain_of_itself), T(test_chain_very_deep), T(test_chain_unknown),
+        T(test_chain_in_pages),
         T(test_finding_filters),
         T(test_finding_pages), T(test_finding_entry), T(test_status),
         T(test_status_worst_are_ordered),
