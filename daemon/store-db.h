@@ -76,6 +76,9 @@ struct sweep_clock {
     uint64_t saved;             /* as the database has it */
 };
 
+/* The newest ones stay. */
+#define STORE_EVENTS_PER_SUBJECT 2000
+
 /* The clock's time, but where that jumps ahead, it is followed by SWEEP_SPEED times the time that
  * passes: a clock that is wrong by years must not cost the history at once, and somebody may notice
  * it. The monotonic clock tells what passes. Pure. */

@@ -17,8 +17,18 @@ static const struct sweep {
 } sweeps[] = {
     { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ?1 AND outbox = 0"
       " ORDER BY at LIMIT ?2)", 0 },
-    { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE outbox = 0"
-      " AND seq <= (SELECT max(seq) FROM event) - ?3 ORDER BY seq LIMIT ?2)", 1000000 },
+    /* Of the subjects that events came of lately, so that what flaps loses its own history and
+     * not everybody's. */
+    { "DELETE FROM event WHERE seq IN (SELECT old.seq"
+      " FROM (SELECT DISTINCT subject FROM (SELECT subject FROM event ORDER BY seq DESC LIMIT ?2))"
+      " AS lately JOIN event AS old ON old.subject = lately.subject WHERE old.outbox = 0"
+      " AND old.seq <= (SELECT seq FROM event WHERE subject = lately.subject"
+      " ORDER BY seq DESC LIMIT 1 OFFSET ?3) LIMIT ?2)", STORE_EVENTS_PER_SUBJECT },
+    /* Rows are counted, as their numbers have gaps then; and only when there can be so many. */
+    { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE outbox = 0 ORDER BY seq"
+      " LIMIT min(?2, max(0, CASE WHEN"
+      " (SELECT max(seq) FROM event) - (SELECT min(seq) FROM event) >= ?3"
+      " THEN (SELECT count(*) FROM event) - ?3 ELSE 0 END)))", 1000000 },
     { "DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE resolved > 0 AND resolved < ?1"
       " AND state = 'resolved' LIMIT ?2)", 0 },
     { "DELETE FROM digest WHERE finished < ?1 AND id IN (SELECT id FROM digest ORDER BY id"

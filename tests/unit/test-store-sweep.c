@@ -127,11 +127,54 @@ static void an_empty_one_begins_with_the_clock(void **state)
     assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
 }
 
+/* What flaps pushes out its own history, and nobody else's, however high the numbers get. */
+static void a_flapping_one_evicts_itself(void **state)
+{
+    struct kit *kit = *state;
+    sqlite3 *sqlite = history(kit);
+
+    kit_sql_run(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+                     " INSERT INTO event SELECT 3000000 + i, printf('%032x', i), type, at, finding,"
+                     " finding_id, subject_kind, CAST('/srv/vms/flood' AS BLOB), datastore,"
+                     " severity, confidence, message, depth, 0"
+                     " FROM n, (SELECT * FROM event LIMIT 1)");
+    kit_sql_run(kit, "UPDATE event SET outbox = seq IN (3000001, 3000003)");
+    sweep(sqlite, KIT_NOW, 0);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event WHERE seq < 3000000"), DAYS);
+    /* the newest, and what is still to be told */
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event WHERE seq > 3000000"),
+                     STORE_EVENTS_PER_SUBJECT + 2);
+    assert_int_equal(kit_sql(kit, "SELECT min(seq) FROM event WHERE seq > 3000003"),
+                     3005001 - STORE_EVENTS_PER_SUBJECT);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
+/* All of them together are bounded, too: the oldest go. */
+static void events_are_bounded(void **state)
+{
+    struct kit *kit = *state;
+    sqlite3 *sqlite = history(kit);
+
+    kit_sql_run(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                     " WHERE i < 1000000)"
+                     " INSERT INTO event SELECT 3000000 + i, printf('%032x', i), type, at, finding,"
+                     " finding_id, subject_kind, CAST(i / 100 AS BLOB), datastore,"
+                     " severity, confidence, message, depth, 0"
+                     " FROM n, (SELECT * FROM event LIMIT 1)");
+    kit_sql_run(kit, "UPDATE event SET outbox = 0 WHERE seq < 3000000");
+    sweep(sqlite, KIT_NOW, 0);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 1000000);
+    assert_int_equal(kit_sql(kit, "SELECT min(seq) FROM event"), 3000001);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(time_is_followed),
         cmocka_unit_test_setup_teardown(jumps_cost_little, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(a_flapping_one_evicts_itself, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(events_are_bounded, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(an_empty_one_begins_with_the_clock, kit_setup,
                                         kit_teardown),
     };
