@@ -133,7 +133,8 @@ static void a_flapping_one_evicts_itself(void **state)
     struct kit *kit = *state;
     sqlite3 *sqlite = history(kit);
 
-    kit_sql_run(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+    kit_sql_run(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                     " WHERE i < 5000)"
                      " INSERT INTO event SELECT 3000000 + i, printf('%032x', i), type, at, finding,"
                      " finding_id, subject_kind, CAST('/srv/vms/flood' AS BLOB), datastore,"
                      " severity, confidence, message, depth, 0"
