@@ -262,7 +262,7 @@ static int connect_bus(struct control_bus *bus)
     if (r < 0)
         return r;
     system = bus->connection.bus;
-    r = sd_bus_attach_event(system, bus->control->event, SD_EVENT_PRIORITY_NORMAL);
+    r = sd_bus_attach_event(system, bus->control->event, CONTROL_READERS_PRIORITY);
     if (r >= 0)
         r = sd_bus_match_signal_async(system, NULL, "org.freedesktop.DBus.Local",
                                       "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",

@@ -11,6 +11,10 @@
 #include "daemon/control-gate.h"
 #include "helpers/control-json.h"
 
+/* After everything that the daemon does by itself, deadlines of helpers (+20) too: readers can make
+ * it busy, and nobody else has to wait for it. The system bus is everybody's. */
+#define CONTROL_READERS_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 30)
+
 struct connection {
     struct control *control;
     struct connection *next;

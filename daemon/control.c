@@ -29,9 +29,6 @@
 #define OWNERS_MESSAGE_MAX (4 * 1024 * 1024)
 #define MESSAGE_USEC (10 * USEC_PER_SEC)
 #define SEND_BUFFER (256 * 1024)            /* what the kernel keeps of answers nobody reads */
-/* After everything that the daemon does by itself, deadlines of helpers (+20) too: readers can make
- * it busy, and nobody else has to wait for it. */
-#define READERS_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 30)
 #define AUTHENTICATION_USEC (10 * USEC_PER_SEC)
 #define DENIED_USEC (5 * USEC_PER_SEC)
 #define IDLE_USEC (15 * 60 * USEC_PER_SEC)
@@ -171,7 +168,7 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
 
 static int64_t connection_priority(const struct connection *connection)
 {
-    return connection->may_change ? SD_EVENT_PRIORITY_NORMAL : READERS_PRIORITY;
+    return connection->may_change ? SD_EVENT_PRIORITY_NORMAL : CONTROL_READERS_PRIORITY;
 }
 
 /* sd-bus reads what the gate hands on, and writes to the peer itself. */
