@@ -237,7 +237,7 @@ static void site_make_way(struct site *site, struct image *image, size_t after)
 
         if (!identity_equal(&identity, &image->identity) || identity.btime == 0)
             continue;
-        if (asprintf(&aside, "%s (moved)", image->path) < 0) {
+        if (asprintf(&aside, "%s" DISCOVER_ASIDE, image->path) < 0) {
             aside = NULL;
             return;
         }

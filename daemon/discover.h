@@ -28,6 +28,8 @@ enum discover_change {
     DISCOVER_VANISHED,          /* freed after the callback */
 };
 
+#define DISCOVER_ASIDE " (moved)"
+
 struct discover_options {
     const char *files_program;
     int launcher_fd;            /* from launcher_start(), or -1 */
@@ -41,7 +43,8 @@ struct discover_options {
     /* An image that is known and present with this identity; NULL none. NULL: identities are not
      * looked at, each path is an image of its own. */
     struct image *(*known)(void *userdata, const struct identity *identity);
-    /* The image, which stays what it is, is called image->path now, and before no longer. */
+    /* The image, which stays what it is, is called image->path now, and before no longer. One of
+     * several that change places has its old name and DISCOVER_ASIDE meanwhile. */
     void (*renamed)(void *userdata, struct image *image, const char *before);
     /* State, watching, space or the like changed. */
     void (*datastore)(void *userdata, struct datastore *datastore);

@@ -205,7 +205,8 @@ static int judge_replaced(struct judging *judging)
 }
 
 /* Did what was written since the last audit change the header or the snapshot table, which no
- * overlay reads: another parent, a snapshot, a bitmap, a newer version? */
+ * overlay reads: another parent, a snapshot, a bitmap, a newer version, a feature, room behind the
+ * disk's end? */
 static bool header_explains(const struct judging *judging)
 {
     const struct layer_report *before = audited_layer(judging->last),
@@ -216,6 +217,10 @@ static bool header_explains(const struct judging *judging)
            (!text_equal(before->info.parent, now->info.parent) ||
             !text_equal(before->info.parent_format, now->info.parent_format) ||
             before->info.format != now->info.format || before->info.version != now->info.version ||
+            before->info.incompatible_features != now->info.incompatible_features ||
+            before->info.compatible_features != now->info.compatible_features ||
+            before->info.autoclear_features != now->info.autoclear_features ||
+            before->info.virtual_size < now->info.virtual_size ||
             before->info.snapshot_count != now->info.snapshot_count ||
             before->info.n_bitmaps != now->info.n_bitmaps);
 }
@@ -336,8 +341,8 @@ static int judge_times(struct judging *judging)
                            "it replaced the image on which %s made", n, n == 1 ? "" : "s",
                            n == 1 ? "stands" : "stand", n == 1 ? "that was" : "those were");
     r = judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
-                    "was written after %zu overlay%s %s made on it, and no commit is known to "
-                    "explain it", n, n == 1 ? "" : "s", n == 1 ? "was" : "were");
+                    "was written, or touched, after %zu overlay%s %s made on it, and no commit is "
+                    "known to explain it", n, n == 1 ? "" : "s", n == 1 ? "was" : "were");
     /* A commit writes the image first, and what stands on it then. */
     if (r >= 0)
         judging_hold(judging, FINDING_PARENT_WRITTEN, judging->thresholds->deleted_after);

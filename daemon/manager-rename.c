@@ -2,6 +2,7 @@
 /* A file that is called otherwise is still the same image: what is known of it goes by its new
  * name, in the memory, in the database and in the journal. */
 #include <errno.h>
+#include <string.h>
 
 #include "daemon/log.h"
 #include "daemon/manager-baseline.h"
@@ -27,16 +28,33 @@ static void journal_subject(struct manager *manager, const char *subject, enum e
             journal_event(manager, findings[i], type);
 }
 
+static size_t without_aside(const char *path)
+{
+    size_t n = strlen(path), aside = strlen(DISCOVER_ASIDE);
+
+    return n > aside && strcmp(path + n - aside, DISCOVER_ASIDE) == 0 ? n - aside : n;
+}
+
+/* A name that it has between two steps alone is not told of. */
+static void tell(const char *before, const char *path)
+{
+    _cleanup_free_ char *old = NULL, *new = text_escape_string(path);
+
+    if (without_aside(path) < strlen(path))
+        return;
+    (void)text_escape(before, without_aside(before), &old);
+    log_info(0, "%s is called %s now", old ? old : "An image", new ? new : "otherwise");
+}
+
 void rename_on_renamed(void *userdata, struct image *image, const char *before)
 {
     struct manager *manager = userdata;
-    _cleanup_free_ char *old = text_escape_string(before), *new = text_escape_string(image->path);
     struct round *round = keep_round(manager);
     int r;
 
     if (manager->stopping)
         return;
-    log_info(0, "%s is called %s now", old ? old : "An image", new ? new : "otherwise");
+    tell(before, image->path);
     r = round ? store_batch_renamed(round->batch, before, image->path) : -ENOMEM;
     if (r < 0)
         log_error(r, "Cannot keep that an image is called otherwise: %m");

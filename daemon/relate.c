@@ -231,6 +231,11 @@ void graph_set_first_pass(struct graph *graph, bool under_way)
                 node_mark(graph, node, NODE_TELL | NODE_DIRTY);
 }
 
+bool graph_is_first_pass(const struct graph *graph)
+{
+    return graph->first_pass;
+}
+
 int graph_add(struct graph *graph, struct image *image)
 {
     struct node *node;

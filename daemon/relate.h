@@ -111,6 +111,8 @@ struct usage graph_image_usage(const struct graph *graph, const struct image *im
  * layers next to it are: it is pending, so that nothing is judged too early. At the end, the next
  * graph_refresh() tells of all these. Off by default. */
 void graph_set_first_pass(struct graph *graph, bool under_way);
+/* Then who stands on an image is not known either. */
+bool graph_is_first_pass(const struct graph *graph);
 
 /* Tell of a new image, of one whose audit, parent reference, fingerprint, use or presence
  * changed, and of one that will be freed. Each marks what depends on it as dirty; nothing is

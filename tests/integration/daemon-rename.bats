@@ -188,6 +188,7 @@ sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 
     exchange "$STORE/a.qcow2" "$STORE/b.qcow2"
     sleep 1.5
     kept "$STORE/deep/c.qcow2"
+    ! grep -F '(moved)' "$LOG"
     scan
     kept "$STORE/deep/c.qcow2"
     same "3" "$(ctl images --json=short | jq length)"

@@ -1486,6 +1486,28 @@ static void a_parent_is_written(void **state)
     tmpl->n_snapshots = 0;
 }
 
+/* At a start it is not known yet that it is a golden image: what was told of one stays. */
+static void snapshots_in_a_golden_image(void **state)
+{
+    struct world *world = *state;
+    struct image *base = add(world, "/vm/base", NULL);
+    struct qca_snapshot taken = { .id = TEXT("1"), .name = TEXT("x") };
+    struct qca_image_info *info = &base->audit->report->layers[0].info;
+
+    info->snapshots = &taken;
+    info->n_snapshots = info->snapshot_count = 1;
+    graph_set_first_pass(world->store.graph, true);
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_INTERNAL_SNAPSHOTS));
+    assert_false(world->judgement.judged[FINDING_INTERNAL_SNAPSHOTS]);
+    graph_set_first_pass(world->store.graph, false);
+    refresh(world);
+    assert_null(of_image(world, base, FINDING_INTERNAL_SNAPSHOTS));
+    assert_true(world->judgement.judged[FINDING_INTERNAL_SNAPSHOTS]);
+    info->snapshots = NULL;
+    info->n_snapshots = 0;
+}
+
 /* What the times of the files say to a daemon that was not there. */
 static void a_parent_was_written(void **state)
 {
@@ -1507,8 +1529,8 @@ static void a_parent_was_written(void **state)
     base->fingerprint.mtime = base->fingerprint.ctime = T0 + 2 * HOUR_NSEC;
     refresh(world);
     found = of_image(world, base, FINDING_PARENT_WRITTEN);
-    assert_string_equal(summary(found), "was written after 1 overlay was made on it, and no commit "
-                                        "is known to explain it");
+    assert_string_equal(summary(found), "was written, or touched, after 1 overlay was made on it, "
+                                        "and no commit is known to explain it");
     assert_int_equal(found->severity, SEVERITY_ERROR);
     /* A commit, and a guest at work, write the overlay afterwards. */
     one->fingerprint.mtime = T0 + 3 * HOUR_NSEC;
@@ -1547,6 +1569,14 @@ static void a_parent_was_written(void **state)
     now->n_bitmaps++;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     now->n_bitmaps--;
+    now->compatible_features ^= 1;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->compatible_features ^= 1;
+    now->virtual_size += 512;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->virtual_size -= 1024;              /* what an overlay sees there is gone */
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->virtual_size += 512;
     now->parent = TEXT("/vm/moved");
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     base->audit_before = NULL;
@@ -1681,6 +1711,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(space, setup, teardown),
         cmocka_unit_test_setup_teardown(series_stay_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parent_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(snapshots_in_a_golden_image, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parent_was_written, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parent_is_replaced, setup, teardown),
     };
