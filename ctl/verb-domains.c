@@ -146,16 +146,17 @@ static char *disk_text(json_object *disk)
                         *layers = domain_layers(disk);
     _cleanup_free_ char *job = row_text(disk, "job"), *error = row_text(disk, "error-text");
     const char *device = row_raw(disk, "device");
+    bool outside = row_has(disk, "path") && !row_has(disk, "depth");
     char *text;
 
     if (!path || !layers || !job || !error)
         return NULL;
-    if (asprintf(&text, "%s%s%s%s%s%s%s%s%s%s%s",
+    if (asprintf(&text, "%s%s%s%s%s%s%s%s%s%s",
                  device && strcmp(device, "disk") != 0 ? device : "",
                  device && strcmp(device, "disk") != 0 ? ": " : "", path,
                  row_has(disk, "depth") ? ", layers " : "", row_has(disk, "depth") ? layers : "",
-                 row_has(disk, "path") && !row_has(disk, "depth") ? ", in no datastore" : "",
-                 row_bool(disk, "missing") ? ", MISSING" : "", row_has(disk, "job") ? ", job " : "",
+                 row_bool(disk, "missing") ? ", MISSING" : outside ? ", in no datastore" : "",
+                 row_has(disk, "job") ? ", job " : "",
                  row_has(disk, "job") ? job : "", row_has(disk, "error-text") ? ", error: " : "",
                  row_has(disk, "error-text") ? error : "") < 0)
         return NULL;

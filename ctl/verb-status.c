@@ -2,6 +2,7 @@
 /* status: counts and the worst findings. */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ctl/facts.h"
@@ -293,7 +294,7 @@ static void print_trouble(const struct ctl *ctl, json_object *status)
     output_label(&ctl->output, 10, "Database");
     (void)printf("%scannot be written: %s%s; %" PRIu64 " change%s\n",
                  output_colour(&ctl->output, COLOUR_RED),
-                 text_offline_reason(-json_object_get_int(error)),
+                 strerror(abs(json_object_get_int(error))),
                  output_colour(&ctl->output, COLOUR_OFF), waiting,
                  waiting == 1 ? " waits" : "s wait");
 }

@@ -113,7 +113,7 @@ struct site {
     struct files_record *postponed;     /* files found in place of others, which the walk, or the
                                          * next events, may find elsewhere; paths are copies */
     size_t n_postponed;
-    uint64_t postponed_since;   /* usec: the last of them, by an event */
+    uint64_t postponed_since;   /* usec: the first of them, by an event */
     uint64_t n_unreadable;
     uint64_t n_too_long;        /* paths of this walk that are longer than any that can be opened */
 };

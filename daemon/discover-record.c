@@ -192,12 +192,22 @@ static int site_new_name(struct site *site, const struct files_record *record, b
     return r;
 }
 
+/* The latest of each path counts. */
 static int site_postpone(struct site *site, const struct files_record *record)
 {
-    struct files_record *grown = reallocarray(site->postponed, site->n_postponed + 1,
-                                              sizeof(*grown));
-    char *path = grown ? strdup(record->path) : NULL;
+    struct files_record *grown;
+    char *path;
 
+    for (size_t i = 0; i < site->n_postponed; i++)
+        if (strcmp(site->postponed[i].path, record->path) == 0) {
+            const char *known = site->postponed[i].path;
+
+            site->postponed[i] = *record;
+            site->postponed[i].path = known;
+            return 0;
+        }
+    grown = reallocarray(site->postponed, site->n_postponed + 1, sizeof(*grown));
+    path = grown ? strdup(record->path) : NULL;
     if (grown)
         site->postponed = grown;
     if (!path)
@@ -320,25 +330,33 @@ static bool site_has_postponed(const struct site *site, const struct image *imag
     return false;
 }
 
+/* Is it known of each file that was in the way where it lies now? */
+static bool site_is_settled(const struct site *site)
+{
+    for (size_t i = 0; i < site->n_postponed; i++) {
+        const struct image *image = image_set_find(&site->discover->images,
+                                                   site->postponed[i].path);
+
+        if (image && !site_has_postponed(site, image))
+            return false;
+    }
+    return true;
+}
+
 /* An event tells of another file in place of a known one. */
 static int site_exchanged(struct site *site, struct image *image, const struct files_record *record)
 {
-    bool complete = site_has_postponed(site, image);
     int r;
 
-    if (!complete && !site_waits_for_other(site, image, record)) {
+    if (!site_has_postponed(site, image) && !site_waits_for_other(site, image, record) &&
+        !discover_is_leaving(site->discover, image)) {
         site_replaced(site, image, record, false);
         return 0;
     }
+    if (site->n_postponed == 0)
+        site->postponed_since = discover_now(site->discover);
     r = site_postpone(site, record);
-    if (r < 0 || site->walking == SITE_WALKING)
-        return r;
-    site->postponed_since = discover_now(site->discover);
-    if (complete)
-        (void)site_expire_postponed(site, site->postponed_since, 0);
-    else
-        r = leaving_arm(site->discover);
-    return r;
+    return r < 0 || site->walking == SITE_WALKING ? r : leaving_arm(site->discover);
 }
 
 /* Another name of a known image. */
@@ -380,7 +398,7 @@ static bool site_merge(struct site *site, struct image *image, const struct file
     return site_new_name(site, record, by_walk) >= 0;
 }
 
-void site_file(struct site *site, const struct files_record *record)
+static void site_file_seen(struct site *site, const struct files_record *record)
 {
     struct discover *discover = site->discover;
     struct image *image = image_set_find(&discover->images, record->path);
@@ -411,6 +429,13 @@ void site_file(struct site *site, const struct files_record *record)
     }
     if (r < 0)
         log_warning(r, "Cannot take note of a file in datastore %s: %m", site->datastore->name);
+}
+
+void site_file(struct site *site, const struct files_record *record)
+{
+    site_file_seen(site, record);
+    if (site->n_postponed > 0 && site->walking != SITE_WALKING && site_is_settled(site))
+        (void)site_expire_postponed(site, site->postponed_since, 0);
 }
 
 void site_vanished(struct site *site, const char *path)

@@ -110,6 +110,21 @@ static int is_aside_with_parent(const struct judging *judging)
     return parent && parent->present;
 }
 
+/* Does the file lie again where the image says? The reference is being looked up then. */
+static int parent_is_back(const struct judging *judging, const struct lost_parent *found)
+{
+    const struct image *image = judging->image;
+    _cleanup_free_ char *wanted = NULL;
+    int r;
+
+    if (!image->parent.stored || image->parent.error != -ENOENT || !found->image->present)
+        return 0;
+    r = reference_lexical(image->path, image->parent.stored, &wanted);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    return strcmp(found->image->path, wanted) == 0;
+}
+
 /* reference, stored, format, path, errno, error, former {path, inode, ...}, candidates [path, by
  * ("identity", "content", "name"), changed] */
 static int add_parent_missing(struct judging *judging, const char *stored)
@@ -121,9 +136,14 @@ static int add_parent_missing(struct judging *judging, const char *stored)
          stayed;
     size_t n = graph_find_lost(judging->graph, judging->image, found, CANDIDATES_MAX);
     _cleanup_free_ char *there = n > 0 ? text_escape_string(found[0].image->path) : NULL;
+    int r = n > 0 ? parent_is_back(judging, &found[0]) : 0;
 
-    if (n > 0 && !there)
+    if (r < 0 || (n > 0 && !there))
         return -ENOMEM;
+    if (r > 0) {
+        judging->judgement->judged[FINDING_PARENT_MISSING] = false;
+        return 0;
+    }
     evidence_reference(&evidence, reference, "parent");
     evidence_former(&evidence, "former", judging->image->former);
     for (size_t i = 0; i < n; i++) {

@@ -201,3 +201,39 @@ sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 
     same "4" "$(ctl images --json=short | jq length)"
     ! grep -E 'Cannot|refuses' "$LOG"
 }
+
+@test "four files that change places, by renames and by exchanges that are over before the first of them is looked at" {
+    need qemu-img python3
+    start_daemon
+    # four in a row, in steps that are over before the first of them is looked at
+    for name in e f g h; do made "$STORE/$name.qcow2"; done
+    scan
+    for name in e f g h; do ctl ack "$(ctl findings --json=short --name clusters-leaked --path "$STORE/$name.qcow2" | jq '.[0].id')" \
+        --reason "known since long" >/dev/null; done
+    local before after
+    before=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
+    python3 -c 'import os, sys
+os.chdir(sys.argv[1])
+for a, b in ("et", "fe", "gf", "hg", "th"): os.rename(a + ".qcow2", b + ".qcow2")' "$STORE"
+    sleep 1.5
+    after=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
+    same "$before" "$after"
+    for pair in "e f" "f g" "g h"; do exchange "$STORE/${pair% *}.qcow2" "$STORE/${pair#* }.qcow2"; done
+    sleep 1.5
+    scan
+    after=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
+    same "$before" "$after"
+    # folders in a row, and what was in them
+    for name in e f g; do mkdir "$STORE/in-$name" && mv "$STORE/$name.qcow2" "$STORE/in-$name/x.qcow2"; done
+    sleep 1.5
+    scan
+    python3 -c 'import os, sys
+os.chdir(sys.argv[1])
+for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
+    sleep 2
+    scan
+    after=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
+    same "$before" "$after"
+    same "4" "$(ctl images --json=short | jq length)"
+    ! grep -E 'Cannot|refuses|gone after' "$LOG"
+}

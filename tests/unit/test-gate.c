@@ -114,10 +114,10 @@ static void test_lines_come_as_they_are_complete(void **state)
     put(f, AUTH, 10);
     run(f);
     assert_int_equal(f->n_got, 0);
-    put(f, AUTH + 10, 12);      /* one line, and a part of the next */
+    put(f, &AUTH[10], 12);      /* one line, and a part of the next */
     run(f);
     assert_int_equal(f->n_got, 19);
-    put(f, AUTH + 22, AUTH_LENGTH - 22);
+    put(f, &AUTH[22], AUTH_LENGTH - 22);
     run(f);
     assert_memory_equal(f->got, AUTH, AUTH_LENGTH);
 }

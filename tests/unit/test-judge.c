@@ -1128,6 +1128,11 @@ static void references(void **state)
     assert_string_equal(
         json_object_to_json_string_ext(value(world, FINDING_PARENT_MISSING, "candidates"), 0),
         "[{\"path\":\"\\/vm\\/old\\/lost\\\\x1b.qcow2\",\"by\":\"name\"}]");
+    /* It lies there again, and is being looked up. */
+    (void)add(world, "/vm/lost\033.qcow2", NULL);
+    judge(world, image);
+    assert_null(found(world, FINDING_PARENT_MISSING));
+    assert_false(world->judgement.judged[FINDING_PARENT_MISSING]);
     image->parent.error = -EACCES;
     judge(world, image);
     assert_found(world, FINDING_PARENT_MISSING, SEVERITY_CRITICAL,
