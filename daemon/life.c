@@ -168,8 +168,7 @@ static int finding_message(const struct finding *finding, const char *addition, 
 struct telling {
     uint64_t now;
     uint32_t depth;
-    bool counts;                /* rests on an audit that was not counted yet, */
-    bool other_file;            /* of another file than the one before */
+    bool counts;                /* rests on an audit that was not counted yet */
     findings_changed_fn changed;
     void *userdata;
 };
@@ -228,6 +227,7 @@ static void finding_forget_acknowledgement(struct finding *finding)
     free(TAKE_PTR(finding->acknowledged_reason));
     finding->acknowledged_until = 0;
     finding->acknowledged_weight = 0;
+    finding->of_other_file = false;
 }
 
 /* Open from now on, and told: reminders begin anew. */
@@ -350,7 +350,7 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
         return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)",
                     severity_name(finding->severity), severity_name(before));
     }
-    if (finding->state == FINDING_ACKNOWLEDGED && telling->other_file) {
+    if (finding->state == FINDING_ACKNOWLEDGED && finding->of_other_file) {
         finding_open(finding, telling->now);
         return tell(telling, finding, EVENT_UNACKNOWLEDGED, " (another file lies there now)");
     }
@@ -362,6 +362,21 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
         return tell(telling, finding, EVENT_EASED, " (%s, was %s)",
                     severity_name(finding->severity), severity_name(before));
     return tell_nothing(telling, finding);
+}
+
+static void subject_replaced(struct subject *subject)
+{
+    for (int type = 0; type < _FINDING_MAX; type++)
+        if (subject->findings[type] && subject->findings[type]->state == FINDING_ACKNOWLEDGED)
+            subject->findings[type]->of_other_file = true;
+}
+
+void findings_replaced(struct findings *findings, enum subject_kind kind, const char *name)
+{
+    struct subject *subject = findings_subject(findings, kind, name);
+
+    if (subject)
+        subject_replaced(subject);
 }
 
 static int finding_resolve(struct finding *finding, const char *why, const struct telling *telling)
@@ -462,7 +477,8 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
             return r;
     }
     telling.counts = judgement->audited == 0 || judgement->audited != subject->audited;
-    telling.other_file = telling.counts && judgement->other_file;
+    if (telling.counts && judgement->other_file)
+        subject_replaced(subject);
     subject->audited = judgement->audited;
     subject->held_until = UINT64_MAX;
     for (size_t i = 0; i < judgement->conditions.n_items; i++) {
@@ -579,6 +595,7 @@ int findings_acknowledge(struct findings *findings, int64_t id, const char *by, 
         return -ENOMEM;
     finding_forget_acknowledgement(finding);
     finding->state = FINDING_ACKNOWLEDGED;
+    finding->of_other_file = false;
     finding->acknowledged_by = TAKE_PTR(new_by);
     finding->acknowledged_reason = TAKE_PTR(new_reason);
     finding->acknowledged_until = until;

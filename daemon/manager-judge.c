@@ -140,6 +140,10 @@ static void judge_one(struct manager *manager, struct image *image)
     }
     count_foreign(manager, image, listed);
     image->judge_again = UINT64_MAX;
+    if (image->audit && image->unrested && image->audit_before &&
+        image->audit_before->identity.inode != 0 &&
+        !identity_equal(&image->audit_before->identity, &image->audit->identity))
+        findings_replaced(manager->findings, SUBJECT_IMAGE, image->path);
     if (!image->audit || image->unrested)
         return;
     baseline_plan(manager, image);

@@ -112,6 +112,7 @@ struct finding {
     char *acknowledged_by, *acknowledged_reason;
     uint64_t acknowledged_until;    /* usec, 0: without end */
     uint64_t acknowledged_weight;
+    bool of_other_file;         /* that was said of another file than lies there now; not kept */
     uint64_t reminded;          /* usec of the last alert, for the doubling reminder */
     uint32_t reminders;
 };

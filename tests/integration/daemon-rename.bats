@@ -237,3 +237,26 @@ for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
     same "4" "$(ctl images --json=short | jq length)"
     ! grep -E 'Cannot|refuses|gone after' "$LOG"
 }
+
+@test "another file with damage of its own does not inherit what was acknowledged of the first" {
+    need qemu-img python3
+    bad() { # PATH ENTRY
+        make_image "$1"
+        printf '\x80\x00\x70\x00\x00\x00\x00\x00' | dd of="$1" bs=1 seek=$((0x40000 + 8 * $2)) conv=notrunc status=none
+    }
+    bad "$STORE/a.qcow2" 1
+    bad "$STORE/b.qcow2" 1
+    bad "$BATS_TEST_TMPDIR/n.qcow2" 2
+    start_daemon
+    scan
+    for name in a b; do ctl ack "$(ctl findings --json=short --name metadata-corrupt --path "$STORE/$name.qcow2" | jq '.[0].id')" --reason mine >/dev/null; done
+    cp "$BATS_TEST_TMPDIR/n.qcow2" "$BATS_TEST_TMPDIR/m.qcow2"
+    mv "$BATS_TEST_TMPDIR/m.qcow2" "$STORE/a.qcow2"
+    rm "$STORE/b.qcow2" && cp "$BATS_TEST_TMPDIR/n.qcow2" "$STORE/b.qcow2"
+    sleep 1
+    scan
+    sleep 1
+    scan
+    ctl findings -a --json=short --name metadata-corrupt | jq -c '.[] | [.path, .state]'
+    same "0" "$(ctl findings -a --json=short --name metadata-corrupt | jq '[.[] | select(.state == "acknowledged")] | length')"
+}
