@@ -226,13 +226,13 @@ static bool header_explains(const struct judging *judging)
 }
 
 /* The same by what is there now, for who did not see it before: one with a parent may have been
- * given another, and a snapshot says when it was taken. */
+ * given another, a bitmap may have been added, and a snapshot says when it was taken. */
 static bool header_may_explain(const struct image *image)
 {
     const struct layer_report *layer = audited_layer(image->audit);
     int64_t written = image->fingerprint.mtime;
 
-    if (!layer || layer->info.parent)
+    if (!layer || layer->info.parent || layer->info.n_bitmaps > 0)
         return true;
     for (size_t i = 0; i < layer->info.n_snapshots; i++) {
         int64_t taken = (int64_t)layer->info.snapshots[i].date_sec * (int64_t)NSEC_PER_SEC;

@@ -1583,6 +1583,9 @@ static void a_parent_was_written(void **state)
     one->identity.btime = T0 + HOUR_NSEC / 2;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     now->parent = NULL;
+    now->n_bitmaps = 1;
+    assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->n_bitmaps = 0;
     assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     taken.date_sec = (T0 + 2 * HOUR_NSEC) / (int64_t)NSEC_PER_SEC - 3;
     now->snapshots = &taken;
