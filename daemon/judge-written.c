@@ -204,6 +204,12 @@ static int judge_replaced(struct judging *judging)
                        n == 1 ? "" : "s", n == 1 ? "was" : "were");
 }
 
+/* Without those that QEMU sets and clears as it writes data. */
+static uint64_t features(const struct qca_image_info *info)
+{
+    return info->incompatible_features & ~(QCA_INCOMPAT_DIRTY | QCA_INCOMPAT_CORRUPT);
+}
+
 /* Did what was written since the last audit change the header or the snapshot table, which no
  * overlay reads: another parent, a snapshot, a bitmap, a newer version, a feature, room behind the
  * disk's end? */
@@ -217,7 +223,7 @@ static bool header_explains(const struct judging *judging)
            (!text_equal(before->info.parent, now->info.parent) ||
             !text_equal(before->info.parent_format, now->info.parent_format) ||
             before->info.format != now->info.format || before->info.version != now->info.version ||
-            before->info.incompatible_features != now->info.incompatible_features ||
+            features(&before->info) != features(&now->info) ||
             before->info.compatible_features != now->info.compatible_features ||
             before->info.autoclear_features != now->info.autoclear_features ||
             before->info.virtual_size < now->info.virtual_size ||

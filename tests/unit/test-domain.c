@@ -1572,6 +1572,9 @@ static void a_parent_was_written(void **state)
     now->compatible_features ^= 1;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     now->compatible_features ^= 1;
+    now->incompatible_features ^= QCA_INCOMPAT_DIRTY;       /* as of a write that was broken off */
+    assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    now->incompatible_features ^= QCA_INCOMPAT_DIRTY;
     now->virtual_size += 512;
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     now->virtual_size -= 1024;              /* what an overlay sees there is gone */
