@@ -9,6 +9,8 @@
 #include "daemon/log.h"
 #include "lib/cleanup.h"
 
+#define POSTPONED_MAX 64        /* that events left so: who exchanges thousands does not stall it */
+
 /* What a file system shows of itself as it was earlier: the same images many times over. */
 static bool in_snapshot_view(const char *path, const char *root)
 {
@@ -192,22 +194,12 @@ static int site_new_name(struct site *site, const struct files_record *record, b
     return r;
 }
 
-/* The latest of each path counts. */
 static int site_postpone(struct site *site, const struct files_record *record)
 {
-    struct files_record *grown;
-    char *path;
+    struct files_record *grown = reallocarray(site->postponed, site->n_postponed + 1,
+                                              sizeof(*grown));
+    char *path = grown ? strdup(record->path) : NULL;
 
-    for (size_t i = 0; i < site->n_postponed; i++)
-        if (strcmp(site->postponed[i].path, record->path) == 0) {
-            const char *known = site->postponed[i].path;
-
-            site->postponed[i] = *record;
-            site->postponed[i].path = known;
-            return 0;
-        }
-    grown = reallocarray(site->postponed, site->n_postponed + 1, sizeof(*grown));
-    path = grown ? strdup(record->path) : NULL;
     if (grown)
         site->postponed = grown;
     if (!path)
@@ -343,6 +335,21 @@ static bool site_is_settled(const struct site *site)
     return true;
 }
 
+/* Is there an earlier word of this path? A walk has but one of each. */
+static bool site_postponed_again(struct site *site, const struct files_record *record)
+{
+    for (size_t i = 0; i < site->n_postponed; i++) {
+        const char *path = site->postponed[i].path;
+
+        if (strcmp(path, record->path) != 0)
+            continue;
+        site->postponed[i] = *record;
+        site->postponed[i].path = path;
+        return true;
+    }
+    return false;
+}
+
 /* An event tells of another file in place of a known one. */
 static int site_exchanged(struct site *site, struct image *image, const struct files_record *record)
 {
@@ -353,10 +360,14 @@ static int site_exchanged(struct site *site, struct image *image, const struct f
         site_replaced(site, image, record, false);
         return 0;
     }
+    if (site->walking == SITE_WALKING)
+        return site_postpone(site, record);
+    if (site->n_postponed >= POSTPONED_MAX)
+        (void)site_expire_postponed(site, site->postponed_since, 0);
     if (site->n_postponed == 0)
         site->postponed_since = discover_now(site->discover);
-    r = site_postpone(site, record);
-    return r < 0 || site->walking == SITE_WALKING ? r : leaving_arm(site->discover);
+    r = site_postponed_again(site, record) ? 0 : site_postpone(site, record);
+    return r < 0 ? r : leaving_arm(site->discover);
 }
 
 /* Another name of a known image. */
