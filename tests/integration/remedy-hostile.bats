@@ -41,13 +41,14 @@ prepare() {
 # all_findings: with their remedies, as they are now.
 all_findings() { ctl findings --json=short >"$DIR/findings.json"; }
 
-# settled: until two passes say the same.
+# settled: until two passes a second apart say the same. Never before the third second: the thresholds are 1 s, and
+# libvirt is asked each second.
 settled() {
-    local before='' now i
+    local before="" now i
     for ((i = 0; i < 20; i++)); do
         scan
         now=$(findings)
-        [ "$now" != "$before" ] || return 0
+        [ "$i" -lt 3 ] || [ "$now" != "$before" ] || return 0
         before=$now
         sleep 1
     done
