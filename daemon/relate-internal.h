@@ -73,6 +73,8 @@ enum {
                                  * that it is the parent's own disk */
     KIND_COPY = 1 << 7,         /* is called as a copy that was put aside: no disk of its own */
     KIND_CERTAIN = 1 << 6,      /* counted in its n_snapshots: somebody who knows says so */
+    KIND_STRANGER = 1 << 8,     /* put there by a user who is not the parent's owner: counts for
+                                 * nothing in the parent's role */
 };
 
 enum layer_name {
@@ -126,11 +128,12 @@ struct node {
     uint32_t evidence;          /* of the node and its parent alone: 1 << enum relation_evidence */
     uint32_t n_other_disks, n_snapshots;        /* overlays with these flags, */
     uint32_t n_states;          /* and with a snapshot's relation */
-    uint8_t kind_flags;         /* KIND_*, */
+    uint16_t kind_flags;        /* KIND_*, */
     uint8_t name_says;          /* enum layer_name, */
     uint8_t kind, decisive, against;    /* as weighed */
     bool golden_by_policy, golden_by_inference;
-    int64_t children_made;      /* nsec: the earliest creation of a child, 0 to be computed */
+    int64_t children_made;      /* nsec: the earliest creation of a child, strangers' aside; 0: to be
+                                 * computed */
     int64_t seen_made;          /* nsec, node_made() then */
     bool seen_present;
     bool raw;                   /* image_opened_raw(), as the node is seated */

@@ -356,15 +356,17 @@ bool node_has_other_disks(const struct graph *graph, const struct node *node)
 
 /* Makes the node count, or no longer, for what it is to its parent. What that changes for the other
  * overlays is weighed again: only while there are few. */
-static void node_count(struct graph *graph, struct node *node, uint8_t flags)
+static void node_count(struct graph *graph, struct node *node, uint16_t flags)
 {
-    const uint8_t counted = KIND_OTHER_DISK | KIND_CERTAIN;
+    const uint16_t counted = KIND_OTHER_DISK | KIND_CERTAIN | KIND_STRANGER;
     struct node *parent = node->parent;
-    uint8_t before = node->kind_flags & counted;
+    uint16_t before = node->kind_flags & counted;
 
     node->kind_flags = (node->kind_flags & ~counted) | flags;
     if (flags == before)
         return;
+    if ((flags ^ before) & KIND_STRANGER)
+        parent->children_made = 0;
     parent->n_other_disks += !!(flags & KIND_OTHER_DISK);
     parent->n_other_disks -= !!(before & KIND_OTHER_DISK);
     parent->n_snapshots += !!(flags & KIND_CERTAIN);
@@ -398,6 +400,19 @@ void node_uncount(struct graph *graph, struct node *node)
     node->evidence = 0;
 }
 
+/* Whoever may write a file into a datastore can name any disk as the parent of his own: that must
+ * not make another's disk golden, and its next write an alarm. What root puts there counts, what
+ * libvirt knows of, and anybody's overlay of an image that its owner made to be shared. */
+static bool node_is_strangers(const struct graph *graph, const struct node *node)
+{
+    const struct node *parent = node->parent;
+    uint32_t uid = node->image->fingerprint.uid;
+
+    return uid != 0 && uid != parent->image->fingerprint.uid && !parent->golden_by_policy &&
+           !(parent->kind_flags & (KIND_PLACE | KIND_NAME)) && !is_read_only(parent->image) &&
+           graph_image_usage(graph, node->image).n_entries == 0;
+}
+
 /* ---- one relation ---------------------------------------------------------------------------- */
 
 /* All that the node and its parent say, without the layers next to them. */
@@ -427,7 +442,8 @@ static void node_gather(struct graph *graph, struct node *node)
     if (plain && !(node->evidence & clone))
         node->kind_flags |= KIND_PLAIN;
     node_count(graph, node,
-               node->evidence & certain                 ? KIND_CERTAIN
+               node_is_strangers(graph, node)           ? KIND_STRANGER
+               : node->evidence & certain               ? KIND_CERTAIN
                : node->name_says >= NAME_SNAPSHOT ||
                        (node->kind_flags & (KIND_BACKUP | KIND_COPY)) ? 0
                                                         : KIND_OTHER_DISK);

@@ -27,7 +27,7 @@ static void node_observe(struct graph *graph, struct node *node)
     struct node *parent = node->parent;
     enum node_end end;
 
-    if (made != node->seen_made && parent) {
+    if (made != node->seen_made && parent && !(node->kind_flags & KIND_STRANGER)) {
         if (parent->children_made == node->seen_made)
             parent->children_made = 0;
         else if (made < parent->children_made)
@@ -334,9 +334,9 @@ static bool node_is_snapshotted(const struct graph *graph, const struct node *no
 }
 
 /* DESIGN: a base that at least two overlays of different disks use directly, that no domain writes
- * and no snapshot was made of, and that is older than all of them. Once it has a golden baseline it
- * is golden until that is accepted or dropped: else whoever writes it would take its role away, in
- * the very moment it matters. */
+ * and no snapshot was made of, and that is older than all of them; strangers' overlays count for
+ * nothing. Once it has a golden baseline it is golden until that is accepted or dropped: else
+ * whoever writes it would take its role away, in the very moment it matters. */
 static bool node_infer_golden(const struct graph *graph, struct node *node)
 {
     const struct image *image = node->image;
@@ -352,10 +352,10 @@ static bool node_infer_golden(const struct graph *graph, struct node *node)
     if (node->children_made == 0) {
         node->children_made = INT64_MAX;
         for (size_t i = 0; i < node->n_children; i++) {
-            int64_t made = image_node(node->children[i])->seen_made;
+            const struct node *child = image_node(node->children[i]);
 
-            if (made < node->children_made)
-                node->children_made = made;
+            if (!(child->kind_flags & KIND_STRANGER) && child->seen_made < node->children_made)
+                node->children_made = child->seen_made;
         }
     }
     return image_is_device(image) || image->fingerprint.mtime <= node->children_made;

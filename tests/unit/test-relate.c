@@ -206,6 +206,49 @@ static void not_golden(void **state)
     assert_int_equal(graph_relation(world->graph, one)->kind, RELATION_CLONE);
 }
 
+static void owned_by(struct world *world, struct image *image, uint32_t uid)
+{
+    image->fingerprint.uid = uid;
+    graph_update(world->graph, image);
+}
+
+/* Another tenant's overlays of a disk neither make it golden nor keep it from being so. */
+static void strangers_overlays_count_for_nothing(void **state)
+{
+    struct world *world = *state;
+    struct image *disk = add(world, "/a/disk", NULL), *one = add(world, "/b/one", "/a/disk"),
+                 *two = add(world, "/b/two", "/a/disk"), *old;
+
+    owned_by(world, disk, 1000);
+    owned_by(world, one, 1001);
+    owned_by(world, two, 1001);
+    assert_false(is_golden(world, disk));
+    owned_by(world, two, 0);
+    assert_false(is_golden(world, disk));
+    owned_by(world, one, 1000);
+    assert_true(is_golden(world, disk));
+
+    /* One that pretends to be older than the disk is written. */
+    old = make(world, "/b/old", "/a/disk");
+    old->identity.btime = T0 - DAY;
+    old->fingerprint.uid = 1001;
+    graph_add(world->graph, old);
+    assert_true(is_golden(world, disk));
+    owned_by(world, old, 0);
+    assert_false(is_golden(world, disk));
+    graph_remove(world->graph, old);
+    assert_true(is_golden(world, disk));
+
+    /* Root's disk is nobody's template either, unless it was made to be shared. */
+    owned_by(world, disk, 0);
+    owned_by(world, one, 1001);
+    owned_by(world, two, 1002);
+    assert_false(is_golden(world, disk));
+    disk->fingerprint.mode = S_IFREG | 0444;
+    graph_update(world->graph, disk);
+    assert_true(is_golden(world, disk));
+}
+
 /* Whoever writes a golden image would take its role away, if that went by times alone. */
 static void a_golden_baseline_keeps_the_role(void **state)
 {
@@ -847,6 +890,7 @@ int main(void)
         TEST(plain_chain),
         TEST(linked_clones_have_nothing_unconsolidated),
         TEST(not_golden), TEST(a_golden_baseline_keeps_the_role),
+        TEST(strangers_overlays_count_for_nothing),
         TEST(times_of_a_device_say_nothing),
         TEST(golden_in_the_middle),
         TEST(loops),
