@@ -72,9 +72,11 @@ look_and_follow() {
     prepare domains
     look_and_follow
     # They were looked at, and commands were run at all.
-    [[ $(tail -n 1 "$DIR/followed") =~ ^([0-9]+)\ states,\ ([0-9]+)\ findings\ with\ commands,\ 0\  ]]
+    [[ $(tail -n 1 "$DIR/followed") =~ ^([0-9]+)\ states,\ ([0-9]+)\ findings\ with\ commands,\ run\ ([0-9]+)\ times,\ 0\  ]]
     [ "${BASH_REMATCH[1]}" -ge 40 ]
     [ "${BASH_REMATCH[2]}" -ge 10 ]
+    # Each with links, folders and files that strangers put where the commands could write.
+    [ "${BASH_REMATCH[3]}" -ge 150 ]
 }
 
 @test "where no reference leaves a doubt, leftovers are told and put aside as a whole, and no other disk is harmed" {
@@ -100,15 +102,26 @@ look_and_follow() {
     prepare
     export STATES="fork-written-later leaks"
     "$STATES_PROGRAM" build "$DIR"
+    cp "$STORE/leaks/a.qcow2" "$STORE/leaks/z.qcow2"
+    chmod 600 "$STORE/leaks/a.qcow2"
     python3 - "$DIR" <<'END'
 import json, sys
 store = sys.argv[1] + "/store"
 json.dump([{"name": "chain-forked", "subject": store + "/fork-written-later/base.qcow2", "path": store + "/fork-written-later/base.qcow2",
             "remedy": [{"command": f"qemu-img commit -q {store}/fork-written-later/b.qcow2"}]},
            {"name": "clusters-leaked", "subject": store + "/leaks/a.qcow2", "path": store + "/leaks/a.qcow2",
-            "remedy": [{"command": f"echo >{sys.argv[1]}/victim/passwd"}]}], open(sys.argv[1] + "/findings.json", "w"))
+            "remedy": [{"command": f"echo >{sys.argv[1]}/victim/passwd"}]},
+           {"name": "metadata-corrupt", "subject": store + "/leaks/a.qcow2", "path": store + "/leaks/a.qcow2",
+            "remedy": [{"command": f"cd {store}/leaks && echo >>z.q*"}]},
+           {"name": "orphan", "subject": store + "/leaks/a.qcow2", "path": store + "/leaks/a.qcow2",
+            "remedy": [{"command": f"head -c 99 {store}/leaks/a.qcow2 >{store}/leaks/a.qcow2.whole"}]}], open(sys.argv[1] + "/findings.json", "w"))
 END
     run -1 "$STATES_PROGRAM" follow "$DIR"
+    [[ $output == *"planted: nothing: $STORE/leaks/a.qcow2.whole can be read by all, the group, who could not before"* ]]
+    [[ $output == *"planted: file: $STORE/leaks/a.qcow2.whole, a stranger's, was written"* ]]
+    [[ $output == *"planted: fifo: $STORE/leaks/a.qcow2.whole, a stranger's, was written"* ]]
+    [[ $output == *"planted: link: a file outside of the store was written"* ]]
+    [[ $output == *"leaks/z.qcow2, which no command names, was changed"* ]]
     [[ $output == *"fork-written-later/a.qcow2 does not read as before"* ]]
     [[ $output == *"a file outside of the store was written"* ]]
     [[ $output == *"2 states harmed or wrong"* ]]
