@@ -16,6 +16,7 @@
 #include "daemon/log.h"
 #include "daemon/manager.h"
 #include "helpers/client.h"
+#include "helpers/sandbox.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 
@@ -332,6 +333,7 @@ static int run(const struct arguments *arguments)
         .runtime_directory = arguments->runtime_directory,
         .launcher_fd = -1,
     };
+    const char *step = NULL;
     int r;
 
     r = helper_program("qcaudit-worker", &worker_program);
@@ -348,6 +350,9 @@ static int run(const struct arguments *arguments)
     r = launcher_start(files_program, &options.launcher_fd);
     if (r < 0)
         return log_error(r, "Cannot start the launcher of %s: %m", files_program);
+    r = sandbox_daemon(&step);
+    if (r < 0)
+        return log_error(r, "Cannot confine itself (%s): %m", step);
     r = use_directory("state", arguments->state_directory, 0700);
     if (r >= 0)
         r = use_directory("runtime", arguments->runtime_directory, 0755);

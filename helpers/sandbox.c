@@ -211,6 +211,24 @@ static const struct allowed allowed_launcher[] = {
     ALLOW(capset), ALLOW(seccomp), ALLOW(inotify_init1),
 };
 
+/* As systemd's groups @clock @debug @keyring @module @mount @raw-io @reboot @swap. A worker looks
+ * into its own memory (process_vm_readv): allowed here, as workers inherit this. */
+static const int denied_daemon[] = {
+    SCMP_SYS(unshare), SCMP_SYS(setns), SCMP_SYS(chroot), SCMP_SYS(pivot_root), SCMP_SYS(mount),
+    SCMP_SYS(umount2), SCMP_SYS(open_tree), SCMP_SYS(move_mount), SCMP_SYS(fsopen),
+    SCMP_SYS(fsconfig), SCMP_SYS(fsmount), SCMP_SYS(fspick), SCMP_SYS(mount_setattr),
+    SCMP_SYS(swapon), SCMP_SYS(swapoff), SCMP_SYS(quotactl), SCMP_SYS(acct),
+    SCMP_SYS(open_by_handle_at), SCMP_SYS(fanotify_init),
+    SCMP_SYS(ptrace), SCMP_SYS(process_vm_writev), SCMP_SYS(kcmp), SCMP_SYS(pidfd_getfd),
+    SCMP_SYS(bpf), SCMP_SYS(perf_event_open), SCMP_SYS(userfaultfd), SCMP_SYS(io_uring_setup),
+    SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register), SCMP_SYS(personality),
+    SCMP_SYS(init_module), SCMP_SYS(finit_module), SCMP_SYS(delete_module), SCMP_SYS(kexec_load),
+    SCMP_SYS(kexec_file_load), SCMP_SYS(reboot), SCMP_SYS(iopl), SCMP_SYS(ioperm),
+    SCMP_SYS(add_key), SCMP_SYS(request_key), SCMP_SYS(keyctl), SCMP_SYS(syslog),
+    SCMP_SYS(settimeofday), SCMP_SYS(clock_settime), SCMP_SYS(clock_adjtime), SCMP_SYS(adjtimex),
+    SCMP_SYS(sethostname), SCMP_SYS(setdomainname), SCMP_SYS(vhangup),
+};
+
 static int allow(scmp_filter_ctx filter, const struct allowed *list, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -301,6 +319,28 @@ int sandbox_launcher(const char **ret_step)
     TRY("make the filter", allow(filter, allowed_files, ELEMENTSOF(allowed_files)));
     TRY("make the filter", allow(filter, allowed_launcher, ELEMENTSOF(allowed_launcher)));
     /* its flags cannot be looked at; the C library takes clone() then */
+    TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
+    if (!SANITIZED)
+        TRY("load the filter", seccomp_load(filter));
+    return 0;
+}
+
+int sandbox_daemon(const char **ret_step)
+{
+    _cleanup_(release_filter) scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+
+    TRY("make the filter", filter ? 0 : -ENOMEM);
+    TRY("make the filter", seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH,
+                                            SCMP_ACT_KILL_PROCESS));
+    for (size_t i = 0; i < ELEMENTSOF(denied_daemon); i++)
+        TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), denied_daemon[i],
+                                                0));
+    for (unsigned bit = 0; bit < 32; bit++)
+        if (NAMESPACES & UINT32_C(1) << bit)
+            TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone),
+                                                    1, SCMP_A0(SCMP_CMP_MASKED_EQ, 1U << bit,
+                                                               1U << bit)));
+    /* as for the launcher */
     TRY("make the filter", seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0));
     if (!SANITIZED)
         TRY("load the filter", seccomp_load(filter));

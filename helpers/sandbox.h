@@ -25,6 +25,12 @@ int sandbox_worker(uint64_t memory_limit, const char **ret_step);
  * allowed fails with EPERM. */
 int sandbox_launcher(const char **ret_step);
 
+/* For ever, for the daemon and the workers that it starts: no namespace, no mount, no other root, no
+ * look into other processes, no module, no keys, and none of the kernel's doors that are attacked
+ * most and that it has no use for (BPF, perf, io_uring, userfaultfd). What is not allowed fails
+ * with EPERM. The unit's own filter is narrower. */
+int sandbox_daemon(const char **ret_step);
+
 /* For ever: CAP_DAC_READ_SEARCH at most (when it has it), no new privileges, not dumpable; looks at
  * and opens files read-only, but reads from inotify_fd, mountinfo_fd and locks_fd alone (which may
  * be one and the same), writes nowhere, starts and connects nothing. */

@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -661,6 +662,53 @@ static void test_launcher_is_confined(void **state)
     assert_int_equal(status, 0);
 }
 
+/* What a daemon has no use for, each with EPERM; and what it is for. */
+static void confine_daemon(void)
+{
+    char *const arguments[] = {(char *)(uintptr_t)"true", NULL}, *const none[] = {NULL};
+    const char *step;
+    int status = 0, fd, pair[2];
+    pid_t pid;
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || sandbox_daemon(&step) < 0)
+        _exit(90);
+    REFUSED(1, unshare(CLONE_NEWUSER));
+    REFUSED(2, syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, NULL, NULL, NULL, NULL));
+    REFUSED(3, syscall(SYS_clone, CLONE_NEWNS | SIGCHLD, NULL, NULL, NULL, NULL));
+    REFUSED(4, mount("none", "/nonexistent", "tmpfs", 0, NULL));
+    REFUSED(5, chroot("/"));
+    REFUSED(6, ptrace(PTRACE_ATTACH, getppid(), NULL, NULL));
+    REFUSED(7, syscall(SYS_bpf, 0, NULL, 0));
+    REFUSED(8, syscall(SYS_perf_event_open, NULL, 0, 0, 0, 0));
+    REFUSED(9, syscall(SYS_io_uring_setup, 1, NULL));
+    REFUSED(10, syscall(SYS_userfaultfd, 0));
+    REFUSED(11, syscall(SYS_keyctl, 0, 0, 0, 0, 0));
+    REFUSED(12, syscall(SYS_setns, 0, 0));
+    if (syscall(SYS_clone3, NULL, 0) >= 0 || errno != ENOSYS)
+        _exit(19);
+    fd = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    if (fd < 0 || write(fd, "x", 1) != 1 || socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+        _exit(20);
+    if (posix_spawn(&pid, "/bin/true", NULL, NULL, arguments, none) != 0 ||
+        waitpid(pid, &status, 0) != pid || status != 0)
+        _exit(21);
+}
+
+static void test_daemon_is_confined(void **state)
+{
+    int status;
+    pid_t pid = SANITIZED ? -1 : fork();
+
+    if (pid < 0)
+        skip();
+    if (pid == 0) {
+        confine_daemon();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 /* How a qcaudit-files answers to whom asks for path, with root as its datastore, when the launcher
  * was given another; late: given after it had started one. */
 static int opened_by_launcher(struct fixture *f, const char *given, const char *root,
@@ -800,7 +848,8 @@ int main(void)
         TEST(test_confined),
         TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked),
         cmocka_unit_test(test_no_byte_can_be_read), cmocka_unit_test(test_work_is_possible),
-        cmocka_unit_test(test_launcher_is_confined), TEST(test_what_is_private),
+        cmocka_unit_test(test_launcher_is_confined),
+        cmocka_unit_test(test_daemon_is_confined), TEST(test_what_is_private),
         cmocka_unit_test(test_private_paths),
         cmocka_unit_test(test_classify),
     };
