@@ -66,16 +66,33 @@ static int add_piece(struct batch *batch, const struct qca_extent *extent, size_
     return 0;
 }
 
+/* A whole block whose pieces, from first on, all read as zeros: none is read, or hashed. */
+static void take_for_zeros(struct batch *batch, size_t first)
+{
+    for (size_t i = first; i < batch->n_pieces; i++) {
+        const struct batch_piece *piece = &batch->pieces[i];
+
+        *(piece->extent.kind == QCA_EXTENT_UNALLOCATED ? &batch->unallocated_bytes
+                                                       : &batch->zero_bytes) += piece->length;
+        batch->length -= piece->length;
+    }
+    batch->n_pieces = first;
+}
+
 /* The blocks that extent, which does not consist of zeros, fills; or the one block that begins with
  * it, and goes on with others. *at moves on. */
-static int plan_blocks(struct batch *batch, struct qca_extent extent, uint64_t *at)
+static int plan_blocks(struct batch *batch, struct qca_extent extent, uint64_t *at,
+                       bool *ret_zeros)
 {
     uint64_t room = batch->common->n_blocks * (uint64_t)QCA_BLOCK_SIZE - batch->length, length,
              block_end;
     uint64_t whole = min_u64(extent.length, room) / QCA_BLOCK_SIZE * QCA_BLOCK_SIZE;
     struct qca_map *map = batch->common->map;
+    size_t first = batch->n_pieces;
+    bool zeros = true;
     int r;
 
+    *ret_zeros = false;
     if (!reads_as_zeros(&extent) && whole > 0) {
         r = add_piece(batch, &extent, whole);
         *at += whole;
@@ -87,9 +104,16 @@ static int plan_blocks(struct batch *batch, struct qca_extent extent, uint64_t *
         if (r < 0)
             return r;
         length = min_u64(extent.length, block_end - *at);
+        zeros = zeros && reads_as_zeros(&extent);
         r = add_piece(batch, &extent, length);
     }
-    return r;
+    if (r < 0)
+        return r;
+    /* Only the disk's last block may be shorter: its digest is not that of a block of zeros. */
+    *ret_zeros = zeros && *at % QCA_BLOCK_SIZE == 0;
+    if (*ret_zeros)
+        take_for_zeros(batch, first);
+    return 0;
 }
 
 int batch_plan(struct batch *batch, uint64_t offset)
@@ -123,10 +147,10 @@ int batch_plan(struct batch *batch, uint64_t offset)
             if (before == common->n_blocks * QCA_BLOCK_SIZE ||
                 batch->n_segments == BATCH_SEGMENTS_MAX)
                 break;
-            r = plan_blocks(batch, extent, &at);
+            r = plan_blocks(batch, extent, &at, &segment.zeros);
             if (r < 0)
                 return r;
-            segment.n = div_round_up(batch->length - before, QCA_BLOCK_SIZE);
+            segment.n = segment.zeros ? 1 : div_round_up(batch->length - before, QCA_BLOCK_SIZE);
             add_segment(batch, &segment);
         }
         batch->end = at;

@@ -11,12 +11,35 @@
 #include "digest-outer.h"
 #include "error.h"
 #include "inflate.h"
+#include "io.h"
 #include "sha256-two.h"
 
 /* Bytes hashed between two calls of progress. */
 #define PROGRESS_STEP (UINT64_C(4) << 20)
 /* Digests of zero blocks that are hashed one after the other: of 256 TiB, in minutes. */
 #define ZEROS_MAX (UINT64_C(1) << 32)
+/* How many times the bytes that a compressing file system keeps for a file it may hold, and what it
+ * may hold in any case. */
+#define PACKED_MAX UINT64_C(4096)
+#define PACKED_LEAST (UINT64_C(1) << 30)
+/* Bytes of its sectors that a compressed cluster may share with those before and behind it. */
+#define SHARED_SECTORS 1024
+/* How many times its length an entry may say that a compressed cluster has: a writer may round up. */
+#define DECLARED_MAX UINT64_C(64)
+/* How often an L2 entry is looked at, at most: where a window is taken up again, and for each
+ * subcluster of a layer above. */
+#define LOOKS_ALONE UINT64_C(2)
+#define LOOKS_IN_CHAIN UINT64_C(32)
+#define LOOKS_LEAST (UINT64_C(1) << 20)
+
+/* What the files' own blocks can hold. */
+struct bounds {
+    uint64_t data, compressed;  /* guest bytes */
+    uint64_t packed;            /* bytes of compressed clusters, as their entries say, but for
+                                 * the sectors that they share with others */
+    uint64_t entries;           /* of L2 tables, as often as they may be looked at */
+    bool counted;               /* by what the files hold, not by what their file systems say */
+};
 
 struct hashing {
     struct qca_map *map;
@@ -29,7 +52,11 @@ struct hashing {
     uint64_t zeros_pending;     /* blocks of zeros that the outer hash was not fed yet */
     uint64_t zeros_fed;
     uint64_t work, work_told;   /* bytes */
-    uint64_t data_max, compressed_max;  /* guest bytes that the files can hold */
+    struct bounds bounds;
+    uint64_t data, compressed;  /* guest bytes that were mapped, whether they could be read or
+                                 * not */
+    uint64_t packed;
+    uint64_t offset;            /* that was told last */
     struct batch *batches;      /* a ring: those under way, from the oldest on */
     size_t n_batches, oldest, n_under_way;
 };
@@ -39,6 +66,7 @@ static int advance(struct hashing *hashing, uint64_t work, uint64_t offset)
     const struct qca_digest_options *options = hashing->options;
 
     hashing->work += work;
+    hashing->offset = offset;
     if (options->progress && hashing->work - hashing->work_told >= PROGRESS_STEP) {
         hashing->work_told = hashing->work;
         options->progress(options->userdata, offset, hashing->result->size);
@@ -46,6 +74,21 @@ static int advance(struct hashing *hashing, uint64_t work, uint64_t offset)
     return options->cancel && atomic_load_explicit(options->cancel, memory_order_relaxed)
                ? -ECANCELED
                : 0;
+}
+
+/* What is mapped of the files, for its bounds; an extent may come in parts. */
+static void note_mapped(struct hashing *hashing, const struct qca_extent *extent, uint64_t length)
+{
+    const struct qca_image *image = hashing->map->layers[extent->layer].image;
+
+    if (extent->kind == QCA_EXTENT_DATA)
+        hashing->data += length;
+    if (extent->kind != QCA_EXTENT_COMPRESSED)
+        return;
+    hashing->compressed += length;
+    if (extent->guest_offset % image->info.cluster_size == 0 &&
+        extent->host_length > SHARED_SECTORS)
+        hashing->packed += extent->host_length - SHARED_SECTORS;
 }
 
 /* Damaged extents count as bad instead. */
@@ -69,42 +112,113 @@ static void account(struct qca_content_digest *result, enum qca_extent_kind kind
     }
 }
 
-/* Each cluster of a file is the guest's once: who maps them again and again, with a table that
- * several entries lead to, would have a small file read for days. */
-static void set_bounds(struct hashing *hashing)
+/* What a file holds that is no hole. Compression by the file system hides how much that is from who
+ * asks for its blocks; where holes cannot be found, it hides nothing without end. */
+static int count_data(struct hashing *hashing, struct qca_io *io, uint64_t *ret_bytes)
 {
-    for (size_t i = 0; i < hashing->map->n_layers; i++) {
-        const struct map_layer *layer = &hashing->map->layers[i];
-        const struct qca_image_info *info = &layer->image->info;
-        uint64_t cluster = max_u64(info->cluster_size, 512), data = qca_io_size(layer->data),
-                 clusters, compressed;
+    uint64_t size = qca_io_size(io), allocated = io_allocated(io), bytes = 0, most;
+    int r = 0;
 
-        clusters = qca_io_size(layer->image->io) / inflater_least(info->compression_type, cluster) +
-                   1;
-        if (__builtin_mul_overflow(clusters, cluster, &compressed) ||
-            add_overflows(hashing->compressed_max, compressed, &hashing->compressed_max))
-            hashing->compressed_max = UINT64_MAX;
-        if (add_overflows(data, cluster, &data) ||
-            add_overflows(hashing->data_max, data, &hashing->data_max))
-            hashing->data_max = UINT64_MAX;
+    if (allocated == size) {
+        *ret_bytes = size;
+        return 0;
     }
+    for (uint64_t at = 0, end; at < size && r == 0; at = end) {
+        if (!io_is_hole(io, at, &end))
+            bytes += end - at;
+        r = advance(hashing, DIGEST_SIZE, hashing->offset);
+    }
+    if (__builtin_mul_overflow(allocated, PACKED_MAX, &most))
+        most = UINT64_MAX;
+    *ret_bytes = max_u64(allocated, min_u64(bytes, max_u64(most, PACKED_LEAST)));
+    return r;
 }
 
-static int check_bounds(const struct hashing *hashing)
+static void add_saturating(uint64_t *sum, uint64_t n)
 {
-    const struct qca_content_digest *result = hashing->result;
-    bool data = result->data_bytes > hashing->data_max;
+    if (add_overflows(*sum, n, sum))
+        *sum = UINT64_MAX;
+}
 
-    if (!data && result->compressed_bytes <= hashing->compressed_max)
+/* Each cluster of a file is the guest's once, and each entry of a table maps one: who maps them
+ * again and again, with a table that several entries lead to, would have a small file read for
+ * days. A file's size is what its owner says; its blocks are what he has. */
+static int set_bounds(struct hashing *hashing, bool count)
+{
+    struct bounds bounds = { .counted = count };
+    size_t n_layers = hashing->map->n_layers;
+
+    for (size_t i = 0; i < n_layers; i++) {
+        const struct map_layer *layer = &hashing->map->layers[i];
+        const struct qca_image_info *info = &layer->image->info;
+        uint64_t cluster = max_u64(info->cluster_size, 512), data = io_allocated(layer->data),
+                 own = io_allocated(layer->image->io), compressed, own_packed;
+        int r = 0;
+
+        if (count)
+            r = count_data(hashing, layer->data, &data);
+        if (r == 0 && count)
+            r = count_data(hashing, layer->image->io, &own);
+        if (r < 0)
+            return r;
+        if (__builtin_mul_overflow(own / inflater_least(info->compression_type, cluster) + 1,
+                                   cluster, &compressed))
+            compressed = UINT64_MAX;
+        add_saturating(&bounds.compressed, compressed);
+        if (__builtin_mul_overflow(own, DECLARED_MAX, &own_packed))
+            own_packed = UINT64_MAX;
+        add_saturating(&bounds.packed, own_packed);
+        add_saturating(&bounds.data, data);
+        add_saturating(&bounds.data, cluster);
+        add_saturating(&bounds.entries, own / sizeof(uint64_t));
+    }
+    if (__builtin_mul_overflow(bounds.entries,
+                               n_layers == 1 ? LOOKS_ALONE : LOOKS_IN_CHAIN * n_layers,
+                               &bounds.entries))
+        bounds.entries = UINT64_MAX;
+    add_saturating(&bounds.entries, LOOKS_LEAST);
+    hashing->bounds = bounds;
+    return 0;
+}
+
+static bool within_bounds(const struct hashing *hashing)
+{
+    return hashing->data <= hashing->bounds.data &&
+           hashing->compressed <= hashing->bounds.compressed &&
+           hashing->packed <= hashing->bounds.packed &&
+           hashing->map->n_looked_at <= hashing->bounds.entries;
+}
+
+static int check_bounds(struct hashing *hashing)
+{
+    const struct bounds *bounds = &hashing->bounds;
+    struct error_field field = { .value = hashing->data, .bound = bounds->data };
+    int r;
+
+    if (within_bounds(hashing))
         return 0;
-    return error_set(hashing->error, EFBIG, QCA_ERROR_LIMIT,
-                     (struct error_field){
-                         .value = data ? result->data_bytes : result->compressed_bytes,
-                         .bound = data ? hashing->data_max : hashing->compressed_max },
-                     "the tables map the same clusters again and again: more data than the file "
-                     "can hold, which is %" PRIu64 " bytes%s",
-                     data ? hashing->data_max : hashing->compressed_max,
-                     data ? "" : " of compressed clusters");
+    if (!bounds->counted) {
+        r = set_bounds(hashing, true);
+        return r < 0 ? r : check_bounds(hashing);
+    }
+    if (hashing->data > bounds->data)
+        return error_set(hashing->error, EFBIG, QCA_ERROR_LIMIT, field,
+                         "the tables map the same clusters again and again: more data than the "
+                         "file can hold, which is %" PRIu64 " bytes",
+                         bounds->data);
+    if (hashing->compressed > bounds->compressed || hashing->packed > bounds->packed) {
+        field.value = hashing->compressed;
+        field.bound = bounds->compressed;
+        return error_set(hashing->error, EFBIG, QCA_ERROR_LIMIT, field,
+                         "the tables map the same clusters again and again: more data than the "
+                         "file can hold, which is %" PRIu64 " bytes of compressed clusters",
+                         bounds->compressed);
+    }
+    field.value = hashing->map->n_looked_at;
+    field.bound = bounds->entries;
+    return error_set(hashing->error, EFBIG, QCA_ERROR_LIMIT, field,
+                     "the same tables are named again and again: more entries than the file can "
+                     "hold");
 }
 
 /* ---- the outer hash ----------------------------------------------------------------------- */
@@ -176,6 +290,7 @@ static void account_batch(struct hashing *hashing, const struct batch *batch)
     for (size_t i = 0; i < batch->n_pieces; i++) {
         uint64_t length = batch->pieces[i].length;
 
+        note_mapped(hashing, &batch->pieces[i].extent, length);
         for (; bad < batch->n_bads && batch->bads[bad].piece == i; bad++)
             length -= batch->bads[bad].length;
         account(result, batch->pieces[i].extent.kind, length);
@@ -260,6 +375,7 @@ static int pass_over(struct hashing *hashing, uint64_t end)
         if (r < 0)
             return r;
         length = min_u64(extent.length, end - at);
+        note_mapped(hashing, &extent, length);
         account(hashing->result, extent.kind, length);
         r = check_bounds(hashing);
         if (r == 0)
@@ -361,7 +477,8 @@ int qca_content_digest(struct qca_map *map, const struct qca_digest_options *opt
     };
     int r = begin(&hashing);
 
-    set_bounds(&hashing);
+    if (r == 0)
+        r = set_bounds(&hashing, false);
     if (r == 0)
         r = hash_disk(&hashing);
     if (r == 0 && !hashing.is_void)

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,11 +15,21 @@ struct qca_io {
     qca_read_fn read;           /* NULL: from fd itself */
     void *userdata;
     const uint8_t *data;
-    uint64_t size;
+    uint64_t size, allocated;
     atomic_uint_fast64_t bytes_read;    /* several threads may read at once */
     atomic_bool shrank;         /* a read ended before size */
     struct io_segment segment;  /* the last that was asked for; end 0: none yet */
 };
+
+/* Nobody counts the blocks of a device, or of memory. */
+static uint64_t allocated_now(const struct qca_io *io)
+{
+    struct stat st;
+
+    if (io->fd < 0 || fstat(io->fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return io->size;
+    return min_u64(io->size, (uint64_t)st.st_blocks * 512);
+}
 
 static int io_new(int fd, const void *data, uint64_t size, struct qca_io **ret_io)
 {
@@ -27,6 +38,7 @@ static int io_new(int fd, const void *data, uint64_t size, struct qca_io **ret_i
     if (!io)
         return -ENOMEM;
     *io = (struct qca_io) { .fd = fd, .data = data, .size = size };
+    io->allocated = allocated_now(io);
     *ret_io = io;
     return 0;
 }
@@ -181,6 +193,11 @@ bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end)
     if (hole > (off_t)offset)
         *ret_end = min_u64((uint64_t)hole, io->size);
     return false;
+}
+
+uint64_t io_allocated(const struct qca_io *io)
+{
+    return max_u64(io->allocated, allocated_now(io));
 }
 
 bool io_shrank(const struct qca_io *io)

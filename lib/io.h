@@ -21,6 +21,11 @@ int io_read_cached(struct qca_io *io, uint64_t offset, void *buf, size_t size);
  * where the source cannot tell. offset is below the size. */
 bool io_is_hole(struct qca_io *io, uint64_t offset, uint64_t *ret_end);
 
+/* Bytes that the source's file system keeps for it: less than its size where it has holes, or where
+ * the file system compresses; its size where nobody counts. Of a file that becomes smaller, what it
+ * was. */
+uint64_t io_allocated(const struct qca_io *io);
+
 /* True once a read found the file shorter than it was when io was made. */
 bool io_shrank(const struct qca_io *io);
 

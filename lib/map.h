@@ -50,6 +50,8 @@ struct qca_map {
     size_t slice_layer;                 /* SIZE_MAX: none */
     int slice_result;
 
+    uint64_t n_looked_at;               /* L2 entries, each as often as it was */
+
     struct map_reader reader;
 };
 

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "error.h"
+#include "io.h"
 #include "l2-runs.h"
 #include "map.h"
 
@@ -198,12 +199,17 @@ static int map_table(struct qca_map *map, size_t number, struct range range, uin
     unsigned entry_bits = qcow2->extended_l2 ? 4 : 3, shift = table_shift(qcow2);
     uint64_t start = range.start & ~((UINT64_C(1) << shift) - 1),
              end = start + (UINT64_C(1) << shift);
+    struct io_segment segment;
     uint64_t first, last;
     int r;
 
     if (!qcow2_aligned(qcow2, table))
         return damaged(map, number, range, -EBADMSG,
                        "an L1 entry's L2 table is not cluster aligned");
+    /* A table that was never written, or was emptied, in a file that may have no end. */
+    segment = io_segment(map->layers[number].image->io, table);
+    if (segment.hole && segment.end - table >= qcow2_cluster_size(qcow2))
+        return map_pass_on(map, range);
     first = (max_u64(start, map->window.start) - start) >> qcow2->cluster_bits;
     last = (min_u64(end, map->window.end) - start - 1) >> qcow2->cluster_bits;
     r = load_slice(map, number, table + (first << entry_bits), (last - first + 1) << entry_bits);
@@ -212,6 +218,7 @@ static int map_table(struct qca_map *map, size_t number, struct range range, uin
     if (r < 0)
         return damaged(map, number, range, r, "an L2 table cannot be read");
 
+    map->n_looked_at += ((range.end - range.start - 1) >> qcow2->cluster_bits) + 1;
     while (range.start < range.end && r >= 0) {
         uint64_t index = ((range.start - start) >> qcow2->cluster_bits) - first;
         uint64_t cluster_end = (range.start | (qcow2_cluster_size(qcow2) - 1)) + 1;

@@ -426,6 +426,159 @@ static void test_endless(void **state)
     }
 }
 
+/* ---- more than the file holds ------------------------------------------------------------- */
+
+/* The kit's image in a file that says it is larger than any disk, and holds what it held before. */
+static int kit_file(const struct kit *kit, uint64_t size)
+{
+    int fd = memfd_create("kit", MFD_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, kit->data, kit->size, 0), kit->size);
+    assert_int_equal(ftruncate(fd, (off_t)size), 0);
+    return fd;
+}
+
+struct zero_runs {
+    uint64_t calls, blocks;
+};
+
+static void count_told(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
+                       bool unallocated)
+{
+    struct zero_runs *told = userdata;
+
+    assert_null(digests);
+    assert_false(unallocated);
+    told->calls++;
+    told->blocks += n;
+}
+
+/* Of a file with holes; *ret_read: bytes that were read of it. */
+static int digest_sparse(const struct kit *kit, const struct qca_digest_options *options,
+                         struct qca_error *error, struct qca_content_digest *ret_digest,
+                         uint64_t *ret_read)
+{
+    _cleanup_close_ int fd = kit_file(kit, UINT64_C(1) << 61);
+    struct qca_chain *chain;
+    struct qca_image *image;
+    struct qca_map *map;
+    struct qca_io *io;
+    int r;
+
+    assert_int_equal(qca_io_new_fd(fd, &io), 0);
+    assert_int_equal(qca_image_open(io, NULL, NULL, &image), 0);
+    assert_int_equal(qca_chain_open(image, NULL, no_references, NULL, NULL, &chain), 0);
+    assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
+    r = qca_content_digest(map, options, error, ret_digest);
+    *ret_read = qca_io_bytes_read(io);
+    qca_map_free(map);
+    qca_chain_free(chain);
+    qca_image_free(image);
+    qca_io_free(io);
+    return r;
+}
+
+/* A hole makes a file as large as its owner likes, and no cluster more of it. */
+static void size_is_no_bound(void **state)
+{
+    for (int compressed = 0; compressed < 2; compressed++) {
+        struct kit *kit = kit_new(16, 4, 2);
+        uint64_t n = 8192, entry = kit_get(kit, kit_l2(kit, 0), 8), read;
+        struct qca_content_digest digest;
+        struct qca_error error;
+
+        kit_put(kit, 24, 8, n * kit->cluster);
+        if (compressed)         /* a cluster of garbage, which does not inflate */
+            entry = UINT64_C(1) << 62 | (entry & UINT64_C(0xffffffffff)) | UINT64_C(127) << 54;
+        for (uint64_t i = 0; i < n; i++)
+            kit_put(kit, kit_l2(kit, i), 8, entry);
+        assert_int_equal(digest_sparse(kit, NULL, &error, &digest, &read), -EFBIG);
+        assert_int_equal(error.kind, QCA_ERROR_LIMIT);
+        assert_non_null(strstr(error.text, "again and again"));
+        assert_true(read < (compressed ? 1024 : 64) * kit->cluster);
+        kit_free(kit);
+    }
+}
+
+/* What is mapped once is read, whatever the file's size. */
+static void sound_with_a_long_end(void **state)
+{
+    struct kit *kit = kit_new(16, 4, 5);
+    struct qca_content_digest digest, plain;
+    struct qca_io *io;
+    uint64_t read;
+
+    memset(kit->data + kit->size - 5 * kit->cluster, 0x5a, 5 * kit->cluster);
+    assert_int_equal(qca_io_new_memory(kit->data, kit->size, &io), 0);
+    plain = digest_io(io, NULL);
+    qca_io_free(io);
+    assert_int_equal(digest_sparse(kit, NULL, NULL, &digest, &read), 0);
+    assert_true(digest.complete);
+    assert_int_equal(digest.data_bytes, 5 * kit->cluster);
+    assert_memory_equal(digest.digest, plain.digest, 32);
+    kit_free(kit);
+}
+
+/* One table of entries that read as zeros, to which many lead; behind a block that is damaged,
+ * zeros are not even hashed. */
+static void tables_again_and_again(void **state)
+{
+    struct kit *kit = kit_new(16, 4, 1);
+    uint64_t l2 = kit_get(kit, kit->cluster * 3, 8), n = kit->cluster / 8, read;
+    struct qca_content_digest digest;
+    struct qca_error error;
+
+    assert_int_equal(l2 & ~(UINT64_C(1) << 63), kit_l2(kit, 0));
+    kit_put(kit, kit_l2(kit, 0), 8, UINT64_C(1) << 62 | 1 << 20);
+    for (uint64_t i = 1; i < n; i++)
+        kit_put(kit, kit_l2(kit, i), 8, 1);
+    for (uint64_t i = 0; i < n; i++)
+        kit_put(kit, kit->cluster * 3 + 8 * i, 8, l2);
+    kit_put(kit, 36, 4, n);
+    kit_put(kit, 24, 8, n * n * kit->cluster);
+    assert_int_equal(digest_sparse(kit, NULL, &error, &digest, &read), -EFBIG);
+    assert_non_null(strstr(error.text, "the same tables"));
+    kit_free(kit);
+}
+
+/* Tables that lie in a hole map nothing, and none of their entries is looked at. */
+static void tables_in_a_hole(void **state)
+{
+    struct kit *kit = kit_new(16, 4, 1);
+    uint64_t n = kit->cluster / 8, read;
+    struct qca_content_digest digest;
+
+    for (uint64_t i = 0; i < n; i++)
+        kit_put(kit, kit->cluster * 3 + 8 * i, 8, (UINT64_C(1) << 40) + (i << 20));
+    kit_put(kit, 36, 4, n);
+    kit_put(kit, 24, 8, n * n * kit->cluster);
+    assert_int_equal(digest_sparse(kit, NULL, NULL, &digest, &read), 0);
+    assert_int_equal(digest.unallocated_bytes, n * n * kit->cluster);
+    assert_true(read < 16 * kit->cluster);
+    kit_free(kit);
+}
+
+/* Blocks whose parts are zeros for one reason or another are a run of zeros as others are. */
+static void zeros_of_all_kinds(void **state)
+{
+    struct kit *kit = kit_new(12, 4, 1);
+    struct zero_runs told = { 0 };
+    const struct qca_digest_options options = { .blocks = count_told, .userdata = &told };
+    struct qca_content_digest digest;
+    uint64_t n = kit->cluster / 8, read;
+
+    for (uint64_t i = 0; i < n; i++)
+        kit_put(kit, kit_l2(kit, i), 8, i % 2);
+    kit_put(kit, 24, 8, n * kit->cluster);
+    assert_int_equal(digest_sparse(kit, &options, NULL, &digest, &read), 0);
+    assert_int_equal(digest.zero_bytes, n * kit->cluster / 2);
+    assert_int_equal(digest.unallocated_bytes, n * kit->cluster / 2);
+    assert_int_equal(told.blocks, n * kit->cluster / QCA_BLOCK_SIZE);
+    assert_int_equal(told.calls, 1);
+    kit_free(kit);
+}
+
 static void test_encrypted(void **state)
 {
     struct kit *kit = kit_new(16, 4, 1);
@@ -538,6 +691,11 @@ int main(void)
         cmocka_unit_test(test_layer),         cmocka_unit_test(test_cluster_sizes),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_endless),
+        cmocka_unit_test(size_is_no_bound),
+        cmocka_unit_test(sound_with_a_long_end),
+        cmocka_unit_test(tables_again_and_again),
+        cmocka_unit_test(tables_in_a_hole),
+        cmocka_unit_test(zeros_of_all_kinds),
         cmocka_unit_test(test_encrypted),
         cmocka_unit_test(test_file_digests),  cmocka_unit_test(test_shrinking),
         cmocka_unit_test(test_cancel),
