@@ -55,6 +55,8 @@ struct finishing {
 };
 
 struct finishing *finishing_free(struct finishing *finishing);
+/* Would a reading of it that ends now go on there later? */
+bool blocks_are_kept(const struct manager *manager, const struct image *image);
 /* blocks_begin and blocks of struct audits_options. */
 uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit *audit);
 void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint64_t n,

@@ -237,6 +237,13 @@ static bool may_resume(const struct stream *stream, const struct image *image,
            report->layers[0].info.virtual_size <= RESUME_MAX;
 }
 
+bool blocks_are_kept(const struct manager *manager, const struct image *image)
+{
+    const struct stream *stream = stream_find(manager, &image->identity);
+
+    return stream && stream->n_blocks > 0 && may_resume(stream, image, &image->fingerprint);
+}
+
 uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit *audit)
 {
     struct manager *manager = userdata;

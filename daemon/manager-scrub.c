@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "daemon/log.h"
+#include "daemon/manager-baseline.h"
 #include "daemon/manager-internal.h"
 
 /* After a scrub that was stopped by an audit of the same image, or by a helper that could not be
@@ -37,20 +38,36 @@ static void stop_outside_window(struct manager *manager, uint64_t now)
         }
 }
 
+/* What reads for long gives its place to those that wait, and goes on in its turn. */
+static void stop_expired(struct manager *manager, uint64_t now, uint64_t *ret_wait)
+{
+    struct image *image;
+
+    while ((image = scrubs_expired(manager->scrubs, now, ret_wait))) {
+        scrubs_cut(manager->scrubs, image, now, blocks_are_kept(manager, image));
+        audits_cancel_scrub(manager->audits, image);
+        if (scrubs_is_running(manager->scrubs, image))
+            scrubs_done(manager->scrubs, image, now + AGAIN_SOON);
+    }
+}
+
 void scrub_dispatch(struct manager *manager)
 {
-    uint64_t now = manager_now(manager), wait = UINT64_MAX, change;
+    uint64_t now = manager_now(manager), wait = UINT64_MAX, slice, change;
     struct image *image;
     int r;
 
     if (manager->stopping)
         return;
     stop_outside_window(manager, now);
+    stop_expired(manager, now, &slice);
     while ((image = scrubs_next(manager->scrubs, now, &wait))) {
         r = audits_start_scrub(manager->audits, image);
         if (r < 0)
             scrubs_done(manager->scrubs, image, now + AGAIN_SOON);
     }
+    (void) scrubs_expired(manager->scrubs, now, &slice);
+    wait = slice < wait ? slice : wait;
     if (scrubs_running(manager->scrubs) > 0) {
         (void) scrubs_window_is_open(manager->scrubs, now, &change);
         wait = change < wait ? change : wait;
@@ -160,7 +177,9 @@ static void on_pressure(void *userdata, bool pause)
 
 struct scrubs_options scrub_options_of(const struct config *config)
 {
-    return (struct scrubs_options){ .workers = config->workers, .window = config->scrub_window };
+    return (struct scrubs_options){
+        .workers = config->workers, .window = config->scrub_window, .slice = config_delay(config),
+    };
 }
 
 int scrub_init(struct manager *manager)

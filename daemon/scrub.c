@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Whose data is read again next: a list of those planned, looked through when something changed. */
+/* Whose data is read again next: a list of those planned, looked through when something changed, of
+ * which owners take turns, and slices of what takes long. */
 #include "daemon/scrub.h"
 
 #include <errno.h>
@@ -7,6 +8,13 @@
 #include <time.h>
 
 #define MINUTES_PER_DAY 1440
+#define TURNS 1024              /* that are told apart: owners beyond that share some */
+#define LOOK_AGAIN (60 * USEC_PER_SEC)  /* whether somebody waits now */
+#define DOUBLED_MAX 8           /* slices of what has to begin anew: 256 times the first */
+
+/* What takes turns on a device, for each owner of files: so neither many images that were never
+ * verified, nor one that takes days, keep others from being verified again. */
+enum kind { KIND_VERIFIED, KIND_NEVER, KIND_CUT, _KIND_MAX };
 
 struct scrub {
     struct image *image;
@@ -15,6 +23,9 @@ struct scrub {
     uint64_t not_before;        /* usec: after it was interrupted */
     uint64_t verified;
     uint64_t device;            /* that it runs on */
+    uint64_t until;             /* usec: it may run, where others wait */
+    uint64_t cut;               /* usec: when its last slice ended; 0: it never did */
+    unsigned doubled;           /* how often its slice was */
     bool demanded, running;
 };
 
@@ -27,6 +38,8 @@ struct scrubs {
     size_t n_running;
     bool changed;               /* since scrubs_next() found nothing, which holds until */
     uint64_t nothing_until;
+    uint64_t n_turns;
+    uint64_t turns[TURNS];      /* the number of each one's last */
 };
 
 int scrubs_new(const struct scrubs_options *options, struct scrubs **ret_scrubs)
@@ -208,11 +221,41 @@ static bool device_is_read(const struct scrubs *scrubs, uint64_t device)
     return false;
 }
 
-static bool comes_before(const struct scrub *a, const struct scrub *b)
+static enum kind kind_of(const struct scrub *scrub)
 {
+    return scrub->cut > 0 ? KIND_CUT : scrub->verified > 0 ? KIND_VERIFIED : KIND_NEVER;
+}
+
+static uint64_t *turn_of(struct scrubs *scrubs, const struct scrub *scrub)
+{
+    uint64_t hash = scrub->image->device * UINT64_C(0x9e3779b97f4a7c15) >> 32;
+
+    hash += (uint64_t)scrub->image->fingerprint.uid * _KIND_MAX + kind_of(scrub);
+    return &scrubs->turns[hash % TURNS];
+}
+
+static bool comes_before(struct scrubs *scrubs, const struct scrub *a, const struct scrub *b)
+{
+    const uint64_t *turn_a = turn_of(scrubs, a), *turn_b = turn_of(scrubs, b);
+
     if (a->demanded != b->demanded)
         return a->demanded;
+    if (*turn_a != *turn_b)
+        return *turn_a < *turn_b;
+    if (a->cut != b->cut)
+        return a->cut < b->cut;
     return a->verified != b->verified ? a->verified < b->verified : a->due < b->due;
+}
+
+/* When it may run, as far as only time is in the way. */
+static uint64_t ready_from(const struct scrub *scrub)
+{
+    return scrub->demanded || scrub->due < scrub->not_before ? scrub->not_before : scrub->due;
+}
+
+static uint64_t slice_of(const struct scrubs *scrubs, const struct scrub *scrub)
+{
+    return scrubs->options.slice << scrub->doubled;
 }
 
 struct image *scrubs_next(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wait)
@@ -232,17 +275,16 @@ struct image *scrubs_next(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wai
     until = change == UINT64_MAX ? UINT64_MAX : now + change;
     for (size_t i = 0; i < scrubs->n_items; i++) {
         struct scrub *scrub = scrubs->items[i];
-        uint64_t from;
+        uint64_t from = ready_from(scrub);
 
         if (scrub->running)
             continue;
-        from = scrub->demanded || scrub->due < scrub->not_before ? scrub->not_before : scrub->due;
         if (from > now) {
             until = from < until ? from : until;
             continue;
         }
         if ((!scrub->demanded && !open) || is_held(scrubs, scrub->image->datastore) ||
-            (best && !comes_before(scrub, best)) || device_is_read(scrubs, scrub->image->device))
+            (best && !comes_before(scrubs, scrub, best)) || device_is_read(scrubs, scrub->image->device))
             continue;
         best = scrub;
     }
@@ -253,8 +295,10 @@ struct image *scrubs_next(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wai
             *ret_wait = until - now;
         return NULL;
     }
+    *turn_of(scrubs, best) = ++scrubs->n_turns;
     best->running = true;
     best->device = best->image->device;
+    best->until = now + slice_of(scrubs, best);
     scrubs->n_running++;
     return best->image;
 }
@@ -274,6 +318,65 @@ void scrubs_done(struct scrubs *scrubs, struct image *image, uint64_t retry)
     }
     scrub->demanded = false;
     scrub_drop(scrubs, scrub);
+}
+
+/* Would it run in the place of the other, which is under way? */
+static bool waits_for(const struct scrubs *scrubs, const struct scrub *scrub,
+                      const struct scrub *running)
+{
+    if (scrub->running || (running->demanded && !scrub->demanded) ||
+        is_held(scrubs, scrub->image->datastore))
+        return false;
+    return scrub->image->device == running->device ||
+           (scrubs->n_running >= scrubs->options.workers &&
+            !device_is_read(scrubs, scrub->image->device));
+}
+
+static bool is_waited_for(const struct scrubs *scrubs, const struct scrub *running, bool open,
+                          uint64_t now)
+{
+    for (size_t i = 0; i < scrubs->n_items; i++) {
+        const struct scrub *scrub = scrubs->items[i];
+
+        if ((scrub->demanded || open) && ready_from(scrub) <= now &&
+            waits_for(scrubs, scrub, running))
+            return true;
+    }
+    return false;
+}
+
+struct image *scrubs_expired(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wait)
+{
+    bool open = scrubs_window_is_open(scrubs, now, NULL);
+    uint64_t until = UINT64_MAX;
+
+    for (size_t i = 0; i < scrubs->n_items && scrubs->n_running > 0; i++) {
+        struct scrub *running = scrubs->items[i];
+        uint64_t slice = slice_of(scrubs, running);
+
+        if (!running->running || scrubs->options.slice == 0)
+            continue;
+        if (running->until > now + slice)       /* the clock was set back */
+            running->until = now + slice;
+        if (running->until <= now && is_waited_for(scrubs, running, open, now))
+            return running->image;
+        if (running->until <= now)
+            running->until = now + LOOK_AGAIN;
+        until = running->until < until ? running->until : until;
+    }
+    *ret_wait = until == UINT64_MAX ? UINT64_MAX : until - now;
+    return NULL;
+}
+
+void scrubs_cut(struct scrubs *scrubs, struct image *image, uint64_t now, bool kept)
+{
+    struct scrub *scrub = image->scrub;
+
+    if (!scrub || !scrub->running)
+        return;
+    scrub->cut = now;
+    if (!kept && scrub->doubled < DOUBLED_MAX)
+        scrub->doubled++;
 }
 
 void scrubs_content(struct scrubs *scrubs, struct image *image)

@@ -187,6 +187,79 @@ static void test_held(void **state)
     assert_ptr_equal(next(f, START), &f->images[0]);
 }
 
+/* ---- turns -------------------------------------------------------------------------------- */
+
+/* New images without end, however old they say that they are, do not keep one from being verified
+ * again; nor do those of one owner keep another's. */
+static void test_turns(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_int_equal(scrubs_plan(f->scrubs, &f->images[3], START, START - HOUR), 0);
+    f->images[2].fingerprint.uid = 1000;
+    assert_int_equal(scrubs_plan(f->scrubs, &f->images[2], START, 0), 0);
+    for (unsigned round = 0, seen = 0; seen != 3; round++) {
+        struct image *image;
+
+        assert_true(round < 3);
+        for (size_t i = 0; i < 2; i++)
+            assert_int_equal(scrubs_plan(f->scrubs, &f->images[i], 1, 0), 0);
+        image = next(f, START);
+        assert_non_null(image);
+        seen |= image == &f->images[3] ? 1 : image == &f->images[2] ? 2 : 0;
+        scrubs_done(f->scrubs, image, 0);
+    }
+}
+
+/* One that takes longer than a slice lets the others have theirs. */
+static void test_slices(void **state)
+{
+    struct fixture *f = *state;
+    const struct scrubs_options options = { .workers = 2, .slice = 10 * MINUTE };
+    uint64_t now = START, wait;
+
+    scrubs_set_options(f->scrubs, &options);
+    assert_int_equal(scrubs_plan(f->scrubs, &f->images[0], 1, 0), 0);
+    assert_ptr_equal(next(f, now), &f->images[0]);
+    assert_null(scrubs_expired(f->scrubs, now, &wait));
+    assert_int_equal(wait, 10 * MINUTE);
+    /* Nobody waits: on. */
+    now += 11 * MINUTE;
+    assert_null(scrubs_expired(f->scrubs, now, &wait));
+    assert_int_equal(wait, MINUTE);
+    assert_int_equal(scrubs_plan(f->scrubs, &f->images[4], now, 0), 0);     /* another device */
+    assert_ptr_equal(next(f, now), &f->images[4]);
+    assert_int_equal(scrubs_plan(f->scrubs, &f->images[1], now + HOUR, 0), 0);  /* not due */
+    now += MINUTE;
+    assert_null(scrubs_expired(f->scrubs, now, &wait));
+    for (size_t i = 1; i < 3; i++)
+        assert_int_equal(scrubs_plan(f->scrubs, &f->images[i], now, START - HOUR), 0);
+    now += MINUTE;
+    assert_ptr_equal(scrubs_expired(f->scrubs, now, &wait), &f->images[0]);
+    scrubs_cut(f->scrubs, &f->images[0], now, false);
+    scrubs_done(f->scrubs, &f->images[0], now);
+    assert_ptr_equal(next(f, now), &f->images[1]);
+    scrubs_done(f->scrubs, &f->images[1], 0);
+    /* What was cut has its turn among the others, and twice as long, as it begins anew. */
+    assert_ptr_equal(next(f, now), &f->images[0]);
+    now += 10 * MINUTE;
+    assert_null(scrubs_expired(f->scrubs, now, &wait));
+    now += 10 * MINUTE;
+    assert_ptr_equal(scrubs_expired(f->scrubs, now, &wait), &f->images[0]);
+    scrubs_cut(f->scrubs, &f->images[0], now, true);
+    scrubs_done(f->scrubs, &f->images[0], now);
+    assert_ptr_equal(next(f, now), &f->images[2]);
+    /* Somebody's demand is read to its end, but for another's. */
+    scrubs_done(f->scrubs, &f->images[2], 0);
+    assert_int_equal(scrubs_demand(f->scrubs, &f->images[3]), 0);
+    assert_ptr_equal(next(f, now), &f->images[3]);
+    now += HOUR;
+    assert_null(scrubs_expired(f->scrubs, now, &wait));
+    assert_int_equal(scrubs_demand(f->scrubs, &f->images[0]), 0);
+    now += HOUR;
+    assert_ptr_equal(scrubs_expired(f->scrubs, now, &wait), &f->images[3]);
+}
+
 /* ---- pressure ----------------------------------------------------------------------------- */
 
 struct host {
@@ -317,7 +390,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(test_oldest_first), T(test_devices_and_workers), T(test_interrupted), T(test_demanded),
         T(test_window),
-        T(test_held), cmocka_unit_test(test_pressure), cmocka_unit_test(test_pressure_soon),
+        T(test_held), T(test_turns), T(test_slices),
+        cmocka_unit_test(test_pressure), cmocka_unit_test(test_pressure_soon),
         cmocka_unit_test(test_pressure_beside),
         cmocka_unit_test(test_texts),
     };
