@@ -22,6 +22,10 @@
  * of a larger disk. */
 #define RESUME_MAX (UINT64_C(16) << 40)
 #define BLOCKS_BETWEEN ".part"          /* of two that are exchanged; removed at the next start */
+/* The blocks that a file has bound what is kept of it: 32 bytes of 65,536, even of data that became
+ * 128 times smaller by compression. What is smaller still is a stranger's way to fill the disk. */
+#define KEPT_LEAST (UINT64_C(1) << 20)  /* bytes, of any file */
+#define KEPT_SHARE 16           /* and of the file's own, one in so many */
 #define PARTIAL_KEPT (30 * 24 * 3600)   /* seconds */
 
 struct stream {
@@ -35,6 +39,7 @@ struct stream {
     size_t length;
     uint64_t flushed;           /* usec: when the last of it went on its way */
     size_t queued;              /* bytes under way to the disk */
+    uint64_t written, most;     /* bytes, with those under way */
     unsigned n_tasks;           /* that refer to it */
     bool broken;                /* something was not written */
     bool dropped;               /* to be freed with its last task */
@@ -197,6 +202,8 @@ static int stream_write(struct stream *stream, bool begin, const uint8_t *bytes,
         return -EIO;
     if (stream->queued + length > QUEUED_MAX)
         return -ENOBUFS;
+    if (length > stream->most || stream->written > stream->most - length)
+        return -EFBIG;
     writing = malloc(sizeof(*writing) + length);
     if (!writing)
         return -ENOMEM;
@@ -212,6 +219,7 @@ static int stream_write(struct stream *stream, bool begin, const uint8_t *bytes,
         return r;
     }
     stream->queued += length;
+    stream->written += length;
     stream->n_tasks++;
     return 0;
 }
@@ -244,6 +252,14 @@ bool blocks_are_kept(const struct manager *manager, const struct image *image)
     return stream && stream->n_blocks > 0 && may_resume(stream, image, &image->fingerprint);
 }
 
+/* Data elsewhere, in a data file or a device, has blocks that are not this file's. */
+static uint64_t most_kept(const struct image *image, const struct fingerprint *fingerprint)
+{
+    if (image->data_file.state != REFERENCE_NONE || S_ISBLK(fingerprint->mode))
+        return UINT64_MAX;
+    return KEPT_LEAST + fingerprint->allocated / KEPT_SHARE;
+}
+
 uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit *audit)
 {
     struct manager *manager = userdata;
@@ -254,8 +270,10 @@ uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit
     uint8_t bytes[BLOCKS_HEADER_SIZE];
     int r;
 
-    if (stream && stream->n_blocks > 0 && may_resume(stream, image, &audit->fingerprint))
+    if (stream && stream->n_blocks > 0 && may_resume(stream, image, &audit->fingerprint)) {
+        stream->most = most_kept(image, &audit->fingerprint);
         return stream->n_blocks;
+    }
     if (stream)
         stream_drop(stream);
     r = stream_new(manager, &audit->identity, &audit->fingerprint, &stream);
@@ -263,6 +281,7 @@ uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit
         log_warning(r, "Cannot keep block digests: %m");
         return 0;
     }
+    stream->most = most_kept(image, &audit->fingerprint);
     blocks_header_encode(&header, bytes);
     r = stream_write(stream, true, bytes, sizeof(bytes));
     if (r < 0)
@@ -581,8 +600,10 @@ static int load_partial(struct manager *manager, const char *path)
     fingerprint.mtime = header.mtime;
     fingerprint.ctime = header.ctime;
     r = stream_new(manager, &header.identity, &fingerprint, &stream);
-    if (r >= 0)
+    if (r >= 0) {
         stream->n_blocks = next;
+        stream->written = end;
+    }
     return r;
 }
 

@@ -511,15 +511,21 @@ PY
     bomb "$STORE/golden/inside-zlib.qcow2" zlib inside
     bomb "$STORE/golden/inside-zstd.qcow2" zstd inside
     for name in zlib zstd data; do [ "$(stat -c %s "$STORE/golden/$name.qcow2")" -lt 1048576 ]; done
+    # A hole makes a file as large as its owner likes.
+    bomb "$STORE/golden/hole.qcow2" zlib data
+    truncate -s 15T "$STORE/golden/hole.qcow2"
     random_image "$STORE/golden/sound.qcow2" 4
+    cp "$STORE/golden/sound.qcow2" "$STORE/golden/long.qcow2"
+    truncate -s 15T "$STORE/golden/long.qcow2"
     write_config "golden: { patterns: ['*/golden/*'], infer: no }" "scrub: { pressure: off }"
     start_daemon
-    for name in zlib zstd data; do
+    for name in zlib zstd data hole; do
         wait_for 120 has_finding "not-auditable warning golden/$name.qcow2"
         # within a second, whatever the workers do
         timeout 10 qcauditctl --socket "$RUN/control" status >/dev/null || [ $? = 2 ]
     done
     wait_for 120 is_verified "$STORE/golden/sound.qcow2"
+    wait_for 120 is_verified "$STORE/golden/long.qcow2"
     # What QEMU shows of the stream is its first cluster; of zstd's it shows nothing.
     wait_for 120 is_verified "$STORE/golden/inside-zlib.qcow2"
     scan "$STORE/golden/inside-zstd.qcow2"
@@ -535,6 +541,64 @@ PY
     # The same by hand.
     run -1 timeout 60 qcauditctl hash --content "$STORE/golden/zlib.qcow2"
     [[ $output == *"the tables map the same clusters again and again"* ]]
+    stop_daemon
+}
+
+@test "what is kept of an image's blocks is bounded by its own, and said" {
+    # 4 GiB of one byte, in 5 MB: each cluster is compressed, and stored, for itself.
+    python3 -B - "$STORE/golden.qcow2" <<'PY'
+import struct, sys, zlib
+bits, n = 16, 65536
+cluster = 1 << bits
+packer = zlib.compressobj(9, zlib.DEFLATED, -12)
+data = packer.compress(b"\1" * cluster) + packer.flush()
+tables = n * 8 // cluster
+start = (4 + tables) * cluster
+with open(sys.argv[1], "wb") as f:
+    f.write(struct.pack(">4sIQIIQIIQQIIQQQQII", b"QFI\xfb", 3, 0, 0, bits, n * cluster, 0, tables, 3 * cluster, cluster, 1,
+                        0, 0, 0, 0, 0, 4, 104))
+    f.seek(cluster)
+    f.write(struct.pack(">Q", 2 * cluster))
+    f.seek(3 * cluster)
+    f.write(struct.pack(">%dQ" % tables, *((4 + i) * cluster for i in range(tables))))
+    f.seek(4 * cluster)
+    for i in range(n):
+        at = start + i * len(data)
+        sectors = (at + len(data) - 1) // 512 - at // 512
+        f.write(struct.pack(">Q", 1 << 62 | sectors << (62 - (bits - 8)) | at))
+    f.write(data * n)
+    f.truncate(-(-f.tell() // cluster) * cluster)
+PY
+    qemu-img check -q -r all "$STORE/golden.qcow2" || true
+    qemu-img check -q "$STORE/golden.qcow2"
+    [ "$(stat -c %s "$STORE/golden.qcow2")" -lt 8000000 ]
+    write_config "golden: { patterns: ['*/golden.qcow2'], infer: no }" "scrub: { pressure: off }"
+    start_daemon
+    wait_for 120 is_verified "$STORE/golden.qcow2"
+    grep -q "Cannot keep block digests" "$LOG"
+    [ "$(du -sk "$STATE/blocks" | cut -f1)" -lt 1600 ]
+    sound
+    stop_daemon
+}
+
+@test "an image that takes long to read lets another one be read, and goes on where it was" {
+    random_image "$STORE/large.qcow2" 64
+    random_image "$STORE/small.qcow2" 2
+    touch -d '1 hour ago' "$STORE"/*.qcow2
+    write_config "golden: { patterns: ['*/large.qcow2'], infer: no }" "scrub: { pressure: off, budget: 2MiB/s }"
+    sed -i 's/^intervals:$/&\n  delay: 3s/' "$CONFIG"
+    start_daemon
+    half_way() { [ "$(scrub_field done)" -gt 4000000 ]; }
+    wait_for 30 half_way
+    write_config "golden: { patterns: ['*/large.qcow2', '*/small.qcow2'], infer: no }" "scrub: { pressure: off, budget: 2MiB/s }"
+    sed -i 's/^intervals:$/&\n  delay: 3s/' "$CONFIG"
+    ctl reload
+    wait_for 100 is_verified "$STORE/small.qcow2"
+    run ! is_verified "$STORE/large.qcow2"
+    again() { [ "$(scrub_field path)" = "$STORE/large.qcow2" ] && [ "$(scrub_field done)" -gt 4000000 ]; }
+    wait_for 10 again
+    wait_for 100 is_verified "$STORE/large.qcow2"
+    sound
     stop_daemon
 }
 
