@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which image is to be audited next: one heap of what is not due yet, one per device and datastore
- * of what is. */
+/* Which image is to be audited next: one heap of what is not due yet, one per device, datastore and
+ * owner of what is. */
 #include "daemon/schedule.h"
 
 #include <errno.h>
@@ -14,6 +14,8 @@
 #define CONFIRM_MIN USEC_PER_SEC    /* and never at once */
 #define AGAIN_MIN USEC_PER_SEC      /* what cannot be had now is tried again after that time, */
 #define AGAIN_DOUBLED 12            /* which doubles with each try, so many times: 68 min */
+
+#define OWNERS 256              /* that are told apart: some share their turns beyond that */
 
 struct lane;
 
@@ -46,6 +48,8 @@ struct device {
 struct lane {
     size_t device;              /* index, as the array of devices may move */
     const struct datastore *datastore;
+    unsigned owner;
+    uint64_t turn;              /* number of its last one */
     bool held;
     bool passed_over;           /* something went before an overdue periodic audit of this lane */
     struct heap ready;
@@ -55,7 +59,7 @@ struct lane {
 struct schedule {
     struct schedule_options options;
     struct heap waiting;
-    struct lane **lanes;        /* few: datastores times the devices they lie on */
+    struct lane **lanes;        /* few: datastores times the devices they lie on, and OWNERS */
     size_t n_lanes;
     struct device *devices;
     size_t n_devices;
@@ -63,6 +67,7 @@ struct schedule {
     size_t n_held;
     size_t n_running;
     uint64_t sequence;
+    uint64_t n_turns;
 };
 
 static bool due_before(const struct plan *a, const struct plan *b)
@@ -198,6 +203,11 @@ static bool datastore_held(const struct schedule *schedule, const struct datasto
     return false;
 }
 
+static unsigned owner_of(const struct image *image)
+{
+    return image->fingerprint.uid * UINT32_C(0x9e3779b1) >> 24;
+}
+
 static int lane_find(struct schedule *schedule, const struct image *image, struct lane **ret_lane)
 {
     _cleanup_free_ struct lane *lane = NULL;
@@ -210,7 +220,8 @@ static int lane_find(struct schedule *schedule, const struct image *image, struc
         return r;
     for (size_t i = 0; i < schedule->n_lanes; i++)
         if (schedule->lanes[i]->device == device &&
-            schedule->lanes[i]->datastore == image->datastore) {
+            schedule->lanes[i]->datastore == image->datastore &&
+            schedule->lanes[i]->owner == owner_of(image)) {
             *ret_lane = schedule->lanes[i];
             return 0;
         }
@@ -223,6 +234,7 @@ static int lane_find(struct schedule *schedule, const struct image *image, struc
     *lane = (struct lane){
         .device = device,
         .datastore = image->datastore,
+        .owner = owner_of(image),
         .held = datastore_held(schedule, image->datastore),
         .ready.before = urgent_before,
         .periodic.before = due_before,
@@ -241,7 +253,7 @@ static int plan_put_in(struct schedule *schedule, struct plan *plan, enum schedu
 
     if (plan->place != PLACE_READY || lane->device >= schedule->n_devices ||
         schedule->devices[lane->device].number != plan->image->device ||
-        lane->datastore != plan->image->datastore)
+        lane->datastore != plan->image->datastore || lane->owner != owner_of(plan->image))
         r = lane_find(schedule, plan->image, &lane);
     if (r >= 0)
         r = heap_reserve(due <= now ? lane_heap(lane, reason) : &schedule->waiting);
@@ -508,7 +520,12 @@ static struct choice lane_choose(const struct schedule *schedule, struct lane *l
 
 static bool choice_before(const struct choice *a, const struct choice *b)
 {
-    return a->rank != b->rank ? a->rank < b->rank : due_before(a->plan, b->plan);
+    if (a->rank != b->rank)
+        return a->rank < b->rank;
+    /* What somebody asked for comes in his order. */
+    if (a->rank > 0 && a->lane->turn != b->lane->turn)
+        return a->lane->turn < b->lane->turn;
+    return due_before(a->plan, b->plan);
 }
 
 static bool lane_may_run(const struct schedule *schedule, const struct lane *lane)
@@ -573,6 +590,7 @@ struct image *schedule_next(struct schedule *schedule, uint64_t now,
     plan_take_out(schedule, plan);
     plan->running = true;
     plan->running_lane = best.lane;
+    best.lane->turn = ++schedule->n_turns;
     schedule->devices[best.lane->device].busy = true;
     schedule->n_running++;
     *ret_reason = plan->reason;

@@ -40,7 +40,10 @@ void schedule_forget(struct schedule *schedule, struct image *image);
 /* Images of a paused or offline datastore are not handed out. */
 void schedule_hold(struct schedule *schedule, const struct datastore *datastore, bool hold);
 
-/* INTERVAL comes last, until it waited for options.delay: from then on it takes turns with all but
+/* Datastores, devices and the owners of files take turns in what is equally urgent, but for FORCED:
+ * whoever makes many images delays his own.
+ *
+ * INTERVAL comes last, until it waited for options.delay: from then on it takes turns with all but
  * FORCED, so that whoever changes images, or makes new ones, for ever takes half of a device.
  *
  * The next image to audit now, marked as under way; NULL when none is due, all workers are taken,

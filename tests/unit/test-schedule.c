@@ -110,7 +110,7 @@ static void test_one_reader_per_device(void **state)
     assert_ptr_equal(second, &f->images[1]);
     assert_null(next(f, START, NULL));          /* both workers taken, though device 3 is idle */
     schedule_done(f->schedule, second, START);
-    assert_ptr_equal(next(f, START, NULL), &f->images[3]);
+    assert_ptr_equal(next(f, START, NULL), &f->images[4]);      /* devices take turns */
     schedule_done(f->schedule, first, START);
     assert_ptr_equal(next(f, START, NULL), &f->images[2]);
 }
@@ -379,6 +379,41 @@ static void test_overdue_take_turns(void **state)
     }
 }
 
+/* New images of a stranger, before and after another one's change: that waits for one of them. */
+static void test_owners_take_turns(void **state)
+{
+    struct fixture *f = *state;
+    enum schedule_reason reason;
+    uint64_t wait;
+
+    f->images[6].fingerprint.uid = 1000;
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(schedule_image(f->schedule, &f->images[i], SCHEDULE_NEW, START), 0);
+    assert_ptr_equal(next(f, START, NULL), &f->images[0]);
+    assert_int_equal(schedule_image(f->schedule, &f->images[6], SCHEDULE_CHANGED, START), 0);
+    schedule_done(f->schedule, &f->images[0], START);
+    assert_ptr_equal(next(f, START, NULL), &f->images[1]);
+    schedule_done(f->schedule, &f->images[1], START);
+    assert_ptr_equal(schedule_next(f->schedule, START + DEBOUNCE, &reason, &wait), &f->images[6]);
+    assert_int_equal(reason, SCHEDULE_CHANGED);
+    schedule_done(f->schedule, &f->images[6], START + DEBOUNCE);
+    assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[2]);
+    schedule_done(f->schedule, &f->images[2], START + DEBOUNCE);
+    /* Who changes his image for ever has every second audit, and no more. */
+    for (size_t i = 3; i < 5; i++) {
+        assert_int_equal(schedule_image(f->schedule, &f->images[6], SCHEDULE_NEW, START), 0);
+        assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[6]);
+        schedule_done(f->schedule, &f->images[6], START + DEBOUNCE);
+        assert_int_equal(schedule_image(f->schedule, &f->images[6], SCHEDULE_NEW, START), 0);
+        assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[i]);
+        schedule_done(f->schedule, &f->images[i], START + DEBOUNCE);
+    }
+    /* A change of owner is seen when it is planned again. */
+    f->images[5].fingerprint.uid = 1000;
+    assert_int_equal(schedule_image(f->schedule, &f->images[5], SCHEDULE_FORCED, START), 0);
+    assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[5]);
+}
+
 static void test_again_less_and_less(void **state)
 {
     struct fixture *f = *state;
@@ -480,7 +515,7 @@ int main(void)
         T(test_hold),
         T(test_flapping_image_leaves_room), T(test_delay_is_used),
         T(test_flapping_on_another_device), T(test_overdue_take_turns),
-        T(test_again_less_and_less),
+        T(test_again_less_and_less), T(test_owners_take_turns),
         T(test_forget_while_running), T(test_confirm_yields), T(test_confirm_never_at_once),
         T(test_many),
     };
