@@ -14,30 +14,37 @@
 static const struct sweep {
     const char *sql;
     int64_t kept;
+    const char *beyond;         /* how many rows there are beyond those, as ?4; nothing is to be
+                                 * done when there are none */
 } sweeps[] = {
     { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ?1 AND outbox = 0"
-      " ORDER BY at LIMIT ?2)", 0 },
+      " ORDER BY at LIMIT ?2)", 0, NULL },
     /* Of the subjects that events came of lately, so that what flaps loses its own history and
      * not everybody's. */
     { "DELETE FROM event WHERE seq IN (SELECT old.seq"
       " FROM (SELECT DISTINCT subject FROM (SELECT subject FROM event ORDER BY seq DESC LIMIT ?2))"
       " AS lately JOIN event AS old ON old.subject = lately.subject WHERE old.outbox = 0"
       " AND old.seq <= (SELECT seq FROM event WHERE subject = lately.subject"
-      " ORDER BY seq DESC LIMIT 1 OFFSET ?3) LIMIT ?2)", STORE_EVENTS_PER_SUBJECT },
-    /* Rows are counted, as their numbers have gaps then; and only when there can be so many. */
-    { "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE outbox = 0 ORDER BY seq"
-      " LIMIT min(?2, max(0, CASE WHEN"
-      " (SELECT max(seq) FROM event) - (SELECT min(seq) FROM event) >= ?3"
-      " THEN (SELECT count(*) FROM event) - ?3 ELSE 0 END)))", 1000000 },
+      " ORDER BY seq DESC LIMIT 1 OFFSET ?3) LIMIT ?2)", STORE_EVENTS_PER_SUBJECT,
+      NULL },
+    /* Of the datastore that has most, the oldest of those subjects that have most: many that flap
+     * lose their own history, too. As all rows are looked at, many go at once. */
+    { "DELETE FROM event WHERE seq IN (SELECT seq FROM (SELECT seq, outbox,"
+      " row_number() OVER (PARTITION BY subject ORDER BY seq DESC) AS nth FROM event WHERE"
+      " datastore = (SELECT datastore FROM event GROUP BY datastore ORDER BY count(*) DESC LIMIT 1))"
+      " WHERE outbox = 0 ORDER BY nth DESC, seq LIMIT min(?2 * 10, ?4))", 1000000,
+      /* Rows are counted, as their numbers have gaps then; and only when there can be so many. */
+      "SELECT CASE WHEN (SELECT max(seq) FROM event) - (SELECT min(seq) FROM event) >= ?3"
+      " THEN (SELECT count(*) FROM event) - ?3 ELSE 0 END" },
     { "DELETE FROM finding WHERE id IN (SELECT id FROM finding WHERE resolved > 0 AND resolved < ?1"
-      " AND state = 'resolved' LIMIT ?2)", 0 },
+      " AND state = 'resolved' LIMIT ?2)", 0, NULL },
     { "DELETE FROM digest WHERE finished < ?1 AND id IN (SELECT id FROM digest ORDER BY id"
-      " LIMIT ?2)", 0 },
+      " LIMIT ?2)", 0, NULL },
     { "DELETE FROM digest WHERE id IN (SELECT id FROM digest WHERE"
-      " id <= (SELECT max(id) FROM digest) - ?3 LIMIT ?2)", 1000000 },
-    { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone < ?1 LIMIT ?2)", 0 },
+      " id <= (SELECT max(id) FROM digest) - ?3 LIMIT ?2)", 1000000, NULL },
+    { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone < ?1 LIMIT ?2)", 0, NULL },
     { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone IS NOT NULL"
-      " ORDER BY gone DESC LIMIT ?2 OFFSET ?3)", 100000 },
+      " ORDER BY gone DESC LIMIT ?2 OFFSET ?3)", 100000, NULL },
 };
 
 /* Audits are looked at in the order of their ids, from one step to the next: ?4 < id <= ?5. */
@@ -122,10 +129,16 @@ int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *
 
     for (size_t i = 0; i < ELEMENTSOF(sweeps); i++) {
         values[2] = sweeps[i].kept;
+        values[3] = 0;
+        r = sweeps[i].beyond ? run(sqlite, sweeps[i].beyond, values, &values[3]) : 0;
+        if (r < 0)
+            return r;
+        if (sweeps[i].beyond && values[3] <= 0)
+            continue;
         r = run(sqlite, sweeps[i].sql, values, NULL);
         if (r < 0)
             return r;
-        more = more || sqlite3_changes(sqlite) >= STEP_ROWS;
+        more = more || sqlite3_changes(sqlite) > 0;
     }
 
     values[1] = STEP_AUDITS;
