@@ -224,7 +224,7 @@ void resolve_done(struct manager *manager);
 bool rest_on_audited(struct manager *manager, struct image *image);
 /* It is looked at again so soon that whoever asks for a scan waits for that. */
 bool rest_is_short(const struct image *image);
-void rest_forget(struct manager *manager, const struct image *image);
+void rest_forget(struct manager *manager, struct image *image);
 void rest_done(struct manager *manager);
 
 /* ---- manager-former.c: what lost parents were ------------------------------------------------ */

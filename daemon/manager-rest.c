@@ -12,6 +12,7 @@
 /* A file that is cut off is looked at again once it was not written for so long; twice as long each
  * time it had grown. */
 #define REST_MIN (5 * USEC_PER_SEC)
+#define LOOK_PAUSE (USEC_PER_SEC / 2)
 #define GROWN_MAX 2
 /* Looks between which it was written and did not grow: whoever only touches it hides no damage. */
 #define LOOKS_MAX 3
@@ -52,49 +53,65 @@ static bool report_is_damaged(const struct audit_report *report)
                               report_is_cut(report));
 }
 
+/* The last one takes its place. */
+static void rest_remove(struct manager *manager, struct image *image)
+{
+    struct rest *place = &manager->rests[image->rest - 1];
+
+    *place = manager->rests[--manager->n_rests];
+    place->image->rest = image->rest;
+    image->rest = 0;
+}
+
 static int on_rest(sd_event_source *source, uint64_t when, void *userdata)
 {
     struct manager *manager = userdata;
     uint64_t now = manager_now(manager), next = UINT64_MAX;
-    size_t n = 0;
 
-    for (size_t i = 0; i < manager->n_rests; i++) {
+    for (size_t i = 0; i < manager->n_rests;) {
         struct rest *rest = &manager->rests[i];
+        struct image *image = rest->image;
 
         if (rest->at <= now) {
-            pass_plan(manager, rest->image, SCHEDULE_NEW);
+            rest_remove(manager, image);
+            pass_plan(manager, image, SCHEDULE_NEW);
             continue;
         }
         next = rest->at < next ? rest->at : next;
-        manager->rests[n++] = *rest;
+        i++;
     }
-    manager->n_rests = n;
+    /* All are looked through: not for each of many. */
     if (next != UINT64_MAX)
-        (void) manager_arm(manager, &manager->rest_timer, next - now, on_rest);
+        (void) manager_arm(manager, &manager->rest_timer,
+                           next - now > LOOK_PAUSE ? next - now : LOOK_PAUSE, on_rest);
     return 0;
 }
 
 static int rest_plan(struct manager *manager, struct image *image, uint64_t at)
 {
     uint64_t now = manager_now(manager);
+    size_t n = manager->n_rests;
     struct rest *rests;
 
-    rest_forget(manager, image);
-    rests = reallocarray(manager->rests, manager->n_rests + 1, sizeof(*rests));
-    if (!rests)
-        return -ENOMEM;
-    manager->rests = rests;
-    rests[manager->n_rests++] = (struct rest){ .image = image, .at = at };
+    if (image->rest > 0) {
+        manager->rests[image->rest - 1].at = at;
+    } else {
+        /* grown by doubling: 1, 2, 4, 8 ... */
+        rests = (n & (n - 1)) == 0 ? reallocarray(manager->rests, n > 0 ? 2 * n : 1, sizeof(*rests))
+                                   : manager->rests;
+        if (!rests)
+            return -ENOMEM;
+        manager->rests = rests;
+        rests[manager->n_rests++] = (struct rest){ .image = image, .at = at };
+        image->rest = manager->n_rests;
+    }
     return manager_arm(manager, &manager->rest_timer, at > now ? at - now : 0, on_rest);
 }
 
-void rest_forget(struct manager *manager, const struct image *image)
+void rest_forget(struct manager *manager, struct image *image)
 {
-    for (size_t i = 0; i < manager->n_rests; i++)
-        if (manager->rests[i].image == image) {
-            manager->rests[i] = manager->rests[--manager->n_rests];
-            return;
-        }
+    if (image->rest > 0)
+        rest_remove(manager, image);
 }
 
 /* For how long it has to rest; 0: what its audit says holds. */

@@ -477,6 +477,8 @@ struct image {
     bool reading;               /* what a scrub read is being compared */
     uint8_t looks;              /* in a row, each soon after the other, because the last one saw
                                  * damage while a guest wrote */
+    size_t rest;                /* its place among those that are looked at once more, from 1 on;
+                                 * 0 none */
     bool unrested;              /* is still being written, without a lock: what its last audit
                                  * found missing is no damage yet */
     uint8_t n_grown, n_looks;   /* meanwhile: audits before which it had grown; and had not */

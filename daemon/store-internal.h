@@ -65,6 +65,7 @@ struct store {
     struct store_batch *batches, **last_batch;
     uint64_t history_retention; /* usec */
     unsigned audits_kept;
+    uint64_t sweep_time;        /* of sweep_clock, when it swept last */
     size_t n_queued;            /* length of batches */
     size_t n_waiting;           /* batches as given, the one being written included */
     struct store_read *reads, **last_read;

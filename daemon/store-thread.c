@@ -194,7 +194,7 @@ static void do_read(struct store *store, struct store_read *read)
 static void do_sweep(struct store *store)
 {
     uint64_t realtime = usec_now(CLOCK_REALTIME), monotonic = usec_now(CLOCK_MONOTONIC);
-    uint64_t now, retention;
+    uint64_t now = 0, retention;
     bool more = false;
     int r = have_database(store);
 
@@ -210,6 +210,9 @@ static void do_sweep(struct store *store)
     }
     if (r == 0)
         r = sweep_clock_save(store_db_sqlite(store->db), &store->sweep_clock);
+    pthread_mutex_lock(&store->lock);
+    store->sweep_time = now;
+    pthread_mutex_unlock(&store->lock);
     if (r == -EUCLEAN)
         r = replace_database(store);
     /* Sweeping can wait; what fails here fails for the next batch too, and is said then. */

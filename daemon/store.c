@@ -397,6 +397,17 @@ size_t store_waiting(const struct store *store)
     return n;
 }
 
+uint64_t store_sweep_time(const struct store *store)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&store->lock;
+    uint64_t time;
+
+    pthread_mutex_lock(lock);
+    time = store->sweep_time;
+    pthread_mutex_unlock(lock);
+    return time;
+}
+
 static int read_new(const struct store *store, enum read_kind kind, const char *cursor,
                     unsigned limit, store_rows_fn done, void *userdata,
                     struct store_read **ret_read)
