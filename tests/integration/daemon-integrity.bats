@@ -459,6 +459,35 @@ make_golden() { # PATH [SIZE]: data here and there
     until_true acknowledged
 }
 
+@test "a clock that jumps ahead by weeks does not have it forgotten what deleted images held" {
+    need sqlite3
+    local name
+    for name in base well third; do make_golden "$GOLDEN/$name.qcow2"; done
+    start_daemon
+    for name in base well third; do until_true is_verified "$GOLDEN/$name.qcow2"; done
+    rm "$GOLDEN/base.qcow2"
+    gone() { [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM baseline WHERE gone > 0')" = "$1" ]; }
+    until_true gone 1
+    stop_daemon
+    # As after a jump by 40 days while nothing ran: both times are as far back.
+    days=$((40 * 86400 * 1000000))
+    sqlite3 "$STATE/qcaudit.db" "UPDATE baseline SET gone = gone - $days WHERE gone > 0;
+        UPDATE state SET swept = CAST(strftime('%s') AS INTEGER) * 1000000 - $days"
+    rm "$STATE/baselines.journal"
+    start_daemon
+    rm "$GOLDEN/well.qcow2"
+    until_true gone 2
+    stop_daemon
+    gone 2
+    # And when that much time has passed.
+    sqlite3 "$STATE/qcaudit.db" "UPDATE state SET swept = CAST(strftime('%s') AS INTEGER) * 1000000"
+    start_daemon
+    rm "$GOLDEN/third.qcow2"
+    forgotten() { gone 2 && [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM baseline')" = 2 ]; }
+    until_true forgotten
+    stop_daemon
+}
+
 @test "a damaged journal and damaged block digests are said, and not trusted" {
     make_golden "$GOLDEN/base.qcow2"
     start_daemon
