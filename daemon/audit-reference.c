@@ -10,6 +10,8 @@
 /* What is asked for; from TAG_EXTENT on, the extents. */
 enum reference_tag { TAG_PARENT, TAG_DATA_FILE, TAG_EXTENT };
 
+#define TAG_ELSEWHERE (UINT64_C(1) << 32)   /* with one of them: asked again, of another helper */
+
 static struct reference *reference_of(struct job *job, uint64_t tag)
 {
     if (tag >= TAG_EXTENT)
@@ -29,6 +31,7 @@ static void reference_set(struct reference *reference, int error)
         reference->state = REFERENCE_ESCAPES;
         break;
     case -ENOMEM:
+    case -EXDEV:                /* on a file system that nobody looks into */
         reference->state = REFERENCE_UNREACHABLE;
         break;
     default:
@@ -38,10 +41,30 @@ static void reference_set(struct reference *reference, int error)
     }
 }
 
+static void on_resolved(struct job *job, uint64_t tag, const struct request_result *result);
+
+/* It leads out of the datastore onto what may hang: perhaps into another one, whose helper that
+ * costs. */
+static bool ask_elsewhere(struct job *job, uint64_t tag, const struct request_result *result)
+{
+    const struct datastore *datastore;
+    struct files *files;
+
+    return result->error == -EXDEV && result->real_path && !(tag & TAG_ELSEWHERE) &&
+           job->audits->options.files(job->audits->options.userdata, result->real_path, &files,
+                                      &datastore) >= 0 &&
+           datastore != job->image->datastore &&
+           request_start(job, REQUEST_RESOLVE, files, job->image->path, result->real_path,
+                         tag | TAG_ELSEWHERE, on_resolved) >= 0;
+}
+
 static void on_resolved(struct job *job, uint64_t tag, const struct request_result *result)
 {
-    struct reference *reference = reference_of(job, tag);
+    struct reference *reference = reference_of(job, tag & ~TAG_ELSEWHERE);
     int error = result->error;
+
+    if (ask_elsewhere(job, tag, result))
+        return;
 
     free(reference->path);
     reference->path = NULL;

@@ -87,6 +87,7 @@ struct site {
     uint64_t n_known;           /* files of this datastore in the set, */
     uint64_t n_names;           /* and other names of files */
     struct files *files;
+    pid_t ending;               /* of the helper before, which may not be gone yet; 0 none */
     sd_event_source *retry, *poll;
     uint64_t retry_after;       /* usec */
     sd_event_source *pause_end;

@@ -9,6 +9,7 @@
 
 #include "daemon/log.h"
 #include "daemon/strv.h"
+#include "helpers/process.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -154,6 +155,15 @@ static int on_retry(sd_event_source *source, uint64_t when, void *userdata)
     return 0;
 }
 
+/* Is the helper that was ended last still there? It cannot be killed while its file system does not
+ * answer, and the next one would not fare better. */
+static bool site_is_ending(const struct site *site)
+{
+    const struct process_endings *endings = site->discover->options.endings;
+
+    return endings && site->ending > 0 && process_endings_have(endings, site->ending);
+}
+
 static void site_end_helper(struct site *site)
 {
     struct discover *discover = site->discover;
@@ -187,6 +197,8 @@ static void site_offline(struct site *site, int error)
     }
     datastore->state = DATASTORE_OFFLINE;
     datastore->error = error;
+    if (site->files)
+        site->ending = files_pid(site->files);
     site_end_helper(site);
     if (news)
         log_warning(error, "Datastore %s is offline: %s%s", datastore->name,
@@ -629,6 +641,10 @@ void site_start(struct site *site)
         log_error(r, "Cannot plan the end of the pause of datastore %s: %m", datastore->name);
     }
     datastore->paused_until = 0;
+    if (site_is_ending(site)) {
+        site_offline(site, -ETIMEDOUT);
+        return;
+    }
     if (datastore->state != DATASTORE_OFFLINE) {
         datastore->state = DATASTORE_STARTING;
         site_tell(site);

@@ -459,6 +459,31 @@ int place_root(struct place *place, struct files_root *ret_root)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* Does the path, which is resolved by its text, lead onto a file system that may stop answering and
+ * that is not the root's own? The walk looks into none of them. */
+static bool leads_away(const struct place *place, const struct mount_table *mounts,
+                       const char *path)
+{
+    char above[PATH_MAX];
+
+    if (place->of_devices || !place->real_root[0] || strlen(path) >= sizeof(above))
+        return false;
+    strcpy(above, path);
+    for (char *slash = above; *slash; ) {
+        const struct mount *mount;
+        char kept;
+
+        slash += 1 + strcspn(slash + 1, "/");
+        kept = *slash;
+        *slash = '\0';
+        mount = is_below(place->real_root, above) ? NULL : mount_table_at(mounts, above);
+        *slash = kept;
+        if (mount && mount_type_is_remote(mount->type))
+            return true;
+    }
+    return false;
+}
+
 /* Is path a link to a device, and followed? Then *ret_device is which. */
 static bool is_followed(const struct place *place, const char *path, dev_t *ret_device)
 {
@@ -503,6 +528,19 @@ int place_find(struct place *place, const char *path, char *real, int *ret_fd)
         return -EMEDIUMTYPE;
     *ret_fd = TAKE_FD(fd);
     return 0;
+}
+
+int place_look(struct place *place, const char *path, char *real, int *ret_fd)
+{
+    _cleanup_(mount_table_done) struct mount_table mounts = {0};
+    char by_text[PATH_MAX];
+    int r = mount_table_read(place->mountinfo_fd, &mounts);
+
+    if (r == 0)
+        r = path_resolve(&mounts, path, by_text);
+    if (r < 0)
+        return r;
+    return leads_away(place, &mounts, by_text) ? -EXDEV : place_find(place, path, real, ret_fd);
 }
 
 /* Says a real path below the root as the root was given. */
@@ -561,6 +599,10 @@ int place_resolve(struct place *place, const char *image_path, const char *refer
         (place->of_devices || !is_below(by_text, place->root))) {
         strcpy(real, by_text);
         return -EPERM;
+    }
+    if (leads_away(place, &mounts, by_text)) {
+        strcpy(real, by_text);
+        return -EXDEV;
     }
     r = place_find(place, path, real, ret_fd);
     if (r == 0 || r == -EPERM || r == -EMEDIUMTYPE)

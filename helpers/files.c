@@ -355,7 +355,7 @@ static void reply_file(struct files_helper *helper, const struct wire_files_requ
         if (r == 0)
             r = place_stat(&helper->place, path_fd, "", AT_EMPTY_PATH, &reply.stat, NULL);
     } else {
-        r = place_find(&helper->place, path, real, &path_fd);
+        r = place_look(&helper->place, path, real, &path_fd);
         if (r == 0)
             r = place_reopen(&helper->place, path_fd, &fd, &reply.stat, &use);
     }

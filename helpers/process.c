@@ -256,3 +256,13 @@ pid_t process_endings_find(const struct process_endings *endings, const void *us
             return process->pid;
     return 0;
 }
+
+bool process_endings_have(const struct process_endings *endings, pid_t pid)
+{
+    const struct process *process;
+
+    TAILQ_FOREACH(process, &endings->list, link)
+        if (process->pid == pid)
+            return true;
+    return false;
+}

@@ -52,3 +52,5 @@ struct process *process_end(struct process *process, struct process_endings *end
                             const void *user);
 /* The process ID of one that may have files of user open, or 0. */
 pid_t process_endings_find(const struct process_endings *endings, const void *user);
+/* Is this one not gone yet? */
+bool process_endings_have(const struct process_endings *endings, pid_t pid);

@@ -82,3 +82,61 @@ both() {
     umount "$DIR/mount"
     stop_daemon
 }
+
+helpers_of() { # how many qcaudit-files the daemon has, those that are killed and not gone with them
+    { pgrep -P "$DAEMON" -x qcaudit-files || :; pgrep -P "$(pgrep -P "$DAEMON" -x qcaudit-launch)" -x qcaudit-files || :; } | wc -l
+}
+
+@test "while the helper of a datastore that hangs is not gone, no other one is started" {
+    both
+    make_image "$DIR/behind/remote.qcow2"
+    start_daemon
+    scan
+    [ "$(helpers_of)" = 2 ]
+    touch "$DIR/trigger"
+    ctl scan >/dev/null
+    wait_for 30 has_finding "datastore-offline error stale"
+    sleep 12        # several attempts
+    [ "$(helpers_of)" = 2 ]
+    rm "$DIR/trigger"
+    wait_for 60 has_no_finding datastore-offline
+    [ "$(helpers_of)" = 2 ]
+    stop_daemon
+}
+
+@test "a reference to what hangs costs that image, and no other of its datastore" {
+    local behind
+    for behind in datastore nested; do
+        [ "$behind" = datastore ] || {
+            umount "$DIR/mount"; wait "$FUSE" || :
+            mkdir "$STORE/nested"
+            "$top_builddir/tests/integration/stall-fs" "$DIR/behind" "$DIR/trigger" "$STORE/nested" >"$DIR/fuse.log" 2>&1 3>&- 4>&- &
+            FUSE=$!
+            nested() { grep -q " $STORE/nested fuse" /proc/self/mounts; }
+            wait_for 10 nested
+            write_config "reading: { deadline: 2s }"
+        }
+        [ "$behind" = nested ] || both
+        base=$DIR/mount/base.qcow2
+        [ "$behind" = datastore ] || base=$STORE/nested/base.qcow2
+        make_image "$DIR/behind/base.qcow2"
+        qemu-img create -q -f qcow2 -u -b "$base" -F qcow2 "$STORE/over.qcow2" 4M
+        make_image "$STORE/local.qcow2"
+        touch "$DIR/trigger"
+        start_daemon
+        ctl scan >/dev/null
+        break_image "$STORE/local.qcow2"
+        wait_for 30 has_finding "metadata-corrupt critical local.qcow2"
+        sleep 6
+        run ! has_finding "datastore-offline error store"
+        run ! has_finding "datastore-offline error local"
+        # which says nothing of it, as long as it hangs
+        has_no_finding parent-missing
+        has_no_finding reference-escapes
+        rm "$DIR/trigger"
+        stop_daemon
+        rm -rf "$STORE"/*.qcow2 "$STATE"
+        mkdir -m 700 "$STATE"
+    done
+    umount "$STORE/nested"
+}
