@@ -284,7 +284,8 @@ struct image *scrubs_next(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wai
             continue;
         }
         if ((!scrub->demanded && !open) || is_held(scrubs, scrub->image->datastore) ||
-            (best && !comes_before(scrubs, scrub, best)) || device_is_read(scrubs, scrub->image->device))
+            (best && !comes_before(scrubs, scrub, best)) ||
+            device_is_read(scrubs, scrub->image->device))
             continue;
         best = scrub;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Whose data is read again next: those that are due, within the window of the day, one at a time on
- * each backing device. Those who own files take turns, and of each: those that were verified before,
- * those that never were, and those that were cut short; the one that was verified (or cut) longest
- * ago first. Pure: the time is passed in. */
+ * each backing device. Those who own files take turns, and of each: those that were verified
+ * before, those that never were, and those that were cut short; the one that was verified (or cut)
+ * longest ago first. Pure: the time is passed in. */
 #pragma once
 
 #include "model.h"
@@ -38,8 +38,8 @@ void scrubs_done(struct scrubs *scrubs, struct image *image, uint64_t retry);
 /* One under way whose slice is over while another waits for its place: to be stopped. NULL when
  * there is none: *ret_wait is usec until it is worth asking again. */
 struct image *scrubs_expired(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wait);
-/* It is stopped for that, by who calls scrubs_done() then; it goes on in its turn, for twice as long
- * where what it read is not kept. */
+/* It is stopped for that, by who calls scrubs_done() then; it goes on in its turn, for twice as
+ * long where what it read is not kept. */
 void scrubs_cut(struct scrubs *scrubs, struct image *image, uint64_t now, bool kept);
 
 /* Its demand is met, or cannot be. */

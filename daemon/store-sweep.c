@@ -31,7 +31,8 @@ static const struct sweep {
      * lose their own history, too. As all rows are looked at, many go at once. */
     { "DELETE FROM event WHERE seq IN (SELECT seq FROM (SELECT seq, outbox,"
       " row_number() OVER (PARTITION BY subject ORDER BY seq DESC) AS nth FROM event WHERE"
-      " datastore = (SELECT datastore FROM event GROUP BY datastore ORDER BY count(*) DESC LIMIT 1))"
+      " datastore ="
+      " (SELECT datastore FROM event GROUP BY datastore ORDER BY count(*) DESC LIMIT 1))"
       " WHERE outbox = 0 ORDER BY nth DESC, seq LIMIT min(?2 * 10, ?4))", 1000000,
       /* Rows are counted, as their numbers have gaps then; and only when there can be so many. */
       "SELECT CASE WHEN (SELECT max(seq) FROM event) - (SELECT min(seq) FROM event) >= ?3"

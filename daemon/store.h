@@ -128,8 +128,8 @@ int store_task(struct store *store, int (*run)(void *userdata),
 /* Batches that wait to be written. */
 size_t store_waiting(const struct store *store);
 
-/* The time by which it deletes what is too old, which follows the clock slowly where that jumps ahead
- * (usec; 0: not known yet). */
+/* The time by which it deletes what is too old, which follows the clock slowly where that jumps
+ * ahead (usec; 0: not known yet). */
 uint64_t store_sweep_time(const struct store *store);
 
 /* After READY: quick_check on a second connection in the background. Always after an unclean stop;

@@ -75,11 +75,12 @@ int place_root(struct place *place, struct files_root *ret_root);
  * -EMEDIUMTYPE neither regular file nor block device, or another -errno. real, PATH_MAX bytes, is
  * set for -EPERM and -EMEDIUMTYPE too. */
 int place_find(struct place *place, const char *path, char *real, int *ret_fd);
-/* The same; -EXDEV, and nothing is touched, where it leads onto a file system that may stop answering
- * and is not the root's own. */
+/* The same; -EXDEV, and nothing is touched, where it leads onto a file system that may stop
+ * answering and is not the root's own. */
 int place_look(struct place *place, const char *path, char *real, int *ret_fd);
 /* Where a reference of the image at image_path leads, by its text, not touching what lies outside
- * the allowed roots; then as place_look(), with real for -EXDEV, too. real is given as below the root where it is there. */
+ * the allowed roots; then as place_look(), with real for -EXDEV, too. real is given as below the
+ * root where it is there. */
 int place_resolve(struct place *place, const char *image_path, const char *reference, char *real,
                   int *ret_fd);
 

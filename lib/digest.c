@@ -24,7 +24,8 @@
 #define PACKED_LEAST (UINT64_C(1) << 30)
 /* Bytes of its sectors that a compressed cluster may share with those before and behind it. */
 #define SHARED_SECTORS 1024
-/* How many times its length an entry may say that a compressed cluster has: a writer may round up. */
+/* How many times its length an entry may say that a compressed cluster has: writers may round
+ * up. */
 #define DECLARED_MAX UINT64_C(64)
 /* How often an L2 entry is looked at, at most: where a window is taken up again, and for each
  * subcluster of a layer above. */
