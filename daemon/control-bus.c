@@ -4,104 +4,23 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/control-callers.h"
 #include "daemon/control-internal.h"
 #include "daemon/log.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 
-#define LOOKUPS_MAX 64          /* callers that the bus is being asked about */
 #define AGAIN_USEC USEC_PER_SEC
 #define AGAIN_MAX_USEC (64 * USEC_PER_SEC)
 
 struct control_bus {
     struct control *control;
     struct connection connection;   /* stands for whoever calls: peer is set before each call */
-    struct lookup *lookups;
-    unsigned n_lookups;
+    struct callers *callers;
     sd_event_source *again;         /* while there is no bus */
     uint64_t wait;                  /* usec */
     bool said;                      /* that there is none */
 };
-
-/* A call that waits for its caller's credentials. */
-struct lookup {
-    struct control_bus *bus;
-    struct lookup *next;
-    sd_bus_message *call;
-    sd_bus_slot *slot;
-};
-
-static void lookup_free(struct lookup *lookup)
-{
-    for (struct lookup **link = &lookup->bus->lookups; *link; link = &(*link)->next)
-        if (*link == lookup) {
-            *link = lookup->next;
-            lookup->bus->n_lookups--;
-            break;
-        }
-    sd_bus_slot_unref(lookup->slot);
-    sd_bus_message_unref(lookup->call);
-    free(lookup);
-}
-
-/* What the bus says of a caller, of the time when it connected. */
-struct caller {
-    bool known;
-    uid_t uid;
-    bool in_group;              /* of the control group */
-};
-
-static int read_uid(sd_bus_message *reply, struct caller *caller)
-{
-    uint32_t uid;
-    int r = sd_bus_message_read(reply, "v", "u", &uid);
-
-    if (r > 0) {
-        caller->known = true;
-        caller->uid = uid;
-    }
-    return r;
-}
-
-static int read_groups(sd_bus_message *reply, gid_t group, struct caller *caller)
-{
-    const void *groups;
-    size_t size;
-    int r = sd_bus_message_enter_container(reply, 'v', "au");
-
-    if (r > 0)
-        r = sd_bus_message_read_array(reply, 'u', &groups, &size);
-    for (size_t i = 0; r > 0 && i < size / sizeof(uint32_t); i++)
-        if (((const uint32_t *)groups)[i] == group)
-            caller->in_group = true;
-    return r < 0 ? r : sd_bus_message_exit_container(reply);
-}
-
-/* The answer of GetConnectionCredentials. A bus that tells no groups has no readers by group. */
-static int caller_read(sd_bus_message *reply, const struct control *control,
-                       struct caller *ret_caller)
-{
-    struct caller caller = { .known = false };
-    int r = sd_bus_message_enter_container(reply, 'a', "{sv}");
-
-    while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'e', "sv")) > 0) {
-        const char *key;
-
-        r = sd_bus_message_read(reply, "s", &key);
-        if (r > 0 && strcmp(key, "UnixUserID") == 0)
-            r = read_uid(reply, &caller);
-        else if (r > 0 && control->has_group && strcmp(key, "UnixGroupIDs") == 0)
-            r = read_groups(reply, control->group, &caller);
-        else if (r > 0)
-            r = sd_bus_message_skip(reply, "v");
-        if (r >= 0)
-            r = sd_bus_message_exit_container(reply);
-    }
-    if (r < 0)
-        return r;
-    *ret_caller = caller;
-    return caller.known ? 0 : -ENODATA;
-}
 
 static const sd_bus_vtable *find_method(const char *name)
 {
@@ -125,8 +44,9 @@ static int run_method(sd_bus_message *call, struct connection *connection, sd_bu
 }
 
 /* What sd-bus does for a vtable, now that it is known who calls. */
-static void run_call(struct control_bus *bus, sd_bus_message *call, const struct caller *caller)
+static void run_call(void *userdata, sd_bus_message *call, const struct caller *caller)
 {
+    struct control_bus *bus = userdata;
     const struct control *control = bus->control;
     struct connection *connection = &bus->connection;
     sd_bus_error error = SD_BUS_ERROR_NULL;
@@ -146,19 +66,6 @@ static void run_call(struct control_bus *bus, sd_bus_message *call, const struct
     sd_bus_error_free(&error);
 }
 
-static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-    struct lookup *lookup = userdata;
-    struct caller caller;
-
-    /* An error: the caller is gone, so there is nobody to answer. */
-    if (!sd_bus_message_is_method_error(reply, NULL) &&
-        caller_read(reply, lookup->bus->control, &caller) >= 0)
-        run_call(lookup->bus, lookup->call, &caller);
-    lookup_free(lookup);
-    return 0;
-}
-
 /* Is it one that depends on who calls? */
 static bool is_ours(sd_bus_message *message)
 {
@@ -169,35 +76,11 @@ static bool is_ours(sd_bus_message *message)
             sd_bus_message_is_method_call(message, "org.freedesktop.DBus.Properties", NULL));
 }
 
-/* Asks for the caller of each call of ours, without waiting: the bus may be slow, the loop must not
- * be. */
 static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
     struct control_bus *bus = userdata;
-    struct lookup *lookup;
-    int r;
 
-    if (!is_ours(message))
-        return 0;
-    if (bus->n_lookups >= LOOKUPS_MAX)
-        return sd_bus_reply_method_errorf(message, CONTROL_ERROR_BUSY, "Too many calls at once");
-    lookup = calloc(1, sizeof(*lookup));
-    if (!lookup)
-        return -ENOMEM;
-    r = sd_bus_call_method_async(bus->connection.bus, &lookup->slot, "org.freedesktop.DBus",
-                                 "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                 "GetConnectionCredentials", on_credentials, lookup, "s",
-                                 sd_bus_message_get_sender(message));
-    if (r < 0) {
-        free(lookup);
-        return r;
-    }
-    lookup->bus = bus;
-    lookup->call = sd_bus_message_ref(message);
-    lookup->next = bus->lookups;
-    bus->lookups = lookup;
-    bus->n_lookups++;
-    return 1;
+    return is_ours(message) ? callers_take(bus->callers, bus->connection.bus, message) : 0;
 }
 
 static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
@@ -223,8 +106,7 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
 
 static void disconnect(struct control_bus *bus)
 {
-    while (bus->lookups)
-        lookup_free(bus->lookups);
+    callers_forget(bus->callers);
     bus->connection.track = sd_bus_track_unref(bus->connection.track);
     if (bus->connection.bus)
         sd_bus_detach_event(bus->connection.bus);
@@ -312,6 +194,7 @@ struct control_bus *control_bus_free(struct control_bus *bus)
     sd_event_source_disable_unref(bus->again);
     disconnect(bus);
     questions_leave(&bus->connection);
+    callers_free(bus->callers);
     free(bus);
     return NULL;
 }
@@ -325,7 +208,9 @@ int control_bus_new(struct control *control, struct control_bus **ret_bus)
         return -ENOMEM;
     bus->control = bus->connection.control = control;
     bus->wait = AGAIN_USEC;
-    r = try(bus);
+    r = callers_new(control, run_call, bus, &bus->callers);
+    if (r == 0)
+        r = try(bus);
     if (r < 0) {
         control_bus_free(bus);
         return r;

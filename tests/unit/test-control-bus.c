@@ -13,11 +13,13 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "daemon/control-internal.h"
+#include "daemon/control-share.h"
 #include "helpers/control-json.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
@@ -461,6 +463,81 @@ static void test_end_with_calls_under_way(void **state)
     sd_bus_close_unref(bus);
 }
 
+struct flood {
+    unsigned under_way, answered, refused;
+};
+
+static int on_answer(sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct flood *flood = userdata;
+
+    flood->under_way--;
+    if (sd_bus_message_is_method_error(reply, NULL))
+        flood->refused++;
+    else
+        flood->answered++;
+    return 0;
+}
+
+static uint64_t now_usec(void)
+{
+    struct timespec now;
+
+    assert_int_equal(clock_gettime(CLOCK_MONOTONIC, &now), 0);
+    return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* Calls without a pause; true when no more was answered than his share, as long as it took, and what
+ * waits for its turn. */
+static bool flood_is_bounded(uint64_t begun)
+{
+    struct flood flood = { 0 };
+    sd_bus *bus = NULL;
+    uint64_t most;
+
+    if (setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0 ||
+        sd_bus_open_system(&bus) < 0)
+        return false;
+    while (flood.answered + flood.refused < 3000) {
+        for (; flood.under_way < 60; flood.under_way++)
+            if (sd_bus_call_method_async(bus, NULL, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH,
+                                         CONTROL_INTERFACE, "GetStatus", on_answer, &flood,
+                                         NULL) < 0)
+                return false;
+        if (sd_bus_process(bus, NULL) == 0 && sd_bus_wait(bus, UINT64_MAX) < 0)
+            return false;
+    }
+    most = SHARE_CALLS + (now_usec() - begun) / SHARE_USEC + 1;
+    sd_bus_close_unref(bus);
+    return flood.answered >= SHARE_CALLS && flood.answered <= most;
+}
+
+/* A user who asks without a pause has his share, and everybody else gets answers meanwhile. */
+static void test_flood(void **state)
+{
+    struct world *world = *state;
+    uint64_t begun = now_usec();
+    int status = 0;
+    pid_t pid;
+
+    if (!have_bus() || getuid() != 0)
+        skip();
+    start_bus(world);
+    world->control->has_group = true;
+    world->control->group = NOBODY;
+    serve_on_bus(world);
+    wait_for_answer();
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(flood_is_bounded(begun) ? 0 : 1);
+    while (waitpid(pid, &status, WNOHANG) == 0)
+        assert_true(answers());
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_int_equal(rights_of(0), 7);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +547,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bus_comes_and_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_with_calls_under_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
