@@ -542,7 +542,8 @@ int judge_chain(struct judging *judging)
     const struct relation *relation = judging->relation;
     bool *judged = judging->judgement->judged;
     bool known = relation && !relation->pending && !relation->in_loop && !relation->above_loop &&
-                 !(judging->chain && judging->chain->pending);
+                 !(judging->chain && judging->chain->pending) &&
+                 !graph_awaits_usage(judging->graph);
     int r;
 
     if (!known)

@@ -290,7 +290,7 @@ int judge_snapshots(struct judging *judging)
 {
     int r;
 
-    if (!judging->layer)
+    if (!judging->layer || graph_awaits_usage(judging->graph))
         return 0;
     r = judge_forked(judging);
     if (r >= 0)

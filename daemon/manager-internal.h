@@ -147,6 +147,7 @@ struct manager {
     bool empty;                 /* there is no datastore, and that was said */
     struct virt_watch *virt_watch;      /* NULL: libvirt is not asked */
     struct virt_status *virt;           /* the latest; NULL before the first */
+    sd_event_source *virt_timer;        /* while its first word is awaited */
 
     struct showings *showings;  /* manager-show.c */
 
@@ -339,6 +340,8 @@ void metrics_done(struct manager *manager);
 
 /* Will pools come? Before the configuration's datastores are made. */
 void virt_expect(struct manager *manager);
+/* Nothing is judged of disks before libvirt said something, or did not for long. At the start. */
+int virt_await(struct manager *manager);
 /* Starts what asks libvirt, or again when the configuration (before: the last one, NULL at the
  * start) says otherwise. */
 int virt_apply_config(struct manager *manager, const struct config *before);

@@ -184,7 +184,8 @@ void pass_check_finished(struct manager *manager)
         struct scan *scan = &manager->scans[i];
 
         if (!scan->ticket || scan->finished || (scan->pass && !scan->started) ||
-            scan->n_walks > 0 || scan->done < scan->total)
+            scan->n_walks > 0 || scan->done < scan->total ||
+            graph_awaits_usage(manager->graph))
             continue;
         if (scan->pass && manager->first_pass) {
             /* What waited for the whole store to be known is judged before anybody is told that all

@@ -10,6 +10,7 @@
 #include "lib/cleanup.h"
 
 #define OUTSIDE_MAX 100
+#define FIRST_WORD_SECONDS 30   /* so long libvirt's first word is awaited */
 
 /* ---- the connections ------------------------------------------------------------------------- */
 
@@ -201,6 +202,35 @@ static void tell_empty(struct manager *manager)
     manager->empty = empty;
 }
 
+/* Has each connection said something, be it that there is nobody? */
+static bool is_heard(const struct virt_status *status)
+{
+    for (size_t i = 0; i < status->n_connections; i++)
+        if (!status->connections[i].complete && !status->connections[i].absent &&
+            !status->connections[i].error)
+            return false;
+    return true;
+}
+
+static void stop_awaiting(struct manager *manager)
+{
+    if (!graph_awaits_usage(manager->graph))
+        return;
+    manager->virt_timer = sd_event_source_disable_unref(manager->virt_timer);
+    graph_await_usage(manager->graph, false);
+    judge_soon(manager);
+}
+
+static int on_virt_timer(sd_event_source *source, uint64_t when, void *userdata)
+{
+    struct manager *manager = userdata;
+
+    log_info(0, "libvirt has not answered for %d seconds: disks are judged without its word",
+             FIRST_WORD_SECONDS);
+    stop_awaiting(manager);
+    return 0;
+}
+
 static void on_status(void *userdata, struct virt_status *status)
 {
     struct manager *manager = userdata;
@@ -218,6 +248,8 @@ static void on_status(void *userdata, struct virt_status *status)
     manager->daemon_dirty = true;       /* its disks may be in no datastore */
     log_debug(0, "libvirt: %zu domains, %zu pools", status->n_domains, status->n_pools);
     usage_on_status(manager, status);   /* with the pools' datastores */
+    if (is_heard(status))
+        stop_awaiting(manager);
     control_status_soon(manager);
 }
 
@@ -226,6 +258,19 @@ void virt_expect(struct manager *manager)
     const struct config *config = manager->config;
 
     discover_expect_pools(manager->discover, !config->libvirt_uris || config->libvirt_uris[0]);
+}
+
+/* Layers that were merged and not deleted are a deep chain, until libvirt says that they are nobody's
+ * disk: each start would tell of them anew. */
+int virt_await(struct manager *manager)
+{
+    const struct config *config = manager->config;
+
+    if (config->libvirt_uris && !config->libvirt_uris[0])
+        return 0;
+    graph_await_usage(manager->graph, true);
+    return manager_arm(manager, &manager->virt_timer, FIRST_WORD_SECONDS * USEC_PER_SEC,
+                       on_virt_timer);
 }
 
 int virt_apply_config(struct manager *manager, const struct config *before)
@@ -247,6 +292,7 @@ int virt_apply_config(struct manager *manager, const struct config *before)
     manager->virt_watch = virt_watch_free(manager->virt_watch);
     if (config->libvirt_uris && !config->libvirt_uris[0]) {
         manager->virt = virt_status_unref(manager->virt);
+        stop_awaiting(manager);
         r = discover_set_pools(manager->discover, NULL, 0, true);
         tell_empty(manager);
         return r;
@@ -259,4 +305,5 @@ void virt_done(struct manager *manager)
 {
     manager->virt_watch = virt_watch_free(manager->virt_watch);
     manager->virt = virt_status_unref(manager->virt);
+    manager->virt_timer = sd_event_source_disable_unref(manager->virt_timer);
 }

@@ -404,6 +404,9 @@ int manager_start(struct manager *manager)
     r = discover_set_config(manager->discover, manager->config);
     if (r < 0)
         return log_error(r, "Cannot start the datastores: %m");
+    r = virt_await(manager);
+    if (r < 0)
+        return log_error(r, "Cannot wait for libvirt: %m");
     r = virt_apply_config(manager, NULL);
     if (r < 0)
         return r;

@@ -151,7 +151,7 @@ struct node {
 struct graph {
     const struct policy *policy;
     const struct usage_index *usage;
-    bool first_pass;
+    bool first_pass, awaits_usage;
     void *moves;                /* tsearch tree of struct disk_move, by overlay */
     struct owners *owners;      /* NULL: libvirt's word is not complete */
     struct doubt_count *doubts; /* by datastore */

@@ -236,6 +236,23 @@ bool graph_is_first_pass(const struct graph *graph)
     return graph->first_pass;
 }
 
+void graph_await_usage(struct graph *graph, bool awaited)
+{
+    struct node *node;
+
+    if (graph->awaits_usage == awaited)
+        return;
+    graph->awaits_usage = awaited;
+    if (!awaited)
+        LIST_FOREACH(node, &graph->all, all)
+            node_mark(graph, node, NODE_TELL);
+}
+
+bool graph_awaits_usage(const struct graph *graph)
+{
+    return graph->awaits_usage;
+}
+
 int graph_add(struct graph *graph, struct image *image)
 {
     struct node *node;

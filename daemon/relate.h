@@ -113,6 +113,10 @@ struct usage graph_image_usage(const struct graph *graph, const struct image *im
 void graph_set_first_pass(struct graph *graph, bool under_way);
 /* Then who stands on an image is not known either. */
 bool graph_is_first_pass(const struct graph *graph);
+/* While libvirt's first word is awaited, which layer is a disk's is not known: nothing is judged of
+ * disks as a whole. At the end, the next graph_refresh() tells of all images. Off by default. */
+void graph_await_usage(struct graph *graph, bool awaited);
+bool graph_awaits_usage(const struct graph *graph);
 
 /* Tell of a new image, of one whose audit, parent reference, fingerprint, use or presence
  * changed, and of one that will be freed. Each marks what depends on it as dirty; nothing is

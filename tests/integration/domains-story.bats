@@ -175,6 +175,18 @@ for line in open(sys.argv[1], encoding="utf-8"):
     remedy chain-deep web.qcow2
     same "" "$(v snapshot-list web --name)"
     wait_for 60 resolved chain-deep
+    # The merged layers were left. The next start says nothing of them before libvirt had its word.
+    stop_daemon
+    : >"$LOG"
+    "$top_srcdir/tests/integration/slow-socket" "$DIR/slow" "$DIR/lv/sock/libvirt-sock" 0.2 3>&- 4>&- &
+    SLOW=$!
+    wait_for 5 test -S "$DIR/slow"
+    LIBVIRT="{uris: [\"qemu:///session?socket=$DIR/slow\"], poll: 1s}"
+    write_config
+    start_daemon
+    wait_for 30 grep -q "Pass complete" "$LOG"
+    grep -q "Connected to libvirt" "$LOG"
+    run -1 grep chain-deep "$LOG"
 }
 
 @test "a chain of a domain that is shut off goes into its own layer, and the definition with it" {

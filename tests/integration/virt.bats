@@ -220,14 +220,22 @@ $DIR/pool/b.qcow2" "$(images)"
     PROXY=$!
     LIBVIRT="{uris: [\"qemu:///session?socket=$DIR/slow\"], poll: 1s}"
     make_image "$STORE/a.qcow2"
+    local parent=a.qcow2 i
+    for i in 1 2 3 4 5 6; do
+        qemu-img create -q -f qcow2 -b "$parent" -F qcow2 "$STORE/a.s$i"
+        parent=a.s$i
+    done
     write_config
     wait_for 10 test -S "$DIR/slow"
     start_daemon
-    wait_for 10 is '.["images-audited"]' 1
+    wait_for 10 is '.["images-audited"]' 7
+    # What is a disk is libvirt's to say, as long as it may.
+    run -1 grep chain-deep "$LOG"
     for _ in {1..20}; do status .version; done
     # QCAUDIT_LATENCY=1, on a quiet machine: how long the loop was ever busy with something else.
     [ -z "${QCAUDIT_LATENCY-}" ] || "$top_srcdir/tests/integration/loop-latency" "$RUN/control" 45 2>&1 | sed 's/^/# slow by 30 s: /' >&3
     wait_for 40 connection unreachable
+    wait_for 10 grep -q "chain-deep" "$LOG"
     [ -z "${QCAUDIT_LATENCY-}" ] || "$top_srcdir/tests/integration/loop-latency" "$RUN/control" 10 2>&1 | sed 's/^/# does not answer: /' >&3
     stop_daemon
 }
