@@ -260,8 +260,8 @@ void virt_expect(struct manager *manager)
     discover_expect_pools(manager->discover, !config->libvirt_uris || config->libvirt_uris[0]);
 }
 
-/* Layers that were merged and not deleted are a deep chain, until libvirt says that they are nobody's
- * disk: each start would tell of them anew. */
+/* Layers that were merged and not deleted are a deep chain, until libvirt says that they are
+ * nobody's disk: each start would tell of them anew. */
 int virt_await(struct manager *manager)
 {
     const struct config *config = manager->config;

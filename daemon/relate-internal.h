@@ -132,8 +132,8 @@ struct node {
     uint8_t name_says;          /* enum layer_name, */
     uint8_t kind, decisive, against;    /* as weighed */
     bool golden_by_policy, golden_by_inference;
-    int64_t children_made;      /* nsec: the earliest creation of a child, strangers' aside; 0: to be
-                                 * computed */
+    int64_t children_made;      /* nsec: the earliest creation of a child, strangers' aside; 0: to
+                                 * be computed */
     int64_t seen_made;          /* nsec, node_made() then */
     bool seen_present;
     bool raw;                   /* image_opened_raw(), as the node is seated */

@@ -25,10 +25,10 @@ int sandbox_worker(uint64_t memory_limit, const char **ret_step);
  * allowed fails with EPERM. */
 int sandbox_launcher(const char **ret_step);
 
-/* For ever, for the daemon and the workers that it starts: no namespace, no mount, no other root, no
- * look into other processes, no module, no keys, and none of the kernel's doors that are attacked
- * most and that it has no use for (BPF, perf, io_uring, userfaultfd). What is not allowed fails
- * with EPERM. The unit's own filter is narrower. */
+/* For ever, for the daemon and the workers that it starts: no namespace, no mount, no other root,
+ * no look into other processes, no module, no keys, and none of the kernel's doors that are
+ * attacked most and that it has no use for (BPF, perf, io_uring, userfaultfd). What is not allowed
+ * fails with EPERM. The unit's own filter is narrower. */
 int sandbox_daemon(const char **ret_step);
 
 /* For ever: CAP_DAC_READ_SEARCH at most (when it has it), no new privileges, not dumpable; looks at
