@@ -270,14 +270,52 @@ static bool written_in_place(const struct judging *judging, const struct image *
            child->identity.btime <= child->fingerprint.mtime;
 }
 
-/* Was an overlay written as late as the image, or later? A commit does that to those that remain,
- * and what it leaves behind matters to nobody. */
-static bool commit_explains(const struct image *image)
+/* The disk that the overlay is of, or a layer of; NULL when libvirt knows of none. */
+static const struct usage_entry *overlay_disk(const struct judging *judging,
+                                              const struct image *child)
 {
-    const struct image *child;
+    const struct relation *relation = graph_relation(judging->graph, child);
+    struct usage usage = graph_image_usage(judging->graph, child);
+    const struct usage_entry *entry = usage_layer(&usage);
+
+    if (!entry && relation && relation->deepest_leaf && relation->deepest_leaf != child) {
+        usage = graph_image_usage(judging->graph, relation->deepest_leaf);
+        entry = usage_layer(&usage);
+    }
+    return entry && entry->disk ? entry : NULL;
+}
+
+static bool is_clone(const struct judging *judging, const struct image *child)
+{
+    const struct relation *relation = graph_relation(judging->graph, child);
+
+    return relation && relation->kind == RELATION_CLONE;
+}
+
+/* Are the overlays two disks, both from before the image was written? A commit of one of them is
+ * the other one's ruin. */
+static bool are_two_disks(const struct judging *judging, const struct image *a,
+                          const struct image *b)
+{
+    const struct usage_entry *disk_a = overlay_disk(judging, a), *disk_b = overlay_disk(judging, b);
+
+    if (!child_was_made_before(b, judging->image->fingerprint.mtime))
+        return false;
+    if (disk_a && disk_b)
+        return disk_a->domain != disk_b->domain ||
+               strcmp(disk_a->disk->target, disk_b->disk->target) != 0;
+    return !disk_a && !disk_b && is_clone(judging, a) && is_clone(judging, b);
+}
+
+/* Was another overlay written as late as the image, or later? A commit does that to those that
+ * remain, and what it leaves behind matters to nobody. */
+static bool commit_explains(const struct judging *judging, const struct image *overlay)
+{
+    const struct image *image = judging->image, *child;
 
     for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++)
-        if (child->present && child->fingerprint.mtime >= image->fingerprint.mtime)
+        if (child->present && child->fingerprint.mtime >= image->fingerprint.mtime &&
+            !are_two_disks(judging, overlay, child))
             return true;
     return false;
 }
@@ -313,7 +351,7 @@ static int judge_times(struct judging *judging)
     const struct baseline *baseline = image->baseline;
     _cleanup_evidence_ struct evidence evidence = { .object = NULL },
                                        list = { .object = NULL };
-    bool in_place = false, explained;
+    bool in_place = false;
     size_t n = 0;
     int r;
 
@@ -321,11 +359,11 @@ static int judge_times(struct judging *judging)
     if ((baseline && baseline->has_digest &&
          baseline->fingerprint.mtime < image->fingerprint.mtime) || header_explains(judging))
         return 0;
-    explained = commit_explains(image);
     list = evidence_new_list();
     for (size_t i = 0; i < LOOKED_AT_MAX && (child = graph_child(image, i)); i++) {
-        bool here = !explained && written_in_place(judging, child) &&
-                    child_was_made_before(child, image->fingerprint.mtime);
+        bool here = written_in_place(judging, child) &&
+                    child_was_made_before(child, image->fingerprint.mtime) &&
+                    !commit_explains(judging, child);
 
         if ((!here && !made_later(image, child)) || !child_matters(child) ||
             !child_is_needed(judging, child))

@@ -1545,9 +1545,17 @@ static void a_parent_was_written(void **state)
     assert_non_null(of_image(world, base, FINDING_PARENT_WRITTEN));
     /* The layers above were merged down, and another overlay was made to stand on the base. */
     three = add(world, "/vm/three", "/vm/base");
-    three->fingerprint.mtime = base->fingerprint.mtime;
+    three->identity.btime = three->fingerprint.mtime = base->fingerprint.mtime + HOUR_NSEC;
     refresh(world);
     assert_null(of_image(world, base, FINDING_PARENT_WRITTEN));
+    /* It was there before, a disk of its own: neither its commit nor its guest explains what one
+     * stands on. */
+    three->identity.btime = T0 + HOUR_NSEC / 2;
+    graph_update(world->store.graph, three);
+    refresh(world);
+    assert_string_equal(summary(of_image(world, base, FINDING_PARENT_WRITTEN)),
+                        "was written, or touched, after 1 overlay was made on it, and no commit is "
+                        "known to explain it");
     graph_remove(world->store.graph, three);
     graph_remove(world->store.graph, two);
     refresh(world);
