@@ -256,6 +256,25 @@ static int use_directory(const char *what, const char *path, mode_t mode)
     return r == -ENOMEM ? log_error(r, "Cannot look at the folder %s: %m", path) : r;
 }
 
+/* What is kept may have been put there by others, as from a backup: who may write it decides what
+ * golden images must hold. */
+static int use_kept(const char *state_directory)
+{
+    static const char *const names[] = {CONTROL_DATABASE_NAME, CONTROL_JOURNAL_NAME};
+
+    for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+        _cleanup_free_ char *path = NULL, *who = NULL;
+        int r = asprintf(&path, "%s/%s", state_directory, names[i]) < 0
+                    ? -ENOMEM : config_trust(path, false, &who);
+
+        if (r == -EPERM && who)
+            return log_error(r, "What is kept is not used: %s", who);
+        if (r == -ENOMEM)
+            return log_error(r, "Cannot look at what is kept in %s: %m", state_directory);
+    }
+    return 0;
+}
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 static void say_mistake(void *userdata, const char *file, unsigned line, unsigned column,
@@ -354,6 +373,8 @@ static int run(const struct arguments *arguments)
     if (r < 0)
         return log_error(r, "Cannot confine itself (%s): %m", step);
     r = use_directory("state", arguments->state_directory, 0700);
+    if (r >= 0)
+        r = use_kept(arguments->state_directory);
     if (r >= 0)
         r = use_directory("runtime", arguments->runtime_directory, 0755);
     if (r >= 0)

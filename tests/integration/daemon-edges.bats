@@ -88,6 +88,18 @@ refused() {
     chmod 755 "$DIR/open"
     start_daemon
     stop_daemon
+    # and what is in it
+    : >"$LOG"
+    STATE=$DIR/open/state
+    chmod 666 "$STATE/qcaudit.db"
+    refused "What is kept is not used: $STATE/qcaudit.db may be written by everybody (mode 0666)"
+    chmod 600 "$STATE/qcaudit.db"
+    touch "$STATE/baselines.journal"
+    chown nobody "$STATE/baselines.journal"
+    refused "What is kept is not used: $STATE/baselines.journal belongs to the user 65534"
+    chown root "$STATE/baselines.journal"
+    start_daemon
+    stop_daemon
 }
 
 @test "a reload refuses what others may write by then, and goes on with what it has" {
