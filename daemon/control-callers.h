@@ -15,9 +15,9 @@ struct caller {
     bool in_group;              /* of the control group */
 };
 
-/* run is called for each call, once it is known who calls and it is his turn: owners at once, others
- * as far as their share (control-share.h) goes; what is beyond waits in a queue of each caller's,
- * and is refused when that is full. -ENOMEM. */
+/* run is called for each call, once it is known who calls and it is his turn: owners at once,
+ * others as far as their share (control-share.h) goes; what is beyond waits in a queue of each
+ * caller's, and is refused when that is full. -ENOMEM. */
 int callers_new(struct control *control,
                 void (*run)(void *userdata, sd_bus_message *call, const struct caller *caller),
                 void *userdata, struct callers **ret_callers);

@@ -487,8 +487,7 @@ static uint64_t now_usec(void)
     return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* Calls without a pause; true when no more was answered than his share, as long as it took, and what
- * waits for its turn. */
+/* Calls without a pause; true when no more was answered than his share, as long as it took. */
 static bool flood_is_bounded(uint64_t begun)
 {
     struct flood flood = { 0 };
