@@ -621,7 +621,7 @@ void site_start(struct site *site)
         .no_mounts = site->no_mounts,
         .watch = site->watch,
         .deadline_usec = discover->files_deadline,
-        .launcher_fd = discover->options.launcher_fd,
+        .launches = discover->options.launches,
         .record = on_record, .walked = on_walked, .lost = on_lost, .userdata = site,
     };
     int r;

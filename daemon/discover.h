@@ -32,7 +32,7 @@ enum discover_change {
 
 struct discover_options {
     const char *files_program;
-    int launcher_fd;            /* from launcher_start(), or -1 */
+    struct launches *launches;  /* who starts helpers; NULL: the daemon itself */
     /* Helpers that are ended are listed there, with their datastore, until they are gone; may be
      * NULL. */
     struct process_endings *endings;

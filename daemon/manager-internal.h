@@ -87,6 +87,7 @@ struct manager {
     sd_event_source *scrub_timer;       /* manager-scrub.c */
 
     /* manager-release.c */
+    struct launches *launches;          /* NULL without a launcher */
     struct process_endings endings;     /* of datastores, or of nobody in particular */
     LIST_HEAD(, release) releases;      /* that are not answered yet */
 

@@ -304,13 +304,23 @@ static int give_roots(const struct manager *manager)
     return r < 0 ? log_error(r, "Cannot tell the launcher of the datastores: %m") : 0;
 }
 
+static int begin_launches(struct manager *manager)
+{
+    int r = give_roots(manager);
+
+    if (r < 0 || manager->options.launcher_fd < 0)
+        return r;
+    r = launches_new(manager->event, manager->options.launcher_fd, &manager->launches);
+    return r < 0 ? log_error(r, "Cannot ask the launcher: %m") : 0;
+}
+
 static int make_stages(struct manager *manager)
 {
     struct schedule_options schedule_options = schedule_options_of(manager->config, host_seed());
     struct audits_options audits_options = audits_options_of(manager, manager->config);
     struct discover_options discover_options = {
         .files_program = manager->options.files_program,
-        .launcher_fd = manager->options.launcher_fd,
+        .launches = manager->launches,
         .endings = &manager->endings,
         .image = pass_on_image,
         .locks = pass_on_locks,
@@ -370,7 +380,7 @@ int manager_new(sd_event *event, const struct manager_options *options,
         return log_error(r, "Cannot start: %m");
     r = read_config(manager);
     if (r >= 0)
-        r = give_roots(manager);
+        r = begin_launches(manager);
     if (r >= 0)
         r = add_signals(manager);
     if (r >= 0)
@@ -459,6 +469,7 @@ struct manager *manager_free(struct manager *manager)
     manager->findings = findings_free(manager->findings);
     manager->graph = graph_free(manager->graph);
     manager->discover = discover_free(manager->discover);
+    manager->launches = launches_free(manager->launches);
     process_endings_done(&manager->endings);
     capacity_done(manager);
     rest_done(manager);

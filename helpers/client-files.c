@@ -7,7 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/queue.h>
 
-#include "helpers/launcher.h"
+#include "helpers/launches.h"
 #include "helpers/process.h"
 #include "helpers/text.h"
 #include "helpers/wire.h"
@@ -42,7 +42,8 @@ struct files {
     bool freed;
     bool lost;                      /* told, or being told */
     sd_event *event;
-    struct process *process;
+    struct process *process;        /* NULL while the launcher has not answered */
+    uint64_t launch;                /* serial of what it was asked; 0: nothing, or it answered */
     int socket;
     sd_event_source *socket_source, *timer, *later;
     struct files_options options;   /* its strings are not kept */
@@ -107,6 +108,8 @@ struct files *files_end(struct files *files, struct process_endings *endings, co
     sd_event_source_disable_unref(files->timer);
     sd_event_source_disable_unref(files->later);
     files->process = process_end(files->process, endings, user);
+    if (files->launch > 0)
+        launches_forget(files->options.launches, files->launch, endings, user);
     if (files->socket >= 0)
         close(files->socket);
     calls_drop(&files->waiting);
@@ -188,7 +191,8 @@ static void files_lose(struct files *files, int error)
     files->n_ref++;
     files->lost = true;
     files->lost_error = error;
-    process_kill(files->process);
+    if (files->process)
+        process_kill(files->process);
     sd_event_source_set_enabled(files->socket_source, SD_EVENT_OFF);
     sd_event_source_set_enabled(files->timer, SD_EVENT_OFF);
     sd_event_source_set_enabled(files->later, SD_EVENT_OFF);
@@ -451,18 +455,25 @@ static int configure(struct files *files, const struct files_options *options)
     return r;
 }
 
+static void on_launched(void *userdata, int error, pid_t pid, int pidfd)
+{
+    struct files *files = userdata;
+
+    files->launch = 0;
+    if (error == 0)
+        error = process_adopt(files->event, pid, pidfd, on_ended, files, &files->process);
+    if (error < 0)
+        files_lose(files, error);
+    else if (files->lost)
+        process_kill(files->process);       /* it came too late */
+}
+
 static int start_process(struct files *files, const struct files_options *options, int theirs)
 {
-    pid_t pid;
-    int pidfd, r;
-
-    if (options->launcher_fd < 0)
-        return process_start(files->event, options->program, theirs, on_ended, files,
-                             &files->process);
-    r = launcher_launch(options->launcher_fd, now(files) ^ (uintptr_t)files, theirs, &pid, &pidfd);
-    if (r < 0)
-        return r;
-    return process_adopt(files->event, pid, pidfd, on_ended, files, &files->process);
+    if (options->launches)
+        return launches_ask(options->launches, theirs, on_launched, files, &files->launch);
+    return process_start(files->event, options->program, theirs, on_ended, files,
+                         &files->process);
 }
 
 /* Queues a call with copies of its texts. */
@@ -594,7 +605,7 @@ int files_start(sd_event *event, const struct files_options *options, struct fil
 
 pid_t files_pid(const struct files *files)
 {
-    return process_pid(files->process);
+    return files->process ? process_pid(files->process) : 0;
 }
 
 int files_allow(struct files *files, const char *path)

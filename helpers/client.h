@@ -210,8 +210,7 @@ struct files_options {
     bool no_mounts;                 /* does not look into file systems that are mounted below */
     bool watch;                     /* inotify; false: walks alone */
     uint64_t deadline_usec;         /* each request, and the silence within a walk; 0 is 30 s */
-    int launcher_fd;                /* from launcher_start(), or -1: started directly, without
-                                     * capability */
+    struct launches *launches;      /* who starts it; NULL: started directly, without capability */
     /* Every record of walks and watches. */
     void (*record)(void *userdata, struct files *files, const struct files_record *record);
     /* A walk ended: 0 complete, else -errno. Entries not reported since files_walk() are gone. */
@@ -307,9 +306,14 @@ int helper_program(const char *name, char **ret_path);
 
 /* Forks a launcher that keeps CAP_DAC_READ_SEARCH (if this process has it) and starts qcaudit-files
  * on request, then drops every capability of this process, bounding set included. To be called
- * before any thread, loop or file exists. *ret_fd is handed to files_start(). */
+ * before any thread, loop or file exists. *ret_fd is handed to launches_new(), or -1. */
 int launcher_start(const char *files_program, int *ret_fd);
 /* A root of the configuration: only below those given before the first files_start() does it open
  * what is private (helpers/files-private.h), whatever root and allowed roots are said later. 0, or
  * -errno of the launcher's socket. */
 int launcher_give_root(int launcher_fd, const char *root);
+
+/* What is asked of a launcher, which is not waited for; to be freed after who asks. */
+struct launches;
+int launches_new(sd_event *event, int launcher_fd, struct launches **ret_launches);
+struct launches *launches_free(struct launches *launches);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Keeps the one capability away from the daemon: a small process that has it and starts
  * qcaudit-files on request. */
-#include "helpers/launcher.h"
+#include "helpers/client.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +25,6 @@
 #define READ_SEARCH (UINT64_C(1) << CAP_DAC_READ_SEARCH)
 #define LAUNCHER_LIMITS "limited"
 #define LAUNCHER_ROOTS_MAX 300      /* more than a configuration can have */
-#define ANSWER_SECONDS 5    /* for a process that does nothing else, on this machine */
 
 static void reap(void)
 {
@@ -126,7 +124,6 @@ _Noreturn static void serve(const char *program, int socket)
 
 int launcher_start(const char *files_program, int *ret_fd)
 {
-    const struct timeval patience = {.tv_sec = ANSWER_SECONDS};
     _cleanup_close_ int ours = -1, theirs = -1;
     uint64_t capabilities;
     pid_t pid;
@@ -140,8 +137,6 @@ int launcher_start(const char *files_program, int *ret_fd)
             return -errno;
         ours = pair[0];
         theirs = pair[1];
-        if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
-            return -errno;
         pid = fork();
         if (pid < 0)
             return -errno;
@@ -160,31 +155,4 @@ int launcher_give_root(int launcher_fd, const char *root)
     struct wire_empty record = {0};
 
     return wire_send(launcher_fd, WIRE_LAUNCH_ROOT, &record, root, NULL, -1);
-}
-
-int launcher_launch(int launcher_fd, uint64_t serial, int socket, pid_t *ret_pid, int *ret_pidfd)
-{
-    struct wire_launch request = {.serial = serial};
-    union wire_record record;
-    int r;
-
-    r = wire_send(launcher_fd, WIRE_LAUNCH, &request, NULL, NULL, socket);
-    if (r < 0)
-        return r;
-    for (;;) {
-        _cleanup_close_ int pidfd = -1;
-
-        r = wire_receive(launcher_fd, WIRE_LAUNCHER, &record, &pidfd);
-        if (r <= 0)
-            return r == 0 ? -EPIPE : r == -EAGAIN ? -ETIMEDOUT : r;
-        /* an answer that once came too late is not this one's */
-        if (record.launched.serial != serial)
-            continue;
-        if (record.launched.error != 0)
-            return wire_error_is_valid(record.launched.error)
-                       ? (int)record.launched.error : -EBADMSG;
-        *ret_pid = (pid_t)record.launched.pid;
-        *ret_pidfd = TAKE_FD(pidfd);
-        return 0;
-    }
 }

@@ -153,7 +153,6 @@ void start_with(struct fixture *f, struct files_options options)
 {
     options.program = f->program;
     options.root = options.root ? options.root : f->root;
-    options.launcher_fd = -1;
     options.record = on_record;
     options.walked = on_walked;
     options.lost = on_lost;

@@ -139,7 +139,7 @@ static int setup(void **state)
 {
     struct fixture *f = calloc(1, sizeof(*f));
     struct discover_options discover_options = {
-        .launcher_fd = -1, .image = on_image, .datastore = on_datastore,
+        .image = on_image, .datastore = on_datastore,
         .walk_begins = on_walk_begins,
         .walked = on_walked, .files_gone = on_files_gone, .removed = on_removed, .userdata = f,
     };

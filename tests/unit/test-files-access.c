@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #include "helpers/files-private.h"
+#include "helpers/process.h"
 #include "helpers/sandbox.h"
 #include "helpers/wire.h"
 #include "lib/sanitized.h"
@@ -321,7 +322,7 @@ static void test_no_program(void **state)
 {
     struct fixture *f = *state;
     struct files_options options = {
-        .program = "/nonexistent", .root = f->root, .launcher_fd = -1, .record = on_record,
+        .program = "/nonexistent", .root = f->root, .record = on_record,
         .walked = on_walked,
         .lost = on_lost, .userdata = f,
     };
@@ -437,18 +438,20 @@ static void test_launcher(void **state)
             .record = on_record, .walked = on_walked, .lost = on_lost, .userdata = f,
         };
         sd_event *event = NULL;
+        int launcher = -1;
 
-        if (launcher_start(f->program, &options.launcher_fd) < 0 || sd_event_new(&event) < 0)
+        if (launcher_start(f->program, &launcher) < 0 || sd_event_new(&event) < 0 ||
+            (launcher >= 0 && launches_new(event, launcher, &options.launches) < 0))
             _exit(99);
         f->event = event;
         assert_int_equal(status_field(getpid(), "CapEff", 16), 0);
         assert_int_equal(status_field(getpid(), "CapPrm", 16), 0);
         if (geteuid() == 0) {
-            assert_true(options.launcher_fd >= 0);
+            assert_true(launcher >= 0);
             assert_int_equal(status_field(getpid(), "CapBnd", 16), 0);
             assert_int_equal(access(at(f, "closed/file"), F_OK), -1);
         } else
-            assert_int_equal(options.launcher_fd, -1);
+            assert_int_equal(launcher, -1);
         assert_int_equal(files_start(f->event, &options, &f->files), 0);
         walk(f);
         check_confinement(f, files_pid(f->files));
@@ -484,6 +487,76 @@ static void test_launcher(void **state)
     for (unsigned i = 0; i < 10000 && kill(pid, 0) == 0; i++)
         usleep(1000);
     assert_int_equal(kill(pid, 0), -1);
+}
+
+/* The process that was forked: a daemon's one child until it asks for others. */
+static pid_t only_child(void)
+{
+    char path[64];
+    int pid = 0;
+
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", getpid());
+    {
+        _cleanup_fclose_ FILE *file = fopen(path, "re");
+
+        if (!file || fscanf(file, "%d", &pid) != 1)
+            return 0;
+    }
+    return pid;
+}
+
+/* Nobody waits for a launcher that stands still; what it starts then for those who do not wait any
+ * more is ended. */
+static void stop_the_launcher(struct fixture *f)
+{
+    struct files_options options = {
+        .program = f->program, .root = f->root, .recursive = true,
+        .record = on_record, .walked = on_walked, .lost = on_lost, .userdata = f,
+    };
+    struct process_endings endings;
+    struct files *given_up = NULL;
+    sd_event *event = NULL;
+    int launcher = -1;
+    pid_t pid;
+
+    if (launcher_start(f->program, &launcher) < 0 || sd_event_new(&event) < 0 ||
+        launches_new(event, launcher, &options.launches) < 0)
+        _exit(99);
+    f->event = event;
+    process_endings_init(&endings);
+    pid = only_child();
+    if (pid <= 0 || kill(pid, SIGSTOP) < 0)
+        _exit(98);
+    if (files_start(event, &options, &given_up) < 0 || files_pid(given_up) != 0)
+        _exit(97);
+    files_end(given_up, &endings, f);
+    if (files_start(event, &options, &f->files) < 0 || kill(pid, SIGCONT) < 0)
+        _exit(96);
+    walk(f);
+    if (!find(f, FILES_EVENT_APPEARED, "file") || files_pid(f->files) <= 0)
+        _exit(95);
+    while (process_endings_find(&endings, f) > 0)
+        (void)sd_event_run(event, 10000);
+    f->files = files_free(f->files);
+}
+
+static void test_launcher_stands_still(void **state)
+{
+    struct fixture *f = *state;
+    int status;
+    pid_t pid;
+
+    if (geteuid() != 0)
+        skip();
+    run(f, "echo x > file");
+    pid = fork();
+    if (pid == 0) {
+        stop_the_launcher(f);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
 }
 
 /* ---- references by their text ---------------------------------------------------------------- */
@@ -724,15 +797,19 @@ static int opened_by_launcher(struct fixture *f, const char *given, const char *
         };
         const char *const roots[] = {root, NULL};
         sd_event *event = NULL;
-        int r;
+        int launcher = -1, r;
 
         options.allowed_roots = roots;
-        if (launcher_start(f->program, &options.launcher_fd) < 0 || sd_event_new(&event) < 0)
+        if (launcher_start(f->program, &launcher) < 0 || sd_event_new(&event) < 0 ||
+            launches_new(event, launcher, &options.launches) < 0)
             _exit(99);
         f->event = event;
         if (late && files_start(event, &options, &f->files) < 0)
             _exit(98);
-        (void)launcher_give_root(options.launcher_fd, given);
+        while (f->files && files_pid(f->files) == 0)
+            (void)sd_event_run(event, 10000);
+        f->files = files_free(f->files);
+        (void)launcher_give_root(launcher, given);
         r = files_start(event, &options, &f->files);
         if (r < 0)
             _exit(-r);
@@ -849,7 +926,7 @@ int main(void)
         TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked),
         cmocka_unit_test(test_no_byte_can_be_read), cmocka_unit_test(test_work_is_possible),
         cmocka_unit_test(test_launcher_is_confined),
-        cmocka_unit_test(test_daemon_is_confined), TEST(test_what_is_private),
+        cmocka_unit_test(test_daemon_is_confined), TEST(test_what_is_private), TEST(test_launcher_stands_still),
         cmocka_unit_test(test_private_paths),
         cmocka_unit_test(test_classify),
     };
