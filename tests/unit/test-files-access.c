@@ -926,7 +926,8 @@ int main(void)
         TEST(test_launcher), cmocka_unit_test(test_verity_may_be_asked),
         cmocka_unit_test(test_no_byte_can_be_read), cmocka_unit_test(test_work_is_possible),
         cmocka_unit_test(test_launcher_is_confined),
-        cmocka_unit_test(test_daemon_is_confined), TEST(test_what_is_private), TEST(test_launcher_stands_still),
+        cmocka_unit_test(test_daemon_is_confined), TEST(test_what_is_private),
+        TEST(test_launcher_stands_still),
         cmocka_unit_test(test_private_paths),
         cmocka_unit_test(test_classify),
     };
