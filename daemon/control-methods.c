@@ -204,12 +204,18 @@ static void reply_done(void *userdata, int error, const char *message)
 }
 
 /* The manager took the question, or not: what the method returns. */
-static int asked(struct question *question, int r, const char *what, sd_bus_error *error)
+static int asked_or(struct question *question, int r, const char *what, const char *message,
+                    sd_bus_error *error)
 {
     if (r >= 0)
         return 1;
     sd_bus_message_unref(question_end(question));
-    return failed(error, r, what, NULL);
+    return failed(error, r, what, message);
+}
+
+static int asked(struct question *question, int r, const char *what, sd_bus_error *error)
+{
+    return asked_or(question, r, what, NULL, error);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
@@ -518,6 +524,7 @@ static void peer_name(const struct connection *connection, char *buf, size_t siz
 static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    struct question *question;
     const char *reason;
     char by[64];
     uint64_t until;
@@ -529,15 +536,20 @@ static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
         return arguments_invalid(error, "An acknowledgement needs a reason of at most %d bytes",
                                  REASON_MAX);
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     peer_name(connection, by, sizeof(by));
-    r = connection->control->ops.acknowledge(connection->control->userdata, id, by, reason, until);
-    return r < 0 ? failed(error, r, "finding", NULL) : sd_bus_reply_method_return(call, NULL);
+    r = connection->control->ops.acknowledge(connection->control->userdata, id, by, reason, until,
+                                             reply_done, question);
+    return asked(question, r, "finding", error);
 }
 
 static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
     _cleanup_free_ char *path = NULL, *message = NULL;
+    struct question *question;
     const char *reason;
     char by[64];
     int r = enter_path(call, connection, true, error, &path);
@@ -550,9 +562,13 @@ static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_e
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
         return arguments_invalid(error, "A baseline is accepted with a reason of at most %d bytes",
                                  REASON_MAX);
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
     peer_name(connection, by, sizeof(by));
-    r = connection->control->ops.accept(connection->control->userdata, path, by, reason, &message);
-    return r < 0 ? failed(error, r, "image", message) : sd_bus_reply_method_return(call, NULL);
+    r = connection->control->ops.accept(connection->control->userdata, path, by, reason,
+                                        reply_done, question, &message);
+    return asked_or(question, r, "image", message, error);
 }
 
 static int method_pause(sd_bus_message *call, void *userdata, sd_bus_error *error)

@@ -39,12 +39,13 @@ struct control_ops {
                   control_rows_fn reply, void *reply_userdata);
     int (*readings)(void *userdata, const char *path, const char *cursor, unsigned limit,
                     control_rows_fn reply, void *reply_userdata);
+    /* answered when it lies in the database, or with why it does not; also acknowledge() */
     int (*accept)(void *userdata, const char *path, const char *by, const char *reason,
-                  char **ret_message);
+                  control_done_fn reply, void *reply_userdata, char **ret_message);
     int (*scan)(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message);
     int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
     int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason,
-                       uint64_t until);
+                       uint64_t until, control_done_fn reply, void *reply_userdata);
     int (*pause)(void *userdata, const char *datastore, uint64_t until);
     /* also ends whoever has a file open there; answered when they are gone */
     int (*release)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,

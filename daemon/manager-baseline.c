@@ -222,7 +222,7 @@ static int refuse(char **ret_message, const char *text)
 }
 
 int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason,
-                    char **ret_message)
+                    control_done_fn reply, void *reply_userdata, char **ret_message)
 {
     struct image *image = discover_find_image(manager->discover, path);
     struct baseline *baseline = image ? image->baseline : NULL;
@@ -261,6 +261,7 @@ int baseline_accept(struct manager *manager, const char *path, const char *by, c
     baseline_keep(manager, baseline);
     journal_flush(manager);
     (void)graph_update(manager->graph, image);
+    keep_answer(manager, reply, reply_userdata);
     judge_now(manager);
     return 0;
 }

@@ -134,7 +134,7 @@ void baseline_attributes(struct manager *manager, struct image *image);
 void baseline_image_gone(struct manager *manager, struct image *image);
 /* The change that was found was meant. -ENOENT; -EINVAL and why in *ret_message (malloc'd). */
 int baseline_accept(struct manager *manager, const char *path, const char *by, const char *reason,
-                    char **ret_message);
+                    control_done_fn reply, void *reply_userdata, char **ret_message);
 void baseline_done(struct manager *manager);
 /* Stored, and written to the journal. */
 void baseline_keep(struct manager *manager, struct baseline *baseline);

@@ -267,9 +267,9 @@ static int op_readings(void *userdata, const char *path, const char *cursor, uns
 }
 
 static int op_accept(void *userdata, const char *path, const char *by, const char *reason,
-                     char **ret_message)
+                     control_done_fn reply, void *reply_userdata, char **ret_message)
 {
-    return baseline_accept(userdata, path, by, reason, ret_message);
+    return baseline_accept(userdata, path, by, reason, reply, reply_userdata, ret_message);
 }
 
 /* ---- orders ---------------------------------------------------------------------------------- */
@@ -323,9 +323,9 @@ static int op_scan_state(void *userdata, uint64_t ticket, json_object **ret_entr
 }
 
 static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason,
-                          uint64_t until)
+                          uint64_t until, control_done_fn reply, void *reply_userdata)
 {
-    return judge_acknowledge(userdata, id, by, reason, until);
+    return judge_acknowledge(userdata, id, by, reason, until, reply, reply_userdata);
 }
 
 static int op_pause(void *userdata, const char *name, uint64_t until)

@@ -52,6 +52,7 @@ struct round {
     struct store_batch *batch;
     struct event **events;
     size_t n_events;
+    struct answer *answers;     /* to who waits until it is kept */
     bool told;
 };
 
@@ -267,8 +268,9 @@ void judge_now(struct manager *manager);
 /* The image is gone for good. */
 void judge_image_gone(struct manager *manager, struct image *image);
 void judge_datastore_gone(struct manager *manager, const struct datastore *datastore);
+/* reply may be NULL; else it is called if this returns 0, perhaps before. */
 int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,
-                      uint64_t until);
+                      uint64_t until, control_done_fn reply, void *reply_userdata);
 /* Is it an image, as far as its name and its first bytes tell? relation may be NULL. */
 bool judge_is_listed(const struct image *image, const struct relation *relation);
 void judge_done(struct manager *manager);
@@ -317,6 +319,9 @@ int keep_load(struct manager *manager);
 /* The round being filled; NULL without memory. */
 struct round *keep_round(struct manager *manager);
 int keep_event(struct round *round, const struct event *event, int64_t finding_id);
+/* Answers when the round being filled lies in the database, with an error as soon as it cannot be
+ * written: what was asked for holds all the same, and is tried again. */
+void keep_answer(struct manager *manager, control_done_fn reply, void *reply_userdata);
 /* Hands the round being filled to the store. */
 void keep_commit(struct manager *manager);
 /* Ends the first pass for the alerts, as soon as all that it showed was handed to them. */

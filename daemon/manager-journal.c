@@ -605,7 +605,7 @@ int journal_load(struct manager *manager)
         r = journal_read(file, on_entry, &import, &report);
     else if (errno != ENOENT)
         r = -errno;
-    if (r < 0 && r != -ENOMEM) {
+    if (r < 0 && !state_error_passes(r)) {      /* else its content must not be lost for that */
         log_error(r, "Cannot read %s: %m", path);
         baseline_tell_damage(manager, "the journal of baselines (%s)", strerror(-r));
         manager->journal_stale = STALE_LINES_MAX + 1;
@@ -655,7 +655,8 @@ void journal_acknowledge(struct manager *manager)
         }
         *at = ack->next;
         if (ack->id > 0)
-            (void)judge_acknowledge(manager, ack->id, ack->by, ack->reason, ack->until);
+            (void)judge_acknowledge(manager, ack->id, ack->by, ack->reason, ack->until,
+                                    NULL, NULL);
         acknowledgement_free(ack);
         at = &manager->acknowledgements;        /* that changed the list */
     }

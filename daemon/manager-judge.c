@@ -497,15 +497,18 @@ void judge_datastore_gone(struct manager *manager, const struct datastore *datas
 }
 
 int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,
-                      uint64_t until)
+                      uint64_t until, control_done_fn reply, void *reply_userdata)
 {
     int r;
 
     r = findings_acknowledge(manager->findings, id, by, reason, until, manager_now(manager),
                              on_finding, manager);
-    if (r >= 0)
-        judge_now(manager);
-    return r;
+    if (r < 0)
+        return r;
+    if (reply)
+        keep_answer(manager, reply, reply_userdata);
+    judge_now(manager);
+    return 0;
 }
 
 void judge_done(struct manager *manager)

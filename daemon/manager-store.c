@@ -15,9 +15,42 @@ DEFINE_CLEANUP(struct event *, event_free)
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
+struct answer {
+    struct answer *next;
+    control_done_fn reply;
+    void *userdata;
+};
+
+static void round_answer(struct round *round, int error, const char *message)
+{
+    while (round->answers) {
+        struct answer *answer = round->answers;
+
+        round->answers = answer->next;
+        answer->reply(answer->userdata, error, message);
+        free(answer);
+    }
+}
+
+/* It is not kept: an answer that said so later might come after the end. */
+static void round_answer_trouble(struct round *round, int error)
+{
+    _cleanup_free_ char *message = NULL;
+
+    if (!round->answers)
+        return;
+    if (asprintf(&message,
+                 "Cannot write the database: %s. It holds as long as qcauditd runs, and is kept "
+                 "when the database can be written again", strerror(-error)) < 0)
+        message = NULL;
+    round_answer(round, error, message);
+}
+
 static void round_free(struct round *round)
 {
     struct manager *manager = round->manager;
+
+    round_answer(round, -ECANCELED, "qcauditd is ending, and could not keep it");
 
     if (round->previous)
         round->previous->next = round->next;
@@ -48,6 +81,19 @@ struct round *keep_round(struct manager *manager)
     }
     manager->round = round;
     return round;
+}
+
+void keep_answer(struct manager *manager, control_done_fn reply, void *reply_userdata)
+{
+    struct round *round = keep_round(manager);
+    struct answer *answer = round ? malloc(sizeof(*answer)) : NULL;
+
+    if (!answer) {
+        reply(reply_userdata, -ENOMEM, NULL);
+        return;
+    }
+    *answer = (struct answer){ .next = round->answers, .reply = reply, .userdata = reply_userdata };
+    round->answers = answer;
 }
 
 static int event_copy(const struct event *event, struct event **ret_event)
@@ -143,6 +189,10 @@ static void on_committed(void *userdata, int error)
 
     if (error == -EBADMSG)
         log_error(error, "The database refused what was to be stored: %m");
+    if (error == 0)
+        round_answer(round, 0, NULL);
+    else if (error != -ECANCELED)
+        round_answer_trouble(round, error);
     /* What was given up is found again by the next daemon. */
     if (error != -ECANCELED)
         round_tell(round);
@@ -158,6 +208,7 @@ void keep_commit(struct manager *manager)
     if (!round)
         return;
     if (store_batch_is_empty(round->batch)) {
+        round_answer(round, 0, NULL);
         round_free(round);
         return;
     }
@@ -168,13 +219,16 @@ void keep_commit(struct manager *manager)
     r = store_commit(manager->store, round->batch, on_committed, round);
     if (r < 0) {
         log_error(r, "Cannot hand results to the database: %m");
+        round_answer_trouble(round, r);
         round_tell(round);
         round_free(round);
         return;
     }
     round->batch = NULL;
-    if (manager->store_error < 0)
+    if (manager->store_error < 0) {
         round_tell(round);      /* an alert must not wait for space on the disk */
+        round_answer_trouble(round, manager->store_error);
+    }
 }
 
 /* ---- the database's own life ----------------------------------------------------------------- */
@@ -190,8 +244,10 @@ static void on_trouble(void *userdata, int error, size_t n_waiting)
                   n_waiting, n_waiting == 1 ? " is kept" : "s are kept");
     else
         log_notice(0, "The database can be written again");
-    for (struct round *round = manager->rounds; error < 0 && round; round = round->next)
+    for (struct round *round = manager->rounds; error < 0 && round; round = round->next) {
         round_tell(round);
+        round_answer_trouble(round, error);
+    }
     keep_tell_first_pass(manager);
     control_status_soon(manager);
 }

@@ -50,3 +50,26 @@ qcaudit_teardown_daemon() { stop_daemon || :; }
     DAEMON_WRAPPER=()
     grep -q "Cannot open the database .*File too large" "$LOG"
 }
+
+# waiting: how many results are not in the database yet.
+waiting() { ctl status --json=short | jq '."store-waiting"'; }
+
+@test "an acknowledgement that cannot be kept is refused with the reason, and kept when there is room" {
+    need jq
+    make_image "$STORE/first.qcow2"
+    break_image "$STORE/first.qcow2"
+    start_daemon
+    scan
+    dd if=/dev/zero of="$STATE/ballast" bs=4k 2>/dev/null || :
+    run ctl ack "$(ctl findings --name=metadata-corrupt --json=short | jq ".[0].id")" --reason="known to the test"
+    echo "$output"
+    [ "$status" != 0 ]
+    [[ $output == *"Cannot write the database: No space left on device"* ]]
+    rm "$STATE/ballast"
+    written() { [ "$(waiting)" = 0 ]; }
+    wait_for 90 written
+    kill_daemon
+    start_daemon
+    same "acknowledged known to the test" \
+        "$(ctl findings --name=metadata-corrupt --json=short | jq -r '.[0] | "\(.state) \(."acknowledged-reason")"')"
+}

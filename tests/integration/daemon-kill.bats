@@ -42,3 +42,41 @@ load lib
     [[ $output == *online* ]]
     qcaudit_teardown
 }
+
+@test "an acknowledgement is answered when it is kept, not before: killed at once, it holds" {
+    need qemu-img qemu-io python3 jq
+    qcaudit_setup
+    make_image "$STORE/a.qcow2"
+    break_image "$STORE/a.qcow2"
+    start_daemon
+    scan
+    id=$(ctl findings --name=metadata-corrupt --json=short | jq '.[0].id')
+    state() { ctl findings --name=metadata-corrupt --json=short | jq -r '.[0].state'; }
+    # Somebody else writes the database: nothing can be kept meanwhile.
+    python3 -c '
+import sqlite3, sys, time
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+open(sys.argv[2], "w")
+time.sleep(600)' "$STATE/qcaudit.db" "$DIR/locked" 3>&- 4>&- &
+    holder=$!
+    locked() { [ -e "$DIR/locked" ]; }
+    wait_for 60 locked
+    ctl ack "$id" --reason=first >"$DIR/answer" 2>&1 3>&- 4>&- &
+    asker=$!
+    seen() { [ "$(state)" = acknowledged ]; }
+    wait_for 60 seen
+    kill_daemon
+    kill "$holder"
+    run wait "$asker"
+    cat "$DIR/answer"
+    [ "$status" != 0 ]
+    # Answered, it holds.
+    start_daemon
+    [ "$(state)" = open ]
+    ctl ack "$id" --reason=second
+    kill_daemon
+    start_daemon
+    [ "$(state)" = acknowledged ]
+    qcaudit_teardown
+}

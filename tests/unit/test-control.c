@@ -119,18 +119,26 @@ static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticke
 }
 
 static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason,
-                          uint64_t until)
+                          uint64_t until, control_done_fn reply, void *reply_userdata)
 {
-    return id == 7 && *by && strcmp(reason, "known") == 0 && until == 5 ? 0 : -ENOENT;
+    if (id == 9)
+        reply(reply_userdata, -ENOSPC, "the disk is full");
+    else if (id == 7 && *by && strcmp(reason, "known") == 0 && until == 5)
+        reply(reply_userdata, 0, NULL);
+    else
+        return -ENOENT;
+    return 0;
 }
 
 static int op_accept(void *userdata, const char *path, const char *by, const char *reason,
-                     char **ret_message)
+                     control_done_fn reply, void *reply_userdata, char **ret_message)
 {
     if (strcmp(path, "/vm/gold") != 0)
         return -ENOENT;
-    if (*by && strcmp(reason, "meant") == 0)
+    if (*by && strcmp(reason, "meant") == 0) {
+        reply(reply_userdata, 0, NULL);
         return 0;
+    }
     *ret_message = strdup("there is nothing to accept");
     return -EINVAL;
 }
@@ -362,6 +370,8 @@ static void test_bad_arguments(void **state)
     assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(8), "known", UINT64_C(5)),
                         CONTROL_ERROR_NOT_FOUND);
     assert_null(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "known", UINT64_C(5)));
+    assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(9), "known", UINT64_C(5)),
+                        CONTROL_ERROR_FAILED);
     assert_null(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o', 'l', 'd',
                      "meant"));
     assert_string_equal(call(bus, NULL, "AcceptBaseline", "ays", 8, '/', 'v', 'm', '/', 'g', 'o',
