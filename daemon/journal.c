@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
-DEFINE_CLEANUP(json_tokener *, json_tokener_free)
 
 #define PREFIX 9                /* 8 digits and a blank */
 #define FIRST_ENTRY "{\"journal\":1}"
@@ -53,40 +53,49 @@ FILE *state_file_open(const char *path)
     return file;
 }
 
+bool state_error_passes(int error)
+{
+    return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EAGAIN;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
-static int parse(const char *line, size_t size, json_object **ret_entry)
+static bool checksum_is_right(const char *line, size_t size)
 {
-    _cleanup_(json_tokener_freep) json_tokener *tokener = json_tokener_new();
-    _cleanup_(json_object_putp) json_object *entry = NULL;
     char digits[PREFIX];
 
-    if (!tokener)
-        return -ENOMEM;
-    if (size <= PREFIX || line[PREFIX - 1] != ' ')
-        return -EBADMSG;
+    if (size <= PREFIX || size > JOURNAL_LINE_MAX || line[PREFIX - 1] != ' ')
+        return false;
     snprintf(digits, sizeof(digits), "%08" PRIx32, checksum(line + PREFIX, size - PREFIX));
-    if (memcmp(digits, line, PREFIX - 1) != 0)
+    return memcmp(digits, line, PREFIX - 1) == 0;
+}
+
+static int take_entry(const char *line, size_t size,
+                      int (*entry)(void *userdata, json_object *entry), void *userdata)
+{
+    _cleanup_(json_object_putp) json_object *object = NULL;
+    int r = json_text_parse(line + PREFIX, size - PREFIX, &object);
+
+    if (r < 0)
+        return r;
+    if (!json_object_is_type(object, json_type_object))
         return -EBADMSG;
-    entry = json_tokener_parse_ex(tokener, line + PREFIX, (int)(size - PREFIX));
-    if (!entry || json_tokener_get_parse_end(tokener) != size - PREFIX ||
-        !json_object_is_type(entry, json_type_object))
-        return -EBADMSG;
-    *ret_entry = TAKE_PTR(entry);
-    return 0;
+    if (json_object_object_get_ex(object, "journal", NULL))
+        return 0;
+    return entry(userdata, object);
 }
 
 static int take_line(const char *line, size_t size,
                      int (*entry)(void *userdata, json_object *entry), void *userdata)
 {
-    _cleanup_(json_object_putp) json_object *object = NULL;
-    int r = size > JOURNAL_LINE_MAX ? -EBADMSG : parse(line, size, &object);
+    int r;
 
-    if (r < 0)
-        return r;
-    if (json_object_object_get_ex(object, "journal", NULL))
-        return 0;
-    return entry(userdata, object);
+    if (!checksum_is_right(line, size))
+        return -EBADMSG;
+    r = take_entry(line, size, entry, userdata);
+    /* As it was written: perhaps json-c had no memory for a member, which it does not say. A
+     * journal must not be called damaged, and put aside, for that. */
+    return r == -EBADMSG ? take_entry(line, size, entry, userdata) : r;
 }
 
 int journal_read(FILE *file, int (*entry)(void *userdata, json_object *entry), void *userdata,

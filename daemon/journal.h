@@ -20,6 +20,8 @@
 int state_file_open_fd(const char *path, int flags, int *ret_fd);
 /* For reading. NULL and errno. */
 FILE *state_file_open(const char *path);
+/* The process lacks something for the moment: that says nothing about the file. */
+bool state_error_passes(int error);
 
 struct journal_report {
     uint64_t entries;

@@ -55,16 +55,19 @@ int store_db_error(sqlite3 *sqlite, int code)
 
     switch (extended) {
     case SQLITE_IOERR_SHORT_READ:
-    case SQLITE_IOERR_CORRUPTFS:
     case SQLITE_IOERR_DATA:
         return -EUCLEAN;
+    case SQLITE_IOERR_CORRUPTFS:
+        return STORE_READ_ERROR;
     case SQLITE_IOERR_NOMEM:
         return -ENOMEM;
     }
     switch (code & 0xff) {
     case SQLITE_FULL:
         return -ENOSPC;
-    case SQLITE_CORRUPT:
+    case SQLITE_CORRUPT:        /* also what becomes of a read() that failed */
+        system = system_error(sqlite);
+        return system == EIO || system == ENXIO ? STORE_READ_ERROR : -EUCLEAN;
     case SQLITE_NOTADB:
         return -EUCLEAN;
     case SQLITE_NOMEM:
@@ -86,6 +89,34 @@ int store_db_error(sqlite3 *sqlite, int code)
     default:
         return -EBADMSG;
     }
+}
+
+/* False when not all of it can be read. */
+static bool is_readable(const char *path)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    char buf[65536];
+    ssize_t n;
+
+    if (fd < 0)
+        return errno != EIO;
+    do
+        n = read(fd, buf, sizeof(buf));
+    while (n > 0 || (n < 0 && errno == EINTR));
+    return n == 0;
+}
+
+int store_db_settle(const char *path, int r)
+{
+    _cleanup_free_ char *log = NULL;
+
+    if (r != STORE_READ_ERROR)
+        return r;
+    if (asprintf(&log, "%s-wal", path) < 0) {
+        log = NULL;
+        return -ENOMEM;
+    }
+    return is_readable(path) && is_readable(log) ? -EIO : -EUCLEAN;
 }
 
 /* New files are for the owner alone (paths and weaknesses of guests are worth hiding); -wal and

@@ -45,6 +45,11 @@ int store_db_mark_checked(struct store_db *db, uint64_t when);
  * system's own for I/O, -EBADMSG for what no repetition would mend. code is what the failed call
  * returned. */
 int store_db_error(sqlite3 *sqlite, int code);
+/* Of store_db_error(): the disk did not give what the file holds. Once, or always? */
+#define STORE_READ_ERROR (-EREMOTEIO)
+/* Reads the files of the database at path to see that: -EUCLEAN when they cannot be read, as good
+ * as damaged; -EIO when they can, so that it was the way to the disk. Other errors as they are. */
+int store_db_settle(const char *path, int r);
 
 /* steps[i] leads from version i to i + 1; each runs in a transaction with its user_version. A
  * failed step leaves the version before it. -EPROTONOSUPPORT when the database is beyond

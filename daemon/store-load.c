@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 #include "store-db.h"
 #include "store-report.h"
@@ -94,11 +95,21 @@ static json_object *take_json(struct columns *columns)
     if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
         return NULL;
     text = (const char *)sqlite3_column_text(columns->statement, at);
-    r = text ? store_json_parse(text, (size_t)sqlite3_column_bytes(columns->statement, at), &object)
+    r = text ? json_text_parse(text, (size_t)sqlite3_column_bytes(columns->statement, at), &object)
              : -ENOMEM;
     if (r < 0)
         columns->error = r;
     return object;
+}
+
+/* NULL, or of a newer program's, perhaps: -EBADMSG then, without an error of the row. */
+static int take_text_json(struct columns *columns, json_object **ret_object)
+{
+    _cleanup_free_ char *text = take_bytes(columns);
+
+    if (columns->error < 0 || !text)
+        return columns->error;
+    return json_text_parse(text, strlen(text), ret_object);
 }
 
 /* An array of [time, value], or NULL. */
@@ -183,13 +194,11 @@ static const char datastore_sql[] =
 /* One that this program cannot read is not known. */
 static int take_coverage(struct columns *columns, struct coverage *coverage)
 {
-    _cleanup_free_ char *text = take_bytes(columns);
-    json_object *object = text ? json_tokener_parse(text) : NULL;
-    int r = columns->error;
+    _cleanup_(json_object_putp) json_object *object = NULL;
+    int r = take_text_json(columns, &object);
 
     if (r == 0 && object)
         r = coverage_from_json(object, coverage);
-    json_object_put(object);
     return r == -EBADMSG && columns->error == 0 ? 0 : r;
 }
 
@@ -316,13 +325,11 @@ static int take_audit(struct columns *columns, struct audit **ret_audit)
 /* One that this program cannot read is not known. */
 static int take_former(struct columns *columns, struct former **ret_former)
 {
-    _cleanup_free_ char *text = take_bytes(columns);
-    json_object *object = text ? json_tokener_parse(text) : NULL;
-    int r = columns->error;
+    _cleanup_(json_object_putp) json_object *object = NULL;
+    int r = take_text_json(columns, &object);
 
     if (r == 0 && object)
         r = former_from_json(object, ret_former);
-    json_object_put(object);
     return r == -EBADMSG ? 0 : r;
 }
 

@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -572,21 +573,6 @@ static int decode_fields(const struct fields *fields, json_object *object, void 
     return 0;
 }
 
-int store_json_parse(const char *text, size_t size, json_object **ret_object)
-{
-    struct json_tokener *tokener = json_tokener_new();
-    json_object *object;
-
-    if (!tokener)
-        return -ENOMEM;
-    object = size <= INT_MAX ? json_tokener_parse_ex(tokener, text, (int)size) : NULL;
-    json_tokener_free(tokener);
-    if (!object)
-        return -EBADMSG;
-    *ret_object = object;
-    return 0;
-}
-
 int store_report_decode(const char *text, size_t size, int version,
                         struct audit_report **ret_report)
 {
@@ -596,7 +582,7 @@ int store_report_decode(const char *text, size_t size, int version,
 
     if (version != STORE_REPORT_VERSION)
         return -EBADMSG;
-    r = store_json_parse(text, size, &object);
+    r = json_text_parse(text, size, &object);
     if (r < 0)
         return r;
     report = calloc(1, sizeof(*report));

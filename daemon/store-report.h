@@ -18,5 +18,3 @@ int store_report_encode(const struct audit_report *report, char **ret_text);
  * know. */
 int store_report_decode(const char *text, size_t size, int version,
                         struct audit_report **ret_report);
-/* -EBADMSG for anything that is not one JSON value, null included. */
-int store_json_parse(const char *text, size_t size, json_object **ret_object);

@@ -86,6 +86,14 @@ static int replace_database(struct store *store)
     return open_new(store);
 }
 
+/* After a read error: a connection never forgets its last one, and takes damage for another. */
+static int settle(struct store *store, int r)
+{
+    if (r == STORE_READ_ERROR)
+        store->db = store_db_free(store->db, true);
+    return store_db_settle(store->path, r);
+}
+
 /* The database, opened again if it is not there; when it turns out damaged, or somebody took it
  * away, another one: what is written to a file without a name is lost with the process. */
 static int have_database(struct store *store)
@@ -93,7 +101,7 @@ static int have_database(struct store *store)
     int r = store_folder_relock(store->directory, &store->lock_fd);
 
     if (r == 0)
-        r = open_new(store);
+        r = settle(store, open_new(store));
     if (r == -EUCLEAN || (r == 0 && store_db_is_moved(store->db)))
         r = replace_database(store);
     return r;
@@ -119,7 +127,7 @@ static int write_batch(struct store *store, const struct store_batch *batch)
     int r = have_database(store);
 
     if (r == 0)
-        r = write_once(store, batch);
+        r = settle(store, write_once(store, batch));
     if (r == -EUCLEAN) {
         r = replace_database(store);
         if (r == 0)
@@ -181,7 +189,7 @@ static int run_read(struct store *store, struct store_read *read)
 
 static void do_read(struct store *store, struct store_read *read)
 {
-    read->error = run_read(store, read);
+    read->error = settle(store, run_read(store, read));
     if (read->error == -EUCLEAN && read->kind != READ_TASK)
         replace_database(store);
     pthread_mutex_lock(&store->lock);
@@ -213,6 +221,7 @@ static void do_sweep(struct store *store)
     pthread_mutex_lock(&store->lock);
     store->sweep_time = now;
     pthread_mutex_unlock(&store->lock);
+    r = settle(store, r);
     if (r == -EUCLEAN)
         r = replace_database(store);
     /* Sweeping can wait; what fails here fails for the next batch too, and is said then. */
@@ -243,14 +252,19 @@ static enum check_state check(struct store *store, sqlite3 *sqlite)
     if (code == SQLITE_OK)
         code = sqlite3_step(statement);
     if (code != SQLITE_ROW)
-        return store_db_error(sqlite, code) == -EUCLEAN ? CHECK_DAMAGED : CHECK_FAILED;
+        return store_db_settle(store->path, store_db_error(sqlite, code)) == -EUCLEAN
+                   ? CHECK_DAMAGED : CHECK_FAILED;
     text = (const char *)sqlite3_column_text(statement, 0);
     if (!text)
         return CHECK_FAILED;
     /* One row that says "ok", or what is wrong; an interruption is no verdict. */
     if (strcmp(text, "ok") == 0)
         return CHECK_CLEAN;
-    return check_goes_on(store) ? CHECK_FAILED : CHECK_DAMAGED;
+    if (check_goes_on(store))
+        return CHECK_FAILED;
+    /* It says the same of what it could not read. */
+    return store_db_settle(store->path, store_db_error(sqlite, SQLITE_CORRUPT)) == -EUCLEAN
+               ? CHECK_DAMAGED : CHECK_FAILED;
 }
 
 static void *check_main(void *userdata)
@@ -263,7 +277,7 @@ static void *check_main(void *userdata)
     if (r == 0)
         state = check(store, sqlite);
     else
-        state = r == -EUCLEAN ? CHECK_DAMAGED : CHECK_FAILED;
+        state = store_db_settle(store->path, r) == -EUCLEAN ? CHECK_DAMAGED : CHECK_FAILED;
     /* Closed before it is told, so that nothing holds the file when it is put aside. */
     sqlite3_close(sqlite);
     pthread_mutex_lock(&store->lock);

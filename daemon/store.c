@@ -203,18 +203,20 @@ static int store_new(const struct store_options *options, struct store **ret_sto
     return 0;
 }
 
-/* A read error at this place is the disk's, and the file as good as damaged. */
-static bool is_damage(int r)
+/* What fails once, and can be read, may not fail again. */
+static int try_to_open(struct store *store)
 {
-    return r == -EUCLEAN || r == -EIO;
+    int r = store_db_settle(store->path, store_db_open(store->path, &store->db));
+
+    return r == -EIO ? store_db_settle(store->path, store_db_open(store->path, &store->db)) : r;
 }
 
 static int open_database(struct store *store, char **ret_aside)
 {
     _cleanup_free_ char *aside = NULL;
-    int r = store_db_open(store->path, &store->db);
+    int r = try_to_open(store);
 
-    if (is_damage(r)) {
+    if (r == -EUCLEAN) {
         log_error(r, "The database %s is damaged: it is put aside and a new one is started.",
                   store->path);
         r = store_folder_put_aside(store->directory, &aside);
@@ -315,7 +317,7 @@ static int load(struct store *store, const struct store_loader *loader)
 
 int store_load(struct store *store, const struct store_loader *loader)
 {
-    int r = load(store, loader);
+    int r = store_db_settle(store->path, load(store, loader));
 
     if (r != -EUCLEAN)
         return r;

@@ -8,6 +8,7 @@
 #include "daemon/store-report.h"
 #include "fuzz.h"
 #include "helpers/control-json.h"
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -65,7 +66,7 @@ static void rows(const char *text, size_t size)
 {
     _cleanup_(json_object_putp) json_object *object = NULL, *once = NULL, *twice = NULL;
 
-    if (store_json_parse(text, size, &object) < 0 || rows_there_and_back(object, &once) < 0)
+    if (json_text_parse(text, size, &object) < 0 || rows_there_and_back(object, &once) < 0)
         return;
     /* Members that are null are gone after the first time. */
     if (rows_there_and_back(once, &twice) < 0 || !json_object_equal(once, twice))

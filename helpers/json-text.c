@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* JSON from a text: json-c's parser, and the memory that it did not have. */
+#include "helpers/json-text.h"
+
+#include <errno.h>
+#include <limits.h>
+
+int json_text_parse(const char *text, size_t size, json_object **ret_object)
+{
+    json_tokener *tokener = json_tokener_new();
+    json_object *object;
+    size_t end;
+    int error;
+
+    if (!tokener)
+        return -ENOMEM;
+    /* json-c does not say that it had no memory: it returns nothing, or an object that lacks what
+     * it could not add. Whoever did not give it any left a note. */
+    errno = 0;
+    object = size <= INT_MAX ? json_tokener_parse_ex(tokener, text, (int)size) : NULL;
+    error = errno;
+    end = json_tokener_get_parse_end(tokener);
+    json_tokener_free(tokener);
+    if (object && error != ENOMEM && end == size) {
+        *ret_object = object;
+        return 0;
+    }
+    json_object_put(object);
+    return error == ENOMEM ? -ENOMEM : -EBADMSG;
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* JSON from a text, with what was wrong told from what was lacking. */
+#pragma once
+
+#include <json-c/json.h>
+#include <stddef.h>
+
+/* One value that is the whole text; it need not end with a NUL. -EBADMSG for any other text, for
+ * null, too; -ENOMEM, which says nothing about the text. */
+int json_text_parse(const char *text, size_t size, json_object **ret_object);
