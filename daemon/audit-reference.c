@@ -30,8 +30,12 @@ static void reference_set(struct reference *reference, int error)
     case -EMEDIUMTYPE:
         reference->state = REFERENCE_ESCAPES;
         break;
-    case -ENOMEM:
     case -EXDEV:                /* on a file system that nobody looks into */
+    case -ENOMEM:               /* what this machine lacks says nothing about a file */
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -EAGAIN:
         reference->state = REFERENCE_UNREACHABLE;
         break;
     default:

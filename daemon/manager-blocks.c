@@ -395,12 +395,21 @@ static int finish_file(struct finishing *finishing)
     return r;
 }
 
+/* Without its blocks a reading has the worker's own digest, if that is of the whole disk. */
+static void take_digest(struct finishing *finishing)
+{
+    if (finishing->result->resumed_from == 0)
+        memcpy(finishing->digest, finishing->result->digest, sizeof(finishing->digest));
+}
+
 static int run_finishing(void *userdata)
 {
     struct finishing *finishing = userdata;
     int r = finishing->partial ? finish_file(finishing) : 0;
 
     finishing->kept = r == 0;
+    if (r < 0)
+        take_digest(finishing);
     if (r == 0 && finishing->before)
         blocks_compare_finishing(finishing);
     return r;
@@ -465,8 +474,7 @@ int blocks_end(struct manager *manager, struct finishing *finishing,
     if (!finishing->partial || !finishing->fresh)
         return -ENOMEM;
     if (broken) {
-        if (finishing->result->resumed_from == 0)
-            memcpy(finishing->digest, finishing->result->digest, sizeof(finishing->digest));
+        take_digest(finishing);
         done(finishing);
         return 0;
     }
@@ -617,6 +625,8 @@ int blocks_load(struct manager *manager)
         return -ENOMEM;
     }
     dir = opendir(folder);
+    if (!dir && state_error_passes(-errno))
+        return -errno;
     if (!dir && errno != ENOENT) {      /* what was read is kept without its blocks */
         log_error(-errno, "Cannot read %s: %m", folder);
         baseline_tell_damage(manager, "the folder of block digests (%s)", strerror(errno));

@@ -58,8 +58,9 @@ void blocks_compare_finishing(struct finishing *finishing)
     _cleanup_free_ struct blocks_child *children = calloc(finishing->n_children + 1,
                                                           sizeof(*children));
     _cleanup_free_ size_t *which = calloc(finishing->n_children + 1, sizeof(*which));
-    _cleanup_fclose_ FILE *before = state_file_open(finishing->before),
-                          *after = state_file_open(finishing->fresh);
+    _cleanup_fclose_ FILE *after = state_file_open(finishing->fresh),
+                          *before = state_file_open(finishing->before);
+    bool asked = before || !state_error_passes(-errno);
     FILE *below = finishing->below ? state_file_open(finishing->below) : NULL;
     size_t n = children && which ? open_children(finishing, children, which) : 0, bad = 0;
     int r = -EBADMSG;
@@ -87,7 +88,7 @@ void blocks_compare_finishing(struct finishing *finishing)
     if (below)
         fclose(below);
     finishing->compared = r == 0;
-    finishing->before_damaged = after && (!before || (r == -EBADMSG && bad == 0));
+    finishing->before_damaged = after && asked && (!before || (r == -EBADMSG && bad == 0));
     for (size_t i = 0; r == 0 && i < n; i++)
         finishing->children[which[i]].used = children[i].used;
     if (r == 0 && finishing->difference.hurts)

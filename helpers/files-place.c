@@ -587,8 +587,8 @@ int place_resolve(struct place *place, const char *image_path, const char *refer
     if (r == 0 && snprintf(path, sizeof(path), "%s%s%s", directory, reference[0] == '/' ? "" : "/",
                            reference) >= (int)sizeof(path))
         r = -ENAMETOOLONG;
-    if (r == 0)
-        r = mount_table_read(place->mountinfo_fd, &mounts);
+    if (r == 0 && mount_table_read(place->mountinfo_fd, &mounts) < 0)
+        r = -EAGAIN;            /* whatever it was: not the reference's */
     if (r == 0)
         r = path_resolve(&mounts, path, by_text);
     if (r < 0)

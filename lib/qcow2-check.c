@@ -50,7 +50,8 @@ int qcow2_read_failed(struct qcow2_check *ctx, int r, enum qca_table table, uint
     char what[64];
     struct qca_error error;
 
-    issue.table_offset = offset;
+    /* Where it lies says whether the disk is to blame, or the pointer to it. */
+    issue.table_offset = issue.host_offset = offset;
     snprintf(what, sizeof(what), "a table (%s)", qca_table_name(table));
     error_set_read(&error, r, offset, what);
     if (check_issue(ctx->check, &issue) < 0)
