@@ -124,8 +124,10 @@ static bool send_piece(struct gate *gate)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0) {
-            if (errno != EAGAIN)        /* sd-bus closed it, and says so itself */
+            if (errno == EPIPE || errno == ECONNRESET)  /* sd-bus closed it, and says so itself */
                 gate_break(gate, NULL);
+            else if (errno != EAGAIN)           /* nobody else would: the peer would wait on */
+                gate_break(gate, "its message cannot be handed on");
             return false;
         }
         gate->sent += (size_t)n;

@@ -13,5 +13,13 @@ loop() {
 }
 
 @test "the n-th call fails, in the daemon and its helpers: nothing is lost, and it is said" {
-    loop --points 1
+    loop --phase first,migrate-1,ack --points 1
+}
+
+@test "what cannot be written of a reading is no bit rot; a question that cannot be handed on is answered" {
+    loop --phase scrub --process qcauditd --kind write,send --points 20
+}
+
+@test "a parent that cannot be looked at is not missing; a table that cannot be read is no corruption" {
+    loop --phase first --process qcaudit-files,qcaudit-worker --kind open,read --points 10
 }

@@ -267,6 +267,48 @@ static void unreadable_refcounts_are_check_errors(void **state)
     kit_free(kit);
 }
 
+struct bad_disk {
+    const struct kit *kit;
+    uint64_t bad;               /* the byte that cannot be read */
+};
+
+static int64_t read_bad_disk(void *userdata, uint64_t offset, void *buf, size_t size)
+{
+    const struct bad_disk *disk = userdata;
+
+    if (offset >= disk->kit->size)
+        return 0;
+    size = size < disk->kit->size - offset ? size : disk->kit->size - offset;
+    if (disk->bad >= offset && disk->bad < offset + size)
+        return -EIO;
+    memcpy(buf, disk->kit->data + offset, size);
+    return (int64_t)size;
+}
+
+/* It is told from a pointer to somewhere behind the end by its place. */
+static void a_table_that_cannot_be_read_has_a_place(void **state)
+{
+    struct kit *kit = kit_new(16, 4, 4);
+    struct bad_disk disk = { .kit = kit, .bad = KIT_L1 * CLUSTER };
+    _cleanup_close_ int fd = memfd_create("disk", MFD_CLOEXEC);
+    struct qca_check_result result;
+    struct qca_image *image;
+    struct qca_error error;
+    struct qca_io *io;
+
+    assert_int_equal(ftruncate(fd, (off_t)kit->size), 0);
+    assert_int_equal(qca_io_new_reader(fd, read_bad_disk, &disk, &io), 0);
+    assert_int_equal(qca_image_open(io, NULL, &error, &image), 0);
+    assert_int_equal(qca_check(image, NULL, &result), 0);
+    assert_false(result.finished);
+    assert_int_equal(find(&result, QCA_ISSUE_READ_FAILED)->table_offset, KIT_L1 * CLUSTER);
+    assert_int_equal(find(&result, QCA_ISSUE_READ_FAILED)->host_offset, KIT_L1 * CLUSTER);
+    qca_check_result_done(&result);
+    qca_image_free(image);
+    qca_io_free(io);
+    kit_free(kit);
+}
+
 static void marks_are_beside_the_counters(void **state)
 {
     struct kit *kit = kit_new(16, 4, 4);
@@ -704,6 +746,7 @@ int main(void)
         cmocka_unit_test(an_l2_table_shared_by_snapshots_counts_once_for_each),
         cmocka_unit_test(more_references_than_a_refcount_holds_are_corruptions),
         cmocka_unit_test(unreadable_refcounts_are_check_errors),
+        cmocka_unit_test(a_table_that_cannot_be_read_has_a_place),
         cmocka_unit_test(marks_are_beside_the_counters),
         cmocka_unit_test(issues_are_capped_and_counted_all),
         cmocka_unit_test(a_table_in_many_places_is_read_once),
