@@ -161,4 +161,6 @@ for row in rows:
     run -0 --separate-stderr apparmor_parser -Q -K -N "$top_builddir/conf/apparmor/usr.sbin.qcauditd"
     [ "$output" = "$(printf '%s\n' qcauditd qcauditd//files qcauditd//worker)" ]
     grep -q '^profile qcauditd /.*/qcauditd ' "$top_builddir/conf/apparmor/usr.sbin.qcauditd"
+    # enforced, as it is shipped
+    run -1 grep -E 'flags=.*(complain|unconfined)' "$top_builddir/conf/apparmor/usr.sbin.qcauditd"
 }
