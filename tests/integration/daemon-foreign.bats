@@ -72,7 +72,7 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     qemu-img create -q -f vmdk -o subformat=monolithicFlat golden/flat.vmdk 4M
     qemu-img create -q -f vmdk golden/sparse.vmdk 4M
     chmod 0444 golden/*
-    write_config "golden: {patterns: ['$STORE/golden/flat.vmdk', '$STORE/golden/sparse.vmdk']}"
+    write_config 'scrub: {pressure: off}' "golden: {patterns: ['$STORE/golden/flat.vmdk', '$STORE/golden/sparse.vmdk']}"
     start_daemon
     scan --scrub "$STORE/golden"
     same "" "$(findings --path "$STORE" --name golden-modified)"

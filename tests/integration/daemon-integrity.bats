@@ -24,7 +24,7 @@ teardown() {
 }
 
 integrity_config() { # [LINE...]
-    write_config 'golden:' "  patterns: [\"$GOLDEN/*\"]" 'scrub: {parents-after: 0s}' "$@"
+    write_config 'golden:' "  patterns: [\"$GOLDEN/*\"]" 'scrub: {parents-after: 0s, pressure: off}' "$@"
 }
 
 # until_true COMMAND...: waits until it succeeds, for a minute.
@@ -131,7 +131,7 @@ make_golden() { # PATH [SIZE]: data here and there
     qemu-io -c 'write -q -P 1 0 1M' "$STORE/parent.qcow2"
     touch -d '2 days ago' "$STORE/parent.qcow2"
     qemu-img create -q -f qcow2 -F qcow2 -b parent.qcow2 "$STORE/one.qcow2"
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     qemu-img create -q -f qcow2 -F qcow2 -b parent.qcow2 "$STORE/two.qcow2"
     start_daemon
     until_true is_verified "$STORE/parent.qcow2"
@@ -161,7 +161,7 @@ make_golden() { # PATH [SIZE]: data here and there
 }
 
 @test "a commit is no finding: of an overlay that is still there, of one that was emptied or deleted after it was read" {
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     for name in kept emptied deleted; do
         qemu-img create -q -f qcow2 "$STORE/$name.qcow2" 64M
         qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
@@ -194,7 +194,7 @@ make_golden() { # PATH [SIZE]: data here and there
 }
 
 @test "a commit of layers with subclusters (extended L2): of whole blocks no finding, of parts a warning" {
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     for name in whole partly; do
         qemu-img create -q -f qcow2 -o extended_l2=on "$STORE/$name.qcow2" 64M
         qemu-io -c 'write -q -P 1 0 1M' -c 'write -q -P 2 5M 100k' "$STORE/$name.qcow2"
@@ -219,7 +219,7 @@ make_golden() { # PATH [SIZE]: data here and there
 }
 
 @test "a commit of one overlay that another one sees too is no commit of its own" {
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     for name in seen hidden; do
         qemu-img create -q -f qcow2 "$STORE/$name.qcow2" 64M
         qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
@@ -256,7 +256,7 @@ make_golden() { # PATH [SIZE]: data here and there
 }
 
 @test "a commit of a long chain, of a disk that grew, of small clusters, into a data file" {
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     for name in long grown small file; do
         options=()
         [ $name != small ] || options=(-o cluster_size=4k)
@@ -306,7 +306,7 @@ make_golden() { # PATH [SIZE]: data here and there
 
 @test "virsh blockcommit of a running domain, of a layer in the middle and of the leaf, is no finding" {
     domains_begin
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     qemu-img create -q -f qcow2 "$STORE/own.qcow2" 64M
     qemu-io -c 'write -q -P 1 0 1M' "$STORE/own.qcow2"
     touch -d '2 days ago' "$STORE/own.qcow2"
@@ -339,7 +339,7 @@ make_golden() { # PATH [SIZE]: data here and there
 }
 
 @test "a commit of an overlay that was never read: its reading is asked for; emptied unread, it is a warning" {
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 1s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 1s, pressure: off}'
     for name in kept emptied; do
         qemu-img create -q -f qcow2 "$STORE/$name.qcow2" 64M
         qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
@@ -350,7 +350,7 @@ make_golden() { # PATH [SIZE]: data here and there
     for name in kept emptied; do until_true is_verified "$STORE/$name.qcow2"; done
     stop_daemon
     # as if the overlays had been in use until now
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 1d}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 1d, pressure: off}'
     for name in kept emptied; do
         qemu-io -c 'write -q -P 5 128k 64k' -c 'write -q -P 7 4M 100k' "$STORE/$name-1.qcow2"
         [ $name = emptied ] || qemu-img commit -q -d "$STORE/$name-1.qcow2"
@@ -694,7 +694,7 @@ with Qcow2(sys.argv[2]) as q: print((q.l2(int(sys.argv[3]) // q.cluster) & OFFSE
 }
 
 @test "a commit into an encrypted parent cannot be told from a change, and the finding says so" {
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s}'
+    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     make_encrypted "$STORE/parent.qcow2" luks
     qemu-img create -q -f qcow2 -u -F qcow2 -b parent.qcow2 "$STORE/child.qcow2" 64M
     qemu-io -c 'write -q -P 7 1M 64k' --image-opts "driver=qcow2,file.filename=$STORE/child.qcow2,backing=" 2>/dev/null ||

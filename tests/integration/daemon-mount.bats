@@ -55,7 +55,7 @@ name() { ctl status --json=short | python3 -c 'import json, sys; print(json.load
 # Another datastore, with a layer and a disk whose data lie in the released one.
 reaching_in() {
     mkdir "$DIR/other"
-    write_config "scrub: { budget: 64KiB/s }" "golden: { patterns: ['*/golden-*'] }"
+    write_config "scrub: { budget: 64KiB/s, pressure: off }" "golden: { patterns: ['*/golden-*'] }"
     sed -i "s|^datastores:|&\n  - path: $DIR/other|" "$CONFIG"
     qemu-img create -q -f qcow2 -b "$STORE/a.qcow2" -F qcow2 "$DIR/other/overlay.qcow2"
     qemu-img create -q -f qcow2 -o "data_file=$STORE/data.raw,data_file_raw=on" "$DIR/other/split.qcow2" 8M

@@ -10,7 +10,10 @@ setup() {
     domains_setup 'thresholds:' '  snapshot-runaway: {least: 1s, tolerance: 100%}' '  snapshot-unmanaged: {after: 1s}' \
         '  chain-deep: {warning: 5, error: 25}' '  orphan: {after: 1h}'
 }
-teardown() { domains_teardown; }
+teardown() {
+    [ -z "${SLOW-}" ] || kill "$SLOW"
+    domains_teardown
+}
 
 LAYERS=${QCAUDIT_STORY_LAYERS:-12}      # 60 for the whole story, which takes two minutes
 
