@@ -34,6 +34,7 @@ struct fixture {
     unsigned n_appeared, n_changed, n_vanished, n_walked, n_done, n_resolved, n_states;
     char last_vanished[4096];
     int last_error;
+    int lacking;                /* -errno of looking for what is called base.qcow2; 0 */
 };
 
 /* ---- callbacks ------------------------------------------------------------------------------- */
@@ -87,6 +88,8 @@ static int on_files(void *userdata, const char *path, struct files **ret_files,
     struct datastore *datastore = discover_datastore_of(f->discover, path);
     struct files *files;
 
+    if (f->lacking < 0 && strcmp(strrchr(path, '/'), "/base.qcow2") == 0)
+        return f->lacking;
     if (!datastore)
         return -EPERM;
     files = discover_files(f->discover, datastore);
@@ -441,6 +444,24 @@ static void test_audits(void **state)
     assert_string_equal(image->parent.path, find(f, "base.qcow2")->path);
     assert_true(identity_equal(&image->parent.identity, &find(f, "base.qcow2")->identity));
     assert_int_equal(audits_running(f->audits), 0);
+}
+
+/* What this machine lacks for a moment says nothing about a parent. */
+static void test_references_without_means(void **state)
+{
+    static const int errors[] = { -ENOMEM, -EMFILE, -ENFILE, -ENOBUFS, -EAGAIN };
+    struct fixture *f = *state;
+
+    write_qcow2(f->store, "base.qcow2", NULL);
+    write_qcow2(f->store, "child.qcow2", "base.qcow2");
+    start(f);
+    wait_until(f, &f->n_walked, 1);
+    for (size_t i = 0; i < sizeof(errors) / sizeof(*errors); i++) {
+        f->lacking = errors[i];
+        assert_int_equal(audit(f, "child.qcow2")->parent.state, REFERENCE_UNREACHABLE);
+    }
+    f->lacking = 0;
+    assert_int_equal(audit(f, "child.qcow2")->parent.state, REFERENCE_FOUND);
 }
 
 static void test_references(void **state)
