@@ -677,7 +677,7 @@ int main(void)
         T(test_finds_files), T(test_notices_changes), T(test_offline_and_back),
         T(test_vanished_while_away),
         T(test_removed_from_configuration), T(test_audits), T(test_references), T(test_interrupted),
-        T(test_removed_from_configuration), T(test_audits), T(test_references_without_means), T(test_interrupted),
+        T(test_references_without_means),
         T(test_file_that_is_gone), T(test_unreadable), T(test_leased), T(test_many),
         T(test_idle_workers_count),
     };
