@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "daemon/log.h"
@@ -26,6 +27,7 @@
  * 128 times smaller by compression. What is smaller still is a stranger's way to fill the disk. */
 #define KEPT_LEAST (UINT64_C(1) << 20)  /* bytes, of any file */
 #define KEPT_SHARE 16           /* and of the file's own, one in so many */
+#define FREE_SHARE 16           /* one in so many of the bytes there is left to the database */
 #define PARTIAL_KEPT (30 * 24 * 3600)   /* seconds */
 
 struct stream {
@@ -139,6 +141,17 @@ static int make_folder(const char *path)
     return mkdir(folder, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+/* Files that share their blocks (reflinks) hold more data than any disk: what is known of them must
+ * not take the room of findings. */
+static int check_room(int fd)
+{
+    struct statvfs fs;
+
+    if (fstatvfs(fd, &fs) < 0)
+        return -errno;
+    return fs.f_bavail < fs.f_blocks / FREE_SHARE ? -ENOSPC : 0;
+}
+
 static int run_writing(void *userdata)
 {
     const struct writing *writing = userdata;
@@ -150,6 +163,8 @@ static int run_writing(void *userdata)
         return r;
     r = state_file_open_fd(writing->path,
                            O_WRONLY | O_APPEND | (writing->begin ? O_CREAT | O_TRUNC : 0), &fd);
+    if (r == 0)
+        r = check_room(fd);
     if (r < 0)
         return r;
     if (fstat(fd, &st) < 0)

@@ -581,6 +581,27 @@ PY
     stop_daemon
 }
 
+@test "blocks do not take the last room of the state folder, and that is said" {
+    need_root
+    mount -t tmpfs -o size=64M,mode=700 tmpfs "$STATE"
+    MOUNTED=$STATE
+    head -c 62M /dev/zero >"$STATE/filler"
+    random_image "$STORE/golden.qcow2" 8
+    write_config "golden: { patterns: ['*/golden.qcow2'], infer: no }" "scrub: { pressure: off }"
+    start_daemon
+    wait_for 60 is_verified "$STORE/golden.qcow2"
+    grep -q "Cannot keep block digests in .*: No space left on device" "$LOG"
+    rm "$STATE/filler"
+    make_image "$STORE/other.qcow2"
+    write_config "golden: { patterns: ['*/other.qcow2'], infer: no }" "scrub: { pressure: off }"
+    ctl reload
+    wait_for 60 is_verified "$STORE/other.qcow2"
+    [ "$(find "$STATE/blocks" -name '*.blocks' | wc -l)" = 1 ]
+    stop_daemon
+    umount "$STATE"
+    MOUNTED=
+}
+
 @test "an image that takes long to read lets another one be read, and goes on where it was" {
     random_image "$STORE/large.qcow2" 64
     random_image "$STORE/small.qcow2" 2
