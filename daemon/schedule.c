@@ -533,7 +533,8 @@ static bool lane_may_run(const struct schedule *schedule, const struct lane *lan
     return !lane->held && !schedule->devices[lane->device].busy;
 }
 
-/* Periodic audits that waited for too long, and that could have run instead, are next. */
+/* Periodic audits that waited for too long, and that could have run instead, are next: one of them,
+ * whoever's, and then what is more urgent again. */
 static void note_passed_over(struct schedule *schedule, const struct choice *chosen, uint64_t now)
 {
     if (chosen->plan->reason == SCHEDULE_FORCED)
@@ -541,7 +542,7 @@ static void note_passed_over(struct schedule *schedule, const struct choice *cho
     for (size_t i = 0; i < schedule->n_lanes; i++) {
         struct lane *lane = schedule->lanes[i];
 
-        if (lane == chosen->lane && chosen->plan->reason == SCHEDULE_INTERVAL)
+        if (lane->device == chosen->lane->device && chosen->plan->reason == SCHEDULE_INTERVAL)
             lane->passed_over = false;
         else if (lane_may_run(schedule, lane) && lane_overdue(schedule, lane, now))
             lane->passed_over = true;

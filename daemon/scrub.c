@@ -38,6 +38,7 @@ struct scrubs {
     size_t n_running;
     bool changed;               /* since scrubs_next() found nothing, which holds until */
     uint64_t nothing_until;
+    uint64_t expires;           /* usec: no slice is over before; 0 not known */
     uint64_t n_turns;
     uint64_t turns[TURNS];      /* the number of each one's last */
 };
@@ -72,6 +73,7 @@ void scrubs_set_options(struct scrubs *scrubs, const struct scrubs_options *opti
 {
     scrubs->options = *options;
     scrubs->changed = true;
+    scrubs->expires = 0;
 }
 
 static int scrub_get(struct scrubs *scrubs, struct image *image, struct scrub **ret_scrub)
@@ -300,6 +302,8 @@ struct image *scrubs_next(struct scrubs *scrubs, uint64_t now, uint64_t *ret_wai
     best->running = true;
     best->device = best->image->device;
     best->until = now + slice_of(scrubs, best);
+    if (scrubs->options.slice > 0 && best->until < scrubs->expires)
+        scrubs->expires = best->until;
     scrubs->n_running++;
     return best->image;
 }
@@ -351,6 +355,12 @@ struct image *scrubs_expired(struct scrubs *scrubs, uint64_t now, uint64_t *ret_
     bool open = scrubs_window_is_open(scrubs, now, NULL);
     uint64_t until = UINT64_MAX;
 
+    /* Not in the future of a clock that was set back. */
+    if (scrubs->expires > now && (scrubs->expires == UINT64_MAX ||
+                                  scrubs->expires - now <= scrubs->options.slice)) {
+        *ret_wait = scrubs->expires == UINT64_MAX ? UINT64_MAX : scrubs->expires - now;
+        return NULL;
+    }
     for (size_t i = 0; i < scrubs->n_items && scrubs->n_running > 0; i++) {
         struct scrub *running = scrubs->items[i];
         uint64_t slice = slice_of(scrubs, running);
@@ -365,6 +375,7 @@ struct image *scrubs_expired(struct scrubs *scrubs, uint64_t now, uint64_t *ret_
             running->until = now + LOOK_AGAIN;
         until = running->until < until ? running->until : until;
     }
+    scrubs->expires = until;
     *ret_wait = until == UINT64_MAX ? UINT64_MAX : until - now;
     return NULL;
 }

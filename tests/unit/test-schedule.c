@@ -414,6 +414,36 @@ static void test_owners_take_turns(void **state)
     assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[5]);
 }
 
+/* Two owners' periodic audits are long overdue, and a third one's image changes for ever: on one
+ * device they take turns all the same. */
+static void test_overdue_of_several(void **state)
+{
+    struct fixture *f = *state;
+    struct schedule_options options = options_default();
+    struct audit audits[N_IMAGES] = { 0 };
+    uint64_t now = START + 2 * INTERVAL;
+    unsigned changed = 0;
+
+    options.workers = 1;
+    options.delay = 60 * USEC_PER_SEC;
+    schedule_set_options(f->schedule, &options);
+    for (size_t i = 1; i < N_IMAGES; i++) {
+        f->images[i].fingerprint.uid = 1000 + i % 2;
+        audits[i].finished = START;
+        f->images[i].audit = &audits[i];
+        assert_int_equal(schedule_image(f->schedule, &f->images[i], SCHEDULE_INTERVAL, START), 0);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        struct image *image;
+
+        assert_int_equal(schedule_image(f->schedule, &f->images[0], SCHEDULE_NEW, now), 0);
+        image = next(f, now, NULL);
+        changed += image == &f->images[0];
+        schedule_done(f->schedule, image, now);
+    }
+    assert_int_equal(changed, 3);
+}
+
 static void test_again_less_and_less(void **state)
 {
     struct fixture *f = *state;
@@ -516,6 +546,7 @@ int main(void)
         T(test_flapping_image_leaves_room), T(test_delay_is_used),
         T(test_flapping_on_another_device), T(test_overdue_take_turns),
         T(test_again_less_and_less), T(test_owners_take_turns),
+        T(test_overdue_of_several),
         T(test_forget_while_running), T(test_confirm_yields), T(test_confirm_never_at_once),
         T(test_many),
     };
