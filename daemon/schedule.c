@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which image is to be audited next: one heap of what is not due yet, one per device, datastore and
- * owner of what is. */
+ * owner of what is, of new images and of others. */
 #include "daemon/schedule.h"
 
 #include <errno.h>
@@ -49,6 +49,7 @@ struct lane {
     size_t device;              /* index, as the array of devices may move */
     const struct datastore *datastore;
     unsigned owner;
+    bool fresh;                 /* of images that are new, so that many do not delay a change */
     uint64_t turn;              /* number of its last one */
     bool held;
     bool passed_over;           /* something went before an overdue periodic audit of this lane */
@@ -208,7 +209,8 @@ static unsigned owner_of(const struct image *image)
     return image->fingerprint.uid * UINT32_C(0x9e3779b1) >> 24;
 }
 
-static int lane_find(struct schedule *schedule, const struct image *image, struct lane **ret_lane)
+static int lane_find(struct schedule *schedule, const struct image *image, bool fresh,
+                     struct lane **ret_lane)
 {
     _cleanup_free_ struct lane *lane = NULL;
     struct lane **lanes;
@@ -221,7 +223,7 @@ static int lane_find(struct schedule *schedule, const struct image *image, struc
     for (size_t i = 0; i < schedule->n_lanes; i++)
         if (schedule->lanes[i]->device == device &&
             schedule->lanes[i]->datastore == image->datastore &&
-            schedule->lanes[i]->owner == owner_of(image)) {
+            schedule->lanes[i]->owner == owner_of(image) && schedule->lanes[i]->fresh == fresh) {
             *ret_lane = schedule->lanes[i];
             return 0;
         }
@@ -235,6 +237,7 @@ static int lane_find(struct schedule *schedule, const struct image *image, struc
         .device = device,
         .datastore = image->datastore,
         .owner = owner_of(image),
+        .fresh = fresh,
         .held = datastore_held(schedule, image->datastore),
         .ready.before = urgent_before,
         .periodic.before = due_before,
@@ -249,12 +252,14 @@ static int plan_put_in(struct schedule *schedule, struct plan *plan, enum schedu
                        uint64_t due, uint64_t now)
 {
     struct lane *lane = plan->lane;
+    bool fresh = reason == SCHEDULE_NEW;
     int r = 0;
 
     if (plan->place != PLACE_READY || lane->device >= schedule->n_devices ||
         schedule->devices[lane->device].number != plan->image->device ||
-        lane->datastore != plan->image->datastore || lane->owner != owner_of(plan->image))
-        r = lane_find(schedule, plan->image, &lane);
+        lane->datastore != plan->image->datastore || lane->owner != owner_of(plan->image) ||
+        lane->fresh != fresh)
+        r = lane_find(schedule, plan->image, fresh, &lane);
     if (r >= 0)
         r = heap_reserve(due <= now ? lane_heap(lane, reason) : &schedule->waiting);
     if (r < 0)

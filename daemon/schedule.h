@@ -40,8 +40,8 @@ void schedule_forget(struct schedule *schedule, struct image *image);
 /* Images of a paused or offline datastore are not handed out. */
 void schedule_hold(struct schedule *schedule, const struct datastore *datastore, bool hold);
 
-/* Datastores, devices and the owners of files take turns in what is equally urgent, but for FORCED:
- * whoever makes many images delays his own.
+/* Datastores, devices, the owners of files, and of each the new ones and the others take turns in
+ * what is equally urgent, but for FORCED: whoever makes many images delays his own new ones.
  *
  * INTERVAL comes last, until it waited for options.delay: from then on it takes turns with all but
  * FORCED, so that whoever changes images, or makes new ones, for ever takes half of a device.

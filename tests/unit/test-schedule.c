@@ -414,6 +414,21 @@ static void test_owners_take_turns(void **state)
     assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[5]);
 }
 
+/* The same among images of one owner, who may be many behind one user. */
+static void test_new_ones_do_not_delay_a_change(void **state)
+{
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(schedule_image(f->schedule, &f->images[i], SCHEDULE_NEW, START), 0);
+    assert_ptr_equal(next(f, START, NULL), &f->images[0]);
+    assert_int_equal(schedule_image(f->schedule, &f->images[6], SCHEDULE_CHANGED, START), 0);
+    schedule_done(f->schedule, &f->images[0], START + DEBOUNCE);
+    assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[6]);
+    schedule_done(f->schedule, &f->images[6], START + DEBOUNCE);
+    assert_ptr_equal(next(f, START + DEBOUNCE, NULL), &f->images[1]);
+}
+
 /* Two owners' periodic audits are long overdue, and a third one's image changes for ever: on one
  * device they take turns all the same. */
 static void test_overdue_of_several(void **state)
@@ -546,7 +561,7 @@ int main(void)
         T(test_flapping_image_leaves_room), T(test_delay_is_used),
         T(test_flapping_on_another_device), T(test_overdue_take_turns),
         T(test_again_less_and_less), T(test_owners_take_turns),
-        T(test_overdue_of_several),
+        T(test_overdue_of_several), T(test_new_ones_do_not_delay_a_change),
         T(test_forget_while_running), T(test_confirm_yields), T(test_confirm_never_at_once),
         T(test_many),
     };
