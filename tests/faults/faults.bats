@@ -8,7 +8,7 @@ loop() {
     for command in qemu-img qemu-io python3; do
         command -v "$command" >/dev/null || skip "$command is not installed"
     done
-    FAULTS=$top_builddir/tests/faults/.libs/fault.so timeout 900 "$top_srcdir/tests/faults/fault-loop" "$@"
+    FAULTS=$top_builddir/tests/faults/.libs/fault.so timeout 900 "$top_srcdir/tests/faults/fault-loop" --jobs 4 "$@"
 }
 
 @test "the n-th call fails, in the daemon and its helpers: nothing is lost, and it is said" {
@@ -16,9 +16,9 @@ loop() {
 }
 
 @test "what cannot be written of a reading is no bit rot; a question that cannot be handed on is answered" {
-    loop --phase scrub --process qcauditd --kind write,send --points 20
+    loop --phase scrub --process qcauditd --kind write,send --points 14
 }
 
 @test "a parent that cannot be looked at is not missing; a table that cannot be read is no corruption" {
-    loop --phase first --process qcaudit-files,qcaudit-worker --kind open,read --points 10
+    loop --phase first --process qcaudit-files,qcaudit-worker --kind open,read --points 6
 }
