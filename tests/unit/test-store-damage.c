@@ -360,14 +360,16 @@ static void folder_replaced_in_use(void **state)
     assert_int_equal(rmdir(away), 0);
 }
 
+/* The store's own sweep may come first, and find it: then these are of the new database. */
 static void rows_failed(void *userdata, int error, json_object *rows, const char *next)
 {
     struct kit *kit = userdata;
 
-    assert_null(rows);
+    assert_int_equal(error, rows ? 0 : -EUCLEAN);
+    assert_true(!rows || json_object_array_length(rows) == 0);
     assert_string_equal(next, "");
+    json_object_put(rows);
     kit->n_read++;
-    kit->read_error = error;
 }
 
 static void found_by_read(void **state)
@@ -381,7 +383,6 @@ static void found_by_read(void **state)
                                    rows_failed, kit),
                      0);
     kit_wait(kit, &kit->n_read, 1);
-    assert_int_equal(kit->read_error, -EUCLEAN);
     kit_wait(kit, &kit->n_damaged, 1);
     works(kit);
 }
