@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The daemon's database (daemon/schema.sql), read while no daemon runs. */
+/* The daemon's database (daemon/store/schema.sql), read while no daemon runs. */
 #include "ctl/offline.h"
 
 #include <dlfcn.h>

@@ -10,11 +10,11 @@
 #include <systemd/sd-event.h>
 
 #include "build-config.h"
-#include "daemon/config-trust.h"
-#include "daemon/config.h"
-#include "daemon/discover-virt.h"
-#include "daemon/log.h"
-#include "daemon/manager.h"
+#include "daemon/config/config.h"
+#include "daemon/config/trust.h"
+#include "daemon/core/log.h"
+#include "daemon/manager/manager.h"
+#include "daemon/virt/watch.h"
 #include "helpers/client.h"
 #include "helpers/sandbox.h"
 #include "lib/cleanup.h"

@@ -58,7 +58,7 @@ manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }     
 @test "every key is in the manual" {
     need man
     manual "$top_builddir/man/qcauditd.yaml.5" >"$BATS_TEST_TMPDIR/manual"
-    sed -n 's/^KEY("\([^"]*\)".*/\1/p' "$top_srcdir/daemon/config-keys.def" >"$BATS_TEST_TMPDIR/keys"
+    sed -n 's/^KEY("\([^"]*\)".*/\1/p' "$top_srcdir/daemon/config/keys.def" >"$BATS_TEST_TMPDIR/keys"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/keys")" -gt 30 ]
     while read -r key; do
         grep -qF -- " ${key/\*/FINDING}: " "$BATS_TEST_TMPDIR/manual" || { echo "$key"; return 1; }

@@ -7,7 +7,7 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
 
 # The names that metrics.c writes, as a reader of the file sees them.
 names() {
-    sed -nE 's/.*(head|number|seconds|histogram_write)\(stream, "([a-z_]+)".*/qcaudit_\2/p' "$top_srcdir/daemon/metrics.c" | sort -u
+    sed -nE 's/.*(head|number|seconds|histogram_write)\(stream, "([a-z_]+)".*/qcaudit_\2/p' "$top_srcdir/daemon/tell/metrics.c" | sort -u
 }
 
 # used FILE: the metrics a file names, parts of a histogram as the histogram.

@@ -13,11 +13,11 @@
 #include <unistd.h>
 
 #include "../unit/store-kit.h"
-#include "daemon/baseline.h"
-#include "daemon/config.h"
-#include "daemon/journal.h"
-#include "daemon/store-report.h"
-#include "daemon/virt-xml.h"
+#include "daemon/config/config.h"
+#include "daemon/contents/baseline.h"
+#include "daemon/contents/journal.h"
+#include "daemon/store/report.h"
+#include "daemon/virt/xml.h"
 #include "fault.h"
 #include "qcaudit/qcaudit.h"
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/baseline.h"
-#include "daemon/journal.h"
+#include "daemon/contents/baseline.h"
+#include "daemon/contents/journal.h"
 #include "fuzz.h"
 #include "lib/cleanup.h"
 

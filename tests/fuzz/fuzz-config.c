@@ -2,7 +2,7 @@
 /* Any bytes as qcauditd.yaml: read, or refused with every mistake said. */
 #include <sys/mman.h>
 
-#include "daemon/config.h"
+#include "daemon/config/config.h"
 #include "fuzz.h"
 #include "lib/cleanup.h"
 

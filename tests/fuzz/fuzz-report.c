@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "daemon/store-report.h"
+#include "daemon/store/report.h"
 #include "fuzz.h"
 #include "helpers/control-json.h"
 #include "helpers/json-text.h"

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/virt-xml.h"
-#include "daemon/strv.h"
+#include "daemon/core/strv.h"
+#include "daemon/virt/xml.h"
 #include "fuzz/fuzz.h"
 
 /* What was read keeps to its limits. */

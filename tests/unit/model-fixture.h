@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/model.h"
+#include "daemon/core/model.h"
 
 #define HOUR (3600 * USEC_PER_SEC)
 #define DAY (24 * HOUR)

@@ -5,7 +5,7 @@
 
 #include "unit/model-fixture.h"
 
-#include "daemon/remedy.h"
+#include "daemon/remedy/remedy.h"
 
 /* As if the file were there now as the image says, and nothing had changed since its audit. */
 static inline void fixture_answer(const struct graph *graph, struct look *look)

@@ -5,7 +5,7 @@
 
 #include "unit/model-fixture.h"
 
-#include "daemon/relate.h"
+#include "daemon/relate/relate.h"
 
 struct fixture_store {
     struct datastore datastore;

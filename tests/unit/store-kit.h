@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/store-internal.h"
+#include "daemon/store/internal.h"
 #include "lib/cleanup.h"
 
 #define KIT_NOW UINT64_C(1700000000000000)

@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/alert-channel.h"
-#include "daemon/alert.h"
-#include "daemon/log.h"
+#include "daemon/core/log.h"
+#include "daemon/tell/alert-channel.h"
+#include "daemon/tell/alert.h"
 #include "lib/cleanup.h"
 
 struct fixture {

@@ -17,9 +17,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/audit-internal.h"
-#include "daemon/discover.h"
-#include "daemon/log.h"
+#include "daemon/audit/internal.h"
+#include "daemon/core/log.h"
+#include "daemon/discover/discover.h"
 
 #define PATIENCE (20 * USEC_PER_SEC)
 

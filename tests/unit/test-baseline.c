@@ -7,8 +7,8 @@
 
 #include "model-fixture.h"
 
-#include "daemon/baseline.h"
-#include "daemon/journal.h"
+#include "daemon/contents/baseline.h"
+#include "daemon/contents/journal.h"
 #include "lib/cleanup.h"
 
 static struct baseline *fixture_baseline(const char *path, uint64_t inode)

@@ -6,7 +6,7 @@
 
 #include "model-fixture.h"
 
-#include "daemon/blocks.h"
+#include "daemon/contents/blocks.h"
 #include "lib/cleanup.h"
 
 /* A layer in letters, one per block: '0' zeros, '.' unallocated, '!' bad, else data of that

@@ -11,9 +11,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/config-keys.h"
-#include "daemon/config-tree.h"
-#include "daemon/config-value.h"
+#include "daemon/config/keys.h"
+#include "daemon/config/tree.h"
+#include "daemon/config/value.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(struct config *, config_free)

@@ -18,8 +18,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/control-internal.h"
-#include "daemon/control-share.h"
+#include "daemon/control/internal.h"
+#include "daemon/control/share.h"
 #include "helpers/control-json.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"

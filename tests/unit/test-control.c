@@ -20,8 +20,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/control-internal.h"
-#include "daemon/log.h"
+#include "daemon/control/internal.h"
+#include "daemon/core/log.h"
 #include "helpers/control-json.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/discover-internal.h"
+#include "daemon/discover/internal.h"
 #include "lib/cleanup.h"
 
 static bool knows(void *userdata, const char *name, const char *path)

@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-#include "daemon/config.h"
-#include "daemon/life.h"
+#include "daemon/config/config.h"
+#include "daemon/judge/life.h"
 #include "lib/cleanup.h"
 
 #define BASE "/vm/orders.qcow2"

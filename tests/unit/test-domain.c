@@ -7,10 +7,10 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "daemon/config.h"
-#include "daemon/judge.h"
-#include "daemon/query.h"
-#include "daemon/strv.h"
+#include "daemon/config/config.h"
+#include "daemon/control/query.h"
+#include "daemon/core/strv.h"
+#include "daemon/judge/judge.h"
 #include "unit/virt-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)

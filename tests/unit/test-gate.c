@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/control-gate.h"
+#include "daemon/control/gate.h"
 
 #define MESSAGE_MAX 20000
 #define AUTH "\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"

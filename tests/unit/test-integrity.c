@@ -4,8 +4,8 @@
 
 #include "remedy-fixture.h"
 
-#include "daemon/baseline.h"
-#include "daemon/judge.h"
+#include "daemon/contents/baseline.h"
+#include "daemon/judge/judge.h"
 
 struct world {
     char *golden[2];

@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "daemon/judge.h"
+#include "daemon/judge/judge.h"
 
 #define NOW (T0_USEC + 2 * HOUR)
 

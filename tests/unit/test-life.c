@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "daemon/life.h"
+#include "daemon/judge/life.h"
 
 #define IMAGE "/vm/web.qcow2"
 

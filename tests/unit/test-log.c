@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/log.h"
+#include "daemon/core/log.h"
 #include "lib/cleanup.h"
 
 /* stderr goes into a pipe while a test runs. */

@@ -8,9 +8,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/model.h"
-#include "lib/cleanup.h"
+#include "daemon/core/model.h"
 #include "helpers/text.h"
+#include "lib/cleanup.h"
 
 static void assert_prose(const char *name, const char *text, bool paragraphs)
 {

@@ -5,9 +5,9 @@
 
 #include <stdio.h>
 
-#include "daemon/config.h"
-#include "daemon/judge.h"
-#include "daemon/remedy.h"
+#include "daemon/config/config.h"
+#include "daemon/judge/judge.h"
+#include "daemon/remedy/remedy.h"
 #include "unit/virt-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)

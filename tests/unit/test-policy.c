@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/model.h"
+#include "daemon/core/model.h"
 
 static void classes(void **state)
 {

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "daemon/relate.h"
+#include "daemon/relate/relate.h"
 
 static char *golden_patterns[2];
 static struct policy policy;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "daemon/relate-internal.h"
+#include "daemon/relate/internal.h"
 #include "lib/cleanup.h"
 #include "unit/store-fixture.h"
 

@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 
-#include "daemon/config.h"
-#include "daemon/remedy-gate.h"
+#include "daemon/config/config.h"
+#include "daemon/remedy/gate.h"
 #include "unit/virt-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)

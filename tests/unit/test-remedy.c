@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "daemon/judge.h"
+#include "daemon/judge/judge.h"
 #include "lib/cleanup.h"
 
 #define FILES_MAX 64

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/schedule.h"
+#include "daemon/schedule/schedule.h"
 
 #define START (UINT64_C(1700000000) * USEC_PER_SEC)
 #define DEBOUNCE (5 * USEC_PER_SEC)

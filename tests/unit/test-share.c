@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/control-share.h"
+#include "daemon/control/share.h"
 
 static void a_share_fills_again(void **state)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What comes back from the database is judged as it was before: the same conditions, with the same
  * evidence. */
-#include "daemon/config.h"
-#include "daemon/judge.h"
-#include "daemon/relate.h"
+#include "daemon/config/config.h"
+#include "daemon/judge/judge.h"
+#include "daemon/relate/relate.h"
 #include "model-fixture.h"
 #include "store-kit.h"
 

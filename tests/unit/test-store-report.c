@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A report as text and back: nothing lost, and nothing believed that is not understood. */
-#include "daemon/store-report.h"
+#include "daemon/store/report.h"
 #include "store-kit.h"
 
 DEFINE_CLEANUP(struct audit_report *, audit_report_free)

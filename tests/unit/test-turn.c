@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/audit-turn.h"
+#include "daemon/audit/turn.h"
 
 #define DELAY 600
 #define START 1000000

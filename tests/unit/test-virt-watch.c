@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/discover-virt.h"
-#include "daemon/model.h"
+#include "daemon/core/model.h"
+#include "daemon/virt/watch.h"
 #include "lib/cleanup.h"
 
 struct fixture {

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/virt-xml.h"
-#include "daemon/strv.h"
+#include "daemon/core/strv.h"
+#include "daemon/virt/xml.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(struct virt_body *, virt_body_unref)

@@ -5,8 +5,8 @@
 
 #include "unit/model-fixture.h"
 
-#include "daemon/usage.h"
-#include "daemon/virt-part.h"
+#include "daemon/virt/part.h"
+#include "daemon/virt/usage.h"
 
 #define URI "qemu:///system"
 #define TEXT(literal) ((char[]){ literal })

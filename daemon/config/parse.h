@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* From trees of nodes to struct config: by the table of keys, noting every mistake. */
+#pragma once
+
+#include "daemon/config/keys.h"
+#include "daemon/config/tree.h"
+
+#define CONFIG_DATASTORES_MAX 256
+#define CONFIG_CLASSES_MAX 256
+#define CONFIG_PATTERNS_MAX 4096        /* in one list */
+#define CONFIG_NAME_MAX 64              /* characters */
+
+/* Where a value was written; file counts from 0, line 0: nowhere, it is the default. */
+struct place { unsigned file, line, column; };
+
+/* One configuration that is being read from several trees, which must live as long as it does. */
+struct config_builder {
+    struct config *config;
+    struct mistakes *mistakes;
+    struct place *places;       /* of the general thresholds' keys, by index in config_keys */
+    struct place *datastore_places;     /* two per datastore: path and name */
+    const struct config_node **class_nodes;     /* thresholds of each class, or NULL */
+    struct place *class_places;
+    struct place metrics_place; /* of metrics.file */
+};
+
+int config_builder_init(struct config_builder *builder, struct config *config,
+                        struct mistakes *mistakes);
+void config_builder_done(struct config_builder *builder);
+/* Sets every key of the structure at base to its default. */
+int config_set_defaults(enum config_structure structure, void *base);
+/* One file: later ones win key by key, lists are appended. */
+int config_build_file(struct config_builder *builder, const struct config_node *root);
+/* What can be said only when all files were read: names, overlaps, the classes' thresholds. */
+int config_build_finish(struct config_builder *builder);
+
+/* ---- shared by the parts of the parser ---- */
+
+/* What the keys of the section at hand are written to. */
+struct config_target {
+    struct config *config;
+    struct config_datastore *datastore;
+    struct policy_class *class;
+    struct thresholds *thresholds;
+    struct place *places;       /* where each threshold was written, by index in config_keys */
+    struct place *path_place, *name_place;      /* of the datastore or class at hand */
+    const struct config_node *thresholds_node;  /* of the class at hand */
+    int finding;                /* whose thresholds are at hand */
+};
+
+/* Notes a mistake as "section.name: text". */
+void config_mistake_at(struct config_builder *builder, const struct config_node *node,
+                       const char *section, const char *name, const char *text);
+/* The text of a node as it may stand in a message: escaped, and not longer than a line. NULL
+ * without memory. */
+char *config_node_quote(const struct config_node *node);
+/* 1: yes, on, true; 0: no, off, false; else -EINVAL. */
+int config_parse_bool(const char *text);
+/* Writes a key's value to its field in target. */
+int config_apply_key(struct config_builder *builder, const char *section, const char *name,
+                     const struct config_key *key, const struct config_node *node,
+                     struct config_target *target);
+/* Applies all keys of a mapping that is the section ("" is the file). */
+int config_apply_mapping(struct config_builder *builder, const char *section,
+                         const struct config_node *node, struct config_target *target);

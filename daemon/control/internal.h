@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of the control interface share: its socket, the bus, the methods and their
+ * arguments. */
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <systemd/sd-bus.h>
+
+#include "daemon/control/control.h"
+#include "daemon/control/gate.h"
+#include "helpers/control-json.h"
+
+/* After everything that the daemon does by itself, deadlines of helpers (+20) too: readers can make
+ * it busy, and nobody else has to wait for it. The system bus is everybody's. */
+#define CONTROL_READERS_PRIORITY (SD_EVENT_PRIORITY_NORMAL + 30)
+
+struct connection {
+    struct control *control;
+    struct connection *next;
+    struct gate *gate;          /* NULL on the system bus, which has limits of its own */
+    struct question *questions; /* that are answered later */
+    sd_bus *bus;
+    struct ucred peer;
+    bool may_read;
+    bool may_change;
+    bool subscribed;            /* gets signals, and may be silent for as long as it likes */
+    sd_bus_track *track;        /* on the system bus: who subscribed there; NULL on the socket */
+    sd_event_source *timer;     /* authentication, then idleness */
+    sd_event_source *doomed;    /* set: it ends when the loop comes round */
+};
+
+struct control {
+    sd_event *event;
+    struct control_ops ops;
+    void *userdata;
+    bool public;
+    bool has_group;             /* group is known */
+    gid_t group;
+    char *group_name;           /* NULL without one */
+    struct group_lookup *lookup;
+    int fd;
+    int dir_fd;                 /* of the runtime folder; -1 when the socket was passed */
+    struct stat st;             /* of our socket file */
+    sd_event_source *listener;
+    sd_event_source *retry;
+    struct connection *connections;
+    struct control_bus *bus;    /* NULL when not for the system bus */
+    json_object *status;        /* as of that turn of the loop: one GetAll asks once */
+    uint64_t status_turn;
+    json_object *told;          /* the status whose changes were signalled last; NULL before the
+                                 * first */
+};
+
+extern const sd_bus_vtable control_vtable[];
+/* Sets the error of whoever may not. */
+int control_denied(const struct control *control, sd_bus_error *error, bool changing);
+
+/* root and the daemon's own user */
+bool control_is_owner(uid_t uid);
+int control_signal_new(sd_bus *bus, json_object *entry, const char *event,
+                       sd_bus_message **ret_message);
+
+/* The number of a group; may wait for a name service. -ENOENT. */
+int control_group_find(const char *name, gid_t *ret_gid);
+/* The same in a thread: done is called once, in the loop. Freed (in done, too), it is not called
+ * any more. */
+int group_lookup_new(sd_event *event, const char *name,
+                     void (*done)(void *userdata, int error, gid_t gid), void *userdata,
+                     struct group_lookup **ret_lookup);
+struct group_lookup *group_lookup_free(struct group_lookup *lookup);
+
+/* The same on the system bus, whenever there is one: it is tried again, less and less often, until
+ * one answers. */
+int control_bus_new(struct control *control, struct control_bus **ret_bus);
+struct control_bus *control_bus_free(struct control_bus *bus);
+/* The bus itself; NULL while there is none. */
+sd_bus *control_bus_get(const struct control_bus *bus);
+/* Does anybody want signals? */
+bool control_bus_is_heard(const struct control_bus *bus);
+/* To each subscriber alone. */
+int control_bus_tell(struct control_bus *bus, sd_bus_message *signal);
+
+/* What GetStatus answers, asked at most once in a turn of the loop; borrowed. */
+int control_status_get(struct control *control, json_object **ret_status);
+
+/* ---- control-properties.c: the status as properties ---- */
+
+int control_property_get(sd_bus *bus, const char *path, const char *interface, const char *property,
+                         sd_bus_message *reply, void *userdata, sd_bus_error *error);
+/* Get, GetAll and Set of org.freedesktop.DBus.Properties, for a caller that is known only now. */
+int control_properties_call(sd_bus_message *call, struct connection *connection,
+                            sd_bus_error *error);
+/* PropertiesChanged for what differs; *ret_signal is NULL when nothing does. */
+int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after,
+                                  sd_bus_message **ret_signal);
+
+/* ---- control-arguments.c: what a method is called with; each sets the error ---- */
+
+__attribute__((format(printf, 2, 3)))
+int arguments_invalid(sd_bus_error *error, const char *format, ...);
+/* ay without a NUL -> an absolute path of raw bytes. */
+int arguments_path(sd_bus_message *message, sd_bus_error *error, char **ret_path);
+/* aay -> paths. */
+int arguments_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths);
+
+/* The members a filter may have, by type. */
+struct filter_key {
+    const char *name;
+    enum json_type type;
+};
+
+/* filter, cursor, limit: the arguments of every list. */
+int arguments_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
+                   json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit);
+
+/* ---- control-question.c: calls that are answered later ---- */
+
+/* Nothing else is taken from the connection meanwhile. NULL without memory. */
+struct question *question_new(sd_bus_message *call, struct connection *connection);
+/* It is freed; returns the call, whose reference is the callee's. The peer may be gone. */
+sd_bus_message *question_end(struct question *question);
+/* The connection goes: its questions stay, as somebody will answer them. */
+void questions_leave(struct connection *connection);
+
+void connection_end(struct connection *connection);
+/* It did something: idleness starts anew. */
+void connection_alive(struct connection *connection);
+/* True when it does not read its answers, and is being closed therefore. */
+bool connection_is_choked(struct connection *connection);

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the control interface shows of images: a row of each, and the list. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/control/query-internal.h"
+
+/* ---- facts -------------------------------------------------------------------------------- */
+
+const struct layer_report *image_layer(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && report->n_layers > 0 ? &report->layers[0] : NULL;
+}
+
+const struct qca_image_info *image_info(const struct image *image)
+{
+    const struct layer_report *layer = image_layer(image);
+
+    return layer ? &layer->info : NULL;
+}
+
+void image_relation_reason(const struct query_view *view, const struct image *image,
+                           struct row *row)
+{
+    const struct relation *relation = graph_relation(view->graph, image);
+    _cleanup_free_ char *reason = graph_relation_reason(view->graph, image);
+
+    if (!reason)
+        row_result(row, "relation-reason", -ENOMEM, NULL);
+    else if (relation && relation->kind != RELATION_NONE)
+        row_string(row, "relation-reason", reason);
+}
+
+void image_created(const struct query_view *view, const struct image *image, struct row *row)
+{
+    const char *source = NULL;
+    uint64_t created = graph_layer_created(view->graph, image, &source);
+
+    if (created == 0)
+        return;
+    row_number(row, "created", created);
+    row_string(row, "created-source", source);
+}
+
+const char *use_name(enum files_use use)
+{
+    switch (use) {
+    case FILES_UNUSED: return "unused";
+    case FILES_FROZEN: return "read-only";
+    case FILES_WRITER: return "writer";
+    }
+    return NULL;
+}
+
+void image_findings(const struct query_view *view, const struct image *image,
+                    void (*each)(void *userdata, const struct finding *finding), void *userdata)
+{
+    struct finding *const *findings = findings_of(view->findings, SUBJECT_IMAGE, image->path);
+
+    for (enum finding_type type = 0; findings && type < _FINDING_MAX; type++)
+        if (findings[type] && findings[type]->state != FINDING_RESOLVED)
+            each(userdata, findings[type]);
+}
+
+bool finding_is_of_disk(const struct finding *finding)
+{
+    /* Of an internal snapshot: that is in one image alone. */
+    return finding_type_is_of_disk(finding->type) &&
+           !json_object_object_get_ex(finding->evidence, "snapshot-id", NULL);
+}
+
+void image_disk_findings(const struct query_view *view, const struct image *image,
+                         void (*each)(void *userdata, const struct finding *finding),
+                         void *userdata)
+{
+    const struct relation *relation = graph_relation(view->graph, image);
+    struct finding *const *findings;
+
+    if (!relation || !relation->own_layer || relation->own_layer == image)
+        return;
+    findings = findings_of(view->findings, SUBJECT_IMAGE, relation->own_layer->path);
+    for (enum finding_type type = 0; findings && type < _FINDING_MAX; type++)
+        if (findings[type] && findings[type]->state != FINDING_RESOLVED &&
+            finding_is_of_disk(findings[type]))
+            each(userdata, findings[type]);
+}
+
+struct finding_sum { uint64_t n; enum severity worst; };
+
+static void sum_finding(void *userdata, const struct finding *finding)
+{
+    struct finding_sum *sum = userdata;
+
+    sum->n++;
+    if (finding->severity > sum->worst)
+        sum->worst = finding->severity;
+}
+
+static void put_audit(const struct image *image, struct row *row)
+{
+    const struct audit *audit = image->audit;
+    const struct audit_report *report = audit ? audit->report : NULL;
+    const struct layer_report *layer = image_layer(image);
+
+    if (!audit)
+        return;
+    row_number(row, "audited", audit->finished);
+    row_string(row, "confidence", confidence_name(audit->confidence));
+    if (report && report->error != 0) {
+        row_error(row, "error", report->error);
+        row_string(row, "error-text", report->open_error.text[0] ? report->open_error.text
+                                                                 : strerror(-report->error));
+    }
+    if (!layer)
+        return;
+    row_string(row, "format", qca_format_name(layer->info.format));
+    row_string(row, "variant", qca_variant_name(layer->info.variant));
+    row_number(row, "virtual-size", layer->info.virtual_size);
+    if (layer->checked) {
+        row_number(row, "corruptions", layer->check.corruptions);
+        row_number(row, "leaks", layer->check.leaks);
+        row_number(row, "check-errors", layer->check.check_errors);
+    }
+}
+
+static void put_relation(const struct image *image, const struct relation *relation,
+                         struct row *row)
+{
+    if (image->parent.state != REFERENCE_NONE) {
+        row_string(row, "parent-stored", image->parent.stored);
+        row_string(row, "parent-state", reference_state_name(image->parent.state));
+    }
+    if (!relation)
+        return;
+    row_string(row, "parent", relation->parent ? relation->parent->path : image->parent.path);
+    if (relation->kind != RELATION_NONE)
+        row_string(row, "relation", relation_kind_name(relation->kind));
+    row_number(row, "depth", relation->depth);
+    row_number(row, "unconsolidated", relation->unconsolidated);
+    row_number(row, "children", relation->n_children);
+    row_bool(row, "leaf", relation->leaf);
+    if (relation->golden)
+        row_string(row, "golden", relation->golden_inferred ? "inferred" : "policy");
+    if (relation->in_loop || relation->above_loop)
+        row_bool(row, "loop", true);
+}
+
+int image_row(const struct query_view *view, const struct image *image, struct row *row)
+{
+    struct finding_sum sum = { .n = 0 };
+
+    row_string(row, "path", image->path);
+    row_string(row, "datastore", image->datastore ? image->datastore->name : NULL);
+    row_bool(row, "present", image->present);
+    row_number(row, "size", image->fingerprint.size);
+    row_number(row, "allocated", image->fingerprint.allocated);
+    row_string(row, "use", use_name(image->use));
+    put_audit(image, row);
+    put_relation(image, graph_relation(view->graph, image), row);
+    (void)image_role(view, image, false, row);
+    image_domain(view, image, row);
+    image_findings(view, image, sum_finding, &sum);
+    row_number(row, "findings", sum.n);
+    if (sum.n > 0)
+        row_string(row, "severity", severity_name(sum.worst));
+    return row->error;
+}
+
+/* ---- the list ----------------------------------------------------------------------------- */
+
+/* A cursor is the last row's path in hexadecimal: paths need not be UTF-8. */
+static char *cursor_new(const char *path)
+{
+    size_t n = strlen(path);
+    char *cursor = malloc(2 * n + 1);
+
+    if (cursor)
+        hex_encode((const uint8_t *)path, n, cursor);
+    return cursor;
+}
+
+static int digit_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+static int cursor_path(const char *cursor, char **ret_path)
+{
+    size_t n = strlen(cursor);
+    _cleanup_free_ char *path = NULL;
+
+    if (n % 2 != 0 || n > 2 * PATH_MAX)
+        return -EINVAL;
+    path = malloc(n / 2 + 1);
+    if (!path)
+        return -ENOMEM;
+    for (size_t i = 0; i < n / 2; i++) {
+        int high = digit_value(cursor[2 * i]), low = digit_value(cursor[2 * i + 1]);
+
+        if (high < 0 || low < 0 || (high == 0 && low == 0))
+            return -EINVAL;
+        path[i] = (char)(high << 4 | low);
+    }
+    path[n / 2] = '\0';
+    *ret_path = TAKE_PTR(path);
+    return 0;
+}
+
+/* Index of the first image at or behind path. */
+static size_t lower_bound(const struct query_view *view, const char *path)
+{
+    size_t low = 0, high = view->n_images;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (strcmp(view->images[middle]->path, path) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct image *view_find_image(const struct query_view *view, const char *path)
+{
+    size_t i = lower_bound(view, path);
+
+    return i < view->n_images && strcmp(view->images[i]->path, path) == 0 ? view->images[i] : NULL;
+}
+
+struct image_filter {
+    const char *path, *datastore, *format, *domain, *pool;
+    bool findings, orphan, baseline;
+};
+
+static bool any_name_matches(const char *path, const struct image *image)
+{
+    for (const struct image_name *name = image->names; name; name = name->next)
+        if (path_matches(path, name->path))
+            return true;
+    return path_matches(path, image->path);
+}
+
+static bool image_filter_takes(const struct query_view *view, const struct image_filter *filter,
+                               const struct image *image)
+{
+    const struct qca_image_info *info = image_info(image);
+    struct finding_sum sum = { .n = 0 };
+
+    if (filter->path && !any_name_matches(filter->path, image))
+        return false;
+    if (filter->datastore &&
+        (!image->datastore || strcmp(filter->datastore, image->datastore->name) != 0))
+        return false;
+    if (filter->format && (!info || strcmp(filter->format, qca_format_name(info->format)) != 0))
+        return false;
+    if (filter->baseline && !image->baseline)
+        return false;
+    if (filter->pool && !path_matches(filter->pool, image->path))
+        return false;
+    if (filter->domain && !image_is_of_domain(view, image, filter->domain))
+        return false;
+    if (filter->orphan && !graph_is_unused(view->graph, image))
+        return false;
+    if (!filter->findings)
+        return true;
+    image_findings(view, image, sum_finding, &sum);
+    return sum.n > 0;
+}
+
+static int add_image_row(const struct query_view *view, const struct image *image, bool baseline,
+                         json_object *rows)
+{
+    struct row row;
+
+    row_begin(&row);
+    (void)image_row(view, image, &row);
+    if (baseline) {
+        json_object *value = NULL;
+        int r = baseline_row(image->baseline, &value);
+
+        row_result(&row, "baseline", r, value);
+    }
+    return rows_end(rows, &row);
+}
+
+int query_images(const struct query_view *view, json_object *filter, const char *cursor,
+                 unsigned limit, json_object **ret_rows, char **ret_next)
+{
+    struct image_filter wanted = {
+        .path = filter_string(filter, "path"),
+        .datastore = filter_string(filter, "datastore"),
+        .format = filter_string(filter, "format"),
+        .findings = filter_bool(filter, "findings"),
+        .baseline = filter_bool(filter, "baseline"),
+        .domain = filter_string(filter, "domain"),
+        .orphan = filter_bool(filter, "orphan"),
+    };
+    _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
+    _cleanup_free_ char *next = NULL, *last = NULL;
+    size_t i = 0;
+    int r;
+
+    if (!rows)
+        return -ENOMEM;
+    if (wanted.format && qca_format_from_name(wanted.format) == QCA_FORMAT_UNKNOWN)
+        return -EINVAL;
+    if (filter_string(filter, "pool")) {
+        r = view_pool_path(view, filter_string(filter, "pool"), &wanted.pool);
+        if (r < 0)
+            return r;
+    }
+    if (wanted.domain && !domain_is_there(view, wanted.domain))
+        return -ENOENT;
+    if (cursor && *cursor) {
+        r = cursor_path(cursor, &last);
+        if (r < 0)
+            return r;
+        i = lower_bound(view, last);
+        if (i < view->n_images && strcmp(view->images[i]->path, last) == 0)
+            i++;
+    }
+    for (const struct image *shown = NULL; i < view->n_images; i++) {
+        if (!image_filter_takes(view, &wanted, view->images[i]))
+            continue;
+        if (limit > 0 && json_object_array_length(rows) >= limit) {
+            next = cursor_new(shown->path);
+            break;
+        }
+        r = add_image_row(view, view->images[i], wanted.baseline, rows);
+        if (r < 0)
+            return r;
+        shown = view->images[i];
+    }
+    if (i == view->n_images)
+        next = strdup("");
+    if (!next)
+        return -ENOMEM;
+    *ret_rows = TAKE_PTR(rows);
+    *ret_next = TAKE_PTR(next);
+    return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the judges of domains share: judge-domain.c, and judge-domain-sides.c for snapshots and
+ * checkpoints. */
+#pragma once
+
+#include "daemon/judge/internal.h"
+
+#define NAMES_SHOWN 20
+
+/* One domain under judgement. */
+struct judging_domain {
+    struct judging judging;
+    const struct virt_domain *domain;
+    const struct virt_status *status;
+    const struct usage_index *index;
+};
+
+/* With the domain and its connection. */
+struct evidence domain_evidence(const struct judging_domain *jd);
+bool domain_has_job(const struct virt_domain *domain);
+/* The image that a layer is; NULL when it is not known. */
+const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk,
+                                size_t layer);
+/* What its audit saw of it; NULL when that could not open it, or there is none. */
+const struct layer_report *image_report(const struct image *image);
+
+int judge_delete(struct judging_domain *jd);
+int judge_checkpoints(struct judging_domain *jd);

@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The life of findings: which change of a condition is which transition, and the event that
+ * tells of it. */
+#include "daemon/judge/life.h"
+
+#include <errno.h>
+#include <search.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define MISSES_TO_RESOLVE 2     /* audits of low confidence in a row without the condition */
+
+/* Everything about one subject. */
+struct subject {
+    LIST_ENTRY(subject) link;
+    struct finding *findings[_FINDING_MAX];
+    enum subject_kind kind;
+    uint64_t audited;           /* judgement.audited of the last judgement */
+    uint64_t *held;             /* usec, by type: since when a condition holds that is no finding
+                                 * yet, 0; NULL: none */
+    uint64_t held_until;        /* usec: when the first of these will have held for long enough;
+                                 * UINT64_MAX */
+    char name[];
+};
+
+struct findings {
+    void *tree;                 /* tsearch tree of struct subject */
+    LIST_HEAD(, subject) subjects;
+};
+
+/* ---- the table ------------------------------------------------------------------------------ */
+
+static int subject_compare(const void *a, const void *b)
+{
+    const struct subject *x = a, *y = b;
+
+    return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+static struct subject *subject_new(enum subject_kind kind, const char *name)
+{
+    size_t size = strlen(name) + 1;
+    struct subject *subject = calloc(1, sizeof(*subject) + size);
+
+    if (!subject)
+        return NULL;
+    subject->kind = kind;
+    subject->held_until = UINT64_MAX;
+    memcpy(subject->name, name, size);
+    return subject;
+}
+
+static struct subject *findings_subject(const struct findings *findings, enum subject_kind kind,
+                                        const char *name)
+{
+    _cleanup_free_ struct subject *key = subject_new(kind, name);
+    void *found = key ? tfind(key, &findings->tree, subject_compare) : NULL;
+
+    return found ? *(struct subject **)found : NULL;
+}
+
+static int findings_ensure_subject(struct findings *findings, enum subject_kind kind,
+                                   const char *name, struct subject **ret_subject)
+{
+    struct subject *subject = findings_subject(findings, kind, name);
+
+    if (!subject) {
+        subject = subject_new(kind, name);
+        if (!subject)
+            return -ENOMEM;
+        if (!tsearch(subject, &findings->tree, subject_compare)) {
+            free(subject);
+            return -ENOMEM;
+        }
+        LIST_INSERT_HEAD(&findings->subjects, subject, link);
+    }
+    *ret_subject = subject;
+    return 0;
+}
+
+static void findings_forget_subject(struct findings *findings, struct subject *subject)
+{
+    tdelete(subject, &findings->tree, subject_compare);
+    LIST_REMOVE(subject, link);
+    for (int i = 0; i < _FINDING_MAX; i++)
+        finding_free(subject->findings[i]);
+    free(subject->held);
+    free(subject);
+}
+
+static bool subject_is_empty(const struct subject *subject)
+{
+    if (subject->held)
+        return false;
+    for (int i = 0; i < _FINDING_MAX; i++)
+        if (subject->findings[i])
+            return false;
+    return true;
+}
+
+int findings_new(struct findings **ret_findings)
+{
+    struct findings *findings = calloc(1, sizeof(*findings));
+
+    if (!findings)
+        return -ENOMEM;
+    *ret_findings = findings;
+    return 0;
+}
+
+struct findings *findings_free(struct findings *findings)
+{
+    if (!findings)
+        return NULL;
+    while (!LIST_EMPTY(&findings->subjects))
+        findings_forget_subject(findings, LIST_FIRST(&findings->subjects));
+    free(findings);
+    return NULL;
+}
+
+int findings_load(struct findings *findings, struct finding *finding, uint64_t audited)
+{
+    struct subject *subject;
+    int r = findings_ensure_subject(findings, finding->subject_kind, finding->subject, &subject);
+
+    if (r < 0)
+        return r;
+    if (subject->findings[finding->type])
+        return -EEXIST;
+    subject->findings[finding->type] = finding;
+    subject->audited = audited;
+    return 0;
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static const char *finding_summary(const struct finding *finding)
+{
+    json_object *summary = NULL;
+
+    if (finding->evidence && json_object_object_get_ex(finding->evidence, "summary", &summary))
+        return json_object_get_string(summary);
+    return finding_definition(finding->type)->title;
+}
+
+/* "chain-deep: /srv/vm/web.qcow2 has 40 unconsolidated layers (limit: 25)", and what
+ * happened to it. */
+static int finding_message(const struct finding *finding, const char *addition, char **ret_message)
+{
+    _cleanup_free_ char *subject = text_escape_string(finding->subject);
+    const char *name = finding_definition(finding->type)->name, *summary = finding_summary(finding);
+    const char *who[] = {
+        [SUBJECT_IMAGE] = "", [SUBJECT_DATASTORE] = "datastore ", [SUBJECT_DAEMON] = "qcauditd",
+        [SUBJECT_DOMAIN] = "domain ",
+    };
+
+    if (!subject || asprintf(ret_message, "%s: %s%s %s%s", name, who[finding->subject_kind],
+                             subject, summary, addition) < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+struct telling {
+    uint64_t now;
+    uint32_t depth;
+    bool counts;                /* rests on an audit that was not counted yet */
+    findings_changed_fn changed;
+    void *userdata;
+};
+
+/* Tells of a transition; addition goes behind the summary. */
+static int tell(const struct telling *telling, struct finding *finding, enum event_type type,
+                const char *format, ...) __attribute__((format(printf, 4, 5)));
+
+static int tell(const struct telling *telling, struct finding *finding, enum event_type type,
+                const char *format, ...)
+{
+    _cleanup_free_ char *message = NULL, *addition = NULL;
+    struct event event = {
+        .type = type,
+        .at = telling->now,
+        .finding = finding->type,
+        .finding_id = finding->id,
+        .subject_kind = finding->subject_kind,
+        .subject = finding->subject,
+        .datastore = finding->datastore,
+        .severity = finding->severity,
+        .confidence = finding->confidence,
+        .depth = telling->depth,
+    };
+    va_list arguments;
+    int r;
+
+    finding->changed = type == EVENT_REMINDER ? finding->changed : telling->now;
+    va_start(arguments, format);
+    r = vasprintf(&addition, format, arguments);
+    va_end(arguments);
+    if (r < 0) {
+        addition = NULL;
+        return -ENOMEM;
+    }
+    r = finding_message(finding, addition, &message);
+    if (r < 0)
+        return r;
+    event.message = message;
+    r = sd_id128_randomize(&event.id);
+    if (r < 0)
+        return r;
+    return telling->changed ? telling->changed(telling->userdata, finding, &event) : 0;
+}
+
+static int tell_nothing(const struct telling *telling, struct finding *finding)
+{
+    return telling->changed ? telling->changed(telling->userdata, finding, NULL) : 0;
+}
+
+/* ---- transitions ---------------------------------------------------------------------------- */
+
+static void finding_forget_acknowledgement(struct finding *finding)
+{
+    free(TAKE_PTR(finding->acknowledged_by));
+    free(TAKE_PTR(finding->acknowledged_reason));
+    finding->acknowledged_until = 0;
+    finding->acknowledged_weight = 0;
+    finding->of_other_file = false;
+}
+
+/* Open from now on, and told: reminders begin anew. */
+static void finding_open(struct finding *finding, uint64_t now)
+{
+    finding->state = FINDING_OPEN;
+    finding->resolved = 0;
+    finding->reminded = now;
+    finding->reminders = 0;
+    finding_forget_acknowledgement(finding);
+}
+
+static void finding_see(struct finding *finding, const struct telling *telling)
+{
+    finding->last_seen = telling->now;
+    finding->misses = 0;
+    if (telling->counts || finding->count == 0)
+        finding->count++;
+}
+
+static void finding_take(struct finding *finding, const struct condition *condition,
+                         const struct telling *telling)
+{
+    json_object_put(finding->evidence);
+    finding->evidence = json_object_get(condition->evidence);
+    finding->severity = condition->severity;
+    finding->confidence = condition->confidence;
+    finding->weight = condition->weight;
+    finding_see(finding, telling);
+}
+
+static int finding_new(enum finding_type type, const struct subject *subject, const char *datastore,
+                       struct finding **ret_finding)
+{
+    struct finding *finding = calloc(1, sizeof(*finding));
+
+    if (!finding)
+        return -ENOMEM;
+    finding->type = type;
+    finding->subject_kind = subject->kind;
+    finding->subject = strdup(subject->name);
+    finding->datastore = strdup(datastore);
+    if (!finding->subject || !finding->datastore) {
+        finding_free(finding);
+        return -ENOMEM;
+    }
+    *ret_finding = finding;
+    return 0;
+}
+
+/* The condition holds and nothing is open about it. */
+static int finding_begins(struct subject *subject, const struct condition *condition,
+                          const char *datastore, const struct telling *telling)
+{
+    struct finding **slot = &subject->findings[condition->type], *finding = *slot;
+    bool again = finding && (telling->now < finding->resolved ||
+                             telling->now - finding->resolved <= FINDINGS_REOPEN);
+    char since[TEXT_DURATION_MAX];
+    uint64_t resolved;
+    int r;
+
+    if (!finding) {
+        r = finding_new(condition->type, subject, datastore, slot);
+        if (r < 0)
+            return r;
+        finding = *slot;
+    }
+    resolved = finding->resolved;
+    if (!again) {
+        finding->first_seen = telling->now;
+        finding->count = 0;
+    }
+    finding_take(finding, condition, telling);
+    finding_open(finding, telling->now);
+    if (again)
+        return tell(telling, finding, EVENT_REOPENED, " (again, it was resolved %s)",
+                    text_age(resolved, telling->now, since));
+    return tell(telling, finding, EVENT_OPENED, "%s", "");
+}
+
+/* Did it get worse than what was acknowledged? A chain grows by a layer with every snapshot: that
+ * was known, and what counts is that it grew by more than half. */
+static bool finding_grew(const struct finding *finding)
+{
+    uint64_t known = finding->acknowledged_weight;
+
+    if (finding->type == FINDING_CHAIN_DEEP || finding->type == FINDING_CHAIN_LIMIT)
+        known += known / 2;
+    return finding->weight > known;
+}
+
+/* Rests this on the content of an image, of which a look while it is in use sees only a part? */
+static bool type_is_of_content(enum finding_type type)
+{
+    return type == FINDING_METADATA_CORRUPT || type == FINDING_CORRUPT_BIT_SET ||
+           type == FINDING_READ_ERROR;
+}
+
+/* The stronger word stands: what was seen while nobody wrote, beside a look at the image in use
+ * that says no more. */
+static bool condition_is_weaker(const struct finding *finding, const struct condition *condition)
+{
+    return type_is_of_content(finding->type) && finding->confidence >= CONFIDENCE_FROZEN &&
+           condition->confidence < CONFIDENCE_FROZEN && condition->severity <= finding->severity &&
+           condition->weight <= finding->weight;
+}
+
+/* The condition still holds: other evidence alone is nothing to tell of. */
+static int finding_goes_on(struct finding *finding, const struct condition *condition,
+                           const struct telling *telling)
+{
+    enum severity before = finding->severity;
+
+    if (condition_is_weaker(finding, condition))
+        finding_see(finding, telling);
+    else
+        finding_take(finding, condition, telling);
+    if (finding->severity > before) {
+        finding_open(finding, telling->now);
+        return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)",
+                    severity_name(finding->severity), severity_name(before));
+    }
+    if (finding->state == FINDING_ACKNOWLEDGED && finding->of_other_file) {
+        finding_open(finding, telling->now);
+        return tell(telling, finding, EVENT_UNACKNOWLEDGED, " (another file lies there now)");
+    }
+    if (finding->state == FINDING_ACKNOWLEDGED && finding_grew(finding)) {
+        finding_open(finding, telling->now);
+        return tell(telling, finding, EVENT_UNACKNOWLEDGED, " (more than was acknowledged)");
+    }
+    if (finding->severity < before)
+        return tell(telling, finding, EVENT_EASED, " (%s, was %s)",
+                    severity_name(finding->severity), severity_name(before));
+    return tell_nothing(telling, finding);
+}
+
+static void subject_replaced(struct subject *subject)
+{
+    for (int type = 0; type < _FINDING_MAX; type++)
+        if (subject->findings[type] && subject->findings[type]->state == FINDING_ACKNOWLEDGED)
+            subject->findings[type]->of_other_file = true;
+}
+
+void findings_replaced(struct findings *findings, enum subject_kind kind, const char *name)
+{
+    struct subject *subject = findings_subject(findings, kind, name);
+
+    if (subject)
+        subject_replaced(subject);
+}
+
+static int finding_resolve(struct finding *finding, const char *why, const struct telling *telling)
+{
+    char since[TEXT_DURATION_MAX];
+
+    finding->state = FINDING_RESOLVED;
+    finding->resolved = telling->now;
+    finding->misses = 0;
+    finding_forget_acknowledgement(finding);
+    return tell(
+        telling, finding, EVENT_RESOLVED, ": %s after %s", why,
+        text_duration(telling->now > finding->first_seen ? telling->now - finding->first_seen : 0,
+                      since));
+}
+
+/* The condition was looked for and does not hold. */
+static int finding_misses(struct finding *finding, const struct judgement *judgement,
+                          const struct telling *telling)
+{
+    if (telling->counts)
+        finding->misses++;
+    if (judgement->confidence >= CONFIDENCE_FROZEN || judgement->sure[finding->type] ||
+        finding->misses >= MISSES_TO_RESOLVE)
+        return finding_resolve(finding, "resolved", telling);
+    return tell_nothing(telling, finding);
+}
+
+static bool finding_lives(const struct finding *finding)
+{
+    return finding && finding->state != FINDING_RESOLVED;
+}
+
+/* Has the condition held for as long as it must? *ret_held is false while it has not. */
+static int subject_hold(struct subject *subject, const struct condition *condition, uint64_t now,
+                        bool *ret_held)
+{
+    uint64_t *since, until;
+
+    *ret_held = true;
+    if (condition->hold == 0)
+        return 0;
+    if (!subject->held) {
+        subject->held = calloc(_FINDING_MAX, sizeof(*subject->held));
+        if (!subject->held)
+            return -ENOMEM;
+    }
+    since = &subject->held[condition->type];
+    if (*since == 0 || *since > now)
+        *since = now;
+    if (now - *since >= condition->hold)
+        return 0;
+    until = *since + condition->hold;
+    if (until < subject->held_until)
+        subject->held_until = until;
+    *ret_held = false;
+    return 0;
+}
+
+/* What was looked for and does not hold begins anew, should it ever hold again. */
+static void subject_let_go(struct subject *subject, const bool *holds, const bool *judged)
+{
+    bool any = false;
+
+    for (int type = 0; subject->held && type < _FINDING_MAX; type++) {
+        if (!holds[type] && judged[type])
+            subject->held[type] = 0;
+        any |= subject->held[type] > 0;
+    }
+    if (!any)
+        free(TAKE_PTR(subject->held));
+}
+
+uint64_t findings_held_until(const struct findings *findings, enum subject_kind kind,
+                             const char *subject_name)
+{
+    const struct subject *subject = findings_subject(findings, kind, subject_name);
+
+    return subject ? subject->held_until : UINT64_MAX;
+}
+
+int findings_apply(struct findings *findings, enum subject_kind kind, const char *subject_name,
+                   const char *datastore, const struct judgement *judgement, uint32_t depth,
+                   uint64_t now, findings_changed_fn changed, void *userdata)
+{
+    struct telling telling = {
+        .now = now, .depth = depth, .changed = changed, .userdata = userdata
+    };
+    struct subject *subject = findings_subject(findings, kind, subject_name);
+    bool holds[_FINDING_MAX] = { false };
+    int r;
+
+    if (!subject && judgement->conditions.n_items == 0)
+        return 0;
+    if (!subject) {
+        r = findings_ensure_subject(findings, kind, subject_name, &subject);
+        if (r < 0)
+            return r;
+    }
+    telling.counts = judgement->audited == 0 || judgement->audited != subject->audited;
+    if (telling.counts && judgement->other_file)
+        subject_replaced(subject);
+    subject->audited = judgement->audited;
+    subject->held_until = UINT64_MAX;
+    for (size_t i = 0; i < judgement->conditions.n_items; i++) {
+        const struct condition *condition = &judgement->conditions.items[i];
+        struct finding *finding = subject->findings[condition->type];
+        bool held = true;
+
+        holds[condition->type] = true;
+        r = finding_lives(finding) ? 0 : subject_hold(subject, condition, now, &held);
+        if (r < 0)
+            return r;
+        if (!held)
+            continue;
+        r = finding_lives(finding) ? finding_goes_on(finding, condition, &telling)
+                                   : finding_begins(subject, condition, datastore, &telling);
+        if (r < 0)
+            return r;
+    }
+    subject_let_go(subject, holds, judgement->judged);
+    for (int type = 0; type < _FINDING_MAX; type++) {
+        if (holds[type] || !judgement->judged[type] || !finding_lives(subject->findings[type]))
+            continue;
+        r = finding_misses(subject->findings[type], judgement, &telling);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int findings_subject_gone(struct findings *findings, enum subject_kind kind,
+                          const char *subject_name, const char *why, uint64_t now,
+                          findings_changed_fn changed, void *userdata)
+{
+    const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
+    struct subject *subject = findings_subject(findings, kind, subject_name);
+
+    if (subject) {
+        free(TAKE_PTR(subject->held));
+        subject->held_until = UINT64_MAX;
+    }
+    for (int type = 0; subject && type < _FINDING_MAX; type++) {
+        int r;
+
+        if (!finding_lives(subject->findings[type]))
+            continue;
+        r = finding_resolve(subject->findings[type], why, &telling);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int finding_move(struct finding *finding, const char *subject, const char *datastore)
+{
+    char *new_subject = strdup(subject), *new_datastore = strdup(datastore);
+
+    if (!new_subject || !new_datastore) {
+        free(new_subject);
+        free(new_datastore);
+        return -ENOMEM;
+    }
+    free(finding->subject);
+    free(finding->datastore);
+    finding->subject = new_subject;
+    finding->datastore = new_datastore;
+    return 0;
+}
+
+int findings_rename(struct findings *findings, enum subject_kind kind, const char *before,
+                    const char *after, const char *datastore)
+{
+    struct subject *from = findings_subject(findings, kind, before), *to;
+    int r;
+
+    if (!from || strcmp(before, after) == 0)
+        return 0;
+    r = findings_ensure_subject(findings, kind, after, &to);
+    if (r < 0)
+        return r;
+    for (int type = 0; type < _FINDING_MAX; type++) {
+        if (!from->findings[type])
+            continue;
+        r = finding_move(from->findings[type], after, datastore);
+        if (r < 0)
+            return r;
+        finding_free(to->findings[type]);
+        to->findings[type] = TAKE_PTR(from->findings[type]);
+    }
+    free(to->held);
+    to->held = TAKE_PTR(from->held);
+    to->held_until = from->held_until;
+    to->audited = from->audited;
+    findings_forget_subject(findings, from);
+    return 0;
+}
+
+int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason,
+                         uint64_t until, uint64_t now, findings_changed_fn changed, void *userdata)
+{
+    const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
+    struct finding *finding = findings_by_id(findings, id);
+    _cleanup_free_ char *new_by = NULL, *new_reason = NULL, *escaped_by = NULL,
+                        *escaped_reason = NULL;
+
+    if (!finding)
+        return -ENOENT;
+    if (!finding_lives(finding) || (until != 0 && until <= now))
+        return -EINVAL;
+    new_by = strdup(by ? by : "");
+    new_reason = strdup(reason ? reason : "");
+    escaped_by = text_escape_string(by);
+    escaped_reason = text_escape_string(reason);
+    if (!new_by || !new_reason || !escaped_by || !escaped_reason)
+        return -ENOMEM;
+    finding_forget_acknowledgement(finding);
+    finding->state = FINDING_ACKNOWLEDGED;
+    finding->of_other_file = false;
+    finding->acknowledged_by = TAKE_PTR(new_by);
+    finding->acknowledged_reason = TAKE_PTR(new_reason);
+    finding->acknowledged_until = until;
+    finding->acknowledged_weight = finding->weight;
+    return tell(&telling, finding, EVENT_ACKNOWLEDGED, ": acknowledged by %s%s%s",
+                escaped_by[0] ? escaped_by : "somebody", escaped_reason[0] ? ": " : "",
+                escaped_reason);
+}
+
+/* When the next reminder of an open finding is due. */
+static uint64_t finding_reminder(const struct finding *finding, uint64_t reminder)
+{
+    uint64_t pause = reminder;
+
+    for (uint32_t i = 0; i < finding->reminders && pause < FINDINGS_REMINDER_MAX; i++)
+        pause *= 2;
+    if (pause > FINDINGS_REMINDER_MAX && reminder < FINDINGS_REMINDER_MAX)
+        pause = FINDINGS_REMINDER_MAX;
+    if (__builtin_add_overflow(pause, finding->reminded, &pause))
+        return UINT64_MAX;
+    return pause;
+}
+
+/* What time alone does to a finding; *next is brought forward. */
+static int finding_tick(struct finding *finding, uint64_t reminder, const struct telling *telling,
+                        uint64_t *next)
+{
+    char since[TEXT_DURATION_MAX];
+    uint64_t due = UINT64_MAX;
+    int r = 0;
+
+    if (finding->state == FINDING_ACKNOWLEDGED && finding->acknowledged_until != 0) {
+        due = finding->acknowledged_until;
+        if (due <= telling->now) {
+            due = UINT64_MAX;
+            finding_open(finding, telling->now);
+            r = tell(telling, finding, EVENT_UNACKNOWLEDGED, " (the acknowledgement has expired)");
+        }
+    }
+    if (finding->state == FINDING_OPEN && reminder > 0 && finding->severity >= SEVERITY_WARNING) {
+        due = finding_reminder(finding, reminder);
+        if (due <= telling->now) {
+            finding->reminders++;
+            finding->reminded = telling->now;
+            r = tell(telling, finding, EVENT_REMINDER, " (since %s)",
+                     text_duration(telling->now - finding->first_seen, since));
+            due = finding_reminder(finding, reminder);
+        }
+    } else if (finding->state == FINDING_RESOLVED) {
+        due = finding->resolved + FINDINGS_REOPEN + 1;
+    }
+    if (due < *next)
+        *next = due;
+    return r;
+}
+
+int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
+                  findings_changed_fn changed, void *userdata, uint64_t *ret_next)
+{
+    const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
+    struct subject *subject, *following;
+    uint64_t next = UINT64_MAX;
+
+    for (subject = LIST_FIRST(&findings->subjects); subject; subject = following) {
+        following = LIST_NEXT(subject, link);
+        for (int type = 0; type < _FINDING_MAX; type++) {
+            struct finding *finding = subject->findings[type];
+            int r;
+
+            if (!finding)
+                continue;
+            if (finding->state == FINDING_RESOLVED && now > finding->resolved &&
+                now - finding->resolved > FINDINGS_REOPEN) {
+                subject->findings[type] = finding_free(finding);
+                continue;
+            }
+            r = finding_tick(finding, reminder, &telling, &next);
+            if (r < 0)
+                return r;
+        }
+        if (subject_is_empty(subject))
+            findings_forget_subject(findings, subject);
+    }
+    *ret_next = next;
+    return 0;
+}
+
+/* ---- looking -------------------------------------------------------------------------------- */
+
+struct finding *findings_get(const struct findings *findings, enum finding_type type,
+                             enum subject_kind kind, const char *subject_name)
+{
+    const struct subject *subject = findings_subject(findings, kind, subject_name);
+
+    return subject && (unsigned)type < _FINDING_MAX ? subject->findings[type] : NULL;
+}
+
+struct finding *const *findings_of(const struct findings *findings, enum subject_kind kind,
+                                   const char *subject_name)
+{
+    const struct subject *subject = findings_subject(findings, kind, subject_name);
+
+    return subject ? subject->findings : NULL;
+}
+
+struct finding *findings_by_id(const struct findings *findings, int64_t id)
+{
+    const struct subject *subject;
+
+    if (id <= 0)
+        return NULL;
+    LIST_FOREACH(subject, &findings->subjects, link)
+        for (int type = 0; type < _FINDING_MAX; type++)
+            if (subject->findings[type] && subject->findings[type]->id == id)
+                return subject->findings[type];
+    return NULL;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+    const struct finding *x = *(struct finding *const *)a, *y = *(struct finding *const *)b;
+
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+int findings_each(const struct findings *findings, int64_t after_id,
+                  int (*each)(void *userdata, struct finding *finding), void *userdata)
+{
+    _cleanup_free_ struct finding **sorted = NULL;
+    const struct subject *subject;
+    size_t n = 0, allocated = 0;
+
+    /* Ids come from the database, whenever it gets to it: the order is made when it is asked
+     * for. */
+    LIST_FOREACH(subject, &findings->subjects, link)
+        for (int type = 0; type < _FINDING_MAX; type++) {
+            struct finding *finding = subject->findings[type];
+
+            if (!finding || (finding->id <= after_id && !(after_id == 0 && finding->id == 0)))
+                continue;
+            if (n == allocated) {
+                struct finding **grown = reallocarray(sorted, allocated * 2 + 64, sizeof(*grown));
+
+                if (!grown)
+                    return -ENOMEM;
+                sorted = grown;
+                allocated = allocated * 2 + 64;
+            }
+            sorted[n++] = finding;
+        }
+    if (n > 0)
+        qsort(sorted, n, sizeof(*sorted), compare_ids);
+    for (size_t i = 0; i < n; i++) {
+        int r = each(userdata, sorted[i]);
+
+        if (r != 0)
+            return r;
+    }
+    return 0;
+}
+
+void findings_count(const struct findings *findings, uint64_t ret_open[_SEVERITY_MAX],
+                    uint64_t ret_acknowledged[_SEVERITY_MAX])
+{
+    const struct subject *subject;
+
+    memset(ret_open, 0, _SEVERITY_MAX * sizeof(*ret_open));
+    memset(ret_acknowledged, 0, _SEVERITY_MAX * sizeof(*ret_acknowledged));
+    LIST_FOREACH(subject, &findings->subjects, link)
+        for (int type = 0; type < _FINDING_MAX; type++) {
+            const struct finding *finding = subject->findings[type];
+
+            if (!finding_lives(finding))
+                continue;
+            if (finding->state == FINDING_OPEN)
+                ret_open[finding->severity]++;
+            else
+                ret_acknowledged[finding->severity]++;
+        }
+}

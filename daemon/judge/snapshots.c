@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The judge of snapshots in libvirt's light: layers that none explains, layers that grew large,
+ * chains that fork. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/judge/internal.h"
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define NAMES_SHOWN 20
+#define SAMPLES_SHOWN 12
+
+void evidence_series(struct evidence *evidence, const char *key, const struct series *series)
+{
+    _cleanup_evidence_ struct evidence list = evidence_new_list();
+    unsigned n = series ? series->n : 0, shown = n < SAMPLES_SHOWN ? n : SAMPLES_SHOWN;
+
+    for (unsigned i = 0; i < shown; i++) {
+        const struct sample *sample = &series->samples[shown > 1 ? i * (n - 1) / (shown - 1) : 0];
+        struct evidence item = evidence_new();
+
+        evidence_number(&item, "at", sample->at);
+        evidence_number(&item, "bytes", sample->value);
+        evidence_append(&list, &item);
+    }
+    evidence_value(evidence, key, &list);
+}
+
+/* ---- snapshot-unmanaged ---------------------------------------------------------------------- */
+
+/* domain, connection, disk, running, unmanaged, layers [path], layers-omitted, own-layer */
+static int add_unmanaged(struct judging *judging, const struct usage_entry *source, uint32_t n,
+                         struct evidence *layers)
+{
+    _cleanup_evidence_ struct evidence evidence = evidence_new();
+    _cleanup_free_ char *words = entry_words(source);
+    int r;
+
+    if (!words)
+        return -ENOMEM;
+    evidence_entry(&evidence, judging, source);
+    evidence_number(&evidence, "unmanaged", n);
+    evidence_text(&evidence, "own-layer", judging->image->path);
+    evidence_text(&evidence, "leaf", judging->leaf->path);
+    evidence_value(&evidence, "layers", layers);
+    if (n > NAMES_SHOWN)
+        evidence_number(&evidence, "layers-omitted", n - NAMES_SHOWN);
+    r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, &evidence,
+                    "has %u layer%s above it in %s that no libvirt snapshot explains",
+                    n, n == 1 ? "" : "s", words);
+    if (r >= 0)
+        judging_hold(judging, FINDING_SNAPSHOT_UNMANAGED, judging->thresholds->unmanaged_after);
+    return r;
+}
+
+/* Of a disk, with its own layer as subject. */
+static int judge_unmanaged(struct judging *judging)
+{
+    const struct relation *chain = judging->chain;
+    _cleanup_evidence_ struct evidence layers = { .object = NULL };
+    const struct usage_entry *source;
+    const struct image *layer = judging->leaf;
+    struct usage usage;
+    uint32_t unmanaged = 0;
+
+    judging->judgement->judged[FINDING_SNAPSHOT_UNMANAGED] = false;
+    if (!chain || chain->pending || chain->in_loop || chain->above_loop)
+        return 0;
+    usage = graph_image_usage(judging->graph, layer);
+    source = usage_source(&usage);
+    /* What no domain uses is no disk's chain. */
+    if (!source) {
+        if (usage_is_complete(graph_usage(judging->graph)))
+            judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
+        return 0;
+    }
+    if (!domain_is_known(judging->graph, source->domain) || source->disk->job.type ||
+        source->domain->backup)
+        return 0;
+    judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);
+    /* Libvirt itself laid the layer of a transient disk, and deletes it when the domain stops. */
+    if (source->disk->transient)
+        return 0;
+    if (chain->unconsolidated == 0)
+        return 0;
+    layers = evidence_new_list();
+    for (uint32_t i = 0; i < chain->unconsolidated; i++) {
+        struct usage made = graph_image_usage(judging->graph, layer);
+        const struct relation *relation = graph_relation(judging->graph, layer);
+
+        /* A branch is what libvirt made when the domain went back to a snapshot. */
+        if (!usage_made(&made, source->domain) &&
+            relation->decisive != EVIDENCE_LIBVIRT_BRANCH && unmanaged++ < NAMES_SHOWN) {
+            struct evidence item = evidence_new();
+
+            evidence_text(&item, "path", layer->path);
+            evidence_append(&layers, &item);
+        }
+        layer = relation->parent;
+    }
+    return unmanaged > 0 ? add_unmanaged(judging, source, unmanaged, &layers) : 0;
+}
+
+/* ---- snapshot-large -------------------------------------------------------------------------- */
+
+/* allocated-bytes, virtual-size, threshold-bytes or threshold-share, series [at, bytes]; domain,
+ * ... of the disk */
+static int judge_large(struct judging *judging)
+{
+    const struct thresholds *thresholds = judging->thresholds;
+    const struct usage_entry *entry = usage_layer(&judging->usage);
+    uint64_t allocated = judging->image->fingerprint.allocated,
+             size = judging->layer->info.virtual_size, step = 0, share;
+    char words[TEXT_SIZE_MAX], disk[TEXT_SIZE_MAX];
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    enum severity severity = SEVERITY_INFO, by_share;
+    bool large, perhaps;
+
+    if (!judging->relation || judging->relation->pending || judging->relation->in_loop ||
+        judging->relation->above_loop)
+        return 0;
+    judging->judgement->judged[FINDING_SNAPSHOT_LARGE] =
+        judging->judgement->sure[FINDING_SNAPSHOT_LARGE] = true;
+    perhaps = judging->relation->kind == RELATION_UNKNOWN && !judging->relation->golden;
+    if ((judging->relation->unconsolidated == 0 && !perhaps) ||
+        allocated < thresholds->snapshot_large_least)
+        return 0;
+    evidence = evidence_new();
+    evidence_number(&evidence, "allocated-bytes", allocated);
+    evidence_number(&evidence, "virtual-size", size);
+    large = steps_reached(&thresholds->snapshot_large, allocated, &severity, &step);
+    if (large)
+        evidence_number(&evidence, "threshold-bytes", step);
+    share = size > 0 ? (uint64_t)((unsigned __int128)allocated * 10000 / size) : 0;
+    if (steps_reached(&thresholds->snapshot_large_share, share, &by_share, &step)) {
+        evidence_number(&evidence, "share", share);
+        evidence_number(&evidence, "threshold-share", step);
+        severity = large && severity > by_share ? severity : by_share;
+        large = true;
+    }
+    if (!large)
+        return 0;
+    evidence_series(&evidence, "series", judging->image->growth);
+    if (entry)
+        evidence_entry(&evidence, judging, entry);
+    if (perhaps) {
+        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        return judging_add(judging, FINDING_SNAPSHOT_LARGE, SEVERITY_INFO, allocated >> 30,
+                           &evidence,
+                           "takes %s, of a disk of %s, as a snapshot of its parent or a clone: if "
+                           "the parent is a template, declare it by golden.patterns",
+                           text_size(allocated, words), text_size(size, disk));
+    }
+    return judging_add(judging, FINDING_SNAPSHOT_LARGE, severity, allocated >> 30, &evidence,
+                       "is a snapshot's layer and takes %s, of a disk of %s",
+                       text_size(allocated, words),
+                       text_size(size, disk));
+}
+
+/* ---- chain-forked ---------------------------------------------------------------------------- */
+
+/* The first disk at or above a layer; NULL when no domain uses one. */
+static const struct usage_entry *branch_owner(const struct judging *judging,
+                                              const struct image *image)
+{
+    for (uint32_t i = 0; image && i < judging->thresholds->chain_limit; i++) {
+        struct usage usage = graph_image_usage(judging->graph, image);
+        const struct relation *relation = graph_relation(judging->graph, image);
+        const struct usage_entry *source = usage_source(&usage);
+
+        if (source)
+            return source;
+        if (!relation || relation->n_children != 1)
+            return NULL;
+        image = graph_child(image, 0);
+    }
+    return NULL;
+}
+
+/* Did one domain's snapshots make all of the overlays? Then libvirt knows of the branches. */
+static bool fork_is_managed(const struct judging *judging)
+{
+    const struct virt_domain *domain = NULL;
+    const struct image *child;
+
+    for (size_t i = 0; (child = graph_child(judging->image, i)); i++) {
+        struct usage usage = graph_image_usage(judging->graph, child);
+        const struct usage_entry *made = usage_made(&usage, domain);
+
+        if (!made)
+            return false;
+        domain = made->domain;
+    }
+    return true;
+}
+
+/* Is the overlay certainly the snapshot of a domain's disk? Then the parent is that disk, whatever
+ * else stands on it: merging the snapshot writes it. */
+static bool snapshot_is_domains(const struct relation *relation)
+{
+    return relation->kind == RELATION_SNAPSHOT &&
+           (relation->decisive == EVIDENCE_LIBVIRT_SNAPSHOT ||
+            relation->decisive == EVIDENCE_LIBVIRT_BRANCH ||
+            relation->decisive == EVIDENCE_LIBVIRT_CHECKPOINT ||
+            relation->decisive == EVIDENCE_DISK_MOVED);
+}
+
+static bool is_read_only(const struct image *image)
+{
+    return S_ISREG(image->fingerprint.mode) &&
+           (!(image->fingerprint.mode & 0222) ||
+            (image->audit && image->audit->verity.algorithm != 0));
+}
+
+/* branches [path, created-at; domain, connection, disk, running of who uses it], branches-omitted,
+ * managed */
+static int judge_forked(struct judging *judging)
+{
+    const struct relation *relation = judging->relation;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, branches = { .object = NULL };
+    size_t n_snapshots = 0, n_unknown = 0, n_clones = 0;
+    const struct image *child;
+    enum severity severity;
+    bool managed, certain = false;
+    int r;
+
+    if (!relation || relation->pending || relation->in_loop || relation->above_loop)
+        return 0;
+    judging_looked(judging, FINDING_CHAIN_FORKED);
+    if (relation->n_children < 2 || relation->golden)
+        return 0;
+    /* Clones of a template are disks of their own, and a copy that somebody keeps is no branch. */
+    for (size_t i = 0; n_snapshots < 2 && (child = graph_child(judging->image, i)); i++) {
+        const struct relation *of = graph_relation(judging->graph, child);
+
+        if (name_is_backup(child->path))
+            continue;
+        n_snapshots += of->kind == RELATION_SNAPSHOT;
+        n_unknown += of->kind == RELATION_UNKNOWN;
+        n_clones += of->kind == RELATION_CLONE;
+        certain |= snapshot_is_domains(of);
+    }
+    /* What somebody made read-only is what others stand on, whatever those are called: nothing is
+     * merged into it by accident. Libvirt's own snapshots of a domain are merged by root. */
+    if (!certain && is_read_only(judging->image))
+        return 0;
+    if (certain)
+        n_snapshots += n_unknown + n_clones;
+    if (n_snapshots + n_unknown < 2)
+        return 0;
+    branches = evidence_new_list();
+    for (size_t i = 0; i < NAMES_SHOWN && (child = graph_child(judging->image, i)); i++) {
+        const struct usage_entry *owner = branch_owner(judging, child);
+        uint64_t created = graph_layer_created(judging->graph, child, NULL);
+        struct evidence item = evidence_new();
+
+        evidence_text(&item, "path", child->path);
+        if (created > 0)
+            evidence_number(&item, "created-at", created);
+        if (owner)
+            evidence_entry(&item, judging, owner);
+        evidence_append(&branches, &item);
+    }
+    managed = fork_is_managed(judging);
+    severity = n_snapshots < 2 ? SEVERITY_INFO : managed ? SEVERITY_WARNING : SEVERITY_ERROR;
+    evidence = evidence_new();
+    evidence_value(&evidence, "branches", &branches);
+    evidence_flag(&evidence, "managed", managed);
+    if (relation->n_children > NAMES_SHOWN)
+        evidence_number(&evidence, "branches-omitted", relation->n_children - NAMES_SHOWN);
+    if (n_snapshots < 2) {
+        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        return judging_add(judging, FINDING_CHAIN_FORKED, severity, n_snapshots + n_unknown,
+                           &evidence,
+                           "has %zu overlays that are snapshots or clones of it: if it is a "
+                           "template, declare it by golden.patterns", n_snapshots + n_unknown);
+    }
+    r = judging_add(judging, FINDING_CHAIN_FORKED, severity, relation->n_children, &evidence,
+                    "has %zu overlays and is no template%s", relation->n_children,
+                    managed ? ": snapshots of one domain that branch" : "");
+    if (r >= 0)
+        judging_hold(judging, FINDING_CHAIN_FORKED, judging->thresholds->forked_after);
+    return r;
+}
+
+int judge_snapshots(struct judging *judging)
+{
+    int r;
+
+    if (!judging->layer || graph_awaits_usage(judging->graph))
+        return 0;
+    r = judge_forked(judging);
+    if (r >= 0)
+        r = judge_large(judging);
+    if (r >= 0 && graph_usage(judging->graph) && usage_status(graph_usage(judging->graph)))
+        r = judge_unmanaged(judging);
+    return r;
+}

@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is kept: rounds that go to the database, events that are told once they lie there, and what
+ * the last daemon knew. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/core/log.h"
+#include "daemon/manager/baseline.h"
+#include "helpers/text.h"
+#include "lib/cleanup.h"
+
+#define TOLD_DELAY (USEC_PER_SEC / 5)
+
+DEFINE_CLEANUP(struct event *, event_free)
+
+/* ---- rounds ---------------------------------------------------------------------------------- */
+
+struct answer {
+    struct answer *next;
+    control_done_fn reply;
+    void *userdata;
+};
+
+static void round_answer(struct round *round, int error, const char *message)
+{
+    while (round->answers) {
+        struct answer *answer = round->answers;
+
+        round->answers = answer->next;
+        answer->reply(answer->userdata, error, message);
+        free(answer);
+    }
+}
+
+/* It is not kept: an answer that said so later might come after the end. */
+static void round_answer_trouble(struct round *round, int error)
+{
+    _cleanup_free_ char *message = NULL;
+
+    if (!round->answers)
+        return;
+    if (asprintf(&message,
+                 "Cannot write the database: %s. It holds as long as qcauditd runs, and is kept "
+                 "when the database can be written again", strerror(-error)) < 0)
+        message = NULL;
+    round_answer(round, error, message);
+}
+
+static void round_free(struct round *round)
+{
+    struct manager *manager = round->manager;
+
+    round_answer(round, -ECANCELED, "qcauditd is ending, and could not keep it");
+
+    if (round->previous)
+        round->previous->next = round->next;
+    else if (manager->rounds == round)
+        manager->rounds = round->next;
+    if (round->next)
+        round->next->previous = round->previous;
+    store_batch_free(round->batch);
+    for (size_t i = 0; i < round->n_events; i++)
+        event_free(round->events[i]);
+    free(round->events);
+    free(round);
+}
+
+struct round *keep_round(struct manager *manager)
+{
+    struct round *round = manager->round;
+
+    if (round)
+        return round;
+    round = calloc(1, sizeof(*round));
+    if (!round)
+        return NULL;
+    round->manager = manager;
+    if (store_batch_new(&round->batch) < 0) {
+        free(round);
+        return NULL;
+    }
+    manager->round = round;
+    return round;
+}
+
+void keep_answer(struct manager *manager, control_done_fn reply, void *reply_userdata)
+{
+    struct round *round = keep_round(manager);
+    struct answer *answer = round ? malloc(sizeof(*answer)) : NULL;
+
+    if (!answer) {
+        reply(reply_userdata, -ENOMEM, NULL);
+        return;
+    }
+    *answer = (struct answer){ .next = round->answers, .reply = reply, .userdata = reply_userdata };
+    round->answers = answer;
+}
+
+static int event_copy(const struct event *event, struct event **ret_event)
+{
+    _cleanup_(event_freep) struct event *copy = calloc(1, sizeof(*copy));
+
+    if (!copy)
+        return -ENOMEM;
+    *copy = *event;
+    copy->subject = strdup(event->subject);
+    copy->datastore = strdup(event->datastore);
+    copy->message = strdup(event->message);
+    copy->domains = NULL;
+    if (!copy->subject || !copy->datastore || !copy->message)
+        return -ENOMEM;
+    *ret_event = TAKE_PTR(copy);
+    return 0;
+}
+
+int keep_event(struct round *round, const struct event *event, int64_t finding_id)
+{
+    struct event **events = reallocarray(round->events, round->n_events + 1, sizeof(*events));
+    int r;
+
+    if (!events)
+        return -ENOMEM;
+    round->events = events;
+    r = event_copy(event, &events[round->n_events]);
+    if (r < 0)
+        return r;
+    events[round->n_events]->finding_id = finding_id;
+    return store_batch_event(round->batch, events[round->n_events++]);
+}
+
+static void signal_event(struct manager *manager, const struct event *event)
+{
+    struct query_view view = { .graph = manager->graph,
+                               .findings = manager->findings,
+                               .now = manager_now(manager) };
+    const struct finding *finding = findings_get(manager->findings, event->finding,
+                                                 event->subject_kind, event->subject);
+    json_object *entry = NULL;
+    int r;
+
+    if (!finding || !manager->control)
+        return;
+    r = query_finding_entry(&view, finding, &entry);
+    if (r >= 0)
+        r = control_finding_changed(manager->control, entry, event_type_name(event->type));
+    if (r < 0)
+        log_warning(r, "Cannot signal a change of a finding: %m");
+    json_object_put(entry);
+}
+
+static void round_tell(struct round *round)
+{
+    struct manager *manager = round->manager;
+    int r;
+
+    if (round->told)
+        return;
+    round->told = true;
+    for (size_t i = 0; i < round->n_events; i++) {
+        struct event *event = round->events[i];
+
+        signal_event(manager, event);
+        if (!event_type_alerts(event->type))
+            continue;
+        r = query_event_domains(manager->graph, event->subject_kind, event->subject,
+                                &event->domains);
+        if (r >= 0)
+            r = alert_event(manager->alert, event, false);
+        if (r < 0)
+            log_error(r, "Cannot tell an event: %m");
+    }
+    control_status_soon(manager);
+}
+
+void keep_tell_first_pass(struct manager *manager)
+{
+    /* With a disk that is full, events are told without waiting for the database. */
+    if (!manager->first_pass_judged || (manager->rounds && manager->store_error >= 0) ||
+        manager->stopping)
+        return;
+    manager->first_pass_judged = false;
+    alert_first_pass(manager->alert, false);
+}
+
+static void on_committed(void *userdata, int error)
+{
+    struct round *round = userdata;
+    struct manager *manager = round->manager;
+
+    if (error == -EBADMSG)
+        log_error(error, "The database refused what was to be stored: %m");
+    if (error == 0)
+        round_answer(round, 0, NULL);
+    else if (error != -ECANCELED)
+        round_answer_trouble(round, error);
+    /* What was given up is found again by the next daemon. */
+    if (error != -ECANCELED)
+        round_tell(round);
+    round_free(round);
+    keep_tell_first_pass(manager);
+}
+
+void keep_commit(struct manager *manager)
+{
+    struct round *round = TAKE_PTR(manager->round);
+    int r;
+
+    if (!round)
+        return;
+    if (store_batch_is_empty(round->batch)) {
+        round_answer(round, 0, NULL);
+        round_free(round);
+        return;
+    }
+    round->next = manager->rounds;
+    if (round->next)
+        round->next->previous = round;
+    manager->rounds = round;
+    r = store_commit(manager->store, round->batch, on_committed, round);
+    if (r < 0) {
+        log_error(r, "Cannot hand results to the database: %m");
+        round_answer_trouble(round, r);
+        round_tell(round);
+        round_free(round);
+        return;
+    }
+    round->batch = NULL;
+    if (manager->store_error < 0) {
+        round_tell(round);      /* an alert must not wait for space on the disk */
+        round_answer_trouble(round, manager->store_error);
+    }
+}
+
+/* ---- the database's own life ----------------------------------------------------------------- */
+
+static void on_trouble(void *userdata, int error, size_t n_waiting)
+{
+    struct manager *manager = userdata;
+
+    manager->store_error = error;
+    if (error < 0)
+        log_error(error,
+                  "Cannot write the database (%m): %zu result%s in memory and tried again",
+                  n_waiting, n_waiting == 1 ? " is kept" : "s are kept");
+    else
+        log_notice(0, "The database can be written again");
+    for (struct round *round = manager->rounds; error < 0 && round; round = round->next) {
+        round_tell(round);
+        round_answer_trouble(round, error);
+    }
+    keep_tell_first_pass(manager);
+    control_status_soon(manager);
+}
+
+static int keep_finding(void *userdata, struct finding *finding)
+{
+    struct round *round = userdata;
+
+    return store_batch_finding(round->batch, finding);
+}
+
+/* The new database is empty: everything known goes into it. */
+static void keep_everything(struct manager *manager)
+{
+    struct datastore *const *datastores;
+    struct image *const *images;
+    struct round *round = keep_round(manager);
+    size_t n;
+    int r = round ? 0 : -ENOMEM;
+
+    discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n && r >= 0; i++)
+        r = store_batch_datastore(round->batch, datastores[i]);
+    if (r >= 0)
+        r = discover_images(manager->discover, &images, &n);
+    for (size_t i = 0; r >= 0 && i < n; i++) {
+        r = store_batch_image(round->batch, images[i]);
+        if (r >= 0 && images[i]->audit_before)
+            r = store_batch_audit(round->batch, images[i], images[i]->audit_before);
+        if (r >= 0 && images[i]->audit)
+            r = store_batch_audit(round->batch, images[i], images[i]->audit);
+    }
+    if (r >= 0)
+        r = findings_each(manager->findings, 0, keep_finding, round);
+    if (r >= 0)
+        r = baseline_store_all(manager, round);
+    if (r < 0)
+        log_error(r, "Cannot give the new database what is known: %m");
+}
+
+static void on_damaged(void *userdata, const char *path)
+{
+    struct manager *manager = userdata;
+
+    free(manager->database_aside);
+    manager->database_aside = strdup(path);
+    manager->daemon_dirty = true;
+    keep_everything(manager);
+    judge_soon(manager);
+}
+
+int keep_open(struct manager *manager)
+{
+    struct store_options options = {
+        .directory = manager->options.state_directory,
+        .history_retention = manager->config->history_retention,
+        .audits_kept = manager->config->audits_kept,
+        .trouble = on_trouble, .damaged = on_damaged, .userdata = manager,
+    };
+    pid_t holder = 0;
+    int r;
+
+    r = store_open(manager->event, &options, &holder, &manager->database_aside, &manager->store);
+    if (r == -EBUSY && holder > 0)
+        log_error(r, "The state folder %s is in use by process %d", options.directory, (int)holder);
+    else if (r == -EBUSY)
+        log_error(r, "The state folder %s is in use by another process", options.directory);
+    return r;
+}
+
+/* ---- what the last daemon knew --------------------------------------------------------------- */
+
+static int load_datastore(void *userdata, struct datastore *datastore)
+{
+    struct manager *manager = userdata;
+
+    return discover_load_datastore(manager->discover, datastore);
+}
+
+static int load_image(void *userdata, const char *datastore, struct image *image)
+{
+    struct manager *manager = userdata;
+    int r;
+
+    r = discover_load_image(manager->discover, datastore, image);
+    if (r == -ENOENT || r == -EEXIST)
+        return 0;               /* of a datastore that is gone */
+    if (r < 0)
+        return r;
+    manager->first_pass = false;
+    image->listed = judge_is_listed(image, NULL);
+    return graph_add(manager->graph, image);
+}
+
+static int load_finding(void *userdata, struct finding *finding)
+{
+    struct manager *manager = userdata;
+    const struct image *image = finding->subject_kind == SUBJECT_IMAGE
+                                    ? discover_find_image(manager->discover, finding->subject)
+                                    : NULL;
+    int r;
+
+    r = findings_load(manager->findings, finding,
+                      image && image->audit ? image->audit->finished : 0);
+    if (r < 0)
+        finding_free(finding);
+    return r == -EEXIST ? 0 : r;
+}
+
+static int load_event(void *userdata, struct event *event)
+{
+    struct manager *manager = userdata;
+    int r;
+
+    r = alert_event(manager->alert, event, true);
+    event_free(event);
+    return r;
+}
+
+static int load_disk_move(void *userdata, const char *overlay, const char *parent, uint64_t at)
+{
+    struct manager *manager = userdata;
+    int r = graph_note_disk_move(manager->graph, overlay, parent, at);
+
+    return r < 0 ? r : 0;
+}
+
+int keep_load(struct manager *manager)
+{
+    struct store_loader loader = {
+        .datastore = load_datastore, .image = load_image, .finding = load_finding,
+        .event = load_event,
+        .baseline = baseline_on_load,
+        .disk_move = load_disk_move,
+        .userdata = manager,
+    };
+    int r;
+
+    manager->first_pass = true;
+    r = store_load(manager->store, &loader);
+    if (r < 0)
+        return log_error(r, "Cannot load what was known: %m");
+    return baseline_load(manager);
+}
+
+/* ---- what was told --------------------------------------------------------------------------- */
+
+static int on_told_timer(sd_event_source *source, uint64_t when, void *userdata)
+{
+    struct manager *manager = userdata;
+    int r;
+
+    if (!manager->told)
+        return 0;
+    r = store_commit(manager->store, manager->told, NULL, NULL);
+    if (r < 0)
+        store_batch_free(manager->told);
+    manager->told = NULL;
+    if (r < 0)
+        log_error(r, "Cannot note which alerts were told: %m");
+    return 0;
+}
+
+void alert_look(struct manager *manager)
+{
+    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX; target++) {
+        if (alert_error(manager->alert, target) == manager->alert_errors[target])
+            continue;
+        manager->daemon_dirty = true;
+        judge_soon(manager);
+    }
+}
+
+void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error)
+{
+    struct manager *manager = userdata;
+    int r;
+
+    alert_look(manager);
+    if (error < 0 || !manager->store)
+        return;
+    r = manager->told ? 0 : store_batch_new(&manager->told);
+    if (r >= 0)
+        r = store_batch_told(manager->told, event_id, channel);
+    if (r >= 0 && !manager->stopping)   /* else keep_done() does it */
+        r = manager_arm(manager, &manager->told_timer, TOLD_DELAY, on_told_timer);
+    if (r < 0)
+        log_error(r, "Cannot note which alert was told: %m");
+}
+
+/* Ends the store too: what waits is written first. */
+void keep_done(struct manager *manager)
+{
+    manager->told_timer = sd_event_source_disable_unref(manager->told_timer);
+    if (manager->store) {
+        blocks_done(manager);
+        journal_flush(manager);
+        keep_commit(manager);
+        (void) on_told_timer(NULL, 0, manager);
+    }
+    manager->store = store_close(manager->store);
+    blocks_free(manager);
+    while (manager->rounds)
+        round_free(manager->rounds);
+    if (manager->round)
+        round_free(manager->round);
+    manager->round = NULL;
+    manager->told = store_batch_free(manager->told);
+}

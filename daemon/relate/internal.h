@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the graph's parts share: nodes, the spots they are found at, and the marks of what is to
+ * be computed again. */
+#pragma once
+
+#include <sys/queue.h>
+
+#include "daemon/relate/relate.h"
+
+/* A spot is a path, an identity, or a file name: which images are there, and which refer to it; or
+ * a data file, by identity: which images have it. So an image that appears finds the overlays that
+ * wait for it, however late it comes. */
+enum spot_kind {
+    SPOT_PATH,
+    SPOT_IDENTITY,
+    SPOT_DATA_FILE,
+    SPOT_NAME,
+    /* What a reference that leads nowhere could mean: */
+    SPOT_FORMER,                /* the identity of what it led to, */
+    SPOT_FORMER_NAME,           /* the file name in it, */
+    SPOT_FORMER_SIZE,           /* the size (as identity.inode) of what it led to */
+};
+
+struct seat {
+    LIST_ENTRY(seat) link;
+    struct spot *spot;          /* NULL: not seated */
+    struct node *node;
+};
+
+struct spot {
+    enum spot_kind kind;
+    struct identity identity;
+    LIST_HEAD(, seat) there, wanted;
+    char text[];                /* path or name */
+};
+
+enum {
+    SEAT_PATH,
+    SEAT_IDENTITY,
+    SEAT_NAME,
+    SEAT_DATA_FILE,
+    SEAT_WANTS_PATH,
+    SEAT_WANTS_IDENTITY,
+    _SEAT_MAX
+};
+
+enum {
+    NODE_TOUCHED = 1 << 0,      /* is in the graph's list of touched nodes */
+    NODE_TELL = 1 << 1,         /* own facts changed */
+    NODE_CHECK_GOLDEN = 1 << 2, /* what golden inference depends on changed */
+    NODE_DIRTY = 1 << 3,        /* relation to be computed again, with all descendants */
+    NODE_PLACED = 1 << 4,       /* while refreshing: its relation is computed */
+    NODE_ON_WALK = 1 << 5,      /* while refreshing: on the walk that looks for a loop */
+    NODE_TELL_CHILDREN = 1 << 6,
+    NODE_FIND_LEAVES = 1 << 7,  /* while refreshing: an own layer, of whose disk something
+                                 * changed */
+    NODE_FACTS = 1 << 8,        /* what is known of it changed: its overlays are weighed again */
+    NODE_EDGE = 1 << 9,         /* it has another parent, or other overlays */
+    NODE_WEIGH = 1 << 10,       /* its relation to its parent is to be weighed again */
+    NODE_TOLD_BELOW = 1 << 11,  /* while refreshing: it, and what it stands on, is told of what
+                                 * changed above */
+};
+
+/* What a node keeps of its own evidence. */
+enum {
+    KIND_PLACE = 1 << 0,        /* lies where templates lie, */
+    KIND_NAME = 1 << 1,         /* is called as templates are, */
+    KIND_BACKUP = 1 << 2,       /* or as what a backup tool needs while it is at work */
+    KIND_SOURCE = 1 << 3,       /* is some domain's disk, or was at a snapshot */
+    KIND_PLAIN = 1 << 4,        /* in the folder of its parent, of its size; nothing speaks for a
+                                 * clone */
+    KIND_OTHER_DISK = 1 << 5,   /* counted in the parent's n_other_disks: nothing in itself says
+                                 * that it is the parent's own disk */
+    KIND_COPY = 1 << 7,         /* is called as a copy that was put aside: no disk of its own */
+    KIND_CERTAIN = 1 << 6,      /* counted in its n_snapshots: somebody who knows says so */
+    KIND_STRANGER = 1 << 8,     /* put there by a user who is not the parent's owner: counts for
+                                 * nothing in the parent's role */
+};
+
+enum layer_name {
+    NAME_OTHER,
+    NAME_COUNTED,               /* "web-2" on "web" or on "web-1" */
+    NAME_SNAPSHOT,              /* "web.before", "web-20240131", "web.1700000000": libvirt's way,
+                                 * or a time */
+    NAME_WORD,                  /* "web-snapshot-1": it says so */
+};
+
+#define SERIES_SPAN 4           /* how far layers are looked at below and above one */
+
+/* What an image's references could mean, beside what the graph knows. */
+enum doubt {
+    DOUBT_NONE,
+    DOUBT_NAMED,                /* what it referred to before, or what has the name */
+    DOUBT_ANY,                  /* any image of that format */
+    DOUBT_PENDING,              /* not known yet */
+};
+
+#define DOUBT_FORMATS 32
+#define SAME_MAX 16
+
+/* The last answer to the question for a content: valid until the graph changes. */
+struct same {
+    struct image *images[SAME_MAX];
+    size_t n;
+    uint8_t digest[32];
+    bool valid;
+};
+enum { DOUBT_SEAT_NAME, DOUBT_SEAT_IDENTITY, DOUBT_SEAT_SIZE, _DOUBT_SEAT_MAX };
+
+/* What is known of the reference of an image to its parent, should the graph not have the
+ * parent. */
+enum node_end { END_PENDING, END_UNKNOWN, END_BASE, END_BROKEN };
+
+struct node {
+    struct image *image;
+    struct node *parent;
+    struct image **children;
+    size_t n_children, allocated_children;
+    size_t index;               /* in the parent's children */
+    struct seat seats[_SEAT_MAX];
+    struct seat *extents;       /* at the spots of files that hold pieces of its disk, as of data
+                                 * files */
+    size_t n_extents;
+    TAILQ_ENTRY(node) touched;
+    STAILQ_ENTRY(node) queue;
+    LIST_ENTRY(node) all;
+    unsigned flags;
+    uint32_t evidence;          /* of the node and its parent alone: 1 << enum relation_evidence */
+    uint32_t n_other_disks, n_snapshots;        /* overlays with these flags, */
+    uint32_t n_states;          /* and with a snapshot's relation */
+    uint16_t kind_flags;        /* KIND_*, */
+    uint8_t name_says;          /* enum layer_name, */
+    uint8_t kind, decisive, against;    /* as weighed */
+    bool golden_by_policy, golden_by_inference;
+    int64_t children_made;      /* nsec: the earliest creation of a child, strangers' aside; 0: to
+                                 * be computed */
+    int64_t seen_made;          /* nsec, node_made() then */
+    bool seen_present;
+    bool raw;                   /* image_opened_raw(), as the node is seated */
+    enum node_end seen_end;
+    struct relation relation;
+    struct relation before;     /* while refreshing; else what graph_relation() says in its
+                                 * place */
+    /* relate-owner.c: */
+    uint8_t doubt, doubt_format;        /* enum doubt; enum qca_format, 0 any */
+    const struct datastore *doubt_of;   /* where it counts; NULL everywhere */
+    const struct datastore *seen_datastore;
+    struct seat *doubt_seats;   /* NULL: what it could mean is not known that well */
+};
+
+struct graph {
+    const struct policy *policy;
+    const struct usage_index *usage;
+    bool first_pass, awaits_usage;
+    void *moves;                /* tsearch tree of struct disk_move, by overlay */
+    struct owners *owners;      /* NULL: libvirt's word is not complete */
+    struct doubt_count *doubts; /* by datastore */
+    size_t n_doubts;
+    bool doubts_changed, doubts_uncounted, had_owners;
+    size_t n_doubtful;          /* nodes with doubt_seats */
+    struct same *same;          /* never NULL */
+    void *spots;                /* tsearch tree of struct spot */
+    void *removed;              /* tsearch tree of addresses: images that were removed since the
+                                 * last refresh, and that relations may still name */
+    bool removed_any;           /* there was no memory to remember which */
+    LIST_HEAD(, node) all;
+    TAILQ_HEAD(, node) touched;
+};
+
+static inline struct node *image_node(const struct image *image)
+{
+    return image ? image->node : NULL;
+}
+
+/* When the file was made, nsec; 0: not known, as of a copy, whose birth is later than its last
+ * write. */
+int64_t image_birth(const struct image *image);
+
+static inline bool image_is_golden_by_baseline(const struct image *image)
+{
+    return image->baseline && image->baseline->source == BASELINE_INFERRED &&
+           image->baseline->gone == 0;
+}
+
+/* ---- relate-moves.c -------------------------------------------------------------------------- */
+
+bool graph_disk_moved(const struct graph *graph, const struct image *overlay,
+                      const struct image *parent);
+void graph_free_moves(struct graph *graph);
+
+/* ---- relate.c, relate-edges.c ---------------------------------------------------------------- */
+
+/* Puts the node on the list of those to be looked at by the next graph_refresh(). */
+void node_mark(struct graph *graph, struct node *node, unsigned flags);
+void node_unmark(struct graph *graph, struct node *node);
+/* When the overlay was made, for the comparison with its base: nsec, never the base's own mtime. */
+int64_t node_made(const struct node *node);
+/* As what is the image opened, whatever its first bytes say? Then what they refer to is the word of
+ * its guest, and leads nowhere. */
+bool image_opened_raw(const struct graph *graph, const struct image *image);
+/* Brings the node's seats in line with its image, and all edges that depend on them. -ENOMEM. */
+int node_seat(struct graph *graph, struct node *node);
+/* The node leaves the graph: its overlays look for another parent. */
+void node_unseat(struct graph *graph, struct node *node);
+/* Images that keep data in the file of that identity are told of. */
+void graph_tell_users(struct graph *graph, const struct identity *identity);
+/* And its own data file and extents: who uses it has those open, too. */
+void node_tell_data(struct graph *graph, const struct node *node);
+/* -ENOENT: nothing is there, and nothing wants to be. */
+int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
+               const struct identity *identity, struct spot **ret_spot);
+/* The image at a spot that a reference with this path (or NULL) means: the one of that path,
+ * else the smallest path (hard links), so that the choice does not depend on the order of
+ * arrival. NULL when none is present. */
+struct node *spot_choose(const struct spot *spot, const char *path);
+/* Seats the node there (or as one that wants to go there); text and identity NULL: nowhere. 1
+ * when that is a change. */
+int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind kind,
+              const char *text, const struct identity *identity);
+void seat_leave(struct graph *graph, struct seat *seat);
+
+/* ---- relate-kind.c --------------------------------------------------------------------------- */
+
+/* Weighs all relations that may have become something else; their nodes are dirty then. */
+void graph_weigh(struct graph *graph);
+/* The node is to lose its parent: what it counted for there. */
+void node_uncount(struct graph *graph, struct node *node);
+/* The node has another path. */
+void node_name_changed(struct node *node);
+/* Do overlays of at least two different disks stand on it? */
+bool node_has_other_disks(const struct graph *graph, const struct node *node);
+/* Decides by a set of evidence. */
+void evidence_decide(uint32_t set, enum relation_kind *ret_kind,
+                     enum relation_evidence *ret_decisive, enum relation_evidence *ret_against);
+
+/* ---- relate-names.c -------------------------------------------------------------------------- */
+
+bool path_same_folder(const char *a, const char *b);
+enum layer_name layer_name_says(const char *overlay_path, const char *parent_path);
+/* Are both members of one series, the overlay the later one: "s2" on "s1"? */
+bool layer_name_follows(const char *overlay_path, const char *parent_path);
+
+/* ---- relate-series.c ------------------------------------------------------------------------- */
+
+bool node_in_series(const struct node *node);
+bool node_below_series(const struct node *node);
+bool node_in_run(const struct node *node);
+bool node_in_rhythm(const struct node *node);
+
+/* ---- relate-owner.c -------------------------------------------------------------------------- */
+
+/* Takes what libvirt says of owners, and of disks that nobody could read. */
+void graph_note_owners(struct graph *graph);
+struct owners *owners_free(struct owners *owners);
+/* Is a source of a disk still looked for? Nothing is said of what could be it then. */
+bool owners_are_pending(const struct owners *owners);
+/* Does a domain's disk have the name of a file that is not there? */
+bool owners_miss(const struct owners *owners, const char *name);
+/* While refreshing: marks what the touched nodes stand on. */
+void graph_tell_below(struct graph *graph);
+
+/* ---- relate-doubt.c -------------------------------------------------------------------------- */
+
+/* Brings what the node's references could mean in line with its image. -ENOMEM. */
+int node_doubt(struct graph *graph, struct node *node);
+void node_undoubt(struct graph *graph, struct node *node);
+/* While refreshing: marks what could be left over now, or is not any more. */
+void graph_tell_doubtful(struct graph *graph);
+/* Was all that is in the datastores of known images read? */
+bool graph_datastores_are_read(const struct graph *graph);
+/* Could a reference that leads nowhere, or that nobody could read, mean the image? */
+bool image_is_meant(const struct graph *graph, const struct image *image);
+
+/* ---- relate-former.c ------------------------------------------------------------------------- */
+
+/* The node comes, goes or changes: those that may look for it are judged again. */
+void node_tell_wanting(struct graph *graph, const struct node *node);
+/* Is the very file that the image stood on there, unchanged, under whatever name? Then it is no
+ * other image. */
+bool former_is_there(const struct graph *graph, const struct image *image);

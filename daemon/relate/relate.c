@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The graph of images: depth, loops, golden images and own layers, computed for what changed and
+ * what is above it. */
+#include <errno.h>
+#include <search.h>
+#include <string.h>
+
+#include "daemon/relate/internal.h"
+#include "lib/cleanup.h"
+
+/* ---- the images ----------------------------------------------------------------------------- */
+
+static enum node_end node_end(const struct node *node)
+{
+    if (node->raw)
+        return END_BASE;
+    if (!node->image->audit || node->image->parent.state == REFERENCE_PENDING)
+        return END_PENDING;
+    if (node->image->parent.state == REFERENCE_FOUND)
+        return END_UNKNOWN;
+    return node->image->parent.state == REFERENCE_NONE ? END_BASE : END_BROKEN;
+}
+
+static void node_observe(struct graph *graph, struct node *node)
+{
+    int64_t made = node_made(node);
+    struct node *parent = node->parent;
+    enum node_end end;
+
+    if (made != node->seen_made && parent && !(node->kind_flags & KIND_STRANGER)) {
+        if (parent->children_made == node->seen_made)
+            parent->children_made = 0;
+        else if (made < parent->children_made)
+            parent->children_made = made;
+        node_mark(graph, parent, NODE_CHECK_GOLDEN);
+    }
+    node->raw = image_opened_raw(graph, node->image);
+    end = node_end(node);
+    if (end != node->seen_end)
+        node_mark(graph, node, NODE_DIRTY);
+    node->seen_made = made;
+    node->seen_end = end;
+    node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
+}
+
+/* Declared so under any of its names. */
+static bool golden_by_policy(const struct policy *policy, const struct image *image)
+{
+    if (!policy)
+        return false;
+    for (const struct image_name *name = image->names; name; name = name->next)
+        if (policy_golden(policy, name->path))
+            return true;
+    return policy_golden(policy, image->path);
+}
+
+int graph_new(struct graph **ret_graph)
+{
+    struct graph *graph = calloc(1, sizeof(*graph));
+
+    if (!graph)
+        return -ENOMEM;
+    graph->same = calloc(1, sizeof(*graph->same));
+    if (!graph->same) {
+        free(graph);
+        return -ENOMEM;
+    }
+    TAILQ_INIT(&graph->touched);
+    *ret_graph = graph;
+    return 0;
+}
+
+static int compare_addresses(const void *a, const void *b)
+{
+    return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
+}
+
+static void keep_address(void *address)
+{
+}
+
+static void forget_removed(struct graph *graph)
+{
+    tdestroy(TAKE_PTR(graph->removed), keep_address);
+    graph->removed_any = false;
+}
+
+struct graph *graph_free(struct graph *graph)
+{
+    if (!graph)
+        return NULL;
+    while (!LIST_EMPTY(&graph->all)) {
+        struct node *node = LIST_FIRST(&graph->all);
+
+        node_unseat(graph, node);
+        node_unmark(graph, node);
+        LIST_REMOVE(node, all);
+        node->image->node = NULL;
+        free(node->children);
+        free(node);
+    }
+    forget_removed(graph);
+    graph_free_moves(graph);
+    owners_free(graph->owners);
+    free(graph->doubts);
+    free(graph->same);
+    free(graph);
+    return NULL;
+}
+
+void graph_set_policy(struct graph *graph, const struct policy *policy)
+{
+    struct node *node;
+
+    graph->policy = policy;
+    LIST_FOREACH(node, &graph->all, all) {
+        node->golden_by_policy = golden_by_policy(policy, node->image);
+        node_mark(graph, node, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN | NODE_FACTS);
+    }
+}
+
+const struct policy *graph_policy(const struct graph *graph)
+{
+    return graph->policy;
+}
+
+/* What is said of a path decides whether its image is golden, what it is to its parent, and which
+ * layer is its disk's. */
+static void mark_usage(void *userdata, const char *path)
+{
+    struct graph *graph = userdata;
+    struct node *node = image_node(graph_find(graph, path));
+
+    if (!node)
+        return;
+    node_mark(graph, node, NODE_TELL | NODE_TELL_CHILDREN | NODE_CHECK_GOLDEN | NODE_FACTS);
+    node_tell_data(graph, node);
+    if (image_opened_raw(graph, node->image) != node->raw) {
+        node_observe(graph, node);
+        /* Without memory it keeps the edges that it has, until it is told of again. */
+        (void)node_seat(graph, node);
+        node_tell_data(graph, node);
+    }
+    if (node_doubt(graph, node) < 0)
+        graph->doubts_uncounted = true;
+}
+
+void graph_set_usage(struct graph *graph, const struct usage_index *usage)
+{
+    const struct usage_index *before = graph->usage;
+    struct node *node;
+
+    graph->usage = usage;
+    usage_index_compare(before, usage, mark_usage, graph);
+    graph_note_owners(graph);
+    /* Whether what is not said is not so. */
+    if (usage_is_complete(before) != usage_is_complete(usage))
+        LIST_FOREACH(node, &graph->all, all)
+            node_mark(graph, node, NODE_TELL | NODE_WEIGH);
+}
+
+const struct usage_index *graph_usage(const struct graph *graph)
+{
+    return graph->usage;
+}
+
+struct usage graph_image_usage(const struct graph *graph, const struct image *image)
+{
+    return usage_find(graph->usage, image->path);
+}
+
+enum files_use graph_use(const struct graph *graph, const struct image *image)
+{
+    struct usage usage = graph_image_usage(graph, image);
+    enum files_use said = usage_use(&usage);
+
+    return said > image->use ? said : image->use;
+}
+
+size_t graph_data_file_owners(const struct graph *graph, const struct image *image,
+                              struct image **ret_images, size_t max)
+{
+    struct seat *seat;
+    struct spot *spot;
+    size_t n = 0;
+
+    if (graph_spot(graph, SPOT_DATA_FILE, NULL, &image->identity, &spot) < 0)
+        return 0;
+    LIST_FOREACH(seat, &spot->there, link) {
+        if (seat->node->image == image)
+            continue;
+        if (n < max)
+            ret_images[n] = seat->node->image;
+        n++;
+    }
+    return n;
+}
+
+bool graph_is_data_file(const struct graph *graph, const struct image *image)
+{
+    struct image *owner;
+
+    return graph_data_file_owners(graph, image, &owner, 1) > 0;
+}
+
+struct image *graph_data_owner(const struct graph *graph, const struct image *image)
+{
+    struct image *owner = NULL;
+    struct seat *seat;
+    struct spot *spot;
+
+    if (graph_spot(graph, SPOT_DATA_FILE, NULL, &image->identity, &spot) < 0)
+        return NULL;
+    LIST_FOREACH(seat, &spot->there, link)
+        if (seat->node->image != image && seat->node->image->present &&
+            (!owner || strcmp(seat->node->image->path, owner->path) < 0))
+            owner = seat->node->image;
+    return owner;
+}
+
+void graph_set_first_pass(struct graph *graph, bool under_way)
+{
+    struct node *node;
+
+    if (graph->first_pass == under_way)
+        return;
+    graph->first_pass = under_way;
+    if (!under_way)
+        LIST_FOREACH(node, &graph->all, all)
+            if (node->relation.pending)
+                node_mark(graph, node, NODE_TELL | NODE_DIRTY);
+}
+
+bool graph_is_first_pass(const struct graph *graph)
+{
+    return graph->first_pass;
+}
+
+void graph_await_usage(struct graph *graph, bool awaited)
+{
+    struct node *node;
+
+    if (graph->awaits_usage == awaited)
+        return;
+    graph->awaits_usage = awaited;
+    if (!awaited)
+        LIST_FOREACH(node, &graph->all, all)
+            node_mark(graph, node, NODE_TELL);
+}
+
+bool graph_awaits_usage(const struct graph *graph)
+{
+    return graph->awaits_usage;
+}
+
+int graph_add(struct graph *graph, struct image *image)
+{
+    struct node *node;
+    int r;
+
+    if (image->node)
+        return -EEXIST;
+    node = calloc(1, sizeof(*node));
+    if (!node)
+        return -ENOMEM;
+    node->image = image;
+    for (int i = 0; i < _SEAT_MAX; i++)
+        node->seats[i].node = node;
+    node->golden_by_policy = golden_by_policy(graph->policy, image);
+    image->node = node;
+    LIST_INSERT_HEAD(&graph->all, node, all);
+    node_observe(graph, node);
+    node_mark(graph, node, NODE_DIRTY);
+    r = node_seat(graph, node);
+    if (r >= 0)
+        r = node_doubt(graph, node);
+    if (r < 0)
+        graph_remove(graph, image);
+    else
+        node_tell_wanting(graph, node);
+    return r;
+}
+
+int graph_update(struct graph *graph, struct image *image)
+{
+    struct node *node = image_node(image);
+    int r;
+
+    if (!node)
+        return -ENOENT;
+    if (image->names && golden_by_policy(graph->policy, image) != node->golden_by_policy) {
+        node->golden_by_policy = !node->golden_by_policy;
+        node_mark(graph, node, NODE_DIRTY);
+    }
+    node_observe(graph, node);
+    graph_tell_users(graph, &image->identity);
+    r = node_seat(graph, node);
+    if (r >= 0)
+        r = node_doubt(graph, node);
+    node_tell_wanting(graph, node);
+    node_tell_data(graph, node);
+    return r;
+}
+
+int graph_rename(struct graph *graph, struct image *image)
+{
+    struct node *node = image_node(image);
+
+    if (!node)
+        return -ENOENT;
+    node->golden_by_policy = golden_by_policy(graph->policy, image);
+    node_mark(graph, node, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN);
+    return graph_update(graph, image);
+}
+
+void graph_remove(struct graph *graph, struct image *image)
+{
+    struct node *node = image_node(image);
+
+    if (!node)
+        return;
+    node_tell_wanting(graph, node);
+    node_unseat(graph, node);
+    node_unmark(graph, node);
+    LIST_REMOVE(node, all);
+    image->node = NULL;
+    free(node->children);
+    free(node);
+    if (!tsearch(image, &graph->removed, compare_addresses))
+        graph->removed_any = true;
+}
+
+/* ---- what follows --------------------------------------------------------------------------- */
+
+STAILQ_HEAD(queue, node);
+
+static bool node_is_golden(const struct node *node)
+{
+    return node->golden_by_policy || node->golden_by_inference;
+}
+
+/* Did a snapshot make one of its overlays? Then it is an earlier state of that one disk. */
+static bool node_is_snapshotted(const struct graph *graph, const struct node *node)
+{
+    struct usage usage = graph_image_usage(graph, node->image);
+
+    for (size_t i = 0; i < usage.n_entries; i++)
+        if (usage.entries[i].kind == USAGE_BEFORE || usage.entries[i].kind == USAGE_MADE)
+            return true;
+    return false;
+}
+
+/* DESIGN: a base that at least two overlays of different disks use directly, that no domain writes
+ * and no snapshot was made of, and that is older than all of them; strangers' overlays count for
+ * nothing. Once it has a golden baseline it is golden until that is accepted or dropped: else
+ * whoever writes it would take its role away, in the very moment it matters. */
+static bool node_infer_golden(const struct graph *graph, struct node *node)
+{
+    const struct image *image = node->image;
+
+    if (graph->policy && !graph->policy->infer_golden)
+        return false;
+    if (image_is_golden_by_baseline(image) && node->n_children > 0)
+        return true;
+    if (node->parent || node->seen_end != END_BASE || !node_has_other_disks(graph, node) ||
+        node->n_snapshots > 0 || graph_use(graph, image) == FILES_WRITER ||
+        node_is_snapshotted(graph, node))
+        return false;
+    if (node->children_made == 0) {
+        node->children_made = INT64_MAX;
+        for (size_t i = 0; i < node->n_children; i++) {
+            const struct node *child = image_node(node->children[i]);
+
+            if (!(child->kind_flags & KIND_STRANGER) && child->seen_made < node->children_made)
+                node->children_made = child->seen_made;
+        }
+    }
+    return image_is_device(image) || image->fingerprint.mtime <= node->children_made;
+}
+
+static void check_golden(struct graph *graph)
+{
+    struct node *node;
+
+    TAILQ_FOREACH(node, &graph->touched, touched) {
+        bool golden;
+
+        if (!(node->flags & NODE_CHECK_GOLDEN))
+            continue;
+        golden = node_infer_golden(graph, node);
+        if (golden != node->golden_by_inference)
+            node->flags |= NODE_DIRTY;
+        node->golden_by_inference = golden;
+    }
+}
+
+/* What is above something dirty is dirty. */
+static void spread_dirty(struct graph *graph)
+{
+    struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
+    struct node *node;
+
+    TAILQ_FOREACH(node, &graph->touched, touched)
+        if (node->flags & NODE_DIRTY)
+            STAILQ_INSERT_TAIL(&queue, node, queue);
+    while ((node = STAILQ_FIRST(&queue))) {
+        STAILQ_REMOVE_HEAD(&queue, queue);
+        for (size_t i = 0; i < node->n_children; i++) {
+            struct node *child = image_node(node->children[i]);
+
+            if (child->flags & NODE_DIRTY)
+                continue;
+            node_mark(graph, child, NODE_DIRTY);
+            STAILQ_INSERT_TAIL(&queue, child, queue);
+        }
+    }
+}
+
+static void tell_children(struct graph *graph)
+{
+    struct node *node;
+
+    TAILQ_FOREACH(node, &graph->touched, touched)
+        if (node->flags & NODE_TELL_CHILDREN)
+            for (size_t i = 0; i < node->n_children; i++)
+                node_mark(graph, image_node(node->children[i]), NODE_TELL);
+}
+
+static void node_relate(const struct graph *graph, struct node *node)
+{
+    struct relation *relation = &node->relation;
+    const struct node *parent = node->parent;
+    const struct relation *below = parent ? &parent->relation : NULL;
+    bool golden = node_is_golden(node);
+
+    *relation = (struct relation){
+        .parent = parent ? parent->image : NULL,
+        .golden = golden,
+        .golden_inferred = golden && !node->golden_by_policy,
+        .golden_layer = golden ? node->image : below ? below->golden_layer : NULL,
+        .kind = node->kind,
+        .decisive = node->decisive,
+        .against = node->against,
+    };
+    if (!below) {
+        relation->depth = 1;
+        relation->base = node->image;
+        relation->complete = node->seen_end == END_BASE;
+        relation->pending = node->seen_end == END_PENDING ||
+                            (graph->first_pass && node->seen_end == END_UNKNOWN);
+    } else if (below->in_loop || below->above_loop) {
+        relation->above_loop = true;
+        relation->loop_head = below->loop_head;
+        relation->kind = RELATION_NONE;
+        relation->decisive = relation->against = EVIDENCE_NONE;
+        return;
+    } else {
+        relation->depth = below->depth + 1;
+        relation->base = below->base;
+        relation->complete = below->complete;
+        /* What is not known yet may be when the layers next to it are. */
+        relation->pending = below->pending ||
+                            (graph->first_pass && relation->kind == RELATION_UNKNOWN);
+        relation->perhaps = golden || relation->kind == RELATION_CLONE ? 0 : below->perhaps + 1;
+    }
+
+    if (golden || !below || relation->kind != RELATION_SNAPSHOT) {
+        relation->own_layer = node->image;
+    } else {
+        relation->own_layer = below->own_layer;
+        relation->unconsolidated = below->unconsolidated + 1;
+        relation->oldest_unconsolidated =
+            below->unconsolidated > 0 ? below->oldest_unconsolidated : node->image;
+    }
+}
+
+/* Relates every dirty descendant of those in the queue, parents first. */
+static void relate_above(const struct graph *graph, struct queue *queue)
+{
+    struct node *node;
+
+    while ((node = STAILQ_FIRST(queue))) {
+        STAILQ_REMOVE_HEAD(queue, queue);
+        for (size_t i = 0; i < node->n_children; i++) {
+            struct node *child = image_node(node->children[i]);
+
+            if ((child->flags & (NODE_DIRTY | NODE_PLACED)) != NODE_DIRTY)
+                continue;
+            node_relate(graph, child);
+            child->flags |= NODE_PLACED;
+            STAILQ_INSERT_TAIL(queue, child, queue);
+        }
+    }
+}
+
+static void relate_loop(const struct graph *graph, struct node *member)
+{
+    struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
+    struct node *node = member, *head = member;
+
+    do {
+        if (strcmp(node->image->path, head->image->path) < 0)
+            head = node;
+        node = node->parent;
+    } while (node != member);
+    do {
+        bool golden = node_is_golden(node);
+
+        node->relation = (struct relation){
+            .parent = node->parent->image,
+            .in_loop = true,
+            .loop_head = head->image,
+            .golden = golden,
+            .golden_inferred = golden && !node->golden_by_policy,
+            .golden_layer = golden ? node->image : NULL,
+        };
+        node->flags |= NODE_PLACED;
+        STAILQ_INSERT_TAIL(&queue, node, queue);
+        node = node->parent;
+    } while (node != member);
+    relate_above(graph, &queue);
+}
+
+static void relate_dirty(struct graph *graph)
+{
+    struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
+    struct node *node;
+
+    TAILQ_FOREACH(node, &graph->touched, touched) {
+        node->before = node->relation;
+        if (!(node->flags & NODE_DIRTY) || (node->parent && (node->parent->flags & NODE_DIRTY)))
+            continue;
+        node_relate(graph, node);
+        node->flags |= NODE_PLACED;
+        STAILQ_INSERT_TAIL(&queue, node, queue);
+    }
+    relate_above(graph, &queue);
+
+    /* What was not reached from below has no below: it is in a loop or hangs on one. */
+    TAILQ_FOREACH(node, &graph->touched, touched) {
+        struct node *walker = node;
+
+        if ((node->flags & (NODE_DIRTY | NODE_PLACED)) != NODE_DIRTY)
+            continue;
+        for (; !(walker->flags & NODE_ON_WALK); walker = walker->parent)
+            walker->flags |= NODE_ON_WALK;
+        relate_loop(graph, walker);
+    }
+}
+
+/* ---- the leaves of a disk ------------------------------------------------------------------- */
+
+static void mark_own_layer(struct graph *graph, const struct node *node)
+{
+    struct node *own = node ? image_node(node->relation.own_layer) : NULL;
+
+    if (!own || (own->flags & NODE_FIND_LEAVES))
+        return;
+    if (!(own->flags & NODE_TOUCHED))
+        own->before = own->relation;
+    node_mark(graph, own, NODE_TELL | NODE_FIND_LEAVES);
+}
+
+static void take_leaf(struct relation *own, const struct node *leaf)
+{
+    const struct relation *deepest = own->deepest_leaf ? &image_node(own->deepest_leaf)->relation
+                                                       : NULL;
+
+    own->n_leaves++;
+    if (!deepest || leaf->relation.unconsolidated > deepest->unconsolidated ||
+        (leaf->relation.unconsolidated == deepest->unconsolidated &&
+         strcmp(leaf->image->path, own->deepest_leaf->path) < 0))
+        own->deepest_leaf = leaf->image;
+}
+
+/* Clones stand on a template, which is no disk; what is only perhaps a clone ends the disk below
+ * it. */
+static bool node_ends_disk(const struct node *node)
+{
+    if (node->n_children == 0)
+        return true;
+    if (node->relation.golden)
+        return false;
+    for (size_t i = 0; i < node->n_children; i++)
+        if (image_node(node->children[i])->relation.kind != RELATION_UNKNOWN)
+            return false;
+    return true;
+}
+
+static bool node_is_disk(const struct graph *graph, const struct node *node)
+{
+    struct usage usage = graph_image_usage(graph, node->image);
+
+    return usage_source(&usage);
+}
+
+/* Goes through all layers of one disk. What a merge left above the layer that a domain has as its
+ * disk is no part of it any more, so where there is such a layer, the leaves are those alone that
+ * domains use. */
+static void find_leaves(const struct graph *graph, struct node *own)
+{
+    struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
+    struct node *node;
+    bool used = false;
+
+    own->relation.deepest_leaf = NULL;
+    own->relation.n_leaves = 0;
+    STAILQ_INSERT_TAIL(&queue, own, queue);
+    while ((node = STAILQ_FIRST(&queue))) {
+        bool disk = node_is_disk(graph, node);
+
+        STAILQ_REMOVE_HEAD(&queue, queue);
+        if (disk && !used) {
+            used = true;
+            own->relation.deepest_leaf = NULL;
+            own->relation.n_leaves = 0;
+        }
+        if (disk || (!used && node_ends_disk(node)))
+            take_leaf(&own->relation, node);
+        if (node->n_states == 0)
+            continue;           /* each of its overlays, however many, is a disk of its own */
+        for (size_t i = 0; i < node->n_children; i++) {
+            struct node *child = image_node(node->children[i]);
+
+            if (child->relation.own_layer == own->image)
+                STAILQ_INSERT_TAIL(&queue, child, queue);
+        }
+    }
+}
+
+/* Once per disk of which a layer changed, came, or went: then the layer below was touched. */
+static void find_all_leaves(struct graph *graph)
+{
+    struct node *node;
+
+    TAILQ_FOREACH(node, &graph->touched, touched) {
+        mark_own_layer(graph, node);
+        if (node->flags & NODE_DIRTY)
+            mark_own_layer(graph, node->parent);
+    }
+    TAILQ_FOREACH(node, &graph->touched, touched)
+        if (node->flags & NODE_FIND_LEAVES)
+            find_leaves(graph, node);
+}
+
+/* ---- the round ------------------------------------------------------------------------------ */
+
+static bool relation_equal(const struct relation *a, const struct relation *b)
+{
+    return a->parent == b->parent && a->n_children == b->n_children && a->depth == b->depth &&
+           a->base == b->base && a->complete == b->complete && a->pending == b->pending &&
+           a->in_loop == b->in_loop && a->above_loop == b->above_loop &&
+           a->loop_head == b->loop_head && a->leaf == b->leaf && a->golden == b->golden &&
+           a->golden_inferred == b->golden_inferred && a->golden_layer == b->golden_layer &&
+           a->kind == b->kind && a->decisive == b->decisive && a->against == b->against &&
+           a->own_layer == b->own_layer && a->unconsolidated == b->unconsolidated &&
+           a->perhaps == b->perhaps &&
+           a->oldest_unconsolidated == b->oldest_unconsolidated &&
+           a->deepest_leaf == b->deepest_leaf && a->n_leaves == b->n_leaves;
+}
+
+int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image),
+                  void *userdata)
+{
+    struct node *node;
+
+    graph_weigh(graph);
+    check_golden(graph);
+    spread_dirty(graph);
+    tell_children(graph);
+    relate_dirty(graph);
+    TAILQ_FOREACH(node, &graph->touched, touched)
+        if (node->relation.in_loop != node->before.in_loop && node_doubt(graph, node) < 0)
+            graph->doubts_uncounted = true;
+    graph_tell_doubtful(graph);
+    TAILQ_FOREACH(node, &graph->touched, touched) {
+        node->relation.n_children = node->n_children;
+        node->relation.leaf = node->n_children == 0;
+    }
+    find_all_leaves(graph);
+    forget_removed(graph);
+    graph_tell_below(graph);
+    while ((node = TAILQ_FIRST(&graph->touched))) {
+        bool tell = (node->flags & NODE_TELL) || !relation_equal(&node->relation, &node->before);
+
+        node_unmark(graph, node);
+        if (tell && changed)
+            changed(userdata, node->image);
+    }
+    return 0;
+}
+
+static bool was_removed(const struct graph *graph, const struct image *image)
+{
+    return image && tfind(image, &graph->removed, compare_addresses);
+}
+
+static bool names_removed(const struct graph *graph, const struct relation *relation)
+{
+    return graph->removed_any || was_removed(graph, relation->parent) ||
+           was_removed(graph, relation->base) || was_removed(graph, relation->loop_head) ||
+           was_removed(graph, relation->golden_layer) || was_removed(graph, relation->own_layer) ||
+           was_removed(graph, relation->oldest_unconsolidated) ||
+           was_removed(graph, relation->deepest_leaf);
+}
+
+const struct relation *graph_relation(const struct graph *graph, const struct image *image)
+{
+    struct node *node = image_node(image);
+    bool golden;
+
+    if (!node)
+        return NULL;
+    if ((!graph->removed && !graph->removed_any) || !names_removed(graph, &node->relation))
+        return &node->relation;
+    golden = node_is_golden(node);
+    node->before = (struct relation){
+        .parent = node->parent ? node->parent->image : NULL,
+        .n_children = node->n_children,
+        .depth = 1,
+        .base = node->image,
+        .pending = true,
+        .leaf = node->n_children == 0,
+        .golden = golden,
+        .golden_inferred = golden && !node->golden_by_policy,
+        .golden_layer = golden ? node->image : NULL,
+        .own_layer = node->image,
+        .deepest_leaf = node->n_children == 0 ? node->image : NULL,
+        .n_leaves = node->n_children == 0 ? 1 : 0,
+    };
+    return &node->before;
+}
+
+struct image *graph_child(const struct image *image, size_t i)
+{
+    const struct node *node = image_node(image);
+
+    return node && i < node->n_children ? node->children[i] : NULL;
+}
+
+struct image *graph_find(const struct graph *graph, const char *path)
+{
+    struct spot *spot;
+
+    if (graph_spot(graph, SPOT_PATH, path, NULL, &spot) < 0 || LIST_EMPTY(&spot->there))
+        return NULL;
+    return LIST_FIRST(&spot->there)->node->image;
+}
+
+struct image *graph_find_identity(const struct graph *graph, const struct identity *identity)
+{
+    struct node *node = NULL;
+    struct spot *spot;
+
+    if (graph_spot(graph, SPOT_IDENTITY, NULL, identity, &spot) >= 0)
+        node = spot_choose(spot, NULL);
+    return node ? node->image : NULL;
+}
+
+size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images,
+                       size_t max)
+{
+    struct seat *seat;
+    struct spot *spot;
+    size_t n = 0;
+
+    if (graph_spot(graph, SPOT_NAME, name, NULL, &spot) < 0)
+        return 0;
+    LIST_FOREACH(seat, &spot->there, link)
+        if (seat->node->image->present && n < max)
+            ret_images[n++] = seat->node->image;
+    return n;
+}
+
+size_t graph_data_file_users(const struct graph *graph, const struct image *image,
+                             struct image **ret_images, size_t max)
+{
+    const struct node *node = image_node(image);
+    const struct spot *spot = node ? node->seats[SEAT_DATA_FILE].spot : NULL;
+    struct seat *seat;
+    size_t n = 0;
+
+    if (!spot)
+        return 0;
+    LIST_FOREACH(seat, &spot->there, link) {
+        struct image *other = seat->node->image;
+        size_t at = n < max ? n : max;
+
+        /* the same image by another name (a hard link) is no other user */
+        if (other == image || !other->present || identity_equal(&other->identity, &image->identity))
+            continue;
+        n++;
+        for (; at > 0 && strcmp(other->path, ret_images[at - 1]->path) < 0; at--)
+            if (at < max)
+                ret_images[at] = ret_images[at - 1];
+        if (at < max)
+            ret_images[at] = other;
+    }
+    return n;
+}
+
+static uint64_t nsec_to_usec(int64_t nsec)
+{
+    return nsec > 0 ? (uint64_t)nsec / 1000 : 0;
+}
+
+/* A snapshot's parent was written until the snapshot was made, and a file is born when it is made;
+ * but a copy is born when it is copied, which it shows by a birth later than its last write. None
+ * is younger than its last write. */
+uint64_t graph_layer_created(const struct graph *graph, const struct image *image,
+                             const char **ret_source)
+{
+    const struct node *node = image_node(image);
+    const struct image *parent = node && node->parent && node->kind == RELATION_SNAPSHOT
+                                     ? node->parent->image : NULL;
+    struct usage usage = graph_image_usage(graph, image);
+    const struct usage_entry *made = usage_made(&usage, NULL);
+    int64_t birth = image_birth(image), written = image->fingerprint.mtime, created;
+    const char *source;
+
+    if (made && made->snapshot->created > 0) {
+        if (ret_source)
+            *ret_source = "libvirt";
+        return made->snapshot->created;
+    }
+    if (parent && !image_is_device(parent) && parent->fingerprint.mtime >= birth &&
+        (image_is_device(image) || parent->fingerprint.mtime <= written)) {
+        created = parent->fingerprint.mtime;
+        source = "parent-mtime";
+    } else if (image_is_device(image)) {
+        if (ret_source)
+            *ret_source = "first-seen";
+        return image->first_seen;
+    } else {
+        created = birth > 0 ? birth : written;
+        source = birth > 0 ? "birth-time" : "mtime";
+    }
+    if (ret_source)
+        *ret_source = source;
+    return nsec_to_usec(created);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the loop's side (store.c) and the thread's side (store-thread.c) of the store share, and
+ * under which lock. */
+#pragma once
+
+#include <pthread.h>
+
+#include "daemon/store/db.h"
+
+/* Beyond so many waiting batches they are merged. */
+#define STORE_QUEUE_MAX 10000
+#define STORE_CLOSE_USEC (5 * USEC_PER_SEC)
+
+enum read_kind { READ_HISTORY, READ_AUDITS, READ_READINGS, READ_TASK };
+
+struct store_read {
+    struct store_read *next;
+    enum read_kind kind;
+    uint64_t sequence;          /* place among reads and batches */
+    char *path, *finding;       /* NULL: all */
+    uint64_t since, until;
+    int64_t before;
+    unsigned limit;
+    store_rows_fn done;
+    int (*run)(void *userdata);                 /* of a task, instead of all above */
+    void (*task_done)(void *userdata, int error);
+    void *userdata;
+    int error;
+    json_object *rows;
+    int64_t next_before;        /* 0 at the end */
+};
+
+struct store_read *store_read_free(struct store_read *read);
+
+/* Where a damaged database went, to be told. */
+struct store_aside {
+    struct store_aside *next;
+    char *path;
+};
+
+enum check_state { CHECK_IDLE, CHECK_RUNNING, CHECK_CLEAN, CHECK_DAMAGED, CHECK_FAILED };
+
+struct store {
+    /* Set once. */
+    char *directory, *path;
+    int lock_fd, wake_fd;       /* wake_fd: eventfd, readable when there is something for the
+                                 * loop */
+    pthread_t thread;
+    bool thread_runs;
+    void (*trouble)(void *userdata, int error, size_t n_waiting);
+    void (*damaged)(void *userdata, const char *path);
+    void *userdata;
+
+    /* The loop's. */
+    sd_event_source *source;
+    int64_t last_finding_id;
+    uint64_t last_sequence;
+    int trouble_told;
+    size_t n_reads;             /* asked and not answered */
+
+    /* Under lock. */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;        /* something for the thread; monotonic */
+    pthread_cond_t answered;    /* something for whoever waits on the thread */
+    struct store_batch *batches, **last_batch;
+    uint64_t history_retention; /* usec */
+    unsigned audits_kept;
+    uint64_t sweep_time;        /* of sweep_clock, when it swept last */
+    size_t n_queued;            /* length of batches */
+    size_t n_waiting;           /* batches as given, the one being written included */
+    struct store_read *reads, **last_read;
+    struct store_batch *written, **last_written;        /* for the loop */
+    struct store_read *answers, **last_answer;          /* for the loop */
+    struct store_aside *asides;
+    int trouble_now;
+    bool stopping;
+    uint64_t stop_at;           /* usec, monotonic: no more tries from then on */
+    bool damage_seen;           /* by the loop's own reading: put it aside */
+    unsigned generation;        /* how often it was put aside */
+    enum check_state check;
+    unsigned check_generation;  /* what was checked */
+    bool check_owed;            /* an unclean stop that no complete check followed */
+    bool check_stop;
+    uint64_t checked;           /* usec, of the last complete check */
+
+    /* The thread's, and before it starts store_open()'s. */
+    struct store_db *db;        /* NULL while none can be opened */
+    struct sweep_clock sweep_clock;
+    int64_t sweep_position;
+    uint64_t sweep_at;          /* usec, monotonic */
+    uint64_t retry_at;          /* usec, monotonic; 0: no trouble */
+    uint64_t retry_pause;
+    uint64_t aside_at;          /* usec, monotonic, of the last time */
+    pthread_t checker;
+    bool checker_runs;
+};
+
+void *store_thread_main(void *store);
+/* Wakes the loop. */
+void store_wake_loop(struct store *store);

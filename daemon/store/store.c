@@ -1,0 +1,514 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The store as the loop sees it: opened, loaded, asked; answers come through an eventfd. */
+#include "daemon/store/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "daemon/core/log.h"
+#include "daemon/store/internal.h"
+#include "lib/cleanup.h"
+
+#define READ_LIMIT_MAX 1000
+#define READS_MAX 64            /* that wait: each answer may be a megabyte */
+
+static void store_freep(struct store **store);
+static void store_read_freep(struct store_read **read)
+{
+    store_read_free(*read);
+}
+
+void store_wake_loop(struct store *store)
+{
+    eventfd_write(store->wake_fd, 1);
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+struct store_read *store_read_free(struct store_read *read)
+{
+    if (!read)
+        return NULL;
+    free(read->path);
+    free(read->finding);
+    json_object_put(read->rows);
+    free(read);
+    return NULL;
+}
+
+static void answer_batches(struct store_batch *batches)
+{
+    while (batches) {
+        struct store_batch *batch = batches;
+
+        batches = batch->next;
+        for (struct batch_waiter *waiter = batch->waiters; waiter; waiter = waiter->next)
+            waiter->committed(waiter->userdata, batch->error);
+        store_batch_free(batch);
+    }
+}
+
+static void answer_reads(struct store *store, struct store_read *reads)
+{
+    while (reads) {
+        struct store_read *read = reads;
+        char next[24] = "";
+
+        reads = read->next;
+        if (read->kind == READ_TASK) {
+            if (read->task_done)
+                read->task_done(read->userdata, read->error);
+            store_read_free(read);
+            continue;
+        }
+        if (read->next_before > 0)
+            snprintf(next, sizeof(next), "%" PRId64, read->next_before);
+        read->done(read->userdata, read->error, TAKE_PTR(read->rows), next);
+        store_read_free(read);
+        store->n_reads--;
+    }
+}
+
+static void answer_asides(struct store *store, struct store_aside *asides)
+{
+    while (asides) {
+        struct store_aside *aside = asides;
+
+        asides = aside->next;
+        if (store->damaged)
+            store->damaged(store->userdata, aside->path);
+        free(aside->path);
+        free(aside);
+    }
+}
+
+/* A callback may post again, so nothing is held while they run. */
+static void answer_all(struct store *store)
+{
+    struct store_batch *batches;
+    struct store_read *reads;
+    struct store_aside *asides;
+    size_t n_waiting;
+    int trouble;
+
+    pthread_mutex_lock(&store->lock);
+    batches = TAKE_PTR(store->written);
+    store->last_written = &store->written;
+    reads = TAKE_PTR(store->answers);
+    store->last_answer = &store->answers;
+    asides = TAKE_PTR(store->asides);
+    trouble = store->trouble_now;
+    n_waiting = store->n_waiting;
+    pthread_mutex_unlock(&store->lock);
+
+    answer_asides(store, asides);
+    if (trouble != store->trouble_told) {
+        store->trouble_told = trouble;
+        if (store->trouble)
+            store->trouble(store->userdata, trouble, n_waiting);
+    }
+    answer_batches(batches);
+    answer_reads(store, reads);
+}
+
+static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+    struct store *store = userdata;
+    eventfd_t value;
+
+    eventfd_read(fd, &value);
+    answer_all(store);
+    return 0;
+}
+
+/* ---- opening and closing --------------------------------------------------------------------- */
+
+/* Everything but the thread, which must have ended. */
+static struct store *store_free(struct store *store)
+{
+    if (!store)
+        return NULL;
+    sd_event_source_disable_unref(store->source);
+    store_db_free(store->db, false);
+    /* What the last answers' callbacks asked for came too late. */
+    while (store->batches) {
+        struct store_batch *batch = store->batches;
+
+        store->batches = batch->next;
+        store_batch_free(batch);
+    }
+    while (store->reads) {
+        struct store_read *read = store->reads;
+
+        store->reads = read->next;
+        store_read_free(read);
+    }
+    if (store->wake_fd >= 0)
+        close(store->wake_fd);
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
+    pthread_mutex_destroy(&store->lock);
+    pthread_cond_destroy(&store->wake);
+    pthread_cond_destroy(&store->answered);
+    free(store->directory);
+    free(store->path);
+    free(store);
+    return NULL;
+}
+
+static void store_freep(struct store **store)
+{
+    store_free(*store);
+}
+
+static int store_new(const struct store_options *options, struct store **ret_store)
+{
+    _cleanup_(store_freep) struct store *store = NULL;
+    pthread_condattr_t monotonic;
+
+    store = calloc(1, sizeof(*store));
+    if (!store)
+        return -ENOMEM;
+    store->lock_fd = store->wake_fd = -1;
+    pthread_mutex_init(&store->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&store->wake, &monotonic);
+    pthread_cond_init(&store->answered, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    store->last_batch = &store->batches;
+    store->last_read = &store->reads;
+    store->last_written = &store->written;
+    store->last_answer = &store->answers;
+    store->audits_kept = options->audits_kept;
+    store->history_retention = options->history_retention;
+    store->trouble = options->trouble;
+    store->damaged = options->damaged;
+    store->userdata = options->userdata;
+    store->directory = strdup(options->directory);
+    if (!store->directory)
+        return -ENOMEM;
+    if (asprintf(&store->path, "%s/%s", options->directory, CONTROL_DATABASE_NAME) < 0) {
+        store->path = NULL;
+        return -ENOMEM;
+    }
+    store->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (store->wake_fd < 0)
+        return -errno;
+    *ret_store = TAKE_PTR(store);
+    return 0;
+}
+
+/* What fails once, and can be read, may not fail again. */
+static int try_to_open(struct store *store)
+{
+    int r = store_db_settle(store->path, store_db_open(store->path, &store->db));
+
+    return r == -EIO ? store_db_settle(store->path, store_db_open(store->path, &store->db)) : r;
+}
+
+static int open_database(struct store *store, char **ret_aside)
+{
+    _cleanup_free_ char *aside = NULL;
+    int r = try_to_open(store);
+
+    if (r == -EUCLEAN) {
+        log_error(r, "The database %s is damaged: it is put aside and a new one is started.",
+                  store->path);
+        r = store_folder_put_aside(store->directory, &aside);
+        if (r < 0)
+            return log_error(r, "Cannot put the damaged database %s aside: %m", store->path);
+        r = store_db_open(store->path, &store->db);
+    }
+    if (r == -EPROTONOSUPPORT)
+        return log_error(
+            r,
+            "The database %s was made by a newer qcauditd: run that one, or start with an empty "
+            "state folder.",
+            store->path);
+    if (r < 0)
+        return log_error(r, "Cannot open the database %s: %m", store->path);
+    *ret_aside = TAKE_PTR(aside);
+    return 0;
+}
+
+int store_open(sd_event *event, const struct store_options *options, pid_t *ret_holder,
+               char **ret_aside, struct store **ret_store)
+{
+    _cleanup_(store_freep) struct store *store = NULL;
+    _cleanup_free_ char *aside = NULL;
+    int r;
+
+    r = store_new(options, &store);
+    if (r < 0)
+        return log_error(r, "Cannot prepare the database: %m");
+    if (mkdir(options->directory, 0700) < 0 && errno != EEXIST)
+        return log_error(-errno, "Cannot make the state folder %s: %m", options->directory);
+    r = store_folder_lock(options->directory, ret_holder, &store->lock_fd);
+    if (r == -EBUSY)
+        return r;
+    if (r < 0)
+        return log_error(r, "Cannot lock the state folder %s: %m", options->directory);
+    r = open_database(store, &aside);
+    if (r < 0)
+        return r;
+    store->check_owed = store_db_was_unclean(store->db);
+    store->checked = store_db_checked(store->db);
+    store->last_finding_id = store_db_last_finding_id(store->db);
+    r = sd_event_add_io(event, &store->source, store->wake_fd, EPOLLIN, on_wake, store);
+    if (r < 0)
+        return log_error(r, "Cannot watch the database's answers: %m");
+    (void)sd_event_source_set_description(store->source, "store");
+    r = -pthread_create(&store->thread, NULL, store_thread_main, store);
+    if (r < 0)
+        return log_error(r, "Cannot start the database's thread: %m");
+    store->thread_runs = true;
+    *ret_aside = TAKE_PTR(aside);
+    *ret_store = TAKE_PTR(store);
+    return 0;
+}
+
+static void give_up_batches(struct store *store)
+{
+    for (struct store_batch *batch = store->batches; batch; batch = batch->next)
+        batch->error = -ECANCELED;
+    *store->last_written = TAKE_PTR(store->batches);
+    store->last_batch = &store->batches;
+    for (struct store_read *read = store->reads; read; read = read->next)
+        read->error = -ECANCELED;
+    *store->last_answer = TAKE_PTR(store->reads);
+    store->last_read = &store->reads;
+}
+
+struct store *store_close(struct store *store)
+{
+    if (!store)
+        return NULL;
+    pthread_mutex_lock(&store->lock);
+    store->stopping = true;
+    store->stop_at = usec_now(CLOCK_MONOTONIC) + STORE_CLOSE_USEC;
+    store->check_stop = true;
+    pthread_cond_broadcast(&store->wake);
+    pthread_mutex_unlock(&store->lock);
+    pthread_join(store->thread, NULL);
+    give_up_batches(store);
+    answer_all(store);
+    return store_free(store);
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static void sqlite3_closep(sqlite3 **sqlite)
+{
+    sqlite3_close(*sqlite);
+}
+
+static int load(struct store *store, const struct store_loader *loader)
+{
+    _cleanup_(sqlite3_closep) sqlite3 *sqlite = NULL;
+    int r = store_db_open_reader(store->path, &sqlite);
+
+    return r < 0 ? r : store_load_all(sqlite, loader, usec_now(CLOCK_REALTIME));
+}
+
+int store_load(struct store *store, const struct store_loader *loader)
+{
+    int r = store_db_settle(store->path, load(store, loader));
+
+    if (r != -EUCLEAN)
+        return r;
+    pthread_mutex_lock(&store->lock);
+    store->damage_seen = true;
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->lock);
+    return 0;
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+/* Too many wait (the disk is full, and has been for long): all but the one being written become
+ * one. */
+static void merge_waiting(struct store *store)
+{
+    struct store_batch *first = store->batches;
+
+    while (first->next) {
+        struct store_batch *from = first->next;
+
+        first->next = from->next;
+        store_batch_append(first, from);
+    }
+    store_batch_compact(first);
+    store->last_batch = &first->next;
+    store->n_queued = 1;
+}
+
+int store_commit(struct store *store, struct store_batch *batch,
+                 void (*committed)(void *userdata, int error), void *userdata)
+{
+    struct batch_waiter *waiter;
+
+    if (committed) {
+        waiter = calloc(1, sizeof(*waiter));
+        if (!waiter)
+            return -ENOMEM;
+        waiter->committed = committed;
+        waiter->userdata = userdata;
+        *batch->last_waiter = waiter;
+        batch->last_waiter = &waiter->next;
+    }
+    batch->sequence = ++store->last_sequence;
+    pthread_mutex_lock(&store->lock);
+    *store->last_batch = batch;
+    store->last_batch = &batch->next;
+    store->n_queued++;
+    store->n_waiting++;
+    if (store->n_queued > STORE_QUEUE_MAX)
+        merge_waiting(store);
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->lock);
+    return 0;
+}
+
+void store_set_retention(struct store *store, uint64_t history_retention, unsigned audits_kept)
+{
+    pthread_mutex_lock(&store->lock);
+    store->history_retention = history_retention;
+    store->audits_kept = audits_kept;
+    pthread_mutex_unlock(&store->lock);
+}
+
+int64_t store_next_finding_id(struct store *store)
+{
+    return ++store->last_finding_id;
+}
+
+size_t store_waiting(const struct store *store)
+{
+    /* The lock is the only thing that changes. */
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&store->lock;
+    size_t n;
+
+    pthread_mutex_lock(lock);
+    n = store->n_waiting;
+    pthread_mutex_unlock(lock);
+    return n;
+}
+
+uint64_t store_sweep_time(const struct store *store)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&store->lock;
+    uint64_t time;
+
+    pthread_mutex_lock(lock);
+    time = store->sweep_time;
+    pthread_mutex_unlock(lock);
+    return time;
+}
+
+static int read_new(const struct store *store, enum read_kind kind, const char *cursor,
+                    unsigned limit, store_rows_fn done, void *userdata,
+                    struct store_read **ret_read)
+{
+    int64_t before = INT64_MAX;
+    struct store_read *read;
+
+    if (cursor && *cursor) {
+        char *end;
+
+        errno = 0;
+        before = strtoll(cursor, &end, 10);
+        if (errno != 0 || *end || before <= 0)
+            return -EINVAL;
+    }
+    if (store->n_reads >= READS_MAX)
+        return -EAGAIN;
+    read = calloc(1, sizeof(*read));
+    if (!read)
+        return -ENOMEM;
+    read->kind = kind;
+    read->before = before;
+    read->limit = limit == 0 || limit > READ_LIMIT_MAX ? READ_LIMIT_MAX : limit;
+    read->done = done;
+    read->userdata = userdata;
+    *ret_read = read;
+    return 0;
+}
+
+static void post_read(struct store *store, struct store_read *read)
+{
+    store->n_reads += read->kind != READ_TASK;
+    read->sequence = ++store->last_sequence;
+    pthread_mutex_lock(&store->lock);
+    *store->last_read = read;
+    store->last_read = &read->next;
+    pthread_cond_signal(&store->wake);
+    pthread_mutex_unlock(&store->lock);
+}
+
+static int copy_string(const char *from, char **ret)
+{
+    *ret = from ? strdup(from) : NULL;
+    return from && !*ret ? -ENOMEM : 0;
+}
+
+int store_history(struct store *store, const char *path, const char *finding, uint64_t since,
+                  uint64_t until, const char *cursor, unsigned limit, store_rows_fn done,
+                  void *userdata)
+{
+    _cleanup_(store_read_freep) struct store_read *read = NULL;
+    int r = read_new(store, READ_HISTORY, cursor, limit, done, userdata, &read);
+
+    if (r < 0)
+        return r;
+    read->since = since;
+    read->until = until;
+    if (copy_string(path, &read->path) < 0 || copy_string(finding, &read->finding) < 0)
+        return -ENOMEM;
+    post_read(store, TAKE_PTR(read));
+    return 0;
+}
+
+static int post_read_of_path(struct store *store, enum read_kind kind, const char *path,
+                             const char *cursor, unsigned limit, store_rows_fn done, void *userdata)
+{
+    _cleanup_(store_read_freep) struct store_read *read = NULL;
+    int r = read_new(store, kind, cursor, limit, done, userdata, &read);
+
+    if (r < 0)
+        return r;
+    if (copy_string(path, &read->path) < 0)
+        return -ENOMEM;
+    post_read(store, TAKE_PTR(read));
+    return 0;
+}
+
+int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit,
+                 store_rows_fn done, void *userdata)
+{
+    return post_read_of_path(store, READ_AUDITS, path, cursor, limit, done, userdata);
+}
+
+int store_readings(struct store *store, const char *path, const char *cursor, unsigned limit,
+                   store_rows_fn done, void *userdata)
+{
+    return post_read_of_path(store, READ_READINGS, path, cursor, limit, done, userdata);
+}
+
+int store_task(struct store *store, int (*run)(void *userdata),
+               void (*done)(void *userdata, int error), void *userdata)
+{
+    struct store_read *task = calloc(1, sizeof(*task));
+
+    if (!task)
+        return -ENOMEM;
+    *task = (struct store_read){
+        .kind = READ_TASK, .run = run, .task_done = done, .userdata = userdata
+    };
+    post_read(store, task);
+    return 0;
+}
