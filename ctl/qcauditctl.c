@@ -389,8 +389,12 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         return take_threads(option, value, &ctl->threads);
     if (strcmp(option->name, "since") == 0)
         return take_time(option, value, &ctl->since);
-    if (strcmp(option->name, "until") == 0)
-        return take_time(option, value, &ctl->until);
+    if (strcmp(option->name, "until") == 0) {
+        r = take_time(option, value, &ctl->until);
+        if (r >= 0 && ctl->until == 0)
+            ctl->until = 1;     /* 0: the option was not given */
+        return r;
+    }
     if (strcmp(option->name, "for") == 0)
         return take_duration(option, value, &ctl->duration);
     if (strcmp(option->name, "severity") == 0) {

@@ -127,7 +127,8 @@ struct node {
     unsigned flags;
     uint32_t evidence;          /* of the node and its parent alone: 1 << enum relation_evidence */
     uint32_t n_other_disks, n_snapshots;        /* overlays with these flags, */
-    uint32_t n_states;          /* and with a snapshot's relation */
+    uint32_t n_states;          /* and with a snapshot's relation, */
+    uint32_t n_strangers;       /* and that a stranger put there */
     uint16_t kind_flags;        /* KIND_*, */
     uint8_t name_says;          /* enum layer_name, */
     uint8_t kind, decisive, against;    /* as weighed */
@@ -243,6 +244,8 @@ bool layer_name_follows(const char *overlay_path, const char *parent_path);
 /* ---- relate-series.c ------------------------------------------------------------------------- */
 
 bool node_in_series(const struct node *node);
+/* The overlay on it, when there is one alone, strangers' aside; else NULL. */
+struct node *node_above(const struct node *node);
 bool node_below_series(const struct node *node);
 bool node_in_run(const struct node *node);
 bool node_in_rhythm(const struct node *node);

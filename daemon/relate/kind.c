@@ -354,6 +354,19 @@ bool node_has_other_disks(const struct graph *graph, const struct node *node)
     return false;
 }
 
+/* The layers that look at this one. */
+static void weigh_around(struct graph *graph, struct node *node)
+{
+    struct node *other = node->parent;
+
+    node_mark(graph, node, NODE_WEIGH);
+    for (unsigned i = 0; other && i <= SERIES_SPAN; i++, other = other->parent)
+        node_mark(graph, other, NODE_WEIGH);
+    other = node_above(node);
+    for (unsigned i = 0; other && i <= SERIES_SPAN; i++, other = node_above(other))
+        node_mark(graph, other, NODE_WEIGH);
+}
+
 /* Makes the node count, or no longer, for what it is to its parent. What that changes for the other
  * overlays is weighed again: only while there are few. */
 static void node_count(struct graph *graph, struct node *node, uint16_t flags)
@@ -365,8 +378,12 @@ static void node_count(struct graph *graph, struct node *node, uint16_t flags)
     node->kind_flags = (node->kind_flags & ~counted) | flags;
     if (flags == before)
         return;
-    if ((flags ^ before) & KIND_STRANGER)
+    if ((flags ^ before) & KIND_STRANGER) {
+        parent->n_strangers += !!(flags & KIND_STRANGER);
+        parent->n_strangers -= !!(before & KIND_STRANGER);
         parent->children_made = 0;
+        weigh_around(graph, parent);
+    }
     parent->n_other_disks += !!(flags & KIND_OTHER_DISK);
     parent->n_other_disks -= !!(before & KIND_OTHER_DISK);
     parent->n_snapshots += !!(flags & KIND_CERTAIN);
@@ -470,21 +487,6 @@ static void node_weigh(struct graph *graph, struct node *node)
     }
     if (node_set_kind(node, kind, decisive, against))
         node_mark(graph, node, NODE_DIRTY);
-}
-
-/* The layers that look at this one. */
-static void weigh_around(struct graph *graph, struct node *node)
-{
-    struct node *other = node->parent;
-
-    node_mark(graph, node, NODE_WEIGH);
-    for (unsigned i = 0; other && i <= SERIES_SPAN; i++, other = other->parent)
-        node_mark(graph, other, NODE_WEIGH);
-    other = node;
-    for (unsigned i = 0; other->n_children == 1 && i <= SERIES_SPAN; i++) {
-        other = image_node(other->children[0]);
-        node_mark(graph, other, NODE_WEIGH);
-    }
 }
 
 void graph_weigh(struct graph *graph)

@@ -10,9 +10,17 @@
 #define RHYTHM_TOLERANCE 5              /* they may differ by a fifth, */
 #define RHYTHM_SHORTEST (60 * (int64_t)NSEC_PER_SEC)    /* shorter ones are a script's */
 
-static struct node *above(const struct node *node)
+static bool has_one_overlay(const struct node *node)
 {
-    return node->n_children == 1 ? image_node(node->children[0]) : NULL;
+    return node->n_children - node->n_strangers == 1;
+}
+
+struct node *node_above(const struct node *node)
+{
+    for (size_t i = 0; has_one_overlay(node) && i < node->n_children; i++)
+        if (!(image_node(node->children[i])->kind_flags & KIND_STRANGER))
+            return image_node(node->children[i]);
+    return NULL;
 }
 
 /* A relation is known by its overlay. How many in a row, the node's own among them, are so, up to
@@ -29,9 +37,9 @@ static unsigned count_run(const struct node *node, bool (*is_so)(const struct no
          other = other->parent, steps++, n++)
         if (ret_lowest)
             *ret_lowest = false;
-    other = above(node);
-    for (steps = 0; other && steps < SERIES_SPAN && is_so(other); other = above(other), steps++)
-        n++;
+    other = node_above(node);
+    for (steps = 0; other && steps < SERIES_SPAN && is_so(other); steps++, n++)
+        other = node_above(other);
     return n;
 }
 
@@ -62,20 +70,21 @@ bool node_in_series(const struct node *node)
  * no member of it: that is a disk's own layer. */
 bool node_below_series(const struct node *node)
 {
-    const struct node *other = above(node);
+    const struct node *other = node_above(node);
     unsigned n = 0;
 
     if (!(node->kind_flags & KIND_PLAIN) || !other ||
         !layer_name_follows(other->image->path, node->image->path))
         return false;
-    for (; other && n < SERIES_LEAST && has_series_name(other); other = above(other))
+    for (; other && n < SERIES_LEAST && has_series_name(other); other = node_above(other))
         n++;
     return n >= SERIES_LEAST - 1;
 }
 
 static bool is_plain(const struct node *node)
 {
-    return node->parent && node->parent->n_children == 1 && (node->kind_flags & KIND_PLAIN);
+    return node->parent && !(node->kind_flags & KIND_STRANGER) &&
+           has_one_overlay(node->parent) && (node->kind_flags & KIND_PLAIN);
 }
 
 /* Do the numbers of the names go down as the layers go up, as "disk.1" on "disk.2" does when the
@@ -87,7 +96,7 @@ static bool counts_down(const struct node *overlay, const struct node *parent)
 
 bool node_in_run(const struct node *node)
 {
-    const struct node *child = above(node);
+    const struct node *child = node_above(node);
     bool lowest;
 
     /* The lowest one may just as well be the clone of a template that snapshots stand on, unless
@@ -111,7 +120,7 @@ bool node_in_rhythm(const struct node *node)
 
     for (unsigned i = 0; i < SERIES_SPAN && lowest->parent && lowest->parent->parent; i++)
         lowest = lowest->parent;
-    for (other = lowest, at = 0; other && n < 2 * SERIES_SPAN + 1; other = above(other)) {
+    for (other = lowest, at = 0; other && n < 2 * SERIES_SPAN + 1; other = node_above(other)) {
         if (other == node)
             at = n;
         else if (n > at && at > 0 && n - at > SERIES_SPAN)

@@ -66,6 +66,8 @@ compare() { # PROGRAM MANUAL
     done
     run -1 qcauditctl pause pool --for=0
     run -1 qcauditctl pause pool --for=1h --until=+1h
+    run -1 qcauditctl pause pool --until=@0
+    [[ "$output" == *"--until is over already."* ]]
     run -1 qcauditctl ack 1
     [[ $output == *--reason* ]]
     run -1 qcauditctl ack one --reason=x

@@ -273,6 +273,35 @@ static void row_run(void **state)
     assert_is(world, world->store.images[1], RELATION_UNKNOWN, EVIDENCE_WRITTEN_UNTIL);
 }
 
+/* What strangers put on its layers does not part a series. */
+static void a_strangers_overlay_parts_nothing(void **state)
+{
+    static const char *const names[] = { "/vm/a", "/vm/kk", "/vm/b", "/vm/zz", "/vm/q", "/vm/ww" };
+    struct world *world = *state;
+    struct image *theirs;
+
+    for (unsigned i = 0; i < 6; i++) {
+        struct image *image = add(world, names[i], i > 0 ? names[i - 1] : NULL);
+
+        image->fingerprint.uid = 1000;
+        changed(world, image);
+    }
+    assert_is(world, world->store.images[5], RELATION_SNAPSHOT, EVIDENCE_RUN);
+    theirs = add(world, "/theirs/x", "/vm/b");
+    theirs->fingerprint.uid = 1001;
+    changed(world, theirs);
+    for (unsigned i = 2; i < 6; i++)
+        assert_is(world, world->store.images[i], RELATION_SNAPSHOT, EVIDENCE_RUN);
+    /* Root's is no stranger's: two disks stand there. */
+    theirs->fingerprint.uid = 0;
+    changed(world, theirs);
+    assert_is(world, world->store.images[3], RELATION_CLONE, EVIDENCE_OTHER_DISKS);
+    theirs->fingerprint.uid = 1001;
+    changed(world, theirs);
+    for (unsigned i = 2; i < 6; i++)
+        assert_is(world, world->store.images[i], RELATION_SNAPSHOT, EVIDENCE_RUN);
+}
+
 /* Files that are renamed at each snapshot, or numbered from the newest: the base is one of them. */
 static void row_run_that_counts_down(void **state)
 {
@@ -774,7 +803,8 @@ int main(void)
         TEST(row_libvirt_snapshot), TEST(row_libvirt_branch), TEST(row_libvirt_checkpoint),
         TEST(row_disk_moved), TEST(row_series), TEST(row_snapshot_word), TEST(row_snapshot_name),
         TEST(row_backup_name), TEST(row_rhythm), TEST(row_run),
-        TEST(row_run_that_counts_down), TEST(row_written_until),
+        TEST(row_run_that_counts_down), TEST(a_strangers_overlay_parts_nothing),
+        TEST(row_written_until),
         TEST(row_counted_name), TEST(row_below_series), TEST(row_golden_policy),
         TEST(row_golden_baseline), TEST(row_other_domain), TEST(row_other_disks),
         TEST(copies_are_no_disks), TEST(row_template_place), TEST(row_template_name),
