@@ -9,6 +9,7 @@
 
 #include "ctl/client.h"
 #include "ctl/offline.h"
+#include "ctl/resolve.h"
 #include "helpers/text.h"
 
 int source_status(struct ctl *ctl, json_object **ret_entry)
@@ -174,7 +175,9 @@ int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, cha
         *ret_path = TAKE_PTR(absolute);
     if (r != 0)
         return r < 0 ? r : 0;
-    real = realpath(argument, NULL);
+    r = resolve_path(argument, &real);
+    if (r == -ENOMEM || r == -ETIMEDOUT)
+        return r == -ETIMEDOUT ? r : complain(r, "Cannot look for an image");
     if (real && strcmp(real, absolute) != 0) {
         r = is_known(ctl, real);
         if (r > 0)

@@ -9,6 +9,7 @@
 
 #include "ctl/client.h"
 #include "ctl/facts.h"
+#include "ctl/resolve.h"
 #include "ctl/source.h"
 #include "helpers/text.h"
 #include "qcaudit/control.h"
@@ -17,11 +18,14 @@
 
 static int append_path(struct ctl *ctl, sd_bus_message *call, const char *argument)
 {
-    _cleanup_free_ char *path = NULL;
+    _cleanup_free_ char *path = NULL, *real = NULL;
     int r;
 
     /* What is there is meant by its place; else it is the end of a known path. */
-    if (access(argument, F_OK) >= 0)
+    r = resolve_path(argument, &real);
+    if (r == -ETIMEDOUT)
+        return r;
+    if (r >= 0)
         path = source_absolute(argument);
     else {
         r = source_find_image(ctl, argument, false, &path);

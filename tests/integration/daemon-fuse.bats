@@ -68,6 +68,23 @@ both() {
     stop_daemon
 }
 
+@test "a name on what hangs is looked up for a moment, and the command ends by itself" {
+    both
+    make_image "$DIR/behind/remote.qcow2"
+    start_daemon
+    scan
+    touch "$DIR/trigger"
+    local verb
+    for verb in show chain scan; do
+        run timeout -k 1 30 qcauditctl --socket "$RUN/control" "$verb" "$DIR/mount/new.qcow2" </dev/null
+        [ "$status" = 1 ] || { echo "$verb: $status: $output"; return 1; }
+        [[ "$output" == *"The file system of $DIR/mount/new.qcow2 does not answer."* ]]
+    done
+    # What the daemon knows is not looked up.
+    run -0 timeout -k 1 30 qcauditctl --socket "$RUN/control" show "$DIR/mount/remote.qcow2" </dev/null
+    rm "$DIR/trigger"
+}
+
 @test "released while it hangs: it is said that a process has files open there still" {
     both
     make_image "$DIR/behind/remote.qcow2"
