@@ -219,7 +219,7 @@ with Qcow2(sys.argv[2]) as image:
     wait_for 30 has_finding "metadata-corrupt critical a.qcow2"
     # guest data on the L1 table
     wait_for 30 has_finding "metadata-corrupt critical b.qcow2"
-    has_no_finding metadata-suspect
+    wait_for 10 has_no_finding metadata-suspect
     # What stays so is not looked at for ever.
     sleep 2
     looks() { sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM audit'; }
