@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What audit.c, audit-reference.c and audit-pool.c share: jobs, what they asked of the helpers,
+/* What audit.c, reference.c and pool.c share: jobs, what they asked of the helpers,
  * workers. */
 #pragma once
 
@@ -8,7 +8,7 @@
 
 struct job;
 
-/* ---- the pool of workers (audit-pool.c) ------------------------------------------------------ */
+/* ---- the pool of workers (pool.c) ------------------------------------------------------------ */
 
 struct slot {
     struct worker *worker;
@@ -38,7 +38,7 @@ void pool_release(struct pool *pool, struct slot *slot, bool kill);
 /* Is it, or what it refers to, open in the datastore? */
 bool job_reaches(const struct job *job, const struct datastore *datastore);
 
-/* ---- requests to the datastores' helpers (audit-request.c) ----------------------------------- */
+/* ---- requests to the datastores' helpers (request.c) ----------------------------------------- */
 
 /* How one ended: of an open fd is the callee's, use and stat as told; of a resolution real_path may
  * be NULL. */
@@ -120,7 +120,7 @@ struct audits {
 /* All references of the job are resolved: the last step. */
 void job_resolved(struct job *job);
 
-/* ---- scrubs (audit-scrub.c) ------------------------------------------------------------------ */
+/* ---- scrubs (scrub.c) ------------------------------------------------------------------------ */
 
 /* Makes a request of a worker one that reads all data; the job's image is open. */
 void scrub_request(struct job *job, const struct files_stat *stat, struct worker_request *request);
@@ -129,7 +129,7 @@ int scrub_take_digest(struct job *job);
 /* Who may read, and how much: to be called whenever an audit or a scrub begins or ends. */
 void scrubs_pace(struct audits *audits);
 
-/* ---- references (audit-reference.c) ---------------------------------------------------------- */
+/* ---- references (reference.c) ---------------------------------------------------------------- */
 
 /* Fills job->parent, job->data_file and job->extents from what the image says and asks the helpers
  * where they lead; job_resolved() runs when all is known, maybe before this returns. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The table of configuration keys: what config-keys.def says, and the search in it. */
+/* The table of configuration keys: what keys.def says, and the search in it. */
 #include <errno.h>
 #include <string.h>
 

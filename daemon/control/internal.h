@@ -84,7 +84,7 @@ int control_bus_tell(struct control_bus *bus, sd_bus_message *signal);
 /* What GetStatus answers, asked at most once in a turn of the loop; borrowed. */
 int control_status_get(struct control *control, json_object **ret_status);
 
-/* ---- control-properties.c: the status as properties ---- */
+/* ---- properties.c: the status as properties ---- */
 
 int control_property_get(sd_bus *bus, const char *path, const char *interface, const char *property,
                          sd_bus_message *reply, void *userdata, sd_bus_error *error);
@@ -95,7 +95,7 @@ int control_properties_call(sd_bus_message *call, struct connection *connection,
 int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after,
                                   sd_bus_message **ret_signal);
 
-/* ---- control-arguments.c: what a method is called with; each sets the error ---- */
+/* ---- arguments.c: what a method is called with; each sets the error ---- */
 
 __attribute__((format(printf, 2, 3)))
 int arguments_invalid(sd_bus_error *error, const char *format, ...);
@@ -114,7 +114,7 @@ struct filter_key {
 int arguments_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
                    json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit);
 
-/* ---- control-question.c: calls that are answered later ---- */
+/* ---- question.c: calls that are answered later ---- */
 
 /* Nothing else is taken from the connection meanwhile. NULL without memory. */
 struct question *question_new(sd_bus_message *call, struct connection *connection);

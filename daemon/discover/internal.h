@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What discover.c, discover-site.c and discover-images.c share: the stage's state, one site per
+/* What discover.c, site.c and images.c share: the stage's state, one site per
  * datastore. */
 #pragma once
 
@@ -194,7 +194,7 @@ void site_forget_postponed(struct site *site);
 /* Those that events left so for `after` usec and longer, without a walk. True when others wait. */
 bool site_expire_postponed(struct site *site, uint64_t now, uint64_t after);
 
-/* ---- discover-mount.c ---- */
+/* ---- mount.c ---- */
 
 void site_mounted(struct site *site, const char *path);
 void site_unmounted(struct site *site, const char *path, const char *type);

@@ -67,7 +67,7 @@ void judging_sure(struct judging *judging);
 void judging_unsure(struct judging *judging);
 /* Was the condition added to this judgement? */
 bool judging_has(const struct judging *judging, enum finding_type type);
-/* judge-audit.c: an upload or a copy that did not end, as its name says, and that nobody uses. */
+/* audit.c: an upload or a copy that did not end, as its name says, and that nobody uses. */
 bool is_abandoned_part(const struct judging *judging);
 /* The condition of this type that was added to this judgement; NULL none. */
 struct condition *judging_condition(const struct judging *judging, enum finding_type type);
@@ -118,7 +118,7 @@ uint64_t judge_safety_again(const struct judging *judging);
 /* Contents: what its baseline says, and what deviates from it. */
 int judge_integrity(struct judging *judging);
 uint64_t judge_integrity_again(const struct judging *judging);
-/* What libvirt's word adds, in judge-use.c, judge-snapshots.c and judge-leftover.c. */
+/* What libvirt's word adds, in use.c, snapshots.c and leftover.c. */
 int judge_use(struct judging *judging);
 /* A parent that is written, or was replaced, under its overlays. */
 int judge_written(struct judging *judging);

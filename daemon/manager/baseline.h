@@ -7,7 +7,7 @@
 #include "daemon/contents/journal.h"
 #include "daemon/manager/internal.h"
 
-/* ---- manager-blocks.c: files of block digests ------------------------------------------------ */
+/* ---- blocks.c: files of block digests -------------------------------------------------------- */
 
 /* A reading whose blocks are being written; it is resumed when it is interrupted. */
 struct stream;
@@ -88,13 +88,13 @@ void blocks_free(struct manager *manager);
 #define BLOCKS_FRESH ".new"
 #define BLOCKS_PARTIAL ".partial"
 
-/* ---- manager-compare.c ----------------------------------------------------------------------- */
+/* ---- compare.c ------------------------------------------------------------------------------- */
 
 /* Sets compared, before_damaged, difference, and which of the children were used. In the store's
  * thread. */
 void blocks_compare_finishing(struct finishing *finishing);
 
-/* ---- manager-journal.c: what outlives the database ------------------------------------------- */
+/* ---- journal.c: what outlives the database --------------------------------------------------- */
 
 /* Reads it; baselines it has and the database has not are taken over. */
 int journal_load(struct manager *manager);
@@ -109,7 +109,7 @@ void journal_acknowledge(struct manager *manager);
 void journal_flush(struct manager *manager);
 void journal_done(struct manager *manager);
 
-/* ---- manager-bind.c -------------------------------------------------------------------------- */
+/* ---- bind.c ---------------------------------------------------------------------------------- */
 
 /* Sets image->baseline. What lies at a place where a golden image or a parent lay must be what that
  * held, even when the file was known, and audited, under another name before. */
@@ -118,7 +118,7 @@ void baseline_bind(struct manager *manager, struct image *image);
 const struct image *baseline_elsewhere(const struct manager *manager,
                                        const struct baseline *baseline, const struct image *image);
 
-/* ---- manager-baseline.c ---------------------------------------------------------------------- */
+/* ---- baseline.c ------------------------------------------------------------------------------ */
 
 /* Of struct store_loader. */
 int baseline_on_load(void *userdata, struct baseline *baseline, json_object *deviation,
@@ -145,7 +145,7 @@ void baseline_gone(struct manager *manager, const struct identity *identity);
 void baseline_tell_damage(struct manager *manager, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* ---- manager-commit.c: which layers may explain a change ------------------------------------- */
+/* ---- commit.c: which layers may explain a change --------------------------------------------- */
 
 /* When the data was written last, nsec: where that is not known, after everything else. */
 int64_t commit_written_at(const struct image *image, const struct fingerprint *fingerprint);
@@ -171,7 +171,7 @@ void commit_note(struct manager *manager, const struct image *image,
 /* Whose blocks are found in the image, escaped; malloc'd; NULL none, or no memory. */
 char *commit_names(const struct finishing *finishing);
 
-/* ---- manager-reading.c: what a reading says -------------------------------------------------- */
+/* ---- reading.c: what a reading says ---------------------------------------------------------- */
 
 /* An audit ended that may have read all data. */
 void baseline_on_audited(struct manager *manager, struct image *image, const struct audit *audit);

@@ -74,7 +74,7 @@ struct manager {
     bool stopping;
     uint64_t started;           /* usec */
 
-    /* manager-pass.c, manager-scan.c */
+    /* pass.c, scan.c */
     sd_event_source *dispatch, *dispatch_timer, *walk_timer;
     struct scan scans[SCANS_KEPT];      /* by ticket modulo SCANS_KEPT */
     uint64_t last_ticket;
@@ -85,25 +85,25 @@ struct manager {
     bool workers_fail;          /* the last one could not be started */
     char *current;              /* path of the image whose audit began last */
 
-    sd_event_source *scrub_timer;       /* manager-scrub.c */
+    sd_event_source *scrub_timer;       /* scrub.c */
 
-    /* manager-release.c */
+    /* release.c */
     struct launches *launches;          /* NULL without a launcher */
     struct process_endings endings;     /* of datastores, or of nobody in particular */
     LIST_HEAD(, release) releases;      /* that are not answered yet */
 
-    /* manager-rest.c */
+    /* rest.c */
     struct rest *rests;         /* images that are looked at once more */
     size_t n_rests;
     sd_event_source *rest_timer;
 
-    /* manager-resolve.c */
+    /* resolve.c */
     sd_event_source *resolve_timer;
     struct image_list resolve;  /* references to be resolved again */
     size_t resolve_at;
     bool resolve_wanted;
 
-    /* manager-judge.c */
+    /* judge.c */
     sd_event_source *judge_timer, *again_timer, *tick_timer;
     bool judge_wanted;
     bool daemon_dirty;
@@ -115,10 +115,10 @@ struct manager {
     char *database_aside;       /* where a damaged database was put */
     int alert_errors[_ALERT_TARGET_MAX];        /* of each channel, as it was judged last */
 
-    /* manager-usage.c, manager-capacity.c */
+    /* usage.c, capacity.c */
     struct usages *usages;
     sd_event_source *capacity_timer;
-    /* manager-baseline.c, manager-blocks.c, manager-journal.c */
+    /* baseline.c, blocks.c, journal.c */
     struct baselines *baselines;
     uint64_t readings;          /* taken into baselines until now */
     char *baselines_damaged;    /* what is damaged of what was kept of contents, in words; NULL
@@ -131,13 +131,13 @@ struct manager {
     size_t journal_imported;    /* baselines that the database did not have */
     struct acknowledgement *acknowledgements;   /* from before the database was lost */
 
-    /* manager-store.c */
+    /* store.c */
     struct round *rounds;       /* not on disk yet */
     struct store_batch *told;   /* alerts that arrived */
     sd_event_source *told_timer;
     int store_error;
 
-    /* manager-metrics.c */
+    /* metrics.c */
     struct metrics_file *metrics_file;      /* NULL when none is wanted */
     struct metrics_counters counters;       /* of these, only what has to be counted as it
                                              * happens */
@@ -145,15 +145,15 @@ struct manager {
     bool metrics_changed;       /* since they were written last */
     int metrics_error;          /* of the last try, said once */
 
-    /* manager-virt.c */
+    /* virt.c */
     bool empty;                 /* there is no datastore, and that was said */
     struct virt_watch *virt_watch;      /* NULL: libvirt is not asked */
     struct virt_status *virt;           /* the latest; NULL before the first */
     sd_event_source *virt_timer;        /* while its first word is awaited */
 
-    struct showings *showings;  /* manager-show.c */
+    struct showings *showings;  /* show.c */
 
-    /* manager-control.c */
+    /* control.c */
     struct image **listed;
     size_t n_listed, n_listed_allocated;
     uint64_t listed_generation;
@@ -167,7 +167,7 @@ uint64_t manager_now(const struct manager *manager);
 int manager_arm(struct manager *manager, sd_event_source **source, uint64_t after,
                 sd_event_time_handler_t handler);
 
-/* ---- manager-pass.c: what is to be audited, and when ----------------------------------------- */
+/* ---- pass.c: what is to be audited, and when ------------------------------------------------- */
 
 void pass_on_image(void *userdata, struct image *image, enum discover_change change, bool by_walk);
 void pass_on_datastore(void *userdata, struct datastore *datastore);
@@ -189,7 +189,7 @@ void pass_plan(struct manager *manager, struct image *image, enum schedule_reaso
 void pass_input_changed(struct manager *manager, struct image *image);
 void pass_done(struct manager *manager);
 
-/* ---- manager-scan.c: passes, and what somebody asked for ------------------------------------- */
+/* ---- scan.c: passes, and what somebody asked for --------------------------------------------- */
 
 /* A new pass, or the next one when one is under way: its ticket. */
 uint64_t pass_begin(struct manager *manager);
@@ -207,12 +207,12 @@ void scan_join(struct manager *manager, struct image *image, uint64_t ticket);
 void scan_leave(struct manager *manager, struct image *image);
 void scan_leave_walk(struct manager *manager, struct datastore *datastore);
 
-/* ---- manager-rename.c: what is called otherwise is the same ---------------------------------- */
+/* ---- rename.c: what is called otherwise is the same ------------------------------------------ */
 
 struct image *rename_known(void *userdata, const struct identity *identity);
 void rename_on_renamed(void *userdata, struct image *image, const char *before);
 
-/* ---- manager-resolve.c: references that may lead elsewhere now ------------------------------- */
+/* ---- resolve.c: references that may lead elsewhere now --------------------------------------- */
 
 void resolve_soon(struct manager *manager);
 void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
@@ -220,7 +220,7 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
 void resolve_forget(struct manager *manager, const struct image *image);
 void resolve_done(struct manager *manager);
 
-/* ---- manager-rest.c: files that are still being written -------------------------------------- */
+/* ---- rest.c: files that are still being written ---------------------------------------------- */
 
 /* Sets image->unrested by its last audit, and plans the next look. True: that is so soon that
  * whoever waits for the audit should wait for that one, too. */
@@ -230,7 +230,7 @@ bool rest_is_short(const struct image *image);
 void rest_forget(struct manager *manager, struct image *image);
 void rest_done(struct manager *manager);
 
-/* ---- manager-former.c: what lost parents were ------------------------------------------------ */
+/* ---- former.c: what lost parents were -------------------------------------------------------- */
 
 /* The image's reference to its parent becomes another one: what it led to is noted. */
 void former_note_reference(struct manager *manager, struct image *child,
@@ -240,7 +240,7 @@ void former_note_gone(struct manager *manager, const struct image *parent);
 /* Forgets what nobody will ask for, the parent being there. */
 void former_settle(struct manager *manager, struct image *image);
 
-/* ---- manager-scrub.c: images whose data is read again ---------------------------------------- */
+/* ---- scrub.c: images whose data is read again ------------------------------------------------ */
 
 /* The image is to be read at due (usec; UINT64_MAX: not at all); verified: when it was last, 0
  * never: the oldest comes first. Cheap when that is what is planned already. */
@@ -259,7 +259,7 @@ struct scrubs_options scrub_options_of(const struct config *config);
 int scrub_init(struct manager *manager);
 void scrub_done(struct manager *manager);
 
-/* ---- manager-judge.c: from audits to findings ------------------------------------------------ */
+/* ---- judge.c: from audits to findings -------------------------------------------------------- */
 
 /* Judges what changed, a moment later and all at once. */
 void judge_soon(struct manager *manager);
@@ -277,7 +277,7 @@ void judge_done(struct manager *manager);
 
 void judge_domain_gone(struct manager *manager, const char *subject);
 
-/* ---- manager-usage.c: what libvirt says, brought together with the files --------------------- */
+/* ---- usage.c: what libvirt says, brought together with the files ----------------------------- */
 
 int usage_start(struct manager *manager);
 /* Each new status of libvirt's, as struct virt_watch_options wants it. */
@@ -302,7 +302,7 @@ bool usage_each_dirty(struct manager *manager,
 /* After the graph and the datastores are gone. */
 void usage_done(struct manager *manager);
 
-/* ---- manager-capacity.c: room, by file system ------------------------------------------------ */
+/* ---- capacity.c: room, by file system -------------------------------------------------------- */
 
 int capacity_start(struct manager *manager);
 /* Fills in growth and space of all datastores; one whose findings tell of a space that another one
@@ -312,7 +312,7 @@ void capacity_count(struct manager *manager);
 void capacity_forget(struct manager *manager, const struct datastore *datastore);
 void capacity_done(struct manager *manager);
 
-/* ---- manager-store.c: what is kept ----------------------------------------------------------- */
+/* ---- store.c: what is kept ------------------------------------------------------------------- */
 
 int keep_open(struct manager *manager);
 int keep_load(struct manager *manager);
@@ -331,7 +331,7 @@ void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int 
 void alert_look(struct manager *manager);
 void keep_done(struct manager *manager);
 
-/* ---- manager-metrics.c: what is counted ------------------------------------------------------ */
+/* ---- metrics.c: what is counted -------------------------------------------------------------- */
 
 /* Begins, moves or ends the file, as the configuration wants. */
 void metrics_apply_config(struct manager *manager);
@@ -342,7 +342,7 @@ void metrics_count_pass(struct manager *manager, const struct scan *scan);
 void metrics_soon(struct manager *manager);
 void metrics_done(struct manager *manager);
 
-/* ---- manager-virt.c: what libvirt says ------------------------------------------------------- */
+/* ---- virt.c: what libvirt says --------------------------------------------------------------- */
 
 /* Will pools come? Before the configuration's datastores are made. */
 void virt_expect(struct manager *manager);
@@ -372,7 +372,7 @@ bool virt_gaps(const struct manager *manager, struct virt_gaps *ret_gaps);
 int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry);
 void virt_done(struct manager *manager);
 
-/* ---- manager-show.c: what is shown with remedies --------------------------------------------- */
+/* ---- show.c: what is shown with remedies ----------------------------------------------------- */
 
 enum show_kind { SHOW_FINDINGS, SHOW_FINDING, SHOW_IMAGE, SHOW_DOMAIN };
 
@@ -392,7 +392,7 @@ int show_init(struct manager *manager);
 void show_files_gone(struct manager *manager, const struct files *files);
 void show_done(struct manager *manager);
 
-/* ---- manager-release.c: datastores whose files are to be closed ------------------------------ */
+/* ---- release.c: datastores whose files are to be closed -------------------------------------- */
 
 /* Calls back once, perhaps before it returns, when no process of the daemon's has a file of the
  * datastore open any more, or when one does not end: with an error and a sentence. Not when it
@@ -404,7 +404,7 @@ void release_forget(struct manager *manager, const struct datastore *datastore);
 void release_init(struct manager *manager);
 void release_done(struct manager *manager);
 
-/* ---- manager-control.c: what is shown -------------------------------------------------------- */
+/* ---- control.c: what is shown ---------------------------------------------------------------- */
 
 extern const struct control_ops manager_control_ops;
 /* All that can be shown, with relations that are up to date. */

@@ -142,7 +142,7 @@ struct node {
     struct relation relation;
     struct relation before;     /* while refreshing; else what graph_relation() says in its
                                  * place */
-    /* relate-owner.c: */
+    /* owner.c: */
     uint8_t doubt, doubt_format;        /* enum doubt; enum qca_format, 0 any */
     const struct datastore *doubt_of;   /* where it counts; NULL everywhere */
     const struct datastore *seen_datastore;
@@ -183,13 +183,13 @@ static inline bool image_is_golden_by_baseline(const struct image *image)
            image->baseline->gone == 0;
 }
 
-/* ---- relate-moves.c -------------------------------------------------------------------------- */
+/* ---- moves.c --------------------------------------------------------------------------------- */
 
 bool graph_disk_moved(const struct graph *graph, const struct image *overlay,
                       const struct image *parent);
 void graph_free_moves(struct graph *graph);
 
-/* ---- relate.c, relate-edges.c ---------------------------------------------------------------- */
+/* ---- relate.c, edges.c ----------------------------------------------------------------------- */
 
 /* Puts the node on the list of those to be looked at by the next graph_refresh(). */
 void node_mark(struct graph *graph, struct node *node, unsigned flags);
@@ -220,7 +220,7 @@ int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind
               const char *text, const struct identity *identity);
 void seat_leave(struct graph *graph, struct seat *seat);
 
-/* ---- relate-kind.c --------------------------------------------------------------------------- */
+/* ---- kind.c ---------------------------------------------------------------------------------- */
 
 /* Weighs all relations that may have become something else; their nodes are dirty then. */
 void graph_weigh(struct graph *graph);
@@ -234,14 +234,14 @@ bool node_has_other_disks(const struct graph *graph, const struct node *node);
 void evidence_decide(uint32_t set, enum relation_kind *ret_kind,
                      enum relation_evidence *ret_decisive, enum relation_evidence *ret_against);
 
-/* ---- relate-names.c -------------------------------------------------------------------------- */
+/* ---- names.c --------------------------------------------------------------------------------- */
 
 bool path_same_folder(const char *a, const char *b);
 enum layer_name layer_name_says(const char *overlay_path, const char *parent_path);
 /* Are both members of one series, the overlay the later one: "s2" on "s1"? */
 bool layer_name_follows(const char *overlay_path, const char *parent_path);
 
-/* ---- relate-series.c ------------------------------------------------------------------------- */
+/* ---- series.c -------------------------------------------------------------------------------- */
 
 bool node_in_series(const struct node *node);
 /* The overlay on it, when there is one alone, strangers' aside; else NULL. */
@@ -250,7 +250,7 @@ bool node_below_series(const struct node *node);
 bool node_in_run(const struct node *node);
 bool node_in_rhythm(const struct node *node);
 
-/* ---- relate-owner.c -------------------------------------------------------------------------- */
+/* ---- owner.c --------------------------------------------------------------------------------- */
 
 /* Takes what libvirt says of owners, and of disks that nobody could read. */
 void graph_note_owners(struct graph *graph);
@@ -262,7 +262,7 @@ bool owners_miss(const struct owners *owners, const char *name);
 /* While refreshing: marks what the touched nodes stand on. */
 void graph_tell_below(struct graph *graph);
 
-/* ---- relate-doubt.c -------------------------------------------------------------------------- */
+/* ---- doubt.c --------------------------------------------------------------------------------- */
 
 /* Brings what the node's references could mean in line with its image. -ENOMEM. */
 int node_doubt(struct graph *graph, struct node *node);
@@ -274,7 +274,7 @@ bool graph_datastores_are_read(const struct graph *graph);
 /* Could a reference that leads nowhere, or that nobody could read, mean the image? */
 bool image_is_meant(const struct graph *graph, const struct image *image);
 
-/* ---- relate-former.c ------------------------------------------------------------------------- */
+/* ---- former.c -------------------------------------------------------------------------------- */
 
 /* The node comes, goes or changes: those that may look for it are judged again. */
 void node_tell_wanting(struct graph *graph, const struct node *node);

@@ -20,7 +20,7 @@ enum relation_kind {
 
 const char *relation_kind_name(enum relation_kind kind);        /* "none", "snapshot", ... */
 
-/* One per piece of evidence for what a relation is: a row of the table in relate-kind.c each. */
+/* One per piece of evidence for what a relation is: a row of the table in kind.c each. */
 enum relation_evidence {
     EVIDENCE_NONE,
     /* for a snapshot */
@@ -183,7 +183,7 @@ bool image_was_raw(const struct image *image);
 /* Do the locks, or libvirt, say that it is in use? */
 enum files_use graph_use(const struct graph *graph, const struct image *image);
 
-/* ---- relate-former.c ------------------------------------------------------------------------- */
+/* ---- former.c -------------------------------------------------------------------------------- */
 
 /* How it is known that an image is the parent that another one has lost. */
 enum found_by {
@@ -215,7 +215,7 @@ struct image *graph_find_renamed(const struct graph *graph, const struct usage_e
 /* Tell that the content of an image was read: it may be what others look for. */
 void graph_content_changed(struct graph *graph, const struct image *image);
 
-/* ---- relate-role.c --------------------------------------------------------------------------- */
+/* ---- role.c ---------------------------------------------------------------------------------- */
 
 enum role {
     ROLE_UNKNOWN,
@@ -247,7 +247,7 @@ bool name_is_backup(const char *path);
  * install medium. */
 bool path_is_kept(const char *path);
 
-/* ---- relate-owner.c -------------------------------------------------------------------------- */
+/* ---- owner.c --------------------------------------------------------------------------------- */
 
 /* Was everything read that could refer to the image: libvirt's domains, and the images of its
  * datastore? Else it is not known whether it is unused. */

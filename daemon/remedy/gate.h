@@ -25,7 +25,7 @@
 
 #include "daemon/remedy/internal.h"
 
-/* What a command does to one image. What is not listed as a row's business in remedy-gate.c is no
+/* What a command does to one image. What is not listed as a row's business in gate.c is no
  * obstacle to it. */
 enum gate_act {
     GATE_COPY = 1 << 0,         /* its file is copied, byte by byte, beside itself */
@@ -89,7 +89,7 @@ void gate_done(struct gate *gate);
 /* The same without saying anything, for who looks for the one of several images that would do. */
 bool gate_would_open(struct gate *gate);
 
-/* ---- remedy-obstacles.c ---------------------------------------------------------------------- */
+/* ---- obstacles.c ----------------------------------------------------------------------------- */
 
 #define GATE_DETAIL_MAX 512
 

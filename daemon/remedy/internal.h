@@ -4,7 +4,7 @@
 
 #include "daemon/remedy/remedy.h"
 
-struct gate;                    /* remedy-gate.h */
+struct gate;                    /* gate.h */
 
 /* A remedy being written; once something failed, the end says so. */
 struct remedy {
@@ -63,7 +63,7 @@ void remedy_step_more(struct remedy *remedy, size_t n);
  * layers between held. */
 void remedy_consolidate(struct remedy *remedy, const struct graph *graph, const struct image *leaf);
 
-/* ---- remedy-libvirt.c: with libvirt's names -------------------------------------------------- */
+/* ---- libvirt.c: with libvirt's names --------------------------------------------------------- */
 
 /* "virsh -c URI", and the domain as a word of its command line; NULL when the remedy has failed. */
 char *remedy_virsh(struct remedy *remedy, const struct graph *graph,
@@ -89,7 +89,7 @@ bool remedy_define_image(struct remedy *remedy, const struct gate *gate,
 void remedy_forget_snapshots(struct remedy *remedy, const struct gate *gate,
                              const struct virt_domain *domain, const struct image *leaf);
 
-/* ---- remedy-snapshots.c: internal snapshots -------------------------------------------------- */
+/* ---- snapshots.c: internal snapshots --------------------------------------------------------- */
 
 /* only: the id of the one to delete, NULL for all. */
 void remedy_snapshots(struct remedy *remedy, const struct graph *graph, const struct image *image,
@@ -98,11 +98,11 @@ void remedy_snapshots(struct remedy *remedy, const struct graph *graph, const st
 bool remedy_snapshot_table(struct remedy *remedy, const struct graph *graph,
                            const struct image *image);
 
-/* ---- remedy-domain.c: findings of a domain --------------------------------------------------- */
+/* ---- domain.c: findings of a domain ---------------------------------------------------------- */
 
 void remedy_domain(struct remedy *remedy, const struct graph *graph, const struct finding *finding);
 
-/* ---- remedy-use.c ---------------------------------------------------------------------------- */
+/* ---- use.c ----------------------------------------------------------------------------------- */
 
 void remedy_orphan(struct remedy *remedy, const struct graph *graph, const struct image *image);
 void remedy_shared(struct remedy *remedy, const struct graph *graph, const struct image *image);
@@ -113,7 +113,7 @@ void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct i
 void remedy_driver(struct remedy *remedy, const struct graph *graph, const struct image *image,
                    const char *declared);
 
-/* ---- remedy-lost.c --------------------------------------------------------------------------- */
+/* ---- lost.c ---------------------------------------------------------------------------------- */
 
 /* Of a chain, or tree, of which the image is the base. */
 void remedy_leftover(struct remedy *remedy, const struct graph *graph, const struct image *image);

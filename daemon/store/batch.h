@@ -14,7 +14,7 @@ struct value {
     size_t size;
 };
 
-/* Which statements of store-write.c take the values; the first value is always the row's key. */
+/* Which statements of write.c take the values; the first value is always the row's key. */
 enum row_kind {
     ROW_DATASTORE,
     ROW_IMAGE,

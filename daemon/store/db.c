@@ -164,7 +164,7 @@ static int read_state(struct store_db *db)
 
 /* WAL with synchronous=NORMAL: what is committed survives the death of the process at any moment,
  * as it is in the kernel's cache; a power failure may take the last transactions, never their order
- * or the database's soundness. store-write.c raises it to FULL for batches with events. */
+ * or the database's soundness. write.c raises it to FULL for batches with events. */
 static int configure(sqlite3 *sqlite)
 {
     static const char *const pragmas[] = {

@@ -10,7 +10,7 @@
 
 struct store_db;
 
-/* ---- the state folder (store-folder.c) ------------------------------------------------------ */
+/* ---- the state folder (folder.c) ------------------------------------------------------------ */
 
 /* Locks directory/lock for this process; the descriptor keeps it. -EBUSY and the holder's pid (0:
  * unknown). */
@@ -22,7 +22,7 @@ int store_folder_relock(const char *directory, int *fd);
  * be open. *ret_path (malloc'd) is where the database is now. */
 int store_folder_put_aside(const char *directory, char **ret_path);
 
-/* ---- opening and migrating (store-db.c, store-migrate.c) ------------------------------------- */
+/* ---- opening and migrating (db.c, migrate.c) ------------------------------------------------- */
 
 /* Opens or makes path. -EUCLEAN: damaged; -EPROTONOSUPPORT: made by a newer version, untouched. */
 int store_db_open(const char *path, struct store_db **ret_db);
@@ -59,7 +59,7 @@ int store_migrate(sqlite3 *sqlite, const char *const *steps, size_t n_steps);
 int store_migrate_to_current(sqlite3 *sqlite);
 int store_version(sqlite3 *sqlite, int *ret_version);
 
-/* ---- writing (store-write.c) ----------------------------------------------------------------- */
+/* ---- writing (write.c) ----------------------------------------------------------------------- */
 
 struct store_writer;
 
@@ -72,7 +72,7 @@ struct store_writer *store_db_writer(struct store_db *db);
 int store_writer_write(struct store_writer *writer, const struct store_batch *batch,
                        unsigned audits_kept, uint64_t now);
 
-/* ---- sweeping (store-sweep.c) ---------------------------------------------------------------- */
+/* ---- sweeping (sweep.c) ---------------------------------------------------------------------- */
 
 /* What time the sweeping goes by. */
 struct sweep_clock {
@@ -100,7 +100,7 @@ int sweep_clock_save(sqlite3 *sqlite, struct sweep_clock *clock);
  * *position is the audit.id looked at last, 0 at first. */
 int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *ret_more);
 
-/* ---- reading (store-load.c, store-query.c) --------------------------------------------------- */
+/* ---- reading (load.c, query.c) --------------------------------------------------------------- */
 
 int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the loop's side (store.c) and the thread's side (store-thread.c) of the store share, and
+/* What the loop's side (store.c) and the thread's side (thread.c) of the store share, and
  * under which lock. */
 #pragma once
 
