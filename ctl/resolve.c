@@ -67,13 +67,13 @@ int resolve_path(const char *name, char **ret_path)
     /* A pipe takes what is longer than a page in parts. */
     for (ssize_t got = n; got > 0 && size < (ssize_t)sizeof(answered); size += got > 0 ? got : 0)
         got = read(reading, (char *)&answered + size, sizeof(answered) - (size_t)size);
-    if (size == 0) {
+    if (n == 0) {
         /* Nobody waits for it: it ends when the file system answers. */
         (void)kill(pid, SIGKILL);
         return complain(0, "The file system of %s does not answer.", shown), -ETIMEDOUT;
     }
     (void)waitpid(pid, NULL, 0);
-    if ((size_t)size < sizeof(answered))
+    if (n < 0 || (size_t)size < sizeof(answered))
         return -EIO;
     if (answered.error < 0)
         return answered.error;

@@ -71,6 +71,9 @@ bool judging_has(const struct judging *judging, enum finding_type type);
 bool is_abandoned_part(const struct judging *judging);
 /* The condition of this type that was added to this judgement; NULL none. */
 struct condition *judging_condition(const struct judging *judging, enum finding_type type);
+/* The first disk at or above a layer; NULL when no domain uses one, or when the layers fork. */
+const struct usage_entry *judging_branch_disk(const struct judging *judging,
+                                              const struct image *image);
 /* Looked for, and sure. */
 void judging_looked(struct judging *judging, enum finding_type type);
 

@@ -173,6 +173,23 @@ void judging_unsure(struct judging *judging)
     judging->judgement->confidence = judging->audit_confidence;
 }
 
+const struct usage_entry *judging_branch_disk(const struct judging *judging,
+                                              const struct image *image)
+{
+    for (uint32_t i = 0; image && i < judging->thresholds->chain_limit; i++) {
+        struct usage usage = graph_image_usage(judging->graph, image);
+        const struct relation *relation = graph_relation(judging->graph, image);
+        const struct usage_entry *source = usage_source(&usage);
+
+        if (source)
+            return source;
+        if (!relation || relation->n_children != 1)
+            return NULL;
+        image = graph_child(image, 0);
+    }
+    return NULL;
+}
+
 struct condition *judging_condition(const struct judging *judging, enum finding_type type)
 {
     struct conditions *conditions = &judging->judgement->conditions;

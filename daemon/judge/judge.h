@@ -5,7 +5,7 @@
  * ("has 40 unconsolidated layers (limit: 25)"), escaped. Strings that come from images or
  * directories are escaped (helpers/text.h); keys that end in "-at" hold usec since the epoch,
  * "-seconds" seconds, "-offset", "-bytes" and "-size" bytes; what is not known is left out. The
- * other keys are listed with each judge-*.c function. */
+ * other keys are listed with each function of this folder. */
 #pragma once
 
 #include "daemon/core/model.h"

@@ -162,24 +162,6 @@ static int judge_large(struct judging *judging)
 
 /* ---- chain-forked ---------------------------------------------------------------------------- */
 
-/* The first disk at or above a layer; NULL when no domain uses one. */
-static const struct usage_entry *branch_owner(const struct judging *judging,
-                                              const struct image *image)
-{
-    for (uint32_t i = 0; image && i < judging->thresholds->chain_limit; i++) {
-        struct usage usage = graph_image_usage(judging->graph, image);
-        const struct relation *relation = graph_relation(judging->graph, image);
-        const struct usage_entry *source = usage_source(&usage);
-
-        if (source)
-            return source;
-        if (!relation || relation->n_children != 1)
-            return NULL;
-        image = graph_child(image, 0);
-    }
-    return NULL;
-}
-
 /* Did one domain's snapshots make all of the overlays? Then libvirt knows of the branches. */
 static bool fork_is_managed(const struct judging *judging)
 {
@@ -253,7 +235,7 @@ static int judge_forked(struct judging *judging)
         return 0;
     branches = evidence_new_list();
     for (size_t i = 0; i < NAMES_SHOWN && (child = graph_child(judging->image, i)); i++) {
-        const struct usage_entry *owner = branch_owner(judging, child);
+        const struct usage_entry *owner = judging_branch_disk(judging, child);
         uint64_t created = graph_layer_created(judging->graph, child, NULL);
         struct evidence item = evidence_new();
 

@@ -270,21 +270,6 @@ static bool written_in_place(const struct judging *judging, const struct image *
            child->identity.btime <= child->fingerprint.mtime;
 }
 
-/* The disk that the overlay is of, or a layer of; NULL when libvirt knows of none. */
-static const struct usage_entry *overlay_disk(const struct judging *judging,
-                                              const struct image *child)
-{
-    const struct relation *relation = graph_relation(judging->graph, child);
-    struct usage usage = graph_image_usage(judging->graph, child);
-    const struct usage_entry *entry = usage_layer(&usage);
-
-    if (!entry && relation && relation->deepest_leaf && relation->deepest_leaf != child) {
-        usage = graph_image_usage(judging->graph, relation->deepest_leaf);
-        entry = usage_layer(&usage);
-    }
-    return entry && entry->disk ? entry : NULL;
-}
-
 static bool is_clone(const struct judging *judging, const struct image *child)
 {
     const struct relation *relation = graph_relation(judging->graph, child);
@@ -297,7 +282,8 @@ static bool is_clone(const struct judging *judging, const struct image *child)
 static bool are_two_disks(const struct judging *judging, const struct image *a,
                           const struct image *b)
 {
-    const struct usage_entry *disk_a = overlay_disk(judging, a), *disk_b = overlay_disk(judging, b);
+    const struct usage_entry *disk_a = judging_branch_disk(judging, a),
+                             *disk_b = judging_branch_disk(judging, b);
 
     if (!child_was_made_before(b, judging->image->fingerprint.mtime))
         return false;

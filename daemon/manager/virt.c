@@ -12,6 +12,12 @@
 #define OUTSIDE_MAX 100
 #define FIRST_WORD_SECONDS 30   /* so long libvirt's first word is awaited */
 
+/* An empty list of connections says that nobody is to ask libvirt. */
+static bool is_asked(const struct config *config)
+{
+    return !config->libvirt_uris || config->libvirt_uris[0];
+}
+
 /* ---- the connections ------------------------------------------------------------------------- */
 
 static void connection_log(const struct virt_connection *before, const struct virt_connection *now)
@@ -141,7 +147,7 @@ bool virt_gaps(const struct manager *manager, struct virt_gaps *ret_gaps)
 
     *ret_gaps = (struct virt_gaps){ .index = usage_index(manager) };
     if (!manager->virt)
-        return manager->config->libvirt_uris && !manager->config->libvirt_uris[0];
+        return !is_asked(manager->config);
     discover_datastores(manager->discover, &datastores, &n);
     for (size_t i = 0; i < n; i++) {
         if (datastores[i]->state == DATASTORE_STARTING)
@@ -257,7 +263,7 @@ void virt_expect(struct manager *manager)
 {
     const struct config *config = manager->config;
 
-    discover_expect_pools(manager->discover, !config->libvirt_uris || config->libvirt_uris[0]);
+    discover_expect_pools(manager->discover, is_asked(config));
 }
 
 /* Layers that were merged and not deleted are a deep chain, until libvirt says that they are
@@ -266,7 +272,7 @@ int virt_await(struct manager *manager)
 {
     const struct config *config = manager->config;
 
-    if (config->libvirt_uris && !config->libvirt_uris[0])
+    if (!is_asked(config))
         return 0;
     graph_await_usage(manager->graph, true);
     return manager_arm(manager, &manager->virt_timer, FIRST_WORD_SECONDS * USEC_PER_SEC,
@@ -290,7 +296,7 @@ int virt_apply_config(struct manager *manager, const struct config *before)
         return 0;
     }
     manager->virt_watch = virt_watch_free(manager->virt_watch);
-    if (config->libvirt_uris && !config->libvirt_uris[0]) {
+    if (!is_asked(config)) {
         manager->virt = virt_status_unref(manager->virt);
         stop_awaiting(manager);
         r = discover_set_pools(manager->discover, NULL, 0, true);

@@ -6,7 +6,7 @@
 DEFINE_CLEANUP(struct audit_report *, audit_report_free)
 
 #ifdef __x86_64__
-/* A member was added: tell daemon/store/report.c of it and store-kit.c, so that it outlives a restart;
+/* A member was added: tell store/report.c and store-kit.c of it, so that it outlives a restart;
  * then the size here. */
 _Static_assert(sizeof(struct qca_error) == 272, "struct qca_error");
 _Static_assert(sizeof(struct qca_snapshot) == 64, "struct qca_snapshot");
