@@ -234,6 +234,18 @@ bool node_has_other_disks(const struct graph *graph, const struct node *node);
 void evidence_decide(uint32_t set, enum relation_kind *ret_kind,
                      enum relation_evidence *ret_decisive, enum relation_evidence *ret_against);
 
+/* ---- golden.c -------------------------------------------------------------------------------- */
+
+/* Of all that were touched for it; those of which it changed are dirty. */
+void graph_check_golden(struct graph *graph);
+
+/* ---- leaves.c -------------------------------------------------------------------------------- */
+
+STAILQ_HEAD(queue, node);
+
+/* Once per disk of which a layer changed, came, or went: then the layer below was touched. */
+void graph_find_leaves(struct graph *graph);
+
 /* ---- names.c --------------------------------------------------------------------------------- */
 
 bool path_same_folder(const char *a, const char *b);

@@ -332,66 +332,9 @@ void graph_remove(struct graph *graph, struct image *image)
 
 /* ---- what follows --------------------------------------------------------------------------- */
 
-STAILQ_HEAD(queue, node);
-
 static bool node_is_golden(const struct node *node)
 {
     return node->golden_by_policy || node->golden_by_inference;
-}
-
-/* Did a snapshot make one of its overlays? Then it is an earlier state of that one disk. */
-static bool node_is_snapshotted(const struct graph *graph, const struct node *node)
-{
-    struct usage usage = graph_image_usage(graph, node->image);
-
-    for (size_t i = 0; i < usage.n_entries; i++)
-        if (usage.entries[i].kind == USAGE_BEFORE || usage.entries[i].kind == USAGE_MADE)
-            return true;
-    return false;
-}
-
-/* DESIGN: a base that at least two overlays of different disks use directly, that no domain writes
- * and no snapshot was made of, and that is older than all of them; strangers' overlays count for
- * nothing. Once it has a golden baseline it is golden until that is accepted or dropped: else
- * whoever writes it would take its role away, in the very moment it matters. */
-static bool node_infer_golden(const struct graph *graph, struct node *node)
-{
-    const struct image *image = node->image;
-
-    if (graph->policy && !graph->policy->infer_golden)
-        return false;
-    if (image_is_golden_by_baseline(image) && node->n_children > 0)
-        return true;
-    if (node->parent || node->seen_end != END_BASE || !node_has_other_disks(graph, node) ||
-        node->n_snapshots > 0 || graph_use(graph, image) == FILES_WRITER ||
-        node_is_snapshotted(graph, node))
-        return false;
-    if (node->children_made == 0) {
-        node->children_made = INT64_MAX;
-        for (size_t i = 0; i < node->n_children; i++) {
-            const struct node *child = image_node(node->children[i]);
-
-            if (!(child->kind_flags & KIND_STRANGER) && child->seen_made < node->children_made)
-                node->children_made = child->seen_made;
-        }
-    }
-    return image_is_device(image) || image->fingerprint.mtime <= node->children_made;
-}
-
-static void check_golden(struct graph *graph)
-{
-    struct node *node;
-
-    TAILQ_FOREACH(node, &graph->touched, touched) {
-        bool golden;
-
-        if (!(node->flags & NODE_CHECK_GOLDEN))
-            continue;
-        golden = node_infer_golden(graph, node);
-        if (golden != node->golden_by_inference)
-            node->flags |= NODE_DIRTY;
-        node->golden_by_inference = golden;
-    }
 }
 
 /* What is above something dirty is dirty. */
@@ -548,101 +491,6 @@ static void relate_dirty(struct graph *graph)
     }
 }
 
-/* ---- the leaves of a disk ------------------------------------------------------------------- */
-
-static void mark_own_layer(struct graph *graph, const struct node *node)
-{
-    struct node *own = node ? image_node(node->relation.own_layer) : NULL;
-
-    if (!own || (own->flags & NODE_FIND_LEAVES))
-        return;
-    if (!(own->flags & NODE_TOUCHED))
-        own->before = own->relation;
-    node_mark(graph, own, NODE_TELL | NODE_FIND_LEAVES);
-}
-
-static void take_leaf(struct relation *own, const struct node *leaf)
-{
-    const struct relation *deepest = own->deepest_leaf ? &image_node(own->deepest_leaf)->relation
-                                                       : NULL;
-
-    own->n_leaves++;
-    if (!deepest || leaf->relation.unconsolidated > deepest->unconsolidated ||
-        (leaf->relation.unconsolidated == deepest->unconsolidated &&
-         strcmp(leaf->image->path, own->deepest_leaf->path) < 0))
-        own->deepest_leaf = leaf->image;
-}
-
-/* Clones stand on a template, which is no disk; what is only perhaps a clone ends the disk below
- * it. */
-static bool node_ends_disk(const struct node *node)
-{
-    if (node->n_children == 0)
-        return true;
-    if (node->relation.golden)
-        return false;
-    for (size_t i = 0; i < node->n_children; i++)
-        if (image_node(node->children[i])->relation.kind != RELATION_UNKNOWN)
-            return false;
-    return true;
-}
-
-static bool node_is_disk(const struct graph *graph, const struct node *node)
-{
-    struct usage usage = graph_image_usage(graph, node->image);
-
-    return usage_source(&usage);
-}
-
-/* Goes through all layers of one disk. What a merge left above the layer that a domain has as its
- * disk is no part of it any more, so where there is such a layer, the leaves are those alone that
- * domains use. */
-static void find_leaves(const struct graph *graph, struct node *own)
-{
-    struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
-    struct node *node;
-    bool used = false;
-
-    own->relation.deepest_leaf = NULL;
-    own->relation.n_leaves = 0;
-    STAILQ_INSERT_TAIL(&queue, own, queue);
-    while ((node = STAILQ_FIRST(&queue))) {
-        bool disk = node_is_disk(graph, node);
-
-        STAILQ_REMOVE_HEAD(&queue, queue);
-        if (disk && !used) {
-            used = true;
-            own->relation.deepest_leaf = NULL;
-            own->relation.n_leaves = 0;
-        }
-        if (disk || (!used && node_ends_disk(node)))
-            take_leaf(&own->relation, node);
-        if (node->n_states == 0)
-            continue;           /* each of its overlays, however many, is a disk of its own */
-        for (size_t i = 0; i < node->n_children; i++) {
-            struct node *child = image_node(node->children[i]);
-
-            if (child->relation.own_layer == own->image)
-                STAILQ_INSERT_TAIL(&queue, child, queue);
-        }
-    }
-}
-
-/* Once per disk of which a layer changed, came, or went: then the layer below was touched. */
-static void find_all_leaves(struct graph *graph)
-{
-    struct node *node;
-
-    TAILQ_FOREACH(node, &graph->touched, touched) {
-        mark_own_layer(graph, node);
-        if (node->flags & NODE_DIRTY)
-            mark_own_layer(graph, node->parent);
-    }
-    TAILQ_FOREACH(node, &graph->touched, touched)
-        if (node->flags & NODE_FIND_LEAVES)
-            find_leaves(graph, node);
-}
-
 /* ---- the round ------------------------------------------------------------------------------ */
 
 static bool relation_equal(const struct relation *a, const struct relation *b)
@@ -665,7 +513,7 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
     struct node *node;
 
     graph_weigh(graph);
-    check_golden(graph);
+    graph_check_golden(graph);
     spread_dirty(graph);
     tell_children(graph);
     relate_dirty(graph);
@@ -677,7 +525,7 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
         node->relation.n_children = node->n_children;
         node->relation.leaf = node->n_children == 0;
     }
-    find_all_leaves(graph);
+    graph_find_leaves(graph);
     forget_removed(graph);
     graph_tell_below(graph);
     while ((node = TAILQ_FIRST(&graph->touched))) {
