@@ -4,7 +4,7 @@
 #pragma once
 
 #include "daemon/contents/baseline.h"
-#include "daemon/contents/journal.h"
+#include "daemon/contents/ledger.h"
 #include "daemon/manager/internal.h"
 
 /* ---- blocks.c: files of block digests -------------------------------------------------------- */

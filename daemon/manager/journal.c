@@ -127,7 +127,7 @@ static int lines_add(struct lines *lines, json_object *entry)
 {
     _cleanup_free_ char *line = NULL;
     size_t n;
-    int r = journal_line(entry, &line);
+    int r = ledger_line(entry, &line);
 
     if (r < 0)
         return r;
@@ -152,8 +152,8 @@ static int run_lines(void *userdata)
     const struct lines *lines = userdata;
 
     return lines->rewrite
-               ? journal_rewrite(lines->path, lines->text ? lines->text : "", lines->length)
-               : journal_append(lines->path, lines->text, lines->length);
+               ? ledger_rewrite(lines->path, lines->text ? lines->text : "", lines->length)
+               : ledger_append(lines->path, lines->text, lines->length);
 }
 
 static void on_lines(void *userdata, int error)
@@ -560,11 +560,11 @@ static int count_missing(void *userdata, struct baseline *baseline)
 }
 
 static void tell_report(struct manager *manager, const char *path,
-                        const struct journal_report *report)
+                        const struct ledger_report *report)
 {
     if (report->torn) {
         log_notice(0, "%s: its last line was not written to its end, and is left out", path);
-        (void)journal_cut(path, report->end);
+        (void)ledger_cut(path, report->end);
     }
     if (report->damaged > 0) {
         log_error(-EBADMSG, "%s: %llu damaged line%s, the first is line %llu: left out", path,
@@ -595,14 +595,14 @@ int journal_load(struct manager *manager)
     struct import import = { .manager = manager };
     _cleanup_free_ char *path = journal_path(manager);
     _cleanup_fclose_ FILE *file = NULL;
-    struct journal_report report = { .entries = 0 };
+    struct ledger_report report = { .entries = 0 };
     int r = path ? baselines_new(&import.baselines) : -ENOMEM;
 
     if (r < 0)
         return r;
     file = state_file_open(path);
     if (file)
-        r = journal_read(file, on_entry, &import, &report);
+        r = ledger_read(file, on_entry, &import, &report);
     else if (errno != ENOENT)
         r = -errno;
     if (r < 0 && !state_error_passes(r)) {      /* else its content must not be lost for that */

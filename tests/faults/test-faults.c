@@ -15,7 +15,7 @@
 #include "../unit/store-kit.h"
 #include "daemon/config/config.h"
 #include "daemon/contents/baseline.h"
-#include "daemon/contents/journal.h"
+#include "daemon/contents/ledger.h"
 #include "daemon/store/report.h"
 #include "daemon/virt/xml.h"
 #include "fault.h"
@@ -196,9 +196,9 @@ static int on_entry(void *userdata, json_object *entry)
 
 static void run_journal(const char *path, struct outcome *ret_outcome)
 {
-    struct journal_report report = { .entries = 0 };
+    struct ledger_report report = { .entries = 0 };
     FILE *file = state_file_open(path);
-    int r = file ? journal_read(file, on_entry, NULL, &report) : -errno;
+    int r = file ? ledger_read(file, on_entry, NULL, &report) : -errno;
 
     if (file)
         fclose(file);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "daemon/contents/baseline.h"
-#include "daemon/contents/journal.h"
+#include "daemon/contents/ledger.h"
 #include "fuzz.h"
 #include "lib/cleanup.h"
 
@@ -47,7 +47,7 @@ static int on_entry(void *userdata, json_object *entry)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct journal_report report;
+    struct ledger_report report;
     _cleanup_fclose_ FILE *file = NULL;
 
     if (size == 0 || size > FUZZ_INPUT_MAX)
@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     blocks(file);
     rewind(file);
-    if (journal_read(file, on_entry, NULL, &report) == 0 && report.end > size)
+    if (ledger_read(file, on_entry, NULL, &report) == 0 && report.end > size)
         abort();
     return 0;
 }

@@ -8,7 +8,7 @@
 #include "model-fixture.h"
 
 #include "daemon/contents/baseline.h"
-#include "daemon/contents/journal.h"
+#include "daemon/contents/ledger.h"
 #include "lib/cleanup.h"
 
 static struct baseline *fixture_baseline(const char *path, uint64_t inode)
@@ -473,14 +473,14 @@ static int on_entry(void *userdata, json_object *entry)
     return seen->answer;
 }
 
-static struct journal_report read_journal(const char *path, unsigned want)
+static struct ledger_report read_journal(const char *path, unsigned want)
 {
-    struct journal_report report;
+    struct ledger_report report;
     struct seen seen = { .n = 0 };
     FILE *file = fopen(path, "re");
 
     assert_non_null(file);
-    assert_int_equal(journal_read(file, on_entry, &seen, &report), 0);
+    assert_int_equal(ledger_read(file, on_entry, &seen, &report), 0);
     assert_int_equal(seen.n, want);
     fclose(file);
     return report;
@@ -490,7 +490,7 @@ static void journal(void **state)
 {
     char folder[] = "/tmp/qca-journal.XXXXXX", path[64], other[64], *line;
     struct baseline *baseline = rich_baseline();
-    struct journal_report report;
+    struct ledger_report report;
     json_object *object;
     size_t n;
     FILE *file;
@@ -499,11 +499,11 @@ static void journal(void **state)
     snprintf(path, sizeof(path), "%s/j", folder);
     snprintf(other, sizeof(other), "%s/k", folder);
     assert_int_equal(baseline_to_json(baseline, &object), 0);
-    assert_int_equal(journal_line(object, &line), 0);
+    assert_int_equal(ledger_line(object, &line), 0);
     json_object_put(object);
     n = strlen(line);
     for (int i = 0; i < 3; i++)
-        assert_int_equal(journal_append(path, line, n), 0);
+        assert_int_equal(ledger_append(path, line, n), 0);
     report = read_journal(path, 3);
     assert_int_equal(report.entries, 4);
     assert_int_equal(report.damaged, 0);
@@ -516,24 +516,24 @@ static void journal(void **state)
     report = read_journal(path, 3);
     assert_true(report.torn);
     assert_int_equal(report.damaged, 0);
-    assert_int_equal(journal_cut(path, report.end), 0);
-    assert_int_equal(journal_append(path, line, n), 0);
+    assert_int_equal(ledger_cut(path, report.end), 0);
+    assert_int_equal(ledger_append(path, line, n), 0);
     assert_false(read_journal(path, 4).torn);
 
     /* Every flipped bit of a line is seen. */
     for (size_t i = 0; i < n - 1; i++) {
         line[i] ^= 4;
         if (line[i] != '\n') {
-            assert_int_equal(journal_rewrite(other, line, n), 0);
+            assert_int_equal(ledger_rewrite(other, line, n), 0);
             report = read_journal(other, 0);
             assert_int_equal(report.damaged, 1);
             assert_int_equal(report.first_damaged, 2);
         }
         line[i] ^= 4;
     }
-    assert_int_equal(journal_rewrite(other, line, n), 0);
+    assert_int_equal(ledger_rewrite(other, line, n), 0);
     (void)read_journal(other, 1);
-    assert_int_equal(journal_append("/nowhere/at/all", line, n), -ENOENT);
+    assert_int_equal(ledger_append("/nowhere/at/all", line, n), -ENOENT);
     unlink(path);
     unlink(other);
     rmdir(folder);

@@ -11,8 +11,8 @@
 
 #include "daemon/core/model.h"
 
-#define JOURNAL_LINE_MAX (UINT64_C(1) << 20)    /* bytes */
-#define JOURNAL_SIZE_MAX (UINT64_C(1) << 30)    /* beyond that it is not read: -EFBIG */
+#define LEDGER_LINE_MAX (UINT64_C(1) << 20)    /* bytes */
+#define LEDGER_SIZE_MAX (UINT64_C(1) << 30)    /* beyond that it is not read: -EFBIG */
 
 /* Opens a file of the state directory, which is not taken for granted: a pipe holds nobody up, no
  * link is followed, and what is no file is -EBADMSG. flags: O_RDONLY or O_WRONLY, with O_CREAT,
@@ -23,7 +23,7 @@ FILE *state_file_open(const char *path);
 /* The process lacks something for the moment: that says nothing about the file. */
 bool state_error_passes(int error);
 
-struct journal_report {
+struct ledger_report {
     uint64_t entries;
     uint64_t damaged;           /* lines whose checksum or text is wrong: they were left out */
     uint64_t first_damaged;     /* number of the first, from 1 on; 0 none */
@@ -34,13 +34,13 @@ struct journal_report {
 
 /* Hands over each entry in order; entry is borrowed. Stops when it returns a negative value, and
  * returns that: but -EBADMSG makes the line a damaged one. */
-int journal_read(FILE *file, int (*entry)(void *userdata, json_object *entry), void *userdata,
-                 struct journal_report *ret_report);
+int ledger_read(FILE *file, int (*entry)(void *userdata, json_object *entry), void *userdata,
+                 struct ledger_report *ret_report);
 /* One line with its checksum and newline; malloc'd. */
-int journal_line(json_object *entry, char **ret_line);
+int ledger_line(json_object *entry, char **ret_line);
 /* Appends lines (whole ones) and syncs; a new file begins with its first line. */
-int journal_append(const char *path, const char *lines, size_t size);
+int ledger_append(const char *path, const char *lines, size_t size);
 /* Replaces it by these lines, atomically. */
-int journal_rewrite(const char *path, const char *lines, size_t size);
+int ledger_rewrite(const char *path, const char *lines, size_t size);
 /* Cuts off what is behind the last whole line. */
-int journal_cut(const char *path, uint64_t end);
+int ledger_cut(const char *path, uint64_t end);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The journal's lines: made, checked, appended. */
-#include "daemon/contents/journal.h"
+#include "daemon/contents/ledger.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,7 +64,7 @@ static bool checksum_is_right(const char *line, size_t size)
 {
     char digits[PREFIX];
 
-    if (size <= PREFIX || size > JOURNAL_LINE_MAX || line[PREFIX - 1] != ' ')
+    if (size <= PREFIX || size > LEDGER_LINE_MAX || line[PREFIX - 1] != ' ')
         return false;
     snprintf(digits, sizeof(digits), "%08" PRIx32, checksum(line + PREFIX, size - PREFIX));
     return memcmp(digits, line, PREFIX - 1) == 0;
@@ -98,10 +98,10 @@ static int take_line(const char *line, size_t size,
     return r == -EBADMSG ? take_entry(line, size, entry, userdata) : r;
 }
 
-int journal_read(FILE *file, int (*entry)(void *userdata, json_object *entry), void *userdata,
-                 struct journal_report *ret_report)
+int ledger_read(FILE *file, int (*entry)(void *userdata, json_object *entry), void *userdata,
+                 struct ledger_report *ret_report)
 {
-    struct journal_report report = { .entries = 0 };
+    struct ledger_report report = { .entries = 0 };
     _cleanup_free_ char *line = NULL;
     size_t allocated = 0;
     uint64_t number = 0;
@@ -109,7 +109,7 @@ int journal_read(FILE *file, int (*entry)(void *userdata, json_object *entry), v
     ssize_t n;
 
     if (fileno(file) >= 0 && fstat(fileno(file), &st) == 0 &&
-        (uint64_t)st.st_size > JOURNAL_SIZE_MAX)
+        (uint64_t)st.st_size > LEDGER_SIZE_MAX)
         return -EFBIG;
     errno = 0;
     while ((n = getline(&line, &allocated, file)) > 0) {
@@ -142,7 +142,7 @@ int journal_read(FILE *file, int (*entry)(void *userdata, json_object *entry), v
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-int journal_line(json_object *entry, char **ret_line)
+int ledger_line(json_object *entry, char **ret_line)
 {
     const char *text = json_object_to_json_string_ext(entry, JSON_C_TO_STRING_PLAIN |
                                                                  JSON_C_TO_STRING_NOSLASHESCAPE);
@@ -189,7 +189,7 @@ static int sync_folder(const char *path)
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-int journal_append(const char *path, const char *lines, size_t size)
+int ledger_append(const char *path, const char *lines, size_t size)
 {
     _cleanup_close_ int fd = -1;
     struct stat st;
@@ -209,7 +209,7 @@ int journal_append(const char *path, const char *lines, size_t size)
     return r == 0 && st.st_size == 0 ? sync_folder(path) : r;
 }
 
-int journal_rewrite(const char *path, const char *lines, size_t size)
+int ledger_rewrite(const char *path, const char *lines, size_t size)
 {
     _cleanup_free_ char *fresh = NULL;
     _cleanup_close_ int fd = -1;
@@ -236,7 +236,7 @@ int journal_rewrite(const char *path, const char *lines, size_t size)
     return sync_folder(path);
 }
 
-int journal_cut(const char *path, uint64_t end)
+int ledger_cut(const char *path, uint64_t end)
 {
     return truncate(path, (off_t)end) < 0 ? -errno : 0;
 }
