@@ -13,12 +13,12 @@ DEFINE_CLEANUP(struct deviation *, deviation_free)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-struct writing {
+struct json_writing {
     json_object *object;
     bool failed;
 };
 
-static void put(struct writing *writing, const char *key, json_object *value)
+static void put(struct json_writing *writing, const char *key, json_object *value)
 {
     if (!value || writing->failed || json_object_object_add(writing->object, key, value) < 0) {
         json_object_put(value);
@@ -26,31 +26,32 @@ static void put(struct writing *writing, const char *key, json_object *value)
     }
 }
 
-static void put_number(struct writing *writing, const char *key, uint64_t value)
+static void put_number(struct json_writing *writing, const char *key, uint64_t value)
 {
     if (value != 0)
         put(writing, key, json_object_new_uint64(value));
 }
 
-static void put_signed(struct writing *writing, const char *key, int64_t value)
+static void put_signed(struct json_writing *writing, const char *key, int64_t value)
 {
     if (value != 0)
         put(writing, key, json_object_new_int64(value));
 }
 
-static void put_text(struct writing *writing, const char *key, const char *value)
+static void put_text(struct json_writing *writing, const char *key, const char *value)
 {
     if (value)
         put(writing, key, json_object_new_string(value));
 }
 
-static void put_flag(struct writing *writing, const char *key, bool value)
+static void put_flag(struct json_writing *writing, const char *key, bool value)
 {
     if (value)
         put(writing, key, json_object_new_boolean(true));
 }
 
-static void put_digest(struct writing *writing, const char *key, const uint8_t digest[static 32])
+static void put_digest(struct json_writing *writing, const char *key,
+                       const uint8_t digest[static 32])
 {
     char text[65];
 
@@ -58,9 +59,10 @@ static void put_digest(struct writing *writing, const char *key, const uint8_t d
     put_text(writing, key, text);
 }
 
-static void put_identity(struct writing *writing, const char *key, const struct identity *identity)
+static void put_identity(struct json_writing *writing, const char *key,
+                         const struct identity *identity)
 {
-    struct writing inner = { .object = json_object_new_object() };
+    struct json_writing inner = { .object = json_object_new_object() };
 
     inner.failed = !inner.object;
     put_number(&inner, "fsid", identity->fsid);
@@ -70,9 +72,9 @@ static void put_identity(struct writing *writing, const char *key, const struct 
     put(writing, key, inner.object);
 }
 
-static void put_fingerprint(struct writing *writing, const struct fingerprint *fingerprint)
+static void put_fingerprint(struct json_writing *writing, const struct fingerprint *fingerprint)
 {
-    struct writing inner = { .object = json_object_new_object() };
+    struct json_writing inner = { .object = json_object_new_object() };
 
     inner.failed = !inner.object;
     put_number(&inner, "size", fingerprint->size);
@@ -87,7 +89,7 @@ static void put_fingerprint(struct writing *writing, const struct fingerprint *f
     put(writing, "file", inner.object);
 }
 
-static void put_ranges(struct writing *writing, const struct guest_range *ranges, size_t n)
+static void put_ranges(struct json_writing *writing, const struct guest_range *ranges, size_t n)
 {
     json_object *array = json_object_new_array();
 
@@ -108,7 +110,7 @@ static void put_ranges(struct writing *writing, const struct guest_range *ranges
     put(writing, "ranges", array);
 }
 
-static int finish(struct writing *writing, json_object **ret_object)
+static int finish(struct json_writing *writing, json_object **ret_object)
 {
     if (writing->failed) {
         json_object_put(writing->object);
@@ -120,7 +122,7 @@ static int finish(struct writing *writing, json_object **ret_object)
 
 int deviation_to_json(const struct deviation *deviation, json_object **ret_object)
 {
-    struct writing writing = { .object = json_object_new_object() };
+    struct json_writing writing = { .object = json_object_new_object() };
 
     writing.failed = !writing.object;
     put_text(&writing, "verdict", reading_verdict_name(deviation->verdict));
@@ -143,7 +145,7 @@ int deviation_to_json(const struct deviation *deviation, json_object **ret_objec
 
 int baseline_to_json(const struct baseline *baseline, json_object **ret_object)
 {
-    struct writing writing = { .object = json_object_new_object() };
+    struct json_writing writing = { .object = json_object_new_object() };
     char verity[VERITY_TEXT_MAX];
 
     writing.failed = !writing.object;
@@ -182,12 +184,13 @@ int baseline_to_json(const struct baseline *baseline, json_object **ret_object)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-struct taking {
+struct json_taking {
     json_object *object;
     int error;                  /* the first; -EBADMSG */
 };
 
-static json_object *member(struct taking *taking, const char *key, enum json_type type, bool needed)
+static json_object *member(struct json_taking *taking, const char *key, enum json_type type,
+                           bool needed)
 {
     json_object *value = NULL;
 
@@ -200,28 +203,28 @@ static json_object *member(struct taking *taking, const char *key, enum json_typ
     return value;
 }
 
-static uint64_t take_number(struct taking *taking, const char *key)
+static uint64_t take_number(struct json_taking *taking, const char *key)
 {
     json_object *value = member(taking, key, json_type_int, false);
 
     return value ? json_object_get_uint64(value) : 0;
 }
 
-static int64_t take_signed(struct taking *taking, const char *key)
+static int64_t take_signed(struct json_taking *taking, const char *key)
 {
     json_object *value = member(taking, key, json_type_int, false);
 
     return value ? json_object_get_int64(value) : 0;
 }
 
-static bool take_flag(struct taking *taking, const char *key)
+static bool take_flag(struct json_taking *taking, const char *key)
 {
     json_object *value = member(taking, key, json_type_boolean, false);
 
     return value && json_object_get_boolean(value);
 }
 
-static const char *take_string(struct taking *taking, const char *key, bool needed)
+static const char *take_string(struct json_taking *taking, const char *key, bool needed)
 {
     json_object *value = member(taking, key, json_type_string, needed);
     const char *text = value ? json_object_get_string(value) : NULL;
@@ -233,7 +236,7 @@ static const char *take_string(struct taking *taking, const char *key, bool need
     return text;
 }
 
-static char *take_text(struct taking *taking, const char *key, bool needed)
+static char *take_text(struct json_taking *taking, const char *key, bool needed)
 {
     const char *text = take_string(taking, key, needed);
     char *copy = text ? strdup(text) : NULL;
@@ -243,7 +246,7 @@ static char *take_text(struct taking *taking, const char *key, bool needed)
     return copy;
 }
 
-static unsigned take_name(struct taking *taking, const char *key,
+static unsigned take_name(struct json_taking *taking, const char *key,
                           int (*from_name)(const char *name))
 {
     const char *text = take_string(taking, key, true);
@@ -254,7 +257,7 @@ static unsigned take_name(struct taking *taking, const char *key,
     return value < 0 ? 0 : (unsigned)value;
 }
 
-static bool take_digest(struct taking *taking, const char *key, bool needed,
+static bool take_digest(struct json_taking *taking, const char *key, bool needed,
                         uint8_t digest[static 32])
 {
     const char *text = take_string(taking, key, needed);
@@ -264,9 +267,9 @@ static bool take_digest(struct taking *taking, const char *key, bool needed,
     return text != NULL;
 }
 
-static struct identity take_identity(struct taking *taking, const char *key)
+static struct identity take_identity(struct json_taking *taking, const char *key)
 {
-    struct taking inner = { .object = member(taking, key, json_type_object, true) };
+    struct json_taking inner = { .object = member(taking, key, json_type_object, true) };
     struct identity identity = { .fsid = 0 };
 
     if (!inner.object)
@@ -278,9 +281,9 @@ static struct identity take_identity(struct taking *taking, const char *key)
     return identity;
 }
 
-static struct fingerprint take_fingerprint(struct taking *taking)
+static struct fingerprint take_fingerprint(struct json_taking *taking)
 {
-    struct taking inner = { .object = member(taking, "file", json_type_object, true) };
+    struct json_taking inner = { .object = member(taking, "file", json_type_object, true) };
     struct fingerprint fingerprint = { .size = 0 };
 
     if (!inner.object)
@@ -297,7 +300,7 @@ static struct fingerprint take_fingerprint(struct taking *taking)
     return fingerprint;
 }
 
-static void take_ranges(struct taking *taking, struct deviation *deviation)
+static void take_ranges(struct json_taking *taking, struct deviation *deviation)
 {
     json_object *array = member(taking, "ranges", json_type_array, true);
     size_t n = array ? json_object_array_length(array) : 0;
@@ -322,7 +325,7 @@ static void take_ranges(struct taking *taking, struct deviation *deviation)
 int deviation_from_json(json_object *object, struct deviation **ret_deviation)
 {
     _cleanup_(deviation_freep) struct deviation *deviation = calloc(1, sizeof(*deviation));
-    struct taking taking = { .object = object };
+    struct json_taking taking = { .object = object };
 
     if (!deviation)
         return -ENOMEM;
@@ -357,7 +360,7 @@ int deviation_from_json(json_object *object, struct deviation **ret_deviation)
 int baseline_from_json(json_object *object, struct baseline **ret_baseline)
 {
     _cleanup_(baseline_freep) struct baseline *baseline = calloc(1, sizeof(*baseline));
-    struct taking taking = { .object = object };
+    struct json_taking taking = { .object = object };
     json_object *value;
     const char *verity;
 

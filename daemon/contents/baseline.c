@@ -14,14 +14,14 @@ struct held {
 };
 
 /* All baselines of one path. */
-struct place {
+struct baseline_place {
     char *path;
     struct held *held;
 };
 
 struct baselines {
     void *by_identity;          /* trees of tsearch(): struct baseline, */
-    void *by_path;              /* struct place */
+    void *by_path;              /* struct baseline_place */
     size_t n;
 };
 
@@ -39,22 +39,24 @@ static int compare_identity(const void *a, const void *b)
 
 static int compare_path(const void *a, const void *b)
 {
-    return strcmp(((const struct place *)a)->path, ((const struct place *)b)->path);
+    const struct baseline_place *x = a, *y = b;
+
+    return strcmp(x->path, y->path);
 }
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
-static struct place *place_find(const struct baselines *baselines, const char *path)
+static struct baseline_place *place_find(const struct baselines *baselines, const char *path)
 {
-    const struct place key = { .path = (char *)(uintptr_t)path };
-    struct place *const *found = tfind(&key, &baselines->by_path, compare_path);
+    const struct baseline_place key = { .path = (char *)(uintptr_t)path };
+    struct baseline_place *const *found = tfind(&key, &baselines->by_path, compare_path);
 
     return found ? *found : NULL;
 }
 
 static void place_free(void *data)
 {
-    struct place *place = data;
+    struct baseline_place *place = data;
 
     while (place->held) {
         struct held *entry = place->held;
@@ -66,9 +68,10 @@ static void place_free(void *data)
     free(place);
 }
 
-static int place_new(struct baselines *baselines, const char *path, struct place **ret_place)
+static int place_new(struct baselines *baselines, const char *path,
+                     struct baseline_place **ret_place)
 {
-    struct place *place = calloc(1, sizeof(*place));
+    struct baseline_place *place = calloc(1, sizeof(*place));
 
     if (!place)
         return -ENOMEM;
@@ -83,7 +86,7 @@ static int place_new(struct baselines *baselines, const char *path, struct place
 
 static int place_add(struct baselines *baselines, struct baseline *baseline)
 {
-    struct place *place = place_find(baselines, baseline->path);
+    struct baseline_place *place = place_find(baselines, baseline->path);
     struct held *entry = calloc(1, sizeof(*entry));
     int r = !entry ? -ENOMEM : place ? 0 : place_new(baselines, baseline->path, &place);
 
@@ -98,7 +101,7 @@ static int place_add(struct baselines *baselines, struct baseline *baseline)
 
 static void place_remove(struct baselines *baselines, const struct baseline *baseline)
 {
-    struct place *place = place_find(baselines, baseline->path);
+    struct baseline_place *place = place_find(baselines, baseline->path);
 
     for (struct held **at = place ? &place->held : NULL; at && *at; at = &(*at)->next)
         if ((*at)->baseline == baseline) {
@@ -180,7 +183,7 @@ struct baseline *baselines_find(const struct baselines *baselines, const struct 
 
 struct baseline *baselines_find_path(const struct baselines *baselines, const char *path)
 {
-    const struct place *place = place_find(baselines, path);
+    const struct baseline_place *place = place_find(baselines, path);
     struct baseline *best = NULL;
 
     for (const struct held *entry = place ? place->held : NULL; entry; entry = entry->next)

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "daemon/contents/blocks.h"
-#include "daemon/relate/relate.h"
+#include "daemon/contents/contents.h"
 
 /* ---- the set --------------------------------------------------------------------------------- */
 
@@ -40,12 +40,6 @@ enum baseline_due {
     BASELINE_DUE_SCRUB,         /* it was not read for long */
 };
 
-/* Why its content is to be remembered, with what is known now; false: it need not be. */
-bool baseline_wanted(const struct image *image, const struct relation *relation,
-                     enum baseline_source *ret_source);
-/* By the policy, as far as one can tell, or as one could when it was taken for good: a base that
- * was written since is younger than its overlays. */
-bool baseline_is_golden(const struct image *image, const struct relation *relation);
 /* *ret_at: usec when to ask again, 0 now, UINT64_MAX when something else must change first. */
 enum baseline_due baseline_due(const struct policy *policy, const struct image *image,
                                const struct relation *relation, uint64_t now, uint64_t *ret_at);
@@ -75,10 +69,6 @@ struct reading {
     int error;                  /* negative errno of the first of them */
 };
 
-/* Did nobody write the file since, as far as its size and times say? An attribute that changed
- * explains its ctime. */
-bool baseline_untouched(const struct baseline *baseline, const struct identity *identity,
-                        const struct fingerprint *fingerprint);
 /* fixed: it must not change. Explained by a commit: by the reading's difference. */
 enum reading_verdict baseline_verdict(const struct baseline *baseline,
                                       const struct reading *reading, bool fixed);
@@ -91,12 +81,8 @@ void baseline_see(struct baseline *baseline, const struct fingerprint *fingerpri
 /* Another file lies at its place, of which nothing is known: it has to be read, whatever its times
  * say. */
 void baseline_displace(struct baseline *baseline);
-bool baseline_is_displaced(const struct baseline *baseline);
-/* Some child was made before the image was changed (mtime, nsec), so that its guest saw the
- * change. */
-bool baseline_child_is_older(const struct image *child, int64_t mtime);
 
-/* ---- as JSON: the journal, and a column of the database -------------------------------------- */
+/* ---- as JSON: the ledger, and a column of the database -------------------------------------- */
 
 int baseline_to_json(const struct baseline *baseline, json_object **ret_object);
 /* -EBADMSG for anything that it cannot have been made of. */

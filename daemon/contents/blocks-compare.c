@@ -15,7 +15,7 @@ DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free)
 
 #define REPEATED 2048           /* digests of blocks of zeros that are hashed at once */
 
-struct finishing {
+struct blocks_finishing {
     EVP_MD_CTX *outer;          /* NULL: the digest is known */
     uint8_t *zeros;             /* digests of REPEATED blocks of zeros */
     uint64_t n_blocks;
@@ -37,7 +37,7 @@ static int zeros_digests(uint8_t **ret_digests)
     return 0;
 }
 
-static int write_record(const struct finishing *finishing, const struct blocks_run *run)
+static int write_record(const struct blocks_finishing *finishing, const struct blocks_run *run)
 {
     uint8_t bytes[BLOCKS_RECORD_SIZE + BLOCKS_RUN_MAX * BLOCKS_DIGEST],
         digests[BLOCKS_RUN_MAX * BLOCKS_DIGEST];
@@ -51,7 +51,7 @@ static int write_record(const struct finishing *finishing, const struct blocks_r
 
 /* A run of zeros at the end of the disk may end in a block that is shorter: it is never told as one
  * of zeros. */
-static int feed(struct finishing *finishing, const struct blocks_run *run)
+static int feed(struct blocks_finishing *finishing, const struct blocks_run *run)
 {
     if (run->kind == BLOCKS_BAD || run->n > finishing->n_blocks - run->first)
         return -ENODATA;
@@ -77,7 +77,7 @@ static int write_header(FILE *file, const struct blocks_header *header)
     return fwrite(bytes, 1, sizeof(bytes), file) == sizeof(bytes) ? 0 : -errno;
 }
 
-static int finish_digest(const struct finishing *finishing, uint64_t virtual_size,
+static int finish_digest(const struct blocks_finishing *finishing, uint64_t virtual_size,
                          uint8_t ret_digest[static 32])
 {
     /* little-endian, as every host that this is built for */
@@ -85,7 +85,7 @@ static int finish_digest(const struct finishing *finishing, uint64_t virtual_siz
                    EVP_DigestFinal_ex(finishing->outer, ret_digest, NULL) == 1 ? 0 : -EIO;
 }
 
-static int copy_records(struct finishing *finishing, struct blocks_reader *reader)
+static int copy_records(struct blocks_finishing *finishing, struct blocks_reader *reader)
 {
     struct blocks_run run;
     uint64_t next = 0;
@@ -108,7 +108,7 @@ int blocks_finish(FILE *partial, uint64_t virtual_size, const uint8_t *digest, F
     _cleanup_(blocks_reader_freep) struct blocks_reader *reader = NULL;
     _cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *outer = digest ? NULL : EVP_MD_CTX_new();
     _cleanup_free_ uint8_t *zeros = NULL;
-    struct finishing finishing = { .outer = outer,
+    struct blocks_finishing finishing = { .outer = outer,
                                    .file = file,
                                    .n_blocks = virtual_size / QCA_BLOCK_SIZE +
                                                (virtual_size % QCA_BLOCK_SIZE > 0) };
@@ -186,7 +186,7 @@ static const uint8_t *cursor_digest(const struct cursor *cursor, uint64_t block)
     return cursor->run.digests + (block - cursor->run.first) * BLOCKS_DIGEST;
 }
 
-struct comparison {
+struct blocks_comparison {
     struct cursor before, after;
     struct cursor below;        /* without a reader there is none */
     struct cursor *children;
@@ -202,13 +202,13 @@ struct comparison {
 };
 
 /* Behind the end of a layer there are zeros, whatever its parent holds. */
-static bool reads_zeros(const struct comparison *c, const struct cursor *cursor)
+static bool reads_zeros(const struct blocks_comparison *c, const struct cursor *cursor)
 {
     return cursor->ended || cursor->run.kind == BLOCKS_ZERO ||
            (cursor->run.kind == BLOCKS_UNALLOCATED && !c->layered);
 }
 
-static bool block_is_equal(const struct comparison *c, uint64_t block)
+static bool block_is_equal(const struct blocks_comparison *c, uint64_t block)
 {
     const struct cursor *a = &c->before, *b = &c->after;
 
@@ -221,7 +221,8 @@ static bool block_is_equal(const struct comparison *c, uint64_t block)
     return !c->layered && a->run.kind != BLOCKS_DATA && b->run.kind != BLOCKS_DATA;
 }
 
-static bool child_holds(const struct comparison *c, const struct cursor *child, uint64_t block)
+static bool child_holds(const struct blocks_comparison *c, const struct cursor *child,
+                        uint64_t block)
 {
     const struct cursor *after = &c->after;
 
@@ -236,7 +237,7 @@ static bool child_holds(const struct comparison *c, const struct cursor *child, 
 }
 
 /* What the layer held there, the layer below it holds now. */
-static bool is_handed_down(const struct comparison *c, uint64_t block)
+static bool is_handed_down(const struct blocks_comparison *c, uint64_t block)
 {
     const struct cursor *before = &c->before, *below = &c->below;
 
@@ -252,7 +253,7 @@ static bool is_handed_down(const struct comparison *c, uint64_t block)
 
 /* Clusters of a child may cover a part of the block only, and a block at the end of a disk that
  * grew covered less. */
-static bool may_hold(const struct comparison *c, size_t child, uint64_t block)
+static bool may_hold(const struct blocks_comparison *c, size_t child, uint64_t block)
 {
     const struct cursor *cursor = &c->children[child];
     uint64_t before = blocks_reader_header(c->before.reader)->virtual_size;
@@ -267,7 +268,7 @@ static bool may_hold(const struct comparison *c, size_t child, uint64_t block)
 
 /* Do the layers above explain what the block is now? What is explained by another branch is seen
  * by the guests of those that still stand on the layer. */
-static bool is_committed(struct comparison *c, uint64_t block)
+static bool is_committed(struct blocks_comparison *c, uint64_t block)
 {
     bool explained = false, maybe = false;
 
@@ -291,7 +292,7 @@ static bool is_committed(struct comparison *c, uint64_t block)
 }
 
 /* n blocks from here on differ, all alike. */
-static void note(struct comparison *c, uint64_t block, uint64_t n)
+static void note(struct blocks_comparison *c, uint64_t block, uint64_t n)
 {
     struct blocks_difference *result = c->result;
     uint64_t offset = block * QCA_BLOCK_SIZE, length = n * QCA_BLOCK_SIZE;
@@ -315,7 +316,7 @@ static void note(struct comparison *c, uint64_t block, uint64_t n)
 }
 
 /* A branch that was committed itself is but what is left of it. */
-static void find_hurt(struct comparison *c)
+static void find_hurt(struct blocks_comparison *c)
 {
     for (size_t i = 0; i < c->n_children && !c->result->hurts; i++)
         if (c->sees[i] && !c->commits[i]) {
@@ -329,7 +330,7 @@ static bool cursor_has_data(const struct cursor *cursor)
     return !cursor->ended && cursor->run.kind == BLOCKS_DATA;
 }
 
-static int walk(struct comparison *c, size_t *ret_bad)
+static int walk(struct blocks_comparison *c, size_t *ret_bad)
 {
     uint64_t end = c->size / QCA_BLOCK_SIZE + (c->size % QCA_BLOCK_SIZE > 0), step;
     int r;
@@ -377,7 +378,8 @@ int blocks_compare(FILE *before, FILE *after, bool layered, FILE *below,
                    struct blocks_child *children, size_t n_children,
                    struct blocks_difference *ret_difference, size_t *ret_bad)
 {
-    struct comparison c = { .layers = children, .n_children = n_children, .layered = layered };
+    struct blocks_comparison c = { .layers = children, .n_children = n_children,
+                                   .layered = layered };
     _cleanup_free_ struct blocks_difference *result = calloc(1, sizeof(*result));
     size_t bad = 0;
     int r;

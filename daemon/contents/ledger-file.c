@@ -99,7 +99,7 @@ static int take_line(const char *line, size_t size,
 }
 
 int ledger_read(FILE *file, int (*entry)(void *userdata, json_object *entry), void *userdata,
-                 struct ledger_report *ret_report)
+                struct ledger_report *ret_report)
 {
     struct ledger_report report = { .entries = 0 };
     _cleanup_free_ char *line = NULL;

@@ -35,7 +35,7 @@ struct ledger_report {
 /* Hands over each entry in order; entry is borrowed. Stops when it returns a negative value, and
  * returns that: but -EBADMSG makes the line a damaged one. */
 int ledger_read(FILE *file, int (*entry)(void *userdata, json_object *entry), void *userdata,
-                 struct ledger_report *ret_report);
+                struct ledger_report *ret_report);
 /* One line with its checksum and newline; malloc'd. */
 int ledger_line(json_object *entry, char **ret_line);
 /* Appends lines (whole ones) and syncs; a new file begins with its first line. */

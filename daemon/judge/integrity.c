@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "daemon/contents/baseline.h"
+#include "daemon/contents/contents.h"
 #include "daemon/judge/internal.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"

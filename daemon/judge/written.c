@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/contents/baseline.h"
+#include "daemon/contents/contents.h"
 #include "daemon/judge/internal.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"

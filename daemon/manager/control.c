@@ -8,7 +8,7 @@
 
 #include "build-config.h"
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
+#include "daemon/manager/internal.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -269,7 +269,14 @@ static int op_readings(void *userdata, const char *path, const char *cursor, uns
 static int op_accept(void *userdata, const char *path, const char *by, const char *reason,
                      control_done_fn reply, void *reply_userdata, char **ret_message)
 {
-    return baseline_accept(userdata, path, by, reason, reply, reply_userdata, ret_message);
+    struct manager *manager = userdata;
+    int r = contents_accept(manager->contents, path, by, reason, ret_message);
+
+    if (r < 0)
+        return r;
+    keep_answer(manager, reply, reply_userdata);
+    judge_now(manager);
+    return 0;
 }
 
 /* ---- orders ---------------------------------------------------------------------------------- */

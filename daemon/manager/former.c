@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
+#include "daemon/manager/internal.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(struct former *, former_free)
@@ -14,7 +14,7 @@ DEFINE_CLEANUP(struct former *, former_free)
 static void former_fill(const struct manager *manager, struct former *former,
                         const struct image *parent)
 {
-    const struct baseline *baseline = baselines_find(manager->baselines, &former->identity);
+    const struct baseline *baseline = contents_find(manager->contents, &former->identity);
     const struct audit_report *report = parent && parent->audit ? parent->audit->report : NULL;
 
     if (parent)

@@ -4,6 +4,7 @@
 
 #include "daemon/audit/audit.h"
 #include "daemon/config/config.h"
+#include "daemon/contents/contents.h"
 #include "daemon/control/control.h"
 #include "daemon/control/query.h"
 #include "daemon/discover/discover.h"
@@ -67,6 +68,7 @@ struct manager {
     struct pressure *pressure;
     struct audits *audits;
     struct graph *graph;
+    struct contents *contents;
     struct findings *findings;
     struct store *store;
     struct alert *alert;
@@ -118,18 +120,6 @@ struct manager {
     /* usage.c, capacity.c */
     struct usages *usages;
     sd_event_source *capacity_timer;
-    /* baseline.c, blocks.c, journal.c */
-    struct baselines *baselines;
-    uint64_t readings;          /* taken into baselines until now */
-    char *baselines_damaged;    /* what is damaged of what was kept of contents, in words; NULL
-                                 * nothing */
-    uint64_t baselines_swept;   /* usec: when those of files long gone were forgotten */
-    struct stream *streams;     /* of block digests */
-    struct lines *journal_lines;        /* for the journal, not handed to the store yet */
-    uint64_t journal_stale;     /* lines in it that do not count any more, at most */
-    int journal_error;          /* of its last writing */
-    size_t journal_imported;    /* baselines that the database did not have */
-    struct acknowledgement *acknowledgements;   /* from before the database was lost */
 
     /* store.c */
     struct round *rounds;       /* not on disk yet */
@@ -206,6 +196,11 @@ void pass_check_finished(struct manager *manager);
 void scan_join(struct manager *manager, struct image *image, uint64_t ticket);
 void scan_leave(struct manager *manager, struct image *image);
 void scan_leave_walk(struct manager *manager, struct datastore *datastore);
+
+/* ---- contents.c ------------------------------------------------------------------------------ */
+
+/* After the graph. */
+int manager_new_contents(struct manager *manager);
 
 /* ---- rename.c: what is called otherwise is the same ------------------------------------------ */
 

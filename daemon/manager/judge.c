@@ -6,7 +6,7 @@
 #include <strings.h>
 
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
+#include "daemon/manager/internal.h"
 #include "daemon/remedy/remedy.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
@@ -85,7 +85,7 @@ static int on_finding(void *userdata, struct finding *finding, const struct even
     if (r >= 0 && event)
         r = keep_event(round, event, finding->id);
     if (event)
-        journal_event(manager, finding, event->type);
+        contents_event(manager->contents, finding, event->type);
     return r;
 }
 
@@ -146,7 +146,7 @@ static void judge_one(struct manager *manager, struct image *image)
         findings_replaced(manager->findings, SUBJECT_IMAGE, image->path);
     if (!image->audit || image->unrested)
         return;
-    baseline_plan(manager, image);
+    contents_plan(manager->contents, &manager->config->policy, image);
     former_settle(manager, image);
     if (!listed) {
         judgement_all_clear(&judgement);
@@ -273,7 +273,7 @@ static void judge_self(struct manager *manager)
 {
     struct daemon_facts facts = {
         .database_aside = manager->database_aside,
-        .baselines_damaged = manager->baselines_damaged,
+        .baselines_damaged = contents_damage(manager->contents),
         .virt = usage_status(usage_index(manager)),
     };
     struct judgement judgement;
@@ -408,9 +408,9 @@ void judge_now(struct manager *manager)
     if (r < 0)
         log_error(r, "Cannot renew findings: %m");
     plan_times(manager, next_tick);
-    journal_flush(manager);
+    contents_flush(manager->contents);
     keep_commit(manager);
-    journal_acknowledge(manager);
+    contents_acknowledge(manager->contents);
     pass_check_finished(manager);
 }
 
@@ -462,7 +462,7 @@ void judge_image_gone(struct manager *manager, struct image *image)
     image_list_forget(&manager->audited, image);
     image_list_forget(&manager->attributes, image);
     image_list_forget(&manager->judging, image);
-    baseline_image_gone(manager, image);
+    contents_image_gone(manager->contents, image, store_sweep_time(manager->store));
     count_foreign(manager, image, false);
     former_note_gone(manager, image);
     graph_remove(manager->graph, image);

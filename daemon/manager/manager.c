@@ -10,7 +10,7 @@
 #include <time.h>
 
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
+#include "daemon/manager/internal.h"
 #include "lib/cleanup.h"
 
 /* ---- small things all of the manager needs --------------------------------------------------- */
@@ -133,6 +133,21 @@ static bool on_is_device(void *userdata, const char *path)
     return datastore && datastore->of_devices;
 }
 
+static uint64_t on_blocks_begin(void *userdata, struct image *image, const struct audit *audit)
+{
+    struct manager *manager = userdata;
+
+    return contents_begin_blocks(manager->contents, image, audit);
+}
+
+static void on_blocks(void *userdata, struct image *image, uint64_t first, uint64_t n,
+                      const uint8_t (*digests)[32], bool unallocated)
+{
+    struct manager *manager = userdata;
+
+    contents_take_blocks(manager->contents, image, first, n, digests, unallocated);
+}
+
 static struct audits_options audits_options_of(struct manager *manager, const struct config *config)
 {
     return (struct audits_options){
@@ -149,8 +164,8 @@ static struct audits_options audits_options_of(struct manager *manager, const st
         .files = on_files_wanted,
         .is_device = on_is_device,
         .use = usage_said,
-        .blocks_begin = blocks_on_begin,
-        .blocks = blocks_on_blocks,
+        .blocks_begin = on_blocks_begin,
+        .blocks = on_blocks,
         .done = pass_on_audited,
         .resolved = resolve_on_resolved,
         .userdata = manager,
@@ -338,9 +353,7 @@ static int make_stages(struct manager *manager)
     };
     int r;
 
-    r = baselines_new(&manager->baselines);
-    if (r >= 0)
-        r = schedule_new(&schedule_options, &manager->schedule);
+    r = schedule_new(&schedule_options, &manager->schedule);
     if (r >= 0)
         r = scrub_init(manager);
     if (r >= 0)
@@ -349,6 +362,8 @@ static int make_stages(struct manager *manager)
         r = audits_new(manager->event, &audits_options, &manager->audits);
     if (r >= 0)
         r = graph_new(&manager->graph);
+    if (r >= 0)
+        r = manager_new_contents(manager);
     if (r >= 0)
         r = findings_new(&manager->findings);
     if (r >= 0)
@@ -452,6 +467,8 @@ struct manager *manager_free(struct manager *manager)
     if (manager->control && manager->judge_wanted)
         judge_now(manager);
     manager->stopping = true;
+    if (manager->contents)
+        contents_stop(manager->contents);
     show_done(manager);
     release_done(manager);
     virt_done(manager);
@@ -465,7 +482,7 @@ struct manager *manager_free(struct manager *manager)
     manager->control = control_free(manager->control);
     manager->alert = alert_free(manager->alert);
     judge_done(manager);
-    baseline_done(manager);
+    manager->contents = contents_free(manager->contents);
     forget_plans(manager);
     manager->schedule = schedule_free(manager->schedule);
     scrub_done(manager);

@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
+#include "daemon/manager/internal.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -121,7 +121,7 @@ static bool image_is_quiet(const struct manager *manager, const struct image *im
 /* What a change of owner or mode leaves valid is the audit; what it changes is the judgement. */
 static void image_take_attributes(struct manager *manager, struct image *image)
 {
-    baseline_attributes(manager, image);
+    contents_attributes(manager->contents, image);
     if (image->audit)
         image->audit->fingerprint = image->fingerprint;
     (void) graph_update(manager->graph, image);
@@ -518,7 +518,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
         }
         image_take_audit(manager, image, audit);
         wait = rest_on_audited(manager, image);
-        baseline_on_audited(manager, image, audit);
+        contents_audited(manager->contents, image, audit);
     }
     scrub = scrub_on_audited(manager, image, error, audit);
     if (!scrub)

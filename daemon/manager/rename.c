@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A file that is called otherwise is still the same image: what is known of it goes by its new
- * name, in the memory, in the database and in the journal. */
+ * name, in the memory, in the database and in the ledger. */
 #include <errno.h>
 #include <string.h>
 
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
+#include "daemon/manager/internal.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -18,14 +18,14 @@ struct image *rename_known(void *userdata, const struct identity *identity)
     return graph_find_identity(manager->graph, identity);
 }
 
-/* What was acknowledged is kept in the journal by its subject. */
-static void journal_subject(struct manager *manager, const char *subject, enum event_type type)
+/* What was acknowledged is kept in the ledger by its subject. */
+static void ledger_subject(struct manager *manager, const char *subject, enum event_type type)
 {
     struct finding *const *findings = findings_of(manager->findings, SUBJECT_IMAGE, subject);
 
     for (int i = 0; findings && i < _FINDING_MAX; i++)
         if (findings[i] && findings[i]->state == FINDING_ACKNOWLEDGED)
-            journal_event(manager, findings[i], type);
+            contents_event(manager->contents, findings[i], type);
 }
 
 static size_t without_aside(const char *path)
@@ -58,12 +58,12 @@ void rename_on_renamed(void *userdata, struct image *image, const char *before)
     r = round ? store_batch_renamed(round->batch, before, image->path) : -ENOMEM;
     if (r < 0)
         log_error(r, "Cannot keep that an image is called otherwise: %m");
-    journal_subject(manager, before, EVENT_RESOLVED);
+    ledger_subject(manager, before, EVENT_RESOLVED);
     r = findings_rename(manager->findings, SUBJECT_IMAGE, before, image->path,
                         image->datastore->name);
     if (r < 0)
         log_error(r, "Cannot take the findings of an image to its new name: %m");
-    journal_subject(manager, image->path, EVENT_ACKNOWLEDGED);
+    ledger_subject(manager, image->path, EVENT_ACKNOWLEDGED);
     r = graph_rename(manager->graph, image);
     if (r >= 0)
         r = image_list_add(&manager->attributes, image);

@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
 #include "daemon/manager/internal.h"
 
 /* After a scrub that was stopped by an audit of the same image, or by a helper that could not be
@@ -44,7 +43,7 @@ static void stop_expired(struct manager *manager, uint64_t now, uint64_t *ret_wa
     struct image *image;
 
     while ((image = scrubs_expired(manager->scrubs, now, ret_wait))) {
-        scrubs_cut(manager->scrubs, image, now, blocks_are_kept(manager, image));
+        scrubs_cut(manager->scrubs, image, now, contents_may_resume(manager->contents, image));
         audits_cancel_scrub(manager->audits, image);
         if (scrubs_is_running(manager->scrubs, image))
             scrubs_done(manager->scrubs, image, now + AGAIN_SOON);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
+#include "daemon/manager/internal.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -283,7 +283,7 @@ static void keep_everything(struct manager *manager)
     if (r >= 0)
         r = findings_each(manager->findings, 0, keep_finding, round);
     if (r >= 0)
-        r = baseline_store_all(manager, round);
+        r = contents_keep_all(manager->contents);
     if (r < 0)
         log_error(r, "Cannot give the new database what is known: %m");
 }
@@ -367,6 +367,14 @@ static int load_event(void *userdata, struct event *event)
     return r;
 }
 
+static int load_baseline(void *userdata, struct baseline *baseline, json_object *deviation,
+                         const char *verity)
+{
+    struct manager *manager = userdata;
+
+    return contents_load_baseline(manager->contents, baseline, deviation, verity);
+}
+
 static int load_disk_move(void *userdata, const char *overlay, const char *parent, uint64_t at)
 {
     struct manager *manager = userdata;
@@ -380,7 +388,7 @@ int keep_load(struct manager *manager)
     struct store_loader loader = {
         .datastore = load_datastore, .image = load_image, .finding = load_finding,
         .event = load_event,
-        .baseline = baseline_on_load,
+        .baseline = load_baseline,
         .disk_move = load_disk_move,
         .userdata = manager,
     };
@@ -390,7 +398,7 @@ int keep_load(struct manager *manager)
     r = store_load(manager->store, &loader);
     if (r < 0)
         return log_error(r, "Cannot load what was known: %m");
-    return baseline_load(manager);
+    return contents_load(manager->contents, manager->first_pass);
 }
 
 /* ---- what was told --------------------------------------------------------------------------- */
@@ -443,13 +451,12 @@ void keep_done(struct manager *manager)
 {
     manager->told_timer = sd_event_source_disable_unref(manager->told_timer);
     if (manager->store) {
-        blocks_done(manager);
-        journal_flush(manager);
+        if (manager->contents)
+            contents_end(manager->contents);
         keep_commit(manager);
         (void) on_told_timer(NULL, 0, manager);
     }
     manager->store = store_close(manager->store);
-    blocks_free(manager);
     while (manager->rounds)
         round_free(manager->rounds);
     if (manager->round)

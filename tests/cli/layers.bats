@@ -53,6 +53,20 @@ includes() {
         END { exit bad }'
 }
 
+@test "a folder with one door is entered by it alone" {
+    includes daemon/*.[ch] daemon/*/*.[ch] | awk '
+        function folder(path) { return split(path, part, "/") == 3 ? part[2] : "." }
+        BEGIN {
+            n = split("discover audit relate contents remedy store manager", list)
+            for (i = 1; i <= n; i++) door[list[i]] = "daemon/" list[i] "/" list[i] ".h"
+        }
+        $2 ~ /^daemon\// {
+            from = folder($1); to = folder($2)
+            if (from != to && door[to] && $2 != door[to]) { print $1 " includes " $2; bad = 1 }
+        }
+        END { exit bad }'
+}
+
 @test "the library prints nothing, logs nothing, opens nothing, reads no clock" {
     forbidden '(^|[^>._[:alnum:]])(printf|fprintf|puts|fputs|putchar|perror|syslog|sd_journal_[a-z]+|warn|err|warnx|errx)\(' lib/*.c
     forbidden '(^|[^>._[:alnum:]])(open|openat|fopen|freopen|creat|opendir|readlink|realpath|stat|lstat|access|socket|connect|execve?|system|popen|fork)\(' lib/*.c

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The judge of contents: each verdict's finding, its evidence, and when nothing is said. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "remedy-fixture.h"
 
-#include "daemon/contents/baseline.h"
+#include "daemon/contents/contents.h"
 #include "daemon/judge/judge.h"
 
 struct world {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Compares the block digests of a reading with those it must have, and with those of the layers
- * around it. In the store's thread. */
-#include "daemon/manager/baseline.h"
+ * around it. In a task. */
+#include "daemon/contents/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -53,7 +53,7 @@ static void number_roots(const struct finishing *finishing, struct blocks_child 
 }
 
 /* Another layer's file that is damaged or gone explains nothing. */
-void blocks_compare_finishing(struct finishing *finishing)
+void finishing_compare(struct finishing *finishing)
 {
     _cleanup_free_ struct blocks_child *children = calloc(finishing->n_children + 1,
                                                           sizeof(*children));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which layers around an image may explain, by a commit, what it holds now: those above it whose
  * blocks it may have taken, those that must be read before that can be said, and the one below. */
-#include "daemon/manager/baseline.h"
+#include "daemon/contents/internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,9 +33,9 @@ static bool has_clusters(const struct audit *audit)
 
 /* An overlay that was emptied may have been committed: that is kept with what its parent must hold,
  * for when that is read. */
-void commit_note_emptied(struct manager *manager, struct image *image)
+void commit_note_emptied(struct contents *contents, struct image *image)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct relation *relation = graph_relation(contents->graph, image);
     struct baseline *parent = relation && relation->parent ? relation->parent->baseline : NULL;
 
     if (!parent || !parent->has_digest || relation->parent == image ||
@@ -47,11 +47,11 @@ void commit_note_emptied(struct manager *manager, struct image *image)
     if (parent->deviation && parent->deviation->verdict == READING_MODIFIED &&
         !parent->deviation->suspect && !parent->deviation->hurts && parent->lost_child)
         parent->deviation->suspect = strdup(parent->lost_child);
-    baseline_keep(manager, parent);
+    keep_baseline(contents, parent);
 }
 
 /* An overlay that holds nothing, and was written when, or just after, the image was. */
-const char *commit_emptied_child(const struct manager *manager, const struct image *image)
+const char *commit_emptied_child(const struct contents *contents, const struct image *image)
 {
     const struct image *child;
 
@@ -66,7 +66,7 @@ const char *commit_emptied_child(const struct manager *manager, const struct ima
 /* An overlay that still may hold what was committed from it, and was not read since it was written.
  * That it is empty, counts only where it was audited since: after a start, the parent's reading may
  * be done before. */
-struct image *commit_unread_child(const struct manager *manager, const struct image *image)
+struct image *commit_unread_child(const struct contents *contents, const struct image *image)
 {
     struct image *child;
 
@@ -91,9 +91,9 @@ struct image *commit_unread_child(const struct manager *manager, const struct im
 
 /* The parent, when the image was emptied, maybe by its commit, and the parent was written and not
  * read since. */
-struct image *commit_unread_parent(const struct manager *manager, const struct image *image)
+struct image *commit_unread_parent(const struct contents *contents, const struct image *image)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct relation *relation = graph_relation(contents->graph, image);
     struct image *parent = relation ? relation->parent : NULL;
     const struct baseline *baseline = parent ? parent->baseline : NULL;
 
@@ -134,7 +134,7 @@ static bool holds_parts(const struct image *image)
 
 /* Layers that lie, or lay, above the image, those next to it first. */
 struct descendants {
-    struct manager *manager;
+    struct contents *contents;
     struct identity below;
     size_t root;                /* of the branch; SIZE_MAX: each is one by itself */
     int64_t mtime;              /* of the image */
@@ -162,10 +162,10 @@ static int add_descendant(void *userdata, struct baseline *baseline)
         finishing->more = true;
         return 0;
     }
-    image = graph_find_identity(d->manager->graph, &baseline->identity);
-    relation = image && image->present ? graph_relation(d->manager->graph, image) : NULL;
+    image = graph_find_identity(d->contents->graph, &baseline->identity);
+    relation = image && image->present ? graph_relation(d->contents->graph, image) : NULL;
     *candidate = (struct candidate){
-        .blocks = blocks_path(d->manager, &baseline->identity, ""),
+        .blocks = blocks_path(d->contents, &baseline->identity, ""),
         .path = strdup(baseline->path), .identity = baseline->identity,
         .root = d->root == SIZE_MAX ? n : d->root, .parts = holds_parts(image),
         .stands = d->root == SIZE_MAX && relation && relation->parent &&
@@ -176,17 +176,17 @@ static int add_descendant(void *userdata, struct baseline *baseline)
     return candidate->blocks && candidate->path ? 0 : -ENOMEM;
 }
 
-int commit_add_layers(struct manager *manager, const struct identity *identity, int64_t mtime,
+int commit_add_layers(struct contents *contents, const struct identity *identity, int64_t mtime,
                       struct finishing *finishing)
 {
-    struct descendants d = { .manager = manager, .below = *identity, .root = SIZE_MAX,
+    struct descendants d = { .contents = contents, .below = *identity, .root = SIZE_MAX,
                              .mtime = mtime, .finishing = finishing };
-    int r = baselines_each(manager->baselines, add_descendant, &d);
+    int r = baselines_each(contents->baselines, add_descendant, &d);
 
     for (size_t i = 0; r == 0 && i < finishing->n_children; i++) {
         d.below = finishing->children[i].identity;
         d.root = finishing->children[i].root;
-        r = baselines_each(manager->baselines, add_descendant, &d);
+        r = baselines_each(contents->baselines, add_descendant, &d);
     }
     return r;
 }
@@ -194,40 +194,40 @@ int commit_add_layers(struct manager *manager, const struct identity *identity, 
 /* What was committed is no overlay on its parent any more, but what is left of one: it does not
  * see what comes into that later, unless a reading finds other content in it. What stood on it
  * stands on the parent from now on. */
-void commit_note(struct manager *manager, const struct image *image,
+void commit_note(struct contents *contents, const struct image *image,
                  const struct finishing *finishing)
 {
     for (size_t i = 0; i < finishing->n_children; i++) {
         const struct candidate *candidate = &finishing->children[i];
         const struct candidate *root = &finishing->children[candidate->root];
-        struct baseline *baseline = baselines_find(manager->baselines, &candidate->identity);
-        const struct image *layer = graph_find_identity(manager->graph, &candidate->identity);
-        const struct relation *relation = layer ? graph_relation(manager->graph, layer) : NULL;
+        struct baseline *baseline = baselines_find(contents->baselines, &candidate->identity);
+        const struct image *layer = graph_find_identity(contents->graph, &candidate->identity);
+        const struct relation *relation = layer ? graph_relation(contents->graph, layer) : NULL;
 
         if (!candidate->used && candidate != root && baseline && relation &&
             relation->parent == image) {
             baseline->parent = image->identity;
-            baseline_keep(manager, baseline);
+            keep_baseline(contents, baseline);
         }
-        baseline = candidate->used ? baselines_find(manager->baselines, &root->identity) : NULL;
+        baseline = candidate->used ? baselines_find(contents->baselines, &root->identity) : NULL;
         if (baseline && baseline->parent.inode != 0) {
             baseline->parent = (struct identity){ .fsid = 0 };
-            baseline_keep(manager, baseline);
+            keep_baseline(contents, baseline);
         }
     }
 }
 
 /* The parent's latest reading, for a layer that may have been committed into it. */
-char *commit_below(const struct manager *manager, const struct image *image)
+char *commit_below(const struct contents *contents, const struct image *image)
 {
-    const struct relation *relation = graph_relation(manager->graph, image);
+    const struct relation *relation = graph_relation(contents->graph, image);
     const struct image *parent = relation ? relation->parent : NULL;
     const struct baseline *baseline = parent ? parent->baseline : NULL;
 
     if (!baseline || !baseline->has_digest || !baseline->blocks || baseline->encrypted)
         return NULL;
-    return baseline->deviation ? blocks_path(manager, &parent->identity, BLOCKS_FRESH)
-                               : blocks_path(manager, &baseline->identity, "");
+    return baseline->deviation ? blocks_path(contents, &parent->identity, BLOCKS_FRESH)
+                               : blocks_path(contents, &baseline->identity, "");
 }
 
 #define NAMES_TOLD 8

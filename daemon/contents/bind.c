@@ -4,25 +4,25 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/contents/internal.h"
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
 
-const struct image *baseline_elsewhere(const struct manager *manager,
-                                       const struct baseline *baseline, const struct image *image)
+const struct image *bind_elsewhere(const struct contents *contents,
+                                   const struct baseline *baseline, const struct image *image)
 {
-    const struct image *other = graph_find_identity(manager->graph, &baseline->identity);
+    const struct image *other = graph_find_identity(contents->graph, &baseline->identity);
 
     return other && other != image && other->present ? other : NULL;
 }
 
 /* Is there an overlay that looks for its parent at the path, and was made before that time (nsec)?
  * By what it says itself: the graph may still know the file that it found there before. */
-static bool is_looked_for(const struct manager *manager, const char *path, int64_t before)
+static bool is_looked_for(const struct contents *contents, const char *path, int64_t before)
 {
     struct image *const *images;
     size_t n;
 
-    if (discover_images(manager->discover, &images, &n) < 0)
+    if (contents_images(contents, &images, &n) < 0)
         return true;
     for (size_t i = 0; i < n; i++)
         if (images[i]->present && images[i]->parent.path &&
@@ -34,108 +34,108 @@ static bool is_looked_for(const struct manager *manager, const char *path, int64
 /* The baseline of the image's place, when another file is known for it and what lies there must be
  * what that held: it is gone, or there are overlays, which see what lies there, wherever the other
  * one went. An overlay that takes the place of its own parent changes nothing for those above. */
-static struct baseline *place_counts(const struct manager *manager, const struct image *image,
+static struct baseline *place_counts(const struct contents *contents, const struct image *image,
                                      const struct baseline *own)
 {
     struct baseline *place = own && strcmp(own->path, image->path) == 0
-                                 ? NULL : baselines_find_path(manager->baselines, image->path);
+                                 ? NULL : baselines_find_path(contents->baselines, image->path);
 
     if (!place || place == own || identity_equal(&place->identity, &image->identity))
         return NULL;
-    if (!baseline_elsewhere(manager, place, image))
+    if (!bind_elsewhere(contents, place, image))
         return place;
     if (!place->has_digest || image->parent.state != REFERENCE_NONE ||
-        !is_looked_for(manager, image->path, image->fingerprint.ctime))
+        !is_looked_for(contents, image->path, image->fingerprint.ctime))
         return NULL;
     return place;
 }
 
-static int move_to(struct manager *manager, struct baseline *baseline,
+static int move_to(struct contents *contents, struct baseline *baseline,
                    const struct identity *identity)
 {
-    return baselines_rebind(manager->baselines, baseline, identity, baseline->path);
+    return baselines_rebind(contents->baselines, baseline, identity, baseline->path);
 }
 
 /* They are bound anew when they are planned. */
-static void unbind_others(struct manager *manager, const struct baseline *baseline,
+static void unbind_others(struct contents *contents, const struct baseline *baseline,
                           const struct image *image)
 {
     struct image *const *images;
     size_t n;
 
-    if (discover_images(manager->discover, &images, &n) < 0)
+    if (contents_images(contents, &images, &n) < 0)
         return;
     for (size_t i = 0; i < n; i++)
         if (images[i]->baseline == baseline && images[i] != image)
             images[i]->baseline = NULL;
 }
 
-static int exchange(struct manager *manager, struct baseline *a, struct baseline *b)
+static int exchange(struct contents *contents, struct baseline *a, struct baseline *b)
 {
     const struct identity first = a->identity, second = b->identity, none = { .fsid = 0 };
-    int r = move_to(manager, a, &none);
+    int r = move_to(contents, a, &none);
 
     if (r >= 0)
-        r = move_to(manager, b, &first);
+        r = move_to(contents, b, &first);
     if (r >= 0)
-        r = move_to(manager, a, &second);
+        r = move_to(contents, a, &second);
     if (r >= 0)
-        blocks_exchange(manager, &first, &second);
+        blocks_exchange(contents, &first, &second);
     return r;
 }
 
 /* The place's baseline is of the file that lies there now, and nothing is known of that file. */
-static void displace(struct manager *manager, struct baseline *place, struct baseline *own,
+static void displace(struct contents *contents, struct baseline *place, struct baseline *own,
                      const struct image *image)
 {
     const struct identity before = place->identity;
-    struct image *successor = own ? discover_find_image(manager->discover, own->path) : NULL;
+    struct image *successor = own ? contents_find_image(contents, own->path) : NULL;
     int r;
 
     /* Two that changed places: each place keeps its own. */
     if (successor && successor->present &&
         !identity_equal(&successor->identity, &image->identity)) {
-        r = exchange(manager, place, own);
+        r = exchange(contents, place, own);
         if (r >= 0) {
             baseline_displace(own);
-            baseline_keep(manager, own);
+            keep_baseline(contents, own);
         }
     } else {
         if (own)
-            baseline_forget(manager, own);
-        r = move_to(manager, place, &image->identity);
+            keep_forget(contents, own);
+        r = move_to(contents, place, &image->identity);
         if (r >= 0) {
-            baseline_gone(manager, &before);
-            blocks_rename(manager, &before, &image->identity);
+            keep_gone(contents, &before);
+            blocks_rename(contents, &before, &image->identity);
         }
     }
     if (r < 0)
         log_error(r, "Cannot bind a baseline to another file: %m");
     else
         baseline_displace(place);
-    unbind_others(manager, place, image);
+    unbind_others(contents, place, image);
 }
 
-void baseline_bind(struct manager *manager, struct image *image)
+void bind_image(struct contents *contents, struct image *image)
 {
-    struct baseline *own = baselines_find(manager->baselines, &image->identity);
-    struct baseline *baseline = place_counts(manager, image, own);
+    struct baseline *own = baselines_find(contents->baselines, &image->identity);
+    struct baseline *baseline = place_counts(contents, image, own);
     bool changed = false;
 
     if (baseline) {
         /* A file without a baseline of its own, in place of one that is gone, gets it when it was
          * read. */
-        if (own || baseline_elsewhere(manager, baseline, image)) {
-            displace(manager, baseline, own, image);
+        if (own || bind_elsewhere(contents, baseline, image)) {
+            displace(contents, baseline, own, image);
             changed = true;
         }
     } else {
         baseline = own;
         /* Where overlays look for it in vain, what comes to lie there must be what it held. */
         if (baseline && strcmp(baseline->path, image->path) != 0 &&
-            !discover_find_image(manager->discover, baseline->path) &&
-            !is_looked_for(manager, baseline->path, INT64_MAX)) {
-            changed = baselines_rebind(manager->baselines, baseline, &baseline->identity,
+            !contents_find_image(contents, baseline->path) &&
+            !is_looked_for(contents, baseline->path, INT64_MAX)) {
+            changed = baselines_rebind(contents->baselines, baseline, &baseline->identity,
                                        image->path) >= 0;
             baseline->attributes = true;    /* a new name changes its ctime */
         }
@@ -148,5 +148,5 @@ void baseline_bind(struct manager *manager, struct image *image)
         changed = true;
     }
     if (changed)
-        baseline_keep(manager, baseline);
+        keep_baseline(contents, baseline);
 }

@@ -1,17 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Files of block digests: written as a reading goes on, resumed after an interruption, finished and
- * compared, all of it in the store's thread. */
+/* Readings that are under way: their block digests are written to a partial file as they come, by
+ * tasks, and an interrupted reading goes on there. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
+#include "daemon/contents/internal.h"
 #include "daemon/core/log.h"
-#include "daemon/manager/baseline.h"
-#include "helpers/text.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 
@@ -22,17 +20,16 @@
 /* The content digest of a resumed reading is computed here, of 32 bytes per block, zeros too: not
  * of a larger disk. */
 #define RESUME_MAX (UINT64_C(16) << 40)
-#define BLOCKS_BETWEEN ".part"          /* of two that are exchanged; removed at the next start */
 /* The blocks that a file has bound what is kept of it: 32 bytes of 65,536, even of data that became
  * 128 times smaller by compression. What is smaller still is a stranger's way to fill the disk. */
 #define KEPT_LEAST (UINT64_C(1) << 20)  /* bytes, of any file */
 #define KEPT_SHARE 16           /* and of the file's own, one in so many */
 #define FREE_SHARE 16           /* one in so many of the bytes there is left to the database */
-#define PARTIAL_KEPT (30 * 24 * 3600)   /* seconds */
+#define PARTIAL_KEPT (30 * 24 * 3600 * USEC_PER_SEC)
 
 struct stream {
     struct stream *next, *previous;
-    struct manager *manager;
+    struct contents *contents;
     struct identity identity;
     struct fingerprint fingerprint;
     char *path;
@@ -48,7 +45,7 @@ struct stream {
 };
 
 /* Bytes on their way to a partial file. */
-struct writing {
+struct stream_writing {
     struct stream *stream;
     char *path;
     bool begin;                 /* a new file */
@@ -56,22 +53,11 @@ struct writing {
     uint8_t bytes[];
 };
 
-char *blocks_path(const struct manager *manager, const struct identity *identity,
-                  const char *suffix)
-{
-    char *path;
-
-    return asprintf(&path, "%s/" CONTROL_BLOCKS_NAME "/" BLOCKS_NAME_FORMAT "%s",
-                    manager->options.state_directory, BLOCKS_NAME_VALUES(*identity), suffix) < 0
-               ? NULL
-               : path;
-}
-
 /* ---- streams --------------------------------------------------------------------------------- */
 
-static struct stream *stream_find(const struct manager *manager, const struct identity *identity)
+static struct stream *stream_find(const struct contents *contents, const struct identity *identity)
 {
-    for (struct stream *stream = manager->streams; stream; stream = stream->next)
+    for (struct stream *stream = contents->streams; stream; stream = stream->next)
         if (identity_equal(&stream->identity, identity))
             return stream;
     return NULL;
@@ -81,8 +67,8 @@ static void stream_unlist(struct stream *stream)
 {
     if (stream->previous)
         stream->previous->next = stream->next;
-    else if (stream->manager->streams == stream)
-        stream->manager->streams = stream->next;
+    else if (stream->contents->streams == stream)
+        stream->contents->streams = stream->next;
     if (stream->next)
         stream->next->previous = stream->previous;
     stream->next = stream->previous = NULL;
@@ -104,26 +90,26 @@ static void stream_drop(struct stream *stream)
         stream_free(stream);
 }
 
-static int stream_new(struct manager *manager, const struct identity *identity,
+static int stream_new(struct contents *contents, const struct identity *identity,
                       const struct fingerprint *fingerprint, struct stream **ret_stream)
 {
     struct stream *stream = calloc(1, sizeof(*stream));
 
     if (!stream)
         return -ENOMEM;
-    *stream = (struct stream){ .manager = manager,
+    *stream = (struct stream){ .contents = contents,
                                .identity = *identity,
                                .fingerprint = *fingerprint,
-                               .path = blocks_path(manager, identity, BLOCKS_PARTIAL),
+                               .path = blocks_path(contents, identity, BLOCKS_PARTIAL),
                                .buf = malloc(BUFFER_SIZE) };
     if (!stream->path || !stream->buf) {
         stream_free(stream);
         return -ENOMEM;
     }
-    stream->next = manager->streams;
+    stream->next = contents->streams;
     if (stream->next)
         stream->next->previous = stream;
-    manager->streams = stream;
+    contents->streams = stream;
     *ret_stream = stream;
     return 0;
 }
@@ -154,7 +140,7 @@ static int check_room(int fd)
 
 static int run_writing(void *userdata)
 {
-    const struct writing *writing = userdata;
+    const struct stream_writing *writing = userdata;
     _cleanup_close_ int fd = -1;
     struct stat st;
     int r = writing->begin ? make_folder(writing->path) : 0;
@@ -195,7 +181,7 @@ static void stream_failed(struct stream *stream, int error)
 
 static void on_written(void *userdata, int error)
 {
-    struct writing *writing = userdata;
+    struct stream_writing *writing = userdata;
     struct stream *stream = writing->stream;
 
     stream->queued -= writing->length;
@@ -210,7 +196,7 @@ static void on_written(void *userdata, int error)
 
 static int stream_write(struct stream *stream, bool begin, const uint8_t *bytes, size_t length)
 {
-    struct writing *writing;
+    struct stream_writing *writing;
     int r;
 
     if (stream->broken)
@@ -222,11 +208,11 @@ static int stream_write(struct stream *stream, bool begin, const uint8_t *bytes,
     writing = malloc(sizeof(*writing) + length);
     if (!writing)
         return -ENOMEM;
-    *writing = (struct writing){
+    *writing = (struct stream_writing){
         .stream = stream, .path = strdup(stream->path), .begin = begin, .length = length
     };
     memcpy(writing->bytes, bytes, length);
-    r = writing->path ? store_task(stream->manager->store, run_writing, on_written, writing)
+    r = writing->path ? contents_task(stream->contents, run_writing, on_written, writing)
                       : -ENOMEM;
     if (r < 0) {
         free(writing->path);
@@ -260,9 +246,9 @@ static bool may_resume(const struct stream *stream, const struct image *image,
            report->layers[0].info.virtual_size <= RESUME_MAX;
 }
 
-bool blocks_are_kept(const struct manager *manager, const struct image *image)
+bool contents_may_resume(const struct contents *contents, const struct image *image)
 {
-    const struct stream *stream = stream_find(manager, &image->identity);
+    const struct stream *stream = stream_find(contents, &image->identity);
 
     return stream && stream->n_blocks > 0 && may_resume(stream, image, &image->fingerprint);
 }
@@ -275,10 +261,10 @@ static uint64_t most_kept(const struct image *image, const struct fingerprint *f
     return KEPT_LEAST + fingerprint->allocated / KEPT_SHARE;
 }
 
-uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit *audit)
+uint64_t contents_begin_blocks(struct contents *contents, struct image *image,
+                               const struct audit *audit)
 {
-    struct manager *manager = userdata;
-    struct stream *stream = stream_find(manager, &audit->identity);
+    struct stream *stream = stream_find(contents, &audit->identity);
     struct blocks_header header = { .identity = audit->identity, .size = audit->fingerprint.size,
                                     .mtime = audit->fingerprint.mtime,
                                     .ctime = audit->fingerprint.ctime };
@@ -291,7 +277,7 @@ uint64_t blocks_on_begin(void *userdata, struct image *image, const struct audit
     }
     if (stream)
         stream_drop(stream);
-    r = stream_new(manager, &audit->identity, &audit->fingerprint, &stream);
+    r = stream_new(contents, &audit->identity, &audit->fingerprint, &stream);
     if (r < 0) {
         log_warning(r, "Cannot keep block digests: %m");
         return 0;
@@ -320,12 +306,11 @@ static void stream_put(struct stream *stream, enum blocks_kind kind, uint64_t n,
     }
 }
 
-void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint64_t n,
-                      const uint8_t (*digests)[32], bool unallocated)
+void contents_take_blocks(struct contents *contents, struct image *image, uint64_t first,
+                          uint64_t n, const uint8_t (*digests)[32], bool unallocated)
 {
-    struct manager *manager = userdata;
-    struct stream *stream = stream_find(manager, &image->identity);
-    uint64_t now = manager_now(manager);
+    struct stream *stream = stream_find(contents, &image->identity);
+    uint64_t now = contents_now(contents);
 
     if (!stream || stream->broken || first < stream->n_blocks)
         return;
@@ -345,246 +330,26 @@ void blocks_on_blocks(void *userdata, struct image *image, uint64_t first, uint6
 
 /* ---- the end of a reading -------------------------------------------------------------------- */
 
-struct finishing *finishing_free(struct finishing *finishing)
+bool stream_close(struct contents *contents, const struct identity *identity)
 {
-    if (!finishing)
-        return NULL;
-    for (size_t i = 0; i < finishing->n_children; i++) {
-        free(finishing->children[i].blocks);
-        free(finishing->children[i].path);
-    }
-    digest_result_free(finishing->result);
-    free(finishing->path);
-    free(finishing->partial);
-    free(finishing->fresh);
-    free(finishing->before);
-    free(finishing->below);
-    free(finishing);
-    return NULL;
+    struct stream *stream = stream_find(contents, identity);
+    bool whole;
+
+    if (!stream)
+        return false;
+    stream_flush(stream);
+    whole = !stream->broken;
+    stream_drop(stream);
+    return whole;
 }
 
-static uint64_t count_zero_blocks(FILE *file)
+void stream_abandon(struct contents *contents, const struct identity *identity)
 {
-    struct blocks_reader *reader = NULL;
-    struct blocks_run run;
-    uint64_t n = 0;
-
-    if (blocks_reader_new(file, &reader) < 0)
-        return 0;
-    while (blocks_reader_next(reader, &run) > 0)
-        n += run.kind == BLOCKS_ZERO ? run.n : 0;
-    blocks_reader_free(reader);
-    return n;
-}
-
-/* Written under another name and synced before it has its own: there is never half a file. */
-static int finish_file(struct finishing *finishing)
-{
-    const struct digest_result *digest = finishing->result;
-    _cleanup_fclose_ FILE *partial = state_file_open(finishing->partial), *file = NULL;
-    _cleanup_free_ char *temporary = NULL;
-    int r;
-
-    if (!partial)
-        return -errno;
-    if (asprintf(&temporary, "%s.part", finishing->fresh) < 0) {
-        temporary = NULL;
-        return -ENOMEM;
-    }
-    (void)unlink(temporary);
-    file = fopen(temporary, "w+xe");
-    if (!file)
-        return -errno;
-    r = blocks_finish(partial, digest->size, digest->resumed_from == 0 ? digest->digest : NULL,
-                      file, finishing->digest);
-    if (r == 0 && (fchmod(fileno(file), 0600) < 0 || fsync(fileno(file)) < 0))
-        r = -errno;
-    if (r == 0) {
-        finishing->zero_blocks = count_zero_blocks(file);
-        r = rename(temporary, finishing->fresh) < 0 ? -errno : 0;
-    }
-    if (r < 0)
-        (void)unlink(temporary);
-    else
-        (void)unlink(finishing->partial);
-    return r;
-}
-
-/* Without its blocks a reading has the worker's own digest, if that is of the whole disk. */
-static void take_digest(struct finishing *finishing)
-{
-    if (finishing->result->resumed_from == 0)
-        memcpy(finishing->digest, finishing->result->digest, sizeof(finishing->digest));
-}
-
-static int run_finishing(void *userdata)
-{
-    struct finishing *finishing = userdata;
-    int r = finishing->partial ? finish_file(finishing) : 0;
-
-    finishing->kept = r == 0;
-    if (r < 0)
-        take_digest(finishing);
-    if (r == 0 && finishing->before)
-        blocks_compare_finishing(finishing);
-    return r;
-}
-
-/* Freed with its manager when the store was closed before. */
-struct ending {
-    struct finishing *finishing;
-    void (*done)(struct finishing *finishing);
-};
-
-static int run_ending(void *userdata)
-{
-    struct ending *ending = userdata;
-
-    return run_finishing(ending->finishing);
-}
-
-static void on_ended(void *userdata, int error)
-{
-    struct ending *ending = userdata;
-
-    if (error == -ECANCELED) {
-        finishing_free(ending->finishing);
-    } else {
-        if (error < 0)
-            log_warning(error, "Cannot finish the block digests in %s: %m",
-                        ending->finishing->fresh);
-        ending->done(ending->finishing);
-    }
-    free(ending);
-}
-
-int blocks_again(struct manager *manager, struct finishing *finishing,
-                 void (*done)(struct finishing *finishing))
-{
-    struct ending *ending = calloc(1, sizeof(*ending));
-    int r;
-
-    if (!ending)
-        return -ENOMEM;
-    *ending = (struct ending){ .finishing = finishing, .done = done };
-    r = store_task(manager->store, run_ending, on_ended, ending);
-    if (r < 0)
-        free(ending);
-    return r;
-}
-
-int blocks_end(struct manager *manager, struct finishing *finishing,
-               void (*done)(struct finishing *finishing))
-{
-    struct stream *stream = stream_find(manager, &finishing->identity);
-    bool broken = true;
-
-    if (stream) {
-        stream_flush(stream);
-        broken = stream->broken;
-        stream_drop(stream);
-    }
-    finishing->partial = blocks_path(manager, &finishing->identity, BLOCKS_PARTIAL);
-    finishing->fresh = blocks_path(manager, &finishing->identity, BLOCKS_FRESH);
-    if (!finishing->partial || !finishing->fresh)
-        return -ENOMEM;
-    if (broken) {
-        take_digest(finishing);
-        done(finishing);
-        return 0;
-    }
-    return blocks_again(manager, finishing, done);
-}
-
-/* ---- files that come and go ------------------------------------------------------------------ */
-
-struct moving {
-    char *from, *to;            /* to NULL: from goes */
-};
-
-static int run_moving(void *userdata)
-{
-    const struct moving *moving = userdata;
-    int r = moving->to ? rename(moving->from, moving->to) : unlink(moving->from);
-
-    return r < 0 && errno != ENOENT ? -errno : 0;
-}
-
-static void on_moved(void *userdata, int error)
-{
-    struct moving *moving = userdata;
-
-    if (error < 0 && error != -ECANCELED)
-        log_warning(error, "Cannot %s %s: %m", moving->to ? "rename" : "remove", moving->from);
-    free(moving->from);
-    free(moving->to);
-    free(moving);
-}
-
-/* Takes both. */
-static void move(struct manager *manager, char *from, char *to)
-{
-    struct moving *moving = from ? malloc(sizeof(*moving)) : NULL;
-
-    if (moving) {
-        *moving = (struct moving){ .from = from, .to = to };
-        if (store_task(manager->store, run_moving, on_moved, moving) >= 0)
-            return;
-        free(moving);
-    }
-    log_warning(-ENOMEM, "Cannot move a file of block digests: %m");
-    free(from);
-    free(to);
-}
-
-void blocks_drop(struct manager *manager, const struct identity *identity)
-{
-    struct stream *stream = stream_find(manager, identity);
+    struct stream *stream = stream_find(contents, identity);
 
     if (stream)
         stream_drop(stream);
-    move(manager, blocks_path(manager, identity, BLOCKS_PARTIAL), NULL);
-}
-
-void blocks_adopt(struct manager *manager, const struct identity *identity,
-                  const struct identity *before)
-{
-    char *to = blocks_path(manager, identity, "");
-
-    if (to)
-        move(manager, blocks_path(manager, identity, BLOCKS_FRESH), to);
-    if (!identity_equal(identity, before))
-        move(manager, blocks_path(manager, before, ""), NULL);
-}
-
-void blocks_rename(struct manager *manager, const struct identity *from, const struct identity *to)
-{
-    char *target = blocks_path(manager, to, "");
-
-    if (target)
-        move(manager, blocks_path(manager, from, ""), target);
-}
-
-void blocks_exchange(struct manager *manager, const struct identity *a, const struct identity *b)
-{
-    char *between = blocks_path(manager, a, BLOCKS_BETWEEN),
-         *target = blocks_path(manager, a, BLOCKS_BETWEEN);
-
-    if (between && target) {
-        move(manager, blocks_path(manager, a, ""), TAKE_PTR(target));
-        blocks_rename(manager, b, a);
-        move(manager, TAKE_PTR(between), blocks_path(manager, b, ""));
-    }
-    free(between);
-    free(target);
-}
-
-void blocks_remove(struct manager *manager, const struct identity *identity)
-{
-    static const char *const suffixes[] = { "", BLOCKS_FRESH, BLOCKS_PARTIAL };
-
-    for (size_t i = 0; i < ELEMENTSOF(suffixes); i++)
-        move(manager, blocks_path(manager, identity, suffixes[i]), NULL);
+    blocks_unlink(contents, identity, BLOCKS_PARTIAL);
 }
 
 /* ---- what the last daemon left --------------------------------------------------------------- */
@@ -596,7 +361,7 @@ static bool ends_with(const char *name, const char *end)
     return n > k && strcmp(name + n - k, end) == 0;
 }
 
-static int load_partial(struct manager *manager, const char *path)
+static int load_partial(struct contents *contents, const char *path)
 {
     _cleanup_fclose_ FILE *file = state_file_open(path);
     struct fingerprint fingerprint = { .size = 0 };
@@ -609,12 +374,12 @@ static int load_partial(struct manager *manager, const char *path)
 
     if (!file || fstat(fileno(file), &st) < 0)
         return -errno;
-    if (st.st_mtime < time(NULL) - PARTIAL_KEPT)
+    if (st.st_mtime < (int64_t)((contents_now(contents) - PARTIAL_KEPT) / USEC_PER_SEC))
         return -ESTALE;
     r = blocks_partial_end(file, &header, &next, &end);
     if (r < 0)
         return r;
-    expected = blocks_path(manager, &header.identity, BLOCKS_PARTIAL);
+    expected = blocks_path(contents, &header.identity, BLOCKS_PARTIAL);
     if (!expected || strcmp(expected, path) != 0)
         return expected ? -EBADMSG : -ENOMEM;
     if (truncate(path, (off_t)end) < 0)
@@ -622,7 +387,7 @@ static int load_partial(struct manager *manager, const char *path)
     fingerprint.size = header.size;
     fingerprint.mtime = header.mtime;
     fingerprint.ctime = header.ctime;
-    r = stream_new(manager, &header.identity, &fingerprint, &stream);
+    r = stream_new(contents, &header.identity, &fingerprint, &stream);
     if (r >= 0) {
         stream->n_blocks = next;
         stream->written = end;
@@ -630,12 +395,12 @@ static int load_partial(struct manager *manager, const char *path)
     return r;
 }
 
-int blocks_load(struct manager *manager)
+int stream_load(struct contents *contents)
 {
     _cleanup_free_ char *folder = NULL;
     DIR *dir;
 
-    if (asprintf(&folder, "%s/" CONTROL_BLOCKS_NAME, manager->options.state_directory) < 0) {
+    if (asprintf(&folder, "%s/" CONTROL_BLOCKS_NAME, contents->state_directory) < 0) {
         folder = NULL;
         return -ENOMEM;
     }
@@ -644,7 +409,7 @@ int blocks_load(struct manager *manager)
         return -errno;
     if (!dir && errno != ENOENT) {      /* what was read is kept without its blocks */
         log_error(-errno, "Cannot read %s: %m", folder);
-        baseline_tell_damage(manager, "the folder of block digests (%s)", strerror(errno));
+        damage_tell(contents, "the folder of block digests (%s)", strerror(errno));
     }
     if (!dir)
         return 0;
@@ -658,7 +423,7 @@ int blocks_load(struct manager *manager)
             path = NULL;
             break;
         }
-        if (!partial || load_partial(manager, path) < 0)
+        if (!partial || load_partial(contents, path) < 0)
             (void)unlink(path);
     }
     closedir(dir);
@@ -666,18 +431,17 @@ int blocks_load(struct manager *manager)
 }
 
 /* An interrupted reading goes on after the next start: what is known of it is written. */
-void blocks_done(struct manager *manager)
+void stream_flush_all(struct contents *contents)
 {
-    for (struct stream *stream = manager->store ? manager->streams : NULL; stream;
-         stream = stream->next)
+    for (struct stream *stream = contents->streams; stream; stream = stream->next)
         if (!stream->broken)
             stream_flush(stream);
 }
 
-void blocks_free(struct manager *manager)
+void stream_free_all(struct contents *contents)
 {
-    while (manager->streams) {
-        struct stream *stream = manager->streams;
+    while (contents->streams) {
+        struct stream *stream = contents->streams;
 
         stream_unlist(stream);
         stream_free(stream);

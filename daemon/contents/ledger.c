@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The ledger is written: what outlives the database, baselines and acknowledgements. */
+#include <errno.h>
+#include <string.h>
+
+#include "daemon/contents/internal.h"
+#include "daemon/core/log.h"
+#include "lib/cleanup.h"
+#include "qcaudit/control.h"
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+
+char *ledger_path(const struct contents *contents)
+{
+    char *path;
+
+    return asprintf(&path, "%s/" CONTROL_JOURNAL_NAME, contents->state_directory) < 0
+               ? NULL : path;
+}
+
+struct ledger_lines {
+    struct contents *contents;
+    char *path;
+    bool rewrite;
+    char *text;
+    size_t length, allocated;
+    uint64_t n;
+};
+
+static void lines_free(struct ledger_lines *lines)
+{
+    free(lines->path);
+    free(lines->text);
+    free(lines);
+}
+
+static int lines_new(struct contents *contents, struct ledger_lines **ret_lines)
+{
+    struct ledger_lines *lines = calloc(1, sizeof(*lines));
+
+    if (!lines)
+        return -ENOMEM;
+    lines->contents = contents;
+    lines->path = ledger_path(contents);
+    if (!lines->path) {
+        lines_free(lines);
+        return -ENOMEM;
+    }
+    *ret_lines = lines;
+    return 0;
+}
+
+static int lines_add(struct ledger_lines *lines, json_object *entry)
+{
+    _cleanup_free_ char *line = NULL;
+    size_t n;
+    int r = ledger_line(entry, &line);
+
+    if (r < 0)
+        return r;
+    n = strlen(line);
+    if (lines->length + n > lines->allocated) {
+        size_t size = (lines->length + n) * 2;
+        char *text = realloc(lines->text, size);
+
+        if (!text)
+            return -ENOMEM;
+        lines->text = text;
+        lines->allocated = size;
+    }
+    memcpy(lines->text + lines->length, line, n);
+    lines->length += n;
+    lines->n++;
+    return 0;
+}
+
+static int run_lines(void *userdata)
+{
+    const struct ledger_lines *lines = userdata;
+
+    return lines->rewrite
+               ? ledger_rewrite(lines->path, lines->text ? lines->text : "", lines->length)
+               : ledger_append(lines->path, lines->text, lines->length);
+}
+
+static void on_lines(void *userdata, int error)
+{
+    struct ledger_lines *lines = userdata;
+
+    /* What is missing in it comes with the next writing of the whole. */
+    if (error < 0 && error != -ECANCELED) {
+        if (lines->contents->ledger_error != error)
+            log_error(error, "Cannot write %s: %m; it is written anew later", lines->path);
+        lines->contents->stale = STALE_LINES_MAX + 1;
+    }
+    if (error != -ECANCELED)
+        lines->contents->ledger_error = error;
+    lines_free(lines);
+}
+
+static int lines_post(struct ledger_lines *lines)
+{
+    int r = contents_task(lines->contents, run_lines, on_lines, lines);
+
+    if (r < 0)
+        lines_free(lines);
+    return r;
+}
+
+static int put_baseline(void *userdata, struct baseline *baseline)
+{
+    _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
+    json_object *object = NULL;
+    int r = entry ? baseline_to_json(baseline, &object) : -ENOMEM;
+
+    if (r < 0)
+        return r;
+    if (json_object_object_add(entry, "baseline", object) < 0) {
+        json_object_put(object);
+        return -ENOMEM;
+    }
+    return lines_add(userdata, entry);
+}
+
+static int add_string(json_object *object, const char *key, const char *value)
+{
+    json_object *string = value ? json_object_new_string(value) : NULL;
+
+    if (!value)
+        return 0;
+    if (!string || json_object_object_add(object, key, string) < 0) {
+        json_object_put(string);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static int add_number(json_object *object, const char *key, uint64_t value)
+{
+    json_object *number = json_object_new_uint64(value);
+
+    if (!number || json_object_object_add(object, key, number) < 0) {
+        json_object_put(number);
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+static int put_acknowledgement(struct ledger_lines *lines, const struct finding *finding)
+{
+    _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
+    json_object *object = json_object_new_object();
+
+    if (!entry || !object || json_object_object_add(entry, "acknowledged", object) < 0) {
+        json_object_put(object);
+        return -ENOMEM;
+    }
+    if (add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
+        add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
+        add_string(object, "subject", finding->subject) < 0 ||
+        add_string(object, "by", finding->acknowledged_by ? finding->acknowledged_by : "") < 0 ||
+        add_string(object, "reason",
+                   finding->acknowledged_reason ? finding->acknowledged_reason : "") < 0 ||
+        add_string(object, "severity", severity_name(finding->severity)) < 0 ||
+        add_number(object, "until", finding->acknowledged_until) < 0 ||
+        add_number(object, "weight", finding->acknowledged_weight) < 0)
+        return -ENOMEM;
+    return lines_add(lines, entry);
+}
+
+static int put_finding(void *userdata, struct finding *finding)
+{
+    return finding->state == FINDING_ACKNOWLEDGED ? put_acknowledgement(userdata, finding) : 0;
+}
+
+void ledger_write_anew(struct contents *contents)
+{
+    struct ledger_lines *lines = NULL;
+    int r = lines_new(contents, &lines);
+
+    if (r >= 0) {
+        lines->rewrite = true;
+        r = baselines_each(contents->baselines, put_baseline, lines);
+    }
+    if (r >= 0)
+        r = contents->ops->each_finding(contents->userdata, put_finding, lines);
+    if (r < 0) {
+        if (lines)
+            lines_free(lines);
+    } else {
+        r = lines_post(lines);
+    }
+    if (r < 0)
+        log_error(r, "Cannot write the journal of baselines anew: %m");
+    else
+        contents->stale = 0;
+}
+
+/* One write and one sync for all that happens in one go. */
+void contents_flush(struct contents *contents)
+{
+    struct ledger_lines *lines = TAKE_PTR(contents->lines);
+    int r;
+
+    if (!lines)
+        return;
+    contents->stale += lines->n;
+    if (contents->stale > STALE_LINES_MAX + 2 * baselines_count(contents->baselines)) {
+        lines_free(lines);
+        ledger_write_anew(contents);
+        return;
+    }
+    r = lines_post(lines);
+    if (r < 0)
+        log_error(r, "Cannot write the journal of baselines: %m");
+}
+
+static void append(struct contents *contents,
+                   int (*put)(struct ledger_lines *lines, const void *what), const void *what)
+{
+    int r = contents->lines ? 0 : lines_new(contents, &contents->lines);
+
+    if (r >= 0)
+        r = put(contents->lines, what);
+    if (r < 0) {
+        log_error(r, "Cannot write the journal of baselines: %m; it is written anew later");
+        contents->stale = STALE_LINES_MAX + 1;
+    }
+}
+
+static int put_one_baseline(struct ledger_lines *lines, const void *what)
+{
+    return put_baseline(lines, (struct baseline *)(uintptr_t)what);
+}
+
+void ledger_baseline(struct contents *contents, const struct baseline *baseline)
+{
+    append(contents, put_one_baseline, baseline);
+}
+
+static int put_gone(struct ledger_lines *lines, const void *what)
+{
+    const struct identity *identity = what;
+    _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
+    json_object *object = json_object_new_object(), *btime = json_object_new_int64(identity->btime);
+
+    if (!entry || !object || json_object_object_add(entry, "forgotten", object) < 0) {
+        json_object_put(object);
+        json_object_put(btime);
+        return -ENOMEM;
+    }
+    if (!btime || json_object_object_add(object, "btime", btime) < 0) {
+        json_object_put(btime);
+        return -ENOMEM;
+    }
+    if (add_number(object, "fsid", identity->fsid) < 0 ||
+        add_number(object, "inode", identity->inode) < 0)
+        return -ENOMEM;
+    return lines_add(lines, entry);
+}
+
+void ledger_gone(struct contents *contents, const struct identity *identity)
+{
+    append(contents, put_gone, identity);
+}
+
+static int put_one_acknowledgement(struct ledger_lines *lines, const void *what)
+{
+    return put_acknowledgement(lines, what);
+}
+
+static int put_ended(struct ledger_lines *lines, const void *what)
+{
+    const struct finding *finding = what;
+    _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
+    json_object *object = json_object_new_object();
+
+    if (!entry || !object || json_object_object_add(entry, "ended", object) < 0) {
+        json_object_put(object);
+        return -ENOMEM;
+    }
+    if (add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
+        add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
+        add_string(object, "subject", finding->subject) < 0)
+        return -ENOMEM;
+    return lines_add(lines, entry);
+}
+
+void ledger_acknowledged(struct contents *contents, const struct finding *finding)
+{
+    append(contents, put_one_acknowledgement, finding);
+}
+
+void ledger_ended(struct contents *contents, const struct finding *finding)
+{
+    append(contents, put_ended, finding);
+}
+
+void ledger_free(struct contents *contents)
+{
+    if (contents->lines)
+        lines_free(contents->lines);
+    contents->lines = NULL;
+}
