@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the inside of the store knows of a batch: rows of plain values, which the writer binds to
+/* What the inside of the store knows of a batch: rows of named values, which the writer binds to
  * its statements. */
 #pragma once
 
@@ -8,17 +8,23 @@
 enum value_type { VALUE_NULL, VALUE_INTEGER, VALUE_TEXT, VALUE_BLOB };
 
 struct value {
+    const char *name;           /* as statements have it: ":name"; static */
     enum value_type type;
     int64_t integer;
     char *data;
     size_t size;
 };
 
-/* Which statements of write.c take the values; the first value is always the row's key. */
+/* Which statements of write.c take the values; the first value is always the row's key. A row goes
+ * into one table; ROW_PARENT and ROW_DATA_FILE both into edge. */
 enum row_kind {
     ROW_DATASTORE,
+    ROW_SAMPLE,
     ROW_IMAGE,
+    ROW_PARENT,
+    ROW_DATA_FILE,
     ROW_AUDIT,
+    ROW_REPORT,
     ROW_GONE,
     ROW_RENAMED,
     ROW_FINDING,
@@ -34,10 +40,20 @@ enum row_kind {
 struct row {
     struct row *next;
     enum row_kind kind;
-    bool failed;                /* no memory while it was built */
-    unsigned n_values, n_max;
-    struct value values[];
+    int error;                  /* while it was put together */
+    bool superseded;
+    unsigned n_values, n_room;
+    struct value *values;
 };
+
+/* NULL, or a row without values. */
+struct row *row_new(enum row_kind kind);
+struct row *row_free(struct row *row);
+/* The value of that name, NULL when it has none; *at is where the last one was found. */
+const struct value *row_value(const struct row *row, const char *name, unsigned *at);
+/* Takes the rows, or frees all of them when one could not be put together (NULL, or with an
+ * error). */
+int store_batch_take(struct store_batch *batch, struct row *const *rows, size_t n_rows);
 
 /* Who wants to know when it is written; several once batches were merged. */
 struct batch_waiter {
@@ -57,9 +73,9 @@ struct store_batch {
 
 /* Appends the rows and waiters of from, which is freed. */
 void store_batch_append(struct store_batch *batch, struct store_batch *from);
-/* Drops every row of a datastore or an image that a later one of the same key replaces, and of an
- * image's audits all but the last two. Findings and events are never dropped. Returns how many
- * went; 0 also when there is no memory to find out. */
+/* Drops every row of a datastore or an image that a later one of the same key replaces, with what
+ * goes along with it, and of an image's audits all but the last two. Findings and events are
+ * never dropped. Returns how many went; 0 also when there is no memory to find out. */
 size_t store_batch_compact(struct store_batch *batch);
 /* Has events, whose loss in a power failure would be an alert told and forgotten, or baselines. */
 bool store_batch_is_precious(const struct store_batch *batch);

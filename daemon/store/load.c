@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/store/columns.h"
 #include "daemon/store/db.h"
 #include "daemon/store/report.h"
 #include "helpers/json-text.h"
@@ -32,9 +33,9 @@ static int64_t take_integer(struct columns *columns)
     return sqlite3_column_int64(columns->statement, columns->next++);
 }
 
-static uint64_t take_u64(struct columns *columns)
+static bool is_null(const struct columns *columns, int at)
 {
-    return (uint64_t)take_integer(columns);
+    return sqlite3_column_type(columns->statement, at) == SQLITE_NULL;
 }
 
 /* NULL stays NULL; a copy otherwise. */
@@ -45,7 +46,7 @@ static char *take_bytes(struct columns *columns)
     char *copy;
     size_t size;
 
-    if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
+    if (is_null(columns, at))
         return NULL;
     bytes = sqlite3_column_blob(columns->statement, at);
     size = (size_t)sqlite3_column_bytes(columns->statement, at);
@@ -92,7 +93,7 @@ static json_object *take_json(struct columns *columns)
     const char *text;
     int r;
 
-    if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
+    if (is_null(columns, at))
         return NULL;
     text = (const char *)sqlite3_column_text(columns->statement, at);
     r = text ? json_text_parse(text, (size_t)sqlite3_column_bytes(columns->statement, at), &object)
@@ -130,30 +131,98 @@ static void take_series(struct columns *columns, struct series *series)
     json_object_put(array);
 }
 
-static struct identity take_identity(struct columns *columns)
+/* One that this program cannot read is not known. */
+static void take_coverage(struct columns *columns, struct coverage *coverage)
 {
-    struct identity identity;
+    _cleanup_(json_object_putp) json_object *object = NULL;
+    int r = take_text_json(columns, &object);
 
-    identity.fsid = take_u64(columns);
-    identity.inode = take_u64(columns);
-    identity.btime = take_integer(columns);
-    return identity;
+    if (r == 0 && object)
+        r = coverage_from_json(object, coverage);
+    if (r < 0 && r != -EBADMSG)
+        columns->error = r;
 }
 
-static struct fingerprint take_fingerprint(struct columns *columns)
+/* Likewise. */
+static struct former *take_former(struct columns *columns)
 {
-    struct fingerprint fingerprint;
+    _cleanup_(json_object_putp) json_object *object = NULL;
+    struct former *former = NULL;
+    int r = take_text_json(columns, &object);
 
-    fingerprint.size = take_u64(columns);
-    fingerprint.allocated = take_u64(columns);
-    fingerprint.mtime = take_integer(columns);
-    fingerprint.ctime = take_integer(columns);
-    fingerprint.mode = (uint32_t)take_integer(columns);
-    fingerprint.uid = (uint32_t)take_integer(columns);
-    fingerprint.gid = (uint32_t)take_integer(columns);
-    fingerprint.links = (uint32_t)take_integer(columns);
-    return fingerprint;
+    if (r == 0 && object)
+        r = former_from_json(object, &former);
+    if (r < 0 && r != -EBADMSG)
+        columns->error = r;
+    return former;
 }
+
+static struct audit_report *take_report(struct columns *columns, int version)
+{
+    int at = columns->next++, r = -EBADMSG;
+    const char *body = (const char *)sqlite3_column_text(columns->statement, at);
+    struct audit_report *report = NULL;
+
+    if (body)
+        r = store_report_decode(body, (size_t)sqlite3_column_bytes(columns->statement, at), version,
+                                &report);
+    if (r < 0)
+        columns->error = r;
+    return report;
+}
+
+static sd_id128_t take_id128(struct columns *columns)
+{
+    const char *text = (const char *)sqlite3_column_text(columns->statement, columns->next++);
+    sd_id128_t id = SD_ID128_NULL;
+
+    if (!text || sd_id128_from_string(text, &id) < 0)
+        columns->error = -EBADMSG;
+    return id;
+}
+
+#define DIGEST_SIZE 32
+
+static bool take_digest(struct columns *columns, uint8_t digest[static DIGEST_SIZE])
+{
+    int at = columns->next++;
+
+    if (is_null(columns, at))
+        return false;
+    if (sqlite3_column_bytes(columns->statement, at) != DIGEST_SIZE) {
+        columns->error = -EBADMSG;
+        return false;
+    }
+    memcpy(digest, sqlite3_column_blob(columns->statement, at), DIGEST_SIZE);
+    return true;
+}
+
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+#define TAKE_INTEGER(field) (field) = (__typeof__(field))take_integer(columns)
+#define TAKE_TEXT(field) (field) = take_bytes(columns)
+#define TAKE_SENTENCE(field) (field) = take_bytes(columns)
+#define TAKE_BLOB(field) (field) = take_bytes(columns)
+#define TAKE_CHARS(field) take_chars(columns, field, sizeof(field))
+#define TAKE_WORD(field, prefix) (field) = take_name(columns, prefix##_from_name)
+#define TAKE_FORMAT(field) (field) = take_format(columns)
+#define TAKE_ID128(field) (field) = take_id128(columns)
+#define TAKE_JSON(field) (field) = take_json(columns)
+#define TAKE_OBJECT(field) (field) = take_json(columns)
+#define TAKE_COVERAGE(datastore) take_coverage(columns, &(datastore)->coverage)
+#define TAKE_FORMER(field) (field) = take_former(columns)
+#define TAKE_REPORT(field, version) (field) = take_report(columns, version)
+#define TAKE_DIGEST(field, has) (has) = take_digest(columns, field)
+#define TAKE_BLOCKS(baseline) (baseline)->blocks = !is_null(columns, columns->next++)
+
+#define KEY(column, type, ...) TAKE_##type(__VA_ARGS__);
+#define COLUMN(column, type, ...) TAKE_##type(__VA_ARGS__);
+#define READ(column, type, ...) TAKE_##type(__VA_ARGS__);
+#define WRITTEN(column, type, ...)
+#define OPTIONAL(of, column, type, ...)
+#define EXPRESSION(column, declared, sql)
+#define OWN(column, declared)
+#define PARAMETER(name, type, ...)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
@@ -165,16 +234,20 @@ static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row,
                     const struct store_loader *loader)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int code = sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL);
+    _cleanup_free_ char *expanded = NULL;
+    int code, r = store_sql_expand(sql, &expanded);
 
+    if (r < 0)
+        return r;
+    code = sqlite3_prepare_v2(sqlite, expanded, -1, &statement, NULL);
     if (code != SQLITE_OK)
         return store_db_error(sqlite, code);
     if (sqlite3_bind_parameter_count(statement) > 0)
         sqlite3_bind_int64(statement, 1, value);
     while ((code = sqlite3_step(statement)) == SQLITE_ROW) {
         struct columns columns = { .statement = statement };
-        int r = row(&columns, loader);
 
+        r = row(&columns, loader);
         if (r < 0 && r != -EBADMSG)
             return r;
     }
@@ -182,81 +255,28 @@ static int each_row(sqlite3 *sqlite, const char *sql, int64_t value, row_fn row,
 }
 
 static const char datastore_sql[] =
-    "SELECT id, name, path, recursive, error, fsid, size, available, type, network, watched, "
-    "watch_error, overflows,"
-    " unreadable, walk, walk_started, walk_finished, paused_until, n_images, (SELECT"
-    " json_group_array(json_array(at,"
-    " available)) FROM (SELECT at, available FROM sample WHERE sample.datastore = datastore.name"
-    " ORDER BY at)), coverage"
-    " FROM datastore WHERE state <> 'removed'"
-    " ORDER BY id";
-
-/* One that this program cannot read is not known. */
-static int take_coverage(struct columns *columns, struct coverage *coverage)
-{
-    _cleanup_(json_object_putp) json_object *object = NULL;
-    int r = take_text_json(columns, &object);
-
-    if (r == 0 && object)
-        r = coverage_from_json(object, coverage);
-    return r == -EBADMSG && columns->error == 0 ? 0 : r;
-}
+    "SELECT {datastore.datastore}, (SELECT json_group_array(json_array(at, available)) FROM"
+    " (SELECT at, available FROM sample WHERE sample.datastore = datastore.name ORDER BY at))"
+    " FROM datastore WHERE state <> 'removed' ORDER BY id";
 
 static int datastore_row(struct columns *columns, const struct store_loader *loader)
 {
     _cleanup_(datastore_freep) struct datastore *datastore = calloc(1, sizeof(*datastore));
-    int r;
 
     if (!datastore)
         return -ENOMEM;
-    datastore->id = take_integer(columns);
-    datastore->name = take_bytes(columns);
-    datastore->path = take_bytes(columns);
-    datastore->recursive = take_integer(columns);
-    /* What it was says nothing about what it is. */
+#include "daemon/store/columns-datastore.def"
     datastore->state = DATASTORE_STARTING;
-    datastore->error = (int)take_integer(columns);
-    datastore->root.fsid = take_u64(columns);
-    datastore->root.size = take_u64(columns);
-    datastore->root.available = take_u64(columns);
-    take_chars(columns, datastore->root.type, sizeof(datastore->root.type));
-    datastore->root.network = take_integer(columns);
-    datastore->watched = take_integer(columns);
-    datastore->watch_error = (int)take_integer(columns);
-    datastore->overflows = take_u64(columns);
-    datastore->unreadable = take_u64(columns);
-    datastore->walk = take_u64(columns);
-    datastore->walk_started = take_u64(columns);
-    datastore->walk_finished = take_u64(columns);
-    datastore->paused_until = take_u64(columns);
-    datastore->n_images = take_u64(columns);
     take_series(columns, &datastore->available);
-    r = take_coverage(columns, &datastore->coverage);
-    if (r < 0)
-        return r;
+    if (columns->error < 0)
+        return columns->error;
     return loader->datastore(loader->userdata, TAKE_PTR(datastore));
 }
 
-#define REFERENCE_COLUMNS(t)                                                                       \
-    #t ".state, " #t ".stored, " #t ".format, " #t ".path, " #t ".fsid, " #t ".inode, " #t         \
-    ".btime, " #t ".error"
-
-#define AUDIT_COLUMNS(t, r)                                                                        \
-    #t ".id, " #t ".started, " #t ".finished, " #t ".confidence, " #t ".use, " #t ".deep, " #t     \
-    ".fsid, " #t ".inode, " #t ".btime, " #t ".size, " #t ".allocated, " #t ".mtime, " #t          \
-    ".ctime, " #t ".mode, " #t ".uid, " #t ".gid, " #t ".links, " #r ".version, " #r ".body"
-#define AUDIT_COLUMNS_COUNT 19
-
 static const char image_sql[] =
-    "SELECT i.id, i.path, d.name, i.present, i.first_seen, i.last_seen, i.walk, i.fsid, i.inode, "
-    "i.btime, i.size,"
-    " i.allocated, i.mtime, i.ctime, i.mode, i.uid, i.gid, i.links, i.use, i.worker_deaths,"
-    " i.past_format, i.past_until, i.past_size, i.past_virtual_size, i.raw_size,"
-    " " REFERENCE_COLUMNS(p) ", " REFERENCE_COLUMNS(f) ","
-    " " AUDIT_COLUMNS(a, ra) ", " AUDIT_COLUMNS(b, rb) ","
+    "SELECT {i.image}, d.name, {p.edge}, {f.edge}, {a.audit}, {ra.report}, {b.audit}, {rb.report},"
     " CASE WHEN p.kind IS NOT NULL THEN (SELECT json_group_array(json_array(finished, allocated))"
-    " FROM (SELECT finished,"
-    " allocated FROM audit WHERE image = i.id ORDER BY id)) END, i.former"
+    " FROM (SELECT finished, allocated FROM audit WHERE image = i.id ORDER BY id)) END"
     " FROM image i JOIN datastore d ON d.id = i.datastore"
     " LEFT JOIN edge p ON p.child = i.id AND p.kind = 'parent'"
     " LEFT JOIN edge f ON f.child = i.id AND f.kind = 'data-file'"
@@ -264,73 +284,57 @@ static const char image_sql[] =
     " LEFT JOIN audit b ON b.id = i.audit_before LEFT JOIN report rb ON rb.audit = b.id"
     " WHERE i.gone IS NULL ORDER BY i.id";
 
-static struct reference take_reference(struct columns *columns)
+/* No row: it refers to nothing. */
+static void take_edge(struct columns *columns, struct reference *reference)
 {
-    struct reference reference = { .state = REFERENCE_NONE };
-
-    if (sqlite3_column_type(columns->statement, columns->next) == SQLITE_NULL)
-        columns->next++;
-    else
-        reference.state = take_name(columns, reference_state_from_name);
-    reference.stored = take_bytes(columns);
-    reference.format = take_bytes(columns);
-    reference.path = take_bytes(columns);
-    reference.identity = take_identity(columns);
-    reference.error = (int)take_integer(columns);
-    return reference;
+    reference->state = REFERENCE_NONE;
+    if (is_null(columns, columns->next)) {
+        columns->next += store_table_n_read("edge");
+        return;
+    }
+#include "daemon/store/columns-edge.def"
 }
 
 /* NULL when there is none, or none that this program can read: then the image is audited anew. */
 static int take_audit(struct columns *columns, struct audit **ret_audit)
 {
     _cleanup_(audit_freep) struct audit *audit = NULL;
-    const char *body;
-    int version, r;
+    int version;
 
-    if (sqlite3_column_type(columns->statement, columns->next) == SQLITE_NULL) {
-        columns->next += AUDIT_COLUMNS_COUNT;
+    if (is_null(columns, columns->next)) {
+        columns->next += store_table_n_read("audit") + store_table_n_read("report");
         return 0;
     }
     audit = calloc(1, sizeof(*audit));
     if (!audit)
         return -ENOMEM;
-    audit->id = take_integer(columns);
-    audit->started = take_u64(columns);
-    audit->finished = take_u64(columns);
-    audit->confidence = take_name(columns, confidence_from_name);
-    audit->use = audit->locked = take_name(columns, store_use_from_name);
-    audit->deep = take_integer(columns);
-    audit->identity = take_identity(columns);
-    audit->fingerprint = take_fingerprint(columns);
-    version = (int)take_integer(columns);
-    body = (const char *)sqlite3_column_text(columns->statement, columns->next);
-    r = columns->error;
-    if (r == 0)
-        r = body ? store_report_decode(body,
-                                       (size_t)sqlite3_column_bytes(columns->statement,
-                                                                    columns->next),
-                                       version, &audit->report)
-                 : -EBADMSG;
-    columns->next++;
-    if (r == -EBADMSG) {
+#include "daemon/store/columns-audit.def"
+#include "daemon/store/columns-report.def"
+    audit->locked = audit->use;
+    if (columns->error == -EBADMSG) {
         columns->error = 0;
         return 0;
     }
-    if (r < 0)
-        return r;
+    if (columns->error < 0)
+        return columns->error;
     *ret_audit = TAKE_PTR(audit);
     return 0;
 }
 
-/* One that this program cannot read is not known. */
-static int take_former(struct columns *columns, struct former **ret_former)
+static int take_growth(struct columns *columns, struct series **ret_growth)
 {
-    _cleanup_(json_object_putp) json_object *object = NULL;
-    int r = take_text_json(columns, &object);
+    struct series *growth;
 
-    if (r == 0 && object)
-        r = former_from_json(object, ret_former);
-    return r == -EBADMSG ? 0 : r;
+    if (is_null(columns, columns->next)) {
+        columns->next++;
+        return 0;
+    }
+    growth = calloc(1, sizeof(*growth));
+    if (!growth)
+        return -ENOMEM;
+    take_series(columns, growth);
+    *ret_growth = growth;
+    return 0;
 }
 
 static int image_row(struct columns *columns, const struct store_loader *loader)
@@ -341,52 +345,24 @@ static int image_row(struct columns *columns, const struct store_loader *loader)
 
     if (!image)
         return -ENOMEM;
-    image->id = take_integer(columns);
-    image->path = take_bytes(columns);
+#include "daemon/store/columns-image.def"
     datastore = take_bytes(columns);
-    image->present = take_integer(columns);
-    image->first_seen = take_u64(columns);
-    image->last_seen = take_u64(columns);
-    image->walk = take_u64(columns);
-    image->identity = take_identity(columns);
-    image->fingerprint = take_fingerprint(columns);
-    image->use = take_name(columns, store_use_from_name);
-    image->worker_deaths = (uint32_t)take_integer(columns);
-    image->past.format = take_format(columns);
-    image->past.until = take_u64(columns);
-    image->past.size = take_u64(columns);
-    image->past.virtual_size = take_u64(columns);
-    image->raw_size = take_u64(columns);
-    image->parent = take_reference(columns);
-    image->data_file = take_reference(columns);
+    take_edge(columns, &image->parent);
+    take_edge(columns, &image->data_file);
     if (columns->error < 0)
         return columns->error;
     r = take_audit(columns, &image->audit);
     if (r >= 0)
         r = take_audit(columns, &image->audit_before);
-    if (r < 0)
-        return r;
-    if (sqlite3_column_type(columns->statement, columns->next) != SQLITE_NULL) {
-        image->growth = calloc(1, sizeof(*image->growth));
-        if (!image->growth)
-            return -ENOMEM;
-        take_series(columns, image->growth);
-    } else {
-        columns->next++;
-    }
-    r = take_former(columns, &image->former);
+    if (r >= 0)
+        r = take_growth(columns, &image->growth);
     if (r < 0)
         return r;
     return loader->image(loader->userdata, datastore, TAKE_PTR(image));
 }
 
 static const char finding_sql[] =
-    "SELECT id, type, subject_kind, subject, datastore, state, severity, confidence, first_seen, "
-    "last_seen, changed,"
-    " resolved, count, misses, weight, evidence, remedy, acknowledged_by, acknowledged_reason,"
-    " acknowledged_until,"
-    " acknowledged_weight, reminded, reminders FROM finding WHERE state <> 'resolved' OR resolved"
-    " >= ?1 ORDER BY id";
+    "SELECT {finding.finding} FROM finding WHERE state <> 'resolved' OR resolved >= ?1 ORDER BY id";
 
 static int finding_row(struct columns *columns, const struct store_loader *loader)
 {
@@ -394,85 +370,27 @@ static int finding_row(struct columns *columns, const struct store_loader *loade
 
     if (!finding)
         return -ENOMEM;
-    finding->id = take_integer(columns);
-    finding->type = take_name(columns, finding_type_from_name);
-    finding->subject_kind = take_name(columns, subject_kind_from_name);
-    finding->subject = take_bytes(columns);
-    finding->datastore = take_bytes(columns);
-    finding->state = take_name(columns, finding_state_from_name);
-    finding->severity = take_name(columns, severity_from_name);
-    finding->confidence = take_name(columns, confidence_from_name);
-    finding->first_seen = take_u64(columns);
-    finding->last_seen = take_u64(columns);
-    finding->changed = take_u64(columns);
-    finding->resolved = take_u64(columns);
-    finding->count = (uint32_t)take_integer(columns);
-    finding->misses = (uint32_t)take_integer(columns);
-    finding->weight = take_u64(columns);
-    finding->evidence = take_json(columns);
-    finding->remedy = take_json(columns);
-    finding->acknowledged_by = take_bytes(columns);
-    finding->acknowledged_reason = take_bytes(columns);
-    finding->acknowledged_until = take_u64(columns);
-    finding->acknowledged_weight = take_u64(columns);
-    finding->reminded = take_u64(columns);
-    finding->reminders = (uint32_t)take_integer(columns);
+#include "daemon/store/columns-finding.def"
     if (columns->error < 0)
         return columns->error;
     return loader->finding(loader->userdata, TAKE_PTR(finding));
 }
 
-static const char event_sql[] =
-    "SELECT id, type, at, finding, finding_id, subject_kind, subject, datastore, severity, "
-    "confidence, message, depth"
-    " FROM event WHERE outbox = 1 ORDER BY seq";
+static const char event_sql[] = "SELECT {event.event} FROM event WHERE outbox = 1 ORDER BY seq";
 
 static int event_row(struct columns *columns, const struct store_loader *loader)
 {
     _cleanup_(event_freep) struct event *event = calloc(1, sizeof(*event));
-    const char *id;
 
     if (!event)
         return -ENOMEM;
-    id = (const char *)sqlite3_column_text(columns->statement, columns->next++);
-    if (!id || sd_id128_from_string(id, &event->id) < 0)
-        return -EBADMSG;
-    event->type = take_name(columns, event_type_from_name);
-    event->at = take_u64(columns);
-    event->finding = take_name(columns, finding_type_from_name);
-    event->finding_id = take_integer(columns);
-    event->subject_kind = take_name(columns, subject_kind_from_name);
-    event->subject = take_bytes(columns);
-    event->datastore = take_bytes(columns);
-    event->severity = take_name(columns, severity_from_name);
-    event->confidence = take_name(columns, confidence_from_name);
-    event->message = take_bytes(columns);
-    event->depth = (uint32_t)take_integer(columns);
+#include "daemon/store/columns-event.def"
     if (columns->error < 0)
         return columns->error;
     return loader->event(loader->userdata, TAKE_PTR(event));
 }
 
-static const char baseline_sql[] =
-    "SELECT fsid, inode, btime, path, source, since, verified, digest, virtual_size, zeros, "
-    "metadata, size, allocated, mtime,"
-    " ctime, mode, uid, gid, links, attributes, parent_fsid, parent_inode, parent_btime, verity,"
-    " blocks, accepted_by,"
-    " reason, gone, lost_child, deviation, encrypted FROM baseline";
-
-static bool take_digest(struct columns *columns, uint8_t digest[static 32])
-{
-    int at = columns->next++;
-
-    if (sqlite3_column_type(columns->statement, at) == SQLITE_NULL)
-        return false;
-    if (sqlite3_column_bytes(columns->statement, at) != 32) {
-        columns->error = -EBADMSG;
-        return false;
-    }
-    memcpy(digest, sqlite3_column_blob(columns->statement, at), 32);
-    return true;
-}
+static const char baseline_sql[] = "SELECT {baseline.baseline} FROM baseline";
 
 static int baseline_row(struct columns *columns, const struct store_loader *loader)
 {
@@ -482,38 +400,20 @@ static int baseline_row(struct columns *columns, const struct store_loader *load
 
     if (!baseline)
         return -ENOMEM;
-    baseline->identity = take_identity(columns);
-    baseline->path = take_bytes(columns);
-    baseline->source = take_name(columns, baseline_source_from_name);
-    baseline->since = take_u64(columns);
-    baseline->verified = take_u64(columns);
-    baseline->has_digest = take_digest(columns, baseline->digest);
-    baseline->virtual_size = take_u64(columns);
-    baseline->zeros = take_u64(columns);
-    baseline->has_metadata = take_digest(columns, baseline->metadata);
-    baseline->fingerprint = take_fingerprint(columns);
-    baseline->attributes = take_integer(columns);
-    baseline->parent = take_identity(columns);
-    verity = take_bytes(columns);
-    baseline->blocks = sqlite3_column_type(columns->statement, columns->next++) != SQLITE_NULL;
-    baseline->by = take_bytes(columns);
-    baseline->reason = take_bytes(columns);
-    baseline->gone = take_u64(columns);
-    baseline->lost_child = take_bytes(columns);
-    deviation = take_json(columns);
-    baseline->encrypted = take_integer(columns);
+#include "daemon/store/columns-baseline.def"
     if (columns->error < 0)
         return columns->error;
     return loader->baseline(loader->userdata, TAKE_PTR(baseline), deviation, verity);
 }
 
-static const char disk_move_sql[] = "SELECT overlay, parent, at FROM disk_move";
+static const char disk_move_sql[] = "SELECT {disk_move.disk_move} FROM disk_move";
 
 static int disk_move_row(struct columns *columns, const struct store_loader *loader)
 {
-    _cleanup_free_ char *overlay = take_bytes(columns), *parent = take_bytes(columns);
-    uint64_t at = take_u64(columns);
+    _cleanup_free_ char *overlay = NULL, *parent = NULL;
+    uint64_t at;
 
+#include "daemon/store/columns-disk-move.def"
     if (columns->error < 0)
         return columns->error;
     return loader->disk_move(loader->userdata, overlay, parent, at);

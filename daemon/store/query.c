@@ -12,11 +12,19 @@ DEFINE_CLEANUP(json_object *, json_object_put)
 /* How a column becomes a member; a column that is NULL has no member. */
 enum column_type { COLUMN_INTEGER, COLUMN_U64, COLUMN_BOOL, COLUMN_STRING };
 
-/* In the order of the statement's columns; the first column, not among them, is the cursor. */
-struct column {
-    const char *key;
+struct member {
+    const char *key, *value;    /* of JSON; in SQL */
     enum column_type type;
 };
+
+/* What a page is made of. */
+struct pages {
+    const char *cursor, *from;  /* the id that pages go by; the tables and conditions */
+    const struct member *members;
+    size_t n_members;
+};
+
+#define PAGES(cursor, from, members) { cursor, from, members, ELEMENTSOF(members) }
 
 static json_object *column_value(sqlite3_stmt *statement, int at, enum column_type type)
 {
@@ -36,22 +44,21 @@ static json_object *column_value(sqlite3_stmt *statement, int at, enum column_ty
     }
 }
 
-static int add_row(sqlite3_stmt *statement, const struct column *columns, size_t n_columns,
-                   json_object *rows)
+static int add_row(sqlite3_stmt *statement, const struct pages *pages, json_object *rows)
 {
     _cleanup_(json_object_putp) json_object *row = json_object_new_object();
 
     if (!row)
         return -ENOMEM;
-    for (size_t i = 0; i < n_columns; i++) {
+    for (size_t i = 0; i < pages->n_members; i++) {
         json_object *value;
 
         if (sqlite3_column_type(statement, (int)i + 1) == SQLITE_NULL)
             continue;
-        value = column_value(statement, (int)i + 1, columns[i].type);
+        value = column_value(statement, (int)i + 1, pages->members[i].type);
         if (!value)
             return -ENOMEM;
-        if (json_object_object_add(row, columns[i].key, value) < 0) {
+        if (json_object_object_add(row, pages->members[i].key, value) < 0) {
             json_object_put(value);
             return -ENOMEM;
         }
@@ -63,8 +70,8 @@ static int add_row(sqlite3_stmt *statement, const struct column *columns, size_t
 }
 
 /* Up to limit rows; *ret_next is the cursor of the last one when there are more, else 0. */
-static int collect(sqlite3 *sqlite, sqlite3_stmt *statement, const struct column *columns,
-                   size_t n_columns, unsigned limit, json_object **ret_rows, int64_t *ret_next)
+static int collect(sqlite3 *sqlite, sqlite3_stmt *statement, const struct pages *pages,
+                   unsigned limit, json_object **ret_rows, int64_t *ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     int64_t last = 0, next = 0;
@@ -79,7 +86,7 @@ static int collect(sqlite3 *sqlite, sqlite3_stmt *statement, const struct column
             next = last;
             break;
         }
-        r = add_row(statement, columns, n_columns, rows);
+        r = add_row(statement, pages, rows);
         if (r < 0)
             return r;
         last = sqlite3_column_int64(statement, 0);
@@ -91,43 +98,67 @@ static int collect(sqlite3 *sqlite, sqlite3_stmt *statement, const struct column
     return 0;
 }
 
-static int prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **ret_statement)
+/* The cursor is the first column. */
+static int select_text(const struct pages *pages, char **ret_sql)
 {
-    int code = sqlite3_prepare_v2(sqlite, sql, -1, ret_statement, NULL);
+    _cleanup_free_ char *sql = NULL;
+    size_t size;
+    FILE *file = open_memstream(&sql, &size);
+    bool failed;
 
+    if (!file)
+        return -ENOMEM;
+    fprintf(file, "SELECT %s", pages->cursor);
+    for (size_t i = 0; i < pages->n_members; i++)
+        fprintf(file, ", %s", pages->members[i].value);
+    fprintf(file, " FROM %s ORDER BY %s DESC", pages->from, pages->cursor);
+    failed = ferror(file);
+    if (fclose(file) != 0 || failed)
+        return -ENOMEM;
+    *ret_sql = TAKE_PTR(sql);
+    return 0;
+}
+
+static int prepare(sqlite3 *sqlite, const struct pages *pages, sqlite3_stmt **ret_statement)
+{
+    _cleanup_free_ char *sql = NULL;
+    int code, r = select_text(pages, &sql);
+
+    if (r < 0)
+        return r;
+    code = sqlite3_prepare_v2(sqlite, sql, -1, ret_statement, NULL);
     return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
 }
 
+static const struct member event_members[] = {
+    { "at", "at", COLUMN_U64 },
+    { "event", "type", COLUMN_STRING },
+    { "finding", "finding", COLUMN_STRING },
+    { "severity", "severity", COLUMN_STRING },
+    { "confidence", "confidence", COLUMN_STRING },
+    { "subject", "subject", COLUMN_STRING },
+    { "subject-kind", "subject_kind", COLUMN_STRING },
+    { "datastore", "datastore", COLUMN_STRING },
+    { "message", "message", COLUMN_STRING },
+    { "depth", "depth", COLUMN_INTEGER },
+    { "event-id", "id", COLUMN_STRING },
+};
+
 /* ?1 path, ?2 finding, ?3 since, ?4 until, ?5 before. The unary plus keeps SQLite from the wrong
  * index. */
-#define EVENT_COLUMNS                                                                              \
-    "SELECT seq, at, type, finding, severity, confidence, subject, subject_kind, datastore,"       \
-    " message, depth, id FROM event WHERE seq < ?5 AND +at >= ?3 AND +at <= ?4"                    \
-    " AND (?2 IS NULL OR finding = ?2)"
-static const char events_sql[] = EVENT_COLUMNS " ORDER BY seq DESC";
-static const char events_of_path_sql[] = EVENT_COLUMNS
-    " AND subject = ?1 AND subject_kind = 'image' ORDER BY seq DESC";
-
-static const struct column event_columns[] = {
-    { "at", COLUMN_U64 },
-    { "event", COLUMN_STRING },
-    { "finding", COLUMN_STRING },
-    { "severity", COLUMN_STRING },
-    { "confidence", COLUMN_STRING },
-    { "subject", COLUMN_STRING },
-    { "subject-kind", COLUMN_STRING },
-    { "datastore", COLUMN_STRING },
-    { "message", COLUMN_STRING },
-    { "depth", COLUMN_INTEGER },
-    { "event-id", COLUMN_STRING },
-};
+#define EVENTS                                                                                     \
+    "event WHERE seq < ?5 AND +at >= ?3 AND +at <= ?4 AND (?2 IS NULL OR finding = ?2)"
+static const struct pages events = PAGES("seq", EVENTS, event_members);
+static const struct pages events_of_path = PAGES(
+    "seq", EVENTS " AND subject = ?1 AND subject_kind = 'image'", event_members);
 
 int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since,
                        uint64_t until, int64_t before, unsigned limit, json_object **ret_rows,
                        int64_t *ret_next)
 {
+    const struct pages *pages = path ? &events_of_path : &events;
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int r = prepare(sqlite, path ? events_of_path_sql : events_sql, &statement);
+    int r = prepare(sqlite, pages, &statement);
 
     if (r < 0)
         return r;
@@ -138,77 +169,67 @@ int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, u
     sqlite3_bind_int64(statement, 3, since > INT64_MAX ? INT64_MAX : (int64_t)since);
     sqlite3_bind_int64(statement, 4, until == 0 || until > INT64_MAX ? INT64_MAX : (int64_t)until);
     sqlite3_bind_int64(statement, 5, before);
-    return collect(sqlite, statement, event_columns, ELEMENTSOF(event_columns), limit, ret_rows,
-                   ret_next);
+    return collect(sqlite, statement, pages, limit, ret_rows, ret_next);
 }
 
-static const char audits_sql[] =
-    "SELECT a.id, a.started, a.finished, a.confidence, a.use, a.error = 0, nullif(a.error, 0), "
-    "a.corruptions, a.leaks,"
-    " a.check_errors, a.size, a.allocated, a.virtual_size, a.depth FROM image i JOIN audit a ON"
-    " a.image = i.id"
-    " WHERE i.path = ?1 AND a.id < ?2 ORDER BY a.id DESC";
-
-static const struct column audit_columns[] = {
-    { "started", COLUMN_U64 },
-    { "finished", COLUMN_U64 },
-    { "confidence", COLUMN_STRING },
-    { "use", COLUMN_STRING },
-    { "opened", COLUMN_BOOL },
-    { "error", COLUMN_INTEGER },
-    { "corruptions", COLUMN_U64 },
-    { "leaks", COLUMN_U64 },
-    { "check-errors", COLUMN_U64 },
-    { "size", COLUMN_U64 },
-    { "allocated", COLUMN_U64 },
-    { "virtual-size", COLUMN_U64 },
-    { "depth", COLUMN_INTEGER },
+static const struct member audit_members[] = {
+    { "started", "a.started", COLUMN_U64 },
+    { "finished", "a.finished", COLUMN_U64 },
+    { "confidence", "a.confidence", COLUMN_STRING },
+    { "use", "a.use", COLUMN_STRING },
+    { "opened", "a.error = 0", COLUMN_BOOL },
+    { "error", "nullif(a.error, 0)", COLUMN_INTEGER },
+    { "corruptions", "a.corruptions", COLUMN_U64 },
+    { "leaks", "a.leaks", COLUMN_U64 },
+    { "check-errors", "a.check_errors", COLUMN_U64 },
+    { "size", "a.size", COLUMN_U64 },
+    { "allocated", "a.allocated", COLUMN_U64 },
+    { "virtual-size", "a.virtual_size", COLUMN_U64 },
+    { "depth", "a.depth", COLUMN_INTEGER },
 };
+static const struct pages audits = PAGES(
+    "a.id", "image i JOIN audit a ON a.image = i.id WHERE i.path = ?1 AND a.id < ?2",
+    audit_members);
 
-static const char readings_sql[] =
-    "SELECT id, started, finished, verdict, nullif(explanation, ''), nullif(lower(hex(digest)), "
-    "''), virtual_size, read, zero,"
-    " unallocated, direct, nullif(bad, 0) FROM digest WHERE path = ?1 AND id < ?2 ORDER BY id DESC";
-
-static const struct column reading_columns[] = {
-    { "started", COLUMN_U64 },
-    { "finished", COLUMN_U64 },
-    { "verdict", COLUMN_STRING },
-    { "explanation", COLUMN_STRING },
-    { "digest", COLUMN_STRING },
-    { "virtual-size", COLUMN_U64 },
-    { "read-bytes", COLUMN_U64 },
-    { "zero-bytes", COLUMN_U64 },
-    { "unallocated-bytes", COLUMN_U64 },
-    { "direct", COLUMN_BOOL },
-    { "bad-ranges", COLUMN_U64 },
+static const struct member reading_members[] = {
+    { "started", "started", COLUMN_U64 },
+    { "finished", "finished", COLUMN_U64 },
+    { "verdict", "verdict", COLUMN_STRING },
+    { "explanation", "nullif(explanation, '')", COLUMN_STRING },
+    { "digest", "nullif(lower(hex(digest)), '')", COLUMN_STRING },
+    { "virtual-size", "virtual_size", COLUMN_U64 },
+    { "read-bytes", "read", COLUMN_U64 },
+    { "zero-bytes", "zero", COLUMN_U64 },
+    { "unallocated-bytes", "unallocated", COLUMN_U64 },
+    { "direct", "direct", COLUMN_BOOL },
+    { "bad-ranges", "nullif(bad, 0)", COLUMN_U64 },
 };
+static const struct pages readings = PAGES("id", "digest WHERE path = ?1 AND id < ?2",
+                                           reading_members);
 
 /* ?1 path, ?2 before */
-static int collect_of_path(sqlite3 *sqlite, const char *sql, const struct column *columns,
-                           size_t n_columns, const char *path, int64_t before, unsigned limit,
-                           json_object **ret_rows, int64_t *ret_next)
+static int collect_of_path(sqlite3 *sqlite, const struct pages *pages, const char *path,
+                           int64_t before, unsigned limit, json_object **ret_rows,
+                           int64_t *ret_next)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int r = prepare(sqlite, sql, &statement);
+    int r = prepare(sqlite, pages, &statement);
 
     if (r < 0)
         return r;
     sqlite3_bind_blob(statement, 1, path, (int)strlen(path), SQLITE_STATIC);
     sqlite3_bind_int64(statement, 2, before);
-    return collect(sqlite, statement, columns, n_columns, limit, ret_rows, ret_next);
+    return collect(sqlite, statement, pages, limit, ret_rows, ret_next);
 }
 
 int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
                        json_object **ret_rows, int64_t *ret_next)
 {
-    return collect_of_path(sqlite, audits_sql, audit_columns, ELEMENTSOF(audit_columns), path,
-                           before, limit, ret_rows, ret_next);
+    return collect_of_path(sqlite, &audits, path, before, limit, ret_rows, ret_next);
 }
 
 int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
                          json_object **ret_rows, int64_t *ret_next)
 {
-    return collect_of_path(sqlite, readings_sql, reading_columns, ELEMENTSOF(reading_columns), path,
-                           before, limit, ret_rows, ret_next);
+    return collect_of_path(sqlite, &readings, path, before, limit, ret_rows, ret_next);
 }

@@ -1,169 +1,121 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writes a batch: every kind of row is a list of statements that take the row's values by
- * number. */
+/* Writes a batch: every kind of row is a list of statements that take the row's values by name. */
 #include <errno.h>
+#include <string.h>
 
 #include "daemon/core/log.h"
+#include "daemon/store/columns.h"
 #include "daemon/store/db.h"
 #include "lib/cleanup.h"
 
 #define STATEMENTS_MAX 8
 #define PRUNE_MAX "100"
 
-/* The one parameter that is not a value of the row: the time, or how many audits to keep. */
-#define EXTRA_INDEX 60
-#define EXTRA "?60"
+/* What statements take besides the row's values: the time, and how many audits to keep. */
+#define NOW ":now"
+#define AUDITS_KEPT ":audits_kept"
 
 /* A new datastore that only an image tells of so far (after a damaged database): what is not known
  * is empty. */
 #define DATASTORE_OF_IMAGE                                                                         \
     "INSERT INTO datastore (name, path, recursive, state, error, fsid, size, available, type,"     \
     " network, watched, watch_error, overflows, unreadable, walk, walk_started, walk_finished,"    \
-    " paused_until, n_images) VALUES (?2, ?3, 1, 'starting', 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0, 0," \
-    " 0, 0, 0) ON CONFLICT (name) DO NOTHING"
+    " paused_until, n_images) VALUES (:datastore_name, :datastore_path, 1, 'starting', 0, 0, 0, 0,"\
+    " '', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0) ON CONFLICT (name) DO NOTHING"
 
-#define IMAGE_ID "(SELECT id FROM image WHERE path = ?1)"
+/* Likewise an image that only its audit tells of. */
+#define IMAGE_OF_AUDIT                                                                             \
+    "INSERT INTO image (path, datastore, present, first_seen, last_seen, walk, fsid, inode,"       \
+    " btime, size, allocated, mtime, ctime, mode, uid, gid, links, use, worker_deaths) VALUES"     \
+    " (:path, (SELECT id FROM datastore WHERE name = :datastore_name), 1, :started, :finished, 0," \
+    " :fsid, :inode, :btime, :size, :allocated, :mtime, :ctime, :mode, :uid, :gid, :links, :use,"  \
+    " 0) ON CONFLICT (path) DO NOTHING"
 
+#define IMAGE_ID "(SELECT id FROM image WHERE path = :path)"
+
+/* Of an image's row: the references that it had go, and those that it has come. */
+#define EDGE_STATEMENTS                                                                            \
+    {                                                                                              \
+        "DELETE FROM edge WHERE child = (SELECT id FROM image WHERE path = :image)"                \
+        " AND kind = :kind",                                                                       \
+        "INSERT INTO edge ({edge}) SELECT {:edge} FROM image WHERE image.path = :image"            \
+        " AND :state <> 'none'",                                                                   \
+    }
+
+/* Braces as store_sql_expand() has them. */
 static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_DATASTORE] = {
-        "INSERT INTO datastore (name, path, recursive, state, error, fsid, size, available, type, "
-        "network, watched,"
-        " watch_error, overflows, unreadable, walk, walk_started, walk_finished, paused_until,"
-        " n_images, coverage)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-        " ?19, ?22)"
-        " ON CONFLICT (name) DO UPDATE SET path = ?2, recursive = ?3, state = ?4, error = ?5, fsid"
-        " = ?6, size = ?7,"
-        " available = ?8, type = ?9, network = ?10, watched = ?11, watch_error = ?12, overflows ="
-        " ?13,"
-        " unreadable = ?14, walk = ?15, walk_started = ?16, walk_finished = ?17, paused_until ="
-        " ?18, n_images = ?19, coverage = ?22",
-        "INSERT INTO sample (datastore, at, available) SELECT ?1, ?20, ?21 WHERE ?20 > 0 ON "
-        "CONFLICT DO NOTHING",
-        "DELETE FROM sample WHERE datastore = ?1 AND at < ?20 - 172800000000",
+        "INSERT INTO datastore ({datastore}) VALUES ({:datastore})"
+        " ON CONFLICT (name) DO UPDATE SET {=datastore}",
+    },
+    [ROW_SAMPLE] = {
+        "INSERT INTO sample ({sample}) VALUES ({:sample}) ON CONFLICT DO NOTHING",
+        "DELETE FROM sample WHERE datastore = :datastore AND at < :at - 172800000000",
     },
     [ROW_IMAGE] = {
         DATASTORE_OF_IMAGE,
-        "INSERT INTO image (path, datastore, present, first_seen, last_seen, walk, fsid, inode, "
-        "btime, size, allocated,"
-        " mtime, ctime, mode, uid, gid, links, use, worker_deaths, past_format, past_until,"
-        " past_size, past_virtual_size, raw_size, former)"
-        " VALUES (?1, (SELECT id FROM datastore WHERE name = ?2), ?4, ?5, ?6, ?7, ?8, ?9, ?10,"
-        " ?11, ?12, ?13, ?14, ?15,"
-        " ?16, ?17, ?18, ?19, ?20, ?37, ?38, ?39, ?40, ?41, ?42)"
-        " ON CONFLICT (path) DO UPDATE SET datastore = excluded.datastore, present = ?4, gone ="
-        " NULL, first_seen = ?5,"
-        " last_seen = ?6, walk = ?7, fsid = ?8, inode = ?9, btime = ?10, size = ?11, allocated ="
-        " ?12, mtime = ?13,"
-        " ctime = ?14, mode = ?15, uid = ?16, gid = ?17, links = ?18, use = ?19, worker_deaths ="
-        " ?20, past_format = ?37, past_until = ?38, past_size = ?39, past_virtual_size = ?40,"
-        " raw_size = ?41, former = ?42",
-        "DELETE FROM edge WHERE child = " IMAGE_ID,
-        "INSERT INTO edge (child, kind, state, stored, format, path, fsid, inode, btime, error)"
-        " SELECT id, 'parent', ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28 FROM image WHERE path = ?1"
-        " AND ?21 <> 'none'",
-        "INSERT INTO edge (child, kind, state, stored, format, path, fsid, inode, btime, error)"
-        " SELECT id, 'data-file', ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36 FROM image WHERE path ="
-        " ?1 AND ?29 <> 'none'",
+        "INSERT INTO image ({image}) VALUES ({:image})"
+        " ON CONFLICT (path) DO UPDATE SET {=image}, gone = NULL",
     },
+    [ROW_PARENT] = EDGE_STATEMENTS,
+    [ROW_DATA_FILE] = EDGE_STATEMENTS,
     [ROW_AUDIT] = {
         DATASTORE_OF_IMAGE,
-        "INSERT INTO image (path, datastore, present, first_seen, last_seen, walk, fsid, inode, "
-        "btime, size, allocated,"
-        " mtime, ctime, mode, uid, gid, links, use, worker_deaths)"
-        " VALUES (?1, (SELECT id FROM datastore WHERE name = ?2), 1, ?4, ?5, 0, ?9, ?10, ?11, ?12,"
-        " ?13, ?14, ?15, ?16,"
-        " ?17, ?18, ?19, ?7, 0) ON CONFLICT (path) DO NOTHING",
-        "INSERT INTO audit (image, started, finished, confidence, use, deep, fsid, inode, btime, "
-        "size, allocated,"
-        " mtime, ctime, mode, uid, gid, links, error, open_kind, open_layer, open_offset,"
-        " open_value, open_bound,"
-        " open_field, open_text, worker_signal, worker_status, bytes_read, elapsed_usec, cpu_usec,"
-        " peak_memory, format, version,"
-        " virtual_size, cluster_size, refcount_bits, incompatible, compatible, autoclear,"
-        " n_snapshots, n_bitmaps,"
-        " check_finished, corruptions, leaks, check_errors, total_clusters, allocated_clusters,"
-        " image_end, n_issues)"
-        " SELECT id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,"
-        " ?20, ?21, ?22, ?23, ?24,"
-        " ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35, ?36, ?37, ?38, ?39, ?40, ?41,"
-        " ?42, ?43, ?44, ?45, ?46,"
-        " ?47, ?48, ?49, ?50, ?51 FROM image WHERE path = ?1",
-        "UPDATE image SET audit_before = audit, audit = last_insert_rowid() WHERE path = ?1",
-        "INSERT INTO report (audit, image, version, body) SELECT audit, id, ?52, ?53 FROM image "
-        "WHERE path = ?1",
+        IMAGE_OF_AUDIT,
+        "INSERT INTO audit ({audit}) SELECT {:audit} FROM image WHERE image.path = :path",
+        "UPDATE image SET audit_before = audit, audit = last_insert_rowid() WHERE path = :path",
+    },
+    [ROW_REPORT] = {
+        "INSERT INTO report ({report}) SELECT {:report} FROM image WHERE image.path = :path",
         "DELETE FROM report WHERE image = " IMAGE_ID
-        " AND audit < coalesce((SELECT audit_before FROM image WHERE path = ?1), 0)",
+        " AND audit < coalesce((SELECT audit_before FROM image WHERE path = :path), 0)",
     },
     [ROW_GONE] = {
         "DELETE FROM edge WHERE child = " IMAGE_ID,
         "DELETE FROM report WHERE image = " IMAGE_ID,
-        "DELETE FROM disk_move WHERE overlay = ?1",
-        "UPDATE image SET present = 0, gone "
-        "= " EXTRA ", audit = NULL, audit_before = NULL WHERE path = ?1",
+        "DELETE FROM disk_move WHERE overlay = :path",
+        "UPDATE image SET present = 0, gone = " NOW ", audit = NULL, audit_before = NULL"
+        " WHERE path = :path",
     },
     [ROW_RENAMED] = {
-        "DELETE FROM image WHERE path = ?2 AND EXISTS (SELECT 1 FROM image WHERE path = ?1)",
-        "UPDATE image SET path = ?2 WHERE path = ?1",
-        "UPDATE digest SET path = ?2 WHERE path = ?1",
-        "DELETE FROM finding WHERE subject_kind = 'image' AND subject = ?2 AND type IN"
-        " (SELECT type FROM finding WHERE subject_kind = 'image' AND subject = ?1)",
-        "UPDATE finding SET subject = ?2 WHERE subject_kind = 'image' AND subject = ?1",
-        "UPDATE event SET subject = ?2 WHERE subject_kind = 'image' AND subject = ?1",
-        "UPDATE OR REPLACE disk_move SET overlay = ?2 WHERE overlay = ?1",
-        "UPDATE disk_move SET parent = ?2 WHERE parent = ?1",
+        "DELETE FROM image WHERE path = :after"
+        " AND EXISTS (SELECT 1 FROM image WHERE path = :before)",
+        "UPDATE image SET path = :after WHERE path = :before",
+        "UPDATE digest SET path = :after WHERE path = :before",
+        "DELETE FROM finding WHERE subject_kind = 'image' AND subject = :after AND type IN"
+        " (SELECT type FROM finding WHERE subject_kind = 'image' AND subject = :before)",
+        "UPDATE finding SET subject = :after WHERE subject_kind = 'image' AND subject = :before",
+        "UPDATE event SET subject = :after WHERE subject_kind = 'image' AND subject = :before",
+        "UPDATE OR REPLACE disk_move SET overlay = :after WHERE overlay = :before",
+        "UPDATE disk_move SET parent = :after WHERE parent = :before",
     },
     [ROW_FINDING] = {
         /* A new life of the same finding has a new id; there is one row for a type and a
          * subject. */
-        "DELETE FROM finding WHERE type = ?2 AND subject_kind = ?3 AND subject = ?4 AND id <> ?1",
-        "INSERT INTO finding (id, type, subject_kind, subject, datastore, state, severity, "
-        "confidence, first_seen,"
-        " last_seen, changed, resolved, count, misses, weight, evidence, remedy, acknowledged_by,"
-        " acknowledged_reason,"
-        " acknowledged_until, acknowledged_weight, reminded, reminders)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, coalesce(?16,"
-        " '{}'), ?17, ?18, ?19,"
-        " ?20, ?21, ?22, ?23)"
-        " ON CONFLICT (id) DO UPDATE SET datastore = ?5, state = ?6, severity = ?7, confidence ="
-        " ?8, first_seen = ?9,"
-        " last_seen = ?10, changed = ?11, resolved = ?12, count = ?13, misses = ?14, weight = ?15,"
-        " evidence = coalesce(?16, '{}'), remedy = ?17, acknowledged_by = ?18, acknowledged_reason"
-        " = ?19,"
-        " acknowledged_until = ?20, acknowledged_weight = ?21, reminded = ?22, reminders = ?23",
+        "DELETE FROM finding WHERE type = :type AND subject_kind = :subject_kind"
+        " AND subject = :subject AND id <> :id",
+        "INSERT INTO finding ({finding}) VALUES ({:finding})"
+        " ON CONFLICT (id) DO UPDATE SET {=finding}",
     },
     [ROW_EVENT] = {
-        "INSERT INTO event (id, type, at, finding, finding_id, subject_kind, subject, datastore, "
-        "severity, confidence,"
-        " message, depth, outbox) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"
-        " ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO event ({event}) VALUES ({:event}) ON CONFLICT (id) DO NOTHING",
     },
     [ROW_TOLD] = {
-        "INSERT INTO told (event, channel, at) SELECT seq, ?2, " EXTRA " FROM event WHERE id = ?1"
+        "INSERT INTO told ({told}) SELECT {:told} FROM event WHERE event.id = :id"
         " ON CONFLICT (event, channel) DO NOTHING",
-        "UPDATE event SET outbox = 0 WHERE id = ?1 AND outbox = 1",
+        "UPDATE event SET outbox = 0 WHERE id = :id AND outbox = 1",
     },
     [ROW_BASELINE] = {
-        "INSERT OR REPLACE INTO baseline (fsid, inode, btime, path, source, since, verified, "
-        "digest, virtual_size,"
-        " zeros, metadata, size, allocated, mtime, ctime, mode, uid, gid, links, attributes,"
-        " parent_fsid, parent_inode,"
-        " parent_btime, verity, blocks, accepted_by, reason, gone, lost_child, deviation,"
-        " encrypted)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
-        " ?19, ?20, ?21, ?22,"
-        " ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)",
+        "INSERT OR REPLACE INTO baseline ({baseline}) VALUES ({:baseline})",
     },
     [ROW_BASELINE_GONE] = {
-        "DELETE FROM baseline WHERE fsid = ?1 AND inode = ?2 AND btime = ?3",
+        "DELETE FROM baseline WHERE fsid = :fsid AND inode = :inode AND btime = :btime",
     },
     [ROW_READING] = {
-        "INSERT INTO digest (path, started, finished, digest, virtual_size, read, zero, "
-        "unallocated, direct, bad,"
-        " verdict, explanation) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO digest ({digest}) VALUES ({:digest})",
     },
     [ROW_DISK_MOVE] = {
-        "INSERT OR REPLACE INTO disk_move (overlay, parent, at) VALUES (?1, ?2, ?3)",
+        "INSERT OR REPLACE INTO disk_move ({disk_move}) VALUES ({:disk_move})",
     },
 };
 
@@ -173,7 +125,7 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
 #define DEPTH_MAX "5000"        /* beyond QEMU's and libvirt's limits by far: a loop */
 static const char depth_sql[] =
     "UPDATE audit SET depth = (WITH RECURSIVE layer (image, n) AS ("
-    " SELECT id, 1 FROM image WHERE path = ?1"
+    " SELECT id, 1 FROM image WHERE path = :path"
     " UNION ALL SELECT i.id, n + 1 FROM layer"
     " JOIN edge e ON e.child = layer.image AND e.kind = 'parent'"
     " JOIN image i ON i.path = e.path WHERE n < " DEPTH_MAX ")"
@@ -181,13 +133,13 @@ static const char depth_sql[] =
     " WHEN (SELECT audit FROM image WHERE id = last) IS NULL THEN NULL"
     " WHEN EXISTS (SELECT 1 FROM edge WHERE child = last AND kind = 'parent') THEN NULL"
     " ELSE n END FROM (SELECT max(n) AS n, image AS last FROM layer))"
-    " WHERE id = (SELECT audit FROM image WHERE path = ?1) AND depth IS NULL";
+    " WHERE id = (SELECT audit FROM image WHERE path = :path) AND depth IS NULL";
 
 /* and for all above it that waited for it. A branch ends where it is known, so each audit is
  * visited once. */
 static const char depth_above_sql[] =
     "WITH RECURSIVE start (path, depth) AS ("
-    " SELECT i.path, a.depth FROM image i JOIN audit a ON a.id = i.audit WHERE i.path = ?1 AND"
+    " SELECT i.path, a.depth FROM image i JOIN audit a ON a.id = i.audit WHERE i.path = :path AND"
     " a.depth IS NOT NULL),"
     " above (path, audit, n) AS ("
     " SELECT path, NULL, 0 FROM start"
@@ -201,7 +153,7 @@ static const char depth_above_sql[] =
 
 static const char prune_sql[] =
     "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE image = " IMAGE_ID
-    " ORDER BY id DESC LIMIT " PRUNE_MAX " OFFSET " EXTRA ")";
+    " ORDER BY id DESC LIMIT " PRUNE_MAX " OFFSET " AUDITS_KEPT ")";
 
 enum {
     SINGLE_BEGIN,
@@ -232,6 +184,12 @@ struct store_writer {
     sqlite3_stmt *singles[_SINGLE_MAX];
 };
 
+/* Of one writing. */
+struct terms {
+    uint64_t now;               /* usec */
+    unsigned audits_kept;
+};
+
 static void store_writer_freep(struct store_writer **writer)
 {
     store_writer_free(*writer);
@@ -239,8 +197,12 @@ static void store_writer_freep(struct store_writer **writer)
 
 static int prepare(sqlite3 *sqlite, const char *sql, sqlite3_stmt **ret_statement)
 {
-    int code = sqlite3_prepare_v3(sqlite, sql, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
+    _cleanup_free_ char *expanded = NULL;
+    int code, r = store_sql_expand(sql, &expanded);
 
+    if (r < 0)
+        return r;
+    code = sqlite3_prepare_v3(sqlite, expanded, -1, SQLITE_PREPARE_PERSISTENT, ret_statement, NULL);
     return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
 }
 
@@ -295,18 +257,26 @@ static int bind_value(sqlite3_stmt *statement, int index, const struct value *va
     }
 }
 
-/* A statement may use fewer values than the row has. */
-static int bind_row(sqlite3_stmt *statement, const struct row *row, int64_t extra)
+/* A statement may use fewer values than the row has, never one that it has not. */
+static int bind_row(sqlite3_stmt *statement, const struct row *row, const struct terms *terms)
 {
-    int n = sqlite3_bind_parameter_count(statement);
+    int n = sqlite3_bind_parameter_count(statement), code = SQLITE_OK;
+    unsigned at = 0;
 
-    for (int i = 1; i <= n && (unsigned)i <= row->n_values; i++) {
-        int code = bind_value(statement, i, &row->values[i - 1]);
+    for (int i = 1; i <= n && code == SQLITE_OK; i++) {
+        const char *name = sqlite3_bind_parameter_name(statement, i);
+        const struct value *value;
 
-        if (code != SQLITE_OK)
-            return code;
+        if (strcmp(name, NOW) == 0) {
+            code = sqlite3_bind_int64(statement, i, (int64_t)terms->now);
+        } else if (strcmp(name, AUDITS_KEPT) == 0) {
+            code = sqlite3_bind_int64(statement, i, terms->audits_kept);
+        } else {
+            value = row_value(row, name, &at);
+            code = value ? bind_value(statement, i, value) : SQLITE_RANGE;
+        }
     }
-    return n == EXTRA_INDEX ? sqlite3_bind_int64(statement, EXTRA_INDEX, extra) : SQLITE_OK;
+    return code;
 }
 
 static int step_and_reset(struct store_writer *writer, sqlite3_stmt *statement)
@@ -319,9 +289,9 @@ static int step_and_reset(struct store_writer *writer, sqlite3_stmt *statement)
 }
 
 static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement, const struct row *row,
-                        int64_t extra)
+                        const struct terms *terms)
 {
-    int code = bind_row(statement, row, extra);
+    int code = bind_row(statement, row, terms);
     int r = code == SQLITE_OK ? step_and_reset(writer, statement)
                               : store_db_error(writer->sqlite, code);
 
@@ -329,12 +299,13 @@ static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement, co
     return r;
 }
 
-static int finish_image(struct store_writer *writer, const struct row *row, unsigned audits_kept)
+static int finish_image(struct store_writer *writer, const struct row *row,
+                        const struct terms *terms)
 {
     static const int steps[] = { SINGLE_DEPTH, SINGLE_DEPTH_ABOVE, SINGLE_PRUNE };
 
     for (size_t i = 0; i < ELEMENTSOF(steps); i++) {
-        int r = run_with_row(writer, writer->singles[steps[i]], row, audits_kept);
+        int r = run_with_row(writer, writer->singles[steps[i]], row, terms);
 
         if (r < 0)
             return r;
@@ -343,19 +314,19 @@ static int finish_image(struct store_writer *writer, const struct row *row, unsi
 }
 
 static int write_rows(struct store_writer *writer, const struct store_batch *batch,
-                      unsigned audits_kept, uint64_t now)
+                      const struct terms *terms)
 {
     int r;
 
     for (const struct row *row = batch->first; row; row = row->next)
         for (unsigned i = 0; i < STATEMENTS_MAX && writer->rows[row->kind][i]; i++) {
-            r = run_with_row(writer, writer->rows[row->kind][i], row, (int64_t)now);
+            r = run_with_row(writer, writer->rows[row->kind][i], row, terms);
             if (r < 0)
                 return r;
         }
     for (const struct row *row = batch->first; row; row = row->next) {
         r = row->kind == ROW_IMAGE || row->kind == ROW_AUDIT
-                ? finish_image(writer, row, audits_kept)
+                ? finish_image(writer, row, terms)
                 : 0;
         if (r < 0)
             return r;
@@ -383,6 +354,7 @@ static int set_synchronous(struct store_writer *writer, bool full)
 int store_writer_write(struct store_writer *writer, const struct store_batch *batch,
                        unsigned audits_kept, uint64_t now)
 {
+    const struct terms terms = { now, audits_kept > 2 ? audits_kept : 2 };
     int r;
 
     r = set_synchronous(writer, store_batch_is_precious(batch));
@@ -394,7 +366,7 @@ int store_writer_write(struct store_writer *writer, const struct store_batch *ba
     if (!writer->unclean)
         r = step_and_reset(writer, writer->singles[SINGLE_UNCLEAN]);
     if (r == 0)
-        r = write_rows(writer, batch, audits_kept > 2 ? audits_kept : 2, now);
+        r = write_rows(writer, batch, &terms);
     if (r == 0)
         r = step_and_reset(writer, writer->singles[SINGLE_COMMIT]);
     if (r < 0) {

@@ -928,10 +928,14 @@ static void compact(void **state)
         store_batch_append(all, batch);
     }
     assert_int_equal(all->n_merged, 101);
-    assert_int_equal(store_batch_compact(all), 99 + 98 + 96);
+    /* With an image its parent and data file, with an audit its report. */
+    assert_int_equal(store_batch_compact(all), 99 + 3 * 98 + 2 * 96);
     assert_int_equal(count_rows(all, ROW_DATASTORE), 1);
     assert_int_equal(count_rows(all, ROW_IMAGE), 2);
+    assert_int_equal(count_rows(all, ROW_PARENT), 2);
+    assert_int_equal(count_rows(all, ROW_DATA_FILE), 2);
     assert_int_equal(count_rows(all, ROW_AUDIT), 4);
+    assert_int_equal(count_rows(all, ROW_REPORT), 4);
     assert_int_equal(count_rows(all, ROW_FINDING), 100);
     assert_int_equal(count_rows(all, ROW_EVENT), 100);
     assert_int_equal(store_batch_compact(all), 0);
@@ -940,6 +944,9 @@ static void compact(void **state)
     assert_int_equal(kit_sql(kit, "SELECT sum(walk) FROM image"), 99 + 98);
     assert_int_equal(kit_sql(kit, "SELECT sum(started) FROM audit"),
                      4 * KIT_NOW + 99 + 98 + 97 + 96);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM report r JOIN audit a ON a.id = r.audit"
+                                  " AND a.image = r.image"),
+                     4);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), 100);
 }
 
