@@ -1,0 +1,667 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A daemon around the contents of images, for their tests. */
+#include "contents-kit.h"
+
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "qcaudit/control.h"
+
+static const char *name_of(const char *path)
+{
+    return strrchr(path, '/') + 1;
+}
+
+/* ---- what the contents are given ------------------------------------------------------------- */
+
+static uint64_t op_now(void *userdata)
+{
+    return ((struct kit *)userdata)->now;
+}
+
+static struct image *op_find_image(void *userdata, const char *path)
+{
+    struct kit *kit = userdata;
+
+    for (size_t i = 0; i < kit->n_images; i++)
+        if (strcmp(kit->images[i]->path, path) == 0)
+            return kit->images[i];
+    return NULL;
+}
+
+static int op_images(void *userdata, struct image *const **ret_images, size_t *ret_n)
+{
+    struct kit *kit = userdata;
+
+    *ret_images = kit->images;
+    *ret_n = kit->n_images;
+    return 0;
+}
+
+static int op_each_finding(void *userdata,
+                           int (*each)(void *each_userdata, struct finding *finding),
+                           void *each_userdata)
+{
+    struct kit *kit = userdata;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < kit->n_findings; i++)
+        r = each(each_userdata, kit->findings[i]);
+    return r;
+}
+
+static struct kit_kept *find_kept(struct kit *kit, const struct identity *identity)
+{
+    for (size_t i = 0; i < kit->n_kept; i++)
+        if (identity_equal(&kit->kept[i].identity, identity))
+            return &kit->kept[i];
+    return NULL;
+}
+
+static void drop_kept(struct kit *kit, struct kit_kept *kept)
+{
+    json_object_put(kept->baseline);
+    *kept = kit->kept[--kit->n_kept];
+}
+
+static int op_keep_baseline(void *userdata, const struct baseline *baseline,
+                            json_object *deviation, const char *verity)
+{
+    struct kit *kit = userdata;
+    struct kit_kept *kept = find_kept(kit, &baseline->identity);
+
+    assert_int_equal(deviation != NULL, baseline->deviation != NULL);
+    assert_int_equal(verity != NULL, baseline->verity.algorithm != 0);
+    if (kit->database_fails)
+        return -ENOMEM;
+    if (kept)
+        drop_kept(kit, kept);
+    assert_true(kit->n_kept < KIT_KEPT_MAX);
+    kept = &kit->kept[kit->n_kept++];
+    kept->identity = baseline->identity;
+    assert_int_equal(baseline_to_json(baseline, &kept->baseline), 0);
+    return 0;
+}
+
+static int op_keep_gone(void *userdata, const struct identity *identity)
+{
+    struct kit *kit = userdata;
+    struct kit_kept *kept = find_kept(kit, identity);
+
+    if (kit->database_fails)
+        return -ENOMEM;
+    if (kept)
+        drop_kept(kit, kept);
+    return 0;
+}
+
+static int op_keep_reading(void *userdata, const char *path, const struct digest_result *result,
+                           const uint8_t *digest, enum reading_verdict verdict,
+                           const char *explanation)
+{
+    struct kit *kit = userdata;
+    struct kit_reading *reading = &kit->readings[kit->n_readings++];
+
+    assert_true(kit->n_readings <= KIT_READINGS_MAX);
+    assert_non_null(result);
+    *reading = (struct kit_reading){ .path = strdup(path), .verdict = verdict,
+                                     .explanation = explanation ? strdup(explanation) : NULL,
+                                     .has_digest = digest };
+    return kit->database_fails ? -ENOMEM : 0;
+}
+
+static int op_task(void *userdata, int (*run)(void *task_userdata),
+                   void (*done)(void *task_userdata, int error), void *task_userdata)
+{
+    struct kit *kit = userdata;
+
+    assert_true(kit->n_tasks < KIT_TASKS_MAX);
+    kit->tasks[kit->n_tasks++] = (struct kit_task){ run, done, task_userdata };
+    return 0;
+}
+
+static size_t place_of(const struct kit *kit, const struct image *image)
+{
+    for (size_t i = 0; i < kit->n_images; i++)
+        if (kit->images[i] == image)
+            return i;
+    fail();
+    return 0;
+}
+
+static void op_plan(void *userdata, struct image *image, uint64_t due, uint64_t verified)
+{
+    struct kit *kit = userdata;
+
+    if (due != UINT64_MAX)
+        assert_int_equal(verified, image->baseline ? image->baseline->verified : 0);
+    kit->due[place_of(kit, image)] = due;
+}
+
+static void op_demand(void *userdata, struct image *image)
+{
+    struct kit *kit = userdata;
+    size_t n = strlen(kit->demanded);
+
+    snprintf(kit->demanded + n, sizeof(kit->demanded) - n, "%s ", name_of(image->path));
+}
+
+static void op_taken(void *userdata, struct image *image)
+{
+    struct kit *kit = userdata;
+
+    assert_false(image->reading);
+    kit->taken++;
+}
+
+static void op_judge(void *userdata)
+{
+    ((struct kit *)userdata)->judged++;
+}
+
+static void op_damaged(void *userdata)
+{
+    ((struct kit *)userdata)->damaged++;
+}
+
+static void op_acknowledge(void *userdata, int64_t finding_id, const char *by, const char *reason,
+                           uint64_t until)
+{
+    struct kit *kit = userdata;
+    size_t n = strlen(kit->acknowledged);
+
+    snprintf(kit->acknowledged + n, sizeof(kit->acknowledged) - n, "%lld %s %s %llu;",
+             (long long)finding_id, by, reason, (unsigned long long)until);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void start(struct kit *kit)
+{
+    static const struct contents_ops ops = {
+        .now = op_now, .find_image = op_find_image, .images = op_images,
+        .each_finding = op_each_finding, .keep_baseline = op_keep_baseline,
+        .keep_gone = op_keep_gone, .keep_reading = op_keep_reading, .task = op_task,
+        .plan = op_plan, .demand = op_demand, .taken = op_taken, .judge = op_judge,
+        .damaged = op_damaged, .acknowledge = op_acknowledge,
+    };
+    const struct contents_options options = { .state_directory = kit->directory,
+                                              .graph = kit->graph, .ops = &ops,
+                                              .userdata = kit };
+    bool first = kit->n_kept == 0;
+
+    assert_int_equal(contents_new(&options, &kit->contents), 0);
+    for (size_t i = 0; i < kit->n_kept; i++) {
+        struct baseline *baseline;
+
+        assert_int_equal(baseline_from_json(kit->kept[i].baseline, &baseline), 0);
+        assert_int_equal(contents_load_baseline(kit->contents, baseline, NULL, NULL), 0);
+    }
+    assert_int_equal(contents_load(kit->contents, first), 0);
+    kit_run(kit);
+}
+
+int kit_setup(void **state)
+{
+    struct kit *kit = calloc(1, sizeof(*kit));
+
+    assert_non_null(kit);
+    strcpy(kit->directory, "/tmp/qca-contents.XXXXXX");
+    assert_non_null(mkdtemp(kit->directory));
+    kit->now = T0_USEC;
+    kit->policy = (struct policy){ .golden = kit->golden, .scrub_golden = 7 * DAY,
+                                   .scrub_parents = 30 * DAY };
+    kit->datastore = (struct datastore){ .name = strdup("vm"), .path = strdup("/vm"),
+                                         .state = DATASTORE_ONLINE };
+    assert_int_equal(graph_new(&kit->graph), 0);
+    graph_set_policy(kit->graph, &kit->policy);
+    start(kit);
+    *state = kit;
+    return 0;
+}
+
+static void stop(struct kit *kit)
+{
+    kit->held = false;
+    kit_run(kit);
+    contents_stop(kit->contents);
+    contents_end(kit->contents);
+    kit_run(kit);
+    kit->contents = contents_free(kit->contents);
+}
+
+void kit_restart(struct kit *kit)
+{
+    stop(kit);
+    start(kit);
+}
+
+void kit_lose_database(struct kit *kit)
+{
+    while (kit->n_kept > 0)
+        drop_kept(kit, &kit->kept[0]);
+}
+
+static void remove_image(struct kit *kit, struct image *image)
+{
+    size_t place = place_of(kit, image);
+
+    graph_remove(kit->graph, image);
+    image->datastore = NULL;
+    image_free(image);
+    kit->n_images--;
+    memmove(kit->images + place, kit->images + place + 1,
+            (kit->n_images - place) * sizeof(kit->images[0]));
+    memmove(kit->due + place, kit->due + place + 1,
+            (kit->n_images - place) * sizeof(kit->due[0]));
+}
+
+int kit_teardown(void **state)
+{
+    struct kit *kit = *state;
+    char command[128];
+
+    stop(kit);
+    while (kit->n_images > 0)
+        remove_image(kit, kit->images[0]);
+    graph_free(kit->graph);
+    kit_lose_database(kit);
+    for (size_t i = 0; i < kit->n_readings; i++) {
+        free(kit->readings[i].path);
+        free(kit->readings[i].explanation);
+    }
+    for (size_t i = 0; kit->golden[i]; i++)
+        free(kit->golden[i]);
+    for (size_t i = 0; i < kit->n_findings; i++)
+        finding_free(kit->findings[i]);
+    free(kit->datastore.name);
+    free(kit->datastore.path);
+    snprintf(command, sizeof(command), "rm -rf '%s'", kit->directory);
+    assert_int_equal(system(command), 0);
+    free(kit);
+    return 0;
+}
+
+void kit_run(struct kit *kit)
+{
+    while (!kit->held && kit->n_tasks > 0) {
+        struct kit_task task = kit->tasks[0];
+
+        kit->n_tasks--;
+        memmove(kit->tasks, kit->tasks + 1, kit->n_tasks * sizeof(kit->tasks[0]));
+        task.done(task.userdata, task.run(task.userdata));
+    }
+}
+
+/* ---- what came of it ------------------------------------------------------------------------- */
+
+struct image *kit_image(struct kit *kit, const char *name)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/vm/%s", name);
+    return op_find_image(kit, path);
+}
+
+struct baseline *kit_baseline(struct kit *kit, const char *name)
+{
+    struct image *image = kit_image(kit, name);
+
+    return image ? image->baseline : NULL;
+}
+
+const struct kit_reading *kit_reading(const struct kit *kit, const char *name)
+{
+    for (size_t i = kit->n_readings; i-- > 0;)
+        if (strcmp(name_of(kit->readings[i].path), name) == 0)
+            return &kit->readings[i];
+    return NULL;
+}
+
+bool kit_has_blocks(struct kit *kit, const struct identity *identity, const char *suffix)
+{
+    char *path = blocks_path(kit->contents, identity, suffix);
+    bool there = path && access(path, F_OK) == 0;
+
+    free(path);
+    return there;
+}
+
+const char *kit_path(const struct kit *kit, const char *name, char buf[static 128])
+{
+    snprintf(buf, 128, "%s/%s", kit->directory, name);
+    return buf;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static struct qca_image_info *info_of(struct image *image)
+{
+    return &image->audit->report->layers[0].info;
+}
+
+static void audited(struct kit *kit, struct image *image)
+{
+    image->audit->identity = image->identity;
+    image->audit->fingerprint = image->fingerprint;
+    image->audit->started = image->audit->finished = kit->now;
+}
+
+static void add_image(struct kit *kit, const char *name, const char *parent)
+{
+    char path[64], below[64];
+    struct image *image;
+
+    snprintf(path, sizeof(path), "/vm/%s", name);
+    snprintf(below, sizeof(below), "/vm/%s", parent ? parent : "");
+    image = fixture_image(&kit->datastore, path, ++kit->last_inode, parent ? below : NULL);
+    image->identity.btime = image->fingerprint.mtime = image->fingerprint.ctime =
+        (int64_t)(kit->now * 1000);
+    image->first_seen = kit->now;
+    image->listed = true;
+    image->audit->report->layers[0].check.allocated_clusters = 1;
+    if (parent)
+        image->parent.identity = kit_image(kit, parent)->identity;
+    audited(kit, image);
+    assert_true(kit->n_images < KIT_IMAGES_MAX);
+    kit->due[kit->n_images] = UINT64_MAX;
+    kit->images[kit->n_images++] = image;
+    assert_int_equal(graph_add(kit->graph, image), 0);
+}
+
+static void written(struct kit *kit, struct image *image)
+{
+    image->fingerprint.mtime = image->fingerprint.ctime = (int64_t)(kit->now * 1000);
+    audited(kit, image);
+}
+
+static enum blocks_kind kind_of(char letter)
+{
+    return letter == '0' ? BLOCKS_ZERO : letter == '.' ? BLOCKS_UNALLOCATED : BLOCKS_DATA;
+}
+
+static void block_digest(char letter, uint8_t ret_digest[static 32])
+{
+    static uint8_t block[QCA_BLOCK_SIZE];
+
+    memset(block, kind_of(letter) == BLOCKS_DATA ? letter : 0, sizeof(block));
+    assert_int_equal(EVP_Digest(block, sizeof(block), ret_digest, NULL, EVP_sha256(), NULL), 1);
+}
+
+static void digest_of(const char *letters, uint8_t ret_digest[static 32])
+{
+    uint8_t all[64 * 32 + 8];
+    size_t n = strlen(letters);
+    uint64_t size = n * QCA_BLOCK_SIZE;
+
+    assert_true(n <= 64);
+    for (size_t i = 0; i < n; i++)
+        block_digest(letters[i], all + i * 32);
+    memcpy(all + n * 32, &size, 8);
+    assert_int_equal(EVP_Digest(all, n * 32 + 8, ret_digest, NULL, EVP_sha256(), NULL), 1);
+}
+
+/* how: as the sign of the step. */
+static void read_image(struct kit *kit, struct image *image, char how, const char *letters)
+{
+    struct qca_check_result *check = &image->audit->report->layers[0].check;
+    struct qca_bad_range bad = { .guest_offset = QCA_BLOCK_SIZE, .length = QCA_BLOCK_SIZE,
+                                 .error = -EIO };
+    size_t n = strlen(letters);
+    struct digest_result result = { .complete = how != '?', .encrypted = image_is_opaque(image),
+                                    .size = n * QCA_BLOCK_SIZE, .started = kit->now,
+                                    .finished = kit->now };
+    struct audit audit;
+
+    if (how == '!')
+        written(kit, image);
+    else
+        audited(kit, image);
+    info_of(image)->virtual_size = result.size;
+    check->allocated_clusters = 0;
+    for (size_t i = 0; i < n; i++)
+        check->allocated_clusters += letters[i] != '.';
+    audit = *image->audit;
+    result.resumed_from = how == '%' ? 0 : contents_begin_blocks(kit->contents, image, &audit);
+    for (size_t i = result.resumed_from; how != '%' && i < n; i++) {
+        uint8_t digest[1][32];
+
+        if (how == '?' && i == 1)
+            continue;
+        block_digest(letters[i], digest[0]);
+        contents_take_blocks(kit->contents, image, i, 1,
+                             kind_of(letters[i]) == BLOCKS_DATA ? digest : NULL,
+                             letters[i] == '.');
+    }
+    if (how == '|')
+        return;
+    if (result.complete && result.resumed_from == 0)
+        digest_of(letters, result.digest);
+    if (how == '?') {
+        result.bad = &bad;
+        result.n_bad = 1;
+        result.bad_bytes = bad.length;
+    }
+    audit.digest = &result;
+    contents_audited(kit->contents, image, &audit);
+}
+
+static void empty_image(struct kit *kit, struct image *image)
+{
+    if (!image->audit_before) {
+        struct image *before = fixture_image(NULL, image->path, 1, NULL);
+
+        image->audit_before = before->audit;
+        before->audit = NULL;
+        image_free(before);
+        image->audit_before->report->layers[0].check.allocated_clusters = 1;
+    }
+    image->audit->report->layers[0].check.allocated_clusters = 0;
+    written(kit, image);
+    contents_audited(kit->contents, image, image->audit);
+}
+
+static void delete_image(struct kit *kit, struct image *image)
+{
+    image->present = false;
+    contents_image_gone(kit->contents, image, kit->now);
+    remove_image(kit, image);
+}
+
+static void put_at(struct image *image, const struct image *file)
+{
+    image->identity = file->identity;
+    image->fingerprint = file->fingerprint;
+}
+
+/* References lead to what lies at their paths. */
+static void resolve(struct kit *kit)
+{
+    for (size_t i = 0; i < kit->n_images; i++) {
+        struct image *image = kit->images[i];
+        struct image *parent = image->parent.path ? op_find_image(kit, image->parent.path) : NULL;
+
+        if (!image->parent.path)
+            continue;
+        image->parent.state = parent ? REFERENCE_FOUND : REFERENCE_MISSING;
+        image->parent.identity = parent ? parent->identity : (struct identity){ .fsid = 0 };
+    }
+}
+
+static void move_image(struct kit *kit, struct image *image, const char *to)
+{
+    struct image *other = to[0] == '/' || to[0] == '=' ? kit_image(kit, to + 1) : NULL, between;
+    int64_t now = (int64_t)(kit->now * 1000);
+
+    if (strcmp(to, "new") == 0 || strcmp(to, "old") == 0 || strcmp(to, "copy") == 0) {
+        image->identity.inode = ++kit->last_inode;
+        image->identity.btime = image->fingerprint.ctime = now;
+        if (to[0] != 'c')
+            image->fingerprint.mtime = to[0] == 'n' ? now : T0 - HOUR_NSEC;
+        audited(kit, image);
+    } else if (to[0] == '/') {
+        put_at(other, image);
+        other->fingerprint.ctime = now;
+        audited(kit, other);
+        image->present = false;
+        contents_image_gone(kit->contents, image, kit->now);
+        remove_image(kit, image);
+    } else if (to[0] == '=') {
+        between = *other;
+        put_at(other, image);
+        put_at(image, &between);
+        image->fingerprint.ctime = other->fingerprint.ctime = now;
+        audited(kit, image);
+        audited(kit, other);
+    } else {
+        free(image->path);
+        assert_true(asprintf(&image->path, "/vm/%s", to) > 0);
+        image->fingerprint.ctime = now;
+        assert_int_equal(graph_rename(kit->graph, image), 0);
+        audited(kit, image);
+    }
+    resolve(kit);
+}
+
+/* As after a commit that its overlays were told of. */
+static void rebase(struct kit *kit, struct image *image, const char *parent)
+{
+    free(image->parent.path);
+    assert_true(asprintf(&image->parent.path, "/vm/%s", parent) > 0);
+    resolve(kit);
+}
+
+static void set(struct kit *kit, const char *what, struct image *image)
+{
+    size_t n = 0;
+
+    if (strcmp(what, "golden") == 0) {
+        while (kit->golden[n])
+            n++;
+        assert_true(n < KIT_NAMES_MAX);
+        kit->golden[n] = strdup(image->path);
+        graph_set_policy(kit->graph, &kit->policy);
+    } else if (strcmp(what, "luks") == 0) {
+        info_of(image)->crypt_method = QCA_CRYPT_LUKS;
+    } else if (strcmp(what, "vmdk") == 0) {
+        info_of(image)->format = QCA_FORMAT_VMDK;
+    } else if (strcmp(what, "data") == 0) {
+        info_of(image)->incompatible_features |= QCA_INCOMPAT_DATA_FILE;
+    } else if (strcmp(what, "parts") == 0) {
+        info_of(image)->incompatible_features |= QCA_INCOMPAT_EXTENDED_L2;
+    } else if (strcmp(what, "device") == 0) {
+        image->fingerprint.mode = S_IFBLK | 0600;
+    } else if (strcmp(what, "tables") == 0) {
+        image->audit->report->layers[0].has_metadata_digest = true;
+        image->audit->report->layers[0].metadata_digest[0]++;
+    } else if (strcmp(what, "writer") == 0) {
+        image->use = image->audit->use = FILES_WRITER;
+    } else if (strcmp(what, "free") == 0) {
+        image->use = image->audit->use = FILES_UNUSED;
+    } else if (strcmp(what, "away") == 0) {
+        image->present = false;
+    } else {
+        fail_msg("no such property: %s", what);
+    }
+}
+
+static void judge_all(struct kit *kit)
+{
+    for (size_t i = 0; i < kit->n_images; i++)
+        assert_int_equal(graph_update(kit->graph, kit->images[i]), 0);
+    assert_int_equal(graph_refresh(kit->graph, NULL, NULL), 0);
+    for (size_t i = 0; i < kit->n_images; i++)
+        contents_plan(kit->contents, &kit->policy, kit->images[i]);
+    /* A golden image is one by its baseline, too. */
+    assert_int_equal(graph_refresh(kit->graph, NULL, NULL), 0);
+    contents_flush(kit->contents);
+    kit_run(kit);
+    contents_acknowledge(kit->contents);
+}
+
+static void act(struct kit *kit, struct image *image, char sign, const char *rest)
+{
+    switch (sign) {
+    case '=': case '!': case '?': case '|': case '%':
+        read_image(kit, image, sign, rest);
+        break;
+    case '^':
+        written(kit, image);
+        contents_audited(kit->contents, image, image->audit);
+        break;
+    case '~':
+        empty_image(kit, image);
+        break;
+    case '@':
+        image->fingerprint.uid++;
+        image->fingerprint.ctime = (int64_t)(kit->now * 1000);
+        contents_attributes(kit->contents, image);
+        audited(kit, image);
+        break;
+    case '>':
+        rebase(kit, image, rest);
+        break;
+    case ':':
+        move_image(kit, image, rest);
+        break;
+    default:
+        fail_msg("no such step: %c", sign);
+    }
+}
+
+static void step(struct kit *kit, char *text)
+{
+    char *slash, *sign;
+
+    if (strcmp(text, "hold") == 0) {
+        kit->held = true;
+    } else if (strcmp(text, "go") == 0) {
+        kit->held = false;
+    } else if (strcmp(text, "restart") == 0) {
+        kit_restart(kit);
+    } else if (strcmp(text, "later") == 0) {
+        kit->now += 31 * DAY;
+    } else if (text[0] == '+') {
+        char *parent = strchr(text, '>');
+
+        if (parent)
+            *parent++ = '\0';
+        add_image(kit, text + 1, parent);
+    } else if (text[0] == '-') {
+        delete_image(kit, kit_image(kit, text + 1));
+        resolve(kit);
+    } else {
+        sign = strpbrk(text, "=!?|%^~@:>");
+        slash = sign ? NULL : strchr(text, '/');
+        if (slash)
+            *slash++ = '\0';
+        if (slash) {
+            set(kit, text, kit_image(kit, slash));
+        } else {
+            char what = sign ? *sign : ' ';
+
+            assert_non_null(sign);
+            *sign = '\0';
+            act(kit, kit_image(kit, text), what, sign + 1);
+        }
+    }
+}
+
+void kit_tell(struct kit *kit, const char *story)
+{
+    char *steps = strdup(story), *at = steps, *text;
+
+    assert_non_null(steps);
+    while ((text = strsep(&at, " "))) {
+        if (!text[0])
+            continue;
+        kit->now += HOUR;
+        step(kit, text);
+        judge_all(kit);
+    }
+    free(steps);
+}
