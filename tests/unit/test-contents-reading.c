@@ -140,7 +140,8 @@ static void parent(void **state)
           "modified: 1 block differs, the first at byte 65536 of the guest's disk" },
         { "+dev device/dev dev=aaaa dev=abaa", "dev",
           "changed: it was written before its overlays were made, or has none" },
-        { "+one one=aaaa one=abaa", "one", "bit-rot: the digest differs; which blocks is not known" },
+        { "+one one=aaaa one=abaa", "one",
+          "bit-rot: the digest differs; which blocks is not known" },
         /* a file of the same content, of the same time or another */
         { "+base +one>base base=aaaa one=.c.. base:copy base=aaaa", "base",
           "verified: another file with the same content lies there now" },
