@@ -20,8 +20,8 @@ static bool steps_down(const struct contents *contents, const struct baseline *b
     return false;
 }
 
-void adopt_roles(struct contents *contents, struct image *image, struct baseline *baseline,
-                 enum reading_verdict verdict)
+static void take_roles(struct contents *contents, struct image *image, struct baseline *baseline,
+                       enum reading_verdict verdict)
 {
     const struct relation *relation = graph_relation(contents->graph, image);
     const struct image *parent = relation ? relation->parent : NULL;
@@ -40,6 +40,22 @@ void adopt_roles(struct contents *contents, struct image *image, struct baseline
     if (baseline->source == BASELINE_ACCEPTED && source != BASELINE_CHILD)
         return;                 /* that somebody said so stays */
     baseline->source = source;
+}
+
+void adopt_file(struct contents *contents, struct image *image, enum reading_verdict verdict,
+                bool blocks)
+{
+    struct baseline *baseline = image->baseline;
+    struct identity before = baseline->identity;
+
+    /* Else the next start finds two: one of a file that nobody has. */
+    if (!identity_equal(&before, &image->identity) &&
+        baselines_rebind(contents->baselines, baseline, &image->identity, image->path) >= 0)
+        keep_gone(contents, &before);
+    take_roles(contents, image, baseline, verdict);
+    baseline->blocks = blocks;
+    if (blocks)
+        blocks_adopt(contents, &image->identity, &before);
 }
 
 struct baseline *adopt_new(struct contents *contents, struct image *image)
@@ -69,7 +85,8 @@ int adopt_deviation(struct contents *contents, struct image *image,
 {
     struct baseline *baseline = image->baseline;
     const struct deviation *deviation = baseline->deviation;
-    struct identity before = baseline->identity;
+    /* Only what has blocks was located by them. */
+    bool blocks = deviation->located;
     struct digest_result digest = { .complete = true, .encrypted = image_is_opaque(image),
                                     .size = deviation->virtual_size,
                                     .started = contents_now(contents),
@@ -88,11 +105,7 @@ int adopt_deviation(struct contents *contents, struct image *image,
         r = baseline_take(baseline, &reading, verdict);
     if (r < 0)
         return r;
-    if (!identity_equal(&before, &image->identity))
-        (void)baselines_rebind(contents->baselines, baseline, &image->identity, image->path);
-    adopt_roles(contents, image, baseline, verdict);
-    baseline->blocks = true;
-    blocks_adopt(contents, &image->identity, &before);
+    adopt_file(contents, image, verdict, blocks);
     contents->readings++;
     return 0;
 }

@@ -116,6 +116,18 @@ static void displace(struct contents *contents, struct baseline *place, struct b
     unbind_others(contents, place, image);
 }
 
+/* Another file lies there now, and what the first one held is no matter for it. */
+static void leave_behind(struct contents *contents, struct baseline *baseline,
+                         const struct image *image)
+{
+    if (baseline->gone != 0 || strcmp(baseline->path, image->path) != 0 ||
+        identity_equal(&baseline->identity, &image->identity) ||
+        bind_elsewhere(contents, baseline, image))
+        return;
+    baseline->gone = contents_now(contents);
+    keep_baseline(contents, baseline);
+}
+
 void bind_image(struct contents *contents, struct image *image)
 {
     struct baseline *own = baselines_find(contents->baselines, &image->identity);
@@ -140,6 +152,8 @@ void bind_image(struct contents *contents, struct image *image)
             baseline->attributes = true;    /* a new name changes its ctime */
         }
     }
+    if (image->baseline && image->baseline != baseline)
+        leave_behind(contents, image->baseline, image);
     image->baseline = baseline;
     if (!baseline)
         return;

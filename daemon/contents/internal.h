@@ -234,9 +234,10 @@ void explain_tell(const struct image *image, enum reading_verdict verdict, const
 
 /* A baseline that holds nothing yet, for an image without one. NULL without memory. */
 struct baseline *adopt_new(struct contents *contents, struct image *image);
-/* The reading is the baseline: why it is kept, and what it stands on. */
-void adopt_roles(struct contents *contents, struct image *image, struct baseline *baseline,
-                 enum reading_verdict verdict);
+/* The baseline is of the image's file from now on: why it is kept, and what it stands on. blocks:
+ * the reading's file of block digests is there, and becomes the baseline's. */
+void adopt_file(struct contents *contents, struct image *image, enum reading_verdict verdict,
+                bool blocks);
 /* What was read before counts from now on: accepted, or explained. */
 int adopt_deviation(struct contents *contents, struct image *image, enum reading_verdict verdict,
                     const char *explanation);

@@ -77,7 +77,6 @@ static void take(struct contents *contents, struct finishing *finishing, struct 
     struct baseline *baseline = image->baseline ? image->baseline : adopt_new(contents, image);
     _cleanup_free_ char *explanation = NULL;
     enum reading_verdict verdict;
-    struct identity before;
     struct reading reading;
     bool moved, adopt;
 
@@ -86,8 +85,7 @@ static void take(struct contents *contents, struct finishing *finishing, struct 
         blocks_remove(contents, &image->identity);
         return;
     }
-    before = baseline->identity;
-    moved = !identity_equal(&before, &image->identity);
+    moved = !identity_equal(&baseline->identity, &image->identity);
     reading_of(finishing, &reading);
     reading.foreign = image_is_foreign(image);
     /* Nor do the times of a device's node say when it was written. */
@@ -118,13 +116,8 @@ static void take(struct contents *contents, struct finishing *finishing, struct 
     explain_tell(image, verdict, explanation);
     adopt = !baseline->deviation;
     if (adopt) {
-        if (moved)
-            (void)baselines_rebind(contents->baselines, baseline, &image->identity, image->path);
-        adopt_roles(contents, image, baseline, verdict);
+        adopt_file(contents, image, verdict, finishing->kept);
         baseline->verity = finishing->verity;
-        baseline->blocks = finishing->kept;
-        if (finishing->kept)
-            blocks_adopt(contents, &image->identity, &before);
         if (verdict == READING_COMMIT)
             commit_note(contents, image, finishing);
     } else {

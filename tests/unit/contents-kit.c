@@ -322,6 +322,14 @@ const struct kit_reading *kit_reading(const struct kit *kit, const char *name)
     return NULL;
 }
 
+const char *kit_letters(const struct kit *kit, const uint8_t digest[static 32])
+{
+    for (size_t i = 0; i < kit->n_contents_read; i++)
+        if (memcmp(kit->contents_read[i].digest, digest, 32) == 0)
+            return kit->contents_read[i].letters;
+    return "?";
+}
+
 bool kit_has_blocks(struct kit *kit, const struct identity *identity, const char *suffix)
 {
     char *path = blocks_path(kit->contents, identity, suffix);
@@ -351,6 +359,20 @@ static void audited(struct kit *kit, struct image *image)
     image->audit->started = image->audit->finished = kit->now;
 }
 
+/* References lead to what lies at their paths. */
+static void resolve(struct kit *kit)
+{
+    for (size_t i = 0; i < kit->n_images; i++) {
+        struct image *image = kit->images[i];
+        struct image *parent = image->parent.path ? op_find_image(kit, image->parent.path) : NULL;
+
+        if (!image->parent.path)
+            continue;
+        image->parent.state = parent ? REFERENCE_FOUND : REFERENCE_MISSING;
+        image->parent.identity = parent ? parent->identity : (struct identity){ .fsid = 0 };
+    }
+}
+
 static void add_image(struct kit *kit, const char *name, const char *parent)
 {
     char path[64], below[64];
@@ -371,6 +393,7 @@ static void add_image(struct kit *kit, const char *name, const char *parent)
     kit->due[kit->n_images] = UINT64_MAX;
     kit->images[kit->n_images++] = image;
     assert_int_equal(graph_add(kit->graph, image), 0);
+    resolve(kit);
 }
 
 static void written(struct kit *kit, struct image *image)
@@ -405,6 +428,15 @@ static void digest_of(const char *letters, uint8_t ret_digest[static 32])
     assert_int_equal(EVP_Digest(all, n * 32 + 8, ret_digest, NULL, EVP_sha256(), NULL), 1);
 }
 
+static void note_content(struct kit *kit, const char *letters)
+{
+    struct kit_content *content = &kit->contents_read[kit->n_contents_read++];
+
+    assert_true(kit->n_contents_read <= KIT_READINGS_MAX && strlen(letters) < 65);
+    strcpy(content->letters, letters);
+    digest_of(letters, content->digest);
+}
+
 /* how: as the sign of the step. */
 static void read_image(struct kit *kit, struct image *image, char how, const char *letters)
 {
@@ -417,6 +449,7 @@ static void read_image(struct kit *kit, struct image *image, char how, const cha
                                     .finished = kit->now };
     struct audit audit;
 
+    note_content(kit, letters);
     if (how == '!')
         written(kit, image);
     else
@@ -468,7 +501,7 @@ static void empty_image(struct kit *kit, struct image *image)
 static void delete_image(struct kit *kit, struct image *image)
 {
     image->present = false;
-    contents_image_gone(kit->contents, image, kit->now);
+    contents_image_gone(kit->contents, image, kit->now - kit->history_lag);
     remove_image(kit, image);
 }
 
@@ -476,20 +509,6 @@ static void put_at(struct image *image, const struct image *file)
 {
     image->identity = file->identity;
     image->fingerprint = file->fingerprint;
-}
-
-/* References lead to what lies at their paths. */
-static void resolve(struct kit *kit)
-{
-    for (size_t i = 0; i < kit->n_images; i++) {
-        struct image *image = kit->images[i];
-        struct image *parent = image->parent.path ? op_find_image(kit, image->parent.path) : NULL;
-
-        if (!image->parent.path)
-            continue;
-        image->parent.state = parent ? REFERENCE_FOUND : REFERENCE_MISSING;
-        image->parent.identity = parent ? parent->identity : (struct identity){ .fsid = 0 };
-    }
 }
 
 static void move_image(struct kit *kit, struct image *image, const char *to)
@@ -508,7 +527,7 @@ static void move_image(struct kit *kit, struct image *image, const char *to)
         other->fingerprint.ctime = now;
         audited(kit, other);
         image->present = false;
-        contents_image_gone(kit->contents, image, kit->now);
+        contents_image_gone(kit->contents, image, kit->now - kit->history_lag);
         remove_image(kit, image);
     } else if (to[0] == '=') {
         between = *other;

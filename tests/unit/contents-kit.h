@@ -53,6 +53,12 @@ struct kit {
     struct kit_kept kept[KIT_KEPT_MAX];
     size_t n_kept;
     bool database_fails;
+    uint64_t history_lag;       /* usec that the clock of history is behind */
+    struct kit_content {
+        char letters[65];
+        uint8_t digest[32];
+    } contents_read[KIT_READINGS_MAX];
+    size_t n_contents_read;
     char demanded[256];         /* names, each with a blank behind it */
     uint64_t due[KIT_IMAGES_MAX];       /* as planned last, by the images' places */
     unsigned judged, damaged, taken;
@@ -71,6 +77,8 @@ struct image *kit_image(struct kit *kit, const char *name);
 struct baseline *kit_baseline(struct kit *kit, const char *name);
 /* The last reading of it that was kept. NULL: none. */
 const struct kit_reading *kit_reading(const struct kit *kit, const char *name);
+/* What of all that was read has that digest; "?" nothing. */
+const char *kit_letters(const struct kit *kit, const uint8_t digest[static 32]);
 /* The file of an image's block digests, with that suffix, in the state directory. */
 bool kit_has_blocks(struct kit *kit, const struct identity *identity, const char *suffix);
 /* Paths of files in the state directory. */
