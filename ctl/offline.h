@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The daemon's database, read while no daemon runs. Every function prints its own errors. */
+/* The daemon's database, asked while no daemon runs. */
 #pragma once
 
 #include "ctl/ctl.h"
 
-/* The rows of the daemon's methods, as far as the database knows them: the chains' relations it
- * does not. */
-int offline_status(struct ctl *ctl, json_object **ret_entry);
-int offline_images(struct ctl *ctl, json_object *filter, json_object **ret_rows);
-int offline_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows);
-int offline_events(struct ctl *ctl, json_object *filter, json_object **ret_rows);
-int offline_audits(struct ctl *ctl, const char *path, json_object **ret_rows);
-int offline_readings(struct ctl *ctl, const char *path, json_object **ret_rows);
+/* The daemon's answer to a question of the control interface, as far as the database knows it: not
+ * what libvirt says. filter and path may be NULL. Prints its own errors. */
+int offline_ask(struct ctl *ctl, const char *question, json_object *filter, const char *path,
+                json_object **ret_answer);

@@ -14,35 +14,40 @@
 
 int source_status(struct ctl *ctl, json_object **ret_entry)
 {
-    return ctl->offline ? offline_status(ctl, ret_entry) : client_status(ctl, ret_entry);
+    return ctl->offline ? offline_ask(ctl, "GetStatus", NULL, NULL, ret_entry)
+                        : client_status(ctl, ret_entry);
+}
+
+static int list(struct ctl *ctl, const char *question, json_object *filter, json_object **ret_rows)
+{
+    return ctl->offline ? offline_ask(ctl, question, filter, NULL, ret_rows)
+                        : client_list(ctl, question, filter, ret_rows);
 }
 
 int source_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return ctl->offline ? offline_images(ctl, filter, ret_rows)
-                        : client_list(ctl, "ListImages", filter, ret_rows);
+    return list(ctl, "ListImages", filter, ret_rows);
 }
 
 int source_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return ctl->offline ? offline_findings(ctl, filter, ret_rows)
-                        : client_list(ctl, "ListFindings", filter, ret_rows);
+    return list(ctl, "ListFindings", filter, ret_rows);
 }
 
 int source_events(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return ctl->offline ? offline_events(ctl, filter, ret_rows)
-                        : client_list(ctl, "ListEvents", filter, ret_rows);
+    return list(ctl, "ListEvents", filter, ret_rows);
 }
 
 int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
-    return ctl->offline ? offline_audits(ctl, path, ret_rows) : client_audits(ctl, path, ret_rows);
+    return ctl->offline ? offline_ask(ctl, "ListAudits", NULL, path, ret_rows)
+                        : client_audits(ctl, path, ret_rows);
 }
 
 int source_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
-    return ctl->offline ? offline_readings(ctl, path, ret_rows)
+    return ctl->offline ? offline_ask(ctl, "ListReadings", NULL, path, ret_rows)
                         : client_readings(ctl, path, ret_rows);
 }
 

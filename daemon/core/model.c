@@ -208,6 +208,11 @@ const char *datastore_state_name(enum datastore_state state)
     return name_of(datastore_state_names, ELEMENTSOF(datastore_state_names), state);
 }
 
+int datastore_state_from_name(const char *name)
+{
+    return index_of(datastore_state_names, ELEMENTSOF(datastore_state_names), name);
+}
+
 struct finding *finding_free(struct finding *finding)
 {
     if (!finding)

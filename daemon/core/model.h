@@ -516,6 +516,7 @@ enum datastore_state { DATASTORE_STARTING, DATASTORE_ONLINE, DATASTORE_OFFLINE, 
                        DATASTORE_REMOVED /* from the configuration */, _DATASTORE_STATE_MAX };
 
 const char *datastore_state_name(enum datastore_state state);
+int datastore_state_from_name(const char *name);        /* -EINVAL when unknown */
 
 #define COVERAGE_ITEMS_MAX 100
 

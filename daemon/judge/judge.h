@@ -34,6 +34,10 @@ struct judgement {
 
 void judgement_done(struct judgement *judgement);
 
+/* Did the image end its worker? */
+bool judge_worker_died(const struct audit_report *report);
+/* Is it an image, as far as its name and its first bytes tell? relation may be NULL. */
+bool judge_is_listed(const struct image *image, const struct relation *relation);
 /* last: the audit before image->audit, or NULL: damaged pointers of an image in use are
  * confirmed by it, and the growth of leaks is measured against it. -ENOMEM. */
 int judge_image(const struct policy *policy, const struct graph *graph, const struct image *image,

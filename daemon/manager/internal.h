@@ -167,8 +167,6 @@ void pass_on_removed(void *userdata, struct datastore *datastore);
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit,
                      struct reference *parent, struct reference *data_file,
                      struct reference_list *extents);
-/* Did the image end its worker? */
-bool pass_worker_died(const struct audit_report *report);
 /* Who has the file open now, by its locks. */
 void pass_on_locks(void *userdata, struct image *image, enum files_use use);
 /* Audits what is due, when the loop comes round. */
@@ -266,8 +264,6 @@ void judge_datastore_gone(struct manager *manager, const struct datastore *datas
 /* reply may be NULL; else it is called if this returns 0, perhaps before. */
 int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,
                       uint64_t until, control_done_fn reply, void *reply_userdata);
-/* Is it an image, as far as its name and its first bytes tell? relation may be NULL. */
-bool judge_is_listed(const struct image *image, const struct relation *relation);
 void judge_done(struct manager *manager);
 
 void judge_domain_gone(struct manager *manager, const char *subject);

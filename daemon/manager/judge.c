@@ -14,27 +14,6 @@
 /* A chain of 1,847 layers that is audited one by one is judged a few times, not 1,847 times. */
 #define JUDGE_DELAY (USEC_PER_SEC / 4)
 
-/* ---- what counts as an image ----------------------------------------------------------------- */
-
-/* Content that begins with a format's magic is an image, and so is what an overlay names as its
- * parent. Raw content can be anything: then size and name decide. */
-bool judge_is_listed(const struct image *image, const struct relation *relation)
-{
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-
-    if ((relation && relation->n_children > 0) || image->past.format != QCA_FORMAT_UNKNOWN)
-        return true;
-    if (image->datastore->of_devices || image_is_device(image))
-        return true;            /* somebody says so */
-    if (report && pass_worker_died(report))
-        return true;
-    if (!report || (report->n_layers == 0 && report->open_error.kind <= QCA_ERROR_IO))
-        return path_is_image_name(image->path);
-    if (report->n_layers == 0 || report->layers[0].info.format != QCA_FORMAT_RAW)
-        return true;
-    return image->fingerprint.size % 512 == 0 && path_is_image_name(image->path);
-}
-
 /* ---- findings -------------------------------------------------------------------------------- */
 
 static void finding_renew_remedy(struct manager *manager, struct finding *finding)

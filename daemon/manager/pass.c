@@ -341,11 +341,6 @@ void pass_on_removed(void *userdata, struct datastore *datastore)
 
 /* ---- the end of an audit --------------------------------------------------------------------- */
 
-bool pass_worker_died(const struct audit_report *report)
-{
-    return report->error == -ECHILD || report->error == -ETIMEDOUT || report->error == -EBADMSG;
-}
-
 static void image_take_references(struct image *image, struct reference *parent,
                                   struct reference *data_file, struct reference_list *extents)
 {
@@ -415,7 +410,7 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
         image->fingerprint.allocated = audit->fingerprint.allocated;
     if (S_ISBLK(image->fingerprint.mode))       /* a walk does not open it */
         image->fingerprint.size = audit->fingerprint.size;
-    image->worker_deaths = pass_worker_died(audit->report) ? image->worker_deaths + 1 : 0;
+    image->worker_deaths = judge_worker_died(audit->report) ? image->worker_deaths + 1 : 0;
     if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->audited, image) < 0)
         log_error(-ENOMEM, "An audit's result is not judged: %m");
 }

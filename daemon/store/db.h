@@ -15,6 +15,9 @@ struct store_db;
 /* Locks directory/lock for this process; the descriptor keeps it. -EBUSY and the holder's pid (0:
  * unknown). */
 int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd);
+/* -EBUSY while another process has it locked; asked without taking the lock, as a daemon may start
+ * any time. */
+int store_folder_look(const char *directory);
 /* Is directory/lock still the file that fd locks? Else the folder or the file is gone, or
  * another's: locks what is there now, into *fd. -EBUSY when another process holds that. */
 int store_folder_relock(const char *directory, int *fd);

@@ -58,6 +58,24 @@ int store_folder_lock(const char *directory, pid_t *ret_holder, int *ret_fd)
     return 0;
 }
 
+int store_folder_look(const char *directory)
+{
+    struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+    _cleanup_free_ char *path = NULL;
+    _cleanup_close_ int fd = -1;
+
+    if (asprintf(&path, "%s/%s", directory, CONTROL_LOCK_NAME) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (fcntl(fd, F_OFD_GETLK, &lock) < 0)
+        return -errno;
+    return lock.l_type == F_UNLCK ? 0 : -EBUSY;
+}
+
 int store_folder_relock(const char *directory, int *fd)
 {
     _cleanup_free_ char *path = NULL;

@@ -266,7 +266,6 @@ static int datastore_row(struct columns *columns, const struct store_loader *loa
     if (!datastore)
         return -ENOMEM;
 #include "daemon/store/columns-datastore.def"
-    datastore->state = DATASTORE_STARTING;
     take_series(columns, &datastore->available);
     if (columns->error < 0)
         return columns->error;

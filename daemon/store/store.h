@@ -36,10 +36,10 @@ int store_open(sd_event *event, const struct store_options *options, pid_t *ret_
 struct store *store_close(struct store *store);
 
 /* What was known when the last daemon stopped; handed over one by one, in the order below, the
- * callee owns each. Datastores are DATASTORE_STARTING; images have no datastore yet. A row that
- * this program cannot understand is left out; an image's audit that it cannot read is NULL. Blocks:
- * to be called before the loop runs. When the database turns out damaged on the way, what could be
- * read was handed over, 0 is returned, and `damaged` follows. */
+ * callee owns each. A datastore's state is what it was then; images have no datastore yet. A
+ * row that this program cannot understand is left out; an image's audit that it cannot read is
+ * NULL. Blocks: to be called before the loop runs. When the database turns out damaged on the way,
+ * what could be read was handed over, 0 is returned, and `damaged` follows. */
 struct store_loader {
     int (*datastore)(void *userdata, struct datastore *datastore);
     /* With its last two audits and references. */
@@ -136,3 +136,22 @@ uint64_t store_sweep_time(const struct store *store);
  * else when the database is small or the last check is more than 7 days old, so that a restart does
  * not read gigabytes. */
 int store_quick_check(struct store *store);
+
+/* ---- while no daemon runs -------------------------------------------------------------------- */
+
+struct store_reader;
+
+/* The database of a state folder, to be read alone. -EBUSY: a daemon has the folder; -ENOENT;
+ * -EMEDIUMTYPE: the database is no regular file; -EPROTONOSUPPORT: it is of another version
+ * (*ret_version; set in that case alone); -EUCLEAN: damaged. */
+int store_reader_open(const char *directory, int *ret_version, struct store_reader **ret_reader);
+struct store_reader *store_reader_free(struct store_reader *reader);
+/* As store_load(), but that damage is an error. */
+int store_reader_load(struct store_reader *reader, const struct store_loader *loader);
+/* As store_history() and the others have it; the first page. */
+int store_reader_history(struct store_reader *reader, const char *path, const char *finding,
+                         uint64_t since, uint64_t until, unsigned limit, json_object **ret_rows);
+int store_reader_audits(struct store_reader *reader, const char *path, unsigned limit,
+                        json_object **ret_rows);
+int store_reader_readings(struct store_reader *reader, const char *path, unsigned limit,
+                          json_object **ret_rows);

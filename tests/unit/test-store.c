@@ -151,7 +151,7 @@ static void datastores_come_back(void **state)
     assert_string_equal(kit->datastores[0]->name, "vms");
     assert_string_equal(kit->datastores[0]->path, "/srv/vms");
     assert_true(kit->datastores[0]->recursive);
-    assert_int_equal(kit->datastores[0]->state, DATASTORE_STARTING);
+    assert_int_equal(kit->datastores[0]->state, DATASTORE_PAUSED);
     assert_int_equal(kit->datastores[0]->error, -ESTALE);
     datastore.root.device = 0;
     assert_memory_equal(&kit->datastores[0]->root, &datastore.root, sizeof(datastore.root));

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which files count as images. */
+#include <errno.h>
+
+#include "daemon/judge/judge.h"
+
+bool judge_worker_died(const struct audit_report *report)
+{
+    return report->error == -ECHILD || report->error == -ETIMEDOUT || report->error == -EBADMSG;
+}
+
+/* Content that begins with a format's magic is an image, and so is what an overlay names as its
+ * parent. Raw content can be anything: then size and name decide. */
+bool judge_is_listed(const struct image *image, const struct relation *relation)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    if ((relation && relation->n_children > 0) || image->past.format != QCA_FORMAT_UNKNOWN)
+        return true;
+    if (image->datastore->of_devices || image_is_device(image))
+        return true;            /* somebody says so */
+    if (report && judge_worker_died(report))
+        return true;
+    if (!report || (report->n_layers == 0 && report->open_error.kind <= QCA_ERROR_IO))
+        return path_is_image_name(image->path);
+    if (report->n_layers == 0 || report->layers[0].info.format != QCA_FORMAT_RAW)
+        return true;
+    return image->fingerprint.size % 512 == 0 && path_is_image_name(image->path);
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* qcaudit-offline DIRECTORY QUESTION ARGUMENTS: loads the database of a daemon that does not run,
+ * and answers one question by the code that answers the daemon's callers. The answer goes to
+ * descriptor WIRE_FD as JSON: {"answer", "next"} or {"error", "message"}. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "build-config.h"
+#include "daemon/contents/contents.h"
+#include "daemon/control/query.h"
+#include "daemon/judge/judge.h"
+#include "daemon/store/store.h"
+#include "helpers/json-text.h"
+#include "helpers/text.h"
+#include "helpers/wire.h"
+#include "lib/cleanup.h"
+#include "qcaudit/control.h"
+
+#define ROWS_MAX UINT32_MAX
+
+DEFINE_CLEANUP(json_object *, json_object_put)
+
+/* All that the database knows, as the manager would have it. */
+struct known {
+    struct store_reader *reader;
+    struct datastore **datastores;
+    struct image **images;      /* those that count as one, sorted by path; */
+    size_t n_datastores, n_images, n_all;       /* then the others */
+    struct graph *graph;
+    struct findings *findings;
+    struct contents *contents;
+};
+
+static void known_done(struct known *known)
+{
+    contents_free(known->contents);
+    graph_free(known->graph);
+    for (size_t i = 0; i < known->n_all; i++)
+        image_free(known->images[i]);
+    for (size_t i = 0; i < known->n_datastores; i++)
+        datastore_free(known->datastores[i]);
+    free(known->images);
+    free(known->datastores);
+    findings_free(known->findings);
+    store_reader_free(known->reader);
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static int load_datastore(void *userdata, struct datastore *datastore)
+{
+    struct known *known = userdata;
+    struct datastore **datastores = reallocarray(known->datastores, known->n_datastores + 1,
+                                                 sizeof(*datastores));
+
+    if (!datastores) {
+        datastore_free(datastore);
+        return -ENOMEM;
+    }
+    datastores[known->n_datastores++] = datastore;
+    datastore->n_images = 0;
+    known->datastores = datastores;
+    return 0;
+}
+
+static struct datastore *find_datastore(const struct known *known, const char *name)
+{
+    for (size_t i = 0; i < known->n_datastores; i++)
+        if (strcmp(known->datastores[i]->name, name) == 0)
+            return known->datastores[i];
+    return NULL;
+}
+
+static int add_image(struct known *known, struct image *image)
+{
+    if ((known->n_all & (known->n_all - 1)) == 0) {     /* as many as there is room for */
+        size_t n_room = known->n_all > 0 ? 2 * known->n_all : 1;
+        struct image **images = reallocarray(known->images, n_room, sizeof(*images));
+
+        if (!images)
+            return -ENOMEM;
+        known->images = images;
+    }
+    known->images[known->n_all++] = image;
+    return 0;
+}
+
+static int load_image(void *userdata, const char *datastore, struct image *image)
+{
+    struct known *known = userdata;
+    int r;
+
+    image->datastore = find_datastore(known, datastore);
+    r = image->datastore ? add_image(known, image) : 0;
+    if (r < 0 || !image->datastore) {
+        image_free(image);
+        return r;
+    }
+    return graph_add(known->graph, image);
+}
+
+static int load_finding(void *userdata, struct finding *finding)
+{
+    struct known *known = userdata;
+    int r = findings_load(known->findings, finding, 0);
+
+    if (r < 0)
+        finding_free(finding);
+    return r == -EEXIST ? 0 : r;
+}
+
+static int load_baseline(void *userdata, struct baseline *baseline, json_object *deviation,
+                         const char *verity)
+{
+    struct known *known = userdata;
+
+    return contents_load_baseline(known->contents, baseline, deviation, verity);
+}
+
+static int load_disk_move(void *userdata, const char *overlay, const char *parent, uint64_t at)
+{
+    struct known *known = userdata;
+    int r = graph_note_disk_move(known->graph, overlay, parent, at);
+
+    return r < 0 ? r : 0;
+}
+
+static int by_place(const void *left, const void *right)
+{
+    const struct image *a = *(struct image *const *)left, *b = *(struct image *const *)right;
+
+    return a->listed != b->listed ? b->listed - a->listed : strcmp(a->path, b->path);
+}
+
+/* What follows from what was loaded. */
+static int known_finish(struct known *known)
+{
+    int r = graph_refresh(known->graph, NULL, NULL);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < known->n_all; i++) {
+        struct image *image = known->images[i];
+
+        image->baseline = (struct baseline *)(uintptr_t)contents_find(known->contents,
+                                                                      &image->identity);
+        image->listed = judge_is_listed(image, graph_relation(known->graph, image));
+        known->n_images += image->listed;
+        image->datastore->n_images += image->listed;
+    }
+    if (known->n_all > 0)
+        qsort(known->images, known->n_all, sizeof(known->images[0]), by_place);
+    return 0;
+}
+
+static struct image *find_image(void *userdata, const char *path)
+{
+    struct known *known = userdata;
+
+    return graph_find(known->graph, path);
+}
+
+static int all_images(void *userdata, struct image *const **ret_images, size_t *ret_n)
+{
+    struct known *known = userdata;
+
+    *ret_images = known->images;
+    *ret_n = known->n_all;
+    return 0;
+}
+
+/* What is called when baselines are loaded and found; nothing else of contents is asked here. */
+static const struct contents_ops contents_ops = {
+    .find_image = find_image, .images = all_images,
+};
+
+static int known_load(struct known *known)
+{
+    const struct store_loader loader = {
+        .datastore = load_datastore, .image = load_image, .finding = load_finding,
+        .baseline = load_baseline, .disk_move = load_disk_move, .userdata = known,
+    };
+    int r = graph_new(&known->graph);
+
+    if (r >= 0)
+        r = findings_new(&known->findings);
+    if (r >= 0)
+        r = contents_new(&(struct contents_options){ .state_directory = "", .graph = known->graph,
+                                                     .ops = &contents_ops, .userdata = known },
+                         &known->contents);
+    if (r >= 0)
+        r = store_reader_load(known->reader, &loader);
+    return r < 0 ? r : known_finish(known);
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static int say(char **ret_message, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int say(char **ret_message, int error, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (vasprintf(ret_message, format, arguments) < 0)
+        *ret_message = NULL;
+    va_end(arguments);
+    return error;
+}
+
+static int cannot_read(const char *directory, int error, char **ret_message)
+{
+    _cleanup_free_ char *shown = text_escape_string(directory);
+
+    if (!shown)
+        return -ENOMEM;
+    switch (error) {
+    case -EBUSY:
+        return say(ret_message, error,
+                   "qcauditd is running and has %s: ask it, without --offline", shown);
+    case -EMEDIUMTYPE:
+        return say(ret_message, error, "Cannot open the database %s/%s: it is not a regular file",
+                   shown, CONTROL_DATABASE_NAME);
+    default:
+        return say(ret_message, error, "Cannot read the database %s/%s: %s", shown,
+                   CONTROL_DATABASE_NAME,
+                   error == -EUCLEAN ? "it is damaged" : strerror(-error));
+    }
+}
+
+/* ---- questions ------------------------------------------------------------------------------- */
+
+struct question {
+    struct known *known;
+    struct query_view view;
+    json_object *filter;        /* borrowed; NULL none */
+    const char *path;           /* NULL none */
+    unsigned limit;
+};
+
+static int answer_status(const struct question *question, json_object **ret_answer)
+{
+    struct query_status status = { .version = PACKAGE_VERSION };
+
+    for (size_t i = 0; i < question->known->n_datastores; i++) {
+        const struct datastore *datastore = question->known->datastores[i];
+
+        if (datastore->walk_finished > status.last_pass)
+            status.last_pass = datastore->walk_finished;
+    }
+    return query_status(&question->view, &status, ret_answer);
+}
+
+static int answer_images(const struct question *question, json_object **ret_answer)
+{
+    _cleanup_free_ char *next = NULL;
+
+    return query_images(&question->view, question->filter, NULL, question->limit, ret_answer,
+                        &next);
+}
+
+/* With details a page has its own limit. */
+static int answer_findings(const struct question *question, json_object **ret_answer)
+{
+    _cleanup_(json_object_putp) json_object *answer = json_object_new_array();
+    _cleanup_free_ char *cursor = strdup("");
+    int r = 0;
+
+    if (!answer || !cursor)
+        return -ENOMEM;
+    do {
+        _cleanup_(json_object_putp) json_object *rows = NULL;
+        char *next = NULL;
+
+        r = query_findings(&question->view, question->filter, cursor, question->limit, &rows,
+                           &next);
+        for (size_t i = 0; r >= 0 && i < json_object_array_length(rows) &&
+                           json_object_array_length(answer) < question->limit;
+             i++)
+            r = json_object_array_add(answer, json_object_get(json_object_array_get_idx(rows, i)))
+                    < 0 ? -ENOMEM : 0;
+        free(cursor);
+        cursor = next;
+    } while (r >= 0 && *cursor && json_object_array_length(answer) < question->limit);
+    if (r >= 0)
+        *ret_answer = TAKE_PTR(answer);
+    return r;
+}
+
+static json_object *filter_value(const struct question *question, const char *key)
+{
+    json_object *value;
+
+    return question->filter && json_object_object_get_ex(question->filter, key, &value) ? value
+                                                                                        : NULL;
+}
+
+static int answer_events(const struct question *question, json_object **ret_answer)
+{
+    return store_reader_history(question->known->reader,
+                                json_object_get_string(filter_value(question, "path")),
+                                json_object_get_string(filter_value(question, "name")),
+                                json_object_get_uint64(filter_value(question, "since")),
+                                json_object_get_uint64(filter_value(question, "until")),
+                                question->limit, ret_answer);
+}
+
+static int answer_audits(const struct question *question, json_object **ret_answer)
+{
+    return store_reader_audits(question->known->reader, question->path, question->limit,
+                               ret_answer);
+}
+
+static int answer_readings(const struct question *question, json_object **ret_answer)
+{
+    return store_reader_readings(question->known->reader, question->path, question->limit,
+                                 ret_answer);
+}
+
+/* As the control interface calls them. */
+static const struct {
+    const char *name;
+    bool needs_model, needs_path;
+    int (*answer)(const struct question *question, json_object **ret_answer);
+} questions[] = {
+    { "GetStatus", true, false, answer_status },
+    { "ListImages", true, false, answer_images },
+    { "ListFindings", true, false, answer_findings },
+    { "ListEvents", false, false, answer_events },
+    { "ListAudits", false, true, answer_audits },
+    { "ListReadings", false, true, answer_readings },
+};
+
+static void question_read(struct question *question, json_object *arguments)
+{
+    json_object *value;
+
+    question->limit = ROWS_MAX;
+    if (json_object_object_get_ex(arguments, "filter", &value))
+        question->filter = value;
+    if (json_object_object_get_ex(arguments, "path", &value))
+        question->path = json_object_get_string(value);
+    if (json_object_object_get_ex(arguments, "limit", &value) && json_object_get_int(value) > 0)
+        question->limit = (unsigned)json_object_get_int(value);
+}
+
+static int open_known(struct known *known, const char *directory, bool needs_model,
+                      char **ret_message)
+{
+    int version, r = store_reader_open(directory, &version, &known->reader);
+
+    if (r == -EPROTONOSUPPORT)
+        return say(ret_message, r,
+                   "The database has version %d, and this qcauditctl reads version %d", version,
+                   CONTROL_DATABASE_VERSION);
+    if (r >= 0 && needs_model)
+        r = known_load(known);
+    return r < 0 ? cannot_read(directory, r, ret_message) : 0;
+}
+
+static int ask(const char *directory, const char *name, json_object *arguments,
+               json_object **ret_answer, char **ret_message)
+{
+    _cleanup_(known_done) struct known known = {};
+    struct question question = { .known = &known };
+    size_t i = 0;
+    int r;
+
+    question_read(&question, arguments);
+    while (i < ELEMENTSOF(questions) && strcmp(questions[i].name, name) != 0)
+        i++;
+    if (i == ELEMENTSOF(questions) || (questions[i].needs_path && !question.path))
+        return -EINVAL;
+    r = open_known(&known, directory, questions[i].needs_model, ret_message);
+    if (r < 0)
+        return r;
+    question.view = (struct query_view){
+        .datastores = known.datastores, .n_datastores = known.n_datastores,
+        .images = known.images, .n_images = known.n_images, .graph = known.graph,
+        .findings = known.findings, .now = usec_now(CLOCK_REALTIME),
+    };
+    r = questions[i].answer(&question, ret_answer);
+    return r < 0 && r != -EINVAL ? cannot_read(directory, r, ret_message) : r;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+static int write_answer(json_object *answer, int error, const char *message)
+{
+    _cleanup_(json_object_putp) json_object *all = json_object_new_object();
+    const char *text;
+    FILE *file;
+
+    if (!all)
+        return -ENOMEM;
+    if (error < 0)
+        json_object_object_add(all, "error", json_object_new_int(error));
+    else
+        json_object_object_add(all, "answer", json_object_get(answer));
+    if (message)
+        json_object_object_add(all, "message", json_object_new_string(message));
+    text = json_object_to_json_string_ext(all, JSON_C_TO_STRING_PLAIN |
+                                                   JSON_C_TO_STRING_NOSLASHESCAPE);
+    file = text ? fdopen(WIRE_FD, "w") : NULL;
+    if (!file)
+        return -ENOMEM;
+    fputs(text, file);
+    return fclose(file) == 0 ? 0 : -EIO;
+}
+
+int main(int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *answer = NULL, *arguments = NULL;
+    _cleanup_free_ char *message = NULL;
+    int r;
+
+    if (argc != 4)
+        return EXIT_FAILURE;
+    r = json_text_parse(argv[3], strlen(argv[3]), &arguments);
+    if (r >= 0)
+        r = ask(argv[1], argv[2], arguments, &answer, &message);
+    return write_answer(answer, r, message) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

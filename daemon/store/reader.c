@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The database of a daemon that does not run, read and never written. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/store/db.h"
+#include "lib/cleanup.h"
+
+struct store_reader {
+    sqlite3 *sqlite;
+};
+
+DEFINE_CLEANUP(struct store_reader *, store_reader_free)
+
+/* SQLite would wait for ever at the end of a pipe. */
+static int look_at_file(const char *path)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    struct stat st;
+
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISREG(st.st_mode) ? 0 : -EMEDIUMTYPE;
+}
+
+int store_reader_open(const char *directory, int *ret_version, struct store_reader **ret_reader)
+{
+    _cleanup_(store_reader_freep) struct store_reader *reader = calloc(1, sizeof(*reader));
+    _cleanup_free_ char *path = NULL;
+    int version, r;
+
+    if (!reader || asprintf(&path, "%s/%s", directory, CONTROL_DATABASE_NAME) < 0) {
+        path = NULL;
+        return -ENOMEM;
+    }
+    r = store_folder_look(directory);
+    if (r >= 0)
+        r = look_at_file(path);
+    if (r >= 0)
+        r = store_db_open_reader(path, &reader->sqlite);
+    if (r >= 0)
+        r = store_version(reader->sqlite, &version);
+    if (r < 0)
+        return r;
+    if (version != CONTROL_DATABASE_VERSION) {
+        *ret_version = version;
+        return -EPROTONOSUPPORT;
+    }
+    *ret_reader = TAKE_PTR(reader);
+    return 0;
+}
+
+struct store_reader *store_reader_free(struct store_reader *reader)
+{
+    if (!reader)
+        return NULL;
+    sqlite3_close(reader->sqlite);
+    free(reader);
+    return NULL;
+}
+
+int store_reader_load(struct store_reader *reader, const struct store_loader *loader)
+{
+    return store_load_all(reader->sqlite, loader, usec_now(CLOCK_REALTIME));
+}
+
+int store_reader_history(struct store_reader *reader, const char *path, const char *finding,
+                         uint64_t since, uint64_t until, unsigned limit, json_object **ret_rows)
+{
+    return store_query_events(reader->sqlite, path, finding, since, until, INT64_MAX, limit,
+                              ret_rows, &(int64_t){ 0 });
+}
+
+int store_reader_audits(struct store_reader *reader, const char *path, unsigned limit,
+                        json_object **ret_rows)
+{
+    return store_query_audits(reader->sqlite, path, INT64_MAX, limit, ret_rows, &(int64_t){ 0 });
+}
+
+int store_reader_readings(struct store_reader *reader, const char *path, unsigned limit,
+                          json_object **ret_rows)
+{
+    return store_query_readings(reader->sqlite, path, INT64_MAX, limit, ret_rows, &(int64_t){ 0 });
+}
