@@ -453,6 +453,8 @@ struct image {
     struct reference_list extents;      /* files that a VMDK descriptor names; empty also until
                                          * they were looked up after a start */
     bool present;               /* seen by the last complete walk or event */
+    bool tentative;             /* not called as images are, and nobody knows yet whether it is one:
+                                 * not kept in the database */
     uint8_t counted;            /* the manager's: as what format its datastore counts it among
                                  * those that are not understood; 0 not */
     uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
@@ -575,6 +577,7 @@ struct datastore {
     uint64_t unreadable;        /* files that may not be read, in the last walk */
     uint64_t walk;              /* number of the last begun walk */
     uint64_t walk_started, walk_finished;   /* usec, of the last complete one */
+    bool partly_walked;         /* it left files to the next one, which follows by itself */
     uint64_t paused_until;      /* usec; UINT64_MAX without end; 0 not paused */
     uint64_t n_images;          /* listed ones */
     uint64_t scan;              /* the manager's: ticket of the scan that waits for its walk, 0

@@ -100,7 +100,7 @@ void discover_vanish(struct discover *discover, struct image *image, bool by_wal
         names_remove(discover, image->names);
     image->present = false;
     image_set_remove(&discover->images, image);
-    discover_site(discover, image->datastore)->n_known--;
+    site_count(discover_site(discover, image->datastore), image, false);
     discover->options.image(discover->options.userdata, image, DISCOVER_VANISHED, by_walk);
     image_free(image);
 }
@@ -167,7 +167,7 @@ int discover_load_image(struct discover *discover, const char *datastore, struct
         image_free(image);
         return r;
     }
-    site->n_known++;
+    site_count(site, image, true);
     return 0;
 }
 

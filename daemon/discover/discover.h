@@ -7,6 +7,10 @@
  * below ".snapshot", ".snapshots" or ".zfs": there a file system shows everything once more as it
  * was. A path below two datastores belongs to the one with the longer root.
  *
+ * A file that is not called as images are is an image until somebody looked at it and dismissed it
+ * (discover_dismiss()): then nothing but a hash of what it was is kept. Only some thousands of them
+ * are images at a time; the others wait for another walk, which follows by itself.
+ *
  * A datastore that goes away (unmounted, hung, unreadable, another file system in its place) is
  * offline and is tried again with growing pauses; its images stay as they were. An image vanishes
  * only when an event, or a complete walk of an online datastore, says so.
@@ -21,11 +25,13 @@ struct discover;
 
 enum discover_change {
     DISCOVER_APPEARED,          /* not known before */
+    DISCOVER_REAPPEARED,        /* was dismissed, and is another now, or was recalled */
     DISCOVER_FOUND_AGAIN,       /* from the database, seen for the first time by this daemon, as
                                  * it was */
     DISCOVER_CHANGED,           /* another file, size or time of change; or closed by a writer */
     DISCOVER_ATTRIBUTES,        /* only owner, mode, links, and the ctime that goes with them */
     DISCOVER_VANISHED,          /* freed after the callback */
+    DISCOVER_DISMISSED,         /* so, too: the file is there, and no image */
 };
 
 #define DISCOVER_ASIDE " (moved)"
@@ -110,6 +116,23 @@ int discover_walk(struct discover *discover, struct datastore *datastore);
 int discover_pause(struct discover *discover, struct datastore *datastore, uint64_t until);
 int discover_release(struct discover *discover, struct datastore *datastore, uint64_t until);
 int discover_resume(struct discover *discover, struct datastore *datastore);
+
+/* An image that is tentative (struct image) is one: it stays. */
+void discover_settle(struct discover *discover, struct image *image);
+/* It is none: the image is freed after the callback. Its file is not looked at again until it
+ * changes (keep), or until the next walk. -ENOMEM: it stays. */
+int discover_dismiss(struct discover *discover, struct image *image, bool keep);
+/* Something refers to that file: it is an image again, a moment later, if it was dismissed. */
+void discover_recall(struct discover *discover, const char *path, const struct identity *identity);
+/* What is kept of the files of a datastore that were dismissed, as bytes for the database. Changed:
+ * since it was saved, or loaded; much: so much that it is worth saving before the next walk. */
+bool discover_others_changed(const struct discover *discover, const struct datastore *datastore,
+                             bool much);
+int discover_save_others(struct discover *discover, const struct datastore *datastore,
+                         uint8_t **ret_bytes, size_t *ret_size);
+/* -ENOENT, -EBADMSG, -ENOMEM. */
+int discover_load_others(struct discover *discover, const char *name, const uint8_t *bytes,
+                         size_t size);
 
 /* In order of name; of path (bytes). Valid until the next change. */
 void discover_datastores(struct discover *discover, struct datastore *const **ret_datastores,

@@ -3,6 +3,8 @@
  * datastore. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "daemon/discover/discover.h"
 
 /* All images: a tree by path for look-ups, an array in order of path made when it is asked for. */
@@ -36,6 +38,64 @@ void device_map_done(struct device_map *map);
 
 /* Does path lie below root? The root itself does too. */
 bool path_is_below(const char *path, const char *root);
+
+/* ---- others.c: files that nothing calls an image --------------------------------------------- */
+
+struct other {
+    uint64_t key;               /* hash of the file's identity, never 0 */
+    uint64_t state;             /* hash of its identity, size and times when it was looked at */
+    uint64_t raw_size;          /* as of struct image */
+    uint32_t walk;              /* that saw it last */
+};
+
+/* Those of one datastore: a hash table, 32 to 96 bytes a file. */
+struct others {
+    struct other *slots;        /* a power of two */
+    size_t n_slots, n;
+    size_t n_changed;           /* entries set and dropped since it was kept */
+};
+
+/* Takes note of it, or that it is as it is now. -ENOMEM. */
+int others_put(struct others *others, const struct identity *identity,
+               const struct fingerprint *fingerprint, uint64_t raw_size, uint64_t walk);
+/* What is known of the file with that identity; NULL nothing. */
+struct other *others_find(struct others *others, const struct identity *identity);
+/* Is it as it was when it was looked at? */
+bool other_is(const struct other *other, const struct identity *identity,
+              const struct fingerprint *fingerprint);
+void others_drop(struct others *others, struct other *other);
+/* Drops those that the walk did not see. */
+void others_sweep(struct others *others, uint64_t walk);
+/* As bytes for the database; malloc'd. */
+int others_save(const struct others *others, uint8_t **ret_bytes, size_t *ret_size);
+/* Up to max of what others_save() made. -EBADMSG, -ENOMEM. */
+int others_load(struct others *others, const uint8_t *bytes, size_t size, size_t max);
+void others_done(struct others *others);
+
+/* ---- tentative.c: files that are not called as images are ------------------------------------ */
+
+#define TENTATIVE_MAX 8192      /* may wait for their audit at once, in one datastore */
+#define OTHERS_MAX 10000000     /* are taken from the database */
+
+/* An other file that something calls an image: the helper is asked what it is now. */
+struct recall {
+    LIST_ENTRY(recall) link;
+    struct site *site;
+    char path[];
+};
+
+struct site;
+/* It is one of the site's now, or no longer. */
+void site_count(struct site *site, const struct image *image, bool there);
+/* Is it one that was looked at and is as it was, or one that has to wait? At a path at which
+ * nothing is known. */
+bool site_passes_over(struct site *site, const struct files_record *record);
+/* Of an image that is new, before it is counted. True: it was one of the others. */
+bool site_make_tentative(struct site *site, const struct files_record *record,
+                         struct image *image);
+/* Walks once more when there is room again for those that the last walk left. */
+void site_go_on(struct site *site);
+void site_forget_recalls(struct site *site);
 
 enum site_walk { SITE_IDLE, SITE_WALKING, SITE_IDENTIFYING };
 
@@ -86,6 +146,11 @@ struct site {
                                          * yet */
     uint64_t n_known;           /* files of this datastore in the set, */
     uint64_t n_names;           /* and other names of files */
+    struct others others;       /* and files that are no images */
+    size_t n_tentative;         /* of those known: it is not known yet whether they are images */
+    bool left_some;             /* files that the next walk looks at, as too many were tentative */
+    LIST_HEAD(, recall) recalls;
+    size_t n_recalls;
     struct files *files;
     pid_t ending;               /* of the helper before, which may not be gone yet; 0 none */
     sd_event_source *retry, *poll;

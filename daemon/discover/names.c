@@ -131,9 +131,9 @@ int discover_rename(struct discover *discover, struct image *image, struct datas
         return r;
     }
     if (from)
-        from->n_known--;
+        site_count(from, image, false);
     if (to)
-        to->n_known++;
+        site_count(to, image, true);
     image->datastore = datastore;
     discover->options.renamed(discover->options.userdata, image, before);
     free(before);

@@ -67,6 +67,7 @@ static int site_image_new(struct site *site, const struct files_record *record, 
 {
     struct discover *discover = site->discover;
     struct image *image = NULL;
+    bool again;
     int r;
 
     r = image_new(record->path, site->datastore, &image);
@@ -78,13 +79,15 @@ static int site_image_new(struct site *site, const struct files_record *record, 
     image->device = device_map_disk(&discover->devices, record->stat.device);
     image->walk = site->datastore->walk;
     image->first_seen = image->last_seen = discover_now(discover);
+    again = site_make_tentative(site, record, image);
     r = image_set_add(&discover->images, image);
     if (r < 0) {
         image_free(image);
         return r;
     }
-    site->n_known++;
-    discover->options.image(discover->options.userdata, image, DISCOVER_APPEARED, by_walk);
+    site_count(site, image, true);
+    discover->options.image(discover->options.userdata, image,
+                            again ? DISCOVER_REAPPEARED : DISCOVER_APPEARED, by_walk);
     return 0;
 }
 
@@ -129,9 +132,9 @@ static void site_image_seen(struct site *site, struct image *image,
     if (image->datastore != site->datastore) {  /* the configuration gave it another owner */
         struct site *before = discover_site(site->discover, image->datastore);
 
-        before->n_known--;
+        site_count(before, image, false);
         image->datastore = site->datastore;
-        site->n_known++;
+        site_count(site, image, true);
     }
     image->walk = site->datastore->walk;
     image_take(site, image, record, by_walk, false);
@@ -165,7 +168,7 @@ static bool site_is_full(struct site *site, const char *path)
     struct coverage *coverage = site->walking == SITE_WALKING ? &site->seen
                                                               : &site->datastore->coverage;
 
-    if (site->n_known + site->n_names < site->discover->files_max)
+    if (site->n_known + site->n_names + site->others.n < site->discover->files_max)
         return false;
     (void)coverage_add(coverage, FILES_LEFT_TOO_MANY, path, NULL);
     return true;
@@ -178,6 +181,8 @@ static int site_new_name(struct site *site, const struct files_record *record, b
     struct image *image = known_elsewhere(site, record, NULL);
     int r;
 
+    if (!image && site_passes_over(site, record))
+        return 0;
     if ((!image || !discover_is_leaving(discover, image)) && site_is_full(site, record->path))
         return 0;
     if (!image)

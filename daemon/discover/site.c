@@ -71,8 +71,11 @@ static void site_sweep(struct site *site)
     _cleanup_free_ struct image **gone = NULL;
     size_t n_gone = 0, first, end;
 
-    if (!site->unseen_many && site->n_unseen == 0)
+    if (!site->unseen_many && site->n_unseen == 0) {
         names_sweep(discover, site->datastore, walk, NULL);
+        if (site->n_gone == 0)
+            others_sweep(&site->others, walk);
+    }
     if (site->unseen_many || image_set_sort(&discover->images) < 0)
         return;
     for (size_t i = 0; i < site->n_unseen; i++) {
@@ -129,6 +132,7 @@ static int site_walk_begin(struct site *site, enum site_walk kind)
     site_forget_unseen(site);
     if (kind == SITE_WALKING) {
         site_mounts_begin(site);
+        site->left_some = false;
         site->datastore->walk++;
         site->datastore->walk_started = discover_now(discover);
         discover->options.walk_begins(discover->options.userdata, site->datastore);
@@ -174,6 +178,7 @@ static void site_end_helper(struct site *site)
     if (!site->files)
         return;
     discover->options.files_gone(discover->options.userdata, site->datastore, site->files);
+    site_forget_recalls(site);
     site->files = files_end(site->files, discover->options.endings, site->datastore);
     if (site->walking == SITE_WALKING) {
         site->walking = SITE_IDLE;
@@ -309,6 +314,7 @@ static void site_adopt(struct site *site)
             image->audit_before->identity.fsid = new;
     }
     site->datastore->root.fsid = new;
+    others_sweep(&site->others, site->datastore->walk + 1);     /* hashes hold it: none is kept */
 }
 
 /* Is a less than b the datastore to be kept? */
@@ -510,14 +516,17 @@ static void on_walked(void *userdata, struct files *files, int error, uint64_t n
     }
     site_forget_postponed(site);
     leaving_settle(site->discover);
+    datastore->partly_walked = error == 0 && site->left_some;
     site_tell_walked(site, error);
     if (error < 0) {
         site_offline(site, error);
         return;
     }
     site_tell(site);
-    if (!again || !site->files)
+    if (!again || !site->files) {
+        site_go_on(site);
         return;
+    }
     r = site_walk_begin(site, SITE_WALKING);
     if (r < 0)
         site_offline(site, r);
@@ -553,6 +562,7 @@ struct site *site_free(struct site *site)
     site_stop(site);
     site_forget_unseen(site);
     site_forget_postponed(site);
+    others_done(&site->others);
     for (size_t i = 0; site->devices && site->devices[i]; i++)
         free(site->devices[i]);
     free(site->devices);

@@ -112,6 +112,7 @@ struct manager {
     struct image_list audited;  /* new audits that are not stored yet */
     struct image_list attributes;       /* images to be stored again, not audited */
     struct image_list judging;
+    struct image_list dismissing;       /* files that are no images after all */
     struct round *round;        /* being filled */
     uint64_t again;             /* usec: earliest judge_again of all */
     char *database_aside;       /* where a damaged database was put */
@@ -167,6 +168,9 @@ void pass_on_removed(void *userdata, struct datastore *datastore);
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit,
                      struct reference *parent, struct reference *data_file,
                      struct reference_list *extents);
+/* Did nobody write while it was audited, nor so shortly before that its times could hide a later
+ * write? */
+bool pass_is_settled(const struct image *image);
 /* Who has the file open now, by its locks. */
 void pass_on_locks(void *userdata, struct image *image, enum files_use use);
 /* Audits what is due, when the loop comes round. */
@@ -208,6 +212,8 @@ void rename_on_renamed(void *userdata, struct image *image, const char *before);
 /* ---- resolve.c: references that may lead elsewhere now --------------------------------------- */
 
 void resolve_soon(struct manager *manager);
+/* What the image refers to is an image, whatever it was taken for. */
+void resolve_recall(struct manager *manager, const struct image *image);
 void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
                          struct reference *data_file, struct reference_list *extents);
 void resolve_forget(struct manager *manager, const struct image *image);
@@ -260,6 +266,8 @@ void judge_soon(struct manager *manager);
 void judge_now(struct manager *manager);
 /* The image is gone for good. */
 void judge_image_gone(struct manager *manager, struct image *image);
+/* So is what was known of it, but its file is there, and no image. */
+void judge_image_dismissed(struct manager *manager, struct image *image);
 void judge_datastore_gone(struct manager *manager, const struct datastore *datastore);
 /* reply may be NULL; else it is called if this returns 0, perhaps before. */
 int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,
@@ -315,6 +323,9 @@ int keep_event(struct round *round, const struct event *event, int64_t finding_i
 void keep_answer(struct manager *manager, control_done_fn reply, void *reply_userdata);
 /* Hands the round being filled to the store. */
 void keep_commit(struct manager *manager);
+/* What is known of the datastore's files that are no images, if it changed (much: by a lot). */
+void keep_others(struct manager *manager, const struct datastore *datastore, bool much);
+void keep_all_others(struct manager *manager);
 /* Ends the first pass for the alerts, as soon as all that it showed was handed to them. */
 void keep_tell_first_pass(struct manager *manager);
 void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error);

@@ -103,6 +103,55 @@ static void count_foreign(struct manager *manager, struct image *image, bool lis
     image->datastore->dirty = true;
 }
 
+/* A second look will say more. */
+static bool audit_is_final(const struct image *image)
+{
+    const struct audit *audit = image->audit;
+
+    return audit->confidence > CONFIDENCE_RACY && !image_was_denied(image);
+}
+
+static bool has_image_name(const struct image *image)
+{
+    const struct image_name *name = image->names;
+
+    while (name && !path_is_image_name(name->path))
+        name = name->next;
+    return name;
+}
+
+/* It is an image, or nothing calls it one; as soon as that is known. */
+static void tentative_decide(struct manager *manager, struct image *image,
+                             const struct usage *usage)
+{
+    if (graph_awaits_usage(manager->graph))
+        return;
+    if (image->listed || usage->n_entries > 0 || image->baseline || has_image_name(image) ||
+        image->audit->locked != FILES_UNUSED || graph_is_data_file(manager->graph, image)) {
+        discover_settle(manager->discover, image);
+        if (image_list_add(&manager->audited, image) < 0)
+            log_error(-ENOMEM, "An image is not kept: %m");
+        judge_soon(manager);
+    } else if (audit_is_final(image) && image_list_add(&manager->dismissing, image) < 0) {
+        log_error(-ENOMEM, "A file that is no image is kept as one: %m");
+    }
+}
+
+static void dismiss(struct manager *manager)
+{
+    for (size_t i = 0; i < manager->dismissing.n_items; i++) {
+        struct image *image = manager->dismissing.items[i];
+        const struct datastore *datastore = image ? image->datastore : NULL;
+        int r = image ? discover_dismiss(manager->discover, image, pass_is_settled(image)) : 0;
+
+        if (r < 0)
+            log_error(r, "A file that is no image is kept as one: %m");
+        if (datastore)
+            keep_others(manager, datastore, true);
+    }
+    manager->dismissing.n_items = 0;
+}
+
 static void judge_one(struct manager *manager, struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image), *chain;
@@ -152,6 +201,8 @@ static void judge_one(struct manager *manager, struct image *image)
     if (image->settles > 0 && image->settles < image->judge_again)
         image->judge_again = image->settles;
     usage_image_judged(manager, image);
+    if (image->tentative)
+        tentative_decide(manager, image, &usage);
 }
 
 static void judge_one_domain(struct manager *manager, const struct virt_status *status,
@@ -294,7 +345,7 @@ static void keep_images(struct manager *manager, struct image_list *list, bool a
     for (size_t i = 0; i < list->n_items && r >= 0; i++) {
         const struct image *image = list->items[i];
 
-        if (!image)
+        if (!image || image->tentative)
             continue;
         round = keep_round(manager);
         r = round ? store_batch_image(round->batch, image) : -ENOMEM;
@@ -377,6 +428,7 @@ void judge_now(struct manager *manager)
             manager->again = image->judge_again;
     }
     manager->judging.n_items = 0;
+    dismiss(manager);
     judge_datastores(manager);
     if (usage_each_dirty(manager, judge_one_domain))
         judge_soon(manager);
@@ -433,19 +485,25 @@ static void subject_gone(struct manager *manager, enum subject_kind kind, const 
         log_error(r, "Cannot resolve the findings of what is gone: %m");
 }
 
-void judge_image_gone(struct manager *manager, struct image *image)
+void judge_image_dismissed(struct manager *manager, struct image *image)
 {
-    struct round *round = keep_round(manager);
-    int r;
-
     image_list_forget(&manager->audited, image);
     image_list_forget(&manager->attributes, image);
     image_list_forget(&manager->judging, image);
+    image_list_forget(&manager->dismissing, image);
     contents_image_gone(manager->contents, image, store_sweep_time(manager->store));
     count_foreign(manager, image, false);
     former_note_gone(manager, image);
     graph_remove(manager->graph, image);
     graph_forget_disk_move(manager->graph, image->path);
+}
+
+void judge_image_gone(struct manager *manager, struct image *image)
+{
+    struct round *round = keep_round(manager);
+    int r;
+
+    judge_image_dismissed(manager, image);
     r = round ? store_batch_image_gone(round->batch, image->path) : -ENOMEM;
     if (r < 0)
         log_error(r, "Cannot keep that an image is gone: %m");
@@ -469,6 +527,8 @@ void judge_datastore_gone(struct manager *manager, const struct datastore *datas
     int r;
 
     r = round ? store_batch_datastore(round->batch, datastore) : -ENOMEM;
+    if (r >= 0)
+        r = store_batch_others(round->batch, datastore->name, NULL, 0);
     if (r < 0)
         log_error(r, "Cannot keep that a datastore was removed: %m");
     subject_gone(manager, SUBJECT_DATASTORE, datastore->name, datastore);
@@ -498,6 +558,7 @@ void judge_done(struct manager *manager)
     image_list_done(&manager->audited);
     image_list_done(&manager->attributes);
     image_list_done(&manager->judging);
+    image_list_done(&manager->dismissing);
     free(manager->database_aside);
     manager->database_aside = NULL;
 }

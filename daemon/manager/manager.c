@@ -466,6 +466,10 @@ struct manager *manager_free(struct manager *manager)
     (void) sd_notify(false, "STOPPING=1");
     if (manager->control && manager->judge_wanted)
         judge_now(manager);
+    if (manager->control) {
+        keep_all_others(manager);
+        keep_commit(manager);
+    }
     manager->stopping = true;
     if (manager->contents)
         contents_stop(manager->contents);

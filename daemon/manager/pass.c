@@ -102,7 +102,7 @@ static bool image_is_current(const struct image *image)
 
 /* Nobody was writing, and it was quiet for long enough before the audit that a later write shows in
  * its times. */
-static bool image_was_settled(const struct image *image)
+bool pass_is_settled(const struct image *image)
 {
     return image->audit->confidence > CONFIDENCE_CONFIRMED &&
            (int64_t)(image->audit->started * 1000) >
@@ -156,7 +156,7 @@ static void owners_changed(struct manager *manager, const struct image *image)
 
 static void image_changed(struct manager *manager, struct image *image, bool by_walk)
 {
-    if (image_is_current(image) && image_was_settled(image))
+    if (image_is_current(image) && pass_is_settled(image))
         return;
     owners_changed(manager, image);
     image->worker_deaths = 0;
@@ -184,16 +184,14 @@ static void image_found_again(struct manager *manager, struct image *image, bool
                                                             : SCHEDULE_INTERVAL);
 }
 
-static void image_vanished(struct manager *manager, struct image *image)
+static void image_forget(struct manager *manager, struct image *image)
 {
     scan_leave(manager, image);
     audits_forget(manager->audits, image);
     schedule_forget(manager->schedule, image);
     scrubs_forget(manager->scrubs, image);
-    judge_image_gone(manager, image);
     resolve_forget(manager, image);
     rest_forget(manager, image);
-    resolve_soon(manager);
     pass_dispatch(manager);     /* its device may be free now */
 }
 
@@ -229,17 +227,20 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
     struct manager *manager = userdata;
     int r;
 
-    if (change == DISCOVER_APPEARED || change == DISCOVER_VANISHED)
+    if (change != DISCOVER_FOUND_AGAIN && change != DISCOVER_CHANGED &&
+        change != DISCOVER_ATTRIBUTES)
         usage_image_changed(manager, image);
     switch (change) {
     case DISCOVER_APPEARED:
+    case DISCOVER_REAPPEARED:
         r = graph_add(manager->graph, image);
         if (r < 0)
             log_error(r, "Cannot take an image into the graph: %m");
         image->listed = judge_is_listed(image, NULL);
         pass_plan(manager, image,
                   by_walk && image_is_quiet(manager, image) ? SCHEDULE_NEW : SCHEDULE_CHANGED);
-        if (!by_walk)
+        /* Of one that was dismissed it is known that nothing refers to it. */
+        if (!by_walk && change == DISCOVER_APPEARED)
             resolve_soon(manager);
         break;
     case DISCOVER_FOUND_AGAIN:
@@ -255,7 +256,13 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
             image_changed(manager, image, by_walk);
         break;
     case DISCOVER_VANISHED:
-        image_vanished(manager, image);
+        judge_image_gone(manager, image);
+        image_forget(manager, image);
+        resolve_soon(manager);
+        return;
+    case DISCOVER_DISMISSED:
+        judge_image_dismissed(manager, image);
+        image_forget(manager, image);
         return;
     }
     if (by_walk && image->datastore->scan &&
@@ -319,7 +326,10 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error)
                                     rest_is_short(images[i])))
                 scan_join(manager, images[i], datastore->scan);
         }
-    scan_leave_walk(manager, datastore);
+    if (error < 0 || !datastore->partly_walked)
+        scan_leave_walk(manager, datastore);
+    if (error == 0)
+        keep_others(manager, datastore, false);
     usage_datastore_walked(manager, datastore);
     datastore->dirty = true;
     judge_soon(manager);
@@ -510,6 +520,7 @@ void pass_on_audited(void *userdata, struct image *image, int error, struct audi
                  identity_equal(&image->audit->identity, &audit->identity)))
                 former_note_reference(manager, image, parent);
             image_take_references(image, parent, data_file, extents);
+            resolve_recall(manager, image);
         }
         image_take_audit(manager, image, audit);
         wait = rest_on_audited(manager, image);

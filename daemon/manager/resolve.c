@@ -46,6 +46,20 @@ static bool extents_are_doubtful(const struct manager *manager, const struct ima
     return false;
 }
 
+static void recall(struct manager *manager, const struct reference *reference)
+{
+    if (reference->state == REFERENCE_FOUND && !target_is_known(manager, reference))
+        discover_recall(manager->discover, reference->path, &reference->identity);
+}
+
+void resolve_recall(struct manager *manager, const struct image *image)
+{
+    recall(manager, &image->parent);
+    recall(manager, &image->data_file);
+    for (size_t i = 0; i < image->extents.n; i++)
+        recall(manager, &image->extents.items[i]);
+}
+
 static void resolve_go_on(struct manager *manager)
 {
     while (manager->resolve_at < manager->resolve.n_items &&
@@ -157,6 +171,7 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
     changed |= extents_take(&image->extents, extents);
     if (manager->stopping)
         return;
+    resolve_recall(manager, image);
     if (changed) {
         if (graph_update(manager->graph, image) < 0 ||
             image_list_add(&manager->attributes, image) < 0)

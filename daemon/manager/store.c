@@ -259,6 +259,39 @@ static int keep_finding(void *userdata, struct finding *finding)
     return store_batch_finding(round->batch, finding);
 }
 
+static int round_others(struct round *round, const struct datastore *datastore)
+{
+    _cleanup_free_ uint8_t *files = NULL;
+    size_t size;
+    int r;
+
+    r = discover_save_others(round->manager->discover, datastore, &files, &size);
+    return r < 0 ? r : store_batch_others(round->batch, datastore->name, files, size);
+}
+
+void keep_others(struct manager *manager, const struct datastore *datastore, bool much)
+{
+    struct round *round;
+    int r;
+
+    if (!discover_others_changed(manager->discover, datastore, much))
+        return;
+    round = keep_round(manager);
+    r = round ? round_others(round, datastore) : -ENOMEM;
+    if (r < 0)
+        log_warning(r, "Files that are no images are looked at again after the next start: %m");
+}
+
+void keep_all_others(struct manager *manager)
+{
+    struct datastore *const *datastores;
+    size_t n;
+
+    discover_datastores(manager->discover, &datastores, &n);
+    for (size_t i = 0; i < n; i++)
+        keep_others(manager, datastores[i], false);
+}
+
 /* The new database is empty: everything known goes into it. */
 static void keep_everything(struct manager *manager)
 {
@@ -269,11 +302,16 @@ static void keep_everything(struct manager *manager)
     int r = round ? 0 : -ENOMEM;
 
     discover_datastores(manager->discover, &datastores, &n);
-    for (size_t i = 0; i < n && r >= 0; i++)
+    for (size_t i = 0; i < n && r >= 0; i++) {
         r = store_batch_datastore(round->batch, datastores[i]);
+        if (r >= 0)
+            r = round_others(round, datastores[i]);
+    }
     if (r >= 0)
         r = discover_images(manager->discover, &images, &n);
     for (size_t i = 0; r >= 0 && i < n; i++) {
+        if (images[i]->tentative)
+            continue;
         r = store_batch_image(round->batch, images[i]);
         if (r >= 0 && images[i]->audit_before)
             r = store_batch_audit(round->batch, images[i], images[i]->audit_before);
@@ -383,13 +421,21 @@ static int load_disk_move(void *userdata, const char *overlay, const char *paren
     return r < 0 ? r : 0;
 }
 
+static int load_others(void *userdata, const char *datastore, const uint8_t *files, size_t size)
+{
+    struct manager *manager = userdata;
+    int r = discover_load_others(manager->discover, datastore, files, size);
+
+    return r == -ENOENT ? 0 : r;        /* of a datastore that is gone */
+}
+
 int keep_load(struct manager *manager)
 {
     struct store_loader loader = {
         .datastore = load_datastore, .image = load_image, .finding = load_finding,
         .event = load_event,
         .baseline = load_baseline,
-        .disk_move = load_disk_move,
+        .disk_move = load_disk_move, .others = load_others,
         .userdata = manager,
     };
     int r;

@@ -255,6 +255,8 @@ static void look(void *userdata, const char *path, struct usage_file *ret_file)
     image = graph_find(graph, place->real);
     if (!image || !image->present)
         image = graph_find_identity(graph, &place->identity);
+    if (!image)
+        discover_recall(usages->manager->discover, place->real, &place->identity);
     ret_file->path = image && image->present ? image->path : place->real;
     ret_file->known = true;
     ret_file->identity = place->identity;

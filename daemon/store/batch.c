@@ -142,6 +142,7 @@ static bool may_be_superseded(const struct row *row)
     case ROW_DATA_FILE:
     case ROW_AUDIT:
     case ROW_REPORT:
+    case ROW_OTHERS:
         return true;
     default:
         return false;

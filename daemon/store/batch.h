@@ -34,6 +34,7 @@ enum row_kind {
     ROW_BASELINE_GONE,
     ROW_READING,
     ROW_DISK_MOVE,
+    ROW_OTHERS,
     _ROW_MAX,
 };
 

@@ -12,6 +12,7 @@
 #define DECLARED_INTEGER "INTEGER"
 #define DECLARED_TEXT "TEXT"
 #define DECLARED_BLOB "BLOB"
+#define DECLARED_BYTES "BLOB"
 #define DECLARED_CHARS "TEXT"
 #define DECLARED_SENTENCE "TEXT"
 #define DECLARED_WORD "TEXT"
@@ -67,6 +68,9 @@ static const struct column baseline_columns[] = {
 static const struct column digest_columns[] = {
 #include "daemon/store/columns-digest.def"
 };
+static const struct column other_files_columns[] = {
+#include "daemon/store/columns-other-files.def"
+};
 static const struct column disk_move_columns[] = {
 #include "daemon/store/columns-disk-move.def"
 };
@@ -86,6 +90,7 @@ static const struct table tables[] = {
     TABLE(baseline),
     TABLE(digest),
     TABLE(disk_move),
+    TABLE(other_files),
     {},
 };
 

@@ -202,6 +202,9 @@ static bool take_digest(struct columns *columns, uint8_t digest[static DIGEST_SI
 #define TAKE_INTEGER(field) (field) = (__typeof__(field))take_integer(columns)
 #define TAKE_TEXT(field) (field) = take_bytes(columns)
 #define TAKE_SENTENCE(field) (field) = take_bytes(columns)
+#define TAKE_BYTES(field, size)                                                                    \
+    (size) = (size_t)sqlite3_column_bytes(columns->statement, columns->next),                      \
+    (field) = take_bytes(columns)
 #define TAKE_BLOB(field) (field) = take_bytes(columns)
 #define TAKE_CHARS(field) take_chars(columns, field, sizeof(field))
 #define TAKE_WORD(field, prefix) (field) = take_name(columns, prefix##_from_name)
@@ -418,6 +421,19 @@ static int disk_move_row(struct columns *columns, const struct store_loader *loa
     return loader->disk_move(loader->userdata, overlay, parent, at);
 }
 
+static const char others_sql[] = "SELECT {other_files.other_files} FROM other_files";
+
+static int others_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_free_ char *datastore = NULL, *files = NULL;
+    size_t size;
+
+#include "daemon/store/columns-other-files.def"
+    if (columns->error < 0)
+        return columns->error;
+    return loader->others(loader->userdata, datastore, (const uint8_t *)files, size);
+}
+
 int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now)
 {
     const struct {
@@ -431,6 +447,7 @@ int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t 
         { event_sql, event_row, loader->event },
         { baseline_sql, baseline_row, loader->baseline },
         { disk_move_sql, disk_move_row, loader->disk_move },
+        { others_sql, others_row, loader->others },
     };
     int64_t since = now > REMEMBER_RESOLVED ? (int64_t)(now - REMEMBER_RESOLVED) : 0;
 

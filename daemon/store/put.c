@@ -170,6 +170,9 @@ static const char *finding_type_name(enum finding_type type)
 #define PUT_TEXT(name, field) put_text(row, name, field)
 #define PUT_CHARS(name, field) put_text(row, name, field)
 #define PUT_SENTENCE(name, field) put_text(row, name, (field) ? (field) : "")
+/* An empty one is one, too. */
+#define PUT_BYTES(name, field, size)                                                               \
+    put_bytes(row, name, VALUE_BLOB, (size) > 0 ? (const void *)(field) : "", size)
 #define PUT_BLOB(name, field) put_blob(row, name, field)
 #define PUT_WORD(name, field, prefix) put_text(row, name, prefix##_name(field))
 #define PUT_FORMAT(name, field)                                                                    \
@@ -334,6 +337,15 @@ int store_batch_disk_move(struct store_batch *batch, const char *overlay, const 
     struct row *row = row_new(ROW_DISK_MOVE);
 
 #include "daemon/store/columns-disk-move.def"
+    return store_batch_take(batch, &row, 1);
+}
+
+int store_batch_others(struct store_batch *batch, const char *datastore, const uint8_t *files,
+                       size_t size)
+{
+    struct row *row = row_new(ROW_OTHERS);
+
+#include "daemon/store/columns-other-files.def"
     return store_batch_take(batch, &row, 1);
 }
 

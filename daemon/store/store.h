@@ -54,6 +54,8 @@ struct store_loader {
                     const char *verity);
     /* A domain's disk moved from one path to another; borrowed. */
     int (*disk_move)(void *userdata, const char *overlay, const char *parent, uint64_t at);
+    /* What was given to store_batch_others(); borrowed. */
+    int (*others)(void *userdata, const char *datastore, const uint8_t *files, size_t size);
     void *userdata;
 };
 int store_load(struct store *store, const struct store_loader *loader);
@@ -85,6 +87,9 @@ int store_batch_baseline_gone(struct store_batch *batch, const struct identity *
 /* Forgotten with the image `overlay`. */
 int store_batch_disk_move(struct store_batch *batch, const char *overlay, const char *parent,
                           uint64_t at);
+/* The files of the datastore that are no images, as bytes: instead of those given before. */
+int store_batch_others(struct store_batch *batch, const char *datastore, const uint8_t *files,
+                       size_t size);
 int store_batch_reading(struct store_batch *batch, const char *path,
                         const struct digest_result *digest, const uint8_t *content,
                         enum reading_verdict verdict, const char *explanation);

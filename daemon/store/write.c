@@ -117,6 +117,9 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_DISK_MOVE] = {
         "INSERT OR REPLACE INTO disk_move ({disk_move}) VALUES ({:disk_move})",
     },
+    [ROW_OTHERS] = {
+        "INSERT OR REPLACE INTO other_files ({other_files}) VALUES ({:other_files})",
+    },
 };
 
 /* Depth is noted once, when the chain is known down to its end, which for a new store is in any

@@ -397,9 +397,9 @@ in_namespace() {
 import os, sys
 os.chdir(sys.argv[1])
 for i in range(700):
-    with open(f"text-{i}", "w") as file: file.write("x")
+    with open(f"text-{i}.img", "w") as file: file.write("x")
 for i in range(700):
-    os.link("text-0", f"name-{i}")
+    os.link("text-0.img", f"name-{i}.img")
 PY
     start_daemon
     scan
