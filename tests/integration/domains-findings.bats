@@ -56,6 +56,31 @@ teardown() {
     has_no_finding orphan
 }
 
+@test "a raw disk that is not called as one is an image as soon as a domain has it" {
+    make_image "$STORE/a.qcow2"
+    head -c 4M /dev/urandom >"$STORE/payload"
+    touch -d '1 hour ago' "$STORE/payload"
+    own "$STORE"/*
+    start_daemon
+    scan
+    run -0 ctl images --json=short
+    [[ $output != *payload* ]]
+    define one "$(disk_xml "$STORE/payload" vda raw)"
+    wait_for 20 eval '[[ $(ctl images --json=short) == *payload* ]]'
+    run -0 ctl show "$STORE/payload"
+    [[ $output == *"Used by: vda of one"* ]]
+    start one
+    scan
+    same "" "$(findings | grep -v "^orphan .* a.qcow2$")"
+    # A second one of it is seen, also by a daemon that starts only then.
+    define two "$(disk_xml "$STORE/payload" vda raw)"
+    wait_for 20 has_finding "shared-writable "
+    stop_daemon
+    start_daemon
+    scan
+    has_finding "shared-writable "
+}
+
 @test "an overlay deleted under a running domain" {
     make_image "$STORE/a.qcow2"
     own "$STORE"/*
