@@ -22,6 +22,7 @@ struct contents {
     struct stream *streams;     /* readings that are under way */
     struct ledger_lines *lines; /* for the ledger, not handed to a task yet */
     uint64_t stale;             /* lines in it that do not count any more, at most */
+    bool anew;                  /* it lacks something, or is damaged: the next writing is of all */
     int ledger_error;           /* of its last writing */
     size_t imported;            /* baselines that the database did not have */
     struct acknowledgement *acknowledgements;
@@ -77,9 +78,6 @@ void blocks_exchange(struct contents *contents, const struct identity *a,
 void blocks_remove(struct contents *contents, const struct identity *identity);
 
 /* ---- ledger.c: what outlives the database is written ----------------------------------------- */
-
-/* It is written anew when so many lines say nothing any more. */
-#define STALE_LINES_MAX 10000
 
 char *ledger_path(const struct contents *contents);
 void ledger_baseline(struct contents *contents, const struct baseline *baseline);

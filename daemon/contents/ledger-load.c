@@ -165,7 +165,7 @@ static int count_missing(void *userdata, struct baseline *baseline)
     struct import *import = userdata;
 
     if (!baselines_find(import->baselines, &baseline->identity))
-        import->contents->stale = STALE_LINES_MAX + 1;
+        import->contents->anew = true;
     return 0;
 }
 
@@ -183,7 +183,7 @@ static void tell_report(struct contents *contents, const char *path,
         damage_tell(contents, "the journal of baselines (%llu line%s, first line %llu)",
                     (unsigned long long)report->damaged, report->damaged == 1 ? "" : "s",
                     (unsigned long long)report->first_damaged);
-        contents->stale = STALE_LINES_MAX + 1;  /* the next one is sound */
+        contents->anew = true;  /* the next one is sound */
     }
 }
 
@@ -218,7 +218,7 @@ int ledger_load(struct contents *contents, bool first)
     if (r < 0 && !state_error_passes(r)) {      /* else its content must not be lost for that */
         log_error(r, "Cannot read %s: %m", path);
         damage_tell(contents, "the journal of baselines (%s)", strerror(-r));
-        contents->stale = STALE_LINES_MAX + 1;
+        contents->anew = true;
         keep_damaged(path);
         r = 0;
     } else if (r >= 0) {
@@ -233,11 +233,8 @@ int ledger_load(struct contents *contents, bool first)
     if (r >= 0 && contents->imported > 0)
         log_notice(0, "%zu baseline%s taken from the journal, which the database does not have",
                    contents->imported, contents->imported == 1 ? "" : "s");
-    /* What it lacks is in the database; where that is new, too, acknowledgements wait for their
+    /* Acknowledgements are in the database, where there is one; else they wait for their
      * findings. */
-    if (r >= 0 && contents->stale > STALE_LINES_MAX && !first)
-        ledger_write_anew(contents);
-    /* Acknowledgements are in the database, where there is one. */
     while (import.acknowledgements) {
         struct acknowledgement *ack = import.acknowledgements;
 
@@ -246,6 +243,8 @@ int ledger_load(struct contents *contents, bool first)
         ack->next = contents->acknowledgements;
         contents->acknowledgements = ack;
     }
+    if (r >= 0 && contents->anew)
+        ledger_write_anew(contents);
     baselines_free(import.baselines);
     return r;
 }

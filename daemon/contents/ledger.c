@@ -10,6 +10,9 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
+/* It is written anew when so many lines say nothing any more. */
+#define STALE_LINES_MAX 10000
+
 char *ledger_path(const struct contents *contents)
 {
     char *path;
@@ -91,7 +94,7 @@ static void on_lines(void *userdata, int error)
     if (error < 0 && error != -ECANCELED) {
         if (lines->contents->ledger_error != error)
             log_error(error, "Cannot write %s: %m; it is written anew later", lines->path);
-        lines->contents->stale = STALE_LINES_MAX + 1;
+        lines->contents->anew = true;
     }
     if (error != -ECANCELED)
         lines->contents->ledger_error = error;
@@ -146,7 +149,14 @@ static int add_number(json_object *object, const char *key, uint64_t value)
     return 0;
 }
 
-static int put_acknowledgement(struct ledger_lines *lines, const struct finding *finding)
+/* As the ledger has it. */
+struct ledger_acknowledgement {
+    const char *finding, *kind, *subject, *by, *reason, *severity;
+    uint64_t until, weight;
+};
+
+static int put_acknowledgement(struct ledger_lines *lines,
+                               const struct ledger_acknowledgement *ack)
 {
     _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
     json_object *object = json_object_new_object();
@@ -155,22 +165,50 @@ static int put_acknowledgement(struct ledger_lines *lines, const struct finding 
         json_object_put(object);
         return -ENOMEM;
     }
-    if (add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
-        add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
-        add_string(object, "subject", finding->subject) < 0 ||
-        add_string(object, "by", finding->acknowledged_by ? finding->acknowledged_by : "") < 0 ||
-        add_string(object, "reason",
-                   finding->acknowledged_reason ? finding->acknowledged_reason : "") < 0 ||
-        add_string(object, "severity", severity_name(finding->severity)) < 0 ||
-        add_number(object, "until", finding->acknowledged_until) < 0 ||
-        add_number(object, "weight", finding->acknowledged_weight) < 0)
+    if (add_string(object, "finding", ack->finding) < 0 ||
+        add_string(object, "kind", ack->kind) < 0 ||
+        add_string(object, "subject", ack->subject) < 0 || add_string(object, "by", ack->by) < 0 ||
+        add_string(object, "reason", ack->reason) < 0 ||
+        add_string(object, "severity", ack->severity) < 0 ||
+        add_number(object, "until", ack->until) < 0 ||
+        add_number(object, "weight", ack->weight) < 0)
         return -ENOMEM;
     return lines_add(lines, entry);
 }
 
+static int put_one_acknowledgement(struct ledger_lines *lines, const void *what)
+{
+    const struct finding *finding = what;
+
+    return put_acknowledgement(
+        lines, &(struct ledger_acknowledgement){
+                   .finding = finding_definition(finding->type)->name,
+                   .kind = subject_kind_name(finding->subject_kind), .subject = finding->subject,
+                   .by = finding->acknowledged_by ? finding->acknowledged_by : "",
+                   .reason = finding->acknowledged_reason ? finding->acknowledged_reason : "",
+                   .severity = severity_name(finding->severity),
+                   .until = finding->acknowledged_until, .weight = finding->acknowledged_weight });
+}
+
 static int put_finding(void *userdata, struct finding *finding)
 {
-    return finding->state == FINDING_ACKNOWLEDGED ? put_acknowledgement(userdata, finding) : 0;
+    return finding->state == FINDING_ACKNOWLEDGED ? put_one_acknowledgement(userdata, finding) : 0;
+}
+
+/* Those of before the database was lost, whose findings were not opened again yet. */
+static int put_pending(const struct contents *contents, struct ledger_lines *lines)
+{
+    int r = 0;
+
+    for (const struct acknowledgement *ack = contents->acknowledgements; r >= 0 && ack;
+         ack = ack->next)
+        if (ack->pending && ack->id == 0)
+            r = put_acknowledgement(
+                lines, &(struct ledger_acknowledgement){
+                           .finding = ack->finding, .kind = ack->kind, .subject = ack->subject,
+                           .by = ack->by, .reason = ack->reason, .severity = ack->severity,
+                           .until = ack->until, .weight = ack->weight });
+    return r;
 }
 
 void ledger_write_anew(struct contents *contents)
@@ -184,6 +222,8 @@ void ledger_write_anew(struct contents *contents)
     }
     if (r >= 0)
         r = contents->ops->each_finding(contents->userdata, put_finding, lines);
+    if (r >= 0)
+        r = put_pending(contents, lines);
     if (r < 0) {
         if (lines)
             lines_free(lines);
@@ -192,7 +232,8 @@ void ledger_write_anew(struct contents *contents)
     }
     if (r < 0)
         log_error(r, "Cannot write the journal of baselines anew: %m");
-    else
+    contents->anew = r < 0;
+    if (r >= 0)
         contents->stale = 0;
 }
 
@@ -205,14 +246,16 @@ void contents_flush(struct contents *contents)
     if (!lines)
         return;
     contents->stale += lines->n;
-    if (contents->stale > STALE_LINES_MAX + 2 * baselines_count(contents->baselines)) {
+    if (contents->anew ||
+        contents->stale > STALE_LINES_MAX + 2 * baselines_count(contents->baselines)) {
         lines_free(lines);
         ledger_write_anew(contents);
         return;
     }
     r = lines_post(lines);
     if (r < 0)
-        log_error(r, "Cannot write the journal of baselines: %m");
+        log_error(r, "Cannot write the journal of baselines: %m; it is written anew later");
+    contents->anew = r < 0;
 }
 
 static void append(struct contents *contents,
@@ -224,7 +267,7 @@ static void append(struct contents *contents,
         r = put(contents->lines, what);
     if (r < 0) {
         log_error(r, "Cannot write the journal of baselines: %m; it is written anew later");
-        contents->stale = STALE_LINES_MAX + 1;
+        contents->anew = true;
     }
 }
 
@@ -262,11 +305,6 @@ static int put_gone(struct ledger_lines *lines, const void *what)
 void ledger_gone(struct contents *contents, const struct identity *identity)
 {
     append(contents, put_gone, identity);
-}
-
-static int put_one_acknowledgement(struct ledger_lines *lines, const void *what)
-{
-    return put_acknowledgement(lines, what);
 }
 
 static int put_ended(struct ledger_lines *lines, const void *what)

@@ -180,7 +180,7 @@ static void op_acknowledge(void *userdata, int64_t finding_id, const char *by, c
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void start(struct kit *kit)
+void kit_start(struct kit *kit)
 {
     static const struct contents_ops ops = {
         .now = op_now, .find_image = op_find_image, .images = op_images,
@@ -219,12 +219,12 @@ int kit_setup(void **state)
                                          .state = DATASTORE_ONLINE };
     assert_int_equal(graph_new(&kit->graph), 0);
     graph_set_policy(kit->graph, &kit->policy);
-    start(kit);
+    kit_start(kit);
     *state = kit;
     return 0;
 }
 
-static void stop(struct kit *kit)
+void kit_stop(struct kit *kit)
 {
     kit->held = false;
     kit_run(kit);
@@ -236,8 +236,8 @@ static void stop(struct kit *kit)
 
 void kit_restart(struct kit *kit)
 {
-    stop(kit);
-    start(kit);
+    kit_stop(kit);
+    kit_start(kit);
 }
 
 void kit_lose_database(struct kit *kit)
@@ -265,7 +265,7 @@ int kit_teardown(void **state)
     struct kit *kit = *state;
     char command[128];
 
-    stop(kit);
+    kit_stop(kit);
     while (kit->n_images > 0)
         remove_image(kit, kit->images[0]);
     graph_free(kit->graph);
@@ -295,6 +295,13 @@ void kit_run(struct kit *kit)
         memmove(kit->tasks, kit->tasks + 1, kit->n_tasks * sizeof(kit->tasks[0]));
         task.done(task.userdata, task.run(task.userdata));
     }
+}
+
+void kit_cancel(struct kit *kit)
+{
+    for (size_t i = 0; i < kit->n_tasks; i++)
+        kit->tasks[i].done(kit->tasks[i].userdata, -ECANCELED);
+    kit->n_tasks = 0;
 }
 
 /* ---- what came of it ------------------------------------------------------------------------- */
@@ -460,6 +467,7 @@ static void read_image(struct kit *kit, struct image *image, char how, const cha
         check->allocated_clusters += letters[i] != '.';
     audit = *image->audit;
     result.resumed_from = how == '%' ? 0 : contents_begin_blocks(kit->contents, image, &audit);
+    kit->resumed = result.resumed_from;
     for (size_t i = result.resumed_from; how != '%' && i < n; i++) {
         uint8_t digest[1][32];
 
@@ -581,6 +589,10 @@ static void set(struct kit *kit, const char *what, struct image *image)
         image->use = image->audit->use = FILES_WRITER;
     } else if (strcmp(what, "free") == 0) {
         image->use = image->audit->use = FILES_UNUSED;
+    } else if (strcmp(what, "pending") == 0) {
+        image->parent.state = REFERENCE_PENDING;
+    } else if (strcmp(what, "unlisted") == 0) {
+        image->listed = false;
     } else if (strcmp(what, "away") == 0) {
         image->present = false;
     } else {
@@ -588,18 +600,27 @@ static void set(struct kit *kit, const char *what, struct image *image)
     }
 }
 
-static void judge_all(struct kit *kit)
+static void judge_once(struct kit *kit)
 {
     for (size_t i = 0; i < kit->n_images; i++)
         assert_int_equal(graph_update(kit->graph, kit->images[i]), 0);
     assert_int_equal(graph_refresh(kit->graph, NULL, NULL), 0);
     for (size_t i = 0; i < kit->n_images; i++)
         contents_plan(kit->contents, &kit->policy, kit->images[i]);
-    /* A golden image is one by its baseline, too. */
-    assert_int_equal(graph_refresh(kit->graph, NULL, NULL), 0);
     contents_flush(kit->contents);
     kit_run(kit);
     contents_acknowledge(kit->contents);
+}
+
+static void judge_all(struct kit *kit)
+{
+    unsigned rounds = 0, before;
+
+    do {
+        before = kit->judged;
+        judge_once(kit);
+        assert_true(++rounds < 10);
+    } while (kit->judged != before);
 }
 
 static void act(struct kit *kit, struct image *image, char sign, const char *rest)

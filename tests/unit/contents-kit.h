@@ -48,6 +48,7 @@ struct kit {
     struct kit_task tasks[KIT_TASKS_MAX];
     size_t n_tasks;
     bool held;                  /* tasks wait */
+    uint64_t resumed;           /* block that the last reading began with */
     struct kit_reading readings[KIT_READINGS_MAX];
     size_t n_readings;
     struct kit_kept kept[KIT_KEPT_MAX];
@@ -69,6 +70,8 @@ int kit_setup(void **state);
 int kit_teardown(void **state);
 /* The contents end, and begin anew with what the database and the state directory hold. */
 void kit_restart(struct kit *kit);
+void kit_stop(struct kit *kit);
+void kit_start(struct kit *kit);
 /* An empty database from the next start on. */
 void kit_lose_database(struct kit *kit);
 
@@ -86,6 +89,8 @@ const char *kit_path(const struct kit *kit, const char *name, char buf[static 12
 
 /* Runs the tasks that wait, and those that follow. */
 void kit_run(struct kit *kit);
+/* The store was closed before they ran. */
+void kit_cancel(struct kit *kit);
 
 /* The story of some images, in steps with blanks between them; each takes an hour, and is followed
  * by a judgement of all images. Contents are in letters, one per block of 64 KiB: '0' zeros, '.'
@@ -106,7 +111,7 @@ void kit_run(struct kit *kit);
  *   one:new            another file lies there, younger; one:old: older; one:copy: as old as it was
  *   one>base           it stands on base from now on
  *   golden/one  luks/one  vmdk/one  data/one  device/one  parts/one  tables/one (others)
- *   writer/one  free/one  away/one
+ *   writer/one  free/one  away/one  pending/one  unlisted/one
  *                      what it is, or who has it
  *   hold  go           tasks wait meanwhile
  *   restart            of the daemon
