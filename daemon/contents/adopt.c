@@ -85,8 +85,9 @@ int adopt_deviation(struct contents *contents, struct image *image,
 {
     struct baseline *baseline = image->baseline;
     const struct deviation *deviation = baseline->deviation;
-    /* Only what has blocks was located by them. */
-    bool blocks = deviation->located;
+    /* Only what has blocks was located by them; a newer reading that is being taken has put its own
+     * in their place. */
+    bool blocks = deviation->located && !image->reading;
     struct digest_result digest = { .complete = true, .encrypted = image_is_opaque(image),
                                     .size = deviation->virtual_size,
                                     .started = contents_now(contents),

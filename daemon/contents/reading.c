@@ -86,6 +86,9 @@ static void take(struct contents *contents, struct finishing *finishing, struct 
         return;
     }
     moved = !identity_equal(&baseline->identity, &image->identity);
+    /* Accepted meanwhile: it was compared with what does not count any more. */
+    if (finishing->before && memcmp(finishing->before_digest, baseline->digest, 32) != 0)
+        finishing->compared = finishing->before_damaged = false;
     reading_of(finishing, &reading);
     reading.foreign = image_is_foreign(image);
     /* Nor do the times of a device's node say when it was written. */

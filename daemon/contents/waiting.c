@@ -90,7 +90,8 @@ static void on_compared(struct finishing *finishing)
     _cleanup_free_ char *explanation = NULL;
     struct reading reading = { .compared = true, .difference = finishing->difference };
 
-    if (contents->stopping || !baseline || !baseline->deviation ||
+    /* A newer reading of it says more. */
+    if (contents->stopping || !image || image->reading || !baseline || !baseline->deviation ||
         baseline->deviation->verdict != READING_MODIFIED ||
         !identity_equal(&image->identity, &finishing->identity))
         return;

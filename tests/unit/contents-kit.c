@@ -286,14 +286,28 @@ int kit_teardown(void **state)
     return 0;
 }
 
+static void run_one(struct kit *kit)
+{
+    struct kit_task task = kit->tasks[0];
+
+    kit->n_tasks--;
+    memmove(kit->tasks, kit->tasks + 1, kit->n_tasks * sizeof(kit->tasks[0]));
+    task.done(task.userdata, task.run(task.userdata));
+}
+
 void kit_run(struct kit *kit)
 {
-    while (!kit->held && kit->n_tasks > 0) {
-        struct kit_task task = kit->tasks[0];
+    while (!kit->held && kit->n_tasks > 0)
+        run_one(kit);
+}
 
-        kit->n_tasks--;
-        memmove(kit->tasks, kit->tasks + 1, kit->n_tasks * sizeof(kit->tasks[0]));
-        task.done(task.userdata, task.run(task.userdata));
+static void run_until_taken(struct kit *kit)
+{
+    unsigned before = kit->taken;
+
+    while (kit->taken == before) {
+        assert_true(kit->n_tasks > 0);
+        run_one(kit);
     }
 }
 
@@ -449,7 +463,7 @@ static void read_image(struct kit *kit, struct image *image, char how, const cha
 {
     struct qca_check_result *check = &image->audit->report->layers[0].check;
     struct qca_bad_range bad = { .guest_offset = QCA_BLOCK_SIZE, .length = QCA_BLOCK_SIZE,
-                                 .error = -EIO };
+                                 .error = image_has_data_file(image) ? -EOPNOTSUPP : -EIO };
     size_t n = strlen(letters);
     struct digest_result result = { .complete = how != '?', .encrypted = image_is_opaque(image),
                                     .size = n * QCA_BLOCK_SIZE, .started = kit->now,
@@ -661,6 +675,11 @@ static void step(struct kit *kit, char *text)
         kit->held = true;
     } else if (strcmp(text, "go") == 0) {
         kit->held = false;
+    } else if (strcmp(text, "taken") == 0) {
+        run_until_taken(kit);
+    } else if (strcmp(text, "infer") == 0 || strcmp(text, "declare") == 0) {
+        kit->policy.infer_golden = text[0] == 'i';
+        graph_set_policy(kit->graph, &kit->policy);
     } else if (strcmp(text, "restart") == 0) {
         kit_restart(kit);
     } else if (strcmp(text, "later") == 0) {

@@ -8,7 +8,7 @@
 #include "daemon/contents/internal.h"
 
 #define KIT_IMAGES_MAX 24
-#define KIT_TASKS_MAX 64
+#define KIT_TASKS_MAX 256
 #define KIT_READINGS_MAX 64
 #define KIT_NAMES_MAX 16
 #define KIT_KEPT_MAX 64
@@ -113,7 +113,8 @@ void kit_cancel(struct kit *kit);
  *   golden/one  luks/one  vmdk/one  data/one  device/one  parts/one  tables/one (others)
  *   writer/one  free/one  away/one  pending/one  unlisted/one
  *                      what it is, or who has it
- *   hold  go           tasks wait meanwhile
+ *   hold  taken  go    tasks wait meanwhile; until the next reading is taken they do not
+ *   infer  declare     golden images are those of which one can tell, or those declared alone
  *   restart            of the daemon
  *   later              a month passes */
 void kit_tell(struct kit *kit, const char *story);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What a reading says of an image: the verdict, why, and whose reading is awaited first. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "contents-kit.h"
 
@@ -102,6 +103,9 @@ static void golden(void **state)
         { "+base golden/base base=aaaa base@ base=aaaa", "base", "verified" },
         { "+base golden/base base=aaaa base@ base=abaa", "base",
           "bit-rot: 1 block differs, the first at byte 65536 of the guest's disk" },
+        /* its data lies elsewhere, and is away: that is no news */
+        { "+base golden/base data/base base?aaaa", "base", "unread" },
+        { "+base golden/base data/base base=aaaa base?aaaa", "base", "baseline" },
         /* no commit into it is meant, and nobody is asked */
         { "+base golden/base +one>base base=aaaa one=.b.. base!abaa", "base",
           "modified: 1 block differs, the first at byte 65536 of the guest's disk" },
@@ -209,12 +213,20 @@ static void commits(void **state)
         /* into a layer in the middle */
         { "+base +one>base +top>one base=aaaa one=.b.. top=..c. one!.bc.", "one",
           "commit: a commit of /vm/top explains it: 1 block is what it held" },
+        { "+a +b>a +c>b +d>c +e>d +f>e +g>f +h>g +i>h +j>i a=kkkkkkkkkk b=.b........ c=..c......."
+          " d=...d...... e=....e..... f=.....f.... g=......g... h=.......h.. i=........i."
+          " j=.........j a!kbcdefghij", "a",
+          "commit: a commit of /vm/b, /vm/c, /vm/d, /vm/e, /vm/f, /vm/g, /vm/h, /vm/i and 1 more "
+          "explains it: 9 blocks are what it held" },
         /* a second overlay sees what came of the first, or covers it */
         { "+base +one>base +two>base base=aaaa one=.b.. two=..c. base!abaa", "base",
           "modified: it holds what /vm/one held, and /vm/two, which stands on it too, sees that"
           "; hurts" },
         { "+base +one>base +two>base base=aaaa one=.b.. two=.c.. base!abaa", "base",
           "commit: a commit of /vm/one explains it: 1 block is what it held" },
+        { "+base +one>base +two>base base=aaaa one=.b.. two=..c. one~ base!abaa", "base",
+          "modified: it holds what /vm/one held, and /vm/two, which stands on it too, sees that"
+          "; hurts" },
         /* the overlay of the one that was committed stands on the parent now */
         { "+base +one>base +top>one base=aaaa one=.b.. top=...c top>base top=...c base!abaa",
           "base", "commit: a commit of /vm/one explains it: 1 block is what it held" },
@@ -256,6 +268,7 @@ static void awaited(void **state)
         /* not one that is in use, is younger, cannot be had, or is encrypted */
         { "+base +one>base base=aaaa writer/one base!abaa", "base", MODIFIED },
         { "+base +one>base base=aaaa luks/one base!abaa", "base", MODIFIED },
+        { "+base +one>base base=aaaa away/one base!abaa", "base", MODIFIED },
         { "+base +one>base base=aaaa one=.c.. base^ +two>base base=abaa", "base", MODIFIED },
         /* an overlay that was emptied, or deleted, before it was read: a suspicion */
         { "+base +one>base base=aaaa one~ base!abaa", "base", MODIFIED "; suspects /vm/one" },
@@ -263,6 +276,10 @@ static void awaited(void **state)
           MODIFIED "; suspects /vm/one" },
         { "+base +one>base base=aaaa one=.c.. base!abaa one~", "base",
           MODIFIED "; suspects /vm/one" },
+        /* one that was found empty, and was written after the parent, or before */
+        { "+base +one>base base=aaaa base^ one!.... base=abaa", "base",
+          MODIFIED "; suspects /vm/one" },
+        { "+base +one>base base=aaaa one!.... base!abaa", "base", MODIFIED },
         /* whose reading is being taken is not asked for; it is compared once more */
         { "+base +one>base base=aaaa hold base!abaa one=.b.. go", "base",
           "commit: a commit of /vm/one explains it: 1 block is what it held" },
@@ -284,6 +301,13 @@ static void awaited(void **state)
           MODIFIED },
         { "+base +one>base +top>one base=aaaa one=.b.. top=...c base^ writer/base one!....", "one",
           MODIFIED },
+        /* it is gone, or another file, when what was awaited is compared */
+        { "+base +one>base base=aaaa base!abaa hold one=.c.. taken base:copy go", "base",
+          MODIFIED "; waits for /vm/one; asks for one" },
+        { "+base +one>base base=aaaa base!abaa hold one=.b.. taken -base go", "one",
+          "baseline; asks for one" },
+        { "+base +one>base base=aaaa base!abaa hold one=.b.. taken base!aaaa go", "base",
+          "metadata: the file was written: the content is as it was; asks for one" },
         /* after a start, too */
         { "+base +one>base base=aaaa base!abaa restart one=.b..", "base",
           "commit: a commit of /vm/one explains it: 1 block is what it held; asks for one" },
@@ -303,6 +327,13 @@ static void taken(void **state)
         { "+base golden/base base=aaaa", "base", BASELINE_POLICY, NULL },
         { "+base +one>base base=aaaa", "base", BASELINE_PARENT, NULL },
         { "+one one=aaaa", "one", BASELINE_ASKED, NULL },
+        /* golden as far as one can tell: who writes it does not take that away */
+        { "infer +base +one>base +two>base base=aaaa", "base", BASELINE_INFERRED, NULL },
+        { "infer +base +one>base +two>base base=aaaa base!abaa", "base", BASELINE_INFERRED, NULL },
+        { "infer +base +one>base +two>base base=aaaa declare base=aaaa", "base", BASELINE_INFERRED,
+          NULL },
+        { "infer +base +one>base +two>base base=aaaa -two declare base=aaaa", "base",
+          BASELINE_PARENT, NULL },
         { "+one one=aaaa +two>one one=aaaa", "one", BASELINE_PARENT, NULL },
         { "+base +one>base base=aaaa one=.b..", "one", BASELINE_CHILD, "base" },
         { "+base +one>base +top>one base=aaaa one=.b..", "one", BASELINE_PARENT, "base" },
@@ -357,6 +388,29 @@ static void left_out(void **state)
     assert_int_equal(kit->n_readings, 0);
 }
 
+/* More layers than are looked at lie above it: one of them is named, as a suspicion. */
+static void many_layers(void **state)
+{
+    struct kit *kit = *state;
+    const struct image *base;
+
+    kit_tell(kit, "+base +one>base base=aaaa one=.c..");
+    base = kit_image(kit, "base");
+    for (uint64_t i = 0; i < CHILDREN_COMPARED; i++) {
+        struct baseline *baseline = calloc(1, sizeof(*baseline));
+
+        assert_non_null(baseline);
+        *baseline = (struct baseline){ .identity = { .fsid = 2, .inode = i + 1 },
+                                       .path = strdup("/vm/far"), .source = BASELINE_CHILD,
+                                       .has_digest = true, .blocks = true,
+                                       .parent = base->identity };
+        assert_int_equal(baselines_add(kit->contents->baselines, baseline), 0);
+    }
+    kit_tell(kit, "base!abaa");
+    assert_string_equal(kit_baseline(kit, "base")->deviation->suspect, "/vm/far");
+    assert_null(kit_baseline(kit, "base")->deviation->waits_for);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -366,6 +420,7 @@ int main(void)
         cmocka_unit_test(commits),
         cmocka_unit_test(awaited),
         cmocka_unit_test(taken),
+        cmocka_unit_test_setup_teardown(many_layers, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(left_out, kit_setup, kit_teardown),
     };
 

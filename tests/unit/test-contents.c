@@ -229,6 +229,38 @@ static void accepted_of_a_leaf(void **state)
     assert_null(contents_damage(kit->contents));
 }
 
+/* What was read once more before that, and is taken after it, was compared with what counts no
+ * more. */
+static void accepted_meanwhile(void **state)
+{
+    static const struct { const char *story; enum reading_verdict verdict; } rows[] = {
+        { "+base golden/base base=aaaa base!abaa hold base=abaa", READING_VERIFIED },
+        { "+base golden/base base=aaaa base!abaa hold base!abaa", READING_METADATA },
+        { "+base golden/base base=aaaa base!abaa hold base=acaa", READING_ROT },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        _cleanup_free_ char *message = NULL;
+        struct image *image;
+        struct kit *kit;
+        void *data;
+
+        print_message("# %s\n", rows[i].story);
+        assert_int_equal(kit_setup(&data), 0);
+        kit = data;
+        kit_tell(kit, rows[i].story);
+        image = kit_image(kit, "base");
+        assert_true(image->reading);
+        image->fingerprint = image->baseline->deviation->fingerprint;
+        assert_int_equal(accept(kit, "base", &message), 0);
+        kit_tell(kit, "go");
+        assert_int_equal(kit_reading(kit, "base")->verdict, rows[i].verdict);
+        kit_tell(kit, "base!xxxx");
+        assert_null(contents_damage(kit->contents));
+        kit_teardown(&data);
+    }
+}
+
 /* ---- gone ------------------------------------------------------------------------------------ */
 
 static void lost_child(void **state)
@@ -292,6 +324,35 @@ static void database_fails(void **state)
     assert_int_equal(kit->n_kept, 1);
 }
 
+/* As the database has them. */
+static void loaded(void **state)
+{
+#define DIGEST "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+    static const struct { const char *deviation, *verity; bool good; } rows[] = {
+        { NULL, NULL, true }, { NULL, "sha256:" DIGEST, true }, { NULL, "sha256:01x2", false },
+        { NULL, "nonsense", false }, { "{}", NULL, false }, { "[]", NULL, false },
+        { "{\"verdict\":5}", "sha256:" DIGEST, false },
+    };
+    struct kit *kit = *state;
+
+    for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+        struct baseline *baseline = calloc(1, sizeof(*baseline));
+        json_object *deviation = rows[i].deviation ? json_tokener_parse(rows[i].deviation) : NULL;
+        size_t n = baselines_count(kit->contents->baselines);
+        int r;
+
+        assert_non_null(baseline);
+        *baseline = (struct baseline){ .identity = { .fsid = 1, .inode = i + 1 },
+                                       .path = strdup("/vm/x"), .source = BASELINE_POLICY };
+        r = contents_load_baseline(kit->contents, baseline, deviation, rows[i].verity);
+        assert_int_equal(r, rows[i].good ? 0 : -EBADMSG);
+        assert_int_equal(baselines_count(kit->contents->baselines), n + rows[i].good);
+        if (rows[i].good)
+            assert_int_equal(baseline->verity.algorithm != 0, rows[i].verity != NULL);
+        json_object_put(deviation);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,7 +362,9 @@ int main(void)
         cmocka_unit_test(refused),
         cmocka_unit_test(accepted),
         cmocka_unit_test_setup_teardown(accepted_of_a_leaf, kit_setup, kit_teardown),
+        cmocka_unit_test(accepted_meanwhile),
         cmocka_unit_test(lost_child),
+        cmocka_unit_test_setup_teardown(loaded, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(found, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(database_fails, kit_setup, kit_teardown),
     };
