@@ -143,23 +143,6 @@ make_golden() { # PATH [SIZE]: data here and there
     [ "$(evidence parent-changed '[.evidence.ranges[].block] | tojson')" = '[2,10]' ]
 }
 
-@test "a parent's place is taken by another file that is older" {
-    qemu-img create -q -f qcow2 "$STORE/parent.qcow2" 64M
-    qemu-io -c 'write -q -P 1 0 1M' "$STORE/parent.qcow2"
-    cp "$STORE/parent.qcow2" "$DIR/backup"
-    qemu-io -c 'write -q -P 5 128k 64k' "$DIR/backup"
-    touch -d '3 days ago' "$DIR/backup"
-    touch -d '2 days ago' "$STORE/parent.qcow2"
-    qemu-img create -q -f qcow2 -F qcow2 -b parent.qcow2 "$STORE/one.qcow2"
-    start_daemon
-    until_true is_verified "$STORE/parent.qcow2"
-    cp -p "$DIR/backup" "$STORE/new"
-    mv "$STORE/new" "$STORE/parent.qcow2"
-    until_true has_finding "parent-changed critical parent.qcow2"
-    [ "$(evidence parent-changed '[.evidence.children[].path, .evidence.ranges[].block] | tojson')" = \
-        "[\"$STORE/one.qcow2\",2]" ]
-}
-
 @test "a commit is no finding: of an overlay that is still there, of one that was emptied or deleted after it was read" {
     write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
     for name in kept emptied deleted; do
@@ -216,33 +199,6 @@ make_golden() { # PATH [SIZE]: data here and there
     qemu-img commit -q "$STORE/partly-1.qcow2"
     until_true has_finding "parent-changed warning partly.qcow2"
     [[ "$(evidence parent-changed .evidence.summary)" == *"perhaps by a commit"* ]]
-}
-
-@test "a commit of one overlay that another one sees too is no commit of its own" {
-    write_config 'golden: {infer: no}' 'scrub: {parents-after: 0s, pressure: off}'
-    for name in seen hidden; do
-        qemu-img create -q -f qcow2 "$STORE/$name.qcow2" 64M
-        qemu-io -c 'write -q -P 1 0 1M' "$STORE/$name.qcow2"
-        touch -d '2 days ago' "$STORE/$name.qcow2"
-        for layer in a b; do qemu-img create -q -f qcow2 -F qcow2 -b "$name.qcow2" "$STORE/$name-$layer.qcow2"; done
-        qemu-io -c 'write -q -P 5 128k 64k' "$STORE/$name-a.qcow2"
-        qemu-io -c 'write -q -P 6 256k 64k' "$STORE/$name-b.qcow2"
-    done
-    qemu-io -c 'write -q -P 7 128k 64k' "$STORE/hidden-b.qcow2"
-    start_daemon
-    for file in "$STORE"/*.qcow2; do until_true is_verified "$file"; done
-    qemu-img commit -q -d "$STORE/seen-a.qcow2"
-    qemu-img commit -q -d "$STORE/hidden-a.qcow2"
-    until_true has_finding "parent-changed critical seen.qcow2"
-    [[ "$(reading "$STORE/seen.qcow2" '.readings[0].explanation')" == \
-        "it holds what $STORE/seen-a.qcow2 held, and $STORE/seen-b.qcow2, which stands on it too, sees that" ]]
-    until_true last_verdict_is "$STORE/hidden.qcow2" commit
-    # it is as bad after a restart
-    stop_daemon
-    start_daemon
-    scan
-    has_finding "parent-changed critical seen.qcow2"
-    has_no_finding "parent-changed critical hidden.qcow2"
 }
 
 @test "a golden image whose data file is written is read at once" {

@@ -222,6 +222,10 @@ static void commits(void **state)
         { "+base +one>base +two>base base=aaaa one=.b.. two=..c. base!abaa", "base",
           "modified: it holds what /vm/one held, and /vm/two, which stands on it too, sees that"
           "; hurts" },
+        { "+base +one>base +two>base base=aaaa one=.b.. two=..c. base!abaa restart base=abaa",
+          "base",
+          "modified: it holds what /vm/one held, and /vm/two, which stands on it too, sees that"
+          "; hurts" },
         { "+base +one>base +two>base base=aaaa one=.b.. two=.c.. base!abaa", "base",
           "commit: a commit of /vm/one explains it: 1 block is what it held" },
         { "+base +one>base +two>base base=aaaa one=.b.. two=..c. one~ base!abaa", "base",

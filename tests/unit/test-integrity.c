@@ -193,8 +193,26 @@ static void modified(void **state)
     judge_at(world, NOW);
     assert_none(world);
     assert_true(world->judgement.judged[FINDING_PARENT_CHANGED]);
-    /* Perhaps a commit. */
+    /* Another file lies there, which is older: what counts is when it came. */
     world->one->identity.btime = T0;
+    world->baseline->deviation->fingerprint.mtime = T0 - 48 * HOUR_NSEC;
+    world->baseline->deviation->fingerprint.ctime = T0 + 2 * HOUR_NSEC;
+    judge_at(world, NOW);
+    assert_none(world);
+    world->baseline->identity.inode = 77;
+    judge_at(world, NOW);
+    assert_string_equal(text(world, FINDING_PARENT_CHANGED, "children"),
+                        "[{\"path\":\"/vm/one\"}]");
+    world->baseline->identity = world->base->identity;
+    world->baseline->deviation->fingerprint.mtime = T0 + 2 * HOUR_NSEC;
+    /* A commit of one that another one sees. */
+    world->baseline->deviation->hurts = true;
+    judge_at(world, NOW);
+    assert_int_equal(found(world, FINDING_PARENT_CHANGED)->severity, SEVERITY_CRITICAL);
+    assert_non_null(strstr(text(world, FINDING_PARENT_CHANGED, "summary"),
+                           "by the commit of another one"));
+    world->baseline->deviation->hurts = false;
+    /* Perhaps a commit. */
     world->baseline->deviation->suspect = strdup("/vm/gone");
     judge_at(world, NOW);
     assert_int_equal(found(world, FINDING_PARENT_CHANGED)->severity, SEVERITY_WARNING);

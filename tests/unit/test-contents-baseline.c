@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Baselines: found by identity and path, when they are due, what a reading means, as JSON, in the
- * journal. */
+ * ledger. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -383,7 +383,7 @@ static void taken(void **state)
     baseline_free(baseline);
 }
 
-/* ---- JSON and journal ------------------------------------------------------------------------ */
+/* ---- JSON and ledger ------------------------------------------------------------------------- */
 
 static struct baseline *rich_baseline(void)
 {
@@ -473,7 +473,7 @@ static int on_entry(void *userdata, json_object *entry)
     return seen->answer;
 }
 
-static struct ledger_report read_journal(const char *path, unsigned want)
+static struct ledger_report read_ledger(const char *path, unsigned want)
 {
     struct ledger_report report;
     struct seen seen = { .n = 0 };
@@ -486,9 +486,9 @@ static struct ledger_report read_journal(const char *path, unsigned want)
     return report;
 }
 
-static void journal(void **state)
+static void ledger(void **state)
 {
-    char folder[] = "/tmp/qca-journal.XXXXXX", path[64], other[64], *line;
+    char folder[] = "/tmp/qca-ledger.XXXXXX", path[64], other[64], *line;
     struct baseline *baseline = rich_baseline();
     struct ledger_report report;
     json_object *object;
@@ -504,7 +504,7 @@ static void journal(void **state)
     n = strlen(line);
     for (int i = 0; i < 3; i++)
         assert_int_equal(ledger_append(path, line, n), 0);
-    report = read_journal(path, 3);
+    report = read_ledger(path, 3);
     assert_int_equal(report.entries, 4);
     assert_int_equal(report.damaged, 0);
     assert_false(report.torn);
@@ -513,26 +513,26 @@ static void journal(void **state)
     file = fopen(path, "ae");
     fwrite(line, 1, n / 2, file);
     fclose(file);
-    report = read_journal(path, 3);
+    report = read_ledger(path, 3);
     assert_true(report.torn);
     assert_int_equal(report.damaged, 0);
     assert_int_equal(ledger_cut(path, report.end), 0);
     assert_int_equal(ledger_append(path, line, n), 0);
-    assert_false(read_journal(path, 4).torn);
+    assert_false(read_ledger(path, 4).torn);
 
     /* Every flipped bit of a line is seen. */
     for (size_t i = 0; i < n - 1; i++) {
         line[i] ^= 4;
         if (line[i] != '\n') {
             assert_int_equal(ledger_rewrite(other, line, n), 0);
-            report = read_journal(other, 0);
+            report = read_ledger(other, 0);
             assert_int_equal(report.damaged, 1);
             assert_int_equal(report.first_damaged, 2);
         }
         line[i] ^= 4;
     }
     assert_int_equal(ledger_rewrite(other, line, n), 0);
-    (void)read_journal(other, 1);
+    (void)read_ledger(other, 1);
     assert_int_equal(ledger_append("/nowhere/at/all", line, n), -ENOENT);
     unlink(path);
     unlink(other);
@@ -552,7 +552,7 @@ int main(void)
         cmocka_unit_test(verdicts),
         cmocka_unit_test(taken),
         cmocka_unit_test(json),
-        cmocka_unit_test(journal),
+        cmocka_unit_test(ledger),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
