@@ -46,11 +46,13 @@ struct control_ops {
     int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
     int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason,
                        uint64_t until, control_done_fn reply, void *reply_userdata);
-    int (*pause)(void *userdata, const char *datastore, uint64_t until);
+    int (*pause)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
+                 void *reply_userdata);
     /* also ends whoever has a file open there; answered when they are gone */
     int (*release)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
                    void *reply_userdata);
-    int (*resume)(void *userdata, const char *datastore);
+    int (*resume)(void *userdata, const char *datastore, control_done_fn reply,
+                  void *reply_userdata);
     int (*reload)(void *userdata, char **ret_message);
 };
 

@@ -574,14 +574,19 @@ static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_e
 static int method_pause(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    struct question *question;
     const char *datastore;
     uint64_t until;
     int r = enter(call, connection, true, error, "st", &datastore, &until);
 
     if (r != 0)
         return r;
-    r = connection->control->ops.pause(connection->control->userdata, datastore, until);
-    return r < 0 ? failed(error, r, "datastore", NULL) : sd_bus_reply_method_return(call, NULL);
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
+    r = connection->control->ops.pause(connection->control->userdata, datastore, until, reply_done,
+                                       question);
+    return asked(question, r, "datastore", error);
 }
 
 static int method_release(sd_bus_message *call, void *userdata, sd_bus_error *error)
@@ -605,13 +610,18 @@ static int method_release(sd_bus_message *call, void *userdata, sd_bus_error *er
 static int method_resume(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     struct connection *connection = userdata;
+    struct question *question;
     const char *datastore;
     int r = enter(call, connection, true, error, "s", &datastore);
 
     if (r != 0)
         return r;
-    r = connection->control->ops.resume(connection->control->userdata, datastore);
-    return r < 0 ? failed(error, r, "datastore", NULL) : sd_bus_reply_method_return(call, NULL);
+    question = question_new(call, connection);
+    if (!question)
+        return -ENOMEM;
+    r = connection->control->ops.resume(connection->control->userdata, datastore, reply_done,
+                                        question);
+    return asked(question, r, "datastore", error);
 }
 
 static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *error)

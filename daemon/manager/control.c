@@ -335,12 +335,16 @@ static int op_acknowledge(void *userdata, int64_t id, const char *by, const char
     return judge_acknowledge(userdata, id, by, reason, until, reply, reply_userdata);
 }
 
-static int op_pause(void *userdata, const char *name, uint64_t until)
+static int op_pause(void *userdata, const char *name, uint64_t until, control_done_fn reply,
+                    void *reply_userdata)
 {
     struct manager *manager = userdata;
     struct datastore *datastore = discover_find_datastore(manager->discover, name);
+    int r = datastore ? discover_pause(manager->discover, datastore, until ?: UINT64_MAX) : -ENOENT;
 
-    return datastore ? discover_pause(manager->discover, datastore, until ?: UINT64_MAX) : -ENOENT;
+    if (r >= 0)
+        judge_datastore_answer(manager, datastore, reply, reply_userdata);
+    return r;
 }
 
 static int op_release(void *userdata, const char *name, uint64_t until, control_done_fn reply,
@@ -354,12 +358,16 @@ static int op_release(void *userdata, const char *name, uint64_t until, control_
                      : -ENOENT;
 }
 
-static int op_resume(void *userdata, const char *name)
+static int op_resume(void *userdata, const char *name, control_done_fn reply,
+                     void *reply_userdata)
 {
     struct manager *manager = userdata;
     struct datastore *datastore = discover_find_datastore(manager->discover, name);
+    int r = datastore ? discover_resume(manager->discover, datastore) : -ENOENT;
 
-    return datastore ? discover_resume(manager->discover, datastore) : -ENOENT;
+    if (r >= 0)
+        judge_datastore_answer(manager, datastore, reply, reply_userdata);
+    return r;
 }
 
 static int op_reload(void *userdata, char **ret_message)

@@ -272,6 +272,9 @@ void judge_datastore_gone(struct manager *manager, const struct datastore *datas
 /* reply may be NULL; else it is called if this returns 0, perhaps before. */
 int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,
                       uint64_t until, control_done_fn reply, void *reply_userdata);
+/* Answers when the datastore as it is now lies in the database, as keep_answer(). */
+void judge_datastore_answer(struct manager *manager, struct datastore *datastore,
+                            control_done_fn reply, void *reply_userdata);
 void judge_done(struct manager *manager);
 
 void judge_domain_gone(struct manager *manager, const char *subject);

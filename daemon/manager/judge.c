@@ -550,6 +550,14 @@ int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const
     return 0;
 }
 
+void judge_datastore_answer(struct manager *manager, struct datastore *datastore,
+                            control_done_fn reply, void *reply_userdata)
+{
+    datastore->dirty = true;
+    keep_answer(manager, reply, reply_userdata);
+    judge_now(manager);
+}
+
 void judge_done(struct manager *manager)
 {
     manager->judge_timer = sd_event_source_disable_unref(manager->judge_timer);

@@ -12,7 +12,7 @@
 struct release {
     LIST_ENTRY(release) link;
     struct manager *manager;
-    const struct datastore *datastore;
+    struct datastore *datastore;
     sd_event_source *timer;
     control_done_fn reply;
     void *reply_userdata;
@@ -34,6 +34,19 @@ static void release_answer(struct release *release, int error, const char *messa
     reply(userdata, error, message);
 }
 
+/* It holds after a kill, too. */
+static void release_succeed(struct release *release)
+{
+    struct manager *manager = release->manager;
+    struct datastore *datastore = release->datastore;
+    control_done_fn reply = release->reply;
+    void *userdata = release->reply_userdata;
+
+    LIST_REMOVE(release, link);
+    release_free(release);
+    judge_datastore_answer(manager, datastore, reply, userdata);
+}
+
 static bool release_is_done(const struct release *release)
 {
     return process_endings_find(&release->manager->endings, release->datastore) == 0;
@@ -47,7 +60,7 @@ static void on_gone(void *userdata)
     for (; release; release = next) {
         next = LIST_NEXT(release, link);
         if (release_is_done(release))
-            release_answer(release, 0, NULL);
+            release_succeed(release);
     }
 }
 
@@ -88,7 +101,7 @@ int release_begin(struct manager *manager, struct datastore *datastore, uint64_t
     }
     LIST_INSERT_HEAD(&manager->releases, release, link);
     if (release_is_done(release))
-        release_answer(release, 0, NULL);
+        release_succeed(release);
     return 0;
 }
 

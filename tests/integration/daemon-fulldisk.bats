@@ -73,3 +73,33 @@ waiting() { ctl status --json=short | jq '."store-waiting"'; }
     same "acknowledged known to the test" \
         "$(ctl findings --name=metadata-corrupt --json=short | jq -r '.[0] | "\(.state) \(."acknowledged-reason")"')"
 }
+
+@test "a pause that cannot be kept says so, and holds after a kill when it was kept" {
+    need jq
+    make_image "$STORE/first.qcow2"
+    start_daemon
+    scan
+    state() { ctl status --json=short | jq -r '.datastores[0].state'; }
+    dd if=/dev/zero of="$STATE/ballast" bs=4k 2>/dev/null || :
+    for verb in pause resume release; do
+        run ctl "$verb" store
+        echo "$output"
+        [ "$status" != 0 ]
+        [[ $output == *"Cannot write the database: No space left on device. It holds as long as qcauditd runs"* ]]
+    done
+    [ "$(state)" = paused ]
+    rm "$STATE/ballast"
+    written() { [ "$(waiting)" = 0 ]; }
+    wait_for 90 written
+    ctl resume store
+    for verb in pause release; do
+        ctl "$verb" store
+        kill_daemon
+        start_daemon
+        [ "$(state)" = paused ]
+        ctl resume store
+        kill_daemon
+        start_daemon
+        [ "$(state)" != paused ]
+    done
+}

@@ -48,8 +48,10 @@ static int op_status(void *userdata, json_object **ret_entry)
     return 0;
 }
 
-static int op_pause(void *userdata, const char *datastore, uint64_t until)
+static int op_pause(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
+                    void *reply_userdata)
 {
+    reply(reply_userdata, 0, NULL);
     return 0;
 }
 
