@@ -25,13 +25,44 @@ static json_object *finding_summary(const struct finding *finding)
     return json_object_new_string(finding_definition(finding->type)->title);
 }
 
+/* One step: a text without a number. */
+static int remedy_note(const char *text, json_object **ret_remedy)
+{
+    json_object *remedy = json_object_new_array();
+    struct row row;
+    json_object *step = NULL;
+    int r;
+
+    row_begin(&row);
+    row_string(&row, "note", text);
+    r = remedy ? row_end(&row, &step) : -ENOMEM;
+    if (r >= 0 && json_object_array_add(remedy, step) < 0) {
+        json_object_put(step);
+        r = -ENOMEM;
+    }
+    if (r < 0)
+        json_object_put(remedy);
+    else
+        *ret_remedy = remedy;
+    return r;
+}
+
 static int finding_remedy(const struct query_view *view, const struct finding *finding,
                           json_object **ret_remedy)
 {
+    json_object *remedy = NULL;
+    int r = 0;
+
     if (view->remedy && finding->state != FINDING_RESOLVED)
-        return view->remedy(view->remedy_userdata, finding, ret_remedy);
-    *ret_remedy = json_object_get(finding->remedy);
-    return 0;
+        r = view->remedy(view->remedy_userdata, finding, &remedy);
+    else
+        remedy = json_object_get(finding->remedy);
+    /* What the catalogue says in general is all there is to say. */
+    if (r >= 0 && !remedy && finding->state != FINDING_RESOLVED)
+        r = remedy_note(finding_definition(finding->type)->remedy, &remedy);
+    if (r >= 0)
+        *ret_remedy = remedy;
+    return r;
 }
 
 int finding_row(const struct query_view *view, const struct finding *finding, bool details,

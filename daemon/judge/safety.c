@@ -204,6 +204,8 @@ static int judge_reference_kind(struct judging *judging, enum reference_state st
     stored = text_escape_string(first->stored);
     if (!stored)
         return -ENOMEM;
+    if (state == REFERENCE_ESCAPES && first->error == -EMEDIUMTYPE)
+        words = "that is neither a regular file nor a block device";
     evidence = evidence_new();
     evidence_reference(&evidence, first,
                        by_parent ? "parent" : by_data_file ? "data-file" : "extent");

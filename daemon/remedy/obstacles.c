@@ -672,7 +672,7 @@ const struct obstacle gate_obstacles[] = {
       "the chain of %s contains itself",
       "Settle chain-loop first." },
     { "refused", OPENS | GATE_USE | GATE_REFERENCE | GATE_PARENT, names_what_was_refused,
-      "%s, or a layer below it, names a file outside the datastores, which no QEMU tool may open",
+      "%s, or a layer below it, names a file that no QEMU tool may open",
       "Settle reference-escapes or reference-remote first." },
     { "incomplete", OPENS | GATE_USE, is_incomplete,
       "the chain of %s is not complete",

@@ -1146,6 +1146,12 @@ static void references(void **state)
     judge(world, image);
     assert_only(world, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
                 "has a parent outside the datastores: ../../etc/shadow");
+    image->parent.error = -EMEDIUMTYPE;
+    judge(world, image);
+    assert_only(world, FINDING_REFERENCE_ESCAPES, SEVERITY_CRITICAL,
+                "has a parent that is neither a regular file nor a block device: "
+                "../../etc/shadow");
+    image->parent.error = -EPERM;
     /* Where templates lie, it is most likely a folder that was not named. */
     free(image->parent.path);
     image->parent.path = strdup("/elsewhere/templates/base.qcow2");
