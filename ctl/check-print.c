@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "ctl/check.h"
+#include "helpers/json-text.h"
+#include "helpers/report-json.h"
 #include "helpers/text.h"
 
 #define ISSUES_SHOWN 20         /* without --full */
@@ -126,25 +128,14 @@ char *check_failure(const struct check *check)
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-/* A key that object does not have yet: a literal. */
-static int put(json_object *object, const char *key, json_object *value)
-{
-    const unsigned flags = JSON_C_OBJECT_ADD_KEY_IS_NEW | JSON_C_OBJECT_ADD_CONSTANT_KEY;
-
-    if (value && json_object_object_add_ex(object, key, value, flags) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
 static int put_number(json_object *object, const char *key, uint64_t value)
 {
-    return put(object, key, json_object_new_uint64(value));
+    return json_add(object, key, json_object_new_uint64(value));
 }
 
 static int put_string(json_object *object, const char *key, const char *value)
 {
-    return value ? put(object, key, json_object_new_string(value)) : 0;
+    return value ? json_add(object, key, json_object_new_string(value)) : 0;
 }
 
 static const char *counter_name(enum qca_counter counter)
@@ -168,30 +159,19 @@ static const struct qca_snapshot *snapshot_of(const struct qca_image_info *info,
 static int issue_json(const struct qca_image_info *info, const struct qca_issue *issue,
                       json_object **ret_object)
 {
-    const struct { const char *key; uint64_t value; bool have; } numbers[] = {
-        {"index", issue->index, true},
-        {"snapshot", issue->snapshot, issue->snapshot != QCA_ACTIVE},
-        {"table-offset", issue->table_offset, issue->table_offset != QCA_NO_OFFSET},
-        {"host-offset", issue->host_offset, issue->host_offset != QCA_NO_OFFSET},
-        {"host-length", issue->host_length, issue->host_offset != QCA_NO_OFFSET},
-        {"guest-offset", issue->guest_offset, issue->guest_offset != QCA_NO_OFFSET},
-        {"guest-length", issue->guest_length, issue->guest_offset != QCA_NO_OFFSET},
-        {"stored", issue->stored, true},
-        {"counted", issue->counted, true},
-        {"count", issue->count, true},
-        {"layer", issue->layer, true},
-    };
+    const struct json_fields *fields = report_fields_of_issue();
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     const struct qca_snapshot *snapshot = snapshot_of(info, issue);
-    int r = object ? put_string(object, "kind", qca_issue_kind_name(issue->kind)) : -ENOMEM;
+    int r = object ? json_fields_show(fields, issue, JSON_KEYS("kind"), object) : -ENOMEM;
 
     if (r >= 0)
         r = put_string(object, "counter", counter_name(qca_issue_kind_counter(issue->kind)));
     if (r >= 0)
-        r = put_string(object, "table", qca_table_name(issue->table));
-    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(numbers); i++)
-        if (numbers[i].have)
-            r = put_number(object, numbers[i].key, numbers[i].value);
+        r = json_fields_show(fields, issue,
+                             JSON_KEYS("table", "index", "snapshot", "table-offset", "host-offset",
+                                       "host-length", "guest-offset", "guest-length", "stored",
+                                       "counted", "count", "layer"),
+                             object);
     if (r >= 0 && snapshot)
         r = put_string(object, "snapshot-id", snapshot->id);
     if (r >= 0 && snapshot)
@@ -225,42 +205,32 @@ static int issues_json(const struct layer_report *layer, json_object **ret_array
 
 static int result_json(const struct layer_report *layer, json_object *object)
 {
-    const struct qca_check_result *result = &layer->check;
-    const struct { const char *key; uint64_t value; } figures[] = {
-        {"check-errors", result->check_errors}, {"corruptions", result->corruptions},
-        {"leaks", result->leaks},
-        {"image-end-offset", result->image_end_offset}, {"total-clusters", result->total_clusters},
-        {"allocated-clusters", result->allocated_clusters},
-        {"compressed-clusters", result->compressed_clusters},
-        {"fragmented-clusters", result->fragmented_clusters},
-    };
     json_object *issues = NULL;
-    int r = 0;
+    int r = json_fields_show(report_fields_of_check(), &layer->check,
+                             JSON_KEYS("check-errors", "corruptions", "leaks", "image-end-offset",
+                                       "total-clusters", "allocated-clusters",
+                                       "compressed-clusters", "fragmented-clusters", "finished"),
+                             object);
 
-    for (size_t i = 0; r >= 0 && i < ELEMENTSOF(figures); i++)
-        r = put_number(object, figures[i].key, figures[i].value);
-    if (r >= 0)
-        r = put(object, "finished", json_object_new_boolean(result->finished));
     if (r >= 0)
         r = issues_json(layer, &issues);
-    return r < 0 ? r : put(object, "issues", issues);
+    return r < 0 ? r : json_add(object, "issues", issues);
 }
 
 /* How the leaks lie: bytes in all, runs, and the most within what one L2 table maps. */
 static int leaks_json(const struct layer_report *layer, json_object *object)
 {
     const struct qca_check_result *result = &layer->check;
-    const struct { const char *key; uint64_t value; } numbers[] = {
-        {"leaked-bytes", result->leaks * layer->info.cluster_size},
-        {"leak-runs", result->leak_runs},
-        {"burst-leaks", result->burst_leaks}, {"burst-offset", result->burst_offset},
-        {"burst-end-offset", result->burst_end},
-    };
-    int r = 0;
+    int r;
 
-    for (size_t i = 0; r >= 0 && result->leaks > 0 && i < ELEMENTSOF(numbers); i++)
-        r = put_number(object, numbers[i].key, numbers[i].value);
-    return r;
+    if (result->leaks == 0)
+        return 0;
+    r = put_number(object, "leaked-bytes", result->leaks * layer->info.cluster_size);
+    return r < 0 ? r
+                 : json_fields_show(report_fields_of_check(), result,
+                                    JSON_KEYS("leak-runs", "burst-leaks", "burst-offset",
+                                              "burst-end-offset"),
+                                    object);
 }
 
 static int layer_json(const char *path, const struct layer_report *layer, json_object *object)
@@ -268,9 +238,8 @@ static int layer_json(const char *path, const struct layer_report *layer, json_o
     int r = put_string(object, "filename", path);
 
     if (r >= 0)
-        r = put_string(object, "format", qca_format_name(layer->info.format));
-    if (r >= 0)
-        r = put_number(object, "virtual-size", layer->info.virtual_size);
+        r = json_fields_show(report_fields_of_info(), &layer->info,
+                             JSON_KEYS("format", "virtual-size"), object);
     if (r < 0 || !layer->checked)
         return r;
     r = leaks_json(layer, object);
@@ -318,17 +287,17 @@ int check_json(const struct check *check, json_object **ret_object)
                                                  : put_string(object, "filename", check->file);
 
     if (r >= 0)
-        r = put(object, "opened", json_object_new_boolean(first != NULL));
+        r = json_add(object, "opened", json_object_new_boolean(first != NULL));
     if (r >= 0)
         r = put_string(object, "error", failure);
     if (r >= 0 && check->has_writer)
-        r = put(object, "in-use", json_object_new_boolean(true));
+        r = json_add(object, "in-use", json_object_new_boolean(true));
     if (r >= 0 && first)
         r = put_number(object, "depth", check->report->n_layers);
     if (r >= 0 && has_checked_layers(check)) {
         r = layers_json(check, &layers);
         if (r >= 0)
-            r = put(object, "layers", layers);
+            r = json_add(object, "layers", layers);
     }
     if (r < 0)
         return r;

@@ -96,14 +96,6 @@ static int take_answer(const char *text, size_t size, json_object **ret_answer)
     return complain(error < 0 ? error : -EIO, "Cannot ask the database");
 }
 
-static int add(json_object *object, const char *key, json_object *value)
-{
-    if (value && json_object_object_add(object, key, value) == 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
-}
-
 int offline_ask(struct ctl *ctl, const char *question, json_object *filter, const char *path,
                 json_object **ret_answer)
 {
@@ -113,11 +105,11 @@ int offline_ask(struct ctl *ctl, const char *question, json_object *filter, cons
     int r = arguments && directory ? 0 : -ENOMEM;
 
     if (r >= 0 && filter)
-        r = add(arguments, "filter", json_object_get(filter));
+        r = json_add(arguments, "filter", json_object_get(filter));
     if (r >= 0 && path)
-        r = add(arguments, "path", json_object_new_string(path));
+        r = json_add(arguments, "path", json_object_new_string(path));
     if (r >= 0)
-        r = add(arguments, "limit", json_object_new_int((int)ctl->lines));
+        r = json_add(arguments, "limit", json_object_new_int((int)ctl->lines));
     if (r >= 0)
         r = helper_program("qcaudit-offline", &program);
     if (r >= 0) {

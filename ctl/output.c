@@ -364,7 +364,7 @@ static int printable_object(json_object *value, json_object **ret_value)
 
         if (r < 0)
             return r;
-        if (json_object_object_add(object, key, item) < 0) {
+        if (json_object_object_add(object, key, item) < 0) {    /* null, too */
             json_object_put(item);
             return -ENOMEM;
         }
@@ -520,14 +520,6 @@ char *prose_text(json_object *string)
     if (raw && text_is_safe(raw, n))
         return strdup(raw);
     return text_escape(raw ? raw : "", n, &text) < 0 ? NULL : text;
-}
-
-int output_put(json_object *object, const char *key, json_object *value)
-{
-    if (value && json_object_object_add(object, key, value) >= 0)
-        return 0;
-    json_object_put(value);
-    return -ENOMEM;
 }
 
 char *row_prose(json_object *row, const char *key)

@@ -59,8 +59,6 @@ void output_heading(const struct output *output, const char *text);
 
 /* JSON: strings that are no UTF-8 become arrays of bytes, as journalctl does. Takes nothing. */
 int output_json(const struct output *output, json_object *value);
-/* Adds value, which it takes also when that fails. -ENOMEM, as for a value that is NULL. */
-int output_put(json_object *object, const char *key, json_object *value);
 
 /* Columns of text on the terminal. */
 unsigned text_columns(const char *text);

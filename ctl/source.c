@@ -10,6 +10,7 @@
 #include "ctl/client.h"
 #include "ctl/offline.h"
 #include "ctl/resolve.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 
 int source_status(struct ctl *ctl, json_object **ret_entry)
@@ -59,7 +60,7 @@ int source_needs_daemon(const struct ctl *ctl, const char *verb)
 
 int filter_add(json_object *filter, const char *key, const char *value)
 {
-    return value && json_object_object_add(filter, key, json_object_new_string(value)) < 0
+    return value && json_add(filter, key, json_object_new_string(value)) < 0
                ? -ENOMEM : 0;
 }
 

@@ -8,6 +8,7 @@
 #include "ctl/facts.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "qcaudit/control.h"
 
@@ -65,7 +66,7 @@ static int list(struct ctl *ctl)
 {
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
     size_t n;
-    int r = filter && json_object_object_add(filter, "baseline", json_object_new_boolean(true)) >= 0
+    int r = filter && json_add(filter, "baseline", json_object_new_boolean(true)) >= 0
                 ? 0
                 : -ENOMEM;
 
@@ -154,8 +155,8 @@ static int show(struct ctl *ctl, const char *argument)
     if (ctl->output.json != JSON_OFF) {
         both = json_object_new_object();
         if (!both || filter_add(both, "path", path) < 0 ||
-            (baseline && json_object_object_add(both, "baseline", json_object_get(baseline)) < 0) ||
-            json_object_object_add(both, "readings", json_object_get(readings)) < 0)
+            (baseline && json_add(both, "baseline", json_object_get(baseline)) < 0) ||
+            json_add(both, "readings", json_object_get(readings)) < 0)
             return complain(-ENOMEM, "Cannot show a baseline");
         return output_json(&ctl->output, both);
     }

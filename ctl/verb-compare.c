@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "ctl/check.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 
 DEFINE_CLEANUP(struct checker *, checker_free)
@@ -215,9 +216,9 @@ static void tell_unlike(struct unlike *unlike, const char *what, const char *a, 
         unlike->no_memory = true;
         return;
     }
-    unlike->no_memory |= output_put(entry, "what", json_object_new_string(what)) < 0 ||
-                         output_put(entry, "first", json_object_new_string(a)) < 0 ||
-                         output_put(entry, "second", json_object_new_string(b)) < 0;
+    unlike->no_memory |= json_add(entry, "what", json_object_new_string(what)) < 0 ||
+                         json_add(entry, "first", json_object_new_string(a)) < 0 ||
+                         json_add(entry, "second", json_object_new_string(b)) < 0;
 }
 
 static void tell_unlike_numbers(struct unlike *unlike, const char *what, uint64_t a, uint64_t b,
@@ -317,28 +318,28 @@ static int tell_json(const struct ctl *ctl, const char *result, const struct dif
 {
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     json_object *ranges = NULL;
-    int r = object ? output_put(object, "result", json_object_new_string(result)) : -ENOMEM;
+    int r = object ? json_add(object, "result", json_object_new_string(result)) : -ENOMEM;
 
     if (r == 0 && !difference && a) {
         struct unlike unlike = { .list = json_object_new_array() };
 
-        r = output_put(object, "differs", unlike.list);
+        r = json_add(object, "differs", unlike.list);
         if (r == 0)
             tell_containers(a, b, &unlike);
         r = r == 0 && unlike.no_memory ? -ENOMEM : r;
     }
     if (r == 0 && difference) {
         ranges = json_object_new_array();
-        r = output_put(object, "first-virtual-size", json_object_new_uint64(content_of(a)->size));
+        r = json_add(object, "first-virtual-size", json_object_new_uint64(content_of(a)->size));
         if (r == 0)
-            r = output_put(object, "second-virtual-size",
+            r = json_add(object, "second-virtual-size",
                            json_object_new_uint64(content_of(b)->size));
         if (r == 0)
-            r = output_put(object, "different-bytes", json_object_new_uint64(difference->bytes));
+            r = json_add(object, "different-bytes", json_object_new_uint64(difference->bytes));
         if (r == 0)
-            r = output_put(object, "ranges-total", json_object_new_uint64(difference->n_ranges));
+            r = json_add(object, "ranges-total", json_object_new_uint64(difference->n_ranges));
         if (r == 0)
-            r = output_put(object, "ranges", ranges);
+            r = json_add(object, "ranges", ranges);
     }
     for (size_t i = 0; r == 0 && difference && i < difference->n_kept; i++) {
         json_object *range = json_object_new_object();
@@ -347,9 +348,9 @@ static int tell_json(const struct ctl *ctl, const char *result, const struct dif
             json_object_put(range);
             return -ENOMEM;
         }
-        r = output_put(range, "guest-offset", json_object_new_uint64(difference->ranges[i].offset));
+        r = json_add(range, "guest-offset", json_object_new_uint64(difference->ranges[i].offset));
         if (r == 0)
-            r = output_put(range, "length", json_object_new_uint64(difference->ranges[i].length));
+            r = json_add(range, "length", json_object_new_uint64(difference->ranges[i].length));
     }
     return r == 0 ? output_json(&ctl->output, object) : r;
 }

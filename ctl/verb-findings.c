@@ -6,6 +6,7 @@
 
 #include "ctl/facts.h"
 #include "ctl/source.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 
 enum {
@@ -114,7 +115,7 @@ static int findings_filter(const struct ctl *ctl, json_object **ret_filter)
     if (r >= 0)
         r = filter_add(filter, "state", ctl->all ? "all" : ctl->state);
     if (r >= 0 && ctl->output.json != JSON_OFF)
-        r = json_object_object_add(filter, "details", json_object_new_boolean(true)) < 0
+        r = json_add(filter, "details", json_object_new_boolean(true)) < 0
                 ? -ENOMEM : 0;
     if (r < 0)
         return complain(r, "Cannot list findings");

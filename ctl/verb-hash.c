@@ -6,6 +6,7 @@
 
 #include "ctl/sums.h"
 #include "ctl/source.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 
 DEFINE_CLEANUP(struct checker *, checker_free)
@@ -67,10 +68,10 @@ static void complain_incomplete(const char *shown, const struct qca_content_dige
 static int add_incomplete(json_object *object, const struct qca_content_digest *digest)
 {
     json_object *missing = json_object_new_array();
-    int r = output_put(object, "missing", missing);
+    int r = json_add(object, "missing", missing);
 
     if (r == 0)
-        r = output_put(object, "missing-bytes", json_object_new_uint64(digest->bad_bytes));
+        r = json_add(object, "missing-bytes", json_object_new_uint64(digest->bad_bytes));
     for (size_t i = 0; r == 0 && i < digest->n_bad; i++) {
         const struct qca_bad_range *bad = &digest->bad[i];
         json_object *range = json_object_new_object();
@@ -79,13 +80,13 @@ static int add_incomplete(json_object *object, const struct qca_content_digest *
             json_object_put(range);
             return -ENOMEM;
         }
-        r = output_put(range, "guest-offset", json_object_new_uint64(bad->guest_offset));
+        r = json_add(range, "guest-offset", json_object_new_uint64(bad->guest_offset));
         if (r == 0)
-            r = output_put(range, "length", json_object_new_uint64(bad->length));
+            r = json_add(range, "length", json_object_new_uint64(bad->length));
         if (r == 0)
-            r = output_put(range, "layer", json_object_new_uint64(bad->layer));
+            r = json_add(range, "layer", json_object_new_uint64(bad->layer));
         if (r == 0)
-            r = output_put(range, "reason", json_object_new_string(bad_text(bad->error)));
+            r = json_add(range, "reason", json_object_new_string(bad_text(bad->error)));
     }
     return r;
 }

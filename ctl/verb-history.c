@@ -7,6 +7,7 @@
 #include "ctl/facts.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 
 #define LINES_DEFAULT 200
@@ -91,11 +92,11 @@ static int history_filter(const struct ctl *ctl, const char *path, json_object *
     if (r >= 0)
         r = filter_add(filter, "name", ctl->name);
     if (r >= 0 && ctl->since > 0)
-        r = json_object_object_add(filter, "since", json_object_new_uint64(ctl->since)) < 0
+        r = json_add(filter, "since", json_object_new_uint64(ctl->since)) < 0
                 ? -ENOMEM
                 : 0;
     if (r >= 0 && ctl->until > 0)
-        r = json_object_object_add(filter, "until", json_object_new_uint64(ctl->until)) < 0
+        r = json_add(filter, "until", json_object_new_uint64(ctl->until)) < 0
                 ? -ENOMEM
                 : 0;
     if (r < 0)
@@ -109,9 +110,9 @@ static int history_json(struct ctl *ctl, json_object *events, json_object *audit
 {
     _cleanup_(json_object_putp) json_object *both = json_object_new_object();
 
-    if (!both || json_object_object_add(both, "events", json_object_get(events)) < 0 ||
-        (audits && json_object_object_add(both, "audits", json_object_get(audits)) < 0) ||
-        (readings && json_object_object_add(both, "readings", json_object_get(readings)) < 0))
+    if (!both || json_add(both, "events", json_object_get(events)) < 0 ||
+        (audits && json_add(both, "audits", json_object_get(audits)) < 0) ||
+        (readings && json_add(both, "readings", json_object_get(readings)) < 0))
         return -ENOMEM;
     return output_json(&ctl->output, both);
 }

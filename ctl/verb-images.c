@@ -6,6 +6,7 @@
 
 #include "ctl/facts.h"
 #include "ctl/source.h"
+#include "helpers/json-text.h"
 #include "qcaudit/qcaudit.h"
 
 #define WIDE 110                /* columns, from which on there is room for the role and the
@@ -113,7 +114,7 @@ static int list(struct ctl *ctl, const char *argument, json_object *all)
     if (r >= 0)
         r = filter_add(filter, "pool", ctl->pool);
     if (r >= 0 && ctl->orphan)
-        r = json_object_object_add(filter, "orphan", json_object_new_boolean(true)) < 0
+        r = json_add(filter, "orphan", json_object_new_boolean(true)) < 0
                 ? -ENOMEM : 0;
     if (r < 0)
         return complain(r, "Cannot list images");

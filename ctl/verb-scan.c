@@ -11,6 +11,7 @@
 #include "ctl/facts.h"
 #include "ctl/resolve.h"
 #include "ctl/source.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "qcaudit/control.h"
 
@@ -149,7 +150,7 @@ static int count_severity(json_object *counts, const char *severity)
 {
     if (!severity)
         return 0;
-    return json_object_object_add(counts, severity,
+    return json_add(counts, severity,
                                   json_object_new_uint64(row_number(counts, severity) + 1)) < 0
                ? -ENOMEM
                : 0;
@@ -190,8 +191,8 @@ static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
         return r;
     bad = row_number(opened, "critical") > 0 || row_number(opened, "error") > 0;
     if (ctl->output.json != JSON_OFF) {
-        if (json_object_object_add(state, "open", json_object_get(open)) < 0 ||
-            json_object_object_add(state, "opened", json_object_get(opened)) < 0)
+        if (json_add(state, "open", json_object_get(open)) < 0 ||
+            json_add(state, "opened", json_object_get(opened)) < 0)
             return complain(-ENOMEM, "Cannot show the result");
         r = output_json(&ctl->output, state);
     } else {

@@ -397,12 +397,11 @@ static int write_answer(json_object *answer, int error, const char *message)
 
     if (!all)
         return -ENOMEM;
-    if (error < 0)
-        json_object_object_add(all, "error", json_object_new_int(error));
-    else
-        json_object_object_add(all, "answer", json_object_get(answer));
-    if (message)
-        json_object_object_add(all, "message", json_object_new_string(message));
+    if (error < 0 ? json_add(all, "error", json_object_new_int(error)) < 0
+                  : json_add(all, "answer", json_object_get(answer)) < 0)
+        return -ENOMEM;
+    if (message && json_add(all, "message", json_object_new_string(message)) < 0)
+        return -ENOMEM;
     text = json_object_to_json_string_ext(all, JSON_C_TO_STRING_PLAIN |
                                                    JSON_C_TO_STRING_NOSLASHESCAPE);
     file = text ? fdopen(WIRE_FD, "w") : NULL;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "helpers/text.h"
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 #define LEVELS_MAX 16
@@ -232,10 +233,8 @@ static int read_member(sd_bus_message *message, struct reading *reading, json_ob
     r = read_value(message, reading, &value);
     if (r < 0)
         return r;
-    if (json_object_object_add(entry, key, value) < 0) {
-        json_object_put(value);
+    if (json_add(entry, key, value) < 0)
         return -ENOMEM;
-    }
     return sd_bus_message_exit_container(message);
 }
 

@@ -28,3 +28,11 @@ int json_text_parse(const char *text, size_t size, json_object **ret_object)
     json_object_put(object);
     return error == ENOMEM ? -ENOMEM : -EBADMSG;
 }
+
+int json_add(json_object *object, const char *key, json_object *value)
+{
+    if (object && value && json_object_object_add(object, key, value) == 0)
+        return 0;
+    json_object_put(value);
+    return -ENOMEM;
+}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* JSON from a text, with what was wrong told from what was lacking. */
+/* JSON from a text, with what was wrong told from what was lacking; and its members. */
 #pragma once
 
 #include <json-c/json.h>
@@ -8,3 +8,7 @@
 /* One value that is the whole text; it need not end with a NUL. -EBADMSG for any other text, for
  * null, too; -ENOMEM, which says nothing about the text. */
 int json_text_parse(const char *text, size_t size, json_object **ret_object);
+
+/* Adds a member, and takes its value on failure too. Both may be what could not be allocated, NULL.
+ * -ENOMEM. */
+int json_add(json_object *object, const char *key, json_object *value);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/contents/baseline.h"
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -20,10 +21,10 @@ struct json_writing {
 
 static void put(struct json_writing *writing, const char *key, json_object *value)
 {
-    if (!value || writing->failed || json_object_object_add(writing->object, key, value) < 0) {
+    if (writing->failed)
         json_object_put(value);
-        writing->failed = true;
-    }
+    else
+        writing->failed = json_add(writing->object, key, value) < 0;
 }
 
 static void put_number(struct json_writing *writing, const char *key, uint64_t value)

@@ -5,6 +5,7 @@
 
 #include "daemon/contents/internal.h"
 #include "daemon/core/log.h"
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 
@@ -118,35 +119,19 @@ static int put_baseline(void *userdata, struct baseline *baseline)
 
     if (r < 0)
         return r;
-    if (json_object_object_add(entry, "baseline", object) < 0) {
-        json_object_put(object);
+    if (json_add(entry, "baseline", object) < 0)
         return -ENOMEM;
-    }
     return lines_add(userdata, entry);
 }
 
 static int add_string(json_object *object, const char *key, const char *value)
 {
-    json_object *string = value ? json_object_new_string(value) : NULL;
-
-    if (!value)
-        return 0;
-    if (!string || json_object_object_add(object, key, string) < 0) {
-        json_object_put(string);
-        return -ENOMEM;
-    }
-    return 0;
+    return value ? json_add(object, key, json_object_new_string(value)) : 0;
 }
 
 static int add_number(json_object *object, const char *key, uint64_t value)
 {
-    json_object *number = json_object_new_uint64(value);
-
-    if (!number || json_object_object_add(object, key, number) < 0) {
-        json_object_put(number);
-        return -ENOMEM;
-    }
-    return 0;
+    return json_add(object, key, json_object_new_uint64(value));
 }
 
 /* As the ledger has it. */
@@ -161,11 +146,8 @@ static int put_acknowledgement(struct ledger_lines *lines,
     _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
     json_object *object = json_object_new_object();
 
-    if (!entry || !object || json_object_object_add(entry, "acknowledged", object) < 0) {
-        json_object_put(object);
-        return -ENOMEM;
-    }
-    if (add_string(object, "finding", ack->finding) < 0 ||
+    if (json_add(entry, "acknowledged", object) < 0 ||
+        add_string(object, "finding", ack->finding) < 0 ||
         add_string(object, "kind", ack->kind) < 0 ||
         add_string(object, "subject", ack->subject) < 0 || add_string(object, "by", ack->by) < 0 ||
         add_string(object, "reason", ack->reason) < 0 ||
@@ -285,18 +267,11 @@ static int put_gone(struct ledger_lines *lines, const void *what)
 {
     const struct identity *identity = what;
     _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
-    json_object *object = json_object_new_object(), *btime = json_object_new_int64(identity->btime);
+    json_object *object = json_object_new_object();
 
-    if (!entry || !object || json_object_object_add(entry, "forgotten", object) < 0) {
-        json_object_put(object);
-        json_object_put(btime);
-        return -ENOMEM;
-    }
-    if (!btime || json_object_object_add(object, "btime", btime) < 0) {
-        json_object_put(btime);
-        return -ENOMEM;
-    }
-    if (add_number(object, "fsid", identity->fsid) < 0 ||
+    if (json_add(entry, "forgotten", object) < 0 ||
+        json_add(object, "btime", json_object_new_int64(identity->btime)) < 0 ||
+        add_number(object, "fsid", identity->fsid) < 0 ||
         add_number(object, "inode", identity->inode) < 0)
         return -ENOMEM;
     return lines_add(lines, entry);
@@ -313,11 +288,8 @@ static int put_ended(struct ledger_lines *lines, const void *what)
     _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
     json_object *object = json_object_new_object();
 
-    if (!entry || !object || json_object_object_add(entry, "ended", object) < 0) {
-        json_object_put(object);
-        return -ENOMEM;
-    }
-    if (add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
+    if (json_add(entry, "ended", object) < 0 ||
+        add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
         add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
         add_string(object, "subject", finding->subject) < 0)
         return -ENOMEM;

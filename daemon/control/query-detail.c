@@ -43,17 +43,15 @@ static int header_row(const struct qca_image_info *info, json_object **ret_row)
     int r;
 
     row_begin(&row);
-    row_number(&row, "version", info->version);
-    row_number(&row, "cluster-size", info->cluster_size);
+    row_fields(&row, report_fields_of_info(), info, JSON_KEYS("version", "cluster-size"));
     if (info->format == QCA_FORMAT_QCOW2) {
-        row_number(&row, "refcount-bits", info->refcount_bits);
-        row_number(&row, "l1-entries", info->l1_entries);
+        row_fields(&row, report_fields_of_info(), info, JSON_KEYS("refcount-bits", "l1-entries"));
         row_string(&row, "compression", info->compression_type == 0 ? "zlib" : "zstd");
     }
     if (info->n_extents > 0)
         row_number(&row, "extents", info->n_extents);
     row_string(&row, "encryption", crypt[info->crypt_method]);
-    row_string(&row, "parent-format", info->parent_format);
+    row_fields(&row, report_fields_of_info(), info, JSON_KEYS("parent-format"));
     row_string(&row, "data-file-stored", info->data_file);
     r = features_row(info, &features);
     row_result(&row, "features", r, features);
@@ -65,24 +63,10 @@ static int add_issue(json_object *rows, const struct qca_issue *issue)
     struct row row;
 
     row_begin(&row);
-    row_string(&row, "kind", qca_issue_kind_name(issue->kind));
-    row_string(&row, "table", qca_table_name(issue->table));
-    if (issue->snapshot != QCA_ACTIVE)
-        row_number(&row, "snapshot", issue->snapshot);
-    row_number(&row, "index", issue->index);
-    if (issue->table_offset != QCA_NO_OFFSET)
-        row_number(&row, "table-offset", issue->table_offset);
-    if (issue->host_offset != QCA_NO_OFFSET) {
-        row_number(&row, "host-offset", issue->host_offset);
-        row_number(&row, "host-length", issue->host_length);
-    }
-    if (issue->guest_offset != QCA_NO_OFFSET) {
-        row_number(&row, "guest-offset", issue->guest_offset);
-        row_number(&row, "guest-length", issue->guest_length);
-    }
-    row_number(&row, "stored", issue->stored);
-    row_number(&row, "counted", issue->counted);
-    row_number(&row, "count", issue->count);
+    row_fields(&row, report_fields_of_issue(), issue,
+               JSON_KEYS("kind", "table", "snapshot", "index", "table-offset", "host-offset",
+                         "host-length", "guest-offset", "guest-length", "stored", "counted",
+                         "count"));
     return rows_end(rows, &row);
 }
 
@@ -109,17 +93,13 @@ static int check_row(const struct qca_check_result *check, json_object **ret_row
     int r;
 
     row_begin(&row);
-    row_bool(&row, "finished", check->finished);
+    row_fields(&row, report_fields_of_check(), check, JSON_KEYS("finished"));
     if (!check->finished)
         row_string(&row, "error-text", check->error.text);
-    row_number(&row, "corruptions", check->corruptions);
-    row_number(&row, "leaks", check->leaks);
-    row_number(&row, "check-errors", check->check_errors);
-    row_number(&row, "image-end-offset", check->image_end_offset);
-    row_number(&row, "total-clusters", check->total_clusters);
-    row_number(&row, "allocated-clusters", check->allocated_clusters);
-    row_number(&row, "compressed-clusters", check->compressed_clusters);
-    row_number(&row, "fragmented-clusters", check->fragmented_clusters);
+    row_fields(&row, report_fields_of_check(), check,
+               JSON_KEYS("corruptions", "leaks", "check-errors", "image-end-offset",
+                         "total-clusters", "allocated-clusters", "compressed-clusters",
+                         "fragmented-clusters"));
     r = issues_rows(check, &issues);
     row_result(&row, "issues", r, issues);
     return row_end(&row, ret_row);
@@ -137,13 +117,12 @@ static int snapshots_rows(const struct qca_image_info *info, json_object **ret_r
         int r;
 
         row_begin(&row);
-        row_string(&row, "id", snapshot->id);
-        row_string(&row, "name", snapshot->name);
+        row_fields(&row, report_fields_of_snapshot(), snapshot, JSON_KEYS("id", "name"));
         if (snapshot->date_sec > 0 && (uint64_t)snapshot->date_sec < UINT64_MAX / USEC_PER_SEC - 1)
             row_number(&row, "date",
                        (uint64_t)snapshot->date_sec * USEC_PER_SEC + snapshot->date_nsec / 1000);
-        row_number(&row, "vm-state-size", snapshot->vm_state_size);
-        row_number(&row, "virtual-size", snapshot->virtual_size);
+        row_fields(&row, report_fields_of_snapshot(), snapshot,
+                   JSON_KEYS("vm-state-size", "virtual-size"));
         r = rows_end(rows, &row);
         if (r < 0)
             return r;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/control/query.h"
+#include "helpers/report-json.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -25,6 +26,9 @@ void row_string(struct row *row, const char *key, const char *value);       /* N
 void row_number(struct row *row, const char *key, uint64_t value);
 void row_error(struct row *row, const char *key, int error);                /* 0: left out */
 void row_bool(struct row *row, const char *key, bool value);
+/* As json_fields_show(). */
+void row_fields(struct row *row, const struct json_fields *fields, const void *base,
+                const char *const keys[]);
 /* Takes the failure of whoever made value. */
 void row_result(struct row *row, const char *key, int r, json_object *value);
 

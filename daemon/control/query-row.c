@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/control/query-internal.h"
+#include "helpers/json-text.h"
 
 void row_begin(struct row *row)
 {
@@ -29,11 +30,17 @@ void row_done(struct row *row)
 
 void row_json(struct row *row, const char *key, json_object *value)
 {
-    if (row->error == 0 && (!value || json_object_object_add(row->object, key, value) < 0))
-        row->error = -ENOMEM;
-    else if (row->error == 0)
-        return;
-    json_object_put(value);
+    if (row->error == 0)
+        row->error = json_add(row->object, key, value);
+    else
+        json_object_put(value);
+}
+
+void row_fields(struct row *row, const struct json_fields *fields, const void *base,
+                const char *const keys[])
+{
+    if (row->error == 0)
+        row->error = json_fields_show(fields, base, keys, row->object);
 }
 
 void row_string(struct row *row, const char *key, const char *value)

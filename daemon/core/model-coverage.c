@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -107,15 +108,6 @@ void coverage_done(struct coverage *coverage)
 
 /* ---- as it is kept ------------------------------------------------------------------------- */
 
-static int put(json_object *object, const char *key, json_object *value)
-{
-    if (!value || json_object_object_add(object, key, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
 static const char *target_key(enum files_left_out why)
 {
     return why == FILES_LEFT_DEVICE ? "device" : "file-system";
@@ -124,13 +116,13 @@ static const char *target_key(enum files_left_out why)
 static int item_to_json(const struct coverage_item *item, json_object *list)
 {
     _cleanup_(json_object_putp) json_object *row = json_object_new_object();
-    int r = row ? put(row, "reason", json_object_new_string(coverage_reason_name(item->why)))
+    int r = row ? json_add(row, "reason", json_object_new_string(coverage_reason_name(item->why)))
                 : -ENOMEM;
 
     if (r >= 0)
-        r = put(row, "path", json_object_new_string(item->path));
+        r = json_add(row, "path", json_object_new_string(item->path));
     if (r >= 0 && item->target)
-        r = put(row, target_key(item->why), json_object_new_string(item->target));
+        r = json_add(row, target_key(item->why), json_object_new_string(item->target));
     if (r < 0 || json_object_array_add(list, row) < 0)
         return -ENOMEM;
     row = NULL;
@@ -145,21 +137,21 @@ int coverage_to_json(const struct coverage *coverage, json_object **ret_object)
     int r = object && left_out && items ? 0 : -ENOMEM;
 
     if (r >= 0)
-        r = put(object, "files", json_object_new_uint64(coverage->files));
+        r = json_add(object, "files", json_object_new_uint64(coverage->files));
     if (r >= 0)
-        r = put(object, "folders", json_object_new_uint64(coverage->folders));
+        r = json_add(object, "folders", json_object_new_uint64(coverage->folders));
     if (r >= 0)
-        r = put(object, "mounts", json_object_new_uint64(coverage->mounts));
+        r = json_add(object, "mounts", json_object_new_uint64(coverage->mounts));
     for (enum files_left_out why = FILES_LEFT_NONE + 1; r >= 0 && why < _FILES_LEFT_MAX; why++)
         if (coverage->left_out[why] > 0)
-            r = put(left_out, coverage_reason_name(why),
+            r = json_add(left_out, coverage_reason_name(why),
                     json_object_new_uint64(coverage->left_out[why]));
     for (size_t i = 0; r >= 0 && i < coverage->n_items; i++)
         r = item_to_json(&coverage->items[i], items);
     if (r >= 0)
-        r = put(object, "left-out", TAKE_PTR(left_out));
+        r = json_add(object, "left-out", TAKE_PTR(left_out));
     if (r >= 0)
-        r = put(object, "items", TAKE_PTR(items));
+        r = json_add(object, "items", TAKE_PTR(items));
     if (r < 0)
         return r;
     *ret_object = TAKE_PTR(object);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/model.h"
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -35,34 +36,25 @@ static const struct {
     { "parent-btime", offsetof(struct former, parent.btime) },
 };
 
-static int put(json_object *object, const char *key, json_object *value)
-{
-    if (!value || json_object_object_add(object, key, value) < 0) {
-        json_object_put(value);
-        return -ENOMEM;
-    }
-    return 0;
-}
-
 int former_to_json(const struct former *former, json_object **ret_object)
 {
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     char digest[2 * sizeof(former->digest) + 1];
-    int r = object ? put(object, "path", json_object_new_string(former->path)) : -ENOMEM;
+    int r = object ? json_add(object, "path", json_object_new_string(former->path)) : -ENOMEM;
 
     for (size_t i = 0; i < ELEMENTSOF(numbers) && r >= 0; i++) {
         uint64_t value;
 
         memcpy(&value, (const char *)former + numbers[i].offset, sizeof(value));
         if (value != 0)
-            r = put(object, numbers[i].key, json_object_new_int64((int64_t)value));
+            r = json_add(object, numbers[i].key, json_object_new_int64((int64_t)value));
     }
     if (r >= 0 && former->has_digest) {
         hex_encode(former->digest, sizeof(former->digest), digest);
-        r = put(object, "digest", json_object_new_string(digest));
+        r = json_add(object, "digest", json_object_new_string(digest));
     }
     if (r >= 0 && former->encrypted)
-        r = put(object, "encrypted", json_object_new_boolean(true));
+        r = json_add(object, "encrypted", json_object_new_boolean(true));
     if (r < 0)
         return r;
     *ret_object = TAKE_PTR(object);

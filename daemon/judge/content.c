@@ -49,30 +49,19 @@ static struct evidence issue_evidence(const struct qca_issue *issue)
         [QCA_ISSUE_COPIED_WRONG] = true,       [QCA_ISSUE_REFBLOCK_SHARED] = true,
         [QCA_ISSUE_CLUSTER_LEAKED] = true,
     };
+    const struct json_fields *fields = report_fields_of_issue();
     struct evidence evidence = evidence_new();
 
-    evidence_text(&evidence, "kind", qca_issue_kind_name(issue->kind));
+    evidence_fields(&evidence, fields, issue, JSON_KEYS("kind"));
     evidence_text(&evidence, "text", qca_issue_kind_text(issue->kind));
     if (table_is_known(issue->table))
-        evidence_text(&evidence, "table", qca_table_name(issue->table));
-    if (issue->table_offset != QCA_NO_OFFSET)
-        evidence_number(&evidence, "table-offset", issue->table_offset);
-    evidence_number(&evidence, "index", issue->index);
-    if (issue->snapshot != QCA_ACTIVE)
-        evidence_number(&evidence, "snapshot", issue->snapshot);
-    if (issue->host_offset != QCA_NO_OFFSET) {
-        evidence_number(&evidence, "host-offset", issue->host_offset);
-        evidence_number(&evidence, "host-length", issue->host_length);
-    }
-    if (issue->guest_offset != QCA_NO_OFFSET) {
-        evidence_number(&evidence, "guest-offset", issue->guest_offset);
-        evidence_number(&evidence, "guest-length", issue->guest_length);
-    }
-    if ((unsigned)issue->kind < _QCA_ISSUE_MAX && refcounts[issue->kind]) {
-        evidence_number(&evidence, "stored", issue->stored);
-        evidence_number(&evidence, "counted", issue->counted);
-    }
-    evidence_number(&evidence, "count", issue->count);
+        evidence_fields(&evidence, fields, issue, JSON_KEYS("table"));
+    evidence_fields(&evidence, fields, issue,
+                    JSON_KEYS("table-offset", "index", "snapshot", "host-offset", "host-length",
+                              "guest-offset", "guest-length"));
+    if ((unsigned)issue->kind < _QCA_ISSUE_MAX && refcounts[issue->kind])
+        evidence_fields(&evidence, fields, issue, JSON_KEYS("stored", "counted"));
+    evidence_fields(&evidence, fields, issue, JSON_KEYS("count"));
     return evidence;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "daemon/judge/judge.h"
+#include "helpers/report-json.h"
 
 /* A data file in which less is than the image refers to. */
 struct data_cut {
@@ -46,6 +47,9 @@ struct evidence evidence_new_list(void);
 void evidence_done(struct evidence *evidence);
 void evidence_number(struct evidence *evidence, const char *key, uint64_t value);
 void evidence_flag(struct evidence *evidence, const char *key, bool value);
+/* As json_fields_show(); no member may be a string of an image's. */
+void evidence_fields(struct evidence *evidence, const struct json_fields *fields, const void *base,
+                     const char *const keys[]);
 /* Escapes; NULL is left out. */
 void evidence_text(struct evidence *evidence, const char *key, const char *hostile);
 /* Takes what value holds. */

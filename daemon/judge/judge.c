@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -36,10 +37,17 @@ void evidence_done(struct evidence *evidence)
 
 static void evidence_put(struct evidence *evidence, const char *key, json_object *value)
 {
-    if (!value || evidence->failed || json_object_object_add(evidence->object, key, value) < 0) {
+    if (evidence->failed)
         json_object_put(value);
-        evidence->failed = true;
-    }
+    else
+        evidence->failed = json_add(evidence->object, key, value) < 0;
+}
+
+void evidence_fields(struct evidence *evidence, const struct json_fields *fields, const void *base,
+                     const char *const keys[])
+{
+    evidence->failed = evidence->failed ||
+                       json_fields_show(fields, base, keys, evidence->object) < 0;
 }
 
 void evidence_number(struct evidence *evidence, const char *key, uint64_t value)

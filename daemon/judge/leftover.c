@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/judge/internal.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -34,12 +35,11 @@ static int evidence_looked_for(struct evidence *evidence)
             json_object_put(list);
             list = NULL;
         }
-    if (!list || evidence->failed ||
-        json_object_object_add(evidence->object, "looked-for", list) < 0) {
+    if (evidence->failed) {
         json_object_put(list);
         return -ENOMEM;
     }
-    return 0;
+    return json_add(evidence->object, "looked-for", list);
 }
 
 /* allocated-bytes (of all layers), made-at, written-at, looked-for []; of more than one layer:

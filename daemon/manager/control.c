@@ -9,6 +9,7 @@
 #include "build-config.h"
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -318,12 +319,12 @@ static int op_scan_state(void *userdata, uint64_t ticket, json_object **ret_entr
     done = scan->done + (before ? before->done : 0);
     entry = json_object_new_object();
     if (!entry ||
-        json_object_object_add(entry, "done", json_object_new_boolean(scan->finished)) < 0 ||
-        json_object_object_add(entry, "images-total", json_object_new_uint64(total)) < 0 ||
-        json_object_object_add(entry, "images-done", json_object_new_uint64(done)) < 0 ||
+        json_add(entry, "done", json_object_new_boolean(scan->finished)) < 0 ||
+        json_add(entry, "images-total", json_object_new_uint64(total)) < 0 ||
+        json_add(entry, "images-done", json_object_new_uint64(done)) < 0 ||
         scrub_show(manager, entry) < 0 ||
         (manager->current && audits_running(manager->audits) > 0 &&
-         json_object_object_add(entry, "current", json_object_new_string(manager->current)) < 0))
+         json_add(entry, "current", json_object_new_string(manager->current)) < 0))
         return -ENOMEM;
     *ret_entry = TAKE_PTR(entry);
     return 0;

@@ -5,6 +5,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/json-text.h"
 
 /* After a scrub that was stopped by an audit of the same image, or by a helper that could not be
  * asked. */
@@ -133,17 +134,12 @@ static int show_one(const struct scrub_progress *progress, json_object *rows)
         json_object_put(row);
         return -ENOMEM;
     }
-    return json_object_object_add(row, "path", json_object_new_string(progress->image->path)) < 0 ||
-                   json_object_object_add(row, "started",
-                                          json_object_new_uint64(progress->started)) < 0 ||
-                   json_object_object_add(row, "done", json_object_new_uint64(progress->done)) <
-                       0 ||
-                   json_object_object_add(row, "total", json_object_new_uint64(progress->total)) <
-                       0 ||
-                   json_object_object_add(row, "rate", json_object_new_uint64(progress->rate)) <
-                       0 ||
-                   json_object_object_add(row, "waits", json_object_new_boolean(progress->waits)) <
-                       0
+    return json_add(row, "path", json_object_new_string(progress->image->path)) < 0 ||
+                   json_add(row, "started", json_object_new_uint64(progress->started)) < 0 ||
+                   json_add(row, "done", json_object_new_uint64(progress->done)) < 0 ||
+                   json_add(row, "total", json_object_new_uint64(progress->total)) < 0 ||
+                   json_add(row, "rate", json_object_new_uint64(progress->rate)) < 0 ||
+                   json_add(row, "waits", json_object_new_boolean(progress->waits)) < 0
                ? -ENOMEM
                : 0;
 }
@@ -155,15 +151,11 @@ int scrub_show(const struct manager *manager, json_object *entry)
     struct scrub_progress progress;
     int r = 0;
 
-    if (!rows || json_object_object_add(entry, "scrubs", rows) < 0) {
-        json_object_put(rows);
+    if (json_add(entry, "scrubs", rows) < 0)
         return -ENOMEM;
-    }
     for (size_t i = 0; r >= 0 && audits_scrub(manager->audits, i, &progress); i++)
         r = show_one(&progress, rows);
-    if (r >= 0 && json_object_object_add(entry, "scrubs-due", json_object_new_uint64(due)) < 0)
-        r = -ENOMEM;
-    return r;
+    return r < 0 ? r : json_add(entry, "scrubs-due", json_object_new_uint64(due));
 }
 
 static void on_pressure(void *userdata, bool pause)

@@ -6,6 +6,7 @@
 #include "daemon/core/log.h"
 #include "daemon/core/strv.h"
 #include "daemon/manager/internal.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -179,14 +180,12 @@ int virt_show(const struct manager *manager, const struct query_view *view, json
 {
     struct outside outside = { .rows = json_object_new_array() };
 
-    if (!outside.rows || json_object_object_add(entry, "disks-outside", outside.rows) < 0) {
-        json_object_put(outside.rows);
+    if (json_add(entry, "disks-outside", outside.rows) < 0)
         return -ENOMEM;
-    }
     virt_each_outside(manager, on_outside, &outside);
     if (outside.error < 0)
         return outside.error;
-    if (json_object_object_add(entry, "disks-outside-total", json_object_new_uint64(outside.n)) < 0)
+    if (json_add(entry, "disks-outside-total", json_object_new_uint64(outside.n)) < 0)
         return -ENOMEM;
     return query_virt(view, manager->virt, entry);
 }

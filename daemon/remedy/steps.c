@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/remedy/gate.h"
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -15,7 +16,7 @@ __attribute__((format(printf, 3, 0))) static void remedy_add(struct remedy *reme
                                                              const char *format, va_list arguments)
 {
     _cleanup_free_ char *text = NULL;
-    json_object *step, *string = NULL;
+    json_object *step, *string;
 
     remedy->last = NULL;
     if (remedy->error < 0)
@@ -27,8 +28,7 @@ __attribute__((format(printf, 3, 0))) static void remedy_add(struct remedy *reme
     }
     step = json_object_new_object();
     string = json_object_new_string(text);
-    if (!step || !string || json_object_object_add(step, key, string) < 0) {
-        json_object_put(string);
+    if (json_add(step, key, string) < 0) {
         json_object_put(step);
         remedy->error = -ENOMEM;
     } else if (json_object_array_add(remedy->steps, step) < 0) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/store/db.h"
+#include "helpers/json-text.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -56,12 +57,8 @@ static int add_row(sqlite3_stmt *statement, const struct pages *pages, json_obje
         if (sqlite3_column_type(statement, (int)i + 1) == SQLITE_NULL)
             continue;
         value = column_value(statement, (int)i + 1, pages->members[i].type);
-        if (!value)
+        if (json_add(row, pages->members[i].key, value) < 0)
             return -ENOMEM;
-        if (json_object_object_add(row, pages->members[i].key, value) < 0) {
-            json_object_put(value);
-            return -ENOMEM;
-        }
     }
     if (json_object_array_add(rows, row) < 0)
         return -ENOMEM;
