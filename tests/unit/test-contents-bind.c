@@ -39,6 +39,7 @@ static void describe(struct kit *kit, char *text, size_t size)
     struct describing d = { .kit = kit, .out = fmemopen(text, size, "w") };
 
     assert_non_null(d.out);
+    text[0] = '\0';
     for (size_t i = 0; i < kit->n_images; i++) {
         const struct image *image = kit->images[i];
         const struct baseline *baseline = image->baseline;
