@@ -53,7 +53,7 @@ struct round {
     struct store_batch *batch;
     struct event **events;
     size_t n_events;
-    struct answer *answers;     /* to who waits until it is kept */
+    struct round_answer *answers;     /* to who waits until it is kept */
     bool told;
 };
 

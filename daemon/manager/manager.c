@@ -78,7 +78,7 @@ void image_list_done(struct image_list *list)
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
-struct mistakes {
+struct config_mistakes {
     char *first;
     size_t n;
 };
@@ -86,7 +86,7 @@ struct mistakes {
 static void on_mistake(void *userdata, const char *file, unsigned line, unsigned column,
                        const char *message)
 {
-    struct mistakes *mistakes = userdata;
+    struct config_mistakes *mistakes = userdata;
 
     if (line > 0)
         log_error(0, "%s:%u:%u: %s", file, line, column, message);
@@ -213,7 +213,7 @@ static int apply_config(struct manager *manager, struct config *config)
 
 int manager_reload(struct manager *manager, char **ret_message)
 {
-    struct mistakes mistakes = { 0 };
+    struct config_mistakes mistakes = { 0 };
     struct config *config = NULL;
     struct timespec now;
     int r;
@@ -300,7 +300,7 @@ static int copy_options(struct manager *manager, const struct manager_options *o
 
 static int read_config(struct manager *manager)
 {
-    struct mistakes mistakes = { 0 };
+    struct config_mistakes mistakes = { 0 };
     int r;
 
     r = config_load(manager->options.config_path, on_mistake, &mistakes, &manager->config);

@@ -15,8 +15,8 @@ DEFINE_CLEANUP(struct event *, event_free)
 
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
-struct answer {
-    struct answer *next;
+struct round_answer {
+    struct round_answer *next;
     control_done_fn reply;
     void *userdata;
 };
@@ -24,7 +24,7 @@ struct answer {
 static void round_answer(struct round *round, int error, const char *message)
 {
     while (round->answers) {
-        struct answer *answer = round->answers;
+        struct round_answer *answer = round->answers;
 
         round->answers = answer->next;
         answer->reply(answer->userdata, error, message);
@@ -86,13 +86,14 @@ struct round *keep_round(struct manager *manager)
 void keep_answer(struct manager *manager, control_done_fn reply, void *reply_userdata)
 {
     struct round *round = keep_round(manager);
-    struct answer *answer = round ? malloc(sizeof(*answer)) : NULL;
+    struct round_answer *answer = round ? malloc(sizeof(*answer)) : NULL;
 
     if (!answer) {
         reply(reply_userdata, -ENOMEM, NULL);
         return;
     }
-    *answer = (struct answer){ .next = round->answers, .reply = reply, .userdata = reply_userdata };
+    *answer = (struct round_answer){ .next = round->answers, .reply = reply,
+                                     .userdata = reply_userdata };
     round->answers = answer;
 }
 

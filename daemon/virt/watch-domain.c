@@ -27,7 +27,7 @@ struct seen {
     bool named;                 /* by an event */
 };
 
-struct round {
+struct watch_round {
     struct virt_link *link;
     struct seen *seen;          /* in order of UUID */
     size_t n_seen;
@@ -38,7 +38,7 @@ struct round {
     size_t n_records;
 };
 
-static void round_done(struct round *round)
+static void round_done(struct watch_round *round)
 {
     for (size_t i = 0; i < round->n_stats; i++)
         virDomainStatsRecordListFree(round->stats[i]);
@@ -68,7 +68,7 @@ static int compare_uuid(const void *key, const void *item)
     return strcmp(key, seen->uuid);
 }
 
-static struct seen *seen_find(const struct round *round, const char *uuid)
+static struct seen *seen_find(const struct watch_round *round, const char *uuid)
 {
     return bsearch(uuid, round->seen, round->n_seen, sizeof(*round->seen), compare_uuid);
 }
@@ -86,7 +86,7 @@ static int list(struct virt_link *link, unsigned flags, virDomainPtr **ret_domai
     return 0;
 }
 
-static int round_list(struct round *round)
+static int round_list(struct watch_round *round)
 {
     struct virt_link *link = round->link;
     size_t n = 0;
@@ -120,7 +120,7 @@ static int round_list(struct round *round)
 
 /* Sets the flag at offset for those that libvirt lists with the filter. A driver without the filter
  * has none. */
-static int round_mark(struct round *round, unsigned filter, size_t offset)
+static int round_mark(struct watch_round *round, unsigned filter, size_t offset)
 {
     virDomainPtr *domains;
     size_t n = 0;
@@ -142,7 +142,7 @@ static int round_mark(struct round *round, unsigned filter, size_t offset)
     return 0;
 }
 
-static void round_match(struct round *round, const struct link_news *news)
+static void round_match(struct watch_round *round, const struct link_news *news)
 {
     const struct virt_link *link = round->link;
     size_t j = 0;
@@ -174,7 +174,7 @@ static int stats_int(virDomainStatsRecordPtr stats, const char *name, int fallba
                : fallback;
 }
 
-static int round_stats_of(struct round *round, virDomainPtr *domains, unsigned what)
+static int round_stats_of(struct watch_round *round, virDomainPtr *domains, unsigned what)
 {
     struct virt_link *link = round->link;
     virDomainStatsRecordPtr *stats;
@@ -211,7 +211,7 @@ static int round_stats_of(struct round *round, virDomainPtr *domains, unsigned w
 }
 
 /* Of inactive domains nothing but the state: libvirt would open their images. */
-static int round_stats(struct round *round, bool full, bool active)
+static int round_stats(struct watch_round *round, bool full, bool active)
 {
     virDomainPtr domains[STATS_AT_ONCE + 1];
     unsigned what = active ? VIR_DOMAIN_STATS_STATE | VIR_DOMAIN_STATS_BLOCK
@@ -517,7 +517,7 @@ static int seen_read(struct virt_link *link, struct seen *seen, bool again,
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static int round_read(struct round *round, bool full)
+static int round_read(struct watch_round *round, bool full)
 {
     struct virt_link *link = round->link;
     int r = 0;
@@ -548,7 +548,7 @@ static int round_read(struct round *round, bool full)
 
 int link_read_domains(struct virt_link *link, bool full, const struct link_news *news)
 {
-    _cleanup_(round_done) struct round round = { .link = link };
+    _cleanup_(round_done) struct watch_round round = { .link = link };
     struct virt_record **records;
     size_t n_records;
     int r;

@@ -77,6 +77,7 @@ void kit_lose_database(struct kit *kit);
 
 /* Names stand for /vm/NAME. NULL: there is none. */
 struct image *kit_image(struct kit *kit, const char *name);
+struct image *kit_at(struct kit *kit, const char *path);
 struct baseline *kit_baseline(struct kit *kit, const char *name);
 /* The last reading of it that was kept. NULL: none. */
 const struct kit_reading *kit_reading(const struct kit *kit, const char *name);
@@ -87,8 +88,13 @@ bool kit_has_blocks(struct kit *kit, const struct identity *identity, const char
 /* Paths of files in the state directory. */
 const char *kit_path(const struct kit *kit, const char *name, char buf[static 128]);
 
+/* No image any more: freed. */
+void kit_remove(struct kit *kit, struct image *image);
+
 /* Runs the tasks that wait, and those that follow. */
 void kit_run(struct kit *kit);
+/* Runs them until the next reading is taken. */
+void kit_run_until_taken(struct kit *kit);
 /* The store was closed before they ran. */
 void kit_cancel(struct kit *kit);
 
