@@ -80,6 +80,10 @@ static const struct evidence_row rows[_EVIDENCE_MAX] = {
         "libvirt knows its domain, and no snapshot that made it" },
     [EVIDENCE_DISK_ITSELF] = { RELATION_CLONE, STRENGTH_WEAK,
         "the parent is itself the disk of a domain that does not use the overlay" },
+    /* Whoever may write a file there could call it anything: no name makes it one of the parent's
+     * layers. */
+    [EVIDENCE_STRANGER] = { RELATION_CLONE, STRENGTH_CLEAR,
+        "neither the parent's owner, root nor libvirt put it there" },
 };
 
 const char *relation_kind_name(enum relation_kind kind)
@@ -483,6 +487,8 @@ static void node_weigh(struct graph *graph, struct node *node)
             set |= BIT(EVIDENCE_RUN);
         if (node_in_rhythm(node))
             set |= BIT(EVIDENCE_RHYTHM);
+        if (node->kind_flags & KIND_STRANGER)
+            set |= BIT(EVIDENCE_STRANGER);
         evidence_decide(set, &kind, &decisive, &against);
     }
     if (node_set_kind(node, kind, decisive, against))

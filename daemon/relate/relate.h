@@ -50,6 +50,7 @@ enum relation_evidence {
     EVIDENCE_OTHER_FOLDER,
     EVIDENCE_NO_SNAPSHOT,       /* libvirt knows the domain, and no snapshot that made it */
     EVIDENCE_DISK_ITSELF,       /* the parent is a domain's disk, and the overlay is not */
+    EVIDENCE_STRANGER,          /* neither the parent's owner, root nor libvirt made the overlay */
     _EVIDENCE_MAX,
 };
 

@@ -302,6 +302,34 @@ static void a_strangers_overlay_parts_nothing(void **state)
         assert_is(world, world->store.images[i], RELATION_SNAPSHOT, EVIDENCE_RUN);
 }
 
+/* Nor does one deepen another's disk, or fork it, whatever it is called. */
+static void row_stranger(void **state)
+{
+    struct world *world = *state;
+    struct image *disk = add(world, "/vm/disk.qcow2", NULL), *own, *theirs;
+
+    disk->fingerprint.uid = 1000;
+    changed(world, disk);
+    own = add(world, "/vm/disk.snap1", "/vm/disk.qcow2");
+    own->fingerprint.uid = 1000;
+    changed(world, own);
+    assert_is(world, own, RELATION_SNAPSHOT, EVIDENCE_SNAPSHOT_WORD);
+    theirs = add(world, "/vm/disk.snap2", "/vm/disk.qcow2");
+    theirs->fingerprint.uid = 1001;
+    changed(world, theirs);
+    assert_is(world, own, RELATION_SNAPSHOT, EVIDENCE_SNAPSHOT_WORD);
+    assert_is(world, theirs, RELATION_UNKNOWN, EVIDENCE_SNAPSHOT_WORD);
+    assert_int_equal(graph_relation(world->store.graph, theirs)->against, EVIDENCE_STRANGER);
+    assert_int_equal(graph_relation(world->store.graph, theirs)->unconsolidated, 0);
+    assert_int_equal(graph_relation(world->store.graph, disk)->n_leaves, 1);
+    assert_ptr_equal(graph_relation(world->store.graph, disk)->deepest_leaf, own);
+    /* root may make snapshots of everybody's disks */
+    theirs->fingerprint.uid = 0;
+    changed(world, theirs);
+    assert_is(world, theirs, RELATION_SNAPSHOT, EVIDENCE_SNAPSHOT_WORD);
+    assert_int_equal(graph_relation(world->store.graph, disk)->n_leaves, 2);
+}
+
 /* Files that are renamed at each snapshot, or numbered from the newest: the base is one of them. */
 static void row_run_that_counts_down(void **state)
 {
@@ -804,6 +832,7 @@ int main(void)
         TEST(row_disk_moved), TEST(row_series), TEST(row_snapshot_word), TEST(row_snapshot_name),
         TEST(row_backup_name), TEST(row_rhythm), TEST(row_run),
         TEST(row_run_that_counts_down), TEST(a_strangers_overlay_parts_nothing),
+        TEST(row_stranger),
         TEST(row_written_until),
         TEST(row_counted_name), TEST(row_below_series), TEST(row_golden_policy),
         TEST(row_golden_baseline), TEST(row_other_domain), TEST(row_other_disks),
