@@ -193,6 +193,15 @@ struct baseline *baselines_find_path(const struct baselines *baselines, const ch
     return best;
 }
 
+void baselines_each_path(const struct baselines *baselines, const char *path,
+                         void (*each)(void *userdata, struct baseline *baseline), void *userdata)
+{
+    const struct baseline_place *place = place_find(baselines, path);
+
+    for (const struct held *entry = place ? place->held : NULL; entry; entry = entry->next)
+        each(userdata, entry->baseline);
+}
+
 int baselines_rebind(struct baselines *baselines, struct baseline *baseline,
                      const struct identity *identity, const char *path)
 {

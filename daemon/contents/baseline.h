@@ -21,6 +21,9 @@ struct baseline *baselines_find(const struct baselines *baselines, const struct 
 /* Where several say so, the one that was verified last; those of what may
  * change are left out. */
 struct baseline *baselines_find_path(const struct baselines *baselines, const char *path);
+/* All that were seen at that path last; the callback must not change the set. */
+void baselines_each_path(const struct baselines *baselines, const char *path,
+                         void (*each)(void *userdata, struct baseline *baseline), void *userdata);
 /* It is now this file at that path; -EEXIST when the identity is another baseline's, -ENOMEM. */
 int baselines_rebind(struct baselines *baselines, struct baseline *baseline,
                      const struct identity *identity, const char *path);

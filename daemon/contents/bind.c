@@ -116,16 +116,24 @@ static void displace(struct contents *contents, struct baseline *place, struct b
     unbind_others(contents, place, image);
 }
 
-/* Another file lies there now, and what the first one held is no matter for it. */
-static void leave_behind(struct contents *contents, struct baseline *baseline,
-                         const struct image *image)
+struct leaving {
+    struct contents *contents;
+    const struct image *image;
+};
+
+/* Another file lies there now, perhaps since before the start, and what the first one held is no
+ * matter for it. */
+static void leave_behind(void *userdata, struct baseline *baseline)
 {
-    if (baseline->gone != 0 || strcmp(baseline->path, image->path) != 0 ||
+    const struct leaving *leaving = userdata;
+    const struct image *image = leaving->image;
+
+    if (baseline == image->baseline || baseline->gone != 0 ||
         identity_equal(&baseline->identity, &image->identity) ||
-        bind_elsewhere(contents, baseline, image))
+        bind_elsewhere(leaving->contents, baseline, image))
         return;
-    baseline->gone = contents_now(contents);
-    keep_baseline(contents, baseline);
+    baseline->gone = contents_now(leaving->contents);
+    keep_baseline(leaving->contents, baseline);
 }
 
 void bind_image(struct contents *contents, struct image *image)
@@ -152,9 +160,9 @@ void bind_image(struct contents *contents, struct image *image)
             baseline->attributes = true;    /* a new name changes its ctime */
         }
     }
-    if (image->baseline && image->baseline != baseline)
-        leave_behind(contents, image->baseline, image);
     image->baseline = baseline;
+    baselines_each_path(contents->baselines, image->path, leave_behind,
+                        &(struct leaving){ .contents = contents, .image = image });
     if (!baseline)
         return;
     if (baseline->gone != 0) {

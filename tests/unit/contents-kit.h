@@ -121,6 +121,6 @@ void kit_cancel(struct kit *kit);
  *                      what it is, or who has it
  *   hold  taken  go    tasks wait meanwhile; until the next reading is taken they do not
  *   infer  declare     golden images are those of which one can tell, or those declared alone
- *   restart            of the daemon
+ *   stop  start        files change meanwhile, and are not read; restart: both
  *   later              a month passes */
 void kit_tell(struct kit *kit, const char *story);

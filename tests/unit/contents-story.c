@@ -269,6 +269,8 @@ static void judge_all(struct kit *kit)
 {
     unsigned rounds = 0, before;
 
+    if (!kit->contents)         /* it is stopped */
+        return;
     do {
         before = kit->judged;
         judge_once(kit);
@@ -319,6 +321,10 @@ static void step(struct kit *kit, char *text)
     } else if (strcmp(text, "infer") == 0 || strcmp(text, "declare") == 0) {
         kit->policy.infer_golden = text[0] == 'i';
         graph_set_policy(kit->graph, &kit->policy);
+    } else if (strcmp(text, "stop") == 0) {
+        kit_stop(kit);
+    } else if (strcmp(text, "start") == 0) {
+        kit_start(kit);
     } else if (strcmp(text, "restart") == 0) {
         kit_restart(kit);
     } else if (strcmp(text, "later") == 0) {

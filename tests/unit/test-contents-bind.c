@@ -143,6 +143,11 @@ static void replaced(void **state)
         /* What may change counts by its file alone. */
         { "+one one=aaaa one:copy one=abaa", "one=abaa [one=aaaa gone] " },
         { "+base +one>base base=aaaa one=.b.. one:new", "base=aaaa one=- [one=.b.. gone] " },
+        { "+one one=aaaa stop one:copy start", "one=- [one=aaaa gone] " },
+        { "+one one=aaaa stop one:copy start later +x -x", "one=- " },
+        { "+base +one>base base=aaaa one=.b.. stop one:new start one=.c..",
+          "base=aaaa one=.c.. [one=.b.. gone] " },
+        { "+base golden/base base=aaaa stop base:new start", "base=aaaa^ " },
     };
 
     check_rows(rows, ELEMENTSOF(rows));
