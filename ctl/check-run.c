@@ -121,19 +121,11 @@ static void on_question(void *userdata, struct worker *worker,
 
 /* ---- progress ----------------------------------------------------------------------------- */
 
-static uint64_t monotonic_usec(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
 /* ", 1.2G/s, 3min left": bytes of a digest. Begins anew with a second digest of the same file. */
 static void rate_text(struct checker *checker, uint64_t done, uint64_t total, char *buf,
                       size_t size)
 {
-    uint64_t usec = monotonic_usec(), elapsed;
+    uint64_t usec = usec_now(CLOCK_MONOTONIC), elapsed;
     char rate[TEXT_SIZE_MAX], left[TEXT_DURATION_MAX];
     double speed;
 

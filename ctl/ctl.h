@@ -8,9 +8,8 @@
 #include <systemd/sd-bus.h>
 
 #include "ctl/output.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
-
-#define USEC_PER_SEC UINT64_C(1000000)
 
 /* Exit statuses beside 0 and 1; those of check are in ctl/check.h. */
 #define EXIT_NOT_COMPARABLE 2       /* compare: nothing is known, as 1 says that they differ */
@@ -68,4 +67,3 @@ int baseline_print_readings(struct ctl *ctl, json_object *rows);
 
 /* Prints "TEXT: what error means" (or TEXT alone for 0) to stderr and returns error. */
 int complain(int error, const char *format, ...) __attribute__((format(printf, 2, 3)));
-uint64_t now_usec(void);

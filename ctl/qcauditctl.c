@@ -201,14 +201,6 @@ int complain(int error, const char *format, ...)
     return error;
 }
 
-uint64_t now_usec(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    return (uint64_t)ts.tv_sec * USEC_PER_SEC + (uint64_t)ts.tv_nsec / 1000;
-}
-
 static const struct verb *find_verb(const char *name)
 {
     for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
@@ -325,7 +317,7 @@ static int take_threads(const struct option_row *option, const char *value, unsi
 
 static int take_time(const struct option_row *option, const char *value, uint64_t *ret_usec)
 {
-    return when_parse(value, now_usec(), ret_usec) < 0
+    return when_parse(value, usec_now(CLOCK_REALTIME), ret_usec) < 0
                ? bad_value(
                      option, value,
                      "a time is needed, such as 2026-12-24, \"2026-12-24 18:00\", +7d, \"3d ago\"")

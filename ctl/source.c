@@ -11,6 +11,7 @@
 #include "ctl/offline.h"
 #include "ctl/resolve.h"
 #include "helpers/json-text.h"
+#include "helpers/path.h"
 #include "helpers/text.h"
 
 int source_status(struct ctl *ctl, json_object **ret_entry)
@@ -112,8 +113,7 @@ static int is_known(struct ctl *ctl, const char *path)
         return r;
     found = row_raw(json_object_array_get_idx(rows, 0), "path");
     /* Not below it: the path is another name of that image. */
-    return found && (strcmp(found, path) == 0 || strncmp(found, path, strlen(path)) != 0 ||
-                     found[strlen(path)] != '/');
+    return found && (strcmp(found, path) == 0 || !path_is_below(found, path));
 }
 
 static bool ends_like(const char *path, const char *argument)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "helpers/hex.h"
 #include "helpers/text.h"
 
 static const struct sum_kind kinds[] = {
@@ -40,17 +41,6 @@ const uint8_t *sum_of_report(const struct audit_report *report, const struct sum
     }
 }
 
-void sum_hex(const uint8_t *digest, size_t size, char ret_hex[static 2 * SUM_SIZE_MAX + 1])
-{
-    static const char digits[] = "0123456789abcdef";
-
-    for (size_t i = 0; i < size; i++) {
-        ret_hex[2 * i] = digits[digest[i] >> 4];
-        ret_hex[2 * i + 1] = digits[digest[i] & 15];
-    }
-    ret_hex[2 * size] = '\0';
-}
-
 /* ---- writing ------------------------------------------------------------------------------ */
 
 /* Backslash, newline and carriage return as \\, \n and \r. */
@@ -82,7 +72,7 @@ int sum_print(const struct ctl *ctl, const char *file, const struct sum_kind *ki
     if (!name)
         return complain(-ENOMEM, "Cannot show the digest");
     mark = strcmp(name, file) == 0 ? "" : "\\";
-    sum_hex(digest, kind->size, hex);
+    hex_encode(digest, kind->size, hex);
     if (ctl->tag || kind->algorithm == 0)
         (void)printf("%s%s (%s) = %s\n", mark, kind->name, name, hex);
     else
@@ -91,14 +81,6 @@ int sum_print(const struct ctl *ctl, const char *file, const struct sum_kind *ki
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
-
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 static size_t count_digits(const char *text)
 {

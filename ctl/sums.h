@@ -18,7 +18,6 @@ struct sum_kind {
 const struct sum_kind *sum_kind_at(size_t index);
 /* The digest that the report holds, NULL when it has none. */
 const uint8_t *sum_of_report(const struct audit_report *report, const struct sum_kind *kind);
-void sum_hex(const uint8_t *digest, size_t size, char ret_hex[static 2 * SUM_SIZE_MAX + 1]);
 
 /* One line; GNU's with tag, BSD's. Content is always tagged. For a terminal, the name is made
  * harmless. */

@@ -21,7 +21,7 @@ static int baselines_table(struct ctl *ctl, json_object *rows)
     };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns), &table) : -ENOMEM;
 
     if (r >= 0)

@@ -381,7 +381,7 @@ static int print_chain(struct ctl *ctl, json_object *rows)
     _cleanup_(layers_freep) struct layer *layers = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     bool own = !is_broken(rows) && json_object_array_length(rows) > 1;
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     size_t n;
     int r = common ? print_summary(ctl, rows) : -ENOMEM;
 

@@ -202,7 +202,7 @@ int domain_show(struct ctl *ctl, json_object *domain)
     json_object *findings = row_member(domain, "findings-list");
     size_t n = findings ? json_object_array_length(findings) : 0;
     _cleanup_free_ char *name = row_text(domain, "name"), *memory = fact_size(domain, "memory");
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     char *text;
 
     output_begin_prose(&ctl->output);

@@ -79,7 +79,7 @@ int findings_table(struct ctl *ctl, json_object *rows)
     _cleanup_(table_freep) struct table *table = NULL;
     struct column columns[ELEMENTSOF(all)];
     int places[ELEMENTSOF(all)], n = 0, r;
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
 
     for (size_t i = 0; i < ELEMENTSOF(all); i++) {
         bool shown = (i != FINDING_STATE || with_state) && (i != FINDING_SUMMARY || with_summary) &&

@@ -6,6 +6,7 @@
 
 #include "ctl/sums.h"
 #include "ctl/source.h"
+#include "helpers/hex.h"
 #include "helpers/json-text.h"
 #include "helpers/text.h"
 
@@ -110,7 +111,7 @@ static int add_json(json_object *all, const struct check *check, unsigned wanted
 
         if (!digest || (kind->algorithm ? !(wanted & kind->algorithm) : !content))
             continue;
-        sum_hex(digest, kind->size, hex);
+        hex_encode(digest, kind->size, hex);
         r = filter_add(object, kind->option ? kind->option : "content-sha256", hex);
     }
     if (r == 0 && check->report && check->report->content_digest &&

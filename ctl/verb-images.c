@@ -63,7 +63,7 @@ static int images_table(struct ctl *ctl, json_object *rows)
     bool wide = ctl->output.width == 0 || ctl->output.width >= WIDE || ctl->output.full;
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - (wide ? 0 : 3), &table)
                    : -ENOMEM;
 

@@ -25,7 +25,7 @@ static int call_plain(struct ctl *ctl, sd_bus_message *call, int r)
 /* --until, or --for from now; else without. */
 static int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until)
 {
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
 
     if (ctl->until > 0 && ctl->duration > 0)
         return complain(0, "--for and --until mean the same: give one."), -EINVAL;
@@ -130,7 +130,7 @@ static int print_change(struct ctl *ctl, json_object *finding, const char *event
             return -ENOMEM;
         return output_json(&ctl->output, finding);
     }
-    (void)printf("%s %s%s%s %s: %s: %s (%s)\n", when_text(now_usec(), when),
+    (void)printf("%s %s%s%s %s: %s: %s (%s)\n", when_text(usec_now(CLOCK_REALTIME), when),
                  output_colour(&ctl->output, severity_colour(severity)), severity ? severity : "-",
                  output_colour(&ctl->output, COLOUR_OFF), what, name, subject, id);
     return 0;

@@ -205,7 +205,8 @@ static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
             (void)printf("Scan complete: nothing is new or changed.");
         else
             (void)printf("Scan complete: %" PRIu64 " file%s audited in %s.", n_audited,
-                         n_audited == 1 ? "" : "s", text_duration(now_usec() - since, took));
+                         n_audited == 1 ? "" : "s",
+                         text_duration(usec_now(CLOCK_REALTIME) - since, took));
         (void)printf(" New findings: %s. Open in all: %s.\n", opened_text ? opened_text : "",
                      open_text ? open_text : "");
     }
@@ -215,7 +216,7 @@ static int summarize(struct ctl *ctl, json_object *state, uint64_t since)
 int verb_scan(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *state = NULL;
-    uint64_t ticket = 0, since = now_usec();
+    uint64_t ticket = 0, since = usec_now(CLOCK_REALTIME);
     int r;
 
     if (ctl->scrub && argc == 0)

@@ -255,7 +255,7 @@ void finding_print(struct ctl *ctl, json_object *finding, bool explain)
     const struct catalogue_entry *entry = catalogue_find(row_raw(finding, "name"));
     json_object *evidence = row_member(finding, "evidence"),
                 *remedy = row_member(finding, "remedy");
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
 
     (void)printf("%s%s%s%s (finding %s)\n", output_colour(&ctl->output, COLOUR_BOLD),
                  output_colour(&ctl->output, severity_colour(severity)), name,
@@ -507,7 +507,7 @@ void baseline_print(const struct ctl *ctl, json_object *baseline)
 {
     const char *state = row_raw(baseline, "state");
     bool well = state && strcmp(state, "verified") == 0;
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     char bytes[TEXT_SIZE_MAX], *text;
 
     output_label(&ctl->output, LABELS, "Content");
@@ -579,7 +579,7 @@ static int show_image(struct ctl *ctl, const char *argument)
 {
     _cleanup_(json_object_putp) json_object *image = NULL, *domain = NULL;
     _cleanup_free_ char *path = NULL, *shown = NULL;
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     int r = strchr(argument, '/') ? -ENOENT : domain_find(ctl, argument, &domain);
 
     if (r >= 0)

@@ -66,7 +66,7 @@ static int print_numbers(const struct ctl *ctl, json_object *status)
     (void)putchar('\n');
     if (row_number(status, "baselines") > 0) {
         uint64_t deviating = row_number(status, "baselines-deviating");
-        _cleanup_free_ char *oldest = fact_age(status, "verified-oldest", now_usec());
+        _cleanup_free_ char *oldest = fact_age(status, "verified-oldest", usec_now(CLOCK_REALTIME));
 
         output_label(&ctl->output, 10, "Baselines");
         (void)printf("%" PRIu64 ", oldest verified %s", row_number(status, "baselines"),
@@ -367,7 +367,7 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *status = NULL;
     json_object *worst;
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_REALTIME);
     int r = source_status(ctl, &status);
 
     if (r < 0)

@@ -2,7 +2,6 @@
 /* Points in time and durations as administrators write and read them. */
 #include "ctl/when.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,64 +9,19 @@
 #include <string.h>
 #include <time.h>
 
-#define SECOND UINT64_C(1000000)
-
-static int unit_usec(const char *name, size_t n, uint64_t *ret_usec)
-{
-    static const struct { const char *name; uint64_t usec; } units[] = {
-        {"", SECOND}, {"s", SECOND}, {"sec", SECOND}, {"second", SECOND}, {"seconds", SECOND},
-        {"m", 60 * SECOND}, {"min", 60 * SECOND}, {"minute", 60 * SECOND}, {"minutes", 60 * SECOND},
-        {"h", 3600 * SECOND}, {"hr", 3600 * SECOND}, {"hour", 3600 * SECOND},
-        {"hours", 3600 * SECOND},
-        {"d", 86400 * SECOND}, {"day", 86400 * SECOND}, {"days", 86400 * SECOND},
-        {"w", 7 * 86400 * SECOND}, {"week", 7 * 86400 * SECOND}, {"weeks", 7 * 86400 * SECOND},
-        {"y", 31557600 * SECOND}, {"year", 31557600 * SECOND}, {"years", 31557600 * SECOND},
-    };
-
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (strlen(units[i].name) == n && strncmp(units[i].name, name, n) == 0) {
-            *ret_usec = units[i].usec;
-            return 0;
-        }
-    return -EINVAL;
-}
+#include "helpers/clock.h"
+#include "helpers/value.h"
 
 int when_parse_duration(const char *text, uint64_t *ret_usec)
 {
-    uint64_t total = 0;
+    const char *reason;
 
-    text += strspn(text, " ");
-    if (*text == '\0')
-        return -EINVAL;
-    while (*text) {
-        uint64_t number, unit;
-        char *end;
-        size_t n;
-
-        if (!isdigit((unsigned char)*text))
-            return -EINVAL;
-        errno = 0;
-        number = strtoull(text, &end, 10);
-        if (errno != 0)
-            return -errno;
-        end += strspn(end, " ");
-        for (n = 0; isalpha((unsigned char)end[n]); n++)
-            ;
-        if (unit_usec(end, n, &unit) < 0)
-            return -EINVAL;
-        if (__builtin_mul_overflow(number, unit, &number) ||
-            __builtin_add_overflow(total, number, &total))
-            return -ERANGE;
-        text = end + n;
-        text += strspn(text, " ");
-    }
-    *ret_usec = total;
-    return 0;
+    return value_duration_of(text, USEC_PER_SEC, ret_usec, &reason);
 }
 
 static int midnight(uint64_t now, int days, uint64_t *ret_usec)
 {
-    time_t seconds = (time_t)(now / SECOND);
+    time_t seconds = (time_t)(now / USEC_PER_SEC);
     struct tm tm;
 
     if (!localtime_r(&seconds, &tm))
@@ -78,7 +32,7 @@ static int midnight(uint64_t now, int days, uint64_t *ret_usec)
     seconds = mktime(&tm);
     if (seconds < 0)
         return -ERANGE;
-    *ret_usec = (uint64_t)seconds * SECOND;
+    *ret_usec = (uint64_t)seconds * USEC_PER_SEC;
     return 0;
 }
 
@@ -97,7 +51,7 @@ static int parse_date(const char *text, uint64_t *ret_usec)
         seconds = mktime(&tm);
         if (seconds < 0)
             return -ERANGE;
-        *ret_usec = (uint64_t)seconds * SECOND;
+        *ret_usec = (uint64_t)seconds * USEC_PER_SEC;
         return 0;
     }
     return -EINVAL;
@@ -148,7 +102,7 @@ int when_parse(const char *text, uint64_t now, uint64_t *ret_usec)
 
 static const char *format_time(uint64_t when, bool full, char buf[static WHEN_MAX])
 {
-    time_t seconds = (time_t)(when / SECOND);
+    time_t seconds = (time_t)(when / USEC_PER_SEC);
     struct tm tm;
     size_t n = 0;
 
@@ -160,7 +114,7 @@ static const char *format_time(uint64_t when, bool full, char buf[static WHEN_MA
         n = full ? strftime(buf, WHEN_MAX, "%a %Y-%m-%d %H:%M:%S %Z", &tm)
                  : strftime(buf, WHEN_MAX, "%Y-%m-%d %H:%M:%S", &tm);
     if (n == 0)
-        (void)snprintf(buf, WHEN_MAX, "@%llu", (unsigned long long)(when / SECOND));
+        (void)snprintf(buf, WHEN_MAX, "@%llu", (unsigned long long)(when / USEC_PER_SEC));
     return buf;
 }
 

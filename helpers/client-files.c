@@ -8,6 +8,7 @@
 #include <sys/queue.h>
 
 #include "helpers/launches.h"
+#include "helpers/path.h"
 #include "helpers/process.h"
 #include "helpers/text.h"
 #include "helpers/wire.h"
@@ -48,7 +49,6 @@ struct files {
     sd_event_source *socket_source, *timer, *later;
     struct files_options options;   /* its strings are not kept */
     char *root;
-    size_t root_length;
     struct files_calls waiting, in_flight;
     size_t n_waiting, n_in_flight;
     uint64_t last_id;
@@ -296,13 +296,6 @@ static bool stat_is_valid(const struct files_stat *stat)
 }
 
 /* Is path the root or below it? */
-static bool path_is_below(const struct files *files, const char *path)
-{
-    return strncmp(path, files->root, files->root_length) == 0 &&
-           (path[files->root_length] == '\0' || path[files->root_length] == '/' ||
-            files->root_length == 1);
-}
-
 static int take_files_record(struct files *files, const union wire_record *record)
 {
     const struct wire_files_record *w = &record->files_record;
@@ -315,7 +308,7 @@ static int take_files_record(struct files *files, const union wire_record *recor
     if (w->probed > 1 || w->use > FILES_WRITER || w->event >= _FILES_EVENT_MAX ||
         w->left_out >= _FILES_LEFT_MAX ||
         (w->event == FILES_EVENT_LEFT_OUT) != (w->left_out != FILES_LEFT_NONE) ||
-        !told.path || !path_is_below(files, told.path) ||
+        !told.path || !path_is_below(told.path, files->root) ||
         !wire_error_is_valid(w->error) ||
         (w->error != 0) !=
             (w->event == FILES_EVENT_ERROR || w->event == FILES_EVENT_WATCHES_EXHAUSTED) ||
@@ -573,9 +566,8 @@ int files_start(sd_event *event, const struct files_options *options, struct fil
     files->root = strdup(options->root);
     r = files->root ? process_socket_pair(&files->socket, &theirs) : -ENOMEM;
     if (r == 0) {
-        files->root_length = strlen(files->root);
-        while (files->root_length > 1 && files->root[files->root_length - 1] == '/')
-            files->root[--files->root_length] = '\0';
+        for (size_t n = strlen(files->root); n > 1 && files->root[n - 1] == '/'; n--)
+            files->root[n - 1] = '\0';
         r = start_process(files, options, theirs);
     }
     if (r == 0)

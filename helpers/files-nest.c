@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "helpers/path.h"
 #include "lib/cleanup.h"
 
 /* A part of a file system: what a mount shows, or the directory of a datastore. */
@@ -30,15 +31,6 @@ bool mount_type_is_pseudo(const char *type)
     return false;
 }
 
-static bool is_below(const char *path, const char *top)
-{
-    size_t n = strlen(top);
-
-    if (n == 1)
-        return path[0] == '/';
-    return strncmp(path, top, n) == 0 && (path[n] == '\0' || path[n] == '/');
-}
-
 static void area_of_mount(const struct mount *mount, struct area *ret_area)
 {
     ret_area->device = mount->device;
@@ -53,7 +45,7 @@ static bool area_of_path(const struct mount_table *table, const char *path, stru
     int n;
 
     for (size_t i = 0; i < table->n_mounts; i++)
-        if (is_below(path, table->mounts[i].point) &&
+        if (path_is_below(path, table->mounts[i].point) &&
             (!best || strlen(table->mounts[i].point) >= strlen(best->point)))
             best = &table->mounts[i];
     if (!best)
@@ -68,7 +60,7 @@ static bool area_of_path(const struct mount_table *table, const char *path, stru
 /* Does a show all of b? */
 static bool area_holds(const struct area *a, const struct area *b)
 {
-    return a->device == b->device && is_below(b->path, a->path);
+    return a->device == b->device && path_is_below(b->path, a->path);
 }
 
 /* "server:/export" is of "server". */
@@ -87,7 +79,7 @@ static bool is_too_remote(const struct nests *nests, const struct mount *mount)
     if (!mount_type_is_remote(mount->type))
         return false;
     for (size_t i = 0; i < nests->table.n_mounts; i++)
-        if (is_below(nests->place->real_root, nests->table.mounts[i].point) &&
+        if (path_is_below(nests->place->real_root, nests->table.mounts[i].point) &&
             (!root || strlen(nests->table.mounts[i].point) >= strlen(root->point)))
             root = &nests->table.mounts[i];
     return !root || strcmp(root->type, mount->type) != 0 || !is_of_one_server(root, mount);
@@ -137,7 +129,7 @@ static void nests_judge(struct nests *nests)
         /* What lies on one that is left out is never reached. */
         for (size_t j = 0; j < i; j++)
             if (nests->items[j].verdict != FILES_LEFT_NONE &&
-                is_below(nest->path, nests->items[j].path)) {
+                path_is_below(nest->path, nests->items[j].path)) {
                 nest->verdict = nests->items[j].verdict;
                 break;
             }
@@ -179,7 +171,7 @@ int nests_read(struct nests *nests)
     for (size_t i = 0; r == 0 && i < nests->table.n_mounts; i++) {
         const struct mount *mount = &nests->table.mounts[i];
 
-        if (is_below(mount->point, root) && strcmp(mount->point, root) != 0 &&
+        if (path_is_below(mount->point, root) && strcmp(mount->point, root) != 0 &&
             mount_table_at(&nests->table, mount->point) == mount)
             r = nests_add(nests, mount);
     }

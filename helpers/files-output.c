@@ -8,20 +8,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "helpers/clock.h"
+
 struct output_packet {
     struct output_packet *next;
     int fd;
     size_t size;
     _Alignas(union wire_record) char bytes[];
 };
-
-uint64_t monotonic_now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * UINT64_C(1000000) + (uint64_t)t.tv_nsec / 1000;
-}
 
 bool output_is_full(const struct output *output)
 {
@@ -44,7 +38,7 @@ static void send_or_keep(struct output *output, const union wire_record *packet,
 {
     struct output_packet *kept;
 
-    output->sent = monotonic_now();
+    output->sent = usec_now(CLOCK_MONOTONIC);
     if (!output->first && try_send(packet, size, fd) == 0) {
         if (fd >= 0)
             close(fd);

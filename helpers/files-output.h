@@ -38,5 +38,3 @@ void output_left_out(struct output *output, const char *path, enum files_left_ou
 void output_device(struct output *output, const char *path, const struct files_stat *stat,
                    const char *device);
 
-/* Microseconds, CLOCK_MONOTONIC. */
-uint64_t monotonic_now(void);

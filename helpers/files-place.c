@@ -19,6 +19,7 @@
 #include "helpers/files-mount.h"
 #include "helpers/files-private.h"
 #include "helpers/open-unnoticed.h"
+#include "helpers/path.h"
 #include "lib/cleanup.h"
 
 #define LINKS_MAX 40            /* the kernel's MAXSYMLINKS */
@@ -30,16 +31,6 @@
  * BLK_PERM_WRITE is bit 1) */
 #define LOCK_WRITES 101         /* held: it writes */
 #define LOCK_UNSHARED_WRITE 201 /* held: it lets nobody write */
-
-/* Is path top or below it? */
-static bool is_below(const char *path, const char *top)
-{
-    size_t n = strlen(top);
-
-    if (n == 1)
-        return path[0] == '/';
-    return strncmp(path, top, n) == 0 && (path[n] == '\0' || path[n] == '/');
-}
 
 static int open_error(int error)
 {
@@ -240,7 +231,7 @@ static bool is_kept_back(const struct place *place, const char *path)
     if (!place->limited || !path_is_private(path))
         return false;
     for (size_t i = 0; i < place->n_given; i++)
-        if (is_below(path, place->given[i]))
+        if (path_is_below(path, place->given[i]))
             return false;
     return true;
 }
@@ -249,10 +240,10 @@ static bool is_allowed(const struct place *place, const char *path)
 {
     if (is_kept_back(place, path))
         return false;
-    if (!place->of_devices && place->real_root[0] && is_below(path, place->real_root))
+    if (!place->of_devices && place->real_root[0] && path_is_below(path, place->real_root))
         return true;
     for (size_t i = 0; i < place->n_allowed; i++)
-        if (is_below(path, place->allowed[i]))
+        if (path_is_below(path, place->allowed[i]))
             return true;
     return false;
 }
@@ -476,7 +467,7 @@ static bool leads_away(const struct place *place, const struct mount_table *moun
         slash += 1 + strcspn(slash + 1, "/");
         kept = *slash;
         *slash = '\0';
-        mount = is_below(place->real_root, above) ? NULL : mount_table_at(mounts, above);
+        mount = path_is_below(place->real_root, above) ? NULL : mount_table_at(mounts, above);
         *slash = kept;
         if (mount && mount_type_is_remote(mount->type))
             return true;
@@ -549,7 +540,7 @@ static void path_as_given(const struct place *place, char *path)
     char given[PATH_MAX];
     size_t n = strlen(place->real_root);
 
-    if (place->of_devices || n <= 1 || !is_below(path, place->real_root))
+    if (place->of_devices || n <= 1 || !path_is_below(path, place->real_root))
         return;
     if (snprintf(given, sizeof(given), "%s%s", place->root, path + n) < (int)sizeof(given))
         strcpy(path, given);
@@ -596,7 +587,7 @@ int place_resolve(struct place *place, const char *image_path, const char *refer
     /* the text of an image alone must not make anybody touch an automounter or somebody's dead
      * server */
     if (!is_allowed(place, by_text) && !is_device(place, path) &&
-        (place->of_devices || !is_below(by_text, place->root))) {
+        (place->of_devices || !path_is_below(by_text, place->root))) {
         strcpy(real, by_text);
         return -EPERM;
     }

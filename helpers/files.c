@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
+#include "helpers/clock.h"
 #include "helpers/files-link.h"
 #include "helpers/files-walk.h"
 #include "helpers/open-unnoticed.h"
@@ -282,9 +283,10 @@ static bool is_walking(const struct files_helper *helper)
 /* Goes on walking for a moment: new subtrees first, then the whole. */
 static void walk_slice(struct files_helper *helper)
 {
-    uint64_t until = monotonic_now() + SLICE_USEC;
+    uint64_t until = usec_now(CLOCK_MONOTONIC) + SLICE_USEC;
 
-    while (is_walking(helper) && !output_is_full(&helper->output) && monotonic_now() < until) {
+    while (is_walking(helper) && !output_is_full(&helper->output) &&
+           usec_now(CLOCK_MONOTONIC) < until) {
         if (helper->part.depth > 0)
             walk_step(&helper->part);
         else if (helper->n_subtrees > 0)
@@ -293,7 +295,7 @@ static void walk_slice(struct files_helper *helper)
             tell_walked(helper, helper->root_gone ? -ESTALE : 0);
     }
     if (helper->whole.depth > 0 && !output_is_full(&helper->output) &&
-        monotonic_now() - helper->output.sent > SIGN_OF_LIFE_USEC) {
+        usec_now(CLOCK_MONOTONIC) - helper->output.sent > SIGN_OF_LIFE_USEC) {
         struct wire_empty empty = {0};
 
         output_send(&helper->output, WIRE_FILES_WALKING, &empty, NULL, -1);

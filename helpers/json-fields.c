@@ -4,10 +4,10 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "helpers/hex.h"
 #include "helpers/json-text.h"
 #include "lib/cleanup.h"
 #include "qcaudit/qcaudit.h"
@@ -65,8 +65,7 @@ static int encode_bytes(const struct json_field *field, const uint8_t *bytes, js
 {
     char hex[2 * 64 + 1];
 
-    for (size_t i = 0; i < field->size; i++)
-        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    hex_encode(bytes, field->size, hex);
     for (size_t i = 0; i < field->size; i++)
         if (bytes[i] != 0)
             return keep(field, object, json_object_new_string(hex));
@@ -254,15 +253,9 @@ static int decode_name(json_object *value, const char *(*name)(unsigned value), 
 
 static int decode_bytes(json_object *value, uint8_t *bytes, size_t size)
 {
-    const char *hex = json_object_is_type(value, json_type_string)
-                          ? json_object_get_string(value) : "";
-
-    if (strlen(hex) != 2 * size || strspn(hex, "0123456789abcdef") != 2 * size)
-        return -EBADMSG;
-    for (size_t i = 0; i < size; i++)
-        if (sscanf(hex + 2 * i, "%2hhx", &bytes[i]) != 1)
-            return -EBADMSG;
-    return 0;
+    return hex_decode(json_object_is_type(value, json_type_string) ? json_object_get_string(value)
+                                                                   : NULL,
+                      bytes, size);
 }
 
 static int decode_counts(const struct json_field *field, json_object *value, uint32_t *counts)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "helpers/client.h"
+#include "helpers/path.h"
 #include "lib/cleanup.h"
 
 /* The absolute path with "//", "." and ".." taken out of its text. */
@@ -40,12 +41,9 @@ static bool path_is_kernels(const char *normal)
 {
     static const char *const trees[] = {"/dev", "/proc", "/sys"};
 
-    for (size_t i = 0; i < ELEMENTSOF(trees); i++) {
-        size_t n = strlen(trees[i]);
-
-        if (strncmp(normal, trees[i], n) == 0 && (normal[n] == '\0' || normal[n] == '/'))
+    for (size_t i = 0; i < ELEMENTSOF(trees); i++)
+        if (path_is_below(normal, trees[i]))
             return true;
-    }
     return false;
 }
 

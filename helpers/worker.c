@@ -11,16 +11,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "helpers/clock.h"
 #include "helpers/report-wire.h"
 #include "helpers/sandbox.h"
 #include "helpers/worker-digest.h"
 #include "helpers/worker-read.h"
 #include "lib/cleanup.h"
 
-#define USEC UINT64_C(1000000)
-#define PROGRESS_INTERVAL (USEC / 5)
-#define BUDGET_SLICE (USEC / 2)     /* longest sleep without a sign of life */
-#define BUDGET_BURST (USEC / 4)     /* time without reading that is made up for */
+#define PROGRESS_INTERVAL (USEC_PER_SEC / 5)
+#define BUDGET_SLICE (USEC_PER_SEC / 2)     /* longest sleep without a sign of life */
+#define BUDGET_BURST (USEC_PER_SEC / 4)     /* time without reading that is made up for */
 
 /* A file of the chain beyond the leaf. */
 struct referenced {
@@ -63,14 +63,6 @@ struct audit {
     struct report_blocks blocks;
 };
 
-static uint64_t now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * USEC + (uint64_t)t.tv_nsec / 1000;
-}
-
 /* Nobody listens any more, so nothing is worth being said. */
 static void must(int r)
 {
@@ -85,7 +77,7 @@ static uint64_t cpu_time(uint64_t *ret_peak)
     if (getrusage(RUSAGE_SELF, &usage) < 0)
         return 0;
     *ret_peak = (uint64_t)usage.ru_maxrss * 1024;
-    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * USEC +
+    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * USEC_PER_SEC +
            (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
@@ -155,22 +147,22 @@ static void tell_progress(struct audit *audit, uint64_t done, uint64_t total)
     /* What is known of blocks outlives an interruption from here on. */
     must(report_blocks_flush(&audit->blocks, WIRE_FD));
     must(wire_send(WIRE_FD, WIRE_PROGRESS, &record, NULL, NULL, -1));
-    audit->told = now();
+    audit->told = usec_now(CLOCK_MONOTONIC);
 }
 
 /* Waits for as long as what was read so far is ahead of the read budget. */
 static void keep_budget(struct audit *audit)
 {
     while (audit->request.read_budget > 0 && !audit->reader && !audit->cancel) {
-        uint64_t elapsed = now() - audit->started;
+        uint64_t elapsed = usec_now(CLOCK_MONOTONIC) - audit->started;
         uint64_t needed = (uint64_t)((double)bytes_read(audit) /
-                                     (double)audit->request.read_budget * (double)USEC);
+                                     (double)audit->request.read_budget * (double)USEC_PER_SEC);
         uint64_t pause = needed > elapsed ? needed - elapsed : 0;
 
         if (pause < 1000)
             break;
         look_for_cancel(audit, (int)((pause < BUDGET_SLICE ? pause : BUDGET_SLICE) / 1000));
-        if (now() - audit->told >= PROGRESS_INTERVAL)
+        if (usec_now(CLOCK_MONOTONIC) - audit->told >= PROGRESS_INTERVAL)
             tell_progress(audit, audit->done, audit->total);
     }
 }
@@ -185,7 +177,7 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
         done = total = 0;
     audit->done = done;
     audit->total = total;
-    if (now() - audit->told >= PROGRESS_INTERVAL)
+    if (usec_now(CLOCK_MONOTONIC) - audit->told >= PROGRESS_INTERVAL)
         tell_progress(audit, done, total);
     look_for_cancel(audit, 0);
     keep_budget(audit);
@@ -201,19 +193,19 @@ static int before_read(void *userdata, size_t size)
         look_for_cancel(audit, 0);
         if (audit->cancel)
             return -ECANCELED;
-        usec = now();
+        usec = usec_now(CLOCK_MONOTONIC);
         if (!audit->paused && (audit->request.read_budget == 0 || audit->next_read <= usec))
             break;
         usec = audit->paused ? BUDGET_SLICE : audit->next_read - usec;
         look_for_cancel(audit, (int)((usec < BUDGET_SLICE ? usec : BUDGET_SLICE) / 1000 + 1));
-        if (now() - audit->told >= PROGRESS_INTERVAL)
+        if (usec_now(CLOCK_MONOTONIC) - audit->told >= PROGRESS_INTERVAL)
             tell_progress(audit, audit->done, audit->total);
     }
     if (audit->request.read_budget > 0) {
         if (audit->next_read + BUDGET_BURST < usec)
             audit->next_read = usec - BUDGET_BURST;
         audit->next_read += (uint64_t)((double)size / (double)audit->request.read_budget *
-                                       (double)USEC);
+                                       (double)USEC_PER_SEC);
     }
     return 0;
 }
@@ -676,7 +668,7 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
         .memory_limit = configuration->memory_limit,
         .idle = configuration->idle_io,
         .threads = threads,
-        .room = REPORT_ROOM((size_t)request->max_issues), .started = now(),
+        .room = REPORT_ROOM((size_t)request->max_issues), .started = usec_now(CLOCK_MONOTONIC),
     };
     audit.cpu_before = cpu_time(&done.peak_memory);
     done.error = audit_run(&audit);
@@ -691,7 +683,7 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
     }
     done.bytes_read = bytes_read(&audit);
     done.reading = reading(&audit);
-    done.elapsed_usec = now() - audit.started;
+    done.elapsed_usec = usec_now(CLOCK_MONOTONIC) - audit.started;
     done.cpu_usec = cpu_time(&done.peak_memory) - audit.cpu_before;
     audit_done(&audit);
     must(wire_send(WIRE_FD, WIRE_DONE, &done, NULL, NULL, -1));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/config/parse.h"
+#include "helpers/path.h"
 #include "helpers/text.h"
 
 /* warning, error and critical of one measure must not cross; said where the last of them was
@@ -71,14 +72,6 @@ static int finish_classes(struct config_builder *builder)
             }
     }
     return 0;
-}
-
-/* path is below (or the same as) root. */
-static bool path_is_below(const char *path, const char *root)
-{
-    size_t length = strlen(root);
-
-    return strncmp(path, root, length) == 0 && (path[length] == 0 || path[length] == '/');
 }
 
 static int check_overlap(struct config_builder *builder, const struct config_datastore *first,

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "daemon/config/parse.h"
-#include "daemon/config/value.h"
 #include "helpers/text.h"
+#include "helpers/value.h"
 
 void config_mistake_at(struct config_builder *builder, const struct config_node *node,
                        const char *section, const char *name, const char *text)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/contents/baseline.h"
+#include "helpers/hex.h"
 #include "helpers/json-text.h"
 #include "lib/cleanup.h"
 

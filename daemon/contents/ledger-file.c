@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "helpers/json-text.h"
+#include "helpers/write.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -149,21 +150,6 @@ int ledger_line(json_object *entry, char **ret_line)
 
     if (!text || asprintf(ret_line, "%08" PRIx32 " %s\n", checksum(text, strlen(text)), text) < 0)
         return -ENOMEM;
-    return 0;
-}
-
-static int write_all(int fd, const char *bytes, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, bytes, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        bytes += n;
-        size -= (size_t)n;
-    }
     return 0;
 }
 

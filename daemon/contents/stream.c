@@ -10,6 +10,7 @@
 
 #include "daemon/contents/internal.h"
 #include "daemon/core/log.h"
+#include "helpers/write.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 
@@ -155,17 +156,10 @@ static int run_writing(void *userdata)
         return r;
     if (fstat(fd, &st) < 0)
         return -errno;
-    for (size_t at = 0; at < writing->length;) {
-        ssize_t n = write(fd, writing->bytes + at, writing->length - at);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            r = -errno;
-            (void)!ftruncate(fd, st.st_size);
-            return r;
-        }
-        at += (size_t)n;
+    r = write_all(fd, writing->bytes, writing->length);
+    if (r < 0) {
+        (void)!ftruncate(fd, st.st_size);
+        return r;
     }
     return fdatasync(fd) < 0 ? -errno : 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/control/query-internal.h"
+#include "helpers/hex.h"
 
 static void put_digest(struct row *row, const char *key, const uint8_t digest[static 32])
 {

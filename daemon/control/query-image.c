@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/control/query-internal.h"
+#include "helpers/hex.h"
 
 /* ---- facts -------------------------------------------------------------------------------- */
 
@@ -243,9 +244,9 @@ struct image_filter {
 static bool any_name_matches(const char *path, const struct image *image)
 {
     for (const struct image_name *name = image->names; name; name = name->next)
-        if (path_matches(path, name->path))
+        if (path_is_below(name->path, path))
             return true;
-    return path_matches(path, image->path);
+    return path_is_below(image->path, path);
 }
 
 static bool image_filter_takes(const struct query_view *view, const struct image_filter *filter,
@@ -263,7 +264,7 @@ static bool image_filter_takes(const struct query_view *view, const struct image
         return false;
     if (filter->baseline && !image->baseline)
         return false;
-    if (filter->pool && !path_matches(filter->pool, image->path))
+    if (filter->pool && !path_is_below(image->path, filter->pool))
         return false;
     if (filter->domain && !image_is_of_domain(view, image, filter->domain))
         return false;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "daemon/control/query.h"
+#include "helpers/path.h"
 #include "helpers/report-json.h"
 #include "lib/cleanup.h"
 
@@ -38,8 +39,6 @@ int rows_end(json_object *rows, struct row *row);       /* ends row and adds it 
 /* A string member of a filter, NULL when it is not there. */
 const char *filter_string(json_object *filter, const char *key);
 bool filter_bool(json_object *filter, const char *key);
-/* path itself, or below it. */
-bool path_matches(const char *filter, const char *path);
 
 struct image *view_find_image(const struct query_view *view, const char *path);
 int image_row(const struct query_view *view, const struct image *image, struct row *row);

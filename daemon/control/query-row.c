@@ -103,14 +103,3 @@ bool filter_bool(json_object *filter, const char *key)
 
     return json_object_object_get_ex(filter, key, &value) && json_object_get_boolean(value);
 }
-
-bool path_matches(const char *filter, const char *path)
-{
-    size_t n = strlen(filter);
-
-    while (n > 1 && filter[n - 1] == '/')
-        n--;
-    if (strncmp(filter, path, n) != 0)
-        return false;
-    return path[n] == '\0' || path[n] == '/' || (n == 1 && filter[0] == '/');
-}

@@ -43,7 +43,7 @@ static const char *pool_datastore(const struct query_view *view, const struct vi
 
         if (datastore->pool ? strcmp(datastore->pool, pool->name) == 0 &&
                                   strcmp(datastore->path, pool->path) == 0
-                            : path_matches(datastore->path, pool->path))
+                            : path_is_below(pool->path, datastore->path))
             return datastore->name;
     }
     return NULL;

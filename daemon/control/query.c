@@ -186,7 +186,7 @@ static bool finding_page_takes(const struct finding_page *page, const struct fin
     if (!page->path)
         return true;
     return finding->subject_kind == SUBJECT_IMAGE &&
-           (path_matches(page->path, finding->subject) ||
+           (path_is_below(finding->subject, page->path) ||
             (page->own_layer && strcmp(page->own_layer, finding->subject) == 0 &&
              finding_is_of_disk(finding)));
 }

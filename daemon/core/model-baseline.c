@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/core/model.h"
+#include "helpers/hex.h"
 #include "lib/cleanup.h"
 
 static const char *const source_names[_BASELINE_SOURCE_MAX] = {
@@ -82,34 +83,6 @@ struct baseline *baseline_free(struct baseline *baseline)
     deviation_free(baseline->deviation);
     free(baseline);
     return NULL;
-}
-
-void hex_encode(const uint8_t *bytes, size_t size, char *ret_text)
-{
-    for (size_t i = 0; i < size; i++) {
-        ret_text[2 * i] = "0123456789abcdef"[bytes[i] >> 4];
-        ret_text[2 * i + 1] = "0123456789abcdef"[bytes[i] & 15];
-    }
-    ret_text[2 * size] = '\0';
-}
-
-static int digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-int hex_decode(const char *text, uint8_t *ret_bytes, size_t size)
-{
-    if (!text || strlen(text) != 2 * size)
-        return -EBADMSG;
-    for (size_t i = 0; i < size; i++) {
-        int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-
-        if (high < 0 || low < 0)
-            return -EBADMSG;
-        ret_bytes[i] = (uint8_t)(high << 4 | low);
-    }
-    return 0;
 }
 
 /* FS_VERITY_HASH_ALG_SHA256 and SHA512 (linux/fsverity.h). */

@@ -23,14 +23,6 @@ static int index_of(const char *const *names, size_t n_names, const char *name)
     return -EINVAL;
 }
 
-uint64_t usec_now(clockid_t clock)
-{
-    struct timespec now;
-
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 static const char *const severity_names[_SEVERITY_MAX] = {
     [SEVERITY_INFO] = "info",
     [SEVERITY_WARNING] = "warning",

@@ -11,11 +11,7 @@
 #include <time.h>
 
 #include "helpers/client.h"
-
-#define USEC_PER_SEC UINT64_C(1000000)
-#define NSEC_PER_SEC UINT64_C(1000000000)
-
-uint64_t usec_now(clockid_t clock);     /* of a clock that every kernel has */
+#include "helpers/clock.h"
 
 /* ---- findings ------------------------------------------------------------------------------- */
 
@@ -194,9 +190,6 @@ bool verity_equal(const struct verity *a, const struct verity *b);
 #define VERITY_TEXT_MAX (16 + 2 * VERITY_SIZE_MAX)
 const char *verity_text(const struct verity *verity, char buf[static VERITY_TEXT_MAX]);
 int verity_from_text(const char *text, struct verity *ret_verity);
-/* 2 * size digits and a NUL. */
-void hex_encode(const uint8_t *bytes, size_t size, char *ret_text);
-int hex_decode(const char *text, uint8_t *ret_bytes, size_t size);      /* -EBADMSG */
 struct identity identity_from_stat(const struct files_stat *stat);
 bool identity_equal(const struct identity *a, const struct identity *b);
 struct fingerprint fingerprint_from_stat(const struct files_stat *stat);

@@ -175,12 +175,3 @@ void device_map_done(struct device_map *map)
     free(map->items);
     *map = (struct device_map){ 0 };
 }
-
-bool path_is_below(const char *path, const char *root)
-{
-    size_t n = strlen(root);
-
-    if (n == 1)
-        return path[0] == '/';
-    return strncmp(path, root, n) == 0 && (path[n] == '/' || path[n] == 0);
-}

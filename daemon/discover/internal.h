@@ -6,6 +6,7 @@
 #include <sys/queue.h>
 
 #include "daemon/discover/discover.h"
+#include "helpers/path.h"
 
 /* All images: a tree by path for look-ups, an array in order of path made when it is asked for. */
 struct image_set {
@@ -35,9 +36,6 @@ struct device_map {
 
 uint64_t device_map_disk(struct device_map *map, uint64_t device);
 void device_map_done(struct device_map *map);
-
-/* Does path lie below root? The root itself does too. */
-bool path_is_below(const char *path, const char *root);
 
 /* ---- others.c: files that nothing calls an image --------------------------------------------- */
 

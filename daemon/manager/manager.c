@@ -215,13 +215,10 @@ int manager_reload(struct manager *manager, char **ret_message)
 {
     struct config_mistakes mistakes = { 0 };
     struct config *config = NULL;
-    struct timespec now;
     int r;
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
     (void)sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%llu",
-                     (unsigned long long)now.tv_sec * USEC_PER_SEC +
-                         (unsigned long long)now.tv_nsec / 1000);
+                     (unsigned long long)usec_now(CLOCK_MONOTONIC));
     r = config_load(manager->options.config_path, on_mistake, &mistakes, &config);
     if (r >= 0) {
         r = apply_config(manager, config);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/relate/internal.h"
+#include "helpers/path.h"
 #include "lib/cleanup.h"
 
 static const char *path_name(const char *path)
@@ -117,13 +118,6 @@ static void node_note_datastore(struct graph *graph, struct node *node,
     node->seen_datastore = datastore;
 }
 
-static bool text_begins(const char *text, const char *prefix)
-{
-    size_t n = strlen(prefix);
-
-    return strncmp(text, prefix, n) == 0 && (text[n] == '/' || text[n] == '\0');
-}
-
 /* What the node's references could mean that the graph does not know. */
 struct meaning {
     enum doubt doubt;
@@ -150,7 +144,7 @@ static void meaning_of_reference(const struct image *image, const struct referen
         found.name = reference->stored ? path_name(reference->stored) : NULL;
         if (reference->stored && reference->stored[0] == '/' &&
             !(image->datastore && image->datastore->path &&
-              text_begins(reference->stored, image->datastore->path)))
+              path_is_below(reference->stored, image->datastore->path)))
             found.of = NULL;
         break;
     case REFERENCE_ESCAPES:     /* the same file by another mount, or from another host */

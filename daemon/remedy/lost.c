@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/remedy/gate.h"
+#include "helpers/hex.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

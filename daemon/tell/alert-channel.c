@@ -129,14 +129,12 @@ static int journal_prepare(struct alert_channel *channel)
     (void)sd_journal_send("MESSAGE=Asking the journal which alerts it has", "PRIORITY=7",
                           "SYSLOG_IDENTIFIER=qcauditd", "QCAUDIT_MARKER=" SD_ID128_FORMAT_STR,
                           SD_ID128_FORMAT_VAL(marker), NULL);
-    struct timespec start, now;
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    uint64_t start = usec_now(CLOCK_MONOTONIC);
     do {
         if (journal_has(journal, "QCAUDIT_MARKER", marker) != 0)
             break;
         (void)sd_journal_wait(journal, JOURNAL_CATCH_UP_USEC / 20);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-    } while ((uint64_t)(now.tv_sec - start.tv_sec) * USEC_PER_SEC < JOURNAL_CATCH_UP_USEC);
+    } while (usec_now(CLOCK_MONOTONIC) - start < JOURNAL_CATCH_UP_USEC);
     return 0;
 }
 
@@ -323,15 +321,12 @@ void alert_channel_send(struct alert_channel *channel, struct delivery *delivery
 
 int alert_channel_drain(struct alert_channel *channel, uint64_t usec)
 {
-    struct timespec start, now;
+    uint64_t start = usec_now(CLOCK_MONOTONIC);
 
-    clock_gettime(CLOCK_MONOTONIC, &start);
     while (call_back(channel)) {
         struct pollfd pollfd = { .fd = channel->done_fd, .events = POLLIN };
+        uint64_t gone = usec_now(CLOCK_MONOTONIC) - start;
 
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        uint64_t gone = (uint64_t)((now.tv_sec - start.tv_sec) * 1000000 +
-                                   (now.tv_nsec - start.tv_nsec) / 1000);
         if (gone >= usec)
             return -ETIMEDOUT;
         /* interrupted: looks again */

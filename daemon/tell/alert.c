@@ -86,14 +86,6 @@ static struct event *copy_event(const struct event *event)
     return failed ? event_free(copy) : copy;
 }
 
-static uint64_t now_usec(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (uint64_t)now.tv_sec * USEC_PER_SEC + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* ---- what is said ---- */
 
 static int add_text(struct delivery *delivery, const char *name, const char *text)
@@ -430,7 +422,7 @@ static int collect(struct alert *alert, struct event *event, uint64_t due)
 /* Takes the event, also on failure. */
 static int tell_or_collect(struct alert *alert, struct event *event)
 {
-    uint64_t now = now_usec();
+    uint64_t now = usec_now(CLOCK_BOOTTIME);
     bool critical = event->severity == SEVERITY_CRITICAL && event->type != EVENT_RESOLVED;
     struct window *window = critical ? &alert->critical : &alert->others;
 

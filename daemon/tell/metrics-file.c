@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "daemon/tell/metrics.h"
+#include "helpers/write.h"
 #include "lib/cleanup.h"
 
 #define REMOVE_WAIT_MS 1000
@@ -49,21 +50,6 @@ static const char *split(char *path)
 
     *slash = '\0';
     return slash + 1;
-}
-
-static int write_all(int fd, const char *text, size_t size)
-{
-    while (size > 0) {
-        ssize_t n = write(fd, text, size);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        text += n;
-        size -= (size_t)n;
-    }
-    return 0;
 }
 
 /* Not synced: after a crash of the machine the numbers are old anyway, and the next start writes

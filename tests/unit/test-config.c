@@ -13,7 +13,7 @@
 
 #include "daemon/config/keys.h"
 #include "daemon/config/tree.h"
-#include "daemon/config/value.h"
+#include "helpers/value.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(struct config *, config_free)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Values as people write them: "6h", "1h 30min", "1GiB", "0.5%". */
+#include "helpers/value.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
-#include "daemon/config/value.h"
-#include "daemon/core/model.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define KNOWN_DURATIONS "the units of time are us, ms, s, min, h, d, w and y"
@@ -79,15 +80,20 @@ static const struct unit *take_unit(const char **text, const struct unit *units,
 
 int value_duration(const char *text, uint64_t *ret_usec, const char **ret_reason)
 {
+    return value_duration_of(text, 0, ret_usec, ret_reason);
+}
+
+int value_duration_of(const char *text, uint64_t bare, uint64_t *ret_usec, const char **ret_reason)
+{
     static const struct unit units[] = {
         { "us", 1 }, { "usec", 1 },
         { "ms", 1000 }, { "msec", 1000 },
         { "s", USEC_PER_SEC }, { "sec", USEC_PER_SEC }, { "second", USEC_PER_SEC },
         { "seconds", USEC_PER_SEC },
-        { "min", 60 * USEC_PER_SEC }, { "minute", 60 * USEC_PER_SEC },
-        { "minutes", 60 * USEC_PER_SEC },
-        { "h", 3600 * USEC_PER_SEC }, { "hour", 3600 * USEC_PER_SEC },
-        { "hours", 3600 * USEC_PER_SEC },
+        { "m", 60 * USEC_PER_SEC }, { "min", 60 * USEC_PER_SEC },
+        { "minute", 60 * USEC_PER_SEC }, { "minutes", 60 * USEC_PER_SEC },
+        { "h", 3600 * USEC_PER_SEC }, { "hr", 3600 * USEC_PER_SEC },
+        { "hour", 3600 * USEC_PER_SEC }, { "hours", 3600 * USEC_PER_SEC },
         { "d", 86400 * USEC_PER_SEC }, { "day", 86400 * USEC_PER_SEC },
         { "days", 86400 * USEC_PER_SEC },
         { "w", 604800 * USEC_PER_SEC }, { "week", 604800 * USEC_PER_SEC },
@@ -109,11 +115,12 @@ int value_duration(const char *text, uint64_t *ret_usec, const char **ret_reason
             return r;
         }
         take_spaces(&text);
-        if (!*text) {
+        if (!*text && bare == 0) {
             *ret_reason = "a duration needs a unit: 90s, 1h 30min, 7d";
             return -EINVAL;
         }
-        unit = take_unit(&text, units, ELEMENTSOF(units));
+        unit = !is_letter(*text) && bare > 0 ? &(struct unit){ "", bare }
+                                             : take_unit(&text, units, ELEMENTSOF(units));
         if (!unit) {
             *ret_reason = is_letter(*text) ? "unknown unit: " KNOWN_DURATIONS
                                            : "not a duration such as 90s, 1h 30min or 7d";

@@ -9,9 +9,12 @@
 
 /* Decimal digits alone. */
 int value_count(const char *text, uint64_t *ret, const char **ret_reason);
-/* One or more numbers with units, added up: us, ms, s, min, h, d, w, y and their long names.
- * Microseconds. */
+/* One or more numbers with units, added up: us, ms, s, min, h, d, w, y (365 days) and their long
+ * names. Microseconds. */
 int value_duration(const char *text, uint64_t *ret_usec, const char **ret_reason);
+/* The same, where a number without a unit counts so many microseconds. */
+int value_duration_of(const char *text, uint64_t bare, uint64_t *ret_usec,
+                      const char **ret_reason);
 /* A number and a unit: B, K, M, G, T, P, E, also as KiB...: powers of 1,024. Bytes. */
 int value_size(const char *text, uint64_t *ret_bytes, const char **ret_reason);
 /* A size, with or without "/s" behind it. Bytes per second. */
