@@ -14,13 +14,13 @@
 #include "helpers/clock.h"
 #include "helpers/report-wire.h"
 #include "helpers/sandbox.h"
+#include "helpers/throttle.h"
 #include "helpers/worker-digest.h"
 #include "helpers/worker-read.h"
 #include "lib/cleanup.h"
 
 #define PROGRESS_INTERVAL (USEC_PER_SEC / 5)
 #define BUDGET_SLICE (USEC_PER_SEC / 2)     /* longest sleep without a sign of life */
-#define BUDGET_BURST (USEC_PER_SEC / 4)     /* time without reading that is made up for */
 
 /* A file of the chain beyond the leaf. */
 struct referenced {
@@ -44,7 +44,8 @@ struct audit {
     struct qca_io *io;              /* the leaf's */
     struct direct_reader *reader;   /* or NULL */
     bool paused;
-    uint64_t next_read;             /* usec: by the budget, of direct readers */
+    struct throttle throttle;       /* by the read budget */
+    uint64_t throttled;             /* bytes it was told of, where there is no direct reader */
     uint64_t done, total;           /* progress, as known last */
     bool hashing;                   /* a layer's data: progress is that, and not the check's
                                      * before */
@@ -113,7 +114,7 @@ static enum wire_type receive(union wire_record *record, int *ret_fd)
 static void take_pace(struct audit *audit, const struct wire_pace *pace)
 {
     audit->paused = pace->paused;
-    audit->request.read_budget = pace->read_budget;
+    audit->throttle.rate = pace->read_budget;
 }
 
 /* A cancel or another pace that has come, or that comes within the time. An answer to a question
@@ -150,21 +151,38 @@ static void tell_progress(struct audit *audit, uint64_t done, uint64_t total)
     audit->told = usec_now(CLOCK_MONOTONIC);
 }
 
-/* Waits for as long as what was read so far is ahead of the read budget. */
-static void keep_budget(struct audit *audit)
+/* Waits until it may read on: for the budget, and a direct reader while that is paused. */
+static void wait_for_turn(struct audit *audit)
 {
-    while (audit->request.read_budget > 0 && !audit->reader && !audit->cancel) {
-        uint64_t elapsed = usec_now(CLOCK_MONOTONIC) - audit->started;
-        uint64_t needed = (uint64_t)((double)bytes_read(audit) /
-                                     (double)audit->request.read_budget * (double)USEC_PER_SEC);
-        uint64_t pause = needed > elapsed ? needed - elapsed : 0;
+    for (;;) {
+        uint64_t pause;
 
+        look_for_cancel(audit, 0);
+        if (audit->cancel)
+            return;
+        pause = audit->reader && audit->paused
+                    ? BUDGET_SLICE
+                    : throttle_wait(&audit->throttle, usec_now(CLOCK_MONOTONIC));
         if (pause < 1000)
-            break;
+            return;
         look_for_cancel(audit, (int)((pause < BUDGET_SLICE ? pause : BUDGET_SLICE) / 1000));
         if (usec_now(CLOCK_MONOTONIC) - audit->told >= PROGRESS_INTERVAL)
             tell_progress(audit, audit->done, audit->total);
     }
+}
+
+/* After reads through the cache, which are not known before. */
+static void keep_budget(struct audit *audit)
+{
+    uint64_t bytes = bytes_read(audit);
+
+    if (audit->reader)
+        return;
+    if (bytes > audit->throttled) {
+        throttle_take(&audit->throttle, bytes - audit->throttled, usec_now(CLOCK_MONOTONIC));
+        audit->throttled = bytes;
+    }
+    wait_for_turn(audit);
 }
 
 /* Called by the library while it works: says so, looks for a cancel, and keeps to the read
@@ -179,34 +197,21 @@ static void on_progress(void *userdata, uint64_t done, uint64_t total)
     audit->total = total;
     if (usec_now(CLOCK_MONOTONIC) - audit->told >= PROGRESS_INTERVAL)
         tell_progress(audit, done, total);
-    look_for_cancel(audit, 0);
-    keep_budget(audit);
+    if (audit->reader)
+        look_for_cancel(audit, 0);
+    else
+        keep_budget(audit);
 }
 
-/* Before each read past the cache: waits while that is paused, and for the budget. */
+/* Before each read past the cache. */
 static int before_read(void *userdata, size_t size)
 {
     struct audit *audit = userdata;
-    uint64_t usec;
 
-    for (;;) {
-        look_for_cancel(audit, 0);
-        if (audit->cancel)
-            return -ECANCELED;
-        usec = usec_now(CLOCK_MONOTONIC);
-        if (!audit->paused && (audit->request.read_budget == 0 || audit->next_read <= usec))
-            break;
-        usec = audit->paused ? BUDGET_SLICE : audit->next_read - usec;
-        look_for_cancel(audit, (int)((usec < BUDGET_SLICE ? usec : BUDGET_SLICE) / 1000 + 1));
-        if (usec_now(CLOCK_MONOTONIC) - audit->told >= PROGRESS_INTERVAL)
-            tell_progress(audit, audit->done, audit->total);
-    }
-    if (audit->request.read_budget > 0) {
-        if (audit->next_read + BUDGET_BURST < usec)
-            audit->next_read = usec - BUDGET_BURST;
-        audit->next_read += (uint64_t)((double)size / (double)audit->request.read_budget *
-                                       (double)USEC_PER_SEC);
-    }
+    wait_for_turn(audit);
+    if (audit->cancel)
+        return -ECANCELED;
+    throttle_take(&audit->throttle, size, usec_now(CLOCK_MONOTONIC));
     return 0;
 }
 
@@ -670,6 +675,7 @@ static void serve(const struct wire_request *request, const char *snapshot, int 
         .threads = threads,
         .room = REPORT_ROOM((size_t)request->max_issues), .started = usec_now(CLOCK_MONOTONIC),
     };
+    throttle_begin(&audit.throttle, request->read_budget, audit.started);
     audit.cpu_before = cpu_time(&done.peak_memory);
     done.error = audit_run(&audit);
     done.n_layers = audit.n_layers;
