@@ -169,7 +169,7 @@ char *fact_confidence_word(json_object *row)
 /* ---- the catalogue ------------------------------------------------------------------------ */
 
 static const struct catalogue_entry catalogue[] = {
-#define FINDING(id, name, severity, title, explanation, remedy, message_id) \
+#define FINDING(id, name, severity, about, basis, title, explanation, remedy, message_id) \
     { name, #severity, title, explanation, remedy },
 #include "qcaudit/findings.def"
 #undef FINDING

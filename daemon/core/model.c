@@ -72,8 +72,8 @@ int confidence_from_name(const char *name)
 }
 
 static const struct finding_definition definitions[_FINDING_MAX] = {
-#define FINDING(id, name, severity, title, explanation, remedy, message_id)                        \
-    [FINDING_##id] = { name, severity, title, explanation, remedy, message_id },
+#define FINDING(id, name, severity, about, basis, ...)                                             \
+    [FINDING_##id] = { name, severity, ABOUT_##about, BASIS_##basis, __VA_ARGS__ },
 #include "qcaudit/findings.def"
 #undef FINDING
 };
@@ -93,9 +93,7 @@ int finding_type_from_name(const char *name)
 
 bool finding_type_is_of_disk(enum finding_type type)
 {
-    return type == FINDING_CHAIN_DEEP || type == FINDING_CHAIN_LIMIT ||
-           type == FINDING_SNAPSHOT_OLD || type == FINDING_SNAPSHOT_RUNAWAY ||
-           type == FINDING_SNAPSHOT_UNMANAGED;
+    return finding_definition(type)->about == ABOUT_DISK;
 }
 
 static const char *const finding_state_names[_FINDING_STATE_MAX] = {

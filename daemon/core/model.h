@@ -34,15 +34,21 @@ int confidence_from_name(const char *name);             /* -EINVAL when unknown 
 
 /* One per row of findings.def: FINDING_METADATA_CORRUPT, ... */
 enum finding_type {
-#define FINDING(id, name, severity, title, explanation, remedy, message_id) FINDING_##id,
+#define FINDING(id, ...) FINDING_##id,
 #include "qcaudit/findings.def"
 #undef FINDING
     _FINDING_MAX,
 };
 
+/* What a finding is about, and what it rests on: findings.def says what each means. */
+enum finding_about { ABOUT_IMAGE, ABOUT_DISK, ABOUT_DOMAIN, ABOUT_DATASTORE, ABOUT_DAEMON };
+enum finding_basis { BASIS_AUDIT, BASIS_CHECK, BASIS_LIBVIRT, BASIS_CONTENTS, BASIS_SELF };
+
 struct finding_definition {
     const char *name;           /* "metadata-corrupt": stable */
     enum severity severity;     /* the highest it can reach by default */
+    enum finding_about about;
+    enum finding_basis basis;
     const char *title;          /* one line */
     const char *explanation;    /* what it is, why it matters; paragraphs parted by \n\n */
     const char *remedy;         /* in general; the exact commands are remedy.c's */
@@ -52,9 +58,6 @@ struct finding_definition {
 /* NULL when out of range. */
 const struct finding_definition *finding_definition(enum finding_type type);
 int finding_type_from_name(const char *name);           /* -EINVAL when unknown */
-/* Is it about all layers that snapshots left on a disk? Then its subject is the disk's own layer,
- * which stays the same while snapshots come and go. snapshot-old can also be about an internal
- * snapshot of any one image. */
 bool finding_type_is_of_disk(enum finding_type type);
 
 /* A condition that holds now, as the judge sees it: no history. */

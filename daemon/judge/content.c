@@ -13,23 +13,6 @@
 #define ISSUES_MAX 100          /* issues in one finding's evidence */
 #define OVERLAYS_MAX 5
 
-/* Found by the check, and said nothing about while a guest writes. */
-static const enum finding_type check_types[] = {
-    FINDING_METADATA_CORRUPT, FINDING_CLUSTERS_LEAKED, FINDING_LEAK_BURST, FINDING_DIRTY_BIT_SET,
-    FINDING_IMAGE_TRUNCATED, FINDING_SNAPSHOT_TABLE_BAD, FINDING_BITMAP_BAD, FINDING_BITMAP_IN_USE,
-    FINDING_COMPRESSED_CLUSTER_BAD,
-};
-
-/* Not of images. */
-static const enum finding_type other_types[] = {
-    FINDING_DATASTORE_OFFLINE,
-    FINDING_WATCH_DEGRADED,
-    FINDING_COVERAGE_GAP,
-    FINDING_DATABASE_RECOVERED,
-    FINDING_BASELINES_DAMAGED,
-    FINDING_ALERT_CHANNEL_FAILED,
-};
-
 static const struct qca_check_result *judging_check(const struct judging *judging)
 {
     return &judging->layer->check;
@@ -587,8 +570,9 @@ static int judge_check(struct judging *judging)
 
     /* A guest that writes, or a check that could not be finished, proves the absence of nothing. */
     if (unstable || (judging->layer->checked && !check->finished))
-        for (size_t i = 0; i < ELEMENTSOF(check_types); i++)
-            judged[check_types[i]] = false;
+        for (enum finding_type type = 0; type < _FINDING_MAX; type++)
+            if (finding_definition(type)->basis == BASIS_CHECK)
+                judged[type] = false;
     data_file_look(judging, unstable);
     r = judge_bits(judging);
     if (r < 0 || !judging->layer->checked)
@@ -628,10 +612,11 @@ int judge_content(struct judging *judging)
 
     if (!judging->layer)
         return judge_not_opened(judging);
-    for (int i = 0; i < _FINDING_MAX; i++)
-        judged[i] = true;
-    for (size_t i = 0; i < ELEMENTSOF(other_types); i++)
-        judged[other_types[i]] = false;
+    for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
+        enum finding_about about = finding_definition(type)->about;
+
+        judged[type] = about == ABOUT_IMAGE || about == ABOUT_DISK;
+    }
     /* Only a deep audit inflates anything. */
     judged[FINDING_COMPRESSED_CLUSTER_BAD] = judging->image->audit->deep;
     check = judging_check(judging);

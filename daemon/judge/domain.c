@@ -448,11 +448,6 @@ static void judge_pending(struct judging_domain *jd)
 int judge_domain(const struct policy *policy, const struct graph *graph,
                  const struct virt_domain *domain, uint64_t now, struct judgement *ret_judgement)
 {
-    static const enum finding_type types[] = {
-        FINDING_DOMAIN_IO_ERROR,     FINDING_MEMORY_BELOW_MINIMUM, FINDING_BLOCK_JOB_STALLED,
-        FINDING_DEFINITION_DIFFERS,  FINDING_DELETED_IN_USE,       FINDING_SNAPSHOT_DELETE_STUCK,
-        FINDING_CHECKPOINT_MISMATCH, FINDING_SNAPSHOT_INCONSISTENT,
-    };
     static int (*const judges[])(struct judging_domain * jd) = {
         judge_io_error, judge_memory, judge_job,         judge_definition,
         judge_deleted,  judge_delete, judge_checkpoints,
@@ -471,8 +466,9 @@ int judge_domain(const struct policy *policy, const struct graph *graph,
     if (virt_domain_is_active(domain))
         judgement.confidence = CONFIDENCE_CONFIRMED;
     if (domain_is_known(graph, domain)) {
-        for (size_t i = 0; i < ELEMENTSOF(types); i++)
-            judging_looked(&jd.judging, types[i]);
+        for (enum finding_type type = 0; type < _FINDING_MAX; type++)
+            if (finding_definition(type)->about == ABOUT_DOMAIN)
+                judging_looked(&jd.judging, type);
         for (size_t i = 0; i < ELEMENTSOF(judges) && r >= 0; i++)
             r = judges[i](&jd);
         judge_pending(&jd);

@@ -331,13 +331,6 @@ static int judge_copy(struct judging *judging)
 int judge_image(const struct policy *policy, const struct graph *graph, const struct image *image,
                 const struct audit *last, uint64_t now, struct judgement *ret_judgement)
 {
-    static const enum finding_type by_libvirt[] = {
-        FINDING_SNAPSHOT_UNMANAGED, FINDING_SNAPSHOT_LARGE,
-        FINDING_CHAIN_FORKED,       FINDING_ORPHAN,
-        FINDING_BACKUP_LEFTOVER,    FINDING_SHARED_WRITABLE,
-        FINDING_FOREIGN_WRITER,     FINDING_RAW_BECAME_IMAGE,
-        FINDING_PARENT_WRITTEN,
-    };
     struct judgement judgement = { .confidence = CONFIDENCE_RACY };
     struct judging judging;
     int r = 0;
@@ -358,8 +351,9 @@ int judge_image(const struct policy *policy, const struct graph *graph, const st
         }
         judging_sure(&judging);
         /* An audit says nothing about these. */
-        for (size_t i = 0; i < ELEMENTSOF(by_libvirt); i++)
-            judgement.judged[by_libvirt[i]] = false;
+        for (enum finding_type type = 0; type < _FINDING_MAX; type++)
+            if (finding_definition(type)->basis == BASIS_LIBVIRT)
+                judgement.judged[type] = false;
         if (r >= 0)
             r = judge_use(&judging);
         if (r >= 0 && judging.layer)
