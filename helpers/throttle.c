@@ -13,12 +13,13 @@ void throttle_begin(struct throttle *throttle, uint64_t rate, uint64_t now)
 void throttle_take(struct throttle *throttle, uint64_t bytes, uint64_t now)
 {
     double cost = throttle->rate > 0 ? (double)bytes / (double)throttle->rate * USEC : 0;
-    uint64_t due = throttle->due;
+    uint64_t due = throttle->due, whole = cost < (double)COST_MAX ? (uint64_t)cost : COST_MAX;
 
     if (now > THROTTLE_BURST && due < now - THROTTLE_BURST)
         due = now - THROTTLE_BURST;
+    /* Rounded up, as what small pieces leave over adds up. */
     if (due < COST_MAX)
-        due += cost < (double)COST_MAX ? (uint64_t)cost : COST_MAX;
+        due += whole + ((double)whole < cost);
     throttle->due = due;
 }
 

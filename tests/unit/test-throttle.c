@@ -41,7 +41,7 @@ static void keeps_to_the_rate(void **state)
 
         throttle_begin(&throttle, 10 * MIB, now);
         bytes = read_for(&throttle, &now, pieces[i], 100 * SECOND);
-        assert_in_range(bytes, 1000 * MIB, 1000 * MIB + pieces[i]);
+        assert_in_range(bytes, 970 * MIB, 1000 * MIB + pieces[i]);
     }
 }
 
@@ -100,7 +100,7 @@ static void odd_numbers(void **state)
     assert_true(throttle_wait(&throttle, 5) > UINT64_MAX / 8);
     throttle_begin(&throttle, UINT64_MAX, 7);
     throttle_take(&throttle, 1, 7);
-    assert_int_equal(throttle_wait(&throttle, 7), 0);
+    assert_in_range(throttle_wait(&throttle, 7), 0, 1);
 }
 
 int main(void)
