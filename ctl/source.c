@@ -3,6 +3,7 @@
 #include "ctl/source.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,8 +12,9 @@
 #include "ctl/offline.h"
 #include "ctl/resolve.h"
 #include "helpers/json-text.h"
-#include "helpers/path.h"
 #include "helpers/text.h"
+
+#define SHOWN_MAX 8             /* of several that are meant */
 
 int source_status(struct ctl *ctl, json_object **ret_entry)
 {
@@ -97,104 +99,97 @@ char *source_absolute(const char *argument)
     return path;
 }
 
-static int is_known(struct ctl *ctl, const char *path)
+/* path and end may be NULL. */
+static int ask_find(struct ctl *ctl, const char *path, const char *end, json_object **ret_rows)
 {
-    _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
+    _cleanup_(json_object_putp) json_object *filter = json_object_new_object();
     unsigned lines = ctl->lines;
-    const char *found;
     int r = filter ? filter_add(filter, "path", path) : -ENOMEM;
 
+    if (r >= 0)
+        r = filter_add(filter, "end", end);
     if (r < 0)
         return complain(r, "Cannot look for an image");
-    ctl->lines = 1;     /* what matches the path itself comes before what lies below it */
-    r = source_images(ctl, filter, &rows);
+    ctl->lines = 0;
+    r = list(ctl, "FindImage", filter, ret_rows);
     ctl->lines = lines;
-    if (r < 0 || json_object_array_length(rows) == 0)
-        return r;
-    found = row_raw(json_object_array_get_idx(rows, 0), "path");
-    /* Not below it: the path is another name of that image. */
-    return found && (strcmp(found, path) == 0 || !path_is_below(found, path));
+    return r;
 }
 
-static bool ends_like(const char *path, const char *argument)
+static bool is_exact(json_object *rows)
 {
-    size_t n = strlen(path), k = strlen(argument);
-
-    return n > k && path[n - k - 1] == '/' && strcmp(path + n - k, argument) == 0;
+    return json_object_array_length(rows) > 0 &&
+           row_bool(json_object_array_get_idx(rows, 0), "exact");
 }
 
-static int find_by_end(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path)
+static int complain_of_none(const char *shown, bool or_domain)
 {
-    _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
-    _cleanup_free_ char *shown = text_escape_string(argument);
-    const char *found[8];
-    size_t n = 0;
-    int r;
-
-    if (!filter || !shown)
-        return complain(-ENOMEM, "Cannot look for an image");
-    r = source_images(ctl, filter, &rows);
-    if (r < 0)
-        return r;
-    for (size_t i = 0; i < json_object_array_length(rows); i++) {
-        const char *path = row_raw(json_object_array_get_idx(rows, i), "path");
-
-        if (path && ends_like(path, argument) && n++ < ELEMENTSOF(found))
-            found[n - 1] = path;
-    }
-    if (n == 0)
-        return or_domain && !strchr(argument, '/')
-               ? complain(
-                     0,
-                     "Neither an image nor a domain %s is known. 'qcauditctl images' and "
-                     "'qcauditctl domains' list those that are.",
-                     shown),
-               -ENOENT
-               : complain(
-                     0,
-                     "No image %s is known. 'qcauditctl images' lists those that are; a new one "
-                     "appears after the next walk, or at once with 'qcauditctl scan'.",
-                     shown),
+    if (or_domain)
+        return complain(0,
+                        "Neither an image nor a domain %s is known. 'qcauditctl images' and "
+                        "'qcauditctl domains' list those that are.",
+                        shown),
                -ENOENT;
+    return complain(0,
+                    "No image %s is known. 'qcauditctl images' lists those that are; a new one "
+                    "appears after the next walk, or at once with 'qcauditctl scan'.",
+                    shown),
+           -ENOENT;
+}
+
+/* Of those whose path ends so. */
+static int take_only(json_object *rows, const char *argument, bool or_domain, char **ret_path)
+{
+    _cleanup_free_ char *shown = text_escape_string(argument);
+    size_t n = json_object_array_length(rows);
+    const char *path = n > 0 ? row_raw(json_object_array_get_idx(rows, 0), "path") : NULL;
+
+    if (!shown)
+        return complain(-ENOMEM, "Cannot look for an image");
+    if (!path)
+        return complain_of_none(shown, or_domain && !strchr(argument, '/'));
     if (n > 1) {
-        (void)complain(0, "%zu images are called %s:", n, shown);
-        for (size_t i = 0; i < n && i < ELEMENTSOF(found); i++) {
-            _cleanup_free_ char *path = text_escape_string(found[i]);
-            (void)complain(0, "  %s", path);
+        (void)complain(0, "%" PRIu64 " images are called %s:",
+                       row_number(json_object_array_get_idx(rows, 0), "total"), shown);
+        for (size_t i = 0; i < n && i < SHOWN_MAX; i++) {
+            _cleanup_free_ char *other = row_text(json_object_array_get_idx(rows, i), "path");
+
+            (void)complain(0, "  %s", other);
         }
         return -ENOTUNIQ;
     }
-    *ret_path = strdup(found[0]);
+    *ret_path = strdup(path);
     return *ret_path ? 0 : -ENOMEM;
 }
 
 int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path)
 {
+    _cleanup_(json_object_putp) json_object *rows = NULL, *linked = NULL;
     _cleanup_free_ char *absolute = source_absolute(argument), *real = NULL;
-    unsigned lines = ctl->lines;
     int r;
 
     if (!absolute)
         return complain(-ENOMEM, "Cannot look for an image");
-    r = is_known(ctl, absolute);
-    if (r > 0)
+    r = ask_find(ctl, absolute, argument, &rows);
+    if (r < 0)
+        return r;
+    if (is_exact(rows)) {
         *ret_path = TAKE_PTR(absolute);
-    if (r != 0)
-        return r < 0 ? r : 0;
+        return 0;
+    }
     r = resolve_path(argument, &real);
     if (r == -ENOMEM || r == -ETIMEDOUT)
         return r == -ETIMEDOUT ? r : complain(r, "Cannot look for an image");
     if (real && strcmp(real, absolute) != 0) {
-        r = is_known(ctl, real);
-        if (r > 0)
+        r = ask_find(ctl, real, NULL, &linked);
+        if (r < 0)
+            return r;
+        if (is_exact(linked)) {
             *ret_path = TAKE_PTR(real);
-        if (r != 0)
-            return r < 0 ? r : 0;
+            return 0;
+        }
     }
-    ctl->lines = 0;
-    r = find_by_end(ctl, argument, or_domain, ret_path);
-    ctl->lines = lines;
-    return r;
+    return take_only(rows, argument, or_domain, ret_path);
 }
 
 /* ---- order -------------------------------------------------------------------------------- */

@@ -263,6 +263,11 @@ static int answer_images(const struct question *question, json_object **ret_answ
                         &next);
 }
 
+static int answer_find(const struct question *question, json_object **ret_answer)
+{
+    return query_find(&question->view, question->filter, question->limit, ret_answer);
+}
+
 /* With details a page has its own limit. */
 static int answer_findings(const struct question *question, json_object **ret_answer)
 {
@@ -329,6 +334,7 @@ static const struct {
 } questions[] = {
     { "GetStatus", true, false, answer_status },
     { "ListImages", true, false, answer_images },
+    { "FindImage", true, false, answer_find },
     { "ListFindings", true, false, answer_findings },
     { "ListEvents", false, false, answer_events },
     { "ListAudits", false, true, answer_audits },

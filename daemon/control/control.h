@@ -23,6 +23,8 @@ struct control_ops {
     int (*datastores)(void *userdata, json_object **ret_rows);
     int (*images)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
                   json_object **ret_rows, char **ret_next);
+    int (*find)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                json_object **ret_rows, char **ret_next);
     /* What has remedies is answered later: their commands depend on locks that are looked at
      * first. An entry comes as rows do. */
     int (*image)(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata);

@@ -280,6 +280,16 @@ static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error
     return list(call, connection, keys, connection->control->ops.images, error);
 }
 
+static int method_find_image(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    static const struct filter_key keys[] = {
+        {"path", json_type_string}, {"end", json_type_string}, {NULL, json_type_null},
+    };
+    struct connection *connection = userdata;
+
+    return list(call, connection, keys, connection->control->ops.find, error);
+}
+
 static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_error *error)
 {
     static const struct filter_key keys[] = {
@@ -641,8 +651,23 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 /* ---- the interface ------------------------------------------------------------------------ */
 
 /* Unprivileged: enter() decides, by the credentials of the socket. */
-#define METHOD(name, in, out, handler)                                                             \
-    SD_BUS_METHOD(name, in, out, handler, SD_BUS_VTABLE_UNPRIVILEGED)
+#define METHOD(name, in, in_names, out, out_names, handler)                                        \
+    SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, handler,                          \
+                             SD_BUS_VTABLE_UNPRIVILEGED)
+/* Nothing goes in; nothing comes out. */
+#define ASKING(name, out, out_names, handler) METHOD(name, NULL, , out, out_names, handler)
+#define TELLING(name, in, in_names, handler) METHOD(name, in, in_names, NULL, , handler)
+
+/* The same, where names and types come together: */
+#define METHOD_OF(name, in, out, handler) METHOD_EXPANDED(name, in, out, handler)
+#define METHOD_EXPANDED(...) METHOD(__VA_ARGS__)
+#define TELLING_OF(name, in, handler) TELLING_EXPANDED(name, in, handler)
+#define TELLING_EXPANDED(...) TELLING(__VA_ARGS__)
+/* what several methods take or answer. */
+#define LIST "a{sv}su", SD_BUS_PARAM(filter) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
+#define LIST_OF_PATH "aysu", SD_BUS_PARAM(path) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
+#define UNTIL "st", SD_BUS_PARAM(datastore) SD_BUS_PARAM(until)
+#define PAGE(rows) "aa{sv}s", SD_BUS_PARAM(rows) SD_BUS_PARAM(next)
 
 /* CHANGING ones are signalled, the others have to be asked for. */
 #define PROPERTY(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, 0)
@@ -653,28 +678,32 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 
 const sd_bus_vtable control_vtable[] = {
     SD_BUS_VTABLE_START(0),
-    METHOD("GetStatus", NULL, "a{sv}", method_get_status),
-    METHOD("ListDatastores", NULL, "aa{sv}", method_list_datastores),
-    METHOD("ListImages", "a{sv}su", "aa{sv}s", method_list_images),
-    METHOD("GetImage", "ay", "a{sv}", method_get_image),
-    METHOD("GetChain", "aysu", "aa{sv}s", method_get_chain),
-    METHOD("ListDomains", NULL, "aa{sv}", method_list_domains),
-    METHOD("GetDomain", "s", "a{sv}", method_get_domain),
-    METHOD("ListFindings", "a{sv}su", "aa{sv}s", method_list_findings),
-    METHOD("GetFinding", "x", "a{sv}", method_get_finding),
-    METHOD("ListEvents", "a{sv}su", "aa{sv}s", method_list_events),
-    METHOD("ListAudits", "aysu", "aa{sv}s", method_list_audits),
-    METHOD("ListReadings", "aysu", "aa{sv}s", method_list_readings),
-    METHOD("AcceptBaseline", "ays", NULL, method_accept_baseline),
-    METHOD("Scan", "aay", "t", method_scan),
-    METHOD("Scrub", "aay", "t", method_scrub),
-    METHOD("GetScan", "t", "a{sv}", method_get_scan),
-    METHOD("Acknowledge", "xst", NULL, method_acknowledge),
-    METHOD("Pause", "st", NULL, method_pause),
-    METHOD("Release", "st", NULL, method_release),
-    METHOD("Resume", "s", NULL, method_resume),
-    METHOD("Reload", NULL, NULL, method_reload),
-    METHOD("Subscribe", NULL, NULL, method_subscribe),
+    ASKING("GetStatus", "a{sv}", SD_BUS_PARAM(status), method_get_status),
+    ASKING("ListDatastores", "aa{sv}", SD_BUS_PARAM(datastores), method_list_datastores),
+    METHOD_OF("ListImages", LIST, PAGE(images), method_list_images),
+    METHOD_OF("FindImage", LIST, PAGE(images), method_find_image),
+    METHOD("GetImage", "ay", SD_BUS_PARAM(path), "a{sv}", SD_BUS_PARAM(image), method_get_image),
+    METHOD_OF("GetChain", LIST_OF_PATH, PAGE(layers), method_get_chain),
+    ASKING("ListDomains", "aa{sv}", SD_BUS_PARAM(domains), method_list_domains),
+    METHOD("GetDomain", "s", SD_BUS_PARAM(name), "a{sv}", SD_BUS_PARAM(domain), method_get_domain),
+    METHOD_OF("ListFindings", LIST, PAGE(findings), method_list_findings),
+    METHOD("GetFinding", "x", SD_BUS_PARAM(id), "a{sv}", SD_BUS_PARAM(finding),
+           method_get_finding),
+    METHOD_OF("ListEvents", LIST, PAGE(events), method_list_events),
+    METHOD_OF("ListAudits", LIST_OF_PATH, PAGE(audits), method_list_audits),
+    METHOD_OF("ListReadings", LIST_OF_PATH, PAGE(readings), method_list_readings),
+    TELLING("AcceptBaseline", "ays", SD_BUS_PARAM(path) SD_BUS_PARAM(reason),
+            method_accept_baseline),
+    METHOD("Scan", "aay", SD_BUS_PARAM(paths), "t", SD_BUS_PARAM(ticket), method_scan),
+    METHOD("Scrub", "aay", SD_BUS_PARAM(paths), "t", SD_BUS_PARAM(ticket), method_scrub),
+    METHOD("GetScan", "t", SD_BUS_PARAM(ticket), "a{sv}", SD_BUS_PARAM(scan), method_get_scan),
+    TELLING("Acknowledge", "xst", SD_BUS_PARAM(id) SD_BUS_PARAM(reason) SD_BUS_PARAM(until),
+            method_acknowledge),
+    TELLING_OF("Pause", UNTIL, method_pause),
+    TELLING_OF("Release", UNTIL, method_release),
+    TELLING("Resume", "s", SD_BUS_PARAM(datastore), method_resume),
+    METHOD("Reload", NULL, "", NULL, "", method_reload),
+    METHOD("Subscribe", NULL, "", NULL, "", method_subscribe),
     CONSTANT("Version", "s"),
     CONSTANT("Started", "t"),
     CHANGING("LastPass", "t"),
@@ -692,6 +721,7 @@ const sd_bus_vtable control_vtable[] = {
     CHANGING("DepthMax", "t"),
     CHANGING("FindingsOpen", "a{sv}"),
     CHANGING("FindingsAcknowledged", "a{sv}"),
-    SD_BUS_SIGNAL("FindingChanged", "a{sv}s", 0),
+    SD_BUS_SIGNAL_WITH_NAMES("FindingChanged", "a{sv}s", SD_BUS_PARAM(finding) SD_BUS_PARAM(event),
+                             0),
     SD_BUS_VTABLE_END
 };

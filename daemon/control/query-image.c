@@ -236,6 +236,73 @@ struct image *view_find_image(const struct query_view *view, const char *path)
     return i < view->n_images && strcmp(view->images[i]->path, path) == 0 ? view->images[i] : NULL;
 }
 
+static bool is_called(const struct image *image, const char *path)
+{
+    for (const struct image_name *name = image->names; name; name = name->next)
+        if (strcmp(name->path, path) == 0)
+            return true;
+    return strcmp(image->path, path) == 0;
+}
+
+static bool ends_like(const char *path, const char *end)
+{
+    size_t n = strlen(path), k = strlen(end);
+
+    return n > k && path[n - k - 1] == '/' && strcmp(path + n - k, end) == 0;
+}
+
+static int find_exact(const struct query_view *view, const char *path, json_object *rows)
+{
+    struct row row;
+
+    for (size_t i = 0; i < view->n_images; i++)
+        if (is_called(view->images[i], path)) {
+            row_begin(&row);
+            row_string(&row, "path", path);
+            row_bool(&row, "exact", true);
+            return rows_end(rows, &row);
+        }
+    return 0;
+}
+
+static int find_ends(const struct query_view *view, const char *end, unsigned limit,
+                     json_object *rows)
+{
+    uint64_t total = 0;
+    int r = 0;
+
+    for (size_t i = 0; i < view->n_images; i++)
+        total += ends_like(view->images[i]->path, end);
+    for (size_t i = 0; i < view->n_images && r >= 0; i++) {
+        struct row row;
+
+        if (!ends_like(view->images[i]->path, end) ||
+            (limit > 0 && json_object_array_length(rows) >= limit))
+            continue;
+        row_begin(&row);
+        row_string(&row, "path", view->images[i]->path);
+        row_number(&row, "total", total);
+        r = rows_end(rows, &row);
+    }
+    return r;
+}
+
+int query_find(const struct query_view *view, json_object *filter, unsigned limit,
+               json_object **ret_rows)
+{
+    _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
+    const char *path = filter_string(filter, "path"), *end = filter_string(filter, "end");
+    int r = rows ? 0 : -ENOMEM;
+
+    if (r >= 0 && path)
+        r = find_exact(view, path, rows);
+    if (r >= 0 && end && json_object_array_length(rows) == 0)
+        r = find_ends(view, end, limit, rows);
+    if (r >= 0)
+        *ret_rows = TAKE_PTR(rows);
+    return r;
+}
+
 struct image_filter {
     const char *path, *datastore, *format, *domain, *pool;
     bool findings, orphan, baseline;

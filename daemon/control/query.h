@@ -103,6 +103,11 @@ int query_virt_outside(const struct virt_domain *domain, const struct virt_disk 
  * domain or pool. In order of path; *ret_next is "" at the end. */
 int query_images(const struct query_view *view, json_object *filter, const char *cursor,
                  unsigned limit, json_object **ret_rows, char **ret_next);
+/* Which images are meant: the one that is called filter's path, as one row with exact (true); else
+ * those whose path ends in filter's end, after a slash: at most limit (0: all) rows of path and
+ * total, how many they are. Either may be left out. */
+int query_find(const struct query_view *view, json_object *filter, unsigned limit,
+               json_object **ret_rows);
 int query_image(const struct query_view *view, const char *path, json_object **ret_entry);
 /* All that libvirt knows, in order of connection and UUID. */
 int query_domains(const struct query_view *view, json_object **ret_rows);

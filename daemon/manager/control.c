@@ -129,6 +129,15 @@ static int op_images(void *userdata, json_object *filter, const char *cursor, un
     return r < 0 ? r : query_images(&view, filter, cursor, limit, ret_rows, ret_next);
 }
 
+static int op_find(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                   json_object **ret_rows, char **ret_next)
+{
+    struct query_view view;
+    int r = control_view(userdata, &view);
+
+    return r < 0 ? r : query_find(&view, filter, limit, ret_rows);
+}
+
 /* The name by which the image is known that has this one, too. */
 static const char *known_name(const struct manager *manager, const char *path)
 {
@@ -377,7 +386,8 @@ static int op_reload(void *userdata, char **ret_message)
 }
 
 const struct control_ops manager_control_ops = {
-    .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image,
+    .status = op_status, .datastores = op_datastores, .images = op_images, .find = op_find,
+    .image = op_image,
     .chain = op_chain,
     .domains = op_domains, .domain = op_domain,
     .findings = op_findings, .finding = op_finding, .events = op_events, .audits = op_audits,

@@ -42,6 +42,9 @@
  * ListImages(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
  *      filter: path ay (it or what is below it), datastore s, format s, findings b,
  *      baseline b (only with), domain s (name or UUID), pool s, orphan b (only those)
+ * FindImage(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
+ *      filter: path ay, end ay; the image of that path ("exact" b), else those whose path ends so
+ *      (path ay, total t)
  * GetImage(ay path) -> a{sv}
  *      all that is known of one image
  * GetChain(ay path, s cursor, u limit) -> aa{sv}, s next

@@ -34,11 +34,23 @@ documents() { # FOLDER COMMAND
     $ask history --name chain-deep --json=pretty >"$folder/history-name"
     $ask history "$STORE/golden/debian-12.qcow2" --json=pretty >"$folder/history-image"
     $ask history "$STORE/damaged/bad-pointer.qcow2" --json=pretty >"$folder/history-damaged"
+    # An image by the end of its path, by a link to it, by a name that several have, by none.
+    $ask history bad-pointer.qcow2 --json=pretty >"$folder/history-end"
+    cmp "$folder/history-end" "$folder/history-damaged"
+    ln -sfn "$STORE/damaged/bad-pointer.qcow2" "$DIR/link.qcow2"
+    $ask history "$DIR/link.qcow2" --json=pretty >"$folder/history-link"
+    cmp "$folder/history-link" "$folder/history-damaged"
+    ! $ask history twice.qcow2 2>"$folder/twice" || return 1
+    grep -q "2 images are called twice.qcow2" "$folder/twice"
+    ! $ask history web-1 2>"$folder/none" || return 1
+    grep -q "No image web-1 is known" "$folder/none"
 }
 
 @test "--offline answers what the daemon answered" {
     "$top_srcdir/tests/images/make-demo-store" "$STORE"
     truncate -s 1M "$STORE/notes.txt"
+    qemu-img create -q -f qcow2 "$STORE/golden/twice.qcow2" 1M
+    qemu-img create -q -f qcow2 "$STORE/damaged/twice.qcow2" 1M
     start_daemon
     scan
     scan --scrub "$STORE" || :

@@ -288,6 +288,12 @@ static void test_methods_and_properties(void **state)
     assert_non_null(
         strstr(text, "<property name=\"FindingsOpen\" type=\"a{sv}\" access=\"read\">"));
     assert_non_null(strstr(text, "<method name=\"Acknowledge\">"));
+    assert_non_null(strstr(text, "<arg type=\"ay\" name=\"path\" direction=\"in\"/>"));
+    assert_non_null(strstr(text, "<arg type=\"t\" name=\"ticket\" direction=\"out\"/>"));
+    assert_non_null(strstr(text, "<arg type=\"s\" name=\"next\" direction=\"out\"/>"));
+    /* None without a name. */
+    assert_null(strstr(strstr(text, CONTROL_INTERFACE), "<arg type=\"ay\" direction"));
+    assert_null(strstr(strstr(text, CONTROL_INTERFACE), "<arg type=\"a{sv}\" direction"));
     assert_non_null(strstr(text, "<signal name=\"FindingChanged\">"));
 }
 

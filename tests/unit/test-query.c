@@ -168,6 +168,48 @@ static void test_image_cursor_of_a_gone_image(void **state)
     assert_joined(rows, "path", "c");
 }
 
+static void check_find(const struct query_view *view, const char *path, const char *end,
+                       const char *expected)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
+
+    if (path)
+        json_object_object_add(filter, "path", json_object_new_string(path));
+    if (end)
+        json_object_object_add(filter, "end", json_object_new_string(end));
+    assert_int_equal(query_find(view, filter, 2, &rows), 0);
+    assert_string_equal(json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PLAIN |
+                                                                 JSON_C_TO_STRING_NOSLASHESCAPE),
+                        expected);
+}
+
+/* By its path, else by the end of it, at most as many as are asked for. */
+static void test_image_is_found(void **state)
+{
+    struct world *world = *state;
+    struct image_name other = { .path = (char *)(uintptr_t)"/s/other name" };
+    const struct query_view *view;
+    struct image *image;
+
+    make(world, "/s/a/web", NULL);
+    make(world, "/s/b/web", NULL);
+    make(world, "/s/c/web", NULL);
+    image = make(world, "/s/c/oldweb", NULL);
+    image->names = &other;
+    view = look(world);
+    check_find(view, "/s/b/web", "web", "[{\"path\":\"/s/b/web\",\"exact\":true}]");
+    check_find(view, "/s/b", "/s/b", "[]");
+    check_find(view, "/s/other name", NULL,
+               "[{\"path\":\"/s/other name\",\"exact\":true}]");
+    check_find(view, "/home/me/web", "web",
+               "[{\"path\":\"/s/a/web\",\"total\":3},{\"path\":\"/s/b/web\",\"total\":3}]");
+    check_find(view, NULL, "c/web", "[{\"path\":\"/s/c/web\",\"total\":1}]");
+    check_find(view, NULL, "eb", "[]");
+    check_find(view, "/s/c/we", NULL, "[]");
+    check_find(view, NULL, NULL, "[]");
+    image->names = NULL;
+}
+
 static void test_image_bad_cursor(void **state)
 {
     static const char *const bad[] = { "x", "2", "2f7", "00", "2f00", "zz", "2F" };
@@ -629,6 +671,7 @@ int main(void)
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
     static const struct CMUnitTest tests[] = {
         T(test_image_pages), T(test_image_cursor_of_a_gone_image), T(test_image_bad_cursor),
+        T(test_image_is_found),
         T(test_image_filters),
         T(test_image_entry), T(test_findings_of_the_disk), T(test_image_never_audited),
         T(test_chain_linear),
