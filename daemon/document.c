@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "daemon/config/keys.h"
-#include "daemon/tell/alert.h"
+#include "daemon/config/config.h"
+#include "daemon/tell/tell.h"
 #include "lib/cleanup.h"
 
 #define SUPPORT "https://qcaudit.example/issues"

@@ -10,7 +10,7 @@
 
 #include "build-config.h"
 #include "daemon/contents/contents.h"
-#include "daemon/control/query.h"
+#include "daemon/control/control.h"
 #include "daemon/judge/judge.h"
 #include "daemon/store/store.h"
 #include "helpers/json-text.h"

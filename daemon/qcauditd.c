@@ -11,10 +11,9 @@
 
 #include "build-config.h"
 #include "daemon/config/config.h"
-#include "daemon/config/trust.h"
 #include "daemon/core/log.h"
 #include "daemon/manager/manager.h"
-#include "daemon/virt/watch.h"
+#include "daemon/virt/virt.h"
 #include "helpers/client.h"
 #include "helpers/sandbox.h"
 #include "lib/cleanup.h"

@@ -2,7 +2,7 @@
 /* The table of configuration keys: what keys.def says, and the search in it. */
 #pragma once
 
-#include "daemon/config/config.h"
+#include "daemon/config/settings.h"
 
 enum config_type {
     CONFIG_BOOL,

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "daemon/config/config.h"
+#include "daemon/config/settings.h"
 #include "lib/cleanup.h"
 
 #define CONFIG_FILE_MAX (1024 * 1024)   /* bytes */

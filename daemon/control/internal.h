@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-bus.h>
 
-#include "daemon/control/control.h"
+#include "daemon/control/interface.h"
 #include "daemon/control/gate.h"
 #include "helpers/control-json.h"
 

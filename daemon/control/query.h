@@ -44,7 +44,7 @@
  * acknowledged-until; with details: evidence{}, remedy[]. */
 #pragma once
 
-#include "daemon/judge/life.h"
+#include "daemon/judge/judge.h"
 #include "daemon/relate/relate.h"
 #include "daemon/virt/virt.h"
 

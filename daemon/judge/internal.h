@@ -3,7 +3,7 @@
  * checking every step. */
 #pragma once
 
-#include "daemon/judge/judge.h"
+#include "daemon/judge/judgement.h"
 #include "helpers/report-json.h"
 
 /* A data file in which less is than the image refers to. */

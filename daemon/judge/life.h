@@ -3,7 +3,7 @@
  * but for the random ids of events. */
 #pragma once
 
-#include "daemon/judge/judge.h"
+#include "daemon/judge/judgement.h"
 
 /* All findings that are open, acknowledged, or resolved less than 7 days ago. */
 struct findings;

@@ -2,7 +2,7 @@
 /* Which files count as images. */
 #include <errno.h>
 
-#include "daemon/judge/judge.h"
+#include "daemon/judge/judgement.h"
 
 bool judge_worker_died(const struct audit_report *report)
 {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "daemon/core/model.h"
-#include "daemon/virt/usage.h"
+#include "daemon/virt/virt.h"
 
 struct graph;
 

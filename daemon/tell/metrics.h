@@ -5,7 +5,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "daemon/control/query.h"
+#include "daemon/control/control.h"
 
 /* What the manager counted since it was started. Durations are usec. */
 struct metrics_counters {

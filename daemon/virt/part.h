@@ -5,7 +5,7 @@
 
 #include <stdatomic.h>
 
-#include "daemon/virt/virt.h"
+#include "daemon/virt/status.h"
 
 /* What a domain's XML says. Never changed after it was made. */
 struct virt_body {

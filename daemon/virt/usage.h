@@ -4,7 +4,7 @@
 #pragma once
 
 #include "daemon/core/model.h"
-#include "daemon/virt/virt.h"
+#include "daemon/virt/status.h"
 
 enum usage_kind {
     USAGE_LAYER,                /* of a domain's disk */

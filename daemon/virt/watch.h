@@ -11,7 +11,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "daemon/virt/virt.h"
+#include "daemon/virt/status.h"
 
 struct virt_watch;
 

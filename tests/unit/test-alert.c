@@ -13,7 +13,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/tell/alert-channel.h"
-#include "daemon/tell/alert.h"
+#include "daemon/tell/tell.h"
 #include "lib/cleanup.h"
 
 struct fixture {

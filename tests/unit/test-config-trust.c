@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/config/trust.h"
+#include "daemon/config/config.h"
 #include "lib/cleanup.h"
 
 #define STRANGER 54321

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/config/keys.h"
+#include "daemon/config/config.h"
 #include "daemon/config/tree.h"
 #include "helpers/value.h"
 #include "lib/cleanup.h"

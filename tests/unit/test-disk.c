@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "daemon/config/config.h"
-#include "daemon/judge/life.h"
+#include "daemon/judge/judge.h"
 #include "lib/cleanup.h"
 
 #define BASE "/vm/orders.qcow2"

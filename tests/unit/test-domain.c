@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "daemon/config/config.h"
-#include "daemon/control/query.h"
+#include "daemon/control/control.h"
 #include "daemon/core/strv.h"
 #include "daemon/judge/judge.h"
 #include "unit/virt-fixture.h"

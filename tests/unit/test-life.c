@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "daemon/judge/life.h"
+#include "daemon/judge/judge.h"
 
 #define IMAGE "/vm/web.qcow2"
 

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "daemon/tell/metrics.h"
+#include "daemon/tell/tell.h"
 #include "lib/cleanup.h"
 
 struct world {

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "daemon/control/query.h"
+#include "daemon/control/control.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)

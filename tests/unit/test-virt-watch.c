@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "daemon/core/model.h"
-#include "daemon/virt/watch.h"
+#include "daemon/virt/virt.h"
 #include "lib/cleanup.h"
 
 struct fixture {

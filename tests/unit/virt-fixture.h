@@ -6,7 +6,7 @@
 #include "unit/model-fixture.h"
 
 #include "daemon/virt/part.h"
-#include "daemon/virt/usage.h"
+#include "daemon/virt/virt.h"
 
 #define URI "qemu:///system"
 #define TEXT(literal) ((char[]){ literal })

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which image is to be audited next: one heap of what is not due yet, one per device, datastore and
  * owner of what is, of new images and of others. */
-#include "daemon/schedule/schedule.h"
+#include "daemon/schedule/audits.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A status put together from what each connection knows; domains and disks found in it. */
-#include "daemon/virt/virt.h"
+#include "daemon/virt/status.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The control interface: one sd-bus vtable on the private socket and, where there is one, on the
+ * system bus. */
+#pragma once
+
+#include <sys/types.h>
+#include <systemd/sd-event.h>
+
+#include "daemon/config/config.h"
+
+/* Rows and entries are JSON; strings under the keys of control_is_bytes() are raw bytes and travel
+ * as ay. The answer to a question that takes a while: takes the rows, NULL with an error. */
+typedef void (*control_rows_fn)(void *reply, int error, json_object *rows, const char *next);
+
+/* The answer to what takes a while and has none but that it is done, or why not: message may be
+ * NULL. */
+typedef void (*control_done_fn)(void *reply, int error, const char *message);
+
+/* What the interface is connected to: the manager. Return -ENOENT for what is not known, -EINVAL
+ * with a text in *ret_message (malloc'd) for a bad argument. */
+struct control_ops {
+    int (*status)(void *userdata, json_object **ret_entry);
+    int (*datastores)(void *userdata, json_object **ret_rows);
+    int (*images)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                  json_object **ret_rows, char **ret_next);
+    int (*find)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                json_object **ret_rows, char **ret_next);
+    /* What has remedies is answered later: their commands depend on locks that are looked at
+     * first. An entry comes as rows do. */
+    int (*image)(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata);
+    int (*chain)(void *userdata, const char *path, const char *cursor, unsigned limit,
+                 json_object **ret_rows, char **ret_next);
+    int (*domains)(void *userdata, json_object **ret_rows);
+    int (*domain)(void *userdata, const char *name, control_rows_fn reply, void *reply_userdata);
+    int (*findings)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                    control_rows_fn reply, void *reply_userdata);
+    int (*finding)(void *userdata, int64_t id, control_rows_fn reply, void *reply_userdata);
+    int (*events)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
+                  control_rows_fn reply, void *reply_userdata);
+    int (*audits)(void *userdata, const char *path, const char *cursor, unsigned limit,
+                  control_rows_fn reply, void *reply_userdata);
+    int (*readings)(void *userdata, const char *path, const char *cursor, unsigned limit,
+                    control_rows_fn reply, void *reply_userdata);
+    /* answered when it lies in the database, or with why it does not; also acknowledge() */
+    int (*accept)(void *userdata, const char *path, const char *by, const char *reason,
+                  control_done_fn reply, void *reply_userdata, char **ret_message);
+    int (*scan)(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message);
+    int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
+    int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason,
+                       uint64_t until, control_done_fn reply, void *reply_userdata);
+    int (*pause)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
+                 void *reply_userdata);
+    /* also ends whoever has a file open there; answered when they are gone */
+    int (*release)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
+                   void *reply_userdata);
+    int (*resume)(void *userdata, const char *datastore, control_done_fn reply,
+                  void *reply_userdata);
+    int (*reload)(void *userdata, char **ret_message);
+};
+
+struct control;
+
+/* Listens on runtime_directory/control (or takes the socket systemd passed). */
+int control_new(sd_event *event, const char *runtime_directory, const struct config *config,
+                const struct control_ops *ops, void *userdata, struct control **ret_control);
+struct control *control_free(struct control *control);
+void control_set_config(struct control *control, const struct config *config);
+/* Signals FindingChanged to whoever listens and may read. */
+int control_finding_changed(struct control *control, json_object *entry, const char *event);
+/* Signals PropertiesChanged likewise, if any property did. */
+int control_status_changed(struct control *control);

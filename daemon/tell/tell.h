@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What goes out: alerts and metrics. */
+#pragma once
+
+#include "daemon/tell/alert.h"
+#include "daemon/tell/metrics.h"
