@@ -13,6 +13,7 @@
 #include "daemon/control/control.h"
 #include "daemon/judge/judge.h"
 #include "daemon/store/store.h"
+#include "helpers/clock.h"
 #include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "helpers/wire.h"

@@ -3,7 +3,8 @@
  * datastores' helpers. */
 #pragma once
 
-#include "daemon/core/model.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/image.h"
 
 struct audits;
 

@@ -5,6 +5,8 @@
 
 #include "daemon/audit/audit.h"
 #include "daemon/audit/turn.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/image.h"
 
 struct job;
 

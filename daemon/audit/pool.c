@@ -5,6 +5,7 @@
 
 #include <errno.h>
 
+#include "helpers/clock.h"
 #include "helpers/process.h"
 #include "lib/cleanup.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/audit/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define RATE_INTERVAL USEC_PER_SEC

@@ -4,6 +4,7 @@
 
 #include "daemon/config/keys.h"
 #include "daemon/config/tree.h"
+#include "daemon/core/policy.h"
 
 #define CONFIG_DATASTORES_MAX 256
 #define CONFIG_CLASSES_MAX 256

@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/policy.h"
 
 struct config_datastore {
     char *name;                 /* [A-Za-z0-9._-]+, unique; by default made from the path */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/contents/baseline.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define DAY (24 * 3600 * USEC_PER_SEC)

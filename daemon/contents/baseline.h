@@ -5,6 +5,10 @@
 
 #include "daemon/contents/blocks.h"
 #include "daemon/contents/contents.h"
+#include "daemon/core/contents.h"
+#include "daemon/core/file.h"
+#include "daemon/core/image.h"
+#include "daemon/core/policy.h"
 
 /* ---- the set --------------------------------------------------------------------------------- */
 

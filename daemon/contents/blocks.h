@@ -21,7 +21,8 @@
 
 #include <stdio.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/contents.h"
+#include "daemon/core/file.h"
 
 #define BLOCKS_HEADER_SIZE 128
 #define BLOCKS_RECORD_SIZE 24

@@ -5,7 +5,9 @@
 #include <string.h>
 
 #include "daemon/contents/internal.h"
+#include "daemon/core/datastore.h"
 #include "daemon/core/log.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -4,6 +4,11 @@
  * the functions of struct contents_ops. */
 #pragma once
 
+#include "daemon/core/contents.h"
+#include "daemon/core/file.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
+#include "daemon/core/policy.h"
 #include "daemon/relate/relate.h"
 
 struct contents;

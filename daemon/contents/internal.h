@@ -4,6 +4,10 @@
 
 #include "daemon/contents/baseline.h"
 #include "daemon/contents/ledger.h"
+#include "daemon/core/contents.h"
+#include "daemon/core/file.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
 
 struct stream;
 struct ledger_lines;

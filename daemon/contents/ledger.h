@@ -7,9 +7,11 @@
  * store's thread, synced at each write. */
 #pragma once
 
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
-
-#include "daemon/core/model.h"
 
 #define LEDGER_LINE_MAX (UINT64_C(1) << 20)    /* bytes */
 #define LEDGER_SIZE_MAX (UINT64_C(1) << 30)    /* beyond that it is not read: -EFBIG */

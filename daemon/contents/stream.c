@@ -10,6 +10,7 @@
 
 #include "daemon/contents/internal.h"
 #include "daemon/core/log.h"
+#include "helpers/clock.h"
 #include "helpers/write.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"

@@ -7,6 +7,7 @@
 #include "daemon/control/callers.h"
 #include "daemon/control/internal.h"
 #include "daemon/core/log.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 

@@ -14,6 +14,7 @@
 #include <systemd/sd-id128.h>
 
 #include "daemon/core/log.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/control/query-internal.h"
+#include "helpers/clock.h"
 
 #define LISTED_MAX 1000         /* snapshots, bitmaps, children, issues of one image */
 

@@ -3,6 +3,10 @@
 #pragma once
 
 #include "daemon/control/query.h"
+#include "daemon/core/contents.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
 #include "helpers/path.h"
 #include "helpers/report-json.h"
 #include "lib/cleanup.h"

@@ -44,6 +44,10 @@
  * acknowledged-until; with details: evidence{}, remedy[]. */
 #pragma once
 
+#include "daemon/core/datastore.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
+#include "daemon/core/policy.h"
 #include "daemon/judge/judge.h"
 #include "daemon/relate/relate.h"
 #include "daemon/virt/virt.h"

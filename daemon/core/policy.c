@@ -2,7 +2,7 @@
 /* Which thresholds hold for an image, and whether the administrator declared it golden. */
 #include <fnmatch.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/policy.h"
 
 /* Compared with the whole path: * and ? match slashes, too, so that a pattern means everything
  * below. */

@@ -20,6 +20,9 @@
 #pragma once
 
 #include "daemon/config/config.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/file.h"
+#include "daemon/core/image.h"
 
 struct discover;
 

@@ -5,6 +5,10 @@
 
 #include <sys/queue.h>
 
+#include "daemon/core/coverage.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/file.h"
+#include "daemon/core/image.h"
 #include "daemon/discover/discover.h"
 #include "helpers/path.h"
 

@@ -9,6 +9,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/discover/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define LEAVING_KEPT (USEC_PER_SEC)     /* a file that left is awaited elsewhere for so long */

@@ -9,6 +9,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/core/strv.h"
+#include "helpers/clock.h"
 #include "helpers/process.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"

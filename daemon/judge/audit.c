@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/judge/internal.h"
+#include "helpers/clock.h"
 
 /* errno, error, signal, status, elapsed-seconds, cpu-seconds, peak-memory-bytes, failures */
 static int add_audit_failed(struct judging *judging)

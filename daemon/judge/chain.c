@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "helpers/clock.h"
 #include "helpers/hex.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"

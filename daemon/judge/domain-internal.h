@@ -3,6 +3,7 @@
  * checkpoints. */
 #pragma once
 
+#include "daemon/core/image.h"
 #include "daemon/judge/internal.h"
 
 #define NAMES_SHOWN 20

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/judge/domain-internal.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "daemon/judge/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 char *past_words(const struct image_past *past)

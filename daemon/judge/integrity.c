@@ -9,6 +9,7 @@
 
 #include "daemon/contents/contents.h"
 #include "daemon/judge/internal.h"
+#include "helpers/clock.h"
 #include "helpers/hex.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"

@@ -3,6 +3,11 @@
  * checking every step. */
 #pragma once
 
+#include "daemon/core/datastore.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
+#include "daemon/core/policy.h"
+#include "daemon/core/series.h"
 #include "daemon/judge/judgement.h"
 #include "helpers/report-json.h"
 

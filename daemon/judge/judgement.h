@@ -8,7 +8,10 @@
  * other keys are listed with each function of this folder. */
 #pragma once
 
-#include "daemon/core/model.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
+#include "daemon/core/policy.h"
 #include "daemon/relate/relate.h"
 
 struct conditions {

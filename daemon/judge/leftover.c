@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/judge/internal.h"
+#include "helpers/clock.h"
 #include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"

@@ -3,7 +3,9 @@
  * but for the random ids of events. */
 #pragma once
 
+#include "daemon/core/findings.h"
 #include "daemon/judge/judgement.h"
+#include "helpers/clock.h"
 
 /* All findings that are open, acknowledged, or resolved less than 7 days ago. */
 struct findings;

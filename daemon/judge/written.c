@@ -7,6 +7,7 @@
 
 #include "daemon/contents/contents.h"
 #include "daemon/judge/internal.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -6,6 +6,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define CAPACITY_EVERY (20 * USEC_PER_SEC)        /* as discover looks */

@@ -8,6 +8,7 @@
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
 #include "daemon/remedy/remedy.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -11,6 +11,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 /* ---- small things all of the manager needs --------------------------------------------------- */

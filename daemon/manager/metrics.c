@@ -7,6 +7,7 @@
 #include "build-config.h"
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -6,6 +6,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 /* A killed process is gone at once, unless the file system that it waits for does not answer. */

@@ -7,6 +7,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 /* A file that is cut off is looked at again once it was not written for so long; twice as long each

@@ -7,6 +7,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define WALK_ACCURACY USEC_PER_SEC

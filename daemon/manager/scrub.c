@@ -5,6 +5,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "helpers/json-text.h"
 
 /* After a scrub that was stopped by an audit of the same image, or by a helper that could not be

@@ -8,6 +8,7 @@
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
 #include "daemon/remedy/remedy.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define LOOK_DEADLINE (5 * USEC_PER_SEC)

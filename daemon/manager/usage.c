@@ -9,6 +9,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/manager/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define USAGE_DELAY (USEC_PER_SEC / 5)

@@ -5,6 +5,11 @@
 
 #include <sys/queue.h>
 
+#include "daemon/core/contents.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/file.h"
+#include "daemon/core/image.h"
+#include "daemon/core/policy.h"
 #include "daemon/relate/relate.h"
 
 /* A spot is a path, an identity, or a file name: which images are there, and which refer to it; or

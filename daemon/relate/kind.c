@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "daemon/relate/internal.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "daemon/relate/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define TREE_MAX 100000         /* layers that are looked at for one answer */

@@ -3,7 +3,9 @@
  * layers. Pure. */
 #pragma once
 
-#include "daemon/core/model.h"
+#include "daemon/core/file.h"
+#include "daemon/core/image.h"
+#include "daemon/core/policy.h"
 #include "daemon/virt/virt.h"
 
 struct graph;

@@ -3,6 +3,7 @@
  * plain layers. Each looks at a few layers below and above alone, so that the cost does not depend
  * on how long a chain is. */
 #include "daemon/relate/internal.h"
+#include "helpers/clock.h"
 
 #define SERIES_LEAST 4                  /* relations in a row */
 #define RUN_LEAST 5

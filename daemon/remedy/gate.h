@@ -23,6 +23,7 @@
  * (looks.h), and is closed until that was had. */
 #pragma once
 
+#include "daemon/core/image.h"
 #include "daemon/remedy/internal.h"
 
 /* What a command does to one image. What is not listed as a row's business in gate.c is no

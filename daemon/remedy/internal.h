@@ -2,6 +2,8 @@
 /* What remedies share: the steps being written, and what many ask of an image first. */
 #pragma once
 
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
 #include "daemon/remedy/remedy.h"
 
 struct gate;                    /* gate.h */

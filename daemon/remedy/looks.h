@@ -3,7 +3,10 @@
  * Pure: whoever needs a look asks here, the manager has it done, and asks the remedies again. */
 #pragma once
 
-#include "daemon/core/model.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "helpers/client.h"
 
 /* All looks of one question: a chain of 10,000 layers, and what is beside it. */
 #define LOOKS_MAX 16384

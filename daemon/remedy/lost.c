@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/core/datastore.h"
 #include "daemon/remedy/gate.h"
 #include "helpers/hex.h"
 #include "helpers/text.h"

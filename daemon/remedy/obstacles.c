@@ -5,8 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/core/datastore.h"
 #include "daemon/remedy/gate.h"
 #include "daemon/remedy/looks.h"
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

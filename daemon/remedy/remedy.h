@@ -3,6 +3,7 @@
  * never run. */
 #pragma once
 
+#include "daemon/core/findings.h"
 #include "daemon/relate/relate.h"
 #include "daemon/remedy/looks.h"
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define PROLONG_MAX 12          /* a debounce is prolonged to at most so many times its length */

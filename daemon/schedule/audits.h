@@ -3,7 +3,8 @@
  * Pure: the time is passed in. */
 #pragma once
 
-#include "daemon/core/model.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/image.h"
 
 struct schedule;
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "daemon/core/log.h"
-#include "daemon/core/model.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define SAMPLE_EVERY USEC_PER_SEC

@@ -2,6 +2,7 @@
 /* Whose data is read again next: a list of those planned, looked through when something changed, of
  * which owners take turns, and slices of what takes long. */
 #include "daemon/schedule/scrub.h"
+#include "helpers/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>

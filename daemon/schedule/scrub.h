@@ -5,7 +5,8 @@
  * longest ago first. Pure: the time is passed in. */
 #pragma once
 
-#include "daemon/core/model.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/image.h"
 
 struct scrubs;
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "daemon/store/db.h"
+#include "helpers/clock.h"
 
 /* Beyond so many waiting batches they are merged. */
 #define STORE_QUEUE_MAX 10000

@@ -429,6 +429,7 @@ static int others_row(struct columns *columns, const struct store_loader *loader
     size_t size;
 
 #include "daemon/store/columns-other-files.def"
+#include "helpers/clock.h"
     if (columns->error < 0)
         return columns->error;
     return loader->others(loader->userdata, datastore, (const uint8_t *)files, size);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/store/db.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 struct store_reader {

@@ -11,6 +11,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/store/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define READ_LIMIT_MAX 1000

@@ -5,7 +5,11 @@
 
 #include <systemd/sd-event.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/contents.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/file.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
 
 struct store;
 

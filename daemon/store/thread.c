@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "daemon/store/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define RETRY_FIRST (250 * 1000)

@@ -12,6 +12,7 @@
 
 #include "daemon/core/log.h"
 #include "daemon/tell/alert-channel.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 /* How long to wait until the journal shows what was sent before: it writes in the background. */

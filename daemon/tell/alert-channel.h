@@ -7,7 +7,7 @@
 #include <systemd/sd-event.h>
 #include <systemd/sd-id128.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/findings.h"
 
 /* One alert on its way, or one question. Made by the owner, lent to the channel until it is
  * done. */

@@ -11,6 +11,7 @@
 #include "daemon/core/log.h"
 #include "daemon/core/strv.h"
 #include "daemon/tell/alert-channel.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define FLUSH_USEC (5 * USEC_PER_SEC)

@@ -6,6 +6,8 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/config/config.h"
+#include "daemon/core/findings.h"
+#include "helpers/clock.h"
 
 /* MESSAGE_ID of a summary, which stands for several events and carries all their
  * QCAUDIT_EVENT_IDs. */

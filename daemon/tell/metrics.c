@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -3,7 +3,7 @@
  * what else uses it. Pure: an index over one snapshot of libvirt's knowledge, by path. */
 #pragma once
 
-#include "daemon/core/model.h"
+#include "daemon/core/file.h"
 #include "daemon/virt/status.h"
 
 enum usage_kind {

@@ -7,6 +7,7 @@
 
 #include "daemon/virt/watch-internal.h"
 #include "daemon/virt/xml.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(struct virt_snapshots *, virt_snapshots_unref)

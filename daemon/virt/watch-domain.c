@@ -8,6 +8,7 @@
 
 #include "daemon/virt/watch-internal.h"
 #include "daemon/virt/xml.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define STATS_AT_ONCE 200       /* domains: an answer has to fit into a message */

@@ -6,7 +6,6 @@
 #include <libvirt/libvirt.h>
 #include <pthread.h>
 
-#include "daemon/core/model.h"
 #include "daemon/virt/part.h"
 #include "daemon/virt/watch.h"
 

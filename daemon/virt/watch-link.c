@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "daemon/core/model.h"
 #include "daemon/virt/watch-internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define BACKOFF_MIN (1 * USEC_PER_SEC)

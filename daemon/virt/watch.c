@@ -12,8 +12,8 @@
 #include <time.h>
 
 #include "daemon/core/log.h"
-#include "daemon/core/model.h"
 #include "daemon/virt/watch-internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define LOOK_INTERVAL (5 * USEC_PER_SEC)

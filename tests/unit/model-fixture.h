@@ -9,7 +9,10 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
+#include "helpers/clock.h"
 
 #define HOUR (3600 * USEC_PER_SEC)
 #define DAY (24 * HOUR)

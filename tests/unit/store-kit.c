@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <unistd.h>
 
+#include "helpers/clock.h"
+
 struct datastore kit_datastore = {
     .name = (char *)(uintptr_t)"vms",
     .path = (char *)(uintptr_t)"/srv/vms",

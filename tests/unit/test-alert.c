@@ -14,6 +14,7 @@
 #include "daemon/core/log.h"
 #include "daemon/tell/alert-channel.h"
 #include "daemon/tell/tell.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 struct fixture {

@@ -20,6 +20,7 @@
 #include "daemon/audit/internal.h"
 #include "daemon/core/log.h"
 #include "daemon/discover/discover.h"
+#include "helpers/clock.h"
 
 #define PATIENCE (20 * USEC_PER_SEC)
 

@@ -13,6 +13,7 @@
 
 #include "daemon/config/config.h"
 #include "daemon/config/tree.h"
+#include "helpers/clock.h"
 #include "helpers/value.h"
 #include "lib/cleanup.h"
 

@@ -10,6 +10,7 @@
 
 #include "contents-kit.h"
 
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"
 

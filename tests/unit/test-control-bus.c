@@ -20,6 +20,7 @@
 
 #include "daemon/control/internal.h"
 #include "daemon/control/share.h"
+#include "helpers/clock.h"
 #include "helpers/control-json.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"

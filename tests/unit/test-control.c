@@ -22,6 +22,7 @@
 
 #include "daemon/control/internal.h"
 #include "daemon/core/log.h"
+#include "helpers/clock.h"
 #include "helpers/control-json.h"
 #include "lib/cleanup.h"
 #include "qcaudit/control.h"

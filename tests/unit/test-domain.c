@@ -11,6 +11,7 @@
 #include "daemon/control/control.h"
 #include "daemon/core/strv.h"
 #include "daemon/judge/judge.h"
+#include "helpers/clock.h"
 #include "unit/virt-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)

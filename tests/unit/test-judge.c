@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "daemon/judge/judge.h"
+#include "helpers/clock.h"
 
 #define NOW (T0_USEC + 2 * HOUR)
 

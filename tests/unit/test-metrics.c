@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "daemon/tell/tell.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 struct world {

@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/datastore.h"
+#include "daemon/core/findings.h"
+#include "daemon/core/image.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 

@@ -8,6 +8,7 @@
 #include "daemon/config/config.h"
 #include "daemon/judge/judge.h"
 #include "daemon/remedy/remedy.h"
+#include "helpers/clock.h"
 #include "unit/virt-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)

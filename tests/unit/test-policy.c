@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/policy.h"
 
 static void classes(void **state)
 {

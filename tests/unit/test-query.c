@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "daemon/control/control.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)

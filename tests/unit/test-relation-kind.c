@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "daemon/relate/internal.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 #include "unit/store-fixture.h"
 

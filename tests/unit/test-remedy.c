@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/judge/judge.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 #define FILES_MAX 64

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "daemon/schedule/schedule.h"
+#include "helpers/clock.h"
 
 #define START (UINT64_C(1700000000) * USEC_PER_SEC)
 #define DEBOUNCE (5 * USEC_PER_SEC)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "daemon/schedule/schedule.h"
+#include "helpers/clock.h"
 
 #define START (UINT64_C(1700000000) * USEC_PER_SEC)     /* 2023-11-14 22:13:20 UTC */
 #define HOUR (3600 * USEC_PER_SEC)

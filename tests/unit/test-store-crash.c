@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "helpers/clock.h"
+
 #define ROUNDS 30
 
 static struct store_batch *new_batch(void)

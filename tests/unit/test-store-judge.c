@@ -4,6 +4,7 @@
 #include "daemon/config/config.h"
 #include "daemon/judge/judge.h"
 #include "daemon/relate/relate.h"
+#include "helpers/clock.h"
 #include "model-fixture.h"
 #include "store-kit.h"
 

@@ -15,8 +15,8 @@
 
 #include <cmocka.h>
 
-#include "daemon/core/model.h"
 #include "daemon/virt/virt.h"
+#include "helpers/clock.h"
 #include "lib/cleanup.h"
 
 struct fixture {

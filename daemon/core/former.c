@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/core/model.h"
+#include "daemon/core/image.h"
 #include "helpers/hex.h"
 #include "helpers/json-text.h"
 #include "lib/cleanup.h"

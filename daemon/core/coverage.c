@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What of a datastore was looked at and what was left out, with the reasons. */
-#include "daemon/core/model.h"
+#include "daemon/core/coverage.h"
 
 #include <errno.h>
 #include <string.h>

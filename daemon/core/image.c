@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Images: what their last audits and their names say, destructors. */
+#include "daemon/core/image.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "daemon/core/names.h"
+#include "lib/cleanup.h"
+
+static const char *const reference_state_names[_REFERENCE_STATE_MAX] = {
+    [REFERENCE_NONE] = "none",
+    [REFERENCE_PENDING] = "pending",
+    [REFERENCE_FOUND] = "found",
+    [REFERENCE_MISSING] = "missing",
+    [REFERENCE_ESCAPES] = "escapes",
+    [REFERENCE_IS_REMOTE] = "remote",
+    [REFERENCE_UNREACHABLE] = "unreachable",
+};
+
+const char *reference_state_name(enum reference_state state)
+{
+    return name_of(reference_state_names, ELEMENTSOF(reference_state_names), state);
+}
+
+int reference_state_from_name(const char *name)
+{
+    return name_index(reference_state_names, ELEMENTSOF(reference_state_names), name);
+}
+
+bool image_is_device(const struct image *image)
+{
+    return S_ISBLK(image->fingerprint.mode);
+}
+
+struct audit *audit_free(struct audit *audit)
+{
+    if (!audit)
+        return NULL;
+    digest_result_free(audit->digest);
+    audit_report_free(audit->report);
+    free(audit);
+    return NULL;
+}
+
+void reference_done(struct reference *reference)
+{
+    free(reference->stored);
+    free(reference->format);
+    free(reference->path);
+    *reference = (struct reference){ .state = REFERENCE_NONE };
+}
+
+bool error_is_temporary(int error)
+{
+    switch (error) {
+    case -EAGAIN:               /* somebody has a lease on it */
+    case -EBUSY:
+    case -EINTR:
+    case -EMFILE:
+    case -ENFILE:
+    case -ENOBUFS:
+    case -ENOMEM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool image_was_denied(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    /* What a worker lacked depends on the image. */
+    return report && report->n_layers == 0 && report->open_error.kind == QCA_ERROR_NONE &&
+           error_is_temporary(report->error);
+}
+
+bool image_is_opaque(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && report->n_layers > 0 && layer_is_opaque(&report->layers[0]);
+}
+
+bool layer_is_opaque(const struct layer_report *layer)
+{
+    return layer->info.crypt_method != QCA_CRYPT_NONE ||
+           !qca_format_is_understood(layer->info.format);
+}
+
+size_t image_count_extents(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct qca_image_info *info = report && report->n_layers > 0 ? &report->layers[0].info
+                                                                       : NULL;
+    size_t n = 0;
+
+    for (size_t i = 0; info && i < info->n_extents; i++)
+        n += info->extents[i].name != NULL;
+    return n;
+}
+
+bool image_is_foreign(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && report->n_layers > 0 &&
+           !qca_format_is_understood(report->layers[0].info.format);
+}
+
+bool path_is_image_name(const char *path)
+{
+    static const char *const extensions[] = {
+        "avhd", "avhdx", "bochs", "cloop", "cow",  "dd",  "disk", "dmg", "fd",   "hdd",
+        "hds",  "img",   "iso",   "ova",   "qco",  "qcow", "qcow2", "qed", "raw", "vdi",
+        "vhd",  "vhdx",  "vmdk",  "vpc",
+    };
+    const char *dot = strrchr(path, '.');
+
+    if (!dot || strchr(dot, '/'))
+        return false;
+    for (size_t i = 0; i < ELEMENTSOF(extensions); i++)
+        if (strcasecmp(dot + 1, extensions[i]) == 0)
+            return true;
+    return false;
+}
+
+bool image_has_data_file(const struct image *image)
+{
+    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+
+    return report && report->n_layers > 0 &&
+           (report->layers[0].info.incompatible_features & QCA_INCOMPAT_DATA_FILE) != 0;
+}
+
+void reference_list_done(struct reference_list *list)
+{
+    for (size_t i = 0; i < list->n; i++)
+        reference_done(&list->items[i]);
+    free(list->items);
+    *list = (struct reference_list){ 0 };
+}
+
+struct image *image_free(struct image *image)
+{
+    if (!image)
+        return NULL;
+    free(image->path);
+    audit_free(image->audit);
+    audit_free(image->audit_before);
+    reference_done(&image->parent);
+    reference_done(&image->data_file);
+    reference_list_done(&image->extents);
+    former_free(image->former);
+    free(image->growth);
+    free(image);
+    return NULL;
+}
+
+/* rsync's ".NAME.XXXXXX" */
+static bool name_is_of_rsync(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return name[0] == '.' && dot > name + 1 && strlen(dot + 1) == 6 &&
+           strspn(dot + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") == 6;
+}
+
+bool image_name_is_partial(const char *path)
+{
+    /* browsers, curl, wget, WinSCP, nova, Proxmox, torrent clients */
+    static const char *const ends[] = {
+        ".part", ".partial", ".crdownload", ".filepart", ".download", ".opdownload", ".downloading",
+        ".incomplete", ".unfinished", ".tmp", ".temp", ".wget", ".!qB", ".!ut", ".bc!",
+    };
+    static const char *const middles[] = { ".tmp.", ".tmp_dwnl.", ".part." };
+    /* of rsync and glance */
+    static const char *const folders[] = { "/.rsync-partial/", "/.~tmp~/", "/incomplete/" };
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    size_t n = strlen(name);
+
+    for (size_t i = 0; i < ELEMENTSOF(ends); i++)
+        if (n > strlen(ends[i]) && strcasecmp(name + n - strlen(ends[i]), ends[i]) == 0)
+            return true;
+    for (size_t i = 0; i < ELEMENTSOF(middles); i++)
+        if (strstr(name, middles[i]))
+            return true;
+    for (size_t i = 0; i < ELEMENTSOF(folders); i++)
+        if (strstr(path, folders[i]))
+            return true;
+    return name_is_of_rsync(name);
+}
