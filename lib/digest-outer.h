@@ -14,8 +14,8 @@ struct zeros_state {
     uint32_t state[8];
 };
 
-/* The last known state of at most n blocks; NULL when there is none. digest-zeros.c, written by
- * tests/make-zeros. */
+/* The last known state of at most n blocks; NULL when there is none. generated/digest-zeros.c,
+ * written by tests/unit/make-zeros. */
 const struct zeros_state *zeros_state_find(uint64_t n);
 /* All of them, in rising order. */
 const struct zeros_state *zeros_states(size_t *ret_n);

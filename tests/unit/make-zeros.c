@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writes lib/digest-zeros.c: make-zeros >digest-zeros.c. Takes minutes, as it hashes the digests of
- * 1 PiB of zeros. */
+/* Writes lib/generated/digest-zeros.c: make-zeros >digest-zeros.c. Takes minutes, as it hashes the
+ * digests of 1 PiB of zeros. */
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <inttypes.h>
 #include <openssl/sha.h>
@@ -35,7 +35,7 @@ int main(void)
     puts("/* SPDX-License-Identifier: LGPL-2.1-or-later */\n"
          "/* States of SHA-256 behind the digests of so many zero blocks; written by "
          "tests/unit/make-zeros. */\n"
-         "#include \"digest-outer.h\"\n\n"
+         "#include \"lib/digest-outer.h\"\n\n"
          "static const struct zeros_state states[] = {");
     for (uint64_t n = 0, next; n < END; n = next) {
         next = next_after(n);

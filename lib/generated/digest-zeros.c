@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* States of SHA-256 behind the digests of so many zero blocks; written by tests/unit/make-zeros. */
-#include "digest-outer.h"
+#include "lib/digest-outer.h"
 
 static const struct zeros_state states[] = {
     { 65536,
