@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "build-config.h"
 #include "daemon/config/config.h"
 #include "daemon/tell/tell.h"
 #include "lib/cleanup.h"
 
-#define SUPPORT "https://qcaudit.example/issues"
 #define WIDTH 78
 
 /* Writes text in lines of at most WIDTH columns, each begun with prefix; newlines stay. */
@@ -283,8 +283,11 @@ static int print_findings(void)
 
 static void print_catalogue_head(sd_id128_t id, const char *subject)
 {
-    printf("\n-- " SD_ID128_FORMAT_STR "\nSubject: %s\nDefined-By: qcaudit\nSupport: %s\n"
-           "Documentation: man:qcauditd(8)\n\n", SD_ID128_FORMAT_VAL(id), subject, SUPPORT);
+    printf("\n-- " SD_ID128_FORMAT_STR "\nSubject: %s\nDefined-By: qcaudit\n",
+           SD_ID128_FORMAT_VAL(id), subject);
+    if (*SUPPORT_URL)
+        printf("Support: %s\n", SUPPORT_URL);
+    puts("Documentation: man:qcauditd(8)\n");
 }
 
 static int print_catalogue(void)

@@ -37,6 +37,45 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     awk 'length > 80 && !/^Subject/ {print; bad = 1} END {exit bad}' "$top_builddir/systemd/qcaudit.catalog"
 }
 
+@test "no address is made up: what the packager does not say is not said" {
+    local files=("$top_srcdir"/{README.md,INSTALL,NEWS,SECURITY,HACKING,configure.ac,qcaudit.spec,man/qcauditctl.1})
+    [ ! -e "$top_srcdir/debian/control" ] || files+=("$top_srcdir"/debian/{control,changelog})
+    run -1 grep -nE 'qcaudit\.(example|org|com|net|io)\b|[.@]example\b|(Homepage|URL):' "${files[@]}" "$top_builddir/systemd/qcaudit.catalog"
+    grep -q '^Contact: ' "$top_srcdir/SECURITY"
+}
+
+@test "the contact that the packager names gets into SECURITY" {
+    local contact='The packager <security@host.test>'
+    cd "$BATS_TEST_TMPDIR"
+    make -s -f "$top_builddir/Makefile" top_builddir="$top_builddir" SECURITY_CONTACT="$contact" packaged/SECURITY
+    grep -qxF "Contact: $contact" packaged/SECURITY
+    diff <(grep -v '^Contact: ' packaged/SECURITY) <(grep -v '^Contact: ' "$top_srcdir/SECURITY")
+    rm packaged/SECURITY
+    make -s -f "$top_builddir/Makefile" top_builddir="$top_builddir" SECURITY_CONTACT= packaged/SECURITY
+    diff packaged/SECURITY "$top_srcdir/SECURITY"
+    "$top_srcdir/configure" --help | grep -q -- --with-security-contact=TEXT
+}
+
+@test "README is README.md, and its links lead somewhere" {
+    local file n=0
+    cmp "$top_srcdir/README" "$top_srcdir/README.md"
+    while read -r file; do
+        [ -e "$top_srcdir/$file" ] || { echo "$file"; return 1; }
+        n=$((n + 1))
+    done < <(grep -oE '\]\([^)]+\)' "$top_srcdir/README.md" | tr -d '()]')
+    [ "$n" -ge 5 ]
+}
+
+@test "what INSTALL says is needed to build is what configure asks for" {
+    local module
+    grep -oE 'PKG_CHECK_MODULES\(\[[A-Z]+\], \[[^]]*' "$top_srcdir/configure.ac" | sed 's/.*\[//; s/-[0-9.]* *$//; s/ >=.*//; s/-[0-9.]*$//' |
+        grep -vxE 'cmocka|fuse3' >"$BATS_TEST_TMPDIR/modules"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/modules")" -ge 11 ]
+    while read -r module; do
+        sed -n '/^Needed to build/,/^Install/p' "$top_srcdir/INSTALL" | grep -qiE "\b(lib)?$module[0-9]*\b" || { echo "$module"; return 1; }
+    done <"$BATS_TEST_TMPDIR/modules"
+}
+
 @test "the D-Bus policy is well-formed" {
     need python3
     python3 -B -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$top_srcdir/systemd/org.qcaudit.Auditor1.conf"
