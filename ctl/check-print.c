@@ -54,7 +54,7 @@ static uint64_t hidden_damage(const struct qca_check_result *result)
 
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
         if (is_hidden_damage(kind))
-            n += result->kind_count[kind];
+            n += qca_check_count(result, kind);
     return n;
 }
 
@@ -93,7 +93,7 @@ static const char *open_failure(int error)
 static char *report_failure(const struct check *check)
 {
     const struct audit_report *report = check->report;
-    const struct qca_error *error = &report->open_error;
+    const struct qca_error *error = audit_report_open_error(report);
     const char *layer = error->layer > 0 && error->layer < check->n_paths
                             ? check->paths[error->layer]
                             : NULL;
@@ -122,7 +122,7 @@ char *check_failure(const struct check *check)
     if (!check->report || check->report->error != 0)
         return check->report ? report_failure(check) : strdup("No report");
     if (first && first->checked && !first->check.finished)
-        return strdup(first->check.error.text);
+        return strdup(qca_check_error(&first->check)->text);
     return NULL;
 }
 
@@ -450,7 +450,7 @@ static uint64_t issues_omitted(const struct qca_check_result *result)
     uint64_t omitted = result->leak_runs;
 
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        omitted += kind == QCA_ISSUE_CLUSTER_LEAKED ? 0 : result->kind_count[kind];
+        omitted += kind == QCA_ISSUE_CLUSTER_LEAKED ? 0 : qca_check_count(result, kind);
     for (size_t i = 0; i < result->n_issues; i++) {
         uint64_t count = result->issues[i].kind == QCA_ISSUE_CLUSTER_LEAKED
                              ? 1
@@ -557,7 +557,7 @@ static int print_layer(const struct output *output, const char *path,
     if (!layer->check.finished)
         (void)printf("%sThe check could not be finished%s: %s.\n",
                      output_colour(output, COLOUR_RED), output_colour(output, COLOUR_OFF),
-                     layer->check.error.text);
+                     qca_check_error(&layer->check)->text);
     print_verdict(output, &layer->check);
     return 0;
 }

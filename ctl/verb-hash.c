@@ -163,7 +163,7 @@ static int show(const struct ctl *ctl, const struct check *check, const struct c
         (void)complain(0, "Cannot hash %s: %s.", shown, failure);
     if (report && report->content_digest && !report->content_digest->complete)
         complain_incomplete(shown, report->content_digest);
-    if (failure && report && report->open_error.kind == QCA_ERROR_UNSUPPORTED &&
+    if (failure && report && audit_report_open_error(report)->kind == QCA_ERROR_UNSUPPORTED &&
         !report_is_encrypted(report))
         return NOT_UNDERSTOOD;
     return failure || (report && report->content_digest && !report->content_digest->complete)

@@ -123,7 +123,11 @@ static void finish_failed(struct worker *worker, int error, int ended_signal, in
     report->worker_signal = ended_signal;
     report->worker_status = status;
     report->elapsed_usec = now(worker) - worker->started;
-    memcpy(report->open_error.text, worker->failure, sizeof(worker->failure));
+    /* Without memory it goes without the worker's own words. */
+    if (worker->failure[0] != '\0' && !report->open_error)
+        report->open_error = calloc(1, sizeof(*report->open_error));
+    if (report->open_error)
+        memcpy(report->open_error->text, worker->failure, sizeof(worker->failure));
     finish(worker, report);
 }
 

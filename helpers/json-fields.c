@@ -92,6 +92,7 @@ static int encode_string(const struct json_field *field, const char *string, siz
 static int encode_field(const struct json_field *field, const void *base, json_object *object)
 {
     const void *member = (const char *)base + field->offset;
+    const uint32_t *counts;
     json_object *members;
     const char *string;
     int r;
@@ -125,9 +126,15 @@ static int encode_field(const struct json_field *field, const void *base, json_o
     case JSON_BYTES:
         return encode_bytes(field, member, object);
     case JSON_COUNTS:
-        return encode_counts(field, member, object);
+        counts = *(const uint32_t *const *)member;
+        return counts ? encode_counts(field, counts, object) : 0;
     case JSON_ARRAY:
         return encode_array(field, base, object);
+    case JSON_OWNED:
+        member = *(const void *const *)member;
+        if (!member)
+            return 0;
+        /* fall through */
     case JSON_OBJECT:
         r = json_fields_encode(field->members, member, &members);
         return r < 0 ? r : keep(field, object, members);
@@ -258,10 +265,16 @@ static int decode_bytes(json_object *value, uint8_t *bytes, size_t size)
                       bytes, size);
 }
 
-static int decode_counts(const struct json_field *field, json_object *value, uint32_t *counts)
+static int decode_counts(const struct json_field *field, json_object *value,
+                         uint32_t **ret_counts)
 {
+    uint32_t *counts;
+
     if (!json_object_is_type(value, json_type_object))
         return -EBADMSG;
+    counts = *ret_counts = calloc(field->n_names, sizeof(*counts));
+    if (!counts)
+        return -ENOMEM;
     json_object_object_foreach(value, name, count) {
         unsigned i = 0;
         uint64_t n = 0;
@@ -276,6 +289,26 @@ static int decode_counts(const struct json_field *field, json_object *value, uin
         counts[i] = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
     }
     return 0;
+}
+
+static bool is_zero(const char *bytes, size_t size)
+{
+    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+static int decode_owned(const struct json_field *field, json_object *value, void **ret_struct)
+{
+    void *decoded = calloc(1, field->size);
+    int r;
+
+    if (!decoded)
+        return -ENOMEM;
+    r = json_fields_decode(field->members, value, decoded);
+    if (r < 0 || is_zero(decoded, field->size))
+        free(decoded);
+    else
+        *ret_struct = decoded;
+    return r;
 }
 
 static int decode_array(const struct json_field *field, json_object *value, void *base)
@@ -360,6 +393,8 @@ static int decode_field(const struct json_field *field, json_object *value, void
         return decode_array(field, value, base);
     case JSON_OBJECT:
         return json_fields_decode(field->members, value, member);
+    case JSON_OWNED:
+        return decode_owned(field, value, member);
     }
     return -EBADMSG;
 }

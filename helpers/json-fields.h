@@ -21,8 +21,9 @@ enum json_kind {
     JSON_STRING,        /* char *, may be NULL */
     JSON_CHARS,         /* char[size], NUL-ended */
     JSON_BYTES,         /* uint8_t[size], hexadecimal */
-    JSON_COUNTS,        /* uint32_t[n_names]: an object by the names */
+    JSON_COUNTS,        /* pointer to uint32_t[n_names], may be NULL: an object by the names */
     JSON_OBJECT,        /* a struct */
+    JSON_OWNED,         /* pointer to a struct, NULL where all of it is zero */
     JSON_ARRAY,         /* pointer to structs, their number at count */
 };
 
@@ -33,13 +34,13 @@ struct json_field {
     const char *kept;                   /* its key where it is kept, if that is another one */
     enum json_kind kind;
     size_t offset;
-    size_t size;                        /* of the member, or of an array's element */
+    size_t size;                        /* of the member, or of what it points to */
     size_t count;                       /* JSON_ARRAY: offset of the size_t */
     bool of_offset;                     /* says something only where the uint64_t at of, a */
     size_t of;                          /*   JSON_OFFSET, is there */
     const char *(*name)(unsigned value);    /* JSON_ENUM */
     unsigned n_names;
-    const struct json_fields *members;      /* JSON_OBJECT, JSON_ARRAY */
+    const struct json_fields *members;      /* JSON_OBJECT, JSON_OWNED, JSON_ARRAY */
 };
 
 struct json_fields {
@@ -54,6 +55,9 @@ struct json_fields {
     { .key = (k), .kind = JSON_ENUM, .offset = offsetof(struct s, m), .name = (f), .n_names = (n) }
 #define OBJECT(s, m, k, f)                                                                         \
     { .key = (k), .kind = JSON_OBJECT, .offset = offsetof(struct s, m), .members = (f) }
+#define OWNED(s, m, k, f)                                                                          \
+    { .key = (k), .kind = JSON_OWNED, .offset = offsetof(struct s, m),                             \
+      .size = sizeof(*((struct s *)0)->m), .members = (f) }
 #define ARRAY(s, m, c, k, f)                                                                       \
     { .key = (k), .kind = JSON_ARRAY, .offset = offsetof(struct s, m),                             \
       .size = sizeof(*((struct s *)0)->m),                                                         \

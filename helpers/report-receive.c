@@ -44,6 +44,15 @@ static void drop_content(struct audit_report *report)
     free(report->layers);
     free(report->file_digest);
     free(report->content_digest);
+    free(report->open_error);
+    report->open_error = NULL;
+}
+
+const struct qca_error *audit_report_open_error(const struct audit_report *report)
+{
+    static const struct qca_error none = { .kind = QCA_ERROR_NONE };
+
+    return report->open_error ? report->open_error : &none;
 }
 
 struct audit_report *audit_report_free(struct audit_report *report)
@@ -296,10 +305,38 @@ static int take_extent(struct report_receiver *receiver, const union wire_record
     return copy_text(record, 0, &e->name);
 }
 
+/* Nothing is kept where there was none. */
+static int keep_error(const struct qca_error *error, struct qca_error **ret_error)
+{
+    if (error->kind == QCA_ERROR_NONE && error->text[0] == '\0')
+        return 0;
+    *ret_error = malloc(sizeof(**ret_error));
+    if (!*ret_error)
+        return -ENOMEM;
+    **ret_error = *error;
+    return 0;
+}
+
+static int keep_counts(const uint32_t counts[static _QCA_ISSUE_MAX], uint32_t **ret_counts)
+{
+    unsigned kind = 0;
+
+    while (kind < _QCA_ISSUE_MAX && counts[kind] == 0)
+        kind++;
+    if (kind == _QCA_ISSUE_MAX)
+        return 0;
+    *ret_counts = malloc(_QCA_ISSUE_MAX * sizeof(**ret_counts));
+    if (!*ret_counts)
+        return -ENOMEM;
+    memcpy(*ret_counts, counts, _QCA_ISSUE_MAX * sizeof(**ret_counts));
+    return 0;
+}
+
 static int take_check(struct report_receiver *receiver, const union wire_record *record)
 {
     const struct wire_check *w = &record->check;
     struct qca_check_result *check = &last_layer(receiver)->check;
+    int r;
 
     if (receiver->expect_more || receiver->expect_snapshots > 0 || receiver->expect_bitmaps > 0 ||
         receiver->expect_extensions > 0 || receiver->expect_extents > 0 ||
@@ -310,9 +347,12 @@ static int take_check(struct report_receiver *receiver, const union wire_record 
 #define WIRE_X(field) check->field = w->field;
     WIRE_CHECK_FIELDS(WIRE_X)
 #undef WIRE_X
-    memcpy(check->kind_count, w->kind_count, sizeof(check->kind_count));
     check->finished = w->finished;
-    check->error = w->error;
+    r = keep_error(&w->error, &check->error);
+    if (r >= 0)
+        r = keep_counts(w->kind_count, &check->kind_count);
+    if (r < 0)
+        return r;
     receiver->expect_issues = w->n_issues;
     return claim(&receiver->room.issues, w->n_issues, sizeof(struct qca_issue), &check->issues);
 }
@@ -381,13 +421,16 @@ static bool report_is_whole(const struct report_receiver *receiver)
 static int take_done(struct report_receiver *receiver, const struct wire_done *w)
 {
     struct audit_report *report = receiver->report;
+    int r;
 
     if (!layer_is_whole(receiver) || w->reading >= _REPORT_READING_MAX ||
         !wire_error_is_valid(w->error) || w->n_layers != report->n_layers ||
         (w->error == 0 && !report_is_whole(receiver)) || !wire_qca_error_is_valid(&w->open_error))
         return -EBADMSG;
+    r = keep_error(&w->open_error, &report->open_error);
+    if (r < 0)
+        return r;
     report->error = (int)w->error;
-    report->open_error = w->open_error;
     report->reading = (enum report_reading)w->reading;
     report->bytes_read = w->bytes_read;
     report->elapsed_usec = w->elapsed_usec;

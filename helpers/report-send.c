@@ -79,13 +79,14 @@ static int send_check(int socket, uint32_t layer, const struct qca_check_result 
     size_t n = reserve(&room->issues, check->n_issues);
     struct wire_check record = { .finished = check->finished,
                                  .n_issues = (uint32_t)n,
-                                 .error = check->error };
+                                 .error = *qca_check_error(check) };
     int r;
 
 #define WIRE_X(field) record.field = check->field;
     WIRE_CHECK_FIELDS(WIRE_X)
 #undef WIRE_X
-    memcpy(record.kind_count, check->kind_count, sizeof(record.kind_count));
+    for (unsigned kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        record.kind_count[kind] = qca_check_count(check, kind);
     record.error.layer = layer;
     r = wire_send(socket, WIRE_CHECK, &record, NULL, NULL, -1);
     for (size_t i = 0; i < n && r == 0; i += WIRE_ISSUES_PER_RECORD) {

@@ -34,7 +34,8 @@ const char *report_reading_name(enum report_reading reading);
 
 struct audit_report {
     int error;                      /* 0, or -errno: the image (or its chain) was not opened */
-    struct qca_error open_error;    /* why, when error is set */
+    struct qca_error *open_error;   /* owned; why, when error is set, else NULL:
+                                     * audit_report_open_error() */
     /* n_layers is 0 only when error is set, or nothing but a file digest was asked for. Of a chain
      * that broke those down to the break may be there. */
     struct layer_report *layers;
@@ -54,5 +55,7 @@ struct audit_report {
     uint64_t peak_memory;           /* bytes, of the worker so far */
 };
 
+/* Never NULL, the report's: of kind QCA_ERROR_NONE when there was none. */
+const struct qca_error *audit_report_open_error(const struct audit_report *report);
 /* takes NULL, returns NULL */
 struct audit_report *audit_report_free(struct audit_report *report);

@@ -32,8 +32,13 @@ struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table)
     };
 }
 
-static void count_issue(struct qca_check_result *result, const struct qca_issue *issue)
+/* Who keeps the results of many sound images has no counts in them. */
+static int count_issue(struct qca_check_result *result, const struct qca_issue *issue)
 {
+    if (!result->kind_count)
+        result->kind_count = calloc(_QCA_ISSUE_MAX, sizeof(*result->kind_count));
+    if (!result->kind_count)
+        return -ENOMEM;
     if (__builtin_add_overflow(result->kind_count[issue->kind], issue->count,
                                &result->kind_count[issue->kind]))
         result->kind_count[issue->kind] = UINT32_MAX;
@@ -50,13 +55,16 @@ static void count_issue(struct qca_check_result *result, const struct qca_issue 
     case QCA_COUNTER_BEYOND:
         break;
     }
+    return 0;
 }
 
 int check_issue(struct check *check, const struct qca_issue *issue)
 {
     struct qca_check_result *result = check->result;
+    int r = count_issue(result, issue);
 
-    count_issue(result, issue);
+    if (r < 0)
+        return r;
     if (qca_issue_kind_counter(issue->kind) == QCA_COUNTER_BEYOND && result->n_issues > 0 &&
         qca_issue_extend(&result->issues[result->n_issues - 1], issue))
         return 0;
@@ -98,7 +106,7 @@ int check_advance(struct check *check, uint64_t work)
 int check_unfinished(struct check *check, int r, const struct qca_error *error)
 {
     check->result->finished = false;
-    check->result->error = *error;
+    *check->result->error = *error;
     return r;
 }
 
@@ -123,11 +131,18 @@ int qca_check(struct qca_image *image, const struct qca_check_options *options,
         check.options.max_issues = MAX_ISSUES_DEFAULT;
 
     cleanup = &result;
+    result.error = calloc(1, sizeof(*result.error));
+    if (!result.error)
+        return -ENOMEM;
     r = image->format->check(image, &check);
     /* Not finished for a reason that is kept in the result is an answer; only these are none. */
     if (r == -ECANCELED || (r < 0 && result.finished))
         return r;
     cleanup = NULL;
+    if (result.error->kind == QCA_ERROR_NONE) {
+        free(result.error);
+        result.error = NULL;
+    }
     *ret_result = result;
     return 0;
 }

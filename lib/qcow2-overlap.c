@@ -94,7 +94,7 @@ static int report_shared(struct qcow2_check *ctx, struct qca_issue *issue, uint6
     uint64_t stored;
 
     issue->counted = count_get(&ctx->map, cluster);
-    if (ctx->check->result->kind_count[issue->kind] < ctx->check->options.max_issues &&
+    if (qca_check_count(ctx->check->result, issue->kind) < ctx->check->options.max_issues &&
         qcow2_refcount_stored(ctx, cluster, &stored) == 0)
         issue->stored = stored;
     return check_issue(ctx->check, issue);

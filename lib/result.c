@@ -32,7 +32,21 @@ void qca_check_result_done(struct qca_check_result *result)
     if (!result)
         return;
     free(result->issues);
+    free(result->kind_count);
+    free(result->error);
     memset(result, 0, sizeof(*result));
+}
+
+uint32_t qca_check_count(const struct qca_check_result *result, enum qca_issue_kind kind)
+{
+    return result->kind_count && (unsigned)kind < _QCA_ISSUE_MAX ? result->kind_count[kind] : 0;
+}
+
+const struct qca_error *qca_check_error(const struct qca_check_result *result)
+{
+    static const struct qca_error none = { .kind = QCA_ERROR_NONE };
+
+    return result->error ? result->error : &none;
 }
 
 /* Both have none, or the second one begins where the first one ends. */

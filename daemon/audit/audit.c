@@ -142,8 +142,8 @@ static void job_references(struct job *job)
     }
     /* A header that cannot be understood refers to nothing; a worker that died or a file that may
      * not be read says nothing about it. */
-    job->references_known = report->open_error.kind != QCA_ERROR_NONE &&
-                            report->open_error.kind != QCA_ERROR_IO;
+    job->references_known = audit_report_open_error(report)->kind != QCA_ERROR_NONE &&
+                            audit_report_open_error(report)->kind != QCA_ERROR_IO;
     job_finished(job);
 }
 

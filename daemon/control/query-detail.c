@@ -96,7 +96,7 @@ static int check_row(const struct qca_check_result *check, json_object **ret_row
     row_begin(&row);
     row_fields(&row, report_fields_of_check(), check, JSON_KEYS("finished"));
     if (!check->finished)
-        row_string(&row, "error-text", check->error.text);
+        row_string(&row, "error-text", qca_check_error(check)->text);
     row_fields(&row, report_fields_of_check(), check,
                JSON_KEYS("corruptions", "leaks", "check-errors", "image-end-offset",
                          "total-clusters", "allocated-clusters", "compressed-clusters",
@@ -165,10 +165,11 @@ static int audit_row(const struct audit *audit, json_object **ret_row)
     row_string(&row, "confidence", confidence_name(audit->confidence));
     row_string(&row, "use", use_name(audit->use));
     if (audit->report) {
+        enum qca_error_kind kind = audit_report_open_error(audit->report)->kind;
+
         row_error(&row, "error", audit->report->error);
         row_string(&row, "error-kind",
-                   audit->report->error != 0 ? qca_error_kind_name(audit->report->open_error.kind)
-                                             : NULL);
+                   audit->report->error != 0 ? qca_error_kind_name(kind) : NULL);
         if (audit->report->worker_signal != 0)
             row_number(&row, "worker-signal", (uint64_t)audit->report->worker_signal);
         row_number(&row, "bytes-read", audit->report->bytes_read);

@@ -112,9 +112,10 @@ static void put_audit(const struct image *image, struct row *row)
     row_number(row, "audited", audit->finished);
     row_string(row, "confidence", confidence_name(audit->confidence));
     if (report && report->error != 0) {
+        const char *text = audit_report_open_error(report)->text;
+
         row_error(row, "error", report->error);
-        row_string(row, "error-text", report->open_error.text[0] ? report->open_error.text
-                                                                 : strerror(-report->error));
+        row_string(row, "error-text", text[0] ? text : strerror(-report->error));
     }
     if (!layer)
         return;

@@ -75,7 +75,8 @@ bool image_was_denied(const struct image *image)
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
     /* What a worker lacked depends on the image. */
-    return report && report->n_layers == 0 && report->open_error.kind == QCA_ERROR_NONE &&
+    return report && report->n_layers == 0 &&
+           audit_report_open_error(report)->kind == QCA_ERROR_NONE &&
            error_is_temporary(report->error);
 }
 

@@ -55,6 +55,9 @@ struct discover_options {
     /* The image, which stays what it is, is called image->path now, and before no longer. One of
      * several that change places has its old name and DISCOVER_ASIDE meanwhile. */
     void (*renamed)(void *userdata, struct image *image, const char *before);
+    /* A file is gone of which no image is known: it was dismissed, or not looked at yet. May be
+     * NULL. */
+    void (*other_gone)(void *userdata);
     /* State, watching, space or the like changed. */
     void (*datastore)(void *userdata, struct datastore *datastore);
     /* Begun by discover_walk() or by itself; 0, or -errno when it was not complete. */
@@ -123,7 +126,7 @@ int discover_resume(struct discover *discover, struct datastore *datastore);
 /* An image that is tentative (struct image) is one: it stays. */
 void discover_settle(struct discover *discover, struct image *image);
 /* It is none: the image is freed after the callback. Its file is not looked at again until it
- * changes (keep), or until the next walk. -ENOMEM: it stays. */
+ * changes or is recalled (keep), or until the next walk. -ENOMEM: it stays. */
 int discover_dismiss(struct discover *discover, struct image *image, bool keep);
 /* Something refers to that file: it is an image again, a moment later, if it was dismissed. */
 void discover_recall(struct discover *discover, const char *path, const struct identity *identity);

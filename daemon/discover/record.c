@@ -470,6 +470,8 @@ void site_vanished(struct site *site, const char *path)
         names_remove(discover, name);
         return;
     }
+    if (discover->options.other_gone)
+        discover->options.other_gone(discover->options.userdata);
     names_sweep(discover, site->datastore, UINT64_MAX, path);
     if (image_set_sort(&discover->images) < 0)
         return;                 /* the next walk sees it */

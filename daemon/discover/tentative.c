@@ -89,13 +89,16 @@ void discover_settle(struct discover *discover, struct image *image)
 int discover_dismiss(struct discover *discover, struct image *image, bool keep)
 {
     struct site *site = discover_site(discover, image->datastore);
-    int r = 0;
+    struct other *other;
+    int r;
 
-    if (keep)
-        r = others_put(&site->others, &image->audit->identity, &image->audit->fingerprint,
-                       image->raw_size, image->walk);
+    r = others_put(&site->others, &image->audit->identity, &image->audit->fingerprint,
+                   image->raw_size, image->walk);
     if (r < 0)
         return r;
+    other = others_find(&site->others, &image->audit->identity);
+    if (!keep)
+        other->state = 0;       /* whatever it is then, the next walk finds another one */
     leaving_forget(discover, image);
     while (image->names)
         names_remove(discover, image->names);

@@ -114,7 +114,7 @@ static bool error_is_devices(int error)
 int judge_not_opened(struct judging *judging)
 {
     const struct audit_report *report = judging->image->audit->report;
-    const struct qca_error *why = &report->open_error;
+    const struct qca_error *why = audit_report_open_error(report);
     bool *judged = judging->judgement->judged;
     bool unstable = judging->image->audit->confidence <= CONFIDENCE_CONFIRMED;
 

@@ -221,7 +221,7 @@ static uint64_t pointer_corruptions(const struct qca_check_result *check)
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
         if (qca_issue_kind_counter(kind) == QCA_COUNTER_CORRUPTION &&
             qca_issue_kind_is_pointer(kind))
-            n += check->kind_count[kind];
+            n += qca_check_count(check, kind);
     return n;
 }
 
@@ -232,13 +232,13 @@ static uint64_t hard_corruptions(const struct judging *judging)
 
     return pointer_corruptions(check) +
            (issue_first(judging, issue_is_on_metadata)
-                ? check->kind_count[QCA_ISSUE_DATA_ON_METADATA] : 0);
+                ? qca_check_count(check, QCA_ISSUE_DATA_ON_METADATA) : 0);
 }
 
 static uint64_t references_beyond_end(const struct qca_check_result *check)
 {
-    return check->kind_count[QCA_ISSUE_OUT_OF_FILE] +
-           check->kind_count[QCA_ISSUE_REFTABLE_OUT_OF_FILE];
+    return qca_check_count(check, QCA_ISSUE_OUT_OF_FILE) +
+           qca_check_count(check, QCA_ISSUE_REFTABLE_OUT_OF_FILE);
 }
 
 /* The same damaged pointers in two audits of an image in use, between which its header, L1,
@@ -316,8 +316,8 @@ static int add_damage(struct judging *judging, enum finding_type type, enum seve
     evidence_flag(&evidence, "in-use", judging->image->audit->use == FILES_WRITER);
     evidence_flag(&evidence, "finished", check->finished);
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        if (check->kind_count[kind] > 0)
-            evidence_number(&kinds, qca_issue_kind_name(kind), check->kind_count[kind]);
+        if (qca_check_count(check, kind) > 0)
+            evidence_number(&kinds, qca_issue_kind_name(kind), qca_check_count(check, kind));
     evidence_value(&evidence, "kinds", &kinds);
     evidence_overlays(&evidence, judging);
     evidence_issues(&evidence, judging, wanted);
@@ -350,10 +350,10 @@ static int judge_damage(struct judging *judging, bool unstable, bool dirty)
         corruptions = hard_corruptions(judging);
     else {
         if (issue_first(judging, issue_is_bad_read))
-            corruptions += check->kind_count[QCA_ISSUE_READ_FAILED];
+            corruptions += qca_check_count(check, QCA_ISSUE_READ_FAILED);
         for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
             if (kind_is_hidden_damage(kind) && !kind_is_explained(judging, kind))
-                corruptions += check->kind_count[kind];
+                corruptions += qca_check_count(check, kind);
     }
     corruptions -= cut_off < corruptions ? cut_off : corruptions;
     if (corruptions == 0)
@@ -407,7 +407,7 @@ static int judge_truncation(struct judging *judging)
     evidence_number(&evidence, "file-size", size);
     evidence_number(&evidence, "needed-size", highest);
     evidence_number(&evidence, "missing-references", references_beyond_end(check) +
-                        check->kind_count[QCA_ISSUE_LAST_CLUSTER_CUT]);
+                        qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT));
     evidence_number(&evidence, "corruptions", check->corruptions);
     evidence_number(&evidence, "check-errors", check->check_errors);
     evidence_number(&evidence, "leaks", check->leaks);
@@ -589,9 +589,9 @@ static int judge_check(struct judging *judging)
         else
             r = judge_leaks(judging);
         if (r >= 0)
-            r = judge_snapshot_table(judging, &check->error);
+            r = judge_snapshot_table(judging, qca_check_error(check));
         if (r >= 0)
-            r = judge_bitmaps(judging, &check->error, unstable);
+            r = judge_bitmaps(judging, qca_check_error(check), unstable);
         if (r >= 0)
             r = judge_compressed(judging);
         if (r >= 0)
@@ -600,8 +600,8 @@ static int judge_check(struct judging *judging)
             return r;
     }
     if (issue_first(judging, issue_is_read_error) ||
-        (!check->finished && check->error.kind == QCA_ERROR_IO))
-        return judging_add_read_error(judging, -EIO, &check->error);
+        (!check->finished && qca_check_error(check)->kind == QCA_ERROR_IO))
+        return judging_add_read_error(judging, -EIO, qca_check_error(check));
     return 0;
 }
 
@@ -621,11 +621,11 @@ int judge_content(struct judging *judging)
     judged[FINDING_COMPRESSED_CLUSTER_BAD] = judging->image->audit->deep;
     check = judging_check(judging);
     if (judging->layer->checked && !check->finished) {
-        switch (check->error.kind) {
+        switch (qca_check_error(check)->kind) {
         case QCA_ERROR_MEMORY:
         case QCA_ERROR_LIMIT:
         case QCA_ERROR_UNSUPPORTED: {
-            int r = judging_add_not_auditable(judging, -ENOMEM, &check->error);
+            int r = judging_add_not_auditable(judging, -ENOMEM, qca_check_error(check));
 
             if (r < 0)
                 return r;

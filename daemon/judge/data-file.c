@@ -107,7 +107,7 @@ void data_file_look(struct judging *judging, bool unstable)
     cut->known = data;
     cut->size = data ? data->fingerprint.size : 0;
     if (!unstable && judging->layer->checked && ends_too_early(judging, data, cut)) {
-        cut->clusters = judging->layer->check.kind_count[QCA_ISSUE_DATA_FILE_END];
+        cut->clusters = qca_check_count(&judging->layer->check, QCA_ISSUE_DATA_FILE_END);
         return;
     }
     cut->needed = 0;

@@ -14,8 +14,9 @@ static bool issue_is_of_compressed(const struct judging *judging, const struct q
 int judge_compressed(struct judging *judging)
 {
     const struct qca_check_result *check = &judging->layer->check;
-    uint64_t bad = check->kind_count[QCA_ISSUE_COMPRESSED_BAD];
-    uint64_t overlapping = check->kind_count[QCA_ISSUE_COMPRESSED_OVERLAP], n = bad + overlapping;
+    uint64_t bad = qca_check_count(check, QCA_ISSUE_COMPRESSED_BAD);
+    uint64_t overlapping = qca_check_count(check, QCA_ISSUE_COMPRESSED_OVERLAP);
+    uint64_t n = bad + overlapping;
     const struct qca_issue *first = issue_first(judging, issue_is_of_compressed);
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 

@@ -21,7 +21,7 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
         return true;            /* somebody says so */
     if (report && judge_worker_died(report))
         return true;
-    if (!report || (report->n_layers == 0 && report->open_error.kind <= QCA_ERROR_IO))
+    if (!report || (report->n_layers == 0 && audit_report_open_error(report)->kind <= QCA_ERROR_IO))
         return path_is_image_name(image->path);
     if (report->n_layers == 0 || report->layers[0].info.format != QCA_FORMAT_RAW)
         return true;

@@ -167,6 +167,8 @@ void pass_on_removed(void *userdata, struct datastore *datastore);
 void pass_on_audited(void *userdata, struct image *image, int error, struct audit *audit,
                      struct reference *parent, struct reference *data_file,
                      struct reference_list *extents);
+/* Does the last audit hold for the file as it lies there? */
+bool pass_is_current(const struct image *image);
 /* Did nobody write while it was audited, nor so shortly before that its times could hide a later
  * write? */
 bool pass_is_settled(const struct image *image);
@@ -211,8 +213,11 @@ void rename_on_renamed(void *userdata, struct image *image, const char *before);
 /* ---- resolve.c: references that may lead elsewhere now --------------------------------------- */
 
 void resolve_soon(struct manager *manager);
+/* References are to be looked up, or are just being. */
+bool resolve_is_pending(const struct manager *manager);
 /* What the image refers to is an image, whatever it was taken for. */
 void resolve_recall(struct manager *manager, const struct image *image);
+void resolve_on_other_gone(void *userdata);
 void resolve_on_resolved(void *userdata, struct image *image, struct reference *parent,
                          struct reference *data_file, struct reference_list *extents);
 void resolve_forget(struct manager *manager, const struct image *image);
@@ -263,6 +268,9 @@ void scrub_done(struct manager *manager);
 void judge_soon(struct manager *manager);
 /* At once: relations are valid then. */
 void judge_now(struct manager *manager);
+/* Dismisses the files that nothing calls an image, now that it was looked up what references lead
+ * to. */
+void judge_dismiss(struct manager *manager);
 /* The image is gone for good. */
 void judge_image_gone(struct manager *manager, struct image *image);
 /* So is what was known of it, but its file is there, and no image. */

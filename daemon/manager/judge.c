@@ -121,34 +121,52 @@ static bool has_image_name(const struct image *image)
     return name;
 }
 
+/* Something calls it an image. */
+static bool is_called_image(const struct manager *manager, const struct image *image)
+{
+    const struct relation *relation = graph_relation(manager->graph, image);
+    struct usage usage = graph_image_usage(manager->graph, image);
+
+    return image->listed || (relation && relation->n_children > 0) || usage.n_entries > 0 ||
+           image->baseline || has_image_name(image) || image->audit->locked != FILES_UNUSED ||
+           graph_is_data_file(manager->graph, image);
+}
+
+static void settle(struct manager *manager, struct image *image)
+{
+    discover_settle(manager->discover, image);
+    if (image_list_add(&manager->audited, image) < 0)
+        log_error(-ENOMEM, "An image is not kept: %m");
+    judge_soon(manager);
+}
+
 /* It is an image, or nothing calls it one; as soon as that is known. */
-static void tentative_decide(struct manager *manager, struct image *image,
-                             const struct usage *usage)
+static void tentative_decide(struct manager *manager, struct image *image)
 {
     if (graph_awaits_usage(manager->graph))
         return;
-    if (image->listed || usage->n_entries > 0 || image->baseline || has_image_name(image) ||
-        image->audit->locked != FILES_UNUSED || graph_is_data_file(manager->graph, image)) {
-        discover_settle(manager->discover, image);
-        if (image_list_add(&manager->audited, image) < 0)
-            log_error(-ENOMEM, "An image is not kept: %m");
-        judge_soon(manager);
-    } else if (audit_is_final(image) && image_list_add(&manager->dismissing, image) < 0) {
+    if (is_called_image(manager, image))
+        settle(manager, image);
+    else if (audit_is_final(image) && image_list_add(&manager->dismissing, image) < 0)
         log_error(-ENOMEM, "A file that is no image is kept as one: %m");
-    }
 }
 
-static void dismiss(struct manager *manager)
+void judge_dismiss(struct manager *manager)
 {
     for (size_t i = 0; i < manager->dismissing.n_items; i++) {
         struct image *image = manager->dismissing.items[i];
         const struct datastore *datastore = image ? image->datastore : NULL;
-        int r = image ? discover_dismiss(manager->discover, image, pass_is_settled(image)) : 0;
+        int r = 0;
 
+        if (!image || !image->tentative || !pass_is_current(image))
+            continue;           /* the last: its next audit is on its way */
+        if (is_called_image(manager, image))
+            settle(manager, image);
+        else
+            r = discover_dismiss(manager->discover, image, pass_is_settled(image));
         if (r < 0)
             log_error(r, "A file that is no image is kept as one: %m");
-        if (datastore)
-            keep_others(manager, datastore, true);
+        keep_others(manager, datastore, true);
     }
     manager->dismissing.n_items = 0;
 }
@@ -203,7 +221,7 @@ static void judge_one(struct manager *manager, struct image *image)
         image->judge_again = image->settles;
     usage_image_judged(manager, image);
     if (image->tentative)
-        tentative_decide(manager, image, &usage);
+        tentative_decide(manager, image);
 }
 
 static void judge_one_domain(struct manager *manager, const struct virt_status *status,
@@ -429,7 +447,8 @@ void judge_now(struct manager *manager)
             manager->again = image->judge_again;
     }
     manager->judging.n_items = 0;
-    dismiss(manager);
+    if (!resolve_is_pending(manager))
+        judge_dismiss(manager);
     judge_datastores(manager);
     if (usage_each_dirty(manager, judge_one_domain))
         judge_soon(manager);

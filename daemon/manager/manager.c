@@ -341,7 +341,7 @@ static int make_stages(struct manager *manager)
         .image = pass_on_image,
         .locks = pass_on_locks,
         .known = rename_known,
-        .renamed = rename_on_renamed,
+        .renamed = rename_on_renamed, .other_gone = resolve_on_other_gone,
         .datastore = pass_on_datastore,
         .walk_begins = pass_on_walk_begins,
         .walked = pass_on_walked,
@@ -465,6 +465,7 @@ struct manager *manager_free(struct manager *manager)
     if (manager->control && manager->judge_wanted)
         judge_now(manager);
     if (manager->control) {
+        judge_dismiss(manager);
         keep_all_others(manager);
         keep_commit(manager);
     }

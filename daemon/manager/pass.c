@@ -88,7 +88,7 @@ void pass_plan(struct manager *manager, struct image *image, enum schedule_reaso
 /* ---- files that come, change and go ---------------------------------------------------------- */
 
 /* Does the last audit still hold for the file as it lies there? */
-static bool image_is_current(const struct image *image)
+bool pass_is_current(const struct image *image)
 {
     const struct fingerprint *now = &image->fingerprint, *then;
 
@@ -157,7 +157,7 @@ static void owners_changed(struct manager *manager, const struct image *image)
 
 static void image_changed(struct manager *manager, struct image *image, bool by_walk)
 {
-    if (image_is_current(image) && pass_is_settled(image))
+    if (pass_is_current(image) && pass_is_settled(image))
         return;
     owners_changed(manager, image);
     image->worker_deaths = 0;
@@ -173,7 +173,7 @@ static void image_found_again(struct manager *manager, struct image *image, bool
 {
     if (image->worker_deaths >= DEATHS_MAX)
         return;
-    if (!image_is_current(image)) {
+    if (!pass_is_current(image)) {
         image_changed(manager, image, by_walk);
         return;
     }
@@ -251,7 +251,7 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
         image_changed(manager, image, by_walk);
         break;
     case DISCOVER_ATTRIBUTES:
-        if (image_is_current(image))
+        if (pass_is_current(image))
             image_take_attributes(manager, image);
         else
             image_changed(manager, image, by_walk);
@@ -434,7 +434,7 @@ static bool audit_sees_damage(const struct audit *audit)
                                                ? &report->layers[0].check : NULL;
 
     for (int kind = 0; check && kind < _QCA_ISSUE_MAX; kind++)
-        if (check->kind_count[kind] > 0 && qca_issue_kind_is_pointer(kind))
+        if (qca_check_count(check, kind) > 0 && qca_issue_kind_is_pointer(kind))
             return true;
     return false;
 }

@@ -77,8 +77,15 @@ static void resolve_go_on(struct manager *manager)
     if (manager->resolve_at < manager->resolve.n_items)
         return;
     manager->resolve.n_items = manager->resolve_at = 0;
+    judge_dismiss(manager);
     if (manager->resolve_wanted)
         resolve_soon(manager);
+}
+
+bool resolve_is_pending(const struct manager *manager)
+{
+    return manager->resolve_wanted || manager->resolve.n_items > 0 ||
+           audits_resolving(manager->audits) > 0;
 }
 
 static void resolve_collect(struct manager *manager)
@@ -119,6 +126,12 @@ void resolve_soon(struct manager *manager)
     r = manager_arm(manager, &manager->resolve_timer, RESOLVE_DELAY, on_resolve_timer);
     if (r < 0)
         log_error(r, "Cannot plan the look-up of references: %m");
+}
+
+/* What was no image may be what something referred to a moment ago. */
+void resolve_on_other_gone(void *userdata)
+{
+    resolve_soon(userdata);
 }
 
 /* Takes the new one if it says something else. */

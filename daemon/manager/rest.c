@@ -31,13 +31,13 @@ static bool report_is_cut(const struct audit_report *report)
     if (report->error != 0)
         return false;
     if (report->n_layers == 0)
-        return report->open_error.kind == QCA_ERROR_TRUNCATED ||
-               report->open_error.kind == QCA_ERROR_HEADER;
+        return audit_report_open_error(report)->kind == QCA_ERROR_TRUNCATED ||
+               audit_report_open_error(report)->kind == QCA_ERROR_HEADER;
     check = &report->layers[0].check;
     return report->layers[0].checked &&
-           (check->kind_count[QCA_ISSUE_OUT_OF_FILE] > 0 ||
-            check->kind_count[QCA_ISSUE_REFTABLE_OUT_OF_FILE] > 0 ||
-            check->kind_count[QCA_ISSUE_LAST_CLUSTER_CUT] > 0);
+           (qca_check_count(check, QCA_ISSUE_OUT_OF_FILE) > 0 ||
+            qca_check_count(check, QCA_ISSUE_REFTABLE_OUT_OF_FILE) > 0 ||
+            qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT) > 0);
 }
 
 /* And while it is written in any order. */
@@ -48,8 +48,8 @@ static bool report_is_damaged(const struct audit_report *report)
     if (report->error != 0)
         return false;
     if (!layer)
-        return report->open_error.kind > QCA_ERROR_MEMORY &&
-               report->open_error.kind <= QCA_ERROR_BITMAPS;
+        return audit_report_open_error(report)->kind > QCA_ERROR_MEMORY &&
+               audit_report_open_error(report)->kind <= QCA_ERROR_BITMAPS;
     return layer->checked && (layer->check.corruptions > 0 || layer->check.check_errors > 0 ||
                               report_is_cut(report));
 }

@@ -37,7 +37,7 @@ static bool has_evidence(const struct finding *finding, const char *key)
 static bool pointers_are_damaged(const struct qca_check_result *check)
 {
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        if (check->kind_count[kind] > 0 && qca_issue_kind_is_pointer(kind))
+        if (qca_check_count(check, kind) > 0 && qca_issue_kind_is_pointer(kind))
             return true;
     return false;
 }

@@ -160,13 +160,13 @@ static bool table_only_lacks_fields(const struct layer_report *layer)
 {
     const struct qca_check_result *check = &layer->check;
 
-    if (!layer->checked || !check->finished || check->error.kind != QCA_ERROR_NONE ||
-        check->kind_count[QCA_ISSUE_SNAPSHOT_INCOMPLETE] == 0 ||
+    if (!layer->checked || !check->finished || qca_check_error(check)->kind != QCA_ERROR_NONE ||
+        qca_check_count(check, QCA_ISSUE_SNAPSHOT_INCOMPLETE) == 0 ||
         layer->info.n_snapshots != layer->info.snapshot_count ||
         layer->info.incompatible_features & (QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DIRTY))
         return false;
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        if (kind != QCA_ISSUE_SNAPSHOT_INCOMPLETE && check->kind_count[kind] > 0)
+        if (kind != QCA_ISSUE_SNAPSHOT_INCOMPLETE && qca_check_count(check, kind) > 0)
             return false;
     for (size_t i = 0; i < layer->info.n_snapshots; i++)
         if (!entry_is_whole(&layer->info, i))

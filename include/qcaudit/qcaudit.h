@@ -480,9 +480,9 @@ struct qca_check_options {
 
 /* The eight figures of `qemu-img check --output=json`, and the issues behind them. */
 struct qca_check_result {
-    bool finished;              /* false: it could not be finished, error says why; counters so
-                                 * far stand */
-    struct qca_error error;
+    bool finished;              /* false: it could not be finished; counters so far stand */
+    struct qca_error *error;    /* owned; why, when it is not finished, else NULL.
+                                 * qca_check_error() */
     uint64_t corruptions;
     uint64_t leaks;             /* clusters */
     uint64_t check_errors;
@@ -497,12 +497,15 @@ struct qca_check_result {
     uint64_t burst_offset;      /* that span's first and last leaked byte; QCA_NO_OFFSET if no
                                  * leaks */
     uint64_t burst_end;
-    uint32_t kind_count[_QCA_ISSUE_MAX];    /* how often each kind was seen, kept or not;
-                                             * UINT32_MAX: so often, or more */
+    uint32_t *kind_count;       /* owned; by kind, NULL: none was seen. qca_check_count() */
     struct qca_issue *issues;   /* in the order found; the first max_issues */
     size_t n_issues;
 };
 
+/* How often the kind was seen, kept among the issues or not; UINT32_MAX: so often, or more. */
+uint32_t qca_check_count(const struct qca_check_result *result, enum qca_issue_kind kind);
+/* Why it was not finished; of kind QCA_ERROR_NONE when it was. Never NULL, the result's. */
+const struct qca_error *qca_check_error(const struct qca_check_result *result);
 /* Frees what result owns and zeroes it. */
 void qca_check_result_done(struct qca_check_result *result);
 

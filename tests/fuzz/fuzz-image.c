@@ -84,6 +84,14 @@ static int check(struct qca_image *image, unsigned mode, uint64_t memory_limit,
     return qca_check(image, &options, result);
 }
 
+static bool same_counts(const struct qca_check_result *a, const struct qca_check_result *b)
+{
+    for (unsigned kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        if (qca_check_count(a, kind) != qca_check_count(b, kind))
+            return false;
+    return true;
+}
+
 /* What does not depend on how the check was done. */
 static bool same(const struct qca_check_result *a, const struct qca_check_result *b)
 {
@@ -94,7 +102,7 @@ static bool same(const struct qca_check_result *a, const struct qca_check_result
            a->compressed_clusters == b->compressed_clusters &&
            a->fragmented_clusters == b->fragmented_clusters && a->leak_runs == b->leak_runs &&
            a->burst_leaks == b->burst_leaks &&
-           memcmp(a->kind_count, b->kind_count, sizeof(a->kind_count)) == 0;
+           same_counts(a, b);
 }
 
 static bool same_issue(const struct qca_issue *a, const struct qca_issue *b)
@@ -121,7 +129,7 @@ static bool same_issues(const struct qca_check_result *a, const struct qca_check
 static bool is_sound(const struct qca_check_result *result)
 {
     for (unsigned kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        if (result->kind_count[kind] > 0 && qca_issue_kind_is_pointer(kind))
+        if (qca_check_count(result, kind) > 0 && qca_issue_kind_is_pointer(kind))
             return false;
     return result->finished && result->check_errors == 0;
 }
@@ -136,7 +144,8 @@ static void check_tight(struct qca_image *image, unsigned mode,
          limit -= limit / 8) {
         _cleanup_(qca_check_result_done) struct qca_check_result result = { 0 };
 
-        enough = check(image, mode, limit, &result) == 0 && result.error.kind != QCA_ERROR_MEMORY;
+        enough = check(image, mode, limit, &result) == 0 &&
+                 qca_check_error(&result)->kind != QCA_ERROR_MEMORY;
         if (enough && plain->finished && result.finished && !same(plain, &result))
             abort();
     }

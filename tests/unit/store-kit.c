@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What the tests of the store share: the folder, the loop, the answers, the things to store. */
 #include "store-kit.h"
+#include "check-fixture.h"
 
 #include <dirent.h>
 #include <unistd.h>
@@ -437,8 +438,11 @@ static void fill_info(struct qca_image_info *info)
 
 static void fill_check(struct qca_check_result *check)
 {
-    fill(&check->corruptions, &check->kind_count[_QCA_ISSUE_MAX], 3);
-    fill_error(&check->error, QCA_ERROR_IO);
+    fill(&check->corruptions, &check->kind_count, 3);
+    for (unsigned kind = 0; kind < _QCA_ISSUE_MAX; kind++)
+        fixture_count(check, kind, 3 + kind);
+    check->error = calloc(1, sizeof(*check->error));
+    fill_error(check->error, QCA_ERROR_IO);
     check->n_issues = 2 * _QCA_ISSUE_MAX;
     check->issues = calloc(check->n_issues, sizeof(*check->issues));
     for (unsigned i = 0; i < check->n_issues; i++) {
@@ -461,7 +465,8 @@ struct audit_report *kit_rich_report(void)
 
     assert_non_null(report);
     report->error = -ECHILD;
-    fill_error(&report->open_error, QCA_ERROR_HEADER);
+    report->open_error = calloc(1, sizeof(*report->open_error));
+    fill_error(report->open_error, QCA_ERROR_HEADER);
     report->n_layers = 3;
     report->layers = calloc(3, sizeof(*report->layers));
     assert_non_null(report->layers);
@@ -530,7 +535,7 @@ static void infos_equal(const struct qca_image_info *a, const struct qca_image_i
 void kit_reports_equal(const struct audit_report *a, const struct audit_report *b)
 {
     assert_int_equal(a->error, b->error);
-    assert_memory_equal(&a->open_error, &b->open_error, sizeof(a->open_error));
+    assert_true(fixture_same(a->open_error, b->open_error, sizeof(*a->open_error)));
     assert_int_equal(a->n_layers, b->n_layers);
     for (size_t i = 0; i < a->n_layers; i++) {
         const struct layer_report *x = &a->layers[i], *y = &b->layers[i];
@@ -539,11 +544,11 @@ void kit_reports_equal(const struct audit_report *a, const struct audit_report *
         infos_equal(&x->info, &y->info);
         assert_int_equal(x->checked, y->checked);
         assert_int_equal(x->check.finished, y->check.finished);
-        assert_memory_equal(&x->check.error, &y->check.error, sizeof(x->check.error));
+        assert_true(fixture_same(x->check.error, y->check.error, sizeof(*x->check.error)));
         assert_memory_equal(&x->check.corruptions, &y->check.corruptions,
-                            offsetof(struct qca_check_result, kind_count) +
-                                sizeof(x->check.kind_count) -
+                            offsetof(struct qca_check_result, kind_count) -
                                 offsetof(struct qca_check_result, corruptions));
+        assert_true(fixture_same_counts(&x->check, &y->check));
         assert_int_equal(x->check.n_issues, y->check.n_issues);
         if (x->check.n_issues > 0)
             assert_memory_equal(x->check.issues, y->check.issues,

@@ -16,6 +16,7 @@
 
 #include "lib/cleanup.h"
 #include "qcow2-kit.h"
+#include "check-fixture.h"
 
 #define COPIED (UINT64_C(1) << 63)
 #define CLUSTER UINT64_C(65536)
@@ -113,7 +114,7 @@ static void each_damage_is_one_issue_in_its_place(void **state)
             fail_msg("case %zu: guest offset %" PRIx64, i, issue->guest_offset);
         assert_int_equal(issue->guest_length, cases[i].guest_length);
         assert_int_equal(issue->count, 1);
-        assert_true(result.kind_count[cases[i].kind] >= 1);
+        assert_true(qca_check_count(&result, cases[i].kind) >= 1);
         qca_check_result_done(&result);
         kit_free(kit);
     }
@@ -227,8 +228,8 @@ static void an_l2_table_shared_by_snapshots_counts_once_for_each(void **state)
     assert_int_equal(issue->snapshot, QCA_ACTIVE);
     assert_int_equal(issue->guest_offset, CLUSTER);
     /* They have one id and one L1 table, too: told beside. */
-    assert_int_equal(result.kind_count[QCA_ISSUE_SNAPSHOT_ID_DUPLICATE], SNAPSHOTS - 1);
-    assert_int_equal(result.kind_count[QCA_ISSUE_METADATA_SHARED], SNAPSHOTS - 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_SNAPSHOT_ID_DUPLICATE), SNAPSHOTS - 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_METADATA_SHARED), SNAPSHOTS - 1);
     qca_check_result_done(&result);
     kit_free(kit);
 }
@@ -244,7 +245,7 @@ static void more_references_than_a_refcount_holds_are_corruptions(void **state)
     for (unsigned i = 1; i < 6; i++)
         kit_refcount(kit, KIT_DATA + i, 0);
     result = kit_check(kit, NULL);
-    assert_int_equal(result.kind_count[QCA_ISSUE_REFERENCE_OVERFLOW], 3);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_REFERENCE_OVERFLOW), 3);
     assert_int_equal(result.corruptions, 3);
     assert_int_equal(find(&result, QCA_ISSUE_REFERENCE_OVERFLOW)->host_offset, KIT_DATA * CLUSTER);
     qca_check_result_done(&result);
@@ -318,8 +319,8 @@ static void marks_are_beside_the_counters(void **state)
     result = kit_check(kit, NULL);
     assert_int_equal(qca_check_exit_status(&result), 0);
     assert_int_equal(result.n_issues, 2);
-    assert_int_equal(result.kind_count[QCA_ISSUE_CORRUPT_BIT], 1);
-    assert_int_equal(result.kind_count[QCA_ISSUE_DIRTY_BIT], 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_CORRUPT_BIT), 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_DIRTY_BIT), 1);
     qca_check_result_done(&result);
     kit_free(kit);
 }
@@ -335,7 +336,7 @@ static void issues_are_capped_and_counted_all(void **state)
     result = kit_check(kit, &options);
     assert_int_equal(result.n_issues, 5);
     assert_int_equal(result.corruptions, 40);
-    assert_int_equal(result.kind_count[QCA_ISSUE_L2_RESERVED_BITS], 40);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_L2_RESERVED_BITS), 40);
     qca_check_result_done(&result);
     kit_free(kit);
 }
@@ -538,7 +539,7 @@ static void little_memory_makes_passes_with_the_same_result(void **state)
         little = sparse_check(fd, limit, &again);
         if (little.finished)
             break;
-        assert_int_equal(little.error.kind, QCA_ERROR_MEMORY);
+        assert_int_equal(qca_check_error(&little)->kind, QCA_ERROR_MEMORY);
         qca_check_result_done(&little);
         assert_true(limit < 64 << 20);
     }
@@ -551,7 +552,7 @@ static void little_memory_makes_passes_with_the_same_result(void **state)
     assert_int_equal(little.fragmented_clusters, whole.fragmented_clusters);
     assert_int_equal(little.leak_runs, whole.leak_runs);
     assert_int_equal(little.burst_leaks, whole.burst_leaks);
-    assert_memory_equal(little.kind_count, whole.kind_count, sizeof(whole.kind_count));
+    assert_true(fixture_same_counts(&little, &whole));
     assert_int_equal(little.n_issues, whole.n_issues);
     qca_check_result_done(&little);
     qca_check_result_done(&whole);
@@ -573,7 +574,7 @@ static void overlapping_tables_without_end_are_refused(void **state)
         kit_put(kit, KIT_L1 * cluster + 8 * i, 8, i % (4 * cluster / 512) * 512);
     result = kit_check(kit, NULL);
     assert_false(result.finished);
-    assert_int_equal(result.error.kind, QCA_ERROR_LIMIT);
+    assert_int_equal(qca_check_error(&result)->kind, QCA_ERROR_LIMIT);
     assert_true(result.corruptions > 0);
     assert_int_equal(qca_check_exit_status(&result), 1);
     qca_check_result_done(&result);
@@ -602,8 +603,8 @@ static void overlapping_bitmap_tables_are_refused(void **state)
     }
     result = kit_check(kit, NULL);
     assert_false(result.finished);
-    assert_int_equal(result.error.kind, QCA_ERROR_LIMIT);
-    assert_int_equal(result.kind_count[QCA_ISSUE_BITMAPS_INVALID], 1);
+    assert_int_equal(qca_check_error(&result)->kind, QCA_ERROR_LIMIT);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_BITMAPS_INVALID), 1);
     qca_check_result_done(&result);
     kit_free(kit);
 }
@@ -680,9 +681,9 @@ static void a_flag_outside_of_a_page_without_flags(void **state)
     kit_put(kit, KIT_L1 * 512, 8, UINT64_C(1) << 63 | outside * 512);
     result = kit_check(kit, NULL);
     assert_true(result.finished);
-    assert_int_equal(result.kind_count[QCA_ISSUE_OUT_OF_FILE], 1);
-    assert_int_equal(result.kind_count[QCA_ISSUE_REFCOUNT_LOW], 1);
-    assert_int_equal(result.kind_count[QCA_ISSUE_COPIED_WRONG], 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_OUT_OF_FILE), 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_REFCOUNT_LOW), 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_COPIED_WRONG), 1);
     assert_int_equal(result.corruptions, 3);
     assert_int_equal(result.leaks, 2);
     qca_check_result_done(&result);

@@ -15,6 +15,7 @@
 #include "helpers/report-json.h"
 #include "helpers/report.h"
 #include "qcaudit/qcaudit.h"
+#include "check-fixture.h"
 
 static void assert_json(json_object *object, const char *expected)
 {
@@ -77,23 +78,37 @@ static void kept_and_taken_back(void **state)
     }, back = {};
     json_object *object;
 
-    check.kind_count[QCA_ISSUE_CLUSTER_LEAKED] = 1;
+    fixture_count(&check, QCA_ISSUE_CLUSTER_LEAKED, 1);
     assert_int_equal(json_fields_encode(fields, &check, &object), 0);
     assert_json(object,
-                "{\"finished\":true,\"error\":{\"kind\":\"none\"},\"leaks\":1,\"image-end\":131072,"
+                "{\"finished\":true,\"leaks\":1,\"image-end\":131072,"
                 "\"kinds\":{\"cluster-leaked\":1},\"issues\":[{\"kind\":\"cluster-leaked\","
                 "\"table\":\"l2\",\"host-offset\":65536,\"guest-length\":7,"
                 "\"stored\":18446744073709551615}]}");
     assert_int_equal(json_fields_decode(fields, object, &back), 0);
     assert_memory_equal(&back.issues[0], &issues[0], sizeof(issues[0]));
+    assert_true(fixture_same_counts(&back, &check));
     free(back.issues);
+    free(back.kind_count);
     back.issues = check.issues;
+    back.kind_count = check.kind_count;
     assert_memory_equal(&back, &check, sizeof(check));
+    /* as it was kept once where there was none */
+    json_object_object_add(object, "error", json_tokener_parse("{\"kind\":\"none\"}"));
+    memset(&back, 0, sizeof(back));
+    assert_int_equal(json_fields_decode(fields, object, &back), 0);
+    assert_null(back.error);
+    qca_check_result_done(&back);
+    json_object_object_add(object, "error", json_tokener_parse("{\"text\":\"it is odd\"}"));
+    assert_int_equal(json_fields_decode(fields, object, &back), 0);
+    assert_string_equal(back.error->text, "it is odd");
+    qca_check_result_done(&back);
     json_object_object_add(json_object_object_get(object, "kinds"), "no-such-kind",
                            json_object_new_int(1));
     memset(&back, 0, sizeof(back));
     assert_int_equal(json_fields_decode(fields, object, &back), -EBADMSG);
-    free(back.issues);
+    qca_check_result_done(&back);
+    free(check.kind_count);
     json_object_put(object);
 }
 

@@ -8,6 +8,7 @@
 
 #include "daemon/judge/judge.h"
 #include "helpers/clock.h"
+#include "unit/check-fixture.h"
 
 #define NOW (T0_USEC + 2 * HOUR)
 
@@ -202,7 +203,7 @@ static void add_issue(struct image *image, const struct qca_issue *issue)
     check->issues = reallocarray(check->issues, check->n_issues + 1, sizeof(*issue));
     assert_non_null(check->issues);
     check->issues[check->n_issues++] = *issue;
-    check->kind_count[issue->kind] += issue->count;
+    fixture_count(check, issue->kind, (uint32_t)issue->count);
     switch (qca_issue_kind_counter(issue->kind)) {
     case QCA_COUNTER_CORRUPTION:
         check->corruptions += issue->count;
@@ -633,8 +634,8 @@ static void snapshot_tables_and_bitmaps(void **state)
                  "has 1 dirty bitmap that was not saved");
 
     check_of(image)->finished = false;
-    check_of(image)->error = (struct qca_error){ .kind = QCA_ERROR_BITMAPS,
-                                                 .text = "the bitmap directory ends early" };
+    fixture_error(&check_of(image)->error, (struct qca_error){ .kind = QCA_ERROR_BITMAPS,
+                                                 .text = "the bitmap directory ends early" });
     judge(world, image);
     assert_found(world, FINDING_BITMAP_BAD, SEVERITY_ERROR,
                  "has damaged dirty bitmaps: the bitmap directory ends early");
@@ -729,20 +730,20 @@ static void images_that_do_not_open(void **state)
 
     part = add(world, "/vm/a.qcow2.part", NULL);
     part->audit->report->error = -EINVAL;
-    part->audit->report->open_error = (struct qca_error){ .kind = QCA_ERROR_HEADER,
-                                                          .text = "it is odd" };
+    fixture_error(&part->audit->report->open_error, (struct qca_error){ .kind = QCA_ERROR_HEADER,
+                                                          .text = "it is odd" });
     part->audit->confidence = CONFIDENCE_OFFLINE;
     judge(world, part);
     assert_only(world, FINDING_HEADER_INVALID, SEVERITY_WARNING,
                 "is an upload that was not finished: it is odd");
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         image->audit->report->error = cases[i].kind == QCA_ERROR_IO ? -EIO : -EINVAL;
-        image->audit->report->open_error = (struct qca_error){ .kind = cases[i].kind,
+        fixture_error(&image->audit->report->open_error, (struct qca_error){ .kind = cases[i].kind,
                                                                .offset = 4096,
                                                                .value = 5,
                                                                .bound = 3,
                                                                .field = "cluster_bits",
-                                                               .text = "it is odd" };
+                                                               .text = "it is odd" });
         image->audit->confidence = CONFIDENCE_OFFLINE;
         judge(world, image);
         assert_only(world, cases[i].type, cases[i].severity, cases[i].summary);
@@ -1395,7 +1396,7 @@ static void copies_before_a_repair(void **state)
 
     for (size_t i = 0; i < 3; i++) {
         check_of(all[i])->corruptions = 2;
-        check_of(all[i])->kind_count[QCA_ISSUE_REFCOUNT_LOW] = 2;
+        fixture_count(check_of(all[i]), QCA_ISSUE_REFCOUNT_LOW, 2);
         judge(world, all[i]);
         assert_found(world, FINDING_METADATA_CORRUPT,
                      all[i] == copy ? SEVERITY_INFO : SEVERITY_CRITICAL,

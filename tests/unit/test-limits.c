@@ -75,8 +75,8 @@ static void files_up_to_the_largest(void **state)
         assert_int_equal(check_file(fd, &error, &result), 0);
         assert_int_equal(result.finished, cases[i].finishes);
         if (!cases[i].finishes) {
-            assert_int_equal(result.error.kind, QCA_ERROR_LIMIT);
-            assert_true(result.error.value > result.error.bound);
+            assert_int_equal(qca_check_error(&result)->kind, QCA_ERROR_LIMIT);
+            assert_true(qca_check_error(&result)->value > qca_check_error(&result)->bound);
             assert_int_equal(qca_check_exit_status(&result), 1);
         } else
             assert_int_equal(result.corruptions + result.leaks + result.check_errors, 0);
@@ -127,7 +127,7 @@ static void the_largest_refcount_table(void **state)
     fd = sparse_file(kit, kit->size);
     assert_int_equal(check_file(fd, &error, &result), 0);
     assert_true(result.finished);
-    assert_int_equal(result.kind_count[QCA_ISSUE_REFBLOCK_SHARED], ENTRIES - 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_REFBLOCK_SHARED), ENTRIES - 1);
     assert_true(result.n_issues <= 1000);
     qca_check_result_done(&result);
 
@@ -194,12 +194,12 @@ static void a_data_file_larger_than_memory(void **state)
         options.memory_limit = limit;
         result = kit_check(kit, &options);
         if (result.finished) {
-            assert_int_equal(result.kind_count[QCA_ISSUE_DATA_FILE_SHARED], PAIRS);
+            assert_int_equal(qca_check_count(&result, QCA_ISSUE_DATA_FILE_SHARED), PAIRS);
             assert_int_equal(result.corruptions + result.leaks + result.check_errors, 0);
             if (least == 0)
                 least = limit;
         } else {
-            assert_int_equal(result.error.kind, QCA_ERROR_MEMORY);
+            assert_int_equal(qca_check_error(&result)->kind, QCA_ERROR_MEMORY);
             assert_int_equal(least, 0);         /* more memory is never worse */
             unfinished++;
         }
@@ -283,7 +283,7 @@ static void little_that_inflates_to_much(void **state)
     assert_true(result.finished);
     assert_int_equal(result.compressed_clusters, PACKED_CLUSTERS);
     assert_int_equal(result.corruptions + result.leaks +
-                         result.kind_count[QCA_ISSUE_COMPRESSED_BAD],
+                         qca_check_count(&result, QCA_ISSUE_COMPRESSED_BAD),
                      0);
     /* told of what it inflates, not of the little that it reads */
     assert_in_range(watch.calls, PACKED_CLUSTERS / 4, PACKED_CLUSTERS + 8);
@@ -294,9 +294,9 @@ static void little_that_inflates_to_much(void **state)
     watch = (struct watch){ .calls = 0 };
     result = kit_check(kit, &options);
     assert_false(result.finished);
-    assert_int_equal(result.error.kind, QCA_ERROR_LIMIT);
-    assert_int_equal(result.error.bound, options.inflate_limit);
-    assert_int_equal(result.error.value, (uint64_t)11 << PACKED_BITS);
+    assert_int_equal(qca_check_error(&result)->kind, QCA_ERROR_LIMIT);
+    assert_int_equal(qca_check_error(&result)->bound, options.inflate_limit);
+    assert_int_equal(qca_check_error(&result)->value, (uint64_t)11 << PACKED_BITS);
     assert_int_equal(result.compressed_clusters, PACKED_CLUSTERS);
     assert_int_equal(result.corruptions + result.leaks + result.check_errors, 0);
     assert_int_equal(qca_check_exit_status(&result), 1);

@@ -298,15 +298,15 @@ static void snapshots_are_read(void **state)
     kit_put(kit, cluster * kit->cluster + 36, 4, 1025);
     result = kit_check(kit, NULL);
     assert_false(result.finished);
-    assert_int_equal(result.error.kind, QCA_ERROR_SNAPSHOT_TABLE);
+    assert_int_equal(qca_check_error(&result)->kind, QCA_ERROR_SNAPSHOT_TABLE);
     assert_int_equal(result.check_errors, 1);
-    assert_int_equal(result.kind_count[QCA_ISSUE_SNAPSHOT_TABLE_INVALID], 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_SNAPSHOT_TABLE_INVALID), 1);
     assert_int_equal(qca_check_exit_status(&result), 1);
     qca_check_result_done(&result);
     kit_put(kit, 60, 4, UINT32_MAX);
     result = kit_check(kit, NULL);
     assert_false(result.finished);
-    assert_string_equal(result.error.field, "nb_snapshots");
+    assert_string_equal(qca_check_error(&result)->field, "nb_snapshots");
     qca_check_result_done(&result);
     kit_free(kit);
 }
@@ -345,16 +345,16 @@ static void bitmaps_are_read(void **state)
 
     result = kit_check(kit, NULL);
     assert_int_equal(qca_check_exit_status(&result), 0);
-    assert_int_equal(result.kind_count[QCA_ISSUE_BITMAP_IN_USE], 1);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_BITMAP_IN_USE), 1);
     qca_check_result_done(&result);
 
     /* A broken directory does not keep the image from being looked at, but ends the check. */
     kit_put(kit, at + 16, 1, 2);
     result = kit_check(kit, NULL);
     assert_false(result.finished);
-    assert_int_equal(result.error.kind, QCA_ERROR_BITMAPS);
-    assert_string_equal(result.error.field, "type");
-    assert_int_equal(result.kind_count[QCA_ISSUE_BITMAPS_INVALID], 1);
+    assert_int_equal(qca_check_error(&result)->kind, QCA_ERROR_BITMAPS);
+    assert_string_equal(qca_check_error(&result)->field, "type");
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_BITMAPS_INVALID), 1);
     qca_check_result_done(&result);
 
     /* Without the autoclear bit nobody vouches for the bitmaps: what they hold is leaked. */

@@ -7,6 +7,7 @@
 #include "helpers/clock.h"
 #include "model-fixture.h"
 #include "store-kit.h"
+#include "check-fixture.h"
 
 DEFINE_CLEANUP(struct config *, config_free)
 DEFINE_CLEANUP(struct graph *, graph_free)
@@ -49,7 +50,7 @@ static void add_issues(struct layer_report *layer, enum qca_issue_kind kind, siz
             .count = 1,
         };
     check->n_issues += n;
-    check->kind_count[kind] += n;
+    fixture_count(check, kind, n);
 }
 
 static void judge(const struct image *image, struct graph *graph, const struct policy *policy,
@@ -183,12 +184,12 @@ static void not_opened(void **state)
     report = image->audit->report = calloc(1, sizeof(*report));
     assert_non_null(report);
     report->error = -EINVAL;
-    report->open_error = (struct qca_error){ .kind = QCA_ERROR_HEADER,
+    fixture_error(&report->open_error, (struct qca_error){ .kind = QCA_ERROR_HEADER,
                                              .offset = 20,
                                              .value = UINT64_MAX,
                                              .bound = 21,
                                              .field = "cluster_bits",
-                                             .text = "cluster_bits is out of range" };
+                                             .text = "cluster_bits is out of range" });
     through_the_database(*state, image, &before);
     assert_true(holds(&before, FINDING_HEADER_INVALID));
 }

@@ -15,11 +15,10 @@ _Static_assert(sizeof(struct qca_extension) == 16, "struct qca_extension");
 _Static_assert(sizeof(struct qca_extent_file) == 40, "struct qca_extent_file");
 _Static_assert(sizeof(struct qca_image_info) == 232, "struct qca_image_info");
 _Static_assert(sizeof(struct qca_issue) == 88, "struct qca_issue");
-#define COUNTS_SIZE ((4 * _QCA_ISSUE_MAX + 7) / 8 * 8)
-_Static_assert(sizeof(struct qca_check_result) == 392 + COUNTS_SIZE, "struct qca_check_result");
-_Static_assert(sizeof(struct layer_report) == 712 + COUNTS_SIZE, "struct layer_report");
+_Static_assert(sizeof(struct qca_check_result) == 136, "struct qca_check_result");
+_Static_assert(sizeof(struct layer_report) == 456, "struct layer_report");
 /* its two digests are not asked for by the daemon */
-_Static_assert(sizeof(struct audit_report) == 360, "struct audit_report");
+_Static_assert(sizeof(struct audit_report) == 96, "struct audit_report");
 #endif
 
 static void round_trip(const struct audit_report *report)

@@ -608,8 +608,8 @@ static void audits_in_pages(void **state)
     struct image image = kit_make_image("/srv/vms/a");
     struct layer_report layer;
     struct audit_report report = clean_report(&layer);
-    struct audit_report failed = { .error = -EINVAL,
-                                   .open_error = { .kind = QCA_ERROR_HEADER, .text = "x" } };
+    struct qca_error why = { .kind = QCA_ERROR_HEADER, .text = "x" };
+    struct audit_report failed = { .error = -EINVAL, .open_error = &why };
     struct audit audit;
 
     kit_open(kit);

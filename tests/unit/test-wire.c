@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "helpers/report-wire.h"
+#include "check-fixture.h"
 
 struct pair {
     int a, b;                       /* neither blocks */
@@ -207,7 +208,7 @@ static struct qca_check_result check_with(struct qca_issue *issues, size_t n)
         .issues = issues, .n_issues = n,
     };
 
-    check.kind_count[QCA_ISSUE_OUT_OF_FILE] = n;
+    fixture_count(&check, QCA_ISSUE_OUT_OF_FILE, n);
     for (size_t i = 0; i < n; i++)
         issues[i] =
             (struct qca_issue){ .kind = QCA_ISSUE_OUT_OF_FILE, .table = QCA_TABLE_L2, .index = i };
@@ -294,7 +295,7 @@ static void test_report(void **state)
     assert_int_equal(report->layers[1].check.issues[0].layer, 1);
     assert_int_equal(report->layers[2].check.n_issues, 0);
     assert_int_equal(report->layers[2].check.corruptions, 70);
-    assert_int_equal(report->layers[2].check.kind_count[QCA_ISSUE_OUT_OF_FILE], 70);
+    assert_int_equal(qca_check_count(&report->layers[2].check, QCA_ISSUE_OUT_OF_FILE), 70);
     assert_int_equal(report->layers[2].check.leaks, 7);
     audit_report_free(report);
 }

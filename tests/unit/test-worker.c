@@ -239,7 +239,7 @@ static void test_issues(void **state)
     start(f, f->worker_program, NULL);
     audit(f, "bad.qcow2", WORKER_CHECK);
     assert_int_equal(f->report->error, 0);
-    assert_true(f->report->layers[0].check.kind_count[QCA_ISSUE_OUT_OF_FILE] >= 200);
+    assert_true(qca_check_count(&f->report->layers[0].check, QCA_ISSUE_OUT_OF_FILE) >= 200);
     assert_true(f->report->layers[0].check.corruptions >= 200);
     assert_true(f->report->layers[0].check.n_issues >= 200);
     assert_int_equal(f->report->layers[0].check.issues[0].layer, 0);
@@ -267,8 +267,8 @@ static void test_raw_and_garbage(void **state)
     assert_false(f->report->layers[0].checked);
     audit(f, "garbage.qcow2", WORKER_CHECK);
     assert_int_not_equal(f->report->error, 0);
-    assert_int_not_equal(f->report->open_error.kind, QCA_ERROR_NONE);
-    assert_int_not_equal(f->report->open_error.text[0], '\0');
+    assert_int_not_equal(audit_report_open_error(f->report)->kind, QCA_ERROR_NONE);
+    assert_int_not_equal(audit_report_open_error(f->report)->text[0], '\0');
     assert_int_equal(f->report->worker_signal, 0);
     assert_false(worker_exhausted(f->worker));
 }
@@ -307,7 +307,7 @@ static void test_chain(void **state)
     audit(f, "leaf.qcow2", WORKER_CHECK | WORKER_CHAIN);
     f->refuse = 0;
     assert_int_equal(f->report->error, -EPERM);
-    assert_int_equal(f->report->open_error.kind, QCA_ERROR_REFERENCE);
+    assert_int_equal(audit_report_open_error(f->report)->kind, QCA_ERROR_REFERENCE);
     assert_int_equal(f->report->n_layers, 1);
     assert_false(f->report->layers[0].checked);
     assert_false(worker_exhausted(f->worker));
@@ -338,7 +338,7 @@ static void test_loop(void **state)
     start(f, f->worker_program, NULL);
     audit(f, "leaf.qcow2", WORKER_CHAIN);
     assert_int_not_equal(f->report->error, 0);
-    assert_int_equal(f->report->open_error.kind, QCA_ERROR_LOOP);
+    assert_int_equal(audit_report_open_error(f->report)->kind, QCA_ERROR_LOOP);
 }
 
 static void test_reuse(void **state)
