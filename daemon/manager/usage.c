@@ -292,13 +292,6 @@ static void on_path_changed(void *userdata, const char *path)
     pass_plan(manager, image, is == FILES_UNUSED ? SCHEDULE_NEW : SCHEDULE_CHANGED);
 }
 
-static int compare_domains(const struct virt_domain *a, const struct virt_domain *b)
-{
-    if (a->connection != b->connection)
-        return a->connection < b->connection ? -1 : 1;
-    return strcmp(a->uuid, b->uuid);
-}
-
 /* The disk's source and what libvirt has right below it, NULL where it does not say. */
 static const struct virt_layer *disk_source(const struct virt_disk *disk,
                                             const struct virt_layer **ret_below)
@@ -372,7 +365,7 @@ static void domains_carry_over(struct usages *usages, const struct virt_status *
         const struct virt_domain *old = before && i < before->n_domains
                                             ? &before->domains[i] : NULL;
         const struct virt_domain *new = k < n ? &now->domains[k] : NULL;
-        int order = !old ? 1 : !new ? -1 : compare_domains(old, new);
+        int order = !old ? 1 : !new ? -1 : virt_domain_compare(old, new);
 
         if (order < 0) {
             domain_gone(usages->manager, before, old);
@@ -388,32 +381,6 @@ static void domains_carry_over(struct usages *usages, const struct virt_status *
         i += order <= 0;
         k += order >= 0;
     }
-}
-
-static bool connections_differ(const struct virt_status *a, const struct virt_status *b)
-{
-    if (!a || !b || a->n_connections != b->n_connections)
-        return a != b;
-    for (size_t i = 0; i < a->n_connections; i++)
-        if (a->connections[i].connected != b->connections[i].connected ||
-            a->connections[i].complete != b->connections[i].complete)
-            return true;
-    return false;
-}
-
-/* Does it say the same, figures aside? Then nothing follows from it that did not follow before. */
-static bool status_equal(const struct virt_status *a, const struct virt_status *b)
-{
-    if (!a || !b || a->n_domains != b->n_domains || connections_differ(a, b))
-        return false;
-    for (size_t i = 0; i < a->n_connections; i++)
-        if (a->connections[i].n_left_out != b->connections[i].n_left_out)
-            return false;
-    for (size_t i = 0; i < a->n_domains; i++)
-        if (compare_domains(&a->domains[i], &b->domains[i]) != 0 ||
-            a->domains[i].version != b->domains[i].version)
-            return false;
-    return true;
 }
 
 static void index_make(struct usages *usages)
@@ -448,7 +415,7 @@ static void index_make(struct usages *usages)
         usages->again[i] = UINT64_MAX;
     graph_set_usage(manager->graph, usages->index);
     domains_carry_over(usages, status_before, dirty, again);
-    if (connections_differ(status_before, usages->status)) {
+    if (!virt_connections_equal(status_before, usages->status)) {
         manager->daemon_dirty = true;
         for (size_t i = 0; i < n; i++)
             usages->dirty[i] = true;
@@ -532,7 +499,7 @@ void usage_on_status(void *userdata, struct virt_status *status)
     virt_status_unref(usages->status);
     usages->status = virt_status_ref(status);
     places_look_again(usages, NULL);
-    if (usages->stale || !status_equal(usage_status(usages->index), status))
+    if (usages->stale || !virt_status_equal(usage_status(usages->index), status))
         index_make(usages);
 }
 

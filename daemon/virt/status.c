@@ -168,3 +168,35 @@ const struct virt_disk *virt_find_disk(const struct virt_domain *domain, const c
             return &domain->disks[i];
     return NULL;
 }
+
+int virt_domain_compare(const struct virt_domain *a, const struct virt_domain *b)
+{
+    if (a->connection != b->connection)
+        return a->connection < b->connection ? -1 : 1;
+    return strcmp(a->uuid, b->uuid);
+}
+
+bool virt_connections_equal(const struct virt_status *a, const struct virt_status *b)
+{
+    if (!a || !b || a->n_connections != b->n_connections)
+        return a == b;
+    for (size_t i = 0; i < a->n_connections; i++)
+        if (a->connections[i].connected != b->connections[i].connected ||
+            a->connections[i].complete != b->connections[i].complete)
+            return false;
+    return true;
+}
+
+bool virt_status_equal(const struct virt_status *a, const struct virt_status *b)
+{
+    if (!a || !b || a->n_domains != b->n_domains || !virt_connections_equal(a, b))
+        return false;
+    for (size_t i = 0; i < a->n_connections; i++)
+        if (a->connections[i].n_left_out != b->connections[i].n_left_out)
+            return false;
+    for (size_t i = 0; i < a->n_domains; i++)
+        if (virt_domain_compare(&a->domains[i], &b->domains[i]) != 0 ||
+            a->domains[i].version != b->domains[i].version)
+            return false;
+    return true;
+}

@@ -195,6 +195,14 @@ struct virt_status {
 struct virt_status *virt_status_ref(struct virt_status *status);
 struct virt_status *virt_status_unref(struct virt_status *status);
 
+/* The order of domains in a status. */
+int virt_domain_compare(const struct virt_domain *a, const struct virt_domain *b);
+/* Are the same ones connected, and completely read? NULL is equal to NULL alone. */
+bool virt_connections_equal(const struct virt_status *a, const struct virt_status *b);
+/* Do both say the same of connections and domains, figures aside? Then nothing follows from one
+ * that does not follow from the other. NULL is equal to nothing. */
+bool virt_status_equal(const struct virt_status *a, const struct virt_status *b);
+
 /* What a pool of that type ("dir", "logical", "rbd", ...) holds: files below its path, block
  * devices, or what only a network protocol reaches. */
 enum virt_pool_kind { VIRT_POOL_FILES, VIRT_POOL_DEVICES, VIRT_POOL_NETWORK };

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "lib/cleanup.h"
+
 struct world {
     struct virt_fixture virt;
     struct usage_index *index;
@@ -252,6 +254,45 @@ static void a_domain_as_a_subject(void **state)
     free(subject);
 }
 
+/* Anything but figures makes another status of it. */
+static void what_says_the_same(void **state)
+{
+    static const char *const differences[] = {
+        "nothing", "a figure", "a version", "a UUID", "a domain less", "not connected",
+        "not complete", "left out",
+    };
+    char name[] = "web";
+
+    for (size_t i = 0; i < ELEMENTSOF(differences); i++) {
+        struct virt_fixture before, now;
+        struct virt_status *a, *b;
+        bool same = i < 2, linked = i < 5 || i == 7;
+
+        fixture_virt_begin(&before);
+        fixture_virt_begin(&now);
+        for (size_t k = 0; k < 2; k++) {
+            fixture_domain(&before, name, 1, NULL, 0);
+            fixture_domain(&now, name, 1, NULL, 0);
+        }
+        a = fixture_virt_status(&before);
+        b = fixture_virt_status(&now);
+        now.domains[1].memory_max += i == 1;
+        now.domains[1].version += i == 2;
+        now.domains[1].uuid[0] = i == 3 ? 'f' : before.domains[1].uuid[0];
+        b->n_domains -= i == 4;
+        b->connections[0].connected = i != 5;
+        b->connections[0].complete = i != 6;
+        b->connections[0].n_left_out = i == 7;
+        if (virt_status_equal(a, b) != same || virt_status_equal(b, a) != same)
+            fail_msg("%s", differences[i]);
+        assert_int_equal(virt_connections_equal(a, b), linked);
+        fixture_virt_end(&before);
+        fixture_virt_end(&now);
+    }
+    assert_false(virt_status_equal(NULL, NULL));
+    assert_true(virt_connections_equal(NULL, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(other_names_for_a_file, setup, teardown),
         cmocka_unit_test_setup_teardown(many_domains, setup, teardown),
         cmocka_unit_test_setup_teardown(a_domain_as_a_subject, setup, teardown),
+        cmocka_unit_test(what_says_the_same),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
