@@ -131,11 +131,11 @@ static int encode_field(const struct json_field *field, const void *base, json_o
     case JSON_ARRAY:
         return encode_array(field, base, object);
     case JSON_OWNED:
-        member = *(const void *const *)member;
+    case JSON_OBJECT:
+        if (field->kind == JSON_OWNED)
+            member = *(const void *const *)member;
         if (!member)
             return 0;
-        /* fall through */
-    case JSON_OBJECT:
         r = json_fields_encode(field->members, member, &members);
         return r < 0 ? r : keep(field, object, members);
     }

@@ -53,10 +53,11 @@ static size_t coverage_find(const struct coverage *coverage, const char *path)
 void coverage_remove(struct coverage *coverage, const char *path)
 {
     size_t i = coverage_find(coverage, path);
-    struct coverage_item *item = &coverage->items[i];
+    struct coverage_item *item;
 
     if (i == coverage->n_items)
         return;
+    item = &coverage->items[i];
     coverage->left_out[item->why]--;
     free(item->path);
     free(item->target);

@@ -260,7 +260,7 @@ static void send_report(struct pair *pair, struct report_receiver *receiver, siz
     r = wire_send(pair->a, WIRE_DONE, last, NULL, NULL, -1);
     assert_int_equal(r, 0);
     free(s);
-    free(found);
+    qca_check_result_done(&check);
 }
 
 static void test_report(void **state)
