@@ -89,6 +89,8 @@ struct recall {
 struct site;
 /* It is one of the site's now, or no longer. */
 void site_count(struct site *site, const struct image *image, bool there);
+/* It is not called as images are. */
+bool site_may_be_other(const struct site *site, const struct files_record *record);
 /* Is it one that was looked at and is as it was, or one that has to wait? At a path at which
  * nothing is known. */
 bool site_passes_over(struct site *site, const struct files_record *record);

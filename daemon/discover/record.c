@@ -163,14 +163,20 @@ static struct image *known_elsewhere(const struct site *site, const struct files
 
 /* Who may make files in a datastore can make as many as memory holds: what is beyond the limit is
  * counted. */
-static bool site_is_full(struct site *site, const char *path)
+static bool site_is_full(struct site *site, const struct files_record *record)
 {
+    size_t max = site->discover->files_max, n_images = site->n_known + site->n_names;
     struct coverage *coverage = site->walking == SITE_WALKING ? &site->seen
                                                               : &site->datastore->coverage;
 
-    if (site->n_known + site->n_names + site->others.n < site->discover->files_max)
+    /* Files that are none take no image's place. */
+    if (!site_may_be_other(site, record))
+        n_images -= site->n_tentative;
+    else if (site->others.n + site->n_tentative >= max)
+        n_images = max;
+    if (n_images < max)
         return false;
-    (void)coverage_add(coverage, FILES_LEFT_TOO_MANY, path, NULL);
+    (void)coverage_add(coverage, FILES_LEFT_TOO_MANY, record->path, NULL);
     return true;
 }
 
@@ -183,7 +189,7 @@ static int site_new_name(struct site *site, const struct files_record *record, b
 
     if (!image && site_passes_over(site, record))
         return 0;
-    if ((!image || !discover_is_leaving(discover, image)) && site_is_full(site, record->path))
+    if ((!image || !discover_is_leaving(discover, image)) && site_is_full(site, record))
         return 0;
     if (!image)
         return site_image_new(site, record, by_walk);
@@ -454,6 +460,22 @@ void site_file(struct site *site, const struct files_record *record)
         (void)site_expire_postponed(site, site->postponed_since, 0);
 }
 
+/* What was found there, and waited for its turn, is gone, too. */
+static void site_drop_postponed(struct site *site, const char *path)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < site->n_postponed; i++) {
+        struct files_record *record = &site->postponed[i];
+
+        if (path_is_below(record->path, path))
+            free((char *)(uintptr_t)record->path);
+        else
+            site->postponed[n++] = *record;
+    }
+    site->n_postponed = n;
+}
+
 void site_vanished(struct site *site, const char *path)
 {
     struct discover *discover = site->discover;
@@ -462,6 +484,7 @@ void site_vanished(struct site *site, const char *path)
     _cleanup_free_ struct image **list = NULL;
     size_t first, end;
 
+    site_drop_postponed(site, path);
     if (image) {
         discover_leave(discover, image, false);
         return;

@@ -33,7 +33,7 @@ void site_go_on(struct site *site)
         log_debug(r, "Datastore %s is not walked again: %m", site->datastore->name);
 }
 
-static bool may_be_other(const struct site *site, const struct files_record *record)
+bool site_may_be_other(const struct site *site, const struct files_record *record)
 {
     return record->stat.type == FILES_REGULAR && !site->datastore->of_devices &&
            !path_is_image_name(record->path);
@@ -45,7 +45,7 @@ bool site_passes_over(struct site *site, const struct files_record *record)
     struct fingerprint fingerprint = fingerprint_from_stat(&record->stat);
     struct other *other;
 
-    if (!may_be_other(site, record))
+    if (!site_may_be_other(site, record))
         return false;
     other = others_find(&site->others, &identity);
     if (other)
@@ -65,7 +65,7 @@ bool site_make_tentative(struct site *site, const struct files_record *record,
 {
     const struct other *other;
 
-    image->tentative = may_be_other(site, record);
+    image->tentative = site_may_be_other(site, record);
     other = image->tentative ? others_find(&site->others, &image->identity) : NULL;
     if (other)
         image->raw_size = other->raw_size;

@@ -100,9 +100,13 @@ void data_file_look(struct judging *judging, bool unstable)
     struct data_cut *cut = &judging->data_cut;
     const struct image *data;
 
-    if (!has_data_file(info) || judging->image->data_file.state != REFERENCE_FOUND ||
-        judging->thresholds->disabled[FINDING_DATA_FILE])
+    if (!has_data_file(info) || judging->thresholds->disabled[FINDING_DATA_FILE])
         return;
+    /* The end that the audit saw was another file's, which is not there any more. */
+    if (judging->image->data_file.state != REFERENCE_FOUND) {
+        cut->clusters = qca_check_count(&judging->layer->check, QCA_ISSUE_DATA_FILE_END);
+        return;
+    }
     data = data_file_of(judging);
     cut->known = data;
     cut->size = data ? data->fingerprint.size : 0;

@@ -309,7 +309,8 @@ static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticke
         return r;
     name = text_escape_string(path);
     if (asprintf(ret_message, "%s %s", name ?: "It",
-                 r == -ENOENT ? "is in no datastore, or is no file that was seen there"
+                 r == -ENOENT ? "is in no datastore, or is no image, as far as its name and its "
+                                "first bytes tell"
                               : "is in a datastore that is offline or paused") < 0)
         *ret_message = NULL;
     return -EINVAL;

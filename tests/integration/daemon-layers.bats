@@ -139,3 +139,17 @@ data-file warning four.qcow2" "$(findings --name data-file)"
     run -0 ctl chain --json=short "$STORE/deep/00000.qcow2"
     [ "$(jq length <<<"$output")" = 1847 ]
 }
+
+@test "a data file that was cut off and is gone then is missing, and the image's metadata is as it was" {
+    qemu-img create -q -f qcow2 -o "data_file=cut.data,data_file_raw=on" cut.qcow2 64M
+    qemu-io -f qcow2 -c 'write -q -P 1 0 64M' cut.qcow2
+    start_daemon
+    scan
+    truncate -s 1M new
+    mv new cut.data
+    wait_for 30 has_finding "data-file critical cut.qcow2"
+    rm cut.data
+    wait_for 30 has_finding "data-file error cut.qcow2"
+    sleep 2     # whatever else is said of it
+    same "data-file error cut.qcow2" "$(findings)"
+}

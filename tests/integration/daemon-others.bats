@@ -136,3 +136,36 @@ text-00002" "$(paths | LC_ALL=C sort | grep -v new)"
     done
     for delay in 0 0.1 0.2 0.3 0.4 1; do wait_for 20 has_finding "raw-became-image critical disk-$delay"; done
 }
+
+@test "files that are none take no image's place, those least that are gone" {
+    need jq
+    write_config 'limits: {files: 1000}'
+    start_daemon
+    scan
+    texts 1500
+    rm "$STORE"/text-*
+    texts 900
+    for i in 1 2 3; do
+        cp "$STORE/good.qcow2" "$STORE/bad$i.qcow2"
+        break_image "$STORE/bad$i.qcow2"
+    done
+    for i in 1 2 3; do wait_for 20 has_finding "metadata-corrupt critical bad$i.qcow2"; done
+}
+
+@test "what the database has of them may be damaged" {
+    texts 10
+    start_daemon
+    scan
+    stop_daemon
+    sqlite3 "$STATE/qcaudit.db" "UPDATE other_files SET files = x'010203'"
+    start_daemon
+    scan
+    same good.qcow2 "$(paths)"
+    grep -q "What the database has of files that are no images is damaged (datastore store)" "$LOG"
+    stop_daemon
+    same 10 "$(kept_others)"
+    sqlite3 "$STATE/qcaudit.db" "UPDATE other_files SET files = randomblob(24000)"
+    start_daemon
+    scan
+    same good.qcow2 "$(paths)"
+}

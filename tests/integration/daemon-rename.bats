@@ -260,3 +260,21 @@ for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
     ctl findings -a --json=short --name metadata-corrupt | jq -c '.[] | [.path, .state]'
     same "0" "$(ctl findings -a --json=short --name metadata-corrupt | jq '[.[] | select(.state == "acknowledged")] | length')"
 }
+
+@test "a file that came back for a moment and is gone again is gone" {
+    make_image "$STORE/a.qcow2"
+    make_image "$STORE/b.qcow2"
+    start_daemon
+    scan
+    for delay in 0 0.1 0.3; do
+        cp "$STORE/a.qcow2" "$DIR/kept"
+        rm "$STORE/b.qcow2"
+        cp "$DIR/kept" "$STORE/b.qcow2"
+        sleep $delay
+        rm "$STORE/b.qcow2"
+        sleep 2
+        same "$STORE/a.qcow2" "$(ctl images --json=short | jq -r '.[].path')"
+        cp "$DIR/kept" "$STORE/b.qcow2"
+        wait_for 20 eval '[[ $(ctl images --json=short) == *b.qcow2* ]]'
+    done
+}
