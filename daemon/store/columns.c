@@ -126,26 +126,63 @@ static bool is_in(const struct column *column, char form)
                        : column->value && !(form == '=' && column->is_key);
 }
 
-static void print_column(FILE *file, const struct column *column, char form, const char *alias,
-                         size_t alias_length)
+/* What grows; failed: there was no memory for all of it. A stream in memory does not say so of
+ * every write. */
+struct text {
+    char *bytes;
+    size_t n, room;
+    bool failed;
+};
+
+static void text_add(struct text *text, const char *bytes, size_t n)
+{
+    if (text->failed)
+        return;
+    if (text->n + n >= text->room) {
+        size_t room = 2 * (text->n + n) + 64;
+        char *grown = realloc(text->bytes, room);
+
+        if (!grown) {
+            text->failed = true;
+            return;
+        }
+        text->bytes = grown;
+        text->room = room;
+    }
+    memcpy(text->bytes + text->n, bytes, n);
+    text->n += n;
+    text->bytes[text->n] = '\0';
+}
+
+static void text_put(struct text *text, const char *string)
+{
+    text_add(text, string, strlen(string));
+}
+
+static void print_column(struct text *text, const struct column *column, char form,
+                         const char *alias, size_t alias_length)
 {
     switch (form) {
     case ':':
-        fputs(column->value, file);
+        text_put(text, column->value);
         break;
     case '=':
-        fprintf(file, "%s = excluded.%s", column->name, column->name);
+        text_put(text, column->name);
+        text_put(text, " = excluded.");
+        text_put(text, column->name);
         break;
     case '.':
-        fprintf(file, "%.*s.%s", (int)alias_length, alias, column->name);
+        text_add(text, alias, alias_length);
+        text_put(text, ".");
+        text_put(text, column->name);
         break;
     default:
-        fputs(column->name, file);
+        text_put(text, column->name);
         break;
     }
 }
 
-static int print_columns(FILE *file, const char *what, size_t length)
+static int print_columns(struct text *text, const char *what, size_t length)
 {
     const char *dot = memchr(what, '.', length), *name = what;
     const struct table *table;
@@ -165,40 +202,37 @@ static int print_columns(FILE *file, const char *what, size_t length)
     for (size_t i = 0; i < table->n_columns; i++) {
         if (!is_in(&table->columns[i], form))
             continue;
-        fputs(comma, file);
-        print_column(file, &table->columns[i], form, what, dot ? (size_t)(dot - what) : 0);
+        text_put(text, comma);
+        print_column(text, &table->columns[i], form, what, dot ? (size_t)(dot - what) : 0);
         comma = ", ";
     }
     return 0;
 }
 
-int store_sql_expand(const char *text, char **ret_sql)
+int store_sql_expand(const char *template, char **ret_sql)
 {
-    _cleanup_free_ char *sql = NULL;
-    size_t size;
-    FILE *file = open_memstream(&sql, &size);
+    struct text text = { .bytes = NULL };
     int r = 0;
 
-    if (!file)
-        return -ENOMEM;
-    while (r == 0 && *text) {
-        size_t plain = strcspn(text, "{"), braced = strcspn(text + plain, "}");
+    text_put(&text, "");
+    while (r == 0 && *template) {
+        size_t plain = strcspn(template, "{"), braced = strcspn(template + plain, "}");
 
-        fwrite(text, 1, plain, file);
-        text += plain;
-        if (!*text)
+        text_add(&text, template, plain);
+        template += plain;
+        if (!*template)
             break;
-        if (!text[braced])
+        if (!template[braced])
             r = -EINVAL;
         else
-            r = print_columns(file, text + 1, braced - 1);
-        text += r == 0 ? braced + 1 : 0;
+            r = print_columns(&text, template + 1, braced - 1);
+        template += r == 0 ? braced + 1 : 0;
     }
-    if (r == 0 && ferror(file))
+    if (r == 0 && text.failed)
         r = -ENOMEM;
-    if (fclose(file) != 0 && r == 0)
-        r = -ENOMEM;
-    if (r == 0)
-        *ret_sql = TAKE_PTR(sql);
+    if (r < 0)
+        free(text.bytes);
+    else
+        *ret_sql = text.bytes;
     return r;
 }

@@ -110,7 +110,7 @@ static int select_text(const struct pages *pages, char **ret_sql)
         fprintf(file, ", %s", pages->members[i].value);
     fprintf(file, " FROM %s ORDER BY %s DESC", pages->from, pages->cursor);
     failed = ferror(file);
-    if (fclose(file) != 0 || failed)
+    if (fclose(file) != 0 || failed || !sql)
         return -ENOMEM;
     *ret_sql = TAKE_PTR(sql);
     return 0;
