@@ -533,8 +533,11 @@ static void stop_the_launcher(struct fixture *f)
     if (files_start(event, &options, &f->files) < 0 || kill(pid, SIGCONT) < 0)
         _exit(96);
     walk(f);
-    if (!find(f, FILES_EVENT_APPEARED, "file") || files_pid(f->files) <= 0)
+    if (!find(f, FILES_EVENT_APPEARED, "file") || files_pid(f->files) <= 0) {
+        print_error("walked: %d, lost: %d, pid %d\n", f->walk_error, f->lost_error,
+                    (int)files_pid(f->files));
         _exit(95);
+    }
     while (process_endings_find(&endings, f) > 0)
         (void)sd_event_run(event, 10000);
     f->files = files_free(f->files);
