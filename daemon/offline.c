@@ -139,15 +139,20 @@ static int by_place(const void *left, const void *right)
 /* What follows from what was loaded. */
 static int known_finish(struct known *known)
 {
-    int r = graph_refresh(known->graph, NULL, NULL);
+    int r;
 
-    if (r < 0)
-        return r;
     for (size_t i = 0; i < known->n_all; i++) {
         struct image *image = known->images[i];
 
         image->baseline = (struct baseline *)(uintptr_t)contents_find(known->contents,
                                                                       &image->identity);
+    }
+    r = graph_refresh(known->graph, NULL, NULL);        /* by these baselines, too */
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < known->n_all; i++) {
+        struct image *image = known->images[i];
+
         image->listed = judge_is_listed(image, graph_relation(known->graph, image));
         known->n_images += image->listed;
         image->datastore->n_images += image->listed;

@@ -13,7 +13,9 @@
 
 struct contents;
 
-/* None of them may be NULL. All but task's run are called in the loop. */
+/* All but task's run are called in the loop. None of them may be NULL, but where nothing else is
+ * asked than contents_load_baseline() and contents_find(), which call find_image and images
+ * alone. */
 struct contents_ops {
     uint64_t (*now)(void *userdata);    /* usec */
     /* The images that there are: by path, NULL none; and all of them, as discover_images(). */
