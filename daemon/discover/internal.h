@@ -50,14 +50,15 @@ struct other {
     uint32_t walk;              /* that saw it last */
 };
 
-/* Those of one datastore: a hash table, 32 to 96 bytes a file. */
+/* Those of one datastore: a hash table of entries of 32 bytes, at most three quarters full. */
 struct others {
     struct other *slots;        /* a power of two */
     size_t n_slots, n;
     size_t n_changed;           /* entries set and dropped since it was kept */
 };
 
-/* Takes note of it, or that it is as it is now. -ENOMEM. */
+/* Takes note of it, or that it is as it is now; fingerprint NULL: whatever it will be, it is
+ * another one then. -ENOMEM. */
 int others_put(struct others *others, const struct identity *identity,
                const struct fingerprint *fingerprint, uint64_t raw_size, uint64_t walk);
 /* What is known of the file with that identity; NULL nothing. */

@@ -51,14 +51,14 @@ static size_t slot_of(const struct others *others, uint64_t key)
     return at;
 }
 
-/* Makes it so large, or as large as its entries need. */
-static int others_resize(struct others *others, size_t n)
+/* Makes room for so many. It gets no smaller here: who comes and goes must not move all others. */
+static int others_reserve(struct others *others, size_t n)
 {
     struct others grown = { .n_slots = SLOTS_MIN };
 
     while (grown.n_slots / 4 * 3 < n)
         grown.n_slots *= 2;
-    if (grown.n_slots == others->n_slots)
+    if (grown.n_slots <= others->n_slots)
         return 0;
     grown.slots = calloc(grown.n_slots, sizeof(*grown.slots));
     if (!grown.slots)
@@ -75,7 +75,7 @@ static int others_resize(struct others *others, size_t n)
 static int others_set(struct others *others, const struct other *other)
 {
     size_t at;
-    int r = others_resize(others, others->n + 1);
+    int r = others_reserve(others, others->n + 1);
 
     if (r < 0 && others->n + 1 >= others->n_slots)
         return r;               /* a fuller table is slower, that is all */
@@ -90,7 +90,8 @@ int others_put(struct others *others, const struct identity *identity,
                const struct fingerprint *fingerprint, uint64_t raw_size, uint64_t walk)
 {
     const struct other other = {
-        .key = other_key(identity), .state = other_state(identity, fingerprint),
+        .key = other_key(identity),
+        .state = fingerprint ? other_state(identity, fingerprint) : 0,
         .raw_size = raw_size, .walk = (uint32_t)walk,
     };
 

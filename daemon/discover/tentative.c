@@ -75,10 +75,11 @@ bool site_make_tentative(struct site *site, const struct files_record *record,
 void discover_settle(struct discover *discover, struct image *image)
 {
     struct site *site = discover_site(discover, image->datastore);
-    struct other *other = others_find(&site->others, &image->identity);
+    struct other *other;
 
     if (!image->tentative)
         return;
+    other = others_find(&site->others, &image->identity);
     if (other)
         others_drop(&site->others, other);
     site->n_tentative--;
@@ -89,16 +90,12 @@ void discover_settle(struct discover *discover, struct image *image)
 int discover_dismiss(struct discover *discover, struct image *image, bool keep)
 {
     struct site *site = discover_site(discover, image->datastore);
-    struct other *other;
     int r;
 
-    r = others_put(&site->others, &image->audit->identity, &image->audit->fingerprint,
-                   image->raw_size, image->walk);
+    r = others_put(&site->others, &image->audit->identity,
+                   keep ? &image->audit->fingerprint : NULL, image->raw_size, image->walk);
     if (r < 0)
         return r;
-    other = others_find(&site->others, &image->audit->identity);
-    if (!keep)
-        other->state = 0;       /* whatever it is then, the next walk finds another one */
     leaving_forget(discover, image);
     while (image->names)
         names_remove(discover, image->names);
