@@ -25,18 +25,8 @@ static void release_free(struct release *release)
     free(release);
 }
 
+/* Of one that is done only when that is kept: it holds after a kill, too. */
 static void release_answer(struct release *release, int error, const char *message)
-{
-    control_done_fn reply = release->reply;
-    void *userdata = release->reply_userdata;
-
-    LIST_REMOVE(release, link);
-    release_free(release);
-    reply(userdata, error, message);
-}
-
-/* It holds after a kill, too. */
-static void release_succeed(struct release *release)
 {
     struct manager *manager = release->manager;
     struct datastore *datastore = release->datastore;
@@ -45,7 +35,10 @@ static void release_succeed(struct release *release)
 
     LIST_REMOVE(release, link);
     release_free(release);
-    judge_datastore_answer(manager, datastore, reply, userdata);
+    if (error == 0)
+        judge_datastore_answer(manager, datastore, reply, userdata);
+    else
+        reply(userdata, error, message);
 }
 
 static bool release_is_done(const struct release *release)
@@ -61,7 +54,7 @@ static void on_gone(void *userdata)
     for (; release; release = next) {
         next = LIST_NEXT(release, link);
         if (release_is_done(release))
-            release_succeed(release);
+            release_answer(release, 0, NULL);
     }
 }
 
@@ -102,7 +95,7 @@ int release_begin(struct manager *manager, struct datastore *datastore, uint64_t
     }
     LIST_INSERT_HEAD(&manager->releases, release, link);
     if (release_is_done(release))
-        release_succeed(release);
+        release_answer(release, 0, NULL);
     return 0;
 }
 
