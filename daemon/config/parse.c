@@ -52,7 +52,7 @@ static int unknown_key(struct config_builder *builder, const char *section,
             list_name(stream, finding_definition(type)->name, NULL);
     else
         config_keys_below(section, list_name, stream);
-    if (fclose(stream) != 0)
+    if (fclose(stream) != 0 || !known)
         return -ENOMEM;
     const char *what = strcmp(section, "thresholds") == 0 ? "finding" : "key";
     const char *in = *section ? " in " : "";

@@ -9,6 +9,7 @@
 
 #include "daemon/remedy/looks.h"
 #include "helpers/text.h"
+#include "helpers/text-buffer.h"
 #include "lib/cleanup.h"
 
 #define OBSTACLES_SAID 3
@@ -186,24 +187,18 @@ static void say_obstacle(struct saying *saying, const char *sentence, const char
 static char *fill_in(const char *sentence, const char *name, const char *detail)
 {
     const char *values[] = { name, detail };
-    char *text = NULL;
-    size_t size = 0, n = 0;
-    FILE *out = open_memstream(&text, &size);
+    struct text_buffer text = {};
+    char *filled = NULL;
+    size_t n = 0;
 
-    if (!out)
-        return NULL;
     for (const char *c = sentence; *c; c++) {
         if (c[0] == '%' && c[1] == 's' && n < ELEMENTSOF(values)) {
-            (void)fputs(values[n++], out);
+            text_buffer_put(&text, values[n++]);
             c++;
         } else
-            (void)fputc(*c, out);
+            text_buffer_add(&text, c, 1);
     }
-    if (fclose(out) != 0) {
-        free(text);
-        return NULL;
-    }
-    return text;
+    return text_buffer_end(&text, &filled) < 0 ? NULL : filled;
 }
 
 /* Of a row, the first layer that it holds of is named. */

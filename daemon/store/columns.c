@@ -3,10 +3,10 @@
 #include "daemon/store/columns.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "helpers/text-buffer.h"
 #include "lib/cleanup.h"
 
 #define DECLARED_INTEGER "INTEGER"
@@ -126,63 +126,30 @@ static bool is_in(const struct column *column, char form)
                        : column->value && !(form == '=' && column->is_key);
 }
 
-/* What grows; failed: there was no memory for all of it. A stream in memory does not say so of
- * every write. */
-struct text {
-    char *bytes;
-    size_t n, room;
-    bool failed;
-};
-
-static void text_add(struct text *text, const char *bytes, size_t n)
-{
-    if (text->failed)
-        return;
-    if (text->n + n >= text->room) {
-        size_t room = 2 * (text->n + n) + 64;
-        char *grown = realloc(text->bytes, room);
-
-        if (!grown) {
-            text->failed = true;
-            return;
-        }
-        text->bytes = grown;
-        text->room = room;
-    }
-    memcpy(text->bytes + text->n, bytes, n);
-    text->n += n;
-    text->bytes[text->n] = '\0';
-}
-
-static void text_put(struct text *text, const char *string)
-{
-    text_add(text, string, strlen(string));
-}
-
-static void print_column(struct text *text, const struct column *column, char form,
+static void print_column(struct text_buffer *text, const struct column *column, char form,
                          const char *alias, size_t alias_length)
 {
     switch (form) {
     case ':':
-        text_put(text, column->value);
+        text_buffer_put(text, column->value);
         break;
     case '=':
-        text_put(text, column->name);
-        text_put(text, " = excluded.");
-        text_put(text, column->name);
+        text_buffer_put(text, column->name);
+        text_buffer_put(text, " = excluded.");
+        text_buffer_put(text, column->name);
         break;
     case '.':
-        text_add(text, alias, alias_length);
-        text_put(text, ".");
-        text_put(text, column->name);
+        text_buffer_add(text, alias, alias_length);
+        text_buffer_put(text, ".");
+        text_buffer_put(text, column->name);
         break;
     default:
-        text_put(text, column->name);
+        text_buffer_put(text, column->name);
         break;
     }
 }
 
-static int print_columns(struct text *text, const char *what, size_t length)
+static int print_columns(struct text_buffer *text, const char *what, size_t length)
 {
     const char *dot = memchr(what, '.', length), *name = what;
     const struct table *table;
@@ -202,7 +169,7 @@ static int print_columns(struct text *text, const char *what, size_t length)
     for (size_t i = 0; i < table->n_columns; i++) {
         if (!is_in(&table->columns[i], form))
             continue;
-        text_put(text, comma);
+        text_buffer_put(text, comma);
         print_column(text, &table->columns[i], form, what, dot ? (size_t)(dot - what) : 0);
         comma = ", ";
     }
@@ -211,14 +178,14 @@ static int print_columns(struct text *text, const char *what, size_t length)
 
 int store_sql_expand(const char *template, char **ret_sql)
 {
-    struct text text = { .bytes = NULL };
-    int r = 0;
+    struct text_buffer text = {};
+    _cleanup_free_ char *sql = NULL;
+    int r = 0, ended;
 
-    text_put(&text, "");
     while (r == 0 && *template) {
         size_t plain = strcspn(template, "{"), braced = strcspn(template + plain, "}");
 
-        text_add(&text, template, plain);
+        text_buffer_add(&text, template, plain);
         template += plain;
         if (!*template)
             break;
@@ -228,11 +195,10 @@ int store_sql_expand(const char *template, char **ret_sql)
             r = print_columns(&text, template + 1, braced - 1);
         template += r == 0 ? braced + 1 : 0;
     }
-    if (r == 0 && text.failed)
-        r = -ENOMEM;
-    if (r < 0)
-        free(text.bytes);
-    else
-        *ret_sql = text.bytes;
+    ended = text_buffer_end(&text, &sql);
+    if (r == 0)
+        r = ended;
+    if (r == 0)
+        *ret_sql = TAKE_PTR(sql);
     return r;
 }

@@ -6,6 +6,7 @@
 
 #include "daemon/store/db.h"
 #include "helpers/json-text.h"
+#include "helpers/text-buffer.h"
 #include "lib/cleanup.h"
 
 DEFINE_CLEANUP(json_object *, json_object_put)
@@ -98,22 +99,20 @@ static int collect(sqlite3 *sqlite, sqlite3_stmt *statement, const struct pages 
 /* The cursor is the first column. */
 static int select_text(const struct pages *pages, char **ret_sql)
 {
-    _cleanup_free_ char *sql = NULL;
-    size_t size;
-    FILE *file = open_memstream(&sql, &size);
-    bool failed;
+    struct text_buffer text = {};
 
-    if (!file)
-        return -ENOMEM;
-    fprintf(file, "SELECT %s", pages->cursor);
-    for (size_t i = 0; i < pages->n_members; i++)
-        fprintf(file, ", %s", pages->members[i].value);
-    fprintf(file, " FROM %s ORDER BY %s DESC", pages->from, pages->cursor);
-    failed = ferror(file);
-    if (fclose(file) != 0 || failed || !sql)
-        return -ENOMEM;
-    *ret_sql = TAKE_PTR(sql);
-    return 0;
+    text_buffer_put(&text, "SELECT ");
+    text_buffer_put(&text, pages->cursor);
+    for (size_t i = 0; i < pages->n_members; i++) {
+        text_buffer_put(&text, ", ");
+        text_buffer_put(&text, pages->members[i].value);
+    }
+    text_buffer_put(&text, " FROM ");
+    text_buffer_put(&text, pages->from);
+    text_buffer_put(&text, " ORDER BY ");
+    text_buffer_put(&text, pages->cursor);
+    text_buffer_put(&text, " DESC");
+    return text_buffer_end(&text, ret_sql);
 }
 
 static int prepare(sqlite3 *sqlite, const struct pages *pages, sqlite3_stmt **ret_statement)

@@ -381,7 +381,7 @@ int metrics_text(const struct query_view *view, const struct metrics_counters *c
     if (r >= 0)
         r = write_findings(stream, view);
     failed = ferror(stream);
-    if (fclose(stream) != 0 || failed)
+    if (fclose(stream) != 0 || failed || !text)
         r = -ENOMEM;
     if (r < 0) {
         free(text);

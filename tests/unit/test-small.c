@@ -18,6 +18,7 @@
 #include "helpers/clock.h"
 #include "helpers/hex.h"
 #include "helpers/path.h"
+#include "helpers/text-buffer.h"
 #include "helpers/value.h"
 #include "helpers/write.h"
 
@@ -117,9 +118,35 @@ static void written_completely(void **state)
     free(bytes);
 }
 
+static void text_that_grows(void **state)
+{
+    struct text_buffer buffer = {};
+    char *text = NULL;
+
+    assert_int_equal(text_buffer_end(&buffer, &text), 0);
+    assert_string_equal(text, "");
+    free(text);
+    for (unsigned i = 0; i < 1000; i++) {
+        text_buffer_put(&buffer, "ab");
+        text_buffer_add(&buffer, "cdx", 2);
+    }
+    assert_int_equal(text_buffer_end(&buffer, &text), 0);
+    assert_int_equal(strlen(text), 4000);
+    assert_memory_equal(text, "abcdabcd", 8);
+    assert_memory_equal(text + 3992, "abcdabcd", 8);
+    free(text);
+    /* something of it is missing: nothing of it is handed out */
+    text = NULL;
+    text_buffer_put(&buffer, "whole");
+    buffer.failed = true;
+    assert_int_equal(text_buffer_end(&buffer, &text), -ENOMEM);
+    assert_null(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_that_grows),
         cmocka_unit_test(hexadecimal),
         cmocka_unit_test(below),
         cmocka_unit_test(durations),
