@@ -55,6 +55,11 @@ const struct qca_error *audit_report_open_error(const struct audit_report *repor
     return report->open_error ? report->open_error : &none;
 }
 
+bool audit_report_worker_died(const struct audit_report *report)
+{
+    return report->error == -ECHILD || report->error == -ETIMEDOUT || report->error == -EBADMSG;
+}
+
 struct audit_report *audit_report_free(struct audit_report *report)
 {
     if (!report)

@@ -57,5 +57,7 @@ struct audit_report {
 
 /* Never NULL, the report's: of kind QCA_ERROR_NONE when there was none. */
 const struct qca_error *audit_report_open_error(const struct audit_report *report);
+/* Did the image end its worker? */
+bool audit_report_worker_died(const struct audit_report *report);
 /* takes NULL, returns NULL */
 struct audit_report *audit_report_free(struct audit_report *report);

@@ -37,8 +37,6 @@ struct judgement {
 
 void judgement_done(struct judgement *judgement);
 
-/* Did the image end its worker? */
-bool judge_worker_died(const struct audit_report *report);
 /* Is it an image, as far as its name and its first bytes tell? relation may be NULL. */
 bool judge_is_listed(const struct image *image, const struct relation *relation);
 /* last: the audit before image->audit, or NULL: damaged pointers of an image in use are

@@ -1,13 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which files count as images. */
-#include <errno.h>
-
 #include "daemon/judge/judgement.h"
-
-bool judge_worker_died(const struct audit_report *report)
-{
-    return report->error == -ECHILD || report->error == -ETIMEDOUT || report->error == -EBADMSG;
-}
 
 /* Content that begins with a format's magic is an image, and so is what an overlay names as its
  * parent. Raw content can be anything: then size and name decide. */
@@ -19,7 +12,7 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
         return true;
     if (image->datastore->of_devices || image_is_device(image))
         return true;            /* somebody says so */
-    if (report && judge_worker_died(report))
+    if (report && audit_report_worker_died(report))
         return true;
     if (!report || (report->n_layers == 0 && audit_report_open_error(report)->kind <= QCA_ERROR_IO))
         return path_is_image_name(image->path);

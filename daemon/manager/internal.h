@@ -271,10 +271,10 @@ void judge_now(struct manager *manager);
 /* Dismisses the files that nothing calls an image, now that it was looked up what references lead
  * to. */
 void judge_dismiss(struct manager *manager);
-/* The image is gone for good. */
+/* The image is freed after this: what is known of it, in memory, goes. */
+void judge_image_forget(struct manager *manager, struct image *image);
+/* Its file is gone, too: its findings are resolved, and the database says so. */
 void judge_image_gone(struct manager *manager, struct image *image);
-/* So is what was known of it, but its file is there, and no image. */
-void judge_image_dismissed(struct manager *manager, struct image *image);
 void judge_datastore_gone(struct manager *manager, const struct datastore *datastore);
 /* reply may be NULL; else it is called if this returns 0, perhaps before. */
 int judge_acknowledge(struct manager *manager, int64_t id, const char *by, const char *reason,

@@ -505,7 +505,7 @@ static void subject_gone(struct manager *manager, enum subject_kind kind, const 
         log_error(r, "Cannot resolve the findings of what is gone: %m");
 }
 
-void judge_image_dismissed(struct manager *manager, struct image *image)
+void judge_image_forget(struct manager *manager, struct image *image)
 {
     image_list_forget(&manager->audited, image);
     image_list_forget(&manager->attributes, image);
@@ -523,7 +523,7 @@ void judge_image_gone(struct manager *manager, struct image *image)
     struct round *round = keep_round(manager);
     int r;
 
-    judge_image_dismissed(manager, image);
+    judge_image_forget(manager, image);
     r = round ? store_batch_image_gone(round->batch, image->path) : -ENOMEM;
     if (r < 0)
         log_error(r, "Cannot keep that an image is gone: %m");

@@ -122,7 +122,7 @@ void metrics_count_audit(struct manager *manager, int error, const struct audit_
         return;
     counters->audits++;
     counters->audits_failed += report->error != 0;
-    counters->workers_failed += judge_worker_died(report);
+    counters->workers_failed += audit_report_worker_died(report);
     counters->audits_took += report->elapsed_usec;
     counters->bytes_read += report->bytes_read;
 }

@@ -262,7 +262,7 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
         resolve_soon(manager);
         return;
     case DISCOVER_DISMISSED:
-        judge_image_dismissed(manager, image);
+        judge_image_forget(manager, image);
         image_forget(manager, image);
         return;
     }
@@ -421,7 +421,7 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
         image->fingerprint.allocated = audit->fingerprint.allocated;
     if (S_ISBLK(image->fingerprint.mode))       /* a walk does not open it */
         image->fingerprint.size = audit->fingerprint.size;
-    image->worker_deaths = judge_worker_died(audit->report) ? image->worker_deaths + 1 : 0;
+    image->worker_deaths = audit_report_worker_died(audit->report) ? image->worker_deaths + 1 : 0;
     if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->audited, image) < 0)
         log_error(-ENOMEM, "An audit's result is not judged: %m");
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/core/names.h"
 #include "daemon/store/batch.h"
 #include "daemon/store/columns.h"
 #include "daemon/store/report.h"
@@ -14,17 +15,9 @@ static const char *const use_names[] = {
     [FILES_WRITER] = "writer",
 };
 
-static int name_index(const char *const *names, size_t n_names, const char *name)
-{
-    for (size_t i = 0; name && i < n_names; i++)
-        if (strcmp(names[i], name) == 0)
-            return (int)i;
-    return -EINVAL;
-}
-
 const char *store_use_name(enum files_use use)
 {
-    return (unsigned)use < ELEMENTSOF(use_names) ? use_names[use] : NULL;
+    return name_of(use_names, ELEMENTSOF(use_names), use);
 }
 
 int store_use_from_name(const char *name)
