@@ -267,7 +267,7 @@ static void tell_containers(const struct side *a, const struct side *b, struct u
     char left[80], right[80], size[2][TEXT_SIZE_MAX];
 
     tell_unlike(unlike, "Format", qca_format_name(x->format), qca_format_name(y->format));
-    if (x->format == QCA_FORMAT_QCOW2 && y->format == QCA_FORMAT_QCOW2) {
+    if (x->format == y->format) {
         tell_unlike_numbers(unlike, "Version", x->version, y->version, "");
         tell_unlike(unlike, "Cluster size", text_size(x->cluster_size, size[0]),
                     text_size(y->cluster_size, size[1]));

@@ -149,7 +149,7 @@ static bool is_power_of_two(uint64_t value)
 
 static bool layer_is_valid(const struct wire_layer *l)
 {
-    bool sizes = l->format == QCA_FORMAT_QCOW2 ?
+    bool sizes = qca_format_has((enum qca_format)l->format, QCA_TRAIT_REFCOUNTS) ?
         is_power_of_two(l->cluster_size) && l->cluster_size >= 512 && l->cluster_size <= 2u << 20 &&
             is_power_of_two(l->refcount_bits) && l->refcount_bits <= 64 :
         true;

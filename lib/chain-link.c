@@ -6,32 +6,25 @@
 
 #include "bytes.h"
 #include "check.h"
-#include "qcow2.h"
+#include "format.h"
 
-enum { BACKING_FILE_OFFSET = 8 };   /* of that field in the header (docs/interop/qcow2.txt) */
-
+/* At the place of the header that names the other file. */
 static int add(struct check *check, const struct qca_chain_link *link, enum qca_issue_kind kind,
-               uint64_t index, uint64_t from)
+               enum qca_reference_kind reference, uint64_t from)
 {
     const uint64_t size = qca_image_info(link->image)->virtual_size;
     struct qca_issue issue = check_issue_new(kind, QCA_TABLE_HEADER);
+    struct image_link place = { .offset = 0 };
 
+    (void)image_link_find(link->image, reference, &place);
     issue.layer = link->layer;
     issue.table_offset = 0;
-    issue.index = index;
+    issue.index = place.offset;
     if (from < size) {
         issue.guest_offset = from;
         issue.guest_length = size - from;
     }
     return check_issue(check, &issue);
-}
-
-static uint64_t data_file_name_offset(const struct qca_image_info *info)
-{
-    for (size_t i = 0; i < info->n_extensions; i++)
-        if (info->extensions[i].type == QCOW2_EXTENSION_DATA_FILE)
-            return info->extensions[i].offset;
-    return 0;
 }
 
 /* Sectors are compared: a raw parent may end within one. How large the disk of a parent is that is
@@ -57,18 +50,17 @@ int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues,
     int r = 0;
 
     if (link->data_file_user != QCA_NO_LAYER)
-        r = add(&check, link, QCA_ISSUE_DATA_FILE_REUSED, data_file_name_offset(child), 0);
+        r = add(&check, link, QCA_ISSUE_DATA_FILE_REUSED, QCA_REFERENCE_DATA_FILE, 0);
     if (!parent)
         return r;
-    /* the first qcow and QED cannot declare it */
-    if (r == 0 && !child->parent_format && child->format == QCA_FORMAT_QCOW2)
-        r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_MISSING, BACKING_FILE_OFFSET, UINT64_MAX);
+    if (r == 0 && !child->parent_format && qca_format_has(child->format, QCA_TRAIT_DECLARES_PARENT))
+        r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_MISSING, QCA_REFERENCE_PARENT, UINT64_MAX);
     else if (r == 0 && child->parent_format &&
              qca_format_contradicts(declared, link->parent_content, link->parent_variant))
-        r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_WRONG, BACKING_FILE_OFFSET, 0);
+        r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_WRONG, QCA_REFERENCE_PARENT, 0);
     if (r == 0 && link->parent_content == parent->format && is_shorter(parent, child))
-        r = add(&check, link, QCA_ISSUE_PARENT_SHORTER, BACKING_FILE_OFFSET, parent->virtual_size);
+        r = add(&check, link, QCA_ISSUE_PARENT_SHORTER, QCA_REFERENCE_PARENT, parent->virtual_size);
     if (r == 0 && link->parent_is_newer)
-        r = add(&check, link, QCA_ISSUE_PARENT_NEWER, BACKING_FILE_OFFSET, UINT64_MAX);
+        r = add(&check, link, QCA_ISSUE_PARENT_NEWER, QCA_REFERENCE_PARENT, UINT64_MAX);
     return r;
 }

@@ -123,6 +123,15 @@ static void files_done(struct files *files)
 
 /* ---- opening ------------------------------------------------------------------------------ */
 
+struct opener {
+    struct files *files;
+    uint32_t max_depth;
+    uint64_t memory_limit;
+    qca_resolve_fn resolve;
+    void *userdata;
+    struct qca_error *error;
+};
+
 static const char *refusal_text(int r)
 {
     switch (r) {
@@ -141,28 +150,25 @@ static const char *refusal_text(int r)
     }
 }
 
-static int refused(struct qca_error *error, int r, const struct qca_reference *reference)
+static int refused(struct qca_error *error, int r, const struct image_link *link, uint32_t layer)
 {
-    bool parent = reference->kind == QCA_REFERENCE_PARENT;
-
     error_set(error, -r, QCA_ERROR_REFERENCE,
-              (struct error_field){ .name = parent ? "backing_file_offset"
-                                                   : "External data file name string",
-                                    .value = (uint64_t)-r },
-              "the %s %s", parent ? "parent" : "data file", refusal_text(r));
+              (struct error_field){ .name = link->field, .value = (uint64_t)-r }, "the %s %s",
+              link->kind == QCA_REFERENCE_PARENT ? "parent" : "data file", refusal_text(r));
     if (error)
-        error->layer = reference->layer;
+        error->layer = layer;
     return r;
 }
 
-struct opener {
-    struct files *files;
-    uint32_t max_depth;
-    uint64_t memory_limit;
-    qca_resolve_fn resolve;
-    void *userdata;
-    struct qca_error *error;
-};
+/* Asks for the file that layer number number names by link. */
+static int resolve_link(const struct opener *opener, const struct image_link *link, uint32_t number,
+                        struct qca_io **ret_io, struct qca_file_id *ret_id)
+{
+    const struct qca_reference reference = { link->kind, number, link->name, link->format };
+    int r = opener->resolve(opener->userdata, &reference, ret_io, ret_id);
+
+    return r < 0 ? refused(opener->error, r, link, number) : 0;
+}
 
 static void opener_init(struct opener *opener, struct files *files,
                         const struct qca_chain_options *options, qca_resolve_fn resolve,
@@ -192,18 +198,17 @@ static void layer_done(struct layer *layer)
  * at. */
 static int open_data_file(struct opener *opener, struct layer *layer, uint32_t number)
 {
-    const struct qca_image_info *info = &layer->image->info;
-    struct qca_reference reference = { QCA_REFERENCE_DATA_FILE, number, info->data_file, NULL };
+    struct image_link link;
     struct qca_file_id id;
     struct file *file;
     int r;
 
     layer->data_file_user = QCA_NO_LAYER;
-    if (!(info->incompatible_features & QCA_INCOMPAT_DATA_FILE) || !info->data_file)
+    if (!image_link_find(layer->image, QCA_REFERENCE_DATA_FILE, &link))
         return 0;
-    r = opener->resolve(opener->userdata, &reference, &layer->data_file, &id);
+    r = resolve_link(opener, &link, number, &layer->data_file, &id);
     if (r < 0)
-        return refused(opener->error, r, &reference);
+        return r;
     if (files_meet(opener->files, id, &file) < 0)
         return out_of_memory(opener->error, number);
     if (file->layer != QCA_NO_LAYER)
@@ -215,17 +220,16 @@ static int open_data_file(struct opener *opener, struct layer *layer, uint32_t n
     return 0;
 }
 
-static enum qca_format parent_format(const struct qca_image_info *child)
+static enum qca_format parent_format(const struct image_link *link)
 {
     /* Undeclared: raw, never by content, which the guest of the child could have written (libvirt's
      * rule). */
-    return child->parent_format ? qca_format_from_name(child->parent_format) : QCA_FORMAT_RAW;
+    return link->format ? qca_format_from_name(link->format) : QCA_FORMAT_RAW;
 }
 
-/* QEMU follows no parents of VHD and VHDX: it reads the one without, and refuses the other. */
-static bool has_parent(const struct qca_image_info *info)
+static bool find_parent(const struct layer *child, struct image_link *ret_link)
 {
-    return info->parent && info->format != QCA_FORMAT_VPC && info->format != QCA_FORMAT_VHDX;
+    return image_link_find(child->image, QCA_REFERENCE_PARENT, ret_link);
 }
 
 static uint64_t image_memory(const struct qca_image_info *info)
@@ -256,15 +260,12 @@ static int open_leaf(struct opener *opener, struct qca_image *leaf, struct qca_f
     return 0;
 }
 
-/* Finds and opens the parent of child, which is layer number child_number. */
-static int open_parent(struct opener *opener, const struct layer *child, uint32_t child_number,
+/* Opens the parent that layer number child_number names by link. */
+static int open_parent(struct opener *opener, const struct image_link *link, uint32_t child_number,
                        struct layer *ret_layer)
 {
-    const struct qca_image_info *info = &child->image->info;
     uint32_t number = child_number + 1;
-    struct qca_reference reference = { QCA_REFERENCE_PARENT, child_number, info->parent,
-                                       info->parent_format };
-    struct qca_open_options options = { .format = parent_format(info),
+    struct qca_open_options options = { .format = parent_format(link),
                                         .memory_limit = opener->memory_limit };
     _cleanup_(layer_done) struct layer layer = { .data_file_user = QCA_NO_LAYER };
     struct file *file;
@@ -279,13 +280,13 @@ static int open_parent(struct opener *opener, const struct layer *child, uint32_
     }
     if (options.format == QCA_FORMAT_UNKNOWN) {
         r = error_set(opener->error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
-                      (struct error_field) { .name = "Backing file format name string" },
+                      (struct error_field) { .name = link->format_field },
                       "the parent's declared format is not supported");
         goto failed;
     }
-    r = opener->resolve(opener->userdata, &reference, &layer.io, &layer.id);
+    r = resolve_link(opener, link, child_number, &layer.io, &layer.id);
     if (r < 0)
-        return refused(opener->error, r, &reference);
+        return r;
     if (files_meet(opener->files, layer.id, &file) < 0)
         return out_of_memory(opener->error, number);
     if (file->layer != QCA_NO_LAYER) {
@@ -343,6 +344,7 @@ int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *optio
 {
     _cleanup_(qca_chain_freep) struct qca_chain *chain = calloc(1, sizeof(*chain));
     struct opener opener;
+    struct image_link link;
     struct layer layer;
     int r;
 
@@ -362,9 +364,9 @@ int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *optio
         opener.memory_limit -= memory;
         if (chain_append(chain, &layer) < 0)
             return out_of_memory(error, number);
-        if (!has_parent(&layer.image->info) || (options && options->layer_only))
+        if ((options && options->layer_only) || !find_parent(&chain->layers[number], &link))
             break;
-        r = open_parent(&opener, &chain->layers[number], number, &layer);
+        r = open_parent(&opener, &link, number, &layer);
         if (r < 0)
             return r;
     }
@@ -416,9 +418,10 @@ int qca_chain_walk(struct qca_image *leaf, const struct qca_chain_options *optio
     opener_init(&opener, &files, options, resolve, userdata, error);
     r = open_leaf(&opener, leaf, options ? options->id : (struct qca_file_id) { 0 }, &child);
     for (; r == 0; number++) {
-        bool more = has_parent(&child.image->info);
+        struct image_link link;
+        bool more = find_parent(&child, &link);
 
-        r = more ? open_parent(&opener, &child, number, &parent) : 0;
+        r = more ? open_parent(&opener, &link, number, &parent) : 0;
         told = tell(&child, more && r == 0 ? &parent : NULL, number, layer, userdata);
         r = r < 0 ? r : told;
         layer_done(&child);

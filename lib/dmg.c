@@ -54,6 +54,6 @@ static int dmg_open(struct qca_image *image, struct qca_error *error)
 
 const struct format format_dmg = {
     .format = QCA_FORMAT_DMG,
-    .probe = dmg_probe,
+    .probe_end = dmg_probe,
     .open = dmg_open,
 };

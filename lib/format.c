@@ -10,11 +10,10 @@
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
 
-/* Magic at the start first: what is found at the end of a file may be what a guest wrote there. */
 static const struct format *const formats[] = {
-    &format_raw,   &format_qcow2, &format_qcow,  &format_vmdk,  &format_vdi,
-    &format_vhdx,  &format_qed,   &format_parallels, &format_cloop, &format_bochs,
-    &format_vpc,   &format_dmg,   &format_ova,   &format_luks,
+#define QCA_X(id, row, ...) &format_##row,
+    QCA_FORMATS(QCA_X)
+#undef QCA_X
 };
 
 static const struct format *format_find(enum qca_format format)
@@ -41,24 +40,28 @@ int probe_begin(struct qca_io *io, struct probe *ret_probe)
 
 int probe_content(struct qca_io *io, enum qca_format *ret_format, enum qca_variant *ret_variant)
 {
+    enum qca_format format = QCA_FORMAT_RAW;
+    enum qca_variant variant = QCA_VARIANT_NONE;
     struct probe probe;
     int r = probe_begin(io, &probe);
 
     if (r < 0)
         return r;
-    for (size_t i = 0; i < ELEMENTSOF(formats); i++) {
-        if (formats[i]->probe && formats[i]->probe(&probe)) {
-            *ret_format = formats[i]->format;
-            *ret_variant = formats[i]->format == QCA_FORMAT_VPC && vpc_is_fixed(&probe)
-                               ? QCA_VARIANT_FIXED
-                               : QCA_VARIANT_NONE;
-            return 0;
+    for (size_t i = 0; i < 2 * ELEMENTSOF(formats); i++) {
+        const struct format *row = formats[i % ELEMENTSOF(formats)];
+        bool at_end = i >= ELEMENTSOF(formats);
+        bool (*is_it)(struct probe *) = at_end ? row->probe_end : row->probe;
+
+        if (is_it && is_it(&probe)) {
+            format = row->format;
+            variant = at_end ? row->end_variant : QCA_VARIANT_NONE;
+            break;
         }
         if (probe.error < 0)
             return probe.error;
     }
-    *ret_format = QCA_FORMAT_RAW;
-    *ret_variant = QCA_VARIANT_NONE;
+    *ret_format = format;
+    *ret_variant = variant;
     return 0;
 }
 
@@ -116,4 +119,33 @@ void qca_image_free(struct qca_image *image)
 const struct qca_image_info *qca_image_info(const struct qca_image *image)
 {
     return &image->info;
+}
+
+bool image_link_find(const struct qca_image *image, enum qca_reference_kind kind,
+                     struct image_link *ret_link)
+{
+    struct image_link link;
+
+    for (unsigned i = 0; image->format->link && image->format->link(image, i, &link); i++)
+        if (link.kind == kind) {
+            *ret_link = link;
+            return true;
+        }
+    return false;
+}
+
+bool image_link_parent(const struct qca_image *image, unsigned index, const char *field,
+                       uint64_t offset, struct image_link *ret_link)
+{
+    if (index > 0 || !image->info.parent)
+        return false;
+    *ret_link = (struct image_link){
+        .kind = QCA_REFERENCE_PARENT,
+        .name = image->info.parent,
+        .format = image->info.parent_format,
+        .field = field,
+        .format_field = field,
+        .offset = offset,
+    };
+    return true;
 }

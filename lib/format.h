@@ -5,15 +5,15 @@
 #include "cleanup.h"
 #include "qcaudit/qcaudit.h"
 
-struct qcow2;
 struct check;
+struct format_map;
 
 struct qca_image {
     struct qca_io *io;
     const struct format *format;
     struct qca_image_info info;
     uint64_t memory_limit;      /* bytes */
-    struct qcow2 *qcow2;        /* qcow2 only */
+    void *own;                  /* the format's private part */
 };
 
 enum { PROBE_SIZE = 1024, PROBE_TAIL = 512 };
@@ -27,30 +27,47 @@ struct probe {
     int error;                  /* a probe's own read failed: -errno */
 };
 
-struct format {
-    enum qca_format format;
-    /* True when the content is of this format; NULL: never by content. */
-    bool (*probe)(struct probe *probe);
-    /* Fills info and the private part; on failure qca_image_free() cleans up. */
-    int (*open)(struct qca_image *image, struct qca_error *error);
-    void (*close)(struct qca_image *image);                             /* may be NULL */
-    int (*check)(struct qca_image *image, struct check *check);     /* NULL: it has no check */
+/* Another file that an image names. */
+struct image_link {
+    enum qca_reference_kind kind;
+    const char *name, *format;  /* as stored; format NULL: not declared */
+    const char *field, *format_field;   /* the specification's names of where they are stored */
+    uint64_t offset;            /* of that place in the file, 0 when it has no fixed one */
 };
 
-extern const struct format format_raw;
-extern const struct format format_qcow2;
-extern const struct format format_vmdk;
-extern const struct format format_vdi;
-extern const struct format format_vpc;
-extern const struct format format_vhdx;
-extern const struct format format_qed;
-extern const struct format format_parallels;
-extern const struct format format_qcow;
-extern const struct format format_dmg;
-extern const struct format format_cloop;
-extern const struct format format_bochs;
-extern const struct format format_ova;
-extern const struct format format_luks;
+/* Bytes of an image that are its structure, and not its content. */
+struct metadata_section {
+    uint64_t offset, size;
+};
+
+/* Everything that depends on the format. What may be NULL, a format need not have. */
+struct format {
+    enum qca_format format;
+    /* True when the content is of this format, by its first bytes; NULL: it has no magic there. */
+    bool (*probe)(struct probe *probe);
+    /* The same by its last bytes, where all fields of a trailer fit: asked when no format was found
+     * by the first ones, as it may be a guest that wrote the last ones. */
+    bool (*probe_end)(struct probe *probe);
+    enum qca_variant end_variant;       /* the variant of what was found so */
+    /* Fills info and the private part; on failure qca_image_free() cleans up. */
+    int (*open)(struct qca_image *image, struct qca_error *error);
+    void (*close)(struct qca_image *image);
+    int (*check)(struct qca_image *image, struct check *check);
+    /* What a guest reads (map.h); NULL: the format is not understood. */
+    const struct format_map *map;
+    /* The index-th part of the structure, for its digest; false behind the last. NULL: no
+     * digest. */
+    bool (*section)(const struct qca_image *image, unsigned index,
+                    struct metadata_section *ret_section);
+    /* The index-th file that QEMU opens besides, a data file before the parent; false behind the
+     * last. NULL: the image stands alone, whatever its header names. */
+    bool (*link)(const struct qca_image *image, unsigned index, struct image_link *ret_link);
+};
+
+/* One row for each format that qcaudit.h knows. */
+#define QCA_X(id, row, ...) extern const struct format format_##row;
+QCA_FORMATS(QCA_X)
+#undef QCA_X
 
 /* What a raw disk holds at its beginning. */
 enum qca_variant raw_variant(const struct probe *probe);
@@ -58,8 +75,12 @@ enum qca_variant raw_variant(const struct probe *probe);
 int probe_begin(struct qca_io *io, struct probe *ret_probe);
 /* As qca_probe(); the variant as far as it matters to qca_format_contradicts(). */
 int probe_content(struct qca_io *io, enum qca_format *ret_format, enum qca_variant *ret_variant);
-/* Of content that is a VHD: has it no footer at its start? */
-bool vpc_is_fixed(const struct probe *probe);
+/* The first link of this kind; false when there is none. */
+bool image_link_find(const struct qca_image *image, enum qca_reference_kind kind,
+                     struct image_link *ret_link);
+/* For a format whose one link is its parent, stored in this field at this place of the header. */
+bool image_link_parent(const struct qca_image *image, unsigned index, const char *field,
+                       uint64_t offset, struct image_link *ret_link);
 
 DEFINE_CLEANUP(struct qca_image *, qca_image_free)
 #define _cleanup_image_ _cleanup_(qca_image_freep)

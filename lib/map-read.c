@@ -47,7 +47,7 @@ static int reader_inflate(struct map_reader *reader, const struct map_layer *lay
         return 0;
     r = reader_prepare(reader, &layer->image->info, extent->host_length);
     if (r == 0)
-        r = qcow2_read(layer->image, extent->host_offset, reader->packed, extent->host_length);
+        r = qca_io_read(layer->image->io, extent->host_offset, reader->packed, extent->host_length);
     if (r < 0)
         return r;
     if (!inflater_run(reader->inflater, reader->packed, extent->host_length, &used))

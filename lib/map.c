@@ -137,10 +137,8 @@ static int ask_layer(struct qca_map *map, size_t number)
         struct range range = map->open[i];
         uint64_t inside = max_u64(range.start, min_u64(range.end, layer->size));
 
-        if (inside > range.start && layer->image->qcow2)
-            r = qcow2_map_range(map, number, (struct range) { range.start, inside });
-        else if (inside > range.start)
-            r = map_emit_data(map, number, (struct range) { range.start, inside }, range.start);
+        if (inside > range.start)
+            r = layer->map->range(map, number, (struct range) { range.start, inside });
         /* A parent that is shorter than its child: what lies behind its end are zeros, whatever its
          * own parents hold there. */
         if (r >= 0 && inside < range.end)
@@ -165,19 +163,10 @@ static void sort_extents(struct qca_map *map)
         }
 }
 
-/* Does the layer hold anything within range, as far as its L1 table or the file's first hole
- * tells? */
 static bool layer_has(const struct map_layer *layer, struct range range)
 {
-    struct io_segment segment;
-
     range.end = min_u64(range.end, layer->size);
-    if (range.start >= range.end)
-        return false;
-    if (layer->image->qcow2)
-        return qcow2_map_has(layer, range);
-    segment = io_segment(layer->data, range.start);
-    return !segment.hole || segment.end < range.end;
+    return range.start < range.end && layer->map->has(layer, range);
 }
 
 /* A window without anything in it may be long: so a disk without end is gone through as fast as its
@@ -214,7 +203,7 @@ static int load_window(struct qca_map *map, uint64_t offset)
         struct range *spare = map->open;
         size_t capacity = map->open_capacity;
 
-        if (layer->image->qcow2 && layer->size >= window.end && !qcow2_map_has(layer, window))
+        if (!layer->map->opaque && layer->size >= window.end && !layer->map->has(layer, window))
             continue;
         map->window = window;
         map->open = map->passed;
@@ -298,35 +287,25 @@ static const struct qca_snapshot *find_snapshot(const struct qca_image_info *inf
     return NULL;
 }
 
-static int begin_layer(struct map_layer *layer, const struct qca_snapshot *snapshot, bool stored,
-                       uint64_t *memory_left, struct qca_error *error)
+static int begin_layer(struct map_layer *layer, const struct map_begin *begin,
+                       struct qca_error *error)
 {
     const struct qca_image_info *info = &layer->image->info;
+    const struct qca_snapshot *snapshot = begin->snapshot;
 
     layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512)
                                                      : info->virtual_size;
-    if (!qca_format_is_understood(info->format) && stored) {
+    layer->map = layer->image->format->map;
+    if (!layer->map && begin->stored) {
+        layer->map = &raw_map;
         layer->size = info->file_size;
-        return 0;
     }
-    if (!qca_format_is_understood(info->format))
+    if (!layer->map)
         return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
                          (struct error_field){ .value = info->format },
                          "what a guest reads of a %s image is not understood",
                          qca_format_name(info->format));
-    if (!layer->image->qcow2)
-        return 0;
-    if (info->crypt_method != QCA_CRYPT_NONE && !stored)
-        return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
-                         (struct error_field) { "crypt_method", 32, info->crypt_method, 0 },
-                         "the image is encrypted (%s): what its guest sees cannot be read without "
-                         "the key",
-                         info->crypt_method == QCA_CRYPT_LUKS ? "LUKS" : "AES");
-    if (layer->image->qcow2->has_data_file && layer->data == layer->image->io)
-        return error_set(error, ENOENT, QCA_ERROR_REFERENCE,
-                         (struct error_field) { .name = "External data file name string" },
-                         "the image's data file is not open");
-    return qcow2_map_begin(layer, snapshot, memory_left, error);
+    return layer->map->begin ? layer->map->begin(layer, begin, error) : 0;
 }
 
 int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
@@ -335,7 +314,7 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
     uint64_t memory_left = options && options->memory_limit
                                ? options->memory_limit : MEMORY_LIMIT_DEFAULT;
     const char *wanted = options ? options->snapshot : NULL;
-    const struct qca_snapshot *snapshot = NULL;
+    struct map_begin begin = { .stored = options && options->stored, .memory_left = &memory_left };
     _cleanup_(qca_map_freep) struct qca_map *map = calloc(1, sizeof(*map));
     int r;
 
@@ -346,8 +325,8 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
                          "out of memory");
     map->slice_layer = SIZE_MAX;
     if (wanted) {
-        snapshot = find_snapshot(qca_image_info(qca_chain_layer(chain, 0)), wanted);
-        if (!snapshot)
+        begin.snapshot = find_snapshot(qca_image_info(qca_chain_layer(chain, 0)), wanted);
+        if (!begin.snapshot)
             return error_set(error, ENOENT, QCA_ERROR_SNAPSHOT_TABLE, (struct error_field) { 0 },
                              "the image has no such internal snapshot");
     }
@@ -356,13 +335,13 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
 
         layer->image = qca_chain_layer(chain, i);
         layer->data = chain_layer_data(chain, i);
-        r = begin_layer(layer, i == 0 ? snapshot : NULL, options && options->stored, &memory_left,
-                        error);
+        r = begin_layer(layer, &begin, error);
         if (r < 0) {
             if (error)
                 error->layer = (uint32_t)i;
             return r;
         }
+        begin.snapshot = NULL;          /* of the leaf alone */
     }
     if (map->layers[0].size > INT64_MAX - 512)
         return error_set(error, EFBIG, QCA_ERROR_LIMIT,
@@ -386,7 +365,7 @@ void qca_map_free(struct qca_map *map)
     if (!map)
         return;
     for (size_t i = 0; i < map->n_layers; i++)
-        free(map->layers[i].l1);
+        free(map->layers[i].table);
     free(map->layers);
     free(map->open);
     free(map->passed);

@@ -2,8 +2,8 @@
 /* What the parts of the guest map share: a window of the disk, resolved layer by layer. */
 #pragma once
 
+#include "bytes.h"
 #include "format.h"
-#include "qcow2.h"
 
 struct range {
     uint64_t start, end;        /* guest offsets; end is behind the last byte */
@@ -12,10 +12,34 @@ struct range {
 struct map_layer {
     struct qca_image *image;
     struct qca_io *data;        /* where its data lies; borrowed */
+    const struct format_map *map;
     uint64_t size;              /* guest bytes it knows of */
-    uint64_t *l1;               /* qcow2 only */
-    uint64_t l1_entries;
+    uint64_t *table;            /* the format's own: where it looks first; NULL: it has none */
+    uint64_t n_table;
 };
+
+struct qca_map;
+
+/* How a layer begins to be mapped. */
+struct map_begin {
+    const struct qca_snapshot *snapshot;        /* whose disk is wanted; NULL: the active one */
+    bool stored;                /* as in struct qca_map_options */
+    uint64_t *memory_left;      /* bytes for the tables of all layers */
+};
+
+/* What a guest reads of a format. */
+struct format_map {
+    /* Fills in the layer's own table; may be NULL. */
+    int (*begin)(struct map_layer *layer, const struct map_begin *begin, struct qca_error *error);
+    /* Emits or passes on all of range, which the layer's size covers. */
+    int (*range)(struct qca_map *map, size_t layer, struct range range);
+    /* False when, as far as is quickly told, there is nothing but zeros in range, or (opaque is
+     * false) all of it is the parent's. */
+    bool (*has)(const struct map_layer *layer, struct range range);
+    bool opaque;                /* it has no parent: what it does not have are zeros */
+};
+
+extern const struct format_map raw_map;
 
 struct inflater;
 
@@ -43,14 +67,14 @@ struct qca_map {
     struct qca_extent *extents;
     size_t n_extents, extents_capacity, cursor;
 
-    /* A slice of one L2 table, which several ranges need one after the other. */
+    /* A slice of one table, which several ranges need one after the other. */
     uint8_t *slice;
     uint64_t slice_size;                /* bytes allocated */
     uint64_t slice_offset, slice_length;    /* what it holds: host offset, bytes */
     size_t slice_layer;                 /* SIZE_MAX: none */
     int slice_result;
 
-    uint64_t n_looked_at;               /* L2 entries, each as often as it was */
+    uint64_t n_looked_at;               /* entries of tables, each as often as it was */
 
     struct map_reader reader;
 };
@@ -61,14 +85,6 @@ int map_emit(struct qca_map *map, const struct qca_extent *extent);
 int map_emit_data(struct qca_map *map, size_t layer, struct range range, uint64_t host_offset);
 /* The layer does not know: its parent is asked. */
 int map_pass_on(struct qca_map *map, struct range range);
-
-/* qcow2-map.c */
-int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot,
-                    uint64_t *memory_left, struct qca_error *error);
-/* Emits or passes on all of range, which the layer's size covers. */
-int qcow2_map_range(struct qca_map *map, size_t layer, struct range range);
-/* False when no table of the layer maps any of range: then all of it may be passed on at once. */
-bool qcow2_map_has(const struct map_layer *layer, struct range range);
 
 /* qca_map_read() with a reader of the caller's own: several threads may, each with another. */
 int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent,

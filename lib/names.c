@@ -32,28 +32,10 @@ static const char *const tables[_QCA_TABLE_MAX] = {
     [QCA_TABLE_DATA] = "data",
 };
 
-static const char *const formats[_QCA_FORMAT_MAX] = {
-    [QCA_FORMAT_RAW] = "raw",
-    [QCA_FORMAT_QCOW2] = "qcow2",
-    [QCA_FORMAT_VMDK] = "vmdk",
-    [QCA_FORMAT_VDI] = "vdi",
-    [QCA_FORMAT_VPC] = "vpc",
-    [QCA_FORMAT_VHDX] = "vhdx",
-    [QCA_FORMAT_QED] = "qed",
-    [QCA_FORMAT_PARALLELS] = "parallels",
-    [QCA_FORMAT_QCOW] = "qcow",
-    [QCA_FORMAT_DMG] = "dmg",
-    [QCA_FORMAT_CLOOP] = "cloop",
-    [QCA_FORMAT_BOCHS] = "bochs",
-    [QCA_FORMAT_OVA] = "ova",
-    [QCA_FORMAT_LUKS] = "luks",
-};
-
-/* What libvirt calls some of them besides (src/conf/storage_source_conf.c). */
-static const struct { const char *name; enum qca_format format; } other_names[] = {
-    { "vhd", QCA_FORMAT_VPC },
-    { "ploop", QCA_FORMAT_PARALLELS },
-    { "iso", QCA_FORMAT_RAW },
+static const struct { const char *name, *other_name; unsigned traits; } formats[] = {
+#define QCA_X(id, row, name, other_name, traits) [QCA_FORMAT_##id] = { name, other_name, traits },
+    QCA_FORMATS(QCA_X)
+#undef QCA_X
 };
 
 static const char *const variants[_QCA_VARIANT_MAX] = {
@@ -73,29 +55,30 @@ static const char *const variants[_QCA_VARIANT_MAX] = {
 
 const char *qca_format_name(enum qca_format format)
 {
-    return (unsigned)format < _QCA_FORMAT_MAX ? formats[format] : NULL;
+    return (unsigned)format < _QCA_FORMAT_MAX ? formats[format].name : NULL;
+}
+
+static bool is_name(const char *name, const char *wanted)
+{
+    return name && strcmp(name, wanted) == 0;
 }
 
 enum qca_format qca_format_from_name(const char *name)
 {
     for (size_t i = 0; name && i < _QCA_FORMAT_MAX; i++)
-        if (formats[i] && strcmp(formats[i], name) == 0)
+        if (is_name(formats[i].name, name) || is_name(formats[i].other_name, name))
             return (enum qca_format)i;
-    for (size_t i = 0; name && i < ELEMENTSOF(other_names); i++)
-        if (strcmp(other_names[i].name, name) == 0)
-            return other_names[i].format;
     return QCA_FORMAT_UNKNOWN;
+}
+
+bool qca_format_has(enum qca_format format, enum qca_trait trait)
+{
+    return (unsigned)format < _QCA_FORMAT_MAX && formats[format].traits & trait;
 }
 
 bool qca_format_is_understood(enum qca_format format)
 {
-    switch (format) {
-    case QCA_FORMAT_RAW:
-    case QCA_FORMAT_QCOW2:
-        return true;
-    default:
-        return false;
-    }
+    return qca_format_has(format, QCA_TRAIT_UNDERSTOOD);
 }
 
 const char *qca_variant_name(enum qca_variant variant)
@@ -116,11 +99,12 @@ bool qca_format_contradicts(enum qca_format declared, enum qca_format content,
 {
     if (declared == content || declared == QCA_FORMAT_UNKNOWN || content == QCA_FORMAT_UNKNOWN)
         return false;
-    if (declared == QCA_FORMAT_LUKS)
+    if (qca_format_has(declared, QCA_TRAIT_IN_RAW))
         return content != QCA_FORMAT_RAW;
     if (declared == QCA_FORMAT_RAW)
-        return !(content == QCA_FORMAT_DMG || content == QCA_FORMAT_OVA ||
-                 (content == QCA_FORMAT_VPC && variant == QCA_VARIANT_FIXED));
+        return !(qca_format_has(content, QCA_TRAIT_OPENS_RAW) ||
+                 (variant == QCA_VARIANT_FIXED &&
+                  qca_format_has(content, QCA_TRAIT_FIXED_OPENS_RAW)));
     return true;
 }
 

@@ -67,8 +67,14 @@ static int qcow1_open(struct qca_image *image, struct qca_error *error)
     return r;
 }
 
+static bool qcow1_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
+{
+    return image_link_parent(image, index, "backing_file_offset", AT_PARENT_OFFSET, ret_link);
+}
+
 const struct format format_qcow = {
     .format = QCA_FORMAT_QCOW,
     .probe = qcow1_probe,
     .open = qcow1_open,
+    .link = qcow1_link,
 };

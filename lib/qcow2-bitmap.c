@@ -58,7 +58,7 @@ static int out_of_memory(struct qca_error *error)
 static int entry_validate(const struct qca_image *image, const uint8_t *entry, uint64_t host,
                           const struct qca_bitmap *bitmap, struct qca_error *error)
 {
-    const struct qcow2 *qcow2 = image->qcow2;
+    const struct qcow2 *qcow2 = qcow2_of(image);
     uint64_t bytes = (uint64_t)bitmap->table_entries << qcow2->cluster_bits;
 
     if (be32_get(entry + 20) != 0)
@@ -93,7 +93,7 @@ static int entry_validate(const struct qca_image *image, const uint8_t *entry, u
 /* Walks the directory; info.bitmaps has room for all entries that the extension announces. */
 static int directory_parse(struct qca_image *image, struct bytes directory, struct qca_error *error)
 {
-    const struct qcow2 *qcow2 = image->qcow2;
+    const struct qcow2 *qcow2 = qcow2_of(image);
     struct qca_image_info *info = &image->info;
     uint64_t at = 0;
     int r;
@@ -157,7 +157,7 @@ static int names_validate(struct qca_image *image, struct qca_error *error)
     for (size_t i = 1; i < info->n_bitmaps; i++)
         if (strcmp(sorted[i - 1]->name, sorted[i]->name) == 0 &&
             !(sorted[i]->flags & QCA_BITMAP_IN_USE))
-            return invalid(error, "name", image->qcow2->bitmap_directory_offset, 0, 0,
+            return invalid(error, "name", qcow2_of(image)->bitmap_directory_offset, 0, 0,
                            "two bitmaps have the same name");
     return 0;
 }
@@ -166,7 +166,7 @@ static int names_validate(struct qca_image *image, struct qca_error *error)
 static int table_validate(struct qca_image *image, const struct qca_bitmap *bitmap,
                           struct qca_error *error)
 {
-    const struct qcow2 *qcow2 = image->qcow2;
+    const struct qcow2 *qcow2 = qcow2_of(image);
     uint64_t bits = div_round_up(image->info.virtual_size, UINT64_C(1) << bitmap->granularity_bits);
     uint64_t clusters = div_round_up(div_round_up(bits, 64) * 8, qcow2_cluster_size(qcow2));
     uint32_t entries = qcow2_bitmap_entries_inside(image, bitmap);
@@ -194,7 +194,7 @@ static int table_validate(struct qca_image *image, const struct qca_bitmap *bitm
 
 static int bitmaps_load(struct qca_image *image, struct qca_error *error)
 {
-    struct qcow2 *qcow2 = image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(image);
     _cleanup_free_ uint8_t *directory = NULL;
     uint64_t end = qcow2->bitmap_directory_offset + qcow2->bitmap_directory_size;
     uint64_t scanned = 0;
@@ -241,7 +241,7 @@ static int bitmaps_load(struct qca_image *image, struct qca_error *error)
 
 int qcow2_bitmaps_load(struct qca_image *image, struct qca_error *error)
 {
-    struct qcow2 *qcow2 = image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(image);
 
     if (qcow2->n_bitmaps == 0)
         return 0;

@@ -364,7 +364,7 @@ int qcow2_check(struct qca_image *image, struct check *check)
 {
     struct qcow2_check ctx = {
         .image = image,
-        .qcow2 = image->qcow2,
+        .qcow2 = qcow2_of(image),
         .check = check,
         .wide = wide_best(check->options.scalar_only),
         .file_length = round_up(image->info.file_size, 512),
@@ -375,7 +375,7 @@ int qcow2_check(struct qca_image *image, struct check *check)
 
     ctx.n_file_clusters = div_round_up(ctx.file_length, qcow2_cluster_size(ctx.qcow2));
     ctx.n_clusters = ctx.n_file_clusters;
-    ctx.cut_cluster = image->info.file_size & (qcow2_cluster_size(image->qcow2) - 1)
+    ctx.cut_cluster = image->info.file_size & (qcow2_cluster_size(qcow2_of(image)) - 1)
                           ? ctx.n_file_clusters - 1
                           : UINT64_MAX;
     r = check_image(&ctx);

@@ -108,7 +108,7 @@ static int table_validate(struct header *header, const char *offset_name, uint64
         return header_invalid(header, offset_name, offset_place, offset,
                               INT64_MAX - entries * entry_size,
                               "the table's offset is beyond the largest file");
-    if (!qcow2_aligned(header->image->qcow2, offset))
+    if (!qcow2_aligned(qcow2_of(header->image), offset))
         return header_invalid(header, offset_name, offset_place, offset, 0,
                               "the table's offset is not a multiple of the cluster size");
     return 0;
@@ -119,7 +119,7 @@ static int parse_basics(struct header *header)
 {
     struct qca_image *image = header->image;
     struct qca_image_info *info = &image->info;
-    struct qcow2 *qcow2 = image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(image);
     const uint8_t *head = header->head;
     uint32_t cluster_bits, refcount_order = 4;
 
@@ -197,7 +197,7 @@ static int parse_basics(struct header *header)
 static int parse_tables(struct header *header)
 {
     struct qca_image_info *info = &header->image->info;
-    struct qcow2 *qcow2 = header->image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(header->image);
     const uint8_t *head = header->head;
     uint32_t crypt_method = be32_get(head + 32);
     uint64_t needed, size = be64_get(head + 24);
@@ -286,7 +286,7 @@ static int parse_crypt_extension(struct header *header, uint64_t offset, uint32_
         return r;
     info->crypt_header_offset = be64_get(data);
     info->crypt_header_length = be64_get(data + 8);
-    if (!qcow2_aligned(header->image->qcow2, info->crypt_header_offset))
+    if (!qcow2_aligned(qcow2_of(header->image), info->crypt_header_offset))
         return header_invalid(
             header, "Offset into the image file", offset, info->crypt_header_offset, 0,
             "the encryption header's offset is not a multiple of the cluster size");
@@ -295,7 +295,7 @@ static int parse_crypt_extension(struct header *header, uint64_t offset, uint32_
 
 static int parse_bitmaps_extension(struct header *header, uint64_t offset, uint32_t length)
 {
-    struct qcow2 *qcow2 = header->image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(header->image);
     uint64_t directory_size, directory_offset;
     uint32_t n_bitmaps;
     uint8_t data[24];
@@ -383,7 +383,7 @@ static int parse_extensions(struct header *header)
     size_t capacity = 0;
     int r;
 
-    header->image->qcow2->extensions_end = end;
+    qcow2_of(header->image)->extensions_end = end;
     while (offset < end) {
         struct qca_extension extension;
         uint8_t data[8];
@@ -398,7 +398,7 @@ static int parse_extensions(struct header *header)
                                   extension.length, offset > end ? 0 : end - offset,
                                   "a header extension is longer than the room for it");
         if (extension.type == EXTENSION_END) {
-            header->image->qcow2->extensions_end = offset;
+            qcow2_of(header->image)->extensions_end = offset;
             return 0;
         }
         r = extension_keep(header, &capacity, extension);
@@ -419,7 +419,7 @@ static int parse_rest(struct header *header)
     uint64_t room;
     int r;
 
-    if (header->image->qcow2->has_data_file) {
+    if (qcow2_of(header->image)->has_data_file) {
         if (!info->data_file)
             return header_invalid(header, "External data file name string", 0, 0, 0,
                                   "the image needs a data file and does not name it");
@@ -448,13 +448,13 @@ static int parse_rest(struct header *header)
     return 0;
 }
 
-static int qcow2_open(struct qca_image *image, struct qca_error *error)
+int qcow2_open(struct qca_image *image, struct qca_error *error)
 {
     struct header header = { .image = image, .error = error };
     int r;
 
-    image->qcow2 = calloc(1, sizeof(*image->qcow2));
-    if (!image->qcow2)
+    image->own = calloc(1, sizeof(struct qcow2));
+    if (!image->own)
         return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
                          "out of memory");
     r = qcow2_read(image, 0, header.head, sizeof(header.head));
@@ -483,26 +483,3 @@ static int qcow2_open(struct qca_image *image, struct qca_error *error)
         return r;
     return qcow2_bitmaps_load(image, error);
 }
-
-static void qcow2_close(struct qca_image *image)
-{
-    if (!image->qcow2)
-        return;
-    free(image->qcow2->incomplete);
-    free(image->qcow2);
-}
-
-/* QEMU takes versions it does not know for qcow2 too, and then refuses them; version 1 is another
- * format. */
-static bool qcow2_probe(struct probe *probe)
-{
-    return be32_get(probe->head) == QCOW2_MAGIC && be32_get(probe->head + 4) >= 2;
-}
-
-const struct format format_qcow2 = {
-    .format = QCA_FORMAT_QCOW2,
-    .probe = qcow2_probe,
-    .open = qcow2_open,
-    .close = qcow2_close,
-    .check = qcow2_check,
-};

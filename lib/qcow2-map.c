@@ -8,6 +8,7 @@
 #include "io.h"
 #include "l2-runs.h"
 #include "map.h"
+#include "qcow2.h"
 
 #define SUBCLUSTERS 32
 
@@ -16,16 +17,27 @@ static unsigned table_shift(const struct qcow2 *qcow2)
     return qcow2->cluster_bits + qcow2->l2_bits;
 }
 
-int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot,
-                    uint64_t *memory_left, struct qca_error *error)
+static int qcow2_map_begin(struct map_layer *layer, const struct map_begin *begin,
+                           struct qca_error *error)
 {
     const struct qca_image_info *info = &layer->image->info;
+    const struct qca_snapshot *snapshot = begin->snapshot;
+    const struct qcow2 *qcow2 = qcow2_of(layer->image);
     uint64_t offset = snapshot ? snapshot->l1_offset : info->l1_offset;
     uint64_t entries = snapshot ? snapshot->l1_entries : info->l1_entries;
-    uint64_t needed = div_round_up(layer->size, UINT64_C(1) << table_shift(layer->image->qcow2)),
-             end;
+    uint64_t needed = div_round_up(layer->size, UINT64_C(1) << table_shift(qcow2)), end;
     int r;
 
+    if (info->crypt_method != QCA_CRYPT_NONE && !begin->stored)
+        return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
+                         (struct error_field) { "crypt_method", 32, info->crypt_method, 0 },
+                         "the image is encrypted (%s): what its guest sees cannot be read without "
+                         "the key",
+                         info->crypt_method == QCA_CRYPT_LUKS ? "LUKS" : "AES");
+    if (qcow2->has_data_file && layer->data == layer->image->io)
+        return error_set(error, ENOENT, QCA_ERROR_REFERENCE,
+                         (struct error_field) { .name = "External data file name string" },
+                         "the image's data file is not open");
     entries = min_u64(entries, needed);
     if (entries > QCOW2_MAX_L1_BYTES / 8)
         return error_set(error, EFBIG, QCA_ERROR_LIMIT,
@@ -38,31 +50,31 @@ int qcow2_map_begin(struct map_layer *layer, const struct qca_snapshot *snapshot
     entries = qcow2_l1_entries_inside(layer->image, offset, entries);
     if (entries == 0)
         return 0;
-    if (entries * 8 > *memory_left)
+    if (entries * 8 > *begin->memory_left)
         return error_set(error, ENOMEM, QCA_ERROR_MEMORY,
-                         (struct error_field) { "l1_size", 36, entries, *memory_left / 8 },
+                         (struct error_field) { "l1_size", 36, entries, *begin->memory_left / 8 },
                          "the L1 tables of the chain need more memory than allowed");
-    layer->l1 = malloc(entries * 8);
-    if (!layer->l1)
+    layer->table = malloc(entries * 8);
+    if (!layer->table)
         return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
                          "out of memory");
-    *memory_left -= entries * 8;
-    r = qcow2_read(layer->image, offset, layer->l1, entries * 8);
+    *begin->memory_left -= entries * 8;
+    r = qcow2_read(layer->image, offset, layer->table, entries * 8);
     if (r < 0)
         return error_set_read(error, r, offset, "the L1 table");
     for (uint64_t i = 0; i < entries; i++)
-        layer->l1[i] = be64_get(&layer->l1[i]) & L1_OFFSET_MASK;
-    layer->l1_entries = entries;
+        layer->table[i] = be64_get(&layer->table[i]) & L1_OFFSET_MASK;
+    layer->n_table = entries;
     return 0;
 }
 
-bool qcow2_map_has(const struct map_layer *layer, struct range range)
+static bool qcow2_map_has(const struct map_layer *layer, struct range range)
 {
-    unsigned shift = table_shift(layer->image->qcow2);
-    uint64_t end = min_u64(layer->l1_entries, ((range.end - 1) >> shift) + 1);
+    unsigned shift = table_shift(qcow2_of(layer->image));
+    uint64_t end = min_u64(layer->n_table, ((range.end - 1) >> shift) + 1);
 
     for (uint64_t i = range.start >> shift; i < end; i++)
-        if (layer->l1[i])
+        if (layer->table[i])
             return true;
     return false;
 }
@@ -122,7 +134,7 @@ static int damaged(struct qca_map *map, size_t number, struct range range, int e
 
 static int map_compressed(struct qca_map *map, size_t number, struct range range, uint64_t entry)
 {
-    const struct qcow2 *qcow2 = map->layers[number].image->qcow2;
+    const struct qcow2 *qcow2 = qcow2_of(map->layers[number].image);
     struct qcow2_compressed where = qcow2_compressed(qcow2, entry);
     const struct qca_extent extent = {
         .guest_offset = range.start,
@@ -143,7 +155,7 @@ static int map_compressed(struct qca_map *map, size_t number, struct range range
 static int map_subclusters(struct qca_map *map, size_t number, struct range range, uint64_t entry,
                            uint64_t bitmap)
 {
-    const struct qcow2 *qcow2 = map->layers[number].image->qcow2;
+    const struct qcow2 *qcow2 = qcow2_of(map->layers[number].image);
     uint64_t size = qcow2_cluster_size(qcow2) / SUBCLUSTERS, host = entry & L2_OFFSET_MASK;
     bool allocated = l2_entry_kind(qcow2, entry) == L2_RUN_ALLOCATED;
     int r = 0;
@@ -170,7 +182,7 @@ static int map_subclusters(struct qca_map *map, size_t number, struct range rang
 static int map_cluster(struct qca_map *map, size_t number, struct range range, const uint8_t *at)
 {
     const struct qca_image *image = map->layers[number].image;
-    const struct qcow2 *qcow2 = image->qcow2;
+    const struct qcow2 *qcow2 = qcow2_of(image);
     uint64_t entry = be64_get(at), host = entry & L2_OFFSET_MASK;
     enum l2_run_kind kind = l2_entry_kind(qcow2, entry);
 
@@ -195,7 +207,7 @@ static int map_cluster(struct qca_map *map, size_t number, struct range range, c
 /* The part of range that one L2 table maps. */
 static int map_table(struct qca_map *map, size_t number, struct range range, uint64_t table)
 {
-    const struct qcow2 *qcow2 = map->layers[number].image->qcow2;
+    const struct qcow2 *qcow2 = qcow2_of(map->layers[number].image);
     unsigned entry_bits = qcow2->extended_l2 ? 4 : 3, shift = table_shift(qcow2);
     uint64_t start = range.start & ~((UINT64_C(1) << shift) - 1),
              end = start + (UINT64_C(1) << shift);
@@ -230,10 +242,10 @@ static int map_table(struct qca_map *map, size_t number, struct range range, uin
     return r;
 }
 
-int qcow2_map_range(struct qca_map *map, size_t number, struct range range)
+static int qcow2_map_range(struct qca_map *map, size_t number, struct range range)
 {
     const struct map_layer *layer = &map->layers[number];
-    unsigned shift = table_shift(layer->image->qcow2);
+    unsigned shift = table_shift(qcow2_of(layer->image));
     int r = 0;
 
     while (range.start < range.end && r >= 0) {
@@ -241,10 +253,10 @@ int qcow2_map_range(struct qca_map *map, size_t number, struct range range)
         struct range part = range;
         uint64_t table;
 
-        if (index >= layer->l1_entries)
+        if (index >= layer->n_table)
             return map_pass_on(map, range);
-        table = layer->l1[index];
-        while (table == 0 && next < layer->l1_entries && layer->l1[next] == 0 &&
+        table = layer->table[index];
+        while (table == 0 && next < layer->n_table && layer->table[next] == 0 &&
                next << shift < range.end)
             next++;
         part.end = min_u64(range.end, next << shift);
@@ -253,3 +265,9 @@ int qcow2_map_range(struct qca_map *map, size_t number, struct range range)
     }
     return r;
 }
+
+const struct format_map qcow2_map = {
+    .begin = qcow2_map_begin,
+    .range = qcow2_map_range,
+    .has = qcow2_map_has,
+};

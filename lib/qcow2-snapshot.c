@@ -89,7 +89,7 @@ static int entry_load(struct window *window, uint32_t index, uint64_t *offset,
                       struct qca_snapshot *snapshot, struct qca_error *error)
 {
     struct qca_image *image = window->image;
-    struct qcow2 *qcow2 = image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(image);
     uint16_t id_size, name_size;
     uint64_t at = round_up(*offset, 8);
     uint32_t extra_size;
@@ -138,7 +138,7 @@ static int entry_load(struct window *window, uint32_t index, uint64_t *offset,
 static int table_load(struct qca_image *image, struct qca_error *error)
 {
     struct qca_image_info *info = &image->info;
-    struct qcow2 *qcow2 = image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(image);
     _cleanup_(window_done) struct window window = { .image = image };
     uint64_t offset = info->snapshots_offset, memory;
     uint32_t count = info->snapshot_count;
@@ -191,7 +191,7 @@ static int table_load(struct qca_image *image, struct qca_error *error)
 
 int qcow2_snapshots_load(struct qca_image *image, struct qca_error *error)
 {
-    struct qcow2 *qcow2 = image->qcow2;
+    struct qcow2 *qcow2 = qcow2_of(image);
 
     qcow2->snapshots_result = table_load(image, &qcow2->snapshots_error);
     if (qcow2->snapshots_result == -ENOMEM) {

@@ -65,6 +65,11 @@ struct qcow2 {
     struct qca_error bitmaps_error;
 };
 
+static inline struct qcow2 *qcow2_of(const struct qca_image *image)
+{
+    return image->own;
+}
+
 static inline uint64_t qcow2_cluster_size(const struct qcow2 *qcow2)
 {
     return UINT64_C(1) << qcow2->cluster_bits;
@@ -106,4 +111,7 @@ uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image,
 /* A bitmap table entry that QEMU accepts. */
 bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry);
 
+/* qcow2-header.c */
+int qcow2_open(struct qca_image *image, struct qca_error *error);
 int qcow2_check(struct qca_image *image, struct check *check);
+extern const struct format_map qcow2_map;

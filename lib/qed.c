@@ -72,8 +72,14 @@ static int qed_open(struct qca_image *image, struct qca_error *error)
     return r;
 }
 
+static bool qed_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
+{
+    return image_link_parent(image, index, "backing_filename_offset", AT_PARENT_OFFSET, ret_link);
+}
+
 const struct format format_qed = {
     .format = QCA_FORMAT_QED,
     .probe = qed_probe,
     .open = qed_open,
+    .link = qed_link,
 };

@@ -5,8 +5,8 @@
  * 5.2 and 5.3). A disk that is encrypted is raw all the same, whether host or guest did it: its
  * bytes are what is kept, and what must not change. */
 #include "bytes.h"
-#include "format.h"
 #include "io.h"
+#include "map.h"
 
 enum {
     ISO_DESCRIPTOR = 16 * 2048,
@@ -73,7 +73,27 @@ static int raw_open(struct qca_image *image, struct qca_error *error)
     return 0;
 }
 
+static int raw_map_range(struct qca_map *map, size_t layer, struct range range)
+{
+    return map_emit_data(map, layer, range, range.start);
+}
+
+/* As far as the first hole of the file tells. */
+static bool raw_map_has(const struct map_layer *layer, struct range range)
+{
+    struct io_segment segment = io_segment(layer->data, range.start);
+
+    return !segment.hole || segment.end < range.end;
+}
+
+const struct format_map raw_map = {
+    .range = raw_map_range,
+    .has = raw_map_has,
+    .opaque = true,
+};
+
 const struct format format_raw = {
     .format = QCA_FORMAT_RAW,
     .open = raw_open,
+    .map = &raw_map,
 };

@@ -79,14 +79,14 @@ static bool fixed_footer(const struct probe *probe, uint8_t ret_footer[static FO
 
 static bool vpc_probe(struct probe *probe)
 {
-    uint8_t footer[FOOTER_SIZE];
-
-    return has_cookie(probe->head) || fixed_footer(probe, footer);
+    return has_cookie(probe->head);
 }
 
-bool vpc_is_fixed(const struct probe *probe)
+static bool vpc_probe_end(struct probe *probe)
 {
-    return !has_cookie(probe->head);
+    uint8_t footer[FOOTER_SIZE];
+
+    return fixed_footer(probe, footer);
 }
 
 /* Virtual PC goes by the geometry, others by the size: QEMU tells them by who wrote the file, and
@@ -184,8 +184,11 @@ static int vpc_open(struct qca_image *image, struct qca_error *error)
     return set_size(image, error, footer);
 }
 
+/* QEMU does not follow the parent: it reads a differencing disk without. */
 const struct format format_vpc = {
     .format = QCA_FORMAT_VPC,
     .probe = vpc_probe,
+    .probe_end = vpc_probe_end,
+    .end_variant = QCA_VARIANT_FIXED,
     .open = vpc_open,
 };

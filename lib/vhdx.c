@@ -202,6 +202,7 @@ static int vhdx_open(struct qca_image *image, struct qca_error *error)
     return r;
 }
 
+/* QEMU does not follow the parent: it refuses an image with one. */
 const struct format format_vhdx = {
     .format = QCA_FORMAT_VHDX,
     .probe = vhdx_probe,

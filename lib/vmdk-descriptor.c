@@ -240,7 +240,7 @@ static int take_parent(struct qca_image_info *info, struct span value)
         return r;
     if (strchr(info->parent, '\\') && !strchr(info->parent, '/'))
         foreign_windows_path(info->parent);
-    info->parent_format = strdup(qca_format_name(QCA_FORMAT_VMDK));
+    info->parent_format = strdup(qca_format_name(info->format));
     return info->parent_format ? 0 : -ENOMEM;
 }
 

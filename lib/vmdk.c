@@ -191,8 +191,14 @@ static int vmdk_open(struct qca_image *image, struct qca_error *error)
     return take_descriptor(image, error, 0, info->file_size, false);
 }
 
+static bool vmdk_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
+{
+    return image_link_parent(image, index, "parentFileNameHint", 0, ret_link);
+}
+
 const struct format format_vmdk = {
     .format = QCA_FORMAT_VMDK,
     .probe = vmdk_probe,
     .open = vmdk_open,
+    .link = vmdk_link,
 };

@@ -45,7 +45,7 @@ static int header_row(const struct qca_image_info *info, json_object **ret_row)
 
     row_begin(&row);
     row_fields(&row, report_fields_of_info(), info, JSON_KEYS("version", "cluster-size"));
-    if (info->format == QCA_FORMAT_QCOW2) {
+    if (qca_format_has(info->format, QCA_TRAIT_REFCOUNTS)) {
         row_fields(&row, report_fields_of_info(), info, JSON_KEYS("refcount-bits", "l1-entries"));
         row_string(&row, "compression", info->compression_type == 0 ? "zlib" : "zstd");
     }

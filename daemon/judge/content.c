@@ -432,8 +432,6 @@ static int judge_bits(struct judging *judging)
     _cleanup_evidence_ struct evidence corrupt = { .object = NULL }, dirty = { .object = NULL };
     int r = 0;
 
-    if (info->format != QCA_FORMAT_QCOW2)
-        return 0;
     if (info->incompatible_features & QCA_INCOMPAT_CORRUPT) {
         corrupt = evidence_new();
         evidence_number(&corrupt, "incompatible-features", info->incompatible_features);

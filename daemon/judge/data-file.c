@@ -34,8 +34,7 @@ static bool data_file_is_raw(const struct qca_image_info *info)
 
 static bool has_data_file(const struct qca_image_info *info)
 {
-    return info->format == QCA_FORMAT_QCOW2 &&
-           info->incompatible_features & QCA_INCOMPAT_DATA_FILE;
+    return info->incompatible_features & QCA_INCOMPAT_DATA_FILE;
 }
 
 static bool issue_is_missing_data(const struct judging *judging, const struct qca_issue *issue)
@@ -189,9 +188,7 @@ int judge_data_file(struct judging *judging)
     size_t n_users;
     enum severity severity = judging->thresholds->data_file;
 
-    if (image->data_file.state == REFERENCE_NONE && !info->data_file &&
-        !(info->format == QCA_FORMAT_QCOW2 &&
-          (info->incompatible_features & QCA_INCOMPAT_DATA_FILE)))
+    if (image->data_file.state == REFERENCE_NONE && !info->data_file && !has_data_file(info))
         return 0;
     stored = text_escape_string(image->data_file.stored ? image->data_file.stored
                                                         : info->data_file);

@@ -33,12 +33,13 @@ static bool name_says(const char *path, enum qca_format format)
     return dot && name && strcasecmp(dot + 1, name) == 0;
 }
 
-/* What do those who use it say it is? RAW or something else when they say so, UNKNOWN when nobody
- * does. */
-static enum qca_format declared_as(const struct graph *graph, const struct image *image)
+/* What do those who use it say it is? */
+enum declared { DECLARED_BY_NOBODY, DECLARED_RAW, DECLARED_OTHER };
+
+static enum declared declared_as(const struct graph *graph, const struct image *image)
 {
     struct usage usage = graph_image_usage(graph, image);
-    enum qca_format declared = QCA_FORMAT_UNKNOWN;
+    enum declared declared = DECLARED_BY_NOBODY;
     const struct image *child;
 
     for (size_t i = 0; i < usage.n_entries; i++) {
@@ -47,13 +48,13 @@ static enum qca_format declared_as(const struct graph *graph, const struct image
                                  ? entry->disk->layers[entry->layer].format : NULL;
 
         if (format && strcmp(format, "raw") == 0)
-            declared = QCA_FORMAT_RAW;
+            declared = DECLARED_RAW;
         else if (format)
-            return QCA_FORMAT_QCOW2;
+            return DECLARED_OTHER;
     }
     for (size_t i = 0; i < 8 && (child = graph_child(image, i)); i++)
         if (child->parent.format)
-            return strcmp(child->parent.format, "raw") == 0 ? QCA_FORMAT_RAW : QCA_FORMAT_QCOW2;
+            return strcmp(child->parent.format, "raw") == 0 ? DECLARED_RAW : DECLARED_OTHER;
     return declared;
 }
 
@@ -61,7 +62,7 @@ bool image_lost_header(const struct graph *graph, const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
     const struct image_past *past = &image->past;
-    enum qca_format declared;
+    enum declared declared;
     uint64_t size;
 
     if (past->format == QCA_FORMAT_UNKNOWN || !report || report->n_layers == 0 ||
@@ -69,8 +70,8 @@ bool image_lost_header(const struct graph *graph, const struct image *image)
         !identity_equal(&image->audit->identity, &image->identity))
         return false;
     declared = declared_as(graph, image);
-    if (declared != QCA_FORMAT_UNKNOWN)
-        return declared != QCA_FORMAT_RAW;
+    if (declared != DECLARED_BY_NOBODY)
+        return declared != DECLARED_RAW;
     if (image_is_device(image))
         return false;           /* a volume is given to whoever needs one */
     if (report->layers[0].info.variant != QCA_VARIANT_NONE)

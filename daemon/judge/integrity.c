@@ -340,16 +340,16 @@ static uint64_t known_zeros(const struct judging *judging)
     return baseline->zeros;
 }
 
-/* More than a qcow2 image of this disk can need: all data, and tables that map and count it, with
- * room for what rounding and growing tables waste. UINT64_MAX: not known, because snapshots hold
- * clusters of their own. */
+/* More than an image with clusters of this disk can need: all data, and tables that map and count
+ * it, with room for what rounding and growing tables waste. UINT64_MAX: not known, because
+ * snapshots hold clusters of their own. */
 static uint64_t needed_at_most(const struct judging *judging)
 {
     const struct qca_image_info *info = &judging->layer->info;
     uint64_t needed, bitmaps = 0;
 
-    if (info->format != QCA_FORMAT_QCOW2 || info->snapshot_count > 0 || info->cluster_size == 0 ||
-        image_has_data_file(judging->image))
+    if (!qca_format_has(info->format, QCA_TRAIT_REFCOUNTS) || info->snapshot_count > 0 ||
+        info->cluster_size == 0 || image_has_data_file(judging->image))
         return UINT64_MAX;
     if (info->autoclear_features & QCA_AUTOCLEAR_BITMAPS)   /* one bit for 512 bytes at most */
         bitmaps = info->n_bitmaps > 0 ? info->n_bitmaps : 1;

@@ -399,7 +399,8 @@ static int judge_parent_format(struct judging *judging)
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 
     if (reference->state == REFERENCE_NONE || reference->state == REFERENCE_IS_REMOTE ||
-        reference->format || !reference->stored || judging->layer->info.format != QCA_FORMAT_QCOW2)
+        reference->format || !reference->stored ||
+        !qca_format_has(judging->layer->info.format, QCA_TRAIT_DECLARES_PARENT))
         return 0;
     evidence = evidence_new();
     evidence_text(&evidence, "stored", reference->stored);

@@ -166,7 +166,7 @@ static void step_rename_reference(struct remedy *remedy, const struct graph *gra
         remedy_step_rename_first(remedy);
         return;
     }
-    if (!layer || layer->probed_format != QCA_FORMAT_QCOW2 || !format ||
+    if (!layer || !qca_format_has(layer->probed_format, QCA_TRAIT_REBASE) || !format ||
         (declared && strcmp(declared, format) != 0)) {
         remedy_note(remedy,
                     "No command is given that changes the reference, because the format of %s is "

@@ -96,24 +96,54 @@ const char *qca_error_kind_name(enum qca_error_kind kind);
 
 /* ---- images ------------------------------------------------------------------------------- */
 
+/* What the programs that use an image must know of its format. */
+enum qca_trait {
+    /* The library knows what a guest reads of it. Of others, no digest of the content can be had,
+     * and no statement about it be made; nor may they be treated as raw. */
+    QCA_TRAIT_UNDERSTOOD = 1 << 0,
+    /* Clusters with refcounts: cluster_size and refcount_bits are set, and valid. */
+    QCA_TRAIT_REFCOUNTS = 1 << 1,
+    /* It has a place for its parent's format, so that an empty place leaves it to be guessed. */
+    QCA_TRAIT_DECLARES_PARENT = 1 << 2,
+    /* `qemu-img rebase -u` changes which parent it names. */
+    QCA_TRAIT_REBASE = 1 << 3,
+    /* Its magic is not at the start, so that QEMU opens the same content as raw, too; or that of
+     * its fixed variant. */
+    QCA_TRAIT_OPENS_RAW = 1 << 4,
+    QCA_TRAIT_FIXED_OPENS_RAW = 1 << 5,
+    /* Only where it is declared: by content it is what a raw disk holds. */
+    QCA_TRAIT_IN_RAW = 1 << 6,
+};
+
+/* Identifier, row in the library's table, the name that QEMU uses in the backing format extension,
+ * another name that libvirt uses, traits. The order is that of the values: new ones come last.
+ *
+ * Of those that are not understood, the header alone is read. */
+#define QCA_FORMATS(X)                                                                             \
+    X(RAW,       raw,       "raw",       "iso",   QCA_TRAIT_UNDERSTOOD)                            \
+    X(QCOW2,     qcow2,     "qcow2",     NULL,    QCA_TRAIT_UNDERSTOOD | QCA_TRAIT_REFCOUNTS |     \
+                                                      QCA_TRAIT_DECLARES_PARENT |                  \
+                                                      QCA_TRAIT_REBASE)                            \
+    X(VMDK,      vmdk,      "vmdk",      NULL,    0)                                               \
+    X(VDI,       vdi,       "vdi",       NULL,    0)                                               \
+    /* Microsoft's VHD, as QEMU and libvirt call it */                                             \
+    X(VPC,       vpc,       "vpc",       "vhd",   QCA_TRAIT_FIXED_OPENS_RAW)                       \
+    X(VHDX,      vhdx,      "vhdx",      NULL,    0)                                               \
+    X(QED,       qed,       "qed",       NULL,    0)                                               \
+    X(PARALLELS, parallels, "parallels", "ploop", 0)                                               \
+    X(QCOW,      qcow,      "qcow",      NULL,    0) /* version 1 */                               \
+    X(DMG,       dmg,       "dmg",       NULL,    QCA_TRAIT_OPENS_RAW)                             \
+    X(CLOOP,     cloop,     "cloop",     NULL,    0)                                               \
+    X(BOCHS,     bochs,     "bochs",     NULL,    0)                                               \
+    /* a tar archive with a disk in it: no disk itself */                                          \
+    X(OVA,       ova,       "ova",       NULL,    QCA_TRAIT_OPENS_RAW)                             \
+    X(LUKS,      luks,      "luks",      NULL,    QCA_TRAIT_IN_RAW)
+
 enum qca_format {
     QCA_FORMAT_UNKNOWN,         /* as an option: probe */
-    QCA_FORMAT_RAW,
-    QCA_FORMAT_QCOW2,
-    /* Of these the header is read, and what lies behind it is not: qca_format_is_understood() */
-    QCA_FORMAT_VMDK,
-    QCA_FORMAT_VDI,
-    QCA_FORMAT_VPC,             /* Microsoft's VHD, as QEMU and libvirt call it */
-    QCA_FORMAT_VHDX,
-    QCA_FORMAT_QED,
-    QCA_FORMAT_PARALLELS,
-    QCA_FORMAT_QCOW,            /* version 1 */
-    QCA_FORMAT_DMG,
-    QCA_FORMAT_CLOOP,
-    QCA_FORMAT_BOCHS,
-    QCA_FORMAT_OVA,             /* a tar archive with a disk in it: no disk itself */
-    QCA_FORMAT_LUKS,            /* only where it is declared: by content, LUKS is what a raw disk
-                                 * holds */
+#define QCA_X(id, ...) QCA_FORMAT_##id,
+    QCA_FORMATS(QCA_X)
+#undef QCA_X
     _QCA_FORMAT_MAX,
 };
 
@@ -123,8 +153,8 @@ const char *qca_format_name(enum qca_format format);
 /* QCA_FORMAT_UNKNOWN for a name that the library does not know. libvirt's other names ("vhd",
  * "ploop", "iso") are known, too. */
 enum qca_format qca_format_from_name(const char *name);
-/* Does the library know what a guest reads of such an image? Of others, no digest of the content
- * can be had, and no statement about it be made; nor may they be treated as raw. */
+bool qca_format_has(enum qca_format format, enum qca_trait trait);
+/* QCA_TRAIT_UNDERSTOOD. */
 bool qca_format_is_understood(enum qca_format format);
 
 /* What an image is within its format, or what a raw disk holds at its beginning. */
@@ -212,8 +242,8 @@ struct qca_image_info {
     uint64_t file_size;         /* bytes of the container */
     uint64_t virtual_size;      /* bytes the guest sees; 0 of a format that is not understood:
                                  * the header does not say */
-    uint32_t cluster_size;      /* bytes, 512 to 2 MiB; raw: 0 */
-    uint32_t refcount_bits;     /* 1 to 64, a power of two */
+    uint32_t cluster_size;      /* bytes; qcow2: 512 to 2 MiB; raw: 0 */
+    uint32_t refcount_bits;     /* qcow2: 1 to 64, a power of two; else 0 */
     uint32_t header_length;
     enum qca_variant variant;
     uint64_t incompatible_features;
@@ -266,7 +296,7 @@ const struct qca_image_info *qca_image_info(const struct qca_image *image);
  * at its end (raw for anything else); -errno when unreadable. */
 int qca_probe(struct qca_io *io, enum qca_format *ret_format);
 /* SHA-256 over header, L1, refcount table and snapshot table: changes with every change of
- * structure. */
+ * structure. -EOPNOTSUPP for a format without one. */
 int qca_metadata_digest(struct qca_image *image, uint8_t ret_digest[32]);
 
 /* ---- check -------------------------------------------------------------------------------- */

@@ -75,6 +75,19 @@ rooms() {
     forbidden '^(static +)?(_Thread_local +|unsigned +|struct +[a-z_]+ +|u?int[0-9]+_t +|bool +|char +|int +|size_t +|void +)\**[a-z_0-9]+(\[[^]]*\])*( *=[^(]*)?;' lib/*.c lib/generated/*.c
 }
 
+@test "a format is named by its own files alone: all others ask the table, or for a trait" {
+    # Raw is what has no format.
+    local others
+    mapfile -t others < <(grep -LE '^const struct format format_' lib/*.c)
+    [ "${#others[@]}" -gt 30 ]
+    grep -noE '(^|[^_[:alnum:]])QCA_FORMAT_[A-Z0-9]+' lib/*.h helpers/*.[ch] ctl/*.[ch] daemon/*.[ch] daemon/*/*.[ch] "${others[@]}" |
+        grep -vE 'QCA_FORMAT_(RAW|UNKNOWN)$' >"$BATS_TEST_TMPDIR/named" || :
+    cat "$BATS_TEST_TMPDIR/named"
+    [ ! -s "$BATS_TEST_TMPDIR/named" ]
+    # What is qcow2's own is not reached around the table.
+    includes lib/*.[ch] | awk '$2 ~ /qcow2[a-z-]*\.h$/ && $1 !~ /^lib\/(qcow2[a-z-]*|l2-runs|luks|table-reader)\.[ch]$/ {print; bad = 1} END {exit bad}'
+}
+
 @test "nothing in the product runs a qemu tool or a shell" {
     forbidden '(^|[^>._[:alnum:]])(system|popen)\(' lib/*.c lib/generated/*.c helpers/*.c daemon/*.c daemon/*/*.c ctl/*.c
     forbidden 'exec[lv]p?e?\([^)]*"[^"]*(qemu|sh)"' lib/*.c lib/generated/*.c helpers/*.c daemon/*.c daemon/*/*.c ctl/*.c

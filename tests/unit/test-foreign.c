@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "lib/cleanup.h"
+#include "lib/map.h"
 #include "qcaudit/qcaudit.h"
 
 enum { FILE_SIZE = 1 << 20 };
@@ -659,6 +660,57 @@ static void what_contradicts_what(void **state)
 }
 
 /* The guest's data of such an image cannot be had, and there is a reason. */
+/* What the public table says of a format, and what its row can do. */
+static void rows_agree_with_their_traits(void **state)
+{
+    static const struct format *const formats[] = {
+#define QCA_X(id, row, ...) [QCA_FORMAT_##id] = &format_##row,
+        QCA_FORMATS(QCA_X)
+#undef QCA_X
+    };
+
+    for (enum qca_format i = QCA_FORMAT_UNKNOWN + 1; i < _QCA_FORMAT_MAX; i++) {
+        const struct format *row = formats[i];
+        bool by_content = row->probe || row->probe_end;
+
+        print_message("# %s\n", qca_format_name(i));
+        assert_int_equal(row->format, i);
+        assert_non_null(row->open);
+        assert_int_equal(qca_format_is_understood(i), row->map != NULL);
+        assert_int_equal(qca_format_has(i, QCA_TRAIT_IN_RAW), !by_content && row->map == NULL);
+        /* A place for the format of its parent, and a parent to change: it has links. */
+        if (qca_format_has(i, QCA_TRAIT_DECLARES_PARENT) || qca_format_has(i, QCA_TRAIT_REBASE))
+            assert_non_null(row->link);
+        if (row->probe_end && !row->probe)
+            assert_true(qca_format_has(i, QCA_TRAIT_OPENS_RAW));
+        if (row->end_variant == QCA_VARIANT_FIXED)
+            assert_true(qca_format_has(i, QCA_TRAIT_FIXED_OPENS_RAW));
+        if (row->map)
+            assert_true(row->map->range && row->map->has);
+    }
+    assert_false(qca_format_has(QCA_FORMAT_UNKNOWN, QCA_TRAIT_UNDERSTOOD));
+    assert_false(qca_format_has(_QCA_FORMAT_MAX, QCA_TRAIT_UNDERSTOOD));
+}
+
+/* A trailer may be what a guest wrote at the end of its disk: a magic at the start comes first. */
+static void the_beginning_decides_before_the_end(void **state)
+{
+    uint8_t *file = calloc(1, FILE_SIZE);
+    struct opened opened;
+
+    assert_non_null(file);
+    make_fixed(file);
+    open_bytes(file, FILE_SIZE, &opened);
+    assert_int_equal(opened.probed, QCA_FORMAT_VPC);
+    done(&opened);
+    strcpy((char *)file, "disk.ovf");
+    memcpy(file + 257, "ustar", 5);
+    open_bytes(file, FILE_SIZE, &opened);
+    assert_int_equal(opened.probed, QCA_FORMAT_OVA);
+    done(&opened);
+    free(file);
+}
+
 static void no_map_of_what_is_not_understood(void **state)
 {
     uint8_t *file = calloc(1, FILE_SIZE);
@@ -695,6 +747,8 @@ int main(void)
         cmocka_unit_test(a_demanded_format_must_be_there),
         cmocka_unit_test(names_are_known_both_ways),
         cmocka_unit_test(what_contradicts_what),
+        cmocka_unit_test(rows_agree_with_their_traits),
+        cmocka_unit_test(the_beginning_decides_before_the_end),
         cmocka_unit_test(no_map_of_what_is_not_understood),
     };
 
