@@ -109,7 +109,7 @@ static char *leaf_words(const struct judging *judging)
         return NULL;
     if (judging->relation->n_leaves < 2)
         return TAKE_PTR(name);
-    return asprintf(&words, "%s, the deepest of %zu leaves", name, judging->relation->n_leaves) < 0
+    return asprintf(&words, "%s, the deepest of %u leaves", name, judging->relation->n_leaves) < 0
                ? NULL : words;
 }
 

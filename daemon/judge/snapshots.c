@@ -261,7 +261,7 @@ static int judge_forked(struct judging *judging)
                            "template, declare it by golden.patterns", n_snapshots + n_unknown);
     }
     r = judging_add(judging, FINDING_CHAIN_FORKED, severity, relation->n_children, &evidence,
-                    "has %zu overlays and is no template%s", relation->n_children,
+                    "has %u overlays and is no template%s", relation->n_children,
                     managed ? ": snapshots of one domain that branch" : "");
     if (r >= 0)
         judging_hold(judging, FINDING_CHAIN_FORKED, judging->thresholds->forked_after);

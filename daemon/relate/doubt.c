@@ -238,13 +238,19 @@ static struct meaning node_meaning(const struct graph *graph, const struct node 
     return meaning;
 }
 
+static struct spot former_spot(const struct graph *graph, const struct former *former)
+{
+    if (!former || former->identity.inode == 0)
+        return (struct spot){ .kind = SPOT_NONE };
+    return spot_of_identity(graph, SPOT_FORMER, &former->identity);
+}
+
 int node_doubt(struct graph *graph, struct node *node)
 {
     struct meaning meaning = node_meaning(graph, node);
     const struct former *former = meaning.doubt == DOUBT_NAMED ? meaning.former : NULL;
     const char *name = meaning.name;
-    struct identity size = { .inode = former ? former->size : 0 };
-    struct seat *seats = node->doubt_seats;
+    struct seat *seats;
     int r = 0;
 
     node_note_datastore(graph, node, node->image->datastore);
@@ -256,27 +262,24 @@ int node_doubt(struct graph *graph, struct node *node)
         node->doubt_of = meaning.of;
         count_doubt(graph, node, 1);
     }
-    if (!seats && !former && !name)
+    if (!node->doubt_seats && !former && !name)
         return 0;
-    if (!seats) {
-        seats = calloc(_DOUBT_SEAT_MAX, sizeof(*seats));
-        if (!seats)
-            return -ENOMEM;
-        for (int i = 0; i < _DOUBT_SEAT_MAX; i++)
-            seats[i].node = node;
-        node->doubt_seats = seats;
+    if (!node->doubt_seats) {
+        r = seat_block_new(node, _DOUBT_SEAT_MAX, &node->doubt_seats);
+        if (r < 0)
+            return r;
         graph->n_doubtful++;
     }
-    r = seat_take(graph, &seats[DOUBT_SEAT_NAME], true, SPOT_FORMER_NAME, name, NULL);
+    seats = node->doubt_seats->seats;
+    r = seat_take(graph, &seats[DOUBT_SEAT_NAME], spot_of_text(graph, SPOT_FORMER_NAME, name));
     if (r >= 0) {
         graph->doubts_changed |= r > 0;
-        r = seat_take(graph, &seats[DOUBT_SEAT_IDENTITY], true, SPOT_FORMER, NULL,
-                      former && former->identity.inode != 0 ? &former->identity : NULL);
+        r = seat_take(graph, &seats[DOUBT_SEAT_IDENTITY], former_spot(graph, former));
     }
     if (r >= 0) {
         graph->doubts_changed |= r > 0;
-        r = seat_take(graph, &seats[DOUBT_SEAT_SIZE], true, SPOT_FORMER_SIZE, NULL,
-                      former && former->size > 0 ? &size : NULL);
+        r = seat_take(graph, &seats[DOUBT_SEAT_SIZE],
+                      spot_of_number(graph, SPOT_FORMER_SIZE, former ? former->size : 0));
     }
     if (r < 0)
         return r;
@@ -294,8 +297,8 @@ void node_undoubt(struct graph *graph, struct node *node)
     node->doubt = DOUBT_NONE;
     node_note_datastore(graph, node, NULL);
     for (int i = 0; node->doubt_seats && i < _DOUBT_SEAT_MAX; i++) {
-        graph->doubts_changed |= node->doubt_seats[i].spot != NULL;
-        seat_leave(graph, &node->doubt_seats[i]);
+        graph->doubts_changed |= seat_is_taken(&node->doubt_seats->seats[i]);
+        seat_leave(graph, &node->doubt_seats->seats[i]);
     }
     if (node->doubt_seats)
         graph->n_doubtful--;
@@ -311,25 +314,20 @@ static unsigned image_format(const struct image *image)
     return (unsigned)format < DOUBT_FORMATS ? (unsigned)format : 0;
 }
 
-static bool spot_is_meant(const struct graph *graph, enum spot_kind kind, const char *text,
-                          const struct identity *identity, const struct image *image)
+static bool spot_is_meant(const struct graph *graph, struct spot spot, const struct image *image)
 {
-    struct spot *spot;
-    struct seat *seat;
+    for (struct seat *seat = spot_first(graph, spot); seat; seat = seat_next(seat)) {
+        const struct image *other = seat_node(seat)->image;
 
-    if (graph_spot(graph, kind, text, identity, &spot) < 0)
-        return false;
-    LIST_FOREACH(seat, &spot->wanted, link)
-        if (seat->node->image != image &&
-            (kind == SPOT_FORMER || !former_is_there(graph, seat->node->image)))
+        if (other != image && (spot.kind == SPOT_FORMER || !former_is_there(graph, other)))
             return true;
+    }
     return false;
 }
 
 bool image_is_meant(const struct graph *graph, const struct image *image)
 {
     const struct node *node = image_node(image);
-    struct identity size = { .inode = image->fingerprint.size };
     const char *name = path_name(image->path);
     unsigned format = image_format(image);
 
@@ -346,10 +344,10 @@ bool image_is_meant(const struct graph *graph, const struct image *image)
     }
     if (owners_miss(graph->owners, name))
         return true;
-    return spot_is_meant(graph, SPOT_FORMER, NULL, &image->identity, image) ||
-           spot_is_meant(graph, SPOT_FORMER_NAME, name, NULL, image) ||
-           (image->fingerprint.size > 0 &&
-            spot_is_meant(graph, SPOT_FORMER_SIZE, NULL, &size, image));
+    return spot_is_meant(graph, spot_of_identity(graph, SPOT_FORMER, &image->identity), image) ||
+           spot_is_meant(graph, spot_of_text(graph, SPOT_FORMER_NAME, name), image) ||
+           spot_is_meant(graph, spot_of_number(graph, SPOT_FORMER_SIZE, image->fingerprint.size),
+                         image);
 }
 
 bool graph_knows_owners(const struct graph *graph, const struct image *image)
@@ -396,8 +394,6 @@ void graph_tell_doubtful(struct graph *graph)
             told = node->parent;
         if (!told)
             continue;
-        if (!(told->flags & NODE_TOUCHED))
-            told->before = told->relation;
-        node_mark(graph, told, NODE_TELL);
+        node_mark_related(graph, told, NODE_TELL);
     }
 }

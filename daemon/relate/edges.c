@@ -2,126 +2,17 @@
 /* The graph's edges: images found by path and identity, however late they come, and overlays
  * that wait for them. */
 #include <errno.h>
-#include <search.h>
 #include <string.h>
 
 #include "daemon/relate/internal.h"
 #include "lib/cleanup.h"
 
-/* ---- spots ---------------------------------------------------------------------------------- */
-
-static int compare_numbers(uint64_t a, uint64_t b)
-{
-    return a < b ? -1 : a > b;
-}
-
-static int spot_compare(const void *a, const void *b)
-{
-    const struct spot *x = a, *y = b;
-    int r = compare_numbers(x->kind, y->kind);
-
-    if (r != 0)
-        return r;
-    if (x->kind == SPOT_PATH || x->kind == SPOT_NAME || x->kind == SPOT_FORMER_NAME)
-        return strcmp(x->text, y->text);
-    r = compare_numbers(x->identity.inode, y->identity.inode);
-    if (r == 0)
-        r = compare_numbers(x->identity.fsid, y->identity.fsid);
-    return r != 0 ? r : compare_numbers((uint64_t)x->identity.btime, (uint64_t)y->identity.btime);
-}
-
-static bool identity_is_known(const struct identity *identity)
-{
-    return identity->inode != 0 || identity->fsid != 0;
-}
-
-static int spot_new(enum spot_kind kind, const char *text, const struct identity *identity,
-                    struct spot **ret)
-{
-    size_t size = text ? strlen(text) + 1 : 1;
-    struct spot *spot = calloc(1, sizeof(*spot) + size);
-
-    if (!spot)
-        return -ENOMEM;
-    spot->kind = kind;
-    if (text)
-        memcpy(spot->text, text, size);
-    if (identity)
-        spot->identity = *identity;
-    *ret = spot;
-    return 0;
-}
-
-int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
-                      const struct identity *identity, struct spot **ret_spot)
-{
-    _cleanup_free_ struct spot *key = NULL;
-    void *found;
-    int r = spot_new(kind, text, identity, &key);
-
-    if (r < 0)
-        return r;
-    found = tfind(key, &graph->spots, spot_compare);
-    if (!found)
-        return -ENOENT;
-    *ret_spot = *(struct spot **)found;
-    return 0;
-}
-
-void seat_leave(struct graph *graph, struct seat *seat)
-{
-    struct spot *spot = seat->spot;
-
-    if (!spot)
-        return;
-    LIST_REMOVE(seat, link);
-    seat->spot = NULL;
-    if (LIST_EMPTY(&spot->there) && LIST_EMPTY(&spot->wanted)) {
-        tdelete(spot, &graph->spots, spot_compare);
-        free(spot);
-    }
-}
-
-int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind kind,
-              const char *text, const struct identity *identity)
-{
-    _cleanup_free_ struct spot *key = NULL;
-    struct spot *spot;
-    void *found;
-    int r;
-
-    if (!text && !identity) {
-        r = seat->spot ? 1 : 0;
-        seat_leave(graph, seat);
-        return r;
-    }
-    r = spot_new(kind, text, identity, &key);
-    if (r < 0)
-        return r;
-    if (seat->spot && spot_compare(seat->spot, key) == 0)
-        return 0;
-    found = tsearch(key, &graph->spots, spot_compare);
-    if (!found)
-        return -ENOMEM;
-    spot = *(struct spot **)found;
-    if (spot == key)
-        TAKE_PTR(key);
-    seat_leave(graph, seat);
-    seat->spot = spot;
-    if (wants)
-        LIST_INSERT_HEAD(&spot->wanted, seat, link);
-    else
-        LIST_INSERT_HEAD(&spot->there, seat, link);
-    return 1;
-}
-
-struct node *spot_choose(const struct spot *spot, const char *path)
+struct node *spot_choose(const struct graph *graph, struct spot spot, const char *path)
 {
     struct node *best = NULL;
-    struct seat *seat;
 
-    LIST_FOREACH(seat, &spot->there, link) {
-        struct node *node = seat->node;
+    for (struct seat *seat = spot_first(graph, spot); seat; seat = seat_next(seat)) {
+        struct node *node = seat_node(seat);
 
         if (!node->image->present)
             continue;
@@ -231,32 +122,34 @@ static int edge_make(struct graph *graph, struct node *child, struct node *paren
     return 0;
 }
 
+static struct spot reference_spot(const struct node *node, unsigned seat)
+{
+    return seat_spot(node->references ? &node->references->seats[seat] : NULL);
+}
+
 /* Brings the node's edge in line with its reference and with what is there now. */
 static int node_link(struct graph *graph, struct node *node)
 {
     const struct reference *reference = &node->image->parent;
-    struct node *parent = NULL;
+    struct node *parent;
 
-    if (node->seats[SEAT_WANTS_IDENTITY].spot)
-        parent = spot_choose(node->seats[SEAT_WANTS_IDENTITY].spot, reference->path);
-    if (!parent && node->seats[SEAT_WANTS_PATH].spot)
-        parent = spot_choose(node->seats[SEAT_WANTS_PATH].spot, reference->path);
+    parent = spot_choose(graph, spot_as(reference_spot(node, SEAT_WANTS_IDENTITY), SPOT_IDENTITY),
+                         reference->path);
+    if (!parent)
+        parent = spot_choose(graph, spot_as(reference_spot(node, SEAT_WANTS_PATH), SPOT_PATH),
+                             reference->path);
     if (parent == node->parent)
         return 0;
     edge_cut(graph, node);
     return parent ? edge_make(graph, node, parent) : 0;
 }
 
-static int spot_link_wanting(struct graph *graph, struct spot *spot)
+/* Those that wait for what comes, or went, look again. */
+static int link_wanting(struct graph *graph, struct spot wanted)
 {
-    struct seat *seat, *next;
-    int r;
+    for (struct seat *seat = spot_first(graph, wanted); seat; seat = seat_next(seat)) {
+        int r = node_link(graph, seat_node(seat));
 
-    if (!spot)
-        return 0;
-    for (seat = LIST_FIRST(&spot->wanted); seat; seat = next) {
-        next = LIST_NEXT(seat, link);
-        r = node_link(graph, seat->node);
         if (r < 0)
             return r;
     }
@@ -270,127 +163,118 @@ static const char *path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* All that have this data file are judged again: one of them came or went. */
-static void spot_tell_all(struct graph *graph, const struct spot *spot)
+/* All that are seated there are judged again. */
+static void spot_tell_all(struct graph *graph, struct spot spot)
 {
-    struct seat *seat;
-
-    if (spot)
-        LIST_FOREACH(seat, &spot->there, link)
-            node_mark(graph, seat->node, NODE_TELL);
+    for (struct seat *seat = spot_first(graph, spot); seat; seat = seat_next(seat))
+        node_mark(graph, seat_node(seat), NODE_TELL);
 }
 
+static struct spot data_spot(const struct graph *graph, const struct node *node,
+                             const struct reference *reference)
+{
+    if (node->raw || reference->state != REFERENCE_FOUND)
+        return (struct spot){ .kind = SPOT_NONE };
+    return spot_of_identity(graph, SPOT_DATA_FILE, &reference->identity);
+}
+
+/* An image without references needs no seats for them. */
+static int reference_take(struct graph *graph, struct node *node, unsigned seat, struct spot spot)
+{
+    if (!node->references) {
+        int r = spot.kind == SPOT_NONE ? 0
+                                       : seat_block_new(node, _SEAT_REFERENCE_MAX,
+                                                        &node->references);
+
+        if (r < 0 || !node->references)
+            return r;
+    }
+    return seat_take(graph, &node->references->seats[seat], spot);
+}
+
+/* Those that have the same data file are judged again when one of them comes or goes. */
 static int node_seat_data_file(struct graph *graph, struct node *node)
 {
-    const struct reference *reference = &node->image->data_file;
-    bool found = !node->raw && reference->state == REFERENCE_FOUND &&
-                 identity_is_known(&reference->identity);
-    struct seat *seat = &node->seats[SEAT_DATA_FILE];
+    struct spot left = reference_spot(node, SEAT_DATA_FILE),
+                spot = data_spot(graph, node, &node->image->data_file);
     bool present_changed = node->image->present != node->seen_present;
-    struct spot *left = seat->spot;
-    int r;
+    int r = reference_take(graph, node, SEAT_DATA_FILE, spot);
 
-    if (left && LIST_FIRST(&left->there) == seat && !LIST_NEXT(seat, link) &&
-        LIST_EMPTY(&left->wanted))
-        left = NULL;            /* it will be gone in a moment */
-    r = seat_take(graph, seat, false, SPOT_DATA_FILE, NULL, found ? &reference->identity : NULL);
     if (r > 0)
         spot_tell_all(graph, left);
     if (r > 0 || (r == 0 && present_changed))
-        spot_tell_all(graph, seat->spot);
+        spot_tell_all(graph, spot);
     return r;
 }
 
-/* What is said of a file changes when it becomes, or is no more, an extent of another image. */
-static void tell_file(struct graph *graph, const struct identity *identity)
+/* What is said of a file changes when it becomes, or is no more, the data file or an extent of
+ * another image. */
+static void tell_file(struct graph *graph, struct spot data)
 {
-    struct spot *spot;
-
-    if (graph_spot(graph, SPOT_IDENTITY, NULL, identity, &spot) >= 0)
-        spot_tell_all(graph, spot);
+    spot_tell_all(graph, spot_as(data, SPOT_IDENTITY));
 }
 
 static void leave_extents(struct graph *graph, struct node *node)
 {
-    for (size_t i = 0; i < node->n_extents; i++) {
-        struct identity identity;
+    for (uint32_t i = 0; i < node->n_extents; i++) {
+        struct seat *seat = &node->extents->seats[i];
+        struct spot left = seat_spot(seat);
 
-        if (!node->extents[i].spot)
-            continue;
-        identity = node->extents[i].spot->identity;
-        seat_leave(graph, &node->extents[i]);
-        tell_file(graph, &identity);
+        seat_leave(graph, seat);
+        tell_file(graph, left);
     }
-    free(node->extents);
-    node->extents = NULL;
+    free(TAKE_PTR(node->extents));
     node->n_extents = 0;
 }
 
-static bool extents_are_seated(const struct node *node)
+static bool extents_are_seated(const struct graph *graph, const struct node *node)
 {
     const struct reference_list *extents = &node->image->extents;
 
     if (node->n_extents != (node->raw ? 0 : extents->n))
         return false;
-    if (node->raw)
-        return true;
-    for (size_t i = 0; i < extents->n; i++) {
-        const struct reference *reference = &extents->items[i];
-        const struct spot *spot = node->extents[i].spot;
-        bool found = reference->state == REFERENCE_FOUND &&
-                     identity_is_known(&reference->identity);
-
-        if (found != (spot != NULL) ||
-            (spot && !identity_equal(&spot->identity, &reference->identity)))
+    for (uint32_t i = 0; i < node->n_extents; i++)
+        if (!spot_equal(seat_spot(&node->extents->seats[i]),
+                        data_spot(graph, node, &extents->items[i])))
             return false;
-    }
     return true;
 }
 
 static int node_seat_extents(struct graph *graph, struct node *node)
 {
     const struct reference_list *extents = &node->image->extents;
+    int r;
 
-    if (extents_are_seated(node))
+    if (extents_are_seated(graph, node))
         return 0;
     leave_extents(graph, node);
     if (extents->n == 0 || node->raw)
         return 0;
-    node->extents = calloc(extents->n, sizeof(*node->extents));
-    if (!node->extents)
-        return -ENOMEM;
-    node->n_extents = extents->n;
-    for (size_t i = 0; i < extents->n; i++) {
-        const struct reference *reference = &extents->items[i];
-        int r;
+    r = seat_block_new(node, extents->n, &node->extents);
+    if (r < 0)
+        return r;
+    node->n_extents = (uint32_t)extents->n;
+    for (uint32_t i = 0; i < node->n_extents; i++) {
+        struct spot spot = data_spot(graph, node, &extents->items[i]);
 
-        node->extents[i].node = node;
-        if (reference->state != REFERENCE_FOUND || !identity_is_known(&reference->identity))
-            continue;
-        r = seat_take(graph, &node->extents[i], false, SPOT_DATA_FILE, NULL, &reference->identity);
+        r = seat_take(graph, &node->extents->seats[i], spot);
         if (r < 0)
             return r;
-        tell_file(graph, &reference->identity);
+        tell_file(graph, spot);
     }
     return 0;
 }
 
 void node_tell_data(struct graph *graph, const struct node *node)
 {
-    if (node->seats[SEAT_DATA_FILE].spot)
-        tell_file(graph, &node->image->data_file.identity);
-    for (size_t i = 0; i < node->n_extents; i++)
-        if (node->extents[i].spot)
-            tell_file(graph, &node->extents[i].spot->identity);
+    tell_file(graph, reference_spot(node, SEAT_DATA_FILE));
+    for (uint32_t i = 0; i < node->n_extents; i++)
+        tell_file(graph, seat_spot(&node->extents->seats[i]));
 }
 
 void graph_tell_users(struct graph *graph, const struct identity *identity)
 {
-    struct spot *spot;
-
-    if (identity_is_known(identity) &&
-        graph_spot(graph, SPOT_DATA_FILE, NULL, identity, &spot) >= 0)
-        spot_tell_all(graph, spot);
+    spot_tell_all(graph, spot_of_identity(graph, SPOT_DATA_FILE, identity));
 }
 
 int node_seat(struct graph *graph, struct node *node)
@@ -400,16 +284,17 @@ int node_seat(struct graph *graph, struct node *node)
     bool found = !node->raw && reference->state == REFERENCE_FOUND;
     bool moved = image->present != node->seen_present;
     struct seat *seats = node->seats;
-    struct spot *left;
+    struct spot left, wanted = { .kind = SPOT_NONE };
     int r;
 
-    r = seat_take(graph, &seats[SEAT_PATH], false, SPOT_PATH, image->path, NULL);
+    r = seat_take(graph, &seats[SEAT_PATH], spot_of_text(graph, SPOT_PATH, image->path));
     if (r < 0)
         return r;
     if (r > 0)
         node_name_changed(node);
     moved |= r > 0;
-    r = seat_take(graph, &seats[SEAT_NAME], false, SPOT_NAME, path_name(image->path), NULL);
+    r = seat_take(graph, &seats[SEAT_NAME],
+                  spot_of_text(graph, SPOT_NAME, path_name(image->path)));
     if (r < 0)
         return r;
     r = node_seat_data_file(graph, node);
@@ -417,36 +302,37 @@ int node_seat(struct graph *graph, struct node *node)
         r = node_seat_extents(graph, node);
     if (r < 0)
         return r;
-    left = seats[SEAT_IDENTITY].spot;
-    if (left && LIST_EMPTY(&left->wanted))
-        left = NULL;            /* nobody waits there, so it may be gone in a moment */
-    r = seat_take(graph, &seats[SEAT_IDENTITY], false, SPOT_IDENTITY, NULL,
-                  identity_is_known(&image->identity) ? &image->identity : NULL);
+    left = seat_spot(&seats[SEAT_IDENTITY]);
+    r = seat_take(graph, &seats[SEAT_IDENTITY],
+                  spot_of_identity(graph, SPOT_IDENTITY, &image->identity));
     if (r < 0)
         return r;
     if (r > 0) {
         /* Another file is at the path now: whoever found the old one by identity has to look
          * again. */
         moved = true;
-        r = spot_link_wanting(graph, left);
+        r = link_wanting(graph, spot_as(left, SPOT_WANTED_IDENTITY));
         if (r < 0)
             return r;
     }
     node->seen_present = image->present;
     if (moved) {
-        r = spot_link_wanting(graph, seats[SEAT_PATH].spot);
+        r = link_wanting(graph, spot_as(seat_spot(&seats[SEAT_PATH]), SPOT_WANTED_PATH));
         if (r >= 0)
-            r = spot_link_wanting(graph, seats[SEAT_IDENTITY].spot);
+            r = link_wanting(graph, spot_as(seat_spot(&seats[SEAT_IDENTITY]),
+                                            SPOT_WANTED_IDENTITY));
         if (r < 0)
             return r;
     }
 
-    r = seat_take(graph, &seats[SEAT_WANTS_PATH], true, SPOT_PATH, found ? reference->path : NULL,
-                  NULL);
+    if (found)
+        wanted = spot_of_text(graph, SPOT_WANTED_PATH, reference->path);
+    r = reference_take(graph, node, SEAT_WANTS_PATH, wanted);
     if (r < 0)
         return r;
-    r = seat_take(graph, &seats[SEAT_WANTS_IDENTITY], true, SPOT_IDENTITY, NULL,
-                  found && identity_is_known(&reference->identity) ? &reference->identity : NULL);
+    if (found)
+        wanted = spot_of_identity(graph, SPOT_WANTED_IDENTITY, &reference->identity);
+    r = reference_take(graph, node, SEAT_WANTS_IDENTITY, wanted);
     if (r < 0)
         return r;
     return node_link(graph, node);
@@ -468,9 +354,12 @@ void node_unseat(struct graph *graph, struct node *node)
     }
     node->image->present = present;
     edge_cut(graph, node);
-    spot_tell_all(graph, node->seats[SEAT_DATA_FILE].spot);
+    spot_tell_all(graph, reference_spot(node, SEAT_DATA_FILE));
     leave_extents(graph, node);
-    for (int i = 0; i < _SEAT_MAX; i++)
+    for (int i = 0; i < _SEAT_OWN_MAX; i++)
         seat_leave(graph, &node->seats[i]);
+    for (int i = 0; node->references && i < _SEAT_REFERENCE_MAX; i++)
+        seat_leave(graph, &node->references->seats[i]);
+    free(TAKE_PTR(node->references));
     node_undoubt(graph, node);
 }

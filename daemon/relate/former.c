@@ -115,13 +115,11 @@ static void find_identity(const struct graph *graph, const struct image *image,
                           struct finding_list *list)
 {
     const struct former *former = image->former;
-    struct spot *spot;
-    struct seat *seat;
+    struct seat *seat = spot_first(graph,
+                                   spot_of_identity(graph, SPOT_IDENTITY, &former->identity));
 
-    if (graph_spot(graph, SPOT_IDENTITY, NULL, &former->identity, &spot) < 0)
-        return;
-    LIST_FOREACH(seat, &spot->there, link) {
-        struct image *found = seat->node->image;
+    for (; seat; seat = seat_next(seat)) {
+        struct image *found = seat_node(seat)->image;
 
         if (is_possible(found, image))
             list_add(list, found, FOUND_BY_IDENTITY, is_another(former, found));
@@ -158,13 +156,10 @@ static void find_content(const struct graph *graph, const struct image *image,
 static void find_name(const struct graph *graph, const struct image *image, const char *name,
                       struct finding_list *list)
 {
-    struct spot *spot;
-    struct seat *seat;
+    struct seat *seat = spot_first(graph, spot_of_text(graph, SPOT_NAME, name));
 
-    if (graph_spot(graph, SPOT_NAME, name, NULL, &spot) < 0)
-        return;
-    LIST_FOREACH(seat, &spot->there, link) {
-        struct image *found = seat->node->image;
+    for (; seat; seat = seat_next(seat)) {
+        struct image *found = seat_node(seat)->image;
 
         if (is_possible(found, image) && !is_another(image->former, found))
             list_add(list, found, FOUND_BY_NAME, false);
@@ -224,30 +219,24 @@ struct image *graph_find_renamed(const struct graph *graph, const struct usage_e
     return image && image->present && strcmp(image->path, entry->path) != 0 ? image : NULL;
 }
 
-static void tell_wanting(struct graph *graph, enum spot_kind kind, const char *text,
-                         const struct identity *identity)
+static void tell_wanting(struct graph *graph, struct spot spot)
 {
-    struct spot *spot;
-    struct seat *seat;
-
-    if (graph_spot(graph, kind, text, identity, &spot) >= 0)
-        LIST_FOREACH(seat, &spot->wanted, link) {
-            node_mark(graph, seat->node, NODE_TELL);
-            graph->doubts_changed |= kind == SPOT_FORMER;       /* former_is_there() */
-        }
+    for (struct seat *seat = spot_first(graph, spot); seat; seat = seat_next(seat)) {
+        node_mark(graph, seat_node(seat), NODE_TELL);
+        graph->doubts_changed |= spot.kind == SPOT_FORMER;      /* former_is_there() */
+    }
 }
 
 void node_tell_wanting(struct graph *graph, const struct node *node)
 {
-    struct identity size = { .inode = node->image->fingerprint.size };
+    const struct image *image = node->image;
 
     graph->same->valid = false;
     if (graph->n_doubtful == 0)
         return;
-    tell_wanting(graph, SPOT_FORMER, NULL, &node->image->identity);
-    tell_wanting(graph, SPOT_FORMER_NAME, path_name(node->image->path), NULL);
-    if (size.inode > 0)
-        tell_wanting(graph, SPOT_FORMER_SIZE, NULL, &size);
+    tell_wanting(graph, spot_of_identity(graph, SPOT_FORMER, &image->identity));
+    tell_wanting(graph, spot_of_text(graph, SPOT_FORMER_NAME, path_name(image->path)));
+    tell_wanting(graph, spot_of_number(graph, SPOT_FORMER_SIZE, image->fingerprint.size));
 }
 
 void graph_content_changed(struct graph *graph, const struct image *image)

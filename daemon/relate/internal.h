@@ -4,6 +4,7 @@
 #pragma once
 
 #include <sys/queue.h>
+#include <systemd/sd-id128.h>
 
 #include "daemon/core/contents.h"
 #include "daemon/core/datastore.h"
@@ -12,42 +13,60 @@
 #include "daemon/core/policy.h"
 #include "daemon/relate/relate.h"
 
-/* A spot is a path, an identity, or a file name: which images are there, and which refer to it; or
- * a data file, by identity: which images have it. So an image that appears finds the overlays that
+/* A spot is a path, an identity, or a file name: which images are there, or which refer to it; or a
+ * data file, by identity: which images have it. So an image that appears finds the overlays that
  * wait for it, however late it comes. */
 enum spot_kind {
+    SPOT_NONE,                  /* nowhere; 0 */
     SPOT_PATH,
     SPOT_IDENTITY,
-    SPOT_DATA_FILE,
     SPOT_NAME,
+    SPOT_DATA_FILE,
+    SPOT_WANTED_PATH,           /* where a reference leads, */
+    SPOT_WANTED_IDENTITY,       /* and what is to be there */
     /* What a reference that leads nowhere could mean: */
     SPOT_FORMER,                /* the identity of what it led to, */
     SPOT_FORMER_NAME,           /* the file name in it, */
-    SPOT_FORMER_SIZE,           /* the size (as identity.inode) of what it led to */
+    SPOT_FORMER_SIZE,           /* the size of what it led to */
 };
 
-struct seat {
-    LIST_ENTRY(seat) link;
-    struct spot *spot;          /* NULL: not seated */
-    struct node *node;
-};
-
+/* seats.c: made of a kind and a text, an identity or a number; of kind SPOT_NONE it is nowhere. */
 struct spot {
+    uint64_t key;
+    uint32_t check;
     enum spot_kind kind;
-    struct identity identity;
-    LIST_HEAD(, seat) there, wanted;
-    char text[];                /* path or name */
 };
 
-enum {
-    SEAT_PATH,
-    SEAT_IDENTITY,
-    SEAT_NAME,
-    SEAT_DATA_FILE,
-    SEAT_WANTS_PATH,
-    SEAT_WANTS_IDENTITY,
-    _SEAT_MAX
+/* An image's place at a spot. There are a few per image: it is small. */
+struct seat {
+    LIST_ENTRY(seat) link;      /* of its bucket */
+    uint64_t key;
+    uint32_t check;
+    unsigned index : 24;        /* among the node's own, or from _SEAT_OWN_MAX on in a block */
+    unsigned kind : 8;          /* SPOT_NONE: not seated */
 };
+
+LIST_HEAD(seat_list, seat);
+
+#define SEAT_INDEX_MASK 0xffffff
+#define SEAT_BLOCK_MAX (SEAT_INDEX_MASK - _SEAT_OWN_MAX)
+
+/* The seats that only some images need. */
+struct seat_block {
+    struct node *node;
+    struct seat seats[];
+};
+
+struct seats {
+    struct seat_list *buckets;
+    size_t n_buckets, n;        /* a power of two, 0 before the first seat; of seats */
+    sd_id128_t secret;
+};
+
+/* Those of every image, */
+enum { SEAT_PATH, SEAT_IDENTITY, SEAT_NAME, _SEAT_OWN_MAX };
+/* and those of one with a parent or a data file. */
+enum { SEAT_WANTS_PATH, SEAT_WANTS_IDENTITY, SEAT_DATA_FILE, _SEAT_REFERENCE_MAX };
 
 enum {
     NODE_TOUCHED = 1 << 0,      /* is in the graph's list of touched nodes */
@@ -120,12 +139,13 @@ struct node {
     struct image *image;
     struct node *parent;
     struct image **children;
-    size_t n_children, allocated_children;
-    size_t index;               /* in the parent's children */
-    struct seat seats[_SEAT_MAX];
-    struct seat *extents;       /* at the spots of files that hold pieces of its disk, as of data
+    uint32_t n_children, allocated_children;
+    uint32_t index;             /* in the parent's children */
+    uint32_t n_extents;
+    struct seat seats[_SEAT_OWN_MAX];
+    struct seat_block *references;      /* NULL: it has neither a parent nor a data file */
+    struct seat_block *extents; /* at the spots of files that hold pieces of its disk, as of data
                                  * files */
-    size_t n_extents;
     TAILQ_ENTRY(node) touched;
     STAILQ_ENTRY(node) queue;
     LIST_ENTRY(node) all;
@@ -134,24 +154,24 @@ struct node {
     uint32_t n_other_disks, n_snapshots;        /* overlays with these flags, */
     uint32_t n_states;          /* and with a snapshot's relation, */
     uint32_t n_strangers;       /* and that a stranger put there */
+    int64_t children_made;      /* nsec: the earliest creation of a child, strangers' aside; 0: to
+                                 * be computed */
+    int64_t seen_made;          /* nsec, node_made() then */
+    enum node_end seen_end;
     uint16_t kind_flags;        /* KIND_*, */
     uint8_t name_says;          /* enum layer_name, */
     uint8_t kind, decisive, against;    /* as weighed */
     bool golden_by_policy, golden_by_inference;
-    int64_t children_made;      /* nsec: the earliest creation of a child, strangers' aside; 0: to
-                                 * be computed */
-    int64_t seen_made;          /* nsec, node_made() then */
     bool seen_present;
     bool raw;                   /* image_opened_raw(), as the node is seated */
-    enum node_end seen_end;
+    uint8_t doubt, doubt_format;        /* owner.c: enum doubt; enum qca_format, 0 any */
     struct relation relation;
-    struct relation before;     /* while refreshing; else what graph_relation() says in its
-                                 * place */
+    struct relation *before;    /* while refreshing, NULL when it is not known; else NULL, or what
+                                 * graph_relation() says in its place */
     /* owner.c: */
-    uint8_t doubt, doubt_format;        /* enum doubt; enum qca_format, 0 any */
     const struct datastore *doubt_of;   /* where it counts; NULL everywhere */
     const struct datastore *seen_datastore;
-    struct seat *doubt_seats;   /* NULL: what it could mean is not known that well */
+    struct seat_block *doubt_seats;     /* NULL: what it could mean is not known that well */
 };
 
 struct graph {
@@ -165,7 +185,7 @@ struct graph {
     bool doubts_changed, doubts_uncounted, had_owners;
     size_t n_doubtful;          /* nodes with doubt_seats */
     struct same *same;          /* never NULL */
-    void *spots;                /* tsearch tree of struct spot */
+    struct seats seats;
     void *removed;              /* tsearch tree of addresses: images that were removed since the
                                  * last refresh, and that relations may still name */
     bool removed_any;           /* there was no memory to remember which */
@@ -212,18 +232,34 @@ void node_unseat(struct graph *graph, struct node *node);
 void graph_tell_users(struct graph *graph, const struct identity *identity);
 /* And its own data file and extents: who uses it has those open, too. */
 void node_tell_data(struct graph *graph, const struct node *node);
-/* -ENOENT: nothing is there, and nothing wants to be. */
-int graph_spot(const struct graph *graph, enum spot_kind kind, const char *text,
-               const struct identity *identity, struct spot **ret_spot);
 /* The image at a spot that a reference with this path (or NULL) means: the one of that path,
  * else the smallest path (hard links), so that the choice does not depend on the order of
  * arrival. NULL when none is present. */
-struct node *spot_choose(const struct spot *spot, const char *path);
-/* Seats the node there (or as one that wants to go there); text and identity NULL: nowhere. 1
- * when that is a change. */
-int seat_take(struct graph *graph, struct seat *seat, bool wants, enum spot_kind kind,
-              const char *text, const struct identity *identity);
+struct node *spot_choose(const struct graph *graph, struct spot spot, const char *path);
+/* As node_mark(), while refreshing, when relations were computed: that of before is kept first. */
+void node_mark_related(struct graph *graph, struct node *node, unsigned flags);
+
+/* ---- seats.c --------------------------------------------------------------------------------- */
+
+/* SPOT_NONE for a text that is NULL, an identity that is not known, and a number of 0. */
+struct spot spot_of_text(const struct graph *graph, enum spot_kind kind, const char *text);
+struct spot spot_of_identity(const struct graph *graph, enum spot_kind kind,
+                             const struct identity *identity);
+struct spot spot_of_number(const struct graph *graph, enum spot_kind kind, uint64_t number);
+/* The same text, identity or number, as another kind. */
+struct spot spot_as(struct spot spot, enum spot_kind kind);
+bool spot_equal(struct spot a, struct spot b);
+/* Who has a seat there, in no particular order; NULL none, or none any more. */
+struct seat *spot_first(const struct graph *graph, struct spot spot);
+struct seat *seat_next(const struct seat *seat);
+struct node *seat_node(struct seat *seat);
+/* seat may be NULL. */
+bool seat_is_taken(const struct seat *seat);
+struct spot seat_spot(const struct seat *seat);
+/* Seats the node there and nowhere else, by this seat: 1 when that is a change, -ENOMEM. */
+int seat_take(struct graph *graph, struct seat *seat, struct spot spot);
 void seat_leave(struct graph *graph, struct seat *seat);
+int seat_block_new(struct node *node, size_t n, struct seat_block **ret_block);
 
 /* ---- kind.c ---------------------------------------------------------------------------------- */
 

@@ -10,9 +10,7 @@ static void mark_own_layer(struct graph *graph, const struct node *node)
 
     if (!own || (own->flags & NODE_FIND_LEAVES))
         return;
-    if (!(own->flags & NODE_TOUCHED))
-        own->before = own->relation;
-    node_mark(graph, own, NODE_TELL | NODE_FIND_LEAVES);
+    node_mark_related(graph, own, NODE_TELL | NODE_FIND_LEAVES);
 }
 
 static void take_leaf(struct relation *own, const struct node *leaf)

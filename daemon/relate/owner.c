@@ -345,20 +345,20 @@ bool owners_miss(const struct owners *owners, const char *name)
 /* Names that the graph does not know of may be in use as well as those that it knows. */
 static bool has_other_names(const struct graph *graph, const struct node *node)
 {
-    const struct spot *spot = node->seats[SEAT_IDENTITY].spot;
+    struct seat *seat = spot_first(graph, seat_spot(&node->seats[SEAT_IDENTITY]));
     uint32_t known = 0;
-    struct seat *seat;
 
     if (node->image->fingerprint.links < 2)
         return false;
-    if (spot)
-        LIST_FOREACH(seat, &spot->there, link) {
-            if (seat->node != node &&
-                (seat->node->n_children > 0 || seat->node->image->use != FILES_UNUSED ||
-                 graph_image_usage(graph, seat->node->image).n_entries > 0))
-                return true;
-            known++;
-        }
+    for (; seat; seat = seat_next(seat)) {
+        const struct node *other = seat_node(seat);
+
+        if (other != node &&
+            (other->n_children > 0 || other->image->use != FILES_UNUSED ||
+             graph_image_usage(graph, other->image).n_entries > 0))
+            return true;
+        known++;
+    }
     return node->image->fingerprint.links > known;
 }
 
@@ -537,9 +537,7 @@ static void node_tell_below(struct graph *graph, struct node *node)
         if ((node->flags & NODE_TOLD_BELOW) ||
             graph_image_usage(graph, node->image).n_entries > 0)
             return;
-        if (!(node->flags & NODE_TOUCHED))
-            node->before = node->relation;
-        node_mark(graph, node, NODE_TELL | NODE_TOLD_BELOW);
+        node_mark_related(graph, node, NODE_TELL | NODE_TOLD_BELOW);
     }
 }
 

@@ -57,13 +57,16 @@ static bool golden_by_policy(const struct policy *policy, const struct image *im
 int graph_new(struct graph **ret_graph)
 {
     struct graph *graph = calloc(1, sizeof(*graph));
+    int r;
 
     if (!graph)
         return -ENOMEM;
     graph->same = calloc(1, sizeof(*graph->same));
-    if (!graph->same) {
+    r = graph->same ? sd_id128_randomize(&graph->seats.secret) : -ENOMEM;
+    if (r < 0) {
+        free(graph->same);
         free(graph);
-        return -ENOMEM;
+        return r;
     }
     TAILQ_INIT(&graph->touched);
     *ret_graph = graph;
@@ -85,6 +88,13 @@ static void forget_removed(struct graph *graph)
     graph->removed_any = false;
 }
 
+static void node_free(struct node *node)
+{
+    free(node->children);
+    free(node->before);
+    free(node);
+}
+
 struct graph *graph_free(struct graph *graph)
 {
     if (!graph)
@@ -96,9 +106,9 @@ struct graph *graph_free(struct graph *graph)
         node_unmark(graph, node);
         LIST_REMOVE(node, all);
         node->image->node = NULL;
-        free(node->children);
-        free(node);
+        node_free(node);
     }
+    free(graph->seats.buckets);
     forget_removed(graph);
     graph_free_moves(graph);
     owners_free(graph->owners);
@@ -180,17 +190,17 @@ enum files_use graph_use(const struct graph *graph, const struct image *image)
 size_t graph_data_file_owners(const struct graph *graph, const struct image *image,
                               struct image **ret_images, size_t max)
 {
-    struct seat *seat;
-    struct spot *spot;
+    struct seat *seat = spot_first(graph,
+                                   spot_of_identity(graph, SPOT_DATA_FILE, &image->identity));
     size_t n = 0;
 
-    if (graph_spot(graph, SPOT_DATA_FILE, NULL, &image->identity, &spot) < 0)
-        return 0;
-    LIST_FOREACH(seat, &spot->there, link) {
-        if (seat->node->image == image)
+    for (; seat; seat = seat_next(seat)) {
+        struct image *owner = seat_node(seat)->image;
+
+        if (owner == image)
             continue;
         if (n < max)
-            ret_images[n] = seat->node->image;
+            ret_images[n] = owner;
         n++;
     }
     return n;
@@ -205,16 +215,17 @@ bool graph_is_data_file(const struct graph *graph, const struct image *image)
 
 struct image *graph_data_owner(const struct graph *graph, const struct image *image)
 {
+    struct seat *seat = spot_first(graph,
+                                   spot_of_identity(graph, SPOT_DATA_FILE, &image->identity));
     struct image *owner = NULL;
-    struct seat *seat;
-    struct spot *spot;
 
-    if (graph_spot(graph, SPOT_DATA_FILE, NULL, &image->identity, &spot) < 0)
-        return NULL;
-    LIST_FOREACH(seat, &spot->there, link)
-        if (seat->node->image != image && seat->node->image->present &&
-            (!owner || strcmp(seat->node->image->path, owner->path) < 0))
-            owner = seat->node->image;
+    for (; seat; seat = seat_next(seat)) {
+        struct image *other = seat_node(seat)->image;
+
+        if (other != image && other->present &&
+            (!owner || strcmp(other->path, owner->path) < 0))
+            owner = other;
+    }
     return owner;
 }
 
@@ -264,8 +275,8 @@ int graph_add(struct graph *graph, struct image *image)
     if (!node)
         return -ENOMEM;
     node->image = image;
-    for (int i = 0; i < _SEAT_MAX; i++)
-        node->seats[i].node = node;
+    for (unsigned i = 0; i < _SEAT_OWN_MAX; i++)
+        node->seats[i].index = i & SEAT_INDEX_MASK;
     node->golden_by_policy = golden_by_policy(graph->policy, image);
     image->node = node;
     LIST_INSERT_HEAD(&graph->all, node, all);
@@ -324,8 +335,7 @@ void graph_remove(struct graph *graph, struct image *image)
     node_unmark(graph, node);
     LIST_REMOVE(node, all);
     image->node = NULL;
-    free(node->children);
-    free(node);
+    node_free(node);
     if (!tsearch(image, &graph->removed, compare_addresses))
         graph->removed_any = true;
 }
@@ -464,13 +474,29 @@ static void relate_loop(const struct graph *graph, struct node *member)
     relate_above(graph, &queue);
 }
 
+/* For the comparison. Without memory, the node is told of. */
+static void keep_before(struct node *node)
+{
+    if (!node->before)
+        node->before = malloc(sizeof(*node->before));
+    if (node->before)
+        *node->before = node->relation;
+}
+
+void node_mark_related(struct graph *graph, struct node *node, unsigned flags)
+{
+    if (!(node->flags & NODE_TOUCHED))
+        keep_before(node);
+    node_mark(graph, node, flags);
+}
+
 static void relate_dirty(struct graph *graph)
 {
     struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
     struct node *node;
 
     TAILQ_FOREACH(node, &graph->touched, touched) {
-        node->before = node->relation;
+        keep_before(node);
         if (!(node->flags & NODE_DIRTY) || (node->parent && (node->parent->flags & NODE_DIRTY)))
             continue;
         node_relate(graph, node);
@@ -518,7 +544,8 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
     tell_children(graph);
     relate_dirty(graph);
     TAILQ_FOREACH(node, &graph->touched, touched)
-        if (node->relation.in_loop != node->before.in_loop && node_doubt(graph, node) < 0)
+        if ((!node->before || node->relation.in_loop != node->before->in_loop) &&
+            node_doubt(graph, node) < 0)
             graph->doubts_uncounted = true;
     graph_tell_doubtful(graph);
     TAILQ_FOREACH(node, &graph->touched, touched) {
@@ -529,8 +556,10 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
     forget_removed(graph);
     graph_tell_below(graph);
     while ((node = TAILQ_FIRST(&graph->touched))) {
-        bool tell = (node->flags & NODE_TELL) || !relation_equal(&node->relation, &node->before);
+        bool tell = (node->flags & NODE_TELL) || !node->before ||
+                    !relation_equal(&node->relation, node->before);
 
+        free(TAKE_PTR(node->before));
         node_unmark(graph, node);
         if (tell && changed)
             changed(userdata, node->image);
@@ -561,8 +590,12 @@ const struct relation *graph_relation(const struct graph *graph, const struct im
         return NULL;
     if ((!graph->removed && !graph->removed_any) || !names_removed(graph, &node->relation))
         return &node->relation;
+    if (!node->before)
+        node->before = malloc(sizeof(*node->before));
+    if (!node->before)
+        return NULL;
     golden = node_is_golden(node);
-    node->before = (struct relation){
+    *node->before = (struct relation){
         .parent = node->parent ? node->parent->image : NULL,
         .n_children = node->n_children,
         .depth = 1,
@@ -576,7 +609,7 @@ const struct relation *graph_relation(const struct graph *graph, const struct im
         .deepest_leaf = node->n_children == 0 ? node->image : NULL,
         .n_leaves = node->n_children == 0 ? 1 : 0,
     };
-    return &node->before;
+    return node->before;
 }
 
 struct image *graph_child(const struct image *image, size_t i)
@@ -588,35 +621,27 @@ struct image *graph_child(const struct image *image, size_t i)
 
 struct image *graph_find(const struct graph *graph, const char *path)
 {
-    struct spot *spot;
+    struct seat *seat = spot_first(graph, spot_of_text(graph, SPOT_PATH, path));
 
-    if (graph_spot(graph, SPOT_PATH, path, NULL, &spot) < 0 || LIST_EMPTY(&spot->there))
-        return NULL;
-    return LIST_FIRST(&spot->there)->node->image;
+    return seat ? seat_node(seat)->image : NULL;
 }
 
 struct image *graph_find_identity(const struct graph *graph, const struct identity *identity)
 {
-    struct node *node = NULL;
-    struct spot *spot;
+    struct node *node = spot_choose(graph, spot_of_identity(graph, SPOT_IDENTITY, identity), NULL);
 
-    if (graph_spot(graph, SPOT_IDENTITY, NULL, identity, &spot) >= 0)
-        node = spot_choose(spot, NULL);
     return node ? node->image : NULL;
 }
 
 size_t graph_find_name(const struct graph *graph, const char *name, struct image **ret_images,
                        size_t max)
 {
-    struct seat *seat;
-    struct spot *spot;
+    struct seat *seat = spot_first(graph, spot_of_text(graph, SPOT_NAME, name));
     size_t n = 0;
 
-    if (graph_spot(graph, SPOT_NAME, name, NULL, &spot) < 0)
-        return 0;
-    LIST_FOREACH(seat, &spot->there, link)
-        if (seat->node->image->present && n < max)
-            ret_images[n++] = seat->node->image;
+    for (; seat && n < max; seat = seat_next(seat))
+        if (seat_node(seat)->image->present)
+            ret_images[n++] = seat_node(seat)->image;
     return n;
 }
 
@@ -624,14 +649,11 @@ size_t graph_data_file_users(const struct graph *graph, const struct image *imag
                              struct image **ret_images, size_t max)
 {
     const struct node *node = image_node(image);
-    const struct spot *spot = node ? node->seats[SEAT_DATA_FILE].spot : NULL;
-    struct seat *seat;
+    struct seat *seat = node && node->references ? &node->references->seats[SEAT_DATA_FILE] : NULL;
     size_t n = 0;
 
-    if (!spot)
-        return 0;
-    LIST_FOREACH(seat, &spot->there, link) {
-        struct image *other = seat->node->image;
+    for (seat = spot_first(graph, seat_spot(seat)); seat; seat = seat_next(seat)) {
+        struct image *other = seat_node(seat)->image;
         size_t at = n < max ? n : max;
 
         /* the same image by another name (a hard link) is no other user */

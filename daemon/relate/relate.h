@@ -59,39 +59,39 @@ enum relation_evidence {
 /* What follows for one image from its place in the graph. */
 struct relation {
     struct image *parent;       /* NULL: none, or not found */
-    size_t n_children;          /* direct overlays; graph_child() has them */
-    uint32_t depth;             /* layers from here down to the base or to where it breaks, 1
-                                 * alone; 0 in or above a loop */
     struct image *base;         /* deepest layer reached; NULL in or above a loop */
-    bool complete;              /* every parent down to the base was found, and the base is
-                                 * audited */
-    bool pending;               /* not complete only because a layer is not audited or resolved
-                                 * yet: no verdict */
-    bool in_loop;               /* is a member of a loop, */
-    bool above_loop;            /* or hangs on one */
     struct image *loop_head;    /* member with the smallest path: the loop's one subject */
-    bool leaf;                  /* no overlay uses it */
-    bool golden;                /* by policy or inferred */
-    bool golden_inferred;
     struct image *golden_layer; /* the nearest golden layer below (or itself); NULL without */
-    enum relation_kind kind;    /* of the image to its parent, */
-    enum relation_evidence decisive;    /* why; EVIDENCE_NONE: nothing says anything */
-    enum relation_evidence against;     /* UNKNOWN: what contradicts it; EVIDENCE_NONE: nothing,
-                                         * it does not suffice */
     struct image *own_layer;    /* the first layer above a relation that is no snapshot's, else the
                                  * base; itself if it is that */
-    uint32_t unconsolidated;    /* layers above the own layer: all of them snapshots' */
-    uint32_t perhaps;           /* as many it may be: layers down to a clone's relation or the base,
-                                 * unknown ones counted */
     struct image *oldest_unconsolidated;        /* the layer next above the own layer; NULL when
-                                                 * 0 */
+                                                 * unconsolidated is 0 */
     /* Of an own layer, which stands for its disk while snapshots come and go; else NULL and 0. */
     struct image *deepest_leaf; /* with most layers above the own layer, of these the smallest
                                  * path; itself when it is the leaf; NULL when only a golden
                                  * image, and no leaf, is above. Where libvirt knows a domain
                                  * with one of the layers as its disk: that one, whatever lies
                                  * above it */
-    size_t n_leaves;            /* more than one: the disk's layers fork */
+    uint32_t n_leaves;          /* more than one: the disk's layers fork */
+    uint32_t n_children;        /* direct overlays; graph_child() has them */
+    uint32_t depth;             /* layers from here down to the base or to where it breaks, 1
+                                 * alone; 0 in or above a loop */
+    uint32_t unconsolidated;    /* layers above the own layer: all of them snapshots' */
+    uint32_t perhaps;           /* as many it may be: layers down to a clone's relation or the base,
+                                 * unknown ones counted */
+    bool complete;              /* every parent down to the base was found, and the base is
+                                 * audited */
+    bool pending;               /* not complete only because a layer is not audited or resolved
+                                 * yet: no verdict */
+    bool in_loop;               /* is a member of a loop, */
+    bool above_loop;            /* or hangs on one */
+    bool leaf;                  /* no overlay uses it */
+    bool golden;                /* by policy or inferred */
+    bool golden_inferred;
+    enum relation_kind kind;    /* of the image to its parent, */
+    enum relation_evidence decisive;    /* why; EVIDENCE_NONE: nothing says anything */
+    enum relation_evidence against;     /* UNKNOWN: what contradicts it; EVIDENCE_NONE: nothing,
+                                         * it does not suffice */
 };
 
 /* Do templates usually lie there, or are they called so? By the path alone. */
@@ -137,9 +137,9 @@ int graph_rename(struct graph *graph, struct image *image);
 int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image),
                   void *userdata);
 
-/* As graph_refresh() found it last; NULL for an image not in the graph. Never names an image that
- * was removed since: a relation that would is given as that of an image whose place is not known
- * yet (alone, and pending). What it points to is safe until the next graph_remove(). */
+/* As graph_refresh() found it last; NULL for an image not in the graph, and without memory. Never
+ * names an image that was removed since: a relation that would is given as that of an image whose
+ * place is not known yet (alone, and pending). What it points to is safe until the next graph_remove(). */
 const struct relation *graph_relation(const struct graph *graph, const struct image *image);
 /* Direct overlays of an image, in no particular order, as the graph has them at this moment: NULL
  * past the last one. A change of the graph between two calls may skip or repeat one, no more. */

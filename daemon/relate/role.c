@@ -213,7 +213,7 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
                          "written since.")
             : relation->golden_inferred
                 ? sentence(
-                      "It is a base of %zu overlays, older than all of them, and nothing writes "
+                      "It is a base of %u overlays, older than all of them, and nothing writes "
                       "it.",
                       relation->n_children)
                 : strdup("The configuration declares it.");
@@ -234,7 +234,7 @@ int graph_role(const struct graph *graph, const struct image *image, enum role *
         role = stands_on_another(graph, image) ? ROLE_OVERLAY : ROLE_BASE;
         words = layer ? entry_words(layer) : NULL;
         if (snapshot && (words || !layer))
-            reason = sentence("%zu overlay%s %s it as parent%s%s%s.", relation->n_children,
+            reason = sentence("%u overlay%s %s it as parent%s%s%s.", relation->n_children,
                               relation->n_children == 1 ? "" : "s",
                               relation->n_children == 1 ? "has" : "have", words ? "; it is " : "",
                               words ? words : "", snapshot);

@@ -31,7 +31,7 @@ static void children(struct remedy *remedy, const struct graph *graph, const str
         remedy_precondition(remedy, "every domain with a disk on its overlay is stopped");
     else if (relation && relation->n_children > 0)
         remedy_precondition(remedy,
-                            "every domain with a disk on one of its %zu overlays is stopped",
+                            "every domain with a disk on one of its %u overlays is stopped",
                             relation->n_children);
 }
 

@@ -2,10 +2,14 @@
 /* The graph of images: depth, loops, golden images, own layers, whatever the order of arrival. */
 #include "unit/model-fixture.h"
 
+#include <endian.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <time.h>
 
+#include "daemon/core/siphash.h"
 #include "daemon/relate/relate.h"
 
 static char *golden_patterns[2];
@@ -883,6 +887,37 @@ static void random_changes_agree_with_a_plain_reckoning(void **state)
 
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
+/* Every length up to a few blocks, beside OpenSSL's. */
+static void the_hash_is_siphash(void **state)
+{
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "SIPHASH", NULL);
+    EVP_MAC_CTX *context = EVP_MAC_CTX_new(mac);
+    uint8_t secret[16], text[100];
+    size_t size = 16;
+    OSSL_PARAM params[] = { OSSL_PARAM_construct_size_t("size", &size),
+                            OSSL_PARAM_construct_end() };
+
+    assert_non_null(context);
+    for (size_t i = 0; i < sizeof(secret); i++)
+        secret[i] = (uint8_t)(i * 37 + 5);
+    for (size_t i = 0; i < sizeof(text); i++)
+        text[i] = (uint8_t)(i * 151 + 201);
+    for (size_t n = 0; n <= sizeof(text); n++) {
+        struct siphash hash = siphash(secret, text, n);
+        uint64_t words[2] = { htole64(hash.low), htole64(hash.high) };
+        uint8_t expected[16];
+        size_t length;
+
+        assert_int_equal(EVP_MAC_init(context, secret, sizeof(secret), params), 1);
+        assert_int_equal(EVP_MAC_update(context, text, n), 1);
+        assert_int_equal(EVP_MAC_final(context, expected, &length, sizeof(expected)), 1);
+        assert_int_equal(length, sizeof(expected));
+        assert_memory_equal(words, expected, sizeof(expected));
+    }
+    EVP_MAC_CTX_free(context);
+    EVP_MAC_free(mac);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -907,6 +942,7 @@ int main(void)
         TEST(children_grow_and_shrink_between_refreshes),
         TEST(no_relation_names_what_was_removed),
         TEST(many_images),
+        cmocka_unit_test(the_hash_is_siphash),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
