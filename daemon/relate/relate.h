@@ -139,7 +139,8 @@ int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct im
 
 /* As graph_refresh() found it last; NULL for an image not in the graph, and without memory. Never
  * names an image that was removed since: a relation that would is given as that of an image whose
- * place is not known yet (alone, and pending). What it points to is safe until the next graph_remove(). */
+ * place is not known yet (alone, and pending). What it points to is safe until the next
+ * graph_remove(). */
 const struct relation *graph_relation(const struct graph *graph, const struct image *image);
 /* Direct overlays of an image, in no particular order, as the graph has them at this moment: NULL
  * past the last one. A change of the graph between two calls may skip or repeat one, no more. */
