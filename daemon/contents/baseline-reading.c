@@ -78,10 +78,8 @@ uint64_t baseline_interval(const struct policy *policy, const struct relation *r
 /* Is it there, was it opened, and does nobody write it? */
 static bool can_be_read(const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-
-    return image->present && report && report->error == 0 && report->n_layers > 0 &&
-           image->use != FILES_WRITER && image->audit->use != FILES_WRITER;
+    return image->present && image_layer(image) && image->use != FILES_WRITER &&
+           image->audit->use != FILES_WRITER;
 }
 
 static enum baseline_due later(uint64_t when, uint64_t now, enum baseline_due due, uint64_t *ret_at)

@@ -17,18 +17,16 @@ int64_t commit_written_at(const struct image *image, const struct fingerprint *f
 
 static bool clusters_were_emptied(const struct image *child)
 {
-    const struct audit_report *now = child->audit ? child->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(child->audit);
 
-    return now && now->n_layers > 0 && now->layers[0].checked && now->layers[0].check.finished &&
-           now->layers[0].check.allocated_clusters == 0;
+    return layer && layer->checked && layer->check.finished && layer->check.allocated_clusters == 0;
 }
 
 static bool has_clusters(const struct audit *audit)
 {
-    const struct audit_report *report = audit ? audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(audit);
 
-    return report && report->n_layers > 0 && report->layers[0].checked &&
-           report->layers[0].check.allocated_clusters > 0;
+    return layer && layer->checked && layer->check.allocated_clusters > 0;
 }
 
 /* An overlay that was emptied may have been committed: that is kept with what its parent must hold,
@@ -77,8 +75,7 @@ struct image *commit_unread_child(const struct contents *contents, const struct 
             child->audit->use == FILES_WRITER ||
             (clusters_were_emptied(child) &&
              fingerprint_equal(&child->audit->fingerprint, &child->fingerprint)) ||
-            !child->audit->report || child->audit->report->n_layers == 0 ||
-            image_is_opaque(child) ||
+            !audit_layer_seen(child->audit) || image_is_opaque(child) ||
             !baseline_child_is_older(child, commit_written_at(image, &image->fingerprint)))
             continue;
         if (!baseline || (!baseline->deviation && (!baseline->has_digest ||
@@ -110,24 +107,17 @@ struct image *commit_unread_parent(const struct contents *contents, const struct
                : NULL;
 }
 
-static const struct qca_image_info *audited_info(const struct audit *audit)
-{
-    const struct audit_report *report = audit ? audit->report : NULL;
-
-    return report && report->n_layers > 0 ? &report->layers[0].info : NULL;
-}
-
 /* May its clusters hold a part of a block? Of one that is not known any more, that is not known.
  * One that was audited while it was emptied has the same clusters as before. */
 static bool holds_parts(const struct image *image)
 {
-    const struct qca_image_info *info = image ? audited_info(image->audit) : NULL;
+    const struct layer_report *layer = image ? audit_layer_seen(image->audit) : NULL;
     uint32_t unit;
 
-    if (!info && image)
-        info = audited_info(image->audit_before);
-    unit = info ? info->cluster_size : 0;
-    if (info && (info->incompatible_features & QCA_INCOMPAT_EXTENDED_L2))
+    if (!layer && image)
+        layer = audit_layer_seen(image->audit_before);
+    unit = layer ? layer->info.cluster_size : 0;
+    if (layer && (layer->info.incompatible_features & QCA_INCOMPAT_EXTENDED_L2))
         unit /= 32;
     return unit < QCA_BLOCK_SIZE;
 }

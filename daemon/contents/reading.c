@@ -183,9 +183,7 @@ static struct digest_result *result_copy(const struct digest_result *digest)
 static struct finishing *finishing_new(struct contents *contents, const struct image *image,
                                        const struct audit *audit)
 {
-    const struct layer_report *layer = audit->report && audit->report->n_layers > 0
-                                           ? &audit->report->layers[0]
-                                           : NULL;
+    const struct layer_report *layer = audit_layer_seen(audit);
     _cleanup_(finishing_freep) struct finishing *finishing = calloc(1, sizeof(*finishing));
 
     if (!finishing)

@@ -234,11 +234,11 @@ static void stream_flush(struct stream *stream)
 static bool may_resume(const struct stream *stream, const struct image *image,
                        const struct fingerprint *now)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
 
     return !stream->broken && stream->fingerprint.size == now->size &&
-           stream->fingerprint.mtime == now->mtime && report && report->n_layers > 0 &&
-           report->layers[0].info.virtual_size <= RESUME_MAX;
+           stream->fingerprint.mtime == now->mtime && layer &&
+           layer->info.virtual_size <= RESUME_MAX;
 }
 
 bool contents_may_resume(const struct contents *contents, const struct image *image)

@@ -298,8 +298,8 @@ int query_image(const struct query_view *view, const char *path, json_object **r
         r = names_array(image, &value);
         row_result(&row, "names", r, value);
     }
-    if (image_layer(image))
-        put_contents(image_layer(image), &row);
+    if (audit_layer_seen(image->audit))
+        put_contents(audit_layer_seen(image->audit), &row);
     if (image->audit) {
         r = audit_row(image->audit, &value);
         row_result(&row, "audit", r, value);

@@ -10,20 +10,6 @@
 
 /* ---- facts -------------------------------------------------------------------------------- */
 
-const struct layer_report *image_layer(const struct image *image)
-{
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-
-    return report && report->n_layers > 0 ? &report->layers[0] : NULL;
-}
-
-const struct qca_image_info *image_info(const struct image *image)
-{
-    const struct layer_report *layer = image_layer(image);
-
-    return layer ? &layer->info : NULL;
-}
-
 void image_relation_reason(const struct query_view *view, const struct image *image,
                            struct row *row)
 {
@@ -105,7 +91,7 @@ static void put_audit(const struct image *image, struct row *row)
 {
     const struct audit *audit = image->audit;
     const struct audit_report *report = audit ? audit->report : NULL;
-    const struct layer_report *layer = image_layer(image);
+    const struct layer_report *layer = audit_layer_seen(audit);
 
     if (!audit)
         return;
@@ -320,7 +306,7 @@ static bool any_name_matches(const char *path, const struct image *image)
 static bool image_filter_takes(const struct query_view *view, const struct image_filter *filter,
                                const struct image *image)
 {
-    const struct qca_image_info *info = image_info(image);
+    const struct layer_report *layer = audit_layer_seen(image->audit);
     struct finding_sum sum = { .n = 0 };
 
     if (filter->path && !any_name_matches(filter->path, image))
@@ -328,7 +314,8 @@ static bool image_filter_takes(const struct query_view *view, const struct image
     if (filter->datastore &&
         (!image->datastore || strcmp(filter->datastore, image->datastore->name) != 0))
         return false;
-    if (filter->format && (!info || strcmp(filter->format, qca_format_name(info->format)) != 0))
+    if (filter->format &&
+        (!layer || strcmp(filter->format, qca_format_name(layer->info.format)) != 0))
         return false;
     if (filter->baseline && !image->baseline)
         return false;

@@ -46,9 +46,7 @@ bool filter_bool(json_object *filter, const char *key);
 
 struct image *view_find_image(const struct query_view *view, const char *path);
 int image_row(const struct query_view *view, const struct image *image, struct row *row);
-const struct layer_report *image_layer(const struct image *image);     /* NULL when not opened */
 const char *use_name(enum files_use use);
-const struct qca_image_info *image_info(const struct image *image);     /* NULL when not opened */
 /* relation-reason: what it is to its parent, and why; nothing without a parent. */
 void image_relation_reason(const struct query_view *view, const struct image *image,
                            struct row *row);

@@ -70,6 +70,25 @@ bool error_is_temporary(int error)
     }
 }
 
+const struct layer_report *audit_layer_seen(const struct audit *audit)
+{
+    const struct audit_report *report = audit ? audit->report : NULL;
+
+    return report && report->n_layers > 0 ? &report->layers[0] : NULL;
+}
+
+const struct layer_report *audit_layer(const struct audit *audit)
+{
+    const struct layer_report *layer = audit_layer_seen(audit);
+
+    return layer && audit->report->error == 0 ? layer : NULL;
+}
+
+const struct layer_report *image_layer(const struct image *image)
+{
+    return image ? audit_layer(image->audit) : NULL;
+}
+
 bool image_was_denied(const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
@@ -82,9 +101,9 @@ bool image_was_denied(const struct image *image)
 
 bool image_is_opaque(const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
 
-    return report && report->n_layers > 0 && layer_is_opaque(&report->layers[0]);
+    return layer && layer_is_opaque(layer);
 }
 
 bool layer_is_opaque(const struct layer_report *layer)
@@ -95,22 +114,19 @@ bool layer_is_opaque(const struct layer_report *layer)
 
 size_t image_count_extents(const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-    const struct qca_image_info *info = report && report->n_layers > 0 ? &report->layers[0].info
-                                                                       : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
     size_t n = 0;
 
-    for (size_t i = 0; info && i < info->n_extents; i++)
-        n += info->extents[i].name != NULL;
+    for (size_t i = 0; layer && i < layer->info.n_extents; i++)
+        n += layer->info.extents[i].name != NULL;
     return n;
 }
 
 bool image_is_foreign(const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
 
-    return report && report->n_layers > 0 &&
-           !qca_format_is_understood(report->layers[0].info.format);
+    return layer && !qca_format_is_understood(layer->info.format);
 }
 
 bool path_is_image_name(const char *path)
@@ -132,10 +148,9 @@ bool path_is_image_name(const char *path)
 
 bool image_has_data_file(const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
 
-    return report && report->n_layers > 0 &&
-           (report->layers[0].info.incompatible_features & QCA_INCOMPAT_DATA_FILE) != 0;
+    return layer && (layer->info.incompatible_features & QCA_INCOMPAT_DATA_FILE) != 0;
 }
 
 void reference_list_done(struct reference_list *list)

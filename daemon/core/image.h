@@ -84,6 +84,11 @@ struct audit {
 };
 
 struct audit *audit_free(struct audit *audit);
+/* The image itself, as the audit found it (audit may be NULL); NULL: it was not opened, or the
+ * audit did not come to its end. */
+const struct layer_report *audit_layer(const struct audit *audit);
+/* The same also of an audit that failed after it had opened the image, as at the image's data. */
+const struct layer_report *audit_layer_seen(const struct audit *audit);
 
 /* What a file was by earlier audits of that very file, whatever lies at its beginning now. */
 struct image_past {
@@ -158,6 +163,8 @@ struct image {
     uint8_t n_grown, n_looks;   /* meanwhile: audits before which it had grown; and had not */
 };
 
+/* audit_layer() of its last audit; image may be NULL. */
+const struct layer_report *image_layer(const struct image *image);
 /* Of an open: it may succeed in a moment. */
 bool error_is_temporary(int error);
 /* Is that why its last audit saw nothing of it? */

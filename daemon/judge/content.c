@@ -245,16 +245,14 @@ static uint64_t references_beyond_end(const struct qca_check_result *check)
  * refcount table and snapshot table stayed as they were. */
 static bool pointers_confirmed(const struct judging *judging)
 {
-    const struct audit *last = judging->last;
+    const struct layer_report *layer = audit_layer(judging->last);
     const struct qca_check_result *now = judging_check(judging), *before;
-    const struct layer_report *layer;
     size_t i = 0, j = 0;
 
     if (judging->image->audit->confidence == CONFIDENCE_CONFIRMED)
         return true;
-    if (!last || !last->report || last->report->error < 0 || last->report->n_layers == 0)
+    if (!layer)
         return false;
-    layer = &last->report->layers[0];
     before = &layer->check;
     if (!layer->checked || !layer->has_metadata_digest || !judging->layer->has_metadata_digest ||
         memcmp(layer->metadata_digest, judging->layer->metadata_digest,

@@ -22,8 +22,6 @@ bool domain_has_job(const struct virt_domain *domain);
 /* The image that a layer is; NULL when it is not known. */
 const struct image *layer_image(const struct judging_domain *jd, const struct virt_disk *disk,
                                 size_t layer);
-/* What its audit saw of it; NULL when that could not open it, or there is none. */
-const struct layer_report *image_report(const struct image *image);
 
 int judge_delete(struct judging_domain *jd);
 int judge_checkpoints(struct judging_domain *jd);

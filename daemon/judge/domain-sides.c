@@ -36,7 +36,7 @@ static enum found disk_has_snapshot(const struct judging_domain *jd, const struc
     const struct image *image = layer_image(jd, disk, 0);
 
     for (uint32_t n = 0; n < jd->judging.thresholds->chain_limit; n++) {
-        const struct layer_report *report = image_report(image);
+        const struct layer_report *report = image_layer(image);
         const struct relation *relation = image ? graph_relation(jd->judging.graph, image) : NULL;
 
         if (!report || !relation || relation->pending || relation->in_loop)
@@ -100,7 +100,7 @@ static void find_image_only(const struct judging_domain *jd, const struct virt_d
                             struct sides *sides)
 {
     const struct image *image = layer_image(jd, disk, 0);
-    const struct layer_report *report = image_report(image);
+    const struct layer_report *report = image_layer(image);
 
     for (size_t i = 0; report && !virt_disk_is_medium(disk) && i < report->info.n_snapshots; i++) {
         const char *name = report->info.snapshots[i].name;
@@ -173,7 +173,7 @@ static enum found disk_has_bitmap(const struct judging_domain *jd, const struct 
     const struct image *image = layer_image(jd, disk, 0);
 
     for (uint32_t n = 0; n < jd->judging.thresholds->chain_limit; n++) {
-        const struct layer_report *report = image_report(image);
+        const struct layer_report *report = image_layer(image);
         const struct relation *relation = image ? graph_relation(jd->judging.graph, image) : NULL;
 
         if (!report || !relation || relation->pending || relation->in_loop ||
@@ -239,7 +239,7 @@ static void find_lost_checkpoints(const struct judging_domain *jd, const struct 
                                   struct evidence *list, size_t *n)
 {
     const struct image *image = layer_image(jd, disk, 0);
-    const struct layer_report *report = image_report(image);
+    const struct layer_report *report = image_layer(image);
 
     for (size_t i = 0; report && i < report->info.n_bitmaps; i++) {
         const char *name = report->info.bitmaps[i].name;

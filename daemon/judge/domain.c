@@ -28,13 +28,6 @@ const struct image *layer_image(const struct judging_domain *jd, const struct vi
     return image && image->present ? image : NULL;
 }
 
-const struct layer_report *image_report(const struct image *image)
-{
-    const struct audit_report *report = image && image->audit ? image->audit->report : NULL;
-
-    return report && report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL;
-}
-
 bool domain_has_job(const struct virt_domain *domain)
 {
     for (size_t i = 0; i < domain->n_disks; i++)
@@ -217,10 +210,10 @@ static bool chain_differs(const struct judging_domain *jd, const struct virt_dis
         const struct image *image = layer_image(jd, disk, i), *below;
         const struct relation *relation = image ? graph_relation(jd->judging.graph, image) : NULL;
 
-        if (!image_report(image) || !relation || relation->pending || relation->in_loop)
+        if (!image_layer(image) || !relation || relation->pending || relation->in_loop)
             return false;
         /* Not all that such a header says does libvirt read, too. */
-        if (!qca_format_is_understood(image_report(image)->info.format))
+        if (!qca_format_is_understood(image_layer(image)->info.format))
             return false;
         *ret_layer = i;
         if (i + 1 < disk->n_layers) {

@@ -60,13 +60,12 @@ static enum declared declared_as(const struct graph *graph, const struct image *
 
 bool image_lost_header(const struct graph *graph, const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
     const struct image_past *past = &image->past;
     enum declared declared;
     uint64_t size;
 
-    if (past->format == QCA_FORMAT_UNKNOWN || !report || report->n_layers == 0 ||
-        report->layers[0].probed_format != QCA_FORMAT_RAW ||
+    if (past->format == QCA_FORMAT_UNKNOWN || !layer || layer->probed_format != QCA_FORMAT_RAW ||
         !identity_equal(&image->audit->identity, &image->identity))
         return false;
     declared = declared_as(graph, image);
@@ -74,7 +73,7 @@ bool image_lost_header(const struct graph *graph, const struct image *image)
         return declared != DECLARED_RAW;
     if (image_is_device(image))
         return false;           /* a volume is given to whoever needs one */
-    if (report->layers[0].info.variant != QCA_VARIANT_NONE)
+    if (layer->info.variant != QCA_VARIANT_NONE)
         return false;           /* a partition table, an install medium: it is a disk */
     size = image->audit->fingerprint.size;
     /* Written over where it lies, and nothing else: the size stays. Else a raw disk may have been

@@ -249,8 +249,6 @@ static void judging_init(struct judging *judging, const struct policy *policy,
                          const struct graph *graph, const struct image *image,
                          const struct audit *last, uint64_t now, struct judgement *judgement)
 {
-    const struct audit_report *report = image->audit->report;
-
     *judging = (struct judging){
         .policy = policy,
         .thresholds = policy_thresholds(policy, image->path),
@@ -259,7 +257,7 @@ static void judging_init(struct judging *judging, const struct policy *policy,
         .relation = graph_relation(graph, image),
         .usage = graph_image_usage(graph, image),
         .last = last,
-        .layer = report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL,
+        .layer = image_layer(image),
         .now = now,
         .judgement = judgement,
     };

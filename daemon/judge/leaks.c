@@ -12,12 +12,12 @@
 static bool leaks_before(const struct judging *judging, uint64_t *ret_leaks)
 {
     const struct audit *last = judging->last;
+    const struct layer_report *layer = audit_layer(last);
 
-    if (!last || last->use == FILES_WRITER || last->confidence < CONFIDENCE_FROZEN ||
-        !last->report || last->report->error < 0 || last->report->n_layers == 0 ||
-        !last->report->layers[0].checked || !last->report->layers[0].check.finished)
+    if (!layer || last->use == FILES_WRITER || last->confidence < CONFIDENCE_FROZEN ||
+        !layer->checked || !layer->check.finished)
         return false;
-    *ret_leaks = last->report->layers[0].check.leaks;
+    *ret_leaks = layer->check.leaks;
     return true;
 }
 

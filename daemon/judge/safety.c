@@ -47,15 +47,9 @@ static bool is_image(const struct judging *judging)
             !has_extension(image->path, media, ELEMENTSOF(media)));
 }
 
-/* The parent's own report, when it was opened. */
 static const struct layer_report *parent_layer(const struct judging *judging)
 {
-    const struct image *parent = judging->relation ? judging->relation->parent : NULL;
-
-    if (!parent || !parent->audit || !parent->audit->report || parent->audit->report->error != 0 ||
-        parent->audit->report->n_layers == 0)
-        return NULL;
-    return &parent->audit->report->layers[0];
+    return judging->relation ? image_layer(judging->relation->parent) : NULL;
 }
 
 static bool has_step_up(const char *path)

@@ -97,10 +97,9 @@ static bool child_was_made_before(const struct image *child, int64_t time)
  * before it was used. */
 static bool child_has_data(const struct image *child)
 {
-    const struct audit_report *report = child->audit ? child->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(child->audit);
 
-    return report && report->n_layers > 0 && report->layers[0].checked &&
-           report->layers[0].check.allocated_clusters > 0;
+    return layer && layer->checked && layer->check.allocated_clusters > 0;
 }
 
 static void list_overlay(struct evidence *list, const struct image *child)
@@ -147,17 +146,11 @@ static int judge_writer(struct judging *judging, const struct usage_entry *write
                        n == 1 ? "stands" : "stand");
 }
 
-static const struct layer_report *audited_layer(const struct audit *audit)
-{
-    return audit && audit->report && audit->report->error == 0 && audit->report->n_layers > 0
-               ? &audit->report->layers[0] : NULL;
-}
-
 /* Did a copy of the same file take its place? Its times are kept, or its tables are the same and
  * its time is the copy's own: one that came with another time is another build, however alike. */
 static bool is_a_copy(const struct audit *before, const struct audit *now)
 {
-    const struct layer_report *a = audited_layer(before), *b = audited_layer(now);
+    const struct layer_report *a = audit_layer(before), *b = audit_layer(now);
 
     if (!a || !b ||
         (before->fingerprint.size == now->fingerprint.size &&
@@ -216,8 +209,8 @@ static uint64_t features(const struct qca_image_info *info)
  * disk's end? */
 static bool header_explains(const struct judging *judging)
 {
-    const struct layer_report *before = audited_layer(judging->last),
-                              *now = audited_layer(judging->image->audit);
+    const struct layer_report *before = audit_layer(judging->last),
+                              *now = image_layer(judging->image);
 
     return before && now &&
            identity_equal(&judging->last->identity, &judging->image->audit->identity) &&
@@ -236,7 +229,7 @@ static bool header_explains(const struct judging *judging)
  * given another, a bitmap may have been added, and a snapshot says when it was taken. */
 static bool header_may_explain(const struct image *image)
 {
-    const struct layer_report *layer = audited_layer(image->audit);
+    const struct layer_report *layer = image_layer(image);
     int64_t written = image->fingerprint.mtime;
 
     if (!layer || layer->info.parent || layer->info.n_bitmaps > 0)

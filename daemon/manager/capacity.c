@@ -57,13 +57,13 @@ void capacity_done(struct manager *manager)
 static uint64_t image_growth(const struct manager *manager, const struct image *image)
 {
     const struct relation *relation = graph_relation(manager->graph, image);
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = image_layer(image);
     uint64_t size;
 
-    if (!image->listed || !relation || !relation->leaf || relation->golden || !report ||
-        report->error != 0 || report->n_layers == 0 || graph_is_unused(manager->graph, image))
+    if (!image->listed || !relation || !relation->leaf || relation->golden || !layer ||
+        graph_is_unused(manager->graph, image))
         return 0;
-    size = report->layers[0].info.virtual_size;
+    size = layer->info.virtual_size;
     return size > image->fingerprint.allocated ? size - image->fingerprint.allocated : 0;
 }
 

@@ -15,12 +15,12 @@ static void former_fill(const struct manager *manager, struct former *former,
                         const struct image *parent)
 {
     const struct baseline *baseline = contents_find(manager->contents, &former->identity);
-    const struct audit_report *report = parent && parent->audit ? parent->audit->report : NULL;
+    const struct layer_report *layer = image_layer(parent);
 
     if (parent)
         former->size = parent->fingerprint.size;
-    if (report && report->error == 0 && report->n_layers > 0)
-        former->virtual_size = report->layers[0].info.virtual_size;
+    if (layer)
+        former->virtual_size = layer->info.virtual_size;
     if (!baseline || !baseline->has_digest)
         return;
     if (former->size == 0)
@@ -92,14 +92,13 @@ void former_note_gone(struct manager *manager, const struct image *parent)
 /* Is it of no use any more? What was overwritten by something else is kept: it may come back. */
 static bool former_is_over(const struct image *image, const struct relation *relation)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = image_layer(image);
 
     if (relation->pending || relation->in_loop || relation->above_loop)
         return false;
     if (image->parent.state == REFERENCE_FOUND)
         return relation->parent;
-    return image->parent.state == REFERENCE_NONE && report && report->error == 0 &&
-           report->n_layers > 0 && report->layers[0].probed_format != QCA_FORMAT_RAW;
+    return image->parent.state == REFERENCE_NONE && layer && layer->probed_format != QCA_FORMAT_RAW;
 }
 
 void former_settle(struct manager *manager, struct image *image)

@@ -90,9 +90,9 @@ static void judgement_all_clear(struct judgement *judgement)
 /* What is not understood is said of a datastore, not of each image. An extent is a part of one. */
 static void count_foreign(struct manager *manager, struct image *image, bool listed)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
     bool counts = listed && image_is_foreign(image) && !graph_is_data_file(manager->graph, image);
-    uint8_t format = counts ? (uint8_t)report->layers[0].info.format : QCA_FORMAT_UNKNOWN;
+    uint8_t format = counts ? (uint8_t)layer->info.format : QCA_FORMAT_UNKNOWN;
 
     if (format == image->counted)
         return;

@@ -368,11 +368,10 @@ static void image_take_references(struct image *image, struct reference *parent,
  * raw from then on has the size of the one before. */
 static void image_remember_format(struct image *image, const struct audit *audit)
 {
-    const struct layer_report *layer = audit->report->layers;
+    const struct layer_report *layer = audit_layer(audit);
     struct image_past *past = &image->past;
 
-    if (audit->report->error != 0 || audit->report->n_layers == 0 ||
-        layer->probed_format == QCA_FORMAT_UNKNOWN)
+    if (!layer || layer->probed_format == QCA_FORMAT_UNKNOWN)
         return;
     if (layer->probed_format == QCA_FORMAT_RAW) {
         if (past->format != QCA_FORMAT_UNKNOWN && audit->fingerprint.size == past->virtual_size)
@@ -428,10 +427,8 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
 
 static bool audit_sees_damage(const struct audit *audit)
 {
-    const struct audit_report *report = audit->report;
-    const struct qca_check_result *check = report && report->n_layers > 0 &&
-                                                   report->layers[0].checked
-                                               ? &report->layers[0].check : NULL;
+    const struct layer_report *layer = audit_layer_seen(audit);
+    const struct qca_check_result *check = layer && layer->checked ? &layer->check : NULL;
 
     for (int kind = 0; check && kind < _QCA_ISSUE_MAX; kind++)
         if (qca_check_count(check, kind) > 0 && qca_issue_kind_is_pointer(kind))

@@ -164,7 +164,7 @@ static void meaning_of_reference(const struct image *image, const struct referen
 static bool header_is_lost(const struct graph *graph, const struct image *image)
 {
     static const char *const extensions[] = { "*.qcow2", "*.qcow", "*.qed", "*.vmdk" };
-    const struct layer_report *layer = &image->audit->report->layers[0];
+    const struct layer_report *layer = image_layer(image);
     struct usage usage = graph_image_usage(graph, image);
     const struct usage_entry *source = usage_source(&usage);
 
@@ -202,14 +202,13 @@ static void meaning_of_raw(const struct image *image, struct meaning *meaning)
 static struct meaning node_meaning(const struct graph *graph, const struct node *node)
 {
     const struct image *image = node->image;
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
     struct meaning meaning = { .doubt = DOUBT_NONE, .of = image->datastore };
 
     if (!image->present)
         return meaning;
-    if (!report) {
+    if (!image->audit || !image->audit->report) {
         meaning.doubt = DOUBT_PENDING;
-    } else if (report->error != 0 || report->n_layers == 0) {
+    } else if (!image_layer(image)) {
         /* Nobody could read what it refers to: what it did before, if that is known. */
         meaning.doubt = image->former ? DOUBT_NAMED : DOUBT_ANY;
         meaning.former = image->former;
@@ -307,9 +306,8 @@ void node_undoubt(struct graph *graph, struct node *node)
 
 static unsigned image_format(const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-    enum qca_format format = report && report->error == 0 && report->n_layers > 0
-                                 ? report->layers[0].probed_format : QCA_FORMAT_UNKNOWN;
+    const struct layer_report *layer = image_layer(image);
+    enum qca_format format = layer ? layer->probed_format : QCA_FORMAT_UNKNOWN;
 
     return (unsigned)format < DOUBT_FORMATS ? (unsigned)format : 0;
 }

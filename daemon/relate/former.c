@@ -43,10 +43,9 @@ static bool stands_on(const struct image *candidate, const struct image *image)
 
 static uint64_t virtual_size_of(const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = image_layer(image);
 
-    return report && report->error == 0 && report->n_layers > 0
-               ? report->layers[0].info.virtual_size : 0;
+    return layer ? layer->info.virtual_size : 0;
 }
 
 /* What the layer holds, as read last; NULL where that is not known, or not of the file as it is. */

@@ -216,17 +216,11 @@ static bool share_checkpoint(const struct qca_image_info *info, const struct qca
     return false;
 }
 
-static const struct qca_image_info *image_info(const struct image *image)
-{
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-
-    return report && report->error == 0 && report->n_layers > 0 ? &report->layers[0].info : NULL;
-}
-
 static uint32_t libvirt_evidence(const struct graph *graph, const struct node *node)
 {
     const struct node *parent = node->parent;
-    const struct qca_image_info *info = image_info(node->image), *below = image_info(parent->image);
+    const struct layer_report *layer = image_layer(node->image),
+                              *below = image_layer(parent->image);
     struct usage usage = graph_image_usage(graph, node->image),
                  usage_below = graph_image_usage(graph, parent->image);
     const struct usage_entry *owner = usage_layer(&usage);
@@ -238,8 +232,8 @@ static uint32_t libvirt_evidence(const struct graph *graph, const struct node *n
         set |= BIT(EVIDENCE_LIBVIRT_BRANCH);
     else if (owner && usage_is_complete(graph->usage) && !owner->domain->error)
         set |= BIT(EVIDENCE_NO_SNAPSHOT);
-    if (owner && info && below && info->n_bitmaps > 0 && below->n_bitmaps > 0 &&
-        share_checkpoint(info, below, owner->domain))
+    if (owner && layer && below && layer->info.n_bitmaps > 0 && below->info.n_bitmaps > 0 &&
+        share_checkpoint(&layer->info, &below->info, owner->domain))
         set |= BIT(EVIDENCE_LIBVIRT_CHECKPOINT);
     return set;
 }
@@ -263,11 +257,11 @@ static bool is_read_only(const struct image *image)
 /* A raw file's size is rounded up to sectors where the overlay is made. */
 static uint64_t virtual_size(const struct image *image)
 {
-    const struct qca_image_info *info = image_info(image);
+    const struct layer_report *layer = image_layer(image);
 
-    return !info ? 0
-           : info->format == QCA_FORMAT_RAW ? (info->virtual_size + 511) / 512 * 512
-                                            : info->virtual_size;
+    return !layer ? 0
+           : layer->info.format == QCA_FORMAT_RAW ? (layer->info.virtual_size + 511) / 512 * 512
+                                                  : layer->info.virtual_size;
 }
 
 /* *ret_plain: in one folder, and of one size. */

@@ -362,13 +362,6 @@ static bool has_other_names(const struct graph *graph, const struct node *node)
     return node->image->fingerprint.links > known;
 }
 
-static bool is_opened(const struct image *image)
-{
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-
-    return report && report->error == 0 && report->n_layers > 0;
-}
-
 /* An overlay that was parted from what it stands on is what survived of a disk; a template may be
  * waiting for its next clone. */
 static bool node_is_free(const struct graph *graph, const struct node *node)
@@ -376,7 +369,7 @@ static bool node_is_free(const struct graph *graph, const struct node *node)
     const struct image *image = node->image;
     const struct relation *relation = &node->relation;
 
-    return image->present && is_opened(image) && relation->complete && !relation->golden &&
+    return image->present && image_layer(image) && relation->complete && !relation->golden &&
            !relation->pending && !relation->in_loop && !relation->above_loop &&
            S_ISREG(image->fingerprint.mode) &&
            graph_use(graph, image) == FILES_UNUSED && !path_is_kept(image->path) &&

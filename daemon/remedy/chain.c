@@ -105,7 +105,7 @@ static void step_copy_and_commit(struct remedy *remedy, const struct gate *gate,
     remedy_and(remedy, gate, "qemu-img commit -b %s %s", quoted_own, quoted_leaf);
     if (relation->unconsolidated > 1 && rebase)
         remedy_and(remedy, gate, "qemu-img rebase -u -F %s -b %s %s",
-                   qca_format_name(remedy_layer(relation->own_layer)->info.format), quoted_own,
+                   qca_format_name(image_layer(relation->own_layer)->info.format), quoted_own,
                    quoted_leaf);
 }
 
@@ -116,7 +116,7 @@ static void consolidate_defined(struct remedy *remedy, const struct gate *gate,
                                 const char *quoted_leaf, const char *quoted_own)
 {
     const struct relation *relation = graph_relation(gate->graph, leaf);
-    const char *format = qca_format_name(remedy_layer(relation->own_layer)->info.format);
+    const char *format = qca_format_name(image_layer(relation->own_layer)->info.format);
 
     step_copy_and_commit(remedy, gate, relation, quoted_leaf, quoted_own, false);
     if (!remedy_define_image(remedy, gate, gate->domain, disk, relation->own_layer->path, format))

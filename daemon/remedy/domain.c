@@ -108,7 +108,7 @@ static uint64_t disk_size(const struct graph *graph, const struct virt_disk *dis
 {
     const struct image *image = graph_find(
         graph, usage_path(graph_usage(graph), disk->layers[0].path));
-    const struct layer_report *layer = image ? remedy_layer(image) : NULL;
+    const struct layer_report *layer = image_layer(image);
 
     return disk->capacity > 0 ? disk->capacity : layer ? layer->info.virtual_size : 0;
 }

@@ -40,8 +40,6 @@ void remedy_note(struct remedy *remedy, const char *format, ...)
 char *remedy_quote(struct remedy *remedy, const char *name);
 bool remedy_name_is_plain(const char *name);
 
-/* The image itself as audited; NULL when it was not opened. */
-const struct layer_report *remedy_layer(const struct image *image);
 /* Does so much of it leak in one place that nothing may be freed? As leak-burst is judged. */
 bool remedy_leaks_are_burst(const struct graph *graph, const struct image *image);
 /* Nothing is known to be wrong with its tables. */

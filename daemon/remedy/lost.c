@@ -78,7 +78,7 @@ static bool has_users(const struct graph *graph, const struct image *image)
 
 static const char *format_of(const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
 
     return layer && layer->probed_format != QCA_FORMAT_UNKNOWN
                ? qca_format_name(layer->probed_format) : NULL;
@@ -156,7 +156,7 @@ static void step_rename_reference(struct remedy *remedy, const struct graph *gra
 {
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path),
                         *quoted_lost = remedy_quote(remedy, lost->path);
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     const char *format = format_of(lost), *declared = image->parent.format;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 

@@ -130,7 +130,7 @@ static bool is_not_audited(const struct gate *gate, const struct gate_item *item
 {
     const struct relation *relation = relation_of(gate, item);
 
-    return !remedy_layer(item->image) || !relation || relation->pending ||
+    return !image_layer(item->image) || !relation || relation->pending ||
            item->image->parent.state == REFERENCE_PENDING ||
            item->image->data_file.state == REFERENCE_PENDING;
 }
@@ -167,7 +167,7 @@ static bool is_device_to_copy(const struct gate *gate, const struct gate_item *i
 /* Only a raw disk is known to fit the device that it lies on. */
 static bool is_device_to_fill(const struct gate *gate, const struct gate_item *item, char *detail)
 {
-    const struct layer_report *layer = remedy_layer(item->image);
+    const struct layer_report *layer = image_layer(item->image);
 
     return image_is_device(item->image) && layer && layer->info.format != QCA_FORMAT_RAW;
 }
@@ -311,7 +311,7 @@ static bool is_lost_disk(const struct gate *gate, const struct image *image,
                          const struct virt_disk *disk)
 {
     const struct usage_entry *entry = usage_of_layer(graph_usage(gate->graph), disk, 0);
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     const char *format = disk->n_layers > 0 ? disk->layers[0].format : NULL,
                *folder = image->datastore ? image->datastore->path : NULL;
     size_t n = folder ? strlen(folder) : 0;
@@ -399,7 +399,7 @@ static bool is_incomplete(const struct gate *gate, const struct gate_item *item,
 
 static bool layer_is_encrypted(const struct image *layer)
 {
-    const struct layer_report *report = remedy_layer(layer);
+    const struct layer_report *report = image_layer(layer);
 
     return report && report->info.crypt_method != QCA_CRYPT_NONE;
 }
@@ -412,7 +412,7 @@ static bool is_encrypted(const struct gate *gate, const struct gate_item *item, 
 
 static bool layer_is_foreign(const struct image *layer)
 {
-    const struct layer_report *report = remedy_layer(layer);
+    const struct layer_report *report = image_layer(layer);
 
     return report && (!qca_format_is_understood(report->info.format) ||
                       !qca_format_is_understood(report->probed_format));
@@ -429,7 +429,7 @@ static bool is_foreign(const struct gate *gate, const struct gate_item *item, ch
 /* While a guest writes it, the counters of its tables say nothing. */
 static bool is_damaged(const struct gate *gate, const struct gate_item *item, char *detail)
 {
-    const struct layer_report *layer = remedy_layer(item->image);
+    const struct layer_report *layer = image_layer(item->image);
 
     if (is_live_leaf(gate, item->image))
         return layer && layer->info.incompatible_features & QCA_INCOMPAT_CORRUPT;
@@ -438,14 +438,14 @@ static bool is_damaged(const struct gate *gate, const struct gate_item *item, ch
 
 static bool has_data_file(const struct gate *gate, const struct gate_item *item, char *detail)
 {
-    const struct layer_report *layer = remedy_layer(item->image);
+    const struct layer_report *layer = image_layer(item->image);
 
     return layer && layer->info.incompatible_features & QCA_INCOMPAT_DATA_FILE;
 }
 
 static bool has_snapshots(const struct gate *gate, const struct gate_item *item, char *detail)
 {
-    const struct layer_report *layer = remedy_layer(item->image);
+    const struct layer_report *layer = image_layer(item->image);
 
     return layer && (layer->info.snapshot_count > 0 || layer->info.n_snapshots > 0) &&
            say(detail, "%zu",
@@ -456,7 +456,7 @@ static bool has_snapshots(const struct gate *gate, const struct gate_item *item,
 /* Libvirt carries them over when it merges for a running domain. */
 static bool has_bitmaps(const struct gate *gate, const struct gate_item *item, char *detail)
 {
-    const struct layer_report *layer = remedy_layer(item->image);
+    const struct layer_report *layer = image_layer(item->image);
 
     return layer && layer->info.n_bitmaps > 0 && !is_live_layer(gate, item->image) &&
            say(detail, "%zu", layer->info.n_bitmaps);
@@ -467,7 +467,7 @@ static bool declares_parent_wrongly(const struct gate *gate, const struct gate_i
 {
     const struct relation *relation = relation_of(gate, item);
     const struct layer_report *below = relation && relation->parent
-                                           ? remedy_layer(relation->parent) : NULL;
+                                           ? image_layer(relation->parent) : NULL;
 
     return !item->image->parent.format || !below ||
            qca_format_from_name(item->image->parent.format) != below->probed_format;
@@ -476,10 +476,10 @@ static bool declares_parent_wrongly(const struct gate *gate, const struct gate_i
 /* After the merge the guest's disk is as large as the lower layer. */
 static bool is_larger_than_leaf(const struct gate *gate, const struct gate_item *item, char *detail)
 {
-    const struct layer_report *own = remedy_layer(item->image);
+    const struct layer_report *own = image_layer(item->image);
 
     for (size_t i = 0; own && i < gate->n_items; i++) {
-        const struct layer_report *layer = remedy_layer(gate->items[i].image);
+        const struct layer_report *layer = image_layer(gate->items[i].image);
 
         if (gate->items[i].acts & GATE_LOSE && layer &&
             layer->info.virtual_size < own->info.virtual_size)

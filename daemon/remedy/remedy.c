@@ -65,7 +65,7 @@ static void repair_copy(struct remedy *remedy, const struct gate *gate, const st
 static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
                            const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     bool burst = remedy_leaks_are_burst(graph, image),
          pointers = layer && pointers_are_damaged(&layer->check);
@@ -98,7 +98,7 @@ static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
 static void remedy_leaks(struct remedy *remedy, const struct graph *graph,
                          const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
@@ -145,7 +145,7 @@ static void remedy_burst(struct remedy *remedy, const struct graph *graph,
 static void remedy_dirty(struct remedy *remedy, const struct graph *graph,
                          const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
@@ -171,7 +171,7 @@ static void remedy_dirty(struct remedy *remedy, const struct graph *graph,
 static void remedy_bitmaps(struct remedy *remedy, const struct graph *graph,
                            const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
     size_t n = 0, n_more = 0;
@@ -209,7 +209,7 @@ static void remedy_parent_format(struct remedy *remedy, const struct graph *grap
 {
     const struct relation *relation = graph_relation(graph, image);
     const struct layer_report *parent = relation && relation->parent
-                                            ? remedy_layer(relation->parent)
+                                            ? image_layer(relation->parent)
                                             : NULL;
     const char *stored = image->parent.stored,
                *format = parent ? qca_format_name(parent->probed_format) : NULL;

@@ -70,7 +70,7 @@ static void delete_snapshots(struct remedy *remedy, const struct gate *gate,
                              const struct image *image, const struct usage_entry *source,
                              const char *only)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     size_t n_without = 0, n_more = 0, n = 0;
 
@@ -112,7 +112,7 @@ static void delete_snapshots(struct remedy *remedy, const struct gate *gate,
 void remedy_snapshots(struct remedy *remedy, const struct graph *graph, const struct image *image,
                       const char *only)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
     struct usage usage = graph_image_usage(graph, image);
@@ -177,7 +177,7 @@ static bool table_only_lacks_fields(const struct layer_report *layer)
 bool remedy_snapshot_table(struct remedy *remedy, const struct graph *graph,
                            const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     _cleanup_free_ char *quoted = NULL;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 

@@ -130,16 +130,9 @@ bool remedy_name_is_plain(const char *name)
 
 /* ---- what is known of an image -------------------------------------------------------------- */
 
-const struct layer_report *remedy_layer(const struct image *image)
-{
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
-
-    return report && report->error == 0 && report->n_layers > 0 ? &report->layers[0] : NULL;
-}
-
 bool remedy_leaks_are_burst(const struct graph *graph, const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
     const struct policy *policy = graph_policy(graph);
 
     return layer && layer->check.leaks > 0 && policy &&
@@ -149,7 +142,7 @@ bool remedy_leaks_are_burst(const struct graph *graph, const struct image *image
 /* Nothing is known to be wrong with its tables. */
 bool remedy_image_is_sound(const struct graph *graph, const struct image *image)
 {
-    const struct layer_report *layer = remedy_layer(image);
+    const struct layer_report *layer = image_layer(image);
 
     if (!layer ||
         (layer->info.incompatible_features & (QCA_INCOMPAT_CORRUPT | QCA_INCOMPAT_DIRTY)) ||

@@ -168,7 +168,7 @@ static void gate_branch(struct gate *gate, const struct image *branch, const cha
 {
     struct usage usage = graph_image_usage(gate->graph, branch);
     const struct usage_entry *source = usage_source(&usage);
-    const struct layer_report *layer = remedy_layer(branch);
+    const struct layer_report *layer = image_layer(branch);
 
     if (source)
         gate_domain(gate, source->domain, source->disk, false);
@@ -248,10 +248,10 @@ static void step_correct_type(struct remedy *remedy, const struct graph *graph,
                               const struct image *image, const struct usage_entry *entry,
                               const char *quoted)
 {
-    const char *content = qca_format_name(remedy_layer(image)->probed_format);
+    const char *content = qca_format_name(image_layer(image)->probed_format);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
-    if (remedy_layer(image)->probed_format == QCA_FORMAT_RAW) {
+    if (image_layer(image)->probed_format == QCA_FORMAT_RAW) {
         remedy_note(
             remedy,
             "No command is given that corrects the definition, because an image whose first bytes "
@@ -300,7 +300,7 @@ void remedy_driver(struct remedy *remedy, const struct graph *graph, const struc
     const struct usage_entry *entry = opened_as(&usage, declared);
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
 
-    if (quoted && entry && remedy_layer(image))
+    if (quoted && entry && image_layer(image))
         step_correct_type(remedy, graph, image, entry, quoted);
 }
 
@@ -356,6 +356,6 @@ void remedy_raw(struct remedy *remedy, const struct graph *graph, const struct i
         quoted);
     if (image->raw_size > 0)
         step_remove_header(remedy, graph, image, quoted);
-    else if (entry && remedy_layer(image))
+    else if (entry && image_layer(image))
         step_correct_type(remedy, graph, image, entry, quoted);
 }

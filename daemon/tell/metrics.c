@@ -116,6 +116,8 @@ static void sum_layer(const struct layer_report *layer, struct sums *sums)
 
 static void sum_audit(const struct audit *audit, struct sums *sums)
 {
+    const struct layer_report *layer = audit_layer_seen(audit);
+
     if (audit->finished < sums->oldest_audit)
         sums->oldest_audit = audit->finished;
     if (!audit->report)
@@ -123,8 +125,8 @@ static void sum_audit(const struct audit *audit, struct sums *sums)
     sums->unreadable += audit->report->error != 0;
     /* What a writer's caches leave on disk is no damage and no leak: such audits are not
      * counted. */
-    if (audit->confidence >= CONFIDENCE_FROZEN && audit->report->n_layers > 0)
-        sum_layer(&audit->report->layers[0], sums);
+    if (audit->confidence >= CONFIDENCE_FROZEN && layer)
+        sum_layer(layer, sums);
 }
 
 static void sum_baseline(const struct baseline *baseline, struct sums *sums)
