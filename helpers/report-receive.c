@@ -30,7 +30,7 @@ const char *report_reading_name(enum report_reading reading)
     return (unsigned)reading < _REPORT_READING_MAX ? names[reading] : NULL;
 }
 
-static void layer_report_done(struct layer_report *layer)
+void layer_report_done(struct layer_report *layer)
 {
     free(layer->name);
     qca_image_info_done(&layer->info);

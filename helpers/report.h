@@ -34,6 +34,7 @@ const char *report_reading_name(enum report_reading reading);
 
 struct audit_report {
     int error;                      /* 0, or -errno: the image (or its chain) was not opened */
+    enum report_reading reading;
     struct qca_error *open_error;   /* owned; why, when error is set, else NULL:
                                      * audit_report_open_error() */
     /* n_layers is 0 only when error is set, or nothing but a file digest was asked for. Of a chain
@@ -48,13 +49,14 @@ struct audit_report {
      * its deadline), -EBADMSG (sent a bad record, killed) or -ENOEXEC (did not start). */
     int worker_signal;              /* signal that ended it, 0 if none */
     int worker_status;              /* exit status when no signal */
-    enum report_reading reading;
     uint64_t bytes_read;
     uint64_t elapsed_usec;
     uint64_t cpu_usec;
     uint64_t peak_memory;           /* bytes, of the worker so far */
 };
 
+/* Frees what the layer owns. */
+void layer_report_done(struct layer_report *layer);
 /* Never NULL, the report's: of kind QCA_ERROR_NONE when there was none. */
 const struct qca_error *audit_report_open_error(const struct audit_report *report);
 /* Did the image end its worker? */

@@ -331,6 +331,17 @@ static int job_read(struct job *job, int fd, const struct files_stat *stat)
     return -ENOEXEC;
 }
 
+static int audit_take_verity(struct audit *audit, const struct files_stat *stat)
+{
+    if (stat->verity_algorithm == 0)
+        return 0;
+    audit->verity = malloc(sizeof(*audit->verity));
+    if (!audit->verity)
+        return -ENOMEM;
+    *audit->verity = verity_from_stat(stat);
+    return 0;
+}
+
 static void on_opened(struct job *job, uint64_t tag, const struct request_result *result)
 {
     _cleanup_close_ int fd = result->fd;
@@ -347,9 +358,10 @@ static void on_opened(struct job *job, uint64_t tag, const struct request_result
     } else {
         job->audit->identity = identity_from_stat(result->stat);
         job->audit->fingerprint = fingerprint_from_stat(result->stat);
-        job->audit->verity = verity_from_stat(result->stat);
         audit_take_use(job, result->use);
-        r = job_read(job, fd, result->stat);
+        r = audit_take_verity(job->audit, result->stat);
+        if (r >= 0)
+            r = job_read(job, fd, result->stat);
         if (r < 0)
             job_interrupted(job, r == -ENOEXEC ? r : -ECANCELED);
     }

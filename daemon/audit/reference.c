@@ -208,11 +208,11 @@ int references_from_report(struct job *job, const struct qca_image_info *info)
 
 int references_again(struct job *job, const struct image *image)
 {
-    const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
 
     return references_start(job, image->parent.stored, image->parent.format,
                             image->data_file.stored, image->data_file.format,
-                            report && report->n_layers > 0 ? &report->layers[0].info : NULL);
+                            layer ? &layer->info : NULL);
 }
 
 /* ---- questions of a worker ------------------------------------------------------------------- */

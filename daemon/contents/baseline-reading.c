@@ -120,7 +120,7 @@ static bool parent_comes_first(const struct relation *relation)
     return baseline->deviation
                ? !same_file(&baseline->deviation->fingerprint, &parent->fingerprint)
                : !baseline_untouched(baseline, &parent->identity, &parent->fingerprint) &&
-                     !(parent->audit && verity_equal(&baseline->verity, &parent->audit->verity));
+                     !(parent->audit && verity_equal(&baseline->verity, parent->audit->verity));
 }
 
 enum baseline_due baseline_due(const struct policy *policy, const struct image *image,
@@ -159,7 +159,7 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
         last = deviation->read;
     } else {
         /* The kernel vouches for the content, whatever the times say. */
-        bool vouched = verity_equal(&baseline->verity, &image->audit->verity);
+        bool vouched = verity_equal(&baseline->verity, image->audit->verity);
 
         if (!vouched && !baseline_untouched(baseline, &image->identity, &image->fingerprint)) {
             if (source == BASELINE_CHILD) {     /* it may change: not before it has rested */

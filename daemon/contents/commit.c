@@ -111,11 +111,11 @@ struct image *commit_unread_parent(const struct contents *contents, const struct
  * One that was audited while it was emptied has the same clusters as before. */
 static bool holds_parts(const struct image *image)
 {
-    const struct layer_report *layer = image ? audit_layer_seen(image->audit) : NULL;
+    const struct layer_report *last = image ? audit_layer_seen(image->audit) : NULL,
+                              *before = image ? audit_layer_seen(image->audit_before) : NULL,
+                              *layer = last ? last : before;
     uint32_t unit;
 
-    if (!layer && image)
-        layer = audit_layer_seen(image->audit_before);
     unit = layer ? layer->info.cluster_size : 0;
     if (layer && (layer->info.incompatible_features & QCA_INCOMPAT_EXTENDED_L2))
         unit /= 32;

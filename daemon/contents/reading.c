@@ -192,11 +192,12 @@ static struct finishing *finishing_new(struct contents *contents, const struct i
                                      .path = strdup(image->path),
                                      .identity = audit->identity,
                                      .fingerprint = audit->fingerprint,
-                                     .verity = audit->verity,
                                      .result = result_copy(audit->digest),
                                      .has_metadata = layer && layer->has_metadata_digest,
                                      .layered = image->parent.state != REFERENCE_NONE,
                                      .readings = contents->readings };
+    if (audit->verity)
+        finishing->verity = *audit->verity;
     if (finishing->has_metadata)
         memcpy(finishing->metadata, layer->metadata_digest, sizeof(finishing->metadata));
     return finishing->path && finishing->result ? TAKE_PTR(finishing) : NULL;

@@ -83,6 +83,6 @@ struct verity verity_from_stat(const struct files_stat *stat)
 
 bool verity_equal(const struct verity *a, const struct verity *b)
 {
-    return a->algorithm != 0 && a->algorithm == b->algorithm && a->size == b->size &&
+    return a && b && a->algorithm != 0 && a->algorithm == b->algorithm && a->size == b->size &&
            memcmp(a->digest, b->digest, a->size) == 0;
 }

@@ -32,7 +32,7 @@ struct verity {
 };
 
 struct verity verity_from_stat(const struct files_stat *stat);
-/* both have one, and the same */
+/* Both are there, and the same. NULL is none. */
 bool verity_equal(const struct verity *a, const struct verity *b);
 /* "sha256:HEX"; "" without. */
 #define VERITY_TEXT_MAX (16 + 2 * VERITY_SIZE_MAX)

@@ -42,6 +42,8 @@ struct audit *audit_free(struct audit *audit)
         return NULL;
     digest_result_free(audit->digest);
     audit_report_free(audit->report);
+    packed_layer_free(audit->layer);
+    free(audit->verity);
     free(audit);
     return NULL;
 }
@@ -70,23 +72,51 @@ bool error_is_temporary(int error)
     }
 }
 
-const struct layer_report *audit_layer_seen(const struct audit *audit)
+void audit_rest(struct audit *audit)
 {
-    const struct audit_report *report = audit ? audit->report : NULL;
+    struct audit_report *report = audit->report;
 
-    return report && report->n_layers > 0 ? &report->layers[0] : NULL;
+    if (!report || report->n_layers != 1 || audit->layer ||
+        layer_pack(report->layers, &audit->layer) < 0)
+        return;
+    free(report->layers);
+    report->layers = NULL;
+    report->n_layers = 0;
 }
 
-const struct layer_report *audit_layer(const struct audit *audit)
+const struct layer_report *audit_layer_seen_in(const struct audit *audit,
+                                               struct layer_report *storage)
 {
-    const struct layer_report *layer = audit_layer_seen(audit);
+    if (!audit || !audit->report)
+        return NULL;
+    if (!audit->layer)
+        return audit->report->n_layers > 0 ? audit->report->layers : NULL;
+    layer_unpack(audit->layer, storage);
+    return storage;
+}
+
+const struct layer_report *audit_layer_in(const struct audit *audit, struct layer_report *storage)
+{
+    const struct layer_report *layer = audit_layer_seen_in(audit, storage);
 
     return layer && audit->report->error == 0 ? layer : NULL;
 }
 
-const struct layer_report *image_layer(const struct image *image)
+const struct layer_report *image_layer_in(const struct image *image, struct layer_report *storage)
 {
-    return image ? audit_layer(image->audit) : NULL;
+    return image ? audit_layer_in(image->audit, storage) : NULL;
+}
+
+struct audit_report audit_whole_report(const struct audit *audit, struct layer_report *storage)
+{
+    struct audit_report report = audit->report ? *audit->report : (struct audit_report){ 0 };
+
+    if (audit->layer) {
+        layer_unpack(audit->layer, storage);
+        report.layers = storage;
+        report.n_layers = 1;
+    }
+    return report;
 }
 
 bool image_was_denied(const struct image *image)
@@ -94,7 +124,7 @@ bool image_was_denied(const struct image *image)
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
     /* What a worker lacked depends on the image. */
-    return report && report->n_layers == 0 &&
+    return report && !audit_layer_seen(image->audit) &&
            audit_report_open_error(report)->kind == QCA_ERROR_NONE &&
            error_is_temporary(report->error);
 }

@@ -11,6 +11,7 @@
 #include "daemon/core/contents.h"
 #include "daemon/core/file.h"
 #include "daemon/core/findings.h"
+#include "daemon/core/packed-layer.h"
 #include "daemon/core/series.h"
 #include "helpers/client.h"
 
@@ -77,8 +78,9 @@ struct audit {
     bool deep;                  /* forced or scrubbed, not only due to a change */
     struct identity identity;   /* of what was audited, */
     struct fingerprint fingerprint;     /* before; equal after, else confidence is racy */
-    struct audit_report *report;
-    struct verity verity;       /* of the file, when it was opened */
+    struct audit_report *report;        /* at rest it has no layers: audit_layer() */
+    struct packed_layer *layer; /* NULL: not at rest yet, or nothing was opened */
+    struct verity *verity;      /* of the file, when it was opened; NULL without */
     struct digest_result *digest;       /* NULL: no scrub, or the image changed meanwhile, or has
                                          * a writer */
 };
@@ -86,9 +88,18 @@ struct audit {
 struct audit *audit_free(struct audit *audit);
 /* The image itself, as the audit found it (audit may be NULL); NULL: it was not opened, or the
  * audit did not come to its end. */
-const struct layer_report *audit_layer(const struct audit *audit);
+#define audit_layer(audit) audit_layer_in(audit, &(struct layer_report){ .name = NULL })
 /* The same also of an audit that failed after it had opened the image, as at the image's data. */
-const struct layer_report *audit_layer_seen(const struct audit *audit);
+#define audit_layer_seen(audit) audit_layer_seen_in(audit, &(struct layer_report){ .name = NULL })
+/* Both lay it out in the caller's block, and what it points to is the audit's: it is valid to the
+ * end of the block, while the audit is. */
+const struct layer_report *audit_layer_in(const struct audit *audit, struct layer_report *storage);
+const struct layer_report *audit_layer_seen_in(const struct audit *audit,
+                                               struct layer_report *storage);
+/* The report with its layer, which is laid out in storage: what both point to is the audit's. */
+struct audit_report audit_whole_report(const struct audit *audit, struct layer_report *storage);
+/* From now on it takes as little memory as it can; without memory it stays as it is. */
+void audit_rest(struct audit *audit);
 
 /* What a file was by earlier audits of that very file, whatever lies at its beginning now. */
 struct image_past {
@@ -164,7 +175,8 @@ struct image {
 };
 
 /* audit_layer() of its last audit; image may be NULL. */
-const struct layer_report *image_layer(const struct image *image);
+#define image_layer(image) image_layer_in(image, &(struct layer_report){ .name = NULL })
+const struct layer_report *image_layer_in(const struct image *image, struct layer_report *storage);
 /* Of an open: it may succeed in a moment. */
 bool error_is_temporary(int error);
 /* Is that why its last audit saw nothing of it? */

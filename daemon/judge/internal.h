@@ -32,6 +32,7 @@ struct judging {
     struct data_cut data_cut;   /* the same of its data file */
     const struct audit *last;
     const struct layer_report *layer;   /* the image itself; NULL when it was not opened */
+    struct layer_report layer_storage;
     uint64_t now;
     struct usage usage;         /* what libvirt says of the image */
     enum confidence audit_confidence;   /* while judging_sure() holds */

@@ -257,10 +257,10 @@ static void judging_init(struct judging *judging, const struct policy *policy,
         .relation = graph_relation(graph, image),
         .usage = graph_image_usage(graph, image),
         .last = last,
-        .layer = image_layer(image),
         .now = now,
         .judgement = judgement,
     };
+    judging->layer = image_layer_in(image, &judging->layer_storage);
     if (judging->relation && judging->relation->deepest_leaf) {
         judging->leaf = judging->relation->deepest_leaf;
         judging->chain = graph_relation(graph, judging->leaf);

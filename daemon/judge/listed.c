@@ -7,6 +7,7 @@
 bool judge_is_listed(const struct image *image, const struct relation *relation)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
+    const struct layer_report *layer = audit_layer_seen(image->audit);
 
     if ((relation && relation->n_children > 0) || image->past.format != QCA_FORMAT_UNKNOWN)
         return true;
@@ -14,9 +15,9 @@ bool judge_is_listed(const struct image *image, const struct relation *relation)
         return true;            /* somebody says so */
     if (report && audit_report_worker_died(report))
         return true;
-    if (!report || (report->n_layers == 0 && audit_report_open_error(report)->kind <= QCA_ERROR_IO))
+    if (!report || (!layer && audit_report_open_error(report)->kind <= QCA_ERROR_IO))
         return path_is_image_name(image->path);
-    if (report->n_layers == 0 || report->layers[0].info.format != QCA_FORMAT_RAW)
+    if (!layer || layer->info.format != QCA_FORMAT_RAW)
         return true;
     return image->fingerprint.size % 512 == 0 && path_is_image_name(image->path);
 }

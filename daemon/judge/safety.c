@@ -47,9 +47,9 @@ static bool is_image(const struct judging *judging)
             !has_extension(image->path, media, ELEMENTSOF(media)));
 }
 
-static const struct layer_report *parent_layer(const struct judging *judging)
+static const struct image *parent_of(const struct judging *judging)
 {
-    return judging->relation ? image_layer(judging->relation->parent) : NULL;
+    return judging->relation ? judging->relation->parent : NULL;
 }
 
 static bool has_step_up(const char *path)
@@ -389,7 +389,7 @@ static int judge_references(struct judging *judging)
 static int judge_parent_format(struct judging *judging)
 {
     const struct reference *reference = &judging->image->parent;
-    const struct layer_report *parent = parent_layer(judging);
+    const struct layer_report *parent = image_layer(parent_of(judging));
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 
     if (reference->state == REFERENCE_NONE || reference->state == REFERENCE_IS_REMOTE ||
@@ -411,7 +411,7 @@ static int judge_format(struct judging *judging)
 {
     static const char *const qcow2[] = { "qcow2" }, *const raw[] = { "raw" };
     const struct reference *reference = &judging->image->parent;
-    const struct layer_report *parent = parent_layer(judging);
+    const struct layer_report *parent = image_layer(parent_of(judging));
     enum qca_format declared = reference->format ? qca_format_from_name(reference->format)
                                                  : QCA_FORMAT_UNKNOWN;
     enum qca_format content = judging->layer->info.format;
@@ -462,7 +462,7 @@ static int judge_format(struct judging *judging)
  * one. */
 static int judge_size(struct judging *judging)
 {
-    const struct layer_report *parent = parent_layer(judging);
+    const struct layer_report *parent = image_layer(parent_of(judging));
     uint64_t size = judging->layer->info.virtual_size, below;
     char words[TEXT_SIZE_MAX], parents_words[TEXT_SIZE_MAX];
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };

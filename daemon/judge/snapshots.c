@@ -194,7 +194,7 @@ static bool is_read_only(const struct image *image)
 {
     return S_ISREG(image->fingerprint.mode) &&
            (!(image->fingerprint.mode & 0222) ||
-            (image->audit && image->audit->verity.algorithm != 0));
+            (image->audit && image->audit->verity));
 }
 
 /* branches [path, created-at; domain, connection, disk, running of who uses it], branches-omitted,

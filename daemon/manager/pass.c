@@ -421,6 +421,7 @@ static void image_take_audit(struct manager *manager, struct image *image, struc
     if (S_ISBLK(image->fingerprint.mode))       /* a walk does not open it */
         image->fingerprint.size = audit->fingerprint.size;
     image->worker_deaths = audit_report_worker_died(audit->report) ? image->worker_deaths + 1 : 0;
+    audit_rest(audit);
     if (graph_update(manager->graph, image) < 0 || image_list_add(&manager->audited, image) < 0)
         log_error(-ENOMEM, "An audit's result is not judged: %m");
 }

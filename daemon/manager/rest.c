@@ -24,34 +24,34 @@ struct rest {
 };
 
 /* What a file lacks while it is being written from its beginning to its end. */
-static bool report_is_cut(const struct audit_report *report)
+static bool audit_is_cut(const struct audit *audit)
 {
-    const struct qca_check_result *check;
+    const struct layer_report *layer = audit_layer_seen(audit);
+    const struct qca_check_result *check = layer ? &layer->check : NULL;
 
-    if (report->error != 0)
+    if (audit->report->error != 0)
         return false;
-    if (report->n_layers == 0)
-        return audit_report_open_error(report)->kind == QCA_ERROR_TRUNCATED ||
-               audit_report_open_error(report)->kind == QCA_ERROR_HEADER;
-    check = &report->layers[0].check;
-    return report->layers[0].checked &&
+    if (!layer)
+        return audit_report_open_error(audit->report)->kind == QCA_ERROR_TRUNCATED ||
+               audit_report_open_error(audit->report)->kind == QCA_ERROR_HEADER;
+    return layer->checked &&
            (qca_check_count(check, QCA_ISSUE_OUT_OF_FILE) > 0 ||
             qca_check_count(check, QCA_ISSUE_REFTABLE_OUT_OF_FILE) > 0 ||
             qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT) > 0);
 }
 
 /* And while it is written in any order. */
-static bool report_is_damaged(const struct audit_report *report)
+static bool audit_is_damaged(const struct audit *audit)
 {
-    const struct layer_report *layer = report->n_layers > 0 ? &report->layers[0] : NULL;
+    const struct layer_report *layer = audit_layer_seen(audit);
+    enum qca_error_kind kind = audit_report_open_error(audit->report)->kind;
 
-    if (report->error != 0)
+    if (audit->report->error != 0)
         return false;
     if (!layer)
-        return audit_report_open_error(report)->kind > QCA_ERROR_MEMORY &&
-               audit_report_open_error(report)->kind <= QCA_ERROR_BITMAPS;
+        return kind > QCA_ERROR_MEMORY && kind <= QCA_ERROR_BITMAPS;
     return layer->checked && (layer->check.corruptions > 0 || layer->check.check_errors > 0 ||
-                              report_is_cut(report));
+                              audit_is_cut(audit));
 }
 
 /* The last one takes its place. */
@@ -125,9 +125,9 @@ static uint64_t image_rest(struct manager *manager, const struct image *image, b
         image_is_device(image) || !audit->report)
         return 0;
     if (image_name_is_partial(image->path))
-        return report_is_damaged(audit->report) ? rest : 0;
-    if (image->n_grown + grew > 0 ? !report_is_damaged(audit->report)
-                                  : !report_is_cut(audit->report))
+        return audit_is_damaged(audit) ? rest : 0;
+    if (image->n_grown + grew > 0 ? !audit_is_damaged(audit)
+                                  : !audit_is_cut(audit))
         return 0;
     least = REST_MIN << (image->n_grown + (grew && image->n_grown < GROWN_MAX));
     return least < rest ? least : rest;

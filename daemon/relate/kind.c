@@ -251,7 +251,7 @@ static bool is_read_only(const struct image *image)
 {
     return S_ISREG(image->fingerprint.mode) &&
            (!(image->fingerprint.mode & 0222) ||
-            (image->audit && image->audit->verity.algorithm != 0));
+            (image->audit && image->audit->verity));
 }
 
 /* A raw file's size is rounded up to sectors where the overlay is made. */

@@ -313,6 +313,7 @@ static int take_audit(struct columns *columns, struct audit **ret_audit)
 #include "daemon/store/columns-audit.def"
 #include "daemon/store/columns-report.def"
     audit->locked = audit->use;
+    audit_rest(audit);
     if (columns->error == -EBADMSG) {
         columns->error = 0;
         return 0;

@@ -126,9 +126,8 @@ static void put_former(struct row *row, const char *name, const struct former *f
 
 static void put_report(struct row *row, const char *name, const struct audit_report *report)
 {
-    static const struct audit_report no_report;
     _cleanup_free_ char *body = NULL;
-    int r = store_report_encode(report ? report : &no_report, &body);
+    int r = store_report_encode(report, &body);
 
     if (row && r < 0)
         row->error = r;
@@ -258,7 +257,7 @@ static struct row *audit_row(const struct image *image, const struct audit *audi
 {
     static const struct audit_report no_report;
     const struct audit_report *report = audit->report ? audit->report : &no_report;
-    const struct layer_report *layer = report->n_layers > 0 ? &report->layers[0] : NULL;
+    const struct layer_report *layer = audit_layer_seen(audit);
     const struct qca_image_info *info = layer ? &layer->info : NULL;
     const struct qca_check_result *check = layer && layer->checked ? &layer->check : NULL;
     struct row *row = row_new(ROW_AUDIT);
@@ -267,8 +266,11 @@ static struct row *audit_row(const struct image *image, const struct audit *audi
     return row;
 }
 
-static struct row *report_row(const struct image *image, const struct audit *audit)
+static struct row *report_row(const struct image *image, const struct audit *rested)
 {
+    struct layer_report layer;
+    struct audit_report report = audit_whole_report(rested, &layer);
+    const struct audit *audit = &(struct audit){ .report = &report };
     const int version = STORE_REPORT_VERSION;
     struct row *row = row_new(ROW_REPORT);
 

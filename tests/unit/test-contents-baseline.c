@@ -242,10 +242,12 @@ static void due_again(void **state)
     /* but where the kernel vouches for the content, no time is; */
     baseline->verity = (struct verity){ .algorithm = 1, .size = 32, .digest = { 5 } };
     assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
-    world->image->audit->verity = baseline->verity;
+    world->image->audit->verity = calloc(1, sizeof(*world->image->audit->verity));
+    assert_non_null(world->image->audit->verity);
+    *world->image->audit->verity = baseline->verity;
     assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_LATER);
     assert_int_equal(due(world, T0_USEC + 31 * DAY, &at), BASELINE_DUE_SCRUB);
-    world->image->audit->verity.digest[0]++;
+    world->image->audit->verity->digest[0]++;
     assert_int_equal(due(world, T0_USEC + 2 * DAY, &at), BASELINE_DUE_CHANGED);
     world->image->fingerprint = baseline->fingerprint;
     world->image->fingerprint.mtime++;

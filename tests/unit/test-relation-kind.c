@@ -529,7 +529,9 @@ static void row_read_only(void **state)
     changed(world, base);
     assert_is(world, overlay, RELATION_CLONE, EVIDENCE_READ_ONLY);
     base->fingerprint.mode = S_IFREG | 0644;
-    base->audit->verity.algorithm = 1;
+    base->audit->verity = calloc(1, sizeof(*base->audit->verity));
+    assert_non_null(base->audit->verity);
+    base->audit->verity->algorithm = 1;
     changed(world, base);
     assert_is(world, overlay, RELATION_CLONE, EVIDENCE_READ_ONLY);
 }

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A report as text and back: nothing lost, and nothing believed that is not understood. */
+#include <malloc.h>
+
+#include "daemon/core/image.h"
 #include "daemon/store/report.h"
 #include "store-kit.h"
 
@@ -18,7 +21,7 @@ _Static_assert(sizeof(struct qca_issue) == 88, "struct qca_issue");
 _Static_assert(sizeof(struct qca_check_result) == 136, "struct qca_check_result");
 _Static_assert(sizeof(struct layer_report) == 456, "struct layer_report");
 /* its two digests are not asked for by the daemon */
-_Static_assert(sizeof(struct audit_report) == 96, "struct audit_report");
+_Static_assert(sizeof(struct audit_report) == 88, "struct audit_report");
 #endif
 
 static void round_trip(const struct audit_report *report)
@@ -36,6 +39,51 @@ static void rich(void **state)
     _cleanup_(audit_report_freep) struct audit_report *report = kit_rich_report();
 
     round_trip(report);
+}
+
+/* An audit at rest says the same as before, and is kept with it. */
+static void at_rest(void **state)
+{
+    struct audit *audit = calloc(1, sizeof(*audit));
+    _cleanup_(audit_report_freep) struct audit_report *report = kit_rich_report();
+    struct layer_report storage;
+    struct audit_report whole;
+
+    assert_non_null(audit);
+    audit->report = kit_rich_report();
+    while (audit->report->n_layers > 1)         /* of a chain: no audit of the daemon's has them */
+        layer_report_done(&audit->report->layers[--audit->report->n_layers]);
+    while (report->n_layers > 1)
+        layer_report_done(&report->layers[--report->n_layers]);
+    audit_rest(audit);
+    assert_null(audit->report->layers);
+    whole = audit_whole_report(audit, &storage);
+    kit_reports_equal(report, &whole);
+    round_trip(&whole);
+    assert_ptr_equal(audit_layer_seen_in(audit, &storage), &storage);
+    assert_int_equal(storage.info.n_snapshots, report->layers[0].info.n_snapshots);
+    audit_rest(audit);          /* once is enough */
+    assert_int_equal(audit_layer_seen(audit)->check.n_issues, report->layers[0].check.n_issues);
+    audit_free(audit);
+}
+
+static void little_at_rest(void **state)
+{
+    const struct layer_report layer = {
+        .info = { .format = QCA_FORMAT_QCOW2, .version = 3, .file_size = 1, .virtual_size = 2,
+                  .cluster_size = 65536, .refcount_bits = 16, .l1_offset = 3, .l1_entries = 4 },
+        .checked = true, .check = { .finished = true, .total_clusters = 5 },
+    };
+    struct packed_layer *packed;
+    struct layer_report back;
+
+    assert_int_equal(layer_pack(&layer, &packed), 0);
+    assert_true(malloc_usable_size(packed) < sizeof(layer) / 3);
+    layer_unpack(packed, &back);
+    assert_memory_equal(&back.info, &layer.info, sizeof(layer.info));
+    assert_memory_equal(&back.check, &layer.check, sizeof(layer.check));
+    assert_null(packed_layer_free(packed));
+    assert_null(packed_layer_free(NULL));
 }
 
 static void empty(void **state)
@@ -106,6 +154,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rich),
+        cmocka_unit_test(at_rest),
+        cmocka_unit_test(little_at_rest),
         cmocka_unit_test(empty),
         cmocka_unit_test(plain_raw),
         cmocka_unit_test(truncated),

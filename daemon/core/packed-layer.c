@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A layer's words that are not zero, with a bit each that says which they are. */
+#include "daemon/core/packed-layer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS ((sizeof(struct layer_report) + sizeof(uint64_t) - 1) / sizeof(uint64_t))
+
+_Static_assert(WORDS <= 64, "a word has a bit for each");
+
+struct packed_layer {
+    uint64_t kept;              /* 1 << i: word i is kept */
+    uint64_t words[];
+};
+
+int layer_pack(const struct layer_report *layer, struct packed_layer **ret_packed)
+{
+    struct packed_layer *packed;
+    uint64_t words[WORDS] = { 0 }, kept = 0;
+    size_t n = 0;
+
+    memcpy(words, layer, sizeof(*layer));
+    for (size_t i = 0; i < WORDS; i++)
+        if (words[i] != 0) {
+            kept |= UINT64_C(1) << i;
+            words[n++] = words[i];
+        }
+    packed = malloc(sizeof(*packed) + n * sizeof(packed->words[0]));
+    if (!packed)
+        return -ENOMEM;
+    packed->kept = kept;
+    memcpy(packed->words, words, n * sizeof(packed->words[0]));
+    *ret_packed = packed;
+    return 0;
+}
+
+void layer_unpack(const struct packed_layer *packed, struct layer_report *ret_layer)
+{
+    uint64_t words[WORDS];
+    size_t n = 0;
+
+    for (size_t i = 0; i < WORDS; i++)
+        words[i] = packed->kept >> i & 1 ? packed->words[n++] : 0;
+    memcpy(ret_layer, words, sizeof(*ret_layer));
+}
+
+struct packed_layer *packed_layer_free(struct packed_layer *packed)
+{
+    struct layer_report layer;
+
+    if (!packed)
+        return NULL;
+    layer_unpack(packed, &layer);
+    layer_report_done(&layer);
+    free(packed);
+    return NULL;
+}
