@@ -18,9 +18,10 @@ struct control_bus {
     struct control *control;
     struct connection connection;   /* stands for whoever calls: peer is set before each call */
     struct callers *callers;
-    sd_event_source *again;         /* while there is no bus */
+    sd_event_source *again;         /* while there is no bus, or not its name */
     uint64_t wait;                  /* usec */
     bool said;                      /* that there is none */
+    bool refused;                   /* its name, which was said */
 };
 
 static const sd_bus_vtable *find_method(const char *name)
@@ -84,25 +85,6 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *err
     return is_ours(message) ? callers_take(bus->callers, bus->connection.bus, message) : 0;
 }
 
-static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-    struct control_bus *bus = userdata;
-    const sd_bus_error *refused = sd_bus_message_get_error(reply);
-    uint32_t result = 0;
-
-    if (refused)
-        log_debug(0, "The name " CONTROL_BUS_NAME " cannot be had on the system bus.");
-    else if (sd_bus_message_read(reply, "u", &result) < 0 || (result != 1 && result != 4))
-        log_debug(0, "Another process has the name " CONTROL_BUS_NAME " on the system bus.");
-    else
-        log_debug(0, "On the system bus as " CONTROL_BUS_NAME ".");
-    if (!refused) {             /* it answered: the next time it goes, it may be back soon */
-        bus->wait = AGAIN_USEC;
-        bus->said = false;
-    }
-    return 0;
-}
-
 /* ---- coming and going ------------------------------------------------------------------------ */
 
 static void disconnect(struct control_bus *bus)
@@ -124,6 +106,39 @@ static int again_later(struct control_bus *bus)
     bus->wait = wait * 2 < AGAIN_MAX_USEC ? wait * 2 : AGAIN_MAX_USEC;
     return sd_event_add_time_relative(bus->control->event, &bus->again, CLOCK_MONOTONIC, wait, 0,
                                       on_again, bus);
+}
+
+/* The bus lets nobody have the name until it has read the policy again that names the service's
+ * user: a package's files are there before that user is. */
+static void name_refused(struct control_bus *bus, const char *why)
+{
+    int r = again_later(bus);
+
+    if (r < 0)
+        log_warning(r, "Cannot ask for the name " CONTROL_BUS_NAME " again: %m");
+    else if (!bus->refused)
+        log_warning(0, "Not on the system bus: the name " CONTROL_BUS_NAME " is refused (%s). "
+                       "It is asked for again, once a minute in the end.", why);
+    bus->refused = true;
+}
+
+static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
+{
+    struct control_bus *bus = userdata;
+    const sd_bus_error *refused = sd_bus_message_get_error(reply);
+    uint32_t result = 0;
+
+    if (refused)
+        name_refused(bus, refused->message ? refused->message : refused->name);
+    else if (sd_bus_message_read(reply, "u", &result) < 0 || (result != 1 && result != 4))
+        name_refused(bus, "another process has it");
+    else {
+        log_full(bus->refused ? LOG_NOTICE : LOG_DEBUG, 0,
+                 "On the system bus as " CONTROL_BUS_NAME ".");
+        bus->wait = AGAIN_USEC;     /* the next time the bus goes, it may be back soon */
+        bus->said = bus->refused = false;
+    }
+    return 0;
 }
 
 /* The bus ended, or refused us. Not freed here: sd-bus still uses it. */

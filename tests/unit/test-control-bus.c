@@ -112,7 +112,8 @@ static void stop_bus(struct world *world)
     world->daemon = 0;
 }
 
-static void write_bus_config(const struct world *world)
+/* may_own: whether anybody may have a name on the bus. */
+static void write_bus_config(const struct world *world, bool may_own)
 {
     char path[128];
     FILE *file;
@@ -123,9 +124,9 @@ static void write_bus_config(const struct world *world)
     fprintf(
         file,
         "<busconfig><listen>unix:path=%s/bus</listen><auth>EXTERNAL</auth><policy "
-        "context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow "
+        "context=\"default\"><allow user=\"*\"/><%s own=\"*\"/><allow "
         "send_destination=\"*\"/><allow receive_sender=\"*\"/></policy></busconfig>\n",
-        world->directory);
+        world->directory, may_own ? "allow" : "deny");
     assert_int_equal(fclose(file), 0);
 }
 
@@ -146,7 +147,7 @@ static int setup(void **state)
     assert_int_equal(chmod(world->directory, 0755), 0);
     (void)snprintf(address, sizeof(address), "unix:path=%s/bus", world->directory);
     assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", address, 1), 0);
-    write_bus_config(world);
+    write_bus_config(world, true);
     atomic_init(&world->images, 3);
     assert_int_equal(config_new(&world->config), 0);
     assert_int_equal(pipe2(world->wake, O_CLOEXEC), 0);
@@ -452,6 +453,24 @@ static void test_bus_comes_and_goes(void **state)
     wait_for_answer();
 }
 
+/* A package's policy is read before its user is there: the bus refuses the name until it reads the
+ * policy again, and the daemon has it then without a restart. */
+static void test_name_is_refused_at_first(void **state)
+{
+    struct world *world = *state;
+
+    if (!have_bus())
+        skip();
+    write_bus_config(world, false);
+    start_bus(world);
+    serve_on_bus(world);
+    usleep(300000);             /* the first request was refused by then, or is later, and is not */
+    assert_false(answers());
+    write_bus_config(world, true);
+    assert_int_equal(kill(world->daemon, SIGHUP), 0);
+    wait_for_answer();
+}
+
 /* It ends while a call waits for its caller's credentials: nothing is leaked or used again. */
 static void test_end_with_calls_under_way(void **state)
 {
@@ -554,6 +573,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bus_comes_and_goes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_name_is_refused_at_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_end_with_calls_under_way, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flood, setup, teardown),
     };
