@@ -84,9 +84,9 @@ static int cannot_connect(const struct ctl *ctl, const char *path, int error)
                error;
     (void)complain(0, "qcauditd is not running (socket %s: %s).\n"
                       "Start it:                   systemctl start qcauditd\n"
-                      "or look into its database:  qcauditctl --offline %s",
-                      shown, strerror(-error),
-                   "findings");
+                      "see why it ended:           systemctl status qcauditd\n"
+                      "or look into its database:  qcauditctl --offline findings",
+                   shown, strerror(-error));
     return error;
 }
 
@@ -133,8 +133,10 @@ static int call_failed(int r, const sd_bus_error *error)
         sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED))
         return complain(
                    0,
-                   "qcauditd closed the connection: it stopped, or too many clients are "
-                   "connected."),
+                   "qcauditd closed the connection: it stopped or could not start, or too many "
+                   "clients are connected.\n"
+                   "See why:                    systemctl status qcauditd\n"
+                   "look for mistakes:          qcauditd --check-config"),
                r;
     if (message && *message)
         return complain(0, "%s.", message), r;

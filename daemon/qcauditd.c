@@ -7,10 +7,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sysexits.h>
 #include <systemd/sd-event.h>
 
 #include "build-config.h"
 #include "daemon/config/config.h"
+#include "daemon/control/control.h"
 #include "daemon/core/log.h"
 #include "daemon/manager/manager.h"
 #include "daemon/virt/virt.h"
@@ -285,6 +287,7 @@ static void say_mistake(void *userdata, const char *file, unsigned line, unsigne
         fprintf(stderr, "%s: %s\n", file, message);
 }
 
+/* 0, -errno, or the exit status of a configuration that has mistakes. */
 static int check_config(const char *path)
 {
     struct config *config = NULL;
@@ -294,7 +297,7 @@ static int check_config(const char *path)
     if (r < 0 && r != -EINVAL)
         fprintf(stderr, "%s: %s\n", path, strerror(-r));
     if (r < 0)
-        return r;
+        return r == -EINVAL ? EX_CONFIG : r;
     printf("%s: %zu datastore%s, no mistakes\n", path, config->n_datastores,
            config->n_datastores == 1 ? "" : "s");
     config_free(config);
@@ -311,6 +314,8 @@ static int on_launcher_gone(sd_event_source *source, int fd, uint32_t revents, v
     return sd_event_exit(sd_event_source_get_event(source), EXIT_FAILURE);
 }
 
+/* 0, -errno, or the exit status that keeps systemd from starting it again: nothing but another
+ * configuration helps. */
 static int run_loop(const struct manager_options *options)
 {
     struct manager *manager = NULL;
@@ -328,9 +333,12 @@ static int run_loop(const struct manager_options *options)
         log_error(r, "Cannot watch the launcher: %m");
     if (r >= 0)
         r = manager_new(event, options, &manager);
-    if (r >= 0)
+    if (r == -EINVAL) {
+        control_turn_away();
+        r = EX_CONFIG;
+    } else if (r >= 0)
         r = manager_start(manager);
-    if (r >= 0) {
+    if (r == 0) {
         r = sd_event_loop(event);
         if (r < 0)
             log_error(r, "The event loop failed: %m");
@@ -342,6 +350,7 @@ static int run_loop(const struct manager_options *options)
     return r;
 }
 
+/* As run_loop(). */
 static int run(const struct arguments *arguments)
 {
     _cleanup_free_ char *worker_program = NULL, *files_program = NULL;
@@ -418,7 +427,7 @@ int main(int argc, char *argv[])
     /* A thread that libvirt keeps waiting uses what the end of a program takes down. */
     if (virt_watch_lingering() > 0) {
         fflush(NULL);
-        _exit(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+        _exit(r < 0 ? EXIT_FAILURE : r);
     }
-    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return r < 0 ? EXIT_FAILURE : r;
 }

@@ -407,6 +407,16 @@ static int listen_passed(int *ret_fd)
     return 0;
 }
 
+void control_turn_away(void)
+{
+    int fd = -1, caller;
+
+    if (listen_passed(&fd) <= 0)
+        return;
+    while ((caller = accept4(fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        close(caller);
+}
+
 static int control_listen(struct control *control, const char *runtime_directory)
 {
     int r = listen_passed(&control->fd);

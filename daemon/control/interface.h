@@ -64,6 +64,9 @@ struct control;
 int control_new(sd_event *event, const char *runtime_directory, const struct config *config,
                 const struct control_ops *ops, void *userdata, struct control **ret_control);
 struct control *control_free(struct control *control);
+/* Of a daemon that cannot start: closes the connections that wait at the socket that systemd
+ * passed. For each that stays there, systemd would start the service again. */
+void control_turn_away(void);
 void control_set_config(struct control *control, const struct config *config);
 /* Signals FindingChanged to whoever listens and may read. */
 int control_finding_changed(struct control *control, json_object *entry, const char *event);

@@ -395,8 +395,17 @@ int manager_new(sd_event *event, const struct manager_options *options,
     if (r < 0)
         return log_error(r, "Cannot start: %m");
     r = read_config(manager);
-    if (r >= 0)
-        r = begin_launches(manager);
+    if (r < 0)
+        return r;
+    *ret_manager = TAKE_PTR(manager);
+    return 0;
+}
+
+/* Takes the state folder, and loads what was known. */
+static int load(struct manager *manager)
+{
+    int r = begin_launches(manager);
+
     if (r >= 0)
         r = add_signals(manager);
     if (r >= 0)
@@ -405,17 +414,16 @@ int manager_new(sd_event *event, const struct manager_options *options,
         r = make_stages(manager);
     if (r >= 0)
         r = keep_load(manager);
-    if (r < 0)
-        return r;
-    manager->started = manager_now(manager);
-    *ret_manager = TAKE_PTR(manager);
-    return 0;
+    return r;
 }
 
 int manager_start(struct manager *manager)
 {
-    int r;
+    int r = load(manager);
 
+    if (r < 0)
+        return r;
+    manager->started = manager_now(manager);
     r = control_new(manager->event, manager->options.runtime_directory, manager->config,
                     &manager_control_ops, manager, &manager->control);
     if (r < 0)

@@ -15,11 +15,10 @@ struct manager_options {
     int launcher_fd;            /* from launcher_start(), or -1 */
 };
 
-/* Reads the configuration, takes the state folder, loads what was known; every failure is
- * logged. */
+/* Reads the configuration: -EINVAL when it has mistakes. Every failure is logged. */
 int manager_new(sd_event *event, const struct manager_options *options,
                 struct manager **ret_manager);
 /* Stops everything, writes what waits. */
 struct manager *manager_free(struct manager *manager);
-/* Starts the datastores and the first pass. */
+/* Takes the state folder, loads what was known, starts the datastores and the first pass. */
 int manager_start(struct manager *manager);

@@ -6,7 +6,7 @@ load lib
 setup() { need qemu-img qemu-io python3; qcaudit_setup; make_image "$STORE/a.qcow2"; leak_image "$STORE/a.qcow2"; }
 teardown() { qcaudit_teardown; }
 
-@test "a wrong configuration: every mistake with its place and the nearest key, exit 1, nothing started" {
+@test "a wrong configuration: every mistake with its place and the nearest key, exit 78, nothing started" {
     cat >"$CONFIG" <<END
 datastores:
   - path: relative/path
@@ -16,7 +16,7 @@ workers:
   memory: 1GiB
 END
     for option in --check-config ""; do
-        run -1 timeout 20 qcauditd --config "$CONFIG" --state-directory "$STATE" --runtime-directory "$RUN" \
+        run -78 timeout 20 qcauditd --config "$CONFIG" --state-directory "$STATE" --runtime-directory "$RUN" \
             --log-target console $option
         [[ $output == *"$CONFIG:2:"* ]]
         [[ $output == *"$CONFIG:4:"*cuont*count* ]]
@@ -29,7 +29,7 @@ END
 
 @test "a good configuration is accepted, a missing one is not" {
     run -0 qcauditd --config "$CONFIG" --check-config
-    run -1 qcauditd --config "$DIR/nothing.yaml" --check-config
+    run -78 qcauditd --config "$DIR/nothing.yaml" --check-config
     [[ $output == *nothing.yaml* ]]
 }
 

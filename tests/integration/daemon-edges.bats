@@ -19,20 +19,20 @@ refused() {
 
 @test "a configuration that others may write is not read, with the path and the mode" {
     chmod 666 "$CONFIG"
-    run -1 qcauditd --config "$CONFIG" --check-config
+    run -78 qcauditd --config "$CONFIG" --check-config
     [ "$output" = "$CONFIG: not read: $CONFIG may be written by everybody (mode 0666)" ]
     refused "$CONFIG may be written by everybody (mode 0666)"
     chmod 644 "$CONFIG"
 
     chmod 777 "$DIR/conf.d"
-    run -1 qcauditd --config "$CONFIG" --check-config
+    run -78 qcauditd --config "$CONFIG" --check-config
     [ "$output" = "$DIR/conf.d: not read: $DIR/conf.d may be written by everybody (mode 0777)" ]
     refused "$DIR/conf.d may be written by everybody (mode 0777)"
     chmod 755 "$DIR/conf.d"
 
     echo 'control: {public: yes}' >"$DIR/conf.d/zz.yaml"
     chmod 646 "$DIR/conf.d/zz.yaml"
-    run -1 qcauditd --config "$CONFIG" --check-config
+    run -78 qcauditd --config "$CONFIG" --check-config
     [ "$output" = "$DIR/conf.d/zz.yaml: not read: $DIR/conf.d/zz.yaml may be written by everybody (mode 0646)" ]
     rm "$DIR/conf.d/zz.yaml"
 
@@ -46,12 +46,12 @@ refused() {
 @test "a configuration of somebody else is not read" {
     need_root
     chown nobody "$CONFIG"
-    run -1 qcauditd --config "$CONFIG" --check-config
+    run -78 qcauditd --config "$CONFIG" --check-config
     [ "$output" = "$CONFIG: not read: $CONFIG belongs to the user $(id -u nobody), who is neither root nor the daemon's (mode 0644)" ]
     chown root "$CONFIG"
     echo 'control: {public: yes}' >"$DIR/conf.d/zz.yaml"
     chown nobody "$DIR/conf.d/zz.yaml"
-    run -1 qcauditd --config "$CONFIG" --check-config
+    run -78 qcauditd --config "$CONFIG" --check-config
     [[ $output == *"zz.yaml belongs to the user "* ]]
 }
 
@@ -62,7 +62,7 @@ refused() {
     cp "$(type -P qcauditd)" "$DIR/theirs/qcauditd"
     chown -R nobody:nogroup "$DIR/theirs"
     chmod 775 "$DIR/theirs"
-    run -1 qcauditd --config "$DIR/theirs/qcauditd.yaml" --check-config
+    run -78 qcauditd --config "$DIR/theirs/qcauditd.yaml" --check-config
     [[ $output == *"belongs to the user "* ]]
     run -0 "$DIR/theirs/qcauditd" --config "$DIR/theirs/qcauditd.yaml" --check-config
     chown root "$DIR/theirs/qcauditd.yaml"
