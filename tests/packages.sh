@@ -15,6 +15,9 @@ packages_test=(bats fsverity libcmocka-dev clang libclang-rt-dev libfuse3-dev fu
 # what kernel-guest, and the tests in it, need beside
 packages_kernel=(busybox-static kmod udev lvm2 nfs-kernel-server)
 
+# what package.bats needs beside
+packages_package=(mmdebstrap debian-archive-keyring)
+
 # install_packages PACKAGE...: has the missing ones installed on a Debian machine by root. Elsewhere it
 # says which are needed and succeeds: what is really missing, configure says.
 install_packages() {

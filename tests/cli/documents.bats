@@ -39,7 +39,7 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
 
 @test "no address is made up: what the packager does not say is not said" {
     local files=("$top_srcdir"/{README.md,INSTALL,NEWS,SECURITY,HACKING,configure.ac,qcaudit.spec,man/qcauditctl.1})
-    [ ! -e "$top_srcdir/debian/control" ] || files+=("$top_srcdir"/debian/{control,changelog})
+    [ ! -e "$top_srcdir/debian/control" ] || files+=("$top_srcdir"/debian/{control,changelog,copyright,rules,watch,upstream/metadata})
     run -1 grep -nE 'qcaudit\.(example|org|com|net|io)\b|[.@]example\b|(Homepage|URL):' "${files[@]}" "$top_builddir/systemd/qcaudit.catalog"
     grep -q '^Contact: ' "$top_srcdir/SECURITY"
 }
@@ -74,6 +74,19 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     while read -r module; do
         sed -n '/^Needed to build/,/^Install/p' "$top_srcdir/INSTALL" | grep -qiE "\b(lib)?$module[0-9]*\b" || { echo "$module"; return 1; }
     done <"$BATS_TEST_TMPDIR/modules"
+}
+
+@test "the packages declare what configure asks for, and whose macros the spec uses" {
+    local spec=$top_srcdir/qcaudit.spec module
+    [ -e "$spec" ] || skip "a tree without the spec"
+    grep -oE 'PKG_CHECK_MODULES\(\[[A-Z]+\], \[[^]]*' "$top_srcdir/configure.ac" | sed 's/.*\[//; s/ >=.*//' >"$BATS_TEST_TMPDIR/modules"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/modules")" -ge 13 ]
+    while read -r module; do
+        # A file system that hangs is this machine's test alone.
+        grep -qE "^BuildRequires: +pkgconfig\($module\)" "$spec" || [ "$module" = fuse3 ] || { echo "$module"; return 1; }
+    done <"$BATS_TEST_TMPDIR/modules"
+    grep -q '^%systemd_post ' "$spec"
+    grep -qE '^BuildRequires: +systemd-rpm-macros$' "$spec"
 }
 
 @test "the D-Bus policy is well-formed" {

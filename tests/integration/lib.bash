@@ -18,6 +18,16 @@ need() { # COMMAND...: skips the test unless all of them are there
 
 need_root() { [ "$(id -u)" = 0 ] || skip "needs root"; }
 
+# release_tree DIR: the tree of a release, in DIR/qcaudit-VERSION.
+release_tree() {
+    local tree
+    make -s -C "$top_builddir" distdir >"$BATS_FILE_TMPDIR/distdir.log" 2>&1 3>&- 4>&- ||
+        { tail -n 30 "$BATS_FILE_TMPDIR/distdir.log"; return 1; }
+    tree=$(echo "$top_builddir"/qcaudit-[0-9]*)
+    chmod -R u+w "$tree"
+    mv "$tree" "$1/"
+}
+
 # install_tree DIR: what a guest gets.
 install_tree() {
     make -s -C "$top_builddir" install DESTDIR="$1" >"$BATS_FILE_TMPDIR/install.log" 2>&1 3>&- 4>&- ||

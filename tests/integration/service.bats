@@ -12,14 +12,9 @@ possible() {
     for tool in $TOOLS; do command -v "$tool" >/dev/null || return 1; done
 }
 
-# A release's tree in a folder of its own, and packages from it.
 build_packages() { # DIR
-    local tree
-    make -s -C "$top_builddir" distdir >"$1/distdir.log" 2>&1 3>&- 4>&- || { tail -n 30 "$1/distdir.log"; return 1; }
-    tree=$(echo "$top_builddir"/qcaudit-[0-9]*)
-    chmod -R u+w "$tree"
-    mv "$tree" "$1/"
-    cd "$1/${tree##*/}" || return 1
+    release_tree "$1" || return 1
+    cd "$1"/qcaudit-[0-9]*/ || return 1
     env -u MAKEFLAGS -u MAKELEVEL -u QCAUDIT_LIBEXECDIR DEB_BUILD_OPTIONS="nocheck parallel=2 terse noautodbgsym" \
         dpkg-buildpackage -Pnocheck -b -us -uc >"$1/build.log" 2>&1 3>&- 4>&- || { tail -n 40 "$1/build.log"; return 1; }
 }
@@ -104,6 +99,8 @@ said() {
     said install installed-is-active installed-is-enabled installed-has-socket installed-user state-is-private \
         no-failed-unit catalogue-installed
 }
+@test "installed: the system bus lets it have its name, without a restart" { said installed-has-bus-name; }
+@test "installed: the package's own test of the service" { said autopkgtest; }
 @test "it starts, is ready, audits, and says how it is" { said start type-notify scan status-text; }
 @test "the socket starts it" { said socket-listens socket-activates activated; }
 @test "reload: a good configuration is taken, with metrics" {
@@ -114,6 +111,10 @@ said() {
 }
 @test "the watchdog restarts one that hangs; SIGKILL is survived" {
     said watchdog-restarts watchdog-is-why kill-restarts nothing-left-of-it
+}
+@test "a wrong configuration ends it for good: a failed unit, the line, where to look" {
+    said wrong-config-is-refused wrong-config-ends-it wrong-config-is-a-failed-unit wrong-config-names-the-line \
+        wrong-config-says-where wrong-config-keeps-the-socket wrong-config-mended
 }
 @test "one that ends again and again is left alone, until somebody says otherwise" {
     said start-limit-bites start-limit-is-why start-limit-is-lifted
