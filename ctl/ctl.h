@@ -12,6 +12,8 @@
 #include "lib/cleanup.h"
 
 /* Exit statuses beside 0 and 1; those of check are in ctl/check.h. */
+#define EXIT_TROUBLE 10             /* status, findings: not known; below, the worst that is open:
+                                     * severity_status() */
 #define EXIT_NOT_COMPARABLE 2       /* compare: nothing is known, as 1 says that they differ */
 #define EXIT_FINDINGS_OPENED 2      /* scan --wait: findings of severity error or critical were
                                      * opened */
@@ -24,6 +26,7 @@ struct ctl {
     const char *severity, *name, *path, *datastore, *state, *format, *reason;
     const char *domain, *pool;
     bool all, orphan;
+    bool brief, exit_zero;
     bool wait, scrub;
     bool chain, compatible;
     bool scalar;
@@ -54,11 +57,18 @@ int verb_release(struct ctl *ctl, int argc, char **argv);
 int verb_resume(struct ctl *ctl, int argc, char **argv);
 int verb_reload(struct ctl *ctl, int argc, char **argv);
 int verb_monitor(struct ctl *ctl, int argc, char **argv);
+int verb_audit(struct ctl *ctl, int argc, char **argv);
 int verb_check(struct ctl *ctl, int argc, char **argv);
 int verb_hash(struct ctl *ctl, int argc, char **argv);
 int verb_verify(struct ctl *ctl, int argc, char **argv);
 int verb_compare(struct ctl *ctl, int argc, char **argv);
 int verb_baseline(struct ctl *ctl, int argc, char **argv);
+
+/* Makes the daemon walk and audit all there is, and waits; -EINTR when stop_fd, unless it is -1,
+ * gets readable. */
+int scan_all(struct ctl *ctl, int stop_fd);
+/* Lines of a status: libvirt's connections, and what is left out, and why. */
+int status_print_gaps(const struct ctl *ctl, json_object *status);
 
 /* What several verbs show of contents: lines of the baseline of an image; a table of its
  * readings. */

@@ -34,6 +34,9 @@ char *fact_confidence_word(json_object *row);
  * is in short where there is room. */
 int findings_table(struct ctl *ctl, json_object *rows);
 
+/* The exit status by the worst of them that is open; 0 with --exit-zero. */
+int findings_status(const struct ctl *ctl, json_object *rows);
+
 /* All of a finding: what, since when, what to do, evidence; explain: what it means, too. In
  * verb-show.c. */
 void finding_print(struct ctl *ctl, json_object *finding, bool explain);

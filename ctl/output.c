@@ -161,6 +161,16 @@ enum colour severity_colour(const char *severity)
     return strcmp(severity, "warning") == 0 ? COLOUR_YELLOW : COLOUR_OFF;
 }
 
+int severity_status(const char *severity)
+{
+    static const char *const worse[] = { "warning", "error", "critical" };
+
+    for (size_t i = 0; severity && i < ELEMENTSOF(worse); i++)
+        if (strcmp(severity, worse[i]) == 0)
+            return (int)i + 1;
+    return 0;
+}
+
 const char *output_arrow(const struct output *output)
 {
     return output->utf8 ? "→" : "->";

@@ -48,6 +48,8 @@ enum colour {
     _COLOUR_MAX,
 };
 const char *output_colour(const struct output *output, enum colour colour);
+/* The exit status for what is that bad: 0 for information, or nothing. */
+int severity_status(const char *severity);
 enum colour severity_colour(const char *severity);
 const char *output_arrow(const struct output *output);
 /* Paragraphs parted by \n\n, wrapped to the terminal (80 columns without one), indented; so many

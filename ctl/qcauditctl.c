@@ -26,16 +26,22 @@ struct verb {
     const char *help;
 };
 
-#define FILTER_FINDINGS "severity name path datastore state all lines offline state-directory full "
+#define FILTER_FINDINGS                                                                            \
+    "severity name path datastore state all lines exit-zero offline state-directory full "
+#define EXIT_STATUS_HELP                                                                           \
+    "Exit status, by the worst finding that is open: 0 none above info, 1 warning,\n"              \
+    "2 error, 3 critical; 10: it could not be found out. --exit-zero: 0 instead of 1, 2, 3."
 
 static const struct verb verbs[] = {
-    {"status", "", 0, 0, verb_status, "offline state-directory full ",
+    {"status", "", 0, 0, verb_status, "brief exit-zero offline state-directory full ",
      "summary: counts and the worst findings (default)",
      "Shows how many images are audited, when, what is wrong by severity, each datastore, and the "
-     "worst findings."},
+     "worst findings;\n"
+     "with --brief one line. " EXIT_STATUS_HELP},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
      "Lists the findings that are open or acknowledged; --all also those that were resolved "
-     "lately."},
+     "lately.\n"
+     EXIT_STATUS_HELP},
     {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "full ",
      "all that is known of an image, a domain, or a finding",
      "Shows everything known of an image, of a domain, or of the finding with that number: "
@@ -84,6 +90,11 @@ static const struct verb verbs[] = {
      "--wait it shows the progress, ends when all is done, and exits with 2 if findings of "
      "severity error or\n"
      "critical were opened."},
+    {"audit", "DIR|FILE...", 1, -1, verb_audit, "exit-zero full ",
+     "audit images once, without the service and its settings",
+     "Runs a daemon of its own on these folders, and on the folders of these files, until all is "
+     "audited; shows what\n"
+     "is wrong, the evidence, and what to do. Nothing is kept. " EXIT_STATUS_HELP},
     {"check", "FILE...", 1, -1, verb_check, "chain compatible deep format full scalar threads ",
      "check images without the daemon, as qemu-img check does",
      "Checks images with the rights of the caller, in a sandbox, without writing or locking "
@@ -155,6 +166,8 @@ static const struct option_row options[] = {
     {"no-legend", 0, NULL, true, "no headings and hints"},
     {"no-pager", 0, NULL, true, "do not start a pager"},
     {"full", 'l', NULL, false, "do not shorten anything"},
+    {"brief", 0, NULL, false, "status: one line, that all is well or what is worst"},
+    {"exit-zero", 0, NULL, false, "exit with 0 whatever is open"},
     {"offline", 0, NULL, false, "read the database; the daemon must not run"},
     {"state-directory", 0, "DIR", false, "with --offline: where the database is"},
     {"severity", 0, "LEVEL", false, "info, warning, error or critical, and above"},
@@ -357,7 +370,8 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
     const struct option_row *option = &options[index];
     const struct { const char *name; bool *flag; bool value; } flags[] = {
         {"help", &parsed->help, true}, {"version", &parsed->version, true},
-        {"offline", &ctl->offline, true},
+        {"offline", &ctl->offline, true}, {"brief", &ctl->brief, true},
+        {"exit-zero", &ctl->exit_zero, true},
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
         {"orphan", &ctl->orphan, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
@@ -453,6 +467,8 @@ static int check_verb(const struct verb *verb, const struct parsed *parsed, int 
 
 static int trouble_of(const struct verb *verb)
 {
+    if (verb->run == verb_status || verb->run == verb_findings || verb->run == verb_audit)
+        return EXIT_TROUBLE;
     return verb->run == verb_compare ? EXIT_NOT_COMPARABLE : EXIT_FAILURE;
 }
 
@@ -463,8 +479,12 @@ static int run(struct ctl *ctl, int argc, char **argv)
     int n, r = parse(ctl, &parsed, argc, argv);
 
     if (r < 0) {
-        verb = find_verb(argc > 1 ? argv[1] : "");
-        ctl->trouble = verb ? trouble_of(verb) : ctl->trouble;
+        /* What was not read to its end may have any verb; none is that of status. */
+        for (int i = 1; i < argc; i++)
+            if ((verb = find_verb(argv[i]))) {
+                ctl->trouble = trouble_of(verb);
+                break;
+            }
         return r;
     }
     if (parsed.version)
@@ -490,7 +510,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct ctl ctl = { .output = { .legend = true, .pager = true }, .trouble = EXIT_FAILURE };
+    struct ctl ctl = { .output = { .legend = true, .pager = true }, .trouble = EXIT_TROUBLE };
     int r, end;
 
     /* what is needed: each category is a file to open, and numbers are for programs, too */

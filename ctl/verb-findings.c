@@ -136,11 +136,26 @@ static void print_count(const struct ctl *ctl, json_object *rows)
                      n == 1 ? "" : "s");
 }
 
+int findings_status(const struct ctl *ctl, json_object *rows)
+{
+    int worst = 0;
+
+    for (size_t i = 0; !ctl->exit_zero && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        const char *state = row_raw(row, "state");
+        int status = severity_status(row_raw(row, "severity"));
+
+        if (state && strcmp(state, "open") == 0 && status > worst)
+            worst = status;
+    }
+    return worst;
+}
+
 int verb_findings(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
     unsigned lines = ctl->lines;
-    int r;
+    int status, r;
 
     if (ctl->name && !catalogue_find(ctl->name)) {
         _cleanup_free_ char *shown = text_escape_string(ctl->name);
@@ -156,15 +171,18 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
     if (r < 0)
         return r;
     source_sort_findings(rows);
+    status = findings_status(ctl, rows);
     if (lines > 0 && json_object_array_length(rows) > lines)
         (void)json_object_array_del_idx(rows, lines, json_object_array_length(rows) - lines);
     output_begin(&ctl->output);
-    if (ctl->output.json != JSON_OFF)
-        return output_json(&ctl->output, rows);
+    if (ctl->output.json != JSON_OFF) {
+        r = output_json(&ctl->output, rows);
+        return r < 0 ? r : status;
+    }
     if (json_object_array_length(rows) > 0)
         r = findings_table(ctl, rows);
     print_count(ctl, rows);
-    return r < 0 ? complain(r, "Cannot list findings") : 0;
+    return r < 0 ? complain(r, "Cannot list findings") : status;
 }
 
 /* ---- explain ------------------------------------------------------------------------------ */

@@ -2,6 +2,7 @@
 /* scan: makes the daemon audit now, and waits for the result. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -15,7 +16,7 @@
 #include "helpers/text.h"
 #include "qcaudit/control.h"
 
-#define POLL_NSEC 100000000
+#define POLL_MSEC 100
 
 static int append_path(struct ctl *ctl, sd_bus_message *call, const char *argument)
 {
@@ -124,8 +125,10 @@ static void clear_progress(bool shown)
         (void)fputs("\r\033[K", stderr);
 }
 
-static int wait_done(struct ctl *ctl, uint64_t ticket, json_object **ret_state)
+/* -EINTR when stop_fd, unless it is -1, gets readable. */
+static int wait_done(struct ctl *ctl, uint64_t ticket, int stop_fd, json_object **ret_state)
 {
+    struct pollfd stop = { .fd = stop_fd, .events = POLLIN };
     const char *term = getenv("TERM");
     bool progress = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0, shown = false;
 
@@ -142,8 +145,20 @@ static int wait_done(struct ctl *ctl, uint64_t ticket, json_object **ret_state)
         if (progress)
             shown = print_scrub(ctl, state) || (print_progress(ctl, state), true);
         json_object_put(state);
-        (void)nanosleep(&(struct timespec){ .tv_nsec = POLL_NSEC }, NULL);
+        if (poll(&stop, 1, POLL_MSEC) > 0) {
+            clear_progress(shown);
+            return -EINTR;
+        }
     }
+}
+
+int scan_all(struct ctl *ctl, int stop_fd)
+{
+    _cleanup_(json_object_putp) json_object *state = NULL;
+    uint64_t ticket = 0;
+    int r = scan_start(ctl, 0, NULL, &ticket);
+
+    return r < 0 ? r : wait_done(ctl, ticket, stop_fd, &state);
 }
 
 static int count_severity(json_object *counts, const char *severity)
@@ -229,6 +244,6 @@ int verb_scan(struct ctl *ctl, int argc, char **argv)
             (void)printf("The scan is under way. 'qcauditctl status' shows how far it is.\n");
         return 0;
     }
-    r = wait_done(ctl, ticket, &state);
+    r = wait_done(ctl, ticket, -1, &state);
     return r < 0 ? r : summarize(ctl, state, since);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl/brief.h"
 #include "ctl/facts.h"
 #include "ctl/source.h"
 #include "helpers/text.h"
@@ -261,6 +262,13 @@ static int print_coverage(const struct ctl *ctl, json_object *status)
     return r;
 }
 
+int status_print_gaps(const struct ctl *ctl, json_object *status)
+{
+    int r = print_libvirt(ctl, status, usec_now(CLOCK_REALTIME));
+
+    return r < 0 ? r : print_coverage(ctl, status);
+}
+
 static int print_findings(const struct ctl *ctl, json_object *status)
 {
     uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
@@ -363,27 +371,19 @@ static int datastores_table(struct ctl *ctl, json_object *rows, uint64_t now)
     return r < 0 ? r : table_print(table);
 }
 
-int verb_status(struct ctl *ctl, int argc, char **argv)
+/* All of it, on a screen. */
+static int print_status(struct ctl *ctl, json_object *status, uint64_t now)
 {
-    _cleanup_(json_object_putp) json_object *status = NULL;
-    json_object *worst;
-    uint64_t now = usec_now(CLOCK_REALTIME);
-    int r = source_status(ctl, &status);
+    json_object *worst = row_member(status, "worst");
+    int r;
 
-    if (r < 0)
-        return r;
-    output_begin(&ctl->output);
-    if (ctl->output.json != JSON_OFF)
-        return output_json(&ctl->output, status);
     print_daemon(ctl, status, now);
     r = print_numbers(ctl, status);
     print_pass(ctl, status, now);
     if (r >= 0)
         r = print_scrubs(ctl, status);
     if (r >= 0)
-        r = print_libvirt(ctl, status, now);
-    if (r >= 0)
-        r = print_coverage(ctl, status);
+        r = status_print_gaps(ctl, status);
     if (r >= 0)
         r = print_findings(ctl, status);
     print_trouble(ctl, status);
@@ -395,7 +395,6 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
         (void)putchar('\n');
         r = datastores_table(ctl, row_member(status, "datastores"), now);
     }
-    worst = row_member(status, "worst");
     if (r >= 0 && worst && json_object_array_length(worst) > 0) {
         (void)putchar('\n');
         r = findings_table(ctl, worst);
@@ -403,5 +402,38 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
             (void)printf(
                 "\nAll of them: qcauditctl findings. What to do about one: qcauditctl show ID.\n");
     }
-    return r < 0 ? complain(r, "Cannot show the status") : 0;
+    return r;
+}
+
+/* By the worst that is open. */
+static int exit_status(const struct ctl *ctl, json_object *status)
+{
+    json_object *open = row_member(status, "open");
+    int worst = 0;
+
+    if (ctl->exit_zero || !open)
+        return 0;
+    json_object_object_foreach(open, severity, n)
+        if (json_object_get_uint64(n) > 0 && severity_status(severity) > worst)
+            worst = severity_status(severity);
+    return worst;
+}
+
+int verb_status(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *status = NULL;
+    uint64_t now = usec_now(CLOCK_REALTIME);
+    int r = source_status(ctl, &status);
+
+    if (r < 0)
+        return r;
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        r = output_json(&ctl->output, status);
+    else {
+        r = ctl->brief ? brief_print(ctl, status, now) : print_status(ctl, status, now);
+        if (r < 0)
+            (void)complain(r, "Cannot show the status");
+    }
+    return r < 0 ? r : exit_status(ctl, status);
 }

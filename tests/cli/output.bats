@@ -116,7 +116,7 @@ for line in open("screen", encoding="utf-8"):
     id=$(ctl findings --name=chain-deep --json=short | jq '.[0].id')
     ctl ack "$id" --reason="kept for the auditors" --for=7d
     [ "$(ctl --json=short findings --state=acknowledged | jq -r '.[0]."acknowledged-reason"')" = "kept for the auditors" ]
-    run -1 ctl findings --name=no-such-finding
+    run -10 ctl findings --name=no-such-finding
     run -0 ctl findings --path /nowhere
     [ "$output" = "Nothing found." ]
 }
@@ -134,7 +134,7 @@ for line in open("screen", encoding="utf-8"):
 }
 
 @test "no daemon: what is missing, and what to do" {
-    run -1 ctl status
+    run -10 ctl status
     [[ $output == *"qcauditd is not running (socket $RUN/control: "*"systemctl start qcauditd"*"--offline"* ]]
 }
 
@@ -161,7 +161,7 @@ for line in open("screen", encoding="utf-8"):
     start_daemon
     scan
     ctl --json=short findings | jq -c '[.[] | [.id, .name, .severity, .state, .summary]] | sort' >online
-    run -1 ctl --offline --state-directory "$STATE" findings
+    run -10 ctl --offline --state-directory "$STATE" findings
     [[ $output == *"qcauditd is running"* ]]
     stop_daemon
     ctl --offline --state-directory "$STATE" --json=short findings | jq -c '[.[] | [.id, .name, .severity, .state, .summary]] | sort' >offline
@@ -173,10 +173,10 @@ for line in open("screen", encoding="utf-8"):
     run -0 ctl --offline --state-directory "$STATE" history
     [[ $output == *opened* ]]
     run -1 ctl --offline --state-directory "$STATE" chain disk.qcow2
-    run -1 ctl --offline --state-directory "$DIR/none" findings
+    run -10 ctl --offline --state-directory "$DIR/none" findings
     # What is no file is said, not waited for.
     mkdir "$DIR/none"
     mkfifo "$DIR/none/qcaudit.db"
-    run -1 ctl --offline --state-directory "$DIR/none" findings
+    run -10 ctl --offline --state-directory "$DIR/none" findings
     [[ $output == *"not a regular file"* ]]
 }

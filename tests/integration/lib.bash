@@ -114,7 +114,13 @@ kill_daemon() { # SIGKILL, as a crash would
     rm -f "$RUN/control"
 }
 
-ctl() { timeout 60 qcauditctl --socket "$RUN/control" --no-pager "$@" </dev/null; }
+# What is found is no failure of a test: exit-status.bats alone looks at those statuses.
+ctl() {
+    case " $* " in
+    *' findings '* | *' status '*) set -- "$@" --exit-zero ;;
+    esac
+    timeout 60 qcauditctl --socket "$RUN/control" --no-pager "$@" </dev/null
+}
 
 # One complete pass over everything, or over the paths named. 2: it opened findings.
 scan() { ctl scan --wait "$@" >/dev/null || [ $? = 2 ]; }

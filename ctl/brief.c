@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* status --brief: one line, that all is well or what is worst. */
+#include "ctl/brief.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "helpers/text.h"
+
+/* "critical: metadata-corrupt: /srv/a.qcow2 has 3 corruptions (qcauditctl show 5); in all ..." */
+static int print_worst(const struct ctl *ctl, json_object *worst, json_object *open)
+{
+    _cleanup_free_ char *severity = row_text(worst, "severity"), *name = row_text(worst, "name"),
+                        *subject = fact_subject(worst, ""), *counts = NULL,
+                        *summary = row_has(worst, "summary") ? row_prose(worst, "summary")
+                                                             : strdup("");
+    uint64_t total = 0;
+
+    counts = fact_severities(&ctl->output, open, &total);
+    if (!severity || !name || !subject || !summary || !counts)
+        return -ENOMEM;
+    (void)printf("%s%s%s: %s: %s%s%s (qcauditctl show %" PRIu64 ")",
+                 output_colour(&ctl->output, severity_colour(severity)), severity,
+                 output_colour(&ctl->output, COLOUR_OFF), name, subject, *summary ? " " : "",
+                 summary, row_number(worst, "id"));
+    if (total > 1)
+        (void)printf("; in all: %s", counts);
+    return 0;
+}
+
+/* Nothing is wrong, as far as it is known. */
+static void print_well(json_object *status, uint64_t now)
+{
+    json_object *datastores = row_member(status, "datastores");
+    uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited"),
+             last = row_number(status, "last-pass");
+    char age[TEXT_DURATION_MAX];
+
+    if (!datastores || json_object_array_length(datastores) == 0)
+        (void)printf("nothing is audited: there is no datastore");
+    else if (last == 0 || audited < images)
+        (void)printf("nothing found so far, with %" PRIu64 " of %" PRIu64 " image%s audited",
+                     audited, images, images == 1 ? "" : "s");
+    else
+        (void)printf("all is well: %" PRIu64 " image%s, last looked for %s", images,
+                     images == 1 ? "" : "s", text_age(last, now, age));
+}
+
+int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
+{
+    json_object *rows = row_member(status, "worst"),
+                *worst = rows && json_object_array_length(rows) > 0
+                             ? json_object_array_get_idx(rows, 0) : NULL;
+    int r = 0;
+
+    if (ctl->offline)
+        (void)printf("qcauditd is not running; its database says: ");
+    if (worst && severity_status(row_raw(worst, "severity")) > 0)
+        r = print_worst(ctl, worst, row_member(status, "open"));
+    else
+        print_well(status, now);
+    (void)putchar('\n');
+    return r;
+}
