@@ -68,7 +68,7 @@ refused() {
     chown root "$DIR/theirs/qcauditd.yaml"
     run -0 "$DIR/theirs/qcauditd" --config "$DIR/theirs/qcauditd.yaml" --check-config
     chmod 777 "$DIR/theirs/qcauditd.yaml"
-    run -1 "$DIR/theirs/qcauditd" --config "$DIR/theirs/qcauditd.yaml" --check-config
+    run -78 "$DIR/theirs/qcauditd" --config "$DIR/theirs/qcauditd.yaml" --check-config
 }
 
 @test "state and runtime folders that others may write are not used" {
