@@ -465,15 +465,11 @@ static void print_issues(const struct output *output, const struct layer_report 
 {
     const struct qca_check_result *result = &layer->check;
     uint64_t omitted = issues_omitted(result);
-    size_t shown = 0;
+    size_t shown = output->full || result->n_issues < ISSUES_SHOWN ? result->n_issues
+                                                                   : ISSUES_SHOWN;
 
-    for (size_t n = 0; shown < result->n_issues && (output->full || n < ISSUES_SHOWN); n++) {
-        struct qca_issue issue = result->issues[shown++];
-
-        while (shown < result->n_issues && qca_issue_extend(&issue, &result->issues[shown]))
-            shown++;
-        print_issue(output, &layer->info, &issue);
-    }
+    for (size_t i = 0; i < shown; i++)
+        print_issue(output, &layer->info, &result->issues[i]);
     if (shown < result->n_issues || omitted > 0)
         (void)printf("  ... %zu of %" PRIu64 " shown%s\n", shown, result->n_issues + omitted,
                      output->full ? "" : ": --full shows more, --json=pretty all there is of each");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -520,23 +521,12 @@ char *row_text(json_object *row, const char *key)
     return text;
 }
 
-char *prose_text(json_object *string)
-{
-    const char *raw = json_object_get_string(string);
-    size_t n = (size_t)json_object_get_string_len(string);
-    char *text;
-
-    /* Escaped once more, every backslash would be two. */
-    if (raw && text_is_safe(raw, n))
-        return strdup(raw);
-    return text_escape(raw ? raw : "", n, &text) < 0 ? NULL : text;
-}
-
 char *row_prose(json_object *row, const char *key)
 {
     json_object *value = row_member(row, key);
 
-    return json_object_is_type(value, json_type_string) ? prose_text(value) : row_text(row, key);
+    return json_object_is_type(value, json_type_string) ? json_prose_text(value)
+                                                        : row_text(row, key);
 }
 
 uint64_t row_number(json_object *row, const char *key)

@@ -101,7 +101,6 @@ char *row_text(json_object *row, const char *key);
 /* A sentence of the daemon's, in which names are escaped already: as it is, unless it could hurt a
  * terminal. */
 char *row_prose(json_object *row, const char *key);
-char *prose_text(json_object *string);
 const char *row_raw(json_object *row, const char *key);         /* NULL when there is none */
 uint64_t row_number(json_object *row, const char *key);         /* 0 when there is none */
 bool row_bool(json_object *row, const char *key);

@@ -7,6 +7,7 @@
 
 #include "ctl/client.h"
 #include "ctl/domains.h"
+#include "ctl/evidence.h"
 #include "ctl/facts.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
@@ -44,100 +45,7 @@ static void line_time(const struct ctl *ctl, const char *label, json_object *row
 
 /* ---- evidence ----------------------------------------------------------------------------- */
 
-static bool key_is(const char *key, const char *end)
-{
-    size_t n = strlen(key), k = strlen(end);
-
-    return n >= k && strcmp(key + n - k, end) == 0;
-}
-
-/* A number in the unit that its key names. */
-static char *number_text(const char *key, json_object *value)
-{
-    uint64_t number = json_object_get_uint64(value);
-    char size[TEXT_SIZE_MAX], when[WHEN_MAX], age[TEXT_DURATION_MAX], *text = NULL;
-    static const char *const sizes[] = { "size", "bytes", "length", "allocated", "available" };
-    static const char *const times[] = { "created", "since",  "mtime",  "ctime",   "changed",
-                                         "date",    "-at",    "-time",  "started", "finished",
-                                         "-seen",   "oldest", "newest", "first",   "last" };
-    static const char *const durations[] = { "interval", "age", "elapsed", "duration" };
-
-    if (json_object_get_int64(value) < 0)
-        return text_escape_string(json_object_get_string(value));
-    if (strcmp(key, "share") == 0)      /* parts per 10,000 */
-        return asprintf(&text, "%" PRIu64 ".%02" PRIu64 "%%", number / 100, number % 100) < 0
-                   ? NULL
-                   : text;
-    if (key_is(key, "offset") && number >= 10)
-        return asprintf(&text, "0x%" PRIx64, number) < 0 ? NULL : text;
-    for (size_t i = 0; i < ELEMENTSOF(sizes); i++)
-        if (key_is(key, sizes[i]) && number >= 1024)
-            return asprintf(&text, "%s (%" PRIu64 ")", text_size(number, size), number) < 0
-                       ? NULL : text;
-    for (size_t i = 0; i < ELEMENTSOF(durations); i++)
-        if (key_is(key, durations[i]) && number >= USEC_PER_SEC)
-            return strdup(text_duration(number, age));
-    /* 2001 and later: anything else of that name is no time. */
-    for (size_t i = 0; i < ELEMENTSOF(times); i++)
-        if (key_is(key, times[i]) && number > UINT64_C(1000000000) * USEC_PER_SEC &&
-            number < INT64_MAX)
-            return strdup(when_text(number, when));
-    return text_escape_string(json_object_get_string(value));
-}
-
-static char *scalar_text(const char *key, json_object *value)
-{
-    switch (json_object_get_type(value)) {
-    case json_type_boolean:
-        return strdup(json_object_get_boolean(value) ? "yes" : "no");
-    case json_type_int:
-        return number_text(key, value);
-    case json_type_string:
-        return prose_text(value);
-    default:
-        return text_escape_string(json_object_get_string(value));
-    }
-}
-
-static bool is_scalar(json_object *value)
-{
-    return !json_object_is_type(value, json_type_object) &&
-           !json_object_is_type(value, json_type_array);
-}
-
-/* "l2-unaligned, an L2 entry's cluster is not cluster aligned, table l2, index 5": what needs no
- * name has none. */
-static bool needs_name(const char *key)
-{
-    static const char *const plain[] = { "kind", "text", "path", "name", "id" };
-
-    for (size_t i = 0; i < ELEMENTSOF(plain); i++)
-        if (strcmp(plain[i], key) == 0)
-            return false;
-    return true;
-}
-
-static char *entry_text(json_object *entry)
-{
-    char *all = NULL;
-
-    json_object_object_foreach(entry, key, value) {
-        _cleanup_free_ char *text = is_scalar(value) ? scalar_text(key, value) : strdup("...");
-        _cleanup_free_ char *name = text_escape_string(key);
-        char *longer;
-
-        if (asprintf(&longer, "%s%s%s%s%s", all ? all : "", all ? ", " : "",
-                     needs_name(key) ? name : "", needs_name(key) ? " " : "", text ? text : "") < 0)
-            longer = NULL;
-        free(all);
-        all = longer;
-        if (!all)
-            return NULL;
-    }
-    return all ? all : strdup("");
-}
-
-static void print_list(const struct ctl *ctl, const char *key, json_object *list)
+static void print_list(const struct ctl *ctl, json_object *list)
 {
     size_t n = json_object_array_length(list), shown = ctl->output.full || n < LISTED ? n : LISTED;
 
@@ -145,8 +53,8 @@ static void print_list(const struct ctl *ctl, const char *key, json_object *list
     for (size_t i = 0; i < shown; i++) {
         json_object *item = json_object_array_get_idx(list, i);
         _cleanup_free_ char *text = json_object_is_type(item, json_type_object)
-                                        ? entry_text(item)
-                                        : scalar_text(key, item);
+                                        ? evidence_entry_text(item)
+                                        : evidence_scalar_text(NULL, item);
 
         (void)printf("    -");
         output_wrapped(&ctl->output, 6, 5, text ? text : "");
@@ -158,22 +66,23 @@ static void print_list(const struct ctl *ctl, const char *key, json_object *list
 static void print_object(const struct ctl *ctl, json_object *object, unsigned indent)
 {
     json_object_object_foreach(object, key, value) {
-        _cleanup_free_ char *name = text_escape_string(key);
+        const struct evidence_member *member = evidence_member_find(key, value);
+        _cleanup_free_ char *label = evidence_label_text(member, key);
 
-        if (strcmp(key, "summary") == 0)
+        if (strcmp(key, evidence_text_key(TEXT_SUMMARY)) == 0)
             continue;
-        (void)printf("%*s%s:", (int)indent, "", name);
+        (void)printf("%*s%s:", (int)indent, "", label);
         if (json_object_is_type(value, json_type_array)) {
             if (json_object_array_length(value) == 0)
                 (void)printf(" none\n");
             else
-                print_list(ctl, key, value);
+                print_list(ctl, value);
         } else if (json_object_is_type(value, json_type_object)) {
             (void)putchar('\n');
             if (indent < 40)
                 print_object(ctl, value, indent + 2);
         } else {
-            _cleanup_free_ char *text = scalar_text(key, value);
+            _cleanup_free_ char *text = evidence_scalar_text(member, value);
             (void)printf(" %s\n", text ? text : "");
         }
     }
@@ -408,10 +317,10 @@ static void print_chain_facts(const struct ctl *ctl, json_object *image)
     }
     for (size_t i = 0; names && i < json_object_array_length(names) && i < LISTED; i++)
         line(ctl, i == 0 ? "Also called" : "",
-             scalar_text("path", json_object_array_get_idx(names, i)));
+             evidence_scalar_text(NULL, json_object_array_get_idx(names, i)));
     for (size_t i = 0; i < children && paths && i < json_object_array_length(paths) && i < 5; i++) {
         json_object *path = json_object_array_get_idx(paths, i);
-        line(ctl, i == 0 ? "Overlays" : "", scalar_text("path", path));
+        line(ctl, i == 0 ? "Overlays" : "", evidence_scalar_text(NULL, path));
     }
     if (children > 5 && asprintf(&text, "... %" PRIu64 " in all", children) >= 0)
         line(ctl, "", text);

@@ -7,6 +7,7 @@
 #include "build-config.h"
 #include "daemon/config/config.h"
 #include "daemon/tell/tell.h"
+#include "helpers/evidence.h"
 #include "lib/cleanup.h"
 
 #define WIDTH 78
@@ -279,6 +280,44 @@ static int print_findings(void)
     return 0;
 }
 
+/* The members of evidence, by kind. */
+static int print_evidence(void)
+{
+    static const struct { enum evidence_kind kind; const char *what; } kinds[] = {
+        { EVIDENCE_IS_TIME, "Times, as microseconds since the epoch" },
+        { EVIDENCE_IS_SECONDS, "Durations, in seconds" },
+        { EVIDENCE_IS_BYTES, "Sizes, in bytes" },
+        { EVIDENCE_IS_SHARE, "Shares, in parts of 10,000" },
+        { EVIDENCE_IS_OFFSET, "Offsets in a file or a disk, in bytes" },
+        { EVIDENCE_IS_COUNT, "Counts" },
+        { EVIDENCE_IS_MODE, "Permissions, as a number" },
+        { EVIDENCE_IS_BITS, "Bits, as a number" },
+        { EVIDENCE_IS_PLAIN, "Other numbers" },
+        { EVIDENCE_IS_PATH, "Paths, escaped" },
+        { EVIDENCE_IS_WORDS, "Other texts, escaped" },
+        { EVIDENCE_IS_FLAG, "True or false" },
+        { EVIDENCE_IS_LIST, "Lists" },
+        { EVIDENCE_IS_OBJECT, "Objects" },
+    };
+
+    puts(".Bl -tag -width Ds");
+    for (size_t i = 0; i < ELEMENTSOF(kinds); i++) {
+        const struct evidence_member *member;
+        const char *separator = "";
+
+        printf(".It %s\n", kinds[i].what);
+        for (size_t k = 0; (member = evidence_member_at(k)); k++)
+            if (member->kind == kinds[i].kind) {
+                printf("%s.Cm ", separator);
+                print_literal(member->key);
+                separator = " ,\n";
+            }
+        puts("");
+    }
+    puts(".El");
+    return 0;
+}
+
 /* ---- the journal catalogue ---- */
 
 static void print_catalogue_head(sd_id128_t id, const char *subject)
@@ -320,6 +359,7 @@ int main(int argc, char **argv)
     } documents[] = { { "sample", print_sample },
                       { "keys", print_keys },
                       { "findings", print_findings },
+                      { "evidence", print_evidence },
                       { "catalogue", print_catalogue } };
 
     for (size_t i = 0; argc == 2 && i < ELEMENTSOF(documents); i++)
@@ -327,6 +367,6 @@ int main(int argc, char **argv)
             int r = documents[i].print();
             return r < 0 || fflush(stdout) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         }
-    fprintf(stderr, "usage: %s sample|keys|findings|catalogue\n", argv[0]);
+    fprintf(stderr, "usage: %s sample|keys|findings|evidence|catalogue\n", argv[0]);
     return EXIT_FAILURE;
 }

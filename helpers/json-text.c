@@ -4,6 +4,9 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
+
+#include "helpers/text.h"
 
 int json_text_parse(const char *text, size_t size, json_object **ret_object)
 {
@@ -35,4 +38,16 @@ int json_add(json_object *object, const char *key, json_object *value)
         return 0;
     json_object_put(value);
     return -ENOMEM;
+}
+
+char *json_prose_text(json_object *string)
+{
+    const char *raw = json_object_get_string(string);
+    size_t n = (size_t)json_object_get_string_len(string);
+    char *text;
+
+    /* Escaped once more, every backslash would be two. */
+    if (raw && text_is_safe(raw, n))
+        return strdup(raw);
+    return text_escape(raw ? raw : "", n, &text) < 0 ? NULL : text;
 }

@@ -9,6 +9,10 @@
  * null, too; -ENOMEM, which says nothing about the text. */
 int json_text_parse(const char *text, size_t size, json_object **ret_object);
 
+/* A sentence in which names are escaped already: as it is, unless it could hurt a terminal.
+ * malloc'd; NULL without memory. */
+char *json_prose_text(json_object *string);
+
 /* Adds a member, and takes its value on failure too. Both may be what could not be allocated, NULL.
  * -ENOMEM. */
 int json_add(json_object *object, const char *key, json_object *value);

@@ -2,55 +2,52 @@
 /* On-disk integers from bounded buffers, and arithmetic that notices its overflow. */
 #pragma once
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "big-endian hosts are not supported: tables are swapped, refcounts compared in words"
-#endif
 
 /* Tables are read into aligned buffers but fields lie anywhere: memcpy compiles to one load. */
 static inline uint16_t be16_get(const void *p)
 {
     uint16_t value;
     memcpy(&value, p, sizeof(value));
-    return __builtin_bswap16(value);
+    return be16toh(value);
 }
 
 static inline uint32_t be32_get(const void *p)
 {
     uint32_t value;
     memcpy(&value, p, sizeof(value));
-    return __builtin_bswap32(value);
+    return be32toh(value);
 }
 
 static inline uint64_t be64_get(const void *p)
 {
     uint64_t value;
     memcpy(&value, p, sizeof(value));
-    return __builtin_bswap64(value);
+    return be64toh(value);
 }
 
 static inline uint16_t le16_get(const void *p)
 {
     uint16_t value;
     memcpy(&value, p, sizeof(value));
-    return value;
+    return le16toh(value);
 }
 
 static inline uint32_t le32_get(const void *p)
 {
     uint32_t value;
     memcpy(&value, p, sizeof(value));
-    return value;
+    return le32toh(value);
 }
 
 static inline uint64_t le64_get(const void *p)
 {
     uint64_t value;
     memcpy(&value, p, sizeof(value));
-    return value;
+    return le64toh(value);
 }
 
 /* A bounded piece of memory: every field is taken through it, so no read can leave it. */

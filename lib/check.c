@@ -58,6 +58,62 @@ static int count_issue(struct qca_check_result *result, const struct qca_issue *
     return 0;
 }
 
+/* Both have none, or the second one begins where the first one ends. */
+static bool goes_on(uint64_t offset, uint64_t length, uint64_t next)
+{
+    uint64_t end;
+
+    if (offset == QCA_NO_OFFSET || next == QCA_NO_OFFSET)
+        return offset == next;      /* nothing is there */
+    return !__builtin_add_overflow(offset, length, &end) && end == next;
+}
+
+/* One entry may count more than once: where several tables share it. */
+static bool is_row(const struct qca_issue *run, const struct qca_issue *next)
+{
+    uint64_t length = run->guest_offset != QCA_NO_OFFSET ? run->guest_length : run->host_length,
+             one = run->guest_offset != QCA_NO_OFFSET ? next->guest_length : next->host_length;
+
+    return next->count == 1 && one > 0 && length % one == 0 && length / one == run->count;
+}
+
+/* Does next go on where run ends, as the next entry of the same table with the same trouble? Then
+ * run takes it in. */
+static bool issue_extend(struct qca_issue *run, const struct qca_issue *next)
+{
+    uint64_t index;
+
+    if (!is_row(run, next) || run->kind == QCA_ISSUE_CLUSTER_LEAKED || run->kind != next->kind ||
+        run->table != next->table || run->table_offset != next->table_offset ||
+        run->layer != next->layer || run->snapshot != next->snapshot ||
+        run->stored != next->stored || run->counted != next->counted ||
+        __builtin_add_overflow(run->index, run->count, &index) || index != next->index ||
+        !goes_on(run->host_offset, run->host_length, next->host_offset) ||
+        !goes_on(run->guest_offset, run->guest_length, next->guest_offset))
+        return false;
+    run->count += next->count;
+    run->host_length += next->host_length;
+    run->guest_length += next->guest_length;
+    return true;
+}
+
+/* Takes issue into the last run. */
+static bool run_takes(struct qca_check_result *result, const struct qca_issue *issue)
+{
+    return result->n_issues > 0 && issue_extend(&result->issues[result->n_issues - 1], issue);
+}
+
+/* Issues that were not complete when they were found may be runs when all is known. */
+static void merge_runs(struct qca_check_result *result)
+{
+    size_t n = result->n_issues;
+
+    result->n_issues = 0;
+    for (size_t i = 0; i < n; i++)
+        if (!run_takes(result, &result->issues[i]))
+            result->issues[result->n_issues++] = result->issues[i];
+}
+
 int check_issue(struct check *check, const struct qca_issue *issue)
 {
     struct qca_check_result *result = check->result;
@@ -65,8 +121,8 @@ int check_issue(struct check *check, const struct qca_issue *issue)
 
     if (r < 0)
         return r;
-    if (qca_issue_kind_counter(issue->kind) == QCA_COUNTER_BEYOND && result->n_issues > 0 &&
-        qca_issue_extend(&result->issues[result->n_issues - 1], issue))
+    /* What a low refcount hurts is found later, for one cluster at a time. */
+    if (issue->kind != QCA_ISSUE_REFCOUNT_LOW && run_takes(result, issue))
         return 0;
     if (result->n_issues == check->options.max_issues)
         return 0;
@@ -85,6 +141,16 @@ int check_issue(struct check *check, const struct qca_issue *issue)
     }
     result->issues[result->n_issues++] = *issue;
     return 0;
+}
+
+int check_issue_omit(struct check *check, const struct qca_issue *issue)
+{
+    return count_issue(check->result, issue);
+}
+
+bool check_has_room(const struct check *check, enum qca_issue_kind kind)
+{
+    return qca_check_count(check->result, kind) < check->options.max_issues;
 }
 
 int check_advance(struct check *check, uint64_t work)
@@ -139,6 +205,7 @@ int qca_check(struct qca_image *image, const struct qca_check_options *options,
     if (r == -ECANCELED || (r < 0 && result.finished))
         return r;
     cleanup = NULL;
+    merge_runs(&result);
     if (result.error->kind == QCA_ERROR_NONE) {
         free(result.error);
         result.error = NULL;

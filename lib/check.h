@@ -18,8 +18,13 @@ struct check {
 
 /* An issue of this kind that says nothing about where: the caller fills in what it knows. */
 struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table);
-/* Counts the issue (issue->count times) and keeps it if there is room. */
+/* Counts the issue (issue->count times) and keeps it: in the run that it goes on with, or by itself
+ * if there is room. */
 int check_issue(struct check *check, const struct qca_issue *issue);
+/* Counts it, and does not keep it. */
+int check_issue_omit(struct check *check, const struct qca_issue *issue);
+/* Of this kind, fewer were found than are kept: worth a read that finds out more of the next. */
+bool check_has_room(const struct check *check, enum qca_issue_kind kind);
 /* Tells the caller's progress function now and then; -ECANCELED when the caller wants no more. */
 int check_advance(struct check *check, uint64_t work);
 /* The check cannot go on: keeps the reason, and returns r, for which qca_check() then returns 0. */

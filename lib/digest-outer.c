@@ -6,6 +6,7 @@
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "digest-outer.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <openssl/sha.h>
 #include <string.h>
@@ -71,8 +72,9 @@ uint64_t outer_skip_zeros(struct outer *outer, uint64_t n)
 
 int outer_finish(struct outer *outer, uint64_t size, uint8_t ret_digest[32])
 {
-    /* little-endian, as every host that this is built for */
-    return SHA256_Update(&outer->context, &size, sizeof(size)) == 1 &&
+    uint64_t length = htole64(size);
+
+    return SHA256_Update(&outer->context, &length, sizeof(length)) == 1 &&
                    SHA256_Final(ret_digest, &outer->context) == 1
                ? 0
                : -EIO;

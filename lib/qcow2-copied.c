@@ -37,8 +37,9 @@ static int report_wrong(struct qcow2_check *ctx, struct qca_issue issue, uint64_
     uint64_t stored;
 
     issue.kind = QCA_ISSUE_COPIED_WRONG;
-    if (ctx->check->result->n_issues < ctx->check->options.max_issues &&
-        qcow2_refcount_stored(ctx, cluster, &stored) == 0)
+    if (!check_has_room(ctx->check, issue.kind))
+        return check_issue_omit(ctx->check, &issue);
+    if (qcow2_refcount_stored(ctx, cluster, &stored) == 0)
         issue.stored = stored;
     return check_issue(ctx->check, &issue);
 }

@@ -94,8 +94,9 @@ static int report_shared(struct qcow2_check *ctx, struct qca_issue *issue, uint6
     uint64_t stored;
 
     issue->counted = count_get(&ctx->map, cluster);
-    if (qca_check_count(ctx->check->result, issue->kind) < ctx->check->options.max_issues &&
-        qcow2_refcount_stored(ctx, cluster, &stored) == 0)
+    if (!check_has_room(ctx->check, issue->kind))
+        return check_issue_omit(ctx->check, issue);
+    if (qcow2_refcount_stored(ctx, cluster, &stored) == 0)
         issue->stored = stored;
     return check_issue(ctx->check, issue);
 }

@@ -24,16 +24,8 @@ uint64_t refcount_get(const uint8_t *block, unsigned order, uint64_t index)
     }
 }
 
-static uint64_t word_get(const uint8_t *p)
-{
-    uint64_t word;
-
-    memcpy(&word, p, sizeof(word));
-    return word;
-}
-
-/* Spreads the low bits of a value over a word, one to the lowest bit of each field of the given
- * width. */
+/* Spreads the low bits of a value over a word, as le64_get() makes one of bytes, one to the lowest
+ * bit of each field of the given width. */
 static uint64_t spread(uint64_t bits, unsigned order)
 {
     switch (order) {
@@ -75,7 +67,7 @@ static bool words_are(const uint8_t *p, unsigned n_words, uint64_t pattern)
     uint64_t difference = 0;
 
     for (unsigned i = 0; i < n_words; i++)
-        difference |= word_get(p + 8 * i) ^ pattern;
+        difference |= le64_get(p + 8 * i) ^ pattern;
     return difference == 0;
 }
 
@@ -90,7 +82,7 @@ bool refcounts_are_bits(const uint8_t *block, unsigned order, uint64_t index, ui
     if (bits == UINT64_MAX)
         return words_are(p, n_words, spread(UINT64_MAX, order));
     for (unsigned i = 0; i < n_words; i++)
-        difference |= word_get(p + 8 * i) ^ spread(bits >> (i * fields), order);
+        difference |= le64_get(p + 8 * i) ^ spread(bits >> (i * fields), order);
     return difference == 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "daemon/control/query-internal.h"
+#include "helpers/evidence.h"
 #include "helpers/hex.h"
 
 /* ---- facts -------------------------------------------------------------------------------- */
@@ -57,7 +58,7 @@ bool finding_is_of_disk(const struct finding *finding)
 {
     /* Of an internal snapshot: that is in one image alone. */
     return finding_type_is_of_disk(finding->type) &&
-           !json_object_object_get_ex(finding->evidence, "snapshot-id", NULL);
+           !evidence_get_text(finding->evidence, TEXT_SNAPSHOT_ID);
 }
 
 void image_disk_findings(const struct query_view *view, const struct image *image,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "daemon/control/query-internal.h"
+#include "helpers/evidence.h"
 
 #define WORST_MAX 5
 #define DETAILS_MAX 100
@@ -18,11 +19,9 @@
 /* The evidence's one sentence; the title where it has none. */
 static json_object *finding_summary(const struct finding *finding)
 {
-    json_object *summary;
+    const char *summary = evidence_get_text(finding->evidence, TEXT_SUMMARY);
 
-    if (json_object_object_get_ex(finding->evidence, "summary", &summary))
-        return json_object_get(summary);
-    return json_object_new_string(finding_definition(finding->type)->title);
+    return json_object_new_string(summary ?: finding_definition(finding->type)->title);
 }
 
 /* One step: a text without a number. */

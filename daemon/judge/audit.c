@@ -14,18 +14,18 @@ static int add_audit_failed(struct judging *judging)
     _cleanup_evidence_ struct evidence evidence = evidence_new();
     char words[120];
 
-    evidence_number(&evidence, "errno", (uint64_t)-report->error);
-    evidence_text(&evidence, "error", strerror(-report->error));
+    evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-report->error);
+    evidence_text(&evidence, TEXT_ERROR, strerror(-report->error));
     if (report->worker_signal > 0) {
-        evidence_number(&evidence, "signal", (uint64_t)report->worker_signal);
-        evidence_text(&evidence, "signal-name", sigabbrev_np(report->worker_signal));
+        evidence_number(&evidence, NUMBER_SIGNAL, (uint64_t)report->worker_signal);
+        evidence_text(&evidence, TEXT_SIGNAL_NAME, sigabbrev_np(report->worker_signal));
     } else if (report->worker_status > 0) {
-        evidence_number(&evidence, "status", (uint64_t)report->worker_status);
+        evidence_number(&evidence, NUMBER_STATUS, (uint64_t)report->worker_status);
     }
-    evidence_number(&evidence, "elapsed-seconds", report->elapsed_usec / USEC_PER_SEC);
-    evidence_number(&evidence, "cpu-seconds", report->cpu_usec / USEC_PER_SEC);
-    evidence_number(&evidence, "peak-memory-bytes", report->peak_memory);
-    evidence_number(&evidence, "failures", judging->image->worker_deaths);
+    evidence_number(&evidence, NUMBER_ELAPSED_SECONDS, report->elapsed_usec / USEC_PER_SEC);
+    evidence_number(&evidence, NUMBER_CPU_SECONDS, report->cpu_usec / USEC_PER_SEC);
+    evidence_number(&evidence, NUMBER_PEAK_MEMORY_BYTES, report->peak_memory);
+    evidence_number(&evidence, NUMBER_FAILURES, judging->image->worker_deaths);
 
     if (report->error == -ETIMEDOUT)
         snprintf(words, sizeof(words), "made no progress and was killed");
@@ -64,11 +64,11 @@ int judging_add_not_auditable(struct judging *judging, int error, const struct q
     /* All of its datastore is so: that is said once, by the datastore. */
     if (datastore && datastore->all_denied && (error == -EACCES || error == -EPERM))
         return 0;
-    evidence_number(&evidence, "errno", (uint64_t)-error);
-    evidence_text(&evidence, "error", strerror(-error));
-    evidence_text(&evidence, "reason", reason);
+    evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-error);
+    evidence_text(&evidence, TEXT_ERROR, strerror(-error));
+    evidence_text(&evidence, TEXT_REASON, reason);
     if (why->text[0])
-        evidence_text(&evidence, "text", why->text);
+        evidence_text(&evidence, TEXT_TEXT, why->text);
     return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence,
                        "cannot be audited: %s", words);
 }
@@ -80,13 +80,14 @@ static int add_not_opened(struct judging *judging, enum finding_type type, enum 
     _cleanup_evidence_ struct evidence evidence = evidence_new();
 
     if (why->field[0])
-        evidence_text(&evidence, "field", why->field);
-    evidence_number(&evidence, type == FINDING_FEATURE_UNKNOWN ? "incompatible-features" : "value",
+        evidence_text(&evidence, TEXT_FIELD, why->field);
+    evidence_number(&evidence,
+                    type == FINDING_FEATURE_UNKNOWN ? NUMBER_INCOMPATIBLE_FEATURES : NUMBER_VALUE,
                     why->value);
     if (why->bound != 0)
-        evidence_number(&evidence, "bound", why->bound);
-    evidence_number(&evidence, "error-offset", why->offset);
-    evidence_text(&evidence, "text", why->text);
+        evidence_number(&evidence, NUMBER_BOUND, why->bound);
+    evidence_number(&evidence, NUMBER_ERROR_OFFSET, why->offset);
+    evidence_text(&evidence, TEXT_TEXT, why->text);
     return judging_add(judging, type, severity, 1, &evidence, "%s: %s", words, why->text);
 }
 

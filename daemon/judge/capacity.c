@@ -31,7 +31,7 @@ static char *others_words(const struct datastore *datastore, struct evidence *ev
 
     if (!space->others)
         return strdup("");
-    evidence_text(evidence, "datastores", space->others);
+    evidence_text(evidence, TEXT_DATASTORES, space->others);
     return asprintf(&words, "; datastore%s %s %s on the same file system",
                     space->n_others == 1 ? "" : "s", space->others,
                     space->n_others == 1 ? "lies" : "lie") < 0 ? NULL : words;
@@ -51,10 +51,10 @@ static int judge_full(struct judging *judging, const struct datastore *datastore
     if (!steps_reached(&judging->thresholds->datastore_full, share, &severity, &step))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "size-bytes", size);
-    evidence_number(&evidence, "available-bytes", available);
-    evidence_number(&evidence, "used-share", share);
-    evidence_number(&evidence, "threshold-share", step);
+    evidence_number(&evidence, NUMBER_SIZE_BYTES, size);
+    evidence_number(&evidence, NUMBER_AVAILABLE_BYTES, available);
+    evidence_number(&evidence, NUMBER_USED_SHARE, share);
+    evidence_number(&evidence, NUMBER_THRESHOLD_SHARE, step);
     others = others_words(datastore, &evidence);
     if (!others)
         return -ENOMEM;
@@ -81,11 +81,11 @@ static int judge_overcommitted(struct judging *judging, const struct datastore *
         !steps_reached(&judging->thresholds->datastore_overcommitted, share, &severity, &step))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "size-bytes", size);
-    evidence_number(&evidence, "available-bytes", available);
-    evidence_number(&evidence, "growth-bytes", growth);
-    evidence_number(&evidence, "share", share);
-    evidence_number(&evidence, "threshold-share", step);
+    evidence_number(&evidence, NUMBER_SIZE_BYTES, size);
+    evidence_number(&evidence, NUMBER_AVAILABLE_BYTES, available);
+    evidence_number(&evidence, NUMBER_GROWTH_BYTES, growth);
+    evidence_number(&evidence, NUMBER_SHARE, share);
+    evidence_number(&evidence, NUMBER_THRESHOLD_SHARE, step);
     others = others_words(datastore, &evidence);
     if (!others)
         return -ENOMEM;
@@ -136,12 +136,12 @@ static int judge_time(struct judging *judging, const struct datastore *datastore
         return 0;
     }
     evidence = evidence_new();
-    evidence_number(&evidence, "available-bytes", measured->root.available);
-    evidence_number(&evidence, "bytes-per-day", (uint64_t)(-slope * 86400));
-    evidence_number(&evidence, "full-at", judging->now + left);
-    evidence_number(&evidence, "left-seconds", left / USEC_PER_SEC);
-    evidence_number(&evidence, "threshold-seconds", step / USEC_PER_SEC);
-    evidence_series(&evidence, "series", series);
+    evidence_number(&evidence, NUMBER_AVAILABLE_BYTES, measured->root.available);
+    evidence_number(&evidence, NUMBER_BYTES_PER_DAY, (uint64_t)(-slope * 86400));
+    evidence_number(&evidence, NUMBER_FULL_AT, judging->now + left);
+    evidence_number(&evidence, NUMBER_LEFT_SECONDS, left / USEC_PER_SEC);
+    evidence_number(&evidence, NUMBER_THRESHOLD_SECONDS, step / USEC_PER_SEC);
+    evidence_series(&evidence, PART_SERIES, series);
     others = others_words(datastore, &evidence);
     if (!others)
         return -ENOMEM;

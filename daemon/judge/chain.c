@@ -58,20 +58,20 @@ static void evidence_layers(struct evidence *evidence, const struct judging *jud
             struct usage usage = graph_image_usage(judging->graph, image);
             const struct usage_entry *made = usage_made(&usage, NULL);
 
-            evidence_text(&layer, "path", image->path);
-            evidence_number(&layer, "allocated-bytes", image->fingerprint.allocated);
+            evidence_text(&layer, TEXT_PATH, image->path);
+            evidence_number(&layer, NUMBER_ALLOCATED_BYTES, image->fingerprint.allocated);
             if (created > 0)
-                evidence_number(&layer, "created-at", created);
+                evidence_number(&layer, NUMBER_CREATED_AT, created);
             if (made)
-                evidence_text(&layer, "snapshot", made->snapshot->name);
+                evidence_text(&layer, TEXT_SNAPSHOT, made->snapshot->name);
             evidence_append(&layers, &layer);
         }
         image = relation->parent;
         relation = image ? graph_relation(judging->graph, image) : NULL;
     }
-    evidence_value(evidence, "layers", &layers);
+    evidence_value(evidence, PART_LAYERS, &layers);
     if (judging->chain->depth > LAYERS_SHOWN)
-        evidence_number(evidence, "layers-omitted", judging->chain->depth - LAYERS_SHOWN);
+        evidence_number(evidence, NUMBER_LAYERS_OMITTED, judging->chain->depth - LAYERS_SHOWN);
 }
 
 /* The deepest leaf's: depth, unconsolidated, complete, leaf, leaves (more than one), own-layer,
@@ -82,18 +82,18 @@ static void evidence_place(struct evidence *evidence, const struct judging *judg
     struct usage usage = graph_image_usage(judging->graph, judging->leaf);
     const struct usage_entry *source = usage_source(&usage);
 
-    evidence_number(evidence, "depth", relation->depth);
-    evidence_number(evidence, "unconsolidated", relation->unconsolidated);
-    evidence_flag(evidence, "complete", relation->complete);
-    evidence_text(evidence, "leaf", judging->leaf->path);
+    evidence_number(evidence, NUMBER_DEPTH, relation->depth);
+    evidence_number(evidence, NUMBER_UNCONSOLIDATED, relation->unconsolidated);
+    evidence_flag(evidence, FLAG_COMPLETE, relation->complete);
+    evidence_text(evidence, TEXT_LEAF, judging->leaf->path);
     if (judging->relation->n_leaves > 1)
-        evidence_number(evidence, "leaves", judging->relation->n_leaves);
+        evidence_number(evidence, NUMBER_LEAVES, judging->relation->n_leaves);
     if (relation->own_layer)
-        evidence_text(evidence, "own-layer", relation->own_layer->path);
+        evidence_text(evidence, TEXT_OWN_LAYER, relation->own_layer->path);
     if (relation->golden_layer)
-        evidence_text(evidence, "golden", relation->golden_layer->path);
+        evidence_text(evidence, TEXT_GOLDEN, relation->golden_layer->path);
     if (relation->base)
-        evidence_text(evidence, "base", relation->base->path);
+        evidence_text(evidence, TEXT_BASE, relation->base->path);
     if (source)
         evidence_entry(evidence, judging, source);
 }
@@ -127,9 +127,9 @@ static int judge_perhaps_deep(struct judging *judging)
         return 0;
     evidence = evidence_new();
     evidence_place(&evidence, judging);
-    evidence_number(&evidence, "threshold", step);
-    evidence_number(&evidence, "perhaps", relation->perhaps);
-    evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+    evidence_number(&evidence, NUMBER_THRESHOLD, step);
+    evidence_number(&evidence, NUMBER_PERHAPS, relation->perhaps);
+    evidence_text(&evidence, TEXT_RELATION, relation_kind_name(RELATION_UNKNOWN));
     evidence_layers(&evidence, judging);
     return judging_add(judging, FINDING_CHAIN_DEEP, SEVERITY_INFO, relation->perhaps, &evidence,
                        "is in a chain with %u layer%s that may be %s; a template among them "
@@ -161,8 +161,8 @@ static int judge_deep(struct judging *judging)
         return -ENOMEM;
     evidence = evidence_new();
     evidence_place(&evidence, judging);
-    evidence_number(&evidence, "threshold", step);
-    evidence_number(&evidence, "unconsolidated-bytes", bytes);
+    evidence_number(&evidence, NUMBER_THRESHOLD, step);
+    evidence_number(&evidence, NUMBER_UNCONSOLIDATED_BYTES, bytes);
     evidence_layers(&evidence, judging);
     return judging_add(judging, FINDING_CHAIN_DEEP, severity, relation->unconsolidated, &evidence,
                        "has %u unconsolidated layer%s above it, up to %s (limit: %llu)",
@@ -184,7 +184,7 @@ static int judge_limit(struct judging *judging)
         return -ENOMEM;
     evidence = evidence_new();
     evidence_place(&evidence, judging);
-    evidence_number(&evidence, "limit", judging->thresholds->chain_limit);
+    evidence_number(&evidence, NUMBER_LIMIT, judging->thresholds->chain_limit);
     return judging_add(judging, FINDING_CHAIN_LIMIT, SEVERITY_CRITICAL, relation->depth, &evidence,
                        "is in a chain of %u layers, up to %s: the limit is %u", relation->depth,
                        words, judging->thresholds->chain_limit);
@@ -255,19 +255,19 @@ static int judge_old(struct judging *judging)
                                               judging->now - oldest.created, &severity, &step))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "created-at", oldest.created);
-    evidence_text(&evidence, "dates-from", oldest.source);
-    evidence_number(&evidence, "age-seconds", (judging->now - oldest.created) / USEC_PER_SEC);
-    evidence_number(&evidence, "threshold-seconds", step / USEC_PER_SEC);
+    evidence_number(&evidence, NUMBER_CREATED_AT, oldest.created);
+    evidence_text(&evidence, TEXT_DATES_FROM, oldest.source);
+    evidence_number(&evidence, NUMBER_AGE_SECONDS, (judging->now - oldest.created) / USEC_PER_SEC);
+    evidence_number(&evidence, NUMBER_THRESHOLD_SECONDS, step / USEC_PER_SEC);
     if (oldest.snapshot) {
-        evidence_text(&evidence, "snapshot-id", oldest.snapshot->id);
-        evidence_text(&evidence, "snapshot-name", oldest.snapshot->name);
+        evidence_text(&evidence, TEXT_SNAPSHOT_ID, oldest.snapshot->id);
+        evidence_text(&evidence, TEXT_SNAPSHOT_NAME, oldest.snapshot->name);
     } else {
-        evidence_text(&evidence, "layer", oldest.layer->path);
+        evidence_text(&evidence, TEXT_LAYER, oldest.layer->path);
         evidence_place(&evidence, judging);
     }
     if (oldest.perhaps) {
-        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        evidence_text(&evidence, TEXT_RELATION, relation_kind_name(RELATION_UNKNOWN));
         return judging_add(judging, FINDING_SNAPSHOT_OLD, SEVERITY_INFO, 1, &evidence,
                            "is a snapshot of its parent or a clone, made %s ago: if the parent is "
                            "a template, declare it by golden.patterns",
@@ -414,15 +414,15 @@ static int judge_runaway(struct judging *judging)
     if (r <= 0 || judging->now >= rhythm_end(&rhythm))
         return r < 0 ? r : 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "interval-seconds", rhythm.interval / USEC_PER_SEC);
-    evidence_text(&evidence, "dates-from", rhythm.source);
-    evidence_number(&evidence, "layers", rhythm.layers);
-    evidence_number(&evidence, "first-at", rhythm.first);
-    evidence_number(&evidence, "last-at", rhythm.last);
-    evidence_number(&evidence, "limit", limit);
+    evidence_number(&evidence, NUMBER_INTERVAL_SECONDS, rhythm.interval / USEC_PER_SEC);
+    evidence_text(&evidence, TEXT_DATES_FROM, rhythm.source);
+    evidence_number(&evidence, NUMBER_LAYERS, rhythm.layers);
+    evidence_number(&evidence, NUMBER_FIRST_AT, rhythm.first);
+    evidence_number(&evidence, NUMBER_LAST_AT, rhythm.last);
+    evidence_number(&evidence, NUMBER_LIMIT, limit);
     space = space_end(judging, &rhythm);
     if (space > 0)
-        evidence_number(&evidence, "space-reached-at", space);
+        evidence_number(&evidence, NUMBER_SPACE_REACHED_AT, space);
     evidence_place(&evidence, judging);
     if (relation->depth >= limit)
         return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
@@ -432,7 +432,7 @@ static int judge_runaway(struct judging *judging)
         __builtin_add_overflow(reached, rhythm.last, &reached))
         reached = UINT64_MAX;
     if (reached != UINT64_MAX)
-        evidence_number(&evidence, "limit-reached-at", reached);
+        evidence_number(&evidence, NUMBER_LIMIT_REACHED_AT, reached);
     if (space > 0 && space < reached)
         return judging_add(judging, FINDING_SNAPSHOT_RUNAWAY, SEVERITY_ERROR, 1, &evidence,
                            "gets a new layer every %s, %u by now; the space is used up in %s",
@@ -446,7 +446,8 @@ static int judge_runaway(struct judging *judging)
 
 /* ---- loops and internal snapshots ----------------------------------------------------------- */
 
-void evidence_former(struct evidence *evidence, const char *key, const struct former *former)
+void evidence_former(struct evidence *evidence, enum evidence_part member,
+                     const struct former *former)
 {
     _cleanup_evidence_ struct evidence item = { .object = NULL };
     char digest[2 * sizeof(former->digest) + 1];
@@ -454,19 +455,19 @@ void evidence_former(struct evidence *evidence, const char *key, const struct fo
     if (!former)
         return;
     item = evidence_new();
-    evidence_text(&item, "path", former->path);
-    evidence_number(&item, "inode", former->identity.inode);
-    evidence_number(&item, "fsid", former->identity.fsid);
+    evidence_text(&item, TEXT_PATH, former->path);
+    evidence_number(&item, NUMBER_INODE, former->identity.inode);
+    evidence_number(&item, NUMBER_FSID, former->identity.fsid);
     if (former->size > 0)
-        evidence_number(&item, "size", former->size);
+        evidence_number(&item, NUMBER_SIZE, former->size);
     if (former->virtual_size > 0)
-        evidence_number(&item, "virtual-size", former->virtual_size);
+        evidence_number(&item, NUMBER_VIRTUAL_SIZE, former->virtual_size);
     if (former->has_digest && !former->encrypted) {
         hex_encode(former->digest, sizeof(former->digest), digest);
-        evidence_text(&item, "digest", digest);
+        evidence_text(&item, TEXT_DIGEST, digest);
     }
-    evidence_number(&item, "seen-at", former->seen);
-    evidence_value(evidence, key, &item);
+    evidence_number(&item, NUMBER_SEEN_AT, former->seen);
+    evidence_value(evidence, member, &item);
 }
 
 /* members [path, former {...}] (from the head from child to parent), length */
@@ -482,15 +483,15 @@ static int judge_loop(struct judging *judging)
         if (length++ < LAYERS_SHOWN) {
             struct evidence member = evidence_new();
 
-            evidence_text(&member, "path", image->path);
-            evidence_former(&member, "former", image->former);
+            evidence_text(&member, TEXT_PATH, image->path);
+            evidence_former(&member, PART_FORMER, image->former);
             evidence_append(&members, &member);
         }
         image = graph_relation(judging->graph, image)->parent;
     } while (image != judging->image);
     evidence = evidence_new();
-    evidence_number(&evidence, "length", length);
-    evidence_value(&evidence, "members", &members);
+    evidence_number(&evidence, NUMBER_LENGTH, length);
+    evidence_value(&evidence, PART_MEMBERS, &members);
     if (length == 1)
         return judging_add(judging, FINDING_CHAIN_LOOP, SEVERITY_CRITICAL, length, &evidence,
                            "is its own parent");
@@ -520,19 +521,19 @@ static int judge_internal(struct judging *judging)
         struct evidence item = evidence_new();
         uint64_t taken = snapshot_taken(snapshot);
 
-        evidence_text(&item, "id", snapshot->id);
-        evidence_text(&item, "name", snapshot->name);
+        evidence_text(&item, TEXT_ID, snapshot->id);
+        evidence_text(&item, TEXT_NAME, snapshot->name);
         if (taken > 0)
-            evidence_number(&item, "taken-at", taken);
-        evidence_number(&item, "virtual-size", snapshot->virtual_size);
-        evidence_number(&item, "vm-state-bytes", snapshot->vm_state_size);
+            evidence_number(&item, NUMBER_TAKEN_AT, taken);
+        evidence_number(&item, NUMBER_VIRTUAL_SIZE, snapshot->virtual_size);
+        evidence_number(&item, NUMBER_VM_STATE_BYTES, snapshot->vm_state_size);
         evidence_append(&list, &item);
     }
     evidence = evidence_new();
-    evidence_number(&evidence, "count", info->n_snapshots);
-    evidence_number(&evidence, "threshold", threshold);
-    evidence_flag(&evidence, "golden", golden);
-    evidence_value(&evidence, "snapshots", &list);
+    evidence_number(&evidence, NUMBER_COUNT, info->n_snapshots);
+    evidence_number(&evidence, NUMBER_THRESHOLD, threshold);
+    evidence_flag(&evidence, FLAG_GOLDEN, golden);
+    evidence_value(&evidence, PART_SNAPSHOTS, &list);
     return judging_add(judging, FINDING_INTERNAL_SNAPSHOTS, SEVERITY_WARNING, info->n_snapshots,
                        &evidence, "%sholds %zu internal snapshot%s",
                        golden ? "is a golden image and " : "", info->n_snapshots,

@@ -36,7 +36,7 @@ static struct evidence issue_evidence(const struct qca_issue *issue)
     struct evidence evidence = evidence_new();
 
     evidence_fields(&evidence, fields, issue, JSON_KEYS("kind"));
-    evidence_text(&evidence, "text", qca_issue_kind_text(issue->kind));
+    evidence_text(&evidence, TEXT_TEXT, qca_issue_kind_text(issue->kind));
     if (table_is_known(issue->table))
         evidence_fields(&evidence, fields, issue, JSON_KEYS("table"));
     evidence_fields(&evidence, fields, issue,
@@ -54,28 +54,21 @@ void evidence_issues(struct evidence *evidence, const struct judging *judging, i
     _cleanup_evidence_ struct evidence list = evidence_new_list();
     uint64_t n = 0, omitted = 0;
 
-    for (size_t i = 0; i < check->n_issues;) {
-        struct qca_issue run = check->issues[i++];
+    for (size_t i = 0; i < check->n_issues; i++) {
         struct evidence issue;
-        uint64_t taken = 1;
 
-        if (!wanted(judging, &run))
+        if (!wanted(judging, &check->issues[i]))
             continue;
-        while (i < check->n_issues && wanted(judging, &check->issues[i]) &&
-               qca_issue_extend(&run, &check->issues[i])) {
-            i++;
-            taken++;
-        }
         if (n++ >= ISSUES_MAX) {
-            omitted += taken;
+            omitted++;
             continue;
         }
-        issue = issue_evidence(&run);
+        issue = issue_evidence(&check->issues[i]);
         evidence_append(&list, &issue);
     }
-    evidence_value(evidence, "issues", &list);
+    evidence_value(evidence, PART_ISSUES, &list);
     if (omitted > 0)
-        evidence_number(evidence, "issues-omitted", omitted);
+        evidence_number(evidence, NUMBER_ISSUES_OMITTED, omitted);
 }
 
 const struct qca_issue *issue_first(const struct judging *judging, issue_fn wanted)
@@ -269,7 +262,8 @@ static bool pointers_confirmed(const struct judging *judging)
         if (now->issues[i].kind != before->issues[j].kind ||
             now->issues[i].table_offset != before->issues[j].table_offset ||
             now->issues[i].index != before->issues[j].index ||
-            now->issues[i].host_offset != before->issues[j].host_offset)
+            now->issues[i].host_offset != before->issues[j].host_offset ||
+            now->issues[i].count != before->issues[j].count)
             return false;
     }
 }
@@ -289,12 +283,12 @@ static void evidence_overlays(struct evidence *evidence, const struct judging *j
     for (size_t i = 0; i < OVERLAYS_MAX && (child = graph_child(judging->image, i)); i++) {
         struct evidence overlay = evidence_new();
 
-        evidence_text(&overlay, "path", child->path);
+        evidence_text(&overlay, TEXT_PATH, child->path);
         evidence_append(&list, &overlay);
     }
-    evidence_value(evidence, "overlays", &list);
+    evidence_value(evidence, PART_OVERLAYS, &list);
     if (relation->n_children > OVERLAYS_MAX)
-        evidence_number(evidence, "overlays-omitted", relation->n_children - OVERLAYS_MAX);
+        evidence_number(evidence, NUMBER_OVERLAYS_OMITTED, relation->n_children - OVERLAYS_MAX);
 }
 
 /* corruptions, check-errors, leaks, kinds {name: count}, overlays, in-use, finished, issues,
@@ -308,15 +302,15 @@ static int add_damage(struct judging *judging, enum finding_type type, enum seve
     const struct qca_issue *first = issue_first(judging, wanted);
     char where[80] = "";
 
-    evidence_number(&evidence, "corruptions", corruptions);
-    evidence_number(&evidence, "check-errors", check->check_errors);
-    evidence_number(&evidence, "leaks", check->leaks);
-    evidence_flag(&evidence, "in-use", judging->image->audit->use == FILES_WRITER);
-    evidence_flag(&evidence, "finished", check->finished);
+    evidence_number(&evidence, NUMBER_CORRUPTIONS, corruptions);
+    evidence_number(&evidence, NUMBER_CHECK_ERRORS, check->check_errors);
+    evidence_number(&evidence, NUMBER_LEAKS, check->leaks);
+    evidence_flag(&evidence, FLAG_IN_USE, judging->image->audit->use == FILES_WRITER);
+    evidence_flag(&evidence, FLAG_FINISHED, check->finished);
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
         if (qca_check_count(check, kind) > 0)
-            evidence_number(&kinds, qca_issue_kind_name(kind), qca_check_count(check, kind));
-    evidence_value(&evidence, "kinds", &kinds);
+            evidence_issue_count(&kinds, kind, qca_check_count(check, kind));
+    evidence_value(&evidence, PART_KINDS, &kinds);
     evidence_overlays(&evidence, judging);
     evidence_issues(&evidence, judging, wanted);
     if (first && first->guest_offset != QCA_NO_OFFSET)
@@ -391,7 +385,7 @@ static int judge_truncation(struct judging *judging)
             continue;
         if (__builtin_add_overflow(issue->host_offset, issue->host_length, &end))
             end = UINT64_MAX;
-        n++;
+        n += issue->count;
         if (issue->host_offset < lowest)
             lowest = issue->host_offset;
         if (end > highest)
@@ -402,13 +396,13 @@ static int judge_truncation(struct judging *judging)
                    (n < 16 || (highest - lowest) / (cluster ? cluster : 1) > 4 * n)))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "file-size", size);
-    evidence_number(&evidence, "needed-size", highest);
-    evidence_number(&evidence, "missing-references", references_beyond_end(check) +
+    evidence_number(&evidence, NUMBER_FILE_SIZE, size);
+    evidence_number(&evidence, NUMBER_NEEDED_SIZE, highest);
+    evidence_number(&evidence, NUMBER_MISSING_REFERENCES, references_beyond_end(check) +
                         qca_check_count(check, QCA_ISSUE_LAST_CLUSTER_CUT));
-    evidence_number(&evidence, "corruptions", check->corruptions);
-    evidence_number(&evidence, "check-errors", check->check_errors);
-    evidence_number(&evidence, "leaks", check->leaks);
+    evidence_number(&evidence, NUMBER_CORRUPTIONS, check->corruptions);
+    evidence_number(&evidence, NUMBER_CHECK_ERRORS, check->check_errors);
+    evidence_number(&evidence, NUMBER_LEAKS, check->leaks);
     evidence_issues(&evidence, judging, issue_is_beyond_end);
     judging->truncated = !judging->thresholds->disabled[FINDING_IMAGE_TRUNCATED];
     if (is_abandoned_part(judging))
@@ -432,7 +426,7 @@ static int judge_bits(struct judging *judging)
 
     if (info->incompatible_features & QCA_INCOMPAT_CORRUPT) {
         corrupt = evidence_new();
-        evidence_number(&corrupt, "incompatible-features", info->incompatible_features);
+        evidence_number(&corrupt, NUMBER_INCOMPATIBLE_FEATURES, info->incompatible_features);
         r = judging_add(judging, FINDING_CORRUPT_BIT_SET, SEVERITY_CRITICAL, 1, &corrupt,
                         "was marked as corrupt by QEMU");
     }
@@ -440,11 +434,11 @@ static int judge_bits(struct judging *judging)
         judging->judgement->judged[FINDING_DIRTY_BIT_SET] &&
         judging->image->audit->use == FILES_UNUSED) {
         dirty = evidence_new();
-        evidence_number(&dirty, "incompatible-features", info->incompatible_features);
-        evidence_flag(&dirty, "lazy-refcounts",
+        evidence_number(&dirty, NUMBER_INCOMPATIBLE_FEATURES, info->incompatible_features);
+        evidence_flag(&dirty, FLAG_LAZY_REFCOUNTS,
                       info->compatible_features & QCA_COMPAT_LAZY_REFCOUNTS);
         if (judging->image->fingerprint.mtime > 0)
-            evidence_number(&dirty, "changed-at",
+            evidence_number(&dirty, NUMBER_CHANGED_AT,
                             (uint64_t)judging->image->fingerprint.mtime / 1000);
         r = judging_add(judging, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING, 1, &dirty,
                         "was not closed cleanly");
@@ -463,16 +457,16 @@ static int judge_snapshot_table(struct judging *judging, const struct qca_error 
     if (!first && !bad)
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "snapshots", info->snapshot_count);
-    evidence_number(&evidence, "readable", info->n_snapshots);
+    evidence_number(&evidence, NUMBER_SNAPSHOTS, info->snapshot_count);
+    evidence_number(&evidence, NUMBER_READABLE, info->n_snapshots);
     if (bad) {
-        evidence_text(&evidence, "error", error->text);
-        evidence_text(&evidence, "field", error->field);
-        evidence_number(&evidence, "error-offset", error->offset);
+        evidence_text(&evidence, TEXT_ERROR, error->text);
+        evidence_text(&evidence, TEXT_FIELD, error->field);
+        evidence_number(&evidence, NUMBER_ERROR_OFFSET, error->offset);
     }
     if (first && first->snapshot != QCA_ACTIVE && first->snapshot < info->n_snapshots) {
-        evidence_text(&evidence, "snapshot-id", info->snapshots[first->snapshot].id);
-        evidence_text(&evidence, "snapshot-name", info->snapshots[first->snapshot].name);
+        evidence_text(&evidence, TEXT_SNAPSHOT_ID, info->snapshots[first->snapshot].id);
+        evidence_text(&evidence, TEXT_SNAPSHOT_NAME, info->snapshots[first->snapshot].name);
     }
     evidence_issues(&evidence, judging, issue_is_of_snapshots);
     return judging_add(judging, FINDING_SNAPSHOT_TABLE_BAD, SEVERITY_ERROR, 1, &evidence,
@@ -494,11 +488,11 @@ static int judge_bitmaps(struct judging *judging, const struct qca_error *error,
 
     if (first || bad) {
         evidence = evidence_new();
-        evidence_number(&evidence, "bitmaps", info->n_bitmaps);
+        evidence_number(&evidence, NUMBER_BITMAPS, info->n_bitmaps);
         if (bad) {
-            evidence_text(&evidence, "error", error->text);
-            evidence_text(&evidence, "field", error->field);
-            evidence_number(&evidence, "error-offset", error->offset);
+            evidence_text(&evidence, TEXT_ERROR, error->text);
+            evidence_text(&evidence, TEXT_FIELD, error->field);
+            evidence_number(&evidence, NUMBER_ERROR_OFFSET, error->offset);
         }
         evidence_issues(&evidence, judging, issue_is_of_bitmaps);
         r = judging_add(judging, FINDING_BITMAP_BAD, SEVERITY_ERROR, 1, &evidence,
@@ -519,7 +513,7 @@ static int judge_bitmaps(struct judging *judging, const struct qca_error *error,
         if (!(info->bitmaps[i].flags & QCA_BITMAP_IN_USE))
             continue;
         name = evidence_new();
-        evidence_text(&name, "name", info->bitmaps[i].name);
+        evidence_text(&name, TEXT_NAME, info->bitmaps[i].name);
         evidence_append(&names, &name);
         n++;
     }
@@ -527,7 +521,7 @@ static int judge_bitmaps(struct judging *judging, const struct qca_error *error,
         return 0;
     evidence_done(&evidence);
     evidence = evidence_new();
-    evidence_value(&evidence, "bitmaps", &names);
+    evidence_value(&evidence, PART_BITMAPS, &names);
     return judging_add(judging, FINDING_BITMAP_IN_USE, SEVERITY_WARNING, n, &evidence,
                        "has %zu dirty bitmap%s that %s not saved", n, n == 1 ? "" : "s",
                        n == 1 ? "was" : "were");
@@ -541,11 +535,11 @@ int judging_add_read_error(struct judging *judging, int error, const struct qca_
     _cleanup_evidence_ struct evidence evidence = evidence_new();
     uint64_t offset = first ? first->host_offset : why->offset;
 
-    evidence_number(&evidence, "errno", (uint64_t)-error);
-    evidence_text(&evidence, "error", strerror(-error));
-    evidence_number(&evidence, "error-offset", offset);
+    evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-error);
+    evidence_text(&evidence, TEXT_ERROR, strerror(-error));
+    evidence_number(&evidence, NUMBER_ERROR_OFFSET, offset);
     if (why->kind != QCA_ERROR_NONE)
-        evidence_text(&evidence, "text", why->text);
+        evidence_text(&evidence, TEXT_TEXT, why->text);
     if (judging->layer)
         evidence_issues(&evidence, judging, issue_is_read_error);
     return judging_add(judging, FINDING_READ_ERROR, SEVERITY_CRITICAL, 1, &evidence,

@@ -13,9 +13,10 @@ static void add_item(struct evidence *list, const struct coverage_item *item)
 {
     struct evidence entry = evidence_new();
 
-    evidence_text(&entry, "reason", coverage_reason_name(item->why));
-    evidence_text(&entry, "path", item->path);
-    evidence_text(&entry, item->why == FILES_LEFT_DEVICE ? "device" : "file-system", item->target);
+    evidence_text(&entry, TEXT_REASON, coverage_reason_name(item->why));
+    evidence_text(&entry, TEXT_PATH, item->path);
+    evidence_text(&entry, item->why == FILES_LEFT_DEVICE ? TEXT_DEVICE : TEXT_FILE_SYSTEM,
+                  item->target);
     evidence_append(list, &entry);
 }
 
@@ -60,12 +61,12 @@ int judge_coverage(struct judging *judging, const struct datastore *datastore)
         add_item(&list, item);
     }
     evidence = evidence_new();
-    evidence_number(&evidence, "mounts-remote", left_out[FILES_LEFT_REMOTE]);
-    evidence_number(&evidence, "mounts-gone", left_out[FILES_LEFT_GONE]);
-    evidence_number(&evidence, "mounts-forbidden", forbidden);
-    evidence_number(&evidence, "links-to-devices", left_out[FILES_LEFT_DEVICE]);
-    evidence_number(&evidence, "too-many-files", left_out[FILES_LEFT_TOO_MANY]);
-    evidence_value(&evidence, "left-out", &list);
+    evidence_number(&evidence, NUMBER_MOUNTS_REMOTE, left_out[FILES_LEFT_REMOTE]);
+    evidence_number(&evidence, NUMBER_MOUNTS_GONE, left_out[FILES_LEFT_GONE]);
+    evidence_number(&evidence, NUMBER_MOUNTS_FORBIDDEN, forbidden);
+    evidence_number(&evidence, NUMBER_LINKS_TO_DEVICES, left_out[FILES_LEFT_DEVICE]);
+    evidence_number(&evidence, NUMBER_TOO_MANY_FILES, left_out[FILES_LEFT_TOO_MANY]);
+    evidence_value(&evidence, PART_LEFT_OUT, &list);
     path = text_escape_string(first ? first->path : datastore->path);
     r = path ? 0 : -ENOMEM;
     if (gaps == 0) {
@@ -108,9 +109,9 @@ int judge_outside(struct judging *judging, const struct outside_disk *disks, siz
     for (size_t i = 0; i < n; i++) {
         struct evidence entry = evidence_new();
 
-        evidence_text(&entry, "domain", disks[i].domain);
-        evidence_text(&entry, "disk", disks[i].target);
-        evidence_text(&entry, "path", disks[i].path);
+        evidence_text(&entry, TEXT_DOMAIN, disks[i].domain);
+        evidence_text(&entry, TEXT_DISK, disks[i].target);
+        evidence_text(&entry, TEXT_PATH, disks[i].path);
         evidence_append(&list, &entry);
     }
     for (size_t i = 0; i < n && i < NAMED_MAX; i++) {
@@ -126,8 +127,8 @@ int judge_outside(struct judging *judging, const struct outside_disk *disks, siz
         }
     }
     evidence = evidence_new();
-    evidence_number(&evidence, "disks-outside", total);
-    evidence_value(&evidence, "disks", &list);
+    evidence_number(&evidence, NUMBER_DISKS_OUTSIDE, total);
+    evidence_value(&evidence, PART_DISKS, &list);
     return judging_add(judging, FINDING_COVERAGE_GAP, SEVERITY_WARNING, total, &evidence,
                        "does not look at %llu disk%s of domains, in no datastore: %s%s",
                        (unsigned long long)total, total == 1 ? "" : "s", names ? names : "",

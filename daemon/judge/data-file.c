@@ -137,9 +137,9 @@ static int add_cut(struct judging *judging, struct evidence *evidence, const cha
         snprintf(needs, sizeof(needs), "%" PRIu64 " bytes", cut->needed);
     }
     if (cut->known)
-        evidence_number(evidence, "data-size", cut->size);
-    evidence_number(evidence, "needed-size", cut->needed);
-    evidence_number(evidence, "missing-clusters", cut->clusters);
+        evidence_number(evidence, NUMBER_DATA_SIZE, cut->size);
+    evidence_number(evidence, NUMBER_NEEDED_SIZE, cut->needed);
+    evidence_number(evidence, NUMBER_MISSING_CLUSTERS, cut->clusters);
     if (cut->clusters > 0)
         evidence_issues(evidence, judging, issue_is_missing_data);
     if (cut->clusters == 0)
@@ -167,12 +167,12 @@ static size_t evidence_data_file_users(struct evidence *evidence, const struct j
     for (size_t i = 0; i < n && i < USERS_MAX; i++) {
         struct evidence user = evidence_new();
 
-        evidence_text(&user, "path", users[i]->path);
+        evidence_text(&user, TEXT_PATH, users[i]->path);
         evidence_append(&list, &user);
     }
-    evidence_value(evidence, "also-of", &list);
+    evidence_value(evidence, PART_ALSO_OF, &list);
     if (n > USERS_MAX)
-        evidence_number(evidence, "also-of-omitted", n - USERS_MAX);
+        evidence_number(evidence, NUMBER_ALSO_OF_OMITTED, n - USERS_MAX);
     return n;
 }
 
@@ -196,7 +196,7 @@ int judge_data_file(struct judging *judging)
         return -ENOMEM;
     evidence = evidence_new();
     evidence_reference(&evidence, &image->data_file, "data-file");
-    evidence_text(&evidence, "state", reference_state_name(image->data_file.state));
+    evidence_text(&evidence, TEXT_STATE, reference_state_name(image->data_file.state));
     n_users = evidence_data_file_users(&evidence, judging);
     if ((missing || n_users > 0) && severity < SEVERITY_ERROR)
         severity = SEVERITY_ERROR;

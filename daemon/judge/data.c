@@ -23,8 +23,8 @@ int judge_compressed(struct judging *judging)
     if (n == 0)
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "clusters", bad);
-    evidence_number(&evidence, "overlapping", overlapping);
+    evidence_number(&evidence, NUMBER_CLUSTERS, bad);
+    evidence_number(&evidence, NUMBER_OVERLAPPING, overlapping);
     evidence_issues(&evidence, judging, issue_is_of_compressed);
     if (first && first->guest_offset != QCA_NO_OFFSET)
         return judging_add(judging, FINDING_COMPRESSED_CLUSTER_BAD, SEVERITY_CRITICAL, n, &evidence,

@@ -64,9 +64,9 @@ static void sides_add(struct sides *sides, bool libvirt, const struct virt_disk 
     if ((*n)++ >= NAMES_SHOWN)
         return;
     item = evidence_new();
-    evidence_text(&item, "snapshot", name);
-    evidence_text(&item, "disk", disk ? disk->target : NULL);
-    evidence_text(&item, "path", path);
+    evidence_text(&item, TEXT_SNAPSHOT, name);
+    evidence_text(&item, TEXT_DISK, disk ? disk->target : NULL);
+    evidence_text(&item, TEXT_PATH, path);
     evidence_append(list, &item);
 }
 
@@ -134,11 +134,11 @@ int judge_delete(struct judging_domain *jd)
     if (deleting || sides.n_libvirt + sides.n_image > 0) {
         name = text_escape_string(deleting ? deleting : sides.first);
         evidence = domain_evidence(jd);
-        evidence_text(&evidence, "deleting", deleting);
-        evidence_value(&evidence, "libvirt-only", &sides.libvirt_only);
-        evidence_value(&evidence, "image-only", &sides.image_only);
-        evidence_number(&evidence, "libvirt-only-total", sides.n_libvirt);
-        evidence_number(&evidence, "image-only-total", sides.n_image);
+        evidence_text(&evidence, TEXT_DELETING, deleting);
+        evidence_value(&evidence, PART_LIBVIRT_ONLY, &sides.libvirt_only);
+        evidence_value(&evidence, PART_IMAGE_ONLY, &sides.image_only);
+        evidence_number(&evidence, NUMBER_LIBVIRT_ONLY_TOTAL, sides.n_libvirt);
+        evidence_number(&evidence, NUMBER_IMAGE_ONLY_TOTAL, sides.n_image);
         if (!name)
             r = -ENOMEM;
         else if (deleting)
@@ -203,17 +203,17 @@ static bool domain_has_checkpoint(const struct virt_domain *domain, const char *
     return false;
 }
 
-static void list_checkpoint(struct evidence *list, size_t *n, const char *key, const char *name,
-                            const char *target, const char *path)
+static void list_checkpoint(struct evidence *list, size_t *n, enum evidence_text member,
+                            const char *name, const char *target, const char *path)
 {
     struct evidence item = { .object = NULL };
 
     if ((*n)++ >= NAMES_SHOWN)
         return;
     item = evidence_new();
-    evidence_text(&item, key, name);
-    evidence_text(&item, "disk", target);
-    evidence_text(&item, "path", path);
+    evidence_text(&item, member, name);
+    evidence_text(&item, TEXT_DISK, target);
+    evidence_text(&item, TEXT_PATH, path);
     evidence_append(list, &item);
 }
 
@@ -228,7 +228,7 @@ static void find_lost_bitmaps(const struct judging_domain *jd, struct evidence *
 
             if (!cd->bitmap || !disk || disk_has_bitmap(jd, disk, cd->bitmap) != FOUND_NO)
                 continue;
-            list_checkpoint(list, n, "checkpoint", checkpoint->name, cd->target,
+            list_checkpoint(list, n, TEXT_CHECKPOINT, checkpoint->name, cd->target,
                             disk->n_layers > 0 ? disk->layers[0].path : NULL);
             break;
         }
@@ -245,7 +245,7 @@ static void find_lost_checkpoints(const struct judging_domain *jd, const struct 
         const char *name = report->info.bitmaps[i].name;
 
         if (name && !domain_has_checkpoint(jd->domain, disk->target, name))
-            list_checkpoint(list, n, "bitmap", name, disk->target, image->path);
+            list_checkpoint(list, n, TEXT_BITMAP, name, disk->target, image->path);
     }
 }
 
@@ -272,10 +272,10 @@ int judge_checkpoints(struct judging_domain *jd)
     if (n_no_bitmap + n_no_checkpoint == 0)
         return 0;
     evidence = domain_evidence(jd);
-    evidence_value(&evidence, "without-bitmap", &no_bitmap);
-    evidence_value(&evidence, "without-checkpoint", &no_checkpoint);
-    evidence_number(&evidence, "without-bitmap-total", n_no_bitmap);
-    evidence_number(&evidence, "without-checkpoint-total", n_no_checkpoint);
+    evidence_value(&evidence, PART_WITHOUT_BITMAP, &no_bitmap);
+    evidence_value(&evidence, PART_WITHOUT_CHECKPOINT, &no_checkpoint);
+    evidence_number(&evidence, NUMBER_WITHOUT_BITMAP_TOTAL, n_no_bitmap);
+    evidence_number(&evidence, NUMBER_WITHOUT_CHECKPOINT_TOTAL, n_no_checkpoint);
     snprintf(checkpoints, sizeof(checkpoints), "%zu checkpoint%s without a bitmap", n_no_bitmap,
              n_no_bitmap == 1 ? "" : "s");
     snprintf(bitmaps, sizeof(bitmaps), "%zu bitmap%s without a checkpoint", n_no_checkpoint,

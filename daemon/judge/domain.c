@@ -13,8 +13,8 @@ struct evidence domain_evidence(const struct judging_domain *jd)
 {
     struct evidence evidence = evidence_new();
 
-    evidence_text(&evidence, "domain", jd->domain->name);
-    evidence_text(&evidence, "connection", usage_domain_uri(jd->status, jd->domain));
+    evidence_text(&evidence, TEXT_DOMAIN, jd->domain->name);
+    evidence_text(&evidence, TEXT_CONNECTION, usage_domain_uri(jd->status, jd->domain));
     return evidence;
 }
 
@@ -54,9 +54,9 @@ static int judge_io_error(struct judging_domain *jd)
             continue;
         first = first ? first : disk;
         item = evidence_new();
-        evidence_text(&item, "disk", disk->target);
-        evidence_text(&item, "error", disk->error);
-        evidence_text(&item, "path", disk->n_layers > 0 ? disk->layers[0].path : NULL);
+        evidence_text(&item, TEXT_DISK, disk->target);
+        evidence_text(&item, TEXT_ERROR, disk->error);
+        evidence_text(&item, TEXT_PATH, disk->n_layers > 0 ? disk->layers[0].path : NULL);
         evidence_append(&disks, &item);
     }
     if (!first && !jd->domain->io_error)
@@ -66,7 +66,7 @@ static int judge_io_error(struct judging_domain *jd)
     if (!target || !error)
         return -ENOMEM;
     evidence = domain_evidence(jd);
-    evidence_value(&evidence, "disks", &disks);
+    evidence_value(&evidence, PART_DISKS, &disks);
     return judging_add(&jd->judging, FINDING_DOMAIN_IO_ERROR, SEVERITY_CRITICAL, 1, &evidence,
                        "is %s an I/O error%s%s%s%s",
                        jd->domain->io_error ? "paused because of" : "in trouble with",
@@ -102,10 +102,10 @@ static int judge_memory(struct judging_domain *jd)
     if (!needs || jd->domain->memory_max == 0 || jd->domain->memory_max >= needs->memory)
         return 0;
     evidence = domain_evidence(jd);
-    evidence_number(&evidence, "memory-bytes", jd->domain->memory_max);
-    evidence_number(&evidence, "minimum-bytes", needs->memory);
-    evidence_text(&evidence, "class", needs->name);
-    evidence_text(&evidence, "path", needs_path);
+    evidence_number(&evidence, NUMBER_MEMORY_BYTES, jd->domain->memory_max);
+    evidence_number(&evidence, NUMBER_MINIMUM_BYTES, needs->memory);
+    evidence_text(&evidence, TEXT_CLASS, needs->name);
+    evidence_text(&evidence, TEXT_PATH, needs_path);
     return judging_add(&jd->judging, FINDING_MEMORY_BELOW_MINIMUM, SEVERITY_WARNING, 1, &evidence,
                        "has %s of memory; the class %s needs %s",
                        text_size(jd->domain->memory_max, has), needs->name,
@@ -138,11 +138,11 @@ static int judge_job(struct judging_domain *jd)
     if (!target || !type)
         return -ENOMEM;
     evidence = domain_evidence(jd);
-    evidence_text(&evidence, "disk", stalled->target);
-    evidence_text(&evidence, "job", stalled->job.type);
-    evidence_number(&evidence, "ready-at", stalled->job.ready_since);
-    evidence_text(&evidence, "path", stalled->n_layers > 0 ? stalled->layers[0].path : NULL);
-    evidence_text(&evidence, "mirror", stalled->job.mirror);
+    evidence_text(&evidence, TEXT_DISK, stalled->target);
+    evidence_text(&evidence, TEXT_JOB, stalled->job.type);
+    evidence_number(&evidence, NUMBER_READY_AT, stalled->job.ready_since);
+    evidence_text(&evidence, TEXT_PATH, stalled->n_layers > 0 ? stalled->layers[0].path : NULL);
+    evidence_text(&evidence, TEXT_MIRROR, stalled->job.mirror);
     r = judging_add(&jd->judging, FINDING_BLOCK_JOB_STALLED, SEVERITY_WARNING, 1, &evidence,
                     "has a block job (%s) on disk %s that is ready since %s and waits to be ended",
                     type, target,
@@ -154,18 +154,19 @@ static int judge_job(struct judging_domain *jd)
 
 /* ---- definition-differs ---------------------------------------------------------------------- */
 
-static void evidence_chain(struct evidence *evidence, const char *key, const struct virt_disk *disk)
+static void evidence_chain(struct evidence *evidence, enum evidence_part member,
+                           const struct virt_disk *disk)
 {
     _cleanup_evidence_ struct evidence list = evidence_new_list();
 
     for (size_t i = 0; disk && i < disk->n_layers && i < NAMES_SHOWN; i++) {
         struct evidence item = evidence_new();
 
-        evidence_text(&item, "path",
+        evidence_text(&item, TEXT_PATH,
                       disk->layers[i].path ? disk->layers[i].path : disk->layers[i].name);
         evidence_append(&list, &item);
     }
-    evidence_value(evidence, key, &list);
+    evidence_value(evidence, member, &list);
 }
 
 static void evidence_files(struct evidence *evidence, const struct judging_domain *jd,
@@ -177,11 +178,11 @@ static void evidence_files(struct evidence *evidence, const struct judging_domai
         const struct relation *relation = graph_relation(jd->judging.graph, image);
         struct evidence item = evidence_new();
 
-        evidence_text(&item, "path", image->path);
+        evidence_text(&item, TEXT_PATH, image->path);
         evidence_append(&list, &item);
         image = relation && !relation->in_loop ? relation->parent : NULL;
     }
-    evidence_value(evidence, "on-disk", &list);
+    evidence_value(evidence, PART_ON_DISK, &list);
 }
 
 static const struct virt_disk *find_target(const struct virt_disk *disks, size_t n,
@@ -245,12 +246,12 @@ static int add_differs(struct judging_domain *jd, const struct virt_disk *live,
     if (!target)
         return -ENOMEM;
     evidence = domain_evidence(jd);
-    evidence_text(&evidence, "disk", disk->target);
-    evidence_text(&evidence, "what", what);
+    evidence_text(&evidence, TEXT_DISK, disk->target);
+    evidence_text(&evidence, TEXT_WHAT, what);
     if (live)
-        evidence_chain(&evidence, "live", live);
+        evidence_chain(&evidence, PART_LIVE, live);
     if (defined)
-        evidence_chain(&evidence, "defined", defined);
+        evidence_chain(&evidence, PART_DEFINED, defined);
     evidence_files(&evidence, jd, layer_image(jd, disk, 0));
     r = judging_add(&jd->judging, FINDING_DEFINITION_DIFFERS, SEVERITY_ERROR, 1, &evidence,
                     "%s disk %s%s", before, target, after);
@@ -313,16 +314,16 @@ static int judge_definition(struct judging_domain *jd)
 
 /* ---- deleted-in-use -------------------------------------------------------------------------- */
 
-static void evidence_identity(struct evidence *evidence, const char *key,
+static void evidence_identity(struct evidence *evidence, enum evidence_part member,
                               const struct identity *identity)
 {
     _cleanup_evidence_ struct evidence item = evidence_new();
 
-    evidence_number(&item, "inode", identity->inode);
-    evidence_number(&item, "fsid", identity->fsid);
+    evidence_number(&item, NUMBER_INODE, identity->inode);
+    evidence_number(&item, NUMBER_FSID, identity->fsid);
     if (identity->btime > 0)
-        evidence_number(&item, "born-at", (uint64_t)identity->btime / 1000);
-    evidence_value(evidence, key, &item);
+        evidence_number(&item, NUMBER_BORN_AT, (uint64_t)identity->btime / 1000);
+    evidence_value(evidence, member, &item);
 }
 
 /* Another file has taken the layer's place, and nobody has that one open. */
@@ -351,17 +352,17 @@ static int add_deleted(struct judging_domain *jd, const struct virt_disk *disk,
     if (!target || !name || (renamed && !found))
         return -ENOMEM;
     evidence = domain_evidence(jd);
-    evidence_text(&evidence, "disk", disk->target);
-    evidence_text(&evidence, "path", entry->path);
-    evidence_text(&evidence, "format", disk->layers[0].format);
-    evidence_number(&evidence, "layer", entry->layer);
-    evidence_text(&evidence, "how", there ? "replaced" : "gone");
+    evidence_text(&evidence, TEXT_DISK, disk->target);
+    evidence_text(&evidence, TEXT_PATH, entry->path);
+    evidence_text(&evidence, TEXT_FORMAT, disk->layers[0].format);
+    evidence_number(&evidence, NUMBER_LAYER, entry->layer);
+    evidence_text(&evidence, TEXT_HOW, there ? "replaced" : "gone");
     if (entry->noted)
-        evidence_identity(&evidence, "noted", &entry->identity);
+        evidence_identity(&evidence, PART_NOTED, &entry->identity);
     if (there)
-        evidence_identity(&evidence, "there", &there->identity);
+        evidence_identity(&evidence, PART_THERE, &there->identity);
     if (renamed)
-        evidence_text(&evidence, "found", renamed->path);
+        evidence_text(&evidence, TEXT_FOUND, renamed->path);
     /* What has only another name is not lost with the domain; but with another file in its place
      * the next start is on that. */
     if (!renamed)

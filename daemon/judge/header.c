@@ -100,9 +100,9 @@ int judge_header(struct judging *judging)
     if (!past)
         return -ENOMEM;
     evidence = evidence_new();
-    evidence_text(&evidence, "was", qca_format_name(image->past.format));
-    evidence_number(&evidence, "header-seen-at", image->past.until);
-    evidence_number(&evidence, "size-then", image->past.size);
+    evidence_text(&evidence, TEXT_WAS, qca_format_name(image->past.format));
+    evidence_number(&evidence, NUMBER_HEADER_SEEN_AT, image->past.until);
+    evidence_number(&evidence, NUMBER_SIZE_THEN, image->past.size);
     return judging_add(judging, FINDING_HEADER_INVALID, SEVERITY_CRITICAL, 2, &evidence,
                        "was %s, and its header is overwritten", past);
 }

@@ -20,12 +20,13 @@
 
 /* ---- evidence -------------------------------------------------------------------------------- */
 
-static void put_digest(struct evidence *evidence, const char *key, const uint8_t digest[static 32])
+static void put_digest(struct evidence *evidence, enum evidence_text member,
+                       const uint8_t digest[static 32])
 {
     char text[65];
 
     hex_encode(digest, 32, text);
-    evidence_text(evidence, key, text);
+    evidence_text(evidence, member, text);
 }
 
 /* children, children-omitted: those that were made before the image was changed. Returns how
@@ -44,12 +45,12 @@ static size_t put_children(struct evidence *evidence, const struct judging *judg
         if (n++ >= CHILDREN_MAX)
             continue;
         item = evidence_new();
-        evidence_text(&item, "path", child->path);
+        evidence_text(&item, TEXT_PATH, child->path);
         evidence_append(&list, &item);
     }
-    evidence_value(evidence, "children", &list);
+    evidence_value(evidence, PART_CHILDREN, &list);
     if (n > CHILDREN_MAX)
-        evidence_number(evidence, "children-omitted", n - CHILDREN_MAX);
+        evidence_number(evidence, NUMBER_CHILDREN_OMITTED, n - CHILDREN_MAX);
     return n;
 }
 
@@ -60,19 +61,20 @@ static void put_ranges(struct evidence *evidence, const struct deviation *deviat
 
     if (!deviation->located)
         return;
-    evidence_number(evidence, "blocks", deviation->blocks);
-    evidence_number(evidence, "different-bytes", deviation->bytes);
+    evidence_number(evidence, NUMBER_BLOCKS, deviation->blocks);
+    evidence_number(evidence, NUMBER_DIFFERENT_BYTES, deviation->bytes);
     for (size_t i = 0; i < deviation->n_ranges; i++) {
         struct evidence range = evidence_new();
 
-        evidence_number(&range, "block", deviation->ranges[i].offset / QCA_BLOCK_SIZE);
-        evidence_number(&range, "guest-offset", deviation->ranges[i].offset);
-        evidence_number(&range, "guest-length", deviation->ranges[i].length);
+        evidence_number(&range, NUMBER_BLOCK, deviation->ranges[i].offset / QCA_BLOCK_SIZE);
+        evidence_number(&range, NUMBER_GUEST_OFFSET, deviation->ranges[i].offset);
+        evidence_number(&range, NUMBER_GUEST_LENGTH, deviation->ranges[i].length);
         evidence_append(&list, &range);
     }
-    evidence_value(evidence, "ranges", &list);
+    evidence_value(evidence, PART_RANGES, &list);
     if (deviation->ranges_total > deviation->n_ranges)
-        evidence_number(evidence, "ranges-omitted", deviation->ranges_total - deviation->n_ranges);
+        evidence_number(evidence, NUMBER_RANGES_OMITTED,
+                        deviation->ranges_total - deviation->n_ranges);
 }
 
 /* baseline-digest, digest, baseline-at, verified-at, found-at, modified-at, changed-at, device,
@@ -85,31 +87,32 @@ static void put_story(struct evidence *evidence, const struct judging *judging)
     char verity[VERITY_TEXT_MAX], device[32];
 
     if (baseline->has_digest) {
-        put_digest(evidence, "baseline-digest", baseline->digest);
-        evidence_number(evidence, "baseline-at", baseline->since);
-        evidence_number(evidence, "verified-at", baseline->verified);
+        put_digest(evidence, TEXT_BASELINE_DIGEST, baseline->digest);
+        evidence_number(evidence, NUMBER_BASELINE_AT, baseline->since);
+        evidence_number(evidence, NUMBER_VERIFIED_AT, baseline->verified);
     }
     if (baseline->encrypted)    /* the digests are of what is stored */
-        evidence_flag(evidence, "encrypted", true);
+        evidence_flag(evidence, FLAG_ENCRYPTED, true);
     if (deviation->verdict != READING_INCOMPLETE)
-        put_digest(evidence, "digest", deviation->digest);
-    evidence_number(evidence, "found-at", deviation->found);
+        put_digest(evidence, TEXT_DIGEST, deviation->digest);
+    evidence_number(evidence, NUMBER_FOUND_AT, deviation->found);
     if (!image_has_data_file(judging->image)) {     /* where it has, its own times say nothing */
-        evidence_number(evidence, "modified-at", (uint64_t)deviation->fingerprint.mtime / 1000);
-        evidence_number(evidence, "changed-at", (uint64_t)deviation->fingerprint.ctime / 1000);
+        evidence_number(evidence, NUMBER_MODIFIED_AT,
+                        (uint64_t)deviation->fingerprint.mtime / 1000);
+        evidence_number(evidence, NUMBER_CHANGED_AT, (uint64_t)deviation->fingerprint.ctime / 1000);
     }
     if (deviation->virtual_size != 0 && baseline->has_digest &&
         deviation->virtual_size != baseline->virtual_size) {
-        evidence_number(evidence, "baseline-virtual-size", baseline->virtual_size);
-        evidence_number(evidence, "virtual-size", deviation->virtual_size);
+        evidence_number(evidence, NUMBER_BASELINE_VIRTUAL_SIZE, baseline->virtual_size);
+        evidence_number(evidence, NUMBER_VIRTUAL_SIZE, deviation->virtual_size);
     }
     snprintf(device, sizeof(device), "%u:%u", major((dev_t)judging->image->device),
              minor((dev_t)judging->image->device));
-    evidence_text(evidence, "device", device);
+    evidence_text(evidence, TEXT_DEVICE, device);
     if (datastore && datastore->root.type[0])
-        evidence_text(evidence, "file-system", datastore->root.type);
+        evidence_text(evidence, TEXT_FILE_SYSTEM, datastore->root.type);
     if (baseline->verity.algorithm)
-        evidence_text(evidence, "fs-verity", verity_text(&baseline->verity, verity));
+        evidence_text(evidence, TEXT_FS_VERITY, verity_text(&baseline->verity, verity));
 }
 
 /* ", 2 blocks, first at byte 65536 of the guest's disk" */
@@ -185,7 +188,7 @@ static int judge_modified(struct judging *judging)
     put_story(&evidence, judging);
     put_ranges(&evidence, deviation);
     n_children = put_children(&evidence, judging, golden ? 0 : changed_at(judging));
-    evidence_text(&evidence, "maybe-committed", deviation->suspect);
+    evidence_text(&evidence, TEXT_MAYBE_COMMITTED, deviation->suspect);
     if (golden && deviation->located && deviation->blocks == 0 && baseline->has_digest &&
         deviation->virtual_size != baseline->virtual_size)
         return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, 1, &evidence,
@@ -227,11 +230,11 @@ static int judge_endless(struct judging *judging)
     if (judging_has(judging, FINDING_NOT_AUDITABLE))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "errno", EFBIG);
-    evidence_text(&evidence, "error", strerror(EFBIG));
-    evidence_text(&evidence, "reason", "limit");
+    evidence_number(&evidence, NUMBER_ERRNO, EFBIG);
+    evidence_text(&evidence, TEXT_ERROR, strerror(EFBIG));
+    evidence_text(&evidence, TEXT_REASON, "limit");
     evidence_text(
-        &evidence, "text",
+        &evidence, TEXT_TEXT,
         "its tables map more data than its file can hold, or more zeros than can be hashed: "
         "the reading was given up");
     put_story(&evidence, judging);
@@ -268,8 +271,8 @@ static int judge_unreadable(struct judging *judging)
         return more.failed ? -ENOMEM : 0;
     }
     evidence = evidence_new();
-    evidence_number(&evidence, "errno", (uint64_t)-deviation->error);
-    evidence_text(&evidence, "error", strerror(-deviation->error));
+    evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-deviation->error);
+    evidence_text(&evidence, TEXT_ERROR, strerror(-deviation->error));
     put_story(&evidence, judging);
     put_ranges(&evidence, deviation);
     return judging_add(judging, FINDING_READ_ERROR, SEVERITY_CRITICAL, deviation->blocks, &evidence,
@@ -314,12 +317,12 @@ static int judge_overdue(struct judging *judging)
         return 0;
     evidence = evidence_new();
     if (baseline && baseline->has_digest)
-        evidence_number(&evidence, "verified-at", baseline->verified);
-    evidence_number(&evidence, "since-at", last);
-    evidence_number(&evidence, "limit-seconds", limit / USEC_PER_SEC);
-    evidence_flag(&evidence, "golden", baseline_is_golden(judging->image, judging->relation));
+        evidence_number(&evidence, NUMBER_VERIFIED_AT, baseline->verified);
+    evidence_number(&evidence, NUMBER_SINCE_AT, last);
+    evidence_number(&evidence, NUMBER_LIMIT_SECONDS, limit / USEC_PER_SEC);
+    evidence_flag(&evidence, FLAG_GOLDEN, baseline_is_golden(judging->image, judging->relation));
     if (baseline && baseline->deviation && baseline->deviation->error < 0)
-        evidence_text(&evidence, "last-error", strerror(-baseline->deviation->error));
+        evidence_text(&evidence, TEXT_LAST_ERROR, strerror(-baseline->deviation->error));
     return judging_add(judging, FINDING_VERIFICATION_OVERDUE, SEVERITY_WARNING, 1, &evidence,
                        "was not verified for %s", text_duration(judging->now - last, since));
 }
@@ -405,15 +408,15 @@ static int judge_space(struct judging *judging)
     if (!far && !is_much(t, all, taken))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "zero-bytes", zeros);
-    evidence_number(&evidence, "leaked-bytes", leaked);
+    evidence_number(&evidence, NUMBER_ZERO_BYTES, zeros);
+    evidence_number(&evidence, NUMBER_LEAKED_BYTES, leaked);
     if (unneeded > 0)
-        evidence_number(&evidence, "unneeded-bytes", unneeded);
-    evidence_number(&evidence, "reclaimable-bytes", all);
-    evidence_number(&evidence, "share", share_of(all, taken));
+        evidence_number(&evidence, NUMBER_UNNEEDED_BYTES, unneeded);
+    evidence_number(&evidence, NUMBER_RECLAIMABLE_BYTES, all);
+    evidence_number(&evidence, NUMBER_SHARE, share_of(all, taken));
     if (far) {
-        evidence_number(&evidence, "image-end-offset", end);
-        evidence_number(&evidence, "needed-size", needed);
+        evidence_number(&evidence, NUMBER_IMAGE_END_OFFSET, end);
+        evidence_number(&evidence, NUMBER_NEEDED_SIZE, needed);
     }
     if (!is_much(t, all, taken))
         return judging_add(judging, FINDING_SPACE_RECLAIMABLE, SEVERITY_INFO, end - needed,
@@ -459,9 +462,9 @@ static int judge_golden_extents(struct judging *judging)
         if (!stored)
             return -ENOMEM;
         evidence = evidence_new();
-        evidence_text(&evidence, "extent", extent->path);
-        evidence_number(&evidence, "modified-at", (uint64_t)written / 1000);
-        evidence_number(&evidence, "baseline-at", baseline->since);
+        evidence_text(&evidence, TEXT_EXTENT, extent->path);
+        evidence_number(&evidence, NUMBER_MODIFIED_AT, (uint64_t)written / 1000);
+        evidence_number(&evidence, NUMBER_BASELINE_AT, baseline->since);
         return judging_add(judging, FINDING_GOLDEN_MODIFIED, SEVERITY_CRITICAL, 1, &evidence,
                            "must not change, and a file with a piece of its disk was written: %s",
                            stored);

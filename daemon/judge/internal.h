@@ -9,6 +9,7 @@
 #include "daemon/core/policy.h"
 #include "daemon/core/series.h"
 #include "daemon/judge/judgement.h"
+#include "helpers/evidence.h"
 #include "helpers/report-json.h"
 
 /* A data file in which less is than the image refers to. */
@@ -51,15 +52,18 @@ struct evidence {
 struct evidence evidence_new(void);
 struct evidence evidence_new_list(void);
 void evidence_done(struct evidence *evidence);
-void evidence_number(struct evidence *evidence, const char *key, uint64_t value);
-void evidence_flag(struct evidence *evidence, const char *key, bool value);
-/* As json_fields_show(); no member may be a string of an image's. */
+void evidence_number(struct evidence *evidence, enum evidence_number member, uint64_t value);
+void evidence_flag(struct evidence *evidence, enum evidence_flag member, bool value);
+/* Of an object whose members are kinds of issues. */
+void evidence_issue_count(struct evidence *kinds, enum qca_issue_kind kind, uint64_t count);
+/* As json_fields_show(), of keys that qcaudit/evidence.def has, too; no member may be a string of
+ * an image's. */
 void evidence_fields(struct evidence *evidence, const struct json_fields *fields, const void *base,
                      const char *const keys[]);
 /* Escapes; NULL is left out. */
-void evidence_text(struct evidence *evidence, const char *key, const char *hostile);
+void evidence_text(struct evidence *evidence, enum evidence_text member, const char *hostile);
 /* Takes what value holds. */
-void evidence_value(struct evidence *evidence, const char *key, struct evidence *value);
+void evidence_value(struct evidence *evidence, enum evidence_part member, struct evidence *value);
 void evidence_append(struct evidence *list, struct evidence *value);
 
 /* Adds a condition, unless the administrator does not want it; takes what evidence holds and
@@ -93,7 +97,7 @@ bool steps_reached(const struct steps *steps, uint64_t value, enum severity *ret
 
 typedef bool (*issue_fn)(const struct judging *judging, const struct qca_issue *issue);
 
-/* "issues": the first 100 runs of wanted ones; "issues-omitted": how many more were kept by the
+/* "issues": the first 100 wanted ones; "issues-omitted": how many more were kept by the
  * audit. */
 void evidence_issues(struct evidence *evidence, const struct judging *judging, issue_fn wanted);
 /* The first wanted issue that the audit kept, or NULL. */
@@ -148,9 +152,11 @@ void evidence_entry(struct evidence *evidence, const struct judging *judging,
                     const struct usage_entry *entry);
 /* What a lost parent was: path, inode, fsid, size, virtual-size, digest, seen-at; nothing for
  * NULL. */
-void evidence_former(struct evidence *evidence, const char *key, const struct former *former);
+void evidence_former(struct evidence *evidence, enum evidence_part member,
+                     const struct former *former);
 /* An array of {at, bytes}: at most 12 samples of the series, the first and the last among them. */
-void evidence_series(struct evidence *evidence, const char *key, const struct series *series);
+void evidence_series(struct evidence *evidence, enum evidence_part member,
+                     const struct series *series);
 /* "disk vda of domain web1", escaped; malloc'd, NULL without memory. */
 char *entry_words(const struct usage_entry *entry);
 /* The last part of a path, escaped; malloc'd, NULL without memory. */

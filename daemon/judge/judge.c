@@ -50,30 +50,41 @@ void evidence_fields(struct evidence *evidence, const struct json_fields *fields
                        json_fields_show(fields, base, keys, evidence->object) < 0;
 }
 
-void evidence_number(struct evidence *evidence, const char *key, uint64_t value)
+void evidence_number(struct evidence *evidence, enum evidence_number member, uint64_t value)
 {
-    evidence_put(evidence, key, json_object_new_uint64(value));
+    evidence_put(evidence, evidence_number_key(member), json_object_new_uint64(value));
 }
 
-void evidence_flag(struct evidence *evidence, const char *key, bool value)
+void evidence_issue_count(struct evidence *kinds, enum qca_issue_kind kind, uint64_t count)
 {
-    evidence_put(evidence, key, json_object_new_boolean(value));
+    evidence_put(kinds, qca_issue_kind_name(kind), json_object_new_uint64(count));
 }
 
-void evidence_text(struct evidence *evidence, const char *key, const char *hostile)
+void evidence_flag(struct evidence *evidence, enum evidence_flag member, bool value)
+{
+    evidence_put(evidence, evidence_flag_key(member), json_object_new_boolean(value));
+}
+
+static void put_escaped(struct evidence *evidence, enum evidence_text member, const char *escaped)
+{
+    evidence_put(evidence, evidence_text_key(member),
+                 escaped ? json_object_new_string(escaped) : NULL);
+}
+
+void evidence_text(struct evidence *evidence, enum evidence_text member, const char *hostile)
 {
     _cleanup_free_ char *escaped = NULL;
 
     if (!hostile)
         return;
     escaped = text_escape_string(hostile);
-    evidence_put(evidence, key, escaped ? json_object_new_string(escaped) : NULL);
+    put_escaped(evidence, member, escaped);
 }
 
-void evidence_value(struct evidence *evidence, const char *key, struct evidence *value)
+void evidence_value(struct evidence *evidence, enum evidence_part member, struct evidence *value)
 {
     evidence->failed |= value->failed;
-    evidence_put(evidence, key, TAKE_PTR(value->object));
+    evidence_put(evidence, evidence_part_key(member), TAKE_PTR(value->object));
 }
 
 void evidence_append(struct evidence *list, struct evidence *value)
@@ -122,7 +133,7 @@ int judging_add(struct judging *judging, enum finding_type type, enum severity s
         summary = NULL;
         return -ENOMEM;
     }
-    evidence_put(evidence, "summary", json_object_new_string(summary));
+    put_escaped(evidence, TEXT_SUMMARY, summary);
     if (evidence->failed)
         return -ENOMEM;
     /* Of one type the stronger word stands. */
@@ -319,7 +330,7 @@ static int judge_copy(struct judging *judging)
         if (!type_is_of_metadata(condition->type))
             continue;
         condition->severity = SEVERITY_INFO;
-        evidence_put(&evidence, "copy-of", json_object_new_string(shown));
+        put_escaped(&evidence, TEXT_COPY_OF, shown);
         if (evidence.failed)
             return -ENOMEM;
     }
@@ -399,10 +410,10 @@ static int judge_offline(struct judging *judging, const struct datastore *datast
 
     if (!path)
         return -ENOMEM;
-    evidence_text(&evidence, "path", datastore->path);
+    evidence_text(&evidence, TEXT_PATH, datastore->path);
     if (datastore->error < 0) {
-        evidence_number(&evidence, "errno", (uint64_t)-datastore->error);
-        evidence_text(&evidence, "error", strerror(-datastore->error));
+        evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-datastore->error);
+        evidence_text(&evidence, TEXT_ERROR, strerror(-datastore->error));
     }
     return judging_add(judging, FINDING_DATASTORE_OFFLINE, SEVERITY_ERROR, 1, &evidence,
                        "is offline: %s: %s", path, text_offline_reason(datastore->error));
@@ -436,12 +447,12 @@ static int judge_watch(struct judging *judging, const struct datastore *datastor
         reason = "error";
         words = strerror(-datastore->watch_error);
     }
-    evidence_text(&evidence, "reason", reason);
-    evidence_text(&evidence, "file-system", datastore->root.type);
-    evidence_text(&evidence, "path", datastore->path);
-    evidence_number(&evidence, "overflows", datastore->overflows);
+    evidence_text(&evidence, TEXT_REASON, reason);
+    evidence_text(&evidence, TEXT_FILE_SYSTEM, datastore->root.type);
+    evidence_text(&evidence, TEXT_PATH, datastore->path);
+    evidence_number(&evidence, NUMBER_OVERFLOWS, datastore->overflows);
     if (datastore->watch_error < 0)
-        evidence_number(&evidence, "errno", (uint64_t)-datastore->watch_error);
+        evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-datastore->watch_error);
     return judging_add(judging, FINDING_WATCH_DEGRADED, severity, 1, &evidence,
                        "sees changes only when it is walked: %s", words);
 }
@@ -467,16 +478,16 @@ static int judge_foreign(struct judging *judging, const struct datastore *datast
         if (datastore->n_foreign[format] == 0)
             continue;
         item = evidence_new();
-        evidence_text(&item, "format", name);
-        evidence_number(&item, "images", datastore->n_foreign[format]);
+        evidence_text(&item, TEXT_FORMAT, name);
+        evidence_number(&item, NUMBER_IMAGES, datastore->n_foreign[format]);
         evidence_append(&list, &item);
         (void)snprintf(words + length, sizeof(words) - length, "%s%u %s", length > 0 ? ", " : "",
                        datastore->n_foreign[format], name);
     }
-    evidence_text(&evidence, "path", datastore->path);
-    evidence_text(&evidence, "reason", "format");
-    evidence_number(&evidence, "images", n);
-    evidence_value(&evidence, "formats", &list);
+    evidence_text(&evidence, TEXT_PATH, datastore->path);
+    evidence_text(&evidence, TEXT_REASON, "format");
+    evidence_number(&evidence, NUMBER_IMAGES, n);
+    evidence_value(&evidence, PART_FORMATS, &list);
     return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_INFO, n, &evidence,
                        "has images whose content is not understood, and so not audited: %s",
                        words);
@@ -489,9 +500,9 @@ static int judge_unreadable(struct judging *judging, const struct datastore *dat
 
     if (!datastore->all_denied)
         return judge_foreign(judging, datastore);
-    evidence_text(&evidence, "path", datastore->path);
-    evidence_text(&evidence, "file-system", datastore->root.type);
-    evidence_number(&evidence, "images", datastore->n_denied);
+    evidence_text(&evidence, TEXT_PATH, datastore->path);
+    evidence_text(&evidence, TEXT_FILE_SYSTEM, datastore->root.type);
+    evidence_number(&evidence, NUMBER_IMAGES, datastore->n_denied);
     return judging_add(judging, FINDING_NOT_AUDITABLE, SEVERITY_WARNING, 1, &evidence,
                        "cannot be audited: its %llu image%s may not be read",
                        (unsigned long long)datastore->n_denied,
@@ -561,10 +572,10 @@ static int judge_connections(struct judging *judging, const struct virt_status *
             continue;
         first = first ? first : connection;
         item = evidence_new();
-        evidence_text(&item, "uri", connection->uri);
-        evidence_text(&item, "error", connection->error);
+        evidence_text(&item, TEXT_URI, connection->uri);
+        evidence_text(&item, TEXT_ERROR, connection->error);
         if (connection->since > 0)
-            evidence_number(&item, "since-at", connection->since);
+            evidence_number(&item, NUMBER_SINCE_AT, connection->since);
         evidence_append(&list, &item);
         n++;
     }
@@ -575,7 +586,7 @@ static int judge_connections(struct judging *judging, const struct virt_status *
     if (!uri || !error)
         return -ENOMEM;
     evidence = evidence_new();
-    evidence_value(&evidence, "connections", &list);
+    evidence_value(&evidence, PART_CONNECTIONS, &list);
     return judging_add(judging, FINDING_LIBVIRT_UNREACHABLE, SEVERITY_INFO, n, &evidence,
                        "cannot ask libvirt (%s): %s; verdicts come from files only", uri, error);
 }
@@ -596,18 +607,18 @@ static int judge_alerts(struct judging *judging, const struct daemon_facts *fact
             continue;
         first = n++ == 0 ? target : first;
         item = evidence_new();
-        evidence_text(&item, "channel", alert_target_name(target));
-        evidence_number(&item, "errno", (uint64_t)-facts->alert_errors[target]);
-        evidence_text(&item, "error", strerror(-facts->alert_errors[target]));
+        evidence_text(&item, TEXT_CHANNEL, alert_target_name(target));
+        evidence_number(&item, NUMBER_ERRNO, (uint64_t)-facts->alert_errors[target]);
+        evidence_text(&item, TEXT_ERROR, strerror(-facts->alert_errors[target]));
         evidence_append(&list, &item);
     }
     if (n == 0)
         return 0;
     evidence = evidence_new();
-    evidence_text(&evidence, "channel", alert_target_name(first));
-    evidence_number(&evidence, "errno", (uint64_t)-facts->alert_errors[first]);
-    evidence_text(&evidence, "error", strerror(-facts->alert_errors[first]));
-    evidence_value(&evidence, "channels", &list);
+    evidence_text(&evidence, TEXT_CHANNEL, alert_target_name(first));
+    evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-facts->alert_errors[first]);
+    evidence_text(&evidence, TEXT_ERROR, strerror(-facts->alert_errors[first]));
+    evidence_value(&evidence, PART_CHANNELS, &list);
     return judging_add(judging, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR, n, &evidence,
                        "could not deliver alerts to %s%s: %s",
                        first == ALERT_JOURNAL ? "the journal" :
@@ -630,7 +641,7 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
         _cleanup_evidence_ struct evidence evidence = evidence_new();
         _cleanup_free_ char *file = text_escape_string(facts->database_aside);
 
-        evidence_text(&evidence, "file", facts->database_aside);
+        evidence_text(&evidence, TEXT_FILE, facts->database_aside);
         r = judging_add(&judging, FINDING_DATABASE_RECOVERED, SEVERITY_ERROR, 1, &evidence,
                         *facts->database_aside
                             ? "started a new database, the damaged one is %s"
@@ -641,7 +652,7 @@ int judge_daemon(const struct policy *policy, const struct daemon_facts *facts, 
         _cleanup_evidence_ struct evidence evidence = evidence_new();
         _cleanup_free_ char *what = text_escape_string(facts->baselines_damaged);
 
-        evidence_text(&evidence, "what", facts->baselines_damaged);
+        evidence_text(&evidence, TEXT_WHAT, facts->baselines_damaged);
         r = judging_add(&judging, FINDING_BASELINES_DAMAGED, SEVERITY_ERROR, 1, &evidence,
                         "found damage in %s", what ? what : "what it kept");
     }

@@ -3,9 +3,8 @@
  *
  * Every condition's evidence is an object whose "summary" says it in words that follow a subject
  * ("has 40 unconsolidated layers (limit: 25)"), escaped. Strings that come from images or
- * directories are escaped (helpers/text.h); keys that end in "-at" hold usec since the epoch,
- * "-seconds" seconds, "-offset", "-bytes" and "-size" bytes; what is not known is left out. The
- * other keys are listed with each function of this folder. */
+ * directories are escaped (helpers/text.h); what is not known is left out. What a member is,
+ * qcaudit/evidence.def says; which there are is listed with each function of this folder. */
 #pragma once
 
 #include "daemon/core/datastore.h"

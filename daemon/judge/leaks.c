@@ -48,17 +48,17 @@ int judge_leaks(struct judging *judging)
     share = clusters > 0 ? (uint64_t)((__uint128_t)check->leaks * 10000 / clusters) : 10000;
 
     evidence = evidence_new();
-    evidence_number(&evidence, "leaks", check->leaks);
-    evidence_number(&evidence, "leaked-bytes", bytes);
-    evidence_number(&evidence, "runs", check->leak_runs);
+    evidence_number(&evidence, NUMBER_LEAKS, check->leaks);
+    evidence_number(&evidence, NUMBER_LEAKED_BYTES, bytes);
+    evidence_number(&evidence, NUMBER_RUNS, check->leak_runs);
     if (known)
-        evidence_number(&evidence, "leaks-before", before);
+        evidence_number(&evidence, NUMBER_LEAKS_BEFORE, before);
     if (burst || (grown && !t->disabled[FINDING_LEAK_BURST])) {
         /* Then they are no leaks to be freed: clusters-leaked gives way, with its remedy. */
-        evidence_number(&evidence, "burst-leaks", check->burst_leaks);
+        evidence_number(&evidence, NUMBER_BURST_LEAKS, check->burst_leaks);
         if (check->burst_offset != QCA_NO_OFFSET) {
-            evidence_number(&evidence, "burst-offset", check->burst_offset);
-            evidence_number(&evidence, "burst-end-offset", check->burst_end);
+            evidence_number(&evidence, NUMBER_BURST_OFFSET, check->burst_offset);
+            evidence_number(&evidence, NUMBER_BURST_END_OFFSET, check->burst_end);
         }
         evidence_issues(&evidence, judging, issue_is_leak);
         if (burst)
@@ -74,8 +74,8 @@ int judge_leaks(struct judging *judging)
                            (unsigned long long)before);
     }
     is_large = bytes >= t->leaks_bytes || share >= t->leaks_share;
-    evidence_number(&evidence, "share", share);
-    evidence_number(&evidence, "corruptions", check->corruptions);
+    evidence_number(&evidence, NUMBER_SHARE, share);
+    evidence_number(&evidence, NUMBER_CORRUPTIONS, check->corruptions);
     evidence_issues(&evidence, judging, issue_is_leak);
     return judging_add(judging, FINDING_CLUSTERS_LEAKED,
                        is_large ? SEVERITY_WARNING : SEVERITY_INFO, check->leaks, &evidence,

@@ -72,22 +72,22 @@ static int judge_orphan(struct judging *judging)
         if ((uint64_t)layers[i]->fingerprint.mtime / 1000 > written)
             written = (uint64_t)layers[i]->fingerprint.mtime / 1000;
     }
-    evidence_number(&evidence, "allocated-bytes", bytes);
+    evidence_number(&evidence, NUMBER_ALLOCATED_BYTES, bytes);
     if (file_made(image) > 0)
-        evidence_number(&evidence, "made-at", file_made(image));
-    evidence_number(&evidence, "written-at", written);
+        evidence_number(&evidence, NUMBER_MADE_AT, file_made(image));
+    evidence_number(&evidence, NUMBER_WRITTEN_AT, written);
     if (n > 1) {
         struct evidence list = evidence_new_list();
 
         for (size_t i = 0; i < n && i < LAYERS_SHOWN; i++) {
             struct evidence layer = evidence_new();
 
-            evidence_text(&layer, "path", layers[i]->path);
-            evidence_number(&layer, "allocated-bytes", layers[i]->fingerprint.allocated);
+            evidence_text(&layer, TEXT_PATH, layers[i]->path);
+            evidence_number(&layer, NUMBER_ALLOCATED_BYTES, layers[i]->fingerprint.allocated);
             evidence_append(&list, &layer);
         }
-        evidence_value(&evidence, "layers", &list);
-        evidence_number(&evidence, "n-layers", n);
+        evidence_value(&evidence, PART_LAYERS, &list);
+        evidence_number(&evidence, NUMBER_N_LAYERS, n);
     }
     if (n == 1)
         r = judging_add(judging, FINDING_ORPHAN, SEVERITY_WARNING, n, &evidence,
@@ -132,9 +132,9 @@ static int judge_backup(struct judging *judging)
         return -ENOMEM;
     age = judging->now - made;
     evidence = evidence_new();
-    evidence_text(&evidence, "tool", tool);
-    evidence_number(&evidence, "made-at", made);
-    evidence_number(&evidence, "age-seconds", age / USEC_PER_SEC);
+    evidence_text(&evidence, TEXT_TOOL, tool);
+    evidence_number(&evidence, NUMBER_MADE_AT, made);
+    evidence_number(&evidence, NUMBER_AGE_SECONDS, age / USEC_PER_SEC);
     if (entry)
         evidence_entry(&evidence, judging, entry);
     r = judging_add(judging, FINDING_BACKUP_LEFTOVER, SEVERITY_WARNING, entry ? 2 : 1, &evidence,

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "helpers/evidence.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -141,11 +142,8 @@ int findings_load(struct findings *findings, struct finding *finding, uint64_t a
 
 static const char *finding_summary(const struct finding *finding)
 {
-    json_object *summary = NULL;
-
-    if (finding->evidence && json_object_object_get_ex(finding->evidence, "summary", &summary))
-        return json_object_get_string(summary);
-    return finding_definition(finding->type)->title;
+    return evidence_get_text(finding->evidence, TEXT_SUMMARY) ?:
+           finding_definition(finding->type)->title;
 }
 
 /* "chain-deep: /srv/vm/web.qcow2 has 40 unconsolidated layers (limit: 25)", and what

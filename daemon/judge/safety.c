@@ -72,13 +72,13 @@ static bool name_is_bad(const char *name)
 void evidence_reference(struct evidence *evidence, const struct reference *reference,
                         const char *what)
 {
-    evidence_text(evidence, "reference", what);
-    evidence_text(evidence, "stored", reference->stored);
-    evidence_text(evidence, "format", reference->format);
-    evidence_text(evidence, "path", reference->path);
+    evidence_text(evidence, TEXT_REFERENCE, what);
+    evidence_text(evidence, TEXT_STORED, reference->stored);
+    evidence_text(evidence, TEXT_FORMAT, reference->format);
+    evidence_text(evidence, TEXT_PATH, reference->path);
     if (reference->error < 0) {
-        evidence_number(evidence, "errno", (uint64_t)-reference->error);
-        evidence_text(evidence, "error", strerror(-reference->error));
+        evidence_number(evidence, NUMBER_ERRNO, (uint64_t)-reference->error);
+        evidence_text(evidence, TEXT_ERROR, strerror(-reference->error));
     }
 }
 
@@ -140,17 +140,17 @@ static int add_parent_missing(struct judging *judging, const char *stored)
         return 0;
     }
     evidence_reference(&evidence, reference, "parent");
-    evidence_former(&evidence, "former", judging->image->former);
+    evidence_former(&evidence, PART_FORMER, judging->image->former);
     for (size_t i = 0; i < n; i++) {
         struct evidence candidate = evidence_new();
 
-        evidence_text(&candidate, "path", found[i].image->path);
-        evidence_text(&candidate, "by", found_by_name(found[i].by));
+        evidence_text(&candidate, TEXT_PATH, found[i].image->path);
+        evidence_text(&candidate, TEXT_BY, found_by_name(found[i].by));
         if (found[i].changed)
-            evidence_flag(&candidate, "changed", true);
+            evidence_flag(&candidate, FLAG_CHANGED, true);
         evidence_append(&candidates, &candidate);
     }
-    evidence_value(&evidence, "candidates", &candidates);
+    evidence_value(&evidence, PART_CANDIDATES, &candidates);
     sure = n > 0 && found[0].by != FOUND_BY_NAME && !found[0].changed;
     stayed = sure && lost_stayed(judging->image, &found[0]);
     if (judging_add(judging, FINDING_PARENT_MISSING, SEVERITY_CRITICAL, 1, &evidence,
@@ -208,7 +208,7 @@ static int judge_reference_kind(struct judging *judging, enum reference_state st
         _cleanup_evidence_ struct evidence other = evidence_new();
 
         evidence_reference(&other, data_file, "data-file");
-        evidence_value(&evidence, "and", &other);
+        evidence_value(&evidence, PART_AND, &other);
     }
     return judging_add(judging, type, severity, 1, &evidence, "%s %s: %s",
                        by_parent      ? "has a parent"
@@ -281,8 +281,8 @@ static int judge_missing_extents(struct judging *judging)
         n += image->extents.items[i].state == REFERENCE_MISSING;
     evidence = evidence_new();
     evidence_reference(&evidence, first, "extent");
-    evidence_text(&evidence, "state", reference_state_name(first->state));
-    evidence_number(&evidence, "missing", n);
+    evidence_text(&evidence, TEXT_STATE, reference_state_name(first->state));
+    evidence_number(&evidence, NUMBER_MISSING, n);
     return judging_add(judging, FINDING_DATA_FILE, SEVERITY_ERROR, n, &evidence,
                        "has pieces of its disk in files of which %zu of %zu %s missing: %s", n,
                        image->extents.n, n == 1 ? "is" : "are", stored);
@@ -314,9 +314,9 @@ static int judge_descriptor(struct judging *judging)
     if (unknown == 0 && !bad && !odd)
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "unknown-lines", unknown);
+    evidence_number(&evidence, NUMBER_UNKNOWN_LINES, unknown);
     if (bad || odd) {
-        evidence_text(&evidence, "extent", bad ?: odd);
+        evidence_text(&evidence, TEXT_EXTENT, bad ?: odd);
         stored = text_escape_string(bad ?: odd);
         if (!stored)
             return -ENOMEM;
@@ -397,10 +397,10 @@ static int judge_parent_format(struct judging *judging)
         !qca_format_has(judging->layer->info.format, QCA_TRAIT_DECLARES_PARENT))
         return 0;
     evidence = evidence_new();
-    evidence_text(&evidence, "stored", reference->stored);
-    evidence_text(&evidence, "parent", reference->path);
+    evidence_text(&evidence, TEXT_STORED, reference->stored);
+    evidence_text(&evidence, TEXT_PARENT, reference->path);
     if (parent)
-        evidence_text(&evidence, "content", qca_format_name(parent->probed_format));
+        evidence_text(&evidence, TEXT_CONTENT, qca_format_name(parent->probed_format));
     return judging_add(judging, FINDING_PARENT_FORMAT_MISSING, SEVERITY_WARNING, 1, &evidence,
                        "does not say what format its parent has%s%s", parent ? ", which is " : "",
                        parent ? qca_format_name(parent->probed_format) : "");
@@ -435,16 +435,16 @@ static int judge_format(struct judging *judging)
         return 0;
     evidence = evidence_new();
     if (extension) {
-        evidence_text(&evidence, "extension", extension);
-        evidence_text(&evidence, "own-content", qca_format_name(content));
+        evidence_text(&evidence, TEXT_EXTENSION, extension);
+        evidence_text(&evidence, TEXT_OWN_CONTENT, qca_format_name(content));
     }
     if (!mismatch)
         return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_INFO, 1, &evidence,
                            "is called .%s, but its content is %s", extension,
                            qca_format_name(content));
-    evidence_text(&evidence, "parent", reference->path);
-    evidence_text(&evidence, "declared", qca_format_name(declared));
-    evidence_text(&evidence, "content", qca_format_name(parent->probed_format));
+    evidence_text(&evidence, TEXT_PARENT, reference->path);
+    evidence_text(&evidence, TEXT_DECLARED, qca_format_name(declared));
+    evidence_text(&evidence, TEXT_CONTENT, qca_format_name(parent->probed_format));
     if (image_lost_header(judging->graph, judging->relation->parent)) {
         _cleanup_free_ char *past = past_words(&judging->relation->parent->past);
 
@@ -475,9 +475,9 @@ static int judge_size(struct judging *judging)
     if (size / 512 + (size % 512 > 0) >= below / 512 + (below % 512 > 0))
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "virtual-size", size);
-    evidence_number(&evidence, "parent-virtual-size", below);
-    evidence_text(&evidence, "parent", judging->relation->parent->path);
+    evidence_number(&evidence, NUMBER_VIRTUAL_SIZE, size);
+    evidence_number(&evidence, NUMBER_PARENT_VIRTUAL_SIZE, below);
+    evidence_text(&evidence, TEXT_PARENT, judging->relation->parent->path);
     return judging_add(judging, FINDING_SIZE_MISMATCH, SEVERITY_INFO, 1, &evidence,
                        "is a disk of %s, smaller than its parent's of %s", text_size(size, words),
                        text_size(below, parents_words));
@@ -499,11 +499,11 @@ static int judge_names(struct judging *judging)
         return 0;
     evidence = evidence_new();
     if (path)
-        evidence_text(&evidence, "path", image->path);
+        evidence_text(&evidence, TEXT_PATH, image->path);
     if (parent)
-        evidence_text(&evidence, "parent", image->parent.stored);
+        evidence_text(&evidence, TEXT_PARENT, image->parent.stored);
     if (data)
-        evidence_text(&evidence, "data-file", data_file);
+        evidence_text(&evidence, TEXT_DATA_FILE, data_file);
     return judging_add(judging, FINDING_NAME_UNSAFE, SEVERITY_WARNING, 1, &evidence,
                        path ? "has a name that deceives people or scripts"
                             : "refers to a name that deceives people or scripts");
@@ -531,13 +531,13 @@ static int judge_permissions(struct judging *judging)
           : f->mode & S_IWGRP ? "its group"
                               : "its owner, although it is golden";
     evidence = evidence_new();
-    evidence_number(&evidence, "mode", f->mode & 07777);
-    evidence_number(&evidence, "uid", f->uid);
-    evidence_number(&evidence, "gid", f->gid);
-    evidence_flag(&evidence, "golden", declared);
-    evidence_flag(&evidence, "owner-writable", f->mode & S_IWUSR);
-    evidence_flag(&evidence, "group-writable", f->mode & S_IWGRP);
-    evidence_flag(&evidence, "others-writable", f->mode & S_IWOTH);
+    evidence_number(&evidence, NUMBER_MODE, f->mode & 07777);
+    evidence_number(&evidence, NUMBER_UID, f->uid);
+    evidence_number(&evidence, NUMBER_GID, f->gid);
+    evidence_flag(&evidence, FLAG_GOLDEN, declared);
+    evidence_flag(&evidence, FLAG_OWNER_WRITABLE, f->mode & S_IWUSR);
+    evidence_flag(&evidence, FLAG_GROUP_WRITABLE, f->mode & S_IWGRP);
+    evidence_flag(&evidence, FLAG_OTHERS_WRITABLE, f->mode & S_IWOTH);
     return judging_add(judging, FINDING_PERMISSIONS, SEVERITY_WARNING, 1, &evidence,
                        "can be written by %s (mode %04o)", who, f->mode & 07777);
 }

@@ -13,7 +13,8 @@
 #define NAMES_SHOWN 20
 #define SAMPLES_SHOWN 12
 
-void evidence_series(struct evidence *evidence, const char *key, const struct series *series)
+void evidence_series(struct evidence *evidence, enum evidence_part member,
+                     const struct series *series)
 {
     _cleanup_evidence_ struct evidence list = evidence_new_list();
     unsigned n = series ? series->n : 0, shown = n < SAMPLES_SHOWN ? n : SAMPLES_SHOWN;
@@ -22,11 +23,11 @@ void evidence_series(struct evidence *evidence, const char *key, const struct se
         const struct sample *sample = &series->samples[shown > 1 ? i * (n - 1) / (shown - 1) : 0];
         struct evidence item = evidence_new();
 
-        evidence_number(&item, "at", sample->at);
-        evidence_number(&item, "bytes", sample->value);
+        evidence_number(&item, NUMBER_AT, sample->at);
+        evidence_number(&item, NUMBER_BYTES, sample->value);
         evidence_append(&list, &item);
     }
-    evidence_value(evidence, key, &list);
+    evidence_value(evidence, member, &list);
 }
 
 /* ---- snapshot-unmanaged ---------------------------------------------------------------------- */
@@ -42,12 +43,12 @@ static int add_unmanaged(struct judging *judging, const struct usage_entry *sour
     if (!words)
         return -ENOMEM;
     evidence_entry(&evidence, judging, source);
-    evidence_number(&evidence, "unmanaged", n);
-    evidence_text(&evidence, "own-layer", judging->image->path);
-    evidence_text(&evidence, "leaf", judging->leaf->path);
-    evidence_value(&evidence, "layers", layers);
+    evidence_number(&evidence, NUMBER_UNMANAGED, n);
+    evidence_text(&evidence, TEXT_OWN_LAYER, judging->image->path);
+    evidence_text(&evidence, TEXT_LEAF, judging->leaf->path);
+    evidence_value(&evidence, PART_LAYERS, layers);
     if (n > NAMES_SHOWN)
-        evidence_number(&evidence, "layers-omitted", n - NAMES_SHOWN);
+        evidence_number(&evidence, NUMBER_LAYERS_OMITTED, n - NAMES_SHOWN);
     r = judging_add(judging, FINDING_SNAPSHOT_UNMANAGED, SEVERITY_WARNING, n, &evidence,
                     "has %u layer%s above it in %s that no libvirt snapshot explains",
                     n, n == 1 ? "" : "s", words);
@@ -96,7 +97,7 @@ static int judge_unmanaged(struct judging *judging)
             relation->decisive != EVIDENCE_LIBVIRT_BRANCH && unmanaged++ < NAMES_SHOWN) {
             struct evidence item = evidence_new();
 
-            evidence_text(&item, "path", layer->path);
+            evidence_text(&item, TEXT_PATH, layer->path);
             evidence_append(&layers, &item);
         }
         layer = relation->parent;
@@ -129,25 +130,25 @@ static int judge_large(struct judging *judging)
         allocated < thresholds->snapshot_large_least)
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "allocated-bytes", allocated);
-    evidence_number(&evidence, "virtual-size", size);
+    evidence_number(&evidence, NUMBER_ALLOCATED_BYTES, allocated);
+    evidence_number(&evidence, NUMBER_VIRTUAL_SIZE, size);
     large = steps_reached(&thresholds->snapshot_large, allocated, &severity, &step);
     if (large)
-        evidence_number(&evidence, "threshold-bytes", step);
+        evidence_number(&evidence, NUMBER_THRESHOLD_BYTES, step);
     share = size > 0 ? (uint64_t)((unsigned __int128)allocated * 10000 / size) : 0;
     if (steps_reached(&thresholds->snapshot_large_share, share, &by_share, &step)) {
-        evidence_number(&evidence, "share", share);
-        evidence_number(&evidence, "threshold-share", step);
+        evidence_number(&evidence, NUMBER_SHARE, share);
+        evidence_number(&evidence, NUMBER_THRESHOLD_SHARE, step);
         severity = large && severity > by_share ? severity : by_share;
         large = true;
     }
     if (!large)
         return 0;
-    evidence_series(&evidence, "series", judging->image->growth);
+    evidence_series(&evidence, PART_SERIES, judging->image->growth);
     if (entry)
         evidence_entry(&evidence, judging, entry);
     if (perhaps) {
-        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        evidence_text(&evidence, TEXT_RELATION, relation_kind_name(RELATION_UNKNOWN));
         return judging_add(judging, FINDING_SNAPSHOT_LARGE, SEVERITY_INFO, allocated >> 30,
                            &evidence,
                            "takes %s, of a disk of %s, as a snapshot of its parent or a clone: if "
@@ -239,9 +240,9 @@ static int judge_forked(struct judging *judging)
         uint64_t created = graph_layer_created(judging->graph, child, NULL);
         struct evidence item = evidence_new();
 
-        evidence_text(&item, "path", child->path);
+        evidence_text(&item, TEXT_PATH, child->path);
         if (created > 0)
-            evidence_number(&item, "created-at", created);
+            evidence_number(&item, NUMBER_CREATED_AT, created);
         if (owner)
             evidence_entry(&item, judging, owner);
         evidence_append(&branches, &item);
@@ -249,12 +250,12 @@ static int judge_forked(struct judging *judging)
     managed = fork_is_managed(judging);
     severity = n_snapshots < 2 ? SEVERITY_INFO : managed ? SEVERITY_WARNING : SEVERITY_ERROR;
     evidence = evidence_new();
-    evidence_value(&evidence, "branches", &branches);
-    evidence_flag(&evidence, "managed", managed);
+    evidence_value(&evidence, PART_BRANCHES, &branches);
+    evidence_flag(&evidence, FLAG_MANAGED, managed);
     if (relation->n_children > NAMES_SHOWN)
-        evidence_number(&evidence, "branches-omitted", relation->n_children - NAMES_SHOWN);
+        evidence_number(&evidence, NUMBER_BRANCHES_OMITTED, relation->n_children - NAMES_SHOWN);
     if (n_snapshots < 2) {
-        evidence_text(&evidence, "relation", relation_kind_name(RELATION_UNKNOWN));
+        evidence_text(&evidence, TEXT_RELATION, relation_kind_name(RELATION_UNKNOWN));
         return judging_add(judging, FINDING_CHAIN_FORKED, severity, n_snapshots + n_unknown,
                            &evidence,
                            "has %zu overlays that are snapshots or clones of it: if it is a "

@@ -42,11 +42,11 @@ void evidence_entry(struct evidence *evidence, const struct judging *judging,
 {
     const struct virt_status *status = usage_status(graph_usage(judging->graph));
 
-    evidence_text(evidence, "domain", entry->domain->name);
-    evidence_text(evidence, "connection", usage_domain_uri(status, entry->domain));
+    evidence_text(evidence, TEXT_DOMAIN, entry->domain->name);
+    evidence_text(evidence, TEXT_CONNECTION, usage_domain_uri(status, entry->domain));
     if (entry->disk)
-        evidence_text(evidence, "disk", entry->disk->target);
-    evidence_flag(evidence, "running", virt_domain_is_active(entry->domain));
+        evidence_text(evidence, TEXT_DISK, entry->disk->target);
+    evidence_flag(evidence, FLAG_RUNNING, virt_domain_is_active(entry->domain));
 }
 
 bool domain_is_known(const struct graph *graph, const struct virt_domain *domain)
@@ -229,12 +229,12 @@ static int judge_shared(struct judging *judging)
         struct evidence item = evidence_new();
 
         evidence_entry(&item, judging, users.entries[i]);
-        evidence_flag(&item, "writes", users.writes[i]);
+        evidence_flag(&item, FLAG_WRITES, users.writes[i]);
         evidence_append(&list, &item);
     }
     evidence = evidence_new();
-    evidence_value(&evidence, "domains", &list);
-    evidence_flag(&evidence, "shareable", shareable);
+    evidence_value(&evidence, PART_DOMAINS, &list);
+    evidence_flag(&evidence, FLAG_SHAREABLE, shareable);
     if (users.n < 2)
         return judging_add(judging, FINDING_SHARED_WRITABLE, severity, 1, &evidence,
                            "is marked as shareable, and its format must not be shared");
@@ -313,11 +313,11 @@ static int judge_foreign(struct judging *judging)
     for (size_t i = 0; i < ELEMENTSOF(probes); i++) {
         struct evidence item = evidence_new();
 
-        evidence_number(&item, "probed-at", probes[i]);
+        evidence_number(&item, NUMBER_PROBED_AT, probes[i]);
         evidence_append(&list, &item);
     }
     evidence = evidence_new();
-    evidence_value(&evidence, "locked", &list);
+    evidence_value(&evidence, PART_LOCKED, &list);
     if (judging_add(judging, FINDING_FOREIGN_WRITER, SEVERITY_ERROR, 1, &evidence,
                     "is locked for writing by something that libvirt does not know") < 0)
         return -ENOMEM;
@@ -362,12 +362,12 @@ static int judge_driver(struct judging *judging)
             return -ENOMEM;
     }
     evidence = evidence_new();
-    evidence_text(&evidence, "content", qca_format_name(content));
+    evidence_text(&evidence, TEXT_CONTENT, qca_format_name(content));
     if (entry)
         evidence_entry(&evidence, judging, entry);
     if (remembered && content != QCA_FORMAT_RAW && content != QCA_FORMAT_UNKNOWN &&
         !qca_format_contradicts(QCA_FORMAT_RAW, content, variant)) {
-        evidence_number(&evidence, "raw-size", image->raw_size);
+        evidence_number(&evidence, NUMBER_RAW_SIZE, image->raw_size);
         return judging_add(judging, FINDING_RAW_BECAME_IMAGE, SEVERITY_WARNING, 1, &evidence,
                            "was raw, but has the marks of a %s image now, by which QEMU does not "
                            "guess a format", qca_format_name(content));
@@ -375,7 +375,7 @@ static int judge_driver(struct judging *judging)
     if (qca_format_contradicts(QCA_FORMAT_RAW, content, variant) &&
         (declared == QCA_FORMAT_RAW || remembered)) {
         if (image->raw_size > 0)
-            evidence_number(&evidence, "raw-size", image->raw_size);
+            evidence_number(&evidence, NUMBER_RAW_SIZE, image->raw_size);
         return judging_add(judging, FINDING_RAW_BECAME_IMAGE, SEVERITY_CRITICAL, 1, &evidence,
                            "%s%s, but begins as a %s image does",
                            entry ? "is opened as raw, as " : "was raw",
@@ -384,7 +384,7 @@ static int judge_driver(struct judging *judging)
     if (!entry || !qca_format_contradicts(declared, content, variant) ||
         judging_has(judging, FINDING_HEADER_INVALID))   /* then the declaration is right */
         return 0;
-    evidence_text(&evidence, "declared", entry->disk->layers[0].format);
+    evidence_text(&evidence, TEXT_DECLARED, entry->disk->layers[0].format);
     return judging_add(judging, FINDING_FORMAT_MISMATCH, SEVERITY_CRITICAL, 2, &evidence,
                        "is opened as %s, as %s, but its content is %s",
                        format, words, qca_format_name(content));

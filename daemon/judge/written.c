@@ -106,7 +106,7 @@ static void list_overlay(struct evidence *list, const struct image *child)
 {
     struct evidence entry = evidence_new();
 
-    evidence_text(&entry, "path", child->path);
+    evidence_text(&entry, TEXT_PATH, child->path);
     evidence_append(list, &entry);
 }
 
@@ -137,9 +137,9 @@ static int judge_writer(struct judging *judging, const struct usage_entry *write
         return 0;
     evidence = evidence_new();
     evidence_entry(&evidence, judging, writer);
-    evidence_number(&evidence, "modified-at", (uint64_t)written / 1000);
-    evidence_value(&evidence, "overlays", &list);
-    evidence_number(&evidence, "overlays-total", n);
+    evidence_number(&evidence, NUMBER_MODIFIED_AT, (uint64_t)written / 1000);
+    evidence_value(&evidence, PART_OVERLAYS, &list);
+    evidence_number(&evidence, NUMBER_OVERLAYS_TOTAL, n);
     return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
                        "is written as %s, though %zu overlay%s that %s made before still %s on it",
                        words, n, n == 1 ? "" : "s", n == 1 ? "was" : "were",
@@ -189,10 +189,10 @@ static int judge_replaced(struct judging *judging)
     if (n == 0)
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "modified-at", (uint64_t)image->fingerprint.mtime / 1000);
-    evidence_number(&evidence, "changed-at", (uint64_t)image->fingerprint.ctime / 1000);
-    evidence_value(&evidence, "overlays", &list);
-    evidence_number(&evidence, "overlays-total", n);
+    evidence_number(&evidence, NUMBER_MODIFIED_AT, (uint64_t)image->fingerprint.mtime / 1000);
+    evidence_number(&evidence, NUMBER_CHANGED_AT, (uint64_t)image->fingerprint.ctime / 1000);
+    evidence_value(&evidence, PART_OVERLAYS, &list);
+    evidence_number(&evidence, NUMBER_OVERLAYS_TOTAL, n);
     return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_ERROR, n, &evidence,
                        "is another file than the one on which %zu overlay%s %s made", n,
                        n == 1 ? "" : "s", n == 1 ? "was" : "were");
@@ -355,10 +355,10 @@ static int judge_times(struct judging *judging)
     if (n == 0)
         return 0;
     evidence = evidence_new();
-    evidence_number(&evidence, "modified-at", (uint64_t)image->fingerprint.mtime / 1000);
-    evidence_value(&evidence, "overlays", &list);
-    evidence_number(&evidence, "overlays-total", n);
-    evidence_flag(&evidence, "copied", !in_place);
+    evidence_number(&evidence, NUMBER_MODIFIED_AT, (uint64_t)image->fingerprint.mtime / 1000);
+    evidence_value(&evidence, PART_OVERLAYS, &list);
+    evidence_number(&evidence, NUMBER_OVERLAYS_TOTAL, n);
+    evidence_flag(&evidence, FLAG_COPIED, !in_place);
     if (!in_place)
         return judging_add(judging, FINDING_PARENT_WRITTEN, SEVERITY_INFO, n, &evidence,
                            "was created after %zu overlay%s that %s on it: it was copied here, or "

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/remedy/internal.h"
+#include "helpers/evidence.h"
 #include "lib/cleanup.h"
 
 #define RANGES_TOLD 8
@@ -97,14 +98,6 @@ void remedy_modified(struct remedy *remedy, const struct graph *graph, const str
     accept(remedy, image);
 }
 
-static uint64_t number_of(const struct finding *finding, const char *key)
-{
-    json_object *value = NULL;
-
-    return finding->evidence && json_object_object_get_ex(finding->evidence, key, &value)
-               ? json_object_get_uint64(value) : 0;
-}
-
 /* Nothing here is worth a command that could hurt: what fits this image is said in words. */
 void remedy_space(struct remedy *remedy, const struct graph *graph, const struct finding *finding,
                   const struct image *image)
@@ -112,8 +105,9 @@ void remedy_space(struct remedy *remedy, const struct graph *graph, const struct
     const struct relation *relation = graph_relation(graph, image);
     struct usage usage = graph_image_usage(graph, image);
     const struct usage_entry *source = usage_layer(&usage);
-    uint64_t zeros = number_of(finding, "zero-bytes"), leaked = number_of(finding, "leaked-bytes");
-    uint64_t unneeded = number_of(finding, "unneeded-bytes");
+    uint64_t zeros = evidence_get_number(finding->evidence, NUMBER_ZERO_BYTES),
+             leaked = evidence_get_number(finding->evidence, NUMBER_LEAKED_BYTES);
+    uint64_t unneeded = evidence_get_number(finding->evidence, NUMBER_UNNEEDED_BYTES);
 
     if (relation && relation->n_children > 0) {
         remedy_text(remedy,
@@ -137,7 +131,7 @@ void remedy_space(struct remedy *remedy, const struct graph *graph, const struct
     }
     if (leaked > 0)
         remedy_text(remedy, "What is leaked is told, with its remedy, by clusters-leaked.");
-    if (unneeded > 0 || number_of(finding, "image-end-offset") > 0)
+    if (unneeded > 0 || evidence_get_number(finding->evidence, NUMBER_IMAGE_END_OFFSET) > 0)
         remedy_text(remedy,
                     "Free clusters inside the file are used again by the guest's next writes, and "
                     "are otherwise kept for ever. With the domain shut off, a copy made with "

@@ -6,47 +6,19 @@
 #include <string.h>
 
 #include "daemon/remedy/gate.h"
+#include "helpers/evidence.h"
 #include "lib/cleanup.h"
 
 #define CHAIN_LOOKED_AT 1024    /* layers of a disk */
 
-static const char *evidence_string(json_object *evidence, const char *key)
-{
-    json_object *value = NULL;
-
-    if (!evidence || !json_object_object_get_ex(evidence, key, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return NULL;
-    return json_object_get_string(value);
-}
-
 /* A name of evidence, where it was not changed by escaping; NULL else. */
-static const char *evidence_name(json_object *evidence, const char *key)
+static const char *evidence_name(json_object *evidence, enum evidence_text member)
 {
-    const char *name = evidence_string(evidence, key);
+    const char *name = evidence_get_text(evidence, member);
 
     return name && name[0] && name[0] != '-' && !strchr(name, '\\') && remedy_name_is_plain(name)
                ? name
                : NULL;
-}
-
-static json_object *evidence_list(json_object *evidence, const char *key)
-{
-    json_object *list = NULL;
-
-    return evidence && json_object_object_get_ex(evidence, key, &list) &&
-                   json_object_is_type(list, json_type_array)
-               ? list
-               : NULL;
-}
-
-static uint64_t evidence_value_of(json_object *evidence, const char *key)
-{
-    json_object *value = NULL;
-
-    return evidence && json_object_object_get_ex(evidence, key, &value)
-               ? json_object_get_uint64(value)
-               : 0;
 }
 
 static const struct virt_domain *find_subject(const struct graph *graph, const char *subject)
@@ -90,7 +62,7 @@ static void remedy_job(struct remedy *remedy, const struct graph *graph,
                        const struct virt_domain *domain, const char *virsh, const char *name,
                        const struct finding *finding)
 {
-    const char *target = evidence_name(finding->evidence, "disk");
+    const char *target = evidence_name(finding->evidence, TEXT_DISK);
     _cleanup_free_ char *disk = target ? remedy_quote(remedy, target) : NULL;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
@@ -139,8 +111,8 @@ static void remedy_copy_disk(struct remedy *remedy, const struct graph *graph,
                              const struct virt_domain *domain, const char *virsh, const char *name,
                              const struct finding *finding)
 {
-    const char *target = evidence_name(finding->evidence, "disk"),
-               *format = evidence_name(finding->evidence, "format");
+    const char *target = evidence_name(finding->evidence, TEXT_DISK),
+               *format = evidence_name(finding->evidence, TEXT_FORMAT);
     const struct virt_disk *disk = target ? virt_find_disk(domain, target) : NULL;
     _cleanup_free_ char *path = NULL, *quoted_path = NULL, *quoted_target = NULL;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
@@ -177,9 +149,9 @@ static void remedy_copy_disk(struct remedy *remedy, const struct graph *graph,
 static bool find_renamed(struct remedy *remedy, const struct graph *graph,
                          const struct virt_domain *domain, const struct finding *finding)
 {
-    const char *target = evidence_name(finding->evidence, "disk");
+    const char *target = evidence_name(finding->evidence, TEXT_DISK);
     const struct virt_disk *disk = target ? virt_find_disk(domain, target) : NULL;
-    size_t layer = evidence_value_of(finding->evidence, "layer");
+    size_t layer = evidence_get_number(finding->evidence, NUMBER_LAYER);
     const struct usage_entry *entry = disk && layer < disk->n_layers
                                           ? usage_of_layer(graph_usage(graph), disk, layer) : NULL;
     const struct image *renamed = entry ? graph_find_renamed(graph, entry) : NULL;
@@ -239,8 +211,8 @@ static void remedy_definition(struct remedy *remedy, const struct graph *graph,
                               const struct virt_domain *domain, const char *virsh, const char *name,
                               const struct finding *finding)
 {
-    const char *target = evidence_name(finding->evidence, "disk"),
-               *what = evidence_string(finding->evidence, "what");
+    const char *target = evidence_name(finding->evidence, TEXT_DISK),
+               *what = evidence_get_text(finding->evidence, TEXT_WHAT);
     const struct virt_disk *live = target ? virt_find_disk(domain, target) : NULL, *defined = NULL;
     bool source = what && strcmp(what, "source") == 0, chain = what && strcmp(what, "chain") == 0;
 
@@ -275,10 +247,11 @@ static void remedy_definition(struct remedy *remedy, const struct graph *graph,
 
 /* What of a list of evidence has no command: the rest of a long one, and names that no command line
  * takes. */
-static void step_unlisted(struct remedy *remedy, const struct finding *finding, const char *total,
+static void step_unlisted(struct remedy *remedy, const struct finding *finding,
+                          enum evidence_number total,
                           const json_object *list, size_t n_commands)
 {
-    uint64_t n = evidence_value_of(finding->evidence, total);
+    uint64_t n = evidence_get_number(finding->evidence, total);
     size_t listed = list ? json_object_array_length(list) : 0;
 
     remedy_step_more(remedy, n > listed ? n - listed : 0);
@@ -292,13 +265,13 @@ static void step_unlisted(struct remedy *remedy, const struct finding *finding, 
 /* What a list of evidence names is deleted from the image itself, each behind its gate. */
 static size_t delete_from_images(struct remedy *remedy, const struct graph *graph,
                                  const struct virt_domain *domain, json_object *list,
-                                 const char *key, const char *tool)
+                                 enum evidence_text member, const char *tool)
 {
     size_t n = 0;
 
     for (size_t i = 0; list && i < json_object_array_length(list); i++) {
         json_object *item = json_object_array_get_idx(list, i);
-        const char *what = evidence_name(item, key), *path = evidence_name(item, "path");
+        const char *what = evidence_name(item, member), *path = evidence_name(item, TEXT_PATH);
         const struct image *image = path ? graph_find(graph, path) : NULL;
         _cleanup_free_ char *quoted = what ? remedy_quote(remedy, what) : NULL;
         _cleanup_free_ char *quoted_path = path ? remedy_quote(remedy, path) : NULL;
@@ -311,7 +284,7 @@ static size_t delete_from_images(struct remedy *remedy, const struct graph *grap
         gate_image(&gate, image, GATE_WRITE);
         if (!gate_is_open(&gate))
             break;              /* the others have the same obstacle, most likely */
-        if (strcmp(key, "bitmap") == 0)
+        if (member == TEXT_BITMAP)
             remedy_command(remedy, &gate, "qemu-img %s %s %s", tool, quoted_path, quoted);
         else
             remedy_command(remedy, &gate, "qemu-img %s %s %s", tool, quoted, quoted_path);
@@ -356,7 +329,7 @@ static void forget_libvirt_only(struct remedy *remedy, const struct gate *gate,
                                 const struct virt_domain *domain, const char *virsh,
                                 const char *name, const struct finding *finding)
 {
-    json_object *libvirt = evidence_list(finding->evidence, "libvirt-only");
+    json_object *libvirt = evidence_get_list(finding->evidence, PART_LIBVIRT_ONLY);
     size_t n = 0;
 
     if (!libvirt || json_object_array_length(libvirt) == 0)
@@ -372,7 +345,7 @@ static void forget_libvirt_only(struct remedy *remedy, const struct gate *gate,
     remedy_precondition(remedy, "the snapshot's file was not moved or renamed, and no backup is "
                                 "going to bring it back");
     for (size_t i = 0; i < json_object_array_length(libvirt); i++) {
-        const char *snapshot = evidence_name(json_object_array_get_idx(libvirt, i), "snapshot");
+        const char *snapshot = evidence_name(json_object_array_get_idx(libvirt, i), TEXT_SNAPSHOT);
         _cleanup_free_ char *quoted = snapshot ? remedy_quote(remedy, snapshot) : NULL;
 
         if (!quoted)
@@ -380,15 +353,15 @@ static void forget_libvirt_only(struct remedy *remedy, const struct gate *gate,
         remedy_command(remedy, gate, "%s snapshot-delete %s %s --metadata", virsh, name, quoted);
         n++;
     }
-    step_unlisted(remedy, finding, "libvirt-only-total", libvirt, n);
+    step_unlisted(remedy, finding, NUMBER_LIBVIRT_ONLY_TOTAL, libvirt, n);
 }
 
 static void remedy_snapshot_sides(struct remedy *remedy, const struct graph *graph,
                                   const struct virt_domain *domain, const char *virsh,
                                   const char *name, const struct finding *finding)
 {
-    json_object *image = evidence_list(finding->evidence, "image-only");
-    const char *deleting = evidence_name(finding->evidence, "deleting");
+    json_object *image = evidence_get_list(finding->evidence, PART_IMAGE_ONLY);
+    const char *deleting = evidence_name(finding->evidence, TEXT_DELETING);
     _cleanup_free_ char *first = deleting ? remedy_quote(remedy, deleting) : NULL;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
     size_t n;
@@ -403,16 +376,16 @@ static void remedy_snapshot_sides(struct remedy *remedy, const struct graph *gra
         remedy_precondition(
             remedy, "the domain is shut off, and nobody needs the snapshots that only "
                     "the image has");
-    n = delete_from_images(remedy, graph, domain, image, "snapshot", "snapshot -d");
-    step_unlisted(remedy, finding, "image-only-total", image, n);
+    n = delete_from_images(remedy, graph, domain, image, TEXT_SNAPSHOT, "snapshot -d");
+    step_unlisted(remedy, finding, NUMBER_IMAGE_ONLY_TOTAL, image, n);
 }
 
 static void remedy_checkpoints(struct remedy *remedy, const struct graph *graph,
                                const struct virt_domain *domain, const char *virsh,
                                const char *name, const struct finding *finding)
 {
-    json_object *checkpoints = evidence_list(finding->evidence, "without-bitmap");
-    json_object *bitmaps = evidence_list(finding->evidence, "without-checkpoint");
+    json_object *checkpoints = evidence_get_list(finding->evidence, PART_WITHOUT_BITMAP);
+    json_object *bitmaps = evidence_get_list(finding->evidence, PART_WITHOUT_CHECKPOINT);
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
     size_t n = 0;
 
@@ -421,7 +394,7 @@ static void remedy_checkpoints(struct remedy *remedy, const struct graph *graph,
         return;
     for (size_t i = 0; checkpoints && i < json_object_array_length(checkpoints); i++) {
         const char *checkpoint = evidence_name(json_object_array_get_idx(checkpoints, i),
-                                               "checkpoint");
+                                               TEXT_CHECKPOINT);
         _cleanup_free_ char *quoted = checkpoint ? remedy_quote(remedy, checkpoint) : NULL;
 
         if (!quoted)
@@ -429,11 +402,11 @@ static void remedy_checkpoints(struct remedy *remedy, const struct graph *graph,
         remedy_command(remedy, &gate, "%s checkpoint-delete %s %s --metadata", virsh, name, quoted);
         n++;
     }
-    step_unlisted(remedy, finding, "without-bitmap-total", checkpoints, n);
+    step_unlisted(remedy, finding, NUMBER_WITHOUT_BITMAP_TOTAL, checkpoints, n);
     if (bitmaps && json_object_array_length(bitmaps) > 0)
         remedy_precondition(remedy, "the domain is shut off");
-    n = delete_from_images(remedy, graph, domain, bitmaps, "bitmap", "bitmap --remove --");
-    step_unlisted(remedy, finding, "without-checkpoint-total", bitmaps, n);
+    n = delete_from_images(remedy, graph, domain, bitmaps, TEXT_BITMAP, "bitmap --remove --");
+    step_unlisted(remedy, finding, NUMBER_WITHOUT_CHECKPOINT_TOTAL, bitmaps, n);
     remedy_text(remedy, "Then make a full backup: incremental ones have nothing to stand on.");
 }
 
@@ -441,7 +414,7 @@ static void remedy_memory(struct remedy *remedy, const struct graph *graph,
                           const struct virt_domain *domain, const char *virsh, const char *name,
                           const struct finding *finding)
 {
-    uint64_t kib = evidence_value_of(finding->evidence, "minimum-bytes") / 1024;
+    uint64_t kib = evidence_get_number(finding->evidence, NUMBER_MINIMUM_BYTES) / 1024;
     _cleanup_gate_ struct gate gate = gate_begin(remedy, graph);
 
     gate_disks(&gate, domain, 0);

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "daemon/remedy/gate.h"
+#include "helpers/evidence.h"
 #include "lib/cleanup.h"
 
 #define BITMAPS_MAX 20          /* commands of one remedy */
@@ -17,21 +18,6 @@
 static void remedy_done(struct remedy *remedy)
 {
     json_object_put(remedy->steps);
-}
-
-static const char *evidence_string(const struct finding *finding, const char *key)
-{
-    json_object *value = NULL;
-
-    if (!finding->evidence || !json_object_object_get_ex(finding->evidence, key, &value) ||
-        !json_object_is_type(value, json_type_string))
-        return NULL;
-    return json_object_get_string(value);
-}
-
-static bool has_evidence(const struct finding *finding, const char *key)
-{
-    return finding->evidence && json_object_object_get_ex(finding->evidence, key, NULL);
 }
 
 static bool pointers_are_damaged(const struct qca_check_result *check)
@@ -266,7 +252,7 @@ static void remedy_permissions(struct remedy *remedy, const struct graph *graph,
 
 static void remedy_watch(struct remedy *remedy, const struct finding *finding)
 {
-    const char *reason = evidence_string(finding, "reason");
+    const char *reason = evidence_get_text(finding->evidence, TEXT_REASON);
 
     if (reason && strcmp(reason, "watches-exhausted") == 0)
         remedy_text(remedy, "Raise the limit: sysctl fs.inotify.max_user_watches=1048576, and the "
@@ -282,8 +268,8 @@ static void remedy_watch(struct remedy *remedy, const struct finding *finding)
 /* Of another file's name, which only qcauditctl may still have to quote. */
 static const char *data_file_name(const struct finding *finding)
 {
-    const char *path = evidence_string(finding, "path"),
-               *stored = evidence_string(finding, "stored");
+    const char *path = evidence_get_text(finding->evidence, TEXT_PATH),
+               *stored = evidence_get_text(finding->evidence, TEXT_STORED);
 
     return path ? path : stored ? stored : "that it names";
 }
@@ -318,7 +304,8 @@ static void remedy_data_file(struct remedy *remedy, const struct graph *graph,
                              const struct finding *finding, const struct image *image)
 {
     const char *name = data_file_name(finding);
-    bool cut = has_evidence(finding, "needed-size"), shared = has_evidence(finding, "also-of");
+    bool cut = evidence_has_number(finding->evidence, NUMBER_NEEDED_SIZE),
+         shared = evidence_get_list(finding->evidence, PART_ALSO_OF);
 
     if (image->data_file.state == REFERENCE_FOUND &&
         identity_equal(&image->data_file.identity, &image->identity)) {
@@ -350,7 +337,7 @@ static void remedy_data_file(struct remedy *remedy, const struct graph *graph,
 
 static void remedy_not_understood(struct remedy *remedy, const struct finding *finding)
 {
-    const char *reason = evidence_string(finding, "reason");
+    const char *reason = evidence_get_text(finding->evidence, TEXT_REASON);
 
     if (reason && strcmp(reason, "format") == 0)
         remedy_text(remedy,
@@ -371,29 +358,26 @@ static void remedy_coverage(struct remedy *remedy, const struct finding *finding
           "devices only with the drop-in block-devices.conf. Or exclude the link by a pattern "
           "(datastores[].exclude)." },
     };
-    json_object *list = NULL, *many = NULL;
+    json_object *list = evidence_get_list(finding->evidence, PART_LEFT_OUT);
 
-    if (finding->evidence &&
-        json_object_object_get_ex(finding->evidence, "too-many-files", &many) &&
-        json_object_get_uint64(many) > 0)
+    if (evidence_get_number(finding->evidence, NUMBER_TOO_MANY_FILES) > 0)
         remedy_text(remedy, "Find out who made so many files. Move away what is no image, exclude "
                             "it by a pattern (datastores[].exclude), or raise limits.files.");
-    if (!finding->evidence || !json_object_object_get_ex(finding->evidence, "left-out", &list) ||
-        !json_object_is_type(list, json_type_array))
+    if (!list)
         return;
     for (size_t k = 0; k < ELEMENTSOF(kinds); k++) {
         const char *first = NULL;
         size_t n = 0;
 
         for (size_t i = 0; i < json_object_array_length(list); i++) {
-            json_object *item = json_object_array_get_idx(list, i), *reason = NULL, *path = NULL;
+            json_object *item = json_object_array_get_idx(list, i);
+            const char *reason = evidence_get_text(item, TEXT_REASON),
+                       *path = evidence_get_text(item, TEXT_PATH);
 
-            if (!json_object_object_get_ex(item, "reason", &reason) ||
-                !json_object_object_get_ex(item, "path", &path) ||
-                strcmp(json_object_get_string(reason), kinds[k].reason) != 0)
+            if (!reason || !path || strcmp(reason, kinds[k].reason) != 0)
                 continue;
             if (n++ == 0)
-                first = json_object_get_string(path);
+                first = path;
         }
         if (n == 0)
             continue;
@@ -454,7 +438,7 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         remedy_bitmaps(remedy, graph, image);
         break;
     case FINDING_SNAPSHOT_OLD:
-        snapshot = evidence_string(finding, "snapshot-id");
+        snapshot = evidence_get_text(finding->evidence, TEXT_SNAPSHOT_ID);
         if (snapshot)
             remedy_snapshots(remedy, graph, image, snapshot);
         else
@@ -499,8 +483,9 @@ static void remedy_image(struct remedy *remedy, const struct graph *graph,
         remedy_raw(remedy, graph, image);
         break;
     case FINDING_FORMAT_MISMATCH:
-        if (evidence_string(finding, "domain"))
-            remedy_driver(remedy, graph, image, evidence_string(finding, "declared"));
+        if (evidence_get_text(finding->evidence, TEXT_DOMAIN))
+            remedy_driver(remedy, graph, image,
+                          evidence_get_text(finding->evidence, TEXT_DECLARED));
         break;
     case FINDING_CHAIN_DEEP:
     case FINDING_CHAIN_LIMIT:

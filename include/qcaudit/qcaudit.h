@@ -19,6 +19,14 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
+/* Of this header; configure.ac says the same. */
+#define QCA_VERSION_MAJOR 0
+#define QCA_VERSION_MINOR 1
+#define QCA_VERSION       (QCA_VERSION_MAJOR * 1000 + QCA_VERSION_MINOR)
+
+/* Of the library that the program runs with: QCA_VERSION, as it was when that was built. */
+unsigned qca_version(void);
+
 /* ---- the door to bytes -------------------------------------------------------------------- */
 
 struct qca_io;
@@ -458,26 +466,24 @@ enum qca_table {
 #define QCA_NO_OFFSET UINT64_MAX
 #define QCA_ACTIVE    UINT32_MAX    /* qca_issue.snapshot: the active tables */
 
+/* One bad entry; or a run: entries of one table that follow one another and have the same trouble,
+ * with what they point at, and what they hurt, without a gap. */
 struct qca_issue {
     enum qca_issue_kind kind;
     enum qca_table table;       /* the table that holds the bad entry */
     uint32_t layer;             /* 0 is the image itself */
     uint32_t snapshot;          /* index of the snapshot whose table it is, or QCA_ACTIVE */
     uint64_t table_offset;      /* host offset of that table, QCA_NO_OFFSET when it has none */
-    uint64_t index;             /* entry in that table */
+    uint64_t index;             /* (first) entry in that table */
     uint64_t host_offset;       /* what the entry points at; QCA_NO_OFFSET when nothing */
-    uint64_t host_length;       /* bytes; leaks: of the whole run */
+    uint64_t host_length;       /* bytes; of the whole run */
     uint64_t guest_offset;      /* damaged guest range; QCA_NO_OFFSET when no guest data is hurt */
-    uint64_t guest_length;      /* bytes */
+    uint64_t guest_length;      /* bytes; of the whole run */
     uint64_t stored;            /* stored refcount, where it matters */
     uint64_t counted;           /* counted references, where it matters */
-    uint64_t count;             /* how much it added to its counter (a run of leaks: its
-                                 * clusters) */
+    uint64_t count;             /* how much it added to its counter: a run's clusters */
 };
 
-/* For those who show issues: does next go on where run ends, as the next entry of the same table
- * with the same trouble? Then run takes it in: its lengths and its count grow. */
-bool qca_issue_extend(struct qca_issue *run, const struct qca_issue *next);
 const char *qca_issue_kind_name(enum qca_issue_kind kind);
 const char *qca_issue_kind_text(enum qca_issue_kind kind);
 enum qca_counter qca_issue_kind_counter(enum qca_issue_kind kind);
@@ -488,7 +494,7 @@ const char *qca_table_name(enum qca_table table);
 
 struct qca_check_options {
     uint64_t memory_limit;      /* bytes; 0 is 1 GiB. What needs more counts in passes */
-    size_t max_issues;          /* issues kept; 0 is 1,000. Counters always count all */
+    size_t max_issues;          /* issues (runs) kept; 0 is 1,000. Counters always count all */
     bool scalar_only;           /* no vector instructions: for tests and measurements */
     bool deep;                  /* also inflate every compressed cluster, and look for holes of
                                  * the file */

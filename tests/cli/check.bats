@@ -51,6 +51,27 @@ same() {
     [[ $output == *"the header's cluster holds data that belongs to nothing"* ]]
 }
 
+@test "contiguous issues are one, with a count and a range; the counters are qemu-img's" {
+    qemu-img create -q -f qcow2 a.qcow2 1G
+    qemu-io -f qcow2 -c 'write -q -P 1 0 160M' a.qcow2
+    truncate -s 20M a.qcow2
+    same a.qcow2
+    qcauditctl check --json=short a.qcow2 >a.json || [ "$?" = 2 ]
+    corruptions=$(jq .corruptions a.json)
+    [ "$corruptions" -gt 2000 ]         # more than issues are kept
+    cat a.json
+    [ "$(jq -c '[.issues[] | select(.counter == "corruption") | .kind]' a.json)" = '["out-of-file"]' ]
+    [ "$(jq --argjson n "$corruptions" '.issues[0] | .count == $n and ."host-length" == $n * 65536 and ."guest-length" == $n * 65536' a.json)" = true ]
+    # Two ranges with a sound cluster between them are two issues; so are refcounts that are too low.
+    qemu-img create -q -f qcow2 b.qcow2 1G
+    qemu-io -f qcow2 -c 'write -q -P 1 0 16M' b.qcow2
+    edit b.qcow2 '[image.put_refcount(image.l2(i) & 0xfffffffffffe00, 0) for i in (*range(10, 20), *range(21, 31))]'
+    same b.qcow2
+    qcauditctl check --json=short b.qcow2 >b.json || [ "$?" = 2 ]
+    cat b.json
+    [ "$(jq -c '[.issues[] | select(.kind == "refcount-low") | [.count, ."guest-offset" / 65536, ."guest-length" / 65536]]' b.json)" = '[[10,10,10],[10,21,10]]' ]
+}
+
 @test "good images of all kinds" {
     for options in compat=0.10 compat=1.1 cluster_size=512 cluster_size=2M refcount_bits=1 refcount_bits=64 \
         lazy_refcounts=on extended_l2=on,cluster_size=64k compression_type=zstd; do

@@ -56,6 +56,31 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     "$top_srcdir/configure" --help | grep -q -- --with-security-contact=TEXT
 }
 
+@test "libqcaudit(3) names every function, its example compiles and does what it says, and versions agree" {
+    local page=$top_srcdir/man/libqcaudit.3 name missing=0
+    while read -r name; do
+        grep -qE "^\.(It )?Fn .*\b$name\b|, Fn $name\b" "$page" || { echo "$name is not in $page"; missing=1; }
+    done < <(sed -n 's/^ *\(qca_[a-z0-9_]*\);$/\1/p' "$top_srcdir/lib/libqcaudit.sym")
+    [ "$missing" = 0 ]
+    cd "$BATS_TEST_TMPDIR"
+    sed -n '/^\.Bd -literal$/,/^\.Ed$/{//!p}' "$page" | sed 's/\\e/\\/g' >example.c
+    [ "$(wc -l <example.c)" -gt 30 ]
+    ${CC:-cc} -Wall -Wextra -Werror -o example example.c -I"$top_srcdir/include" -L"$top_builddir/lib/.libs" -lqcaudit
+    printf '#include <stdio.h>\n#include <qcaudit/qcaudit.h>\n#if QCA_VERSION != QCA_VERSION_MAJOR * 1000 + QCA_VERSION_MINOR\n#error version\n#endif\nint main(void) { printf("%%d.%%d %%d\\n", QCA_VERSION_MAJOR, QCA_VERSION_MINOR, qca_version() == QCA_VERSION); return 0; }\n' >version.c
+    ${CC:-cc} -Wall -Wextra -Werror -o version version.c -I"$top_srcdir/include" -L"$top_builddir/lib/.libs" -lqcaudit
+    export LD_LIBRARY_PATH=$top_builddir/lib/.libs
+    [ "$(./version)" = "$(sed -n 's/^AC_INIT(\[qcaudit\], \[\([^]]*\)\].*/\1/p' "$top_srcdir/configure.ac") 1" ]
+    need qemu-io
+    qemu-img create -q -f qcow2 a.qcow2 64M
+    qemu-io -f qcow2 -c 'write -q -P 1 0 32M' a.qcow2
+    run -0 ./example a.qcow2
+    [ "$output" = "0 corruptions, 0 leaks" ]
+    truncate -s 2M a.qcow2
+    run -2 ./example a.qcow2
+    [[ $output == *"out-of-file, "*" times: bytes "*" to 33554432"* ]]
+    run -1 ./example /dev/null/none
+}
+
 @test "README is README.md, and its links lead somewhere" {
     local file n=0
     cmp "$top_srcdir/README" "$top_srcdir/README.md"
@@ -103,7 +128,7 @@ manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }     
         diff /dev/null "$BATS_TEST_TMPDIR/faults"
     done
     command -v mandoc >/dev/null || skip "mandoc is not installed"
-    run mandoc -T lint -W warning "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5" "$top_builddir/man/qcaudit-findings.7"
+    run mandoc -T lint -W warning "$top_srcdir/man/libqcaudit.3" "$top_srcdir/man/qcauditd.8" "$top_builddir/man/qcauditd.yaml.5" "$top_builddir/man/qcaudit-findings.7"
     [ -z "$(grep -v 'outdated mandoc.db' <<<"$output")" ]
 }
 

@@ -71,6 +71,10 @@ rooms() {
     forbidden '<(systemd|libvirt|sqlite3|syslog|json-c)' lib/*.[ch] lib/generated/*.c include/qcaudit/qcaudit.h
 }
 
+@test "no struct of the installed header is sized by an enumeration, which grows" {
+    forbidden '\[ *_QCA_' include/qcaudit/qcaudit.h
+}
+
 @test "the library keeps no global state" {
     forbidden '^(static +)?(_Thread_local +|unsigned +|struct +[a-z_]+ +|u?int[0-9]+_t +|bool +|char +|int +|size_t +|void +)\**[a-z_0-9]+(\[[^]]*\])*( *=[^(]*)?;' lib/*.c lib/generated/*.c
 }
@@ -86,6 +90,18 @@ rooms() {
     [ ! -s "$BATS_TEST_TMPDIR/named" ]
     # What is qcow2's own is not reached around the table.
     includes lib/*.[ch] | awk '$2 ~ /qcow2[a-z-]*\.h$/ && $1 !~ /^lib\/(qcow2[a-z-]*|l2-runs|luks|table-reader)\.[ch]$/ {print; bad = 1} END {exit bad}'
+}
+
+@test "each member of evidence is one that the judge makes, and is made by its row" {
+    local prefix id n=0
+    while IFS='(,' read -r prefix id _; do
+        n=$((n + 1))
+        prefix=${prefix#EVIDENCE_}
+        grep -qE "\\b${prefix/ENTRY/TEXT}_$id\\b" daemon/judge/*.c || [[ " INDEX TABLE_OFFSET SNAPSHOT HOST_OFFSET HOST_LENGTH GUEST_OFFSET GUEST_LENGTH STORED COUNTED COUNT KIND TABLE " == *" $id "* ]] || { echo "$prefix $id is not made"; return 1; }
+    done < <(grep -E '^EVIDENCE_(NUMBER|TEXT|ENTRY|FLAG|PART)\(' include/qcaudit/evidence.def)
+    [ "$n" -gt 200 ]
+    # Nobody puts a member into evidence, or reads one, by a key of its own.
+    forbidden 'evidence_(put|get_[a-z]+|has_[a-z]+)\([^"]*"[a-z-]+"|evidence, *"[a-z-]+"' daemon/*/*.c
 }
 
 @test "nothing in the product runs a qemu tool or a shell" {

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "lib/check.h"
 #include "lib/cleanup.h"
 #include "qcow2-kit.h"
 #include "check-fixture.h"
@@ -331,12 +332,23 @@ static void issues_are_capped_and_counted_all(void **state)
     struct qca_check_options options = { .max_issues = 5 };
     struct qca_check_result result;
 
-    for (unsigned i = 0; i < 40; i++)
+    /* with a sound one between each two */
+    for (unsigned i = 0; i < 40; i += 2)
         kit_put(kit, kit_l2(kit, i), 8, (KIT_DATA + i) * CLUSTER | COPIED | 4);
     result = kit_check(kit, &options);
     assert_int_equal(result.n_issues, 5);
+    assert_int_equal(result.corruptions, 20);
+    assert_int_equal(qca_check_count(&result, QCA_ISSUE_L2_RESERVED_BITS), 20);
+    qca_check_result_done(&result);
+    /* without: one run, however many are kept */
+    for (unsigned i = 1; i < 40; i += 2)
+        kit_put(kit, kit_l2(kit, i), 8, (KIT_DATA + i) * CLUSTER | COPIED | 4);
+    options.max_issues = 1;
+    result = kit_check(kit, &options);
+    assert_int_equal(result.n_issues, 1);
+    assert_int_equal(result.issues[0].count, 40);
+    assert_int_equal(result.issues[0].guest_length, 40 * CLUSTER);
     assert_int_equal(result.corruptions, 40);
-    assert_int_equal(qca_check_count(&result, QCA_ISSUE_L2_RESERVED_BITS), 40);
     qca_check_result_done(&result);
     kit_free(kit);
 }
@@ -690,6 +702,24 @@ static void a_flag_outside_of_a_page_without_flags(void **state)
     kit_free(kit);
 }
 
+/* Is next kept in the run? Then run becomes it. */
+static bool goes_on(struct qca_issue *run, const struct qca_issue *next)
+{
+    struct qca_check_result result = { .finished = true };
+    struct check check = { .options.max_issues = 1000, .result = &result };
+    bool one;
+
+    assert_int_equal(check_issue(&check, run), 0);
+    assert_int_equal(check_issue(&check, next), 0);
+    assert_int_equal(qca_check_count(&result, run->kind) + qca_check_count(&result, next->kind),
+                     (run->kind == next->kind ? 2 : 1) * (run->count + next->count));
+    one = result.n_issues == 1;
+    if (one)
+        *run = result.issues[0];
+    qca_check_result_done(&result);
+    return one;
+}
+
 static void issues_in_a_row_are_one_run(void **state)
 {
     const struct qca_issue first = { .kind = QCA_ISSUE_DATA_FILE_END, .table = QCA_TABLE_L2,
@@ -698,41 +728,41 @@ static void issues_in_a_row_are_one_run(void **state)
                                      .guest_offset = 0, .guest_length = 65536, .count = 1 };
     struct qca_issue run = first, next = first;
 
-    assert_false(qca_issue_extend(&run, &next));        /* the same entry */
+    assert_false(goes_on(&run, &next));        /* the same entry */
     next.index++;
-    assert_false(qca_issue_extend(&run, &next));
+    assert_false(goes_on(&run, &next));
     next.host_offset += 65536;
-    assert_false(qca_issue_extend(&run, &next));
+    assert_false(goes_on(&run, &next));
     next.guest_offset += 65536;
-    assert_true(qca_issue_extend(&run, &next));
+    assert_true(goes_on(&run, &next));
     assert_int_equal(run.count, 2);
     assert_int_equal(run.host_length, 131072);
     assert_int_equal(run.guest_length, 131072);
     next.index++;
     next.host_offset = next.guest_offset = QCA_NO_OFFSET;
-    assert_false(qca_issue_extend(&run, &next));
+    assert_false(goes_on(&run, &next));
     run = first;
     next = first;
     next.index++;
     run.host_offset = next.host_offset = QCA_NO_OFFSET;
     next.guest_offset += 65536;
     run.count = 2;                      /* an entry that two tables share */
-    assert_false(qca_issue_extend(&run, &next));
+    assert_false(goes_on(&run, &next));
     run.count = 1;
-    assert_true(qca_issue_extend(&run, &next));
+    assert_true(goes_on(&run, &next));
     next.guest_offset += 65536;
     next.index++;
     next.table_offset++;
-    assert_false(qca_issue_extend(&run, &next));
+    assert_false(goes_on(&run, &next));
     next.table_offset--;
     next.kind = QCA_ISSUE_OUT_OF_FILE;
-    assert_false(qca_issue_extend(&run, &next));
+    assert_false(goes_on(&run, &next));
     /* nothing overflows */
     run = next = first;
     run.host_offset = UINT64_MAX - 10;
     next.host_offset = 65525;
     next.index++;
-    assert_false(qca_issue_extend(&run, &next));
+    assert_false(goes_on(&run, &next));
 }
 
 int main(void)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Digests: the published vectors, any container, both ways to hash, and what cannot be read. */
+#include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -214,7 +215,7 @@ static void keep_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_
  * follows from them. */
 static void test_resumed(void **state)
 {
-    const uint64_t size = 20 * UINT64_C(65536) + 512, n = 21;
+    const uint64_t size = 20 * UINT64_C(65536) + 512, n = 21, length = htole64(size);
     _cleanup_free_ uint8_t *disk = calloc(1, size);
     struct qca_content_digest whole, rest;
     struct qca_io *io;
@@ -241,7 +242,7 @@ static void test_resumed(void **state)
         for (uint64_t i = 0; i < n; i++)
             assert_true(kept.known[i]);
         memcpy(outer, kept.digests, n * 32);
-        memcpy(outer + n * 32, &size, 8);
+        memcpy(outer + n * 32, &length, 8);
         assert_int_equal(EVP_Digest(outer, n * 32 + 8, digest, NULL, EVP_sha256(), NULL), 1);
         assert_memory_equal(digest, whole.digest, 32);
     }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "daemon/judge/judge.h"
+#include "helpers/evidence.h"
 #include "helpers/clock.h"
 #include "unit/check-fixture.h"
 
@@ -114,6 +115,25 @@ static struct qca_check_result *check_of(struct image *image)
     return &layer_of(image)->check;
 }
 
+/* Each member has a row, of the type that it has: what is in kinds is kinds of issues. */
+static void assert_evidence_is_known(json_object *object)
+{
+    json_object_object_foreach(object, key, value) {
+        const struct evidence_member *member = evidence_member_find(key, value);
+
+        if (!member)
+            print_message("# %s has no row\n", key);
+        assert_non_null(member);
+        if (member->kind == EVIDENCE_IS_OBJECT &&
+            strcmp(key, evidence_part_key(PART_KINDS)) != 0)
+            assert_evidence_is_known(value);
+        for (size_t i = 0; member->kind == EVIDENCE_IS_LIST &&
+                           i < json_object_array_length(value); i++)
+            if (json_object_is_type(json_object_array_get_idx(value, i), json_type_object))
+                assert_evidence_is_known(json_object_array_get_idx(value, i));
+    }
+}
+
 static void judge_at(struct world *world, struct image *image, const struct audit *last,
                      uint64_t now)
 {
@@ -123,6 +143,8 @@ static void judge_at(struct world *world, struct image *image, const struct audi
     assert_int_equal(judge_image(&world->policy, world->store.graph, image, last, now,
                                  &world->judgement),
                      0);
+    for (size_t i = 0; i < world->judgement.conditions.n_items; i++)
+        assert_evidence_is_known(world->judgement.conditions.items[i].evidence);
 }
 
 static void judge(struct world *world, struct image *image)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The innermost loops: every variant that this processor has gives what plain C gives. */
+#include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -23,7 +24,7 @@ static uint64_t random_next(uint64_t *state)
 
 static void put64(uint8_t *p, uint64_t value)
 {
-    value = __builtin_bswap64(value);
+    value = htobe64(value);
     memcpy(p, &value, sizeof(value));
 }
 
