@@ -18,6 +18,9 @@ packages_kernel=(busybox-static kmod udev lvm2 nfs-kernel-server)
 # what package.bats needs beside
 packages_package=(mmdebstrap debian-archive-keyring)
 
+# what big-endian needs beside
+packages_big_endian=(gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user-static)
+
 # install_packages PACKAGE...: has the missing ones installed on a Debian machine by root. Elsewhere it
 # says which are needed and succeeds: what is really missing, configure says.
 install_packages() {
