@@ -72,9 +72,9 @@ int former_from_json(json_object *object, struct former **ret_former);
 struct audit {
     int64_t id;                 /* the database's, 0 until stored */
     uint64_t started, finished; /* usec since the epoch */
-    enum confidence confidence;
-    enum files_use use;         /* by the locks, or by what libvirt says */
-    enum files_use locked;      /* by the locks alone */
+    enum confidence confidence : 8;
+    enum files_use use : 8;     /* by the locks, or by what libvirt says */
+    enum files_use locked : 8;  /* by the locks alone */
     bool deep;                  /* forced or scrubbed, not only due to a change */
     struct identity identity;   /* of what was audited, */
     struct fingerprint fingerprint;     /* before; equal after, else confidence is racy */
@@ -129,9 +129,17 @@ struct image {
     struct identity identity;   /* as last seen on disk */
     struct fingerprint fingerprint;
     uint64_t device;            /* st_dev */
-    enum files_use use;         /* as last probed, or as libvirt said then */
-    enum files_use locked;      /* by the locks alone: the last probe, of an audit, a walk or a
+    enum files_use use : 8;     /* as last probed, or as libvirt said then */
+    enum files_use locked : 8;  /* by the locks alone: the last probe, of an audit, a walk or a
                                  * look */
+    bool present;               /* seen by the last complete walk or event */
+    bool tentative;             /* not called as images are, and nobody knows yet whether it is one:
+                                 * not kept in the database */
+    uint8_t counted;            /* the manager's: as what format its datastore counts it among
+                                 * those that are not understood; 0 not */
+    bool listed;                /* the manager's: an image as far as one can tell; else another
+                                 * file, looked at once, not shown */
+    uint16_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
     uint64_t locked_since, locked_at;   /* usec: seen locked for writing first, without a break,
                                          * and last; 0 not */
     struct audit *audit;        /* the last one; NULL before the first */
@@ -140,13 +148,6 @@ struct image {
     struct reference data_file;
     struct reference_list extents;      /* files that a VMDK descriptor names; empty also until
                                          * they were looked up after a start */
-    bool present;               /* seen by the last complete walk or event */
-    bool tentative;             /* not called as images are, and nobody knows yet whether it is one:
-                                 * not kept in the database */
-    uint8_t counted;            /* the manager's: as what format its datastore counts it among
-                                 * those that are not understood; 0 not */
-    uint32_t worker_deaths;     /* consecutive: left out from 3 on until it changes */
-    uint32_t n_denied;          /* consecutive: could not be had just now, and is tried again */
     struct former *former;      /* what the parent was before; NULL: it is as it was, or not
                                  * known */
     void *node;                 /* relate's */
@@ -162,13 +163,12 @@ struct image {
                                  * be one step of several, and nothing is bound to its place; 0 */
     uint64_t judge_again;       /* usec: when time alone changes the judgement; UINT64_MAX never */
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
-    bool listed;                /* an image as far as one can tell; else another file, looked at
-                                 * once, not shown */
+    uint32_t rest;              /* its place among those that are looked at once more, from 1 on;
+                                 * 0 none */
+    uint32_t n_denied;          /* consecutive: could not be had just now, and is tried again */
     bool reading;               /* what a scrub read is being compared */
     uint8_t looks;              /* in a row, each soon after the other, because the last one saw
                                  * damage while a guest wrote */
-    size_t rest;                /* its place among those that are looked at once more, from 1 on;
-                                 * 0 none */
     bool unrested;              /* is still being written, without a lock: what its last audit
                                  * found missing is no damage yet */
     uint8_t n_grown, n_looks;   /* meanwhile: audits before which it had grown; and had not */

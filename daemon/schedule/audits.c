@@ -24,15 +24,14 @@ enum place { PLACE_NONE, PLACE_WAITING, PLACE_READY };
 
 struct plan {
     struct image *image;
-    struct lane *lane;
-    enum place place;
+    struct lane *lane, *running_lane;
     size_t index;               /* in the heap that place says */
-    enum schedule_reason reason;
     uint64_t due;
     uint64_t first_change;      /* of the changes that the debounce waits out */
     uint64_t sequence;          /* order of arrival among equals */
+    uint8_t place;              /* enum place */
+    uint8_t reason;             /* enum schedule_reason */
     bool running;
-    struct lane *running_lane;
 };
 
 struct heap {
