@@ -240,124 +240,61 @@ static int cannot_read(const char *directory, int error, char **ret_message)
 
 /* ---- questions ------------------------------------------------------------------------------- */
 
-struct question {
-    struct known *known;
-    struct query_view view;
-    json_object *filter;        /* borrowed; NULL none */
-    const char *path;           /* NULL none */
-    unsigned limit;
-};
-
-static int answer_status(const struct question *question, json_object **ret_answer)
+/* As a daemon would say it that has just begun. */
+static int ask_status(const struct known *known, const struct query_view *view,
+                      json_object **ret_answer)
 {
     struct query_status status = { .version = PACKAGE_VERSION };
 
-    for (size_t i = 0; i < question->known->n_datastores; i++) {
-        const struct datastore *datastore = question->known->datastores[i];
-
-        if (datastore->walk_finished > status.last_pass)
-            status.last_pass = datastore->walk_finished;
-    }
-    return query_status(&question->view, &status, ret_answer);
+    for (size_t i = 0; i < known->n_datastores; i++)
+        if (known->datastores[i]->walk_finished > status.last_pass)
+            status.last_pass = known->datastores[i]->walk_finished;
+    return query_status(view, &status, ret_answer);
 }
 
-static int answer_images(const struct question *question, json_object **ret_answer)
-{
-    _cleanup_free_ char *next = NULL;
-
-    return query_images(&question->view, question->filter, NULL, question->limit, ret_answer,
-                        &next);
-}
-
-static int answer_find(const struct question *question, json_object **ret_answer)
-{
-    return query_find(&question->view, question->filter, question->limit, ret_answer);
-}
-
-/* With details a page has its own limit. */
-static int answer_findings(const struct question *question, json_object **ret_answer)
+/* All pages: what is shown with details has a limit of its own. */
+static int ask_pages(const struct query_view *view, const struct question *question,
+                     const struct asked *asked, json_object **ret_answer)
 {
     _cleanup_(json_object_putp) json_object *answer = json_object_new_array();
-    _cleanup_free_ char *cursor = strdup("");
-    int r = 0;
+    _cleanup_free_ char *cursor = NULL;
+    struct asked page = *asked;
+    int r;
 
-    if (!answer || !cursor)
+    if (!answer)
         return -ENOMEM;
     do {
         _cleanup_(json_object_putp) json_object *rows = NULL;
         char *next = NULL;
 
-        r = query_findings(&question->view, question->filter, cursor, question->limit, &rows,
-                           &next);
+        page.cursor = cursor;
+        r = question->make(view, &page, &rows, &next);
         for (size_t i = 0; r >= 0 && i < json_object_array_length(rows) &&
-                           json_object_array_length(answer) < question->limit;
+                           json_object_array_length(answer) < page.limit;
              i++)
             r = json_object_array_add(answer, json_object_get(json_object_array_get_idx(rows, i)))
                     < 0 ? -ENOMEM : 0;
         free(cursor);
         cursor = next;
-    } while (r >= 0 && *cursor && json_object_array_length(answer) < question->limit);
+    } while (r >= 0 && cursor && *cursor && json_object_array_length(answer) < page.limit);
     if (r >= 0)
         *ret_answer = TAKE_PTR(answer);
     return r;
 }
 
-static json_object *filter_value(const struct question *question, const char *key)
+/* The arguments' members are those of struct asked. */
+static struct asked asked_from(json_object *arguments)
 {
+    struct asked asked = { .limit = ROWS_MAX };
     json_object *value;
 
-    return question->filter && json_object_object_get_ex(question->filter, key, &value) ? value
-                                                                                        : NULL;
-}
-
-static int answer_events(const struct question *question, json_object **ret_answer)
-{
-    return store_reader_history(question->known->reader,
-                                json_object_get_string(filter_value(question, "path")),
-                                json_object_get_string(filter_value(question, "name")),
-                                json_object_get_uint64(filter_value(question, "since")),
-                                json_object_get_uint64(filter_value(question, "until")),
-                                question->limit, ret_answer);
-}
-
-static int answer_audits(const struct question *question, json_object **ret_answer)
-{
-    return store_reader_audits(question->known->reader, question->path, question->limit,
-                               ret_answer);
-}
-
-static int answer_readings(const struct question *question, json_object **ret_answer)
-{
-    return store_reader_readings(question->known->reader, question->path, question->limit,
-                                 ret_answer);
-}
-
-/* As the control interface calls them. */
-static const struct {
-    const char *name;
-    bool needs_model, needs_path;
-    int (*answer)(const struct question *question, json_object **ret_answer);
-} questions[] = {
-    { "GetStatus", true, false, answer_status },
-    { "ListImages", true, false, answer_images },
-    { "FindImage", true, false, answer_find },
-    { "ListFindings", true, false, answer_findings },
-    { "ListEvents", false, false, answer_events },
-    { "ListAudits", false, true, answer_audits },
-    { "ListReadings", false, true, answer_readings },
-};
-
-static void question_read(struct question *question, json_object *arguments)
-{
-    json_object *value;
-
-    question->limit = ROWS_MAX;
     if (json_object_object_get_ex(arguments, "filter", &value))
-        question->filter = value;
+        asked.filter = value;
     if (json_object_object_get_ex(arguments, "path", &value))
-        question->path = json_object_get_string(value);
+        asked.path = json_object_get_string(value);
     if (json_object_object_get_ex(arguments, "limit", &value) && json_object_get_int(value) > 0)
-        question->limit = (unsigned)json_object_get_int(value);
+        asked.limit = (unsigned)json_object_get_int(value);
+    return asked;
 }
 
 static int open_known(struct known *known, const char *directory, bool needs_model,
@@ -374,29 +311,44 @@ static int open_known(struct known *known, const char *directory, bool needs_mod
     return r < 0 ? cannot_read(directory, r, ret_message) : 0;
 }
 
-static int ask(const char *directory, const char *name, json_object *arguments,
+/* question NULL: the status. */
+static int ask(const char *directory, const struct question *question, const struct asked *asked,
                json_object **ret_answer, char **ret_message)
 {
     _cleanup_(known_done) struct known known = {};
-    struct question question = { .known = &known };
-    size_t i = 0;
-    int r;
+    const bool of_history = question && !question->make;
+    struct query_view view;
+    int r = open_known(&known, directory, !of_history, ret_message);
 
-    question_read(&question, arguments);
-    while (i < ELEMENTSOF(questions) && strcmp(questions[i].name, name) != 0)
-        i++;
-    if (i == ELEMENTSOF(questions) || (questions[i].needs_path && !question.path))
-        return -EINVAL;
-    r = open_known(&known, directory, questions[i].needs_model, ret_message);
     if (r < 0)
         return r;
-    question.view = (struct query_view){
+    view = (struct query_view){
         .datastores = known.datastores, .n_datastores = known.n_datastores,
         .images = known.images, .n_images = known.n_images, .graph = known.graph,
         .findings = known.findings, .now = usec_now(CLOCK_REALTIME),
     };
-    r = questions[i].answer(&question, ret_answer);
+    if (of_history) {
+        const struct history_question history = question_history(question, asked);
+
+        r = store_reader_history(known.reader, &history, ret_answer);
+    } else
+        r = !question ? ask_status(&known, &view, ret_answer)
+            : question->takes & ASKED_PAGE ? ask_pages(&view, question, asked, ret_answer)
+                                           : question->make(&view, asked, ret_answer, NULL);
     return r < 0 && r != -EINVAL ? cannot_read(directory, r, ret_message) : r;
+}
+
+static int ask_by_name(const char *directory, const char *name, json_object *arguments,
+                       json_object **ret_answer, char **ret_message)
+{
+    const struct question *question = question_find(name);
+    const struct asked asked = asked_from(arguments);
+
+    if ((!question && strcmp(name, "GetStatus") != 0) ||
+        (question && question->takes & ASKED_PATH && !asked.path) ||
+        (question && question->takes & (ASKED_NAME | ASKED_ID)))
+        return -EINVAL;
+    return ask(directory, question, &asked, ret_answer, ret_message);
 }
 
 /* ---- the answer ------------------------------------------------------------------------------ */
@@ -433,6 +385,6 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     r = json_text_parse(argv[3], strlen(argv[3]), &arguments);
     if (r >= 0)
-        r = ask(argv[1], argv[2], arguments, &answer, &message);
+        r = ask_by_name(argv[1], argv[2], arguments, &answer, &message);
     return write_answer(answer, r, message) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

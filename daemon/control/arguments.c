@@ -66,23 +66,42 @@ static int check_filter(json_object *filter, const struct filter_key *keys, sd_b
     return 0;
 }
 
-int arguments_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
-                     json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit)
+void asked_done(struct asked *asked)
 {
-    _cleanup_(json_object_putp) json_object *filter = NULL;
-    const char *cursor;
-    uint32_t limit;
-    int r = control_read_entry(message, &filter);
+    json_object_put(asked->filter);
+    free((char *)(uintptr_t)asked->path);
+}
 
-    if (r >= 0)
-        r = check_filter(filter, keys, error);
-    if (r >= 0)
-        r = sd_bus_message_read(message, "su", &cursor, &limit);
+int arguments_read(sd_bus_message *message, const struct question *question, sd_bus_error *error,
+                   struct asked *ret_asked)
+{
+    _cleanup_(asked_done) struct asked asked = { .limit = 0 };
+    char *path;
+    int r = 0;
+
+    if (question->takes & ASKED_FILTER) {
+        r = control_read_entry(message, &asked.filter);
+        if (r >= 0)
+            r = check_filter(asked.filter, question->keys, error);
+    }
+    if (r >= 0 && question->takes & ASKED_PATH) {
+        r = arguments_path(message, error, &path);
+        if (r >= 0)
+            asked.path = path;
+    }
+    if (r >= 0 && question->takes & ASKED_NAME)
+        r = sd_bus_message_read(message, "s", &asked.name);
+    if (r >= 0 && question->takes & ASKED_ID)
+        r = sd_bus_message_read(message, "x", &asked.id);
+    if (r >= 0 && question->takes & ASKED_PAGE) {
+        r = sd_bus_message_read(message, "su", &asked.cursor, &asked.limit);
+        if (r >= 0 && (asked.limit == 0 || asked.limit > CONTROL_LIMIT_MAX))
+            asked.limit = CONTROL_LIMIT_MAX;
+    }
     if (r < 0)
         return r;
-    *ret_filter = TAKE_PTR(filter);
-    *ret_cursor = cursor;
-    *ret_limit = limit == 0 || limit > CONTROL_LIMIT_MAX ? CONTROL_LIMIT_MAX : limit;
+    *ret_asked = asked;
+    asked = (struct asked){ .limit = 0 };
     return 0;
 }
 

@@ -209,7 +209,7 @@ struct control_bus *control_bus_free(struct control_bus *bus)
         return NULL;
     sd_event_source_disable_unref(bus->again);
     disconnect(bus);
-    questions_leave(&bus->connection);
+    late_calls_leave(&bus->connection);
     callers_free(bus->callers);
     free(bus);
     return NULL;

@@ -83,7 +83,7 @@ static void connection_free(struct connection *connection)
         }
     sd_event_source_disable_unref(connection->timer);
     sd_event_source_disable_unref(connection->doomed);
-    questions_leave(connection);
+    late_calls_leave(connection);
     gate_free(connection->gate);
     if (connection->bus)
         sd_bus_detach_event(connection->bus);

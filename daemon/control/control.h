@@ -4,3 +4,4 @@
 
 #include "daemon/control/interface.h"
 #include "daemon/control/query.h"
+#include "daemon/control/question.h"

@@ -20,7 +20,7 @@ struct group_lookup {
 };
 
 /* What the thread owns. */
-struct question {
+struct group_question {
     int fd;
     char name[];
 };
@@ -53,7 +53,7 @@ int control_group_find(const char *name, gid_t *ret_gid)
 
 static void *ask(void *userdata)
 {
-    _cleanup_free_ struct question *question = userdata;
+    _cleanup_free_ struct group_question *question = userdata;
     struct answer answer = { .error = 0 };
 
     answer.error = control_group_find(question->name, &answer.gid);
@@ -66,7 +66,7 @@ static void *ask(void *userdata)
 static int ask_in_thread(const char *name, int *fd)
 {
     size_t size = strlen(name) + 1;
-    struct question *question = malloc(sizeof(*question) + size);
+    struct group_question *question = malloc(sizeof(*question) + size);
     pthread_attr_t attributes;
     pthread_t thread;
     int r;

@@ -7,6 +7,7 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/config/config.h"
+#include "daemon/control/question.h"
 
 /* Rows and entries are JSON; strings under the keys of control_is_bytes() are raw bytes and travel
  * as ay. The answer to a question that takes a while: takes the rows, NULL with an error. */
@@ -20,32 +21,15 @@ typedef void (*control_done_fn)(void *reply, int error, const char *message);
  * with a text in *ret_message (malloc'd) for a bad argument. */
 struct control_ops {
     int (*status)(void *userdata, json_object **ret_entry);
-    int (*datastores)(void *userdata, json_object **ret_rows);
-    int (*images)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                  json_object **ret_rows, char **ret_next);
-    int (*find)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                json_object **ret_rows, char **ret_next);
-    /* What has remedies is answered later: their commands depend on locks that are looked at
-     * first. An entry comes as rows do. */
-    int (*image)(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata);
-    int (*chain)(void *userdata, const char *path, const char *cursor, unsigned limit,
-                 json_object **ret_rows, char **ret_next);
-    int (*domains)(void *userdata, json_object **ret_rows);
-    int (*domain)(void *userdata, const char *name, control_rows_fn reply, void *reply_userdata);
-    int (*findings)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                    control_rows_fn reply, void *reply_userdata);
-    int (*finding)(void *userdata, int64_t id, control_rows_fn reply, void *reply_userdata);
-    int (*events)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                  control_rows_fn reply, void *reply_userdata);
-    int (*audits)(void *userdata, const char *path, const char *cursor, unsigned limit,
-                  control_rows_fn reply, void *reply_userdata);
-    int (*readings)(void *userdata, const char *path, const char *cursor, unsigned limit,
-                    control_rows_fn reply, void *reply_userdata);
+    int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
+    /* Answers a question, perhaps before it returns: some answers depend on files that are looked
+     * at first. asked is there until then. An entry comes as rows do. */
+    int (*ask)(void *userdata, const struct question *question, const struct asked *asked,
+               control_rows_fn reply, void *reply_userdata);
     /* answered when it lies in the database, or with why it does not; also acknowledge() */
     int (*accept)(void *userdata, const char *path, const char *by, const char *reason,
                   control_done_fn reply, void *reply_userdata, char **ret_message);
     int (*scan)(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message);
-    int (*scan_state)(void *userdata, uint64_t ticket, json_object **ret_entry);
     int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason,
                        uint64_t until, control_done_fn reply, void *reply_userdata);
     int (*pause)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,

@@ -3,12 +3,14 @@
  * arguments. */
 #pragma once
 
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <systemd/sd-bus.h>
 
 #include "daemon/control/interface.h"
 #include "daemon/control/gate.h"
+#include "daemon/control/question.h"
 #include "helpers/control-json.h"
 
 /* After everything that the daemon does by itself, deadlines of helpers (+20) too: readers can make
@@ -19,7 +21,7 @@ struct connection {
     struct control *control;
     struct connection *next;
     struct gate *gate;          /* NULL on the system bus, which has limits of its own */
-    struct question *questions; /* that are answered later */
+    LIST_HEAD(, late_call) late;        /* calls that are answered later */
     sd_bus *bus;
     struct ucred peer;
     bool may_read;
@@ -104,24 +106,28 @@ int arguments_path(sd_bus_message *message, sd_bus_error *error, char **ret_path
 /* aay -> paths. */
 int arguments_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths);
 
-/* The members a filter may have, by type. */
-struct filter_key {
-    const char *name;
-    enum json_type type;
+/* What the question takes; the path and the filter are asked_done()'s to free, the rest is the
+ * message's. */
+int arguments_read(sd_bus_message *message, const struct question *question, sd_bus_error *error,
+                   struct asked *ret_asked);
+void asked_done(struct asked *asked);
+
+/* ---- late.c: calls that are answered later ---- */
+
+struct late_call {
+    LIST_ENTRY(late_call) link;
+    struct connection *connection;      /* NULL: it is gone */
+    sd_bus_message *call;
+    const struct question *question;    /* NULL: it is none */
+    struct asked asked;
 };
 
-/* filter, cursor, limit: the arguments of every list. */
-int arguments_list(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
-                   json_object **ret_filter, const char **ret_cursor, unsigned *ret_limit);
-
-/* ---- question.c: calls that are answered later ---- */
-
 /* Nothing else is taken from the connection meanwhile. NULL without memory. */
-struct question *question_new(sd_bus_message *call, struct connection *connection);
+struct late_call *late_call_new(sd_bus_message *call, struct connection *connection);
 /* It is freed; returns the call, whose reference is the callee's. The peer may be gone. */
-sd_bus_message *question_end(struct question *question);
-/* The connection goes: its questions stay, as somebody will answer them. */
-void questions_leave(struct connection *connection);
+sd_bus_message *late_call_end(struct late_call *late);
+/* The connection goes: its calls stay, as somebody will answer them. */
+void late_calls_leave(struct connection *connection);
 
 void connection_end(struct connection *connection);
 /* It did something: idleness starts anew. */

@@ -2,7 +2,6 @@
 /* The methods of the control interface: arguments from D-Bus, the manager's answers back, errors by
  * name. */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,143 +55,41 @@ static int failed(sd_bus_error *error, int r, const char *what, const char *mess
 
 /* ---- who, and how much -------------------------------------------------------------------- */
 
-/* The gate of every method, and its plain arguments as sd_bus_message_read() takes them: 0 go on,
- * else what the caller returns. */
-static int enter(sd_bus_message *call, struct connection *connection, bool changing,
-                 sd_bus_error *error, const char *types, ...)
+/* The gate of every method: 0 go on, else what the caller returns. */
+static int enter(struct connection *connection, bool changing, sd_bus_error *error)
 {
-    va_list ap;
-    int r;
-
     if (connection_is_choked(connection))
         return 1;
     connection_alive(connection);
     if (!connection->may_read || (changing && !connection->may_change))
         return control_denied(connection->control, error, connection->may_read);
-    if (*types == '\0')
-        return 0;
-    va_start(ap, types);
-    r = sd_bus_message_readv(call, types, ap);
-    va_end(ap);
-    return r < 0 ? r : 0;
-}
-
-/* The same, with a path for argument, or for the first of them. */
-static int enter_path(sd_bus_message *call, struct connection *connection, bool changing,
-                      sd_bus_error *error, char **ret_path)
-{
-    int r = enter(call, connection, changing, error, "");
-
-    return r != 0 ? r : arguments_path(call, error, ret_path);
-}
-
-/* The same, with a cursor and a limit after the path, as of a list. */
-static int enter_page(sd_bus_message *call, struct connection *connection, sd_bus_error *error,
-                      char **ret_path, const char **ret_cursor, unsigned *ret_limit)
-{
-    int r = enter_path(call, connection, false, error, ret_path);
-
-    if (r == 0)
-        r = sd_bus_message_read(call, "su", ret_cursor, ret_limit);
-    if (r > 0 && (*ret_limit == 0 || *ret_limit > CONTROL_LIMIT_MAX))
-        *ret_limit = CONTROL_LIMIT_MAX;
-    return r < 0 ? r : 0;
+    return 0;
 }
 
 /* ---- answers ------------------------------------------------------------------------------ */
 
+/* An entry, or rows; those of a page with what comes next. */
+static int reply(sd_bus_message *call, json_object *answer, bool page, const char *next)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
+    int r = sd_bus_message_new_method_return(call, &message);
+
+    if (r >= 0)
+        r = json_object_is_type(answer, json_type_array) ? control_append_rows(message, answer)
+                                                         : control_append_entry(message, answer);
+    if (r >= 0 && page)
+        r = sd_bus_message_append(message, "s", next ? next : "");
+    return r < 0 ? r : sd_bus_send(NULL, message, NULL);
+}
+
 static int reply_entry(sd_bus_message *call, json_object *entry)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-    int r = sd_bus_message_new_method_return(call, &reply);
-
-    if (r >= 0)
-        r = control_append_entry(reply, entry);
-    return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
-}
-
-/* next NULL: the method returns rows alone. */
-static int reply_rows(sd_bus_message *call, json_object *rows, const char *next)
-{
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-    int r = sd_bus_message_new_method_return(call, &reply);
-
-    if (r >= 0)
-        r = control_append_rows(reply, rows);
-    if (r >= 0 && next)
-        r = sd_bus_message_append(reply, "s", next);
-    return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
-}
-
-/* The answer that came later. The peer may be gone. */
-static void reply_later(struct question *question, int error, json_object *answer, const char *next,
-                        int (*reply)(sd_bus_message *call, json_object *answer, const char *next),
-                        const char *what)
-{
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *asked = question_end(question);
-    _cleanup_(json_object_putp) json_object *owned = answer;
-    _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
-
-    if (error >= 0)
-        error = reply(asked, owned, next);
-    if (error >= 0)
-        return;
-    (void)failed(&text, error, what, NULL);
-    (void)sd_bus_reply_method_error(asked, &text);
-}
-
-static int reply_page(sd_bus_message *call, json_object *rows, const char *next)
-{
-    return reply_rows(call, rows, next ? next : "");
-}
-
-static int reply_one(sd_bus_message *call, json_object *entry, const char *next)
-{
-    return reply_entry(call, entry);
-}
-
-static void reply_history(void *userdata, int error, json_object *answer, const char *next)
-{
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-
-    if (error >= 0) {
-        reply_later(userdata, error, answer, next, reply_page, "database");
-        return;
-    }
-    json_object_put(answer);
-    call = question_end(userdata);
-    if (error == -ENOENT)
-        (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_NOT_FOUND, "Nothing of that is known");
-    else if (error == -EINVAL)
-        (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_INVALID_ARGUMENT, "Invalid cursor");
-    else
-        (void)sd_bus_reply_method_errorf(call, CONTROL_ERROR_FAILED, "Cannot read the database: %s",
-                                         strerror(-error));
-}
-
-static void reply_findings(void *userdata, int error, json_object *answer, const char *next)
-{
-    reply_later(userdata, error, answer, next, reply_page, "filter or cursor");
-}
-
-static void reply_finding(void *userdata, int error, json_object *answer, const char *next)
-{
-    reply_later(userdata, error, answer, next, reply_one, "finding");
-}
-
-static void reply_image(void *userdata, int error, json_object *answer, const char *next)
-{
-    reply_later(userdata, error, answer, next, reply_one, "image");
-}
-
-static void reply_domain(void *userdata, int error, json_object *answer, const char *next)
-{
-    reply_later(userdata, error, answer, next, reply_one, "domain");
+    return reply(call, entry, false, NULL);
 }
 
 static void reply_done(void *userdata, int error, const char *message)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = question_end(userdata);
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = late_call_end(userdata);
     _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
 
     if (error >= 0) {
@@ -203,269 +100,92 @@ static void reply_done(void *userdata, int error, const char *message)
     (void)sd_bus_reply_method_error(call, &text);
 }
 
-/* The manager took the question, or not: what the method returns. */
-static int asked_or(struct question *question, int r, const char *what, const char *message,
-                    sd_bus_error *error)
+/* The manager took what is answered later, or not: what the method returns. */
+static int taken(struct late_call *late, int r, const char *what, const char *message,
+                 sd_bus_error *error)
 {
     if (r >= 0)
         return 1;
-    sd_bus_message_unref(question_end(question));
+    sd_bus_message_unref(late_call_end(late));
     return failed(error, r, what, message);
 }
 
-static int asked(struct question *question, int r, const char *what, sd_bus_error *error)
+/* ---- questions ---------------------------------------------------------------------------- */
+
+static int question_failed(const struct question *question, int r, sd_bus_error *error)
 {
-    return asked_or(question, r, what, NULL, error);
+    if (!question->make && r != -ENOENT && r != -EINVAL && r != -EAGAIN)
+        return sd_bus_error_setf(error, CONTROL_ERROR_FAILED, "Cannot read the database: %s",
+                                 strerror(-r));
+    return failed(error, r, r == -EINVAL ? question->invalid : question->missing, NULL);
+}
+
+/* The peer may be gone. */
+static void on_answer(void *userdata, int error, json_object *answer, const char *next)
+{
+    struct late_call *late = userdata;
+    const struct question *question = late->question;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = late_call_end(late);
+    _cleanup_(json_object_putp) json_object *owned = answer;
+    _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
+
+    if (error >= 0)
+        error = reply(call, owned, question->takes & ASKED_PAGE, next);
+    if (error >= 0)
+        return;
+    (void)question_failed(question, error, &text);
+    (void)sd_bus_reply_method_error(call, &text);
+}
+
+static int ask(sd_bus_message *call, struct connection *connection,
+               const struct question *question, sd_bus_error *error)
+{
+    _cleanup_(asked_done) struct asked asked = { .limit = 0 };
+    struct late_call *late;
+    int r = arguments_read(call, question, error, &asked);
+
+    if (r < 0)
+        return r;
+    late = late_call_new(call, connection);
+    if (!late)
+        return -ENOMEM;
+    late->question = question;
+    late->asked = asked;
+    asked = (struct asked){ .limit = 0 };
+    r = connection->control->ops.ask(connection->control->userdata, question, &late->asked,
+                                     on_answer, late);
+    if (r >= 0)
+        return 1;
+    sd_bus_message_unref(late_call_end(late));
+    return question_failed(question, r, error);
 }
 
 /* ---- reading ------------------------------------------------------------------------------ */
 
-static int method_get_status(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int get_status(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
-    struct connection *connection = userdata;
     _cleanup_(json_object_putp) json_object *entry = NULL;
-    int r = enter(call, connection, false, error, "");
+    int r = connection->control->ops.status(connection->control->userdata, &entry);
 
-    if (r != 0)
-        return r;
-    r = connection->control->ops.status(connection->control->userdata, &entry);
     return r < 0 ? failed(error, r, "status", NULL) : reply_entry(call, entry);
 }
 
-static int method_list_datastores(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int get_scan(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
-    struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *rows = NULL;
-    int r = enter(call, connection, false, error, "");
+    _cleanup_(json_object_putp) json_object *entry = NULL;
+    uint64_t ticket;
+    int r = sd_bus_message_read(call, "t", &ticket);
 
-    if (r != 0)
-        return r;
-    r = connection->control->ops.datastores(connection->control->userdata, &rows);
-    return r < 0 ? failed(error, r, "datastores", NULL) : reply_rows(call, rows, NULL);
-}
-
-typedef int (*list_op)(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                       json_object **ret_rows, char **ret_next);
-
-static int list(sd_bus_message *call, struct connection *connection, const struct filter_key *keys,
-                list_op op, sd_bus_error *error)
-{
-    _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
-    _cleanup_free_ char *next = NULL;
-    const char *cursor;
-    unsigned limit;
-    int r = enter(call, connection, false, error, "");
-
-    if (r != 0)
-        return r;
-    r = arguments_list(call, keys, error, &filter, &cursor, &limit);
     if (r < 0)
         return r;
-    r = op(connection->control->userdata, filter, cursor, limit, &rows, &next);
-    return r < 0 ? failed(error, r, r == -ENOENT ? "domain or storage pool" : "filter or cursor",
-                          NULL)
-                 : reply_rows(call, rows, next ? next : "");
+    r = connection->control->ops.scan_state(connection->control->userdata, ticket, &entry);
+    return r < 0 ? failed(error, r, "scan", NULL) : reply_entry(call, entry);
 }
 
-static int method_list_images(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int subscribe(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
-    static const struct filter_key keys[] = {
-        {"path", json_type_string}, {"datastore", json_type_string}, {"format", json_type_string},
-        {"findings", json_type_boolean}, {"baseline", json_type_boolean},
-        {"domain", json_type_string}, {"pool", json_type_string},
-        {"orphan", json_type_boolean}, {NULL, json_type_null},
-    };
-    struct connection *connection = userdata;
+    int r;
 
-    return list(call, connection, keys, connection->control->ops.images, error);
-}
-
-static int method_find_image(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    static const struct filter_key keys[] = {
-        {"path", json_type_string}, {"end", json_type_string}, {NULL, json_type_null},
-    };
-    struct connection *connection = userdata;
-
-    return list(call, connection, keys, connection->control->ops.find, error);
-}
-
-static int method_list_findings(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    static const struct filter_key keys[] = {
-        {"details", json_type_boolean}, {"severity", json_type_string}, {"name", json_type_string},
-        {"path", json_type_string}, {"datastore", json_type_string}, {"state", json_type_string},
-        {NULL, json_type_null},
-    };
-    struct connection *connection = userdata;
-    struct question *question;
-    _cleanup_(json_object_putp) json_object *filter = NULL;
-    const char *cursor;
-    unsigned limit;
-    int r = enter(call, connection, false, error, "");
-
-    if (r != 0)
-        return r;
-    r = arguments_list(call, keys, error, &filter, &cursor, &limit);
-    if (r < 0)
-        return r;
-    question = question_new(call, connection);
-    if (!question)
-        return -ENOMEM;
-    r = connection->control->ops.findings(connection->control->userdata, filter, cursor, limit,
-                                          reply_findings, question);
-    return asked(question, r, "filter or cursor", error);
-}
-
-static int method_get_image(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-    struct question *question;
-    _cleanup_free_ char *path = NULL;
-    int r = enter_path(call, connection, false, error, &path);
-
-    if (r != 0)
-        return r;
-    question = question_new(call, connection);
-    if (!question)
-        return -ENOMEM;
-    r = connection->control->ops.image(connection->control->userdata, path, reply_image,
-                                       question);
-    return asked(question, r, "image", error);
-}
-
-static int method_get_chain(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *rows = NULL;
-    _cleanup_free_ char *path = NULL, *next = NULL;
-    const char *cursor;
-    unsigned limit;
-    int r = enter_page(call, connection, error, &path, &cursor, &limit);
-
-    if (r != 0)
-        return r;
-    r = connection->control->ops.chain(connection->control->userdata, path, cursor, limit, &rows,
-                                       &next);
-    return r < 0 ? failed(error, r, r == -EINVAL ? "cursor" : "image", NULL)
-                 : reply_rows(call, rows, next ? next : "");
-}
-
-static int method_list_domains(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *rows = NULL;
-    int r = enter(call, connection, false, error, "");
-
-    if (r != 0)
-        return r;
-    r = connection->control->ops.domains(connection->control->userdata, &rows);
-    return r < 0 ? failed(error, r, "domains", NULL) : reply_rows(call, rows, NULL);
-}
-
-static int method_get_domain(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-    struct question *question;
-    const char *name;
-    int r = enter(call, connection, false, error, "s", &name);
-
-    if (r != 0)
-        return r;
-    question = question_new(call, connection);
-    if (!question)
-        return -ENOMEM;
-    r = connection->control->ops.domain(connection->control->userdata, name, reply_domain,
-                                        question);
-    return asked(question, r, "domain", error);
-}
-
-static int method_get_finding(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-    struct question *question;
-    int64_t id;
-    int r = enter(call, connection, false, error, "x", &id);
-
-    if (r != 0)
-        return r;
-    question = question_new(call, connection);
-    if (!question)
-        return -ENOMEM;
-    r = connection->control->ops.finding(connection->control->userdata, id, reply_finding,
-                                         question);
-    return asked(question, r, "finding", error);
-}
-
-static int method_list_events(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    static const struct filter_key keys[] = {
-        {"path", json_type_string}, {"name", json_type_string}, {"since", json_type_int},
-        {"until", json_type_int}, {NULL, json_type_null},
-    };
-    struct connection *connection = userdata;
-    struct question *question;
-    _cleanup_(json_object_putp) json_object *filter = NULL;
-    const char *cursor;
-    unsigned limit;
-    int r = enter(call, connection, false, error, "");
-
-    if (r != 0)
-        return r;
-    r = arguments_list(call, keys, error, &filter, &cursor, &limit);
-    if (r < 0)
-        return r;
-    question = question_new(call, connection);
-    if (!question)
-        return -ENOMEM;
-    r = connection->control->ops.events(connection->control->userdata, filter, cursor, limit,
-                                        reply_history, question);
-    return asked(question, r, "filter or cursor", error);
-}
-
-/* Rows of one image, from the database. */
-static int list_of_path(sd_bus_message *call, struct connection *connection,
-                        int (*op)(void *userdata, const char *path, const char *cursor,
-                                  unsigned limit, control_rows_fn reply, void *reply_userdata),
-                        sd_bus_error *error)
-{
-    _cleanup_free_ char *path = NULL;
-    struct question *question;
-    const char *cursor;
-    unsigned limit;
-    int r = enter_page(call, connection, error, &path, &cursor, &limit);
-
-    if (r != 0)
-        return r;
-    question = question_new(call, connection);
-    if (!question)
-        return -ENOMEM;
-    r = op(connection->control->userdata, path, cursor, limit, reply_history,
-           question);
-    return asked(question, r, "image", error);
-}
-
-static int method_list_audits(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-
-    return list_of_path(call, connection, connection->control->ops.audits, error);
-}
-
-static int method_list_readings(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-
-    return list_of_path(call, connection, connection->control->ops.readings, error);
-}
-
-static int method_subscribe(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-    int r = enter(call, connection, false, error, "");
-
-    if (r != 0)
-        return r;
     if (connection->track) {
         r = sd_bus_track_add_sender(connection->track, call);
         if (r < 0)
@@ -475,32 +195,16 @@ static int method_subscribe(sd_bus_message *call, void *userdata, sd_bus_error *
     return sd_bus_reply_method_return(call, NULL);
 }
 
-static int method_get_scan(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
-    _cleanup_(json_object_putp) json_object *entry = NULL;
-    uint64_t ticket;
-    int r = enter(call, connection, false, error, "t", &ticket);
-
-    if (r != 0)
-        return r;
-    r = connection->control->ops.scan_state(connection->control->userdata, ticket, &entry);
-    return r < 0 ? failed(error, r, "scan", NULL) : reply_entry(call, entry);
-}
-
 /* ---- changing ----------------------------------------------------------------------------- */
 
-static int scan(sd_bus_message *call, struct connection *connection, bool scrub,
-                sd_bus_error *error)
+static int scan_paths(sd_bus_message *call, struct connection *connection, bool scrub,
+                      sd_bus_error *error)
 {
     _cleanup_(strv_freep) char **paths = NULL;
     _cleanup_free_ char *message = NULL;
     uint64_t ticket;
-    int r = enter(call, connection, true, error, "");
+    int r = arguments_paths(call, error, &paths);
 
-    if (r != 0)
-        return r;
-    r = arguments_paths(call, error, &paths);
     if (r < 0)
         return r;
     if (scrub && !paths[0])
@@ -511,14 +215,14 @@ static int scan(sd_bus_message *call, struct connection *connection, bool scrub,
                  : sd_bus_reply_method_return(call, "t", ticket);
 }
 
-static int method_scan(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int scan(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
-    return scan(call, userdata, false, error);
+    return scan_paths(call, connection, false, error);
 }
 
-static int method_scrub(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int scrub(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
-    return scan(call, userdata, true, error);
+    return scan_paths(call, connection, true, error);
 }
 
 /* A number: a name service may take its time, and the loop has none. Whoever shows it can look for
@@ -531,118 +235,106 @@ static void peer_name(const struct connection *connection, char *buf, size_t siz
         (void)snprintf(buf, size, CONTROL_UID_PREFIX "%lu", (unsigned long)connection->peer.uid);
 }
 
-static int method_acknowledge(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int acknowledge(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
-    struct connection *connection = userdata;
-    struct question *question;
+    struct late_call *late;
     const char *reason;
     char by[64];
     uint64_t until;
     int64_t id;
-    int r = enter(call, connection, true, error, "xst", &id, &reason, &until);
+    int r = sd_bus_message_read(call, "xst", &id, &reason, &until);
 
-    if (r != 0)
+    if (r < 0)
         return r;
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
         return arguments_invalid(error, "An acknowledgement needs a reason of at most %d bytes",
                                  REASON_MAX);
-    question = question_new(call, connection);
-    if (!question)
+    late = late_call_new(call, connection);
+    if (!late)
         return -ENOMEM;
     peer_name(connection, by, sizeof(by));
     r = connection->control->ops.acknowledge(connection->control->userdata, id, by, reason, until,
-                                             reply_done, question);
-    return asked(question, r, "finding", error);
+                                             reply_done, late);
+    return taken(late, r, "finding", NULL, error);
 }
 
-static int method_accept_baseline(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int accept_baseline(sd_bus_message *call, struct connection *connection,
+                           sd_bus_error *error)
 {
-    struct connection *connection = userdata;
     _cleanup_free_ char *path = NULL, *message = NULL;
-    struct question *question;
+    struct late_call *late;
     const char *reason;
     char by[64];
-    int r = enter_path(call, connection, true, error, &path);
+    int r = arguments_path(call, error, &path);
 
-    if (r != 0)
-        return r;
-    r = sd_bus_message_read(call, "s", &reason);
+    if (r >= 0)
+        r = sd_bus_message_read(call, "s", &reason);
     if (r < 0)
         return r;
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
         return arguments_invalid(error, "A baseline is accepted with a reason of at most %d bytes",
                                  REASON_MAX);
-    question = question_new(call, connection);
-    if (!question)
+    late = late_call_new(call, connection);
+    if (!late)
         return -ENOMEM;
     peer_name(connection, by, sizeof(by));
     r = connection->control->ops.accept(connection->control->userdata, path, by, reason,
-                                        reply_done, question, &message);
-    return asked_or(question, r, "image", message, error);
+                                        reply_done, late, &message);
+    return taken(late, r, "image", message, error);
 }
 
-static int method_pause(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int leave_alone(sd_bus_message *call, struct connection *connection,
+                       int (*op)(void *userdata, const char *datastore, uint64_t until,
+                                 control_done_fn reply, void *reply_userdata),
+                       sd_bus_error *error)
 {
-    struct connection *connection = userdata;
-    struct question *question;
+    struct late_call *late;
     const char *datastore;
     uint64_t until;
-    int r = enter(call, connection, true, error, "st", &datastore, &until);
+    int r = sd_bus_message_read(call, "st", &datastore, &until);
 
-    if (r != 0)
+    if (r < 0)
         return r;
-    question = question_new(call, connection);
-    if (!question)
+    late = late_call_new(call, connection);
+    if (!late)
         return -ENOMEM;
-    r = connection->control->ops.pause(connection->control->userdata, datastore, until, reply_done,
-                                       question);
-    return asked(question, r, "datastore", error);
+    r = op(connection->control->userdata, datastore, until, reply_done, late);
+    return taken(late, r, "datastore", NULL, error);
 }
 
-static int method_release(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int pause_datastore(sd_bus_message *call, struct connection *connection,
+                           sd_bus_error *error)
 {
-    struct connection *connection = userdata;
-    struct question *question;
+    return leave_alone(call, connection, connection->control->ops.pause, error);
+}
+
+static int release_datastore(sd_bus_message *call, struct connection *connection,
+                             sd_bus_error *error)
+{
+    return leave_alone(call, connection, connection->control->ops.release, error);
+}
+
+static int resume_datastore(sd_bus_message *call, struct connection *connection,
+                            sd_bus_error *error)
+{
+    struct late_call *late;
     const char *datastore;
-    uint64_t until;
-    int r = enter(call, connection, true, error, "st", &datastore, &until);
+    int r = sd_bus_message_read(call, "s", &datastore);
 
-    if (r != 0)
+    if (r < 0)
         return r;
-    question = question_new(call, connection);
-    if (!question)
+    late = late_call_new(call, connection);
+    if (!late)
         return -ENOMEM;
-    r = connection->control->ops.release(connection->control->userdata, datastore, until,
-                                         reply_done, question);
-    return asked(question, r, "datastore", error);
+    r = connection->control->ops.resume(connection->control->userdata, datastore, reply_done, late);
+    return taken(late, r, "datastore", NULL, error);
 }
 
-static int method_resume(sd_bus_message *call, void *userdata, sd_bus_error *error)
+static int reload(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
-    struct connection *connection = userdata;
-    struct question *question;
-    const char *datastore;
-    int r = enter(call, connection, true, error, "s", &datastore);
-
-    if (r != 0)
-        return r;
-    question = question_new(call, connection);
-    if (!question)
-        return -ENOMEM;
-    r = connection->control->ops.resume(connection->control->userdata, datastore, reply_done,
-                                        question);
-    return asked(question, r, "datastore", error);
-}
-
-static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *error)
-{
-    struct connection *connection = userdata;
     _cleanup_free_ char *message = NULL;
-    int r = enter(call, connection, true, error, "");
+    int r = connection->control->ops.reload(connection->control->userdata, &message);
 
-    if (r != 0)
-        return r;
-    r = connection->control->ops.reload(connection->control->userdata, &message);
     if (r < 0 && message)
         return sd_bus_error_set(error, CONTROL_ERROR_INVALID_CONFIGURATION, message);
     return r < 0 ? failed(error, r, "configuration", NULL) : sd_bus_reply_method_return(call, NULL);
@@ -650,24 +342,69 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 
 /* ---- the interface ------------------------------------------------------------------------ */
 
-/* Unprivileged: enter() decides, by the credentials of the socket. */
-#define METHOD(name, in, in_names, out, out_names, handler)                                        \
-    SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, handler,                          \
-                             SD_BUS_VTABLE_UNPRIVILEGED)
-/* Nothing goes in; nothing comes out. */
-#define ASKING(name, out, out_names, handler) METHOD(name, NULL, , out, out_names, handler)
-#define TELLING(name, in, in_names, handler) METHOD(name, in, in_names, NULL, , handler)
+/* The methods that are no questions. */
+static const struct method {
+    const char *name;
+    bool changing;
+    int (*run)(sd_bus_message *call, struct connection *connection, sd_bus_error *error);
+} methods[] = {
+#define READERS false
+#define OWNERS true
+#define QUESTION(name, takes, answers, from, missing, invalid, filter)
+#define METHOD(name, who, takes, answers, function) { name, who, function },
+#include "daemon/control/methods.def"
+#undef QUESTION
+#undef METHOD
+};
 
-/* The same, where names and types come together: */
-#define METHOD_OF(name, in, out, handler) METHOD_EXPANDED(name, in, out, handler)
-#define METHOD_EXPANDED(...) METHOD(__VA_ARGS__)
-#define TELLING_OF(name, in, handler) TELLING_EXPANDED(name, in, handler)
-#define TELLING_EXPANDED(...) TELLING(__VA_ARGS__)
-/* what several methods take or answer. */
-#define LIST "a{sv}su", SD_BUS_PARAM(filter) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
-#define LIST_OF_PATH "aysu", SD_BUS_PARAM(path) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
-#define UNTIL "st", SD_BUS_PARAM(datastore) SD_BUS_PARAM(until)
-#define PAGE(rows) "aa{sv}s", SD_BUS_PARAM(rows) SD_BUS_PARAM(next)
+static const struct method *method_find(const char *name)
+{
+    size_t i = 0;
+
+    while (strcmp(methods[i].name, name) != 0)
+        i++;
+    return &methods[i];
+}
+
+/* Any of the vtable's. */
+static int on_call(sd_bus_message *call, void *userdata, sd_bus_error *error)
+{
+    struct connection *connection = userdata;
+    const char *name = sd_bus_message_get_member(call);
+    const struct question *question = question_find(name);
+    const struct method *method = question ? NULL : method_find(name);
+    int r = enter(connection, method && method->changing, error);
+
+    if (r != 0)
+        return r;
+    return question ? ask(call, connection, question, error)
+                    : method->run(call, connection, error);
+}
+
+/* Signatures and names of what goes in, and comes out. */
+#define IN_NOTHING NULL, ""
+#define IN_LIST "a{sv}su", SD_BUS_PARAM(filter) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
+#define IN_LIST_OF_PATH "aysu", SD_BUS_PARAM(path) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
+#define IN_PATH "ay", SD_BUS_PARAM(path)
+#define IN_PATHS "aay", SD_BUS_PARAM(paths)
+#define IN_NAME "s", SD_BUS_PARAM(name)
+#define IN_ID "x", SD_BUS_PARAM(id)
+#define IN_TICKET "t", SD_BUS_PARAM(ticket)
+#define IN_DATASTORE "s", SD_BUS_PARAM(datastore)
+#define IN_UNTIL "st", SD_BUS_PARAM(datastore) SD_BUS_PARAM(until)
+#define IN_PATH_AND_REASON "ays", SD_BUS_PARAM(path) SD_BUS_PARAM(reason)
+#define IN_ACKNOWLEDGEMENT "xst", SD_BUS_PARAM(id) SD_BUS_PARAM(reason) SD_BUS_PARAM(until)
+#define OUT_NOTHING NULL, ""
+#define OUT_ENTRY(name) "a{sv}", SD_BUS_PARAM(name)
+#define OUT_ROWS(name) "aa{sv}", SD_BUS_PARAM(name)
+#define OUT_PAGE(name) "aa{sv}s", SD_BUS_PARAM(name) SD_BUS_PARAM(next)
+#define OUT_TICKET "t", SD_BUS_PARAM(ticket)
+
+/* Unprivileged: enter() decides, by the credentials of the socket. */
+#define ROW(name, in, in_names, out, out_names)                                                    \
+    SD_BUS_METHOD_WITH_NAMES(name, in, in_names, out, out_names, on_call,                          \
+                             SD_BUS_VTABLE_UNPRIVILEGED),
+#define ROW_OF(...) ROW(__VA_ARGS__)
 
 /* CHANGING ones are signalled, the others have to be asked for. */
 #define PROPERTY(name, type) SD_BUS_PROPERTY(name, type, control_property_get, 0, 0)
@@ -678,32 +415,12 @@ static int method_reload(sd_bus_message *call, void *userdata, sd_bus_error *err
 
 const sd_bus_vtable control_vtable[] = {
     SD_BUS_VTABLE_START(0),
-    ASKING("GetStatus", "a{sv}", SD_BUS_PARAM(status), method_get_status),
-    ASKING("ListDatastores", "aa{sv}", SD_BUS_PARAM(datastores), method_list_datastores),
-    METHOD_OF("ListImages", LIST, PAGE(images), method_list_images),
-    METHOD_OF("FindImage", LIST, PAGE(images), method_find_image),
-    METHOD("GetImage", "ay", SD_BUS_PARAM(path), "a{sv}", SD_BUS_PARAM(image), method_get_image),
-    METHOD_OF("GetChain", LIST_OF_PATH, PAGE(layers), method_get_chain),
-    ASKING("ListDomains", "aa{sv}", SD_BUS_PARAM(domains), method_list_domains),
-    METHOD("GetDomain", "s", SD_BUS_PARAM(name), "a{sv}", SD_BUS_PARAM(domain), method_get_domain),
-    METHOD_OF("ListFindings", LIST, PAGE(findings), method_list_findings),
-    METHOD("GetFinding", "x", SD_BUS_PARAM(id), "a{sv}", SD_BUS_PARAM(finding),
-           method_get_finding),
-    METHOD_OF("ListEvents", LIST, PAGE(events), method_list_events),
-    METHOD_OF("ListAudits", LIST_OF_PATH, PAGE(audits), method_list_audits),
-    METHOD_OF("ListReadings", LIST_OF_PATH, PAGE(readings), method_list_readings),
-    TELLING("AcceptBaseline", "ays", SD_BUS_PARAM(path) SD_BUS_PARAM(reason),
-            method_accept_baseline),
-    METHOD("Scan", "aay", SD_BUS_PARAM(paths), "t", SD_BUS_PARAM(ticket), method_scan),
-    METHOD("Scrub", "aay", SD_BUS_PARAM(paths), "t", SD_BUS_PARAM(ticket), method_scrub),
-    METHOD("GetScan", "t", SD_BUS_PARAM(ticket), "a{sv}", SD_BUS_PARAM(scan), method_get_scan),
-    TELLING("Acknowledge", "xst", SD_BUS_PARAM(id) SD_BUS_PARAM(reason) SD_BUS_PARAM(until),
-            method_acknowledge),
-    TELLING_OF("Pause", UNTIL, method_pause),
-    TELLING_OF("Release", UNTIL, method_release),
-    TELLING("Resume", "s", SD_BUS_PARAM(datastore), method_resume),
-    METHOD("Reload", NULL, "", NULL, "", method_reload),
-    METHOD("Subscribe", NULL, "", NULL, "", method_subscribe),
+#define QUESTION(name, takes, answers, from, missing, invalid, filter)                             \
+    ROW_OF(name, IN_##takes, OUT_##answers)
+#define METHOD(name, who, takes, answers, function) ROW_OF(name, IN_##takes, OUT_##answers)
+#include "daemon/control/methods.def"
+#undef QUESTION
+#undef METHOD
     CONSTANT("Version", "s"),
     CONSTANT("Started", "t"),
     CHANGING("LastPass", "t"),

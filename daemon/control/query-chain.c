@@ -244,11 +244,12 @@ static int cursor_row(const char *cursor, size_t *ret_row)
     return 0;
 }
 
-int query_chain(const struct query_view *view, const char *path, const char *cursor, unsigned limit,
-                json_object **ret_rows, char **ret_next)
+int query_chain(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                char **ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
-    struct chain chain = { .view = view, .asked = view_find_image(view, path), .rows = rows };
+    struct chain chain = { .view = view, .asked = view_find_called(view, asked->path),
+                           .rows = rows };
     _cleanup_free_ const struct image **layers = NULL;
     const char *broken;
     size_t n, level = 0;
@@ -258,12 +259,12 @@ int query_chain(const struct query_view *view, const char *path, const char *cur
 
     if (!chain.asked)
         return -ENOENT;
-    r = cursor_row(cursor, &chain.begin);
+    r = cursor_row(asked->cursor, &chain.begin);
     if (r < 0)
         return r;
     chain.end = ROWS_MAX;
-    if (limit > 0 && chain.begin < ROWS_MAX && limit < ROWS_MAX - chain.begin)
-        chain.end = chain.begin + limit;
+    if (asked->limit > 0 && chain.begin < ROWS_MAX && asked->limit < ROWS_MAX - chain.begin)
+        chain.end = chain.begin + asked->limit;
     if (!rows)
         return -ENOMEM;
     r = collect_down(&chain, chain.asked, &layers, &n, &broken);

@@ -274,9 +274,10 @@ static void put_contents(const struct layer_report *layer, struct row *row)
     row_result(row, "bitmaps", r, value);
 }
 
-int query_image(const struct query_view *view, const char *path, json_object **ret_entry)
+int query_image(const struct query_view *view, const struct asked *asked, json_object **ret_entry,
+                char **ret_next)
 {
-    const struct image *image = view_find_image(view, path);
+    const struct image *image = view_find_called(view, asked->path);
     struct finding_list list = { .view = view, .rows = json_object_new_array() };
     json_object *value = NULL;
     struct row row;

@@ -334,7 +334,8 @@ static int domain_row(const struct query_view *view, const struct virt_domain *d
     return row->error;
 }
 
-int query_domains(const struct query_view *view, json_object **ret_rows)
+int query_domains(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                  char **ret_next)
 {
     const struct virt_status *status = view_status(view);
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
@@ -443,7 +444,8 @@ static int snapshots_rows(const struct virt_domain *domain, json_object **ret_ro
     return 0;
 }
 
-int query_domain(const struct query_view *view, const char *name, json_object **ret_entry)
+int query_domain(const struct query_view *view, const struct asked *asked, json_object **ret_entry,
+                 char **ret_next)
 {
     const struct virt_status *status = view_status(view);
     struct domain_findings all = { .view = view };
@@ -453,7 +455,7 @@ int query_domain(const struct query_view *view, const char *name, json_object **
     struct row row;
     int r;
 
-    domain = status ? virt_find_domain(status, name, &ambiguous) : NULL;
+    domain = status ? virt_find_domain(status, asked->name, &ambiguous) : NULL;
     if (!domain)
         return ambiguous ? -EINVAL : -ENOENT;
     row_begin(&row);

@@ -224,12 +224,15 @@ struct image *view_find_image(const struct query_view *view, const char *path)
     return i < view->n_images && strcmp(view->images[i]->path, path) == 0 ? view->images[i] : NULL;
 }
 
-static bool is_called(const struct image *image, const char *path)
+struct image *view_find_called(const struct query_view *view, const char *path)
 {
-    for (const struct image_name *name = image->names; name; name = name->next)
-        if (strcmp(name->path, path) == 0)
-            return true;
-    return strcmp(image->path, path) == 0;
+    struct image *image = view_find_image(view, path);
+
+    for (size_t i = 0; i < view->n_images && !image; i++)
+        for (const struct image_name *name = view->images[i]->names; name; name = name->next)
+            if (strcmp(name->path, path) == 0)
+                image = view->images[i];
+    return image;
 }
 
 static bool ends_like(const char *path, const char *end)
@@ -243,14 +246,12 @@ static int find_exact(const struct query_view *view, const char *path, json_obje
 {
     struct row row;
 
-    for (size_t i = 0; i < view->n_images; i++)
-        if (is_called(view->images[i], path)) {
-            row_begin(&row);
-            row_string(&row, "path", path);
-            row_bool(&row, "exact", true);
-            return rows_end(rows, &row);
-        }
-    return 0;
+    if (!view_find_called(view, path))
+        return 0;
+    row_begin(&row);
+    row_string(&row, "path", path);
+    row_bool(&row, "exact", true);
+    return rows_end(rows, &row);
 }
 
 static int find_ends(const struct query_view *view, const char *end, unsigned limit,
@@ -275,17 +276,18 @@ static int find_ends(const struct query_view *view, const char *end, unsigned li
     return r;
 }
 
-int query_find(const struct query_view *view, json_object *filter, unsigned limit,
-               json_object **ret_rows)
+int query_find(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+               char **ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
-    const char *path = filter_string(filter, "path"), *end = filter_string(filter, "end");
+    const char *path = filter_string(asked->filter, "path"),
+               *end = filter_string(asked->filter, "end");
     int r = rows ? 0 : -ENOMEM;
 
     if (r >= 0 && path)
         r = find_exact(view, path, rows);
     if (r >= 0 && end && json_object_array_length(rows) == 0)
-        r = find_ends(view, end, limit, rows);
+        r = find_ends(view, end, asked->limit, rows);
     if (r >= 0)
         *ret_rows = TAKE_PTR(rows);
     return r;
@@ -348,9 +350,10 @@ static int add_image_row(const struct query_view *view, const struct image *imag
     return rows_end(rows, &row);
 }
 
-int query_images(const struct query_view *view, json_object *filter, const char *cursor,
-                 unsigned limit, json_object **ret_rows, char **ret_next)
+int query_images(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                 char **ret_next)
 {
+    json_object *filter = asked->filter;
     struct image_filter wanted = {
         .path = filter_string(filter, "path"),
         .datastore = filter_string(filter, "datastore"),
@@ -376,8 +379,8 @@ int query_images(const struct query_view *view, json_object *filter, const char 
     }
     if (wanted.domain && !domain_is_there(view, wanted.domain))
         return -ENOENT;
-    if (cursor && *cursor) {
-        r = cursor_path(cursor, &last);
+    if (asked->cursor && *asked->cursor) {
+        r = cursor_path(asked->cursor, &last);
         if (r < 0)
             return r;
         i = lower_bound(view, last);
@@ -387,7 +390,7 @@ int query_images(const struct query_view *view, json_object *filter, const char 
     for (const struct image *shown = NULL; i < view->n_images; i++) {
         if (!image_filter_takes(view, &wanted, view->images[i]))
             continue;
-        if (limit > 0 && json_object_array_length(rows) >= limit) {
+        if (asked->limit > 0 && json_object_array_length(rows) >= asked->limit) {
             next = cursor_new(shown->path);
             break;
         }

@@ -43,8 +43,11 @@ int rows_end(json_object *rows, struct row *row);       /* ends row and adds it 
 /* A string member of a filter, NULL when it is not there. */
 const char *filter_string(json_object *filter, const char *key);
 bool filter_bool(json_object *filter, const char *key);
+uint64_t filter_number(json_object *filter, const char *key);
 
 struct image *view_find_image(const struct query_view *view, const char *path);
+/* By any of its names. */
+struct image *view_find_called(const struct query_view *view, const char *path);
 int image_row(const struct query_view *view, const struct image *image, struct row *row);
 const char *use_name(enum files_use use);
 /* relation-reason: what it is to its parent, and why; nothing without a parent. */

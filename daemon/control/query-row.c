@@ -103,3 +103,10 @@ bool filter_bool(json_object *filter, const char *key)
 
     return json_object_object_get_ex(filter, key, &value) && json_object_get_boolean(value);
 }
+
+uint64_t filter_number(json_object *filter, const char *key)
+{
+    json_object *value;
+
+    return json_object_object_get_ex(filter, key, &value) ? json_object_get_uint64(value) : 0;
+}

@@ -114,9 +114,10 @@ int query_finding_entry(const struct query_view *view, const struct finding *fin
     return finding_row(view, finding, true, ret_entry);
 }
 
-int query_finding(const struct query_view *view, int64_t id, json_object **ret_entry)
+int query_finding(const struct query_view *view, const struct asked *asked, json_object **ret_entry,
+                  char **ret_next)
 {
-    const struct finding *finding = findings_by_id(view->findings, id);
+    const struct finding *finding = findings_by_id(view->findings, asked->id);
 
     return finding ? finding_row(view, finding, true, ret_entry) : -ENOENT;
 }
@@ -209,11 +210,12 @@ static int finding_page_add(void *userdata, struct finding *finding)
     return r;
 }
 
-int query_findings(const struct query_view *view, json_object *filter, const char *cursor,
-                   unsigned limit, json_object **ret_rows, char **ret_next)
+int query_findings(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                   char **ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
-    struct finding_page page = { .view = view, .limit = limit > 0 ? limit : UINT32_MAX,
+    struct finding_page page = { .view = view,
+                                 .limit = asked->limit > 0 ? asked->limit : UINT32_MAX,
                                  .rows = rows };
     char *end = NULL, *next;
     int64_t after = 0;
@@ -221,14 +223,14 @@ int query_findings(const struct query_view *view, json_object *filter, const cha
 
     if (!rows)
         return -ENOMEM;
-    r = finding_page_filter(&page, view, filter);
+    r = finding_page_filter(&page, view, asked->filter);
     if (r < 0)
         return r;
     if (page.details && page.limit > DETAILS_MAX)
         page.limit = DETAILS_MAX;
-    if (cursor && *cursor) {
+    if (asked->cursor && *asked->cursor) {
         errno = 0;
-        after = strtoll(cursor, &end, 10);
+        after = strtoll(asked->cursor, &end, 10);
         if (errno != 0 || *end || after < 0)
             return -EINVAL;
     }
@@ -280,7 +282,8 @@ static int datastore_row(const struct datastore *datastore, const struct coverag
     return row_end(&row, ret_row);
 }
 
-int query_datastores(const struct query_view *view, json_object **ret_rows)
+int query_datastores(const struct query_view *view, const struct asked *asked,
+                     json_object **ret_rows, char **ret_next)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
     _cleanup_free_ struct coverage_counts *counts = calloc(view->n_datastores + 1,
@@ -440,7 +443,7 @@ int query_status(const struct query_view *view, const struct query_status *statu
     row_error(&row, "store-error", status->store_error);
     status_images(view, &row);
     status_findings(view, &row);
-    r = query_datastores(view, &datastores);
+    r = query_datastores(view, NULL, &datastores, NULL);
     row_result(&row, "datastores", r, datastores);
     return row_end(&row, ret_entry);
 }

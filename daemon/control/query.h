@@ -44,6 +44,7 @@
  * acknowledged-until; with details: evidence{}, remedy[]. */
 #pragma once
 
+#include "daemon/control/question.h"
 #include "daemon/core/datastore.h"
 #include "daemon/core/findings.h"
 #include "daemon/core/image.h"
@@ -94,7 +95,6 @@ struct coverage_counts {
 
 /* Of each datastore of the view; counts has room for them and is zeroed. */
 void query_coverage_count(const struct query_view *view, struct coverage_counts *counts);
-int query_datastores(const struct query_view *view, json_object **ret_rows);
 /* Adds to the status' entry, status may be NULL: libvirt[] of uri, state ("connected", "reading":
  * not complete yet, "unreachable", "absent"), since, error, domains, domains-active, pools,
  * left-out; pools[] of name, type, path, active, auditable, datastore, reason and volumes (of those
@@ -103,33 +103,43 @@ int query_virt(const struct query_view *view, const struct virt_status *status, 
 /* Adds a disk in no datastore to rows: domain, target, path. */
 int query_virt_outside(const struct virt_domain *domain, const struct virt_disk *disk,
                        json_object *rows);
-/* filter may be NULL. -EINVAL: a value or the cursor is invalid; -ENOENT: libvirt knows no such
- * domain or pool. In order of path; *ret_next is "" at the end. */
-int query_images(const struct query_view *view, json_object *filter, const char *cursor,
-                 unsigned limit, json_object **ret_rows, char **ret_next);
-/* Which images are meant: the one that is called filter's path, as one row with exact (true); else
- * those whose path ends in filter's end, after a slash: at most limit (0: all) rows of path and
- * total, how many they are. Either may be left out. */
-int query_find(const struct query_view *view, json_object *filter, unsigned limit,
-               json_object **ret_rows);
-int query_image(const struct query_view *view, const char *path, json_object **ret_entry);
-/* All that libvirt knows, in order of connection and UUID. */
-int query_domains(const struct query_view *view, json_object **ret_rows);
-/* By name or UUID. -ENOENT; -EINVAL: several connections have one of that name. */
-int query_domain(const struct query_view *view, const char *name, json_object **ret_entry);
-/* The asked image's chain, base first, then all overlays on it, depth first: at most 10,000 rows in
- * all, limit (0: all) from the cursor on ("" or NULL: the first). *ret_next is "" after the last.
- * -EINVAL: no such cursor. */
-int query_chain(const struct query_view *view, const char *path, const char *cursor, unsigned limit,
-                json_object **ret_rows, char **ret_next);
 /* Names of the domains whose disk the subject is, or a layer of one, or whose finding it is: by
  * what libvirt says now, at most 100, NULL-ended; NULL: none. -ENOMEM. */
 int query_event_domains(const struct graph *graph, enum subject_kind kind, const char *subject,
                         char ***ret_domains);
-/* As query_images(); in order of id. With details at most 100 rows a page. */
-int query_findings(const struct query_view *view, json_object *filter, const char *cursor,
-                   unsigned limit, json_object **ret_rows, char **ret_next);
-int query_finding(const struct query_view *view, int64_t id, json_object **ret_entry);
 /* With details. */
 int query_finding_entry(const struct query_view *view, const struct finding *finding,
                         json_object **ret_entry);
+
+/* ---- the questions of methods.def ------------------------------------------------------------ */
+
+int query_datastores(const struct query_view *view, const struct asked *asked,
+                     json_object **ret_rows, char **ret_next);
+/* filter may be NULL. -EINVAL: a value or the cursor is invalid; -ENOENT: libvirt knows no such
+ * domain or pool. In order of path; *ret_next is "" at the end. */
+int query_images(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                 char **ret_next);
+/* Which images are meant: the one that is called filter's path, as one row with exact (true); else
+ * those whose path ends in filter's end, after a slash: at most limit rows of path and total, how
+ * many they are. Either may be left out. */
+int query_find(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+               char **ret_next);
+/* By any of its names. */
+int query_image(const struct query_view *view, const struct asked *asked, json_object **ret_entry,
+                char **ret_next);
+/* All that libvirt knows, in order of connection and UUID. */
+int query_domains(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                  char **ret_next);
+/* By name or UUID. -ENOENT; -EINVAL: several connections have one of that name. */
+int query_domain(const struct query_view *view, const struct asked *asked, json_object **ret_entry,
+                 char **ret_next);
+/* The asked image's chain, base first, then all overlays on it, depth first: at most 10,000 rows in
+ * all, limit (0: all) from the cursor on ("" or NULL: the first). *ret_next is "" after the last.
+ * -EINVAL: no such cursor. */
+int query_chain(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                char **ret_next);
+/* As query_images(); in order of id. With details at most 100 rows a page. */
+int query_findings(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                   char **ret_next);
+int query_finding(const struct query_view *view, const struct asked *asked, json_object **ret_entry,
+                  char **ret_next);

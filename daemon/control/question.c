@@ -1,50 +1,56 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Calls that are answered later: each connection has one at a time. */
-#include <stdlib.h>
+/* The table of questions. */
+#include "daemon/control/question.h"
 
-#include "daemon/control/internal.h"
+#include <string.h>
 
-struct question {
-    struct question *next;
-    struct connection *connection;      /* NULL: it is gone */
-    sd_bus_message *call;
+#include "daemon/control/query-internal.h"
+
+/* A list's filter, cursor and limit; or a path instead of the filter. */
+#define TAKES_NOTHING ASKED_NOTHING
+#define TAKES_LIST (ASKED_FILTER | ASKED_PAGE)
+#define TAKES_LIST_OF_PATH (ASKED_PATH | ASKED_PAGE)
+#define TAKES_PATH ASKED_PATH
+#define TAKES_NAME ASKED_NAME
+#define TAKES_ID ASKED_ID
+
+#define FROM_MODEL(function) .make = function
+#define FROM_HISTORY(of) .history = of
+
+#define TEXT(key) { #key, json_type_string },
+#define FLAG(key) { #key, json_type_boolean },
+#define TIME(key) { #key, json_type_int },
+#define NO_FILTER
+
+static const struct question questions[] = {
+#define QUESTION(name_, takes_, answers, from, missing_, invalid_, filter)                         \
+    { .name = name_, .takes = TAKES_##takes_, FROM_##from, .missing = missing_,                    \
+      .invalid = invalid_,                                                                         \
+      .keys = (const struct filter_key[]){ filter { NULL, json_type_null } } },
+#define METHOD(name, who, takes, answers, function)
+#include "daemon/control/methods.def"
+#undef QUESTION
+#undef METHOD
 };
 
-struct question *question_new(sd_bus_message *call, struct connection *connection)
+const struct question *question_find(const char *name)
 {
-    struct question *question = malloc(sizeof(*question));
-
-    if (!question)
-        return NULL;
-    *question = (struct question){ .next = connection->questions, .connection = connection,
-                                   .call = sd_bus_message_ref(call) };
-    connection->questions = question;
-    if (connection->gate)
-        gate_hold(connection->gate, true);
-    return question;
+    for (size_t i = 0; i < ELEMENTSOF(questions); i++)
+        if (strcmp(questions[i].name, name) == 0)
+            return &questions[i];
+    return NULL;
 }
 
-sd_bus_message *question_end(struct question *question)
+struct history_question question_history(const struct question *question,
+                                         const struct asked *asked)
 {
-    struct connection *connection = question->connection;
-    sd_bus_message *call = question->call;
-
-    if (connection) {
-        for (struct question **link = &connection->questions; *link; link = &(*link)->next)
-            if (*link == question) {
-                *link = question->next;
-                break;
-            }
-        if (connection->gate && !connection->questions)
-            gate_hold(connection->gate, false);
-    }
-    free(question);
-    return call;
-}
-
-void questions_leave(struct connection *connection)
-{
-    for (struct question *question = connection->questions; question; question = question->next)
-        question->connection = NULL;
-    connection->questions = NULL;
+    return (struct history_question){
+        .of = question->history,
+        .path = asked->path ?: filter_string(asked->filter, "path"),
+        .finding = filter_string(asked->filter, "name"),
+        .since = filter_number(asked->filter, "since"),
+        .until = filter_number(asked->filter, "until"),
+        .cursor = asked->cursor,
+        .limit = asked->limit,
+    };
 }

@@ -113,168 +113,14 @@ static int op_status(void *userdata, json_object **ret_entry)
     return 0;
 }
 
-static int op_datastores(void *userdata, json_object **ret_rows)
-{
-    struct query_view view;
-    int r = control_view(userdata, &view);
-
-    return r < 0 ? r : query_datastores(&view, ret_rows);
-}
-
-static int op_images(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                     json_object **ret_rows, char **ret_next)
-{
-    struct query_view view;
-    int r = control_view(userdata, &view);
-
-    return r < 0 ? r : query_images(&view, filter, cursor, limit, ret_rows, ret_next);
-}
-
-static int op_find(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                   json_object **ret_rows, char **ret_next)
-{
-    struct query_view view;
-    int r = control_view(userdata, &view);
-
-    return r < 0 ? r : query_find(&view, filter, limit, ret_rows);
-}
-
-/* The name by which the image is known that has this one, too. */
-static const char *known_name(const struct manager *manager, const char *path)
-{
-    const struct image *image = discover_find_name(manager->discover, path);
-
-    return image ? image->path : path;
-}
-
-static int op_image(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata)
-{
-    const struct show_question question = { .kind = SHOW_IMAGE,
-                                              .text = (char *)(uintptr_t)known_name(userdata,
-                                                                                    path) };
-
-    return show_begin(userdata, &question, reply, reply_userdata);
-}
-
-static int op_chain(void *userdata, const char *path, const char *cursor, unsigned limit,
-                    json_object **ret_rows, char **ret_next)
-{
-    struct query_view view;
-    int r = control_view(userdata, &view);
-
-    return r < 0 ? r : query_chain(&view, known_name(userdata, path), cursor, limit, ret_rows,
-                               ret_next);
-}
-
-static int op_domains(void *userdata, json_object **ret_rows)
-{
-    struct query_view view;
-    int r = control_view(userdata, &view);
-
-    return r < 0 ? r : query_domains(&view, ret_rows);
-}
-
-static int op_domain(void *userdata, const char *name, control_rows_fn reply, void *reply_userdata)
-{
-    const struct show_question question = { .kind = SHOW_DOMAIN, .text = (char *)(uintptr_t)name };
-
-    return show_begin(userdata, &question, reply, reply_userdata);
-}
-
-static int op_findings(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                       control_rows_fn reply, void *reply_userdata)
-{
-    const struct show_question question = {
-        .kind = SHOW_FINDINGS, .filter = filter, .text = (char *)(uintptr_t)cursor, .limit = limit,
-    };
-
-    return show_begin(userdata, &question, reply, reply_userdata);
-}
-
-static int op_finding(void *userdata, int64_t id, control_rows_fn reply, void *reply_userdata)
-{
-    const struct show_question question = { .kind = SHOW_FINDING, .id = id };
-
-    return show_begin(userdata, &question, reply, reply_userdata);
-}
-
-/* ---- from the database ----------------------------------------------------------------------- */
-
-struct pending_rows {
-    control_rows_fn reply;
-    void *userdata;
-};
-
-static void on_rows(void *userdata, int error, json_object *rows, const char *next)
-{
-    struct pending_rows *pending = userdata;
-
-    pending->reply(pending->userdata, error, rows, next);
-    free(pending);
-}
-
-static const char *filter_text(json_object *filter, const char *key)
-{
-    json_object *value;
-
-    return filter && json_object_object_get_ex(filter, key, &value)
-               ? json_object_get_string(value) : NULL;
-}
-
-static uint64_t filter_time(json_object *filter, const char *key)
-{
-    json_object *value;
-
-    return filter && json_object_object_get_ex(filter, key, &value)
-               ? json_object_get_uint64(value) : 0;
-}
-
-static int op_events(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                     control_rows_fn reply, void *reply_userdata)
+static int op_ask(void *userdata, const struct question *question, const struct asked *asked,
+                  control_rows_fn reply, void *reply_userdata)
 {
     struct manager *manager = userdata;
-    struct pending_rows *pending = malloc(sizeof(*pending));
-    int r;
+    const struct history_question history = question_history(question, asked);
 
-    if (!pending)
-        return -ENOMEM;
-    *pending = (struct pending_rows){ .reply = reply, .userdata = reply_userdata };
-    r = store_history(manager->store, filter_text(filter, "path"), filter_text(filter, "name"),
-                      filter_time(filter, "since"), filter_time(filter, "until"), cursor, limit,
-                      on_rows, pending);
-    if (r < 0)
-        free(pending);
-    return r;
-}
-
-static int ask_of_path(struct manager *manager,
-                       int (*ask)(struct store *store, const char *path, const char *cursor,
-                                  unsigned limit, store_rows_fn done, void *userdata),
-                       const char *path, const char *cursor, unsigned limit, control_rows_fn reply,
-                       void *reply_userdata)
-{
-    struct pending_rows *pending = malloc(sizeof(*pending));
-    int r;
-
-    if (!pending)
-        return -ENOMEM;
-    *pending = (struct pending_rows){ .reply = reply, .userdata = reply_userdata };
-    r = ask(manager->store, path, cursor, limit, on_rows, pending);
-    if (r < 0)
-        free(pending);
-    return r;
-}
-
-static int op_audits(void *userdata, const char *path, const char *cursor, unsigned limit,
-                     control_rows_fn reply, void *reply_userdata)
-{
-    return ask_of_path(userdata, store_audits, path, cursor, limit, reply, reply_userdata);
-}
-
-static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit,
-                       control_rows_fn reply, void *reply_userdata)
-{
-    return ask_of_path(userdata, store_readings, path, cursor, limit, reply, reply_userdata);
+    return question->make ? show_begin(manager, question, asked, reply, reply_userdata)
+                          : store_history(manager->store, &history, reply, reply_userdata);
 }
 
 static int op_accept(void *userdata, const char *path, const char *by, const char *reason,
@@ -388,12 +234,7 @@ static int op_reload(void *userdata, char **ret_message)
 }
 
 const struct control_ops manager_control_ops = {
-    .status = op_status, .datastores = op_datastores, .images = op_images, .find = op_find,
-    .image = op_image,
-    .chain = op_chain,
-    .domains = op_domains, .domain = op_domain,
-    .findings = op_findings, .finding = op_finding, .events = op_events, .audits = op_audits,
-    .readings = op_readings, .accept = op_accept,
+    .status = op_status, .ask = op_ask, .accept = op_accept,
     .scan = op_scan, .scan_state = op_scan_state, .acknowledge = op_acknowledge,
     .pause = op_pause, .release = op_release, .resume = op_resume, .reload = op_reload,
 };

@@ -384,22 +384,12 @@ bool virt_gaps(const struct manager *manager, struct virt_gaps *ret_gaps);
 int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry);
 void virt_done(struct manager *manager);
 
-/* ---- show.c: what is shown with remedies ----------------------------------------------------- */
+/* ---- show.c: answers, with remedies --------------------------------------------------------- */
 
-enum show_kind { SHOW_FINDINGS, SHOW_FINDING, SHOW_IMAGE, SHOW_DOMAIN };
-
-/* text: a cursor, a path, a domain; as the kind wants it. */
-struct show_question {
-    enum show_kind kind;
-    json_object *filter;
-    char *text;
-    unsigned limit;
-    int64_t id;
-};
-
-/* Calls back once, perhaps before it returns; not when it fails. Copies the question. */
-int show_begin(struct manager *manager, const struct show_question *question, control_rows_fn reply,
-               void *reply_userdata);
+/* Answers a question from the model. Calls back once, perhaps before it returns; not when it fails.
+ * asked must be there until then. */
+int show_begin(struct manager *manager, const struct question *question, const struct asked *asked,
+               control_rows_fn reply, void *reply_userdata);
 int show_init(struct manager *manager);
 void show_files_gone(struct manager *manager, const struct files *files);
 void show_done(struct manager *manager);

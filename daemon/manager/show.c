@@ -31,7 +31,8 @@ struct probe {
 struct showing {
     LIST_ENTRY(showing) link;
     struct manager *manager;
-    struct show_question question;      /* strings are copies */
+    const struct question *question;
+    const struct asked *asked;          /* until it is answered */
     struct looks *looks;
     unsigned rounds;
     size_t n_probes;
@@ -58,8 +59,6 @@ static struct showing *showing_free(struct showing *showing)
     }
     sd_event_source_disable_unref(showing->timer);
     sd_event_source_disable_unref(showing->again);
-    json_object_put(showing->question.filter);
-    free(showing->question.text);
     looks_free(showing->looks);
     free(showing);
     return NULL;
@@ -76,7 +75,6 @@ static int make_remedy(void *userdata, const struct finding *finding, json_objec
 
 static int showing_make(struct showing *showing, json_object **ret_answer, char **ret_next)
 {
-    const struct show_question *question = &showing->question;
     struct query_view view;
     int r = control_view(showing->manager, &view);
 
@@ -84,18 +82,7 @@ static int showing_make(struct showing *showing, json_object **ret_answer, char 
         return r;
     view.remedy = make_remedy;
     view.remedy_userdata = showing;
-    switch (question->kind) {
-    case SHOW_FINDINGS:
-        return query_findings(&view, question->filter, question->text, question->limit, ret_answer,
-                              ret_next);
-    case SHOW_FINDING:
-        return query_finding(&view, question->id, ret_answer);
-    case SHOW_IMAGE:
-        return query_image(&view, question->text, ret_answer);
-    case SHOW_DOMAIN:
-        return query_domain(&view, question->text, ret_answer);
-    }
-    return -EINVAL;
+    return showing->question->make(&view, showing->asked, ret_answer, ret_next);
 }
 
 /* Nobody waits for it any more; what its probes still bring is thrown away. */
@@ -258,8 +245,8 @@ static int on_deadline(sd_event_source *source, uint64_t when, void *userdata)
     return 0;
 }
 
-int show_begin(struct manager *manager, const struct show_question *question, control_rows_fn reply,
-               void *reply_userdata)
+int show_begin(struct manager *manager, const struct question *question, const struct asked *asked,
+               control_rows_fn reply, void *reply_userdata)
 {
     struct showings *showings = manager->showings;
     struct showing *showing = calloc(1, sizeof(*showing));
@@ -268,11 +255,9 @@ int show_begin(struct manager *manager, const struct show_question *question, co
     if (!showing)
         return -ENOMEM;
     showing->manager = manager;
-    showing->question = *question;
-    showing->question.filter = json_object_get(question->filter);
-    showing->question.text = question->text ? strdup(question->text) : NULL;
-    r = question->text && !showing->question.text
-            ? -ENOMEM : looks_new(manager->virt_watch && !manager->virt, &showing->looks);
+    showing->question = question;
+    showing->asked = asked;
+    r = looks_new(manager->virt_watch && !manager->virt, &showing->looks);
     if (r >= 0 && showings->n >= SHOWINGS_MAX)
         showing->rounds = ROUNDS_MAX;
     else if (r >= 0)

@@ -107,13 +107,9 @@ int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *
 
 int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now);
 
-int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since,
-                       uint64_t until, int64_t before, unsigned limit, json_object **ret_rows,
-                       int64_t *ret_next);
-int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
-                       json_object **ret_rows, int64_t *ret_next);
-int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
-                         json_object **ret_rows, int64_t *ret_next);
+/* Rows with ids below before; *ret_next is the id of the last one when there are more, else 0. */
+int store_query(sqlite3 *sqlite, const struct history_question *question, int64_t before,
+                json_object **ret_rows, int64_t *ret_next);
 
 /* ---- small things ---------------------------------------------------------------------------- */
 

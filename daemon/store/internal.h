@@ -12,18 +12,13 @@
 #define STORE_QUEUE_MAX 10000
 #define STORE_CLOSE_USEC (5 * USEC_PER_SEC)
 
-enum read_kind { READ_HISTORY, READ_AUDITS, READ_READINGS, READ_TASK };
-
 struct store_read {
     struct store_read *next;
-    enum read_kind kind;
     uint64_t sequence;          /* place among reads and batches */
-    char *path, *finding;       /* NULL: all */
-    uint64_t since, until;
+    struct history_question question;   /* its strings are copies; no cursor */
     int64_t before;
-    unsigned limit;
     store_rows_fn done;
-    int (*run)(void *userdata);                 /* of a task, instead of all above */
+    int (*run)(void *userdata);         /* of a task, instead of all above; else NULL */
     void (*task_done)(void *userdata, int error);
     void *userdata;
     int error;

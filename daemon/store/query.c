@@ -140,33 +140,13 @@ static const struct member event_members[] = {
     { "event-id", "id", COLUMN_STRING },
 };
 
-/* ?1 path, ?2 finding, ?3 since, ?4 until, ?5 before. The unary plus keeps SQLite from the wrong
- * index. */
+/* The unary plus keeps SQLite from the wrong index. */
 #define EVENTS                                                                                     \
-    "event WHERE seq < ?5 AND +at >= ?3 AND +at <= ?4 AND (?2 IS NULL OR finding = ?2)"
+    "event WHERE seq < :before AND +at >= :since AND +at <= :until "                               \
+    "AND (:finding IS NULL OR finding = :finding)"
 static const struct pages events = PAGES("seq", EVENTS, event_members);
 static const struct pages events_of_path = PAGES(
-    "seq", EVENTS " AND subject = ?1 AND subject_kind = 'image'", event_members);
-
-int store_query_events(sqlite3 *sqlite, const char *path, const char *finding, uint64_t since,
-                       uint64_t until, int64_t before, unsigned limit, json_object **ret_rows,
-                       int64_t *ret_next)
-{
-    const struct pages *pages = path ? &events_of_path : &events;
-    _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int r = prepare(sqlite, pages, &statement);
-
-    if (r < 0)
-        return r;
-    if (path)
-        sqlite3_bind_blob(statement, 1, path, (int)strlen(path), SQLITE_STATIC);
-    if (finding)
-        sqlite3_bind_text(statement, 2, finding, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 3, since > INT64_MAX ? INT64_MAX : (int64_t)since);
-    sqlite3_bind_int64(statement, 4, until == 0 || until > INT64_MAX ? INT64_MAX : (int64_t)until);
-    sqlite3_bind_int64(statement, 5, before);
-    return collect(sqlite, statement, pages, limit, ret_rows, ret_next);
-}
+    "seq", EVENTS " AND subject = :path AND subject_kind = 'image'", event_members);
 
 static const struct member audit_members[] = {
     { "started", "a.started", COLUMN_U64 },
@@ -184,7 +164,7 @@ static const struct member audit_members[] = {
     { "depth", "a.depth", COLUMN_INTEGER },
 };
 static const struct pages audits = PAGES(
-    "a.id", "image i JOIN audit a ON a.image = i.id WHERE i.path = ?1 AND a.id < ?2",
+    "a.id", "image i JOIN audit a ON a.image = i.id WHERE i.path = :path AND a.id < :before",
     audit_members);
 
 static const struct member reading_members[] = {
@@ -200,32 +180,49 @@ static const struct member reading_members[] = {
     { "direct", "direct", COLUMN_BOOL },
     { "bad-ranges", "nullif(bad, 0)", COLUMN_U64 },
 };
-static const struct pages readings = PAGES("id", "digest WHERE path = ?1 AND id < ?2",
+static const struct pages readings = PAGES("id", "digest WHERE path = :path AND id < :before",
                                            reading_members);
 
-/* ?1 path, ?2 before */
-static int collect_of_path(sqlite3 *sqlite, const struct pages *pages, const char *path,
-                           int64_t before, unsigned limit, json_object **ret_rows,
-                           int64_t *ret_next)
+static const struct pages *question_pages(const struct history_question *question)
 {
+    switch (question->of) {
+    case HISTORY_EVENTS:
+        return question->path ? &events_of_path : &events;
+    case HISTORY_AUDITS:
+        return &audits;
+    case HISTORY_READINGS:
+    default:
+        return &readings;
+    }
+}
+
+/* Of a parameter that the pages do not have: nothing. */
+static void bind_number(sqlite3_stmt *statement, const char *name, uint64_t value)
+{
+    int at = sqlite3_bind_parameter_index(statement, name);
+
+    if (at > 0)
+        sqlite3_bind_int64(statement, at, value > INT64_MAX ? INT64_MAX : (int64_t)value);
+}
+
+int store_query(sqlite3 *sqlite, const struct history_question *question, int64_t before,
+                json_object **ret_rows, int64_t *ret_next)
+{
+    const struct pages *pages = question_pages(question);
+    const char *path = question->path, *finding = question->finding;
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
     int r = prepare(sqlite, pages, &statement);
 
     if (r < 0)
         return r;
-    sqlite3_bind_blob(statement, 1, path, (int)strlen(path), SQLITE_STATIC);
-    sqlite3_bind_int64(statement, 2, before);
-    return collect(sqlite, statement, pages, limit, ret_rows, ret_next);
-}
-
-int store_query_audits(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
-                       json_object **ret_rows, int64_t *ret_next)
-{
-    return collect_of_path(sqlite, &audits, path, before, limit, ret_rows, ret_next);
-}
-
-int store_query_readings(sqlite3 *sqlite, const char *path, int64_t before, unsigned limit,
-                         json_object **ret_rows, int64_t *ret_next)
-{
-    return collect_of_path(sqlite, &readings, path, before, limit, ret_rows, ret_next);
+    bind_number(statement, ":before", (uint64_t)before);
+    bind_number(statement, ":since", question->since);
+    bind_number(statement, ":until", question->until ?: INT64_MAX);
+    if (path)
+        sqlite3_bind_blob(statement, sqlite3_bind_parameter_index(statement, ":path"), path,
+                          (int)strlen(path), SQLITE_STATIC);
+    if (finding)
+        sqlite3_bind_text(statement, sqlite3_bind_parameter_index(statement, ":finding"), finding,
+                          -1, SQLITE_STATIC);
+    return collect(sqlite, statement, pages, question->limit, ret_rows, ret_next);
 }

@@ -68,21 +68,8 @@ int store_reader_load(struct store_reader *reader, const struct store_loader *lo
     return store_load_all(reader->sqlite, loader, usec_now(CLOCK_REALTIME));
 }
 
-int store_reader_history(struct store_reader *reader, const char *path, const char *finding,
-                         uint64_t since, uint64_t until, unsigned limit, json_object **ret_rows)
+int store_reader_history(struct store_reader *reader, const struct history_question *question,
+                         json_object **ret_rows)
 {
-    return store_query_events(reader->sqlite, path, finding, since, until, INT64_MAX, limit,
-                              ret_rows, &(int64_t){ 0 });
-}
-
-int store_reader_audits(struct store_reader *reader, const char *path, unsigned limit,
-                        json_object **ret_rows)
-{
-    return store_query_audits(reader->sqlite, path, INT64_MAX, limit, ret_rows, &(int64_t){ 0 });
-}
-
-int store_reader_readings(struct store_reader *reader, const char *path, unsigned limit,
-                          json_object **ret_rows)
-{
-    return store_query_readings(reader->sqlite, path, INT64_MAX, limit, ret_rows, &(int64_t){ 0 });
+    return store_query(reader->sqlite, question, INT64_MAX, ret_rows, &(int64_t){ 0 });
 }

@@ -34,8 +34,8 @@ struct store_read *store_read_free(struct store_read *read)
 {
     if (!read)
         return NULL;
-    free(read->path);
-    free(read->finding);
+    free((char *)(uintptr_t)read->question.path);
+    free((char *)(uintptr_t)read->question.finding);
     json_object_put(read->rows);
     free(read);
     return NULL;
@@ -60,7 +60,7 @@ static void answer_reads(struct store *store, struct store_read *reads)
         char next[24] = "";
 
         reads = read->next;
-        if (read->kind == READ_TASK) {
+        if (read->run) {
             if (read->task_done)
                 read->task_done(read->userdata, read->error);
             store_read_free(read);
@@ -411,38 +411,25 @@ uint64_t store_sweep_time(const struct store *store)
     return time;
 }
 
-static int read_new(const struct store *store, enum read_kind kind, const char *cursor,
-                    unsigned limit, store_rows_fn done, void *userdata,
-                    struct store_read **ret_read)
+/* A cursor is the last row's id. */
+static int cursor_id(const char *cursor, int64_t *ret_before)
 {
     int64_t before = INT64_MAX;
-    struct store_read *read;
+    char *end;
 
     if (cursor && *cursor) {
-        char *end;
-
         errno = 0;
         before = strtoll(cursor, &end, 10);
         if (errno != 0 || *end || before <= 0)
             return -EINVAL;
     }
-    if (store->n_reads >= READS_MAX)
-        return -EAGAIN;
-    read = calloc(1, sizeof(*read));
-    if (!read)
-        return -ENOMEM;
-    read->kind = kind;
-    read->before = before;
-    read->limit = limit == 0 || limit > READ_LIMIT_MAX ? READ_LIMIT_MAX : limit;
-    read->done = done;
-    read->userdata = userdata;
-    *ret_read = read;
+    *ret_before = before;
     return 0;
 }
 
 static void post_read(struct store *store, struct store_read *read)
 {
-    store->n_reads += read->kind != READ_TASK;
+    store->n_reads += !read->run;
     read->sequence = ++store->last_sequence;
     pthread_mutex_lock(&store->lock);
     *store->last_read = read;
@@ -451,53 +438,39 @@ static void post_read(struct store *store, struct store_read *read)
     pthread_mutex_unlock(&store->lock);
 }
 
-static int copy_string(const char *from, char **ret)
+static int copy_string(const char *from, const char **ret)
 {
     *ret = from ? strdup(from) : NULL;
     return from && !*ret ? -ENOMEM : 0;
 }
 
-int store_history(struct store *store, const char *path, const char *finding, uint64_t since,
-                  uint64_t until, const char *cursor, unsigned limit, store_rows_fn done,
+int store_history(struct store *store, const struct history_question *question, store_rows_fn done,
                   void *userdata)
 {
     _cleanup_(store_read_freep) struct store_read *read = NULL;
-    int r = read_new(store, READ_HISTORY, cursor, limit, done, userdata, &read);
+    int64_t before;
+    int r = cursor_id(question->cursor, &before);
 
     if (r < 0)
         return r;
-    read->since = since;
-    read->until = until;
-    if (copy_string(path, &read->path) < 0 || copy_string(finding, &read->finding) < 0)
+    if (store->n_reads >= READS_MAX)
+        return -EAGAIN;
+    read = calloc(1, sizeof(*read));
+    if (!read)
+        return -ENOMEM;
+    read->question = (struct history_question){
+        .of = question->of, .since = question->since, .until = question->until,
+        .limit = question->limit == 0 || question->limit > READ_LIMIT_MAX ? READ_LIMIT_MAX
+                                                                          : question->limit,
+    };
+    read->before = before;
+    read->done = done;
+    read->userdata = userdata;
+    if (copy_string(question->path, &read->question.path) < 0 ||
+        copy_string(question->finding, &read->question.finding) < 0)
         return -ENOMEM;
     post_read(store, TAKE_PTR(read));
     return 0;
-}
-
-static int post_read_of_path(struct store *store, enum read_kind kind, const char *path,
-                             const char *cursor, unsigned limit, store_rows_fn done, void *userdata)
-{
-    _cleanup_(store_read_freep) struct store_read *read = NULL;
-    int r = read_new(store, kind, cursor, limit, done, userdata, &read);
-
-    if (r < 0)
-        return r;
-    if (copy_string(path, &read->path) < 0)
-        return -ENOMEM;
-    post_read(store, TAKE_PTR(read));
-    return 0;
-}
-
-int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit,
-                 store_rows_fn done, void *userdata)
-{
-    return post_read_of_path(store, READ_AUDITS, path, cursor, limit, done, userdata);
-}
-
-int store_readings(struct store *store, const char *path, const char *cursor, unsigned limit,
-                   store_rows_fn done, void *userdata)
-{
-    return post_read_of_path(store, READ_READINGS, path, cursor, limit, done, userdata);
 }
 
 int store_task(struct store *store, int (*run)(void *userdata),
@@ -508,7 +481,7 @@ int store_task(struct store *store, int (*run)(void *userdata),
     if (!task)
         return -ENOMEM;
     *task = (struct store_read){
-        .kind = READ_TASK, .run = run, .task_done = done, .userdata = userdata
+        .run = run, .task_done = done, .userdata = userdata
     };
     post_read(store, task);
     return 0;

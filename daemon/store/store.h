@@ -114,20 +114,28 @@ void store_set_retention(struct store *store, uint64_t history_retention, unsign
  * before. */
 int64_t store_next_finding_id(struct store *store);
 
-/* Reads for the control interface: run in the thread, the answer comes in the loop as a JSON array
- * the callee owns (NULL with an error); next is the cursor to go on with, "" at the end. Both
- * return -EINVAL for a bad cursor, -EAGAIN when very many wait for their answers already. */
+/* Pages of what happened, newest first, as a JSON array of rows. */
+enum history {
+    HISTORY_EVENTS,
+    HISTORY_AUDITS,             /* of one image: times, confidence, counters, depth */
+    HISTORY_READINGS,           /* of one image's data: times, digest, verdict */
+};
+
+struct history_question {
+    enum history of;
+    const char *path;           /* of an image; events: NULL all */
+    const char *finding;        /* events: of that name; NULL all */
+    uint64_t since, until;      /* events: usec; 0 open */
+    const char *cursor;         /* the last page's next; NULL or "": the first page */
+    unsigned limit;             /* rows; 0: as many as a page has */
+};
+
+/* Read in the thread; the answer comes in the loop: rows are the callee's to free (NULL with an
+ * error), next is the cursor to go on with, "" at the end. -EINVAL for a bad cursor, -EAGAIN when
+ * very many wait for their answers already. */
 typedef void (*store_rows_fn)(void *userdata, int error, json_object *rows, const char *next);
-/* Events, newest first; path or NULL, finding name or NULL; since/until usec (0: open). */
-int store_history(struct store *store, const char *path, const char *finding, uint64_t since,
-                  uint64_t until, const char *cursor, unsigned limit, store_rows_fn done,
+int store_history(struct store *store, const struct history_question *question, store_rows_fn done,
                   void *userdata);
-/* Audits of one image, newest first: times, confidence, counters, depth. */
-int store_audits(struct store *store, const char *path, const char *cursor, unsigned limit,
-                 store_rows_fn done, void *userdata);
-/* Readings of one image's data, newest first: times, digest, verdict. */
-int store_readings(struct store *store, const char *path, const char *cursor, unsigned limit,
-                   store_rows_fn done, void *userdata);
 
 /* Runs something that touches files in the store's thread, after the tasks given before; then done
  * (may be NULL) in the loop, with what run returned, or -ECANCELED when the store was closed
@@ -157,10 +165,6 @@ int store_reader_open(const char *directory, int *ret_version, struct store_read
 struct store_reader *store_reader_free(struct store_reader *reader);
 /* As store_load(), but that damage is an error. */
 int store_reader_load(struct store_reader *reader, const struct store_loader *loader);
-/* As store_history() and the others have it; the first page. */
-int store_reader_history(struct store_reader *reader, const char *path, const char *finding,
-                         uint64_t since, uint64_t until, unsigned limit, json_object **ret_rows);
-int store_reader_audits(struct store_reader *reader, const char *path, unsigned limit,
-                        json_object **ret_rows);
-int store_reader_readings(struct store_reader *reader, const char *path, unsigned limit,
-                          json_object **ret_rows);
+/* The first page, of as many rows as are asked for. */
+int store_reader_history(struct store_reader *reader, const struct history_question *question,
+                         json_object **ret_rows);

@@ -164,34 +164,23 @@ static void do_batch(struct store *store, struct store_batch *batch)
 
 static int run_read(struct store *store, struct store_read *read)
 {
-    sqlite3 *sqlite;
     int r;
 
-    if (read->kind == READ_TASK)
+    if (read->run)
         return read->run(read->userdata);
     r = have_database(store);
     if (r == -ENOENT)
         return -ENOTDIR;        /* the folder is not there: not that nothing is known */
     if (r < 0)
         return r;
-    sqlite = store_db_sqlite(store->db);
-    switch (read->kind) {
-    case READ_HISTORY:
-        return store_query_events(sqlite, read->path, read->finding, read->since, read->until,
-                                  read->before, read->limit, &read->rows, &read->next_before);
-    case READ_READINGS:
-        return store_query_readings(sqlite, read->path, read->before, read->limit, &read->rows,
-                                    &read->next_before);
-    default:
-        return store_query_audits(sqlite, read->path, read->before, read->limit, &read->rows,
-                                  &read->next_before);
-    }
+    return store_query(store_db_sqlite(store->db), &read->question, read->before, &read->rows,
+                       &read->next_before);
 }
 
 static void do_read(struct store *store, struct store_read *read)
 {
     read->error = settle(store, run_read(store, read));
-    if (read->error == -EUCLEAN && read->kind != READ_TASK)
+    if (read->error == -EUCLEAN && !read->run)
         replace_database(store);
     pthread_mutex_lock(&store->lock);
     *store->last_answer = read;

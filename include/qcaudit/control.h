@@ -50,8 +50,8 @@
  * GetChain(ay path, s cursor, u limit) -> aa{sv}, s next
  *      base first; "level" t, "parent" ay
  * ListDomains() -> aa{sv}
- * GetDomain(s name or UUID) -> a{sv}
- *      as libvirt knows them
+ * GetDomain(s name) -> a{sv}
+ *      by name or UUID, as libvirt knows it
  * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
  *      filter: severity s (and above), name s, path ay, datastore s, details b, state s:
  *      "open", "acknowledged", "resolved", "all", "unresolved" (the default: the first two)

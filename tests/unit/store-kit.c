@@ -231,8 +231,10 @@ void kit_history(struct kit *kit, const char *path, const char *finding, uint64_
 {
     unsigned before = kit->n_read;
 
-    assert_int_equal(store_history(kit->store, path, finding, since, until, cursor, limit, kit_rows,
-                                   kit),
+    assert_int_equal(store_history(kit->store,
+                                   HISTORY(.path = path, .finding = finding, .since = since,
+                                           .until = until, .cursor = cursor, .limit = limit),
+                                   kit_rows, kit),
                      0);
     kit_wait(kit, &kit->n_read, before + 1);
     assert_int_equal(kit->read_error, 0);
@@ -242,7 +244,11 @@ void kit_audits(struct kit *kit, const char *path, const char *cursor, unsigned 
 {
     unsigned before = kit->n_read;
 
-    assert_int_equal(store_audits(kit->store, path, cursor, limit, kit_rows, kit), 0);
+    assert_int_equal(store_history(kit->store,
+                                   HISTORY(.of = HISTORY_AUDITS, .path = path, .cursor = cursor,
+                                           .limit = limit),
+                                   kit_rows, kit),
+                     0);
     kit_wait(kit, &kit->n_read, before + 1);
     assert_int_equal(kit->read_error, 0);
 }

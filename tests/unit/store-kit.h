@@ -59,6 +59,8 @@ void kit_post(struct kit *kit, struct store_batch *batch);
 /* Posts and waits for success. */
 void kit_commit(struct kit *kit, struct store_batch *batch);
 void kit_committed(void *userdata, int error);
+/* What is asked of the history. */
+#define HISTORY(...) (&(struct history_question){ __VA_ARGS__ })
 /* A store_rows_fn: counts and keeps the answer. */
 void kit_rows(void *userdata, int error, json_object *rows, const char *next);
 void kit_history(struct kit *kit, const char *path, const char *finding, uint64_t since,

@@ -51,57 +51,57 @@ static int op_status(void *userdata, json_object **ret_entry)
     return 0;
 }
 
-static int op_datastores(void *userdata, json_object **ret_rows)
-{
-    return -EIO;
-}
-
 /* As many rows as were asked for, each of 1,000 bytes. */
-static int op_images(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                     json_object **ret_rows, char **ret_next)
+static json_object *many_rows(unsigned limit)
 {
+    json_object *rows = json_object_new_array();
     char fill[1001];
 
-    if (strcmp(cursor, "bad") == 0)
-        return -EINVAL;
     memset(fill, 'x', sizeof(fill) - 1);
     fill[sizeof(fill) - 1] = '\0';
-    *ret_rows = json_object_new_array();
     for (unsigned i = 0; i < limit; i++) {
         json_object *row = json_object_new_object();
 
         json_object_object_add(row, "path", json_object_new_string(fill));
-        json_object_array_add(*ret_rows, row);
+        json_object_array_add(rows, row);
     }
-    *ret_next = strdup("more");
-    return 0;
+    return rows;
 }
 
-/* What has remedies may be answered at once, or be refused at once or by the answer. */
-static int op_image(void *userdata, const char *path, control_rows_fn reply, void *reply_userdata)
+/* A question may be answered at once or later, or be refused at once or by the answer. */
+static int op_ask(void *userdata, const struct question *question, const struct asked *asked,
+                  control_rows_fn reply, void *reply_userdata)
 {
+    struct server *server = userdata;
     json_object *entry;
 
-    if (strcmp(path, "/none") == 0)
+    if (strcmp(question->name, "ListDatastores") == 0)
+        return -EIO;
+    if (strcmp(question->name, "ListImages") == 0) {
+        if (strcmp(asked->cursor, "bad") == 0)
+            return -EINVAL;
+        reply(reply_userdata, 0, many_rows(asked->limit), "more");
+        return 0;
+    }
+    if (strcmp(question->name, "ListEvents") == 0) {
+        server->later = reply;
+        server->later_userdata = reply_userdata;
+        return write(server->wake[1], "e", 1) == 1 ? 0 : -errno;
+    }
+    if (strcmp(question->name, "ListReadings") == 0)
+        return strcmp(asked->path, "/vm/gold") == 0 ? -EAGAIN : -ENOENT;
+    if (strcmp(question->name, "GetImage") != 0)
+        return -EOPNOTSUPP;
+    if (strcmp(asked->path, "/none") == 0)
         return -ENOENT;
-    if (strcmp(path, "/none/later") == 0) {
+    if (strcmp(asked->path, "/none/later") == 0) {
         reply(reply_userdata, -ENOENT, NULL, NULL);
         return 0;
     }
     entry = json_object_new_object();
-    json_object_object_add(entry, "path", json_object_new_string(path));
+    json_object_object_add(entry, "path", json_object_new_string(asked->path));
     reply(reply_userdata, 0, entry, NULL);
     return 0;
-}
-
-static int op_events(void *userdata, json_object *filter, const char *cursor, unsigned limit,
-                     control_rows_fn reply, void *reply_userdata)
-{
-    struct server *server = userdata;
-
-    server->later = reply;
-    server->later_userdata = reply_userdata;
-    return write(server->wake[1], "e", 1) == 1 ? 0 : -errno;
 }
 
 static int op_scan(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket,
@@ -142,12 +142,6 @@ static int op_accept(void *userdata, const char *path, const char *by, const cha
     }
     *ret_message = strdup("there is nothing to accept");
     return -EINVAL;
-}
-
-static int op_readings(void *userdata, const char *path, const char *cursor, unsigned limit,
-                       control_rows_fn reply, void *reply_userdata)
-{
-    return strcmp(path, "/vm/gold") == 0 ? -EAGAIN : -ENOENT;
 }
 
 static int op_reload(void *userdata, char **ret_message)
@@ -196,9 +190,8 @@ static void *serve(void *userdata)
 static void server_loop(struct server *server)
 {
     static const struct control_ops ops = {
-        .status = op_status, .datastores = op_datastores, .images = op_images, .image = op_image,
-        .events = op_events, .scan = op_scan, .acknowledge = op_acknowledge,
-        .accept = op_accept, .readings = op_readings, .reload = op_reload,
+        .status = op_status, .ask = op_ask, .scan = op_scan, .acknowledge = op_acknowledge,
+        .accept = op_accept, .reload = op_reload,
     };
 
     assert_int_equal(sd_event_new(&server->event), 0);
@@ -392,6 +385,108 @@ static void test_bad_arguments(void **state)
                         CONTROL_ERROR_NOT_FOUND);
     assert_string_equal(call(bus, NULL, "Reload", NULL), CONTROL_ERROR_INVALID_CONFIGURATION);
     sd_bus_flush_close_unref(bus);
+}
+
+static char *introspect(sd_bus *bus)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
+    const char *xml;
+
+    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH,
+                                               "org.freedesktop.DBus.Introspectable",
+                                               "Introspect") >= 0);
+    assert_true(sd_bus_call(bus, message, 10 * USEC_PER_SEC, NULL, &reply) >= 0);
+    assert_true(sd_bus_message_read(reply, "s", &xml) >= 0);
+    return strdup(xml);
+}
+
+/* "s cursor, u limit": each is an argument of the method's, in this order. Returns how many. */
+static unsigned check_arguments(const char *method, const char *end, char *arguments)
+{
+    char *rest = arguments, *argument;
+    unsigned n = 0;
+
+    for (; (argument = strsep(&rest, ",")); n++) {
+        char type[20], name[40], tag[120];
+
+        if (sscanf(argument, " %19s %39s", type, name) != 2)
+            break;
+        (void)snprintf(tag, sizeof(tag), "<arg type=\"%s\" name=\"%s\" direction=\"in\"/>", type,
+                       name);
+        method = strstr(method, tag);
+        if (!method || method > end)
+            fail_msg("%s %s is no argument", type, name);
+    }
+    return n;
+}
+
+/* What control.h says of the methods is what introspection shows: each, with its arguments. */
+static void test_methods_are_as_documented(void **state)
+{
+    _cleanup_free_ char *path = NULL, *line = NULL, *xml = NULL;
+    sd_bus *bus = bus_on(dial(*state));
+    unsigned n = 0, n_shown = 0;
+    const char *end;
+    size_t size = 0;
+    FILE *file;
+
+    if (!getenv("top_srcdir"))
+        skip();
+    xml = introspect(bus);
+    assert_true(asprintf(&path, "%s/include/qcaudit/control.h", getenv("top_srcdir")) > 0);
+    file = fopen(path, "re");
+    assert_non_null(file);
+    while (getline(&line, &size, file) > 0) {
+        char name[40], arguments[200] = "", tag[60];
+        const char *method;
+        unsigned n_in = 0;
+
+        if (sscanf(line, " * %39[A-Za-z](%199[^)]) -> ", name, arguments) < 1 ||
+            !strstr(line, ") -> ") || line[3] < 'A' || line[3] > 'Z')
+            continue;
+        (void)snprintf(tag, sizeof(tag), "<method name=\"%s\">", name);
+        method = strstr(xml, tag);
+        if (!method)
+            fail_msg("there is no method %s", name);
+        end = strstr(method, "</method>");
+        for (const char *at = method; (at = strstr(at, "direction=\"in\"")) && at < end; at++)
+            n_in++;
+        assert_int_equal(check_arguments(method, end, arguments), n_in);
+        n++;
+    }
+    fclose(file);
+    end = strstr(xml, "<interface name=\"" CONTROL_INTERFACE "\">");
+    assert_non_null(end);
+    while ((end = strstr(end, "<method name=")) != NULL) {
+        n_shown++;
+        end++;
+    }
+    assert_int_equal(n, n_shown);
+    assert_true(n > 20);
+    sd_bus_flush_close_unref(bus);
+}
+
+/* Where the store is asked, it is asked for that. */
+static void test_history_is_what_was_asked(void **state)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(
+        "{\"path\":\"/a\",\"name\":\"leak\",\"since\":5,\"until\":18446744073709551615}");
+    struct history_question history =
+        question_history(question_find("ListEvents"), &(struct asked){ .filter = filter,
+                                                                       .cursor = "7", .limit = 9 });
+
+    assert_int_equal(history.of, HISTORY_EVENTS);
+    assert_string_equal(history.path, "/a");
+    assert_string_equal(history.finding, "leak");
+    assert_true(history.since == 5 && history.until == UINT64_MAX);
+    assert_string_equal(history.cursor, "7");
+    assert_int_equal(history.limit, 9);
+    history = question_history(question_find("ListReadings"), &(struct asked){ .path = "/b" });
+    assert_int_equal(history.of, HISTORY_READINGS);
+    assert_string_equal(history.path, "/b");
+    assert_null(history.finding);
+    assert_null(question_find("GetStatus"));
+    assert_null(question_find("Nothing"));
 }
 
 static void test_limit_is_bounded(void **state)
@@ -1003,6 +1098,8 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         T(test_answers),
         T(test_bad_arguments),
+        T(test_methods_are_as_documented),
+        cmocka_unit_test(test_history_is_what_was_asked),
         T(test_limit_is_bounded),
         T(test_scan),
         T(test_answer_comes_later),

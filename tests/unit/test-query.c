@@ -11,6 +11,9 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
+/* A question's arguments. */
+#define ASK(...) (&(struct asked){ __VA_ARGS__ })
+
 struct world {
     struct fixture_store store;
     struct findings *findings;
@@ -146,7 +149,7 @@ static void test_image_pages(void **state)
         _cleanup_(json_object_putp) json_object *rows = NULL;
         char *next = NULL;
 
-        assert_int_equal(query_images(view, NULL, cursor, 2, &rows, &next), 0);
+        assert_int_equal(query_images(view, ASK(.cursor = cursor, .limit = 2), &rows, &next), 0);
         assert_true(json_object_array_length(rows) <= 2);
         for (size_t i = 0; i < json_object_array_length(rows); i++)
             assert_string_equal(text(json_object_array_get_idx(rows, i), "path"), paths[n++]);
@@ -165,7 +168,8 @@ static void test_image_cursor_of_a_gone_image(void **state)
     make(world, "/s/a", NULL);
     make(world, "/s/c", NULL);
     /* "/s/b" in hexadecimal: it was there for the page before */
-    assert_int_equal(query_images(look(world), NULL, "2f732f62", 10, &rows, &next), 0);
+    assert_int_equal(
+        query_images(look(world), ASK(.cursor = "2f732f62", .limit = 10), &rows, &next), 0);
     assert_joined(rows, "path", "c");
 }
 
@@ -178,7 +182,7 @@ static void check_find(const struct query_view *view, const char *path, const ch
         json_object_object_add(filter, "path", json_object_new_string(path));
     if (end)
         json_object_object_add(filter, "end", json_object_new_string(end));
-    assert_int_equal(query_find(view, filter, 2, &rows), 0);
+    assert_int_equal(query_find(view, ASK(.filter = filter, .limit = 2), &rows, NULL), 0);
     assert_string_equal(json_object_to_json_string_ext(rows, JSON_C_TO_STRING_PLAIN |
                                                                  JSON_C_TO_STRING_NOSLASHESCAPE),
                         expected);
@@ -220,7 +224,8 @@ static void test_image_bad_cursor(void **state)
         json_object *rows = NULL;
         char *next = NULL;
 
-        assert_int_equal(query_images(view, NULL, bad[i], 10, &rows, &next), -EINVAL);
+        assert_int_equal(query_images(view, ASK(.cursor = bad[i], .limit = 10), &rows, &next),
+                         -EINVAL);
         assert_null(rows);
         assert_null(next);
     }
@@ -232,7 +237,7 @@ static void check_images(const struct query_view *view, const char *filter_text,
     _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(filter_text), *rows = NULL;
     _cleanup_free_ char *next = NULL;
 
-    assert_int_equal(query_images(view, filter, "", 100, &rows, &next), 0);
+    assert_int_equal(query_images(view, ASK(.filter = filter, .limit = 100), &rows, &next), 0);
     assert_string_equal(next, "");
     assert_joined(rows, "path", expected);
 }
@@ -260,7 +265,7 @@ static void test_image_filters(void **state)
     check_images(view, "{\"datastore\":\"other\"}", "");
     check_images(view, "{\"format\":\"raw\"}", "bb");
     check_images(view, "{\"findings\":true}", "b/c");
-    assert_int_equal(query_images(view, bad, "", 100, &rows, &next), -EINVAL);
+    assert_int_equal(query_images(view, ASK(.filter = bad, .limit = 100), &rows, &next), -EINVAL);
 }
 
 static void test_image_entry(void **state)
@@ -273,8 +278,8 @@ static void test_image_entry(void **state)
     image->audit->report->layers[0].check.corruptions = 3;
     find(world, 7, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, FINDING_OPEN, "/s/a");
     look(world);
-    assert_int_equal(query_image(&world->view, "/s/none", &none), -ENOENT);
-    assert_int_equal(query_image(&world->view, "/s/a", &entry), 0);
+    assert_int_equal(query_image(&world->view, ASK(.path = "/s/none"), &none, NULL), -ENOENT);
+    assert_int_equal(query_image(&world->view, ASK(.path = "/s/a"), &entry, NULL), 0);
     assert_string_equal(text(entry, "format"), "qcow2");
     assert_string_equal(text(entry, "use"), "unused");
     assert_string_equal(text(entry, "severity"), "critical");
@@ -305,22 +310,23 @@ static void test_findings_of_the_disk(void **state)
     find(world, 2, FINDING_SNAPSHOT_OLD, SEVERITY_WARNING, FINDING_RESOLVED, "/s/base");
     find(world, 3, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, FINDING_OPEN, "/s/base");
     find(world, 4, FINDING_PERMISSIONS, SEVERITY_WARNING, FINDING_OPEN, "/s/2");
-    assert_int_equal(query_image(look(world), "/s/2", &leaf), 0);
+    assert_int_equal(query_image(look(world), ASK(.path = "/s/2"), &leaf, NULL), 0);
     list = json_object_object_get(leaf, "findings-list");
     assert_joined(list, "name", "permissions,chain-deep");
     assert_joined(list, "path", "2,base");
     assert_joined(list, "disk", "-,true");
     assert_int_equal(number(leaf, "findings"), 1);
     assert_null(json_object_object_get(leaf, "deepest-leaf"));
-    assert_int_equal(query_image(&world->view, "/s/base", &base), 0);
+    assert_int_equal(query_image(&world->view, ASK(.path = "/s/base"), &base, NULL), 0);
     assert_joined(json_object_object_get(base, "findings-list"), "name",
                   "metadata-corrupt,chain-deep");
     assert_string_equal(text(base, "deepest-leaf"), "/s/2");
     assert_int_equal(number(base, "layers-above"), 2);
-    assert_int_equal(query_image(&world->view, "/s/alone", &alone), 0);
+    assert_int_equal(query_image(&world->view, ASK(.path = "/s/alone"), &alone, NULL), 0);
     assert_joined(json_object_object_get(alone, "findings-list"), "name", "");
     assert_null(json_object_object_get(alone, "deepest-leaf"));
-    assert_int_equal(query_findings(&world->view, filter, "", 100, &rows, &next), 0);
+    assert_int_equal(
+        query_findings(&world->view, ASK(.filter = filter, .limit = 100), &rows, &next), 0);
     assert_joined(rows, "id", "1,4");
 }
 
@@ -332,7 +338,7 @@ static void test_image_never_audited(void **state)
 
     audit_free(image->audit);
     image->audit = NULL;
-    assert_int_equal(query_image(look(world), "/s/new", &entry), 0);
+    assert_int_equal(query_image(look(world), ASK(.path = "/s/new"), &entry, NULL), 0);
     assert_null(json_object_object_get(entry, "audited"));
     assert_null(json_object_object_get(entry, "format"));
 }
@@ -344,7 +350,7 @@ static json_object *chain_of(struct world *world, const char *path)
     _cleanup_free_ char *next = NULL;
     json_object *rows = NULL;
 
-    assert_int_equal(query_chain(look(world), path, NULL, 0, &rows, &next), 0);
+    assert_int_equal(query_chain(look(world), ASK(.path = path), &rows, &next), 0);
     assert_string_equal(next, "");
     return rows;
 }
@@ -486,11 +492,13 @@ static void test_chain_unknown(void **state)
     json_object *rows = NULL;
     char *next = NULL;
 
-    assert_int_equal(query_chain(look(*state), "/s/none", NULL, 0, &rows, &next), -ENOENT);
+    assert_int_equal(query_chain(look(*state), ASK(.path = "/s/none"), &rows, &next), -ENOENT);
     assert_null(rows);
     make(*state, "/s/a", NULL);
-    assert_int_equal(query_chain(look(*state), "/s/a", "x", 0, &rows, &next), -EINVAL);
-    assert_int_equal(query_chain(look(*state), "/s/a", "-1", 0, &rows, &next), -EINVAL);
+    assert_int_equal(query_chain(look(*state), ASK(.path = "/s/a", .cursor = "x"), &rows, &next),
+                     -EINVAL);
+    assert_int_equal(query_chain(look(*state), ASK(.path = "/s/a", .cursor = "-1"), &rows, &next),
+                     -EINVAL);
 }
 
 /* Pages of any size, one after the other, are what the whole is. */
@@ -517,7 +525,10 @@ static void test_chain_in_pages(void **state)
             _cleanup_(json_object_putp) json_object *rows = NULL;
             char *next = NULL;
 
-            assert_int_equal(query_chain(look(world), "/s/1", cursor, limit, &rows, &next), 0);
+            assert_int_equal(query_chain(look(world),
+                                         ASK(.path = "/s/1", .cursor = cursor, .limit = limit),
+                                         &rows, &next),
+                             0);
             assert_true(json_object_array_length(rows) <= limit);
             for (size_t i = 0; i < json_object_array_length(rows); i++, n++)
                 assert_true(json_object_equal(json_object_array_get_idx(rows, i),
@@ -531,8 +542,11 @@ static void test_chain_in_pages(void **state)
         _cleanup_(json_object_putp) json_object *rows = NULL;
         _cleanup_free_ char *next = NULL;
 
-        assert_int_equal(query_chain(look(world), "/s/1", "18446744073709551615", 5, &rows, &next),
-                         0);
+        assert_int_equal(
+            query_chain(look(world),
+                        ASK(.path = "/s/1", .cursor = "18446744073709551615", .limit = 5), &rows,
+                        &next),
+            0);
         assert_int_equal(json_object_array_length(rows), 0);
         assert_string_equal(next, "");
     }
@@ -546,7 +560,7 @@ static void check_findings(const struct query_view *view, const char *filter_tex
     _cleanup_(json_object_putp) json_object *filter = json_tokener_parse(filter_text), *rows = NULL;
     _cleanup_free_ char *next = NULL;
 
-    assert_int_equal(query_findings(view, filter, "", 100, &rows, &next), 0);
+    assert_int_equal(query_findings(view, ASK(.filter = filter, .limit = 100), &rows, &next), 0);
     assert_joined(rows, "id", expected);
 }
 
@@ -583,7 +597,8 @@ static void test_finding_filters(void **state)
         json_object *rows = NULL;
         char *next = NULL;
 
-        assert_int_equal(query_findings(view, filter, "", 100, &rows, &next), -EINVAL);
+        assert_int_equal(query_findings(view, ASK(.filter = filter, .limit = 100), &rows, &next),
+                         -EINVAL);
     }
 }
 
@@ -596,16 +611,18 @@ static void test_finding_pages(void **state)
 
     add_findings(*state);
     view = look(*state);
-    assert_int_equal(query_findings(view, NULL, NULL, 2, &first, &next), 0);
+    assert_int_equal(query_findings(view, ASK(.limit = 2), &first, &next), 0);
     assert_joined(first, "id", "1,2");
-    assert_int_equal(query_findings(view, NULL, next, 2, &second, &last), 0);
+    assert_int_equal(query_findings(view, ASK(.cursor = next, .limit = 2), &second, &last), 0);
     assert_joined(second, "id", "3,5");
     assert_string_equal(last, "");
-    assert_int_equal(query_findings(view, NULL, "5", 2, &third, &end), 0);
+    assert_int_equal(query_findings(view, ASK(.cursor = "5", .limit = 2), &third, &end), 0);
     assert_int_equal(json_object_array_length(third), 0);
-    assert_int_equal(query_findings(view, NULL, "5x", 2, &rows, NULL), -EINVAL);
-    assert_int_equal(query_findings(view, NULL, "-5", 2, &rows, NULL), -EINVAL);
-    assert_int_equal(query_findings(view, NULL, "99999999999999999999", 2, &rows, NULL), -EINVAL);
+    assert_int_equal(query_findings(view, ASK(.cursor = "5x", .limit = 2), &rows, NULL), -EINVAL);
+    assert_int_equal(query_findings(view, ASK(.cursor = "-5", .limit = 2), &rows, NULL), -EINVAL);
+    assert_int_equal(
+        query_findings(view, ASK(.cursor = "99999999999999999999", .limit = 2), &rows, NULL),
+        -EINVAL);
 }
 
 static void test_finding_entry(void **state)
@@ -615,8 +632,9 @@ static void test_finding_entry(void **state)
 
     add_findings(*state);
     look(*state);
-    assert_int_equal(query_finding(&((struct world *)*state)->view, 99, &none), -ENOENT);
-    assert_int_equal(query_finding(&((struct world *)*state)->view, 1, &entry), 0);
+    assert_int_equal(query_finding(&((struct world *)*state)->view, ASK(.id = 99), &none, NULL),
+                     -ENOENT);
+    assert_int_equal(query_finding(&((struct world *)*state)->view, ASK(.id = 1), &entry, NULL), 0);
     assert_string_equal(text(entry, "name"), "metadata-corrupt");
     assert_string_equal(text(entry, "subject-kind"), "image");
     assert_int_equal(number(json_object_object_get(entry, "evidence"), "corruptions"), 3);

@@ -321,7 +321,7 @@ static void folder_moved_in_use(void **state)
     kit_post(kit, batch);
     kit_wait(kit, &kit->n_trouble, 1);
     assert_int_equal(kit->trouble, -ENOENT);
-    assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, NULL, 10, kit_rows, kit), 0);
+    assert_int_equal(store_history(kit->store, HISTORY(.limit = 10), kit_rows, kit), 0);
     kit_wait(kit, &kit->n_read, 1);
     assert_int_equal(kit->read_error, -ENOTDIR);
     assert_int_equal(rename(away, kit->directory), 0);
@@ -379,7 +379,8 @@ static void found_by_read(void **state)
     fill_and_close(kit, 500);
     break_root(kit, "event_by_subject");
     kit_open(kit);
-    assert_int_equal(store_history(kit->store, "/srv/vms/disk-3.qcow2", NULL, 0, 0, NULL, 10,
+    assert_int_equal(store_history(kit->store,
+                                   HISTORY(.path = "/srv/vms/disk-3.qcow2", .limit = 10),
                                    rows_failed, kit),
                      0);
     kit_wait(kit, &kit->n_read, 1);

@@ -599,9 +599,14 @@ static void history_in_pages(void **state)
     assert_int_equal(row_integer(kit, 0, "at"), KIT_NOW + 5);
     kit_history(kit, "/nobody", NULL, 0, 0, NULL, 100);
     assert_int_equal(json_object_array_length(kit->rows), 0);
-    assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, "17x", 10, NULL, NULL), -EINVAL);
-    assert_int_equal(store_history(kit->store, NULL, NULL, 0, 0, "-3", 10, NULL, NULL), -EINVAL);
-    assert_int_equal(store_audits(kit->store, paths[0], "99999999999999999999", 10, NULL, NULL),
+    assert_int_equal(store_history(kit->store, HISTORY(.limit = 10, .cursor = "17x"), NULL, NULL),
+                     -EINVAL);
+    assert_int_equal(store_history(kit->store, HISTORY(.limit = 10, .cursor = "-3"), NULL, NULL),
+                     -EINVAL);
+    assert_int_equal(store_history(kit->store,
+                                   HISTORY(.of = HISTORY_AUDITS, .path = paths[0], .limit = 10,
+                                           .cursor = "99999999999999999999"),
+                                   NULL, NULL),
                      -EINVAL);
 }
 
@@ -1061,7 +1066,10 @@ static void readings_in_pages(void **state)
                                              i == 4 ? "why" : NULL),
                          0);
     kit_commit(kit, batch);
-    assert_int_equal(store_readings(kit->store, "/a", "", 3, kit_rows, kit), 0);
+    assert_int_equal(store_history(kit->store,
+                                   HISTORY(.of = HISTORY_READINGS, .path = "/a", .limit = 3),
+                                   kit_rows, kit),
+                     0);
     kit_wait(kit, &kit->n_read, 1);
     assert_int_equal(kit->read_error, 0);
     assert_int_equal(json_object_array_length(kit->rows), 3);
@@ -1123,11 +1131,15 @@ static void too_many_questions(void **state)
 
     kit_open(kit);
     while (r == 0 && asked < 10000) {
-        r = store_history(kit->store, NULL, NULL, 0, 0, NULL, 1000, kit_rows, kit);
+        r = store_history(kit->store, HISTORY(.limit = 1000), kit_rows, kit);
         asked += r == 0;
     }
     assert_int_equal(r, -EAGAIN);
-    assert_int_equal(store_audits(kit->store, "/srv/vms/a", NULL, 1000, kit_rows, kit), -EAGAIN);
+    assert_int_equal(
+        store_history(kit->store,
+                      HISTORY(.of = HISTORY_AUDITS, .path = "/srv/vms/a", .limit = 1000), kit_rows,
+                      kit),
+        -EAGAIN);
     kit_wait(kit, &kit->n_read, asked);
     kit_history(kit, NULL, NULL, 0, 0, NULL, 10);
     assert_int_equal(kit->n_read, asked + 1);
