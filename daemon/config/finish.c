@@ -11,7 +11,7 @@
 /* warning, error and critical of one measure must not cross; said where the last of them was
  * written. */
 static void check_steps(struct config_builder *builder, const struct thresholds *thresholds,
-                        const struct place *places)
+                        const struct text_place *places)
 {
     for (size_t i = 0; i + 2 < config_keys_count; i++) {
         static const char *const names[] = { "warning", "error", "critical" };
@@ -27,9 +27,14 @@ static void check_steps(struct config_builder *builder, const struct thresholds 
             if (steps[step] == UINT64_MAX)
                 continue;
             if (lower >= 0 && steps[lower] > steps[step]) {
-                const struct place *a = &places[i + (size_t)lower], *b = &places[i + (size_t)step];
-                const struct place *last = b->line == 0 || (a->line > 0 && (a->file > b->file ||
-                                           (a->file == b->file && a->line > b->line))) ? a : b;
+                const struct text_place *a = &places[i + (size_t)lower],
+                                        *b = &places[i + (size_t)step];
+                const struct text_place *last = b->line == 0 ||
+                                                        (a->line > 0 && (a->file > b->file ||
+                                                                         (a->file == b->file &&
+                                                                          a->line > b->line)))
+                                                    ? a
+                                                    : b;
 
                 if (last->line > 0)
                     mistakes_add(builder->mistakes, last->file, last->line, last->column,
@@ -48,7 +53,7 @@ static int finish_classes(struct config_builder *builder)
 
     for (size_t i = 0; i < policy->n_classes; i++) {
         struct policy_class *class = &policy->classes[i];
-        _cleanup_free_ struct place *places = calloc(config_keys_count, sizeof(*places));
+        _cleanup_free_ struct text_place *places = calloc(config_keys_count, sizeof(*places));
         struct config_target target = { .config = builder->config,
                                         .thresholds = &class->thresholds,
                                         .places = places };
@@ -64,7 +69,7 @@ static int finish_classes(struct config_builder *builder)
         check_steps(builder, &class->thresholds, places);
         for (size_t j = 0; j < i && class->name; j++)
             if (policy->classes[j].name && strcmp(policy->classes[j].name, class->name) == 0) {
-                const struct place *place = &builder->class_places[i];
+                const struct text_place *place = &builder->class_places[i];
 
                 mistakes_add(builder->mistakes, place->file, place->line, place->column,
                              "classes[].name: there is a class \"%s\" already", class->name);
@@ -75,7 +80,7 @@ static int finish_classes(struct config_builder *builder)
 }
 
 static int check_overlap(struct config_builder *builder, const struct config_datastore *first,
-                         const struct config_datastore *second, const struct place *place)
+                         const struct config_datastore *second, const struct text_place *place)
 {
     const struct config_datastore *outer, *inner;
 
@@ -178,7 +183,7 @@ static int finish_datastores(struct config_builder *builder)
 
     for (size_t i = 0; i < config->n_datastores; i++) {
         const struct config_datastore *datastore = &config->datastores[i];
-        const struct place *places = &builder->datastore_places[2 * i];
+        const struct text_place *places = &builder->datastore_places[2 * i];
         bool name_said = false;
 
         complete = complete && datastore->path;
@@ -209,7 +214,7 @@ static int finish_datastores(struct config_builder *builder)
 static void check_metrics(struct config_builder *builder)
 {
     const struct config *config = builder->config;
-    const struct place *place = &builder->metrics_place;
+    const struct text_place *place = &builder->metrics_place;
     size_t length = config->metrics_file ? strlen(config->metrics_file) : 0;
 
     if (!config->metrics_file)

@@ -12,7 +12,7 @@
 int config_builder_init(struct config_builder *builder, struct config *config,
                         struct mistakes *mistakes)
 {
-    struct place *places = calloc(config_keys_count, sizeof(*places));
+    struct text_place *places = calloc(config_keys_count, sizeof(*places));
 
     if (!places)
         return -ENOMEM;
@@ -120,11 +120,12 @@ static int append_datastore(struct config_builder *builder, const struct config_
     if (!datastores)
         return -ENOMEM;
     config->datastores = datastores;
-    struct place *places = reallocarray(builder->datastore_places, 2 * (n + 1), sizeof(*places));
+    struct text_place *places = reallocarray(builder->datastore_places, 2 * (n + 1),
+                                             sizeof(*places));
     if (!places)
         return -ENOMEM;
     builder->datastore_places = places;
-    places[2 * n] = places[2 * n + 1] = (struct place){ node->file, node->line, node->column };
+    places[2 * n] = places[2 * n + 1] = (struct text_place){ node->file, node->line, node->column };
     datastores[n] = (struct config_datastore){ 0 };
     config->n_datastores++;
 
@@ -156,7 +157,7 @@ static int append_class(struct config_builder *builder, const struct config_node
     if (!classes)
         return -ENOMEM;
     policy->classes = classes;
-    struct place *places = reallocarray(builder->class_places, n + 1, sizeof(*places));
+    struct text_place *places = reallocarray(builder->class_places, n + 1, sizeof(*places));
     if (!places)
         return -ENOMEM;
     builder->class_places = places;
@@ -164,7 +165,7 @@ static int append_class(struct config_builder *builder, const struct config_node
     if (!nodes)
         return -ENOMEM;
     builder->class_nodes = nodes;
-    places[n] = (struct place){ node->file, node->line, node->column };
+    places[n] = (struct text_place){ node->file, node->line, node->column };
     nodes[n] = NULL;
     classes[n] = (struct policy_class){ 0 };
     policy->n_classes++;

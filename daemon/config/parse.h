@@ -12,17 +12,17 @@
 #define CONFIG_NAME_MAX 64              /* characters */
 
 /* Where a value was written; file counts from 0, line 0: nowhere, it is the default. */
-struct place { unsigned file, line, column; };
+struct text_place { unsigned file, line, column; };
 
 /* One configuration that is being read from several trees, which must live as long as it does. */
 struct config_builder {
     struct config *config;
     struct mistakes *mistakes;
-    struct place *places;       /* of the general thresholds' keys, by index in config_keys */
-    struct place *datastore_places;     /* two per datastore: path and name */
+    struct text_place *places;  /* of the general thresholds' keys, by index in config_keys */
+    struct text_place *datastore_places;        /* two per datastore: path and name */
     const struct config_node **class_nodes;     /* thresholds of each class, or NULL */
-    struct place *class_places;
-    struct place metrics_place; /* of metrics.file */
+    struct text_place *class_places;
+    struct text_place metrics_place; /* of metrics.file */
 };
 
 int config_builder_init(struct config_builder *builder, struct config *config,
@@ -43,8 +43,8 @@ struct config_target {
     struct config_datastore *datastore;
     struct policy_class *class;
     struct thresholds *thresholds;
-    struct place *places;       /* where each threshold was written, by index in config_keys */
-    struct place *path_place, *name_place;      /* of the datastore or class at hand */
+    struct text_place *places;  /* where each threshold was written, by index in config_keys */
+    struct text_place *path_place, *name_place; /* of the datastore or class at hand */
     const struct config_node *thresholds_node;  /* of the class at hand */
     int finding;                /* whose thresholds are at hand */
 };

@@ -339,7 +339,7 @@ static int apply_text(struct config_builder *builder, const char *section, const
                       struct config_target *target)
 {
     char **field = (char **)(void *)((char *)base_of(target, key->structure) + key->offset);
-    struct place *place = key->type == CONFIG_PATH ? target->path_place : target->name_place;
+    struct text_place *place = key->type == CONFIG_PATH ? target->path_place : target->name_place;
     _cleanup_free_ char *text = strdup(node->text);
 
     if (!text)
@@ -356,7 +356,7 @@ static int apply_text(struct config_builder *builder, const char *section, const
     free(*field);
     *field = TAKE_PTR(text);
     if (place)
-        *place = (struct place){ node->file, node->line, node->column };
+        *place = (struct text_place){ node->file, node->line, node->column };
     return 0;
 }
 
@@ -392,7 +392,8 @@ static int apply_number(struct config_builder *builder, const char *section, con
         return 0;
     write_number(key, base_of(target, key->structure), value);
     if (key->structure == CONFIG_IN_thresholds)
-        target->places[key - config_keys] = (struct place){ node->file, node->line, node->column };
+        target->places[key - config_keys] = (struct text_place){ node->file, node->line,
+                                                                 node->column };
     return 0;
 }
 

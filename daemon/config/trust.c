@@ -20,7 +20,7 @@
 #define TRUSTED_MAX 8
 #define RECORD_MAX (256 * 1024)     /* bytes: a group with all its members */
 
-enum role { ROLE_ABOVE, ROLE_HOLDS, ROLE_ITSELF };
+enum trail_role { ROLE_ABOVE, ROLE_HOLDS, ROLE_ITSELF };
 
 /* Is it this user's group, and nobody else in it? Asked only where it matters. */
 static bool is_own_group(gid_t gid)
@@ -92,7 +92,7 @@ static void trusted_of_program(struct trusted *trusted)
 
 /* Who but those may change it, in words; NULL: nobody. */
 static int who_may(const struct trusted *trusted, const char *path, const struct stat *st,
-                   enum role role, char **ret_who)
+                   enum trail_role role, char **ret_who)
 {
     _cleanup_free_ char *shown = NULL;
     const bool group_writes = st->st_mode & S_IWGRP, all_write = st->st_mode & S_IWOTH;
@@ -181,7 +181,7 @@ static int follow(struct trail *trail)
     return 0;
 }
 
-static enum role role_of(const struct trail *trail)
+static enum trail_role role_of(const struct trail *trail)
 {
     const char *after = trail->rest + strspn(trail->rest, "/");
 

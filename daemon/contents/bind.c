@@ -116,7 +116,7 @@ static void displace(struct contents *contents, struct baseline *place, struct b
     unbind_others(contents, place, image);
 }
 
-struct leaving {
+struct parting {
     struct contents *contents;
     const struct image *image;
 };
@@ -125,7 +125,7 @@ struct leaving {
  * matter for it. */
 static void leave_behind(void *userdata, struct baseline *baseline)
 {
-    const struct leaving *leaving = userdata;
+    const struct parting *leaving = userdata;
     const struct image *image = leaving->image;
 
     if (baseline == image->baseline || baseline->gone != 0 ||
@@ -162,7 +162,7 @@ void bind_image(struct contents *contents, struct image *image)
     }
     image->baseline = baseline;
     baselines_each_path(contents->baselines, image->path, leave_behind,
-                        &(struct leaving){ .contents = contents, .image = image });
+                        &(struct parting){ .contents = contents, .image = image });
     if (!baseline)
         return;
     if (baseline->gone != 0) {

@@ -149,7 +149,7 @@ void contents_attributes(struct contents *contents, struct image *image)
         keep_baseline(contents, baseline);
 }
 
-struct sweep {
+struct history_sweep {
     struct contents *contents;
     uint64_t until;             /* usec */
 };
@@ -158,7 +158,7 @@ struct sweep {
  * what goldens were verified against. */
 static int sweep_one(void *userdata, struct baseline *baseline)
 {
-    const struct sweep *sweep = userdata;
+    const struct history_sweep *sweep = userdata;
 
     if (baseline->gone != 0 && sweep->until > baseline->gone &&
         sweep->until - baseline->gone > GONE_KEPT)
@@ -188,7 +188,7 @@ void contents_image_gone(struct contents *contents, struct image *image, uint64_
     if (contents_now(contents) > contents->swept + SWEEP_PAUSE) {
         contents->swept = contents_now(contents);
         (void)baselines_each(contents->baselines, sweep_one,
-                             &(struct sweep){ .contents = contents, .until = swept });
+                             &(struct history_sweep){ .contents = contents, .until = swept });
     }
     contents->ops->judge(contents->userdata);        /* which hands it to the ledger */
 }

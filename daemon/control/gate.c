@@ -16,7 +16,7 @@
 #define AUTHENTICATION_MAX BUFFER_SIZE      /* bytes, before the first message */
 #define HEADER_SIZE 16                      /* the fixed part of a D-Bus message's */
 
-struct gate {
+struct message_gate {
     struct gate_options options;
     int peer_fd, bus_fd;
     sd_event_source *input, *output, *timer, *next;
@@ -33,7 +33,7 @@ struct gate {
 /* ---- what is in the buffer ------------------------------------------------------------------- */
 
 /* The next line of the authentication; 0 when it is not complete. */
-static size_t line_length(const struct gate *gate)
+static size_t line_length(const struct message_gate *gate)
 {
     const char *end = memmem(gate->buffer, gate->n, "\r\n", 2);
 
@@ -42,7 +42,7 @@ static size_t line_length(const struct gate *gate)
 
 /* The length of the message that the buffer begins with, as its header says: 0 when that is not
  * there yet. */
-static uint64_t message_length(const struct gate *gate)
+static uint64_t message_length(const struct message_gate *gate)
 {
     const uint8_t *p = (const uint8_t *)gate->buffer;
     uint64_t body, fields;
@@ -54,7 +54,7 @@ static uint64_t message_length(const struct gate *gate)
     return HEADER_SIZE + (fields + 7) / 8 * 8 + body;
 }
 
-static void gate_break(struct gate *gate, const char *reason)
+static void gate_break(struct message_gate *gate, const char *reason)
 {
     if (gate->ended)
         return;
@@ -66,7 +66,7 @@ static void gate_break(struct gate *gate, const char *reason)
         gate->options.broken(gate->options.userdata, reason);
 }
 
-static int buffer_resize(struct gate *gate, size_t size)
+static int buffer_resize(struct message_gate *gate, size_t size)
 {
     char *buffer = size == gate->size ? gate->buffer : realloc(gate->buffer, size);
 
@@ -78,7 +78,7 @@ static int buffer_resize(struct gate *gate, size_t size)
 }
 
 /* The time runs from a message's first byte until sd-bus has it, and not between messages. */
-static void set_deadline(struct gate *gate)
+static void set_deadline(struct message_gate *gate)
 {
     bool timed = gate->waits || gate->piece > 0 || (gate->speaks && gate->n > 0 && !gate->held);
 
@@ -92,7 +92,7 @@ static void set_deadline(struct gate *gate)
 /* ---- handing on ------------------------------------------------------------------------------ */
 
 /* The first bytes of the buffer that are to be handed on in one: 0 none yet. */
-static int next_piece(struct gate *gate, size_t *ret_piece)
+static int next_piece(struct message_gate *gate, size_t *ret_piece)
 {
     uint64_t length;
 
@@ -115,7 +115,7 @@ static int next_piece(struct gate *gate, size_t *ret_piece)
 }
 
 /* False when sd-bus does not take more now. */
-static bool send_piece(struct gate *gate)
+static bool send_piece(struct message_gate *gate)
 {
     while (gate->sent < gate->piece) {
         ssize_t n = send(gate->bus_fd, gate->buffer + gate->sent, gate->piece - gate->sent,
@@ -140,14 +140,14 @@ static bool send_piece(struct gate *gate)
     return true;
 }
 
-static void look_again(struct gate *gate)
+static void look_again(struct message_gate *gate)
 {
     if (sd_event_source_set_enabled(gate->next, SD_EVENT_ONESHOT) < 0)
         gate_break(gate, "it cannot go on");
 }
 
 /* Hands on what may be, and reads on where something is missing. */
-static void go_on(struct gate *gate)
+static void go_on(struct message_gate *gate)
 {
     bool full = false;
 
@@ -176,7 +176,7 @@ static void go_on(struct gate *gate)
 
 static int on_input(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
-    struct gate *gate = userdata;
+    struct message_gate *gate = userdata;
     ssize_t n = 0;
 
     /* While it is held, this is called for the peer's end alone. */
@@ -196,7 +196,7 @@ static int on_input(sd_event_source *source, int fd, uint32_t revents, void *use
 
 static int on_output(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
-    struct gate *gate = userdata;
+    struct message_gate *gate = userdata;
 
     if (send_piece(gate))
         gate->waits = gate->speaks;
@@ -216,7 +216,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *userdata)
     return 0;
 }
 
-void gate_taken(struct gate *gate)
+void gate_taken(struct message_gate *gate)
 {
     if (!gate->waits)
         return;
@@ -225,7 +225,7 @@ void gate_taken(struct gate *gate)
     look_again(gate);
 }
 
-void gate_hold(struct gate *gate, bool hold)
+void gate_hold(struct message_gate *gate, bool hold)
 {
     gate->held = hold;
     look_again(gate);
@@ -233,7 +233,7 @@ void gate_hold(struct gate *gate, bool hold)
 
 /* ---- coming and going ------------------------------------------------------------------------ */
 
-static int add_sources(struct gate *gate, sd_event *event)
+static int add_sources(struct message_gate *gate, sd_event *event)
 {
     sd_event_source **sources[] = { &gate->input, &gate->output, &gate->timer, &gate->next };
     int r = sd_event_add_io(event, &gate->input, gate->peer_fd, EPOLLIN, on_input, gate);
@@ -257,15 +257,15 @@ static int add_sources(struct gate *gate, sd_event *event)
 }
 
 int gate_new(sd_event *event, int fd, const struct gate_options *options, int *ret_fd,
-             struct gate **ret_gate)
+             struct message_gate **ret_gate)
 {
-    struct gate *gate = calloc(1, sizeof(*gate));
+    struct message_gate *gate = calloc(1, sizeof(*gate));
     _cleanup_close_ int theirs = -1;
     int fds[2], r;
 
     if (!gate)
         return -ENOMEM;
-    *gate = (struct gate){ .options = *options, .peer_fd = -1, .bus_fd = -1 };
+    *gate = (struct message_gate){ .options = *options, .peer_fd = -1, .bus_fd = -1 };
     r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0 ? -errno : 0;
     if (r >= 0) {
         gate->bus_fd = fds[0];
@@ -284,7 +284,7 @@ int gate_new(sd_event *event, int fd, const struct gate_options *options, int *r
     return 0;
 }
 
-struct gate *gate_free(struct gate *gate)
+struct message_gate *gate_free(struct message_gate *gate)
 {
     if (!gate)
         return NULL;

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
-struct gate;
+struct message_gate;
 
 struct gate_options {
     size_t message_max;         /* bytes */
@@ -20,10 +20,10 @@ struct gate_options {
 
 /* Reads from a duplicate of fd. *ret_fd is what sd-bus reads from instead. */
 int gate_new(sd_event *event, int fd, const struct gate_options *options, int *ret_fd,
-             struct gate **ret_gate);
-struct gate *gate_free(struct gate *gate);
+             struct message_gate **ret_gate);
+struct message_gate *gate_free(struct message_gate *gate);
 /* sd-bus has the message that was handed on last, or has ended the authentication: the next one may
  * follow when the loop comes round, unless it is held then. */
-void gate_taken(struct gate *gate);
+void gate_taken(struct message_gate *gate);
 /* Its answer comes later, and no other message before that. */
-void gate_hold(struct gate *gate, bool hold);
+void gate_hold(struct message_gate *gate, bool hold);

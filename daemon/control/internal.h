@@ -20,7 +20,7 @@
 struct connection {
     struct control *control;
     struct connection *next;
-    struct gate *gate;          /* NULL on the system bus, which has limits of its own */
+    struct message_gate *gate;          /* NULL on the system bus, which has limits of its own */
     LIST_HEAD(, late_call) late;        /* calls that are answered later */
     sd_bus *bus;
     struct ucred peer;

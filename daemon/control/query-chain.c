@@ -30,11 +30,11 @@ static bool chain_wants(struct chain *chain)
     return n >= chain->begin && n < chain->end;
 }
 
-struct names { json_object *rows; int error; };
+struct finding_names { json_object *rows; int error; };
 
 static void name_finding(void *userdata, const struct finding *finding)
 {
-    struct names *names = userdata;
+    struct finding_names *names = userdata;
     struct row row;
     int r;
 
@@ -90,7 +90,7 @@ static int add_layer(struct chain *chain, const struct image *image, size_t leve
 {
     const struct relation *relation = graph_relation(chain->view->graph, image);
     const char *source = take_created(chain, image, created);
-    struct names names = { .rows = NULL };
+    struct finding_names names = { .rows = NULL };
     struct row row;
 
     if (!chain_wants(chain))

@@ -211,11 +211,11 @@ static int names_array(const struct image *image, json_object **ret_array)
     return 0;
 }
 
-struct finding_list { const struct query_view *view; json_object *rows; int error; };
+struct finding_rows { const struct query_view *view; json_object *rows; int error; };
 
 static void list_finding(void *userdata, const struct finding *finding)
 {
-    struct finding_list *list = userdata;
+    struct finding_rows *list = userdata;
     json_object *row;
     int r = finding_row(list->view, finding, true, &row);
 
@@ -278,7 +278,7 @@ int query_image(const struct query_view *view, const struct asked *asked, json_o
                 char **ret_next)
 {
     const struct image *image = view_find_called(view, asked->path);
-    struct finding_list list = { .view = view, .rows = json_object_new_array() };
+    struct finding_rows list = { .view = view, .rows = json_object_new_array() };
     json_object *value = NULL;
     struct row row;
     int r;

@@ -134,12 +134,12 @@ bool image_is_of_domain(const struct query_view *view, const struct image *image
 
 /* ---- whose alert it is ----------------------------------------------------------------------- */
 
-struct names {
+struct domain_names {
     char **items;
     size_t n;
 };
 
-static int names_add(struct names *names, const char *name, size_t length)
+static int names_add(struct domain_names *names, const char *name, size_t length)
 {
     for (size_t i = 0; i < names->n; i++)
         if (strncmp(names->items[i], name, length) == 0 && !names->items[i][length])
@@ -154,7 +154,7 @@ static int names_add(struct names *names, const char *name, size_t length)
     return names->items[names->n++] ? 0 : -ENOMEM;
 }
 
-static int names_add_users(struct names *names, const struct usage *usage)
+static int names_add_users(struct domain_names *names, const struct usage *usage)
 {
     int r = 0;
 
@@ -165,7 +165,7 @@ static int names_add_users(struct names *names, const struct usage *usage)
 }
 
 /* Of a layer also those of the layers above it, which a domain that is shut off does not name. */
-static int names_add_image(struct names *names, const struct graph *graph, const char *path)
+static int names_add_image(struct domain_names *names, const struct graph *graph, const char *path)
 {
     const struct image *layer = graph_find(graph, path);
     struct usage usage;
@@ -200,7 +200,7 @@ static size_t subject_name_length(const char *subject)
 int query_event_domains(const struct graph *graph, enum subject_kind kind, const char *subject,
                         char ***ret_domains)
 {
-    struct names names = { .items = NULL };
+    struct domain_names names = { .items = NULL };
     int r = 0;
 
     if (kind == SUBJECT_DOMAIN)

@@ -25,8 +25,8 @@ enum place_answer {
     PLACE_MISSING,
 };
 
-struct place {
-    LIST_ENTRY(place) link;
+struct virt_place {
+    LIST_ENTRY(virt_place) link;
     struct usages *usages;
     enum place_answer answer;   /* the last one: it holds until the next */
     bool wanted, asked;         /* to be looked up; under way */
@@ -44,8 +44,8 @@ struct usages {
     struct virt_status *status;         /* the latest */
     struct usage_index *index;
     bool stale;                         /* the index is to be made again */
-    void *tree;                         /* tsearch tree of struct place */
-    LIST_HEAD(, place) places;
+    void *tree;                         /* tsearch tree of struct virt_place */
+    LIST_HEAD(, virt_place) places;
     unsigned asking;
     sd_event_source *timer;
     /* Of the index's status, by the domains' place in it: */
@@ -56,15 +56,15 @@ struct usages {
 
 static int place_compare(const void *a, const void *b)
 {
-    const struct place *x = a, *y = b;
+    const struct virt_place *x = a, *y = b;
 
     return strcmp(x->path, y->path);
 }
 
-static struct place *place_get(struct usages *usages, const char *path, bool make)
+static struct virt_place *place_get(struct usages *usages, const char *path, bool make)
 {
     size_t size = strlen(path) + 1;
-    _cleanup_free_ struct place *place = calloc(1, sizeof(*place) + size);
+    _cleanup_free_ struct virt_place *place = calloc(1, sizeof(*place) + size);
     void *found;
 
     if (!place)
@@ -74,22 +74,22 @@ static struct place *place_get(struct usages *usages, const char *path, bool mak
                  : tfind(place, &usages->tree, place_compare);
     if (!found)
         return NULL;
-    if (*(struct place **)found != place)
-        return *(struct place **)found;
+    if (*(struct virt_place **)found != place)
+        return *(struct virt_place **)found;
     place->usages = usages;
     place->wanted = true;
     LIST_INSERT_HEAD(&usages->places, place, link);
     return TAKE_PTR(place);
 }
 
-static void place_free(struct place *place)
+static void place_free(struct virt_place *place)
 {
     free(place->real);
     free(place);
 }
 
 /* Not one that was asked about: the answer comes to it. */
-static void place_forget(struct usages *usages, struct place *place)
+static void place_forget(struct usages *usages, struct virt_place *place)
 {
     tdelete(place, &usages->tree, place_compare);
     LIST_REMOVE(place, link);
@@ -101,7 +101,7 @@ static void places_ask(struct usages *usages);
 /* Who looks it up: the path's datastore, or, for one that seems to be in none, any that is there.
  * Links may lead from it into a datastore; what lies in none is told by its text alone, and no
  * other file system is asked. */
-static struct files *place_files(const struct usages *usages, const struct place *place,
+static struct files *place_files(const struct usages *usages, const struct virt_place *place,
                                  const struct datastore *own)
 {
     const struct manager *manager = usages->manager;
@@ -129,7 +129,7 @@ static struct files *place_files(const struct usages *usages, const struct place
 static void on_place(void *userdata, int error, const char *real_path,
                      const struct files_stat *stat)
 {
-    struct place *place = userdata;
+    struct virt_place *place = userdata;
     struct usages *usages = place->usages;
     enum place_answer before = place->answer;
     bool moved = false, first;
@@ -161,7 +161,7 @@ static void on_place(void *userdata, int error, const char *real_path,
 static void places_ask(struct usages *usages)
 {
     struct manager *manager = usages->manager;
-    struct place *place;
+    struct virt_place *place;
 
     if (manager->stopping)
         return;
@@ -195,7 +195,7 @@ static void places_ask(struct usages *usages)
 void usage_files_gone(struct manager *manager, const struct files *files)
 {
     struct usages *usages = manager->usages;
-    struct place *place;
+    struct virt_place *place;
 
     if (!usages)
         return;
@@ -212,7 +212,7 @@ void usage_files_gone(struct manager *manager, const struct files *files)
 static void places_look_again(struct usages *usages, const struct datastore *datastore)
 {
     const struct manager *manager = usages->manager;
-    struct place *place;
+    struct virt_place *place;
 
     LIST_FOREACH(place, &usages->places, link) {
         const struct datastore *own = discover_datastore_of(manager->discover, place->path);
@@ -239,7 +239,7 @@ static void look(void *userdata, const char *path, struct usage_file *ret_file)
     struct usages *usages = userdata;
     struct graph *graph = usages->manager->graph;
     struct image *image = graph_find(graph, path);
-    struct place *place = place_get(usages, path, !(image && image->present));
+    struct virt_place *place = place_get(usages, path, !(image && image->present));
 
     if (image && image->present) {
         ret_file->known = true;
@@ -392,7 +392,7 @@ static void index_make(struct usages *usages)
     _cleanup_free_ bool *dirty = usages->dirty;
     _cleanup_free_ uint64_t *again = usages->again;
     size_t n = usages->status ? usages->status->n_domains : 0;
-    struct place *place, *next;
+    struct virt_place *place, *next;
     int r;
 
     LIST_FOREACH(place, &usages->places, link)
@@ -460,7 +460,7 @@ void usage_image_changed(struct manager *manager, const struct image *image)
     struct usages *usages = manager->usages;
     struct usage usage = usages ? usage_find(usages->index, image->path)
                                 : (struct usage){ .n_entries = 0 };
-    struct place *place;
+    struct virt_place *place;
 
     if (!usages)
         return;
@@ -554,7 +554,7 @@ bool usage_each_dirty(struct manager *manager,
 void usage_done(struct manager *manager)
 {
     struct usages *usages = manager->usages;
-    struct place *place;
+    struct virt_place *place;
 
     if (!usages)
         return;

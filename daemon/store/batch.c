@@ -9,16 +9,16 @@
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-struct row *row_new(enum row_kind kind)
+struct batch_row *row_new(enum row_kind kind)
 {
-    struct row *row = calloc(1, sizeof(*row));
+    struct batch_row *row = calloc(1, sizeof(*row));
 
     if (row)
         row->kind = kind;
     return row;
 }
 
-struct row *row_free(struct row *row)
+struct batch_row *row_free(struct batch_row *row)
 {
     if (!row)
         return NULL;
@@ -30,7 +30,7 @@ struct row *row_free(struct row *row)
 }
 
 /* Statements name the values in the order of the row, most of the time. */
-const struct value *row_value(const struct row *row, const char *name, unsigned *at)
+const struct value *row_value(const struct batch_row *row, const char *name, unsigned *at)
 {
     for (unsigned i = 0; i < row->n_values; i++) {
         unsigned next = (*at + i) % row->n_values;
@@ -63,7 +63,7 @@ struct store_batch *store_batch_free(struct store_batch *batch)
     if (!batch)
         return NULL;
     while (batch->first) {
-        struct row *row = batch->first;
+        struct batch_row *row = batch->first;
 
         batch->first = row->next;
         row_free(row);
@@ -83,7 +83,7 @@ bool store_batch_is_empty(const struct store_batch *batch)
     return !batch->first;
 }
 
-int store_batch_take(struct store_batch *batch, struct row *const *rows, size_t n_rows)
+int store_batch_take(struct store_batch *batch, struct batch_row *const *rows, size_t n_rows)
 {
     int r = 0;
 
@@ -102,7 +102,7 @@ int store_batch_take(struct store_batch *batch, struct row *const *rows, size_t 
 
 bool store_batch_is_precious(const struct store_batch *batch)
 {
-    for (const struct row *row = batch->first; row; row = row->next)
+    for (const struct batch_row *row = batch->first; row; row = row->next)
         if (row->kind == ROW_EVENT || row->kind == ROW_BASELINE)
             return true;
     return false;
@@ -127,12 +127,12 @@ void store_batch_append(struct store_batch *batch, struct store_batch *from)
     store_batch_free(from);
 }
 
-struct place {
-    struct row *row;
+struct row_place {
+    struct batch_row *row;
     size_t index;
 };
 
-static bool may_be_superseded(const struct row *row)
+static bool may_be_superseded(const struct batch_row *row)
 {
     switch (row->kind) {
     case ROW_DATASTORE:
@@ -152,7 +152,7 @@ static bool may_be_superseded(const struct row *row)
 /* By kind and key, then in the order given. */
 static int compare_places(const void *left, const void *right)
 {
-    const struct place *a = left, *b = right;
+    const struct row_place *a = left, *b = right;
     const struct value *key_a = &a->row->values[0], *key_b = &b->row->values[0];
     int r;
 
@@ -166,7 +166,7 @@ static int compare_places(const void *left, const void *right)
     return a->index < b->index ? -1 : a->index > b->index;
 }
 
-static bool same_key(const struct row *a, const struct row *b)
+static bool same_key(const struct batch_row *a, const struct batch_row *b)
 {
     return a->kind == b->kind && a->values[0].size == b->values[0].size &&
            memcmp(a->values[0].data, b->values[0].data, a->values[0].size) == 0;
@@ -174,18 +174,18 @@ static bool same_key(const struct row *a, const struct row *b)
 
 size_t store_batch_compact(struct store_batch *batch)
 {
-    _cleanup_free_ struct place *places = NULL;
+    _cleanup_free_ struct row_place *places = NULL;
     size_t n = 0, n_dropped = 0;
 
-    for (struct row *row = batch->first; row; row = row->next)
+    for (struct batch_row *row = batch->first; row; row = row->next)
         n += may_be_superseded(row);
     places = n > 0 ? calloc(n, sizeof(*places)) : NULL;
     if (!places)
         return 0;
     n = 0;
-    for (struct row *row = batch->first; row; row = row->next)
+    for (struct batch_row *row = batch->first; row; row = row->next)
         if (may_be_superseded(row)) {
-            places[n] = (struct place){ .row = row, .index = n };
+            places[n] = (struct row_place){ .row = row, .index = n };
             n++;
         }
     qsort(places, n, sizeof(*places), compare_places);
@@ -196,8 +196,8 @@ size_t store_batch_compact(struct store_batch *batch)
 
         places[i].row->superseded = later < n && same_key(places[i].row, places[later].row);
     }
-    for (struct row **at = &batch->first; *at;) {
-        struct row *row = *at;
+    for (struct batch_row **at = &batch->first; *at;) {
+        struct batch_row *row = *at;
 
         if (!row->superseded) {
             at = &row->next;

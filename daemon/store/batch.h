@@ -38,8 +38,8 @@ enum row_kind {
     _ROW_MAX,
 };
 
-struct row {
-    struct row *next;
+struct batch_row {
+    struct batch_row *next;
     enum row_kind kind;
     int error;                  /* while it was put together */
     bool superseded;
@@ -48,13 +48,13 @@ struct row {
 };
 
 /* NULL, or a row without values. */
-struct row *row_new(enum row_kind kind);
-struct row *row_free(struct row *row);
+struct batch_row *row_new(enum row_kind kind);
+struct batch_row *row_free(struct batch_row *row);
 /* The value of that name, NULL when it has none; *at is where the last one was found. */
-const struct value *row_value(const struct row *row, const char *name, unsigned *at);
+const struct value *row_value(const struct batch_row *row, const char *name, unsigned *at);
 /* Takes the rows, or frees all of them when one could not be put together (NULL, or with an
  * error). */
-int store_batch_take(struct store_batch *batch, struct row *const *rows, size_t n_rows);
+int store_batch_take(struct store_batch *batch, struct batch_row *const *rows, size_t n_rows);
 
 /* Who wants to know when it is written; several once batches were merged. */
 struct batch_waiter {
@@ -65,7 +65,7 @@ struct batch_waiter {
 
 struct store_batch {
     struct store_batch *next;   /* in the queue */
-    struct row *first, **last;
+    struct batch_row *first, **last;
     struct batch_waiter *waiters, **last_waiter;
     uint64_t sequence;          /* place among reads and batches */
     size_t n_merged;            /* batches it holds */

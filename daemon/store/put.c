@@ -28,7 +28,7 @@ int store_use_from_name(const char *name)
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* NULL once something of the row failed. */
-static struct value *put_null(struct row *row, const char *name)
+static struct value *put_null(struct batch_row *row, const char *name)
 {
     struct value *value;
 
@@ -51,7 +51,7 @@ static struct value *put_null(struct row *row, const char *name)
 }
 
 /* Of 64 bits without a sign the same bits, as SQLite knows signed numbers only. */
-static void put_integer(struct row *row, const char *name, int64_t integer)
+static void put_integer(struct batch_row *row, const char *name, int64_t integer)
 {
     struct value *value = put_null(row, name);
 
@@ -62,8 +62,8 @@ static void put_integer(struct row *row, const char *name, int64_t integer)
 }
 
 /* NULL stays NULL. */
-static void put_bytes(struct row *row, const char *name, enum value_type type, const void *bytes,
-                      size_t size)
+static void put_bytes(struct batch_row *row, const char *name, enum value_type type,
+                      const void *bytes, size_t size)
 {
     struct value *value = put_null(row, name);
 
@@ -80,17 +80,17 @@ static void put_bytes(struct row *row, const char *name, enum value_type type, c
     value->size = size;
 }
 
-static void put_text(struct row *row, const char *name, const char *text)
+static void put_text(struct batch_row *row, const char *name, const char *text)
 {
     put_bytes(row, name, VALUE_TEXT, text, text ? strlen(text) : 0);
 }
 
-static void put_blob(struct row *row, const char *name, const char *bytes)
+static void put_blob(struct batch_row *row, const char *name, const char *bytes)
 {
     put_bytes(row, name, VALUE_BLOB, bytes, bytes ? strlen(bytes) : 0);
 }
 
-static void put_json(struct row *row, const char *name, json_object *object)
+static void put_json(struct batch_row *row, const char *name, json_object *object)
 {
     const char *text = NULL;
 
@@ -104,7 +104,7 @@ static void put_json(struct row *row, const char *name, json_object *object)
 }
 
 /* Of a walk that there was. */
-static void put_coverage(struct row *row, const char *name, const struct datastore *datastore)
+static void put_coverage(struct batch_row *row, const char *name, const struct datastore *datastore)
 {
     json_object *object = NULL;
 
@@ -114,7 +114,7 @@ static void put_coverage(struct row *row, const char *name, const struct datasto
     json_object_put(object);
 }
 
-static void put_former(struct row *row, const char *name, const struct former *former)
+static void put_former(struct batch_row *row, const char *name, const struct former *former)
 {
     json_object *object = NULL;
 
@@ -124,7 +124,7 @@ static void put_former(struct row *row, const char *name, const struct former *f
     json_object_put(object);
 }
 
-static void put_report(struct row *row, const char *name, const struct audit_report *report)
+static void put_report(struct batch_row *row, const char *name, const struct audit_report *report)
 {
     _cleanup_free_ char *body = NULL;
     int r = store_report_encode(report, &body);
@@ -134,14 +134,14 @@ static void put_report(struct row *row, const char *name, const struct audit_rep
     put_text(row, name, body);
 }
 
-static void put_id128(struct row *row, const char *name, sd_id128_t id)
+static void put_id128(struct batch_row *row, const char *name, sd_id128_t id)
 {
     char text[SD_ID128_STRING_MAX];
 
     put_text(row, name, sd_id128_to_string(id, text));
 }
 
-static void put_blocks(struct row *row, const char *name, const struct baseline *baseline)
+static void put_blocks(struct batch_row *row, const char *name, const struct baseline *baseline)
 {
     char file[64];
 
@@ -195,17 +195,17 @@ static const char *finding_type_name(enum finding_type type)
 #define EXPRESSION(column, declared, sql)
 #define OWN(column, declared)
 
-static struct row *datastore_row(const struct datastore *datastore)
+static struct batch_row *datastore_row(const struct datastore *datastore)
 {
-    struct row *row = row_new(ROW_DATASTORE);
+    struct batch_row *row = row_new(ROW_DATASTORE);
 
 #include "daemon/store/columns-datastore.def"
     return row;
 }
 
-static struct row *sample_row(const struct datastore *datastore, const struct sample *sample)
+static struct batch_row *sample_row(const struct datastore *datastore, const struct sample *sample)
 {
-    struct row *row = row_new(ROW_SAMPLE);
+    struct batch_row *row = row_new(ROW_SAMPLE);
 
 #include "daemon/store/columns-sample.def"
     return row;
@@ -214,7 +214,7 @@ static struct row *sample_row(const struct datastore *datastore, const struct sa
 int store_batch_datastore(struct store_batch *batch, const struct datastore *datastore)
 {
     const struct series *series = &datastore->available;
-    struct row *rows[2] = { datastore_row(datastore) };
+    struct batch_row *rows[2] = { datastore_row(datastore) };
     size_t n = 1;
 
     if (series->n > 0 && series->samples[series->n - 1].at > 0)
@@ -222,18 +222,18 @@ int store_batch_datastore(struct store_batch *batch, const struct datastore *dat
     return store_batch_take(batch, rows, n);
 }
 
-static struct row *image_row(const struct image *image)
+static struct batch_row *image_row(const struct image *image)
 {
-    struct row *row = row_new(ROW_IMAGE);
+    struct batch_row *row = row_new(ROW_IMAGE);
 
 #include "daemon/store/columns-image.def"
     return row;
 }
 
-static struct row *edge_row(enum row_kind row_kind, const char *kind, const struct image *image,
-                            const struct reference *reference)
+static struct batch_row *edge_row(enum row_kind row_kind, const char *kind,
+                                  const struct image *image, const struct reference *reference)
 {
-    struct row *row = row_new(row_kind);
+    struct batch_row *row = row_new(row_kind);
 
 #include "daemon/store/columns-edge.def"
     return row;
@@ -245,7 +245,7 @@ int store_batch_image(struct store_batch *batch, const struct image *image)
         return -EINVAL;
     return store_batch_take(
         batch,
-        (struct row *[]){
+        (struct batch_row *[]){
             image_row(image),
             edge_row(ROW_PARENT, "parent", image, &image->parent),
             edge_row(ROW_DATA_FILE, "data-file", image, &image->data_file),
@@ -253,26 +253,26 @@ int store_batch_image(struct store_batch *batch, const struct image *image)
         3);
 }
 
-static struct row *audit_row(const struct image *image, const struct audit *audit)
+static struct batch_row *audit_row(const struct image *image, const struct audit *audit)
 {
     static const struct audit_report no_report;
     const struct audit_report *report = audit->report ? audit->report : &no_report;
     const struct layer_report *layer = audit_layer_seen(audit);
     const struct qca_image_info *info = layer ? &layer->info : NULL;
     const struct qca_check_result *check = layer && layer->checked ? &layer->check : NULL;
-    struct row *row = row_new(ROW_AUDIT);
+    struct batch_row *row = row_new(ROW_AUDIT);
 
 #include "daemon/store/columns-audit.def"
     return row;
 }
 
-static struct row *report_row(const struct image *image, const struct audit *rested)
+static struct batch_row *report_row(const struct image *image, const struct audit *rested)
 {
     struct layer_report layer;
     struct audit_report report = audit_whole_report(rested, &layer);
     const struct audit *audit = &(struct audit){ .report = &report };
     const int version = STORE_REPORT_VERSION;
-    struct row *row = row_new(ROW_REPORT);
+    struct batch_row *row = row_new(ROW_REPORT);
 
 #include "daemon/store/columns-report.def"
     return row;
@@ -284,12 +284,12 @@ int store_batch_audit(struct store_batch *batch, const struct image *image,
     if (!image->datastore)
         return -EINVAL;
     return store_batch_take(
-        batch, (struct row *[]){ audit_row(image, audit), report_row(image, audit) }, 2);
+        batch, (struct batch_row *[]){ audit_row(image, audit), report_row(image, audit) }, 2);
 }
 
 int store_batch_finding(struct store_batch *batch, const struct finding *finding)
 {
-    struct row *row;
+    struct batch_row *row;
 
     if (!finding_definition(finding->type) || finding->id <= 0)
         return -EINVAL;
@@ -300,7 +300,7 @@ int store_batch_finding(struct store_batch *batch, const struct finding *finding
 
 int store_batch_event(struct store_batch *batch, const struct event *event)
 {
-    struct row *row;
+    struct batch_row *row;
 
     if (!finding_definition(event->finding))
         return -EINVAL;
@@ -311,7 +311,7 @@ int store_batch_event(struct store_batch *batch, const struct event *event)
 
 int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char *channel)
 {
-    struct row *row = row_new(ROW_TOLD);
+    struct batch_row *row = row_new(ROW_TOLD);
 
 #include "daemon/store/columns-told.def"
     return store_batch_take(batch, &row, 1);
@@ -320,7 +320,7 @@ int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char 
 int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline,
                          json_object *deviation, const char *verity)
 {
-    struct row *row = row_new(ROW_BASELINE);
+    struct batch_row *row = row_new(ROW_BASELINE);
 
 #include "daemon/store/columns-baseline.def"
     return store_batch_take(batch, &row, 1);
@@ -329,7 +329,7 @@ int store_batch_baseline(struct store_batch *batch, const struct baseline *basel
 int store_batch_disk_move(struct store_batch *batch, const char *overlay, const char *parent,
                           uint64_t at)
 {
-    struct row *row = row_new(ROW_DISK_MOVE);
+    struct batch_row *row = row_new(ROW_DISK_MOVE);
 
 #include "daemon/store/columns-disk-move.def"
     return store_batch_take(batch, &row, 1);
@@ -338,7 +338,7 @@ int store_batch_disk_move(struct store_batch *batch, const char *overlay, const 
 int store_batch_others(struct store_batch *batch, const char *datastore, const uint8_t *files,
                        size_t size)
 {
-    struct row *row = row_new(ROW_OTHERS);
+    struct batch_row *row = row_new(ROW_OTHERS);
 
 #include "daemon/store/columns-other-files.def"
     return store_batch_take(batch, &row, 1);
@@ -348,7 +348,7 @@ int store_batch_reading(struct store_batch *batch, const char *path,
                         const struct digest_result *digest, const uint8_t *content,
                         enum reading_verdict verdict, const char *explanation)
 {
-    struct row *row = row_new(ROW_READING);
+    struct batch_row *row = row_new(ROW_READING);
 
 #include "daemon/store/columns-digest.def"
     return store_batch_take(batch, &row, 1);
@@ -358,7 +358,7 @@ int store_batch_reading(struct store_batch *batch, const char *path,
 
 int store_batch_image_gone(struct store_batch *batch, const char *path)
 {
-    struct row *row = row_new(ROW_GONE);
+    struct batch_row *row = row_new(ROW_GONE);
 
     put_blob(row, ":path", path);
     return store_batch_take(batch, &row, 1);
@@ -366,7 +366,7 @@ int store_batch_image_gone(struct store_batch *batch, const char *path)
 
 int store_batch_renamed(struct store_batch *batch, const char *before, const char *after)
 {
-    struct row *row = row_new(ROW_RENAMED);
+    struct batch_row *row = row_new(ROW_RENAMED);
 
     put_blob(row, ":before", before);
     put_blob(row, ":after", after);
@@ -375,7 +375,7 @@ int store_batch_renamed(struct store_batch *batch, const char *before, const cha
 
 int store_batch_baseline_gone(struct store_batch *batch, const struct identity *identity)
 {
-    struct row *row = row_new(ROW_BASELINE_GONE);
+    struct batch_row *row = row_new(ROW_BASELINE_GONE);
 
     put_integer(row, ":fsid", (int64_t)identity->fsid);
     put_integer(row, ":inode", (int64_t)identity->inode);

@@ -261,7 +261,7 @@ static int bind_value(sqlite3_stmt *statement, int index, const struct value *va
 }
 
 /* A statement may use fewer values than the row has, never one that it has not. */
-static int bind_row(sqlite3_stmt *statement, const struct row *row, const struct terms *terms)
+static int bind_row(sqlite3_stmt *statement, const struct batch_row *row, const struct terms *terms)
 {
     int n = sqlite3_bind_parameter_count(statement), code = SQLITE_OK;
     unsigned at = 0;
@@ -291,8 +291,8 @@ static int step_and_reset(struct store_writer *writer, sqlite3_stmt *statement)
     return r;
 }
 
-static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement, const struct row *row,
-                        const struct terms *terms)
+static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement,
+                        const struct batch_row *row, const struct terms *terms)
 {
     int code = bind_row(statement, row, terms);
     int r = code == SQLITE_OK ? step_and_reset(writer, statement)
@@ -302,7 +302,7 @@ static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement, co
     return r;
 }
 
-static int finish_image(struct store_writer *writer, const struct row *row,
+static int finish_image(struct store_writer *writer, const struct batch_row *row,
                         const struct terms *terms)
 {
     static const int steps[] = { SINGLE_DEPTH, SINGLE_DEPTH_ABOVE, SINGLE_PRUNE };
@@ -321,13 +321,13 @@ static int write_rows(struct store_writer *writer, const struct store_batch *bat
 {
     int r;
 
-    for (const struct row *row = batch->first; row; row = row->next)
+    for (const struct batch_row *row = batch->first; row; row = row->next)
         for (unsigned i = 0; i < STATEMENTS_MAX && writer->rows[row->kind][i]; i++) {
             r = run_with_row(writer, writer->rows[row->kind][i], row, terms);
             if (r < 0)
                 return r;
         }
-    for (const struct row *row = batch->first; row; row = row->next) {
+    for (const struct batch_row *row = batch->first; row; row = row->next) {
         r = row->kind == ROW_IMAGE || row->kind == ROW_AUDIT
                 ? finish_image(writer, row, terms)
                 : 0;

@@ -25,7 +25,7 @@
 #define END_WAIT (200 * 1000)                   /* usec, for all threads together */
 
 /* A connection as the loop knows it. */
-struct seat {
+struct connection_seat {
     struct virt_link *link;
     struct virt_part *part;     /* as told last */
     uint64_t hung_since;        /* usec since the epoch; 0: it answers */
@@ -37,7 +37,7 @@ struct virt_watch {
     struct virt_watch_options options;
     bool is_default;
     char **uris;                /* of the seats */
-    struct seat *seats;
+    struct connection_seat *seats;
     size_t n_seats;
     int wake_fd;
     sd_event_source *wake, *look;
@@ -111,7 +111,7 @@ static int library_use(void)
 
 /* ---- threads of connections ------------------------------------------------------------------ */
 
-static int seat_start(struct virt_watch *watch, struct seat *seat, const char *uri)
+static int seat_start(struct virt_watch *watch, struct connection_seat *seat, const char *uri)
 {
     struct virt_link *link = calloc(1, sizeof(*link));
     pthread_condattr_t attributes;
@@ -145,7 +145,7 @@ static int seat_start(struct virt_watch *watch, struct seat *seat, const char *u
     return 0;
 }
 
-static void seat_stop(struct seat *seat)
+static void seat_stop(struct connection_seat *seat)
 {
     struct virt_link *link = seat->link;
 
@@ -195,7 +195,7 @@ static int status_make(struct virt_watch *watch, struct virt_status **ret_status
     int r = parts ? 0 : -ENOMEM;
 
     for (size_t i = 0; r >= 0 && i < watch->n_seats; i++) {
-        const struct seat *seat = &watch->seats[i];
+        const struct connection_seat *seat = &watch->seats[i];
 
         if (seat->hung_since > 0)
             r = part_hung(seat->part, seat->hung_since, &parts[i]);
@@ -226,7 +226,7 @@ static void tell(struct virt_watch *watch)
 }
 
 /* Takes the seat's mail; true when there was any, or it began or ceased to hang. */
-static bool seat_look(struct virt_watch *watch, struct seat *seat, bool *ret_replace)
+static bool seat_look(struct virt_watch *watch, struct connection_seat *seat, bool *ret_replace)
 {
     struct virt_link *link = seat->link;
     struct virt_part *mail;
@@ -255,7 +255,7 @@ static bool seat_look(struct virt_watch *watch, struct seat *seat, bool *ret_rep
  * answered: the daemon that did not is gone, or its socket was replaced. */
 static void seat_replace(struct virt_watch *watch, size_t i)
 {
-    struct seat *seat = &watch->seats[i];
+    struct connection_seat *seat = &watch->seats[i];
     struct virt_link *left = seat->link;
     int r;
 
@@ -330,7 +330,7 @@ static int watch_start(struct virt_watch *watch)
         return -ENOMEM;
     /* A seat whose thread does not start counts: it is freed with the others. */
     while (r >= 0 && watch->n_seats < n) {
-        struct seat *seat = &watch->seats[watch->n_seats];
+        struct connection_seat *seat = &watch->seats[watch->n_seats];
         const char *uri = uris[watch->n_seats];
 
         seat->replace_after = REPLACE_AFTER;

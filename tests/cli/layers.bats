@@ -64,6 +64,22 @@ rooms() {
         END { exit bad }'
 }
 
+# tags FILE...: the tags of structs, enums and unions that are defined there, one per line.
+tags() {
+    sed -nE 's/^(static |const |typedef )*((struct|enum|union) [a-z_0-9]+)( \{.*)?$/\2/p' "$@"
+}
+
+@test "a tag is defined once in the daemon" {
+    # What is looked for is found: in one line, and with a qualifier before it.
+    printf '%s\n' 'struct one { int a; };' 'static const struct two {' 'enum three {' 'struct four one;' >"$BATS_TEST_TMPDIR/sample.h"
+    [ "$(tags "$BATS_TEST_TMPDIR/sample.h" | tr '\n' ' ')" = "struct one struct two enum three " ]
+    tags daemon/*.[ch] daemon/*/*.[ch] >"$BATS_TEST_TMPDIR/tags"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/tags")" -gt 300 ]
+    sort "$BATS_TEST_TMPDIR/tags" | uniq -d >"$BATS_TEST_TMPDIR/doubled"
+    cat "$BATS_TEST_TMPDIR/doubled"
+    [ ! -s "$BATS_TEST_TMPDIR/doubled" ]
+}
+
 @test "the library prints nothing, logs nothing, opens nothing, reads no clock" {
     forbidden '(^|[^>._[:alnum:]])(printf|fprintf|puts|fputs|putchar|perror|syslog|sd_journal_[a-z]+|warn|err|warnx|errx)\(' lib/*.c lib/generated/*.c
     forbidden '(^|[^>._[:alnum:]])(open|openat|fopen|freopen|creat|opendir|readlink|realpath|stat|lstat|access|socket|connect|execve?|system|popen|fork)\(' lib/*.c lib/generated/*.c

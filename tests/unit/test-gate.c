@@ -20,7 +20,7 @@
 
 struct fixture {
     sd_event *event;
-    struct gate *gate;
+    struct message_gate *gate;
     int peer, ours, bus;        /* the client's end, the daemon's, and what sd-bus would read */
     const char *broken;
     char got[4 * MESSAGE_MAX];

@@ -904,7 +904,7 @@ static size_t count_rows(const struct store_batch *batch, enum row_kind kind)
 {
     size_t n = 0;
 
-    for (const struct row *row = batch->first; row; row = row->next)
+    for (const struct batch_row *row = batch->first; row; row = row->next)
         n += row->kind == kind;
     return n;
 }
