@@ -118,7 +118,8 @@ struct manager {
     int alert_errors[_ALERT_TARGET_MAX];        /* of each channel, as it was judged last */
 
     /* usage.c, capacity.c */
-    struct usages *usages;
+    struct usages *usages;      /* NULL before the start, and at the end */
+    sd_event_source *usage_timer;
     sd_event_source *capacity_timer;
 
     /* store.c */
@@ -289,25 +290,8 @@ void judge_domain_gone(struct manager *manager, const char *subject);
 /* ---- usage.c: what libvirt says, brought together with the files ----------------------------- */
 
 int usage_start(struct manager *manager);
-/* Each new status of libvirt's, as struct virt_watch_options wants it. */
-void usage_on_status(void *userdata, struct virt_status *status);
-/* NULL before the first status. */
-const struct usage_index *usage_index(const struct manager *manager);
 /* How libvirt says that the image is in use, as struct audits_options wants it. */
 enum files_use usage_said(void *userdata, const struct image *image);
-/* Libvirt's word is taken anew, a moment later. */
-void usage_soon(struct manager *manager);
-/* An image came, went, or is another file now. */
-void usage_image_changed(struct manager *manager, const struct image *image);
-void usage_datastore_walked(struct manager *manager, const struct datastore *datastore);
-void usage_files_gone(struct manager *manager, const struct files *files);
-/* Its domains are to be judged again. */
-void usage_image_judged(struct manager *manager, const struct image *image);
-/* Calls back for some of the domains that are to be judged; *ret_again (usec) is when to judge it
- * again. True: there are more. */
-bool usage_each_dirty(struct manager *manager,
-                      void (*each)(struct manager *manager, const struct virt_status *status,
-                                   const struct virt_domain *domain, uint64_t *ret_again));
 /* After the graph and the datastores are gone. */
 void usage_done(struct manager *manager);
 

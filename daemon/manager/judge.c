@@ -219,14 +219,15 @@ static void judge_one(struct manager *manager, struct image *image)
         image->judge_again = held;
     if (image->settles > 0 && image->settles < image->judge_again)
         image->judge_again = image->settles;
-    usage_image_judged(manager, image);
+    usages_image_judged(manager->usages, image);
     if (image->tentative)
         tentative_decide(manager, image);
 }
 
-static void judge_one_domain(struct manager *manager, const struct virt_status *status,
+static void judge_one_domain(void *userdata, const struct virt_status *status,
                              const struct virt_domain *domain, uint64_t *ret_again)
 {
+    struct manager *manager = userdata;
     _cleanup_free_ char *subject = usage_domain_subject(status, domain);
     struct judgement judgement;
     int r = subject ? judge_domain(&manager->config->policy, manager->graph, domain,
@@ -323,7 +324,7 @@ static void judge_self(struct manager *manager)
     struct daemon_facts facts = {
         .database_aside = manager->database_aside,
         .baselines_damaged = contents_damage(manager->contents),
-        .virt = usage_status(usage_index(manager)),
+        .virt = usage_status(usages_index(manager->usages)),
     };
     struct judgement judgement;
     struct virt_gaps gaps;
@@ -450,7 +451,8 @@ void judge_now(struct manager *manager)
     if (!resolve_is_pending(manager))
         judge_dismiss(manager);
     judge_datastores(manager);
-    if (usage_each_dirty(manager, judge_one_domain))
+    if (usages_each_dirty(manager->usages, manager_now(manager), &manager->again, judge_one_domain,
+                          manager))
         judge_soon(manager);
     if (manager->daemon_dirty)
         judge_self(manager);

@@ -276,7 +276,7 @@ static void on_files_gone(void *userdata, struct datastore *datastore, struct fi
 
     if (manager->audits)
         audits_files_gone(manager->audits, files);
-    usage_files_gone(manager, files);
+    usages_files_gone(manager->usages, files);
     show_files_gone(manager, files);
 }
 

@@ -230,7 +230,7 @@ void pass_on_image(void *userdata, struct image *image, enum discover_change cha
 
     if (change != DISCOVER_FOUND_AGAIN && change != DISCOVER_CHANGED &&
         change != DISCOVER_ATTRIBUTES)
-        usage_image_changed(manager, image);
+        usages_image_changed(manager->usages, image);
     switch (change) {
     case DISCOVER_APPEARED:
     case DISCOVER_REAPPEARED:
@@ -331,7 +331,7 @@ void pass_on_walked(void *userdata, struct datastore *datastore, int error)
         scan_leave_walk(manager, datastore);
     if (error == 0)
         keep_others(manager, datastore, false);
-    usage_datastore_walked(manager, datastore);
+    usages_datastore_walked(manager->usages, datastore);
     datastore->dirty = true;
     judge_soon(manager);
     resolve_soon(manager);

@@ -72,7 +72,7 @@ void rename_on_renamed(void *userdata, struct image *image, const char *before)
         log_error(r, "An image that is called otherwise is not judged: %m");
     image->settles = manager_now(manager) + SETTLES_AFTER;
     manager->listed_valid = false;
-    usage_soon(manager);
+    usages_soon(manager->usages);
     resolve_soon(manager);      /* overlays look for it where it was */
     judge_soon(manager);
 }

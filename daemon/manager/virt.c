@@ -121,7 +121,7 @@ void virt_each_outside(const struct manager *manager,
                 continue;
             /* The other name, links followed, where there is one. */
             if (!is_covered(manager, path) &&
-                !is_covered(manager, usage_path(usage_index(manager), path)))
+                !is_covered(manager, usage_path(usages_index(manager->usages), path)))
                 each(userdata, &status->domains[i], disk);
         }
 }
@@ -147,7 +147,7 @@ bool virt_gaps(const struct manager *manager, struct virt_gaps *ret_gaps)
     bool online = false;
     size_t n;
 
-    *ret_gaps = (struct virt_gaps){ .index = usage_index(manager) };
+    *ret_gaps = (struct virt_gaps){ .index = usages_index(manager->usages) };
     if (!manager->virt)
         return !is_asked(manager->config);
     discover_datastores(manager->discover, &datastores, &n);
@@ -253,7 +253,7 @@ static void on_status(void *userdata, struct virt_status *status)
     tell_empty(manager);
     manager->daemon_dirty = true;       /* its disks may be in no datastore */
     log_debug(0, "libvirt: %zu domains, %zu pools", status->n_domains, status->n_pools);
-    usage_on_status(manager, status);   /* with the pools' datastores */
+    usages_take(manager->usages, status);       /* with the pools' datastores */
     if (is_heard(status))
         stop_awaiting(manager);
     control_status_soon(manager);

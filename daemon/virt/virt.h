@@ -4,4 +4,5 @@
 
 #include "daemon/virt/status.h"
 #include "daemon/virt/usage.h"
+#include "daemon/virt/usages.h"
 #include "daemon/virt/watch.h"
