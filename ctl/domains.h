@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Domains as other verbs need them: looked up by name, shown, and their disks' images. */
+/* Domains as other verbs need them: shown, and their disks' images. */
 #pragma once
 
 #include "ctl/ctl.h"
 
-/* By name or UUID: -ENOENT, unprinted, when libvirt knows none. Prints all other errors. */
-int domain_find(struct ctl *ctl, const char *name, json_object **ret_domain);
 int domain_show(struct ctl *ctl, json_object *domain);
 /* The image of "DOMAIN:TARGET", or of the domain's first disk: -ENOENT, unprinted, when there is no
  * such domain. malloc'd. */

@@ -99,8 +99,9 @@ char *source_absolute(const char *argument)
     return path;
 }
 
-/* path and end may be NULL. */
-static int ask_find(struct ctl *ctl, const char *path, const char *end, json_object **ret_rows)
+/* path, end and domain may be NULL. */
+static int ask_find(struct ctl *ctl, const char *path, const char *end, const char *domain,
+                    bool details, json_object **ret_rows)
 {
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object();
     unsigned lines = ctl->lines;
@@ -108,6 +109,10 @@ static int ask_find(struct ctl *ctl, const char *path, const char *end, json_obj
 
     if (r >= 0)
         r = filter_add(filter, "end", end);
+    if (r >= 0)
+        r = filter_add(filter, "domain", domain);
+    if (r >= 0 && details)
+        r = json_add(filter, "details", json_object_new_boolean(true));
     if (r < 0)
         return complain(r, "Cannot look for an image");
     ctl->lines = 0;
@@ -120,6 +125,13 @@ static bool is_exact(json_object *rows)
 {
     return json_object_array_length(rows) > 0 &&
            row_bool(json_object_array_get_idx(rows, 0), "exact");
+}
+
+/* A domain has no path. */
+static bool is_domain(json_object *rows)
+{
+    return json_object_array_length(rows) > 0 &&
+           !row_has(json_object_array_get_idx(rows, 0), "path");
 }
 
 static int complain_of_none(const char *shown, bool or_domain)
@@ -162,7 +174,10 @@ static int take_only(json_object *rows, const char *argument, bool or_domain, ch
     return *ret_path ? 0 : -ENOMEM;
 }
 
-int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path)
+/* The rows of what FindImage finds. *ret_path: the path of the image that has the argument's path,
+ * or to which its links lead; NULL: none has. */
+static int find(struct ctl *ctl, const char *argument, const char *domain, bool details,
+                json_object **ret_rows, char **ret_path)
 {
     _cleanup_(json_object_putp) json_object *rows = NULL, *linked = NULL;
     _cleanup_free_ char *absolute = source_absolute(argument), *real = NULL;
@@ -170,26 +185,62 @@ int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, cha
 
     if (!absolute)
         return complain(-ENOMEM, "Cannot look for an image");
-    r = ask_find(ctl, absolute, argument, &rows);
+    r = ask_find(ctl, absolute, argument, domain, details, &rows);
     if (r < 0)
         return r;
-    if (is_exact(rows)) {
-        *ret_path = TAKE_PTR(absolute);
-        return 0;
+    if (!is_exact(rows) && !is_domain(rows)) {
+        r = resolve_path(argument, &real);
+        if (r == -ENOMEM || r == -ETIMEDOUT)
+            return r == -ETIMEDOUT ? r : complain(r, "Cannot look for an image");
     }
-    r = resolve_path(argument, &real);
-    if (r == -ENOMEM || r == -ETIMEDOUT)
-        return r == -ETIMEDOUT ? r : complain(r, "Cannot look for an image");
     if (real && strcmp(real, absolute) != 0) {
-        r = ask_find(ctl, real, NULL, &linked);
+        r = ask_find(ctl, real, NULL, NULL, details, &linked);
         if (r < 0)
             return r;
-        if (is_exact(linked)) {
-            *ret_path = TAKE_PTR(real);
-            return 0;
-        }
     }
-    return take_only(rows, argument, or_domain, ret_path);
+    if (linked && is_exact(linked)) {
+        *ret_rows = TAKE_PTR(linked);
+        *ret_path = TAKE_PTR(real);
+        return 0;
+    }
+    *ret_path = is_exact(rows) ? TAKE_PTR(absolute) : NULL;
+    *ret_rows = TAKE_PTR(rows);
+    return 0;
+}
+
+int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path)
+{
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    char *path = NULL;
+    int r = find(ctl, argument, NULL, false, &rows, &path);
+
+    if (r >= 0 && !path)
+        r = take_only(rows, argument, or_domain, &path);
+    if (r >= 0)
+        *ret_path = path;
+    return r;
+}
+
+int source_show(struct ctl *ctl, const char *argument, json_object **ret_image,
+                json_object **ret_domain)
+{
+    /* A domain's name has no slash; and what is not UTF-8 is none. */
+    const char *domain = !strchr(argument, '/') && text_is_utf8(argument, strlen(argument))
+                             ? argument : NULL;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    _cleanup_free_ char *path = NULL;
+    json_object *shown;
+    int r = find(ctl, argument, domain, true, &rows, &path);
+
+    if (r >= 0 && !path && !is_domain(rows))
+        r = take_only(rows, argument, true, &path);
+    if (r < 0)
+        return r;
+    shown = row_member(json_object_array_get_idx(rows, 0), "shown");
+    if (!shown)
+        return complain(-EBADMSG, "qcauditd gave an answer that makes no sense");
+    *(is_domain(rows) ? ret_domain : ret_image) = json_object_get(shown);
+    return 0;
 }
 
 /* ---- order -------------------------------------------------------------------------------- */

@@ -19,6 +19,10 @@ int source_needs_daemon(const struct ctl *ctl, const char *verb);
  * followed, or the end of exactly one known path ("web.qcow2"). malloc'd. or_domain: a domain of
  * that name was looked for in vain. */
 int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, char **ret_path);
+/* All of what the argument means, in one answer of the daemon: a domain, by name or UUID, or the
+ * image that source_find_image() would find. One of the two is set. */
+int source_show(struct ctl *ctl, const char *argument, json_object **ret_image,
+                json_object **ret_domain);
 /* As an absolute path, known or not (a directory, say): what --path means. malloc'd, NULL without
  * memory. */
 char *source_absolute(const char *argument);

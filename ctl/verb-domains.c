@@ -16,7 +16,8 @@
 #define LABELS 14
 #define LISTED 10               /* snapshots, without --full */
 
-int domain_find(struct ctl *ctl, const char *name, json_object **ret_domain)
+/* By name or UUID: -ENOENT, unprinted, when libvirt knows none. Prints all other errors. */
+static int domain_find(struct ctl *ctl, const char *name, json_object **ret_domain)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
     int r;

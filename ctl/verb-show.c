@@ -487,21 +487,14 @@ static void print_findings(struct ctl *ctl, json_object *image)
 static int show_image(struct ctl *ctl, const char *argument)
 {
     _cleanup_(json_object_putp) json_object *image = NULL, *domain = NULL;
-    _cleanup_free_ char *path = NULL, *shown = NULL;
+    _cleanup_free_ char *shown = NULL;
     uint64_t now = usec_now(CLOCK_REALTIME);
-    int r = strchr(argument, '/') ? -ENOENT : domain_find(ctl, argument, &domain);
+    int r = source_show(ctl, argument, &image, &domain);
 
-    if (r >= 0)
+    if (r < 0)
+        return r;
+    if (domain)
         return domain_show(ctl, domain);
-    if (r == -ENOENT)
-        r = source_find_image(ctl, argument, true, &path);
-    if (r < 0)
-        return r;
-    r = client_image(ctl, path, &image);
-    if (r == -ENOENT)
-        return complain(0, "The image is not known any more."), r;
-    if (r < 0)
-        return r;
     output_begin_prose(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, image);

@@ -8,6 +8,7 @@
 #include "daemon/control/query-internal.h"
 #include "helpers/evidence.h"
 #include "helpers/hex.h"
+#include "helpers/json-text.h"
 
 /* ---- facts -------------------------------------------------------------------------------- */
 
@@ -276,6 +277,30 @@ static int find_ends(const struct query_view *view, const char *end, unsigned li
     return r;
 }
 
+/* 1: there is one. */
+static int find_domain(const struct query_view *view, const char *name, json_object *rows)
+{
+    json_object *entry = NULL;
+    struct row row;
+    int r = query_domain(view, &(struct asked){ .name = name }, &entry, NULL);
+
+    if (r < 0)
+        return r == -ENOENT ? 0 : r;
+    row_begin(&row);
+    row_json(&row, "shown", entry);
+    r = rows_end(rows, &row);
+    return r < 0 ? r : 1;
+}
+
+static int add_details(const struct query_view *view, json_object *row)
+{
+    const char *path = json_object_get_string(json_object_object_get(row, "path"));
+    json_object *entry = NULL;
+    int r = query_image(view, &(struct asked){ .path = path }, &entry, NULL);
+
+    return r < 0 ? r : json_add(row, "shown", entry);
+}
+
 int query_find(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                char **ret_next)
 {
@@ -284,10 +309,18 @@ int query_find(const struct query_view *view, const struct asked *asked, json_ob
                *end = filter_string(asked->filter, "end");
     int r = rows ? 0 : -ENOMEM;
 
+    if (r >= 0 && filter_string(asked->filter, "domain"))
+        r = find_domain(view, filter_string(asked->filter, "domain"), rows);
+    if (r > 0) {
+        *ret_rows = TAKE_PTR(rows);
+        return 0;
+    }
     if (r >= 0 && path)
         r = find_exact(view, path, rows);
     if (r >= 0 && end && json_object_array_length(rows) == 0)
         r = find_ends(view, end, asked->limit, rows);
+    if (r >= 0 && filter_bool(asked->filter, "details") && json_object_array_length(rows) == 1)
+        r = add_details(view, json_object_array_get_idx(rows, 0));
     if (r >= 0)
         *ret_rows = TAKE_PTR(rows);
     return r;

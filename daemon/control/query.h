@@ -121,7 +121,9 @@ int query_images(const struct query_view *view, const struct asked *asked, json_
                  char **ret_next);
 /* Which images are meant: the one that is called filter's path, as one row with exact (true); else
  * those whose path ends in filter's end, after a slash: at most limit rows of path and total, how
- * many they are. Either may be left out. */
+ * many they are. Either may be left out. With details the only row has shown{}, as query_image().
+ * A domain of the name that filter's domain is comes before them, as one row of shown{}, as
+ * query_domain(). -EINVAL: several connections have one of that name. */
 int query_find(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                char **ret_next);
 /* By any of its names. */

@@ -43,8 +43,10 @@
  *      filter: path ay (it or what is below it), datastore s, format s, findings b,
  *      baseline b (only with), domain s (name or UUID), pool s, orphan b (only those)
  * FindImage(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
- *      filter: path ay, end ay; the image of that path ("exact" b), else those whose path ends so
- *      (path ay, total t)
+ *      filter: path ay, end ay, domain s, details b; the domain of that name or UUID, all of it
+ *      ("shown" a{sv}, as of GetDomain, alone), else the image of that path ("exact" b), else
+ *      those whose path ends so (path ay, total t); with details, one image that is meant comes
+ *      with all of it ("shown" a{sv}, as of GetImage)
  * GetImage(ay path) -> a{sv}
  *      all that is known of one image
  * GetChain(ay path, s cursor, u limit) -> aa{sv}, s next

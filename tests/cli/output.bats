@@ -180,3 +180,56 @@ for line in open("screen", encoding="utf-8"):
     run -10 ctl --offline --state-directory "$DIR/none" findings
     [[ $output == *"not a regular file"* ]]
 }
+
+# Hands on what is said on a socket, and writes down each question.
+listen_in() { # LISTEN TARGET FILE
+    python3 -c '
+import re, socket, sys, threading
+
+def carry(source, target, file):
+    while data := source.recv(65536):
+        for name in re.findall(rb"(?:Get|List|Find)[A-Z][a-z]+", data) if file else []:
+            print(name.decode(), file=file, flush=True)
+        target.sendall(data)
+    target.shutdown(socket.SHUT_WR)
+
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen(16)
+file = open(sys.argv[3], "a")
+while True:
+    client = server.accept()[0]
+    behind = socket.socket(socket.AF_UNIX)
+    behind.connect(sys.argv[2])
+    threading.Thread(target=carry, args=(client, behind, file), daemon=True).start()
+    threading.Thread(target=carry, args=(behind, client, None), daemon=True).start()
+' "$@" 3>&- 4>&- &
+    LISTENER=$!
+    wait_for 20 test -S "$1"
+}
+
+@test "show asks the daemon once, whatever the image is called" {
+    local name
+    make_image "$STORE/disk.qcow2"
+    make_image "$STORE/bad.qcow2"
+    break_image "$STORE/bad.qcow2"
+    start_daemon
+    scan
+    listen_in "$DIR/heard" "$RUN/control" "$DIR/questions"
+    for name in "$STORE/disk.qcow2" disk.qcow2 "$STORE/./bad.qcow2"; do
+        : >"$DIR/questions"
+        run -0 qcauditctl --socket "$DIR/heard" show "$name"
+        [[ $output == *"$STORE/${name##*/}"*"Format"* ]]
+        [ "$(cat "$DIR/questions")" = FindImage ]
+    done
+    [[ $output == *"What to do"* ]]
+    : >"$DIR/questions"
+    run -1 qcauditctl --socket "$DIR/heard" show nothing
+    [[ $output == *"Neither an image nor a domain nothing is known"* ]]
+    [ "$(cat "$DIR/questions")" = FindImage ]
+    # What a link leads to is asked for when its own path is not known.
+    ln -s "$STORE/disk.qcow2" "$DIR/link"
+    run -0 qcauditctl --socket "$DIR/heard" show "$DIR/link"
+    [[ $output == *"$STORE/disk.qcow2"* ]]
+    kill "$LISTENER"
+}

@@ -188,6 +188,24 @@ static void check_find(const struct query_view *view, const char *path, const ch
                         expected);
 }
 
+/* What is shown of the only image that is meant; NULL nothing. */
+static const char *shown_path(const struct query_view *view, const char *end, bool details)
+{
+    _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
+    static char path[64];
+    json_object *shown;
+
+    json_object_object_add(filter, "end", json_object_new_string(end));
+    json_object_object_add(filter, "details", json_object_new_boolean(details));
+    assert_int_equal(query_find(view, ASK(.filter = filter, .limit = 9), &rows, NULL), 0);
+    shown = json_object_object_get(json_object_array_get_idx(rows, 0), "shown");
+    if (!shown)
+        return NULL;
+    (void)snprintf(path, sizeof(path), "%s",
+                   json_object_get_string(json_object_object_get(shown, "path")));
+    return json_object_object_get_ex(shown, "findings-list", NULL) ? path : NULL;
+}
+
 /* By its path, else by the end of it, at most as many as are asked for. */
 static void test_image_is_found(void **state)
 {
@@ -212,6 +230,9 @@ static void test_image_is_found(void **state)
     check_find(view, NULL, "eb", "[]");
     check_find(view, "/s/c/we", NULL, "[]");
     check_find(view, NULL, NULL, "[]");
+    assert_string_equal(shown_path(view, "c/web", true), "/s/c/web");
+    assert_null(shown_path(view, "c/web", false));
+    assert_null(shown_path(view, "web", true));         /* one of three */
     image->names = NULL;
 }
 
