@@ -40,7 +40,7 @@ struct datastore {
     int watch_error;            /* -errno why not, or -ENOSPC, -EOVERFLOW */
     uint64_t overflows;
     uint64_t unreadable;        /* files that may not be read, in the last walk */
-    uint64_t walk;              /* number of the last begun walk */
+    uint32_t walk;              /* number of the last begun walk */
     uint64_t walk_started, walk_finished;   /* usec, of the last complete one */
     bool partly_walked;         /* it left files to the next one, which follows by itself */
     uint64_t paused_until;      /* usec; UINT64_MAX without end; 0 not paused */

@@ -113,7 +113,7 @@ struct image_name {
     char *path;
     struct image *image;
     struct datastore *datastore;
-    uint64_t walk;              /* number of the walk that saw it last */
+    uint32_t walk;              /* number of the walk that saw it last */
     struct image_name *next;    /* of the same image */
 };
 
@@ -125,7 +125,6 @@ struct image {
     struct image_name *names;   /* others; NULL none */
     struct datastore *datastore;
     uint64_t first_seen, last_seen;     /* usec */
-    uint64_t walk;              /* number of the walk that saw it last */
     struct identity identity;   /* as last seen on disk */
     struct fingerprint fingerprint;
     uint64_t device;            /* st_dev */
@@ -165,7 +164,8 @@ struct image {
     uint64_t scan;              /* ticket of the scan that waits for its audit, 0 none */
     uint32_t rest;              /* its place among those that are looked at once more, from 1 on;
                                  * 0 none */
-    uint32_t n_denied;          /* consecutive: could not be had just now, and is tried again */
+    uint32_t walk;              /* discover's: number of the walk that saw it last */
+    uint16_t n_denied;          /* consecutive: could not be had just now, and is tried again */
     bool reading;               /* what a scrub read is being compared */
     uint8_t looks;              /* in a row, each soon after the other, because the last one saw
                                  * damage while a guest wrote */

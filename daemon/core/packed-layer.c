@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A layer's words that are not zero, with a bit each that says which they are. */
+/* A layer's words that are not as in one of which nothing is known, with a bit each that says which
+ * they are. */
 #include "daemon/core/packed-layer.h"
 
 #include <errno.h>
@@ -15,15 +16,26 @@ struct packed_layer {
     uint64_t words[];
 };
 
+/* What a word is that is left out. */
+static void layer_nothing(struct layer_report *ret_layer)
+{
+    *ret_layer = (struct layer_report){
+        .check = { .burst_offset = QCA_NO_OFFSET, .burst_end = QCA_NO_OFFSET },
+    };
+}
+
 int layer_pack(const struct layer_report *layer, struct packed_layer **ret_packed)
 {
     struct packed_layer *packed;
-    uint64_t words[WORDS] = { 0 }, kept = 0;
+    uint64_t words[WORDS] = { 0 }, nothing[WORDS] = { 0 }, kept = 0;
+    struct layer_report empty;
     size_t n = 0;
 
+    layer_nothing(&empty);
+    memcpy(nothing, &empty, sizeof(empty));
     memcpy(words, layer, sizeof(*layer));
     for (size_t i = 0; i < WORDS; i++)
-        if (words[i] != 0) {
+        if (words[i] != nothing[i]) {
             kept |= UINT64_C(1) << i;
             words[n++] = words[i];
         }
@@ -38,11 +50,14 @@ int layer_pack(const struct layer_report *layer, struct packed_layer **ret_packe
 
 void layer_unpack(const struct packed_layer *packed, struct layer_report *ret_layer)
 {
-    uint64_t words[WORDS];
+    uint64_t words[WORDS] = { 0 };
     size_t n = 0;
 
+    layer_nothing(ret_layer);
+    memcpy(words, ret_layer, sizeof(*ret_layer));
     for (size_t i = 0; i < WORDS; i++)
-        words[i] = packed->kept >> i & 1 ? packed->words[n++] : 0;
+        if (packed->kept >> i & 1)
+            words[i] = packed->words[n++];
     memcpy(ret_layer, words, sizeof(*ret_layer));
 }
 

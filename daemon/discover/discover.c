@@ -194,7 +194,7 @@ static void discover_remove(struct discover *discover, size_t index)
     size_t n = 0;
 
     site_stop(site);
-    names_sweep(discover, site->datastore, UINT64_MAX, NULL);
+    names_sweep(discover, site->datastore, UINT32_MAX, NULL);
     site->datastore->state = DATASTORE_REMOVED;
     site->datastore->n_images = 0;
     if (image_set_sort(&discover->images) >= 0 && discover->images.n_sorted > 0)

@@ -232,7 +232,7 @@ int names_add(struct discover *discover, struct image *image, struct site *site,
 void names_remove(struct discover *discover, struct image_name *name);
 /* Drops names in the datastore (below the folder, unless that is NULL) which the walk with this
  * number did not see; UINT64_MAX: all of them. */
-void names_sweep(struct discover *discover, const struct datastore *datastore, uint64_t walk,
+void names_sweep(struct discover *discover, const struct datastore *datastore, uint32_t walk,
                  const char *folder);
 /* The same image is called path from now on. -ENOMEM. */
 int discover_rename(struct discover *discover, struct image *image, struct datastore *datastore,

@@ -88,7 +88,7 @@ static void take_name(const void *node, VISIT which, void *closure)
 
 /* Those of the datastore that its last walk did not see (walk UINT64_MAX: all of them), or that lie
  * below the folder. */
-void names_sweep(struct discover *discover, const struct datastore *datastore, uint64_t walk,
+void names_sweep(struct discover *discover, const struct datastore *datastore, uint32_t walk,
                  const char *folder)
 {
     struct taking taking = { .n = 0 };
@@ -148,7 +148,7 @@ bool discover_promote(struct discover *discover, struct image *image)
     struct image_name *name = image->names;
     _cleanup_free_ char *path = NULL;
     struct datastore *datastore;
-    uint64_t walk;
+    uint32_t walk;
 
     if (!name || image->identity.btime == 0)
         return false;

@@ -495,7 +495,7 @@ void site_vanished(struct site *site, const char *path)
     }
     if (discover->options.other_gone)
         discover->options.other_gone(discover->options.userdata);
-    names_sweep(discover, site->datastore, UINT64_MAX, path);
+    names_sweep(discover, site->datastore, UINT32_MAX, path);
     if (image_set_sort(&discover->images) < 0)
         return;                 /* the next walk sees it */
     image_set_below(&discover->images, path, &first, &end);

@@ -68,7 +68,7 @@ void site_note_unseen(struct site *site, const char *path)
 static void site_sweep(struct site *site)
 {
     struct discover *discover = site->discover;
-    uint64_t walk = site->datastore->walk;
+    uint32_t walk = site->datastore->walk;
     _cleanup_free_ struct image **gone = NULL;
     size_t n_gone = 0, first, end;
 

@@ -382,7 +382,7 @@ void graph_tell_doubtful(struct graph *graph)
     if (!graph->owners && !graph->had_owners)
         return;
     graph->had_owners = graph->owners;
-    LIST_FOREACH(node, &graph->all, all) {
+    GRAPH_FOREACH(node, graph) {
         struct node *told = node;
 
         if (node->n_children > 0 || !node->image->present)

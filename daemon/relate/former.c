@@ -139,7 +139,7 @@ static void find_content(const struct graph *graph, const struct image *image,
     if (!same->valid || memcmp(same->digest, former->digest, sizeof(same->digest)) != 0) {
         *same = (struct same){ .valid = true };
         memcpy(same->digest, former->digest, sizeof(same->digest));
-        LIST_FOREACH(node, &graph->all, all)
+        GRAPH_FOREACH(node, graph)
             if (node->image->present && content_of(node->image) && same->n < SAME_MAX &&
                 memcmp(node->image->baseline->digest, same->digest, sizeof(same->digest)) == 0)
                 same->images[same->n++] = node->image;
@@ -245,7 +245,7 @@ void graph_content_changed(struct graph *graph, const struct image *image)
     graph->same->valid = false;
     if (graph->n_doubtful == 0 || !image->baseline || !image->baseline->has_digest)
         return;
-    LIST_FOREACH(node, &graph->all, all)
+    GRAPH_FOREACH(node, graph)
         if (node->doubt_seats && node->image->former && node->image->former->has_digest &&
             memcmp(node->image->former->digest, image->baseline->digest, 32) == 0)
             node_mark(graph, node, NODE_TELL);

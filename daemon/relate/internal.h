@@ -148,7 +148,6 @@ struct node {
                                  * files */
     TAILQ_ENTRY(node) touched;
     STAILQ_ENTRY(node) queue;
-    LIST_ENTRY(node) all;
     unsigned flags;
     uint32_t evidence;          /* of the node and its parent alone: 1 << enum relation_evidence */
     uint32_t n_other_disks, n_snapshots;        /* overlays with these flags, */
@@ -189,7 +188,6 @@ struct graph {
     void *removed;              /* tsearch tree of addresses: images that were removed since the
                                  * last refresh, and that relations may still name */
     bool removed_any;           /* there was no memory to remember which */
-    LIST_HEAD(, node) all;
     TAILQ_HEAD(, node) touched;
 };
 
@@ -259,6 +257,11 @@ struct spot seat_spot(const struct seat *seat);
 /* Seats the node there and nowhere else, by this seat: 1 when that is a change, -ENOMEM. */
 int seat_take(struct graph *graph, struct seat *seat, struct spot spot);
 void seat_leave(struct graph *graph, struct seat *seat);
+/* All nodes, in no particular order: while they are gone through, none is seated anew. */
+struct node *graph_first(const struct graph *graph);
+struct node *graph_next(const struct graph *graph, struct node *node);
+#define GRAPH_FOREACH(node, graph) \
+    for (node = graph_first(graph); node; node = graph_next(graph, node))
 int seat_block_new(struct node *node, size_t n, struct seat_block **ret_block);
 
 /* ---- kind.c ---------------------------------------------------------------------------------- */

@@ -99,12 +99,10 @@ struct graph *graph_free(struct graph *graph)
 {
     if (!graph)
         return NULL;
-    while (!LIST_EMPTY(&graph->all)) {
-        struct node *node = LIST_FIRST(&graph->all);
-
+    for (struct node *node = graph_first(graph), *next; node; node = next) {
+        next = graph_next(graph, node);
         node_unseat(graph, node);
         node_unmark(graph, node);
-        LIST_REMOVE(node, all);
         node->image->node = NULL;
         node_free(node);
     }
@@ -123,7 +121,7 @@ void graph_set_policy(struct graph *graph, const struct policy *policy)
     struct node *node;
 
     graph->policy = policy;
-    LIST_FOREACH(node, &graph->all, all) {
+    GRAPH_FOREACH(node, graph) {
         node->golden_by_policy = golden_by_policy(policy, node->image);
         node_mark(graph, node, NODE_TELL | NODE_DIRTY | NODE_CHECK_GOLDEN | NODE_FACTS);
     }
@@ -165,7 +163,7 @@ void graph_set_usage(struct graph *graph, const struct usage_index *usage)
     graph_note_owners(graph);
     /* Whether what is not said is not so. */
     if (usage_is_complete(before) != usage_is_complete(usage))
-        LIST_FOREACH(node, &graph->all, all)
+        GRAPH_FOREACH(node, graph)
             node_mark(graph, node, NODE_TELL | NODE_WEIGH);
 }
 
@@ -237,7 +235,7 @@ void graph_set_first_pass(struct graph *graph, bool under_way)
         return;
     graph->first_pass = under_way;
     if (!under_way)
-        LIST_FOREACH(node, &graph->all, all)
+        GRAPH_FOREACH(node, graph)
             if (node->relation.pending)
                 node_mark(graph, node, NODE_TELL | NODE_DIRTY);
 }
@@ -255,7 +253,7 @@ void graph_await_usage(struct graph *graph, bool awaited)
         return;
     graph->awaits_usage = awaited;
     if (!awaited)
-        LIST_FOREACH(node, &graph->all, all)
+        GRAPH_FOREACH(node, graph)
             node_mark(graph, node, NODE_TELL);
 }
 
@@ -279,7 +277,6 @@ int graph_add(struct graph *graph, struct image *image)
         node->seats[i].index = i & SEAT_INDEX_MASK;
     node->golden_by_policy = golden_by_policy(graph->policy, image);
     image->node = node;
-    LIST_INSERT_HEAD(&graph->all, node, all);
     node_observe(graph, node);
     node_mark(graph, node, NODE_DIRTY);
     r = node_seat(graph, node);
@@ -333,7 +330,6 @@ void graph_remove(struct graph *graph, struct image *image)
     node_tell_wanting(graph, node);
     node_unseat(graph, node);
     node_unmark(graph, node);
-    LIST_REMOVE(node, all);
     image->node = NULL;
     node_free(node);
     if (!tsearch(image, &graph->removed, compare_addresses))

@@ -175,3 +175,31 @@ struct seat *seat_next(const struct seat *seat)
 {
     return seat_from(LIST_NEXT(seat, link), seat_spot(seat));
 }
+
+/* Each node has one seat of its path. */
+static struct node *node_from(const struct seats *seats, struct seat *seat, size_t bucket)
+{
+    for (;;) {
+        for (; seat; seat = LIST_NEXT(seat, link))
+            if (seat->kind == SPOT_PATH)
+                return seat_node(seat);
+        if (++bucket >= seats->n_buckets)
+            return NULL;
+        seat = LIST_FIRST(&seats->buckets[bucket]);
+    }
+}
+
+struct node *graph_first(const struct graph *graph)
+{
+    const struct seats *seats = &graph->seats;
+
+    return seats->n_buckets > 0 ? node_from(seats, LIST_FIRST(&seats->buckets[0]), 0) : NULL;
+}
+
+struct node *graph_next(const struct graph *graph, struct node *node)
+{
+    const struct seats *seats = &graph->seats;
+    struct seat *seat = &node->seats[SEAT_PATH];
+
+    return node_from(seats, LIST_NEXT(seat, link), seat->key & (seats->n_buckets - 1));
+}
