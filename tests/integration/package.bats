@@ -35,12 +35,12 @@ inside() {
 
 as_builder() { inside "$BUILD" setpriv --reuid builder --regid builder --clear-groups env HOME=/home/builder "$@"; }
 
-# quietly NAME COMMAND...: its output is in the log NAME; shown when it fails.
+# quietly NAME COMMAND...: its output is in the log NAME; when it fails, which cases of tests did is shown, and its end.
 quietly() {
     local log=$BATS_FILE_TMPDIR/$1.log
     tell "$1"
     shift
-    "$@" >"$log" 2>&1 || { tail -n 60 "$log"; return 1; }
+    "$@" >"$log" 2>&1 || { grep -E '^(FAIL|ERROR): ' "$log"; tail -n 40 "$log"; return 1; }
 }
 
 setup_file() {
