@@ -40,7 +40,7 @@ quietly() {
     local log=$BATS_FILE_TMPDIR/$1.log
     tell "$1"
     shift
-    "$@" >"$log" 2>&1 || { grep -E '^(FAIL|ERROR): ' "$log"; tail -n 40 "$log"; return 1; }
+    "$@" >"$log" 2>&1 || { grep -E '^(FAIL|ERROR): ' "$log" || :; tail -n 40 "$log"; return 1; }
 }
 
 setup_file() {
