@@ -25,6 +25,7 @@
 #define PROGRAM "qcaudit-once"
 #define START_MSEC 30000
 #define LOOK_MSEC 20
+#define STOP_MSEC 30000
 #define LOG_SHOWN 4096
 
 struct once {
@@ -77,6 +78,18 @@ static void write_string(FILE *file, const char *text)
     (void)fputc('"', file);
 }
 
+/* A configuration is UTF-8 without control characters, and YAML folds line breaks, of which Unicode
+ * has more than ASCII: NEL (one of the controls from U+0080 to U+009F), U+2028 and U+2029. */
+static bool can_be_written(const char *text)
+{
+    if (!text_is_utf8(text, strlen(text)) || strstr(text, "\u2028") || strstr(text, "\u2029"))
+        return false;
+    for (const char *c = text; (c = strchr(c, '\xc2')); c++)
+        if ((unsigned char)c[1] < 0xa0)
+            return false;
+    return true;
+}
+
 /* libvirt is asked who uses what lies there; its pools are not what was asked about. */
 static int write_config(const struct once *once, const struct once_folder *folders, size_t n)
 {
@@ -85,6 +98,14 @@ static int write_config(const struct once *once, const struct once_folder *folde
 
     if (!file)
         return complain(-errno, "Cannot write %s", once->config);
+    for (size_t i = 0; i < n; i++)
+        if (!can_be_written(folders[i].path)) {
+            _cleanup_free_ char *shown = text_escape_string(folders[i].path);
+
+            (void)fclose(file);
+            return complain(0, "%s: the path is not UTF-8, or has control characters; name a folder "
+                            "above it.", shown), -EINVAL;
+        }
     (void)fprintf(file, "libvirt: { pools: none }\ndatastores:\n");
     for (size_t i = 0; i < n; i++) {
         (void)fprintf(file, "  - path: ");
@@ -112,6 +133,7 @@ static void __attribute__((noreturn)) become(const struct once *once, const char
     (void)sigprocmask(SIG_SETMASK, &once->signals, NULL);
     /* Ctrl-C is for the command, which ends this one when it is done with it. */
     (void)setpgid(0, 0);
+    (void)unsetenv("NOTIFY_SOCKET");    /* what it would tell is not the command's state */
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() != parent ||
         dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
         _exit(EXIT_FAILURE);
@@ -232,8 +254,13 @@ struct once *once_stop(struct once *once)
         return NULL;
     if (once->pid > 0) {
         (void)kill(once->pid, SIGTERM);
-        while (waitpid(once->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
+        for (int waited = 0; !has_ended(once); waited += LOOK_MSEC) {
+            if (waited >= 2 * STOP_MSEC)
+                break;          /* it hangs in the kernel */
+            if (waited >= STOP_MSEC)
+                (void)kill(once->pid, SIGKILL);
+            (void)poll(NULL, 0, LOOK_MSEC);
+        }
     }
     if (once->folder)
         (void)nftw(once->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);

@@ -3,6 +3,7 @@
  * what to do. */
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,16 +15,17 @@
 
 /* What was asked about: paths without links, and the folders that are audited for that. */
 struct asked {
-    char **paths;
+    struct once_folder *paths;          /* a file's is not recursive */
     struct once_folder *folders;
     size_t n, n_folders;
     bool only_files;
+    bool not_audited;           /* one of the files */
 };
 
 static void asked_done(struct asked *asked)
 {
     for (size_t i = 0; i < asked->n; i++)
-        free(asked->paths[i]);
+        free(asked->paths[i].path);
     for (size_t i = 0; i < asked->n_folders; i++)
         free(asked->folders[i].path);
     free(asked->paths);
@@ -53,7 +55,8 @@ static int take_argument(struct asked *asked, const char *argument)
         free(path);
         return complain(error, "%s", shown);
     }
-    asked->paths[asked->n++] = path;
+    asked->paths[asked->n++] =
+        (struct once_folder){ .path = path, .recursive = S_ISDIR(st.st_mode) };
     folder->path = strdup(path);
     if (!folder->path)
         return complain(-ENOMEM, "Cannot audit");
@@ -125,9 +128,48 @@ static bool is_asked_about(const struct asked *asked, json_object *row)
     if (!path)
         return !asked->only_files;
     for (size_t i = 0; i < asked->n; i++)
-        if (is_below(path, asked->paths[i]))
+        if (is_below(path, asked->paths[i].path))
             return true;
     return false;
+}
+
+/* A file may be known by another of its names (a hard link), and may not have been audited, as one
+ * that is no image, or in a folder that may be entered and not listed: then nothing is known of it,
+ * which is not the same as that nothing is wrong. */
+static int know_file(struct ctl *ctl, struct once_folder *file, bool *not_audited)
+{
+    _cleanup_(json_object_putp) json_object *image = NULL;
+    int r = client_image(ctl, file->path, &image);
+    const char *path = r >= 0 ? row_raw(image, "path") : NULL;
+    char *known;
+
+    if (r < 0 && r != -ENOENT)
+        return r;
+    if (!path || row_number(image, "audited") == 0) {
+        _cleanup_free_ char *shown = text_escape_string(file->path);
+
+        *not_audited = true;
+        (void)complain(0,
+                       "%s was not audited: by its name and its first bytes it is no disk image, "
+                       "or it could not be read.", shown);
+        return 0;
+    }
+    known = strdup(path);
+    if (!known)
+        return complain(-ENOMEM, "Cannot list findings");
+    free(file->path);
+    file->path = known;
+    return 0;
+}
+
+static int know_files(struct ctl *ctl, struct asked *asked)
+{
+    int r = 0;
+
+    for (size_t i = 0; r >= 0 && i < asked->n; i++)
+        if (!asked->paths[i].recursive)
+            r = know_file(ctl, &asked->paths[i], &asked->not_audited);
+    return r;
 }
 
 static int print_result(struct ctl *ctl, const struct asked *asked, json_object *status,
@@ -146,15 +188,18 @@ static int print_result(struct ctl *ctl, const struct asked *asked, json_object 
     if (r < 0 || !ctl->output.legend)
         return r;
     (void)printf("%s%s: %" PRIu64 " image%s, %" PRIu64 " audited%s.\n", n > 0 ? "\n" : "",
-                 n > 0 ? "That is all" : "Nothing found", images, images == 1 ? "" : "s", audited,
+                 n > 0 ? "That is all" : asked->not_audited ? "No findings" : "Nothing found",
+                 images, images == 1 ? "" : "s", audited,
                  asked->only_files ? ", with those beside" : "");
     return status_print_gaps(ctl, status);
 }
 
 /* The findings that were asked about, each as it is when somebody asks for it alone: commands are
  * given then, as only then the locks of its images are looked at. */
-static int fetch_findings(struct ctl *ctl, const struct asked *asked, json_object **ret_rows)
+static int fetch_findings(struct ctl *ctl, const struct asked *asked, int stop_fd,
+                          json_object **ret_rows)
 {
+    struct pollfd stop = { .fd = stop_fd, .events = POLLIN };
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *list = NULL,
                                             *rows = json_object_new_array();
     int r = filter && rows ? source_findings(ctl, filter, &list)
@@ -165,6 +210,8 @@ static int fetch_findings(struct ctl *ctl, const struct asked *asked, json_objec
 
         if (!is_asked_about(asked, row))
             continue;
+        if (poll(&stop, 1, 0) > 0)
+            return -EINTR;
         r = client_finding(ctl, (int64_t)row_number(row, "id"), &whole);
         if (r == -ENOENT)       /* resolved meanwhile */
             r = 0;
@@ -193,7 +240,7 @@ static int show_result(struct ctl *ctl, const struct asked *asked, json_object *
         if (r < 0)
             (void)complain(r, "Cannot list findings");
     }
-    return r < 0 ? r : findings_status(ctl, rows);
+    return r < 0 ? r : asked->not_audited ? -EIO : findings_status(ctl, rows);
 }
 
 int verb_audit(struct ctl *ctl, int argc, char **argv)
@@ -211,7 +258,9 @@ int verb_audit(struct ctl *ctl, int argc, char **argv)
     if (r >= 0)
         r = source_status(ctl, &status);
     if (r >= 0)
-        r = fetch_findings(ctl, &asked, &rows);
+        r = know_files(ctl, &asked);
+    if (r >= 0)
+        r = fetch_findings(ctl, &asked, once_stop_fd(once), &rows);
     if (r < 0 && r != -EINTR)
         once_print_log(once);
     ctl->socket = NULL;

@@ -128,6 +128,9 @@ static int on_name(sd_bus_message *reply, void *userdata, sd_bus_error *error)
     const sd_bus_error *refused = sd_bus_message_get_error(reply);
     uint32_t result = 0;
 
+    /* The bus ended before it answered: on_disconnected() is called, too. */
+    if (sd_bus_error_has_names(refused, SD_BUS_ERROR_NO_REPLY, SD_BUS_ERROR_DISCONNECTED))
+        return 0;
     if (refused)
         name_refused(bus, refused->message ? refused->message : refused->name);
     else if (sd_bus_message_read(reply, "u", &result) < 0 || (result != 1 && result != 4))

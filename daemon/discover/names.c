@@ -86,7 +86,7 @@ static void take_name(const void *node, VISIT which, void *closure)
         taking->items[taking->n++] = *(struct image_name *const *)node;
 }
 
-/* Those of the datastore that its last walk did not see (walk UINT64_MAX: all of them), or that lie
+/* Those of the datastore that its last walk did not see (walk UINT32_MAX: all of them), or that lie
  * below the folder. */
 void names_sweep(struct discover *discover, const struct datastore *datastore, uint32_t walk,
                  const char *folder)

@@ -177,9 +177,12 @@ static bool issue_is_of_bitmaps(const struct judging *judging, const struct qca_
             issue_is_pointer(judging, issue));
 }
 
-static bool in_area(uint64_t offset, uint64_t start, uint64_t size)
+/* An issue may stand for a run of clusters. */
+static bool issue_is_in(const struct qca_issue *issue, uint64_t start, uint64_t size)
 {
-    return start > 0 && offset >= start && offset - start < size;
+    uint64_t offset = issue->host_offset, length = issue->host_length > 0 ? issue->host_length : 1;
+
+    return offset < start ? start - offset < length : offset - start < size;
 }
 
 /* Guest data on metadata: the guest overwrites it with its next write there, whatever the reference
@@ -189,16 +192,17 @@ static bool in_area(uint64_t offset, uint64_t start, uint64_t size)
 static bool issue_is_on_metadata(const struct judging *judging, const struct qca_issue *issue)
 {
     const struct qca_image_info *info = &judging->layer->info;
-    uint64_t offset = issue->host_offset;
 
-    if (issue->kind != QCA_ISSUE_DATA_ON_METADATA || offset == QCA_NO_OFFSET)
+    if (issue->kind != QCA_ISSUE_DATA_ON_METADATA || issue->host_offset == QCA_NO_OFFSET)
         return false;
     if (info->n_bitmaps == 0 && !(info->autoclear_features & QCA_AUTOCLEAR_BITMAPS))
         return true;
-    return offset < info->cluster_size ||
-           in_area(offset, info->l1_offset, UINT64_C(8) * info->l1_entries) ||
-           in_area(offset, info->refcount_table_offset,
-                   (uint64_t)info->refcount_table_clusters * info->cluster_size);
+    return issue_is_in(issue, 0, info->cluster_size) ||
+           (info->l1_offset > 0 &&
+            issue_is_in(issue, info->l1_offset, UINT64_C(8) * info->l1_entries)) ||
+           (info->refcount_table_offset > 0 &&
+            issue_is_in(issue, info->refcount_table_offset,
+                        (uint64_t)info->refcount_table_clusters * info->cluster_size));
 }
 
 /* What counts even while reference counts say nothing. */

@@ -184,6 +184,8 @@ struct graph {
     bool doubts_changed, doubts_uncounted, had_owners;
     size_t n_doubtful;          /* nodes with doubt_seats */
     struct same *same;          /* never NULL */
+    struct relation *spare;     /* never NULL: what graph_relation() says in the place of a node's,
+                                 * when there is no memory for that */
     struct seats seats;
     void *removed;              /* tsearch tree of addresses: images that were removed since the
                                  * last refresh, and that relations may still name */

@@ -62,9 +62,11 @@ int graph_new(struct graph **ret_graph)
     if (!graph)
         return -ENOMEM;
     graph->same = calloc(1, sizeof(*graph->same));
-    r = graph->same ? sd_id128_randomize(&graph->seats.secret) : -ENOMEM;
+    graph->spare = calloc(1, sizeof(*graph->spare));
+    r = graph->same && graph->spare ? sd_id128_randomize(&graph->seats.secret) : -ENOMEM;
     if (r < 0) {
         free(graph->same);
+        free(graph->spare);
         free(graph);
         return r;
     }
@@ -112,6 +114,7 @@ struct graph *graph_free(struct graph *graph)
     owners_free(graph->owners);
     free(graph->doubts);
     free(graph->same);
+    free(graph->spare);
     free(graph);
     return NULL;
 }
@@ -580,6 +583,7 @@ static bool names_removed(const struct graph *graph, const struct relation *rela
 const struct relation *graph_relation(const struct graph *graph, const struct image *image)
 {
     struct node *node = image_node(image);
+    struct relation *relation;
     bool golden;
 
     if (!node)
@@ -588,10 +592,9 @@ const struct relation *graph_relation(const struct graph *graph, const struct im
         return &node->relation;
     if (!node->before)
         node->before = malloc(sizeof(*node->before));
-    if (!node->before)
-        return NULL;
+    relation = node->before ? node->before : graph->spare;
     golden = node_is_golden(node);
-    *node->before = (struct relation){
+    *relation = (struct relation){
         .parent = node->parent ? node->parent->image : NULL,
         .n_children = node->n_children,
         .depth = 1,
@@ -605,7 +608,7 @@ const struct relation *graph_relation(const struct graph *graph, const struct im
         .deepest_leaf = node->n_children == 0 ? node->image : NULL,
         .n_leaves = node->n_children == 0 ? 1 : 0,
     };
-    return node->before;
+    return relation;
 }
 
 struct image *graph_child(const struct image *image, size_t i)

@@ -137,9 +137,9 @@ int graph_rename(struct graph *graph, struct image *image);
 int graph_refresh(struct graph *graph, void (*changed)(void *userdata, struct image *image),
                   void *userdata);
 
-/* As graph_refresh() found it last; NULL for an image not in the graph, and without memory. Never
- * names an image that was removed since: a relation that would is given as that of an image whose
- * place is not known yet (alone, and pending). What it points to is safe until the next
+/* As graph_refresh() found it last, and valid until the next one; NULL for an image not in the
+ * graph. Never names an image that was removed since: a relation that would is given as that of an
+ * image whose place is not known yet (alone, and pending). What it points to is safe until the next
  * graph_remove(). */
 const struct relation *graph_relation(const struct graph *graph, const struct image *image);
 /* Direct overlays of an image, in no particular order, as the graph has them at this moment: NULL

@@ -88,6 +88,50 @@ names() { jq -r '[.[] | select(.name != "datastore-full") | "\(.name) \(.path)"]
     nothing_left
 }
 
+@test "a file is found by each of its names, and one that was not audited is not called sound" {
+    fill
+    mkdir "$STORE/links"
+    mv "$STORE/bad.qcow2" "$STORE/links/a.qcow2"
+    ln "$STORE/links/a.qcow2" "$STORE/links/b.qcow2"
+    for name in a b; do
+        run -3 audit "$STORE/links/$name.qcow2"
+        [[ $output == *"metadata-corrupt (finding"* ]]
+    done
+    head -c 1000 /dev/zero >"$STORE/links/notes.txt"
+    run -10 audit "$STORE/links/notes.txt"
+    [[ $output == *"notes.txt was not audited: "*"no disk image"* ]]
+    [[ $output != *"Nothing found"* ]]
+    run -10 audit "$STORE/links/notes.txt" "$STORE/links/a.qcow2"
+    [[ $output == *"metadata-corrupt (finding"* ]]
+    nothing_left
+}
+
+@test "a folder whose name no configuration can hold is refused, not taken for another" {
+    local name
+    for name in $'caf\xe9' $'a\xc2\x85b' $'a\xe2\x80\xa8b'; do
+        mkdir -p "$STORE/$name" "$STORE/a b"
+        run -10 audit "$STORE/$name"
+        [[ $output == *"name a folder above it."* ]]
+    done
+    nothing_left
+}
+
+@test "nobody is told of the state of the daemon of one run" {
+    fill
+    python3 -B - "$DIR/notify" <<'END' 3>&- &
+import socket, sys
+server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+server.bind(sys.argv[1])
+told = server.recv(4096)
+open(sys.argv[1] + ".got", "wb").write(told)
+END
+    told=$!
+    wait_for 10 test -S "$DIR/notify"
+    NOTIFY_SOCKET=$DIR/notify run -0 audit "$STORE/good.qcow2"
+    kill "$told"
+    [ ! -e "$DIR/notify.got" ]
+}
+
 @test "interrupted, it leaves nothing" {
     local pid
     fill

@@ -152,7 +152,7 @@ for line in open("screen", encoding="utf-8"):
     for verb in status findings images domains "chain b.qcow2" "show b.qcow2" "show 1"; do
         # shellcheck disable=SC2086
         ctl $verb >screen
-        ! grep -nE '(^|[^0-9.])1 [a-z]*(clusters|layers|images|chains|findings|overlays|domains|volumes|errors|files|datastores|snapshots)([^a-z]|$)' screen
+        ! grep -nE '(^|[^0-9.])1 [a-z]*(clusters|layers|images|chains|findings|overlays|domains|volumes|errors|files|datastores|snapshots)([^a-z]|$)' screen || return 1
     done
 }
 

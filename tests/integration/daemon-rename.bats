@@ -21,7 +21,7 @@ made() {
 kept() { # FILE: what was known of it is known by this name, and by no other
     same "$ID acknowledged" "$(state_of "$1")"
     same "1" "$(ctl findings -a --json=short --name clusters-leaked | jq length)"
-    ! ctl history --json=short | jq -e '.events[] | select(.event == "resolved" or .event == "reopened")'
+    ! ctl history --json=short | jq -e '.events[] | select(.event == "resolved" or .event == "reopened")' || return 1
     same " 1 acknowledged; 1 opened;" "$(events_of "$1")"
 }
 
@@ -57,7 +57,7 @@ kept() { # FILE: what was known of it is known by this name, and by no other
     start_daemon
     scan
     kept "$STORE/a.qcow2"
-    ! grep -E 'Cannot|refuses' "$LOG"
+    ! grep -E 'Cannot|refuses' "$LOG" || return 1
 }
 
 @test "another file in its place inherits nothing; a file that replaces another is no rename of that" {
@@ -85,7 +85,7 @@ kept() { # FILE: what was known of it is known by this name, and by no other
     # A sound one: resolved.
     mv "$STORE/good.qcow2" "$STORE/old.qcow2"
     scan
-    ! has_finding clusters-leaked
+    ! has_finding clusters-leaked || return 1
 }
 
 @test "files that changed places, and names that rotated, while the daemon was stopped" {
@@ -142,7 +142,7 @@ kept() { # FILE: what was known of it is known by this name, and by no other
     rm "$STORE/copies/a.qcow2"
     scan
     same "0" "$(ctl images --json=short | jq length)"
-    ! has_finding clusters-leaked
+    ! has_finding clusters-leaked || return 1
 }
 
 @test "a move to another datastore of the same file system keeps what was known" {
@@ -188,7 +188,7 @@ sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 
     exchange "$STORE/a.qcow2" "$STORE/b.qcow2"
     sleep 1.5
     kept "$STORE/deep/c.qcow2"
-    ! grep -F '(moved)' "$LOG"
+    ! grep -F '(moved)' "$LOG" || return 1
     scan
     kept "$STORE/deep/c.qcow2"
     same "3" "$(ctl images --json=short | jq length)"
@@ -199,7 +199,7 @@ sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 
     scan
     kept "$STORE/d.qcow2"
     same "4" "$(ctl images --json=short | jq length)"
-    ! grep -E 'Cannot|refuses' "$LOG"
+    ! grep -E 'Cannot|refuses' "$LOG" || return 1
 }
 
 @test "four files that change places, by renames and by exchanges that are over before the first of them is looked at" {
@@ -235,7 +235,7 @@ for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
     after=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
     same "$before" "$after"
     same "4" "$(ctl images --json=short | jq length)"
-    ! grep -E 'Cannot|refuses|gone after' "$LOG"
+    ! grep -E 'Cannot|refuses|gone after' "$LOG" || return 1
 }
 
 @test "another file with damage of its own does not inherit what was acknowledged of the first" {

@@ -53,7 +53,7 @@ version() { sqlite3 "$STATE/qcaudit.db" 'PRAGMA user_version'; }
         ctl history "$STORE/bad.qcow2" | grep -q metadata-corrupt
         sqlite3 "$STATE/qcaudit.db" 'PRAGMA integrity_check' | grep -qx ok
         stop_daemon
-        ! grep -E 'damaged|put aside|Cannot' "$LOG"
+        ! grep -E 'damaged|put aside|Cannot' "$LOG" || return 1
         rm -rf "${STATE:?}"/* "${STORE:?}"/*
     done
 }

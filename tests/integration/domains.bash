@@ -69,7 +69,7 @@ for device in json.load(sys.stdin)["return"]:
 
 # holds PATTERN OFFSET LENGTH IMAGE: what a guest would read there.
 holds() {
-    ! qemu-io -f qcow2 -r -c "read -P $1 $2 $3" "$4" 2>&1 | grep -iE 'failed|error|not open'
+    ! qemu-io -f qcow2 -r -c "read -P $1 $2 $3" "$4" 2>&1 | grep -iE 'failed|error|not open' || return 1
 }
 
 # snapshot DOMAIN NAME: an external one of all disks.

@@ -81,7 +81,7 @@ packages() { inside "$1" dpkg-query -W -f '${db:Status-Status} ${Package}\n' | s
     tell "added: $(xargs <"$BATS_FILE_TMPDIR/added")"
     # Of each program, every library.
     run -0 inside "$INSTALL" sh -c 'ldd /usr/sbin/qcauditd /usr/bin/qcauditctl /usr/libexec/qcaudit/*'
-    ! grep 'not found' <<<"$output"
+    [[ $output != *'not found'* ]]
     run -0 inside "$INSTALL" qcauditd --version
     run -0 inside "$INSTALL" qcauditd --check-config
     inside "$INSTALL" getent passwd qcaudit

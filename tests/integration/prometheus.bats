@@ -46,7 +46,7 @@ in_file() { grep -qxF "$1" "$PROM"; }
     in_file 'qcaudit_datastore_online{datastore="store"} 1'
     grep -qE '^qcaudit_last_pass_timestamp_seconds 1[0-9]{9}\.[0-9]{6}$' "$PROM"
     grep -qE '^qcaudit_read_bytes_total [1-9]' "$PROM"
-    ! grep -F "$DIR" "$PROM"
+    ! grep -F "$DIR" "$PROM" || return 1
     [ "$(ls -A "$DIR/metrics")" = qcauditd.prom ]
     stop_daemon
     [ -z "$(ls -A "$DIR/metrics")" ]

@@ -499,6 +499,14 @@ static void data_on_the_tables_of_a_running_guest(void **state)
     layer_of(image)->info.l1_entries = 20;
     judge_at(world, image, before->audit, NOW);
     assert_non_null(found(world, FINDING_METADATA_CORRUPT));
+    /* One issue is a run of clusters: what it begins on says nothing of what it ends on. */
+    layer_of(image)->info.l1_offset = 0x40000;
+    judge_at(world, image, before->audit, NOW);
+    assert_clean(world);
+    layer_of(image)->check.issues[0].host_length = layer_of(before)->check.issues[0].host_length =
+        0x20000;
+    judge_at(world, image, before->audit, NOW);
+    assert_non_null(found(world, FINDING_METADATA_CORRUPT));
 }
 
 static void lazy_refcounts_after_a_crash(void **state)
