@@ -103,8 +103,10 @@ static int write_config(const struct once *once, const struct once_folder *folde
             _cleanup_free_ char *shown = text_escape_string(folders[i].path);
 
             (void)fclose(file);
-            return complain(0, "%s: the path is not UTF-8, or has control characters; name a folder "
-                            "above it.", shown), -EINVAL;
+            (void)complain(0,
+                           "%s: the path is not UTF-8, or has control characters; name a folder "
+                           "above it.", shown);
+            return -EINVAL;
         }
     (void)fprintf(file, "libvirt: { pools: none }\ndatastores:\n");
     for (size_t i = 0; i < n; i++) {
