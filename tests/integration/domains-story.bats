@@ -59,7 +59,8 @@ told() { # COMMAND...
     for ((i = 1; i <= LAYERS; i++)); do v snapshot-delete web "s$i" --metadata >/dev/null; done
     wait_for 60 has_finding "snapshot-unmanaged warning web.qcow2"
     id=$(finding snapshot-unmanaged web.qcow2)
-    [ "$(evidence "$id" unmanaged)" = "$LAYERS" ]
+    # It is found while the script is at it still.
+    wait_for 60 eval '[ "$(evidence "$id" unmanaged)" = "$LAYERS" ]'
     [ "$(evidence "$id" domain)" = web ]
     [ "$(evidence "$id" disk)" = vda ]
     told findings
