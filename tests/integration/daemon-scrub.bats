@@ -171,7 +171,7 @@ is_tmpfs() { [ "$(stat -f -c %T "$DIR")" = tmpfs ]; }
     scrub "$STORE/a.qcow2"
     [ "$(audit_of "$STORE/a.qcow2" bytes-read)" -gt 1048576 ]
     stop_daemon
-    ! grep Cannot "$LOG"
+    ! grep Cannot "$LOG" || return 1
 }
 
 # bats test_tags=kernel

@@ -155,7 +155,7 @@ teardown() {
     wait_for 30 nothing_left
     [ "$(base64 -d "$STORE/a.img.first-sector" | head -c 3)" = QFI ]
     qemu-io -f raw -r -c 'read -P 6 1M 64k' -c 'read -P 0 0 512' "$STORE/a.img" >"$DIR/said"
-    ! grep -i 'fail\|error' "$DIR/said"
+    ! grep -i 'fail\|error' "$DIR/said" || return 1
     # The guest goes on with its raw disk.
     start web
     guest_write web vda "write -P 9 2M 64k"
@@ -612,7 +612,7 @@ rebased() {
     guest_write web vda "write -P 9 2M 64k"
     v destroy web
     qemu-io -f raw -r -c 'read -P 5 1M 1M' -c 'read -P 9 2M 64k' "$STORE/a.img" >"$DIR/said"
-    ! grep -i 'fail\|error' "$DIR/said"
+    ! grep -i 'fail\|error' "$DIR/said" || return 1
 }
 
 @test "names are escaped once, and what is asked for and is not there is an error" {

@@ -453,11 +453,12 @@ static void not_all_are_asked_at_once(void **state)
     char paths[40][16];
     struct virt_layer layers[40];
     struct virt_disk disks[40];
+    char *const device = TEXT("disk");
 
     for (size_t i = 0; i < 40; i++) {
         (void)snprintf(paths[i], sizeof(paths[i]), "/a/%02zu", i);
         layers[i] = (struct virt_layer){ .source = VIRT_SOURCE_FILE, .path = paths[i] };
-        disks[i] = (struct virt_disk){ .target = paths[i], .device = TEXT("disk"),
+        disks[i] = (struct virt_disk){ .target = paths[i], .device = device,
                                        .layers = &layers[i], .n_layers = 1 };
     }
     fixture_domain(&world->virt, TEXT("web"), 1, disks, 40);
