@@ -279,8 +279,23 @@ void site_mounts_end(struct site *site);
 void site_mounts_done(struct site *site);
 /* Something of it changed that others should know. */
 void site_tell(struct site *site);
+
+/* ---- walk.c ---------------------------------------------------------------------------------- */
+
+/* -errno when the helper cannot be told. */
+int site_walk_begin(struct site *site, enum site_walk kind);
+/* The same for all that is in it, when the datastore is online (else -ENOTCONN): after the walk
+ * under way. */
+int site_walk(struct site *site);
 /* Nothing at and below path vanishes by this walk. */
 void site_note_unseen(struct site *site, const char *path);
+void site_forget_unseen(struct site *site);
+/* Drops images that this complete walk did not see, unless they lie below an unreadable folder. */
+void site_sweep(struct site *site);
+/* It ended. */
+void site_tell_walked(struct site *site, int error);
+
+/* ---- site.c ---------------------------------------------------------------------------------- */
 
 int site_new(struct discover *discover, struct datastore *datastore, struct site **ret_site);
 struct site *site_free(struct site *site);
@@ -289,7 +304,6 @@ struct site *site_free(struct site *site);
 void site_start(struct site *site);
 /* Ends the helper and all timers. */
 void site_stop(struct site *site);
-int site_walk(struct site *site);
 /* A pool that stopped, or started again. */
 void site_set_inactive(struct site *site, bool inactive);
 /* loser's root is winner's: it is freed, and true returned; false without memory. */

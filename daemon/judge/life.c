@@ -1,142 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The life of findings: which change of a condition is which transition, and the event that
  * tells of it. */
-#include "daemon/judge/life.h"
+#include "daemon/judge/finding-set.h"
 
 #include <errno.h>
-#include <search.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/queue.h>
 
 #include "helpers/evidence.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
 #define MISSES_TO_RESOLVE 2     /* audits of low confidence in a row without the condition */
-
-/* Everything about one subject. */
-struct subject {
-    LIST_ENTRY(subject) link;
-    struct finding *findings[_FINDING_MAX];
-    enum subject_kind kind;
-    uint64_t audited;           /* judgement.audited of the last judgement */
-    uint64_t *held;             /* usec, by type: since when a condition holds that is no finding
-                                 * yet, 0; NULL: none */
-    uint64_t held_until;        /* usec: when the first of these will have held for long enough;
-                                 * UINT64_MAX */
-    char name[];
-};
-
-struct findings {
-    void *tree;                 /* tsearch tree of struct subject */
-    LIST_HEAD(, subject) subjects;
-};
-
-/* ---- the table ------------------------------------------------------------------------------ */
-
-static int subject_compare(const void *a, const void *b)
-{
-    const struct subject *x = a, *y = b;
-
-    return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
-}
-
-static struct subject *subject_new(enum subject_kind kind, const char *name)
-{
-    size_t size = strlen(name) + 1;
-    struct subject *subject = calloc(1, sizeof(*subject) + size);
-
-    if (!subject)
-        return NULL;
-    subject->kind = kind;
-    subject->held_until = UINT64_MAX;
-    memcpy(subject->name, name, size);
-    return subject;
-}
-
-static struct subject *findings_subject(const struct findings *findings, enum subject_kind kind,
-                                        const char *name)
-{
-    _cleanup_free_ struct subject *key = subject_new(kind, name);
-    void *found = key ? tfind(key, &findings->tree, subject_compare) : NULL;
-
-    return found ? *(struct subject **)found : NULL;
-}
-
-static int findings_ensure_subject(struct findings *findings, enum subject_kind kind,
-                                   const char *name, struct subject **ret_subject)
-{
-    struct subject *subject = findings_subject(findings, kind, name);
-
-    if (!subject) {
-        subject = subject_new(kind, name);
-        if (!subject)
-            return -ENOMEM;
-        if (!tsearch(subject, &findings->tree, subject_compare)) {
-            free(subject);
-            return -ENOMEM;
-        }
-        LIST_INSERT_HEAD(&findings->subjects, subject, link);
-    }
-    *ret_subject = subject;
-    return 0;
-}
-
-static void findings_forget_subject(struct findings *findings, struct subject *subject)
-{
-    tdelete(subject, &findings->tree, subject_compare);
-    LIST_REMOVE(subject, link);
-    for (int i = 0; i < _FINDING_MAX; i++)
-        finding_free(subject->findings[i]);
-    free(subject->held);
-    free(subject);
-}
-
-static bool subject_is_empty(const struct subject *subject)
-{
-    if (subject->held)
-        return false;
-    for (int i = 0; i < _FINDING_MAX; i++)
-        if (subject->findings[i])
-            return false;
-    return true;
-}
-
-int findings_new(struct findings **ret_findings)
-{
-    struct findings *findings = calloc(1, sizeof(*findings));
-
-    if (!findings)
-        return -ENOMEM;
-    *ret_findings = findings;
-    return 0;
-}
-
-struct findings *findings_free(struct findings *findings)
-{
-    if (!findings)
-        return NULL;
-    while (!LIST_EMPTY(&findings->subjects))
-        findings_forget_subject(findings, LIST_FIRST(&findings->subjects));
-    free(findings);
-    return NULL;
-}
-
-int findings_load(struct findings *findings, struct finding *finding, uint64_t audited)
-{
-    struct subject *subject;
-    int r = findings_ensure_subject(findings, finding->subject_kind, finding->subject, &subject);
-
-    if (r < 0)
-        return r;
-    if (subject->findings[finding->type])
-        return -EEXIST;
-    subject->findings[finding->type] = finding;
-    subject->audited = audited;
-    return 0;
-}
 
 /* ---- events --------------------------------------------------------------------------------- */
 
@@ -401,11 +277,6 @@ static int finding_misses(struct finding *finding, const struct judgement *judge
         finding->misses >= MISSES_TO_RESOLVE)
         return finding_resolve(finding, "resolved", telling);
     return tell_nothing(telling, finding);
-}
-
-static bool finding_lives(const struct finding *finding)
-{
-    return finding && finding->state != FINDING_RESOLVED;
 }
 
 /* Has the condition held for as long as it must? *ret_held is false while it has not. */
@@ -679,98 +550,4 @@ int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
     }
     *ret_next = next;
     return 0;
-}
-
-/* ---- looking -------------------------------------------------------------------------------- */
-
-struct finding *findings_get(const struct findings *findings, enum finding_type type,
-                             enum subject_kind kind, const char *subject_name)
-{
-    const struct subject *subject = findings_subject(findings, kind, subject_name);
-
-    return subject && (unsigned)type < _FINDING_MAX ? subject->findings[type] : NULL;
-}
-
-struct finding *const *findings_of(const struct findings *findings, enum subject_kind kind,
-                                   const char *subject_name)
-{
-    const struct subject *subject = findings_subject(findings, kind, subject_name);
-
-    return subject ? subject->findings : NULL;
-}
-
-struct finding *findings_by_id(const struct findings *findings, int64_t id)
-{
-    const struct subject *subject;
-
-    if (id <= 0)
-        return NULL;
-    LIST_FOREACH(subject, &findings->subjects, link)
-        for (int type = 0; type < _FINDING_MAX; type++)
-            if (subject->findings[type] && subject->findings[type]->id == id)
-                return subject->findings[type];
-    return NULL;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    const struct finding *x = *(struct finding *const *)a, *y = *(struct finding *const *)b;
-
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-int findings_each(const struct findings *findings, int64_t after_id,
-                  int (*each)(void *userdata, struct finding *finding), void *userdata)
-{
-    _cleanup_free_ struct finding **sorted = NULL;
-    const struct subject *subject;
-    size_t n = 0, allocated = 0;
-
-    /* Ids come from the database, whenever it gets to it: the order is made when it is asked
-     * for. */
-    LIST_FOREACH(subject, &findings->subjects, link)
-        for (int type = 0; type < _FINDING_MAX; type++) {
-            struct finding *finding = subject->findings[type];
-
-            if (!finding || (finding->id <= after_id && !(after_id == 0 && finding->id == 0)))
-                continue;
-            if (n == allocated) {
-                struct finding **grown = reallocarray(sorted, allocated * 2 + 64, sizeof(*grown));
-
-                if (!grown)
-                    return -ENOMEM;
-                sorted = grown;
-                allocated = allocated * 2 + 64;
-            }
-            sorted[n++] = finding;
-        }
-    if (n > 0)
-        qsort(sorted, n, sizeof(*sorted), compare_ids);
-    for (size_t i = 0; i < n; i++) {
-        int r = each(userdata, sorted[i]);
-
-        if (r != 0)
-            return r;
-    }
-    return 0;
-}
-
-void findings_count(const struct findings *findings, uint64_t ret_open[_SEVERITY_MAX],
-                    uint64_t ret_acknowledged[_SEVERITY_MAX])
-{
-    const struct subject *subject;
-
-    memset(ret_open, 0, _SEVERITY_MAX * sizeof(*ret_open));
-    memset(ret_acknowledged, 0, _SEVERITY_MAX * sizeof(*ret_acknowledged));
-    LIST_FOREACH(subject, &findings->subjects, link)
-        for (int type = 0; type < _FINDING_MAX; type++) {
-            const struct finding *finding = subject->findings[type];
-
-            if (!finding_lives(finding))
-                continue;
-            if (finding->state == FINDING_OPEN)
-                ret_open[finding->severity]++;
-            else
-                ret_acknowledged[finding->severity]++;
-        }
 }
