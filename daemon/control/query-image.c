@@ -229,10 +229,11 @@ struct image *view_find_called(const struct query_view *view, const char *path)
 {
     struct image *image = view_find_image(view, path);
 
-    for (size_t i = 0; i < view->n_images && !image; i++)
-        for (const struct image_name *name = view->images[i]->names; name; name = name->next)
-            if (strcmp(name->path, path) == 0)
-                image = view->images[i];
+    if (!image && view->find_name) {
+        image = view->find_name(view->find_userdata, path);
+        if (image && !image->listed)
+            image = NULL;       /* not one that is shown */
+    }
     return image;
 }
 

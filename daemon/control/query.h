@@ -63,6 +63,10 @@ struct query_view {
     const struct findings *findings;
     const struct policy *policy;
     uint64_t now;
+    /* The image that has the path as another of its names (a hard link, another way to it), NULL
+     * none; NULL: no other names are known. */
+    struct image *(*find_name)(void *userdata, const char *path);
+    void *find_userdata;
     /* The remedy of a finding as it is now, with *ret_remedy NULL for none; NULL: the one that was
      * kept with the finding. */
     int (*remedy)(void *userdata, const struct finding *finding, json_object **ret_remedy);

@@ -55,11 +55,16 @@ static int list_images(struct manager *manager)
     return 0;
 }
 
+static struct image *find_name(void *userdata, const char *path)
+{
+    return discover_find_name(userdata, path);
+}
+
 int control_view(struct manager *manager, struct query_view *ret_view)
 {
     struct query_view view = {
         .graph = manager->graph, .findings = manager->findings, .policy = &manager->config->policy,
-        .now = manager_now(manager),
+        .now = manager_now(manager), .find_name = find_name, .find_userdata = manager->discover,
     };
     int r;
 

@@ -92,8 +92,6 @@ static void op_plan(void *userdata, struct image *image, bool unused)
     pass_plan(userdata, image, unused ? SCHEDULE_NEW : SCHEDULE_CHANGED);
 }
 
-/* A snapshot was made, be it one that libvirt keeps nothing of. What the graph has below the
- * overlay decides whether it was one. */
 static void op_disk_moved(void *userdata, const char *overlay, const char *parent)
 {
     struct manager *manager = userdata;

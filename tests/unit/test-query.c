@@ -207,6 +207,14 @@ static const char *shown_path(const struct query_view *view, const char *end, bo
 }
 
 /* By its path, else by the end of it, at most as many as are asked for. */
+/* What discover's index does for the manager. */
+static struct image *find_name(void *userdata, const char *path)
+{
+    struct image *image = userdata;
+
+    return strcmp(image->names->path, path) == 0 ? image : NULL;
+}
+
 static void test_image_is_found(void **state)
 {
     struct world *world = *state;
@@ -219,11 +227,16 @@ static void test_image_is_found(void **state)
     make(world, "/s/c/web", NULL);
     image = make(world, "/s/c/oldweb", NULL);
     image->names = &other;
+    image->listed = true;
     view = look(world);
+    world->view.find_name = find_name;
+    world->view.find_userdata = image;
     check_find(view, "/s/b/web", "web", "[{\"path\":\"/s/b/web\",\"exact\":true}]");
     check_find(view, "/s/b", "/s/b", "[]");
     check_find(view, "/s/other name", NULL,
                "[{\"path\":\"/s/other name\",\"exact\":true}]");
+    image->listed = false;      /* not shown by its own name, and by no other */
+    check_find(view, "/s/other name", NULL, "[]");
     check_find(view, "/home/me/web", "web",
                "[{\"path\":\"/s/a/web\",\"total\":3},{\"path\":\"/s/b/web\",\"total\":3}]");
     check_find(view, NULL, "c/web", "[{\"path\":\"/s/c/web\",\"total\":1}]");
