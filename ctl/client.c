@@ -121,12 +121,14 @@ int client_call_new(struct ctl *ctl, const char *method, sd_bus_message **ret_ca
     return r < 0 ? complain(r, "Cannot call qcauditd") : 0;
 }
 
-static int call_failed(int r, const sd_bus_error *error)
+static int call_failed(const struct ctl *ctl, int r, const sd_bus_error *error)
 {
     _cleanup_free_ char *message = text_escape_string(error->message);
 
     if (sd_bus_error_has_name(error, CONTROL_ERROR_ACCESS_DENIED))
         return complain(0, "Permission denied: %s.", message), -EACCES;
+    if (ctl->own_daemon && (r == -ETIMEDOUT || r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE))
+        return complain(0, "The daemon of this run ended, or does not answer. It said:"), r;
     if (r == -ETIMEDOUT || sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
         return complain(0, "qcauditd does not answer. See: journalctl -u qcauditd"), -ETIMEDOUT;
     if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE ||
@@ -153,7 +155,7 @@ int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
         if (quiet_error && sd_bus_error_has_name(&error, quiet_error))
             r = -ENOENT;
         else
-            r = call_failed(r, &error);
+            r = call_failed(ctl, r, &error);
     }
     sd_bus_error_free(&error);
     return r < 0 ? r : 0;

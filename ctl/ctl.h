@@ -27,6 +27,7 @@ struct ctl {
     const char *domain, *pool;
     bool all, orphan;
     bool brief, exit_zero;
+    bool own_daemon;            /* of this run, and no service */
     bool wait, scrub;
     bool chain, compatible;
     bool scalar;

@@ -229,6 +229,7 @@ int once_start(struct ctl *ctl, const struct once_folder *folders, size_t n, str
     if (r < 0)
         return r;
     ctl->socket = once->socket;
+    ctl->own_daemon = true;
     *ret_once = TAKE_PTR(once);
     return 0;
 }

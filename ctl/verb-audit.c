@@ -11,6 +11,8 @@
 #include "ctl/facts.h"
 #include "ctl/once.h"
 #include "ctl/source.h"
+#include "helpers/json-text.h"
+#include "helpers/path.h"
 #include "helpers/text.h"
 
 /* What was asked about: paths without links, and the folders that are audited for that. */
@@ -18,6 +20,7 @@ struct asked {
     struct once_folder *paths;          /* a file's is not recursive */
     struct once_folder *folders;
     size_t n, n_folders;
+    json_object *layers;        /* paths: what the files stand on */
     bool only_files;
     bool not_audited;           /* one of the files */
 };
@@ -30,14 +33,7 @@ static void asked_done(struct asked *asked)
         free(asked->folders[i].path);
     free(asked->paths);
     free(asked->folders);
-}
-
-static bool is_below(const char *path, const char *folder)
-{
-    size_t length = strlen(folder);
-
-    return strncmp(path, folder, length) == 0 &&
-           (path[length] == '\0' || path[length] == '/' || strcmp(folder, "/") == 0);
+    json_object_put(asked->layers);
 }
 
 /* ---- what is audited ------------------------------------------------------------------------ */
@@ -94,7 +90,7 @@ static void drop_covered(struct asked *asked)
         for (size_t k = 0; k < n && !covered; k++)
             covered = strcmp(asked->folders[k].path, folder->path) == 0 ||
                       (asked->folders[k].recursive &&
-                       is_below(folder->path, asked->folders[k].path));
+                       path_is_below(folder->path, asked->folders[k].path));
         if (covered)
             free(folder->path);
         else
@@ -128,15 +124,32 @@ static bool is_asked_about(const struct asked *asked, json_object *row)
     if (!path)
         return !asked->only_files;
     for (size_t i = 0; i < asked->n; i++)
-        if (is_below(path, asked->paths[i].path))
+        if (path_is_below(path, asked->paths[i].path))
             return true;
-    return false;
+    return asked->layers && json_object_object_get_ex(asked->layers, path, NULL);
+}
+
+/* Damage of a layer below is damage of the disk that the file holds. */
+static int know_layers(struct ctl *ctl, struct asked *asked, const char *file)
+{
+    _cleanup_(json_object_putp) json_object *chain = NULL;
+    int r = client_chain(ctl, file, &chain);
+
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(chain); i++) {
+        const char *path = row_raw(json_object_array_get_idx(chain, i), "path");
+
+        if (path && strcmp(path, file) == 0)
+            break;              /* the base comes first, and what is above is not asked about */
+        if (path && json_add(asked->layers, path, json_object_new_boolean(true)) < 0)
+            r = complain(-ENOMEM, "Cannot list findings");
+    }
+    return r == -ENOENT ? 0 : r;
 }
 
 /* A file may be known by another of its names (a hard link), and may not have been audited, as one
  * that is no image, or in a folder that may be entered and not listed: then nothing is known of it,
  * which is not the same as that nothing is wrong. */
-static int know_file(struct ctl *ctl, struct once_folder *file, bool *not_audited)
+static int know_file(struct ctl *ctl, struct asked *asked, struct once_folder *file)
 {
     _cleanup_(json_object_putp) json_object *image = NULL;
     int r = client_image(ctl, file->path, &image);
@@ -148,7 +161,7 @@ static int know_file(struct ctl *ctl, struct once_folder *file, bool *not_audite
     if (!path || row_number(image, "audited") == 0) {
         _cleanup_free_ char *shown = text_escape_string(file->path);
 
-        *not_audited = true;
+        asked->not_audited = true;
         (void)complain(0,
                        "%s was not audited: by its name and its first bytes it is no disk image, "
                        "or it could not be read.", shown);
@@ -159,16 +172,19 @@ static int know_file(struct ctl *ctl, struct once_folder *file, bool *not_audite
         return complain(-ENOMEM, "Cannot list findings");
     free(file->path);
     file->path = known;
-    return 0;
+    return know_layers(ctl, asked, known);
 }
 
 static int know_files(struct ctl *ctl, struct asked *asked)
 {
     int r = 0;
 
+    asked->layers = json_object_new_object();
+    if (!asked->layers)
+        return complain(-ENOMEM, "Cannot list findings");
     for (size_t i = 0; r >= 0 && i < asked->n; i++)
         if (!asked->paths[i].recursive)
-            r = know_file(ctl, &asked->paths[i], &asked->not_audited);
+            r = know_file(ctl, asked, &asked->paths[i]);
     return r;
 }
 

@@ -64,6 +64,13 @@ names() { jq -r '[.[] | select(.name != "datastore-full") | "\(.name) \(.path)"]
     chmod 644 "$STORE/top.qcow2"
     run -0 audit "$STORE/good.qcow2"
     [[ $output == "Nothing found: "*", with those beside."* ]]
+    # Damage below it is damage of its disk; what stands on it is another's.
+    run -3 audit "$STORE/top.qcow2"
+    [[ $output == *"metadata-corrupt (finding"*bad.qcow2* ]]
+    qemu-img create -q -f qcow2 -F qcow2 -b good.qcow2 "$STORE/broken.qcow2"
+    break_image "$STORE/broken.qcow2"
+    run -0 audit "$STORE/good.qcow2"
+    rm "$STORE/broken.qcow2"
     run -1 audit "$STORE/deeper/leaked.qcow2"
     [[ $output == *"clusters-leaked (finding"* && $output != *orphan.qcow2* ]]
     # Two that overlap are one run.
