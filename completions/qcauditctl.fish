@@ -84,7 +84,7 @@ function __qcauditctl_domains
     qcauditctl --no-pager --json=short domains 2>/dev/null | grep -o '"name":"[A-Za-z0-9._-]*"' | cut -d '"' -f 4
 end
 function __qcauditctl_images
-    qcauditctl --no-pager --json=short --lines=5000 images 2>/dev/null | grep -o '"path":"[A-Za-z0-9/._,+@%-]*"' | cut -d '"' -f 4 | sed 's#.*/\([^-].*\)#&\n\1#'
+    qcauditctl --no-pager --json=short --lines=5000 images 2>/dev/null | grep -o '"path":"[A-Za-z0-9/._,+@%-]*"' | cut -d '"' -f 4 | sed 's#.*/\([^/-][^/]*\)$#&\n\1#'
 end
 
 complete -c qcauditctl -f

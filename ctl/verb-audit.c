@@ -207,6 +207,9 @@ static int print_result(struct ctl *ctl, const struct asked *asked, json_object 
                  n > 0 ? "That is all" : asked->not_audited ? "No findings" : "Nothing found",
                  images, images == 1 ? "" : "s", audited,
                  asked->only_files ? ", with those beside" : "");
+    if (n > 0)
+        (void)printf("These findings and their numbers are of this run alone: show, ack and resume "
+                     "ask the service,\nwhich does not know them.\n");
     return status_print_gaps(ctl, status);
 }
 

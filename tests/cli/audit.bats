@@ -41,6 +41,7 @@ names() { jq -r '[.[] | select(.name != "datastore-full") | "\(.name) \(.path)"]
         [[ $(tr -s ' \n' ' ' <<<"$output") == *"$word"* ]] || { echo "$output"; echo "not said: $word"; return 1; }
     done
     [[ $output != *good.qcow2* ]]
+    [[ $output == *"numbers are of this run alone"* ]]
     # The command, unless this machine has a libvirt that cannot say whose image it is.
     [[ $output == *"qemu-img check -r leaks $STORE/deeper/leaked.qcow2"* || $output == *"libvirt does not tell all that it knows"* ]]
     nothing_left
