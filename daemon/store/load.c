@@ -379,7 +379,7 @@ static int finding_row(struct columns *columns, const struct store_loader *loade
     return loader->finding(loader->userdata, TAKE_PTR(finding));
 }
 
-static const char event_sql[] = "SELECT {event.event} FROM event WHERE outbox = 1 ORDER BY seq";
+static const char event_sql[] = "SELECT {event.event} FROM event WHERE outbox > 0 ORDER BY seq";
 
 static int event_row(struct columns *columns, const struct store_loader *loader)
 {

@@ -16,7 +16,8 @@ static const char *const current_steps[] = {
     schema_3_sql,       /* to 3, */
     schema_4_sql,       /* to 4, */
     schema_5_sql,       /* to 5, */
-    schema_6_sql,       /* to 6 */
+    schema_6_sql,       /* to 6, */
+    schema_7_sql,       /* to 7 */
 };
 
 int store_version(sqlite3 *sqlite, int *ret_version)

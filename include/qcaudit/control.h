@@ -20,7 +20,7 @@
 #define CONTROL_JOURNAL_NAME "baselines.journal"    /* beside it: baselines and acknowledgements,
                                                      * which outlive it */
 #define CONTROL_BLOCKS_NAME "blocks"                /* and a folder of block digests */
-#define CONTROL_DATABASE_VERSION 6                  /* PRAGMA user_version */
+#define CONTROL_DATABASE_VERSION 7                  /* PRAGMA user_version */
 
 #define CONTROL_UID_PREFIX "uid "                   /* and a number: a user, as in
                                                      * acknowledged-by; else a name */
