@@ -3,7 +3,7 @@
 # Verbs and options are those of its --help; images, findings, domains and datastores those that the daemon knows.
 
 function __qcauditctl_verbs
-    qcauditctl --help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p'
+    qcauditctl --help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p'
 end
 function __qcauditctl_verb
     set -l verbs (__qcauditctl_verbs)
@@ -45,6 +45,8 @@ function __qcauditctl_values
             set values short pretty off
         case --severity
             set values info warning error critical
+        case --metric
+            set values depth leaks allocated corruptions size
         case --state
             set values open acknowledged resolved all
         case --format
@@ -94,7 +96,7 @@ complete -c qcauditctl -n 'not __qcauditctl_verb >/dev/null; and not __qcauditct
 complete -c qcauditctl -n '__qcauditctl_argument_of explain' -a '(__qcauditctl_names)'
 complete -c qcauditctl -n '__qcauditctl_argument_of ack show' -a '(__qcauditctl_ids)'
 complete -c qcauditctl -n '__qcauditctl_argument_of pause release resume' -a '(__qcauditctl_datastores)'
-complete -c qcauditctl -n '__qcauditctl_argument_of domains show chain' -a '(__qcauditctl_domains)'
+complete -c qcauditctl -n '__qcauditctl_argument_of domains show chain history' -a '(__qcauditctl_domains)'
 complete -c qcauditctl -n '__qcauditctl_argument_of baseline' -a 'list show accept'
 complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images scan baseline' -a '(__qcauditctl_images)'
 complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images scan baseline audit check hash verify compare' -F

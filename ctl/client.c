@@ -175,10 +175,10 @@ int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_er
 
 /* ---- the interface ------------------------------------------------------------------------ */
 
-int client_status(struct ctl *ctl, json_object **ret_entry)
+int client_entry(struct ctl *ctl, const char *question, json_object **ret_entry)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-    int r = client_call_new(ctl, "GetStatus", &call);
+    int r = client_call_new(ctl, question, &call);
 
     return r < 0 ? r : client_call_json(ctl, call, NULL, false, ret_entry);
 }
@@ -252,14 +252,10 @@ int client_list(struct ctl *ctl, const char *method, json_object *filter, json_o
     return list_pages(ctl, method, filter, NULL, NULL, ret_rows);
 }
 
-int client_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
+int client_list_of_path(struct ctl *ctl, const char *question, const char *path,
+                        json_object **ret_rows)
 {
-    return list_pages(ctl, "ListAudits", NULL, path, NULL, ret_rows);
-}
-
-int client_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
-{
-    return list_pages(ctl, "ListReadings", NULL, path, NULL, ret_rows);
+    return list_pages(ctl, question, NULL, path, NULL, ret_rows);
 }
 
 int client_image(struct ctl *ctl, const char *path, json_object **ret_entry)

@@ -17,12 +17,13 @@ int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
 int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_error, bool rows,
                      json_object **ret_value);
 
-int client_status(struct ctl *ctl, json_object **ret_entry);
+/* Of a question without arguments. */
+int client_entry(struct ctl *ctl, const char *question, json_object **ret_entry);
 /* All pages of a list, or the first ctl->lines rows of it. */
 int client_list(struct ctl *ctl, const char *method, json_object *filter, json_object **ret_rows);
 /* GetImage and GetChain: -ENOENT, unprinted, when the daemon does not know it. */
 int client_image(struct ctl *ctl, const char *path, json_object **ret_entry);
 int client_chain(struct ctl *ctl, const char *path, json_object **ret_rows);
 int client_finding(struct ctl *ctl, int64_t id, json_object **ret_entry);
-int client_audits(struct ctl *ctl, const char *path, json_object **ret_rows);
-int client_readings(struct ctl *ctl, const char *path, json_object **ret_rows);
+int client_list_of_path(struct ctl *ctl, const char *question, const char *path,
+                        json_object **ret_rows);

@@ -37,6 +37,9 @@ struct ctl {
     const char *snapshot;
     bool deep;
     uint64_t since, until, duration;    /* usec; 0 not given */
+    uint64_t at;                        /* usec; 0: now */
+    const char *metric;                 /* of --metric or --crossed; NULL neither */
+    uint64_t threshold;                 /* of --crossed; 0 not given */
     unsigned lines;                     /* 0 not given */
     sd_bus *bus;                        /* once connected */
     int trouble;                        /* exit status of a verb that could not do its work */
@@ -48,6 +51,7 @@ int verb_images(struct ctl *ctl, int argc, char **argv);
 int verb_chain(struct ctl *ctl, int argc, char **argv);
 int verb_domains(struct ctl *ctl, int argc, char **argv);
 int verb_findings(struct ctl *ctl, int argc, char **argv);
+int verb_diff(struct ctl *ctl, int argc, char **argv);
 int verb_show(struct ctl *ctl, int argc, char **argv);
 int verb_explain(struct ctl *ctl, int argc, char **argv);
 int verb_history(struct ctl *ctl, int argc, char **argv);

@@ -10,6 +10,7 @@
 
 #include "build-config.h"
 #include "ctl/ctl.h"
+#include "ctl/metric.h"
 #include "ctl/when.h"
 #include "helpers/text.h"
 #include "qcaudit/qcaudit.h"
@@ -27,21 +28,28 @@ struct verb {
 };
 
 #define FILTER_FINDINGS                                                                            \
-    "severity name path datastore state all lines exit-zero offline state-directory full "
+    "severity name path datastore state all at lines exit-zero offline state-directory full "
 #define EXIT_STATUS_HELP                                                                           \
     "Exit status, by the worst finding that is open: 0 none above info, 1 warning,\n"              \
     "2 error, 3 critical; 10: it could not be found out. --exit-zero: 0 instead of 1, 2, 3."
 
 static const struct verb verbs[] = {
-    {"status", "", 0, 0, verb_status, "brief exit-zero offline state-directory full ",
+    {"status", "", 0, 0, verb_status, "brief at exit-zero offline state-directory full ",
      "summary: counts and the worst findings (default)",
      "Shows how many images are audited, when, what is wrong by severity, each datastore, and the "
      "worst findings;\n"
-     "with --brief one line. " EXIT_STATUS_HELP},
+     "with --brief one line; with --at what was open then. " EXIT_STATUS_HELP},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
      "Lists the findings that are open or acknowledged; --all also those that were resolved "
-     "lately.\n"
+     "lately; with --at\n"
+     "those that were open or acknowledged at that time, by the record of events.\n"
      EXIT_STATUS_HELP},
+    {"diff", "TIME [TIME]", 1, 2, verb_diff, "lines offline state-directory full ",
+     "findings opened, resolved, worsened between two times",
+     "Lists the findings that were opened, resolved, got worse or eased between two times, worst "
+     "first; the\n"
+     "second time is now when it is left out. A TIME is 2026-12-24, \"2026-12-24 18:00\", \"3d "
+     "ago\", yesterday."},
     {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "full ",
      "all that is known of an image, a domain, or a finding",
      "Shows everything known of an image, of a domain, or of the finding with that number: "
@@ -66,12 +74,14 @@ static const struct verb verbs[] = {
      "--format=raw. With --domain those of its disks, with --pool those in a libvirt pool, with "
      "--orphan those that\n"
      "nothing refers to."},
-    {"history", "[PATH]", 0, 1, verb_history,
-     "name since until lines offline state-directory full ",
+    {"history", "[PATH|DOMAIN[:DISK]]", 0, 1, verb_history,
+     "name since until metric crossed lines offline state-directory full ",
      "what happened: findings opened, worsened, resolved",
-     "Lists the changes of findings, newest first: of all images, or of one; of one also its last "
-     "audits, and what\n"
-     "was read of its data."},
+     "Lists the changes of findings, newest first: of all images, or of one disk, with all layers "
+     "of it and what they\n"
+     "stand on; of one image also its last audits, and what was read of its data. With --metric "
+     "one figure of the disk\n"
+     "over time; with --crossed the time at which it reached a value."},
     {"baseline", "[list | show PATH | accept PATH]", 0, 2, verb_baseline, "datastore reason full ",
      "list baselines; accept an intended change",
      "Lists the images that must not change, and whether they are as they were when they were read "
@@ -182,6 +192,9 @@ static const struct option_row options[] = {
     {"all", 'a', NULL, false, "all of them: resolved findings, raw files too"},
     {"since", 0, "TIME", false, "not older: 2026-12-24, \"3d ago\", yesterday"},
     {"until", 0, "TIME", false, "not newer; ack, pause: when it ends: +7d"},
+    {"at", 0, "TIME", false, "as it was at this time"},
+    {"metric", 0, "NAME", false, "depth, leaks, allocated, corruptions, or size, over time"},
+    {"crossed", 0, "METRIC=N", false, "when that was reached first: depth=10, allocated=50G"},
     {"lines", 'n', "N", false, "at most so many"},
     {"wait", 'w', NULL, false, "wait until the scan is done"},
     {"scrub", 0, NULL, false, "scan: read all data of these images, too"},
@@ -347,6 +360,26 @@ static int take_duration(const struct option_row *option, const char *value, uin
     return 0;
 }
 
+static int take_metric(struct ctl *ctl, const struct option_row *option, const char *value)
+{
+    size_t i = 0;
+
+    while (metric_name(i) && strcmp(metric_name(i), value) != 0)
+        i++;
+    if (!metric_name(i))
+        return bad_value(option, value, "it is depth, leaks, allocated, corruptions or size");
+    ctl->metric = metric_name(i);
+    return 0;
+}
+
+static int take_crossed(struct ctl *ctl, const struct option_row *option, const char *value)
+{
+    return metric_parse_threshold(value, &ctl->metric, &ctl->threshold) < 0
+               ? bad_value(option, value,
+                           "a figure and a value are needed, such as depth=10 or allocated=50G")
+               : 0;
+}
+
 static int take_text(const char *name, const char *value, struct ctl *ctl)
 {
     const struct { const char *name; const char **place; } texts[] = {
@@ -401,6 +434,16 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
             ctl->until = 1;     /* 0: the option was not given */
         return r;
     }
+    if (strcmp(option->name, "at") == 0) {
+        r = take_time(option, value, &ctl->at);
+        if (r >= 0 && ctl->at == 0)
+            ctl->at = 1;        /* likewise */
+        return r;
+    }
+    if (strcmp(option->name, "metric") == 0)
+        return take_metric(ctl, option, value);
+    if (strcmp(option->name, "crossed") == 0)
+        return take_crossed(ctl, option, value);
     if (strcmp(option->name, "for") == 0)
         return take_duration(option, value, &ctl->duration);
     if (strcmp(option->name, "severity") == 0) {

@@ -19,10 +19,10 @@
 int source_status(struct ctl *ctl, json_object **ret_entry)
 {
     return ctl->offline ? offline_ask(ctl, "GetStatus", NULL, NULL, ret_entry)
-                        : client_status(ctl, ret_entry);
+                        : client_entry(ctl, "GetStatus", ret_entry);
 }
 
-static int list(struct ctl *ctl, const char *question, json_object *filter, json_object **ret_rows)
+int source_list(struct ctl *ctl, const char *question, json_object *filter, json_object **ret_rows)
 {
     return ctl->offline ? offline_ask(ctl, question, filter, NULL, ret_rows)
                         : client_list(ctl, question, filter, ret_rows);
@@ -30,29 +30,30 @@ static int list(struct ctl *ctl, const char *question, json_object *filter, json
 
 int source_images(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return list(ctl, "ListImages", filter, ret_rows);
+    return source_list(ctl, "ListImages", filter, ret_rows);
 }
 
 int source_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return list(ctl, "ListFindings", filter, ret_rows);
+    return source_list(ctl, "ListFindings", filter, ret_rows);
 }
 
 int source_events(struct ctl *ctl, json_object *filter, json_object **ret_rows)
 {
-    return list(ctl, "ListEvents", filter, ret_rows);
+    return source_list(ctl, "ListEvents", filter, ret_rows);
 }
 
-int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows)
+int source_list_of_path(struct ctl *ctl, const char *question, const char *path,
+                        json_object **ret_rows)
 {
-    return ctl->offline ? offline_ask(ctl, "ListAudits", NULL, path, ret_rows)
-                        : client_audits(ctl, path, ret_rows);
+    return ctl->offline ? offline_ask(ctl, question, NULL, path, ret_rows)
+                        : client_list_of_path(ctl, question, path, ret_rows);
 }
 
-int source_readings(struct ctl *ctl, const char *path, json_object **ret_rows)
+int source_record(struct ctl *ctl, json_object **ret_entry)
 {
-    return ctl->offline ? offline_ask(ctl, "ListReadings", NULL, path, ret_rows)
-                        : client_readings(ctl, path, ret_rows);
+    return ctl->offline ? offline_ask(ctl, "GetRecord", NULL, NULL, ret_entry)
+                        : client_entry(ctl, "GetRecord", ret_entry);
 }
 
 int source_needs_daemon(const struct ctl *ctl, const char *verb)
@@ -116,7 +117,7 @@ static int ask_find(struct ctl *ctl, const char *path, const char *end, const ch
     if (r < 0)
         return complain(r, "Cannot look for an image");
     ctl->lines = 0;
-    r = list(ctl, "FindImage", filter, ret_rows);
+    r = source_list(ctl, "FindImage", filter, ret_rows);
     ctl->lines = lines;
     return r;
 }
@@ -245,7 +246,7 @@ int source_show(struct ctl *ctl, const char *argument, json_object **ret_image,
 
 /* ---- order -------------------------------------------------------------------------------- */
 
-static int severity_rank(const char *severity)
+int severity_rank(const char *severity)
 {
     static const char *const names[] = { "critical", "error", "warning", "info" };
 

@@ -10,8 +10,14 @@ int source_status(struct ctl *ctl, json_object **ret_entry);
 int source_images(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int source_findings(struct ctl *ctl, json_object *filter, json_object **ret_rows);
 int source_events(struct ctl *ctl, json_object *filter, json_object **ret_rows);
-int source_audits(struct ctl *ctl, const char *path, json_object **ret_rows);
-int source_readings(struct ctl *ctl, const char *path, json_object **ret_rows);
+/* Of a question that takes a filter; and of one that takes a path: ListAudits, ListReadings,
+ * ListDiskAudits. */
+int source_list(struct ctl *ctl, const char *question, json_object *filter,
+                json_object **ret_rows);
+int source_list_of_path(struct ctl *ctl, const char *question, const char *path,
+                        json_object **ret_rows);
+/* How far the record of events goes back. */
+int source_record(struct ctl *ctl, json_object **ret_entry);
 /* The verb needs the daemon itself. */
 int source_needs_daemon(const struct ctl *ctl, const char *verb);
 
@@ -28,6 +34,9 @@ int source_show(struct ctl *ctl, const char *argument, json_object **ret_image,
 char *source_absolute(const char *argument);
 /* Errors go first in a list for people: by severity, then by age. In place. */
 void source_sort_findings(json_object *rows);
+
+/* 0 critical ... 3 info; 4 for anything else. */
+int severity_rank(const char *severity);
 
 /* A filter under construction: NULL values are left out. */
 int filter_add(json_object *filter, const char *key, const char *value);

@@ -146,7 +146,7 @@ static int show(struct ctl *ctl, const char *argument)
     if (r == -ENOENT)
         return complain(0, "The image is not known any more."), r;
     if (r >= 0)
-        r = source_readings(ctl, path, &readings);
+        r = source_list_of_path(ctl, "ListReadings", path, &readings);
     if (r < 0)
         return r;
     baseline = row_member(image, "baseline");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/facts.h"
+#include "ctl/past.h"
 #include "ctl/source.h"
 #include "helpers/json-text.h"
 #include "helpers/text.h"
@@ -79,7 +80,7 @@ int findings_table(struct ctl *ctl, json_object *rows)
     _cleanup_(table_freep) struct table *table = NULL;
     struct column columns[ELEMENTSOF(all)];
     int places[ELEMENTSOF(all)], n = 0, r;
-    uint64_t now = usec_now(CLOCK_REALTIME);
+    uint64_t now = ctl->at > 0 ? ctl->at : usec_now(CLOCK_REALTIME);
 
     for (size_t i = 0; i < ELEMENTSOF(all); i++) {
         bool shown = (i != FINDING_STATE || with_state) && (i != FINDING_SUMMARY || with_summary) &&
@@ -167,7 +168,7 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
     if (r < 0)
         return r;
     ctl->lines = 0;     /* the worst are wanted, not the first */
-    r = source_findings(ctl, filter, &rows);
+    r = ctl->at > 0 ? past_findings(ctl, &rows) : source_findings(ctl, filter, &rows);
     if (r < 0)
         return r;
     source_sort_findings(rows);
@@ -181,7 +182,10 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
     }
     if (json_object_array_length(rows) > 0)
         r = findings_table(ctl, rows);
-    print_count(ctl, rows);
+    if (ctl->at > 0)
+        past_print_count(ctl, rows);
+    else
+        print_count(ctl, rows);
     return r < 0 ? complain(r, "Cannot list findings") : status;
 }
 

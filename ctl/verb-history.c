@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* history: the changes of findings, and the audits and readings of one image, newest first. */
+/* history: the changes of findings, and the audits and readings of one image, newest first; or one
+ * figure of a disk over time. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
+#include "ctl/domains.h"
 #include "ctl/facts.h"
+#include "ctl/metric.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/json-text.h"
@@ -89,6 +92,8 @@ static int history_filter(const struct ctl *ctl, const char *path, json_object *
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object();
     int r = filter ? filter_add(filter, "path", path) : -ENOMEM;
 
+    if (r >= 0 && path)
+        r = json_add(filter, "disk", json_object_new_boolean(true));
     if (r >= 0)
         r = filter_add(filter, "name", ctl->name);
     if (r >= 0 && ctl->since > 0)
@@ -128,9 +133,9 @@ static int history_read(struct ctl *ctl, const char *path, json_object **ret_eve
     if (r >= 0)
         r = source_events(ctl, filter, &events);
     if (r >= 0 && path)
-        r = source_audits(ctl, path, &audits);
+        r = source_list_of_path(ctl, "ListAudits", path, &audits);
     if (r >= 0 && path)
-        r = source_readings(ctl, path, &readings);
+        r = source_list_of_path(ctl, "ListReadings", path, &readings);
     if (r < 0)
         return r;
     json_object_put(*ret_events);
@@ -142,31 +147,25 @@ static int history_read(struct ctl *ctl, const char *path, json_object **ret_eve
     return 0;
 }
 
-int verb_history(struct ctl *ctl, int argc, char **argv)
+/* Are all of them of this image? */
+static bool all_of(json_object *events, const char *path)
 {
-    _cleanup_(json_object_putp) json_object *events = NULL, *audits = NULL, *readings = NULL;
-    _cleanup_free_ char *path = NULL;
-    int r;
+    for (size_t i = 0; i < json_object_array_length(events); i++) {
+        const char *subject = row_raw(json_object_array_get_idx(events, i), "subject");
 
-    if (ctl->lines == 0)
-        ctl->lines = LINES_DEFAULT;
-    if (argc > 0 && !(path = source_absolute(argv[0])))
-        return complain(-ENOMEM, "Cannot read the history");
-    r = history_read(ctl, path, &events, &audits, &readings);
-    if (r >= 0 && path && json_object_array_length(events) == 0 &&
-        json_object_array_length(audits) == 0 && json_object_array_length(readings) == 0) {
-        free(TAKE_PTR(path));
-        r = source_find_image(ctl, argv[0], false, &path);
-        if (r >= 0)
-            r = history_read(ctl, path, &events, &audits, &readings);
+        if (!subject || strcmp(subject, path) != 0)
+            return false;
     }
-    if (r < 0)
-        return r;
-    output_begin(&ctl->output);
-    if (ctl->output.json != JSON_OFF)
-        return history_json(ctl, events, audits, readings);
+    return true;
+}
+
+static int print_history(struct ctl *ctl, const char *path, json_object *events,
+                         json_object *audits, json_object *readings)
+{
+    int r = 0;
+
     if (json_object_array_length(events) > 0)
-        r = events_table(ctl, events, !path);
+        r = events_table(ctl, events, !path || !all_of(events, path));
     else if (ctl->output.legend)
         (void)printf("No changes of findings.\n");
     if (r >= 0 && audits && json_object_array_length(audits) > 0) {
@@ -179,5 +178,51 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
     }
     if (ctl->output.legend && json_object_array_length(events) == ctl->lines)
         (void)printf("\nThe newest %u; --lines=N shows more.\n", ctl->lines);
+    return r;
+}
+
+/* The disk's image by its domain, which the daemon alone knows; else a path, known or not. */
+static int history_path(struct ctl *ctl, const char *argument, char **ret_path)
+{
+    int r = ctl->offline ? -ENOENT : domain_disk_path(ctl, argument, ret_path);
+
+    if (r != -ENOENT)
+        return r;
+    *ret_path = source_absolute(argument);
+    return *ret_path ? 0 : complain(-ENOMEM, "Cannot read the history");
+}
+
+int verb_history(struct ctl *ctl, int argc, char **argv)
+{
+    _cleanup_(json_object_putp) json_object *events = NULL, *audits = NULL, *readings = NULL;
+    _cleanup_free_ char *path = NULL;
+    unsigned lines = ctl->lines;
+    int r = 0;
+
+    if (ctl->metric && argc == 0)
+        return complain(0, "--metric and --crossed need a PATH or a DOMAIN."), -EINVAL;
+    if (ctl->lines == 0)
+        ctl->lines = LINES_DEFAULT;
+    if (argc > 0)
+        r = history_path(ctl, argv[0], &path);
+    if (r >= 0)
+        r = history_read(ctl, path, &events, &audits, &readings);
+    if (r >= 0 && path && json_object_array_length(events) == 0 &&
+        json_object_array_length(audits) == 0 && json_object_array_length(readings) == 0) {
+        free(TAKE_PTR(path));
+        r = source_find_image(ctl, argv[0], false, &path);
+        if (r >= 0)
+            r = history_read(ctl, path, &events, &audits, &readings);
+    }
+    if (r < 0)
+        return r;
+    if (ctl->metric) {
+        ctl->lines = lines;
+        return metric_show(ctl, path);
+    }
+    output_begin(&ctl->output);
+    if (ctl->output.json != JSON_OFF)
+        return history_json(ctl, events, audits, readings);
+    r = print_history(ctl, path, events, audits, readings);
     return r < 0 ? complain(r, "Cannot show the history") : 0;
 }

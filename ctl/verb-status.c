@@ -7,6 +7,7 @@
 
 #include "ctl/brief.h"
 #include "ctl/facts.h"
+#include "ctl/past.h"
 #include "ctl/source.h"
 #include "helpers/text.h"
 
@@ -423,7 +424,7 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *status = NULL;
     uint64_t now = usec_now(CLOCK_REALTIME);
-    int r = source_status(ctl, &status);
+    int r = ctl->at > 0 ? past_status(ctl, &status) : source_status(ctl, &status);
 
     if (r < 0)
         return r;
@@ -431,7 +432,9 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
     if (ctl->output.json != JSON_OFF)
         r = output_json(&ctl->output, status);
     else {
-        r = ctl->brief ? brief_print(ctl, status, now) : print_status(ctl, status, now);
+        r = ctl->at > 0  ? past_print_status(ctl, status)
+            : ctl->brief ? brief_print(ctl, status, now)
+                         : print_status(ctl, status, now);
         if (r < 0)
             (void)complain(r, "Cannot show the status");
     }

@@ -74,6 +74,9 @@ static const struct column other_files_columns[] = {
 static const struct column disk_move_columns[] = {
 #include "daemon/store/columns-disk-move.def"
 };
+static const struct column overlay_history_columns[] = {
+#include "daemon/store/columns-overlay-history.def"
+};
 
 #define TABLE(name) { #name, name##_columns, ELEMENTSOF(name##_columns) }
 
@@ -90,6 +93,7 @@ static const struct table tables[] = {
     TABLE(baseline),
     TABLE(digest),
     TABLE(disk_move),
+    TABLE(overlay_history),
     TABLE(other_files),
     {},
 };

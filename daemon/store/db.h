@@ -111,6 +111,11 @@ int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t 
 int store_query(sqlite3 *sqlite, const struct history_question *question, int64_t before,
                 json_object **ret_rows, int64_t *ret_next);
 
+/* HISTORY_FINDINGS_AT and HISTORY_CHANGES (past.c): findings with ids below before. A page may have
+ * fewer rows than there is room for, and go on. */
+int store_past(sqlite3 *sqlite, const struct history_question *question, int64_t before,
+               json_object **ret_rows, int64_t *ret_next);
+
 /* ---- small things ---------------------------------------------------------------------------- */
 
 static inline __attribute__((unused)) void sqlite3_stmt_finalizep(sqlite3_stmt **statement)

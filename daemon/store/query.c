@@ -21,12 +21,15 @@ struct member {
 
 /* What a page is made of. */
 struct pages {
+    const char *with;           /* before SELECT; NULL nothing */
     const char *cursor, *from;  /* the id that pages go by; the tables and conditions */
     const struct member *members;
     size_t n_members;
 };
 
-#define PAGES(cursor, from, members) { cursor, from, members, ELEMENTSOF(members) }
+#define PAGES_WITH(with, cursor, from, members)                                                    \
+    { with, cursor, from, members, ELEMENTSOF(members) }
+#define PAGES(cursor, from, members) PAGES_WITH(NULL, cursor, from, members)
 
 static json_object *column_value(sqlite3_stmt *statement, int at, enum column_type type)
 {
@@ -101,6 +104,7 @@ static int select_text(const struct pages *pages, char **ret_sql)
 {
     struct text_buffer text = {};
 
+    text_buffer_put(&text, pages->with ? pages->with : "");
     text_buffer_put(&text, "SELECT ");
     text_buffer_put(&text, pages->cursor);
     for (size_t i = 0; i < pages->n_members; i++) {
@@ -126,6 +130,24 @@ static int prepare(sqlite3 *sqlite, const struct pages *pages, sqlite3_stmt **re
     return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
 }
 
+/* The layers of the disk that :path is a layer of: below it those that are the disk's own, as no
+ * other image used them at that time and they are no golden image, or as a domain's disk moved from
+ * them; and above each the overlays that the disk moved to and came back from. */
+#define DISK                                                                                       \
+    "WITH RECURSIVE disk (path) AS (SELECT :path"                                                  \
+    " UNION SELECT l.parent FROM disk JOIN overlay_history l ON l.overlay = disk.path"             \
+    " WHERE l.moved > 0 OR NOT (EXISTS (SELECT 1 FROM overlay_history o"                           \
+    " WHERE o.parent = l.parent AND o.overlay <> l.overlay AND (l.until = 0 OR o.since < l.until)" \
+    " AND (o.until = 0 OR o.until > l.since)) OR EXISTS (SELECT 1 FROM baseline b"                 \
+    " WHERE b.path = l.parent AND b.gone = 0 AND b.source IN ('policy', 'inferred')))"             \
+    " UNION SELECT l.overlay FROM disk JOIN overlay_history l ON l.parent = disk.path"             \
+    " WHERE l.moved > 0 AND l.until > 0)"
+/* These, and all that lies below them now. */
+#define STACK                                                                                      \
+    DISK ", stack (path) AS (SELECT path FROM disk"                                                \
+    " UNION SELECT l.parent FROM stack JOIN overlay_history l ON l.overlay = stack.path"           \
+    " WHERE l.until = 0) "
+
 static const struct member event_members[] = {
     { "at", "at", COLUMN_U64 },
     { "event", "type", COLUMN_STRING },
@@ -147,6 +169,9 @@ static const struct member event_members[] = {
 static const struct pages events = PAGES("seq", EVENTS, event_members);
 static const struct pages events_of_path = PAGES(
     "seq", EVENTS " AND subject = :path AND subject_kind = 'image'", event_members);
+static const struct pages events_of_disk = PAGES_WITH(
+    STACK, "seq", EVENTS " AND subject IN (SELECT path FROM stack) AND subject_kind = 'image'",
+    event_members);
 
 static const struct member audit_members[] = {
     { "started", "a.started", COLUMN_U64 },
@@ -162,10 +187,32 @@ static const struct member audit_members[] = {
     { "allocated", "a.allocated", COLUMN_U64 },
     { "virtual-size", "a.virtual_size", COLUMN_U64 },
     { "depth", "a.depth", COLUMN_INTEGER },
+    { "path", "i.path", COLUMN_STRING },
 };
 static const struct pages audits = PAGES(
     "a.id", "image i JOIN audit a ON a.image = i.id WHERE i.path = :path AND a.id < :before",
     audit_members);
+
+/* CROSS JOIN: in this order. */
+static const struct pages disk_audits = PAGES_WITH(
+    DISK " ", "a.id",
+    "disk CROSS JOIN image i ON i.path = disk.path CROSS JOIN audit a ON a.image = i.id"
+    " WHERE a.id < :before AND NOT EXISTS (SELECT 1 FROM overlay_history l JOIN disk above"
+    " ON above.path = l.overlay WHERE l.parent = i.path AND (l.until = 0 OR a.finished < l.until)"
+    " AND a.finished >= min(l.since, coalesce(nullif(l.moved, 0), l.since)))",
+    audit_members);
+
+/* Events are numbered from 1 on: where the first is still there, nothing was deleted. */
+static const struct member record_members[] = {
+    { "begins",
+      "CASE WHEN coalesce((SELECT min(seq) FROM event),"
+      " 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)) = 1"
+      " THEN created ELSE coalesce((SELECT min(at) FROM event), nullif(swept, 0), created) END",
+      COLUMN_U64 },
+    { "created", "created", COLUMN_U64 },
+    { "newest", "(SELECT max(at) FROM event)", COLUMN_U64 },
+};
+static const struct pages record = PAGES("id", "state", record_members);
 
 static const struct member reading_members[] = {
     { "started", "started", COLUMN_U64 },
@@ -187,9 +234,13 @@ static const struct pages *question_pages(const struct history_question *questio
 {
     switch (question->of) {
     case HISTORY_EVENTS:
-        return question->path ? &events_of_path : &events;
+        return !question->path ? &events : question->disk ? &events_of_disk : &events_of_path;
     case HISTORY_AUDITS:
         return &audits;
+    case HISTORY_DISK_AUDITS:
+        return &disk_audits;
+    case HISTORY_RECORD:
+        return &record;
     case HISTORY_READINGS:
     default:
         return &readings;
@@ -205,8 +256,8 @@ static void bind_number(sqlite3_stmt *statement, const char *name, uint64_t valu
         sqlite3_bind_int64(statement, at, value > INT64_MAX ? INT64_MAX : (int64_t)value);
 }
 
-int store_query(sqlite3 *sqlite, const struct history_question *question, int64_t before,
-                json_object **ret_rows, int64_t *ret_next)
+static int query_pages(sqlite3 *sqlite, const struct history_question *question, int64_t before,
+                       json_object **ret_rows, int64_t *ret_next)
 {
     const struct pages *pages = question_pages(question);
     const char *path = question->path, *finding = question->finding;
@@ -225,4 +276,25 @@ int store_query(sqlite3 *sqlite, const struct history_question *question, int64_
         sqlite3_bind_text(statement, sqlite3_bind_parameter_index(statement, ":finding"), finding,
                           -1, SQLITE_STATIC);
     return collect(sqlite, statement, pages, question->limit, ret_rows, ret_next);
+}
+
+int store_query(sqlite3 *sqlite, const struct history_question *question, int64_t before,
+                json_object **ret_rows, int64_t *ret_next)
+{
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    int r;
+
+    if (question->of == HISTORY_FINDINGS_AT || question->of == HISTORY_CHANGES)
+        return question->until == 0 || question->since > question->until
+                   ? -EINVAL
+                   : store_past(sqlite, question, before, ret_rows, ret_next);
+    if (question->of != HISTORY_RECORD)
+        return query_pages(sqlite, question, before, ret_rows, ret_next);
+    r = query_pages(sqlite, question, before, &rows, ret_next);
+    if (r < 0)
+        return r;
+    if (json_object_array_length(rows) == 0)
+        return -EUCLEAN;
+    *ret_rows = json_object_get(json_object_array_get_idx(rows, 0));
+    return 0;
 }

@@ -14,6 +14,7 @@ struct store_reader {
     sqlite3 *sqlite;
 };
 
+DEFINE_CLEANUP(json_object *, json_object_put)
 DEFINE_CLEANUP(struct store_reader *, store_reader_free)
 
 /* SQLite would wait for ever at the end of a pipe. */
@@ -71,5 +72,23 @@ int store_reader_load(struct store_reader *reader, const struct store_loader *lo
 int store_reader_history(struct store_reader *reader, const struct history_question *question,
                          json_object **ret_rows)
 {
-    return store_query(reader->sqlite, question, INT64_MAX, ret_rows, &(int64_t){ 0 });
+    _cleanup_(json_object_putp) json_object *all = NULL;
+    struct history_question rest = *question;
+    int64_t before = INT64_MAX;
+
+    while (before > 0 && rest.limit > 0) {
+        _cleanup_(json_object_putp) json_object *rows = NULL;
+        int r = store_query(reader->sqlite, &rest, before, &rows, &before);
+
+        for (size_t i = 0; all && r >= 0 && i < json_object_array_length(rows); i++)
+            r = json_object_array_add(all, json_object_get(json_object_array_get_idx(rows, i)));
+        if (r < 0)
+            return r;
+        if (!all)
+            all = TAKE_PTR(rows);
+        if (before > 0)
+            rest.limit = question->limit - (unsigned)json_object_array_length(all);
+    }
+    *ret_rows = TAKE_PTR(all);
+    return 0;
 }

@@ -5,3 +5,26 @@
 -- alerts.exec.
 DROP INDEX event_outbox;
 CREATE INDEX event_outbox ON event (seq) WHERE outbox > 0;
+
+-- ---- the past --------------------------------------------------------------------------------------------------------
+
+-- Which image was an overlay of which, and when: what a disk consisted of. Unlike edges, this is kept when the overlay
+-- is gone, for as long as the history.
+CREATE TABLE overlay_history (
+    overlay         BLOB NOT NULL,              -- path
+    parent          BLOB NOT NULL,              -- path
+    since           INTEGER NOT NULL,           -- time it was first seen to refer to this parent
+    until           INTEGER NOT NULL,           -- time it was seen to be deleted or to refer elsewhere, 0: it still does
+    moved           INTEGER NOT NULL,           -- time a domain's disk moved from the parent to it, 0: not seen
+    PRIMARY KEY (overlay, parent, since)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX overlay_history_by_parent ON overlay_history (parent);
+CREATE INDEX overlay_history_until ON overlay_history (until) WHERE until > 0;
+INSERT INTO overlay_history (overlay, parent, since, until, moved)
+    SELECT i.path, e.path, i.first_seen, 0,
+        coalesce((SELECT m.at FROM disk_move m WHERE m.overlay = i.path AND m.parent = e.path), 0)
+    FROM edge e JOIN image i ON i.id = e.child
+    WHERE e.kind = 'parent' AND e.state = 'found' AND e.path IS NOT NULL AND e.path <> i.path;
+
+-- The events of one finding, without reading the rows: what was open at a time.
+CREATE INDEX event_by_finding ON event (finding_id DESC, seq, at, type);

@@ -114,16 +114,22 @@ void store_set_retention(struct store *store, uint64_t history_retention, unsign
  * before. */
 int64_t store_next_finding_id(struct store *store);
 
-/* Pages of what happened, newest first, as a JSON array of rows. */
+/* Pages of what happened, newest first, as a JSON array of rows (HISTORY_RECORD: an object). */
 enum history {
     HISTORY_EVENTS,
     HISTORY_AUDITS,             /* of one image: times, confidence, counters, depth */
     HISTORY_READINGS,           /* of one image's data: times, digest, verdict */
+    HISTORY_DISK_AUDITS,        /* of the disk that the image is, or was, the layer of: each layer's
+                                 * while no other layer of the disk lay above it */
+    HISTORY_FINDINGS_AT,        /* the findings that were open or acknowledged at `until` */
+    HISTORY_CHANGES,            /* what of the findings differs between `since` and `until` */
+    HISTORY_RECORD,             /* one object, no rows: since when the record of events is whole */
 };
 
 struct history_question {
     enum history of;
     const char *path;           /* of an image; events: NULL all */
+    bool disk;                  /* events: of all layers of the disk, and of what it stands on */
     const char *finding;        /* events: of that name; NULL all */
     uint64_t since, until;      /* events: usec; 0 open */
     const char *cursor;         /* the last page's next; NULL or "": the first page */
@@ -165,6 +171,6 @@ int store_reader_open(const char *directory, int *ret_version, struct store_read
 struct store_reader *store_reader_free(struct store_reader *reader);
 /* As store_load(), but that damage is an error. */
 int store_reader_load(struct store_reader *reader, const struct store_loader *loader);
-/* The first page, of as many rows as are asked for. */
+/* As many rows as are asked for, from the first page on. */
 int store_reader_history(struct store_reader *reader, const struct history_question *question,
                          json_object **ret_rows);

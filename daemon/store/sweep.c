@@ -44,6 +44,11 @@ static const struct sweep {
     { "DELETE FROM digest WHERE id IN (SELECT id FROM digest WHERE"
       " id <= (SELECT max(id) FROM digest) - ?3 LIMIT ?2)", 1000000, NULL },
     { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone < ?1 LIMIT ?2)", 0, NULL },
+    { "DELETE FROM overlay_history WHERE (overlay, parent, since) IN (SELECT overlay, parent, since"
+      " FROM overlay_history WHERE until > 0 AND until < ?1 LIMIT ?2)", 0, NULL },
+    { "DELETE FROM overlay_history WHERE (overlay, parent, since) IN (SELECT overlay, parent, since"
+      " FROM overlay_history WHERE until > 0 ORDER BY until DESC LIMIT ?2 OFFSET ?3)", 100000,
+      NULL },
     { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone IS NOT NULL"
       " ORDER BY gone DESC LIMIT ?2 OFFSET ?3)", 100000, NULL },
 };

@@ -8,7 +8,7 @@
 #include "daemon/store/db.h"
 #include "lib/cleanup.h"
 
-#define STATEMENTS_MAX 8
+#define STATEMENTS_MAX 10
 #define PRUNE_MAX "100"
 
 /* What statements take besides the row's values: the time, and how many audits to keep. */
@@ -34,13 +34,11 @@
 #define IMAGE_ID "(SELECT id FROM image WHERE path = :path)"
 
 /* Of an image's row: the references that it had go, and those that it has come. */
-#define EDGE_STATEMENTS                                                                            \
-    {                                                                                              \
-        "DELETE FROM edge WHERE child = (SELECT id FROM image WHERE path = :image)"                \
-        " AND kind = :kind",                                                                       \
-        "INSERT INTO edge ({edge}) SELECT {:edge} FROM image WHERE image.path = :image"            \
-        " AND :state <> 'none'",                                                                   \
-    }
+#define EDGE_OLD                                                                                   \
+    "DELETE FROM edge WHERE child = (SELECT id FROM image WHERE path = :image) AND kind = :kind"
+#define EDGE_NEW                                                                                   \
+    "INSERT INTO edge ({edge}) SELECT {:edge} FROM image WHERE image.path = :image"                \
+    " AND :state <> 'none'"
 
 /* Braces as store_sql_expand() has them. */
 static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
@@ -57,8 +55,18 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "INSERT INTO image ({image}) VALUES ({:image})"
         " ON CONFLICT (path) DO UPDATE SET {=image}, gone = NULL",
     },
-    [ROW_PARENT] = EDGE_STATEMENTS,
-    [ROW_DATA_FILE] = EDGE_STATEMENTS,
+    [ROW_PARENT] = {
+        EDGE_OLD,
+        EDGE_NEW,
+        "UPDATE overlay_history SET until = " NOW " WHERE overlay = :image AND until = 0"
+        " AND (:state = 'none' OR parent <> :path)",
+        "INSERT INTO overlay_history (overlay, parent, since, until, moved)"
+        " SELECT :image, :path, " NOW ", 0, coalesce((SELECT at FROM disk_move"
+        " WHERE overlay = :image AND parent = :path), 0)"
+        " WHERE :state = 'found' AND :path <> :image AND NOT EXISTS (SELECT 1 FROM overlay_history"
+        " WHERE overlay = :image AND parent = :path AND until = 0) ON CONFLICT DO NOTHING",
+    },
+    [ROW_DATA_FILE] = { EDGE_OLD, EDGE_NEW },
     [ROW_AUDIT] = {
         DATASTORE_OF_IMAGE,
         IMAGE_OF_AUDIT,
@@ -74,6 +82,7 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "DELETE FROM edge WHERE child = " IMAGE_ID,
         "DELETE FROM report WHERE image = " IMAGE_ID,
         "DELETE FROM disk_move WHERE overlay = :path",
+        "UPDATE overlay_history SET until = " NOW " WHERE overlay = :path AND until = 0",
         "UPDATE image SET present = 0, gone = " NOW ", audit = NULL, audit_before = NULL"
         " WHERE path = :path",
     },
@@ -88,6 +97,8 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "UPDATE event SET subject = :after WHERE subject_kind = 'image' AND subject = :before",
         "UPDATE OR REPLACE disk_move SET overlay = :after WHERE overlay = :before",
         "UPDATE disk_move SET parent = :after WHERE parent = :before",
+        "UPDATE OR REPLACE overlay_history SET overlay = :after WHERE overlay = :before",
+        "UPDATE OR REPLACE overlay_history SET parent = :after WHERE parent = :before",
     },
     [ROW_FINDING] = {
         /* A new life of the same finding has a new id; there is one row for a type and a
@@ -116,6 +127,8 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     },
     [ROW_DISK_MOVE] = {
         "INSERT OR REPLACE INTO disk_move ({disk_move}) VALUES ({:disk_move})",
+        "UPDATE overlay_history SET moved = :at WHERE overlay = :overlay AND parent = :parent"
+        " AND until = 0",
     },
     [ROW_OTHERS] = {
         "INSERT OR REPLACE INTO other_files ({other_files}) VALUES ({:other_files})",

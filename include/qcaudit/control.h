@@ -60,10 +60,23 @@
  * GetFinding(x id) -> a{sv}
  *      with evidence and remedy
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
- *      filter: path ay, name s, since t, until t
+ *      filter: path ay, name s, since t, until t, disk b (with path: also of the other layers of
+ *      its disk, and of what they stand on)
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
  * ListReadings(ay path, s cursor, u limit) -> aa{sv}, s next
  *      of all its data: started, finished, verdict, explanation, digest, direct, ...
+ * ListDiskAudits(ay path, s cursor, u limit) -> aa{sv}, s next
+ *      as ListAudits, of all layers of the image's disk (path ay), of each while it was the
+ *      uppermost
+ * ListFindingsAt(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
+ *      filter: at t; the findings that were open or acknowledged then: id x, name, title, state,
+ *      severity, confidence, subject-kind, subject, path, datastore, first-seen, changed, message;
+ *      inferred b (it was opened before the events begin that are kept of it)
+ * ListChanges(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
+ *      filter: since t, until t; likewise, what differs between both: change s ("opened",
+ *      "worsened", "eased", "resolved", "passed": opened and resolved since), severity-before s
+ * GetRecord() -> a{sv}
+ *      begins t (since when every event is kept), created t (of the database), newest t
  * AcceptBaseline(ay path, s reason) -> ()
  *      the change that was found was meant
  * Scan(aay paths) -> t ticket

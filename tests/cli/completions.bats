@@ -40,7 +40,7 @@ in_fish() {
         cut -f 1 | sort -u
 }
 
-verbs() { qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p' | sort; }
+verbs() { qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p' | sort; }
 options() { qcauditctl "$@" --help | grep -oE '^  .. --[a-z-]+=?' | sed 's/.* //' | sort; }
 
 each_shell() { # COMMAND...: with $SHELL_HERE, in each that is installed

@@ -25,14 +25,14 @@ compare() { # PROGRAM MANUAL
 @test "qcauditd's options" { compare qcauditd qcauditd.8; }
 
 @test "qcauditctl's verbs" {
-    qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p' | sort >"$BATS_TEST_TMPDIR/help"
+    qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p' | sort >"$BATS_TEST_TMPDIR/help"
     sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$top_srcdir/man/qcauditctl.1" | sort >"$BATS_TEST_TMPDIR/manual"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/help")" -ge 10 ]
     diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/manual"
 }
 
 @test "every verb has a help" {
-    for verb in $(qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z]*\) .*/\1/p'); do
+    for verb in $(qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p'); do
         run -0 qcauditctl "$verb" --help
         [[ $output == "qcauditctl [OPTION...] $verb"* ]]
     done

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* history --metric and --crossed: one figure of a disk over time, from its audits. */
+#include "ctl/metric.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "ctl/facts.h"
+#include "ctl/source.h"
+#include "ctl/when.h"
+#include "helpers/json-text.h"
+#include "helpers/text.h"
+#include "helpers/value.h"
+
+#define LINES_DEFAULT 200
+#define SPARKLINE_MAX 60
+#define SPARKLINE_INDENT 2
+
+static const struct metric {
+    const char *name, *key;     /* of the option, of an audit's row */
+    bool is_size;
+    const char *subject, *one, *many;   /* "The chain", "layer", "layers" */
+} metrics[] = {
+    { "depth", "depth", false, "The chain", "layer", "layers" },
+    { "leaks", "leaks", false, "The image", "leaked cluster", "leaked clusters" },
+    { "allocated", "allocated", true, "The image", "on disk", "on disk" },
+    { "corruptions", "corruptions", false, "The image", "corruption", "corruptions" },
+    { "size", "size", true, "The file", "", "" },
+};
+
+const char *metric_name(size_t index)
+{
+    return index < ELEMENTSOF(metrics) ? metrics[index].name : NULL;
+}
+
+static const struct metric *metric_find(const char *name, size_t length)
+{
+    for (size_t i = 0; i < ELEMENTSOF(metrics); i++)
+        if (strlen(metrics[i].name) == length && strncmp(metrics[i].name, name, length) == 0)
+            return &metrics[i];
+    return NULL;
+}
+
+int metric_parse_threshold(const char *text, const char **ret_metric, uint64_t *ret_threshold)
+{
+    const char *equals = strchr(text, '='), *reason;
+    const struct metric *metric = equals ? metric_find(text, (size_t)(equals - text)) : NULL;
+    uint64_t threshold = 0;
+
+    if (!metric)
+        return -EINVAL;
+    /* A size may be written without a unit. */
+    if (value_count(equals + 1, &threshold, &reason) < 0 &&
+        (!metric->is_size || value_size(equals + 1, &threshold, &reason) < 0))
+        return -EINVAL;
+    if (threshold == 0)
+        return -EINVAL;
+    *ret_metric = metric->name;
+    *ret_threshold = threshold;
+    return 0;
+}
+
+/* ---- samples ------------------------------------------------------------------------------ */
+
+struct sample {
+    uint64_t at, value;
+    const char *path;           /* of the layer that was audited; the row's */
+};
+
+/* The oldest first. */
+struct samples {
+    struct sample *items;
+    size_t n;
+    bool cut;                   /* older ones are left out, by --since */
+};
+
+static void samples_done(struct samples *samples)
+{
+    free(samples->items);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const struct sample *left = a, *right = b;
+
+    return left->at < right->at ? -1 : left->at > right->at;
+}
+
+/* Of the audits that found the figure. */
+static int samples_from(const struct ctl *ctl, json_object *rows, const struct metric *metric,
+                        struct samples *samples)
+{
+    size_t n = json_object_array_length(rows);
+
+    samples->items = calloc(n + 1, sizeof(*samples->items));
+    if (!samples->items)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        uint64_t at = row_number(row, "finished");
+
+        if (!row_has(row, metric->key) || (ctl->until > 0 && at > ctl->until))
+            continue;
+        if (at < ctl->since) {
+            samples->cut = true;
+            continue;
+        }
+        samples->items[samples->n++] = (struct sample){
+            .at = at, .value = row_number(row, metric->key), .path = row_raw(row, "path"),
+        };
+    }
+    qsort(samples->items, samples->n, sizeof(samples->items[0]), by_time);
+    return 0;
+}
+
+/* ---- texts -------------------------------------------------------------------------------- */
+
+#define VALUE_MAX 64
+
+/* "12", "1.2 GiB" */
+static const char *value_text(const struct metric *metric, uint64_t value,
+                              char buf[static VALUE_MAX])
+{
+    char size[TEXT_SIZE_MAX];
+
+    if (metric->is_size)
+        (void)snprintf(buf, VALUE_MAX, "%s", text_size(value, size));
+    else
+        (void)snprintf(buf, VALUE_MAX, "%" PRIu64, value);
+    return buf;
+}
+
+/* "12 layers", "1.2 GiB on disk" */
+static const char *value_words(const struct metric *metric, uint64_t value,
+                               char buf[static VALUE_MAX])
+{
+    const char *unit = value == 1 ? metric->one : metric->many;
+    char number[VALUE_MAX];
+
+    (void)snprintf(buf, VALUE_MAX, "%.30s%s%s", value_text(metric, value, number),
+                   *unit ? " " : "", unit);
+    return buf;
+}
+
+/* ---- the values --------------------------------------------------------------------------- */
+
+struct extremes {
+    uint64_t least, most;
+};
+
+static struct extremes extremes_of(const struct samples *samples)
+{
+    struct extremes extremes = { .least = UINT64_MAX };
+
+    for (size_t i = 0; i < samples->n; i++) {
+        if (samples->items[i].value < extremes.least)
+            extremes.least = samples->items[i].value;
+        if (samples->items[i].value > extremes.most)
+            extremes.most = samples->items[i].value;
+    }
+    return extremes;
+}
+
+/* Each place is an equal part of the time, and shows the value at its end: one that holds until the
+ * next audit. Where the locale has no blocks, they are digits from 0, the least, to 9. */
+static void print_sparkline(const struct ctl *ctl, const struct samples *samples,
+                            struct extremes extremes)
+{
+    static const char *const blocks[] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
+    static const char *const digits[] = { "0", "1", "2", "3", "4", "5", "6", "7", "8", "9" };
+    const char *const *levels = ctl->output.utf8 ? blocks : digits;
+    size_t n_levels = ctl->output.utf8 ? ELEMENTSOF(blocks) : ELEMENTSOF(digits), at = 0;
+    size_t width = ctl->output.width > SPARKLINE_INDENT + 1 &&
+                           ctl->output.width - SPARKLINE_INDENT < SPARKLINE_MAX
+                       ? ctl->output.width - SPARKLINE_INDENT
+                       : SPARKLINE_MAX;
+    uint64_t begin = samples->items[0].at, span = samples->items[samples->n - 1].at - begin;
+
+    (void)printf("%*s", SPARKLINE_INDENT, "");
+    for (size_t i = 0; i < width; i++) {
+        uint64_t until = begin + (uint64_t)((double)span * (double)(i + 1) / (double)width);
+        double share;
+
+        while (at + 1 < samples->n && (samples->items[at + 1].at <= until || i + 1 == width))
+            at++;
+        share = extremes.most == extremes.least
+                    ? 0
+                    : (double)(samples->items[at].value - extremes.least) /
+                          (double)(extremes.most - extremes.least);
+        (void)fputs(levels[(size_t)(share * (double)(n_levels - 1) + 0.5)], stdout);
+    }
+    (void)putchar('\n');
+}
+
+static void print_figure(const char *label, const struct metric *metric, uint64_t value,
+                         uint64_t at)
+{
+    char number[VALUE_MAX], when[WHEN_MAX];
+
+    (void)printf("  %-7s %s", label, value_text(metric, value, number));
+    if (at > 0)
+        (void)printf(", at %s", when_text(at, when));
+    (void)putchar('\n');
+}
+
+/* The values as they changed, the newest last; which layer it was, where there were several. */
+static int values_table(struct ctl *ctl, const struct samples *samples, const struct metric *metric,
+                        json_object *rows)
+{
+    static const struct column columns[] = {
+        {"AUDITED", 0}, {"VALUE", COLUMN_RIGHT}, {"LAYER", COLUMN_FLEXIBLE},
+    };
+    _cleanup_(table_freep) struct table *table = NULL;
+    _cleanup_free_ char *common = fact_common(ctl, rows, "path");
+    size_t n_common = common ? strlen(common) : 0, n_changes = 0, n_skipped = 0;
+    unsigned lines = ctl->lines > 0 ? ctl->lines : LINES_DEFAULT;
+    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns), &table) : -ENOMEM;
+
+#define CHANGES(i)                                                                                 \
+    ((i) == 0 || samples->items[i].value != samples->items[(i)-1].value ||                         \
+     strcmp(samples->items[i].path, samples->items[(i)-1].path) != 0)
+    for (size_t i = 0; i < samples->n; i++)
+        n_changes += CHANGES(i);
+    n_skipped = n_changes > lines ? n_changes - lines : 0;
+    if (r >= 0)
+        fact_print_common(ctl, common);
+    for (size_t i = 0, nth = 0; r >= 0 && i < samples->n; i++) {
+        char number[VALUE_MAX], when[WHEN_MAX];
+
+        if (!CHANGES(i) || nth++ < n_skipped)
+            continue;
+        r = table_row(table);
+        if (r >= 0)
+            r = table_cell(table, 0, when_short(samples->items[i].at, when), COLOUR_OFF);
+        if (r >= 0)
+            r = table_cell(table, 1, value_text(metric, samples->items[i].value, number),
+                           COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 2, text_escape_string(samples->items[i].path + n_common),
+                           COLOUR_OFF);
+    }
+#undef CHANGES
+    if (r >= 0)
+        r = table_print(table);
+    if (r >= 0 && ctl->output.legend && n_skipped > 0)
+        (void)printf("\nThe newest %u changes; --lines=N shows more.\n", lines);
+    return r;
+}
+
+static int print_values(struct ctl *ctl, const char *path, const struct samples *samples,
+                        const struct metric *metric, json_object *rows)
+{
+    struct extremes extremes = extremes_of(samples);
+    const struct sample *first = &samples->items[0], *last = &samples->items[samples->n - 1];
+    _cleanup_free_ char *shown = text_escape_string(path);
+    char begin[WHEN_MAX];
+
+    if (!shown)
+        return -ENOMEM;
+    if (ctl->output.legend) {
+        (void)printf("%s%s%s of %s, %zu audit%s\n\n", output_colour(&ctl->output, COLOUR_BOLD),
+                     metric->name, output_colour(&ctl->output, COLOUR_OFF), shown, samples->n,
+                     samples->n == 1 ? "" : "s");
+        print_sparkline(ctl, samples, extremes);
+    }
+    print_figure("first", metric, first->value, first->at);
+    print_figure("last", metric, last->value, last->at);
+    print_figure("least", metric, extremes.least, 0);
+    print_figure("most", metric, extremes.most, 0);
+    (void)putchar('\n');
+    if (ctl->output.legend && !samples->cut)
+        (void)printf("The record of this disk begins at %s.\n\n", when_text(first->at, begin));
+    return values_table(ctl, samples, metric, rows);
+}
+
+/* ---- when it passed a value --------------------------------------------------------------- */
+
+struct crossing {
+    const struct sample *reached, *before;      /* the first that reaches it, and the one before */
+    const struct sample *fell;                  /* the first below it after that */
+    const struct sample *again;                 /* since when it is there again, at the end */
+};
+
+static struct crossing crossing_of(const struct samples *samples, uint64_t threshold)
+{
+    struct crossing crossing = { NULL };
+
+    for (size_t i = 0; i < samples->n; i++) {
+        const struct sample *sample = &samples->items[i];
+
+        if (sample->value < threshold) {
+            if (crossing.reached && !crossing.fell)
+                crossing.fell = sample;
+            crossing.again = NULL;
+        } else if (!crossing.reached) {
+            crossing.reached = sample;
+            crossing.before = i > 0 ? sample - 1 : NULL;
+        } else if (crossing.fell && !crossing.again)
+            crossing.again = sample;
+    }
+    return crossing;
+}
+
+static void print_crossing(const struct ctl *ctl, const struct samples *samples,
+                           const struct metric *metric)
+{
+    struct crossing crossing = crossing_of(samples, ctl->threshold);
+    const struct sample *first = &samples->items[0], *last = &samples->items[samples->n - 1];
+    char at_first[WHEN_MAX], when[WHEN_MAX], other[WHEN_MAX], words[VALUE_MAX], number[VALUE_MAX];
+    const char *record = samples->cut ? "What was asked for" : "The record of this disk";
+
+    (void)value_words(metric, ctl->threshold, words);
+    if (!crossing.reached) {
+        (void)printf("%s never reached %s within the record, which begins at %s; the most was "
+                     "%s.\n", metric->subject, words, when_text(first->at, at_first),
+                     value_text(metric, extremes_of(samples).most, number));
+        return;
+    }
+    if (!crossing.before)
+        (void)printf("%s begins at %s, and %s had %s then already", record,
+                     when_text(first->at, at_first),
+                     strcmp(metric->subject, "The chain") == 0 ? "the chain" : "it",
+                     value_words(metric, first->value, words));
+    else
+        (void)printf("%s first reached %s at %s (%s; at %s it was %s)", metric->subject, words,
+                     when_text(crossing.reached->at, when),
+                     value_text(metric, crossing.reached->value, number),
+                     when_short(crossing.before->at, other),
+                     value_text(metric, crossing.before->value, (char[VALUE_MAX]){ "" }));
+    if (crossing.fell)
+        (void)printf(", and fell below that at %s", when_text(crossing.fell->at, other));
+    if (crossing.fell && crossing.again)
+        (void)printf("; it is there again since %s", when_text(crossing.again->at, when));
+    (void)printf("; now %s.\n", value_text(metric, last->value, number));
+}
+
+/* ---- JSON --------------------------------------------------------------------------------- */
+
+static int add_number(json_object *object, const char *key, uint64_t value)
+{
+    return json_add(object, key, json_object_new_uint64(value));
+}
+
+static int add_samples(json_object *object, const struct samples *samples)
+{
+    json_object *rows = json_object_new_array();
+    int r = rows ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r >= 0 && i < samples->n; i++) {
+        json_object *row = json_object_new_object();
+
+        r = row ? json_object_array_add(rows, row) : -ENOMEM;
+        if (r < 0) {
+            json_object_put(row);
+            break;
+        }
+        r = add_number(row, "at", samples->items[i].at);
+        if (r >= 0)
+            r = add_number(row, "value", samples->items[i].value);
+        if (r >= 0)
+            r = json_add(row, "path", json_object_new_string(samples->items[i].path));
+    }
+    if (r < 0) {
+        json_object_put(rows);
+        return -ENOMEM;
+    }
+    return json_add(object, "samples", rows);
+}
+
+static int add_crossing(json_object *object, const struct samples *samples, uint64_t threshold)
+{
+    struct crossing crossing = crossing_of(samples, threshold);
+    int r = add_number(object, "threshold", threshold);
+
+    if (r >= 0 && crossing.reached)
+        r = add_number(object, "reached", crossing.reached->at);
+    if (r >= 0 && crossing.reached)
+        r = json_add(object, "reached-before-record", json_object_new_boolean(!crossing.before));
+    if (r >= 0 && crossing.fell)
+        r = add_number(object, "fell-below", crossing.fell->at);
+    if (r >= 0 && crossing.again)
+        r = add_number(object, "reached-again", crossing.again->at);
+    return r;
+}
+
+static int print_json(const struct ctl *ctl, const char *path, const struct samples *samples,
+                      const struct metric *metric)
+{
+    _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+    struct extremes extremes = extremes_of(samples);
+    int r = object ? json_add(object, "path", json_object_new_string(path)) : -ENOMEM;
+
+    if (r >= 0)
+        r = json_add(object, "metric", json_object_new_string(metric->name));
+    if (r >= 0 && samples->n > 0) {
+        r = add_number(object, "record-begins", samples->items[0].at);
+        if (r >= 0)
+            r = add_number(object, "first", samples->items[0].value);
+        if (r >= 0)
+            r = add_number(object, "last", samples->items[samples->n - 1].value);
+        if (r >= 0)
+            r = add_number(object, "least", extremes.least);
+        if (r >= 0)
+            r = add_number(object, "most", extremes.most);
+    }
+    if (r >= 0)
+        r = ctl->threshold > 0 ? add_crossing(object, samples, ctl->threshold)
+                               : add_samples(object, samples);
+    return r < 0 ? r : output_json(&ctl->output, object);
+}
+
+int metric_show(struct ctl *ctl, const char *path)
+{
+    const struct metric *metric = metric_find(ctl->metric, strlen(ctl->metric));
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    _cleanup_(samples_done) struct samples samples = { NULL };
+    unsigned lines = ctl->lines;
+    int r;
+
+    ctl->lines = 0;             /* the whole record is wanted */
+    r = source_list_of_path(ctl, "ListDiskAudits", path, &rows);
+    ctl->lines = lines;
+    if (r < 0)
+        return r;
+    r = samples_from(ctl, rows, metric, &samples);
+    if (r >= 0)
+        output_begin(&ctl->output);
+    if (r >= 0 && ctl->output.json != JSON_OFF)
+        r = print_json(ctl, path, &samples, metric);
+    else if (r >= 0 && samples.n == 0)
+        (void)printf("No audit in the record has this figure of the disk%s.\n",
+                     samples.cut ? " since then" : "");
+    else if (r >= 0 && ctl->threshold > 0)
+        print_crossing(ctl, &samples, metric);
+    else if (r >= 0)
+        r = print_values(ctl, path, &samples, metric, rows);
+    return r < 0 ? complain(r, "Cannot show the history") : 0;
+}
