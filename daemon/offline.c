@@ -113,6 +113,16 @@ static int load_finding(void *userdata, struct finding *finding)
     return r == -EEXIST ? 0 : r;
 }
 
+static int load_mute(void *userdata, struct mute *mute)
+{
+    struct known *known = userdata;
+    int r = mutes_load(findings_mutes(known->findings), mute);
+
+    if (r < 0)
+        mute_free(mute);
+    return r == -EEXIST ? 0 : r;
+}
+
 static int load_baseline(void *userdata, struct baseline *baseline, json_object *deviation,
                          const char *verity)
 {
@@ -187,6 +197,7 @@ static int known_load(struct known *known)
 {
     const struct store_loader loader = {
         .datastore = load_datastore, .image = load_image, .finding = load_finding,
+        .mute = load_mute,
         .baseline = load_baseline, .disk_move = load_disk_move, .userdata = known,
     };
     int r = graph_new(&known->graph);

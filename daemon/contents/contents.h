@@ -8,6 +8,7 @@
 #include "daemon/core/file.h"
 #include "daemon/core/findings.h"
 #include "daemon/core/image.h"
+#include "daemon/core/mute.h"
 #include "daemon/core/policy.h"
 #include "daemon/relate/relate.h"
 
@@ -48,6 +49,11 @@ struct contents_ops {
     void (*damaged)(void *userdata);
     void (*acknowledge)(void *userdata, int64_t finding_id, const char *by, const char *reason,
                         uint64_t until);
+    /* All mutes, as mutes_each(); and one that the database lost, which is taken unless that
+     * fails. */
+    int (*each_mute)(void *userdata, int (*each)(void *each_userdata, struct mute *mute),
+                     void *each_userdata);
+    int (*mute)(void *userdata, struct mute *mute);
 };
 
 struct contents_options {
@@ -68,7 +74,8 @@ struct contents *contents_free(struct contents *contents);
 int contents_load_baseline(struct contents *contents, struct baseline *baseline,
                            json_object *deviation, const char *verity);
 /* After the database: the ledger, and interrupted readings. first: nothing was known in the
- * database, so that what was acknowledged waits for its findings. */
+ * database, so that what was acknowledged waits for its findings, and what was
+ * muted is muted again. */
 int contents_load(struct contents *contents, bool first);
 /* All baselines once more, for a new database. */
 int contents_keep_all(struct contents *contents);
@@ -115,6 +122,8 @@ void contents_event(struct contents *contents, const struct finding *finding,
                     enum event_type type);
 /* that is done here, when no finding is being changed. */
 void contents_acknowledge(struct contents *contents);
+/* A mute was made, or has ended: that is written, too. */
+void contents_mute(struct contents *contents, const struct mute *mute);
 /* Hands what is to be written to a task. */
 void contents_flush(struct contents *contents);
 

@@ -8,10 +8,14 @@
 #include "daemon/core/log.h"
 #include "lib/cleanup.h"
 
+DEFINE_CLEANUP(struct mute *, mute_free)
+
 struct import {
     struct contents *contents;
     struct baselines *baselines;
     struct acknowledgement *acknowledgements;
+    struct mute **mutes;        /* that hold */
+    size_t n_mutes;
 };
 
 static int take_baseline(struct import *import, json_object *object)
@@ -116,6 +120,67 @@ static int take_ended(struct import *import, json_object *object)
     return 0;
 }
 
+static int copy_text(json_object *object, const char *key, char **ret_copy)
+{
+    const char *text = text_of(object, key);
+
+    *ret_copy = text ? strdup(text) : NULL;
+    return text && !*ret_copy ? -ENOMEM : 0;
+}
+
+static int mute_from_json(json_object *object, struct mute **ret_mute)
+{
+    _cleanup_(mute_freep) struct mute *mute = calloc(1, sizeof(*mute));
+    json_object *id, *made, *until;
+
+    if (!mute || copy_text(object, "finding", &mute->finding) < 0 ||
+        copy_text(object, "path", &mute->path) < 0 ||
+        copy_text(object, "class", &mute->class) < 0 || copy_text(object, "by", &mute->by) < 0 ||
+        copy_text(object, "reason", &mute->reason) < 0)
+        return -ENOMEM;
+    if (!number_of(object, "id", &id) || !number_of(object, "made", &made) ||
+        !number_of(object, "until", &until) || !mute->by || !mute->reason ||
+        json_object_get_int64(id) <= 0)
+        return -EBADMSG;
+    mute->id = json_object_get_int64(id);
+    mute->made = json_object_get_uint64(made);
+    mute->until = json_object_get_uint64(until);
+    mute->changed = true;       /* the database does not have it */
+    *ret_mute = TAKE_PTR(mute);
+    return 0;
+}
+
+/* Another word of the same one takes its place. */
+static int take_mute(struct import *import, json_object *object)
+{
+    _cleanup_(mute_freep) struct mute *mute = NULL;
+    json_object *ended;
+    struct mute **mutes;
+    size_t n = 0;
+    int r;
+
+    if (!json_object_is_type(object, json_type_object) ||
+        !json_object_object_get_ex(object, "ended", &ended))
+        return -EBADMSG;
+    r = mute_from_json(object, &mute);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < import->n_mutes; i++)
+        if (import->mutes[i]->id == mute->id)
+            mute_free(import->mutes[i]);
+        else
+            import->mutes[n++] = import->mutes[i];
+    import->n_mutes = n;
+    if (json_object_get_boolean(ended))
+        return 0;
+    mutes = reallocarray(import->mutes, n + 1, sizeof(*mutes));
+    if (!mutes)
+        return -ENOMEM;
+    mutes[import->n_mutes++] = TAKE_PTR(mute);
+    import->mutes = mutes;
+    return 0;
+}
+
 static int on_entry(void *userdata, json_object *entry)
 {
     json_object *object;
@@ -128,6 +193,8 @@ static int on_entry(void *userdata, json_object *entry)
         return take_acknowledgement(userdata, object);
     if (json_object_object_get_ex(entry, "ended", &object))
         return take_ended(userdata, object);
+    if (json_object_object_get_ex(entry, "mute", &object))
+        return take_mute(userdata, object);
     return 0;                   /* of a newer program */
 }
 
@@ -200,6 +267,27 @@ static void keep_damaged(const char *path)
         log_warning(-errno, "Cannot rename %s: %m", path);
 }
 
+/* Mutes are in the database, where there is one. */
+static void merge_mutes(struct import *import, bool first)
+{
+    struct contents *contents = import->contents;
+    size_t n = 0;
+
+    for (size_t i = 0; i < import->n_mutes; i++) {
+        int r = first ? contents->ops->mute(contents->userdata, import->mutes[i]) : -EEXIST;
+
+        n += r >= 0;
+        if (r < 0)
+            mute_free(import->mutes[i]);
+        if (r < 0 && first)
+            log_error(r, "Cannot take a mute from the journal: %m");
+    }
+    if (n > 0)
+        log_notice(0, "%zu mute%s taken from the journal, which the database does not have", n,
+                   n == 1 ? "" : "s");
+    free(import->mutes);
+}
+
 int ledger_load(struct contents *contents, bool first)
 {
     struct import import = { .contents = contents };
@@ -243,6 +331,7 @@ int ledger_load(struct contents *contents, bool first)
         ack->next = contents->acknowledgements;
         contents->acknowledgements = ack;
     }
+    merge_mutes(&import, first);
     if (r >= 0 && contents->anew)
         ledger_write_anew(contents);
     baselines_free(import.baselines);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The ledger is written: what outlives the database, baselines and acknowledgements. */
+/* The ledger is written: what outlives the database: baselines, acknowledgements and
+ * mutes. */
 #include <errno.h>
 #include <string.h>
 
@@ -193,6 +194,34 @@ static int put_pending(const struct contents *contents, struct ledger_lines *lin
     return r;
 }
 
+/* One by the number of a finding ends with the database, which gives the numbers. */
+static int put_mute(void *userdata, struct mute *mute)
+{
+    _cleanup_(json_object_putp) json_object *entry = json_object_new_object();
+    json_object *object = json_object_new_object();
+
+    if (mute->finding_id != 0) {
+        json_object_put(object);
+        return 0;
+    }
+    if (json_add(entry, "mute", object) < 0 ||
+        add_number(object, "id", (uint64_t)mute->id) < 0 ||
+        add_string(object, "finding", mute->finding) < 0 ||
+        add_string(object, "path", mute->path) < 0 ||
+        add_string(object, "class", mute->class) < 0 ||
+        add_string(object, "by", mute->by) < 0 || add_string(object, "reason", mute->reason) < 0 ||
+        add_number(object, "made", mute->made) < 0 ||
+        add_number(object, "until", mute->until) < 0 ||
+        json_add(object, "ended", json_object_new_boolean(mute->ended > 0)) < 0)
+        return -ENOMEM;
+    return lines_add(userdata, entry);
+}
+
+static int put_holding_mute(void *userdata, struct mute *mute)
+{
+    return mute->ended == 0 ? put_mute(userdata, mute) : 0;
+}
+
 void ledger_write_anew(struct contents *contents)
 {
     struct ledger_lines *lines = NULL;
@@ -204,6 +233,8 @@ void ledger_write_anew(struct contents *contents)
     }
     if (r >= 0)
         r = contents->ops->each_finding(contents->userdata, put_finding, lines);
+    if (r >= 0)
+        r = contents->ops->each_mute(contents->userdata, put_holding_mute, lines);
     if (r >= 0)
         r = put_pending(contents, lines);
     if (r < 0) {
@@ -261,6 +292,16 @@ static int put_one_baseline(struct ledger_lines *lines, const void *what)
 void ledger_baseline(struct contents *contents, const struct baseline *baseline)
 {
     append(contents, put_one_baseline, baseline);
+}
+
+static int put_one_mute(struct ledger_lines *lines, const void *what)
+{
+    return put_mute(lines, (struct mute *)(uintptr_t)what);
+}
+
+void contents_mute(struct contents *contents, const struct mute *mute)
+{
+    append(contents, put_one_mute, mute);
 }
 
 static int put_gone(struct ledger_lines *lines, const void *what)

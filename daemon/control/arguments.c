@@ -66,6 +66,19 @@ static int check_filter(json_object *filter, const struct filter_key *keys, sd_b
     return 0;
 }
 
+int arguments_filter(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
+                     json_object **ret_filter)
+{
+    _cleanup_(json_object_putp) json_object *filter = NULL;
+    int r = control_read_entry(message, &filter);
+
+    if (r >= 0)
+        r = check_filter(filter, keys, error);
+    if (r >= 0)
+        *ret_filter = TAKE_PTR(filter);
+    return r;
+}
+
 void asked_done(struct asked *asked)
 {
     json_object_put(asked->filter);
@@ -79,11 +92,8 @@ int arguments_read(sd_bus_message *message, const struct question *question, sd_
     char *path;
     int r = 0;
 
-    if (question->takes & ASKED_FILTER) {
-        r = control_read_entry(message, &asked.filter);
-        if (r >= 0)
-            r = check_filter(asked.filter, question->keys, error);
-    }
+    if (question->takes & ASKED_FILTER)
+        r = arguments_filter(message, question->keys, error, &asked.filter);
     if (r >= 0 && question->takes & ASKED_PATH) {
         r = arguments_path(message, error, &path);
         if (r >= 0)

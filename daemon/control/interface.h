@@ -26,12 +26,18 @@ struct control_ops {
      * at first. asked is there until then. An entry comes as rows do. */
     int (*ask)(void *userdata, const struct question *question, const struct asked *asked,
                control_rows_fn reply, void *reply_userdata);
-    /* answered when it lies in the database, or with why it does not; also acknowledge() */
+    /* answered when it lies in the database, or with why it does not; also acknowledge(),
+     * mute() and unmute() */
     int (*accept)(void *userdata, const char *path, const char *by, const char *reason,
                   control_done_fn reply, void *reply_userdata, char **ret_message);
     int (*scan)(void *userdata, char **paths, bool scrub, uint64_t *ret_ticket, char **ret_message);
     int (*acknowledge)(void *userdata, int64_t id, const char *by, const char *reason,
                        uint64_t until, control_done_fn reply, void *reply_userdata);
+    /* Takes the mute if it returns 0, and sets the number before it answers. */
+    int (*mute)(void *userdata, struct mute *mute, int64_t *ret_id, control_done_fn reply,
+                void *reply_userdata, char **ret_message);
+    int (*unmute)(void *userdata, int64_t id, const char *by, control_done_fn reply,
+                  void *reply_userdata);
     int (*pause)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
                  void *reply_userdata);
     /* also ends whoever has a file open there; answered when they are gone */

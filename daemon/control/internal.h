@@ -106,6 +106,9 @@ int arguments_path(sd_bus_message *message, sd_bus_error *error, char **ret_path
 /* aay -> paths. */
 int arguments_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths);
 
+/* a{sv} with no other members than the keys, each of its type. */
+int arguments_filter(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
+                     json_object **ret_filter);
 /* What the question takes; the path and the filter are asked_done()'s to free, the rest is the
  * message's. */
 int arguments_read(sd_bus_message *message, const struct question *question, sd_bus_error *error,
@@ -120,6 +123,8 @@ struct late_call {
     sd_bus_message *call;
     const struct question *question;    /* NULL: it is none */
     struct asked asked;
+    int64_t made;               /* the number of what the call made, which is its answer; 0: it
+                                 * has none */
 };
 
 /* Nothing else is taken from the connection meanwhile. NULL without memory. */

@@ -2,6 +2,7 @@
 /* The methods of the control interface: arguments from D-Bus, the manager's answers back, errors by
  * name. */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,6 +14,7 @@
 #define REASON_MAX 1000
 
 DEFINE_CLEANUP(json_object *, json_object_put)
+DEFINE_CLEANUP(struct mute *, mute_free)
 
 /* ---- errors ------------------------------------------------------------------------------- */
 
@@ -89,11 +91,14 @@ static int reply_entry(sd_bus_message *call, json_object *entry)
 
 static void reply_done(void *userdata, int error, const char *message)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = late_call_end(userdata);
+    struct late_call *late = userdata;
+    const int64_t made = late->made;
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = late_call_end(late);
     _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
 
     if (error >= 0) {
-        (void)sd_bus_reply_method_return(call, NULL);   /* fails when the peer is gone */
+        /* fails when the peer is gone */
+        (void)sd_bus_reply_method_return(call, made > 0 ? "x" : NULL, made);
         return;
     }
     (void)sd_bus_error_set(&text, CONTROL_ERROR_FAILED, message ?: strerror(-error));
@@ -258,6 +263,89 @@ static int acknowledge(sd_bus_message *call, struct connection *connection, sd_b
     return taken(late, r, "finding", NULL, error);
 }
 
+/* The strings of what is to be muted, checked. */
+static int mute_criteria(json_object *what, struct mute *mute, sd_bus_error *error)
+{
+    const struct { const char *key; char **field; } texts[] = {
+        { "finding", &mute->finding }, { "path", &mute->path }, { "class", &mute->class },
+    };
+    json_object *value;
+
+    for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+        if (!json_object_object_get_ex(what, texts[i].key, &value))
+            continue;
+        if (json_object_get_string_len(value) == 0 || json_object_get_string_len(value) >= PATH_MAX)
+            return arguments_invalid(error, "A %s to be muted has 1 to %d bytes", texts[i].key,
+                                     PATH_MAX - 1);
+        *texts[i].field = strdup(json_object_get_string(value));
+        if (!*texts[i].field)
+            return -ENOMEM;
+    }
+    if (json_object_object_get_ex(what, "finding-id", &value))
+        mute->finding_id = json_object_get_int64(value);
+    if (mute->finding && finding_type_from_name(mute->finding) < 0)
+        return arguments_invalid(error, "There is no finding of that name");
+    if (mute->path && mute->path[0] != '/' && mute->path[0] != '*')
+        return arguments_invalid(error, "A pattern must begin with / or *, since it is compared "
+                                        "with absolute paths");
+    if (mute->finding_id < 0 ||
+        (!mute->finding && !mute->path && !mute->class && mute->finding_id == 0))
+        return arguments_invalid(error, "Nothing is said of what is to be muted");
+    return 0;
+}
+
+static int mute(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
+{
+    static const struct filter_key keys[] = {
+        { "finding", json_type_string }, { "path", json_type_string },
+        { "class", json_type_string }, { "finding-id", json_type_int }, { NULL, json_type_null },
+    };
+    _cleanup_(mute_freep) struct mute *mute = calloc(1, sizeof(*mute));
+    _cleanup_(json_object_putp) json_object *what = NULL;
+    _cleanup_free_ char *message = NULL;
+    struct late_call *late;
+    const char *reason;
+    char by[64];
+    int r = mute ? arguments_filter(call, keys, error, &what) : -ENOMEM;
+
+    if (r >= 0)
+        r = sd_bus_message_read(call, "st", &reason, &mute->until);
+    if (r >= 0)
+        r = mute_criteria(what, mute, error);
+    if (r < 0)
+        return r;
+    if (*reason == '\0' || strlen(reason) > REASON_MAX)
+        return arguments_invalid(error, "A mute needs a reason of at most %d bytes", REASON_MAX);
+    peer_name(connection, by, sizeof(by));
+    mute->by = strdup(by);
+    mute->reason = strdup(reason);
+    late = mute->by && mute->reason ? late_call_new(call, connection) : NULL;
+    if (!late)
+        return -ENOMEM;
+    r = connection->control->ops.mute(connection->control->userdata, mute, &late->made, reply_done,
+                                      late, &message);
+    if (r >= 0)
+        TAKE_PTR(mute);
+    return taken(late, r, "mute", message, error);
+}
+
+static int unmute(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
+{
+    struct late_call *late;
+    char by[64];
+    int64_t id;
+    int r = sd_bus_message_read(call, "x", &id);
+
+    if (r < 0)
+        return r;
+    late = late_call_new(call, connection);
+    if (!late)
+        return -ENOMEM;
+    peer_name(connection, by, sizeof(by));
+    r = connection->control->ops.unmute(connection->control->userdata, id, by, reply_done, late);
+    return taken(late, r, "mute", NULL, error);
+}
+
 static int accept_baseline(sd_bus_message *call, struct connection *connection,
                            sd_bus_error *error)
 {
@@ -393,12 +481,14 @@ static int on_call(sd_bus_message *call, void *userdata, sd_bus_error *error)
 #define IN_DATASTORE "s", SD_BUS_PARAM(datastore)
 #define IN_UNTIL "st", SD_BUS_PARAM(datastore) SD_BUS_PARAM(until)
 #define IN_PATH_AND_REASON "ays", SD_BUS_PARAM(path) SD_BUS_PARAM(reason)
+#define IN_MUTE "a{sv}st", SD_BUS_PARAM(what) SD_BUS_PARAM(reason) SD_BUS_PARAM(until)
 #define IN_ACKNOWLEDGEMENT "xst", SD_BUS_PARAM(id) SD_BUS_PARAM(reason) SD_BUS_PARAM(until)
 #define OUT_NOTHING NULL, ""
 #define OUT_ENTRY(name) "a{sv}", SD_BUS_PARAM(name)
 #define OUT_ROWS(name) "aa{sv}", SD_BUS_PARAM(name)
 #define OUT_PAGE(name) "aa{sv}s", SD_BUS_PARAM(name) SD_BUS_PARAM(next)
 #define OUT_TICKET "t", SD_BUS_PARAM(ticket)
+#define OUT_NUMBER "x", SD_BUS_PARAM(id)
 
 /* Unprivileged: enter() decides, by the credentials of the socket. */
 #define ROW(name, in, in_names, out, out_names)                                                    \
@@ -438,6 +528,7 @@ const sd_bus_vtable control_vtable[] = {
     CHANGING("DepthMax", "t"),
     CHANGING("FindingsOpen", "a{sv}"),
     CHANGING("FindingsAcknowledged", "a{sv}"),
+    CHANGING("FindingsMuted", "a{sv}"),
     SD_BUS_SIGNAL_WITH_NAMES("FindingChanged", "a{sv}s", SD_BUS_PARAM(finding) SD_BUS_PARAM(event),
                              0),
     SD_BUS_VTABLE_END

@@ -23,7 +23,7 @@ static const struct {
     { "ImagesSize", "images-size" }, { "ImagesAllocated", "images-allocated" },
     { "Chains", "chains" },
     { "DepthMax", "depth-max" }, { "FindingsOpen", "open" },
-    { "FindingsAcknowledged", "acknowledged" },
+    { "FindingsAcknowledged", "acknowledged" }, { "FindingsMuted", "muted" },
 };
 
 static json_object *member_of(json_object *status, const char *property)

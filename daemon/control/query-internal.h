@@ -66,6 +66,10 @@ void image_disk_findings(const struct query_view *view, const struct image *imag
 /* Calls each for every unresolved finding of the image. */
 void image_findings(const struct query_view *view, const struct image *image,
                     void (*each)(void *userdata, const struct finding *finding), void *userdata);
+/* muted-by, and more of that mute. */
+void finding_mute(const struct query_view *view, const struct finding *finding, struct row *row);
+/* mutes (that hold), mute-of-all-images (its number, where there is one) */
+void status_mutes(const struct query_view *view, struct row *row);
 int baseline_row(const struct baseline *baseline, json_object **ret_row);
 /* Of all images, for the status. */
 void put_baselines(const struct query_view *view, struct row *row);

@@ -96,6 +96,7 @@ int finding_row(const struct query_view *view, const struct finding *finding, bo
         row_string(&row, "acknowledged-reason", finding->acknowledged_reason);
         row_number(&row, "acknowledged-until", finding->acknowledged_until);
     }
+    finding_mute(view, finding, &row);
     row_json(&row, "summary", finding_summary(finding));
     if (details && finding->evidence)
         row_json(&row, "evidence", json_object_get(finding->evidence));
@@ -335,7 +336,8 @@ static int worst_add(void *userdata, struct finding *finding)
     struct worst *worst = userdata;
     size_t i;
 
-    if (finding->state != FINDING_OPEN || finding->severity < SEVERITY_WARNING)
+    if (finding->state != FINDING_OPEN || finding->muted_by > 0 ||
+        finding->severity < SEVERITY_WARNING)
         return 0;
     for (i = worst->n; i > 0 && finding_is_worse(finding, worst->findings[i - 1]); i--)
         if (i < WORST_MAX)
@@ -409,15 +411,18 @@ static void status_images(const struct query_view *view, struct row *row)
 
 static void status_findings(const struct query_view *view, struct row *row)
 {
-    uint64_t open[_SEVERITY_MAX] = { 0 }, acknowledged[_SEVERITY_MAX] = { 0 };
+    struct findings_counts counts;
     json_object *value = NULL;
     int r;
 
-    findings_count(view->findings, open, acknowledged);
-    r = severities_row(open, &value);
+    findings_count(view->findings, &counts);
+    r = severities_row(counts.open, &value);
     row_result(row, "open", r, value);
-    r = severities_row(acknowledged, &value);
+    r = severities_row(counts.acknowledged, &value);
     row_result(row, "acknowledged", r, value);
+    r = severities_row(counts.muted, &value);
+    row_result(row, "muted", r, value);
+    status_mutes(view, row);
     r = worst_rows(view, &value);
     row_result(row, "worst", r, value);
 }

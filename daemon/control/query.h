@@ -41,7 +41,13 @@
  * A finding: id, name, title, summary, severity, confidence, state, subject-kind, subject, path (of
  * an image), disk (it is about all layers of a disk, and path is the disk's own layer), datastore,
  * first-seen, last-seen, changed, resolved, count, weight, acknowledged-by, acknowledged-reason,
- * acknowledged-until; with details: evidence{}, remedy[]. */
+ * acknowledged-until; muted-by (the mute's id), muted-severity (its own, when that began to cover
+ * it), muted-user, muted-reason, muted-until; with details: evidence{}, remedy[].
+ *
+ * A mute: id, what it asks for (finding, path: a pattern, class, finding-id), all-images (nothing
+ * but a path that every image has), made-by, reason, made, until, holds, ended, ended-by (left out:
+ * its time was over), findings (that it covers; one that two cover is of that which lasts
+ * longer). */
 #pragma once
 
 #include "daemon/control/question.h"
@@ -89,7 +95,9 @@ struct query_status {
  * images, images-audited, images-unreadable (not opened), images-size, images-allocated, chains
  * (leaves of more than one layer), depth-max (unconsolidated layers), depth-max-path, libvirt[],
  * pools[] (query_virt()), disks-outside[] (at most 100) and disks-outside-total, open{} and
- * acknowledged{} (findings by severity), datastores[], worst[] (up to 5 open findings). */
+ * acknowledged{} and muted{} (findings by severity, each in one of them), mutes (that hold),
+ * mute-of-all-images (the id of one that covers every image), datastores[], worst[] (up to 5 open
+ * findings). */
 int query_status(const struct query_view *view, const struct query_status *status,
                  json_object **ret_entry);
 /* Images of a datastore, by what is known of them. */
@@ -145,6 +153,8 @@ int query_domain(const struct query_view *view, const struct asked *asked, json_
 int query_chain(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                 char **ret_next);
 /* As query_images(); in order of id. With details at most 100 rows a page. */
+int query_mutes(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
+                char **ret_next);
 int query_findings(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                    char **ret_next);
 int query_finding(const struct query_view *view, const struct asked *asked, json_object **ret_entry,

@@ -125,6 +125,8 @@ static const char *const event_type_names[_EVENT_MAX] = {
     [EVENT_RESOLVED] = "resolved",
     [EVENT_REOPENED] = "reopened",
     [EVENT_REMINDER] = "reminder",
+    [EVENT_MUTED] = "muted",
+    [EVENT_UNMUTED] = "unmuted",
 };
 
 const char *event_type_name(enum event_type type)
@@ -146,10 +148,16 @@ bool event_type_alerts(enum event_type type)
     case EVENT_RESOLVED:
     case EVENT_UNACKNOWLEDGED:
     case EVENT_REMINDER:
+    case EVENT_UNMUTED:
         return true;
     default:
         return false;
     }
+}
+
+bool event_alerts(const struct event *event)
+{
+    return event_type_alerts(event->type) && event->muted_by == 0;
 }
 
 struct finding *finding_free(struct finding *finding)

@@ -107,6 +107,9 @@ struct finding {
     bool of_other_file;         /* that was said of another file than lies there now; not kept */
     uint64_t reminded;          /* usec of the last alert, for the doubling reminder */
     uint32_t reminders;
+    int64_t muted_by;           /* number of the mute that keeps it from being told; 0: none does */
+    enum severity muted_severity;   /* as it was when that mute began to cover it */
+    int64_t mutes_broken;       /* mutes up to this number do not cover it any more: it got worse */
 };
 
 struct finding *finding_free(struct finding *finding);
@@ -125,12 +128,14 @@ enum event_type {
     EVENT_RESOLVED,
     EVENT_REOPENED,
     EVENT_REMINDER,
+    EVENT_MUTED,
+    EVENT_UNMUTED,
     _EVENT_MAX,
 };
 
 const char *event_type_name(enum event_type type);
 int event_type_from_name(const char *name);             /* -EINVAL when unknown */
-/* Does it go out to administrators, or only into the history? */
+/* Do such events go out to administrators, or only into the history? */
 bool event_type_alerts(enum event_type type);
 
 /* One change in a finding's life: appended to the history, which is also the outbox of alerts.
@@ -149,6 +154,11 @@ struct event {
     char **domains;             /* whose disk it is, or a layer of it: NULL-ended; NULL: none */
     uint32_t depth;             /* of the chain (of an own layer: the disk's deepest), 0 when it
                                  * does not matter */
+    int64_t muted_by;           /* number of the mute because of which it is recorded, and not
+                                 * told; 0: none */
 };
+
+/* Does it go out to administrators? */
+bool event_alerts(const struct event *event);
 
 struct event *event_free(struct event *event);

@@ -4,12 +4,15 @@
 
 #include "daemon/core/policy.h"
 
-/* Compared with the whole path: * and ? match slashes, too, so that a pattern means everything
- * below. */
+bool policy_pattern_matches(const char *pattern, const char *path)
+{
+    return fnmatch(pattern, path, 0) == 0;
+}
+
 static bool matches_any(char *const *patterns, const char *path)
 {
     for (; patterns && *patterns; patterns++)
-        if (fnmatch(*patterns, path, 0) == 0)
+        if (policy_pattern_matches(*patterns, path))
             return true;
     return false;
 }

@@ -76,4 +76,7 @@ struct policy {
 const struct thresholds *policy_thresholds(const struct policy *policy, const char *path);
 /* The class of an image; NULL for none. */
 const struct policy_class *policy_class_of(const struct policy *policy, const char *path);
+/* Compared with the whole path: * and ? match slashes, too, so that a pattern means everything
+ * below. */
+bool policy_pattern_matches(const char *pattern, const char *path);
 bool policy_golden(const struct policy *policy, const char *path);

@@ -85,8 +85,12 @@ int findings_new(struct findings **ret_findings)
 {
     struct findings *findings = calloc(1, sizeof(*findings));
 
-    if (!findings)
-        return -ENOMEM;
+    int r = findings ? mutes_new(&findings->mutes) : -ENOMEM;
+
+    if (r < 0) {
+        free(findings);
+        return r;
+    }
     *ret_findings = findings;
     return 0;
 }
@@ -97,8 +101,14 @@ struct findings *findings_free(struct findings *findings)
         return NULL;
     while (!LIST_EMPTY(&findings->subjects))
         findings_forget_subject(findings, LIST_FIRST(&findings->subjects));
+    mutes_free(findings->mutes);
     free(findings);
     return NULL;
+}
+
+struct mutes *findings_mutes(const struct findings *findings)
+{
+    return findings->mutes;
 }
 
 int findings_load(struct findings *findings, struct finding *finding, uint64_t audited)
@@ -112,6 +122,8 @@ int findings_load(struct findings *findings, struct finding *finding, uint64_t a
         return -EEXIST;
     subject->findings[finding->type] = finding;
     subject->audited = audited;
+    mutes_note_id(findings->mutes, finding->muted_by);
+    mutes_note_id(findings->mutes, finding->mutes_broken);
     return 0;
 }
 
@@ -189,22 +201,22 @@ int findings_each(const struct findings *findings, int64_t after_id,
     return 0;
 }
 
-void findings_count(const struct findings *findings, uint64_t ret_open[_SEVERITY_MAX],
-                    uint64_t ret_acknowledged[_SEVERITY_MAX])
+void findings_count(const struct findings *findings, struct findings_counts *ret_counts)
 {
     const struct subject *subject;
 
-    memset(ret_open, 0, _SEVERITY_MAX * sizeof(*ret_open));
-    memset(ret_acknowledged, 0, _SEVERITY_MAX * sizeof(*ret_acknowledged));
+    *ret_counts = (struct findings_counts){ 0 };
     LIST_FOREACH(subject, &findings->subjects, link)
         for (int type = 0; type < _FINDING_MAX; type++) {
             const struct finding *finding = subject->findings[type];
 
             if (!finding_lives(finding))
                 continue;
-            if (finding->state == FINDING_OPEN)
-                ret_open[finding->severity]++;
+            if (finding->muted_by > 0)
+                ret_counts->muted[finding->severity]++;
+            else if (finding->state == FINDING_OPEN)
+                ret_counts->open[finding->severity]++;
             else
-                ret_acknowledged[finding->severity]++;
+                ret_counts->acknowledged[finding->severity]++;
         }
 }

@@ -22,6 +22,7 @@ struct subject {
 struct findings {
     void *tree;                 /* tsearch tree of struct subject */
     LIST_HEAD(, subject) subjects;
+    struct mutes *mutes;
 };
 
 /* Is it open or acknowledged? finding may be NULL. */

@@ -4,3 +4,4 @@
 
 #include "daemon/judge/judgement.h"
 #include "daemon/judge/life.h"
+#include "daemon/judge/mutes.h"

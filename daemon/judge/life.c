@@ -4,6 +4,7 @@
 #include "daemon/judge/finding-set.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +25,8 @@ static const char *finding_summary(const struct finding *finding)
 
 /* "chain-deep: /srv/vm/web.qcow2 has 40 unconsolidated layers (limit: 25)", and what
  * happened to it. */
-static int finding_message(const struct finding *finding, const char *addition, char **ret_message)
+static int finding_message(const struct finding *finding, const char *addition, const char *muted,
+                           char **ret_message)
 {
     _cleanup_free_ char *subject = text_escape_string(finding->subject);
     const char *name = finding_definition(finding->type)->name, *summary = finding_summary(finding);
@@ -33,8 +35,8 @@ static int finding_message(const struct finding *finding, const char *addition, 
         [SUBJECT_DOMAIN] = "domain ",
     };
 
-    if (!subject || asprintf(ret_message, "%s: %s%s %s%s", name, who[finding->subject_kind],
-                             subject, summary, addition) < 0)
+    if (!subject || asprintf(ret_message, "%s: %s%s %s%s%s", name, who[finding->subject_kind],
+                             subject, summary, addition, muted) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -43,6 +45,7 @@ struct telling {
     uint64_t now;
     uint32_t depth;
     bool counts;                /* rests on an audit that was not counted yet */
+    const struct mutes *mutes;
     findings_changed_fn changed;
     void *userdata;
 };
@@ -66,7 +69,9 @@ static int tell(const struct telling *telling, struct finding *finding, enum eve
         .severity = finding->severity,
         .confidence = finding->confidence,
         .depth = telling->depth,
+        .muted_by = finding->muted_by,
     };
+    char muted[48] = "";
     va_list arguments;
     int r;
 
@@ -78,7 +83,9 @@ static int tell(const struct telling *telling, struct finding *finding, enum eve
         addition = NULL;
         return -ENOMEM;
     }
-    r = finding_message(finding, addition, &message);
+    if (event.muted_by > 0 && event_type_alerts(type))
+        snprintf(muted, sizeof(muted), " (not told: mute %" PRId64 ")", event.muted_by);
+    r = finding_message(finding, addition, muted, &message);
     if (r < 0)
         return r;
     event.message = message;
@@ -112,6 +119,25 @@ static void finding_open(struct finding *finding, uint64_t now)
     finding->reminded = now;
     finding->reminders = 0;
     finding_forget_acknowledgement(finding);
+}
+
+/* The mute by which it is not told from now on. One that covers it already covers it at the
+ * severity that it had then. */
+static void finding_cover(struct finding *finding, const struct mute *mute)
+{
+    if (mute && mute->id != finding->muted_by)
+        finding->muted_severity = finding->severity;
+    finding->muted_by = mute ? mute->id : 0;
+}
+
+/* Is it worse than what was muted? Then no mute that there is covers it any more. */
+static bool finding_breaks_mute(struct finding *finding, const struct telling *telling)
+{
+    if (finding->muted_by == 0 || finding->severity <= finding->muted_severity)
+        return false;
+    finding->muted_by = 0;
+    finding->mutes_broken = mutes_last_id(telling->mutes);
+    return true;
 }
 
 static void finding_see(struct finding *finding, const struct telling *telling)
@@ -173,9 +199,12 @@ static int finding_begins(struct subject *subject, const struct condition *condi
     if (!again) {
         finding->first_seen = telling->now;
         finding->count = 0;
+        finding->muted_by = finding->mutes_broken = 0;
     }
     finding_take(finding, condition, telling);
     finding_open(finding, telling->now);
+    finding_cover(finding, mutes_cover(telling->mutes, finding, true, telling->now));
+    (void)finding_breaks_mute(finding, telling);
     if (again)
         return tell(telling, finding, EVENT_REOPENED, " (again, it was resolved %s)",
                     text_age(resolved, telling->now, since));
@@ -220,9 +249,12 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
     else
         finding_take(finding, condition, telling);
     if (finding->severity > before) {
+        bool breaks = finding_breaks_mute(finding, telling);
+
         finding_open(finding, telling->now);
-        return tell(telling, finding, EVENT_WORSENED, " (%s, was %s)",
-                    severity_name(finding->severity), severity_name(before));
+        return tell(telling, finding, EVENT_WORSENED, " (%s, was %s%s)",
+                    severity_name(finding->severity), severity_name(before),
+                    breaks ? ": it is not muted any more" : "");
     }
     if (finding->state == FINDING_ACKNOWLEDGED && finding->of_other_file) {
         finding_open(finding, telling->now);
@@ -332,7 +364,8 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
                    uint64_t now, findings_changed_fn changed, void *userdata)
 {
     struct telling telling = {
-        .now = now, .depth = depth, .changed = changed, .userdata = userdata
+        .now = now, .depth = depth, .mutes = findings->mutes, .changed = changed,
+        .userdata = userdata
     };
     struct subject *subject = findings_subject(findings, kind, subject_name);
     bool holds[_FINDING_MAX] = { false };
@@ -441,6 +474,7 @@ int findings_rename(struct findings *findings, enum subject_kind kind, const cha
     to->held_until = from->held_until;
     to->audited = from->audited;
     findings_forget_subject(findings, from);
+    mutes_unsettle(findings->mutes);
     return 0;
 }
 
@@ -474,6 +508,59 @@ int findings_acknowledge(struct findings *findings, int64_t id, const char *by, 
                 escaped_reason);
 }
 
+/* Why the mute that covered it does not any more. */
+static int uncovered_text(const struct telling *telling, int64_t id, char **ret_text)
+{
+    const struct mute *mute = mutes_get(telling->mutes, id);
+    _cleanup_free_ char *by = mute && mute->ended_by ? text_escape_string(mute->ended_by) : NULL;
+
+    if (mute && mute->ended_by && !by)
+        return -ENOMEM;
+    if (asprintf(ret_text, "mute %" PRId64 " %s%s", id,
+                 by ? "was removed by " : mute && !mute_holds(mute, telling->now)
+                 ? "has ended" : "does not cover it any more", by ?: "") < 0)
+        return -ENOMEM;
+    return 0;
+}
+
+static int finding_tell_muted(struct finding *finding, const struct mute *mute,
+                              const struct telling *telling)
+{
+    _cleanup_free_ char *by = text_escape_string(mute->by),
+                        *reason = text_escape_string(mute->reason);
+
+    return by && reason ? tell(telling, finding, EVENT_MUTED, ": muted by %s: %s (mute %" PRId64
+                               ")", by, reason, mute->id)
+                        : -ENOMEM;
+}
+
+/* The mutes changed: does one cover it now that did not, or none any more? What is acknowledged is
+ * nothing to tell of. */
+static int finding_settle_mute(struct finding *finding, const struct telling *telling)
+{
+    int64_t before = finding->muted_by;
+    const struct mute *covered = mutes_get(telling->mutes, before);
+    bool lost = before != 0 && !(covered && mute_holds(covered, telling->now));
+    const struct mute *mute = mutes_cover(telling->mutes, finding,
+                                          lost || mutes_want_all_anew(telling->mutes),
+                                          telling->now);
+    _cleanup_free_ char *why = NULL;
+    int r;
+
+    if ((mute ? mute->id : 0) == before)
+        return 0;
+    finding_cover(finding, mute);
+    if (mute)
+        return before == 0 ? finding_tell_muted(finding, mute, telling)
+                           : tell_nothing(telling, finding);
+    if (finding->state != FINDING_OPEN)
+        return tell_nothing(telling, finding);
+    finding->reminded = telling->now;
+    finding->reminders = 0;
+    r = uncovered_text(telling, before, &why);
+    return r < 0 ? r : tell(telling, finding, EVENT_UNMUTED, " (%s)", why);
+}
+
 /* When the next reminder of an open finding is due. */
 static uint64_t finding_reminder(const struct finding *finding, uint64_t reminder)
 {
@@ -504,7 +591,8 @@ static int finding_tick(struct finding *finding, uint64_t reminder, const struct
             r = tell(telling, finding, EVENT_UNACKNOWLEDGED, " (the acknowledgement has expired)");
         }
     }
-    if (finding->state == FINDING_OPEN && reminder > 0 && finding->severity >= SEVERITY_WARNING) {
+    if (finding->state == FINDING_OPEN && reminder > 0 && finding->muted_by == 0 &&
+        finding->severity >= SEVERITY_WARNING) {
         due = finding_reminder(finding, reminder);
         if (due <= telling->now) {
             finding->reminders++;
@@ -524,9 +612,11 @@ static int finding_tick(struct finding *finding, uint64_t reminder, const struct
 int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
                   findings_changed_fn changed, void *userdata, uint64_t *ret_next)
 {
-    const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
+    const struct telling telling = { .now = now, .mutes = findings->mutes, .changed = changed,
+                                     .userdata = userdata };
+    uint64_t next = mutes_tick(findings->mutes, now);
+    const bool unsettled = mutes_are_unsettled(findings->mutes);
     struct subject *subject, *following;
-    uint64_t next = UINT64_MAX;
 
     for (subject = LIST_FIRST(&findings->subjects); subject; subject = following) {
         following = LIST_NEXT(subject, link);
@@ -541,13 +631,16 @@ int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
                 subject->findings[type] = finding_free(finding);
                 continue;
             }
-            r = finding_tick(finding, reminder, &telling, &next);
+            r = unsettled && finding_lives(finding) ? finding_settle_mute(finding, &telling) : 0;
+            if (r >= 0)
+                r = finding_tick(finding, reminder, &telling, &next);
             if (r < 0)
                 return r;
         }
         if (subject_is_empty(subject))
             findings_forget_subject(findings, subject);
     }
+    mutes_settled(findings->mutes);
     *ret_next = next;
     return 0;
 }

@@ -5,6 +5,7 @@
 
 #include "daemon/core/findings.h"
 #include "daemon/judge/judgement.h"
+#include "daemon/judge/mutes.h"
 #include "helpers/clock.h"
 
 /* All findings that are open, acknowledged, or resolved less than 7 days ago. */
@@ -16,6 +17,8 @@ struct findings;
 
 int findings_new(struct findings **ret_findings);
 struct findings *findings_free(struct findings *findings);
+/* By which some of them are recorded, and not told. */
+struct mutes *findings_mutes(const struct findings *findings);
 /* Takes a finding from the database. audited (usec): the end of its subject's last audit, which was
  * counted when it was judged; 0 none. On failure it stays the caller's: -EEXIST when its type and
  * subject are known already, -ENOMEM. */
@@ -53,9 +56,9 @@ int findings_rename(struct findings *findings, enum subject_kind kind, const cha
 /* until: usec, 0 without end. -ENOENT: no such finding; -EINVAL: resolved, or until is past. */
 int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason,
                          uint64_t until, uint64_t now, findings_changed_fn changed, void *userdata);
-/* Expired acknowledgements and reminders due (reminder: usec until the first one, 0 never; from
- * severity warning on); *ret_next is when to call again (UINT64_MAX never). Forgets what was
- * resolved more than 7 days ago. */
+/* Expired acknowledgements, mutes that came and went, and reminders due (reminder: usec until the
+ * first one, 0 never; from severity warning on); *ret_next is when to call again (UINT64_MAX
+ * never). Forgets what was resolved more than 7 days ago. */
 int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
                   findings_changed_fn changed, void *userdata, uint64_t *ret_next);
 
@@ -74,6 +77,10 @@ struct finding *findings_by_id(const struct findings *findings, int64_t id);
  * with those that have no id yet. The callback must not change the findings. */
 int findings_each(const struct findings *findings, int64_t after_id,
                   int (*each)(void *userdata, struct finding *finding), void *userdata);
-/* Open and acknowledged, by severity. */
-void findings_count(const struct findings *findings, uint64_t ret_open[_SEVERITY_MAX],
-                    uint64_t ret_acknowledged[_SEVERITY_MAX]);
+/* Those that are not resolved, by severity: each is one of these. */
+struct findings_counts {
+    uint64_t muted[_SEVERITY_MAX];      /* acknowledged, too, or not */
+    uint64_t open[_SEVERITY_MAX], acknowledged[_SEVERITY_MAX];
+};
+
+void findings_count(const struct findings *findings, struct findings_counts *ret_counts);

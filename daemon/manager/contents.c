@@ -102,6 +102,21 @@ static void on_acknowledge(void *userdata, int64_t finding_id, const char *by, c
     (void)judge_acknowledge(userdata, finding_id, by, reason, until, NULL, NULL);
 }
 
+static int on_each_mute(void *userdata, int (*each)(void *each_userdata, struct mute *mute),
+                        void *each_userdata)
+{
+    struct manager *manager = userdata;
+
+    return mutes_each(findings_mutes(manager->findings), each, each_userdata);
+}
+
+static int on_mute(void *userdata, struct mute *mute)
+{
+    struct manager *manager = userdata;
+
+    return mutes_load(findings_mutes(manager->findings), mute);
+}
+
 int manager_new_contents(struct manager *manager)
 {
     static const struct contents_ops ops = {
@@ -110,6 +125,7 @@ int manager_new_contents(struct manager *manager)
         .keep_gone = on_keep_gone, .keep_reading = on_keep_reading, .task = on_task,
         .plan = on_plan, .demand = on_demand, .taken = on_taken, .judge = on_judge,
         .damaged = on_damaged, .acknowledge = on_acknowledge,
+        .each_mute = on_each_mute, .mute = on_mute,
     };
     struct contents_options options = { .state_directory = manager->options.state_directory,
                                         .graph = manager->graph, .ops = &ops,

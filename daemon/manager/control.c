@@ -198,6 +198,18 @@ static int op_acknowledge(void *userdata, int64_t id, const char *by, const char
     return judge_acknowledge(userdata, id, by, reason, until, reply, reply_userdata);
 }
 
+static int op_mute(void *userdata, struct mute *mute, int64_t *ret_id, control_done_fn reply,
+                   void *reply_userdata, char **ret_message)
+{
+    return mutes_make(userdata, mute, ret_id, reply, reply_userdata, ret_message);
+}
+
+static int op_unmute(void *userdata, int64_t id, const char *by, control_done_fn reply,
+                     void *reply_userdata)
+{
+    return mutes_unmake(userdata, id, by, reply, reply_userdata);
+}
+
 static int op_pause(void *userdata, const char *name, uint64_t until, control_done_fn reply,
                     void *reply_userdata)
 {
@@ -241,6 +253,7 @@ static int op_reload(void *userdata, char **ret_message)
 const struct control_ops manager_control_ops = {
     .status = op_status, .ask = op_ask, .accept = op_accept,
     .scan = op_scan, .scan_state = op_scan_state, .acknowledge = op_acknowledge,
+    .mute = op_mute, .unmute = op_unmute,
     .pause = op_pause, .release = op_release, .resume = op_resume, .reload = op_reload,
 };
 
@@ -248,10 +261,11 @@ const struct control_ops manager_control_ops = {
 
 static int status_line(struct manager *manager, char **ret_line)
 {
-    uint64_t open[_SEVERITY_MAX], acknowledged[_SEVERITY_MAX], n_findings = 0;
+    uint64_t n_findings = 0, n_muted = 0;
+    struct findings_counts counts;
     const struct scan *pass = pass_scan_find(manager, manager->pass);
     struct datastore *const *datastores;
-    char progress[40] = "idle";
+    char progress[40] = "idle", muted[40] = "";
     size_t n_datastores;
     int r;
 
@@ -259,17 +273,21 @@ static int status_line(struct manager *manager, char **ret_line)
     if (r < 0)
         return r;
     discover_datastores(manager->discover, &datastores, &n_datastores);
-    findings_count(manager->findings, open, acknowledged);
-    for (size_t i = 0; i < _SEVERITY_MAX; i++)
-        n_findings += open[i];
+    findings_count(manager->findings, &counts);
+    for (size_t i = 0; i < _SEVERITY_MAX; i++) {
+        n_findings += counts.open[i];
+        n_muted += counts.muted[i];
+    }
+    if (n_muted > 0)
+        snprintf(muted, sizeof(muted), ", %" PRIu64 " muted", n_muted);
     if (pass && pass->total > 0)
         snprintf(progress, sizeof(progress), "pass %" PRIu64 " %%", pass->done * 100 / pass->total);
     else if (pass)
         snprintf(progress, sizeof(progress), "pass begun");
-    return asprintf(ret_line, "%zu datastore%s, %zu image%s, %s, %" PRIu64 " finding%s%s%s",
+    return asprintf(ret_line, "%zu datastore%s, %zu image%s, %s, %" PRIu64 " finding%s%s%s%s",
                     n_datastores, n_datastores == 1 ? "" : "s", manager->n_listed,
                     manager->n_listed == 1 ? "" : "s", progress,
-                    n_findings, n_findings == 1 ? "" : "s",
+                    n_findings, n_findings == 1 ? "" : "s", muted,
                     manager->workers_fail ? ", no worker can be started" : "",
                     manager->store_error < 0 ? ", the database cannot be written" : "") < 0
                ? -ENOMEM

@@ -368,6 +368,16 @@ bool virt_gaps(const struct manager *manager, struct virt_gaps *ret_gaps);
 int virt_show(const struct manager *manager, const struct query_view *view, json_object *entry);
 void virt_done(struct manager *manager);
 
+/* ---- mutes.c: what is recorded, and not told ------------------------------------------------- */
+
+/* As members of struct control_ops. */
+int mutes_make(struct manager *manager, struct mute *mute, int64_t *ret_id, control_done_fn reply,
+               void *reply_userdata, char **ret_message);
+int mutes_unmake(struct manager *manager, int64_t id, const char *by, control_done_fn reply,
+                 void *reply_userdata);
+/* Puts those that changed into the round being filled, and says so. */
+void mutes_keep(struct manager *manager);
+
 /* ---- show.c: answers, with remedies --------------------------------------------------------- */
 
 /* Answers a question from the model. Calls back once, perhaps before it returns; not when it fails.

@@ -460,6 +460,7 @@ void judge_now(struct manager *manager)
                       on_finding, manager, &next_tick);
     if (r < 0)
         log_error(r, "Cannot renew findings: %m");
+    mutes_keep(manager);
     plan_times(manager, next_tick);
     contents_flush(manager->contents);
     keep_commit(manager);

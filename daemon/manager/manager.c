@@ -191,6 +191,7 @@ static int apply_config(struct manager *manager, struct config *config)
 
     manager->config = config;
     graph_set_policy(manager->graph, &config->policy);
+    mutes_set_policy(findings_mutes(manager->findings), &config->policy);
     alert_set_config(manager->alert, config);
     control_set_config(manager->control, config);
     metrics_apply_config(manager);
@@ -371,6 +372,7 @@ static int make_stages(struct manager *manager)
     if (r < 0)
         return log_error(r, "Cannot prepare the stages: %m");
     graph_set_policy(manager->graph, &manager->config->policy);
+    mutes_set_policy(findings_mutes(manager->findings), &manager->config->policy);
     return 0;
 }
 

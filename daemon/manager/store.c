@@ -162,7 +162,7 @@ static void round_tell(struct round *round)
         struct event *event = round->events[i];
 
         signal_event(manager, event);
-        if (!event_type_alerts(event->type))
+        if (!event_alerts(event))
             continue;
         r = query_event_domains(manager->graph, event->subject_kind, event->subject,
                                 &event->domains);
@@ -261,6 +261,13 @@ static int keep_finding(void *userdata, struct finding *finding)
     return store_batch_finding(round->batch, finding);
 }
 
+static int keep_one_mute(void *userdata, struct mute *mute)
+{
+    struct round *round = userdata;
+
+    return store_batch_mute(round->batch, mute);
+}
+
 static int round_others(struct round *round, const struct datastore *datastore)
 {
     _cleanup_free_ uint8_t *files = NULL;
@@ -322,6 +329,8 @@ static void keep_everything(struct manager *manager)
     }
     if (r >= 0)
         r = findings_each(manager->findings, 0, keep_finding, round);
+    if (r >= 0)
+        r = mutes_each(findings_mutes(manager->findings), keep_one_mute, round);
     if (r >= 0)
         r = contents_keep_all(manager->contents);
     if (r < 0)
@@ -397,6 +406,16 @@ static int load_finding(void *userdata, struct finding *finding)
     return r == -EEXIST ? 0 : r;
 }
 
+static int load_mute(void *userdata, struct mute *mute)
+{
+    struct manager *manager = userdata;
+    int r = mutes_load(findings_mutes(manager->findings), mute);
+
+    if (r < 0)
+        mute_free(mute);
+    return r == -EEXIST ? 0 : r;
+}
+
 static int load_event(void *userdata, struct event *event)
 {
     struct manager *manager = userdata;
@@ -438,7 +457,7 @@ int keep_load(struct manager *manager)
 {
     struct store_loader loader = {
         .datastore = load_datastore, .image = load_image, .finding = load_finding,
-        .event = load_event,
+        .mute = load_mute, .event = load_event,
         .baseline = load_baseline,
         .disk_move = load_disk_move, .others = load_others,
         .userdata = manager,

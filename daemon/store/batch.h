@@ -35,6 +35,7 @@ enum row_kind {
     ROW_READING,
     ROW_DISK_MOVE,
     ROW_OTHERS,
+    ROW_MUTE,
     _ROW_MAX,
 };
 
@@ -78,7 +79,8 @@ void store_batch_append(struct store_batch *batch, struct store_batch *from);
  * goes along with it, and of an image's audits all but the last two. Findings and events are
  * never dropped. Returns how many went; 0 also when there is no memory to find out. */
 size_t store_batch_compact(struct store_batch *batch);
-/* Has events, whose loss in a power failure would be an alert told and forgotten, or baselines. */
+/* Has events, whose loss in a power failure would be an alert told and forgotten, baselines, or
+ * mutes. */
 bool store_batch_is_precious(const struct store_batch *batch);
 
 /* Names shared by writing and reading that model.h has no function for. NULL, -EINVAL when

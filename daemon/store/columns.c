@@ -68,6 +68,9 @@ static const struct column baseline_columns[] = {
 static const struct column digest_columns[] = {
 #include "daemon/store/columns-digest.def"
 };
+static const struct column mute_columns[] = {
+#include "daemon/store/columns-mute.def"
+};
 static const struct column other_files_columns[] = {
 #include "daemon/store/columns-other-files.def"
 };
@@ -94,6 +97,7 @@ static const struct table tables[] = {
     TABLE(digest),
     TABLE(disk_move),
     TABLE(overlay_history),
+    TABLE(mute),
     TABLE(other_files),
     {},
 };

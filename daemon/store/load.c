@@ -17,6 +17,7 @@ DEFINE_CLEANUP(struct image *, image_free)
 DEFINE_CLEANUP(struct audit *, audit_free)
 DEFINE_CLEANUP(struct finding *, finding_free)
 DEFINE_CLEANUP(struct event *, event_free)
+DEFINE_CLEANUP(struct mute *, mute_free)
 DEFINE_CLEANUP(struct baseline *, baseline_free)
 DEFINE_CLEANUP(json_object *, json_object_put)
 
@@ -379,6 +380,20 @@ static int finding_row(struct columns *columns, const struct store_loader *loade
     return loader->finding(loader->userdata, TAKE_PTR(finding));
 }
 
+static const char mute_sql[] = "SELECT {mute.mute} FROM mute ORDER BY id";
+
+static int mute_row(struct columns *columns, const struct store_loader *loader)
+{
+    _cleanup_(mute_freep) struct mute *mute = calloc(1, sizeof(*mute));
+
+    if (!mute)
+        return -ENOMEM;
+#include "daemon/store/columns-mute.def"
+    if (columns->error < 0)
+        return columns->error;
+    return loader->mute(loader->userdata, TAKE_PTR(mute));
+}
+
 static const char event_sql[] = "SELECT {event.event} FROM event WHERE outbox > 0 ORDER BY seq";
 
 static int event_row(struct columns *columns, const struct store_loader *loader)
@@ -446,6 +461,7 @@ int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t 
         { datastore_sql, datastore_row, loader->datastore },
         { image_sql, image_row, loader->image },
         { finding_sql, finding_row, loader->finding },
+        { mute_sql, mute_row, loader->mute },
         { event_sql, event_row, loader->event },
         { baseline_sql, baseline_row, loader->baseline },
         { disk_move_sql, disk_move_row, loader->disk_move },

@@ -335,6 +335,14 @@ int store_batch_disk_move(struct store_batch *batch, const char *overlay, const 
     return store_batch_take(batch, &row, 1);
 }
 
+int store_batch_mute(struct store_batch *batch, const struct mute *mute)
+{
+    struct batch_row *row = row_new(ROW_MUTE);
+
+#include "daemon/store/columns-mute.def"
+    return store_batch_take(batch, &row, 1);
+}
+
 int store_batch_others(struct store_batch *batch, const char *datastore, const uint8_t *files,
                        size_t size)
 {

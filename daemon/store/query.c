@@ -159,6 +159,7 @@ static const struct member event_members[] = {
     { "datastore", "datastore", COLUMN_STRING },
     { "message", "message", COLUMN_STRING },
     { "depth", "depth", COLUMN_INTEGER },
+    { "muted-by", "nullif(muted_by, 0)", COLUMN_U64 },
     { "event-id", "id", COLUMN_STRING },
 };
 

@@ -28,3 +28,27 @@ INSERT INTO overlay_history (overlay, parent, since, until, moved)
 
 -- The events of one finding, without reading the rows: what was open at a time.
 CREATE INDEX event_by_finding ON event (finding_id DESC, seq, at, type);
+
+-- ---- mutes ---------------------------------------------------------------------------------------------------------
+
+-- What administrators do not want to be told of for a while. All that is given of finding, path, class and finding_id
+-- must hold. The row of the highest id stays, so that no id is given twice.
+CREATE TABLE mute (
+    id              INTEGER PRIMARY KEY,
+    finding         TEXT,                       -- name; NULL any
+    path            BLOB,                       -- pattern; NULL any
+    class           TEXT,                       -- of the configuration; NULL any
+    finding_id      INTEGER NOT NULL,           -- 0 any
+    made_by         TEXT NOT NULL,
+    reason          TEXT NOT NULL,
+    made            INTEGER NOT NULL,           -- time
+    until           INTEGER NOT NULL,           -- time, 0: without end
+    ended           INTEGER NOT NULL,           -- time, 0: it holds
+    ended_by        TEXT                        -- NULL: its time was over
+) STRICT;
+-- The mute that covers it, 0 none; its severity when that began to; mutes up to this id do not cover it any more.
+ALTER TABLE finding ADD COLUMN muted_by INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE finding ADD COLUMN muted_severity TEXT NOT NULL DEFAULT 'info';
+ALTER TABLE finding ADD COLUMN mutes_broken INTEGER NOT NULL DEFAULT 0;
+-- Because of which it was not told; 0 none.
+ALTER TABLE event ADD COLUMN muted_by INTEGER NOT NULL DEFAULT 0;

@@ -10,6 +10,7 @@
 #include "daemon/core/file.h"
 #include "daemon/core/findings.h"
 #include "daemon/core/image.h"
+#include "daemon/core/mute.h"
 
 struct store;
 
@@ -50,6 +51,7 @@ struct store_loader {
     int (*image)(void *userdata, const char *datastore, struct image *image);
     /* open, acknowledged, or resolved within 7 days */
     int (*finding)(void *userdata, struct finding *finding);
+    int (*mute)(void *userdata, struct mute *mute);
     /* told to nobody yet: the outbox */
     int (*event)(void *userdata, struct event *event);
     /* deviation (JSON, may be NULL) and verity ("sha256:HEX", may be NULL) are borrowed: not in the
@@ -91,6 +93,7 @@ int store_batch_baseline_gone(struct store_batch *batch, const struct identity *
 /* Forgotten with the image `overlay`. */
 int store_batch_disk_move(struct store_batch *batch, const char *overlay, const char *parent,
                           uint64_t at);
+int store_batch_mute(struct store_batch *batch, const struct mute *mute);
 /* The files of the datastore that are no images, as bytes: instead of those given before. */
 int store_batch_others(struct store_batch *batch, const char *datastore, const uint8_t *files,
                        size_t size);

@@ -133,6 +133,12 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_OTHERS] = {
         "INSERT OR REPLACE INTO other_files ({other_files}) VALUES ({:other_files})",
     },
+    [ROW_MUTE] = {
+        "INSERT OR REPLACE INTO mute ({mute}) VALUES ({:mute})",
+        /* Those that ended long ago, and long before this one. */
+        "DELETE FROM mute WHERE ended > 0 AND id < :id"
+        " AND (ended < :made - 604800000000 OR id < :id - 2000)",
+    },
 };
 
 /* Depth is noted once, when the chain is known down to its end, which for a new store is in any

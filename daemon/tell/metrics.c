@@ -287,8 +287,10 @@ static int write_coverage(FILE *stream, const struct query_view *view)
 
 /* ---- findings -------------------------------------------------------------------------------- */
 
+enum { COUNT_OPEN, COUNT_ACKNOWLEDGED, COUNT_MUTED, _COUNT_MAX };
+
 struct finding_counts {
-    uint64_t n[_FINDING_MAX][_SEVERITY_MAX][2];     /* open, acknowledged */
+    uint64_t n[_FINDING_MAX][_SEVERITY_MAX][_COUNT_MAX];
 };
 
 static int count_finding(void *userdata, struct finding *finding)
@@ -296,13 +298,18 @@ static int count_finding(void *userdata, struct finding *finding)
     struct finding_counts *counts = userdata;
 
     if (finding->state != FINDING_RESOLVED)
-        counts->n[finding->type][finding->severity][finding->state == FINDING_ACKNOWLEDGED]++;
+        counts->n[finding->type][finding->severity][
+            finding->muted_by > 0 ? COUNT_MUTED :
+            finding->state == FINDING_ACKNOWLEDGED ? COUNT_ACKNOWLEDGED : COUNT_OPEN]++;
     return 0;
 }
 
 /* A finding that never was is there with 0, so that a rule sees it come. */
 static int write_findings(FILE *stream, const struct query_view *view)
 {
+    static const char *const states[] = {
+        [COUNT_OPEN] = "open", [COUNT_ACKNOWLEDGED] = "acknowledged", [COUNT_MUTED] = "muted",
+    };
     _cleanup_free_ struct finding_counts *counts = calloc(1, sizeof(*counts));
 
     if (!counts)
@@ -314,15 +321,15 @@ static int write_findings(FILE *stream, const struct query_view *view)
         const struct finding_definition *definition = finding_definition(type);
 
         for (enum severity severity = 0; severity < _SEVERITY_MAX; severity++)
-            for (int acknowledged = 0; acknowledged < 2; acknowledged++) {
-                uint64_t n = counts->n[type][severity][acknowledged];
+            for (int state = 0; state < _COUNT_MAX; state++) {
+                uint64_t n = counts->n[type][severity][state];
 
-                if (n > 0 || (severity == definition->severity && !acknowledged))
+                if (n > 0 || (severity == definition->severity && state == COUNT_OPEN))
                     fprintf(stream,
                             PREFIX "findings{name=\"%s\",severity=\"%s\",state=\"%s\"} %" PRIu64
                                    "\n",
                             definition->name, severity_name(severity),
-                            acknowledged ? "acknowledged" : "open", n);
+                            states[state], n);
             }
     }
     return 0;

@@ -17,8 +17,8 @@
 #define CONTROL_DATABASE_NAME "qcaudit.db"          /* in the state folder: what --offline reads, */
 #define CONTROL_LOCK_NAME "lock"                    /* and the file that a daemon holds an OFD
                                                      * write lock on */
-#define CONTROL_JOURNAL_NAME "baselines.journal"    /* beside it: baselines and acknowledgements,
-                                                     * which outlive it */
+#define CONTROL_JOURNAL_NAME "baselines.journal"    /* beside it: baselines, acknowledgements
+                                                     * and mutes, which outlive it */
 #define CONTROL_BLOCKS_NAME "blocks"                /* and a folder of block digests */
 #define CONTROL_DATABASE_VERSION 7                  /* PRAGMA user_version */
 
@@ -56,9 +56,12 @@
  *      by name or UUID, as libvirt knows it
  * ListFindings(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
  *      filter: severity s (and above), name s, path ay, datastore s, details b, state s:
- *      "open", "acknowledged", "resolved", "all", "unresolved" (the default: the first two)
+ *      "open", "acknowledged", "resolved", "all", "unresolved" (the default: the first two);
+ *      what is muted is any of these, and has muted-by
  * GetFinding(x id) -> a{sv}
  *      with evidence and remedy
+ * ListMutes() -> aa{sv}
+ *      those that hold, and those that ended lately
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
  *      filter: path ay, name s, since t, until t, disk b (with path: also of the other layers of
  *      its disk, and of what they stand on)
@@ -86,6 +89,10 @@
  * GetScan(t ticket) -> a{sv}
  *      done b, images-total t, images-done t, current ay
  * Acknowledge(x id, s reason, t until) -> ()
+ * Mute(a{sv} what, s reason, t until) -> x id
+ *      what: finding s (a name), path ay (a pattern), class s, finding-id t or x; all that is given
+ *      must hold, and something is; until 0: without end
+ * Unmute(x id) -> ()
  * Pause(s datastore, t until) -> ()
  * Release(s datastore, t until) -> ()
  *      answered when nobody has a file open there any more, or Failed when that takes too long
@@ -97,6 +104,6 @@
  * Signals: FindingChanged(a{sv} finding, s event).
  * Properties, of the status: Version s, Started t, LastPass t, NextPass t, PassStarted t,
  * PassImagesTotal t, PassImagesDone t, WorkersRunning t, Images t, ImagesAudited t,
- * ImagesUnreadable t, ImagesSize t, ImagesAllocated t, Chains t, DepthMax t, FindingsOpen a{sv} and
- * FindingsAcknowledged a{sv} by severity. PropertiesChanged goes to those who called Subscribe(),
- * about a second after the change, and not of the pass's progress. */
+ * ImagesUnreadable t, ImagesSize t, ImagesAllocated t, Chains t, DepthMax t, FindingsOpen a{sv},
+ * FindingsAcknowledged a{sv} and FindingsMuted a{sv} by severity. PropertiesChanged goes to those
+ * who called Subscribe(), about a second after the change, and not of the pass's progress. */

@@ -175,6 +175,26 @@ static void op_acknowledge(void *userdata, int64_t finding_id, const char *by, c
              (long long)finding_id, by, reason, (unsigned long long)until);
 }
 
+static int op_each_mute(void *userdata, int (*each)(void *each_userdata, struct mute *mute),
+                        void *each_userdata)
+{
+    struct kit *kit = userdata;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < kit->n_mutes; i++)
+        r = each(each_userdata, kit->mutes[i]);
+    return r;
+}
+
+static int op_mute(void *userdata, struct mute *mute)
+{
+    struct kit *kit = userdata;
+
+    assert_true(kit->n_mutes < KIT_NAMES_MAX);
+    kit->mutes[kit->n_mutes++] = mute;
+    return 0;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 void kit_start(struct kit *kit)
@@ -185,6 +205,7 @@ void kit_start(struct kit *kit)
         .keep_gone = op_keep_gone, .keep_reading = op_keep_reading, .task = op_task,
         .plan = op_plan, .demand = op_demand, .taken = op_taken, .judge = op_judge,
         .damaged = op_damaged, .acknowledge = op_acknowledge,
+        .each_mute = op_each_mute, .mute = op_mute,
     };
     const struct contents_options options = { .state_directory = kit->directory,
                                               .graph = kit->graph, .ops = &ops,

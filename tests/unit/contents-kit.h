@@ -64,6 +64,8 @@ struct kit {
     uint64_t due[KIT_IMAGES_MAX];       /* as planned last, by the images' places */
     unsigned judged, damaged, taken;
     char acknowledged[256];     /* "ID by reason until;" */
+    struct mute *mutes[KIT_NAMES_MAX];  /* that there are; those that the ledger has are added */
+    size_t n_mutes;
 };
 
 int kit_setup(void **state);

@@ -27,6 +27,11 @@ static void forget_loaded(struct kit *kit)
         finding_free(kit->findings[i]);
     for (size_t i = 0; i < kit->n_events; i++)
         event_free(kit->events[i]);
+    for (size_t i = 0; i < kit->n_mutes; i++)
+        mute_free(kit->mutes[i]);
+    free(kit->mutes);
+    kit->mutes = NULL;
+    kit->n_mutes = 0;
     free(kit->datastores);
     free(kit->images);
     free(kit->image_datastores);
@@ -161,6 +166,13 @@ static int load_event(void *userdata, struct event *event)
     return add_pointer((void ***)&kit->events, &kit->n_events, event);
 }
 
+static int load_mute(void *userdata, struct mute *mute)
+{
+    struct kit *kit = userdata;
+
+    return add_pointer((void ***)&kit->mutes, &kit->n_mutes, mute);
+}
+
 void kit_load(struct kit *kit)
 {
     const struct store_loader loader = {
@@ -168,6 +180,7 @@ void kit_load(struct kit *kit)
         .image = load_image,
         .finding = load_finding,
         .event = load_event,
+        .mute = load_mute,
         .userdata = kit,
     };
 

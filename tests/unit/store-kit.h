@@ -40,6 +40,8 @@ struct kit {
     char **image_datastores;
     struct finding **findings;
     struct event **events;
+    struct mute **mutes;
+    size_t n_mutes;
     size_t n_datastores, n_images, n_findings, n_events;
 };
 

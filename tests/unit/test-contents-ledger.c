@@ -443,6 +443,64 @@ static void still_pending(void **state)
     assert_string_equal(kit->acknowledged, "7 root known 0;");
 }
 
+/* ---- muted ----------------------------------------------------------------------------------- */
+
+static struct mute *add_mute(struct kit *kit, int64_t id, const char *path, int64_t finding_id)
+{
+    struct mute *mute = calloc(1, sizeof(*mute));
+
+    assert_non_null(mute);
+    *mute = (struct mute){ .id = id, .path = path ? strdup(path) : NULL, .finding_id = finding_id,
+                           .by = strdup("root"), .reason = strdup("known"), .made = T0_USEC };
+    kit->mutes[kit->n_mutes++] = mute;
+    contents_mute(kit->contents, mute);
+    return mute;
+}
+
+static void free_mutes(struct kit *kit)
+{
+    while (kit->n_mutes > 0)
+        mute_free(kit->mutes[--kit->n_mutes]);
+}
+
+/* Those that hold outlive the database, but for those by a number that it gave; written anew,
+ * too. */
+static void muted(void **state)
+{
+    struct kit *kit = *state;
+    struct mute *ended;
+
+    kit_tell(kit, "+base golden/base base=aaaa");
+    (void)add_mute(kit, 1, "/srv/\xff*", 0);
+    ended = add_mute(kit, 2, "/vm/*", 0);
+    (void)add_mute(kit, 3, NULL, 7);
+    ended->ended = T0_USEC + HOUR;
+    contents_mute(kit->contents, ended);
+    contents_flush(kit->contents);
+    for (unsigned i = 0; i < 3; i++) {
+        kit_stop(kit);
+        free_mutes(kit);
+        kit_lose_database(kit);
+        if (i == 1)
+            add_garbage(kit);
+        kit_start(kit);
+        assert_int_equal(kit->n_mutes, 1);
+        assert_int_equal(kit->mutes[0]->id, 1);
+        assert_string_equal(kit->mutes[0]->path, "/srv/\xff*");
+        assert_string_equal(kit->mutes[0]->by, "root");
+        assert_string_equal(kit->mutes[0]->reason, "known");
+        assert_int_equal(kit->mutes[0]->made, T0_USEC);
+        assert_int_equal(kit->mutes[0]->until, 0);
+        assert_true(kit->mutes[0]->changed);
+        assert_null(kit->mutes[0]->finding);
+    }
+    /* The database that is there has them. */
+    kit_tell(kit, "+more golden/more more=bbbb");
+    free_mutes(kit);
+    kit_restart(kit);
+    assert_int_equal(kit->n_mutes, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,6 +511,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cancelled, kit_setup, kit_teardown),
         cmocka_unit_test(acknowledged),
         cmocka_unit_test_setup_teardown(still_pending, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(muted, kit_setup, kit_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

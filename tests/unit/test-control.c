@@ -144,6 +144,32 @@ static int op_accept(void *userdata, const char *path, const char *by, const cha
     return -EINVAL;
 }
 
+static int op_mute(void *userdata, struct mute *mute, int64_t *ret_id, control_done_fn reply,
+                   void *reply_userdata, char **ret_message)
+{
+    if (mute->class) {
+        *ret_message = strdup("there is no such class");
+        return -EINVAL;
+    }
+    *ret_id = mute->finding_id > 0 ? mute->finding_id
+              : mute->until == 5 && strcmp(mute->reason, "known") == 0 && *mute->by ? 41 : 42;
+    if (mute->path && strcmp(mute->path, "/full") == 0)
+        reply(reply_userdata, -ENOSPC, "the disk is full");
+    else
+        reply(reply_userdata, 0, NULL);
+    mute_free(mute);
+    return 0;
+}
+
+static int op_unmute(void *userdata, int64_t id, const char *by, control_done_fn reply,
+                     void *reply_userdata)
+{
+    if (id != 41 || !*by)
+        return -ENOENT;
+    reply(reply_userdata, 0, NULL);
+    return 0;
+}
+
 static int op_reload(void *userdata, char **ret_message)
 {
     *ret_message = strdup("line 3: no such key");
@@ -191,7 +217,7 @@ static void server_loop(struct server *server)
 {
     static const struct control_ops ops = {
         .status = op_status, .ask = op_ask, .scan = op_scan, .acknowledge = op_acknowledge,
-        .accept = op_accept, .reload = op_reload,
+        .accept = op_accept, .reload = op_reload, .mute = op_mute, .unmute = op_unmute,
     };
 
     assert_int_equal(sd_event_new(&server->event), 0);
@@ -344,6 +370,80 @@ static void test_answers(void **state)
     assert_string_equal(call_path(bus, "GetImage", "", &none), CONTROL_ERROR_INVALID_ARGUMENT);
     assert_string_equal(call(bus, NULL, "ListDatastores", NULL), CONTROL_ERROR_FAILED);
     assert_string_equal(call(bus, NULL, "NoSuchMethod", NULL), SD_BUS_ERROR_UNKNOWN_METHOD);
+    sd_bus_flush_close_unref(bus);
+}
+
+/* MEMBERS of what is muted, each a key, its type and its value; *ret_id is what was made. */
+static const char *call_mute(sd_bus *bus, const char *reason, int64_t *ret_id, unsigned members,
+                             ...)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
+    static char name[100];
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    va_list ap;
+    int r;
+
+    assert_true(sd_bus_message_new_method_call(bus, &message, NULL, CONTROL_OBJECT_PATH,
+                                               CONTROL_INTERFACE, "Mute") >= 0);
+    assert_true(sd_bus_message_open_container(message, 'a', "{sv}") >= 0);
+    va_start(ap, members);
+    for (unsigned i = 0; i < members; i++) {
+        const char *key = va_arg(ap, const char *), *type = va_arg(ap, const char *);
+
+        if (*type == 's')
+            r = sd_bus_message_append(message, "{sv}", key, type, va_arg(ap, const char *));
+        else
+            r = sd_bus_message_append(message, "{sv}", key, type, va_arg(ap, int64_t));
+        assert_true(r >= 0);
+    }
+    va_end(ap);
+    assert_true(sd_bus_message_close_container(message) >= 0);
+    assert_true(sd_bus_message_append(message, "st", reason, UINT64_C(5)) >= 0);
+    r = sd_bus_call(bus, message, 10 * USEC_PER_SEC, &error, &reply);
+    (void)snprintf(name, sizeof(name), "%s", error.name ? error.name : "");
+    sd_bus_error_free(&error);
+    if (r >= 0)
+        assert_true(sd_bus_message_read(reply, "x", ret_id) > 0);
+    return r < 0 ? name : NULL;
+}
+
+static void test_mutes(void **state)
+{
+    sd_bus *bus = bus_on(dial(*state));
+    char long_reason[1002];
+    int64_t id = 0;
+
+    memset(long_reason, 'x', sizeof(long_reason) - 1);
+    long_reason[sizeof(long_reason) - 1] = '\0';
+    assert_null(call_mute(bus, "known", &id, 1, "finding", "s", "chain-deep"));
+    assert_int_equal(id, 41);
+    assert_null(call_mute(bus, "else", &id, 1, "path", "s", "*/lab/*"));
+    assert_int_equal(id, 42);
+    assert_null(call_mute(bus, "known", &id, 1, "finding-id", "x", INT64_C(7)));
+    assert_int_equal(id, 7);
+    assert_string_equal(call_mute(bus, "known", &id, 0), CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "", &id, 1, "path", "s", "/x"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, long_reason, &id, 1, "path", "s", "/x"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 1, "path", "s", "x"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 1, "path", "s", ""),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 1, "path", "x", INT64_C(1)),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 1, "finding", "s", "no-such-finding"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 1, "finding-id", "x", INT64_C(-7)),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 1, "datastore", "s", "x"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 2, "path", "s", "/x", "class", "s", "none"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_string_equal(call_mute(bus, "known", &id, 1, "path", "s", "/full"),
+                        CONTROL_ERROR_FAILED);
+    assert_null(call(bus, NULL, "Unmute", "x", INT64_C(41)));
+    assert_string_equal(call(bus, NULL, "Unmute", "x", INT64_C(1)), CONTROL_ERROR_NOT_FOUND);
     sd_bus_flush_close_unref(bus);
 }
 
@@ -1098,6 +1198,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         T(test_answers),
         T(test_bad_arguments),
+        T(test_mutes),
         T(test_methods_are_as_documented),
         cmocka_unit_test(test_history_is_what_was_asked),
         T(test_limit_is_bounded),

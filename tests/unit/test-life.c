@@ -403,7 +403,7 @@ static void findings_from_the_database(void **state)
     struct world *world = *state;
     struct finding *twin = stored(4, FINDING_CHAIN_DEEP, IMAGE);
     int64_t ids[8], *next = ids;
-    uint64_t open[_SEVERITY_MAX], acknowledged[_SEVERITY_MAX];
+    struct findings_counts counts;
 
     assert_int_equal(findings_load(world->findings, stored(7, FINDING_CHAIN_DEEP, IMAGE), 0), 0);
     assert_int_equal(findings_load(world->findings, twin, 0), -EEXIST);
@@ -422,9 +422,9 @@ static void findings_from_the_database(void **state)
     assert_null(findings_by_id(world->findings, 0));
     assert_null(findings_get(world->findings, FINDING_CHAIN_DEEP, SUBJECT_DATASTORE, IMAGE));
     findings_acknowledge(world->findings, 3, "root", "", 0, world->now, NULL, NULL);
-    findings_count(world->findings, open, acknowledged);
-    assert_int_equal(open[SEVERITY_ERROR], 3);
-    assert_int_equal(acknowledged[SEVERITY_ERROR], 1);
+    findings_count(world->findings, &counts);
+    assert_int_equal(counts.open[SEVERITY_ERROR], 3);
+    assert_int_equal(counts.acknowledged[SEVERITY_ERROR], 1);
 
     open_one(world);            /* goes on where the last daemon stopped */
     assert_int_equal(finding(world)->first_seen, 5);
@@ -565,7 +565,8 @@ static void any_sequence_keeps_the_rules(void **state)
         unsigned dice[6];
         char subject[] = "/a";
         struct judgement judgement = { .confidence = CONFIDENCE_OFFLINE };
-        uint64_t open[_SEVERITY_MAX], acknowledged[_SEVERITY_MAX], alive = 0, counted = 0;
+        struct findings_counts counts;
+        uint64_t alive = 0, counted = 0;
 
         for (size_t i = 0; i < 6; i++)
             dice[i] = (seed = seed * 1664525 + 1013904223) >> 12;
@@ -609,12 +610,12 @@ static void any_sequence_keeps_the_rules(void **state)
             }
             judgement_done(&judgement);
         }
-        findings_count(world->findings, open, acknowledged);
+        findings_count(world->findings, &counts);
         for (int s = 0; s < SUBJECTS; s++)
             for (int t = 0; t < TYPES; t++)
                 alive += ledger.alive[s][t];
         for (int i = 0; i < _SEVERITY_MAX; i++)
-            counted += open[i] + acknowledged[i];
+            counted += counts.open[i] + counts.acknowledged[i];
         assert_int_equal(counted, alive);
         assert_int_equal(ledger.opened - ledger.resolved, alive);
     }

@@ -183,7 +183,11 @@ static void test_findings(void **state)
     find(world, 2, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_OPEN);
     find(world, 3, FINDING_CHAIN_DEEP, SEVERITY_ERROR, FINDING_ACKNOWLEDGED);
     find(world, 4, FINDING_CHAIN_DEEP, SEVERITY_CRITICAL, FINDING_RESOLVED);
+    find(world, 5, FINDING_CHAIN_DEEP, SEVERITY_WARNING, FINDING_ACKNOWLEDGED);
+    findings_by_id(world->findings, 5)->muted_by = 1;
     write_text(world);
+    assert_line(world,
+                "qcaudit_findings{name=\"chain-deep\",severity=\"warning\",state=\"muted\"} 1");
     assert_line(world,
                 "qcaudit_findings{name=\"chain-deep\",severity=\"warning\",state=\"open\"} 2");
     assert_line(

@@ -101,7 +101,12 @@ static void alerts_go_out_on_change_for_the_worse_and_on_the_end(void **state)
     assert_true(event_type_alerts(EVENT_REMINDER));
     assert_false(event_type_alerts(EVENT_EASED));
     assert_false(event_type_alerts(EVENT_ACKNOWLEDGED));
+    assert_true(event_type_alerts(EVENT_UNMUTED));
+    assert_false(event_type_alerts(EVENT_MUTED));
     assert_false(event_type_alerts(_EVENT_MAX));
+    assert_true(event_alerts(&(struct event){ .type = EVENT_OPENED }));
+    assert_false(event_alerts(&(struct event){ .type = EVENT_OPENED, .muted_by = 3 }));
+    assert_false(event_alerts(&(struct event){ .type = EVENT_EASED }));
 }
 
 static void destructors_take_null_and_all(void **state)

@@ -719,6 +719,72 @@ static void test_status_worst_are_ordered(void **state)
     assert_joined(json_object_object_get(status, "worst"), "id", "3,6,9,12,1");
 }
 
+/* ---- mutes -------------------------------------------------------------------------------- */
+
+static void load_mute(struct world *world, int64_t id, const char *path, const char *finding,
+                      uint64_t until, uint64_t ended)
+{
+    struct mute *mute = calloc(1, sizeof(*mute));
+
+    assert_non_null(mute);
+    *mute = (struct mute){
+        .id = id, .path = path ? strdup(path) : NULL, .finding = finding ? strdup(finding) : NULL,
+        .by = strdup("root"), .reason = strdup("known"), .made = T0_USEC, .until = until,
+        .ended = ended, .ended_by = ended > 0 ? strdup("uid 5") : NULL,
+    };
+    assert_int_equal(mutes_load(findings_mutes(world->findings), mute), 0);
+}
+
+static void test_mutes(void **state)
+{
+    struct world *world = *state;
+    const struct query_status numbers = { .version = "1" };
+    _cleanup_(json_object_putp) json_object *rows = NULL, *status = NULL, *entry = NULL;
+    json_object *row;
+
+    add_findings(world);
+    load_mute(world, 2, "/s/*x*", NULL, T0_USEC + 2 * DAY, 0);
+    load_mute(world, 4, NULL, "chain-deep", 0, T0_USEC + 5);
+    findings_by_id(world->findings, 1)->muted_by = 2;
+    findings_by_id(world->findings, 1)->muted_severity = SEVERITY_ERROR;
+    assert_int_equal(query_mutes(look(world), &(struct asked){ .limit = 0 }, &rows, NULL), 0);
+    assert_joined(rows, "id", "2,4");
+    row = json_object_array_get_idx(rows, 0);
+    assert_string_equal(text(row, "path"), "/s/*x*");
+    assert_string_equal(text(row, "made-by"), "root");
+    assert_string_equal(text(row, "reason"), "known");
+    assert_int_equal(number(row, "until"), T0_USEC + 2 * DAY);
+    assert_int_equal(number(row, "findings"), 1);
+    assert_true(truth(row, "holds"));
+    assert_false(truth(row, "all-images"));
+    row = json_object_array_get_idx(rows, 1);
+    assert_string_equal(text(row, "finding"), "chain-deep");
+    assert_string_equal(text(row, "ended-by"), "uid 5");
+    assert_int_equal(number(row, "findings"), 0);
+    assert_false(truth(row, "holds"));
+
+    assert_int_equal(query_finding(look(world), &(struct asked){ .id = 1 }, &entry, NULL), 0);
+    assert_int_equal(number(entry, "muted-by"), 2);
+    assert_string_equal(text(entry, "state"), "open");
+    assert_string_equal(text(entry, "muted-user"), "root");
+    assert_string_equal(text(entry, "muted-reason"), "known");
+    assert_string_equal(text(entry, "muted-severity"), "error");
+    assert_int_equal(number(entry, "muted-until"), T0_USEC + 2 * DAY);
+
+    /* It is counted apart, and not among the worst. */
+    assert_int_equal(query_status(look(world), &numbers, &status), 0);
+    assert_int_equal(number(json_object_object_get(status, "open"), "critical"), 1);
+    assert_int_equal(number(json_object_object_get(status, "muted"), "critical"), 1);
+    assert_joined(json_object_object_get(status, "worst"), "id", "5");
+    assert_int_equal(number(status, "mutes"), 1);
+    assert_false(json_object_object_get_ex(status, "mute-of-all-images", NULL));
+    json_object_put(TAKE_PTR(status));
+    load_mute(world, 5, "**", NULL, T0_USEC + 1, 0);    /* its time is over */
+    load_mute(world, 6, "/*", NULL, 0, 0);
+    assert_int_equal(query_status(look(world), &numbers, &status), 0);
+    assert_int_equal(number(status, "mute-of-all-images"), 6);
+}
+
 int main(void)
 {
 #define T(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -735,6 +801,7 @@ int main(void)
         T(test_chain_in_pages),
         T(test_finding_filters),
         T(test_finding_pages), T(test_finding_entry), T(test_status),
+        T(test_mutes),
         T(test_status_worst_are_ordered),
     };
 

@@ -361,6 +361,9 @@ static void findings_equal(const struct finding *a, const struct finding *b)
     assert_true(a->acknowledged_weight == b->acknowledged_weight);
     assert_int_equal(a->reminded, b->reminded);
     assert_int_equal(a->reminders, b->reminders);
+    assert_int_equal(a->muted_by, b->muted_by);
+    assert_int_equal(a->muted_severity, b->muted_severity);
+    assert_int_equal(a->mutes_broken, b->mutes_broken);
 }
 
 static void findings_come_back(void **state)
@@ -388,6 +391,9 @@ static void findings_come_back(void **state)
     full.misses = 1;
     full.reminded = KIT_NOW + 3;
     full.reminders = 4;
+    full.muted_by = 6;
+    full.muted_severity = SEVERITY_ERROR;
+    full.mutes_broken = 5;
     old = kit_make_finding(kit, FINDING_DIRTY_BIT_SET, "/srv/vms/c");
     old.state = FINDING_RESOLVED;
     old.resolved = now - SEVEN_DAYS - 3600 * USEC_PER_SEC;
@@ -486,6 +492,91 @@ static void unknown_rows_are_left_out(void **state)
     assert_int_equal(kit->n_events, 0);
     assert_int_equal(kit->n_images, 1);
     assert_null(kit->images[0]->audit);
+}
+
+#define TEXT(literal) ((char *)(uintptr_t)(literal))
+
+static struct mute make_mute(int64_t id)
+{
+    return (struct mute){
+        .id = id, .finding = TEXT("chain-deep"), .path = TEXT("/srv/\xff*"),
+        .class = TEXT("lab"), .finding_id = 12, .by = TEXT("root"), .reason = TEXT("a\nb"),
+        .made = KIT_NOW, .until = KIT_NOW + 5, .ended = KIT_NOW + 3, .ended_by = TEXT("uid 5"),
+    };
+}
+
+static void commit_mute(struct kit *kit, const struct mute *mute)
+{
+    struct store_batch *batch;
+
+    assert_int_equal(store_batch_new(&batch), 0);
+    assert_int_equal(store_batch_mute(batch, mute), 0);
+    assert_true(store_batch_is_precious(batch));
+    kit_commit(kit, batch);
+}
+
+static void mutes(void **state)
+{
+    struct kit *kit = *state;
+    struct mute full = make_mute(7), sparse = { .id = 3, .path = TEXT("**"), .by = TEXT(""),
+                                                .reason = TEXT("") };
+
+    kit_open(kit);
+    commit_mute(kit, &full);
+    commit_mute(kit, &sparse);
+    sparse.until = 9;
+    commit_mute(kit, &sparse);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_mutes, 2);
+    assert_int_equal(kit->mutes[0]->id, 3);
+    assert_null(kit->mutes[0]->finding);
+    assert_null(kit->mutes[0]->class);
+    assert_null(kit->mutes[0]->ended_by);
+    assert_string_equal(kit->mutes[0]->path, "**");
+    assert_int_equal(kit->mutes[0]->until, 9);
+    assert_int_equal(kit->mutes[1]->id, 7);
+    assert_string_equal(kit->mutes[1]->finding, full.finding);
+    assert_string_equal(kit->mutes[1]->path, full.path);
+    assert_string_equal(kit->mutes[1]->class, full.class);
+    assert_int_equal(kit->mutes[1]->finding_id, full.finding_id);
+    assert_string_equal(kit->mutes[1]->by, full.by);
+    assert_string_equal(kit->mutes[1]->reason, full.reason);
+    assert_int_equal(kit->mutes[1]->made, full.made);
+    assert_int_equal(kit->mutes[1]->until, full.until);
+    assert_int_equal(kit->mutes[1]->ended, full.ended);
+    assert_string_equal(kit->mutes[1]->ended_by, full.ended_by);
+    assert_false(kit->mutes[1]->changed);
+    /* Those that ended long before the newest go; what holds stays, and so does the newest. */
+    full.id = 8;
+    full.made = KIT_NOW + 8 * UINT64_C(86400000000);
+    commit_mute(kit, &full);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_mutes, 2);
+    assert_int_equal(kit->mutes[0]->id, 3);
+    assert_int_equal(kit->mutes[1]->id, 8);
+}
+
+/* What is muted is in the history, and nobody is told of it. */
+static void muted_events(void **state)
+{
+    struct kit *kit = *state;
+    struct store_batch *batch;
+    struct finding finding;
+    struct event event;
+
+    kit_open(kit);
+    finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vm/a");
+    event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW);
+    event.muted_by = 3;
+    assert_int_equal(store_batch_new(&batch), 0);
+    assert_int_equal(store_batch_event(batch, &event), 0);
+    kit_commit(kit, batch);
+    kit_history(kit, NULL, NULL, 0, 0, NULL, 10);
+    assert_int_equal(json_object_array_length(kit->rows), 1);
+    assert_int_equal(json_object_get_int64(json_object_object_get(
+                         json_object_array_get_idx(kit->rows, 0), "muted-by")), 3);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_events, 0);
 }
 
 static void outbox(void **state)
@@ -1190,6 +1281,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(findings_come_back, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(finding_ids, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(unknown_rows_are_left_out, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(mutes, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(muted_events, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(outbox, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(history_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_in_pages, kit_setup, kit_teardown),

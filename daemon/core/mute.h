@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A mute: findings that an administrator does not want to be told of for a while. They are looked
+ * for, kept and shown as all others are. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mute {
+    int64_t id;                 /* from 1 on; no other mute ever has the same */
+    /* What a finding must be to be muted: all that is given, and something is. */
+    char *finding;              /* of that name; NULL: any */
+    char *path;                 /* about an image whose path this pattern matches; raw bytes; NULL:
+                                 * about anything */
+    char *class;                /* about an image of that class of the configuration; NULL: about
+                                 * anything */
+    int64_t finding_id;         /* the finding of that number; 0: any */
+    char *by, *reason;
+    uint64_t made;              /* usec */
+    uint64_t until;             /* usec; 0: without end */
+    uint64_t ended;             /* usec; 0: it holds */
+    char *ended_by;             /* who removed it; NULL: it holds, or its time was over */
+    bool changed;               /* since it was kept last; not kept */
+};
+
+struct mute *mute_free(struct mute *mute);
