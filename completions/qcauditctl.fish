@@ -53,7 +53,9 @@ function __qcauditctl_values
             set values raw qcow2
         case --algorithm
             set values sha256 md5 sha1 sha512
-        case --name
+        case --id
+            set values (__qcauditctl_ids)
+        case --name --finding
             set values (__qcauditctl_names)
         case --datastore
             set values (__qcauditctl_datastores)
@@ -79,6 +81,9 @@ end
 function __qcauditctl_ids
     qcauditctl --no-pager --json=short findings 2>/dev/null | grep -o '"id":[0-9]*' | cut -d : -f 2
 end
+function __qcauditctl_mutes
+    qcauditctl --no-pager --json=short mutes 2>/dev/null | grep -o '"id":[0-9]*' | cut -d : -f 2
+end
 function __qcauditctl_datastores
     qcauditctl --no-pager --json=short status 2>/dev/null | sed -n 's/.*"datastores":\[//p' | grep -o '"name":"[A-Za-z0-9._-]*"' | cut -d '"' -f 4
 end
@@ -95,6 +100,7 @@ complete -c qcauditctl -a '(__qcauditctl_values)'
 complete -c qcauditctl -n 'not __qcauditctl_verb >/dev/null; and not __qcauditctl_valued >/dev/null' -a '(__qcauditctl_verbs)'
 complete -c qcauditctl -n '__qcauditctl_argument_of explain' -a '(__qcauditctl_names)'
 complete -c qcauditctl -n '__qcauditctl_argument_of ack show' -a '(__qcauditctl_ids)'
+complete -c qcauditctl -n '__qcauditctl_argument_of unmute' -a '(__qcauditctl_mutes)'
 complete -c qcauditctl -n '__qcauditctl_argument_of pause release resume' -a '(__qcauditctl_datastores)'
 complete -c qcauditctl -n '__qcauditctl_argument_of domains show chain history' -a '(__qcauditctl_domains)'
 complete -c qcauditctl -n '__qcauditctl_argument_of baseline' -a 'list show accept'

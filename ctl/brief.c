@@ -30,6 +30,20 @@ static int print_worst(const struct ctl *ctl, json_object *worst, json_object *o
     return 0;
 }
 
+static bool any_muted(json_object *status)
+{
+    json_object *muted = row_member(status, "muted");
+
+    if (row_has(status, "mute-of-all-images"))
+        return true;
+    if (muted) {
+        json_object_object_foreach(muted, severity, n)
+            if (json_object_get_uint64(n) > 0 && *severity)
+                return true;
+    }
+    return false;
+}
+
 /* Nothing is wrong, as far as it is known. */
 static void print_well(json_object *status, uint64_t now)
 {
@@ -44,8 +58,26 @@ static void print_well(json_object *status, uint64_t now)
         (void)printf("nothing found so far, with %" PRIu64 " of %" PRIu64 " image%s audited",
                      audited, images, images == 1 ? "" : "s");
     else
-        (void)printf("all is well: %" PRIu64 " image%s, last looked for %s", images,
+        (void)printf("%s: %" PRIu64 " image%s, last looked for %s",
+                     any_muted(status) ? "nothing is open" : "all is well", images,
                      images == 1 ? "" : "s", text_age(last, now, age));
+}
+
+/* Is there anything that nobody is told of? Behind the rest of the line. */
+static int print_muted(json_object *status)
+{
+    _cleanup_free_ char *muted = NULL;
+    const struct output plain = { .json = JSON_OFF };
+    uint64_t total = 0;
+
+    muted = fact_severities(&plain, row_member(status, "muted"), &total);
+    if (!muted)
+        return -ENOMEM;
+    if (row_has(status, "mute-of-all-images"))
+        (void)printf("; every image is muted (qcauditctl mutes)");
+    if (total > 0)
+        (void)printf("; %" PRIu64 " muted: %s (qcauditctl findings --muted)", total, muted);
+    return 0;
 }
 
 int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
@@ -61,6 +93,8 @@ int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
         r = print_worst(ctl, worst, row_member(status, "open"));
     else
         print_well(status, now);
+    if (r >= 0)
+        r = print_muted(status);
     (void)putchar('\n');
     return r;
 }

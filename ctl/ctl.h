@@ -25,6 +25,8 @@ struct ctl {
     bool offline;
     const char *severity, *name, *path, *datastore, *state, *format, *reason;
     const char *domain, *pool;
+    const char *finding, *class, *id;   /* of what is to be muted */
+    bool forever, muted;
     bool all, orphan;
     bool brief, exit_zero;
     bool own_daemon;            /* of this run, and no service */
@@ -57,6 +59,9 @@ int verb_explain(struct ctl *ctl, int argc, char **argv);
 int verb_history(struct ctl *ctl, int argc, char **argv);
 int verb_scan(struct ctl *ctl, int argc, char **argv);
 int verb_ack(struct ctl *ctl, int argc, char **argv);
+int verb_mute(struct ctl *ctl, int argc, char **argv);
+int verb_mutes(struct ctl *ctl, int argc, char **argv);
+int verb_unmute(struct ctl *ctl, int argc, char **argv);
 int verb_pause(struct ctl *ctl, int argc, char **argv);
 int verb_release(struct ctl *ctl, int argc, char **argv);
 int verb_resume(struct ctl *ctl, int argc, char **argv);
@@ -69,6 +74,8 @@ int verb_verify(struct ctl *ctl, int argc, char **argv);
 int verb_compare(struct ctl *ctl, int argc, char **argv);
 int verb_baseline(struct ctl *ctl, int argc, char **argv);
 
+/* --until, or --for from now; else without. */
+int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until);
 /* Makes the daemon walk and audit all there is, and waits; -EINTR when stop_fd, unless it is -1,
  * gets readable. */
 int scan_all(struct ctl *ctl, int stop_fd);

@@ -3,10 +3,12 @@
 #include "ctl/facts.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <string.h>
 
 #include "ctl/when.h"
 #include "helpers/text.h"
+#include "qcaudit/control.h"
 
 char *fact_size(json_object *row, const char *key)
 {
@@ -208,4 +210,19 @@ char *fact_scrub(json_object *scrub)
                      text_duration((uint64_t)((double)(total - done) / (double)rate) * 1000000,
                                    left));
     return n < 0 ? NULL : words;
+}
+
+char *fact_user(const char *by)
+{
+    size_t prefix = strlen(CONTROL_UID_PREFIX);
+    const struct passwd *user = NULL;
+    char *end = NULL;
+
+    if (by && strncmp(by, CONTROL_UID_PREFIX, prefix) == 0 && by[prefix] >= '0' &&
+        by[prefix] <= '9') {
+        unsigned long uid = strtoul(by + prefix, &end, 10);
+
+        user = *end == '\0' && uid == (uid_t)uid ? getpwuid((uid_t)uid) : NULL;
+    }
+    return user ? strdup(user->pw_name) : text_escape_string(by ? by : "");
 }

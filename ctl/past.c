@@ -87,6 +87,10 @@ int past_findings(struct ctl *ctl, json_object **ret_rows)
 
     if (!rows || (ctl->path && !path))
         return complain(-ENOMEM, "Cannot list findings");
+    if (ctl->muted)
+        return complain(0, "--at lists what was open or acknowledged then, muted or not: leave out "
+                           "--muted."),
+               -EINVAL;
     if (ctl->all || (ctl->state && strcmp(ctl->state, "resolved") == 0))
         return complain(0, "--at lists what was open or acknowledged then; what was resolved: "
                            "qcauditctl diff, qcauditctl history."),

@@ -28,7 +28,7 @@ struct verb {
 };
 
 #define FILTER_FINDINGS                                                                            \
-    "severity name path datastore state all at lines exit-zero offline state-directory full "
+    "severity name path datastore state muted all at lines exit-zero offline state-directory full "
 #define EXIT_STATUS_HELP                                                                           \
     "Exit status, by the worst finding that is open: 0 none above info, 1 warning,\n"              \
     "2 error, 3 critical; 10: it could not be found out. --exit-zero: 0 instead of 1, 2, 3."
@@ -40,9 +40,11 @@ static const struct verb verbs[] = {
      "worst findings;\n"
      "with --brief one line; with --at what was open then. " EXIT_STATUS_HELP},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
-     "Lists the findings that are open or acknowledged; --all also those that were resolved "
-     "lately; with --at\n"
-     "those that were open or acknowledged at that time, by the record of events.\n"
+     "Lists the findings that are open or acknowledged; --muted those that are muted instead, "
+     "--all all of these,\n"
+     "and those that were resolved lately; with --at those that were open or acknowledged at that "
+     "time, muted or\n"
+     "not, by the record of events.\n"
      EXIT_STATUS_HELP},
     {"diff", "TIME [TIME]", 1, 2, verb_diff, "lines offline state-directory full ",
      "findings opened, resolved, worsened between two times",
@@ -140,6 +142,21 @@ static const struct verb verbs[] = {
      "acknowledge findings: no more reminders",
      "Acknowledges findings: they stay listed, but are not told again until --until, or until they "
      "get worse."},
+    {"mute", "", 0, 0, verb_mute, "finding path class id for until forever reason ",
+     "keep findings, but tell nobody of them for a while",
+     "Mutes the findings that are all of what is given: --finding (a name), --path (a pattern over "
+     "the paths of images,\n"
+     "such as '/srv/lab/*'), --class (of the configuration), --id. They are kept, and listed by "
+     "'findings --muted', but\n"
+     "not told, and not counted as open; one that gets worse is told all the same. What comes "
+     "later is muted, too."},
+    {"mutes", "", 0, 0, verb_mutes, "offline state-directory full ",
+     "what is muted, until when, by whom, and why",
+     "Lists the mutes that hold, and those that ended lately. A finding that several cover is "
+     "counted at the one that\n"
+     "lasts longest."},
+    {"unmute", "ID...", 1, -1, verb_unmute, "", "end mutes: what is open is told",
+     "Ends the mutes of these numbers: what is open of the findings that they covered is told."},
     {"pause", "DATASTORE...", 1, -1, verb_pause, "for until ",
      "audit nothing in a datastore for a while",
      "Starts no audits in a datastore, until 'resume', or for the time given."},
@@ -182,7 +199,7 @@ static const struct option_row options[] = {
     {"state-directory", 0, "DIR", false, "with --offline: where the database is"},
     {"severity", 0, "LEVEL", false, "info, warning, error or critical, and above"},
     {"name", 0, "NAME", false, "findings of this name, such as chain-deep"},
-    {"path", 0, "PATH", false, "this image, or what lies below this directory"},
+    {"path", 0, "PATH", false, "this image, or what is below it; mute: a pattern"},
     {"datastore", 0, "NAME", false, "of this datastore"},
     {"domain", 0, "DOMAIN", false, "of this domain's disks: name or UUID"},
     {"pool", 0, "POOL", false, "in this libvirt pool"},
@@ -191,7 +208,7 @@ static const struct option_row options[] = {
     {"format", 'f', "FORMAT", false, "raw or qcow2; check: do not guess the format"},
     {"all", 'a', NULL, false, "all of them: resolved findings, raw files too"},
     {"since", 0, "TIME", false, "not older: 2026-12-24, \"3d ago\", yesterday"},
-    {"until", 0, "TIME", false, "not newer; ack, pause: when it ends: +7d"},
+    {"until", 0, "TIME", false, "not newer; ack, mute, pause: when it ends: +7d"},
     {"at", 0, "TIME", false, "as it was at this time"},
     {"metric", 0, "NAME", false, "depth, leaks, allocated, corruptions, or size, over time"},
     {"crossed", 0, "METRIC=N", false, "when that was reached first: depth=10, allocated=50G"},
@@ -208,7 +225,12 @@ static const struct option_row options[] = {
     {"algorithm", 0, "LIST", false, "of files: sha256, md5, sha1, sha512"},
     {"tag", 0, NULL, false, "lines as of sha256sum --tag"},
     {"snapshot", 0, "NAME", false, "content of an internal snapshot, by id or name"},
-    {"reason", 0, "TEXT", false, "why it is acknowledged, or accepted"},
+    {"muted", 0, NULL, false, "findings: those that are muted"},
+    {"finding", 0, "NAME", false, "mute: findings of this name"},
+    {"class", 0, "CLASS", false, "mute: images of this class of the configuration"},
+    {"id", 0, "ID", false, "mute: the finding of this number"},
+    {"forever", 0, NULL, false, "mute: until it is unmuted"},
+    {"reason", 0, "TEXT", false, "why it is acknowledged, accepted or muted"},
     {"for", 0, "TIME", false, "how long: 2h, 7d"},
 };
 
@@ -386,7 +408,7 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
         {"socket", &ctl->socket}, {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
         {"path", &ctl->path}, {"datastore", &ctl->datastore}, {"reason", &ctl->reason},
         {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain},
-        {"pool", &ctl->pool},
+        {"pool", &ctl->pool}, {"finding", &ctl->finding}, {"class", &ctl->class}, {"id", &ctl->id},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -410,6 +432,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         {"orphan", &ctl->orphan, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
         {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
         {"compatible", &ctl->compatible, true},
+        {"muted", &ctl->muted, true}, {"forever", &ctl->forever, true},
         {"file", &ctl->file, true}, {"content", &ctl->content, true}, {"tag", &ctl->tag, true},
     };
     int r = 0;

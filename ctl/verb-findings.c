@@ -24,9 +24,10 @@ enum {
 static bool all_open(json_object *rows)
 {
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
-        const char *state = row_raw(json_object_array_get_idx(rows, i), "state");
+        json_object *row = json_object_array_get_idx(rows, i);
+        const char *state = row_raw(row, "state");
 
-        if (!state || strcmp(state, "open") != 0)
+        if (!state || strcmp(state, "open") != 0 || row_has(row, "muted-by"))
             return false;
     }
     return true;
@@ -36,7 +37,7 @@ static int finding_line(struct table *table, json_object *row, const int *places
                         const char *common, uint64_t now)
 {
     enum colour colour = severity_colour(row_raw(row, "severity"));
-    const char *state = row_raw(row, "state");
+    const char *state = row_has(row, "muted-by") ? "muted" : row_raw(row, "state");
     int r = table_row(table);
 
     if (state && strcmp(state, "open") != 0)
@@ -124,17 +125,47 @@ static int findings_filter(const struct ctl *ctl, json_object **ret_filter)
     return 0;
 }
 
-static void print_count(const struct ctl *ctl, json_object *rows)
+/* n_muted: that are left out. */
+static void print_count(const struct ctl *ctl, json_object *rows, size_t n_muted)
 {
     size_t n = json_object_array_length(rows);
 
     if (!ctl->output.legend)
         return;
     if (n == 0)
-        (void)printf("Nothing found.\n");
+        (void)printf(ctl->muted ? "No finding is muted.\n" : "Nothing found%s.\n",
+                     n_muted > 0 ? " that is not muted" : "");
     else
         (void)printf("\n%zu finding%s. What to do about one: qcauditctl show ID.\n", n,
                      n == 1 ? "" : "s");
+    if (n_muted > 0)
+        (void)printf("%zu more %s muted: qcauditctl findings --muted\n", n_muted,
+                     n_muted == 1 ? "is" : "are");
+}
+
+/* Leaves those that are muted, or those that are not; *ret_n: how many went. */
+static int keep_rows(json_object **rows, bool muted, size_t *ret_n)
+{
+    json_object *kept = json_object_new_array();
+    size_t n = 0;
+
+    for (size_t i = 0; kept && i < json_object_array_length(*rows); i++) {
+        json_object *row = json_object_array_get_idx(*rows, i);
+
+        if (row_has(row, "muted-by") != muted)
+            n++;
+        else if (json_object_array_add(kept, json_object_get(row)) < 0) {
+            json_object_put(row);
+            json_object_put(kept);
+            kept = NULL;
+        }
+    }
+    if (!kept)
+        return -ENOMEM;
+    json_object_put(*rows);
+    *rows = kept;
+    *ret_n = n;
+    return 0;
 }
 
 int findings_status(const struct ctl *ctl, json_object *rows)
@@ -146,7 +177,7 @@ int findings_status(const struct ctl *ctl, json_object *rows)
         const char *state = row_raw(row, "state");
         int status = severity_status(row_raw(row, "severity"));
 
-        if (state && strcmp(state, "open") == 0 && status > worst)
+        if (state && strcmp(state, "open") == 0 && !row_has(row, "muted-by") && status > worst)
             worst = status;
     }
     return worst;
@@ -156,6 +187,7 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *filter = NULL, *rows = NULL;
     unsigned lines = ctl->lines;
+    size_t n_left_out = 0;
     int status, r;
 
     if (ctl->name && !catalogue_find(ctl->name)) {
@@ -171,6 +203,10 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
     r = ctl->at > 0 ? past_findings(ctl, &rows) : source_findings(ctl, filter, &rows);
     if (r < 0)
         return r;
+    if (ctl->at == 0 && (!ctl->all || ctl->muted))
+        r = keep_rows(&rows, ctl->muted, &n_left_out);
+    if (r < 0)
+        return complain(r, "Cannot list findings");
     source_sort_findings(rows);
     status = findings_status(ctl, rows);
     if (lines > 0 && json_object_array_length(rows) > lines)
@@ -185,7 +221,7 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
     if (ctl->at > 0)
         past_print_count(ctl, rows);
     else
-        print_count(ctl, rows);
+        print_count(ctl, rows, ctl->muted ? 0 : n_left_out);
     return r < 0 ? complain(r, "Cannot list findings") : status;
 }
 

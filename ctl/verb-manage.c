@@ -22,8 +22,7 @@ static int call_plain(struct ctl *ctl, sd_bus_message *call, int r)
     return r < 0 ? complain(r, "Cannot call qcauditd") : client_call(ctl, call, NULL, &reply);
 }
 
-/* --until, or --for from now; else without. */
-static int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until)
+int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until)
 {
     uint64_t now = usec_now(CLOCK_REALTIME);
 

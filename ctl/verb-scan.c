@@ -183,6 +183,8 @@ static int count_findings(struct ctl *ctl, uint64_t since, json_object *open, js
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
 
+        if (row_has(row, "muted-by"))
+            continue;
         r = count_severity(open, row_raw(row, "severity"));
         if (r >= 0 && row_number(row, "changed") >= since)
             r = count_severity(opened, row_raw(row, "severity"));

@@ -2,7 +2,6 @@
 /* show: all that is known of an image, or of one finding: evidence, and what to do. */
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <string.h>
 
 #include "ctl/client.h"
@@ -118,20 +117,24 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
 
 /* ---- one finding -------------------------------------------------------------------------- */
 
-/* "uid 1000" as "alice", where that user is known here. */
-static char *user_text(const char *by)
+/* By which mute it is not told, and until when. */
+static void print_mute(const struct ctl *ctl, json_object *finding, uint64_t now)
 {
-    size_t prefix = strlen(CONTROL_UID_PREFIX);
-    const struct passwd *user = NULL;
-    char *end = NULL;
+    _cleanup_free_ char *user = fact_user(row_raw(finding, "muted-user")),
+                        *until = row_number(finding, "muted-until") > 0
+                                     ? fact_time(finding, "muted-until", now)
+                                     : strdup("it is unmuted"),
+                        *severity = row_text(finding, "muted-severity");
+    char *text = NULL;
 
-    if (by && strncmp(by, CONTROL_UID_PREFIX, prefix) == 0 && by[prefix] >= '0' &&
-        by[prefix] <= '9') {
-        unsigned long uid = strtoul(by + prefix, &end, 10);
-
-        user = *end == '\0' && uid == (uid_t)uid ? getpwuid((uid_t)uid) : NULL;
-    }
-    return user ? strdup(user->pw_name) : text_escape_string(by ? by : "");
+    if (!user || !until || !severity)
+        return;
+    if (asprintf(&text, "by %s, mute %" PRIu64 ": it is not told", user,
+                 row_number(finding, "muted-by")) >= 0)
+        line(ctl, "Muted", text);
+    line_text(ctl, "Reason", finding, "muted-reason");
+    if (asprintf(&text, "%s, or worse than %s", until, severity) >= 0)
+        line(ctl, "Until", text);
 }
 
 static void print_state(const struct ctl *ctl, json_object *finding, uint64_t now)
@@ -151,10 +154,12 @@ static void print_state(const struct ctl *ctl, json_object *finding, uint64_t no
     line(ctl, row_has(finding, "path") ? "Seen" : "Last seen", text);
     line_time(ctl, "Resolved", finding, "resolved", now);
     if (state && strcmp(state, "acknowledged") == 0) {
-        line(ctl, "Acknowledged", user_text(row_raw(finding, "acknowledged-by")));
+        line(ctl, "Acknowledged", fact_user(row_raw(finding, "acknowledged-by")));
         line_text(ctl, "Reason", finding, "acknowledged-reason");
         line_time(ctl, "Until", finding, "acknowledged-until", now);
     }
+    if (row_has(finding, "muted-by"))
+        print_mute(ctl, finding, now);
 }
 
 void finding_print(struct ctl *ctl, json_object *finding, bool explain)
@@ -429,7 +434,7 @@ void baseline_print(const struct ctl *ctl, json_object *baseline)
     line_time(ctl, "Verified", baseline, "verified", now);
     line_text(ctl, "fs-verity", baseline, "fs-verity");
     line(ctl, "Accepted by",
-         row_has(baseline, "accepted-by") ? user_text(row_raw(baseline, "accepted-by")) : NULL);
+         row_has(baseline, "accepted-by") ? fact_user(row_raw(baseline, "accepted-by")) : NULL);
     line_text(ctl, "Reason", baseline, "reason");
     if (well)
         return;

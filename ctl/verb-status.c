@@ -270,26 +270,46 @@ int status_print_gaps(const struct ctl *ctl, json_object *status)
     return r < 0 ? r : print_coverage(ctl, status);
 }
 
+static void print_all_muted(const struct ctl *ctl, json_object *status)
+{
+    output_label(&ctl->output, 10, "Muted");
+    (void)printf("%s", output_colour(&ctl->output, COLOUR_YELLOW));
+    if (row_has(status, "mute-of-all-images"))
+        (void)printf("everything: mute %" PRIu64 " covers every image. See: qcauditctl mutes",
+                     row_number(status, "mute-of-all-images"));
+    else
+        (void)printf("everything that was found. See: qcauditctl findings --muted");
+    (void)printf("%s\n", output_colour(&ctl->output, COLOUR_OFF));
+}
+
 static int print_findings(const struct ctl *ctl, json_object *status)
 {
     uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
-    uint64_t total = 0, acknowledged_total = 0;
+    uint64_t total = 0, acknowledged_total = 0, muted_total = 0;
     _cleanup_free_ char *open = fact_severities(&ctl->output, row_member(status, "open"), &total);
     _cleanup_free_ char *acknowledged =
         fact_severities(&ctl->output, row_member(status, "acknowledged"), &acknowledged_total);
 
-    if (!open || !acknowledged)
+    _cleanup_free_ char *muted =
+        fact_severities(&ctl->output, row_member(status, "muted"), &muted_total);
+
+    if (!open || !acknowledged || !muted)
         return -ENOMEM;
     output_label(&ctl->output, 10, "Findings");
     (void)printf("%s", open);
     if (acknowledged_total > 0)
         (void)printf("; acknowledged: %s", acknowledged);
+    if (muted_total > 0)
+        (void)printf("; %" PRIu64 " muted: %s", muted_total, muted);
     if (audited < images)
         (void)printf("; %s%" PRIu64 " image%s not audited yet%s",
                      output_colour(&ctl->output, COLOUR_YELLOW), images - audited,
                      images - audited == 1 ? " is" : "s are",
                      output_colour(&ctl->output, COLOUR_OFF));
     (void)putchar('\n');
+    if (row_has(status, "mute-of-all-images") ||
+        (muted_total > 0 && total == 0 && acknowledged_total == 0))
+        print_all_muted(ctl, status);
     return 0;
 }
 

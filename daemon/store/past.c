@@ -95,6 +95,8 @@ static enum moment_state state_after(enum moment_state before, enum event_type t
         return MOMENT_ACKNOWLEDGED;
     case EVENT_EASED:
     case EVENT_REMINDER:
+    case EVENT_MUTED:
+    case EVENT_UNMUTED:
         return before == MOMENT_ABSENT ? MOMENT_OPEN : before;
     default:
         return MOMENT_OPEN;

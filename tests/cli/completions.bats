@@ -94,8 +94,9 @@ offers() { # EXPECTED WORD...
     scan
     export QCAUDIT_SOCKET=$RUN/control
     id=$(ctl findings --json=short --name=clusters-leaked | jq '.[0].id')
+    ctl mute --path=/nowhere --forever --reason=x
     known() {
-        in_"$SHELL_HERE" show we | grep -qx web.qcow2 && in_"$SHELL_HERE" show "$STORE/we" | grep -qx "$STORE/web.qcow2" &&
+        in_"$SHELL_HERE" show we | grep -qx web.qcow2 && in_"$SHELL_HERE" unmute "" | grep -qx 1 && in_"$SHELL_HERE" show "$STORE/we" | grep -qx "$STORE/web.qcow2" &&
             in_"$SHELL_HERE" ack "" | grep -qx "$id"
     }
     each_shell known

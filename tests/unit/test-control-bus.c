@@ -273,7 +273,7 @@ static void test_methods_and_properties(void **state)
     assert_int_equal(images, 3);
     assert_string_equal(call(bus, PROPERTIES, "GetAll", &all, "s", CONTROL_INTERFACE), "");
     assert_int_equal(control_read_entry(all, &properties), 0);
-    assert_int_equal(json_object_object_length(properties), 17);
+    assert_int_equal(json_object_object_length(properties), 18);
     assert_string_equal(json_object_get_string(json_object_object_get(properties, "Version")),
                         "1.2");
     assert_string_equal(call(bus, PROPERTIES, "Get", NULL, "ss", CONTROL_INTERFACE, "None"),

@@ -89,6 +89,8 @@ static void make_life(struct kit *kit, const char *subject)
     put_event(kit, &finding, EVENT_OPENED, T(1), SEVERITY_WARNING);
     put_event(kit, &finding, EVENT_WORSENED, T(2), SEVERITY_ERROR);
     put_event(kit, &finding, EVENT_ACKNOWLEDGED, T(3), SEVERITY_ERROR);
+    put_event(kit, &finding, EVENT_MUTED, T(3) + 1, SEVERITY_ERROR);
+    put_event(kit, &finding, EVENT_UNMUTED, T(3) + 2, SEVERITY_ERROR);
     put_event(kit, &finding, EVENT_EASED, T(4), SEVERITY_WARNING);
     put_event(kit, &finding, EVENT_RESOLVED, T(5), SEVERITY_WARNING);
     put_event(kit, &finding, EVENT_REOPENED, T(6), SEVERITY_CRITICAL);
@@ -106,6 +108,8 @@ static void open_at_a_time(void **state)
     assert_at(kit, T(2) - 1, "/a open warning -");
     assert_at(kit, T(2), "/a open error -");
     assert_at(kit, T(3), "/a acknowledged error -");
+    assert_at(kit, T(3) + 1, "/a acknowledged error -");
+    assert_at(kit, T(3) + 2, "/a acknowledged error -");
     assert_at(kit, T(4), "/a acknowledged warning -");
     assert_at(kit, T(5), "");
     assert_at(kit, T(6), "/a open critical -");
