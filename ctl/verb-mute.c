@@ -92,36 +92,30 @@ static int list_mutes(struct ctl *ctl, json_object **ret_rows)
     return r < 0 ? r : client_call_json(ctl, call, NULL, true, ret_rows);
 }
 
-enum { MUTE_ID, MUTE_UNTIL, MUTE_FINDINGS, MUTE_WHAT };
-
-static int mutes_table(const struct ctl *ctl, json_object *rows, uint64_t now)
+/* Two lines of each, or as many as the reason needs. */
+static int print_mutes(const struct ctl *ctl, json_object *rows, uint64_t now)
 {
-    static const struct column columns[] = {
-        [MUTE_ID] = {"ID", COLUMN_RIGHT}, [MUTE_UNTIL] = {"UNTIL", 0},
-        [MUTE_FINDINGS] = {"FINDINGS", COLUMN_RIGHT}, [MUTE_WHAT] = {"WHAT", COLUMN_FLEXIBLE},
-    };
-    _cleanup_(table_freep) struct table *table = NULL;
-    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
-
-    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
-        enum colour colour = row_bool(row, "holds") ? COLOUR_OFF : COLOUR_DIM;
+        _cleanup_free_ char *what = criteria_text(row), *until = until_text(row, now),
+                            *why = why_text(row, now), *line = NULL;
+        uint64_t n = row_number(row, "findings");
+        const bool holds = row_bool(row, "holds");
+        char number[32] = "";
 
-        r = table_row(table);
-        if (r >= 0)
-            r = table_take(table, MUTE_ID, row_text(row, "id"), colour);
-        if (r >= 0)
-            r = table_take(table, MUTE_UNTIL, until_text(row, now), colour);
-        if (r >= 0)
-            r = table_take(table, MUTE_FINDINGS, row_text(row, "findings"), colour);
-        if (r >= 0)
-            r = table_take(table, MUTE_WHAT, criteria_text(row), colour);
-        if (r >= 0)
-            r = table_row(table);
-        if (r >= 0)
-            r = table_take(table, MUTE_WHAT, why_text(row, now), COLOUR_DIM);
+        if (holds)
+            (void)snprintf(number, sizeof(number), ", %" PRIu64 " finding%s", n, n == 1 ? "" : "s");
+        if (!what || !until || !why ||
+            asprintf(&line, "%s%s%s: %s", holds && row_number(row, "until") > 0 ? "until " : "",
+                     until, number, what) < 0)
+            return -ENOMEM;
+        (void)printf("%s%3" PRIu64, output_colour(&ctl->output, holds ? COLOUR_OFF : COLOUR_DIM),
+                     row_number(row, "id"));
+        output_wrapped(&ctl->output, 5, 3, line);
+        output_wrapped(&ctl->output, 5, 0, why);
+        (void)printf("%s", output_colour(&ctl->output, COLOUR_OFF));
     }
-    return r < 0 ? r : table_print(table);
+    return 0;
 }
 
 int verb_mutes(struct ctl *ctl, int argc, char **argv)
@@ -138,12 +132,12 @@ int verb_mutes(struct ctl *ctl, int argc, char **argv)
         return output_json(&ctl->output, rows);
     n = json_object_array_length(rows);
     if (n > 0)
-        r = mutes_table(ctl, rows, now);
+        r = print_mutes(ctl, rows, now);
     if (ctl->output.legend && n == 0)
         (void)printf("Nothing is muted.\n");
     else if (ctl->output.legend)
-        (void)printf("\nThe findings themselves: qcauditctl findings --muted. End a mute: "
-                     "qcauditctl unmute ID.\n");
+        (void)printf("\nThe findings: qcauditctl findings --muted. To end one: qcauditctl unmute "
+                     "ID.\n");
     return r < 0 ? complain(r, "Cannot list the mutes") : 0;
 }
 
@@ -196,8 +190,8 @@ static int print_made(struct ctl *ctl, int64_t id)
     if (row_bool(mute, "all-images"))
         (void)printf("It covers every image: nothing about any image is told.\n");
     if (ctl->output.legend)
-        (void)printf("A finding that gets worse than it is now is told all the same. "
-                     "End it: qcauditctl unmute %" PRId64 "\n", id);
+        (void)printf("A finding that gets worse than it is now is told all the same.\n"
+                     "To end it: qcauditctl unmute %" PRId64 "\n", id);
     return 0;
 }
 

@@ -61,7 +61,7 @@ permissions warning lab/new.qcow2" "$(findings --muted)"
     wait_for 20 grep -q "permissions: $STORE/lab/new.qcow2 .*(mute 1 was removed by root)" "$LOG"
     wait_for 20 has_finding "permissions warning lab/new.qcow2"
     [ "$(status_of findings)" = 1 ]
-    [[ "$(ctl mutes)" == *' removed '*'by root '*', removed by root: rebuilt every night'* ]]
+    [[ "$(ctl mutes)" == *"  1  removed "*": path $STORE/lab/*"*'     by root '*', removed by root: rebuilt every night'* ]]
     run -1 ctl unmute 1
     [[ $output == *'no mute 1 that holds'* ]]
 }
