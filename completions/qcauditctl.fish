@@ -104,5 +104,5 @@ complete -c qcauditctl -n '__qcauditctl_argument_of unmute' -a '(__qcauditctl_mu
 complete -c qcauditctl -n '__qcauditctl_argument_of pause release resume' -a '(__qcauditctl_datastores)'
 complete -c qcauditctl -n '__qcauditctl_argument_of domains show chain history' -a '(__qcauditctl_domains)'
 complete -c qcauditctl -n '__qcauditctl_argument_of baseline' -a 'list show accept'
-complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images scan baseline' -a '(__qcauditctl_images)'
-complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images scan baseline audit check hash verify compare' -F
+complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline' -a '(__qcauditctl_images)'
+complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline audit check hash verify compare' -F

@@ -62,6 +62,7 @@ int verb_ack(struct ctl *ctl, int argc, char **argv);
 int verb_mute(struct ctl *ctl, int argc, char **argv);
 int verb_mutes(struct ctl *ctl, int argc, char **argv);
 int verb_unmute(struct ctl *ctl, int argc, char **argv);
+int verb_policy(struct ctl *ctl, int argc, char **argv);
 int verb_pause(struct ctl *ctl, int argc, char **argv);
 int verb_release(struct ctl *ctl, int argc, char **argv);
 int verb_resume(struct ctl *ctl, int argc, char **argv);

@@ -168,6 +168,12 @@ static const struct verb verbs[] = {
      "Ends a pause or release."},
     {"monitor", "", 0, 0, verb_monitor, "full ", "print changes of findings as they happen",
      "Prints a line for every change of a finding until it is interrupted."},
+    {"policy", "[PATH]", 0, 1, verb_policy, "full ",
+     "what holds for an image, by which line of the configuration",
+     "Shows the class that an image is of and the pattern that makes it so, and each threshold and "
+     "setting that holds\n"
+     "for it with the file and line that says so; without a PATH the general ones. The image need "
+     "not be known."},
     {"reload", "", 0, 0, verb_reload, "", "read the configuration again",
      "Makes the daemon read its configuration again; when there is a mistake in it, the old one "
      "stays."},

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/config/origin.h"
 #include "daemon/config/parse.h"
 #include "daemon/config/trust.h"
 #include "daemon/core/strv.h"
@@ -37,6 +38,10 @@ struct config *config_free(struct config *config)
     free(config->policy.classes);
     free(config->control_group);
     free(config->metrics_file);
+    strv_free(config->files);
+    for (size_t i = 0; i < config->n_origins; i++)
+        free(config->origins[i].text);
+    free(config->origins);
     free(config);
     return NULL;
 }
@@ -241,6 +246,21 @@ static int loading_drop_ins(struct loading *loading, const char *path)
     return r;
 }
 
+/* The configuration says by them where its values were written. */
+static int loading_name_files(struct loading *loading)
+{
+    char **files = calloc(loading->n_files + 1, sizeof(*files));
+
+    if (!files)
+        return -ENOMEM;
+    for (size_t i = 0; i < loading->n_files; i++) {
+        files[i] = loading->files[i];
+        loading->files[i] = NULL;
+    }
+    loading->config->files = files;
+    return 0;
+}
+
 /* Says the mistakes, or hands the configuration over. */
 static int loading_finish(struct loading *loading, config_error_fn error, void *userdata,
                           struct config **ret_config)
@@ -251,6 +271,9 @@ static int loading_finish(struct loading *loading, config_error_fn error, void *
     if (r < 0 || mistakes->no_memory)
         return -ENOMEM;
     if (mistakes->n_items == 0) {
+        r = loading_name_files(loading);
+        if (r < 0)
+            return r;
         *ret_config = TAKE_PTR(loading->config);
         return 0;
     }

@@ -4,5 +4,6 @@
 #pragma once
 
 #include "daemon/config/keys.h"
+#include "daemon/config/origin.h"
 #include "daemon/config/settings.h"
 #include "daemon/config/trust.h"

@@ -56,6 +56,7 @@ static int finish_classes(struct config_builder *builder)
         _cleanup_free_ struct text_place *places = calloc(config_keys_count, sizeof(*places));
         struct config_target target = { .config = builder->config,
                                         .thresholds = &class->thresholds,
+                                        .class_number = i + 1,
                                         .places = places };
 
         if (!places)

@@ -97,7 +97,7 @@ static int apply_finding(struct config_builder *builder, const struct config_nod
                       ? config_parse_bool(value->text) : -EINVAL;
     if (enabled >= 0) {
         target->thresholds->disabled[target->finding] = !enabled;
-        return 0;
+        return config_note_origin(builder, config_key_find(section, "enabled"), value, target);
     }
     if (value->cut || config_node_is_empty(value))
         return 0;
@@ -172,6 +172,7 @@ static int append_class(struct config_builder *builder, const struct config_node
 
     struct config_target target = { .config = builder->config,
                                     .class = &classes[n],
+                                    .class_number = n + 1,
                                     .name_place = &places[n] };
     int r = config_set_defaults(CONFIG_IN_policy_class, target.class);
     if (r < 0)

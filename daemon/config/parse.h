@@ -47,7 +47,12 @@ struct config_target {
     struct text_place *path_place, *name_place; /* of the datastore or class at hand */
     const struct config_node *thresholds_node;  /* of the class at hand */
     int finding;                /* whose thresholds are at hand */
+    size_t class_number;        /* of the class at hand, from 1 on; 0: none is */
 };
+
+/* Takes note that the node says a key's value, or an entry of its list; not of datastores. */
+int config_note_origin(struct config_builder *builder, const struct config_key *key,
+                       const struct config_node *node, const struct config_target *target);
 
 /* Notes a mistake as "section.name: text". */
 void config_mistake_at(struct config_builder *builder, const struct config_node *node,

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "daemon/config/origin.h"
 #include "daemon/config/parse.h"
 #include "helpers/text.h"
 #include "helpers/value.h"
@@ -108,6 +109,29 @@ static void write_number(const struct config_key *key, void *base, uint64_t valu
     default:
         *(uint64_t *)field = value;
     }
+}
+
+int config_note_origin(struct config_builder *builder, const struct config_key *key,
+                       const struct config_node *node, const struct config_target *target)
+{
+    struct config *config = builder->config;
+    struct config_origin *origins = config->origins;
+
+    if (key->structure == CONFIG_IN_config_datastore)
+        return 0;
+    if ((config->n_origins & (config->n_origins - 1)) == 0) {
+        origins = reallocarray(origins, config->n_origins ? config->n_origins * 2 : 1,
+                               sizeof(*origins));
+        if (!origins)
+            return -ENOMEM;
+        config->origins = origins;
+    }
+    origins[config->n_origins] = (struct config_origin){
+        .key = key, .finding = key->type == CONFIG_ENABLED ? target->finding : 0,
+        .class = target->class_number, .text = strdup(node->text), .file = node->file,
+        .line = node->line,
+    };
+    return origins[config->n_origins++].text ? 0 : -ENOMEM;
 }
 
 static bool is_number(enum config_type type)
@@ -247,7 +271,9 @@ struct list_type {
 
 /* Appends a list's items to what other files said. *list is NULL, or NULL-ended. */
 static int apply_list(struct config_builder *builder, const char *section, const char *name,
-                      const struct config_node *node, const struct list_type *type, char ***list)
+                      const struct config_key *key, const struct config_node *node,
+                      const struct list_type *type, const struct config_target *target,
+                      char ***list)
 {
     size_t n = 0;
 
@@ -291,6 +317,9 @@ static int apply_list(struct config_builder *builder, const char *section, const
         if (!grown[n])
             return -ENOMEM;
         grown[++n] = NULL;
+        int r = config_note_origin(builder, key, item, target);
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -305,7 +334,8 @@ static void list_clear(char ***list)
 
 /* "all" and "none" replace what was said before, names are added to it. */
 static int apply_pools(struct config_builder *builder, const char *section, const char *name,
-                       const struct config_node *node, char ***list)
+                       const struct config_key *key, const struct config_node *node,
+                       const struct config_target *target, char ***list)
 {
     static const struct list_type type = { "pool", "all, none, or a list of names", pool_reason,
                                            4096 };
@@ -313,11 +343,11 @@ static int apply_pools(struct config_builder *builder, const char *section, cons
     bool none = node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "none") == 0;
 
     if (!all && !none)
-        return apply_list(builder, section, name, node, &type, list);
+        return apply_list(builder, section, name, key, node, &type, target, list);
     list_clear(list);
     if (none)
         *list = calloc(1, sizeof(**list));
-    return none && !*list ? -ENOMEM : 0;
+    return none && !*list ? -ENOMEM : config_note_origin(builder, key, node, target);
 }
 
 static void *base_of(const struct config_target *target, enum config_structure structure)
@@ -357,7 +387,7 @@ static int apply_text(struct config_builder *builder, const char *section, const
     *field = TAKE_PTR(text);
     if (place)
         *place = (struct text_place){ node->file, node->line, node->column };
-    return 0;
+    return config_note_origin(builder, key, node, target);
 }
 
 static int apply_number(struct config_builder *builder, const char *section, const char *name,
@@ -394,7 +424,7 @@ static int apply_number(struct config_builder *builder, const char *section, con
     if (key->structure == CONFIG_IN_thresholds)
         target->places[key - config_keys] = (struct text_place){ node->file, node->line,
                                                                  node->column };
-    return 0;
+    return config_note_origin(builder, key, node, target);
 }
 
 int config_apply_key(struct config_builder *builder, const char *section, const char *name,
@@ -414,13 +444,13 @@ int config_apply_key(struct config_builder *builder, const char *section, const 
         char ***list = (char ***)(void *)((char *)base_of(target, key->structure) + key->offset);
 
         if (key->type == CONFIG_POOLS)
-            return apply_pools(builder, section, name, node, list);
+            return apply_pools(builder, section, name, key, node, target, list);
         if (is_patterns(key->type) && config_node_is_empty(node))
             return 0;
-        return apply_list(builder, section, name, node,
+        return apply_list(builder, section, name, key, node,
                           key->type == CONFIG_URIS ? &uris :
                           key->type == CONFIG_EXCLUDES ? &excludes :
-                          key->type == CONFIG_DEVICES ? &devices : &patterns, list);
+                          key->type == CONFIG_DEVICES ? &devices : &patterns, target, list);
     }
     if (key->type == CONFIG_THRESHOLDS) {
         /* Read at the end: what a class does not say is as the general thresholds of all files. */
@@ -440,7 +470,7 @@ int config_apply_key(struct config_builder *builder, const char *section, const 
             config_mistake_at(builder, node, section, name, "expected yes or no");
         else
             target->thresholds->disabled[target->finding] = !enabled;
-        return 0;
+        return enabled < 0 ? 0 : config_note_origin(builder, key, node, target);
     }
     return is_number(key->type) ? apply_number(builder, section, name, key, node, target)
                                 : apply_text(builder, section, name, key, node, target);

@@ -8,6 +8,8 @@
 #include "daemon/core/findings.h"
 #include "daemon/core/policy.h"
 
+struct config_origin;
+
 struct config_datastore {
     char *name;                 /* [A-Za-z0-9._-]+, unique; by default made from the path */
     char *path;                 /* absolute, without trailing slash */
@@ -62,6 +64,10 @@ struct config {
 
     uint64_t history_retention; /* usec: 400 d */
     unsigned audits_kept;       /* per image: 50 */
+
+    char **files;               /* that were read, NULL-ended */
+    struct config_origin *origins;      /* of each value in them, in the order of reading */
+    size_t n_origins;
 };
 
 /* Told of every mistake, not only the first, in the order of files and places. line and column

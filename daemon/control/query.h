@@ -50,6 +50,7 @@
  * longer). */
 #pragma once
 
+#include "daemon/config/config.h"
 #include "daemon/control/question.h"
 #include "daemon/core/datastore.h"
 #include "daemon/core/findings.h"
@@ -68,6 +69,7 @@ struct query_view {
     const struct graph *graph;
     const struct findings *findings;
     const struct policy *policy;
+    const struct config *config;        /* NULL: it is not known */
     uint64_t now;
     /* The image that has the path as another of its names (a hard link, another way to it), NULL
      * none; NULL: no other names are known. */
@@ -153,6 +155,11 @@ int query_domain(const struct query_view *view, const struct asked *asked, json_
 int query_chain(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                 char **ret_next);
 /* As query_images(); in order of id. With details at most 100 rows a page. */
+/* GetPolicy: path, known, class, pattern, golden (as of an image), golden-pattern; each of class-,
+ * pattern- and golden- with file and line; settings[] of name, value (as written), default, class
+ * (that says so), file, line. "/" as the path: of everything. -EOPNOTSUPP without configuration. */
+int query_policy(const struct query_view *view, const struct asked *asked, json_object **ret_entry,
+                 char **ret_next);
 int query_mutes(const struct query_view *view, const struct asked *asked, json_object **ret_rows,
                 char **ret_next);
 int query_findings(const struct query_view *view, const struct asked *asked, json_object **ret_rows,

@@ -64,6 +64,7 @@ int control_view(struct manager *manager, struct query_view *ret_view)
 {
     struct query_view view = {
         .graph = manager->graph, .findings = manager->findings, .policy = &manager->config->policy,
+        .config = manager->config,
         .now = manager_now(manager), .find_name = find_name, .find_userdata = manager->discover,
     };
     int r;

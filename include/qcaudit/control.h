@@ -60,6 +60,9 @@
  *      what is muted is any of these, and has muted-by
  * GetFinding(x id) -> a{sv}
  *      with evidence and remedy
+ * GetPolicy(ay path) -> a{sv}
+ *      of an image, known or not: its class, and what holds for it by which line of the
+ *      configuration; of "/": all that holds without a class
  * ListMutes() -> aa{sv}
  *      those that hold, and those that ended lately
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next

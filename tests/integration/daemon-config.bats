@@ -113,3 +113,39 @@ END
     scan
     same "" "$(findings)"
 }
+
+@test "policy: what holds for an image, and by which line" {
+    mkdir "$STORE/lab" "$DIR/conf.d" 2>/dev/null || :
+    make_image "$STORE/lab/web.qcow2"
+    write_config 'thresholds: { chain-deep: { error: 30 } }' 'classes:' '  - name: lab' "    paths: ['$STORE/lab/*']" \
+        '    thresholds: { chain-deep: { warning: 2 } }'
+    printf 'thresholds: { snapshot-old: { warning: 5d } }\n' >"$DIR/conf.d/20-site.yaml"
+    start_daemon
+    scan
+    run -0 ctl policy web.qcow2
+    [ "${lines[0]}" = "   Image: $STORE/lab/web.qcow2" ]
+    [ "${lines[1]}" = "   Class: lab ($CONFIG:8)" ]
+    [ "${lines[2]}" = " Pattern: $STORE/lab/* ($CONFIG:9)" ]
+    line() { grep "^$1 " <<<"$output" | tr -s ' '; }
+    same "chain-deep.warning 2 $CONFIG:10, class lab" "$(line chain-deep.warning)"
+    same "chain-deep.error 30 $CONFIG:6" "$(line chain-deep.error)"
+    same "chain-deep.critical 160 default" "$(line chain-deep.critical)"
+    same "snapshot-old.warning 5d $DIR/conf.d/20-site.yaml:1" "$(line snapshot-old.warning)"
+    # One that nobody knows, by its path alone; and what holds without a class.
+    run -0 ctl policy "$STORE/lab/none.qcow2"
+    [ "${lines[1]}" = '    Note: no such image is known: this is by its path alone' ]
+    [ "${lines[2]}" = "   Class: lab ($CONFIG:8)" ]
+    run -0 ctl policy
+    same "chain-deep.warning 5 default" "$(line chain-deep.warning)"
+    same "intervals.debounce 100ms $CONFIG:5" "$(line intervals.debounce)"
+    [ "$(ctl --json=short policy web.qcow2 | jq -c '[.class, ."class-line", .known]')" = '["lab",8,true]' ]
+    # After a reload as the files are now; nobody reads them before.
+    write_config
+    [ "$(ctl --json=short policy web.qcow2 | jq -c .class)" = '"lab"' ]
+    ctl reload
+    [ "$(ctl --json=short policy web.qcow2 | jq -c .class)" = null ]
+    run -1 ctl policy none.qcow2
+    [[ $output == 'No image none.qcow2 is known.'* ]]
+    run -1 ctl policy --offline "$STORE/lab/web.qcow2"
+    [[ $output == "--offline means nothing to 'policy'."* ]]
+}

@@ -532,6 +532,20 @@ static void write_file(const char *directory, const char *name, const char *text
     fclose(file);
 }
 
+static void assert_setting(const struct config *config, const char *section, const char *name,
+                           int finding, size_t class, const char *expected)
+{
+    const struct config_key *key = config_key_find(section, name);
+    struct config_setting setting;
+    char text[200];
+
+    assert_non_null(key);
+    setting = config_setting_of(config, key, finding, class);
+    snprintf(text, sizeof(text), "%s %s:%u %s", setting.value, setting.file ? setting.file : "-",
+             setting.line, setting.class ? setting.class : "-");
+    assert_string_equal(text, expected);
+}
+
 static void drop_ins(void **state)
 {
     char directory[] = "/tmp/test-config.XXXXXX", main_file[64], command[64], expected[128];
@@ -560,6 +574,10 @@ static void drop_ins(void **state)
     assert_int_equal(config_load(main_file, note, &said, &config), 0);
     assert_int_equal(config->n_datastores, 2);
     assert_string_equal(config->datastores[1].path, "/b");
+    snprintf(expected, sizeof(expected), "7 %s/20-b.yaml:1 -", drop_in);
+    assert_setting(config, "workers", "count", 0, 0, expected);
+    snprintf(expected, sizeof(expected), "6 %s/10-a.yaml:2 -", drop_in);
+    assert_setting(config, "workers", "images", 0, 0, expected);
     assert_int_equal(config->workers, 7);
     assert_int_equal(config->worker_images, 6);
     assert_string_equal(config->policy.golden[0], "/g");
@@ -582,6 +600,60 @@ static void drop_ins(void **state)
 
     snprintf(command, sizeof(command), "rm -r %s", directory);
     assert_int_equal(system(command), 0);
+}
+
+/* Where each value was written that holds. */
+static void origins(void **state)
+{
+    static const char text[] =
+        "workers: {count: 3}\n"
+        "thresholds:\n"
+        "  chain-deep: {warning: 3, error: 030}\n"
+        "  leak-burst: off\n"
+        "  orphan:\n"
+        "    enabled: no\n"
+        "    after: 2h\n"
+        "classes:\n"
+        "  - name: a\n"
+        "    paths: [/a/*,\n"
+        "            /x/*]\n"
+        "    memory: 1GiB\n"
+        "    thresholds: {chain-deep: {error: 40}, leak-burst: on}\n"
+        "  - name: b\n"
+        "    paths: ['/x/*']\n"
+        "libvirt: {pools: none}\n";
+    _cleanup_(config_freep) struct config *config = parse(text);
+    const struct config_key *paths = config_key_find("classes[]", "paths");
+    struct config_setting entry;
+
+    assert_string_equal(config->files[0], "a.yaml");
+    assert_null(config->files[1]);
+    assert_setting(config, "workers", "count", 0, 0, "3 a.yaml:1 -");
+    assert_setting(config, "workers", "images", 0, 0, "64 -:0 -");
+    assert_setting(config, "libvirt", "pools", 0, 0, "none a.yaml:16 -");
+    assert_setting(config, "thresholds.chain-deep", "warning", 0, 0, "3 a.yaml:3 -");
+    assert_setting(config, "thresholds.chain-deep", "error", 0, 0, "030 a.yaml:3 -");
+    assert_setting(config, "thresholds.chain-deep", "critical", 0, 0, "160 -:0 -");
+    assert_setting(config, "thresholds.orphan", "after", 0, 0, "2h a.yaml:7 -");
+    /* A class says some of it. */
+    assert_setting(config, "thresholds.chain-deep", "warning", 0, 1, "3 a.yaml:3 -");
+    assert_setting(config, "thresholds.chain-deep", "error", 0, 1, "40 a.yaml:13 a");
+    assert_setting(config, "thresholds.chain-deep", "error", 0, 2, "030 a.yaml:3 -");
+    assert_setting(config, "classes[]", "name", 0, 2, "b a.yaml:14 b");
+    assert_setting(config, "classes[]", "memory", 0, 1, "1GiB a.yaml:12 a");
+    assert_setting(config, "classes[]", "memory", 0, 2, "0B -:0 -");
+    assert_setting(config, "thresholds.leak-burst", "enabled", FINDING_LEAK_BURST, 0,
+                   "off a.yaml:4 -");
+    assert_setting(config, "thresholds.leak-burst", "enabled", FINDING_LEAK_BURST, 1,
+                   "on a.yaml:13 a");
+    assert_setting(config, "thresholds.orphan", "enabled", FINDING_ORPHAN, 1, "no a.yaml:6 -");
+    assert_setting(config, "thresholds.orphan", "enabled", FINDING_CHAIN_DEEP, 1, "yes -:0 -");
+    entry = config_entry_of(config, paths, 1, "/x/*");
+    assert_int_equal(entry.line, 11);
+    entry = config_entry_of(config, paths, 2, "/x/*");
+    assert_int_equal(entry.line, 15);
+    entry = config_entry_of(config, paths, 2, "/nothing");
+    assert_null(entry.file);
 }
 
 static void unreadable(void **state)
@@ -783,6 +855,7 @@ int main(void)
         cmocka_unit_test(libvirt_lists),
         cmocka_unit_test(datastore_names),
         cmocka_unit_test(drop_ins),
+        cmocka_unit_test(origins),
         cmocka_unit_test(unreadable),
         cmocka_unit_test(units),
         cmocka_unit_test(table),

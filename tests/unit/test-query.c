@@ -719,6 +719,97 @@ static void test_status_worst_are_ordered(void **state)
     assert_joined(json_object_object_get(status, "worst"), "id", "3,6,9,12,1");
 }
 
+/* ---- policy ------------------------------------------------------------------------------- */
+
+static void no_mistake(void *userdata, const char *file, unsigned line, unsigned column,
+                       const char *message)
+{
+    fail_msg("%s:%u:%u: %s", file, line, column, message);
+}
+
+/* "VALUE line LINE class CLASS" of the setting, "" when it is not among them. */
+static void assert_policy(json_object *policy, const char *name, const char *expected)
+{
+    json_object *rows = json_object_object_get(policy, "settings");
+    char said[100] = "";
+
+    for (size_t i = 0; i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+
+        if (strcmp(text(row, "name"), name) != 0)
+            continue;
+        assert_int_equal(truth(row, "default"), number(row, "line") == 0);
+        (void)snprintf(said, sizeof(said), "%s line %d class %s", text(row, "value"),
+                       (int)number(row, "line"), text(row, "class") ? text(row, "class") : "-");
+    }
+    assert_string_equal(said, expected);
+}
+
+static json_object *policy_of(struct world *world, const struct config *config, const char *path)
+{
+    json_object *policy = NULL;
+    struct query_view view = *look(world);
+
+    view.config = config;
+    view.policy = &config->policy;
+    assert_int_equal(query_policy(&view, &(struct asked){ .path = path }, &policy, NULL), 0);
+    return policy;
+}
+
+static void test_policy(void **state)
+{
+    static const char yaml[] = "thresholds: {chain-deep: {error: 30}, datastore-full: off}\n"
+                               "golden: {patterns: [/s/gold*]}\n"
+                               "classes:\n"
+                               "  - name: lab\n"
+                               "    paths: [/x/*,\n"
+                               "            /s/lab/*]\n"
+                               "    thresholds: {chain-deep: {warning: 2}, permissions: off}\n";
+    struct world *world = *state;
+    struct config *config = NULL;
+    json_object *policy = NULL;
+
+    assert_int_equal(config_parse("q.yaml", yaml, strlen(yaml), no_mistake, NULL, &config), 0);
+    make(world, "/s/lab/a", NULL);
+    policy = policy_of(world, config, "/s/lab/a");
+    assert_true(truth(policy, "known"));
+    assert_string_equal(text(policy, "class"), "lab");
+    assert_string_equal(text(policy, "class-file"), "q.yaml");
+    assert_int_equal(number(policy, "class-line"), 4);
+    assert_string_equal(text(policy, "pattern"), "/s/lab/*");
+    assert_int_equal(number(policy, "pattern-line"), 6);
+    assert_policy(policy, "thresholds.chain-deep.warning", "2 line 7 class lab");
+    assert_policy(policy, "thresholds.chain-deep.error", "30 line 1 class -");
+    assert_policy(policy, "thresholds.chain-deep.critical", "160 line 0 class -");
+    assert_policy(policy, "thresholds.permissions.enabled", "off line 7 class lab");
+    assert_policy(policy, "thresholds.leak-burst.enabled", "");
+    assert_policy(policy, "thresholds.datastore-full.enabled", "");
+    assert_policy(policy, "thresholds.datastore-full.warning", "");
+    assert_policy(policy, "workers.count", "");
+    json_object_put(policy);
+
+    /* Not known, and of no class; declared golden. */
+    policy = policy_of(world, config, "/s/gold1");
+    assert_false(truth(policy, "known"));
+    assert_null(text(policy, "class"));
+    assert_string_equal(text(policy, "golden-pattern"), "/s/gold*");
+    assert_int_equal(number(policy, "golden-line"), 2);
+    assert_policy(policy, "thresholds.chain-deep.warning", "5 line 0 class -");
+    assert_policy(policy, "classes[].memory", "");
+    json_object_put(policy);
+
+    policy = policy_of(world, config, "/");
+    assert_null(text(policy, "path"));
+    assert_policy(policy, "thresholds.datastore-full.enabled", "off line 1 class -");
+    assert_policy(policy, "workers.count", "2 line 0 class -");
+    assert_policy(policy, "golden.patterns", "/s/gold* line 2 class -");
+    assert_policy(policy, "thresholds.chain-deep.warning", "5 line 0 class -");
+    json_object_put(policy);
+    assert_int_equal(query_policy(look(world), &(struct asked){ .path = "/s" }, &policy, NULL),
+                     -EOPNOTSUPP);
+    config_free(config);
+}
+
 /* ---- mutes -------------------------------------------------------------------------------- */
 
 static void load_mute(struct world *world, int64_t id, const char *path, const char *finding,
@@ -801,6 +892,7 @@ int main(void)
         T(test_chain_in_pages),
         T(test_finding_filters),
         T(test_finding_pages), T(test_finding_entry), T(test_status),
+        T(test_policy),
         T(test_mutes),
         T(test_status_worst_are_ordered),
     };
