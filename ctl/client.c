@@ -149,7 +149,8 @@ int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
                 sd_bus_message **ret_reply)
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
-    int r = sd_bus_call(ctl->bus, call, CALL_USEC, &error, ret_reply);
+    uint64_t wait = ctl->answer_usec > 0 ? ctl->answer_usec : CALL_USEC;
+    int r = sd_bus_call(ctl->bus, call, wait, &error, ret_reply);
 
     if (r < 0) {
         if (quiet_error && sd_bus_error_has_name(&error, quiet_error))

@@ -24,7 +24,7 @@ struct ctl {
     const char *state_directory;
     bool offline;
     const char *severity, *name, *path, *datastore, *state, *format, *reason;
-    const char *domain, *pool;
+    const char *domain, *pool, *channel;
     const char *finding, *class, *id;   /* of what is to be muted */
     bool forever, muted;
     bool all, orphan;
@@ -44,6 +44,7 @@ struct ctl {
     uint64_t threshold;                 /* of --crossed; 0 not given */
     unsigned lines;                     /* 0 not given */
     sd_bus *bus;                        /* once connected */
+    uint64_t answer_usec;               /* how long an answer may take; 0: as usual */
     int trouble;                        /* exit status of a verb that could not do its work */
 };
 
@@ -63,6 +64,7 @@ int verb_mute(struct ctl *ctl, int argc, char **argv);
 int verb_mutes(struct ctl *ctl, int argc, char **argv);
 int verb_unmute(struct ctl *ctl, int argc, char **argv);
 int verb_policy(struct ctl *ctl, int argc, char **argv);
+int verb_test_alert(struct ctl *ctl, int argc, char **argv);
 int verb_pause(struct ctl *ctl, int argc, char **argv);
 int verb_release(struct ctl *ctl, int argc, char **argv);
 int verb_resume(struct ctl *ctl, int argc, char **argv);

@@ -53,6 +53,7 @@ static const char *sample_value(const struct config_key *key)
         { "libvirt.uris", "[qemu:///system]" },
         { "golden.patterns", "[]" },
         { "metrics.file", "/run/qcaudit/qcauditd.prom" },
+        { "alerts.exec", "/usr/share/qcaudit/alerts/alert-mail" },
         { "classes[].name", "lab" },
         { "classes[].paths", "[/srv/lab/*]" },
         { "classes[].thresholds", "{chain-deep: {warning: 20}, snapshot-old: off}" },

@@ -42,6 +42,7 @@ struct config *config_free(struct config *config)
     for (size_t i = 0; i < config->n_origins; i++)
         free(config->origins[i].text);
     free(config->origins);
+    free(config->alert_exec);
     free(config);
     return NULL;
 }

@@ -44,7 +44,8 @@ struct config_target {
     struct policy_class *class;
     struct thresholds *thresholds;
     struct text_place *places;  /* where each threshold was written, by index in config_keys */
-    struct text_place *path_place, *name_place; /* of the datastore or class at hand */
+    struct text_place *path_place, *name_place; /* of the datastore or class at hand, or
+                                                 * of metrics.file */
     const struct config_node *thresholds_node;  /* of the class at hand */
     int finding;                /* whose thresholds are at hand */
     size_t class_number;        /* of the class at hand, from 1 on; 0: none is */

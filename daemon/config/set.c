@@ -370,6 +370,8 @@ static int apply_text(struct config_builder *builder, const char *section, const
 {
     char **field = (char **)(void *)((char *)base_of(target, key->structure) + key->offset);
     struct text_place *place = key->type == CONFIG_PATH ? target->path_place : target->name_place;
+    bool is_placed = key->structure != CONFIG_IN_config ||
+                     key->offset == offsetof(struct config, metrics_file);
     _cleanup_free_ char *text = strdup(node->text);
 
     if (!text)
@@ -385,7 +387,7 @@ static int apply_text(struct config_builder *builder, const char *section, const
     }
     free(*field);
     *field = TAKE_PTR(text);
-    if (place)
+    if (place && is_placed)
         *place = (struct text_place){ node->file, node->line, node->column };
     return config_note_origin(builder, key, node, target);
 }

@@ -38,6 +38,10 @@ struct control_ops {
                 void *reply_userdata, char **ret_message);
     int (*unmute)(void *userdata, int64_t id, const char *by, control_done_fn reply,
                   void *reply_userdata);
+    /* "": each channel; the rows are the callee's */
+    int (*test_alert)(void *userdata, const char *channel,
+                      void (*reply)(void *reply_userdata, int error, json_object *rows),
+                      void *reply_userdata);
     int (*pause)(void *userdata, const char *datastore, uint64_t until, control_done_fn reply,
                  void *reply_userdata);
     /* also ends whoever has a file open there; answered when they are gone */

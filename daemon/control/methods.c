@@ -371,6 +371,37 @@ static int accept_baseline(sd_bus_message *call, struct connection *connection,
     return taken(late, r, "image", message, error);
 }
 
+static void reply_tested(void *userdata, int error, json_object *rows)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = late_call_end(userdata);
+    _cleanup_(sd_bus_error_free) sd_bus_error text = SD_BUS_ERROR_NULL;
+    _cleanup_(json_object_putp) json_object *owned = rows;
+
+    if (error >= 0)
+        error = reply(call, owned, false, NULL);
+    if (error >= 0)
+        return;
+    (void)failed(&text, error, "test", NULL);
+    (void)sd_bus_reply_method_error(call, &text);       /* fails when the peer is gone */
+}
+
+static int test_alert(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
+{
+    struct late_call *late;
+    const char *channel;
+    int r = sd_bus_message_read(call, "s", &channel);
+
+    if (r < 0)
+        return r;
+    late = late_call_new(call, connection);
+    if (!late)
+        return -ENOMEM;
+    r = connection->control->ops.test_alert(connection->control->userdata, channel, reply_tested,
+                                            late);
+    return taken(late, r, "channel", r == -EINVAL ? "The channels are journal, syslog, console and "
+                 "exec" : NULL, error);
+}
+
 static int leave_alone(sd_bus_message *call, struct connection *connection,
                        int (*op)(void *userdata, const char *datastore, uint64_t until,
                                  control_done_fn reply, void *reply_userdata),
@@ -477,6 +508,7 @@ static int on_call(sd_bus_message *call, void *userdata, sd_bus_error *error)
 #define IN_PATHS "aay", SD_BUS_PARAM(paths)
 #define IN_NAME "s", SD_BUS_PARAM(name)
 #define IN_ID "x", SD_BUS_PARAM(id)
+#define IN_CHANNEL "s", SD_BUS_PARAM(channel)
 #define IN_TICKET "t", SD_BUS_PARAM(ticket)
 #define IN_DATASTORE "s", SD_BUS_PARAM(datastore)
 #define IN_UNTIL "st", SD_BUS_PARAM(datastore) SD_BUS_PARAM(until)

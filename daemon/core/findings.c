@@ -186,10 +186,39 @@ struct event *event_free(struct event *event)
     return NULL;
 }
 
+static char *copy_string(const char *string, bool *failed)
+{
+    char *copy = string ? strdup(string) : NULL;
+
+    *failed = *failed || (string && !copy);
+    return copy;
+}
+
+int event_copy(const struct event *event, struct event **ret_event)
+{
+    struct event *copy = malloc(sizeof(*copy));
+    bool failed = false;
+
+    if (!copy)
+        return -ENOMEM;
+    *copy = *event;
+    copy->subject = copy_string(event->subject, &failed);
+    copy->datastore = copy_string(event->datastore, &failed);
+    copy->message = copy_string(event->message, &failed);
+    copy->domains = NULL;
+    if (failed || strv_copy(event->domains, &copy->domains) < 0) {
+        event_free(copy);
+        return -ENOMEM;
+    }
+    *ret_event = copy;
+    return 0;
+}
+
 const char *alert_target_name(enum alert_target target)
 {
     static const char *const names[] = {
         [ALERT_JOURNAL] = "journal", [ALERT_SYSLOG] = "syslog", [ALERT_CONSOLE] = "console",
+        [ALERT_EXEC] = "exec",
     };
 
     return (unsigned)target < ELEMENTSOF(names) ? names[target] : "?";

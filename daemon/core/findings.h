@@ -115,9 +115,9 @@ struct finding {
 struct finding *finding_free(struct finding *finding);
 
 /* Where alerts go. */
-enum alert_target { ALERT_JOURNAL, ALERT_SYSLOG, ALERT_CONSOLE, _ALERT_TARGET_MAX };
+enum alert_target { ALERT_JOURNAL, ALERT_SYSLOG, ALERT_CONSOLE, ALERT_EXEC, _ALERT_TARGET_MAX };
 
-const char *alert_target_name(enum alert_target target);        /* "journal" ... "console" */
+const char *alert_target_name(enum alert_target target);        /* "journal" ... "exec" */
 
 enum event_type {
     EVENT_OPENED,
@@ -138,6 +138,10 @@ int event_type_from_name(const char *name);             /* -EINVAL when unknown 
 /* Do such events go out to administrators, or only into the history? */
 bool event_type_alerts(enum event_type type);
 
+/* Who is still to be told of an event: bits of event.outbox. */
+#define OUTBOX_LOGS 1u          /* the journal, syslog or the console */
+#define OUTBOX_EXEC 2u          /* the program of alerts.exec */
+
 /* One change in a finding's life: appended to the history, which is also the outbox of alerts.
  * Holds a copy of what the alert says, so that it can be told after a crash as it was. */
 struct event {
@@ -156,9 +160,12 @@ struct event {
                                  * does not matter */
     int64_t muted_by;           /* number of the mute because of which it is recorded, and not
                                  * told; 0: none */
+    unsigned outbox;            /* OUTBOX_LOGS | OUTBOX_EXEC */
 };
 
 /* Does it go out to administrators? */
 bool event_alerts(const struct event *event);
 
 struct event *event_free(struct event *event);
+/* With its own texts and domains. -ENOMEM. */
+int event_copy(const struct event *event, struct event **ret_event);

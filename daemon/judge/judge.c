@@ -591,9 +591,27 @@ static int judge_connections(struct judging *judging, const struct virt_status *
                        "cannot ask libvirt (%s): %s; verdicts come from files only", uri, error);
 }
 
+static const char *alert_reason_text(const struct daemon_facts *facts, enum alert_target target)
+{
+    return facts->alert_reasons[target] ? facts->alert_reasons[target]
+                                        : strerror(-facts->alert_errors[target]);
+}
+
+static void alert_evidence(struct evidence *evidence, const struct daemon_facts *facts,
+                           enum alert_target target)
+{
+    evidence_text(evidence, TEXT_CHANNEL, alert_target_name(target));
+    evidence_number(evidence, NUMBER_ERRNO, (uint64_t)-facts->alert_errors[target]);
+    evidence_text(evidence, TEXT_ERROR, alert_reason_text(facts, target));
+}
+
 /* alert-channel-failed: channel, errno, error of the first; channels [channel, errno, error] */
 static int judge_alerts(struct judging *judging, const struct daemon_facts *facts)
 {
+    static const char *const names[] = {
+        [ALERT_JOURNAL] = "the journal", [ALERT_SYSLOG] = "syslog", [ALERT_CONSOLE] = "the console",
+        [ALERT_EXEC] = "the program of alerts.exec",
+    };
     _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
     enum alert_target first = _ALERT_TARGET_MAX;
     uint64_t n = 0;
@@ -607,24 +625,17 @@ static int judge_alerts(struct judging *judging, const struct daemon_facts *fact
             continue;
         first = n++ == 0 ? target : first;
         item = evidence_new();
-        evidence_text(&item, TEXT_CHANNEL, alert_target_name(target));
-        evidence_number(&item, NUMBER_ERRNO, (uint64_t)-facts->alert_errors[target]);
-        evidence_text(&item, TEXT_ERROR, strerror(-facts->alert_errors[target]));
+        alert_evidence(&item, facts, target);
         evidence_append(&list, &item);
     }
     if (n == 0)
         return 0;
     evidence = evidence_new();
-    evidence_text(&evidence, TEXT_CHANNEL, alert_target_name(first));
-    evidence_number(&evidence, NUMBER_ERRNO, (uint64_t)-facts->alert_errors[first]);
-    evidence_text(&evidence, TEXT_ERROR, strerror(-facts->alert_errors[first]));
+    alert_evidence(&evidence, facts, first);
     evidence_value(&evidence, PART_CHANNELS, &list);
     return judging_add(judging, FINDING_ALERT_CHANNEL_FAILED, SEVERITY_ERROR, n, &evidence,
-                       "could not deliver alerts to %s%s: %s",
-                       first == ALERT_JOURNAL ? "the journal" :
-                       first == ALERT_SYSLOG ? "syslog" : "the console",
-                       n > 1 ? " and to another channel" : "",
-                       strerror(-facts->alert_errors[first]));
+                       "could not deliver alerts to %s%s: %s", names[first],
+                       n > 1 ? " and to another channel" : "", alert_reason_text(facts, first));
 }
 
 /* database-recovered: file. */

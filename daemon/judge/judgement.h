@@ -58,6 +58,8 @@ struct daemon_facts {
     const char *baselines_damaged;  /* what is damaged of what was kept of contents, in words;
                                      * else NULL */
     int alert_errors[_ALERT_TARGET_MAX];    /* -errno of each channel that fails now */
+    const char *alert_reasons[_ALERT_TARGET_MAX];   /* why in words, safe to print; NULL: errno
+                                                     * says it */
     const struct virt_status *virt; /* NULL: libvirt is not asked */
     bool outside_known;             /* all of libvirt was read, and its pools are datastores */
     const struct outside_disk *outside;     /* the first of them */

@@ -193,6 +193,15 @@ static int op_scan_state(void *userdata, uint64_t ticket, json_object **ret_entr
     return 0;
 }
 
+static int op_test_alert(void *userdata, const char *channel,
+                         void (*reply)(void *reply_userdata, int error, json_object *rows),
+                         void *reply_userdata)
+{
+    struct manager *manager = userdata;
+
+    return alert_try(manager->alert, channel, reply, reply_userdata);
+}
+
 static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason,
                           uint64_t until, control_done_fn reply, void *reply_userdata)
 {
@@ -254,7 +263,7 @@ static int op_reload(void *userdata, char **ret_message)
 const struct control_ops manager_control_ops = {
     .status = op_status, .ask = op_ask, .accept = op_accept,
     .scan = op_scan, .scan_state = op_scan_state, .acknowledge = op_acknowledge,
-    .mute = op_mute, .unmute = op_unmute,
+    .mute = op_mute, .unmute = op_unmute, .test_alert = op_test_alert,
     .pause = op_pause, .release = op_release, .resume = op_resume, .reload = op_reload,
 };
 

@@ -322,7 +322,8 @@ void keep_others(struct manager *manager, const struct datastore *datastore, boo
 void keep_all_others(struct manager *manager);
 /* Ends the first pass for the alerts, as soon as all that it showed was handed to them. */
 void keep_tell_first_pass(struct manager *manager);
-void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error);
+void keep_on_told(void *userdata, sd_id128_t event_id, unsigned outbox, const char *channel,
+                  int error);
 /* Does each channel of alerts work, or work again? */
 void alert_look(struct manager *manager);
 void keep_done(struct manager *manager);

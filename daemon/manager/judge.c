@@ -335,9 +335,11 @@ static void judge_self(struct manager *manager)
     facts.outside = gaps.disks;
     facts.n_outside = gaps.n;
     facts.outside_total = gaps.total;
-    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX; target++)
+    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX && manager->alert; target++) {
         facts.alert_errors[target] = manager->alert_errors[target] =
-            manager->alert ? alert_error(manager->alert, target) : 0;
+            alert_error(manager->alert, target);
+        facts.alert_reasons[target] = alert_reason(manager->alert, target);
+    }
     r = judge_daemon(&manager->config->policy, &facts, manager_now(manager), &judgement);
     if (r < 0) {
         log_error(r, "Cannot judge the daemon itself: %m");

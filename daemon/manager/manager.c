@@ -368,7 +368,8 @@ static int make_stages(struct manager *manager)
     if (r >= 0)
         r = discover_new(manager->event, &discover_options, &manager->discover);
     if (r >= 0)
-        r = alert_new(manager->event, manager->config, keep_on_told, manager, &manager->alert);
+        r = alert_new(manager->event, manager->config, manager->options.runtime_directory,
+                      keep_on_told, manager, &manager->alert);
     if (r < 0)
         return log_error(r, "Cannot prepare the stages: %m");
     graph_set_policy(manager->graph, &manager->config->policy);

@@ -98,23 +98,6 @@ void keep_answer(struct manager *manager, control_done_fn reply, void *reply_use
     round->answers = answer;
 }
 
-static int event_copy(const struct event *event, struct event **ret_event)
-{
-    _cleanup_(event_freep) struct event *copy = calloc(1, sizeof(*copy));
-
-    if (!copy)
-        return -ENOMEM;
-    *copy = *event;
-    copy->subject = strdup(event->subject);
-    copy->datastore = strdup(event->datastore);
-    copy->message = strdup(event->message);
-    copy->domains = NULL;
-    if (!copy->subject || !copy->datastore || !copy->message)
-        return -ENOMEM;
-    *ret_event = TAKE_PTR(copy);
-    return 0;
-}
-
 int keep_event(struct round *round, const struct event *event, int64_t finding_id)
 {
     struct event **events = reallocarray(round->events, round->n_events + 1, sizeof(*events));
@@ -127,6 +110,7 @@ int keep_event(struct round *round, const struct event *event, int64_t finding_i
     if (r < 0)
         return r;
     events[round->n_events]->finding_id = finding_id;
+    events[round->n_events]->outbox = alert_outbox(round->manager->alert, event);
     return store_batch_event(round->batch, events[round->n_events++]);
 }
 
@@ -162,7 +146,7 @@ static void round_tell(struct round *round)
         struct event *event = round->events[i];
 
         signal_event(manager, event);
-        if (!event_alerts(event))
+        if (event->outbox == 0)
             continue;
         r = query_event_domains(manager->graph, event->subject_kind, event->subject,
                                 &event->domains);
@@ -499,7 +483,8 @@ void alert_look(struct manager *manager)
     }
 }
 
-void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int error)
+void keep_on_told(void *userdata, sd_id128_t event_id, unsigned outbox, const char *channel,
+                  int error)
 {
     struct manager *manager = userdata;
     int r;
@@ -509,7 +494,7 @@ void keep_on_told(void *userdata, sd_id128_t event_id, const char *channel, int 
         return;
     r = manager->told ? 0 : store_batch_new(&manager->told);
     if (r >= 0)
-        r = store_batch_told(manager->told, event_id, channel);
+        r = store_batch_told(manager->told, event_id, outbox, channel);
     if (r >= 0 && !manager->stopping)   /* else keep_done() does it */
         r = manager_arm(manager, &manager->told_timer, TOLD_DELAY, on_told_timer);
     if (r < 0)

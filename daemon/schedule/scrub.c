@@ -2,13 +2,13 @@
 /* Whose data is read again next: a list of those planned, looked through when something changed, of
  * which owners take turns, and slices of what takes long. */
 #include "daemon/schedule/scrub.h"
-#include "helpers/clock.h"
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
-#define MINUTES_PER_DAY 1440
+#include "daemon/core/day-window.h"
+#include "helpers/clock.h"
+
 #define TURNS 1024              /* that are told apart: owners beyond that share some */
 #define LOOK_AGAIN (60 * USEC_PER_SEC)  /* whether somebody waits now */
 #define DOUBLED_MAX 8           /* slices of what has to begin anew: 256 times the first */
@@ -185,35 +185,13 @@ void scrubs_hold(struct scrubs *scrubs, const struct datastore *datastore, bool 
     more[scrubs->n_held++] = datastore;
 }
 
-static uint64_t minutes_until(unsigned from, unsigned to)
-{
-    return (to + MINUTES_PER_DAY - from) % MINUTES_PER_DAY;
-}
-
 bool scrubs_window_is_open(const struct scrubs *scrubs, uint64_t now, uint64_t *ret_change)
 {
-    unsigned start = (unsigned)(scrubs->options.window >> 16),
-             end = (unsigned)(scrubs->options.window & 0xffff), at;
-    time_t seconds = (time_t)(now / USEC_PER_SEC);
-    uint64_t minutes;
-    struct tm tm;
-    bool open;
-
-    if (scrubs->options.window == 0 || !localtime_r(&seconds, &tm)) {
-        if (ret_change)
-            *ret_change = UINT64_MAX;
-        return true;
-    }
-    at = (unsigned)(tm.tm_hour * 60 + tm.tm_min);
-    open = start < end ? at >= start && at < end : at >= start || at < end;
-    minutes = minutes_until(at, open ? end % MINUTES_PER_DAY : start);
-    if (minutes == 0)
-        minutes = MINUTES_PER_DAY;
-    /* Until that minute begins; where the clocks change meanwhile, it is asked again then. */
+    if (scrubs->options.window != 0)
+        return day_window_holds(scrubs->options.window, now, ret_change);
     if (ret_change)
-        *ret_change = minutes * 60 * USEC_PER_SEC -
-                      ((uint64_t)tm.tm_sec * USEC_PER_SEC + now % USEC_PER_SEC);
-    return open;
+        *ret_change = UINT64_MAX;
+    return true;
 }
 
 static bool device_is_read(const struct scrubs *scrubs, uint64_t device)

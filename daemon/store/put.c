@@ -309,7 +309,8 @@ int store_batch_event(struct store_batch *batch, const struct event *event)
     return store_batch_take(batch, &row, 1);
 }
 
-int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char *channel)
+int store_batch_told(struct store_batch *batch, sd_id128_t event_id, unsigned outbox,
+                     const char *channel)
 {
     struct batch_row *row = row_new(ROW_TOLD);
 

@@ -52,7 +52,7 @@ struct store_loader {
     /* open, acknowledged, or resolved within 7 days */
     int (*finding)(void *userdata, struct finding *finding);
     int (*mute)(void *userdata, struct mute *mute);
-    /* told to nobody yet: the outbox */
+    /* somebody is still to be told of it: the outbox */
     int (*event)(void *userdata, struct event *event);
     /* deviation (JSON, may be NULL) and verity ("sha256:HEX", may be NULL) are borrowed: not in the
      * baseline yet. */
@@ -85,7 +85,9 @@ int store_batch_renamed(struct store_batch *batch, const char *before, const cha
 /* upsert; -EINVAL without id */
 int store_batch_finding(struct store_batch *batch, const struct finding *finding);
 int store_batch_event(struct store_batch *batch, const struct event *event);
-int store_batch_told(struct store_batch *batch, sd_id128_t event_id, const char *channel);
+/* outbox: who was told, or need not be told any more: OUTBOX_LOGS | OUTBOX_EXEC. */
+int store_batch_told(struct store_batch *batch, sd_id128_t event_id, unsigned outbox,
+                     const char *channel);
 /* deviation and verity as the loader has them. */
 int store_batch_baseline(struct store_batch *batch, const struct baseline *baseline,
                          json_object *deviation, const char *verity);

@@ -114,7 +114,7 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_TOLD] = {
         "INSERT INTO told ({told}) SELECT {:told} FROM event WHERE event.id = :id"
         " ON CONFLICT (event, channel) DO NOTHING",
-        "UPDATE event SET outbox = 0 WHERE id = :id AND outbox = 1",
+        "UPDATE event SET outbox = outbox & ~:outbox WHERE id = :id AND outbox & :outbox",
     },
     [ROW_BASELINE] = {
         "INSERT OR REPLACE INTO baseline ({baseline}) VALUES ({:baseline})",

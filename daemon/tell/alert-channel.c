@@ -146,6 +146,22 @@ static void look_up(struct alert_channel *channel, struct delivery *delivery)
     delivery->found = journal_has(channel->journal, "QCAUDIT_EVENT_ID", delivery->event_id) > 0;
 }
 
+/* What was sent now is in the journal soon: it writes in the background. */
+static void look_up_sent(struct alert_channel *channel, struct delivery *delivery)
+{
+    uint64_t start = usec_now(CLOCK_MONOTONIC);
+
+    if (journal_prepare(channel) < 0)
+        return;
+    do {
+        delivery->found = journal_has(channel->journal, "QCAUDIT_EVENT_ID",
+                                      delivery->event_id) > 0;
+        if (delivery->found)
+            break;
+        (void)sd_journal_wait(channel->journal, JOURNAL_CATCH_UP_USEC / 20);
+    } while (usec_now(CLOCK_MONOTONIC) - start < JOURNAL_CATCH_UP_USEC);
+}
+
 static int send_journal(const struct delivery *delivery)
 {
     /* sd_journal_sendv() succeeds silently where there is no journal. */
@@ -214,6 +230,8 @@ static void *channel_thread(void *argument)
             look_up(channel, delivery);
         else
             deliver(delivery);
+        if (delivery->look_up_after && delivery->errors[ALERT_JOURNAL] >= 0)
+            look_up_sent(channel, delivery);
         pthread_mutex_lock(&channel->mutex);
         channel->busy = false;
         queue_put(&channel->done, delivery);

@@ -15,6 +15,7 @@ struct delivery {
     struct delivery *next;      /* the channel's */
     /* A question instead of an alert: does the journal have an entry with this QCAUDIT_EVENT_ID? */
     bool lookup;
+    bool look_up_after;         /* asks that, too, once it was sent to the journal: waits for it */
     bool found;                 /* the answer; false also when the journal cannot be read */
     sd_id128_t event_id;
 
@@ -30,6 +31,7 @@ struct delivery {
     int error;                  /* -errno when none took it */
 
     struct event *event;        /* the owner's: what it is about, or */
+    unsigned outbox;            /*   (for whom that is done then) */
     sd_id128_t *ids;            /* the events that a summary stands for */
     size_t n_ids;
 };

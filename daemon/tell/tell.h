@@ -4,3 +4,4 @@
 
 #include "daemon/tell/alert.h"
 #include "daemon/tell/metrics.h"
+#include "daemon/tell/notify.h"

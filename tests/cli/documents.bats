@@ -10,9 +10,13 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     mkdir -p "$BATS_TEST_TMPDIR/units"
     sed -E 's#^Exec(Start|Reload)=.*qcauditd#Exec\1=/bin/true#' "$top_builddir/systemd/qcauditd.service" \
         >"$BATS_TEST_TMPDIR/units/qcauditd.service"
-    cp "$top_srcdir/systemd/qcauditd.socket" "$BATS_TEST_TMPDIR/units"
+    sed -E 's#^ExecStart=.*qcaudit-notify#ExecStart=/bin/true#' "$top_builddir/systemd/qcaudit-notify@.service" \
+        >"$BATS_TEST_TMPDIR/units/qcaudit-notify@.service"
+    cp "$top_srcdir/systemd/qcauditd.socket" "$top_srcdir/systemd/qcaudit-notify.socket" "$BATS_TEST_TMPDIR/units"
     grep -q '^ExecStart=/.*/qcauditd$' "$top_builddir/systemd/qcauditd.service"
-    run -0 systemd-analyze verify --man=no "$BATS_TEST_TMPDIR"/units/qcauditd.{service,socket}
+    grep -q '^ExecStart=/.*/qcaudit-notify$' "$top_builddir/systemd/qcaudit-notify@.service"
+    run -0 systemd-analyze verify --man=no "$BATS_TEST_TMPDIR"/units/qcauditd.{service,socket} \
+        "$BATS_TEST_TMPDIR"/units/qcaudit-notify.socket "$BATS_TEST_TMPDIR"/units/qcaudit-notify@.service
     [ -z "$output" ]
 }
 
@@ -21,6 +25,7 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     mkdir -p "$BATS_TEST_TMPDIR/root/etc"
     run -0 systemd-sysusers --root="$BATS_TEST_TMPDIR/root" "$top_srcdir/systemd/qcaudit.sysusers.conf"
     grep -q '^qcaudit:' "$BATS_TEST_TMPDIR/root/etc/passwd"
+    grep -q '^qcaudit-notify:' "$BATS_TEST_TMPDIR/root/etc/passwd"
 }
 
 @test "every finding and the summary are in the journal catalogue, each once" {
@@ -224,7 +229,9 @@ for row in rows:
         mkdir -p "$BATS_TEST_TMPDIR/units/qcauditd.service.d"
         sed -E 's#^Exec(Start|Reload)=.*qcauditd#Exec\1=/bin/true#' "$top_builddir/systemd/qcauditd.service" \
             >"$BATS_TEST_TMPDIR/units/qcauditd.service"
-        cp "$top_srcdir/systemd/qcauditd.socket" "$BATS_TEST_TMPDIR/units"
+        sed -E 's#^ExecStart=.*qcaudit-notify#ExecStart=/bin/true#' "$top_builddir/systemd/qcaudit-notify@.service" \
+            >"$BATS_TEST_TMPDIR/units/qcaudit-notify@.service"
+        cp "$top_srcdir/systemd/qcauditd.socket" "$top_srcdir/systemd/qcaudit-notify.socket" "$BATS_TEST_TMPDIR/units"
         cp "$example" "$BATS_TEST_TMPDIR/units/qcauditd.service.d/"
         run -0 systemd-analyze verify --man=no "$BATS_TEST_TMPDIR"/units/qcauditd.{service,socket}
         [ -z "$output" ] || { echo "$example: $output"; return 1; }

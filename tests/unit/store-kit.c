@@ -363,6 +363,7 @@ struct event kit_make_event(const struct finding *finding, enum event_type type,
         .confidence = finding->confidence,
         .message = unconst("something happened"),
         .depth = 12,
+        .outbox = event_type_alerts(type) ? OUTBOX_LOGS : 0,
     };
 
     assert_int_equal(sd_id128_randomize(&event.id), 0);

@@ -26,7 +26,8 @@ struct fixture {
     sd_id128_t last;
 };
 
-static void told(void *userdata, sd_id128_t event_id, const char *channel, int error)
+static void told(void *userdata, sd_id128_t event_id, unsigned outbox, const char *channel,
+                 int error)
 {
     struct fixture *fixture = userdata;
 
@@ -54,7 +55,8 @@ static int setup(void **state)
     assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_INFO), 0);
     assert_true(sd_event_new(&fixture->event) >= 0);
     assert_int_equal(config_new(&fixture->config), 0);
-    assert_int_equal(alert_new(fixture->event, fixture->config, told, fixture, &fixture->alert), 0);
+    assert_int_equal(alert_new(fixture->event, fixture->config, "/nonexistent", told, fixture,
+                               &fixture->alert), 0);
     *state = fixture;
     return 0;
 }
@@ -111,6 +113,7 @@ static sd_id128_t tell_of(struct fixture *fixture, enum finding_type finding, en
         .subject_kind = SUBJECT_IMAGE,
         .subject = (char[]){ "/a/b.qcow2" }, .datastore = (char[]){ "a" }, .severity = severity,
         .confidence = CONFIDENCE_OFFLINE, .message = strdup(message), .depth = 9,
+        .outbox = OUTBOX_LOGS,
     };
 
     assert_int_equal(sd_id128_randomize(&event.id), 0);
@@ -136,7 +139,7 @@ static void one_event(void **state)
     while (fixture->n_told == 0)
         assert_true(sd_event_run(fixture->event, 5 * USEC_PER_SEC) > 0);
     assert_true(sd_id128_equal(fixture->last, event_id));
-    snprintf(expected, sizeof(expected), "chain is deep [event %s]\n",
+    snprintf(expected, sizeof(expected), "chain is deep (finding 7) [event %s]\n",
              sd_id128_to_string(event_id, id));
     assert_string_equal(console(fixture), expected);
 }
@@ -193,7 +196,7 @@ static void first_pass(void **state)
     assert_int_equal(fixture->n_told, 2002);
     const char *text = console(fixture);
     assert_int_equal(count_lines(text), 2);
-    assert_non_null(strstr(text, "a critical one [event "));
+    assert_non_null(strstr(text, "a critical one (finding 7) [event "));
     assert_non_null(
         strstr(text,
                "First pass over the store: 2001 findings (500 error, 1500 warning, 1 resolved): "
@@ -214,7 +217,7 @@ static void first_pass_of_one(void **state)
     alert_first_pass(fixture->alert, false);
     assert_int_equal(alert_flush(fixture->alert), 0);
     assert_int_equal(fixture->n_told, 1);
-    assert_int_equal(strncmp(console(fixture), "alone [event ", 13), 0);
+    assert_int_equal(strncmp(console(fixture), "alone (finding 7) [event ", 25), 0);
 }
 
 static void bursts(void **state)

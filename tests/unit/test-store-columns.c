@@ -119,13 +119,12 @@ static void test_statements_are_made_of_columns(void **state)
                    ":available)");
     assert_expands("{=sample}!", "available = excluded.available!");
     assert_expands("{told}|{:told}", "event, channel, at|event.seq, :channel, :now");
-    /* seq is SQLite's, outbox is not loaded. */
+    /* seq is SQLite's. */
     assert_expands("{disk_move}{ev.disk_move}",
                    "overlay, parent, atev.overlay, ev.parent, ev.at");
     assert_int_equal(store_sql_expand("{event.event}", &sql), 0);
     assert_non_null(strstr(sql, "event.depth"));
     assert_null(strstr(sql, "seq"));
-    assert_null(strstr(sql, "outbox"));
     free(sql);
     sql = untouched;
     assert_int_equal(store_sql_expand("{nothing}", &sql), -EINVAL);

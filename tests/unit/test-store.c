@@ -614,14 +614,43 @@ static void outbox(void **state)
     assert_true(sd_id128_equal(kit->events[1]->id, resolved.id));
 
     batch = new_batch();
-    assert_int_equal(store_batch_told(batch, opened.id, "journal"), 0);
-    assert_int_equal(store_batch_told(batch, opened.id, "journal"), 0);
-    assert_int_equal(store_batch_told(batch, opened.id, "syslog"), 0);
+    assert_int_equal(store_batch_told(batch, opened.id, OUTBOX_LOGS, "journal"), 0);
+    assert_int_equal(store_batch_told(batch, opened.id, OUTBOX_LOGS, "journal"), 0);
+    assert_int_equal(store_batch_told(batch, opened.id, OUTBOX_LOGS, "syslog"), 0);
     assert_false(store_batch_is_precious(batch));
     kit_commit(kit, batch);
     kit_reopen(kit);
     assert_int_equal(kit->n_events, 1);
     assert_true(sd_id128_equal(kit->events[0]->id, resolved.id));
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM told"), 2);
+}
+
+/* The logs and the program of alerts.exec are told, each for itself. */
+static void outbox_of_two(void **state)
+{
+    struct kit *kit = *state;
+    struct finding finding;
+    struct event event;
+    struct store_batch *batch = new_batch();
+
+    kit_open(kit);
+    finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vms/a");
+    event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW);
+    event.outbox = OUTBOX_LOGS | OUTBOX_EXEC;
+    assert_int_equal(store_batch_finding(batch, &finding), 0);
+    assert_int_equal(store_batch_event(batch, &event), 0);
+    kit_commit(kit, batch);
+    batch = new_batch();
+    assert_int_equal(store_batch_told(batch, event.id, OUTBOX_LOGS, "journal"), 0);
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_events, 1);
+    assert_int_equal(kit->events[0]->outbox, OUTBOX_EXEC);
+    batch = new_batch();
+    assert_int_equal(store_batch_told(batch, event.id, OUTBOX_EXEC, "exec"), 0);
+    kit_commit(kit, batch);
+    kit_reopen(kit);
+    assert_int_equal(kit->n_events, 0);
     assert_int_equal(kit_sql(kit, "SELECT count(*) FROM told"), 2);
 }
 
@@ -1284,6 +1313,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(mutes, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(muted_events, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(outbox, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(outbox_of_two, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(history_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(audits_in_pages, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(too_many_questions, kit_setup, kit_teardown),

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Sends one test alert through each channel, and says what arrived. */
+#pragma once
+
+#include "daemon/tell/alert-exec.h"
+
+/* MESSAGE_ID of a test alert. */
+#define ALERT_TEST_MESSAGE_ID SD_ID128_MAKE(c2,39,1f,5b,0e,84,4d,07,a6,92,7e,d1,38,b5,4c,60)
+
+struct alert_test;
+
+/* Which channels are configured; exec has its own configuration. */
+struct alert_test_options {
+    bool wanted[_ALERT_TARGET_MAX];
+    const char *channel;        /* test this one alone; NULL: each that is wanted */
+};
+
+/* Calls done once, in the loop, with an array of {"channel", "configured", "delivered", "detail"};
+ * rows is the callee's, NULL with an error. It ends by itself then. -EINVAL: no such channel. */
+int alert_test_new(sd_event *event, const struct alert_test_options *options,
+                   struct alert_exec *exec,
+                   void (*done)(void *userdata, int error, json_object *rows), void *userdata,
+                   struct alert_test **ret_test);
+/* done is called with -ECANCELED, unless it was. Takes NULL, returns NULL. */
+struct alert_test *alert_test_free(struct alert_test *test);
