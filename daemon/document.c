@@ -340,8 +340,8 @@ static int print_catalogue(void)
         print_wrapped("", finding->explanation);
         puts("");
         print_wrapped("", finding->remedy);
-        printf("\nqcauditctl explain %s says this, too; qcauditctl show\n"
-               "with the image's path shows the evidence and the exact commands.\n", finding->name);
+        printf("\nqcauditctl show @QCAUDIT_FINDING_ID@ shows the evidence and the commands to run;\n"
+               "qcauditctl explain %s says this, too.\n", finding->name);
     }
     print_catalogue_head(ALERT_SUMMARY_MESSAGE_ID, "Many findings were told at once");
     print_wrapped(
@@ -349,6 +349,11 @@ static int print_catalogue(void)
         "So many findings changed within a short time, or in the first pass over a store, that "
         "qcauditd tells them together. The entry carries the QCAUDIT_EVENT_ID of each; all of them "
         "are in the history.\n\nqcauditctl findings shows what is open.");
+    print_catalogue_head(ALERT_TEST_MESSAGE_ID, "A test of qcaudit's alerts");
+    print_wrapped(
+        "",
+        "Somebody ran qcauditctl test-alert: nothing is wrong. That this entry is here shows that "
+        "alerts reach the journal.");
     return 0;
 }
 

@@ -56,13 +56,13 @@ struct config {
     bool alert_syslog;          /* false; also used when there is no journal */
     enum severity alert_severity;       /* from this on: info... default warning */
     uint64_t alert_reminder;    /* usec until the first reminder: 24 h, doubling to 32 d; 0 never */
-    char *alert_exec;           /* absolute; NULL: none */
     uint64_t alert_exec_timeout;        /* usec: 30 s, at most 2 min */
     uint64_t alert_quiet_hours; /* as scrub_window, but 0: never */
 
     bool control_public;        /* reading for everybody: false */
     char *control_group;        /* "qcaudit"; need not exist */
 
+    char *alert_exec;           /* absolute; NULL: none */
     char *metrics_file;         /* absolute, ends in ".prom", in no datastore; NULL: none */
 
     uint64_t history_retention; /* usec: 400 d */

@@ -4,9 +4,6 @@
 
 #include "daemon/tell/alert-exec.h"
 
-/* MESSAGE_ID of a test alert. */
-#define ALERT_TEST_MESSAGE_ID SD_ID128_MAKE(c2,39,1f,5b,0e,84,4d,07,a6,92,7e,d1,38,b5,4c,60)
-
 struct alert_test;
 
 /* Which channels are configured; exec has its own configuration. */

@@ -14,7 +14,6 @@
 #include "daemon/tell/notify.h"
 #include "helpers/clock.h"
 #include "helpers/json-text.h"
-#include "helpers/text.h"
 #include "lib/cleanup.h"
 
 struct exec_channel {
@@ -63,7 +62,6 @@ static void channel_answered(struct exec_channel *channel)
 {
     json_object *answer = NULL, *error = NULL, *output = NULL;
     _cleanup_free_ char *said = NULL;
-    const char *text;
     bool failed;
     int r;
 
@@ -78,8 +76,7 @@ static void channel_answered(struct exec_channel *channel)
     (void)json_object_object_get_ex(answer, "error", &error);
     (void)json_object_object_get_ex(answer, "output", &output);
     failed = json_object_is_type(error, json_type_string);
-    text = failed ? json_object_get_string(error) : json_object_get_string(output);
-    said = text_escape_string(text);
+    said = failed || output ? json_prose_text(failed ? error : output) : NULL;
     json_object_put(answer);
     channel_done(channel, failed ? -EIO : 0, said ? said : "");
 }

@@ -10,7 +10,7 @@
 #define NOTIFY_MESSAGE_MAX (1024 * 1024)        /* bytes */
 #define NOTIFY_ANSWER_MAX (64 * 1024)           /* bytes */
 /* What the program printed: so much is kept and sent back, the rest is read and dropped. Bytes. */
-#define NOTIFY_OUTPUT_MAX 4096
+#define NOTIFY_OUTPUT_MAX 1000
 /* The program may run for alerts.exec-timeout, at most 2 min; then it gets SIGTERM, and SIGKILL. */
 #define NOTIFY_KILL_AFTER (5 * USEC_PER_SEC)
 /* qcauditd waits for so long for the answer. */
