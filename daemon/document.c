@@ -340,8 +340,8 @@ static int print_catalogue(void)
         print_wrapped("", finding->explanation);
         puts("");
         print_wrapped("", finding->remedy);
-        printf("\nqcauditctl show @QCAUDIT_FINDING_ID@ shows the evidence and the commands to run;\n"
-               "qcauditctl explain %s says this, too.\n", finding->name);
+        printf("\nqcauditctl show @QCAUDIT_FINDING_ID@ shows the evidence and the commands to "
+               "run;\nqcauditctl explain %s says this, too.\n", finding->name);
     }
     print_catalogue_head(ALERT_SUMMARY_MESSAGE_ID, "Many findings were told at once");
     print_wrapped(

@@ -129,8 +129,8 @@ static int load(const char *path, struct config **ret_config, char **ret_reason)
         return r;
     r = config_load(path, say_mistake, NULL, &config);
     if (r < 0) {
-        if (asprintf(ret_reason, "%s cannot be read by %s, or has mistakes: qcauditd --check-config "
-                     "shows them", path, "qcaudit-notify") < 0)
+        if (asprintf(ret_reason, "%s cannot be read by qcaudit-notify, or has mistakes: qcauditd "
+                     "--check-config shows them", path) < 0)
             *ret_reason = NULL;
         return r;
     }

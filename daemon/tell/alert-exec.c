@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Has the program of alerts.exec told: keeps the queue of what it is told, and hands over one message
- * after the other. */
+/* Has the program of alerts.exec told: keeps the queue of what it is told, and hands over one
+ * message after the other. */
 #include "daemon/tell/alert-exec.h"
 
 #include <errno.h>

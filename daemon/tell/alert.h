@@ -49,8 +49,8 @@ void alert_first_pass(struct alert *alert, bool under_way);
 unsigned alert_outbox(const struct alert *alert, const struct event *event);
 /* The event's sentence with the finding's number. malloc'd; NULL without memory. */
 char *alert_event_text(const struct event *event);
-/* Tells those of event.outbox. Copies the event. maybe_told: it comes from the outbox after a crash, so the journal is asked
- * first. */
+/* Tells those of event.outbox. Copies the event. maybe_told: it comes from the outbox after a
+ * crash, so the journal is asked first. */
 int alert_event(struct alert *alert, const struct event *event, bool maybe_told);
 /* Sends a test alert through each channel that is configured, or through one ("journal", "syslog",
  * "console", "exec"); "" is each. done is called once, in the loop, with an array of {"channel",

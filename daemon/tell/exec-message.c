@@ -140,26 +140,18 @@ int exec_message_summary(const struct collection *collection, const struct event
 {
     _cleanup_(json_object_putp) json_object *message = NULL;
     _cleanup_free_ char *summary = collection_message(collection);
-    json_object *list = json_object_new_array();
+    json_object *list = NULL;
     size_t bytes = 0, n = 0;
     int r;
 
-    if (!summary || !list) {
-        json_object_put(list);
+    if (!summary)
         return -ENOMEM;
-    }
     r = message_new("summary", summary, collection_severity(collection),
                     collection_priority(collection), &message);
-    if (r < 0) {
-        json_object_put(list);
-        return r;
-    }
-    r = add_number(message, "count", (int64_t)collection->n_ids);
-    if (r < 0) {
-        json_object_put(list);
-        return r;
-    }
-    r = json_add(message, "events", list);
+    if (r >= 0)
+        r = add_number(message, "count", (int64_t)collection->n_ids);
+    if (r >= 0)
+        r = json_add(message, "events", list = json_object_new_array());
     for (; r >= 0 && n < n_events && n < LISTED_MAX; n++) {
         _cleanup_free_ char *text = alert_event_text(events[n]);
         json_object *item = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one finding
- * is told at most once an hour, many at once are one message, and warnings wait for the end of
- * quiet hours. */
+/* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one
+ * finding is told at most once an hour, many at once are one message, and warnings wait for the end
+ * of quiet hours. */
 #include "daemon/tell/exec-queue.h"
 
 #include <errno.h>
@@ -275,7 +275,8 @@ uint64_t exec_queue_next(struct exec_queue *queue, const struct exec_time *time)
 
 static bool comes_first(const struct notice *a, const struct notice *b)
 {
-    bool a_resolved = a->event->type == EVENT_RESOLVED, b_resolved = b->event->type == EVENT_RESOLVED;
+    bool a_resolved = a->event->type == EVENT_RESOLVED;
+    bool b_resolved = b->event->type == EVENT_RESOLVED;
 
     if (a_resolved != b_resolved)
         return b_resolved;
@@ -294,7 +295,8 @@ static struct notice *worst_due(const struct exec_queue *queue, const struct exe
 
 static int notices_compare(const void *a, const void *b)
 {
-    const struct notice *x = *(const struct notice *const *)a, *y = *(const struct notice *const *)b;
+    const struct notice *x = *(const struct notice *const *)a;
+    const struct notice *y = *(const struct notice *const *)b;
 
     return comes_first(x, y) ? -1 : comes_first(y, x);
 }
@@ -374,8 +376,8 @@ static void put_back(struct exec_queue *queue)
     }
     error = collection_merge(&queue->others, &queue->others_sent);
     if (r < 0 || error < 0)
-        log_error(r < 0 ? r : error, "Cannot keep alerts that were not delivered; the next start of "
-                  "qcauditd delivers them: %m");
+        log_error(r < 0 ? r : error, "Cannot keep alerts that were not delivered; the next start "
+                  "of qcauditd delivers them: %m");
     collection_done(&queue->others_sent);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one finding
- * is told at most once an hour, many at once are one message, and warnings wait for the end of
- * quiet hours. Asks no clock. */
+/* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one
+ * finding is told at most once an hour, many at once are one message, and warnings wait for the end
+ * of quiet hours. Asks no clock. */
 #pragma once
 
 #include <json-c/json.h>

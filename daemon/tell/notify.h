@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What qcauditd and qcaudit-notify, which runs the program of alerts.exec, say to each other: a
- * message as one JSON object and the end of the stream; and back {"error", "output"}: error, why the
- * program did not take the message, is missing when it did. */
+ * message as one JSON object and the end of the stream; and back {"error", "output"}: error, why
+ * the program did not take the message, is missing when it did. */
 #pragma once
 
 #include "helpers/clock.h"
