@@ -3,8 +3,10 @@
  * alerts.exec with it, and answers there whether the program took it.
  *
  * It runs outside of qcauditd's closed unit, since a program that sends mail or asks a web server
- * needs the network. It reads by itself in the configuration which program that is: whoever might
- * speak for qcauditd cannot choose one. */
+ * needs the network. It reads by itself in the configuration which program that is, and sets no
+ * other variables than those of a message: whoever might speak for qcauditd can neither choose the
+ * program nor its settings. */
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -147,22 +149,28 @@ static int load(const char *path, struct config **ret_config, char **ret_reason)
 
 /* ---- the program's environment ---- */
 
-/* QCAUDIT_FINDING_ID of "finding-id". */
-static int variable_name(const char *key, char *name, size_t size)
-{
-    size_t n = (size_t)snprintf(name, size, "QCAUDIT_%s", key);
+/* The members of a message that become variables. No others do: the program may have settings in
+ * variables that begin likewise. */
+static const char *const variables[] = {
+    "version", "kind", "host", "message", "severity", "priority", "event", "event-id", "time",
+    "finding", "finding-id", "confidence", "image", "datastore", "domains", "depth", "count",
+    "not-listed",
+};
 
-    if (n >= size)
-        return -EINVAL;
-    for (char *c = name; *c; c++) {
-        if (*c >= 'a' && *c <= 'z')
-            *c = (char)(*c - 'a' + 'A');
-        else if (*c == '-')
-            *c = '_';
-        else if ((*c < 'A' || *c > 'Z') && (*c < '0' || *c > '9') && *c != '_')
-            return -EINVAL;
-    }
-    return 0;
+static bool is_variable(const char *key)
+{
+    for (size_t i = 0; i < ELEMENTSOF(variables); i++)
+        if (strcmp(key, variables[i]) == 0)
+            return true;
+    return false;
+}
+
+/* QCAUDIT_FINDING_ID of "finding-id". */
+static void variable_name(const char *key, char *name, size_t size)
+{
+    (void)snprintf(name, size, "QCAUDIT_%s", key);
+    for (char *c = name; *c; c++)
+        *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
 }
 
 /* The texts of a list, each in a line of its own. malloc'd; NULL without memory. */
@@ -182,26 +190,19 @@ static char *lines_of(json_object *list)
     return lines;
 }
 
-/* Members of the message that are texts, numbers or lists of texts become variables. */
 static int set_variables(json_object *message)
 {
     json_object_object_foreach(message, key, value) {
-        _cleanup_free_ char *lines = NULL;
-        const char *text = json_object_get_string(value);
-        char name[128];
+        bool is_list = json_object_is_type(value, json_type_array);
+        _cleanup_free_ char *lines = is_list ? lines_of(value) : NULL;
+        const char *text = is_list ? lines : json_object_get_string(value);
+        char name[64];
 
-        if (json_object_is_type(value, json_type_array)) {
-            if (json_object_array_length(value) == 0 ||
-                !json_object_is_type(json_object_array_get_idx(value, 0), json_type_string))
-                continue;
-            text = lines = lines_of(value);
-            if (!lines)
-                return -ENOMEM;
-        } else if (json_object_is_type(value, json_type_object)) {
+        if (is_list && !lines)
+            return -ENOMEM;
+        if (!is_variable(key) || !text || strlen(text) > VARIABLE_MAX)
             continue;
-        }
-        if (!text || strlen(text) > VARIABLE_MAX || variable_name(key, name, sizeof(name)) < 0)
-            continue;
+        variable_name(key, name, sizeof(name));
         if (setenv(name, text, 1) < 0)
             return -errno;
     }

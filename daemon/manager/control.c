@@ -193,13 +193,38 @@ static int op_scan_state(void *userdata, uint64_t ticket, json_object **ret_entr
     return 0;
 }
 
+/* Somebody waits for the answer of a test. */
+struct tested {
+    struct manager *manager;
+    void (*reply)(void *reply_userdata, int error, json_object *rows);
+    void *reply_userdata;
+};
+
+static void on_tested(void *userdata, int error, json_object *rows)
+{
+    struct tested *tested = userdata;
+
+    /* A channel may work again, or not any more. */
+    if (!tested->manager->stopping)
+        alert_look(tested->manager);
+    tested->reply(tested->reply_userdata, error, rows);
+    free(tested);
+}
+
 static int op_test_alert(void *userdata, const char *channel,
                          void (*reply)(void *reply_userdata, int error, json_object *rows),
                          void *reply_userdata)
 {
     struct manager *manager = userdata;
+    struct tested *tested = malloc(sizeof(*tested));
 
-    return alert_try(manager->alert, channel, reply, reply_userdata);
+    if (!tested)
+        return -ENOMEM;
+    *tested = (struct tested){ manager, reply, reply_userdata };
+    int r = alert_try(manager->alert, channel, on_tested, tested);
+    if (r < 0)
+        free(tested);
+    return r;
 }
 
 static int op_acknowledge(void *userdata, int64_t id, const char *by, const char *reason,

@@ -146,12 +146,14 @@ static void round_tell(struct round *round)
         struct event *event = round->events[i];
 
         signal_event(manager, event);
-        if (event->outbox == 0)
-            continue;
-        r = query_event_domains(manager->graph, event->subject_kind, event->subject,
-                                &event->domains);
-        if (r >= 0)
-            r = alert_event(manager->alert, event, false);
+        if (event->outbox == 0) {
+            r = alert_note(manager->alert, event);
+        } else {
+            r = query_event_domains(manager->graph, event->subject_kind, event->subject,
+                                    &event->domains);
+            if (r >= 0)
+                r = alert_event(manager->alert, event, false);
+        }
         if (r < 0)
             log_error(r, "Cannot tell an event: %m");
     }
@@ -400,12 +402,27 @@ static int load_mute(void *userdata, struct mute *mute)
     return r == -EEXIST ? 0 : r;
 }
 
+/* Is the event of the outbox over: was its finding resolved, acknowledged or muted since? */
+static bool event_is_over(const struct manager *manager, const struct event *event)
+{
+    const struct finding *finding = findings_by_id(manager->findings, event->finding_id);
+
+    return finding && (finding->muted_by > 0 || finding->state == FINDING_ACKNOWLEDGED ||
+                       (finding->state == FINDING_RESOLVED && event->type != EVENT_RESOLVED));
+}
+
 static int load_event(void *userdata, struct event *event)
 {
     struct manager *manager = userdata;
-    int r;
+    int r = 0;
 
-    r = alert_event(manager->alert, event, true);
+    /* The logs are a record; the program of alerts.exec may wake somebody. */
+    if (event->outbox & OUTBOX_EXEC && event_is_over(manager, event)) {
+        r = alert_drop(manager->alert, event, OUTBOX_EXEC);
+        event->outbox &= ~OUTBOX_EXEC;
+    }
+    if (r >= 0 && event->outbox != 0)
+        r = alert_event(manager->alert, event, true);
     event_free(event);
     return r;
 }

@@ -51,6 +51,13 @@ static void look_soon(struct alert_exec *exec)
     look_at(exec, 0);
 }
 
+/* There is no program any more. */
+static void drop_all(struct alert_exec *exec)
+{
+    exec_queue_drop(exec->queue);
+    exec->error = 0;
+}
+
 static void message_failed(struct alert_exec *exec, int error)
 {
     char wait[TEXT_DURATION_MAX];
@@ -76,6 +83,8 @@ static void on_done(void *userdata, int error, const char *said)
         test(exec->test_userdata, error, alert_exec_said(exec));
     } else if (error < 0) {
         message_failed(exec, error);
+        if (!exec->program)             /* it was taken out of the configuration meanwhile */
+            drop_all(exec);
     } else {
         exec_queue_delivered(exec->queue, usec_now(CLOCK_BOOTTIME));
     }
@@ -136,6 +145,11 @@ int alert_exec_event(struct alert_exec *exec, struct event *event)
     return exec_queue_put(exec->queue, event, usec_now(CLOCK_BOOTTIME));
 }
 
+int alert_exec_note(struct alert_exec *exec, const struct event *event)
+{
+    return exec_queue_note(exec->queue, event);
+}
+
 int alert_exec_test(struct alert_exec *exec, exec_done_fn done, void *userdata)
 {
     if (!exec->program)
@@ -192,7 +206,7 @@ int alert_exec_set_config(struct alert_exec *exec, const struct config *config)
     free(exec->program);
     exec->program = program;
     if (!program)
-        exec_queue_drop(exec->queue);
+        drop_all(exec);
     look_soon(exec);
     return 0;
 }

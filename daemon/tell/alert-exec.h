@@ -18,6 +18,8 @@ bool alert_exec_is_wanted(const struct alert_exec *exec);
 void alert_exec_first_pass(struct alert_exec *exec, bool under_way);
 /* Takes the event, also on failure. */
 int alert_exec_event(struct alert_exec *exec, struct event *event);
+/* As exec_queue_note(). */
+int alert_exec_note(struct alert_exec *exec, const struct event *event);
 /* 0, or -errno of the last message. */
 int alert_exec_error(const struct alert_exec *exec);
 /* Why the last message failed, or what the program printed; never NULL. */

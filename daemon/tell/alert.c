@@ -370,8 +370,7 @@ static int tell_exec(struct alert *alert, const struct event *event)
     return r < 0 ? r : alert_exec_event(alert->exec, copy);
 }
 
-/* Whom it was to be told, when it was recorded, and is wanted by no more. */
-static int tell_nobody(struct alert *alert, const struct event *event, unsigned outbox)
+int alert_drop(struct alert *alert, const struct event *event, unsigned outbox)
 {
     struct event *copy;
     int r = event_copy(event, &copy);
@@ -393,8 +392,13 @@ int alert_event(struct alert *alert, const struct event *event, bool maybe_told)
     if (wanted & OUTBOX_EXEC)
         of_exec = tell_exec(alert, event);
     if (unwanted)
-        of_nobody = tell_nobody(alert, event, unwanted);
+        of_nobody = alert_drop(alert, event, unwanted);   /* by another configuration */
     return r < 0 ? r : of_exec < 0 ? of_exec : of_nobody;
+}
+
+int alert_note(struct alert *alert, const struct event *event)
+{
+    return alert_exec_note(alert->exec, event);
 }
 
 void alert_first_pass(struct alert *alert, bool under_way)

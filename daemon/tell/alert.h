@@ -37,6 +37,11 @@ int alert_new(sd_event *event, const struct config *config, const char *runtime_
 /* What was not told yet stays untold. */
 struct alert *alert_free(struct alert *alert);
 void alert_set_config(struct alert *alert, const struct config *config);
+/* An event that is told to nobody may be the reason that what waits of its finding is not told
+ * either. */
+int alert_note(struct alert *alert, const struct event *event);
+/* Nobody of outbox needs to be told of the event any more; told() says so. */
+int alert_drop(struct alert *alert, const struct event *event, unsigned outbox);
 /* 0, or -errno of the last alert that was wanted there and that nobody there took, whoever else
  * did; 0 again as soon as somebody listens there. */
 int alert_error(struct alert *alert, enum alert_target target);

@@ -140,7 +140,8 @@ static int on_unreachable(sd_event_source *source, uint64_t usec, void *userdata
 
     snprintf(said, sizeof(said), "Cannot connect to qcaudit-notify.socket: %s%s", strerror(-error),
              error == -ENOENT || error == -ECONNREFUSED
-                 ? "; systemctl enable --now qcaudit-notify.socket starts it" : "");
+                 ? "; systemctl enable --now qcaudit-notify.socket starts it" :
+             error == -EACCES ? "; its SocketUser= must be the user of qcauditd" : "");
     channel_done(channel, error, said);
     return 0;
 }

@@ -15,7 +15,8 @@
 #include "daemon/tell/exec-message.h"
 #include "lib/cleanup.h"
 
-/* Findings that wait one by one; what is more is only counted, and told with the next summary. */
+/* Findings that wait one by one; what is more is only counted, and told with the next summary,
+ * which waits for the first pass alone. */
 #define NOTICES_MAX 1000
 /* Findings of which it is remembered when they were told. Of more, one may be told again. */
 #define REMEMBERED_MAX 10000
@@ -25,7 +26,10 @@ struct notice {
     TAILQ_ENTRY(notice) link;
     struct event *event;
     bool opening;               /* nor was it told that the finding is open */
+    bool withdrawn;             /* under way, and not to be told again if that fails */
     bool of_first_pass;
+    enum severity worst;        /* that was not told */
+    unsigned tries;             /* that failed */
     uint64_t from;              /* not before */
 };
 TAILQ_HEAD(notices, notice);
@@ -114,8 +118,11 @@ static void waiting_take_out(struct exec_queue *queue, struct notice *notice)
 static int waiting_put(struct exec_queue *queue, struct notice *notice)
 {
     if (queue->n_waiting >= NOTICES_MAX) {
-        int r = collection_add(&queue->others, notice->event);
+        struct collection *others = &queue->others;
+        bool first_pass = notice->of_first_pass && (others->n_ids == 0 || others->first_pass);
+        int r = collection_add(others, notice->event);
 
+        others->first_pass = first_pass;
         notice_free(notice);
         return r;
     }
@@ -132,7 +139,20 @@ static int waiting_put(struct exec_queue *queue, struct notice *notice)
 static bool came_and_went(const struct notice *notice)
 {
     return notice->opening && notice->event->type == EVENT_RESOLVED &&
-           notice->event->severity <= SEVERITY_WARNING;
+           notice->worst <= SEVERITY_WARNING;
+}
+
+/* Nobody is to be told. */
+static void withdraw(struct exec_queue *queue, struct notice *notice)
+{
+    tell_told(queue, notice->event->id, "none");
+    waiting_take_out(queue, notice);
+    notice_free(notice);
+}
+
+static void note_worst(struct notice *notice, enum severity severity)
+{
+    notice->worst = severity > notice->worst ? severity : notice->worst;
 }
 
 /* A later change of the same finding: the last one is told alone. Takes the event. */
@@ -141,11 +161,31 @@ static void notice_supersede(struct exec_queue *queue, struct notice *notice, st
     tell_told(queue, notice->event->id, "superseded");
     event_free(notice->event);
     notice->event = event;
-    if (!came_and_went(notice))
-        return;
-    tell_told(queue, event->id, "none");
-    waiting_take_out(queue, notice);
-    notice_free(notice);
+    note_worst(notice, event->severity);
+    if (came_and_went(notice))
+        withdraw(queue, notice);
+}
+
+int exec_queue_note(struct exec_queue *queue, const struct event *event)
+{
+    bool resolved = event->type == EVENT_RESOLVED;
+    struct notice *notice = waiting_find(queue, event->finding_id), *sent;
+    struct event *copy;
+
+    if (!resolved && event->type != EVENT_MUTED && event->type != EVENT_ACKNOWLEDGED)
+        return 0;
+    TAILQ_FOREACH(sent, &queue->sent, link)
+        sent->withdrawn |= sent->event->finding_id == event->finding_id;
+    if (!notice)
+        return 0;
+    if (!resolved || event->muted_by > 0) {
+        withdraw(queue, notice);
+        return 0;
+    }
+    int r = event_copy(event, &copy);
+    if (r >= 0)
+        notice_supersede(queue, notice, copy);
+    return r;
 }
 
 int exec_queue_put(struct exec_queue *queue, struct event *event, uint64_t now)
@@ -162,6 +202,7 @@ int exec_queue_put(struct exec_queue *queue, struct event *event, uint64_t now)
         return -ENOMEM;
     }
     notice->event = event;
+    notice->worst = event->severity;
     notice->opening = event->type == EVENT_OPENED || event->type == EVENT_REOPENED;
     notice->of_first_pass = queue->first_pass;
     notice->from = now + EXEC_GATHER;
@@ -275,6 +316,9 @@ uint64_t exec_queue_next(struct exec_queue *queue, const struct exec_time *time)
 
 static bool comes_first(const struct notice *a, const struct notice *b)
 {
+    /* One that the program will never take does not keep others back. */
+    if (a->tries != b->tries)
+        return a->tries < b->tries;
     bool a_resolved = a->event->type == EVENT_RESOLVED;
     bool b_resolved = b->event->type == EVENT_RESOLVED;
 
@@ -305,7 +349,7 @@ static int notices_compare(const void *a, const void *b)
 static int take_summary(struct exec_queue *queue, size_t n, const struct exec_time *time,
                         json_object **ret_message)
 {
-    struct collection all = { .first_pass = true };
+    struct collection all = { .first_pass = queue->others.n_ids == 0 || queue->others.first_pass };
     struct notice *notice, **due;
     const struct event **events;
     size_t at = 0;
@@ -325,7 +369,8 @@ static int take_summary(struct exec_queue *queue, size_t n, const struct exec_ti
         qsort(due, at, sizeof(struct notice *), notices_compare);
         for (size_t i = 0; i < at; i++)
             events[i] = due[i]->event;
-        r = collection_merge(&all, &queue->others);
+        if (!queue->first_pass)
+            r = collection_merge(&all, &queue->others);
     }
     if (r >= 0)
         r = exec_message_summary(&all, events, at, ret_message);
@@ -333,7 +378,7 @@ static int take_summary(struct exec_queue *queue, size_t n, const struct exec_ti
         waiting_take_out(queue, due[i]);
         TAILQ_INSERT_TAIL(&queue->sent, due[i], link);
     }
-    if (r >= 0) {
+    if (r >= 0 && !queue->first_pass) {
         queue->others_sent = queue->others;
         queue->others = (struct collection){ 0 };
     }
@@ -365,12 +410,18 @@ static void put_back(struct exec_queue *queue)
     while ((notice = TAILQ_FIRST(&queue->sent))) {
         TAILQ_REMOVE(&queue->sent, notice, link);
         later = waiting_find(queue, notice->event->finding_id);
-        if (later) {
-            tell_told(queue, notice->event->id, "superseded");
-            later->opening = later->opening || notice->opening;
+        if (later || notice->withdrawn) {
+            tell_told(queue, notice->event->id, later ? "superseded" : "none");
+            if (later) {
+                later->opening = later->opening || notice->opening;
+                note_worst(later, notice->worst);
+                if (came_and_went(later))
+                    withdraw(queue, later);
+            }
             notice_free(notice);
             continue;
         }
+        notice->tries++;
         error = waiting_put(queue, notice);
         r = r < 0 ? r : error;
     }
@@ -384,14 +435,15 @@ static void put_back(struct exec_queue *queue)
 int exec_queue_take(struct exec_queue *queue, const struct exec_time *time,
                     json_object **ret_message)
 {
+    bool others = queue->others.n_ids > 0 && !queue->first_pass;
     uint64_t next;
     size_t n = count_due(queue, time, &next);
     int r;
 
-    if (n == 0 && queue->others.n_ids == 0)
+    if (n == 0 && !others)
         return -ENOENT;
-    r = n > 0 && n <= EXEC_SINGLE_MAX && queue->others.n_ids == 0
-            ? take_one(queue, time, ret_message) : take_summary(queue, n, time, ret_message);
+    r = n <= EXEC_SINGLE_MAX && !others ? take_one(queue, time, ret_message)
+                                        : take_summary(queue, n, time, ret_message);
     if (r < 0)
         return r;
     queue->times[queue->next_time] = time->now;

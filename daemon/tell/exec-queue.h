@@ -41,6 +41,9 @@ void exec_queue_first_pass(struct exec_queue *queue, bool under_way);
 /* A later event of a finding that waits takes the place of the one before. Takes the event, also on
  * failure (-ENOMEM). */
 int exec_queue_put(struct exec_queue *queue, struct event *event, uint64_t now);
+/* An event that is not told itself: what waits of its finding is not told any more, as that is
+ * muted or acknowledged, or resolved. -ENOMEM. */
+int exec_queue_note(struct exec_queue *queue, const struct event *event);
 /* When there will be something to take: at most now: now; UINT64_MAX: nothing waits. */
 uint64_t exec_queue_next(struct exec_queue *queue, const struct exec_time *time);
 /* Takes the next message out: one event, or many as one. -ENOENT: none is due; -ENOMEM. Until

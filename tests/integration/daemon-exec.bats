@@ -193,10 +193,11 @@ no_failed_channel() { ! has_finding "alert-channel-failed error -"; }
     [[ $output == *"it is not run"*"$PROGRAM"* ]]
     [ ! -e "$DIR/ran" ]
     chmod 755 "$PROGRAM"
-    [ "$(say_to_notify '{"version":1,"kind":"test","exec":"/bin/true","alert-exec":"/bin/true","PATH":"/tmp"}')" = '{"output":""}' ]
+    [ "$(say_to_notify '{"version":1,"kind":"test","exec":"/bin/true","sendmail":"/tmp/evil","webhook-url":"http://evil","mail-to":"evil","PATH":"/tmp"}')" = '{"output":""}' ]
     [ -e "$DIR/ran" ]
-    grep -qx 'QCAUDIT_EXEC=/bin/true' "$GOT/0.env"
-    ! grep -q '^PATH=/tmp' "$GOT/0.env" || return 1
+    # Nor a setting of it: no other variables are set than those of a message.
+    grep -qx 'QCAUDIT_KIND=test' "$GOT/0.env"
+    ! grep -Ei 'evil|^QCAUDIT_EXEC|^PATH=/tmp' "$GOT/0.env" || return 1
     # What is no message is refused, and runs nothing.
     stop_daemon
     rm -f "$DIR/ran"
@@ -265,7 +266,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     pass        # ended meanwhile
         with open("%s/%d.json" % (sys.argv[1], n), "wb") as file:
             file.write(body)
-        self.send_response(500 if self.path == "/broken" else 204)
+        self.send_response({"/broken": 500, "/moved": 302}.get(self.path, 204))
         self.end_headers()
 server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
 open(sys.argv[2], "w").write(str(server.server_port))
@@ -289,6 +290,39 @@ server.serve_forever()' "$GOT" "$DIR/port" 2>"$DIR/server.log" 3>&- 4>&- &
     start_notify "QCAUDIT_WEBHOOK_URL=http://127.0.0.1:$(cat "$DIR/port")/broken"
     run -1 ctl test-alert --channel exec
     [[ $output == *"error: 500"* ]]
+    stop_notify
+    start_notify "QCAUDIT_WEBHOOK_URL=http://127.0.0.1:$(cat "$DIR/port")/moved"
+    run -1 ctl test-alert --channel exec
+    [[ $output == *"FAILED"*"status 302"* ]]
+}
+
+@test "what was muted while it waited is not told; a program that is taken out of the configuration fails no more" {
+    program 'exit 1'
+    exec_config
+    start_notify
+    start_daemon
+    scan
+    open_to_all "$STORE/one.qcow2"
+    wait_for 30 has_finding "alert-channel-failed error -"
+    ctl mute --finding permissions --for 1h --reason test >/dev/null
+    rm -f "$GOT"/*
+    program ''
+    run -0 ctl test-alert --channel exec
+    # The channel works again: said at once, and told; the muted one is not.
+    wait_for 30 no_failed_channel
+    sleep 3
+    has_messages 0 '.finding == "permissions"'
+    ctl unmute 1
+    wait_for 30 has_messages 1 '.finding == "permissions" and .event == "unmuted"'
+    program 'sleep 3; exit 1'
+    make_image "$STORE/two.qcow2"
+    chmod 666 "$STORE/two.qcow2"
+    wait_for 30 has_messages 1 '.image == "'"$STORE/two.qcow2"'"'
+    write_config
+    ctl reload
+    sleep 5
+    no_failed_channel
+    [ "$(sqlite3 "$STATE/qcaudit.db" 'SELECT count(*) FROM event WHERE outbox & 2')" = 0 ]
 }
 
 @test "quiet hours: warnings wait, an error does not" {

@@ -358,6 +358,30 @@ static void domains_of_an_event(void **state)
     }
 }
 
+/* Whom an event that is being recorded is for. */
+static void for_whom(void **state)
+{
+    struct fixture *fixture = *state;
+    struct event event = { .type = EVENT_OPENED, .severity = SEVERITY_WARNING };
+
+    assert_int_equal(alert_outbox(fixture->alert, &event), OUTBOX_LOGS);
+    fixture->config->alert_exec = strdup("/usr/bin/true");
+    alert_set_config(fixture->alert, fixture->config);
+    assert_int_equal(alert_outbox(fixture->alert, &event), OUTBOX_LOGS | OUTBOX_EXEC);
+    event.muted_by = 3;
+    assert_int_equal(alert_outbox(fixture->alert, &event), 0);
+    event.muted_by = 0;
+    event.type = EVENT_EASED;
+    assert_int_equal(alert_outbox(fixture->alert, &event), 0);
+    event.type = EVENT_OPENED;
+    event.severity = SEVERITY_INFO;
+    assert_int_equal(alert_outbox(fixture->alert, &event), 0);
+    event.severity = SEVERITY_CRITICAL;
+    fixture->config->alert_journal = fixture->config->alert_syslog = false;
+    alert_set_config(fixture->alert, fixture->config);
+    assert_int_equal(alert_outbox(fixture->alert, &event), OUTBOX_EXEC);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failure, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_events, setup, teardown),
         cmocka_unit_test_setup_teardown(freed_early, setup, teardown),
+        cmocka_unit_test_setup_teardown(for_whom, setup, teardown),
         cmocka_unit_test(fields),
         cmocka_unit_test(domains_of_an_event),
     };

@@ -280,6 +280,99 @@ static void a_warning_that_came_and_went(void **state)
     assert_string_equal(member(f, "event"), "resolved");
 }
 
+/* An event that nobody is told of. */
+static void note(struct fixture *f, int64_t finding_id, enum event_type type, int64_t muted_by)
+{
+    struct event event = { .type = type, .finding = FINDING_CHAIN_DEEP, .finding_id = finding_id,
+                           .severity = SEVERITY_WARNING, .subject = (char[]){ "/a" },
+                           .muted_by = muted_by };
+
+    assert_int_equal(exec_queue_note(f->queue, &event), 0);
+}
+
+static void what_is_over_is_not_told(void **state)
+{
+    struct fixture *f = *state;
+
+    put(f, 1, EVENT_OPENED, SEVERITY_CRITICAL);
+    put(f, 2, EVENT_OPENED, SEVERITY_CRITICAL);
+    put(f, 3, EVENT_OPENED, SEVERITY_CRITICAL);
+    put(f, 4, EVENT_OPENED, SEVERITY_CRITICAL);
+    put(f, 5, EVENT_OPENED, SEVERITY_WARNING);
+    note(f, 1, EVENT_MUTED, 7);
+    note(f, 2, EVENT_ACKNOWLEDGED, 0);
+    note(f, 3, EVENT_RESOLVED, 7);
+    note(f, 4, EVENT_EASED, 0);
+    assert_int_equal(f->n_none, 3);
+    /* Resolved as less than it was: that it was critical is told all the same. */
+    note(f, 4, EVENT_RESOLVED, 0);
+    note(f, 5, EVENT_RESOLVED, 0);
+    note(f, 6, EVENT_RESOLVED, 0);
+    assert_int_equal(f->n_none, 4);
+    assert_int_equal(f->n_superseded, 2);
+    pass(f, EXEC_GATHER);
+    take_and_deliver(f);
+    assert_string_equal(member(f, "finding-id"), "4");
+    assert_string_equal(member(f, "event"), "resolved");
+    assert_true(exec_queue_next(f->queue, &f->time) == UINT64_MAX);
+    /* One that is muted while its message is under way is not told again when that fails. */
+    put(f, 8, EVENT_OPENED, SEVERITY_ERROR);
+    pass(f, EXEC_GATHER);
+    take(f);
+    note(f, 8, EVENT_MUTED, 7);
+    exec_queue_failed(f->queue, -EIO, f->time.now);
+    assert_true(exec_queue_next(f->queue, &f->time) == UINT64_MAX);
+    assert_int_equal(f->n_none, 5);
+}
+
+/* A message that the program never takes does not keep others back. */
+static void one_that_always_fails(void **state)
+{
+    struct fixture *f = *state;
+
+    put(f, 1, EVENT_OPENED, SEVERITY_CRITICAL);
+    put(f, 2, EVENT_OPENED, SEVERITY_WARNING);
+    pass(f, EXEC_GATHER);
+    take(f);
+    assert_string_equal(member(f, "finding-id"), "1");
+    exec_queue_failed(f->queue, -EIO, f->time.now);
+    pass(f, EXEC_RETRY);
+    take_and_deliver(f);
+    assert_string_equal(member(f, "finding-id"), "2");
+    take(f);
+    assert_string_equal(member(f, "finding-id"), "1");
+    exec_queue_failed(f->queue, -EIO, f->time.now);
+}
+
+/* Those that are only counted wait for the first pass, and are told as what they are. */
+static void counted_ones_and_the_first_pass(void **state)
+{
+    struct fixture *f = *state;
+
+    exec_queue_first_pass(f->queue, true);
+    for (int i = 1; i <= 1000; i++)
+        put(f, i, EVENT_OPENED, SEVERITY_ERROR);
+    put(f, 2000, EVENT_OPENED, SEVERITY_ERROR);
+    put(f, 1, EVENT_WORSENED, SEVERITY_CRITICAL);
+    pass(f, EXEC_GATHER);
+    take_and_deliver(f);
+    assert_string_equal(member(f, "kind"), "event");
+    assert_string_equal(member(f, "finding-id"), "1");
+    assert_false(is_due(f));
+    exec_queue_first_pass(f->queue, false);
+    take_and_deliver(f);
+    assert_string_equal(member(f, "count"), "1000");
+    assert_int_equal(strncmp(member(f, "message"), "First pass", 10), 0);
+    /* 1,000 that wait for the end of quiet hours, and one that is only counted. */
+    exec_queue_set_quiet_hours(f->queue, (uint64_t)(11 * 60) << 16 | 18 * 60);
+    for (int i = 3001; i <= 4001; i++)
+        put(f, i, EVENT_OPENED, SEVERITY_WARNING);
+    pass(f, EXEC_GATHER);
+    take_and_deliver(f);
+    assert_string_equal(member(f, "count"), "1");
+    assert_non_null(strstr(member(f, "message"), "1 finding changed (1 warning)"));
+}
+
 static void quiet_hours(void **state)
 {
     struct fixture *f = *state;
@@ -397,6 +490,9 @@ int main(void)
         CASE(very_many_are_counted),
         CASE(a_finding_is_told_once_an_hour),
         CASE(a_warning_that_came_and_went),
+        CASE(what_is_over_is_not_told),
+        CASE(one_that_always_fails),
+        CASE(counted_ones_and_the_first_pass),
         CASE(quiet_hours),
         CASE(first_pass),
         CASE(failures),

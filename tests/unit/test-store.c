@@ -568,6 +568,7 @@ static void muted_events(void **state)
     finding = kit_make_finding(kit, FINDING_CHAIN_DEEP, "/srv/vm/a");
     event = kit_make_event(&finding, EVENT_OPENED, KIT_NOW);
     event.muted_by = 3;
+    event.outbox = 0;
     assert_int_equal(store_batch_new(&batch), 0);
     assert_int_equal(store_batch_event(batch, &event), 0);
     kit_commit(kit, batch);
