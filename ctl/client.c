@@ -176,12 +176,17 @@ int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_er
 
 /* ---- the interface ------------------------------------------------------------------------ */
 
-int client_entry(struct ctl *ctl, const char *question, json_object **ret_entry)
+int client_entry(struct ctl *ctl, const char *question, json_object *filter,
+                 json_object **ret_entry)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
     int r = client_call_new(ctl, question, &call);
 
-    return r < 0 ? r : client_call_json(ctl, call, NULL, false, ret_entry);
+    if (r < 0)
+        return r;
+    r = filter ? control_append_entry(call, filter) : 0;
+    return r < 0 ? complain(r, "Cannot call qcauditd")
+                 : client_call_json(ctl, call, NULL, false, ret_entry);
 }
 
 static int append_rows(json_object *all, json_object *page)

@@ -17,8 +17,9 @@ int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
 int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_error, bool rows,
                      json_object **ret_value);
 
-/* Of a question without arguments. */
-int client_entry(struct ctl *ctl, const char *question, json_object **ret_entry);
+/* Of a question that takes a filter, or nothing (NULL). */
+int client_entry(struct ctl *ctl, const char *question, json_object *filter,
+                 json_object **ret_entry);
 /* All pages of a list, or the first ctl->lines rows of it. */
 int client_list(struct ctl *ctl, const char *method, json_object *filter, json_object **ret_rows);
 /* GetImage and GetChain: -ENOENT, unprinted, when the daemon does not know it. */

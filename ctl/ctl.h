@@ -41,6 +41,7 @@ struct ctl {
     uint64_t since, until, duration;    /* usec; 0 not given */
     uint64_t at;                        /* usec; 0: now */
     const char *metric;                 /* of --metric or --crossed; NULL neither */
+    const char *journal;                /* a folder; NULL: the system's */
     uint64_t threshold;                 /* of --crossed; 0 not given */
     unsigned lines;                     /* 0 not given */
     sd_bus *bus;                        /* once connected */
@@ -74,6 +75,7 @@ int verb_audit(struct ctl *ctl, int argc, char **argv);
 int verb_check(struct ctl *ctl, int argc, char **argv);
 int verb_hash(struct ctl *ctl, int argc, char **argv);
 int verb_verify(struct ctl *ctl, int argc, char **argv);
+int verb_verify_log(struct ctl *ctl, int argc, char **argv);
 int verb_compare(struct ctl *ctl, int argc, char **argv);
 int verb_baseline(struct ctl *ctl, int argc, char **argv);
 

@@ -132,6 +132,13 @@ static const struct verb verbs[] = {
      "and says of each file whether it is as listed. With --content, lines without a tag hold "
      "content digests.\n"
      "Exit status as of sha256sum -c: 0 when all listed files are as listed, else 1."},
+    {"verify-log", "", 0, 0, verb_verify_log, "since journal offline state-directory full ",
+     "is the record of events as it was written?",
+     "Computes the chain of digests of all recorded events again, and compares it with what the "
+     "journal has of it:\n"
+     "names events that were changed, inserted or deleted by others than the retention. Exit "
+     "status: 0 sound, 1 not,\n"
+     "10 it could not be checked."},
     {"compare", "FILE FILE", 2, 2, verb_compare, "threads ",
      "compare two images: files, content, and what differs",
      "Says whether two images are the same file, the same content in another container (and what "
@@ -221,6 +228,7 @@ static const struct option_row options[] = {
     {"since", 0, "TIME", false, "not older: 2026-12-24, \"3d ago\", yesterday"},
     {"until", 0, "TIME", false, "not newer; ack, mute, pause: when it ends: +7d"},
     {"at", 0, "TIME", false, "as it was at this time"},
+    {"journal", 0, "DIR", false, "verify-log: journal files there instead of the system's"},
     {"metric", 0, "NAME", false, "depth, leaks, allocated, corruptions, or size, over time"},
     {"crossed", 0, "METRIC=N", false, "when that was reached first: depth=10, allocated=50G"},
     {"lines", 'n', "N", false, "at most so many"},
@@ -422,6 +430,7 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
         {"channel", &ctl->channel},
         {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain},
         {"pool", &ctl->pool}, {"finding", &ctl->finding}, {"class", &ctl->class}, {"id", &ctl->id},
+        {"journal", &ctl->journal},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -546,7 +555,8 @@ static int check_verb(const struct verb *verb, const struct parsed *parsed, int 
 
 static int trouble_of(const struct verb *verb)
 {
-    if (verb->run == verb_status || verb->run == verb_findings || verb->run == verb_audit)
+    if (verb->run == verb_status || verb->run == verb_findings || verb->run == verb_audit ||
+        verb->run == verb_verify_log)
         return EXIT_TROUBLE;
     return verb->run == verb_compare ? EXIT_NOT_COMPARABLE : EXIT_FAILURE;
 }

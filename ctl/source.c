@@ -19,7 +19,7 @@
 int source_status(struct ctl *ctl, json_object **ret_entry)
 {
     return ctl->offline ? offline_ask(ctl, "GetStatus", NULL, NULL, ret_entry)
-                        : client_entry(ctl, "GetStatus", ret_entry);
+                        : client_entry(ctl, "GetStatus", NULL, ret_entry);
 }
 
 int source_list(struct ctl *ctl, const char *question, json_object *filter, json_object **ret_rows)
@@ -53,7 +53,13 @@ int source_list_of_path(struct ctl *ctl, const char *question, const char *path,
 int source_record(struct ctl *ctl, json_object **ret_entry)
 {
     return ctl->offline ? offline_ask(ctl, "GetRecord", NULL, NULL, ret_entry)
-                        : client_entry(ctl, "GetRecord", ret_entry);
+                        : client_entry(ctl, "GetRecord", NULL, ret_entry);
+}
+
+int source_check(struct ctl *ctl, json_object *filter, json_object **ret_entry)
+{
+    return ctl->offline ? offline_ask(ctl, "CheckRecord", filter, NULL, ret_entry)
+                        : client_entry(ctl, "CheckRecord", filter, ret_entry);
 }
 
 int source_needs_daemon(const struct ctl *ctl, const char *verb)

@@ -18,6 +18,8 @@ int source_list_of_path(struct ctl *ctl, const char *question, const char *path,
                         json_object **ret_rows);
 /* How far the record of events goes back. */
 int source_record(struct ctl *ctl, json_object **ret_entry);
+/* CheckRecord(). */
+int source_check(struct ctl *ctl, json_object *filter, json_object **ret_entry);
 /* The verb needs the daemon itself. */
 int source_needs_daemon(const struct ctl *ctl, const char *verb);
 

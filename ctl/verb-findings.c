@@ -76,7 +76,8 @@ int findings_table(struct ctl *ctl, json_object *rows)
     };
     bool with_state = !all_open(rows);
     bool with_confidence = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 100;
-    bool with_summary = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 120;
+    bool with_summary = ctl->at == 0 &&
+                        (ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 120);
     _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
     _cleanup_(table_freep) struct table *table = NULL;
     struct column columns[ELEMENTSOF(all)];

@@ -9,6 +9,7 @@
 #include "daemon/tell/tell.h"
 #include "helpers/evidence.h"
 #include "lib/cleanup.h"
+#include "qcaudit/control.h"
 
 #define WIDTH 78
 
@@ -332,6 +333,8 @@ static void print_catalogue_head(sd_id128_t id, const char *subject)
 
 static int print_catalogue(void)
 {
+    sd_id128_t head = SD_ID128_NULL;
+
     puts("# Journal catalogue of qcaudit, made from its table of findings.");
     for (enum finding_type type = 0; type < _FINDING_MAX; type++) {
         const struct finding_definition *finding = finding_definition(type);
@@ -354,6 +357,14 @@ static int print_catalogue(void)
         "",
         "Somebody ran qcauditctl test-alert: nothing is wrong. That this entry is here shows that "
         "alerts reach the journal.");
+    (void)sd_id128_from_string(CONTROL_HEAD_MESSAGE_ID, &head);
+    print_catalogue_head(head, "The last event of the record");
+    print_wrapped(
+        "",
+        "The events that qcauditd keeps are a chain: the digest of each includes that of the one "
+        "before. This entry notes the number and the digest of the last one, outside of the "
+        "database, once a day and when qcauditd ends. An event that is changed or deleted later no "
+        "longer fits.\n\nqcauditctl verify-log compares the record with all such entries.");
     return 0;
 }
 

@@ -20,6 +20,7 @@ bool control_is_bytes(const char *key)
         "path", "subject", "parent", "parent-stored", "data-file", "data-file-stored", "base",
         "own-layer",
         "golden-layer", "loop-head", "current", "stored", "resolved", "root",
+        "database",
     };
 
     for (size_t i = 0; i < ELEMENTSOF(keys); i++)

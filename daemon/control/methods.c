@@ -502,6 +502,7 @@ static int on_call(sd_bus_message *call, void *userdata, sd_bus_error *error)
 
 /* Signatures and names of what goes in, and comes out. */
 #define IN_NOTHING NULL, ""
+#define IN_FILTER "a{sv}", SD_BUS_PARAM(filter)
 #define IN_LIST "a{sv}su", SD_BUS_PARAM(filter) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
 #define IN_LIST_OF_PATH "aysu", SD_BUS_PARAM(path) SD_BUS_PARAM(cursor) SD_BUS_PARAM(limit)
 #define IN_PATH "ay", SD_BUS_PARAM(path)

@@ -8,6 +8,7 @@
 
 /* A list's filter, cursor and limit; or a path instead of the filter. */
 #define TAKES_NOTHING ASKED_NOTHING
+#define TAKES_FILTER ASKED_FILTER
 #define TAKES_LIST (ASKED_FILTER | ASKED_PAGE)
 #define TAKES_LIST_OF_PATH (ASKED_PATH | ASKED_PAGE)
 #define TAKES_PATH ASKED_PATH
@@ -52,6 +53,7 @@ struct history_question question_history(const struct question *question,
         .until = filter_number(asked->filter,
                                question->history == HISTORY_FINDINGS_AT ? "at" : "until"),
         .disk = filter_bool(asked->filter, "disk"),
+        .heads = filter_string(asked->filter, "heads"),
         .cursor = asked->cursor,
         .limit = asked->limit,
     };

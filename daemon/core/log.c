@@ -225,6 +225,44 @@ int log_message(int priority, int error, const char *file, int line, const char 
     return error;
 }
 
+#define ENTRY_FIELDS_MAX 16
+
+static int journal_send_entry(int priority, const char *message, char *const *fields)
+{
+    struct iovec iovec[ENTRY_FIELDS_MAX];
+    char *own[3] = { NULL };
+    int n = 0, r = -ENOMEM;
+
+    if (asprintf(&own[0], "MESSAGE=%s", message) < 0)
+        own[0] = NULL;
+    if (asprintf(&own[1], "PRIORITY=%d", priority) < 0)
+        own[1] = NULL;
+    own[2] = strdup("SYSLOG_IDENTIFIER=" LOG_IDENTIFIER);
+    if (own[0] && own[1] && own[2]) {
+        for (size_t i = 0; i < ELEMENTSOF(own); i++)
+            iovec[n++] = (struct iovec){ own[i], strlen(own[i]) };
+        for (; *fields && n < ENTRY_FIELDS_MAX; fields++)
+            iovec[n++] = (struct iovec){ *fields, strlen(*fields) };
+        r = sd_journal_sendv(iovec, n);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(own); i++)
+        free(own[i]);
+    return r;
+}
+
+void log_entry(int priority, const char *message, char *const *fields)
+{
+    if (log_state.target == LOG_TARGET_JOURNAL &&
+        journal_send_entry(priority, message, fields) >= 0)
+        return;
+    if (priority > log_state.max_priority)
+        return;
+    if (log_state.target == LOG_TARGET_CONSOLE)
+        (void)log_console(priority, message);   /* as in log_message() */
+    else
+        syslog(priority, "%s", message);
+}
+
 const char *log_confined_hint(int error, const char *profile, char hint[static LOG_HINT_MAX])
 {
     size_t length = strcspn(profile, " \n");       /* a mode in brackets follows */

@@ -39,6 +39,10 @@ int log_console(int priority, const char *message);
 int log_message(int priority, int error, const char *file, int line, const char *function,
                 const char *format, ...) __attribute__((format(printf, 6, 7)));
 
+/* A message with fields of its own for the journal, "NAME=value", NULL-ended; there it goes
+ * whatever max_priority is. Nobody else is given the fields. */
+void log_entry(int priority, const char *message, char *const *fields);
+
 /* To stand behind a message about that error: names the AppArmor profile that may be the reason,
  * where the process is confined by one. "" when it is not, or for other errors than EACCES and
  * EPERM. */

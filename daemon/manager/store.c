@@ -2,6 +2,8 @@
 /* What is kept: rounds that go to the database, events that are told once they lie there, and what
  * the last daemon knew. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/core/log.h"
@@ -9,6 +11,7 @@
 #include "helpers/clock.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
+#include "qcaudit/control.h"
 
 #define TOLD_DELAY (USEC_PER_SEC / 5)
 
@@ -334,13 +337,50 @@ static void on_damaged(void *userdata, const char *path)
     judge_soon(manager);
 }
 
+static char *field_new(const char *name, const char *value)
+{
+    char *field;
+
+    return value && asprintf(&field, "%s=%s", name, value) >= 0 ? field : NULL;
+}
+
+/* Outside of the database, so that it tells what is changed there. */
+static void on_head(void *userdata, const struct store_head *head)
+{
+    const struct manager *manager = userdata;
+    _cleanup_free_ char *directory = realpath(manager->options.state_directory, NULL),
+                        *database = NULL;
+    char message[160], seq[24], *fields[6] = { NULL };
+    bool complete;
+
+    if (head->seq == 0)
+        return;
+    if (!directory || asprintf(&database, "%s/%s", directory, CONTROL_DATABASE_NAME) < 0)
+        database = NULL;
+    (void)snprintf(seq, sizeof(seq), "%lld", (long long)head->seq);
+    (void)snprintf(message, sizeof(message), "The record ends with event %s, digest %s", seq,
+                   head->digest);
+    fields[0] = field_new("MESSAGE_ID", CONTROL_HEAD_MESSAGE_ID);
+    fields[1] = field_new(CONTROL_HEAD_DATABASE, database);
+    fields[2] = field_new(CONTROL_HEAD_RECORD, head->record);
+    fields[3] = field_new(CONTROL_HEAD_SEQ, seq);
+    fields[4] = field_new(CONTROL_HEAD_DIGEST, head->digest);
+    complete = fields[0] && fields[1] && fields[2] && fields[3] && fields[4];
+    if (complete)
+        log_entry(LOG_INFO, message, fields);
+    else
+        log_error(-ENOMEM, "Cannot note the last event of the record: %m");
+    for (size_t i = 0; i < ELEMENTSOF(fields); i++)
+        free(fields[i]);
+}
+
 int keep_open(struct manager *manager)
 {
     struct store_options options = {
         .directory = manager->options.state_directory,
         .history_retention = manager->config->history_retention,
         .audits_kept = manager->config->audits_kept,
-        .trouble = on_trouble, .damaged = on_damaged, .userdata = manager,
+        .trouble = on_trouble, .damaged = on_damaged, .head = on_head, .userdata = manager,
     };
     pid_t holder = 0;
     int r;

@@ -103,7 +103,8 @@ int store_batch_take(struct store_batch *batch, struct batch_row *const *rows, s
 bool store_batch_is_precious(const struct store_batch *batch)
 {
     for (const struct batch_row *row = batch->first; row; row = row->next)
-        if (row->kind == ROW_EVENT || row->kind == ROW_BASELINE || row->kind == ROW_MUTE)
+        if (row->kind == ROW_EVENT || row->kind == ROW_RENAMED || row->kind == ROW_BASELINE ||
+            row->kind == ROW_MUTE)
             return true;
     return false;
 }

@@ -79,8 +79,8 @@ void store_batch_append(struct store_batch *batch, struct store_batch *from);
  * goes along with it, and of an image's audits all but the last two. Findings and events are
  * never dropped. Returns how many went; 0 also when there is no memory to find out. */
 size_t store_batch_compact(struct store_batch *batch);
-/* Has events, whose loss in a power failure would be an alert told and forgotten, baselines, or
- * mutes. */
+/* Has events, whose loss in a power failure would be an alert told and forgotten, or renames, which
+ * are in the record as they are, or baselines, or mutes. */
 bool store_batch_is_precious(const struct store_batch *batch);
 
 /* Names shared by writing and reading that model.h has no function for. NULL, -EINVAL when

@@ -59,6 +59,9 @@ static const struct column finding_columns[] = {
 static const struct column event_columns[] = {
 #include "daemon/store/columns-event.def"
 };
+static const struct column event_removed_columns[] = {
+#include "daemon/store/columns-event-removed.def"
+};
 static const struct column told_columns[] = {
 #include "daemon/store/columns-told.def"
 };
@@ -92,6 +95,7 @@ static const struct table tables[] = {
     TABLE(report),
     TABLE(finding),
     TABLE(event),
+    TABLE(event_removed),
     TABLE(told),
     TABLE(baseline),
     TABLE(digest),

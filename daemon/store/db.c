@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/cleanup.h"
@@ -17,6 +18,7 @@ struct store_db {
     bool unclean;
     uint64_t checked;
     int64_t last_finding_id;
+    char record[33];
 };
 
 static void sqlite3_closep(sqlite3 **sqlite)
@@ -142,7 +144,7 @@ static int run(sqlite3 *sqlite, const char *sql)
 static const char state_sql[] =
     "SELECT clean, checked, max(coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'finding'), "
     "0),"
-    " coalesce((SELECT max(id) FROM finding), 0)) FROM state WHERE id = 1";
+    " coalesce((SELECT max(id) FROM finding), 0)), record FROM state WHERE id = 1";
 
 static int read_state(struct store_db *db)
 {
@@ -159,6 +161,8 @@ static int read_state(struct store_db *db)
     db->unclean = sqlite3_column_int(statement, 0) == 0;
     db->checked = (uint64_t)sqlite3_column_int64(statement, 1);
     db->last_finding_id = sqlite3_column_int64(statement, 2);
+    (void)snprintf(db->record, sizeof(db->record), "%s",
+                   (const char *)sqlite3_column_text(statement, 3));
     return 0;
 }
 
@@ -287,6 +291,11 @@ uint64_t store_db_checked(const struct store_db *db)
 int64_t store_db_last_finding_id(const struct store_db *db)
 {
     return db->last_finding_id;
+}
+
+const char *store_db_record(const struct store_db *db)
+{
+    return db->record;
 }
 
 int store_db_mark_clean(struct store_db *db)

@@ -41,6 +41,8 @@ bool store_db_was_unclean(const struct store_db *db);
 uint64_t store_db_checked(const struct store_db *db);
 /* The largest id a finding ever had. */
 int64_t store_db_last_finding_id(const struct store_db *db);
+/* state.record; "" unknown. */
+const char *store_db_record(const struct store_db *db);
 int store_db_mark_clean(struct store_db *db);
 int store_db_mark_checked(struct store_db *db, uint64_t when);
 
@@ -70,6 +72,9 @@ struct store_writer;
 int store_writer_new(sqlite3 *sqlite, struct store_writer **ret_writer);
 struct store_writer *store_writer_free(struct store_writer *writer);
 struct store_writer *store_db_writer(struct store_db *db);
+/* Of what is written. */
+struct record_head;
+const struct record_head *store_writer_head(const struct store_writer *writer);
 /* The batch in one transaction, all or nothing. audits_kept: per image, at least the last two are.
  * now: usec, for what has no time of its own. */
 int store_writer_write(struct store_writer *writer, const struct store_batch *batch,

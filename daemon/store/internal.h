@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "daemon/store/db.h"
+#include "daemon/store/record.h"
 #include "helpers/clock.h"
 
 /* Beyond so many waiting batches they are merged. */
@@ -21,6 +22,8 @@ struct store_read {
     int (*run)(void *userdata);         /* of a task, instead of all above; else NULL */
     void (*task_done)(void *userdata, int error);
     void *userdata;
+    sqlite3 *snapshot;          /* of a check, which goes on in the next turn: what it reads, */
+    struct record_check *check; /* and how far it is; else NULL */
     int error;
     json_object *rows;
     int64_t next_before;        /* 0 at the end */
@@ -45,6 +48,7 @@ struct store {
     bool thread_runs;
     void (*trouble)(void *userdata, int error, size_t n_waiting);
     void (*damaged)(void *userdata, const char *path);
+    void (*head)(void *userdata, const struct store_head *head);
     void *userdata;
 
     /* The loop's. */
@@ -53,6 +57,7 @@ struct store {
     uint64_t last_sequence;
     int trouble_told;
     size_t n_reads;             /* asked and not answered */
+    bool checking;              /* the record: one at a time, each holds a state of the database */
 
     /* Under lock. */
     pthread_mutex_t lock;
@@ -69,6 +74,8 @@ struct store {
     struct store_read *answers, **last_answer;          /* for the loop */
     struct store_aside *asides;
     int trouble_now;
+    struct store_head last_head;        /* of what is written */
+    bool head_due;              /* to be told */
     bool stopping;
     uint64_t stop_at;           /* usec, monotonic: no more tries from then on */
     bool damage_seen;           /* by the loop's own reading: put it aside */
@@ -84,6 +91,7 @@ struct store {
     struct sweep_clock sweep_clock;
     int64_t sweep_position;
     uint64_t sweep_at;          /* usec, monotonic */
+    uint64_t head_at;           /* usec, monotonic: when the head is told next */
     uint64_t retry_at;          /* usec, monotonic; 0: no trouble */
     uint64_t retry_pause;
     uint64_t aside_at;          /* usec, monotonic, of the last time */

@@ -165,7 +165,7 @@ static const struct member event_members[] = {
 
 /* The unary plus keeps SQLite from the wrong index. */
 #define EVENTS                                                                                     \
-    "event WHERE seq < :before AND +at >= :since AND +at <= :until "                               \
+    "event WHERE seq < :before AND renamed IS NULL AND +at >= :since AND +at <= :until "           \
     "AND (:finding IS NULL OR finding = :finding)"
 static const struct pages events = PAGES("seq", EVENTS, event_members);
 static const struct pages events_of_path = PAGES(
@@ -212,6 +212,8 @@ static const struct member record_members[] = {
       COLUMN_U64 },
     { "created", "created", COLUMN_U64 },
     { "newest", "(SELECT max(at) FROM event)", COLUMN_U64 },
+    { "record", "record", COLUMN_STRING },
+    { "database", "(SELECT file FROM pragma_database_list WHERE name = 'main')", COLUMN_STRING },
 };
 static const struct pages record = PAGES("id", "state", record_members);
 

@@ -2,11 +2,13 @@
 /* The database of a daemon that does not run, read and never written. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/store/db.h"
+#include "daemon/store/record.h"
 #include "helpers/clock.h"
 #include "lib/cleanup.h"
 
@@ -69,6 +71,22 @@ int store_reader_load(struct store_reader *reader, const struct store_loader *lo
     return store_load_all(reader->sqlite, loader, usec_now(CLOCK_REALTIME));
 }
 
+static void record_check_freep(struct record_check **check)
+{
+    record_check_free(*check);
+}
+
+static int check_record(struct store_reader *reader, const struct history_question *question,
+                        json_object **ret_result)
+{
+    _cleanup_(record_check_freep) struct record_check *check = NULL;
+    int r = record_check_new(reader->sqlite, question->heads, &check);
+
+    if (r >= 0)
+        r = record_check_step(check, UINT_MAX);
+    return r < 0 ? r : record_check_result(check, ret_result);
+}
+
 int store_reader_history(struct store_reader *reader, const struct history_question *question,
                          json_object **ret_rows)
 {
@@ -76,6 +94,8 @@ int store_reader_history(struct store_reader *reader, const struct history_quest
     struct history_question rest = *question;
     int64_t before = INT64_MAX;
 
+    if (question->of == HISTORY_CHECK)
+        return check_record(reader, question, ret_rows);
     while (before > 0 && rest.limit > 0) {
         _cleanup_(json_object_putp) json_object *rows = NULL;
         int r = store_query(reader->sqlite, &rest, before, &rows, &before);

@@ -52,3 +52,36 @@ ALTER TABLE finding ADD COLUMN muted_severity TEXT NOT NULL DEFAULT 'info';
 ALTER TABLE finding ADD COLUMN mutes_broken INTEGER NOT NULL DEFAULT 0;
 -- Because of which it was not told; 0 none.
 ALTER TABLE event ADD COLUMN muted_by INTEGER NOT NULL DEFAULT 0;
+
+-- ---- a record that shows tampering -----------------------------------------------------------------------------------
+
+-- Events are a chain: the digest of each is the SHA-256 of its predecessor's digest (32 zero bytes for the first) and
+-- of these columns of its own, in this order: seq, id, type, at, finding, finding_id, subject_kind, origin, datastore,
+-- severity, confidence, message, depth, muted_by, renamed. A column is one byte and its value: 'n' NULL; 'i' and the number as 8
+-- bytes, two's complement, the highest first; 't' (TEXT) or 'b' (BLOB), its length in bytes as such a number, and the
+-- bytes. What changes later is left out: outbox, and subject, which follows the image's name.
+-- The subject as it was first written; NULL in what is older than the chain.
+ALTER TABLE event ADD COLUMN origin BLOB;
+-- A row of type "renamed" has no finding: events of the image `origin`, before it and not yet renamed, have this subject
+-- from then on. NULL in all others.
+ALTER TABLE event ADD COLUMN renamed BLOB;
+ALTER TABLE event ADD COLUMN digest BLOB CHECK (length(digest) = 32);
+
+-- Events that the retention deleted, as ranges that are as long as can be. Their digests hold the chain together.
+CREATE TABLE event_removed (
+    first           INTEGER PRIMARY KEY,        -- event.seq
+    last            INTEGER NOT NULL,           -- event.seq
+    before          BLOB NOT NULL CHECK (length(before) = 32),  -- digest of the event before the first
+    digest          BLOB NOT NULL CHECK (length(digest) = 32),  -- digest of the last
+    newest          INTEGER NOT NULL,           -- time of the newest of them
+    removed         INTEGER NOT NULL,           -- time at which the last of them was deleted
+    renames         INTEGER NOT NULL            -- how many of them were renames
+) STRICT;
+CREATE UNIQUE INDEX event_removed_by_last ON event_removed (last);
+
+-- Random, of this database: what the system's journal has of another is told from this one's. 32 hexadecimal digits.
+ALTER TABLE state ADD COLUMN record TEXT NOT NULL DEFAULT '';
+-- event.seq of the last event that is older than the chain: it has no digest.
+ALTER TABLE state ADD COLUMN unchained INTEGER NOT NULL DEFAULT 0;
+UPDATE state SET record = lower(hex(randomblob(16))),
+    unchained = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0);

@@ -36,6 +36,9 @@ struct store_read *store_read_free(struct store_read *read)
         return NULL;
     free((char *)(uintptr_t)read->question.path);
     free((char *)(uintptr_t)read->question.finding);
+    free((char *)(uintptr_t)read->question.heads);
+    record_check_free(read->check);
+    sqlite3_close(read->snapshot);
     json_object_put(read->rows);
     free(read);
     return NULL;
@@ -68,6 +71,8 @@ static void answer_reads(struct store *store, struct store_read *reads)
         }
         if (read->next_before > 0)
             snprintf(next, sizeof(next), "%" PRId64, read->next_before);
+        if (read->question.of == HISTORY_CHECK)
+            store->checking = false;
         read->done(read->userdata, read->error, TAKE_PTR(read->rows), next);
         store_read_free(read);
         store->n_reads--;
@@ -93,10 +98,15 @@ static void answer_all(struct store *store)
     struct store_batch *batches;
     struct store_read *reads;
     struct store_aside *asides;
+    struct store_head head;
+    bool head_due;
     size_t n_waiting;
     int trouble;
 
     pthread_mutex_lock(&store->lock);
+    head = store->last_head;
+    head_due = store->head_due;
+    store->head_due = false;
     batches = TAKE_PTR(store->written);
     store->last_written = &store->written;
     reads = TAKE_PTR(store->answers);
@@ -112,6 +122,8 @@ static void answer_all(struct store *store)
         if (store->trouble)
             store->trouble(store->userdata, trouble, n_waiting);
     }
+    if (head_due && store->head)
+        store->head(store->userdata, &head);
     answer_batches(batches);
     answer_reads(store, reads);
 }
@@ -189,6 +201,7 @@ static int store_new(const struct store_options *options, struct store **ret_sto
     store->history_retention = options->history_retention;
     store->trouble = options->trouble;
     store->damaged = options->damaged;
+    store->head = options->head;
     store->userdata = options->userdata;
     store->directory = strdup(options->directory);
     if (!store->directory)
@@ -297,6 +310,7 @@ struct store *store_close(struct store *store)
     pthread_mutex_unlock(&store->lock);
     pthread_join(store->thread, NULL);
     give_up_batches(store);
+    store->head_due = true;
     answer_all(store);
     return store_free(store);
 }
@@ -453,7 +467,7 @@ int store_history(struct store *store, const struct history_question *question, 
 
     if (r < 0)
         return r;
-    if (store->n_reads >= READS_MAX)
+    if (store->n_reads >= READS_MAX || (question->of == HISTORY_CHECK && store->checking))
         return -EAGAIN;
     read = calloc(1, sizeof(*read));
     if (!read)
@@ -468,8 +482,10 @@ int store_history(struct store *store, const struct history_question *question, 
     read->done = done;
     read->userdata = userdata;
     if (copy_string(question->path, &read->question.path) < 0 ||
-        copy_string(question->finding, &read->question.finding) < 0)
+        copy_string(question->finding, &read->question.finding) < 0 ||
+        copy_string(question->heads, &read->question.heads) < 0)
         return -ENOMEM;
+    store->checking |= question->of == HISTORY_CHECK;
     post_read(store, TAKE_PTR(read));
     return 0;
 }

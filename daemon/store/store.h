@@ -14,6 +14,13 @@
 
 struct store;
 
+/* Which event the record of this database ends with; the digest tells all before it, too. */
+struct store_head {
+    char record[33];            /* of this database, at random: hexadecimal digits */
+    int64_t seq;                /* 0: there was none yet */
+    char digest[65];            /* hexadecimal digits */
+};
+
 struct store_options {
     const char *directory;      /* the state folder; holds qcaudit.db and the lock file */
     uint64_t history_retention; /* usec */
@@ -25,6 +32,9 @@ struct store_options {
      * its place: it was put aside as path, "" when it was removed. A new and empty one is in use:
      * everything known must be given to it again. */
     void (*damaged)(void *userdata, const char *path);
+    /* The last event of the record, soon after the beginning, then once a day, and at the end; in
+     * the loop. May be NULL. */
+    void (*head)(void *userdata, const struct store_head *head);
     void *userdata;
 };
 
@@ -128,6 +138,9 @@ enum history {
                                  * while no other layer of the disk lay above it */
     HISTORY_FINDINGS_AT,        /* the findings that were open or acknowledged at `until` */
     HISTORY_CHANGES,            /* what of the findings differs between `since` and `until` */
+    HISTORY_CHECK,              /* one object, no rows: is the chain of events whole, and has it the
+                                 * events of `heads`? Read in slices, between other reads and
+                                 * batches */
     HISTORY_RECORD,             /* one object, no rows: since when the record of events is whole */
 };
 
@@ -137,13 +150,14 @@ struct history_question {
     bool disk;                  /* events: of all layers of the disk, and of what it stands on */
     const char *finding;        /* events: of that name; NULL all */
     uint64_t since, until;      /* events: usec; 0 open */
+    const char *heads;          /* check: "SEQ:DIGEST ...", in hexadecimal digits; NULL none */
     const char *cursor;         /* the last page's next; NULL or "": the first page */
     unsigned limit;             /* rows; 0: as many as a page has */
 };
 
 /* Read in the thread; the answer comes in the loop: rows are the callee's to free (NULL with an
  * error), next is the cursor to go on with, "" at the end. -EINVAL for a bad cursor, -EAGAIN when
- * very many wait for their answers already. */
+ * very many wait for their answers already, or the record is being checked already. */
 typedef void (*store_rows_fn)(void *userdata, int error, json_object *rows, const char *next);
 int store_history(struct store *store, const struct history_question *question, store_rows_fn done,
                   void *userdata);

@@ -2,6 +2,7 @@
 /* The store's thread: owns the database, writes and reads in the order asked, tries again, sweeps,
  * replaces it. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -9,6 +10,7 @@
 
 #include "daemon/store/internal.h"
 #include "helpers/clock.h"
+#include "helpers/hex.h"
 #include "lib/cleanup.h"
 
 #define RETRY_FIRST (250 * 1000)
@@ -18,6 +20,8 @@
 #define ASIDE_PAUSE (60 * USEC_PER_SEC)
 #define CHECK_SMALL (UINT64_C(256) << 20)
 #define CHECK_AGE (7 * 24 * 3600 * USEC_PER_SEC)
+#define RECORD_ROWS 2000        /* of the chain of events, looked at in one turn */
+#define HEAD_PAUSE (24 * 3600 * USEC_PER_SEC)
 #define CHECK_STEPS 10000       /* of SQLite's machine, between looks at check_stop */
 
 /* ---- trouble --------------------------------------------------------------------------------- */
@@ -76,6 +80,7 @@ static int replace_database(struct store *store)
     if (access(aside->path, F_OK) < 0)
         *aside->path = '\0';         /* there was none any more */
     store->aside_at = now;
+    store->head_at = 0;         /* another record begins */
     pthread_mutex_lock(&store->lock);
     aside->next = store->asides;
     store->asides = TAKE_PTR(aside);
@@ -110,15 +115,39 @@ static int have_database(struct store *store)
 
 /* ---- batches and reads ----------------------------------------------------------------------- */
 
+/* The last event, as it is written; a new database has another record. */
+static void note_head(struct store *store)
+{
+    const struct record_head *head = store_writer_head(store_db_writer(store->db));
+    uint64_t now = usec_now(CLOCK_MONOTONIC);
+    bool due = now >= store->head_at;
+
+    pthread_mutex_lock(&store->lock);
+    (void)snprintf(store->last_head.record, sizeof(store->last_head.record), "%s",
+                   store_db_record(store->db));
+    store->last_head.seq = head->seq;
+    hex_encode(head->digest, RECORD_DIGEST_SIZE, store->last_head.digest);
+    store->head_due |= due;
+    pthread_mutex_unlock(&store->lock);
+    if (!due)
+        return;
+    store->head_at = now + HEAD_PAUSE;
+    store_wake_loop(store);
+}
+
 static int write_once(struct store *store, const struct store_batch *batch)
 {
     unsigned audits_kept;
+    int r;
 
     pthread_mutex_lock(&store->lock);
     audits_kept = store->audits_kept;
     pthread_mutex_unlock(&store->lock);
-    return store_writer_write(store_db_writer(store->db), batch, audits_kept,
-                              usec_now(CLOCK_REALTIME));
+    r = store_writer_write(store_db_writer(store->db), batch, audits_kept,
+                           usec_now(CLOCK_REALTIME));
+    if (r == 0)
+        note_head(store);
+    return r;
 }
 
 /* 0, or what went wrong with this batch and will not with another try. Else -EAGAIN: again
@@ -162,6 +191,24 @@ static void do_batch(struct store *store, struct store_batch *batch)
         store_wake_loop(store);
 }
 
+/* A part of the check; 1: there is more. It reads one state of the database, whatever is written
+ * and deleted meanwhile. */
+static int run_check(struct store *store, struct store_read *read)
+{
+    int r = 0;
+
+    if (!read->check) {
+        r = store_db_open_reader(store->path, &read->snapshot);
+        if (r == 0 && sqlite3_exec(read->snapshot, "BEGIN", NULL, NULL, NULL) != SQLITE_OK)
+            r = store_db_error(read->snapshot, sqlite3_errcode(read->snapshot));
+        if (r == 0)
+            r = record_check_new(read->snapshot, read->question.heads, &read->check);
+    }
+    if (r == 0)
+        r = record_check_step(read->check, RECORD_ROWS);
+    return r == 0 ? record_check_result(read->check, &read->rows) : r;
+}
+
 static int run_read(struct store *store, struct store_read *read)
 {
     int r;
@@ -173,16 +220,29 @@ static int run_read(struct store *store, struct store_read *read)
         return -ENOTDIR;        /* the folder is not there: not that nothing is known */
     if (r < 0)
         return r;
+    if (read->question.of == HISTORY_CHECK)
+        return run_check(store, read);
     return store_query(store_db_sqlite(store->db), &read->question, read->before, &read->rows,
                        &read->next_before);
 }
 
 static void do_read(struct store *store, struct store_read *read)
 {
-    read->error = settle(store, run_read(store, read));
+    int r = run_read(store, read);
+
+    read->error = settle(store, r);
     if (read->error == -EUCLEAN && !read->run)
         replace_database(store);
     pthread_mutex_lock(&store->lock);
+    if (r > 0 && !read->run && !store->stopping) {      /* after what waits now */
+        read->sequence = UINT64_MAX;
+        *store->last_read = read;
+        store->last_read = &read->next;
+        pthread_mutex_unlock(&store->lock);
+        return;
+    }
+    if (r > 0 && !read->run)
+        read->error = -ECANCELED;
     *store->last_answer = read;
     store->last_answer = &read->next;
     pthread_mutex_unlock(&store->lock);
@@ -208,6 +268,8 @@ static void do_sweep(struct store *store)
     }
     if (r == 0)
         r = sweep_clock_save(store_db_sqlite(store->db), &store->sweep_clock);
+    if (r == 0)
+        note_head(store);
     pthread_mutex_lock(&store->lock);
     store->sweep_time = now;
     pthread_mutex_unlock(&store->lock);

@@ -6,14 +6,17 @@
 #include "daemon/core/log.h"
 #include "daemon/store/columns.h"
 #include "daemon/store/db.h"
+#include "daemon/store/record.h"
 #include "lib/cleanup.h"
 
-#define STATEMENTS_MAX 10
+#define STATEMENTS_MAX 12
 #define PRUNE_MAX "100"
 
 /* What statements take besides the row's values: the time, and how many audits to keep. */
 #define NOW ":now"
 #define AUDITS_KEPT ":audits_kept"
+/* The number of the next event: a statement that takes it adds one to the record. */
+#define NEXT_SEQ ":seq"
 
 /* A new datastore that only an image tells of so far (after a damaged database): what is not known
  * is empty. */
@@ -94,6 +97,13 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "DELETE FROM finding WHERE subject_kind = 'image' AND subject = :after AND type IN"
         " (SELECT type FROM finding WHERE subject_kind = 'image' AND subject = :before)",
         "UPDATE finding SET subject = :after WHERE subject_kind = 'image' AND subject = :before",
+        /* Why events have another subject from then on than the one that they were written with. */
+        "INSERT INTO event (seq, id, type, at, finding, finding_id, subject_kind, subject,"
+        " datastore, severity, confidence, message, depth, outbox, origin, renamed)"
+        " SELECT max(" NEXT_SEQ ", (SELECT coalesce(max(seq), 0) + 1 FROM event)),"
+        " lower(hex(randomblob(16))), 'renamed', " NOW ", '', 0, 'image', :before, '', 'info',"
+        " 'offline', '', 0, 0, :before, :after WHERE EXISTS (SELECT 1 FROM event"
+        " WHERE subject_kind = 'image' AND subject = :before)",
         "UPDATE event SET subject = :after WHERE subject_kind = 'image' AND subject = :before",
         "UPDATE OR REPLACE disk_move SET overlay = :after WHERE overlay = :before",
         "UPDATE disk_move SET parent = :after WHERE parent = :before",
@@ -185,6 +195,8 @@ enum {
     SINGLE_DEPTH,
     SINGLE_DEPTH_ABOVE,
     SINGLE_PRUNE,
+    SINGLE_EVENT,
+    SINGLE_EVENT_DIGEST,
     _SINGLE_MAX,
 };
 
@@ -196,12 +208,15 @@ static const char *const single_statements[_SINGLE_MAX] = {
     [SINGLE_DEPTH] = depth_sql,
     [SINGLE_DEPTH_ABOVE] = depth_above_sql,
     [SINGLE_PRUNE] = prune_sql,
+    [SINGLE_EVENT] = "SELECT " RECORD_COLUMNS " FROM event WHERE seq = ?1",
+    [SINGLE_EVENT_DIGEST] = "UPDATE event SET digest = ?2 WHERE seq = ?1",
 };
 
 struct store_writer {
     sqlite3 *sqlite;
     bool unclean;               /* the mark of a running daemon is in the database */
     bool full;                  /* synchronous as it is set now */
+    struct record_head head;    /* of what is written, and in a transaction of what will be */
     sqlite3_stmt *rows[_ROW_MAX][STATEMENTS_MAX];
     sqlite3_stmt *singles[_SINGLE_MAX];
 };
@@ -210,6 +225,7 @@ struct store_writer {
 struct terms {
     uint64_t now;               /* usec */
     unsigned audits_kept;
+    int64_t next_seq;
 };
 
 static void store_writer_freep(struct store_writer **writer)
@@ -247,8 +263,16 @@ int store_writer_new(sqlite3 *sqlite, struct store_writer **ret_writer)
         if (r < 0)
             return r;
     }
+    r = record_head_load(sqlite, &writer->head);
+    if (r < 0)
+        return r;
     *ret_writer = TAKE_PTR(writer);
     return 0;
+}
+
+const struct record_head *store_writer_head(const struct store_writer *writer)
+{
+    return &writer->head;
 }
 
 struct store_writer *store_writer_free(struct store_writer *writer)
@@ -293,6 +317,8 @@ static int bind_row(sqlite3_stmt *statement, const struct batch_row *row, const 
             code = sqlite3_bind_int64(statement, i, (int64_t)terms->now);
         } else if (strcmp(name, AUDITS_KEPT) == 0) {
             code = sqlite3_bind_int64(statement, i, terms->audits_kept);
+        } else if (strcmp(name, NEXT_SEQ) == 0) {
+            code = sqlite3_bind_int64(statement, i, terms->next_seq);
         } else {
             value = row_value(row, name, &at);
             code = value ? bind_value(statement, i, value) : SQLITE_RANGE;
@@ -321,6 +347,48 @@ static int run_with_row(struct store_writer *writer, sqlite3_stmt *statement,
     return r;
 }
 
+/* The event that was just added gets its digest: of what the database has of it. */
+static int chain_event(struct store_writer *writer)
+{
+    sqlite3_stmt *event = writer->singles[SINGLE_EVENT],
+                 *update = writer->singles[SINGLE_EVENT_DIGEST];
+    struct record_head head = { .seq = sqlite3_last_insert_rowid(writer->sqlite) };
+    _cleanup_free_ char *body = NULL;
+    size_t size = 0;
+    int code, r;
+
+    sqlite3_bind_int64(event, 1, head.seq);
+    code = sqlite3_step(event);
+    r = code == SQLITE_ROW ? record_body(event, 0, &body, &size)
+                           : store_db_error(writer->sqlite, code);
+    sqlite3_reset(event);
+    if (r >= 0)
+        r = record_link(body, size, writer->head.digest, head.digest);
+    if (r < 0)
+        return r;
+    sqlite3_bind_int64(update, 1, head.seq);
+    sqlite3_bind_blob(update, 2, head.digest, RECORD_DIGEST_SIZE, SQLITE_STATIC);
+    r = step_and_reset(writer, update);
+    sqlite3_clear_bindings(update);
+    if (r >= 0)
+        writer->head = head;
+    return r;
+}
+
+/* One of the statements of a row. */
+static int run_of_row(struct store_writer *writer, sqlite3_stmt *statement,
+                      const struct batch_row *row, struct terms *terms)
+{
+    int r;
+
+    terms->next_seq = writer->head.seq + 1;
+    r = run_with_row(writer, statement, row, terms);
+    if (r >= 0 && sqlite3_bind_parameter_index(statement, NEXT_SEQ) > 0 &&
+        sqlite3_changes(writer->sqlite) > 0)
+        r = chain_event(writer);
+    return r;
+}
+
 static int finish_image(struct store_writer *writer, const struct batch_row *row,
                         const struct terms *terms)
 {
@@ -336,13 +404,13 @@ static int finish_image(struct store_writer *writer, const struct batch_row *row
 }
 
 static int write_rows(struct store_writer *writer, const struct store_batch *batch,
-                      const struct terms *terms)
+                      struct terms *terms)
 {
     int r;
 
     for (const struct batch_row *row = batch->first; row; row = row->next)
         for (unsigned i = 0; i < STATEMENTS_MAX && writer->rows[row->kind][i]; i++) {
-            r = run_with_row(writer, writer->rows[row->kind][i], row, terms);
+            r = run_of_row(writer, writer->rows[row->kind][i], row, terms);
             if (r < 0)
                 return r;
         }
@@ -376,7 +444,8 @@ static int set_synchronous(struct store_writer *writer, bool full)
 int store_writer_write(struct store_writer *writer, const struct store_batch *batch,
                        unsigned audits_kept, uint64_t now)
 {
-    const struct terms terms = { now, audits_kept > 2 ? audits_kept : 2 };
+    struct terms terms = { .now = now, .audits_kept = audits_kept > 2 ? audits_kept : 2 };
+    const struct record_head head = writer->head;
     int r;
 
     r = set_synchronous(writer, store_batch_is_precious(batch));
@@ -392,6 +461,7 @@ int store_writer_write(struct store_writer *writer, const struct store_batch *ba
     if (r == 0)
         r = step_and_reset(writer, writer->singles[SINGLE_COMMIT]);
     if (r < 0) {
+        writer->head = head;
         if (r == -EBADMSG)
             log_error(r, "The database refuses a change, which is dropped: %s",
                       sqlite3_errmsg(writer->sqlite));

@@ -22,6 +22,17 @@
 #define CONTROL_BLOCKS_NAME "blocks"                /* and a folder of block digests */
 #define CONTROL_DATABASE_VERSION 7                  /* PRAGMA user_version */
 
+/* Of the journal's entries that say with which event the record ends, when the daemon starts, once
+ * a day and when it ends: MESSAGE_ID, and the fields with the path of the database, its record
+ * (GetRecord()), and the last event's number and digest. */
+#define CONTROL_HEAD_MESSAGE_ID "ac991f50e4834af1b56c45a5eb50f2ff"
+#define CONTROL_HEAD_DATABASE "QCAUDIT_LOG_DATABASE"
+#define CONTROL_HEAD_RECORD "QCAUDIT_LOG_RECORD"
+#define CONTROL_HEAD_SEQ "QCAUDIT_LOG_SEQ"
+#define CONTROL_HEAD_DIGEST "QCAUDIT_LOG_DIGEST"
+#define CONTROL_HEADS_MAX 500                       /* that CheckRecord() takes: a reader's message
+                                                     * holds so many */
+
 #define CONTROL_UID_PREFIX "uid "                   /* and a number: a user, as in
                                                      * acknowledged-by; else a name */
 
@@ -82,7 +93,18 @@
  *      filter: since t, until t; likewise, what differs between both: change s ("opened",
  *      "worsened", "eased", "resolved", "passed": opened and resolved since), severity-before s
  * GetRecord() -> a{sv}
- *      begins t (since when every event is kept), created t (of the database), newest t
+ *      begins t (since when every event is kept), created t (of the database), newest t,
+ *      record s (of this database, at random), database ay (its path)
+ * CheckRecord(a{sv} filter) -> a{sv}
+ *      the chain of events, recomputed; filter: heads s, "SEQ:DIGEST ..." that must be in it.
+ *      record s, events t (that were checked), unchained t (how many are older than the chain),
+ *      chain-begins t (the number of its first), removed t (events that the retention deleted),
+ *      ranges-total t, ranges aa{sv} (the newest 100: first, last, newest, removed), heads t,
+ *      heads-removed t (of deleted events, not compared), names-unchecked b, head-seq t,
+ *      head-digest s, problems-total t, problems aa{sv} (the oldest 100, the oldest first: kind
+ *      "changed", "inserted", "missing", "no-digest", "subject", "removed-range", "head-missing" or
+ *      "head-differs"; seq t, last t; of an event that is there at, event, finding, subject,
+ *      message; expected s, of a subject)
  * AcceptBaseline(ay path, s reason) -> ()
  *      the change that was found was meant
  * Scan(aay paths) -> t ticket

@@ -28,7 +28,7 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     grep -q '^qcaudit-notify:' "$BATS_TEST_TMPDIR/root/etc/passwd"
 }
 
-@test "every finding, the summary and the test are in the journal catalogue, each once" {
+@test "every finding, the summary, the test and the end of the record are in the journal catalogue, each once" {
     need journalctl
     root=$BATS_TEST_TMPDIR/root
     mkdir -p "$root/usr/lib/systemd/catalog" "$root/var/lib/systemd/catalog"
@@ -36,7 +36,7 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     run -0 journalctl --update-catalog --root="$root"
     findings=$(grep -c '^FINDING(' "$top_srcdir/include/qcaudit/findings.def")
     ids=$(sed -n 's/^-- //p' "$top_builddir/systemd/qcaudit.catalog" | grep -cE '^[0-9a-f]{32}$')
-    [ "$ids" = $((findings + 2)) ]
+    [ "$ids" = $((findings + 3)) ]
     [ "$(journalctl --list-catalog --root="$root" | sort -u | wc -l)" = "$ids" ]
     [ -z "$(journalctl --list-catalog --root="$root" | cut -c1-32 | sort | uniq -d)" ]
     awk 'length > 80 && !/^Subject/ {print; bad = 1} END {exit bad}' "$top_builddir/systemd/qcaudit.catalog"

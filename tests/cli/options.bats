@@ -26,7 +26,7 @@ compare() { # PROGRAM MANUAL
 
 @test "qcauditctl's verbs" {
     qcauditctl --help | sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\) .*/\1/p' | sort >"$BATS_TEST_TMPDIR/help"
-    sed -n 's/^\.It Cm \([a-z]*\).*/\1/p' "$top_srcdir/man/qcauditctl.1" | sort >"$BATS_TEST_TMPDIR/manual"
+    sed -n 's/^\.It Cm \([a-z\\-]*\).*/\1/p' "$top_srcdir/man/qcauditctl.1" | tr -d '\\' | sort >"$BATS_TEST_TMPDIR/manual"
     [ "$(wc -l <"$BATS_TEST_TMPDIR/help")" -ge 10 ]
     diff "$BATS_TEST_TMPDIR/help" "$BATS_TEST_TMPDIR/manual"
 }

@@ -92,6 +92,8 @@ static void make_life(struct kit *kit, const char *subject)
     put_event(kit, &finding, EVENT_MUTED, T(3) + 1, SEVERITY_ERROR);
     put_event(kit, &finding, EVENT_UNMUTED, T(3) + 2, SEVERITY_ERROR);
     put_event(kit, &finding, EVENT_EASED, T(4), SEVERITY_WARNING);
+    put_event(kit, &finding, EVENT_MUTED, T(4), SEVERITY_WARNING);
+    put_event(kit, &finding, EVENT_UNMUTED, T(4) + 1, SEVERITY_WARNING);
     put_event(kit, &finding, EVENT_RESOLVED, T(5), SEVERITY_WARNING);
     put_event(kit, &finding, EVENT_REOPENED, T(6), SEVERITY_CRITICAL);
     put_event(kit, &finding, EVENT_REMINDER, T(7), SEVERITY_CRITICAL);

@@ -137,7 +137,8 @@ static void a_flapping_one_evicts_itself(void **state)
                      " WHERE i < 5000)"
                      " INSERT INTO event SELECT 3000000 + i, printf('%032x', i), type, at, finding,"
                      " finding_id, subject_kind, CAST('/srv/vms/flood' AS BLOB), datastore,"
-                     " severity, confidence, message, depth, 0, 0"
+                     " severity, confidence, message, depth, 0, 0,"
+                     " NULL, NULL, randomblob(32)"
                      " FROM n, (SELECT * FROM event LIMIT 1)");
     kit_sql_run(kit, "UPDATE event SET outbox = seq IN (3000001, 3000003)");
     sweep(sqlite, KIT_NOW, 0);
@@ -161,12 +162,14 @@ static void events_are_bounded(void **state)
                      " WHERE i < 1000000)"
                      " INSERT INTO event SELECT 3000000 + i, printf('%032x', i), type, at, finding,"
                      " finding_id, subject_kind, CAST(i % 500 AS BLOB), datastore,"
-                     " severity, confidence, message, depth, 0, 0"
+                     " severity, confidence, message, depth, 0, 0,"
+                     " NULL, NULL, randomblob(32)"
                      " FROM n, (SELECT * FROM event LIMIT 1)");
     /* as many of one subject, elsewhere */
     kit_sql_run(kit, "INSERT INTO event SELECT 2000000 + seq, printf('b%031x', seq), type, at,"
                      " finding, finding_id, subject_kind, CAST('/srv/other' AS BLOB), 'other',"
-                     " severity, confidence, message, depth, 0, 0"
+                     " severity, confidence, message, depth, 0, 0,"
+                     " NULL, NULL, randomblob(32)"
                      " FROM event WHERE seq > 3000000 AND seq <= 3001900");
     kit_sql_run(kit, "UPDATE event SET outbox = 0 WHERE seq < 3000000");
     sweep(sqlite, KIT_NOW, 0);
