@@ -203,13 +203,9 @@ static const struct pages disk_audits = PAGES_WITH(
     " AND a.finished >= min(l.since, coalesce(nullif(l.moved, 0), l.since)))",
     audit_members);
 
-/* Events are numbered from 1 on: where the first is still there, nothing was deleted. */
+/* The events after the newest one that was deleted are all there; those before it have gaps. */
 static const struct member record_members[] = {
-    { "begins",
-      "CASE WHEN coalesce((SELECT min(seq) FROM event),"
-      " 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)) = 1"
-      " THEN created ELSE coalesce((SELECT min(at) FROM event), nullif(swept, 0), created) END",
-      COLUMN_U64 },
+    { "begins", "max(created, events_swept)", COLUMN_U64 },
     { "created", "created", COLUMN_U64 },
     { "newest", "(SELECT max(at) FROM event)", COLUMN_U64 },
     { "record", "record", COLUMN_STRING },

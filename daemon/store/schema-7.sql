@@ -29,6 +29,21 @@ INSERT INTO overlay_history (overlay, parent, since, until, moved)
 -- The events of one finding, without reading the rows: what was open at a time.
 CREATE INDEX event_by_finding ON event (finding_id DESC, seq, at, type);
 
+-- The largest `at` of the events that were deleted, 0 none: events after that are all there. Any rule of retention may
+-- leave older ones.
+ALTER TABLE state ADD COLUMN events_swept INTEGER NOT NULL DEFAULT 0;
+CREATE TRIGGER event_swept AFTER DELETE ON event WHEN OLD.at > (SELECT events_swept FROM state)
+BEGIN
+    UPDATE state SET events_swept = OLD.at;
+END;
+-- Of what was deleted until now, the gaps in the numbers tell: it is not younger than the first event after the last
+-- gap. If those that are gone were the newest of all, nothing before the last sweep is sure.
+UPDATE state SET events_swept = CASE
+    WHEN coalesce((SELECT max(seq) FROM event), 0) < coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'event'), 0)
+    THEN max(swept, coalesce((SELECT max(at) FROM event), 0))
+    ELSE coalesce((SELECT e.at FROM event e WHERE e.seq > 1 AND NOT EXISTS
+        (SELECT 1 FROM event before WHERE before.seq = e.seq - 1) ORDER BY e.seq DESC LIMIT 1), 0) END;
+
 -- ---- mutes ---------------------------------------------------------------------------------------------------------
 
 -- What administrators do not want to be told of for a while. All that is given of finding, path, class and finding_id

@@ -473,7 +473,7 @@ int store_history(struct store *store, const struct history_question *question, 
     if (!read)
         return -ENOMEM;
     read->question = (struct history_question){
-                .of = question->of, .disk = question->disk, .since = question->since,
+        .of = question->of, .disk = question->disk, .since = question->since,
         .until = question->until,
         .limit = question->limit == 0 || question->limit > READ_LIMIT_MAX ? READ_LIMIT_MAX
                                                                           : question->limit,

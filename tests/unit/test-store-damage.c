@@ -495,8 +495,7 @@ static const struct finding *finding_of(const struct kit *kit, enum finding_type
     return NULL;
 }
 
-/* What an earlier version kept is all there after an update of the program. */
-static void earlier_version(struct kit *kit, int version, int n_baselines)
+static void make_database(struct kit *kit, int version)
 {
     char path[4096], *text, *error = NULL;
     sqlite3 *sqlite;
@@ -510,7 +509,12 @@ static void earlier_version(struct kit *kit, int version, int n_baselines)
     free(text);
     assert_int_equal(value_of(sqlite, "PRAGMA user_version"), version);
     sqlite3_close(sqlite);
+}
 
+/* What an earlier version kept is all there after an update of the program. */
+static void earlier_version(struct kit *kit, int version, int n_baselines)
+{
+    make_database(kit, version);
     kit_open(kit);
     kit_load(kit);
     assert_null(kit->aside);
@@ -557,6 +561,33 @@ static void version_3(void **state)
 static void version_4(void **state)
 {
     earlier_version(*state, 4, 1);
+}
+
+/* Of which time events were deleted before that was written down: the fixture has three. */
+static void version_6_events(void **state)
+{
+    static const struct { const char *before, *expected; } cases[] = {
+        { "SELECT 1", "SELECT 0" },
+        { "DELETE FROM event WHERE seq = 1", "SELECT at FROM event WHERE seq = 2" },
+        { "DELETE FROM event WHERE seq = 2", "SELECT at FROM event WHERE seq = 3" },
+        { "DELETE FROM event WHERE seq = 3; UPDATE state SET swept = 5",
+          "SELECT at FROM event WHERE seq = 2" },
+        { "DELETE FROM event WHERE seq = 3; UPDATE state SET swept = 2000000000000000",
+          "SELECT 2000000000000000" },
+        { "DELETE FROM event; UPDATE state SET swept = 7", "SELECT 7" },
+        { "DELETE FROM event; DELETE FROM sqlite_sequence", "SELECT 0" },
+    };
+    struct kit *kit = *state;
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        make_database(kit, 6);
+        kit_sql_run(kit, cases[i].before);
+        kit_open(kit);
+        kit_close(kit);
+        assert_int_equal(kit_sql(kit, "SELECT events_swept FROM state"),
+                         kit_sql(kit, cases[i].expected));
+        assert_int_equal(unlink(kit->database), 0);
+    }
 }
 
 /* ---- one daemon ------------------------------------------------------------------------------ */
@@ -624,6 +655,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(version_2, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(version_3, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(version_4, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(version_6_events, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(second_daemon, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(private_files, kit_setup, kit_teardown),
     };

@@ -151,6 +151,43 @@ static void a_flapping_one_evicts_itself(void **state)
     assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
 }
 
+/* The newest time of which an event was deleted, by whichever rule, is known: the first event may
+ * be there yet. */
+static void what_was_deleted_is_known(void **state)
+{
+    struct kit *kit = *state;
+    sqlite3 *sqlite = history(kit);
+
+    kit_sql_run(kit, "UPDATE event SET outbox = 0");
+    sweep(sqlite, KIT_NOW, 0);
+    assert_int_equal(kit_sql(kit, "SELECT events_swept FROM state"), 0);
+    /* One subject has too many; the oldest of its events is still to be told. */
+    kit_sql_run(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                     " WHERE i < 2500)"
+                     " INSERT INTO event SELECT 3000 + i, printf('%032x', i), type, at - 10000 + i,"
+                     " finding, finding_id, subject_kind, CAST('/srv/vms/flood' AS BLOB),"
+                     " datastore, severity, confidence, message, depth, i = 1, 0, NULL, NULL, NULL"
+                     " FROM n, (SELECT * FROM event ORDER BY seq LIMIT 1)");
+    sweep(sqlite, KIT_NOW, 0);
+    assert_int_equal(kit_sql(kit, "SELECT min(seq) FROM event"), 1);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event WHERE seq > 3000"),
+                     STORE_EVENTS_PER_SUBJECT + 1);
+    assert_int_equal(kit_sql(kit, "SELECT events_swept FROM state"),
+                     KIT_NOW - 10000 + 2500 - STORE_EVENTS_PER_SUBJECT);
+    /* By age; what is to be told stays. Times that were known do not go back. */
+    kit_sql_run(kit, "UPDATE event SET outbox = 1 WHERE seq = 400");
+    sweep(sqlite, KIT_NOW + 10 * DAY, DAY);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event WHERE seq = 400"), 1);
+    assert_true(kit_sql(kit, "SELECT count(*) FROM event WHERE seq < 400") < DAYS - 1);
+    assert_int_equal(kit_sql(kit, "SELECT events_swept FROM state"),
+                     KIT_NOW - 10000 + 2500 - STORE_EVENTS_PER_SUBJECT);
+    kit_sql_run(kit, "UPDATE state SET events_swept = 5");
+    kit_sql_run(kit, "UPDATE event SET at = at - 86400000000 * 1000 WHERE seq = 5");
+    sweep(sqlite, KIT_NOW, 0);
+    assert_int_equal(kit_sql(kit, "SELECT events_swept FROM state"), KIT_NOW - 1004 * DAY);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
 /* All of them together are bounded, too: those that flap lose their own, and so does the datastore
  * that has most. */
 static void events_are_bounded(void **state)
@@ -189,6 +226,7 @@ int main(void)
         cmocka_unit_test(time_is_followed),
         cmocka_unit_test_setup_teardown(jumps_cost_little, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(a_flapping_one_evicts_itself, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(what_was_deleted_is_known, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(events_are_bounded, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(an_empty_one_begins_with_the_clock, kit_setup,
                                         kit_teardown),
