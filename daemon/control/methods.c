@@ -240,6 +240,12 @@ static void peer_name(const struct connection *connection, char *buf, size_t siz
         (void)snprintf(buf, size, CONTROL_UID_PREFIX "%lu", (unsigned long)connection->peer.uid);
 }
 
+/* The database has no later time than INT64_MAX. */
+static int time_invalid(sd_bus_error *error)
+{
+    return arguments_invalid(error, "The time is out of range");
+}
+
 static int acknowledge(sd_bus_message *call, struct connection *connection, sd_bus_error *error)
 {
     struct late_call *late;
@@ -254,6 +260,8 @@ static int acknowledge(sd_bus_message *call, struct connection *connection, sd_b
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
         return arguments_invalid(error, "An acknowledgement needs a reason of at most %d bytes",
                                  REASON_MAX);
+    if (until > INT64_MAX)
+        return time_invalid(error);
     late = late_call_new(call, connection);
     if (!late)
         return -ENOMEM;
@@ -316,6 +324,8 @@ static int mute(sd_bus_message *call, struct connection *connection, sd_bus_erro
         return r;
     if (*reason == '\0' || strlen(reason) > REASON_MAX)
         return arguments_invalid(error, "A mute needs a reason of at most %d bytes", REASON_MAX);
+    if (mute->until > INT64_MAX)
+        return time_invalid(error);
     peer_name(connection, by, sizeof(by));
     mute->by = strdup(by);
     mute->reason = strdup(reason);

@@ -374,8 +374,8 @@ static void test_answers(void **state)
 }
 
 /* MEMBERS of what is muted, each a key, its type and its value; *ret_id is what was made. */
-static const char *call_mute(sd_bus *bus, const char *reason, int64_t *ret_id, unsigned members,
-                             ...)
+static const char *call_mute_until(sd_bus *bus, const char *reason, uint64_t until,
+                                   int64_t *ret_id, unsigned members, ...)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL, *reply = NULL;
     static char name[100];
@@ -398,7 +398,7 @@ static const char *call_mute(sd_bus *bus, const char *reason, int64_t *ret_id, u
     }
     va_end(ap);
     assert_true(sd_bus_message_close_container(message) >= 0);
-    assert_true(sd_bus_message_append(message, "st", reason, UINT64_C(5)) >= 0);
+    assert_true(sd_bus_message_append(message, "st", reason, until) >= 0);
     r = sd_bus_call(bus, message, 10 * USEC_PER_SEC, &error, &reply);
     (void)snprintf(name, sizeof(name), "%s", error.name ? error.name : "");
     sd_bus_error_free(&error);
@@ -406,6 +406,8 @@ static const char *call_mute(sd_bus *bus, const char *reason, int64_t *ret_id, u
         assert_true(sd_bus_message_read(reply, "x", ret_id) > 0);
     return r < 0 ? name : NULL;
 }
+
+#define call_mute(bus, reason, ret_id, ...) call_mute_until(bus, reason, 5, ret_id, __VA_ARGS__)
 
 static void test_mutes(void **state)
 {
@@ -442,6 +444,9 @@ static void test_mutes(void **state)
                         CONTROL_ERROR_INVALID_ARGUMENT);
     assert_string_equal(call_mute(bus, "known", &id, 1, "path", "s", "/full"),
                         CONTROL_ERROR_FAILED);
+    assert_string_equal(call_mute_until(bus, "known", UINT64_MAX, &id, 1, "path", "s", "/x"),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
+    assert_null(call_mute_until(bus, "known", INT64_MAX, &id, 1, "path", "s", "/x"));
     assert_null(call(bus, NULL, "Unmute", "x", INT64_C(41)));
     assert_string_equal(call(bus, NULL, "Unmute", "x", INT64_C(1)), CONTROL_ERROR_NOT_FOUND);
     sd_bus_flush_close_unref(bus);
@@ -463,6 +468,9 @@ static void test_bad_arguments(void **state)
                         CONTROL_ERROR_INVALID_ARGUMENT);
     assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(8), "known", UINT64_C(5)),
                         CONTROL_ERROR_NOT_FOUND);
+    assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "known",
+                             (uint64_t)INT64_MAX + 1),
+                        CONTROL_ERROR_INVALID_ARGUMENT);
     assert_null(call(bus, NULL, "Acknowledge", "xst", INT64_C(7), "known", UINT64_C(5)));
     assert_string_equal(call(bus, NULL, "Acknowledge", "xst", INT64_C(9), "known", UINT64_C(5)),
                         CONTROL_ERROR_FAILED);
