@@ -332,7 +332,20 @@ static void list_clear(char ***list)
     *list = NULL;
 }
 
-/* "all" and "none" replace what was said before, names are added to it. */
+/* Nothing that was written of the key until now is in force any more. */
+static void drop_origins(struct config *config, const struct config_key *key)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < config->n_origins; i++)
+        if (config->origins[i].key == key)
+            free(config->origins[i].text);
+        else
+            config->origins[n++] = config->origins[i];
+    config->n_origins = n;
+}
+
+/* "all" and "none" replace what was said before; names are added to names, and replace those. */
 static int apply_pools(struct config_builder *builder, const char *section, const char *name,
                        const struct config_key *key, const struct config_node *node,
                        const struct config_target *target, char ***list)
@@ -342,9 +355,13 @@ static int apply_pools(struct config_builder *builder, const char *section, cons
     bool all = node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "all") == 0;
     bool none = node->kind == CONFIG_NODE_SCALAR && strcmp(node->text, "none") == 0;
 
-    if (!all && !none)
+    if (!all && !none) {
+        if ((!*list || !**list) && node->kind == CONFIG_NODE_LIST && node->n_items > 0)
+            drop_origins(builder->config, key);
         return apply_list(builder, section, name, key, node, &type, target, list);
+    }
     list_clear(list);
+    drop_origins(builder->config, key);
     if (none)
         *list = calloc(1, sizeof(**list));
     return none && !*list ? -ENOMEM : config_note_origin(builder, key, node, target);

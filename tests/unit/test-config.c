@@ -656,6 +656,52 @@ static void origins(void **state)
     assert_null(entry.file);
 }
 
+/* What is written of libvirt.pools in several files, and what of that is in force. */
+static void origins_of_pools(void **state)
+{
+    static const struct { const char *first, *second, *third, *in_force; } cases[] = {
+        { "[a, b]", "none", NULL, "none " },
+        { "[a, b]", "all", NULL, "all " },
+        { "[a, b]", "[c]", NULL, "a b c " },
+        { "none", "[a]", "[b]", "a b " },
+        { "all", "[a]", NULL, "a " },
+        { "none", "all", NULL, "all " },
+        { "[a]", "none", "[b]", "b " },
+        { "none", "[]", NULL, "none " },
+    };
+    const struct config_key *key = config_key_find("libvirt", "pools");
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        char directory[] = "/tmp/test-config.XXXXXX", main_file[64], drop_in[64], text[64];
+        const char *const written[] = { cases[i].first, cases[i].second, cases[i].third };
+        _cleanup_(config_freep) struct config *config = NULL;
+        char in_force[64] = "";
+        struct said said = { 0 };
+
+        assert_non_null(mkdtemp(directory));
+        (void)snprintf(main_file, sizeof(main_file), "%s/q.yaml", directory);
+        (void)snprintf(drop_in, sizeof(drop_in), "%s/conf.d", directory);
+        assert_int_equal(mkdir(drop_in, 0755), 0);
+        write_file(directory, "q.yaml", "workers: {count: 3}\n");
+        for (size_t k = 0; k < ELEMENTSOF(written) && written[k]; k++) {
+            const char *const names[] = { "1.yaml", "2.yaml", "3.yaml" };
+
+            (void)snprintf(text, sizeof(text), "libvirt: {pools: %s}\n", written[k]);
+            write_file(drop_in, names[k], text);
+        }
+        assert_int_equal(config_load(main_file, note, &said, &config), 0);
+        for (size_t k = 0; k < config->n_origins; k++)
+            if (config->origins[k].key == key)
+                (void)snprintf(in_force + strlen(in_force), sizeof(in_force) - strlen(in_force),
+                               "%s ", config->origins[k].text);
+        assert_string_equal(in_force, cases[i].in_force);
+        assert_setting(config, "workers", "images", 0, 0, "64 -:0 -");
+        assert_int_equal(config->workers, 3);
+        (void)snprintf(text, sizeof(text), "rm -r %s", directory);
+        assert_int_equal(system(text), 0);
+    }
+}
+
 static void unreadable(void **state)
 {
     char directory[] = "/tmp/test-config.XXXXXX", path[64];
@@ -856,6 +902,7 @@ int main(void)
         cmocka_unit_test(datastore_names),
         cmocka_unit_test(drop_ins),
         cmocka_unit_test(origins),
+        cmocka_unit_test(origins_of_pools),
         cmocka_unit_test(unreadable),
         cmocka_unit_test(units),
         cmocka_unit_test(table),
