@@ -33,6 +33,7 @@ struct known {
     struct graph *graph;
     struct findings *findings;
     struct contents *contents;
+    uint64_t now;
 };
 
 static void known_done(struct known *known)
@@ -210,7 +211,10 @@ static int known_load(struct known *known)
                          &known->contents);
     if (r >= 0)
         r = store_reader_load(known->reader, &loader);
-    return r < 0 ? r : known_finish(known);
+    if (r < 0)
+        return r;
+    findings_expire(known->findings, known->now);       /* while nobody was there to end them */
+    return known_finish(known);
 }
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -326,7 +330,7 @@ static int open_known(struct known *known, const char *directory, bool needs_mod
 static int ask(const char *directory, const struct question *question, const struct asked *asked,
                json_object **ret_answer, char **ret_message)
 {
-    _cleanup_(known_done) struct known known = {};
+    _cleanup_(known_done) struct known known = { .now = usec_now(CLOCK_REALTIME) };
     const bool of_history = question && !question->make;
     struct query_view view;
     int r = open_known(&known, directory, !of_history, ret_message);
@@ -336,7 +340,7 @@ static int ask(const char *directory, const struct question *question, const str
     view = (struct query_view){
         .datastores = known.datastores, .n_datastores = known.n_datastores,
         .images = known.images, .n_images = known.n_images, .graph = known.graph,
-        .findings = known.findings, .now = usec_now(CLOCK_REALTIME),
+        .findings = known.findings, .now = known.now,
     };
     if (of_history) {
         const struct history_question history = question_history(question, asked);

@@ -644,3 +644,24 @@ int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
     *ret_next = next;
     return 0;
 }
+
+void findings_expire(struct findings *findings, uint64_t now)
+{
+    struct subject *subject;
+
+    LIST_FOREACH(subject, &findings->subjects, link)
+        for (int type = 0; type < _FINDING_MAX; type++) {
+            struct finding *finding = subject->findings[type];
+            const struct mute *mute;
+
+            if (!finding_lives(finding))
+                continue;
+            /* Of the mutes that cover the finding this one lasts longest: none is left then. */
+            mute = mutes_get(findings->mutes, finding->muted_by);
+            if (!mute || !mute_holds(mute, now))
+                finding->muted_by = 0;
+            if (finding->state == FINDING_ACKNOWLEDGED && finding->acknowledged_until != 0 &&
+                finding->acknowledged_until <= now)
+                finding_open(finding, now);
+        }
+}

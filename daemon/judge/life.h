@@ -62,6 +62,10 @@ int findings_acknowledge(struct findings *findings, int64_t id, const char *by, 
 int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
                   findings_changed_fn changed, void *userdata, uint64_t *ret_next);
 
+/* Ends mutes and acknowledgements of findings whose time is over, and tells nothing: for one who
+ * only reads what was stored some time ago. */
+void findings_expire(struct findings *findings, uint64_t now);
+
 /* Another file lies at the subject's place: what was acknowledged of the first one is told anew
  * when it is found of that. May be known before it is judged. */
 void findings_replaced(struct findings *findings, enum subject_kind kind, const char *name);

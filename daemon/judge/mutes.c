@@ -3,6 +3,7 @@
 #include "daemon/judge/mutes.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "helpers/clock.h"
@@ -210,14 +211,29 @@ bool mute_matches(const struct mute *mute, const struct finding *finding,
     return class && strcmp(class->name, mute->class) == 0;
 }
 
+/* The pattern is tried, not parsed: one that matches the paths below for every byte matches any
+ * absolute path. What is not "*" in it can only be the slash and one thing that is any byte. */
+static bool pattern_matches_all(const char *pattern)
+{
+    for (int byte = 1; byte <= UCHAR_MAX; byte++) {
+        const char c = (char)byte;
+        const char *const paths[] = {
+            (const char[]){ '/', c, '\0' },
+            (const char[]){ '/', c, c, '\0' },
+            (const char[]){ '/', c, '/', c, '\0' },
+        };
+
+        for (size_t i = 0; c != '/' && i < ELEMENTSOF(paths); i++)
+            if (!policy_pattern_matches(pattern, paths[i]))
+                return false;
+    }
+    return true;
+}
+
 bool mute_is_of_all_images(const struct mute *mute)
 {
-    const char *path = mute->path, *slash = path ? strchr(path, '/') : NULL;
-
-    /* "**", or that with one slash in it: an absolute path has one. */
-    return path && !mute->finding && !mute->class && mute->finding_id == 0 &&
-           !path[strspn(path, "*/")] && path[strlen(path) - 1] == '*' &&
-           !(slash && strchr(slash + 1, '/'));
+    return mute->path && !mute->finding && !mute->class && mute->finding_id == 0 &&
+           pattern_matches_all(mute->path);
 }
 
 /* ---- for the life of findings ---------------------------------------------------------------- */

@@ -37,7 +37,7 @@ bool mute_holds(const struct mute *mute, uint64_t now);
 /* A finding of the daemon itself has no path and no class: only a name or a number mutes it. */
 bool mute_matches(const struct mute *mute, const struct finding *finding,
                   const struct policy *policy);
-/* Is the pattern of its path all that it asks for, and does every path match that? */
+/* Is the pattern of its path all that it asks for, and does every absolute path match that? */
 bool mute_is_of_all_images(const struct mute *mute);
 
 /* ---- for the life of findings ---------------------------------------------------------------- */

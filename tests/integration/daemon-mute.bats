@@ -147,6 +147,37 @@ permissions warning lab/b.qcow2" "$(findings)"
     [ "$(ctl mutes --json=short | jq -c '[.[].id]')" = '[1,2,3]' ]
 }
 
+@test "--offline hides nothing by a mute, or an acknowledgement, that is over" {
+    open_to_all lab/a.qcow2 lab/b.qcow2 lab/c.qcow2
+    start_daemon
+    scan
+    ctl mute --path="$STORE/lab/a*" --for=8s --reason=short
+    ctl mute --path="$STORE/lab/b*" --forever --reason=long
+    ctl ack "$(id_of lab/c.qcow2)" --until=+8s --reason=short
+    stop_daemon
+    sleep 8
+    offline() { timeout 60 qcauditctl --offline --state-directory "$STATE" --no-pager "$@" </dev/null; }
+    run -1 offline status --brief
+    [[ $output == *'1 muted: 1 warning'* ]]
+    run -1 offline findings --json=short
+    same "[\"$STORE/lab/a.qcow2\",\"$STORE/lab/c.qcow2\"]" "$(jq -c '[.[].path] | sort' <<<"$output")"
+    run -0 offline findings --muted --json=short
+    same "[\"$STORE/lab/b.qcow2\"]" "$(jq -c '[.[].path]' <<<"$output")"
+}
+
+@test "--brief: what is muted was found, also while not all is audited" {
+    open_to_all lab/a.qcow2 lab/b.qcow2
+    start_daemon
+    scan
+    ctl mute --path='**/lab/*' --forever --reason=known
+    stop_daemon
+    python3 -c 'import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as db:
+    db.execute("UPDATE image SET audit = NULL WHERE CAST(path AS TEXT) LIKE ?", ("%/b.qcow2",))' "$STATE/qcaudit.db"
+    run -0 qcauditctl --offline --state-directory "$STATE" --no-pager status --brief
+    [[ $output == *'nothing is open so far, with '*' of '*' images audited; 2 muted: 2 warnings'* ]]
+}
+
 @test "it outlives the database, but for one by the number of a finding" {
     open_to_all lab/a.qcow2 lab/b.qcow2
     start_daemon

@@ -186,8 +186,13 @@ static void a_mute_asks_for_all_that_it_names(void **state)
 
 static void whether_one_is_of_all_images(void **state)
 {
-    static const char *const all[] = { "*", "**", "/*", "/**", "*/*", "**/**" };
-    static const char *const some[] = { "/", "*/", "/*/*", "//*", "/srv/*", "*.qcow2", "/?*" };
+    static const char *const all[] = {
+        "*", "**", "/*", "/**", "*/*", "**/**", "/?*", "?*", "/*?", "[/]*", "*/?*", "\\/*",
+    };
+    static const char *const some[] = {
+        "/", "*/", "/*/*", "//*", "/srv/*", "*.qcow2", "/?", "*/?", "/??*", "/*[!x]", "/[!a]*",
+        "/[!\xc3]*", "/*[a-z]*", "/[!x]?*", "*[!/]/*",
+    };
 
     for (size_t i = 0; i < ELEMENTSOF(all); i++)
         assert_true(mute_is_of_all_images(&(struct mute){ .path = (char *)(uintptr_t)all[i] }));
@@ -320,6 +325,46 @@ static int keep(void *userdata, struct mute *mute)
     return 0;
 }
 
+/* Read from a database by which nobody ended anything. */
+static void what_is_over_can_be_ended_untold(void **state)
+{
+    static const struct {
+        int64_t id;
+        uint64_t until, ended;
+    } mutes[] = { { 1, T0 + DAY, 0 }, { 2, T0 + 3 * DAY, 0 }, { 3, 0, T0 + HOUR }, { 4, 0, 0 } };
+    static const char *const names[] = { "/0", "/1", "/2", "/3", "/4" };
+    struct world *world = *state;
+    const struct finding *finding;
+
+    for (size_t i = 0; i < ELEMENTSOF(mutes); i++) {
+        struct mute *mute = calloc(1, sizeof(*mute));
+
+        assert_non_null(mute);
+        *mute = (struct mute){ .id = mutes[i].id, .class = strdup("lab"), .by = strdup("root"),
+                               .reason = strdup("x"), .made = T0, .until = mutes[i].until,
+                               .ended = mutes[i].ended };
+        assert_int_equal(mutes_load(findings_mutes(world->findings), mute), 0);
+    }
+    for (size_t i = 0; i < ELEMENTSOF(names); i++)
+        judge_image_as(world, names[i], SEVERITY_ERROR);
+    for (int64_t i = 1; i <= 5; i++)
+        findings_by_id(world->findings, i)->muted_by = i;       /* the fifth one is not there */
+    for (int64_t i = 4; i <= 5; i++)
+        assert_int_equal(findings_acknowledge(world->findings, i, "root", "known",
+                                              T0 + (uint64_t)i * DAY / 3, world->now, on_changed,
+                                              world), 0);
+    world->said[0] = '\0';
+    mutes_set_policy(findings_mutes(world->findings), NULL);    /* a reader has none */
+    findings_expire(world->findings, T0 + 3 * DAY / 2);
+    assert_said(world, "");
+    for (int64_t i = 1; i <= 5; i++) {
+        finding = findings_by_id(world->findings, i);
+        assert_int_equal(finding->muted_by, i == 2 || i == 4 ? i : 0);
+        assert_int_equal(finding->state, i == 5 ? FINDING_ACKNOWLEDGED : FINDING_OPEN);
+    }
+    assert_null(findings_by_id(world->findings, 4)->acknowledged_by);
+}
+
 static void one_that_ended_is_forgotten_after_a_week(void **state)
 {
     struct world *world = *state;
@@ -450,6 +495,7 @@ int main(void)
         TEST(it_breaks_for_what_gets_worse),
         TEST(it_breaks_for_what_returns_worse),
         TEST(what_is_open_at_its_end_is_told_once),
+        TEST(what_is_over_can_be_ended_untold),
         TEST(one_that_ended_is_forgotten_after_a_week),
         TEST(one_can_be_removed),
         TEST(classes_and_names_may_change),
