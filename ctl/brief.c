@@ -55,8 +55,9 @@ static void print_well(json_object *status, uint64_t now)
     if (!datastores || json_object_array_length(datastores) == 0)
         (void)printf("nothing is audited: there is no datastore");
     else if (last == 0 || audited < images)
-        (void)printf("nothing found so far, with %" PRIu64 " of %" PRIu64 " image%s audited",
-                     audited, images, images == 1 ? "" : "s");
+        (void)printf("nothing %s so far, with %" PRIu64 " of %" PRIu64 " image%s audited",
+                     any_muted(status) ? "is open" : "found", audited, images,
+                     images == 1 ? "" : "s");
     else
         (void)printf("%s: %" PRIu64 " image%s, last looked for %s",
                      any_muted(status) ? "nothing is open" : "all is well", images,

@@ -312,8 +312,12 @@ static void print_crossing(const struct ctl *ctl, const struct samples *samples,
 
     (void)value_words(metric, ctl->threshold, words);
     if (!crossing.reached) {
-        (void)printf("%s never reached %s within the record, which begins at %s; the most was "
-                     "%s.\n", metric->subject, words, when_text(first->at, at_first),
+        (void)printf("%s never reached %s %s %s", metric->subject, words,
+                     samples->cut ? "since" : "within the record, which begins at",
+                     when_text(first->at, at_first));
+        if (ctl->until > 0)
+            (void)printf(", until %s", when_text(last->at, when));
+        (void)printf("; the most was %s.\n",
                      value_text(metric, extremes_of(samples).most, number));
         return;
     }
@@ -331,8 +335,11 @@ static void print_crossing(const struct ctl *ctl, const struct samples *samples,
     if (crossing.fell)
         (void)printf(", and fell below that at %s", when_text(crossing.fell->at, other));
     if (crossing.fell && crossing.again)
-        (void)printf("; it is there again since %s", when_text(crossing.again->at, when));
-    (void)printf("; now %s.\n", value_text(metric, last->value, number));
+        (void)printf("; it reached that again at %s", when_text(crossing.again->at, when));
+    /* Not what it is now: the image may be gone, or was not audited for a long time. */
+    (void)printf("; the last audit%s, at %s, found %s.\n",
+                 ctl->until > 0 ? " of that time" : "", when_text(last->at, when),
+                 value_text(metric, last->value, number));
 }
 
 /* ---- JSON --------------------------------------------------------------------------------- */
@@ -376,7 +383,8 @@ static int add_crossing(json_object *object, const struct samples *samples, uint
     if (r >= 0 && crossing.reached)
         r = add_number(object, "reached", crossing.reached->at);
     if (r >= 0 && crossing.reached)
-        r = json_add(object, "reached-before-record", json_object_new_boolean(!crossing.before));
+        r = json_add(object, samples->cut ? "reached-before-since" : "reached-before-record",
+                     json_object_new_boolean(!crossing.before));
     if (r >= 0 && crossing.fell)
         r = add_number(object, "fell-below", crossing.fell->at);
     if (r >= 0 && crossing.again)
@@ -394,7 +402,8 @@ static int print_json(const struct ctl *ctl, const char *path, const struct samp
     if (r >= 0)
         r = json_add(object, "metric", json_object_new_string(metric->name));
     if (r >= 0 && samples->n > 0) {
-        r = add_number(object, "record-begins", samples->items[0].at);
+        r = samples->cut ? json_add(object, "cut", json_object_new_boolean(true))
+                         : add_number(object, "record-begins", samples->items[0].at);
         if (r >= 0)
             r = add_number(object, "first", samples->items[0].value);
         if (r >= 0)

@@ -106,8 +106,10 @@ int past_findings(struct ctl *ctl, json_object **ret_rows)
         json_object *row = json_object_array_get_idx(all, i);
 
         if (is_wanted(ctl, row, path) &&
-            json_object_array_add(rows, json_object_get(row)) < 0)
+            json_object_array_add(rows, json_object_get(row)) < 0) {
+            json_object_put(row);
             return complain(-ENOMEM, "Cannot list findings");
+        }
     }
     source_sort_findings(rows);
     *ret_rows = TAKE_PTR(rows);
@@ -128,9 +130,8 @@ void past_print_count(const struct ctl *ctl, json_object *rows)
     else
         (void)printf("\n%zu finding%s at %s.\n", n, n == 1 ? "" : "s", when_text(ctl->at, when));
     if (n_inferred > 0)
-        (void)printf("%zu of them opened before the oldest event that is kept of %s: severity and "
-                     "state\nare those of the first event after it.\n", n_inferred,
-                     n_inferred == 1 ? "it" : "them");
+        (void)printf("Of %zu of them, no event of that time is kept: severity and state are the "
+                     "first\nthat are known of it later.\n", n_inferred);
 }
 
 /* ---- status ------------------------------------------------------------------------------- */
@@ -171,8 +172,11 @@ static int add_worst(json_object *status, json_object *rows)
         const char *state = row_raw(row, "state"), *severity = row_raw(row, "severity");
 
         if (json_object_array_length(worst) < WORST_MAX && state && strcmp(state, "open") == 0 &&
-            severity_status(severity) > 0)
-            r = json_object_array_add(worst, json_object_get(row));
+            severity_status(severity) > 0 &&
+            json_object_array_add(worst, json_object_get(row)) < 0) {
+            json_object_put(row);
+            r = -ENOMEM;
+        }
     }
     if (r < 0) {
         json_object_put(worst);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What was, at a time that was asked for: by the record of events, which does not go back for
- * ever. Every function but past_print_record() prints its own errors. */
+ * ever. Functions that ask print their own errors; past_print_status() leaves
+ * that to its caller. */
 #pragma once
 
 #include "ctl/ctl.h"

@@ -116,21 +116,35 @@ grow() {
     LC_ALL=C run -0 ctl history disk.3.qcow2 --metric=depth
     [[ $output == *"0"*"9"* && $output != *"█"* ]]
     run -0 ctl history disk.3.qcow2 --crossed depth=3
-    [[ $output == "The chain first reached 3 layers at "*" (3; at "*" it was 2); now 4." ]]
+    [[ $output == "The chain first reached 3 layers at "*" (3; at "*" it was 2); the last audit, at "*", found 4." ]]
     run -0 ctl history disk.3.qcow2 --crossed depth=10
     [[ $output == "The chain never reached 10 layers within the record, which begins at "*"; the most was 4." ]]
     run -0 ctl history disk.3.qcow2 --crossed depth=1
-    [[ $output == "The record of this disk begins at "*", and the chain had 1 layer then already; now 4." ]]
+    [[ $output == "The record of this disk begins at "*", and the chain had 1 layer then already; the last audit, at "*", found 4." ]]
+    # of a part of the record: nothing is said of what is not looked at
+    run -0 ctl history disk.3.qcow2 --metric=depth --json=short
+    local third
+    third=$(jq '[.samples[] | select(.value == 3) | .at] | min' <<<"$output")
+    sleep 1.1
+    scan
+    run -0 ctl history disk.3.qcow2 --crossed depth=10 --since="@$((third / 1000000 + 1))"
+    [[ $output == "The chain never reached 10 layers since "*"; the most was 4." ]]
+    run -0 ctl history disk.3.qcow2 --crossed depth=3 --since="@$((third / 1000000 + 1))" --json=short
+    jq -e '.cut and ."reached-before-since" and (has("record-begins") or has("reached-before-record") | not)' <<<"$output"
+    run -0 ctl history disk.3.qcow2 --crossed depth=1 --until="@$((third / 1000000 + 1))"
+    [[ $output == *"; the last audit of that time, at "*", found "[1-4]"." ]]
+    run -0 ctl history disk.3.qcow2 --crossed depth=10 --until="@$((third / 1000000 + 1))"
+    [[ $output == *" within the record, which begins at "*", until "*"; the most was "[1-4]"." ]]
     # it is flattened, and falls below
     qemu-img rebase -q -f qcow2 -F qcow2 -b "" "$STORE/disk.3.qcow2"
     scan
     run -0 ctl history disk.3.qcow2 --crossed depth=3
-    [[ $output == *"first reached 3 layers at "*", and fell below that at "*"; now 1." ]]
+    [[ $output == *"first reached 3 layers at "*", and fell below that at "*"; the last audit, at "*", found 1." ]]
     run -0 ctl history disk.3.qcow2 --crossed depth=3 --json=short
     jq -e '.reached < ."fell-below" and (has("reached-again") | not)' <<<"$output"
     # sizes
     run -0 ctl history disk.3.qcow2 --crossed size=1K
-    [[ $output == "The record of this disk begins at "*" then already; now "* ]]
+    [[ $output == "The record of this disk begins at "*" then already; the last audit, at "*", found "* ]]
     run -1 ctl history disk.3.qcow2 --crossed depth=x
     run -1 ctl history disk.3.qcow2 --crossed width=1
     run -1 ctl history disk.3.qcow2 --metric=width
