@@ -113,8 +113,9 @@
  *      the same, and reads all their data
  * GetScan(t ticket) -> a{sv}
  *      done b, images-total t, images-done t, current ay
- * TestAlert(s channel) -> aa{sv}: sends a test through that channel ("journal", "syslog", "console",
- *   "exec"; "": each that is configured); channel, configured, delivered, detail
+ * TestAlert(s channel) -> aa{sv}
+ *      sends a test through that channel ("journal", "syslog", "console", "exec"; "": each that is
+ *      configured); channel, configured, delivered, detail
  * Acknowledge(x id, s reason, t until) -> ()
  * Mute(a{sv} what, s reason, t until) -> x id
  *      what: finding s (a name), path ay (a pattern), class s, finding-id t or x; all that is given
