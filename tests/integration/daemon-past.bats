@@ -105,7 +105,9 @@ grow() {
     make_image "$STORE/disk.0.qcow2"
     scan
     sleep 1.1
-    grow 1 3
+    grow 1 2
+    sleep 1.1           # --since and --until are given in seconds
+    grow 3 3
     run -0 ctl history "$STORE/disk.3.qcow2" --metric=depth --json=short
     [ "$(jq -c '[.samples[].value] | unique' <<<"$output")" = '[1,2,3,4]' ]
     [ "$(jq -c '[.samples[].at] == ([.samples[].at] | sort)' <<<"$output")" = true ]
@@ -125,16 +127,14 @@ grow() {
     run -0 ctl history disk.3.qcow2 --metric=depth --json=short
     local third
     third=$(jq '[.samples[] | select(.value == 3) | .at] | min' <<<"$output")
-    sleep 1.1
-    scan
     run -0 ctl history disk.3.qcow2 --crossed depth=10 --since="@$((third / 1000000 + 1))"
     [[ $output == "The chain never reached 10 layers since "*"; the most was 4." ]]
     run -0 ctl history disk.3.qcow2 --crossed depth=3 --since="@$((third / 1000000 + 1))" --json=short
     jq -e '.cut and ."reached-before-since" and (has("record-begins") or has("reached-before-record") | not)' <<<"$output"
     run -0 ctl history disk.3.qcow2 --crossed depth=1 --until="@$((third / 1000000 + 1))"
-    [[ $output == *"; the last audit of that time, at "*", found "[1-4]"." ]]
+    [[ $output == *"; the last audit of that time, at "*", found 3." ]]
     run -0 ctl history disk.3.qcow2 --crossed depth=10 --until="@$((third / 1000000 + 1))"
-    [[ $output == *" within the record, which begins at "*", until "*"; the most was "[1-4]"." ]]
+    [[ $output == *" within the record, which begins at "*", until "*"; the most was 3." ]]
     # it is flattened, and falls below
     qemu-img rebase -q -f qcow2 -F qcow2 -b "" "$STORE/disk.3.qcow2"
     scan
