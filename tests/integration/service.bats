@@ -102,6 +102,10 @@ said() {
 @test "installed: the system bus lets it have its name, without a restart" { said installed-has-bus-name; }
 @test "installed: the package's own test of the service" { said autopkgtest; }
 @test "it starts, is ready, audits, and says how it is" { said start type-notify scan status-text; }
+@test "the program of alerts.exec runs in a service of its own, and test-alert tries it and the journal" {
+    said notify-listens notify-is-the-daemons test-alert test-alert-of-the-journal test-alert-of-the-program program-is-told \
+        journal-names-the-number test-alert-fails test-alert-says-why program-leaves-nothing
+}
 @test "the socket starts it" { said socket-listens socket-activates activated; }
 @test "reload: a good configuration is taken, with metrics" {
     said reload-good reload-took-it metrics-are-readable metrics-say-images
