@@ -15,7 +15,7 @@
 #include "lib/cleanup.h"
 
 #define VERSION 1
-#define LISTED_MAX 100          /* events of a summary */
+#define LISTED_MAX 200          /* events of a summary */
 #define LISTED_BYTES_MAX (256 * 1024)   /* of their sentences and names */
 
 DEFINE_CLEANUP(json_object *, json_object_put)
