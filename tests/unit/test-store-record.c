@@ -488,6 +488,7 @@ static void older_database(void **state)
     kit_sql_run(kit, "DELETE FROM event WHERE seq IN (2, 3);"
                      "DROP TABLE event_removed; DROP TABLE overlay_history; DROP TABLE mute;"
                      "DROP INDEX event_by_finding; ALTER TABLE state DROP COLUMN record;"
+                     "DROP TRIGGER event_swept; ALTER TABLE state DROP COLUMN events_swept;"
                      "ALTER TABLE state DROP COLUMN unchained; PRAGMA user_version = 6");
     for (size_t i = 0; i < ELEMENTSOF(columns); i++) {
         char sql[80];
