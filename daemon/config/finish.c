@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/config/origin.h"
 #include "daemon/config/parse.h"
 #include "helpers/path.h"
 #include "helpers/text.h"
@@ -215,7 +216,8 @@ static int finish_datastores(struct config_builder *builder)
 static void check_metrics(struct config_builder *builder)
 {
     const struct config *config = builder->config;
-    const struct text_place *place = &builder->metrics_place;
+    const struct config_key *key = config_key_find("metrics", "file");
+    const struct config_origin *place = config_origin_of(config, key);
     size_t length = config->metrics_file ? strlen(config->metrics_file) : 0;
 
     if (!config->metrics_file)

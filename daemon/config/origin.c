@@ -33,6 +33,12 @@ static const struct config_origin *find(const struct config *config, const struc
     return found;
 }
 
+const struct config_origin *config_origin_of(const struct config *config,
+                                             const struct config_key *key)
+{
+    return find(config, key, 0, 0, NULL);
+}
+
 struct config_setting config_setting_of(const struct config *config, const struct config_key *key,
                                         int finding, size_t class)
 {

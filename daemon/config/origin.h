@@ -10,7 +10,7 @@ struct config_origin {
     int finding;                /* whose: of thresholds.*.enabled; else 0 */
     size_t class;               /* the class' place in the policy and 1; 0: not of a class */
     char *text;
-    unsigned file, line;        /* file: place in config.files */
+    unsigned file, line, column;        /* file: place in config.files */
 };
 
 /* A value that holds. */
@@ -21,6 +21,9 @@ struct config_setting {
     unsigned line;
 };
 
+/* Where the value of a general key that is no list was written; NULL: it is the default. */
+const struct config_origin *config_origin_of(const struct config *config,
+                                             const struct config_key *key);
 /* Of a key that is no list, for images of the class (as in struct config_origin). finding: whose,
  * of thresholds.*.enabled. */
 struct config_setting config_setting_of(const struct config *config, const struct config_key *key,

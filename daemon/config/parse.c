@@ -295,8 +295,7 @@ int config_build_file(struct config_builder *builder, const struct config_node *
 {
     struct config_target target = { .config = builder->config,
                                     .thresholds = &builder->config->policy.thresholds,
-                                    .places = builder->places,
-                                    .path_place = &builder->metrics_place };
+                                    .places = builder->places };
 
     return config_apply_mapping(builder, "", root, &target);
 }

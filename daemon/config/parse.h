@@ -22,7 +22,6 @@ struct config_builder {
     struct text_place *datastore_places;        /* two per datastore: path and name */
     const struct config_node **class_nodes;     /* thresholds of each class, or NULL */
     struct text_place *class_places;
-    struct text_place metrics_place; /* of metrics.file */
 };
 
 int config_builder_init(struct config_builder *builder, struct config *config,
@@ -44,8 +43,7 @@ struct config_target {
     struct policy_class *class;
     struct thresholds *thresholds;
     struct text_place *places;  /* where each threshold was written, by index in config_keys */
-    struct text_place *path_place, *name_place; /* of the datastore or class at hand, or
-                                                 * of metrics.file */
+    struct text_place *path_place, *name_place; /* of the datastore or class at hand */
     const struct config_node *thresholds_node;  /* of the class at hand */
     int finding;                /* whose thresholds are at hand */
     size_t class_number;        /* of the class at hand, from 1 on; 0: none is */

@@ -129,7 +129,7 @@ int config_note_origin(struct config_builder *builder, const struct config_key *
     origins[config->n_origins] = (struct config_origin){
         .key = key, .finding = key->type == CONFIG_ENABLED ? target->finding : 0,
         .class = target->class_number, .text = strdup(node->text), .file = node->file,
-        .line = node->line,
+        .line = node->line, .column = node->column,
     };
     return origins[config->n_origins++].text ? 0 : -ENOMEM;
 }
@@ -387,8 +387,6 @@ static int apply_text(struct config_builder *builder, const char *section, const
 {
     char **field = (char **)(void *)((char *)base_of(target, key->structure) + key->offset);
     struct text_place *place = key->type == CONFIG_PATH ? target->path_place : target->name_place;
-    bool is_placed = key->structure != CONFIG_IN_config ||
-                     key->offset == offsetof(struct config, metrics_file);
     _cleanup_free_ char *text = strdup(node->text);
 
     if (!text)
@@ -404,7 +402,7 @@ static int apply_text(struct config_builder *builder, const char *section, const
     }
     free(*field);
     *field = TAKE_PTR(text);
-    if (place && is_placed)
+    if (place)
         *place = (struct text_place){ node->file, node->line, node->column };
     return config_note_origin(builder, key, node, target);
 }
