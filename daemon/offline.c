@@ -119,8 +119,6 @@ static int load_mute(void *userdata, struct mute *mute)
     struct known *known = userdata;
     int r = mutes_load(findings_mutes(known->findings), mute);
 
-    if (r < 0)
-        mute_free(mute);
     return r == -EEXIST ? 0 : r;
 }
 

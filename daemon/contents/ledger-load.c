@@ -274,12 +274,15 @@ static void merge_mutes(struct import *import, bool first)
     size_t n = 0;
 
     for (size_t i = 0; i < import->n_mutes; i++) {
-        int r = first ? contents->ops->mute(contents->userdata, import->mutes[i]) : -EEXIST;
+        int r;
 
+        if (!first) {
+            mute_free(import->mutes[i]);
+            continue;
+        }
+        r = contents->ops->mute(contents->userdata, import->mutes[i]);
         n += r >= 0;
         if (r < 0)
-            mute_free(import->mutes[i]);
-        if (r < 0 && first)
             log_error(r, "Cannot take a mute from the journal: %m");
     }
     if (n > 0)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The end of a mute's memory. */
+/* Frees a mute. */
 #include "daemon/core/mute.h"
 
 #include <stdlib.h>

@@ -6,6 +6,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "helpers/clock.h"
+
+#define MUTES_MAX 1000          /* that hold */
+#define MUTES_ENDED_MAX 1000    /* that are kept of those that have ended, */
+#define MUTE_ENDED_KEPT (7 * 24 * 3600 * USEC_PER_SEC)  /* and for so long: usec */
+
 struct mute {
     int64_t id;                 /* from 1 on; no other mute ever has the same */
     /* What a finding must be to be muted: all that is given, and something is. */

@@ -9,9 +9,6 @@
 #include "helpers/clock.h"
 #include "lib/cleanup.h"
 
-#define ENDED_SHOWN (7 * 24 * 3600 * USEC_PER_SEC)
-#define ENDED_MAX 1000          /* kept of those, however young they are */
-
 struct mutes {
     struct mute **items;        /* by number */
     size_t n_items;
@@ -74,7 +71,11 @@ static int insert(struct mutes *mutes, struct mute *mute)
 
 int mutes_load(struct mutes *mutes, struct mute *mute)
 {
-    return insert(mutes, mute);
+    int r = insert(mutes, mute);
+
+    if (r < 0)
+        mute_free(mute);
+    return r;
 }
 
 int mutes_add(struct mutes *mutes, struct mute *mute)
@@ -128,7 +129,8 @@ static void forget(struct mutes *mutes, uint64_t now)
 
         if (mute->ended == 0 || mute->changed || i + 1 == mutes->n_items)
             continue;
-        if (++n_ended > ENDED_MAX || (now > mute->ended && now - mute->ended > ENDED_SHOWN))
+        if (++n_ended > MUTES_ENDED_MAX ||
+            (now > mute->ended && now - mute->ended > MUTE_ENDED_KEPT))
             mutes->items[i] = mute_free(mute);
     }
     for (size_t i = 0; i < mutes->n_items; i++)

@@ -6,9 +6,7 @@
 #include "daemon/core/mute.h"
 #include "daemon/core/policy.h"
 
-#define MUTES_MAX 1000          /* that hold */
-
-/* Those that hold, those that ended less than 7 days ago, and the last one. */
+/* Those that hold, those that ended less than MUTE_ENDED_KEPT ago, and the last one. */
 struct mutes;
 
 int mutes_new(struct mutes **ret_mutes);
@@ -16,7 +14,7 @@ struct mutes *mutes_free(struct mutes *mutes);
 /* Borrowed: by which an image is of a class. NULL: no image is of any. */
 void mutes_set_policy(struct mutes *mutes, const struct policy *policy);
 
-/* Takes one from the database. On failure it stays the caller's: -EEXIST, -ENOMEM. */
+/* Takes one that was kept, also on failure: -EEXIST, -ENOMEM. */
 int mutes_load(struct mutes *mutes, struct mute *mute);
 /* Gives it its number and takes it; it covers findings from the next findings_tick() on. On failure
  * it stays the caller's: -E2BIG (MUTES_MAX), -ENOMEM. */
@@ -43,8 +41,8 @@ bool mute_is_of_all_images(const struct mute *mute);
 /* ---- for the life of findings ---------------------------------------------------------------- */
 
 /* Of those that cover the finding, the one that lasts longest, the oldest of these; NULL: none
- * does. anew: whatever
- * covered it until now; else only that and what was added since mutes_settled() are looked at. */
+ * does. anew: all are looked at; else only the one that covered it until now, and those that were
+ * added since mutes_settled(). */
 const struct mute *mutes_cover(const struct mutes *mutes, const struct finding *finding, bool anew,
                                uint64_t now);
 /* Something may be covered otherwise than it was at mutes_settled(). */

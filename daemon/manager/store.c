@@ -437,8 +437,6 @@ static int load_mute(void *userdata, struct mute *mute)
     struct manager *manager = userdata;
     int r = mutes_load(findings_mutes(manager->findings), mute);
 
-    if (r < 0)
-        mute_free(mute);
     return r == -EEXIST ? 0 : r;
 }
 

@@ -147,7 +147,7 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
         "INSERT OR REPLACE INTO mute ({mute}) VALUES ({:mute})",
         /* Those that ended long ago, and long before this one. */
         "DELETE FROM mute WHERE ended > 0 AND id < :id"
-        " AND (ended < :made - 604800000000 OR id < :id - 2000)",
+        " AND (ended < :made - :ended_kept OR id < :id - :numbers_kept)",
     },
 };
 
