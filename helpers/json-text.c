@@ -40,6 +40,16 @@ int json_add(json_object *object, const char *key, json_object *value)
     return -ENOMEM;
 }
 
+int json_add_text(json_object *object, const char *key, const char *text)
+{
+    return text ? json_add(object, key, json_object_new_string(text)) : 0;
+}
+
+int json_add_number(json_object *object, const char *key, uint64_t number)
+{
+    return json_add(object, key, json_object_new_uint64(number));
+}
+
 char *json_prose_text(json_object *string)
 {
     const char *raw = json_object_get_string(string);

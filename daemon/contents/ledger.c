@@ -125,16 +125,6 @@ static int put_baseline(void *userdata, struct baseline *baseline)
     return lines_add(userdata, entry);
 }
 
-static int add_string(json_object *object, const char *key, const char *value)
-{
-    return value ? json_add(object, key, json_object_new_string(value)) : 0;
-}
-
-static int add_number(json_object *object, const char *key, uint64_t value)
-{
-    return json_add(object, key, json_object_new_uint64(value));
-}
-
 /* As the ledger has it. */
 struct ledger_acknowledgement {
     const char *finding, *kind, *subject, *by, *reason, *severity;
@@ -148,13 +138,14 @@ static int put_acknowledgement(struct ledger_lines *lines,
     json_object *object = json_object_new_object();
 
     if (json_add(entry, "acknowledged", object) < 0 ||
-        add_string(object, "finding", ack->finding) < 0 ||
-        add_string(object, "kind", ack->kind) < 0 ||
-        add_string(object, "subject", ack->subject) < 0 || add_string(object, "by", ack->by) < 0 ||
-        add_string(object, "reason", ack->reason) < 0 ||
-        add_string(object, "severity", ack->severity) < 0 ||
-        add_number(object, "until", ack->until) < 0 ||
-        add_number(object, "weight", ack->weight) < 0)
+        json_add_text(object, "finding", ack->finding) < 0 ||
+        json_add_text(object, "kind", ack->kind) < 0 ||
+        json_add_text(object, "subject", ack->subject) < 0 ||
+        json_add_text(object, "by", ack->by) < 0 ||
+        json_add_text(object, "reason", ack->reason) < 0 ||
+        json_add_text(object, "severity", ack->severity) < 0 ||
+        json_add_number(object, "until", ack->until) < 0 ||
+        json_add_number(object, "weight", ack->weight) < 0)
         return -ENOMEM;
     return lines_add(lines, entry);
 }
@@ -205,13 +196,14 @@ static int put_mute(void *userdata, struct mute *mute)
         return 0;
     }
     if (json_add(entry, "mute", object) < 0 ||
-        add_number(object, "id", (uint64_t)mute->id) < 0 ||
-        add_string(object, "finding", mute->finding) < 0 ||
-        add_string(object, "path", mute->path) < 0 ||
-        add_string(object, "class", mute->class) < 0 ||
-        add_string(object, "by", mute->by) < 0 || add_string(object, "reason", mute->reason) < 0 ||
-        add_number(object, "made", mute->made) < 0 ||
-        add_number(object, "until", mute->until) < 0 ||
+        json_add_number(object, "id", (uint64_t)mute->id) < 0 ||
+        json_add_text(object, "finding", mute->finding) < 0 ||
+        json_add_text(object, "path", mute->path) < 0 ||
+        json_add_text(object, "class", mute->class) < 0 ||
+        json_add_text(object, "by", mute->by) < 0 ||
+        json_add_text(object, "reason", mute->reason) < 0 ||
+        json_add_number(object, "made", mute->made) < 0 ||
+        json_add_number(object, "until", mute->until) < 0 ||
         json_add(object, "ended", json_object_new_boolean(mute->ended > 0)) < 0)
         return -ENOMEM;
     return lines_add(userdata, entry);
@@ -312,8 +304,8 @@ static int put_gone(struct ledger_lines *lines, const void *what)
 
     if (json_add(entry, "forgotten", object) < 0 ||
         json_add(object, "btime", json_object_new_int64(identity->btime)) < 0 ||
-        add_number(object, "fsid", identity->fsid) < 0 ||
-        add_number(object, "inode", identity->inode) < 0)
+        json_add_number(object, "fsid", identity->fsid) < 0 ||
+        json_add_number(object, "inode", identity->inode) < 0)
         return -ENOMEM;
     return lines_add(lines, entry);
 }
@@ -330,9 +322,9 @@ static int put_ended(struct ledger_lines *lines, const void *what)
     json_object *object = json_object_new_object();
 
     if (json_add(entry, "ended", object) < 0 ||
-        add_string(object, "finding", finding_definition(finding->type)->name) < 0 ||
-        add_string(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
-        add_string(object, "subject", finding->subject) < 0)
+        json_add_text(object, "finding", finding_definition(finding->type)->name) < 0 ||
+        json_add_text(object, "kind", subject_kind_name(finding->subject_kind)) < 0 ||
+        json_add_text(object, "subject", finding->subject) < 0)
         return -ENOMEM;
     return lines_add(lines, entry);
 }

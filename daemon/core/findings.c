@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <syslog.h>
 
 #include "daemon/core/names.h"
 #include "daemon/core/strv.h"
@@ -139,6 +140,23 @@ int event_type_from_name(const char *name)
     return name_index(event_type_names, ELEMENTSOF(event_type_names), name);
 }
 
+enum finding_state finding_state_after(enum finding_state before, enum event_type type)
+{
+    switch (type) {
+    case EVENT_RESOLVED:
+        return FINDING_RESOLVED;
+    case EVENT_ACKNOWLEDGED:
+        return FINDING_ACKNOWLEDGED;
+    case EVENT_EASED:
+    case EVENT_REMINDER:
+    case EVENT_MUTED:
+    case EVENT_UNMUTED:
+        return before == FINDING_RESOLVED ? FINDING_OPEN : before;
+    default:
+        return FINDING_OPEN;
+    }
+}
+
 bool event_type_alerts(enum event_type type)
 {
     switch (type) {
@@ -153,6 +171,11 @@ bool event_type_alerts(enum event_type type)
     default:
         return false;
     }
+}
+
+int event_priority(const struct event *event)
+{
+    return event->type == EVENT_RESOLVED ? LOG_NOTICE : severity_priority(event->severity);
 }
 
 bool event_alerts(const struct event *event)

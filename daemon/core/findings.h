@@ -135,6 +135,8 @@ enum event_type {
 
 const char *event_type_name(enum event_type type);
 int event_type_from_name(const char *name);             /* -EINVAL when unknown */
+/* What such an event says of the finding's state; before counts where it says nothing of that. */
+enum finding_state finding_state_after(enum finding_state before, enum event_type type);
 /* Do such events go out to administrators, or only into the history? */
 bool event_type_alerts(enum event_type type);
 
@@ -163,6 +165,8 @@ struct event {
     unsigned outbox;            /* OUTBOX_LOGS | OUTBOX_EXEC */
 };
 
+/* The journal's priority: the severity's, but a notice where it says that something is over. */
+int event_priority(const struct event *event);
 /* Does it go out to administrators? */
 bool event_alerts(const struct event *event);
 

@@ -48,6 +48,15 @@ static int system_error(sqlite3 *sqlite)
     return error != 0 ? error : sqlite3_system_errno(sqlite);
 }
 
+int store_db_prepare(sqlite3 *sqlite, const char *sql, int64_t number, sqlite3_stmt **ret_statement)
+{
+    int code = sqlite3_prepare_v2(sqlite, sql, -1, ret_statement, NULL);
+
+    if (code == SQLITE_OK && sqlite3_bind_parameter_count(*ret_statement) > 0)
+        code = sqlite3_bind_int64(*ret_statement, 1, number);
+    return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
+}
+
 int store_db_error(sqlite3 *sqlite, int code)
 {
     int extended = sqlite && (sqlite3_errcode(sqlite) & 0xff) == (code & 0xff)

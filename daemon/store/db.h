@@ -46,6 +46,10 @@ const char *store_db_record(const struct store_db *db);
 int store_db_mark_clean(struct store_db *db);
 int store_db_mark_checked(struct store_db *db, uint64_t when);
 
+/* Prepares a statement, with a number as its first parameter if it has one. *ret_statement is to be
+ * finalized, also on failure. */
+int store_db_prepare(sqlite3 *sqlite, const char *sql, int64_t number,
+                     sqlite3_stmt **ret_statement);
 /* What went wrong last on a connection, as -errno: -ENOSPC, -EUCLEAN (damaged), -EIO and the
  * system's own for I/O, -EBADMSG for what no repetition would mend. code is what the failed call
  * returned. */

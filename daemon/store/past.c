@@ -13,12 +13,10 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
-enum moment_state { MOMENT_ABSENT, MOMENT_OPEN, MOMENT_ACKNOWLEDGED };
-
 /* A finding at one time. */
 struct moment {
     uint64_t when;              /* usec */
-    enum moment_state state;
+    enum finding_state state;   /* resolved: it was not there */
     int64_t seq;                /* of the last event until then, 0 none */
     enum event_type next;       /* of the first event after it, */
     int64_t next_seq;           /* and its seq, 0 none */
@@ -51,33 +49,24 @@ static void past_done(struct past *past)
     sqlite3_finalize(past->finding);
 }
 
-static int prepare(sqlite3 *sqlite, const char *sql, int64_t bound, sqlite3_stmt **ret_statement)
-{
-    int code = sqlite3_prepare_v2(sqlite, sql, -1, ret_statement, NULL);
-
-    if (code == SQLITE_OK && bound > 0)
-        code = sqlite3_bind_int64(*ret_statement, 1, bound);
-    return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
-}
-
 static int past_begin(struct past *past, sqlite3 *sqlite, int64_t before)
 {
     int r;
 
     past->sqlite = sqlite;
-    r = prepare(sqlite,
+    r = store_db_prepare(sqlite,
                 "SELECT finding_id, seq, at, type FROM event WHERE finding_id < ?1"
                 " ORDER BY finding_id DESC, seq", before, &past->events);
     if (r >= 0)
-        r = prepare(sqlite,
+        r = store_db_prepare(sqlite,
                     "SELECT id, first_seen, resolved, state = 'acknowledged' FROM finding"
                     " WHERE id < ?1 ORDER BY id DESC", before, &past->findings);
     if (r >= 0)
-        r = prepare(sqlite,
+        r = store_db_prepare(sqlite,
                     "SELECT finding, subject_kind, subject, datastore, severity, confidence,"
                     " message, at FROM event WHERE seq = ?1", 0, &past->event);
     if (r >= 0)
-        r = prepare(sqlite,
+        r = store_db_prepare(sqlite,
                     "SELECT type, subject_kind, subject, datastore, severity, confidence,"
                     " NULL, changed FROM finding WHERE id = ?1", 0, &past->finding);
     return r;
@@ -85,28 +74,10 @@ static int past_begin(struct past *past, sqlite3 *sqlite, int64_t before)
 
 /* ---- one finding's life ---------------------------------------------------------------------- */
 
-/* Does this event open the finding, or say that it is open? */
-static enum moment_state state_after(enum moment_state before, enum event_type type)
-{
-    switch (type) {
-    case EVENT_RESOLVED:
-        return MOMENT_ABSENT;
-    case EVENT_ACKNOWLEDGED:
-        return MOMENT_ACKNOWLEDGED;
-    case EVENT_EASED:
-    case EVENT_REMINDER:
-    case EVENT_MUTED:
-    case EVENT_UNMUTED:
-        return before == MOMENT_ABSENT ? MOMENT_OPEN : before;
-    default:
-        return MOMENT_OPEN;
-    }
-}
-
 static void moment_take(struct moment *moment, int64_t seq, uint64_t at, enum event_type type)
 {
     if (at <= moment->when) {
-        moment->state = state_after(moment->state, type);
+        moment->state = finding_state_after(moment->state, type);
         moment->seq = seq;
     } else if (moment->next_seq == 0) {
         moment->next = type;
@@ -121,11 +92,11 @@ static void moment_infer(struct moment *moment, const struct life *life)
     if (moment->seq > 0 || (life->is_kept && life->first_seen > moment->when))
         return;
     if (moment->next_seq > 0 && moment->next != EVENT_OPENED && moment->next != EVENT_REOPENED)
-        moment->state = moment->next == EVENT_UNACKNOWLEDGED ? MOMENT_ACKNOWLEDGED : MOMENT_OPEN;
+        moment->state = moment->next == EVENT_UNACKNOWLEDGED ? FINDING_ACKNOWLEDGED : FINDING_OPEN;
     else if (life->n_events == 0 && life->is_kept &&
              (life->resolved == 0 || life->resolved > moment->when))
-        moment->state = life->acknowledged ? MOMENT_ACKNOWLEDGED : MOMENT_OPEN;
-    moment->inferred = moment->state != MOMENT_ABSENT;
+        moment->state = life->acknowledged ? FINDING_ACKNOWLEDGED : FINDING_OPEN;
+    moment->inferred = moment->state != FINDING_RESOLVED;
 }
 
 static void life_take(struct life *life, int64_t seq, uint64_t at, enum event_type type)
@@ -152,16 +123,6 @@ static int add_text(json_object *row, const char *key, sqlite3_stmt *statement, 
                                                          sqlite3_column_bytes(statement, column)));
 }
 
-static int add_number(json_object *row, const char *key, uint64_t value)
-{
-    return json_add(row, key, json_object_new_uint64(value));
-}
-
-static int add_word(json_object *row, const char *key, const char *value)
-{
-    return json_add(row, key, json_object_new_string(value));
-}
-
 /* What an event, or the finding as it is kept, says of it. */
 static int row_of(sqlite3_stmt *statement, json_object *row)
 {
@@ -178,8 +139,10 @@ static int row_of(sqlite3_stmt *statement, json_object *row)
     type = finding_type_from_name((const char *)sqlite3_column_text(statement, 0));
     definition = type < 0 ? NULL : finding_definition((enum finding_type)type);
     if (r >= 0 && definition)
-        r = add_word(row, "title", definition->title);
-    return r >= 0 ? add_number(row, "changed", (uint64_t)sqlite3_column_int64(statement, 7)) : r;
+        r = json_add_text(row, "title", definition->title);
+    if (r >= 0)
+        r = json_add_number(row, "changed", (uint64_t)sqlite3_column_int64(statement, 7));
+    return r;
 }
 
 static int look_up(struct past *past, const struct life *life, const struct moment *moment,
@@ -216,7 +179,7 @@ static int finish_row(json_object *row, const struct life *life)
     int r = json_add(row, "id", json_object_new_int64(life->id));
 
     if (r >= 0 && first_seen > 0)
-        r = add_number(row, "first-seen", first_seen);
+        r = json_add_number(row, "first-seen", first_seen);
     if (r >= 0 && (life->after.inferred || life->before.inferred))
         r = json_add(row, "inferred", json_object_new_boolean(true));
     return r;
@@ -228,13 +191,11 @@ static int row_at(struct past *past, const struct life *life, json_object **ret_
     _cleanup_(json_object_putp) json_object *row = NULL;
     int r;
 
-    if (life->after.state == MOMENT_ABSENT)
+    if (life->after.state == FINDING_RESOLVED)
         return 0;
     r = look_up(past, life, &life->after, &row);
     if (r >= 0)
-        r = add_word(row, "state", finding_state_name(life->after.state == MOMENT_ACKNOWLEDGED
-                                                          ? FINDING_ACKNOWLEDGED
-                                                          : FINDING_OPEN));
+        r = json_add_text(row, "state", finding_state_name(life->after.state));
     if (r >= 0)
         r = finish_row(row, life);
     if (r >= 0)
@@ -246,7 +207,8 @@ static int row_at(struct past *past, const struct life *life, json_object **ret_
 static int row_changed(struct past *past, const struct life *life, json_object **ret_row)
 {
     _cleanup_(json_object_putp) json_object *row = NULL, *was = NULL;
-    bool before = life->before.state != MOMENT_ABSENT, after = life->after.state != MOMENT_ABSENT;
+    bool before = life->before.state != FINDING_RESOLVED;
+    bool after = life->after.state != FINDING_RESOLVED;
     const char *change = before ? "resolved" : after ? "opened" : "passed";
     int r;
 
@@ -264,9 +226,9 @@ static int row_changed(struct past *past, const struct life *life, json_object *
             return 0;
         change = now > then ? "worsened" : "eased";
     }
-    r = add_word(row, "change", change);
+    r = json_add_text(row, "change", change);
     if (r >= 0 && was)
-        r = add_word(row, "severity-before", severity_name(severity_of(was)));
+        r = json_add_text(row, "severity-before", severity_name(severity_of(was)));
     if (r >= 0)
         r = finish_row(row, life);
     if (r >= 0)
@@ -330,8 +292,11 @@ int store_past(sqlite3 *sqlite, const struct history_question *question, int64_t
         r = step(&past, past.findings, &more_findings);
     while (r >= 0 && (more_events || more_findings) &&
            json_object_array_length(rows) < question->limit && n_events < PAGE_EVENTS_MAX) {
-        struct life life = { .after.when = question->until,
-                             .before.when = two_times ? question->since : question->until };
+        struct life life = {
+            .after = { .when = question->until, .state = FINDING_RESOLVED },
+            .before = { .when = two_times ? question->since : question->until,
+                        .state = FINDING_RESOLVED },
+        };
         json_object *row = NULL;
 
         r = next_life(&past, &life, &more_events, &more_findings);

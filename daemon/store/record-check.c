@@ -62,26 +62,12 @@ struct record_check {
 
 /* ---- problems ---------------------------------------------------------------------------- */
 
-static int prepare(sqlite3 *sqlite, const char *sql, int64_t number, sqlite3_stmt **ret_statement)
-{
-    int code = sqlite3_prepare_v2(sqlite, sql, -1, ret_statement, NULL);
-
-    if (code == SQLITE_OK && sqlite3_bind_parameter_count(*ret_statement) > 0)
-        code = sqlite3_bind_int64(*ret_statement, 1, number);
-    return code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
-}
-
-static int add_number(json_object *object, const char *key, int64_t value)
-{
-    return json_add(object, key, json_object_new_uint64((uint64_t)value));
-}
-
 static int add_digest(json_object *object, const char *key, const uint8_t *digest)
 {
     char text[2 * RECORD_DIGEST_SIZE + 1];
 
     hex_encode(digest, RECORD_DIGEST_SIZE, text);
-    return json_add(object, key, json_object_new_string(text));
+    return json_add_text(object, key, text);
 }
 
 /* What the row of the event says. */
@@ -89,7 +75,7 @@ static int add_event(const struct record_check *check, json_object *row, int64_t
 {
     static const char *const keys[] = { "event", "finding", "subject", "message" };
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int code, r = prepare(check->sqlite,
+    int code, r = store_db_prepare(check->sqlite,
                           "SELECT type, finding, subject, message, at FROM event WHERE seq = ?1",
                           seq, &statement);
 
@@ -107,7 +93,7 @@ static int add_event(const struct record_check *check, json_object *row, int64_t
                      json_object_new_string_len(bytes ? bytes : "",
                                                 sqlite3_column_bytes(statement, (int)i)));
     }
-    return r < 0 ? r : add_number(row, "at", sqlite3_column_int64(statement, 4));
+    return r < 0 ? r : json_add_number(row, "at", (uint64_t)sqlite3_column_int64(statement, 4));
 }
 
 /* Found from the newest down: the oldest are kept. *ret_row is borrowed; may be NULL. */
@@ -115,12 +101,12 @@ static int problem(struct record_check *check, const char *kind, int64_t seq, in
                    json_object **ret_row)
 {
     _cleanup_(json_object_putp) json_object *row = json_object_new_object();
-    int r = row ? json_add(row, "kind", json_object_new_string(kind)) : -ENOMEM;
+    int r = row ? json_add_text(row, "kind", kind) : -ENOMEM;
 
     if (r >= 0)
-        r = add_number(row, "seq", seq);
+        r = json_add_number(row, "seq", (uint64_t)seq);
     if (r >= 0 && last != seq)
-        r = add_number(row, "last", last);
+        r = json_add_number(row, "last", (uint64_t)last);
     if (r >= 0 && last == seq)
         r = add_event(check, row, seq);
     if (r < 0)
@@ -220,7 +206,7 @@ static int check_subject(struct record_check *check, int64_t seq)
     if (strcmp(expected, subject) == 0)
         return 0;
     r = problem(check, "subject", seq, seq, &row);
-    return r < 0 ? r : json_add(row, "expected", json_object_new_string(expected));
+    return r < 0 ? r : json_add_text(row, "expected", expected);
 }
 
 /* ---- the chain --------------------------------------------------------------------------- */
@@ -236,7 +222,7 @@ static int digest_of(const struct record_check *check, int64_t seq,
                      uint8_t ret_digest[static RECORD_DIGEST_SIZE])
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
-    int code, r = prepare(check->sqlite,
+    int code, r = store_db_prepare(check->sqlite,
                           "SELECT digest FROM event WHERE seq = ?1"
                           " UNION ALL SELECT digest FROM event_removed WHERE last = ?1",
                           seq, &statement);
@@ -369,7 +355,7 @@ static int note_range(struct record_check *check)
     if (check->n_ranges > RANGES_MAX)
         return 0;
     for (int i = 0; r >= 0 && i < (int)ELEMENTSOF(keys); i++)
-        r = add_number(row, keys[i], sqlite3_column_int64(check->ranges, i));
+        r = json_add_number(row, keys[i], (uint64_t)sqlite3_column_int64(check->ranges, i));
     if (r >= 0)
         r = json_object_array_add(check->range_rows, row) < 0 ? -ENOMEM : 0;
     if (r >= 0)
@@ -491,7 +477,7 @@ static int read_state(struct record_check *check)
 {
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
     struct record_head head;
-    int code, r = prepare(check->sqlite,
+    int code, r = store_db_prepare(check->sqlite,
                           "SELECT record, unchained, (SELECT count(*) FROM event"
                           " WHERE seq <= unchained) FROM state WHERE id = 1", 0, &statement);
 
@@ -529,10 +515,11 @@ int record_check_new(sqlite3 *sqlite, const char *heads, struct record_check **r
         r = read_state(check);
     check->has_top = r > 0;
     if (r >= 0)
-        r = prepare(sqlite, "SELECT " RECORD_COLUMNS ", digest, subject FROM event WHERE seq > ?1"
-                            " ORDER BY seq DESC", check->unchained, &check->events);
+        r = store_db_prepare(sqlite,
+                             "SELECT " RECORD_COLUMNS ", digest, subject FROM event WHERE seq > ?1"
+                             " ORDER BY seq DESC", check->unchained, &check->events);
     if (r >= 0)
-        r = prepare(sqlite, "SELECT first, last, newest, removed, renames, before, digest"
+        r = store_db_prepare(sqlite, "SELECT first, last, newest, removed, renames, before, digest"
                             " FROM event_removed ORDER BY last DESC", 0, &check->ranges);
     if (r >= 0)
         r = step(check, check->events, &check->more_events);
@@ -572,32 +559,32 @@ int record_check_result(struct record_check *check, json_object **ret_result)
         r = json_object_array_add(problems, json_object_get(json_object_array_get_idx(
                                                 check->problem_rows, i - 1))) < 0 ? -ENOMEM : 0;
     if (r >= 0)
-        r = json_add(result, "record", json_object_new_string(check->record));
+        r = json_add_text(result, "record", check->record);
     if (r >= 0)
-        r = add_number(result, "events", (int64_t)check->n_events);
+        r = json_add_number(result, "events", check->n_events);
     if (r >= 0)
-        r = add_number(result, "unchained", (int64_t)check->n_unchained);
+        r = json_add_number(result, "unchained", check->n_unchained);
     if (r >= 0)
-        r = add_number(result, "chain-begins", check->unchained + 1);
+        r = json_add_number(result, "chain-begins", (uint64_t)check->unchained + 1);
     if (r >= 0)
-        r = add_number(result, "removed", (int64_t)check->n_removed);
+        r = json_add_number(result, "removed", check->n_removed);
     if (r >= 0)
-        r = add_number(result, "ranges-total", (int64_t)check->n_ranges);
+        r = json_add_number(result, "ranges-total", check->n_ranges);
     if (r >= 0)
         r = json_add(result, "ranges", json_object_get(check->range_rows));
     if (r >= 0)
-        r = add_number(result, "heads", (int64_t)check->n_heads);
+        r = json_add_number(result, "heads", check->n_heads);
     if (r >= 0)
-        r = add_number(result, "heads-removed", (int64_t)check->n_heads_removed);
+        r = json_add_number(result, "heads-removed", check->n_heads_removed);
     if (r >= 0 && check->names_unknown)
         r = json_add(result, "names-unchecked", json_object_new_boolean(true));
     if (r >= 0 && check->has_top && check->top > check->unchained) {
-        r = add_number(result, "head-seq", check->top);
+        r = json_add_number(result, "head-seq", (uint64_t)check->top);
         if (r >= 0)
             r = add_digest(result, "head-digest", check->top_digest);
     }
     if (r >= 0)
-        r = add_number(result, "problems-total", (int64_t)check->n_problems);
+        r = json_add_number(result, "problems-total", check->n_problems);
     if (r >= 0)
         r = json_add(result, "problems", TAKE_PTR(problems));
     if (r >= 0)

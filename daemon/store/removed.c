@@ -26,12 +26,11 @@ static int by_seq(const void *a, const void *b)
  * row. */
 static int look_up(sqlite3 *sqlite, const char *sql, int64_t number, sqlite3_stmt **ret_statement)
 {
-    int code = sqlite3_prepare_v2(sqlite, sql, -1, ret_statement, NULL);
+    int code, r = store_db_prepare(sqlite, sql, number, ret_statement);
 
-    if (code == SQLITE_OK)
-        code = sqlite3_bind_int64(*ret_statement, 1, number);
-    if (code == SQLITE_OK)
-        code = sqlite3_step(*ret_statement);
+    if (r < 0)
+        return r;
+    code = sqlite3_step(*ret_statement);
     return code == SQLITE_ROW ? 1 : code == SQLITE_DONE ? 0 : store_db_error(sqlite, code);
 }
 
