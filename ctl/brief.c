@@ -30,22 +30,8 @@ static int print_worst(const struct ctl *ctl, json_object *worst, json_object *o
     return 0;
 }
 
-static bool any_muted(json_object *status)
-{
-    json_object *muted = row_member(status, "muted");
-
-    if (row_has(status, "mute-of-all-images"))
-        return true;
-    if (muted) {
-        json_object_object_foreach(muted, severity, n)
-            if (json_object_get_uint64(n) > 0 && *severity)
-                return true;
-    }
-    return false;
-}
-
 /* Nothing is wrong, as far as it is known. */
-static void print_well(json_object *status, uint64_t now)
+static void print_well(json_object *status, bool any_muted, uint64_t now)
 {
     json_object *datastores = row_member(status, "datastores");
     uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited"),
@@ -56,29 +42,12 @@ static void print_well(json_object *status, uint64_t now)
         (void)printf("nothing is audited: there is no datastore");
     else if (last == 0 || audited < images)
         (void)printf("nothing %s so far, with %" PRIu64 " of %" PRIu64 " image%s audited",
-                     any_muted(status) ? "is open" : "found", audited, images,
+                     any_muted ? "is open" : "found", audited, images,
                      images == 1 ? "" : "s");
     else
         (void)printf("%s: %" PRIu64 " image%s, last looked for %s",
-                     any_muted(status) ? "nothing is open" : "all is well", images,
+                     any_muted ? "nothing is open" : "all is well", images,
                      images == 1 ? "" : "s", text_age(last, now, age));
-}
-
-/* Is there anything that nobody is told of? Behind the rest of the line. */
-static int print_muted(json_object *status)
-{
-    _cleanup_free_ char *muted = NULL;
-    const struct output plain = { .json = JSON_OFF };
-    uint64_t total = 0;
-
-    muted = fact_severities(&plain, row_member(status, "muted"), &total);
-    if (!muted)
-        return -ENOMEM;
-    if (row_has(status, "mute-of-all-images"))
-        (void)printf("; every image is muted (qcauditctl mutes)");
-    if (total > 0)
-        (void)printf("; %" PRIu64 " muted: %s (qcauditctl findings --muted)", total, muted);
-    return 0;
 }
 
 int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
@@ -86,16 +55,25 @@ int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
     json_object *rows = row_member(status, "worst"),
                 *worst = rows && json_object_array_length(rows) > 0
                              ? json_object_array_get_idx(rows, 0) : NULL;
-    int r = 0;
+    const struct output plain = { .json = JSON_OFF };
+    uint64_t n_muted = 0;
+    _cleanup_free_ char *muted = fact_severities(&plain, row_member(status, "muted"), &n_muted);
+    bool all_muted = row_has(status, "mute-of-all-images");
+    int r = muted ? 0 : -ENOMEM;
 
+    if (r < 0)
+        return r;
     if (ctl->offline)
         (void)printf("qcauditd is not running; its database says: ");
     if (worst && severity_status(row_raw(worst, "severity")) > 0)
         r = print_worst(ctl, worst, row_member(status, "open"));
     else
-        print_well(status, now);
-    if (r >= 0)
-        r = print_muted(status);
+        print_well(status, all_muted || n_muted > 0, now);
+    /* What nobody is told of. */
+    if (all_muted)
+        (void)printf("; every image is muted (qcauditctl mutes)");
+    if (n_muted > 0)
+        (void)printf("; %" PRIu64 " muted: %s (qcauditctl findings --muted)", n_muted, muted);
     (void)putchar('\n');
     return r;
 }

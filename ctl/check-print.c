@@ -128,16 +128,6 @@ char *check_failure(const struct check *check)
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-static int put_number(json_object *object, const char *key, uint64_t value)
-{
-    return json_add(object, key, json_object_new_uint64(value));
-}
-
-static int put_string(json_object *object, const char *key, const char *value)
-{
-    return value ? json_add(object, key, json_object_new_string(value)) : 0;
-}
-
 static const char *counter_name(enum qca_counter counter)
 {
     switch (counter) {
@@ -165,7 +155,7 @@ static int issue_json(const struct qca_image_info *info, const struct qca_issue 
     int r = object ? json_fields_show(fields, issue, JSON_KEYS("kind"), object) : -ENOMEM;
 
     if (r >= 0)
-        r = put_string(object, "counter", counter_name(qca_issue_kind_counter(issue->kind)));
+        r = json_add_text(object, "counter", counter_name(qca_issue_kind_counter(issue->kind)));
     if (r >= 0)
         r = json_fields_show(fields, issue,
                              JSON_KEYS("table", "index", "snapshot", "table-offset", "host-offset",
@@ -173,9 +163,9 @@ static int issue_json(const struct qca_image_info *info, const struct qca_issue 
                                        "counted", "count", "layer"),
                              object);
     if (r >= 0 && snapshot)
-        r = put_string(object, "snapshot-id", snapshot->id);
+        r = json_add_text(object, "snapshot-id", snapshot->id);
     if (r >= 0 && snapshot)
-        r = put_string(object, "snapshot-name", snapshot->name);
+        r = json_add_text(object, "snapshot-name", snapshot->name);
     if (r < 0)
         return r;
     *ret_object = TAKE_PTR(object);
@@ -225,7 +215,7 @@ static int leaks_json(const struct layer_report *layer, json_object *object)
 
     if (result->leaks == 0)
         return 0;
-    r = put_number(object, "leaked-bytes", result->leaks * layer->info.cluster_size);
+    r = json_add_number(object, "leaked-bytes", result->leaks * layer->info.cluster_size);
     return r < 0 ? r
                  : json_fields_show(report_fields_of_check(), result,
                                     JSON_KEYS("leak-runs", "burst-leaks", "burst-offset",
@@ -235,7 +225,7 @@ static int leaks_json(const struct layer_report *layer, json_object *object)
 
 static int layer_json(const char *path, const struct layer_report *layer, json_object *object)
 {
-    int r = put_string(object, "filename", path);
+    int r = json_add_text(object, "filename", path);
 
     if (r >= 0)
         r = json_fields_show(report_fields_of_info(), &layer->info,
@@ -284,16 +274,16 @@ int check_json(const struct check *check, json_object **ret_object)
     const struct layer_report *image = image_layer(check);
     int r = !object                              ? -ENOMEM
             : first || (image && image->checked) ? layer_json(check->file, image, object)
-                                                 : put_string(object, "filename", check->file);
+                                                 : json_add_text(object, "filename", check->file);
 
     if (r >= 0)
         r = json_add(object, "opened", json_object_new_boolean(first != NULL));
     if (r >= 0)
-        r = put_string(object, "error", failure);
+        r = json_add_text(object, "error", failure);
     if (r >= 0 && check->has_writer)
         r = json_add(object, "in-use", json_object_new_boolean(true));
     if (r >= 0 && first)
-        r = put_number(object, "depth", check->report->n_layers);
+        r = json_add_number(object, "depth", check->report->n_layers);
     if (r >= 0 && has_checked_layers(check)) {
         r = layers_json(check, &layers);
         if (r >= 0)

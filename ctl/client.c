@@ -174,6 +174,14 @@ int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_er
     return r < 0 ? complain(r, "qcauditd gave an answer that makes no sense") : 0;
 }
 
+int client_rows(struct ctl *ctl, const char *question, json_object **ret_rows)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+    int r = client_call_new(ctl, question, &call);
+
+    return r < 0 ? r : client_call_json(ctl, call, NULL, true, ret_rows);
+}
+
 /* ---- the interface ------------------------------------------------------------------------ */
 
 int client_entry(struct ctl *ctl, const char *question, json_object *filter,

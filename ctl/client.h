@@ -14,6 +14,8 @@ int client_call_new(struct ctl *ctl, const char *method, sd_bus_message **ret_ca
 int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
                 sd_bus_message **ret_reply);
 /* A call whose answer is one entry, or rows. */
+/* The rows that answer a question without arguments. */
+int client_rows(struct ctl *ctl, const char *question, json_object **ret_rows);
 int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_error, bool rows,
                      json_object **ret_value);
 

@@ -79,8 +79,13 @@ int verb_verify_log(struct ctl *ctl, int argc, char **argv);
 int verb_compare(struct ctl *ctl, int argc, char **argv);
 int verb_baseline(struct ctl *ctl, int argc, char **argv);
 
-/* --until, or --for from now; else without. */
+/* What verbs that change something are given; each complains of what it refuses.
+ * --until, or --for from now; else without. */
 int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until);
+/* --reason. */
+int need_reason(const struct ctl *ctl);
+/* The number of a finding, as the verb "findings" lists it. */
+int id_argument(const char *text, const char *of, const char *listed_by, int64_t *ret_number);
 /* Makes the daemon walk and audit all there is, and waits; -EINTR when stop_fd, unless it is -1,
  * gets readable. */
 int scan_all(struct ctl *ctl, int stop_fd);

@@ -20,13 +20,14 @@
 static const struct metric {
     const char *name, *key;     /* of the option, of an audit's row */
     bool is_size;
-    const char *subject, *one, *many;   /* "The chain", "layer", "layers" */
+    const char *subject, *again;        /* "The chain", "the chain" or "it" */
+    const char *one, *many;             /* "layer", "layers" */
 } metrics[] = {
-    { "depth", "depth", false, "The chain", "layer", "layers" },
-    { "leaks", "leaks", false, "The image", "leaked cluster", "leaked clusters" },
-    { "allocated", "allocated", true, "The image", "on disk", "on disk" },
-    { "corruptions", "corruptions", false, "The image", "corruption", "corruptions" },
-    { "size", "size", true, "The file", "", "" },
+    { "depth", "depth", false, "The chain", "the chain", "layer", "layers" },
+    { "leaks", "leaks", false, "The image", "it", "leaked cluster", "leaked clusters" },
+    { "allocated", "allocated", true, "The image", "it", "on disk", "on disk" },
+    { "corruptions", "corruptions", false, "The image", "it", "corruption", "corruptions" },
+    { "size", "size", true, "The file", "it", "", "" },
 };
 
 const char *metric_name(size_t index)
@@ -324,8 +325,7 @@ static void print_crossing(const struct ctl *ctl, const struct samples *samples,
     if (!crossing.before)
         (void)printf("%s begins at %s, and %s had %s then already", record,
                      when_text(first->at, at_first),
-                     strcmp(metric->subject, "The chain") == 0 ? "the chain" : "it",
-                     value_words(metric, first->value, words));
+                     metric->again, value_words(metric, first->value, words));
     else
         (void)printf("%s first reached %s at %s (%s; at %s it was %s)", metric->subject, words,
                      when_text(crossing.reached->at, when),
@@ -344,11 +344,6 @@ static void print_crossing(const struct ctl *ctl, const struct samples *samples,
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-static int add_number(json_object *object, const char *key, uint64_t value)
-{
-    return json_add(object, key, json_object_new_uint64(value));
-}
-
 static int add_samples(json_object *object, const struct samples *samples)
 {
     json_object *rows = json_object_new_array();
@@ -362,9 +357,9 @@ static int add_samples(json_object *object, const struct samples *samples)
             json_object_put(row);
             break;
         }
-        r = add_number(row, "at", samples->items[i].at);
+        r = json_add_number(row, "at", samples->items[i].at);
         if (r >= 0)
-            r = add_number(row, "value", samples->items[i].value);
+            r = json_add_number(row, "value", samples->items[i].value);
         if (r >= 0)
             r = json_add(row, "path", json_object_new_string(samples->items[i].path));
     }
@@ -378,17 +373,17 @@ static int add_samples(json_object *object, const struct samples *samples)
 static int add_crossing(json_object *object, const struct samples *samples, uint64_t threshold)
 {
     struct crossing crossing = crossing_of(samples, threshold);
-    int r = add_number(object, "threshold", threshold);
+    int r = json_add_number(object, "threshold", threshold);
 
     if (r >= 0 && crossing.reached)
-        r = add_number(object, "reached", crossing.reached->at);
+        r = json_add_number(object, "reached", crossing.reached->at);
     if (r >= 0 && crossing.reached)
         r = json_add(object, samples->cut ? "reached-before-since" : "reached-before-record",
                      json_object_new_boolean(!crossing.before));
     if (r >= 0 && crossing.fell)
-        r = add_number(object, "fell-below", crossing.fell->at);
+        r = json_add_number(object, "fell-below", crossing.fell->at);
     if (r >= 0 && crossing.again)
-        r = add_number(object, "reached-again", crossing.again->at);
+        r = json_add_number(object, "reached-again", crossing.again->at);
     return r;
 }
 
@@ -403,15 +398,15 @@ static int print_json(const struct ctl *ctl, const char *path, const struct samp
         r = json_add(object, "metric", json_object_new_string(metric->name));
     if (r >= 0 && samples->n > 0) {
         r = samples->cut ? json_add(object, "cut", json_object_new_boolean(true))
-                         : add_number(object, "record-begins", samples->items[0].at);
+                         : json_add_number(object, "record-begins", samples->items[0].at);
         if (r >= 0)
-            r = add_number(object, "first", samples->items[0].value);
+            r = json_add_number(object, "first", samples->items[0].value);
         if (r >= 0)
-            r = add_number(object, "last", samples->items[samples->n - 1].value);
+            r = json_add_number(object, "last", samples->items[samples->n - 1].value);
         if (r >= 0)
-            r = add_number(object, "least", extremes.least);
+            r = json_add_number(object, "least", extremes.least);
         if (r >= 0)
-            r = add_number(object, "most", extremes.most);
+            r = json_add_number(object, "most", extremes.most);
     }
     if (r >= 0)
         r = ctl->threshold > 0 ? add_crossing(object, samples, ctl->threshold)
@@ -419,20 +414,23 @@ static int print_json(const struct ctl *ctl, const char *path, const struct samp
     return r < 0 ? r : output_json(&ctl->output, object);
 }
 
-int metric_show(struct ctl *ctl, const char *path)
+int metric_read(struct ctl *ctl, const char *path, json_object **ret_rows)
 {
-    const struct metric *metric = metric_find(ctl->metric, strlen(ctl->metric));
-    _cleanup_(json_object_putp) json_object *rows = NULL;
-    _cleanup_(samples_done) struct samples samples = { NULL };
     unsigned lines = ctl->lines;
     int r;
 
     ctl->lines = 0;             /* the whole record is wanted */
-    r = source_list_of_path(ctl, "ListDiskAudits", path, &rows);
+    r = source_list_of_path(ctl, "ListDiskAudits", path, ret_rows);
     ctl->lines = lines;
-    if (r < 0)
-        return r;
-    r = samples_from(ctl, rows, metric, &samples);
+    return r;
+}
+
+int metric_show(struct ctl *ctl, const char *path, json_object *rows)
+{
+    const struct metric *metric = metric_find(ctl->metric, strlen(ctl->metric));
+    _cleanup_(samples_done) struct samples samples = { NULL };
+    int r = samples_from(ctl, rows, metric, &samples);
+
     if (r >= 0)
         output_begin(&ctl->output);
     if (r >= 0 && ctl->output.json != JSON_OFF)

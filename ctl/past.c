@@ -10,6 +10,7 @@
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/json-text.h"
+#include "helpers/path.h"
 
 #define WORST_MAX 5
 
@@ -38,15 +39,6 @@ int past_check(uint64_t when, uint64_t begins)
 
 /* ---- findings ----------------------------------------------------------------------------- */
 
-static bool is_below(const char *path, const char *folder)
-{
-    size_t n = strlen(folder);
-
-    while (n > 0 && folder[n - 1] == '/')
-        n--;
-    return strncmp(path, folder, n) == 0 && (path[n] == '\0' || path[n] == '/');
-}
-
 static bool is_wanted(const struct ctl *ctl, json_object *row, const char *path)
 {
     const struct { const char *key, *wanted; } words[] = {
@@ -61,7 +53,7 @@ static bool is_wanted(const struct ctl *ctl, json_object *row, const char *path)
     }
     if (ctl->severity && severity_rank(row_raw(row, "severity")) > severity_rank(ctl->severity))
         return false;
-    return !path || (row_has(row, "path") && is_below(row_raw(row, "path"), path));
+    return !path || (row_has(row, "path") && path_is_below(row_raw(row, "path"), path));
 }
 
 static int ask_at(struct ctl *ctl, json_object **ret_rows)
@@ -78,11 +70,11 @@ static int ask_at(struct ctl *ctl, json_object **ret_rows)
     return r;
 }
 
-int past_findings(struct ctl *ctl, json_object **ret_rows)
+/* *ret_begins: since when the record is whole. */
+static int findings_then(struct ctl *ctl, json_object **ret_rows, uint64_t *ret_begins)
 {
     _cleanup_(json_object_putp) json_object *all = NULL, *rows = json_object_new_array();
     _cleanup_free_ char *path = ctl->path ? source_absolute(ctl->path) : NULL;
-    uint64_t begins = 0;
     int r;
 
     if (!rows || (ctl->path && !path))
@@ -95,9 +87,9 @@ int past_findings(struct ctl *ctl, json_object **ret_rows)
         return complain(0, "--at lists what was open or acknowledged then; what was resolved: "
                            "qcauditctl diff, qcauditctl history."),
                -EINVAL;
-    r = past_record(ctl, &begins);
+    r = past_record(ctl, ret_begins);
     if (r >= 0)
-        r = past_check(ctl->at, begins);
+        r = past_check(ctl->at, *ret_begins);
     if (r >= 0)
         r = ask_at(ctl, &all);
     if (r < 0)
@@ -114,6 +106,13 @@ int past_findings(struct ctl *ctl, json_object **ret_rows)
     source_sort_findings(rows);
     *ret_rows = TAKE_PTR(rows);
     return 0;
+}
+
+int past_findings(struct ctl *ctl, json_object **ret_rows)
+{
+    uint64_t begins;
+
+    return findings_then(ctl, ret_rows, &begins);
 }
 
 void past_print_count(const struct ctl *ctl, json_object *rows)
@@ -189,10 +188,8 @@ int past_status(struct ctl *ctl, json_object **ret_status)
 {
     _cleanup_(json_object_putp) json_object *rows = NULL, *status = json_object_new_object();
     uint64_t begins = 0;
-    int r = past_findings(ctl, &rows);
+    int r = findings_then(ctl, &rows, &begins);
 
-    if (r >= 0)
-        r = past_record(ctl, &begins);
     if (r < 0)
         return r;
     if (!status || json_add(status, "at", json_object_new_uint64(ctl->at)) < 0 ||

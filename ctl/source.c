@@ -62,6 +62,12 @@ int source_check(struct ctl *ctl, json_object *filter, json_object **ret_entry)
                         : client_entry(ctl, "CheckRecord", filter, ret_entry);
 }
 
+int source_mutes(struct ctl *ctl, json_object **ret_rows)
+{
+    return ctl->offline ? offline_ask(ctl, "ListMutes", NULL, NULL, ret_rows)
+                        : client_rows(ctl, "ListMutes", ret_rows);
+}
+
 int source_needs_daemon(const struct ctl *ctl, const char *verb)
 {
     return ctl->offline ? complain(0, "'%s' needs the daemon: leave out --offline.", verb),

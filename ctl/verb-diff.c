@@ -14,14 +14,14 @@
 /* In the order of the summary; of a finding that was opened and resolved in between, the screen
  * says both. */
 static const struct change {
-    const char *name, *shown;
+    const char *name, *shown, *summed;
     bool good;
 } changes[] = {
-    { "opened", "opened", false },
-    { "worsened", "worsened", false },
-    { "eased", "eased", true },
-    { "resolved", "resolved", true },
-    { "passed", "came, gone", true },
+    { "opened", "opened", "opened", false },
+    { "worsened", "worsened", "worsened", false },
+    { "eased", "eased", "eased", true },
+    { "resolved", "resolved", "resolved", true },
+    { "passed", "came, gone", "opened and resolved in between", true },
 };
 
 static const struct change *change_of(json_object *row)
@@ -112,8 +112,6 @@ static int changes_table(struct ctl *ctl, json_object *rows)
 
 static void print_summary(json_object *rows, uint64_t since, uint64_t until)
 {
-    static const char *const words[] = { "opened", "worsened", "eased", "resolved",
-                                         "opened and resolved in between" };
     size_t n = json_object_array_length(rows);
     char from[WHEN_MAX], to[WHEN_MAX];
     const char *comma = "";
@@ -129,7 +127,7 @@ static void print_summary(json_object *rows, uint64_t since, uint64_t until)
             n_such += change_of(json_object_array_get_idx(rows, i)) == &changes[k];
         if (n_such == 0)
             continue;
-        (void)printf("%s%zu %s", comma, n_such, words[k]);
+        (void)printf("%s%zu %s", comma, n_such, changes[k].summed);
         comma = ", ";
     }
     (void)printf(".\n");

@@ -102,13 +102,10 @@ static int by_name(const void *a, const void *b)
 
 static int list_domains(struct ctl *ctl)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
     _cleanup_(json_object_putp) json_object *rows = NULL;
     size_t n;
-    int r = client_call_new(ctl, "ListDomains", &call);
+    int r = client_rows(ctl, "ListDomains", &rows);
 
-    if (r >= 0)
-        r = client_call_json(ctl, call, NULL, true, &rows);
     if (r < 0)
         return r;
     json_object_array_sort(rows, by_name);

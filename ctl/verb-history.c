@@ -192,15 +192,36 @@ static int history_path(struct ctl *ctl, const char *argument, char **ret_path)
     return *ret_path ? 0 : complain(-ENOMEM, "Cannot read the history");
 }
 
+/* The image may be given by its name alone. */
+static int metric_history(struct ctl *ctl, const char *argument)
+{
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    _cleanup_free_ char *path = NULL;
+    int r;
+
+    if (!argument)
+        return complain(0, "--metric and --crossed need a PATH or a DOMAIN."), -EINVAL;
+    r = history_path(ctl, argument, &path);
+    if (r >= 0)
+        r = metric_read(ctl, path, &rows);
+    if (r >= 0 && json_object_array_length(rows) == 0) {
+        json_object_put(TAKE_PTR(rows));
+        free(TAKE_PTR(path));
+        r = source_find_image(ctl, argument, false, &path);
+        if (r >= 0)
+            r = metric_read(ctl, path, &rows);
+    }
+    return r < 0 ? r : metric_show(ctl, path, rows);
+}
+
 int verb_history(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *events = NULL, *audits = NULL, *readings = NULL;
     _cleanup_free_ char *path = NULL;
-    unsigned lines = ctl->lines;
     int r = 0;
 
-    if (ctl->metric && argc == 0)
-        return complain(0, "--metric and --crossed need a PATH or a DOMAIN."), -EINVAL;
+    if (ctl->metric)
+        return metric_history(ctl, argc > 0 ? argv[0] : NULL);
     if (ctl->lines == 0)
         ctl->lines = LINES_DEFAULT;
     if (argc > 0)
@@ -216,10 +237,6 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
     }
     if (r < 0)
         return r;
-    if (ctl->metric) {
-        ctl->lines = lines;
-        return metric_show(ctl, path);
-    }
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return history_json(ctl, events, audits, readings);

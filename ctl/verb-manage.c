@@ -36,27 +36,41 @@ int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until)
     return 0;
 }
 
+int need_reason(const struct ctl *ctl)
+{
+    return ctl->reason && *ctl->reason
+               ? 0
+               : (complain(0, "Say why: --reason=TEXT. Whoever looks next at 3 a.m. will want to "
+                           "know."), -EINVAL);
+}
+
+int id_argument(const char *text, const char *of, const char *listed_by, int64_t *ret_number)
+{
+    _cleanup_free_ char *shown = text_escape_string(text);
+    char *end;
+
+    errno = 0;
+    *ret_number = strtoll(text, &end, 10);
+    if (errno == 0 && !*end && *text && *ret_number > 0)
+        return 0;
+    return complain(0, "'%s' is no number of a %s: see 'qcauditctl %s'.", shown ? shown : "", of,
+                    listed_by), -EINVAL;
+}
+
 int verb_ack(struct ctl *ctl, int argc, char **argv)
 {
     uint64_t until;
     int r = end_time(ctl, 0, &until);
 
-    if (r >= 0 && (!ctl->reason || !*ctl->reason))
-        return complain(0,
-                        "Say why: --reason=TEXT. Whoever looks next at 3 a.m. will want to know."),
-               -EINVAL;
+    if (r >= 0)
+        r = need_reason(ctl);
     for (int i = 0; r >= 0 && i < argc; i++) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-        _cleanup_free_ char *shown = text_escape_string(argv[i]);
-        char *end;
         int64_t id;
 
-        errno = 0;
-        id = strtoll(argv[i], &end, 10);
-        if (errno != 0 || *end || !*argv[i] || id <= 0)
-            return complain(0, "'%s' is no number of a finding: see 'qcauditctl findings'.", shown),
-                   -EINVAL;
-        r = client_call_new(ctl, "Acknowledge", &call);
+        r = id_argument(argv[i], "finding", "findings", &id);
+        if (r >= 0)
+            r = client_call_new(ctl, "Acknowledge", &call);
         if (r >= 0)
             r = call_plain(ctl, call, sd_bus_message_append(call, "xst", id, ctl->reason, until));
     }

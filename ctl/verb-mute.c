@@ -6,25 +6,12 @@
 
 #include "ctl/client.h"
 #include "ctl/facts.h"
-#include "ctl/offline.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/control-json.h"
 #include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "qcaudit/control.h"
-
-static int positive(const char *text, const char *what, int64_t *ret_number)
-{
-    _cleanup_free_ char *shown = text_escape_string(text);
-    char *end;
-
-    errno = 0;
-    *ret_number = strtoll(text, &end, 10);
-    if (errno == 0 && !*end && *text && *ret_number > 0)
-        return 0;
-    return complain(0, "'%s' is no number of a %s.", shown, what), -EINVAL;
-}
 
 /* ---- words -------------------------------------------------------------------------------- */
 
@@ -81,17 +68,6 @@ static char *why_text(json_object *mute, uint64_t now)
 
 /* ---- mutes -------------------------------------------------------------------------------- */
 
-static int list_mutes(struct ctl *ctl, json_object **ret_rows)
-{
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
-    int r;
-
-    if (ctl->offline)
-        return offline_ask(ctl, "ListMutes", NULL, NULL, ret_rows);
-    r = client_call_new(ctl, "ListMutes", &call);
-    return r < 0 ? r : client_call_json(ctl, call, NULL, true, ret_rows);
-}
-
 /* Two lines of each, or as many as the reason needs. */
 static int print_mutes(const struct ctl *ctl, json_object *rows, uint64_t now)
 {
@@ -123,7 +99,7 @@ int verb_mutes(struct ctl *ctl, int argc, char **argv)
     _cleanup_(json_object_putp) json_object *rows = NULL;
     uint64_t now = usec_now(CLOCK_REALTIME);
     size_t n;
-    int r = list_mutes(ctl, &rows);
+    int r = source_mutes(ctl, &rows);
 
     if (r < 0)
         return r;
@@ -146,7 +122,7 @@ int verb_mutes(struct ctl *ctl, int argc, char **argv)
 static int mute_what(const struct ctl *ctl, json_object *what)
 {
     int64_t id = 0;
-    int r = ctl->id ? positive(ctl->id, "finding", &id) : 0;
+    int r = ctl->id ? id_argument(ctl->id, "finding", "findings", &id) : 0;
 
     if (r < 0)
         return r;
@@ -173,7 +149,7 @@ static int print_made(struct ctl *ctl, int64_t id)
     json_object *mute = NULL;
     char when[WHEN_MAX];
     uint64_t n;
-    int r = list_mutes(ctl, &rows);
+    int r = source_mutes(ctl, &rows);
 
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++)
         if (row_number(json_object_array_get_idx(rows, i), "id") == (uint64_t)id)
@@ -211,10 +187,9 @@ int verb_mute(struct ctl *ctl, int argc, char **argv)
     r = end_time(ctl, 0, &until);
     if (r < 0)
         return r;
-    if (!ctl->reason || !*ctl->reason)
-        return complain(0, "Say why: --reason=TEXT. Whoever looks next at 3 a.m. will want to "
-                           "know."), -EINVAL;
-    r = client_call_new(ctl, "Mute", &call);
+    r = need_reason(ctl);
+    if (r >= 0)
+        r = client_call_new(ctl, "Mute", &call);
     if (r < 0)
         return r;
     r = control_append_entry(call, what);
@@ -237,7 +212,7 @@ int verb_unmute(struct ctl *ctl, int argc, char **argv)
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
         int64_t id;
 
-        r = positive(argv[i], "mute", &id);
+        r = id_argument(argv[i], "mute", "mutes", &id);
         if (r >= 0)
             r = client_call_new(ctl, "Unmute", &call);
         if (r < 0)
