@@ -20,15 +20,12 @@
 #include <sysexits.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "build-config.h"
 #include "daemon/config/config.h"
 #include "daemon/core/log.h"
-#include "daemon/core/strv.h"
 #include "daemon/tell/tell.h"
 #include "helpers/clock.h"
 #include "helpers/json-text.h"
@@ -370,8 +367,9 @@ static int outcome_error(const char *program, const struct outcome *outcome, uin
         r = asprintf(ret_error, "%s was ended after %s (alerts.exec-timeout)%s%s", program,
                      text_duration(timeout, limit), *output ? ": " : "", output);
     else if (WIFSIGNALED(outcome->status))
-        r = asprintf(ret_error, "%s was ended by signal %s%s%s", program,
-                     sigabbrev_np(WTERMSIG(outcome->status)), *output ? ": " : "", output);
+        r = asprintf(ret_error, "%s was ended by signal %d (%s)%s%s", program,
+                     WTERMSIG(outcome->status), strsignal(WTERMSIG(outcome->status)),
+                     *output ? ": " : "", output);
     else
         r = asprintf(ret_error, "%s ended with status %d%s%s", program,
                      WEXITSTATUS(outcome->status), *output ? ": " : "", output);

@@ -89,6 +89,11 @@ int delivery_add_field(struct delivery *delivery, const char *name, const void *
     return 0;
 }
 
+int delivery_add_text(struct delivery *delivery, const char *name, const char *text)
+{
+    return delivery_add_field(delivery, name, text, strlen(text));
+}
+
 /* ---- in the thread ---- */
 
 static int journal_match(sd_journal *journal, const char *field, sd_id128_t id)

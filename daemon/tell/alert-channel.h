@@ -39,6 +39,8 @@ struct delivery {
 struct delivery *delivery_free(struct delivery *delivery);
 /* Adds the journal field NAME=value with n raw bytes. -ENOMEM. */
 int delivery_add_field(struct delivery *delivery, const char *name, const void *value, size_t n);
+/* The same of a text. */
+int delivery_add_text(struct delivery *delivery, const char *name, const char *text);
 /* In alert.c: adds all that the journal says of one event. -ENOMEM. */
 int delivery_add_event(struct delivery *delivery, const struct event *event);
 

@@ -83,11 +83,11 @@ static void on_done(void *userdata, int error, const char *said)
         test(exec->test_userdata, error, alert_exec_said(exec));
     } else if (error < 0) {
         message_failed(exec, error);
-        if (!exec->program)             /* it was taken out of the configuration meanwhile */
-            drop_all(exec);
     } else {
         exec_queue_delivered(exec->queue, usec_now(CLOCK_BOOTTIME));
     }
+    if (!exec->program)         /* it was taken out of the configuration meanwhile */
+        drop_all(exec);
     look_soon(exec);
 }
 
@@ -162,15 +162,6 @@ int alert_exec_test(struct alert_exec *exec, exec_done_fn done, void *userdata)
     return 0;
 }
 
-static void nobody_waits(void *userdata, int error, const char *said)
-{
-}
-
-void alert_exec_test_leave(struct alert_exec *exec)
-{
-    exec->test = nobody_waits;
-}
-
 void alert_exec_first_pass(struct alert_exec *exec, bool under_way)
 {
     exec_queue_first_pass(exec->queue, under_way);
@@ -232,7 +223,7 @@ int alert_exec_new(sd_event *event, const char *runtime_directory, alert_told_fn
     struct alert_exec *exec;
     int r;
 
-    if (asprintf(&path, "%s/" NOTIFY_SOCKET, runtime_directory) < 0) {
+    if (asprintf(&path, "%s/" NOTIFY_SOCKET_NAME, runtime_directory) < 0) {
         path = NULL;
         return -ENOMEM;
     }

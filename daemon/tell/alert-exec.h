@@ -25,7 +25,5 @@ int alert_exec_error(const struct alert_exec *exec);
 /* Why the last message failed, or what the program printed; never NULL. */
 const char *alert_exec_said(const struct alert_exec *exec);
 /* Hands the program a message of the kind "test", before everything that waits. -EBUSY while
- * another test waits; -ENOTCONN when there is no program. */
+ * another test waits; -ENOTCONN when there is no program. done is not called once it is freed. */
 int alert_exec_test(struct alert_exec *exec, exec_done_fn done, void *userdata);
-/* The test goes on, and nobody waits for its answer. */
-void alert_exec_test_leave(struct alert_exec *exec);

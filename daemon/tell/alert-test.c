@@ -14,14 +14,11 @@
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
-#define TEST_MESSAGE "This is a test of qcaudit's alerts: nothing is wrong"
-
 DEFINE_CLEANUP(struct alert_test *, alert_test_free)
 DEFINE_CLEANUP(struct delivery *, delivery_free)
 
 struct alert_test {
     struct alert_channel *channel;      /* of its own: not behind alerts that wait */
-    struct alert_exec *exec;            /* borrowed; NULL: it is not asked, or has answered */
     json_object *rows;
     unsigned pending;           /* answers that are still to come */
     int error;
@@ -51,10 +48,10 @@ static void add_row(struct alert_test *test, enum alert_target target, bool conf
         test->error = -ENOMEM;
         return;
     }
-    if (json_add(row, "channel", json_object_new_string(alert_target_name(target))) < 0 ||
+    if (json_add_text(row, "channel", alert_target_name(target)) < 0 ||
         json_add(row, "configured", json_object_new_boolean(configured)) < 0 ||
         json_add(row, "delivered", json_object_new_boolean(delivered)) < 0 ||
-        json_add(row, "detail", json_object_new_string(detail)) < 0)
+        json_add_text(row, "detail", detail) < 0)
         test->error = -ENOMEM;
 }
 
@@ -71,7 +68,6 @@ static void on_exec(void *userdata, int error, const char *said)
     struct alert_test *test = userdata;
     char text[512];
 
-    test->exec = NULL;
     if (error >= 0)
         snprintf(text, sizeof(text), "the program ended with status 0%s%.400s",
                  *said ? ": " : "", said);
@@ -108,11 +104,6 @@ static void on_delivery(void *userdata, struct delivery *delivery)
     answered(test);
 }
 
-static int add_field(struct delivery *delivery, const char *name, const char *value)
-{
-    return delivery_add_field(delivery, name, value, strlen(value));
-}
-
 static int send_one(struct alert_test *test, enum alert_target target)
 {
     _cleanup_(delivery_freep) struct delivery *delivery = calloc(1, sizeof(*delivery));
@@ -129,17 +120,17 @@ static int send_one(struct alert_test *test, enum alert_target target)
     delivery->priority = LOG_NOTICE;
     sd_id128_to_string(delivery->event_id, event_id);
     snprintf(priority, sizeof(priority), "%d", LOG_NOTICE);
-    if (asprintf(&delivery->text, TEST_MESSAGE " [event %s]", event_id) < 0) {
+    if (asprintf(&delivery->text, ALERT_TEST_MESSAGE " [event %s]", event_id) < 0) {
         delivery->text = NULL;
         return -ENOMEM;
     }
-    if ((r = add_field(delivery, "MESSAGE", TEST_MESSAGE)) < 0 ||
-        (r = add_field(delivery, "MESSAGE_ID",
+    if ((r = delivery_add_text(delivery, "MESSAGE", ALERT_TEST_MESSAGE)) < 0 ||
+        (r = delivery_add_text(delivery, "MESSAGE_ID",
                        sd_id128_to_string(ALERT_TEST_MESSAGE_ID, message_id))) < 0 ||
-        (r = add_field(delivery, "PRIORITY", priority)) < 0 ||
-        (r = add_field(delivery, "SYSLOG_IDENTIFIER", "qcauditd")) < 0 ||
-        (r = add_field(delivery, "QCAUDIT_EVENT", "test")) < 0 ||
-        (r = add_field(delivery, "QCAUDIT_EVENT_ID", event_id)) < 0)
+        (r = delivery_add_text(delivery, "PRIORITY", priority)) < 0 ||
+        (r = delivery_add_text(delivery, "SYSLOG_IDENTIFIER", "qcauditd")) < 0 ||
+        (r = delivery_add_text(delivery, "QCAUDIT_EVENT", "test")) < 0 ||
+        (r = delivery_add_text(delivery, "QCAUDIT_EVENT_ID", event_id)) < 0)
         return r;
     test->pending++;
     alert_channel_send(test->channel, TAKE_PTR(delivery));
@@ -160,7 +151,6 @@ static int start(struct alert_test *test, enum alert_target target, bool wanted,
     r = alert_exec_test(exec, on_exec, test);
     if (r < 0)
         return r;
-    test->exec = exec;
     test->pending++;
     return 0;
 }
@@ -212,14 +202,17 @@ int alert_test_new(sd_event *event, const struct alert_test_options *options,
     return 0;
 }
 
+bool alert_test_is_over(const struct alert_test *test)
+{
+    return !test || !test->done;
+}
+
 struct alert_test *alert_test_free(struct alert_test *test)
 {
     if (!test)
         return NULL;
     if (test->done)
         test->done(test->userdata, -ECANCELED, NULL);
-    if (test->exec)
-        alert_exec_test_leave(test->exec);
     alert_channel_free(test->channel);
     sd_event_source_disable_unref(test->finish);
     json_object_put(test->rows);

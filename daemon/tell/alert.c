@@ -39,9 +39,6 @@ struct alert {
     struct alert_channel *channel;
     struct alert_exec *exec;
     struct alert_test *test;    /* under way, or the last one */
-    bool testing;
-    void (*tested)(void *userdata, int error, json_object *rows);
-    void *tested_userdata;
     int errors[_ALERT_TARGET_MAX];      /* of the last alert that was wanted there */
     bool first_pass;
     struct window others, critical;
@@ -52,24 +49,19 @@ struct alert {
 
 /* ---- what is said ---- */
 
-static int add_text(struct delivery *delivery, const char *name, const char *text)
-{
-    return delivery_add_field(delivery, name, text, strlen(text));
-}
-
 static int add_number(struct delivery *delivery, const char *name, int64_t number)
 {
     char text[24];
 
     snprintf(text, sizeof(text), "%lld", (long long)number);
-    return add_text(delivery, name, text);
+    return delivery_add_text(delivery, name, text);
 }
 
 static int add_id(struct delivery *delivery, const char *name, sd_id128_t id)
 {
     char text[SD_ID128_STRING_MAX];
 
-    return add_text(delivery, name, sd_id128_to_string(id, text));
+    return delivery_add_text(delivery, name, sd_id128_to_string(id, text));
 }
 
 /* It follows from where the daemon's own messages go. */
@@ -93,10 +85,10 @@ static int delivery_new(const struct alert *alert, int priority, const char *mes
         return -ENOMEM;
     delivery->priority = priority;
     logs_wanted(alert, delivery->wanted);
-    if ((r = add_text(delivery, "MESSAGE", message)) < 0 ||
+    if ((r = delivery_add_text(delivery, "MESSAGE", message)) < 0 ||
         (r = add_id(delivery, "MESSAGE_ID", message_id)) < 0 ||
         (r = add_number(delivery, "PRIORITY", priority)) < 0 ||
-        (r = add_text(delivery, "SYSLOG_IDENTIFIER", "qcauditd")) < 0)
+        (r = delivery_add_text(delivery, "SYSLOG_IDENTIFIER", "qcauditd")) < 0)
         return r;
     *ret = TAKE_PTR(delivery);
     return 0;
@@ -120,22 +112,23 @@ int delivery_add_event(struct delivery *delivery, const struct event *event)
     int r;
 
     if ((r = add_id(delivery, "QCAUDIT_EVENT_ID", event->id)) < 0 ||
-        (r = add_text(delivery, "QCAUDIT_EVENT", event_type_name(event->type))) < 0 ||
-        (r = add_text(delivery, "QCAUDIT_FINDING", finding)) < 0 ||
-        (r = add_text(delivery, "QCAUDIT_SEVERITY", severity_name(event->severity))) < 0 ||
-        (r = add_text(delivery, "QCAUDIT_CONFIDENCE", confidence_name(event->confidence))) < 0)
+        (r = delivery_add_text(delivery, "QCAUDIT_EVENT", event_type_name(event->type))) < 0 ||
+        (r = delivery_add_text(delivery, "QCAUDIT_FINDING", finding)) < 0 ||
+        (r = delivery_add_text(delivery, "QCAUDIT_SEVERITY", severity_name(event->severity))) < 0 ||
+        (r = delivery_add_text(delivery, "QCAUDIT_CONFIDENCE",
+                               confidence_name(event->confidence))) < 0)
         return r;
     if (event->finding_id > 0 &&
         (r = add_number(delivery, "QCAUDIT_FINDING_ID", event->finding_id)) < 0)
         return r;
     if (event->subject_kind == SUBJECT_IMAGE && event->subject &&
-        (r = add_text(delivery, "QCAUDIT_IMAGE", event->subject)) < 0)
+        (r = delivery_add_text(delivery, "QCAUDIT_IMAGE", event->subject)) < 0)
         return r;
     if (event->datastore && *event->datastore &&
-        (r = add_text(delivery, "QCAUDIT_DATASTORE", event->datastore)) < 0)
+        (r = delivery_add_text(delivery, "QCAUDIT_DATASTORE", event->datastore)) < 0)
         return r;
     for (size_t i = 0; event->domains && event->domains[i]; i++)
-        if ((r = add_text(delivery, "QCAUDIT_DOMAIN", event->domains[i])) < 0)
+        if ((r = delivery_add_text(delivery, "QCAUDIT_DOMAIN", event->domains[i])) < 0)
             return r;
     if (event->depth > 0 && (r = add_number(delivery, "QCAUDIT_DEPTH", event->depth)) < 0)
         return r;
@@ -166,13 +159,13 @@ static int set_text(struct delivery *delivery, const struct event *event, const 
 static int tell_event(struct alert *alert, struct event *event)
 {
     _cleanup_(delivery_freep) struct delivery *delivery = NULL;
-    int priority = event->type == EVENT_RESOLVED ? LOG_NOTICE : severity_priority(event->severity);
     _cleanup_free_ char *message = alert_event_text(event);
     int r;
 
     if (!message)
         return -ENOMEM;
-    r = delivery_new(alert, priority, message, finding_definition(event->finding)->message_id,
+    r = delivery_new(alert, event_priority(event), message,
+                     finding_definition(event->finding)->message_id,
                      &delivery);
     if (r >= 0)
         r = delivery_add_event(delivery, event);
@@ -447,39 +440,25 @@ const char *alert_reason(const struct alert *alert, enum alert_target target)
     return target == ALERT_EXEC ? alert_exec_said(alert->exec) : NULL;
 }
 
-static void on_tested(void *userdata, int error, json_object *rows)
-{
-    struct alert *alert = userdata;
-
-    alert->testing = false;
-    alert->tested(alert->tested_userdata, error, rows);
-}
-
 int alert_try(struct alert *alert, const char *channel,
               void (*done)(void *userdata, int error, json_object *rows), void *userdata)
 {
     struct alert_test_options options = { .channel = *channel ? channel : NULL };
 
-    if (alert->testing)
+    if (!alert_test_is_over(alert->test))
         return -EBUSY;
     logs_wanted(alert, options.wanted);
     alert->test = alert_test_free(alert->test);
-    int r = alert_test_new(alert->event, &options, alert->exec, on_tested, alert, &alert->test);
-    if (r < 0)
-        return r;
-    alert->testing = true;
-    alert->tested = done;
-    alert->tested_userdata = userdata;
-    return 0;
+    return alert_test_new(alert->event, &options, alert->exec, done, userdata, &alert->test);
 }
 
 struct alert *alert_free(struct alert *alert)
 {
     if (!alert)
         return NULL;
-    alert_test_free(alert->test);
     alert_channel_free(alert->channel);
     alert_exec_free(alert->exec);
+    alert_test_free(alert->test);
     sd_event_source_disable_unref(alert->timer);
     event_free(alert->first);
     collection_done(&alert->collection);

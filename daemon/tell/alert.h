@@ -13,8 +13,9 @@
 /* MESSAGE_ID of a summary, which stands for several events and carries all their
  * QCAUDIT_EVENT_IDs. */
 #define ALERT_SUMMARY_MESSAGE_ID SD_ID128_MAKE(5d,1c,8a,6e,0b,7f,4c,52,9e,14,c3,8b,27,60,af,d9)
-/* Of a test. */
+/* Of a test, and what it says. */
 #define ALERT_TEST_MESSAGE_ID SD_ID128_MAKE(c2,39,1f,5b,0e,84,4d,07,a6,92,7e,d1,38,b5,4c,60)
+#define ALERT_TEST_MESSAGE "This is a test of qcaudit's alerts: nothing is wrong"
 /* So many events are told one by one within ALERT_WINDOW (and as many critical ones); what is more
  * becomes one summary. */
 #define ALERT_WINDOW_EVENTS 20

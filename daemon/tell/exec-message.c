@@ -20,16 +20,6 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
-static int add_text(json_object *object, const char *key, const char *text)
-{
-    return text ? json_add(object, key, json_object_new_string(text)) : -ENOMEM;
-}
-
-static int add_number(json_object *object, const char *key, int64_t number)
-{
-    return json_add(object, key, json_object_new_int64(number));
-}
-
 static int message_new(const char *kind, const char *text, enum severity severity, int priority,
                        json_object **ret_message)
 {
@@ -43,12 +33,14 @@ static int message_new(const char *kind, const char *text, enum severity severit
     (void)gethostname(name, sizeof(name));      /* "" then: nothing better is known */
     name[HOST_NAME_MAX] = 0;
     host = text_escape_string(name);
-    if ((r = add_number(message, "version", VERSION)) < 0 ||
-        (r = add_text(message, "kind", kind)) < 0 ||
-        (r = add_text(message, "host", host)) < 0 ||
-        (r = add_text(message, "message", text)) < 0 ||
-        (r = add_text(message, "severity", severity_name(severity))) < 0 ||
-        (r = add_number(message, "priority", priority)) < 0)
+    if (!host)
+        return -ENOMEM;
+    if ((r = json_add_number(message, "version", VERSION)) < 0 ||
+        (r = json_add_text(message, "kind", kind)) < 0 ||
+        (r = json_add_text(message, "host", host)) < 0 ||
+        (r = json_add_text(message, "message", text)) < 0 ||
+        (r = json_add_text(message, "severity", severity_name(severity))) < 0 ||
+        (r = json_add_number(message, "priority", (uint64_t)priority)) < 0)
         return r;
     *ret_message = TAKE_PTR(message);
     return 0;
@@ -82,26 +74,23 @@ static int add_event(json_object *object, const struct event *event)
     char id[SD_ID128_STRING_MAX];
     int r;
 
-    if ((r = add_text(object, "event", event_type_name(event->type))) < 0 ||
-        (r = add_text(object, "event-id", sd_id128_to_string(event->id, id))) < 0 ||
-        (r = add_number(object, "time", (int64_t)(event->at / USEC_PER_SEC))) < 0 ||
-        (r = add_text(object, "finding", finding_definition(event->finding)->name)) < 0 ||
-        (r = add_number(object, "finding-id", event->finding_id)) < 0 ||
-        (r = add_text(object, "confidence", confidence_name(event->confidence))) < 0)
+    if (!subject)
+        return -ENOMEM;
+    if ((r = json_add_text(object, "event", event_type_name(event->type))) < 0 ||
+        (r = json_add_text(object, "event-id", sd_id128_to_string(event->id, id))) < 0 ||
+        (r = json_add_number(object, "time", event->at / USEC_PER_SEC)) < 0 ||
+        (r = json_add_text(object, "finding", finding_definition(event->finding)->name)) < 0 ||
+        (r = json_add_number(object, "finding-id", (uint64_t)event->finding_id)) < 0 ||
+        (r = json_add_text(object, "confidence", confidence_name(event->confidence))) < 0)
         return r;
-    if (event->subject_kind == SUBJECT_IMAGE && (r = add_text(object, "image", subject)) < 0)
+    if (event->subject_kind == SUBJECT_IMAGE && (r = json_add_text(object, "image", subject)) < 0)
         return r;
     if (event->datastore && *event->datastore &&
-        (r = add_text(object, "datastore", event->datastore)) < 0)
+        (r = json_add_text(object, "datastore", event->datastore)) < 0)
         return r;
-    if (event->depth > 0 && (r = add_number(object, "depth", event->depth)) < 0)
+    if (event->depth > 0 && (r = json_add_number(object, "depth", event->depth)) < 0)
         return r;
     return add_domains(object, event->domains);
-}
-
-static int event_priority(const struct event *event)
-{
-    return event->type == EVENT_RESOLVED ? LOG_NOTICE : severity_priority(event->severity);
 }
 
 int exec_message_event(const struct event *event, json_object **ret_message)
@@ -127,8 +116,8 @@ static int listed_event(const struct event *event, const char *text, json_object
 
     if (!item)
         return -ENOMEM;
-    if ((r = add_text(item, "message", text)) < 0 ||
-        (r = add_text(item, "severity", severity_name(event->severity))) < 0 ||
+    if ((r = json_add_text(item, "message", text)) < 0 ||
+        (r = json_add_text(item, "severity", severity_name(event->severity))) < 0 ||
         (r = add_event(item, event)) < 0)
         return r;
     *ret_item = TAKE_PTR(item);
@@ -149,7 +138,7 @@ int exec_message_summary(const struct collection *collection, const struct event
     r = message_new("summary", summary, collection_severity(collection),
                     collection_priority(collection), &message);
     if (r >= 0)
-        r = add_number(message, "count", (int64_t)collection->n_ids);
+        r = json_add_number(message, "count", collection->n_ids);
     if (r >= 0)
         r = json_add(message, "events", list = json_object_new_array());
     for (; r >= 0 && n < n_events && n < LISTED_MAX; n++) {
@@ -168,7 +157,7 @@ int exec_message_summary(const struct collection *collection, const struct event
         }
     }
     if (r >= 0)
-        r = add_number(message, "not-listed", (int64_t)(collection->n_ids - n));
+        r = json_add_number(message, "not-listed", collection->n_ids - n);
     if (r >= 0)
         *ret_message = TAKE_PTR(message);
     return r;
@@ -176,6 +165,5 @@ int exec_message_summary(const struct collection *collection, const struct event
 
 int exec_message_test(json_object **ret_message)
 {
-    return message_new("test", "This is a test of qcaudit's alerts: nothing is wrong",
-                       SEVERITY_INFO, LOG_NOTICE, ret_message);
+    return message_new("test", ALERT_TEST_MESSAGE, SEVERITY_INFO, LOG_NOTICE, ret_message);
 }

@@ -236,7 +236,7 @@ static void forget_old(struct exec_queue *queue, uint64_t now)
         forget(queue, memory);
 }
 
-/* Without memory it is not remembered, and may be told once too often. */
+/* Where that fails for want of memory, the finding may be told once too often. */
 static void remember(struct exec_queue *queue, const struct event *event, uint64_t now)
 {
     struct memory *memory = recall(queue, event->finding_id);
@@ -490,11 +490,8 @@ void exec_queue_drop(struct exec_queue *queue)
 {
     struct notice *notice;
 
-    while ((notice = TAILQ_FIRST(&queue->waiting))) {
-        waiting_take_out(queue, notice);
-        tell_told(queue, notice->event->id, "none");
-        notice_free(notice);
-    }
+    while ((notice = TAILQ_FIRST(&queue->waiting)))
+        withdraw(queue, notice);
     others_told(queue, &queue->others, "none");
 }
 

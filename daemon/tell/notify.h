@@ -6,7 +6,7 @@
 
 #include "helpers/clock.h"
 
-#define NOTIFY_SOCKET "notify"          /* in the runtime directory; systemd listens there */
+#define NOTIFY_SOCKET_NAME "notify"          /* in the runtime directory; systemd listens there */
 #define NOTIFY_MESSAGE_MAX (1024 * 1024)        /* bytes */
 #define NOTIFY_ANSWER_MAX (64 * 1024)           /* bytes */
 /* What the program printed: so much is kept and sent back, the rest is read and dropped. Bytes. */

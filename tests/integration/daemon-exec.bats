@@ -169,7 +169,7 @@ no_failed_channel() { ! has_finding "alert-channel-failed error -"; }
     [ ${#output} -lt 10000 ]
     program 'kill -SEGV $$'
     run -1 ctl test-alert --channel exec
-    [[ $output == *"was ended by signal SEGV"* ]]
+    [[ $output == *"was ended by signal 11 (Segmentation fault)"* ]]
     program 'sleep 31415 & echo started it'
     run -0 ctl test-alert --channel exec
     [[ $output == *"the program ended with status 0: started it"* ]]
