@@ -285,7 +285,7 @@ struct crossing {
 
 static struct crossing crossing_of(const struct samples *samples, uint64_t threshold)
 {
-    struct crossing crossing = { NULL };
+    struct crossing crossing = { .reached = NULL };
 
     for (size_t i = 0; i < samples->n; i++) {
         const struct sample *sample = &samples->items[i];
@@ -428,7 +428,7 @@ int metric_read(struct ctl *ctl, const char *path, json_object **ret_rows)
 int metric_show(struct ctl *ctl, const char *path, json_object *rows)
 {
     const struct metric *metric = metric_find(ctl->metric, strlen(ctl->metric));
-    _cleanup_(samples_done) struct samples samples = { NULL };
+    _cleanup_(samples_done) struct samples samples = { .n = 0 };
     int r = samples_from(ctl, rows, metric, &samples);
 
     if (r >= 0)

@@ -38,23 +38,27 @@ int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until)
 
 int need_reason(const struct ctl *ctl)
 {
-    return ctl->reason && *ctl->reason
-               ? 0
-               : (complain(0, "Say why: --reason=TEXT. Whoever looks next at 3 a.m. will want to "
-                           "know."), -EINVAL);
+    if (ctl->reason && *ctl->reason)
+        return 0;
+    complain(0, "Say why: --reason=TEXT. Whoever looks next at 3 a.m. will want to know.");
+    return -EINVAL;
 }
 
 int id_argument(const char *text, const char *of, const char *listed_by, int64_t *ret_number)
 {
     _cleanup_free_ char *shown = text_escape_string(text);
+    long long number;
     char *end;
 
     errno = 0;
-    *ret_number = strtoll(text, &end, 10);
-    if (errno == 0 && !*end && *text && *ret_number > 0)
-        return 0;
-    return complain(0, "'%s' is no number of a %s: see 'qcauditctl %s'.", shown ? shown : "", of,
-                    listed_by), -EINVAL;
+    number = strtoll(text, &end, 10);
+    if (errno != 0 || *end || !*text || number <= 0) {
+        complain(0, "'%s' is no number of a %s: see 'qcauditctl %s'.", shown ? shown : "", of,
+                 listed_by);
+        return -EINVAL;
+    }
+    *ret_number = number;
+    return 0;
 }
 
 int verb_ack(struct ctl *ctl, int argc, char **argv)

@@ -465,7 +465,7 @@ int main(int argc, char **argv)
             return EX_USAGE;
         }
     }
-    (void)log_open(LOG_TARGET_AUTO, LOG_INFO);
+    (void)log_open("qcaudit-notify", LOG_TARGET_AUTO, LOG_INFO);
     (void)signal(SIGPIPE, SIG_IGN);
     r = notify(config_path, STDIN_FILENO, &error, &output);
     if (r < 0 && !error)

@@ -415,7 +415,8 @@ int main(int argc, char *argv[])
     umask(0027);
     r = arguments_parse(argc, argv, &arguments);
     if (r > 0) {
-        r = log_open(arguments.check_config ? LOG_TARGET_CONSOLE : arguments.log_target,
+        r = log_open("qcauditd",
+                     arguments.check_config ? LOG_TARGET_CONSOLE : arguments.log_target,
                      arguments.log_level);
         if (r >= 0)
             r = arguments_complete(&arguments);

@@ -16,17 +16,21 @@
 #include "daemon/core/log.h"
 #include "lib/cleanup.h"
 
-#define LOG_IDENTIFIER "qcauditd"
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 #define SYSLOG_SOCKET "/dev/log"
 
 /* The one piece of global state: where messages go has to be known everywhere. Written by
  * log_open() alone, before there is a second thread. */
 static struct {
+    const char *identifier;
     enum log_target target;
     int max_priority;
     bool colour;
-} log_state = { .target = LOG_TARGET_CONSOLE, .max_priority = LOG_INFO };
+} log_state = {
+    .identifier = "",
+    .target = LOG_TARGET_CONSOLE,
+    .max_priority = LOG_INFO,
+};
 
 /* Does anybody listen there? A file that the last one left behind answers nobody. */
 static bool is_socket(const char *path)
@@ -81,16 +85,17 @@ static enum log_target target_detect(void)
     return discarded && log_syslog_answers() ? LOG_TARGET_SYSLOG : LOG_TARGET_CONSOLE;
 }
 
-int log_open(enum log_target target, int max_priority)
+int log_open(const char *identifier, enum log_target target, int max_priority)
 {
     if (target > LOG_TARGET_CONSOLE || max_priority < LOG_EMERG || max_priority > LOG_DEBUG)
         return -EINVAL;
+    log_state.identifier = identifier;
     log_state.target = target == LOG_TARGET_AUTO ? target_detect() : target;
     log_state.max_priority = max_priority;
     const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
     log_state.colour = isatty(STDERR_FILENO) && !(no_colour && *no_colour) &&
                        !(term && strcmp(term, "dumb") == 0);
-    openlog(LOG_IDENTIFIER, LOG_PID | LOG_NDELAY, LOG_DAEMON);
+    openlog(identifier, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     return 0;
 }
 
@@ -177,7 +182,7 @@ static int journal_send(int priority, int error, const char *file, int line, con
 #define FIELD(...) (asprintf(&fields[n], __VA_ARGS__) >= 0 ? (void)n++ : (void)(complete = false))
     FIELD("MESSAGE=%s", message);
     FIELD("PRIORITY=%d", priority);
-    FIELD("SYSLOG_IDENTIFIER=%s", LOG_IDENTIFIER);
+    FIELD("SYSLOG_IDENTIFIER=%s", log_state.identifier);
     FIELD("CODE_FILE=%s", file);
     FIELD("CODE_LINE=%d", line);
     FIELD("CODE_FUNC=%s", function);
@@ -237,7 +242,8 @@ static int journal_send_entry(int priority, const char *message, char *const *fi
         own[0] = NULL;
     if (asprintf(&own[1], "PRIORITY=%d", priority) < 0)
         own[1] = NULL;
-    own[2] = strdup("SYSLOG_IDENTIFIER=" LOG_IDENTIFIER);
+    if (asprintf(&own[2], "SYSLOG_IDENTIFIER=%s", log_state.identifier) < 0)
+        own[2] = NULL;
     if (own[0] && own[1] && own[2]) {
         for (size_t i = 0; i < ELEMENTSOF(own); i++)
             iovec[n++] = (struct iovec){ own[i], strlen(own[i]) };

@@ -15,9 +15,10 @@ enum log_target {
 };
 
 /* AUTO: console if stderr is a terminal or no journal answers; the journal otherwise. Call once,
- * first. max_priority: LOG_ERR to LOG_DEBUG; what is less important is dropped. -EINVAL when out of
- * range. */
-int log_open(enum log_target target, int max_priority);
+ * first. identifier: the program's name in the journal and in syslog, borrowed for good.
+ * max_priority: LOG_ERR to LOG_DEBUG; what is less important is dropped. -EINVAL when
+ * out of range. */
+int log_open(const char *identifier, enum log_target target, int max_priority);
 void log_close(void);
 /* Never AUTO. */
 enum log_target log_target_used(void);

@@ -231,7 +231,7 @@ with sqlite3.connect(sys.argv[1]) as db:
     run -1 ctl mute --id=99 --forever $reason
     [ "$output" = 'There is no finding 99 that is not resolved.' ]
     run -1 ctl mute --id=x --forever $reason
-    [ "$output" = "'x' is no number of a finding." ]
+    [ "$output" = "'x' is no number of a finding: see 'qcauditctl findings'." ]
     run -1 ctl mute --finding=none --forever $reason
     [[ $output == "There is no finding called 'none'"* ]]
     run -1 ctl mute --path=/x --until=2020-01-01 $reason
@@ -239,7 +239,7 @@ with sqlite3.connect(sys.argv[1]) as db:
     run -1 ctl mute --path=/x --forever --reason="$(printf 'x%.0s' {1..1001})"
     [ "$output" = 'A mute needs a reason of at most 1000 bytes.' ]
     run -1 ctl unmute x
-    [ "$output" = "'x' is no number of a mute." ]
+    [ "$output" = "'x' is no number of a mute: see 'qcauditctl mutes'." ]
     run -0 ctl mutes
     [ "$output" = 'Nothing is muted.' ]
 }

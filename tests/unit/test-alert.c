@@ -52,7 +52,7 @@ static int setup(void **state)
     dup2(ends[1], STDERR_FILENO);
     close(ends[1]);
     fixture->read_end = ends[0];
-    assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_INFO), 0);
+    assert_int_equal(log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_INFO), 0);
     assert_true(sd_event_new(&fixture->event) >= 0);
     assert_int_equal(config_new(&fixture->config), 0);
     assert_int_equal(alert_new(fixture->event, fixture->config, "/nonexistent", told, fixture,

@@ -683,6 +683,6 @@ int main(void)
         T(test_idle_workers_count),
     };
 
-    log_open(LOG_TARGET_CONSOLE, LOG_ERR);
+    log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_ERR);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

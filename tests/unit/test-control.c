@@ -1230,6 +1230,6 @@ int main(void)
         cmocka_unit_test(test_long_path),
     };
 
-    (void)log_open(LOG_TARGET_CONSOLE, LOG_CRIT);
+    (void)log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_CRIT);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

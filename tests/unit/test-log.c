@@ -55,7 +55,7 @@ static const char *captured(struct capture *capture)
 
 static void console_line(void **state)
 {
-    assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_INFO), 0);
+    assert_int_equal(log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_INFO), 0);
     assert_int_equal(log_target_used(), LOG_TARGET_CONSOLE);
     errno = EXDEV;
     assert_int_equal(log_error(-ENOSPC, "Cannot write %s: %m", "x"), -ENOSPC);
@@ -68,7 +68,7 @@ static void console_line(void **state)
 
 static void levels(void **state)
 {
-    assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_WARNING), 0);
+    assert_int_equal(log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_WARNING), 0);
     assert_int_equal(log_info(0, "quiet"), 0);
     assert_int_equal(log_debug(-EIO, "quiet"), -EIO);
     assert_string_equal(captured(*state), "");
@@ -82,7 +82,7 @@ static void long_message(void **state)
 
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 1] = 0;
-    assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_INFO), 0);
+    assert_int_equal(log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_INFO), 0);
     log_info(0, "%s", text);
     const char *line = captured(*state);
     assert_true(strlen(line) < 4200);
@@ -91,15 +91,15 @@ static void long_message(void **state)
 
 static void no_colour_in_a_pipe(void **state)
 {
-    assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_INFO), 0);
+    assert_int_equal(log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_INFO), 0);
     log_full(LOG_CRIT, 0, "plain");
     assert_null(strchr(captured(*state), '\033'));
 }
 
 static void arguments(void **state)
 {
-    assert_int_equal(log_open(_LOG_TARGET_MAX, LOG_INFO), -EINVAL);
-    assert_int_equal(log_open(LOG_TARGET_CONSOLE, LOG_DEBUG + 1), -EINVAL);
+    assert_int_equal(log_open("qcauditd", _LOG_TARGET_MAX, LOG_INFO), -EINVAL);
+    assert_int_equal(log_open("qcauditd", LOG_TARGET_CONSOLE, LOG_DEBUG + 1), -EINVAL);
     assert_int_equal(log_target_from_name("journal"), LOG_TARGET_JOURNAL);
     assert_int_equal(log_target_from_name("console"), LOG_TARGET_CONSOLE);
     assert_int_equal(log_target_from_name("consol"), _LOG_TARGET_MAX);
@@ -112,7 +112,7 @@ static void arguments(void **state)
 /* With no journal and somebody behind stderr, that is where messages go. */
 static void detection(void **state)
 {
-    assert_int_equal(log_open(LOG_TARGET_AUTO, LOG_INFO), 0);
+    assert_int_equal(log_open("qcauditd", LOG_TARGET_AUTO, LOG_INFO), 0);
     assert_int_equal(log_target_used(),
                      log_journal_answers() ? LOG_TARGET_JOURNAL : LOG_TARGET_CONSOLE);
 }
