@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What is asked about one domain: its XML, snapshots, checkpoints, and what runs on its disks. */
 #include <errno.h>
-#include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +96,7 @@ static int get_xml(struct virt_link *link, virDomainPtr domain, unsigned flags, 
     r = link_call(link);
     if (r < 0)
         return r;
-    xml = virDomainGetXMLDesc(domain, flags);
+    xml = sym_virDomainGetXMLDesc(domain, flags);
     if (!xml)
         return link_error(link);
     *ret_xml = xml;
@@ -133,12 +132,12 @@ static const struct virt_snapshot *snapshot_find(const struct virt_snapshots *sn
 
 static char *snapshot_current(struct virt_link *link, virDomainPtr domain)
 {
-    virDomainSnapshotPtr current = virDomainSnapshotCurrent(domain, 0);
-    const char *name = current ? virDomainSnapshotGetName(current) : NULL;
+    virDomainSnapshotPtr current = sym_virDomainSnapshotCurrent(domain, 0);
+    const char *name = current ? sym_virDomainSnapshotGetName(current) : NULL;
     char *copy = name ? strdup(name) : NULL;
 
     if (current)
-        virDomainSnapshotFree(current);
+        sym_virDomainSnapshotFree(current);
     return copy;
 }
 
@@ -149,7 +148,7 @@ static bool snapshots_are(const struct virt_snapshots *known, virDomainSnapshotP
     if (!known || known->n_items + known->n_left_out != n)
         return false;
     for (size_t i = 0; i < n; i++) {
-        const char *name = virDomainSnapshotGetName(list[i]);
+        const char *name = sym_virDomainSnapshotGetName(list[i]);
         const struct virt_snapshot *snapshot = name ? snapshot_find(known, name) : NULL;
 
         if (!snapshot || snapshot->current != (current && strcmp(current, name) == 0))
@@ -169,7 +168,7 @@ static int snapshots_add(struct virt_link *link, virDomainSnapshotPtr item, cons
     r = link_call(link);
     if (r < 0)
         return r;
-    xml = virDomainSnapshotGetXMLDesc(item, 0);
+    xml = sym_virDomainSnapshotGetXMLDesc(item, 0);
     r = xml ? virt_xml_snapshot(xml, snapshot, &left_out) : link_error(link);
     if (r == -ENOENT)
         return 0;               /* deleted meanwhile */
@@ -219,7 +218,7 @@ int link_read_snapshots(struct virt_link *link, virDomainPtr domain, bool names_
     r = link_call(link);
     if (r < 0)
         return r;
-    n = virDomainListAllSnapshots(domain, &list, 0);
+    n = sym_virDomainListAllSnapshots(domain, &list, 0);
     if (n < 0)
         return link_error(link);
     r = link_call(link);
@@ -230,7 +229,7 @@ int link_read_snapshots(struct virt_link *link, virDomainPtr domain, bool names_
     else if (r >= 0)
         r = snapshots_read(link, list, (size_t)n, current, ret_snapshots);
     for (int i = 0; i < n; i++)
-        virDomainSnapshotFree(list[i]);
+        sym_virDomainSnapshotFree(list[i]);
     free(list);
     if (r >= 0 && before && *ret_snapshots != before && (*ret_snapshots)->hash == before->hash) {
         virt_snapshots_unref(*ret_snapshots);
@@ -253,7 +252,7 @@ static bool checkpoints_are(const struct virt_checkpoints *known, virDomainCheck
     if (!known || known->n_items + known->n_left_out != n)
         return false;
     for (size_t i = 0; i < n; i++) {
-        const char *name = virDomainCheckpointGetName(list[i]);
+        const char *name = sym_virDomainCheckpointGetName(list[i]);
         const struct virt_checkpoint key = { .name = (char *)(uintptr_t)name };
 
         if (!key.name ||
@@ -273,7 +272,7 @@ static int checkpoints_add(struct virt_link *link, virDomainCheckpointPtr item,
     r = link_call(link);
     if (r < 0)
         return r;
-    xml = virDomainCheckpointGetXMLDesc(item, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN);
+    xml = sym_virDomainCheckpointGetXMLDesc(item, VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN);
     r = xml ? virt_xml_checkpoint(xml, &checkpoints->items[checkpoints->n_items], &left_out)
             : link_error(link);
     if (r == -ENOENT)
@@ -324,7 +323,7 @@ int link_read_checkpoints(struct virt_link *link, virDomainPtr domain, bool name
     r = link_call(link);
     if (r < 0)
         return r;
-    n = virDomainListAllCheckpoints(domain, &list, 0);
+    n = sym_virDomainListAllCheckpoints(domain, &list, 0);
     if (n < 0)
         return link_error(link);
     r = 0;
@@ -333,7 +332,7 @@ int link_read_checkpoints(struct virt_link *link, virDomainPtr domain, bool name
     else
         r = checkpoints_read(link, list, (size_t)n, ret_checkpoints);
     for (int i = 0; i < n; i++)
-        virDomainCheckpointFree(list[i]);
+        sym_virDomainCheckpointFree(list[i]);
     free(list);
     if (r >= 0 && before && *ret_checkpoints != before &&
         (*ret_checkpoints)->hash == before->hash) {
@@ -363,11 +362,11 @@ static int read_domain_job(struct virt_link *link, virDomainPtr domain, struct v
     r = link_call(link);
     if (r < 0)
         return r;
-    if (virDomainGetJobStats(domain, &type, &parameters, &n, 0) < 0)
+    if (sym_virDomainGetJobStats(domain, &type, &parameters, &n, 0) < 0)
         return job_error(link);
     if (type != VIR_DOMAIN_JOB_NONE)
-        (void) virTypedParamsGetInt(parameters, n, VIR_DOMAIN_JOB_OPERATION, &operation);
-    virTypedParamsFree(parameters, n);
+        (void) sym_virTypedParamsGetInt(parameters, n, VIR_DOMAIN_JOB_OPERATION, &operation);
+    sym_virTypedParamsFree(parameters, n);
     record->domain.migrating |= operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN ||
                                 operation == VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT;
     record->domain.backup = operation == VIR_DOMAIN_JOB_OPERATION_BACKUP;
@@ -376,7 +375,7 @@ static int read_domain_job(struct virt_link *link, virDomainPtr domain, struct v
     r = link_call(link);
     if (r < 0)
         return r;
-    xml = virDomainBackupGetXMLDesc(domain, 0);
+    xml = sym_virDomainBackupGetXMLDesc(domain, 0);
     if (!xml)
         return job_error(link);
     r = virt_xml_backup(xml, &record->domain.backup_files);
@@ -433,7 +432,7 @@ static int read_disk_job(struct virt_link *link, virDomainPtr domain, struct vir
     r = link_call(link);
     if (r < 0)
         return r;
-    r = virDomainGetBlockJobInfo(domain, disk->target, &info, 0);
+    r = sym_virDomainGetBlockJobInfo(domain, disk->target, &info, 0);
     if (r < 0)
         return job_error(link);
     if (r == 0)
@@ -466,7 +465,7 @@ static int read_disk_errors(struct virt_link *link, virDomainPtr domain, struct 
     r = link_call(link);
     if (r < 0)
         return r;
-    n = virDomainGetDiskErrors(domain, errors, (unsigned)n_room, 0);
+    n = sym_virDomainGetDiskErrors(domain, errors, (unsigned)n_room, 0);
     if (n < 0)
         return job_error(link);
     for (int i = 0; i < n; i++) {

@@ -2,7 +2,6 @@
 /* All domains of a connection: listed in bulk, each read again as far as something says that it
  * changed. */
 #include <errno.h>
-#include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,10 +41,10 @@ struct watch_round {
 static void round_done(struct watch_round *round)
 {
     for (size_t i = 0; i < round->n_stats; i++)
-        virDomainStatsRecordListFree(round->stats[i]);
+        sym_virDomainStatsRecordListFree(round->stats[i]);
     free(round->stats);
     for (size_t i = 0; round->domains && round->domains[i]; i++)
-        virDomainFree(round->domains[i]);
+        sym_virDomainFree(round->domains[i]);
     free(round->domains);
     free(round->seen);
     for (size_t i = 0; i < round->n_records; i++)
@@ -80,7 +79,7 @@ static int list(struct virt_link *link, unsigned flags, virDomainPtr **ret_domai
 
     if (r < 0)
         return r;
-    r = virConnectListAllDomains(link->connection, ret_domains, flags);
+    r = sym_virConnectListAllDomains(link->connection, ret_domains, flags);
     if (r < 0)
         return link_error(link);
     *ret_n = (size_t)r;
@@ -102,10 +101,10 @@ static int round_list(struct watch_round *round)
     for (size_t i = 0; i < n; i++) {
         struct seen *seen = &round->seen[round->n_seen];
 
-        if (virDomainGetUUIDString(round->domains[i], seen->uuid) < 0)
+        if (sym_virDomainGetUUIDString(round->domains[i], seen->uuid) < 0)
             continue;
         seen->domain = round->domains[i];
-        seen->active = virDomainGetID(seen->domain) != (unsigned)-1;
+        seen->active = sym_virDomainGetID(seen->domain) != (unsigned)-1;
         seen->state = seen->reason = -1;
         round->n_seen++;
     }
@@ -132,12 +131,12 @@ static int round_mark(struct watch_round *round, unsigned filter, size_t offset)
         return r == -EOPNOTSUPP ? 0 : r;
     for (size_t i = 0; i < n; i++) {
         char uuid[VIR_UUID_STRING_BUFLEN];
-        struct seen *seen = virDomainGetUUIDString(domains[i], uuid) < 0
+        struct seen *seen = sym_virDomainGetUUIDString(domains[i], uuid) < 0
                                 ? NULL : seen_find(round, uuid);
 
         if (seen)
             *(bool *)((char *)seen + offset) = true;
-        virDomainFree(domains[i]);
+        sym_virDomainFree(domains[i]);
     }
     free(domains);
     return 0;
@@ -170,7 +169,7 @@ static int stats_int(virDomainStatsRecordPtr stats, const char *name, int fallba
 {
     int value = fallback;
 
-    return stats && virTypedParamsGetInt(stats->params, stats->nparams, name, &value) == 1
+    return stats && sym_virTypedParamsGetInt(stats->params, stats->nparams, name, &value) == 1
                ? value
                : fallback;
 }
@@ -190,7 +189,7 @@ static int round_stats_of(struct watch_round *round, virDomainPtr *domains, unsi
         return -ENOMEM;
     round->stats = lists;
     /* A guest whose monitor hangs must not hold up the others. */
-    r = virDomainListGetStats(domains, what, &stats, VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
+    r = sym_virDomainListGetStats(domains, what, &stats, VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT);
     if (r < 0) {
         r = link_error(link);
         return r == -EOPNOTSUPP || r == -ENOENT ? 0 : r;
@@ -198,7 +197,7 @@ static int round_stats_of(struct watch_round *round, virDomainPtr *domains, unsi
     lists[round->n_stats++] = stats;
     for (size_t i = 0; stats[i]; i++) {
         char uuid[VIR_UUID_STRING_BUFLEN];
-        struct seen *seen = virDomainGetUUIDString(stats[i]->dom, uuid) < 0
+        struct seen *seen = sym_virDomainGetUUIDString(stats[i]->dom, uuid) < 0
                                 ? NULL
                                 : seen_find(round, uuid);
 
@@ -243,7 +242,7 @@ static uint64_t stats_number(virDomainStatsRecordPtr stats, unsigned disk, const
     unsigned long long value = 0;
 
     snprintf(key, sizeof(key), "block.%u.%s", disk, name);
-    return virTypedParamsGetULLong(stats->params, stats->nparams, key, &value) == 1 ? value : 0;
+    return sym_virTypedParamsGetULLong(stats->params, stats->nparams, key, &value) == 1 ? value : 0;
 }
 
 static const char *stats_text(virDomainStatsRecordPtr stats, unsigned disk, const char *name)
@@ -252,14 +251,15 @@ static const char *stats_text(virDomainStatsRecordPtr stats, unsigned disk, cons
     const char *value = NULL;
 
     snprintf(key, sizeof(key), "block.%u.%s", disk, name);
-    return virTypedParamsGetString(stats->params, stats->nparams, key, &value) == 1 ? value : NULL;
+    return sym_virTypedParamsGetString(stats->params, stats->nparams, key, &value) == 1 ? value
+                                                                                        : NULL;
 }
 
 static unsigned stats_count(virDomainStatsRecordPtr stats)
 {
     unsigned n = 0;
 
-    if (!stats || virTypedParamsGetUInt(stats->params, stats->nparams, "block.count", &n) != 1)
+    if (!stats || sym_virTypedParamsGetUInt(stats->params, stats->nparams, "block.count", &n) != 1)
         return 0;
     return n > VIRT_DISKS_MAX ? VIRT_DISKS_MAX : n;
 }
@@ -338,7 +338,7 @@ static int seen_ask_state(struct virt_link *link, struct seen *seen)
     r = link_call(link);
     if (r < 0)
         return r;
-    return virDomainGetState(seen->domain, &seen->state, &seen->reason, 0) < 0
+    return sym_virDomainGetState(seen->domain, &seen->state, &seen->reason, 0) < 0
                ? link_error(link) : 0;
 }
 
@@ -347,7 +347,7 @@ static void record_take_state(struct virt_record *record, const struct seen *see
     const struct virt_domain *before = seen->before ? &seen->before->domain : NULL;
     struct virt_domain *domain = &record->domain;
 
-    domain->id = seen->active ? (int32_t)virDomainGetID(seen->domain) : -1;
+    domain->id = seen->active ? (int32_t)sym_virDomainGetID(seen->domain) : -1;
     domain->state = state_of(seen);
     domain->persistent = seen->persistent;
     if (!seen->active)
@@ -379,7 +379,7 @@ static void record_take_version(struct virt_link *link, const struct virt_record
 static int body_bare(const struct seen *seen, struct virt_body **ret_body)
 {
     struct virt_body *body = calloc(1, sizeof(*body));
-    const char *name = virDomainGetName(seen->domain);
+    const char *name = sym_virDomainGetName(seen->domain);
 
     if (!body)
         return -ENOMEM;
@@ -416,7 +416,7 @@ static int piece_failed(struct pieces *pieces, const char *what, int error)
 {
     const char *text = error == -EBADMSG ? "its XML is not understood"
                        : error == -E2BIG ? "its XML is too long"
-                       : error == -EIO   ? virGetLastErrorMessage()
+                       : error == -EIO   ? sym_virGetLastErrorMessage()
                                          : strerror(-error);
 
     if (error == -ENOTCONN || error == -ECANCELED || error == -ENOMEM || error == -ENOENT)
@@ -436,7 +436,8 @@ static int pieces_read(struct virt_link *link, const struct seen *seen, bool aga
     struct virt_body *body = before ? before->body : NULL;
     bool changed = again || seen->named || !before || before->domain.error ||
                    virt_domain_is_active(&before->domain) != seen->active ||
-                   (seen->active && before->domain.id != (int32_t)virDomainGetID(seen->domain)) ||
+                   (seen->active &&
+                    before->domain.id != (int32_t)sym_virDomainGetID(seen->domain)) ||
                    before->domain.persistent != seen->persistent || stats_disagree(seen, body);
     int r;
 

@@ -3,9 +3,9 @@
  * share. */
 #pragma once
 
-#include <libvirt/libvirt.h>
 #include <pthread.h>
 
+#include "daemon/virt/library.h"
 #include "daemon/virt/part.h"
 #include "daemon/virt/watch.h"
 

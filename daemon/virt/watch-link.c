@@ -3,7 +3,6 @@
  * the loop, and begins again when it is lost. */
 #include <errno.h>
 #include <inttypes.h>
-#include <libvirt/virterror.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -83,7 +82,7 @@ static void calls_end(struct virt_link *link)
 
 int link_error(const struct virt_link *link)
 {
-    switch (virGetLastErrorCode()) {
+    switch (sym_virGetLastErrorCode()) {
     case VIR_ERR_NO_DOMAIN:
     case VIR_ERR_NO_DOMAIN_SNAPSHOT:
     case VIR_ERR_NO_DOMAIN_CHECKPOINT:
@@ -99,7 +98,7 @@ int link_error(const struct virt_link *link)
     case VIR_ERR_OPERATION_UNSUPPORTED:
         return -EOPNOTSUPP;
     default:
-        return virConnectIsAlive(link->connection) == 1 ? -EIO : -ENOTCONN;
+        return sym_virConnectIsAlive(link->connection) == 1 ? -EIO : -ENOTCONN;
     }
 }
 
@@ -177,7 +176,7 @@ static void domain_news(struct virt_link *link, virDomainPtr domain)
     char uuid[VIR_UUID_STRING_BUFLEN];
     void *uuids = NULL;
 
-    if (virDomainGetUUIDString(domain, uuid) < 0)
+    if (sym_virDomainGetUUIDString(domain, uuid) < 0)
         uuid[0] = 0;
     pthread_mutex_lock(&link->lock);
     news->domains = true;
@@ -253,7 +252,7 @@ static void on_pool_refresh(virConnectPtr connection, virStoragePoolPtr pool, vo
 
     pthread_mutex_lock(&link->lock);
     news->pools = true;
-    if (news->n_refreshes < VIRT_POOLS_MAX && virStoragePoolGetUUIDString(pool, uuid) == 0)
+    if (news->n_refreshes < VIRT_POOLS_MAX && sym_virStoragePoolGetUUIDString(pool, uuid) == 0)
         refreshes = reallocarray(news->refreshes, news->n_refreshes + 1, sizeof(*news->refreshes));
     if (refreshes) {
         news->refreshes = refreshes;
@@ -311,8 +310,8 @@ static int link_register(struct virt_link *link)
         if (r < 0)
             return r;
         link_ref(link);
-        id = virConnectDomainEventRegisterAny(link->connection, NULL, events[i].id,
-                                              events[i].callback, link, on_callback_gone);
+        id = sym_virConnectDomainEventRegisterAny(link->connection, NULL, events[i].id,
+                                                  events[i].callback, link, on_callback_gone);
         if (id >= 0)
             link->domain_events[link->n_domain_events++] = id;
         else
@@ -323,8 +322,9 @@ static int link_register(struct virt_link *link)
         if (r < 0)
             return r;
         link_ref(link);
-        id = virConnectStoragePoolEventRegisterAny(link->connection, NULL, pool_events[i].id,
-                                                   pool_events[i].callback, link, on_callback_gone);
+        id = sym_virConnectStoragePoolEventRegisterAny(link->connection, NULL, pool_events[i].id,
+                                                       pool_events[i].callback, link,
+                                                       on_callback_gone);
         if (id >= 0)
             link->pool_events[link->n_pool_events++] = id;
         else
@@ -341,12 +341,12 @@ static void link_close(struct virt_link *link)
         return;
     (void) call_begin(link, false);     /* so that it shows when it hangs */
     for (size_t i = 0; i < link->n_domain_events; i++)
-        (void) virConnectDomainEventDeregisterAny(link->connection, link->domain_events[i]);
+        (void) sym_virConnectDomainEventDeregisterAny(link->connection, link->domain_events[i]);
     for (size_t i = 0; i < link->n_pool_events; i++)
-        (void) virConnectStoragePoolEventDeregisterAny(link->connection, link->pool_events[i]);
+        (void) sym_virConnectStoragePoolEventDeregisterAny(link->connection, link->pool_events[i]);
     link->n_domain_events = link->n_pool_events = 0;
-    (void) virConnectUnregisterCloseCallback(link->connection, on_close);
-    (void) virConnectClose(link->connection);
+    (void) sym_virConnectUnregisterCloseCallback(link->connection, on_close);
+    (void) sym_virConnectClose(link->connection);
     link->connection = NULL;
     calls_end(link);
 }
@@ -395,6 +395,7 @@ static uint64_t sockets_mark(const struct virt_link *link)
 
 static int link_open(struct virt_link *link)
 {
+    _cleanup_free_ char *reason = NULL;
     int r;
 
     if (link->is_default && !default_socket_is_there()) {
@@ -404,21 +405,27 @@ static int link_open(struct virt_link *link)
     r = call_begin(link, true);
     if (r < 0)
         return r;
+    r = virt_library_load(&reason);
+    if (r < 0) {
+        link_set_state(link, false, false, false, reason ?: strerror(-r));
+        calls_end(link);
+        return r;
+    }
     pthread_mutex_lock(&link->lock);
     link->lost = false;
     news_done(&link->news);
     pthread_mutex_unlock(&link->lock);
-    link->connection = virConnectOpenReadOnly(link->uri);
+    link->connection = sym_virConnectOpenReadOnly(link->uri);
     if (!link->connection) {
-        link_set_state(link, false, false, false, virGetLastErrorMessage());
+        link_set_state(link, false, false, false, sym_virGetLastErrorMessage());
         calls_end(link);
         return -ENOTCONN;
     }
     /* Without a reference: a driver without such a callback would never give it back. It is taken
      * out before the end. */
-    (void) virConnectRegisterCloseCallback(link->connection, on_close, link, NULL);
+    (void) sym_virConnectRegisterCloseCallback(link->connection, on_close, link, NULL);
     /* -1 or 1 of a driver without: it is no process of its own. */
-    (void) virConnectSetKeepAlive(link->connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
+    (void) sym_virConnectSetKeepAlive(link->connection, KEEPALIVE_SECONDS, KEEPALIVE_COUNT);
     r = link_register(link);
     if (r >= 0)
         link_set_state(link, false, true, false, NULL);
@@ -512,8 +519,8 @@ static int link_serve(struct virt_link *link)
         } else if (r != -ECANCELED && r != -ENOTCONN) {
             /* what was known stays, and stays said, until it can be read again */
             link_set_state(link, false, true, link->complete,
-                           virGetLastErrorCode() == VIR_ERR_OK ? strerror(-r)
-                                                               : virGetLastErrorMessage());
+                           sym_virGetLastErrorCode() == VIR_ERR_OK ? strerror(-r)
+                                                                   : sym_virGetLastErrorMessage());
             link_tell(link);
             r = 0;
         }

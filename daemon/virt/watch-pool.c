@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* All pools of a connection, and the volumes of those that are not of files. */
 #include <errno.h>
-#include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +23,7 @@ static int compare_volumes(const void *a, const void *b)
 static int volume_read(struct virt_link *link, virStorageVolPtr item, bool devices,
                        struct volume *volume)
 {
-    const char *name = virStorageVolGetName(item);
+    const char *name = sym_virStorageVolGetName(item);
     int r = 0;
 
     if (!name || strlen(name) > VIRT_TEXT_MAX)
@@ -33,7 +32,7 @@ static int volume_read(struct virt_link *link, virStorageVolPtr item, bool devic
         r = link_call(link);
         if (r < 0)
             return r;
-        volume->path = virStorageVolGetPath(item);
+        volume->path = sym_virStorageVolGetPath(item);
         if (!volume->path)
             return link_error(link);
     }
@@ -73,7 +72,7 @@ static int pool_read_volumes(struct virt_link *link, virStoragePoolPtr item, str
     r = link_call(link);
     if (r < 0)
         return r;
-    n = virStoragePoolListAllVolumes(item, &list, 0);
+    n = sym_virStoragePoolListAllVolumes(item, &list, 0);
     if (n < 0)
         return link_error(link);
     pool->n_volumes = (size_t)n;
@@ -91,7 +90,7 @@ static int pool_read_volumes(struct virt_link *link, virStoragePoolPtr item, str
             if (r == -ENOENT || r == -EIO)      /* deleted meanwhile */
                 r = 0;
         }
-        virStorageVolFree(list[i]);
+        sym_virStorageVolFree(list[i]);
     }
     free(list);
     if (r < 0) {
@@ -126,7 +125,7 @@ static int pool_read(struct virt_link *link, const struct link_news *news, virSt
     r = link_call(link);
     if (r < 0)
         return r;
-    xml = virStoragePoolGetXMLDesc(item, 0);
+    xml = sym_virStoragePoolGetXMLDesc(item, 0);
     if (!xml)
         return link_error(link);
     r = virt_xml_pool(xml, &pool);
@@ -134,11 +133,11 @@ static int pool_read(struct virt_link *link, const struct link_news *news, virSt
         r = link_call(link);
     if (r < 0)
         return r;
-    r = virStoragePoolIsActive(item);
+    r = sym_virStoragePoolIsActive(item);
     if (r < 0)
         return link_error(link);
     pool.active = r > 0;
-    if (virStoragePoolGetAutostart(item, &autostart) == 0)      /* a transient one has none */
+    if (sym_virStoragePoolGetAutostart(item, &autostart) == 0)      /* a transient one has none */
         pool.autostart = autostart != 0;
     pool.refreshed = refreshed(link, news, pool.uuid);
     if (pool.active && virt_pool_kind(pool.type) != VIRT_POOL_FILES) {
@@ -198,7 +197,7 @@ int link_read_pools(struct virt_link *link, const struct link_news *news)
     r = link_call(link);
     if (r < 0)
         return r;
-    n = virConnectListAllStoragePools(link->connection, &list, 0);
+    n = sym_virConnectListAllStoragePools(link->connection, &list, 0);
     if (n < 0) {
         r = link_error(link);
         if (r != -EOPNOTSUPP)
@@ -207,7 +206,7 @@ int link_read_pools(struct virt_link *link, const struct link_news *news)
     }
     r = pools_read(link, news, list, (size_t)n, &pools);
     for (int i = 0; i < n; i++)
-        virStoragePoolFree(list[i]);
+        sym_virStoragePoolFree(list[i]);
     free(list);
     if (r < 0)
         return r;

@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libvirt/virterror.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -52,70 +51,27 @@ unsigned virt_watch_lingering(void)
     return atomic_load(&lingering);
 }
 
-/* ---- libvirt's events ------------------------------------------------------------------------ */
+/* ---- threads of connections ------------------------------------------------------------------ */
 
-static void *run_events(void *userdata)
-{
-    for (;;)
-        if (virEventRunDefaultImpl() < 0)
-            usleep(100 * 1000);
-    return NULL;
-}
-
-static void ignore_error(void *userdata, virErrorPtr error)
-{
-    /* each is looked at where it happens; libvirt would print it */
-}
-
-static int thread_start(void *(*run)(void *), void *userdata, bool detached, pthread_t *ret_thread)
+static int thread_start(struct virt_link *link)
 {
     sigset_t all, before;
+    pthread_t thread;
     int r;
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    r = -pthread_create(ret_thread, NULL, run, userdata);
+    r = -pthread_create(&thread, NULL, link_run, link);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (r == 0 && detached)
-        pthread_detach(*ret_thread);
+    if (r == 0)
+        pthread_detach(thread);
     return r;
 }
-
-static int library_error;
-
-/* Once for the process: the loop of events cannot be had twice, or be ended. */
-static void library_begin(void)
-{
-    pthread_t thread;
-
-    /* Otherwise a session's URI would start a daemon. */
-    if (setenv("LIBVIRT_AUTOSTART", "0", 1) < 0) {
-        library_error = -errno;
-        return;
-    }
-    if (virInitialize() < 0 || virEventRegisterDefaultImpl() < 0) {
-        library_error = -EIO;
-        return;
-    }
-    virSetErrorFunc(NULL, ignore_error);
-    library_error = thread_start(run_events, NULL, true, &thread);
-}
-
-static int library_use(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-    pthread_once(&once, library_begin);
-    return library_error;
-}
-
-/* ---- threads of connections ------------------------------------------------------------------ */
 
 static int seat_start(struct virt_watch *watch, struct connection_seat *seat, const char *uri)
 {
     struct virt_link *link = calloc(1, sizeof(*link));
     pthread_condattr_t attributes;
-    pthread_t thread;
     int r;
 
     if (!link)
@@ -134,7 +90,7 @@ static int seat_start(struct virt_watch *watch, struct connection_seat *seat, co
     r = !link->uri ? -ENOMEM : link->wake_fd < 0 ? -errno : 0;
     atomic_fetch_add(&lingering, 1);
     if (r == 0)
-        r = thread_start(link_run, link, true, &thread);
+        r = thread_start(link);
     if (r < 0) {
         atomic_fetch_sub(&lingering, 1);
         link->refs = 1;
@@ -358,8 +314,9 @@ int virt_watch_new(sd_event *event, const struct virt_watch_options *options,
     if (r >= 0)
         r = sd_event_add_time_relative(event, &watch->look, CLOCK_MONOTONIC, LOOK_INTERVAL,
                                        LOOK_INTERVAL / 10, on_look, watch);
-    if (r >= 0 && (!options->uris || options->uris[0]))
-        r = library_use();
+    /* Otherwise a session's URI would start a daemon. Here, as the environment is this thread's. */
+    if (r >= 0 && setenv("LIBVIRT_AUTOSTART", "0", 1) < 0)
+        r = -errno;
     if (r >= 0)
         r = watch_start(watch);
     watch->options.uris = NULL;     /* the caller's */

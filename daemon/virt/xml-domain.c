@@ -262,7 +262,7 @@ static void files_read(struct virt_xml *xml, const xmlNode *domain, struct virt_
 
 static int body_read_live(struct virt_xml *xml, struct virt_body *body)
 {
-    const xmlNode *domain = xmlDocGetRootElement(xml->document);
+    const xmlNode *domain = xml->root;
     int r;
 
     r = virt_xml_uuid(xml, virt_xml_child(domain, "uuid"), body->uuid);
@@ -279,7 +279,7 @@ static int body_read_live(struct virt_xml *xml, struct virt_body *body)
 
 static int body_read_defined(struct virt_xml *xml, struct virt_body *body)
 {
-    const xmlNode *domain = xmlDocGetRootElement(xml->document);
+    const xmlNode *domain = xml->root;
 
     disks_read(xml, virt_xml_child(domain, "devices"), &body->defined_disks,
                &body->n_defined_disks);

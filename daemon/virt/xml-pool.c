@@ -28,7 +28,7 @@ enum virt_pool_kind virt_pool_kind(const char *type)
 
 static int pool_read(struct virt_xml *xml, struct virt_pool *pool)
 {
-    const xmlNode *root = xmlDocGetRootElement(xml->document);
+    const xmlNode *root = xml->root;
     int r;
 
     pool->type = virt_xml_attribute(xml, root, "type");

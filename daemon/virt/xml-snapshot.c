@@ -118,7 +118,7 @@ static int snapshot_read_disks(struct virt_xml *xml, const xmlNode *root,
 
 static int snapshot_read(struct virt_xml *xml, struct virt_snapshot *snapshot)
 {
-    const xmlNode *root = xmlDocGetRootElement(xml->document),
+    const xmlNode *root = xml->root,
                   *memory = virt_xml_child(root, "memory");
     enum virt_snapshot_kind kind = kind_read(memory);
 
@@ -163,7 +163,7 @@ static int compare_checkpoint_disks(const void *a, const void *b)
 
 static int checkpoint_read(struct virt_xml *xml, struct virt_checkpoint *checkpoint)
 {
-    const xmlNode *root = xmlDocGetRootElement(xml->document),
+    const xmlNode *root = xml->root,
                   *disks = virt_xml_child(root, "disks");
     size_t n = count_disks(xml, disks);
 
@@ -228,7 +228,7 @@ int virt_xml_backup(const char *text, char ***ret_files)
     r = virt_xml_open(text, "domainbackup", &xml);
     if (r < 0)
         return r;
-    disks = virt_xml_child(xmlDocGetRootElement(xml.document), "disks");
+    disks = virt_xml_child(xml.root, "disks");
     n = count_disks(&xml, disks);
     files = calloc(n * ELEMENTSOF(ends) * ELEMENTSOF(attributes) + 1, sizeof(*files));
     if (!files)

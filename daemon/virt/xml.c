@@ -3,9 +3,9 @@
 #include "daemon/virt/xml.h"
 
 #include <errno.h>
-#include <libxml/parser.h>
 #include <string.h>
 
+#include "daemon/virt/library.h"
 #include "lib/cleanup.h"
 
 /* No entity of the document's own making is ever looked at: libvirt writes none. */
@@ -15,43 +15,45 @@ static void on_document_type(void *context, const xmlChar *name, const xmlChar *
     xmlParserCtxt *parser = context;
 
     parser->wellFormed = 0;
-    xmlStopParser(parser);
+    sym_xmlStopParser(parser);
 }
 
 int virt_xml_open(const char *text, const char *root, struct virt_xml *ret_xml)
 {
     size_t n = strnlen(text, VIRT_XML_MAX + 1);
+    const xmlNode *outermost;
     xmlParserCtxt *parser;
     xmlDoc *document;
     bool no_memory;
 
     if (n > VIRT_XML_MAX)
         return -E2BIG;
-    parser = xmlNewParserCtxt();
+    parser = sym_xmlNewParserCtxt();
     if (!parser)
         return -ENOMEM;
     parser->sax->internalSubset = on_document_type;
     parser->sax->warning = NULL;
     parser->sax->error = NULL;
     parser->sax->serror = NULL;
-    document = xmlCtxtReadMemory(parser, text, (int)n, NULL, NULL,
-                                 XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
+    document = sym_xmlCtxtReadMemory(parser, text, (int)n, NULL, NULL,
+                                     XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
                                      XML_PARSE_COMPACT);
     no_memory = parser->errNo == XML_ERR_NO_MEMORY;
-    xmlFreeParserCtxt(parser);
+    sym_xmlFreeParserCtxt(parser);
     if (!document)
         return no_memory ? -ENOMEM : -EBADMSG;
-    if (!virt_xml_is(xmlDocGetRootElement(document), root)) {
-        xmlFreeDoc(document);
+    outermost = sym_xmlDocGetRootElement(document);
+    if (!virt_xml_is(outermost, root)) {
+        sym_xmlFreeDoc(document);
         return -EBADMSG;
     }
-    *ret_xml = (struct virt_xml){ .document = document };
+    *ret_xml = (struct virt_xml){ .document = document, .root = outermost };
     return 0;
 }
 
 void virt_xml_close(struct virt_xml *xml)
 {
-    xmlFreeDoc(xml->document);
+    sym_xmlFreeDoc(xml->document);
     xml->document = NULL;
 }
 
@@ -91,7 +93,7 @@ static char *text_take(struct virt_xml *xml, xmlChar *taken)
         if (!text)
             xml->no_memory = true;
     }
-    xmlFree(taken);
+    (*sym_xmlFree)(taken);
     return text;
 }
 
@@ -111,7 +113,7 @@ char *virt_xml_attribute(struct virt_xml *xml, const xmlNode *node, const char *
 
     if (!attribute || !attribute->children)
         return NULL;
-    value = xmlNodeListGetString(xml->document, attribute->children, 1);
+    value = sym_xmlNodeListGetString(xml->document, attribute->children, 1);
     if (!value) {
         xml->no_memory = true;
         return NULL;
@@ -121,7 +123,7 @@ char *virt_xml_attribute(struct virt_xml *xml, const xmlNode *node, const char *
 
 char *virt_xml_text(struct virt_xml *xml, const xmlNode *node)
 {
-    xmlChar *value = node && node->children ? xmlNodeGetContent(node) : NULL;
+    xmlChar *value = node && node->children ? sym_xmlNodeGetContent(node) : NULL;
 
     return value ? text_take(xml, value) : NULL;
 }

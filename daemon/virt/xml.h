@@ -5,7 +5,7 @@
  *
  * In common: 0, or -EBADMSG (not well-formed, a document type, or another document), -E2BIG,
  * -ENOMEM, and nothing is returned then. What is beyond a limit of virt.h is left out and
- * counted. */
+ * counted. They need libxml2: virt_library_load_xml() comes first. */
 #pragma once
 
 #include <libxml/tree.h>
@@ -29,6 +29,7 @@ int virt_xml_backup(const char *xml, char ***ret_files);
 /* One document being read; its counters are looked at once, at the end. */
 struct virt_xml {
     xmlDoc *document;
+    const xmlNode *root;        /* its outermost element */
     uint64_t n_left_out;
     bool no_memory;
 };

@@ -17,6 +17,7 @@
 #include "daemon/contents/baseline.h"
 #include "daemon/contents/ledger.h"
 #include "daemon/store/report.h"
+#include "daemon/virt/library.h"
 #include "daemon/virt/xml.h"
 #include "fault.h"
 #include "qcaudit/qcaudit.h"
@@ -240,6 +241,9 @@ static void run_domain(const char *path, struct outcome *ret_outcome)
 
 static void domains(void **state)
 {
+    _cleanup_free_ char *reason = NULL;
+
+    assert_int_equal(virt_library_load_xml(&reason), 0);
     each_file("virt", run_domain, FAULT_MEMORY);
 }
 

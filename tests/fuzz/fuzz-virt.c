@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/core/strv.h"
+#include "daemon/virt/library.h"
 #include "daemon/virt/xml.h"
 #include "fuzz/fuzz.h"
 
@@ -27,6 +28,16 @@ static void look(const struct virt_body *body)
     }
 }
 
+static bool load(void)
+{
+    static bool loaded;
+    char *reason;
+
+    if (!loaded && virt_library_load_xml(&reason) < 0)
+        abort();
+    return loaded = true;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct virt_body *body;
@@ -36,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint64_t left_out;
     char *text, **files;
 
-    if (size == 0 || size > FUZZ_INPUT_MAX)
+    if (size == 0 || size > FUZZ_INPUT_MAX || !load())
         return 0;
     text = malloc(size);
     if (!text)

@@ -214,6 +214,47 @@ $DIR/pool/b.qcow2" "$(images)"
     stop_daemon
 }
 
+# with_library FILE: the daemon, started next, finds FILE in the place of libvirt's library.
+with_library() {
+    # shellcheck disable=SC2016     # for the shell inside
+    DAEMON_WRAPPER=(unshare --mount --propagation private sh -c
+        'mount --bind "$1" "$(readlink -f "$2")" && shift 2 && exec "$@"' sh "$1" "$LIBRARY")
+}
+
+@test "libvirt's library is loaded where it is: without it, or with one too old, the folders are audited and it is said" {
+    need_root
+    need gcc unshare
+    LIBRARY=$(ldconfig -p | sed -n 's/^\tlibvirt\.so\.0 .*=> //p' | head -n 1)
+    [ -n "$LIBRARY" ] || skip "libvirt.so.0 is not where ldconfig looks"
+    libvirtd_start
+    make_image "$STORE/a.qcow2"
+    write_config
+    : >"$DIR/empty"
+    with_library "$DIR/empty"
+    start_daemon
+    wait_for 20 connection unreachable
+    [ "$(images)" = "$STORE/a.qcow2" ]
+    run -0 ctl status
+    [[ $output == *"cannot load "*"libvirt.so.0: file too short"* ]]
+    stop_daemon
+    echo 'int virInitialize(void) { return 0; }' | gcc -shared -fPIC -Wl,-soname,libvirt.so.0 -x c -o "$DIR/old" -
+    with_library "$DIR/old"
+    start_daemon
+    wait_for 20 connection unreachable
+    run -0 ctl status
+    [[ $output == *"libvirt.so.0 is too old: it lacks vir"*"()"* ]]
+    stop_daemon
+    DAEMON_WRAPPER=()
+    start_daemon
+    wait_for 20 connection connected
+    # Where nobody asks for libvirt, nothing of it is in memory.
+    stop_daemon
+    LIBVIRT='{uris: []}'
+    write_config
+    start_daemon
+    run ! grep -E 'libvirt|libxml' "/proc/$DAEMON/maps"
+}
+
 @test "an answer of libvirt's takes 30 s: nobody but its own thread waits" {
     libvirtd_start
     "$top_srcdir/tests/integration/slow-socket" "$DIR/slow" "$DIR/lv/sock/libvirt-sock" 30 3>&- 4>&- &

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "daemon/core/strv.h"
+#include "daemon/virt/library.h"
 #include "daemon/virt/xml.h"
 #include "lib/cleanup.h"
 
@@ -377,6 +378,13 @@ static void many_domains(void **state)
     assert_null(virt_status_unref(status));
 }
 
+static int load(void **state)
+{
+    _cleanup_free_ char *reason = NULL;
+
+    return virt_library_load_xml(&reason);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,5 +398,5 @@ int main(void)
         cmocka_unit_test(many_domains),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, load, NULL);
 }
