@@ -9,25 +9,24 @@
 #include "ctl/source.h"
 #include "helpers/text.h"
 
-/* "critical: metadata-corrupt: /srv/a.qcow2 has 3 corruptions (qcauditctl show 5); in all ..." */
-static int print_worst(const struct ctl *ctl, json_object *worst, json_object *open)
+char *brief_worst(const struct output *output, json_object *worst, json_object *open)
 {
     _cleanup_free_ char *severity = row_text(worst, "severity"), *name = row_text(worst, "name"),
                         *subject = fact_subject(worst, ""), *counts = NULL,
                         *summary = row_has(worst, "summary") ? row_prose(worst, "summary")
                                                              : strdup("");
     uint64_t total = 0;
+    char *text;
 
-    counts = fact_severities(&ctl->output, open, &total);
-    if (!severity || !name || !subject || !summary || !counts)
-        return -ENOMEM;
-    (void)printf("%s%s%s: %s: %s%s%s (qcauditctl show %" PRIu64 ")",
-                 output_colour(&ctl->output, severity_colour(severity)), severity,
-                 output_colour(&ctl->output, COLOUR_OFF), name, subject, *summary ? " " : "",
-                 summary, row_number(worst, "id"));
-    if (total > 1)
-        (void)printf("; in all: %s", counts);
-    return 0;
+    counts = fact_severities(output, open, &total);
+    if (!severity || !name || !subject || !summary || !counts ||
+        asprintf(&text, "%s%s%s: %s: %s%s%s (qcauditctl show %" PRIu64 ")%s%s",
+                 output_colour(output, severity_colour(severity)), severity,
+                 output_colour(output, COLOUR_OFF), name, subject, *summary ? " " : "", summary,
+                 row_number(worst, "id"), total > 1 ? "; in all: " : "",
+                 total > 1 ? counts : "") < 0)
+        return NULL;
+    return text;
 }
 
 /* Nothing is wrong, as far as it is known. */
@@ -65,9 +64,12 @@ int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
         return r;
     if (ctl->offline)
         (void)printf("qcauditd is not running; its database says: ");
-    if (worst && severity_status(row_raw(worst, "severity")) > 0)
-        r = print_worst(ctl, worst, row_member(status, "open"));
-    else
+    if (worst && severity_status(row_raw(worst, "severity")) > 0) {
+        _cleanup_free_ char *text = brief_worst(&ctl->output, worst, row_member(status, "open"));
+
+        r = text ? 0 : -ENOMEM;
+        (void)fputs(text ? text : "", stdout);
+    } else
         print_well(status, all_muted || n_muted > 0, now);
     /* What nobody is told of. */
     if (all_muted)

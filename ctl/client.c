@@ -90,6 +90,51 @@ static int cannot_connect(const struct ctl *ctl, const char *path, int error)
     return error;
 }
 
+static uint64_t answer_usec(const struct ctl *ctl)
+{
+    return ctl->answer_usec > 0 ? ctl->answer_usec : CALL_USEC;
+}
+
+/* sd_bus_call() would wait for ever for a daemon that accepts and then says nothing. */
+static int wait_until_ready(sd_bus *bus, uint64_t usec)
+{
+    uint64_t end = usec_now(CLOCK_MONOTONIC) + usec, now;
+    int r;
+
+    while ((r = sd_bus_is_ready(bus)) == 0) {
+        r = sd_bus_process(bus, NULL);
+        now = usec_now(CLOCK_MONOTONIC);
+        if (r == 0 && now >= end)
+            r = -ETIMEDOUT;
+        if (r == 0)
+            r = sd_bus_wait(bus, end - now);
+        if (r < 0)
+            return r;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* The other side says nothing, or is not there any more. Returns error. */
+static int connection_failed(const struct ctl *ctl, int error)
+{
+    bool ended = error == -ECONNRESET || error == -ENOTCONN || error == -EPIPE;
+
+    if (ctl->own_daemon && (ended || error == -ETIMEDOUT))
+        (void)complain(0, "The daemon of this run ended, or does not answer. It said:");
+    else if (error == -ETIMEDOUT)
+        (void)complain(0, "qcauditd does not answer. See: journalctl -u qcauditd");
+    else if (ended)
+        (void)complain(
+            0,
+            "qcauditd closed the connection: it stopped or could not start, or too many "
+            "clients are connected.\n"
+            "See why:                    systemctl status qcauditd\n"
+            "look for mistakes:          qcauditd --check-config");
+    else
+        (void)complain(error, "Cannot speak to qcauditd");
+    return error;
+}
+
 static int client_connect(struct ctl *ctl)
 {
     _cleanup_free_ char *path = NULL;
@@ -105,7 +150,14 @@ static int client_connect(struct ctl *ctl)
     if (r < 0)
         return cannot_connect(ctl, path, r);
     r = bus_start(&fd, &ctl->bus);
-    return r < 0 ? complain(r, "Cannot speak to qcauditd") : 0;
+    if (r >= 0)
+        r = wait_until_ready(ctl->bus, answer_usec(ctl));
+    if (r < 0) {
+        /* nothing is to be flushed, and that would wait for the daemon, too */
+        ctl->bus = sd_bus_close_unref(ctl->bus);
+        return connection_failed(ctl, r);
+    }
+    return 0;
 }
 
 /* ---- calls -------------------------------------------------------------------------------- */
@@ -127,19 +179,12 @@ static int call_failed(const struct ctl *ctl, int r, const sd_bus_error *error)
 
     if (sd_bus_error_has_name(error, CONTROL_ERROR_ACCESS_DENIED))
         return complain(0, "Permission denied: %s.", message), -EACCES;
-    if (ctl->own_daemon && (r == -ETIMEDOUT || r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE))
-        return complain(0, "The daemon of this run ended, or does not answer. It said:"), r;
-    if (r == -ETIMEDOUT || sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
-        return complain(0, "qcauditd does not answer. See: journalctl -u qcauditd"), -ETIMEDOUT;
-    if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE ||
-        sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED))
-        return complain(
-                   0,
-                   "qcauditd closed the connection: it stopped or could not start, or too many "
-                   "clients are connected.\n"
-                   "See why:                    systemctl status qcauditd\n"
-                   "look for mistakes:          qcauditd --check-config"),
-               r;
+    if (sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
+        r = -ETIMEDOUT;
+    if (sd_bus_error_has_name(error, SD_BUS_ERROR_DISCONNECTED))
+        r = -ENOTCONN;
+    if (r == -ETIMEDOUT || r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)
+        return connection_failed(ctl, r);
     if (message && *message)
         return complain(0, "%s.", message), r;
     return complain(r, "The call to qcauditd failed");
@@ -149,8 +194,7 @@ int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
                 sd_bus_message **ret_reply)
 {
     sd_bus_error error = SD_BUS_ERROR_NULL;
-    uint64_t wait = ctl->answer_usec > 0 ? ctl->answer_usec : CALL_USEC;
-    int r = sd_bus_call(ctl->bus, call, wait, &error, ret_reply);
+    int r = sd_bus_call(ctl->bus, call, answer_usec(ctl), &error, ret_reply);
 
     if (r < 0) {
         if (quiet_error && sd_bus_error_has_name(&error, quiet_error))

@@ -29,6 +29,7 @@ struct ctl {
     bool forever, muted;
     bool all, orphan;
     bool brief, exit_zero;
+    bool nagios;
     bool own_daemon;            /* of this run, and no service */
     bool wait, scrub;
     bool chain, compatible;

@@ -11,6 +11,7 @@
 #include "build-config.h"
 #include "ctl/ctl.h"
 #include "ctl/metric.h"
+#include "ctl/nagios.h"
 #include "ctl/when.h"
 #include "helpers/text.h"
 #include "qcaudit/qcaudit.h"
@@ -34,11 +35,13 @@ struct verb {
     "2 error, 3 critical; 10: it could not be found out. --exit-zero: 0 instead of 1, 2, 3."
 
 static const struct verb verbs[] = {
-    {"status", "", 0, 0, verb_status, "brief at exit-zero offline state-directory full ",
+    {"status", "", 0, 0, verb_status, "brief nagios at exit-zero offline state-directory full ",
      "summary: counts and the worst findings (default)",
      "Shows how many images are audited, when, what is wrong by severity, each datastore, and the "
      "worst findings;\n"
-     "with --brief one line; with --at what was open then. " EXIT_STATUS_HELP},
+     "with --brief one line; with --nagios one line for a monitoring system, and its exit status; "
+     "with --at what was\n"
+     "open then. " EXIT_STATUS_HELP},
     {"findings", "", 0, 0, verb_findings, FILTER_FINDINGS, "what is wrong, worst first",
      "Lists the findings that are open or acknowledged; --muted those that are muted instead, "
      "--all all of these,\n"
@@ -198,7 +201,7 @@ enum { OPTION_LONG = 0x100 };
 struct option_row {
     const char *name;
     char letter;                /* 0 none */
-    const char *argument;       /* NULL none */
+    const char *argument;       /* NULL none; in brackets, with its =, one that may be left out */
     bool global;                /* for every verb */
     const char *help;
 };
@@ -207,11 +210,12 @@ static const struct option_row options[] = {
     {"help", 'h', NULL, true, "show this help, or that of the verb"},
     {"version", 0, NULL, true, "show the version"},
     {"socket", 0, "PATH", true, "where the daemon listens"},
-    {"json", 0, "MODE", true, "print JSON: short, pretty, or off"},
+    {"json", 'j', "[=MODE]", true, "print JSON: short, pretty, or off"},
     {"no-legend", 0, NULL, true, "no headings and hints"},
     {"no-pager", 0, NULL, true, "do not start a pager"},
     {"full", 'l', NULL, false, "do not shorten anything"},
     {"brief", 0, NULL, false, "status: one line, that all is well or what is worst"},
+    {"nagios", 0, NULL, false, "status: as a plugin of Nagios, Icinga and their kin"},
     {"exit-zero", 0, NULL, false, "exit with 0 whatever is open"},
     {"offline", 0, NULL, false, "read the database; the daemon must not run"},
     {"state-directory", 0, "DIR", false, "with --offline: where the database is"},
@@ -288,12 +292,18 @@ static bool verb_takes(const struct verb *verb, const struct option_row *option)
 
 /* ---- help --------------------------------------------------------------------------------- */
 
+static bool may_lack_argument(const struct option_row *option)
+{
+    return option->argument && option->argument[0] == '[';
+}
+
 static void print_option(const struct option_row *option)
 {
     char text[64];
 
     (void)snprintf(text, sizeof(text), "%c%c --%s%s%s", option->letter ? '-' : ' ',
-                   option->letter ? option->letter : ' ', option->name, option->argument ? "=" : "",
+                   option->letter ? option->letter : ' ', option->name,
+                   option->argument && !may_lack_argument(option) ? "=" : "",
                    option->argument ? option->argument : "");
     (void)printf("  %-25s %s\n", text, option->help);
 }
@@ -350,8 +360,11 @@ static int one_of(const struct option_row *option, const char *value, const char
 static int take_json(struct ctl *ctl, const struct option_row *option, const char *value)
 {
     static const char *const modes[] = { "off", "short", "pretty", NULL };
-    int r = one_of(option, value, modes, "it is short, pretty or off");
+    int r;
 
+    if (!value)
+        value = ctl->output.terminal ? "pretty" : "short";
+    r = one_of(option, value, modes, "it is short, pretty or off");
     if (r >= 0)
         ctl->output.json = (enum json_mode)r;
     return r;
@@ -448,6 +461,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
     const struct { const char *name; bool *flag; bool value; } flags[] = {
         {"help", &parsed->help, true}, {"version", &parsed->version, true},
         {"offline", &ctl->offline, true}, {"brief", &ctl->brief, true},
+        {"nagios", &ctl->nagios, true},
         {"exit-zero", &ctl->exit_zero, true},
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
@@ -513,11 +527,13 @@ static int parse(struct ctl *ctl, struct parsed *parsed, int argc, char **argv)
 
     for (size_t i = 0; i < ELEMENTSOF(options); i++) {
         longs[i] = (struct option){ options[i].name,
-                                    options[i].argument ? required_argument : no_argument, NULL,
-                                    OPTION_LONG + (int)i };
+                                    may_lack_argument(&options[i]) ? optional_argument
+                                    : options[i].argument          ? required_argument
+                                                                   : no_argument,
+                                    NULL, OPTION_LONG + (int)i };
         if (options[i].letter) {
             shorts[n++] = options[i].letter;
-            if (options[i].argument)
+            if (options[i].argument && !may_lack_argument(&options[i]))
                 shorts[n++] = ':';
         }
     }
@@ -600,6 +616,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct ctl ctl = { .output = { .legend = true, .pager = true }, .trouble = EXIT_TROUBLE };
+    bool plugin = nagios_is_wanted(argc, argv);
     int r, end;
 
     /* what is needed: each category is a file to open, and numbers are for programs, too */
@@ -607,7 +624,11 @@ int main(int argc, char **argv)
     (void)setlocale(LC_MESSAGES, "");
     (void)setlocale(LC_TIME, "");
     output_init(&ctl.output);
-    r = run(&ctl, argc, argv);
+    r = plugin ? nagios_begin() : 0;
+    if (r >= 0)
+        r = run(&ctl, argc, argv);
+    if (plugin)
+        ctl.trouble = r < 0 ? nagios_fail(r) : NAGIOS_UNKNOWN;
     sd_bus_flush_close_unref(ctl.bus);
     end = output_end(&ctl.output);
     if (end < 0 && end != -EPIPE)

@@ -7,9 +7,13 @@
 
 #include "ctl/brief.h"
 #include "ctl/facts.h"
+#include "ctl/nagios.h"
 #include "ctl/past.h"
 #include "ctl/source.h"
 #include "helpers/text.h"
+
+/* A plugin is given ten seconds. */
+#define NAGIOS_USEC (8 * USEC_PER_SEC)
 
 #define LEFT_OUT_SHOWN 5        /* mounts and links of one datastore */
 
@@ -444,10 +448,21 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *status = NULL;
     uint64_t now = usec_now(CLOCK_REALTIME);
-    int r = ctl->at > 0 ? past_status(ctl, &status) : source_status(ctl, &status);
+    int r = 0;
 
+    if (ctl->nagios && (ctl->brief || ctl->exit_zero || ctl->at > 0 || ctl->offline ||
+                        ctl->output.json != JSON_OFF))
+        return complain(0, "--nagios asks the daemon how it is now, and has its own line and exit "
+                           "status: no --brief, --exit-zero, --at, --offline or --json with it."),
+               -EINVAL;
+    if (ctl->nagios)
+        ctl->answer_usec = NAGIOS_USEC;
+    if (r >= 0)
+        r = ctl->at > 0 ? past_status(ctl, &status) : source_status(ctl, &status);
     if (r < 0)
         return r;
+    if (ctl->nagios)
+        return nagios_print(ctl, status, now);
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         r = output_json(&ctl->output, status);
