@@ -31,6 +31,7 @@ function __qcauditctl_valued
     set -l before (commandline -opc)[-1]
     test "$before" = -f; and set before --format
     test "$before" = -n; and set before --lines
+    test "$before" = -H; and set before --host
     string match -q -- '--*' $before; or return 1
     __qcauditctl_options | cut -f 1 | string match -q -- "$before="; or return 1
     echo $before
@@ -61,6 +62,8 @@ function __qcauditctl_values
             set values (__qcauditctl_datastores)
         case --domain
             set values (__qcauditctl_domains)
+        case --host
+            set values (__fish_print_hostnames)
         case --socket --path
             __fish_complete_path (commandline -ct)
         case --state-directory

@@ -117,9 +117,13 @@ static int wait_until_ready(sd_bus *bus, uint64_t usec)
 /* The other side says nothing, or is not there any more. Returns error. */
 static int connection_failed(const struct ctl *ctl, int error)
 {
+    _cleanup_free_ char *shown = ctl->host ? text_escape_string(ctl->host) : NULL;
     bool ended = error == -ECONNRESET || error == -ENOTCONN || error == -EPIPE;
 
-    if (ctl->own_daemon && (ended || error == -ETIMEDOUT))
+    if (ctl->host && (ended || error == -ETIMEDOUT))
+        (void)complain(0, "qcauditd of %s cannot be asked. Is it running? See: ssh %s systemctl "
+                          "status qcauditd", shown, shown);
+    else if (ctl->own_daemon && (ended || error == -ETIMEDOUT))
         (void)complain(0, "The daemon of this run ended, or does not answer. It said:");
     else if (error == -ETIMEDOUT)
         (void)complain(0, "qcauditd does not answer. See: journalctl -u qcauditd");
@@ -135,23 +139,75 @@ static int connection_failed(const struct ctl *ctl, int error)
     return error;
 }
 
-static int client_connect(struct ctl *ctl)
+/* The bridge's option with an address that is safe for a shell, too: what that or D-Bus could take
+ * for more than a letter is written as %XX (D-Bus Specification, "Server Addresses"). */
+static char *socket_address(const char *path)
 {
-    _cleanup_free_ char *path = NULL;
+    static const char prefix[] = "--bus-path=unix:path=";
+    char *address = malloc(sizeof(prefix) + 3 * strlen(path)), *out = address;
+
+    if (!address)
+        return NULL;
+    out = stpcpy(out, prefix);
+    for (const char *in = path; *in; in++)
+        if ((*in >= 'a' && *in <= 'z') || (*in >= 'A' && *in <= 'Z') ||
+            (*in >= '0' && *in <= '9') || strchr("-_/.", *in))
+            *out++ = *in;
+        else
+            out += sprintf(out, "%%%02x", (unsigned char)*in);
+    *out = '\0';
+    return address;
+}
+
+/* As systemctl does it: ssh starts the bridge, which is a part of systemd and brings the daemon's
+ * socket to standard input and output. */
+static int remote_start(const struct ctl *ctl, sd_bus **ret_bus)
+{
+    _cleanup_free_ char *address = socket_address(
+        ctl->socket ?: CONTROL_SYSTEM_RUNTIME_DIR "/" CONTROL_SOCKET_NAME);
+    _cleanup_free_ char *host = strdup(ctl->host);
+    char ssh[] = "ssh", options[] = "-xT", end[] = "--", bridge[] = "systemd-stdio-bridge";
+    char *const argv[] = { ssh, options, end, host, bridge, address, NULL };
+    sd_bus *bus = NULL;
+    int r = address && host ? sd_bus_new(&bus) : -ENOMEM;
+
+    if (r >= 0)
+        r = sd_bus_set_exec(bus, argv[0], argv);
+    if (r >= 0)
+        r = sd_bus_start(bus);
+    if (r < 0) {
+        sd_bus_unref(bus);
+        return complain(r, "Cannot run ssh");
+    }
+    *ret_bus = bus;
+    return 0;
+}
+
+static int local_start(const struct ctl *ctl, sd_bus **ret_bus)
+{
+    _cleanup_free_ char *path = client_socket(ctl);
     _cleanup_close_ int fd = -1;
     int r;
 
-    if (ctl->bus)
-        return 0;
-    path = client_socket(ctl);
     if (!path)
         return complain(-ENOMEM, "Cannot connect");
     r = socket_connect(path, &fd);
     if (r < 0)
         return cannot_connect(ctl, path, r);
-    r = bus_start(&fd, &ctl->bus);
-    if (r >= 0)
-        r = wait_until_ready(ctl->bus, answer_usec(ctl));
+    r = bus_start(&fd, ret_bus);
+    return r < 0 ? complain(r, "Cannot speak to qcauditd") : 0;
+}
+
+static int client_connect(struct ctl *ctl)
+{
+    int r;
+
+    if (ctl->bus)
+        return 0;
+    r = ctl->host ? remote_start(ctl, &ctl->bus) : local_start(ctl, &ctl->bus);
+    if (r < 0)
+        return r;
+    r = wait_until_ready(ctl->bus, answer_usec(ctl));
     if (r < 0) {
         /* nothing is to be flushed, and that would wait for the daemon, too */
         ctl->bus = sd_bus_close_unref(ctl->bus);

@@ -21,6 +21,7 @@
 struct ctl {
     struct output output;
     const char *socket;             /* --socket, NULL: found out */
+    const char *host;               /* of ssh; NULL: this one */
     const char *state_directory;
     bool offline;
     const char *severity, *name, *path, *datastore, *state, *format, *reason;

@@ -74,7 +74,7 @@ static int ask_at(struct ctl *ctl, json_object **ret_rows)
 static int findings_then(struct ctl *ctl, json_object **ret_rows, uint64_t *ret_begins)
 {
     _cleanup_(json_object_putp) json_object *all = NULL, *rows = json_object_new_array();
-    _cleanup_free_ char *path = ctl->path ? source_absolute(ctl->path) : NULL;
+    _cleanup_free_ char *path = ctl->path ? source_absolute(ctl, ctl->path) : NULL;
     int r;
 
     if (!rows || (ctl->path && !path))

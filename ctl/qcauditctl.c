@@ -209,6 +209,7 @@ struct option_row {
 static const struct option_row options[] = {
     {"help", 'h', NULL, true, "show this help, or that of the verb"},
     {"version", 0, NULL, true, "show the version"},
+    {"host", 'H', "HOST", true, "ask the daemon of another host, by ssh: [USER@]HOST"},
     {"socket", 0, "PATH", true, "where the daemon listens"},
     {"json", 'j', "[=MODE]", true, "print JSON: short, pretty, or off"},
     {"no-legend", 0, NULL, true, "no headings and hints"},
@@ -281,10 +282,20 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
+/* Does it read files of this host, or nothing at all, and ask no daemon? */
+static bool verb_is_local(const struct verb *verb)
+{
+    return verb->run == verb_check || verb->run == verb_hash || verb->run == verb_verify ||
+           verb->run == verb_compare || verb->run == verb_audit || verb->run == verb_explain ||
+           verb->run == verb_verify_log;
+}
+
 static bool verb_takes(const struct verb *verb, const struct option_row *option)
 {
     char word[40];
 
+    if (strcmp(option->name, "host") == 0)
+        return !verb_is_local(verb);
     (void)snprintf(word, sizeof(word), "%s ", option->name);
     return option->global || strncmp(verb->options, word, strlen(word)) == 0 ||
            (snprintf(word, sizeof(word), " %s ", option->name) > 0 && strstr(verb->options, word));
@@ -438,7 +449,8 @@ static int take_crossed(struct ctl *ctl, const struct option_row *option, const 
 static int take_text(const char *name, const char *value, struct ctl *ctl)
 {
     const struct { const char *name; const char **place; } texts[] = {
-        {"socket", &ctl->socket}, {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
+        {"host", &ctl->host}, {"socket", &ctl->socket},
+        {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
         {"path", &ctl->path}, {"datastore", &ctl->datastore}, {"reason", &ctl->reason},
         {"channel", &ctl->channel},
         {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain},
@@ -515,6 +527,8 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
                       "it is open, acknowledged, resolved or all");
     if (strcmp(option->name, "format") == 0)
         return one_of(option, ctl->format = value, formats, "it is raw or qcow2");
+    if (strcmp(option->name, "host") == 0 && (!*value || value[0] == '-'))
+        return bad_value(option, value, "a name for ssh is needed");
     return take_text(option->name, value, ctl);
 }
 
@@ -552,13 +566,16 @@ static int parse(struct ctl *ctl, struct parsed *parsed, int argc, char **argv)
     return 0;
 }
 
-static int check_verb(const struct verb *verb, const struct parsed *parsed, int n_arguments)
+static int check_verb(const struct ctl *ctl, const struct verb *verb, const struct parsed *parsed,
+                      int n_arguments)
 {
     for (size_t i = 0; i < ELEMENTSOF(options); i++)
         if (parsed->given[i] && !verb_takes(verb, &options[i]))
             return complain(0, "--%s means nothing to '%s'. See: qcauditctl %s --help",
                             options[i].name, verb->name, verb->name),
                    -EINVAL;
+    if (ctl->host && ctl->offline)
+        return complain(0, "--offline reads a database of this host: leave out --host."), -EINVAL;
     if (n_arguments < verb->least)
         return complain(0, "'%s' needs %s. See: qcauditctl %s --help", verb->name, verb->arguments,
                         verb->name), -EINVAL;
@@ -609,7 +626,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return 0;
     }
     n = n > 0 ? n - 1 : 0;
-    r = check_verb(verb, &parsed, n);
+    r = check_verb(ctl, verb, &parsed, n);
     return r < 0 ? r : verb->run(ctl, n, argv + argc - n);
 }
 

@@ -82,7 +82,7 @@ int filter_add(json_object *filter, const char *key, const char *value)
 
 /* ---- which image -------------------------------------------------------------------------- */
 
-char *source_absolute(const char *argument)
+char *source_absolute(const struct ctl *ctl, const char *argument)
 {
     _cleanup_free_ char *here = NULL;
     char *path = NULL, *out;
@@ -90,7 +90,7 @@ char *source_absolute(const char *argument)
     if (argument[0] == '/')
         path = strdup(argument);
     else {
-        here = getcwd(NULL, 0);
+        here = ctl->host ? strdup("/") : getcwd(NULL, 0);
         if (here && asprintf(&path, "%s/%s", strcmp(here, "/") == 0 ? "" : here, argument) < 0)
             path = NULL;
     }
@@ -193,7 +193,7 @@ static int find(struct ctl *ctl, const char *argument, const char *domain, bool 
                 json_object **ret_rows, char **ret_path)
 {
     _cleanup_(json_object_putp) json_object *rows = NULL, *linked = NULL;
-    _cleanup_free_ char *absolute = source_absolute(argument), *real = NULL;
+    _cleanup_free_ char *absolute = source_absolute(ctl, argument), *real = NULL;
     int r;
 
     if (!absolute)
@@ -201,7 +201,7 @@ static int find(struct ctl *ctl, const char *argument, const char *domain, bool 
     r = ask_find(ctl, absolute, argument, domain, details, &rows);
     if (r < 0)
         return r;
-    if (!is_exact(rows) && !is_domain(rows)) {
+    if (!ctl->host && !is_exact(rows) && !is_domain(rows)) {
         r = resolve_path(argument, &real);
         if (r == -ENOMEM || r == -ETIMEDOUT)
             return r == -ETIMEDOUT ? r : complain(r, "Cannot look for an image");

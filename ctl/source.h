@@ -34,7 +34,7 @@ int source_show(struct ctl *ctl, const char *argument, json_object **ret_image,
                 json_object **ret_domain);
 /* As an absolute path, known or not (a directory, say): what --path means. malloc'd, NULL without
  * memory. */
-char *source_absolute(const char *argument);
+char *source_absolute(const struct ctl *ctl, const char *argument);
 /* Errors go first in a list for people: by severity, then by age. In place. */
 void source_sort_findings(json_object *rows);
 

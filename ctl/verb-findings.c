@@ -104,7 +104,7 @@ int findings_table(struct ctl *ctl, json_object *rows)
 static int findings_filter(const struct ctl *ctl, json_object **ret_filter)
 {
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object();
-    _cleanup_free_ char *path = ctl->path ? source_absolute(ctl->path) : NULL;
+    _cleanup_free_ char *path = ctl->path ? source_absolute(ctl, ctl->path) : NULL;
     int r = filter && (path || !ctl->path) ? 0 : -ENOMEM;
 
     if (r >= 0)

@@ -188,7 +188,7 @@ static int history_path(struct ctl *ctl, const char *argument, char **ret_path)
 
     if (r != -ENOENT)
         return r;
-    *ret_path = source_absolute(argument);
+    *ret_path = source_absolute(ctl, argument);
     return *ret_path ? 0 : complain(-ENOMEM, "Cannot read the history");
 }
 

@@ -100,7 +100,7 @@ static int images_table(struct ctl *ctl, json_object *rows)
 static int list(struct ctl *ctl, const char *argument, json_object *all)
 {
     _cleanup_(json_object_putp) json_object *filter = json_object_new_object(), *rows = NULL;
-    _cleanup_free_ char *path = argument ? source_absolute(argument) : NULL;
+    _cleanup_free_ char *path = argument ? source_absolute(ctl, argument) : NULL;
     int r = filter && (path || !argument) ? 0 : -ENOMEM;
 
     if (r >= 0)

@@ -129,7 +129,7 @@ int verb_policy(struct ctl *ctl, int argc, char **argv)
     if (argc > 0 && !strchr(argv[0], '/'))
         r = source_find_image(ctl, argv[0], false, &path);
     else
-        path = argc > 0 ? source_absolute(argv[0]) : strdup("/");
+        path = argc > 0 ? source_absolute(ctl, argv[0]) : strdup("/");
     if (r < 0)
         return r;
     if (!path)

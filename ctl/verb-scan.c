@@ -24,11 +24,11 @@ static int append_path(struct ctl *ctl, sd_bus_message *call, const char *argume
     int r;
 
     /* What is there is meant by its place; else it is the end of a known path. */
-    r = resolve_path(argument, &real);
+    r = ctl->host ? (argument[0] == '/' ? 0 : -ENOENT) : resolve_path(argument, &real);
     if (r == -ETIMEDOUT)
         return r;
     if (r >= 0)
-        path = source_absolute(argument);
+        path = source_absolute(ctl, argument);
     else {
         r = source_find_image(ctl, argument, false, &path);
         if (r < 0)
