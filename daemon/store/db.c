@@ -208,7 +208,7 @@ static int damaged_if_refused(int r)
 int store_db_open(const char *path, struct store_db **ret_db)
 {
     _cleanup_(store_db_freep) struct store_db *db = calloc(1, sizeof(*db));
-    int code, r;
+    int code, version, r;
 
     if (!db)
         return -ENOMEM;
@@ -224,7 +224,9 @@ int store_db_open(const char *path, struct store_db **ret_db)
     sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 
-    r = store_version(db->sqlite, &(int){ 0 });
+    r = store_version(db->sqlite, &version);
+    if (r == 0 && version == 0)
+        r = run(db->sqlite, SHRINK_MODE_SQL);
     if (r < 0)
         return r;
     /* Before journal_mode, which writes: a newer version's database stays as it is. */
@@ -232,6 +234,8 @@ int store_db_open(const char *path, struct store_db **ret_db)
     if (r < 0)
         return damaged_if_refused(r);
     r = configure(db->sqlite);
+    if (r == 0)
+        r = store_shrink_enable(db->sqlite);
     if (r < 0)
         return r;
     r = read_state(db);

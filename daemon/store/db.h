@@ -112,6 +112,16 @@ int sweep_clock_save(sqlite3 *sqlite, struct sweep_clock *clock);
  * *position is the audit.id looked at last, 0 at first. */
 int store_sweep_step(sqlite3 *sqlite, uint64_t oldest, int64_t *position, bool *ret_more);
 
+/* ---- getting smaller (shrink.c) -------------------------------------------------------------- */
+
+/* Of a database without tables. */
+#define SHRINK_MODE_SQL "PRAGMA auto_vacuum = INCREMENTAL"
+/* Makes it so for a database of an older version, which is written anew if it is small; a large one
+ * stays as it is, and never gets smaller. */
+int store_shrink_enable(sqlite3 *sqlite);
+/* Gives back at most a MiB of what is not used, if that is much. */
+int store_shrink_step(sqlite3 *sqlite, bool *ret_more);
+
 /* ---- reading (load.c, query.c) --------------------------------------------------------------- */
 
 int store_load_all(sqlite3 *sqlite, const struct store_loader *loader, uint64_t now);

@@ -266,6 +266,8 @@ static void do_sweep(struct store *store)
         r = store_sweep_step(store_db_sqlite(store->db), now > retention ? now - retention : 0,
                              &store->sweep_position, &more);
     }
+    if (r == 0 && !more)
+        r = store_shrink_step(store_db_sqlite(store->db), &more);
     if (r == 0)
         r = sweep_clock_save(store_db_sqlite(store->db), &store->sweep_clock);
     if (r == 0)

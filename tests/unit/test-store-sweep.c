@@ -220,6 +220,59 @@ static void events_are_bounded(void **state)
     assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
 }
 
+/* Of what is deleted the file keeps an eighth of itself; the rest is given back, 1 MiB at a time. */
+static void what_is_unused_is_given_back(void **state)
+{
+    struct kit *kit = *state;
+    sqlite3 *sqlite = history(kit);
+    int64_t pages;
+    bool more = true;
+    unsigned steps = 0;
+
+    assert_int_equal(kit_sql(kit, "PRAGMA auto_vacuum"), 2);
+    assert_int_equal(store_shrink_step(sqlite, &more), 0);
+    assert_false(more);
+    kit_sql_run(kit, "CREATE TABLE bulk (bytes BLOB)");
+    kit_sql_run(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                     " WHERE i < 10000) INSERT INTO bulk SELECT randomblob(4000) FROM n");
+    pages = kit_sql(kit, "PRAGMA page_count");
+    assert_in_range(pages, 10000, 11000);
+    kit_sql_run(kit, "DROP TABLE bulk");
+    assert_int_equal(kit_sql(kit, "PRAGMA page_count"), pages);
+    for (more = true; more; steps++)
+        assert_int_equal(store_shrink_step(sqlite, &more), 0);
+    assert_in_range(steps, 30, 45);
+    assert_in_range(kit_sql(kit, "PRAGMA freelist_count"), 512, 1024);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), DAYS);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
+/* One that was made before the file could get smaller is written anew, unless it is large. */
+static void an_older_one_learns_it(void **state)
+{
+    struct kit *kit = *state;
+    sqlite3 *sqlite = history(kit);
+    bool more;
+
+    kit_sql_run(kit, "PRAGMA auto_vacuum = NONE; VACUUM");
+    assert_int_equal(kit_sql(kit, "PRAGMA auto_vacuum"), 0);
+    kit_open(kit);
+    kit_close(kit);
+    assert_int_equal(kit_sql(kit, "PRAGMA auto_vacuum"), 2);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM event"), DAYS);
+    kit_sql_run(kit, "PRAGMA auto_vacuum = NONE; VACUUM");
+    kit_sql_run(kit, "CREATE TABLE bulk (bytes BLOB)");
+    kit_sql_run(kit, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+                     " WHERE i < 10000) INSERT INTO bulk SELECT randomblob(4000) FROM n");
+    kit_open(kit);
+    kit_close(kit);
+    assert_int_equal(kit_sql(kit, "PRAGMA auto_vacuum"), 0);
+    kit_sql_run(kit, "DROP TABLE bulk");
+    assert_int_equal(store_shrink_step(sqlite, &more), 0);
+    assert_false(more);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +280,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(jumps_cost_little, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(a_flapping_one_evicts_itself, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(what_was_deleted_is_known, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(what_is_unused_is_given_back, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(an_older_one_learns_it, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(events_are_bounded, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(an_empty_one_begins_with_the_clock, kit_setup,
                                         kit_teardown),
