@@ -7,7 +7,7 @@
 #include "daemon/store/db.h"
 #include "lib/cleanup.h"
 
-#define UNUSED_PAGES 1024       /* so many may stay unused, or an eighth of all: they are used again */
+#define UNUSED_PAGES 1024       /* so many may stay unused, or an eighth of all: for what comes */
 #define STEP_PAGES 256          /* returned at once: 1 MiB */
 #define REWRITE_PAGES 8192      /* a database of so many at most is written anew: 32 MiB */
 #define AUTO_VACUUM_INCREMENTAL 2
