@@ -379,6 +379,49 @@ in_namespace() {
     stop_daemon
 }
 
+# first_minute: a daemon with the packaged configuration, in which nothing is said, on the host of that folder: its status
+# once all is audited, which takes less than a minute.
+first_minute() {
+    local began=$SECONDS
+    cp "$top_builddir/conf/qcauditd.yaml" "$CONFIG"
+    rm -rf "$STATE"
+    DAEMON_WRAPPER=(in_namespace "$1")
+    start_daemon
+    audited() { [ "$(status '[.images, ."images-audited", (.datastores | length > 0)]')" = "[$1,$1,true]" ]; }
+    wait_for 60 audited "$2"
+    [ $((SECONDS - began)) -lt 60 ]
+    run -0 ctl status
+    stop_daemon
+}
+
+@test "the first minute, with nothing configured: a host of Proxmox VE, and one of EVE-NG" {
+    need_root
+    need unshare
+    (in_namespace "$DIR/probe" true) 2>/dev/null || skip "no mount namespaces here"
+    [ ! -S /run/libvirt/libvirt-sock ] || skip "a libvirt runs here"
+    local vz=$DIR/pve/var/lib/vz/images lab=$DIR/eve/opt/unetlab
+    mkdir -p "$vz/100" "$vz/101" "$vz/9000" "$lab/addons/qemu/vios-15.6" "$lab/tmp/0/8d1f/1"
+    make_image "$vz/9000/base-9000-disk-0.qcow2"
+    make_image "$vz/100/vm-100-disk-0.qcow2"
+    qemu-img create -q -f qcow2 -b ../9000/base-9000-disk-0.qcow2 -F qcow2 "$vz/101/vm-101-disk-0.qcow2"
+    break_image "$vz/100/vm-100-disk-0.qcow2"
+    first_minute "$DIR/pve" 3
+    echo "$output"
+    [[ $output == *"Libvirt: not on this host"* ]]
+    [[ $output == *"Findings: 1 critical"* ]]
+    [[ $output == *"metadata-corrupt"*"vm-100-disk-0.qcow2"* ]]
+    [[ $output =~ proxmox\ +online\ +3\ .*/var/lib/vz ]]
+
+    make_image "$lab/addons/qemu/vios-15.6/virtioa.qcow2"
+    qemu-img create -q -f qcow2 -b "/opt/unetlab/addons/qemu/vios-15.6/virtioa.qcow2" -F qcow2 \
+        -u "$lab/tmp/0/8d1f/1/virtioa.qcow2" 4M
+    first_minute "$DIR/eve" 2
+    echo "$output"
+    [[ $output == *"Findings: none"* ]]
+    [[ $output =~ eve-ng-images\ +online\ +1 ]]
+    [[ $output =~ eve-ng-labs\ +online\ +1 ]]
+}
+
 @test "a datastore that the configuration names and that does not exist is an error" {
     printf '%s\n' 'libvirt: {uris: []}' "datastores: ['$DIR/none']" >"$CONFIG"
     start_daemon

@@ -136,7 +136,7 @@ said() {
     said bus-methods bus-properties bus-signals bus-name-is-guarded bus-restarts bus-restart-harmless
 }
 @test "libvirt: a damaged image of a domain that is off is an alert, with fields and explanation" {
-    said libvirtd domain-runs domain-has-a-writer libvirt-is-seen alert alert-verbose alert-explained alert-fields alert-ids running-is-well
+    said libvirtd libvirt-is-found-by-itself domain-runs domain-has-a-writer libvirt-is-seen alert alert-verbose alert-explained alert-fields alert-ids running-is-well
 }
 @test "booted again, it goes on where it was" {
     said acknowledged boots-enabled boots-listening boots-up passes-again keeps-findings had-findings audits-nothing-twice \
