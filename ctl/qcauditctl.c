@@ -50,13 +50,13 @@ static const struct verb verbs[] = {
      "not, by the record of events.\n"
      EXIT_STATUS_HELP},
     {"diff", "TIME [TIME]", 1, 2, verb_diff, "lines offline state-directory full ",
-     "findings opened, resolved, worsened between two times",
+     "what opened, closed or got worse between two times",
      "Lists the findings that were opened, resolved, got worse or eased between two times, worst "
      "first; the\n"
      "second time is now when it is left out. A TIME is 2026-12-24, \"2026-12-24 18:00\", \"3d "
      "ago\", yesterday."},
     {"show", "PATH|DOMAIN|ID...", 1, -1, verb_show, "full ",
-     "all that is known of an image, a domain, or a finding",
+     "all that is known of an image, domain or finding",
      "Shows everything known of an image, of a domain, or of the finding with that number: "
      "evidence, and what to do\n"
      "about it. A PATH may be the end of a known path, such as web.qcow2."},
@@ -106,12 +106,12 @@ static const struct verb verbs[] = {
      "severity error or\n"
      "critical were opened."},
     {"audit", "DIR|FILE...", 1, -1, verb_audit, "exit-zero full ",
-     "audit images once, without the service and its settings",
+     "audit images once, without the service",
      "Runs a daemon of its own on these folders, and on the folders of these files, until all is "
      "audited; shows what\n"
      "is wrong, the evidence, and what to do. Nothing is kept. " EXIT_STATUS_HELP},
     {"check", "FILE...", 1, -1, verb_check, "chain compatible deep format full scalar threads ",
-     "check images without the daemon, as qemu-img check does",
+     "check images as qemu-img check does, and more",
      "Checks images with the rights of the caller, in a sandbox, without writing or locking "
      "anything. Exit status:\n"
      "0 clean, 1 not opened or not finished, 2 damage, 3 leaks only, 63 the format has no check; "
@@ -184,7 +184,7 @@ static const struct verb verbs[] = {
     {"monitor", "", 0, 0, verb_monitor, "full ", "print changes of findings as they happen",
      "Prints a line for every change of a finding until it is interrupted."},
     {"policy", "[PATH]", 0, 1, verb_policy, "full ",
-     "what holds for an image, by which line of the configuration",
+     "what holds for an image, by which line of settings",
      "Shows the class that an image is of and the pattern that makes it so, and each threshold and "
      "setting that holds\n"
      "for it with the file and line that says so; without a PATH the general ones. The image need "
@@ -233,17 +233,17 @@ static const struct option_row options[] = {
     {"since", 0, "TIME", false, "not older: 2026-12-24, \"3d ago\", yesterday"},
     {"until", 0, "TIME", false, "not newer; ack, mute, pause: when it ends: +7d"},
     {"at", 0, "TIME", false, "as it was at this time"},
-    {"journal", 0, "DIR", false, "verify-log: journal files there instead of the system's"},
-    {"metric", 0, "NAME", false, "depth, leaks, allocated, corruptions, or size, over time"},
+    {"journal", 0, "DIR", false, "verify-log: journal files, if not the system's"},
+    {"metric", 0, "NAME", false, "over time: depth, leaks, allocated, size, ..."},
     {"crossed", 0, "METRIC=N", false, "when that was reached first: depth=10, allocated=50G"},
     {"lines", 'n', "N", false, "at most so many"},
     {"wait", 'w', NULL, false, "wait until the scan is done"},
     {"scrub", 0, NULL, false, "scan: read all data of these images, too"},
     {"chain", 0, NULL, false, "check every layer"},
-    {"compatible", 0, NULL, false, "check: exit status to the letter that of qemu-img check"},
-    {"deep", 0, NULL, false, "also inflate every compressed cluster, and look for holes"},
-    {"scalar", 0, NULL, false, "no vector instructions: to measure, or to rule them out"},
-    {"threads", 0, "N", false, "of the worker, 1 to 16: as many as are worth it otherwise"},
+    {"compatible", 0, NULL, false, "check: the exit status of qemu-img, to the letter"},
+    {"deep", 0, NULL, false, "inflate every compressed cluster, look for holes"},
+    {"scalar", 0, NULL, false, "no vector instructions: to rule them out"},
+    {"threads", 0, "N", false, "of the worker, 1 to 16; else as many as pay"},
     {"file", 0, NULL, false, "digests of the files themselves"},
     {"content", 0, NULL, false, "digests of what the guests see"},
     {"algorithm", 0, "LIST", false, "of files: sha256, md5, sha1, sha512"},
@@ -308,6 +308,8 @@ static bool may_lack_argument(const struct option_row *option)
     return option->argument && option->argument[0] == '[';
 }
 
+#define HELP_COLUMNS 25         /* of verbs and options; what is longer has a line of its own */
+
 static void print_option(const struct option_row *option)
 {
     char text[64];
@@ -316,7 +318,7 @@ static void print_option(const struct option_row *option)
                    option->letter ? option->letter : ' ', option->name,
                    option->argument && !may_lack_argument(option) ? "=" : "",
                    option->argument ? option->argument : "");
-    (void)printf("  %-25s %s\n", text, option->help);
+    (void)printf("  %-*s %s\n", HELP_COLUMNS, text, option->help);
 }
 
 static void print_help(void)
@@ -325,9 +327,12 @@ static void print_help(void)
                  "Asks qcauditd what is wrong with the disk images of this host.\n\nVerbs:\n");
     for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
         char text[64];
+        int n = snprintf(text, sizeof(text), "%s %s", verbs[i].name, verbs[i].arguments);
 
-        (void)snprintf(text, sizeof(text), "%s %s", verbs[i].name, verbs[i].arguments);
-        (void)printf("  %-22s %s\n", text, verbs[i].summary);
+        if (n > HELP_COLUMNS)
+            (void)printf("  %s\n  %-*s %s\n", text, HELP_COLUMNS, "", verbs[i].summary);
+        else
+            (void)printf("  %-*s %s\n", HELP_COLUMNS, text, verbs[i].summary);
     }
     (void)printf("\nOptions:\n");
     for (size_t i = 0; i < ELEMENTSOF(options); i++)
@@ -335,10 +340,12 @@ static void print_help(void)
     (void)printf("\n'qcauditctl VERB --help' says more of a verb. See also qcauditctl(1).\n");
 }
 
-static void print_verb_help(const struct verb *verb)
+static void print_verb_help(const struct output *output, const struct verb *verb)
 {
-    (void)printf("qcauditctl [OPTION...] %s%s%s\n\n%s\n\nOptions:\n", verb->name,
-                 *verb->arguments ? " " : "", verb->arguments, verb->help);
+    (void)printf("qcauditctl [OPTION...] %s%s%s\n\n", verb->name, *verb->arguments ? " " : "",
+                 verb->arguments);
+    output_wrapped(output, 0, 0, verb->help);
+    (void)printf("\nOptions:\n");
     for (size_t i = 0; i < ELEMENTSOF(options); i++)
         if (verb_takes(verb, &options[i]))
             print_option(&options[i]);
@@ -620,7 +627,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
     ctl->trouble = trouble_of(verb);
     if (parsed.help) {
         if (n > 0)
-            print_verb_help(verb);
+            print_verb_help(&ctl->output, verb);
         else
             print_help();
         return 0;

@@ -67,6 +67,18 @@ compare() { # PROGRAM MANUAL
     run -10 qcauditctl status too many
 }
 
+@test "help fits 80 columns, and what verbs and options do begins in one of them" {
+    local verb
+    run -0 qcauditctl --help
+    [ -z "$(awk 'length > 80' <<<"$output")" ]
+    # Each line of the two lists: two blanks, a name of at most 25 columns, a blank, a text; or one of the two alone.
+    [ -z "$(sed -n '/^Verbs:/,/^'\''/p' <<<"$output" | grep -vE '^(Verbs:|Options:|'\''.*|)$' |
+        grep -vE '^  .{25} [^ ]|^  [a-z][^ ].{24,}$|^ {28}[^ ]')" ]
+    for verb in $(sed -n '/^Verbs:/,/^$/s/^  \([a-z][a-z-]*\).*/\1/p' <<<"$output"); do
+        qcauditctl "$verb" --help | awk 'length > 80' | { ! grep . ; }
+    done
+}
+
 @test "qcauditctl's manual has no fault" {
     need man
     MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$top_srcdir/man/qcauditctl.1" >/dev/null 2>"$BATS_TEST_TMPDIR/faults"
