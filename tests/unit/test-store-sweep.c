@@ -220,7 +220,7 @@ static void events_are_bounded(void **state)
     assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
 }
 
-/* Of what is deleted the file keeps an eighth of itself; the rest is given back, 1 MiB at a time. */
+/* Of what is deleted the file keeps an eighth of itself; the rest is given back by and by. */
 static void what_is_unused_is_given_back(void **state)
 {
     struct kit *kit = *state;
