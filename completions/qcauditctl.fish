@@ -32,6 +32,7 @@ function __qcauditctl_valued
     test "$before" = -f; and set before --format
     test "$before" = -n; and set before --lines
     test "$before" = -H; and set before --host
+    test "$before" = -o; and set before --columns
     string match -q -- '--*' $before; or return 1
     __qcauditctl_options | cut -f 1 | string match -q -- "$before="; or return 1
     echo $before
@@ -44,6 +45,8 @@ function __qcauditctl_values
     switch $option
         case --json
             set values short pretty off
+        case --output
+            set values table json jsonl csv
         case --severity
             set values info warning error critical
         case --metric

@@ -29,6 +29,7 @@ struct ctl {
     const char *finding, *class, *id;   /* of what is to be muted */
     bool forever, muted;
     bool all, orphan;
+    const char *out;                /* -o: what it is, the verb knows */
     bool brief, exit_zero;
     bool nagios;
     bool own_daemon;            /* of this run, and no service */

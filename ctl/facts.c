@@ -55,7 +55,8 @@ char *fact_common(const struct ctl *ctl, json_object *rows, const char *key)
     const char *first = NULL;
     size_t n = 0;
 
-    if (ctl->output.width == 0 || ctl->output.full || !ctl->output.legend)
+    if (ctl->output.width == 0 || ctl->output.full || !ctl->output.legend ||
+        output_is_list(&ctl->output))
         return strdup("");
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);

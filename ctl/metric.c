@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/json-text.h"
@@ -210,7 +211,9 @@ static int values_table(struct ctl *ctl, const struct samples *samples, const st
                         json_object *rows)
 {
     static const struct column columns[] = {
-        {"AUDITED", 0}, {"VALUE", COLUMN_RIGHT}, {"LAYER", COLUMN_FLEXIBLE},
+        { "AUDITED", COLUMN_TIME, "at" },
+        { "VALUE", COLUMN_RIGHT | COLUMN_NUMBER, "value" },
+        { "LAYER", COLUMN_FLEXIBLE, "path" },
     };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
@@ -231,7 +234,7 @@ static int values_table(struct ctl *ctl, const struct samples *samples, const st
 
         if (!CHANGES(i) || nth++ < n_skipped)
             continue;
-        r = table_row(table);
+        r = table_row(table, NULL);
         if (r >= 0)
             r = table_cell(table, 0, when_short(samples->items[i].at, when), COLOUR_OFF);
         if (r >= 0)
@@ -370,6 +373,39 @@ static int add_samples(json_object *object, const struct samples *samples)
     return json_add(object, "samples", rows);
 }
 
+/* Each audit, where the list alone is asked for. */
+static int list_samples(struct ctl *ctl, const struct samples *samples)
+{
+    static const struct column columns[] = {
+        { "AUDITED", COLUMN_TIME, "at" },
+        { "VALUE", COLUMN_RIGHT | COLUMN_NUMBER, "value" },
+        { "LAYER", COLUMN_FLEXIBLE, "path" },
+    };
+    _cleanup_(json_object_putp) json_object *object = json_object_new_object();
+    _cleanup_(table_freep) struct table *table = NULL;
+    json_object *rows;
+    int r = object ? add_samples(object, samples) : -ENOMEM;
+
+    rows = r < 0 ? NULL : row_member(object, "samples");
+    if (r >= 0)
+        r = list_arrange(&ctl->output, columns, ELEMENTSOF(columns), ctl->lines, rows);
+    if (r >= 0)
+        r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        char when[WHEN_MAX];
+
+        r = table_row(table, row);
+        if (r >= 0)
+            r = table_cell(table, 0, when_short(row_number(row, "at"), when), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 1, row_text(row, "value"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 2, row_text(row, "path"), COLOUR_OFF);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
 static int add_crossing(json_object *object, const struct samples *samples, uint64_t threshold)
 {
     struct crossing crossing = crossing_of(samples, threshold);
@@ -429,13 +465,21 @@ int metric_show(struct ctl *ctl, const char *path, json_object *rows)
 {
     const struct metric *metric = metric_find(ctl->metric, strlen(ctl->metric));
     _cleanup_(samples_done) struct samples samples = { .n = 0 };
-    int r = samples_from(ctl, rows, metric, &samples);
+    int r = 0;
 
+    if (ctl->threshold > 0 && output_is_list(&ctl->output))
+        return complain(0, "--crossed answers with one sentence: no --columns, --sort or CSV with "
+                           "it."), -EINVAL;
+    r = samples_from(ctl, rows, metric, &samples);
     if (r >= 0)
         output_begin(&ctl->output);
     if (r >= 0 && ctl->output.json != JSON_OFF)
         r = print_json(ctl, path, &samples, metric);
-    else if (r >= 0 && samples.n == 0)
+    else if (r >= 0 && output_is_list(&ctl->output)) {
+        r = list_samples(ctl, &samples);
+        if (r == -EINVAL)
+            return r;
+    } else if (r >= 0 && samples.n == 0)
         (void)printf("No audit in the record has this figure of the disk%s.\n",
                      samples.cut ? " since then" : "");
     else if (r >= 0 && ctl->threshold > 0)

@@ -463,7 +463,7 @@ static void put_safe(const char *text)
     }
 }
 
-int output_json(const struct output *output, json_object *value)
+static int put_json(const struct output *output, json_object *value)
 {
     int flags = JSON_C_TO_STRING_NOSLASHESCAPE;
     json_object *copy = NULL;
@@ -483,6 +483,22 @@ int output_json(const struct output *output, json_object *value)
     }
     json_object_put(copy);
     return text ? 0 : -ENOMEM;
+}
+
+int output_json(const struct output *output, json_object *value)
+{
+    int r = 0;
+
+    if (output->json != JSON_LINES || !json_object_is_type(value, json_type_array))
+        return put_json(output, value);
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(value); i++)
+        r = put_json(output, json_object_array_get_idx(value, i));
+    return r;
+}
+
+bool output_is_list(const struct output *output)
+{
+    return output->csv || output->columns || output->sort;
 }
 
 /* ---- members of rows ---------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What reaches the terminal: pager, colours, tables, JSON; all untrusted text escaped. */
+/* What reaches the terminal: pager, colours, tables, JSON, CSV; all untrusted text escaped. */
 #pragma once
 
 #include <json-c/json.h>
@@ -13,10 +13,15 @@
 
 DEFINE_CLEANUP(json_object *, json_object_put)
 
-enum json_mode { JSON_OFF, JSON_SHORT, JSON_PRETTY };
+enum json_mode { JSON_OFF, JSON_SHORT, JSON_PRETTY, JSON_LINES };
 
 struct output {
     enum json_mode json;
+    bool csv;                   /* tables are printed so */
+    bool csv_heading;           /* with a line of names */
+    const char *columns;        /* of a table, separated by commas; NULL: the usual ones */
+    const char *sort;           /* names of columns, each with - in front for descending; NULL */
+    bool bytes;                 /* sizes as numbers */
     bool legend;                /* headings and hints */
     bool pager;                 /* may be used */
     bool full;                  /* nothing is shortened */
@@ -59,7 +64,8 @@ void output_wrapped(const struct output *output, unsigned indent, unsigned taken
 void output_label(const struct output *output, unsigned width, const char *label);
 void output_heading(const struct output *output, const char *text);
 
-/* JSON: strings that are no UTF-8 become arrays of bytes, as journalctl does. Takes nothing. */
+/* JSON: strings that are no UTF-8 become arrays of bytes, as journalctl does. JSON_LINES: each
+ * element of an array on a line of its own. Takes nothing. */
 int output_json(const struct output *output, json_object *value);
 
 /* Columns of text on the terminal. */
@@ -72,12 +78,34 @@ char *text_cut(const struct output *output, const char *text, unsigned columns);
 
 /* At most one column each: flexible ones are shortened in the middle so that the line fits, and
  * before that cut ones at their end. */
-enum { COLUMN_RIGHT = 1 << 0, COLUMN_FLEXIBLE = 1 << 1, COLUMN_CUT = 1 << 2 };
+enum {
+    COLUMN_RIGHT = 1 << 0,
+    COLUMN_FLEXIBLE = 1 << 1,
+    COLUMN_CUT = 1 << 2,
+    /* What the member is, that CSV and sorting go by instead of the text; without one of these it
+     * is text. */
+    COLUMN_NUMBER = 1 << 3,
+    COLUMN_SIZE = 1 << 4,       /* bytes */
+    COLUMN_TIME = 1 << 5,       /* usec since the epoch; 0: none */
+    COLUMN_SEVERITY = 1 << 6,   /* text, sorted by how bad it is */
+};
 
 struct column {
-    const char *name;
+    const char *name;           /* the heading; in options and CSV with small letters and dashes */
     unsigned flags;
+    const char *key;            /* the member of a row that it shows, or sorts by; "a.b" in an
+                                 * object */
 };
+
+/* Is more than the usual screen asked for: the list alone, in other columns or order? */
+bool output_is_list(const struct output *output);
+/* The name of a column for options and CSV. */
+#define COLUMN_WORD_MAX 32
+const char *column_word(const struct column *column, char word[static COLUMN_WORD_MAX]);
+/* Its index by that name or its key, of n bytes; n_columns when there is none. */
+size_t column_find(const struct column *columns, size_t n_columns, const char *name, size_t n);
+/* The member of a row that it is about; NULL when there is none. */
+json_object *column_value(const struct column *column, json_object *row);
 
 struct table;
 
@@ -85,8 +113,11 @@ int table_new(const struct output *output, const struct column *columns, size_t 
               struct table **ret_table);
 struct table *table_free(struct table *table);
 DEFINE_CLEANUP(struct table *, table_free)
-/* A new last row of empty cells. */
-int table_row(struct table *table);
+/* Not shown unless it is asked for by name, or in CSV. */
+void table_hide(struct table *table, size_t column);
+/* A new last row of empty cells; row: its members, that the columns have keys for, borrowed until
+ * the table is printed. */
+int table_row(struct table *table, json_object *row);
 /* Cells of the last row. The text must be safe to print; table_cell copies it, NULL is "". */
 int table_cell(struct table *table, size_t column, const char *text, enum colour colour);
 /* Takes the text; NULL is -ENOMEM. */

@@ -28,14 +28,18 @@ struct verb {
     const char *help;
 };
 
+/* Of verbs that print a list. */
+#define LIST "columns sort bytes "
 #define FILTER_FINDINGS                                                                            \
-    "severity name path datastore state muted all at lines exit-zero offline state-directory full "
+    "severity name path datastore state muted all at lines exit-zero offline state-directory "     \
+    "full " LIST
 #define EXIT_STATUS_HELP                                                                           \
     "Exit status, by the worst finding that is open: 0 none above info, 1 warning,\n"              \
     "2 error, 3 critical; 10: it could not be found out. --exit-zero: 0 instead of 1, 2, 3."
 
 static const struct verb verbs[] = {
-    {"status", "", 0, 0, verb_status, "brief nagios at exit-zero offline state-directory full ",
+    {"status", "", 0, 0, verb_status,
+     "brief nagios at exit-zero offline state-directory full " LIST,
      "summary: counts and the worst findings (default)",
      "Shows how many images are audited, when, what is wrong by severity, each datastore, and the "
      "worst findings;\n"
@@ -49,7 +53,7 @@ static const struct verb verbs[] = {
      "time, muted or\n"
      "not, by the record of events.\n"
      EXIT_STATUS_HELP},
-    {"diff", "TIME [TIME]", 1, 2, verb_diff, "lines offline state-directory full ",
+    {"diff", "TIME [TIME]", 1, 2, verb_diff, "lines offline state-directory full " LIST,
      "what opened, closed or got worse between two times",
      "Lists the findings that were opened, resolved, got worse or eased between two times, worst "
      "first; the\n"
@@ -60,19 +64,19 @@ static const struct verb verbs[] = {
      "Shows everything known of an image, of a domain, or of the finding with that number: "
      "evidence, and what to do\n"
      "about it. A PATH may be the end of a known path, such as web.qcow2."},
-    {"chain", "PATH|DOMAIN[:DISK]...", 1, -1, verb_chain, "full ",
+    {"chain", "PATH|DOMAIN[:DISK]...", 1, -1, verb_chain, "full columns bytes ",
      "the snapshot chain of an image or disk, as a tree",
      "Shows the layers from the base to the image, and every overlay above it, with the size of "
      "each layer, what it\n"
      "takes on disk, and its age; which domain has it as its disk, which snapshot made it, and "
      "what libvirt does not\n"
      "know. Of a domain's DISK, such as vda, or of its first one."},
-    {"domains", "[DOMAIN...]", 0, -1, verb_domains, "full ",
+    {"domains", "[DOMAIN...]", 0, -1, verb_domains, "full " LIST,
      "libvirt's domains, their disks and snapshots",
      "Lists the domains that libvirt knows; of each DOMAIN everything: disks, chains, snapshots, "
      "findings."},
     {"images", "[PATH...]", 0, -1, verb_images,
-     "path datastore domain pool orphan format all lines offline state-directory full ",
+     "path datastore domain pool orphan format all lines offline state-directory full " LIST,
      "all images that are known",
      "Lists the images below each PATH, or all of them; files without an image's format (raw) only "
      "with --all or\n"
@@ -80,20 +84,21 @@ static const struct verb verbs[] = {
      "--orphan those that\n"
      "nothing refers to."},
     {"history", "[PATH|DOMAIN[:DISK]]", 0, 1, verb_history,
-     "name since until metric crossed lines offline state-directory full ",
+     "name since until metric crossed lines offline state-directory full " LIST,
      "what happened: findings opened, worsened, resolved",
      "Lists the changes of findings, newest first: of all images, or of one disk, with all layers "
      "of it and what they\n"
      "stand on; of one image also its last audits, and what was read of its data. With --metric "
      "one figure of the disk\n"
      "over time; with --crossed the time at which it reached a value."},
-    {"baseline", "[list | show PATH | accept PATH]", 0, 2, verb_baseline, "datastore reason full ",
+    {"baseline", "[list | show PATH | accept PATH]", 0, 2, verb_baseline,
+     "datastore reason full " LIST,
      "list baselines; accept an intended change",
      "Lists the images that must not change, and whether they are as they were when they were read "
      "last; shows one,\n"
      "with its readings; or, with accept and a --reason, takes what it holds now for what it must "
      "hold."},
-    {"explain", "[NAME...]", 0, -1, verb_explain, "",
+    {"explain", "[NAME...]", 0, -1, verb_explain, LIST,
      "what a finding means, and what to do about it",
      "Explains findings by their names, such as chain-deep; without a NAME it lists all there are. "
      "Needs no daemon."},
@@ -160,14 +165,14 @@ static const struct verb verbs[] = {
      "'findings --muted', but\n"
      "not told, and not counted as open; one that gets worse is told all the same. What comes "
      "later is muted, too."},
-    {"mutes", "", 0, 0, verb_mutes, "offline state-directory full ",
+    {"mutes", "", 0, 0, verb_mutes, "offline state-directory full " LIST,
      "what is muted, until when, by whom, and why",
      "Lists the mutes that hold, and those that ended lately. A finding that several cover is "
      "counted at the one that\n"
      "lasts longest."},
     {"unmute", "ID...", 1, -1, verb_unmute, "", "end mutes: what is open is told",
      "Ends the mutes of these numbers: what is open of the findings that they covered is told."},
-    {"test-alert", "", 0, 0, verb_test_alert, "channel ",
+    {"test-alert", "", 0, 0, verb_test_alert, "channel " LIST,
      "send a test through each channel of alerts",
      "Sends one test alert through each channel that is configured, or through that of --channel, "
      "and says what\n"
@@ -183,7 +188,7 @@ static const struct verb verbs[] = {
      "Ends a pause or release."},
     {"monitor", "", 0, 0, verb_monitor, "full ", "print changes of findings as they happen",
      "Prints a line for every change of a finding until it is interrupted."},
-    {"policy", "[PATH]", 0, 1, verb_policy, "full ",
+    {"policy", "[PATH]", 0, 1, verb_policy, "full " LIST,
      "what holds for an image, by which line of settings",
      "Shows the class that an image is of and the pattern that makes it so, and each threshold and "
      "setting that holds\n"
@@ -212,9 +217,13 @@ static const struct option_row options[] = {
     {"host", 'H', "HOST", true, "ask the daemon of another host, by ssh: [USER@]HOST"},
     {"socket", 0, "PATH", true, "where the daemon listens"},
     {"json", 'j', "[=MODE]", true, "print JSON: short, pretty, or off"},
+    {"output", 0, "FORMAT", true, "table, json, jsonl (a line for each), or csv"},
     {"no-legend", 0, NULL, true, "no headings and hints"},
     {"no-pager", 0, NULL, true, "do not start a pager"},
     {"full", 'l', NULL, false, "do not shorten anything"},
+    {"columns", 'o', "NAMES", false, "of a list: these columns, as in id,finding"},
+    {"sort", 0, "NAMES", false, "of a list: by these columns; -NAME: descending"},
+    {"bytes", 0, NULL, false, "of a list: sizes as numbers of bytes"},
     {"brief", 0, NULL, false, "status: one line, that all is well or what is worst"},
     {"nagios", 0, NULL, false, "status: as a plugin of Nagios, Icinga and their kin"},
     {"exit-zero", 0, NULL, false, "exit with 0 whatever is open"},
@@ -383,9 +392,26 @@ static int take_json(struct ctl *ctl, const struct option_row *option, const cha
     if (!value)
         value = ctl->output.terminal ? "pretty" : "short";
     r = one_of(option, value, modes, "it is short, pretty or off");
-    if (r >= 0)
+    if (r >= 0) {
         ctl->output.json = (enum json_mode)r;
+        ctl->output.csv = false;    /* the last of several options holds */
+    }
     return r;
+}
+
+static int take_output(struct ctl *ctl, const struct option_row *option, const char *value)
+{
+    static const char *const formats[] = { "table", "json", "jsonl", "csv", NULL };
+    int r = one_of(option, value, formats, "it is table, json, jsonl or csv");
+
+    if (r < 0)
+        return r;
+    ctl->output.csv = r == 3;
+    ctl->output.json = r == 2                    ? JSON_LINES
+                       : r != 1                  ? JSON_OFF
+                       : ctl->output.terminal    ? JSON_PRETTY
+                                                 : JSON_SHORT;
+    return 0;
 }
 
 static int take_number(const struct option_row *option, const char *value, unsigned *ret_number)
@@ -462,7 +488,7 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
         {"channel", &ctl->channel},
         {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain},
         {"pool", &ctl->pool}, {"finding", &ctl->finding}, {"class", &ctl->class}, {"id", &ctl->id},
-        {"journal", &ctl->journal},
+        {"journal", &ctl->journal}, {"columns", &ctl->out}, {"sort", &ctl->output.sort},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -481,6 +507,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         {"help", &parsed->help, true}, {"version", &parsed->version, true},
         {"offline", &ctl->offline, true}, {"brief", &ctl->brief, true},
         {"nagios", &ctl->nagios, true},
+        {"bytes", &ctl->output.bytes, true},
         {"exit-zero", &ctl->exit_zero, true},
         {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
@@ -500,6 +527,8 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         }
     if (strcmp(option->name, "json") == 0)
         return take_json(ctl, option, value);
+    if (strcmp(option->name, "output") == 0)
+        return take_output(ctl, option, value);
     if (strcmp(option->name, "lines") == 0)
         return take_number(option, value, &ctl->lines);
     if (strcmp(option->name, "threads") == 0)
@@ -593,6 +622,32 @@ static int check_verb(const struct ctl *ctl, const struct verb *verb, const stru
     return 0;
 }
 
+/* What -o is to a verb that prints a list, and how such a list is printed. */
+static int set_list(struct ctl *ctl, const struct verb *verb, const struct parsed *parsed)
+{
+    bool lists = false, chosen = false;
+
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        if (strcmp(options[i].name, "columns") == 0) {
+            lists = verb_takes(verb, &options[i]);
+            chosen = lists && parsed->given[i];
+        }
+    if (ctl->output.csv && !lists)
+        return complain(0, "'%s' prints no list that CSV could hold: --output is table, json or "
+                           "jsonl.", verb->name), -EINVAL;
+    if (chosen && ctl->output.json != JSON_OFF)
+        return complain(0, "--columns chooses columns of tables and CSV; JSON has all there is."),
+               -EINVAL;
+    if (chosen)
+        ctl->output.columns = ctl->out;
+    if (ctl->output.csv) {
+        ctl->output.csv_heading = ctl->output.legend;
+        ctl->output.legend = ctl->output.colour = false;
+        ctl->output.width = 0;
+    }
+    return 0;
+}
+
 static int trouble_of(const struct verb *verb)
 {
     if (verb->run == verb_status || verb->run == verb_findings || verb->run == verb_audit ||
@@ -634,6 +689,8 @@ static int run(struct ctl *ctl, int argc, char **argv)
     }
     n = n > 0 ? n - 1 : 0;
     r = check_verb(ctl, verb, &parsed, n);
+    if (r >= 0)
+        r = set_list(ctl, verb, &parsed);
     return r < 0 ? r : verb->run(ctl, n, argv + argc - n);
 }
 

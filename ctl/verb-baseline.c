@@ -6,23 +6,30 @@
 
 #include "ctl/client.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/json-text.h"
 #include "helpers/text.h"
 #include "qcaudit/control.h"
 
+static const struct column baseline_columns[] = {
+    { "STATE", 0, "baseline.state" },
+    { "KEPT AS", 0, "baseline.source" },
+    { "VERIFIED", COLUMN_RIGHT | COLUMN_TIME, "baseline.verified" },
+    { "SINCE", COLUMN_RIGHT | COLUMN_TIME, "baseline.since" },
+    { "DIGEST", 0, "baseline.digest" },
+    { "IMAGE", COLUMN_FLEXIBLE, "path" },
+};
+
 static int baselines_table(struct ctl *ctl, json_object *rows)
 {
-    static const struct column columns[] = {
-        {"STATE", 0}, {"KEPT AS", 0}, {"VERIFIED", COLUMN_RIGHT}, {"SINCE", COLUMN_RIGHT},
-        {"DIGEST", 0},
-        {"IMAGE", COLUMN_FLEXIBLE},
-    };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     uint64_t now = usec_now(CLOCK_REALTIME);
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns), &table) : -ENOMEM;
+    int r = common ? table_new(&ctl->output, baseline_columns, ELEMENTSOF(baseline_columns),
+                               &table)
+                   : -ENOMEM;
 
     if (r >= 0)
         fact_print_common(ctl, common);
@@ -32,7 +39,7 @@ static int baselines_table(struct ctl *ctl, json_object *rows)
         const char *state = row_raw(baseline, "state"), *digest = row_raw(baseline, "digest");
         bool well = state && strcmp(state, "verified") == 0;
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_take(table, 0, row_text(baseline, "state"), well ? COLOUR_OFF : COLOUR_RED);
         if (r >= 0)
@@ -42,7 +49,8 @@ static int baselines_table(struct ctl *ctl, json_object *rows)
         if (r >= 0)
             r = table_take(table, 3, fact_since(baseline, "since", now), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 4, strndup(digest ? digest : "-", ctl->output.full ? 64 : 12),
+            r = table_take(table, 4, strndup(digest ? digest : "-",
+                                              ctl->output.full || ctl->output.csv ? 64 : 12),
                            COLOUR_OFF);
         if (r >= 0)
             r = table_take(table, 5, fact_path(row, "path", common), COLOUR_OFF);
@@ -75,13 +83,15 @@ static int list(struct ctl *ctl)
     if (r < 0)
         return complain(r, "Cannot list baselines");
     r = source_images(ctl, filter, &rows);
+    if (r >= 0)
+        r = list_arrange(&ctl->output, baseline_columns, ELEMENTSOF(baseline_columns), 0, rows);
     if (r < 0)
         return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, rows);
     n = json_object_array_length(rows);
-    if (n > 0)
+    if (n > 0 || ctl->output.csv)
         r = baselines_table(ctl, rows);
     if (ctl->output.legend && n == 0)
         (void)printf("No baselines yet: golden images, and parents that are old enough, have one "
@@ -101,7 +111,10 @@ static int list(struct ctl *ctl)
 int baseline_print_readings(struct ctl *ctl, json_object *rows)
 {
     static const struct column columns[] = {
-        {"READ", 0}, {"RESULT", 0}, {"HOW", 0}, {"EXPLANATION", COLUMN_CUT},
+        { "READ", COLUMN_TIME, "finished" },
+        { "RESULT", 0, "verdict" },
+        { "HOW", 0, "direct" },
+        { "EXPLANATION", COLUMN_CUT, "explanation" },
     };
     _cleanup_(table_freep) struct table *table = NULL;
     int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
@@ -115,7 +128,7 @@ int baseline_print_readings(struct ctl *ctl, json_object *rows)
         bool accepted = verdict && strcmp(verdict, "accepted") == 0;
         char when[WHEN_MAX];
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_cell(table, 0, when_short(row_number(row, "finished"), when), COLOUR_OFF);
         if (r >= 0)
@@ -207,6 +220,8 @@ int verb_baseline(struct ctl *ctl, int argc, char **argv)
         return r;
     if (argc == 0 || (argc == 1 && strcmp(argv[0], "list") == 0))
         return list(ctl);
+    if (output_is_list(&ctl->output))
+        return complain(0, "Only the list of baselines has --columns, --sort and CSV."), -EINVAL;
     if (argc == 2 && strcmp(argv[0], "show") == 0)
         return show(ctl, argv[1]);
     if (argc == 2 && strcmp(argv[0], "accept") == 0)

@@ -7,6 +7,7 @@
 #include "ctl/client.h"
 #include "ctl/domains.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/source.h"
 #include "helpers/text.h"
 
@@ -210,7 +211,7 @@ static int layer_line(struct table *table, const struct layer *layer, const char
                       uint64_t now)
 {
     json_object *row = layer->row;
-    int r = table_row(table);
+    int r = table_row(table, row);
 
     if (r >= 0)
         r = table_take(table, 0, row_text(row, "level"), COLOUR_DIM);
@@ -370,20 +371,25 @@ static int print_findings(const struct ctl *ctl, json_object *rows, const char *
     return 0;
 }
 
+static const struct column columns[] = {
+    { "#", COLUMN_RIGHT | COLUMN_NUMBER, "level" },
+    { "SIZE", COLUMN_RIGHT | COLUMN_SIZE, "size" },
+    { "ON DISK", COLUMN_RIGHT | COLUMN_SIZE, "allocated" },
+    { "AGE", COLUMN_RIGHT | COLUMN_TIME, "created" },
+    { "LAYER", COLUMN_FLEXIBLE, "path" },
+    { "NOTES", COLUMN_CUT, "state" },
+};
+
 static int print_chain(struct ctl *ctl, json_object *rows)
 {
-    static const struct column columns[] = {
-        {"#", COLUMN_RIGHT}, {"SIZE", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT},
-        {"AGE", COLUMN_RIGHT},
-        {"LAYER", COLUMN_FLEXIBLE}, {"NOTES", COLUMN_CUT},
-    };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_(layers_freep) struct layer *layers = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     bool own = !is_broken(rows) && json_object_array_length(rows) > 1;
     uint64_t now = usec_now(CLOCK_REALTIME);
     size_t n;
-    int r = common ? print_summary(ctl, rows) : -ENOMEM;
+    bool list = output_is_list(&ctl->output);
+    int r = !common ? -ENOMEM : list ? 0 : print_summary(ctl, rows);
 
     if (r >= 0)
         r = layers_new(rows, &layers, &n);
@@ -393,11 +399,16 @@ static int print_chain(struct ctl *ctl, json_object *rows)
         fact_print_common(ctl, common);
     for (size_t i = 0; r >= 0 && i < n; i++) {
         r = layer_draw(&ctl->output, layers, i);
+        /* in CSV the name alone, the level says the rest */
+        if (r >= 0 && ctl->output.csv)
+            layers[i].prefix[0] = '\0';
         if (r >= 0)
             r = layer_line(table, &layers[i], common, own, now);
     }
     if (r >= 0)
         r = table_print(table);
+    if (r < 0 || list)
+        return r;
     if (r >= 0)
         r = print_reasons(ctl, rows);
     return r < 0 ? r : print_findings(ctl, rows, common);
@@ -406,6 +417,9 @@ static int print_chain(struct ctl *ctl, json_object *rows)
 int verb_chain(struct ctl *ctl, int argc, char **argv)
 {
     int r = source_needs_daemon(ctl, "chain");
+
+    if (r >= 0 && argc > 1 && ctl->output.csv)
+        return complain(0, "CSV has one chain at a time."), -EINVAL;
 
     for (int i = 0; r >= 0 && i < argc; i++) {
         _cleanup_(json_object_putp) json_object *rows = NULL;
@@ -419,6 +433,9 @@ int verb_chain(struct ctl *ctl, int argc, char **argv)
             if (r == -ENOENT)
                 (void)complain(0, "%s is not known any more.", argv[i]);
         }
+        if (r < 0)
+            break;
+        r = list_arrange(&ctl->output, columns, ELEMENTSOF(columns), 0, rows);
         if (r < 0)
             break;
         output_begin(&ctl->output);

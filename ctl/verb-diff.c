@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/past.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
@@ -70,17 +71,23 @@ static char *severity_text(json_object *row)
     return asprintf(&text, "%s, was %s", now, before) < 0 ? NULL : text;
 }
 
+static const struct column change_columns[] = {
+    { "ID", COLUMN_RIGHT | COLUMN_NUMBER, "id" },
+    { "CHANGE", 0, "change" },
+    { "SEVERITY", COLUMN_SEVERITY, "severity" },
+    { "LAST EVENT", COLUMN_TIME, "changed" },
+    { "FINDING", 0, "name" },
+    { "IMAGE", COLUMN_FLEXIBLE, "subject" },
+};
+
 static int changes_table(struct ctl *ctl, json_object *rows)
 {
-    static const struct column columns[] = {
-        {"ID", COLUMN_RIGHT}, {"CHANGE", 0}, {"SEVERITY", 0}, {"LAST EVENT", 0}, {"FINDING", 0},
-        {"IMAGE", COLUMN_FLEXIBLE},
-    };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
     size_t n = json_object_array_length(rows);
     char when[WHEN_MAX];
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns), &table) : -ENOMEM;
+    int r = common ? table_new(&ctl->output, change_columns, ELEMENTSOF(change_columns), &table)
+                   : -ENOMEM;
 
     if (r >= 0)
         fact_print_common(ctl, common);
@@ -91,7 +98,7 @@ static int changes_table(struct ctl *ctl, json_object *rows)
         const struct change *change = change_of(row);
         bool good = change && change->good;
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_take(table, 0, row_text(row, "id"), COLOUR_OFF);
         if (r >= 0)
@@ -156,13 +163,17 @@ int verb_diff(struct ctl *ctl, int argc, char **argv)
         return r;
     source_sort_findings(rows);
     n = json_object_array_length(rows);
+    /* The summary below a table counts all of them. */
+    r = list_arrange(&ctl->output, change_columns, ELEMENTSOF(change_columns), 0, rows);
+    if (r < 0)
+        return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF) {
         if (ctl->lines > 0 && n > ctl->lines)
             (void)json_object_array_del_idx(rows, ctl->lines, n - ctl->lines);
         return output_json(&ctl->output, rows);
     }
-    if (n > 0)
+    if (n > 0 || ctl->output.csv)
         r = changes_table(ctl, rows);
     if (ctl->output.legend)
         print_summary(rows, since, until);

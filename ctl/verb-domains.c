@@ -8,6 +8,7 @@
 #include "ctl/client.h"
 #include "ctl/domains.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/text.h"
@@ -59,19 +60,32 @@ static char *domain_layers(json_object *row)
     return asprintf(&text, "%" PRIu64 " (+%" PRIu64 ")", depth, unconsolidated) < 0 ? NULL : text;
 }
 
+#define DOMAINS_UNCONSOLIDATED 7  /* and what follows: where they are asked for */
+
+static const struct column domain_columns[] = {
+    { "STATE", 0, "state" },
+    { "DISKS", COLUMN_RIGHT | COLUMN_NUMBER, "disks" },
+    { "ON DISK", COLUMN_RIGHT | COLUMN_SIZE, "allocated" },
+    { "LAYERS", COLUMN_RIGHT | COLUMN_NUMBER, "depth" },
+    { "SNAPSHOTS", COLUMN_RIGHT | COLUMN_NUMBER, "snapshots" },
+    { "FINDINGS", 0, "findings" },
+    { "DOMAIN", COLUMN_FLEXIBLE, "name" },
+    [DOMAINS_UNCONSOLIDATED] = { "UNCONSOLIDATED", COLUMN_RIGHT | COLUMN_NUMBER,
+                                 "unconsolidated" },
+    { "UUID", 0, "uuid" },
+};
+
 static int domains_table(struct ctl *ctl, json_object *rows)
 {
-    static const struct column columns[] = {
-        {"STATE", 0}, {"DISKS", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT}, {"LAYERS", COLUMN_RIGHT},
-        {"SNAPSHOTS", COLUMN_RIGHT}, {"FINDINGS", 0}, {"DOMAIN", COLUMN_FLEXIBLE},
-    };
     _cleanup_(table_freep) struct table *table = NULL;
-    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+    int r = table_new(&ctl->output, domain_columns, ELEMENTSOF(domain_columns), &table);
 
+    for (size_t k = DOMAINS_UNCONSOLIDATED; r >= 0 && k < ELEMENTSOF(domain_columns); k++)
+        table_hide(table, k);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_take(table, 0, row_text(row, "state"),
                            row_bool(row, "running") ? COLOUR_OFF : COLOUR_DIM);
@@ -88,6 +102,11 @@ static int domains_table(struct ctl *ctl, json_object *rows)
                            severity_colour(row_raw(row, "severity")));
         if (r >= 0)
             r = table_take(table, 6, row_text(row, "name"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, DOMAINS_UNCONSOLIDATED, row_text(row, "unconsolidated"),
+                           COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, DOMAINS_UNCONSOLIDATED + 1, row_text(row, "uuid"), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }
@@ -109,11 +128,14 @@ static int list_domains(struct ctl *ctl)
     if (r < 0)
         return r;
     json_object_array_sort(rows, by_name);
+    r = list_arrange(&ctl->output, domain_columns, ELEMENTSOF(domain_columns), 0, rows);
+    if (r < 0)
+        return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, rows);
     n = json_object_array_length(rows);
-    if (n > 0)
+    if (n > 0 || ctl->output.csv)
         r = domains_table(ctl, rows);
     if (ctl->output.legend && n == 0)
         (void)printf(
@@ -238,6 +260,9 @@ int verb_domains(struct ctl *ctl, int argc, char **argv)
 
     if (r >= 0 && argc == 0)
         return list_domains(ctl);
+    if (r >= 0 && output_is_list(&ctl->output))
+        return complain(0, "A DOMAIN is shown as a whole: no --columns, --sort or CSV with it."),
+               -EINVAL;
     for (int i = 0; r >= 0 && i < argc; i++) {
         _cleanup_(json_object_putp) json_object *domain = NULL;
         _cleanup_free_ char *shown = text_escape_string(argv[i]);

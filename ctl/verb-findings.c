@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/past.h"
 #include "ctl/source.h"
 #include "helpers/json-text.h"
@@ -21,6 +22,17 @@ enum {
     FINDING_SUMMARY
 };
 
+static const struct column finding_columns[] = {
+    [FINDING_ID] = { "ID", COLUMN_RIGHT | COLUMN_NUMBER, "id" },
+    [FINDING_SEVERITY] = { "SEVERITY", COLUMN_SEVERITY, "severity" },
+    [FINDING_SINCE] = { "SINCE", COLUMN_RIGHT | COLUMN_TIME, "first-seen" },
+    [FINDING_NAME] = { "FINDING", 0, "name" },
+    [FINDING_STATE] = { "STATE", 0, "state" },
+    [FINDING_CONFIDENCE] = { "CONFIDENCE", 0, "confidence" },
+    [FINDING_SUBJECT] = { "IMAGE", COLUMN_FLEXIBLE, "subject" },
+    [FINDING_SUMMARY] = { "WHAT", COLUMN_CUT, "summary" },
+};
+
 static bool all_open(json_object *rows)
 {
     for (size_t i = 0; i < json_object_array_length(rows); i++) {
@@ -33,71 +45,60 @@ static bool all_open(json_object *rows)
     return true;
 }
 
-static int finding_line(struct table *table, json_object *row, const int *places,
-                        const char *common, uint64_t now)
+static int finding_line(struct table *table, json_object *row, const char *common, uint64_t now)
 {
     enum colour colour = severity_colour(row_raw(row, "severity"));
     const char *state = row_has(row, "muted-by") ? "muted" : row_raw(row, "state");
-    int r = table_row(table);
+    int r = table_row(table, row);
 
     if (state && strcmp(state, "open") != 0)
         colour = COLOUR_DIM;
     if (r >= 0)
-        r = table_take(table, (size_t)places[FINDING_ID], row_text(row, "id"), COLOUR_OFF);
+        r = table_take(table, FINDING_ID, row_text(row, "id"), COLOUR_OFF);
     if (r >= 0)
-        r = table_take(table, (size_t)places[FINDING_SEVERITY], row_text(row, "severity"), colour);
+        r = table_take(table, FINDING_SEVERITY, row_text(row, "severity"), colour);
     if (r >= 0)
-        r = table_take(table, (size_t)places[FINDING_SINCE], fact_since(row, "first-seen", now),
+        r = table_take(table, FINDING_SINCE, fact_since(row, "first-seen", now),
                        COLOUR_OFF);
     if (r >= 0)
-        r = table_take(table, (size_t)places[FINDING_NAME], row_text(row, "name"), colour);
-    if (r >= 0 && places[FINDING_STATE] >= 0)
-        r = table_cell(table, (size_t)places[FINDING_STATE], state, COLOUR_OFF);
-    if (r >= 0 && places[FINDING_CONFIDENCE] >= 0)
-        r = table_take(table, (size_t)places[FINDING_CONFIDENCE], fact_confidence_word(row),
+        r = table_take(table, FINDING_NAME, row_text(row, "name"), colour);
+    if (r >= 0)
+        r = table_cell(table, FINDING_STATE, state, COLOUR_OFF);
+    if (r >= 0)
+        r = table_take(table, FINDING_CONFIDENCE, fact_confidence_word(row),
                        COLOUR_OFF);
     if (r >= 0)
-        r = table_take(table, (size_t)places[FINDING_SUBJECT], fact_subject(row, common),
+        r = table_take(table, FINDING_SUBJECT, fact_subject(row, common),
                        COLOUR_OFF);
-    if (r >= 0 && places[FINDING_SUMMARY] >= 0 && row_has(row, "summary"))
-        r = table_take(table, (size_t)places[FINDING_SUMMARY], row_prose(row, "summary"),
+    if (r >= 0 && row_has(row, "summary"))
+        r = table_take(table, FINDING_SUMMARY, row_prose(row, "summary"),
                        COLOUR_OFF);
     return r;
 }
 
 int findings_table(struct ctl *ctl, json_object *rows)
 {
-    static const struct column all[] = {
-        [FINDING_ID] = {"ID", COLUMN_RIGHT}, [FINDING_SEVERITY] = {"SEVERITY", 0},
-        [FINDING_SINCE] = {"SINCE", COLUMN_RIGHT}, [FINDING_NAME] = {"FINDING", 0},
-        [FINDING_STATE] = {"STATE", 0},
-        [FINDING_CONFIDENCE] = {"CONFIDENCE", 0}, [FINDING_SUBJECT] = {"IMAGE", COLUMN_FLEXIBLE},
-        [FINDING_SUMMARY] = {"WHAT", COLUMN_CUT},
-    };
     bool with_state = !all_open(rows);
     bool with_confidence = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 100;
     bool with_summary = ctl->at == 0 &&
                         (ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 120);
     _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
     _cleanup_(table_freep) struct table *table = NULL;
-    struct column columns[ELEMENTSOF(all)];
-    int places[ELEMENTSOF(all)], n = 0, r;
     uint64_t now = ctl->at > 0 ? ctl->at : usec_now(CLOCK_REALTIME);
+    int r;
 
-    for (size_t i = 0; i < ELEMENTSOF(all); i++) {
-        bool shown = (i != FINDING_STATE || with_state) && (i != FINDING_SUMMARY || with_summary) &&
-                     (i != FINDING_CONFIDENCE || with_confidence);
-
-        places[i] = shown ? n : -1;
-        if (shown)
-            columns[n++] = all[i];
-    }
     if (!common)
         return -ENOMEM;
     fact_print_common(ctl, common);
-    r = table_new(&ctl->output, columns, (size_t)n, &table);
+    r = table_new(&ctl->output, finding_columns, ELEMENTSOF(finding_columns), &table);
+    if (r >= 0 && !with_state)
+        table_hide(table, FINDING_STATE);
+    if (r >= 0 && !with_confidence)
+        table_hide(table, FINDING_CONFIDENCE);
+    if (r >= 0 && !with_summary)
+        table_hide(table, FINDING_SUMMARY);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++)
-        r = finding_line(table, json_object_array_get_idx(rows, i), places, common, now);
+        r = finding_line(table, json_object_array_get_idx(rows, i), common, now);
     return r < 0 ? r : table_print(table);
 }
 
@@ -210,14 +211,15 @@ int verb_findings(struct ctl *ctl, int argc, char **argv)
         return complain(r, "Cannot list findings");
     source_sort_findings(rows);
     status = findings_status(ctl, rows);
-    if (lines > 0 && json_object_array_length(rows) > lines)
-        (void)json_object_array_del_idx(rows, lines, json_object_array_length(rows) - lines);
+    r = list_arrange(&ctl->output, finding_columns, ELEMENTSOF(finding_columns), lines, rows);
+    if (r < 0)
+        return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF) {
         r = output_json(&ctl->output, rows);
         return r < 0 ? r : status;
     }
-    if (json_object_array_length(rows) > 0)
+    if (json_object_array_length(rows) > 0 || ctl->output.csv)
         r = findings_table(ctl, rows);
     if (ctl->at > 0)
         past_print_count(ctl, rows);
@@ -239,8 +241,8 @@ static void severity_word(const struct catalogue_entry *entry, char *word, size_
     word[i] = '\0';
 }
 
-static int catalogue_json(const struct ctl *ctl, const struct catalogue_entry *const *entries,
-                          size_t n)
+static int catalogue_rows(const struct catalogue_entry *const *entries, size_t n,
+                          json_object **ret_rows)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
 
@@ -260,29 +262,33 @@ static int catalogue_json(const struct ctl *ctl, const struct catalogue_entry *c
             filter_add(row, "remedy", entries[i]->remedy) < 0)
             return -ENOMEM;
     }
-    return rows ? output_json(&ctl->output, rows) : -ENOMEM;
+    if (!rows)
+        return -ENOMEM;
+    *ret_rows = TAKE_PTR(rows);
+    return 0;
 }
 
-static int catalogue_table(const struct ctl *ctl, const struct catalogue_entry *const *entries,
-                           size_t n)
+static const struct column catalogue_columns[] = {
+    { "FINDING", 0, "name" }, { "UP TO", COLUMN_SEVERITY, "severity" },
+    { "MEANING", COLUMN_FLEXIBLE, "title" },
+};
+
+static int catalogue_table(const struct ctl *ctl, json_object *rows)
 {
-    static const struct column columns[] = { { "FINDING", 0 },
-                                             { "UP TO", 0 },
-                                             { "MEANING", COLUMN_FLEXIBLE } };
     _cleanup_(table_freep) struct table *table = NULL;
-    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+    int r = table_new(&ctl->output, catalogue_columns, ELEMENTSOF(catalogue_columns), &table);
 
-    for (size_t i = 0; r >= 0 && i < n; i++) {
-        char severity[16];
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
 
-        severity_word(entries[i], severity, sizeof(severity));
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
-            r = table_cell(table, 0, entries[i]->name, COLOUR_OFF);
+            r = table_take(table, 0, row_text(row, "name"), COLOUR_OFF);
         if (r >= 0)
-            r = table_cell(table, 1, severity, severity_colour(severity));
+            r = table_take(table, 1, row_text(row, "severity"),
+                           severity_colour(row_raw(row, "severity")));
         if (r >= 0)
-            r = table_cell(table, 2, entries[i]->title, COLOUR_OFF);
+            r = table_take(table, 2, row_text(row, "title"), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }
@@ -305,8 +311,10 @@ static void explain(const struct ctl *ctl, const struct catalogue_entry *entry)
 int verb_explain(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_free_ const struct catalogue_entry **entries = NULL;
+    _cleanup_(json_object_putp) json_object *rows = NULL;
     size_t n = 0, all = 0;
-    int r = 0;
+    bool list = argc == 0 || output_is_list(&ctl->output);
+    int r;
 
     while (catalogue_at(all))
         all++;
@@ -326,15 +334,21 @@ int verb_explain(struct ctl *ctl, int argc, char **argv)
                    -EINVAL;
         entries[n++] = entry;
     }
-    if (argc > 0)
-        output_begin_prose(&ctl->output);
-    else
+    r = catalogue_rows(entries, n, &rows);
+    if (r < 0)
+        return complain(r, "Cannot explain");
+    r = list_arrange(&ctl->output, catalogue_columns, ELEMENTSOF(catalogue_columns), 0, rows);
+    if (r < 0)
+        return r;
+    if (list)
         output_begin(&ctl->output);
+    else
+        output_begin_prose(&ctl->output);
     if (ctl->output.json != JSON_OFF)
-        return catalogue_json(ctl, entries, n);
-    if (argc == 0)
-        r = catalogue_table(ctl, entries, n);
-    for (size_t i = 0; argc > 0 && i < n; i++) {
+        return output_json(&ctl->output, rows);
+    if (list)
+        r = catalogue_table(ctl, rows);
+    for (size_t i = 0; !list && i < n; i++) {
         if (i > 0)
             (void)putchar('\n');
         explain(ctl, entries[i]);

@@ -7,6 +7,7 @@
 
 #include "ctl/domains.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/metric.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
@@ -22,16 +23,25 @@ static char *time_text(json_object *row, const char *key)
     return strdup(when_short(row_number(row, key), when));
 }
 
+#define EVENT_SUBJECT 4
+
+static const struct column event_columns[] = {
+    { "TIME", COLUMN_TIME, "at" },
+    { "EVENT", 0, "event" },
+    { "SEVERITY", COLUMN_SEVERITY, "severity" },
+    { "FINDING", 0, "finding" },
+    [EVENT_SUBJECT] = { "IMAGE", COLUMN_FLEXIBLE, "subject" },
+};
+
 static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
 {
-    static const struct column columns[] = {
-        {"TIME", 0}, {"EVENT", 0}, {"SEVERITY", 0}, {"FINDING", 0}, {"IMAGE", COLUMN_FLEXIBLE},
-    };
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - !with_subject, &table)
+    int r = common ? table_new(&ctl->output, event_columns, ELEMENTSOF(event_columns), &table)
                    : -ENOMEM;
 
+    if (r >= 0 && !with_subject)
+        table_hide(table, EVENT_SUBJECT);
     if (r >= 0 && with_subject)
         fact_print_common(ctl, common);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
@@ -39,7 +49,7 @@ static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
         const char *event = row_raw(row, "event");
         bool good = event && (strcmp(event, "resolved") == 0 || strcmp(event, "eased") == 0);
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_take(table, 0, time_text(row, "at"), COLOUR_OFF);
         if (r >= 0)
@@ -49,8 +59,8 @@ static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
                            good ? COLOUR_OFF : severity_colour(row_raw(row, "severity")));
         if (r >= 0)
             r = table_take(table, 3, row_text(row, "finding"), COLOUR_OFF);
-        if (r >= 0 && with_subject)
-            r = table_take(table, 4, fact_subject(row, common), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, EVENT_SUBJECT, fact_subject(row, common), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }
@@ -58,8 +68,12 @@ static int events_table(struct ctl *ctl, json_object *rows, bool with_subject)
 static int audits_table(struct ctl *ctl, json_object *rows)
 {
     static const struct column columns[] = {
-        {"AUDITED", 0}, {"CONFIDENCE", 0}, {"SIZE", COLUMN_RIGHT}, {"LAYERS", COLUMN_RIGHT},
-        {"CORRUPTIONS", COLUMN_RIGHT}, {"LEAKS", COLUMN_RIGHT},
+        { "AUDITED", COLUMN_TIME, "finished" },
+        { "CONFIDENCE", 0, "confidence" },
+        { "SIZE", COLUMN_RIGHT | COLUMN_SIZE, "size" },
+        { "LAYERS", COLUMN_RIGHT | COLUMN_NUMBER, "depth" },
+        { "CORRUPTIONS", COLUMN_RIGHT | COLUMN_NUMBER, "corruptions" },
+        { "LEAKS", COLUMN_RIGHT | COLUMN_NUMBER, "leaks" },
     };
     _cleanup_(table_freep) struct table *table = NULL;
     int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
@@ -68,7 +82,7 @@ static int audits_table(struct ctl *ctl, json_object *rows)
         json_object *row = json_object_array_get_idx(rows, i);
         bool opened = row_bool(row, "opened");
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_take(table, 0, time_text(row, "finished"), COLOUR_OFF);
         if (r >= 0)
@@ -115,6 +129,8 @@ static int history_json(struct ctl *ctl, json_object *events, json_object *audit
 {
     _cleanup_(json_object_putp) json_object *both = json_object_new_object();
 
+    if (ctl->output.json == JSON_LINES)
+        return output_json(&ctl->output, events);
     if (!both || json_add(both, "events", json_object_get(events)) < 0 ||
         (audits && json_add(both, "audits", json_object_get(audits)) < 0) ||
         (readings && json_add(both, "readings", json_object_get(readings)) < 0))
@@ -162,17 +178,18 @@ static bool all_of(json_object *events, const char *path)
 static int print_history(struct ctl *ctl, const char *path, json_object *events,
                          json_object *audits, json_object *readings)
 {
+    bool list = output_is_list(&ctl->output);
     int r = 0;
 
-    if (json_object_array_length(events) > 0)
-        r = events_table(ctl, events, !path || !all_of(events, path));
+    if (json_object_array_length(events) > 0 || ctl->output.csv)
+        r = events_table(ctl, events, list || !path || !all_of(events, path));
     else if (ctl->output.legend)
         (void)printf("No changes of findings.\n");
-    if (r >= 0 && audits && json_object_array_length(audits) > 0) {
+    if (r >= 0 && !list && audits && json_object_array_length(audits) > 0) {
         (void)putchar('\n');
         r = audits_table(ctl, audits);
     }
-    if (r >= 0 && readings && json_object_array_length(readings) > 0) {
+    if (r >= 0 && !list && readings && json_object_array_length(readings) > 0) {
         (void)putchar('\n');
         r = baseline_print_readings(ctl, readings);
     }
@@ -235,6 +252,9 @@ int verb_history(struct ctl *ctl, int argc, char **argv)
         if (r >= 0)
             r = history_read(ctl, path, &events, &audits, &readings);
     }
+    /* of the newest ones: no more were asked for */
+    if (r >= 0)
+        r = list_arrange(&ctl->output, event_columns, ELEMENTSOF(event_columns), 0, events);
     if (r < 0)
         return r;
     output_begin(&ctl->output);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/source.h"
 #include "helpers/json-text.h"
 #include "qcaudit/qcaudit.h"
@@ -50,49 +51,83 @@ static char *image_depth(json_object *row)
     return asprintf(&text, "%" PRIu64 " (+%" PRIu64 ")", depth, unconsolidated) < 0 ? NULL : text;
 }
 
+enum {
+    IMAGE_STATE,
+    IMAGE_FORMAT,
+    IMAGE_VIRTUAL,
+    IMAGE_ALLOCATED,
+    IMAGE_LAYERS,
+    IMAGE_AUDITED,
+    IMAGE_PATH,
+    IMAGE_ROLE,
+    IMAGE_CONFIDENCE,
+    IMAGE_DOMAIN,
+    /* where they are asked for */
+    IMAGE_UNCONSOLIDATED,
+    IMAGE_SIZE,
+};
+
+static const struct column image_columns[] = {
+    [IMAGE_STATE] = { "STATE", COLUMN_SEVERITY, "severity" },
+    [IMAGE_FORMAT] = { "FORMAT", 0, "format" },
+    [IMAGE_VIRTUAL] = { "VIRTUAL", COLUMN_RIGHT | COLUMN_SIZE, "virtual-size" },
+    [IMAGE_ALLOCATED] = { "ON DISK", COLUMN_RIGHT | COLUMN_SIZE, "allocated" },
+    [IMAGE_LAYERS] = { "LAYERS", COLUMN_RIGHT | COLUMN_NUMBER, "depth" },
+    [IMAGE_AUDITED] = { "AUDITED", COLUMN_RIGHT | COLUMN_TIME, "audited" },
+    [IMAGE_PATH] = { "IMAGE", COLUMN_FLEXIBLE, "path" },
+    [IMAGE_ROLE] = { "ROLE", 0, "role" },
+    [IMAGE_CONFIDENCE] = { "CONFIDENCE", 0, "confidence" },
+    [IMAGE_DOMAIN] = { "DOMAIN", COLUMN_CUT, "domain" },
+    [IMAGE_UNCONSOLIDATED] = { "UNCONSOLIDATED", COLUMN_RIGHT | COLUMN_NUMBER, "unconsolidated" },
+    [IMAGE_SIZE] = { "SIZE", COLUMN_RIGHT | COLUMN_SIZE, "size" },
+};
+
 static int images_table(struct ctl *ctl, json_object *rows)
 {
-    static const struct column columns[] = {
-        {"STATE", 0}, {"FORMAT", 0}, {"VIRTUAL", COLUMN_RIGHT}, {"ON DISK", COLUMN_RIGHT},
-        {"LAYERS", COLUMN_RIGHT}, {"AUDITED", COLUMN_RIGHT}, {"IMAGE", COLUMN_FLEXIBLE},
-        {"ROLE", 0},
-        {"CONFIDENCE", 0}, {"DOMAIN", COLUMN_CUT},
-    };
     /* What the image is for, whose it is, and how well its audit knew: where there is room for
      * it. */
     bool wide = ctl->output.width == 0 || ctl->output.width >= WIDE || ctl->output.full;
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
     uint64_t now = usec_now(CLOCK_REALTIME);
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns) - (wide ? 0 : 3), &table)
+    int r = common ? table_new(&ctl->output, image_columns, ELEMENTSOF(image_columns), &table)
                    : -ENOMEM;
 
+    for (size_t k = wide ? IMAGE_UNCONSOLIDATED : IMAGE_ROLE;
+         r >= 0 && k < ELEMENTSOF(image_columns); k++)
+        table_hide(table, k);
     if (r >= 0)
         fact_print_common(ctl, common);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
-            r = table_take(table, 0, image_state(row), severity_colour(row_raw(row, "severity")));
+            r = table_take(table, IMAGE_STATE, image_state(row),
+                           severity_colour(row_raw(row, "severity")));
         if (r >= 0)
-            r = table_take(table, 1, row_text(row, "format"), COLOUR_OFF);
+            r = table_take(table, IMAGE_FORMAT, row_text(row, "format"), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 2, fact_size(row, "virtual-size"), COLOUR_OFF);
+            r = table_take(table, IMAGE_VIRTUAL, fact_size(row, "virtual-size"), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 3, fact_size(row, "allocated"), COLOUR_OFF);
+            r = table_take(table, IMAGE_ALLOCATED, fact_size(row, "allocated"), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 4, image_depth(row), COLOUR_OFF);
+            r = table_take(table, IMAGE_LAYERS, image_depth(row), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 5, fact_since(row, "audited", now), COLOUR_OFF);
+            r = table_take(table, IMAGE_AUDITED, fact_since(row, "audited", now), COLOUR_OFF);
         if (r >= 0)
-            r = table_take(table, 6, fact_path(row, "path", common), COLOUR_OFF);
-        if (r >= 0 && wide)
-            r = table_take(table, 7, row_text(row, "role"), COLOUR_OFF);
-        if (r >= 0 && wide)
-            r = table_take(table, 8, fact_confidence_word(row), COLOUR_OFF);
-        if (r >= 0 && wide)
-            r = table_take(table, 9, row_text(row, "domain"), COLOUR_OFF);
+            r = table_take(table, IMAGE_PATH, fact_path(row, "path", common), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, IMAGE_ROLE, row_text(row, "role"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, IMAGE_CONFIDENCE, fact_confidence_word(row), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, IMAGE_DOMAIN, row_text(row, "domain"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, IMAGE_UNCONSOLIDATED, row_text(row, "unconsolidated"),
+                           COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, IMAGE_SIZE, fact_size(row, "size"), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }
@@ -151,25 +186,31 @@ static size_t leave_out_noise(json_object *rows)
 int verb_images(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
+    unsigned lines = ctl->lines;
     size_t left_out = 0, n;
     int r = rows ? 0 : complain(-ENOMEM, "Cannot list images");
 
     if (r >= 0 && (ctl->domain || ctl->pool || ctl->orphan))
         r = source_needs_daemon(ctl, "images --domain, --pool, --orphan");
 
+    if (ctl->output.sort)
+        ctl->lines = 0;     /* the first of all that there are */
     if (r >= 0 && argc == 0)
         r = list(ctl, ctl->path, rows);
     for (int i = 0; r >= 0 && i < argc; i++)
         r = list(ctl, argv[i], rows);
     if (r < 0)
         return r;
+    if (ctl->output.json == JSON_OFF && !ctl->all && !ctl->format && !ctl->domain && !ctl->orphan)
+        left_out = leave_out_noise(rows);
+    r = list_arrange(&ctl->output, image_columns, ELEMENTSOF(image_columns), lines, rows);
+    if (r < 0)
+        return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, rows);
-    if (!ctl->all && !ctl->format && !ctl->domain && !ctl->orphan)
-        left_out = leave_out_noise(rows);
     n = json_object_array_length(rows);
-    if (n > 0)
+    if (n > 0 || ctl->output.csv)
         r = images_table(ctl, rows);
     if (ctl->output.legend && n == 0)
         (void)printf("No images found.\n");

@@ -6,6 +6,7 @@
 
 #include "ctl/client.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/source.h"
 #include "ctl/when.h"
 #include "helpers/control-json.h"
@@ -94,6 +95,47 @@ static int print_mutes(const struct ctl *ctl, json_object *rows, uint64_t now)
     return 0;
 }
 
+static const struct column mute_columns[] = {
+    { "ID", COLUMN_RIGHT | COLUMN_NUMBER, "id" },
+    { "HOLDS", 0, "holds" },
+    { "UNTIL", COLUMN_TIME, "until" },
+    { "FINDINGS", COLUMN_RIGHT | COLUMN_NUMBER, "findings" },
+    { "WHAT", COLUMN_FLEXIBLE, "finding" },
+    { "BY", 0, "made-by" },
+    { "MADE", COLUMN_TIME, "made" },
+    { "REASON", COLUMN_CUT, "reason" },
+};
+
+static int mutes_table(struct ctl *ctl, json_object *rows, uint64_t now)
+{
+    _cleanup_(table_freep) struct table *table = NULL;
+    int r = table_new(&ctl->output, mute_columns, ELEMENTSOF(mute_columns), &table);
+
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+        char when[WHEN_MAX];
+
+        r = table_row(table, row);
+        if (r >= 0)
+            r = table_take(table, 0, row_text(row, "id"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_cell(table, 1, row_bool(row, "holds") ? "yes" : "no", COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 2, until_text(row, now), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 3, row_text(row, "findings"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 4, criteria_text(row), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 5, fact_user(row_raw(row, "made-by")), COLOUR_OFF);
+        if (r >= 0)
+            r = table_cell(table, 6, when_short(row_number(row, "made"), when), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, 7, row_text(row, "reason"), COLOUR_OFF);
+    }
+    return r < 0 ? r : table_print(table);
+}
+
 int verb_mutes(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *rows = NULL;
@@ -101,13 +143,17 @@ int verb_mutes(struct ctl *ctl, int argc, char **argv)
     size_t n;
     int r = source_mutes(ctl, &rows);
 
+    if (r >= 0)
+        r = list_arrange(&ctl->output, mute_columns, ELEMENTSOF(mute_columns), 0, rows);
     if (r < 0)
         return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         return output_json(&ctl->output, rows);
     n = json_object_array_length(rows);
-    if (n > 0)
+    if (ctl->output.csv || (n > 0 && output_is_list(&ctl->output)))
+        r = mutes_table(ctl, rows, now);
+    else if (n > 0)
         r = print_mutes(ctl, rows, now);
     if (ctl->output.legend && n == 0)
         (void)printf("Nothing is muted.\n");

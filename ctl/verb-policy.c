@@ -6,6 +6,7 @@
 
 #include "ctl/client.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/source.h"
 #include "helpers/text.h"
 
@@ -73,11 +74,15 @@ static bool is_threshold(json_object *row)
     return name && strncmp(name, THRESHOLDS, strlen(THRESHOLDS)) == 0;
 }
 
-static int settings_table(const struct ctl *ctl, json_object *rows, bool thresholds)
+static const struct column columns[] = {
+    { "SETTING", 0, "name" },
+    { "VALUE", COLUMN_FLEXIBLE, "value" },
+    { "FROM", COLUMN_FLEXIBLE, "file" },
+};
+
+/* Thresholds, by their short names; or the others; or all of them as one list. */
+static int settings_table(const struct ctl *ctl, json_object *rows, bool thresholds, bool all)
 {
-    static const struct column columns[] = {
-        {"SETTING", 0}, {"VALUE", COLUMN_FLEXIBLE}, {"FROM", COLUMN_FLEXIBLE},
-    };
     _cleanup_(table_freep) struct table *table = NULL;
     int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
 
@@ -87,20 +92,20 @@ static int settings_table(const struct ctl *ctl, json_object *rows, bool thresho
         const char *value = row_raw(row, "value");
         _cleanup_free_ char *name = row_text(row, "name");
 
-        if (is_threshold(row) != thresholds)
+        if (!all && is_threshold(row) != thresholds)
             continue;
         if (!name)
             return -ENOMEM;
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
-            r = table_cell(table, 0, thresholds ? name + strlen(THRESHOLDS) : name, colour);
+            r = table_cell(table, 0, thresholds && !all ? name + strlen(THRESHOLDS) : name, colour);
         if (r >= 0)
             r = table_take(table, 1, value && *value ? row_text(row, "value") : strdup("-"),
                            colour);
         if (r >= 0)
             r = table_take(table, 2, origin_text(row), colour);
     }
-    return r < 0 || table_rows(table) == 0 ? r : table_print(table);
+    return r < 0 || (table_rows(table) == 0 && !all) ? r : table_print(table);
 }
 
 static int print_policy(const struct ctl *ctl, json_object *policy)
@@ -110,12 +115,14 @@ static int print_policy(const struct ctl *ctl, json_object *policy)
 
     if (!settings)
         return -EBADMSG;
+    if (output_is_list(&ctl->output))
+        return settings_table(ctl, settings, true, true);
     if (row_has(policy, "path"))
         print_head(ctl, policy);
     output_heading(&ctl->output, "Thresholds");
-    r = settings_table(ctl, settings, true);
+    r = settings_table(ctl, settings, true, false);
     output_heading(&ctl->output, "Other settings");
-    return r < 0 ? r : settings_table(ctl, settings, false);
+    return r < 0 ? r : settings_table(ctl, settings, false, false);
 }
 
 int verb_policy(struct ctl *ctl, int argc, char **argv)
@@ -141,6 +148,9 @@ int verb_policy(struct ctl *ctl, int argc, char **argv)
     if (r < 0)
         return complain(r, "Cannot call qcauditd");
     r = client_call_json(ctl, call, NULL, false, &policy);
+    if (r >= 0 && row_has(policy, "settings"))
+        r = list_arrange(&ctl->output, columns, ELEMENTSOF(columns), 0,
+                         row_member(policy, "settings"));
     if (r < 0)
         return r;
     output_begin(&ctl->output);

@@ -7,6 +7,7 @@
 
 #include "ctl/brief.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "ctl/nagios.h"
 #include "ctl/past.h"
 #include "ctl/source.h"
@@ -365,21 +366,33 @@ static char *datastore_state(json_object *row, uint64_t now)
     return n < 0 ? NULL : text;
 }
 
+#define DATASTORES_SIZE 6       /* and what follows: where they are asked for */
+
+static const struct column datastore_columns[] = {
+    { "DATASTORE", 0, "name" },
+    { "STATE", 0, "state" },
+    { "IMAGES", COLUMN_RIGHT | COLUMN_NUMBER, "images" },
+    { "USED", COLUMN_RIGHT, "size" },
+    { "WALKED", COLUMN_RIGHT | COLUMN_TIME, "walk-finished" },
+    { "PATH", COLUMN_FLEXIBLE, "path" },
+    [DATASTORES_SIZE] = { "SIZE", COLUMN_RIGHT | COLUMN_SIZE, "size" },
+    { "AVAILABLE", COLUMN_RIGHT | COLUMN_SIZE, "available" },
+    { "AUDITED", COLUMN_RIGHT | COLUMN_NUMBER, "coverage.audited" },
+};
+
 static int datastores_table(struct ctl *ctl, json_object *rows, uint64_t now)
 {
-    static const struct column columns[] = {
-        {"DATASTORE", 0}, {"STATE", 0}, {"IMAGES", COLUMN_RIGHT}, {"USED", COLUMN_RIGHT},
-        {"WALKED", COLUMN_RIGHT}, {"PATH", COLUMN_FLEXIBLE},
-    };
     _cleanup_(table_freep) struct table *table = NULL;
-    int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
+    int r = table_new(&ctl->output, datastore_columns, ELEMENTSOF(datastore_columns), &table);
 
+    for (size_t k = DATASTORES_SIZE; r >= 0 && k < ELEMENTSOF(datastore_columns); k++)
+        table_hide(table, k);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
         json_object *row = json_object_array_get_idx(rows, i);
         const char *state = row_raw(row, "state");
         bool well = state && strcmp(state, "online") == 0;
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_take(table, 0, row_text(row, "name"), COLOUR_OFF);
         if (r >= 0)
@@ -392,6 +405,13 @@ static int datastores_table(struct ctl *ctl, json_object *rows, uint64_t now)
             r = table_take(table, 4, fact_age(row, "walk-finished", now), COLOUR_OFF);
         if (r >= 0)
             r = table_take(table, 5, row_text(row, "path"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, DATASTORES_SIZE, fact_size(row, "size"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, DATASTORES_SIZE + 1, fact_size(row, "available"), COLOUR_OFF);
+        if (r >= 0)
+            r = table_take(table, DATASTORES_SIZE + 2,
+                           row_text(row_member(row, "coverage"), "audited"), COLOUR_OFF);
     }
     return r < 0 ? r : table_print(table);
 }
@@ -448,9 +468,13 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *status = NULL;
     uint64_t now = usec_now(CLOCK_REALTIME);
+    bool list = output_is_list(&ctl->output);
     int r = 0;
 
-    if (ctl->nagios && (ctl->brief || ctl->exit_zero || ctl->at > 0 || ctl->offline ||
+    if (list && (ctl->brief || ctl->at > 0))
+        return complain(0, "--columns, --sort and CSV list the datastores as they are now: no "
+                           "--brief or --at with them."), -EINVAL;
+    if (ctl->nagios && (ctl->brief || ctl->exit_zero || ctl->at > 0 || ctl->offline || list ||
                         ctl->output.json != JSON_OFF))
         return complain(0, "--nagios asks the daemon how it is now, and has its own line and exit "
                            "status: no --brief, --exit-zero, --at, --offline or --json with it."),
@@ -463,12 +487,20 @@ int verb_status(struct ctl *ctl, int argc, char **argv)
         return r;
     if (ctl->nagios)
         return nagios_print(ctl, status, now);
+    if (list)
+        r = row_has(status, "datastores")
+                ? list_arrange(&ctl->output, datastore_columns, ELEMENTSOF(datastore_columns), 0,
+                               row_member(status, "datastores"))
+                : complain(-EBADMSG, "Cannot list the datastores");
+    if (r < 0)
+        return r;
     output_begin(&ctl->output);
     if (ctl->output.json != JSON_OFF)
         r = output_json(&ctl->output, status);
     else {
         r = ctl->at > 0  ? past_print_status(ctl, status)
             : ctl->brief ? brief_print(ctl, status, now)
+            : list       ? datastores_table(ctl, row_member(status, "datastores"), now)
                          : print_status(ctl, status, now);
         if (r < 0)
             (void)complain(r, "Cannot show the status");

@@ -5,6 +5,7 @@
 
 #include "ctl/client.h"
 #include "ctl/facts.h"
+#include "ctl/list.h"
 #include "helpers/text.h"
 
 /* The program of alerts.exec may take 2 min, and its message may wait for another one's. */
@@ -17,9 +18,12 @@ static bool row_flag(json_object *row, const char *key)
     return json_object_object_get_ex(row, key, &value) && json_object_get_boolean(value);
 }
 
+static const struct column columns[] = {
+    { "CHANNEL", 0, "channel" }, { "RESULT", 0, "delivered" }, { "DETAIL", 0, "detail" },
+};
+
 static int print(struct ctl *ctl, json_object *rows)
 {
-    static const struct column columns[] = { { "CHANNEL", 0 }, { "RESULT", 0 }, { "DETAIL", 0 } };
     _cleanup_(table_freep) struct table *table = NULL;
     int r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
 
@@ -27,7 +31,7 @@ static int print(struct ctl *ctl, json_object *rows)
         json_object *row = json_object_array_get_idx(rows, i);
         bool delivered = row_flag(row, "delivered");
 
-        r = table_row(table);
+        r = table_row(table, row);
         if (r >= 0)
             r = table_take(table, 0, row_text(row, "channel"), COLOUR_OFF);
         if (r >= 0)
@@ -51,6 +55,8 @@ int verb_test_alert(struct ctl *ctl, int argc, char **argv)
     ctl->answer_usec = ANSWER_USEC;
     if (r >= 0)
         r = client_call_json(ctl, call, NULL, true, &rows);
+    if (r >= 0)
+        r = list_arrange(&ctl->output, columns, ELEMENTSOF(columns), 0, rows);
     if (r < 0)
         return r;
     output_begin(&ctl->output);
@@ -58,7 +64,7 @@ int verb_test_alert(struct ctl *ctl, int argc, char **argv)
         failed += !row_flag(json_object_array_get_idx(rows, i), "delivered");
     if (ctl->output.json != JSON_OFF) {
         r = output_json(&ctl->output, rows);
-    } else if (json_object_array_length(rows) == 0) {
+    } else if (json_object_array_length(rows) == 0 && !ctl->output.csv) {
         (void)printf("No channel is configured: see alerts.* in qcauditd.yaml(5). Nobody is told "
                      "of findings.\n");
         return EXIT_FAILURE;
@@ -67,5 +73,5 @@ int verb_test_alert(struct ctl *ctl, int argc, char **argv)
     }
     if (r < 0)
         return complain(r, "Cannot show the channels");
-    return failed > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return failed > 0 || json_object_array_length(rows) == 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
