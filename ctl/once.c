@@ -108,7 +108,7 @@ static int write_config(const struct once *once, const struct once_folder *folde
                            "above it.", shown);
             return -EINVAL;
         }
-    (void)fprintf(file, "libvirt: { pools: none }\ndatastores:\n");
+    (void)fprintf(file, "libvirt: { pools: none }\nmetrics: { file: off }\ndatastores:\n");
     for (size_t i = 0; i < n; i++) {
         (void)fprintf(file, "  - path: ");
         write_string(file, folders[i].path);

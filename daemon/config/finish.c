@@ -212,6 +212,11 @@ static int finish_datastores(struct config_builder *builder)
     return complete ? name_datastores(config) : 0;
 }
 
+bool config_wants_metrics(const struct config *config)
+{
+    return !config->metrics_file || strcmp(config->metrics_file, "off") != 0;
+}
+
 /* The daemon writes it, so it must lie where no image does, and be seen by the collector. */
 static void check_metrics(struct config_builder *builder)
 {
@@ -220,7 +225,7 @@ static void check_metrics(struct config_builder *builder)
     const struct config_origin *place = config_origin_of(config, key);
     size_t length = config->metrics_file ? strlen(config->metrics_file) : 0;
 
-    if (!config->metrics_file)
+    if (!config->metrics_file || !config_wants_metrics(config))
         return;
     if (length < 6 || strcmp(config->metrics_file + length - 5, ".prom") != 0 ||
         config->metrics_file[length - 6] == '/')

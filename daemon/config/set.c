@@ -391,8 +391,9 @@ static int apply_text(struct config_builder *builder, const char *section, const
 
     if (!text)
         return -ENOMEM;
-    const char *reason = key->type == CONFIG_PATH ? path_clean(node->text, text)
-                                                  : name_reason(node->text);
+    const char *reason = key->type == CONFIG_NAME ? name_reason(node->text)
+                         : key->word == CONFIG_WORD_OFF && strcmp(text, "off") == 0
+                             ? NULL : path_clean(node->text, text);
     if (reason) {
         _cleanup_free_ char *quoted = config_node_quote(node);
 

@@ -63,7 +63,8 @@ struct config {
     char *control_group;        /* "qcaudit"; need not exist */
 
     char *alert_exec;           /* absolute; NULL: none */
-    char *metrics_file;         /* absolute, ends in ".prom", in no datastore; NULL: none */
+    char *metrics_file;         /* absolute, ends in ".prom", in no datastore; "off": none; NULL:
+                                 * that in the runtime folder */
 
     uint64_t history_retention; /* usec: 400 d */
     unsigned audits_kept;       /* per image: 50 */
@@ -91,4 +92,5 @@ struct config *config_free(struct config *config);
 /* The defaults alone: a valid configuration without datastores. */
 int config_new(struct config **ret_config);
 /* For how long others may make a periodic audit or a scrub wait: usec. */
+bool config_wants_metrics(const struct config *config);
 uint64_t config_delay(const struct config *config);

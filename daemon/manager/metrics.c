@@ -13,13 +13,32 @@
 
 #define METRICS_DELAY (60 * USEC_PER_SEC)
 #define METRICS_AGAIN (5 * USEC_PER_SEC)
+#define METRICS_NAME "qcauditd.prom"    /* in the runtime folder */
 
 static int on_metrics_timer(sd_event_source *source, uint64_t when, void *userdata);
+
+/* Where they go; malloc'd, NULL without memory. */
+static char *metrics_path(const struct manager *manager)
+{
+    char *path;
+
+    if (manager->config->metrics_file)
+        return strdup(manager->config->metrics_file);
+    return asprintf(&path, "%s/" METRICS_NAME, manager->options.runtime_directory) < 0 ? NULL
+                                                                                      : path;
+}
+
+/* Who names a file names it for a collector. That which is there by default shows nobody what the
+ * socket beside it would not. */
+static mode_t metrics_mode(const struct config *config)
+{
+    return config->metrics_file || config->control_public ? 0644 : 0640;
+}
 
 static void on_written(void *userdata, int error)
 {
     struct manager *manager = userdata;
-    _cleanup_free_ char *path = text_escape_string(manager->config->metrics_file);
+    _cleanup_free_ char *plain = metrics_path(manager), *path = text_escape_string(plain);
     char hint[LOG_HINT_MAX];
 
     if (error < 0) {
@@ -39,9 +58,22 @@ static void on_written(void *userdata, int error)
     manager->metrics_error = error;
 }
 
+static void count_scrubs(struct manager *manager, struct metrics_counters *counters)
+{
+    struct scrub_progress progress;
+
+    counters->scrubs_due = scrubs_due(manager->scrubs, manager_now(manager));
+    for (size_t i = 0; audits_scrub(manager->audits, i, &progress); i++) {
+        counters->scrubs_running++;
+        counters->scrub_done += progress.done;
+        counters->scrub_total += progress.total;
+    }
+}
+
 static int write_now(struct manager *manager)
 {
     struct metrics_counters counters = manager->counters;
+    _cleanup_free_ char *path = metrics_path(manager);
     struct query_view view;
     size_t size = 0;
     char *text;
@@ -53,12 +85,15 @@ static int write_now(struct manager *manager)
     counters.workers_running = (unsigned)audits_running(manager->audits);
     counters.store_waiting = store_waiting(manager->store);
     counters.store_error = manager->store_error;
-    r = control_view(manager, &view);
+    counters.virt = manager->virt;
+    count_scrubs(manager, &counters);
+    alert_count(manager->alert, counters.alerts);
+    r = path ? control_view(manager, &view) : -ENOMEM;
     if (r >= 0)
         r = metrics_text(&view, &counters, &text, &size);
     return r < 0 ? r
-                 : metrics_file_write(manager->metrics_file, manager->config->metrics_file, text,
-                                      size);
+                 : metrics_file_write(manager->metrics_file, path,
+                                      metrics_mode(manager->config), text, size);
 }
 
 static void metrics_write(struct manager *manager)
@@ -96,7 +131,7 @@ void metrics_apply_config(struct manager *manager)
     int r;
 
     manager->metrics_error = 0;
-    if (!manager->config->metrics_file) {
+    if (!config_wants_metrics(manager->config)) {
         if (manager->metrics_file)
             metrics_file_remove(manager->metrics_file);
         manager->metrics_file = metrics_file_free(manager->metrics_file);
@@ -125,6 +160,12 @@ void metrics_count_audit(struct manager *manager, int error, const struct audit_
     counters->workers_failed += audit_report_worker_died(report);
     counters->audits_took += report->elapsed_usec;
     counters->bytes_read += report->bytes_read;
+}
+
+void metrics_count_scrub(struct manager *manager, const struct audit *audit)
+{
+    manager->counters.scrubs += audit->digest != NULL;
+    manager->counters.scrub_bytes += audit->report ? audit->report->bytes_read : 0;
 }
 
 void metrics_count_pass(struct manager *manager, const struct scan *scan)

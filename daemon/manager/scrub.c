@@ -112,6 +112,8 @@ bool scrub_on_audited(struct manager *manager, struct image *image, int error,
 
     if (!scrubs_is_running(manager->scrubs, image))
         return false;
+    if (error >= 0 && audit)
+        metrics_count_scrub(manager, audit);
     if (error == -ENOENT) {
         scrubs_forget(manager->scrubs, image);
     } else if (error < 0) {

@@ -25,6 +25,7 @@ struct alert_exec {
     char *program;              /* alerts.exec; NULL: none. qcaudit-notify reads it by itself */
 
     int error;                  /* of the last message */
+    struct alert_counts counts;
     char *said;
     exec_done_fn test;          /* who waits for a test's answer */
     void *test_userdata;
@@ -82,8 +83,10 @@ static void on_done(void *userdata, int error, const char *said)
             exec_queue_retry(exec->queue);
         test(exec->test_userdata, error, alert_exec_said(exec));
     } else if (error < 0) {
+        exec->counts.failed++;
         message_failed(exec, error);
     } else {
+        exec->counts.sent++;
         exec_queue_delivered(exec->queue, usec_now(CLOCK_BOOTTIME));
     }
     if (!exec->program)         /* it was taken out of the configuration meanwhile */
@@ -171,6 +174,11 @@ void alert_exec_first_pass(struct alert_exec *exec, bool under_way)
 int alert_exec_error(const struct alert_exec *exec)
 {
     return exec->error;
+}
+
+struct alert_counts alert_exec_counts(const struct alert_exec *exec)
+{
+    return exec->counts;
 }
 
 const char *alert_exec_said(const struct alert_exec *exec)

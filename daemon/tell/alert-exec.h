@@ -22,6 +22,8 @@ int alert_exec_event(struct alert_exec *exec, struct event *event);
 int alert_exec_note(struct alert_exec *exec, const struct event *event);
 /* 0, or -errno of the last message. */
 int alert_exec_error(const struct alert_exec *exec);
+/* Messages, each of which may stand for several alerts; without tests. */
+struct alert_counts alert_exec_counts(const struct alert_exec *exec);
 /* Why the last message failed, or what the program printed; never NULL. */
 const char *alert_exec_said(const struct alert_exec *exec);
 /* Hands the program a message of the kind "test", before everything that waits. -EBUSY while

@@ -40,6 +40,7 @@ struct alert {
     struct alert_exec *exec;
     struct alert_test *test;    /* under way, or the last one */
     int errors[_ALERT_TARGET_MAX];      /* of the last alert that was wanted there */
+    struct alert_counts counts[_ALERT_TARGET_MAX];      /* of all but the program */
     bool first_pass;
     struct window others, critical;
     struct collection collection;
@@ -300,9 +301,15 @@ static void on_delivery(void *userdata, struct delivery *delivery)
 {
     struct alert *alert = userdata;
 
-    for (size_t i = 0; i < _ALERT_TARGET_MAX; i++)
-        if (delivery->wanted[i])
-            alert->errors[i] = delivery->errors[i];
+    for (size_t i = 0; i < _ALERT_TARGET_MAX; i++) {
+        if (!delivery->wanted[i])
+            continue;
+        alert->errors[i] = delivery->errors[i];
+        if (delivery->errors[i] < 0)
+            alert->counts[i].failed++;
+        else
+            alert->counts[i].sent++;
+    }
     if (delivery->lookup && !delivery->found) {
         int r = tell_or_collect(alert, TAKE_PTR(delivery->event));
         if (r < 0)
@@ -421,6 +428,12 @@ void alert_set_config(struct alert *alert, const struct config *config)
         memset(alert->errors, 0, sizeof(alert->errors));
     if (!alert->syslog && log_target_used() != LOG_TARGET_SYSLOG)
         alert->errors[ALERT_SYSLOG] = 0;
+}
+
+void alert_count(const struct alert *alert, struct alert_counts ret_counts[_ALERT_TARGET_MAX])
+{
+    memcpy(ret_counts, alert->counts, sizeof(alert->counts));
+    ret_counts[ALERT_EXEC] = alert_exec_counts(alert->exec);
 }
 
 int alert_error(struct alert *alert, enum alert_target target)

@@ -23,6 +23,11 @@
 
 struct alert;
 
+/* Since the daemon was started. */
+struct alert_counts {
+    uint64_t sent, failed;      /* alerts that were taken; tries of one that was not */
+};
+
 /* Called in the loop once an event needs not be told any more by those of outbox, OUTBOX_LOGS or
  * OUTBOX_EXEC: it reached a channel ("journal", "syslog", "console", "exec"), or nobody wants it
  * any more ("none"), or a later event of the same finding stands for it ("superseded"); or with
@@ -48,6 +53,7 @@ int alert_drop(struct alert *alert, const struct event *event, unsigned outbox);
 int alert_error(struct alert *alert, enum alert_target target);
 /* Why, in words, where a number says too little; NULL otherwise. Safe to print. */
 const char *alert_reason(const struct alert *alert, enum alert_target target);
+void alert_count(const struct alert *alert, struct alert_counts ret_counts[_ALERT_TARGET_MAX]);
 /* The first pass over a store, and more than 20 in 10 minutes, become one summary: told for each
  * all the same. Critical ones are told one by one, up to 20. */
 void alert_first_pass(struct alert *alert, bool under_way);

@@ -28,6 +28,7 @@ struct metrics_file {
 struct order {
     char *path, *text;
     size_t size;
+    mode_t mode;
     int fd;
 };
 
@@ -54,7 +55,7 @@ static const char *split(char *path)
 
 /* Not synced: after a crash of the machine the numbers are old anyway, and the next start writes
  * them anew. */
-static int replace(int folder, const char *name, const char *text, size_t size)
+static int replace(int folder, const char *name, mode_t mode, const char *text, size_t size)
 {
     _cleanup_free_ char *new_name = NULL;
     _cleanup_close_ int fd = -1;
@@ -65,11 +66,11 @@ static int replace(int folder, const char *name, const char *text, size_t size)
         return -ENOMEM;
     if (unlinkat(folder, new_name, 0) < 0 && errno != ENOENT)
         return -errno;
-    fd = openat(folder, new_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    fd = openat(folder, new_name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return -errno;
     /* whatever the umask is: it is to be read */
-    r = fchmod(fd, 0644) < 0 ? -errno : write_all(fd, text, size);
+    r = fchmod(fd, mode) < 0 ? -errno : write_all(fd, text, size);
     if (r >= 0 && renameat(folder, new_name, folder, name) < 0)
         r = -errno;
     if (r < 0)
@@ -83,7 +84,8 @@ static void *run(void *userdata)
     const char *name = split(order->path);
     _cleanup_close_ int folder = open(order->path[0] ? order->path : "/",
                                       O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int r = folder < 0 ? -errno : replace(folder, name, order->text, order->size);
+    int r = folder < 0 ? -errno : replace(folder, name, order->mode, order->text,
+                                               order->size);
 
     /* Nobody may want it any more. */
     (void)send(order->fd, &r, sizeof(r), MSG_NOSIGNAL);
@@ -140,7 +142,8 @@ static int start_thread(struct order *order)
     return r;
 }
 
-int metrics_file_write(struct metrics_file *file, const char *path, char *text, size_t size)
+int metrics_file_write(struct metrics_file *file, const char *path, mode_t mode, char *text,
+                       size_t size)
 {
     _cleanup_free_ char *copy = strdup(path);
     _cleanup_(order_freep) struct order *order = calloc(1, sizeof(*order));
@@ -150,7 +153,8 @@ int metrics_file_write(struct metrics_file *file, const char *path, char *text, 
         free(text);
         return -ENOMEM;
     }
-    *order = (struct order){ .path = strdup(path), .text = text, .size = size, .fd = -1 };
+    *order = (struct order){ .path = strdup(path), .text = text, .size = size,
+                              .mode = mode, .fd = -1 };
     if (file->busy)
         return -EBUSY;
     if (!copy || !order->path)

@@ -94,7 +94,8 @@ struct sums {
     uint64_t images, unaudited, unreadable, size, allocated, chains;
     uint64_t leaked, corruptions, check_errors;
     uint64_t baselined;
-    uint64_t oldest_audit, oldest_verification;     /* usec; UINT64_MAX none */
+    /* usec; UINT64_MAX none */
+    uint64_t oldest_audit, oldest_verification, oldest_snapshot;
     struct histogram depth, unconsolidated;
 };
 
@@ -114,11 +115,11 @@ static void sum_layer(const struct layer_report *layer, struct sums *sums)
         sums->check_errors = UINT64_MAX;
 }
 
-static void sum_audit(const struct audit *audit, struct sums *sums)
+static void sum_audit(const struct audit *audit, bool paused, struct sums *sums)
 {
     const struct layer_report *layer = audit_layer_seen(audit);
 
-    if (audit->finished < sums->oldest_audit)
+    if (!paused && audit->finished < sums->oldest_audit)
         sums->oldest_audit = audit->finished;
     if (!audit->report)
         return;
@@ -129,20 +130,53 @@ static void sum_audit(const struct audit *audit, struct sums *sums)
         sum_layer(layer, sums);
 }
 
-static void sum_baseline(const struct baseline *baseline, struct sums *sums)
+/* When somebody left it alone on purpose, what is in it does not get old. */
+static bool is_paused(const struct image *image)
+{
+    return image->datastore && image->datastore->state == DATASTORE_PAUSED;
+}
+
+static void sum_snapshots(const struct virt_status *virt, struct sums *sums)
+{
+    for (size_t i = 0; virt && i < virt->n_domains; i++)
+        for (size_t k = 0; k < virt->domains[i].n_snapshots; k++) {
+            uint64_t created = virt->domains[i].snapshots[k].created;
+
+            if (created > 0 && created < sums->oldest_snapshot)
+                sums->oldest_snapshot = created;
+        }
+}
+
+/* A layer that is a snapshot of its parent, whoever made it. */
+static void sum_snapshot(const struct query_view *view, const struct image *image,
+                         const struct relation *relation, struct sums *sums)
+{
+    const char *source = NULL;
+    uint64_t created;
+
+    if (!relation || relation->kind != RELATION_SNAPSHOT)
+        return;
+    created = graph_layer_created(view->graph, image, &source);
+    if (created > 0 && created < sums->oldest_snapshot)
+        sums->oldest_snapshot = created;
+}
+
+static void sum_baseline(const struct baseline *baseline, bool paused, struct sums *sums)
 {
     uint64_t verified = baseline->verified > baseline->since ? baseline->verified : baseline->since;
 
     if (baseline->since == 0)
         return;
     sums->baselined++;
-    if (verified < sums->oldest_verification)
+    if (!paused && verified < sums->oldest_verification)
         sums->oldest_verification = verified;
 }
 
-static void sum_images(const struct query_view *view, struct sums *ret_sums)
+static void sum_images(const struct query_view *view, const struct virt_status *virt,
+                       struct sums *ret_sums)
 {
-    struct sums sums = { .oldest_audit = UINT64_MAX, .oldest_verification = UINT64_MAX };
+    struct sums sums = { .oldest_audit = UINT64_MAX, .oldest_verification = UINT64_MAX,
+                         .oldest_snapshot = UINT64_MAX };
 
     for (size_t i = 0; i < view->n_images; i++) {
         const struct image *image = view->images[i];
@@ -154,17 +188,19 @@ static void sum_images(const struct query_view *view, struct sums *ret_sums)
         sums.size += image->fingerprint.size;
         sums.allocated += image->fingerprint.allocated;
         if (image->audit)
-            sum_audit(image->audit, &sums);
+            sum_audit(image->audit, is_paused(image), &sums);
         else
             sums.unaudited++;
         if (image->baseline)
-            sum_baseline(image->baseline, &sums);
+            sum_baseline(image->baseline, is_paused(image), &sums);
+        sum_snapshot(view, image, relation, &sums);
         if (!relation || !relation->leaf)
             continue;
         sums.chains += relation->depth > 1;
         histogram_add(&sums.depth, relation->depth);
         histogram_add(&sums.unconsolidated, relation->unconsolidated);
     }
+    sum_snapshots(virt, &sums);
     *ret_sums = sums;
 }
 
@@ -205,6 +241,10 @@ static void write_images(FILE *stream, const struct sums *sums)
         seconds(stream, "oldest_verification_timestamp_seconds", "gauge",
                 "When the known content that was not read again for longest was read.",
                 sums->oldest_verification);
+    if (sums->oldest_snapshot != UINT64_MAX)
+        seconds(stream, "oldest_snapshot_timestamp_seconds", "gauge",
+                "When the oldest snapshot that is there was made: libvirt's, or a layer that is "
+                "one.", sums->oldest_snapshot);
 }
 
 /* ---- datastores ------------------------------------------------------------------------------ */
@@ -227,6 +267,11 @@ static void write_datastores(FILE *stream, const struct query_view *view)
     for (size_t i = 0; i < view->n_datastores; i++)
         datastore_number(stream, "datastore_online", view->datastores[i],
                          view->datastores[i]->state == DATASTORE_ONLINE);
+    head(stream, "datastore_paused", "gauge",
+         "1 while the datastore is left alone because somebody asked for it.");
+    for (size_t i = 0; i < view->n_datastores; i++)
+        datastore_number(stream, "datastore_paused", view->datastores[i],
+                         view->datastores[i]->state == DATASTORE_PAUSED);
     head(stream, "datastore_size_bytes", "gauge", "Size of the datastore's file system.");
     for (size_t i = 0; i < view->n_datastores; i++)
         if (view->datastores[i]->root.type[0])
@@ -263,6 +308,17 @@ static int write_coverage(FILE *stream, const struct query_view *view)
          "Images that were audited and could be read, by datastore.");
     for (size_t i = 0; i < view->n_datastores; i++)
         datastore_number(stream, "images_audited", view->datastores[i], counts[i].audited);
+    head(stream, "coverage_ratio", "gauge",
+         "Share of the known images that were audited and could be read, by datastore.");
+    for (size_t i = 0; i < view->n_datastores; i++)
+        if (counts[i].images > 0) {
+            uint64_t millionths = counts[i].audited * 1000000 / counts[i].images;
+
+            fputs(PREFIX "coverage_ratio{datastore=\"", stream);
+            label(stream, view->datastores[i]->name);
+            fprintf(stream, "\"} %" PRIu64 ".%06" PRIu64 "\n", millionths / 1000000,
+                    millionths % 1000000);
+        }
     head(stream, "files_seen", "gauge", "Files of all kinds that the last complete walk saw.");
     for (size_t i = 0; i < view->n_datastores; i++)
         datastore_number(stream, "files_seen", view->datastores[i],
@@ -332,7 +388,63 @@ static int write_findings(FILE *stream, const struct query_view *view)
                             states[state], n);
             }
     }
+    head(stream, "findings_by_severity", "gauge",
+         "The same of all names; each severity and state is there.");
+    for (enum severity severity = 0; severity < _SEVERITY_MAX; severity++)
+        for (int state = 0; state < _COUNT_MAX; state++) {
+            uint64_t n = 0;
+
+            for (enum finding_type type = 0; type < _FINDING_MAX; type++)
+                n += counts->n[type][severity][state];
+            fprintf(stream, PREFIX "findings_by_severity{severity=\"%s\",state=\"%s\"} %" PRIu64
+                            "\n", severity_name(severity), states[state], n);
+        }
     return 0;
+}
+
+/* ---- libvirt and alerts ---------------------------------------------------------------------- */
+
+/* One that is not on this host is none. */
+static void write_virt(FILE *stream, const struct virt_status *virt)
+{
+    head(stream, "libvirt_up", "gauge", "1 while libvirt answers on this connection.");
+    for (size_t i = 0; virt && i < virt->n_connections; i++) {
+        if (virt->connections[i].absent)
+            continue;
+        fputs(PREFIX "libvirt_up{uri=\"", stream);
+        label(stream, virt->connections[i].uri);
+        fprintf(stream, "\"} %d\n", virt->connections[i].connected);
+    }
+}
+
+static void write_alerts(FILE *stream, const struct alert_counts counts[_ALERT_TARGET_MAX])
+{
+    head(stream, "alerts_sent_total", "counter",
+         "Alerts that the channel took; of exec messages, which may hold several.");
+    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX; target++)
+        fprintf(stream, PREFIX "alerts_sent_total{channel=\"%s\"} %" PRIu64 "\n",
+                alert_target_name(target), counts[target].sent);
+    head(stream, "alerts_failed_total", "counter",
+         "Tries in which the channel did not take an alert.");
+    for (enum alert_target target = 0; target < _ALERT_TARGET_MAX; target++)
+        fprintf(stream, PREFIX "alerts_failed_total{channel=\"%s\"} %" PRIu64 "\n",
+                alert_target_name(target), counts[target].failed);
+}
+
+static void write_scrubs(FILE *stream, const struct metrics_counters *counters)
+{
+    number(stream, "scrubs_total", "counter", "Images whose data was read completely.",
+           counters->scrubs);
+    number(stream, "scrub_read_bytes_total", "counter",
+           "Bytes that scrubs read from images, part of read_bytes_total.", counters->scrub_bytes);
+    number(stream, "scrubs_running", "gauge", "Scrubs under way.", counters->scrubs_running);
+    number(stream, "scrubs_due", "gauge", "Images whose data is due to be read.",
+           counters->scrubs_due);
+    number(stream, "scrub_done_bytes", "gauge",
+           "What the scrubs under way have read, in bytes of the guests.", counters->scrub_done);
+    number(stream, "scrub_size_bytes", "gauge",
+           "What the scrubs under way have to read, in bytes of the guests.",
+           counters->scrub_total);
 }
 
 /* ---- the daemon ------------------------------------------------------------------------------ */
@@ -382,8 +494,11 @@ int metrics_text(const struct query_view *view, const struct metrics_counters *c
 
     if (!stream)
         return -ENOMEM;
-    sum_images(view, &sums);
+    sum_images(view, counters->virt, &sums);
     write_daemon(stream, counters);
+    write_scrubs(stream, counters);
+    write_alerts(stream, counters->alerts);
+    write_virt(stream, counters->virt);
     write_datastores(stream, view);
     write_images(stream, &sums);
     r = write_coverage(stream, view);

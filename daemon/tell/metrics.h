@@ -6,8 +6,11 @@
 #include <systemd/sd-event.h>
 
 #include "daemon/control/control.h"
+#include "daemon/tell/alert.h"
+#include "daemon/virt/virt.h"
 
-/* What the manager counted since it was started. Durations are usec. */
+/* What the manager counted since it was started, and what it alone knows now. Durations are
+ * usec. */
 struct metrics_counters {
     const char *version;
     uint64_t started;                           /* usec since the epoch */
@@ -23,6 +26,13 @@ struct metrics_counters {
     unsigned workers_running;
     size_t store_waiting;
     int store_error;
+    const struct virt_status *virt;             /* borrowed; NULL: libvirt is not asked */
+    uint64_t scrubs, scrub_bytes;               /* complete readings of all data of an image;
+                                                 * what all of them read, complete or not */
+    unsigned scrubs_running;
+    uint64_t scrubs_due;
+    uint64_t scrub_done, scrub_total;           /* bytes, of those that run */
+    struct alert_counts alerts[_ALERT_TARGET_MAX];
 };
 
 /* All metrics in Prometheus' text format, malloc'd and of *ret_size bytes. Labels are names of
@@ -38,9 +48,10 @@ struct metrics_file;
 /* written is called in the loop after each try: 0 or -errno. */
 int metrics_file_new(sd_event *event, void (*written)(void *userdata, int error), void *userdata,
                      struct metrics_file **ret_file);
-/* Replaces the file at path in one step, readable for everybody; takes text. -EBUSY: the last one
- * is still being written. When the path is a new one, the file at the old one is taken away. */
-int metrics_file_write(struct metrics_file *file, const char *path, char *text, size_t size);
+/* Replaces the file at path in one step, with this mode; takes text. -EBUSY: the last one is still
+ * being written. When the path is a new one, the file at the old one is taken away. */
+int metrics_file_write(struct metrics_file *file, const char *path, mode_t mode, char *text,
+                       size_t size);
 /* Takes away what was written last: old numbers must not look like new ones. Waits for a moment
  * only. */
 void metrics_file_remove(struct metrics_file *file);

@@ -40,9 +40,23 @@ used() { grep -oE 'qcaudit_[a-z_]+' "$1" | sed -E 's/_(bucket|sum|count)$//' | s
 @test "the dashboard is JSON, and every panel asks for something" {
     need jq
     [ "$(jq '.panels | length' "$top_srcdir/conf/grafana-dashboard.json")" -ge 10 ]
-    [ "$(jq '[.panels[] | select((.targets | length) == 0 or any(.targets[]; .expr == ""))] | length' \
+    [ "$(jq '[.panels[] | select(.type != "text") | select((.targets | length) == 0 or any(.targets[]; .expr == ""))] | length' \
         "$top_srcdir/conf/grafana-dashboard.json")" = 0 ]
     [ "$(jq '[.panels[].id] | length == (unique | length)' "$top_srcdir/conf/grafana-dashboard.json")" = true ]
+}
+
+@test "the dashboard has limits where rules have some, and says how to explain a finding" {
+    need jq
+    dashboard=$top_srcdir/conf/grafana-dashboard.json
+    [ "$(jq '[.panels[] | select(.type == "stat" and (.title | test("findings|Errors|Warnings|Corruptions|layers"))) |
+        select(.fieldConfig.defaults.thresholds.steps | length < 2)] | length' "$dashboard")" = 0 ]
+    [ "$(jq '[.panels[] | select(.fieldConfig.defaults.thresholds)] | length' "$dashboard")" -ge 8 ]
+    # each finding that the text names can be explained
+    jq -r '.panels[] | select(.type == "text") | .options.content' "$dashboard" | sed -n 's/^ *qcauditctl explain \([a-z-]*\)$/\1/p' \
+        >"$BATS_TEST_TMPDIR/named"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/named")" -ge 3 ]
+    # shellcheck disable=SC2046
+    qcauditctl explain $(cat "$BATS_TEST_TMPDIR/named") >/dev/null
 }
 
 @test "the dashboard's queries are PromQL" {
@@ -50,7 +64,7 @@ used() { grep -oE 'qcaudit_[a-z_]+' "$1" | sed -E 's/_(bucket|sum|count)$//' | s
     need jq
     {
         echo 'groups: [{name: dashboard, rules: ['
-        jq -r '.panels[].targets[].expr' "$top_srcdir/conf/grafana-dashboard.json" |
+        jq -r '.panels[].targets[]?.expr' "$top_srcdir/conf/grafana-dashboard.json" |
             sed -e 's/\$instance/.*/g' -e 's/\$__rate_interval/5m/g' | jq -R '{record: "x", expr: ., labels: {n: (input_line_number | tostring)}}' |
             jq -s -c '.[]' | sed 's/$/,/'
         echo ']}]'

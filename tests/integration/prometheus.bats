@@ -52,6 +52,58 @@ in_file() { grep -qxF "$1" "$PROM"; }
     [ -z "$(ls -A "$DIR/metrics")" ]
 }
 
+@test "without a word about them they are in the runtime folder, for those who may ask; off: nowhere" {
+    need promtool
+    make_image "$STORE/good.qcow2"
+    PROM=$RUN/qcauditd.prom
+    write_config
+    start_daemon
+    scan
+    wait_for 30 in_file 'qcaudit_images{datastore="store"} 1'
+    run -0 promtool check metrics <"$PROM"
+    [ -z "$output" ]
+    [ "$(stat -c %a "$PROM")" = 640 ]
+    in_file 'qcaudit_coverage_ratio{datastore="store"} 1.000000'
+    in_file 'qcaudit_findings_by_severity{severity="critical",state="muted"} 0'
+    in_file 'qcaudit_alerts_failed_total{channel="exec"} 0'
+    # what is paused is said to be
+    ctl pause store --for=1h
+    scan
+    wait_for 90 in_file 'qcaudit_datastore_paused{datastore="store"} 1'
+    in_file 'qcaudit_datastore_online{datastore="store"} 0'
+    write_config 'metrics: {file: off}'
+    kill -HUP "$DAEMON"
+    wait_for 30 test ! -e "$PROM"
+    ctl policy | grep -E '^metrics.file +off '
+    write_config 'control: {public: yes}'
+    kill -HUP "$DAEMON"
+    wait_for 30 test -e "$PROM"
+    [ "$(stat -c %a "$PROM")" = 644 ]
+    # a file that is named is there for a collector
+    write_config 'metrics:' "  file: $DIR/metrics/named.prom"
+    kill -HUP "$DAEMON"
+    wait_for 30 test -e "$DIR/metrics/named.prom"
+    [ "$(stat -c %a "$DIR/metrics/named.prom")" = 644 ]
+    [ ! -e "$PROM" ]
+    stop_daemon
+    [ -z "$(ls -A "$DIR/metrics")" ]
+}
+
+@test "bytes that a scrub read, and an alert that was sent, are counted" {
+    make_image "$STORE/good.qcow2"
+    start_daemon
+    scan
+    ctl scan --wait --scrub "$STORE/good.qcow2" >/dev/null || [ $? = 2 ]
+    wait_for 90 in_file 'qcaudit_scrubs_total 1'
+    grep -qE '^qcaudit_scrub_read_bytes_total [1-9]' "$PROM"
+    in_file 'qcaudit_scrubs_running 0'
+    make_image "$STORE/bad.qcow2"
+    break_image "$STORE/bad.qcow2"
+    scan
+    sent() { grep -qE '^qcaudit_alerts_sent_total\{channel="console"\} [1-9]' "$PROM"; }
+    wait_for 90 sent
+}
+
 @test "a file that cannot be written is said once, and costs nothing else" {
     make_image "$STORE/good.qcow2"
     write_config 'metrics:' "  file: $DIR/none/qcauditd.prom"

@@ -159,6 +159,70 @@ static void test_images(void **state)
     assert_line(world, "qcaudit_oldest_audit_timestamp_seconds 1700000001.000000");
 }
 
+/* What somebody leaves alone on purpose does not get old, and is not offline. */
+static void test_paused(void **state)
+{
+    struct world *world = *state;
+    struct baseline baseline = { .since = T0_USEC };
+    struct image *image = make(world, "/s/a", NULL);
+
+    image->baseline = &baseline;
+    world->store.datastore.state = DATASTORE_PAUSED;
+    write_text(world);
+    assert_line(world, "qcaudit_datastore_paused{datastore=\"pool\"} 1");
+    assert_line(world, "qcaudit_datastore_online{datastore=\"pool\"} 0");
+    assert_null(strstr(world->text, "qcaudit_oldest_audit_timestamp_seconds"));
+    assert_null(strstr(world->text, "qcaudit_oldest_verification_timestamp_seconds"));
+    world->store.datastore.state = DATASTORE_ONLINE;
+    write_text(world);
+    image->baseline = NULL;
+    assert_line(world, "qcaudit_datastore_paused{datastore=\"pool\"} 0");
+    assert_line(world, "qcaudit_oldest_verification_timestamp_seconds 1700000000.000000");
+}
+
+static void test_coverage(void **state)
+{
+    struct world *world = *state;
+    struct image *image;
+
+    write_text(world);
+    assert_null(strstr(world->text, "\nqcaudit_coverage_ratio{"));    /* of nothing */
+    make(world, "/s/a", NULL);
+    make(world, "/s/b", NULL);
+    write_text(world);
+    assert_line(world, "qcaudit_coverage_ratio{datastore=\"pool\"} 1.000000");
+    image = make(world, "/s/c", NULL);
+    audit_free(image->audit);
+    image->audit = NULL;
+    write_text(world);
+    assert_line(world, "qcaudit_coverage_ratio{datastore=\"pool\"} 0.666666");
+}
+
+static void test_virt(void **state)
+{
+    struct world *world = *state;
+    struct virt_snapshot snapshots[] = { { .created = T0_USEC + 7 }, { .created = 0 } };
+    struct virt_domain domain = { .snapshots = snapshots, .n_snapshots = 2 };
+    struct virt_connection connections[] = {
+        { .uri = (char[]){ "qemu:///system" }, .connected = true },
+        { .uri = (char[]){ "test://a\"b/" } },
+        { .uri = (char[]){ "lxc:///" }, .absent = true },
+    };
+    struct virt_status virt = { .connections = connections, .n_connections = 3,
+                                .domains = &domain, .n_domains = 1 };
+
+    write_text(world);
+    assert_null(strstr(world->text, "\nqcaudit_libvirt_up{"));
+    assert_null(strstr(world->text, "qcaudit_oldest_snapshot_timestamp_seconds"));
+    world->counters.virt = &virt;
+    write_text(world);
+    world->counters.virt = NULL;
+    assert_line(world, "qcaudit_libvirt_up{uri=\"qemu:///system\"} 1");
+    assert_line(world, "qcaudit_libvirt_up{uri=\"test://a\\\"b/\"} 0");
+    assert_null(strstr(world->text, "lxc:"));
+    assert_line(world, "qcaudit_oldest_snapshot_timestamp_seconds 1700000000.000007");
+}
+
 /* What a hostile image says is not added up beyond what can be. */
 static void test_sums_do_not_wrap(void **state)
 {
@@ -194,6 +258,11 @@ static void test_findings(void **state)
         world, "qcaudit_findings{name=\"chain-deep\",severity=\"error\",state=\"acknowledged\"} 1");
     assert_line(world,
                 "qcaudit_findings{name=\"chain-deep\",severity=\"critical\",state=\"open\"} 0");
+    assert_line(world, "qcaudit_findings_by_severity{severity=\"warning\",state=\"open\"} 2");
+    assert_line(world, "qcaudit_findings_by_severity{severity=\"warning\",state=\"muted\"} 1");
+    assert_line(world,
+                "qcaudit_findings_by_severity{severity=\"error\",state=\"acknowledged\"} 1");
+    assert_line(world, "qcaudit_findings_by_severity{severity=\"critical\",state=\"muted\"} 0");
 }
 
 /* A pool's name may be anything; a line must stay a line, and UTF-8. */
@@ -218,6 +287,14 @@ static void test_counters(void **state)
     world->counters.bytes_read = 4096;
     world->counters.workers_failed = 1;
     world->counters.store_error = -28;
+    world->counters.scrubs = 4;
+    world->counters.scrub_bytes = 2048;
+    world->counters.scrubs_running = 1;
+    world->counters.scrubs_due = 9;
+    world->counters.scrub_done = 10;
+    world->counters.scrub_total = 40;
+    world->counters.alerts[ALERT_JOURNAL].sent = 6;
+    world->counters.alerts[ALERT_EXEC].failed = 5;
     write_text(world);
     assert_line(world, "qcaudit_passes_total 2");
     assert_line(world, "qcaudit_pass_duration_seconds_total 3.500000");
@@ -226,6 +303,15 @@ static void test_counters(void **state)
     assert_line(world, "qcaudit_read_bytes_total 4096");
     assert_line(world, "qcaudit_workers_failed_total 1");
     assert_line(world, "qcaudit_database_failed 1");
+    assert_line(world, "qcaudit_scrubs_total 4");
+    assert_line(world, "qcaudit_scrub_read_bytes_total 2048");
+    assert_line(world, "qcaudit_scrubs_running 1");
+    assert_line(world, "qcaudit_scrubs_due 9");
+    assert_line(world, "qcaudit_scrub_done_bytes 10");
+    assert_line(world, "qcaudit_scrub_size_bytes 40");
+    assert_line(world, "qcaudit_alerts_sent_total{channel=\"journal\"} 6");
+    assert_line(world, "qcaudit_alerts_sent_total{channel=\"syslog\"} 0");
+    assert_line(world, "qcaudit_alerts_failed_total{channel=\"exec\"} 5");
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */
@@ -246,7 +332,7 @@ static int write_file(struct metrics_file *file, struct written *written, const 
                       const char *text)
 {
     written->error = 1;
-    assert_int_equal(metrics_file_write(file, path, strdup(text), strlen(text)), 0);
+    assert_int_equal(metrics_file_write(file, path, 0640, strdup(text), strlen(text)), 0);
     while (written->error == 1)
         assert_true(sd_event_run(written->event, UINT64_MAX) >= 0);
     return written->error;
@@ -271,7 +357,7 @@ static void test_file(void **state)
     assert_int_equal(write_file(file, &written, path, "second\n"), 0);
     (void)umask(mask);
     assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_mode & 07777, 0644);
+    assert_int_equal(st.st_mode & 07777, 0640);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     assert_int_equal(read(fd, got, sizeof(got) - 1), 7);
     assert_string_equal(got, "second\n");
@@ -302,6 +388,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_empty, setup, teardown),
         cmocka_unit_test_setup_teardown(test_images, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_paused, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_coverage, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_virt, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sums_do_not_wrap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_findings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_labels, setup, teardown),
