@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Prints what is made from the tables while building: the sample configuration, the manual's keys,
- * and findings, the journal catalogue. */
+ * and findings, the journal catalogue, the lines that
+ * org.qcaudit.Auditor1(5) has to have. */
 #include <errno.h>
 #include <string.h>
 
 #include "build-config.h"
 #include "daemon/config/config.h"
+#include "daemon/control/control.h"
 #include "daemon/tell/tell.h"
 #include "helpers/evidence.h"
 #include "lib/cleanup.h"
@@ -368,6 +370,63 @@ static int print_catalogue(void)
     return 0;
 }
 
+/* The types of a signature with the names of what they are, each pair as one argument of .Fn or in
+ * a list; names are ended by NUL each. Returns what follows the names. */
+static const char *print_parameters(const char *signature, const char *names, bool list)
+{
+    const char *separator = "";
+
+    while (signature && *signature) {
+        int depth = 0;
+        size_t n = strspn(signature, "a");
+
+        do {
+            depth += signature[n] == '{' ? 1 : signature[n] == '}' ? -1 : 0;
+            n++;
+        } while (depth > 0);
+        if (list)
+            printf("%s%.*s %s", separator, (int)n, signature, names);
+        else
+            printf(" \"%.*s %s\"", (int)n, signature, names);
+        separator = ", ";
+        signature += n;
+        names += strlen(names) + 1;
+    }
+    return names;
+}
+
+/* One line of mdoc for each member of the interface. */
+static int print_interface(void)
+{
+    for (const sd_bus_vtable *row = control_vtable; row->type != _SD_BUS_VTABLE_END; row++)
+        switch (row->type) {
+        case _SD_BUS_VTABLE_METHOD: {
+            const char *names, *answer = row->x.method.result;
+
+            printf(".It Fn %s", row->x.method.member);
+            names = print_parameters(row->x.method.signature, row->x.method.names, false);
+            if (answer && *answer) {
+                printf(" No \\(-> Li \"");
+                (void)print_parameters(answer, names, true);
+                printf("\"");
+            }
+            puts("");
+            break;
+        }
+        case _SD_BUS_VTABLE_SIGNAL:
+            printf(".It Fn %s", row->x.signal.member);
+            (void)print_parameters(row->x.signal.signature, row->x.signal.names, false);
+            puts("");
+            break;
+        case _SD_BUS_VTABLE_PROPERTY:
+            printf(".It Va %s Pq Li %s\n", row->x.property.member, row->x.property.signature);
+            break;
+        default:
+            break;
+        }
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -377,13 +436,14 @@ int main(int argc, char **argv)
                       { "keys", print_keys },
                       { "findings", print_findings },
                       { "evidence", print_evidence },
-                      { "catalogue", print_catalogue } };
+                      { "catalogue", print_catalogue },
+                      { "interface", print_interface } };
 
     for (size_t i = 0; argc == 2 && i < ELEMENTSOF(documents); i++)
         if (strcmp(argv[1], documents[i].name) == 0) {
             int r = documents[i].print();
             return r < 0 || fflush(stdout) != 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         }
-    fprintf(stderr, "usage: %s sample|keys|findings|evidence|catalogue\n", argv[0]);
+    fprintf(stderr, "usage: %s sample|keys|findings|evidence|catalogue|interface\n", argv[0]);
     return EXIT_FAILURE;
 }

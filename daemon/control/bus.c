@@ -245,6 +245,11 @@ sd_bus *control_bus_get(const struct control_bus *bus)
     return bus->connection.bus;
 }
 
+bool control_bus_is_there(const struct control_bus *bus)
+{
+    return bus->connection.bus && sd_bus_is_ready(bus->connection.bus) > 0;
+}
+
 bool control_bus_is_heard(const struct control_bus *bus)
 {
     return bus->connection.track && sd_bus_track_count(bus->connection.track) > 0;

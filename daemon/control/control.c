@@ -644,7 +644,19 @@ static int make_properties_changed(sd_bus *bus, void *userdata, sd_bus_message *
 {
     const struct control *control = userdata;
 
-    return control_properties_signal_new(bus, control->told, control->status, ret_message);
+    return control_properties_signal_new(bus, control->told, control->status, true, ret_message);
+}
+
+/* Whoever listens on the system bus learns that something changed; and what, where everybody may
+ * ask for it. A broadcast goes to all. */
+static int broadcast_properties(struct control *control)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;
+    sd_bus *bus = control_bus_get(control->bus);
+    int r = control_properties_signal_new(bus, control->told, control->status, control->public,
+                                          &signal);
+
+    return r >= 0 && signal ? sd_bus_send(bus, signal, NULL) : r;
 }
 
 static bool anybody_listens(const struct control *control)
@@ -652,7 +664,7 @@ static bool anybody_listens(const struct control *control)
     for (const struct connection *each = control->connections; each; each = each->next)
         if (each->subscribed && !each->doomed)
             return true;
-    return control->bus && control_bus_is_heard(control->bus);
+    return control->bus && control_bus_is_there(control->bus);
 }
 
 int control_status_changed(struct control *control)
@@ -667,6 +679,8 @@ int control_status_changed(struct control *control)
     r = control_status_get(control, &(json_object *){ NULL });
     if (r >= 0)
         r = tell(control, make_properties_changed, control);
+    if (r >= 0 && control->bus && control_bus_is_there(control->bus))
+        r = broadcast_properties(control);
     if (r < 0)
         return r;
     json_object_put(control->told);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
 #include "daemon/config/config.h"
@@ -51,6 +52,9 @@ struct control_ops {
                   void *reply_userdata);
     int (*reload)(void *userdata, char **ret_message);
 };
+
+/* What introspection shows. */
+extern const sd_bus_vtable control_vtable[];
 
 struct control;
 

@@ -54,7 +54,6 @@ struct control {
                                  * first */
 };
 
-extern const sd_bus_vtable control_vtable[];
 /* Sets the error of whoever may not. */
 int control_denied(const struct control *control, sd_bus_error *error, bool changing);
 
@@ -80,6 +79,8 @@ struct control_bus *control_bus_free(struct control_bus *bus);
 sd_bus *control_bus_get(const struct control_bus *bus);
 /* Does anybody want signals? */
 bool control_bus_is_heard(const struct control_bus *bus);
+/* Can everybody be told? */
+bool control_bus_is_there(const struct control_bus *bus);
 /* To each subscriber alone. */
 int control_bus_tell(struct control_bus *bus, sd_bus_message *signal);
 
@@ -93,8 +94,9 @@ int control_property_get(sd_bus *bus, const char *path, const char *interface, c
 /* Get, GetAll and Set of org.freedesktop.DBus.Properties, for a caller that is known only now. */
 int control_properties_call(sd_bus_message *call, struct connection *connection,
                             sd_bus_error *error);
-/* PropertiesChanged for what differs; *ret_signal is NULL when nothing does. */
-int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after,
+/* PropertiesChanged for what differs; *ret_signal is NULL when nothing does. Without values it says
+ * which ones have to be asked for again. */
+int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after, bool values,
                                   sd_bus_message **ret_signal);
 
 /* ---- arguments.c: what a method is called with; each sets the error ---- */

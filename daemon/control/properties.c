@@ -160,7 +160,29 @@ static bool differs(const sd_bus_vtable *row, json_object *before, json_object *
            !json_object_equal(a, b);
 }
 
-int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after,
+static int append_changed(sd_bus_message *message, json_object *before, json_object *after)
+{
+    int r = sd_bus_message_open_container(message, 'a', "{sv}");
+
+    for (const sd_bus_vtable *row = control_vtable; r >= 0 && row->type != _SD_BUS_VTABLE_END;
+         row++)
+        if (row->type == _SD_BUS_VTABLE_PROPERTY && differs(row, before, after))
+            r = append_pair(message, row, after);
+    return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
+static int append_invalidated(sd_bus_message *message, json_object *before, json_object *after)
+{
+    int r = sd_bus_message_open_container(message, 'a', "s");
+
+    for (const sd_bus_vtable *row = control_vtable; r >= 0 && row->type != _SD_BUS_VTABLE_END;
+         row++)
+        if (row->type == _SD_BUS_VTABLE_PROPERTY && differs(row, before, after))
+            r = sd_bus_message_append(message, "s", row->x.property.member);
+    return r < 0 ? r : sd_bus_message_close_container(message);
+}
+
+int control_properties_signal_new(sd_bus *bus, json_object *before, json_object *after, bool values,
                                   sd_bus_message **ret_signal)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
@@ -171,17 +193,13 @@ int control_properties_signal_new(sd_bus *bus, json_object *before, json_object 
     if (r >= 0)
         r = sd_bus_message_append(message, "s", CONTROL_INTERFACE);
     if (r >= 0)
-        r = sd_bus_message_open_container(message, 'a', "{sv}");
-    for (const sd_bus_vtable *row = control_vtable; r >= 0 && row->type != _SD_BUS_VTABLE_END;
-         row++)
-        if (row->type == _SD_BUS_VTABLE_PROPERTY && differs(row, before, after)) {
-            any = true;
-            r = append_pair(message, row, after);
-        }
+        r = values ? append_changed(message, before, after)
+                   : sd_bus_message_append(message, "a{sv}", 0);
     if (r >= 0)
-        r = sd_bus_message_close_container(message);
-    if (r >= 0)
-        r = sd_bus_message_append(message, "as", 0);
+        r = values ? sd_bus_message_append(message, "as", 0)
+                   : append_invalidated(message, before, after);
+    for (const sd_bus_vtable *row = control_vtable; row->type != _SD_BUS_VTABLE_END; row++)
+        any = any || (row->type == _SD_BUS_VTABLE_PROPERTY && differs(row, before, after));
     if (r < 0)
         return r;
     *ret_signal = any ? TAKE_PTR(message) : NULL;

@@ -134,4 +134,6 @@
  * PassImagesTotal t, PassImagesDone t, WorkersRunning t, Images t, ImagesAudited t,
  * ImagesUnreadable t, ImagesSize t, ImagesAllocated t, Chains t, DepthMax t, FindingsOpen a{sv},
  * FindingsAcknowledged a{sv} and FindingsMuted a{sv} by severity. PropertiesChanged goes to those
- * who called Subscribe(), about a second after the change, and not of the pass's progress. */
+ * who called Subscribe(), about a second after the change, and not of the pass's progress; on the
+ * system bus also to everybody who listens, with values where control.public is set, and otherwise
+ * with the names of those that are to be asked for again. */

@@ -147,6 +147,27 @@ manual() { MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$1" | col -bx; }     
     done <"$BATS_TEST_TMPDIR/keys"
 }
 
+@test "org.qcaudit.Auditor1(5) has every method, signal and property with its arguments, and no other" {
+    local page=$top_srcdir/man/org.qcaudit.Auditor1.5
+    "$top_builddir/daemon/document" interface >"$BATS_TEST_TMPDIR/interface"
+    [ "$(wc -l <"$BATS_TEST_TMPDIR/interface")" -ge 50 ]
+    # each row of the table is there, and each error
+    grep -oE '^(QUESTION|METHOD)\("[A-Za-z]+' "$top_srcdir/daemon/control/methods.def" | sed 's/.*"//' | while read -r method; do
+        grep -qE "^\.It Fn $method( |\$)" "$BATS_TEST_TMPDIR/interface" || { echo "$method"; return 1; }
+    done
+    diff <(sort "$BATS_TEST_TMPDIR/interface") <(grep -E '^\.It (Fn|Va) ' "$page" | sort)
+    sed -n 's/^#define CONTROL_ERROR_.* "\(.*\)"$/\1/p' "$top_srcdir/include/qcaudit/control.h" | while read -r error; do
+        grep -qxF ".It Li $error" "$page" || { echo "$error"; return 1; }
+    done
+    need man
+    MANWIDTH=78 LC_ALL=C.UTF-8 man --warnings=w -l "$page" >"$BATS_TEST_TMPDIR/page" 2>"$BATS_TEST_TMPDIR/faults"
+    diff /dev/null "$BATS_TEST_TMPDIR/faults"
+    grep -qF 'ListImages(a{sv} filter, s cursor, u limit) → aa{sv} images, s next' "$BATS_TEST_TMPDIR/page"
+    command -v mandoc >/dev/null || skip "mandoc is not installed"
+    run mandoc -T lint -W warning "$page"
+    [ -z "$(grep -v 'outdated mandoc.db' <<<"$output")" ]
+}
+
 @test "every finding is in the manual, with its texts" {
     need man python3
     manual "$top_builddir/man/qcaudit-findings.7" >"$BATS_TEST_TMPDIR/manual"

@@ -374,7 +374,7 @@ static void test_rights(void **state)
 }
 
 struct heard {
-    int findings, properties;
+    int findings, properties, invalidated;
     json_object *changed;
 };
 
@@ -434,6 +434,61 @@ static void test_signals(void **state)
     listen_until(bus, &heard.properties, 2);
     assert_int_equal(json_object_object_length(heard.changed), 1);
     assert_int_equal(json_object_get_int(json_object_object_get(heard.changed, "Images")), 4);
+    json_object_put(heard.changed);
+}
+
+/* Says what was invalidated, behind what on_signal() read. */
+static int on_broadcast(sd_bus_message *message, void *userdata, sd_bus_error *error)
+{
+    struct heard *heard = userdata;
+    const char *name;
+
+    if (!sd_bus_message_is_signal(message, PROPERTIES, "PropertiesChanged"))
+        return 0;
+    (void)on_signal(message, heard, error);
+    heard->invalidated = 0;
+    assert_true(sd_bus_message_enter_container(message, 'a', "s") > 0);
+    while (sd_bus_message_read(message, "s", &name) > 0)
+        heard->invalidated += strcmp(name, "Images") == 0 ? 100 : 1;
+    return 0;
+}
+
+/* Whoever has a match and never called Subscribe(): that something changed; what, only where
+ * everybody may ask. */
+static void test_broadcast(void **state)
+{
+    _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+    struct world *world = *state;
+    struct heard heard = { .findings = 0 };
+
+    if (!have_bus())
+        skip();
+    start_bus(world);
+    world->control->public = false;
+    serve_on_bus(world);
+    wait_for_answer();
+    bus = open_bus();
+    assert_true(sd_bus_match_signal(bus, NULL, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH, PROPERTIES,
+                                    "PropertiesChanged", on_broadcast, &heard) >= 0);
+    assert_true(sd_bus_match_signal(bus, NULL, CONTROL_BUS_NAME, CONTROL_OBJECT_PATH,
+                                    CONTROL_INTERFACE, NULL, on_signal, &heard) >= 0);
+    wake(world, "s");
+    listen_until(bus, &heard.properties, 1);
+    assert_int_equal(json_object_object_length(heard.changed), 0);
+    assert_true(heard.invalidated >= 100);
+    atomic_store(&world->images, 5);
+    wake(world, "s");
+    listen_until(bus, &heard.properties, 2);
+    assert_int_equal(json_object_object_length(heard.changed), 0);
+    assert_int_equal(heard.invalidated, 100);           /* Images, and no other */
+    world->control->public = true;
+    atomic_store(&world->images, 6);
+    wake(world, "s");
+    listen_until(bus, &heard.properties, 3);
+    assert_int_equal(heard.invalidated, 0);
+    assert_int_equal(json_object_object_length(heard.changed), 1);
+    assert_int_equal(json_object_get_int(json_object_object_get(heard.changed, "Images")), 6);
+    assert_int_equal(heard.findings, 0);        /* these have details, and are no broadcast */
     json_object_put(heard.changed);
 }
 
@@ -571,6 +626,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_methods_and_properties, setup, teardown),
         cmocka_unit_test_setup_teardown(test_properties_of_the_socket, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rights, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_broadcast, setup, teardown),
         cmocka_unit_test_setup_teardown(test_signals, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bus_comes_and_goes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_name_is_refused_at_first, setup, teardown),
