@@ -8,7 +8,7 @@ packages_build=(gcc make autoconf automake libtool pkg-config xz-utils libc6-dev
     libseccomp-dev libsmartcols-dev libvirt-dev libxml2-dev)
 packages_demonstration=(qemu-utils python3)
 packages_test=(bats fsverity libcmocka-dev clang libclang-rt-dev libfuse3-dev fuse3 sqlite3 jq
-    monitoring-plugins-basic procps util-linux mount msmtp curl e2fsprogs btrfs-progs man-db mandoc groff-base bash-completion zsh fish shellcheck dbus systemd systemd-sysv systemd-container
+    monitoring-plugins-basic python3-jsonschema procps util-linux mount msmtp curl e2fsprogs btrfs-progs man-db mandoc groff-base bash-completion zsh fish shellcheck dbus systemd systemd-sysv systemd-container
     debhelper dpkg-dev dh-apparmor lintian rpm apparmor prometheus prometheus-node-exporter
     qemu-system-x86 libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients
     openssh-client openssh-server)
