@@ -31,6 +31,7 @@ struct table {
     size_t n_rows, room;
     size_t *shown;              /* indices of columns, in this order; made by choose() */
     size_t n_shown;
+    size_t below;               /* index of the column that is below each row; n_columns: none */
 };
 
 /* ---- columns ------------------------------------------------------------------------------ */
@@ -264,12 +265,29 @@ static int narrow(struct table *table, unsigned flag, unsigned least)
     return 0;
 }
 
+/* Takes the column out of the line that is to be below it, unless all of it fits. */
+static void move_below(struct table *table)
+{
+    size_t k = column_with(table, COLUMN_BELOW);
+    unsigned width = 0;
+
+    for (size_t i = 0; i < table->n_shown; i++)
+        width += column_width(table, i) + (i > 0);
+    if (k == table->n_shown || table->n_shown == 1 || width <= table->output->width)
+        return;
+    table->below = table->shown[k];
+    table->n_shown--;
+    memmove(&table->shown[k], &table->shown[k + 1],
+            (table->n_shown - k) * sizeof(*table->shown));
+}
+
 static int make_fit(struct table *table)
 {
     int r;
 
     if (table->output->width == 0 || table->output->full)
         return 0;
+    move_below(table);
     r = narrow(table, COLUMN_CUT, CUT_MIN);
     return r < 0 ? r : narrow(table, COLUMN_FLEXIBLE, FLEXIBLE_MIN);
 }
@@ -308,10 +326,37 @@ static int print_csv(const struct table *table)
     return 0;
 }
 
+/* The lines that libsmartcols makes, each with what belongs below it. */
+static int print_lines(const struct table *table, struct libscols_table *scols)
+{
+    unsigned indent = column_width(table, 0) + 1;
+    _cleanup_free_ char *text = NULL;
+    char *rest, *line;
+    size_t i = 0;
+    int r;
+
+    if (table->below == table->n_columns)
+        return scols_print_table(scols);
+    r = scols_print_table_to_string(scols, &text);
+    rest = text;
+    if (r >= 0 && table->output->legend && rest)
+        (void)puts(strsep(&rest, "\n"));
+    for (; r >= 0 && i < table->n_rows && (line = strsep(&rest, "\n")); i++) {
+        const char *below = table->cells[i * table->n_columns + table->below].text;
+
+        (void)puts(line);
+        if (below && *below)
+            output_wrapped(table->output, indent, 0, below);
+    }
+    return r;
+}
+
 int table_print(struct table *table)
 {
     struct libscols_table *scols = NULL;
     int r = choose(table);
+
+    table->below = table->n_columns;
 
     if (r >= 0 && table->output->csv)
         return print_csv(table);
@@ -337,7 +382,7 @@ int table_print(struct table *table)
     if (r >= 0)
         r = add_lines(table, scols);
     if (r >= 0)
-        r = scols_print_table(scols);
+        r = print_lines(table, scols);
     scols_unref_table(scols);
     return r;
 }

@@ -30,7 +30,7 @@ static const struct column finding_columns[] = {
     [FINDING_STATE] = { "STATE", 0, "state" },
     [FINDING_CONFIDENCE] = { "CONFIDENCE", 0, "confidence" },
     [FINDING_SUBJECT] = { "IMAGE", COLUMN_FLEXIBLE, "subject" },
-    [FINDING_SUMMARY] = { "WHAT", COLUMN_CUT, "summary" },
+    [FINDING_SUMMARY] = { "WHAT", COLUMN_BELOW, "summary" },
 };
 
 static bool all_open(json_object *rows)
@@ -80,8 +80,6 @@ int findings_table(struct ctl *ctl, json_object *rows)
 {
     bool with_state = !all_open(rows);
     bool with_confidence = ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 100;
-    bool with_summary = ctl->at == 0 &&
-                        (ctl->output.full || ctl->output.width == 0 || ctl->output.width >= 120);
     _cleanup_free_ char *common = fact_common(ctl, rows, "subject");
     _cleanup_(table_freep) struct table *table = NULL;
     uint64_t now = ctl->at > 0 ? ctl->at : usec_now(CLOCK_REALTIME);
@@ -95,7 +93,7 @@ int findings_table(struct ctl *ctl, json_object *rows)
         table_hide(table, FINDING_STATE);
     if (r >= 0 && !with_confidence)
         table_hide(table, FINDING_CONFIDENCE);
-    if (r >= 0 && !with_summary)
+    if (r >= 0 && ctl->at > 0)     /* the record does not have it */
         table_hide(table, FINDING_SUMMARY);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++)
         r = finding_line(table, json_object_array_get_idx(rows, i), common, now);

@@ -12,11 +12,11 @@ setup() {
 }
 teardown() { qcaudit_teardown; }
 
-# on_terminal COMMAND...: its output on a terminal of 80 columns, without carriage returns.
+# on_terminal COMMAND...: its output on a terminal of $WIDTH columns (80), without carriage returns.
 on_terminal() {
     local line
     printf -v line '%q ' "$@"
-    TERM=xterm script -qec "stty cols 80 rows 24; $line" /dev/null </dev/null | tr -d '\r'
+    TERM=xterm script -qec "stty cols ${WIDTH:-80} rows 24; $line" /dev/null </dev/null | tr -d '\r'
 }
 screen() { on_terminal timeout 60 qcauditctl --socket "$RUN/control" --no-pager "$@"; }
 
@@ -56,6 +56,29 @@ for line in open("screen", encoding="utf-8"):
     screen findings | grep -F 'evil\x1b[2J\n\xff.qcow2'
     # a long chain: one line each
     [ "$(screen chain disk.snap-40.qcow2 | grep -cE '^ *[0-9]+ .* disk(.snap-[0-9]+)?.qcow2')" = 41 ]
+}
+
+@test "what is wrong can be read to its end at any width, and beside the name where there is room" {
+    fill
+    start_daemon
+    scan
+    export NO_COLOR=1
+    ctl findings --json=short >findings.json
+    for WIDTH in 80 100 120 160 250; do
+        for verb in findings status; do
+            screen "$verb" >screen
+            python3 -B -c '
+import json, sys
+width, beside = int(sys.argv[1]), 0
+lines = open("screen", encoding="utf-8").read().split("\n")
+whole = " ".join(" ".join(lines).split())
+for finding in json.load(open("findings.json")):
+    assert finding["summary"] in whole, finding["summary"]
+    beside += any(finding["name"] in line and finding["summary"] in line for line in lines)
+assert all(len(line) <= width for line in lines)
+assert beside == 0 if width == 80 else beside >= 3 if width == 250 else True, beside' "$WIDTH" || { echo "$WIDTH"; cat -v screen; return 1; }
+        done
+    done
 }
 
 @test "show says what is wrong, since when, and what to do" {
