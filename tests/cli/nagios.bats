@@ -125,6 +125,23 @@ with socket.socket(socket.AF_UNIX) as s:
     is '.text | startswith("UNKNOWN - not there: datastore other; nothing is open: 1 of 1 image audited")'
 }
 
+@test "before the first pass is complete, nothing found means nothing" {
+    make_image "$DIR/image"
+    for ((i = 0; i < 600; i++)); do cp "$DIR/image" "$STORE/$i.qcow2"; done
+    chmod 644 "$STORE"/*
+    start_daemon
+    # its helpers stand still, so that the pass cannot end
+    pkill -STOP -P "$DAEMON"
+    [ "$(ctl status --json=short | jq '."last-pass"')" = 0 ] || skip "the first pass was too quick"
+    plugin 3
+    is '.text | test("^UNKNOWN - the first pass is not complete: nothing found so far, with [0-9]+ of [0-9]+ images? audited$")'
+    pkill -CONT -P "$DAEMON"
+    # what is found is told before the end
+    scan
+    plugin 0
+    is '.data.audited.value == 600'
+}
+
 @test "hostile names end neither text nor label" {
     STORE=$DIR/$'st|o\'re"=`$(x);'
     mkdir "$STORE"
