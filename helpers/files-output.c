@@ -11,7 +11,7 @@
 #include "helpers/clock.h"
 
 struct output_packet {
-    struct output_packet *next;
+    STAILQ_ENTRY(output_packet) entry;
     int fd;
     size_t size;
     _Alignas(union wire_record) char bytes[];
@@ -19,7 +19,7 @@ struct output_packet {
 
 bool output_is_full(const struct output *output)
 {
-    return output->first != NULL;
+    return !STAILQ_EMPTY(&output->waiting);
 }
 
 /* 0 when the socket took it, -EAGAIN when it is full; with any other outcome there is nobody to go
@@ -39,7 +39,7 @@ static void send_or_keep(struct output *output, const union wire_record *packet,
     struct output_packet *kept;
 
     output->sent = usec_now(CLOCK_MONOTONIC);
-    if (!output->first && try_send(packet, size, fd) == 0) {
+    if (STAILQ_EMPTY(&output->waiting) && try_send(packet, size, fd) == 0) {
         if (fd >= 0)
             close(fd);
         return;
@@ -47,15 +47,10 @@ static void send_or_keep(struct output *output, const union wire_record *packet,
     kept = malloc(sizeof(*kept) + size);
     if (!kept)
         _exit(5);
-    kept->next = NULL;
     kept->fd = fd;
     kept->size = size;
     memcpy(kept->bytes, packet->bytes, size);
-    if (output->last)
-        output->last->next = kept;
-    else
-        output->first = kept;
-    output->last = kept;
+    STAILQ_INSERT_TAIL(&output->waiting, kept, entry);
 }
 
 static void send_gathered(struct output *output)
@@ -79,13 +74,11 @@ void output_flush(struct output *output)
     struct output_packet *packet;
 
     send_gathered(output);
-    while ((packet = output->first)) {
+    while ((packet = STAILQ_FIRST(&output->waiting))) {
         if (try_send((const union wire_record *)(const void *)packet->bytes, packet->size,
                      packet->fd) < 0)
             return;
-        output->first = packet->next;
-        if (!output->first)
-            output->last = NULL;
+        STAILQ_REMOVE_HEAD(&output->waiting, entry);
         if (packet->fd >= 0)
             close(packet->fd);
         free(packet);

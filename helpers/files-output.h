@@ -2,12 +2,15 @@
 /* qcaudit-files: what it says, kept in order when the client is slow. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "helpers/wire.h"
 
 struct output_packet;
 
 struct output {
-    struct output_packet *first, *last;     /* what the socket did not take yet */
+    STAILQ_HEAD(, output_packet) waiting;   /* what the socket did not take yet; initialized by
+                                             * the owner */
     uint64_t sent;                          /* usec, CLOCK_MONOTONIC, of the last packet */
     size_t gathered_size;                   /* bytes of records of files that go out together */
     union wire_record gathered;

@@ -469,6 +469,7 @@ static int prepare(struct files_helper *helper, char *arguments[], const char **
     uint64_t n;
     int r;
 
+    STAILQ_INIT(&helper->output.waiting);
     r = sandbox_begin(ret_step);
     if (r < 0)
         return r;

@@ -17,7 +17,7 @@
 
 struct sender {
     struct callers *callers;
-    struct sender *next;
+    LIST_ENTRY(sender) entry;
     char *name;                 /* unique on its bus, and not used again */
     struct caller caller;
     gid_t group;                /* the control group, when it was asked about */
@@ -31,7 +31,7 @@ struct callers {
     struct control *control;
     void (*run)(void *userdata, sd_bus_message *call, const struct caller *caller);
     void *userdata;
-    struct sender *senders;     /* the one that called last first */
+    LIST_HEAD(, sender) senders;        /* the one that called last first */
     size_t n_senders;
     struct shares shares;
     sd_event_source *timer;     /* while some wait for their turn */
@@ -39,14 +39,8 @@ struct callers {
 
 static void sender_free(struct sender *sender)
 {
-    struct callers *callers = sender->callers;
-
-    for (struct sender **link = &callers->senders; *link; link = &(*link)->next)
-        if (*link == sender) {
-            *link = sender->next;
-            callers->n_senders--;
-            break;
-        }
+    LIST_REMOVE(sender, entry);
+    sender->callers->n_senders--;
     for (size_t i = 0; i < sender->n_calls; i++)
         sd_bus_message_unref(sender->calls[i]);
     sd_bus_slot_unref(sender->slot);
@@ -154,9 +148,10 @@ static void turn_after(struct callers *callers, uint64_t wait)
 static int on_turn(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct callers *callers = userdata;
+    struct sender *sender;
     uint64_t least = UINT64_MAX;
 
-    for (struct sender *sender = callers->senders; sender; sender = sender->next) {
+    LIST_FOREACH(sender, &callers->senders, entry) {
         uint64_t wait = 0;
 
         if (sender->n_calls == 0 || !sender->caller.known)
@@ -199,11 +194,11 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *e
 /* Room for one more: the one that called longest ago, and waits for nothing, is forgotten. */
 static bool make_room(struct callers *callers)
 {
-    struct sender *oldest = NULL;
+    struct sender *sender, *oldest = NULL;
 
     if (callers->n_senders < SENDERS_MAX)
         return true;
-    for (struct sender *sender = callers->senders; sender; sender = sender->next)
+    LIST_FOREACH(sender, &callers->senders, entry)
         if (sender->n_calls == 0 && !sender->slot)
             oldest = sender;
     if (oldest)
@@ -215,12 +210,11 @@ static int sender_get(struct callers *callers, const char *name, struct sender *
 {
     struct sender *sender;
 
-    for (struct sender **link = &callers->senders; *link; link = &(*link)->next)
-        if (strcmp((*link)->name, name) == 0) {
-            sender = *link;
-            *link = sender->next;
-            sender->next = callers->senders;
-            callers->senders = *ret_sender = sender;
+    LIST_FOREACH(sender, &callers->senders, entry)
+        if (strcmp(sender->name, name) == 0) {
+            LIST_REMOVE(sender, entry);
+            LIST_INSERT_HEAD(&callers->senders, sender, entry);
+            *ret_sender = sender;
             return 0;
         }
     if (!make_room(callers))
@@ -233,9 +227,9 @@ static int sender_get(struct callers *callers, const char *name, struct sender *
         return -ENOMEM;
     }
     sender->callers = callers;
-    sender->next = callers->senders;
-    callers->senders = *ret_sender = sender;
+    LIST_INSERT_HEAD(&callers->senders, sender, entry);
     callers->n_senders++;
+    *ret_sender = sender;
     return 0;
 }
 
@@ -294,8 +288,8 @@ int callers_take(struct callers *callers, sd_bus *bus, sd_bus_message *call)
 
 void callers_forget(struct callers *callers)
 {
-    while (callers && callers->senders)
-        sender_free(callers->senders);
+    while (callers && !LIST_EMPTY(&callers->senders))
+        sender_free(LIST_FIRST(&callers->senders));
 }
 
 int callers_new(struct control *control,

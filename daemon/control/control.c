@@ -74,13 +74,7 @@ static bool peer_may_read(const struct control *control, int fd, const struct uc
 
 static void connection_free(struct connection *connection)
 {
-    struct control *control = connection->control;
-
-    for (struct connection **link = &control->connections; *link; link = &(*link)->next)
-        if (*link == connection) {
-            *link = connection->next;
-            break;
-        }
+    LIST_REMOVE(connection, entry);
     sd_event_source_disable_unref(connection->timer);
     sd_event_source_disable_unref(connection->doomed);
     late_calls_leave(connection);
@@ -240,9 +234,10 @@ static int connection_start(struct connection *connection, int *fd)
 /* Has this peer taken all that is its share? */
 static bool too_many(const struct control *control, const struct connection *new)
 {
+    const struct connection *each;
     unsigned owners = 0, readers = 0, of_uid = 0, denied = 0;
 
-    for (const struct connection *each = control->connections; each; each = each->next) {
+    LIST_FOREACH(each, &control->connections, entry) {
         owners += each->may_change;
         readers += each->may_read && !each->may_change;
         denied += !each->may_read;
@@ -275,8 +270,7 @@ static int connection_new(struct control *control, int *fd)
         free(connection);
         return -EUSERS;
     }
-    connection->next = control->connections;
-    control->connections = connection;
+    LIST_INSERT_HEAD(&control->connections, connection, entry);
     r = connection_start(connection, fd);
     if (r < 0)
         connection_free(connection);
@@ -444,6 +438,7 @@ static int control_listen(struct control *control, const char *runtime_directory
 
 static void set_access(struct control *control, bool public, int error, gid_t group)
 {
+    struct connection *each;
     bool has_group = error == 0;
     bool changed = control->public != public || control->has_group != has_group ||
                    (has_group && control->group != group);
@@ -455,9 +450,10 @@ static void set_access(struct control *control, bool public, int error, gid_t gr
         log_debug(error,
                   "No group may read by the control socket, only root and the daemon's user: %m");
     /* Whoever could read only by the old rules has to come again. */
-    for (struct connection *each = control->connections; changed && each; each = each->next)
-        if (!control_is_owner(each->peer.uid))
-            connection_end(each);
+    if (changed)
+        LIST_FOREACH(each, &control->connections, entry)
+            if (!control_is_owner(each->peer.uid))
+                connection_end(each);
 }
 
 static int set_group_name(struct control *control, const struct config *config)
@@ -557,8 +553,8 @@ struct control *control_free(struct control *control)
 {
     if (!control)
         return NULL;
-    while (control->connections)
-        connection_free(control->connections);
+    while (!LIST_EMPTY(&control->connections))
+        connection_free(LIST_FIRST(&control->connections));
     control_bus_free(control->bus);
     json_object_put(control->status);
     json_object_put(control->told);
@@ -600,9 +596,10 @@ static int tell(struct control *control,
                 int (*make)(sd_bus *bus, void *userdata, sd_bus_message **ret_message),
                 void *userdata)
 {
+    struct connection *each;
     int r = 0, k;
 
-    for (struct connection *each = control->connections; each; each = each->next) {
+    LIST_FOREACH(each, &control->connections, entry) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *message = NULL;
 
         if (!each->subscribed || each->doomed || queue_is_full(each, QUEUED_SIGNALS_MAX))
@@ -661,7 +658,9 @@ static int broadcast_properties(struct control *control)
 
 static bool anybody_listens(const struct control *control)
 {
-    for (const struct connection *each = control->connections; each; each = each->next)
+    const struct connection *each;
+
+    LIST_FOREACH(each, &control->connections, entry)
         if (each->subscribed && !each->doomed)
             return true;
     return control->bus && control_bus_is_there(control->bus);

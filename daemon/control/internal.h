@@ -19,7 +19,7 @@
 
 struct connection {
     struct control *control;
-    struct connection *next;
+    LIST_ENTRY(connection) entry;
     struct message_gate *gate;          /* NULL on the system bus, which has limits of its own */
     LIST_HEAD(, late_call) late;        /* calls that are answered later */
     sd_bus *bus;
@@ -46,7 +46,7 @@ struct control {
     struct stat st;             /* of our socket file */
     sd_event_source *listener;
     sd_event_source *retry;
-    struct connection *connections;
+    LIST_HEAD(, connection) connections;
     struct control_bus *bus;    /* NULL when not for the system bus */
     json_object *status;        /* as of that turn of the loop: one GetAll asks once */
     uint64_t status_turn;

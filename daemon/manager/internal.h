@@ -2,6 +2,8 @@
 /* What the manager's files share: all stages and what is under way between them. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "daemon/audit/audit.h"
 #include "daemon/config/config.h"
 #include "daemon/contents/contents.h"
@@ -48,11 +50,12 @@ void image_list_done(struct image_list *list);
  * disk. */
 struct round {
     struct manager *manager;
-    struct round *next, *previous;
+    LIST_ENTRY(round) entry;
+    bool waiting;                       /* in the manager's list */
     struct store_batch *batch;
     struct event **events;
     size_t n_events;
-    struct round_answer *answers;     /* to who waits until it is kept */
+    SLIST_HEAD(, round_answer) answers;         /* to who waits until it is kept */
     bool told;
 };
 
@@ -123,7 +126,7 @@ struct manager {
     sd_event_source *capacity_timer;
 
     /* store.c */
-    struct round *rounds;       /* not on disk yet */
+    LIST_HEAD(, round) rounds;  /* not on disk yet */
     struct store_batch *told;   /* alerts that arrived */
     sd_event_source *told_timer;
     int store_error;

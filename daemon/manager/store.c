@@ -20,17 +20,17 @@ DEFINE_CLEANUP(struct event *, event_free)
 /* ---- rounds ---------------------------------------------------------------------------------- */
 
 struct round_answer {
-    struct round_answer *next;
+    SLIST_ENTRY(round_answer) entry;
     control_done_fn reply;
     void *userdata;
 };
 
 static void round_answer(struct round *round, int error, const char *message)
 {
-    while (round->answers) {
-        struct round_answer *answer = round->answers;
+    struct round_answer *answer;
 
-        round->answers = answer->next;
+    while ((answer = SLIST_FIRST(&round->answers))) {
+        SLIST_REMOVE_HEAD(&round->answers, entry);
         answer->reply(answer->userdata, error, message);
         free(answer);
     }
@@ -41,7 +41,7 @@ static void round_answer_trouble(struct round *round, int error)
 {
     _cleanup_free_ char *message = NULL;
 
-    if (!round->answers)
+    if (SLIST_EMPTY(&round->answers))
         return;
     if (asprintf(&message,
                  "Cannot write the database: %s. It holds as long as qcauditd runs, and is kept "
@@ -52,16 +52,9 @@ static void round_answer_trouble(struct round *round, int error)
 
 static void round_free(struct round *round)
 {
-    struct manager *manager = round->manager;
-
     round_answer(round, -ECANCELED, "qcauditd is ending, and could not keep it");
-
-    if (round->previous)
-        round->previous->next = round->next;
-    else if (manager->rounds == round)
-        manager->rounds = round->next;
-    if (round->next)
-        round->next->previous = round->previous;
+    if (round->waiting)
+        LIST_REMOVE(round, entry);
     store_batch_free(round->batch);
     for (size_t i = 0; i < round->n_events; i++)
         event_free(round->events[i]);
@@ -96,9 +89,8 @@ void keep_answer(struct manager *manager, control_done_fn reply, void *reply_use
         reply(reply_userdata, -ENOMEM, NULL);
         return;
     }
-    *answer = (struct round_answer){ .next = round->answers, .reply = reply,
-                                     .userdata = reply_userdata };
-    round->answers = answer;
+    *answer = (struct round_answer){ .reply = reply, .userdata = reply_userdata };
+    SLIST_INSERT_HEAD(&round->answers, answer, entry);
 }
 
 int keep_event(struct round *round, const struct event *event, int64_t finding_id)
@@ -166,7 +158,7 @@ static void round_tell(struct round *round)
 void keep_tell_first_pass(struct manager *manager)
 {
     /* With a disk that is full, events are told without waiting for the database. */
-    if (!manager->first_pass_judged || (manager->rounds && manager->store_error >= 0) ||
+    if (!manager->first_pass_judged || (!LIST_EMPTY(&manager->rounds) && manager->store_error >= 0) ||
         manager->stopping)
         return;
     manager->first_pass_judged = false;
@@ -203,10 +195,8 @@ void keep_commit(struct manager *manager)
         round_free(round);
         return;
     }
-    round->next = manager->rounds;
-    if (round->next)
-        round->next->previous = round;
-    manager->rounds = round;
+    LIST_INSERT_HEAD(&manager->rounds, round, entry);
+    round->waiting = true;
     r = store_commit(manager->store, round->batch, on_committed, round);
     if (r < 0) {
         log_error(r, "Cannot hand results to the database: %m");
@@ -227,6 +217,7 @@ void keep_commit(struct manager *manager)
 static void on_trouble(void *userdata, int error, size_t n_waiting)
 {
     struct manager *manager = userdata;
+    struct round *round;
 
     manager->store_error = error;
     if (error < 0)
@@ -235,10 +226,11 @@ static void on_trouble(void *userdata, int error, size_t n_waiting)
                   n_waiting, n_waiting == 1 ? " is kept" : "s are kept");
     else
         log_notice(0, "The database can be written again");
-    for (struct round *round = manager->rounds; error < 0 && round; round = round->next) {
-        round_tell(round);
-        round_answer_trouble(round, error);
-    }
+    if (error < 0)
+        LIST_FOREACH(round, &manager->rounds, entry) {
+            round_tell(round);
+            round_answer_trouble(round, error);
+        }
     keep_tell_first_pass(manager);
     control_status_soon(manager);
 }
@@ -567,8 +559,8 @@ void keep_done(struct manager *manager)
         (void) on_told_timer(NULL, 0, manager);
     }
     manager->store = store_close(manager->store);
-    while (manager->rounds)
-        round_free(manager->rounds);
+    while (!LIST_EMPTY(&manager->rounds))
+        round_free(LIST_FIRST(&manager->rounds));
     if (manager->round)
         round_free(manager->round);
     manager->round = NULL;

@@ -18,26 +18,14 @@
 /* How long to wait until the journal shows what was sent before: it writes in the background. */
 #define JOURNAL_CATCH_UP_USEC (2 * USEC_PER_SEC)
 
-struct queue {
-    struct delivery *first, **last;
-};
-
-static void queue_put(struct queue *queue, struct delivery *delivery)
-{
-    delivery->next = NULL;
-    *queue->last = delivery;
-    queue->last = &delivery->next;
-}
+STAILQ_HEAD(queue, delivery);
 
 static struct delivery *queue_take(struct queue *queue)
 {
-    struct delivery *delivery = queue->first;
+    struct delivery *delivery = STAILQ_FIRST(queue);
 
-    if (!delivery)
-        return NULL;
-    queue->first = delivery->next;
-    if (!queue->first)
-        queue->last = &queue->first;
+    if (delivery)
+        STAILQ_REMOVE_HEAD(queue, entry);
     return delivery;
 }
 
@@ -224,7 +212,7 @@ static void *channel_thread(void *argument)
 
     pthread_mutex_lock(&channel->mutex);
     for (;;) {
-        while (!channel->stop && !channel->waiting.first)
+        while (!channel->stop && STAILQ_EMPTY(&channel->waiting))
             pthread_cond_wait(&channel->wake, &channel->mutex);
         if (channel->stop)
             break;
@@ -239,7 +227,7 @@ static void *channel_thread(void *argument)
             look_up_sent(channel, delivery);
         pthread_mutex_lock(&channel->mutex);
         channel->busy = false;
-        queue_put(&channel->done, delivery);
+        STAILQ_INSERT_TAIL(&channel->done, delivery, entry);
         (void)eventfd_write(channel->done_fd, 1);       /* full is as good as written */
     }
     pthread_mutex_unlock(&channel->mutex);
@@ -260,7 +248,7 @@ static bool call_back(struct alert_channel *channel)
     for (;;) {
         pthread_mutex_lock(&channel->mutex);
         struct delivery *delivery = queue_take(&channel->done);
-        more = delivery || channel->busy || channel->waiting.first;
+        more = delivery || channel->busy || !STAILQ_EMPTY(&channel->waiting);
         pthread_mutex_unlock(&channel->mutex);
         if (!delivery)
             return more;
@@ -282,8 +270,8 @@ int alert_channel_new(sd_event *event, void (*done)(void *userdata, struct deliv
 
     if (!channel)
         return -ENOMEM;
-    channel->waiting.last = &channel->waiting.first;
-    channel->done.last = &channel->done.first;
+    STAILQ_INIT(&channel->waiting);
+    STAILQ_INIT(&channel->done);
     channel->callback = done;
     channel->userdata = userdata;
     channel->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -338,7 +326,7 @@ struct alert_channel *alert_channel_free(struct alert_channel *channel)
 void alert_channel_send(struct alert_channel *channel, struct delivery *delivery)
 {
     pthread_mutex_lock(&channel->mutex);
-    queue_put(&channel->waiting, delivery);
+    STAILQ_INSERT_TAIL(&channel->waiting, delivery, entry);
     pthread_cond_signal(&channel->wake);
     pthread_mutex_unlock(&channel->mutex);
 }

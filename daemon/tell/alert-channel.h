@@ -5,6 +5,7 @@
 
 #include <sys/uio.h>
 #include <systemd/sd-event.h>
+#include <sys/queue.h>
 #include <systemd/sd-id128.h>
 
 #include "daemon/core/findings.h"
@@ -12,7 +13,7 @@
 /* One alert on its way, or one question. Made by the owner, lent to the channel until it is
  * done. */
 struct delivery {
-    struct delivery *next;      /* the channel's */
+    STAILQ_ENTRY(delivery) entry;       /* the channel's */
     /* A question instead of an alert: does the journal have an entry with this QCAUDIT_EVENT_ID? */
     bool lookup;
     bool look_up_after;         /* asks that, too, once it was sent to the journal: waits for it */
