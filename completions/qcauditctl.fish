@@ -67,7 +67,7 @@ function __qcauditctl_values
             set values (__qcauditctl_domains)
         case --host
             set values (__fish_print_hostnames)
-        case --socket --path
+        case --socket --path --out
             __fish_complete_path (commandline -ct)
         case --state-directory
             __fish_complete_directories
@@ -105,10 +105,10 @@ complete -c qcauditctl -n __qcauditctl_option_begun -a '(__qcauditctl_options)'
 complete -c qcauditctl -a '(__qcauditctl_values)'
 complete -c qcauditctl -n 'not __qcauditctl_verb >/dev/null; and not __qcauditctl_valued >/dev/null' -a '(__qcauditctl_verbs)'
 complete -c qcauditctl -n '__qcauditctl_argument_of explain' -a '(__qcauditctl_names)'
-complete -c qcauditctl -n '__qcauditctl_argument_of ack show' -a '(__qcauditctl_ids)'
+complete -c qcauditctl -n '__qcauditctl_argument_of ack show evidence' -a '(__qcauditctl_ids)'
 complete -c qcauditctl -n '__qcauditctl_argument_of unmute' -a '(__qcauditctl_mutes)'
 complete -c qcauditctl -n '__qcauditctl_argument_of pause release resume' -a '(__qcauditctl_datastores)'
 complete -c qcauditctl -n '__qcauditctl_argument_of domains show chain history' -a '(__qcauditctl_domains)'
 complete -c qcauditctl -n '__qcauditctl_argument_of baseline' -a 'list show accept'
-complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline' -a '(__qcauditctl_images)'
-complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline audit check hash verify compare' -F
+complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline evidence' -a '(__qcauditctl_images)'
+complete -c qcauditctl -n '__qcauditctl_argument_of show chain history images policy scan baseline evidence audit check hash verify compare' -F

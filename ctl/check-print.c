@@ -38,10 +38,7 @@ int check_worse(int a, int b)
     return CHECK_CLEAN;
 }
 
-/* Damage that costs data, and that qemu-img calls clean: pointers that cannot be right, and a LUKS
- * header that no key opens any more. Oddities need not harm anybody: a hole may be a sparse copy of
- * zeros. */
-static bool is_hidden_damage(enum qca_issue_kind kind)
+bool check_is_hidden_damage(enum qca_issue_kind kind)
 {
     return qca_issue_kind_counter(kind) == QCA_COUNTER_BEYOND &&
            (qca_issue_kind_is_pointer(kind) || kind == QCA_ISSUE_LUKS_HEADER_INVALID ||
@@ -53,7 +50,7 @@ static uint64_t hidden_damage(const struct qca_check_result *result)
     uint64_t n = 0;
 
     for (int kind = 0; kind < _QCA_ISSUE_MAX; kind++)
-        if (is_hidden_damage(kind))
+        if (check_is_hidden_damage(kind))
             n += qca_check_count(result, kind);
     return n;
 }
@@ -384,7 +381,7 @@ static void print_where(struct pieces *pieces, const struct qca_image_info *info
 static bool hurts(const struct qca_issue *issue)
 {
     return qca_issue_kind_counter(issue->kind) != QCA_COUNTER_BEYOND ||
-           is_hidden_damage(issue->kind);
+           check_is_hidden_damage(issue->kind);
 }
 
 static void print_hurt(struct pieces *pieces, const struct qca_issue *issue, bool row)

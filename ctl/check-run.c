@@ -36,7 +36,7 @@ struct checker {
 /* ---- opening, with the caller's rights ---------------------------------------------------- */
 
 /* Looks before it opens: opening a fifo or a device can block, or do something. */
-static int open_image(const char *path, int *ret_fd, struct qca_file_id *ret_id)
+int check_open(const char *path, int *ret_fd, struct qca_file_id *ret_id)
 {
     _cleanup_close_ int place = open(path, O_PATH | O_CLOEXEC), fd = -1;
     char name[40];
@@ -74,27 +74,26 @@ static bool has_writer(int fd)
 
 /* Parents lie relative to the image that names them, data files relative to the working
  * directory. */
-static int reference_path(const struct check *check, const struct worker_question *question,
-                          char **ret_path)
+int check_reference(const char *image, enum qca_reference_kind kind, const char *reference,
+                    char **ret_path)
 {
     _cleanup_free_ char *name = NULL;
-    const char *image = question->layer < check->n_paths ? check->paths[question->layer] : NULL;
     const char *slash = image ? strrchr(image, '/') : NULL;
     enum reference_text class;
-    int r = reference_classify(question->name, &class, &name);
+    int r = reference_classify(reference, &class, &name);
 
     if (r < 0)
         return r;
     if (class == REFERENCE_REMOTE)
         return -EMEDIUMTYPE;
     /* Devices are as good as the caller's rights: he named the image himself. */
-    if (class == REFERENCE_UNSAFE && question->name[0] == '/')
-        name = strdup(question->name);
+    if (class == REFERENCE_UNSAFE && reference[0] == '/')
+        name = strdup(reference);
     else if (class == REFERENCE_UNSAFE)
         return -EPERM;
     if (!name)
         return -ENOMEM;
-    if (name[0] == '/' || question->kind == QCA_REFERENCE_DATA_FILE || !slash)
+    if (name[0] == '/' || kind == QCA_REFERENCE_DATA_FILE || !slash)
         *ret_path = TAKE_PTR(name);
     else if (asprintf(ret_path, "%.*s/%s", (int)(slash - image), image, name) < 0)
         return -ENOMEM;
@@ -109,10 +108,11 @@ static void on_question(void *userdata, struct worker *worker,
     _cleanup_free_ char *path = NULL;
     _cleanup_close_ int fd = -1;
     struct qca_file_id id = { 0 };
-    int r = reference_path(check, question, &path);
+    int r = check_reference(question->layer < check->n_paths ? check->paths[question->layer] : NULL,
+                            question->kind, question->name, &path);
 
     if (r >= 0)
-        r = open_image(path, &fd, &id);
+        r = check_open(path, &fd, &id);
     if (question->kind == QCA_REFERENCE_PARENT && question->layer + 1 == check->n_paths &&
         check->n_paths < CHECK_LAYERS_MAX)
         check->paths[check->n_paths++] = path ? TAKE_PTR(path) : strdup(question->name);
@@ -182,6 +182,13 @@ static void on_blocks(void *userdata, uint64_t first, uint64_t n, const uint8_t 
     ask->blocks(ask->userdata, first, n, digests, unallocated);
 }
 
+static void on_place(void *userdata, const struct qca_place *place)
+{
+    const struct check_ask *ask = ((struct checker *)userdata)->ask;
+
+    ask->place(ask->userdata, place);
+}
+
 static void on_done(void *userdata, struct worker *worker, struct audit_report *report)
 {
     struct checker *checker = userdata;
@@ -244,6 +251,7 @@ static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
         .algorithms = checker->ask->algorithms,
         .snapshot = checker->ask->snapshot,
         .blocks = on_blocks,
+        .place = on_place,
         /* The caller sits before it and can interrupt it; a large disk takes long. */
         .total_deadline_usec = checker->digests ? TOTAL_DEADLINE_DIGESTS : 0,
         .question = on_question,
@@ -267,11 +275,10 @@ static int audit(struct checker *checker, int fd, const struct qca_file_id *id)
     return 0;
 }
 
-int checker_run(struct checker *checker, const char *file, const struct check_ask *ask,
-                struct check *check)
+int checker_run_open(struct checker *checker, const char *file, int fd,
+                     const struct qca_file_id *id, const struct check_ask *ask,
+                     struct check *check)
 {
-    _cleanup_close_ int fd = -1;
-    struct qca_file_id id;
     int r;
 
     *check = (struct check){ .file = file };
@@ -279,20 +286,32 @@ int checker_run(struct checker *checker, const char *file, const struct check_as
     if (!check->paths[0])
         return complain(-ENOMEM, "Cannot check");
     check->n_paths = 1;
-    r = open_image(file, &fd, &id);
-    if (r < 0) {
-        check->error = r;
-        return 0;
-    }
     check->has_writer = has_writer(fd);
     checker->check = check;
     checker->ask = ask;
     checker->begun = 0;
-    r = audit(checker, fd, &id);
+    r = audit(checker, fd, id);
     end_progress(checker);
     checker->check = NULL;
     checker->ask = NULL;
     return r;
+}
+
+int checker_run(struct checker *checker, const char *file, const struct check_ask *ask,
+                struct check *check)
+{
+    _cleanup_close_ int fd = -1;
+    struct qca_file_id id;
+    int r = check_open(file, &fd, &id);
+
+    if (r >= 0)
+        return checker_run_open(checker, file, fd, &id, ask, check);
+    *check = (struct check){ .file = file, .error = r };
+    check->paths[0] = strdup(file);
+    if (!check->paths[0])
+        return complain(-ENOMEM, "Cannot check");
+    check->n_paths = 1;
+    return 0;
 }
 
 void check_done(struct check *check)

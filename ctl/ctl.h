@@ -43,6 +43,7 @@ struct ctl {
     bool deep;
     uint64_t since, until, duration;    /* usec; 0 not given */
     uint64_t at;                        /* usec; 0: now */
+    bool evidence;                      /* check: of archives of evidence */
     const char *metric;                 /* of --metric or --crossed; NULL neither */
     const char *journal;                /* a folder; NULL: the system's */
     uint64_t threshold;                 /* of --crossed; 0 not given */
@@ -75,6 +76,7 @@ int verb_resume(struct ctl *ctl, int argc, char **argv);
 int verb_reload(struct ctl *ctl, int argc, char **argv);
 int verb_monitor(struct ctl *ctl, int argc, char **argv);
 int verb_audit(struct ctl *ctl, int argc, char **argv);
+int verb_evidence(struct ctl *ctl, int argc, char **argv);
 int verb_check(struct ctl *ctl, int argc, char **argv);
 int verb_hash(struct ctl *ctl, int argc, char **argv);
 int verb_verify(struct ctl *ctl, int argc, char **argv);

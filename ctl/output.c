@@ -434,7 +434,7 @@ static bool is_printable(json_object *value)
 
 /* json-c leaves DEL and the like alone: a terminal must not get them. Only characters within
  * strings can be above ASCII, so each may be written as \uXXXX. */
-static void put_safe(const char *text)
+static void put_safe(FILE *file, const char *text)
 {
     for (size_t n; *text; text += n) {
         const unsigned char *s = (const unsigned char *)text;
@@ -444,26 +444,26 @@ static void put_safe(const char *text)
         for (n = 0; s[n] != '\0' && s[n] < 0x7f; n++)
             ;
         if (n > 0) {
-            (void)fwrite(text, 1, n, stdout);
+            (void)fwrite(text, 1, n, file);
             continue;
         }
         n = s[0] < 0x80 ? 1 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
         if (s[0] != 0x7f && (n == 1 || text_is_safe(text, n))) {
-            (void)fwrite(text, 1, n, stdout);
+            (void)fwrite(text, 1, n, file);
             continue;
         }
         c = n == 1 ? s[0] : n == 2 ? s[0] & 0x1f : n == 3 ? s[0] & 0x0f : s[0] & 0x07;
         for (size_t i = 1; i < n; i++)
             c = c << 6 | (s[i] & 0x3f);
         if (c >= 0x10000)
-            (void)printf("\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
-                         0xdc00 + ((c - 0x10000) & 0x3ff));
+            (void)fprintf(file, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10),
+                          0xdc00 + ((c - 0x10000) & 0x3ff));
         else
-            (void)printf("\\u%04x", c);
+            (void)fprintf(file, "\\u%04x", c);
     }
 }
 
-static int put_json(const struct output *output, json_object *value)
+static int put_json(FILE *file, enum json_mode mode, json_object *value)
 {
     int flags = JSON_C_TO_STRING_NOSLASHESCAPE;
     json_object *copy = NULL;
@@ -474,12 +474,12 @@ static int put_json(const struct output *output, json_object *value)
         return r;
     if (!copy)
         copy = json_object_get(value);
-    if (output->json == JSON_PRETTY)
+    if (mode == JSON_PRETTY)
         flags |= JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
     text = json_object_to_json_string_ext(copy, flags);
     if (text) {
-        put_safe(text);
-        (void)putchar('\n');
+        put_safe(file, text);
+        (void)fputc('\n', file);
     }
     json_object_put(copy);
     return text ? 0 : -ENOMEM;
@@ -490,15 +490,33 @@ int output_json(const struct output *output, json_object *value)
     int r = 0;
 
     if (output->json != JSON_LINES || !json_object_is_type(value, json_type_array))
-        return put_json(output, value);
+        return put_json(stdout, output->json, value);
     for (size_t i = 0; r >= 0 && i < json_object_array_length(value); i++)
-        r = put_json(output, json_object_array_get_idx(value, i));
+        r = put_json(stdout, output->json, json_object_array_get_idx(value, i));
     return r;
 }
 
 bool output_is_list(const struct output *output)
 {
     return output->csv || output->columns || output->sort;
+}
+
+int output_json_text(json_object *value, char **ret_text, size_t *ret_size)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    int r = file ? put_json(file, JSON_PRETTY, value) : -ENOMEM;
+
+    if (file && fclose(file) != 0 && r >= 0)
+        r = -ENOMEM;
+    if (r < 0) {
+        free(text);
+        return r;
+    }
+    *ret_text = text;
+    *ret_size = size;
+    return 0;
 }
 
 /* ---- members of rows ---------------------------------------------------------------------- */

@@ -67,6 +67,8 @@ void output_heading(const struct output *output, const char *text);
 /* JSON: strings that are no UTF-8 become arrays of bytes, as journalctl does. JSON_LINES: each
  * element of an array on a line of its own. Takes nothing. */
 int output_json(const struct output *output, json_object *value);
+/* The same for a file, malloc'd. */
+int output_json_text(json_object *value, char **ret_text, size_t *ret_size);
 
 /* Columns of text on the terminal. */
 unsigned text_columns(const char *text);

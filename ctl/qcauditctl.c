@@ -115,7 +115,8 @@ static const struct verb verbs[] = {
      "Runs a daemon of its own on these folders, and on the folders of these files, until all is "
      "audited; shows what\n"
      "is wrong, the evidence, and what to do. Nothing is kept. " EXIT_STATUS_HELP},
-    {"check", "FILE...", 1, -1, verb_check, "chain compatible deep format full scalar threads ",
+    {"check", "FILE...", 1, -1, verb_check,
+     "chain compatible deep evidence format full scalar threads ",
      "check images as qemu-img check does, and more",
      "Checks images with the rights of the caller, in a sandbox, without writing or locking "
      "anything. Exit status:\n"
@@ -123,7 +124,18 @@ static const struct verb verbs[] = {
      "of several images\n"
      "the worst. It is that of qemu-img check, but 2 also for damage that qemu-img calls clean, "
      "unless --compatible is\n"
-     "given. With --chain every layer below is checked too."},
+     "given. With --chain every layer below is checked too. With --evidence each FILE is an "
+     "archive that 'evidence' wrote:\n"
+     "its manifest is verified, and the tables in it are checked again."},
+    {"evidence", "PATH|ID", 1, 1, verb_evidence, "out ",
+     "keep an image's tables, and all that is known of it",
+     "Writes an archive (tar) of the image's own tables, of what qcauditd knows of it and of its "
+     "chain, and of what a\n"
+     "check finds now, with a manifest of digests; of an image, or of the image that the finding "
+     "with that number is\n"
+     "about. No guest data is in it. Reads like 'check': nothing is written to the image, or "
+     "locked.\n"
+     "'qcauditctl check --evidence FILE' reads it back."},
     {"hash", "FILE...", 1, -1, verb_hash,
      "file content algorithm tag snapshot format scalar threads ",
      "digests of files, and of what their guests see",
@@ -251,6 +263,8 @@ static const struct option_row options[] = {
     {"chain", 0, NULL, false, "check every layer"},
     {"compatible", 0, NULL, false, "check: the exit status of qemu-img, to the letter"},
     {"deep", 0, NULL, false, "inflate every compressed cluster, look for holes"},
+    {"evidence", 0, NULL, false, "check: of archives that evidence wrote"},
+    {"out", 'o', "FILE", false, "evidence: the new file, or - for stdout"},
     {"scalar", 0, NULL, false, "no vector instructions: to rule them out"},
     {"threads", 0, "N", false, "of the worker, 1 to 16; else as many as pay"},
     {"file", 0, NULL, false, "digests of the files themselves"},
@@ -291,12 +305,12 @@ static const struct verb *find_verb(const char *name)
     return NULL;
 }
 
-/* Does it read files of this host, or nothing at all, and ask no daemon? */
+/* Does it read files of this host, or nothing at all, and ask no daemon of another one? */
 static bool verb_is_local(const struct verb *verb)
 {
     return verb->run == verb_check || verb->run == verb_hash || verb->run == verb_verify ||
            verb->run == verb_compare || verb->run == verb_audit || verb->run == verb_explain ||
-           verb->run == verb_verify_log;
+           verb->run == verb_verify_log || verb->run == verb_evidence;
 }
 
 static bool verb_takes(const struct verb *verb, const struct option_row *option)
@@ -308,6 +322,16 @@ static bool verb_takes(const struct verb *verb, const struct option_row *option)
     (void)snprintf(word, sizeof(word), "%s ", option->name);
     return option->global || strncmp(verb->options, word, strlen(word)) == 0 ||
            (snprintf(word, sizeof(word), " %s ", option->name) > 0 && strstr(verb->options, word));
+}
+
+/* What a letter means depends on the verb: -o. Both of its options keep their argument in one
+ * place. */
+static bool verb_takes_letter(const struct verb *verb, char letter)
+{
+    for (size_t i = 0; i < ELEMENTSOF(options); i++)
+        if (options[i].letter == letter && verb_takes(verb, &options[i]))
+            return true;
+    return false;
 }
 
 /* ---- help --------------------------------------------------------------------------------- */
@@ -365,6 +389,7 @@ static void print_verb_help(const struct output *output, const struct verb *verb
 struct parsed {
     bool help, version;
     bool given[ELEMENTSOF(options)];
+    bool by_letter[ELEMENTSOF(options)];
 };
 
 static int bad_value(const struct option_row *option, const char *value, const char *allowed)
@@ -488,7 +513,8 @@ static int take_text(const char *name, const char *value, struct ctl *ctl)
         {"channel", &ctl->channel},
         {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain},
         {"pool", &ctl->pool}, {"finding", &ctl->finding}, {"class", &ctl->class}, {"id", &ctl->id},
-        {"journal", &ctl->journal}, {"columns", &ctl->out}, {"sort", &ctl->output.sort},
+        {"journal", &ctl->journal}, {"columns", &ctl->out}, {"out", &ctl->out},
+        {"sort", &ctl->output.sort},
     };
 
     for (size_t i = 0; i < ELEMENTSOF(texts); i++)
@@ -513,6 +539,7 @@ static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, con
         {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
         {"orphan", &ctl->orphan, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
         {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
+        {"evidence", &ctl->evidence, true},
         {"compatible", &ctl->compatible, true},
         {"muted", &ctl->muted, true}, {"forever", &ctl->forever, true},
         {"file", &ctl->file, true}, {"content", &ctl->content, true}, {"tag", &ctl->tag, true},
@@ -593,9 +620,11 @@ static int parse(struct ctl *ctl, struct parsed *parsed, int argc, char **argv)
 
         if (c == '?')
             return -EINVAL;
-        if (c < OPTION_LONG)
+        if (c < OPTION_LONG) {
             for (index = 0; options[index].letter != c; index++)
                 ;
+            parsed->by_letter[index] = true;
+        }
         if (take_option(ctl, parsed, index, optarg) < 0)
             return -EINVAL;
     }
@@ -606,7 +635,8 @@ static int check_verb(const struct ctl *ctl, const struct verb *verb, const stru
                       int n_arguments)
 {
     for (size_t i = 0; i < ELEMENTSOF(options); i++)
-        if (parsed->given[i] && !verb_takes(verb, &options[i]))
+        if (parsed->given[i] && !verb_takes(verb, &options[i]) &&
+            !(parsed->by_letter[i] && verb_takes_letter(verb, options[i].letter)))
             return complain(0, "--%s means nothing to '%s'. See: qcauditctl %s --help",
                             options[i].name, verb->name, verb->name),
                    -EINVAL;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "ctl/bundle.h"
 #include "ctl/check.h"
 
 DEFINE_CLEANUP(struct checker *, checker_free)
@@ -51,7 +52,8 @@ int verb_check(struct ctl *ctl, int argc, char **argv)
     for (int i = 0; r >= 0 && i < argc; i++) {
         if (i > 0 && !json)
             (void)putchar('\n');
-        r = check_file(ctl, checker, argv[i], all);
+        r = ctl->evidence ? bundle_check(ctl, checker, argv[i], all)
+                          : check_file(ctl, checker, argv[i], all);
         if (r >= 0)
             status = check_worse(status, r);
     }

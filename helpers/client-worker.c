@@ -248,6 +248,25 @@ static int take_blocks(struct worker *worker, const struct wire_blocks *record)
     return 0;
 }
 
+static int take_places(struct worker *worker, const struct wire_places *record)
+{
+    if (!(worker->request.flags & WORKER_PLACES) || record->n > WIRE_PLACES_PER_RECORD)
+        return -EBADMSG;
+    if (record->n == 0 && !worker->cancelled)
+        worker->request.place(worker->request.userdata, NULL);
+    for (uint64_t i = 0; i < record->n; i++) {
+        const struct qca_place place = { (enum qca_table)record->place[i].table,
+                                         record->place[i].offset, record->place[i].size };
+
+        if (record->place[i].table >= _QCA_TABLE_MAX || place.size == 0 ||
+            place.offset > INT64_MAX || place.size > INT64_MAX - place.offset)
+            return -EBADMSG;
+        if (!worker->cancelled)
+            worker->request.place(worker->request.userdata, &place);
+    }
+    return 0;
+}
+
 static int take_failed(struct worker *worker, const union wire_record *record)
 {
     const char *step = wire_text(record, 0);
@@ -285,6 +304,8 @@ static int take_record(struct worker *worker, const union wire_record *record)
         return take_question(worker, record);
     case WIRE_BLOCKS:
         return take_blocks(worker, &record->blocks);
+    case WIRE_PLACES:
+        return take_places(worker, &record->places);
     default:
         r = report_receiver_take(worker->receiver, record);
         if (r == 1 && !questions_are_told(&worker->questions,
@@ -412,6 +433,8 @@ int worker_audit(struct worker *worker, const struct worker_request *request)
     if ((worker->no_digests && request->flags & DIGEST_FLAGS) ||
         (request->flags & WORKER_CONTENT_DIGEST && !(request->flags & WORKER_CHAIN)) ||
         (request->flags & WORKER_LAYER_DIGEST && request->flags & WORKER_CHAIN) ||
+        (request->flags & WORKER_PLACES &&
+         (request->flags & (WORKER_CHAIN | DIGEST_FLAGS) || !request->place)) ||
         (request->flags & WORKER_BLOCK_DIGESTS &&
          !(request->flags & (WORKER_CONTENT_DIGEST | WORKER_LAYER_DIGEST) && request->blocks)))
         return -EINVAL;

@@ -64,6 +64,7 @@ enum worker_flags {
                                      * it was */
     WORKER_DATA_FILE = 1 << 12,     /* without WORKER_CHAIN: asks for the data file alone, and
                                      * goes on without it */
+    WORKER_PLACES = 1 << 13,        /* without WORKER_CHAIN: tells where the tables lie */
 };
 
 struct worker_question {
@@ -97,6 +98,9 @@ struct worker_request {
     /* As of struct qca_digest_options; needed for WORKER_BLOCK_DIGESTS. */
     void (*blocks)(void *userdata, uint64_t first, uint64_t n, const uint8_t (*digests)[32],
                    bool unallocated);
+    /* As of qca_image_places(), needed for WORKER_PLACES; place NULL: there are more, which could
+     * not be found. */
+    void (*place)(void *userdata, const struct qca_place *place);
     /* The report is the callee's, to be freed by audit_report_free(). */
     void (*done)(void *userdata, struct worker *worker, struct audit_report *report);
     void *userdata;

@@ -59,6 +59,7 @@ static const struct wire_rule wire_rules[_WIRE_TYPE_MAX] = {
     [WIRE_FILE_DIGEST] = {WIRE_WORKER, sizeof(struct wire_file_digest), {false, false}, FD_NEVER},
     [WIRE_BLOCKS] = {WIRE_WORKER, sizeof(struct wire_blocks), {false, false}, FD_NEVER},
     [WIRE_PACE] = {WIRE_WORKER_CLIENT, sizeof(struct wire_pace), {false, false}, FD_NEVER},
+    [WIRE_PLACES] = {WIRE_WORKER, sizeof(struct wire_places), {false, false}, FD_NEVER},
     [WIRE_CONTENT_DIGEST] = {WIRE_WORKER, sizeof(struct wire_content_digest), {false, false},
                              FD_NEVER},
 };

@@ -16,7 +16,7 @@
 
 #include "helpers/client.h"
 
-#define WIRE_VERSION 4
+#define WIRE_VERSION 5
 #define WIRE_FD 3                       /* where a helper finds its socket */
 #define WIRE_TEXT_MAX (PATH_MAX - 1)    /* bytes without the NUL */
 #define WIRE_RECORD_MAX 10240           /* bytes, texts included */
@@ -79,6 +79,7 @@ enum wire_type {
     WIRE_BLOCKS,                /* behind the layers, any number */
     WIRE_CONTENT_DIGEST,        /* behind the blocks */
     WIRE_PACE,                  /* for the request under way */
+    WIRE_PLACES,                /* a worker's: before the layers, any number */
     _WIRE_TYPE_MAX,
 };
 
@@ -245,6 +246,17 @@ struct wire_blocks {
     uint8_t digests[WIRE_BLOCKS_PER_RECORD][32];
 };
 
+#define WIRE_PLACES_PER_RECORD 64
+struct wire_places {
+    struct wire_header header;
+    uint64_t n;                 /* up to WIRE_PLACES_PER_RECORD; 0: there are more, which could not
+                                 * be found */
+    struct {
+        uint64_t table;         /* enum qca_table */
+        uint64_t offset, size;
+    } place[WIRE_PLACES_PER_RECORD];
+};
+
 struct wire_content_digest {
     struct wire_header header;
     uint64_t complete;          /* 0 or 1, instead of the digest's, which is false */
@@ -357,6 +369,7 @@ union wire_record {
     struct wire_issues issues;
     struct wire_file_digest file_digest;
     struct wire_blocks blocks;
+    struct wire_places places;
     struct wire_content_digest content_digest;
     struct wire_done done;
     struct wire_configure_files configure_files;

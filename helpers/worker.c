@@ -454,6 +454,41 @@ static int on_layer(void *userdata, const struct qca_chain_link *link)
     return r;
 }
 
+/* ---- where its tables lie ------------------------------------------------------------------ */
+
+static void flush_places(struct wire_places *record)
+{
+    if (record->n > 0)
+        must(wire_send(WIRE_FD, WIRE_PLACES, record, NULL, NULL, -1));
+    record->n = 0;
+}
+
+static int on_place(void *userdata, const struct qca_place *place)
+{
+    struct wire_places *record = userdata;
+
+    record->place[record->n].table = place->table;
+    record->place[record->n].offset = place->offset;
+    record->place[record->n].size = place->size;
+    if (++record->n == WIRE_PLACES_PER_RECORD)
+        flush_places(record);
+    return 0;
+}
+
+/* Why they cannot be followed to their end is the check's to find. */
+static int send_places(struct audit *audit)
+{
+    struct wire_places record = { .n = 0 };
+    int r = qca_image_places(audit->image, on_place, &record);
+
+    flush_places(&record);
+    if (r < 0 && r != -ENOMEM && r != -EOPNOTSUPP) {
+        must(wire_send(WIRE_FD, WIRE_PLACES, &record, NULL, NULL, -1));
+        r = 0;
+    }
+    return r == -EOPNOTSUPP ? 0 : r;
+}
+
 /* The image by itself. Its data file is a help: without it less is looked at. */
 static int audit_alone(struct audit *audit)
 {
@@ -477,6 +512,12 @@ static int audit_alone(struct audit *audit)
             close_layers(audit, 0);
             qca_io_free(io);
         }
+    }
+    if (flags & WORKER_PLACES) {
+        int r = send_places(audit);
+
+        if (r < 0)
+            return r;
     }
     return audit_layer(audit, &link, flags & WORKER_CHECK);
 }

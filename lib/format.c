@@ -121,6 +121,12 @@ const struct qca_image_info *qca_image_info(const struct qca_image *image)
     return &image->info;
 }
 
+int qca_image_places(struct qca_image *image,
+                     int (*found)(void *userdata, const struct qca_place *place), void *userdata)
+{
+    return image->format->places ? image->format->places(image, found, userdata) : -EOPNOTSUPP;
+}
+
 bool image_link_find(const struct qca_image *image, enum qca_reference_kind kind,
                      struct image_link *ret_link)
 {

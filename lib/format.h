@@ -59,6 +59,9 @@ struct format {
      * digest. */
     bool (*section)(const struct qca_image *image, unsigned index,
                     struct metadata_section *ret_section);
+    /* As qca_image_places(). NULL: its tables are not known. */
+    int (*places)(struct qca_image *image,
+                  int (*found)(void *userdata, const struct qca_place *place), void *userdata);
     /* The index-th file that QEMU opens besides, a data file before the parent; false behind the
      * last. NULL: the image stands alone, whatever its header names. */
     bool (*link)(const struct qca_image *image, unsigned index, struct image_link *ret_link);

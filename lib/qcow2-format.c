@@ -81,5 +81,6 @@ const struct format format_qcow2 = {
     .check = qcow2_check,
     .map = &qcow2_map,
     .section = qcow2_section,
+    .places = qcow2_places,
     .link = qcow2_link,
 };

@@ -114,4 +114,7 @@ bool qcow2_bitmap_entry_valid(const struct qcow2 *qcow2, uint64_t entry);
 /* qcow2-header.c */
 int qcow2_open(struct qca_image *image, struct qca_error *error);
 int qcow2_check(struct qca_image *image, struct check *check);
+/* qcow2-places.c: as qca_image_places(). */
+int qcow2_places(struct qca_image *image,
+                 int (*found)(void *userdata, const struct qca_place *place), void *userdata);
 extern const struct format_map qcow2_map;

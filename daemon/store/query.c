@@ -149,6 +149,7 @@ static int prepare(sqlite3 *sqlite, const struct pages *pages, sqlite3_stmt **re
     " WHERE l.until = 0) "
 
 static const struct member event_members[] = {
+    { "seq", "seq", COLUMN_U64 },
     { "at", "at", COLUMN_U64 },
     { "event", "type", COLUMN_STRING },
     { "finding", "finding", COLUMN_STRING },
@@ -161,6 +162,7 @@ static const struct member event_members[] = {
     { "depth", "depth", COLUMN_INTEGER },
     { "muted-by", "nullif(muted_by, 0)", COLUMN_U64 },
     { "event-id", "id", COLUMN_STRING },
+    { "digest", "lower(nullif(hex(digest), ''))", COLUMN_STRING },
 };
 
 /* The unary plus keeps SQLite from the wrong index. */

@@ -78,7 +78,7 @@
  *      those that hold, and those that ended lately
  * ListEvents(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
  *      filter: path ay, name s, since t, until t, disk b (with path: also of the other layers of
- *      its disk, and of what they stand on)
+ *      its disk, and of what they stand on); seq t, digest s: number and digest in the record
  * ListAudits(ay path, s cursor, u limit) -> aa{sv}, s next
  * ListReadings(ay path, s cursor, u limit) -> aa{sv}, s next
  *      of all its data: started, finished, verdict, explanation, digest, direct, ...

@@ -463,6 +463,20 @@ enum qca_table {
     _QCA_TABLE_MAX,
 };
 
+/* Where a table lies, or a part of one: bytes that are in the file. */
+struct qca_place {
+    enum qca_table table;
+    uint64_t offset, size;
+};
+
+/* Tells found() of all tables that the check of an image reads, by what its header and its tables
+ * say: first those that the header leads to, then refcount blocks, L2 tables, and bitmaps with
+ * their bits. One that several refer to is told of several times; what a damaged entry points at
+ * may be anything. Keys (a LUKS header) are left out. found() returns 0, or -errno, which ends
+ * it. -EOPNOTSUPP for a format without; -EFBIG when tables overlap each other beyond reason. */
+int qca_image_places(struct qca_image *image,
+                     int (*found)(void *userdata, const struct qca_place *place), void *userdata);
+
 #define QCA_NO_OFFSET UINT64_MAX
 #define QCA_ACTIVE    UINT32_MAX    /* qca_issue.snapshot: the active tables */
 

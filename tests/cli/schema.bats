@@ -127,6 +127,15 @@ YAML
     make_image "$DIR/broken.qcow2"
     break_image "$DIR/broken.qcow2"
     fits check --deep "$DIR/broken.qcow2"
+    fits evidence "$STORE/leaked.qcow2" --out="$DIR/leaked.tar"
+    fits evidence "$STORE/orphan.qcow2" --out="$DIR/orphan.tar"
+    fits check --evidence "$DIR/leaked.tar"
+    fits check --evidence "$DIR/leaked.tar" "$DIR/orphan.tar"
+    sed 's/corruptions/CORRUPTIONS/' "$DIR/leaked.tar" >"$DIR/changed.tar"
+    fits check --evidence "$DIR/changed.tar"
+    [ "$(jq .intact "$DIR/json")" = false ]
+    fits check --evidence "$STORE/leaked.qcow2"
+    [ "$(jq .intact "$DIR/json")" = false ]
     fits hash --content --file "$DIR/broken.qcow2" "$STORE/base.qcow2" "$STORE/nowhere"
     fits hash --algorithm=md5,sha1,sha512 "$STORE/base.qcow2"
     qcauditctl hash "$STORE/base.qcow2" "$STORE/leaked.qcow2" >"$DIR/list"

@@ -116,3 +116,23 @@ for name in os.listdir(sys.argv[1]):
 END
     replay fuzz-baseline "$top_srcdir/tests/fuzz/corpus/baseline" seeds
 }
+
+@test "archives of evidence: the corpus, each with bytes changed, and cut off" {
+    cd "$BATS_TEST_TMPDIR"
+    mkdir seeds
+    python3 - "$top_srcdir/tests/fuzz/corpus/bundle" <<'END'
+import os, sys
+for name in os.listdir(sys.argv[1]):
+    data = open(os.path.join(sys.argv[1], name), "rb").read()
+    for place in range(0, len(data), max(1, len(data) // 300)):
+        changed = bytearray(data[:place] + bytes([data[place] ^ 1]) + data[place + 1:])
+        # with a header's sum that is right again
+        header = place // 512 * 512
+        if changed[header + 257:header + 262] == b"ustar":
+            changed[header + 148:header + 156] = b"%06o\0 " % sum(changed[header:header + 148] + b" " * 8 + changed[header + 156:header + 512])
+        for kind, seed in (("flip", changed), ("cut", data[:place])):
+            with open(f"seeds/{name}-{kind}-{place}", "wb") as file:
+                file.write(seed)
+END
+    replay fuzz-bundle "$top_srcdir/tests/fuzz/corpus/bundle" seeds
+}
