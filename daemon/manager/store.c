@@ -158,8 +158,8 @@ static void round_tell(struct round *round)
 void keep_tell_first_pass(struct manager *manager)
 {
     /* With a disk that is full, events are told without waiting for the database. */
-    if (!manager->first_pass_judged || (!LIST_EMPTY(&manager->rounds) && manager->store_error >= 0) ||
-        manager->stopping)
+    if (!manager->first_pass_judged || manager->stopping ||
+        (!LIST_EMPTY(&manager->rounds) && manager->store_error >= 0))
         return;
     manager->first_pass_judged = false;
     alert_first_pass(manager->alert, false);

@@ -37,9 +37,9 @@ int store_shrink_enable(sqlite3 *sqlite)
         return r;
     code = sqlite3_exec(sqlite, SHRINK_MODE_SQL "; VACUUM", NULL, NULL, NULL);
     r = code == SQLITE_OK ? 0 : store_db_error(sqlite, code);
-    /* Without room for it, or while somebody reads it, the file stays as it was until the next
-     * start. */
-    return r == -ENOSPC || r == -EDQUOT || r == -EBUSY ? 0 : r;
+    /* Whatever else is in the way (no room, no memory, a reader), the file stays as it was until
+     * the next start: it can be used as it is. */
+    return r == -EUCLEAN ? r : 0;
 }
 
 int store_shrink_step(sqlite3 *sqlite, bool *ret_more)
