@@ -141,8 +141,8 @@ static char *well_text(json_object *status, uint64_t now)
     uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
     char age[TEXT_DURATION_MAX], *text;
 
-    if (asprintf(&text, "nothing is open: %" PRIu64 " of %" PRIu64 " image%s audited, last looked "
-                        "for %s",
+    if (asprintf(&text, "nothing above info is open: %" PRIu64 " of %" PRIu64 " image%s audited, "
+                        "last looked for %s",
                  audited, images, images == 1 ? "" : "s",
                  text_age(row_number(status, "last-pass"), now, age)) < 0)
         return NULL;

@@ -587,6 +587,15 @@ static int take_finding(struct evidence *evidence, const char *id)
 }
 
 /* A file here, or what the daemon knows by the argument. */
+/* Is the file of that name here the one that has the path? */
+static bool is_same_file(const char *name, const char *path)
+{
+    struct stat here, known;
+
+    return stat(name, &here) == 0 && stat(path, &known) == 0 && here.st_dev == known.st_dev &&
+           here.st_ino == known.st_ino;
+}
+
 static int take_image(struct evidence *evidence, const char *argument)
 {
     _cleanup_(json_object_putp) json_object *domain = NULL;
@@ -603,6 +612,13 @@ static int take_image(struct evidence *evidence, const char *argument)
                            "domains %s' lists them.", shown, shown),
                -EINVAL;
     path = evidence->image ? row_raw(evidence->image, "path") : NULL;
+    /* An image that only ends in that name is another one. */
+    if (path && exists && !is_same_file(argument, path)) {
+        json_object_put(evidence->image);
+        evidence->image = NULL;
+        path = NULL;
+        (void)complain(0, "qcauditd does not know this file.");
+    }
     if (!path && !exists && evidence->status)
         return r;
     /* Of an image that nobody knows, and nobody can read, there is nothing to keep. */
@@ -618,6 +634,17 @@ static int take_image(struct evidence *evidence, const char *argument)
         evidence->argument = exists ? source_absolute(evidence->ctl, argument) : strdup(path);
     return (evidence->path || !path) && evidence->argument ? 0 : -ENOMEM;
 }
+
+/* Are all tables of the image itself in the archive, but for those that are too much? */
+static bool is_complete(const struct evidence *evidence)
+{
+    json_object *row = json_object_array_get_idx(evidence->layers, 0);
+
+    return row && !row_has(row, "error") && !row_has(row, "unreadable") &&
+           (row_bool(row, "whole") || row_has(row, "left-out-tables"));
+}
+
+#define PLAIN_NAME "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._+,@%-"
 
 static int print_summary(struct evidence *evidence, const uint8_t manifest[32])
 {
@@ -642,6 +669,9 @@ static int print_summary(struct evidence *evidence, const uint8_t manifest[32])
             (void)fprintf(file, "Layer %zu, %s, is being written: its tables may not agree.\n", i,
                           path);
     }
+    if (!is_complete(evidence))
+        (void)fprintf(file, "NOT all tables of the image could be found or read: see "
+                            BUNDLE_LAYOUT ".\n");
     if (evidence->n_left_out > 0)
         (void)fprintf(file, "Left out for their size: %" PRIu64 " table%s, %s.\n",
                       evidence->n_left_out, evidence->n_left_out == 1 ? "" : "s",
@@ -649,7 +679,8 @@ static int print_summary(struct evidence *evidence, const uint8_t manifest[32])
     (void)fprintf(file, "SHA-256 of its manifest, to be kept elsewhere:\n%s\n", digits);
     if (json_object_array_length(evidence->missing) > 0)
         (void)fprintf(file, "qcauditd did not answer for all of it: see " BUNDLE_LAYOUT ".\n");
-    if (file == stdout)
+    /* Only a name that a shell takes as it is. */
+    if (file == stdout && strspn(evidence->ctl->out, PLAIN_NAME) == strlen(evidence->ctl->out))
         (void)fprintf(file, "Check it: qcauditctl check --evidence %s\n", shown);
     return 0;
 }
@@ -696,7 +727,9 @@ static int evidence_make(struct evidence *evidence, const char *argument)
         return r;
     r = ctl->output.json != JSON_OFF ? summary_json(evidence, manifest)
                                      : print_summary(evidence, manifest);
-    return r < 0 ? complain(r, "Cannot show what was written") : 0;
+    if (r < 0)
+        return complain(r, "Cannot show what was written");
+    return is_complete(evidence) ? 0 : EXIT_FAILURE;
 }
 
 int verb_evidence(struct ctl *ctl, int argc, char **argv)

@@ -93,6 +93,13 @@ static void print_remedy(const struct ctl *ctl, json_object *remedy)
 {
     size_t number = 0;
 
+    /* What they presuppose was looked at there. */
+    if (ctl->host) {
+        _cleanup_free_ char *host = text_escape_string(ctl->host), *text = NULL;
+
+        if (asprintf(&text, "On %s, and NOT on this host:", host ? host : "that host") >= 0)
+            output_wrapped(&ctl->output, 2, 0, text);
+    }
     for (size_t i = 0; i < json_object_array_length(remedy); i++) {
         json_object *step = json_object_array_get_idx(remedy, i);
         const char *key = row_has(step, "command") ? "command"

@@ -14,7 +14,7 @@
 #include "helpers/text.h"
 
 /* A plugin is given ten seconds. */
-#define NAGIOS_USEC (8 * USEC_PER_SEC)
+#define NAGIOS_USEC (4 * USEC_PER_SEC)     /* to connect, and once more to be answered */
 
 #define LEFT_OUT_SHOWN 5        /* mounts and links of one datastore */
 

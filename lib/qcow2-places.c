@@ -15,13 +15,19 @@ struct places {
     uint64_t *slice;
 };
 
-/* What of it is in the file; nothing where that is nothing. */
+/* What of it is in the file; nothing where that is nothing, or where the LUKS header with its key
+ * slots is: a damaged entry may point there, too. */
 static int tell(const struct places *places, enum qca_table table, uint64_t offset, uint64_t size)
 {
-    uint64_t file_size = places->image->info.file_size;
-    const struct qca_place place = { table, offset,
-                                     offset < file_size ? min_u64(size, file_size - offset) : 0 };
+    const struct qca_image_info *info = &places->image->info;
+    struct qca_place place = { table, offset,
+                               offset < info->file_size ? min_u64(size, info->file_size - offset)
+                                                        : 0 };
 
+    if (info->crypt_header_length > 0 && offset < info->crypt_header_offset)
+        place.size = min_u64(place.size, info->crypt_header_offset - offset);
+    else if (offset - info->crypt_header_offset < info->crypt_header_length)
+        place.size = 0;
     return place.size > 0 ? places->found(places->userdata, &place) : 0;
 }
 

@@ -38,7 +38,9 @@ END
     stat -c '%n %Y %Z %s' -- *.qcow2 >before
     for image in *.qcow2; do
         rm -f x.tar
-        run -0 --separate-stderr "$ctl" evidence "$image" -o x.tar
+        # 1: not all tables could be found, and it says so
+        run --separate-stderr "$ctl" evidence "$image" -o x.tar
+        [ "$status" = 0 ] || { [ "$status" = 1 ] && [[ $output == *"NOT all tables of the image"* ]]; }
         expected=0
         "$ctl" check "$image" >check 2>&1 || expected=$?
         # What a check says with the parents and data files of an image is another question.

@@ -27,7 +27,7 @@ is() { jq -e "$1" <<<"$output" >/dev/null || { echo "not: $1"; jq . <<<"$output"
     start_daemon
     scan
     plugin 0
-    is '.text | startswith("OK - nothing is open: 1 of 1 image audited, last looked for ")'
+    is '.text | startswith("OK - nothing above info is open: 1 of 1 image audited, last looked for ")'
     is '.data.images.value == 1 and .data.audited.max == "1" and .data.warning.warn == "0" and .data.critical.crit == "0"'
     is '.data.size.unit == "B" and .data.size.value > 0 and .data["last pass"].unit == "s"'
     is '[.data | to_entries[] | select(.key | startswith("used "))][0].value | .unit == "B" and (.max | tonumber) >= .value'
@@ -122,7 +122,7 @@ with socket.socket(socket.AF_UNIX) as s:
     # known, but still nobody knows what is in it
     ctl ack "$(ctl findings --json=short --name=datastore-offline | jq '.[0].id')" --reason=moved >/dev/null
     plugin 3
-    is '.text | startswith("UNKNOWN - not there: datastore other; nothing is open: 1 of 1 image audited")'
+    is '.text | startswith("UNKNOWN - not there: datastore other; nothing above info is open: 1 of 1 image audited")'
 }
 
 @test "before the first pass is complete, nothing found means nothing" {
@@ -170,7 +170,7 @@ with socket.socket(socket.AF_UNIX) as s:
     plugin=$(command -v qcauditctl)
     run -2 "$negate" "$plugin" --socket "$RUN/control" status --nagios
     run -2 "$negate" -s "$plugin" --socket "$RUN/control" status --nagios
-    [[ $output == "CRITICAL - nothing is open: 1 of 1 image audited"*" | "* ]]
+    [[ $output == "CRITICAL - nothing above info is open: 1 of 1 image audited"*" | "* ]]
     stop_daemon
     run -1 "$negate" -s -u WARNING "$plugin" --socket "$RUN/control" status --nagios
     [[ $output == "WARNING - qcauditd is not running"* ]]
