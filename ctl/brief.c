@@ -20,10 +20,10 @@ char *brief_worst(const struct output *output, json_object *worst, json_object *
 
     counts = fact_severities(output, open, &total);
     if (!severity || !name || !subject || !summary || !counts ||
-        asprintf(&text, "%s%s%s: %s: %s%s%s (qcauditctl show %" PRIu64 ")%s%s",
+        asprintf(&text, "%s%s%s: %s: %s%s%s (%s show %" PRIu64 ")%s%s",
                  output_colour(output, severity_colour(severity)), severity,
                  output_colour(output, COLOUR_OFF), name, subject, *summary ? " " : "", summary,
-                 row_number(worst, "id"), total > 1 ? "; in all: " : "",
+                 output_tool(output), row_number(worst, "id"), total > 1 ? "; in all: " : "",
                  total > 1 ? counts : "") < 0)
         return NULL;
     return text;
@@ -73,9 +73,10 @@ int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
         print_well(status, all_muted || n_muted > 0, now);
     /* What nobody is told of. */
     if (all_muted)
-        (void)printf("; every image is muted (qcauditctl mutes)");
+        (void)printf("; every image is muted (%s mutes)", output_tool(&ctl->output));
     if (n_muted > 0)
-        (void)printf("; %" PRIu64 " muted: %s (qcauditctl findings --muted)", n_muted, muted);
+        (void)printf("; %" PRIu64 " muted: %s (%s findings --muted)", n_muted, muted,
+                     output_tool(&ctl->output));
     (void)putchar('\n');
     return r;
 }

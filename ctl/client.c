@@ -117,12 +117,12 @@ static int wait_until_ready(sd_bus *bus, uint64_t usec)
 /* The other side says nothing, or is not there any more. Returns error. */
 static int connection_failed(const struct ctl *ctl, int error)
 {
-    _cleanup_free_ char *shown = ctl->host ? text_escape_string(ctl->host) : NULL;
+    _cleanup_free_ char *shown = ctl->host ? text_escape_string(ctl->host) : NULL, *quoted = NULL;
     bool ended = error == -ECONNRESET || error == -ENOTCONN || error == -EPIPE;
 
-    if (ctl->host && (ended || error == -ETIMEDOUT))
+    if (ctl->host && text_quote_shell(ctl->host, &quoted) >= 0 && (ended || error == -ETIMEDOUT))
         (void)complain(0, "qcauditd of %s cannot be asked. Is it running? See: ssh %s systemctl "
-                          "status qcauditd", shown, shown);
+                          "status qcauditd", shown, quoted);
     else if (ctl->own_daemon && (ended || error == -ETIMEDOUT))
         (void)complain(0, "The daemon of this run ended, or does not answer. It said:");
     else if (error == -ETIMEDOUT)

@@ -14,10 +14,10 @@ int client_call_new(struct ctl *ctl, const char *method, sd_bus_message **ret_ca
 int client_call(struct ctl *ctl, sd_bus_message *call, const char *quiet_error,
                 sd_bus_message **ret_reply);
 /* A call whose answer is one entry, or rows. */
-/* The rows that answer a question without arguments. */
-int client_rows(struct ctl *ctl, const char *question, json_object **ret_rows);
 int client_call_json(struct ctl *ctl, sd_bus_message *call, const char *quiet_error, bool rows,
                      json_object **ret_value);
+/* The rows that answer a question without arguments. */
+int client_rows(struct ctl *ctl, const char *question, json_object **ret_rows);
 
 /* Of a question that takes a filter, or nothing (NULL). */
 int client_entry(struct ctl *ctl, const char *question, json_object *filter,

@@ -90,7 +90,8 @@ int end_time(const struct ctl *ctl, uint64_t without, uint64_t *ret_until);
 /* --reason. */
 int need_reason(const struct ctl *ctl);
 /* The number of a finding, as the verb "findings" lists it. */
-int id_argument(const char *text, const char *of, const char *listed_by, int64_t *ret_number);
+int id_argument(const struct ctl *ctl, const char *text, const char *of, const char *listed_by,
+                int64_t *ret_number);
 /* Makes the daemon walk and audit all there is, and waits; -EINTR when stop_fd, unless it is -1,
  * gets readable. */
 int scan_all(struct ctl *ctl, int stop_fd);

@@ -260,10 +260,10 @@ static void put_data(struct line *line, json_object *status, uint64_t now)
 
 /* ---- the line ----------------------------------------------------------------------------- */
 
-static int line_text(json_object *status, uint64_t now, enum nagios_state *ret_state,
-                     char **ret_text)
+static int line_text(const struct ctl *ctl, json_object *status, uint64_t now,
+                     enum nagios_state *ret_state, char **ret_text)
 {
-    const struct output plain = { .json = JSON_OFF };
+    const struct output plain = { .json = JSON_OFF, .tool = ctl->output.tool };
     json_object *worst = worst_finding(status);
     enum nagios_state state = state_of_finding(worst);
     _cleanup_free_ char *doubted = doubt(status), *main_text = NULL, *aside = aside_text(status);
@@ -298,7 +298,7 @@ int nagios_print(const struct ctl *ctl, json_object *status, uint64_t now)
     struct line line = { .full = false };
     enum nagios_state state = NAGIOS_UNKNOWN;
     size_t size = 0;
-    int r = line_text(status, now, &state, &text);
+    int r = line_text(ctl, status, now, &state, &text);
 
     if (r < 0)
         return complain(r, "Cannot show the status");

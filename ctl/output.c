@@ -496,6 +496,11 @@ int output_json(const struct output *output, json_object *value)
     return r;
 }
 
+const char *output_tool(const struct output *output)
+{
+    return output->tool ? output->tool : "qcauditctl";
+}
+
 bool output_is_list(const struct output *output)
 {
     return output->csv || output->columns || output->sort;

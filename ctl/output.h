@@ -30,6 +30,7 @@ struct output {
     bool utf8;                  /* the locale can show it */
     unsigned width;             /* columns; 0 without a terminal: no limit */
     pid_t pager_pid;            /* 0 none */
+    char *tool;                 /* how to ask the same daemon again; NULL: qcauditctl */
 };
 
 /* Looks at stdout and the environment: NO_COLOR, SYSTEMD_COLORS, TERM, COLUMNS. */
@@ -40,6 +41,9 @@ void output_begin(struct output *output);
 void output_begin_prose(struct output *output);
 /* Ends the pager; -errno when something could not be written. */
 int output_end(struct output *output);
+
+/* What begins a command that is printed: "qcauditctl", with the host that is asked. */
+const char *output_tool(const struct output *output);
 
 /* "" or an escape sequence that goes on until COLOUR_OFF. */
 enum colour {

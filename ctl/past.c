@@ -85,7 +85,8 @@ static int findings_then(struct ctl *ctl, json_object **ret_rows, uint64_t *ret_
                -EINVAL;
     if (ctl->all || (ctl->state && strcmp(ctl->state, "resolved") == 0))
         return complain(0, "--at lists what was open or acknowledged then; what was resolved: "
-                           "qcauditctl diff, qcauditctl history."),
+                           "%s diff, %s history.", output_tool(&ctl->output),
+                           output_tool(&ctl->output)),
                -EINVAL;
     r = past_record(ctl, ret_begins);
     if (r >= 0)
@@ -231,8 +232,8 @@ int past_print_status(struct ctl *ctl, json_object *status)
         (void)putchar('\n');
         r = findings_table(ctl, worst);
         if (r >= 0 && ctl->output.legend)
-            (void)printf("\nAll of them: qcauditctl findings --at=@%" PRIu64 ".\n",
-                         ctl->at / USEC_PER_SEC);
+            (void)printf("\nAll of them: %s findings --at=@%" PRIu64 ".\n",
+                         output_tool(&ctl->output), ctl->at / USEC_PER_SEC);
     }
     return r;
 }

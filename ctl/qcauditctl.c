@@ -10,9 +10,8 @@
 
 #include "build-config.h"
 #include "ctl/ctl.h"
-#include "ctl/metric.h"
 #include "ctl/nagios.h"
-#include "ctl/when.h"
+#include "ctl/options.h"
 #include "helpers/text.h"
 #include "qcaudit/qcaudit.h"
 
@@ -211,77 +210,6 @@ static const struct verb verbs[] = {
      "stays."},
 };
 
-/* ---- options ------------------------------------------------------------------------------ */
-
-enum { OPTION_LONG = 0x100 };
-
-struct option_row {
-    const char *name;
-    char letter;                /* 0 none */
-    const char *argument;       /* NULL none; in brackets, with its =, one that may be left out */
-    bool global;                /* for every verb */
-    const char *help;
-};
-
-static const struct option_row options[] = {
-    {"help", 'h', NULL, true, "show this help, or that of the verb"},
-    {"version", 0, NULL, true, "show the version"},
-    {"host", 'H', "HOST", true, "ask the daemon of another host, by ssh: [USER@]HOST"},
-    {"socket", 0, "PATH", true, "where the daemon listens"},
-    {"json", 'j', "[=MODE]", true, "print JSON: short, pretty, or off"},
-    {"output", 0, "FORMAT", true, "table, json, jsonl (a line for each), or csv"},
-    {"no-legend", 0, NULL, true, "no headings and hints"},
-    {"no-pager", 0, NULL, true, "do not start a pager"},
-    {"full", 'l', NULL, false, "do not shorten anything"},
-    {"columns", 'o', "NAMES", false, "of a list: these columns, as in id,finding"},
-    {"sort", 0, "NAMES", false, "of a list: by these columns; -NAME: descending"},
-    {"bytes", 0, NULL, false, "of a list: sizes as numbers of bytes"},
-    {"brief", 0, NULL, false, "status: one line, that all is well or what is worst"},
-    {"nagios", 0, NULL, false, "status: as a plugin of Nagios, Icinga and their kin"},
-    {"exit-zero", 0, NULL, false, "exit with 0 whatever is open"},
-    {"offline", 0, NULL, false, "read the database; the daemon must not run"},
-    {"state-directory", 0, "DIR", false, "with --offline: where the database is"},
-    {"severity", 0, "LEVEL", false, "info, warning, error or critical, and above"},
-    {"name", 0, "NAME", false, "findings of this name, such as chain-deep"},
-    {"path", 0, "PATH", false, "this image, or what is below it; mute: a pattern"},
-    {"datastore", 0, "NAME", false, "of this datastore"},
-    {"domain", 0, "DOMAIN", false, "of this domain's disks: name or UUID"},
-    {"pool", 0, "POOL", false, "in this libvirt pool"},
-    {"orphan", 0, NULL, false, "to which nothing refers"},
-    {"state", 0, "STATE", false, "open, acknowledged, resolved, or all"},
-    {"format", 'f', "FORMAT", false, "raw or qcow2; check: do not guess the format"},
-    {"all", 'a', NULL, false, "all of them: resolved findings, raw files too"},
-    {"since", 0, "TIME", false, "not older: 2026-12-24, \"3d ago\", yesterday"},
-    {"until", 0, "TIME", false, "not newer; ack, mute, pause: when it ends: +7d"},
-    {"at", 0, "TIME", false, "as it was at this time"},
-    {"journal", 0, "DIR", false, "verify-log: journal files, if not the system's"},
-    {"metric", 0, "NAME", false, "over time: depth, leaks, allocated, size, ..."},
-    {"crossed", 0, "METRIC=N", false, "when that was reached first: depth=10, allocated=50G"},
-    {"lines", 'n', "N", false, "at most so many"},
-    {"wait", 'w', NULL, false, "wait until the scan is done"},
-    {"scrub", 0, NULL, false, "scan: read all data of these images, too"},
-    {"chain", 0, NULL, false, "check every layer"},
-    {"compatible", 0, NULL, false, "check: the exit status of qemu-img, to the letter"},
-    {"deep", 0, NULL, false, "inflate every compressed cluster, look for holes"},
-    {"evidence", 0, NULL, false, "check: of archives that evidence wrote"},
-    {"out", 'o', "FILE", false, "evidence: the new file, or - for stdout"},
-    {"scalar", 0, NULL, false, "no vector instructions: to rule them out"},
-    {"threads", 0, "N", false, "of the worker, 1 to 16; else as many as pay"},
-    {"file", 0, NULL, false, "digests of the files themselves"},
-    {"content", 0, NULL, false, "digests of what the guests see"},
-    {"algorithm", 0, "LIST", false, "of files: sha256, md5, sha1, sha512"},
-    {"tag", 0, NULL, false, "lines as of sha256sum --tag"},
-    {"snapshot", 0, "NAME", false, "content of an internal snapshot, by id or name"},
-    {"muted", 0, NULL, false, "findings: those that are muted"},
-    {"finding", 0, "NAME", false, "mute: findings of this name"},
-    {"class", 0, "CLASS", false, "mute: images of this class of the configuration"},
-    {"id", 0, "ID", false, "mute: the finding of this number"},
-    {"forever", 0, NULL, false, "mute: until it is unmuted"},
-    {"reason", 0, "TEXT", false, "why it is acknowledged, accepted or muted"},
-    {"channel", 0, "NAME", false, "journal, syslog, console or exec"},
-    {"for", 0, "TIME", false, "how long: 2h, 7d"},
-};
-
 int complain(int error, const char *format, ...)
 {
     va_list ap;
@@ -328,18 +256,13 @@ static bool verb_takes(const struct verb *verb, const struct option_row *option)
  * place. */
 static bool verb_takes_letter(const struct verb *verb, char letter)
 {
-    for (size_t i = 0; i < ELEMENTSOF(options); i++)
-        if (options[i].letter == letter && verb_takes(verb, &options[i]))
+    for (size_t i = 0; option_at(i); i++)
+        if (option_at(i)->letter == letter && verb_takes(verb, option_at(i)))
             return true;
     return false;
 }
 
 /* ---- help --------------------------------------------------------------------------------- */
-
-static bool may_lack_argument(const struct option_row *option)
-{
-    return option->argument && option->argument[0] == '[';
-}
 
 #define HELP_COLUMNS 25         /* of verbs and options; what is longer has a line of its own */
 
@@ -349,7 +272,7 @@ static void print_option(const struct option_row *option)
 
     (void)snprintf(text, sizeof(text), "%c%c --%s%s%s", option->letter ? '-' : ' ',
                    option->letter ? option->letter : ' ', option->name,
-                   option->argument && !may_lack_argument(option) ? "=" : "",
+                   option->argument && !option_may_lack_argument(option) ? "=" : "",
                    option->argument ? option->argument : "");
     (void)printf("  %-*s %s\n", HELP_COLUMNS, text, option->help);
 }
@@ -368,8 +291,8 @@ static void print_help(void)
             (void)printf("  %-*s %s\n", HELP_COLUMNS, text, verbs[i].summary);
     }
     (void)printf("\nOptions:\n");
-    for (size_t i = 0; i < ELEMENTSOF(options); i++)
-        print_option(&options[i]);
+    for (size_t i = 0; option_at(i); i++)
+        print_option(option_at(i));
     (void)printf("\n'qcauditctl VERB --help' says more of a verb. See also qcauditctl(1).\n");
 }
 
@@ -379,266 +302,21 @@ static void print_verb_help(const struct output *output, const struct verb *verb
                  verb->arguments);
     output_wrapped(output, 0, 0, verb->help);
     (void)printf("\nOptions:\n");
-    for (size_t i = 0; i < ELEMENTSOF(options); i++)
-        if (verb_takes(verb, &options[i]))
-            print_option(&options[i]);
+    for (size_t i = 0; option_at(i); i++)
+        if (verb_takes(verb, option_at(i)))
+            print_option(option_at(i));
 }
 
-/* ---- parsing ------------------------------------------------------------------------------ */
+/* ---- the verb and its options -------------------------------------------------------------- */
 
-struct parsed {
-    bool help, version;
-    bool given[ELEMENTSOF(options)];
-    bool by_letter[ELEMENTSOF(options)];
-};
-
-static int bad_value(const struct option_row *option, const char *value, const char *allowed)
+static int check_verb(const struct ctl *ctl, const struct verb *verb,
+                      const struct given_options *given, int n_arguments)
 {
-    _cleanup_free_ char *shown = text_escape_string(value);
-
-    (void)complain(0, "--%s=%s: %s.", option->name, shown, allowed);
-    return -EINVAL;
-}
-
-static int one_of(const struct option_row *option, const char *value, const char *const *names,
-                  const char *allowed)
-{
-    for (size_t i = 0; names[i]; i++)
-        if (strcmp(names[i], value) == 0)
-            return (int)i;
-    return bad_value(option, value, allowed);
-}
-
-static int take_json(struct ctl *ctl, const struct option_row *option, const char *value)
-{
-    static const char *const modes[] = { "off", "short", "pretty", NULL };
-    int r;
-
-    if (!value)
-        value = ctl->output.terminal ? "pretty" : "short";
-    r = one_of(option, value, modes, "it is short, pretty or off");
-    if (r >= 0) {
-        ctl->output.json = (enum json_mode)r;
-        ctl->output.csv = false;    /* the last of several options holds */
-    }
-    return r;
-}
-
-static int take_output(struct ctl *ctl, const struct option_row *option, const char *value)
-{
-    static const char *const formats[] = { "table", "json", "jsonl", "csv", NULL };
-    int r = one_of(option, value, formats, "it is table, json, jsonl or csv");
-
-    if (r < 0)
-        return r;
-    ctl->output.csv = r == 3;
-    ctl->output.json = r == 2                    ? JSON_LINES
-                       : r != 1                  ? JSON_OFF
-                       : ctl->output.terminal    ? JSON_PRETTY
-                                                 : JSON_SHORT;
-    return 0;
-}
-
-static int take_number(const struct option_row *option, const char *value, unsigned *ret_number)
-{
-    unsigned long number;
-    char *end;
-
-    errno = 0;
-    number = strtoul(value, &end, 10);
-    if (errno != 0 || *end || value[0] < '0' || value[0] > '9' || number == 0 || number > 100000000)
-        return bad_value(option, value, "a number from 1 on is needed");
-    *ret_number = (unsigned)number;
-    return 0;
-}
-
-static int take_threads(const struct option_row *option, const char *value, unsigned *ret_number)
-{
-    unsigned number;
-    int r = take_number(option, value, &number);
-
-    if (r < 0)
-        return r;
-    if (number > QCA_THREADS_MAX)
-        return bad_value(option, value, "it is 16 at most");
-    *ret_number = number;
-    return 0;
-}
-
-static int take_time(const struct option_row *option, const char *value, uint64_t *ret_usec)
-{
-    return when_parse(value, usec_now(CLOCK_REALTIME), ret_usec) < 0
-               ? bad_value(
-                     option, value,
-                     "a time is needed, such as 2026-12-24, \"2026-12-24 18:00\", +7d, \"3d ago\"")
-               : 0;
-}
-
-static int take_duration(const struct option_row *option, const char *value, uint64_t *ret_usec)
-{
-    uint64_t usec;
-
-    if (when_parse_duration(value, &usec) < 0 || usec == 0)
-        return bad_value(option, value, "a duration is needed, such as 90min, 2h, 7d");
-    *ret_usec = usec;
-    return 0;
-}
-
-static int take_metric(struct ctl *ctl, const struct option_row *option, const char *value)
-{
-    size_t i = 0;
-
-    while (metric_name(i) && strcmp(metric_name(i), value) != 0)
-        i++;
-    if (!metric_name(i))
-        return bad_value(option, value, "it is depth, leaks, allocated, corruptions or size");
-    ctl->metric = metric_name(i);
-    return 0;
-}
-
-static int take_crossed(struct ctl *ctl, const struct option_row *option, const char *value)
-{
-    return metric_parse_threshold(value, &ctl->metric, &ctl->threshold) < 0
-               ? bad_value(option, value,
-                           "a figure and a value are needed, such as depth=10 or allocated=50G")
-               : 0;
-}
-
-static int take_text(const char *name, const char *value, struct ctl *ctl)
-{
-    const struct { const char *name; const char **place; } texts[] = {
-        {"host", &ctl->host}, {"socket", &ctl->socket},
-        {"state-directory", &ctl->state_directory}, {"name", &ctl->name},
-        {"path", &ctl->path}, {"datastore", &ctl->datastore}, {"reason", &ctl->reason},
-        {"channel", &ctl->channel},
-        {"algorithm", &ctl->algorithm}, {"snapshot", &ctl->snapshot}, {"domain", &ctl->domain},
-        {"pool", &ctl->pool}, {"finding", &ctl->finding}, {"class", &ctl->class}, {"id", &ctl->id},
-        {"journal", &ctl->journal}, {"columns", &ctl->out}, {"out", &ctl->out},
-        {"sort", &ctl->output.sort},
-    };
-
-    for (size_t i = 0; i < ELEMENTSOF(texts); i++)
-        if (strcmp(texts[i].name, name) == 0)
-            *texts[i].place = value;
-    return 0;
-}
-
-static int take_option(struct ctl *ctl, struct parsed *parsed, size_t index, const char *value)
-{
-    static const char *const severities[] = { "info", "warning", "error", "critical", NULL };
-    static const char *const states[] = { "open", "acknowledged", "resolved", "all", NULL };
-    static const char *const formats[] = { "raw", "qcow2", NULL };
-    const struct option_row *option = &options[index];
-    const struct { const char *name; bool *flag; bool value; } flags[] = {
-        {"help", &parsed->help, true}, {"version", &parsed->version, true},
-        {"offline", &ctl->offline, true}, {"brief", &ctl->brief, true},
-        {"nagios", &ctl->nagios, true},
-        {"bytes", &ctl->output.bytes, true},
-        {"exit-zero", &ctl->exit_zero, true},
-        {"no-legend", &ctl->output.legend, false}, {"no-pager", &ctl->output.pager, false},
-        {"full", &ctl->output.full, true}, {"all", &ctl->all, true},
-        {"orphan", &ctl->orphan, true}, {"wait", &ctl->wait, true}, {"scrub", &ctl->scrub, true},
-        {"chain", &ctl->chain, true}, {"scalar", &ctl->scalar, true}, {"deep", &ctl->deep, true},
-        {"evidence", &ctl->evidence, true},
-        {"compatible", &ctl->compatible, true},
-        {"muted", &ctl->muted, true}, {"forever", &ctl->forever, true},
-        {"file", &ctl->file, true}, {"content", &ctl->content, true}, {"tag", &ctl->tag, true},
-    };
-    int r = 0;
-
-    parsed->given[index] = true;
-    for (size_t i = 0; i < ELEMENTSOF(flags); i++)
-        if (strcmp(flags[i].name, option->name) == 0) {
-            *flags[i].flag = flags[i].value;
-            return 0;
-        }
-    if (strcmp(option->name, "json") == 0)
-        return take_json(ctl, option, value);
-    if (strcmp(option->name, "output") == 0)
-        return take_output(ctl, option, value);
-    if (strcmp(option->name, "lines") == 0)
-        return take_number(option, value, &ctl->lines);
-    if (strcmp(option->name, "threads") == 0)
-        return take_threads(option, value, &ctl->threads);
-    if (strcmp(option->name, "since") == 0)
-        return take_time(option, value, &ctl->since);
-    if (strcmp(option->name, "until") == 0) {
-        r = take_time(option, value, &ctl->until);
-        if (r >= 0 && ctl->until == 0)
-            ctl->until = 1;     /* 0: the option was not given */
-        return r;
-    }
-    if (strcmp(option->name, "at") == 0) {
-        r = take_time(option, value, &ctl->at);
-        if (r >= 0 && ctl->at == 0)
-            ctl->at = 1;        /* likewise */
-        return r;
-    }
-    if (strcmp(option->name, "metric") == 0)
-        return take_metric(ctl, option, value);
-    if (strcmp(option->name, "crossed") == 0)
-        return take_crossed(ctl, option, value);
-    if (strcmp(option->name, "for") == 0)
-        return take_duration(option, value, &ctl->duration);
-    if (strcmp(option->name, "severity") == 0) {
-        r = one_of(option, ctl->severity = value, severities,
-                   "it is info, warning, error or critical");
-        return r;
-    }
-    if (strcmp(option->name, "state") == 0)
-        return one_of(option, ctl->state = value, states,
-                      "it is open, acknowledged, resolved or all");
-    if (strcmp(option->name, "format") == 0)
-        return one_of(option, ctl->format = value, formats, "it is raw or qcow2");
-    if (strcmp(option->name, "host") == 0 && (!*value || value[0] == '-'))
-        return bad_value(option, value, "a name for ssh is needed");
-    return take_text(option->name, value, ctl);
-}
-
-static int parse(struct ctl *ctl, struct parsed *parsed, int argc, char **argv)
-{
-    struct option longs[ELEMENTSOF(options) + 1] = { { NULL, 0, NULL, 0 } };
-    char shorts[2 * ELEMENTSOF(options) + 1];
-    size_t n = 0;
-    int c;
-
-    for (size_t i = 0; i < ELEMENTSOF(options); i++) {
-        longs[i] = (struct option){ options[i].name,
-                                    may_lack_argument(&options[i]) ? optional_argument
-                                    : options[i].argument          ? required_argument
-                                                                   : no_argument,
-                                    NULL, OPTION_LONG + (int)i };
-        if (options[i].letter) {
-            shorts[n++] = options[i].letter;
-            if (options[i].argument && !may_lack_argument(&options[i]))
-                shorts[n++] = ':';
-        }
-    }
-    shorts[n] = '\0';
-    while ((c = getopt_long(argc, argv, shorts, longs, NULL)) >= 0) {
-        size_t index = (size_t)(c - OPTION_LONG);
-
-        if (c == '?')
-            return -EINVAL;
-        if (c < OPTION_LONG) {
-            for (index = 0; options[index].letter != c; index++)
-                ;
-            parsed->by_letter[index] = true;
-        }
-        if (take_option(ctl, parsed, index, optarg) < 0)
-            return -EINVAL;
-    }
-    return 0;
-}
-
-static int check_verb(const struct ctl *ctl, const struct verb *verb, const struct parsed *parsed,
-                      int n_arguments)
-{
-    for (size_t i = 0; i < ELEMENTSOF(options); i++)
-        if (parsed->given[i] && !verb_takes(verb, &options[i]) &&
-            !(parsed->by_letter[i] && verb_takes_letter(verb, options[i].letter)))
+    for (size_t i = 0; option_at(i); i++)
+        if (given->given[i] && !verb_takes(verb, option_at(i)) &&
+            !(given->by_letter[i] && verb_takes_letter(verb, option_at(i)->letter)))
             return complain(0, "--%s means nothing to '%s'. See: qcauditctl %s --help",
-                            options[i].name, verb->name, verb->name),
+                            option_at(i)->name, verb->name, verb->name),
                    -EINVAL;
     if (ctl->host && ctl->offline)
         return complain(0, "--offline reads a database of this host: leave out --host."), -EINVAL;
@@ -653,14 +331,14 @@ static int check_verb(const struct ctl *ctl, const struct verb *verb, const stru
 }
 
 /* What -o is to a verb that prints a list, and how such a list is printed. */
-static int set_list(struct ctl *ctl, const struct verb *verb, const struct parsed *parsed)
+static int set_list(struct ctl *ctl, const struct verb *verb, const struct given_options *given)
 {
     bool lists = false, chosen = false;
 
-    for (size_t i = 0; i < ELEMENTSOF(options); i++)
-        if (strcmp(options[i].name, "columns") == 0) {
-            lists = verb_takes(verb, &options[i]);
-            chosen = lists && parsed->given[i];
+    for (size_t i = 0; option_at(i); i++)
+        if (strcmp(option_at(i)->name, "columns") == 0) {
+            lists = verb_takes(verb, option_at(i));
+            chosen = lists && given->given[i];
         }
     if (ctl->output.csv && !lists)
         return complain(0, "'%s' prints no list that CSV could hold: --output is table, json or "
@@ -688,9 +366,9 @@ static int trouble_of(const struct verb *verb)
 
 static int run(struct ctl *ctl, int argc, char **argv)
 {
-    struct parsed parsed = { .help = false };
+    struct given_options given = { .help = false };
     const struct verb *verb;
-    int n, r = parse(ctl, &parsed, argc, argv);
+    int n, r = options_parse(ctl, argc, argv, &given);
 
     if (r < 0) {
         /* What was not read to its end may have any verb; none is that of status. */
@@ -701,7 +379,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
             }
         return r;
     }
-    if (parsed.version)
+    if (given.version)
         return printf("qcauditctl %s\n", PACKAGE_VERSION) < 0 ? -EIO : 0;
     n = argc - optind;
     verb = find_verb(n > 0 ? argv[optind] : "status");
@@ -710,7 +388,7 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return complain(0, "There is no verb '%s'. See: qcauditctl --help", shown), -EINVAL;
     }
     ctl->trouble = trouble_of(verb);
-    if (parsed.help) {
+    if (given.help) {
         if (n > 0)
             print_verb_help(&ctl->output, verb);
         else
@@ -718,9 +396,9 @@ static int run(struct ctl *ctl, int argc, char **argv)
         return 0;
     }
     n = n > 0 ? n - 1 : 0;
-    r = check_verb(ctl, verb, &parsed, n);
+    r = check_verb(ctl, verb, &given, n);
     if (r >= 0)
-        r = set_list(ctl, verb, &parsed);
+        r = set_list(ctl, verb, &given);
     return r < 0 ? r : verb->run(ctl, n, argv + argc - n);
 }
 
@@ -741,6 +419,7 @@ int main(int argc, char **argv)
     if (plugin)
         ctl.trouble = r < 0 ? nagios_fail(r) : NAGIOS_UNKNOWN;
     sd_bus_flush_close_unref(ctl.bus);
+    free(ctl.output.tool);
     end = output_end(&ctl.output);
     if (end < 0 && end != -EPIPE)
         r = complain(end, "Cannot write the output");

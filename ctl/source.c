@@ -147,23 +147,26 @@ static bool is_domain(json_object *rows)
            !row_has(json_object_array_get_idx(rows, 0), "path");
 }
 
-static int complain_of_none(const char *shown, bool or_domain)
+static int complain_of_none(const struct ctl *ctl, const char *shown, bool or_domain)
 {
+    const char *tool = output_tool(&ctl->output);
+
     if (or_domain)
         return complain(0,
-                        "Neither an image nor a domain %s is known. 'qcauditctl images' and "
-                        "'qcauditctl domains' list those that are.",
-                        shown),
+                        "Neither an image nor a domain %s is known. '%s images' and '%s domains' "
+                        "list those that are.",
+                        shown, tool, tool),
                -ENOENT;
     return complain(0,
-                    "No image %s is known. 'qcauditctl images' lists those that are; a new one "
-                    "appears after the next walk, or at once with 'qcauditctl scan'.",
-                    shown),
+                    "No image %s is known. '%s images' lists those that are; a new one appears "
+                    "after the next walk, or at once with '%s scan'.",
+                    shown, tool, tool),
            -ENOENT;
 }
 
 /* Of those whose path ends so. */
-static int take_only(json_object *rows, const char *argument, bool or_domain, char **ret_path)
+static int take_only(const struct ctl *ctl, json_object *rows, const char *argument,
+                     bool or_domain, char **ret_path)
 {
     _cleanup_free_ char *shown = text_escape_string(argument);
     size_t n = json_object_array_length(rows);
@@ -172,7 +175,7 @@ static int take_only(json_object *rows, const char *argument, bool or_domain, ch
     if (!shown)
         return complain(-ENOMEM, "Cannot look for an image");
     if (!path)
-        return complain_of_none(shown, or_domain && !strchr(argument, '/'));
+        return complain_of_none(ctl, shown, or_domain && !strchr(argument, '/'));
     if (n > 1) {
         (void)complain(0, "%" PRIu64 " images are called %s:",
                        row_number(json_object_array_get_idx(rows, 0), "total"), shown);
@@ -228,7 +231,7 @@ int source_find_image(struct ctl *ctl, const char *argument, bool or_domain, cha
     int r = find(ctl, argument, NULL, false, &rows, &path);
 
     if (r >= 0 && !path)
-        r = take_only(rows, argument, or_domain, &path);
+        r = take_only(ctl, rows, argument, or_domain, &path);
     if (r >= 0)
         *ret_path = path;
     return r;
@@ -246,7 +249,7 @@ int source_show(struct ctl *ctl, const char *argument, json_object **ret_image,
     int r = find(ctl, argument, domain, true, &rows, &path);
 
     if (r >= 0 && !path && !is_domain(rows))
-        r = take_only(rows, argument, true, &path);
+        r = take_only(ctl, rows, argument, true, &path);
     if (r < 0)
         return r;
     shown = row_member(json_object_array_get_idx(rows, 0), "shown");

@@ -367,7 +367,7 @@ static int print_findings(const struct ctl *ctl, json_object *rows, const char *
     if (r < 0)
         return r;
     if (any)
-        (void)printf("What to do about one: qcauditctl show ID.\n");
+        (void)printf("What to do about one: %s show ID.\n", output_tool(&ctl->output));
     return 0;
 }
 

@@ -139,8 +139,8 @@ static int list_domains(struct ctl *ctl)
         r = domains_table(ctl, rows);
     if (ctl->output.legend && n == 0)
         (void)printf(
-            "Libvirt has no domains, or cannot be asked: see 'qcauditctl findings "
-            "--name=libvirt-unreachable'.\n");
+            "Libvirt has no domains, or cannot be asked: see '%s findings "
+            "--name=libvirt-unreachable'.\n", output_tool(&ctl->output));
     if (ctl->output.legend && n > 0)
         (void)printf(
             "\n%zu domain%s; \"(+N)\": layers that snapshots left behind, on the deepest disk.\n",
@@ -271,9 +271,8 @@ int verb_domains(struct ctl *ctl, int argc, char **argv)
         if (r == -ENOENT)
             return complain(
                        0,
-                       "Libvirt knows no domain %s. 'qcauditctl domains' lists those that it "
-                       "knows.",
-                       shown ? shown : ""),
+                       "Libvirt knows no domain %s. '%s domains' lists those that it knows.",
+                       shown ? shown : "", output_tool(&ctl->output)),
                    r;
         if (r < 0)
             return r;

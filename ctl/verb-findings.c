@@ -136,11 +136,11 @@ static void print_count(const struct ctl *ctl, json_object *rows, size_t n_muted
         (void)printf(ctl->muted ? "No finding is muted.\n" : "Nothing found%s.\n",
                      n_muted > 0 ? " that is not muted" : "");
     else
-        (void)printf("\n%zu finding%s. What to do about one: qcauditctl show ID.\n", n,
-                     n == 1 ? "" : "s");
+        (void)printf("\n%zu finding%s. What to do about one: %s show ID.\n", n,
+                     n == 1 ? "" : "s", output_tool(&ctl->output));
     if (n_muted > 0)
-        (void)printf("%zu more %s muted: qcauditctl findings --muted\n", n_muted,
-                     n_muted == 1 ? "is" : "are");
+        (void)printf("%zu more %s muted: %s findings --muted\n", n_muted,
+                     n_muted == 1 ? "is" : "are", output_tool(&ctl->output));
 }
 
 /* Leaves those that are muted, or those that are not; *ret_n: how many went. */

@@ -44,7 +44,8 @@ int need_reason(const struct ctl *ctl)
     return -EINVAL;
 }
 
-int id_argument(const char *text, const char *of, const char *listed_by, int64_t *ret_number)
+int id_argument(const struct ctl *ctl, const char *text, const char *of, const char *listed_by,
+                int64_t *ret_number)
 {
     _cleanup_free_ char *shown = text_escape_string(text);
     long long number;
@@ -53,8 +54,8 @@ int id_argument(const char *text, const char *of, const char *listed_by, int64_t
     errno = 0;
     number = strtoll(text, &end, 10);
     if (errno != 0 || *end || !*text || number <= 0) {
-        complain(0, "'%s' is no number of a %s: see 'qcauditctl %s'.", shown ? shown : "", of,
-                 listed_by);
+        complain(0, "'%s' is no number of a %s: see '%s %s'.", shown ? shown : "", of,
+                 output_tool(&ctl->output), listed_by);
         return -EINVAL;
     }
     *ret_number = number;
@@ -72,7 +73,7 @@ int verb_ack(struct ctl *ctl, int argc, char **argv)
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         int64_t id;
 
-        r = id_argument(argv[i], "finding", "findings", &id);
+        r = id_argument(ctl, argv[i], "finding", "findings", &id);
         if (r >= 0)
             r = client_call_new(ctl, "Acknowledge", &call);
         if (r >= 0)
@@ -95,8 +96,9 @@ static int hold(struct ctl *ctl, const char *method, const char *word, int argc,
         if (r >= 0)
             r = call_plain(ctl, call, sd_bus_message_append(call, "st", argv[i], until));
         if (r >= 0 && ctl->output.legend && ctl->output.json == JSON_OFF)
-            (void)printf("%s is %s until %s.\n", shown, word,
-                         until == UINT64_MAX ? "'qcauditctl resume'" : when_text(until, when));
+            (void)printf("%s is %s until %s%s.\n", shown, word,
+                         until == UINT64_MAX ? output_tool(&ctl->output) : "",
+                         until == UINT64_MAX ? " resume" : when_text(until, when));
     }
     return r;
 }

@@ -158,8 +158,8 @@ int verb_mutes(struct ctl *ctl, int argc, char **argv)
     if (ctl->output.legend && n == 0)
         (void)printf("Nothing is muted.\n");
     else if (ctl->output.legend)
-        (void)printf("\nThe findings: qcauditctl findings --muted. To end one: qcauditctl unmute "
-                     "ID.\n");
+        (void)printf("\nThe findings: %s findings --muted. To end one: %s unmute ID.\n",
+                     output_tool(&ctl->output), output_tool(&ctl->output));
     return r < 0 ? complain(r, "Cannot list the mutes") : 0;
 }
 
@@ -168,7 +168,7 @@ int verb_mutes(struct ctl *ctl, int argc, char **argv)
 static int mute_what(const struct ctl *ctl, json_object *what)
 {
     int64_t id = 0;
-    int r = ctl->id ? id_argument(ctl->id, "finding", "findings", &id) : 0;
+    int r = ctl->id ? id_argument(ctl, ctl->id, "finding", "findings", &id) : 0;
 
     if (r < 0)
         return r;
@@ -213,7 +213,7 @@ static int print_made(struct ctl *ctl, int64_t id)
         (void)printf("It covers every image: nothing about any image is told.\n");
     if (ctl->output.legend)
         (void)printf("A finding that gets worse than it is now is told all the same.\n"
-                     "To end it: qcauditctl unmute %" PRId64 "\n", id);
+                     "To end it: %s unmute %" PRId64 "\n", output_tool(&ctl->output), id);
     return 0;
 }
 
@@ -258,7 +258,7 @@ int verb_unmute(struct ctl *ctl, int argc, char **argv)
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL, *reply = NULL;
         int64_t id;
 
-        r = id_argument(argv[i], "mute", "mutes", &id);
+        r = id_argument(ctl, argv[i], "mute", "mutes", &id);
         if (r >= 0)
             r = client_call_new(ctl, "Unmute", &call);
         if (r < 0)
@@ -268,8 +268,8 @@ int verb_unmute(struct ctl *ctl, int argc, char **argv)
             return complain(r, "Cannot call qcauditd");
         r = client_call(ctl, call, CONTROL_ERROR_NOT_FOUND, &reply);
         if (r == -ENOENT)
-            return complain(0, "There is no mute %" PRId64 " that holds: see 'qcauditctl mutes'.",
-                            id), r;
+            return complain(0, "There is no mute %" PRId64 " that holds: see '%s mutes'.", id,
+                            output_tool(&ctl->output)), r;
     }
     return r;
 }

@@ -243,7 +243,8 @@ int verb_scan(struct ctl *ctl, int argc, char **argv)
         return r;
     if (!ctl->wait) {
         if (ctl->output.legend && ctl->output.json == JSON_OFF)
-            (void)printf("The scan is under way. 'qcauditctl status' shows how far it is.\n");
+            (void)printf("The scan is under way. '%s status' shows how far it is.\n",
+                         output_tool(&ctl->output));
         return 0;
     }
     r = wait_done(ctl, ticket, -1, &state);

@@ -214,9 +214,8 @@ static int show_finding(struct ctl *ctl, const char *argument)
     if (r == -ENOENT)
         return complain(
                    0,
-                   "There is no finding %s. 'qcauditctl findings --all' lists those that are "
-                   "known.",
-                   argument),
+                   "There is no finding %s. '%s findings --all' lists those that are known.",
+                   argument, output_tool(&ctl->output)),
                r;
     if (r < 0)
         return r;

@@ -249,7 +249,8 @@ static int print_left_out(const struct ctl *ctl, json_object *row)
         if (!path || !device || !type)
             return -ENOMEM;
         if (i == LEFT_OUT_SHOWN && !ctl->output.full) {
-            (void)printf("%12s...: qcauditctl status --full names all\n", "");
+            (void)printf("%12s...: %s status --full names all\n", "",
+                         output_tool(&ctl->output));
             break;
         }
         (void)printf("%12s%s%s%s%s\n", "", path, known ? " (" : "",
@@ -280,10 +281,11 @@ static void print_all_muted(const struct ctl *ctl, json_object *status)
     output_label(&ctl->output, 10, "Muted");
     (void)printf("%s", output_colour(&ctl->output, COLOUR_YELLOW));
     if (row_has(status, "mute-of-all-images"))
-        (void)printf("everything: mute %" PRIu64 " covers every image. See: qcauditctl mutes",
-                     row_number(status, "mute-of-all-images"));
+        (void)printf("everything: mute %" PRIu64 " covers every image. See: %s mutes",
+                     row_number(status, "mute-of-all-images"), output_tool(&ctl->output));
     else
-        (void)printf("everything that was found. See: qcauditctl findings --muted");
+        (void)printf("everything that was found. See: %s findings --muted",
+                     output_tool(&ctl->output));
     (void)printf("%s\n", output_colour(&ctl->output, COLOUR_OFF));
 }
 
@@ -444,8 +446,8 @@ static int print_status(struct ctl *ctl, json_object *status, uint64_t now)
         (void)putchar('\n');
         r = findings_table(ctl, worst);
         if (r >= 0 && ctl->output.legend)
-            (void)printf(
-                "\nAll of them: qcauditctl findings. What to do about one: qcauditctl show ID.\n");
+            (void)printf("\nAll of them: %s findings. What to do about one: %s show ID.\n",
+                         output_tool(&ctl->output), output_tool(&ctl->output));
     }
     return r;
 }

@@ -70,6 +70,17 @@ far() { ctl -H far "$@"; }
     done
     run -3 qcauditctl -H far --socket="$RUN/control" status --brief
     [[ $output == *metadata-corrupt* ]]
+    # What is printed to be pasted asks that host; commands that repair are for there, and say so.
+    for verb in status findings "show bad.qcow2" "findings --muted" "mute --path=$STORE/x* --forever --reason=x" mutes \
+        "images none.qcow2" "show 99" "unmute 99" "chain good.qcow2" scan "pause store"; do
+        # shellcheck disable=SC2086
+        run far $verb
+        [ -z "$(grep -F 'qcauditctl ' <<<"$output" | grep -vF 'qcauditctl -H far ' | grep -vF 'qcauditctl explain ')" ] ||
+            { echo "$verb: $output"; return 1; }
+    done
+    run far resume store
+    run -0 far show bad.qcow2
+    [[ $output == *"On far, and NOT on this host:"* ]]
     # A change there, and what comes back over time.
     make_image "$STORE/new.qcow2"
     run -0 far scan --wait new.qcow2 "$STORE/new.qcow2"
