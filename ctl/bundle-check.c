@@ -441,7 +441,7 @@ static int exit_status(const struct evidence_check *check)
     if (check->n_problems > 0)
         return CHECK_FAILED;
     if (!check->again)
-        return check->found ? CHECK_UNSUPPORTED : CHECK_FAILED;
+        return CHECK_UNSUPPORTED;
     if (!check->whole)
         return check->n_again == check->n_found ? CHECK_UNSUPPORTED : CHECK_FAILED;
     return check->same ? check_worse(check_exit_status(&check->check, check->ctl->compatible),

@@ -13,13 +13,16 @@
 
 int bundle_digest(const void *data, size_t size, uint8_t ret_digest[32])
 {
-    /* It stays where it is loaded already. */
-    void *library = dlopen(LIBRARY(OPENSSL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
-    __typeof__(EVP_Digest) *digest = library ? dlsym(library, "EVP_Digest") : NULL;
-    __typeof__(EVP_sha256) *sha256 = library ? dlsym(library, "EVP_sha256") : NULL;
+    static __typeof__(EVP_Digest) *digest;
+    static __typeof__(EVP_sha256) *sha256;
+    void *library = digest ? NULL : dlopen(LIBRARY(OPENSSL_VERSION_MAJOR), RTLD_NOW | RTLD_LOCAL);
     unsigned n;
 
-    if (!digest || !sha256)
+    if (library) {
+        sha256 = dlsym(library, "EVP_sha256");
+        digest = sha256 ? dlsym(library, "EVP_Digest") : NULL;
+    }
+    if (!digest)
         return complain(-ELIBACC, "Cannot compute digests with " LIBRARY(OPENSSL_VERSION_MAJOR));
     return digest(data, size, ret_digest, &n, sha256(), NULL) == 1 ? 0 : -EIO;
 }

@@ -92,6 +92,31 @@ END
     [[ $output == *"The same as when"* ]]
 }
 
+@test "no key slot gets in by a damaged entry that points at it" {
+    qemu-img create -q --object secret,id=s,data=pass -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 \
+        luks.qcow2 1M || skip "this qemu-img has no LUKS"
+    python3 -B - luks.qcow2 <<'END'
+import struct, sys
+with open(sys.argv[1], "r+b") as image:
+    header = image.read(4096)
+    l1, = struct.unpack_from(">Q", header, 40)
+    at, = struct.unpack_from(">I", header, 100)
+    while True:
+        kind, size = struct.unpack_from(">II", header, at)
+        if kind == 0x0537be77:
+            break
+        assert kind, "no crypt header"
+        at += 8 + (size + 7) // 8 * 8
+    keys, = struct.unpack_from(">Q", header, at + 8)
+    image.seek(l1)
+    image.write(struct.pack(">Q", 1 << 63 | keys))
+END
+    run "$ctl" evidence luks.qcow2 -o x.tar
+    [ -e x.tar ]
+    run -1 grep -c 'LUKS.\{2\}' x.tar
+    tar -tf x.tar | grep -q layer-0/
+}
+
 @test "a chain that loops, lacks a parent, or is unreadable ends where it does" {
     qemu-img create -q -f qcow2 a.qcow2 1M
     qemu-img create -q -f qcow2 -b a.qcow2 -F qcow2 b.qcow2
@@ -226,6 +251,17 @@ END
     run -1 --separate-stderr bash -c 'trap "" XFSZ; ulimit -f 4; "$0" evidence leak-run.qcow2 -o x.tar' "$ctl"
     [[ $stderr == *"Cannot write x.tar: File too large"* ]]
     [ ! -e x.tar ]
+}
+
+@test "one that is killed leaves no half archive under the name" {
+    qemu-img create -q -f qcow2 -o cluster_size=512 many.qcow2 4G
+    qemu-io -f qcow2 -c 'write -q -z 0 1G' many.qcow2 >/dev/null
+    "$ctl" evidence many.qcow2 -o x.tar >/dev/null 2>&1 3>&- &
+    sleep 0.1
+    kill -KILL $! || skip "it was too fast"
+    wait $! || :
+    [ ! -e x.tar ]
+    run -0 "$ctl" evidence many.qcow2 -o x.tar
 }
 
 @test "a full disk leaves nothing behind" {

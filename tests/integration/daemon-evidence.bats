@@ -82,6 +82,25 @@ member() { tar -xOf "$1" "qcaudit-evidence/$2"; }
     [ ! -e "$DIR/z.tar" ]
 }
 
+@test "a file that only has the name of a known image is another one, and nothing of that gets in" {
+    start_daemon
+    make_image "$STORE/web.qcow2"
+    scan
+    mkdir "$DIR/here"
+    cd "$DIR/here"
+    cp "$STORE/web.qcow2" .
+    run -0 ctl evidence web.qcow2 -o x.tar
+    [[ $output == *"qcauditd does not know this file."* ]]
+    run -0 tar -tf x.tar
+    [[ $output != *image.json* && $output != *events.json* ]]
+    # another name of the same file is the same file
+    ln "$STORE/web.qcow2" web2.qcow2
+    ln -s "$STORE/web.qcow2" link.qcow2
+    run -0 ctl evidence link.qcow2 -o y.tar
+    run -0 tar -tf y.tar
+    [[ $output == *image.json* ]]
+}
+
 @test "an image that is gone: what is known of it is kept all the same" {
     start_daemon
     make_image "$STORE/base.qcow2"
