@@ -59,8 +59,6 @@ int control_denied(const struct control *control, sd_bus_error *error, bool chan
 
 /* root and the daemon's own user */
 bool control_is_owner(uid_t uid);
-int control_signal_new(sd_bus *bus, json_object *entry, const char *event,
-                       sd_bus_message **ret_message);
 
 /* The number of a group; may wait for a name service. -ENOENT. */
 int control_group_find(const char *name, gid_t *ret_gid);
@@ -141,3 +139,5 @@ void connection_end(struct connection *connection);
 void connection_alive(struct connection *connection);
 /* True when it does not read its answers, and is being closed therefore. */
 bool connection_is_choked(struct connection *connection);
+/* Does so much wait for the client to read it? Then it is ended. */
+bool connection_is_full(struct connection *connection, uint64_t limit);

@@ -489,6 +489,14 @@ static void test_broadcast(void **state)
     assert_int_equal(json_object_object_length(heard.changed), 1);
     assert_int_equal(json_object_get_int(json_object_object_get(heard.changed, "Images")), 6);
     assert_int_equal(heard.findings, 0);        /* these have details, and are no broadcast */
+    /* Whoever called Subscribe() has a match as well: the values come last. */
+    world->control->public = false;
+    assert_string_equal(call(bus, CONTROL_INTERFACE, "Subscribe", NULL, NULL), "");
+    atomic_store(&world->images, 7);
+    wake(world, "s");
+    listen_until(bus, &heard.properties, 5);
+    assert_int_equal(heard.invalidated, 0);
+    assert_int_equal(json_object_get_int(json_object_object_get(heard.changed, "Images")), 7);
     json_object_put(heard.changed);
 }
 
