@@ -51,9 +51,7 @@ static void print_well(json_object *status, bool any_muted, uint64_t now)
 
 int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
 {
-    json_object *rows = row_member(status, "worst"),
-                *worst = rows && json_object_array_length(rows) > 0
-                             ? json_object_array_get_idx(rows, 0) : NULL;
+    json_object *worst = fact_worst(status);
     const struct output plain = { .json = JSON_OFF };
     uint64_t n_muted = 0;
     _cleanup_free_ char *muted = fact_severities(&plain, row_member(status, "muted"), &n_muted);
@@ -64,7 +62,7 @@ int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
         return r;
     if (ctl->offline)
         (void)printf("qcauditd is not running; its database says: ");
-    if (worst && severity_status(row_raw(worst, "severity")) > 0) {
+    if (worst) {
         _cleanup_free_ char *text = brief_worst(&ctl->output, worst, row_member(status, "open"));
 
         r = text ? 0 : -ENOMEM;

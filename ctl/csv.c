@@ -16,8 +16,9 @@ static void end_cell(bool last)
 void csv_put_text(const char *text, bool last)
 {
     size_t n = strlen(text);
-    /* Programs that open such a file take what begins so for a formula, and may run it. */
-    bool formula = n > 0 && strchr("=+-@\t\r", text[0]);
+    /* Programs that open such a file take what begins so for a formula, and may run it. An
+     * apostrophe that was there gets one, too: so the first one is never a name's. */
+    bool formula = n > 0 && strchr("=+-@'\t\r", text[0]);
     bool quoted = strpbrk(text, ",\"\r\n") || (n > 0 && (text[0] == ' ' || text[n - 1] == ' '));
 
     if (quoted)

@@ -227,3 +227,12 @@ char *fact_user(const char *by)
     }
     return user ? strdup(user->pw_name) : text_escape_string(by ? by : "");
 }
+
+json_object *fact_worst(json_object *status)
+{
+    json_object *rows = row_member(status, "worst"),
+                *worst = rows && json_object_array_length(rows) > 0
+                             ? json_object_array_get_idx(rows, 0) : NULL;
+
+    return worst && severity_status(row_raw(worst, "severity")) > 0 ? worst : NULL;
+}

@@ -49,3 +49,5 @@ struct catalogue_entry {
 };
 const struct catalogue_entry *catalogue_find(const char *name);
 const struct catalogue_entry *catalogue_at(size_t index);      /* NULL behind the last */
+/* The worst finding of a status, if it counts for the exit status; borrowed. NULL: none does. */
+json_object *fact_worst(json_object *status);

@@ -206,45 +206,82 @@ static void print_figure(const char *label, const struct metric *metric, uint64_
     (void)putchar('\n');
 }
 
+static int add_samples(json_object *object, const struct samples *samples)
+{
+    json_object *rows = json_object_new_array();
+    int r = rows ? 0 : -ENOMEM;
+
+    for (size_t i = 0; r >= 0 && i < samples->n; i++) {
+        json_object *row = json_object_new_object();
+
+        r = row ? json_object_array_add(rows, row) : -ENOMEM;
+        if (r < 0) {
+            json_object_put(row);
+            break;
+        }
+        r = json_add_number(row, "at", samples->items[i].at);
+        if (r >= 0)
+            r = json_add_number(row, "value", samples->items[i].value);
+        if (r >= 0)
+            r = json_add(row, "path", json_object_new_string(samples->items[i].path));
+    }
+    if (r < 0) {
+        json_object_put(rows);
+        return -ENOMEM;
+    }
+    return json_add(object, "samples", rows);
+}
+
+/* A size, or a number, as the figure is. */
+#define SAMPLE_COLUMNS(metric)                                                                     \
+    {                                                                                              \
+        { "AUDITED", COLUMN_TIME, "at" },                                                          \
+        { "VALUE", COLUMN_RIGHT | ((metric)->is_size ? COLUMN_SIZE : COLUMN_NUMBER), "value" },    \
+        { "LAYER", COLUMN_FLEXIBLE, "path" },                                                      \
+    }
+
+static int put_sample(struct table *table, json_object *row, const struct metric *metric,
+                      const char *common)
+{
+    char number[VALUE_MAX], when[WHEN_MAX];
+    int r = table_row(table, row);
+
+    if (r >= 0)
+        r = table_cell(table, 0, when_short(row_number(row, "at"), when), COLOUR_OFF);
+    if (r >= 0)
+        r = table_cell(table, 1, value_text(metric, row_number(row, "value"), number), COLOUR_OFF);
+    return r < 0 ? r : table_take(table, 2, fact_path(row, "path", common), COLOUR_OFF);
+}
+
+static bool is_change(const struct samples *samples, size_t i)
+{
+    return i == 0 || samples->items[i].value != samples->items[i - 1].value ||
+           strcmp(samples->items[i].path, samples->items[i - 1].path) != 0;
+}
+
 /* The values as they changed, the newest last; which layer it was, where there were several. */
 static int values_table(struct ctl *ctl, const struct samples *samples, const struct metric *metric,
                         json_object *rows)
 {
-    static const struct column columns[] = {
-        { "AUDITED", COLUMN_TIME, "at" },
-        { "VALUE", COLUMN_RIGHT | COLUMN_NUMBER, "value" },
-        { "LAYER", COLUMN_FLEXIBLE, "path" },
-    };
+    const struct column columns[] = SAMPLE_COLUMNS(metric);
+    _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     _cleanup_(table_freep) struct table *table = NULL;
     _cleanup_free_ char *common = fact_common(ctl, rows, "path");
-    size_t n_common = common ? strlen(common) : 0, n_changes = 0, n_skipped = 0;
+    size_t n_changes = 0, n_skipped = 0;
     unsigned lines = ctl->lines > 0 ? ctl->lines : LINES_DEFAULT;
-    int r = common ? table_new(&ctl->output, columns, ELEMENTSOF(columns), &table) : -ENOMEM;
+    int r = common && object ? add_samples(object, samples) : -ENOMEM;
 
-#define CHANGES(i)                                                                                 \
-    ((i) == 0 || samples->items[i].value != samples->items[(i)-1].value ||                         \
-     strcmp(samples->items[i].path, samples->items[(i)-1].path) != 0)
+    if (r >= 0)
+        r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
     for (size_t i = 0; i < samples->n; i++)
-        n_changes += CHANGES(i);
+        n_changes += is_change(samples, i);
     n_skipped = n_changes > lines ? n_changes - lines : 0;
     if (r >= 0)
         fact_print_common(ctl, common);
-    for (size_t i = 0, nth = 0; r >= 0 && i < samples->n; i++) {
-        char number[VALUE_MAX], when[WHEN_MAX];
-
-        if (!CHANGES(i) || nth++ < n_skipped)
-            continue;
-        r = table_row(table, NULL);
-        if (r >= 0)
-            r = table_cell(table, 0, when_short(samples->items[i].at, when), COLOUR_OFF);
-        if (r >= 0)
-            r = table_cell(table, 1, value_text(metric, samples->items[i].value, number),
-                           COLOUR_OFF);
-        if (r >= 0)
-            r = table_take(table, 2, text_escape_string(samples->items[i].path + n_common),
-                           COLOUR_OFF);
-    }
-#undef CHANGES
+    for (size_t i = 0, nth = 0; r >= 0 && i < samples->n; i++)
+        if (is_change(samples, i) && nth++ >= n_skipped)
+            r = put_sample(table, json_object_array_get_idx(row_member(object, "samples"), i),
+                           metric, common);
     if (r >= 0)
         r = table_print(table);
     if (r >= 0 && ctl->output.legend && n_skipped > 0)
@@ -347,62 +384,24 @@ static void print_crossing(const struct ctl *ctl, const struct samples *samples,
 
 /* ---- JSON --------------------------------------------------------------------------------- */
 
-static int add_samples(json_object *object, const struct samples *samples)
+/* Each audit, where the list alone is asked for; of the newest, if not of all. */
+static int list_samples(struct ctl *ctl, const struct samples *samples, const struct metric *metric)
 {
-    json_object *rows = json_object_new_array();
-    int r = rows ? 0 : -ENOMEM;
-
-    for (size_t i = 0; r >= 0 && i < samples->n; i++) {
-        json_object *row = json_object_new_object();
-
-        r = row ? json_object_array_add(rows, row) : -ENOMEM;
-        if (r < 0) {
-            json_object_put(row);
-            break;
-        }
-        r = json_add_number(row, "at", samples->items[i].at);
-        if (r >= 0)
-            r = json_add_number(row, "value", samples->items[i].value);
-        if (r >= 0)
-            r = json_add(row, "path", json_object_new_string(samples->items[i].path));
-    }
-    if (r < 0) {
-        json_object_put(rows);
-        return -ENOMEM;
-    }
-    return json_add(object, "samples", rows);
-}
-
-/* Each audit, where the list alone is asked for. */
-static int list_samples(struct ctl *ctl, const struct samples *samples)
-{
-    static const struct column columns[] = {
-        { "AUDITED", COLUMN_TIME, "at" },
-        { "VALUE", COLUMN_RIGHT | COLUMN_NUMBER, "value" },
-        { "LAYER", COLUMN_FLEXIBLE, "path" },
-    };
+    const struct column columns[] = SAMPLE_COLUMNS(metric);
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     _cleanup_(table_freep) struct table *table = NULL;
-    json_object *rows;
     int r = object ? add_samples(object, samples) : -ENOMEM;
+    json_object *rows = r < 0 ? NULL : row_member(object, "samples");
+    size_t n = rows ? json_object_array_length(rows) : 0;
 
-    rows = r < 0 ? NULL : row_member(object, "samples");
+    if (ctl->lines > 0 && n > ctl->lines)
+        (void)json_object_array_del_idx(rows, 0, n - ctl->lines);
     if (r >= 0)
-        r = list_arrange(&ctl->output, columns, ELEMENTSOF(columns), ctl->lines, rows);
+        r = list_arrange(&ctl->output, columns, ELEMENTSOF(columns), 0, rows);
     if (r >= 0)
         r = table_new(&ctl->output, columns, ELEMENTSOF(columns), &table);
-    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++) {
-        json_object *row = json_object_array_get_idx(rows, i);
-        char when[WHEN_MAX];
-
-        r = table_row(table, row);
-        if (r >= 0)
-            r = table_cell(table, 0, when_short(row_number(row, "at"), when), COLOUR_OFF);
-        if (r >= 0)
-            r = table_take(table, 1, row_text(row, "value"), COLOUR_OFF);
-        if (r >= 0)
-            r = table_take(table, 2, row_text(row, "path"), COLOUR_OFF);
-    }
+    for (size_t i = 0; r >= 0 && i < json_object_array_length(rows); i++)
+        r = put_sample(table, json_object_array_get_idx(rows, i), metric, "");
     return r < 0 ? r : table_print(table);
 }
 
@@ -476,7 +475,7 @@ int metric_show(struct ctl *ctl, const char *path, json_object *rows)
     if (r >= 0 && ctl->output.json != JSON_OFF)
         r = print_json(ctl, path, &samples, metric);
     else if (r >= 0 && output_is_list(&ctl->output)) {
-        r = list_samples(ctl, &samples);
+        r = list_samples(ctl, &samples, metric);
         if (r == -EINVAL)
             return r;
     } else if (r >= 0 && samples.n == 0)

@@ -15,6 +15,7 @@
 
 #define LINE_MAX_BYTES 4096     /* with its newline: what old readers take of a plugin */
 #define TEXT_MAX_BYTES 1500     /* of these, before the performance data */
+#define OVERDUE_USEC (6 * 3600 * USEC_PER_SEC)  /* as QcauditPassOverdue of the rules has it */
 
 /* ---- words that are safe ------------------------------------------------------------------ */
 
@@ -65,15 +66,6 @@ static const char *state_word(enum nagios_state state)
 
 /* ---- the state ---------------------------------------------------------------------------- */
 
-static json_object *worst_finding(json_object *status)
-{
-    json_object *rows = row_member(status, "worst"),
-                *worst = rows && json_object_array_length(rows) > 0
-                             ? json_object_array_get_idx(rows, 0) : NULL;
-
-    return worst && severity_status(row_raw(worst, "severity")) > 0 ? worst : NULL;
-}
-
 /* An error is one: what it is about is lost, or will be, unless somebody does something. */
 static enum nagios_state state_of_finding(json_object *worst)
 {
@@ -119,16 +111,39 @@ static char *doubt(json_object *status)
     return text;
 }
 
-/* Nothing is found because nothing, or not all, was looked at; NULL: all was. */
-static char *not_looked(json_object *status)
+/* Is the last pass so old that something must be wrong? By what is to be between two. Where all is
+ * paused on purpose, nothing is. */
+static bool is_overdue(json_object *status, uint64_t now)
+{
+    json_object *rows = row_member(status, "datastores");
+    uint64_t last = row_number(status, "last-pass"), next = row_number(status, "next-pass"),
+             bound = next > last ? 2 * (next - last) : 0;
+    bool all_paused = true;
+
+    for (size_t i = 0; rows && i < json_object_array_length(rows); i++) {
+        const char *state = row_raw(json_object_array_get_idx(rows, i), "state");
+
+        all_paused &= state && strcmp(state, "paused") == 0;
+    }
+    bound = bound > OVERDUE_USEC ? bound : OVERDUE_USEC;
+    return !all_paused && now > last && now - last > bound;
+}
+
+/* Nothing is found because nothing, or not all, was looked at lately; NULL: all was. */
+static char *not_looked(json_object *status, uint64_t now)
 {
     json_object *datastores = row_member(status, "datastores");
-    uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
-    char *text = NULL;
+    uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited"),
+             last = row_number(status, "last-pass");
+    char age[TEXT_DURATION_MAX], *text = NULL;
 
     if (!datastores || json_object_array_length(datastores) == 0)
         return strdup("nothing is audited: there is no datastore");
-    if (row_number(status, "last-pass") == 0 &&
+    if (last > 0 && is_overdue(status, now) &&
+        asprintf(&text, "nothing was looked for since the last pass, which ended %s",
+                 text_age(last, now, age)) < 0)
+        return NULL;
+    if (last == 0 &&
         asprintf(&text, "the first pass is not complete: nothing found so far, with %" PRIu64
                         " of %" PRIu64 " image%s audited",
                  audited, images, images == 1 ? "" : "s") < 0)
@@ -264,12 +279,12 @@ static int line_text(const struct ctl *ctl, json_object *status, uint64_t now,
                      enum nagios_state *ret_state, char **ret_text)
 {
     const struct output plain = { .json = JSON_OFF, .tool = ctl->output.tool };
-    json_object *worst = worst_finding(status);
+    json_object *worst = fact_worst(status);
     enum nagios_state state = state_of_finding(worst);
     _cleanup_free_ char *doubted = doubt(status), *main_text = NULL, *aside = aside_text(status);
     _cleanup_free_ char *found = worst ? brief_worst(&plain, worst, row_member(status, "open"))
                                        : NULL,
-                        *unseen = worst ? NULL : not_looked(status);
+                        *unseen = worst ? NULL : not_looked(status, now);
     int n;
 
     if (doubted && state != NAGIOS_CRITICAL)

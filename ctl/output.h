@@ -88,14 +88,14 @@ enum {
     COLUMN_RIGHT = 1 << 0,
     COLUMN_FLEXIBLE = 1 << 1,
     COLUMN_CUT = 1 << 2,
-    /* Whole, on lines of its own below each row, when not everything fits in one line. */
-    COLUMN_BELOW = 1 << 7,
     /* What the member is, that CSV and sorting go by instead of the text; without one of these it
      * is text. */
     COLUMN_NUMBER = 1 << 3,
     COLUMN_SIZE = 1 << 4,       /* bytes */
     COLUMN_TIME = 1 << 5,       /* usec since the epoch; 0: none */
     COLUMN_SEVERITY = 1 << 6,   /* text, sorted by how bad it is */
+    /* Whole, on lines of its own below each row, when not everything fits in one line. */
+    COLUMN_BELOW = 1 << 7,
 };
 
 struct column {

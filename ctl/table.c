@@ -329,7 +329,7 @@ static int print_csv(const struct table *table)
 /* The lines that libsmartcols makes, each with what belongs below it. */
 static int print_lines(const struct table *table, struct libscols_table *scols)
 {
-    unsigned indent = column_width(table, 0) + 1;
+    unsigned indent = column_width(table, 0) + 1, most = table->output->width / 4;
     _cleanup_free_ char *text = NULL;
     char *rest, *line;
     size_t i = 0;
@@ -346,7 +346,7 @@ static int print_lines(const struct table *table, struct libscols_table *scols)
 
         (void)puts(line);
         if (below && *below)
-            output_wrapped(table->output, indent, 0, below);
+            output_wrapped(table->output, indent < most ? indent : most, 0, below);
     }
     return r;
 }

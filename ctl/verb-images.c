@@ -201,7 +201,9 @@ int verb_images(struct ctl *ctl, int argc, char **argv)
         r = list(ctl, argv[i], rows);
     if (r < 0)
         return r;
-    if (ctl->output.json == JSON_OFF && !ctl->all && !ctl->format && !ctl->domain && !ctl->orphan)
+    /* What another program gets is all that was asked for. */
+    if (ctl->output.json == JSON_OFF && !ctl->output.csv && !ctl->all && !ctl->format &&
+        !ctl->domain && !ctl->orphan)
         left_out = leave_out_noise(rows);
     r = list_arrange(&ctl->output, image_columns, ELEMENTSOF(image_columns), lines, rows);
     if (r < 0)

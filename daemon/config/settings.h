@@ -91,6 +91,7 @@ int config_parse(const char *name, const char *bytes, size_t n, config_error_fn 
 struct config *config_free(struct config *config);
 /* The defaults alone: a valid configuration without datastores. */
 int config_new(struct config **ret_config);
-/* For how long others may make a periodic audit or a scrub wait: usec. */
+/* Is there a file of metrics, by default or by name? */
 bool config_wants_metrics(const struct config *config);
+/* For how long others may make a periodic audit or a scrub wait: usec. */
 uint64_t config_delay(const struct config *config);

@@ -74,8 +74,8 @@ static int make_properties_changed(sd_bus *bus, void *userdata, sd_bus_message *
 }
 
 /* Whoever listens on the system bus learns that something changed; and what, where everybody may
- * ask for it. Those who called Subscribe may hear it, too: what they are told comes after it, as the
- * values would be taken for old ones otherwise. */
+ * ask for it. Those who called Subscribe may hear it, too: what they are told comes after it, as
+ * the values would be taken for old ones otherwise. */
 static int broadcast_properties(struct control *control)
 {
     _cleanup_(sd_bus_message_unrefp) sd_bus_message *signal = NULL;

@@ -336,9 +336,9 @@ void keep_done(struct manager *manager);
 /* Begins, moves or ends the file, as the configuration wants. */
 void metrics_apply_config(struct manager *manager);
 void metrics_count_audit(struct manager *manager, int error, const struct audit_report *report);
-/* Writes the file soon, changed or not: its time says that the daemon is at work. */
 /* Of an audit that was to read all data, whether it did or not. */
 void metrics_count_scrub(struct manager *manager, const struct audit *audit);
+/* Writes the file soon, changed or not: its time says that the daemon is at work. */
 void metrics_count_pass(struct manager *manager, const struct scan *scan);
 /* Something changed: it is written within a minute. */
 void metrics_soon(struct manager *manager);

@@ -55,20 +55,20 @@ static int past_begin(struct past *past, sqlite3 *sqlite, int64_t before)
 
     past->sqlite = sqlite;
     r = store_db_prepare(sqlite,
-                "SELECT finding_id, seq, at, type FROM event WHERE finding_id < ?1"
-                " ORDER BY finding_id DESC, seq", before, &past->events);
+                         "SELECT finding_id, seq, at, type FROM event WHERE finding_id < ?1"
+                         " ORDER BY finding_id DESC, seq", before, &past->events);
     if (r >= 0)
         r = store_db_prepare(sqlite,
-                    "SELECT id, first_seen, resolved, state = 'acknowledged' FROM finding"
-                    " WHERE id < ?1 ORDER BY id DESC", before, &past->findings);
+                             "SELECT id, first_seen, resolved, state = 'acknowledged' FROM finding"
+                             " WHERE id < ?1 ORDER BY id DESC", before, &past->findings);
     if (r >= 0)
         r = store_db_prepare(sqlite,
-                    "SELECT finding, subject_kind, subject, datastore, severity, confidence,"
-                    " message, at FROM event WHERE seq = ?1", 0, &past->event);
+                             "SELECT finding, subject_kind, subject, datastore, severity,"
+                             " confidence, message, at FROM event WHERE seq = ?1", 0, &past->event);
     if (r >= 0)
         r = store_db_prepare(sqlite,
-                    "SELECT type, subject_kind, subject, datastore, severity, confidence,"
-                    " NULL, changed FROM finding WHERE id = ?1", 0, &past->finding);
+                             "SELECT type, subject_kind, subject, datastore, severity, confidence,"
+                             " NULL, changed FROM finding WHERE id = ?1", 0, &past->finding);
     return r;
 }
 

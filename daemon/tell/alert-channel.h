@@ -3,9 +3,9 @@
  * can stop the loop. */
 #pragma once
 
+#include <sys/queue.h>
 #include <sys/uio.h>
 #include <systemd/sd-event.h>
-#include <sys/queue.h>
 #include <systemd/sd-id128.h>
 
 #include "daemon/core/findings.h"

@@ -308,7 +308,7 @@ static void on_delivery(void *userdata, struct delivery *delivery)
         if (delivery->errors[i] < 0)
             alert->counts[i].failed++;
         else
-            alert->counts[i].sent++;
+            alert->counts[i].sent += delivery->n_ids > 0 ? delivery->n_ids : 1;
     }
     if (delivery->lookup && !delivery->found) {
         int r = tell_or_collect(alert, TAKE_PTR(delivery->event));

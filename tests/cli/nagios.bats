@@ -32,6 +32,26 @@ is() { jq -e "$1" <<<"$output" >/dev/null || { echo "not: $1"; jq . <<<"$output"
     is '.data.size.unit == "B" and .data.size.value > 0 and .data["last pass"].unit == "s"'
     is '[.data | to_entries[] | select(.key | startswith("used "))][0].value | .unit == "B" and (.max | tonumber) >= .value'
 
+    # Hours later nobody has looked again, although passes are an hour apart.
+    if command -v gcc >/dev/null; then
+        echo '#include <sys/syscall.h>
+            #include <time.h>
+            #include <unistd.h>
+            int clock_gettime(clockid_t id, struct timespec *time) {
+                int r = (int)syscall(SYS_clock_gettime, id, time);
+                if (id == CLOCK_REALTIME) time->tv_sec += HOURS * 3600;
+                return r;
+            }' >"$DIR/later.c"
+        for hours in 5 7; do
+            gcc -shared -fPIC -DHOURS=$hours -o "$DIR/later.so" "$DIR/later.c"
+            LD_PRELOAD=$DIR/later.so plugin $((hours > 6 ? 3 : 0))
+        done
+        is '.text | test("^UNKNOWN - nothing was looked for since the last pass, which ended 7h .*ago")'
+        ctl pause store
+        LD_PRELOAD=$DIR/later.so plugin 0
+        ctl resume store
+    fi
+
     make_image "$STORE/leaked.qcow2"
     leak_image "$STORE/leaked.qcow2" 24
     chmod 644 "$STORE/leaked.qcow2"

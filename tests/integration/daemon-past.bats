@@ -113,6 +113,13 @@ grow() {
     [ "$(jq -c '[.samples[].at] == ([.samples[].at] | sort)' <<<"$output")" = true ]
     [ "$(jq -c '[.first, .last, .least, .most]' <<<"$output")" = '[1,4,1,4]' ]
     [ "$(jq -r '[.samples[] | select(.value == 3) | .path] | unique[]' <<<"$output")" = "$STORE/disk.2.qcow2" ]
+    # the newest of them, in any order
+    [ "$(ctl --no-legend history disk.3.qcow2 --metric=depth -n 1 -o value | tr -d ' ')" = 4 ]
+    [ "$(ctl --no-legend history disk.3.qcow2 --metric=depth -n 2 -o value --sort=value | tr -d ' ' | tail -n 1)" = 4 ]
+    [[ $(ctl --no-legend history disk.3.qcow2 --metric=size -n 1 -o value) =~ [0-9]K$ ]]
+    [[ $(ctl --no-legend history disk.3.qcow2 --metric=size -n 1 -o value --bytes) =~ ^[0-9]{5,}$ ]]
+    run -0 ctl history disk.3.qcow2 --metric=size --bytes
+    [[ $output =~ \ [0-9]{5,}\  ]]
     run -0 ctl history disk.3.qcow2 --metric=depth
     [[ $output == *"▁"*"█"* && $output == *"first   1, at "* && $output == *"most    4"* ]]
     LC_ALL=C run -0 ctl history disk.3.qcow2 --metric=depth
