@@ -32,7 +32,10 @@ function __qcauditctl_valued
     test "$before" = -f; and set before --format
     test "$before" = -n; and set before --lines
     test "$before" = -H; and set before --host
-    test "$before" = -o; and set before --columns
+    if test "$before" = -o
+        set before --columns
+        __qcauditctl_verb_is evidence; and set before --out
+    end
     string match -q -- '--*' $before; or return 1
     __qcauditctl_options | cut -f 1 | string match -q -- "$before="; or return 1
     echo $before
