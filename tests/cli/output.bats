@@ -64,7 +64,7 @@ for line in open("screen", encoding="utf-8"):
     scan
     export NO_COLOR=1
     ctl findings --json=short >findings.json
-    for WIDTH in 80 100 120 160 250; do
+    for WIDTH in 80 120 250; do
         for verb in findings status; do
             screen "$verb" >screen
             python3 -B -c '

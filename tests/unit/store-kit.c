@@ -274,15 +274,22 @@ struct image *kit_image(struct kit *kit, const char *path)
     return NULL;
 }
 
-int64_t kit_sql(struct kit *kit, const char *sql)
+sqlite3 *kit_sqlite(struct kit *kit)
 {
-    sqlite3_stmt *statement;
     sqlite3 *sqlite;
-    int64_t value = -1;
 
     assert_int_equal(sqlite3_open_v2(kit->database, &sqlite, SQLITE_OPEN_READWRITE, NULL),
                      SQLITE_OK);
     sqlite3_busy_timeout(sqlite, 5000);
+    return sqlite;
+}
+
+int64_t kit_sql(struct kit *kit, const char *sql)
+{
+    sqlite3 *sqlite = kit_sqlite(kit);
+    sqlite3_stmt *statement;
+    int64_t value = -1;
+
     assert_int_equal(sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL), SQLITE_OK);
     if (sqlite3_step(statement) == SQLITE_ROW)
         value = sqlite3_column_int64(statement, 0);
@@ -293,11 +300,8 @@ int64_t kit_sql(struct kit *kit, const char *sql)
 
 void kit_sql_run(struct kit *kit, const char *sql)
 {
-    sqlite3 *sqlite;
+    sqlite3 *sqlite = kit_sqlite(kit);
 
-    assert_int_equal(sqlite3_open_v2(kit->database, &sqlite, SQLITE_OPEN_READWRITE, NULL),
-                     SQLITE_OK);
-    sqlite3_busy_timeout(sqlite, 5000);
     assert_int_equal(sqlite3_exec(sqlite, sql, NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(sqlite);
 }

@@ -70,6 +70,8 @@ void kit_history(struct kit *kit, const char *path, const char *finding, uint64_
 void kit_audits(struct kit *kit, const char *path, const char *cursor, unsigned limit);
 /* By path; NULL when it was not loaded. */
 struct image *kit_image(struct kit *kit, const char *path);
+/* The file itself, beside the store, whose thread may be writing: waits for it. To be closed. */
+struct sqlite3 *kit_sqlite(struct kit *kit);
 /* The first value of the first row, straight from the file; -1 when there is no row. */
 int64_t kit_sql(struct kit *kit, const char *sql);
 void kit_sql_run(struct kit *kit, const char *sql);

@@ -114,10 +114,9 @@ static void assert_problems(struct kit *kit, const char *heads, const char *expe
 /* What the journal would have: "SEQ:DIGEST" of that event. */
 static char *head_of(struct kit *kit, int64_t seq, char text[static 100])
 {
-    sqlite3 *sqlite;
+    sqlite3 *sqlite = kit_sqlite(kit);
     sqlite3_stmt *row;
 
-    assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
     assert_int_equal(sqlite3_prepare_v2(sqlite, "SELECT lower(hex(digest)) FROM event"
                                                 " WHERE seq = ?1", -1, &row, NULL), SQLITE_OK);
     sqlite3_bind_int64(row, 1, seq);
@@ -317,7 +316,7 @@ static void computed_again(void **state)
     put_events(kit, "/a", N);
     (void)head_of(kit, N, head);
     kit_sql_run(kit, "UPDATE event SET severity = 'info' WHERE seq = 4");
-    assert_int_equal(sqlite3_open(kit->database, &sqlite), SQLITE_OK);
+    sqlite = kit_sqlite(kit);
     for (int seq = 1; seq <= N; seq++) {
         sqlite3_stmt *row, *update;
         char *body = NULL;
