@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one
- * finding is told at most once an hour, many at once are one message, and warnings wait for the end
- * of quiet hours. */
+ * finding is told at most once an hour, and less often when it comes and goes; many at once are one
+ * message, and warnings wait for the end of quiet hours. */
 #include "daemon/tell/exec-queue.h"
 
 #include <errno.h>
@@ -34,11 +34,12 @@ struct notice {
 };
 TAILQ_HEAD(notices, notice);
 
-/* That the program was told of a finding within the last EXEC_FINDING_PAUSE. */
+/* That the program was told of a finding lately. */
 struct memory {
     TAILQ_ENTRY(memory) link;
     int64_t finding_id;
-    uint64_t at;
+    uint64_t at, pause;         /* usec: when, and for how long no change is told that is not
+                                 * worse */
     enum severity severity;
 };
 
@@ -232,14 +233,25 @@ static void forget_old(struct exec_queue *queue, uint64_t now)
     struct memory *memory;
 
     while ((memory = TAILQ_FIRST(&queue->memory)) &&
-           (memory->at + EXEC_FINDING_PAUSE <= now || queue->n_memory > REMEMBERED_MAX))
+           (memory->at + 2 * EXEC_FINDING_PAUSE_MAX <= now || queue->n_memory > REMEMBERED_MAX))
         forget(queue, memory);
+}
+
+/* A finding that returned soon after it was told is one that comes and goes. */
+static uint64_t next_pause(const struct memory *last, const struct event *event, uint64_t now)
+{
+    if (!last || now - last->at >= 2 * last->pause)
+        return EXEC_FINDING_PAUSE;
+    if (event->type != EVENT_REOPENED || last->pause >= EXEC_FINDING_PAUSE_MAX)
+        return last->pause;
+    return 2 * last->pause;
 }
 
 /* Where that fails for want of memory, the finding may be told once too often. */
 static void remember(struct exec_queue *queue, const struct event *event, uint64_t now)
 {
     struct memory *memory = recall(queue, event->finding_id);
+    uint64_t pause = next_pause(memory, event, now);
 
     if (memory)
         forget(queue, memory);
@@ -248,6 +260,7 @@ static void remember(struct exec_queue *queue, const struct event *event, uint64
         return;
     memory->finding_id = event->finding_id;
     memory->at = now;
+    memory->pause = pause;
     memory->severity = event->severity;
     if (!tsearch(memory, &queue->memory_by_finding, memory_compare)) {
         free(memory);
@@ -271,8 +284,8 @@ static uint64_t notice_from(const struct exec_queue *queue, const struct notice 
     if (queue->first_pass && (event->severity < SEVERITY_CRITICAL || resolved))
         return UINT64_MAX;
     if (memory && (resolved || event->severity <= memory->severity) &&
-        from < memory->at + EXEC_FINDING_PAUSE)
-        from = memory->at + EXEC_FINDING_PAUSE;
+        from < memory->at + memory->pause)
+        from = memory->at + memory->pause;
     if (queue->quiet != 0 && (event->severity <= SEVERITY_WARNING || resolved) &&
         day_window_holds(queue->quiet, time->of_day, &change) && change != UINT64_MAX &&
         from < time->now + change)

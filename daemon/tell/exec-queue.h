@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which message the program of alerts.exec gets next, and when: it may wake somebody, so one
- * finding is told at most once an hour, many at once are one message, and warnings wait for the end
- * of quiet hours. Asks no clock. */
+ * finding is told at most once an hour, and less often when it comes and goes; many at once are one
+ * message, and warnings wait for the end of quiet hours. Asks no clock. */
 #pragma once
 
 #include <json-c/json.h>
@@ -10,8 +10,10 @@
 
 /* So many are told one by one; more at once are one message. */
 #define EXEC_SINGLE_MAX 5
-/* A change of a finding that was told waits for so long, unless it got worse. usec */
+/* A change of a finding that was told waits for so long, unless it got worse; twice as long after
+ * each return of one that comes and goes, up to the last. usec */
 #define EXEC_FINDING_PAUSE (3600 * USEC_PER_SEC)
+#define EXEC_FINDING_PAUSE_MAX (8 * EXEC_FINDING_PAUSE)
 /* Messages within EXEC_WINDOW. */
 #define EXEC_WINDOW_MESSAGES 20
 #define EXEC_WINDOW (600 * USEC_PER_SEC)

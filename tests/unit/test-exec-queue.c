@@ -255,6 +255,36 @@ static void a_finding_is_told_once_an_hour(void **state)
     assert_string_equal(member(f, "finding-id"), "2");
 }
 
+/* Open when it is told first, gone and back again each time when it may be told next. */
+static void one_that_comes_and_goes(void **state)
+{
+    static const unsigned hours[] = { 1, 2, 4, 8, 8, 8 };
+    struct fixture *f = *state;
+
+    put(f, 1, EVENT_OPENED, SEVERITY_ERROR);
+    pass(f, EXEC_GATHER);
+    take_and_deliver(f);
+    for (size_t i = 0; i < sizeof(hours) / sizeof(hours[0]); i++) {
+        put(f, 1, EVENT_RESOLVED, SEVERITY_ERROR);
+        put(f, 1, EVENT_REOPENED, SEVERITY_ERROR);
+        pass(f, hours[i] * HOUR - MINUTE);
+        assert_false(is_due(f));
+        pass(f, MINUTE);
+        take_and_deliver(f);
+        assert_string_equal(member(f, "event"), "reopened");
+    }
+    /* Twice as long without a word, and it is one like others again. */
+    pass(f, 16 * HOUR);
+    put(f, 1, EVENT_RESOLVED, SEVERITY_ERROR);
+    pass(f, EXEC_GATHER);
+    take_and_deliver(f);
+    put(f, 1, EVENT_REOPENED, SEVERITY_ERROR);
+    pass(f, HOUR - MINUTE);
+    assert_false(is_due(f));
+    pass(f, MINUTE);
+    take_and_deliver(f);
+}
+
 static void a_warning_that_came_and_went(void **state)
 {
     struct fixture *f = *state;
@@ -604,6 +634,7 @@ int main(void)
         CASE(many_are_one_message),
         CASE(very_many_are_counted),
         CASE(a_finding_is_told_once_an_hour),
+        CASE(one_that_comes_and_goes),
         CASE(a_warning_that_came_and_went),
         CASE(what_is_over_is_not_told),
         CASE(one_that_always_fails),
