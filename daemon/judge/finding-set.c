@@ -61,12 +61,19 @@ int findings_ensure_subject(struct findings *findings, enum subject_kind kind, c
     return 0;
 }
 
+void findings_forget(struct findings *findings, struct finding **slot)
+{
+    if (*slot)
+        finding_index_remove(findings->index, *slot);
+    *slot = finding_free(*slot);
+}
+
 void findings_forget_subject(struct findings *findings, struct subject *subject)
 {
     tdelete(subject, &findings->tree, subject_compare);
     LIST_REMOVE(subject, link);
     for (int i = 0; i < _FINDING_MAX; i++)
-        finding_free(subject->findings[i]);
+        findings_forget(findings, &subject->findings[i]);
     free(subject->held);
     free(subject);
 }
@@ -84,12 +91,13 @@ bool subject_is_empty(const struct subject *subject)
 int findings_new(struct findings **ret_findings)
 {
     struct findings *findings = calloc(1, sizeof(*findings));
-
     int r = findings ? mutes_new(&findings->mutes) : -ENOMEM;
 
-    if (r < 0) {
-        free(findings);
-        return r;
+    if (r >= 0)
+        findings->index = calloc(1, sizeof(*findings->index));
+    if (r < 0 || !findings->index) {
+        findings_free(findings);
+        return -ENOMEM;
     }
     *ret_findings = findings;
     return 0;
@@ -102,6 +110,9 @@ struct findings *findings_free(struct findings *findings)
     while (!LIST_EMPTY(&findings->subjects))
         findings_forget_subject(findings, LIST_FIRST(&findings->subjects));
     mutes_free(findings->mutes);
+    if (findings->index)
+        finding_index_done(findings->index);
+    free(findings->index);
     free(findings);
     return NULL;
 }
@@ -114,13 +125,17 @@ struct mutes *findings_mutes(const struct findings *findings)
 int findings_load(struct findings *findings, struct finding *finding, uint64_t audited)
 {
     struct subject *subject;
-    int r = findings_ensure_subject(findings, finding->subject_kind, finding->subject, &subject);
+    int r = finding_index_reserve(findings->index);
 
+    if (r >= 0)
+        r = findings_ensure_subject(findings, finding->subject_kind, finding->subject, &subject);
     if (r < 0)
         return r;
     if (subject->findings[finding->type])
         return -EEXIST;
     subject->findings[finding->type] = finding;
+    if (finding->id > 0)
+        finding_index_add(findings->index, finding);
     subject->audited = audited;
     mutes_note_id(findings->mutes, finding->muted_by);
     mutes_note_id(findings->mutes, finding->mutes_broken);
@@ -147,53 +162,17 @@ struct finding *const *findings_of(const struct findings *findings, enum subject
 
 struct finding *findings_by_id(const struct findings *findings, int64_t id)
 {
-    const struct subject *subject;
-
-    if (id <= 0)
-        return NULL;
-    LIST_FOREACH(subject, &findings->subjects, link)
-        for (int type = 0; type < _FINDING_MAX; type++)
-            if (subject->findings[type] && subject->findings[type]->id == id)
-                return subject->findings[type];
-    return NULL;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-    const struct finding *x = *(struct finding *const *)a, *y = *(struct finding *const *)b;
-
-    return x->id < y->id ? -1 : x->id > y->id;
+    return finding_index_find(findings->index, id);
 }
 
 int findings_each(const struct findings *findings, int64_t after_id,
                   int (*each)(void *userdata, struct finding *finding), void *userdata)
 {
-    _cleanup_free_ struct finding **sorted = NULL;
-    const struct subject *subject;
-    size_t n = 0, allocated = 0;
+    const struct finding_index *index = findings->index;
 
-    /* Ids come from the database, whenever it gets to it: the order is made when it is asked
-     * for. */
-    LIST_FOREACH(subject, &findings->subjects, link)
-        for (int type = 0; type < _FINDING_MAX; type++) {
-            struct finding *finding = subject->findings[type];
-
-            if (!finding || (finding->id <= after_id && !(after_id == 0 && finding->id == 0)))
-                continue;
-            if (n == allocated) {
-                struct finding **grown = reallocarray(sorted, allocated * 2 + 64, sizeof(*grown));
-
-                if (!grown)
-                    return -ENOMEM;
-                sorted = grown;
-                allocated = allocated * 2 + 64;
-            }
-            sorted[n++] = finding;
-        }
-    if (n > 0)
-        qsort(sorted, n, sizeof(*sorted), compare_ids);
-    for (size_t i = 0; i < n; i++) {
-        int r = each(userdata, sorted[i]);
+    for (size_t i = finding_index_after(findings->index, after_id); i < index->n; i++) {
+        struct finding *finding = index->items[i].finding;
+        int r = finding ? each(userdata, finding) : 0;
 
         if (r != 0)
             return r;

@@ -4,6 +4,7 @@
 
 #include <sys/queue.h>
 
+#include "daemon/judge/finding-index.h"
 #include "daemon/judge/life.h"
 
 /* Everything about one subject. */
@@ -22,6 +23,7 @@ struct subject {
 struct findings {
     void *tree;                 /* tsearch tree of struct subject */
     LIST_HEAD(, subject) subjects;
+    struct finding_index *index;
     struct mutes *mutes;
 };
 
@@ -33,6 +35,8 @@ struct subject *findings_subject(const struct findings *findings, enum subject_k
 /* Makes it when there is none. -ENOMEM. */
 int findings_ensure_subject(struct findings *findings, enum subject_kind kind, const char *name,
                             struct subject **ret_subject);
+/* Frees the finding, which its subject had: *slot is NULL then. */
+void findings_forget(struct findings *findings, struct finding **slot);
 /* Frees it with its findings. */
 void findings_forget_subject(struct findings *findings, struct subject *subject);
 /* It has no finding, and nothing that could become one. */

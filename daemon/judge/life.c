@@ -46,9 +46,28 @@ struct telling {
     uint32_t depth;
     bool counts;                /* rests on an audit that was not counted yet */
     const struct mutes *mutes;
+    struct finding_index *index;
     findings_changed_fn changed;
     void *userdata;
 };
+
+/* The one who is told may give the finding its number. event: NULL, nothing is to be told. */
+static int hand_on(const struct telling *telling, struct finding *finding,
+                   const struct event *event)
+{
+    const bool numbered = finding->id > 0;
+    int r;
+
+    if (!telling->changed)
+        return 0;
+    r = numbered ? 0 : finding_index_reserve(telling->index);
+    if (r < 0)
+        return r;
+    r = telling->changed(telling->userdata, finding, event);
+    if (!numbered && finding->id > 0)
+        finding_index_add(telling->index, finding);
+    return r;
+}
 
 /* Tells of a transition; addition goes behind the summary. */
 static int tell(const struct telling *telling, struct finding *finding, enum event_type type,
@@ -92,12 +111,7 @@ static int tell(const struct telling *telling, struct finding *finding, enum eve
     r = sd_id128_randomize(&event.id);
     if (r < 0)
         return r;
-    return telling->changed ? telling->changed(telling->userdata, finding, &event) : 0;
-}
-
-static int tell_nothing(const struct telling *telling, struct finding *finding)
-{
-    return telling->changed ? telling->changed(telling->userdata, finding, NULL) : 0;
+    return hand_on(telling, finding, &event);
 }
 
 /* ---- transitions ---------------------------------------------------------------------------- */
@@ -267,7 +281,7 @@ static int finding_goes_on(struct finding *finding, const struct condition *cond
     if (finding->severity < before)
         return tell(telling, finding, EVENT_EASED, " (%s, was %s)",
                     severity_name(finding->severity), severity_name(before));
-    return tell_nothing(telling, finding);
+    return hand_on(telling, finding, NULL);
 }
 
 static void subject_replaced(struct subject *subject)
@@ -308,7 +322,7 @@ static int finding_misses(struct finding *finding, const struct judgement *judge
     if (judgement->confidence >= CONFIDENCE_FROZEN || judgement->sure[finding->type] ||
         finding->misses >= MISSES_TO_RESOLVE)
         return finding_resolve(finding, "resolved", telling);
-    return tell_nothing(telling, finding);
+    return hand_on(telling, finding, NULL);
 }
 
 /* Has the condition held for as long as it must? *ret_held is false while it has not. */
@@ -364,8 +378,8 @@ int findings_apply(struct findings *findings, enum subject_kind kind, const char
                    uint64_t now, findings_changed_fn changed, void *userdata)
 {
     struct telling telling = {
-        .now = now, .depth = depth, .mutes = findings->mutes, .changed = changed,
-        .userdata = userdata
+        .now = now, .depth = depth, .mutes = findings->mutes, .index = findings->index,
+        .changed = changed, .userdata = userdata
     };
     struct subject *subject = findings_subject(findings, kind, subject_name);
     bool holds[_FINDING_MAX] = { false };
@@ -414,7 +428,8 @@ int findings_subject_gone(struct findings *findings, enum subject_kind kind,
                           const char *subject_name, const char *why, uint64_t now,
                           findings_changed_fn changed, void *userdata)
 {
-    const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
+    const struct telling telling = { .now = now, .index = findings->index, .changed = changed,
+                                     .userdata = userdata };
     struct subject *subject = findings_subject(findings, kind, subject_name);
 
     if (subject) {
@@ -466,7 +481,7 @@ int findings_rename(struct findings *findings, enum subject_kind kind, const cha
         r = finding_move(from->findings[type], after, datastore);
         if (r < 0)
             return r;
-        finding_free(to->findings[type]);
+        findings_forget(findings, &to->findings[type]);
         to->findings[type] = TAKE_PTR(from->findings[type]);
     }
     free(to->held);
@@ -481,7 +496,8 @@ int findings_rename(struct findings *findings, enum subject_kind kind, const cha
 int findings_acknowledge(struct findings *findings, int64_t id, const char *by, const char *reason,
                          uint64_t until, uint64_t now, findings_changed_fn changed, void *userdata)
 {
-    const struct telling telling = { .now = now, .changed = changed, .userdata = userdata };
+    const struct telling telling = { .now = now, .index = findings->index, .changed = changed,
+                                     .userdata = userdata };
     struct finding *finding = findings_by_id(findings, id);
     _cleanup_free_ char *new_by = NULL, *new_reason = NULL, *escaped_by = NULL,
                         *escaped_reason = NULL;
@@ -552,9 +568,9 @@ static int finding_settle_mute(struct finding *finding, const struct telling *te
     finding_cover(finding, mute);
     if (mute)
         return before == 0 ? finding_tell_muted(finding, mute, telling)
-                           : tell_nothing(telling, finding);
+                           : hand_on(telling, finding, NULL);
     if (finding->state != FINDING_OPEN)
-        return tell_nothing(telling, finding);
+        return hand_on(telling, finding, NULL);
     finding->reminded = telling->now;
     finding->reminders = 0;
     r = uncovered_text(telling, before, &why);
@@ -612,7 +628,8 @@ static int finding_tick(struct finding *finding, uint64_t reminder, const struct
 int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
                   findings_changed_fn changed, void *userdata, uint64_t *ret_next)
 {
-    const struct telling telling = { .now = now, .mutes = findings->mutes, .changed = changed,
+    const struct telling telling = { .now = now, .mutes = findings->mutes,
+                                     .index = findings->index, .changed = changed,
                                      .userdata = userdata };
     uint64_t next = mutes_tick(findings->mutes, now);
     const bool unsettled = mutes_are_unsettled(findings->mutes);
@@ -628,7 +645,7 @@ int findings_tick(struct findings *findings, uint64_t now, uint64_t reminder,
                 continue;
             if (finding->state == FINDING_RESOLVED && now > finding->resolved &&
                 now - finding->resolved > FINDINGS_REOPEN) {
-                subject->findings[type] = finding_free(finding);
+                findings_forget(findings, &subject->findings[type]);
                 continue;
             }
             r = unsettled && finding_lives(finding) ? finding_settle_mute(finding, &telling) : 0;

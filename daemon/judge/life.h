@@ -77,8 +77,8 @@ struct finding *findings_get(const struct findings *findings, enum finding_type 
 struct finding *const *findings_of(const struct findings *findings, enum subject_kind kind,
                                    const char *subject);
 struct finding *findings_by_id(const struct findings *findings, int64_t id);
-/* In order of id; stops when the callback returns non-zero, and returns that. after_id 0 begins
- * with those that have no id yet. The callback must not change the findings. */
+/* Those that have an id, in its order, from the first one behind after_id; stops when the callback
+ * returns non-zero, and returns that. The callback must not change the findings. */
 int findings_each(const struct findings *findings, int64_t after_id,
                   int (*each)(void *userdata, struct finding *finding), void *userdata);
 /* Those that are not resolved, by severity: each is one of these. */
