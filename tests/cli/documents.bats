@@ -119,6 +119,14 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
     grep -qE '^BuildRequires: +systemd-rpm-macros$' "$spec"
 }
 
+@test "a program is linked with the library where no other library's headers are" {
+    need pkg-config
+    run -0 env PKG_CONFIG_PATH= PKG_CONFIG_LIBDIR="$top_builddir/lib" pkg-config --cflags --libs libqcaudit
+    [[ $output == *" -lqcaudit"* && $output != *" -lz"* ]]
+    run -0 env PKG_CONFIG_PATH= PKG_CONFIG_LIBDIR="$top_builddir/lib" pkg-config --static --libs libqcaudit
+    [[ $output == *" -lqcaudit"*" -lz "*" -lcrypto"* ]]
+}
+
 @test "the D-Bus policy is well-formed" {
     need python3
     python3 -B -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' "$top_srcdir/systemd/org.qcaudit.Auditor1.conf"
