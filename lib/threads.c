@@ -17,7 +17,7 @@ struct qca_threads {
     pthread_mutex_t lock;
     pthread_cond_t work;        /* jobs wait, or the end has come */
     pthread_cond_t done;        /* a job is done, and somebody waits */
-    struct thread_job *first, *last;   /* that wait */
+    TAILQ_HEAD(, thread_job) waiting;
     unsigned begun;             /* threads that run */
     unsigned idle;              /* of them, those that wait for work */
     bool wanted;                /* done is waited for */
@@ -31,13 +31,11 @@ DEFINE_CLEANUP(struct qca_threads *, qca_threads_free)
 /* The queue's next; the lock is held. */
 static struct thread_job *take(struct qca_threads *threads)
 {
-    struct thread_job *job = threads->first;
+    struct thread_job *job = TAILQ_FIRST(&threads->waiting);
 
     if (!job)
         return NULL;
-    threads->first = job->next;
-    if (!threads->first)
-        threads->last = NULL;
+    TAILQ_REMOVE(&threads->waiting, job, link);
     job->state = JOB_RUNNING;
     return job;
 }
@@ -104,6 +102,7 @@ int qca_threads_new(unsigned n, struct qca_threads **ret_threads)
     if (!threads)
         return -ENOMEM;
     threads->n = 1;
+    TAILQ_INIT(&threads->waiting);
     /* with their default attributes these cannot fail in the C libraries that there are */
     pthread_mutex_init(&threads->lock, NULL);
     pthread_cond_init(&threads->work, NULL);
@@ -149,18 +148,13 @@ unsigned threads_count(const struct qca_threads *threads)
 
 void threads_submit(struct qca_threads *threads, struct thread_job *job)
 {
-    job->next = NULL;
     if (threads_count(threads) == 1) {
         job->state = JOB_WAITING;
         return;
     }
     pthread_mutex_lock(&threads->lock);
     job->state = JOB_WAITING;
-    if (threads->last)
-        threads->last->next = job;
-    else
-        threads->first = job;
-    threads->last = job;
+    TAILQ_INSERT_TAIL(&threads->waiting, job, link);
     if (threads->idle > 0)
         pthread_cond_signal(&threads->work);
     pthread_mutex_unlock(&threads->lock);
@@ -188,24 +182,6 @@ void threads_wait(struct qca_threads *threads, struct thread_job *job)
     pthread_mutex_unlock(&threads->lock);
 }
 
-/* Takes a job out of the queue that nobody began; the lock is held. */
-static void withdraw(struct qca_threads *threads, const struct thread_job *job)
-{
-    struct thread_job *before = NULL;
-
-    for (struct thread_job *at = threads->first; at; before = at, at = at->next) {
-        if (at != job)
-            continue;
-        if (before)
-            before->next = job->next;
-        else
-            threads->first = job->next;
-        if (threads->last == job)
-            threads->last = before;
-        return;
-    }
-}
-
 void threads_await(struct qca_threads *threads, struct thread_job *job)
 {
     if (threads_count(threads) == 1) {
@@ -215,7 +191,7 @@ void threads_await(struct qca_threads *threads, struct thread_job *job)
     }
     pthread_mutex_lock(&threads->lock);
     if (job->state == JOB_WAITING) {
-        withdraw(threads, job);
+        TAILQ_REMOVE(&threads->waiting, job, link);
         job->state = JOB_RUNNING;
         run(threads, job);
     }
@@ -232,7 +208,7 @@ void threads_drop(struct qca_threads *threads, struct thread_job *job)
     if (threads_count(threads) > 1) {
         pthread_mutex_lock(&threads->lock);
         if (job->state == JOB_WAITING)
-            withdraw(threads, job);
+            TAILQ_REMOVE(&threads->waiting, job, link);
         while (job->state == JOB_RUNNING) {
             threads->wanted = true;
             pthread_cond_wait(&threads->done, &threads->lock);

@@ -2,6 +2,8 @@
 /* Jobs on a pool of threads that its owner started: the one who waits helps. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "qcaudit/qcaudit.h"
 
 enum job_state { JOB_IDLE, JOB_WAITING, JOB_RUNNING, JOB_DONE };
@@ -10,7 +12,7 @@ enum job_state { JOB_IDLE, JOB_WAITING, JOB_RUNNING, JOB_DONE };
 struct thread_job {
     void (*run)(struct thread_job *job);
     enum job_state state;
-    struct thread_job *next;
+    TAILQ_ENTRY(thread_job) link;       /* while it waits */
 };
 
 /* Threads that work, the caller's own among them: 1 for NULL. */

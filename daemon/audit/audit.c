@@ -40,11 +40,8 @@ static int job_new(struct audits *audits, struct image *image, enum job_kind kin
     *job = (struct job){ .audits = audits,
                          .image = image,
                          .resolve_only = kind == JOB_RESOLVE,
-                         .scrub = kind == JOB_SCRUB,
-                         .next = audits->jobs };
-    if (audits->jobs)
-        audits->jobs->previous = job;
-    audits->jobs = job;
+                         .scrub = kind == JOB_SCRUB };
+    LIST_INSERT_HEAD(&audits->jobs, job, link);
     ++*job_count(job);
     *ret_job = job;
     return 0;
@@ -58,12 +55,7 @@ static void job_free(struct job *job)
     requests_detach(audits, job);
     if (job->slot)
         pool_release(&audits->pool, job->slot, true);
-    if (job->previous)
-        job->previous->next = job->next;
-    else
-        audits->jobs = job->next;
-    if (job->next)
-        job->next->previous = job->previous;
+    LIST_REMOVE(job, link);
     --*job_count(job);
     audit_free(job->audit);
     reference_done(&job->parent);
@@ -82,7 +74,9 @@ bool job_reaches(const struct job *job, const struct datastore *datastore)
 static struct job *job_find(const struct audits *audits, const struct image *image,
                             bool resolve_only)
 {
-    for (struct job *job = audits->jobs; job; job = job->next)
+    struct job *job;
+
+    LIST_FOREACH(job, &audits->jobs, link)
         if (job->image == image && job->resolve_only == resolve_only)
             return job;
     return NULL;
@@ -395,15 +389,15 @@ int audits_new(sd_event *event, const struct audits_options *options, struct aud
 
 struct audits *audits_free(struct audits *audits)
 {
+    struct request *request;
+
     if (!audits)
         return NULL;
-    while (audits->jobs)
-        job_free(audits->jobs);
-    while (audits->requests) {
-        struct request *next = audits->requests->next;
-
-        free(audits->requests);
-        audits->requests = next;
+    while (!LIST_EMPTY(&audits->jobs))
+        job_free(LIST_FIRST(&audits->jobs));
+    while ((request = LIST_FIRST(&audits->requests))) {
+        LIST_REMOVE(request, link);
+        free(request);
     }
     pool_done(&audits->pool);
     sd_event_source_disable_unref(audits->turn_timer);
@@ -481,8 +475,8 @@ void audits_forget(struct audits *audits, struct image *image)
 {
     struct job *job, *next;
 
-    for (job = audits->jobs; job; job = next) {
-        next = job->next;
+    for (job = LIST_FIRST(&audits->jobs); job; job = next) {
+        next = LIST_NEXT(job, link);
         if (job->image == image)
             job_free(job);
     }
@@ -498,15 +492,15 @@ void audits_cancel_scrub(struct audits *audits, const struct image *image)
 
 void audits_cancel(struct audits *audits, const struct datastore *datastore)
 {
-    struct job *job = audits->jobs;
+    struct job *job = LIST_FIRST(&audits->jobs);
 
     /* The callback may end others, so look from the start each time. */
     while (job) {
         if (!job->resolve_only && job_reaches(job, datastore)) {
             job_interrupted(job, -ECANCELED);
-            job = audits->jobs;
+            job = LIST_FIRST(&audits->jobs);
         } else {
-            job = job->next;
+            job = LIST_NEXT(job, link);
         }
     }
 }

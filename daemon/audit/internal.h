@@ -3,6 +3,8 @@
  * workers. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "daemon/audit/audit.h"
 #include "daemon/audit/turn.h"
 #include "daemon/core/datastore.h"
@@ -56,8 +58,7 @@ typedef void (*request_fn)(struct job *job, uint64_t tag, const struct request_r
 
 /* Remembers who asked, so that an answer that comes after its job ended hurts nobody. */
 struct request {
-    struct audits *audits;
-    struct request *next, *previous;
+    LIST_ENTRY(request) link;
     struct job *job;            /* NULL: nobody waits any more */
     struct files *files;
     uint64_t tag;
@@ -89,7 +90,7 @@ struct scrub_state {
 
 struct job {
     struct audits *audits;
-    struct job *next, *previous;
+    LIST_ENTRY(job) link;
     struct image *image;
     bool resolve_only;
     bool scrub;
@@ -109,8 +110,8 @@ struct audits {
     sd_event *event;
     struct audits_options options;
     struct pool pool;
-    struct job *jobs;
-    struct request *requests;
+    LIST_HEAD(, job) jobs;
+    LIST_HEAD(, request) requests;
     size_t n_running, n_resolving, n_scrubbing;
     bool scrubs_paused;
     struct turn *turns;         /* one for each device that had a scrub and an audit at once */

@@ -6,23 +6,13 @@
 #include "daemon/audit/internal.h"
 #include "lib/cleanup.h"
 
-static void request_unlink(struct request *request)
-{
-    if (request->previous)
-        request->previous->next = request->next;
-    else
-        request->audits->requests = request->next;
-    if (request->next)
-        request->next->previous = request->previous;
-}
-
 static void request_end(struct request *request, const struct request_result *result)
 {
     struct job *job = request->job;
     request_fn done = request->done;
     uint64_t tag = request->tag;
 
-    request_unlink(request);
+    LIST_REMOVE(request, link);
     free(request);
     if (job)
         done(job, tag, result);
@@ -60,12 +50,9 @@ int request_start(struct job *job, enum request_kind kind, struct files *files, 
     if (!request)
         return -ENOMEM;
     *request = (struct request){
-        .audits = audits, .next = audits->requests, .job = job, .files = files, .tag = tag,
-        .done = done,
+        .job = job, .files = files, .tag = tag, .done = done,
     };
-    if (audits->requests)
-        audits->requests->previous = request;
-    audits->requests = request;
+    LIST_INSERT_HEAD(&audits->requests, request, link);
     switch (kind) {
     case REQUEST_OPEN:
         r = files_open(files, path, on_open, request);
@@ -78,7 +65,7 @@ int request_start(struct job *job, enum request_kind kind, struct files *files, 
         break;
     }
     if (r < 0) {
-        request_unlink(request);
+        LIST_REMOVE(request, link);
         free(request);
     }
     return r;
@@ -86,22 +73,24 @@ int request_start(struct job *job, enum request_kind kind, struct files *files, 
 
 void requests_detach(struct audits *audits, const struct job *job)
 {
-    for (struct request *request = audits->requests; request; request = request->next)
+    struct request *request;
+
+    LIST_FOREACH(request, &audits->requests, link)
         if (request->job == job)
             request->job = NULL;
 }
 
 void requests_files_gone(struct audits *audits, const struct files *files)
 {
-    struct request *request = audits->requests;
+    struct request *request = LIST_FIRST(&audits->requests);
 
     /* What one ending does may end others, so look from the start each time. */
     while (request) {
         if (request->files == files) {
             request_end(request, &(struct request_result){ .error = -ENOTCONN, .fd = -1 });
-            request = audits->requests;
+            request = LIST_FIRST(&audits->requests);
         } else {
-            request = request->next;
+            request = LIST_NEXT(request, link);
         }
     }
 }

@@ -135,7 +135,9 @@ int scrub_take_digest(struct job *job)
 /* One reader per device: a scrub gives way to the audit of another image, for some time. */
 static bool device_is_audited(const struct audits *audits, uint64_t device)
 {
-    for (const struct job *job = audits->jobs; job; job = job->next)
+    const struct job *job;
+
+    LIST_FOREACH(job, &audits->jobs, link)
         if (!job->resolve_only && !job->scrub && job->image->device == device)
             return true;
     return false;
@@ -162,7 +164,9 @@ static void turn_add(struct audits *audits, uint64_t device)
 
 static bool device_is_scrubbed(const struct audits *audits, uint64_t device)
 {
-    for (const struct job *job = audits->jobs; job; job = job->next)
+    const struct job *job;
+
+    LIST_FOREACH(job, &audits->jobs, link)
         if (job->scrub && job->image->device == device)
             return true;
     return false;
@@ -211,13 +215,18 @@ static bool scrub_must_wait(struct audits *audits, uint64_t device)
 void scrubs_pace(struct audits *audits)
 {
     uint64_t budget = scrub_budget(audits);
+    struct job *job;
 
-    for (struct job *job = audits->jobs; job && audits->n_scrubbing > 0; job = job->next)
+    if (audits->n_scrubbing == 0) {
+        turns_take(audits);
+        return;
+    }
+    LIST_FOREACH(job, &audits->jobs, link)
         if (job->scrub && !turn_find(audits, job->image->device) &&
             device_is_audited(audits, job->image->device))
             turn_add(audits, job->image->device);
     turns_take(audits);
-    for (struct job *job = audits->jobs; job && audits->n_scrubbing > 0; job = job->next) {
+    LIST_FOREACH(job, &audits->jobs, link) {
         bool waits;
 
         if (!job->scrub)
@@ -241,7 +250,9 @@ void audits_pause_scrubs(struct audits *audits, bool pause)
 
 bool audits_scrub(const struct audits *audits, size_t index, struct scrub_progress *ret_progress)
 {
-    for (const struct job *job = audits->jobs; job; job = job->next) {
+    const struct job *job;
+
+    LIST_FOREACH(job, &audits->jobs, link) {
         if (!job->scrub || index-- > 0)
             continue;
         *ret_progress = (struct scrub_progress){

@@ -20,15 +20,15 @@ struct acknowledgement *acknowledged_free(struct acknowledgement *ack)
     return NULL;
 }
 
-bool acknowledged_take_out(struct acknowledgement **list, const char *finding, const char *kind,
+bool acknowledged_take_out(struct acknowledgements *list, const char *finding, const char *kind,
                            const char *subject)
 {
-    for (struct acknowledgement **at = list; *at; at = &(*at)->next)
-        if (strcmp((*at)->finding, finding) == 0 && strcmp((*at)->kind, kind) == 0 &&
-            strcmp((*at)->subject, subject) == 0) {
-            struct acknowledgement *ack = *at;
+    struct acknowledgement *ack;
 
-            *at = ack->next;
+    LIST_FOREACH(ack, list, link)
+        if (strcmp(ack->finding, finding) == 0 && strcmp(ack->kind, kind) == 0 &&
+            strcmp(ack->subject, subject) == 0) {
+            LIST_REMOVE(ack, link);
             acknowledged_free(ack);
             return true;
         }
@@ -57,14 +57,15 @@ static void remember_finding(struct contents *contents, const struct finding *fi
         acknowledged_free(ack);
         return;
     }
-    ack->next = contents->acknowledgements;
-    contents->acknowledgements = ack;
+    LIST_INSERT_HEAD(&contents->acknowledgements, ack, link);
 }
 
 /* A finding was opened: was it acknowledged before the database was lost? */
 static void match(struct contents *contents, const struct finding *finding)
 {
-    for (struct acknowledgement *ack = contents->acknowledgements; ack; ack = ack->next)
+    struct acknowledgement *ack;
+
+    LIST_FOREACH(ack, &contents->acknowledgements, link)
         if (ack->pending && strcmp(ack->finding, finding_definition(finding->type)->name) == 0 &&
             strcmp(ack->kind, subject_kind_name(finding->subject_kind)) == 0 &&
             strcmp(ack->subject, finding->subject) == 0)
@@ -100,30 +101,28 @@ void contents_event(struct contents *contents, const struct finding *finding,
 
 void contents_acknowledge(struct contents *contents)
 {
-    struct acknowledgement **at = &contents->acknowledgements;
+    struct acknowledgement *ack = LIST_FIRST(&contents->acknowledgements);
 
-    while (*at) {
-        struct acknowledgement *ack = *at;
-
+    while (ack) {
         if (ack->id == 0) {
-            at = &ack->next;
+            ack = LIST_NEXT(ack, link);
             continue;
         }
-        *at = ack->next;
+        LIST_REMOVE(ack, link);
         if (ack->id > 0)
             contents->ops->acknowledge(contents->userdata, ack->id, ack->by, ack->reason,
                                        ack->until);
         acknowledged_free(ack);
-        at = &contents->acknowledgements;       /* that changed the list */
+        ack = LIST_FIRST(&contents->acknowledgements);          /* that changed the list */
     }
 }
 
 void acknowledged_free_all(struct contents *contents)
 {
-    while (contents->acknowledgements) {
-        struct acknowledgement *ack = contents->acknowledgements;
+    struct acknowledgement *ack;
 
-        contents->acknowledgements = ack->next;
+    while ((ack = LIST_FIRST(&contents->acknowledgements))) {
+        LIST_REMOVE(ack, link);
         acknowledged_free(ack);
     }
 }

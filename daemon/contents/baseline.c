@@ -5,18 +5,19 @@
 #include <errno.h>
 #include <search.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "lib/cleanup.h"
 
 struct held {
     struct baseline *baseline;
-    struct held *next;         /* of the same path */
+    LIST_ENTRY(held) link;      /* of the same path */
 };
 
 /* All baselines of one path. */
 struct baseline_place {
     char *path;
-    struct held *held;
+    LIST_HEAD(, held) held;
 };
 
 struct baselines {
@@ -57,11 +58,10 @@ static struct baseline_place *place_find(const struct baselines *baselines, cons
 static void place_free(void *data)
 {
     struct baseline_place *place = data;
+    struct held *entry;
 
-    while (place->held) {
-        struct held *entry = place->held;
-
-        place->held = entry->next;
+    while ((entry = LIST_FIRST(&place->held))) {
+        LIST_REMOVE(entry, link);
         free(entry);
     }
     free(place->path);
@@ -94,24 +94,25 @@ static int place_add(struct baselines *baselines, struct baseline *baseline)
         free(entry);
         return r;
     }
-    *entry = (struct held){ .baseline = baseline, .next = place->held };
-    place->held = entry;
+    entry->baseline = baseline;
+    LIST_INSERT_HEAD(&place->held, entry, link);
     return 0;
 }
 
 static void place_remove(struct baselines *baselines, const struct baseline *baseline)
 {
     struct baseline_place *place = place_find(baselines, baseline->path);
+    struct held *entry;
 
-    for (struct held **at = place ? &place->held : NULL; at && *at; at = &(*at)->next)
-        if ((*at)->baseline == baseline) {
-            struct held *entry = *at;
-
-            *at = entry->next;
+    if (!place)
+        return;
+    LIST_FOREACH(entry, &place->held, link)
+        if (entry->baseline == baseline) {
+            LIST_REMOVE(entry, link);
             free(entry);
             break;
         }
-    if (place && !place->held) {
+    if (LIST_EMPTY(&place->held)) {
         tdelete(place, &baselines->by_path, compare_path);
         place_free(place);
     }
@@ -184,9 +185,12 @@ struct baseline *baselines_find(const struct baselines *baselines, const struct 
 struct baseline *baselines_find_path(const struct baselines *baselines, const char *path)
 {
     const struct baseline_place *place = place_find(baselines, path);
+    const struct held *entry;
     struct baseline *best = NULL;
 
-    for (const struct held *entry = place ? place->held : NULL; entry; entry = entry->next)
+    if (!place)
+        return NULL;
+    LIST_FOREACH(entry, &place->held, link)
         if (!baseline_source_is_loose(entry->baseline->source) &&
             (!best || entry->baseline->verified > best->verified))
             best = entry->baseline;
@@ -198,7 +202,11 @@ void baselines_each_path(const struct baselines *baselines, const char *path,
 {
     const struct baseline_place *place = place_find(baselines, path);
 
-    for (const struct held *entry = place ? place->held : NULL; entry; entry = entry->next)
+    const struct held *entry;
+
+    if (!place)
+        return;
+    LIST_FOREACH(entry, &place->held, link)
         each(userdata, entry->baseline);
 }
 

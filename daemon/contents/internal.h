@@ -2,6 +2,8 @@
 /* What the files of contents share. Each calls those above it alone. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "daemon/contents/baseline.h"
 #include "daemon/contents/ledger.h"
 #include "daemon/core/contents.h"
@@ -11,7 +13,7 @@
 
 struct stream;
 struct ledger_lines;
-struct acknowledgement;
+LIST_HEAD(acknowledgements, acknowledgement);
 
 struct contents {
     char *state_directory;
@@ -23,13 +25,13 @@ struct contents {
     uint64_t readings;          /* taken into baselines until now */
     char *damage;               /* what is damaged of what was kept, in words; NULL nothing */
     uint64_t swept;             /* usec: when those of files long gone were forgotten */
-    struct stream *streams;     /* readings that are under way */
+    LIST_HEAD(, stream) streams;        /* readings that are under way */
     struct ledger_lines *lines; /* for the ledger, not handed to a task yet */
     uint64_t stale;             /* lines in it that do not count any more, at most */
     bool anew;                  /* it lacks something, or is damaged: the next writing is of all */
     int ledger_error;           /* of its last writing */
     size_t imported;            /* baselines that the database did not have */
-    struct acknowledgement *acknowledgements;
+    struct acknowledgements acknowledgements;
 };
 
 static inline uint64_t contents_now(const struct contents *contents)
@@ -95,7 +97,7 @@ void ledger_free(struct contents *contents);
 /* ---- acknowledged.c: acknowledgements that the ledger has ------------------------------------ */
 
 struct acknowledgement {
-    struct acknowledgement *next;
+    LIST_ENTRY(acknowledgement) link;
     bool pending;               /* from before the database was lost: to be done again */
     char *finding, *kind, *subject, *by, *reason;
     uint64_t until;             /* usec, 0 without end */
@@ -107,7 +109,7 @@ struct acknowledgement {
 
 struct acknowledgement *acknowledged_free(struct acknowledgement *ack);
 /* False when it was not there. */
-bool acknowledged_take_out(struct acknowledgement **list, const char *finding, const char *kind,
+bool acknowledged_take_out(struct acknowledgements *list, const char *finding, const char *kind,
                            const char *subject);
 void acknowledged_free_all(struct contents *contents);
 

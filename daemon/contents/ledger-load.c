@@ -13,7 +13,7 @@ DEFINE_CLEANUP(struct mute *, mute_free)
 struct import {
     struct contents *contents;
     struct baselines *baselines;
-    struct acknowledgement *acknowledgements;
+    struct acknowledgements acknowledgements;
     struct mute **mutes;        /* that hold */
     size_t n_mutes;
 };
@@ -90,7 +90,6 @@ static int take_acknowledgement(struct import *import, json_object *object)
     if (!ack)
         return -ENOMEM;
     *ack = (struct acknowledgement){
-        .next = import->acknowledgements,
         .finding = strdup(finding), .kind = strdup(kind),
         .subject = strdup(subject), .by = strdup(by), .reason = strdup(reason),
         .severity = strdup(severity),
@@ -101,7 +100,7 @@ static int take_acknowledgement(struct import *import, json_object *object)
         acknowledged_free(ack);
         return -ENOMEM;
     }
-    import->acknowledgements = ack;
+    LIST_INSERT_HEAD(&import->acknowledgements, ack, link);
     return 0;
 }
 
@@ -294,6 +293,7 @@ static void merge_mutes(struct import *import, bool first)
 int ledger_load(struct contents *contents, bool first)
 {
     struct import import = { .contents = contents };
+    struct acknowledgement *ack;
     _cleanup_free_ char *path = ledger_path(contents);
     _cleanup_fclose_ FILE *file = NULL;
     struct ledger_report report = { .entries = 0 };
@@ -326,13 +326,10 @@ int ledger_load(struct contents *contents, bool first)
                    contents->imported, contents->imported == 1 ? "" : "s");
     /* Acknowledgements are in the database, where there is one; else they wait for their
      * findings. */
-    while (import.acknowledgements) {
-        struct acknowledgement *ack = import.acknowledgements;
-
-        import.acknowledgements = ack->next;
+    while ((ack = LIST_FIRST(&import.acknowledgements))) {
+        LIST_REMOVE(ack, link);
         ack->pending = first;
-        ack->next = contents->acknowledgements;
-        contents->acknowledgements = ack;
+        LIST_INSERT_HEAD(&contents->acknowledgements, ack, link);
     }
     merge_mutes(&import, first);
     if (r >= 0 && contents->anew)

@@ -172,11 +172,11 @@ static int put_finding(void *userdata, struct finding *finding)
 /* Those of before the database was lost, whose findings were not opened again yet. */
 static int put_pending(const struct contents *contents, struct ledger_lines *lines)
 {
+    const struct acknowledgement *ack;
     int r = 0;
 
-    for (const struct acknowledgement *ack = contents->acknowledgements; r >= 0 && ack;
-         ack = ack->next)
-        if (ack->pending && ack->id == 0)
+    LIST_FOREACH(ack, &contents->acknowledgements, link)
+        if (r >= 0 && ack->pending && ack->id == 0)
             r = put_acknowledgement(
                 lines, &(struct ledger_acknowledgement){
                            .finding = ack->finding, .kind = ack->kind, .subject = ack->subject,

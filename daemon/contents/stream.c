@@ -30,7 +30,7 @@
 #define PARTIAL_KEPT (30 * 24 * 3600 * USEC_PER_SEC)
 
 struct stream {
-    struct stream *next, *previous;
+    LIST_ENTRY(stream) link;    /* until it is dropped */
     struct contents *contents;
     struct identity identity;
     struct fingerprint fingerprint;
@@ -59,21 +59,12 @@ struct stream_writing {
 
 static struct stream *stream_find(const struct contents *contents, const struct identity *identity)
 {
-    for (struct stream *stream = contents->streams; stream; stream = stream->next)
+    struct stream *stream;
+
+    LIST_FOREACH(stream, &contents->streams, link)
         if (identity_equal(&stream->identity, identity))
             return stream;
     return NULL;
-}
-
-static void stream_unlist(struct stream *stream)
-{
-    if (stream->previous)
-        stream->previous->next = stream->next;
-    else if (stream->contents->streams == stream)
-        stream->contents->streams = stream->next;
-    if (stream->next)
-        stream->next->previous = stream->previous;
-    stream->next = stream->previous = NULL;
 }
 
 static void stream_free(struct stream *stream)
@@ -85,7 +76,7 @@ static void stream_free(struct stream *stream)
 
 static void stream_drop(struct stream *stream)
 {
-    stream_unlist(stream);
+    LIST_REMOVE(stream, link);
     if (stream->n_tasks > 0)
         stream->dropped = true;
     else
@@ -108,10 +99,7 @@ static int stream_new(struct contents *contents, const struct identity *identity
         stream_free(stream);
         return -ENOMEM;
     }
-    stream->next = contents->streams;
-    if (stream->next)
-        stream->next->previous = stream;
-    contents->streams = stream;
+    LIST_INSERT_HEAD(&contents->streams, stream, link);
     *ret_stream = stream;
     return 0;
 }
@@ -428,17 +416,19 @@ int stream_load(struct contents *contents)
 /* An interrupted reading goes on after the next start: what is known of it is written. */
 void stream_flush_all(struct contents *contents)
 {
-    for (struct stream *stream = contents->streams; stream; stream = stream->next)
+    struct stream *stream;
+
+    LIST_FOREACH(stream, &contents->streams, link)
         if (!stream->broken)
             stream_flush(stream);
 }
 
 void stream_free_all(struct contents *contents)
 {
-    while (contents->streams) {
-        struct stream *stream = contents->streams;
+    struct stream *stream;
 
-        stream_unlist(stream);
+    while ((stream = LIST_FIRST(&contents->streams))) {
+        LIST_REMOVE(stream, link);
         stream_free(stream);
     }
 }

@@ -199,12 +199,13 @@ static int children_paths(const struct image *image, json_object **ret_array)
 static int names_array(const struct image *image, json_object **ret_array)
 {
     _cleanup_(json_object_putp) json_object *array = json_object_new_array();
+    const struct image_name *name;
     size_t n = 0;
     int r = array ? 0 : -ENOMEM;
 
-    for (const struct image_name *name = image->names; r >= 0 && name && n < LISTED_MAX;
-         name = name->next, n++)
-        r = rows_add(array, json_object_new_string(name->path));
+    LIST_FOREACH(name, &image->names, link)
+        if (r >= 0 && n++ < LISTED_MAX)
+            r = rows_add(array, json_object_new_string(name->path));
     if (r < 0)
         return r;
     *ret_array = TAKE_PTR(array);
@@ -295,7 +296,7 @@ int query_image(const struct query_view *view, const struct asked *asked, json_o
     r = image_users(view, image, &value);
     row_result(&row, "users", r, value);
     put_place(view, image, &row);
-    if (image->names) {
+    if (!LIST_EMPTY(&image->names)) {
         r = names_array(image, &value);
         row_result(&row, "names", r, value);
     }

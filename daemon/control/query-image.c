@@ -334,7 +334,9 @@ struct image_filter {
 
 static bool any_name_matches(const char *path, const struct image *image)
 {
-    for (const struct image_name *name = image->names; name; name = name->next)
+    const struct image_name *name;
+
+    LIST_FOREACH(name, &image->names, link)
         if (path_is_below(name->path, path))
             return true;
     return path_is_below(image->path, path);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "daemon/core/contents.h"
 #include "daemon/core/file.h"
@@ -114,7 +115,7 @@ struct image_name {
     struct image *image;
     struct datastore *datastore;
     uint32_t walk;              /* number of the walk that saw it last */
-    struct image_name *next;    /* of the same image */
+    LIST_ENTRY(image_name) link;        /* of the same image */
 };
 
 /* One file that is, or may be, an image. Owned by discover; other stages keep pointers only while
@@ -122,7 +123,7 @@ struct image_name {
 struct image {
     int64_t id;                 /* the database's, 0 until stored */
     char *path;                 /* absolute, raw bytes: the name that it is known by */
-    struct image_name *names;   /* others; NULL none */
+    LIST_HEAD(, image_name) names;      /* others */
     struct datastore *datastore;
     uint64_t first_seen, last_seen;     /* usec */
     struct identity identity;   /* as last seen on disk */

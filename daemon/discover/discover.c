@@ -44,8 +44,7 @@ struct discover *discover_free(struct discover *discover)
     for (size_t i = 0; discover->n_names > 0 && image_set_sort(&discover->images) >= 0 &&
                        i < discover->images.n_sorted;
          i++)
-        while (discover->images.sorted[i]->names)
-            names_remove(discover, discover->images.sorted[i]->names);
+        names_remove_all(discover, discover->images.sorted[i]);
     for (size_t i = 0; i < discover->n_sites; i++)
         site_free(discover->sites[i]);
     free(discover->sites);
@@ -96,8 +95,7 @@ void discover_vanish(struct discover *discover, struct image *image, bool by_wal
     if (discover_promote(discover, image))
         return;
     leaving_forget(discover, image);
-    while (image->names)
-        names_remove(discover, image->names);
+    names_remove_all(discover, image);
     image->present = false;
     image_set_remove(&discover->images, image);
     site_count(discover_site(discover, image->datastore), image, false);

@@ -230,6 +230,7 @@ struct discover {
 struct image_name *names_find(const struct discover *discover, const char *path);
 int names_add(struct discover *discover, struct image *image, struct site *site, const char *path);
 void names_remove(struct discover *discover, struct image_name *name);
+void names_remove_all(struct discover *discover, struct image *image);
 /* Drops names in the datastore (below the folder, unless that is NULL) which the walk with this
  * number did not see; UINT32_MAX: all of them. */
 void names_sweep(struct discover *discover, const struct datastore *datastore, uint32_t walk,

@@ -48,8 +48,7 @@ int names_add(struct discover *discover, struct image *image, struct site *site,
     name->image = image;
     name->datastore = site->datastore;
     name->walk = site->datastore->walk;
-    name->next = image->names;
-    image->names = name;
+    LIST_INSERT_HEAD(&image->names, name, link);
     site->n_names++;
     discover->n_names++;
     discover->images.generation++;
@@ -58,19 +57,24 @@ int names_add(struct discover *discover, struct image *image, struct site *site,
 
 void names_remove(struct discover *discover, struct image_name *name)
 {
-    struct image_name **at = &name->image->names;
     struct site *site = discover_site(discover, name->datastore);
 
     if (site)
         site->n_names--;
-    while (*at != name)
-        at = &(*at)->next;
-    *at = name->next;
+    LIST_REMOVE(name, link);
     tdelete(name, &discover->names, compare_names);
     discover->n_names--;
     discover->images.generation++;
     free(name->path);
     free(name);
+}
+
+void names_remove_all(struct discover *discover, struct image *image)
+{
+    struct image_name *name;
+
+    while ((name = LIST_FIRST(&image->names)))
+        names_remove(discover, name);
 }
 
 struct taking {
@@ -145,7 +149,7 @@ int discover_rename(struct discover *discover, struct image *image, struct datas
  * whether that is still the same file. */
 bool discover_promote(struct discover *discover, struct image *image)
 {
-    struct image_name *name = image->names;
+    struct image_name *name = LIST_FIRST(&image->names);
     _cleanup_free_ char *path = NULL;
     struct datastore *datastore;
     uint32_t walk;

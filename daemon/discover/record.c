@@ -271,7 +271,7 @@ void site_take_postponed(struct site *site)
         const struct files_record *record = &site->postponed[i];
         struct image *image = image_set_find(&discover->images, record->path), *other;
 
-        if (image && !image->names)
+        if (image && LIST_EMPTY(&image->names))
             site_make_way(site, image, i + 1);
         image = image_set_find(&discover->images, record->path);
         if (image) {
@@ -316,7 +316,8 @@ bool site_expire_postponed(struct site *site, uint64_t now, uint64_t after)
 static bool site_waits_for_other(const struct site *site, const struct image *image,
                                  const struct files_record *record)
 {
-    const struct image *other = image->names ? NULL : known_elsewhere(site, record, image);
+    const struct image *other = LIST_EMPTY(&image->names) ? known_elsewhere(site, record, image)
+                                                          : NULL;
 
     return other && other->datastore == site->datastore && other->identity.btime != 0 &&
            record->stat.links == 1 && !discover_is_leaving(site->discover, other);

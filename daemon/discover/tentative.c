@@ -97,8 +97,7 @@ int discover_dismiss(struct discover *discover, struct image *image, bool keep)
     if (r < 0)
         return r;
     leaving_forget(discover, image);
-    while (image->names)
-        names_remove(discover, image->names);
+    names_remove_all(discover, image);
     image_set_remove(&discover->images, image);
     site_count(site, image, false);
     discover->options.image(discover->options.userdata, image, DISCOVER_DISMISSED, false);

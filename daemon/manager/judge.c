@@ -114,11 +114,12 @@ static bool audit_is_final(const struct image *image)
 
 static bool has_image_name(const struct image *image)
 {
-    const struct image_name *name = image->names;
+    const struct image_name *name;
 
-    while (name && !path_is_image_name(name->path))
-        name = name->next;
-    return name;
+    LIST_FOREACH(name, &image->names, link)
+        if (path_is_image_name(name->path))
+            return true;
+    return false;
 }
 
 /* Something calls it an image. */

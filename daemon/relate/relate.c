@@ -46,9 +46,11 @@ static void node_observe(struct graph *graph, struct node *node)
 /* Declared so under any of its names. */
 static bool golden_by_policy(const struct policy *policy, const struct image *image)
 {
+    const struct image_name *name;
+
     if (!policy)
         return false;
-    for (const struct image_name *name = image->names; name; name = name->next)
+    LIST_FOREACH(name, &image->names, link)
         if (policy_golden(policy, name->path))
             return true;
     return policy_golden(policy, image->path);
@@ -257,7 +259,8 @@ int graph_update(struct graph *graph, struct image *image)
 
     if (!node)
         return -ENOENT;
-    if (image->names && golden_by_policy(graph->policy, image) != node->golden_by_policy) {
+    if (!LIST_EMPTY(&image->names) &&
+        golden_by_policy(graph->policy, image) != node->golden_by_policy) {
         node->golden_by_policy = !node->golden_by_policy;
         node_mark(graph, node, NODE_DIRTY);
     }

@@ -51,8 +51,8 @@ int store_batch_new(struct store_batch **ret_batch)
 
     if (!batch)
         return -ENOMEM;
-    batch->last = &batch->first;
-    batch->last_waiter = &batch->waiters;
+    STAILQ_INIT(&batch->rows);
+    STAILQ_INIT(&batch->waiters);
     batch->n_merged = 1;
     *ret_batch = batch;
     return 0;
@@ -60,18 +60,17 @@ int store_batch_new(struct store_batch **ret_batch)
 
 struct store_batch *store_batch_free(struct store_batch *batch)
 {
+    struct batch_waiter *waiter;
+    struct batch_row *row;
+
     if (!batch)
         return NULL;
-    while (batch->first) {
-        struct batch_row *row = batch->first;
-
-        batch->first = row->next;
+    while ((row = STAILQ_FIRST(&batch->rows))) {
+        STAILQ_REMOVE_HEAD(&batch->rows, link);
         row_free(row);
     }
-    while (batch->waiters) {
-        struct batch_waiter *waiter = batch->waiters;
-
-        batch->waiters = waiter->next;
+    while ((waiter = STAILQ_FIRST(&batch->waiters))) {
+        STAILQ_REMOVE_HEAD(&batch->waiters, link);
         free(waiter);
     }
     free(batch);
@@ -80,7 +79,7 @@ struct store_batch *store_batch_free(struct store_batch *batch)
 
 bool store_batch_is_empty(const struct store_batch *batch)
 {
-    return !batch->first;
+    return STAILQ_EMPTY(&batch->rows);
 }
 
 int store_batch_take(struct store_batch *batch, struct batch_row *const *rows, size_t n_rows)
@@ -90,19 +89,19 @@ int store_batch_take(struct store_batch *batch, struct batch_row *const *rows, s
     for (size_t i = 0; i < n_rows && r == 0; i++)
         r = rows[i] ? rows[i]->error : -ENOMEM;
     for (size_t i = 0; i < n_rows; i++) {
-        if (r < 0) {
+        if (r < 0)
             row_free(rows[i]);
-            continue;
-        }
-        *batch->last = rows[i];
-        batch->last = &rows[i]->next;
+        else
+            STAILQ_INSERT_TAIL(&batch->rows, rows[i], link);
     }
     return r;
 }
 
 bool store_batch_is_precious(const struct store_batch *batch)
 {
-    for (const struct batch_row *row = batch->first; row; row = row->next)
+    const struct batch_row *row;
+
+    STAILQ_FOREACH(row, &batch->rows, link)
         if (row->kind == ROW_EVENT || row->kind == ROW_RENAMED || row->kind == ROW_BASELINE ||
             row->kind == ROW_MUTE)
             return true;
@@ -113,16 +112,8 @@ bool store_batch_is_precious(const struct store_batch *batch)
 
 void store_batch_append(struct store_batch *batch, struct store_batch *from)
 {
-    if (from->first) {
-        *batch->last = from->first;
-        batch->last = from->last;
-        from->first = NULL;
-    }
-    if (from->waiters) {
-        *batch->last_waiter = from->waiters;
-        batch->last_waiter = from->last_waiter;
-        from->waiters = NULL;
-    }
+    STAILQ_CONCAT(&batch->rows, &from->rows);
+    STAILQ_CONCAT(&batch->waiters, &from->waiters);
     batch->n_merged += from->n_merged;
     batch->sequence = from->sequence;
     store_batch_free(from);
@@ -176,15 +167,17 @@ static bool same_key(const struct batch_row *a, const struct batch_row *b)
 size_t store_batch_compact(struct store_batch *batch)
 {
     _cleanup_free_ struct row_place *places = NULL;
+    STAILQ_HEAD(, batch_row) kept = STAILQ_HEAD_INITIALIZER(kept);
     size_t n = 0, n_dropped = 0;
+    struct batch_row *row;
 
-    for (struct batch_row *row = batch->first; row; row = row->next)
+    STAILQ_FOREACH(row, &batch->rows, link)
         n += may_be_superseded(row);
     places = n > 0 ? calloc(n, sizeof(*places)) : NULL;
     if (!places)
         return 0;
     n = 0;
-    for (struct batch_row *row = batch->first; row; row = row->next)
+    STAILQ_FOREACH(row, &batch->rows, link)
         if (may_be_superseded(row)) {
             places[n] = (struct row_place){ .row = row, .index = n };
             n++;
@@ -197,19 +190,15 @@ size_t store_batch_compact(struct store_batch *batch)
 
         places[i].row->superseded = later < n && same_key(places[i].row, places[later].row);
     }
-    for (struct batch_row **at = &batch->first; *at;) {
-        struct batch_row *row = *at;
-
+    while ((row = STAILQ_FIRST(&batch->rows))) {
+        STAILQ_REMOVE_HEAD(&batch->rows, link);
         if (!row->superseded) {
-            at = &row->next;
+            STAILQ_INSERT_TAIL(&kept, row, link);
             continue;
         }
-        *at = row->next;
         row_free(row);
         n_dropped++;
     }
-    batch->last = &batch->first;
-    while (*batch->last)
-        batch->last = &(*batch->last)->next;
+    STAILQ_CONCAT(&batch->rows, &kept);
     return n_dropped;
 }

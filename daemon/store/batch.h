@@ -3,6 +3,8 @@
  * its statements. */
 #pragma once
 
+#include <sys/queue.h>
+
 #include "daemon/store/store.h"
 
 enum value_type { VALUE_NULL, VALUE_INTEGER, VALUE_TEXT, VALUE_BLOB };
@@ -40,7 +42,7 @@ enum row_kind {
 };
 
 struct batch_row {
-    struct batch_row *next;
+    STAILQ_ENTRY(batch_row) link;
     enum row_kind kind;
     int error;                  /* while it was put together */
     bool superseded;
@@ -59,15 +61,15 @@ int store_batch_take(struct store_batch *batch, struct batch_row *const *rows, s
 
 /* Who wants to know when it is written; several once batches were merged. */
 struct batch_waiter {
-    struct batch_waiter *next;
+    STAILQ_ENTRY(batch_waiter) link;
     void (*committed)(void *userdata, int error);
     void *userdata;
 };
 
 struct store_batch {
-    struct store_batch *next;   /* in the queue */
-    struct batch_row *first, **last;
-    struct batch_waiter *waiters, **last_waiter;
+    STAILQ_ENTRY(store_batch) link;
+    STAILQ_HEAD(, batch_row) rows;
+    STAILQ_HEAD(, batch_waiter) waiters;
     uint64_t sequence;          /* place among reads and batches */
     size_t n_merged;            /* batches it holds */
     int error;                  /* as it is answered */

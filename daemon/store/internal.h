@@ -4,6 +4,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <sys/queue.h>
 
 #include "daemon/store/db.h"
 #include "daemon/store/record.h"
@@ -14,7 +15,7 @@
 #define STORE_CLOSE_USEC (5 * USEC_PER_SEC)
 
 struct store_read {
-    struct store_read *next;
+    STAILQ_ENTRY(store_read) link;
     uint64_t sequence;          /* place among reads and batches */
     struct history_question question;   /* its strings are copies; no cursor */
     int64_t before;
@@ -33,9 +34,13 @@ struct store_read *store_read_free(struct store_read *read);
 
 /* Where a damaged database went, to be told. */
 struct store_aside {
-    struct store_aside *next;
+    SLIST_ENTRY(store_aside) link;
     char *path;
 };
+
+STAILQ_HEAD(batch_queue, store_batch);
+STAILQ_HEAD(read_queue, store_read);
+SLIST_HEAD(aside_list, store_aside);
 
 enum check_state { CHECK_IDLE, CHECK_RUNNING, CHECK_CLEAN, CHECK_DAMAGED, CHECK_FAILED };
 
@@ -63,16 +68,16 @@ struct store {
     pthread_mutex_t lock;
     pthread_cond_t wake;        /* something for the thread; monotonic */
     pthread_cond_t answered;    /* something for whoever waits on the thread */
-    struct store_batch *batches, **last_batch;
+    struct batch_queue batches;
     uint64_t history_retention; /* usec */
     unsigned audits_kept;
     uint64_t sweep_time;        /* of sweep_clock, when it swept last */
     size_t n_queued;            /* length of batches */
     size_t n_waiting;           /* batches as given, the one being written included */
-    struct store_read *reads, **last_read;
-    struct store_batch *written, **last_written;        /* for the loop */
-    struct store_read *answers, **last_answer;          /* for the loop */
-    struct store_aside *asides;
+    struct read_queue reads;
+    struct batch_queue written; /* for the loop */
+    struct read_queue answers;  /* for the loop */
+    struct aside_list asides;
     int trouble_now;
     struct store_head last_head;        /* of what is written */
     bool head_due;              /* to be told */

@@ -44,25 +44,28 @@ struct store_read *store_read_free(struct store_read *read)
     return NULL;
 }
 
-static void answer_batches(struct store_batch *batches)
+static void answer_batches(struct batch_queue *batches)
 {
-    while (batches) {
-        struct store_batch *batch = batches;
+    struct store_batch *batch;
 
-        batches = batch->next;
-        for (struct batch_waiter *waiter = batch->waiters; waiter; waiter = waiter->next)
+    while ((batch = STAILQ_FIRST(batches))) {
+        const struct batch_waiter *waiter;
+
+        STAILQ_REMOVE_HEAD(batches, link);
+        STAILQ_FOREACH(waiter, &batch->waiters, link)
             waiter->committed(waiter->userdata, batch->error);
         store_batch_free(batch);
     }
 }
 
-static void answer_reads(struct store *store, struct store_read *reads)
+static void answer_reads(struct store *store, struct read_queue *reads)
 {
-    while (reads) {
-        struct store_read *read = reads;
+    struct store_read *read;
+
+    while ((read = STAILQ_FIRST(reads))) {
         char next[24] = "";
 
-        reads = read->next;
+        STAILQ_REMOVE_HEAD(reads, link);
         if (read->run) {
             if (read->task_done)
                 read->task_done(read->userdata, read->error);
@@ -79,12 +82,12 @@ static void answer_reads(struct store *store, struct store_read *reads)
     }
 }
 
-static void answer_asides(struct store *store, struct store_aside *asides)
+static void answer_asides(struct store *store, struct aside_list *asides)
 {
-    while (asides) {
-        struct store_aside *aside = asides;
+    struct store_aside *aside;
 
-        asides = aside->next;
+    while ((aside = SLIST_FIRST(asides))) {
+        SLIST_REMOVE_HEAD(asides, link);
         if (store->damaged)
             store->damaged(store->userdata, aside->path);
         free(aside->path);
@@ -95,9 +98,9 @@ static void answer_asides(struct store *store, struct store_aside *asides)
 /* A callback may post again, so nothing is held while they run. */
 static void answer_all(struct store *store)
 {
-    struct store_batch *batches;
-    struct store_read *reads;
-    struct store_aside *asides;
+    struct batch_queue batches = STAILQ_HEAD_INITIALIZER(batches);
+    struct read_queue reads = STAILQ_HEAD_INITIALIZER(reads);
+    struct aside_list asides;
     struct store_head head;
     bool head_due;
     size_t n_waiting;
@@ -107,16 +110,15 @@ static void answer_all(struct store *store)
     head = store->last_head;
     head_due = store->head_due;
     store->head_due = false;
-    batches = TAKE_PTR(store->written);
-    store->last_written = &store->written;
-    reads = TAKE_PTR(store->answers);
-    store->last_answer = &store->answers;
-    asides = TAKE_PTR(store->asides);
+    STAILQ_CONCAT(&batches, &store->written);
+    STAILQ_CONCAT(&reads, &store->answers);
+    asides = store->asides;
+    SLIST_INIT(&store->asides);
     trouble = store->trouble_now;
     n_waiting = store->n_waiting;
     pthread_mutex_unlock(&store->lock);
 
-    answer_asides(store, asides);
+    answer_asides(store, &asides);
     if (trouble != store->trouble_told) {
         store->trouble_told = trouble;
         if (store->trouble)
@@ -124,8 +126,8 @@ static void answer_all(struct store *store)
     }
     if (head_due && store->head)
         store->head(store->userdata, &head);
-    answer_batches(batches);
-    answer_reads(store, reads);
+    answer_batches(&batches);
+    answer_reads(store, &reads);
 }
 
 static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -143,21 +145,20 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *user
 /* Everything but the thread, which must have ended. */
 static struct store *store_free(struct store *store)
 {
+    struct store_batch *batch;
+    struct store_read *read;
+
     if (!store)
         return NULL;
     sd_event_source_disable_unref(store->source);
     store_db_free(store->db, false);
     /* What the last answers' callbacks asked for came too late. */
-    while (store->batches) {
-        struct store_batch *batch = store->batches;
-
-        store->batches = batch->next;
+    while ((batch = STAILQ_FIRST(&store->batches))) {
+        STAILQ_REMOVE_HEAD(&store->batches, link);
         store_batch_free(batch);
     }
-    while (store->reads) {
-        struct store_read *read = store->reads;
-
-        store->reads = read->next;
+    while ((read = STAILQ_FIRST(&store->reads))) {
+        STAILQ_REMOVE_HEAD(&store->reads, link);
         store_read_free(read);
     }
     if (store->wake_fd >= 0)
@@ -193,10 +194,11 @@ static int store_new(const struct store_options *options, struct store **ret_sto
     pthread_cond_init(&store->wake, &monotonic);
     pthread_cond_init(&store->answered, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    store->last_batch = &store->batches;
-    store->last_read = &store->reads;
-    store->last_written = &store->written;
-    store->last_answer = &store->answers;
+    STAILQ_INIT(&store->batches);
+    STAILQ_INIT(&store->reads);
+    STAILQ_INIT(&store->written);
+    STAILQ_INIT(&store->answers);
+    SLIST_INIT(&store->asides);
     store->audits_kept = options->audits_kept;
     store->history_retention = options->history_retention;
     store->trouble = options->trouble;
@@ -288,14 +290,15 @@ int store_open(sd_event *event, const struct store_options *options, pid_t *ret_
 
 static void give_up_batches(struct store *store)
 {
-    for (struct store_batch *batch = store->batches; batch; batch = batch->next)
+    struct store_batch *batch;
+    struct store_read *read;
+
+    STAILQ_FOREACH(batch, &store->batches, link)
         batch->error = -ECANCELED;
-    *store->last_written = TAKE_PTR(store->batches);
-    store->last_batch = &store->batches;
-    for (struct store_read *read = store->reads; read; read = read->next)
+    STAILQ_CONCAT(&store->written, &store->batches);
+    STAILQ_FOREACH(read, &store->reads, link)
         read->error = -ECANCELED;
-    *store->last_answer = TAKE_PTR(store->reads);
-    store->last_read = &store->reads;
+    STAILQ_CONCAT(&store->answers, &store->reads);
 }
 
 struct store *store_close(struct store *store)
@@ -349,16 +352,15 @@ int store_load(struct store *store, const struct store_loader *loader)
  * one. */
 static void merge_waiting(struct store *store)
 {
-    struct store_batch *first = store->batches;
+    struct store_batch *first = STAILQ_FIRST(&store->batches), *from;
 
-    while (first->next) {
-        struct store_batch *from = first->next;
-
-        first->next = from->next;
+    STAILQ_REMOVE_HEAD(&store->batches, link);
+    while ((from = STAILQ_FIRST(&store->batches))) {
+        STAILQ_REMOVE_HEAD(&store->batches, link);
         store_batch_append(first, from);
     }
+    STAILQ_INSERT_HEAD(&store->batches, first, link);
     store_batch_compact(first);
-    store->last_batch = &first->next;
     store->n_queued = 1;
 }
 
@@ -373,13 +375,11 @@ int store_commit(struct store *store, struct store_batch *batch,
             return -ENOMEM;
         waiter->committed = committed;
         waiter->userdata = userdata;
-        *batch->last_waiter = waiter;
-        batch->last_waiter = &waiter->next;
+        STAILQ_INSERT_TAIL(&batch->waiters, waiter, link);
     }
     batch->sequence = ++store->last_sequence;
     pthread_mutex_lock(&store->lock);
-    *store->last_batch = batch;
-    store->last_batch = &batch->next;
+    STAILQ_INSERT_TAIL(&store->batches, batch, link);
     store->n_queued++;
     store->n_waiting++;
     if (store->n_queued > STORE_QUEUE_MAX)
@@ -446,8 +446,7 @@ static void post_read(struct store *store, struct store_read *read)
     store->n_reads += !read->run;
     read->sequence = ++store->last_sequence;
     pthread_mutex_lock(&store->lock);
-    *store->last_read = read;
-    store->last_read = &read->next;
+    STAILQ_INSERT_TAIL(&store->reads, read, link);
     pthread_cond_signal(&store->wake);
     pthread_mutex_unlock(&store->lock);
 }

@@ -82,8 +82,8 @@ static int replace_database(struct store *store)
     store->aside_at = now;
     store->head_at = 0;         /* another record begins */
     pthread_mutex_lock(&store->lock);
-    aside->next = store->asides;
-    store->asides = TAKE_PTR(aside);
+    SLIST_INSERT_HEAD(&store->asides, aside, link);
+    aside = NULL;
     store->generation++;
     store->damage_seen = false;
     store->check_owed = false;
@@ -175,15 +175,11 @@ static void do_batch(struct store *store, struct store_batch *batch)
 
     pthread_mutex_lock(&store->lock);
     if (r == -EAGAIN) {
-        batch->next = store->batches;
-        if (!store->batches)
-            store->last_batch = &batch->next;
-        store->batches = batch;
+        STAILQ_INSERT_HEAD(&store->batches, batch, link);
         store->n_queued++;
     } else {
         batch->error = r;
-        *store->last_written = batch;
-        store->last_written = &batch->next;
+        STAILQ_INSERT_TAIL(&store->written, batch, link);
         store->n_waiting -= batch->n_merged;
     }
     pthread_mutex_unlock(&store->lock);
@@ -236,15 +232,13 @@ static void do_read(struct store *store, struct store_read *read)
     pthread_mutex_lock(&store->lock);
     if (r > 0 && !read->run && !store->stopping) {      /* after what waits now */
         read->sequence = UINT64_MAX;
-        *store->last_read = read;
-        store->last_read = &read->next;
+        STAILQ_INSERT_TAIL(&store->reads, read, link);
         pthread_mutex_unlock(&store->lock);
         return;
     }
     if (r > 0 && !read->run)
         read->error = -ECANCELED;
-    *store->last_answer = read;
-    store->last_answer = &read->next;
+    STAILQ_INSERT_TAIL(&store->answers, read, link);
     pthread_mutex_unlock(&store->lock);
     store_wake_loop(store);
 }
@@ -398,25 +392,27 @@ enum task { TASK_NONE, TASK_END, TASK_CHECKED, TASK_REPLACE, TASK_BATCH, TASK_RE
  * batches, but do not wait for a batch that cannot be written. */
 static enum task next_task(struct store *store, uint64_t now, uint64_t *ret_until)
 {
+    const struct store_batch *batch = STAILQ_FIRST(&store->batches);
+    const struct store_read *read = STAILQ_FIRST(&store->reads);
     bool may_write;
 
     if (store->stopping && store->retry_at > now + RETRY_FIRST)
         store->retry_at = now + RETRY_FIRST;
-    may_write = store->batches && now >= store->retry_at;
+    may_write = batch && now >= store->retry_at;
     if (store->check > CHECK_RUNNING)
         return TASK_CHECKED;
     if (store->damage_seen)
         return TASK_REPLACE;
-    if (store->stopping && (!store->batches || now >= store->stop_at))
-        return store->reads && store->batches == NULL ? TASK_READ : TASK_END;
-    if (store->reads && (!may_write || store->reads->sequence < store->batches->sequence))
+    if (store->stopping && (!batch || now >= store->stop_at))
+        return read && !batch ? TASK_READ : TASK_END;
+    if (read && (!may_write || read->sequence < batch->sequence))
         return TASK_READ;
     if (may_write)
         return TASK_BATCH;
     if (!store->stopping && now >= store->sweep_at)
         return TASK_SWEEP;
     *ret_until = store->stopping ? store->stop_at : store->sweep_at;
-    if (store->batches && store->retry_at < *ret_until)
+    if (batch && store->retry_at < *ret_until)
         *ret_until = store->retry_at;
     return TASK_NONE;
 }
@@ -433,24 +429,18 @@ static void wait_until(struct store *store, uint64_t until)
 
 static struct store_batch *take_batch(struct store *store)
 {
-    struct store_batch *batch = store->batches;
+    struct store_batch *batch = STAILQ_FIRST(&store->batches);
 
-    store->batches = batch->next;
-    if (!store->batches)
-        store->last_batch = &store->batches;
-    batch->next = NULL;
+    STAILQ_REMOVE_HEAD(&store->batches, link);
     store->n_queued--;
     return batch;
 }
 
 static struct store_read *take_read(struct store *store)
 {
-    struct store_read *read = store->reads;
+    struct store_read *read = STAILQ_FIRST(&store->reads);
 
-    store->reads = read->next;
-    if (!store->reads)
-        store->last_read = &store->reads;
-    read->next = NULL;
+    STAILQ_REMOVE_HEAD(&store->reads, link);
     return read;
 }
 

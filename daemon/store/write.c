@@ -406,15 +406,16 @@ static int finish_image(struct store_writer *writer, const struct batch_row *row
 static int write_rows(struct store_writer *writer, const struct store_batch *batch,
                       struct terms *terms)
 {
+    const struct batch_row *row;
     int r;
 
-    for (const struct batch_row *row = batch->first; row; row = row->next)
+    STAILQ_FOREACH(row, &batch->rows, link)
         for (unsigned i = 0; i < STATEMENTS_MAX && writer->rows[row->kind][i]; i++) {
             r = run_of_row(writer, writer->rows[row->kind][i], row, terms);
             if (r < 0)
                 return r;
         }
-    for (const struct batch_row *row = batch->first; row; row = row->next) {
+    STAILQ_FOREACH(row, &batch->rows, link) {
         r = row->kind == ROW_IMAGE || row->kind == ROW_AUDIT
                 ? finish_image(writer, row, terms)
                 : 0;

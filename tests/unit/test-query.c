@@ -212,7 +212,7 @@ static struct image *find_name(void *userdata, const char *path)
 {
     struct image *image = userdata;
 
-    return strcmp(image->names->path, path) == 0 ? image : NULL;
+    return strcmp(LIST_FIRST(&image->names)->path, path) == 0 ? image : NULL;
 }
 
 static void test_image_is_found(void **state)
@@ -226,7 +226,7 @@ static void test_image_is_found(void **state)
     make(world, "/s/b/web", NULL);
     make(world, "/s/c/web", NULL);
     image = make(world, "/s/c/oldweb", NULL);
-    image->names = &other;
+    LIST_INSERT_HEAD(&image->names, &other, link);
     image->listed = true;
     view = look(world);
     world->view.find_name = find_name;
@@ -246,7 +246,7 @@ static void test_image_is_found(void **state)
     assert_string_equal(shown_path(view, "c/web", true), "/s/c/web");
     assert_null(shown_path(view, "c/web", false));
     assert_null(shown_path(view, "web", true));         /* one of three */
-    image->names = NULL;
+    LIST_INIT(&image->names);
 }
 
 static void test_image_bad_cursor(void **state)

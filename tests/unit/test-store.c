@@ -1023,9 +1023,10 @@ static void refused(void **state)
 
 static size_t count_rows(const struct store_batch *batch, enum row_kind kind)
 {
+    const struct batch_row *row;
     size_t n = 0;
 
-    for (const struct batch_row *row = batch->first; row; row = row->next)
+    STAILQ_FOREACH(row, &batch->rows, link)
         n += row->kind == kind;
     return n;
 }
