@@ -6,12 +6,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ctl/bundle-make.h"
 #include "ctl/resolve.h"
+#include "helpers/clock.h"
 #include "helpers/path.h"
 #include "helpers/text.h"
+
+#define NAMES_MAX 1000          /* of one second, in one folder */
 
 static const char *name_of(const char *path)
 {
@@ -36,7 +40,7 @@ static int open_folder(const char *path)
 static int refuse_datastore(const struct bundle_file *file, json_object *status)
 {
     json_object *stores = status ? row_member(status, "datastores") : NULL;
-    _cleanup_free_ char *folder = NULL, *shown = text_escape_string(file->path);
+    _cleanup_free_ char *folder = NULL, *shown = text_escape_string(file->asked);
     char name[40];
     int r;
 
@@ -61,6 +65,38 @@ static int refuse_datastore(const struct bundle_file *file, json_object *status)
     return 0;
 }
 
+/* The next of the names that the folder's files get: when they were made, and a number where
+ * something has that name. */
+static int next_name(struct bundle_file *file)
+{
+    time_t now = (time_t)(file->now / USEC_PER_SEC);
+    char time[32], number[16] = "", *path;
+    struct tm tm;
+
+    if (!gmtime_r(&now, &tm) || strftime(time, sizeof(time), "%Y%m%dT%H%M%SZ", &tm) == 0)
+        return -EOVERFLOW;
+    if (++file->n_names > 1)
+        (void)snprintf(number, sizeof(number), "-%u", file->n_names);
+    if (asprintf(&path, "%sqcaudit-evidence-%s%s.tar", file->asked, time, number) < 0)
+        return -ENOMEM;
+    free(file->path);
+    file->path = path;
+    return 0;
+}
+
+/* A name that was given is the only one. */
+static int try_names(struct bundle_file *file, int (*attempt)(struct bundle_file *file))
+{
+    int r = attempt(file);
+
+    while (r == -EEXIST && file->n_names > 0 && file->n_names < NAMES_MAX) {
+        r = next_name(file);
+        if (r >= 0)
+            r = attempt(file);
+    }
+    return r;
+}
+
 static int open_new(struct bundle_file *file)
 {
     const char *name = name_of(file->path);
@@ -79,19 +115,29 @@ static int open_new(struct bundle_file *file)
     return file->fd < 0 ? -errno : 0;
 }
 
-int bundle_file_open(const char *path, json_object *status, struct bundle_file *ret_file)
+int bundle_file_open(const char *path, uint64_t now, json_object *status,
+                     struct bundle_file *ret_file)
 {
     _cleanup_free_ char *shown = text_escape_string(path);
     struct bundle_file *file = ret_file;
     int r;
 
-    *file = (struct bundle_file){ .path = path, .folder = open_folder(path), .fd = -1 };
+    *file = (struct bundle_file){
+        .asked = path, .now = now, .folder = open_folder(path), .fd = -1
+    };
     if (file->folder < 0)
         return complain(file->folder, "Cannot write %s", shown);
     r = refuse_datastore(file, status);
     if (r < 0)
         return r;
-    r = open_new(file);
+    if (path[0] && !*name_of(path))
+        r = next_name(file);
+    else {
+        file->path = strdup(path);
+        r = file->path ? 0 : -ENOMEM;
+    }
+    if (r >= 0)
+        r = try_names(file, open_new);
     return r < 0 ? complain(r, "Cannot create %s", shown) : 0;
 }
 
@@ -103,16 +149,24 @@ uint64_t bundle_file_room(const struct bundle_file *file)
                                        : (uint64_t)st.f_bavail * (uint64_t)st.f_frsize / 2;
 }
 
-int bundle_file_finish(struct bundle_file *file)
+static int give_name(struct bundle_file *file)
 {
     char name[40];
 
+    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", file->fd);
+    return linkat(AT_FDCWD, name, file->folder, name_of(file->path), AT_SYMLINK_FOLLOW) < 0
+               ? -errno : 0;
+}
+
+int bundle_file_finish(struct bundle_file *file)
+{
+    int r;
+
     if (fsync(file->fd) < 0)
         return -errno;
-    (void)snprintf(name, sizeof(name), "/proc/self/fd/%d", file->fd);
-    if (!file->named && linkat(AT_FDCWD, name, file->folder, name_of(file->path),
-                               AT_SYMLINK_FOLLOW) < 0)
-        return -errno;
+    r = file->named ? 0 : try_names(file, give_name);
+    if (r < 0)
+        return r;
     close(file->fd);
     file->fd = -1;
     return 0;
@@ -131,5 +185,6 @@ void bundle_file_done(struct bundle_file *file)
         close(file->fd);
     if (file->folder >= 0)
         close(file->folder);
+    free(file->path);
     *file = (struct bundle_file){ .folder = -1, .fd = -1 };
 }

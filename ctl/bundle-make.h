@@ -8,6 +8,7 @@ struct bundle_maker {
     struct ctl *ctl;
     char *argument;                 /* the image as it was asked for, or as the finding names it */
     char *path;                     /* as the daemon knows it; NULL: it does not */
+    char *file;                     /* that was written; NULL: none, or standard output */
     json_object *status, *finding, *image;      /* NULL: not to be had */
     json_object *layers;            /* what was kept of each */
     json_object *missing;           /* members that the daemon did not answer for */
@@ -32,14 +33,19 @@ int bundle_known(struct bundle_maker *maker);
 
 /* A new file. It has its name only once it is complete, where the file system can do that. */
 struct bundle_file {
-    const char *path;               /* borrowed */
+    const char *asked;              /* for what: a file, or a folder; borrowed */
+    char *path;
+    uint64_t now;                   /* usec; a name of its own says it */
+    unsigned n_names;               /* that were tried in the folder; 0: the name was given */
     int folder, fd;
     bool named;                     /* it cannot: it has it from the beginning */
 };
 
-/* status: of the daemon, whose datastores are refused; NULL: it was not asked. What is wrong is
- * printed. To be ended by bundle_file_done(), also on failure. */
-int bundle_file_open(const char *path, json_object *status, struct bundle_file *ret_file);
+/* path: of the file, or, with a slash at its end, of the folder in which it gets a name that
+ * nothing has. status: of the daemon, whose datastores are refused; NULL: it was not asked. What is
+ * wrong is printed. To be ended by bundle_file_done(), also on failure. */
+int bundle_file_open(const char *path, uint64_t now, json_object *status,
+                     struct bundle_file *ret_file);
 /* Half of what is free on its file system: others live there, too. Bytes. */
 uint64_t bundle_file_room(const struct bundle_file *file);
 /* Gives the file its name. -errno, -EEXIST when something has it by now; nothing is printed. */

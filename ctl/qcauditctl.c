@@ -134,7 +134,7 @@ static const struct verb verbs[] = {
      "with that number is\n"
      "about. No guest data is in it. Reads like 'check': nothing is written to the image, or "
      "locked.\n"
-     "'qcauditctl check --evidence FILE' reads it back."},
+     "-o FOLDER/ makes a new file there. 'qcauditctl check --evidence FILE' reads it back."},
     {"hash", "FILE...", 1, -1, verb_hash,
      "file content algorithm tag snapshot format scalar threads ",
      "digests of files, and of what their guests see",

@@ -103,12 +103,12 @@ static bool is_complete(const struct bundle_maker *maker)
 
 static int print_summary(struct bundle_maker *maker, const uint8_t manifest[32])
 {
-    FILE *file = strcmp(maker->ctl->out, "-") == 0 ? stderr : stdout;
+    FILE *file = maker->file ? stdout : stderr;
     _cleanup_free_ char *quoted = NULL, *image = text_escape_string(maker->argument);
     size_t n = json_object_array_length(maker->layers);
     char digits[65], size[TEXT_SIZE_MAX];
 
-    if (!image || text_quote_shell(maker->ctl->out, &quoted) < 0)
+    if (!image || (maker->file && text_quote_shell(maker->file, &quoted) < 0))
         return -ENOMEM;
     hex_encode(manifest, 32, digits);
     (void)fprintf(file, "Evidence of %s: %zu layer%s, %s of tables, %zu members.\n", image, n,
@@ -133,7 +133,7 @@ static int print_summary(struct bundle_maker *maker, const uint8_t manifest[32])
     (void)fprintf(file, "SHA-256 of its manifest, to be kept elsewhere:\n%s\n", digits);
     if (json_object_array_length(maker->missing) > 0)
         (void)fprintf(file, "qcauditd did not answer for all of it: see " BUNDLE_LAYOUT ".\n");
-    if (file == stdout)
+    if (quoted)
         (void)fprintf(file, "Check it: qcauditctl check --evidence %s%s\n",
                       quoted[0] == '-' ? "-- " : "", quoted);
     return 0;
@@ -143,7 +143,7 @@ static int summary_json(const struct bundle_maker *maker, const uint8_t manifest
 {
     _cleanup_(json_object_putp) json_object *object = json_object_new_object();
     char digits[65];
-    int r = object ? json_add_text(object, "file", maker->ctl->out) : -ENOMEM;
+    int r = object ? json_add_text(object, "file", maker->file) : -ENOMEM;
 
     hex_encode(manifest, 32, digits);
     if (r >= 0)
@@ -163,7 +163,7 @@ static int write_file(struct bundle_maker *maker, const char *path, uint8_t ret_
 {
     _cleanup_free_ char *shown = text_escape_string(path);
     struct bundle_file file;
-    int r = bundle_file_open(path, maker->status, &file);
+    int r = bundle_file_open(path, maker->now, maker->status, &file);
 
     if (r >= 0) {
         uint64_t room = bundle_file_room(&file);
@@ -174,6 +174,8 @@ static int write_file(struct bundle_maker *maker, const char *path, uint8_t ret_
             r = bundle_file_finish(&file);
         if (r < 0)
             (void)complain(r, "Cannot write %s", shown);
+        else
+            maker->file = TAKE_PTR(file.path);
     }
     bundle_file_done(&file);
     return r;
@@ -231,7 +233,8 @@ int verb_evidence(struct ctl *ctl, int argc, char **argv)
     int r;
 
     if (!ctl->out) {
-        (void)complain(0, "'evidence' needs --out=FILE (-o FILE), or -o - for standard output.");
+        (void)complain(0, "'evidence' needs --out=FILE (-o FILE), -o FOLDER/ for a new file in it, "
+                          "or -o - for standard output.");
         r = -EINVAL;
     } else
         r = maker.layers && maker.missing ? evidence_make(&maker, argv[0])
@@ -245,5 +248,6 @@ int verb_evidence(struct ctl *ctl, int argc, char **argv)
     json_object_put(maker.missing);
     free(maker.argument);
     free(maker.path);
+    free(maker.file);
     return r;
 }

@@ -271,6 +271,44 @@ END
     [ ! -e x.tar ]
 }
 
+# names N: how the archives of the next N seconds are called in a folder.
+names() {
+    local i
+    for ((i = 0; i < $1; i++)); do date -u -d "@$((EPOCHSECONDS + i))" +qcaudit-evidence-%Y%m%dT%H%M%SZ.tar; done
+}
+
+@test "in a folder each archive gets a name of its own: nothing is overwritten, and no link followed" {
+    "$top_srcdir/tests/images/generate" . leak-run >/dev/null
+    mkdir folder planted victim
+    for i in 1 2 3; do run -0 --separate-stderr "$ctl" evidence leak-run.qcow2 -o folder/; done
+    [[ $output =~ 'Check it: qcauditctl check --evidence '(folder/qcaudit-evidence-[0-9]{8}T[0-9]{6}Z(-[23])?.tar)$ ]]
+    run -3 "$ctl" check --evidence "${BASH_REMATCH[1]}"
+    [ "$(find folder -type f -perm 600 -links 1 -name '*.tar' | wc -l)" = 3 ]
+    [ "$(ls -A folder | wc -l)" = 3 ]
+    "$ctl" evidence leak-run.qcow2 -o folder/ --json=short >made.json
+    [ -f "$(jq -r .file made.json)" ]
+    # A stranger knows what the clock will say.
+    echo mine >victim/file
+    chmod 666 victim/file
+    for name in $(names 120); do
+        ln -s ../victim/file "planted/$name"
+        ln -s ../victim/new "planted/${name%.tar}-2.tar"
+        mkdir "planted/${name%.tar}-3.tar"
+    done
+    run -0 --separate-stderr "$ctl" evidence leak-run.qcow2 -o planted/
+    [[ $output == *"planted/qcaudit-evidence-"*Z-4.tar ]]
+    [ "$(cat victim/file)" = mine ]
+    [ "$(ls -A victim)" = file ]
+    [ "$(find planted -type f | wc -l)" = 1 ]
+    # a folder is said to be one, and is one
+    run -1 --separate-stderr "$ctl" evidence leak-run.qcow2 -o folder
+    [[ $stderr == *"Cannot create folder: File exists"* ]]
+    for name in victim/file/ none/ ''; do
+        run -1 --separate-stderr "$ctl" evidence leak-run.qcow2 -o "$name"
+        [[ $stderr == *"Cannot "* ]]
+    done
+}
+
 @test "one that is killed leaves no half archive under the name" {
     qemu-img create -q -f qcow2 -o cluster_size=512 many.qcow2 4G
     qemu-io -f qcow2 -c 'write -q -z 0 1G' many.qcow2 >/dev/null
