@@ -44,6 +44,8 @@ enum gate_act {
     GATE_MODE = 1 << 11,        /* chmod */
     GATE_PATCH = 1 << 12,       /* its first bytes are written as those of a file, by no QEMU tool:
                                  * a raw disk in which somebody wrote a header */
+    GATE_READ = 1 << 13,        /* its tables, and the headers of its parents, are read by
+                                 * qcauditctl */
 };
 
 struct gate_item {

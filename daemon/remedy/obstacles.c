@@ -19,7 +19,8 @@
 #define OPENS (GATE_OPEN | GATE_CONVERT | GATE_REPAIR | GATE_WRITE | GATE_FILL | GATE_LOSE)
 /* It is another file afterwards, or called otherwise. */
 #define WRITES (GATE_REPAIR | GATE_WRITE | GATE_REFERENCE | GATE_FILL | GATE_LOSE | GATE_PATCH)
-#define ALL (GATE_COPY | OPENS | WRITES | GATE_PARENT | GATE_MOVE | GATE_USE | GATE_MODE)
+#define ALL                                                                                        \
+    (GATE_COPY | GATE_READ | OPENS | WRITES | GATE_PARENT | GATE_MOVE | GATE_USE | GATE_MODE)
 #define MERGES (GATE_FILL | GATE_LOSE)
 
 __attribute__((format(printf, 2, 3))) static bool say(char *detail, const char *format, ...)
@@ -383,7 +384,7 @@ static bool layer_is_refused(const struct image *layer)
 static bool names_what_was_refused(const struct gate *gate, const struct gate_item *item,
                                    char *detail)
 {
-    if (!(item->acts & (OPENS | GATE_USE)))
+    if (!(item->acts & (OPENS | GATE_USE | GATE_READ)))
         return reference_is_refused(&item->image->data_file);
     return any_layer(gate, item->image, layer_is_refused);
 }
@@ -673,7 +674,8 @@ const struct obstacle gate_obstacles[] = {
     { "loop", ALL & ~(GATE_COPY | GATE_MODE | GATE_PATCH), is_in_loop,
       "the chain of %s contains itself",
       "Settle chain-loop first." },
-    { "refused", OPENS | GATE_USE | GATE_REFERENCE | GATE_PARENT, names_what_was_refused,
+    { "refused", OPENS | GATE_USE | GATE_REFERENCE | GATE_PARENT | GATE_READ,
+      names_what_was_refused,
       "%s, or a layer below it, names a file that no QEMU tool may open",
       "Settle reference-escapes or reference-remote first." },
     { "incomplete", OPENS | GATE_USE, is_incomplete,

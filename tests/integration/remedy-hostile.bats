@@ -77,6 +77,9 @@ look_and_follow() {
     [ "${BASH_REMATCH[2]}" -ge 10 ]
     # Each with links, folders and files that strangers put where the commands could write.
     [ "${BASH_REMATCH[3]}" -ge 150 ]
+    # What is damaged was kept as evidence first, whatever strangers had put where the archive could be.
+    [[ $(tail -n 1 "$DIR/followed") =~ \ ([0-9]+)\ archives\ of\ evidence$ ]]
+    [ "${BASH_REMATCH[1]}" -ge 50 ]
 }
 
 @test "where no reference leaves a doubt, leftovers are told and put aside as a whole, and no other disk is harmed" {

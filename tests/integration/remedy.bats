@@ -3,7 +3,13 @@
 # Every command that a remedy prints is run as it stands, against real images; the finding then resolves.
 load lib
 
-setup() { need qemu-img qemu-io python3; qcaudit_setup; }
+setup() {
+    need qemu-img qemu-io python3
+    qcaudit_setup
+    # Evidence is kept there; qcauditctl asks this test's daemon, as it would ask the host's.
+    export HOME=$DIR/home QCAUDIT_SOCKET=$RUN/control
+    mkdir "$HOME"
+}
 teardown() { qcaudit_teardown; }
 
 # commands NAME PATH: the commands of that finding's remedy, one per line.
@@ -105,6 +111,95 @@ make_chain() {
     qemu-img check "$STORE/a.qcow2"
 }
 
+set_corrupt_bit() {
+    python3 -B - "$1" "$IMAGES" <<'END'
+import sys
+sys.path.insert(0, sys.argv[2])
+from imagekit import Qcow2
+with Qcow2(sys.argv[1]) as image:
+    image.put(72, 8, 2)
+END
+}
+
+archives() { find "$HOME" -name 'qcaudit-evidence-*.tar' | sort; }
+
+@test "evidence is kept before a repair, with what the daemon knows; pasted again, it keeps another" {
+    need jq
+    make_image "$STORE/a.qcow2"
+    leak_image "$STORE/a.qcow2" 20
+    start_daemon
+    scan
+    expected=$(qcauditctl check "$STORE/a.qcow2" --json=short | jq -c .issues) || :
+    [ "$expected" != '[]' ]
+    printed=$(commands clusters-leaked "$STORE/a.qcow2")
+    # One command: who pastes the repair has pasted this, too.
+    [ "$(wc -l <<<"$printed")" = 1 ]
+    [[ $printed == "qcauditctl evidence -o ~/ $STORE/a.qcow2 || echo "*"; test ! -e "*" && qemu-img check -r leaks "* ]]
+    ctl show "$(ctl findings --json=short | jq '.[0].id')" >"$DIR/shown"
+    grep -q 'first keeps evidence' "$DIR/shown"
+    run_commands clusters-leaked "$STORE/a.qcow2"
+    qemu-img check -q "$STORE/a.qcow2"
+    first=$(archives)
+    [ "$(wc -l <<<"$first")" = 1 ]
+    sum=$(sha256sum <"$first")
+    # It has what the repair took away, and the finding with its remedy.
+    run -3 qcauditctl check --evidence "$first" --json=short
+    [ "$(jq -c '.again.issues' <<<"$output")" = "$expected" ]
+    tar -xOf "$first" qcaudit-evidence/image.json | jq -e '[."findings-list"[].name] == ["clusters-leaked"]'
+    # The copy is the only good one: the second paste repairs nothing, and overwrites neither.
+    copy=$(sha256sum <"$STORE/a.qcow2.before-repair")
+    run -1 bash -c "$printed"
+    [ "$(archives | wc -l)" = 2 ]
+    same "$sum" "$(sha256sum <"$first")"
+    same "$copy" "$(sha256sum <"$STORE/a.qcow2.before-repair")"
+}
+
+# not_all: the commands said so, beside being printed themselves.
+not_all() { grep -qx 'Not all evidence was kept: that is no reason to stop.' <<<"$output"; }
+
+@test "evidence that is incomplete, or cannot be kept, is said and stops no repair" {
+    need jq
+    "$IMAGES/generate" "$STORE" bitmap-type-unknown
+    set_corrupt_bit "$STORE/bitmap-type-unknown.qcow2"
+    for i in 1 2 3; do make_image "$STORE/leak$i.qcow2"; leak_image "$STORE/leak$i.qcow2" 20; done
+    start_daemon
+    scan
+    # not all tables can be found
+    run -0 run_commands corrupt-bit-set "$STORE/bitmap-type-unknown.qcow2"
+    [[ $output == *"NOT all tables of the image"* ]]
+    not_all
+    [ -f "$STORE/bitmap-type-unknown.qcow2.before-repair" ]
+    [ "$(archives | wc -l)" = 1 ]
+    # no folder, no daemon, no program
+    export HOME=$DIR/none
+    run -0 run_commands clusters-leaked "$STORE/leak1.qcow2"
+    [[ $output == *"Cannot write $DIR/none/"* ]]
+    not_all
+    export HOME=$DIR/home
+    export QCAUDIT_SOCKET=$DIR/nobody
+    run -0 run_commands clusters-leaked "$STORE/leak2.qcow2"
+    [[ $output == *"only what can be read without qcauditd"* ]]
+    run -1 not_all
+    [ "$(archives | wc -l)" = 2 ]
+    lines=$(commands clusters-leaked "$STORE/leak3.qcow2")
+    (cd / && PATH=/usr/bin:/bin bash -euc "$lines") >"$DIR/said" 2>&1
+    output=$(cat "$DIR/said")
+    not_all
+    for i in 1 2 3; do qemu-img check -q "$STORE/leak$i.qcow2"; done
+}
+
+@test "no evidence of what is not damaged: a merge, snapshots that go" {
+    make_chain 6
+    make_image "$STORE/b.qcow2"
+    for ((i = 0; i < 5; i++)); do qemu-img snapshot -c "snap$i" "$STORE/b.qcow2"; done
+    start_daemon
+    scan
+    for finding in chain-deep:disk internal-snapshots:b; do
+        printed=$(commands "${finding%:*}" "$STORE/${finding#*:}.qcow2")
+        [[ $printed == *qemu-img* && $printed != *evidence* ]]
+    done
+}
+
 @test "dirty-bit-set with lazy refcounts: the recovery it was made for" {
     "$IMAGES/generate" "$STORE" lazy-after-crash
     start_daemon
@@ -200,19 +295,14 @@ END
         run_commands "${finding%:*}" "$STORE/${finding#*:}.qcow2"
         cmp "$STORE/${finding#*:}.qcow2" "$STORE/${finding#*:}.qcow2.before-repair"
     done
+    [ "$(archives | wc -l)" = 2 ]
     # The leaks are told as well, and freeing them is not offered.
     [[ $(commands clusters-leaked "$STORE/burst.qcow2") != *leaks* ]]
 }
 
 @test "corrupt-bit-set: the repair of the copy takes it away" {
     make_image "$STORE/a.qcow2"
-    python3 -B - "$STORE/a.qcow2" "$IMAGES" <<'END'
-import sys
-sys.path.insert(0, sys.argv[2])
-from imagekit import Qcow2
-with Qcow2(sys.argv[1]) as image:
-    image.put(72, 8, 2)
-END
+    set_corrupt_bit "$STORE/a.qcow2"
     start_daemon
     scan
     has_finding "corrupt-bit-set critical a.qcow2"
@@ -306,7 +396,7 @@ mends_without_loss() {
     for path in "${bad[@]}"; do
         printed=$(commands snapshot-table-bad "$path")
         if mends_without_loss "$path"; then
-            [[ $printed == *"cp -nT "*" && qemu-img check -r all "* ]] || { echo "nothing for $path"; false; }
+            [[ $printed == "qcauditctl evidence "*"; test ! -e "*"cp -nT "*" && qemu-img check -r all "* ]] || { echo "nothing for $path"; false; }
             same "$printed" "$(commands metadata-corrupt "$path")"
             n_mended=$((n_mended + 1))
         else

@@ -455,6 +455,13 @@ static void refused(struct world *world)
                                              .format = strdup("raw") };
 }
 
+static void refused_alone(struct world *world)
+{
+    world->alone->parent = (struct reference){ .state = REFERENCE_ESCAPES,
+                                               .stored = strdup("/srv/other.qcow2"),
+                                               .format = strdup("qcow2") };
+}
+
 static void remote_data(struct world *world)
 {
     world->alone->data_file = (struct reference){ .state = REFERENCE_IS_REMOTE,
@@ -615,6 +622,7 @@ static const struct gate_case {
     { "hard-link", GATE_REPAIR, hard_link, "hard links, 2 in all" },
     { "loop", GATE_FILL, loop, "contains itself" },
     { "refused", GATE_FILL, refused, "names a file that no QEMU tool may open" },
+    { "refused", GATE_READ, refused_alone, "names a file that no QEMU tool may open" },
     { "refused", GATE_REPAIR, remote_data, "names a file that no QEMU tool may open" },
     { "incomplete", GATE_FILL, incomplete, "is not complete" },
     { "format", GATE_FILL, foreign_format, "not understood wholly" },
@@ -720,11 +728,12 @@ static void no_way_around(void **state)
 
     remedy_command(&remedy, &gate, "mv -nT -- a b");
     remedy_and(&remedy, &gate, "true");
+    remedy_then(&remedy, &gate, "mv -nT -- c d");
     remedy_look(&remedy, "fuser -v %s", "/vm/a");
     assert_int_equal(remedy.error, 0);
     assert_string_equal(json_object_to_json_string_ext(remedy.steps, JSON_C_TO_STRING_PLAIN),
-                        "[{\"command\":\"mv -nT -- a b && true\"},{\"command\":\"fuser -v "
-                        "\\/vm\\/a\"}]");
+                        "[{\"command\":\"mv -nT -- a b && true; mv -nT -- c d\"},"
+                        "{\"command\":\"fuser -v \\/vm\\/a\"}]");
     /* Nothing to append to: what looks is no command that writes. */
     remedy_and(&remedy, &gate, "rm b");
     assert_int_equal(remedy.error, -EINVAL);
@@ -733,6 +742,9 @@ static void no_way_around(void **state)
     assert_int_equal(remedy.error, -EPERM);
     remedy.error = 0;
     remedy_command(&remedy, NULL, "rm a");
+    assert_int_equal(remedy.error, -EPERM);
+    remedy.error = 0;
+    remedy_then(&remedy, &closed, "rm a");
     assert_int_equal(remedy.error, -EPERM);
     remedy.error = 0;
     remedy_look(&remedy, "qemu-img check -r all %s", "/vm/a");

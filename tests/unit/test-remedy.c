@@ -27,7 +27,7 @@ struct file {
 };
 
 struct world {
-    char folder[64];
+    char folder[64], home[64];
     char *golden[2];
     struct policy policy;
     struct datastore datastore;
@@ -241,6 +241,14 @@ static void assert_no_command(struct world *world, const char *why)
         fail_msg("expected no command, and \"%s\": %s", why, all_of(world));
 }
 
+static unsigned n_archives(void)
+{
+    char line[256];
+
+    shell_line(line, "ls \"$HOME\" | grep -c 'qcaudit-evidence-.*[.]tar$' || true");
+    return (unsigned)atoi(line);
+}
+
 /* Runs every command of the remedy, literally. */
 static void follow(struct world *world)
 {
@@ -284,6 +292,10 @@ static int setup(void **state)
     assert_non_null(mkdtemp(world->folder));
     assert_int_equal(chdir("/"), 0);
     setenv("D", world->folder, 1);
+    /* Evidence of an image is no image of the folder. */
+    snprintf(world->home, sizeof(world->home), "/tmp/test-remedy-home.XXXXXX");
+    assert_non_null(mkdtemp(world->home));
+    setenv("HOME", world->home, 1);
     *state = world;
     return 0;
 }
@@ -295,7 +307,7 @@ static int teardown(void **state)
     forget_files(world);
     json_object_put(world->remedy);
     json_object_put(world->finding.evidence);
-    shell_status("chmod -R u+w \"$D\"; rm -rf \"$D\"");
+    shell_status("chmod -R u+w \"$D\"; rm -rf \"$D\" \"$HOME\"");
     free(world);
     return 0;
 }
@@ -447,7 +459,9 @@ static void leaks(void **state)
     SHELL("PYTHONPATH=$top_srcdir/tests/images python3 -B -c 'from imagekit import *\n"
           "with Qcow2(\"'$D/a.qcow2'\") as i: i.leak(24)'");
     make(world, "a.qcow2", FINDING_CLUSTERS_LEAKED);
+    assert_int_equal(n_archives(), 0);
     follow(world);
+    assert_int_equal(n_archives(), 1);
     look(world);
     assert_false(holds(world, "a.qcow2", FINDING_CLUSTERS_LEAKED));
     SHELL("qemu-img check -q $D/a.qcow2 && qemu-img compare -q $D/a.qcow2 -F raw $D/a.keep");
@@ -472,6 +486,7 @@ static void a_burst_is_never_repaired(void **state)
     make(world, "a.qcow2", FINDING_LEAK_BURST);
     assert_null(strstr(all_of(world), "qemu-img"));
     follow(world);
+    assert_int_equal(n_archives(), 1);
     sum(world, "a.qcow2", after);
     assert_string_equal(before, after);
     sum(world, "a.qcow2.before-repair", after);
@@ -516,6 +531,7 @@ static void corruption_is_repaired_on_the_copy(void **state)
     sum(world, "a.qcow2", before);
     make(world, "a.qcow2", FINDING_METADATA_CORRUPT);
     follow(world);
+    assert_int_equal(n_archives(), 1);
     sum(world, "a.qcow2", after);
     assert_string_equal(before, after);
     SHELL("qemu-img check -q $D/a.qcow2.before-repair && rm $D/a.qcow2.before-repair");
@@ -546,6 +562,7 @@ static void lazy_refcounts_after_a_crash(void **state)
     SHELL("qemu-img convert -U -O raw $D/a.qcow2 $D/a.keep");
     make(world, "a.qcow2", FINDING_DIRTY_BIT_SET);
     follow(world);
+    assert_int_equal(n_archives(), 1);
     look(world);
     assert_false(holds(world, "a.qcow2", FINDING_DIRTY_BIT_SET));
     SHELL("qemu-img check -q $D/a.qcow2 && qemu-img compare -q $D/a.qcow2 -F raw $D/a.keep");
