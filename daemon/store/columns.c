@@ -41,6 +41,9 @@ static const struct column datastore_columns[] = {
 static const struct column sample_columns[] = {
 #include "daemon/store/columns-sample.def"
 };
+static const struct column space_columns[] = {
+#include "daemon/store/columns-space.def"
+};
 static const struct column image_columns[] = {
 #include "daemon/store/columns-image.def"
 };
@@ -89,6 +92,7 @@ static const struct column overlay_history_columns[] = {
 static const struct table tables[] = {
     TABLE(datastore),
     TABLE(sample),
+    TABLE(space),
     TABLE(image),
     TABLE(edge),
     TABLE(audit),

@@ -17,7 +17,8 @@ static const char *const current_steps[] = {
     schema_4_sql,       /* to 4, */
     schema_5_sql,       /* to 5, */
     schema_6_sql,       /* to 6, */
-    schema_7_sql,       /* to 7 */
+    schema_7_sql,       /* to 7, */
+    schema_8_sql,       /* to 8 */
 };
 
 int store_version(sqlite3 *sqlite, int *ret_version)

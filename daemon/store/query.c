@@ -231,6 +231,15 @@ static const struct member reading_members[] = {
 static const struct pages readings = PAGES("id", "digest WHERE path = :path AND id < :before",
                                            reading_members);
 
+static const struct member space_members[] = {
+    { "at", "at", COLUMN_U64 },
+    { "size", "size", COLUMN_U64 },
+    { "available", "available", COLUMN_U64 },
+};
+static const struct pages space = PAGES(
+    "id", "space WHERE datastore = :datastore AND id < :before AND at >= :since AND at <= :until",
+    space_members);
+
 static const struct pages *question_pages(const struct history_question *question)
 {
     switch (question->of) {
@@ -242,6 +251,8 @@ static const struct pages *question_pages(const struct history_question *questio
         return &disk_audits;
     case HISTORY_RECORD:
         return &record;
+    case HISTORY_SPACE:
+        return &space;
     case HISTORY_READINGS:
     default:
         return &readings;
@@ -261,7 +272,8 @@ static int query_pages(sqlite3 *sqlite, const struct history_question *question,
                        json_object **ret_rows, int64_t *ret_next)
 {
     const struct pages *pages = question_pages(question);
-    const char *path = question->path, *finding = question->finding;
+    const char *path = question->path, *finding = question->finding,
+               *datastore = question->datastore;
     _cleanup_(sqlite3_stmt_finalizep) sqlite3_stmt *statement = NULL;
     int r = prepare(sqlite, pages, &statement);
 
@@ -276,6 +288,9 @@ static int query_pages(sqlite3 *sqlite, const struct history_question *question,
     if (finding)
         sqlite3_bind_text(statement, sqlite3_bind_parameter_index(statement, ":finding"), finding,
                           -1, SQLITE_STATIC);
+    if (datastore && question->of == HISTORY_SPACE)
+        sqlite3_bind_text(statement, sqlite3_bind_parameter_index(statement, ":datastore"),
+                          datastore, -1, SQLITE_STATIC);
     return collect(sqlite, statement, pages, question->limit, ret_rows, ret_next);
 }
 
@@ -289,6 +304,8 @@ int store_query(sqlite3 *sqlite, const struct history_question *question, int64_
         return question->until == 0 || question->since > question->until
                    ? -EINVAL
                    : store_past(sqlite, question, before, ret_rows, ret_next);
+    if (question->of == HISTORY_SPACE && !question->datastore)
+        return -EINVAL;
     if (question->of != HISTORY_RECORD)
         return query_pages(sqlite, question, before, ret_rows, ret_next);
     r = query_pages(sqlite, question, before, &rows, ret_next);

@@ -36,6 +36,7 @@ struct store_read *store_read_free(struct store_read *read)
         return NULL;
     free((char *)(uintptr_t)read->question.path);
     free((char *)(uintptr_t)read->question.finding);
+    free((char *)(uintptr_t)read->question.datastore);
     free((char *)(uintptr_t)read->question.heads);
     record_check_free(read->check);
     sqlite3_close(read->snapshot);
@@ -482,6 +483,7 @@ int store_history(struct store *store, const struct history_question *question, 
     read->userdata = userdata;
     if (copy_string(question->path, &read->question.path) < 0 ||
         copy_string(question->finding, &read->question.finding) < 0 ||
+        copy_string(question->datastore, &read->question.datastore) < 0 ||
         copy_string(question->heads, &read->question.heads) < 0)
         return -ENOMEM;
     store->checking |= question->of == HISTORY_CHECK;

@@ -141,15 +141,17 @@ enum history {
     HISTORY_CHECK,              /* one object, no rows: is the chain of events whole, and has it the
                                  * events of `heads`? Read in slices, between other reads and
                                  * batches */
+    HISTORY_SPACE,              /* of one datastore: size and available at most once an hour */
     HISTORY_RECORD,             /* one object, no rows: since when the record of events is whole */
 };
 
 struct history_question {
     enum history of;
     const char *path;           /* of an image; events: NULL all */
+    const char *datastore;      /* space: its name; -EINVAL for NULL */
     bool disk;                  /* events: of all layers of the disk, and of what it stands on */
     const char *finding;        /* events: of that name; NULL all */
-    uint64_t since, until;      /* events: usec; 0 open */
+    uint64_t since, until;      /* events, space: usec; 0 open */
     const char *heads;          /* check: "SEQ:DIGEST ...", in hexadecimal digits; NULL none */
     const char *cursor;         /* the last page's next; NULL or "": the first page */
     unsigned limit;             /* rows; 0: as many as a page has */

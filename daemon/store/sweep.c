@@ -50,6 +50,10 @@ static const struct sweep {
       " LIMIT ?2)", 0, NULL, false },
     { "DELETE FROM digest WHERE id IN (SELECT id FROM digest WHERE"
       " id <= (SELECT max(id) FROM digest) - ?3 LIMIT ?2)", 1000000, NULL, false },
+    { "DELETE FROM space WHERE id IN (SELECT id FROM space WHERE at < ?1 LIMIT ?2)", 0, NULL,
+      false },
+    { "DELETE FROM space WHERE id IN (SELECT id FROM space WHERE"
+      " id <= (SELECT max(id) FROM space) - ?3 LIMIT ?2)", 1000000, NULL, false },
     { "DELETE FROM image WHERE id IN (SELECT id FROM image WHERE gone < ?1 LIMIT ?2)", 0, NULL,
       false },
     { "DELETE FROM overlay_history WHERE (overlay, parent, since) IN (SELECT overlay, parent, since"

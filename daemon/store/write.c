@@ -34,6 +34,9 @@
     " :fsid, :inode, :btime, :size, :allocated, :mtime, :ctime, :mode, :uid, :gid, :links, :use,"  \
     " 0) ON CONFLICT (path) DO NOTHING"
 
+/* The time at which the hour of a sample begins. */
+#define SAMPLE_HOUR "(:at / 3600000000 * 3600000000)"
+
 #define IMAGE_ID "(SELECT id FROM image WHERE path = :path)"
 
 /* Of an image's row: the references that it had go, and those that it has come. */
@@ -52,6 +55,10 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     [ROW_SAMPLE] = {
         "INSERT INTO sample ({sample}) VALUES ({:sample}) ON CONFLICT DO NOTHING",
         "DELETE FROM sample WHERE datastore = :datastore AND at < :at - 172800000000",
+        "INSERT INTO space (datastore, at, size, available)"
+        " SELECT :datastore, :at, :size, :available WHERE :size <> 0 AND NOT EXISTS"
+        " (SELECT 1 FROM space WHERE datastore = :datastore AND at >= " SAMPLE_HOUR
+        " AND at < " SAMPLE_HOUR " + 3600000000)",
     },
     [ROW_IMAGE] = {
         DATASTORE_OF_IMAGE,

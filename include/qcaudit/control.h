@@ -20,7 +20,7 @@
 #define CONTROL_JOURNAL_NAME "baselines.journal"    /* beside it: baselines, acknowledgements
                                                      * and mutes, which outlive it */
 #define CONTROL_BLOCKS_NAME "blocks"                /* and a folder of block digests */
-#define CONTROL_DATABASE_VERSION 7                  /* PRAGMA user_version */
+#define CONTROL_DATABASE_VERSION 8                  /* PRAGMA user_version */
 
 /* Of the journal's entries that say with which event the record ends, when the daemon starts, once
  * a day and when it ends: MESSAGE_ID, and the fields with the path of the database, its record
@@ -85,6 +85,9 @@
  * ListDiskAudits(ay path, s cursor, u limit) -> aa{sv}, s next
  *      as ListAudits, of all layers of the image's disk (path ay), of each while it was the
  *      uppermost
+ * ListSpace(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
+ *      filter: datastore s, which must be there, since t, until t; how full its file system was,
+ *      at most once an hour, newest first: at t, size t, available t
  * ListFindingsAt(a{sv} filter, s cursor, u limit) -> aa{sv}, s next
  *      filter: at t; the findings that were open or acknowledged then: id x, name, title, state,
  *      severity, confidence, subject-kind, subject, path, datastore, first-seen, changed, message;

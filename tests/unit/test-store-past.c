@@ -390,6 +390,61 @@ static void events_of_a_disk(void **state)
     assert_rows(kit, keys, "/a2");
 }
 
+static void put_space(struct kit *kit, const char *name, uint64_t at, uint64_t size,
+                      uint64_t available)
+{
+    struct datastore datastore = kit_datastore;
+    struct store_batch *batch;
+
+    datastore.name = (char *)(uintptr_t)name;
+    datastore.root = (struct files_root){ .size = size, .available = available };
+    series_add(&datastore.available, at, available, 1);
+    assert_int_equal(store_batch_new(&batch), 0);
+    assert_int_equal(store_batch_datastore(batch, &datastore), 0);
+    kit_commit(kit, batch);
+}
+
+/* The first of each hour, in the order in which they were written. */
+static void the_space_of_a_datastore(void **state)
+{
+    static const char *const keys[] = { "at", "size", "available", NULL };
+    const uint64_t minute = 60 * USEC_PER_SEC, begin = KIT_NOW / HOUR * HOUR;
+    struct history_question question = { .of = HISTORY_SPACE, .datastore = "vms" };
+    struct kit *kit = *state;
+    char expected[400];
+
+    kit_open(kit);
+    put_space(kit, "vms", begin, 1000, 900);
+    put_space(kit, "vms", begin + minute, 1000, 899);
+    put_space(kit, "other", begin + minute, 77, 7);
+    put_space(kit, "vms", begin + HOUR - 1, 1000, 898);
+    put_space(kit, "vms", begin + HOUR, 2000, 897);
+    /* not known yet, or the clock was set back: what that hour has stays */
+    put_space(kit, "vms", begin + 2 * HOUR, 0, 0);
+    put_space(kit, "vms", begin + 30 * minute, 1000, 1);
+    put_space(kit, "vms", begin - minute, UINT64_MAX, UINT64_MAX - 1);
+    assert_int_equal(ask(kit, &question), 0);
+    (void)snprintf(expected, sizeof(expected),
+                   "%" PRIu64 " 18446744073709551615 18446744073709551614, "
+                   "%" PRIu64 " 2000 897, %" PRIu64 " 1000 900",
+                   begin - minute, begin + HOUR, begin);
+    assert_rows(kit, keys, expected);
+    /* a part of it, and pages */
+    question.since = begin;
+    question.until = begin + HOUR - 1;
+    assert_int_equal(ask(kit, &question), 0);
+    (void)snprintf(expected, sizeof(expected), "%" PRIu64 " 1000 900", begin);
+    assert_rows(kit, keys, expected);
+    question = (struct history_question){ .of = HISTORY_SPACE, .datastore = "vms", .limit = 2 };
+    assert_int_equal(ask(kit, &question), 0);
+    assert_int_equal(json_object_array_length(kit->rows), 2);
+    question.datastore = "nowhere";
+    assert_int_equal(ask(kit, &question), 0);
+    assert_int_equal(json_object_array_length(kit->rows), 0);
+    question.datastore = NULL;
+    assert_int_equal(ask(kit, &question), -EINVAL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +457,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_shared_is_not_the_disks, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(a_disk_that_came_back, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(events_of_a_disk, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(the_space_of_a_datastore, kit_setup, kit_teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

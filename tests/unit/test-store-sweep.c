@@ -127,6 +127,22 @@ static void an_empty_one_begins_with_the_clock(void **state)
     assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
 }
 
+static void space_goes_with_the_events(void **state)
+{
+    struct kit *kit = *state;
+    sqlite3 *sqlite = history(kit);
+
+    kit_sql_run(kit, "INSERT INTO space (datastore, at, size, available)"
+                     " SELECT 'vms', at, 10, 5 FROM event ORDER BY seq");
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM space"), DAYS);
+    for (unsigned i = 0; i < 100; i++)
+        sweep(sqlite, KIT_NOW + 100 * DAY, DAY);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM space"), DAYS - 100);
+    assert_int_equal(kit_sql(kit, "SELECT count(*) FROM space WHERE at NOT IN"
+                                  " (SELECT at FROM event)"), 0);
+    assert_int_equal(sqlite3_close(sqlite), SQLITE_OK);
+}
+
 /* What flaps pushes out its own history, and nobody else's, however high the numbers get. */
 static void a_flapping_one_evicts_itself(void **state)
 {
@@ -278,6 +294,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(time_is_followed),
         cmocka_unit_test_setup_teardown(jumps_cost_little, kit_setup, kit_teardown),
+        cmocka_unit_test_setup_teardown(space_goes_with_the_events, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(a_flapping_one_evicts_itself, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(what_was_deleted_is_known, kit_setup, kit_teardown),
         cmocka_unit_test_setup_teardown(what_is_unused_is_given_back, kit_setup, kit_teardown),
