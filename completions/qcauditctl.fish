@@ -53,7 +53,7 @@ function __qcauditctl_values
         case --severity
             set values info warning error critical
         case --metric
-            set values depth leaks allocated corruptions size
+            set values depth leaks allocated corruptions size used
         case --state
             set values open acknowledged resolved all
         case --format

@@ -185,7 +185,7 @@ static int take_metric(struct ctl *ctl, const struct option_row *option, const c
     while (metric_name(i) && strcmp(metric_name(i), value) != 0)
         i++;
     if (!metric_name(i))
-        return bad_value(option, value, "it is depth, leaks, allocated, corruptions or size");
+        return bad_value(option, value, "it is depth, leaks, allocated, corruptions, size or used");
     ctl->metric = metric_name(i);
     return 0;
 }

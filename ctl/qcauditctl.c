@@ -83,13 +83,15 @@ static const struct verb verbs[] = {
      "--orphan those that\n"
      "nothing refers to."},
     {"history", "[PATH|DOMAIN[:DISK]]", 0, 1, verb_history,
-     "name since until metric crossed lines offline state-directory full " LIST,
+     "name since until metric crossed datastore lines offline state-directory full " LIST,
      "what happened: findings opened, worsened, resolved",
      "Lists the changes of findings, newest first: of all images, or of one disk, with all layers "
      "of it and what they\n"
      "stand on; of one image also its last audits, and what was read of its data. With --metric "
      "one figure of the disk\n"
-     "over time; with --crossed the time at which it reached a value."},
+     "over time, and how it goes on; with --datastore how full that was; with --crossed the time "
+     "at which a figure\n"
+     "reached a value."},
     {"baseline", "[list | show PATH | accept PATH]", 0, 2, verb_baseline,
      "datastore reason full " LIST,
      "list baselines; accept an intended change",

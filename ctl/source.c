@@ -62,6 +62,18 @@ int source_check(struct ctl *ctl, json_object *filter, json_object **ret_entry)
                         : client_entry(ctl, "CheckRecord", filter, ret_entry);
 }
 
+int source_policy(struct ctl *ctl, const char *path, json_object **ret_entry)
+{
+    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+    int r = client_call_new(ctl, "GetPolicy", &call);
+
+    if (r < 0)
+        return r;
+    r = sd_bus_message_append_array(call, 'y', path, strlen(path));
+    return r < 0 ? complain(r, "Cannot call qcauditd")
+                 : client_call_json(ctl, call, NULL, false, ret_entry);
+}
+
 int source_mutes(struct ctl *ctl, json_object **ret_rows)
 {
     return ctl->offline ? offline_ask(ctl, "ListMutes", NULL, NULL, ret_rows)

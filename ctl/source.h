@@ -16,6 +16,8 @@ int source_list(struct ctl *ctl, const char *question, json_object *filter,
                 json_object **ret_rows);
 int source_list_of_path(struct ctl *ctl, const char *question, const char *path,
                         json_object **ret_rows);
+/* What holds for an image, or for all ("/"); of the daemon alone. */
+int source_policy(struct ctl *ctl, const char *path, json_object **ret_entry);
 int source_mutes(struct ctl *ctl, json_object **ret_rows);
 /* How far the record of events goes back. */
 int source_record(struct ctl *ctl, json_object **ret_entry);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* history: the changes of findings, and the audits and readings of one image, newest first; or one
- * figure of a disk over time. */
+ * figure of a disk or a datastore over time. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
@@ -231,12 +231,37 @@ static int metric_history(struct ctl *ctl, const char *argument)
     return r < 0 ? r : metric_show(ctl, path, rows);
 }
 
+static int datastore_history(struct ctl *ctl, const char *argument)
+{
+    _cleanup_(json_object_putp) json_object *rows = NULL;
+    _cleanup_free_ char *shown = text_escape_string(ctl->datastore);
+    int r;
+
+    if (!shown)
+        return complain(-ENOMEM, "Cannot read the history");
+    if (!ctl->metric)
+        ctl->metric = "used";
+    if (argument || ctl->name || !metric_is_of_datastore(ctl->metric))
+        return complain(0, "--datastore shows how full the datastore was: no PATH, no --name, and "
+                           "no other --metric than used with it."), -EINVAL;
+    r = metric_read_datastore(ctl, ctl->datastore, &rows);
+    if (r >= 0 && json_object_array_length(rows) == 0)
+        return complain(0, "Nothing is known of the space of a datastore %s. '%s status' lists "
+                           "those that there are.", shown, output_tool(&ctl->output)), -ENOENT;
+    return r < 0 ? r : metric_show(ctl, ctl->datastore, rows);
+}
+
 int verb_history(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *events = NULL, *audits = NULL, *readings = NULL;
     _cleanup_free_ char *path = NULL;
     int r = 0;
 
+    if (ctl->datastore)
+        return datastore_history(ctl, argc > 0 ? argv[0] : NULL);
+    if (ctl->metric && metric_is_of_datastore(ctl->metric))
+        return complain(0, "--metric=%s is of a datastore: give --datastore=NAME.", ctl->metric),
+               -EINVAL;
     if (ctl->metric)
         return metric_history(ctl, argc > 0 ? argv[0] : NULL);
     if (ctl->lines == 0)

@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "ctl/client.h"
 #include "ctl/facts.h"
 #include "ctl/list.h"
 #include "ctl/source.h"
@@ -127,7 +126,6 @@ static int print_policy(const struct ctl *ctl, json_object *policy)
 
 int verb_policy(struct ctl *ctl, int argc, char **argv)
 {
-    _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
     _cleanup_(json_object_putp) json_object *policy = NULL;
     _cleanup_free_ char *path = NULL;
     int r = 0;
@@ -141,13 +139,7 @@ int verb_policy(struct ctl *ctl, int argc, char **argv)
         return r;
     if (!path)
         return complain(-ENOMEM, "Cannot show the policy");
-    r = client_call_new(ctl, "GetPolicy", &call);
-    if (r < 0)
-        return r;
-    r = sd_bus_message_append_array(call, 'y', path, strlen(path));
-    if (r < 0)
-        return complain(r, "Cannot call qcauditd");
-    r = client_call_json(ctl, call, NULL, false, &policy);
+    r = source_policy(ctl, path, &policy);
     if (r >= 0 && row_has(policy, "settings"))
         r = list_arrange(&ctl->output, columns, ELEMENTSOF(columns), 0,
                          row_member(policy, "settings"));

@@ -100,7 +100,9 @@ int when_parse(const char *text, uint64_t now, uint64_t *ret_usec)
     return 0;
 }
 
-static const char *format_time(uint64_t when, bool full, char buf[static WHEN_MAX])
+enum precision { TO_THE_DAY, TO_THE_MINUTE, TO_THE_SECOND, IN_FULL };
+
+static const char *format_time(uint64_t when, enum precision precision, char buf[static WHEN_MAX])
 {
     time_t seconds = (time_t)(when / USEC_PER_SEC);
     struct tm tm;
@@ -111,8 +113,10 @@ static const char *format_time(uint64_t when, bool full, char buf[static WHEN_MA
         return buf;
     }
     if (localtime_r(&seconds, &tm))
-        n = full ? strftime(buf, WHEN_MAX, "%a %Y-%m-%d %H:%M:%S %Z", &tm)
-                 : strftime(buf, WHEN_MAX, "%Y-%m-%d %H:%M:%S", &tm);
+        n = precision == IN_FULL         ? strftime(buf, WHEN_MAX, "%a %Y-%m-%d %H:%M:%S %Z", &tm)
+            : precision == TO_THE_SECOND ? strftime(buf, WHEN_MAX, "%Y-%m-%d %H:%M:%S", &tm)
+            : precision == TO_THE_MINUTE ? strftime(buf, WHEN_MAX, "%Y-%m-%d %H:%M", &tm)
+                                         : strftime(buf, WHEN_MAX, "%Y-%m-%d", &tm);
     if (n == 0)
         (void)snprintf(buf, WHEN_MAX, "@%llu", (unsigned long long)(when / USEC_PER_SEC));
     return buf;
@@ -120,10 +124,20 @@ static const char *format_time(uint64_t when, bool full, char buf[static WHEN_MA
 
 const char *when_text(uint64_t when, char buf[static WHEN_MAX])
 {
-    return format_time(when, true, buf);
+    return format_time(when, IN_FULL, buf);
 }
 
 const char *when_short(uint64_t when, char buf[static WHEN_MAX])
 {
-    return format_time(when, false, buf);
+    return format_time(when, TO_THE_SECOND, buf);
+}
+
+const char *when_minute(uint64_t when, char buf[static WHEN_MAX])
+{
+    return format_time(when, TO_THE_MINUTE, buf);
+}
+
+const char *when_date(uint64_t when, char buf[static WHEN_MAX])
+{
+    return format_time(when, TO_THE_DAY, buf);
 }

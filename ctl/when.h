@@ -18,3 +18,6 @@ int when_parse(const char *text, uint64_t now, uint64_t *ret_usec);
 const char *when_text(uint64_t when, char buf[static WHEN_MAX]);
 /* "2026-11-20 04:48:00": for tables. */
 const char *when_short(uint64_t when, char buf[static WHEN_MAX]);
+/* "2026-11-20 04:48" and "2026-11-20": for what is not known to the second, or to the hour. */
+const char *when_minute(uint64_t when, char buf[static WHEN_MAX]);
+const char *when_date(uint64_t when, char buf[static WHEN_MAX]);

@@ -24,6 +24,8 @@ fits_file() { # VERB FILE
     echo "$1" >>"$DIR/looked-at"
 }
 
+has_space() { [ "$(ctl history --datastore=store --json=short 2>/dev/null | jq '.samples | length')" -ge 1 ]; }
+
 @test "they are schemas, each with its name and version, and each verb that prints JSON has one" {
     python3 -B "$top_srcdir/tests/cli/schema.py" "$SCHEMAS" >have
     # these print nothing, or a sentence
@@ -107,6 +109,9 @@ YAML
     fits history base.qcow2
     fits history base.qcow2 --metric=depth
     fits history snap2.qcow2 --crossed=depth=2
+    wait_for 20 has_space
+    fits history --datastore=store
+    fits history --datastore=store --crossed=used=1
     fits baseline
     fits baseline show base.qcow2
     [ "$(ctl baseline --json=short | jq length)" -ge 1 ]
