@@ -183,6 +183,24 @@ static size_t leave_out_noise(json_object *rows)
     return left_out;
 }
 
+/* How many, and what the signs mean that are there. */
+static void print_legend(json_object *rows)
+{
+    size_t n = json_object_array_length(rows);
+    bool several = false, left_behind = false;
+
+    for (size_t i = 0; i < n; i++) {
+        json_object *row = json_object_array_get_idx(rows, i);
+
+        several = several || row_number(row, "findings") > 1;
+        left_behind = left_behind || row_number(row, "unconsolidated") > 0;
+    }
+    (void)printf("\n%zu image%s%s.\n", n, n == 1 ? "" : "s",
+                 left_behind ? "; \"(+N)\": layers that snapshots left behind" : "");
+    if (several)
+        (void)printf("\"+\": the worst of several findings.\n");
+}
+
 int verb_images(struct ctl *ctl, int argc, char **argv)
 {
     _cleanup_(json_object_putp) json_object *rows = json_object_new_array();
@@ -217,8 +235,7 @@ int verb_images(struct ctl *ctl, int argc, char **argv)
     if (ctl->output.legend && n == 0)
         (void)printf("No images found.\n");
     if (ctl->output.legend && n > 0)
-        (void)printf("\n%zu image%s; \"(+N)\": layers that snapshots left behind.\n", n,
-                     n == 1 ? "" : "s");
+        print_legend(rows);
     if (ctl->output.legend && left_out > 0)
         (void)printf("%zu raw file%s without findings not shown: --all shows them.\n", left_out,
                      left_out == 1 ? "" : "s");

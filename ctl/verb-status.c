@@ -292,6 +292,7 @@ static void print_all_muted(const struct ctl *ctl, json_object *status)
 static int print_findings(const struct ctl *ctl, json_object *status)
 {
     uint64_t images = row_number(status, "images"), audited = row_number(status, "images-audited");
+    const bool first_pass = row_has(status, "last-pass") && row_number(status, "last-pass") == 0;
     uint64_t total = 0, acknowledged_total = 0, muted_total = 0;
     _cleanup_free_ char *open = fact_severities(&ctl->output, row_member(status, "open"), &total);
     _cleanup_free_ char *acknowledged =
@@ -303,7 +304,7 @@ static int print_findings(const struct ctl *ctl, json_object *status)
     if (!open || !acknowledged || !muted)
         return -ENOMEM;
     output_label(&ctl->output, 10, "Findings");
-    (void)printf("%s", open);
+    (void)printf("%s%s", open, total == 0 && (audited < images || first_pass) ? " so far" : "");
     if (acknowledged_total > 0)
         (void)printf("; acknowledged: %s", acknowledged);
     if (muted_total > 0)

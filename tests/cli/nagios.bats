@@ -155,11 +155,13 @@ with socket.socket(socket.AF_UNIX) as s:
     [ "$(ctl status --json=short | jq '."last-pass"')" = 0 ] || skip "the first pass was too quick"
     plugin 3
     is '.text | test("^UNKNOWN - the first pass is not complete: nothing found so far, with [0-9]+ of [0-9]+ images? audited$")'
+    ctl status | grep -E '^ *Findings: none so far'
     pkill -CONT -P "$DAEMON"
     # what is found is told before the end
     scan
     plugin 0
     is '.data.audited.value == 600'
+    ctl status | grep -E '^ *Findings: none$'
 }
 
 @test "hostile names end neither text nor label" {

@@ -54,6 +54,12 @@ for line in open("screen", encoding="utf-8"):
     assert all(c >= " " for c in text), text' || { echo "$verb"; cat -v screen; return 1; }
     done
     screen findings | grep -F 'evil\x1b[2J\n\xff.qcow2'
+    # the signs that are there are explained, and no others
+    screen images >screen
+    grep -E '^warning\+ ' screen
+    grep -xF '"+": the worst of several findings.' screen
+    grep -xF '43 images; "(+N)": layers that snapshots left behind.' screen
+    screen images "$STORE/a-folder-with-a-long-name/disk.qcow2" | grep -xF '1 image.'
     # a long chain: one line each
     [ "$(screen chain disk.snap-40.qcow2 | grep -cE '^ *[0-9]+ .* disk(.snap-[0-9]+)?.qcow2')" = 41 ]
 }
