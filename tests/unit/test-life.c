@@ -346,6 +346,45 @@ static void time_passes(void **state)
     assert_true(next == UINT64_MAX);
 }
 
+/* By a day and a year, ahead and back: told once at most, then as often as ever. */
+static void clocks_are_set(void **state)
+{
+    static const uint64_t jumps[] = { DAY, 365 * DAY };
+    struct world *world = *state;
+    uint64_t next;
+
+    for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]); i++) {
+        open_one(world);
+        world->n_events = 0;
+        world->now += jumps[i];
+        findings_tick(world->findings, world->now, DAY, told, world, &next);
+        assert_int_equal(world->n_events, 1);
+        assert_int_equal(world->event, EVENT_REMINDER);
+        findings_tick(world->findings, world->now, DAY, told, world, &next);
+        assert_int_equal(world->n_events, 1);
+
+        world->now -= jumps[i] - HOUR;          /* put right */
+        open_one(world);
+        world->n_events = 0;
+        findings_tick(world->findings, world->now, DAY, told, world, &next);
+        assert_int_equal(world->n_events, 0);
+        assert_true(next > world->now && next <= world->now + 4 * DAY);
+
+        world->now -= jumps[i];                 /* back before it was opened */
+        findings_tick(world->findings, world->now, DAY, told, world, &next);
+        assert_true(next > world->now && next <= world->now + 4 * DAY);
+        world->now = next;
+        world->n_events = 0;
+        findings_tick(world->findings, world->now, DAY, told, world, &next);
+        assert_int_equal(world->event, EVENT_REMINDER);
+        if (world->now < finding(world)->first_seen)
+            assert_told(world, EVENT_REMINDER, "chain-deep: " IMAGE
+                        " has 40 unconsolidated layers (error from 25) (since 0s)");
+        world->now += jumps[i];
+        apply(world);
+    }
+}
+
 static void information_is_not_repeated(void **state)
 {
     struct world *world = *state;
@@ -744,6 +783,7 @@ int main(void)
         TEST(what_does_not_grow_by_itself_may_not_grow),
         TEST(acknowledgements),
         TEST(time_passes),
+        TEST(clocks_are_set),
         TEST(information_is_not_repeated),
         TEST(gone_for_good),
         TEST(findings_from_the_database),
