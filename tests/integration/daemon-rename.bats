@@ -182,11 +182,11 @@ sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 
     scan
     acked "$STORE/a.qcow2"
     exchange "$STORE/a.qcow2" "$STORE/b.qcow2" || skip "the file system cannot exchange two names"
-    sleep 1.5
+    fence
     kept "$STORE/b.qcow2"
     exchange "$STORE/b.qcow2" "$STORE/deep/c.qcow2"
     exchange "$STORE/a.qcow2" "$STORE/b.qcow2"
-    sleep 1.5
+    fence
     kept "$STORE/deep/c.qcow2"
     ! grep -F '(moved)' "$LOG" || return 1
     scan
@@ -194,7 +194,7 @@ sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 
     same "3" "$(ctl images --json=short | jq length)"
     # its place is taken at once
     mv "$STORE/deep/c.qcow2" "$STORE/d.qcow2" && cp "$STORE/a.qcow2" "$STORE/deep/c.qcow2"
-    sleep 1.5
+    fence
     kept "$STORE/d.qcow2"
     scan
     kept "$STORE/d.qcow2"
@@ -215,22 +215,22 @@ sys.exit(libc.renameat2(-100, sys.argv[1].encode(), -100, sys.argv[2].encode(), 
     python3 -c 'import os, sys
 os.chdir(sys.argv[1])
 for a, b in ("et", "fe", "gf", "hg", "th"): os.rename(a + ".qcow2", b + ".qcow2")' "$STORE"
-    sleep 1.5
+    fence
     after=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
     same "$before" "$after"
     for pair in "e f" "f g" "g h"; do exchange "$STORE/${pair% *}.qcow2" "$STORE/${pair#* }.qcow2"; done
-    sleep 1.5
+    fence
     scan
     after=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
     same "$before" "$after"
     # folders in a row, and what was in them
     for name in e f g; do mkdir "$STORE/in-$name" && mv "$STORE/$name.qcow2" "$STORE/in-$name/x.qcow2"; done
-    sleep 1.5
+    fence
     scan
     python3 -c 'import os, sys
 os.chdir(sys.argv[1])
 for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
-    sleep 2
+    fence
     scan
     after=$(ctl findings -a --json=short --name clusters-leaked | jq -c '[.[] | [.id, .state]] | sort')
     same "$before" "$after"
@@ -253,9 +253,9 @@ for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
     cp "$BATS_TEST_TMPDIR/n.qcow2" "$BATS_TEST_TMPDIR/m.qcow2"
     mv "$BATS_TEST_TMPDIR/m.qcow2" "$STORE/a.qcow2"
     rm "$STORE/b.qcow2" && cp "$BATS_TEST_TMPDIR/n.qcow2" "$STORE/b.qcow2"
-    sleep 1
+    fence
     scan
-    sleep 1
+    fence
     scan
     ctl findings -a --json=short --name metadata-corrupt | jq -c '.[] | [.path, .state]'
     same "0" "$(ctl findings -a --json=short --name metadata-corrupt | jq '[.[] | select(.state == "acknowledged")] | length')"
@@ -272,7 +272,7 @@ for a, b in ("et", "fe", "gf", "tg"): os.rename("in-" + a, "in-" + b)' "$STORE"
         cp "$DIR/kept" "$STORE/b.qcow2"
         sleep $delay
         rm "$STORE/b.qcow2"
-        sleep 2
+        fence
         same "$STORE/a.qcow2" "$(ctl images --json=short | jq -r '.[].path')"
         cp "$DIR/kept" "$STORE/b.qcow2"
         wait_for 20 eval '[[ $(ctl images --json=short) == *b.qcow2* ]]'

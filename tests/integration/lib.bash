@@ -125,6 +125,18 @@ ctl() {
 # One complete pass over everything, or over the paths named. 2: it opened findings.
 scan() { ctl scan --wait "$@" >/dev/null || [ $? = 2 ]; }
 
+# fence: until the daemon audited a file that was made after all that went before, and knows that it is gone again. What it
+# had to see of all that, it saw: a datastore's changes come in their order, and each waits as long for the file to settle.
+fence() {
+    local file=$STORE/fence.qcow2
+    knows_fence() { ctl images --json=short "$file" | jq -e '.[0].audited' >/dev/null; }
+    knows_no_fence() { same '[]' "$(ctl images --json=short "$file")"; }
+    qemu-img create -q -f qcow2 "$file" 1M
+    wait_for 60 knows_fence
+    rm "$file"
+    wait_for 60 knows_no_fence
+}
+
 # findings [OPTION...]: "NAME SEVERITY SUBJECT" of each open finding, sorted, subjects below the store relative to it.
 # How full the machine's own disk is, is no test's business that does not ask for it.
 findings() {
