@@ -2,12 +2,12 @@
 /* Checks the chain of events, from the newest down: each row against its digest, the ranges that
  * the retention left against both their ends, and subjects against the renames since. */
 #include <errno.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "daemon/store/db.h"
+#include "daemon/store/record-names.h"
 #include "daemon/store/record.h"
 #include "helpers/hex.h"
 #include "helpers/json-text.h"
@@ -25,11 +25,6 @@ static const uint8_t genesis[RECORD_DIGEST_SIZE];
 struct head {
     int64_t seq;
     uint8_t digest[RECORD_DIGEST_SIZE];
-};
-
-/* What an image is called now that was called otherwise at the place that was reached. */
-struct name {
-    char *then, *now;
 };
 
 /* What was looked at last and hangs on what comes next. */
@@ -52,7 +47,7 @@ struct record_check {
     bool has_top;
     int64_t reached;            /* all from here to top was looked at */
     struct link link;
-    void *names;                /* tree of struct name, by then */
+    struct record_names names;  /* of the place that was reached */
     bool names_unknown;         /* renames are gone: older subjects cannot be checked */
     struct head *heads;         /* by falling number */
     size_t n_heads, head, n_heads_removed;
@@ -122,53 +117,7 @@ static int problem(struct record_check *check, const char *kind, int64_t seq, in
     return 0;
 }
 
-/* ---- names ------------------------------------------------------------------------------- */
-
-static int name_compare(const void *a, const void *b)
-{
-    const struct name *left = a, *right = b;
-
-    return strcmp(left->then, right->then);
-}
-
-static void name_free(void *name)
-{
-    struct name *freed = name;
-
-    free(freed->then);
-    free(freed->now);
-    free(freed);
-}
-
-static const char *name_now(const struct record_check *check, const char *then)
-{
-    struct name key = { .then = (char *)(uintptr_t)then };
-    void *found = tfind(&key, &check->names, name_compare);
-
-    return found ? (*(struct name **)found)->now : then;
-}
-
-/* What was called `before` until here is called as what is called `after` from here on. */
-static int name_rename(struct record_check *check, const char *before, const char *after)
-{
-    struct name *name = calloc(1, sizeof(*name)), **found;
-
-    if (!name)
-        return -ENOMEM;
-    name->then = strdup(before);
-    name->now = strdup(name_now(check, after));
-    found = name->then && name->now ? tsearch(name, &check->names, name_compare) : NULL;
-    if (!found) {
-        name_free(name);
-        return -ENOMEM;
-    }
-    if (*found != name) {
-        free((*found)->now);
-        (*found)->now = TAKE_PTR(name->now);
-        name_free(name);
-    }
-    return 0;
-}
+/* ---- subjects ---------------------------------------------------------------------------- */
 
 /* Columns of the statement of events. */
 enum { ROW_SEQ = 0, ROW_KIND = 6, ROW_ORIGIN = 7, ROW_RENAMED_TO = 14, ROW_DIGEST, ROW_SUBJECT };
@@ -196,13 +145,13 @@ static int check_subject(struct record_check *check, int64_t seq)
     if (!origin || !subject || !kind || !renamed)
         return -ENOMEM;
     if (is_rename)
-        r = name_rename(check, origin, renamed);
+        r = record_names_rename(&check->names, origin, renamed);
     if (r < 0)
         return r;
     is_image = strcmp(kind, "image") == 0;
     if (is_image && check->names_unknown)
         return 0;
-    expected = is_image ? name_now(check, origin) : origin;
+    expected = is_image ? record_name_now(&check->names, origin) : origin;
     if (strcmp(expected, subject) == 0)
         return 0;
     r = problem(check, "subject", seq, seq, &row);
@@ -538,7 +487,7 @@ struct record_check *record_check_free(struct record_check *check)
     if (!check)
         return NULL;
     link_end(&check->link);
-    tdestroy(check->names, name_free);
+    record_names_done(&check->names);
     sqlite3_finalize(check->events);
     sqlite3_finalize(check->ranges);
     json_object_put(check->problem_rows);
