@@ -52,11 +52,11 @@ need() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
 @test "the contact that the packager names gets into SECURITY" {
     local contact='The packager <security@host.test>'
     cd "$BATS_TEST_TMPDIR"
-    make -s -f "$top_builddir/Makefile" top_builddir="$top_builddir" SECURITY_CONTACT="$contact" packaged/SECURITY
+    make -s -f "$top_builddir/Makefile" VPATH="$top_srcdir" srcdir="$top_srcdir" top_builddir="$top_builddir" SECURITY_CONTACT="$contact" packaged/SECURITY
     grep -qxF "Contact: $contact" packaged/SECURITY
     diff <(grep -v '^Contact: ' packaged/SECURITY) <(grep -v '^Contact: ' "$top_srcdir/SECURITY")
     rm packaged/SECURITY
-    make -s -f "$top_builddir/Makefile" top_builddir="$top_builddir" SECURITY_CONTACT= packaged/SECURITY
+    make -s -f "$top_builddir/Makefile" VPATH="$top_srcdir" srcdir="$top_srcdir" top_builddir="$top_builddir" SECURITY_CONTACT= packaged/SECURITY
     diff packaged/SECURITY "$top_srcdir/SECURITY"
     "$top_srcdir/configure" --help | grep -q -- --with-security-contact=TEXT
 }
