@@ -56,10 +56,12 @@ static void print_rate(const struct forecast *forecast, const struct forecast_su
 {
     bool grew = forecast->per_day > 0;
     char rate[RATE_MAX], least[RATE_MAX], most[RATE_MAX];
+    const char *unit;
 
-    (void)printf("%s by %s%s%s per day (95 %%: %s to %s)", grew ? "Grew" : "Shrank",
-                 rate_text(subject, forecast->per_day, rate), subject->many ? " " : "",
-                 subject->many ? subject->many : "",
+    (void)rate_text(subject, forecast->per_day, rate);
+    unit = strcmp(rate, "1") == 0 ? subject->one : subject->many;
+    (void)printf("%s by %s%s%s per day (95 %%: %s to %s)", grew ? "Grew" : "Shrank", rate,
+                 unit ? " " : "", unit ?: "",
                  rate_text(subject, grew ? forecast->low : forecast->high, least),
                  rate_text(subject, grew ? forecast->high : forecast->low, most));
 }

@@ -9,7 +9,7 @@
 /* What the figure is, and which limit it has. */
 struct forecast_subject {
     bool is_size;               /* bytes; else a number of things */
-    const char *many;           /* "layers"; sizes: NULL */
+    const char *one, *many;     /* "layer", "layers"; sizes: NULL */
     bool in_steps;              /* as forecast_make() takes it */
     bool is_space;              /* the limit is where the space ends; else that of a chain */
     bool is_layer;              /* points of layers below are left out */

@@ -31,7 +31,8 @@ static const struct metric {
     bool of_datastore;
 } metrics[] = {
     { "depth", "depth", false, "The chain", "the chain", "layer", "layers",
-      .forecast = &(const struct forecast_subject){ .many = "layers", .in_steps = true } },
+      .forecast = &(const struct forecast_subject){ .one = "layer", .many = "layers",
+                                                .in_steps = true } },
     { "leaks", "leaks", false, "The image", "it", "leaked cluster", "leaked clusters",
       .forecast = NULL },
     { "allocated", "allocated", true, "The image", "it", "on disk", "on disk",

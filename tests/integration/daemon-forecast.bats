@@ -126,7 +126,7 @@ prepare() {
     record "$STORE/disk.qcow2" 'i + 1' '1 << 20' 20 86400
     # without a daemon, the limit is not known
     run -0 offline history "$STORE/disk.qcow2" --metric=depth
-    [ "${lines[-1]}" = "Grew by 1 layers per day (95 %: 1 to 1), from 20 points in 19 days." ]
+    [ "${lines[-1]}" = "Grew by 1 layer per day (95 %: 1 to 1), from 20 points in 19 days." ]
     start_daemon
     run -0 ctl history "$STORE/disk.qcow2" --metric=depth --until="@$NOW" --json=short
     [ "$(jq -c '[.samples[].value]' <<<"$output")" = "[$(seq -s, 20)]" ]
@@ -162,7 +162,7 @@ prepare() {
     record "$STORE/disk.qcow2" 'i + 11' '1 << 20' 20 86400
     start_daemon
     run -0 ctl history "$STORE/disk.qcow2" --metric=depth
-    [[ $output != *"At this rate"* && $output == *"Grew by 1 layers per day"* ]]
+    [[ $output != *"At this rate"* && $output == *"Grew by 1 layer per day"* ]]
     stop_daemon
     record "$STORE/disk.qcow2" 'i + 1 if i < 17 else i - 15' '1 << 20' 20 86400
     run -0 offline history "$STORE/disk.qcow2" --metric=depth
@@ -173,7 +173,7 @@ prepare() {
     record "$STORE/disk.qcow2" 'i + 1' '1 << 20' 20 86400
     start_daemon
     run -0 ctl history "$STORE/disk.qcow2" --metric=depth
-    [[ $output != *"At this rate"* && $output == *"Grew by 1 layers per day"* ]]
+    [[ $output != *"At this rate"* && $output == *"Grew by 1 layer per day"* ]]
 }
 
 @test "the day the space of a datastore ends" {
