@@ -26,9 +26,6 @@ void remedy_command(struct remedy *remedy, const struct gate *gate, const char *
 /* The same, appended to the command before: done only when that went well. */
 void remedy_and(struct remedy *remedy, const struct gate *gate, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The same, done whatever came of the command before; where there is none, it begins one. */
-void remedy_then(struct remedy *remedy, const struct gate *gate, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 /* What changes nothing: fuser, qcauditctl. The remedy fails for any other program. */
 void remedy_look(struct remedy *remedy, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -57,10 +54,9 @@ void remedy_step_stop(struct remedy *remedy, const struct gate *gate, const stru
 char *remedy_copy_name(struct remedy *remedy, const char *path);
 void remedy_gate_copy(struct gate *gate, const struct image *image);
 void remedy_step_copy(struct remedy *remedy, const struct gate *gate, const struct image *image);
-/* Before that, of an image with which something is wrong that the repair takes away: an archive of
- * its tables and of what is known of it. The copy goes on with the command. */
-void remedy_step_evidence(struct remedy *remedy, const struct gate *gate,
-                          const struct image *image);
+/* Of an image with which something is wrong that the repair takes away: the same, and an archive of
+ * its tables and of what is known of it. */
+void remedy_step_keep(struct remedy *remedy, const struct gate *gate, const struct image *image);
 void remedy_step_rename_first(struct remedy *remedy);
 /* Of as many the commands are not shown. */
 void remedy_step_more(struct remedy *remedy, size_t n);

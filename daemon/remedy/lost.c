@@ -180,8 +180,7 @@ static void step_rename_reference(struct remedy *remedy, const struct graph *gra
     if (!gate_is_open(&gate))
         return;
     remedy_step_stop(remedy, &gate, image, quoted);
-    remedy_step_evidence(remedy, &gate, image);
-    remedy_step_copy(remedy, &gate, image);
+    remedy_step_keep(remedy, &gate, image);
     remedy_and(remedy, &gate, "qemu-img rebase -u -F %s -b %s %s", format, quoted_lost, quoted);
 }
 

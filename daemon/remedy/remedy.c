@@ -64,8 +64,7 @@ static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
         gate_image(&gate, image, GATE_OPEN);
     if (gate_is_open(&gate)) {
         remedy_step_stop(remedy, &gate, image, quoted);
-        remedy_step_evidence(remedy, &gate, image);
-        remedy_step_copy(remedy, &gate, image);
+        remedy_step_keep(remedy, &gate, image);
     }
     remedy_text(remedy, "Restore the image from a backup.");
     if (burst)
@@ -108,8 +107,7 @@ static void remedy_leaks(struct remedy *remedy, const struct graph *graph,
     if (!gate_is_open(&gate))
         return;
     remedy_step_stop(remedy, &gate, image, quoted);
-    remedy_step_evidence(remedy, &gate, image);
-    remedy_step_copy(remedy, &gate, image);
+    remedy_step_keep(remedy, &gate, image);
     remedy_and(remedy, &gate, "qemu-img check -r leaks %s", quoted);
 }
 
@@ -122,8 +120,7 @@ static void remedy_burst(struct remedy *remedy, const struct graph *graph,
     if (gate_is_open(&gate)) {
         remedy_precondition(remedy,
                             "nobody opens the image for writing any more; do not repair it");
-        remedy_step_evidence(remedy, &gate, image);
-        remedy_step_copy(remedy, &gate, image);
+        remedy_step_keep(remedy, &gate, image);
     }
     remedy_text(
         remedy,
@@ -153,8 +150,7 @@ static void remedy_dirty(struct remedy *remedy, const struct graph *graph,
         return;
     remedy_step_stop(remedy, &gate, image, quoted);
     remedy_precondition(remedy, "no other host has it open");
-    remedy_step_evidence(remedy, &gate, image);
-    remedy_step_copy(remedy, &gate, image);
+    remedy_step_keep(remedy, &gate, image);
     remedy_and(remedy, &gate, "qemu-img check -r all %s", quoted);
 }
 

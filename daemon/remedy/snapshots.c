@@ -195,8 +195,7 @@ bool remedy_snapshot_table(struct remedy *remedy, const struct graph *graph,
     if (!gate_is_open(&gate))
         return true;
     remedy_step_stop(remedy, &gate, image, quoted);
-    remedy_step_evidence(remedy, &gate, image);
-    remedy_step_copy(remedy, &gate, image);
+    remedy_step_keep(remedy, &gate, image);
     remedy_and(remedy, &gate, "qemu-img check -r all %s", quoted);
     return true;
 }

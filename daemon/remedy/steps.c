@@ -68,17 +68,20 @@ void remedy_command(struct remedy *remedy, const struct gate *gate, const char *
     va_end(arguments);
 }
 
-__attribute__((format(printf, 3, 0))) static void
-remedy_join(struct remedy *remedy, const char *by, const char *format, va_list arguments)
+void remedy_and(struct remedy *remedy, const struct gate *gate, const char *format, ...)
 {
     _cleanup_free_ char *text = NULL, *joined = NULL;
+    va_list arguments;
 
+    gate_must_be_open(remedy, gate);
     if (remedy->error < 0)
         return;
+    va_start(arguments, format);
     if (vasprintf(&text, format, arguments) < 0)
         text = NULL;
+    va_end(arguments);
     if (!remedy->last || !text ||
-        asprintf(&joined, "%s%s%s", json_object_get_string(remedy->last), by, text) < 0) {
+        asprintf(&joined, "%s && %s", json_object_get_string(remedy->last), text) < 0) {
         joined = NULL;
         remedy->error = remedy->last ? -ENOMEM : -EINVAL;
         return;
@@ -87,29 +90,6 @@ remedy_join(struct remedy *remedy, const char *by, const char *format, va_list a
         remedy->error = -E2BIG;
     else if (!json_object_set_string(remedy->last, joined))
         remedy->error = -ENOMEM;
-}
-
-void remedy_and(struct remedy *remedy, const struct gate *gate, const char *format, ...)
-{
-    va_list arguments;
-
-    gate_must_be_open(remedy, gate);
-    va_start(arguments, format);
-    remedy_join(remedy, " && ", format, arguments);
-    va_end(arguments);
-}
-
-void remedy_then(struct remedy *remedy, const struct gate *gate, const char *format, ...)
-{
-    va_list arguments;
-
-    gate_must_be_open(remedy, gate);
-    va_start(arguments, format);
-    if (remedy->last)
-        remedy_join(remedy, "; ", format, arguments);
-    else
-        remedy_add(remedy, "command", format, arguments);
-    va_end(arguments);
 }
 
 void remedy_look(struct remedy *remedy, const char *format, ...)
@@ -223,28 +203,6 @@ void remedy_gate_copy(struct gate *gate, const struct image *image)
     gate_room(gate, copy, image->fingerprint.allocated);
 }
 
-/* A new file in the folder of whoever runs it, under a name that nothing has: run again, it keeps
- * another. What came of it stops nothing, as it is incomplete just where tables are damaged, and
- * the copy that follows has all of the image. Where parents are of a stranger's choice, the copy
- * alone is kept: the archive would have their headers. */
-void remedy_step_evidence(struct remedy *remedy, const struct gate *gate, const struct image *image)
-{
-    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
-    _cleanup_gate_ struct gate reading = gate_begin(remedy, gate->graph);
-
-    gate_image(&reading, image, GATE_READ);
-    if (!quoted || !gate_would_open(&reading))
-        return;
-    remedy_text(remedy,
-                "The next command first keeps evidence, in a new file in your home folder "
-                "(qcaudit-evidence-TIME.tar): the tables as they are, and what is known of the "
-                "image, to be looked at when it has been repaired or replaced.");
-    remedy_command(remedy, gate,
-                   "qcauditctl evidence -o ~/ %s || echo 'Not all evidence was kept: that is no "
-                   "reason to stop.'",
-                   quoted);
-}
-
 /* A new file that only the image's own readers can read. cp does not write through what somebody
  * puts there meanwhile, and what follows is done only when there was nothing. */
 void remedy_step_copy(struct remedy *remedy, const struct gate *gate, const struct image *image)
@@ -255,10 +213,36 @@ void remedy_step_copy(struct remedy *remedy, const struct gate *gate, const stru
     if (copy)
         quoted_copy = remedy_quote(remedy, copy);
     if (quoted && quoted_copy)
-        remedy_then(remedy, gate,
-                    "test ! -e %s && test ! -L %s && cp -nT --reflink=auto "
-                    "--preserve=mode,ownership,timestamps -- %s %s",
-                    quoted_copy, quoted_copy, quoted, quoted_copy);
+        remedy_command(remedy, gate,
+                       "test ! -e %s && test ! -L %s && cp -nT --reflink=auto "
+                       "--preserve=mode,ownership,timestamps -- %s %s",
+                       quoted_copy, quoted_copy, quoted, quoted_copy);
+}
+
+/* The archive is a new file in the folder of whoever runs it, under a name that nothing has: run
+ * again, it keeps another. What came of it stops nothing, as it is incomplete just where tables are
+ * damaged, and the copy has all of the image; it comes after that, whose room was looked at. In
+ * parentheses, so that a shell that stops it (^Z) does not go on with what follows. Where parents
+ * are of a stranger's choice, the copy alone is kept: the archive would have their headers. */
+void remedy_step_keep(struct remedy *remedy, const struct gate *gate, const struct image *image)
+{
+    _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
+    _cleanup_gate_ struct gate reading = gate_begin(remedy, gate->graph);
+    bool evidence;
+
+    gate_image(&reading, image, GATE_READ);
+    evidence = quoted && gate_would_open(&reading);
+    if (evidence)
+        remedy_text(remedy,
+                    "The next command keeps a copy and, in a new file in your home folder "
+                    "(qcaudit-evidence-TIME.tar), evidence: the tables as they are, and what is "
+                    "known of the image, to be looked at when it has been repaired or replaced.");
+    remedy_step_copy(remedy, gate, image);
+    if (evidence)
+        remedy_and(remedy, gate,
+                   "(qcauditctl evidence -o ~/ %s || echo 'Evidence is missing or incomplete: "
+                   "that is no reason to stop.')",
+                   quoted);
 }
 
 void remedy_step_rename_first(struct remedy *remedy)

@@ -728,11 +728,10 @@ static void no_way_around(void **state)
 
     remedy_command(&remedy, &gate, "mv -nT -- a b");
     remedy_and(&remedy, &gate, "true");
-    remedy_then(&remedy, &gate, "mv -nT -- c d");
     remedy_look(&remedy, "fuser -v %s", "/vm/a");
     assert_int_equal(remedy.error, 0);
     assert_string_equal(json_object_to_json_string_ext(remedy.steps, JSON_C_TO_STRING_PLAIN),
-                        "[{\"command\":\"mv -nT -- a b && true; mv -nT -- c d\"},"
+                        "[{\"command\":\"mv -nT -- a b && true\"},"
                         "{\"command\":\"fuser -v \\/vm\\/a\"}]");
     /* Nothing to append to: what looks is no command that writes. */
     remedy_and(&remedy, &gate, "rm b");
@@ -742,9 +741,6 @@ static void no_way_around(void **state)
     assert_int_equal(remedy.error, -EPERM);
     remedy.error = 0;
     remedy_command(&remedy, NULL, "rm a");
-    assert_int_equal(remedy.error, -EPERM);
-    remedy.error = 0;
-    remedy_then(&remedy, &closed, "rm a");
     assert_int_equal(remedy.error, -EPERM);
     remedy.error = 0;
     remedy_look(&remedy, "qemu-img check -r all %s", "/vm/a");
