@@ -8,10 +8,13 @@
 
 void series_add(struct series *series, uint64_t at, uint64_t value, uint64_t least)
 {
+    /* A clock that was ahead was put right: what was seen then was seen at no known time. */
+    while (series->n > 0 && series->samples[series->n - 1].at > at)
+        series->n--;
     if (series->n > 0) {
         uint64_t last = series->samples[series->n - 1].at, earliest;
 
-        if (at < last || __builtin_add_overflow(last, least, &earliest) || at < earliest)
+        if (__builtin_add_overflow(last, least, &earliest) || at < earliest)
             return;
     }
     if (series->n == SERIES_MAX) {

@@ -54,7 +54,7 @@ static const char *const row_statements[_ROW_MAX][STATEMENTS_MAX] = {
     },
     [ROW_SAMPLE] = {
         "INSERT INTO sample ({sample}) VALUES ({:sample}) ON CONFLICT DO NOTHING",
-        "DELETE FROM sample WHERE datastore = :datastore AND at < :at - 172800000000",
+        "DELETE FROM sample WHERE datastore = :datastore AND (at < :at - 172800000000 OR at > :at)",
         "INSERT INTO space (datastore, at, size, available)"
         " SELECT :datastore, :at, :size, :available WHERE :size <> 0 AND NOT EXISTS"
         " (SELECT 1 FROM space WHERE datastore = :datastore AND at >= " SAMPLE_HOUR

@@ -1412,10 +1412,17 @@ static void series_stay_bounded(void **state)
         assert_true(series.samples[i].at > series.samples[i - 1].at);
     assert_true(series_slope(&series, 0, 4, &slope));
     assert_true(slope > 4.99 && slope < 5.01);
-    /* A clock that was set back, and samples that come too soon, change nothing. */
-    series_add(&series, T0_USEC, 7, 0);
+    /* Samples that come too soon change nothing. */
     series_add(&series, T0_USEC + 10000 * USEC_PER_SEC, 7, 10 * USEC_PER_SEC);
     assert_int_equal(series.samples[series.n - 1].value, 5 * 9999);
+    /* A clock that was ahead, and was put right: it goes on from then, not from what was ahead. */
+    series_add(&series, T0_USEC + 5000 * USEC_PER_SEC, 7, 0);
+    assert_int_equal(series.samples[series.n - 1].value, 7);
+    series_add(&series, T0_USEC + 5001 * USEC_PER_SEC, 8, USEC_PER_SEC);
+    assert_int_equal(series.samples[series.n - 1].value, 8);
+    assert_true(series.n > 2);
+    for (unsigned i = 1; i < series.n; i++)
+        assert_true(series.samples[i].at > series.samples[i - 1].at);
 }
 
 /* ---- parents that are written ---------------------------------------------------------------- */
