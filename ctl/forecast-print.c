@@ -29,8 +29,10 @@ static const char *rate_text(const struct forecast_subject *subject, double rate
     /* text_size() cuts off what is less than a tenth, and a rate is rounded. */
     while (unit < 0x1p60 && number / unit >= 1024)
         unit *= 1024;
-    if (!subject->is_size)
-        (void)snprintf(buf, RATE_MAX, number >= 100 ? "%.0f" : "%.2g", number);
+    if (!subject->is_size && number < 0.01 && number > 0)
+        (void)snprintf(buf, RATE_MAX, "less than 0.01");
+    else if (!subject->is_size)
+        (void)snprintf(buf, RATE_MAX, number >= 9.95 ? "%.0f" : "%.2g", number);
     else if (number < 1 && number > 0)
         (void)snprintf(buf, RATE_MAX, "less than 1B");
     else

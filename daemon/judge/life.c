@@ -610,10 +610,12 @@ static int finding_tick(struct finding *finding, uint64_t reminder, const struct
     if (finding->state == FINDING_OPEN && reminder > 0 && finding->muted_by == 0 &&
         finding->severity >= SEVERITY_WARNING) {
         /* A clock that was ahead and was put right must not silence it until then. */
-        if (finding->reminded > telling->now)
+        if (finding->reminded > telling->now) {
             finding->reminded = telling->now;
+            r = hand_on(telling, finding, NULL);
+        }
         due = finding_reminder(finding, reminder);
-        if (due <= telling->now) {
+        if (r >= 0 && due <= telling->now) {
             finding->reminders++;
             finding->reminded = telling->now;
             r = tell(telling, finding, EVENT_REMINDER, " (since %s)",

@@ -26,6 +26,7 @@ struct notice {
     TAILQ_ENTRY(notice) link;
     struct event *event;
     bool opening;               /* nor was it told that the finding is open */
+    bool returned;              /* nor that it was gone and came back, whatever it did since */
     bool withdrawn;             /* under way, and not to be told again if that fails */
     bool of_first_pass;
     enum severity worst;        /* that was not told */
@@ -162,6 +163,7 @@ static void notice_supersede(struct exec_queue *queue, struct notice *notice, st
     tell_told(queue, notice->event->id, "superseded");
     event_free(notice->event);
     notice->event = event;
+    notice->returned = notice->returned || event->type == EVENT_REOPENED;
     note_worst(notice, event->severity);
     if (came_and_went(notice))
         withdraw(queue, notice);
@@ -204,7 +206,8 @@ int exec_queue_put(struct exec_queue *queue, struct event *event, uint64_t now)
     }
     notice->event = event;
     notice->worst = event->severity;
-    notice->opening = event->type == EVENT_OPENED || event->type == EVENT_REOPENED;
+    notice->returned = event->type == EVENT_REOPENED;
+    notice->opening = event->type == EVENT_OPENED || notice->returned;
     notice->of_first_pass = queue->first_pass;
     notice->from = now + EXEC_GATHER;
     return waiting_put(queue, notice);
@@ -238,20 +241,21 @@ static void forget_old(struct exec_queue *queue, uint64_t now)
 }
 
 /* A finding that returned soon after it was told is one that comes and goes. */
-static uint64_t next_pause(const struct memory *last, const struct event *event, uint64_t now)
+static uint64_t next_pause(const struct memory *last, const struct notice *notice, uint64_t now)
 {
     if (!last || now - last->at >= 2 * last->pause)
         return EXEC_FINDING_PAUSE;
-    if (event->type != EVENT_REOPENED || last->pause >= EXEC_FINDING_PAUSE_MAX)
+    if (!notice->returned || last->pause >= EXEC_FINDING_PAUSE_MAX)
         return last->pause;
     return 2 * last->pause;
 }
 
 /* Where that fails for want of memory, the finding may be told once too often. */
-static void remember(struct exec_queue *queue, const struct event *event, uint64_t now)
+static void remember(struct exec_queue *queue, const struct notice *notice, uint64_t now)
 {
+    const struct event *event = notice->event;
     struct memory *memory = recall(queue, event->finding_id);
-    uint64_t pause = next_pause(memory, event, now);
+    uint64_t pause = next_pause(memory, notice, now);
 
     if (memory)
         forget(queue, memory);
@@ -279,13 +283,15 @@ static uint64_t notice_from(const struct exec_queue *queue, const struct notice 
     const struct event *event = notice->event;
     const struct memory *memory = recall(queue, event->finding_id);
     bool resolved = event->type == EVENT_RESOLVED;
-    uint64_t from = notice->from, change;
+    uint64_t from = notice->from, pause = memory ? memory->pause : 0, change;
 
     if (queue->first_pass && (event->severity < SEVERITY_CRITICAL || resolved))
         return UINT64_MAX;
-    if (memory && (resolved || event->severity <= memory->severity) &&
-        from < memory->at + memory->pause)
-        from = memory->at + memory->pause;
+    /* Whoever makes it come and go must not hide for long that it is there. */
+    if (event->severity >= SEVERITY_CRITICAL && !resolved && pause > EXEC_FINDING_PAUSE)
+        pause = EXEC_FINDING_PAUSE;
+    if (memory && (resolved || event->severity <= memory->severity) && from < memory->at + pause)
+        from = memory->at + pause;
     if (queue->quiet != 0 && (event->severity <= SEVERITY_WARNING || resolved) &&
         day_window_holds(queue->quiet, time->of_day, &change) && change != UINT64_MAX &&
         from < time->now + change)
@@ -427,6 +433,7 @@ static void put_back(struct exec_queue *queue)
             tell_told(queue, notice->event->id, later ? "superseded" : "none");
             if (later) {
                 later->opening = later->opening || notice->opening;
+                later->returned = later->returned || notice->returned;
                 note_worst(later, notice->worst);
                 if (came_and_went(later))
                     withdraw(queue, later);
@@ -471,7 +478,7 @@ void exec_queue_delivered(struct exec_queue *queue, uint64_t now)
     exec_queue_retry(queue);
     while ((notice = TAILQ_FIRST(&queue->sent))) {
         TAILQ_REMOVE(&queue->sent, notice, link);
-        remember(queue, notice->event, now);
+        remember(queue, notice, now);
         tell_told(queue, notice->event->id, "exec");
         notice_free(notice);
     }

@@ -11,7 +11,7 @@
 /* So many are told one by one; more at once are one message. */
 #define EXEC_SINGLE_MAX 5
 /* A change of a finding that was told waits for so long, unless it got worse; twice as long after
- * each return of one that comes and goes, up to the last. usec */
+ * each return of one that comes and goes, up to the last, unless it is there and critical. usec */
 #define EXEC_FINDING_PAUSE (3600 * USEC_PER_SEC)
 #define EXEC_FINDING_PAUSE_MAX (8 * EXEC_FINDING_PAUSE)
 /* Messages within EXEC_WINDOW. */

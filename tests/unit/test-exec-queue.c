@@ -273,6 +273,28 @@ static void one_that_comes_and_goes(void **state)
         take_and_deliver(f);
         assert_string_equal(member(f, "event"), "reopened");
     }
+    /* However it is told last, it came back. */
+    put(f, 1, EVENT_RESOLVED, SEVERITY_ERROR);
+    put(f, 1, EVENT_REOPENED, SEVERITY_ERROR);
+    put(f, 1, EVENT_RESOLVED, SEVERITY_ERROR);
+    pass(f, 8 * HOUR);
+    take_and_deliver(f);
+    assert_string_equal(member(f, "event"), "resolved");
+    put(f, 1, EVENT_REOPENED, SEVERITY_ERROR);
+    pass(f, 8 * HOUR - MINUTE);
+    assert_false(is_due(f));
+    pass(f, MINUTE);
+    take_and_deliver(f);
+    /* What is critical is told within the hour that it is there, however often it returns. */
+    put(f, 1, EVENT_WORSENED, SEVERITY_CRITICAL);
+    pass(f, EXEC_GATHER);
+    take_and_deliver(f);
+    put(f, 1, EVENT_RESOLVED, SEVERITY_CRITICAL);
+    pass(f, HOUR);
+    assert_false(is_due(f));
+    put(f, 1, EVENT_REOPENED, SEVERITY_CRITICAL);
+    take_and_deliver(f);
+    assert_string_equal(member(f, "event"), "reopened");
     /* Twice as long without a word, and it is one like others again. */
     pass(f, 16 * HOUR);
     put(f, 1, EVENT_RESOLVED, SEVERITY_ERROR);
@@ -283,6 +305,28 @@ static void one_that_comes_and_goes(void **state)
     assert_false(is_due(f));
     pass(f, MINUTE);
     take_and_deliver(f);
+}
+
+/* A return that is superseded before it is told counts as one that is told. */
+static void returns_that_are_superseded(void **state)
+{
+    static const unsigned hours[] = { 1, 2, 4, 8, 8 };
+    struct fixture *f = *state;
+
+    put(f, 1, EVENT_OPENED, SEVERITY_ERROR);
+    pass(f, EXEC_GATHER);
+    take_and_deliver(f);
+    for (size_t i = 0; i < sizeof(hours) / sizeof(hours[0]); i++) {
+        put(f, 1, EVENT_RESOLVED, SEVERITY_ERROR);
+        put(f, 1, EVENT_REOPENED, SEVERITY_WARNING);
+        put(f, 1, EVENT_WORSENED, SEVERITY_ERROR);
+        put(f, 1, EVENT_RESOLVED, SEVERITY_ERROR);
+        pass(f, hours[i] * HOUR - MINUTE);
+        assert_false(is_due(f));
+        pass(f, MINUTE);
+        take_and_deliver(f);
+        assert_string_equal(member(f, "event"), "resolved");
+    }
 }
 
 static void a_warning_that_came_and_went(void **state)
@@ -635,6 +679,7 @@ int main(void)
         CASE(very_many_are_counted),
         CASE(a_finding_is_told_once_an_hour),
         CASE(one_that_comes_and_goes),
+        CASE(returns_that_are_superseded),
         CASE(a_warning_that_came_and_went),
         CASE(what_is_over_is_not_told),
         CASE(one_that_always_fails),
