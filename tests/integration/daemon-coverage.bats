@@ -343,7 +343,7 @@ permissions warning tmp/deep/a.qcow2" "$(findings)"
     sed -i '/debounce: 100ms/d' "$CONFIG"
     make_image "$STORE/a.qcow2"
     start_daemon
-    not_yet() { [[ $(ctl status) == *"none; 1 image is not audited yet"* ]]; }
+    not_yet() { [[ $(ctl status) == *"none so far; 1 image is not audited yet"* ]]; }
     wait_for 20 not_yet
     stop_daemon
 }

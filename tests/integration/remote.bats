@@ -75,7 +75,7 @@ far() { ctl -H far "$@"; }
         "images none.qcow2" "show 99" "unmute 99" "chain good.qcow2" scan "pause store"; do
         # shellcheck disable=SC2086
         run far $verb
-        [ -z "$(grep -F 'qcauditctl ' <<<"$output" | grep -vF 'qcauditctl -H far ' | grep -vF 'qcauditctl explain ')" ] ||
+        [ -z "$(grep -F 'qcauditctl ' <<<"$output" | grep -vF 'qcauditctl -H far ' | grep -vE 'qcauditctl (explain|evidence) ')" ] ||
             { echo "$verb: $output"; return 1; }
     done
     run far resume store
