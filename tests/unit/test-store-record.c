@@ -486,6 +486,7 @@ static void older_database(void **state)
     /* As version 6 left it. */
     kit_sql_run(kit, "DELETE FROM event WHERE seq IN (2, 3);"
                      "DROP TABLE event_removed; DROP TABLE overlay_history; DROP TABLE mute;"
+                     "DROP TABLE space;"
                      "DROP INDEX event_by_finding; ALTER TABLE state DROP COLUMN record;"
                      "DROP TRIGGER event_swept; ALTER TABLE state DROP COLUMN events_swept;"
                      "ALTER TABLE state DROP COLUMN unchained; PRAGMA user_version = 6");
