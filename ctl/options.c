@@ -55,7 +55,7 @@ static const struct option_row options[] = {
     {"compatible", 0, NULL, false, "check: the exit status of qemu-img, to the letter"},
     {"deep", 0, NULL, false, "inflate every compressed cluster, look for holes"},
     {"evidence", 0, NULL, false, "check: of archives that evidence wrote"},
-    {"out", 'o', "FILE", false, "evidence: the new file, FOLDER/ for one in it, - for stdout"},
+    {"out", 'o', "FILE", false, "evidence: the new file, or FOLDER/; - for stdout"},
     {"scalar", 0, NULL, false, "no vector instructions: to rule them out"},
     {"threads", 0, "N", false, "of the worker, 1 to 16; else as many as pay"},
     {"file", 0, NULL, false, "digests of the files themselves"},
