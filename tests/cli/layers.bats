@@ -155,3 +155,13 @@ tags() {
     cat "$BATS_TEST_TMPDIR/wide"
     [ ! -s "$BATS_TEST_TMPDIR/wide" ]
 }
+
+# Not those where a line is one thing: requests of the manuals, and screens.
+@test "tables, makefiles, texts and manuals are at most 100 columns wide" {
+    while read -r file; do
+        expand "$file" | awk -v file="$file" 'length > 100 && !/^\./ && !/^ +[0-9]+\. / { print file ":" NR ": " $0; wide = 1 }
+            END { exit wide }' || wide=yes
+    done < <(find . \( -name '*.def' -o -name '*.am' -o -path './man/*.[1-9]' -o -path './man/*.in' ! -name Makefile.in \) \
+        -not -path './build*' -not -path '*/_build/*' && printf '%s\n' configure.ac HACKING SECURITY INSTALL NEWS README.md)
+    [ -z "$wide" ]
+}
