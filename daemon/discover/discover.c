@@ -472,6 +472,7 @@ int discover_set_config(struct discover *discover, const struct config *config)
 {
     bool restart = discover->files_deadline != config->files_deadline;
     _cleanup_(places_done) struct places places = { 0 };
+    bool wider = discover->files_max != 0 && discover->files_max < config->files_max;
     struct places before;
     int r = 0;
 
@@ -487,7 +488,11 @@ int discover_set_config(struct discover *discover, const struct config *config)
     discover->automatic = config->datastores_auto;
     discover->files_deadline = config->files_deadline;
     discover->files_max = config->files_max;
-    return discover_reconcile(discover, restart);
+    r = discover_reconcile(discover, restart);
+    /* What was left out for want of room is looked at now; what is not online is walked then. */
+    for (size_t i = 0; wider && i < discover->n_sites; i++)
+        (void)site_walk(discover->sites[i]);
+    return r;
 }
 
 int discover_look_usual(struct discover *discover)

@@ -36,12 +36,13 @@ static size_t without_aside(const char *path)
     return n > aside && strcmp(path + n - aside, DISCOVER_ASIDE) == 0 ? n - aside : n;
 }
 
-/* A name that it has between two steps alone is not told of. */
-static void tell(const char *before, const char *path)
+/* Not of a name that it has between two steps alone, nor of a file of which nobody knows yet whether
+ * it is an image: any program renames such. */
+static void tell(const struct image *image, const char *before)
 {
-    _cleanup_free_ char *old = NULL, *new = text_escape_string(path);
+    _cleanup_free_ char *old = NULL, *new = text_escape_string(image->path);
 
-    if (without_aside(path) < strlen(path))
+    if (image->tentative || without_aside(image->path) < strlen(image->path))
         return;
     (void)text_escape(before, without_aside(before), &old);
     log_info(0, "%s is called %s now", old ? old : "An image", new ? new : "otherwise");
@@ -55,7 +56,7 @@ void rename_on_renamed(void *userdata, struct image *image, const char *before)
 
     if (manager->stopping)
         return;
-    tell(before, image->path);
+    tell(image, before);
     r = round ? store_batch_renamed(round->batch, before, image->path) : -ENOMEM;
     if (r < 0)
         log_error(r, "Cannot keep that an image is called otherwise: %m");

@@ -457,6 +457,14 @@ PY
     start_daemon
     scan
     same '400' "$(status '.datastores[] | select(.name == "store") | .coverage."left-out"."too-many-files"')"
+    # a reload that raises the limit has them looked at, and one that lowers it drops nothing
+    sed -i 's/files: 1000/files: 2000/' "$CONFIG"
+    ctl reload
+    wait_for 30 has_no_finding coverage-gap
+    sed -i 's/files: 2000/files: 1000/' "$CONFIG"
+    ctl reload
+    scan
+    has_no_finding coverage-gap
     rm "$STORE"/name-*
     make_image "$STORE/b.qcow2"
     scan

@@ -152,6 +152,20 @@ text-00002" "$(paths | LC_ALL=C sort | grep -v new)"
     for i in 1 2 3; do wait_for 20 has_finding "metadata-corrupt critical bad$i.qcow2"; done
 }
 
+@test "the journal does not tell of each that is called otherwise, as what editors and downloads write at once is" {
+    need jq
+    start_daemon
+    scan
+    # more than are looked at before they have their names
+    for ((i = 0; i < 300; i++)); do echo x >"$STORE/text-$i.part"; done
+    for ((i = 0; i < 300; i++)); do mv "$STORE/text-$i.part" "$STORE/text-$i"; done
+    mv "$STORE/good.qcow2" "$STORE/better.qcow2"
+    fence
+    grep -q "good.qcow2 is called .*better.qcow2 now" "$LOG"
+    same 1 "$(grep -c ' is called .* now' "$LOG")"
+    same better.qcow2 "$(paths)"
+}
+
 @test "what the database has of them may be damaged" {
     texts 10
     start_daemon
