@@ -145,7 +145,7 @@ static int by_place(const void *left, const void *right)
     return a->listed != b->listed ? b->listed - a->listed : strcmp(a->path, b->path);
 }
 
-/* What follows from what was loaded. */
+/* The state derived from the loaded rows. */
 static int known_finish(struct known *known)
 {
     int r;
@@ -187,7 +187,7 @@ static int all_images(void *userdata, struct image *const **ret_images, size_t *
     return 0;
 }
 
-/* What is called when baselines are loaded and found; nothing else of contents is asked here. */
+/* The callbacks of loading and finding baselines; nothing else of contents is used here. */
 static const struct contents_ops contents_ops = {
     .find_image = find_image, .images = all_images,
 };

@@ -257,7 +257,7 @@ static int use_directory(const char *what, const char *path, mode_t mode)
     return r == -ENOMEM ? log_error(r, "Cannot look at the folder %s: %m", path) : r;
 }
 
-/* What is kept may have been put there by others, as from a backup: who may write it decides what
+/* The state may have been put there by others, as from a backup: whoever may write it decides what
  * golden images must hold. */
 static int use_kept(const char *state_directory)
 {

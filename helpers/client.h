@@ -129,7 +129,7 @@ enum files_use { FILES_UNUSED, FILES_FROZEN, FILES_WRITER };
 
 #define FILES_VERITY_MAX 64
 
-/* What statx says of one file, and where it really is. Times are nanoseconds since the epoch. */
+/* The statx data of one file, and its real path. Times are nanoseconds since the epoch. */
 struct files_stat {
     enum files_type type;
     uint64_t fsid;                  /* the file system, stable over mounts where it can be had */
@@ -234,8 +234,8 @@ struct files *files_free(struct files *files);
 struct files *files_end(struct files *files, struct process_endings *endings, const void *user);
 pid_t files_pid(const struct files *files);
 
-/* What kind of place the root is; asked once after the start, also tells whether it is there at
- * all. */
+/* The kind of place that the root is; asked once after the start, which also tells whether it
+ * exists. */
 struct files_root {
     uint64_t fsid, inode, device;
     uint64_t space;                 /* equal where the space is one: of all subvolumes of a btrfs,
@@ -317,7 +317,7 @@ int launcher_start(const char *files_program, int *ret_fd);
  * -errno of the launcher's socket. */
 int launcher_give_root(int launcher_fd, const char *root);
 
-/* What is asked of a launcher, which is not waited for; to be freed after who asks. */
+/* A request to a launcher, for which nobody waits; to be freed after the asking client. */
 struct launches;
 int launches_new(sd_event *event, int launcher_fd, struct launches **ret_launches);
 struct launches *launches_free(struct launches *launches);

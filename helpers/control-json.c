@@ -140,7 +140,7 @@ int control_append_rows(sd_bus_message *message, json_object *rows)
 
 /* ---- D-Bus to JSON ------------------------------------------------------------------------ */
 
-/* What one message may still take: its text is bounded by D-Bus, its objects in memory are not. */
+/* Room that is left in one message: D-Bus bounds its text, but not its objects in memory. */
 struct reading {
     unsigned level;
     unsigned values;

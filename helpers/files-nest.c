@@ -126,7 +126,7 @@ static void nests_judge(struct nests *nests)
 
         if (nest->verdict <= FILES_LEFT_FORBIDDEN && is_seen(nests, nest))
             nest->verdict = FILES_LEFT_SEEN;
-        /* What lies on one that is left out is never reached. */
+        /* Mounts on a mount that is left out are never reached. */
         for (size_t j = 0; j < i; j++)
             if (nests->items[j].verdict != FILES_LEFT_NONE &&
                 path_is_below(nest->path, nests->items[j].path)) {

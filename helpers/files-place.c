@@ -225,7 +225,7 @@ static bool is_device(const struct place *place, const char *path)
     return false;
 }
 
-/* Whatever root the daemon says: it may have been taken over. */
+/* Checked whatever root the daemon names: the daemon may have been taken over. */
 static bool is_kept_back(const struct place *place, const char *path)
 {
     if (!place->limited || !path_is_private(path))
@@ -433,7 +433,7 @@ int place_root(struct place *place, struct files_root *ret_root)
     if (r < 0)
         return r;
     mount = mount_table_find(&mounts, where.id);
-    /* What is kept for root alone is neither used nor to be had: df counts so, too. */
+    /* Blocks reserved for root are neither used nor available: df counts so, too. */
     blocks = (uint64_t)fs.f_blocks - (uint64_t)fs.f_bfree + (uint64_t)fs.f_bavail;
     *ret_root = (struct files_root){
         .fsid = stat.fsid, .inode = stat.inode, .device = stat.device,
@@ -609,7 +609,7 @@ static bool byte_is_locked(int fd, off_t byte)
     return fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
 }
 
-/* What O_DIRECT wants (Linux 6.1 tells). */
+/* Alignment for O_DIRECT (Linux 6.1 tells). */
 static uint32_t direct_alignment(int fd)
 {
 #ifdef STATX_DIOALIGN

@@ -33,7 +33,7 @@ struct place {
     uint64_t cached_mount, cached_device, cached_fsid;
 };
 
-/* What statx said beyond struct files_stat. */
+/* The statx data beyond struct files_stat. */
 struct place_mount {
     uint64_t id;
     bool is_root;               /* a mount point */

@@ -7,7 +7,7 @@
 
 #include "lib/cleanup.h"
 
-/* What of path lies below folder, without a slash at its beginning; NULL: nothing. */
+/* The part of path below folder, without a slash at its beginning; NULL: none. */
 static const char *below(const char *path, const char *folder)
 {
     size_t n = strlen(folder);

@@ -16,7 +16,7 @@ struct watches {
     void (*appeared)(void *userdata, const char *path);
     /* A link appeared. */
     void (*link)(void *userdata, const char *path);
-    /* What is below path is no longer there under that name. */
+    /* Everything below path is no longer there under that name. */
     void (*vanished)(void *userdata, const char *path);
     /* The root is gone. */
     void (*root_gone)(void *userdata);

@@ -32,7 +32,7 @@ static void reap(void)
         ;
 }
 
-/* What qcaudit-files is started with. */
+/* The arguments of qcaudit-files. */
 struct launcher {
     char **arguments;               /* the program, LAUNCHER_LIMITS, roots; NULL-ended */
     size_t n_arguments;
@@ -53,7 +53,7 @@ static int launcher_add(struct launcher *launcher, const char *argument)
     return 0;
 }
 
-/* Who asks for roots later than at his start may have been taken over since. */
+/* A daemon that asks for more roots after its start may have been taken over since. */
 static int take_root(struct launcher *launcher, const char *root)
 {
     if (launcher->launched || !root || root[0] != '/' ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What was asked of the launcher and not answered yet: the loop has no time to wait for it. */
+/* Requests to the launcher that are not answered yet: the loop has no time to wait for them. */
 #include "helpers/launches.h"
 
 #include <errno.h>
@@ -110,7 +110,7 @@ int launches_new(sd_event *event, int launcher_fd, struct launches **ret_launche
     r = launches->fd < 0 || fcntl(launches->fd, F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
     if (r == 0)
         r = sd_event_add_io(event, &launches->source, launches->fd, EPOLLIN, on_answer, launches);
-    /* Who was started is known before what he says. */
+    /* The answer that names the started process comes before anything that process says. */
     if (r >= 0)
         r = sd_event_source_set_priority(launches->source, SD_EVENT_PRIORITY_NORMAL - 10);
     if (r < 0) {

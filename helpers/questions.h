@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a worker may ask for: down its chain alone, each file once, and only what it tells of
- * afterwards. */
+/* The questions that a worker may ask: down its chain alone, each file once, and only about files
+ * it reported before. */
 #pragma once
 
 #include "helpers/client.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a reference stored in an image is, by its text alone and by QEMU's rules. */
+/* Classifies a reference stored in an image, by its text alone and by QEMU's rules. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

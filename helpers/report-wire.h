@@ -7,7 +7,7 @@
 
 /* ---- the worker's side: each returns 0 or wire_send()'s error, and allocates nothing --------- */
 
-/* What a report may still hold; begins as REPORT_ROOM(max_issues). */
+/* The room left in a report; begins as REPORT_ROOM(max_issues). */
 struct report_room {
     size_t issues, snapshots, bitmaps, extensions, extents;
 };

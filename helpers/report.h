@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What one audit by a worker said: plain structs, built and bounded by the client, read by daemon
- * and ctl. */
+/* The report of one audit by a worker: plain structs, built and bounded by the client, read by
+ * daemon and ctl. */
 #pragma once
 
 #include "qcaudit/qcaudit.h"

@@ -162,7 +162,7 @@ static const struct allowed allowed_always[] = {
     ALLOW_IF(write, IS(0, STDERR_FILENO)), ALLOW_IF(writev, IS(0, STDERR_FILENO)),
 };
 
-/* What F_SETFL of a file that is open for reading may hold; O_LARGEFILE as the kernel sees it. */
+/* The flags that F_SETFL of a file open for reading may hold; O_LARGEFILE as the kernel sees it. */
 #define READING_FLAGS (0100000 | O_ACCMODE | O_DIRECT | O_NOATIME | O_NONBLOCK)
 
 /* Reading what it was given. Threads are there already, and nothing may start any. */

@@ -24,7 +24,7 @@
 #define WIRE_ALIGNMENT sizeof(uint64_t)
 #define WIRE_NO_TEXT UINT16_MAX
 
-/* What one report may hold, over all its layers: more is counted, not transferred. */
+/* The bounds of one report, over all its layers: more is counted, not transferred. */
 #define WIRE_LAYERS_MAX CLIENT_LAYERS_MAX
 #define WIRE_ISSUES_MAX 10000
 #define WIRE_SNAPSHOTS_MAX 4096

@@ -194,7 +194,7 @@ static int64_t fill(struct direct_reader *reader, uint64_t offset, size_t size)
     r = have_buffer(reader, piece);
     if (r < 0)
         return r;
-    /* Who reads in order gets more, so that the device sees few large reads. */
+    /* A caller that reads in order gets more, so that the device sees few large reads. */
     reader->ahead = offset == reader->next
                         ? min_u64(2 * max_u64(reader->ahead, needed), DIRECT_READ_MAX)
                         : 0;

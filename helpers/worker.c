@@ -145,7 +145,7 @@ static void tell_progress(struct audit *audit, uint64_t done, uint64_t total)
 {
     struct wire_progress record = {.done = done < total ? done : total, .total = total};
 
-    /* What is known of blocks outlives an interruption from here on. */
+    /* From here on, known blocks survive an interruption. */
     must(report_blocks_flush(&audit->blocks, WIRE_FD));
     must(wire_send(WIRE_FD, WIRE_PROGRESS, &record, NULL, NULL, -1));
     audit->told = usec_now(CLOCK_MONOTONIC);

@@ -32,7 +32,7 @@ struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table)
     };
 }
 
-/* Who keeps the results of many sound images has no counts in them. */
+/* A caller that keeps the results of many sound images keeps no counts for them. */
 static int count_issue(struct qca_check_result *result, const struct qca_issue *issue)
 {
     if (!result->kind_count)
@@ -121,7 +121,7 @@ int check_issue(struct check *check, const struct qca_issue *issue)
 
     if (r < 0)
         return r;
-    /* What a low refcount hurts is found later, for one cluster at a time. */
+    /* The guest ranges hurt by a low refcount are found later, for one cluster at a time. */
     if (issue->kind != QCA_ISSUE_REFCOUNT_LOW && run_takes(result, issue))
         return 0;
     if (result->n_issues == check->options.max_issues)

@@ -177,7 +177,7 @@ static int note_bad(struct batch *batch, size_t piece, uint64_t at, uint64_t gue
     return 0;
 }
 
-/* What cannot be read costs the blocks it lies in, and no other. */
+/* An unreadable range costs the blocks it lies in, and no other. */
 static int read_piece(struct batch *batch, size_t number)
 {
     const struct batch_piece *piece = &batch->pieces[number];

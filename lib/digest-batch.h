@@ -14,7 +14,7 @@ enum {
     BATCH_SEGMENTS_MAX = 64,
 };
 
-/* What all batches of one digest share, and none changes. */
+/* Shared by all batches of one digest; no batch changes it. */
 struct batch_common {
     struct qca_map *map;
     EVP_MD *sha256;

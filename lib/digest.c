@@ -113,8 +113,8 @@ static void account(struct qca_content_digest *result, enum qca_extent_kind kind
     }
 }
 
-/* What a file holds that is no hole. Compression by the file system hides how much that is from who
- * asks for its blocks; where holes cannot be found, it hides nothing without end. */
+/* Bytes of the file that are not holes. Compression by the file system hides that figure from a
+ * count of allocated blocks; where holes cannot be found, nothing that has no end is hidden. */
 static int count_data(struct hashing *hashing, struct qca_io *io, uint64_t *ret_bytes)
 {
     uint64_t size = qca_io_size(io), allocated = io_allocated(io), bytes = 0, most;
@@ -366,7 +366,7 @@ static int take_batch(struct hashing *hashing)
 
 /* ---- all of it ---------------------------------------------------------------------------- */
 
-/* What lies before end is counted, not read. */
+/* Everything before end is counted, not read. */
 static int pass_over(struct hashing *hashing, uint64_t end)
 {
     for (uint64_t at = 0, length; at < end; at += length) {

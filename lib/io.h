@@ -35,8 +35,9 @@ struct io_segment {
     bool hole;                  /* nothing is stored: reads as zeros */
 };
 
-/* What offset lies in, from there or before; past the end of the file, a hole without end. Where
- * the source does not tell, data. Asks the source once for each piece when offsets grow. */
+/* The kind of range that holds offset, from there or before; past the end of the file, a hole
+ * without end. Data where the source does not tell. Asks the source once for each range as offsets
+ * grow. */
 struct io_segment io_segment(struct qca_io *io, uint64_t offset);
 
 DEFINE_CLEANUP(struct qca_io *, qca_io_free)

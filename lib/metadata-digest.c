@@ -24,7 +24,7 @@ static int digest_section(EVP_MD_CTX *digest, struct qca_image *image, uint64_t 
 
     if (EVP_DigestUpdate(digest, place, sizeof(place)) != 1)
         return -EIO;
-    /* What lies past the end of the file is no content: its absence shows in the sizes. */
+    /* Bytes past the end of the file are no content: the sizes show that they are absent. */
     if (offset >= image->info.file_size)
         return 0;
     size = min_u64(size, image->info.file_size - offset);

@@ -23,7 +23,7 @@ uint32_t qcow2_bitmap_entries_inside(const struct qca_image *image, const struct
 {
     uint64_t file_size = image->info.file_size, offset = bitmap->table_offset;
 
-    /* What no file can hold fails to be read, and is not zero. */
+    /* A range that no file can hold is a read error, and not zeros. */
     if (offset > QCOW2_MAX_OFFSET - UINT64_C(8) * bitmap->table_entries)
         return bitmap->table_entries;
     return offset < file_size

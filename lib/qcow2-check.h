@@ -143,7 +143,7 @@ int qcow2_report_oddities(struct qcow2_check *ctx);
 int qcow2_entry_oddities(struct qcow2_check *ctx, const struct l2_item *item,
                          const struct l2_run *run);
 int qcow2_table_oddities(struct qcow2_check *ctx, const struct l2_item *item, const uint8_t *table);
-/* What issue is about lies in the cluster within which the file ends. */
+/* The subject of the issue lies in the cluster within which the file ends. */
 int qcow2_report_cut(struct qcow2_check *ctx, struct qca_issue issue);
 /* qcow2-data-file.c: allocates, before the map takes what memory there is; an entry's place. */
 int qcow2_data_file_begin(struct qcow2_check *ctx);

@@ -184,7 +184,7 @@ static int verify_run(struct qcow2_check *ctx, const struct l2_item *item, const
 
     for (uint64_t cluster = start; cluster < end; cluster = next) {
         next = min_u64(end, (cluster | (COUNT_PAGE_CLUSTERS - 1)) + 1);
-        /* What of a page lies beyond the file is judged by itself. */
+        /* The part of a page that lies past the end of the file is judged by itself. */
         if (cluster < ctx->n_clusters)
             next = min_u64(next, ctx->n_clusters);
         if (page_is_fine(ctx, cluster))

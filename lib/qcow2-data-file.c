@@ -30,7 +30,7 @@ int qcow2_data_file_begin(struct qcow2_check *ctx)
 
     if (!ctx->qcow2->has_data_file || clusters == 0)
         return 0;
-    /* What does not fit is looked at later: qcow2_data_file_rest(). */
+    /* Entries that do not fit are looked at later: qcow2_data_file_rest(). */
     r = count_map_init(&ctx->data_file_map, clusters, 1, ctx->memory_left / 4);
     if (r < 0 || ctx->data_file_map.memory_limit < PAGE_BYTES)
         return qcow2_out_of_memory(ctx);

@@ -21,7 +21,7 @@ enum {
 /* A cluster's data is said in sectors: the smallest, of some 70 bytes, take no more than these
  * times as much. */
 #define SCANNED_TIMES 16
-/* What zstd inflates to has no bound: 70 bytes are 2 MiB of zeros. */
+/* The inflated length of zstd data has no bound: 70 bytes can hold 2 MiB of zeros. */
 #define INFLATED_TIMES 16
 #define INFLATED_MIN (UINT64_C(1) << 40)
 
@@ -211,7 +211,7 @@ static int inflate_entry(struct qcow2_check *ctx, const struct compressed_entry 
     if (place.offset < deep->end)
         return report(ctx, QCA_ISSUE_COMPRESSED_OVERLAP, entry);
 
-    /* What does not inflate takes no room, and the next may begin a byte further on. */
+    /* Data that does not inflate takes no room; the next cluster may begin one byte further on. */
     deep->scanned += place.size;
     if (deep->scanned > qcow2_scan_bound(ctx->image, SCANNED_TIMES))
         return qcow2_beyond_limit(ctx, "compressed clusters overlap each other beyond reason",
@@ -226,7 +226,7 @@ static int inflate_entry(struct qcow2_check *ctx, const struct compressed_entry 
     if (r < 0)
         return qcow2_read_failed(ctx, r, QCA_TABLE_DATA, place.offset);
     good = inflater_run(deep->inflater, deep->in, place.size, &used);
-    /* What failed may have run on into its neighbour: sure is only up to the last sector. */
+    /* Damaged data may have run on into its neighbour: it is certain only up to the last sector. */
     if (!good)
         used = min_u64(used, place.size > 511 ? place.size - 511 : 1);
     deep->end = place.offset + used;

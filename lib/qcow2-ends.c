@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What lies past the end: refcounts of clusters that the file does not have, and data behind the
- * last cluster in use. */
+/* Beyond the end: refcounts of clusters that the file does not have, and data behind the last
+ * cluster in use. */
 #include "qcow2-check.h"
 
 #include "refcount.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is odd about a qcow2 header, its extensions, the snapshot table and the bitmaps, and
- * `qemu-img check` says nothing about. No table is walked for it. */
+/* Oddities that `qemu-img check` does not report, in a qcow2 header, its extensions, the snapshot
+ * table and the bitmaps. No table is walked for them. */
 #include "qcow2-check.h"
 
 #include "luks.h"

@@ -15,8 +15,8 @@ struct places {
     uint64_t *slice;
 };
 
-/* What of it is in the file; nothing where that is nothing, or where the LUKS header with its key
- * slots is: a damaged entry may point there, too. */
+/* The part of the place that is in the file; nothing if it is empty, or if the LUKS header with its
+ * key slots lies there: a damaged entry may point there, too. */
 static int tell(const struct places *places, enum qca_table table, uint64_t offset, uint64_t size)
 {
     const struct qca_image_info *info = &places->image->info;
@@ -61,7 +61,7 @@ static uint64_t l1_entries(uint32_t entries)
     return min_u64(entries, QCOW2_MAX_L1_BYTES / 8);
 }
 
-/* What the header itself leads to. */
+/* The places that the header itself leads to. */
 static int tell_roots(const struct places *places)
 {
     const struct qca_image_info *info = &places->image->info;

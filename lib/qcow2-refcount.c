@@ -22,7 +22,7 @@ int qcow2_reftable_load(struct qcow2_check *ctx)
     int r;
 
     bytes = (uint64_t)info->refcount_table_clusters << ctx->qcow2->cluster_bits;
-    /* What lies past the end of the file is zero and says nothing. */
+    /* Refcounts past the end of the file are zero and say nothing. */
     bytes = offset < info->file_size ? min_u64(bytes, round_up(info->file_size - offset, 8)) : 0;
     ctx->n_reftable = bytes / 8;
     if (bytes == 0)
@@ -343,7 +343,7 @@ static int compare_group(struct qcow2_check *ctx, struct count_page *page, uint6
             ctx->any_used = true;
         }
         if (stored != counted) {
-            /* What nothing references has no flags that could be wrong. */
+            /* A cluster without references has no flags that could be wrong. */
             *differs |= counted > 0;
             r = compare_cluster(ctx, cluster + i, stored, counted);
             if (r < 0)

@@ -167,7 +167,7 @@ void qcow2_guest_range(const struct qcow2_check *ctx, const struct l2_item *item
     uint64_t start = (((uint64_t)item->l1_index << qcow2->l2_bits) + index) << qcow2->cluster_bits;
     uint64_t disk = ctx->image->info.virtual_size;
 
-    /* What lies behind the disk's end is VM state. */
+    /* Clusters past the end of the disk hold VM state. */
     if (start >= disk)
         return;
     issue->guest_offset = start;

@@ -67,7 +67,7 @@ static int raw_open(struct qca_image *image, struct qca_error *error)
     struct probe probe;
 
     image->info.virtual_size = image->info.file_size;
-    /* What cannot be read there is found by whoever reads the disk. */
+    /* A read error there is found by whoever reads the disk. */
     if (probe_begin(image->io, &probe) == 0)
         image->info.variant = raw_variant(&probe);
     return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What opening and checking hand out: freeing it, and its exit status. Apart from the code that
- * makes it, so that a program that only receives results needs neither the formats nor what they
- * are built on. */
+/* The results of opening and checking: freeing them, and their exit status. Apart from the code
+ * that makes them, so that a program that only receives results needs neither the formats nor what
+ * those are built on. */
 #include <string.h>
 
 #include "cleanup.h"

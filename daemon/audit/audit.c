@@ -151,7 +151,7 @@ static bool content_equal(const struct fingerprint *a, const struct fingerprint 
     return a->size == b->size && a->mtime == b->mtime && (a->ctime == b->ctime || attributes);
 }
 
-/* What the locks say counts, and what libvirt says where that is more. */
+/* The locks count, and libvirt's word where that says more. */
 static void audit_take_use(struct job *job, enum files_use locked)
 {
     const struct audits_options *options = &job->audits->options;

@@ -84,7 +84,7 @@ void requests_files_gone(struct audits *audits, const struct files *files)
 {
     struct request *request = LIST_FIRST(&audits->requests);
 
-    /* What one ending does may end others, so look from the start each time. */
+    /* The end of one job may end others, so look from the start each time. */
     while (request) {
         if (request->files == files) {
             request_end(request, &(struct request_result){ .error = -ENOTCONN, .fd = -1 });

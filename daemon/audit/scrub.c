@@ -66,7 +66,7 @@ static uint64_t share_of(uint64_t budget, size_t n)
     return budget ? budget / (n ? n : 1) + 1 : 0;
 }
 
-/* What one scrub may read: its share of what all scrubs may, and of what all workers may. */
+/* The rate of one scrub: its share of the rate of all scrubs, and of that of all workers. */
 static uint64_t scrub_budget(const struct audits *audits)
 {
     uint64_t scrubs = share_of(audits->options.scrub_budget, audits->n_scrubbing);

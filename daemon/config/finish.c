@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What can be said of a configuration only when all files were read: names, overlaps, classes,
- * steps. */
+/* The checks that need all files to be read: names, overlaps, classes, steps. */
 #include <errno.h>
 #include <string.h>
 

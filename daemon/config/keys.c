@@ -60,7 +60,7 @@ uint64_t config_word_value(enum config_word word)
     return word == CONFIG_WORD_OFF ? UINT64_MAX : 0;
 }
 
-/* What of a key's name follows "section."; NULL when it is not below it. */
+/* The part of a key's name after "section."; NULL when the key is not below it. */
 static const char *name_below(const struct config_key *key, const char *section)
 {
     size_t length = strlen(section);

@@ -31,12 +31,12 @@ void config_builder_done(struct config_builder *builder);
 int config_set_defaults(enum config_structure structure, void *base);
 /* One file: later ones win key by key, lists are appended. */
 int config_build_file(struct config_builder *builder, const struct config_node *root);
-/* What can be said only when all files were read: names, overlaps, the classes' thresholds. */
+/* The checks that need all files to be read: names, overlaps, the classes' thresholds. */
 int config_build_finish(struct config_builder *builder);
 
 /* ---- shared by the parts of the parser ---- */
 
-/* What the keys of the section at hand are written to. */
+/* The structures that the keys of the current section are written to. */
 struct config_target {
     struct config *config;
     struct config_datastore *datastore;

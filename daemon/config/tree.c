@@ -165,7 +165,7 @@ static int node_append(struct config_node *node, struct config_node *item)
 static int read_node(struct reader *reader, const yaml_event_t *event, unsigned depth,
                      struct config_node **ret);
 
-/* What is in a list or mapping up to its end; *node keeps what was read before a mistake. */
+/* Reads a list or mapping up to its end; *node keeps what was read before a mistake. */
 static int read_items(struct reader *reader, yaml_event_type_t end, unsigned depth,
                       struct config_node *node)
 {

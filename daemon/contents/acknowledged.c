@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is acknowledged, and was before the database was lost. */
+/* Acknowledgements that survive the loss of the database. */
 #include <errno.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What was read counts from now on: whose baseline it is, why it is kept, and what it stood on. */
+/* Takes a reading for good: whose baseline it is, why it is kept, and what it stood on. */
 #include <errno.h>
 #include <string.h>
 

@@ -134,7 +134,8 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
     if (!can_be_read(image))
         return BASELINE_DUE_NO;
     if (!baseline_wanted(image, relation, &source)) {
-        /* What somebody had read is read again only to see whether what it found still holds. */
+        /* An image that somebody had read is read again only to see whether its finding still
+         * holds. */
         if (!baseline || baseline->source != BASELINE_ASKED || !baseline->deviation)
             return BASELINE_DUE_NO;
         source = BASELINE_ASKED;
@@ -172,7 +173,8 @@ enum baseline_due baseline_due(const struct policy *policy, const struct image *
         }
         last = baseline->verified;
     }
-    /* What may change is read once after each change, and where parts could not be read. */
+    /* An image that may change is read once after each change, and where parts could not be
+     * read. */
     if (interval == 0 || source == BASELINE_CHILD ||
         (source == BASELINE_ASKED && baseline->deviation->verdict != READING_INCOMPLETE))
         return BASELINE_DUE_NO;

@@ -228,7 +228,7 @@ int baselines_rebind(struct baselines *baselines, struct baseline *baseline,
     baseline->path = copy;
     r = baselines_add(baselines, baseline);
     if (r < 0) {
-        /* What was freed just now suffices to put it back. */
+        /* The memory freed just now suffices to put it back. */
         baseline->identity = before;
         baseline->path = old;
         free(copy);

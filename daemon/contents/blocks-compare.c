@@ -236,7 +236,7 @@ static bool child_holds(const struct blocks_comparison *c, const struct cursor *
             (!c->layered && after->run.kind == BLOCKS_UNALLOCATED));
 }
 
-/* What the layer held there, the layer below it holds now. */
+/* The layer below now holds what the layer held there. */
 static bool is_handed_down(const struct blocks_comparison *c, uint64_t block)
 {
     const struct cursor *before = &c->before, *below = &c->below;

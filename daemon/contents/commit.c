@@ -181,9 +181,9 @@ int commit_add_layers(struct contents *contents, const struct identity *identity
     return r;
 }
 
-/* What was committed is no overlay on its parent any more, but what is left of one: it does not
- * see what comes into that later, unless a reading finds other content in it. What stood on it
- * stands on the parent from now on. */
+/* An overlay that was committed is only a remnant of an overlay: it does not see later changes of
+ * its parent, unless a reading finds other content in it. From now on, its own overlays stand on
+ * the parent. */
 void commit_note(struct contents *contents, const struct image *image,
                  const struct finishing *finishing)
 {

@@ -41,9 +41,9 @@ struct contents_ops {
      * verified, 0 never. Or at once. */
     void (*plan)(void *userdata, struct image *image, uint64_t due, uint64_t verified);
     void (*demand)(void *userdata, struct image *image);
-    /* What the image's last reading says is taken now: image->reading is false. */
+    /* The image's last reading is taken now: image->reading is false. */
     void (*taken)(void *userdata, struct image *image);
-    /* What changed is judged anew, a moment later. */
+    /* Judges the changed images anew, a moment later. */
     void (*judge)(void *userdata);
     /* contents_damage() says something new. */
     void (*damaged)(void *userdata);
@@ -81,7 +81,7 @@ int contents_load(struct contents *contents, bool first);
 int contents_keep_all(struct contents *contents);
 /* From now on no reading is taken: each is done again after the next start. */
 void contents_stop(struct contents *contents);
-/* What waits is handed to the last tasks. */
+/* Hands waiting writes to the last tasks. */
 void contents_end(struct contents *contents);
 
 /* ---- images ---------------------------------------------------------------------------------- */
@@ -100,7 +100,7 @@ void contents_audited(struct contents *contents, struct image *image, const stru
 /* The change that was found was meant. -ENOENT; -EINVAL and why in *ret_message (malloc'd). */
 int contents_accept(struct contents *contents, const char *path, const char *by,
                     const char *reason, char **ret_message);
-/* What is damaged of what was kept, in words; NULL nothing. */
+/* The damage to kept state, in words; NULL: none. */
 const char *contents_damage(const struct contents *contents);
 
 /* ---- a reading that is under way ------------------------------------------------------------- */

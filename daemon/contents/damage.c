@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What is damaged of what was kept of contents. */
+/* Damage to the kept state of contents. */
 #include <stdarg.h>
 #include <stdio.h>
 

@@ -141,7 +141,7 @@ const struct image *bind_elsewhere(const struct contents *contents,
 bool stream_close(struct contents *contents, const struct identity *identity);
 /* The reading was for nothing. */
 void stream_abandon(struct contents *contents, const struct identity *identity);
-/* What interrupted readings left, at the start. */
+/* Removes the remains of interrupted readings, at the start. */
 int stream_load(struct contents *contents);
 void stream_flush_all(struct contents *contents);
 void stream_free_all(struct contents *contents);
@@ -242,7 +242,7 @@ struct baseline *adopt_new(struct contents *contents, struct image *image);
  * the reading's file of block digests is there, and becomes the baseline's. */
 void adopt_file(struct contents *contents, struct image *image, enum reading_verdict verdict,
                 bool blocks);
-/* What was read before counts from now on: accepted, or explained. */
+/* An earlier reading counts from now on: accepted, or explained. */
 int adopt_deviation(struct contents *contents, struct image *image, enum reading_verdict verdict,
                     const char *explanation);
 
@@ -251,6 +251,6 @@ int adopt_deviation(struct contents *contents, struct image *image, enum reading
 /* The image was found to be modified: whose reading may still explain that? */
 void waiting_begin(struct contents *contents, struct image *image,
                    const struct finishing *finishing);
-/* What is known of the image is kept; those that waited for it are compared once more, and all of
- * it is judged. */
+/* Keeps what is known of the image; compares once more the readings that waited for it, and has all
+ * of it judged. */
 void waiting_end(struct contents *contents, struct image *image);

@@ -197,7 +197,7 @@ static int on_entry(void *userdata, json_object *entry)
     return 0;                   /* of a newer program */
 }
 
-/* What the database lost, or has in an older state. */
+/* Restores baselines that the database lost, or has in an older state. */
 static int merge_one(void *userdata, struct baseline *baseline)
 {
     struct import *import = userdata;

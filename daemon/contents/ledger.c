@@ -92,7 +92,7 @@ static void on_lines(void *userdata, int error)
 {
     struct ledger_lines *lines = userdata;
 
-    /* What is missing in it comes with the next writing of the whole. */
+    /* Entries that are missing come with the next writing of the whole ledger. */
     if (error < 0 && error != -ECANCELED) {
         if (lines->contents->ledger_error != error)
             log_error(error, "Cannot write %s: %m; it is written anew later", lines->path);

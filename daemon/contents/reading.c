@@ -161,7 +161,7 @@ static void on_finished(struct finishing *finishing)
     contents_flush(contents);
 }
 
-/* What an image whose data file is away holds is not known; that is no news. */
+/* The content of an image whose data file is away is not known; that is no news. */
 static bool is_worth_taking(const struct digest_result *digest)
 {
     return digest->complete || (digest->n_bad > 0 && digest->bad[0].error != -EOPNOTSUPP);

@@ -304,7 +304,7 @@ void contents_take_blocks(struct contents *contents, struct image *image, uint64
                : unallocated ? BLOCKS_UNALLOCATED
                              : BLOCKS_ZERO,
                n, digests);
-    /* What a slow reading has done must not be done again after a crash. */
+    /* After a crash, a slow reading must not begin anew. */
     if (now >= stream->flushed + FLUSH_AFTER) {
         stream_flush(stream);
         stream->flushed = now;

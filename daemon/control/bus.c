@@ -45,7 +45,7 @@ static int run_method(sd_bus_message *call, struct connection *connection, sd_bu
     return method->x.method.handler(call, connection, error);
 }
 
-/* What sd-bus does for a vtable, now that it is known who calls. */
+/* The work of sd-bus for a vtable, now that the caller is known. */
 static void run_call(void *userdata, sd_bus_message *call, const struct caller *caller)
 {
     struct control_bus *bus = userdata;

@@ -8,7 +8,7 @@
 struct control;
 struct callers;
 
-/* What the bus says of a caller, of the time when it connected. */
+/* The credentials of a caller, as the bus saw them when it connected. */
 struct caller {
     bool known;
     uid_t uid;

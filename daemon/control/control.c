@@ -182,7 +182,7 @@ static int connection_set_fds(struct connection *connection, int *fd)
         r = sd_bus_set_fd(connection->bus, input, *fd);
     if (r >= 0)
         input = *fd = -1;
-    /* Who it is, is known (SO_PEERCRED); sd-bus cannot ask the gate. */
+    /* The peer is known (SO_PEERCRED); sd-bus cannot ask the gate. */
     if (r >= 0)
         r = sd_bus_set_anonymous(connection->bus, true);
     if (r >= 0)
@@ -448,7 +448,7 @@ static void set_access(struct control *control, bool public, int error, gid_t gr
     if (control->group_name && error < 0 && error != -EINPROGRESS)
         log_debug(error,
                   "No group may read by the control socket, only root and the daemon's user: %m");
-    /* Whoever could read only by the old rules has to come again. */
+    /* A peer that could read only by the old rules has to connect again. */
     if (changed)
         LIST_FOREACH(each, &control->connections, entry)
             if (!control_is_owner(each->peer.uid))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which number the control group has: asked in a thread of its own, as a name service may take its
+/* Looks up the number of the control group in a thread of its own, as a name service may take its
  * time. */
 #include <errno.h>
 #include <grp.h>
@@ -19,7 +19,7 @@ struct group_lookup {
     int fd;
 };
 
-/* What the thread owns. */
+/* Owned by the thread. */
 struct group_question {
     int fd;
     char name[];

@@ -82,7 +82,7 @@ bool control_bus_is_there(const struct control_bus *bus);
 /* To each subscriber alone. */
 int control_bus_tell(struct control_bus *bus, sd_bus_message *signal);
 
-/* What GetStatus answers, asked at most once in a turn of the loop; borrowed. */
+/* The answer to GetStatus, made at most once in a turn of the loop; borrowed. */
 int control_status_get(struct control *control, json_object **ret_status);
 
 /* ---- properties.c: the status as properties ---- */
@@ -109,7 +109,7 @@ int arguments_paths(sd_bus_message *call, sd_bus_error *error, char ***ret_paths
 /* a{sv} with no other members than the keys, each of its type. */
 int arguments_filter(sd_bus_message *message, const struct filter_key *keys, sd_bus_error *error,
                      json_object **ret_filter);
-/* What the question takes; the path and the filter are asked_done()'s to free, the rest is the
+/* The arguments of the question; asked_done() frees the path and the filter, the rest is the
  * message's. */
 int arguments_read(sd_bus_message *message, const struct question *question, sd_bus_error *error,
                    struct asked *ret_asked);

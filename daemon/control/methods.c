@@ -33,7 +33,7 @@ int control_denied(const struct control *control, sd_bus_error *error, bool chan
                              control->group_name, control->group_name);
 }
 
-/* What the manager answered, as an error with a name and a sentence. message may be NULL. */
+/* Turns the manager's answer into an error with a name and a sentence. message may be NULL. */
 static int failed(sd_bus_error *error, int r, const char *what, const char *message)
 {
     if (message)

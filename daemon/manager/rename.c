@@ -36,8 +36,8 @@ static size_t without_aside(const char *path)
     return n > aside && strcmp(path + n - aside, DISCOVER_ASIDE) == 0 ? n - aside : n;
 }
 
-/* Not of a name that it has between two steps alone, nor of a file of which nobody knows yet whether
- * it is an image: any program renames such. */
+/* Says nothing of a name between two steps, nor of a file that may be no image: any program renames
+ * such files. */
 static void tell(const struct image *image, const char *before)
 {
     _cleanup_free_ char *old = NULL, *new = text_escape_string(image->path);
