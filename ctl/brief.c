@@ -69,7 +69,7 @@ int brief_print(const struct ctl *ctl, json_object *status, uint64_t now)
         (void)fputs(text ? text : "", stdout);
     } else
         print_well(status, all_muted || n_muted > 0, now);
-    /* What nobody is told of. */
+    /* Findings that nobody is told of. */
     if (all_muted)
         (void)printf("; every image is muted (%s mutes)", output_tool(&ctl->output));
     if (n_muted > 0)

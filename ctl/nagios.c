@@ -164,7 +164,7 @@ static char *well_text(json_object *status, uint64_t now)
     return text;
 }
 
-/* What nobody is told of, and what is left alone on purpose. */
+/* Findings that nobody is told of, and datastores that are left alone on purpose. */
 static char *aside_text(json_object *status)
 {
     const struct output plain = { .json = JSON_OFF };

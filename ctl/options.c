@@ -198,7 +198,7 @@ static int take_crossed(struct ctl *ctl, const struct option_row *option, const 
                : 0;
 }
 
-/* What is printed to be pasted asks that host, too. */
+/* Printed commands ask the same host. */
 static int take_host(struct ctl *ctl, const struct option_row *option, const char *value)
 {
     _cleanup_free_ char *quoted = NULL;

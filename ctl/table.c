@@ -369,7 +369,7 @@ int table_print(struct table *table)
     scols = scols_new_table();
     if (!scols)
         return -ENOMEM;
-    /* What comes here is escaped already, and would be so once more. */
+    /* The text is escaped already, and would be escaped once more. */
     scols_table_enable_noencoding(scols, 1);
     scols_table_enable_noheadings(scols, !table->output->legend);
     scols_table_enable_colors(scols, table->output->colour);

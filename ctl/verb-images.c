@@ -219,7 +219,7 @@ int verb_images(struct ctl *ctl, int argc, char **argv)
         r = list(ctl, argv[i], rows);
     if (r < 0)
         return r;
-    /* What another program gets is all that was asked for. */
+    /* Another program gets everything that was asked for. */
     if (ctl->output.json == JSON_OFF && !ctl->output.csv && !ctl->all && !ctl->format &&
         !ctl->domain && !ctl->orphan)
         left_out = leave_out_noise(rows);

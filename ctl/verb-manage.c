@@ -168,7 +168,7 @@ static int on_change(sd_bus_message *message, void *userdata, sd_bus_error *erro
         r = print_change(ctl, finding, event);
     if (r < 0)
         return complain(r, "qcauditd told something that makes no sense");
-    /* Whoever reads this through a pipe wants it now, and may be gone. */
+    /* A reader at the other end of a pipe wants the text now, and may be gone. */
     return fflush(stdout) == 0 ? 0 : -errno;
 }
 

@@ -23,7 +23,7 @@ static int append_path(struct ctl *ctl, sd_bus_message *call, const char *argume
     _cleanup_free_ char *path = NULL, *real = NULL;
     int r;
 
-    /* What is there is meant by its place; else it is the end of a known path. */
+    /* A path that exists is meant as it is; any other is the end of a known path. */
     r = ctl->host ? (argument[0] == '/' ? 0 : -ENOENT) : resolve_path(argument, &real);
     if (r == -ETIMEDOUT)
         return r;

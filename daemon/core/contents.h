@@ -9,7 +9,7 @@
 #include "daemon/core/file.h"
 #include "helpers/client.h"
 
-/* What a scrub read: the guest's data in this one layer, its parents not opened. */
+/* The result of a scrub: the guest's data in this one layer, its parents not opened. */
 struct digest_result {
     bool complete;              /* all of it could be read; else bad says what is missing, and
                                  * the rest was read */
@@ -49,7 +49,7 @@ bool baseline_source_is_loose(enum baseline_source source);
 const char *baseline_source_name(enum baseline_source source);
 int baseline_source_from_name(const char *name);        /* -EINVAL when unknown */
 
-/* What a reading says beside what is remembered. */
+/* The verdict of a reading, compared with the baseline. */
 enum reading_verdict {
     READING_BASELINE,           /* the first one: this is how it must stay */
     READING_VERIFIED,           /* the same */
@@ -95,8 +95,8 @@ struct deviation {
 
 struct deviation *deviation_free(struct deviation *deviation);
 
-/* What an image held when it was taken for good. Owned by the set of baselines, one per identity;
- * an image that has one points to it. */
+/* The content of an image when it was taken for good. Owned by the set of baselines, one per
+ * identity; an image that has one points to it. */
 struct baseline {
     struct identity identity;
     char *path;                 /* where it was seen last */

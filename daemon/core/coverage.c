@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What of a datastore was looked at and what was left out, with the reasons. */
+/* The coverage of a datastore: files that were looked at and files that were left out, with the
+ * reasons. */
 #include "daemon/core/coverage.h"
 
 #include <errno.h>
@@ -168,7 +169,7 @@ static const char *text_of(json_object *object, const char *key)
                ? json_object_get_string(value) : NULL;
 }
 
-/* What is not there is 0. */
+/* A missing member is 0. */
 static int number_of(json_object *object, const char *key, uint64_t *ret_number)
 {
     json_object *value;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the walk of a datastore saw and left out. */
+/* The files that a datastore's walk saw and left out. */
 #pragma once
 
 #include <json-c/json.h>
@@ -18,7 +18,8 @@ struct coverage_item {
     char *target;               /* type of the file system, or the device; NULL not known */
 };
 
-/* What the last complete walk of a datastore saw and left out, kept up to date by its watches. */
+/* Files that the last complete walk of a datastore saw and left out, kept up to date by its
+ * watches. */
 struct coverage {
     uint64_t files, folders;    /* of all kinds */
     uint64_t mounts;            /* file systems below it that were looked into */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What an image's parent was before, as JSON and back: a column of the database. */
+/* The former parent of an image, as JSON and back: a column of the database. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -50,8 +50,8 @@ struct reference_list { struct reference *items; size_t n; };
 
 void reference_list_done(struct reference_list *list);
 
-/* What an image's parent was as long as its reference led to it: kept when it leads elsewhere, or
- * nowhere. */
+/* The image's parent as long as its reference led to it: kept when the reference leads elsewhere,
+ * or nowhere. */
 struct former {
     char *path;
     struct identity identity;   /* all 0 unknown */
@@ -102,7 +102,7 @@ struct audit_report audit_whole_report(const struct audit *audit, struct layer_r
 /* From now on it takes as little memory as it can; without memory it stays as it is. */
 void audit_rest(struct audit *audit);
 
-/* What a file was by earlier audits of that very file, whatever lies at its beginning now. */
+/* The format of a file by earlier audits of that very file, whatever lies at its beginning now. */
 struct image_past {
     enum qca_format format;     /* other than raw, as it was opened last; UNKNOWN: never */
     uint64_t until;             /* usec: end of the last audit that found it so */

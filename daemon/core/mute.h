@@ -14,7 +14,8 @@
 
 struct mute {
     int64_t id;                 /* from 1 on; no other mute ever has the same */
-    /* What a finding must be to be muted: all that is given, and something is. */
+    /* The conditions of a mute: a finding must meet all that are given, and at least one is
+     * given. */
     char *finding;              /* of that name; NULL: any */
     char *path;                 /* about an image whose path this pattern matches; raw bytes; NULL:
                                  * about anything */

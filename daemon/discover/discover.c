@@ -359,8 +359,8 @@ static int discover_set_known(struct discover *discover, const struct places *pl
     return 0;
 }
 
-/* What of a place may change while it is the same datastore. *ret_restart: its helper must begin
- * anew. */
+/* Takes over the members of a place that may change while it is the same datastore. *ret_restart:
+ * its helper must begin anew. */
 static int site_take_place(struct site *site, const struct place *place, bool *ret_restart)
 {
     struct datastore *datastore = site->datastore;
@@ -454,7 +454,7 @@ static int discover_reconcile(struct discover *discover, bool restart)
     for (size_t i = discover->n_sites; i-- > 0;) {
         const struct site *site = discover->sites[i];
 
-        /* What only the database knows may be a pool that libvirt did not tell of yet. */
+        /* A datastore that only the database knows may be a pool that libvirt has not named yet. */
         if (!place_find(&places, site->datastore->name, site->datastore->path) &&
             (site->configured || !wait || places_have_name(&places, site->datastore->name)))
             discover_remove(discover, i);
@@ -489,7 +489,8 @@ int discover_set_config(struct discover *discover, const struct config *config)
     discover->files_deadline = config->files_deadline;
     discover->files_max = config->files_max;
     r = discover_reconcile(discover, restart);
-    /* What was left out for want of room is looked at now; what is not online is walked then. */
+    /* Files that were left out for want of room are looked at now; datastores that are not online
+     * are walked later. */
     for (size_t i = 0; wider && i < discover->n_sites; i++)
         (void)site_walk(discover->sites[i]);
     return r;

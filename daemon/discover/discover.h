@@ -75,8 +75,8 @@ int discover_new(sd_event *event, const struct discover_options *options,
 /* Frees all datastores and images without a callback but files_gone. */
 struct discover *discover_free(struct discover *discover);
 
-/* What the last daemon knew, before discover_set_config(); each is the callee's. -ENOENT (and
- * freed) for an image of a datastore that is not known. */
+/* The state that the last daemon kept; to be called before discover_set_config(). Each object is
+ * the callee's. -ENOENT (and freed) for an image of a datastore that is not known. */
 int discover_load_datastore(struct discover *discover, struct datastore *datastore);
 int discover_load_image(struct discover *discover, const char *datastore, struct image *image);
 

@@ -61,7 +61,7 @@ struct others {
  * another one then. -ENOMEM. */
 int others_put(struct others *others, const struct identity *identity,
                const struct fingerprint *fingerprint, uint64_t raw_size, uint64_t walk);
-/* What is known of the file with that identity; NULL nothing. */
+/* The entry of the file with that identity; NULL: none. */
 struct other *others_find(struct others *others, const struct identity *identity);
 /* Is it as it was when it was looked at? */
 bool other_is(const struct other *other, const struct identity *identity,

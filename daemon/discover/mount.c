@@ -56,7 +56,7 @@ void site_mounted(struct site *site, const char *path)
     bool news = false;
 
     paths_add(&site->mounts, &site->n_mounts, path);
-    /* What a guess took for the mount point may lie below it. */
+    /* The mount point may lie below the folder that was guessed. */
     for (size_t i = 0; i < site->n_gone; i++)
         if (path_is_below(site->gone[i], path)) {
             news = true;
@@ -124,7 +124,7 @@ void site_mounts_begin(struct site *site)
     paths_clear(&site->following, &site->n_following);
 }
 
-/* What a walk saw is what there is. */
+/* After a walk, the files that it saw are all there are. */
 void site_mounts_end(struct site *site)
 {
     struct discover *discover = site->discover;

@@ -215,7 +215,7 @@ static int on_leaving(sd_event_source *source, uint64_t when, void *userdata)
 
     for (size_t i = 0; i < discover->n_sites; i++)
         more |= site_expire_postponed(discover->sites[i], now, LEAVING_KEPT);
-    /* Who is awaited may be one of those that still wait for others. */
+    /* An awaited image may itself wait for others. */
     for (size_t i = discover->n_leaving; !more && i-- > 0;) {
         struct leaving *leaving = &discover->leaving[i];
         uint64_t kept = leaving->by_walk && any_walks(discover) ? LEAVING_WALK_MAX : LEAVING_KEPT;

@@ -11,7 +11,7 @@
 
 #define POSTPONED_MAX 64        /* that events left so: who exchanges thousands does not stall it */
 
-/* What a file system shows of itself as it was earlier: the same images many times over. */
+/* Folders in which a file system shows its earlier states: the same images many times over. */
 static bool in_snapshot_view(const char *path, const char *root)
 {
     static const char *const names[] = { ".snapshot", ".snapshots", ".zfs" };
@@ -161,8 +161,8 @@ static struct image *known_elsewhere(const struct site *site, const struct files
     return image;
 }
 
-/* Who may make files in a datastore can make as many as memory holds: what is beyond the limit is
- * counted. */
+/* Whoever may make files in a datastore can make as many as memory holds: those beyond the limit
+ * are counted. */
 static bool site_is_full(struct site *site, const struct files_record *record)
 {
     size_t max = site->discover->files_max, n_images = site->n_known + site->n_names;
@@ -461,7 +461,7 @@ void site_file(struct site *site, const struct files_record *record)
         (void)site_expire_postponed(site, site->postponed_since, 0);
 }
 
-/* What was found there, and waited for its turn, is gone, too. */
+/* A file that was found there, and waited for its turn, is gone, too. */
 static void site_drop_postponed(struct site *site, const char *path)
 {
     size_t n = 0;

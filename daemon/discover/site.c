@@ -93,7 +93,7 @@ static void site_offline(struct site *site, int error)
         site_tell(site);
 }
 
-/* What the folder of devices says of its size is not theirs. */
+/* The size of the folder of devices is not the devices'. */
 static void site_take_capacity(struct site *site)
 {
     struct files_root *root = &site->datastore->root;

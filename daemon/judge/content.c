@@ -205,7 +205,7 @@ static bool issue_is_on_metadata(const struct judging *judging, const struct qca
                         (uint64_t)info->refcount_table_clusters * info->cluster_size));
 }
 
-/* What counts even while reference counts say nothing. */
+/* Damage that counts even while reference counts say nothing. */
 static bool issue_is_hard(const struct judging *judging, const struct qca_issue *issue)
 {
     return issue_is_pointer(judging, issue) || issue_is_on_metadata(judging, issue);

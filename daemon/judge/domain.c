@@ -363,8 +363,8 @@ static int add_deleted(struct judging_domain *jd, const struct virt_disk *disk,
         evidence_identity(&evidence, PART_THERE, &there->identity);
     if (renamed)
         evidence_text(&evidence, TEXT_FOUND, renamed->path);
-    /* What has only another name is not lost with the domain; but with another file in its place
-     * the next start is on that. */
+    /* A disk that has only another name is not lost with the domain; but with another file in its
+     * place, the next start uses that. */
     if (!renamed)
         r = judging_add(&jd->judging, FINDING_DELETED_IN_USE, SEVERITY_CRITICAL, 2, &evidence,
                         there ? "runs on an image in whose place another file lies: %s, disk %s; "

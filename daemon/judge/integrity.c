@@ -252,7 +252,8 @@ static int judge_unreadable(struct judging *judging)
     struct condition *metadata;
     char where[120];
 
-    /* What inflated once does not any more, or a table that was sound is not: that is rot, too. */
+    /* A cluster that inflated once and does not any more, or a table that was sound and is not:
+     * that is rot, too. */
     if (deviation->error == -EBADMSG && baseline->has_digest &&
         baseline_untouched(baseline, &judging->image->identity, &deviation->fingerprint))
         return judge_rot(judging);
@@ -299,7 +300,7 @@ static bool overdue_from(const struct judging *judging, uint64_t *ret_last, uint
     if ((golden ? policy->scrub_golden : policy->scrub_parents) == 0 || *ret_limit == UINT64_MAX)
         return false;
     *ret_last = baseline && baseline->has_digest ? baseline->verified : judging->image->first_seen;
-    /* What deviates was read, and is another finding. */
+    /* Blocks that deviate were read, and are another finding. */
     if (baseline && baseline->deviation && baseline->deviation->verdict != READING_INCOMPLETE)
         *ret_last = baseline->deviation->read;
     return *ret_last > 0 && !__builtin_add_overflow(*ret_last, *ret_limit, &(uint64_t){ 0 });

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What holds now, and the life of findings. */
+/* The conditions that hold now, and the life of findings. */
 #pragma once
 
 #include "daemon/judge/judgement.h"

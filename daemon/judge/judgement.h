@@ -51,7 +51,7 @@ int judge_domain(const struct policy *policy, const struct graph *graph,
 /* A disk of a domain that lies in no datastore. */
 struct outside_disk { const char *domain, *target, *path; };
 
-/* What the daemon knows of itself. */
+/* The daemon's own state. */
 struct daemon_facts {
     const char *database_aside;     /* where a damaged database was put by this daemon, "" when
                                      * it was removed, else NULL */

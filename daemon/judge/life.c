@@ -351,7 +351,7 @@ static int subject_hold(struct subject *subject, const struct condition *conditi
     return 0;
 }
 
-/* What was looked for and does not hold begins anew, should it ever hold again. */
+/* A condition that was looked for and does not hold begins anew, should it ever hold again. */
 static void subject_let_go(struct subject *subject, const bool *holds, const bool *judged)
 {
     bool any = false;
@@ -591,7 +591,7 @@ static uint64_t finding_reminder(const struct finding *finding, uint64_t reminde
     return pause;
 }
 
-/* What time alone does to a finding; *next is brought forward. */
+/* Changes of a finding by time alone; *next is brought forward. */
 static int finding_tick(struct finding *finding, uint64_t reminder, const struct telling *telling,
                         uint64_t *next)
 {

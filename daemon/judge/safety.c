@@ -513,8 +513,8 @@ static int judge_names(struct judging *judging)
 static int judge_permissions(struct judging *judging)
 {
     const struct fingerprint *f = &judging->image->fingerprint;
-    /* Whoever declared it golden wants it unchanged; of one that only looks like it, nobody said
-     * so. */
+    /* An administrator who declared it golden wants it unchanged; of an image that only looks
+     * golden, nobody said so. */
     bool declared = judging->relation && judging->relation->golden &&
                     !judging->relation->golden_inferred;
     /* The owner's own group (root's, vdsm's, a user's whose umask is 002) lets nobody else in. */

@@ -72,7 +72,7 @@ static int judge_unmanaged(struct judging *judging)
         return 0;
     usage = graph_image_usage(judging->graph, layer);
     source = usage_source(&usage);
-    /* What no domain uses is no disk's chain. */
+    /* Layers that no domain uses are no disk's chain. */
     if (!source) {
         if (usage_is_complete(graph_usage(judging->graph)))
             judging_looked(judging, FINDING_SNAPSHOT_UNMANAGED);

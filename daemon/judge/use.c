@@ -250,7 +250,7 @@ static int judge_shared(struct judging *judging)
 
 /* ---- foreign-writer -------------------------------------------------------------------------- */
 
-/* Who writes an image writes its data file, too. */
+/* The writer of an image writes its data file, too. */
 static bool writer_is_of_data_file(const struct judging *judging)
 {
     struct image *owners[DOMAINS_SHOWN];

@@ -75,7 +75,7 @@ static void on_demand(void *userdata, struct image *image)
     scrub_now(userdata, image);
 }
 
-/* Who waits for the scrub waits for what it says. */
+/* A client that waits for the scrub waits for its result. */
 static void on_taken(void *userdata, struct image *image)
 {
     struct manager *manager = userdata;

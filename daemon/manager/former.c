@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What parents were before they were lost: noted when a file goes, or a reference leads
- * elsewhere. */
+/* The former parents of images: noted when a file goes, or a reference leads elsewhere. */
 #include <errno.h>
 #include <string.h>
 
@@ -10,7 +9,7 @@
 
 DEFINE_CLEANUP(struct former *, former_free)
 
-/* Whatever is known of the file; what is not known now stays as it was noted before. */
+/* Everything known of the file; members that are not known now stay as they were noted before. */
 static void former_fill(const struct manager *manager, struct former *former,
                         const struct image *parent)
 {

@@ -46,7 +46,7 @@ int image_list_add(struct image_list *list, struct image *image);
 void image_list_forget(struct image_list *list, const struct image *image);     /* leaves a NULL */
 void image_list_done(struct image_list *list);
 
-/* What was judged in one go and is written in one transaction; its events are told when that is on
+/* Everything judged in one go, written in one transaction; its events are told when that is on
  * disk. */
 struct round {
     struct manager *manager;

@@ -24,8 +24,8 @@ static void finding_renew_remedy(struct manager *manager, struct finding *findin
 
     if (finding->state == FINDING_RESOLVED)
         return;
-    /* What is kept and sent has no command that a look at locks belongs to: nobody knows when it is
-     * read. */
+    /* Kept and sent findings have no command that depends on a look at locks: nobody knows when
+     * they are read. */
     r = remedy_make(manager->graph, finding, NULL, &remedy);
     if (r < 0) {
         log_warning(r, "Cannot make the remedy of a finding: %m");
@@ -87,7 +87,8 @@ static void judgement_all_clear(struct judgement *judgement)
         judgement->judged[i] = true;
 }
 
-/* What is not understood is said of a datastore, not of each image. An extent is a part of one. */
+/* Formats that are not understood are reported once per datastore, not for each image. An extent is
+ * a part of an image. */
 static void count_foreign(struct manager *manager, struct image *image, bool listed)
 {
     const struct layer_report *layer = audit_layer_seen(image->audit);

@@ -30,7 +30,8 @@ int manager_arm(struct manager *manager, sd_event_source **source, uint64_t afte
     uint64_t accuracy = after / 10 + 1, now = 0, planned = 0;
     int enabled = SD_EVENT_OFF, r;
 
-    /* What comes back while all is taken down, as after the launcher's end, is not waited for. */
+    /* Answers that come back while all is taken down, as after the launcher's end, are not waited
+     * for. */
     if (sd_event_get_state(manager->event) == SD_EVENT_FINISHED)
         return 0;
     if (!*source)

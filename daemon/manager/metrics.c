@@ -28,8 +28,8 @@ static char *metrics_path(const struct manager *manager)
                                                                                       : path;
 }
 
-/* Who names a file names it for a collector. That which is there by default shows nobody what the
- * socket beside it would not. */
+/* A configured path is meant for a collector. The default file shows nobody more than the socket
+ * beside it would. */
 static mode_t metrics_mode(const struct config *config)
 {
     return config->metrics_file || config->control_public ? 0644 : 0640;

@@ -119,7 +119,7 @@ static bool image_is_quiet(const struct manager *manager, const struct image *im
     return last / 1000 + (int64_t)debounce <= (int64_t)manager_now(manager);
 }
 
-/* What a change of owner or mode leaves valid is the audit; what it changes is the judgement. */
+/* A change of owner or mode leaves the audit valid; it changes the judgement. */
 static void image_take_attributes(struct manager *manager, struct image *image)
 {
     contents_attributes(manager->contents, image);

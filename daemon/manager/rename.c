@@ -19,7 +19,7 @@ struct image *rename_known(void *userdata, const struct identity *identity)
     return graph_find_identity(manager->graph, identity);
 }
 
-/* What was acknowledged is kept in the ledger by its subject. */
+/* Acknowledgements are kept in the ledger by their subject. */
 static void ledger_subject(struct manager *manager, const char *subject, enum event_type type)
 {
     struct finding *const *findings = findings_of(manager->findings, SUBJECT_IMAGE, subject);

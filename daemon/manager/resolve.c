@@ -128,7 +128,7 @@ void resolve_soon(struct manager *manager)
         log_error(r, "Cannot plan the look-up of references: %m");
 }
 
-/* What was no image may be what something referred to a moment ago. */
+/* A file that was no image may have been referred to a moment ago. */
 void resolve_on_other_gone(void *userdata)
 {
     resolve_soon(userdata);
@@ -191,7 +191,7 @@ void resolve_on_resolved(void *userdata, struct image *image, struct reference *
             image_list_add(&manager->attributes, image) < 0)
             log_error(-ENOMEM, "A reference that leads elsewhere now is not judged: %m");
         judge_soon(manager);
-        /* What its tables refer to lies in another file now. */
+        /* The data that its tables refer to lies in another file now. */
         if (data && image->data_file.state == REFERENCE_FOUND && image->audit)
             pass_input_changed(manager, image);
     }

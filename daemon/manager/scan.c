@@ -160,7 +160,7 @@ static void pass_finish(struct manager *manager, const struct scan *scan)
     struct datastore *const *datastores;
     size_t n;
 
-    /* What the audits showed of a datastore as a whole. */
+    /* The result of the audits for a datastore as a whole. */
     discover_datastores(manager->discover, &datastores, &n);
     for (size_t i = 0; i < n; i++)
         datastores[i]->dirty = true;
@@ -189,8 +189,8 @@ void pass_check_finished(struct manager *manager)
             graph_awaits_usage(manager->graph))
             continue;
         if (scan->pass && manager->first_pass) {
-            /* What waited for the whole store to be known is judged before anybody is told that all
-             * is done. */
+            /* Judgements that waited for the whole store to be known are made before anybody is
+             * told that all is done. */
             manager->first_pass = false;
             graph_set_first_pass(manager->graph, false);
             judge_soon(manager);

@@ -39,7 +39,7 @@ static void stop_outside_window(struct manager *manager, uint64_t now)
         }
 }
 
-/* What reads for long gives its place to those that wait, and goes on in its turn. */
+/* A long reading gives its place to those that wait, and goes on in its turn. */
 static void stop_expired(struct manager *manager, uint64_t now, uint64_t *ret_wait)
 {
     struct image *image;

@@ -12,7 +12,7 @@
 #include "lib/cleanup.h"
 
 #define LOOK_DEADLINE (5 * USEC_PER_SEC)
-/* What one look shows may need another one. */
+/* One look may show that another one is needed. */
 #define ROUNDS_MAX 8
 /* Questions that wait for looks; more are answered without. */
 #define SHOWINGS_MAX 64
@@ -235,7 +235,7 @@ static void showing_go_on(struct showing *showing)
     showing_reply(showing, r, TAKE_PTR(answer), next);
 }
 
-/* What was seen until now has to do. */
+/* The looks done until now have to do. */
 static int on_deadline(sd_event_source *source, uint64_t when, void *userdata)
 {
     struct showing *showing = userdata;

@@ -176,7 +176,7 @@ static void on_committed(void *userdata, int error)
         round_answer(round, 0, NULL);
     else if (error != -ECANCELED)
         round_answer_trouble(round, error);
-    /* What was given up is found again by the next daemon. */
+    /* Findings that were given up are found again by the next daemon. */
     if (error != -ECANCELED)
         round_tell(round);
     round_free(round);

@@ -82,7 +82,8 @@ static void count_doubt(struct graph *graph, const struct node *node, int by)
         graph->doubts_changed = true;
 }
 
-/* What was not walked completely, or has files that nobody may read, may hold overlays. */
+/* A datastore that was not walked completely, or has files that nobody may read, may hold
+ * overlays. */
 static bool datastore_is_read(const struct datastore *datastore)
 {
     return datastore->state == DATASTORE_ONLINE && datastore->unreadable == 0 &&

@@ -81,7 +81,7 @@ static const struct evidence_row rows[_EVIDENCE_MAX] = {
         "libvirt knows its domain, and no snapshot that made it" },
     [EVIDENCE_DISK_ITSELF] = { RELATION_CLONE, STRENGTH_WEAK,
         "the parent is itself the disk of a domain that does not use the overlay" },
-    /* Whoever may write a file there could call it anything: no name makes it one of the parent's
+    /* Whoever may write a file there could give it any name: no name makes it one of the parent's
      * layers. */
     [EVIDENCE_STRANGER] = { RELATION_CLONE, STRENGTH_CLEAR,
         "neither the parent's owner, root nor libvirt put it there" },
@@ -291,7 +291,7 @@ static uint32_t file_evidence(const struct node *node, bool *ret_plain)
     }
     if ((node->parent->kind_flags & KIND_PLACE) && !same_folder)
         set |= BIT(EVIDENCE_TEMPLATE_PLACE);
-    /* What has the template's whole name is a layer of the template itself. */
+    /* A layer with the template's whole name is a layer of the template itself. */
     if ((node->parent->kind_flags & KIND_NAME) && !(node->kind_flags & KIND_NAME))
         set |= BIT(EVIDENCE_TEMPLATE_NAME);
     if (node->kind_flags & KIND_BACKUP)

@@ -131,7 +131,7 @@ static bool begins_with_date(struct piece rest)
            month.length == 2 && digits(month) == 2 && digits(day) >= 2;
 }
 
-/* What is behind the name that two layers have in common. */
+/* The rest of the names after the part that two layers have in common. */
 static enum layer_name suffix_says(struct piece rest)
 {
     struct piece token;

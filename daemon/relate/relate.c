@@ -307,7 +307,7 @@ static bool node_is_golden(const struct node *node)
     return node->golden_by_policy || node->golden_by_inference;
 }
 
-/* What is above something dirty is dirty. */
+/* Layers above a dirty one are dirty. */
 static void spread_dirty(struct graph *graph)
 {
     struct queue queue = STAILQ_HEAD_INITIALIZER(queue);
@@ -371,7 +371,7 @@ static void node_relate(const struct graph *graph, struct node *node)
         relation->depth = below->depth + 1;
         relation->base = below->base;
         relation->complete = below->complete;
-        /* What is not known yet may be when the layers next to it are. */
+        /* Layers that are not known yet may be known when their neighbours are. */
         relation->pending = below->pending ||
                             (graph->first_pass && relation->kind == RELATION_UNKNOWN);
         relation->perhaps = golden || relation->kind == RELATION_CLONE ? 0 : below->perhaps + 1;
@@ -465,7 +465,7 @@ static void relate_dirty(struct graph *graph)
     }
     relate_above(graph, &queue);
 
-    /* What was not reached from below has no below: it is in a loop or hangs on one. */
+    /* Layers that were not reached from below have no below: they are in a loop or hang on one. */
     TAILQ_FOREACH(node, &graph->touched, touched) {
         struct node *walker = node;
 

@@ -222,7 +222,7 @@ static void look_at_row(struct gate *gate, const struct obstacle *row, struct sa
     }
 }
 
-/* What is to be made must not be there: nothing is overwritten, and no link is followed. */
+/* A file to be made must not exist: nothing is overwritten, and no link is followed. */
 static void look_at_targets(struct gate *gate, struct saying *saying)
 {
     for (size_t i = 0; i < gate->n_targets; i++) {
@@ -253,7 +253,7 @@ static void look_at_room(struct gate *gate, struct saying *saying)
         _cleanup_free_ char *quoted = NULL, *sentence = NULL;
         uint64_t bytes = space->bytes;
 
-        /* What else is at work there takes some, too. */
+        /* Other programs that are at work there take some room, too. */
         if (__builtin_add_overflow(bytes, bytes / 16 + (1 << 20), &bytes))
             bytes = UINT64_MAX;
         if (!look || (look->error == 0 && look->available >= bytes))

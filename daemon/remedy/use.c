@@ -233,7 +233,7 @@ static const struct usage_entry *opened_as(const struct usage *usage, const char
     return NULL;
 }
 
-/* What was looked at is what there is: no guest could write since. */
+/* The last look is still true: no guest could write since. */
 static bool was_seen_at_rest(const struct image *image, const struct virt_domain *domain)
 {
     return !virt_domain_is_active(domain) && image->use == FILES_UNUSED &&

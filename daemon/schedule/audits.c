@@ -487,8 +487,7 @@ void schedule_hold(struct schedule *schedule, const struct datastore *datastore,
             schedule->lanes[i]->held = hold;
 }
 
-/* What runs already may be due once more: only after it ended, and its device is busy until
- * then. */
+/* A running audit may be due once more: only after it ended, and its device is busy until then. */
 static struct plan *heap_first(const struct heap *heap)
 {
     return heap->n_items > 0 && !heap->items[0]->running ? heap->items[0] : NULL;
@@ -527,7 +526,7 @@ static bool choice_before(const struct choice *a, const struct choice *b)
 {
     if (a->rank != b->rank)
         return a->rank < b->rank;
-    /* What somebody asked for comes in his order. */
+    /* Requests are answered in their order. */
     if (a->rank > 0 && a->lane->turn != b->lane->turn)
         return a->lane->turn < b->lane->turn;
     return due_before(a->plan, b->plan);

@@ -185,7 +185,7 @@ size_t store_batch_compact(struct store_batch *batch)
     qsort(places, n, sizeof(*places), compare_places);
     for (size_t i = 0; i < n; i++) {
         enum row_kind kind = places[i].row->kind;
-        /* What an audit found is compared with the one before. */
+        /* The figures of an audit are compared with those of the one before. */
         size_t later = kind == ROW_AUDIT || kind == ROW_REPORT ? i + 2 : i + 1;
 
         places[i].row->superseded = later < n && same_key(places[i].row, places[later].row);

@@ -220,7 +220,7 @@ int store_db_open(const char *path, struct store_db **ret_db)
         return store_db_error(db->sqlite, code);
     sqlite3_extended_result_codes(db->sqlite, 1);
     sqlite3_busy_timeout(db->sqlite, BUSY_TIMEOUT_MSEC);
-    /* Whatever goes wrong from here on, nothing in the files is moved or tidied up. */
+    /* After a failure from here on, nothing in the files is moved or tidied up. */
     sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 

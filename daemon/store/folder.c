@@ -11,7 +11,7 @@
 #include "daemon/store/db.h"
 #include "lib/cleanup.h"
 
-/* Who holds it writes its pid right after it got the lock: wait a little for that. */
+/* The holder of the lock writes its pid right after it got the lock: wait a little for that. */
 #define HOLDER_TRIES 20
 #define HOLDER_PAUSE_NSEC 10000000
 

@@ -153,7 +153,7 @@ static struct store *store_free(struct store *store)
         return NULL;
     sd_event_source_disable_unref(store->source);
     store_db_free(store->db, false);
-    /* What the last answers' callbacks asked for came too late. */
+    /* Requests made by the last answers' callbacks came too late. */
     while ((batch = STAILQ_FIRST(&store->batches))) {
         STAILQ_REMOVE_HEAD(&store->batches, link);
         store_batch_free(batch);
@@ -220,7 +220,7 @@ static int store_new(const struct store_options *options, struct store **ret_sto
     return 0;
 }
 
-/* What fails once, and can be read, may not fail again. */
+/* A read that fails once may not fail again. */
 static int try_to_open(struct store *store)
 {
     int r = store_db_settle(store->path, store_db_open(store->path, &store->db));

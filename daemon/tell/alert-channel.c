@@ -139,7 +139,7 @@ static void look_up(struct alert_channel *channel, struct delivery *delivery)
     delivery->found = journal_has(channel->journal, "QCAUDIT_EVENT_ID", delivery->event_id) > 0;
 }
 
-/* What was sent now is in the journal soon: it writes in the background. */
+/* A message sent now is in the journal soon: it writes in the background. */
 static void look_up_sent(struct alert_channel *channel, struct delivery *delivery)
 {
     uint64_t start = usec_now(CLOCK_MONOTONIC);
@@ -188,7 +188,7 @@ static void deliver(struct delivery *delivery)
     delivery->channel = NULL;
     for (size_t i = 0; i < ELEMENTSOF(send); i++) {
         wanted |= delivery->wanted[i];
-        /* What cannot go where it is wanted goes where it can. */
+        /* An alert that cannot go to its channel goes to one that works. */
         if (!delivery->wanted[i] && (!failed || delivery->channel))
             continue;
         int r = send[i](delivery);

@@ -10,7 +10,7 @@ struct alert_exec;
 
 int alert_exec_new(sd_event *event, const char *runtime_directory, alert_told_fn told,
                    void *userdata, struct alert_exec **ret_exec);
-/* What was not told stays untold. Takes NULL, returns NULL. */
+/* Messages that were not told stay untold. Takes NULL, returns NULL. */
 struct alert_exec *alert_exec_free(struct alert_exec *exec);
 /* -ENOMEM: nothing changed. */
 int alert_exec_set_config(struct alert_exec *exec, const struct config *config);

@@ -217,7 +217,8 @@ static int tell_summary_entry(struct alert *alert, const struct collection *coll
     return 0;
 }
 
-/* What is collected is told now; what cannot be for want of memory stays in the outbox. */
+/* Collected events are told now; those that cannot be told for want of memory stay in the
+ * outbox. */
 static void tell_collection(struct alert *alert)
 {
     struct collection *collection = &alert->collection;
@@ -423,7 +424,7 @@ void alert_set_config(struct alert *alert, const struct config *config)
     int r = alert_exec_set_config(alert->exec, config);
     if (r < 0)
         log_error(r, "Cannot take alerts.exec over: %m");
-    /* What is wanted no more fails no more. */
+    /* A channel that is no longer wanted no longer fails. */
     if (!alert->journal && !alert->syslog)
         memset(alert->errors, 0, sizeof(alert->errors));
     if (!alert->syslog && log_target_used() != LOG_TARGET_SYSLOG)

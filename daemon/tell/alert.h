@@ -40,7 +40,7 @@ typedef void (*alert_told_fn)(void *userdata, sd_id128_t event_id, unsigned outb
  * program of alerts.exec through the socket `notify` of runtime_directory. */
 int alert_new(sd_event *event, const struct config *config, const char *runtime_directory,
               alert_told_fn told, void *userdata, struct alert **ret_alert);
-/* What was not told yet stays untold. */
+/* Events that were not told yet stay untold. */
 struct alert *alert_free(struct alert *alert);
 void alert_set_config(struct alert *alert, const struct config *config);
 /* An event that is told to nobody may be the reason that what waits of its finding is not told

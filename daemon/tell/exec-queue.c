@@ -287,7 +287,7 @@ static uint64_t notice_from(const struct exec_queue *queue, const struct notice 
 
     if (queue->first_pass && (event->severity < SEVERITY_CRITICAL || resolved))
         return UINT64_MAX;
-    /* Whoever makes it come and go must not hide for long that it is there. */
+    /* Whoever makes a finding come and go must not hide it for long. */
     if (event->severity >= SEVERITY_CRITICAL && !resolved && pause > EXEC_FINDING_PAUSE)
         pause = EXEC_FINDING_PAUSE;
     if (memory && (resolved || event->severity <= memory->severity) && from < memory->at + pause)

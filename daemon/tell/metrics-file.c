@@ -24,7 +24,7 @@ struct metrics_file {
     char *path;                 /* written last, or being written */
 };
 
-/* What the thread owns. */
+/* Owned by the thread. */
 struct order {
     char *path, *text;
     size_t size;

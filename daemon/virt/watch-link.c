@@ -280,7 +280,7 @@ static void on_callback_gone(void *userdata)
 
 #define CALLBACK(function) ((virConnectDomainEventGenericCallback)(void (*)(void))(function))
 
-/* What the driver does not have, a poll sees. */
+/* Events that the driver does not have are replaced by a poll. */
 static int link_register(struct virt_link *link)
 {
     static const struct {
