@@ -472,7 +472,6 @@ int discover_set_config(struct discover *discover, const struct config *config)
 {
     bool restart = discover->files_deadline != config->files_deadline;
     _cleanup_(places_done) struct places places = { 0 };
-    bool wider = discover->files_max != 0 && discover->files_max < config->files_max;
     struct places before;
     int r = 0;
 
@@ -488,12 +487,7 @@ int discover_set_config(struct discover *discover, const struct config *config)
     discover->automatic = config->datastores_auto;
     discover->files_deadline = config->files_deadline;
     discover->files_max = config->files_max;
-    r = discover_reconcile(discover, restart);
-    /* Files that were left out for want of room are looked at now; datastores that are not online
-     * are walked later. */
-    for (size_t i = 0; wider && i < discover->n_sites; i++)
-        (void)site_walk(discover->sites[i]);
-    return r;
+    return discover_reconcile(discover, restart);
 }
 
 int discover_look_usual(struct discover *discover)
