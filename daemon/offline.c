@@ -145,7 +145,7 @@ static int by_place(const void *left, const void *right)
     return a->listed != b->listed ? b->listed - a->listed : strcmp(a->path, b->path);
 }
 
-/* The state derived from the loaded rows. */
+/* Derives the rest of the state from the loaded rows. */
 static int known_finish(struct known *known)
 {
     int r;

@@ -522,7 +522,7 @@ static int call_places(struct files *files, enum wire_files_kind kind, const cha
     return r;
 }
 
-/* The requests that configure() had no room for. */
+/* The roots that configure() had no room for. */
 static int configure_more(struct files *files, const struct files_options *options)
 {
     size_t n = 0;

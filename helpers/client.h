@@ -317,7 +317,7 @@ int launcher_start(const char *files_program, int *ret_fd);
  * -errno of the launcher's socket. */
 int launcher_give_root(int launcher_fd, const char *root);
 
-/* A request to a launcher, for which nobody waits; to be freed after the asking client. */
+/* Requests to a launcher, for which nobody waits; to be freed after the clients that made them. */
 struct launches;
 int launches_new(sd_event *event, int launcher_fd, struct launches **ret_launches);
 struct launches *launches_free(struct launches *launches);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The questions that a worker may ask: down its chain alone, each file once, and only about files
- * it reported before. */
+/* Bounds what a worker may ask for: the files down its chain alone, each once; its report must then
+ * name each of them. */
 #pragma once
 
 #include "helpers/client.h"

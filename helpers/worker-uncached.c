@@ -22,7 +22,7 @@
  * kernel marked, when it read ahead for somebody else, it goes on with that reading ahead for us.
  * mincore() and cachestat() answer only who owns the file or may write it. */
 
-/* The kernel's count of bytes read by this thread so far. */
+/* The kernel's counters of this thread so far. */
 struct counts {
     long faults;                    /* touched pages that were not in the cache */
     long blocks;                    /* of 512 bytes, that devices were asked for */

@@ -113,8 +113,8 @@ static void account(struct qca_content_digest *result, enum qca_extent_kind kind
     }
 }
 
-/* Bytes of the file that are not holes. Compression by the file system hides that figure from a
- * count of allocated blocks; where holes cannot be found, nothing that has no end is hidden. */
+/* Bytes of the file outside its holes. A file system that compresses allocates fewer blocks than
+ * that, but not fewer than a PACKED_MAX-th: that is the bound where it does not tell of holes. */
 static int count_data(struct hashing *hashing, struct qca_io *io, uint64_t *ret_bytes)
 {
     uint64_t size = qca_io_size(io), allocated = io_allocated(io), bytes = 0, most;

@@ -226,7 +226,7 @@ static int inflate_entry(struct qcow2_check *ctx, const struct compressed_entry 
     if (r < 0)
         return qcow2_read_failed(ctx, r, QCA_TABLE_DATA, place.offset);
     good = inflater_run(deep->inflater, deep->in, place.size, &used);
-    /* Damaged data may have run on into its neighbour: it is certain only up to the last sector. */
+    /* Damaged data may have run on into its neighbour: only up to the last sector is it certain. */
     if (!good)
         used = min_u64(used, place.size > 511 ? place.size - 511 : 1);
     deep->end = place.offset + used;

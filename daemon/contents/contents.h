@@ -81,7 +81,7 @@ int contents_load(struct contents *contents, bool first);
 int contents_keep_all(struct contents *contents);
 /* From now on no reading is taken: each is done again after the next start. */
 void contents_stop(struct contents *contents);
-/* Hands waiting writes to the last tasks. */
+/* Hands everything that is not written yet to the last tasks. */
 void contents_end(struct contents *contents);
 
 /* ---- images ---------------------------------------------------------------------------------- */

@@ -141,7 +141,7 @@ const struct image *bind_elsewhere(const struct contents *contents,
 bool stream_close(struct contents *contents, const struct identity *identity);
 /* The reading was for nothing. */
 void stream_abandon(struct contents *contents, const struct identity *identity);
-/* Removes the remains of interrupted readings, at the start. */
+/* Takes up the partial results of interrupted readings, at the start. */
 int stream_load(struct contents *contents);
 void stream_flush_all(struct contents *contents);
 void stream_free_all(struct contents *contents);
@@ -242,7 +242,7 @@ struct baseline *adopt_new(struct contents *contents, struct image *image);
  * the reading's file of block digests is there, and becomes the baseline's. */
 void adopt_file(struct contents *contents, struct image *image, enum reading_verdict verdict,
                 bool blocks);
-/* An earlier reading counts from now on: accepted, or explained. */
+/* Takes the last reading that deviated for good: it was accepted, or explained. */
 int adopt_deviation(struct contents *contents, struct image *image, enum reading_verdict verdict,
                     const char *explanation);
 

@@ -123,7 +123,7 @@ bool image_was_denied(const struct image *image)
 {
     const struct audit_report *report = image->audit ? image->audit->report : NULL;
 
-    /* An open error, such as a lack of memory in the worker, depends on the image. */
+    /* A worker that lacked memory says so as an open error: that depends on the image. */
     return report && !audit_layer_seen(image->audit) &&
            audit_report_open_error(report)->kind == QCA_ERROR_NONE &&
            error_is_temporary(report->error);

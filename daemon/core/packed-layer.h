@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The last audit of an image, as it is kept between audits: most of it is zeros, which are left
+/* An audit's report of one layer, as it is kept between audits: most of it is zeros, which are left
  * out. */
 #pragma once
 
@@ -9,6 +9,6 @@ struct packed_layer;
 
 /* Takes what the layer points to. -ENOMEM: then it is the caller's still. */
 int layer_pack(const struct layer_report *layer, struct packed_layer **ret_packed);
-/* Its pointers stay the packed layer's. */
+/* The memory that *ret_layer points to stays the packed layer's. */
 void layer_unpack(const struct packed_layer *packed, struct layer_report *ret_layer);
 struct packed_layer *packed_layer_free(struct packed_layer *packed);

@@ -56,7 +56,7 @@ void site_mounted(struct site *site, const char *path)
     bool news = false;
 
     paths_add(&site->mounts, &site->n_mounts, path);
-    /* The mount point may lie below the folder that was guessed. */
+    /* A folder that was guessed to be the mount point may lie below the real one. */
     for (size_t i = 0; i < site->n_gone; i++)
         if (path_is_below(site->gone[i], path)) {
             news = true;

@@ -128,7 +128,7 @@ void resolve_soon(struct manager *manager)
         log_error(r, "Cannot plan the look-up of references: %m");
 }
 
-/* A file that was no image may have been referred to a moment ago. */
+/* The file that was no image may be one that an image refers to. */
 void resolve_on_other_gone(void *userdata)
 {
     resolve_soon(userdata);

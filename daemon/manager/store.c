@@ -176,7 +176,7 @@ static void on_committed(void *userdata, int error)
         round_answer(round, 0, NULL);
     else if (error != -ECANCELED)
         round_answer_trouble(round, error);
-    /* Findings that were given up are found again by the next daemon. */
+    /* A round that was cancelled is not told: the next daemon finds its findings again. */
     if (error != -ECANCELED)
         round_tell(round);
     round_free(round);

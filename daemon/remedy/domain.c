@@ -262,7 +262,7 @@ static void step_unlisted(struct remedy *remedy, const struct finding *finding,
             listed - n_commands);
 }
 
-/* Deletes the snapshots in a list of evidence from the image itself, each behind its gate. */
+/* Deletes each item of a list of evidence from the image itself with qemu-img, behind its gate. */
 static size_t delete_from_images(struct remedy *remedy, const struct graph *graph,
                                  const struct virt_domain *domain, json_object *list,
                                  enum evidence_text member, const char *tool)

@@ -526,7 +526,7 @@ static bool choice_before(const struct choice *a, const struct choice *b)
 {
     if (a->rank != b->rank)
         return a->rank < b->rank;
-    /* Requests are answered in their order. */
+    /* Requested audits run in the order of their requests. */
     if (a->rank > 0 && a->lane->turn != b->lane->turn)
         return a->lane->turn < b->lane->turn;
     return due_before(a->plan, b->plan);

@@ -220,7 +220,7 @@ static int store_new(const struct store_options *options, struct store **ret_sto
     return 0;
 }
 
-/* A read that fails once may not fail again. */
+/* Tries once more after an I/O error: a file that can be read may not fail a second time. */
 static int try_to_open(struct store *store)
 {
     int r = store_db_settle(store->path, store_db_open(store->path, &store->db));
