@@ -30,6 +30,11 @@ static const char *const tables[_QCA_TABLE_MAX] = {
     [QCA_TABLE_BITMAP] = "bitmap",
     [QCA_TABLE_CRYPT] = "crypt",
     [QCA_TABLE_DATA] = "data",
+    [QCA_TABLE_DIRECTORY] = "directory",
+    [QCA_TABLE_BLOCK_MAP] = "block-map",
+    [QCA_TABLE_DESCRIPTOR] = "descriptor",
+    [QCA_TABLE_TRAILER] = "trailer",
+    [QCA_TABLE_LOG] = "log",
 };
 
 static const struct { const char *name, *other_name; unsigned traits; } formats[] = {

@@ -440,7 +440,42 @@ enum qca_counter {
     X(L2_TABLE_HOLE,        "l2-table-hole",        BEYOND,     false,                             \
       "an L2 table is a hole of the host's file")                                                  \
     X(DATA_HOLE,            "data-hole",            BEYOND,     false,                             \
-      "allocated clusters are holes of the host's file")
+      "allocated clusters are holes of the host's file")                                           \
+    /* of the formats that others made */                                                          \
+    X(BLOCK_MAPPED_TWICE,   "block-mapped-twice",   CORRUPTION, true,                              \
+      "two places of the guest's disk lie in one block of the file")                               \
+    X(BLOCK_NUMBER,         "block-number",         CORRUPTION, true,                              \
+      "a block map entry is beyond the number of blocks that the header counts")                   \
+    X(BLOCK_COUNT,          "block-count",          CORRUPTION, false,                             \
+      "the header counts other blocks than the block map has")                                     \
+    X(BLOCK_OUT_OF_FILE,    "block-out-of-file",    BEYOND,     true,                              \
+      "a block lies beyond the end of the file, or the file ends within it")                       \
+    X(BLOCK_OVERLAP,        "block-overlap",        BEYOND,     true,                              \
+      "two places of the guest's disk lie in one block of the file, or in parts of it")            \
+    X(BLOCK_UNALIGNED,      "block-unaligned",      BEYOND,     true,                              \
+      "a block is not where the format places blocks")                                             \
+    X(BLOCK_INVALID,        "block-invalid",        BEYOND,     true,                              \
+      "an entry holds what the format does not know")                                              \
+    X(BLOCK_UNUSED,         "block-unused",         BEYOND,     false,                             \
+      "blocks of the file that no entry refers to")                                                \
+    X(TABLE_OUT_OF_FILE,    "table-out-of-file",    BEYOND,     true,                              \
+      "a table lies beyond the end of the file, or the file ends within it")                       \
+    X(COPY_DIFFERS,         "copy-differs",         BEYOND,     false,                             \
+      "a structure and its copy in the same file differ")                                          \
+    X(CHECKSUM_WRONG,       "checksum-wrong",       BEYOND,     true,                              \
+      "a structure does not have the checksum that it says")                                       \
+    X(FIELD_INVALID,        "field-invalid",        BEYOND,     true,                              \
+      "a header field holds what the format does not allow")                                       \
+    X(TRAILER_MISSING,      "trailer-missing",      BEYOND,     true,                              \
+      "what the format keeps at the end of the file is not there")                                 \
+    X(LOG_PENDING,          "log-pending",          BEYOND,     false,                             \
+      "writes to the tables lie in the log alone: the image was not closed cleanly, or is open")   \
+    X(LOG_INVALID,          "log-invalid",          BEYOND,     true,                              \
+      "the log should hold writes to the tables, and holds none that can be replayed")             \
+    X(TEXT_TRANSFER,        "text-transfer",        BEYOND,     true,                              \
+      "the file was changed as text, line ends were rewritten")                                    \
+    X(PARENT_OTHER,         "parent-other",         BEYOND,     true,                              \
+      "the parent is not, or not any more, the one that the layer was made on")
 
 enum qca_issue_kind {
 #define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
@@ -460,6 +495,11 @@ enum qca_table {
     QCA_TABLE_BITMAP,
     QCA_TABLE_CRYPT,
     QCA_TABLE_DATA,
+    QCA_TABLE_DIRECTORY,        /* of others' formats: what leads to block maps, */
+    QCA_TABLE_BLOCK_MAP,        /* which lead to data; */
+    QCA_TABLE_DESCRIPTOR,       /* text that describes the disk, */
+    QCA_TABLE_TRAILER,          /* what is at the end of the file, */
+    QCA_TABLE_LOG,
     _QCA_TABLE_MAX,
 };
 
