@@ -42,15 +42,17 @@ struct block_issues {
  * no field can make the code below divide by 0, overflow, or take more memory than the caller
  * allowed. */
 struct block_layout {
-    uint32_t block_size;        /* guest bytes of a block, a multiple of 512, at least 512 */
-    uint64_t n_blocks;          /* that the disk has: the last one may be cut by the disk's end */
+    uint32_t block_size;        /* guest bytes of a block, a multiple of 512, at least 512; a power
+                                 * of two, and info.cluster_size, where blocks are compressed */
+    uint64_t n_blocks;          /* that the disk has: the last one may be cut by the disk's end;
+                                 * n_blocks * block_size is at most INT64_MAX */
     unsigned entry_size;        /* bytes: 4 or 8 */
     uint32_t entries;           /* blocks that one table maps, at least 1; tables are as long,
-                                 * times entry_size */
+                                 * times entry_size. Times block_size at most 2^62 */
     /* Where the tables lie: either one after the other, stride bytes apart (at least
      * entries * entry_size) from first_table on; the last one may be shorter (it has an entry for
      * each block, and no more) ... */
-    uint64_t first_table, stride;
+    uint64_t first_table, stride;       /* first_table is at most INT64_MAX, and so is the end */
     /* ... or where a directory says: fills in an array of n_tables (as block_layout_tables() says)
      * host offsets, to be freed by the caller, 0 for a table that is not there. Takes no more than
      * memory bytes. -ENOMEM, or what a read gave. NULL: there is no directory. */
@@ -73,6 +75,12 @@ struct block_layout {
                                  * the parent's cannot be read */
     struct block_issues issues;
 };
+
+/* Bytes of the longest compressed block that QEMU reads (block/vmdk.c). */
+static inline uint64_t block_length_max(const struct block_layout *layout)
+{
+    return 2 * (uint64_t)layout->block_size;
+}
 
 static inline uint64_t block_layout_tables(const struct block_layout *layout)
 {

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "bytes.h"
+#include "check.h"
 
 int foreign_read(struct qca_image *image, struct qca_error *error, uint64_t offset, void *buf,
                  size_t size, const char *what)
@@ -120,4 +121,20 @@ void foreign_windows_path(char *path)
     if (!absolute && n > 2 && path[0] == '.' && path[1] == '/')
         skip = 2;
     memmove(path, path + skip, n - skip + 1);
+}
+
+int foreign_issue_field(struct check *check, const char *name, uint64_t offset, uint64_t value)
+{
+    struct qca_issue issue = check_issue_new(QCA_ISSUE_FIELD_INVALID, QCA_TABLE_HEADER);
+    struct qca_error error;
+    int r;
+
+    issue.host_offset = offset;
+    r = check_issue(check, &issue);
+    if (r < 0)
+        return r;
+    error_set(&error, EINVAL, QCA_ERROR_HEADER, (struct error_field){ name, offset, value, 0 },
+              "the field %s at byte %" PRIu64 " holds %" PRIu64 ", which the format does not allow",
+              name, offset, value);
+    return check_unfinished(check, -EINVAL, &error);
 }

@@ -26,3 +26,9 @@ int foreign_utf16(const uint8_t *bytes, size_t length, bool big_endian, char **r
  * drive, a share or a device is the file of that name beside the image, any other is relative to
  * it. Only for names that are known to be such, or that have a backslash and no slash. */
 void foreign_windows_path(char *path);
+
+struct check;
+
+/* The check of an image whose header says nothing that its tables could be found by: this field is
+ * why. Not finished, as nothing else was looked at. */
+int foreign_issue_field(struct check *check, const char *name, uint64_t offset, uint64_t value);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "block-table.h"
 #include "bytes.h"
 #include "error.h"
 #include "io.h"
@@ -125,6 +126,13 @@ int qca_image_places(struct qca_image *image,
                      int (*found)(void *userdata, const struct qca_place *place), void *userdata)
 {
     return image->format->places ? image->format->places(image, found, userdata) : -EOPNOTSUPP;
+}
+
+const struct block_layout *image_layout(const struct qca_image *image)
+{
+    const struct block_layout *layout = image->format->layout ? image->format->layout(image) : NULL;
+
+    return layout && !layout->parent_unknown ? layout : NULL;
 }
 
 bool image_link_find(const struct qca_image *image, enum qca_reference_kind kind,

@@ -85,6 +85,9 @@ int probe_content(struct qca_io *io, enum qca_format *ret_format, enum qca_varia
 /* The first link of this kind; false when there is none. */
 bool image_link_find(const struct qca_image *image, enum qca_reference_kind kind,
                      struct image_link *ret_link);
+/* How the image's blocks are mapped; NULL when that is not understood, or its guest's disk lies in
+ * a parent, too, that cannot be named. */
+const struct block_layout *image_layout(const struct qca_image *image);
 /* For a format whose one link is its parent, stored in this field at this place of the header. */
 bool image_link_parent(const struct qca_image *image, unsigned index, const char *field,
                        uint64_t offset, struct image_link *ret_link);

@@ -9,13 +9,19 @@
 #ifdef HAVE_ISAL
 #include <isa-l/igzip_lib.h>
 
+struct fast {
+    struct inflate_state state;
+    uint32_t wrapping;          /* ISAL_DEFLATE, ISAL_ZLIB */
+};
+
 static bool run(void *context, const uint8_t *data, uint64_t size, uint8_t *out, uint64_t out_size,
                 uint64_t *ret_used)
 {
-    struct inflate_state *state = context;
+    struct fast *fast = context;
+    struct inflate_state *state = &fast->state;
 
     isal_inflate_init(state);
-    state->crc_flag = ISAL_DEFLATE;
+    state->crc_flag = fast->wrapping;
     state->next_in = (uint8_t *)(uintptr_t)data;    /* only read */
     state->avail_in = (uint32_t)size;
     state->next_out = out;
@@ -28,11 +34,12 @@ static bool run(void *context, const uint8_t *data, uint64_t size, uint8_t *out,
 
 int inflater_be_fast(struct inflater *inflater)
 {
-    struct inflate_state *state = malloc(sizeof(*state));
+    struct fast *fast = malloc(sizeof(*fast));
 
-    if (!state)
+    if (!fast)
         return -ENOMEM;
-    inflater_set_fast(inflater, run, state);
+    fast->wrapping = inflater_type(inflater) == INFLATE_ZLIB ? ISAL_ZLIB : ISAL_DEFLATE;
+    inflater_set_fast(inflater, run, fast);
     return 0;
 }
 

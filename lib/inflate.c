@@ -11,12 +11,14 @@
 
 #include "bytes.h"
 
-enum { WINDOW_BITS = -12 };     /* raw deflate with a window of 4 KiB (docs/interop/qcow2.txt) */
+/* Raw deflate with a window of 4 KiB (docs/interop/qcow2.txt); zlib's default. */
+enum { WINDOW_BITS_RAW = -12, WINDOW_BITS_ZLIB = 15 };
 
 struct inflater {
     uint8_t type;
     uint64_t size;              /* bytes of out */
     uint8_t *out;
+    uint64_t length;            /* bytes of it that the last run gave */
     z_stream zlib;
     ZSTD_DCtx *zstd;
     inflate_fast_fn fast;       /* tried before zlib; NULL none */
@@ -27,7 +29,9 @@ int inflater_new(uint8_t type, uint64_t size, struct inflater **ret_inflater)
 {
     _cleanup_inflater_ struct inflater *inflater = NULL;
 
-    if (type > 1)
+    int bits = type == INFLATE_ZLIB ? WINDOW_BITS_ZLIB : WINDOW_BITS_RAW;
+
+    if (type > INFLATE_ZLIB)
         return -EOPNOTSUPP;
     inflater = calloc(1, sizeof(*inflater));
     if (!inflater)
@@ -35,11 +39,11 @@ int inflater_new(uint8_t type, uint64_t size, struct inflater **ret_inflater)
     inflater->type = type;
     inflater->size = size;
     inflater->out = malloc(size);
-    if (type == 1)
+    if (type == INFLATE_ZSTD)
         inflater->zstd = ZSTD_createDCtx();
-    else if (inflateInit2(&inflater->zlib, WINDOW_BITS) != Z_OK)
+    else if (inflateInit2(&inflater->zlib, bits) != Z_OK)
         return -ENOMEM;
-    if (!inflater->out || (type == 1 && !inflater->zstd))
+    if (!inflater->out || (type == INFLATE_ZSTD && !inflater->zstd))
         return -ENOMEM;
     *ret_inflater = TAKE_PTR(inflater);
     return 0;
@@ -49,7 +53,7 @@ void inflater_free(struct inflater *inflater)
 {
     if (!inflater)
         return;
-    if (inflater->type == 0)
+    if (inflater->type != INFLATE_ZSTD)
         inflateEnd(&inflater->zlib);
     free(inflater->fast_context);
     ZSTD_freeDCtx(inflater->zstd);
@@ -67,7 +71,7 @@ uint64_t inflater_least(uint8_t type, uint64_t cluster_size)
 {
     /* RFC 8878: magic, frame header, and a block header and a byte for up to 128 KiB; RFC 1951: two
      * bits, a length and a distance, for up to 258 bytes. */
-    uint64_t least = type == 1 ? 6 + 4 * div_round_up(cluster_size, UINT64_C(128) << 10)
+    uint64_t least = type == INFLATE_ZSTD ? 6 + 4 * div_round_up(cluster_size, UINT64_C(128) << 10)
                                : cluster_size / 1032;
 
     return max_u64(least, 1);
@@ -88,6 +92,9 @@ static bool run_zlib(struct inflater *inflater, const uint8_t *data, uint64_t si
     stream->avail_out = (uInt)inflater->size;
     r = inflate(stream, Z_FINISH);
     *ret_used = size - stream->avail_in;
+    inflater->length = inflater->size - stream->avail_out;
+    if (inflater->type == INFLATE_ZLIB)
+        return r == Z_STREAM_END;
     return (r == Z_STREAM_END || r == Z_BUF_ERROR) && stream->avail_out == 0;
 }
 
@@ -119,14 +126,25 @@ bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
                   uint64_t *ret_used)
 {
     *ret_used = 0;
-    if (inflater->type == 0 && inflater->fast &&
+    inflater->length = inflater->size;
+    if (inflater->type != INFLATE_ZSTD && inflater->fast &&
         inflater->fast(inflater->fast_context, data, size, inflater->out, inflater->size, ret_used))
         return true;
-    return inflater->type == 1 ? run_zstd(inflater, data, size, ret_used)
+    return inflater->type == INFLATE_ZSTD ? run_zstd(inflater, data, size, ret_used)
                                : run_zlib(inflater, data, size, ret_used);
 }
 
 const uint8_t *inflater_cluster(const struct inflater *inflater)
 {
     return inflater->out;
+}
+
+uint64_t inflater_length(const struct inflater *inflater)
+{
+    return inflater->length;
+}
+
+enum inflate_type inflater_type(const struct inflater *inflater)
+{
+    return (enum inflate_type)inflater->type;
 }

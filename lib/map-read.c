@@ -2,28 +2,36 @@
 /* Reads what the guest sees: the bytes of an extent, inflated where they are compressed. */
 #include <errno.h>
 
+#include "block-table.h"
 #include "inflate.h"
 #include "io.h"
 #include "map.h"
 
-/* An inflater for clusters of this layer; layers of one make share it. */
-static int reader_prepare(struct map_reader *reader, const struct qca_image_info *info,
-                          size_t packed)
+static uint8_t inflate_type(const struct qca_image *image)
 {
+    const struct block_layout *layout = image_layout(image);
+
+    return layout && layout->zlib_header ? INFLATE_ZLIB : image->info.compression_type;
+}
+
+/* An inflater for clusters of this layer; layers of one make share it. */
+static int reader_prepare(struct map_reader *reader, const struct qca_image *image, size_t packed)
+{
+    uint8_t type = inflate_type(image);
     int r;
 
     reader->layer = NULL;
-    if (!reader->inflater || reader->type != info->compression_type ||
-        reader->cluster_size != info->cluster_size) {
+    if (!reader->inflater || reader->type != type ||
+        reader->cluster_size != image->info.cluster_size) {
         inflater_free(reader->inflater);
         reader->inflater = NULL;
-        r = inflater_new(info->compression_type, info->cluster_size, &reader->inflater);
-        if (r == 0 && info->compression_type == 0)
+        r = inflater_new(type, image->info.cluster_size, &reader->inflater);
+        if (r == 0 && type != INFLATE_ZSTD)
             r = inflater_be_fast(reader->inflater);
         if (r < 0)
             return r;
-        reader->type = info->compression_type;
-        reader->cluster_size = info->cluster_size;
+        reader->type = type;
+        reader->cluster_size = image->info.cluster_size;
     }
     if (packed > reader->packed_size) {
         uint8_t *grown = realloc(reader->packed, packed);
@@ -45,7 +53,7 @@ static int reader_inflate(struct map_reader *reader, const struct map_layer *lay
 
     if (reader->layer == layer && reader->host_offset == extent->host_offset)
         return 0;
-    r = reader_prepare(reader, &layer->image->info, extent->host_length);
+    r = reader_prepare(reader, layer->image, extent->host_length);
     if (r == 0)
         r = qca_io_read(layer->image->io, extent->host_offset, reader->packed, extent->host_length);
     if (r < 0)
@@ -73,6 +81,9 @@ int map_read(const struct qca_map *map, struct map_reader *reader, const struct 
         if (r < 0)
             return r;
         within = (extent->guest_offset + skip) & (layer->image->info.cluster_size - 1);
+        /* a stream that ends early: QEMU reads what it gives (block/vmdk.c) */
+        if (within + size > inflater_length(reader->inflater))
+            return -EBADMSG;
         memcpy(buf, inflater_cluster(reader->inflater) + within, size);
         return 0;
     case QCA_EXTENT_DAMAGED:

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "block-table.h"
 #include "bytes.h"
 #include "chain.h"
 #include "error.h"
@@ -96,6 +97,31 @@ int map_emit_data(struct qca_map *map, size_t layer, struct range range, uint64_
     return 0;
 }
 
+int map_load_slice(struct qca_map *map, size_t layer, uint64_t offset, uint64_t size)
+{
+    struct qca_io *io = map->layers[layer].image->io;
+
+    if (map->slice_layer == layer && map->slice_offset == offset && size <= map->slice_length)
+        return map->slice_result;
+    map->slice_layer = SIZE_MAX;
+    if (size > map->slice_size) {
+        uint8_t *slice = realloc(map->slice, size);
+
+        if (!slice)
+            return -ENOMEM;
+        map->slice = slice;
+        map->slice_size = size;
+    }
+    map->slice_layer = layer;
+    map->slice_offset = offset;
+    map->slice_length = size;
+    map->slice_result = qca_io_read(io, offset, map->slice, size);
+    /* -ENOMEM is the caller's own */
+    if (map->slice_result == -ENOMEM)
+        map->slice_result = -EIO;
+    return map->slice_result;
+}
+
 int map_pass_on(struct qca_map *map, struct range range)
 {
     struct range *last = map->n_passed > 0 ? &map->passed[map->n_passed - 1] : NULL;
@@ -114,17 +140,36 @@ int map_pass_on(struct qca_map *map, struct range range)
 
 /* ---- one window --------------------------------------------------------------------------- */
 
-static int emit_unallocated(struct qca_map *map, size_t layer, struct range range)
+static int emit_plain(struct qca_map *map, size_t layer, struct range range,
+                      enum qca_extent_kind kind, int error, const char *reason)
 {
     const struct qca_extent extent = {
         .guest_offset = range.start,
         .length = range.end - range.start,
-        .kind = QCA_EXTENT_UNALLOCATED,
+        .kind = kind,
         .layer = (uint32_t)layer,
         .host_offset = QCA_NO_OFFSET,
+        .error = error,
+        .reason = reason,
     };
 
     return map_emit(map, &extent);
+}
+
+int map_emit_zero(struct qca_map *map, size_t layer, struct range range)
+{
+    return emit_plain(map, layer, range, QCA_EXTENT_ZERO, 0, NULL);
+}
+
+int map_emit_damaged(struct qca_map *map, size_t layer, struct range range, int error,
+                     const char *reason)
+{
+    return emit_plain(map, layer, range, QCA_EXTENT_DAMAGED, error, reason);
+}
+
+static int emit_unallocated(struct qca_map *map, size_t layer, struct range range)
+{
+    return emit_plain(map, layer, range, QCA_EXTENT_UNALLOCATED, 0, NULL);
 }
 
 /* Asks one layer for what is open. */
@@ -296,6 +341,8 @@ static int begin_layer(struct map_layer *layer, const struct map_begin *begin,
     layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512)
                                                      : info->virtual_size;
     layer->map = layer->image->format->map;
+    if (layer->map == &block_map && !image_layout(layer->image))
+        layer->map = NULL;
     if (!layer->map && begin->stored) {
         layer->map = &raw_map;
         layer->size = info->file_size;

@@ -46,7 +46,7 @@ struct inflater;
 /* Decompresses clusters, and keeps the last: map-read.c. */
 struct map_reader {
     struct inflater *inflater;
-    uint8_t type;               /* what inflater is for */
+    uint8_t type;               /* what inflater is for: enum inflate_type */
     uint32_t cluster_size;
     uint8_t *packed;
     size_t packed_size;
@@ -83,6 +83,14 @@ struct qca_map {
 int map_emit(struct qca_map *map, const struct qca_extent *extent);
 /* Data at host_offset of the layer's data: holes of the file are zeros. */
 int map_emit_data(struct qca_map *map, size_t layer, struct range range, uint64_t host_offset);
+/* What has no place in a file: zeros, as the layer says. */
+int map_emit_zero(struct qca_map *map, size_t layer, struct range range);
+/* It cannot be told, or not be read; reason is static. */
+int map_emit_damaged(struct qca_map *map, size_t layer, struct range range, int error,
+                     const char *reason);
+/* Reads size bytes of a table of the layer into map->slice. -ENOMEM, or what the read gave, which
+ * is never -ENOMEM. */
+int map_load_slice(struct qca_map *map, size_t layer, uint64_t offset, uint64_t size);
 /* The layer does not know: its parent is asked. */
 int map_pass_on(struct qca_map *map, struct range range);
 

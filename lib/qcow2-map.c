@@ -79,59 +79,6 @@ static bool qcow2_map_has(const struct map_layer *layer, struct range range)
     return false;
 }
 
-/* Reads the part of an L2 table that maps bytes of the window. */
-static int load_slice(struct qca_map *map, size_t number, uint64_t offset, uint64_t size)
-{
-    if (map->slice_layer == number && map->slice_offset == offset && size <= map->slice_length)
-        return map->slice_result;
-    map->slice_layer = SIZE_MAX;
-    if (size > map->slice_size) {
-        uint8_t *slice = realloc(map->slice, size);
-
-        if (!slice)
-            return -ENOMEM;
-        map->slice = slice;
-        map->slice_size = size;
-    }
-    map->slice_layer = number;
-    map->slice_offset = offset;
-    map->slice_length = size;
-    map->slice_result = qcow2_read(map->layers[number].image, offset, map->slice, size);
-    /* -ENOMEM is the caller's own */
-    if (map->slice_result == -ENOMEM)
-        map->slice_result = -EIO;
-    return map->slice_result;
-}
-
-static int emit(struct qca_map *map, size_t number, struct range range, enum qca_extent_kind kind)
-{
-    const struct qca_extent extent = {
-        .guest_offset = range.start,
-        .length = range.end - range.start,
-        .kind = kind,
-        .layer = (uint32_t)number,
-        .host_offset = QCA_NO_OFFSET,
-    };
-
-    return map_emit(map, &extent);
-}
-
-static int damaged(struct qca_map *map, size_t number, struct range range, int error,
-                   const char *reason)
-{
-    const struct qca_extent extent = {
-        .guest_offset = range.start,
-        .length = range.end - range.start,
-        .kind = QCA_EXTENT_DAMAGED,
-        .layer = (uint32_t)number,
-        .host_offset = QCA_NO_OFFSET,
-        .error = error,
-        .reason = reason,
-    };
-
-    return map_emit(map, &extent);
-}
-
 static int map_compressed(struct qca_map *map, size_t number, struct range range, uint64_t entry)
 {
     const struct qcow2 *qcow2 = qcow2_of(map->layers[number].image);
@@ -146,8 +93,8 @@ static int map_compressed(struct qca_map *map, size_t number, struct range range
     };
 
     if (qcow2->has_data_file)
-        return damaged(map, number, range, -EBADMSG,
-                       "a compressed cluster in an image with a data file");
+        return map_emit_damaged(map, number, range, -EBADMSG,
+                                "a compressed cluster in an image with a data file");
     return map_emit(map, &extent);
 }
 
@@ -161,7 +108,8 @@ static int map_subclusters(struct qca_map *map, size_t number, struct range rang
     int r = 0;
 
     if (allocated ? subclusters_conflict(bitmap) : (uint32_t)bitmap != 0)
-        return damaged(map, number, range, -EBADMSG, "subcluster bits contradict each other");
+        return map_emit_damaged(map, number, range, -EBADMSG,
+                                "subcluster bits contradict each other");
     for (uint64_t at = range.start, next; at < range.end && r >= 0; at = next) {
         uint64_t within = at & (qcow2_cluster_size(qcow2) - 1);
         unsigned i = (unsigned)(within / size);
@@ -169,7 +117,7 @@ static int map_subclusters(struct qca_map *map, size_t number, struct range rang
 
         next = part.end;
         if (bitmap & UINT64_C(1) << (32 + i))
-            r = emit(map, number, part, QCA_EXTENT_ZERO);
+            r = map_emit_zero(map, number, part);
         else if (bitmap & UINT64_C(1) << i)
             r = map_emit_data(map, number, part, host + within);
         else
@@ -190,12 +138,13 @@ static int map_cluster(struct qca_map *map, size_t number, struct range range, c
         return map_compressed(map, number, range, entry);
     if (!qcow2->extended_l2 && (entry & L2_ZERO)) {
         if (image->info.version < 3)
-            return damaged(map, number, range, -EBADMSG, "a zero cluster in an image of version 2");
-        return emit(map, number, range, QCA_EXTENT_ZERO);
+            return map_emit_damaged(map, number, range, -EBADMSG,
+                                    "a zero cluster in an image of version 2");
+        return map_emit_zero(map, number, range);
     }
     if (kind == L2_RUN_ALLOCATED && !qcow2_aligned(qcow2, host))
-        return damaged(map, number, range, -EBADMSG,
-                       "an L2 entry's cluster is not cluster aligned");
+        return map_emit_damaged(map, number, range, -EBADMSG,
+                                "an L2 entry's cluster is not cluster aligned");
     if (qcow2->extended_l2)
         return map_subclusters(map, number, range, entry, be64_get(at + 8));
     if (kind != L2_RUN_ALLOCATED)
@@ -212,23 +161,25 @@ static int map_table(struct qca_map *map, size_t number, struct range range, uin
     uint64_t start = range.start & ~((UINT64_C(1) << shift) - 1),
              end = start + (UINT64_C(1) << shift);
     struct io_segment segment;
-    uint64_t first, last;
+    uint64_t first, last, size;
     int r;
 
     if (!qcow2_aligned(qcow2, table))
-        return damaged(map, number, range, -EBADMSG,
-                       "an L1 entry's L2 table is not cluster aligned");
+        return map_emit_damaged(map, number, range, -EBADMSG,
+                                "an L1 entry's L2 table is not cluster aligned");
     /* A table that was never written, or was emptied, in a file that may have no end. */
     segment = io_segment(map->layers[number].image->io, table);
     if (segment.hole && segment.end - table >= qcow2_cluster_size(qcow2))
         return map_pass_on(map, range);
     first = (max_u64(start, map->window.start) - start) >> qcow2->cluster_bits;
     last = (min_u64(end, map->window.end) - start - 1) >> qcow2->cluster_bits;
-    r = load_slice(map, number, table + (first << entry_bits), (last - first + 1) << entry_bits);
+    table += first << entry_bits;
+    size = (last - first + 1) << entry_bits;
+    r = table > QCOW2_MAX_OFFSET - size ? -EIO : map_load_slice(map, number, table, size);
     if (r == -ENOMEM)
         return r;
     if (r < 0)
-        return damaged(map, number, range, r, "an L2 table cannot be read");
+        return map_emit_damaged(map, number, range, r, "an L2 table cannot be read");
 
     map->n_looked_at += ((range.end - range.start - 1) >> qcow2->cluster_bits) + 1;
     while (range.start < range.end && r >= 0) {
