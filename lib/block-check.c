@@ -158,7 +158,7 @@ static int sort_places(struct block_check *ctx)
         } else if (place->index == UINT64_MAX)
             end = ctx->places[n - 1].end = max_u64(end, place->end);
         else {
-            r = tell_table(ctx, QCA_ISSUE_METADATA_SHARED, place->index);
+            r = tell_table(ctx, ctx->layout->issues.tables, place->index);
             ctx->tables[place->index] = QCA_NO_OFFSET;
         }
     }
@@ -288,8 +288,9 @@ static int check_compressed(struct block_check *ctx, uint64_t number, struct blo
     int r = 0;
 
     ctx->check->result->compressed_clusters++;
-    if (ctx->check->options.deep && block.length == 0 && layout->read_length &&
-        at < ctx->file_size) {
+    if (block.length == 0 && !layout->read_length)
+        return tell_block(ctx, QCA_ISSUE_COMPRESSED_BAD, number, at, 0);
+    if (ctx->check->options.deep && block.length == 0 && at < ctx->file_size) {
         r = layout->read_length(ctx->image, number, &block);
         if (r == -EBADMSG)
             return tell_block(ctx, QCA_ISSUE_COMPRESSED_BAD, number, at, 0);
@@ -300,7 +301,7 @@ static int check_compressed(struct block_check *ctx, uint64_t number, struct blo
         block.length > block_length_max(layout))
         return tell_block(ctx, layout->issues.outside, number, at, block.length);
     if (is_on_place(ctx, at, end - at))
-        return tell_block(ctx, QCA_ISSUE_DATA_ON_METADATA, number, at, end - at);
+        return tell_block(ctx, layout->issues.on_metadata, number, at, end - at);
     r = claims_add(&ctx->claims, at, end - at, number);
     if (r == 1)
         r = tell_block(ctx, layout->issues.twice, number, at, end - at);
@@ -329,11 +330,15 @@ static int check_data(struct block_check *ctx, uint64_t number, const struct blo
         ctx->check->result->fragmented_clusters++;
     ctx->next = start + length;
     if (block->offset < layout->lead || !is_inside(ctx, start, used))
-        return tell_block(ctx, layout->issues.outside, number, start, length);
+        return tell_block(ctx,
+                          block->offset < layout->lead || start >= ctx->file_size
+                              ? layout->issues.outside
+                              : QCA_ISSUE_BLOCK_OUT_OF_FILE,
+                          number, start, length);
     if (!is_aligned(layout, start))
         return tell_block(ctx, layout->issues.unaligned, number, start, length);
     if (start < layout->data_start || is_on_place(ctx, start, used))
-        return tell_block(ctx, QCA_ISSUE_DATA_ON_METADATA, number, start, length);
+        return tell_block(ctx, layout->issues.on_metadata, number, start, length);
     ctx->check->result->image_end_offset =
         max_u64(ctx->check->result->image_end_offset,
                 min_u64(start + length, ctx->file_size));
@@ -493,6 +498,8 @@ static int run(struct block_check *ctx, const struct block_metadata *metadata, s
                            ctx->file_size / layout->block_size,
                            ctx->check->options.memory_limit);
     }
+    if (r >= 0 && layout->alignment == ctx->claims.unit)
+        claims_align(&ctx->claims, layout->data_start);
     if (r >= 0)
         r = check_tables(ctx);
     if (r >= 0)

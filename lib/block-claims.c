@@ -16,6 +16,12 @@ int claims_init(struct claims *claims, uint64_t unit, uint64_t file_size, uint64
     return count_map_init(&claims->bits, file_size / unit + 1, 1, memory_limit);
 }
 
+void claims_align(struct claims *claims, uint64_t offset)
+{
+    claims->base = offset % claims->unit;
+    claims->has_base = true;
+}
+
 void claims_done(struct claims *claims)
 {
     count_map_done(&claims->bits);
@@ -44,10 +50,8 @@ int claims_add(struct claims *claims, uint64_t offset, uint64_t length, uint64_t
 {
     uint64_t unit;
 
-    if (length == claims->unit && !claims->has_base) {
-        claims->base = offset % claims->unit;
-        claims->has_base = true;
-    }
+    if (length == claims->unit && !claims->has_base)
+        claims_align(claims, offset);
     if (length != claims->unit || offset < claims->base ||
         (offset - claims->base) % claims->unit != 0)
         return list_add(claims, &(struct claim){ offset, length, number });

@@ -25,6 +25,8 @@ struct claims {
 
 /* For blocks of unit bytes (not 0) in a file of this size. -ENOMEM. */
 int claims_init(struct claims *claims, uint64_t unit, uint64_t file_size, uint64_t memory_limit);
+/* The row goes through this offset; else the first block of unit bytes tells. */
+void claims_align(struct claims *claims, uint64_t offset);
 void claims_done(struct claims *claims);
 /* Block number lies at [offset, offset + length), which is in the file. 1 when another one is known
  * to lie there, too; 0; -ENOMEM, -EFBIG when the list would be beyond the limit. */

@@ -19,9 +19,16 @@ static uint64_t table_span(const struct block_layout *layout)
 static int begin(struct map_layer *layer, const struct map_begin *begin, struct qca_error *error)
 {
     const struct block_layout *layout = image_layout(layer->image);
+    const struct qca_image_info *info = &layer->image->info;
     uint64_t n = block_layout_tables(layout), bytes;
     int r;
 
+    if (info->crypt_method != QCA_CRYPT_NONE && !begin->stored)
+        return error_set(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED,
+                         (struct error_field){ .name = "crypt_method",
+                                               .value = info->crypt_method },
+                         "the image is encrypted: what its guest sees cannot be read without the "
+                         "key");
     if (!layout->directory)
         return 0;
     if (__builtin_mul_overflow(n, sizeof(*layer->table), &bytes) || bytes > *begin->memory_left)

@@ -31,8 +31,11 @@ struct block {
 /* Which issue is raised for what, as qemu-img counts some for one format and not for another. */
 struct block_issues {
     enum qca_issue_kind table_outside;  /* a table that is not wholly in the file */
-    enum qca_issue_kind outside;        /* a block that is not wholly in the file */
+    enum qca_issue_kind outside;        /* a block that begins behind the end of the file: one that
+                                         * begins in it is QCA_ISSUE_BLOCK_OUT_OF_FILE always */
     enum qca_issue_kind twice;          /* two blocks that lie in one place, or overlap */
+    enum qca_issue_kind on_metadata;    /* a block that lies on a table, or a header */
+    enum qca_issue_kind tables;         /* two tables in one place, or a table on a header */
     enum qca_issue_kind unaligned;      /* a block that is not where the alignment demands */
     enum qca_issue_kind leak;           /* a place for a block that no entry uses; _QCA_ISSUE_MAX:
                                          * nobody counts them */
@@ -67,7 +70,7 @@ struct block_layout {
     uint64_t lead;              /* bytes before a block's data that are the block's own (a bitmap of
                                  * its sectors) */
     uint64_t alignment;         /* bytes that a block's place is a multiple of, counted from
-                                 * data_start; 0 or 1: any */
+                                 * data_start; 0 or 1: any. Of blocks that are not compressed */
     uint64_t data_start;        /* host offset before which no block may lie; 0: not said */
     bool bitmap_msb;
     bool zlib_header;           /* compressed blocks have zlib's header (RFC 1950) */

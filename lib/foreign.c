@@ -138,3 +138,26 @@ int foreign_issue_field(struct check *check, const char *name, uint64_t offset, 
               name, offset, value);
     return check_unfinished(check, -EINVAL, &error);
 }
+
+int foreign_directory(struct qca_image *image, uint64_t offset, uint64_t n, uint64_t memory,
+                      const char *name, struct qca_error *error, uint64_t **ret_entries)
+{
+    _cleanup_free_ uint64_t *entries = NULL;
+    uint64_t size = image->info.file_size, inside;
+    int r;
+
+    if (n > memory / sizeof(*entries))
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY,
+                         (struct error_field){ name, offset, n, memory / sizeof(*entries) },
+                         "the directory needs more memory than allowed");
+    entries = calloc(n ? n : 1, sizeof(*entries));
+    if (!entries)
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                         "out of memory");
+    inside = offset < size ? min_u64(n * sizeof(*entries), size - offset) : 0;
+    r = inside > 0 ? qca_io_read(image->io, offset, entries, inside) : 0;
+    if (r < 0)
+        return error_set_read(error, r, offset, "the directory of tables");
+    *ret_entries = TAKE_PTR(entries);
+    return 0;
+}

@@ -32,3 +32,9 @@ struct check;
 /* The check of an image whose header says nothing that its tables could be found by: this field is
  * why. Not finished, as nothing else was looked at. */
 int foreign_issue_field(struct check *check, const char *name, uint64_t offset, uint64_t value);
+
+/* Reads a directory of n 64-bit entries at offset, of which those behind the end of the file are 0;
+ * name is its field's. Takes no more than memory bytes. The entries are as they lie in the file.
+ * -ENOMEM, or what the read gave. */
+int foreign_directory(struct qca_image *image, uint64_t offset, uint64_t n, uint64_t memory,
+                      const char *name, struct qca_error *error, uint64_t **ret_entries);

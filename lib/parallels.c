@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Parallels' expandable image, its header alone: docs/interop/parallels.rst of QEMU, "Header", all
- * of it little-endian. Parents are named by a DiskDescriptor.xml beside it, not by the image. */
+/* Parallels' expandable image: docs/interop/parallels.rst of QEMU, "Header" and "Block Allocation
+ * Table", all of it little-endian. Parents are named by a DiskDescriptor.xml beside it, not by the
+ * image. */
+#include <errno.h>
+
+#include "block-table.h"
 #include "bytes.h"
+#include "check.h"
 #include "foreign.h"
 
 enum {
     AT_VERSION = 16,
     AT_TRACKS = 28,             /* sectors of a cluster */
+    AT_BAT_ENTRIES = 32,
     AT_SECTORS = 36,
+    AT_IN_USE = 44,
+    AT_DATA = 48,               /* sectors; 0: behind the table */
     HEADER_SIZE = 64,
+    ENTRY = 4,
+    BAT_ENTRIES = 16384,        /* of a part of the table, read at a time */
     MAGIC_SIZE = 16,
     SECTOR = 512,
     VERSION = 2,
@@ -17,11 +27,93 @@ enum {
 static const char magic_old[MAGIC_SIZE + 1] = "WithoutFreeSpace",
                   magic_new[MAGIC_SIZE + 1] = "WithouFreSpacExt";
 
+#define IN_USE UINT32_C(0x746f6e59)
+
+struct parallels {
+    struct block_layout layout;
+    uint32_t multiplier;        /* sectors of an entry's unit */
+    bool in_use;
+    const char *bad_field;      /* why there is no layout; NULL: there is one */
+    uint64_t bad_offset, bad_value;
+};
+
 static bool parallels_probe(struct probe *probe)
 {
     return memcmp(probe->head, magic_old, MAGIC_SIZE) == 0 ||
            memcmp(probe->head, magic_new, MAGIC_SIZE) == 0;
 }
+
+/* ---- blocks ------------------------------------------------------------------------------- */
+
+static struct block parallels_entry(const struct qca_image *image, uint64_t number,
+                                    const uint8_t *entry)
+{
+    const struct parallels *parallels = image->own;
+    uint32_t value = le32_get(entry);
+
+    (void)number;
+    return (struct block) {
+        .kind = value == 0 ? BLOCK_PARENT : BLOCK_DATA,
+        .offset = (uint64_t)value * parallels->multiplier * SECTOR,
+    };
+}
+
+static const struct block_layout *parallels_layout(const struct qca_image *image)
+{
+    const struct parallels *parallels = image->own;
+
+    return parallels->bad_field ? NULL : &parallels->layout;
+}
+
+static void bad_field(struct parallels *parallels, const char *name, uint64_t offset,
+                      uint64_t value)
+{
+    parallels->bad_field = name;
+    parallels->bad_offset = offset;
+    parallels->bad_value = value;
+}
+
+/* Opens what QEMU does (block/parallels.c, parallels_open()). */
+static void take_layout(struct qca_image *image, const uint8_t *header, bool old)
+{
+    struct parallels *parallels = image->own;
+    uint32_t cluster = image->info.cluster_size, n = le32_get(header + AT_BAT_ENTRIES);
+    uint64_t bat_end = HEADER_SIZE + (uint64_t)n * ENTRY,
+             data = (uint64_t)le32_get(header + AT_DATA) * SECTOR;
+
+    parallels->in_use = le32_get(header + AT_IN_USE) == IN_USE;
+    parallels->multiplier = old ? 1 : le32_get(header + AT_TRACKS);
+    /* the old ones often leave the place of the data open, or say another */
+    if (data < bat_end)
+        data = old || data == 0 ? div_round_up(bat_end, SECTOR) * SECTOR : data;
+    if (cluster == 0)
+        bad_field(parallels, "tracks", AT_TRACKS, le32_get(header + AT_TRACKS));
+    else if ((uint64_t)n * cluster < image->info.virtual_size)
+        bad_field(parallels, "bat_entries", AT_BAT_ENTRIES, n);
+    else if (data < bat_end)
+        bad_field(parallels, "data_off", AT_DATA, data / SECTOR);
+    parallels->layout = (struct block_layout) {
+        .block_size = cluster,
+        .n_blocks = n,
+        .entry_size = ENTRY,
+        .entries = BAT_ENTRIES,
+        .first_table = HEADER_SIZE,
+        .stride = (uint64_t)BAT_ENTRIES * ENTRY,
+        .entry = parallels_entry,
+        .data_start = old ? bat_end : data,
+        .issues = {
+            .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
+            .outside = QCA_ISSUE_OUT_OF_FILE,
+            .twice = QCA_ISSUE_BLOCK_OVERLAP,
+            .on_metadata = QCA_ISSUE_DATA_ON_METADATA,
+            .tables = QCA_ISSUE_METADATA_SHARED,
+            .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
+            .leak = QCA_ISSUE_BLOCK_LEAKED,
+        },
+    };
+}
+
+/* ---- header ------------------------------------------------------------------------------- */
 
 static int parallels_open(struct qca_image *image, struct qca_error *error)
 {
@@ -45,11 +137,44 @@ static int parallels_open(struct qca_image *image, struct qca_error *error)
     sectors = le64_get(header + AT_SECTORS);
     if (old)                    /* whose upper half may hold anything */
         sectors &= UINT32_MAX;
-    return foreign_size(image, error, "nb_sectors", AT_SECTORS, sectors, SECTOR);
+    r = foreign_size(image, error, "nb_sectors", AT_SECTORS, sectors, SECTOR);
+    if (r < 0)
+        return r;
+    image->own = calloc(1, sizeof(struct parallels));
+    if (!image->own)
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                         "out of memory");
+    take_layout(image, header, old);
+    return 0;
+}
+
+static void parallels_close(struct qca_image *image)
+{
+    free(image->own);
+}
+
+/* QEMU counts an image that is marked in use as damage: it is not while somebody has it open. */
+static int parallels_check(struct qca_image *image, struct check *check)
+{
+    const struct parallels *parallels = image->own;
+    const struct block_metadata header = { 0, HEADER_SIZE, QCA_TABLE_HEADER };
+    struct qca_issue dirty = check_issue_new(QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER);
+    int r;
+
+    if (parallels->bad_field)
+        return foreign_issue_field(check, parallels->bad_field, parallels->bad_offset,
+                                   parallels->bad_value);
+    dirty.host_offset = AT_IN_USE;
+    r = parallels->in_use ? check_issue(check, &dirty) : 0;
+    return r < 0 ? r : block_check(image, check, &header, 1);
 }
 
 const struct format format_parallels = {
     .format = QCA_FORMAT_PARALLELS,
     .probe = parallels_probe,
     .open = parallels_open,
+    .close = parallels_close,
+    .check = parallels_check,
+    .map = &block_map,
+    .layout = parallels_layout,
 };

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The first qcow, its header alone: "QCOWHeader" of QEMU's block/qcow.c, all of it big-endian. What
- * format its parent has is not said anywhere in it. */
+/* The first qcow: "QCOWHeader" and get_cluster_offset() of QEMU's block/qcow.c, all of it
+ * big-endian. What format its parent has is not said anywhere in it. */
 #include <errno.h>
 
+#include "block-table.h"
 #include "bytes.h"
+#include "check.h"
 #include "foreign.h"
 
 enum {
@@ -12,7 +14,12 @@ enum {
     AT_PARENT_SIZE = 16,
     AT_SIZE = 24,
     AT_CLUSTER_BITS = 32,
+    AT_L2_BITS = 33,
     AT_CRYPT = 36,
+    AT_L1 = 40,
+    ENTRY = 8,
+    L2_BITS_MIN = 9 - 3,        /* as QEMU opens */
+    L2_BITS_MAX = 16 - 3,
     HEADER_SIZE = 48,
     CLUSTER_BITS_MIN = 9,
     CLUSTER_BITS_MAX = 16,
@@ -20,10 +27,112 @@ enum {
 
 #define MAGIC UINT32_C(0x514649fb)      /* "QFI\xfb" */
 
+#define COMPRESSED (UINT64_C(1) << 63)
+/* QEMU refuses larger L1 tables. */
+#define L1_MAX ((uint64_t)INT32_MAX / ENTRY)
+
+struct qcow1 {
+    struct block_layout layout;
+    unsigned cluster_bits;
+    uint64_t l1_offset;
+    const char *bad_field;      /* why there is no layout; NULL: there is one */
+    uint64_t bad_offset, bad_value;
+};
+
 static bool qcow1_probe(struct probe *probe)
 {
     return be32_get(probe->head) == MAGIC && be32_get(probe->head + AT_VERSION) == 1;
 }
+
+/* ---- blocks ------------------------------------------------------------------------------- */
+
+static struct block qcow1_entry(const struct qca_image *image, uint64_t number,
+                                const uint8_t *entry)
+{
+    const struct qcow1 *qcow1 = image->own;
+    uint64_t value = be64_get(entry);
+    unsigned shift = 63 - qcow1->cluster_bits;
+
+    (void)number;
+    if (value == 0)
+        return (struct block){ .kind = BLOCK_PARENT };
+    if (!(value & COMPRESSED))
+        return (struct block){ .kind = BLOCK_DATA, .offset = value };
+    return (struct block) {
+        .kind = BLOCK_COMPRESSED,
+        .offset = value & ((UINT64_C(1) << shift) - 1),
+        .length = value >> shift & (qcow1->layout.block_size - 1),
+    };
+}
+
+static int qcow1_directory(struct qca_image *image, uint64_t memory, struct qca_error *error,
+                           uint64_t **ret_tables)
+{
+    const struct qcow1 *qcow1 = image->own;
+    uint64_t n = block_layout_tables(&qcow1->layout), *tables;
+    int r = foreign_directory(image, qcow1->l1_offset, n, memory, "l1_table_offset", error,
+                              &tables);
+
+    if (r < 0)
+        return r;
+    for (uint64_t i = 0; i < n; i++)
+        tables[i] = be64_get(&tables[i]);
+    *ret_tables = tables;
+    return 0;
+}
+
+static const struct block_layout *qcow1_layout(const struct qca_image *image)
+{
+    const struct qcow1 *qcow1 = image->own;
+
+    return qcow1->bad_field ? NULL : &qcow1->layout;
+}
+
+static void bad_field(struct qcow1 *qcow1, const char *name, uint64_t offset, uint64_t value)
+{
+    qcow1->bad_field = name;
+    qcow1->bad_offset = offset;
+    qcow1->bad_value = value;
+}
+
+/* Opens what QEMU does (qcow_open()). */
+static void take_layout(struct qca_image *image, const uint8_t *header)
+{
+    struct qcow1 *qcow1 = image->own;
+    uint64_t size = image->info.virtual_size;
+    unsigned l2_bits = header[AT_L2_BITS];
+
+    qcow1->cluster_bits = header[AT_CLUSTER_BITS];
+    qcow1->l1_offset = be64_get(header + AT_L1);
+    if (l2_bits < L2_BITS_MIN || l2_bits > L2_BITS_MAX) {
+        bad_field(qcow1, "l2_bits", AT_L2_BITS, l2_bits);
+        return;
+    }
+    if (size <= 1 || div_round_up(size, UINT64_C(1) << (qcow1->cluster_bits + l2_bits)) > L1_MAX)
+        bad_field(qcow1, "size", AT_SIZE, size);
+    else if (qcow1->l1_offset < HEADER_SIZE || qcow1->l1_offset >= image->info.file_size)
+        bad_field(qcow1, "l1_table_offset", AT_L1, qcow1->l1_offset);
+    qcow1->layout = (struct block_layout) {
+        .block_size = image->info.cluster_size,
+        .n_blocks = div_round_up(size, image->info.cluster_size),
+        .entry_size = ENTRY,
+        .entries = UINT32_C(1) << l2_bits,
+        .directory = qcow1_directory,
+        .entry = qcow1_entry,
+        .alignment = image->info.cluster_size,
+        .issues = {
+            .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
+            .outside = QCA_ISSUE_BLOCK_OUT_OF_FILE,
+            .twice = QCA_ISSUE_BLOCK_OVERLAP,
+            .on_metadata = QCA_ISSUE_DATA_ON_METADATA,
+            .tables = QCA_ISSUE_METADATA_SHARED,
+            .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
+            .leak = _QCA_ISSUE_MAX,
+        },
+    };
+}
+
+/* ---- header ------------------------------------------------------------------------------- */
 
 static int take_parent(struct qca_image *image, struct qca_error *error, const uint8_t *header)
 {
@@ -64,7 +173,32 @@ static int qcow1_open(struct qca_image *image, struct qca_error *error)
     r = foreign_size(image, error, "size", AT_SIZE, be64_get(header + AT_SIZE), 1);
     if (r == 0 && be64_get(header + AT_PARENT_OFFSET) != 0)
         r = take_parent(image, error, header);
-    return r;
+    if (r < 0)
+        return r;
+    image->own = calloc(1, sizeof(struct qcow1));
+    if (!image->own)
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                         "out of memory");
+    take_layout(image, header);
+    return 0;
+}
+
+static void qcow1_close(struct qca_image *image)
+{
+    free(image->own);
+}
+
+static int qcow1_check(struct qca_image *image, struct check *check)
+{
+    const struct qcow1 *qcow1 = image->own;
+    const struct block_metadata metadata[] = {
+        { 0, HEADER_SIZE, QCA_TABLE_HEADER },
+        { qcow1->l1_offset, block_layout_tables(&qcow1->layout) * ENTRY, QCA_TABLE_L1 },
+    };
+
+    if (qcow1->bad_field)
+        return foreign_issue_field(check, qcow1->bad_field, qcow1->bad_offset, qcow1->bad_value);
+    return block_check(image, check, metadata, ELEMENTSOF(metadata));
 }
 
 static bool qcow1_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
@@ -76,5 +210,9 @@ const struct format format_qcow = {
     .format = QCA_FORMAT_QCOW,
     .probe = qcow1_probe,
     .open = qcow1_open,
+    .close = qcow1_close,
+    .check = qcow1_check,
+    .map = &block_map,
+    .layout = qcow1_layout,
     .link = qcow1_link,
 };

@@ -1,29 +1,135 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* QED, its header alone: docs/interop/qed_spec.rst of QEMU, "Header", all of it little-endian. */
+/* QED: docs/interop/qed_spec.rst of QEMU, all of it little-endian. */
 #include <errno.h>
 
+#include "block-table.h"
 #include "bytes.h"
+#include "check.h"
 #include "foreign.h"
 
 enum {
     AT_CLUSTER_SIZE = 4,
+    AT_TABLE_SIZE = 8,          /* clusters of an L1 or L2 table */
+    AT_HEADER_SIZE = 12,        /* clusters */
     AT_FEATURES = 16,
+    AT_L1 = 40,
     AT_IMAGE_SIZE = 48,
     AT_PARENT_OFFSET = 56,
     AT_PARENT_SIZE = 60,
     HEADER_SIZE = 64,
     FEATURE_PARENT = 1 << 0,
+    FEATURE_NEED_CHECK = 1 << 1,
     FEATURE_PARENT_IS_RAW = 1 << 2,
+    FEATURES_KNOWN = FEATURE_PARENT | FEATURE_NEED_CHECK | FEATURE_PARENT_IS_RAW,
     CLUSTER_MIN = 4096,
     CLUSTER_MAX = 64 << 20,
+    TABLE_SIZE_MAX = 16,
+    ENTRY = 8,
+    ENTRY_ZERO = 1,             /* "Cluster offset": a cluster of zeros */
 };
 
 static const uint8_t magic[4] = { 'Q', 'E', 'D', 0 };
+
+struct qed {
+    struct block_layout layout;
+    uint64_t l1_offset;
+    uint64_t header_size;       /* bytes */
+    bool need_check;
+    const char *bad_field;      /* why there is no layout; NULL: there is one */
+    uint64_t bad_offset, bad_value;
+};
 
 static bool qed_probe(struct probe *probe)
 {
     return memcmp(probe->head, magic, sizeof(magic)) == 0;
 }
+
+/* ---- blocks ------------------------------------------------------------------------------- */
+
+static struct block qed_entry(const struct qca_image *image, uint64_t number, const uint8_t *entry)
+{
+    uint64_t offset = le64_get(entry);
+
+    (void)image, (void)number;
+    return (struct block) {
+        .kind = offset == 0 ? BLOCK_PARENT : offset == ENTRY_ZERO ? BLOCK_ZERO : BLOCK_DATA,
+        .offset = offset,
+    };
+}
+
+static int qed_directory(struct qca_image *image, uint64_t memory, struct qca_error *error,
+                         uint64_t **ret_tables)
+{
+    const struct qed *qed = image->own;
+    uint64_t n = block_layout_tables(&qed->layout), *tables;
+    int r = foreign_directory(image, qed->l1_offset, n, memory, "l1_table_offset", error, &tables);
+
+    if (r < 0)
+        return r;
+    for (uint64_t i = 0; i < n; i++)
+        tables[i] = le64_get(&tables[i]);
+    *ret_tables = tables;
+    return 0;
+}
+
+static const struct block_layout *qed_layout(const struct qca_image *image)
+{
+    const struct qed *qed = image->own;
+
+    return qed && !qed->bad_field ? &qed->layout : NULL;
+}
+
+static void bad_field(struct qed *qed, const char *name, uint64_t offset, uint64_t value)
+{
+    qed->bad_field = name;
+    qed->bad_offset = offset;
+    qed->bad_value = value;
+}
+
+/* Opens what QEMU does (block/qed.c, bdrv_qed_do_open()). */
+static void take_layout(struct qca_image *image, const uint8_t *header)
+{
+    struct qed *qed = image->own;
+    uint32_t cluster = image->info.cluster_size, table = le32_get(header + AT_TABLE_SIZE),
+             header_size = le32_get(header + AT_HEADER_SIZE);
+    uint64_t features = le64_get(header + AT_FEATURES), size = image->info.virtual_size, entries;
+
+    qed->l1_offset = le64_get(header + AT_L1);
+    qed->need_check = features & FEATURE_NEED_CHECK;
+    entries = (uint64_t)table * cluster / ENTRY;
+    if ((features & ~(uint64_t)FEATURES_KNOWN) != 0)
+        bad_field(qed, "features", AT_FEATURES, features);
+    else if (table == 0 || table > TABLE_SIZE_MAX || (table & (table - 1)) != 0)
+        bad_field(qed, "table_size", AT_TABLE_SIZE, table);
+    else if (header_size == 0 || header_size > UINT32_MAX / cluster)
+        bad_field(qed, "header_size", AT_HEADER_SIZE, header_size);
+    else if (qed->l1_offset % cluster != 0 || qed->l1_offset < (uint64_t)header_size * cluster ||
+             qed->l1_offset >= image->info.file_size)
+        bad_field(qed, "l1_table_offset", AT_L1, qed->l1_offset);
+    else if (size % 512 != 0 || div_round_up(size, cluster) > entries * entries)
+        bad_field(qed, "image_size", AT_IMAGE_SIZE, size);
+    qed->header_size = (uint64_t)header_size * cluster;
+    qed->layout = (struct block_layout) {
+        .block_size = cluster,
+        .n_blocks = div_round_up(size, cluster),
+        .entry_size = ENTRY,
+        .entries = (uint32_t)entries,
+        .directory = qed_directory,
+        .entry = qed_entry,
+        .alignment = cluster,
+        .issues = {
+            .table_outside = QCA_ISSUE_OUT_OF_FILE,
+            .outside = QCA_ISSUE_OUT_OF_FILE,
+            .twice = QCA_ISSUE_BLOCK_MAPPED_TWICE,
+            .on_metadata = QCA_ISSUE_BLOCK_REUSED,
+            .tables = QCA_ISSUE_BLOCK_REUSED,
+            .unaligned = QCA_ISSUE_L2_UNALIGNED,
+            .leak = QCA_ISSUE_BLOCK_LEAKED,
+        },
+    };
+}
+
+/* ---- header ------------------------------------------------------------------------------- */
 
 static int take_parent(struct qca_image *image, struct qca_error *error, const uint8_t *header)
 {
@@ -69,7 +175,19 @@ static int qed_open(struct qca_image *image, struct qca_error *error)
                      1);
     if (r == 0 && le64_get(header + AT_FEATURES) & FEATURE_PARENT)
         r = take_parent(image, error, header);
-    return r;
+    if (r < 0)
+        return r;
+    image->own = calloc(1, sizeof(struct qed));
+    if (!image->own)
+        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
+                         "out of memory");
+    take_layout(image, header);
+    return 0;
+}
+
+static void qed_close(struct qca_image *image)
+{
+    free(image->own);
 }
 
 static bool qed_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
@@ -77,9 +195,42 @@ static bool qed_link(const struct qca_image *image, unsigned index, struct image
     return image_link_parent(image, index, "backing_filename_offset", AT_PARENT_OFFSET, ret_link);
 }
 
+/* ---- check -------------------------------------------------------------------------------- */
+
+static int qed_check(struct qca_image *image, struct check *check)
+{
+    const struct qed *qed = image->own;
+    uint64_t l1_size = (uint64_t)qed->layout.entries * ENTRY;
+    const struct block_metadata metadata[] = {
+        { 0, qed->header_size, QCA_TABLE_HEADER },
+        { qed->l1_offset, l1_size, QCA_TABLE_L1 },
+    };
+    struct qca_issue dirty = check_issue_new(QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER);
+    int r;
+
+    if (qed->bad_field)
+        return foreign_issue_field(check, qed->bad_field, qed->bad_offset, qed->bad_value);
+    if (l1_size > image->info.file_size - qed->l1_offset) {
+        struct qca_issue cut = check_issue_new(QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_HEADER);
+
+        cut.host_offset = qed->l1_offset;
+        cut.host_length = l1_size;
+        r = check_issue(check, &cut);
+        if (r < 0)
+            return r;
+    }
+    dirty.host_offset = AT_FEATURES;
+    r = qed->need_check ? check_issue(check, &dirty) : 0;
+    return r < 0 ? r : block_check(image, check, metadata, ELEMENTSOF(metadata));
+}
+
 const struct format format_qed = {
     .format = QCA_FORMAT_QED,
     .probe = qed_probe,
     .open = qed_open,
+    .close = qed_close,
+    .check = qed_check,
+    .map = &block_map,
+    .layout = qed_layout,
     .link = qed_link,
 };

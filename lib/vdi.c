@@ -118,6 +118,8 @@ static void take_layout(struct qca_image *image, const uint8_t *header)
             .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
             .outside = QCA_ISSUE_BLOCK_OUT_OF_FILE,
             .twice = QCA_ISSUE_BLOCK_MAPPED_TWICE,
+            .on_metadata = QCA_ISSUE_DATA_ON_METADATA,
+            .tables = QCA_ISSUE_METADATA_SHARED,
             .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
             .leak = QCA_ISSUE_BLOCK_UNUSED,
         },

@@ -444,6 +444,10 @@ enum qca_counter {
     /* of the formats that others made */                                                          \
     X(BLOCK_MAPPED_TWICE,   "block-mapped-twice",   CORRUPTION, true,                              \
       "two places of the guest's disk lie in one block of the file")                               \
+    X(BLOCK_REUSED,         "block-reused",         CORRUPTION, true,                              \
+      "a place in the file is a table's, and another table's or a block's, too")                   \
+    X(BLOCK_LEAKED,         "block-leaked",         LEAK,       false,                             \
+      "blocks of the file that nothing refers to")                                                 \
     X(BLOCK_NUMBER,         "block-number",         CORRUPTION, true,                              \
       "a block map entry is beyond the number of blocks that the header counts")                   \
     X(BLOCK_COUNT,          "block-count",          CORRUPTION, false,                             \
