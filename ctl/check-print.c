@@ -523,14 +523,14 @@ static int print_layer(const struct output *output, const char *path,
         return -ENOMEM;
     (void)printf("%s%s%s: %s, virtual size %s", output_colour(output, COLOUR_BOLD), shown,
                  output_colour(output, COLOUR_OFF), qca_format_name(layer->info.format),
-                 layer->info.virtual_size > 0 || qca_format_is_understood(layer->info.format)
+                 layer->info.virtual_size > 0 || qca_info_is_understood(&layer->info)
                      ? text_size(layer->info.virtual_size, size)
                      : "unknown");
     if (depth > 1)
         (void)printf(", %zu layers", depth);
     (void)putchar('\n');
     if (!layer->checked) {
-        (void)printf(qca_format_is_understood(layer->info.format)
+        (void)printf(qca_info_is_understood(&layer->info)
                          ? "This image format does not support checks.\n"
                          : "It is not checked: the content of %s images is not understood.\n",
                      qca_format_name(layer->info.format));
@@ -549,7 +549,7 @@ static int print_layer(const struct output *output, const char *path,
 static bool layer_is_clean(const struct layer_report *layer)
 {
     if (!layer->checked)
-        return qca_format_is_understood(layer->info.format);
+        return qca_info_is_understood(&layer->info);
     return layer->check.finished && layer->check.n_issues == 0 &&
            qca_check_exit_status(&layer->check) == CHECK_CLEAN;
 }
@@ -588,7 +588,7 @@ static void print_chain_verdict(const struct output *output, const struct check 
     for (size_t i = 0; i < report->n_layers; i++) {
         const struct layer_report *layer = &report->layers[i];
 
-        if (!qca_format_is_understood(layer->info.format) && foreign++ == 0)
+        if (!qca_info_is_understood(&layer->info) && foreign++ == 0)
             first_foreign = i;
         if (!layer->checked ||
             (layer->check.finished && layer->check.corruptions == 0 &&

@@ -240,11 +240,14 @@ static void print_format(const struct ctl *ctl, json_object *image)
         return;
     if (version == 0 || !row_has(header, "refcount-bits")) {
         const char *variant = row_raw(image, "variant");
-        bool understood = qca_format_is_understood(qca_format_from_name(row_raw(image, "format")));
+        const struct qca_image_info info = {
+            .format = qca_format_from_name(row_raw(image, "format")),
+            .variant = qca_variant_from_name(variant ? variant : ""),
+        };
 
         if (asprintf(&text, "%s%s%s%s%s", format, variant ? " (" : "", variant ? variant : "",
                      variant ? ")" : "",
-                     understood ? "" : ", of which the header alone is understood") >= 0)
+                     qca_info_is_understood(&info) ? "" : ", of which the header alone is understood") >= 0)
             line(ctl, "Format", text);
         return;
     }

@@ -86,6 +86,15 @@ bool qca_format_is_understood(enum qca_format format)
     return qca_format_has(format, QCA_TRAIT_UNDERSTOOD);
 }
 
+bool qca_info_is_understood(const struct qca_image_info *info)
+{
+    if (info->format == QCA_FORMAT_VDI && info->variant == QCA_VARIANT_NONE)
+        return false;           /* of another version, or an undo log */
+    return qca_format_is_understood(info->format) && info->variant != QCA_VARIANT_DIFFERENCING &&
+           info->variant != QCA_VARIANT_VMDK_DESCRIPTOR &&
+           info->variant != QCA_VARIANT_VMDK_COWD && info->variant != QCA_VARIANT_VMDK_SESPARSE;
+}
+
 const char *qca_variant_name(enum qca_variant variant)
 {
     return (unsigned)variant < _QCA_VARIANT_MAX ? variants[variant] : NULL;

@@ -62,7 +62,7 @@ struct reading {
     bool complete;
     uint8_t digest[32];
     bool encrypted;             /* of what is stored */
-    bool foreign;               /* in a format that is not understood */
+    bool foreign;               /* in a format of which an earlier version read the header alone */
     bool elsewhere;             /* its data lies in another file, whose times are not known */
     uint64_t virtual_size;
     uint64_t zeros;             /* bytes that are allocated and hold zeros */

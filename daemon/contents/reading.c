@@ -74,6 +74,7 @@ static void keep_reading(struct contents *contents, const struct finishing *fini
 static void take(struct contents *contents, struct finishing *finishing, struct image *image)
 {
     const struct relation *relation = graph_relation(contents->graph, image);
+    const struct layer_report *layer = audit_layer_seen(image->audit);
     struct baseline *baseline = image->baseline ? image->baseline : adopt_new(contents, image);
     _cleanup_free_ char *explanation = NULL;
     enum reading_verdict verdict;
@@ -90,7 +91,7 @@ static void take(struct contents *contents, struct finishing *finishing, struct 
     if (finishing->before && memcmp(finishing->before_digest, baseline->digest, 32) != 0)
         finishing->compared = finishing->before_damaged = false;
     reading_of(finishing, &reading);
-    reading.foreign = image_is_foreign(image);
+    reading.foreign = layer && !qca_format_has(layer->info.format, QCA_TRAIT_COMMANDS);
     /* Nor do the times of a device's node say when it was written. */
     reading.elsewhere = image_has_data_file(image) ||
                         (baseline->source == BASELINE_ASKED && image_is_device(image));

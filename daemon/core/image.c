@@ -139,7 +139,7 @@ bool image_is_opaque(const struct image *image)
 bool layer_is_opaque(const struct layer_report *layer)
 {
     return layer->info.crypt_method != QCA_CRYPT_NONE ||
-           !qca_format_is_understood(layer->info.format);
+           !qca_info_is_understood(&layer->info);
 }
 
 size_t image_count_extents(const struct image *image)
@@ -156,7 +156,7 @@ bool image_is_foreign(const struct image *image)
 {
     const struct layer_report *layer = audit_layer_seen(image->audit);
 
-    return layer && !qca_format_is_understood(layer->info.format);
+    return layer && !qca_info_is_understood(&layer->info);
 }
 
 bool path_is_image_name(const char *path)

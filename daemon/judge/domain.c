@@ -214,7 +214,7 @@ static bool chain_differs(const struct judging_domain *jd, const struct virt_dis
         if (!image_layer(image) || !relation || relation->pending || relation->in_loop)
             return false;
         /* Not all that such a header says does libvirt read, too. */
-        if (!qca_format_is_understood(image_layer(image)->info.format))
+        if (!qca_format_has(image_layer(image)->info.format, QCA_TRAIT_COMMANDS))
             return false;
         *ret_layer = i;
         if (i + 1 < disk->n_layers) {

@@ -337,7 +337,7 @@ static uint64_t known_zeros(const struct judging *judging)
 
     /* what a container keeps as zeros, its disk need not have */
     if (!baseline || !baseline->has_digest ||
-        !qca_format_is_understood(judging->layer->info.format) ||
+        !qca_info_is_understood(&judging->layer->info) ||
         (baseline_source_is_loose(baseline->source) &&
          !baseline_untouched(baseline, &judging->image->identity, &judging->image->fingerprint)))
         return 0;

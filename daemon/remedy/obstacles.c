@@ -415,8 +415,8 @@ static bool layer_is_foreign(const struct image *layer)
 {
     const struct layer_report *report = image_layer(layer);
 
-    return report && (!qca_format_is_understood(report->info.format) ||
-                      !qca_format_is_understood(report->probed_format));
+    return report && (!qca_format_has(report->info.format, QCA_TRAIT_COMMANDS) ||
+                      !qca_format_has(report->probed_format, QCA_TRAIT_COMMANDS));
 }
 
 static bool is_foreign(const struct gate *gate, const struct gate_item *item, char *detail)
@@ -682,7 +682,7 @@ const struct obstacle gate_obstacles[] = {
       "the chain of %s is not complete",
       "Settle its other findings first." },
     { "format", OPENS | GATE_USE | GATE_REFERENCE | GATE_PARENT, is_foreign,
-      "%s, or a layer below it, is in a format that is not understood wholly",
+      "%s, or a layer below it, is neither qcow2 nor raw",
       "Find out what made it, and use that program's own tools." },
     { "encrypted", OPENS | GATE_REFERENCE, is_encrypted,
       "%s, or a layer below it, is encrypted, and the command would need its key",

@@ -121,6 +121,9 @@ enum qca_trait {
     QCA_TRAIT_FIXED_OPENS_RAW = 1 << 5,
     /* Only where it is declared: by content it is what a raw disk holds. */
     QCA_TRAIT_IN_RAW = 1 << 6,
+    /* What is printed about such images may change them: QEMU's way of writing the format is well
+     * trodden, and libvirt reads all of its header that matters. */
+    QCA_TRAIT_COMMANDS = 1 << 7,
 };
 
 /* Identifier, row in the library's table, the name that QEMU uses in the backing format extension,
@@ -128,18 +131,19 @@ enum qca_trait {
  *
  * Of those that are not understood, the header alone is read. */
 #define QCA_FORMATS(X)                                                                             \
-    X(RAW,       raw,       "raw",       "iso",   QCA_TRAIT_UNDERSTOOD)                            \
-    X(QCOW2,     qcow2,     "qcow2",     NULL,    QCA_TRAIT_UNDERSTOOD | QCA_TRAIT_REFCOUNTS |     \
+    X(RAW,       raw,       "raw",       "iso",   QCA_TRAIT_UNDERSTOOD | QCA_TRAIT_COMMANDS)       \
+    X(QCOW2,     qcow2,     "qcow2",     NULL,    QCA_TRAIT_UNDERSTOOD | QCA_TRAIT_COMMANDS |      \
+                                                      QCA_TRAIT_REFCOUNTS |                        \
                                                       QCA_TRAIT_DECLARES_PARENT |                  \
                                                       QCA_TRAIT_REBASE)                            \
     X(VMDK,      vmdk,      "vmdk",      NULL,    0)                                               \
-    X(VDI,       vdi,       "vdi",       NULL,    0)                                               \
+    X(VDI,       vdi,       "vdi",       NULL,    QCA_TRAIT_UNDERSTOOD)                            \
     /* Microsoft's VHD, as QEMU and libvirt call it */                                             \
     X(VPC,       vpc,       "vpc",       "vhd",   QCA_TRAIT_FIXED_OPENS_RAW)                       \
     X(VHDX,      vhdx,      "vhdx",      NULL,    0)                                               \
-    X(QED,       qed,       "qed",       NULL,    0)                                               \
-    X(PARALLELS, parallels, "parallels", "ploop", 0)                                               \
-    X(QCOW,      qcow,      "qcow",      NULL,    0) /* version 1 */                               \
+    X(QED,       qed,       "qed",       NULL,    QCA_TRAIT_UNDERSTOOD)                            \
+    X(PARALLELS, parallels, "parallels", "ploop", QCA_TRAIT_UNDERSTOOD)                            \
+    X(QCOW,      qcow,      "qcow",      NULL,    QCA_TRAIT_UNDERSTOOD) /* version 1 */            \
     X(DMG,       dmg,       "dmg",       NULL,    QCA_TRAIT_OPENS_RAW)                             \
     X(CLOOP,     cloop,     "cloop",     NULL,    0)                                               \
     X(BOCHS,     bochs,     "bochs",     NULL,    0)                                               \
@@ -283,6 +287,10 @@ struct qca_image_info {
 
 /* Frees what info owns and zeroes it. */
 void qca_image_info_done(struct qca_image_info *info);
+
+/* Is what a guest reads of this very image known? Not of a layer whose parent its header cannot
+ * name, nor of a part of a disk: an extent, or the text that names extents. */
+bool qca_info_is_understood(const struct qca_image_info *info);
 
 struct qca_image;
 

@@ -364,8 +364,10 @@ static void each_format_is_told(void **state)
                      (unsigned long long)opened.info->virtual_size);
         text_equal(opened.info->parent, rows[i].parent);
         text_equal(opened.info->parent_format, rows[i].parent_format);
-        assert_int_equal(qca_format_is_understood(rows[i].format),
-                         rows[i].format == QCA_FORMAT_RAW);
+        assert_int_equal(qca_info_is_understood(opened.info),
+                         qca_format_has(rows[i].format, QCA_TRAIT_UNDERSTOOD) &&
+                             opened.info->variant != QCA_VARIANT_DIFFERENCING &&
+                             (!opened.image->format->layout || image_layout(opened.image)));
         done(&opened);
         free(file);
     }

@@ -625,7 +625,7 @@ static const struct gate_case {
     { "refused", GATE_READ, refused_alone, "names a file that no QEMU tool may open" },
     { "refused", GATE_REPAIR, remote_data, "names a file that no QEMU tool may open" },
     { "incomplete", GATE_FILL, incomplete, "is not complete" },
-    { "format", GATE_FILL, foreign_format, "not understood wholly" },
+    { "format", GATE_FILL, foreign_format, "neither qcow2 nor raw" },
     { "encrypted", GATE_FILL, encrypted, "is encrypted" },
     { "damaged", GATE_FILL, damaged, "is damaged" },
     { "data-file", GATE_FILL, data_file, "keeps its data in another file" },
