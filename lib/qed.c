@@ -197,6 +197,50 @@ static bool qed_link(const struct qca_image *image, unsigned index, struct image
 
 /* ---- check -------------------------------------------------------------------------------- */
 
+static int compare_offsets(const void *a, const void *b)
+{
+    uint64_t left = le64_get(a), right = le64_get(b);
+
+    return left < right ? -1 : left > right;
+}
+
+static int tell_beyond(const struct qca_image *image, struct check *check, uint64_t index,
+                       uint64_t table, bool used)
+{
+    struct qca_issue issue = check_issue_new(used ? QCA_ISSUE_BLOCK_REUSED
+                                             : table >= image->info.file_size
+                                                 ? QCA_ISSUE_OUT_OF_FILE
+                                                 : QCA_ISSUE_MAPPING_BEYOND_DISK,
+                                             QCA_TABLE_L1);
+    const struct qed *qed = image->own;
+
+    issue.table_offset = qed->l1_offset;
+    issue.index = index;
+    issue.host_offset = table;
+    issue.host_length = (uint64_t)qed->layout.entries * ENTRY;
+    return check_issue(check, &issue);
+}
+
+/* The L1 table is as long as any: what it says behind the end of the disk QEMU checks, too. */
+static int check_beyond(struct qca_image *image, struct check *check)
+{
+    const struct qed *qed = image->own;
+    uint64_t n = block_layout_tables(&qed->layout), all = qed->layout.entries;
+    struct qca_error error = { .kind = QCA_ERROR_NONE };
+    _cleanup_free_ uint64_t *l1 = NULL;
+    int r = foreign_directory(image, qed->l1_offset, all, check->options.memory_limit,
+                              "l1_table_offset", &error, &l1);
+
+    if (r < 0)
+        return check_unfinished(check, r, &error);
+    qsort(l1, n, sizeof(*l1), compare_offsets);
+    for (uint64_t i = n; i < all && r >= 0; i++)
+        if (l1[i] != 0)
+            r = tell_beyond(image, check, i, le64_get(&l1[i]),
+                            bsearch(&l1[i], l1, n, sizeof(*l1), compare_offsets));
+    return r;
+}
+
 static int qed_check(struct qca_image *image, struct check *check)
 {
     const struct qed *qed = image->own;
@@ -221,7 +265,9 @@ static int qed_check(struct qca_image *image, struct check *check)
     }
     dirty.host_offset = AT_FEATURES;
     r = qed->need_check ? check_issue(check, &dirty) : 0;
-    return r < 0 ? r : block_check(image, check, metadata, ELEMENTSOF(metadata));
+    if (r >= 0)
+        r = block_check(image, check, metadata, ELEMENTSOF(metadata));
+    return r < 0 ? r : check_beyond(image, check);
 }
 
 const struct format format_qed = {

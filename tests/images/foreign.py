@@ -32,10 +32,10 @@ def run(*command, check=True):
     return subprocess.run(command, check=check, capture_output=True, text=True, timeout=60)
 
 
-def make_disk(path, chance):
-    """A raw disk with runs of data, some of zeros."""
+def make_disk(path, chance, odd):
+    """A raw disk with runs of data, some of zeros; odd: not always of whole clusters."""
     with open(path, "wb") as file:
-        file.truncate(SIZE - chance.choice((0, 0, 512, 65536 + 512)))
+        file.truncate(SIZE - chance.choice((0, 0, 512 if odd else 4096, 65536 + 512 if odd else 65536)))
         for _ in range(chance.randrange(1, 12)):
             at = chance.randrange(SIZE - (1 << 20)) & ~511
             file.seek(at)
@@ -150,7 +150,7 @@ def main():
                     if options.keep:
                         shutil.copy(path, options.keep)
 
-                make_disk(disk, chance)
+                make_disk(disk, chance, "-c" not in ways[number % len(ways)])
                 make(path, fmt, ways[number % len(ways)], disk, chance)
                 run("qemu-img", "convert", "-f", fmt, "-O", "raw", path, disk)
                 if number % 2 == 0:
