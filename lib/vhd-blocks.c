@@ -3,12 +3,12 @@
  * Table and Data Blocks". Entries are big-endian sector numbers of blocks, each of which begins
  * with a bitmap of its sectors. */
 #include "bytes.h"
-#include "map.h"
 #include "vhd.h"
 
 enum {
     ENTRY_SIZE = 4,
     BLOCK_SIZE_MIN = 8 * VHD_SECTOR,    /* a whole byte of the bitmap */
+    PART_ENTRIES = 16384,       /* of the table, read at a time */
 };
 
 /* Of the bitmap, which is padded to whole sectors. */
@@ -29,7 +29,7 @@ uint64_t vhd_table_entries(const struct vhd *vhd)
 
 static struct vhd_bad_field bad_field(const struct vhd *vhd, const char *name, uint32_t at)
 {
-    return (struct vhd_bad_field){ name, vhd->header_offset + at, 4, be32_get(vhd->header + at) };
+    return (struct vhd_bad_field){ name, vhd->header_offset + at, be32_get(vhd->header + at) };
 }
 
 /* Of blocks smaller than QEMU's bitmap can be, other programs have another idea of where their
@@ -41,18 +41,15 @@ struct vhd_bad_field vhd_find_bad_field(const struct qca_image *image, const str
 
     if (version >> 16 != VHD_MAJOR)
         return (struct vhd_bad_field){ "File Format Version", vhd->footer_offset + VHD_AT_VERSION,
-                                       4, version };
-    if (image->info.variant == QCA_VARIANT_FIXED)
-        return (struct vhd_bad_field){ .name = NULL };
+                                       version };
     if (be32_get(vhd->header + VHD_AT_HEADER_VERSION) >> 16 != VHD_MAJOR)
         return bad_field(vhd, "Header Version", VHD_AT_HEADER_VERSION);
     if (size < BLOCK_SIZE_MIN || (size & (size - 1)) != 0)
         return bad_field(vhd, "Block Size", VHD_AT_BLOCK_SIZE);
     if (vhd_table_entries(vhd) < div_round_up(image->info.virtual_size, size))
         return bad_field(vhd, "Max Table Entries", VHD_AT_ENTRIES);
-    if (table > INT64_MAX)
-        return (struct vhd_bad_field){ "Table Offset", vhd->header_offset + VHD_AT_TABLE, 8,
-                                       table };
+    if (table > (uint64_t)INT64_MAX / 2)
+        return (struct vhd_bad_field){ "Table Offset", vhd->header_offset + VHD_AT_TABLE, table };
     return (struct vhd_bad_field){ .name = NULL };
 }
 
@@ -77,20 +74,18 @@ static struct block vhd_entry(const struct qca_image *image, uint64_t number, co
 void vhd_set_layout(const struct qca_image *image, struct vhd *vhd)
 {
     uint32_t size = block_size(vhd);
-    uint64_t n_blocks;
 
     vhd->has_layout = image->info.variant != QCA_VARIANT_FIXED &&
                       !vhd_find_bad_field(image, vhd).name;
     if (!vhd->has_layout)
         return;
-    n_blocks = div_round_up(image->info.virtual_size, size);
     vhd->layout = (struct block_layout){
         .block_size = size,
-        .n_blocks = n_blocks,
+        .n_blocks = div_round_up(image->info.virtual_size, size),
         .entry_size = ENTRY_SIZE,
-        .entries = (uint32_t)max_u64(n_blocks, 1),      /* n_blocks: at most those of the table */
+        .entries = PART_ENTRIES,
         .first_table = be64_get(vhd->header + VHD_AT_TABLE),
-        .stride = max_u64(n_blocks, 1) * ENTRY_SIZE,
+        .stride = (uint64_t)PART_ENTRIES * ENTRY_SIZE,
         .entry = vhd_entry,
         .lead = bitmap_size(size),
         .bitmap_msb = true,
@@ -111,33 +106,3 @@ const struct block_layout *vhd_layout(const struct qca_image *image)
 
     return vhd && vhd->has_layout ? &vhd->layout : NULL;
 }
-
-static const struct format_map *map_of(const struct map_layer *layer)
-{
-    return layer->image->info.variant == QCA_VARIANT_FIXED ? &raw_map : &block_map;
-}
-
-static int vhd_map_begin(struct map_layer *layer, const struct map_begin *begin,
-                         struct qca_error *error)
-{
-    const struct format_map *map = map_of(layer);
-
-    return map->begin ? map->begin(layer, begin, error) : 0;
-}
-
-static int vhd_map_range(struct qca_map *map, size_t layer, struct range range)
-{
-    return map_of(&map->layers[layer])->range(map, layer, range);
-}
-
-static bool vhd_map_has(const struct map_layer *layer, struct range range)
-{
-    /* what a fixed disk does not have is not its parent's */
-    return map_of(layer) == &raw_map || block_map.has(layer, range);
-}
-
-const struct format_map vhd_map = {
-    .begin = vhd_map_begin,
-    .range = vhd_map_range,
-    .has = vhd_map_has,
-};

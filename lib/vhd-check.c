@@ -7,6 +7,7 @@
 #include "bytes.h"
 #include "check.h"
 #include "error.h"
+#include "foreign.h"
 #include "vhd.h"
 
 enum {
@@ -167,6 +168,7 @@ static int check_spare(struct vhd_checking *ctx)
 static int check_dynamic(struct vhd_checking *ctx)
 {
     const struct vhd *vhd = ctx->vhd;
+    struct vhd_bad_field bad = vhd_find_bad_field(ctx->image, vhd);
     int r = check_sum(ctx, vhd->header, VHD_HEADER_SIZE, VHD_AT_HEADER_CHECKSUM, QCA_TABLE_HEADER,
                       vhd->header_offset);
 
@@ -176,8 +178,10 @@ static int check_dynamic(struct vhd_checking *ctx)
         r = check_trailer(ctx);
     if (r == 0 && ctx->image->info.variant == QCA_VARIANT_DIFFERENCING)
         r = check_locators(ctx);
-    if (r < 0 || !vhd->has_layout)
+    if (r < 0)
         return r;
+    if (bad.name)
+        return foreign_issue_field(ctx->check, bad.name, bad.offset, bad.value);
     r = check_spare(ctx);
     return r < 0 ? r : block_check(ctx->image, ctx->check, ctx->metadata, ctx->n_metadata);
 }
@@ -185,7 +189,13 @@ static int check_dynamic(struct vhd_checking *ctx)
 /* The footer tells two sizes: the one that goes must be in the file. */
 static int check_fixed(struct vhd_checking *ctx)
 {
+    const uint8_t *footer = ctx->vhd->footer;
+    uint32_t version = be32_get(footer + VHD_AT_VERSION);
+
     ctx->check->result->image_end_offset = ctx->image->info.file_size;
+    if (version >> 16 != VHD_MAJOR)
+        return issue_at(ctx, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
+                        ctx->vhd->footer_offset + VHD_AT_VERSION, 4);
     if (ctx->image->info.virtual_size <= ctx->vhd->footer_offset)
         return 0;
     return issue_at(ctx, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
@@ -195,14 +205,10 @@ static int check_fixed(struct vhd_checking *ctx)
 int vhd_check(struct qca_image *image, struct check *check)
 {
     struct vhd_checking ctx = { .image = image, .check = check, .vhd = image->own };
-    struct vhd_bad_field bad = vhd_find_bad_field(image, ctx.vhd);
     bool is_fixed = image->info.variant == QCA_VARIANT_FIXED;
-    enum qca_table table = is_fixed ? QCA_TABLE_TRAILER : QCA_TABLE_HEADER;
-    int r = check_sum(&ctx, ctx.vhd->footer, VHD_FOOTER_SIZE, VHD_AT_CHECKSUM, table,
-                      ctx.vhd->footer_offset);
+    int r = check_sum(&ctx, ctx.vhd->footer, VHD_FOOTER_SIZE, VHD_AT_CHECKSUM,
+                      is_fixed ? QCA_TABLE_TRAILER : QCA_TABLE_HEADER, ctx.vhd->footer_offset);
 
-    if (r == 0 && bad.name)
-        r = issue_at(&ctx, QCA_ISSUE_FIELD_INVALID, table, bad.offset, bad.size);
     if (r < 0)
         return r;
     return is_fixed ? check_fixed(&ctx) : check_dynamic(&ctx);

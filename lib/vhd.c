@@ -161,6 +161,19 @@ static int open_dynamic(struct qca_image *image, struct qca_error *error, struct
     return type == TYPE_DIFFERENCING ? take_parent(image, error, header) : 0;
 }
 
+static void vpc_close(struct qca_image *image)
+{
+    free(image->own);
+}
+
+/* A disk that is raw but for its footer. */
+static const struct format fixed_disk = {
+    .format = QCA_FORMAT_VPC,
+    .close = vpc_close,
+    .check = vhd_check,
+    .map = &raw_map,
+};
+
 static int vpc_open(struct qca_image *image, struct qca_error *error)
 {
     struct probe probe;
@@ -176,9 +189,10 @@ static int vpc_open(struct qca_image *image, struct qca_error *error)
     if (has_cookie(probe.head)) {
         memcpy(vhd->footer, probe.head, sizeof(vhd->footer));
         r = open_dynamic(image, error, vhd);
-    } else if (fixed_footer(&probe, vhd->footer, &vhd->footer_offset))
+    } else if (fixed_footer(&probe, vhd->footer, &vhd->footer_offset)) {
         image->info.variant = QCA_VARIANT_FIXED;
-    else
+        image->format = &fixed_disk;
+    } else
         return foreign_other(image, error);
     if (r < 0)
         return r;
@@ -187,11 +201,6 @@ static int vpc_open(struct qca_image *image, struct qca_error *error)
     if (r == 0)
         vhd_set_layout(image, vhd);
     return r;
-}
-
-static void vpc_close(struct qca_image *image)
-{
-    free(image->own);
 }
 
 /* QEMU does not follow the parent: it reads a differencing disk without. */
@@ -203,6 +212,6 @@ const struct format format_vpc = {
     .open = vpc_open,
     .close = vpc_close,
     .check = vhd_check,
-    .map = &vhd_map,
+    .map = &block_map,
     .layout = vhd_layout,
 };

@@ -52,7 +52,6 @@ struct vhd {
 struct vhd_bad_field {
     const char *name;           /* the specification's; NULL: there is none */
     uint64_t offset;            /* host offset */
-    uint32_t size;              /* bytes */
     uint64_t value;
 };
 
@@ -61,13 +60,10 @@ struct vhd_bad_field {
 uint32_t vhd_checksum(const uint8_t *bytes, size_t size, size_t at_checksum);
 /* Blocks that the table has a place for; those of the disk may be fewer. */
 uint64_t vhd_table_entries(const struct vhd *vhd);
-/* The first one, by which the image has no layout. */
+/* The first one, by which an image that is not fixed has no layout. */
 struct vhd_bad_field vhd_find_bad_field(const struct qca_image *image, const struct vhd *vhd);
 /* Fills in the layout, if there is one. */
 void vhd_set_layout(const struct qca_image *image, struct vhd *vhd);
 /* As struct format wants it. */
 const struct block_layout *vhd_layout(const struct qca_image *image);
 int vhd_check(struct qca_image *image, struct check *check);
-
-/* The guest's map: of a fixed disk, that of a raw one. */
-extern const struct format_map vhd_map;
