@@ -71,12 +71,20 @@ static struct block vhd_entry(const struct qca_image *image, uint64_t number, co
     };
 }
 
+/* All of it, or QEMU (block/vpc.c) does not open the image. */
+static bool table_is_inside(const struct qca_image *image, const struct vhd *vhd)
+{
+    uint64_t end = be64_get(vhd->header + VHD_AT_TABLE) + vhd_table_entries(vhd) * ENTRY_SIZE;
+
+    return end <= image->info.file_size;
+}
+
 void vhd_set_layout(const struct qca_image *image, struct vhd *vhd)
 {
     uint32_t size = block_size(vhd);
 
     vhd->has_layout = image->info.variant != QCA_VARIANT_FIXED &&
-                      !vhd_find_bad_field(image, vhd).name;
+                      !vhd_find_bad_field(image, vhd).name && table_is_inside(image, vhd);
     if (!vhd->has_layout)
         return;
     vhd->layout = (struct block_layout){

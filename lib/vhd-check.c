@@ -134,17 +134,11 @@ static int check_spare(struct vhd_checking *ctx)
 {
     const struct block_layout *layout = &ctx->vhd->layout;
     uint64_t used = layout->n_blocks, n = vhd_table_entries(ctx->vhd) - used,
-             file_size = ctx->image->info.file_size,
              start = layout->first_table + used * ENTRY_SIZE, end = start + n * ENTRY_SIZE;
     _cleanup_free_ uint8_t *chunk = NULL;
     int r = 0;
 
     add_metadata(ctx, start, n * ENTRY_SIZE, QCA_TABLE_BLOCK_MAP);
-    if (end > file_size && start <= file_size)  /* else, all of the table is found outside */
-        return issue_at(ctx, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP, layout->first_table,
-                        end - layout->first_table);
-    if (end > file_size)
-        return 0;
     chunk = malloc(CHUNK);
     if (!chunk)
         return -ENOMEM;
@@ -165,10 +159,30 @@ static int check_spare(struct vhd_checking *ctx)
     return r;
 }
 
+/* Why there is no layout. */
+static int check_no_layout(struct vhd_checking *ctx)
+{
+    struct vhd_bad_field bad = vhd_find_bad_field(ctx->image, ctx->vhd);
+    uint64_t table = be64_get(ctx->vhd->header + VHD_AT_TABLE);
+    struct qca_error error;
+    int r;
+
+    if (bad.name)
+        return foreign_issue_field(ctx->check, bad.name, bad.offset, bad.value);
+    r = issue_at(ctx, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP, table,
+                 vhd_table_entries(ctx->vhd) * ENTRY_SIZE);
+    if (r < 0)
+        return r;
+    r = error_set(&error, EINVAL, QCA_ERROR_TRUNCATED,
+                  (struct error_field){ "Table Offset", ctx->vhd->header_offset + VHD_AT_TABLE,
+                                        table, ctx->image->info.file_size },
+                  "the block allocation table is not in the file");
+    return check_unfinished(ctx->check, r, &error);
+}
+
 static int check_dynamic(struct vhd_checking *ctx)
 {
     const struct vhd *vhd = ctx->vhd;
-    struct vhd_bad_field bad = vhd_find_bad_field(ctx->image, vhd);
     int r = check_sum(ctx, vhd->header, VHD_HEADER_SIZE, VHD_AT_HEADER_CHECKSUM, QCA_TABLE_HEADER,
                       vhd->header_offset);
 
@@ -180,8 +194,8 @@ static int check_dynamic(struct vhd_checking *ctx)
         r = check_locators(ctx);
     if (r < 0)
         return r;
-    if (bad.name)
-        return foreign_issue_field(ctx->check, bad.name, bad.offset, bad.value);
+    if (!vhd->has_layout)
+        return check_no_layout(ctx);
     r = check_spare(ctx);
     return r < 0 ? r : block_check(ctx->image, ctx->check, ctx->metadata, ctx->n_metadata);
 }
