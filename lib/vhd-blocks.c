@@ -46,7 +46,11 @@ struct vhd_bad_field vhd_find_bad_field(const struct qca_image *image, const str
         return bad_field(vhd, "Header Version", VHD_AT_HEADER_VERSION);
     if (size < BLOCK_SIZE_MIN || (size & (size - 1)) != 0)
         return bad_field(vhd, "Block Size", VHD_AT_BLOCK_SIZE);
-    if (vhd_table_entries(vhd) < div_round_up(image->info.virtual_size, size))
+    if (image->info.virtual_size > VHD_SIZE_MAX)
+        return (struct vhd_bad_field){ "Current Size", vhd->footer_offset + VHD_AT_CURRENT_SIZE,
+                                       be64_get(vhd->footer + VHD_AT_CURRENT_SIZE) };
+    if (vhd_table_entries(vhd) < div_round_up(image->info.virtual_size, size) ||
+        vhd_table_entries(vhd) > VHD_SIZE_MAX / size)
         return bad_field(vhd, "Max Table Entries", VHD_AT_ENTRIES);
     if (table > (uint64_t)INT64_MAX / 2)
         return (struct vhd_bad_field){ "Table Offset", vhd->header_offset + VHD_AT_TABLE, table };

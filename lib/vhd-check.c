@@ -8,6 +8,7 @@
 #include "check.h"
 #include "error.h"
 #include "foreign.h"
+#include "io.h"
 #include "vhd.h"
 
 enum {
@@ -104,57 +105,66 @@ static int check_locators(struct vhd_checking *ctx)
     return r;
 }
 
-/* Of entries behind those of the disk: places that are not in the file, for which QEMU does not
- * open it. Others may be in use where the disk is as large as the footer's size says, and not as
- * its geometry does. */
-static int check_spare_entries(struct vhd_checking *ctx, const uint8_t *entries, size_t n,
-                               uint64_t first)
+/* QEMU (block/vpc.c) does not open an image with a block that is not wholly in the file: of entries
+ * behind those of the disk, and of the last block's part behind the disk's end. Such places may be
+ * in use where the disk is as large as the footer's size says, and not as its geometry does. */
+static int check_spare_entry(struct vhd_checking *ctx, uint32_t sector, uint64_t number)
 {
     const struct block_layout *layout = &ctx->vhd->layout;
-    int r = 0;
+    uint64_t offset = (uint64_t)sector * VHD_SECTOR, size = layout->lead + layout->block_size,
+             file_size = ctx->image->info.file_size, used = 0;
+    struct qca_issue issue = check_issue_new(QCA_ISSUE_BLOCK_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP);
 
-    for (size_t i = 0; i < n && r == 0; i++) {
-        uint32_t sector = be32_get(entries + i * ENTRY_SIZE);
-        uint64_t offset = (uint64_t)sector * VHD_SECTOR, size = layout->lead + layout->block_size;
-        struct qca_issue issue = check_issue_new(QCA_ISSUE_BLOCK_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP);
-
-        if (sector == VHD_UNUSED || offset + size <= ctx->image->info.file_size)
-            continue;
-        issue.table_offset = layout->first_table;
-        issue.index = first + i;
-        issue.host_offset = offset;
-        issue.host_length = size;
-        r = check_issue(ctx->check, &issue);
-    }
-    return r;
+    if (number < layout->n_blocks)
+        used = layout->lead + ctx->image->info.virtual_size - number * layout->block_size;
+    if (sector == VHD_UNUSED || offset + size <= file_size)
+        return 0;
+    if (used > 0 && offset + used > file_size)
+        return 0;               /* found with the disk's other blocks */
+    issue.table_offset = layout->first_table;
+    issue.index = number;
+    issue.host_offset = offset;
+    issue.host_length = size;
+    return check_issue(ctx->check, &issue);
 }
 
-/* The table may have more entries than the disk has blocks. */
+static int check_spare_chunk(struct vhd_checking *ctx, uint64_t number, uint8_t *chunk, size_t size)
+{
+    uint64_t at = ctx->vhd->layout.first_table + number * ENTRY_SIZE;
+    struct qca_error error;
+    int r = qca_io_read(ctx->image->io, at, chunk, size);
+
+    if (r < 0) {
+        (void)error_set_read(&error, r, at, "the block allocation table");
+        return check_unfinished(ctx->check, r, &error);
+    }
+    for (size_t i = 0; i < size / ENTRY_SIZE && r == 0; i++)
+        r = check_spare_entry(ctx, be32_get(chunk + i * ENTRY_SIZE), number + i);
+    return r < 0 ? r : check_advance(ctx->check, size);
+}
+
+/* The table may have more entries than the disk has blocks. Holes say that blocks are where the
+ * headers are, which is in the file. */
 static int check_spare(struct vhd_checking *ctx)
 {
     const struct block_layout *layout = &ctx->vhd->layout;
-    uint64_t used = layout->n_blocks, n = vhd_table_entries(ctx->vhd) - used,
-             start = layout->first_table + used * ENTRY_SIZE, end = start + n * ENTRY_SIZE;
-    _cleanup_free_ uint8_t *chunk = NULL;
+    uint64_t used = layout->n_blocks, n = vhd_table_entries(ctx->vhd), next;
+    _cleanup_free_ uint8_t *chunk = malloc(CHUNK);
     int r = 0;
 
-    add_metadata(ctx, start, n * ENTRY_SIZE, QCA_TABLE_BLOCK_MAP);
-    chunk = malloc(CHUNK);
     if (!chunk)
         return -ENOMEM;
-    for (uint64_t at = start; at < end && r == 0; at += CHUNK) {
-        size_t size = (size_t)min_u64(CHUNK, end - at);
-        struct qca_error error;
+    add_metadata(ctx, layout->first_table + used * ENTRY_SIZE, (n - used) * ENTRY_SIZE,
+                 QCA_TABLE_BLOCK_MAP);
+    for (uint64_t i = used > 0 ? used - 1 : 0; i < n && r == 0; i = next) {
+        uint64_t at = layout->first_table + i * ENTRY_SIZE;
+        struct io_segment segment = io_segment(ctx->image->io, at);
 
-        r = qca_io_read(ctx->image->io, at, chunk, size);
-        if (r < 0) {
-            (void)error_set_read(&error, r, at, "the block allocation table");
-            return check_unfinished(ctx->check, r, &error);
-        }
-        r = check_spare_entries(ctx, chunk, size / ENTRY_SIZE,
-                                used + (at - start) / ENTRY_SIZE);
-        if (r == 0)
-            r = check_advance(ctx->check, size);
+        next = min_u64(n, i + CHUNK / ENTRY_SIZE);
+        if (segment.hole && segment.end >= at + ENTRY_SIZE)
+            next = min_u64(n, i + (segment.end - at) / ENTRY_SIZE);
+        else
+            r = check_spare_chunk(ctx, i, chunk, (size_t)(next - i) * ENTRY_SIZE);
     }
     return r;
 }
@@ -210,7 +220,7 @@ static int check_fixed(struct vhd_checking *ctx)
     if (version >> 16 != VHD_MAJOR)
         return issue_at(ctx, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
                         ctx->vhd->footer_offset + VHD_AT_VERSION, 4);
-    if (ctx->image->info.virtual_size <= ctx->vhd->footer_offset)
+    if (ctx->image->info.virtual_size <= min_u64(ctx->vhd->footer_offset, VHD_SIZE_MAX))
         return 0;
     return issue_at(ctx, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
                     ctx->vhd->footer_offset + VHD_AT_CYLINDERS, 4);

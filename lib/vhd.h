@@ -37,6 +37,8 @@ enum {
     VHD_MAJOR = 1,                      /* of both versions: what else one has is not known */
 };
 
+/* The largest disk that QEMU opens (block/vpc.c, VHD_MAX_SECTORS): 2040 GiB. */
+#define VHD_SIZE_MAX (UINT64_C(0xff000000) * VHD_SECTOR)
 #define VHD_UNUSED UINT32_MAX           /* "Block Allocation Table": not on the disk */
 
 struct vhd {

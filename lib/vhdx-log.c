@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "cleanup.h"
 #include "crc32c.h"
+#include "io.h"
 
 enum {
     SECTOR = 4096,
@@ -166,6 +167,15 @@ static int follow(struct log *log, uint64_t start, struct log_sequence *ret_sequ
     return 0;
 }
 
+/* Bytes from there on in which no entry begins, as they are a hole of the file; 0: none. */
+static uint64_t skip_hole(const struct log *log, uint64_t at)
+{
+    uint64_t offset = log->place.offset + at;
+    struct io_segment segment = io_segment(log->scan->image->io, offset);
+
+    return segment.hole ? min_u64(segment.end - offset, log->place.size) / SECTOR * SECTOR : 0;
+}
+
 /* 2.3.3: the valid sequence with the highest number is active. It has the tail of its last
  * entry. */
 static int find_active(struct log *log, struct log_sequence *ret_active)
@@ -175,8 +185,12 @@ static int find_active(struct log *log, struct log_sequence *ret_active)
     *ret_active = (struct log_sequence){ 0 };
     for (uint64_t at = 0; at < size; at += step) {
         struct log_sequence sequence;
-        int r = follow(log, at, &sequence);
+        int r;
 
+        step = skip_hole(log, at);
+        if (step > 0)
+            continue;
+        r = follow(log, at, &sequence);
         if (r < 0)
             return r;
         step = max_u64(sequence.length, SECTOR);

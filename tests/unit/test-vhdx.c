@@ -6,7 +6,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -193,6 +195,13 @@ static void chunks_are_told_apart(void **state)
     assert_memory_not_equal(told.content, other.content, 32);
 }
 
+static void log_guid_put(uint8_t *file)
+{
+    memset(file + HEADER_1 + 48, 'L', 16);
+    memset(file + HEADER_2 + 48, 'L', 16);
+    sum_all(file);
+}
+
 /* ---- differencing ------------------------------------------------------------------------- */
 
 /* Block 0 is the layer's for some sectors, by the bitmap of its chunk. */
@@ -336,6 +345,73 @@ static void each_damage_is_found(void **state)
     }
 }
 
+/* Though the disk ends before the file does. */
+static void the_last_block_must_be_whole(void **state)
+{
+    _cleanup_free_ uint8_t *file = make();
+    struct told told;
+
+    entry_put(file, 5, FILE_SIZE, VHDX_FULLY_PRESENT);
+    tell_bytes(file, FILE_SIZE + MIB, QCA_FORMAT_UNKNOWN, &told);
+    assert_int_equal(told.n_kinds, 0);
+    tell_bytes(file, FILE_SIZE + MIB - 1, QCA_FORMAT_UNKNOWN, &told);
+    assert_kind("the last block", &told, QCA_ISSUE_OUT_OF_FILE);
+    assert_int_equal(told.kinds[QCA_ISSUE_OUT_OF_FILE], 1);
+    tell_bytes(file, FILE_SIZE + 512, QCA_FORMAT_UNKNOWN, &told);
+    assert_kind("the last block", &told, QCA_ISSUE_OUT_OF_FILE);
+    assert_int_equal(told.kinds[QCA_ISSUE_OUT_OF_FILE], 1);
+}
+
+/* ---- reads that fail ---------------------------------------------------------------------- */
+
+struct failing {
+    const uint8_t *file;
+    uint64_t offset;            /* reads of this byte fail */
+};
+
+static int64_t read_failing(void *userdata, uint64_t offset, void *buf, size_t size)
+{
+    const struct failing *failing = userdata;
+
+    if (offset <= failing->offset && failing->offset < offset + size)
+        return -EIO;
+    memcpy(buf, failing->file + offset, size);
+    return (int64_t)size;
+}
+
+/* The check is not finished, and says where; the image is opened all the same where what opens it
+ * can be read. */
+static void failing_reads_end_the_check(void **state)
+{
+    static const uint64_t offsets[] = { HEADER_1, HEADER_2 + 100, REGIONS_2, METADATA + 60 * KIB,
+                                        PAGE83 - 16 + 32, TABLE + RATIO * 8, LOG };
+
+    for (size_t i = 0; i < ELEMENTSOF(offsets); i++) {
+        _cleanup_free_ uint8_t *file = make_differencing();
+        struct failing failing = { file, offsets[i] };
+        _cleanup_close_ int fd = memfd_create("image", MFD_CLOEXEC);
+        struct qca_check_result result;
+        struct qca_image *image;
+        struct qca_error error;
+        struct qca_io *io;
+
+        log_guid_put(file);
+        /* without holes, which need not be read */
+        assert_int_equal(write(fd, file, FILE_SIZE + MIB), FILE_SIZE + MIB);
+        assert_int_equal(qca_io_new_reader(fd, read_failing, &failing, &io), 0);
+        if (qca_image_open(io, NULL, &error, &image) < 0) {
+            assert_int_equal(error.kind, QCA_ERROR_IO);
+            qca_io_free(io);
+            continue;
+        }
+        assert_int_equal(qca_check(image, NULL, &result), 0);
+        assert_false(result.finished);
+        qca_check_result_done(&result);
+        qca_image_free(image);
+        qca_io_free(io);
+    }
+}
+
 static void copies_must_be_equal(void **state)
 {
     _cleanup_free_ uint8_t *file = make(), *disk = make_disk();
@@ -360,13 +436,6 @@ static void copies_must_be_equal(void **state)
 }
 
 /* ---- the log ------------------------------------------------------------------------------ */
-
-static void log_guid_put(uint8_t *file)
-{
-    memset(file + HEADER_1 + 48, 'L', 16);
-    memset(file + HEADER_2 + 48, 'L', 16);
-    sum_all(file);
-}
 
 /* An entry that writes n sectors of zeros, and n with data, over the table; its length. */
 static uint32_t log_put(uint8_t *file, uint32_t at, uint64_t sequence, uint32_t tail, unsigned n)
@@ -530,6 +599,8 @@ int main(void)
         cmocka_unit_test(differencing_is_mapped_by_sectors),
         cmocka_unit_test(bitmaps_must_be_sound),
         cmocka_unit_test(each_damage_is_found),
+        cmocka_unit_test(the_last_block_must_be_whole),
+        cmocka_unit_test(failing_reads_end_the_check),
         cmocka_unit_test(copies_must_be_equal),
         cmocka_unit_test(a_log_may_have_to_be_replayed),
         cmocka_unit_test(an_entry_may_go_around),
