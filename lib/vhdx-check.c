@@ -142,32 +142,6 @@ static void add_region(struct block_metadata *metadata, size_t *n, struct vhdx_r
         metadata[(*n)++] = (struct block_metadata){ region.offset, region.size, table };
 }
 
-/* QEMU (block/vhdx.c) does not open an image with a block that is not wholly in the file: of the
- * last one, the part behind the disk's end. */
-static int check_last(struct vhdx_scan *scan, const struct vhdx *vhdx)
-{
-    const struct block_layout *layout = &vhdx->layout;
-    uint64_t number = layout->n_blocks - 1, ratio = layout->entries, value,
-             used = scan->image->info.virtual_size - number * layout->block_size,
-             at = layout->first_table + number / ratio * layout->stride + number % ratio * ENTRY;
-    struct vhdx_region whole, inside;
-    uint8_t entry[ENTRY];
-    int r;
-
-    if (layout->n_blocks == 0 || used == layout->block_size)
-        return 0;
-    r = vhdx_read(scan, at, entry, sizeof(entry), "the block allocation table");
-    if (r < 0)
-        return r;
-    value = le64_get(entry);
-    whole = (struct vhdx_region){ vhdx_entry_offset(value), layout->block_size };
-    inside = (struct vhdx_region){ vhdx_entry_offset(value), used };
-    if (vhdx_entry_state(value) < VHDX_FULLY_PRESENT || vhdx_is_inside(scan->image, whole) ||
-        !vhdx_is_inside(scan->image, inside))   /* which is found with the other blocks */
-        return 0;
-    return vhdx_issue(scan, QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP, whole.offset, whole.size);
-}
-
 static int check_blocks(struct vhdx_scan *scan, const struct vhdx *vhdx)
 {
     _cleanup_free_ struct block_metadata *metadata = NULL;
@@ -183,8 +157,6 @@ static int check_blocks(struct vhdx_scan *scan, const struct vhdx *vhdx)
     add_region(metadata, &n, vhdx->metadata, QCA_TABLE_HEADER);
     add_region(metadata, &n, vhdx->table, QCA_TABLE_BLOCK_MAP);
     r = check_bitmaps(scan, vhdx, metadata, &n);
-    if (r == 0)
-        r = check_last(scan, vhdx);
     return r < 0 ? r : block_check(scan->image, scan->check, metadata, n);
 }
 

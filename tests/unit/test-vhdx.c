@@ -345,21 +345,17 @@ static void each_damage_is_found(void **state)
     }
 }
 
-/* Though the disk ends before the file does. */
-static void the_last_block_must_be_whole(void **state)
+/* The file may end where the disk does, as QEMU makes fixed images. */
+static void the_last_block_may_be_cut(void **state)
 {
     _cleanup_free_ uint8_t *file = make();
     struct told told;
 
     entry_put(file, 5, FILE_SIZE, VHDX_FULLY_PRESENT);
-    tell_bytes(file, FILE_SIZE + MIB, QCA_FORMAT_UNKNOWN, &told);
+    tell_bytes(file, FILE_SIZE + 4096, QCA_FORMAT_UNKNOWN, &told);
     assert_int_equal(told.n_kinds, 0);
-    tell_bytes(file, FILE_SIZE + MIB - 1, QCA_FORMAT_UNKNOWN, &told);
+    tell_bytes(file, FILE_SIZE + 4095, QCA_FORMAT_UNKNOWN, &told);
     assert_kind("the last block", &told, QCA_ISSUE_OUT_OF_FILE);
-    assert_int_equal(told.kinds[QCA_ISSUE_OUT_OF_FILE], 1);
-    tell_bytes(file, FILE_SIZE + 512, QCA_FORMAT_UNKNOWN, &told);
-    assert_kind("the last block", &told, QCA_ISSUE_OUT_OF_FILE);
-    assert_int_equal(told.kinds[QCA_ISSUE_OUT_OF_FILE], 1);
 }
 
 /* ---- reads that fail ---------------------------------------------------------------------- */
@@ -599,7 +595,7 @@ int main(void)
         cmocka_unit_test(differencing_is_mapped_by_sectors),
         cmocka_unit_test(bitmaps_must_be_sound),
         cmocka_unit_test(each_damage_is_found),
-        cmocka_unit_test(the_last_block_must_be_whole),
+        cmocka_unit_test(the_last_block_may_be_cut),
         cmocka_unit_test(failing_reads_end_the_check),
         cmocka_unit_test(copies_must_be_equal),
         cmocka_unit_test(a_log_may_have_to_be_replayed),
