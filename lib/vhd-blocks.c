@@ -106,6 +106,8 @@ void vhd_set_layout(const struct qca_image *image, struct vhd *vhd)
             .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
             .outside = QCA_ISSUE_BLOCK_OUT_OF_FILE,
             .twice = QCA_ISSUE_BLOCK_OVERLAP,
+            .on_metadata = QCA_ISSUE_DATA_ON_METADATA,
+            .tables = QCA_ISSUE_METADATA_SHARED,
             .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
             .leak = _QCA_ISSUE_MAX,
         },

@@ -113,6 +113,8 @@ static void fill(struct vhdx *vhdx, const struct vhdx_fields *fields)
             .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
             .outside = QCA_ISSUE_OUT_OF_FILE,
             .twice = QCA_ISSUE_BLOCK_OVERLAP,
+            .on_metadata = QCA_ISSUE_BLOCK_REUSED,
+            .tables = QCA_ISSUE_BLOCK_REUSED,
             .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
             .leak = _QCA_ISSUE_MAX,
         },

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -254,7 +255,7 @@ static void bitmaps_must_be_sound(void **state)
         { 0, VHDX_NOT_PRESENT, QCA_ISSUE_BLOCK_INVALID },       /* block 0 needs it */
         { BITMAP + MIB, VHDX_FULLY_PRESENT, QCA_ISSUE_OUT_OF_FILE },
         { METADATA, VHDX_FULLY_PRESENT, QCA_ISSUE_METADATA_SHARED },
-        { FOURTH, VHDX_FULLY_PRESENT, QCA_ISSUE_DATA_ON_METADATA },
+        { FOURTH, VHDX_FULLY_PRESENT, QCA_ISSUE_BLOCK_REUSED },
     };
 
     for (size_t i = 0; i < ELEMENTSOF(entries); i++) {
@@ -319,10 +320,10 @@ static const struct damage {
     { "a reserved state", TABLE + 8, 8, 4, false, QCA_ISSUE_BLOCK_INVALID, true, false },
     { "a partial block", TABLE + 8, 8, 7, false, QCA_ISSUE_BLOCK_INVALID, true, false },
     { "a block outside", TABLE + 8, 8, FILE_SIZE | 6, false, QCA_ISSUE_OUT_OF_FILE, true, true },
-    { "a block on metadata", TABLE + 8, 8, METADATA | 6, false, QCA_ISSUE_DATA_ON_METADATA, true,
+    { "a block on metadata", TABLE + 8, 8, METADATA | 6, false, QCA_ISSUE_BLOCK_REUSED, true,
       true },
-    { "a block on the log", TABLE + 8, 8, LOG | 6, false, QCA_ISSUE_DATA_ON_METADATA, true, true },
-    { "a block on the headers", TABLE + 8, 8, 6, false, QCA_ISSUE_DATA_ON_METADATA, true, true },
+    { "a block on the log", TABLE + 8, 8, LOG | 6, false, QCA_ISSUE_BLOCK_REUSED, true, true },
+    { "a block on the headers", TABLE + 8, 8, 6, false, QCA_ISSUE_BLOCK_REUSED, true, true },
     { "a block twice", TABLE + 8, 8, FIRST | 6, false, QCA_ISSUE_BLOCK_OVERLAP, true, true },
 };
 
@@ -355,7 +356,7 @@ static void the_last_block_may_be_cut(void **state)
     tell_bytes(file, FILE_SIZE + 4096, QCA_FORMAT_UNKNOWN, &told);
     assert_int_equal(told.n_kinds, 0);
     tell_bytes(file, FILE_SIZE + 4095, QCA_FORMAT_UNKNOWN, &told);
-    assert_kind("the last block", &told, QCA_ISSUE_OUT_OF_FILE);
+    assert_kind("the last block", &told, QCA_ISSUE_BLOCK_OUT_OF_FILE);
 }
 
 /* ---- reads that fail ---------------------------------------------------------------------- */
@@ -572,6 +573,34 @@ static void hostile_logs_are_bounded(void **state)
     assert_kind("a hostile log", &told, QCA_ISSUE_LOG_INVALID);
 }
 
+/* QEMU takes the same log for one to be replayed, and then the image is sound. */
+static void qemu_replays_the_log(void **state)
+{
+    _cleanup_free_ uint8_t *file = make(), *disk = calloc(1, DISK);
+    char directory[] = "/tmp/test-vhdx.XXXXXX", path[64];
+    struct told told;
+    FILE *out;
+
+    if (!have_qemu())
+        skip();
+    assert_non_null(disk);
+    assert_non_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof(path), "%s/image.vhdx", directory);
+    log_guid_put(file);
+    log_put(file, MIB - 2 * SECTOR, 5, MIB - 2 * SECTOR, 1);    /* the table becomes zeros */
+    out = fopen(path, "w");
+    assert_non_null(out);
+    assert_int_equal(fwrite(file, FILE_SIZE, 1, out), 1);
+    assert_int_equal(fclose(out), 0);
+    tell_file(path, QCA_FORMAT_UNKNOWN, &told);
+    assert_kind("before", &told, QCA_ISSUE_LOG_PENDING);
+    run_in(directory, "! qemu-img info image.vhdx 2>says && grep -q 'needs to be replayed' says");
+    run_in(directory, "qemu-img check -q -r all image.vhdx");
+    tell_file(path, QCA_FORMAT_UNKNOWN, &told);
+    assert_sound("after", &told, disk, DISK);
+    run_in("/", "rm -r '%s'", directory);
+}
+
 static void images_of_qemu_are_sound(void **state)
 {
     if (!have_qemu())
@@ -603,6 +632,7 @@ int main(void)
         cmocka_unit_test(a_log_may_hold_nothing),
         cmocka_unit_test(the_file_must_not_be_shorter_than_the_log_says),
         cmocka_unit_test(hostile_logs_are_bounded),
+        cmocka_unit_test(qemu_replays_the_log),
         cmocka_unit_test(images_of_qemu_are_sound),
     };
 
