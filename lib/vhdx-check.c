@@ -149,13 +149,15 @@ static int check_blocks(struct vhdx_scan *scan, const struct vhdx *vhdx)
     size_t n = 0;
     int r;
 
-    metadata = calloc(REGIONS + vhdx->n_bitmaps, sizeof(*metadata));
+    metadata = calloc(REGIONS + VHDX_OTHERS_MAX + vhdx->n_bitmaps, sizeof(*metadata));
     if (!metadata)
         return -ENOMEM;
     add_region(metadata, &n, section, QCA_TABLE_HEADER);
     add_region(metadata, &n, vhdx->log, QCA_TABLE_LOG);
     add_region(metadata, &n, vhdx->metadata, QCA_TABLE_HEADER);
     add_region(metadata, &n, vhdx->table, QCA_TABLE_BLOCK_MAP);
+    for (unsigned i = 0; i < scan->fields.n_others; i++)
+        add_region(metadata, &n, scan->fields.others[i], QCA_TABLE_DIRECTORY);
     r = check_bitmaps(scan, vhdx, metadata, &n);
     return r < 0 ? r : block_check(scan->image, scan->check, metadata, n);
 }

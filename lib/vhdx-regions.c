@@ -76,6 +76,8 @@ static int take_entry(struct vhdx_scan *scan, const uint8_t *table, uint64_t off
                            VHDX_GUID_SIZE);
     if (known)
         *known = entry_region(table, index);
+    else if (scan->fields.n_others < VHDX_OTHERS_MAX)
+        scan->fields.others[scan->fields.n_others++] = entry_region(table, index);
     return check_place(scan, table, offset, index);
 }
 

@@ -14,6 +14,7 @@ enum {
     VHDX_REGION_HEADER = 16,            /* 2.2.3.1 */
     VHDX_REGION_ENTRY = 32,             /* 2.2.3.2 */
     VHDX_REGIONS_MAX = 2047,
+    VHDX_OTHERS_MAX = 16,
     VHDX_METADATA_TABLE = 64 << 10,     /* 2.6.1 */
     VHDX_METADATA_ENTRY = 32,           /* 2.6.1.1 and 2.6.1.2: the header is as long */
     VHDX_METADATA_MAX = 2047,
@@ -30,6 +31,8 @@ struct vhdx_fields {
     uint8_t log_guid[VHDX_GUID_SIZE];
     struct vhdx_region log, table, metadata;    /* table: the region of the block allocation
                                                  * table */
+    struct vhdx_region others[VHDX_OTHERS_MAX]; /* regions that are not known, and need not be: */
+    unsigned n_others;                          /* the first of them */
     bool log_pending;
     bool has_parent;
     uint32_t block_size, sector_size;           /* bytes; logical sectors */

@@ -346,6 +346,24 @@ static void each_damage_is_found(void **state)
     }
 }
 
+/* It is left alone, and blocks must leave it alone, too. */
+static void an_unknown_region_may_be_there(void **state)
+{
+    _cleanup_free_ uint8_t *file = make();
+    struct told told;
+
+    put_le(file + REGIONS_1 + 8, 3, 4);
+    region_put(file + REGIONS_1 + 80, logical, FILE_SIZE);      /* any other GUID */
+    put_le(file + REGIONS_1 + 80 + 28, 0, 4);
+    memcpy(file + REGIONS_2, file + REGIONS_1, 64 * KIB);
+    sum_all(file);
+    tell_bytes(file, FILE_SIZE + MIB, QCA_FORMAT_UNKNOWN, &told);
+    assert_int_equal(told.n_kinds, 0);
+    entry_put(file, 1, FILE_SIZE, VHDX_FULLY_PRESENT);
+    tell_bytes(file, FILE_SIZE + MIB, QCA_FORMAT_UNKNOWN, &told);
+    assert_kind("a block on an unknown region", &told, QCA_ISSUE_BLOCK_REUSED);
+}
+
 /* The file may end where the disk does, as QEMU makes fixed images. */
 static void the_last_block_may_be_cut(void **state)
 {
@@ -624,6 +642,7 @@ int main(void)
         cmocka_unit_test(differencing_is_mapped_by_sectors),
         cmocka_unit_test(bitmaps_must_be_sound),
         cmocka_unit_test(each_damage_is_found),
+        cmocka_unit_test(an_unknown_region_may_be_there),
         cmocka_unit_test(the_last_block_may_be_cut),
         cmocka_unit_test(failing_reads_end_the_check),
         cmocka_unit_test(copies_must_be_equal),
