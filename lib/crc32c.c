@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* CRC-32C: the polynomial of Castagnoli, Braeuer and Herrmann (IEEE Transactions on Communications
- * 41, 1993), 0x1edc6f41, as RFC 3720, B.4 uses it: bits reflected, inverted before and after. */
+ * 41, 1993), 0x1edc6f41, as RFC 3720, 12.1 uses it: bits reflected, inverted before and after. */
 #include "crc32c.h"
 
 /* The remainders of 4 bits, by the reflected polynomial 0x82f63b78. */

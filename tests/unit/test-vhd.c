@@ -279,7 +279,7 @@ static void footers_must_be_equal(void **state)
     assert_kind("a longer file", &told, QCA_ISSUE_TRAILER_MISSING);
 }
 
-/* What is behind the end of a device is not the image's own. */
+/* Bytes behind the end of a device are not the image's own. */
 static void a_device_has_no_end(void **state)
 {
     const struct qca_check_options options = { .on_device = true };

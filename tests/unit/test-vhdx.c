@@ -483,7 +483,7 @@ static uint32_t log_put(uint8_t *file, uint32_t at, uint64_t sequence, uint32_t 
     return length;
 }
 
-/* What it would write is not known to be in place: blocks are left alone. */
+/* Its writes are not known to be in place: blocks are left alone. */
 static void a_log_may_have_to_be_replayed(void **state)
 {
     static const unsigned counts[] = { 0, 1, 62, 63, 64, 127 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of VHD and VHDX share. */
+/* For the tests of VHD and VHDX: the library's answers about an image, and QEMU's tools. */
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdio.h>

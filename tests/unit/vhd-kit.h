@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the tests of VHD and VHDX share: what the library says of an image, and QEMU's tools. */
+/* For the tests of VHD and VHDX: the library's answers about an image, and QEMU's tools. */
 #pragma once
 
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 
 #include "qcaudit/qcaudit.h"
 
-/* What the library says of an image that it opens. */
+/* The library's answers about an image that it opens. */
 struct told {
     bool finished;
     uint32_t kinds[_QCA_ISSUE_MAX];     /* how often each was seen */
