@@ -416,7 +416,8 @@ static int hash_disk(struct hashing *hashing)
     return r < 0 || hashing->is_void ? r : feed_zeros(hashing, size);
 }
 
-/* Clusters of up to 2 MiB are inflated once each, by the one batch that has all of it. */
+/* Clusters of up to 2 MiB are inflated once each, by the one batch that has all of it; blocks of
+ * others' formats may be longer. */
 static size_t blocks_per_batch(const struct qca_map *map)
 {
     size_t n = BATCH_BLOCKS;
@@ -427,7 +428,7 @@ static size_t blocks_per_batch(const struct qca_map *map)
         if (blocks > n)
             n = blocks;
     }
-    return n;
+    return n < BATCH_BLOCKS_MAX ? n : BATCH_BLOCKS_MAX;
 }
 
 static int begin(struct hashing *hashing)

@@ -1,44 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Microsoft's VHDX, its regions and metadata alone: [MS-VHDX] 2.2 (header section), 2.6 (metadata
- * region), all of it little-endian. */
+/* Microsoft's VHDX: what opens it, and what names its parent. [MS-VHDX] 2.2 (header section), 2.6
+ * (metadata region), all of it little-endian. Damage that does not matter here is no reason not to
+ * open it: the strict reading is that of vhdx.h. */
 #include <errno.h>
 
 #include "bytes.h"
 #include "foreign.h"
+#include "vhdx.h"
 
 enum {
-    REGION_TABLE_1 = 192 << 10,         /* 2.2.3 */
-    REGION_TABLE_2 = 256 << 10,
-    REGION_HEADER = 16,
-    REGION_ENTRY = 32,
-    REGIONS_MAX = 2047,
-    METADATA_TABLE = 64 << 10,          /* 2.6.1 */
-    METADATA_ENTRY = 32,
-    METADATA_MAX = 2047,
-    GUID_SIZE = 16,
     LOCATOR_MAX = 64 << 10,
     LOCATOR_HEADER = 20,                /* 2.6.2.6 */
     LOCATOR_ENTRY = 12,
-    HAS_PARENT = 1 << 1,                /* 2.6.2.1 */
-    LEAVE_ALLOCATED = 1 << 0,
-};
-
-/* GUIDs as they lie in the file: the first three fields are little-endian. */
-static const uint8_t metadata_region[GUID_SIZE] = {
-    0x06, 0xa2, 0x7c, 0x8b, 0x90, 0x47, 0x9a, 0x4b,
-    0xb8, 0xfe, 0x57, 0x5f, 0x05, 0x0f, 0x88, 0x6e
-};
-static const uint8_t disk_size_item[GUID_SIZE] = {
-    0x24, 0x42, 0xa5, 0x2f, 0x1b, 0xcd, 0x76, 0x48,
-    0xb2, 0x11, 0x5d, 0xbe, 0xd8, 0x3b, 0xf4, 0xb8
-};
-static const uint8_t parameters_item[GUID_SIZE] = {
-    0x37, 0x67, 0xa1, 0xca, 0x36, 0xfa, 0x43, 0x4d,
-    0xb3, 0xb6, 0x33, 0xf0, 0xaa, 0x44, 0xe7, 0x6b
-};
-static const uint8_t parent_item[GUID_SIZE] = {
-    0x2d, 0x5f, 0xd3, 0xa8, 0x0b, 0xb3, 0x4d, 0x45,
-    0xab, 0xf7, 0xd3, 0xd8, 0x48, 0x34, 0xab, 0x0c
 };
 
 static bool vhdx_probe(struct probe *probe)
@@ -46,39 +19,59 @@ static bool vhdx_probe(struct probe *probe)
     return memcmp(probe->head, "vhdxfile", 8) == 0;
 }
 
-/* Where the metadata region begins, by one of the two region tables. */
-static int find_metadata(struct qca_image *image, struct qca_error *error, uint64_t *ret_offset)
-{
-    static const uint64_t tables[] = { REGION_TABLE_1, REGION_TABLE_2 };
-
-    for (size_t t = 0; t < ELEMENTSOF(tables); t++) {
-        uint8_t header[REGION_HEADER], entry[REGION_ENTRY];
-        uint32_t n;
-        int r = foreign_read(image, error, tables[t], header, sizeof(header), "the region table");
-
-        if (r < 0)
-            return r;
-        n = le32_get(header + 8);
-        if (memcmp(header, "regi", 4) != 0 || n > REGIONS_MAX)
-            continue;
-        for (uint32_t i = 0; i < n; i++) {
-            r = foreign_read(image, error, tables[t] + REGION_HEADER + i * (uint64_t)REGION_ENTRY,
-                             entry, sizeof(entry), "the region table");
-            if (r < 0)
-                return r;
-            if (memcmp(entry, metadata_region, GUID_SIZE) == 0) {
-                *ret_offset = le64_get(entry + 16);
-                return 0;
-            }
-        }
-    }
-    return foreign_invalid(error, "Signature", REGION_TABLE_1, 0, 0,
-                           "neither region table says where the metadata is");
-}
-
 static int out_of_memory(struct qca_error *error)
 {
     return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 }, "out of memory");
+}
+
+/* Where the metadata region begins, by this region table; true in *ret_found when it says so. */
+static int find_in_table(struct qca_image *image, struct qca_error *error, uint64_t offset,
+                         bool checked, uint64_t *ret_offset, bool *ret_found)
+{
+    _cleanup_free_ uint8_t *table = malloc(VHDX_REGION_TABLE_SIZE);
+    size_t size = (size_t)min_u64(VHDX_REGION_TABLE_SIZE,
+                                  image->info.file_size - min_u64(offset, image->info.file_size));
+    uint32_t n;
+    int r;
+
+    *ret_found = false;
+    if (!table)
+        return out_of_memory(error);
+    memset(table, 0, VHDX_REGION_TABLE_SIZE);
+    r = foreign_read(image, error, offset, table, max_u64(size, VHDX_REGION_HEADER),
+                     "the region table");
+    if (r < 0)
+        return r;
+    n = le32_get(table + 8);
+    if (memcmp(table, "regi", 4) != 0 || n > VHDX_REGIONS_MAX ||
+        (checked && !vhdx_checksum_fits(table, VHDX_REGION_TABLE_SIZE)))
+        return 0;
+    for (uint32_t i = 0; i < n && !*ret_found; i++) {
+        const uint8_t *entry = table + VHDX_REGION_HEADER + i * VHDX_REGION_ENTRY;
+
+        if (memcmp(entry, vhdx_metadata_region, VHDX_GUID_SIZE) == 0) {
+            *ret_offset = le64_get(entry + 16);
+            *ret_found = true;
+        }
+    }
+    return 0;
+}
+
+/* By one of the two region tables: best one that has its checksum. */
+static int find_metadata(struct qca_image *image, struct qca_error *error, uint64_t *ret_offset)
+{
+    static const uint64_t tables[] = { VHDX_REGION_TABLE_1, VHDX_REGION_TABLE_2 };
+
+    for (size_t t = 0; t < 2 * ELEMENTSOF(tables); t++) {
+        bool found, checked = t < ELEMENTSOF(tables);
+        int r = find_in_table(image, error, tables[t % ELEMENTSOF(tables)], checked, ret_offset,
+                              &found);
+
+        if (r < 0 || found)
+            return r;
+    }
+    return foreign_invalid(error, "Signature", VHDX_REGION_TABLE_1, 0, 0,
+                           "neither region table says where the metadata is");
 }
 
 /* The value of a key as text, NULL in *ret_text when it is not there. */
@@ -146,29 +139,29 @@ static int take_item(struct qca_image *image, struct qca_error *error, const uin
     uint8_t value[8];
     int r = 0;
 
-    if (memcmp(entry, disk_size_item, GUID_SIZE) == 0) {
+    if (memcmp(entry, vhdx_disk_size_item, VHDX_GUID_SIZE) == 0) {
         r = foreign_read(image, error, at, value, sizeof(value), "the virtual disk size");
         *has_size = true;
         return r < 0 ? r
                      : foreign_size(image, error, "VirtualDiskSize", at, le64_get(value), 1);
     }
-    if (memcmp(entry, parameters_item, GUID_SIZE) == 0) {
+    if (memcmp(entry, vhdx_parameters_item, VHDX_GUID_SIZE) == 0) {
         r = foreign_read(image, error, at, value, sizeof(value), "the file parameters");
         if (r < 0)
             return r;
         info->cluster_size = le32_get(value);
-        info->variant = le32_get(value + 4) & HAS_PARENT        ? QCA_VARIANT_DIFFERENCING
-                        : le32_get(value + 4) & LEAVE_ALLOCATED ? QCA_VARIANT_FIXED
+        info->variant = le32_get(value + 4) & VHDX_HAS_PARENT        ? QCA_VARIANT_DIFFERENCING
+                        : le32_get(value + 4) & VHDX_LEAVE_ALLOCATED ? QCA_VARIANT_FIXED
                                                                 : QCA_VARIANT_DYNAMIC;
     }
-    if (memcmp(entry, parent_item, GUID_SIZE) == 0 && !info->parent)
+    if (memcmp(entry, vhdx_parent_item, VHDX_GUID_SIZE) == 0 && !info->parent)
         return take_parent(image, error, at, le32_get(entry + 20));
     return 0;
 }
 
-static int vhdx_open(struct qca_image *image, struct qca_error *error)
+static int take_metadata(struct qca_image *image, struct qca_error *error)
 {
-    uint8_t head[32], entry[METADATA_ENTRY];
+    uint8_t head[32], entry[VHDX_METADATA_ENTRY];
     uint64_t region = 0;
     bool has_size = false;
     unsigned n;
@@ -180,18 +173,19 @@ static int vhdx_open(struct qca_image *image, struct qca_error *error)
         return foreign_other(image, error);
     r = find_metadata(image, error, &region);
     if (r == 0 && region > (uint64_t)INT64_MAX / 2)
-        return foreign_invalid(error, "FileOffset", REGION_TABLE_1, region, INT64_MAX / 2,
+        return foreign_invalid(error, "FileOffset", VHDX_REGION_TABLE_1, region, INT64_MAX / 2,
                                "the metadata lies beyond the largest file");
     if (r == 0)
         r = foreign_read(image, error, region, head, sizeof(head), "the metadata table");
     if (r < 0)
         return r;
     n = le16_get(head + 10);
-    if (memcmp(head, "metadata", 8) != 0 || n > METADATA_MAX)
-        return foreign_invalid(error, "EntryCount", region + 10, n, METADATA_MAX,
+    if (memcmp(head, "metadata", 8) != 0 || n > VHDX_METADATA_MAX)
+        return foreign_invalid(error, "EntryCount", region + 10, n, VHDX_METADATA_MAX,
                                "there is no metadata table where the region table says");
     for (unsigned i = 0; i < n && r == 0; i++) {
-        r = foreign_read(image, error, region + sizeof(head) + i * (uint64_t)METADATA_ENTRY, entry,
+        r = foreign_read(image, error,
+                         region + sizeof(head) + i * (uint64_t)VHDX_METADATA_ENTRY, entry,
                          sizeof(entry), "the metadata table");
         if (r == 0)
             r = take_item(image, error, entry, region, &has_size);
@@ -202,9 +196,34 @@ static int vhdx_open(struct qca_image *image, struct qca_error *error)
     return r;
 }
 
+static int vhdx_open(struct qca_image *image, struct qca_error *error)
+{
+    int r = take_metadata(image, error);
+
+    if (r < 0)
+        return r;
+    image->own = calloc(1, sizeof(struct vhdx));
+    if (!image->own || vhdx_set_layout(image, image->own) < 0)
+        return out_of_memory(error);
+    return 0;
+}
+
+static void vhdx_close(struct qca_image *image)
+{
+    struct vhdx *vhdx = image->own;
+
+    if (vhdx)
+        free(vhdx->bitmaps);
+    free(vhdx);
+}
+
 /* QEMU does not follow the parent: it refuses an image with one. */
 const struct format format_vhdx = {
     .format = QCA_FORMAT_VHDX,
     .probe = vhdx_probe,
     .open = vhdx_open,
+    .close = vhdx_close,
+    .check = vhdx_check,
+    .map = &block_map,
+    .layout = vhdx_layout,
 };

@@ -13,6 +13,7 @@
 #include "lib/bytes.h"
 #include "lib/cleanup.h"
 #include "qcaudit/qcaudit.h"
+#include "vhdx-input.h"
 
 #define MEMORY_LIMIT UINT64_C(0)                        /* the default: what an input can make of
                                                          * it is bounded by its size */
@@ -332,7 +333,7 @@ static void examine(const uint8_t *data, size_t size)
     _cleanup_(qca_io_freep) struct qca_io *io = NULL;
     _cleanup_(qca_image_freep) struct qca_image *image = NULL;
 
-    if (size > FUZZ_INPUT_MAX || input_io(&input, mode & FUZZ_MODE_SPARSE, &fd, &io) < 0)
+    if (input_io(&input, mode & FUZZ_MODE_SPARSE, &fd, &io) < 0)
         return;
     if (qca_image_open(io, &options, &error, &image) < 0)
         return;
@@ -343,11 +344,26 @@ static void examine(const uint8_t *data, size_t size)
     follow_chain(image, &input, mode, check_all(image, mode));
 }
 
+/* fuzz-vhdx is the same with images that are made from the input. */
+static void examine_input(const uint8_t *data, size_t size)
+{
+#ifdef FUZZ_VHDX
+    size_t image_size = 0;
+    _cleanup_free_ uint8_t *image = vhdx_input(data, size, &image_size);
+
+    if (image)
+        examine(image, image_size);
+#else
+    examine(data, size);
+#endif
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     double started = fuzz_cpu_seconds();
 
-    examine(data, size);
+    if (size <= FUZZ_INPUT_MAX)
+        examine_input(data, size);
     if (fuzz_cpu_seconds() - started > FUZZ_CPU_SECONDS)
         abort();
     return 0;

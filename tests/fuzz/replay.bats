@@ -61,6 +61,25 @@ END
     replay fuzz-image "$BATS_TEST_TMPDIR/seeds"
 }
 
+@test "images: VHDX, the corpus, as far as fuzzing got" {
+    replay fuzz-vhdx "$top_srcdir/tests/fuzz/corpus/vhdx"
+}
+
+@test "images: VHDX, seeds of fuzzing, whole and with bytes changed" {
+    command -v qemu-img >/dev/null || skip "qemu-img is not installed"
+    cd "$BATS_TEST_TMPDIR"
+    "$top_srcdir/tests/fuzz/make-vhdx-seeds" seeds
+    python3 - seeds/blocks seeds/differencing seeds/log <<'END'
+import sys
+for seed in sys.argv[1:]:
+    data = open(seed, "rb").read()
+    for place in (place for place in range(113, len(data), 5) if data[place] or place % 3 == 0):
+        with open(f"{seed}-{place}", "wb") as file:
+            file.write(data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1:])
+END
+    replay fuzz-vhdx seeds
+}
+
 @test "images: all the work that 1 MiB can ask for" {
     "$top_srcdir/tests/fuzz/make-hard-images" "$BATS_TEST_TMPDIR/hard"
     replay fuzz-image "$BATS_TEST_TMPDIR/hard"
