@@ -29,6 +29,12 @@ static int begin(struct map_layer *layer, const struct map_begin *begin, struct 
                                                .value = info->crypt_method },
                          "the image is encrypted: what its guest sees cannot be read without the "
                          "key");
+    if (!layout->directory && layout->n_blocks * layout->entry_size >
+                                  info->file_size - min_u64(info->file_size, layout->first_table))
+        return error_set(error, EBADMSG, QCA_ERROR_TRUNCATED,
+                         (struct error_field){ NULL, layout->first_table, layout->n_blocks,
+                                               info->file_size },
+                         "the file ends within its block map");
     if (!layout->directory)
         return 0;
     if (__builtin_mul_overflow(n, sizeof(*layer->table), &bytes) || bytes > *begin->memory_left)
@@ -43,14 +49,14 @@ static int begin(struct map_layer *layer, const struct map_begin *begin, struct 
     return 0;
 }
 
-/* Without a directory each entry has to be looked at, as far as the file has any. */
+/* Without a directory each entry has to be looked at. */
 static bool has(const struct map_layer *layer, struct range range)
 {
     const struct block_layout *layout = image_layout(layer->image);
     uint64_t first = range.start / table_span(layout), end;
 
     if (!layout->directory)
-        return layout->first_table + first * layout->stride < layer->image->info.file_size;
+        return true;
     end = min_u64(layer->n_table, (range.end - 1) / table_span(layout) + 1);
     for (uint64_t i = first; i < end; i++)
         if (layer->table[i])

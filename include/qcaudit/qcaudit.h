@@ -136,11 +136,11 @@ enum qca_trait {
                                                       QCA_TRAIT_REFCOUNTS |                        \
                                                       QCA_TRAIT_DECLARES_PARENT |                  \
                                                       QCA_TRAIT_REBASE)                            \
-    X(VMDK,      vmdk,      "vmdk",      NULL,    0)                                               \
+    X(VMDK,      vmdk,      "vmdk",      NULL,    QCA_TRAIT_UNDERSTOOD)                            \
     X(VDI,       vdi,       "vdi",       NULL,    QCA_TRAIT_UNDERSTOOD)                            \
     /* Microsoft's VHD, as QEMU and libvirt call it */                                             \
-    X(VPC,       vpc,       "vpc",       "vhd",   QCA_TRAIT_FIXED_OPENS_RAW)                       \
-    X(VHDX,      vhdx,      "vhdx",      NULL,    0)                                               \
+    X(VPC,       vpc,       "vpc",       "vhd",   QCA_TRAIT_UNDERSTOOD | QCA_TRAIT_FIXED_OPENS_RAW)\
+    X(VHDX,      vhdx,      "vhdx",      NULL,    QCA_TRAIT_UNDERSTOOD)                            \
     X(QED,       qed,       "qed",       NULL,    QCA_TRAIT_UNDERSTOOD)                            \
     X(PARALLELS, parallels, "parallels", "ploop", QCA_TRAIT_UNDERSTOOD)                            \
     X(QCOW,      qcow,      "qcow",      NULL,    QCA_TRAIT_UNDERSTOOD) /* version 1 */            \
