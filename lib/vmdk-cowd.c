@@ -49,13 +49,21 @@ static int check_unclean(struct qca_image *image, struct check *check)
     return check_issue(check, &issue);
 }
 
-static int cowd_check(struct qca_image *image, struct check *check)
+static int check_grains(struct qca_image *image, struct check *check)
 {
     const struct vmdk_extent *extent = image->own;
     const struct block_metadata regions[] = {
         { 0, HEADER, QCA_TABLE_HEADER },
         { extent->directory, block_layout_tables(&extent->layout) * ENTRY, QCA_TABLE_DIRECTORY },
     };
+    int r = vmdk_check_regions(image, check, regions, ELEMENTSOF(regions));
+
+    return r < 0 ? r : block_check(image, check, regions, ELEMENTSOF(regions));
+}
+
+static int cowd_check(struct qca_image *image, struct check *check)
+{
+    const struct vmdk_extent *extent = image->own;
     int r = check_unclean(image, check);
 
     if (r < 0)
@@ -63,8 +71,7 @@ static int cowd_check(struct qca_image *image, struct check *check)
     if (extent->bad_field)
         return foreign_issue_field(check, extent->bad_field, extent->bad_offset,
                                    extent->bad_value);
-    r = vmdk_check_regions(image, check, regions, ELEMENTSOF(regions));
-    return r < 0 ? r : block_check(image, check, regions, ELEMENTSOF(regions));
+    return check_grains(image, check);
 }
 
 static void take_layout(struct qca_image *image, const uint8_t *head)
