@@ -127,10 +127,13 @@ static bool fields_are_possible(struct qca_image *image, const uint8_t *header, 
     uint64_t grain = le64_get(header + AT_GRAIN), directory = le64_get(header + AT_DIRECTORY),
              second = le64_get(header + AT_SECOND_DIRECTORY),
              overhead = le64_get(header + AT_OVERHEAD);
-    uint32_t entries = le32_get(header + AT_ENTRIES), algorithm = le16_get(header + AT_ALGORITHM);
+    uint32_t entries = le32_get(header + AT_ENTRIES), algorithm = le16_get(header + AT_ALGORITHM),
+             version = le32_get(header + AT_VERSION);
     const struct vmdk_field grain_is = { "grainSize", base + AT_GRAIN };
 
-    if (entries == 0 || entries > ENTRIES)
+    if (version == 0 || version > VERSION_MAX)  /* of a footer */
+        vmdk_extent_bad(extent, (struct vmdk_field){ "version", base + AT_VERSION }, version);
+    else if (entries == 0 || entries > ENTRIES)
         vmdk_extent_bad(extent, (struct vmdk_field){ "numGTEsPerGT", base + AT_ENTRIES }, entries);
     else if (!vmdk_extent_measure(image, le64_get(header + AT_CAPACITY),
                                   (struct vmdk_field){ "capacity", base + AT_CAPACITY }, grain,

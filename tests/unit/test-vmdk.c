@@ -394,6 +394,7 @@ static const struct damage {
     { STREAM, (uint64_t)-1024, 0, 4, QCA_ISSUE_TRAILER_MISSING },
     { STREAM, (uint64_t)-1536 + 12, 2, 4, QCA_ISSUE_TRAILER_MISSING },
     { STREAM, (uint64_t)-512, 1, 4, QCA_ISSUE_TRAILER_MISSING },
+    { STREAM, (uint64_t)-1024 + 4, 4, 4, QCA_ISSUE_FIELD_INVALID },
     { STREAM, (uint64_t)-1024 + 56, UINT64_MAX, 8, QCA_ISSUE_FIELD_INVALID },
     { STREAM, (uint64_t)-1024 + 20, 100, 8, QCA_ISSUE_FIELD_INVALID },
     { STREAM, (uint64_t)-1024 + 20, 8192, 8, QCA_ISSUE_FIELD_INVALID },
