@@ -8,6 +8,7 @@
 #include "check.h"
 #include "error.h"
 #include "foreign.h"
+#include "inflate.h"
 #include "vmdk.h"
 
 enum {
@@ -101,16 +102,36 @@ static int read_marker(struct qca_image *image, uint64_t number, struct block *b
     return 0;
 }
 
-/* Without markers nothing says how long the data is: as QEMU, no longer than a grain. */
+/* As much of the data as the stream in it takes. */
+static int measure_stream(struct qca_image *image, struct vmdk_extent *extent, struct block *block)
+{
+    _cleanup_free_ uint8_t *packed = malloc(block->length);
+    uint64_t used;
+    int r = packed ? 0 : -ENOMEM;
+
+    if (r == 0 && !extent->inflater)
+        r = inflater_new(INFLATE_ZLIB, extent->layout.block_size, &extent->inflater);
+    if (r == 0)
+        r = qca_io_read(image->io, block->offset, packed, block->length);
+    if (r < 0)
+        return r;
+    if (!inflater_run(extent->inflater, packed, block->length, &used) || used == 0)
+        return -EBADMSG;
+    block->length = used;
+    return 0;
+}
+
+/* Without markers nothing says how long the data is: as QEMU, no longer than a grain. Only a check
+ * has to know where it ends, so that the next grain may begin there. */
 static int without_marker(struct qca_image *image, uint64_t number, struct block *block)
 {
-    const struct vmdk_extent *extent = image->own;
+    struct vmdk_extent *extent = image->own;
 
     (void)number;
     if (block->offset >= image->info.file_size)
         return -EBADMSG;
     block->length = min_u64(extent->layout.block_size, image->info.file_size - block->offset);
-    return 0;
+    return extent->measures ? measure_stream(image, extent, block) : 0;
 }
 
 /* ---- header ------------------------------------------------------------------------------- */
@@ -513,7 +534,7 @@ static int trailer_missing(const struct qca_image *image, struct check *check)
 
 static int sparse_check(struct qca_image *image, struct check *check)
 {
-    const struct vmdk_extent *extent = image->own;
+    struct vmdk_extent *extent = image->own;
     int r = check_oddities(extent, check);
 
     if (r < 0)
@@ -523,8 +544,8 @@ static int sparse_check(struct qca_image *image, struct check *check)
     if (extent->bad_field)
         return foreign_issue_field(check, extent->bad_field, extent->bad_offset,
                                    extent->bad_value);
-    /* nothing says where a grain without a marker ends, so that it could overlap another */
-    if (extent->layout.read_length == without_marker)
-        check->options.deep = false;
-    return check_grains(image, check);
+    extent->measures = true;
+    r = check_grains(image, check);
+    extent->measures = false;
+    return r;
 }

@@ -8,6 +8,7 @@
 
 #include "bytes.h"
 #include "foreign.h"
+#include "inflate.h"
 
 enum {
     DESCRIPTOR_AT = 28,         /* descriptorOffset of a hosted sparse extent */
@@ -122,7 +123,11 @@ static int vmdk_open(struct qca_image *image, struct qca_error *error)
 
 static void vmdk_close(struct qca_image *image)
 {
-    free(image->own);
+    struct vmdk_extent *extent = image->own;
+
+    if (extent)
+        inflater_free(extent->inflater);
+    free(extent);
 }
 
 static const struct block_layout *vmdk_layout(const struct qca_image *image)

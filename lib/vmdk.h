@@ -40,6 +40,9 @@ struct vmdk_extent {
                                  * counted, */
     uint64_t tables_size;       /* and bytes of all tables */
     uint64_t log_offset;        /* SESparse: of the volatile header */
+    struct inflater *inflater;  /* of measures; NULL until it is wanted */
+    bool measures;              /* a check is under way: compressed grains without a marker are
+                                 * measured */
     uint32_t flags;
     uint32_t odd_fields;        /* set bits: fields that are wrong, and do no harm */
 };

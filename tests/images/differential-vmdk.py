@@ -337,7 +337,9 @@ def _qemu(*command, folder):
 
 def compare(image, verdict, folder, sound):
     """What disagrees, in words; and what kind of a pair of verdicts it was."""
-    line = subprocess.run([verdict, str(CONTENT_MAX), image.extent], capture_output=True, timeout=60, check=True)
+    line = subprocess.run([verdict, str(CONTENT_MAX), image.extent], capture_output=True, timeout=60)
+    if line.returncode != 0:
+        return [f"it ends with {line.returncode}"], "no answer of ours"
     ours = dict(part.split("=", 1) for part in line.stdout.decode().split())
     status = _qemu("qemu-img", "check", "-f", "vmdk", os.path.basename(image.path), folder=folder)
     issues = {issue for issue in ours.get("issues", "").split(",") if issue}

@@ -173,7 +173,12 @@ static void make_unmarked(struct file *file)
     file->size = put_grain(file, 8, at, 0);
 }
 
-enum { COWD_DIRECTORY = 4 * SECTOR, COWD_TABLE = 5 * SECTOR, COWD_GRAINS = 37 * SECTOR };
+enum {
+    COWD_DIRECTORY = 4 * SECTOR,
+    COWD_TABLE = 5 * SECTOR,
+    COWD_GRAINS = 37 * SECTOR,
+    ENTRIES_OF_COWD = 4096,
+};
 
 static void make_cowd(struct file *file)
 {
@@ -405,8 +410,9 @@ static const struct damage {
     { STREAM, 4 * SECTOR + 8, STREAM_GRAIN, 4, QCA_ISSUE_OUT_OF_FILE },
     { STREAM, (uint64_t)-2048, 0xffff, 4, QCA_ISSUE_TABLE_OUT_OF_FILE },
     { UNMARKED, 4 * SECTOR, UINT32_MAX, 4, QCA_ISSUE_OUT_OF_FILE },
-    { UNMARKED, 4 * SECTOR, 4, 4, QCA_ISSUE_DATA_ON_METADATA },
+    { UNMARKED, 4 * SECTOR, 4, 4, QCA_ISSUE_COMPRESSED_BAD },
     { UNMARKED, 4 * SECTOR, 8, 4, QCA_ISSUE_BLOCK_OVERLAP },
+    { UNMARKED, 8 * SECTOR + 4, 0x5555, 2, QCA_ISSUE_COMPRESSED_BAD },
     { COWD, 4, 2, 4, QCA_ISSUE_FIELD_INVALID },
     { COWD, 16, 0, 4, QCA_ISSUE_FIELD_INVALID },
     { COWD, 20, 0, 4, QCA_ISSUE_FIELD_INVALID },
@@ -488,6 +494,36 @@ static void damaged_grains_are_not_read(void **state)
     assert_int_equal(read_disk(opened.image, disk, file->disk_size), -EOPNOTSUPP);
     done(&opened);
     free(disk);
+    free(file);
+}
+
+/* A grain is more than a digest reads at once. */
+static void large_grains_have_a_digest(void **state)
+{
+    struct file *file = calloc(1, sizeof(*file));
+    struct qca_content_digest digest = { 0 };
+    struct qca_chain *chain;
+    struct opened opened;
+    struct qca_map *map;
+
+    assert_non_null(file);
+    make_cowd(file);
+    file->size = FILE_MAX / 2;
+    put(file, 12, 8 * 0x1080, 4);
+    put(file, 16, 0x1080, 4);
+    memset(file->bytes + COWD_TABLE, 0, ENTRIES_OF_COWD * 4);
+    for (unsigned i = 0; i < 8; i++)
+        put(file, COWD_TABLE + 4 * i, COWD_GRAINS / SECTOR, 4);
+    open_file(file, &opened);
+    forget_parent(opened.image);
+    assert_int_equal(qca_chain_open(opened.image, NULL, refuse, NULL, NULL, &chain), 0);
+    assert_int_equal(qca_map_new(chain, NULL, NULL, &map), 0);
+    assert_int_equal(qca_content_digest(map, NULL, NULL, &digest), 0);
+    assert_true(digest.complete);
+    assert_int_equal(digest.size, 8 * 0x1080 * SECTOR);
+    qca_map_free(map);
+    qca_chain_free(chain);
+    done(&opened);
     free(file);
 }
 
@@ -646,6 +682,7 @@ int main(void)
         cmocka_unit_test(sound_ones_read_as_they_were_made),
         cmocka_unit_test(each_damage_is_told),
         cmocka_unit_test(damaged_grains_are_not_read),
+        cmocka_unit_test(large_grains_have_a_digest),
         cmocka_unit_test(cut_files_are_told),
         cmocka_unit_test(qemu_s_images_read_as_qemu_reads_them),
         cmocka_unit_test(qemu_reads_what_was_made),
