@@ -364,7 +364,8 @@ def compare(image, verdict, folder, sound):
             wrong.append("another content than qemu-img's")
         if whole and converted not in (0, None) and not found:
             wrong.append("a content that qemu-img cannot read")
-        kind += f"; content {'equal' if whole and theirs == content else 'not compared' if not (whole and theirs) else 'DIFFERS'}"
+        kind += "; content " + ("not compared" if not (whole and theirs) else
+                                "equal" if theirs == content else "different")
         if os.path.exists(raw):
             os.unlink(raw)
     return [f"{text}; ours: {line.stdout.decode().strip()}" for text in wrong], kind
