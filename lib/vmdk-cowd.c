@@ -100,6 +100,8 @@ static void take_layout(struct qca_image *image, const uint8_t *head)
         .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
         .outside = QCA_ISSUE_OUT_OF_FILE,       /* vmdk_co_check() counts it */
         .twice = QCA_ISSUE_BLOCK_OVERLAP,
+        .on_metadata = QCA_ISSUE_DATA_ON_METADATA,
+        .tables = QCA_ISSUE_METADATA_SHARED,
         .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
         .leak = _QCA_ISSUE_MAX,         /* VMFS lets the file grow by more than a grain */
     };

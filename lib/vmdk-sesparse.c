@@ -259,12 +259,15 @@ static void take_layout(struct qca_image *image, const uint8_t *header)
     layout->directory = sesparse_tables;
     layout->entry = sesparse_entry;
     layout->data_start = extent->grains;
+    layout->alignment = GRAIN * VMDK_SECTOR;
     /* a descriptor names the parent, which lies beside this file */
     layout->parent_unknown = !image->info.parent;
     layout->issues = (struct block_issues) {
         .table_outside = QCA_ISSUE_OUT_OF_FILE, /* vmdk_co_check() counts both */
         .outside = QCA_ISSUE_OUT_OF_FILE,
         .twice = QCA_ISSUE_BLOCK_OVERLAP,
+        .on_metadata = QCA_ISSUE_DATA_ON_METADATA,
+        .tables = QCA_ISSUE_METADATA_SHARED,
         .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
         .leak = _QCA_ISSUE_MAX,         /* the bitmap of free grains knows them */
     };

@@ -207,6 +207,8 @@ static void take_layout(struct qca_image *image, const uint8_t *header, uint64_t
         .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
         .outside = QCA_ISSUE_OUT_OF_FILE,       /* vmdk_co_check() counts it */
         .twice = QCA_ISSUE_BLOCK_OVERLAP,
+        .on_metadata = QCA_ISSUE_DATA_ON_METADATA,
+        .tables = QCA_ISSUE_METADATA_SHARED,
         .unaligned = QCA_ISSUE_BLOCK_UNALIGNED,
         .leak = layout->zlib_header ? _QCA_ISSUE_MAX : QCA_ISSUE_BLOCK_UNUSED,
     };
