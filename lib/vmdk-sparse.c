@@ -102,21 +102,30 @@ static int read_marker(struct qca_image *image, uint64_t number, struct block *b
     return 0;
 }
 
-/* As much of the data as the stream in it takes. */
+/* As much of the data as the stream in it takes. Grains that lie apart are not longer, together,
+ * than the file: what is beyond that is not looked at, or a small file could keep a check busy. */
 static int measure_stream(struct qca_image *image, struct vmdk_extent *extent, struct block *block)
 {
-    _cleanup_free_ uint8_t *packed = malloc(block->length);
+    _cleanup_free_ uint8_t *packed = NULL;
     uint64_t used;
-    int r = packed ? 0 : -ENOMEM;
+    int r = 0;
 
-    if (r == 0 && !extent->inflater)
+    if (extent->measured >= image->info.file_size)
+        return -EBADMSG;
+    packed = malloc(block->length);
+    if (!packed)
+        return -ENOMEM;
+    if (!extent->inflater)
         r = inflater_new(INFLATE_ZLIB, extent->layout.block_size, &extent->inflater);
     if (r == 0)
         r = qca_io_read(image->io, block->offset, packed, block->length);
     if (r < 0)
         return r;
-    if (!inflater_run(extent->inflater, packed, block->length, &used) || used == 0)
+    if (!inflater_run(extent->inflater, packed, block->length, &used) || used == 0) {
+        extent->measured += block->length;
         return -EBADMSG;
+    }
+    extent->measured += round_up(used, VMDK_SECTOR);
     block->length = used;
     return 0;
 }
@@ -547,6 +556,7 @@ static int sparse_check(struct qca_image *image, struct check *check)
         return foreign_issue_field(check, extent->bad_field, extent->bad_offset,
                                    extent->bad_value);
     extent->measures = true;
+    extent->measured = 0;
     r = check_grains(image, check);
     extent->measures = false;
     return r;

@@ -42,7 +42,8 @@ struct vmdk_extent {
     uint64_t log_offset;        /* SESparse: of the volatile header */
     struct inflater *inflater;  /* of measures; NULL until it is wanted */
     bool measures;              /* a check is under way: compressed grains without a marker are
-                                 * measured */
+                                 * measured, */
+    uint64_t measured;          /* bytes of them so far */
     uint32_t flags;
     uint32_t odd_fields;        /* set bits: fields that are wrong, and do no harm */
 };
