@@ -258,14 +258,34 @@ static int refuse(void *userdata, const struct qca_reference *reference, struct 
     return -ENOENT;
 }
 
-/* The first error of a read, or 0 with the disk in buf. */
-static int read_disk(struct qca_image *image, uint8_t *buf, uint64_t size)
+/* Where the parent is, and its file once it is open. */
+struct folder {
+    const char *path;
+    int fd;
+};
+
+static int from_folder(void *userdata, const struct qca_reference *reference,
+                       struct qca_io **ret_io, struct qca_file_id *ret_id)
+{
+    struct folder *folder = userdata;
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/%s", folder->path, reference->name);
+    assert_int_equal(folder->fd, -1);
+    folder->fd = open(path, O_RDONLY | O_CLOEXEC);
+    assert_true(folder->fd >= 0);
+    *ret_id = (struct qca_file_id){ .a = 1, .b = 1 };
+    return qca_io_new_fd(folder->fd, ret_io);
+}
+
+static int read_chain(struct qca_image *image, uint8_t *buf, uint64_t size, qca_resolve_fn resolve,
+                      void *userdata)
 {
     struct qca_chain *chain = NULL;
     struct qca_map *map = NULL;
     struct qca_extent extent;
     uint64_t at = 0;
-    int r = qca_chain_open(image, NULL, refuse, NULL, NULL, &chain);
+    int r = qca_chain_open(image, NULL, resolve, userdata, NULL, &chain);
 
     if (r == 0)
         r = qca_map_new(chain, NULL, NULL, &map);
@@ -279,6 +299,12 @@ static int read_disk(struct qca_image *image, uint8_t *buf, uint64_t size)
     qca_map_free(map);
     qca_chain_free(chain);
     return r;
+}
+
+/* The first error of a read, or 0 with the disk in buf. */
+static int read_disk(struct qca_image *image, uint8_t *buf, uint64_t size)
+{
+    return read_chain(image, buf, size, refuse, NULL);
 }
 
 /* Whatever is only said to be another's is taken for zeros. */
@@ -590,6 +616,7 @@ static void compare_with_qemu(const char *directory)
 {
     struct file *file = calloc(1, sizeof(*file));
     uint8_t *disk = malloc(sizeof(file->disk));
+    struct folder folder = { directory, -1 };
     char path[64];
     struct opened opened;
     uint64_t all;
@@ -603,9 +630,12 @@ static void compare_with_qemu(const char *directory)
     check_file(file, ANY, true, &all);
     assert_int_equal(all, 0);
     open_file(file, &opened);
-    assert_int_equal(read_disk(opened.image, disk, file->disk_size), 0);
+    assert_int_equal(read_chain(opened.image, disk, file->disk_size, from_folder,
+                                &folder), 0);
     assert_memory_equal(disk, file->disk, file->disk_size);
     done(&opened);
+    if (folder.fd >= 0)
+        close(folder.fd);
     free(disk);
     free(file);
 }
@@ -620,6 +650,10 @@ static void qemu_s_images_read_as_qemu_reads_them(void **state)
         "qemu-img create -q -f raw b.raw 1500k && qemu-io -f raw -c 'write -P 1 0 70k' "
         "-c 'write -P 7 1300k 100k' b.raw && qemu-img convert -f raw -O vmdk "
         "-o subformat=streamOptimized b.raw a.vmdk",
+        "qemu-img create -q -f vmdk b.raw 1500k && qemu-io -f vmdk -c 'write -P 1 0 70k' "
+        "-c 'write -P 7 1300k 100k' b.raw && qemu-img create -q -f vmdk -o zeroed_grain=on "
+        "-b b.raw -F vmdk a.vmdk && qemu-io -f vmdk -c 'write -P 9 1k 1k' "
+        "-c 'write -z 1280k 64k' a.vmdk",
     };
     char directory[] = "/tmp/test-vmdk.XXXXXX";
 
