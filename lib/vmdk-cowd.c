@@ -86,7 +86,7 @@ static void take_layout(struct qca_image *image, const uint8_t *head)
                                  (struct vmdk_field){ "numSectors", AT_CAPACITY },
                                  le32_get(head + AT_GRAIN),
                                  (struct vmdk_field){ "grainSize", AT_GRAIN }, ENTRIES) &&
-             (tables < block_layout_tables(layout) || tables > VMDK_TABLES_MAX))
+             (tables < block_layout_tables(layout) || tables > VMDK_DIRECTORY_MAX))
         vmdk_extent_bad(extent, (struct vmdk_field){ "numGDEntries", AT_TABLES }, tables);
     extent->directory = (uint64_t)le32_get(head + AT_DIRECTORY) * VMDK_SECTOR;
     if (!extent->bad_field && extent->directory < VMDK_SECTOR)

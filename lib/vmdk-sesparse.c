@@ -245,7 +245,7 @@ static void take_layout(struct qca_image *image, const uint8_t *header)
                              (struct vmdk_field){ "capacity", AT_CAPACITY }, GRAIN,
                              (struct vmdk_field){ "grain_size", AT_GRAIN }, ENTRIES))
         return;
-    if (directory < block_layout_tables(layout) || directory > VMDK_TABLES_MAX) {
+    if (directory < block_layout_tables(layout) || directory > VMDK_DIRECTORY_MAX) {
         vmdk_extent_bad(extent, (struct vmdk_field){ region_names[REGION_DIRECTORY][1],
                                                      AT_REGIONS + 16 * REGION_DIRECTORY + 8 },
                         directory);

@@ -22,7 +22,10 @@ int vmdk_descriptor_parse(struct qca_image *image, struct qca_error *error, cons
 enum {
     VMDK_SECTOR = 512,
     VMDK_GRAIN_MAX = 0x200000,          /* sectors of a grain, and */
-    VMDK_TABLES_MAX = 32 << 20,         /* tables: as QEMU opens at most (block/vmdk.c) */
+    VMDK_DIRECTORY_MAX = 32 << 20,      /* entries of a directory: as QEMU opens at most
+                                         * (block/vmdk.c) */
+    VMDK_TABLES_MAX = 4 << 20,          /* that a disk needs: 64 TiB of SESparse, VMware's largest
+                                         * disk, have as many */
 };
 
 /* An extent that maps its disk: what image->own is, of all but descriptors. */
