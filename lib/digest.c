@@ -416,8 +416,8 @@ static int hash_disk(struct hashing *hashing)
     return r < 0 || hashing->is_void ? r : feed_zeros(hashing, size);
 }
 
-/* Clusters of up to 2 MiB are inflated once each, by the one batch that has all of it; blocks of
- * others' formats may be longer. */
+/* Clusters of up to 2 MiB are inflated once each, by the one batch that has all of it; larger ones,
+ * which some formats have, are never compressed. */
 static size_t blocks_per_batch(const struct qca_map *map)
 {
     size_t n = BATCH_BLOCKS;
@@ -425,10 +425,9 @@ static size_t blocks_per_batch(const struct qca_map *map)
     for (size_t i = 0; i < map->n_layers; i++) {
         size_t blocks = map->layers[i].image->info.cluster_size / QCA_BLOCK_SIZE;
 
-        if (blocks > n)
-            n = blocks;
+        n = max_u64(n, min_u64(blocks, BATCH_BLOCKS_MAX));
     }
-    return n < BATCH_BLOCKS_MAX ? n : BATCH_BLOCKS_MAX;
+    return n;
 }
 
 static int begin(struct hashing *hashing)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The descriptor of a VMDK: "Virtual Disk Format 5.0" of VMware, "The Descriptor File". */
+/* What the files about VMDK share: the descriptor ("Virtual Disk Format 5.0" of VMware, "The
+ * Descriptor File"), and the extents that map a disk grain by grain. */
 #pragma once
 
-#include "format.h"
+#include "block-table.h"
 
 enum { VMDK_DESCRIPTOR_MAX = (1 << 20) - 1 };   /* bytes, as QEMU reads of one at most */
 
@@ -15,3 +16,74 @@ bool vmdk_descriptor_has_type(const uint8_t *text, size_t n);
  * are is the file's own business: only the parent is taken. */
 int vmdk_descriptor_parse(struct qca_image *image, struct qca_error *error, const uint8_t *text,
                           size_t size, bool embedded);
+
+/* ---- extents ------------------------------------------------------------------------------ */
+
+enum {
+    VMDK_SECTOR = 512,
+    VMDK_GRAIN_MAX = 0x200000,          /* sectors of a grain, and */
+    VMDK_DIRECTORY_MAX = 32 << 20,      /* entries of a directory: as QEMU opens at most
+                                         * (block/vmdk.c) */
+    VMDK_TABLES_MAX = 4 << 20,          /* that a disk needs: 64 TiB of SESparse, VMware's largest
+                                         * disk, have as many */
+};
+
+/* An extent that maps its disk: what image->own is, of all but descriptors. */
+struct vmdk_extent {
+    struct block_layout layout;
+    int (*check)(struct qca_image *image, struct check *check);
+    const char *bad_field;      /* why there is no layout; NULL: there is one, */
+    uint64_t bad_offset, bad_value;
+    bool unread;                /* unless this is set: the check tells why */
+    uint64_t directory;         /* host offset */
+    uint64_t second_directory;  /* of the redundant tables; 0: there are none */
+    uint64_t descriptor, descriptor_size;       /* host offset and bytes; size 0: there is none */
+    uint64_t trailer;           /* host offset; 0: there is none */
+    uint64_t tables, grains;    /* SESparse: host offsets, from where tables and grains are
+                                 * counted, */
+    uint64_t tables_size;       /* and bytes of all tables */
+    uint64_t log_offset;        /* SESparse: of the volatile header */
+    struct inflater *inflater;  /* of measures; NULL until it is wanted */
+    bool measures;              /* a check is under way: compressed grains without a marker are
+                                 * measured, */
+    uint64_t measured;          /* bytes of them so far */
+    uint32_t flags;
+    uint32_t odd_fields;        /* set bits: fields that are wrong, and do no harm */
+};
+
+/* The layout's block size and number of blocks, by grains of so many sectors; false, with the bad
+ * field, when they are impossible. Fields: name and host offset. */
+struct vmdk_field {
+    const char *name;
+    uint64_t offset;
+};
+bool vmdk_extent_measure(struct qca_image *image, uint64_t capacity, struct vmdk_field capacity_is,
+                         uint64_t grain, struct vmdk_field grain_is, uint32_t entries);
+/* There is no layout: this field is why. */
+void vmdk_extent_bad(struct vmdk_extent *extent, struct vmdk_field field, uint64_t value);
+/* As struct block_layout's directory: of entries of entry_size bytes at offset, each of which
+ * place() turns into the host offset of a table. */
+int vmdk_extent_directory(struct qca_image *image, uint64_t offset, unsigned entry_size,
+                          uint64_t (*place)(const struct vmdk_extent *extent,
+                                            const uint8_t *entry),
+                          uint64_t memory, struct qca_error *error, uint64_t **ret_tables);
+/* For directories of 32-bit sector numbers, as hosted sparse extents and COWD have. */
+uint64_t vmdk_extent_place(const struct vmdk_extent *extent, const uint8_t *entry);
+int vmdk_extent_tables(struct qca_image *image, uint64_t memory, struct qca_error *error,
+                       uint64_t **ret_tables);
+/* The check: a header field is wrong, at this host offset. */
+int vmdk_tell_field(struct check *check, uint64_t offset);
+/* The check: each of the n regions is in the file, and apart from the others. How many are not in
+ * the file, or -ENOMEM. */
+int vmdk_check_regions(struct qca_image *image, struct check *check,
+                       const struct block_metadata *regions, size_t n);
+
+/* What is left of opening an extent whose kind is known, with image->own allocated: a header that
+ * makes no layout is no error. head: the first PROBE_SIZE bytes. */
+int vmdk_sparse_open(struct qca_image *image, const uint8_t *head, struct qca_error *error);
+int vmdk_cowd_open(struct qca_image *image, const uint8_t *head, struct qca_error *error);
+int vmdk_sesparse_open(struct qca_image *image, const uint8_t *head, struct qca_error *error);
+/* Reads the descriptor that a sparse extent has within. */
+int vmdk_take_descriptor(struct qca_image *image, struct qca_error *error, uint64_t offset,
+                         uint64_t size, bool embedded);
+bool vmdk_is_sparse(const uint8_t *head);

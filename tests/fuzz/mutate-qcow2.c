@@ -277,6 +277,9 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
 {
     struct mutation m = { .data = data, .size = size, .random = seed };
 
+    /* of another format: seldom made qcow2, or there would be nothing of its own to find */
+    if (size >= 112 && get(&m, 0, 4) != MAGIC && pick(&m, 16) != 0)
+        return LLVMFuzzerMutate(data, size, max_size);
     if (size < 112 || pick(&m, 4) == 0) {
         m.size = LLVMFuzzerMutate(data, size, max_size);
     } else {
