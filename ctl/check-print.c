@@ -394,7 +394,9 @@ static void print_hurt(struct pieces *pieces, const struct qca_issue *issue, boo
                     row ? " on" : "", alone ? ", " : "",
                     alone ? text_size(issue->host_length, size) : "");
     if (issue->stored != issue->counted)
-        print_piece(pieces, "refcount %" PRIu64 ", references %" PRIu64, issue->stored,
+        print_piece(pieces, issue->kind == QCA_ISSUE_BLOCK_COUNT
+                                ? "%" PRIu64 " by the header, %" PRIu64 " by the map"
+                                : "refcount %" PRIu64 ", references %" PRIu64, issue->stored,
                     issue->counted);
     if (issue->guest_offset != QCA_NO_OFFSET) {
         pieces->width = 1;      /* on a line of its own */

@@ -101,7 +101,8 @@ static int tell_table(struct block_check *ctx, enum qca_issue_kind kind, uint64_
 
     issue.index = table;
     issue.host_offset = table_offset(ctx, table);
-    issue.host_length = (uint64_t)table_entries(layout, table) * layout->entry_size;
+    issue.host_length = ctx->tables ? table_bytes(layout)
+                                    : (uint64_t)table_entries(layout, table) * layout->entry_size;
     if (start < size) {
         issue.guest_offset = start;
         issue.guest_length = min_u64((uint64_t)layout->entries * layout->block_size, size - start);

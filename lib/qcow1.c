@@ -191,13 +191,14 @@ static void qcow1_close(struct qca_image *image)
 static int qcow1_check(struct qca_image *image, struct check *check)
 {
     const struct qcow1 *qcow1 = image->own;
-    const struct block_metadata metadata[] = {
+    struct block_metadata metadata[] = {
         { 0, HEADER_SIZE, QCA_TABLE_HEADER },
-        { qcow1->l1_offset, block_layout_tables(&qcow1->layout) * ENTRY, QCA_TABLE_L1 },
+        { .offset = qcow1->l1_offset, .table = QCA_TABLE_L1 },
     };
 
     if (qcow1->bad_field)
         return foreign_issue_field(check, qcow1->bad_field, qcow1->bad_offset, qcow1->bad_value);
+    metadata[1].size = block_layout_tables(&qcow1->layout) * ENTRY;
     return block_check(image, check, metadata, ELEMENTSOF(metadata));
 }
 

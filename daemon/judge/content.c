@@ -87,7 +87,9 @@ static bool issue_is_beyond_end(const struct judging *judging, const struct qca_
 {
     return (issue->kind == QCA_ISSUE_OUT_OF_FILE ||
             issue->kind == QCA_ISSUE_REFTABLE_OUT_OF_FILE ||
-            issue->kind == QCA_ISSUE_LAST_CLUSTER_CUT) &&
+            issue->kind == QCA_ISSUE_LAST_CLUSTER_CUT ||
+            issue->kind == QCA_ISSUE_BLOCK_OUT_OF_FILE ||
+            issue->kind == QCA_ISSUE_TABLE_OUT_OF_FILE) &&
            issue->host_offset != QCA_NO_OFFSET;
 }
 
@@ -135,16 +137,30 @@ static bool kind_is_hidden_damage(enum qca_issue_kind kind)
     case QCA_ISSUE_DATA_FILE_OFFSET:
     case QCA_ISSUE_DATA_FILE_END:
     case QCA_ISSUE_DATA_FILE_SHARED:
+    case QCA_ISSUE_BLOCK_OUT_OF_FILE:
+    case QCA_ISSUE_BLOCK_OVERLAP:
+    case QCA_ISSUE_BLOCK_UNALIGNED:
+    case QCA_ISSUE_BLOCK_INVALID:
+    case QCA_ISSUE_TABLE_OUT_OF_FILE:
+    case QCA_ISSUE_CHECKSUM_WRONG:
+    case QCA_ISSUE_FIELD_INVALID:
+    case QCA_ISSUE_TRAILER_MISSING:
+    case QCA_ISSUE_LOG_INVALID:
+    case QCA_ISSUE_TEXT_TRANSFER:
         return true;
     default:
         return false;
     }
 }
 
-/* What a data file that was cut off explains is data-file, and no damage of the tables. */
+/* A data file that was cut off is data-file, a file that was cut off image-truncated: the pointers
+ * behind their ends are no damage of the tables. */
 static bool kind_is_explained(const struct judging *judging, enum qca_issue_kind kind)
 {
-    return kind == QCA_ISSUE_DATA_FILE_END && judging->data_cut.clusters > 0;
+    return (kind == QCA_ISSUE_DATA_FILE_END && judging->data_cut.clusters > 0) ||
+           (judging->truncated &&
+            (kind == QCA_ISSUE_BLOCK_OUT_OF_FILE || kind == QCA_ISSUE_TABLE_OUT_OF_FILE ||
+             kind == QCA_ISSUE_TRAILER_MISSING));
 }
 
 static bool issue_is_damage(const struct judging *judging, const struct qca_issue *issue)
@@ -578,7 +594,9 @@ static int judge_check(struct judging *judging)
     if (r < 0)
         return r;
     if (!unstable) {
-        if (dirty)
+        /* Without stored counts, only sound tables tell what nothing refers to. */
+        if (dirty || (!qca_format_has(info->format, QCA_TRAIT_REFCOUNTS) &&
+                      (judging->truncated || check->corruptions > 0)))
             judged[FINDING_CLUSTERS_LEAKED] = judged[FINDING_LEAK_BURST] = false;
         else
             r = judge_leaks(judging);

@@ -70,6 +70,11 @@ static void remedy_corrupt(struct remedy *remedy, const struct graph *graph,
     if (burst)
         remedy_note(remedy, "No repair is given, because many leaks lie in one place: the repair "
                             "would free data that a lost table referred to. See leak-burst.");
+    else if (pointers && !qca_format_has(layer->info.format, QCA_TRAIT_COMMANDS))
+        remedy_note(remedy,
+                    "No repair is given, because no program is known that mends such damage in a "
+                    "%s image. What its other blocks hold can still be read from the copy.",
+                    qca_format_name(layer->info.format));
     else if (pointers)
         /* Measured: it leaves such entries as they are, and says that errors remain. */
         remedy_note(

@@ -228,15 +228,17 @@ void remedy_step_keep(struct remedy *remedy, const struct gate *gate, const stru
 {
     _cleanup_free_ char *quoted = remedy_quote(remedy, image->path);
     _cleanup_gate_ struct gate reading = gate_begin(remedy, gate->graph);
-    bool evidence;
+    const struct layer_report *layer = image_layer(image);
+    bool evidence, tables = layer && qca_format_has(layer->info.format, QCA_TRAIT_COMMANDS);
 
     gate_image(&reading, image, GATE_READ);
     evidence = quoted && gate_would_open(&reading);
     if (evidence)
         remedy_text(remedy,
                     "The next command keeps a copy and, in a new file in your home folder "
-                    "(qcaudit-evidence-TIME.tar), evidence: the tables as they are, and what is "
-                    "known of the image, to be looked at when it has been repaired or replaced.");
+                    "(qcaudit-evidence-TIME.tar), evidence: %swhat is known of the image, to be "
+                    "looked at when it has been repaired or replaced.",
+                    tables ? "the tables as they are, and " : "");
     remedy_step_copy(remedy, gate, image);
     if (evidence)
         remedy_and(remedy, gate,

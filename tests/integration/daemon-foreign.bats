@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Containers of formats that are not understood in a datastore: named, said once, no word about their content; VMDK's extents.
+# Containers of others' formats in a datastore: checked and digested, or named and said once; VMDK's extents.
 load lib
 
 setup() { need qemu-img qemu-io jq; qcaudit_setup; cd "$STORE"; }
@@ -15,6 +15,8 @@ row() { ctl images -a --json=short | jq -c --arg path "$STORE/$1" '.[] | select(
         qemu-img create -q -f qcow2 -F $format -b one.$format over-$format.qcow2
     done
     qemu-img create -q -f vdi two.vdi 4M
+    # parts of disks: what these texts name is not put together
+    for name in one two; do qemu-img create -q -f vmdk -o subformat=monolithicFlat $name-desc.vmdk 4M; done
     start_daemon
     scan
     for format in vmdk vdi vpc vhdx qed parallels qcow; do
@@ -22,10 +24,10 @@ row() { ctl images -a --json=short | jq -c --arg path "$STORE/$1" '.[] | select(
         [ "$(row one.$format | jq '."virtual-size"')" = "$(qemu-img info --output=json one.$format | jq '."virtual-size"')" ]
     done
     same "not-auditable info store" "$(ctl findings --json=short --name not-auditable | jq -r '.[] | "\(.name) \(.severity) \(.datastore)"')"
-    ctl findings --json=short --name not-auditable | jq -e '.[0].summary | contains("2 vdi") and contains("1 parallels")'
+    ctl findings --json=short --name not-auditable | jq -e '.[0].summary | contains("2 vmdk")'
     # sound overlays, of equal size: nothing of parents, formats or sizes
     same "" "$(findings | grep -v '^not-auditable' || :)"
-    rm one.* two.* over-*
+    rm one.* two.* *-desc* over-*
     scan
     wait_for 20 eval '[ -z "$(findings)" ]'
 }
@@ -79,8 +81,49 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     wait_for 20 eval '[ "$(ctl baseline | grep -c "^verified *policy")" = 2 ]'
     sleep 0.1
     qemu-io -f raw -c 'write -q -P 9 0 4k' golden/flat-flat.vmdk
-    printf x | dd of=golden/sparse.vmdk bs=1 seek=100000 conv=notrunc status=none
+    qemu-io -f vmdk -c 'write -q -P 9 64k 4k' golden/sparse.vmdk
     scan --scrub "$STORE/golden"
     wait_for 20 eval 'findings --name golden-modified | grep -q "golden/sparse.vmdk"'
     wait_for 20 eval 'findings --name golden-modified | grep -q "golden/flat"'
+}
+
+@test "damage in another's format is told, with no command that writes; a sound one has no finding" {
+    for format in vmdk vdi vpc vhdx qed parallels qcow; do
+        qemu-img create -q -f raw disk.raw 8M
+        qemu-io -f raw -c 'write -q -P 7 1M 3M' disk.raw
+        qemu-img convert -f raw -O $format disk.raw sound.$format
+        cp sound.$format hurt.$format
+        rm disk.raw
+        # the last block is cut
+        truncate -s $(($(stat -c %s hurt.$format) - 1048576 - 512)) hurt.$format
+    done
+    start_daemon
+    scan
+    for format in vmdk vdi vpc vhdx qed parallels qcow; do
+        same "" "$(findings --path "$STORE/sound.$format")"
+        findings --path "$STORE/hurt.$format" | grep -qE "^(corrupt|header-invalid|image-truncated|metadata-corrupt)" ||
+            { echo "$format"; findings --path "$STORE/hurt.$format"; ctl check "$STORE/hurt.$format"; return 1; }
+        ctl show "$STORE/hurt.$format" >text
+        [ "$format" != vmdk ] || cat text >&2
+        run ! grep -E 'check -r|qemu-img (commit|rebase|amend|snapshot)|dd .*of=' text
+    done
+}
+
+@test "a golden container whose bytes an earlier version remembered is remembered anew, without a word" {
+    need sqlite3
+    mkdir golden
+    qemu-img create -q -f vdi golden/a.vdi 4M
+    qemu-io -f vdi -c 'write -q -P 9 1M 64k' golden/a.vdi
+    chmod 0444 golden/*
+    write_config 'scrub: {pressure: off}' "golden: {patterns: ['$STORE/golden/a.vdi']}"
+    start_daemon
+    scan --scrub "$STORE/golden"
+    wait_for 20 eval '[ "$(ctl baseline | grep -c "^verified *policy")" = 1 ]'
+    before=$(ctl baseline --json=short "$STORE/golden/a.vdi" | jq -r '.[0].digest // .digest')
+    stop_daemon
+    sqlite3 "$STATE/qcaudit.db" "UPDATE baseline SET encrypted = 1, digest = randomblob(32)"
+    start_daemon
+    scan --scrub "$STORE/golden"
+    wait_for 20 eval '[ "$(ctl baseline --json=short "$STORE/golden/a.vdi" | jq -r ".[0].digest // .digest")" = "$before" ]'
+    same "" "$(findings --path "$STORE")"
 }

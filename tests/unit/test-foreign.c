@@ -367,7 +367,9 @@ static void each_format_is_told(void **state)
         assert_int_equal(qca_info_is_understood(opened.info),
                          qca_format_has(rows[i].format, QCA_TRAIT_UNDERSTOOD) &&
                              opened.info->variant != QCA_VARIANT_DIFFERENCING &&
-                             (!opened.image->format->layout || image_layout(opened.image)));
+                             opened.info->variant != QCA_VARIANT_VMDK_DESCRIPTOR &&
+                             opened.info->variant != QCA_VARIANT_VMDK_COWD &&
+                             opened.info->variant != QCA_VARIANT_VMDK_SESPARSE);
         done(&opened);
         free(file);
     }
