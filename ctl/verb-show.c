@@ -247,7 +247,9 @@ static void print_format(const struct ctl *ctl, json_object *image)
 
         if (asprintf(&text, "%s%s%s%s%s", format, variant ? " (" : "", variant ? variant : "",
                      variant ? ")" : "",
-                     qca_info_is_understood(&info) ? "" : ", of which the header alone is understood") >= 0)
+                     qca_info_is_understood(&info) ? ""
+                                                   : ", of which the header alone is understood") >=
+            0)
             line(ctl, "Format", text);
         return;
     }

@@ -21,8 +21,8 @@ enum inflate_type {
  * -ENOMEM, -EOPNOTSUPP for another type. */
 int inflater_new(uint8_t type, uint64_t size, struct inflater **ret_inflater);
 void inflater_free(struct inflater *inflater);
-/* True when data gives a whole cluster, or (INFLATE_ZLIB) is a whole stream. *ret_used: bytes of data that were needed for it, or were
- * taken until it failed. */
+/* True when data gives a whole cluster, or (INFLATE_ZLIB) is a whole stream. *ret_used: bytes of
+ * data that were needed for it, or were taken until it failed. */
 bool inflater_run(struct inflater *inflater, const uint8_t *data, uint64_t size,
                   uint64_t *ret_used);
 

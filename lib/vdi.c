@@ -25,6 +25,7 @@ enum {
     UUID_SIZE = 16,
     TYPE_DYNAMIC = 1,
     TYPE_FIXED = 2,
+    TYPE_UNDO = 3,
     TYPE_DIFFERENCING = 4,
     SECTOR = 512,
     ENTRY = 4,
@@ -142,9 +143,10 @@ static enum qca_variant variant_of(uint32_t type)
         return QCA_VARIANT_DYNAMIC;
     case TYPE_FIXED:
         return QCA_VARIANT_FIXED;
+    case TYPE_UNDO:             /* a layer, too, which nobody makes any more */
     case TYPE_DIFFERENCING:
         return QCA_VARIANT_DIFFERENCING;
-    default:                    /* undo logs, which nobody makes any more */
+    default:
         return QCA_VARIANT_NONE;
     }
 }
@@ -170,8 +172,11 @@ static int vdi_open(struct qca_image *image, struct qca_error *error)
     size = le64_get(header + AT_DISK_SIZE);
     /* other writers than VirtualBox leave sizes that are no whole sectors: QEMU rounds them up */
     r = foreign_size(image, error, "cbDisk", AT_DISK_SIZE, div_round_up(size, SECTOR), SECTOR);
-    if (r < 0 || info->variant == QCA_VARIANT_NONE)
+    if (r < 0)
         return r;
+    if (info->variant == QCA_VARIANT_NONE)
+        return foreign_invalid(error, "type", AT_TYPE, le32_get(header + AT_TYPE),
+                               TYPE_DIFFERENCING, "this type of VDI is not known");
     image->own = calloc(1, sizeof(struct vdi));
     if (!image->own)
         return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },

@@ -91,14 +91,14 @@ int vmdk_take_descriptor(struct qca_image *image, struct qca_error *error, uint6
 }
 
 static int open_extent(struct qca_image *image, const uint8_t *head, struct qca_error *error,
-                       int (*open)(struct qca_image *image, const uint8_t *head,
+                       int (*opener)(struct qca_image *image, const uint8_t *head,
                                    struct qca_error *error))
 {
     image->own = calloc(1, sizeof(struct vmdk_extent));
     if (!image->own)
         return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
                          "out of memory");
-    return open(image, head, error);
+    return opener(image, head, error);
 }
 
 static int vmdk_open(struct qca_image *image, struct qca_error *error)

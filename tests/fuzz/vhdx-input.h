@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A VHDX from a short input: its structures lie in places of some MiB, which no fuzzer would fill. */
+/* A VHDX from a short input: its structures lie in places of some MiB, which no fuzzer would
+ * fill. */
 #pragma once
 
 #include <stddef.h>

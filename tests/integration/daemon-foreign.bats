@@ -76,6 +76,7 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     chmod 0444 golden/*
     write_config 'scrub: {pressure: off}' "golden: {patterns: ['$STORE/golden/flat.vmdk', '$STORE/golden/sparse.vmdk']}"
     start_daemon
+    scan
     scan --scrub "$STORE/golden"
     same "" "$(findings --path "$STORE" --name golden-modified)"
     wait_for 20 eval '[ "$(ctl baseline | grep -c "^verified *policy")" = 2 ]'
@@ -104,7 +105,6 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
         findings --path "$STORE/hurt.$format" | grep -qE "^(corrupt|header-invalid|image-truncated|metadata-corrupt)" ||
             { echo "$format"; findings --path "$STORE/hurt.$format"; ctl check "$STORE/hurt.$format"; return 1; }
         ctl show "$STORE/hurt.$format" >text
-        [ "$format" != vmdk ] || cat text >&2
         run ! grep -E 'check -r|qemu-img (commit|rebase|amend|snapshot)|dd .*of=' text
     done
 }
@@ -117,12 +117,14 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     chmod 0444 golden/*
     write_config 'scrub: {pressure: off}' "golden: {patterns: ['$STORE/golden/a.vdi']}"
     start_daemon
+    scan
     scan --scrub "$STORE/golden"
     wait_for 20 eval '[ "$(ctl baseline | grep -c "^verified *policy")" = 1 ]'
     before=$(ctl baseline --json=short "$STORE/golden/a.vdi" | jq -r '.[0].digest // .digest')
     stop_daemon
     sqlite3 "$STATE/qcaudit.db" "UPDATE baseline SET encrypted = 1, digest = randomblob(32)"
     start_daemon
+    scan
     scan --scrub "$STORE/golden"
     wait_for 20 eval '[ "$(ctl baseline --json=short "$STORE/golden/a.vdi" | jq -r ".[0].digest // .digest")" = "$before" ]'
     same "" "$(findings --path "$STORE")"
