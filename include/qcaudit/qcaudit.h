@@ -485,9 +485,7 @@ enum qca_counter {
     X(LOG_INVALID,          "log-invalid",          BEYOND,     true,                              \
       "the log should hold writes to the tables, and holds none that can be replayed")             \
     X(TEXT_TRANSFER,        "text-transfer",        BEYOND,     true,                              \
-      "the file was changed as text, line ends were rewritten")                                    \
-    X(PARENT_OTHER,         "parent-other",         BEYOND,     true,                              \
-      "the parent is not, or not any more, the one that the layer was made on")
+      "the file was changed as text, line ends were rewritten")
 
 enum qca_issue_kind {
 #define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
