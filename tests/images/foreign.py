@@ -122,7 +122,7 @@ def judge_damaged(path, fmt, checkable, raw, found):
     if status < 0 or status > 63 or not report:
         found(f"the check ended with {status}")
         return
-    for problem in {text for issue in report.get("issues", []) for text in places.problems(issue, SIZE)}:
+    for problem in {text for issue in report.get("issues", []) for text in places.problems(issue, report["virtual-size"])}:
         if not problem.endswith("without a host offset"):       # an entry that is none points nowhere
             found(problem)
     their = theirs(path, fmt) if checkable else None
