@@ -73,10 +73,10 @@ static struct qca_issue block_issue(const struct block_check *ctx, enum qca_issu
 
     issue.table_offset = table_offset(ctx, number / layout->entries);
     issue.index = number % layout->entries;
-    issue.guest_offset = number * layout->block_size;
-    issue.guest_length = issue.guest_offset < size
-                             ? min_u64(layout->block_size, size - issue.guest_offset)
-                             : layout->block_size;
+    if (number * layout->block_size < size) {   /* tables may map more than the disk has */
+        issue.guest_offset = number * layout->block_size;
+        issue.guest_length = min_u64(layout->block_size, size - issue.guest_offset);
+    }
     return issue;
 }
 

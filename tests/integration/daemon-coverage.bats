@@ -322,7 +322,7 @@ permissions warning tmp/deep/a.qcow2" "$(findings)"
     POINTS+=("$STORE/nested")
     make_image "$STORE/nested/a.qcow2"
     make_image "$STORE/b.qcow2"
-    qemu-img create -q -f vmdk "$STORE/c.vmdk" 4M
+    printf '# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\nRW 8 ZERO\n' >"$STORE/c.vmdk"
     cp "$STORE/b.qcow2" "$STORE/left-out.qcow2"
     ln -s /dev/vg-not-here/lv "$STORE/"$'unseen\xff'
     printf '%s\n' 'libvirt: {uris: []}' "datastores: [{path: '$STORE', exclude: ['left-*']}]" >"$CONFIG"
