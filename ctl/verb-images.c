@@ -31,8 +31,9 @@ static char *image_state(json_object *row)
         return strdup("in use");
     if (row_has(row, "error"))
         return strdup("not opened");
-    /* there was no check that could have found anything */
-    if (format && !qca_format_is_understood(qca_format_from_name(format)))
+    /* There was no check that could have found anything: raw disks have none that could. */
+    if (format && !row_has(row, "corruptions") &&
+        !qca_format_has(qca_format_from_name(format), QCA_TRAIT_COMMANDS))
         return strdup("unchecked");
     return strdup("ok");
 }

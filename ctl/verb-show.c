@@ -243,13 +243,16 @@ static void print_format(const struct ctl *ctl, json_object *image)
         const struct qca_image_info info = {
             .format = qca_format_from_name(row_raw(image, "format")),
             .variant = qca_variant_from_name(variant ? variant : ""),
+            .virtual_size = row_number(image, "virtual-size"),
         };
+        const char *limit = qca_info_is_understood(&info) ? ""
+                            : row_has(image, "corruptions")
+                                ? ": a part of a disk, whose other parts its header does not name"
+                                : ", of which the header alone is understood";
 
         if (asprintf(&text, "%s%s%s%s%s", format, variant ? " (" : "", variant ? variant : "",
                      variant ? ")" : "",
-                     qca_info_is_understood(&info) ? ""
-                                                   : ", of which the header alone is understood") >=
-            0)
+                     limit) >= 0)
             line(ctl, "Format", text);
         return;
     }

@@ -441,6 +441,7 @@ static int judge_truncation(struct judging *judging)
 static int judge_bits(struct judging *judging)
 {
     const struct qca_image_info *info = &judging->layer->info;
+    bool pending = qca_check_count(judging_check(judging), QCA_ISSUE_LOG_PENDING) > 0;
     _cleanup_evidence_ struct evidence corrupt = { .object = NULL }, dirty = { .object = NULL };
     int r = 0;
 
@@ -450,9 +451,9 @@ static int judge_bits(struct judging *judging)
         r = judging_add(judging, FINDING_CORRUPT_BIT_SET, SEVERITY_CRITICAL, 1, &corrupt,
                         "was marked as corrupt by QEMU");
     }
-    if (r >= 0 && (info->incompatible_features & QCA_INCOMPAT_DIRTY) &&
-        judging->judgement->judged[FINDING_DIRTY_BIT_SET] &&
-        judging->image->audit->use == FILES_UNUSED) {
+    if (r >= 0 && judging->image->audit->use == FILES_UNUSED &&
+        (pending || (info->incompatible_features & QCA_INCOMPAT_DIRTY &&
+                     judging->judgement->judged[FINDING_DIRTY_BIT_SET]))) {
         dirty = evidence_new();
         evidence_number(&dirty, NUMBER_INCOMPATIBLE_FEATURES, info->incompatible_features);
         evidence_flag(&dirty, FLAG_LAZY_REFCOUNTS,
@@ -461,7 +462,8 @@ static int judge_bits(struct judging *judging)
             evidence_number(&dirty, NUMBER_CHANGED_AT,
                             (uint64_t)judging->image->fingerprint.mtime / 1000);
         r = judging_add(judging, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING, 1, &dirty,
-                        "was not closed cleanly");
+                        pending ? "was not closed cleanly: writes to its tables lie in its log alone"
+                                : "was not closed cleanly");
     }
     return r;
 }
@@ -637,7 +639,11 @@ int judge_content(struct judging *judging)
         case QCA_ERROR_MEMORY:
         case QCA_ERROR_LIMIT:
         case QCA_ERROR_UNSUPPORTED: {
-            int r = judging_add_not_auditable(judging, -ENOMEM, qca_check_error(check));
+            bool limit = qca_check_error(check)->kind != QCA_ERROR_UNSUPPORTED;
+            int r = qca_check_count(check, QCA_ISSUE_LOG_PENDING) > 0   /* dirty-bit-set says it */
+                        ? 0
+                        : judging_add_not_auditable(judging, limit ? -ENOMEM : -EOPNOTSUPP,
+                                                    qca_check_error(check));
 
             if (r < 0)
                 return r;

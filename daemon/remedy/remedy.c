@@ -142,6 +142,12 @@ static void remedy_dirty(struct remedy *remedy, const struct graph *graph,
 
     if (!quoted || !layer)
         return;
+    if (!qca_format_has(layer->info.format, QCA_TRAIT_COMMANDS)) {
+        remedy_text(remedy,
+                    "Make sure that no program on another host has the image open. What opens it "
+                    "for writing next replays its log; until then its content is not known here.");
+        return;
+    }
     if (!(layer->info.compatible_features & QCA_COMPAT_LAZY_REFCOUNTS)) {
         remedy_text(
             remedy,

@@ -699,7 +699,20 @@ static void hidden_damage(void **state)
         { QCA_ISSUE_BITMAP_BEYOND_DISK, FINDING_BITMAP_BAD, SEVERITY_ERROR, NULL },
         { QCA_ISSUE_LUKS_SLOT_INVALID, FINDING_HEADER_INVALID, SEVERITY_ERROR,
           "has an encryption header that QEMU refuses: a LUKS key slot is invalid" },
+        { QCA_ISSUE_BLOCK_OVERLAP, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_BLOCK_UNALIGNED, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_BLOCK_INVALID, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_CHECKSUM_WRONG, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_FIELD_INVALID, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_TRAILER_MISSING, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_LOG_INVALID, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_TEXT_TRANSFER, FINDING_METADATA_CORRUPT, SEVERITY_CRITICAL, NULL },
+        { QCA_ISSUE_LOG_PENDING, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING,
+          "was not closed cleanly: writes to its tables lie in its log alone" },
         { QCA_ISSUE_HEADER_SLACK, -1, 0, NULL },
+        { QCA_ISSUE_BLOCK_UNUSED, -1, 0, NULL },
+        { QCA_ISSUE_COPY_DIFFERS, -1, 0, NULL },
+        { QCA_ISSUE_DIRTY_BIT, -1, 0, NULL },
         { QCA_ISSUE_DATA_HOLE, -1, 0, NULL },
         { QCA_ISSUE_DATA_BEHIND_END, -1, 0, NULL },
         { QCA_ISSUE_COPIED_WRONG_INACTIVE, -1, 0, NULL },
@@ -730,6 +743,45 @@ static void hidden_damage(void **state)
         judge(world, image);
         assert_true(world->judgement.judged[FINDING_COMPRESSED_CLUSTER_BAD]);
     }
+}
+
+/* A log that is to be replayed is no damage, and nothing that cannot be audited; while somebody
+ * writes the image, it is what a log is for. */
+static void logs_to_be_replayed(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.vhdx", NULL);
+    struct qca_issue issue = bad_l2;
+
+    issue.kind = QCA_ISSUE_LOG_PENDING;
+    add_issue(image, &issue);
+    check_of(image)->finished = false;
+    fixture_error(&check_of(image)->error,
+                  (struct qca_error){ .kind = QCA_ERROR_UNSUPPORTED, .text = "the log" });
+    judge(world, image);
+    assert_only(world, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING,
+                "was not closed cleanly: writes to its tables lie in its log alone");
+    with_writer(image);
+    judge(world, image);
+    assert_clean(world);
+}
+
+/* A file that was cut off is one finding: what lay behind its end is no damage besides. */
+static void blocks_behind_the_end(void **state)
+{
+    struct world *world = *state;
+    struct image *image = add(world, "/vm/a.vdi", NULL);
+    struct qca_issue issue = bad_l2;
+
+    layer_of(image)->info.file_size = issue.host_offset = 1 << 20;
+    issue.host_length = 1 << 20;
+    issue.kind = QCA_ISSUE_BLOCK_OUT_OF_FILE;
+    add_issue(image, &issue);
+    issue.kind = QCA_ISSUE_TRAILER_MISSING;
+    add_issue(image, &issue);
+    judge(world, image);
+    assert_only(world, FINDING_IMAGE_TRUNCATED, SEVERITY_CRITICAL,
+                "is cut off: the file has 1M, its metadata refers to data up to 2M");
 }
 
 static void images_that_do_not_open(void **state)
@@ -1826,6 +1878,8 @@ int main(void)
         TEST(truncation_and_far_pointers_differ),
         TEST(snapshot_tables_and_bitmaps),
         TEST(hidden_damage),
+        TEST(logs_to_be_replayed),
+        TEST(blocks_behind_the_end),
         TEST(images_that_do_not_open),
         TEST(audits_that_fail),
         TEST(no_permission_is_said_once),
