@@ -53,6 +53,11 @@ int error_set(struct qca_error *error, int errno_value, enum qca_error_kind kind
     return -errno_value;
 }
 
+int error_set_memory(struct qca_error *error)
+{
+    return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 }, "out of memory");
+}
+
 int error_set_read(struct qca_error *error, int r, uint64_t offset, const char *what)
 {
     enum qca_error_kind kind = r == -ENOMEM ? QCA_ERROR_MEMORY : QCA_ERROR_IO;

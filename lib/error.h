@@ -17,5 +17,8 @@ int error_set(struct qca_error *error, int errno_value, enum qca_error_kind kind
               struct error_field field, const char *format, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* Not even little memory is left: says so and returns -ENOMEM. */
+int error_set_memory(struct qca_error *error);
+
 /* A read at offset failed with r (negative errno): says so and returns r. */
 int error_set_read(struct qca_error *error, int r, uint64_t offset, const char *what);

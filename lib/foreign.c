@@ -152,8 +152,7 @@ int foreign_directory(struct qca_image *image, uint64_t offset, uint64_t n, uint
                          "the directory needs more memory than allowed");
     entries = calloc(n ? n : 1, sizeof(*entries));
     if (!entries)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     inside = offset < size ? min_u64(n * sizeof(*entries), size - offset) : 0;
     r = inside > 0 ? qca_io_read(image->io, offset, entries, inside) : 0;
     if (r < 0)

@@ -88,8 +88,7 @@ int qca_image_open(struct qca_io *io, const struct qca_open_options *options,
 
     image = calloc(1, sizeof(*image));
     if (!image)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     image->io = io;
     image->memory_limit = options && options->memory_limit ? options->memory_limit
                                                            : MEMORY_LIMIT_DEFAULT;

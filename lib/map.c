@@ -368,8 +368,7 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
     if (map)
         map->layers = calloc(qca_chain_depth(chain), sizeof(*map->layers));
     if (!map || !map->layers)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     map->slice_layer = SIZE_MAX;
     if (wanted) {
         begin.snapshot = find_snapshot(qca_image_info(qca_chain_layer(chain, 0)), wanted);

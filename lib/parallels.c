@@ -142,8 +142,7 @@ static int parallels_open(struct qca_image *image, struct qca_error *error)
         return r;
     image->own = calloc(1, sizeof(struct parallels));
     if (!image->own)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     take_layout(image, header, old);
     return 0;
 }

@@ -146,7 +146,7 @@ static int take_parent(struct qca_image *image, struct qca_error *error, const u
     r = foreign_read(image, error, be64_get(header + AT_PARENT_OFFSET), name, size,
                      "the parent's name");
     if (r == 0 && foreign_name(name, size, &image->info.parent) < 0)
-        r = error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 }, "out of memory");
+        r = error_set_memory(error);
     return r;
 }
 
@@ -177,8 +177,7 @@ static int qcow1_open(struct qca_image *image, struct qca_error *error)
         return r;
     image->own = calloc(1, sizeof(struct qcow1));
     if (!image->own)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     take_layout(image, header);
     return 0;
 }

@@ -455,8 +455,7 @@ int qcow2_open(struct qca_image *image, struct qca_error *error)
 
     image->own = calloc(1, sizeof(struct qcow2));
     if (!image->own)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     r = qcow2_read(image, 0, header.head, sizeof(header.head));
     if (r < 0)
         return error_set_read(error, r, 0, "the header");

@@ -56,8 +56,7 @@ static int qcow2_map_begin(struct map_layer *layer, const struct map_begin *begi
                          "the L1 tables of the chain need more memory than allowed");
     layer->table = malloc(entries * 8);
     if (!layer->table)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     *begin->memory_left -= entries * 8;
     r = qcow2_read(layer->image, offset, layer->table, entries * 8);
     if (r < 0)

@@ -150,9 +150,7 @@ static int take_parent(struct qca_image *image, struct qca_error *error, const u
         info->parent_format = strdup(qca_format_name(QCA_FORMAT_RAW));
         r = info->parent_format ? 0 : -ENOMEM;
     }
-    return r < 0 ? error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                             "out of memory")
-                 : 0;
+    return r < 0 ? error_set_memory(error) : 0;
 }
 
 static int qed_open(struct qca_image *image, struct qca_error *error)
@@ -179,8 +177,7 @@ static int qed_open(struct qca_image *image, struct qca_error *error)
         return r;
     image->own = calloc(1, sizeof(struct qed));
     if (!image->own)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     take_layout(image, header);
     return 0;
 }

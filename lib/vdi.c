@@ -179,8 +179,7 @@ static int vdi_open(struct qca_image *image, struct qca_error *error)
                                TYPE_DIFFERENCING, "this type of VDI is not known");
     image->own = calloc(1, sizeof(struct vdi));
     if (!image->own)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     take_layout(image, header);
     return 0;
 }

@@ -134,9 +134,7 @@ static int take_parent(struct qca_image *image, struct qca_error *error, const u
         image->info.parent_format = strdup(qca_format_name(QCA_FORMAT_VPC));
         r = image->info.parent_format ? 0 : -ENOMEM;
     }
-    return r < 0 ? error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                             "out of memory")
-                 : 0;
+    return r < 0 ? error_set_memory(error) : 0;
 }
 
 static int open_dynamic(struct qca_image *image, struct qca_error *error, struct vhd *vhd)
@@ -184,8 +182,7 @@ static int vpc_open(struct qca_image *image, struct qca_error *error)
         return error_set_read(error, r, 0, "the VHD footer");
     image->own = vhd = calloc(1, sizeof(*vhd));
     if (!vhd)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     if (has_cookie(probe.head)) {
         memcpy(vhd->footer, probe.head, sizeof(vhd->footer));
         r = open_dynamic(image, error, vhd);

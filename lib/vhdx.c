@@ -19,11 +19,6 @@ static bool vhdx_probe(struct probe *probe)
     return memcmp(probe->head, "vhdxfile", 8) == 0;
 }
 
-static int out_of_memory(struct qca_error *error)
-{
-    return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 }, "out of memory");
-}
-
 /* Where the metadata region begins, by this region table; true in *ret_found when it says so. */
 static int find_in_table(struct qca_image *image, struct qca_error *error, uint64_t offset,
                          bool checked, uint64_t *ret_offset, bool *ret_found)
@@ -36,7 +31,7 @@ static int find_in_table(struct qca_image *image, struct qca_error *error, uint6
 
     *ret_found = false;
     if (!table)
-        return out_of_memory(error);
+        return error_set_memory(error);
     memset(table, 0, VHDX_REGION_TABLE_SIZE);
     r = foreign_read(image, error, offset, table, max_u64(size, VHDX_REGION_HEADER),
                      "the region table");
@@ -117,7 +112,7 @@ static int take_parent(struct qca_image *image, struct qca_error *error, uint64_
                                "the parent locator is too long");
     bytes = malloc(length ? length : 1);
     if (!bytes)
-        return out_of_memory(error);
+        return error_set_memory(error);
     r = foreign_read(image, error, offset, bytes, length, "the parent locator");
     if (r < 0)
         return r;
@@ -128,7 +123,7 @@ static int take_parent(struct qca_image *image, struct qca_error *error, uint64_
         info->parent_format = strdup(qca_format_name(QCA_FORMAT_VHDX));
         r = info->parent_format ? 0 : -ENOMEM;
     }
-    return r < 0 ? out_of_memory(error) : 0;
+    return r < 0 ? error_set_memory(error) : 0;
 }
 
 static int take_item(struct qca_image *image, struct qca_error *error, const uint8_t *entry,
@@ -204,7 +199,7 @@ static int vhdx_open(struct qca_image *image, struct qca_error *error)
         return r;
     image->own = calloc(1, sizeof(struct vhdx));
     if (!image->own || vhdx_set_layout(image, image->own) < 0)
-        return out_of_memory(error);
+        return error_set_memory(error);
     return 0;
 }
 

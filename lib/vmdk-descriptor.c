@@ -279,7 +279,6 @@ int vmdk_descriptor_parse(struct qca_image *image, struct qca_error *error, cons
     while (r >= 0 && next_line(&text, &line))
         r = take_line(image, error, line, embedded);
     if (r == -ENOMEM)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     return r < 0 ? r : 0;
 }

@@ -96,8 +96,7 @@ static int open_extent(struct qca_image *image, const uint8_t *head, struct qca_
 {
     image->own = calloc(1, sizeof(struct vmdk_extent));
     if (!image->own)
-        return error_set(error, ENOMEM, QCA_ERROR_MEMORY, (struct error_field){ 0 },
-                         "out of memory");
+        return error_set_memory(error);
     return opener(image, head, error);
 }
 
