@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the formats of others have in common, of which the header alone is read. */
+/* What the formats of others have in common. */
 #include "foreign.h"
 
 #include <ctype.h>
@@ -123,20 +123,27 @@ void foreign_windows_path(char *path)
     memmove(path, path + skip, n - skip + 1);
 }
 
-int foreign_issue_field(struct check *check, const char *name, uint64_t offset, uint64_t value)
+int foreign_issue_field(struct check *check, const struct foreign_field *field)
 {
     struct qca_issue issue = check_issue_new(QCA_ISSUE_FIELD_INVALID, QCA_TABLE_HEADER);
     struct qca_error error;
     int r;
 
-    issue.host_offset = offset;
+    issue.host_offset = field->offset;
     r = check_issue(check, &issue);
     if (r < 0)
         return r;
-    error_set(&error, EINVAL, QCA_ERROR_HEADER, (struct error_field){ name, offset, value, 0 },
+    error_set(&error, EINVAL, QCA_ERROR_HEADER,
+              (struct error_field){ field->name, field->offset, field->value, 0 },
               "the field %s at byte %" PRIu64 " holds %" PRIu64 ", which the format does not allow",
-              name, offset, value);
+              field->name, field->offset, field->value);
     return check_unfinished(check, -EINVAL, &error);
+}
+
+int foreign_new_own(struct qca_image *image, size_t size, struct qca_error *error)
+{
+    image->own = calloc(1, size);
+    return image->own ? 0 : error_set_memory(error);
 }
 
 int foreign_directory(struct qca_image *image, uint64_t offset, uint64_t n, uint64_t memory,

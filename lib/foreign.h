@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the formats of others have in common, of which the header alone is read. */
+/* What the formats of others have in common. */
 #pragma once
 
 #include "error.h"
@@ -29,10 +29,17 @@ void foreign_windows_path(char *path);
 
 struct check;
 
-/* The check of an image whose header says nothing that its tables could be found by: this field is
- * why. Not finished, as nothing else was looked at. */
-int foreign_issue_field(struct check *check, const char *name, uint64_t offset, uint64_t value);
+/* A header field by which it is impossible to say where blocks lie. */
+struct foreign_field {
+    const char *name;           /* the specification's; NULL: there is none */
+    uint64_t offset;            /* host offset */
+    uint64_t value;
+};
 
+/* The check of an image that has such a field. Not finished, as nothing else was looked at. */
+int foreign_issue_field(struct check *check, const struct foreign_field *field);
+/* size bytes of zeros as the image's private part. -ENOMEM, with the reason in error. */
+int foreign_new_own(struct qca_image *image, size_t size, struct qca_error *error);
 /* Reads a directory of n 64-bit entries at offset, of which those behind the end of the file are 0;
  * name is its field's. Takes no more than memory bytes. The entries are as they lie in the file.
  * -ENOMEM, or what the read gave. */

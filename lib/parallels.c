@@ -33,8 +33,7 @@ struct parallels {
     struct block_layout layout;
     uint32_t multiplier;        /* sectors of an entry's unit */
     bool in_use;
-    const char *bad_field;      /* why there is no layout; NULL: there is one */
-    uint64_t bad_offset, bad_value;
+    struct foreign_field bad;   /* why there is no layout */
 };
 
 static bool parallels_probe(struct probe *probe)
@@ -62,15 +61,7 @@ static const struct block_layout *parallels_layout(const struct qca_image *image
 {
     const struct parallels *parallels = image->own;
 
-    return parallels->bad_field ? NULL : &parallels->layout;
-}
-
-static void bad_field(struct parallels *parallels, const char *name, uint64_t offset,
-                      uint64_t value)
-{
-    parallels->bad_field = name;
-    parallels->bad_offset = offset;
-    parallels->bad_value = value;
+    return parallels->bad.name ? NULL : &parallels->layout;
 }
 
 /* Opens what QEMU does (block/parallels.c, parallels_open()). */
@@ -87,11 +78,13 @@ static void take_layout(struct qca_image *image, const uint8_t *header, bool old
     if (data < bat_end)
         data = old || data == 0 ? div_round_up(bat_end, SECTOR) * SECTOR : data;
     if (cluster == 0)
-        bad_field(parallels, "tracks", AT_TRACKS, le32_get(header + AT_TRACKS));
+        parallels->bad = (struct foreign_field) {
+            "tracks", AT_TRACKS, le32_get(header + AT_TRACKS),
+        };
     else if ((uint64_t)n * cluster < image->info.virtual_size)
-        bad_field(parallels, "bat_entries", AT_BAT_ENTRIES, n);
+        parallels->bad = (struct foreign_field){ "bat_entries", AT_BAT_ENTRIES, n };
     else if (data < bat_end)
-        bad_field(parallels, "data_off", AT_DATA, data / SECTOR);
+        parallels->bad = (struct foreign_field){ "data_off", AT_DATA, data / SECTOR };
     parallels->layout = (struct block_layout) {
         .block_size = cluster,
         .n_blocks = n,
@@ -140,9 +133,9 @@ static int parallels_open(struct qca_image *image, struct qca_error *error)
     r = foreign_size(image, error, "nb_sectors", AT_SECTORS, sectors, SECTOR);
     if (r < 0)
         return r;
-    image->own = calloc(1, sizeof(struct parallels));
-    if (!image->own)
-        return error_set_memory(error);
+    r = foreign_new_own(image, sizeof(struct parallels), error);
+    if (r < 0)
+        return r;
     take_layout(image, header, old);
     return 0;
 }
@@ -160,9 +153,8 @@ static int parallels_check(struct qca_image *image, struct check *check)
     struct qca_issue dirty = check_issue_new(QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER);
     int r;
 
-    if (parallels->bad_field)
-        return foreign_issue_field(check, parallels->bad_field, parallels->bad_offset,
-                                   parallels->bad_value);
+    if (parallels->bad.name)
+        return foreign_issue_field(check, &parallels->bad);
     dirty.host_offset = AT_IN_USE;
     r = parallels->in_use ? check_issue(check, &dirty) : 0;
     return r < 0 ? r : block_check(image, check, &header, 1);

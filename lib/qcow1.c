@@ -35,8 +35,7 @@ struct qcow1 {
     struct block_layout layout;
     unsigned cluster_bits;
     uint64_t l1_offset;
-    const char *bad_field;      /* why there is no layout; NULL: there is one */
-    uint64_t bad_offset, bad_value;
+    struct foreign_field bad;   /* why there is no layout */
 };
 
 static bool qcow1_probe(struct probe *probe)
@@ -85,14 +84,7 @@ static const struct block_layout *qcow1_layout(const struct qca_image *image)
 {
     const struct qcow1 *qcow1 = image->own;
 
-    return qcow1->bad_field ? NULL : &qcow1->layout;
-}
-
-static void bad_field(struct qcow1 *qcow1, const char *name, uint64_t offset, uint64_t value)
-{
-    qcow1->bad_field = name;
-    qcow1->bad_offset = offset;
-    qcow1->bad_value = value;
+    return qcow1->bad.name ? NULL : &qcow1->layout;
 }
 
 /* Opens what QEMU does (qcow_open()). */
@@ -105,13 +97,13 @@ static void take_layout(struct qca_image *image, const uint8_t *header)
     qcow1->cluster_bits = header[AT_CLUSTER_BITS];
     qcow1->l1_offset = be64_get(header + AT_L1);
     if (l2_bits < L2_BITS_MIN || l2_bits > L2_BITS_MAX) {
-        bad_field(qcow1, "l2_bits", AT_L2_BITS, l2_bits);
+        qcow1->bad = (struct foreign_field){ "l2_bits", AT_L2_BITS, l2_bits };
         return;
     }
     if (size <= 1 || div_round_up(size, UINT64_C(1) << (qcow1->cluster_bits + l2_bits)) > L1_MAX)
-        bad_field(qcow1, "size", AT_SIZE, size);
+        qcow1->bad = (struct foreign_field){ "size", AT_SIZE, size };
     else if (qcow1->l1_offset < HEADER_SIZE || qcow1->l1_offset >= image->info.file_size)
-        bad_field(qcow1, "l1_table_offset", AT_L1, qcow1->l1_offset);
+        qcow1->bad = (struct foreign_field){ "l1_table_offset", AT_L1, qcow1->l1_offset };
     qcow1->layout = (struct block_layout) {
         .block_size = image->info.cluster_size,
         .n_blocks = div_round_up(size, image->info.cluster_size),
@@ -175,9 +167,9 @@ static int qcow1_open(struct qca_image *image, struct qca_error *error)
         r = take_parent(image, error, header);
     if (r < 0)
         return r;
-    image->own = calloc(1, sizeof(struct qcow1));
-    if (!image->own)
-        return error_set_memory(error);
+    r = foreign_new_own(image, sizeof(struct qcow1), error);
+    if (r < 0)
+        return r;
     take_layout(image, header);
     return 0;
 }
@@ -195,8 +187,8 @@ static int qcow1_check(struct qca_image *image, struct check *check)
         { .offset = qcow1->l1_offset, .table = QCA_TABLE_L1 },
     };
 
-    if (qcow1->bad_field)
-        return foreign_issue_field(check, qcow1->bad_field, qcow1->bad_offset, qcow1->bad_value);
+    if (qcow1->bad.name)
+        return foreign_issue_field(check, &qcow1->bad);
     metadata[1].size = block_layout_tables(&qcow1->layout) * ENTRY;
     return block_check(image, check, metadata, ELEMENTSOF(metadata));
 }

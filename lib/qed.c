@@ -35,8 +35,7 @@ struct qed {
     uint64_t l1_offset;
     uint64_t header_size;       /* bytes */
     bool need_check;
-    const char *bad_field;      /* why there is no layout; NULL: there is one */
-    uint64_t bad_offset, bad_value;
+    struct foreign_field bad;   /* why there is no layout */
 };
 
 static bool qed_probe(struct probe *probe)
@@ -76,14 +75,7 @@ static const struct block_layout *qed_layout(const struct qca_image *image)
 {
     const struct qed *qed = image->own;
 
-    return qed && !qed->bad_field ? &qed->layout : NULL;
-}
-
-static void bad_field(struct qed *qed, const char *name, uint64_t offset, uint64_t value)
-{
-    qed->bad_field = name;
-    qed->bad_offset = offset;
-    qed->bad_value = value;
+    return qed && !qed->bad.name ? &qed->layout : NULL;
 }
 
 /* Opens what QEMU does (block/qed.c, bdrv_qed_do_open()). */
@@ -98,16 +90,16 @@ static void take_layout(struct qca_image *image, const uint8_t *header)
     qed->need_check = features & FEATURE_NEED_CHECK;
     entries = (uint64_t)table * cluster / ENTRY;
     if ((features & ~(uint64_t)FEATURES_KNOWN) != 0)
-        bad_field(qed, "features", AT_FEATURES, features);
+        qed->bad = (struct foreign_field){ "features", AT_FEATURES, features };
     else if (table == 0 || table > TABLE_SIZE_MAX || (table & (table - 1)) != 0)
-        bad_field(qed, "table_size", AT_TABLE_SIZE, table);
+        qed->bad = (struct foreign_field){ "table_size", AT_TABLE_SIZE, table };
     else if (header_size == 0 || header_size > UINT32_MAX / cluster)
-        bad_field(qed, "header_size", AT_HEADER_SIZE, header_size);
+        qed->bad = (struct foreign_field){ "header_size", AT_HEADER_SIZE, header_size };
     else if (qed->l1_offset % cluster != 0 || qed->l1_offset < (uint64_t)header_size * cluster ||
              qed->l1_offset >= image->info.file_size)
-        bad_field(qed, "l1_table_offset", AT_L1, qed->l1_offset);
+        qed->bad = (struct foreign_field){ "l1_table_offset", AT_L1, qed->l1_offset };
     else if (size % 512 != 0 || div_round_up(size, cluster) > entries * entries)
-        bad_field(qed, "image_size", AT_IMAGE_SIZE, size);
+        qed->bad = (struct foreign_field){ "image_size", AT_IMAGE_SIZE, size };
     qed->header_size = (uint64_t)header_size * cluster;
     qed->layout = (struct block_layout) {
         .block_size = cluster,
@@ -175,9 +167,9 @@ static int qed_open(struct qca_image *image, struct qca_error *error)
         r = take_parent(image, error, header);
     if (r < 0)
         return r;
-    image->own = calloc(1, sizeof(struct qed));
-    if (!image->own)
-        return error_set_memory(error);
+    r = foreign_new_own(image, sizeof(struct qed), error);
+    if (r < 0)
+        return r;
     take_layout(image, header);
     return 0;
 }
@@ -249,8 +241,8 @@ static int qed_check(struct qca_image *image, struct check *check)
     struct qca_issue dirty = check_issue_new(QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER);
     int r;
 
-    if (qed->bad_field)
-        return foreign_issue_field(check, qed->bad_field, qed->bad_offset, qed->bad_value);
+    if (qed->bad.name)
+        return foreign_issue_field(check, &qed->bad);
     if (l1_size > image->info.file_size - qed->l1_offset) {
         struct qca_issue cut = check_issue_new(QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_HEADER);
 

@@ -41,10 +41,8 @@ enum {
 
 struct vdi {
     struct block_layout layout;
-    bool has_layout;
     uint32_t allocated;         /* blocks, as the header counts them */
-    const char *bad_field;      /* why there is no layout */
-    uint64_t bad_offset, bad_value;
+    struct foreign_field bad;   /* why there is no layout */
 };
 
 static bool vdi_probe(struct probe *probe)
@@ -75,13 +73,6 @@ static struct block vdi_entry(const struct qca_image *image, uint64_t number, co
     return block;
 }
 
-static void bad_field(struct vdi *vdi, const char *name, uint64_t offset, uint64_t value)
-{
-    vdi->bad_field = name;
-    vdi->bad_offset = offset;
-    vdi->bad_value = value;
-}
-
 /* As QEMU opens an image (block/vdi.c, vdi_open()), and with what VirtualBox allows besides: blocks
  * of other sizes, and with room before their data. */
 static void take_layout(struct qca_image *image, const uint8_t *header)
@@ -93,17 +84,15 @@ static void take_layout(struct qca_image *image, const uint8_t *header)
 
     vdi->allocated = le32_get(header + AT_ALLOCATED);
     if (block < SECTOR || block % SECTOR != 0)
-        bad_field(vdi, "cbBlock", AT_BLOCK_SIZE, block);
+        vdi->bad = (struct foreign_field){ "cbBlock", AT_BLOCK_SIZE, block };
     else if (extra > block)
-        bad_field(vdi, "cbBlockExtra", AT_BLOCK_EXTRA, extra);
+        vdi->bad = (struct foreign_field){ "cbBlockExtra", AT_BLOCK_EXTRA, extra };
     else if (n > BLOCKS_MAX || (uint64_t)n * block < image->info.virtual_size)
-        bad_field(vdi, "cBlocks", AT_BLOCKS, n);
+        vdi->bad = (struct foreign_field){ "cBlocks", AT_BLOCKS, n };
     else if (map < HEADER_SIZE)
-        bad_field(vdi, "offBlocks", AT_MAP, map);
+        vdi->bad = (struct foreign_field){ "offBlocks", AT_MAP, map };
     else if (data < map + (uint64_t)n * ENTRY)
-        bad_field(vdi, "offData", AT_DATA, data);
-    else
-        vdi->has_layout = true;
+        vdi->bad = (struct foreign_field){ "offData", AT_DATA, data };
     vdi->layout = (struct block_layout) {
         .block_size = block,
         .n_blocks = n,
@@ -131,7 +120,7 @@ static const struct block_layout *vdi_layout(const struct qca_image *image)
 {
     const struct vdi *vdi = image->own;
 
-    return vdi && vdi->has_layout ? &vdi->layout : NULL;
+    return vdi && !vdi->bad.name ? &vdi->layout : NULL;
 }
 
 /* ---- header ------------------------------------------------------------------------------- */
@@ -177,9 +166,9 @@ static int vdi_open(struct qca_image *image, struct qca_error *error)
     if (info->variant == QCA_VARIANT_NONE)
         return foreign_invalid(error, "type", AT_TYPE, le32_get(header + AT_TYPE),
                                TYPE_DIFFERENCING, "this type of VDI is not known");
-    image->own = calloc(1, sizeof(struct vdi));
-    if (!image->own)
-        return error_set_memory(error);
+    r = foreign_new_own(image, sizeof(struct vdi), error);
+    if (r < 0)
+        return r;
     take_layout(image, header);
     return 0;
 }
@@ -213,8 +202,8 @@ static int vdi_check(struct qca_image *image, struct check *check)
 
     if (!vdi)
         return -EOPNOTSUPP;
-    if (!vdi->has_layout)
-        return foreign_issue_field(check, vdi->bad_field, vdi->bad_offset, vdi->bad_value);
+    if (vdi->bad.name)
+        return foreign_issue_field(check, &vdi->bad);
     r = block_check(image, check, &header, 1);
     return r < 0 ? r : check_count(vdi, check);
 }

@@ -27,34 +27,34 @@ uint64_t vhd_table_entries(const struct vhd *vhd)
     return be32_get(vhd->header + VHD_AT_ENTRIES);
 }
 
-static struct vhd_bad_field bad_field(const struct vhd *vhd, const char *name, uint32_t at)
+static struct foreign_field bad_field(const struct vhd *vhd, const char *name, uint32_t at)
 {
-    return (struct vhd_bad_field){ name, vhd->header_offset + at, be32_get(vhd->header + at) };
+    return (struct foreign_field){ name, vhd->header_offset + at, be32_get(vhd->header + at) };
 }
 
 /* Of blocks smaller than QEMU's bitmap can be, other programs have another idea of where their
  * data lies: QEMU (block/vpc.c) gives them no bitmap at all. */
-struct vhd_bad_field vhd_find_bad_field(const struct qca_image *image, const struct vhd *vhd)
+struct foreign_field vhd_find_bad_field(const struct qca_image *image, const struct vhd *vhd)
 {
     uint32_t size = block_size(vhd), version = be32_get(vhd->footer + VHD_AT_VERSION);
     uint64_t table = be64_get(vhd->header + VHD_AT_TABLE);
 
     if (version >> 16 != VHD_MAJOR)
-        return (struct vhd_bad_field){ "File Format Version", vhd->footer_offset + VHD_AT_VERSION,
+        return (struct foreign_field){ "File Format Version", vhd->footer_offset + VHD_AT_VERSION,
                                        version };
     if (be32_get(vhd->header + VHD_AT_HEADER_VERSION) >> 16 != VHD_MAJOR)
         return bad_field(vhd, "Header Version", VHD_AT_HEADER_VERSION);
     if (size < BLOCK_SIZE_MIN || (size & (size - 1)) != 0)
         return bad_field(vhd, "Block Size", VHD_AT_BLOCK_SIZE);
     if (image->info.virtual_size > VHD_SIZE_MAX)
-        return (struct vhd_bad_field){ "Current Size", vhd->footer_offset + VHD_AT_CURRENT_SIZE,
+        return (struct foreign_field){ "Current Size", vhd->footer_offset + VHD_AT_CURRENT_SIZE,
                                        be64_get(vhd->footer + VHD_AT_CURRENT_SIZE) };
     if (vhd_table_entries(vhd) < div_round_up(image->info.virtual_size, size) ||
         vhd_table_entries(vhd) > VHD_SIZE_MAX / size)
         return bad_field(vhd, "Max Table Entries", VHD_AT_ENTRIES);
     if (table > (uint64_t)INT64_MAX / 2)
-        return (struct vhd_bad_field){ "Table Offset", vhd->header_offset + VHD_AT_TABLE, table };
-    return (struct vhd_bad_field){ .name = NULL };
+        return (struct foreign_field){ "Table Offset", vhd->header_offset + VHD_AT_TABLE, table };
+    return (struct foreign_field){ .name = NULL };
 }
 
 /* QEMU, which our digest is to agree with, reads a dynamic disk without looking at the bitmaps: in

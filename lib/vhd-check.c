@@ -172,13 +172,13 @@ static int check_spare(struct vhd_checking *ctx)
 /* Why there is no layout. */
 static int check_no_layout(struct vhd_checking *ctx)
 {
-    struct vhd_bad_field bad = vhd_find_bad_field(ctx->image, ctx->vhd);
+    struct foreign_field bad = vhd_find_bad_field(ctx->image, ctx->vhd);
     uint64_t table = be64_get(ctx->vhd->header + VHD_AT_TABLE);
     struct qca_error error;
     int r;
 
     if (bad.name)
-        return foreign_issue_field(ctx->check, bad.name, bad.offset, bad.value);
+        return foreign_issue_field(ctx->check, &bad);
     r = issue_at(ctx, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP, table,
                  vhd_table_entries(ctx->vhd) * ENTRY_SIZE);
     if (r < 0)

@@ -180,9 +180,10 @@ static int vpc_open(struct qca_image *image, struct qca_error *error)
 
     if (r < 0)
         return error_set_read(error, r, 0, "the VHD footer");
-    image->own = vhd = calloc(1, sizeof(*vhd));
-    if (!vhd)
-        return error_set_memory(error);
+    r = foreign_new_own(image, sizeof(*vhd), error);
+    if (r < 0)
+        return r;
+    vhd = image->own;
     if (has_cookie(probe.head)) {
         memcpy(vhd->footer, probe.head, sizeof(vhd->footer));
         r = open_dynamic(image, error, vhd);

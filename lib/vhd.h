@@ -3,6 +3,7 @@
 #pragma once
 
 #include "block-table.h"
+#include "foreign.h"
 
 /* "Virtual Hard Disk Image Format Specification" 1.0: "Hard Disk Footer Format", "Dynamic Disk
  * Header Format". */
@@ -50,20 +51,13 @@ struct vhd {
     struct block_layout layout;
 };
 
-/* A header field that makes it impossible to say where blocks lie. */
-struct vhd_bad_field {
-    const char *name;           /* the specification's; NULL: there is none */
-    uint64_t offset;            /* host offset */
-    uint64_t value;
-};
-
 /* The one's complement of the sum of all bytes but those of the checksum, which is at this
  * place. */
 uint32_t vhd_checksum(const uint8_t *bytes, size_t size, size_t at_checksum);
 /* Blocks that the table has a place for; those of the disk may be fewer. */
 uint64_t vhd_table_entries(const struct vhd *vhd);
 /* The first one, by which an image that is not fixed has no layout. */
-struct vhd_bad_field vhd_find_bad_field(const struct qca_image *image, const struct vhd *vhd);
+struct foreign_field vhd_find_bad_field(const struct qca_image *image, const struct vhd *vhd);
 /* Fills in the layout, if there is one. */
 void vhd_set_layout(const struct qca_image *image, struct vhd *vhd);
 /* As struct format wants it. */

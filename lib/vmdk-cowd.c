@@ -68,9 +68,8 @@ static int cowd_check(struct qca_image *image, struct check *check)
 
     if (r < 0)
         return r;
-    if (extent->bad_field)
-        return foreign_issue_field(check, extent->bad_field, extent->bad_offset,
-                                   extent->bad_value);
+    if (extent->bad.name)
+        return foreign_issue_field(check, &extent->bad);
     return check_grains(image, check);
 }
 
@@ -78,19 +77,19 @@ static void take_layout(struct qca_image *image, const uint8_t *head)
 {
     struct vmdk_extent *extent = image->own;
     struct block_layout *layout = &extent->layout;
+    const struct foreign_field
+        capacity = { "numSectors", AT_CAPACITY, le32_get(head + AT_CAPACITY) },
+        grain = { "grainSize", AT_GRAIN, le32_get(head + AT_GRAIN) };
     uint32_t tables = le32_get(head + AT_TABLES);
 
     if (image->info.version != VERSION)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "version", AT_VERSION }, image->info.version);
-    else if (vmdk_extent_measure(image, le32_get(head + AT_CAPACITY),
-                                 (struct vmdk_field){ "numSectors", AT_CAPACITY },
-                                 le32_get(head + AT_GRAIN),
-                                 (struct vmdk_field){ "grainSize", AT_GRAIN }, ENTRIES) &&
+        extent->bad = (struct foreign_field){ "version", AT_VERSION, image->info.version };
+    else if (vmdk_extent_measure(image, capacity, grain, ENTRIES) &&
              (tables < block_layout_tables(layout) || tables > VMDK_DIRECTORY_MAX))
-        vmdk_extent_bad(extent, (struct vmdk_field){ "numGDEntries", AT_TABLES }, tables);
+        extent->bad = (struct foreign_field){ "numGDEntries", AT_TABLES, tables };
     extent->directory = (uint64_t)le32_get(head + AT_DIRECTORY) * VMDK_SECTOR;
-    if (!extent->bad_field && extent->directory < VMDK_SECTOR)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "gdOffset", AT_DIRECTORY }, 0);
+    if (!extent->bad.name && extent->directory < VMDK_SECTOR)
+        extent->bad = (struct foreign_field){ "gdOffset", AT_DIRECTORY, 0 };
     layout->entry_size = ENTRY;
     layout->directory = vmdk_extent_tables;
     layout->entry = cowd_entry;

@@ -12,29 +12,22 @@
 
 enum { CHUNK = 64 << 10 };      /* bytes of a directory, read at a time */
 
-void vmdk_extent_bad(struct vmdk_extent *extent, struct vmdk_field field, uint64_t value)
-{
-    extent->bad_field = field.name;
-    extent->bad_offset = field.offset;
-    extent->bad_value = value;
-}
-
-bool vmdk_extent_measure(struct qca_image *image, uint64_t capacity, struct vmdk_field capacity_is,
-                         uint64_t grain, struct vmdk_field grain_is, uint32_t entries)
+bool vmdk_extent_measure(struct qca_image *image, struct foreign_field capacity,
+                         struct foreign_field grain, uint32_t entries)
 {
     struct vmdk_extent *extent = image->own;
     struct block_layout *layout = &extent->layout;
 
-    if (grain == 0 || grain > VMDK_GRAIN_MAX) {
-        vmdk_extent_bad(extent, grain_is, grain);
+    if (grain.value == 0 || grain.value > VMDK_GRAIN_MAX) {
+        extent->bad = grain;
         return false;
     }
-    layout->block_size = (uint32_t)grain * VMDK_SECTOR;
-    layout->n_blocks = div_round_up(capacity, grain);
+    layout->block_size = (uint32_t)grain.value * VMDK_SECTOR;
+    layout->n_blocks = div_round_up(capacity.value, grain.value);
     layout->entries = entries;
     if (layout->n_blocks > (uint64_t)INT64_MAX / layout->block_size ||
         block_layout_tables(layout) > VMDK_TABLES_MAX) {
-        vmdk_extent_bad(extent, capacity_is, capacity);
+        extent->bad = capacity;
         return false;
     }
     return true;

@@ -153,9 +153,8 @@ static int sesparse_check(struct qca_image *image, struct check *check)
     size_t n = 1;
     int r;
 
-    if (extent->bad_field)
-        return foreign_issue_field(check, extent->bad_field, extent->bad_offset,
-                                   extent->bad_value);
+    if (extent->bad.name)
+        return foreign_issue_field(check, &extent->bad);
     r = foreign_read(image, NULL, 0, header, sizeof(header), "the header");
     if (r < 0)
         return r;
@@ -183,30 +182,30 @@ static bool constants_are_known(struct vmdk_extent *extent, const uint8_t *heade
     };
 
     if (le64_get(header + AT_TABLE) != TABLE)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "grain_table_size", AT_TABLE },
-                        le64_get(header + AT_TABLE));
+        extent->bad = (struct foreign_field) {
+            "grain_table_size", AT_TABLE, le64_get(header + AT_TABLE),
+        };
     else if (le64_get(header + AT_GRAIN) != GRAIN)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "grain_size", AT_GRAIN },
-                        le64_get(header + AT_GRAIN));
+        extent->bad = (struct foreign_field){ "grain_size", AT_GRAIN, le64_get(header + AT_GRAIN) };
     else if (le64_get(header + AT_FLAGS) != 0)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "flags", AT_FLAGS },
-                        le64_get(header + AT_FLAGS));
+        extent->bad = (struct foreign_field){ "flags", AT_FLAGS, le64_get(header + AT_FLAGS) };
     else if (!all_zeros(header + AT_FLAGS, AT_REGIONS - AT_FLAGS))
-        vmdk_extent_bad(extent, (struct vmdk_field){ "reserved1", AT_FLAGS + 8 },
-                        le64_get(header + AT_FLAGS + 8));
+        extent->bad = (struct foreign_field) {
+            "reserved1", AT_FLAGS + 8, le64_get(header + AT_FLAGS + 8),
+        };
     else if (!all_zeros(header + AT_PADDING, HEADER - AT_PADDING))
-        vmdk_extent_bad(extent, (struct vmdk_field){ "pad", AT_PADDING }, header[AT_PADDING]);
-    for (enum region i = 0; i < REGIONS && !extent->bad_field; i++)
+        extent->bad = (struct foreign_field){ "pad", AT_PADDING, header[AT_PADDING] };
+    for (enum region i = 0; i < REGIONS && !extent->bad.name; i++)
         if ((region_offset(header, i) == 0 && (needed[i] || region_size(header, i) > 0)) ||
             region_offset(header, i) > SECTORS_MAX)
-            vmdk_extent_bad(extent, (struct vmdk_field){ region_names[i][0],
-                                                         AT_REGIONS + 16 * i },
-                            region_offset(header, i));
+            extent->bad = (struct foreign_field) {
+                region_names[i][0], AT_REGIONS + 16 * i, region_offset(header, i),
+            };
         else if (region_size(header, i) > SECTORS_MAX)
-            vmdk_extent_bad(extent, (struct vmdk_field){ region_names[i][1],
-                                                         AT_REGIONS + 16 * i + 8 },
-                            region_size(header, i));
-    return !extent->bad_field;
+            extent->bad = (struct foreign_field) {
+                region_names[i][1], AT_REGIONS + 16 * i + 8, region_size(header, i),
+            };
+    return !extent->bad.name;
 }
 
 /* Is a journal to be replayed? A volatile header that QEMU would not open is bad. */
@@ -218,8 +217,9 @@ static int take_volatile(struct qca_image *image, struct qca_error *error, const
     int r;
 
     if (image->info.file_size < HEADER || at > image->info.file_size - HEADER) {
-        vmdk_extent_bad(extent, (struct vmdk_field){ region_names[REGION_VOLATILE][0],
-                                                     AT_REGIONS }, sector);
+        extent->bad = (struct foreign_field) {
+            region_names[REGION_VOLATILE][0], AT_REGIONS, sector,
+        };
         return 0;
     }
     r = foreign_read(image, error, at, header, sizeof(header), "the volatile header");
@@ -228,10 +228,11 @@ static int take_volatile(struct qca_image *image, struct qca_error *error, const
     extent->log_offset = at;
     extent->unread = le64_get(header + VOLATILE_AT_REPLAY) != 0;
     if (le64_get(header) != VOLATILE_MAGIC)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "magic", at }, le64_get(header));
+        extent->bad = (struct foreign_field){ "magic", at, le64_get(header) };
     else if (!all_zeros(header + VOLATILE_AT_PADDING, HEADER - VOLATILE_AT_PADDING))
-        vmdk_extent_bad(extent, (struct vmdk_field){ "pad", at + VOLATILE_AT_PADDING },
-                        header[VOLATILE_AT_PADDING]);
+        extent->bad = (struct foreign_field) {
+            "pad", at + VOLATILE_AT_PADDING, header[VOLATILE_AT_PADDING],
+        };
     return 0;
 }
 
@@ -241,14 +242,15 @@ static void take_layout(struct qca_image *image, const uint8_t *header)
     struct block_layout *layout = &extent->layout;
     uint64_t directory = region_size(header, REGION_DIRECTORY) * VMDK_SECTOR / ENTRY;
 
-    if (!vmdk_extent_measure(image, le64_get(header + AT_CAPACITY),
-                             (struct vmdk_field){ "capacity", AT_CAPACITY }, GRAIN,
-                             (struct vmdk_field){ "grain_size", AT_GRAIN }, ENTRIES))
+    if (!vmdk_extent_measure(image,
+                             (struct foreign_field){ "capacity", AT_CAPACITY,
+                                                     le64_get(header + AT_CAPACITY) },
+                             (struct foreign_field){ "grain_size", AT_GRAIN, GRAIN }, ENTRIES))
         return;
     if (directory < block_layout_tables(layout) || directory > VMDK_DIRECTORY_MAX) {
-        vmdk_extent_bad(extent, (struct vmdk_field){ region_names[REGION_DIRECTORY][1],
-                                                     AT_REGIONS + 16 * REGION_DIRECTORY + 8 },
-                        directory);
+        extent->bad = (struct foreign_field) {
+            region_names[REGION_DIRECTORY][1], AT_REGIONS + 16 * REGION_DIRECTORY + 8, directory,
+        };
         return;
     }
     extent->directory = region_offset(header, REGION_DIRECTORY) * VMDK_SECTOR;
@@ -289,7 +291,7 @@ int vmdk_sesparse_open(struct qca_image *image, const uint8_t *head, struct qca_
     if (r < 0 || !constants_are_known(extent, head))
         return r;
     r = take_volatile(image, error, head);
-    if (r == 0 && !extent->bad_field)
+    if (r == 0 && !extent->bad.name)
         take_layout(image, head);
     return r;
 }

@@ -159,30 +159,28 @@ static bool fields_are_possible(struct qca_image *image, const uint8_t *header, 
              overhead = le64_get(header + AT_OVERHEAD);
     uint32_t entries = le32_get(header + AT_ENTRIES), algorithm = le16_get(header + AT_ALGORITHM),
              version = le32_get(header + AT_VERSION);
-    const struct vmdk_field grain_is = { "grainSize", base + AT_GRAIN };
+    const struct foreign_field
+        capacity_field = { "capacity", base + AT_CAPACITY, le64_get(header + AT_CAPACITY) },
+        grain_field = { "grainSize", base + AT_GRAIN, grain };
 
     if (version == 0 || version > VERSION_MAX)  /* of a footer */
-        vmdk_extent_bad(extent, (struct vmdk_field){ "version", base + AT_VERSION }, version);
+        extent->bad = (struct foreign_field){ "version", base + AT_VERSION, version };
     else if (entries == 0 || entries > ENTRIES)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "numGTEsPerGT", base + AT_ENTRIES }, entries);
-    else if (!vmdk_extent_measure(image, le64_get(header + AT_CAPACITY),
-                                  (struct vmdk_field){ "capacity", base + AT_CAPACITY }, grain,
-                                  grain_is, entries))
+        extent->bad = (struct foreign_field){ "numGTEsPerGT", base + AT_ENTRIES, entries };
+    else if (!vmdk_extent_measure(image, capacity_field, grain_field, entries))
         return false;
     else if (algorithm > ALGORITHM_DEFLATE ||
              (algorithm == ALGORITHM_DEFLATE) != !!(extent->flags & FLAG_COMPRESSED))
-        vmdk_extent_bad(extent, (struct vmdk_field){ "compressAlgorithm", base + AT_ALGORITHM },
-                        algorithm);
+        extent->bad = (struct foreign_field){ "compressAlgorithm", base + AT_ALGORITHM, algorithm };
     else if (algorithm == ALGORITHM_DEFLATE && (!is_power_of_two(grain) || grain > COMPRESSED_MAX))
-        vmdk_extent_bad(extent, grain_is, grain);
+        extent->bad = grain_field;
     else if (directory == 0 || directory > SECTORS_MAX)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "gdOffset", base + AT_DIRECTORY }, directory);
+        extent->bad = (struct foreign_field){ "gdOffset", base + AT_DIRECTORY, directory };
     else if (extent->flags & FLAG_SECOND && second > SECTORS_MAX)
-        vmdk_extent_bad(extent, (struct vmdk_field){ "rgdOffset", base + AT_SECOND_DIRECTORY },
-                        second);
+        extent->bad = (struct foreign_field){ "rgdOffset", base + AT_SECOND_DIRECTORY, second };
     else if (overhead > div_round_up(image->info.file_size, VMDK_SECTOR))
-        vmdk_extent_bad(extent, (struct vmdk_field){ "overHead", base + AT_OVERHEAD }, overhead);
-    return !extent->bad_field;
+        extent->bad = (struct foreign_field){ "overHead", base + AT_OVERHEAD, overhead };
+    return !extent->bad.name;
 }
 
 static void take_layout(struct qca_image *image, const uint8_t *header, uint64_t base)
@@ -552,9 +550,8 @@ static int sparse_check(struct qca_image *image, struct check *check)
         return r;
     if (extent->unread)
         return trailer_missing(image, check);
-    if (extent->bad_field)
-        return foreign_issue_field(check, extent->bad_field, extent->bad_offset,
-                                   extent->bad_value);
+    if (extent->bad.name)
+        return foreign_issue_field(check, &extent->bad);
     extent->measures = true;
     extent->measured = 0;
     r = check_grains(image, check);

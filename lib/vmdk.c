@@ -94,10 +94,9 @@ static int open_extent(struct qca_image *image, const uint8_t *head, struct qca_
                        int (*opener)(struct qca_image *image, const uint8_t *head,
                                    struct qca_error *error))
 {
-    image->own = calloc(1, sizeof(struct vmdk_extent));
-    if (!image->own)
-        return error_set_memory(error);
-    return opener(image, head, error);
+    int r = foreign_new_own(image, sizeof(struct vmdk_extent), error);
+
+    return r < 0 ? r : opener(image, head, error);
 }
 
 static int vmdk_open(struct qca_image *image, struct qca_error *error)
@@ -133,7 +132,7 @@ static const struct block_layout *vmdk_layout(const struct qca_image *image)
 {
     const struct vmdk_extent *extent = image->own;
 
-    return extent && !extent->bad_field && !extent->unread ? &extent->layout : NULL;
+    return extent && !extent->bad.name && !extent->unread ? &extent->layout : NULL;
 }
 
 /* A descriptor by itself has nothing to check. */

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "block-table.h"
+#include "foreign.h"
 
 enum { VMDK_DESCRIPTOR_MAX = (1 << 20) - 1 };   /* bytes, as QEMU reads of one at most */
 
@@ -32,8 +33,7 @@ enum {
 struct vmdk_extent {
     struct block_layout layout;
     int (*check)(struct qca_image *image, struct check *check);
-    const char *bad_field;      /* why there is no layout; NULL: there is one, */
-    uint64_t bad_offset, bad_value;
+    struct foreign_field bad;   /* why there is no layout; without a name there is one, */
     bool unread;                /* unless this is set: the check tells why */
     uint64_t directory;         /* host offset */
     uint64_t second_directory;  /* of the redundant tables; 0: there are none */
@@ -51,16 +51,10 @@ struct vmdk_extent {
     uint32_t odd_fields;        /* set bits: fields that are wrong, and do no harm */
 };
 
-/* The layout's block size and number of blocks, by grains of so many sectors; false, with the bad
- * field, when they are impossible. Fields: name and host offset. */
-struct vmdk_field {
-    const char *name;
-    uint64_t offset;
-};
-bool vmdk_extent_measure(struct qca_image *image, uint64_t capacity, struct vmdk_field capacity_is,
-                         uint64_t grain, struct vmdk_field grain_is, uint32_t entries);
-/* There is no layout: this field is why. */
-void vmdk_extent_bad(struct vmdk_extent *extent, struct vmdk_field field, uint64_t value);
+/* The layout's block size and number of blocks, by the header's number of sectors and by those of a
+ * grain; false, and the bad field is set, when they are impossible. */
+bool vmdk_extent_measure(struct qca_image *image, struct foreign_field capacity,
+                         struct foreign_field grain, uint32_t entries);
 /* As struct block_layout's directory: of entries of entry_size bytes at offset, each of which
  * place() turns into the host offset of a table. */
 int vmdk_extent_directory(struct qca_image *image, uint64_t offset, unsigned entry_size,
