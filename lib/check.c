@@ -143,6 +143,16 @@ int check_issue(struct check *check, const struct qca_issue *issue)
     return 0;
 }
 
+int check_issue_at(struct check *check, enum qca_issue_kind kind, enum qca_table table,
+                   uint64_t offset, uint64_t size)
+{
+    struct qca_issue issue = check_issue_new(kind, table);
+
+    issue.host_offset = offset;
+    issue.host_length = size;
+    return check_issue(check, &issue);
+}
+
 int check_issue_omit(struct check *check, const struct qca_issue *issue)
 {
     return count_issue(check->result, issue);

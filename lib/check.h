@@ -21,6 +21,9 @@ struct qca_issue check_issue_new(enum qca_issue_kind kind, enum qca_table table)
 /* Counts the issue (issue->count times) and keeps it: in the run that it goes on with, or by itself
  * if there is room. */
 int check_issue(struct check *check, const struct qca_issue *issue);
+/* An issue of a structure by itself, or of a field in it: size bytes at offset. */
+int check_issue_at(struct check *check, enum qca_issue_kind kind, enum qca_table table,
+                   uint64_t offset, uint64_t size);
 /* Counts it, and does not keep it. */
 int check_issue_omit(struct check *check, const struct qca_issue *issue);
 /* Of this kind, fewer were found than are kept: worth a read that finds out more of the next. */

@@ -9,6 +9,8 @@
 #include "bytes.h"
 #include "check.h"
 
+enum { CHUNK = 64 << 10 };      /* bytes of a directory, read at a time */
+
 int foreign_read(struct qca_image *image, struct qca_error *error, uint64_t offset, void *buf,
                  size_t size, const char *what)
 {
@@ -125,12 +127,9 @@ void foreign_windows_path(char *path)
 
 int foreign_issue_field(struct check *check, const struct foreign_field *field)
 {
-    struct qca_issue issue = check_issue_new(QCA_ISSUE_FIELD_INVALID, QCA_TABLE_HEADER);
     struct qca_error error;
-    int r;
+    int r = check_issue_at(check, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_HEADER, field->offset, 0);
 
-    issue.host_offset = field->offset;
-    r = check_issue(check, &issue);
     if (r < 0)
         return r;
     error_set(&error, EINVAL, QCA_ERROR_HEADER,
@@ -146,24 +145,45 @@ int foreign_new_own(struct qca_image *image, size_t size, struct qca_error *erro
     return image->own ? 0 : error_set_memory(error);
 }
 
-int foreign_directory(struct qca_image *image, uint64_t offset, uint64_t n, uint64_t memory,
-                      const char *name, struct qca_error *error, uint64_t **ret_entries)
+static int read_entries(struct qca_image *image, const struct foreign_directory *directory,
+                        uint64_t *tables)
 {
-    _cleanup_free_ uint64_t *entries = NULL;
-    uint64_t size = image->info.file_size, inside;
+    _cleanup_free_ uint8_t *chunk = malloc(CHUNK);
+    uint64_t per_chunk = CHUNK / directory->entry_size;
+    int r = chunk ? 0 : -ENOMEM;
+
+    for (uint64_t i = 0; i < directory->n && r >= 0; i += per_chunk) {
+        uint64_t now = min_u64(per_chunk, directory->n - i),
+                 at = directory->offset + i * directory->entry_size;
+
+        if (at >= image->info.file_size)
+            break;
+        r = qca_io_read(image->io, at, chunk, now * directory->entry_size);
+        for (uint64_t k = 0; k < now && r >= 0; k++)
+            tables[i + k] = directory->place(image, chunk + k * directory->entry_size);
+    }
+    return r;
+}
+
+int foreign_directory_read(struct qca_image *image, const struct foreign_directory *directory,
+                           uint64_t memory, struct qca_error *error, uint64_t **ret_tables)
+{
+    _cleanup_free_ uint64_t *tables = NULL;
     int r;
 
-    if (n > memory / sizeof(*entries))
+    if (directory->n > memory / sizeof(*tables))
         return error_set(error, ENOMEM, QCA_ERROR_MEMORY,
-                         (struct error_field){ name, offset, n, memory / sizeof(*entries) },
-                         "the directory needs more memory than allowed");
-    entries = calloc(n ? n : 1, sizeof(*entries));
-    if (!entries)
+                         (struct error_field){ directory->name, directory->offset, directory->n,
+                                               memory / sizeof(*tables) },
+                         "the directory of tables needs more memory than allowed");
+    tables = calloc(directory->n ? directory->n : 1, sizeof(*tables));
+    if (!tables)
         return error_set_memory(error);
-    inside = offset < size ? min_u64(n * sizeof(*entries), size - offset) : 0;
-    r = inside > 0 ? qca_io_read(image->io, offset, entries, inside) : 0;
+    r = read_entries(image, directory, tables);
+    if (r == -ENOMEM)
+        return error_set_memory(error);
     if (r < 0)
-        return error_set_read(error, r, offset, "the directory of tables");
-    *ret_entries = TAKE_PTR(entries);
+        return error_set_read(error, r, directory->offset, "the directory of tables");
+    *ret_tables = TAKE_PTR(tables);
     return 0;
 }

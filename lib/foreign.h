@@ -40,8 +40,17 @@ struct foreign_field {
 int foreign_issue_field(struct check *check, const struct foreign_field *field);
 /* size bytes of zeros as the image's private part. -ENOMEM, with the reason in error. */
 int foreign_new_own(struct qca_image *image, size_t size, struct qca_error *error);
-/* Reads a directory of n 64-bit entries at offset, of which those behind the end of the file are 0;
- * name is its field's. Takes no more than memory bytes. The entries are as they lie in the file.
- * -ENOMEM, or what the read gave. */
-int foreign_directory(struct qca_image *image, uint64_t offset, uint64_t n, uint64_t memory,
-                      const char *name, struct qca_error *error, uint64_t **ret_entries);
+/* A directory of tables: what leads to the tables that map blocks. */
+struct foreign_directory {
+    const char *name;           /* of the field that says where it is */
+    uint64_t offset;            /* host offset */
+    uint64_t n;                 /* entries */
+    unsigned entry_size;        /* bytes */
+    /* The host offset of the table that the entry leads to, 0 for none. */
+    uint64_t (*place)(const struct qca_image *image, const uint8_t *entry);
+};
+
+/* Its tables, to be freed by the caller; entries behind the end of the file are 0. Takes no more
+ * than memory bytes. -ENOMEM, or what the read gave. */
+int foreign_directory_read(struct qca_image *image, const struct foreign_directory *directory,
+                           uint64_t memory, struct qca_error *error, uint64_t **ret_tables);

@@ -150,13 +150,12 @@ static int parallels_check(struct qca_image *image, struct check *check)
 {
     const struct parallels *parallels = image->own;
     const struct block_metadata header = { 0, HEADER_SIZE, QCA_TABLE_HEADER };
-    struct qca_issue dirty = check_issue_new(QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER);
-    int r;
+    int r = 0;
 
     if (parallels->bad.name)
         return foreign_issue_field(check, &parallels->bad);
-    dirty.host_offset = AT_IN_USE;
-    r = parallels->in_use ? check_issue(check, &dirty) : 0;
+    if (parallels->in_use)
+        r = check_issue_at(check, QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER, AT_IN_USE, 4);
     return r < 0 ? r : block_check(image, check, &header, 1);
 }
 

@@ -64,20 +64,20 @@ static struct block qcow1_entry(const struct qca_image *image, uint64_t number,
     };
 }
 
+static uint64_t qcow1_place(const struct qca_image *image, const uint8_t *entry)
+{
+    (void)image;
+    return be64_get(entry);
+}
+
 static int qcow1_directory(struct qca_image *image, uint64_t memory, struct qca_error *error,
                            uint64_t **ret_tables)
 {
     const struct qcow1 *qcow1 = image->own;
-    uint64_t n = block_layout_tables(&qcow1->layout), *tables;
-    int r = foreign_directory(image, qcow1->l1_offset, n, memory, "l1_table_offset", error,
-                              &tables);
+    const struct foreign_directory l1 = { "l1_table_offset", qcow1->l1_offset,
+                                          block_layout_tables(&qcow1->layout), ENTRY, qcow1_place };
 
-    if (r < 0)
-        return r;
-    for (uint64_t i = 0; i < n; i++)
-        tables[i] = be64_get(&tables[i]);
-    *ret_tables = tables;
-    return 0;
+    return foreign_directory_read(image, &l1, memory, error, ret_tables);
 }
 
 static const struct block_layout *qcow1_layout(const struct qca_image *image)

@@ -56,19 +56,28 @@ static struct block qed_entry(const struct qca_image *image, uint64_t number, co
     };
 }
 
+static uint64_t qed_place(const struct qca_image *image, const uint8_t *entry)
+{
+    (void)image;
+    return le64_get(entry);
+}
+
+/* The first n entries of the L1 table. */
+static int read_l1(struct qca_image *image, uint64_t n, uint64_t memory, struct qca_error *error,
+                   uint64_t **ret_tables)
+{
+    const struct qed *qed = image->own;
+    const struct foreign_directory l1 = { "l1_table_offset", qed->l1_offset, n, ENTRY, qed_place };
+
+    return foreign_directory_read(image, &l1, memory, error, ret_tables);
+}
+
 static int qed_directory(struct qca_image *image, uint64_t memory, struct qca_error *error,
                          uint64_t **ret_tables)
 {
     const struct qed *qed = image->own;
-    uint64_t n = block_layout_tables(&qed->layout), *tables;
-    int r = foreign_directory(image, qed->l1_offset, n, memory, "l1_table_offset", error, &tables);
 
-    if (r < 0)
-        return r;
-    for (uint64_t i = 0; i < n; i++)
-        tables[i] = le64_get(&tables[i]);
-    *ret_tables = tables;
-    return 0;
+    return read_l1(image, block_layout_tables(&qed->layout), memory, error, ret_tables);
 }
 
 static const struct block_layout *qed_layout(const struct qca_image *image)
@@ -188,9 +197,9 @@ static bool qed_link(const struct qca_image *image, unsigned index, struct image
 
 static int compare_offsets(const void *a, const void *b)
 {
-    uint64_t left = le64_get(a), right = le64_get(b);
+    const uint64_t *left = a, *right = b;
 
-    return left < right ? -1 : left > right;
+    return *left < *right ? -1 : *left > *right;
 }
 
 static int tell_beyond(const struct qca_image *image, struct check *check, uint64_t index,
@@ -217,15 +226,14 @@ static int check_beyond(struct qca_image *image, struct check *check)
     uint64_t n = block_layout_tables(&qed->layout), all = qed->layout.entries;
     struct qca_error error = { .kind = QCA_ERROR_NONE };
     _cleanup_free_ uint64_t *l1 = NULL;
-    int r = foreign_directory(image, qed->l1_offset, all, check->options.memory_limit,
-                              "l1_table_offset", &error, &l1);
+    int r = read_l1(image, all, check->options.memory_limit, &error, &l1);
 
     if (r < 0)
         return check_unfinished(check, r, &error);
     qsort(l1, n, sizeof(*l1), compare_offsets);
     for (uint64_t i = n; i < all && r >= 0; i++)
         if (l1[i] != 0)
-            r = tell_beyond(image, check, i, le64_get(&l1[i]),
+            r = tell_beyond(image, check, i, l1[i],
                             bsearch(&l1[i], l1, n, sizeof(*l1), compare_offsets));
     return r;
 }
@@ -238,22 +246,15 @@ static int qed_check(struct qca_image *image, struct check *check)
         { 0, qed->header_size, QCA_TABLE_HEADER },
         { qed->l1_offset, l1_size, QCA_TABLE_L1 },
     };
-    struct qca_issue dirty = check_issue_new(QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER);
-    int r;
+    int r = 0;
 
     if (qed->bad.name)
         return foreign_issue_field(check, &qed->bad);
-    if (l1_size > image->info.file_size - qed->l1_offset) {
-        struct qca_issue cut = check_issue_new(QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_HEADER);
-
-        cut.host_offset = qed->l1_offset;
-        cut.host_length = l1_size;
-        r = check_issue(check, &cut);
-        if (r < 0)
-            return r;
-    }
-    dirty.host_offset = AT_FEATURES;
-    r = qed->need_check ? check_issue(check, &dirty) : 0;
+    if (l1_size > image->info.file_size - qed->l1_offset)
+        r = check_issue_at(check, QCA_ISSUE_OUT_OF_FILE, QCA_TABLE_HEADER, qed->l1_offset,
+                           l1_size);
+    if (r >= 0 && qed->need_check)
+        r = check_issue_at(check, QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER, AT_FEATURES, 8);
     if (r >= 0)
         r = block_check(image, check, metadata, ELEMENTSOF(metadata));
     return r < 0 ? r : check_beyond(image, check);

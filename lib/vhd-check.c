@@ -25,17 +25,6 @@ struct vhd_checking {
     size_t n_metadata;
 };
 
-static int issue_at(struct vhd_checking *ctx, enum qca_issue_kind kind, enum qca_table table,
-                    uint64_t offset, uint64_t size)
-{
-    struct qca_issue issue = check_issue_new(kind, table);
-
-    issue.table_offset = offset;
-    issue.host_offset = offset;
-    issue.host_length = size;
-    return check_issue(ctx->check, &issue);
-}
-
 /* Bytes of a structure that may be in the file or not: as much as is there. */
 static void add_metadata(struct vhd_checking *ctx, uint64_t offset, uint64_t size,
                          enum qca_table table)
@@ -53,7 +42,7 @@ static int check_sum(struct vhd_checking *ctx, const uint8_t *bytes, size_t size
 {
     if (be32_get(bytes + at) == vhd_checksum(bytes, size, at))
         return 0;
-    return issue_at(ctx, QCA_ISSUE_CHECKSUM_WRONG, table, offset, size);
+    return check_issue_at(ctx->check, QCA_ISSUE_CHECKSUM_WRONG, table, offset, size);
 }
 
 /* "Hard Disk Footer Format": the footer is the file's last sector, and its copy the first one. On a
@@ -75,12 +64,13 @@ static int check_trailer(struct vhd_checking *ctx)
         offset++;
     }
     if (memcmp(footer, copy, 8) != 0)
-        return issue_at(ctx, QCA_ISSUE_TRAILER_MISSING, QCA_TABLE_TRAILER,
+        return check_issue_at(ctx->check, QCA_ISSUE_TRAILER_MISSING, QCA_TABLE_TRAILER,
                         file_size - VHD_FOOTER_SIZE, VHD_FOOTER_SIZE);
     add_metadata(ctx, offset, VHD_FOOTER_SIZE, QCA_TABLE_TRAILER);
     r = check_sum(ctx, footer, VHD_FOOTER_SIZE, VHD_AT_CHECKSUM, QCA_TABLE_TRAILER, offset);
     if (r == 0 && memcmp(footer, copy, file_size - offset) != 0)
-        r = issue_at(ctx, QCA_ISSUE_COPY_DIFFERS, QCA_TABLE_TRAILER, offset, file_size - offset);
+        r = check_issue_at(ctx->check, QCA_ISSUE_COPY_DIFFERS, QCA_TABLE_TRAILER, offset,
+                           file_size - offset);
     return r;
 }
 
@@ -98,7 +88,8 @@ static int check_locators(struct vhd_checking *ctx)
         if (be32_get(locator) == 0 || length == 0)
             continue;
         if (add_overflows(offset, length, &end) || end > ctx->image->info.file_size)
-            r = issue_at(ctx, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_HEADER, at, VHD_LOCATOR_SIZE);
+            r = check_issue_at(ctx->check, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_HEADER, at,
+                               VHD_LOCATOR_SIZE);
         else
             add_metadata(ctx, offset, length, QCA_TABLE_HEADER);
     }
@@ -179,7 +170,7 @@ static int check_no_layout(struct vhd_checking *ctx)
 
     if (bad.name)
         return foreign_issue_field(ctx->check, &bad);
-    r = issue_at(ctx, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP, table,
+    r = check_issue_at(ctx->check, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_BLOCK_MAP, table,
                  vhd_table_entries(ctx->vhd) * ENTRY_SIZE);
     if (r < 0)
         return r;
@@ -218,11 +209,11 @@ static int check_fixed(struct vhd_checking *ctx)
 
     ctx->check->result->image_end_offset = ctx->image->info.file_size;
     if (version >> 16 != VHD_MAJOR)
-        return issue_at(ctx, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
+        return check_issue_at(ctx->check, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
                         ctx->vhd->footer_offset + VHD_AT_VERSION, 4);
     if (ctx->image->info.virtual_size <= min_u64(ctx->vhd->footer_offset, VHD_SIZE_MAX))
         return 0;
-    return issue_at(ctx, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
+    return check_issue_at(ctx->check, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_TRAILER,
                     ctx->vhd->footer_offset + VHD_AT_CYLINDERS, 4);
 }
 

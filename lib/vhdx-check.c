@@ -21,14 +21,7 @@ enum {
 int vhdx_issue(struct vhdx_scan *scan, enum qca_issue_kind kind, enum qca_table table,
                uint64_t offset, uint64_t size)
 {
-    struct qca_issue issue = check_issue_new(kind, table);
-
-    if (!scan->check)
-        return 0;
-    issue.table_offset = offset;
-    issue.host_offset = offset;
-    issue.host_length = size;
-    return check_issue(scan->check, &issue);
+    return scan->check ? check_issue_at(scan->check, kind, table, offset, size) : 0;
 }
 
 int vhdx_refuse(struct vhdx_scan *scan, enum qca_issue_kind kind, enum qca_table table,

@@ -84,8 +84,9 @@ static bool all_zeros(const uint8_t *bytes, size_t n)
 /* ---- grains ------------------------------------------------------------------------------- */
 
 /* Tables are counted from the first; another entry than QEMU takes is no place in any file. */
-static uint64_t table_place(const struct vmdk_extent *extent, const uint8_t *entry)
+static uint64_t table_place(const struct qca_image *image, const uint8_t *entry)
 {
+    const struct vmdk_extent *extent = image->own;
     uint64_t value = le64_get(entry), offset = (value & UINT32_MAX) * TABLE * VMDK_SECTOR;
 
     if (value == 0)
@@ -99,9 +100,10 @@ static int sesparse_tables(struct qca_image *image, uint64_t memory, struct qca_
                            uint64_t **ret_tables)
 {
     const struct vmdk_extent *extent = image->own;
+    const struct foreign_directory directory = { "grain_dir_offset", extent->directory, 0, ENTRY,
+                                                 table_place };
 
-    return vmdk_extent_directory(image, extent->directory, ENTRY, table_place, memory, error,
-                                 ret_tables);
+    return vmdk_extent_directory(image, directory, memory, error, ret_tables);
 }
 
 static struct block sesparse_entry(const struct qca_image *image, uint64_t number,

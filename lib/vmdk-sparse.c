@@ -460,11 +460,10 @@ static int check_copies(struct qca_image *image, struct check *check,
     copies->check = check;
     copies->places = places;
     copies->n_places = *n_places;
-    r = vmdk_extent_directory(image, extent->directory, ENTRY, vmdk_extent_place, memory, &error,
-                              &copies->first);
+    r = vmdk_extent_tables(image, memory, &error, &copies->first);
     if (r >= 0)
-        r = vmdk_extent_directory(image, extent->second_directory, ENTRY, vmdk_extent_place,
-                                  memory, &error, &copies->second);
+        r = vmdk_extent_tables_at(image, extent->second_directory, memory, &error,
+                                  &copies->second);
     if (r >= 0)
         r = compare_copies(copies);
     else if (error.kind != QCA_ERROR_NONE)
@@ -508,21 +507,22 @@ static int check_grains(struct qca_image *image, struct check *check)
 
 static int check_oddities(const struct vmdk_extent *extent, struct check *check)
 {
-    struct qca_issue newlines = check_issue_new(QCA_ISSUE_TEXT_TRANSFER, QCA_TABLE_HEADER),
-                     unclean = check_issue_new(QCA_ISSUE_DIRTY_BIT, QCA_TABLE_HEADER);
-    uint64_t base = extent->trailer;    /* of the header that counts */
+    const struct {
+        uint32_t odd;
+        enum qca_issue_kind kind;
+        uint64_t offset, size;
+    } fields[] = {              /* the trailer is that of the header that counts, or 0 */
+        { ODD_NEWLINES, QCA_ISSUE_TEXT_TRANSFER, AT_NEWLINES, 4 },
+        { ODD_UNCLEAN, QCA_ISSUE_DIRTY_BIT, AT_UNCLEAN, 1 },
+        { ODD_ENTRIES, QCA_ISSUE_FIELD_INVALID, extent->trailer + AT_ENTRIES, 4 },
+        { ODD_GRAIN, QCA_ISSUE_FIELD_INVALID, extent->trailer + AT_GRAIN, 8 },
+    };
     int r = 0;
 
-    newlines.host_offset = AT_NEWLINES;
-    unclean.host_offset = AT_UNCLEAN;
-    if (extent->odd_fields & ODD_NEWLINES)
-        r = check_issue(check, &newlines);
-    if (r >= 0 && extent->odd_fields & ODD_UNCLEAN)
-        r = check_issue(check, &unclean);
-    if (r >= 0 && extent->odd_fields & ODD_ENTRIES)
-        r = vmdk_tell_field(check, base + AT_ENTRIES);
-    if (r >= 0 && extent->odd_fields & ODD_GRAIN)
-        r = vmdk_tell_field(check, base + AT_GRAIN);
+    for (size_t i = 0; i < ELEMENTSOF(fields) && r >= 0; i++)
+        if (extent->odd_fields & fields[i].odd)
+            r = check_issue_at(check, fields[i].kind, QCA_TABLE_HEADER, fields[i].offset,
+                               fields[i].size);
     return r;
 }
 

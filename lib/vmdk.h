@@ -55,18 +55,16 @@ struct vmdk_extent {
  * grain; false, and the bad field is set, when they are impossible. */
 bool vmdk_extent_measure(struct qca_image *image, struct foreign_field capacity,
                          struct foreign_field grain, uint32_t entries);
-/* As struct block_layout's directory: of entries of entry_size bytes at offset, each of which
- * place() turns into the host offset of a table. */
-int vmdk_extent_directory(struct qca_image *image, uint64_t offset, unsigned entry_size,
-                          uint64_t (*place)(const struct vmdk_extent *extent,
-                                            const uint8_t *entry),
+/* As struct block_layout's directory; directory.n is filled in. One that is not wholly in the file
+ * is refused. */
+int vmdk_extent_directory(struct qca_image *image, struct foreign_directory directory,
                           uint64_t memory, struct qca_error *error, uint64_t **ret_tables);
-/* For directories of 32-bit sector numbers, as hosted sparse extents and COWD have. */
-uint64_t vmdk_extent_place(const struct vmdk_extent *extent, const uint8_t *entry);
+/* The same of 32-bit sector numbers at this host offset, as hosted sparse extents and COWD have;
+ * and of the extent's first directory. */
+int vmdk_extent_tables_at(struct qca_image *image, uint64_t offset, uint64_t memory,
+                          struct qca_error *error, uint64_t **ret_tables);
 int vmdk_extent_tables(struct qca_image *image, uint64_t memory, struct qca_error *error,
                        uint64_t **ret_tables);
-/* The check: a header field is wrong, at this host offset. */
-int vmdk_tell_field(struct check *check, uint64_t offset);
 /* The check: each of the n regions is in the file, and apart from the others. How many are not in
  * the file, or -ENOMEM. */
 int vmdk_check_regions(struct qca_image *image, struct check *check,
