@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The guest's map of formats that map a disk block by block. */
-#include "block-table.h"
+#include "block-layout.h"
 
 #include <errno.h>
 

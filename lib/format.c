@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "bytes.h"
 #include "error.h"
 #include "io.h"

@@ -56,7 +56,7 @@ struct format {
     int (*check)(struct qca_image *image, struct check *check);
     /* What a guest reads (map.h); NULL: the format is not understood. */
     const struct format_map *map;
-    /* How blocks are mapped (block-table.h), of a format whose map is block_map; NULL of an image
+    /* How blocks are mapped (block-layout.h), of a format whose map is block_map; NULL of an image
      * that is not understood. */
     const struct block_layout *(*layout)(const struct qca_image *image);
     /* The index-th part of the structure, for its digest; false behind the last. NULL: no

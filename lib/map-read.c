@@ -2,7 +2,7 @@
 /* Reads what the guest sees: the bytes of an extent, inflated where they are compressed. */
 #include <errno.h>
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "inflate.h"
 #include "io.h"
 #include "map.h"

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "bytes.h"
 #include "chain.h"
 #include "error.h"

@@ -4,7 +4,7 @@
  * image. */
 #include <errno.h>
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "bytes.h"
 #include "check.h"
 #include "foreign.h"

@@ -3,7 +3,7 @@
  * big-endian. What format its parent has is not said anywhere in it. */
 #include <errno.h>
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "bytes.h"
 #include "check.h"
 #include "foreign.h"

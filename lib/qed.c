@@ -2,7 +2,7 @@
 /* QED: docs/interop/qed_spec.rst of QEMU, all of it little-endian. */
 #include <errno.h>
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "bytes.h"
 #include "check.h"
 #include "foreign.h"

@@ -3,7 +3,7 @@
  * of it little-endian. A parent is named by its UUID alone, which no path tells. */
 #include <errno.h>
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "bytes.h"
 #include "check.h"
 #include "foreign.h"

@@ -2,7 +2,7 @@
 /* A VHD that is open: its footer and dynamic disk header, and how its blocks are mapped. */
 #pragma once
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "foreign.h"
 
 /* "Virtual Hard Disk Image Format Specification" 1.0: "Hard Disk Footer Format", "Dynamic Disk

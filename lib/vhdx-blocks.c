@@ -10,7 +10,7 @@
 enum {
     ENTRY = 8,
     STATE = 7,                  /* 2.5.1: bits 0 to 2; the offset is in MiB, from bit 20 on */
-    BITMAP_SECTOR = 512,        /* as block-table.h has it */
+    BITMAP_SECTOR = 512,        /* as block-layout.h has it */
 };
 
 #define CHUNK_SECTORS (UINT64_C(1) << 23)       /* 2.5: sectors of a chunk */

@@ -3,7 +3,7 @@
  * is opened, for its layout, and once when it is checked, for its issues. */
 #pragma once
 
-#include "block-table.h"
+#include "block-layout.h"
 
 enum {
     VHDX_GUID_SIZE = 16,

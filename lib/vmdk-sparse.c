@@ -208,8 +208,7 @@ static void take_layout(struct qca_image *image, const uint8_t *header, uint64_t
         layout->read_length = extent->flags & FLAG_MARKERS ? read_marker : without_marker;
     else
         layout->data_start = le64_get(header + AT_OVERHEAD) * VMDK_SECTOR;
-    /* without a descriptor it is a piece of a disk, whose parent is named elsewhere */
-    layout->parent_unknown = extent->descriptor_size == 0 && !image->info.parent;
+    layout->parent_unknown = image->info.variant == QCA_VARIANT_VMDK_EXTENT;
     layout->issues = (struct block_issues) {
         .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
         .outside = QCA_ISSUE_OUT_OF_FILE,       /* vmdk_co_check() counts it */
@@ -336,6 +335,10 @@ int vmdk_sparse_open(struct qca_image *image, const uint8_t *head, struct qca_er
         free(TAKE_PTR(image->own));
         return 0;
     }
+    /* Without a descriptor it is a piece of a disk, whose parent is named elsewhere. A stream is
+     * written as a whole. */
+    if (extent->descriptor_size == 0 && info->variant == QCA_VARIANT_VMDK_SPARSE)
+        info->variant = QCA_VARIANT_VMDK_EXTENT;
     take_oddities(extent, first);
     if (!extent->unread)
         take_layout(image, header, base);

@@ -3,7 +3,7 @@
  * Descriptor File"), and the extents that map a disk grain by grain. */
 #pragma once
 
-#include "block-table.h"
+#include "block-layout.h"
 #include "foreign.h"
 
 enum { VMDK_DESCRIPTOR_MAX = (1 << 20) - 1 };   /* bytes, as QEMU reads of one at most */

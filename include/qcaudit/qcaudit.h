@@ -176,7 +176,7 @@ enum qca_variant {
     QCA_VARIANT_RAW_GPT,
     QCA_VARIANT_RAW_ISO9660,    /* an install medium, with a partition table or without, */
     QCA_VARIANT_RAW_LUKS,       /* encrypted by the host or by its guest: which, nobody can tell */
-    QCA_VARIANT_VMDK_SPARSE,    /* monolithicSparse, or an extent of twoGbMaxExtentSparse */
+    QCA_VARIANT_VMDK_SPARSE,    /* monolithicSparse */
     QCA_VARIANT_VMDK_STREAM,    /* streamOptimized */
     QCA_VARIANT_VMDK_COWD,      /* vmfsSparse: an extent */
     QCA_VARIANT_VMDK_SESPARSE,  /* an extent */
@@ -185,6 +185,8 @@ enum qca_variant {
                                  * its last sector alone */
     QCA_VARIANT_DYNAMIC,
     QCA_VARIANT_DIFFERENCING,   /* has a parent, whether the header names it or not */
+    QCA_VARIANT_VMDK_EXTENT,    /* a piece of a disk, sparse: a descriptor beside it tells of the
+                                 * disk */
     _QCA_VARIANT_MAX,
 };
 

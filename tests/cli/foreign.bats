@@ -127,7 +127,7 @@ same_header() { # NAME FORMAT
 
 @test "random images against qemu-img: sound ones without a word, damage found where it finds some" {
     PATH=/usr/bin:$PATH
-    "$top_srcdir/tests/images/foreign.py" --count 24
+    "$top_srcdir/tests/images/differential_foreign.py" --count 24
 }
 
 @test "descriptors of ESXi, which are no multiple of 512, and one with a byte order mark" {
