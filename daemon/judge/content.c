@@ -462,8 +462,8 @@ static int judge_bits(struct judging *judging)
             evidence_number(&dirty, NUMBER_CHANGED_AT,
                             (uint64_t)judging->image->fingerprint.mtime / 1000);
         r = judging_add(judging, FINDING_DIRTY_BIT_SET, SEVERITY_WARNING, 1, &dirty,
-                        pending ? "was not closed cleanly: writes to its tables lie in its log alone"
-                                : "was not closed cleanly");
+                        "was not closed cleanly%s",
+                        pending ? ": writes to its tables lie in its log alone" : "");
     }
     return r;
 }
