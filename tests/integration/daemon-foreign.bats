@@ -25,6 +25,14 @@ row() { ctl images -a --json=short | jq -c --arg path "$STORE/$1" '.[] | select(
     done
     same "not-auditable info store" "$(ctl findings --json=short --name not-auditable | jq -r '.[] | "\(.name) \(.severity) \(.datastore)"')"
     ctl findings --json=short --name not-auditable | jq -e '.[0].summary | contains("2 vmdk")'
+    # which were checked, and which were not
+    ctl images -a >text
+    for format in vmdk vdi vpc vhdx qed parallels qcow; do grep -q "^ok .*/one.$format " text || { cat text; return 1; }; done
+    grep -q "^unchecked .*/one-desc.vmdk " text
+    ctl show "$STORE/one.vhdx" >text
+    grep -q "Format: vhdx (dynamic)$" text
+    ctl show "$STORE/one-desc.vmdk" >text
+    grep -q "Format: vmdk (descriptor), of which the header alone is understood" text
     # sound overlays, of equal size: nothing of parents, formats or sizes
     same "" "$(findings | grep -v '^not-auditable' || :)"
     rm one.* two.* *-desc* over-*
