@@ -110,7 +110,9 @@ FIELDS(info_fields,
        ARRAY(qca_image_info, bitmaps, n_bitmaps, "bitmaps", &bitmap_fields),
        ARRAY(qca_image_info, extensions, n_extensions, "extensions", &extension_fields),
        ARRAY(qca_image_info, extents, n_extents, "extents", &extent_fields),
-       PLAIN(qca_image_info, unknown_lines, "unknown-lines", U32));
+       PLAIN(qca_image_info, unknown_lines, "unknown-lines", U32),
+       PLAIN(qca_image_info, identity, "identity", CHARS),
+       PLAIN(qca_image_info, parent_identity, "parent-identity", CHARS));
 
 FIELDS(issue_fields,
        ENUM(qca_issue, kind, "kind", issue_kind_name, _QCA_ISSUE_MAX),

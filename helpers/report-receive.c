@@ -147,6 +147,14 @@ static bool is_power_of_two(uint64_t value)
     return value != 0 && (value & (value - 1)) == 0;
 }
 
+static bool identity_is_valid(const struct qca_identity *identity)
+{
+    const char *text = identity->text;
+
+    return memchr(text, '\0', sizeof(identity->text)) &&
+           text[strspn(text, "0123456789abcdef-")] == '\0';
+}
+
 static bool layer_is_valid(const struct wire_layer *l)
 {
     bool sizes = qca_format_has((enum qca_format)l->format, QCA_TRAIT_REFCOUNTS) ?
@@ -158,7 +166,8 @@ static bool layer_is_valid(const struct wire_layer *l)
            l->probed_format < _QCA_FORMAT_MAX && l->crypt_method <= QCA_CRYPT_LUKS &&
            l->has_metadata_digest <= 1 && l->checked <= 1 && l->snapshots_total >= l->n_snapshots &&
            l->bitmaps_total >= l->n_bitmaps && l->extensions_total >= l->n_extensions &&
-           l->variant < _QCA_VARIANT_MAX && l->extents_total >= l->n_extents;
+           l->variant < _QCA_VARIANT_MAX && l->extents_total >= l->n_extents &&
+           identity_is_valid(&l->identity) && identity_is_valid(&l->parent_identity);
 }
 
 static int take_layer(struct report_receiver *receiver, const union wire_record *record)

@@ -249,6 +249,12 @@ struct qca_extent_file {
 };
 #define QCA_EXTENT_FILES_MAX 4096   /* more make a descriptor invalid */
 
+/* A mark that a format writes into an image, and its child keeps, so that a parent that is not the
+ * one any more can be told: VMDK's CID, the UUID of a VHD or VDI, the DataWriteGuid of a VHDX. As
+ * text of lower-case hexadecimal digits and hyphens, NUL-ended: of a CID 8 digits, of a UUID 36
+ * characters. */
+struct qca_identity { char text[40]; };
+
 /* What the header says. Strings are hostile bytes: escape them before they go anywhere. */
 struct qca_image_info {
     enum qca_format format;
@@ -285,6 +291,9 @@ struct qca_image_info {
     struct qca_extent_file *extents;    /* of a VMDK descriptor */
     size_t n_extents;
     uint32_t unknown_lines;     /* of a VMDK descriptor: neither comment, value nor extent */
+    struct qca_identity identity;       /* its own, */
+    struct qca_identity parent_identity;        /* and its parent's, as it was; "": there is none,
+                                                 * or the format has no such mark */
 };
 
 /* Frees what info owns and zeroes it. */
@@ -487,7 +496,9 @@ enum qca_counter {
     X(LOG_INVALID,          "log-invalid",          BEYOND,     true,                              \
       "the log should hold writes to the tables, and holds none that can be replayed")             \
     X(TEXT_TRANSFER,        "text-transfer",        BEYOND,     true,                              \
-      "the file was changed as text, line ends were rewritten")
+      "the file was changed as text, line ends were rewritten")                                    \
+    X(PARENT_CHANGED,       "parent-changed",       BEYOND,     true,                              \
+      "the parent is not as it was when this layer was made: their identities differ")
 
 enum qca_issue_kind {
 #define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
