@@ -9,10 +9,8 @@
 
 #define WORDS ((sizeof(struct layer_report) + sizeof(uint64_t) - 1) / sizeof(uint64_t))
 
-_Static_assert(WORDS <= 64, "a word has a bit for each");
-
 struct packed_layer {
-    uint64_t kept;              /* 1 << i: word i is kept */
+    uint64_t kept[(WORDS + 63) / 64];   /* bit i % 64 of i / 64: word i is kept */
     uint64_t words[];
 };
 
@@ -27,7 +25,7 @@ static void layer_nothing(struct layer_report *ret_layer)
 int layer_pack(const struct layer_report *layer, struct packed_layer **ret_packed)
 {
     struct packed_layer *packed;
-    uint64_t words[WORDS] = { 0 }, nothing[WORDS] = { 0 }, kept = 0;
+    uint64_t words[WORDS] = { 0 }, nothing[WORDS] = { 0 }, kept[(WORDS + 63) / 64] = { 0 };
     struct layer_report empty;
     size_t n = 0;
 
@@ -36,13 +34,13 @@ int layer_pack(const struct layer_report *layer, struct packed_layer **ret_packe
     memcpy(words, layer, sizeof(*layer));
     for (size_t i = 0; i < WORDS; i++)
         if (words[i] != nothing[i]) {
-            kept |= UINT64_C(1) << i;
+            kept[i / 64] |= UINT64_C(1) << i % 64;
             words[n++] = words[i];
         }
     packed = malloc(sizeof(*packed) + n * sizeof(packed->words[0]));
     if (!packed)
         return -ENOMEM;
-    packed->kept = kept;
+    memcpy(packed->kept, kept, sizeof(kept));
     memcpy(packed->words, words, n * sizeof(packed->words[0]));
     *ret_packed = packed;
     return 0;
@@ -56,7 +54,7 @@ void layer_unpack(const struct packed_layer *packed, struct layer_report *ret_la
     layer_nothing(ret_layer);
     memcpy(words, ret_layer, sizeof(*ret_layer));
     for (size_t i = 0; i < WORDS; i++)
-        if (packed->kept >> i & 1)
+        if (packed->kept[i / 64] >> i % 64 & 1)
             words[i] = packed->words[n++];
     memcpy(ret_layer, words, sizeof(*ret_layer));
 }
