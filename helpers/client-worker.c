@@ -218,7 +218,7 @@ static int take_question(struct worker *worker, const union wire_record *record)
 
     int r;
 
-    if (worker->question_open || record->question.kind > QCA_REFERENCE_DATA_FILE)
+    if (worker->question_open || record->question.kind >= _QCA_REFERENCE_MAX)
         return -EBADMSG;
     r = questions_ask(&worker->questions, worker->request.flags, &question);
     if (r < 0)

@@ -11,11 +11,12 @@ struct questions {
     size_t n_asked;
     uint32_t layers;                /* below the image itself that it got */
     bool data_file_asked;           /* of the last of them */
+    size_t extents_asked;           /* of all layers */
     bool refused;                   /* then the chain ends, and nothing is asked for any more */
 };
 
 void questions_done(struct questions *questions);
-/* The image is layer 0. A layer's data file is asked for before its parent, each once, and the next
+/* The image is layer 0. A layer's data file and extents are asked for before its parent, and the next
  * layer's only when that was answered with a file; flags are the request's. -EBADMSG: no honest
  * worker would ask that now; -ENOMEM. */
 int questions_ask(struct questions *questions, unsigned flags,

@@ -127,7 +127,8 @@ FIELDS(issue_fields,
        LENGTH(qca_issue, guest_length, guest_offset, "guest-length"),
        PLAIN(qca_issue, stored, "stored", U64),
        PLAIN(qca_issue, counted, "counted", U64),
-       PLAIN(qca_issue, count, "count", U64));
+       PLAIN(qca_issue, count, "count", U64),
+       PLAIN(qca_issue, extent, "extent", U32));
 
 FIELDS(check_fields,
        PLAIN(qca_check_result, finished, "finished", BOOL),

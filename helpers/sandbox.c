@@ -24,8 +24,8 @@
 
 #define MEMORY_SLACK (UINT64_C(32) << 20)       /* stacks, the allocator's own, the socket's
                                                  * buffers */
-#define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + 20)   /* layers of a chain, their data files,
-                                                          * and a few */
+/* layers of a chain, their data files, extents of one of them, and a few */
+#define WORKER_FILES (2 * CLIENT_OPEN_LAYERS_MAX + QCA_EXTENT_FILES_MAX + 20)
 #define FILES_FILES 512
 
 static void release_filter(scmp_filter_ctx *filter)

@@ -399,7 +399,7 @@ static int audit_layer(struct audit *audit, const struct qca_chain_link *link, b
         .scalar_only = audit->request.flags & WORKER_SCALAR, .cancel = &audit->cancel,
         .deep = audit->request.flags & WORKER_DEEP,
         .data_file_known = link->data_file_known, .data_file_size = link->data_file_size,
-        .on_device = link->on_device,
+        .on_device = link->on_device, .pieces = audit->request.flags & WORKER_CHAIN,
         .threads = threads_of(audit), .progress = on_progress, .userdata = audit,
     };
     struct report_layer layer = {
@@ -489,6 +489,28 @@ static int send_places(struct audit *audit)
     return r == -EOPNOTSUPP ? 0 : r;
 }
 
+/* The extents of a disk in several files are compared with its descriptor as far as they can be
+ * had; the first one that cannot ends it, as a client that refused is not asked again. */
+static int have_pieces(struct audit *audit)
+{
+    const struct qca_image_info *info = qca_image_info(audit->image);
+    int r = 0;
+
+    for (size_t i = 0; i < info->n_extents && r == 0; i++) {
+        const struct qca_reference reference = { .kind = QCA_REFERENCE_EXTENT,
+                                                 .name = info->extents[i].name };
+        struct qca_file_id id;
+        struct qca_io *io;
+
+        if (!reference.name)
+            continue;
+        r = resolve(audit, &reference, &io, &id);
+        if (r == 0 && qca_image_take_extent(audit->image, i, io, NULL) == -ENOMEM)
+            r = -ENOMEM;
+    }
+    return r == -ECANCELED || r == -ENOMEM ? r : 0;
+}
+
 /* The image by itself. Its data file is a help: without it less is looked at. */
 static int audit_alone(struct audit *audit)
 {
@@ -515,6 +537,12 @@ static int audit_alone(struct audit *audit)
     }
     if (flags & WORKER_PLACES) {
         int r = send_places(audit);
+
+        if (r < 0)
+            return r;
+    }
+    if (flags & WORKER_DATA_FILE) {
+        int r = have_pieces(audit);
 
         if (r < 0)
             return r;

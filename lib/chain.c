@@ -9,6 +9,7 @@
 #include "error.h"
 #include "format.h"
 #include "io.h"
+#include "pieces.h"
 
 enum { MAX_DEPTH_DEFAULT = 200 };   /* libvirt's VIR_MAX_BACKING_CHAIN */
 
@@ -126,6 +127,7 @@ static void files_done(struct files *files)
 struct opener {
     struct files *files;
     uint32_t max_depth;
+    bool layer_only;
     uint64_t memory_limit;
     qca_resolve_fn resolve;
     void *userdata;
@@ -150,11 +152,23 @@ static const char *refusal_text(int r)
     }
 }
 
+static const char *kind_text(enum qca_reference_kind kind)
+{
+    switch (kind) {
+    case QCA_REFERENCE_PARENT:
+        return "parent";
+    case QCA_REFERENCE_DATA_FILE:
+        return "data file";
+    default:
+        return "file of an extent";
+    }
+}
+
 static int refused(struct qca_error *error, int r, const struct image_link *link, uint32_t layer)
 {
     error_set(error, -r, QCA_ERROR_REFERENCE,
               (struct error_field){ .name = link->field, .value = (uint64_t)-r }, "the %s %s",
-              link->kind == QCA_REFERENCE_PARENT ? "parent" : "data file", refusal_text(r));
+              kind_text(link->kind), refusal_text(r));
     if (error)
         error->layer = layer;
     return r;
@@ -177,6 +191,7 @@ static void opener_init(struct opener *opener, struct files *files,
     *opener = (struct opener) {
         .files = files,
         .max_depth = options && options->max_depth ? options->max_depth : MAX_DEPTH_DEFAULT,
+        .layer_only = options && options->layer_only,
         .memory_limit = options && options->memory_limit ? options->memory_limit
                                                          : UINT64_C(1) << 30,
         .resolve = resolve,
@@ -187,6 +202,8 @@ static void opener_init(struct opener *opener, struct files *files,
 
 static void layer_done(struct layer *layer)
 {
+    if (layer->image)
+        pieces_close(layer->image);
     if (layer->io)              /* else the leaf, whose image is the caller's, too */
         qca_image_free(layer->image);
     qca_io_free(layer->io);
@@ -220,6 +237,37 @@ static int open_data_file(struct opener *opener, struct layer *layer, uint32_t n
     return 0;
 }
 
+/* Opens the extents of layer number number, where it is the descriptor of a disk in several
+ * files. */
+static int open_pieces(struct opener *opener, struct layer *layer, uint32_t number)
+{
+    struct image_link link;
+    int r = 0;
+
+    for (unsigned i = 0; r >= 0 && image_link_at(layer->image, i, &link); i++) {
+        struct qca_file_id id;
+        struct qca_io *io;
+        struct file *file;
+
+        if (link.kind != QCA_REFERENCE_EXTENT || !link.name)
+            continue;
+        r = resolve_link(opener, &link, number, &io, &id);
+        if (r < 0)
+            return r;
+        r = qca_image_take_extent(layer->image, i, io, opener->error);
+        if (r == 0 && files_meet(opener->files, id, &file) < 0)
+            return out_of_memory(opener->error, number);
+        if (r == 0 && file->layer != QCA_NO_LAYER)
+            r = error_set(opener->error, ELOOP, QCA_ERROR_LOOP,
+                          (struct error_field) { link.field, 0, i, 0 },
+                          "an extent of layer %" PRIu32 " lies in the file of layer %" PRIu32,
+                          number, file->layer);
+        if (r < 0 && opener->error)
+            opener->error->layer = number;
+    }
+    return r;
+}
+
 static enum qca_format parent_format(const struct image_link *link)
 {
     /* Undeclared: raw, never by content, which the guest of the child could have written (libvirt's
@@ -237,7 +285,8 @@ static uint64_t image_memory(const struct qca_image_info *info)
     return sizeof(struct qca_image) + 1024 + info->n_snapshots * (sizeof(*info->snapshots) + 64) +
            info->n_bitmaps * (sizeof(*info->bitmaps) + 64) +
            info->n_extensions * sizeof(*info->extensions) +
-           info->n_extents * (sizeof(*info->extents) + 64);
+           info->n_extents * (sizeof(*info->extents) + 64 + sizeof(struct piece) +
+                              sizeof(struct qca_image));
 }
 
 /* The leaf, as a layer. */
@@ -252,6 +301,8 @@ static int open_leaf(struct opener *opener, struct qca_image *leaf, struct qca_f
         return out_of_memory(opener->error, 0);
     file->layer = 0;
     r = open_data_file(opener, &layer, 0);
+    if (r == 0 && !opener->layer_only)
+        r = open_pieces(opener, &layer, 0);
     if (r < 0) {
         layer_done(&layer);
         return r;
@@ -306,6 +357,8 @@ static int open_parent(struct opener *opener, const struct image_link *link, uin
         return r;
     }
     r = open_data_file(opener, &layer, number);
+    if (r == 0)
+        r = open_pieces(opener, &layer, number);
     if (r < 0)
         return r;
     *ret_layer = layer;
@@ -364,7 +417,7 @@ int qca_chain_open(struct qca_image *leaf, const struct qca_chain_options *optio
         opener.memory_limit -= memory;
         if (chain_append(chain, &layer) < 0)
             return out_of_memory(error, number);
-        if ((options && options->layer_only) || !find_parent(&chain->layers[number], &link))
+        if (opener.layer_only || !find_parent(&chain->layers[number], &link))
             break;
         r = open_parent(&opener, &link, number, &layer);
         if (r < 0)

@@ -87,6 +87,7 @@ static bool issue_extend(struct qca_issue *run, const struct qca_issue *next)
         run->table != next->table || run->table_offset != next->table_offset ||
         run->layer != next->layer || run->snapshot != next->snapshot ||
         run->stored != next->stored || run->counted != next->counted ||
+        run->extent != next->extent ||
         __builtin_add_overflow(run->index, run->count, &index) || index != next->index ||
         !goes_on(run->host_offset, run->host_length, next->host_offset) ||
         !goes_on(run->guest_offset, run->guest_length, next->guest_offset))

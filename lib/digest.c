@@ -80,7 +80,7 @@ static int advance(struct hashing *hashing, uint64_t work, uint64_t offset)
 /* What is mapped of the files, for its bounds; an extent may come in parts. */
 static void note_mapped(struct hashing *hashing, const struct qca_extent *extent, uint64_t length)
 {
-    const struct qca_image *image = hashing->map->layers[extent->layer].image;
+    const struct qca_image *image = hashing->map->layers[extent->file].image;
 
     if (extent->kind == QCA_EXTENT_DATA)
         hashing->data += length;

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "error.h"
 #include "io.h"
+#include "pieces.h"
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
 
@@ -110,6 +111,7 @@ void qca_image_free(struct qca_image *image)
 {
     if (!image)
         return;
+    pieces_close(image);
     if (image->format && image->format->close)
         image->format->close(image);
     qca_image_info_done(&image->info);
@@ -134,12 +136,17 @@ const struct block_layout *image_layout(const struct qca_image *image)
     return layout && !layout->parent_unknown ? layout : NULL;
 }
 
+bool image_link_at(const struct qca_image *image, unsigned index, struct image_link *ret_link)
+{
+    return image->format->link && image->format->link(image, index, ret_link);
+}
+
 bool image_link_find(const struct qca_image *image, enum qca_reference_kind kind,
                      struct image_link *ret_link)
 {
     struct image_link link;
 
-    for (unsigned i = 0; image->format->link && image->format->link(image, i, &link); i++)
+    for (unsigned i = 0; image_link_at(image, i, &link); i++)
         if (link.kind == kind) {
             *ret_link = link;
             return true;

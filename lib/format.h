@@ -8,6 +8,7 @@
 struct block_layout;
 struct check;
 struct format_map;
+struct piece;
 
 struct qca_image {
     struct qca_io *io;
@@ -15,6 +16,8 @@ struct qca_image {
     struct qca_image_info info;
     uint64_t memory_limit;      /* bytes */
     void *own;                  /* the format's private part */
+    struct piece *pieces;       /* of a disk in several files: info.n_extents (pieces.h); NULL: none
+                                 * was opened */
 };
 
 enum { PROBE_SIZE = 1024, PROBE_TAIL = 512 };
@@ -31,7 +34,8 @@ struct probe {
 /* Another file that an image names. */
 struct image_link {
     enum qca_reference_kind kind;
-    const char *name, *format;  /* as stored; format NULL: not declared */
+    const char *name, *format;  /* as stored; name NULL: an extent of zeros, without a file; format
+                                 * NULL: not declared */
     const char *field, *format_field;   /* the specification's names of where they are stored */
     uint64_t offset;            /* of that place in the file, 0 when it has no fixed one */
 };
@@ -66,8 +70,8 @@ struct format {
     /* As qca_image_places(). NULL: its tables are not known. */
     int (*places)(struct qca_image *image,
                   int (*found)(void *userdata, const struct qca_place *place), void *userdata);
-    /* The index-th file that QEMU opens besides, a data file before the parent; false behind the
-     * last. NULL: the image stands alone, whatever its header names. */
+    /* The index-th file that QEMU opens besides, a data file or extents before the parent; false
+     * behind the last. NULL: the image stands alone, whatever its header names. */
     bool (*link)(const struct qca_image *image, unsigned index, struct image_link *ret_link);
 };
 
@@ -82,6 +86,8 @@ enum qca_variant raw_variant(const struct probe *probe);
 int probe_begin(struct qca_io *io, struct probe *ret_probe);
 /* As qca_probe(); the variant as far as it matters to qca_format_contradicts(). */
 int probe_content(struct qca_io *io, enum qca_format *ret_format, enum qca_variant *ret_variant);
+/* The index-th link; false behind the last. */
+bool image_link_at(const struct qca_image *image, unsigned index, struct image_link *ret_link);
 /* The first link of this kind; false when there is none. */
 bool image_link_find(const struct qca_image *image, enum qca_reference_kind kind,
                      struct image_link *ret_link);

@@ -68,7 +68,7 @@ static int reader_inflate(struct map_reader *reader, const struct map_layer *lay
 int map_read(const struct qca_map *map, struct map_reader *reader, const struct qca_extent *extent,
              uint64_t skip, void *buf, size_t size)
 {
-    const struct map_layer *layer = &map->layers[extent->layer];
+    const struct map_layer *layer = &map->layers[extent->file];
     uint64_t within;
     int r;
 

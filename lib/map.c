@@ -11,6 +11,7 @@
 #include "error.h"
 #include "inflate.h"
 #include "io.h"
+#include "pieces.h"
 
 #define MEMORY_LIMIT_DEFAULT (UINT64_C(1) << 30)
 /* At most 2^18 extents, as nothing is mapped in less than 512 bytes; and a read of 16 KiB of an L2
@@ -54,23 +55,28 @@ static bool extents_join(const struct qca_extent *a, const struct qca_extent *b)
     if (a->kind != b->kind || a->layer != b->layer || a->kind == QCA_EXTENT_COMPRESSED ||
         a->guest_offset + a->length != b->guest_offset || a->reason != b->reason)
         return false;
-    return a->kind != QCA_EXTENT_DATA || a->host_offset + a->length == b->host_offset;
+    return a->kind != QCA_EXTENT_DATA ||
+           (a->file == b->file && a->host_offset + a->length == b->host_offset);
 }
 
-int map_emit(struct qca_map *map, const struct qca_extent *extent)
+int map_emit(struct qca_map *map, const struct qca_extent *found)
 {
     struct qca_extent *last = map->n_extents > 0 ? &map->extents[map->n_extents - 1] : NULL;
+    struct qca_extent extent = *found;
     int r;
 
-    if (last && extents_join(last, extent)) {
-        last->length += extent->length;
-        last->host_length += extent->host_length;
+    extent.file = found->layer;
+    extent.layer = map->layers[found->layer].number;
+    extent.guest_offset += map->base;
+    if (last && extents_join(last, &extent)) {
+        last->length += extent.length;
+        last->host_length += extent.host_length;
         return 0;
     }
     r = grow(&map->extents, map->n_extents, &map->extents_capacity, sizeof(*map->extents));
     if (r < 0)
         return r;
-    map->extents[map->n_extents++] = *extent;
+    map->extents[map->n_extents++] = extent;
     return 0;
 }
 
@@ -127,6 +133,8 @@ int map_pass_on(struct qca_map *map, struct range range)
     struct range *last = map->n_passed > 0 ? &map->passed[map->n_passed - 1] : NULL;
     int r;
 
+    range.start += map->base;
+    range.end += map->base;
     if (last && last->end == range.start) {
         last->end = range.end;
         return 0;
@@ -172,22 +180,50 @@ static int emit_unallocated(struct qca_map *map, size_t layer, struct range rang
     return emit_plain(map, layer, range, QCA_EXTENT_UNALLOCATED, 0, NULL);
 }
 
+/* What of range lies within the layer, counted from its start; empty: nothing. */
+static struct range layer_part(const struct map_layer *layer, struct range range)
+{
+    uint64_t start = max_u64(range.start, layer->start) - layer->start,
+             end = min_u64(max_u64(range.end, layer->start) - layer->start, layer->size);
+
+    return (struct range){ min_u64(start, end), end };
+}
+
+/* The layer's own functions know only of what is from its start on. */
+static int ask_part(struct qca_map *map, size_t number, struct range part)
+{
+    const struct map_layer *layer = &map->layers[number];
+    struct range window = map->window;
+    int r;
+
+    map->base = layer->start;
+    map->window = layer_part(layer, window);
+    r = layer->map->range(map, number, part);
+    map->window = window;
+    map->base = 0;
+    return r;
+}
+
 /* Asks one layer for what is open. */
 static int ask_layer(struct qca_map *map, size_t number)
 {
     const struct map_layer *layer = &map->layers[number];
+    uint64_t behind = layer->start + layer->size;
     int r = 0;
 
     for (size_t i = 0; i < map->n_open && r >= 0; i++) {
-        struct range range = map->open[i];
-        uint64_t inside = max_u64(range.start, min_u64(range.end, layer->size));
+        struct range range = map->open[i], part = layer_part(layer, range),
+                     rest = { max_u64(range.start, behind), range.end };
 
-        if (inside > range.start)
-            r = layer->map->range(map, number, (struct range) { range.start, inside });
+        if (range.start < layer->start)
+            r = map_pass_on(map, (struct range) { range.start, min_u64(range.end, layer->start) });
+        if (r >= 0 && part.start < part.end)
+            r = ask_part(map, number, part);
+        if (r < 0 || rest.start >= rest.end)
+            continue;
         /* A parent that is shorter than its child: what lies behind its end are zeros, whatever its
          * own parents hold there. */
-        if (r >= 0 && inside < range.end)
-            r = emit_unallocated(map, number, (struct range) { inside, range.end });
+        r = layer->goes_on ? map_pass_on(map, rest) : emit_unallocated(map, number, rest);
     }
     return r;
 }
@@ -210,7 +246,7 @@ static void sort_extents(struct qca_map *map)
 
 static bool layer_has(const struct map_layer *layer, struct range range)
 {
-    range.end = min_u64(range.end, layer->size);
+    range = layer_part(layer, range);
     return range.start < range.end && layer->map->has(layer, range);
 }
 
@@ -234,6 +270,16 @@ static struct range find_window(const struct qca_map *map, uint64_t offset)
     }
 }
 
+/* All of the window is its parent's, or another piece's, as far as is quickly told. */
+static bool layer_is_silent(const struct map_layer *layer, struct range window)
+{
+    struct range part = layer_part(layer, window);
+
+    if (!layer->goes_on && layer->start + layer->size < window.end)
+        return false;
+    return part.start == part.end || (!layer->map->opaque && !layer->map->has(layer, part));
+}
+
 /* All layers, from the leaf down, see only what those above them left open. */
 static int load_window(struct qca_map *map, uint64_t offset)
 {
@@ -248,7 +294,7 @@ static int load_window(struct qca_map *map, uint64_t offset)
         struct range *spare = map->open;
         size_t capacity = map->open_capacity;
 
-        if (!layer->map->opaque && layer->size >= window.end && !layer->map->has(layer, window))
+        if (layer_is_silent(layer, window))
             continue;
         map->window = window;
         map->open = map->passed;
@@ -336,10 +382,7 @@ static int begin_layer(struct map_layer *layer, const struct map_begin *begin,
                        struct qca_error *error)
 {
     const struct qca_image_info *info = &layer->image->info;
-    const struct qca_snapshot *snapshot = begin->snapshot;
 
-    layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512)
-                                                     : info->virtual_size;
     layer->map = layer->image->format->map;
     if (layer->map == &block_map && !image_layout(layer->image))
         layer->map = NULL;
@@ -355,6 +398,76 @@ static int begin_layer(struct map_layer *layer, const struct map_begin *begin,
     return layer->map->begin ? layer->map->begin(layer, begin, error) : 0;
 }
 
+/* A piece without tables of its own. */
+static int zero_range(struct qca_map *map, size_t layer, struct range range)
+{
+    return map_emit_zero(map, layer, range);
+}
+
+static bool zero_has(const struct map_layer *layer, struct range range)
+{
+    (void)layer, (void)range;
+    return false;
+}
+
+static const struct format_map zero_map = {
+    .range = zero_range, .has = zero_has, .opaque = true,
+};
+
+static int begin_piece(struct map_layer *layer, const struct piece *piece,
+                       const struct map_begin *begin, struct qca_error *error)
+{
+    layer->start = piece->start;
+    layer->size = piece->size;
+    layer->data = piece->io;
+    layer->data_start = piece->offset;
+    if (!piece->image) {
+        layer->map = piece->io ? &raw_map : &zero_map;
+        return 0;
+    }
+    layer->image = piece->image;
+    return begin_layer(layer, begin, error);
+}
+
+/* The pieces of a disk, one after the other; of any other image all of it. */
+static int begin_image(struct qca_map *map, uint32_t number, struct qca_image *image,
+                       struct qca_io *data, const struct map_begin *begin, struct qca_error *error)
+{
+    const struct qca_snapshot *snapshot = begin->snapshot;
+    bool alone = image->info.variant == QCA_VARIANT_DIFFERENCING && !image->info.parent;
+    size_t n = image->pieces ? image->info.n_extents : 1;
+    int r = 0;
+
+    for (size_t i = 0; i < n && r >= 0; i++) {
+        struct map_layer *layer = &map->layers[map->n_layers++];
+
+        layer->image = image;
+        layer->number = number;
+        layer->goes_on = i + 1 < n;
+        if (image->pieces && !alone) {
+            r = begin_piece(layer, &image->pieces[i], begin, error);
+            continue;
+        }
+        layer->data = data;
+        layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512)
+                                                         : image->info.virtual_size;
+        r = begin_layer(layer, begin, error);
+    }
+    return r;
+}
+
+static size_t count_layers(const struct qca_chain *chain)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < qca_chain_depth(chain); i++) {
+        const struct qca_image *image = qca_chain_layer(chain, i);
+
+        n += image->pieces ? image->info.n_extents : 1;
+    }
+    return n;
+}
+
 int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
                 struct qca_error *error, struct qca_map **ret_map)
 {
@@ -366,7 +479,7 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
     int r;
 
     if (map)
-        map->layers = calloc(qca_chain_depth(chain), sizeof(*map->layers));
+        map->layers = calloc(count_layers(chain), sizeof(*map->layers));
     if (!map || !map->layers)
         return error_set_memory(error);
     map->slice_layer = SIZE_MAX;
@@ -377,11 +490,12 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
                              "the image has no such internal snapshot");
     }
     for (size_t i = 0; i < qca_chain_depth(chain); i++) {
-        struct map_layer *layer = &map->layers[map->n_layers++];
+        size_t first = map->n_layers;
 
-        layer->image = qca_chain_layer(chain, i);
-        layer->data = chain_layer_data(chain, i);
-        r = begin_layer(layer, &begin, error);
+        r = begin_image(map, (uint32_t)i, qca_chain_layer(chain, i), chain_layer_data(chain, i),
+                        &begin, error);
+        for (size_t k = first; i == 0 && k < map->n_layers; k++)
+            map->size = max_u64(map->size, map->layers[k].start + map->layers[k].size);
         if (r < 0) {
             if (error)
                 error->layer = (uint32_t)i;
@@ -389,12 +503,12 @@ int qca_map_new(struct qca_chain *chain, const struct qca_map_options *options,
         }
         begin.snapshot = NULL;          /* of the leaf alone */
     }
-    if (map->layers[0].size > INT64_MAX - 512)
+    if (map->size > INT64_MAX - 512)
         return error_set(error, EFBIG, QCA_ERROR_LIMIT,
-                         (struct error_field) { "size", 24, map->layers[0].size, INT64_MAX - 512 },
+                         (struct error_field) { "size", 24, map->size, INT64_MAX - 512 },
                          "the virtual size is beyond the largest file");
     /* A guest sees whole sectors: QEMU rounds a raw file up, with zeros. */
-    map->size = round_up(map->layers[0].size, 512);
+    map->size = round_up(map->size, 512);
     *ret_map = TAKE_PTR(map);
     return 0;
 }

@@ -12,8 +12,11 @@ struct range {
 struct map_layer {
     struct qca_image *image;
     struct qca_io *data;        /* where its data lies; borrowed */
+    uint64_t data_start;        /* raw: its first byte there */
     const struct format_map *map;
-    uint64_t size;              /* guest bytes it knows of */
+    uint64_t start, size;       /* guest bytes it knows of: a piece of a disk begins at start, */
+    bool goes_on;               /*   and the next one has what is behind it */
+    uint32_t number;            /* of the layer in the chain */
     uint64_t *table;            /* the format's own: where it looks first; NULL: it has none */
     uint64_t n_table;
 };
@@ -31,7 +34,8 @@ struct map_begin {
 struct format_map {
     /* Fills in the layer's own table; may be NULL. */
     int (*begin)(struct map_layer *layer, const struct map_begin *begin, struct qca_error *error);
-    /* Emits or passes on all of range, which the layer's size covers. */
+    /* Emits or passes on all of range, which the layer's size covers; ranges, and map->window
+     * meanwhile, count from the layer's start. */
     int (*range)(struct qca_map *map, size_t layer, struct range range);
     /* False when, as far as is quickly told, there is nothing but zeros in range, or (opaque is
      * false) all of it is the parent's. */
@@ -55,13 +59,14 @@ struct map_reader {
 };
 
 struct qca_map {
-    struct map_layer *layers;
+    struct map_layer *layers;   /* of a disk in several pieces each of them */
     size_t n_layers;
     uint64_t size;
 
     /* The window: what of it is not resolved yet, before and behind the layer being asked; the
      * rest. */
     struct range window;
+    uint64_t base;              /* guest offset that the layer being asked counts from */
     struct range *open, *passed;
     size_t n_open, n_passed, open_capacity, passed_capacity;
     struct qca_extent *extents;

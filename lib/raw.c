@@ -75,15 +75,15 @@ static int raw_open(struct qca_image *image, struct qca_error *error)
 
 static int raw_map_range(struct qca_map *map, size_t layer, struct range range)
 {
-    return map_emit_data(map, layer, range, range.start);
+    return map_emit_data(map, layer, range, map->layers[layer].data_start + range.start);
 }
 
 /* As far as the first hole of the file tells. */
 static bool raw_map_has(const struct map_layer *layer, struct range range)
 {
-    struct io_segment segment = io_segment(layer->data, range.start);
+    struct io_segment segment = io_segment(layer->data, layer->data_start + range.start);
 
-    return !segment.hole || segment.end < range.end;
+    return !segment.hole || segment.end < layer->data_start + range.end;
 }
 
 const struct format_map raw_map = {

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <strings.h>
 
 #include "bytes.h"
@@ -244,6 +245,41 @@ static int take_parent(struct qca_image_info *info, struct span value)
     return info->parent_format ? 0 : -ENOMEM;
 }
 
+/* A CID, which no parent is "ffffffff" of ("Virtual Disk Format 5.0", "The Header"), as identities
+ * are written; other values are none. */
+static void take_cid(struct span value, struct qca_identity *identity)
+{
+    uint32_t cid = 0;
+
+    if (value.n == 0 || value.n > 8)
+        return;
+    for (size_t i = 0; i < value.n; i++) {
+        if (!isxdigit((unsigned char)value.at[i]))
+            return;
+        cid = cid << 4 | (uint32_t)(isdigit((unsigned char)value.at[i])
+                                        ? value.at[i] - '0'
+                                        : tolower((unsigned char)value.at[i]) - 'a' + 10);
+    }
+    if (cid != UINT32_MAX)
+        (void)snprintf(identity->text, sizeof(identity->text), "%08" PRIx32, cid);
+}
+
+static bool key_is(struct span key, const char *name)
+{
+    return key.n == strlen(name) && span_begins(key, name);
+}
+
+/* VirtualBox names the parent by its UUID alone (its src/VBox/Storage/VMDK.cpp,
+ * VMDK_DDB_PARENT_UUID); one of zeros is none. */
+static bool is_uuid(struct span value)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < value.n; i++)
+        any |= isxdigit((unsigned char)value.at[i]) && value.at[i] != '0';
+    return value.n == 36 && any;
+}
+
 static int take_line(struct qca_image *image, struct qca_error *error, struct span line,
                      bool embedded)
 {
@@ -262,9 +298,15 @@ static int take_line(struct qca_image *image, struct qca_error *error, struct sp
         info->unknown_lines += !embedded;
         return 0;
     }
-    if (key.n == 18 && span_begins(key, "parentFileNameHint"))
+    if (key_is(key, "parentFileNameHint"))
         return take_parent(info, value);
-    if (!embedded && key.n == 7 && span_begins(key, "version") && number(value, &version) &&
+    if (key_is(key, "CID"))
+        take_cid(value, &info->identity);
+    else if (key_is(key, "parentCID"))
+        take_cid(value, &info->parent_identity);
+    else if (key_is(key, "ddb.uuid.parent") && is_uuid(value))
+        info->variant = QCA_VARIANT_DIFFERENCING;
+    if (!embedded && key_is(key, "version") && number(value, &version) &&
         version <= UINT32_MAX)
         info->version = (uint32_t)version;
     return 0;
@@ -273,6 +315,7 @@ static int take_line(struct qca_image *image, struct qca_error *error, struct sp
 int vmdk_descriptor_parse(struct qca_image *image, struct qca_error *error, const uint8_t *bytes,
                           size_t size, bool embedded)
 {
+    enum qca_variant variant = image->info.variant;
     struct span text = skip_bom((struct span){ (const char *)bytes, size }), line;
     int r = 0;
 
@@ -280,5 +323,8 @@ int vmdk_descriptor_parse(struct qca_image *image, struct qca_error *error, cons
         r = take_line(image, error, line, embedded);
     if (r == -ENOMEM)
         return error_set_memory(error);
+    /* a parent that is named is looked for by its name */
+    if (image->info.variant == QCA_VARIANT_DIFFERENCING && image->info.parent)
+        image->info.variant = variant;
     return r < 0 ? r : 0;
 }

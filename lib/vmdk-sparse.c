@@ -208,7 +208,8 @@ static void take_layout(struct qca_image *image, const uint8_t *header, uint64_t
         layout->read_length = extent->flags & FLAG_MARKERS ? read_marker : without_marker;
     else
         layout->data_start = le64_get(header + AT_OVERHEAD) * VMDK_SECTOR;
-    layout->parent_unknown = image->info.variant == QCA_VARIANT_VMDK_EXTENT;
+    layout->parent_unknown = image->info.variant == QCA_VARIANT_VMDK_EXTENT ||
+                             image->info.variant == QCA_VARIANT_DIFFERENCING;
     layout->issues = (struct block_issues) {
         .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
         .outside = QCA_ISSUE_OUT_OF_FILE,       /* vmdk_co_check() counts it */

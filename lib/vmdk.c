@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "foreign.h"
 #include "inflate.h"
+#include "pieces.h"
 
 enum {
     DESCRIPTOR_AT = 28,         /* descriptorOffset of a hosted sparse extent */
@@ -128,6 +129,15 @@ static void vmdk_close(struct qca_image *image)
     free(extent);
 }
 
+bool vmdk_extent_of_disk(struct qca_image *image)
+{
+    struct vmdk_extent *extent = image->own;
+
+    if (extent)
+        extent->layout.parent_unknown = false;
+    return extent;
+}
+
 static const struct block_layout *vmdk_layout(const struct qca_image *image)
 {
     const struct vmdk_extent *extent = image->own;
@@ -140,12 +150,25 @@ static int vmdk_check(struct qca_image *image, struct check *check)
 {
     const struct vmdk_extent *extent = image->own;
 
-    return extent ? extent->check(image, check) : -EOPNOTSUPP;
+    if (!extent)
+        return image->pieces ? pieces_check(image, check) : -EOPNOTSUPP;
+    return extent->check(image, check);
 }
 
 static bool vmdk_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
 {
-    return image_link_parent(image, index, "parentFileNameHint", 0, ret_link);
+    const struct qca_image_info *info = &image->info;
+
+    if (image->own || index >= info->n_extents)
+        return image_link_parent(image, image->own ? index : index - (unsigned)info->n_extents,
+                                 "parentFileNameHint", 0, ret_link);
+    *ret_link = (struct image_link){
+        .kind = QCA_REFERENCE_EXTENT,
+        .name = info->extents[index].name,
+        .field = "Extent description",
+        .format_field = "Extent description",
+    };
+    return true;
 }
 
 const struct format format_vmdk = {

@@ -258,7 +258,7 @@ void reference_answer(struct job *job, struct worker *worker,
     int r = -EPERM;
 
     /* One audit is of one image: no parent is opened for it. */
-    if (question->kind == QCA_REFERENCE_DATA_FILE)
+    if (question->kind != QCA_REFERENCE_PARENT)
         r = reference_place(job, question->name, &class, &path, &files, &datastore);
     if (r >= 0)
         r = reference_lexical(job->image->path, path, &lexical);

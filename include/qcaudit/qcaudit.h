@@ -247,7 +247,7 @@ struct qca_extent_file {
     uint64_t size;              /* bytes of the disk */
     uint64_t offset;            /* in the file, bytes; of flat ones alone, else 0 */
 };
-#define QCA_EXTENT_FILES_MAX 4096   /* more make a descriptor invalid */
+#define QCA_EXTENT_FILES_MAX 8192   /* more make a descriptor invalid */
 
 /* A mark that a format writes into an image, and its child keeps, so that a parent that is not the
  * one any more can be told: VMDK's CID, the UUID of a VHD or VDI, the DataWriteGuid of a VHDX. As
@@ -498,7 +498,9 @@ enum qca_counter {
     X(TEXT_TRANSFER,        "text-transfer",        BEYOND,     true,                              \
       "the file was changed as text, line ends were rewritten")                                    \
     X(PARENT_CHANGED,       "parent-changed",       BEYOND,     true,                              \
-      "the parent is not as it was when this layer was made: their identities differ")
+      "the parent is not as it was when this layer was made: their identities differ")             \
+    X(EXTENT_SIZE,          "extent-size",          BEYOND,     true,                              \
+      "a file that holds a piece of the disk is smaller than the descriptor says")
 
 enum qca_issue_kind {
 #define QCA_X(id, name, counter, pointer, text) QCA_ISSUE_##id,
@@ -559,6 +561,8 @@ struct qca_issue {
     uint64_t stored;            /* stored refcount, where it matters */
     uint64_t counted;           /* counted references, where it matters */
     uint64_t count;             /* how much it added to its counter: a run's clusters */
+    uint32_t extent;            /* 0; of a disk in several files the number of the extent, from 1
+                                 * on, in whose file the offsets are */
 };
 
 const char *qca_issue_kind_name(enum qca_issue_kind kind);
@@ -581,6 +585,8 @@ struct qca_check_options {
                                  * at, and the check not finished. 0 is 1 TiB or 16 times the
                                  * file, whichever is more: so much no honest image has, and a
                                  * hostile one of 1 MiB can have 28 GiB */
+    bool pieces;                /* of a disk in several files that a chain has open: each is checked,
+                                 * too; else they are only compared with the descriptor */
     bool data_file_known;       /* data_file_size is that of the external data file, in bytes */
     uint64_t data_file_size;
     struct qca_threads *threads;    /* may be NULL: the caller's own alone. Others read tables
@@ -628,6 +634,12 @@ void qca_check_result_done(struct qca_check_result *result);
 int qca_check(struct qca_image *image, const struct qca_check_options *options,
               struct qca_check_result *ret_result);
 
+/* Of a descriptor that no chain has open: hands it the file of its index-th extent, so that a check
+ * compares them. io is freed with the image, or at once on failure. -ENOMEM, or what opening it
+ * gave. */
+int qca_image_take_extent(struct qca_image *image, size_t index, struct qca_io *io,
+                          struct qca_error *error);
+
 /* The exit status of `qemu-img check`: 0 clean, 1 not opened or not finished, 2 corruptions, 3
  * leaks. */
 int qca_check_exit_status(const struct qca_check_result *result);
@@ -639,7 +651,12 @@ int qca_check_exit_status(const struct qca_check_result *result);
  * device. */
 struct qca_file_id { uint64_t a, b; int64_t mtime; uint64_t is_device; };
 
-enum qca_reference_kind { QCA_REFERENCE_PARENT, QCA_REFERENCE_DATA_FILE };
+enum qca_reference_kind {
+    QCA_REFERENCE_PARENT,
+    QCA_REFERENCE_DATA_FILE,
+    QCA_REFERENCE_EXTENT,       /* a piece of the disk, which a VMDK descriptor names */
+    _QCA_REFERENCE_MAX,
+};
 
 struct qca_reference {
     enum qca_reference_kind kind;
@@ -660,8 +677,8 @@ struct qca_chain_options {
     uint32_t max_depth;         /* layers; 0 is 200, libvirt's limit */
     uint64_t memory_limit;      /* as in struct qca_open_options, for all layers together */
     struct qca_file_id id;      /* of the leaf, so that a loop back to it is seen */
-    bool layer_only;            /* the leaf and its data file: no parent is opened, what they
-                                 * hold is unallocated */
+    bool layer_only;            /* the leaf and its data file: neither a parent nor an extent is
+                                 * opened, and what they hold is unallocated */
 };
 
 /* Opens all parents of leaf, which stays the caller's and must outlive the chain. A parent whose
@@ -730,6 +747,7 @@ struct qca_extent {
     uint64_t length;            /* bytes, at least 1 */
     enum qca_extent_kind kind;
     uint32_t layer;             /* that decides; of what is in no layer, the base */
+    uint32_t file;              /* for qca_map_read(): which of the files that the map reads */
     uint64_t host_offset;       /* data: in the layer's file or data file; compressed: of the
                                  * compressed bytes of the whole cluster; else QCA_NO_OFFSET */
     uint64_t host_length;       /* bytes; data: length; compressed: to the end of the last
