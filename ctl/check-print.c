@@ -159,6 +159,8 @@ static int issue_json(const struct qca_image_info *info, const struct qca_issue 
                                        "host-length", "guest-offset", "guest-length", "stored",
                                        "counted", "count", "layer"),
                              object);
+    if (r >= 0 && issue->extent > 0)
+        r = json_fields_show(fields, issue, JSON_KEYS("extent"), object);
     if (r >= 0 && snapshot)
         r = json_add_text(object, "snapshot-id", snapshot->id);
     if (r >= 0 && snapshot)
@@ -360,6 +362,14 @@ static void print_where(struct pieces *pieces, const struct qca_image_info *info
     bool bytes = issue->table == QCA_TABLE_HEADER || issue->table == QCA_TABLE_CRYPT;
     char at[32] = "";
 
+    if (issue->extent > 0 && issue->extent <= info->n_extents) {
+        const char *stored = info->extents[issue->extent - 1].name;
+        _cleanup_free_ char *name = stored ? text_escape_string(stored) : NULL;
+
+        print_piece(pieces, "extent %" PRIu32 ", %s", issue->extent, name ? name : "");
+    }
+    if (issue->kind == QCA_ISSUE_EXTENT_SIZE)
+        return;
     if (issue->table_offset != QCA_NO_OFFSET && issue->table != QCA_TABLE_HEADER)
         (void)snprintf(at, sizeof(at), " at 0x%" PRIx64, issue->table_offset);
     if (issue->table != QCA_TABLE_DATA && is_row(info, issue))
@@ -393,7 +403,12 @@ static void print_hurt(struct pieces *pieces, const struct qca_issue *issue, boo
         print_piece(pieces, "host offset 0x%" PRIx64 "%s%s%s", issue->host_offset,
                     row ? " on" : "", alone ? ", " : "",
                     alone ? text_size(issue->host_length, size) : "");
-    if (issue->stored != issue->counted)
+    if (issue->kind == QCA_ISSUE_EXTENT_SIZE) {
+        char other[TEXT_SIZE_MAX];
+
+        print_piece(pieces, "%s by the descriptor, %s in the file",
+                    text_size(issue->stored, size), text_size(issue->counted, other));
+    } else if (issue->stored != issue->counted)
         print_piece(pieces, issue->kind == QCA_ISSUE_BLOCK_COUNT
                                 ? "%" PRIu64 " by the header, %" PRIu64 " by the map"
                                 : "refcount %" PRIu64 ", references %" PRIu64, issue->stored,
@@ -515,6 +530,12 @@ static void print_verdict(const struct output *output, const struct qca_check_re
         (void)printf("Image end offset: %" PRIu64 "\n", result->image_end_offset);
 }
 
+/* Of a descriptor of a disk in several files, those were read with it. */
+static bool layer_is_understood(const struct layer_report *layer)
+{
+    return qca_info_is_understood(&layer->info) || (layer->checked && layer->info.n_extents > 0);
+}
+
 static int print_layer(const struct output *output, const char *path,
                        const struct layer_report *layer, size_t depth)
 {
@@ -525,7 +546,7 @@ static int print_layer(const struct output *output, const char *path,
         return -ENOMEM;
     (void)printf("%s%s%s: %s, virtual size %s", output_colour(output, COLOUR_BOLD), shown,
                  output_colour(output, COLOUR_OFF), qca_format_name(layer->info.format),
-                 layer->info.virtual_size > 0 || qca_info_is_understood(&layer->info)
+                 layer->info.virtual_size > 0 || layer_is_understood(layer)
                      ? text_size(layer->info.virtual_size, size)
                      : "unknown");
     if (depth > 1)
@@ -551,7 +572,7 @@ static int print_layer(const struct output *output, const char *path,
 static bool layer_is_clean(const struct layer_report *layer)
 {
     if (!layer->checked)
-        return qca_info_is_understood(&layer->info);
+        return layer_is_understood(layer);
     return layer->check.finished && layer->check.n_issues == 0 &&
            qca_check_exit_status(&layer->check) == CHECK_CLEAN;
 }
@@ -590,7 +611,7 @@ static void print_chain_verdict(const struct output *output, const struct check 
     for (size_t i = 0; i < report->n_layers; i++) {
         const struct layer_report *layer = &report->layers[i];
 
-        if (!qca_info_is_understood(&layer->info) && foreign++ == 0)
+        if (!layer_is_understood(layer) && foreign++ == 0)
             first_foreign = i;
         if (!layer->checked ||
             (layer->check.finished && layer->check.corruptions == 0 &&
@@ -602,9 +623,12 @@ static void print_chain_verdict(const struct output *output, const struct check 
     if (foreign > 0) {
         shown_foreign = text_escape_string(
             first_foreign < check->n_paths ? check->paths[first_foreign] : "");
-        (void)printf("\nThe chain is understood down to layer %zu; %zu layer%s not checked, the "
-                     "first is %s, a %s image.\n",
-                     first_foreign - 1, foreign, foreign == 1 ? " was" : "s were",
+        if (first_foreign > 0)
+            (void)printf("\nThe chain is understood down to layer %zu; ", first_foreign - 1);
+        else
+            (void)printf("\nThe image itself is not understood; ");
+        (void)printf("%zu layer%s not checked, the first is %s, a %s image.\n", foreign,
+                     foreign == 1 ? " was" : "s were",
                      shown_foreign ? shown_foreign : "",
                      qca_format_name(report->layers[first_foreign].info.format));
     }

@@ -47,6 +47,23 @@ static bool path_is_kernels(const char *normal)
     return false;
 }
 
+/* ESXi names files in other folders as /vmfs/volumes/DATASTORE/FOLDER/FILE. No other host has that
+ * tree; what it has is a datastore with a folder for each virtual machine, so that FOLDER lies
+ * beside the one that holds the image. -ENOMEM. */
+static int path_from_vmfs(const char *path, char **ret_path)
+{
+    static const char volumes[] = "/vmfs/volumes/";
+    const char *below = NULL;
+    char *joined;
+
+    if (strncmp(path, volumes, strlen(volumes)) == 0)
+        below = strchr(path + strlen(volumes), '/');
+    if (asprintf(&joined, "%s%s", below ? ".." : "", below ? below : path) < 0)
+        return -ENOMEM;
+    *ret_path = joined;
+    return 0;
+}
+
 int reference_classify(const char *reference, enum reference_text *ret_class, char **ret_path)
 {
     enum reference_text class = REFERENCE_LOCAL;
@@ -76,9 +93,10 @@ int reference_classify(const char *reference, enum reference_text *ret_class, ch
             class = REFERENCE_UNSAFE;
     }
     if (ret_path && class == REFERENCE_LOCAL) {
-        copy = strdup(path);
-        if (!copy)
-            return -ENOMEM;
+        int r = path_from_vmfs(path, &copy);
+
+        if (r < 0)
+            return r;
     }
     *ret_class = class;
     if (ret_path)

@@ -147,6 +147,7 @@ static bool kind_is_hidden_damage(enum qca_issue_kind kind)
     case QCA_ISSUE_TRAILER_MISSING:
     case QCA_ISSUE_LOG_INVALID:
     case QCA_ISSUE_TEXT_TRANSFER:
+    case QCA_ISSUE_EXTENT_SIZE:
         return true;
     default:
         return false;

@@ -473,6 +473,48 @@ static int judge_golden_extents(struct judging *judging)
     return 0;
 }
 
+/* ---- the parent that overlays name by its mark ----------------------------------------------- */
+
+/* path, identity: of an overlay that was made on another state of the image */
+static bool put_other(struct evidence *list, const struct image *child, const char *identity)
+{
+    const struct layer_report *layer = child->audit ? audit_layer_seen(child->audit) : NULL;
+    const char *made_on = layer ? layer->info.parent_identity.text : "";
+    struct evidence item;
+
+    if (made_on[0] == '\0' || strcmp(made_on, identity) == 0)
+        return false;
+    item = evidence_new();
+    evidence_text(&item, TEXT_PATH, child->path);
+    evidence_text(&item, TEXT_IDENTITY, made_on);
+    evidence_append(list, &item);
+    return true;
+}
+
+/* identity, children. Formats of others write a mark into an image that changes with its content,
+ * and each overlay keeps the one that it was made on. */
+static int judge_identity(struct judging *judging)
+{
+    const char *identity = judging->layer->info.identity.text;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL }, list = { .object = NULL };
+    const struct image *child;
+    size_t n = 0;
+
+    if (identity[0] == '\0' || !graph_child(judging->image, 0))
+        return 0;
+    list = evidence_new_list();
+    for (size_t i = 0; (child = graph_child(judging->image, i)) && n < CHILDREN_MAX; i++)
+        n += put_other(&list, child, identity);
+    if (n == 0)
+        return 0;
+    evidence = evidence_new();
+    evidence_text(&evidence, TEXT_IDENTITY, identity);
+    evidence_value(&evidence, PART_CHILDREN, &list);
+    return judging_add(judging, FINDING_PARENT_CHANGED, SEVERITY_CRITICAL, n, &evidence,
+                       "is not as it was when %zu overlay%s made on it: its header says %s", n,
+                       n == 1 ? " was" : "s were", identity);
+}
+
 /* ---- all of it ------------------------------------------------------------------------------- */
 
 int judge_integrity(struct judging *judging)
@@ -503,7 +545,8 @@ int judge_integrity(struct judging *judging)
         else if (baseline_wanted(judging->image, judging->relation, &source) &&
                  source != BASELINE_CHILD)
             r = judge_modified(judging);
-    }
+    } else if (judged[FINDING_PARENT_CHANGED] && judging->layer)
+        r = judge_identity(judging);
     if (r >= 0)
         r = judge_golden_extents(judging);
     if (r >= 0)
