@@ -454,6 +454,8 @@ static void fill_info(struct qca_image_info *info)
         info->extensions[i] = (struct qca_extension){ 0xe2792aca + i, 5, 104 };
     info->variant = QCA_VARIANT_VMDK_DESCRIPTOR;
     info->unknown_lines = 7;
+    info->identity = (struct qca_identity){ "8f67ca74" };
+    info->parent_identity = (struct qca_identity){ "5f4a0f2e-6b6d-4d0e-8a3c-1d2e3f405162" };
     info->extents = calloc(2, sizeof(*info->extents));
     info->n_extents = 2;
     info->extents[0] = (struct qca_extent_file){ strdup("a-flat.vmdk"), "FLAT", 1 << 20, 512 };
@@ -554,6 +556,8 @@ static void infos_equal(const struct qca_image_info *a, const struct qca_image_i
                                 offsetof(struct qca_extent_file, type));
     }
     assert_int_equal(a->unknown_lines, b->unknown_lines);
+    assert_string_equal(a->identity.text, b->identity.text);
+    assert_string_equal(a->parent_identity.text, b->parent_identity.text);
 }
 
 void kit_reports_equal(const struct audit_report *a, const struct audit_report *b)
