@@ -229,6 +229,11 @@ static int layer_json(const char *path, const struct layer_report *layer, json_o
     if (r >= 0)
         r = json_fields_show(report_fields_of_info(), &layer->info,
                              JSON_KEYS("format", "virtual-size"), object);
+    if (r >= 0 && layer->info.identity.text[0])
+        r = json_fields_show(report_fields_of_info(), &layer->info, JSON_KEYS("identity"), object);
+    if (r >= 0 && layer->info.parent_identity.text[0])
+        r = json_fields_show(report_fields_of_info(), &layer->info, JSON_KEYS("parent-identity"),
+                             object);
     if (r < 0 || !layer->checked)
         return r;
     r = leaks_json(layer, object);
@@ -420,8 +425,9 @@ static void print_hurt(struct pieces *pieces, const struct qca_issue *issue, boo
     }
 }
 
+/* parent: NULL, or the layer below. */
 static void print_issue(const struct output *output, const struct qca_image_info *info,
-                        const struct qca_issue *issue)
+                        const struct qca_image_info *parent, const struct qca_issue *issue)
 {
     enum qca_counter counter = qca_issue_kind_counter(issue->kind);
     enum colour colour = counter == QCA_COUNTER_LEAK || !hurts(issue) ? COLOUR_YELLOW : COLOUR_RED;
@@ -443,7 +449,11 @@ static void print_issue(const struct output *output, const struct qca_image_info
     if (is_row(info, issue))
         (void)printf(" (%" PRIu64 " in a row)", issue->count);
     (void)putchar('\n');
-    print_where(&pieces, info, issue);
+    if (issue->kind == QCA_ISSUE_PARENT_CHANGED && parent)
+        print_piece(&pieces, "made on %s, the parent is %s", info->parent_identity.text,
+                    parent->identity.text);
+    else
+        print_where(&pieces, info, issue);
     print_hurt(&pieces, issue, is_row(info, issue));
     (void)putchar('\n');
 }
@@ -465,7 +475,8 @@ static uint64_t issues_omitted(const struct qca_check_result *result)
     return omitted;
 }
 
-static void print_issues(const struct output *output, const struct layer_report *layer)
+static void print_issues(const struct output *output, const struct layer_report *layer,
+                         const struct qca_image_info *parent)
 {
     const struct qca_check_result *result = &layer->check;
     uint64_t omitted = issues_omitted(result);
@@ -473,7 +484,7 @@ static void print_issues(const struct output *output, const struct layer_report 
                                                                    : ISSUES_SHOWN;
 
     for (size_t i = 0; i < shown; i++)
-        print_issue(output, &layer->info, &result->issues[i]);
+        print_issue(output, &layer->info, parent, &result->issues[i]);
     if (shown < result->n_issues || omitted > 0)
         (void)printf("  ... %zu of %" PRIu64 " shown%s\n", shown, result->n_issues + omitted,
                      output->full ? "" : ": --full shows more, --json=pretty all there is of each");
@@ -536,9 +547,12 @@ static bool layer_is_understood(const struct layer_report *layer)
     return qca_info_is_understood(&layer->info) || (layer->checked && layer->info.n_extents > 0);
 }
 
+/* The index-th layer of the report; depth: of the whole chain, where that is to be told, else 0. */
 static int print_layer(const struct output *output, const char *path,
-                       const struct layer_report *layer, size_t depth)
+                       const struct audit_report *report, size_t index, size_t depth)
 {
+    const struct layer_report *layer = &report->layers[index];
+    bool more = index + 1 < report->n_layers;
     _cleanup_free_ char *shown = text_escape_string(path);
     char size[TEXT_SIZE_MAX];
 
@@ -559,7 +573,7 @@ static int print_layer(const struct output *output, const char *path,
                      qca_format_name(layer->info.format));
         return 0;
     }
-    print_issues(output, layer);
+    print_issues(output, layer, more ? &layer[1].info : NULL);
     if (!layer->check.finished)
         (void)printf("%sThe check could not be finished%s: %s.\n",
                      output_colour(output, COLOUR_RED), output_colour(output, COLOUR_OFF),
@@ -595,8 +609,7 @@ static int print_layers(const struct ctl *ctl, const struct check *check)
             continue;
         }
         (void)printf("\nLayer %zu ", i);
-        r = print_layer(&ctl->output, i < check->n_paths ? check->paths[i] : "", &report->layers[i],
-                        0);
+        r = print_layer(&ctl->output, i < check->n_paths ? check->paths[i] : "", report, i, 0);
     }
     return r;
 }
@@ -667,7 +680,7 @@ int check_print(const struct ctl *ctl, const struct check *check)
     if (check->has_writer)
         (void)printf("Note: QEMU has it open for writing. "
                      "Leaks and refcount errors may just be metadata that QEMU has not flushed.\n");
-    r = print_layer(&ctl->output, check->file, image, first ? check->report->n_layers : 0);
+    r = print_layer(&ctl->output, check->file, check->report, 0, first ? check->report->n_layers : 0);
     if (r >= 0 && chain)
         r = print_layers(ctl, check);
     if (r >= 0 && chain)

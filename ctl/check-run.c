@@ -11,6 +11,7 @@
 
 #include "ctl/check.h"
 #include "helpers/open-unnoticed.h"
+#include "helpers/path.h"
 #include "helpers/text.h"
 
 #define TOTAL_DEADLINE_DIGESTS (30 * 24 * 3600 * USEC_PER_SEC)
@@ -93,6 +94,10 @@ int check_reference(const char *image, enum qca_reference_kind kind, const char 
         return -EPERM;
     if (!name)
         return -ENOMEM;
+    /* A descriptor that somebody uploads may name any file of the host as a piece of a disk
+     * (CVE-2022-47951): those of honest ones lie beside it. */
+    if (kind == QCA_REFERENCE_EXTENT && (name[0] == '/' || path_has_step_up(reference)))
+        return -EPERM;
     if (name[0] == '/' || kind == QCA_REFERENCE_DATA_FILE || !slash)
         *ret_path = TAKE_PTR(name);
     else if (asprintf(ret_path, "%.*s/%s", (int)(slash - image), image, name) < 0)

@@ -246,6 +246,9 @@ static void print_format(const struct ctl *ctl, json_object *image)
             .virtual_size = row_number(image, "virtual-size"),
         };
         const char *limit = qca_info_is_understood(&info) ? ""
+                            : info.variant == QCA_VARIANT_VMDK_DESCRIPTOR &&
+                                  row_has(image, "corruptions")
+                                ? ": the files with the pieces of its disk are checked one by one"
                             : row_has(image, "corruptions")
                                 ? ": a part of a disk, whose other parts its header does not name"
                                 : ", of which the header alone is understood";

@@ -14,3 +14,13 @@ bool path_is_below(const char *path, const char *root)
         return path[0] == '/';
     return strncmp(path, root, n) == 0 && (path[n] == '\0' || path[n] == '/');
 }
+
+bool path_has_step_up(const char *path)
+{
+    for (const char *p = path; p; p = strchr(p, '/')) {
+        p += strspn(p, "/");
+        if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || p[2] == '\0'))
+            return true;
+    }
+    return false;
+}

@@ -419,7 +419,8 @@ static int begin_piece(struct map_layer *layer, const struct piece *piece,
 {
     layer->start = piece->start;
     layer->size = piece->size;
-    layer->data = piece->io;
+    if (piece->io)
+        layer->data = piece->io;
     layer->data_start = piece->offset;
     if (!piece->image) {
         layer->map = piece->io ? &raw_map : &zero_map;
@@ -442,13 +443,13 @@ static int begin_image(struct qca_map *map, uint32_t number, struct qca_image *i
         struct map_layer *layer = &map->layers[map->n_layers++];
 
         layer->image = image;
+        layer->data = data;
         layer->number = number;
         layer->goes_on = i + 1 < n;
         if (image->pieces && !alone) {
             r = begin_piece(layer, &image->pieces[i], begin, error);
             continue;
         }
-        layer->data = data;
         layer->size = snapshot && snapshot->virtual_size ? round_up(snapshot->virtual_size, 512)
                                                          : image->info.virtual_size;
         r = begin_layer(layer, begin, error);

@@ -276,6 +276,7 @@ static int take_disk(struct qca_image *image, struct qca_error *error, const uin
     uint64_t descriptor = le64_get(first + AT_DESCRIPTOR),
              size = le64_get(first + AT_DESCRIPTOR_SIZE);
     struct vmdk_extent *extent = image->own;
+    uint8_t begins;
     int r = 0;
 
     if (descriptor > SECTORS_MAX || size > SECTORS_MAX)
@@ -285,6 +286,12 @@ static int take_disk(struct qca_image *image, struct qca_error *error, const uin
         r = foreign_size(image, error, "capacity", AT_CAPACITY, capacity, VMDK_SECTOR);
     if (r < 0 || descriptor == 0 || size == 0)
         return r;
+    /* QEMU leaves room for one in the extents of a split disk, too, and nothing in it */
+    if (descriptor * VMDK_SECTOR < image->info.file_size) {
+        r = foreign_read(image, error, descriptor * VMDK_SECTOR, &begins, 1, "the descriptor");
+        if (r < 0 || begins == 0)
+            return r;
+    }
     extent->descriptor = descriptor * VMDK_SECTOR;
     extent->descriptor_size = size * VMDK_SECTOR;
     /* a disk of no size has a descriptor that says where it really is */

@@ -156,7 +156,9 @@ bool image_is_foreign(const struct image *image)
 {
     const struct layer_report *layer = audit_layer_seen(image->audit);
 
-    return layer && !qca_info_is_understood(&layer->info);
+    /* a descriptor that was compared with its extents: those are audited as images */
+    return layer && !qca_info_is_understood(&layer->info) &&
+           !(layer->checked && layer->info.n_extents > 0);
 }
 
 bool path_is_image_name(const char *path)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "helpers/clock.h"
+#include "helpers/path.h"
 #include "helpers/text.h"
 #include "lib/cleanup.h"
 
@@ -50,16 +51,6 @@ static bool is_image(const struct judging *judging)
 static const struct image *parent_of(const struct judging *judging)
 {
     return judging->relation ? judging->relation->parent : NULL;
-}
-
-static bool has_step_up(const char *path)
-{
-    for (const char *p = path; p; p = strchr(p, '/')) {
-        p += strspn(p, "/");
-        if (strncmp(p, "..", 2) == 0 && (p[2] == '/' || p[2] == '\0'))
-            return true;
-    }
-    return false;
 }
 
 static bool name_is_bad(const char *name)
@@ -291,7 +282,7 @@ static int judge_missing_extents(struct judging *judging)
 /* An absolute name that leads into a datastore is only odd; so is one with steps upwards. */
 static bool name_is_odd(const char *name)
 {
-    return name[0] == '/' || has_step_up(name);
+    return name[0] == '/' || path_has_step_up(name);
 }
 
 /* unknown-lines, extent: the first whose name is unsafe, or odd */
@@ -492,7 +483,7 @@ static int judge_names(struct judging *judging)
     const struct image *image = judging->image;
     const char *data_file = image->data_file.stored;
     bool path = name_is_bad(image->path), parent = name_is_bad(image->parent.stored);
-    bool data = data_file && (name_is_bad(data_file) || has_step_up(data_file));
+    bool data = data_file && (name_is_bad(data_file) || path_has_step_up(data_file));
     _cleanup_evidence_ struct evidence evidence = { .object = NULL };
 
     if (!path && !parent && !data)

@@ -15,8 +15,14 @@ row() { ctl images -a --json=short | jq -c --arg path "$STORE/$1" '.[] | select(
         qemu-img create -q -f qcow2 -F $format -b one.$format over-$format.qcow2
     done
     qemu-img create -q -f vdi two.vdi 4M
-    # parts of disks: what these texts name is not put together
-    for name in one two; do qemu-img create -q -f vmdk -o subformat=monolithicFlat $name-desc.vmdk 4M; done
+    qemu-img create -q -f vmdk -o subformat=monolithicFlat one-desc.vmdk 4M
+    # of which the header alone is read
+    for name in one two; do
+        printf '#!/bin/sh\n#V2.0 Format\nmodprobe cloop file=$0 && mount -r -t iso9660 /dev/cloop $1\n' >$name.cloop
+        truncate -s 128 $name.cloop
+        printf '\0\1\0\0\0\0\0\100' >>$name.cloop
+        truncate -s 64K $name.cloop
+    done
     start_daemon
     scan
     for format in vmdk vdi vpc vhdx qed parallels qcow; do
@@ -24,15 +30,18 @@ row() { ctl images -a --json=short | jq -c --arg path "$STORE/$1" '.[] | select(
         [ "$(row one.$format | jq '."virtual-size"')" = "$(qemu-img info --output=json one.$format | jq '."virtual-size"')" ]
     done
     same "not-auditable info store" "$(ctl findings --json=short --name not-auditable | jq -r '.[] | "\(.name) \(.severity) \(.datastore)"')"
-    ctl findings --json=short --name not-auditable | jq -e '.[0].summary | contains("2 vmdk")'
+    ctl findings --json=short --name not-auditable | jq -e '.[0].summary | contains("2 cloop")'
     # which were checked, and which were not
     ctl images -a >text
     for format in vmdk vdi vpc vhdx qed parallels qcow; do grep -q "^ok .*/one.$format " text || { cat text; return 1; }; done
-    grep -q "^unchecked .*/one-desc.vmdk " text
+    grep -q "^ok .*/one-desc.vmdk " text
+    grep -q "^unchecked .*/one.cloop " text
     ctl show "$STORE/one.vhdx" >text
     grep -q "Format: vhdx (dynamic)$" text
     ctl show "$STORE/one-desc.vmdk" >text
-    grep -q "Format: vmdk (descriptor), of which the header alone is understood" text
+    grep -q "Format: vmdk (descriptor): the files with the pieces of its disk are checked one by one" text
+    ctl show "$STORE/one.cloop" >text
+    grep -q "Format: cloop, of which the header alone is understood" text
     # sound overlays, of equal size: nothing of parents, formats or sizes
     same "" "$(findings | grep -v '^not-auditable' || :)"
     rm one.* two.* *-desc* over-*
@@ -62,6 +71,27 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     # the missing one comes
     truncate -s 4096 gone-flat.vmdk
     wait_for 20 eval '[ -z "$(findings --name data-file)" ]'
+}
+
+@test "a VMDK's extent that is cut, and a parent that is not the one an overlay was made on" {
+    qemu-img create -q -f vmdk -o subformat=monolithicFlat cut.vmdk 4M
+    qemu-img create -q -f vmdk base.vmdk 4M
+    qemu-img create -q -f vmdk -F vmdk -b base.vmdk over.vmdk
+    start_daemon
+    scan
+    same "" "$(findings)"
+    truncate -s 1M cut-flat.vmdk
+    touch cut.vmdk
+    qemu-io -f vmdk -c 'write -q -P 9 64k 4k' base.vmdk     # it has another CID now
+    run ! qemu-io -f vmdk -c 'read -q 0 4k' over.vmdk
+    scan
+    wait_for 20 eval 'findings --name parent-changed | grep -q .'
+    same "parent-changed critical base.vmdk" "$(findings --name parent-changed)"
+    wait_for 20 eval 'findings --path "$STORE/cut.vmdk" | grep -q .'
+    findings --path "$STORE/cut.vmdk" | grep -q "^corrupt" || { findings; return 1; }
+    ctl show "$STORE/base.vmdk" >text
+    grep -q "is not as it was when 1 overlay was made on it" text
+    run ! grep -E 'check -r|qemu-img (commit|rebase|amend|snapshot)|baseline accept' text
 }
 
 @test "a raw disk whose guest makes a VMDK descriptor of it is critical" {
