@@ -154,11 +154,21 @@ static bool kind_is_hidden_damage(enum qca_issue_kind kind)
     }
 }
 
+/* Of flat extents the sizes of their files tell: judge_short_extents(). */
+static bool has_flat_extent(const struct qca_image_info *info)
+{
+    for (size_t i = 0; i < info->n_extents; i++)
+        if (strcmp(info->extents[i].type, "FLAT") == 0 || strcmp(info->extents[i].type, "VMFS") == 0)
+            return true;
+    return false;
+}
+
 /* A data file that was cut off is data-file, a file that was cut off image-truncated: the pointers
  * behind their ends are no damage of the tables. */
 static bool kind_is_explained(const struct judging *judging, enum qca_issue_kind kind)
 {
     return (kind == QCA_ISSUE_DATA_FILE_END && judging->data_cut.clusters > 0) ||
+           (kind == QCA_ISSUE_EXTENT_SIZE && has_flat_extent(&judging->layer->info)) ||
            (judging->truncated &&
             (kind == QCA_ISSUE_BLOCK_OUT_OF_FILE || kind == QCA_ISSUE_TABLE_OUT_OF_FILE ||
              kind == QCA_ISSUE_TRAILER_MISSING));

@@ -279,6 +279,52 @@ static int judge_missing_extents(struct judging *judging)
                        image->extents.n, n == 1 ? "is" : "are", stored);
 }
 
+/* Bytes that its file has too few for the piece, where its bytes are those of the disk; 0: enough,
+ * or it is not known. */
+static uint64_t extent_lacks(const struct judging *judging, const struct qca_extent_file *extent,
+                             const struct reference *reference)
+{
+    const struct image *file = reference->state == REFERENCE_FOUND
+                                   ? graph_find_identity(judging->graph, &reference->identity)
+                                   : NULL;
+    uint64_t end = extent->offset + extent->size;
+
+    if ((strcmp(extent->type, "FLAT") != 0 && strcmp(extent->type, "VMFS") != 0) || !file ||
+        !file->present || !S_ISREG(file->fingerprint.mode) || file->fingerprint.size >= end)
+        return 0;
+    return end - file->fingerprint.size;
+}
+
+/* reference, stored, path, errno, error: of the first that is too short; needed-size, data-size */
+static int judge_short_extents(struct judging *judging)
+{
+    const struct qca_image_info *info = &judging->layer->info;
+    const struct reference *reference = judging->image->extents.items;
+    _cleanup_evidence_ struct evidence evidence = { .object = NULL };
+    _cleanup_free_ char *stored = NULL;
+    char sizes[2][TEXT_SIZE_MAX];
+
+    for (size_t i = 0; i < info->n_extents; i++) {
+        const struct qca_extent_file *extent = &info->extents[i];
+        uint64_t lacks = extent->name ? extent_lacks(judging, extent, reference++) : 0,
+                 end = extent->offset + extent->size;
+
+        if (lacks == 0)
+            continue;
+        stored = text_escape_string(extent->name);
+        if (!stored)
+            return -ENOMEM;
+        evidence = evidence_new();
+        evidence_reference(&evidence, reference - 1, "extent");
+        evidence_number(&evidence, NUMBER_NEEDED_SIZE, end);
+        evidence_number(&evidence, NUMBER_DATA_SIZE, end - lacks);
+        return judging_add(judging, FINDING_DATA_FILE, SEVERITY_CRITICAL, 1, &evidence,
+                           "has a piece of its disk in a file that was cut off: %s has %s of %s",
+                           stored, text_size(end - lacks, sizes[0]), text_size(end, sizes[1]));
+    }
+    return 0;
+}
+
 /* An absolute name that leads into a datastore is only odd; so is one with steps upwards. */
 static bool name_is_odd(const char *name)
 {
@@ -371,6 +417,9 @@ static int judge_references(struct judging *judging)
         r = judge_descriptor(judging);
     if (r >= 0)
         r = judge_missing_extents(judging);
+    if (r >= 0 && image->extents.n == image_count_extents(image) &&
+        !extent_in_state(image, REFERENCE_MISSING))
+        r = judge_short_extents(judging);
     return r >= 0 ? judge_data_file(judging) : r;
 }
 

@@ -73,14 +73,8 @@ static void accept(struct remedy *remedy, const struct image *image)
 
 void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct image *image)
 {
-    if (!image->baseline || !image->baseline->deviation) {
-        children(remedy, graph, image);
-        remedy_text(remedy,
-                    "Start no guest on the overlays. If the image was written by mistake, restore "
-                    "it as it was. If an overlay was committed into it, that overlay is not needed "
-                    "any more; other overlays on it are damaged.");
+    if (!image->baseline || !image->baseline->deviation)
         return;
-    }
     children(remedy, graph, image);
     ranges(remedy, image->baseline->deviation);
     remedy_text(remedy,
@@ -95,8 +89,14 @@ void remedy_rot(struct remedy *remedy, const struct graph *graph, const struct i
 
 void remedy_modified(struct remedy *remedy, const struct graph *graph, const struct image *image)
 {
-    if (!image->baseline || !image->baseline->deviation)
+    if (!image->baseline || !image->baseline->deviation) {
+        children(remedy, graph, image);
+        remedy_text(remedy,
+                    "Start no guest on the overlays. If the image was written by mistake, restore "
+                    "it as it was. If an overlay was committed into it, that overlay is not needed "
+                    "any more; other overlays on it are damaged.");
         return;
+    }
     children(remedy, graph, image);
     remedy_text(remedy,
                 "Find out who wrote the image, and restore it as it was. qcauditctl baseline show "

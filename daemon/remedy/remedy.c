@@ -325,6 +325,14 @@ static void remedy_data_file(struct remedy *remedy, const struct graph *graph,
                     "what the guest wrote lies over the image's metadata.");
         return;
     }
+    if (image_count_extents(image) > 0) {
+        remedy_text(remedy,
+                    "%s %s from a backup that was made together with the descriptor, before its "
+                    "virtual machine is started. Do not convert or copy the disk before: the copy "
+                    "would look whole, and hold zeros for what is missing.",
+                    cut ? "Restore" : "Bring back, or restore", name);
+        return;
+    }
     remedy_shared_data(remedy, graph, image);
     if (cut || image->data_file.state == REFERENCE_MISSING)
         remedy_text(remedy,
