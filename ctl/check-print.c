@@ -680,7 +680,8 @@ int check_print(const struct ctl *ctl, const struct check *check)
     if (check->has_writer)
         (void)printf("Note: QEMU has it open for writing. "
                      "Leaks and refcount errors may just be metadata that QEMU has not flushed.\n");
-    r = print_layer(&ctl->output, check->file, check->report, 0, first ? check->report->n_layers : 0);
+    r = print_layer(&ctl->output, check->file, check->report, 0,
+                    first ? check->report->n_layers : 0);
     if (r >= 0 && chain)
         r = print_layers(ctl, check);
     if (r >= 0 && chain)

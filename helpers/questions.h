@@ -16,9 +16,9 @@ struct questions {
 };
 
 void questions_done(struct questions *questions);
-/* The image is layer 0. A layer's data file and extents are asked for before its parent, and the next
- * layer's only when that was answered with a file; flags are the request's. -EBADMSG: no honest
- * worker would ask that now; -ENOMEM. */
+/* The image is layer 0. A layer's data file and extents are asked for before its parent, and the
+ * next layer's only when that was answered with a file; flags are the request's. -EBADMSG: no
+ * honest worker would ask that now; -ENOMEM. */
 int questions_ask(struct questions *questions, unsigned flags,
                   const struct worker_question *question);
 /* How the last one was answered: 0 or -errno. */

@@ -98,6 +98,11 @@ bool qca_info_is_understood(const struct qca_image_info *info)
            info->variant != QCA_VARIANT_VMDK_SESPARSE && info->variant != QCA_VARIANT_VMDK_EXTENT;
 }
 
+bool qca_extent_file_is_flat(const struct qca_extent_file *extent)
+{
+    return strcmp(extent->type, "FLAT") == 0 || strcmp(extent->type, "VMFS") == 0;
+}
+
 const char *qca_variant_name(enum qca_variant variant)
 {
     return (unsigned)variant < _QCA_VARIANT_MAX ? variants[variant] : NULL;

@@ -10,12 +10,6 @@
 #include "error.h"
 #include "vmdk.h"
 
-/* Where its file's bytes lie as the guest reads them. */
-static bool type_is_flat(const char *type)
-{
-    return strcmp(type, "FLAT") == 0 || strcmp(type, "VMFS") == 0;
-}
-
 /* The file maps its piece by tables of its own. */
 static bool type_is_mapped(const char *type)
 {
@@ -52,7 +46,7 @@ static int refuse(struct qca_error *error, int r, enum qca_error_kind kind, size
 static int open_mapped(const struct qca_image *image, size_t index, struct qca_io *io,
                        struct qca_error *error, struct qca_image **ret_image)
 {
-    const struct qca_open_options options = { .format = QCA_FORMAT_VMDK,
+    const struct qca_open_options options = { .format = image->info.format,
                                               .memory_limit = image->memory_limit };
     struct qca_image *opened;
     int r = qca_image_open(io, &options, error, &opened);
@@ -71,15 +65,15 @@ static int open_mapped(const struct qca_image *image, size_t index, struct qca_i
 int qca_image_take_extent(struct qca_image *image, size_t index, struct qca_io *io,
                           struct qca_error *error)
 {
-    const char *type = image->info.extents[index].type;
+    const struct qca_extent_file *extent = &image->info.extents[index];
     struct qca_image *mapped = NULL;
     int r = pieces_begin(image);
 
     if (r < 0)
         (void)error_set_memory(error);
-    else if (type_is_mapped(type))
+    else if (type_is_mapped(extent->type))
         r = open_mapped(image, index, io, error, &mapped);
-    else if (!type_is_flat(type))
+    else if (!qca_extent_file_is_flat(extent))
         r = refuse(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED, index,
                    "an extent is of a type whose data does not lie in a file");
     if (r < 0) {

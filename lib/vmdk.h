@@ -65,8 +65,8 @@ int vmdk_extent_tables_at(struct qca_image *image, uint64_t offset, uint64_t mem
                           struct qca_error *error, uint64_t **ret_tables);
 int vmdk_extent_tables(struct qca_image *image, uint64_t memory, struct qca_error *error,
                        uint64_t **ret_tables);
-/* It is a piece of a disk of which the parent is known: blocks that it does not have are that one's,
- * or zeros. False when image is no sparse extent. */
+/* It is a piece of a disk of which the parent is known: blocks that it does not have are that
+ * one's, or zeros. False when image is no sparse extent. */
 bool vmdk_extent_of_disk(struct qca_image *image);
 /* The check: each of the n regions is in the file, and apart from the others. How many are not in
  * the file, or -ENOMEM. */

@@ -158,7 +158,7 @@ static bool kind_is_hidden_damage(enum qca_issue_kind kind)
 static bool has_flat_extent(const struct qca_image_info *info)
 {
     for (size_t i = 0; i < info->n_extents; i++)
-        if (strcmp(info->extents[i].type, "FLAT") == 0 || strcmp(info->extents[i].type, "VMFS") == 0)
+        if (qca_extent_file_is_flat(&info->extents[i]))
             return true;
     return false;
 }

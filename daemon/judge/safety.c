@@ -289,8 +289,8 @@ static uint64_t extent_lacks(const struct judging *judging, const struct qca_ext
                                    : NULL;
     uint64_t end = extent->offset + extent->size;
 
-    if ((strcmp(extent->type, "FLAT") != 0 && strcmp(extent->type, "VMFS") != 0) || !file ||
-        !file->present || !S_ISREG(file->fingerprint.mode) || file->fingerprint.size >= end)
+    if (!qca_extent_file_is_flat(extent) || !file || !file->present ||
+        !S_ISREG(file->fingerprint.mode) || file->fingerprint.size >= end)
         return 0;
     return end - file->fingerprint.size;
 }

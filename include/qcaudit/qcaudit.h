@@ -247,6 +247,8 @@ struct qca_extent_file {
     uint64_t size;              /* bytes of the disk */
     uint64_t offset;            /* in the file, bytes; of flat ones alone, else 0 */
 };
+/* Do the bytes of its file lie as the guest reads them? */
+bool qca_extent_file_is_flat(const struct qca_extent_file *extent);
 #define QCA_EXTENT_FILES_MAX 8192   /* more make a descriptor invalid */
 
 /* A mark that a format writes into an image, and its child keeps, so that a parent that is not the
@@ -585,8 +587,8 @@ struct qca_check_options {
                                  * at, and the check not finished. 0 is 1 TiB or 16 times the
                                  * file, whichever is more: so much no honest image has, and a
                                  * hostile one of 1 MiB can have 28 GiB */
-    bool pieces;                /* of a disk in several files that a chain has open: each is checked,
-                                 * too; else they are only compared with the descriptor */
+    bool pieces;                /* of a disk in several files that a chain has open: each is
+                                 * checked, too; else only compared with the descriptor */
     bool data_file_known;       /* data_file_size is that of the external data file, in bytes */
     uint64_t data_file_size;
     struct qca_threads *threads;    /* may be NULL: the caller's own alone. Others read tables
