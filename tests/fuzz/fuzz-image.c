@@ -34,6 +34,8 @@ DEFINE_CLEANUP(struct qca_image *, qca_image_free)
 DEFINE_CLEANUP(struct qca_chain *, qca_chain_free)
 DEFINE_CLEANUP(struct qca_map *, qca_map_free)
 
+enum { DESCRIPTOR_SIZE = 1024 };
+
 struct input {
     const uint8_t *data;
     size_t size;
@@ -53,7 +55,10 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
 
     if (input->layers == length % MAX_DEPTH && last < sizeof(errors) / sizeof(*errors))
         return errors[last];
-    int r = qca_io_new_memory(input->data, input->size, ret_io);
+    /* of a descriptor that fills its first sectors, the pieces of the disk are what lies behind it */
+    size_t skip = reference->kind == QCA_REFERENCE_EXTENT && input->size > DESCRIPTOR_SIZE
+                      ? DESCRIPTOR_SIZE : 0;
+    int r = qca_io_new_memory(input->data + skip, input->size - skip, ret_io);
     if (r < 0)
         return r;
     *ret_id = (struct qca_file_id){ .a = 1, .b = last == 6 ? 0 : ++input->layers };
