@@ -443,6 +443,9 @@ static int tell_gaps(struct block_check *ctx)
 
     if (ctx->layout->issues.leak >= _QCA_ISSUE_MAX)
         return 0;
+    /* a table that was emptied has no block that tells where the others lie */
+    if (!ctx->claims.has_base && at > 0)
+        claims_align(&ctx->claims, at);
     for (; r >= 0 && claims_gap(&ctx->claims, &at, ctx->file_size, &length); at += length) {
         struct qca_issue issue = check_issue_new(ctx->layout->issues.leak, QCA_TABLE_DATA);
         struct io_segment segment = io_segment(ctx->image->io, at);

@@ -185,12 +185,16 @@ static int qcow1_check(struct qca_image *image, struct check *check)
     struct block_metadata metadata[] = {
         { 0, HEADER_SIZE, QCA_TABLE_HEADER },
         { .offset = qcow1->l1_offset, .table = QCA_TABLE_L1 },
-    };
+    }, *l1 = &metadata[1];
+    int r = 0;
 
     if (qcow1->bad.name)
         return foreign_issue_field(check, &qcow1->bad);
-    metadata[1].size = block_layout_tables(&qcow1->layout) * ENTRY;
-    return block_check(image, check, metadata, ELEMENTSOF(metadata));
+    l1->size = block_layout_tables(&qcow1->layout) * ENTRY;
+    if (l1->size > image->info.file_size - l1->offset)
+        r = check_issue_at(check, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_HEADER, l1->offset,
+                           l1->size);
+    return r < 0 ? r : block_check(image, check, metadata, ELEMENTSOF(metadata));
 }
 
 static bool qcow1_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
