@@ -371,7 +371,7 @@ static void print_where(struct pieces *pieces, const struct qca_image_info *info
         const char *stored = info->extents[issue->extent - 1].name;
         _cleanup_free_ char *name = stored ? text_escape_string(stored) : NULL;
 
-        print_piece(pieces, "extent %" PRIu32 ", %s", issue->extent, name ? name : "");
+        print_piece(pieces, "extent %" PRIu64 ", %s", issue->extent, name ? name : "");
     }
     if (issue->kind == QCA_ISSUE_EXTENT_SIZE)
         return;

@@ -128,7 +128,7 @@ FIELDS(issue_fields,
        PLAIN(qca_issue, stored, "stored", U64),
        PLAIN(qca_issue, counted, "counted", U64),
        PLAIN(qca_issue, count, "count", U64),
-       PLAIN(qca_issue, extent, "extent", U32));
+       PLAIN(qca_issue, extent, "extent", U64));
 
 FIELDS(check_fields,
        PLAIN(qca_check_result, finished, "finished", BOOL),

@@ -110,7 +110,7 @@ static int check_size(const struct qca_image *image, size_t index, struct check 
     if (has >= piece->size)
         return 0;
     issue.index = index;
-    issue.extent = (uint32_t)index + 1;
+    issue.extent = index + 1;
     issue.guest_offset = piece->start + has;
     issue.guest_length = piece->size - has;
     issue.stored = piece->size;
@@ -128,7 +128,7 @@ static int add_issues(struct check *check, const struct qca_check_result *piece,
     for (size_t i = 0; i < piece->n_issues && r >= 0; i++) {
         struct qca_issue issue = piece->issues[i];
 
-        issue.extent = (uint32_t)index + 1;
+        issue.extent = index + 1;
         if (issue.guest_offset != QCA_NO_OFFSET)
             issue.guest_offset += start;
         kept[issue.kind] += issue.count;

@@ -563,7 +563,7 @@ struct qca_issue {
     uint64_t stored;            /* stored refcount, where it matters */
     uint64_t counted;           /* counted references, where it matters */
     uint64_t count;             /* how much it added to its counter: a run's clusters */
-    uint32_t extent;            /* 0; of a disk in several files the number of the extent, from 1
+    uint64_t extent;            /* 0; of a disk in several files the number of the extent, from 1
                                  * on, in whose file the offsets are */
 };
 

@@ -210,6 +210,18 @@ f.write(struct.pack("<I", 0x7fffffff))'
     run ! qcauditctl check --chain store/vm/delta.vmdk
 }
 
+@test "the disk of an ESXi host on which nobody consolidated: all deltas, and the damaged one" {
+    "$top_srcdir/tests/images/make-esxi-chain" 1848 long
+    qcauditctl check --chain long/vm-001847.vmdk | grep -q "1848 layers: none is damaged."
+    "$top_srcdir/tests/images/make-esxi-chain" 60 short
+    qemu-img convert -O raw short/vm-000059.vmdk read.raw
+    [ "$(qcauditctl hash --content short/vm-000059.vmdk | cut -d= -f2)" = "$(qcauditctl hash --content read.raw | cut -d= -f2)" ]
+    "$top_srcdir/tests/images/make-esxi-chain" 60 hurt 17
+    qcauditctl check --chain hurt/vm-000059.vmdk >text || :
+    grep -q "1 of 60 layers is damaged, the first from above is layer 42, .*/vm-000017.vmdk" text || { cat text; return 1; }
+    qemu-img check hurt/vm-000059.vmdk          # of the leaf alone, and so it sees nothing
+}
+
 @test "descriptors of ESXi, which are no multiple of 512, and one with a byte order mark" {
     truncate -s 4M esx-flat.vmdk
     printf '# Disk DescriptorFile\nversion=1\nencoding="UTF-8"\nCID=1f2e3d4c\nparentCID=ffffffff\ncreateType="vmfs"\n\n# Extent description\nRW 8192 VMFS "esx-flat.vmdk"\n\n# The Disk Data Base \n#DDB\n\nddb.adapterType = "lsilogic"\n' >esx.vmdk

@@ -55,7 +55,7 @@ static int resolve(void *userdata, const struct qca_reference *reference, struct
 
     if (input->layers == length % MAX_DEPTH && last < sizeof(errors) / sizeof(*errors))
         return errors[last];
-    /* of a descriptor that fills its first sectors, the pieces of the disk are what lies behind it */
+    /* of a descriptor that fills its first sectors, the pieces are what lies behind it */
     size_t skip = reference->kind == QCA_REFERENCE_EXTENT && input->size > DESCRIPTOR_SIZE
                       ? DESCRIPTOR_SIZE : 0;
     int r = qca_io_new_memory(input->data + skip, input->size - skip, ret_io);

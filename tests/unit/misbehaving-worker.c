@@ -268,6 +268,10 @@ static void reports(enum misbehaviour how)
         layer.refcount_bits = 16;
         send_layer(layer);
         break;
+    case MISBEHAVE_LAYER_IDENTITY:
+        memset(layer.identity.text, 'a', sizeof(layer.identity.text));
+        send_layer(layer);
+        break;
     case MISBEHAVE_LAYERS:
         for (;; layer.index++)
             send_layer(layer);
@@ -386,6 +390,10 @@ static void questions(enum misbehaviour how)
         break;
     case MISBEHAVE_DATA_FILE_UNTOLD:
         ask(QCA_REFERENCE_DATA_FILE, 0, "mid.qcow2");
+        send_parent("mid.qcow2");
+        break;
+    case MISBEHAVE_EXTENT_UNTOLD:
+        ask(QCA_REFERENCE_EXTENT, 0, "mid.qcow2");
         send_parent("mid.qcow2");
         break;
     case MISBEHAVE_QUESTION_UNASKED:

@@ -62,6 +62,8 @@
       SIGKILL)                                                                                     \
     X(DATA_FILE_UNTOLD, "asks for a data file, and tells of none", WORKER_DATA_FILE, -EBADMSG,     \
       SIGKILL)                                                                                     \
+    X(EXTENT_UNTOLD, "asks for an extent that is none", WORKER_DATA_FILE, -EBADMSG, SIGKILL)       \
+    X(LAYER_IDENTITY, "tells of an identity without an end", 0, -EBADMSG, SIGKILL)                 \
     X(QUESTION_TWICE, "asks again before it got the answer", WORKER_CHAIN, -EBADMSG, SIGKILL)      \
     X(PROGRESS_BEYOND, "did more than there is", 0, -EBADMSG, SIGKILL)                             \
     X(AFTER_DONE, "goes on after it was done", 0, 0, 0)

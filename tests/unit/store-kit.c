@@ -474,7 +474,7 @@ static void fill_check(struct qca_check_result *check)
     for (unsigned i = 0; i < check->n_issues; i++) {
         struct qca_issue *issue = &check->issues[i];
 
-        fill(issue, &issue->extent + 1, (uint8_t)i);        /* and no padding */
+        fill(issue, issue + 1, (uint8_t)i);
         issue->kind = i % _QCA_ISSUE_MAX;
         issue->table = i % _QCA_TABLE_MAX;
         if (i >= _QCA_ISSUE_MAX) {

@@ -236,7 +236,7 @@ static void checks_are_the_same_with_any_number(void **state)
 
         /* so little memory that it counts in passes */
         if (round % 8 == 5)
-            options.memory_limit = UINT64_C(3900) << 10;
+            options.memory_limit = UINT64_C(3980) << 10;
         for (size_t i = 0; round > 0 && i < ELEMENTSOF(flips); i++) {
             flips[i].at = first + random_next(&seed) % (image.metadata - first);
             flips[i].was = image.data[flips[i].at];
