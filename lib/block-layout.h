@@ -72,6 +72,8 @@ struct block_layout {
     uint64_t alignment;         /* bytes that a block's place is a multiple of, counted from
                                  * data_start; 0 or 1: any. Of blocks that are not compressed */
     uint64_t data_start;        /* host offset before which no block may lie; 0: not said */
+    uint32_t bitmap_sector;     /* bytes that a bit of a bitmap stands for, at least 512, a power of
+                                 * two that block_size is a multiple of; 0: 512 */
     bool bitmap_msb;
     bool zlib_header;           /* compressed blocks have zlib's header (RFC 1950) */
     bool parent_unknown;        /* it is a layer on a parent that cannot be named: blocks that are

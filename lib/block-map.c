@@ -69,13 +69,15 @@ static int map_sectors(struct qca_map *map, size_t number, struct range range, u
                        const struct block *block)
 {
     struct qca_image *image = map->layers[number].image;
-    bool msb = image_layout(image)->bitmap_msb;
+    const struct block_layout *layout = image_layout(image);
+    uint32_t size = layout->bitmap_sector ? layout->bitmap_sector : SECTOR;
+    bool msb = layout->bitmap_msb;
     uint8_t bits[BITMAP_CHUNK];
     uint64_t loaded = UINT64_MAX;
     int r = 0;
 
     for (uint64_t at = range.start, next; at < range.end && r >= 0; at = next) {
-        uint64_t sector = (at - start) / SECTOR, chunk = sector / 8 / sizeof(bits);
+        uint64_t sector = (at - start) / size, chunk = sector / 8 / sizeof(bits);
         uint8_t byte;
         bool here;
 
@@ -88,7 +90,7 @@ static int map_sectors(struct qca_map *map, size_t number, struct range range, u
         }
         byte = bits[sector / 8 % sizeof(bits)];
         here = msb ? byte << (sector % 8) & 0x80 : byte >> (sector % 8) & 1;
-        next = min_u64(range.end, start + (sector + 1) * SECTOR);
+        next = min_u64(range.end, start + (sector + 1) * size);
         r = here ? map_emit_data(map, number, (struct range){ at, next },
                                  block->offset + (at - start))
                  : map_pass_on(map, (struct range){ at, next });

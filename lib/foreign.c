@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "bytes.h"
 #include "check.h"
@@ -123,6 +124,39 @@ void foreign_windows_path(char *path)
     if (!absolute && n > 2 && path[0] == '.' && path[1] == '/')
         skip = 2;
     memmove(path, path + skip, n - skip + 1);
+}
+
+int foreign_windows_parent(struct qca_image *image)
+{
+    struct qca_image_info *info = &image->info;
+
+    if (!info->parent)
+        return 0;
+    foreign_windows_path(info->parent);
+    if (!*info->parent) {               /* a drive or a folder alone */
+        free(info->parent);
+        info->parent = NULL;
+        return 0;
+    }
+    info->parent_format = strdup(qca_format_name(info->format));
+    return info->parent_format ? 0 : -ENOMEM;
+}
+
+void foreign_identity(const uint8_t uuid[static 16], bool little_endian,
+                      struct qca_identity *ret_identity)
+{
+    static const uint8_t swapped[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+    static const uint8_t zeros[16];
+    struct qca_identity identity = { "" };
+    size_t n = 0;
+
+    for (unsigned i = 0; i < 16 && memcmp(uuid, zeros, sizeof(zeros)) != 0; i++) {
+        bool hyphen = i == 4 || i == 6 || i == 8 || i == 10;
+
+        n += (size_t)snprintf(identity.text + n, sizeof(identity.text) - n, "%s%02x",
+                              hyphen ? "-" : "", uuid[little_endian ? swapped[i] : i]);
+    }
+    *ret_identity = identity;
 }
 
 int foreign_issue_field(struct check *check, const struct foreign_field *field)

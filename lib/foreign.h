@@ -27,6 +27,15 @@ int foreign_utf16(const uint8_t *bytes, size_t length, bool big_endian, char **r
  * it. Only for names that are known to be such, or that have a backslash and no slash. */
 void foreign_windows_path(char *path);
 
+/* A UUID as text, with its first three fields little-endian, as a GUID of Microsoft's is stored, or
+ * as all else in the order of its digits. One of zeros is none: "". */
+void foreign_identity(const uint8_t uuid[static 16], bool little_endian,
+                      struct qca_identity *ret_identity);
+
+/* The parent's name, when there is one, becomes what it means on this host, and its format is the
+ * image's own. -ENOMEM. */
+int foreign_windows_parent(struct qca_image *image);
+
 struct check;
 
 /* A header field by which it is impossible to say where blocks lie. */

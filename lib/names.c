@@ -92,7 +92,9 @@ bool qca_info_is_understood(const struct qca_image_info *info)
     /* a version of its format whose header is not known */
     if (info->virtual_size == 0 && !qca_format_has(info->format, QCA_TRAIT_COMMANDS))
         return false;
-    return qca_format_is_understood(info->format) && info->variant != QCA_VARIANT_DIFFERENCING &&
+    if (info->variant == QCA_VARIANT_DIFFERENCING && !info->parent)
+        return false;
+    return qca_format_is_understood(info->format) &&
            info->variant != QCA_VARIANT_VMDK_DESCRIPTOR &&
            info->variant != QCA_VARIANT_VMDK_COWD &&
            info->variant != QCA_VARIANT_VMDK_SESPARSE && info->variant != QCA_VARIANT_VMDK_EXTENT;

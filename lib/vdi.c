@@ -19,10 +19,10 @@ enum {
     AT_BLOCK_EXTRA = 380,
     AT_BLOCKS = 384,            /* cBlocks */
     AT_ALLOCATED = 388,         /* cBlocksAllocated */
-    AT_PARENT_UUID = 424,       /* uuidLinkage */
+    AT_UUID = 392,              /* uuidCreate */
+    AT_LINKAGE = 424,           /* uuidLinkage: the parent's uuidCreate */
     HEADER_SIZE = 392,
     HEADER_ALL = 440,           /* with the UUIDs */
-    UUID_SIZE = 16,
     TYPE_DYNAMIC = 1,
     TYPE_FIXED = 2,
     TYPE_UNDO = 3,
@@ -140,6 +140,25 @@ static enum qca_variant variant_of(uint32_t type)
     }
 }
 
+/* By them, VirtualBox finds the parent among the disks that it keeps a list of; that the parent was
+ * not written to since, uuidParentModify tells, for which there is no other mark here. Other
+ * programs have no UUIDs, or none of a parent. */
+static int take_identities(struct qca_image *image, struct qca_error *error)
+{
+    uint8_t uuids[HEADER_ALL - AT_UUID];
+    int r;
+
+    if (image->info.file_size < HEADER_ALL)
+        return 0;
+    r = foreign_read(image, error, AT_UUID, uuids, sizeof(uuids), "the VDI header");
+    if (r < 0)
+        return r;
+    foreign_identity(uuids, true, &image->info.identity);
+    if (image->info.variant == QCA_VARIANT_DIFFERENCING)
+        foreign_identity(uuids + AT_LINKAGE - AT_UUID, true, &image->info.parent_identity);
+    return 0;
+}
+
 static int vdi_open(struct qca_image *image, struct qca_error *error)
 {
     struct qca_image_info *info = &image->info;
@@ -170,7 +189,7 @@ static int vdi_open(struct qca_image *image, struct qca_error *error)
     if (r < 0)
         return r;
     take_layout(image, header);
-    return 0;
+    return take_identities(image, error);
 }
 
 static void vdi_close(struct qca_image *image)

@@ -101,7 +101,8 @@ void vhd_set_layout(const struct qca_image *image, struct vhd *vhd)
         .entry = vhd_entry,
         .lead = bitmap_size(size),
         .bitmap_msb = true,
-        .parent_unknown = image->info.variant == QCA_VARIANT_DIFFERENCING,
+        .parent_unknown = image->info.variant == QCA_VARIANT_DIFFERENCING &&
+                          !image->info.parent,
         .issues = {
             .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
             .outside = QCA_ISSUE_BLOCK_OUT_OF_FILE,

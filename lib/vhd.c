@@ -16,7 +16,9 @@ enum {
     TYPE_DIFFERENCING = 4,
 };
 
-#define LOCATOR_RELATIVE UINT32_C(0x57327275)           /* "W2ru": UTF-16, little-endian */
+/* "Parent Locator Entry": platforms whose names are UTF-16, little-endian */
+#define LOCATOR_RELATIVE UINT32_C(0x57327275)           /* "W2ru" */
+#define LOCATOR_ABSOLUTE UINT32_C(0x57326b75)           /* "W2ku" */
 /* The largest geometry: what is larger, it does not tell (QEMU, block/vpc.c). */
 #define GEOMETRY_MAX (UINT64_C(65535) * 16 * 255)
 
@@ -109,31 +111,55 @@ static int set_size(struct qca_image *image, struct qca_error *error, const uint
     return foreign_size(image, error, "Disk Geometry", VHD_AT_CYLINDERS, sectors, VHD_SECTOR);
 }
 
-/* The relative path among the locators is best; the name beside them may be an absolute one. */
-static int take_parent(struct qca_image *image, struct qca_error *error, const uint8_t *header)
+/* The first locator of this platform that names something. One that lies outside of the file is the
+ * check's to tell. */
+static int take_locator(struct qca_image *image, struct qca_error *error, uint32_t platform)
 {
-    char **parent = &image->info.parent;
+    struct vhd *vhd = image->own;
     int r = 0;
 
-    for (unsigned i = 0; i < VHD_LOCATORS && !*parent && r == 0; i++) {
-        const uint8_t *locator = header + VHD_AT_LOCATORS + i * VHD_LOCATOR_SIZE;
+    for (unsigned i = 0; i < VHD_LOCATORS && !image->info.parent && r == 0; i++) {
+        uint64_t at = VHD_AT_LOCATORS + (uint64_t)i * VHD_LOCATOR_SIZE, offset, end;
+        const uint8_t *locator = vhd->header + at;
         uint8_t name[2 * FOREIGN_NAME_MAX];
-        size_t length = (size_t)min_u64(be32_get(locator + 8), sizeof(name));
+        size_t length = (size_t)min_u64(be32_get(locator + VHD_LOCATOR_LENGTH), sizeof(name));
 
-        if (be32_get(locator) != LOCATOR_RELATIVE || length == 0)
+        offset = be64_get(locator + VHD_LOCATOR_OFFSET);
+        if (be32_get(locator) != platform || length == 0 || add_overflows(offset, length, &end) ||
+            end > image->info.file_size)
             continue;
-        r = foreign_read(image, error, be64_get(locator + 16), name, length, "a parent locator");
+        r = foreign_read(image, error, offset, name, length, "a parent locator");
         if (r < 0)
             return r;
-        r = foreign_utf16(name, length, false, parent);
+        if (foreign_utf16(name, length, false, &image->info.parent) < 0)
+            return error_set_memory(error);
+        vhd->parent_field = "Parent Locator Entry";
+        vhd->parent_offset = vhd->header_offset + at;
     }
-    if (r == 0 && !*parent)
-        r = foreign_utf16(header + VHD_AT_PARENT_NAME, VHD_PARENT_NAME_SIZE, true, parent);
-    if (r == 0 && *parent) {
-        foreign_windows_path(*parent);
-        image->info.parent_format = strdup(qca_format_name(QCA_FORMAT_VPC));
-        r = image->info.parent_format ? 0 : -ENOMEM;
+    return r;
+}
+
+/* The path relative to the image is best; an absolute one, and the name in the header, which mostly
+ * is the same, are of another host. */
+static int take_parent(struct qca_image *image, struct qca_error *error)
+{
+    struct vhd *vhd = image->own;
+    struct qca_image_info *info = &image->info;
+    int r = take_locator(image, error, LOCATOR_RELATIVE);
+
+    foreign_identity(vhd->header + VHD_AT_PARENT_UUID, false, &info->parent_identity);
+    if (r == 0)
+        r = take_locator(image, error, LOCATOR_ABSOLUTE);
+    if (r < 0)
+        return r;
+    if (!info->parent) {
+        r = foreign_utf16(vhd->header + VHD_AT_PARENT_NAME, VHD_PARENT_NAME_SIZE, true,
+                          &info->parent);
+        vhd->parent_field = "Parent Unicode Name";
+        vhd->parent_offset = vhd->header_offset + VHD_AT_PARENT_NAME;
     }
+    if (r == 0)
+        r = foreign_windows_parent(image);
     return r < 0 ? error_set_memory(error) : 0;
 }
 
@@ -156,7 +182,7 @@ static int open_dynamic(struct qca_image *image, struct qca_error *error, struct
                                "there is no dynamic disk header where the footer says");
     vhd->header_offset = at;
     image->info.cluster_size = be32_get(header + VHD_AT_BLOCK_SIZE);
-    return type == TYPE_DIFFERENCING ? take_parent(image, error, header) : 0;
+    return type == TYPE_DIFFERENCING ? take_parent(image, error) : 0;
 }
 
 static void vpc_close(struct qca_image *image)
@@ -195,13 +221,22 @@ static int vpc_open(struct qca_image *image, struct qca_error *error)
     if (r < 0)
         return r;
     image->info.version = be32_get(vhd->footer + VHD_AT_VERSION) >> 16;
+    foreign_identity(vhd->footer + VHD_AT_UUID, false, &image->info.identity);
     r = set_size(image, error, vhd->footer);
     if (r == 0)
         vhd_set_layout(image, vhd);
     return r;
 }
 
-/* QEMU does not follow the parent: it reads a differencing disk without. */
+static bool vpc_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
+{
+    const struct vhd *vhd = image->own;
+
+    return image_link_parent(image, index, vhd->parent_field, vhd->parent_offset, ret_link);
+}
+
+/* QEMU does not follow the parent: it reads a differencing disk without, as if the bitmaps were
+ * full. What a guest of Hyper-V sees is said here, which is more. */
 const struct format format_vpc = {
     .format = QCA_FORMAT_VPC,
     .probe = vpc_probe,
@@ -212,4 +247,5 @@ const struct format format_vpc = {
     .check = vhd_check,
     .map = &block_map,
     .layout = vhd_layout,
+    .link = vpc_link,
 };

@@ -20,6 +20,7 @@ enum {
     VHD_AT_SECTORS = 59,
     VHD_AT_TYPE = 60,
     VHD_AT_CHECKSUM = 64,
+    VHD_AT_UUID = 68,
 
     VHD_HEADER_SIZE = 1024,
     VHD_AT_TABLE = 16,                  /* from here on, in the header */
@@ -27,6 +28,7 @@ enum {
     VHD_AT_ENTRIES = 28,
     VHD_AT_BLOCK_SIZE = 32,
     VHD_AT_HEADER_CHECKSUM = 36,
+    VHD_AT_PARENT_UUID = 40,
     VHD_AT_PARENT_NAME = 64,
     VHD_PARENT_NAME_SIZE = 512,
     VHD_AT_LOCATORS = 576,
@@ -47,6 +49,8 @@ struct vhd {
     uint64_t footer_offset;
     uint64_t header_offset;             /* header and layout: not of a fixed disk */
     uint8_t header[VHD_HEADER_SIZE];
+    const char *parent_field;           /* the header's, that names the parent, */
+    uint64_t parent_offset;             /* and where it is */
     bool has_layout;
     struct block_layout layout;
 };

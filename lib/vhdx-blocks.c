@@ -6,11 +6,11 @@
 #include <errno.h>
 
 #include "bytes.h"
+#include "foreign.h"
 
 enum {
     ENTRY = 8,
     STATE = 7,                  /* 2.5.1: bits 0 to 2; the offset is in MiB, from bit 20 on */
-    BITMAP_SECTOR = 512,        /* as block-layout.h has it */
 };
 
 #define CHUNK_SECTORS (UINT64_C(1) << 23)       /* 2.5: sectors of a chunk */
@@ -96,7 +96,7 @@ static uint64_t chunk_ratio(const struct vhdx_fields *fields)
     return CHUNK_SECTORS * fields->sector_size / fields->block_size;
 }
 
-static void fill(struct vhdx *vhdx, const struct vhdx_fields *fields)
+static void fill(const struct qca_image *image, struct vhdx *vhdx, const struct vhdx_fields *fields)
 {
     uint64_t ratio = chunk_ratio(fields);
 
@@ -108,7 +108,8 @@ static void fill(struct vhdx *vhdx, const struct vhdx_fields *fields)
         .first_table = fields->table.offset,
         .stride = (ratio + 1) * ENTRY,
         .entry = vhdx_entry,
-        .parent_unknown = fields->has_parent,
+        .bitmap_sector = fields->sector_size,
+        .parent_unknown = fields->has_parent && !image->info.parent,
         .issues = {
             .table_outside = QCA_ISSUE_TABLE_OUT_OF_FILE,
             .outside = QCA_ISSUE_OUT_OF_FILE,
@@ -148,14 +149,14 @@ int vhdx_set_layout(struct qca_image *image, struct vhdx *vhdx)
     const struct vhdx_fields *fields = &scan.fields;
     int r = vhdx_scan(&scan);
 
+    foreign_identity(fields->data_guid, true, &image->info.identity);
     if (r == -ENOMEM)
         return r;
     /* what cannot be read or understood is the check's to tell */
     if (r < 0 || scan.refused || fields->log_pending ||
-        fields->disk_size != image->info.virtual_size ||
-        (fields->has_parent && fields->sector_size != BITMAP_SECTOR))
+        fields->disk_size != image->info.virtual_size)
         return 0;
-    fill(vhdx, fields);
+    fill(image, vhdx, fields);
     r = fields->has_parent ? load_bitmaps(&scan, vhdx) : 0;
     vhdx->has_layout = r == 0;
     return r == -ENOMEM ? r : 0;

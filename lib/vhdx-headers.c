@@ -9,6 +9,7 @@ enum {
     HEADER_2 = 128 << 10,
     HEADER_SIZE = 4096,
     AT_SEQUENCE = 8,
+    AT_DATA_GUID = 32,
     AT_LOG_GUID = 48,
     AT_LOG_VERSION = 64,
     AT_VERSION = 66,
@@ -39,6 +40,7 @@ static int take_log(struct vhdx_scan *scan, const uint8_t *header, uint64_t offs
     struct vhdx_region log = { le64_get(header + AT_LOG_OFFSET),
                                le32_get(header + AT_LOG_LENGTH) };
 
+    memcpy(scan->fields.data_guid, header + AT_DATA_GUID, VHDX_GUID_SIZE);
     memcpy(scan->fields.log_guid, header + AT_LOG_GUID, VHDX_GUID_SIZE);
     if (le16_get(header + AT_LOG_VERSION) != 0)
         return vhdx_refuse(scan, QCA_ISSUE_FIELD_INVALID, QCA_TABLE_HEADER,

@@ -2,6 +2,7 @@
 /* Microsoft's VHDX: what opens it, and what names its parent. [MS-VHDX] 2.2 (header section), 2.6
  * (metadata region), all of it little-endian. Damage that does not matter here is no reason not to
  * open it: the strict reading is that of vhdx.h. */
+#include <ctype.h>
 #include <errno.h>
 
 #include "bytes.h"
@@ -98,14 +99,56 @@ static int locator_value(struct bytes locator, const char *wanted, char **ret_te
     return 0;
 }
 
+/* A GUID as a locator's value has it: "{%08x-...}", of either case. */
+static void parse_guid(const char *text, struct qca_identity *ret_identity)
+{
+    static const char pattern[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx",
+                      digits[] = "0123456789abcdef";
+    struct qca_identity identity = { "" };
+    bool zero = true;
+
+    if (!text)
+        return;
+    text += *text == '{';
+    for (size_t i = 0; i < sizeof(pattern) - 1; i++) {
+        char c = (char)tolower((unsigned char)text[i]);
+
+        if (pattern[i] == '-' ? c != '-' : c == '\0' || !strchr(digits, c))
+            return;
+        zero = zero && (c == '0' || c == '-');
+        identity.text[i] = c;
+    }
+    if (!zero)
+        *ret_identity = identity;
+}
+
+/* 2.6.2.6.3: the parent's DataWriteGuid is parent_linkage, or parent_linkage2 where there is one:
+ * it was changed, and this layer was told of both the old and the new one. */
+static int take_linkage(struct qca_image *image, struct bytes locator)
+{
+    struct vhdx *vhdx = image->own;
+    _cleanup_free_ char *first = NULL, *second = NULL;
+    int r = locator_value(locator, "parent_linkage", &first);
+
+    if (r == 0)
+        r = locator_value(locator, "parent_linkage2", &second);
+    if (r < 0)
+        return r;
+    parse_guid(first, &image->info.parent_identity);
+    parse_guid(second, &vhdx->other_parent);
+    return 0;
+}
+
 /* 2.6.2.6.3: "relative_path" first, then the absolute ones, of which the name alone is of use. */
 static int take_parent(struct qca_image *image, struct qca_error *error, uint64_t offset,
                        uint32_t length)
 {
     static const char *const keys[] = { "relative_path", "absolute_win32_path", "volume_path" };
     struct qca_image_info *info = &image->info;
+    struct vhdx *vhdx = image->own;
     _cleanup_free_ uint8_t *bytes = NULL;
-    int r = 0;
+    struct bytes locator;
+    int r;
 
     if (length > LOCATOR_MAX)
         return foreign_invalid(error, "Length", offset, length, LOCATOR_MAX,
@@ -116,18 +159,25 @@ static int take_parent(struct qca_image *image, struct qca_error *error, uint64_
     r = foreign_read(image, error, offset, bytes, length, "the parent locator");
     if (r < 0)
         return r;
+    locator = (struct bytes){ bytes, length };
+    vhdx->parent_offset = offset;
+    r = take_linkage(image, locator);
     for (size_t i = 0; i < ELEMENTSOF(keys) && r == 0 && !info->parent; i++)
-        r = locator_value((struct bytes){ bytes, length }, keys[i], &info->parent);
-    if (r == 0 && info->parent) {
-        foreign_windows_path(info->parent);
-        info->parent_format = strdup(qca_format_name(QCA_FORMAT_VHDX));
-        r = info->parent_format ? 0 : -ENOMEM;
-    }
+        r = locator_value(locator, keys[i], &info->parent);
+    if (r == 0)
+        r = foreign_windows_parent(image);
     return r < 0 ? error_set_memory(error) : 0;
 }
 
+/* Items that were met. */
+struct items {
+    bool has_size;
+    uint64_t locator;           /* host offset of the parent locator; 0: there is none */
+    uint32_t locator_length;
+};
+
 static int take_item(struct qca_image *image, struct qca_error *error, const uint8_t *entry,
-                     uint64_t region, bool *has_size)
+                     uint64_t region, struct items *items)
 {
     struct qca_image_info *info = &image->info;
     uint64_t at = region + le32_get(entry + 16);
@@ -136,7 +186,7 @@ static int take_item(struct qca_image *image, struct qca_error *error, const uin
 
     if (memcmp(entry, vhdx_disk_size_item, VHDX_GUID_SIZE) == 0) {
         r = foreign_read(image, error, at, value, sizeof(value), "the virtual disk size");
-        *has_size = true;
+        items->has_size = true;
         return r < 0 ? r
                      : foreign_size(image, error, "VirtualDiskSize", at, le64_get(value), 1);
     }
@@ -149,8 +199,11 @@ static int take_item(struct qca_image *image, struct qca_error *error, const uin
                         : le32_get(value + 4) & VHDX_LEAVE_ALLOCATED ? QCA_VARIANT_FIXED
                                                                 : QCA_VARIANT_DYNAMIC;
     }
-    if (memcmp(entry, vhdx_parent_item, VHDX_GUID_SIZE) == 0 && !info->parent)
-        return take_parent(image, error, at, le32_get(entry + 20));
+    /* where it is; it is read when it is known whether there is a parent */
+    if (memcmp(entry, vhdx_parent_item, VHDX_GUID_SIZE) == 0 && items->locator == 0) {
+        items->locator = at;
+        items->locator_length = le32_get(entry + 20);
+    }
     return 0;
 }
 
@@ -158,7 +211,7 @@ static int take_metadata(struct qca_image *image, struct qca_error *error)
 {
     uint8_t head[32], entry[VHDX_METADATA_ENTRY];
     uint64_t region = 0;
-    bool has_size = false;
+    struct items items = { .has_size = false };
     unsigned n;
     int r = foreign_read(image, error, 0, head, sizeof(head), "the file type identifier");
 
@@ -183,24 +236,25 @@ static int take_metadata(struct qca_image *image, struct qca_error *error)
                          region + sizeof(head) + i * (uint64_t)VHDX_METADATA_ENTRY, entry,
                          sizeof(entry), "the metadata table");
         if (r == 0)
-            r = take_item(image, error, entry, region, &has_size);
+            r = take_item(image, error, entry, region, &items);
     }
-    if (r == 0 && !has_size)
+    if (r == 0 && !items.has_size)
         r = foreign_invalid(error, "VirtualDiskSize", region, 0, 0,
                             "the metadata does not say how large the disk is");
+    if (r == 0 && items.locator > 0 && image->info.variant == QCA_VARIANT_DIFFERENCING)
+        r = take_parent(image, error, items.locator, items.locator_length);
     return r;
 }
 
 static int vhdx_open(struct qca_image *image, struct qca_error *error)
 {
-    int r = take_metadata(image, error);
+    int r = foreign_new_own(image, sizeof(struct vhdx), error);
 
+    if (r == 0)
+        r = take_metadata(image, error);
     if (r < 0)
         return r;
-    image->own = calloc(1, sizeof(struct vhdx));
-    if (!image->own || vhdx_set_layout(image, image->own) < 0)
-        return error_set_memory(error);
-    return 0;
+    return vhdx_set_layout(image, image->own) < 0 ? error_set_memory(error) : 0;
 }
 
 static void vhdx_close(struct qca_image *image)
@@ -212,6 +266,20 @@ static void vhdx_close(struct qca_image *image)
     free(vhdx);
 }
 
+static bool vhdx_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
+{
+    const struct vhdx *vhdx = image->own;
+
+    return image_link_parent(image, index, "Parent Locator", vhdx->parent_offset, ret_link);
+}
+
+static bool vhdx_knows_parent(const struct qca_image *image, const struct qca_identity *parent)
+{
+    const struct vhdx *vhdx = image->own;
+
+    return strcmp(vhdx->other_parent.text, parent->text) == 0;
+}
+
 /* QEMU does not follow the parent: it refuses an image with one. */
 const struct format format_vhdx = {
     .format = QCA_FORMAT_VHDX,
@@ -221,4 +289,6 @@ const struct format format_vhdx = {
     .check = vhdx_check,
     .map = &block_map,
     .layout = vhdx_layout,
+    .link = vhdx_link,
+    .knows_parent = vhdx_knows_parent,
 };

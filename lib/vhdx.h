@@ -28,6 +28,7 @@ struct vhdx_region {
 
 /* Header fields, as far as they are valid. */
 struct vhdx_fields {
+    uint8_t data_guid[VHDX_GUID_SIZE];          /* DataWriteGuid */
     uint8_t log_guid[VHDX_GUID_SIZE];
     struct vhdx_region log, table, metadata;    /* table: the region of the block allocation
                                                  * table */
@@ -40,6 +41,8 @@ struct vhdx_fields {
 };
 
 struct vhdx {
+    uint64_t parent_offset;     /* host offset of the parent locator */
+    struct qca_identity other_parent;           /* by which the parent may be known, too: "" */
     bool has_layout;
     struct block_layout layout;
     struct vhdx_region table;   /* with a layout: as in struct vhdx_fields, */

@@ -301,8 +301,8 @@ struct qca_image_info {
 /* Frees what info owns and zeroes it. */
 void qca_image_info_done(struct qca_image_info *info);
 
-/* Is what a guest reads of this very image known? Not of a layer whose parent its header cannot
- * name, nor of a part of a disk: an extent, or the text that names extents. */
+/* Is what a guest reads of this very image known? Not of a layer whose parent its header does
+ * not name, nor of a part of a disk: an extent, or the text that names extents. */
 bool qca_info_is_understood(const struct qca_image_info *info);
 
 struct qca_image;
