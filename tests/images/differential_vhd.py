@@ -7,6 +7,9 @@ Sound images must have no issue and QEMU's content. Of damaged ones, those that 
 corruptions of, must have an issue, and what the library reads of the others must be what qemu-img reads, or there must be
 an issue that says why it reads nothing.
 
+Of N / 2 images besides, a layer or two lie on what QEMU made, as QEMU makes none: what is read of the chain must be what was
+written, or, where every second of them was damaged, what a strict reader makes of it, or there must be an issue.
+
 Deterministic by its seed but for what QEMU makes up (UUIDs, times). $QCAUDIT_IMAGES names the command that tells of an
 image, if not `tests/unit/check-images` of a build tree in the current folder.
 Exit status: 0 all equal, 1 some differ.
@@ -14,6 +17,7 @@ Exit status: 0 all equal, 1 some differ.
 import argparse
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -21,6 +25,8 @@ import sys
 import tempfile
 
 sys.dont_write_bytecode = True
+from layers_vhd import (FULL, METADATA, PARTIAL, TABLE, UNMAPPED, ZERO, read_vhd, read_vhdx, vhd_identity,  # noqa: E402
+                        vhd_sum, vhdx_identity, vhdx_sum, write_vhd, write_vhdx)
 
 TELL = os.environ.get("QCAUDIT_IMAGES", "tests/unit/check-images").split()
 KIB, MIB = 1 << 10, 1 << 20
@@ -32,33 +38,6 @@ UNREADABLE = {"block-invalid", "field-invalid", "checksum-wrong", "copy-differs"
 def _run(*command):
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
                           timeout=120)
-
-
-def _crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc = TABLE[(crc ^ byte) & 255] ^ crc >> 8
-    return crc ^ 0xffffffff
-
-
-def _remainder(value):
-    for _ in range(8):
-        value = value >> 1 ^ (0x82f63b78 if value & 1 else 0)
-    return value
-
-
-TABLE = [_remainder(value) for value in range(256)]
-
-
-def vhdx_sum(data, offset, size):
-    """Writes the checksum of a header, a region table or a log entry."""
-    data[offset + 4:offset + 8] = bytes(4)
-    struct.pack_into("<I", data, offset + 4, _crc32c(data[offset:offset + size]))
-
-
-def vhd_sum(data, offset, size, at):
-    data[offset + at:offset + at + 4] = bytes(4)
-    struct.pack_into(">I", data, offset + at, ~sum(data[offset:offset + size]) & 0xffffffff)
 
 
 def vhdx_regions(data):
@@ -234,6 +213,10 @@ class Told:
         self.issues = {word[0] for word in words if len(word) == 2 and word[0] != "check"}
         content = [word for word in words if word[0] == "content"]
         self.content = tuple(content[0][3:5]) if content and content[0][1:3] == ["0", "1"] else None
+        self.layers = {word[2] for word in words if word[0] == "layer"}
+        chain = [word for word in words if word[0] == "chain"]
+        self.opened_chain = bool(chain) and chain[0][1] == "0"
+        self.chain = tuple(chain[0][3:5]) if self.opened_chain and chain[0][2] == "1" else None
 
 
 def of_qemu(path, kind, scratch):
@@ -267,6 +250,183 @@ def differs(path, kind, sound, scratch):
     elif told.opened and content and not told.finished and not told.issues & UNREADABLE:
         reason = "not finished, and no issue that says why"
     return reason and f"{reason}: qemu-img: {content} {corruptions} {why!r}; library: {told.text}", told, content
+
+
+# ---- layers ---------------------------------------------------------------------------------------------------------
+
+def _content(chance, sectors, unit):
+    """Runs of sectors, the layer's and the parent's."""
+    content = []
+    while len(content) < sectors:
+        there = bytes((chance.randrange(256),)) * 512 if chance.randrange(2) else None
+        content += [there] * (unit * chance.choice((1, 1, 2, 7, 64, sectors)))
+    return content[:sectors]
+
+
+def make_layer(chance, kind, parent, name, size):
+    """The layer's bytes, and for messages how it was made. size: that of the parent's disk."""
+    if kind == "vpc":
+        block_size = chance.choice((4, 64, 512, 2048)) * KIB
+        sector = 512
+    else:
+        block_size, sector = chance.choice((1, 2, 8)) * MIB, chance.choice((512, 512, 4096))
+        sector = sector if size >= sector else 512
+    size -= chance.choice((0, 0, chance.randrange(size))) if size > 4096 else 0
+    size = max(size // sector * sector, sector)
+    n = -(-size // block_size)
+    blocks = {}
+    for number in chance.sample(range(n), min(n, chance.randrange(6))):
+        blocks[number] = _content(chance, block_size // 512, sector // 512)
+        if kind == "vhdx" and chance.randrange(4) == 0:
+            blocks[number] = chance.choice((ZERO, UNMAPPED))
+    if kind == "vpc":
+        data = write_vhd(chance, vhd_identity(parent), name, blocks, size, block_size)
+    else:
+        data = write_vhdx(chance, vhdx_identity(parent), name, blocks, size, block_size, sector)
+    return data, f"layer of {size} by {block_size} and {sector}, {len(blocks)} blocks"
+
+
+def _vhd_bits(data, chance):
+    """Of a block's bitmap: other sectors are the parent's, and nobody can know that it was not meant."""
+    table, _, entries = struct.unpack_from(">QII", data, 512 + 16)
+    places = [place for place in struct.unpack_from(f">{entries}I", data, table) if place != 0xffffffff]
+    if places:
+        data[chance.choice(places) * 512] ^= 1 << chance.randrange(8)
+
+
+def _vhdx_entries(data):
+    """(place in the file, entry) of those that say something."""
+    entries = ((TABLE + at, struct.unpack_from("<Q", data, TABLE + at)[0]) for at in range(0, MIB, 8))
+    return [(at, entry) for at, entry in entries if entry]
+
+
+def _vhdx_state(data, chance):
+    entries = _vhdx_entries(data)
+    if entries:
+        at, entry = chance.choice(entries)
+        struct.pack_into("<Q", data, at, entry & ~7 | chance.choice((0, 2, 3, 4, 5, 6, 7)))
+
+
+def _vhdx_place(data, chance):
+    entries = _vhdx_entries(data)
+    if entries:
+        at, entry = chance.choice(entries)
+        struct.pack_into("<Q", data, at, chance.choice((0, METADATA, TABLE, len(data), len(data) - MIB)) | entry & 7)
+
+
+def _vhdx_bits(data, chance):
+    partial = {entry & 7: entry & ~7 for _, entry in _vhdx_entries(data)}
+    if PARTIAL in partial and FULL in partial:
+        data[partial[FULL] + chance.randrange(64)] ^= 1 << chance.randrange(8)
+
+
+def damage_layer(data, chance, kind):
+    """Issues of which one must be found; None: what a strict reader says goes."""
+    change = chance.randrange(6)
+    if change == 0:                     # another parent's mark
+        if kind == "vpc":
+            data[512 + 40] ^= 1
+            vhd_sum(data, 512, 1024, 36)
+        else:
+            for match in re.finditer(rb"\{\0(?:[0-9a-fA-F-]\0){36}\}\0", data[METADATA:TABLE]):
+                data[METADATA + match.start() + 2] = ord("0" if match.group()[2] != ord("0") else "1")
+        return {"parent-changed"}
+    if change == 1:
+        if kind == "vpc":
+            _vhd_bits(data, chance)
+        else:
+            _vhdx_bits(data, chance)
+        return None
+    if change == 2:
+        data[(64 * KIB if kind == "vhdx" else 512) + 200] ^= 1
+        return {"checksum-wrong"}
+    if change == 3 and kind == "vhdx":
+        _vhdx_state(data, chance)
+        return None
+    if change == 3:
+        table, _, entries = struct.unpack_from(">QII", data, 512 + 16)
+        struct.pack_into(">I", data, table + 4 * chance.randrange(entries),
+                         chance.choice((0, 1, 4, chance.randrange(len(data) // 512 + 9))))
+        return None
+    if change == 4 and kind == "vhdx":
+        _vhdx_place(data, chance)
+        return None
+    cut = chance.choice((512, 4096, MIB))
+    del data[max(len(data) - cut, 4 * MIB if kind == "vhdx" else 2048):]
+    return None
+
+
+def layer_differs(chance, kind, folder, number, damaged):
+    """Why the library's chain is not what was written; how it was made."""
+    base = f"{folder}/{number}-base.{kind}"
+    how = make_sound(chance, base, kind)
+    scratch = f"{folder}/scratch.raw"
+    if _run("qemu-img", "convert", "-f", kind, "-O", "raw", base, scratch).returncode:
+        raise SystemExit(f"{base}: {how}: not read")
+    with open(scratch, "rb") as file:
+        disk = file.read()
+    read = read_vhd if kind == "vpc" else read_vhdx
+    names = [base]
+    wanted, why = set(), None
+    for layer in range(chance.choice((1, 1, 2))):
+        with open(names[-1], "rb") as file:
+            parent = file.read()
+        data, made = make_layer(chance, kind, parent, os.path.basename(names[-1]), max(len(disk), 512))
+        how += f"; {made}"
+        names.append(f"{folder}/{number}-{layer}.{kind}")
+        if damaged and layer == 0:
+            wanted = damage_layer(data, chance, kind)
+        try:
+            disk = read(data, disk) if why is None else None
+        except (ValueError, struct.error) as error:
+            why = str(error)
+        with open(names[-1], "wb") as file:
+            file.write(data)
+        if why:
+            break
+    missing = damaged and chance.randrange(8) == 0
+    if missing:
+        os.unlink(base)
+    told = Told(names[-1])
+    reason = None
+    if missing:
+        reason = "a parent that is missing" if told.opened_chain else None
+    elif why:
+        reason = None if told.layers or not told.opened_chain else f"no issue of {why}"
+    else:
+        with open(scratch, "wb") as file:
+            file.write(disk)
+        content = Told(scratch).content
+        if not damaged and told.layers:
+            reason = "an issue of a sound chain"
+        elif wanted and not wanted & told.layers:
+            reason = f"none of {wanted}"
+        elif told.chain != content and not (damaged and told.layers & UNREADABLE):
+            reason = f"other content, {content}"
+    return reason and f"{reason} ({how}): {told.text}", names, bool(told.layers)
+
+
+def compare_layers(arguments, chance, directory):
+    figures = {"sound": 0, "damaged": 0, "with issues": 0}
+    different = 0
+    for number in range(arguments.count // 2):
+        kind = ("vpc", "vhdx")[number % 2]
+        damaged = number // 2 % 2 == 1
+        reason, names, issues = layer_differs(chance, kind, directory, number, damaged)
+        figures["damaged" if damaged else "sound"] += 1
+        figures["with issues"] += issues
+        different += bool(reason)
+        if reason:
+            print(f"{os.path.basename(names[-1])}: {reason}", flush=True)
+        for name in names:
+            if os.path.exists(name):
+                if reason and arguments.keep:
+                    os.makedirs(arguments.keep, exist_ok=True)
+                    shutil.copy(name, arguments.keep)
+                os.unlink(name)
+    print(f"{arguments.count // 2} chains, {different} different; "
+          + ", ".join(f"{name}: {value}" for name, value in figures.items()))
+    return different
 
 
 def main():
@@ -304,9 +464,10 @@ def main():
                     os.makedirs(arguments.keep, exist_ok=True)
                     shutil.copy(path, arguments.keep)
             os.unlink(path)
+        chains = compare_layers(arguments, chance, directory)
     print(f"{arguments.count} images, {different} different; "
           + ", ".join(f"{name}: {value}" for name, value in figures.items()))
-    return 1 if different or arguments.count == 0 else 0
+    return 1 if different or chains or arguments.count == 0 else 0
 
 
 if __name__ == "__main__":

@@ -4,14 +4,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "helpers/hex.h"
 #include "lib/cleanup.h"
 #include "qcaudit/qcaudit.h"
+
+enum { FILES_MAX = 64 };        /* of a chain, opened twice */
 
 static int refuse(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
                   struct qca_file_id *ret_id)
@@ -88,6 +92,79 @@ static void print_content(struct qca_image *image)
     qca_chain_free(chain);
 }
 
+/* ---- an image and its parents, which are beside it ---------------------------------------- */
+
+struct beside {
+    const char *path;           /* of the image */
+    int fds[FILES_MAX];         /* that are open */
+    size_t n;
+};
+
+static int open_beside(void *userdata, const struct qca_reference *reference,
+                       struct qca_io **ret_io, struct qca_file_id *ret_id)
+{
+    struct beside *beside = userdata;
+    _cleanup_free_ char *path = NULL, *folder = strdup(beside->path);
+    struct stat st;
+    int fd;
+
+    if (!folder || strchr(reference->name, '/') || beside->n == FILES_MAX)
+        return -EPERM;
+    if (asprintf(&path, "%s/%s", dirname(folder), reference->name) < 0)
+        return -ENOMEM;
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    beside->fds[beside->n++] = fd;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    *ret_id = (struct qca_file_id){ .a = st.st_ino, .b = st.st_dev };
+    return qca_io_new_fd(fd, ret_io);
+}
+
+static int print_link(void *userdata, const struct qca_chain_link *link)
+{
+    struct qca_check_result result;
+    int r = qca_check(link->image, NULL, &result);
+
+    if (r == 0)
+        r = qca_chain_link_check(link, 0, &result);
+    for (int kind = 0; r == 0 && kind < _QCA_ISSUE_MAX; kind++)
+        if (qca_check_count(&result, kind) > 0 && !is_of_holes(kind))
+            printf("  layer %" PRIu32 " %s\n", link->layer, qca_issue_kind_name(kind));
+    if (r == 0)
+        qca_check_result_done(&result);
+    return r;
+}
+
+static void print_chain(struct qca_image *image, const char *path)
+{
+    struct beside beside = { .path = path };
+    struct qca_content_digest digest;
+    struct qca_chain *chain = NULL;
+    struct qca_map *map = NULL;
+    uint32_t depth = 0;
+    char text[65];
+    int r = qca_chain_walk(image, NULL, open_beside, print_link, &beside, NULL, &depth);
+
+    if (r == 0)
+        r = qca_chain_open(image, NULL, open_beside, &beside, NULL, &chain);
+    if (r == 0)
+        r = qca_map_new(chain, NULL, NULL, &map);
+    if (r == 0)
+        r = qca_content_digest(map, NULL, NULL, &digest);
+    printf("  chain %d", r);
+    if (r == 0) {
+        hex_encode(digest.digest, 32, text);
+        printf(" %d %s %" PRIu64 " depth %" PRIu32, digest.complete, text, digest.size, depth);
+    }
+    putchar('\n');
+    qca_map_free(map);
+    qca_chain_free(chain);
+    while (beside.n > 0)
+        close(beside.fds[--beside.n]);
+}
+
 static void print_image(const char *path)
 {
     struct qca_image *image = NULL;
@@ -112,6 +189,8 @@ static void print_image(const char *path)
                qca_image_info(image)->virtual_size, r, text);
         print_check(image);
         print_content(image);
+        if (qca_image_info(image)->parent)
+            print_chain(image, path);
     }
     qca_image_free(image);
     qca_io_free(io);

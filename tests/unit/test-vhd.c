@@ -134,8 +134,8 @@ static struct qca_image *open_differencing(const uint8_t *file, struct qca_io **
     return image;
 }
 
-/* Its parent is not followed: there is no content of it, but a check. */
-static void differencing_has_no_content(void **state)
+/* A parent that has no name is not followed: there is no content, but a check. */
+static void a_nameless_parent_has_no_content(void **state)
 {
     _cleanup_free_ uint8_t *file = make(4);
     struct told told;
@@ -146,7 +146,14 @@ static void differencing_has_no_content(void **state)
     assert_false(told.has_content);
 }
 
-/* Sectors that are marked are the layer's, the others its parent's: zeros, when there is none. */
+static void parent_name_put(uint8_t *file, const char *name)
+{
+    for (size_t i = 0; name[i]; i++)
+        file[512 + VHD_AT_PARENT_NAME + 2 * i + 1] = (uint8_t)name[i];
+    sum_again(file);
+}
+
+/* Sectors that are marked are the layer's, the others its parent's: of the layer alone, zeros. */
 static void differencing_is_mapped_by_sectors(void **state)
 {
     _cleanup_free_ uint8_t *file = make(4), *disk = malloc(DISK);
@@ -160,14 +167,149 @@ static void differencing_is_mapped_by_sectors(void **state)
     memset(disk, 0, 512);
     file[FIRST + 2] = 0xfe;             /* not the 24th */
     memset(disk + 23 * 512, 0, 512);
+    parent_name_put(file, "base.vhd");
     image = open_differencing(file, &io);
-    ((struct vhd *)image->own)->layout.parent_unknown = false;
+    assert_true(qca_info_is_understood(qca_image_info(image)));
     tell_image(image, &told);
     assert_true(told.has_content);
     tell_bytes(disk, DISK, QCA_FORMAT_RAW, &raw);
     assert_memory_equal(told.content, raw.content, sizeof(raw.content));
     qca_image_free(image);
     qca_io_free(io);
+}
+
+/* ---- and its parent ------------------------------------------------------------------------ */
+
+struct on_parent {
+    void *parent;               /* a fixed disk; NULL: it is not there */
+    uint64_t changed, issues;   /* counted: of kind parent-changed, of all kinds */
+};
+
+static int resolve(void *userdata, const struct qca_reference *reference, struct qca_io **ret_io,
+                   struct qca_file_id *ret_id)
+{
+    const struct on_parent *on = userdata;
+
+    if (strcmp(reference->name, "base.vhd") != 0 || !on->parent)
+        return -ENOENT;
+    *ret_id = (struct qca_file_id){ .a = 1 };
+    return qca_io_new_memory(on->parent, DISK + 512, ret_io);
+}
+
+static int tell_link(void *userdata, const struct qca_chain_link *link)
+{
+    struct qca_check_result result;
+    struct on_parent *on = userdata;
+
+    assert_int_equal(qca_check(link->image, NULL, &result), 0);
+    assert_int_equal(qca_chain_link_check(link, 0, &result), 0);
+    on->changed += qca_check_count(&result, QCA_ISSUE_PARENT_CHANGED);
+    on->issues += result.n_issues;
+    qca_check_result_done(&result);
+    return 0;
+}
+
+static void chain_content(struct qca_image *image, struct on_parent *on,
+                          uint8_t ret_digest[static 32])
+{
+    struct qca_content_digest digest;
+    struct qca_chain *chain;
+    struct qca_error error;
+    struct qca_map *map;
+
+    assert_int_equal(qca_chain_open(image, NULL, resolve, on, &error, &chain), 0);
+    assert_int_equal(qca_map_new(chain, NULL, &error, &map), 0);
+    assert_int_equal(qca_content_digest(map, NULL, &error, &digest), 0);
+    assert_true(digest.complete);
+    memcpy(ret_digest, digest.digest, 32);
+    qca_map_free(map);
+    qca_chain_free(chain);
+}
+
+/* The other sectors are those of a fixed disk, whose UUID is what the layer says. */
+static void the_parent_is_followed(void **state)
+{
+    _cleanup_free_ uint8_t *file = make(4), *disk = malloc(DISK), *base = malloc(DISK + 512);
+    struct on_parent on = { .parent = base };
+    struct qca_image *image;
+    struct qca_error error;
+    struct qca_io *io;
+    struct told raw;
+    uint8_t digest[32];
+    uint32_t depth;
+
+    assert_non_null(disk);
+    assert_non_null(base);
+    memset(base, 9, DISK);
+    footer_put(base + DISK, 2, DISK);
+    memset(base + DISK + VHD_AT_UUID, 0xa5, 16);
+    put_be(base + DISK + VHD_AT_CHECKSUM, vhd_checksum(base + DISK, 512, VHD_AT_CHECKSUM), 4);
+    memset(file + 512 + VHD_AT_PARENT_UUID, 0xa5, 16);
+    parent_name_put(file, "C:\\disks\\base.vhd");
+    file[FIRST] = 0x7f;
+    disk_fill(disk);
+    memset(disk, 9, 512);
+    memset(disk + BLOCK, 9, BLOCK);
+    tell_bytes(disk, DISK, QCA_FORMAT_RAW, &raw);
+    image = open_differencing(file, &io);
+    assert_string_equal(qca_image_info(image)->parent, "base.vhd");
+    assert_string_equal(qca_image_info(image)->parent_format, "vpc");
+    assert_string_equal(qca_image_info(image)->parent_identity.text,
+                        "a5a5a5a5-a5a5-a5a5-a5a5-a5a5a5a5a5a5");
+    chain_content(image, &on, digest);
+    assert_memory_equal(digest, raw.content, 32);
+    assert_int_equal(qca_chain_walk(image, NULL, resolve, tell_link, &on, &error, &depth), 0);
+    assert_int_equal(depth, 2);
+    assert_int_equal(on.issues, 0);
+    base[DISK + VHD_AT_UUID + 15] = 0xa4;       /* another one */
+    put_be(base + DISK + VHD_AT_CHECKSUM, vhd_checksum(base + DISK, 512, VHD_AT_CHECKSUM), 4);
+    assert_int_equal(qca_chain_walk(image, NULL, resolve, tell_link, &on, &error, &depth), 0);
+    assert_int_equal(on.changed, 1);
+    assert_int_equal(on.issues, 1);
+    on.parent = NULL;
+    assert_int_equal(qca_chain_walk(image, NULL, resolve, tell_link, &on, &error, &depth),
+                     -ENOENT);
+    assert_string_equal(error.field, "Parent Unicode Name");
+    qca_image_free(image);
+    qca_io_free(io);
+}
+
+static void locator_put(uint8_t *file, unsigned index, const char *platform, const char *name,
+                        uint64_t at)
+{
+    uint8_t *locator = file + LOCATOR + index * VHD_LOCATOR_SIZE;
+
+    memcpy(locator, platform, 4);
+    put_be(locator + VHD_LOCATOR_LENGTH, 2 * strlen(name), 4);
+    put_be(locator + VHD_LOCATOR_OFFSET, at, 8);
+    for (size_t i = 0; name[i] && at + 2 * i < FILE_SIZE; i++)
+        put_le(file + at + 2 * i, (uint8_t)name[i], 2);
+}
+
+/* Relative before absolute, before the header's; one that is not in the file is none. */
+static void locators_name_the_parent(void **state)
+{
+    static const struct {
+        uint64_t relative, absolute;    /* where each is */
+        const char *name;
+    } cases[] = {
+        { FIRST + 1024, FIRST + 512, "../other/r.vhd" }, { FILE_SIZE, FIRST + 512, "a.vhd" },
+        { FILE_SIZE, UINT64_MAX - 1, "n.vhd" },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ uint8_t *file = make(4);
+        struct qca_image *image;
+        struct qca_io *io;
+
+        locator_put(file, 1, "W2ku", "C:\\disks\\a.vhd", cases[i].absolute);
+        locator_put(file, 6, "W2ru", "..\\other\\r.vhd", cases[i].relative);
+        parent_name_put(file, "n.vhd");
+        image = open_differencing(file, &io);
+        assert_string_equal(qca_image_info(image)->parent, cases[i].name);
+        qca_image_free(image);
+        qca_io_free(io);
+    }
 }
 
 static void locators_must_be_in_the_file(void **state)
@@ -318,8 +460,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dynamic_is_read),
         cmocka_unit_test(fixed_is_read),
-        cmocka_unit_test(differencing_has_no_content),
+        cmocka_unit_test(a_nameless_parent_has_no_content),
         cmocka_unit_test(differencing_is_mapped_by_sectors),
+        cmocka_unit_test(the_parent_is_followed),
+        cmocka_unit_test(locators_name_the_parent),
         cmocka_unit_test(locators_must_be_in_the_file),
         cmocka_unit_test(each_damage_is_found),
         cmocka_unit_test(footers_must_be_equal),

@@ -220,6 +220,102 @@ static uint8_t *make_differencing(void)
     return file;
 }
 
+static size_t utf16_put(uint8_t *at, const char *text)
+{
+    for (size_t i = 0; text[i]; i++)
+        put_le(at + 2 * i, (uint8_t)text[i], 2);
+    return 2 * strlen(text);
+}
+
+/* Adds a key and its value to the parent locator. */
+static void locator_put(uint8_t *file, const char *key, const char *value)
+{
+    uint8_t *locator = file + LOCATOR;
+    unsigned n = locator[18]++;
+    uint32_t at = 256 + n * 256;
+
+    put_le(locator + 20 + 12 * n, at, 4);
+    put_le(locator + 24 + 12 * n, at + 128, 4);
+    put_le(locator + 28 + 12 * n, utf16_put(locator + at, key), 2);
+    put_le(locator + 30 + 12 * n, utf16_put(locator + at + 128, value), 2);
+    put_le(file + METADATA + 32 * 6 + 20, 2048, 4);
+}
+
+/* Told by either of two GUIDs; NULL: no word of it. */
+static void the_parent_is_known_by_its_guid(void **state)
+{
+    static const struct {
+        const char *first, *second;
+        bool is_changed;
+    } cases[] = {
+        { "{A5A5A5A5-A5A5-A5A5-A5A5-A5A5A5A5A5A5}", NULL, false },
+        { "{a5a5a5a5-a5a5-a5a5-a5a5-a5a5a5a5a5a4}", NULL, true },
+        { "{a5a5a5a5-a5a5-a5a5-a5a5-a5a5a5a5a5a4}", "{a5a5a5a5-a5a5-a5a5-a5a5-a5a5a5a5a5a5}",
+          false },
+        { "{a5a5a5a5-a5a5-a5a5-a5a5-a5a5a5a5a5a4}", "{00000000-0000-0000-0000-000000000000}",
+          true },
+        { "{a5a5a5a5-a5a5", NULL, false },
+        { NULL, NULL, false },
+    };
+    struct qca_image_info parent = {
+        .format = QCA_FORMAT_VHDX, .virtual_size = DISK,
+        .identity = { "a5a5a5a5-a5a5-a5a5-a5a5-a5a5a5a5a5a5" },
+    };
+
+    for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+        _cleanup_free_ uint8_t *file = make_differencing();
+        struct qca_check_result result;
+        struct qca_image *image;
+        struct qca_error error;
+        struct qca_io *io;
+
+        if (cases[i].first)
+            locator_put(file, "parent_linkage", cases[i].first);
+        if (cases[i].second)
+            locator_put(file, "parent_linkage2", cases[i].second);
+        locator_put(file, "volume_path", "\\\\?\\Volume{1}\\disks\\v.vhdx");
+        locator_put(file, "absolute_win32_path", "C:\\disks\\a.vhdx");
+        assert_int_equal(qca_io_new_memory(file, FILE_SIZE + MIB, &io), 0);
+        assert_int_equal(qca_image_open(io, NULL, &error, &image), 0);
+        assert_string_equal(qca_image_info(image)->parent, "a.vhdx");
+        assert_int_equal(qca_check(image, NULL, &result), 0);
+        assert_int_equal(
+            qca_chain_link_check(&(struct qca_chain_link){
+                                     .image = image, .parent = &parent,
+                                     .parent_content = QCA_FORMAT_VHDX,
+                                     .data_file_user = QCA_NO_LAYER,
+                                 }, 0, &result), 0);
+        assert_int_equal(qca_check_count(&result, QCA_ISSUE_PARENT_CHANGED),
+                         cases[i].is_changed);
+        assert_int_equal(result.n_issues, cases[i].is_changed);
+        qca_check_result_done(&result);
+        qca_image_free(image);
+        qca_io_free(io);
+    }
+}
+
+/* DataWriteGuid of the header with the higher sequence number, whose first fields are
+ * little-endian. */
+static void its_own_guid_is_the_current_header_s(void **state)
+{
+    _cleanup_free_ uint8_t *file = make();
+    struct qca_image *image;
+    struct qca_error error;
+    struct qca_io *io;
+
+    memset(file + HEADER_1 + 32, 0xee, 16);
+    for (unsigned i = 0; i < 16; i++)
+        file[HEADER_2 + 32 + i] = (uint8_t)i;
+    sum_all(file);
+    assert_int_equal(qca_io_new_memory(file, FILE_SIZE, &io), 0);
+    assert_int_equal(qca_image_open(io, NULL, &error, &image), 0);
+    assert_string_equal(qca_image_info(image)->identity.text,
+                        "03020100-0504-0706-0809-0a0b0c0d0e0f");
+    assert_string_equal(qca_image_info(image)->parent_identity.text, "");
+    qca_image_free(image);
+    qca_io_free(io);
+}
+
 static void differencing_is_mapped_by_sectors(void **state)
 {
     _cleanup_free_ uint8_t *file = make_differencing(), *disk = make_disk();
@@ -233,8 +329,12 @@ static void differencing_is_mapped_by_sectors(void **state)
     tell_image(image, &told);
     assert_true(told.finished);
     assert_int_equal(told.n_kinds, 0);
-    assert_false(told.has_content);     /* its parent is not followed */
-    ((struct vhdx *)image->own)->layout.parent_unknown = false;
+    assert_false(told.has_content);     /* its parent has no name */
+    qca_image_free(image);
+    locator_put(file, "relative_path", "base.vhdx");
+    assert_int_equal(qca_image_open(io, NULL, &error, &image), 0);
+    assert_string_equal(qca_image_info(image)->parent, "base.vhdx");
+    assert_string_equal(qca_image_info(image)->parent_format, "vhdx");
     tell_image(image, &told);
     memset(disk, 0, 512);
     memset(disk + MIB - 512, 0, 512);
@@ -640,6 +740,8 @@ int main(void)
         cmocka_unit_test(a_sound_image_is_read),
         cmocka_unit_test(chunks_are_told_apart),
         cmocka_unit_test(differencing_is_mapped_by_sectors),
+        cmocka_unit_test(the_parent_is_known_by_its_guid),
+        cmocka_unit_test(its_own_guid_is_the_current_header_s),
         cmocka_unit_test(bitmaps_must_be_sound),
         cmocka_unit_test(each_damage_is_found),
         cmocka_unit_test(an_unknown_region_may_be_there),
