@@ -70,6 +70,16 @@ static uint64_t qcow1_place(const struct qca_image *image, const uint8_t *entry)
     return be64_get(entry);
 }
 
+/* What a table of up to 1 GiB lacks is not looked at, or allocated. */
+static bool l1_is_in_file(const struct qca_image *image)
+{
+    const struct qcow1 *qcow1 = image->own;
+    uint64_t size = block_layout_tables(&qcow1->layout) * ENTRY;
+
+    return qcow1->l1_offset <= image->info.file_size &&
+           size <= image->info.file_size - qcow1->l1_offset;
+}
+
 static int qcow1_directory(struct qca_image *image, uint64_t memory, struct qca_error *error,
                            uint64_t **ret_tables)
 {
@@ -77,6 +87,10 @@ static int qcow1_directory(struct qca_image *image, uint64_t memory, struct qca_
     const struct foreign_directory l1 = { "l1_table_offset", qcow1->l1_offset,
                                           block_layout_tables(&qcow1->layout), ENTRY, qcow1_place };
 
+    if (!l1_is_in_file(image))
+        return error_set(error, EBADMSG, QCA_ERROR_TRUNCATED,
+                         (struct error_field){ l1.name, l1.offset, l1.n, image->info.file_size },
+                         "the file ends before the end of the L1 table");
     return foreign_directory_read(image, &l1, memory, error, ret_tables);
 }
 
@@ -186,15 +200,14 @@ static int qcow1_check(struct qca_image *image, struct check *check)
         { 0, HEADER_SIZE, QCA_TABLE_HEADER },
         { .offset = qcow1->l1_offset, .table = QCA_TABLE_L1 },
     }, *l1 = &metadata[1];
-    int r = 0;
 
     if (qcow1->bad.name)
         return foreign_issue_field(check, &qcow1->bad);
     l1->size = block_layout_tables(&qcow1->layout) * ENTRY;
-    if (l1->size > image->info.file_size - l1->offset)
-        r = check_issue_at(check, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_HEADER, l1->offset,
-                           l1->size);
-    return r < 0 ? r : block_check(image, check, metadata, ELEMENTSOF(metadata));
+    if (!l1_is_in_file(image))
+        return check_issue_at(check, QCA_ISSUE_TABLE_OUT_OF_FILE, QCA_TABLE_HEADER, l1->offset,
+                              l1->size);
+    return block_check(image, check, metadata, ELEMENTSOF(metadata));
 }
 
 static bool qcow1_link(const struct qca_image *image, unsigned index, struct image_link *ret_link)
