@@ -234,7 +234,7 @@ static void print_format(const struct ctl *ctl, json_object *image)
     _cleanup_free_ char *format = row_text(image, "format");
     uint64_t version = row_number(header, "version");
     json_object *features = row_member(header, "features");
-    char cluster[TEXT_SIZE_MAX], any_name[] = "", *text = NULL;
+    char cluster[TEXT_SIZE_MAX], named[] = "", *text = NULL;
 
     if (!row_has(image, "format"))
         return;
@@ -244,7 +244,7 @@ static void print_format(const struct ctl *ctl, json_object *image)
             .format = qca_format_from_name(row_raw(image, "format")),
             .variant = qca_variant_from_name(variant ? variant : ""),
             .virtual_size = row_number(image, "virtual-size"),
-            .parent = row_has(image, "parent") || row_has(image, "parent-stored") ? any_name : NULL,
+            .parent = row_has(image, "parent-stored") ? named : NULL,
         };
         const char *limit = qca_info_is_understood(&info) ? ""
                             : info.variant == QCA_VARIANT_VMDK_DESCRIPTOR &&

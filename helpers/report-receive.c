@@ -167,7 +167,8 @@ static bool layer_is_valid(const struct wire_layer *l)
            l->has_metadata_digest <= 1 && l->checked <= 1 && l->snapshots_total >= l->n_snapshots &&
            l->bitmaps_total >= l->n_bitmaps && l->extensions_total >= l->n_extensions &&
            l->variant < _QCA_VARIANT_MAX && l->extents_total >= l->n_extents &&
-           identity_is_valid(&l->identity) && identity_is_valid(&l->parent_identity);
+           identity_is_valid(&l->identity) && identity_is_valid(&l->parent_identity) &&
+           identity_is_valid(&l->second_parent_identity);
 }
 
 static int take_layer(struct report_receiver *receiver, const union wire_record *record)

@@ -36,15 +36,6 @@ static bool is_shorter(const struct qca_image_info *parent, const struct qca_ima
     return div_round_up(parent->virtual_size, 512) < div_round_up(child->virtual_size, 512);
 }
 
-static bool is_other_parent(const struct qca_image_info *parent, const struct qca_image *image)
-{
-    const struct qca_image_info *child = qca_image_info(image);
-
-    return child->parent_identity.text[0] && parent->identity.text[0] &&
-           strcmp(child->parent_identity.text, parent->identity.text) != 0 &&
-           !(image->format->knows_parent && image->format->knows_parent(image, &parent->identity));
-}
-
 int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues,
                          struct qca_check_result *result)
 {
@@ -69,7 +60,7 @@ int qca_chain_link_check(const struct qca_chain_link *link, size_t max_issues,
         r = add(&check, link, QCA_ISSUE_PARENT_FORMAT_WRONG, QCA_REFERENCE_PARENT, 0);
     if (r == 0 && link->parent_content == parent->format && is_shorter(parent, child))
         r = add(&check, link, QCA_ISSUE_PARENT_SHORTER, QCA_REFERENCE_PARENT, parent->virtual_size);
-    if (r == 0 && is_other_parent(parent, link->image))
+    if (r == 0 && !qca_info_fits_parent(child, parent))
         r = add(&check, link, QCA_ISSUE_PARENT_CHANGED, QCA_REFERENCE_PARENT, UINT64_MAX);
     if (r == 0 && link->parent_is_newer)
         r = add(&check, link, QCA_ISSUE_PARENT_NEWER, QCA_REFERENCE_PARENT, UINT64_MAX);

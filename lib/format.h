@@ -73,9 +73,6 @@ struct format {
     /* The index-th file that QEMU opens besides, a data file or extents before the parent; false
      * behind the last. NULL: the image stands alone, whatever its header names. */
     bool (*link)(const struct qca_image *image, unsigned index, struct image_link *ret_link);
-    /* True when the parent may have this mark, too, besides info.parent_identity. NULL: it has that
-     * one, or is another. */
-    bool (*knows_parent)(const struct qca_image *image, const struct qca_identity *parent);
 };
 
 /* One row for each format that qcaudit.h knows. */

@@ -100,6 +100,15 @@ bool qca_info_is_understood(const struct qca_image_info *info)
            info->variant != QCA_VARIANT_VMDK_SESPARSE && info->variant != QCA_VARIANT_VMDK_EXTENT;
 }
 
+bool qca_info_fits_parent(const struct qca_image_info *child, const struct qca_image_info *parent)
+{
+    const char *is = parent->identity.text;
+
+    return is[0] == '\0' || child->parent_identity.text[0] == '\0' ||
+           strcmp(child->parent_identity.text, is) == 0 ||
+           strcmp(child->second_parent_identity.text, is) == 0;
+}
+
 bool qca_extent_file_is_flat(const struct qca_extent_file *extent)
 {
     return strcmp(extent->type, "FLAT") == 0 || strcmp(extent->type, "VMFS") == 0;

@@ -126,7 +126,6 @@ static void parse_guid(const char *text, struct qca_identity *ret_identity)
  * it was changed, and this layer was told of both the old and the new one. */
 static int take_linkage(struct qca_image *image, struct bytes locator)
 {
-    struct vhdx *vhdx = image->own;
     _cleanup_free_ char *first = NULL, *second = NULL;
     int r = locator_value(locator, "parent_linkage", &first);
 
@@ -135,7 +134,7 @@ static int take_linkage(struct qca_image *image, struct bytes locator)
     if (r < 0)
         return r;
     parse_guid(first, &image->info.parent_identity);
-    parse_guid(second, &vhdx->other_parent);
+    parse_guid(second, &image->info.second_parent_identity);
     return 0;
 }
 
@@ -273,13 +272,6 @@ static bool vhdx_link(const struct qca_image *image, unsigned index, struct imag
     return image_link_parent(image, index, "Parent Locator", vhdx->parent_offset, ret_link);
 }
 
-static bool vhdx_knows_parent(const struct qca_image *image, const struct qca_identity *parent)
-{
-    const struct vhdx *vhdx = image->own;
-
-    return strcmp(vhdx->other_parent.text, parent->text) == 0;
-}
-
 /* QEMU does not follow the parent: it refuses an image with one. */
 const struct format format_vhdx = {
     .format = QCA_FORMAT_VHDX,
@@ -290,5 +282,4 @@ const struct format format_vhdx = {
     .map = &block_map,
     .layout = vhdx_layout,
     .link = vhdx_link,
-    .knows_parent = vhdx_knows_parent,
 };

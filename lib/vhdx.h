@@ -42,7 +42,6 @@ struct vhdx_fields {
 
 struct vhdx {
     uint64_t parent_offset;     /* host offset of the parent locator */
-    struct qca_identity other_parent;           /* by which the parent may be known, too: "" */
     bool has_layout;
     struct block_layout layout;
     struct vhdx_region table;   /* with a layout: as in struct vhdx_fields, */

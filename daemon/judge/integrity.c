@@ -476,17 +476,17 @@ static int judge_golden_extents(struct judging *judging)
 /* ---- the parent that overlays name by its mark ----------------------------------------------- */
 
 /* path, identity: of an overlay that was made on another state of the image */
-static bool put_other(struct evidence *list, const struct image *child, const char *identity)
+static bool put_other(struct evidence *list, const struct image *child,
+                      const struct qca_image_info *parent)
 {
     const struct layer_report *layer = child->audit ? audit_layer_seen(child->audit) : NULL;
-    const char *made_on = layer ? layer->info.parent_identity.text : "";
     struct evidence item;
 
-    if (made_on[0] == '\0' || strcmp(made_on, identity) == 0)
+    if (!layer || qca_info_fits_parent(&layer->info, parent))
         return false;
     item = evidence_new();
     evidence_text(&item, TEXT_PATH, child->path);
-    evidence_text(&item, TEXT_IDENTITY, made_on);
+    evidence_text(&item, TEXT_IDENTITY, layer->info.parent_identity.text);
     evidence_append(list, &item);
     return true;
 }
@@ -504,7 +504,7 @@ static int judge_identity(struct judging *judging)
         return 0;
     list = evidence_new_list();
     for (size_t i = 0; (child = graph_child(judging->image, i)) && n < CHILDREN_MAX; i++)
-        n += put_other(&list, child, identity);
+        n += put_other(&list, child, &judging->layer->info);
     if (n == 0)
         return 0;
     evidence = evidence_new();

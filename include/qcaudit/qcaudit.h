@@ -296,8 +296,12 @@ struct qca_image_info {
     struct qca_identity identity;       /* its own, */
     struct qca_identity parent_identity;        /* and its parent's, as it was; "": there is none,
                                                  * or the format has no such mark */
+    struct qca_identity second_parent_identity; /* that its parent may have instead: of a VHDX */
 };
 
+/* Is the parent the one that the child was made on, as far as their marks tell? True where one of
+ * them has none. */
+bool qca_info_fits_parent(const struct qca_image_info *child, const struct qca_image_info *parent);
 /* Frees what info owns and zeroes it. */
 void qca_image_info_done(struct qca_image_info *info);
 

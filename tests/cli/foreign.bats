@@ -243,3 +243,34 @@ f.write(struct.pack("<I", 0x7fffffff))'
     [ "$(jq -r .format <<<"$output")" = raw ]
     qcauditctl hash --content disk.raw
 }
+
+@test "differencing VHD and VHDX are read with their parents; a swapped one is told, a missing one named" {
+    local layers=$top_srcdir/tests/images/layers_vhd.py format name
+    qemu-img create -q -f raw disk.raw 5M
+    qemu-io -f raw -c 'write -q -P 7 1M 2M' disk.raw
+    for format in vpc vhdx; do
+        for name in base other; do
+            qemu-img convert -O "$format" -o subformat=dynamic disk.raw "$name.$format"
+        done
+        qemu-img convert -f "$format" -O raw "base.$format" base.raw
+        "$layers" "base.$format" base.raw "first.$format" first.raw
+        "$layers" "first.$format" first.raw "second.$format" second.raw
+        for name in first second; do
+            run -0 qcauditctl check --chain "$name.$format"
+            [[ $output == *"none is damaged"* ]] || { echo "$output"; return 1; }
+            [ "$(qcauditctl hash --content "$name.$format" | cut -d= -f2)" = "$(qcauditctl hash --content "$name.raw" | cut -d= -f2)" ] ||
+                { echo "$name.$format"; return 1; }
+            qcauditctl compare "$name.$format" "$name.raw"
+        done
+        run -1 qcauditctl compare "second.$format" first.raw
+        mv "other.$format" "base.$format"
+        run -2 qcauditctl check --chain --json=short "second.$format"
+        [ "$(jq -r '[.layers[] | [.issues[]?.kind] | join(" ")] | join(",")' <<<"$output")" = parent-changed, ] ||
+            { echo "$output"; return 1; }
+        rm "base.$format"
+        run -1 --separate-stderr qcauditctl check --chain "second.$format"
+        [[ $stderr == *"the parent does not exist"* ]] || { echo "$stderr"; return 1; }
+        run ! --separate-stderr qcauditctl hash --content "second.$format"
+        [[ $stderr == *"the parent does not exist"* ]] || { echo "$stderr"; return 1; }
+    done
+}

@@ -391,7 +391,7 @@ def layer_differs(chance, kind, folder, number, damaged):
     reason = None
     if missing:
         reason = "a parent that is missing" if told.opened_chain else None
-    elif why:
+    elif why or disk.startswith(b"vhdxfile"):   # a block on the headers, by which a raw disk is taken for another
         reason = None if told.layers or not told.opened_chain else f"no issue of {why}"
     else:
         with open(scratch, "wb") as file:

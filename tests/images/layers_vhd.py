@@ -1,7 +1,15 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Writers of differencing VHD and VHDX images, which QEMU does not make, and what of a layer is read: by "Virtual Hard
-Disk Image Format Specification" 1.0 and [MS-VHDX] alone."""
+"""layers_vhd.py PARENT RAW LAYER WANTED - makes LAYER, a differencing VHD or VHDX by its name, on PARENT, whose disk is RAW,
+and WANTED, the disk that a guest reads of both.
+
+Writers of such images, which QEMU does not make, and what of a layer is read: by "Virtual Hard Disk Image Format
+Specification" 1.0 and [MS-VHDX] alone.
+"""
+import os
+import random
 import struct
+import sys
 import uuid
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -229,3 +237,26 @@ def read_vhdx(data, parent):
         elif state != NOT_PRESENT:
             raise ValueError("state")
     return bytes(disk)
+
+
+def main():
+    parent_name, raw_name, name, wanted = sys.argv[1:]
+    chance = random.Random(name)
+    with open(parent_name, "rb") as parent, open(raw_name, "rb") as raw:
+        parent, disk = parent.read(), raw.read()
+    content = [bytes((chance.randrange(1, 256),)) * SECTOR if number % 3 else None for number in range(MIB // SECTOR)]
+    if name.endswith(".vhdx"):
+        blocks = {0: ZERO, 1: content, 3: [b"7" * SECTOR] * len(content)}
+        data = write_vhdx(chance, vhdx_identity(parent), os.path.basename(parent_name), blocks, len(disk), MIB, SECTOR)
+        disk = read_vhdx(data, disk)
+    else:
+        data = write_vhd(chance, vhd_identity(parent), os.path.basename(parent_name), {1: content}, len(disk), MIB)
+        disk = read_vhd(data, disk)
+    with open(name, "wb") as layer, open(wanted, "wb") as file:
+        layer.write(data)
+        file.write(disk)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

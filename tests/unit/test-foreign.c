@@ -107,6 +107,24 @@ static void make_vdi(uint8_t *file)
     put(file + 376, 1 << 20, 4, false);
 }
 
+/* A parent is known by its UUID, which is no name. */
+static void make_vdi_layer(uint8_t *file)
+{
+    make_vdi(file);
+    put(file + 76, 4, 4, false);
+    put(file + 340, 512, 4, false);             /* offBlocks, offData, cBlocks, one is allocated */
+    put(file + 344, 1024, 4, false);
+    put(file + 376, 64 << 10, 4, false);
+    put(file + 384, 64, 4, false);
+    put(file + 388, 1, 4, false);
+    memset(file + 512, 0xff, 4 * 64);
+    put(file + 512 + 8, 0, 4, false);
+    for (unsigned i = 0; i < 16; i++) {
+        file[392 + i] = (uint8_t)i;
+        file[424 + i] = (uint8_t)(0xf0 + i);
+    }
+}
+
 static void footer_put(uint8_t *footer, uint32_t type, uint64_t size)
 {
     uint32_t sum = 0;
@@ -315,6 +333,8 @@ static const struct row {
     { "vmdk, SESparse", make_se_sparse, QCA_FORMAT_VMDK, QCA_VARIANT_VMDK_SESPARSE, DISK, NULL,
       NULL },
     { "vdi", make_vdi, QCA_FORMAT_VDI, QCA_VARIANT_DYNAMIC, DISK, NULL, NULL },
+    { "vdi, differencing", make_vdi_layer, QCA_FORMAT_VDI, QCA_VARIANT_DIFFERENCING, DISK, NULL,
+      NULL },
     { "vpc, dynamic", make_dynamic, QCA_FORMAT_VPC, QCA_VARIANT_DYNAMIC, DISK, NULL, NULL },
     { "vpc, differencing", make_differencing, QCA_FORMAT_VPC, QCA_VARIANT_DIFFERENCING, DISK,
       "dir/base.vhd", "vpc" },
@@ -377,6 +397,40 @@ static void each_format_is_told(void **state)
 }
 
 /* However a file is cut, it is opened or there is a reason; nothing is read that is not there. */
+/* There is no content, as its parent has no name; tables and blocks are checked all the same. */
+static void a_layer_of_a_vdi_is_checked(void **state)
+{
+    uint8_t *file = calloc(1, FILE_SIZE);
+
+    assert_non_null(file);
+    make_vdi_layer(file);
+    for (unsigned damaged = 0; damaged < 2; damaged++) {
+        const struct qca_chain_options alone = { .layer_only = true };
+        struct qca_check_result result;
+        struct qca_chain *chain;
+        struct opened opened;
+        struct qca_map *map;
+
+        put(file + 512 + 4, damaged ? 0 : UINT32_MAX, 4, false);    /* the block of another one */
+        put(file + 388, 1 + damaged, 4, false);
+        open_bytes(file, 1024 + (64 << 10), &opened);
+        assert_string_equal(opened.info->identity.text, "03020100-0504-0706-0809-0a0b0c0d0e0f");
+        assert_string_equal(opened.info->parent_identity.text,
+                            "f3f2f1f0-f5f4-f7f6-f8f9-fafbfcfdfeff");
+        assert_int_equal(qca_check(opened.image, NULL, &result), 0);
+        assert_true(result.finished);
+        assert_int_equal(result.total_clusters, 64);
+        assert_int_equal(result.n_issues, damaged);
+        assert_int_equal(qca_check_count(&result, QCA_ISSUE_BLOCK_MAPPED_TWICE), damaged);
+        qca_check_result_done(&result);
+        assert_int_equal(qca_chain_open(opened.image, &alone, NULL, NULL, NULL, &chain), 0);
+        assert_int_equal(qca_map_new(chain, NULL, NULL, &map), -EOPNOTSUPP);
+        qca_chain_free(chain);
+        done(&opened);
+    }
+    free(file);
+}
+
 static void cut_files_are_refused_with_a_reason(void **state)
 {
     static const size_t sizes[] = { 0, 1, 3, 4, 8, 63, 64, 79, 391, 511, 512, 513, 1024, 1536,
@@ -742,6 +796,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_format_is_told),
+        cmocka_unit_test(a_layer_of_a_vdi_is_checked),
         cmocka_unit_test(cut_files_are_refused_with_a_reason),
         cmocka_unit_test(what_a_guest_may_have_at_the_end_stays_raw),
         cmocka_unit_test(a_footer_need_not_end_a_sector),
