@@ -169,3 +169,28 @@ reference-escapes critical evil.vmdk" "$(findings --path "$STORE" | sort)"
     wait_for 20 eval '[ "$(ctl baseline --json=short "$STORE/golden/a.vdi" | jq -r ".[0].digest // .digest")" = "$before" ]'
     same "" "$(findings --path "$STORE")"
 }
+
+@test "differencing VHD and VHDX have their parents: nothing is said of sound ones; a missing one is told" {
+    local layers=$top_srcdir/tests/images/layers_vhd.py raw=$BATS_TEST_TMPDIR format name
+    qemu-img create -q -f raw "$raw/disk.raw" 5M
+    for format in vpc vhdx; do
+        for name in base gone; do
+            qemu-img convert -O $format "$raw/disk.raw" $name.$format
+            qemu-img convert -f $format -O raw $name.$format "$raw/$name.raw"
+            "$layers" $name.$format "$raw/$name.raw" on-$name.$format "$raw/on-$name.raw"
+        done
+        rm gone.$format
+    done
+    start_daemon
+    scan
+    for format in vpc vhdx; do
+        same "" "$(findings --path "$STORE/base.$format"; findings --path "$STORE/on-base.$format")"
+        same "parent-missing critical on-gone.$format" "$(findings --path "$STORE/on-gone.$format")"
+        ctl show "$STORE/on-base.$format" >text
+        grep -q "Format: $format (differencing)$" text
+        grep -q "Chain: 2 layers" text
+        grep -q "Parent: $STORE/base.$format$" text
+    done
+    ctl show "$STORE/on-gone.vhdx" >text
+    run ! grep -E 'check -r|qemu-img (commit|rebase|amend|snapshot)|dd .*of=' text
+}
