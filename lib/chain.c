@@ -17,6 +17,7 @@ struct layer {
     struct qca_io *io;          /* NULL for the leaf, which is the caller's */
     struct qca_image *image;
     struct qca_io *data_file;   /* NULL when it has none */
+    bool has_pieces;            /* it opened the image's extents */
     struct qca_file_id id;
     uint32_t data_file_user;    /* whose, too: QCA_NO_LAYER when nobody else's */
     uint32_t data_file_of;      /* this layer's file is that layer's data file; else QCA_NO_LAYER */
@@ -202,7 +203,7 @@ static void opener_init(struct opener *opener, struct files *files,
 
 static void layer_done(struct layer *layer)
 {
-    if (layer->image)
+    if (layer->has_pieces)
         pieces_close(layer->image);
     if (layer->io)              /* else the leaf, whose image is the caller's, too */
         qca_image_free(layer->image);
@@ -244,6 +245,9 @@ static int open_pieces(struct opener *opener, struct layer *layer, uint32_t numb
     struct image_link link;
     int r = 0;
 
+    if (layer->image->pieces)           /* another chain of the leaf has them */
+        return 0;
+    layer->has_pieces = true;
     for (unsigned i = 0; r >= 0 && image_link_at(layer->image, i, &link); i++) {
         struct qca_file_id id;
         struct qca_io *io;

@@ -80,6 +80,8 @@ int qca_image_take_extent(struct qca_image *image, size_t index, struct qca_io *
         qca_io_free(io);
         return r;
     }
+    qca_image_free(image->pieces[index].image);
+    qca_io_free(image->pieces[index].io);
     image->pieces[index].io = io;
     image->pieces[index].image = mapped;
     return 0;
