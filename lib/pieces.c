@@ -67,10 +67,12 @@ int qca_image_take_extent(struct qca_image *image, size_t index, struct qca_io *
 {
     const struct qca_extent_file *extent = &image->info.extents[index];
     struct qca_image *mapped = NULL;
-    int r = pieces_begin(image);
+    int r = index < image->info.n_extents ? pieces_begin(image) : -EINVAL;
 
-    if (r < 0)
+    if (r == -ENOMEM)
         (void)error_set_memory(error);
+    else if (r < 0)
+        (void)refuse(error, EINVAL, QCA_ERROR_HEADER, index, "there is no such extent");
     else if (type_is_mapped(extent->type))
         r = open_mapped(image, index, io, error, &mapped);
     else if (!qca_extent_file_is_flat(extent))
