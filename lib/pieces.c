@@ -67,8 +67,16 @@ int qca_image_take_extent(struct qca_image *image, size_t index, struct qca_io *
 {
     const struct qca_extent_file *extent = &image->info.extents[index];
     struct qca_image *mapped = NULL;
-    int r = pieces_begin(image);
+    struct image_link link;
+    int r;
 
+    /* how the files of other descriptors make a disk is not known */
+    if (!image_link_at(image, (unsigned)index, &link) || link.kind != QCA_REFERENCE_EXTENT) {
+        qca_io_free(io);
+        return refuse(error, EOPNOTSUPP, QCA_ERROR_UNSUPPORTED, index,
+                      "what the files of this descriptor hold is not understood");
+    }
+    r = pieces_begin(image);
     if (r < 0)
         (void)error_set_memory(error);
     else if (type_is_mapped(extent->type))
