@@ -37,6 +37,8 @@ struct block_check {
     uint64_t packed_size;
     uint64_t inflated, inflate_limit;
     uint64_t next;              /* where the last block ended; 0: there was none before */
+    uint8_t *chunk;             /* CHUNK_BYTES of tables, of which are read: */
+    uint64_t chunk_start, chunk_end;    /* host offsets */
 };
 
 static uint64_t table_bytes(const struct block_layout *layout)
@@ -387,7 +389,45 @@ static bool says_nothing(const struct block_check *ctx, uint64_t table, uint64_t
            ctx->layout->entry(ctx->image, table * ctx->layout->entries, zeros).kind == BLOCK_PARENT;
 }
 
-static int check_table(struct block_check *ctx, uint64_t table, uint8_t *chunk)
+/* To the end of the tables that lie behind this one, one after the other: small ones are read
+ * together. */
+static uint64_t tables_end(const struct block_check *ctx, uint64_t table)
+{
+    uint64_t bytes = table_bytes(ctx->layout), start = table_offset(ctx, table), end = start;
+
+    do
+        end += bytes;
+    while (++table < ctx->n_tables && end - start + bytes <= CHUNK_BYTES &&
+           table_offset(ctx, table) == end);
+    return min_u64(end, ctx->file_size);
+}
+
+/* Bytes of a table, at most CHUNK_BYTES, at this offset. A piece that is read with others and
+ * fails is read by itself. */
+static int read_entries(struct block_check *ctx, uint64_t table, uint64_t at, uint64_t size,
+                        const uint8_t **ret_entries)
+{
+    uint64_t end = max_u64(at + size, at == table_offset(ctx, table) ? tables_end(ctx, table) : 0);
+    int r = 0;
+
+    if (at < ctx->chunk_start || at + size > ctx->chunk_end) {
+        end = min_u64(end, at + CHUNK_BYTES);
+        ctx->chunk_start = ctx->chunk_end = 0;
+        r = qca_io_read(ctx->image->io, at, ctx->chunk, (size_t)(end - at));
+        if (r < 0 && end > at + size) {
+            end = at + size;
+            r = qca_io_read(ctx->image->io, at, ctx->chunk, (size_t)size);
+        }
+        if (r < 0)
+            return r;
+        ctx->chunk_start = at;
+        ctx->chunk_end = end;
+    }
+    *ret_entries = ctx->chunk + (at - ctx->chunk_start);
+    return 0;
+}
+
+static int check_table(struct block_check *ctx, uint64_t table)
 {
     const struct block_layout *layout = ctx->layout;
     uint64_t offset = table_offset(ctx, table), number = table * layout->entries;
@@ -404,12 +444,13 @@ static int check_table(struct block_check *ctx, uint64_t table, uint8_t *chunk)
     for (uint32_t i = 0; i < n && r >= 0; i += per_chunk) {
         uint32_t now = (uint32_t)min_u64(per_chunk, n - i);
         uint64_t at = offset + (uint64_t)i * layout->entry_size;
+        const uint8_t *entries;
 
-        r = qca_io_read(ctx->image->io, at, chunk, (size_t)now * layout->entry_size);
+        r = read_entries(ctx, table, at, (uint64_t)now * layout->entry_size, &entries);
         if (r < 0)
             return tell_read(ctx, r, QCA_TABLE_BLOCK_MAP, at);
         for (uint32_t k = 0; k < now && r >= 0; k++)
-            r = check_entry(ctx, number + i + k, chunk + (size_t)k * layout->entry_size);
+            r = check_entry(ctx, number + i + k, entries + (size_t)k * layout->entry_size);
         if (r >= 0)
             r = check_advance(ctx->check, 0);
     }
@@ -418,11 +459,12 @@ static int check_table(struct block_check *ctx, uint64_t table, uint8_t *chunk)
 
 static int check_tables(struct block_check *ctx)
 {
-    _cleanup_free_ uint8_t *chunk = malloc(CHUNK_BYTES);
-    int r = chunk ? 0 : -ENOMEM;
+    int r;
 
+    ctx->chunk = malloc(CHUNK_BYTES);
+    r = ctx->chunk ? 0 : -ENOMEM;
     for (uint64_t i = 0; i < ctx->n_tables && r >= 0; i++)
-        r = check_table(ctx, i, chunk);
+        r = check_table(ctx, i);
     return r;
 }
 
@@ -470,6 +512,7 @@ static void done(struct block_check *ctx)
     free(ctx->tables);
     free(ctx->places);
     free(ctx->packed);
+    free(ctx->chunk);
     inflater_free(ctx->inflater);
     claims_done(&ctx->claims);
 }

@@ -15,7 +15,8 @@ struct claim {
 
 struct claims {
     struct count_map bits;      /* of whole blocks of unit bytes, from base on */
-    uint64_t unit;              /* bytes */
+    uint64_t unit;              /* bytes, */
+    unsigned shift;             /*   2 to the power of it; 0: no power of two */
     uint64_t base;              /* host offset of the first, below unit; valid once has_base */
     bool has_base;
     uint64_t memory_limit;
