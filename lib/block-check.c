@@ -12,6 +12,7 @@
 #include "io.h"
 
 #define CHUNK_BYTES (UINT64_C(64) << 10)        /* of a table, read at a time */
+#define RUN_MAX 4096            /* blocks */
 #define INFLATED_TIMES 16       /* as of qcow2: as much of the file no honest image has */
 #define INFLATED_MIN (UINT64_C(1) << 40)
 
@@ -19,6 +20,14 @@
 struct place {
     uint64_t offset, end;
     uint64_t index;             /* of a table in the directory; else UINT64_MAX */
+};
+
+/* Blocks of the guest, one after the other, that lie so in the file, too: most do, and are looked
+ * at together. */
+struct run {
+    uint64_t number;            /* of the first, */
+    uint64_t offset;            /* and its data */
+    uint64_t n;                 /* 0: there is none */
 };
 
 struct block_check {
@@ -37,6 +46,8 @@ struct block_check {
     uint64_t packed_size;
     uint64_t inflated, inflate_limit;
     uint64_t next;              /* where the last block ended; 0: there was none before */
+    struct run run;             /* that was not looked at yet */
+    uint64_t n_whole;           /* blocks that the disk's end does not cut */
     uint8_t *chunk;             /* CHUNK_BYTES of tables, of which are read: */
     uint64_t chunk_start, chunk_end;    /* host offsets */
 };
@@ -319,22 +330,28 @@ static bool is_aligned(const struct block_layout *layout, uint64_t offset)
                                       (offset - layout->data_start) % layout->alignment == 0);
 }
 
+/* What came of a claim, once for all that are too many. */
+static int claimed(struct block_check *ctx, int r)
+{
+    if (r == -EFBIG && ctx->check->result->finished)
+        return give_up(ctx, "blocks that lie apart are too many for the memory allowed",
+                       ctx->claims.n, ctx->check->options.memory_limit);
+    return r;
+}
+
 /* A block of data at offset, with what leads it. */
-static int check_data(struct block_check *ctx, uint64_t number, const struct block *block)
+static int check_place(struct block_check *ctx, uint64_t number, uint64_t offset)
 {
     const struct block_layout *layout = ctx->layout;
-    uint64_t guest = number * layout->block_size, start = block->offset - layout->lead,
+    uint64_t guest = number * layout->block_size, start = offset - layout->lead,
              length = layout->lead + layout->block_size,
              used = layout->lead + min_u64(layout->block_size,
                                            ctx->image->info.virtual_size - guest);
     int r;
 
-    if (ctx->next != 0 && start != ctx->next)
-        ctx->check->result->fragmented_clusters++;
-    ctx->next = start + length;
-    if (block->offset < layout->lead || !is_inside(ctx, start, used))
+    if (offset < layout->lead || !is_inside(ctx, start, used))
         return tell_block(ctx,
-                          block->offset < layout->lead || start >= ctx->file_size
+                          offset < layout->lead || start >= ctx->file_size
                               ? layout->issues.outside
                               : QCA_ISSUE_BLOCK_OUT_OF_FILE,
                           number, start, length);
@@ -349,6 +366,57 @@ static int check_data(struct block_check *ctx, uint64_t number, const struct blo
     return r == 1 ? tell_block(ctx, layout->issues.twice, number, start, length) : r;
 }
 
+/* 1: nothing is wrong with any block of the run, as check_place() would find it; 0: that has to
+ * look. */
+static int add_run(struct block_check *ctx, const struct run *run)
+{
+    const struct block_layout *layout = ctx->layout;
+    uint64_t unit = layout->lead + layout->block_size, length = run->n * unit,
+             start = run->offset - layout->lead;
+    int r;
+
+    if (run->offset < layout->lead || !is_inside(ctx, start, length) ||
+        start < layout->data_start || is_on_place(ctx, start, length) ||
+        !is_aligned(layout, start) || (layout->alignment > 1 && unit % layout->alignment != 0))
+        return 0;
+    r = claims_add_row(&ctx->claims, start, run->n);
+    if (r > 0)
+        ctx->check->result->image_end_offset =
+            max_u64(ctx->check->result->image_end_offset, start + length);
+    return r;
+}
+
+static int end_run(struct block_check *ctx)
+{
+    const struct run run = ctx->run;
+    uint64_t unit = ctx->layout->lead + ctx->layout->block_size;
+    int r;
+
+    ctx->run.n = 0;
+    r = run.n > 1 ? add_run(ctx, &run) : 0;
+    for (uint64_t i = 0; i < run.n && r == 0; i++)
+        r = check_place(ctx, run.number + i, run.offset + i * unit);
+    return r < 0 ? claimed(ctx, r) : 0;
+}
+
+static int check_data(struct block_check *ctx, uint64_t number, uint64_t offset)
+{
+    uint64_t start = offset - ctx->layout->lead, next = ctx->next;
+    struct run *run = &ctx->run;
+    int r;
+
+    ctx->next = start + ctx->layout->lead + ctx->layout->block_size;
+    if (next == start && number == run->number + run->n && run->n > 0 && run->n < RUN_MAX &&
+        number < ctx->n_whole) {
+        run->n++;
+        return 0;
+    }
+    ctx->check->result->fragmented_clusters += next != 0 && start != next;
+    r = end_run(ctx);
+    *run = (struct run){ number, offset, 1 };
+    return r < 0 || number < ctx->n_whole ? r : end_run(ctx);
+}
+
 static int check_entry(struct block_check *ctx, uint64_t number, const uint8_t *entry)
 {
     struct block block = ctx->layout->entry(ctx->image, number, entry);
@@ -360,20 +428,21 @@ static int check_entry(struct block_check *ctx, uint64_t number, const uint8_t *
         return 0;
     case BLOCK_DATA:
     case BLOCK_SECTORS:
-        r = check_data(ctx, number, &block);
+        r = check_data(ctx, number, block.offset);
         break;
     case BLOCK_COMPRESSED:
-        r = check_compressed(ctx, number, block);
+        r = end_run(ctx);
+        if (r >= 0)
+            r = check_compressed(ctx, number, block);
         break;
     case BLOCK_INVALID:
-        r = tell_block(ctx, block.issue, number, QCA_NO_OFFSET, 0);
+        r = end_run(ctx);
+        if (r >= 0)
+            r = tell_block(ctx, block.issue, number, QCA_NO_OFFSET, 0);
         break;
     }
     ctx->check->result->allocated_clusters += block.kind != BLOCK_INVALID;
-    if (r == -EFBIG && ctx->check->result->finished)
-        return give_up(ctx, "blocks that lie apart are too many for the memory allowed",
-                       ctx->claims.n, ctx->check->options.memory_limit);
-    return r;
+    return claimed(ctx, r);
 }
 
 /* ---- tables ------------------------------------------------------------------------------- */
@@ -465,7 +534,7 @@ static int check_tables(struct block_check *ctx)
     r = ctx->chunk ? 0 : -ENOMEM;
     for (uint64_t i = 0; i < ctx->n_tables && r >= 0; i++)
         r = check_table(ctx, i);
-    return r;
+    return r < 0 ? r : end_run(ctx);
 }
 
 /* ---- what is left over -------------------------------------------------------------------- */
@@ -572,6 +641,7 @@ int block_check(struct qca_image *image, struct check *check,
                                                      : max_u64(ctx.inflate_limit, INFLATED_MIN);
     check->result->total_clusters = layout->n_blocks;
     ctx.n_tables = block_layout_tables(layout);
+    ctx.n_whole = image->info.virtual_size / layout->block_size;
     check->work_total = layout->n_blocks * layout->entry_size;
     r = run(&ctx, metadata, n);
     done(&ctx);

@@ -59,6 +59,29 @@ static bool find_unit(const struct claims *claims, uint64_t offset, uint64_t *re
     return offset >= claims->base && unit * claims->unit == from;
 }
 
+/* The first unit from i on that is taken or not, as wanted; end when there is none. Pages of which
+ * nothing is taken are passed by as a whole; the others are of bits, as the map counts to 1. */
+static uint64_t next_unit(const struct claims *claims, uint64_t i, uint64_t end, bool taken)
+{
+    while (i < end) {
+        const uint64_t *words = count_page_of(&claims->bits, i)->data;
+        uint64_t word;
+
+        if (!words && !taken)
+            return i;
+        if (!words) {
+            i = (i | (COUNT_PAGE_CLUSTERS - 1)) + 1;
+            continue;
+        }
+        word = words[i % COUNT_PAGE_CLUSTERS / 64];
+        word = (taken ? word : ~word) >> i % 64;
+        if (word != 0)
+            return min_u64(i + (uint64_t)__builtin_ctzll(word), end);
+        i = (i | 63) + 1;
+    }
+    return end;
+}
+
 int claims_add(struct claims *claims, uint64_t offset, uint64_t length, uint64_t number)
 {
     uint64_t unit;
@@ -72,6 +95,20 @@ int claims_add(struct claims *claims, uint64_t offset, uint64_t length, uint64_t
     if (count_get(&claims->bits, unit) > 0)
         return 1;
     return count_add(&claims->bits, unit, 1, 1, 0);
+}
+
+int claims_add_row(struct claims *claims, uint64_t offset, uint64_t n)
+{
+    uint64_t unit;
+    int r;
+
+    if (!claims->has_base)
+        claims_align(claims, offset);
+    if (!find_unit(claims, offset, &unit) ||
+        next_unit(claims, unit, unit + n, true) < unit + n)
+        return 0;
+    r = count_add(&claims->bits, unit, n, 1, 0);
+    return r < 0 ? r : 1;
 }
 
 static int compare(const void *a, const void *b)
@@ -114,29 +151,6 @@ int claims_overlaps(struct claims *claims, int (*found)(void *userdata, const st
         end = max_u64(end, claim->offset + claim->length);
     }
     return r;
-}
-
-/* The first unit from i on that is taken or not, as wanted; end when there is none. Pages of which
- * nothing is taken are passed by as a whole; the others are of bits, as the map counts to 1. */
-static uint64_t next_unit(const struct claims *claims, uint64_t i, uint64_t end, bool taken)
-{
-    while (i < end) {
-        const uint64_t *words = count_page_of(&claims->bits, i)->data;
-        uint64_t word;
-
-        if (!words && !taken)
-            return i;
-        if (!words) {
-            i = (i | (COUNT_PAGE_CLUSTERS - 1)) + 1;
-            continue;
-        }
-        word = words[i % COUNT_PAGE_CLUSTERS / 64];
-        word = (taken ? word : ~word) >> i % 64;
-        if (word != 0)
-            return min_u64(i + (uint64_t)__builtin_ctzll(word), end);
-        i = (i | 63) + 1;
-    }
-    return end;
 }
 
 bool claims_gap(const struct claims *claims, uint64_t *offset, uint64_t end, uint64_t *ret_length)

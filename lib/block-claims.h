@@ -32,6 +32,10 @@ void claims_done(struct claims *claims);
 /* Block number lies at [offset, offset + length), which is in the file. 1 when another one is known
  * to lie there, too; 0; -ENOMEM, -EFBIG when the list would be beyond the limit. */
 int claims_add(struct claims *claims, uint64_t offset, uint64_t length, uint64_t number);
+/* n blocks of unit bytes from offset on, which are in the file, one after the other. 1 when they
+ * lie in the row, and no other block of it there; 0 when they do not, and none was added;
+ * -ENOMEM. */
+int claims_add_row(struct claims *claims, uint64_t offset, uint64_t n);
 /* After the last: tells found() of each listed block that overlaps another one. found() returns 0,
  * or -errno, which ends it. */
 int claims_overlaps(struct claims *claims, int (*found)(void *userdata, const struct claim *claim),
